@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * daxpin - persistent memory that hardware may write into.
+ *
+ * The promise: a block is never reused, punched or unmapped while any DMA can
+ * still reach it. Not under load, not after a retire, not across a crash.
+ *
+ * What you owe in return (the whole story is in daxpin(7)):
+ *
+ *  - DMA into a pool is licensed by a hold and goes through an attached ring,
+ *    an attached protection domain, or a call that cannot outlive the process
+ *    (read, write, libaio). vmsplice, MSG_ZEROCOPY and rings that were neither
+ *    attached nor guarded are outside the promise.
+ *  - A pool belongs to one process. In a child of fork() every call returns
+ *    -EOWNERDEAD.
+ *  - A hold is dropped only when the hardware is known to be done: at the
+ *    request's last CQE, or when ibv_dereg_mr() has returned. The adapters
+ *    (daxpin-uring.h, daxpin-rdma.h) do this for you.
+ *  - No call may be made from a signal handler.
+ *
+ * Conventions: functions return 0 or a count, or -errno; each errno has one
+ * meaning, listed in daxpin(7). Outputs come last, are called ret_..., and are
+ * written only on success. Sizes, offsets and addresses are bytes. Deadlines
+ * are CLOCK_MONOTONIC nanoseconds: 0 means "do not wait". Structs that begin
+ * with `size` may grow: set it to sizeof, zero the rest.
+ */
+#ifndef DAXPIN_H
+#define DAXPIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DAXPIN_BLOCK_SIZE	4096u
+#define DAXPIN_CHUNK_SIZE	(2u << 20)
+#define DAXPIN_SEGMENT_MIN	(32u << 20)
+#define DAXPIN_SEGMENT_MAX	(512u << 20)
+#define DAXPIN_SEGMENT_DEFAULT	(256u << 20)
+#define DAXPIN_SEGMENTS_MAX	4096u
+#define DAXPIN_HOLDS_MAX	262143u		/* at one time, per extent */
+#define DAXPIN_OPS_MAX		1u		/* operations per publish */
+#define DAXPIN_LABEL_MAX	64u		/* bytes with the final NUL */
+#define DAXPIN_NO_DEADLINE	UINT64_MAX
+
+struct daxpin_pool;
+struct daxpin_registration;
+
+/* ------------------------------------------------------------------ pools */
+
+/* What the memory is: decides what hardware may do with it, see daxpin(7). */
+enum daxpin_source {
+	DAXPIN_SOURCE_DEVDAX = 1,	/* a device-dax node */
+	DAXPIN_SOURCE_FSDAX,		/* a directory on ext4 or XFS, -o dax */
+	DAXPIN_SOURCE_SHMEM,		/* a directory on tmpfs: no durability */
+	DAXPIN_SOURCE_DISK,		/* any other directory: no DMA */
+};
+
+/* What makes a store durable. AUTO: CACHE_LINE on DAX, PAGE elsewhere. */
+enum daxpin_granularity {
+	DAXPIN_GRANULARITY_AUTO,
+	DAXPIN_GRANULARITY_BYTE,	/* the store itself (eADR): say so */
+	DAXPIN_GRANULARITY_CACHE_LINE,	/* cache line write-back and fence */
+	DAXPIN_GRANULARITY_PAGE,	/* msync() */
+};
+
+/* Why daxpin_pool_open() is still waiting for the owner lock. */
+enum daxpin_owner {
+	DAXPIN_OWNER_ALIVE = 1,		/* a living process has the pool open */
+	DAXPIN_OWNER_DRAINING,		/* its owner died, its DMA goes on */
+	DAXPIN_OWNER_UNKNOWN,		/* held, by whom cannot be told */
+	DAXPIN_OWNER_RDMA,		/* verbs of the dead owner not gone */
+};
+
+struct daxpin_wait {
+	enum daxpin_owner owner;
+	int pid;			/* 0 where it is not known */
+	uint64_t waited_ns;
+};
+
+#define DAXPIN_POOL_READONLY	0x1u	/* open: shared, refuses an unclean pool */
+#define DAXPIN_POOL_OVERWRITE	0x2u	/* create: over whatever is there */
+#define DAXPIN_POOL_ANY_NODE	0x4u	/* take a device node outside devtmpfs:
+					   its lock excludes only users of the
+					   same node */
+
+struct daxpin_pool_options {
+	size_t size;			/* sizeof(struct daxpin_pool_options) */
+	uint32_t flags;			/* DAXPIN_POOL_... */
+	uint32_t granularity;		/* enum daxpin_granularity */
+	uint64_t pool_size;		/* create, directories: bytes; a multiple of
+					   2 MiB. 0: the whole device */
+	uint64_t segment_size;		/* create: power of two; 0: default */
+	uint64_t deadline_ns;		/* until when to wait for the owner lock */
+	/* Called about every 100 ms of waiting; non-zero gives up: -ECANCELED. */
+	int (*progress)(const struct daxpin_wait *wait, void *arg);
+	void *progress_arg;
+	char *why;			/* on failure: one sentence, cause and cure */
+	size_t why_size;
+};
+
+struct daxpin_pool_info {
+	size_t size;			/* sizeof(struct daxpin_pool_info) */
+	uint32_t source;		/* enum daxpin_source */
+	uint32_t granularity;		/* enum daxpin_granularity, never AUTO */
+	uint32_t segments;
+	uint32_t flags;			/* as opened */
+	uint64_t segment_size;		/* the last one may be shorter */
+	uint64_t epoch;			/* counts the opens of this pool */
+	uint64_t media_bytes;		/* what the device or the files measure */
+	uint64_t usable_bytes;		/* what reserve can ever hand out */
+	uint64_t free_bytes;		/* a snapshot */
+	uint64_t largest_extent;	/* bytes */
+	uint64_t hole_bytes;		/* free, but without backing store */
+	uint64_t unaligned_chunks;	/* 2 MiB chunks that cannot be huge pages */
+	uint64_t ignored_files;		/* segment files that are not the pool's */
+	uint64_t registrations;
+	unsigned char uuid[16];
+	int unclean;			/* the previous owner did not close it */
+};
+
+/*
+ * Make a pool and open it. A directory is made where there is none; an existing
+ * pool, and a device that is not blank, need DAXPIN_POOL_OVERWRITE, and then
+ * this call first waits for the old owner and its DMA, as an open does. A
+ * create cut short leaves a pool that open refuses and the next create completes.
+ */
+int daxpin_pool_create(const char *path,
+		       const struct daxpin_pool_options *options,
+		       struct daxpin_pool **ret_pool);
+
+/*
+ * Open an existing pool; options may be NULL. Waits for the owner lock until
+ * the deadline, then -EBUSY, with the owner's pid in `why`. Damage is -EUCLEAN
+ * and leaves the medium untouched.
+ */
+int daxpin_pool_open(const char *path,
+		     const struct daxpin_pool_options *options,
+		     struct daxpin_pool **ret_pool);
+
+/*
+ * Close. -EBUSY, and nothing is torn down, while a hold or a registration is
+ * out. Not concurrent with any other call on the pool. NULL is fine.
+ */
+int daxpin_pool_close(struct daxpin_pool *pool);
+
+/*
+ * Refuse new holds and wait until no extent is held, or -ETIMEDOUT and holds
+ * are possible again. After success only daxpin_drop... and close make sense.
+ */
+int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
+
+/* Describe the pool. Set ret_info->size first. Any thread. */
+int daxpin_pool_info(struct daxpin_pool *pool, struct daxpin_pool_info *ret_info);
+
+/* The present time on the deadlines' clock plus ms milliseconds. */
+uint64_t daxpin_deadline_ms(uint64_t ms);
+
+/* ------------------------------------------------------------------ space */
+
+/*
+ * Names one life of an extent. Valid for one open of the pool: a handle whose
+ * extent was freed, or that comes from an earlier open, gives -ESTALE, never
+ * another extent (I19, I41). Keep addr on media, not gen.
+ */
+struct daxpin_extent {
+	uint64_t addr;			/* pool address: stable across opens */
+	uint64_t gen;			/* epoch << 40 | life */
+};
+
+enum daxpin_state {
+	DAXPIN_STATE_FREE,
+	DAXPIN_STATE_RESERVED,		/* not published: a crash frees it */
+	DAXPIN_STATE_LIVE,		/* published: survives a crash */
+	DAXPIN_STATE_RETIRED,		/* free on media, held by somebody still */
+};
+
+#define DAXPIN_RESERVE_ZERO	0x1u	/* zeroed, else the old bytes show */
+
+/*
+ * Reserve a run of whole blocks for `size` bytes, inside one segment. Volatile:
+ * a crash forgets it. -EINVAL size 0; -EFBIG larger than the largest extent;
+ * -ENOSPC no run of that length free now. Never calls the filesystem (D9).
+ * Any thread.
+ */
+int daxpin_reserve(struct daxpin_pool *pool, uint64_t size, uint32_t flags,
+		   struct daxpin_extent *ret_extent);
+
+/* Give a reserved extent back; deferred to the last drop while it is held. */
+int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent);
+
+enum daxpin_op_type {
+	DAXPIN_OP_KEEP = 1,		/* reserved -> live */
+	DAXPIN_OP_RETIRE,		/* live -> free at the last drop */
+};
+
+#define DAXPIN_OP_PERSIST	0x1u	/* KEEP: make [offset, offset + length)
+					   durable first; length 0: all of it */
+#define DAXPIN_OP_WRITERS	0x2u	/* KEEP: although it may be written still */
+
+struct daxpin_op {
+	uint32_t type;			/* enum daxpin_op_type */
+	uint32_t flags;			/* DAXPIN_OP_... */
+	struct daxpin_extent extent;
+	uint64_t offset;		/* bytes in the extent */
+	uint64_t length;
+	uint64_t value;			/* must be 0 */
+	const char *name;		/* must be NULL */
+};
+
+/*
+ * Make `count` operations durable, all or none. One operation is one aligned
+ * 8-byte store, one flush and one fence (two with PERSIST). When it returns 0
+ * it is durable. -EBUSY: another publish has the extent, or KEEP while a
+ * write hold is out; -EALREADY: retired before; -EINVAL: wrong state;
+ * -E2BIG: more than DAXPIN_OPS_MAX. Any thread.
+ */
+int daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
+		   size_t count);
+
+/*
+ * The address of `offset` in the extent, for the CPU; NULL where the handle is
+ * stale or offset is past its end. Good while the extent is yours or held.
+ */
+void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
+		 uint64_t offset);
+
+/* The handle of the live extent at a pool address: -ENOENT where none begins. */
+int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
+		     struct daxpin_extent *ret_extent);
+
+/* Size in bytes: what was asked for, rounded up to blocks. */
+int daxpin_size(struct daxpin_pool *pool, struct daxpin_extent extent,
+		uint64_t *ret_size);
+
+/* The extent's state; -ESTALE once its life has ended. */
+int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent,
+		 enum daxpin_state *ret_state);
+
+/* Make a range of the extent durable: flush and fence (or msync). */
+int daxpin_persist(struct daxpin_pool *pool, struct daxpin_extent extent,
+		   uint64_t offset, uint64_t length);
+
+/*
+ * Call fn for every live extent in address order; it may retire the one it is
+ * given. Stops when fn returns non-zero, and returns that. Extents published
+ * or retired meanwhile may or may not be seen.
+ */
+int daxpin_foreach(struct daxpin_pool *pool,
+		   int (*fn)(struct daxpin_pool *pool,
+			     struct daxpin_extent extent, uint64_t size,
+			     void *arg), void *arg);
+
+/* ------------------------------------------------------------------ holds */
+
+#define DAXPIN_HOLD_READ	0x1u	/* the device reads the memory */
+#define DAXPIN_HOLD_WRITE	0x2u	/* the device may write it */
+
+/*
+ * Hold an extent: until the drop its blocks belong to nobody else, whatever
+ * becomes of the extent. Never sleeps, locks or allocates. -ESTALE: its life is
+ * over; -EALREADY: retired; -EAGAIN: its segment is being closed; -EOVERFLOW:
+ * DAXPIN_HOLDS_MAX holds are out. Any thread; the drop may be another's.
+ */
+int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
+		uint32_t access);
+
+/* One more hold for whoever has one already: works on retired extents too,
+ * and while holds are refused. The caller must have a hold. */
+int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
+		      uint32_t access);
+
+/* End a hold. The last one frees a retired extent. -EINVAL: none was out. */
+int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent);
+
+/* A hold with a name on it. Caller-owned, zeroed; fields are the library's. */
+struct daxpin_hold {
+	struct daxpin_extent extent;
+	uint64_t since_ns;
+	uint32_t access;
+	uint32_t shard;
+	struct daxpin_hold *next;
+	struct daxpin_hold **prev;
+	char label[DAXPIN_LABEL_MAX];
+};
+
+/* daxpin_hold() that daxpin_holds() can show. Takes a short lock. */
+int daxpin_hold_labelled(struct daxpin_pool *pool, struct daxpin_extent extent,
+			 uint32_t access, const char *label,
+			 struct daxpin_hold *hold);
+int daxpin_drop_labelled(struct daxpin_pool *pool, struct daxpin_hold *hold);
+
+/* One who holds an extent, or a segment (registrations: extent.gen is 0). */
+struct daxpin_holder {
+	struct daxpin_extent extent;
+	uint64_t age_ns;
+	uint32_t access;
+	uint32_t count;			/* 1, or the number of anonymous holds */
+	const char *label;		/* NULL: anonymous */
+};
+
+/*
+ * Call fn for everyone who holds the extent: labelled holds, then one entry
+ * for the anonymous ones, then registrations of its segment. fn must not call
+ * daxpin. Returns the number of holds (registrations not counted).
+ */
+int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent,
+		 void (*fn)(const struct daxpin_holder *holder, void *arg),
+		 void *arg);
+
+/* 1: nobody holds it, or its life is over. 0: held. */
+int daxpin_idle(struct daxpin_pool *pool, struct daxpin_extent extent);
+
+/* Wait until daxpin_idle(); -ETIMEDOUT at the deadline. */
+int daxpin_wait_idle(struct daxpin_pool *pool, struct daxpin_extent extent,
+		     uint64_t deadline_ns);
+
+/* ----------------------------------------------------------------- events */
+
+/* Caller-owned, zeroed; must live until its event came or unwatch. */
+struct daxpin_watch {
+	struct daxpin_extent extent;
+	void *arg;			/* yours */
+	struct daxpin_watch *next;	/* the library's */
+	struct daxpin_watch **prev;
+	uint32_t state;
+};
+
+enum daxpin_event_type {
+	DAXPIN_EVENT_IDLE = 1,		/* a watched extent became idle */
+};
+
+struct daxpin_event {
+	uint32_t type;			/* enum daxpin_event_type */
+	struct daxpin_watch *watch;
+};
+
+/* Ask for one event when the extent is idle (at once where it is already). */
+int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
+		 void *arg, struct daxpin_watch *watch);
+
+/* Take a watch back; 1 when its event was still to come, else 0. */
+int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch);
+
+/* An eventfd, readable after an armed event. Owned by the pool. */
+int daxpin_event_fd(struct daxpin_pool *pool);
+
+/*
+ * Ask for the fd to be written at the next event, once. Returns 1 when events
+ * are waiting already: drain them instead of sleeping. Order for a consumer:
+ * read the fd, arm, poll; then daxpin_next_event() until it returns 0.
+ */
+int daxpin_event_arm(struct daxpin_pool *pool);
+
+/* Take one event: 1, or 0 when there is none. */
+int daxpin_next_event(struct daxpin_pool *pool, struct daxpin_event *ret_event);
+
+/* --------------------------------------- for adapters (rings, MRs, others) */
+
+/* One segment: the unit of every registration. */
+struct daxpin_segment {
+	uint64_t addr;			/* pool address */
+	uint64_t size;			/* bytes */
+	void *base;			/* where it is mapped */
+};
+
+/* The segment with that index: -ENOENT past the last. */
+int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
+		   struct daxpin_segment *ret_segment);
+
+/*
+ * The owner lock's descriptor: every ring that does I/O into the pool keeps it
+ * in its registered-file table from before its first SQE, so that the lock
+ * lives as long as the DMA (KERNEL 0.9). Owned by the pool: never close,
+ * dup or unlock it.
+ */
+int daxpin_lock_fd(struct daxpin_pool *pool);
+
+#define DAXPIN_ALL_SEGMENTS	UINT32_MAX
+
+struct daxpin_registration_options {
+	size_t size;			/* sizeof(struct ..._options) */
+	const char *label;		/* shown by daxpin_holds(); copied */
+	const char *rdma_device;	/* set: DMA through this verbs device can
+					   outlive the owner lock; recorded on
+					   media before the call returns */
+	char *why;			/* on failure: one sentence, cause and cure */
+	size_t why_size;
+};
+
+/*
+ * Announce a long-lived pin on one segment, or on all. The pool is not closed
+ * while it exists. -EOPNOTSUPP on a disk directory: page-cache pages under DMA
+ * lose their dirty state. Any thread.
+ */
+int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
+		    const struct daxpin_registration_options *options,
+		    struct daxpin_registration **ret_registration);
+
+/* The pin is gone: the hardware can no longer reach the segment. */
+int daxpin_unregister(struct daxpin_registration *registration);
+
+/* The version of the library, such as "0.1.0". */
+const char *daxpin_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

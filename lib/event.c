@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two races, and why neither loses an event (I21, I38, I44).
+ *
+ * Watch against drop: the watcher puts the watch into its bucket and only then
+ * sets the lease's waiters bit, both under the mutex. A drop that clears the
+ * bit takes the mutex afterwards and finds the watch; a drop that was earlier
+ * left a count of 0, which the watcher sees.
+ *
+ * Arm against fire: the consumer sets armed, then looks at the queue; fire
+ * queues, then takes armed by an exchange. Both hold the mutex while they look
+ * at the queue, so one of the two sees the other's store.
+ *
+ * A watch may fire although a new hold was taken meanwhile: an event says that
+ * the extent was idle, daxpin_idle() says whether it is.
+ */
+#include "event.h"
+#include "os.h"
+
+enum watch_state {
+	WATCH_NONE,
+	WATCH_WAITING,
+	WATCH_READY,
+};
+
+int dp_events_init(struct dp_events *events)
+{
+	memset(events, 0, sizeof(*events));
+	events->ready_end = &events->ready;
+	events->fd = dp_os_eventfd();
+	if (events->fd < 0)
+		return events->fd;
+	pthread_mutex_init(&events->mutex, NULL);
+	return 0;
+}
+
+void dp_events_fini(struct dp_events *events)
+{
+	dp_os_close(events->fd);
+	pthread_mutex_destroy(&events->mutex);
+}
+
+static struct daxpin_watch **bucket(struct dp_events *events, uint64_t addr)
+{
+	return &events->waiting[(addr >> 12) % DP_WATCH_BUCKETS];
+}
+
+static void unlink_watch(struct dp_events *events, struct daxpin_watch *watch)
+{
+	*watch->prev = watch->next;
+	if (watch->next)
+		watch->next->prev = watch->prev;
+	else if (watch->state == WATCH_READY)
+		events->ready_end = watch->prev;
+	watch->state = WATCH_NONE;
+}
+
+static void make_ready(struct dp_events *events, struct daxpin_watch *watch)
+{
+	watch->state = WATCH_READY;
+	watch->next = NULL;
+	watch->prev = events->ready_end;
+	*events->ready_end = watch;
+	events->ready_end = &watch->next;
+}
+
+static void signal_if_armed(struct dp_events *events)
+{
+	if (atomic_exchange(&events->armed, 0))
+		dp_os_eventfd_signal(events->fd);
+}
+
+void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
+		     bool (*still_busy)(void *arg), void *arg)
+{
+	struct daxpin_watch **head = bucket(events, watch->extent.addr);
+
+	pthread_mutex_lock(&events->mutex);
+	watch->state = WATCH_WAITING;
+	watch->next = *head;
+	watch->prev = head;
+	if (watch->next)
+		watch->next->prev = &watch->next;
+	*head = watch;
+	if (!still_busy(arg)) {
+		unlink_watch(events, watch);
+		make_ready(events, watch);
+		signal_if_armed(events);
+	}
+	pthread_mutex_unlock(&events->mutex);
+}
+
+bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch)
+{
+	bool was;
+
+	pthread_mutex_lock(&events->mutex);
+	was = watch->state != WATCH_NONE;
+	if (was)
+		unlink_watch(events, watch);
+	pthread_mutex_unlock(&events->mutex);
+	return was;
+}
+
+void dp_events_fire(struct dp_events *events, uint64_t addr)
+{
+	struct daxpin_watch *watch, *next;
+	bool any = false;
+
+	pthread_mutex_lock(&events->mutex);
+	for (watch = *bucket(events, addr); watch; watch = next) {
+		next = watch->next;
+		if (watch->extent.addr != addr)
+			continue;
+		unlink_watch(events, watch);
+		make_ready(events, watch);
+		any = true;
+	}
+	if (any)
+		signal_if_armed(events);
+	pthread_mutex_unlock(&events->mutex);
+}
+
+bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
+{
+	struct daxpin_watch *watch;
+
+	pthread_mutex_lock(&events->mutex);
+	watch = events->ready;
+	if (watch) {
+		unlink_watch(events, watch);
+		ret_event->type = DAXPIN_EVENT_IDLE;
+		ret_event->watch = watch;
+	}
+	pthread_mutex_unlock(&events->mutex);
+	return watch;
+}
+
+bool dp_events_arm(struct dp_events *events)
+{
+	bool waiting;
+
+	pthread_mutex_lock(&events->mutex);
+	atomic_store(&events->armed, 1);
+	waiting = events->ready;
+	pthread_mutex_unlock(&events->mutex);
+	return waiting;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The owner's record on media, and the successor's check of it. RDMA is not
+ * ordered by the owner lock (a verbs context closed late outlives it: LOCK 1),
+ * so whoever opens after an unclean end looks whether that owner's threads and
+ * verbs contexts are gone.
+ */
+#ifndef DP_OWNER_H
+#define DP_OWNER_H
+
+#include "layout.h"
+#include "lock.h"
+
+/* Describe this process; no RDMA devices yet. */
+int dp_owner_self(struct dp_owner *owner);
+
+/* Add a device; 1 when it was new, 0 when it stood there, -ENOSPC, -EINVAL. */
+int dp_owner_add_device(struct dp_owner *owner, const char *device);
+
+/*
+ * Wait until the dead owner's verbs can write no more. 0: nothing can (also
+ * another boot, or no devices). -EBUSY: cannot be told from here (another pid
+ * or network namespace, no netlink), or not gone at the deadline.
+ */
+int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
+		   const struct dp_why *why);
+
+#endif

@@ -1,0 +1,704 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opening: claim the inode in this process, take the owner lock, wait for the
+ * verbs of an owner that died, map everything, check everything; only then may
+ * anything be written (D8). A failure on the way leaves the medium as it was.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include "os.h"
+#include "owner.h"
+#include "pool.h"
+#include "super.h"
+
+/* --------------------------------------------------------------- geometry */
+
+/* Sizes of a pool on a medium of `size` bytes. A rest below 32 MiB is lost. */
+static uint32_t count_segments(uint64_t size, uint64_t segment_size)
+{
+	uint64_t rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
+
+	return size / segment_size + (rest >= DP_SEGMENT_SIZE_MIN);
+}
+
+static uint64_t size_of_segment(uint64_t size, uint64_t segment_size,
+				uint32_t index)
+{
+	uint64_t begin = index * segment_size;
+
+	assert(index < count_segments(size, segment_size));
+	return dp_min(segment_size, (size - begin) & ~(DP_CHUNK_SIZE - 1));
+}
+
+static bool segment_size_is_valid(uint64_t size)
+{
+	return dp_is_power_of_two(size) && size >= DP_SEGMENT_SIZE_MIN &&
+	       size <= DP_SEGMENT_SIZE_MAX;
+}
+
+/* ------------------------------------------------------- finding and locking */
+
+static int resolve_granularity(struct dp_pool *pool, uint32_t wanted,
+			       const struct dp_why *why)
+{
+	enum dp_source_kind kind = pool->source.kind;
+	bool dax = kind == DP_SOURCE_DEVDAX || kind == DP_SOURCE_FSDAX;
+
+	if (wanted > DP_GRANULARITY_PAGE)
+		return -EINVAL;
+	if (!wanted)
+		wanted = dax ? DP_GRANULARITY_CACHE_LINE : DP_GRANULARITY_PAGE;
+	if (kind == DP_SOURCE_DISK && wanted != DP_GRANULARITY_PAGE)
+		return dp_fail(why, -EINVAL,
+			       "%s is on a disk: only page granularity is durable there",
+			       pool->source.path);
+	if (kind == DP_SOURCE_DEVDAX && wanted == DP_GRANULARITY_PAGE)
+		return dp_fail(why, -EINVAL,
+			       "%s is device-dax, which has no msync: use cache line granularity",
+			       pool->source.path);
+	return dp_persist_init(&pool->persist, wanted, DP_SEGMENTS_MAX);
+}
+
+/* Find the path, claim it in this process, open and lock segment 0. */
+static int lock_pool(struct dp_pool *pool, struct dp_pool_request *request,
+		     int flags, int *ret_fd)
+{
+	dev_t dev;
+	ino_t ino;
+	int fd, ret;
+
+	ret = dp_source_identity(&pool->source, &dev, &ino);
+	if (ret == -ENOENT)
+		return dp_fail(request->why, -EMEDIUMTYPE,
+			       "%s holds no daxpin pool: create one",
+			       request->path);
+	if (ret)
+		return dp_fail(request->why, ret, "%s: %s", request->path,
+			       strerror(-ret));
+	ret = dp_lock_claim(&pool->lock, dev, ino, request->why);
+	if (ret)
+		return ret;
+	fd = dp_source_open(&pool->source, 0, flags, request->why);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	ret = dp_lock_take(&pool->lock, fd, request->readonly,
+			   &request->patience, request->why);
+	if (ret)
+		return ret;
+	return dp_source_classify(&pool->source, fd);
+}
+
+/* Bytes of segment 0's file, or of the device. */
+static int medium_size(const struct dp_pool *pool, int fd, uint64_t *ret_size)
+{
+	struct stat st;
+	int ret;
+
+	if (pool->source.kind == DP_SOURCE_DEVDAX) {
+		*ret_size = pool->source.device_size;
+		return 0;
+	}
+	ret = dp_os_fstat(fd, &st);
+	if (!ret)
+		*ret_size = st.st_size;
+	return ret;
+}
+
+/* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
+static int peek_super(const struct dp_pool *pool, int fd,
+		      struct dp_super *ret_super, bool *ret_blank,
+		      const struct dp_why *why)
+{
+	static const char zero[DP_BLOCK_SIZE];
+	char page[DP_BLOCK_SIZE];
+	uint64_t size;
+	void *base;
+	int ret;
+
+	*ret_blank = false;
+	ret = medium_size(pool, fd, &size);
+	if (ret)
+		return ret;
+	*ret_blank = !size;
+	if (size < DP_CHUNK_SIZE)
+		return dp_fail(why, size ? -EUCLEAN : -EMEDIUMTYPE,
+			       "segment 0 of %s has %llu bytes: %s",
+			       pool->source.path, (unsigned long long)size,
+			       size ? "truncated" : "no daxpin pool");
+	if (pool->source.kind != DP_SOURCE_DEVDAX)
+		size = DP_CHUNK_SIZE;
+	ret = dp_map_peek(fd, size, &base);
+	if (ret)
+		return dp_fail(why, ret, "%s cannot be mapped: %s",
+			       pool->source.path, strerror(-ret));
+	ret = dp_os_copy_checked(page, base, sizeof(page));
+	*ret_blank = !ret && !memcmp(page, zero, sizeof(page));
+	ret = dp_super_read(base, ret_super, why);
+	dp_os_unmap(base, size);
+	return ret;
+}
+
+/* ---------------------------------------------------------------- mapping */
+
+static int map_one(struct dp_pool *pool, uint64_t offset, uint64_t size, int fd,
+		   const struct dp_why *why)
+{
+	uint32_t flags = pool->readonly ? DP_MAP_READONLY : 0;
+	int ret;
+
+	if (pool->source.kind == DP_SOURCE_FSDAX)
+		flags |= DP_MAP_SYNC;
+	ret = dp_map_file(&pool->map, offset, size, fd, flags);
+	if (ret)
+		return dp_fail(why, ret, "%s cannot be mapped%s: %s",
+			       pool->source.path,
+			       flags & DP_MAP_SYNC ? " with MAP_SYNC" : "",
+			       strerror(-ret));
+	return dp_persist_add(&pool->persist, fd, pool->map.base + offset, size,
+			      why);
+}
+
+/* Open (or make) the file of a segment; checks, or gives it, its size. */
+static int open_segment_file(struct dp_pool *pool, uint32_t index, bool create,
+			     const struct dp_why *why)
+{
+	struct dp_segment *segment = &pool->segment[index];
+	int flags = (pool->readonly ? O_RDONLY : O_RDWR) | (create ? O_CREAT : 0);
+	struct stat st;
+	int ret = 0;
+
+	if (index) {
+		segment->fd = dp_source_open(&pool->source, index, flags, why);
+		if (segment->fd < 0)
+			return segment->fd;
+	}
+	if (create)
+		ret = dp_os_allocate(segment->fd, segment->size);
+	if (ret)
+		return dp_fail(why, ret,
+			       "%s: no room for segment %u of %llu MiB: %s",
+			       pool->source.path, index,
+			       (unsigned long long)segment->size >> 20,
+			       strerror(-ret));
+	ret = dp_os_fstat(segment->fd, &st);
+	if (!ret && (uint64_t)st.st_size < segment->size)
+		return dp_fail(why, -EUCLEAN,
+			       "segment %u of %s has %llu bytes instead of %llu: truncated; the pool was left untouched",
+			       index, pool->source.path,
+			       (unsigned long long)st.st_size,
+			       (unsigned long long)segment->size);
+	return ret;
+}
+
+static void describe_segment(struct dp_pool *pool, uint32_t index, uint64_t size)
+{
+	struct dp_segment *segment = &pool->segment[index];
+
+	segment->base = pool->map.base + index * pool->segment_size;
+	segment->size = size;
+	segment->blocks = size >> DP_BLOCK_SHIFT;
+	segment->table = (struct dp_table) {
+		.base = segment->base,
+		.first_block = index * (pool->segment_size >> DP_BLOCK_SHIFT),
+		.blocks = segment->blocks,
+		.segment = index,
+		.seed = pool->seed,
+		.persist = &pool->persist,
+	};
+}
+
+static int open_segment(struct dp_pool *pool, uint32_t index, bool create,
+			const struct dp_why *why)
+{
+	struct dp_segment *segment = &pool->segment[index];
+	int ret = 0;
+
+	segment->chunk = calloc(1, segment->size >> DP_CHUNK_SHIFT);
+	if (!segment->chunk)
+		return -ENOMEM;
+	if (pool->source.kind != DP_SOURCE_DEVDAX) {
+		ret = open_segment_file(pool, index, create, why);
+		if (!ret)
+			ret = map_one(pool, index * pool->segment_size,
+				      segment->size, segment->fd, why);
+	}
+	if (!ret && create && pool->source.kind == DP_SOURCE_SHMEM)
+		ret = dp_os_advise(segment->base, segment->size,
+				   MADV_POPULATE_WRITE);
+	if (!ret)
+		ret = dp_source_chunks(&pool->source, segment->fd,
+				       segment->size, segment->chunk, why);
+	return ret;
+}
+
+/* Map all segments of a pool of `size` bytes; fd is segment 0 or the device. */
+static int map_pool(struct dp_pool *pool, uint64_t size, int fd, bool create,
+		    const struct dp_why *why)
+{
+	uint64_t range;
+	int ret;
+
+	pool->segments = count_segments(size, pool->segment_size);
+	assert(pool->segments && pool->segments <= DP_SEGMENTS_MAX);
+	range = pool->segments * pool->segment_size;
+	if (pool->source.kind == DP_SOURCE_DEVDAX && range < size)
+		range = size;
+	ret = dp_map_reserve(&pool->map, range, pool->source.align);
+	if (ret)
+		return dp_fail(why, ret, "no %llu MiB of addresses for the pool",
+			       (unsigned long long)range >> 20);
+	pool->segment = calloc(pool->segments, sizeof(*pool->segment));
+	if (!pool->segment)
+		return -ENOMEM;
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		ret = map_one(pool, 0, size, fd, why);
+	for (uint32_t i = 0; !ret && i < pool->segments; i++) {
+		describe_segment(pool, i, size_of_segment(size,
+							  pool->segment_size, i));
+		pool->size += pool->segment[i].size;
+		pool->segment[i].fd = -1;
+		if (!i && pool->source.kind != DP_SOURCE_DEVDAX)
+			pool->segment[i].fd = fd;
+		pool->segments_open = i + 1;
+		ret = open_segment(pool, i, create, why);
+	}
+	pool->ignored_files = dp_source_extra_files(&pool->source,
+						    pool->segments);
+	return ret;
+}
+
+static void close_segments(struct dp_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->segments_open; i++) {
+		if (i)
+			dp_os_close(pool->segment[i].fd);
+		free(pool->segment[i].chunk);
+	}
+	free(pool->segment);
+	pool->segment = NULL;
+}
+
+/* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
+static void tear_down(struct dp_pool *pool, int fd, bool unlock)
+{
+	if (pool->persist.map)
+		dp_persist_fini(&pool->persist);
+	dp_map_release(&pool->map);
+	close_segments(pool);
+	if (unlock)
+		dp_lock_drop(&pool->lock);
+	dp_os_close(fd);
+	dp_lock_unclaim(&pool->lock);
+	dp_source_close(&pool->source);
+	pthread_mutex_destroy(&pool->super_mutex);
+}
+
+/* ------------------------------------------------------------------- open */
+
+/* What a whole superblock says must also make sense. */
+static int check_super(const struct dp_pool *pool, const struct dp_super *super,
+		       const struct dp_why *why)
+{
+	if (super->flags & DP_SUPER_CREATING)
+		return dp_fail(why, -EUCLEAN,
+			       "%s: its creation was cut short: create it again",
+			       pool->source.path);
+	if (!segment_size_is_valid(super->segment_size) || super->index ||
+	    !super->segments || super->segments > DP_SEGMENTS_MAX ||
+	    super->pool_size > DP_SEGMENTS_MAX * DP_SEGMENT_SIZE_MAX ||
+	    super->segments !=
+	    count_segments(super->pool_size, super->segment_size) ||
+	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
+	    super->owner.rdma_devices > DP_RDMA_DEVICES_MAX)
+		return dp_fail(why, -EUCLEAN,
+			       "the superblock of %s checks out but makes no sense; the pool was left untouched",
+			       pool->source.path);
+	return 0;
+}
+
+/* Each segment says itself which one it is, of which pool, and how large. */
+static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
+{
+	struct dp_super super;
+	char sentence[400];
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	int ret;
+
+	for (uint32_t i = 0; i < pool->segments; i++) {
+		ret = dp_super_read(pool->segment[i].base, &super, &inner);
+		if (ret)
+			return dp_fail(why, i && ret == -EMEDIUMTYPE ? -EUCLEAN : ret,
+				       "segment %u of %s: %s", i,
+				       pool->source.path, sentence);
+		if (super.index != i || super.size != pool->segment[i].size ||
+		    memcmp(super.uuid, pool->super.uuid, 16))
+			return dp_fail(why, -EUCLEAN,
+				       "segment %u of %s is not the one that belongs there; the pool was left untouched",
+				       i, pool->source.path);
+	}
+	return 0;
+}
+
+/* Batches are not written by this version, so every lane must be empty (D11). */
+static int check_lanes(const struct dp_pool *pool, const struct dp_why *why)
+{
+	const char *base = pool->segment[0].base + DP_LANES_OFFSET;
+	struct dp_lane lane;
+	int ret;
+
+	for (uint32_t i = 0; i < DP_LANES; i++) {
+		ret = dp_os_copy_checked(&lane, base + i * sizeof(lane),
+					 sizeof(lane));
+		if (ret)
+			return dp_fail(why, ret, "redo lane %u cannot be read", i);
+		if (lane.count || lane.done != lane.sequence ||
+		    lane.check != dp_lane_check(pool->seed, i, &lane))
+			return dp_fail(why, -EUCLEAN,
+				       "redo lane %u at offset 0x%llx is not empty: a newer daxpin was here; the pool was left untouched",
+				       i, (unsigned long long)(DP_LANES_OFFSET +
+							       i * sizeof(lane)));
+	}
+	return 0;
+}
+
+/* Whoever had it before is gone, or this says who is in the way. */
+static int await_owner(struct dp_pool *pool, struct dp_pool_request *request)
+{
+	if (!(pool->super.flags & DP_SUPER_UNCLEAN))
+		return 0;
+	if (pool->readonly)
+		return dp_fail(request->why, -EUCLEAN,
+			       "%s was not closed by its last owner: open it for writing once",
+			       request->path);
+	return dp_owner_await(&pool->super.owner, &request->patience,
+			      request->why);
+}
+
+static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
+		       int fd)
+{
+	bool blank;
+	int ret;
+
+	ret = peek_super(pool, fd, &pool->super, &blank, request->why);
+	if (!ret)
+		ret = check_super(pool, &pool->super, request->why);
+	if (!ret)
+		ret = await_owner(pool, request);
+	if (!ret)
+		ret = resolve_granularity(pool, request->granularity,
+					  request->why);
+	if (ret)
+		return ret;
+	pool->was_unclean = pool->super.flags & DP_SUPER_UNCLEAN;
+	pool->segment_size = pool->super.segment_size;
+	pool->seed = dp_layout_seed(pool->super.uuid);
+	if (pool->source.kind == DP_SOURCE_DEVDAX &&
+	    pool->source.device_size != pool->super.pool_size)
+		return dp_fail(request->why, -EUCLEAN,
+			       "%s has %llu bytes, its pool was made on %llu: the device was reconfigured; the pool was left untouched",
+			       request->path,
+			       (unsigned long long)pool->source.device_size,
+			       (unsigned long long)pool->super.pool_size);
+	ret = map_pool(pool, pool->super.pool_size, fd, false, request->why);
+	if (!ret)
+		ret = check_segments(pool, request->why);
+	return ret ? ret : check_lanes(pool, request->why);
+}
+
+static int begin(struct dp_pool *pool, struct dp_pool_request *request,
+		 uint32_t flags)
+{
+	int ret;
+
+	memset(pool, 0, sizeof(*pool));
+	pool->lock.fd = -1;
+	pool->readonly = request->readonly;
+	if (request->any_node)
+		flags |= DP_SOURCE_ANY_NODE;
+	dp_patience_begin(&request->patience);
+	ret = dp_source_find(&pool->source, request->path, flags, request->why);
+	if (!ret)
+		pthread_mutex_init(&pool->super_mutex, NULL);
+	return ret;
+}
+
+int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
+{
+	int flags = request->readonly ? O_RDONLY : O_RDWR;
+	int fd = -1, ret;
+
+	ret = begin(pool, request, 0);
+	if (ret)
+		return ret;
+	ret = lock_pool(pool, request, flags, &fd);
+	if (!ret)
+		ret = open_locked(pool, request, fd);
+	if (ret)
+		tear_down(pool, fd, true);
+	return ret;
+}
+
+/* ----------------------------------------------------------------- create */
+
+/* May what is there be written over? On 0 pool->super continues its counts. */
+static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request,
+			   int fd)
+{
+	char sentence[400] = "";
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	bool blank;
+	int ret;
+
+	ret = peek_super(pool, fd, &pool->super, &blank, &inner);
+	if (ret)
+		memset(&pool->super, 0, sizeof(pool->super));
+	if (blank || (!ret && pool->super.flags & DP_SUPER_CREATING))
+		return 0;
+	if (!request->overwrite)
+		return dp_fail(request->why, -EEXIST,
+			       "%s holds %s already: open it, or create with the overwrite flag to destroy it",
+			       request->path, ret ? "something" : "a pool");
+	return ret ? 0 : await_owner(pool, request);
+}
+
+static int check_geometry(const struct dp_pool *pool,
+			  const struct dp_pool_request *request,
+			  uint64_t *ret_size)
+{
+	uint64_t size = request->pool_size;
+
+	if (!segment_size_is_valid(pool->segment_size))
+		return dp_fail(request->why, -EINVAL,
+			       "a segment has 32 to 512 MiB and a power of two");
+	if (pool->source.kind == DP_SOURCE_DEVDAX) {
+		if (size)
+			return dp_fail(request->why, -EINVAL,
+				       "a pool takes the whole device: give no size");
+		size = pool->source.device_size;
+	}
+	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
+	    count_segments(size, pool->segment_size) > DP_SEGMENTS_MAX)
+		return dp_fail(request->why, -EINVAL,
+			       "a pool has 32 MiB to %u segments, in multiples of 2 MiB",
+			       DP_SEGMENTS_MAX);
+	*ret_size = size;
+	return 0;
+}
+
+/* Empty roots and lanes; segment 0 only. */
+static void format_directories(struct dp_pool *pool)
+{
+	char *base = pool->segment[0].base;
+	uint64_t none;
+
+	for (uint32_t i = 0; i < DP_ROOTS; i++) {
+		none = dp_root_encode(pool->seed, i, 0, 0);
+		dp_persist_store(&pool->persist, base + DP_ROOTS_OFFSET +
+				 i * sizeof(struct dp_root) +
+				 offsetof(struct dp_root, word), none);
+	}
+	for (uint32_t i = 0; i < DP_LANES; i++) {
+		static const struct dp_lane empty;
+		char *to = base + DP_LANES_OFFSET + i * sizeof(empty);
+
+		dp_persist_store(&pool->persist,
+				 to + offsetof(struct dp_lane, check),
+				 dp_lane_check(pool->seed, i, &empty));
+	}
+}
+
+static struct dp_super new_super(const struct dp_pool *pool, uint32_t index)
+{
+	struct dp_super super = {
+		.magic = DP_MAGIC,
+		.version = DP_VERSION,
+		.segment_size = pool->segment_size,
+		.size = pool->segment[index].size,
+		.index = index,
+	};
+
+	memcpy(super.uuid, pool->super.uuid, 16);
+	return super;
+}
+
+/* Everything of a segment but, for segment 0, its superblock. */
+static int format_segment(struct dp_pool *pool, uint32_t index)
+{
+	struct dp_segment *segment = &pool->segment[index];
+	struct dp_super super = new_super(pool, index);
+	uint64_t from = index ? 0 : DP_BLOCK_SIZE;
+	int ret;
+
+	dp_persist_zero(&pool->persist, segment->base + from,
+			DP_COPY_OFFSET - from);
+	from = index ? DP_COPY_OFFSET : DP_COPY_OFFSET + DP_BLOCK_SIZE;
+	dp_persist_zero(&pool->persist, segment->base + from,
+			DP_CHUNK_SIZE - from);
+	if (!index)
+		format_directories(pool);
+	ret = dp_persist_flush(&pool->persist, segment->base + from,
+			       DP_CHUNK_SIZE - from);
+	if (!ret)
+		ret = dp_table_format(&segment->table);
+	dp_persist_fence(&pool->persist);
+	if (!ret && index)
+		ret = dp_super_write(segment->base, &pool->persist, &super);
+	return ret;
+}
+
+/* Segment 0's superblock first says CREATING, and last that all is there. */
+static int format_pool(struct dp_pool *pool, uint64_t size)
+{
+	struct dp_super super = new_super(pool, 0);
+	int ret;
+
+	super.sequence = pool->super.sequence;
+	super.epoch = pool->super.epoch;
+	super.flags = DP_SUPER_CREATING;
+	super.pool_size = size;
+	super.segments = pool->segments;
+	for (uint32_t i = 0; i < pool->segments; i++)
+		super.segment_set[i / 8] |= 1u << i % 8;
+	ret = dp_super_write(pool->segment[0].base, &pool->persist, &super);
+	for (uint32_t i = 0; !ret && i < pool->segments; i++)
+		ret = format_segment(pool, i);
+	if (ret)
+		return ret;
+	super.flags = 0;
+	ret = dp_super_write(pool->segment[0].base, &pool->persist, &super);
+	pool->super = super;
+	return ret;
+}
+
+/* The files' sizes and names must survive a power cut as the stores do. */
+static int sync_files(struct dp_pool *pool)
+{
+	int ret = 0;
+
+	if (pool->source.dir < 0)
+		return 0;
+	for (uint32_t i = 0; !ret && i < pool->segments; i++)
+		ret = dp_os_fsync(pool->segment[i].fd);
+	return ret ? ret : dp_os_fsync(pool->source.dir);
+}
+
+static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
+			 int fd)
+{
+	uint64_t size = 0;
+	int ret;
+
+	pool->segment_size = request->segment_size;
+	ret = check_geometry(pool, request, &size);
+	if (!ret)
+		ret = check_overwrite(pool, request, fd);
+	if (!ret)
+		ret = resolve_granularity(pool, request->granularity,
+					  request->why);
+	if (!ret)
+		ret = dp_os_random(pool->super.uuid, 16);
+	if (ret)
+		return ret;
+	pool->seed = dp_layout_seed(pool->super.uuid);
+	ret = map_pool(pool, size, fd, true, request->why);
+	if (!ret)
+		ret = sync_files(pool);
+	return ret ? ret : format_pool(pool, size);
+}
+
+/* Take back what this call made, and nothing that was there before. */
+static void remove_new_files(struct dp_pool *pool)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+
+	for (uint32_t i = pool->segments_open ? pool->segments_open : 1; i--;) {
+		dp_source_segment_name(i, name);
+		dp_os_unlink(pool->source.dir, name);
+	}
+}
+
+int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
+{
+	bool fresh;
+	int fd = -1, ret;
+	dev_t dev;
+	ino_t ino;
+
+	if (request->readonly)
+		return -EINVAL;
+	ret = begin(pool, request, DP_SOURCE_MAKE_DIR);
+	if (ret)
+		return ret;
+	fresh = pool->source.dir >= 0 &&
+		dp_source_identity(&pool->source, &dev, &ino) == -ENOENT;
+	if (fresh) {
+		/* Made by name first, so that there is an inode to claim. */
+		fd = dp_source_open(&pool->source, 0, O_RDWR | O_CREAT | O_EXCL,
+				    request->why);
+		dp_os_close(fd);
+		ret = fd < 0 ? fd : 0;
+		fd = -1;
+	}
+	if (!ret)
+		ret = lock_pool(pool, request, O_RDWR, &fd);
+	if (!ret)
+		ret = create_locked(pool, request, fd);
+	if (ret && fresh && fd >= 0)
+		remove_new_files(pool);
+	if (ret)
+		tear_down(pool, fd, true);
+	return ret;
+}
+
+/* -------------------------------------------------------- owning, closing */
+
+static int write_super(struct dp_pool *pool)
+{
+	return dp_super_write(pool->segment[0].base, &pool->persist,
+			      &pool->super);
+}
+
+int dp_pool_own(struct dp_pool *pool)
+{
+	int ret;
+
+	if (pool->readonly)
+		return 0;
+	ret = dp_owner_self(&pool->super.owner);
+	if (ret)
+		return ret;
+	pool->super.epoch++;
+	pool->super.flags |= DP_SUPER_UNCLEAN;
+	return write_super(pool);
+}
+
+int dp_pool_record_rdma(struct dp_pool *pool, const char *device)
+{
+	int ret;
+
+	assert(!pool->readonly);
+	pthread_mutex_lock(&pool->super_mutex);
+	ret = dp_owner_add_device(&pool->super.owner, device);
+	if (ret > 0)
+		ret = write_super(pool);
+	pthread_mutex_unlock(&pool->super_mutex);
+	return ret;
+}
+
+int dp_pool_close(struct dp_pool *pool, bool clean)
+{
+	int fd = pool->lock.fd;
+	int ret = 0;
+
+	if (clean && !pool->readonly) {
+		pool->super.flags &= ~DP_SUPER_UNCLEAN;
+		memset(&pool->super.owner, 0, sizeof(pool->super.owner));
+		ret = write_super(pool);
+	}
+	tear_down(pool, fd, true);
+	return ret;
+}

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libdaxpin-uring, on the public header alone.
+ *
+ * The owner lock is the first thing that goes into the ring and the last that
+ * comes out: from before the first SQE to after the last CQE (LOCK 4, rows 4
+ * and 10). Each request carries a hold of its own, so a buffer slot is only a
+ * faster way to name memory, never what protects it; detach takes the slots
+ * out when no request is in flight and does not ask the kernel whether they
+ * are idle (KERNEL 4: the answer differs by version).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <daxpin-uring.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+struct daxpin_uring {
+	struct daxpin_pool *pool;
+	struct io_uring *ring;
+	struct daxpin_registration *registration;
+	char label[DAXPIN_LABEL_MAX];
+	int file_slot;
+	bool own_files;			/* the file table is ours to take out */
+	bool own_buffers;
+	int fallback;
+	uint32_t segments;
+	uint64_t segment_size;
+	uint64_t registered_bytes;
+	uint64_t in_flight;
+};
+
+__attribute__((format(printf, 3, 4)))
+static int fail(const struct daxpin_uring_options *options, int error,
+		const char *format, ...)
+{
+	va_list ap;
+
+	if (options->why && options->why_size) {
+		va_start(ap, format);
+		vsnprintf(options->why, options->why_size, format, ap);
+		va_end(ap);
+	}
+	return error;
+}
+
+/* ------------------------------------------------------- lock in the ring */
+
+static int put_lock(struct daxpin_uring *uring,
+		    const struct daxpin_uring_options *options)
+{
+	int fd = daxpin_lock_fd(uring->pool);
+	int ret;
+
+	uring->file_slot = options->file_slot;
+	if (options->file_slot == DAXPIN_URING_OWN_FILES) {
+		uring->file_slot = 0;
+		ret = io_uring_register_files(uring->ring, &fd, 1);
+		if (ret == -EBUSY)
+			return fail(options, ret,
+				    "the ring has a registered-file table already: name a free slot of it in file_slot");
+		uring->own_files = !ret;
+	} else {
+		ret = io_uring_register_files_update(uring->ring,
+						     uring->file_slot, &fd, 1);
+		ret = ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+	}
+	if (ret)
+		return fail(options, ret,
+			    "the owner lock cannot go into slot %d of the ring's file table: %s",
+			    uring->file_slot, strerror(-ret));
+	return 0;
+}
+
+static int take_lock_out(struct daxpin_uring *uring)
+{
+	int none = -1, ret;
+
+	if (uring->own_files)
+		return io_uring_unregister_files(uring->ring);
+	ret = io_uring_register_files_update(uring->ring, uring->file_slot,
+					     &none, 1);
+	return ret < 0 ? ret : 0;
+}
+
+/* ---------------------------------------------------------- fixed buffers */
+
+static void describe_limit(const struct daxpin_uring_options *options,
+			   uint64_t bytes, int error)
+{
+	struct rlimit limit;
+
+	if (error != -ENOMEM || getrlimit(RLIMIT_MEMLOCK, &limit))
+		return;
+	fail(options, error,
+	     "fixed buffers for the pool lock %llu KiB, RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l), or attach with DAXPIN_URING_PLAIN",
+	     (unsigned long long)bytes >> 10,
+	     (unsigned long long)limit.rlim_cur >> 10);
+}
+
+static int register_segments(struct daxpin_uring *uring,
+			     const struct daxpin_uring_options *options)
+{
+	struct daxpin_segment segment;
+	struct iovec *iov;
+	uint64_t bytes = 0;
+	int ret;
+
+	iov = calloc(uring->segments, sizeof(*iov));
+	if (!iov)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < uring->segments; i++) {
+		ret = daxpin_segment(uring->pool, i, &segment);
+		assert(!ret);
+		iov[i].iov_base = segment.base;
+		iov[i].iov_len = segment.size;
+		bytes += segment.size;
+	}
+	ret = io_uring_register_buffers(uring->ring, iov, uring->segments);
+	free(iov);
+	if (!ret)
+		uring->registered_bytes = bytes;
+	describe_limit(options, bytes, ret);
+	uring->own_buffers = !ret;
+	return ret;
+}
+
+/* What only tells that this backing or kernel has no fixed buffers. */
+static bool is_not_supported(int error)
+{
+	return error == -EOPNOTSUPP || error == -EFAULT;
+}
+
+static int put_buffers(struct daxpin_uring *uring,
+		       const struct daxpin_pool_info *info,
+		       const struct daxpin_uring_options *options)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (options->flags & DAXPIN_URING_PLAIN)
+		return 0;
+	/* fsdax refuses long-term pins (KERNEL 0.1); read-only memory cannot
+	 * be written; a shmem hole would be filled in again (KERNEL 0.13). */
+	if (info->source != DAXPIN_SOURCE_FSDAX && !info->hole_bytes &&
+	    !(info->flags & DAXPIN_POOL_READONLY))
+		ret = register_segments(uring, options);
+	if (!ret)
+		return 0;
+	if (ret == -EBUSY)
+		return fail(options, ret,
+			    "the ring has a buffer table already: attach with DAXPIN_URING_PLAIN");
+	if (!is_not_supported(ret))
+		return ret;
+	if (options->flags & DAXPIN_URING_NEED_FIXED)
+		return fail(options, ret,
+			    "no fixed buffers on this backing and kernel: leave out DAXPIN_URING_NEED_FIXED");
+	uring->fallback = ret;
+	return 0;
+}
+
+/* ------------------------------------------------------- attach and detach */
+
+static int check_options(const struct daxpin_uring_options *options,
+			 struct daxpin_uring_options *ret_copy)
+{
+	const uint32_t known = DAXPIN_URING_PLAIN | DAXPIN_URING_NEED_FIXED;
+
+	memset(ret_copy, 0, sizeof(*ret_copy));
+	ret_copy->file_slot = DAXPIN_URING_OWN_FILES;
+	ret_copy->label = "io_uring";
+	if (!options)
+		return 0;
+	if (options->size != sizeof(*options))
+		return options->size > sizeof(*options) ? -E2BIG : -EINVAL;
+	*ret_copy = *options;
+	if (!ret_copy->label)
+		ret_copy->label = "io_uring";
+	if (ret_copy->why && ret_copy->why_size)
+		ret_copy->why[0] = '\0';
+	if (options->flags & ~known || options->flags == known ||
+	    options->file_slot < DAXPIN_URING_OWN_FILES)
+		return -EINVAL;
+	return 0;
+}
+
+/* The pool knows of the ring before the ring knows of the pool. */
+static int announce(struct daxpin_uring *uring,
+		    const struct daxpin_uring_options *options)
+{
+	struct daxpin_registration_options registration = {
+		.size = sizeof(registration),
+		.label = uring->label,
+		.why = options->why,
+		.why_size = options->why_size,
+	};
+
+	return daxpin_register(uring->pool, DAXPIN_ALL_SEGMENTS, &registration,
+			       &uring->registration);
+}
+
+static int attach(struct daxpin_pool *pool, struct io_uring *ring,
+		  const struct daxpin_uring_options *user_options, bool buffers,
+		  struct daxpin_uring **ret_uring)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_uring_options options;
+	struct daxpin_uring *uring;
+	int ret;
+
+	if (!ring || !ret_uring)
+		return -EINVAL;
+	ret = check_options(user_options, &options);
+	if (!ret)
+		ret = daxpin_pool_info(pool, &info);
+	if (ret)
+		return ret;
+	uring = calloc(1, sizeof(*uring));
+	if (!uring)
+		return -ENOMEM;
+	uring->pool = pool;
+	uring->ring = ring;
+	uring->segments = info.segments;
+	uring->segment_size = info.segment_size;
+	snprintf(uring->label, sizeof(uring->label), "%s", options.label);
+	ret = announce(uring, &options);
+	if (ret)
+		goto free;
+	ret = put_lock(uring, &options);
+	if (ret)
+		goto unregister;
+	if (buffers)
+		ret = put_buffers(uring, &info, &options);
+	if (ret)
+		goto lock;
+	*ret_uring = uring;
+	return 0;
+lock:
+	take_lock_out(uring);
+unregister:
+	daxpin_unregister(uring->registration);
+free:
+	free(uring);
+	return ret;
+}
+
+EXPORT int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
+			       const struct daxpin_uring_options *options,
+			       struct daxpin_uring **ret_uring)
+{
+	return attach(pool, ring, options, true, ret_uring);
+}
+
+EXPORT int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
+			      const struct daxpin_uring_options *options,
+			      struct daxpin_uring **ret_uring)
+{
+	return attach(pool, ring, options, false, ret_uring);
+}
+
+EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
+			     struct daxpin_uring_info *ret_info)
+{
+	if (!uring || !ret_info || ret_info->size != sizeof(*ret_info))
+		return -EINVAL;
+	ret_info->fixed_segments = uring->own_buffers ? uring->segments : 0;
+	ret_info->plain_segments = uring->segments - ret_info->fixed_segments;
+	ret_info->file_slot = uring->file_slot;
+	ret_info->fallback = uring->fallback;
+	ret_info->registered_bytes = uring->registered_bytes;
+	ret_info->in_flight = uring->in_flight;
+	return 0;
+}
+
+EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
+{
+	int ret;
+
+	if (!uring)
+		return 0;
+	ret = daxpin_pool_info(uring->pool, &(struct daxpin_pool_info) {
+			       .size = sizeof(struct daxpin_pool_info) });
+	if (ret)
+		return ret;
+	if (uring->in_flight)
+		return -EBUSY;
+	if (uring->own_buffers) {
+		ret = io_uring_unregister_buffers(uring->ring);
+		if (ret)
+			return ret;
+		uring->own_buffers = false;
+	}
+	ret = take_lock_out(uring);
+	if (ret)
+		return ret;
+	ret = daxpin_unregister(uring->registration);
+	assert(!ret);
+	free(uring);
+	return 0;
+}
+
+/* --------------------------------------------------------------- requests */
+
+static int check_range(struct daxpin_uring *uring, struct daxpin_extent extent,
+		       uint64_t offset, uint32_t length)
+{
+	uint64_t size;
+	int ret = daxpin_size(uring->pool, extent, &size);
+
+	if (ret)
+		return ret;
+	return !length || offset > size || length > size - offset ? -EINVAL : 0;
+}
+
+/* Hold, then look at the size: a held extent keeps it. */
+static int begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+		 struct daxpin_extent extent, uint64_t offset, uint32_t length,
+		 uint32_t access)
+{
+	int ret;
+
+	if (!uring || !io || io->uring)
+		return -EINVAL;
+	ret = daxpin_hold_labelled(uring->pool, extent, access, uring->label,
+				   &io->hold);
+	if (ret)
+		return ret;
+	ret = check_range(uring, extent, offset, length);
+	if (ret) {
+		daxpin_drop_labelled(uring->pool, &io->hold);
+		return ret;
+	}
+	io->uring = uring;
+	uring->in_flight++;
+	return 0;
+}
+
+static int prep(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+		struct io_uring_sqe *sqe, int fd, struct daxpin_extent extent,
+		uint64_t offset, uint32_t length, uint64_t file_offset,
+		bool read)
+{
+	void *at;
+	int ret;
+
+	io_uring_prep_nop(sqe);
+	ret = begin(uring, io, extent, offset, length,
+		    read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ);
+	if (ret)
+		return ret;
+	at = daxpin_ptr(uring->pool, extent, offset);
+	assert(at);
+	if (uring->own_buffers) {
+		int slot = extent.addr / uring->segment_size;
+
+		if (read)
+			io_uring_prep_read_fixed(sqe, fd, at, length,
+						 file_offset, slot);
+		else
+			io_uring_prep_write_fixed(sqe, fd, at, length,
+						  file_offset, slot);
+	} else if (read) {
+		io_uring_prep_read(sqe, fd, at, length, file_offset);
+	} else {
+		io_uring_prep_write(sqe, fd, at, length, file_offset);
+	}
+	return 0;
+}
+
+EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
+				  struct daxpin_uring_io *io,
+				  struct io_uring_sqe *sqe, int fd,
+				  struct daxpin_extent extent, uint64_t offset,
+				  uint32_t length, uint64_t file_offset)
+{
+	return prep(uring, io, sqe, fd, extent, offset, length, file_offset,
+		    true);
+}
+
+EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
+				   struct daxpin_uring_io *io,
+				   struct io_uring_sqe *sqe, int fd,
+				   struct daxpin_extent extent, uint64_t offset,
+				   uint32_t length, uint64_t file_offset)
+{
+	return prep(uring, io, sqe, fd, extent, offset, length, file_offset,
+		    false);
+}
+
+/* The request is over, or never was. */
+static int end(struct daxpin_uring_io *io)
+{
+	struct daxpin_uring *uring = io->uring;
+	int ret = daxpin_drop_labelled(uring->pool, &io->hold);
+
+	if (ret)
+		return ret;
+	assert(uring->in_flight);
+	uring->in_flight--;
+	io->uring = NULL;
+	return 0;
+}
+
+EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
+			     const struct io_uring_cqe *cqe)
+{
+	int ret;
+
+	if (!io || !io->uring || !cqe)
+		return -EINVAL;
+	if (cqe->flags & IORING_CQE_F_MORE)
+		return 0;
+	ret = end(io);
+	return ret ? ret : 1;
+}
+
+EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
+{
+	return io && io->uring ? end(io) : -EINVAL;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Small things every module may use. Bottom of the layers. */
+#ifndef DP_UTIL_H
+#define DP_UTIL_H
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DP_EXPORT	__attribute__((visibility("default")))
+#define DP_CACHE_LINE	64
+#define DP_ALIGNED	__attribute__((aligned(DP_CACHE_LINE)))
+
+/*
+ * A locked read-modify-write is a full barrier on x86; elsewhere a fence is
+ * needed between it and the loads after it.
+ */
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#define dp_fence_after_rmw()	atomic_signal_fence(memory_order_seq_cst)
+#else
+#define dp_fence_after_rmw()	atomic_thread_fence(memory_order_seq_cst)
+#endif
+
+/* Where a failure puts its sentence: cause and cure. Both may be absent. */
+struct dp_why {
+	char *text;
+	size_t size;
+};
+
+/* Write the sentence and return error, so that callers can return the call. */
+__attribute__((format(printf, 3, 4)))
+static inline int dp_fail(const struct dp_why *why, int error,
+			  const char *format, ...)
+{
+	va_list ap;
+
+	assert(error < 0);
+	if (why && why->text && why->size) {
+		va_start(ap, format);
+		vsnprintf(why->text, why->size, format, ap);
+		va_end(ap);
+	}
+	return error;
+}
+
+static inline uint64_t dp_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t dp_round_up(uint64_t value, uint64_t unit)
+{
+	assert(unit && !(unit & (unit - 1)));
+	return (value + unit - 1) & ~(unit - 1);
+}
+
+static inline bool dp_is_power_of_two(uint64_t value)
+{
+	return value && !(value & (value - 1));
+}
+
+/*
+ * A versioned struct of the caller's: copy what both sides know, zero the
+ * rest. A tail that this library does not know must be zero: -E2BIG.
+ */
+int dp_copy_versioned(void *to, size_t size, const void *from, size_t from_size);
+
+#endif
