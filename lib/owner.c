@@ -283,7 +283,7 @@ static int still_there(const struct dp_owner *owner, enum process process,
 			       "process %u, which had the pool with RDMA on %s, lives on: end it, or wait with a longer deadline",
 			       owner->pid, names);
 	return dp_fail(why, -EBUSY,
-		       "process %u is dead, but %d verbs context(s) that may be its own live on (it used %s): end its forked children (`rdma resource show ctx` lists contexts), wait with a longer deadline, or reboot",
+		       "process %u is dead, but %d verbs context(s) that may be its own live on (it used %s): end its forked children, or whoever else `rdma resource show ctx` lists without a pid (so does a context opened by a thread that has ended, or in another pid namespace), wait with a longer deadline, or reboot",
 		       owner->pid, contexts, names);
 }
 

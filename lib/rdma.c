@@ -29,6 +29,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#define EXPORT		__attribute__((visibility("default")))
+
 #define EINTR_TRIES	100
 #define KEY_VALID	(UINT64_C(1) << 32)
 
@@ -202,7 +204,7 @@ static int announce(struct daxpin_rdma *rdma,
 			       &rdma->registration);
 }
 
-int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
+EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 		       const struct daxpin_rdma_options *options,
 		       struct daxpin_rdma **ret_rdma)
 {
@@ -235,7 +237,7 @@ int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 	return 0;
 }
 
-int daxpin_rdma_info(struct daxpin_rdma *rdma,
+EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 		     struct daxpin_rdma_info *ret_info)
 {
 	if (!rdma || !ret_info || ret_info->size < sizeof(*ret_info))
@@ -248,7 +250,7 @@ int daxpin_rdma_info(struct daxpin_rdma *rdma,
 	return 0;
 }
 
-int daxpin_rdma_detach(struct daxpin_rdma *rdma)
+EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 {
 	struct slot *slot;
 	int err;
@@ -303,7 +305,7 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 	return 0;
 }
 
-int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
+EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 		     uint32_t *ret_lkey)
 {
 	uint32_t index;
@@ -452,7 +454,7 @@ static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
 	return err;
 }
 
-int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
+EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *options,
 		      struct daxpin_grant **ret_grant)
 {
@@ -484,13 +486,13 @@ int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 	return 0;
 }
 
-void daxpin_grant_key(const struct daxpin_grant *grant,
+EXPORT void daxpin_grant_key(const struct daxpin_grant *grant,
 		      struct daxpin_grant_key *ret_key)
 {
 	*ret_key = grant->key;
 }
 
-int daxpin_rdma_revoke(struct daxpin_grant *grant)
+EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma;
 	int err;

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "check.h"
+
+struct totals {
+	uint64_t held;
+	uint32_t free;
+};
+
+/* One extent: its blocks are taken, and no other begins among them. */
+static void check_extent(struct daxpin_pool *pool, uint32_t segment,
+			 uint32_t block, uint32_t blocks)
+{
+	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
+
+	assert(blocks && block + blocks <= pool->media.segment[segment].blocks);
+	for (uint32_t b = block; b < block + blocks; b++) {
+		assert(!dp_space_is_free(&pool->space[segment], b));
+		if (b > block)
+			assert(dp_lease_look(&pool->leases, first + b).state ==
+			       DP_STATE_FREE);
+	}
+}
+
+/* The word on media says LIVE exactly when the lease does (D3, D5). */
+static void check_word(struct daxpin_pool *pool, uint32_t segment,
+		       uint32_t block, struct dp_lease_view view,
+		       uint32_t blocks)
+{
+	const struct dp_table *table = &pool->media.segment[segment].table;
+	struct dp_word word;
+	uint64_t raw;
+	bool whole;
+
+	memcpy(&raw, table->base + dp_word_offset(block), sizeof(raw));
+	whole = dp_word_decode(table->seed, table->first_block + block, raw,
+			       &word);
+	assert(whole);
+	if (view.publishing)
+		return;
+	assert((word.kind == DP_KIND_DATA) == (view.state == DP_STATE_LIVE));
+	if (view.state != DP_STATE_LIVE)
+		return;
+	assert(word.blocks == blocks);
+	assert(word.gen == (view.life & DP_WORD_GEN_MASK));
+}
+
+static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
+			    uint32_t block, struct totals *totals)
+{
+	uint64_t in_pool = block + ((uint64_t)segment <<
+				    pool->leases.segment_shift);
+	struct dp_lease_view view = dp_lease_look(&pool->leases, in_pool);
+	uint32_t blocks = dp_lease_blocks(&pool->leases, in_pool);
+
+	if (view.state == DP_STATE_FREE) {
+		/* I13-I15: one canonical free value. */
+		assert(!view.count && !view.publishing && !view.writers);
+		totals->free += dp_space_is_free(&pool->space[segment], block);
+		blocks = 1;
+	} else {
+		check_extent(pool, segment, block, blocks);
+	}
+	assert(view.state != DP_STATE_RETIRED || view.count);
+	totals->held += view.count > 0;
+	for (uint32_t b = block; b < block + blocks; b++) {
+		bool head = b == block;
+		struct dp_lease_view interior = { .state = DP_STATE_FREE };
+
+		check_word(pool, segment, b, head ? view : interior, blocks);
+	}
+	return blocks;
+}
+
+void dp_check(struct daxpin_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->media.segments; i++) {
+		struct totals totals = { 0, 0 };
+		uint32_t block = DP_CHUNK_BLOCKS;
+
+		while (block < pool->media.segment[i].blocks)
+			block += check_block(pool, i, block, &totals);
+		/* I29: the counter is the sum of the blocks that are held. */
+		assert(totals.held == dp_segment_busy(&pool->leases, i));
+		assert(totals.free == dp_space_free_count(&pool->space[i]));
+	}
+}

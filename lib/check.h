@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every invariant that can be seen from one place, asserted. For tests, after
+ * each step; nothing else may run on the pool meanwhile.
+ */
+#ifndef DP_CHECK_H
+#define DP_CHECK_H
+
+#include "core.h"
+
+void dp_check(struct daxpin_pool *pool);
+
+#endif

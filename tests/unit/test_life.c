@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table state x call -> result of daxpin(7): every cell is a test, on an
+ * extent of its own, with all invariants checked after it.
+ */
+#include "fixture.h"
+#include "check.h"
+
+/* ------------------------------------------------- rows: states of a handle */
+
+static uint64_t block_of(struct daxpin_extent extent)
+{
+	return extent.addr >> 12;
+}
+
+static uint64_t life_of(struct daxpin_extent extent)
+{
+	return extent.gen & DP_LIFE_MASK;
+}
+
+static void hold(struct fixture *f, struct daxpin_extent extent, uint32_t access)
+{
+	assert_int_equal(daxpin_hold(f->pool, extent, access), 0);
+}
+
+static struct daxpin_extent ended(struct fixture *f)
+{
+	struct daxpin_extent extent = reserve(f, 8192);
+
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	return extent;
+}
+
+static struct daxpin_extent reserved(struct fixture *f)
+{
+	return reserve(f, 8192);
+}
+
+static struct daxpin_extent reserved_read(struct fixture *f)
+{
+	struct daxpin_extent extent = reserved(f);
+
+	hold(f, extent, DAXPIN_HOLD_READ);
+	return extent;
+}
+
+static struct daxpin_extent reserved_written(struct fixture *f)
+{
+	struct daxpin_extent extent = reserved(f);
+
+	hold(f, extent, DAXPIN_HOLD_WRITE);
+	return extent;
+}
+
+static struct daxpin_extent reserved_claimed(struct fixture *f)
+{
+	struct daxpin_extent extent = reserved(f);
+
+	assert_int_equal(dp_lease_claim(&f->pool->leases, block_of(extent),
+					life_of(extent), DP_STATE_RESERVED,
+					true), 0);
+	return extent;
+}
+
+static struct daxpin_extent live_idle(struct fixture *f)
+{
+	return live(f, 8192);
+}
+
+static struct daxpin_extent live_held(struct fixture *f)
+{
+	struct daxpin_extent extent = live_idle(f);
+
+	hold(f, extent, DAXPIN_HOLD_WRITE);
+	return extent;
+}
+
+static struct daxpin_extent live_claimed(struct fixture *f)
+{
+	struct daxpin_extent extent = live_idle(f);
+
+	assert_int_equal(dp_lease_claim(&f->pool->leases, block_of(extent),
+					life_of(extent), DP_STATE_LIVE, false), 0);
+	return extent;
+}
+
+static struct daxpin_extent retired_held(struct fixture *f)
+{
+	struct daxpin_extent extent = live_held(f);
+
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	return extent;
+}
+
+/* ---------------------------------------------------------- columns: calls */
+
+static int call_hold(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ);
+}
+
+static int call_hold_gated(struct fixture *f, struct daxpin_extent extent)
+{
+	uint32_t segment = block_of(extent) >> f->pool->leases.segment_shift;
+	int ret;
+
+	dp_gate_shut(&f->pool->leases, segment);
+	ret = call_hold(f, extent);
+	dp_gate_open(&f->pool->leases, segment);
+	return ret;
+}
+
+static int call_clone(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_READ);
+}
+
+static int call_drop(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_drop(f->pool, extent);
+}
+
+static int call_cancel(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_cancel(f->pool, extent);
+}
+
+static int call_keep(struct fixture *f, struct daxpin_extent extent)
+{
+	return publish(f, DAXPIN_OP_KEEP, extent);
+}
+
+static int call_retire(struct fixture *f, struct daxpin_extent extent)
+{
+	return publish(f, DAXPIN_OP_RETIRE, extent);
+}
+
+static int call_size(struct fixture *f, struct daxpin_extent extent)
+{
+	uint64_t size = 8192;
+	int ret = daxpin_size(f->pool, extent, &size);
+
+	assert_int_equal(size, 8192);
+	return ret;
+}
+
+static int call_ptr(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_ptr(f->pool, extent, 8191) ? 0 : -ESTALE;
+}
+
+static int call_idle(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_idle(f->pool, extent);
+}
+
+static int call_wait(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_wait_idle(f->pool, extent, 0);
+}
+
+static int call_extent_at(struct fixture *f, struct daxpin_extent extent)
+{
+	struct daxpin_extent found = extent;
+	int ret = daxpin_extent_at(f->pool, extent.addr, &found);
+
+	assert_int_equal(found.gen, extent.gen);
+	return ret;
+}
+
+static int call_close(struct fixture *f, struct daxpin_extent extent)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	int ret;
+
+	/* Where it would close, the whole teardown shows it; here only -EBUSY. */
+	if (daxpin_idle(f->pool, extent))
+		return 0;
+	ret = daxpin_pool_close(f->pool);
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return ret;
+}
+
+/* ------------------------------------------------------------------- cells */
+
+enum after {
+	GONE,				/* this life is over */
+	RESERVED = DAXPIN_STATE_RESERVED,
+	LIVE = DAXPIN_STATE_LIVE,
+	RETIRED = DAXPIN_STATE_RETIRED,
+	SAME,
+};
+
+struct cell {
+	int ret;
+	enum after after;
+	int count;			/* holds afterwards */
+};
+
+static int (*const calls[])(struct fixture *, struct daxpin_extent) = {
+	call_hold, call_hold_gated, call_clone, call_drop, call_cancel,
+	call_keep, call_retire, call_size, call_ptr, call_idle, call_wait,
+	call_extent_at, call_close,
+};
+
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
+struct row {
+	struct daxpin_extent (*make)(struct fixture *);
+	enum after state;
+	int count;
+	struct cell cell[CALLS];
+};
+
+#define E(errno_) { -(errno_), SAME, -1 }
+#define OK { 0, SAME, -1 }
+#define YES { 1, SAME, -1 }
+
+static const struct row rows[] = {
+	/*  hold, gated, clone, drop, cancel, KEEP, RETIRE,
+	 *  size, ptr, idle, wait, extent_at, close */
+	{ ended, GONE, 0, {
+		E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE),
+		E(ESTALE), E(ESTALE),
+		E(ESTALE), E(ESTALE), YES, OK, E(ENOENT), OK } },
+	{ reserved, RESERVED, 0, {
+		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), { 0, GONE, 0 },
+		{ 0, LIVE, 0 }, E(EINVAL),
+		OK, OK, YES, OK, E(ENOENT), OK } },
+	{ reserved_read, RESERVED, 1, {
+		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 2 }, { 0, SAME, 0 },
+		{ 0, RETIRED, 1 },
+		{ 0, LIVE, 1 }, E(EINVAL),
+		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
+	{ reserved_written, RESERVED, 1, {
+		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 2 }, { 0, SAME, 0 },
+		{ 0, RETIRED, 1 },
+		E(EBUSY), E(EINVAL),
+		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
+	{ reserved_claimed, RESERVED, 0, {
+		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), E(EBUSY),
+		E(EBUSY), E(EINVAL),
+		OK, OK, YES, OK, E(ENOENT), OK } },
+	{ live_idle, LIVE, 0, {
+		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), E(EINVAL),
+		E(EINVAL), { 0, GONE, 0 },
+		OK, OK, YES, OK, OK, OK } },
+	{ live_held, LIVE, 1, {
+		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 2 }, { 0, SAME, 0 },
+		E(EINVAL),
+		E(EINVAL), { 0, RETIRED, 1 },
+		OK, OK, OK, E(ETIMEDOUT), OK, E(EBUSY) } },
+	{ live_claimed, LIVE, 0, {
+		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), E(EINVAL),
+		E(EINVAL), E(EBUSY),
+		OK, OK, YES, OK, OK, OK } },
+	{ retired_held, RETIRED, 1, {
+		E(EALREADY), E(EALREADY), { 0, SAME, 2 }, { 0, GONE, 0 },
+		E(EALREADY),
+		E(EALREADY), E(EALREADY),
+		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
+};
+
+static void assert_state(struct fixture *f, struct daxpin_extent extent,
+			 enum after state, int count)
+{
+	enum daxpin_state now;
+
+	if (state == GONE) {
+		assert_int_equal(daxpin_state(f->pool, extent, &now), -ESTALE);
+		return;
+	}
+	assert_int_equal(daxpin_state(f->pool, extent, &now), 0);
+	assert_int_equal(now, state);
+	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), count);
+}
+
+/* Back to nothing held and nothing claimed, so that the pool closes. */
+static void clean_up(struct fixture *f, struct daxpin_extent extent)
+{
+	if (dp_lease_look(&f->pool->leases, block_of(extent)).publishing)
+		dp_lease_unclaim(&f->pool->leases, block_of(extent));
+	while (daxpin_drop(f->pool, extent) == 0)
+		;
+	daxpin_cancel(f->pool, extent);
+	publish(f, DAXPIN_OP_RETIRE, extent);
+	assert_state(f, extent, GONE, 0);
+	dp_check(f->pool);
+}
+
+static void every_cell_of_the_table(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = free_bytes(f);
+
+	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++)
+		for (size_t c = 0; c < CALLS; c++) {
+			const struct row *row = &rows[r];
+			struct cell cell = row->cell[c];
+			struct daxpin_extent extent = row->make(f);
+			int ret = calls[c](f, extent);
+
+			if (ret != cell.ret)
+				fail_msg("row %zu, call %zu: %d instead of %d",
+					 r, c, ret, cell.ret);
+			assert_state(f, extent,
+				     cell.after == SAME ? row->state : cell.after,
+				     cell.count < 0 ? row->count : cell.count);
+			dp_check(f->pool);
+			clean_up(f, extent);
+		}
+	assert_int_equal(free_bytes(f), before);
+}
+
+/* ----------------------------------------------------- what a table can't say */
+
+static void a_retired_extent_is_reused_only_after_the_last_drop(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = free_bytes(f);
+	struct daxpin_extent extent = retired_held(f);
+
+	assert_int_equal(daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(free_bytes(f), before - 8192);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(free_bytes(f), before);
+	assert_int_equal(daxpin_drop(f->pool, extent), -ESTALE);
+	dp_check(f->pool);
+}
+
+static void a_handle_never_names_the_next_life(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent whole, old, new;
+
+	/* A reserve of everything but one block leaves only that one. */
+	whole = reserve(f, (32 << 20) - (2 << 20) - 4096);
+	old = reserve(f, 4096);
+	while (old.addr >> 25 != whole.addr >> 25)
+		old = reserve(f, 4096);
+	assert_int_equal(daxpin_cancel(f->pool, old), 0);
+	new = reserve(f, 4096);
+	assert_int_equal(new.addr, old.addr);
+	assert_int_not_equal(new.gen, old.gen);
+	assert_int_equal(daxpin_hold(f->pool, old, DAXPIN_HOLD_READ), -ESTALE);
+	assert_int_equal(daxpin_hold(f->pool, new, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_drop(f->pool, old), -ESTALE);
+	assert_int_equal(daxpin_drop(f->pool, new), 0);
+}
+
+static void a_handle_of_an_earlier_open_is_stale(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096), again;
+
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -ESTALE);
+	assert_null(daxpin_ptr(f->pool, extent, 0));
+	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &again), 0);
+	assert_int_equal(daxpin_hold(f->pool, again, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_drop(f->pool, again), 0);
+}
+
+static void the_count_does_not_overflow(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+
+	for (uint32_t i = 0; i < DAXPIN_HOLDS_MAX; i++)
+		hold(f, extent, DAXPIN_HOLD_READ);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ),
+			 -EOVERFLOW);
+	assert_int_equal(daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_READ),
+			 -EOVERFLOW);
+	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL),
+			 DAXPIN_HOLDS_MAX);
+	for (uint32_t i = 0; i < DAXPIN_HOLDS_MAX; i++)
+		assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	dp_check(f->pool);
+}
+
+static void keep_with_a_writer_needs_the_flag(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_KEEP,
+		.flags = DAXPIN_OP_WRITERS | DAXPIN_OP_PERSIST,
+		.extent = reserved_written(f),
+	};
+
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
+	/* The mark goes with the last drop. */
+	op.extent = reserved_written(f);
+	op.flags = 0;
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EBUSY);
+	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	dp_check(f->pool);
+}
+
+static void drain_refuses_holds_and_times_out(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live_held(f);
+
+	assert_int_equal(daxpin_pool_drain(f->pool, 0), -ETIMEDOUT);
+	hold(f, extent, DAXPIN_HOLD_READ);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_pool_drain(f->pool, 0), 0);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
+}
+
+struct seen {
+	int labelled, anonymous, registrations;
+	uint32_t anonymous_count;
+};
+
+static void see(const struct daxpin_holder *holder, void *arg)
+{
+	struct seen *seen = arg;
+
+	if (!holder->extent.gen) {
+		seen->registrations++;
+		assert_string_equal(holder->label, "a ring");
+	} else if (holder->label) {
+		seen->labelled++;
+		assert_string_equal(holder->label, "a reader");
+		assert_int_equal(holder->access, DAXPIN_HOLD_READ);
+	} else {
+		seen->anonymous++;
+		seen->anonymous_count = holder->count;
+	}
+}
+
+static void holders_are_named(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live_held(f);
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "a ring",
+	};
+	struct daxpin_registration *registration;
+	struct daxpin_hold labelled = { .access = 0 };
+	struct seen seen = { 0, 0, 0, 0 };
+
+	assert_int_equal(daxpin_register(f->pool, 0, &options, &registration), 0);
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ,
+					      "a reader", &labelled), 0);
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ,
+					      "a reader", &labelled), -EINVAL);
+	hold(f, extent, DAXPIN_HOLD_READ);
+	assert_int_equal(daxpin_holds(f->pool, extent, see, &seen), 3);
+	assert_int_equal(seen.labelled, 1);
+	assert_int_equal(seen.anonymous, 1);
+	assert_int_equal(seen.anonymous_count, 2);
+	assert_int_equal(seen.registrations, extent.addr < 32 << 20);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &labelled), 0);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &labelled), -EINVAL);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
+	assert_int_equal(daxpin_unregister(registration), 0);
+}
+
+static void bad_arguments_change_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096), bad = extent, out;
+	struct daxpin_op op = { .type = 9, .extent = extent };
+	struct daxpin_op ops[2] = { op, op };
+
+	assert_int_equal(daxpin_reserve(f->pool, 0, 0, &out), -EINVAL);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0x80, &out), -EINVAL);
+	assert_int_equal(daxpin_reserve(f->pool, (30 << 20) + 1, 0, &out), -EFBIG);
+	assert_int_equal(daxpin_reserve(f->pool, UINT64_MAX, 0, &out), -EFBIG);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EINVAL);
+	assert_int_equal(daxpin_publish(f->pool, ops, 2), -E2BIG);
+	assert_int_equal(daxpin_publish(f->pool, ops, 0), -EINVAL);
+	assert_int_equal(daxpin_hold(f->pool, extent, 0), -EINVAL);
+	assert_int_equal(daxpin_hold(f->pool, extent, 4), -EINVAL);
+	bad.addr = 0;
+	assert_int_equal(daxpin_hold(f->pool, bad, DAXPIN_HOLD_READ), -EINVAL);
+	bad.addr = extent.addr + 1;
+	assert_int_equal(daxpin_drop(f->pool, bad), -EINVAL);
+	bad.addr = 1ull << 40;
+	assert_int_equal(daxpin_cancel(f->pool, bad), -EINVAL);
+	assert_null(daxpin_ptr(f->pool, extent, 4096));
+	assert_int_equal(daxpin_persist(f->pool, extent, 4096, 1), -EINVAL);
+	assert_int_equal(daxpin_hold(NULL, extent, DAXPIN_HOLD_READ), -EINVAL);
+	dp_check(f->pool);
+}
+
+static void space_runs_out_cleanly(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent, more;
+	int count = 0;
+
+	while (daxpin_reserve(f->pool, 1 << 20, 0, &extent) == 0)
+		count++;
+	assert_int_equal(count, 60);
+	assert_int_equal(free_bytes(f), 0);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &more), -ENOSPC);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(free_bytes(f), 1 << 20);
+	dp_check(f->pool);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(free_bytes(f), 60 << 20);	/* a crash never leaks */
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(every_cell_of_the_table),
+		TEST(a_retired_extent_is_reused_only_after_the_last_drop),
+		TEST(a_handle_never_names_the_next_life),
+		TEST(a_handle_of_an_earlier_open_is_stale),
+		TEST(the_count_does_not_overflow),
+		TEST(keep_with_a_writer_needs_the_flag),
+		TEST(drain_refuses_holds_and_times_out),
+		TEST(holders_are_named),
+		TEST(bad_arguments_change_nothing),
+		TEST(space_runs_out_cleanly),
+	};
+
+	return cmocka_run_group_tests_name("life", tests, NULL, NULL);
+}

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The owner's record, and what can be told of it without an RDMA device. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "os.h"
+#include "owner.h"
+#include "verbs.h"
+
+#define MS		1000000ull
+#define NO_DEVICE	"daxpin-none0"
+
+static char sentence[400];
+static const struct dp_why why = { sentence, sizeof(sentence) };
+
+/* --------------------------------------------------------------- fixtures */
+
+struct told {
+	int times;
+	int pid;
+	enum dp_owner_state owner;
+	int answer;
+};
+
+static int tell(enum dp_owner_state owner, int pid, uint64_t waited_ns,
+		void *arg)
+{
+	struct told *told = arg;
+
+	(void)waited_ns;
+	told->times++;
+	told->pid = pid;
+	told->owner = owner;
+	return told->answer;
+}
+
+static int await(const struct dp_owner *owner, uint64_t wait_ns,
+		 struct told *told)
+{
+	struct dp_patience patience = {
+		.deadline_ns = dp_os_now_ns() + wait_ns,
+		.progress = told ? tell : NULL,
+		.arg = told,
+	};
+
+	sentence[0] = '\0';
+	dp_patience_begin(&patience);
+	return dp_owner_await(owner, &patience, &why);
+}
+
+static struct dp_owner self_with_device(void)
+{
+	struct dp_owner owner;
+
+	assert_int_equal(dp_owner_self(&owner), 0);
+	assert_int_equal(dp_owner_add_device(&owner, NO_DEVICE), 1);
+	return owner;
+}
+
+/* A child with a record of its own, which lives until it is killed. */
+struct child {
+	pid_t pid;
+	struct dp_owner owner;
+};
+
+static void live_on(void)
+{
+	for (;;)
+		pause();
+}
+
+static struct child child_begin(void (*life)(void))
+{
+	struct child child;
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	child.pid = fork();
+	assert_true(child.pid >= 0);
+	if (!child.pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!dp_owner_self(&child.owner) &&
+		    dp_owner_add_device(&child.owner, NO_DEVICE) == 1 &&
+		    write(ends[1], &child.owner, sizeof(child.owner)) > 0)
+			life();
+		_exit(1);
+	}
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &child.owner, sizeof(child.owner)),
+			 sizeof(child.owner));
+	close(ends[0]);
+	return child;
+}
+
+/* Dead, and still to be reaped. */
+static void child_kill(const struct child *child)
+{
+	siginfo_t info;
+
+	kill(child->pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT), 0);
+}
+
+static void child_end(const struct child *child)
+{
+	kill(child->pid, SIGKILL);
+	assert_int_equal(waitpid(child->pid, NULL, 0), child->pid);
+}
+
+static bool every(uint32_t pid, void *arg)
+{
+	(void)pid;
+	(void)arg;
+	return true;
+}
+
+/* Where others' verbs contexts are about, or nothing can be told of them. */
+static void need_quiet_rdma(void)
+{
+	const char name[1][DP_DEVICE_NAME_MAX] = { NO_DEVICE };
+	int ret = dp_verbs_count(name, 1, every, NULL, &why);
+
+	if (!ret)
+		return;
+	print_message("skipped: %s\n", ret < 0 ? sentence :
+		      "other processes use RDMA on this machine");
+	skip();
+}
+
+/* -------------------------------------------------------------- the record */
+
+static void self_is_described(void **state)
+{
+	struct dp_owner owner;
+	char id[64], hex[64];
+	int at = 0;
+
+	(void)state;
+	memset(&owner, 0xa5, sizeof(owner));
+	assert_int_equal(dp_owner_self(&owner), 0);
+	assert_int_equal(owner.pid, getpid());
+	assert_int_equal(owner.rdma_devices, 0);
+	assert_true(owner.pid_namespace && owner.net_namespace);
+	assert_true(owner.start_time);
+	for (int i = 0; i < 16; i++)
+		at += sprintf(hex + at, "%s%02x", i == 4 || i == 6 || i == 8 ||
+			      i == 10 ? "-" : "", owner.boot_id[i]);
+	assert_true(dp_os_read_file("/proc/sys/kernel/random/boot_id", id,
+				    sizeof(id)) > 0);
+	assert_memory_equal(id, hex, 36);
+	for (size_t i = 0; i < sizeof(owner.rdma_device); i++)
+		assert_int_equal(((char *)owner.rdma_device)[i], 0);
+}
+
+static void start_time_is_when_it_started(void **state)
+{
+	struct dp_owner self;
+	struct child child;
+	uint64_t now = dp_os_now_ns() / 1000000000;
+
+	(void)state;
+	assert_int_equal(dp_owner_self(&self), 0);
+	child = child_begin(live_on);
+	child_end(&child);
+	assert_true(child.owner.start_time >= self.start_time);
+	/* Ticks since boot, which is no earlier than the monotonic clock. */
+	assert_true(child.owner.start_time / sysconf(_SC_CLK_TCK) + 1 >= now);
+}
+
+static void devices_are_added_once(void **state)
+{
+	struct dp_owner owner;
+	char name[DP_DEVICE_NAME_MAX + 1];
+
+	(void)state;
+	assert_int_equal(dp_owner_self(&owner), 0);
+	assert_int_equal(dp_owner_add_device(&owner, "rxe0"), 1);
+	assert_int_equal(dp_owner_add_device(&owner, "rxe0"), 0);
+	assert_int_equal(dp_owner_add_device(&owner, "rxe01"), 1);
+	assert_int_equal(owner.rdma_devices, 2);
+	assert_string_equal(owner.rdma_device[0], "rxe0");
+	assert_string_equal(owner.rdma_device[1], "rxe01");
+
+	memset(name, 'x', sizeof(name));
+	name[DP_DEVICE_NAME_MAX] = '\0';
+	assert_int_equal(dp_owner_add_device(&owner, name), -EINVAL);
+	name[DP_DEVICE_NAME_MAX - 1] = '\0';
+	assert_int_equal(dp_owner_add_device(&owner, name), 1);
+	assert_string_equal(owner.rdma_device[2], name);
+}
+
+static void bad_device_names_are_refused(void **state)
+{
+	struct dp_owner owner;
+
+	(void)state;
+	assert_int_equal(dp_owner_self(&owner), 0);
+	assert_int_equal(dp_owner_add_device(&owner, NULL), -EINVAL);
+	assert_int_equal(dp_owner_add_device(&owner, ""), -EINVAL);
+	assert_int_equal(dp_owner_add_device(&owner, ".."), -EINVAL);
+	assert_int_equal(dp_owner_add_device(&owner, "a/b"), -EINVAL);
+	assert_int_equal(owner.rdma_devices, 0);
+}
+
+static void a_fifth_device_does_not_fit(void **state)
+{
+	const char *name[] = { "a", "b", "c", "d" };
+	struct dp_owner owner;
+
+	(void)state;
+	assert_int_equal(dp_owner_self(&owner), 0);
+	for (unsigned int i = 0; i < DP_RDMA_DEVICES_MAX; i++)
+		assert_int_equal(dp_owner_add_device(&owner, name[i]), 1);
+	assert_int_equal(dp_owner_add_device(&owner, "e"), -ENOSPC);
+	assert_int_equal(dp_owner_add_device(&owner, "d"), 0);
+	assert_int_equal(owner.rdma_devices, DP_RDMA_DEVICES_MAX);
+}
+
+/* ------------------------------------------------------------- the verdict */
+
+static void no_devices_need_no_wait(void **state)
+{
+	struct dp_owner owner;
+
+	(void)state;
+	assert_int_equal(dp_owner_self(&owner), 0);
+	assert_int_equal(await(&owner, 0, NULL), 0);
+	memset(&owner, 0, sizeof(owner));
+	assert_int_equal(await(&owner, 0, NULL), 0);
+}
+
+static void another_boot_needs_no_wait(void **state)
+{
+	struct dp_owner owner = self_with_device();
+
+	(void)state;
+	owner.boot_id[15] ^= 1;
+	owner.pid_namespace++;
+	assert_int_equal(await(&owner, 0, NULL), 0);
+}
+
+static void another_namespace_cannot_be_told(void **state)
+{
+	struct dp_owner owner = self_with_device();
+
+	(void)state;
+	owner.pid_namespace++;
+	assert_int_equal(await(&owner, 1000 * MS, NULL), -EBUSY);
+	assert_non_null(strstr(sentence, "pid namespace"));
+	owner.pid_namespace--;
+	owner.net_namespace++;
+	assert_int_equal(await(&owner, 1000 * MS, NULL), -EBUSY);
+	assert_non_null(strstr(sentence, "net namespace"));
+}
+
+static void ourselves_are_not_waited_for(void **state)
+{
+	struct dp_owner owner = self_with_device();
+	uint64_t begin = dp_os_now_ns();
+
+	(void)state;
+	assert_int_equal(await(&owner, 60000 * MS, NULL), -EBUSY);
+	assert_true(dp_os_now_ns() - begin < 30000 * MS);
+	assert_non_null(strstr(sentence, "this process"));
+}
+
+static void a_damaged_record_is_refused(void **state)
+{
+	struct dp_owner owner = self_with_device();
+
+	(void)state;
+	owner.rdma_devices = DP_RDMA_DEVICES_MAX + 1;
+	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
+	owner = self_with_device();
+	owner.pid = 0;
+	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
+	owner = self_with_device();
+	memset(owner.rdma_device[0], 'x', DP_DEVICE_NAME_MAX);
+	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
+	strcpy(owner.rdma_device[0], "../../../etc");
+	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
+}
+
+static void a_reused_pid_is_not_the_owner(void **state)
+{
+	struct child child;
+
+	(void)state;
+	need_quiet_rdma();
+	child = child_begin(live_on);
+	child.owner.start_time += 1000000;
+	assert_int_equal(await(&child.owner, 0, NULL), 0);
+	child_end(&child);
+
+	/* Nor is it when the pid is our own by now. */
+	child.owner.pid = getpid();
+	assert_int_equal(await(&child.owner, 0, NULL), 0);
+}
+
+static void a_living_owner_is_waited_for(void **state)
+{
+	struct child child = child_begin(live_on);
+	struct told told = { 0 };
+	uint64_t begin = dp_os_now_ns();
+	char pid[16];
+
+	(void)state;
+	assert_int_equal(await(&child.owner, 50 * MS, &told), -EBUSY);
+	assert_true(dp_os_now_ns() - begin >= 50 * MS);
+	assert_true(told.times > 0);
+	assert_int_equal(told.owner, DP_OWNER_RDMA);
+	assert_int_equal(told.pid, child.pid);
+	sprintf(pid, "%d", child.pid);
+	assert_non_null(strstr(sentence, pid));
+	assert_non_null(strstr(sentence, NO_DEVICE));
+
+	told.answer = 1;
+	assert_int_equal(await(&child.owner, 60000 * MS, &told), -ECANCELED);
+	child_end(&child);
+}
+
+static void a_dead_owner_may_be_a_zombie(void **state)
+{
+	struct child child;
+
+	(void)state;
+	need_quiet_rdma();
+	child = child_begin(live_on);
+	child_kill(&child);
+	assert_int_equal(await(&child.owner, 0, NULL), 0);
+	child_end(&child);
+	assert_int_equal(await(&child.owner, 0, NULL), 0);
+}
+
+static void named_like_a_zombie(void)
+{
+	prctl(PR_SET_NAME, "a) Z 1 2 3");
+	live_on();
+}
+
+static void a_name_cannot_feign_death(void **state)
+{
+	struct child child = child_begin(named_like_a_zombie);
+
+	(void)state;
+	assert_int_equal(await(&child.owner, 50 * MS, NULL), -EBUSY);
+	child_end(&child);
+}
+
+static void *sleep_on(void *arg)
+{
+	live_on();
+	return arg;
+}
+
+static void leave_a_thread(void)
+{
+	pthread_t thread;
+
+	if (!pthread_create(&thread, NULL, sleep_on, NULL))
+		syscall(SYS_exit, 0);
+}
+
+static void a_thread_outlives_its_leader(void **state)
+{
+	struct child child;
+	char path[32], text[512];
+	int tries = 1000;
+
+	(void)state;
+	need_quiet_rdma();
+	child = child_begin(leave_a_thread);
+	sprintf(path, "/proc/%d/stat", child.pid);
+	do {
+		dp_os_sleep_ns(MS);
+		assert_true(dp_os_read_file(path, text, sizeof(text)) > 0);
+	} while (!strstr(text, ") Z ") && --tries);
+	assert_true(tries);
+	assert_int_equal(await(&child.owner, 50 * MS, NULL), -EBUSY);
+	child_kill(&child);
+	assert_int_equal(await(&child.owner, 1000 * MS, NULL), 0);
+	child_end(&child);
+}
+
+/* ------------------------------------------------- what is not to be asked */
+
+/* From here on socket() fails in this process with that error. */
+static int forbid_sockets(int error)
+{
+	struct sock_filter rule[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { 4, rule };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? -errno : 0;
+}
+
+/* In a process of its own: 0 as it should be, 77 no seccomp here. */
+static int await_without_sockets(const struct dp_owner *owner, int error)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (forbid_sockets(error))
+			_exit(77);
+		_exit(await(owner, 1000 * MS, NULL) != -EBUSY ||
+		      !strstr(sentence, "NETLINK_RDMA"));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void no_netlink_is_no_answer(void **state)
+{
+	struct child child = child_begin(live_on);
+	int ret;
+
+	(void)state;
+	child_end(&child);
+	ret = await_without_sockets(&child.owner, EACCES);
+	if (ret == 77)
+		skip();
+	assert_int_equal(ret, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(self_is_described),
+		cmocka_unit_test(start_time_is_when_it_started),
+		cmocka_unit_test(devices_are_added_once),
+		cmocka_unit_test(bad_device_names_are_refused),
+		cmocka_unit_test(a_fifth_device_does_not_fit),
+		cmocka_unit_test(no_devices_need_no_wait),
+		cmocka_unit_test(another_boot_needs_no_wait),
+		cmocka_unit_test(another_namespace_cannot_be_told),
+		cmocka_unit_test(ourselves_are_not_waited_for),
+		cmocka_unit_test(a_damaged_record_is_refused),
+		cmocka_unit_test(a_reused_pid_is_not_the_owner),
+		cmocka_unit_test(a_living_owner_is_waited_for),
+		cmocka_unit_test(a_dead_owner_may_be_a_zombie),
+		cmocka_unit_test(a_name_cannot_feign_death),
+		cmocka_unit_test(a_thread_outlives_its_leader),
+		cmocka_unit_test(no_netlink_is_no_answer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

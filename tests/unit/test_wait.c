@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Waiting, waking and events; and what a forked child may not do. */
+#include <poll.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include "fixture.h"
+#include "check.h"
+
+#define LONG_MS 60000		/* never reached unless a wake-up is lost */
+
+static struct daxpin_extent held(struct fixture *f)
+{
+	struct daxpin_extent extent = live(f, 4096);
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
+	return extent;
+}
+
+/* ---------------------------------------------------------------- waiting */
+
+struct waiter {
+	pthread_t thread;
+	struct fixture *f;
+	struct daxpin_extent extent;
+	int ret;
+};
+
+static void *wait_thread(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->ret = daxpin_wait_idle(w->f->pool, w->extent,
+				  daxpin_deadline_ms(LONG_MS));
+	return NULL;
+}
+
+static void begin_wait(struct waiter *w, struct fixture *f,
+		       struct daxpin_extent extent)
+{
+	w->f = f;
+	w->extent = extent;
+	assert_int_equal(pthread_create(&w->thread, NULL, wait_thread, w), 0);
+}
+
+static void end_wait(struct waiter *w)
+{
+	assert_int_equal(pthread_join(w->thread, NULL), 0);
+	assert_int_equal(w->ret, 0);
+}
+
+static void a_drop_wakes_every_waiter(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+	struct waiter waiter[4];
+
+	for (int i = 0; i < 4; i++)
+		begin_wait(&waiter[i], f, extent);
+	usleep(20000);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	for (int i = 0; i < 4; i++)
+		end_wait(&waiter[i]);
+	dp_check(f->pool);
+}
+
+static void the_end_of_a_life_wakes(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+	struct waiter waiter;
+
+	begin_wait(&waiter, f, extent);
+	usleep(20000);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	end_wait(&waiter);
+	assert_int_equal(daxpin_wait_idle(f->pool, extent, 0), 0);
+}
+
+static void a_wait_ends_at_its_deadline(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+
+	assert_int_equal(daxpin_wait_idle(f->pool, extent,
+					  daxpin_deadline_ms(30)), -ETIMEDOUT);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_wait_idle(f->pool, extent,
+					  DAXPIN_NO_DEADLINE), 0);
+}
+
+static void waits_and_drops_race_without_a_lost_wakeup(void **state)
+{
+	struct fixture *f = *state;
+	struct waiter waiter;
+
+	for (int i = 0; i < 3000; i++) {
+		struct daxpin_extent extent = held(f);
+
+		begin_wait(&waiter, f, extent);
+		if (i % 3 == 0)
+			sched_yield();
+		assert_int_equal(daxpin_drop(f->pool, extent), 0);
+		end_wait(&waiter);
+		assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	}
+	dp_check(f->pool);
+}
+
+/* ----------------------------------------------------------------- events */
+
+static bool readable(struct fixture *f)
+{
+	struct pollfd fd = { daxpin_event_fd(f->pool), POLLIN, 0 };
+
+	return poll(&fd, 1, 0) == 1;
+}
+
+static void a_watch_gives_one_event(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+	struct daxpin_watch watch = { .state = 0 };
+	struct daxpin_event event;
+
+	assert_int_equal(daxpin_watch(f->pool, extent, f, &watch), 0);
+	assert_int_equal(daxpin_watch(f->pool, extent, f, &watch), -EINVAL);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+	assert_int_equal(daxpin_event_arm(f->pool), 0);
+	assert_false(readable(f));
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_true(readable(f));
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_ptr_equal(event.watch, &watch);
+	assert_ptr_equal(event.watch->arg, f);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+}
+
+static void the_fd_is_written_only_when_armed(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+	struct daxpin_watch watch = { .state = 0 };
+	struct daxpin_event event;
+
+	assert_int_equal(daxpin_watch(f->pool, extent, NULL, &watch), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_false(readable(f));
+	assert_int_equal(daxpin_event_arm(f->pool), 1);	/* look, don't sleep */
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_int_equal(daxpin_event_arm(f->pool), 0);
+}
+
+static void a_watch_on_an_idle_extent_is_an_event_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+	struct daxpin_watch watch = { .state = 0 };
+	struct daxpin_event event;
+
+	assert_int_equal(daxpin_watch(f->pool, extent, NULL, &watch), 0);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(daxpin_watch(f->pool, extent, NULL, &watch), 0);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+}
+
+static void a_watch_can_be_taken_back(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+	struct daxpin_watch watch[3] = { { .state = 0 } };
+	struct daxpin_event event;
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(daxpin_watch(f->pool, extent, NULL, &watch[i]), 0);
+	assert_int_equal(daxpin_unwatch(f->pool, &watch[1]), 1);
+	assert_int_equal(daxpin_unwatch(f->pool, &watch[1]), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_unwatch(f->pool, &watch[2]), 1);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_ptr_equal(event.watch, &watch[0]);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+}
+
+/* ------------------------------------------------------------------- fork */
+
+static int every_call(struct fixture *f, struct daxpin_extent extent)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP, .extent = extent };
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "child",
+	};
+	struct daxpin_registration *registration;
+	struct daxpin_watch watch = { .state = 0 };
+	struct daxpin_hold hold = { .access = 0 };
+	struct daxpin_segment segment;
+	struct daxpin_event event;
+	enum daxpin_state state;
+	uint64_t size;
+	const int ret[] = {
+		daxpin_pool_close(f->pool),
+		daxpin_pool_drain(f->pool, 0),
+		daxpin_pool_info(f->pool, &info),
+		daxpin_reserve(f->pool, 4096, 0, &extent),
+		daxpin_cancel(f->pool, extent),
+		daxpin_publish(f->pool, &op, 1),
+		daxpin_extent_at(f->pool, extent.addr, &extent),
+		daxpin_size(f->pool, extent, &size),
+		daxpin_state(f->pool, extent, &state),
+		daxpin_persist(f->pool, extent, 0, 1),
+		daxpin_foreach(f->pool, NULL, NULL),
+		daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ),
+		daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_READ),
+		daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ, "x", &hold),
+		daxpin_drop(f->pool, extent),
+		daxpin_drop_labelled(f->pool, &hold),
+		daxpin_holds(f->pool, extent, NULL, NULL),
+		daxpin_idle(f->pool, extent),
+		daxpin_wait_idle(f->pool, extent, 0),
+		daxpin_watch(f->pool, extent, NULL, &watch),
+		daxpin_unwatch(f->pool, &watch),
+		daxpin_event_fd(f->pool),
+		daxpin_event_arm(f->pool),
+		daxpin_next_event(f->pool, &event),
+		daxpin_segment(f->pool, 0, &segment),
+		daxpin_lock_fd(f->pool),
+		daxpin_register(f->pool, 0, &options, &registration),
+	};
+
+	for (size_t i = 0; i < sizeof(ret) / sizeof(ret[0]); i++)
+		if (ret[i] != -EOWNERDEAD)
+			return i + 1;
+	return daxpin_ptr(f->pool, extent, 0) ? 100 : 0;
+}
+
+static void a_forked_child_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(every_call(f, extent));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), 1);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	dp_check(f->pool);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_drop_wakes_every_waiter),
+		TEST(the_end_of_a_life_wakes),
+		TEST(a_wait_ends_at_its_deadline),
+		TEST(waits_and_drops_race_without_a_lost_wakeup),
+		TEST(a_watch_gives_one_event),
+		TEST(the_fd_is_written_only_when_armed),
+		TEST(a_watch_on_an_idle_extent_is_an_event_at_once),
+		TEST(a_watch_can_be_taken_back),
+		TEST(a_forked_child_is_refused),
+	};
+
+	return cmocka_run_group_tests_name("wait", tests, NULL, NULL);
+}
