@@ -92,12 +92,12 @@ static int take_options(void *options, size_t our_size, const void *theirs)
 	size_t size, i;
 
 	memcpy(&size, theirs, sizeof(size));
-	if (size < our_size)
+	if (size < sizeof(size))
 		return -EINVAL;
 	for (i = our_size; i < size; i++)
 		if (bytes[i])
 			return -E2BIG;
-	memcpy(options, theirs, our_size);
+	memcpy(options, theirs, size < our_size ? size : our_size);
 	return 0;
 }
 
@@ -205,8 +205,8 @@ static int announce(struct daxpin_rdma *rdma,
 }
 
 EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
-		       const struct daxpin_rdma_options *options,
-		       struct daxpin_rdma **ret_rdma)
+			      const struct daxpin_rdma_options *options,
+			      struct daxpin_rdma **ret_rdma)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_rdma_options o = { .size = sizeof(o) };
@@ -238,15 +238,22 @@ EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 }
 
 EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
-		     struct daxpin_rdma_info *ret_info)
+			    struct daxpin_rdma_info *ret_info)
 {
-	if (!rdma || !ret_info || ret_info->size < sizeof(*ret_info))
+	struct daxpin_rdma_info info;
+
+	if (!rdma || !ret_info || ret_info->size < sizeof(size_t))
 		return -EINVAL;
 	if (!rdma->pool)
 		return -EOWNERDEAD;
-	ret_info->local_mrs = atomic_load(&rdma->local_mrs);
-	ret_info->grants = atomic_load(&rdma->grants);
-	ret_info->quarantined = atomic_load(&rdma->quarantined);
+	info = (struct daxpin_rdma_info) {
+		.size = ret_info->size,
+		.local_mrs = atomic_load(&rdma->local_mrs),
+		.grants = atomic_load(&rdma->grants),
+		.quarantined = atomic_load(&rdma->quarantined),
+	};
+	memcpy(ret_info, &info,
+	       info.size < sizeof(info) ? info.size : sizeof(info));
 	return 0;
 }
 
@@ -306,7 +313,7 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 }
 
 EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
-		     uint32_t *ret_lkey)
+			    uint32_t *ret_lkey)
 {
 	uint32_t index;
 	uint64_t key;
@@ -454,9 +461,10 @@ static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
 	return err;
 }
 
-EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
-		      const struct daxpin_grant_options *options,
-		      struct daxpin_grant **ret_grant)
+EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
+			     struct daxpin_extent extent,
+			     const struct daxpin_grant_options *options,
+			     struct daxpin_grant **ret_grant)
 {
 	struct daxpin_grant_options o = { .size = sizeof(o) };
 	struct daxpin_grant *grant;
@@ -487,7 +495,7 @@ EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent exte
 }
 
 EXPORT void daxpin_grant_key(const struct daxpin_grant *grant,
-		      struct daxpin_grant_key *ret_key)
+			     struct daxpin_grant_key *ret_key)
 {
 	*ret_key = grant->key;
 }

@@ -78,6 +78,7 @@ static inline int fixture_reopen(struct fixture *f)
 	int ret = daxpin_pool_close(f->pool);
 
 	f->pool = NULL;
+	f->options.flags = 0;
 	return ret ? ret : daxpin_pool_open(f->path, &f->options, &f->pool);
 }
 

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The io_uring adapter, on shmem and on every real backing that the
+ * environment names (DAXPIN_TEST_DAX, DAXPIN_TEST_FSDAX). A READ from an empty
+ * pipe is DMA that lands when the test says so; DAXPIN_TEST_SLOW is a disk
+ * whose reads outlive a kill.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <daxpin-uring.h>
+#include "fixture.h"
+
+#define LENGTH 65536u
+
+enum target { SHMEM, DEVDAX, FSDAX };
+static enum target target;
+
+struct world {
+	struct fixture f;
+	struct io_uring ring;
+	struct daxpin_uring *uring;
+	int pipe[2];
+};
+
+/* ------------------------------------------------------------------ set-up */
+
+static int name_target(struct fixture *f)
+{
+	const char *fsdax = getenv("DAXPIN_TEST_FSDAX");
+
+	if (target == DEVDAX) {
+		snprintf(f->path, sizeof(f->path), "%s", getenv("DAXPIN_TEST_DAX"));
+		f->options.pool_size = 0;
+		f->options.segment_size = DAXPIN_SEGMENT_DEFAULT;
+		return 0;
+	}
+	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX",
+		 target == FSDAX ? fsdax : "/dev/shm");
+	f->options.pool_size = 64 << 20;
+	f->options.segment_size = 32 << 20;
+	return mkdtemp(f->path) ? 0 : -1;
+}
+
+static int create_pool(struct fixture *f)
+{
+	f->options.size = sizeof(f->options);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.deadline_ns = daxpin_deadline_ms(20000);
+	f->options.why = f->why;
+	f->options.why_size = sizeof(f->why);
+	if (name_target(f))
+		return -1;
+	if (!daxpin_pool_create(f->path, &f->options, &f->pool))
+		return 0;
+	fprintf(stderr, "%s\n", f->why);
+	return -1;
+}
+
+static void remove_pool(struct fixture *f)
+{
+	if (target != DEVDAX)
+		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	*state = w;
+	if (!w || create_pool(&w->f) || pipe(w->pipe))
+		return -1;
+	return io_uring_queue_init(8, &w->ring, 0);
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	int ret = daxpin_uring_detach(w->uring);
+
+	io_uring_queue_exit(&w->ring);
+	ret |= daxpin_pool_close(w->f.pool);
+	close(w->pipe[0]);
+	close(w->pipe[1]);
+	remove_pool(&w->f);
+	free(w);
+	return ret;
+}
+
+static struct daxpin_uring_options uring_options(struct world *w, uint32_t flags)
+{
+	return (struct daxpin_uring_options) {
+		.size = sizeof(struct daxpin_uring_options),
+		.flags = flags,
+		.file_slot = DAXPIN_URING_OWN_FILES,
+		.label = "test ring",
+		.why = w->f.why,
+		.why_size = sizeof(w->f.why),
+	};
+}
+
+static int attach(struct world *w, uint32_t flags)
+{
+	struct daxpin_uring_options options = uring_options(w, flags);
+
+	return daxpin_uring_attach(w->f.pool, &w->ring, &options, &w->uring);
+}
+
+/* Submit a read from the empty pipe into the extent. */
+static void start_read(struct world *w, struct daxpin_uring_io *io,
+		       struct daxpin_extent extent)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+
+	assert_int_equal(daxpin_uring_prep_read(w->uring, io, sqe, w->pipe[0],
+						extent, 0, 4096, 0), 0);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+}
+
+static int finish(struct world *w, struct daxpin_uring_io *io)
+{
+	struct io_uring_cqe *cqe;
+	int result;
+
+	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+	result = cqe->res;
+	assert_int_equal(daxpin_uring_done(io, cqe), 1);
+	io_uring_cqe_seen(&w->ring, cqe);
+	return result;
+}
+
+/* ------------------------------------------------------------------- tests */
+
+static void info_says_fixed_or_plain(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+
+	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
+	assert_int_equal(info.in_flight, 0);
+	if (target == FSDAX) {
+		assert_int_equal(info.fixed_segments, 0);
+		assert_int_equal(info.fallback, -EOPNOTSUPP);
+	} else {
+		assert_int_equal(info.plain_segments, 0);
+		assert_true(info.registered_bytes > 0);
+	}
+}
+
+static void fixed_can_be_demanded(void **state)
+{
+	struct world *w = *state;
+	int ret = attach(w, DAXPIN_URING_NEED_FIXED);
+
+	if (target != FSDAX) {
+		assert_int_equal(ret, 0);
+		return;
+	}
+	assert_int_equal(ret, -EOPNOTSUPP);
+	assert_non_null(strstr(w->f.why, "fixed"));
+	/* The ring is as it was: it can be attached. */
+	assert_int_equal(attach(w, 0), 0);
+}
+
+/* The story of the whole library, on one ring. */
+static void no_reuse_while_a_read_is_in_flight(struct world *w, uint32_t flags)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent;
+	uint64_t before;
+	char *memory;
+
+	assert_int_equal(attach(w, flags), 0);
+	before = free_bytes(&w->f);
+	extent = live(&w->f, 4096);
+	memory = daxpin_ptr(w->f.pool, extent, 0);
+	start_read(w, &io, extent);
+	assert_int_equal(publish(&w->f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+	assert_int_equal(free_bytes(&w->f), before - 4096);
+	assert_int_equal(daxpin_uring_detach(w->uring), -EBUSY);
+	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
+
+	assert_int_equal(write(w->pipe[1], "late", 5), 5);
+	assert_int_equal(finish(w, &io), 5);
+	assert_string_equal(memory, "late");
+	assert_int_equal(free_bytes(&w->f), before);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+}
+
+static void a_retired_extent_waits_for_its_read(void **state)
+{
+	no_reuse_while_a_read_is_in_flight(*state, 0);
+}
+
+static void a_retired_extent_waits_for_its_plain_read(void **state)
+{
+	no_reuse_while_a_read_is_in_flight(*state, DAXPIN_URING_PLAIN);
+}
+
+static void a_cancelled_read_ends_its_hold_at_the_cqe(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, 4096);
+	start_read(w, &io, extent);
+	sqe = io_uring_get_sqe(&w->ring);
+	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY);
+	sqe->user_data = 7;
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+		if (cqe->user_data != 7) {
+			assert_true(cqe->res < 0);
+			assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+			assert_int_equal(daxpin_uring_done(&io, cqe), 1);
+		}
+		io_uring_cqe_seen(&w->ring, cqe);
+	}
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+}
+
+static void what_is_written_is_what_is_read_back(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent from, to;
+	char path[] = "/tmp/daxpin-file-XXXXXX";
+	int fd = mkstemp(path);
+	unsigned char *memory;
+
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(attach(w, 0), 0);
+	from = live(&w->f, LENGTH);
+	to = live(&w->f, LENGTH);
+	memory = daxpin_ptr(w->f.pool, from, 0);
+	for (uint32_t i = 0; i < LENGTH; i++)
+		memory[i] = i * 7 >> 3;
+	assert_int_equal(daxpin_uring_prep_write(w->uring, &io,
+						 io_uring_get_sqe(&w->ring), fd,
+						 from, 0, LENGTH, 0), 0);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(finish(w, &io), LENGTH);
+	assert_int_equal(daxpin_uring_prep_read(w->uring, &io,
+						io_uring_get_sqe(&w->ring), fd,
+						to, 0, LENGTH, 0), 0);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(finish(w, &io), LENGTH);
+	assert_memory_equal(memory, daxpin_ptr(w->f.pool, to, 0), LENGTH);
+	close(fd);
+}
+
+static void an_aborted_request_leaves_no_hold(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+	struct daxpin_extent extent;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, 4096);
+	assert_int_equal(daxpin_uring_prep_read(w->uring, &io,
+						io_uring_get_sqe(&w->ring),
+						w->pipe[0], extent, 0, 1, 0), 0);
+	assert_int_equal(daxpin_holds(w->f.pool, extent, NULL, NULL), 1);
+	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_uring_abort(&io), -EINVAL);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
+	assert_int_equal(info.in_flight, 0);
+}
+
+static int try_read(struct world *w, struct daxpin_extent extent,
+		    uint64_t offset, uint32_t length)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct io_uring_sqe sqe;
+	int ret = daxpin_uring_prep_read(w->uring, &io, &sqe, w->pipe[0], extent,
+					 offset, length, 0);
+
+	if (ret)
+		assert_int_equal(sqe.opcode, IORING_OP_NOP);
+	else
+		assert_int_equal(daxpin_uring_abort(&io), 0);
+	return ret;
+}
+
+static void a_bad_request_is_refused_and_its_sqe_does_nothing(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, 8192);
+	assert_int_equal(try_read(w, extent, 0, 8192), 0);
+	assert_int_equal(try_read(w, extent, 1, 8192), -EINVAL);
+	assert_int_equal(try_read(w, extent, UINT64_MAX, 2), -EINVAL);
+	assert_int_equal(try_read(w, extent, 0, 0), -EINVAL);
+	assert_int_equal(daxpin_hold(w->f.pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(publish(&w->f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(try_read(w, extent, 0, 1), -EALREADY);
+	assert_int_equal(daxpin_drop(w->f.pool, extent), 0);
+	assert_int_equal(try_read(w, extent, 0, 1), -ESTALE);
+}
+
+static void a_ring_with_a_file_table_names_a_slot(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+	int files[4] = { -1, w->pipe[0], -1, -1 };
+
+	assert_int_equal(io_uring_register_files(&w->ring, files, 4), 0);
+	assert_int_equal(attach(w, 0), -EBUSY);
+	assert_non_null(strstr(w->f.why, "file_slot"));
+	options.file_slot = 4;
+	assert_true(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					&w->uring) < 0);
+	options.file_slot = 2;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					     &w->uring), 0);
+	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
+	assert_int_equal(info.file_slot, 2);
+}
+
+static void a_ring_with_a_buffer_table_goes_plain(void **state)
+{
+	struct world *w = *state;
+	char buffer[4096];
+	struct iovec iov = { buffer, sizeof(buffer) };
+
+	if (target == FSDAX) {
+		print_message("# fsdax registers no buffers: nothing to test\n");
+		skip();
+	}
+	assert_int_equal(io_uring_register_buffers(&w->ring, &iov, 1), 0);
+	assert_int_equal(attach(w, 0), -EBUSY);
+	assert_non_null(strstr(w->f.why, "PLAIN"));
+	assert_int_equal(attach(w, DAXPIN_URING_PLAIN), 0);
+}
+
+static void a_ring_can_come_back(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(attach(w, 0), 0);
+		assert_int_equal(daxpin_uring_detach(w->uring), 0);
+		w->uring = NULL;
+	}
+	assert_int_equal(fixture_reopen(&w->f), 0);
+}
+
+static void the_pool_stays_open_while_a_ring_is_guarded(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring, &options,
+					    &w->uring), 0);
+	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
+	assert_int_equal(info.fixed_segments, 0);
+	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
+}
+
+/* ----------------------------------------------- limits, as somebody else */
+
+/* In the child: an own pool, made as nobody with little memory to lock. */
+static int attach_poor(void)
+{
+	struct rlimit limit = { 1 << 20, 1 << 20 };
+	struct world w = { .uring = NULL };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || setgid(65534) || setuid(65534))
+		return 2;
+	target = SHMEM;
+	if (create_pool(&w.f) || io_uring_queue_init(8, &w.ring, 0))
+		return 3;
+	if (attach(&w, 0) != -ENOMEM)
+		return 4;
+	if (!strstr(w.f.why, "RLIMIT_MEMLOCK") || !strstr(w.f.why, "65536 KiB"))
+		return 5;
+	/* Nothing was left in the ring, and plain works. */
+	if (attach(&w, DAXPIN_URING_PLAIN) || daxpin_uring_detach(w.uring))
+		return 6;
+	if (daxpin_pool_close(w.f.pool))
+		return 7;
+	remove_pool(&w.f);
+	return 0;
+}
+
+static void too_little_memlock_is_said_with_the_sum(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid()) {
+		print_message("# needs root, to become nobody\n");
+		skip();
+	}
+	pid = fork();
+	if (!pid)
+		_exit(attach_poor());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* -------------------------------------------------------------- the crash */
+
+/* In the child: a slow read in flight, then wait to be killed. */
+static void own_and_read(const char *path, const char *disk, uint64_t addr,
+			 int ready)
+{
+	struct world w = { .uring = NULL };
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent;
+	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	if (fd < 0 || daxpin_pool_open(path, NULL, &w.f.pool) ||
+	    daxpin_extent_at(w.f.pool, addr, &extent) ||
+	    io_uring_queue_init(8, &w.ring, 0) || attach(&w, 0) ||
+	    daxpin_uring_prep_read(w.uring, &io, io_uring_get_sqe(&w.ring), fd,
+				   extent, 0, LENGTH, 0) ||
+	    io_uring_submit(&w.ring) != 1)
+		_exit(1);
+	if (write(ready, "r", 1) != 1)
+		_exit(1);
+	pause();
+}
+
+static int saw_draining(const struct daxpin_wait *wait, void *arg)
+{
+	if (wait->owner == DAXPIN_OWNER_DRAINING)
+		*(int *)arg = wait->pid;
+	return 0;
+}
+
+/* The successor's own pattern must be all that is ever seen. */
+static void assert_stays(const unsigned char *memory, unsigned char pattern)
+{
+	for (int i = 0; i < 25; i++) {
+		for (uint32_t b = 0; b < LENGTH; b++)
+			assert_int_equal(memory[b], pattern);
+		usleep(100000);
+	}
+}
+
+static void a_killed_owners_read_does_not_reach_the_successor(void **state)
+{
+	struct world *w = *state;
+	const char *disk = getenv("DAXPIN_TEST_SLOW");
+	struct daxpin_extent extent;
+	int status, ready[2], draining = 0;
+	unsigned char *memory;
+	char byte;
+	pid_t pid;
+
+	if (!disk) {
+		print_message("# needs DAXPIN_TEST_SLOW, a disk with latency (./dev lab has one)\n");
+		skip();
+	}
+	extent = live(&w->f, LENGTH);
+	assert_int_equal(daxpin_pool_close(w->f.pool), 0);
+	w->f.pool = NULL;
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid)
+		own_and_read(w->f.path, disk, extent.addr, ready[1]);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+
+	w->f.options.deadline_ns = daxpin_deadline_ms(20000);
+	w->f.options.flags = 0;
+	w->f.options.progress = saw_draining;
+	w->f.options.progress_arg = &draining;
+	assert_int_equal(daxpin_pool_open(w->f.path, &w->f.options, &w->f.pool), 0);
+	assert_int_equal(draining, pid);
+	assert_int_equal(daxpin_extent_at(w->f.pool, extent.addr, &extent), 0);
+	memory = daxpin_ptr(w->f.pool, extent, 0);
+	memset(memory, 0x3c, LENGTH);
+	assert_stays(memory, 0x3c);
+}
+
+static int run(enum target which, const char *name)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(info_says_fixed_or_plain),
+		TEST(fixed_can_be_demanded),
+		TEST(a_retired_extent_waits_for_its_read),
+		TEST(a_retired_extent_waits_for_its_plain_read),
+		TEST(a_cancelled_read_ends_its_hold_at_the_cqe),
+		TEST(what_is_written_is_what_is_read_back),
+		TEST(an_aborted_request_leaves_no_hold),
+		TEST(a_bad_request_is_refused_and_its_sqe_does_nothing),
+		TEST(a_ring_with_a_file_table_names_a_slot),
+		TEST(a_ring_with_a_buffer_table_goes_plain),
+		TEST(a_ring_can_come_back),
+		TEST(the_pool_stays_open_while_a_ring_is_guarded),
+		TEST(a_killed_owners_read_does_not_reach_the_successor),
+	};
+
+	target = which;
+	return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+static int run_limits(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(too_little_memlock_is_said_with_the_sum),
+	};
+
+	return cmocka_run_group_tests_name("uring limits", tests, NULL, NULL);
+}
+
+/* test_uring [shmem|devdax|fsdax|limits] */
+int main(int argc, char **argv)
+{
+	const char *which = argc > 1 ? argv[1] : "shmem";
+
+	if (!strcmp(which, "limits"))
+		return run_limits();
+	if (!strcmp(which, "shmem"))
+		return run(SHMEM, "uring on shmem");
+	if (!strcmp(which, "devdax") && getenv("DAXPIN_TEST_DAX"))
+		return run(DEVDAX, "uring on device-dax");
+	if (!strcmp(which, "fsdax") && getenv("DAXPIN_TEST_FSDAX"))
+		return run(FSDAX, "uring on fsdax");
+	printf("1..0 # SKIP %s needs DAXPIN_TEST_DAX or DAXPIN_TEST_FSDAX\n", which);
+	return 77;
+}
