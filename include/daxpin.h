@@ -279,7 +279,7 @@ int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent);
 struct daxpin_hold {
 	struct daxpin_extent extent;
 	uint64_t since_ns;
-	uint32_t access;
+	uint32_t access;		/* 0: not held */
 	uint32_t shard;
 	struct daxpin_hold *next;
 	struct daxpin_hold **prev;

@@ -648,7 +648,7 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 {
 	int ret;
 
-	if (!hold || !label || hold->prev)
+	if (!hold || !label || hold->access)
 		return -EINVAL;
 	ret = daxpin_hold(pool, extent, access);
 	if (ret)
@@ -667,10 +667,11 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 
 	if (ret)
 		return ret;
-	if (!hold || !hold->prev)
+	if (!hold || !hold->access)
 		return -EINVAL;
 	/* Off the list first: after the drop the pool may be closed. */
 	dp_holder_remove(&pool->holders, hold);
+	hold->access = 0;
 	return daxpin_drop(pool, hold->extent);
 }
 

@@ -43,8 +43,9 @@ void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {
 	struct dp_holder_shard *shard = &holders->shard[hold->shard];
 
-	assert(hold->prev && hold->shard == shard_of(hold->extent.addr));
+	assert(hold->shard == shard_of(hold->extent.addr));
 	pthread_mutex_lock(&shard->mutex);
+	assert(hold->prev && *hold->prev == hold);
 	*hold->prev = hold->next;
 	if (hold->next)
 		hold->next->prev = hold->prev;

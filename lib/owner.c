@@ -56,6 +56,7 @@ static int read_boot_id(uint8_t boot_id[16])
 {
 	char text[64];
 	unsigned int digits = 0;
+	uint8_t *byte;
 	int ret, digit;
 
 	ret = dp_os_read_file("/proc/sys/kernel/random/boot_id", text,
@@ -66,8 +67,8 @@ static int read_boot_id(uint8_t boot_id[16])
 		digit = hex_digit(*c);
 		if (digit < 0)
 			continue;
-		boot_id[digits / 2] = (uint8_t)(boot_id[digits / 2] << 4 | digit);
-		digits++;
+		byte = &boot_id[digits++ / 2];
+		*byte = (uint8_t)(*byte << 4 | digit);
 	}
 	return digits == 32 ? 0 : -EIO;
 }

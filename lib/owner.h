@@ -20,7 +20,8 @@ int dp_owner_add_device(struct dp_owner *owner, const char *device);
 /*
  * Wait until the dead owner's verbs can write no more. 0: nothing can (also
  * another boot, or no devices). -EBUSY: cannot be told from here (another pid
- * or network namespace, no netlink), or not gone at the deadline.
+ * or network namespace, no netlink), or not gone at the deadline. -EUCLEAN: the
+ * record makes no sense. -ECANCELED: progress said stop.
  */
 int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 		   const struct dp_why *why);

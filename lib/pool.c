@@ -373,6 +373,10 @@ static int await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 		return dp_fail(request->why, -EUCLEAN,
 			       "%s was not closed by its last owner: open it for writing once",
 			       request->path);
+	if (pool->super.flags & DP_SUPER_OWNER_UNKNOWN)
+		return dp_fail(request->why, -EBUSY,
+			       "%s: its owner record was lost with a damaged superblock, so DMA of that owner cannot be ruled out: reboot",
+			       request->path);
 	return dp_owner_await(&pool->super.owner, &request->patience,
 			      request->why);
 }

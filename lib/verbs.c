@@ -21,7 +21,7 @@
 #include "os.h"
 #include "verbs.h"
 
-#define BUFFER_SIZE	(32u << 10)	/* the most a dump fills at once */
+#define BUFFER_SIZE	(32u << 10)	/* the most of a dump at once */
 #define DUMPS_MAX	8		/* until two agree */
 
 /* A conversation with the kernel. */
@@ -49,7 +49,7 @@ struct context_list {
 	dp_verbs_filter *filter;
 	void *arg;
 	int count;
-	uint64_t ids;			/* a digest of all the contexts' ids */
+	uint64_t ids;			/* a digest of those of all contexts */
 };
 
 /* Attributes that stand side by side. */
@@ -97,7 +97,8 @@ static const struct nlattr *attribute_find(struct attributes set,
 static bool attribute_u32(struct attributes set, unsigned int type,
 			  uint32_t *ret_value)
 {
-	const struct attributes in = attribute_inside(attribute_find(set, type));
+	const struct nlattr *attr = attribute_find(set, type);
+	const struct attributes in = attribute_inside(attr);
 
 	if (in.left < sizeof(*ret_value))
 		return false;
@@ -205,7 +206,7 @@ static int device_is(struct attributes message, void *arg)
 
 	if (attribute_u32(message, RDMA_NLDEV_ATTR_DEV_INDEX, &index) &&
 	    index == *wanted)
-		*wanted = UINT32_MAX;	/* found: no device has that index */
+		*wanted = UINT32_MAX;	/* found: no such index */
 	return 0;
 }
 

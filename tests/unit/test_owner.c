@@ -109,7 +109,8 @@ static void child_kill(const struct child *child)
 	siginfo_t info;
 
 	kill(child->pid, SIGKILL);
-	assert_int_equal(waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT),
+			 0);
 }
 
 static void child_end(const struct child *child)
@@ -409,7 +410,9 @@ static int forbid_sockets(int error)
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? -errno : 0;
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		return -errno;
+	return 0;
 }
 
 /* In a process of its own: 0 as it should be, 77 no seccomp here. */

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A dead owner's verbs contexts are waited for, whoever keeps them alive. */
+#include <errno.h>
+#include <infiniband/verbs.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "os.h"
+#include "owner.h"
+
+#define MS		1000000ull
+#define SHORT_NS	(300 * MS)
+#define LONG_NS		(60000 * MS)
+#define MR_SIZE		(1 << 20)
+#define MANY_MRS	128		/* a teardown that takes its time */
+
+/* A device of this test's own, which it may rename and remove. */
+#define OWN_DEVICE	"daxpin_test0"
+#define OWN_RENAMED	"daxpin_test1"
+#define OWN_NETDEV	"daxpin_net0"
+
+static const char *lab_device;
+static pid_t keeper;		/* the last one that was begun */
+static char sentence[700];
+static const struct dp_why why = { sentence, sizeof(sentence) };
+
+/* ------------------------------------------------------------------- verbs */
+
+static struct ibv_context *open_device(const char *name)
+{
+	struct ibv_device **list = ibv_get_device_list(NULL);
+	struct ibv_context *context = NULL;
+
+	for (int i = 0; list && list[i] && !context; i++)
+		if (!strcmp(ibv_get_device_name(list[i]), name))
+			context = ibv_open_device(list[i]);
+	if (list)
+		ibv_free_device_list(list);
+	return context;
+}
+
+/* A context with memory that a peer may write to. */
+static struct ibv_context *open_with_memory(const char *name, int mrs)
+{
+	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
+	struct ibv_context *context = open_device(name);
+	struct ibv_pd *pd = context ? ibv_alloc_pd(context) : NULL;
+	void *memory = mmap(NULL, MR_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (!pd || memory == MAP_FAILED)
+		return NULL;
+	while (mrs--)
+		if (!ibv_reg_mr(pd, memory, MR_SIZE, access))
+			return NULL;
+	return context;
+}
+
+/* A queue pair and its completion queue are mappings of the uverbs file. */
+static bool map_queues(struct ibv_context *context)
+{
+	struct ibv_pd *pd = ibv_alloc_pd(context);
+	struct ibv_cq *cq = ibv_create_cq(context, 16, NULL, NULL, 0);
+	struct ibv_qp_init_attr attr = {
+		.send_cq = cq, .recv_cq = cq, .qp_type = IBV_QPT_RC,
+		.cap = {
+			.max_send_wr = 4, .max_recv_wr = 4,
+			.max_send_sge = 1, .max_recv_sge = 1,
+		},
+	};
+
+	return pd && cq && ibv_create_qp(pd, &attr);
+}
+
+/* ----------------------------------------------------------------- owners */
+
+struct death {
+	pid_t owner;
+	pid_t keeper;		/* a child of the owner's, or 0 */
+	int socket;		/* the owner's end stays with it */
+	struct dp_owner record;
+};
+
+/* What a keeper keeps, all else it closes. */
+enum keep { KEEP_NOTHING, KEEP_MAPPINGS, KEEP_DESCRIPTORS };
+
+static void live_on(void)
+{
+	for (;;)
+		pause();
+}
+
+static pid_t fork_keeper(enum keep keep)
+{
+	pid_t pid = keep == KEEP_NOTHING ? 0 : fork();
+
+	if (pid || keep == KEEP_NOTHING)
+		return pid;
+	/* The last reference left to the uverbs file is a mapping of it. */
+	if (keep == KEEP_MAPPINGS)
+		syscall(SYS_close_range, 3, ~0u, 0);
+	live_on();
+	return -1;
+}
+
+static void own(int socket, const char *device, enum keep keep, int mrs)
+{
+	struct death death = { .owner = getpid() };
+	struct ibv_context *context;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	context = open_with_memory(device, mrs);
+	if (!context || !map_queues(context) ||
+	    dp_owner_self(&death.record) ||
+	    dp_owner_add_device(&death.record, device) != 1)
+		_exit(1);
+	death.keeper = fork_keeper(keep);
+	if (write(socket, &death, sizeof(death)) != sizeof(death))
+		_exit(1);
+	live_on();
+}
+
+static struct death owner_begin_with(const char *device, enum keep keep,
+				     int mrs)
+{
+	struct death death;
+	int ends[2];
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		close(ends[0]);
+		own(ends[1], device, keep, mrs);
+	}
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &death, sizeof(death)), sizeof(death));
+	assert_int_equal(death.owner, pid);
+	death.socket = ends[0];
+	keeper = death.keeper;
+	return death;
+}
+
+static struct death owner_begin(const char *device, enum keep keep)
+{
+	return owner_begin_with(device, keep, 1);
+}
+
+static void owner_kill(const struct death *death)
+{
+	assert_int_equal(kill(death->owner, SIGKILL), 0);
+}
+
+static void owner_reap(const struct death *death)
+{
+	assert_int_equal(waitpid(death->owner, NULL, 0), death->owner);
+	close(death->socket);
+}
+
+static void keeper_end(void)
+{
+	if (keeper > 0)
+		kill(keeper, SIGKILL);
+	keeper = 0;
+}
+
+/* A test that failed midway must leave nothing that the next one meets. */
+static int clean_up(void **state)
+{
+	(void)state;
+	keeper_end();
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return 0;
+}
+
+static int tell(enum dp_owner_state owner, int pid, uint64_t waited_ns,
+		void *arg)
+{
+	(void)waited_ns;
+	assert_int_equal(owner, DP_OWNER_RDMA);
+	*(int *)arg = pid;
+	return 0;
+}
+
+static int await(const struct dp_owner *owner, uint64_t wait_ns, int *told_pid)
+{
+	int ignored, ret;
+	struct dp_patience patience = {
+		.deadline_ns = dp_os_now_ns() + wait_ns,
+		.progress = tell,
+		.arg = told_pid ? told_pid : &ignored,
+	};
+
+	sentence[0] = '\0';
+	dp_patience_begin(&patience);
+	ret = dp_owner_await(owner, &patience, &why);
+	if (ret)
+		print_message("%d: %s\n", ret, sentence);
+	return ret;
+}
+
+/* ------------------------------------------------------------------- tests */
+
+static void a_living_owner_is_waited_for(void **state)
+{
+	struct death death = owner_begin(lab_device, KEEP_NOTHING);
+	int told = 0;
+
+	(void)state;
+	assert_int_equal(await(&death.record, SHORT_NS, &told), -EBUSY);
+	assert_int_equal(told, death.owner);
+	owner_kill(&death);
+	owner_reap(&death);
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+}
+
+static void a_killed_owner_is_over(void **state)
+{
+	struct death death = owner_begin(lab_device, KEEP_NOTHING);
+
+	(void)state;
+	owner_kill(&death);
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+	owner_reap(&death);
+	assert_int_equal(await(&death.record, 0, NULL), 0);
+}
+
+static void wait_for_the_keeper(enum keep keep)
+{
+	struct death death = owner_begin(lab_device, keep);
+	int told = 0;
+
+	assert_true(death.keeper > 0);
+	owner_kill(&death);
+	/* While the owner is a zombie, and when its pid is gone. */
+	assert_int_equal(await(&death.record, SHORT_NS, &told), -EBUSY);
+	assert_int_equal(told, death.owner);
+	owner_reap(&death);
+	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
+	assert_non_null(strstr(sentence, lab_device));
+	assert_non_null(strstr(sentence, "1 verbs context"));
+
+	keeper_end();
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+}
+
+static void a_childs_mappings_are_waited_for(void **state)
+{
+	(void)state;
+	wait_for_the_keeper(KEEP_MAPPINGS);
+}
+
+static void a_childs_descriptors_are_waited_for(void **state)
+{
+	(void)state;
+	wait_for_the_keeper(KEEP_DESCRIPTORS);
+}
+
+/* Pages that long-term pins hold just now. */
+static long long pinned_pages(void)
+{
+	FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
+	long long value, acquired = 0, released = 0;
+	char name[64];
+
+	assert_non_null(file);
+	assert_true(fputs("1", file) >= 0);
+	fclose(file);
+	file = fopen("/proc/vmstat", "r");
+	assert_non_null(file);
+	while (fscanf(file, "%63s %lld", name, &value) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			acquired = value;
+		if (!strcmp(name, "nr_foll_pin_released"))
+			released = value;
+	}
+	fclose(file);
+	return acquired - released;
+}
+
+static void nothing_is_pinned_when_it_is_over(void **state)
+{
+	const long long before = pinned_pages();
+	struct death death;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		death = owner_begin_with(lab_device, KEEP_MAPPINGS, MANY_MRS);
+		owner_kill(&death);
+		owner_reap(&death);
+		assert_true(pinned_pages() >= before + MANY_MRS);
+		keeper_end();
+		assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+		assert_int_equal(pinned_pages(), before);
+	}
+}
+
+static void others_contexts_do_not_count(void **state)
+{
+	struct death dead = owner_begin(lab_device, KEEP_NOTHING);
+	struct death other = owner_begin(lab_device, KEEP_NOTHING);
+	struct ibv_context *ours = open_device(lab_device);
+
+	(void)state;
+	assert_non_null(ours);
+	owner_kill(&dead);
+	assert_int_equal(await(&dead.record, LONG_NS, NULL), 0);
+	owner_reap(&dead);
+	assert_int_equal(await(&dead.record, LONG_NS, NULL), 0);
+
+	/* The pid's next user has contexts of its own. */
+	other.record.start_time += 1000000;
+	assert_int_equal(await(&other.record, SHORT_NS, NULL), 0);
+	owner_kill(&other);
+	owner_reap(&other);
+	ibv_close_device(ours);
+}
+
+struct opener {
+	pthread_barrier_t barrier;
+	struct ibv_context *context;
+};
+
+static void *open_and_stay(void *arg)
+{
+	struct opener *opener = arg;
+
+	opener->context = open_device(lab_device);
+	pthread_barrier_wait(&opener->barrier);
+	pthread_barrier_wait(&opener->barrier);
+	return NULL;
+}
+
+static void a_thread_of_ours_does_not_count(void **state)
+{
+	struct death dead = owner_begin(lab_device, KEEP_NOTHING);
+	struct opener opener;
+	pthread_t thread;
+
+	(void)state;
+	pthread_barrier_init(&opener.barrier, NULL, 2);
+	assert_int_equal(pthread_create(&thread, NULL, open_and_stay, &opener),
+			 0);
+	pthread_barrier_wait(&opener.barrier);
+	assert_non_null(opener.context);
+	owner_kill(&dead);
+	owner_reap(&dead);
+	assert_int_equal(await(&dead.record, LONG_NS, NULL), 0);
+	pthread_barrier_wait(&opener.barrier);
+	pthread_join(thread, NULL);
+	ibv_close_device(opener.context);
+}
+
+/* ------------------------------------------------ devices that come and go */
+
+/* With its network device goes what is left of it. */
+static int own_device_remove(void **state)
+{
+	clean_up(state);
+	if (system("ip link del " OWN_NETDEV " 2>/dev/null"))
+		print_message(OWN_NETDEV " was not there\n");
+	return 0;
+}
+
+static void need_own_device(void)
+{
+	if (!system("ip link add " OWN_NETDEV " type dummy && "
+		    "ip link set " OWN_NETDEV " up && rdma link add " OWN_DEVICE
+		    " type rxe netdev " OWN_NETDEV))
+		return;
+	print_message("skipped: this kernel makes no second device\n");
+	skip();
+}
+
+static void a_device_that_is_gone_has_no_contexts(void **state)
+{
+	struct ibv_context *ours = open_device(lab_device);
+	struct death death;
+
+	(void)state;
+	need_own_device();
+	death = owner_begin(OWN_DEVICE, KEEP_NOTHING);
+	owner_kill(&death);
+	owner_reap(&death);
+	assert_int_equal(system("rdma link del " OWN_DEVICE), 0);
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+	ibv_close_device(ours);
+}
+
+static void a_renamed_device_is_found(void **state)
+{
+	struct death death;
+
+	(void)state;
+	need_own_device();
+	death = owner_begin(OWN_DEVICE, KEEP_MAPPINGS);
+	owner_kill(&death);
+	owner_reap(&death);
+	assert_int_equal(system("rdma dev set " OWN_DEVICE " name "
+				OWN_RENAMED), 0);
+	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
+	keeper_end();
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+	assert_int_equal(system("rdma link del " OWN_RENAMED), 0);
+}
+
+static void a_device_being_removed_is_waited_for(void **state)
+{
+	struct death death;
+
+	(void)state;
+	need_own_device();
+	death = owner_begin(OWN_DEVICE, KEEP_MAPPINGS);
+	owner_kill(&death);
+	owner_reap(&death);
+	/* Does not return before the last context is gone. */
+	assert_int_equal(system("rdma link del " OWN_DEVICE " & sleep 1"), 0);
+	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
+	keeper_end();
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+}
+
+#define TEST(f)		cmocka_unit_test_teardown(f, clean_up)
+#define TEST_DEVICE(f)	cmocka_unit_test_teardown(f, own_device_remove)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_living_owner_is_waited_for),
+		TEST(a_killed_owner_is_over),
+		TEST(a_childs_mappings_are_waited_for),
+		TEST(a_childs_descriptors_are_waited_for),
+		TEST(nothing_is_pinned_when_it_is_over),
+		TEST(others_contexts_do_not_count),
+		TEST(a_thread_of_ours_does_not_count),
+		TEST_DEVICE(a_device_that_is_gone_has_no_contexts),
+		TEST_DEVICE(a_renamed_device_is_found),
+		TEST_DEVICE(a_device_being_removed_is_waited_for),
+	};
+
+	lab_device = getenv("DAXPIN_TEST_RDMA");
+	if (!lab_device) {
+		printf("skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	/* Orphaned keepers are ours to reap. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
