@@ -5,17 +5,14 @@
  */
 #include <errno.h>
 #include <libpmem2.h>
-#include <stdlib.h>
 #include "os.h"
 #include "persist.h"
 
-int dp_persist_init(struct dp_persist *persist, enum dp_granularity granularity,
-		    uint32_t mappings)
+void dp_persist_init(struct dp_persist *persist,
+		     enum dp_granularity granularity)
 {
 	memset(persist, 0, sizeof(*persist));
 	persist->granularity = granularity;
-	persist->map = calloc(mappings, sizeof(*persist->map));
-	return persist->map ? 0 : -ENOMEM;
 }
 
 static enum pmem2_granularity to_pmem2(enum dp_granularity granularity)
@@ -31,23 +28,22 @@ static enum pmem2_granularity to_pmem2(enum dp_granularity granularity)
 	return PMEM2_GRANULARITY_PAGE;
 }
 
-int dp_persist_add(struct dp_persist *persist, int fd, void *base, uint64_t size,
-		   const struct dp_why *why)
+int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
+		    uint64_t size, const struct dp_why *why)
 {
 	struct pmem2_source *source;
-	struct pmem2_map *map;
 	int ret = pmem2_source_from_fd(&source, fd);
 
+	assert(!persist->map);
 	if (ret)
 		goto fail;
-	ret = pmem2_map_from_existing(&map, source, base, size,
+	ret = pmem2_map_from_existing(&persist->map, source, base, size,
 				      to_pmem2(persist->granularity));
 	pmem2_source_delete(&source);
 	if (ret)
 		goto fail;
-	persist->map[persist->maps++] = map;
-	persist->flush = pmem2_get_flush_fn(map);
-	persist->drain = pmem2_get_drain_fn(map);
+	persist->flush = pmem2_get_flush_fn(persist->map);
+	persist->drain = pmem2_get_drain_fn(persist->map);
 	return 0;
 fail:
 	/* Its own codes lie beyond every errno. */
@@ -57,10 +53,8 @@ fail:
 
 void dp_persist_fini(struct dp_persist *persist)
 {
-	while (persist->maps)
-		pmem2_map_delete(&persist->map[--persist->maps]);
-	free(persist->map);
-	persist->map = NULL;
+	if (persist->map)
+		pmem2_map_delete(&persist->map);
 }
 
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value)

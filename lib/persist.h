@@ -22,17 +22,19 @@ enum dp_granularity {		/* as enum daxpin_granularity */
 struct dp_persist {
 	enum dp_granularity granularity;
 	_Atomic int error;
-	uint32_t maps;
-	struct pmem2_map **map;
+	struct pmem2_map *map;
 	void (*flush)(const void *, size_t);
 	void (*drain)(void);
 };
 
-/* Room for `mappings` calls of dp_persist_add(). */
-int dp_persist_init(struct dp_persist *persist, enum dp_granularity granularity,
-		    uint32_t mappings);
-int dp_persist_add(struct dp_persist *persist, int fd, void *base, uint64_t size,
-		   const struct dp_why *why);
+void dp_persist_init(struct dp_persist *persist,
+		     enum dp_granularity granularity);
+/*
+ * Ask libpmem2 how to make stores durable, by one mapping of the pool: all are
+ * of one kind and granularity, so its functions serve them all.
+ */
+int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
+		    uint64_t size, const struct dp_why *why);
 void dp_persist_fini(struct dp_persist *persist);
 
 /* One aligned 8-byte store to media, all there or not at all. */

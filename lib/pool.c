@@ -58,7 +58,8 @@ static int resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 		return dp_fail(why, -EINVAL,
 			       "%s is device-dax, which has no msync: use cache line granularity",
 			       pool->source.path);
-	return dp_persist_init(&pool->persist, wanted, DP_SEGMENTS_MAX);
+	dp_persist_init(&pool->persist, wanted);
+	return 0;
 }
 
 /* Find the path, claim it in this process, open and lock segment 0. */
@@ -157,8 +158,9 @@ static int map_one(struct dp_pool *pool, uint64_t offset, uint64_t size, int fd,
 			       pool->source.path,
 			       flags & DP_MAP_SYNC ? " with MAP_SYNC" : "",
 			       strerror(-ret));
-	return dp_persist_add(&pool->persist, fd, pool->map.base + offset, size,
-			      why);
+	if (offset)
+		return 0;
+	return dp_persist_bind(&pool->persist, fd, pool->map.base, size, why);
 }
 
 /* Open (or make) the file of a segment; checks, or gives it, its size. */
@@ -284,8 +286,7 @@ static void close_segments(struct dp_pool *pool)
 /* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
 static void tear_down(struct dp_pool *pool, int fd, bool unlock)
 {
-	if (pool->persist.map)
-		dp_persist_fini(&pool->persist);
+	dp_persist_fini(&pool->persist);
 	dp_map_release(&pool->map);
 	close_segments(pool);
 	if (unlock)
@@ -375,7 +376,7 @@ static int await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 			       request->path);
 	if (pool->super.flags & DP_SUPER_OWNER_UNKNOWN)
 		return dp_fail(request->why, -EBUSY,
-			       "%s: its owner record was lost with a damaged superblock, so DMA of that owner cannot be ruled out: reboot",
+			       "%s: its owner record was lost with a damaged superblock, so DMA of that owner cannot be ruled out by this version",
 			       request->path);
 	return dp_owner_await(&pool->super.owner, &request->patience,
 			      request->why);
