@@ -362,6 +362,19 @@ static void a_handle_of_an_earlier_open_is_stale(void **state)
 	assert_int_equal(daxpin_drop(f->pool, again), 0);
 }
 
+/* Roots and lanes tell lives apart by the generation on media. */
+static void a_life_that_ended_on_media_does_not_come_back(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(dp_lease_look(&f->pool->leases, block_of(extent)).life,
+			 life_of(extent) + 1);
+	dp_check(f->pool);
+}
+
 static void the_count_does_not_overflow(void **state)
 {
 	struct fixture *f = *state;
@@ -520,6 +533,7 @@ int main(void)
 		TEST(a_retired_extent_is_reused_only_after_the_last_drop),
 		TEST(a_handle_never_names_the_next_life),
 		TEST(a_handle_of_an_earlier_open_is_stale),
+		TEST(a_life_that_ended_on_media_does_not_come_back),
 		TEST(the_count_does_not_overflow),
 		TEST(keep_with_a_writer_needs_the_flag),
 		TEST(drain_refuses_holds_and_times_out),
