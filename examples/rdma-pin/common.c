@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <string.h>
+#include "narrate.h"
+#include "rdma-pin.h"
+
+void must(int err, const char *what)
+{
+	if (err)
+		give_up("%s: %s", what, strerror(-err));
+}
+
+static int tell_wait(const struct daxpin_wait *wait, void *arg)
+{
+	static const char *const owners[] = {
+		[DAXPIN_OWNER_ALIVE] = "its owner lives",
+		[DAXPIN_OWNER_DRAINING] = "its owner is dead, the owner's DMA is not",
+		[DAXPIN_OWNER_UNKNOWN] = "somebody holds its lock",
+		[DAXPIN_OWNER_RDMA] = "the dead owner's RDMA context is not gone",
+	};
+	enum daxpin_owner *told = arg;
+
+	if (wait->owner == *told)
+		return 0;
+	*told = wait->owner;
+	fact("owner_pid", (uint64_t)wait->pid);
+	fact("waited_us", wait->waited_ns / 1000);
+	say("wait", "the pool is not to be had yet: %s (process %d)",
+	    owners[wait->owner], wait->pid);
+	return 0;
+}
+
+struct daxpin_pool *open_pool(const struct stage *stage, unsigned int wait_ms)
+{
+	enum daxpin_owner told = 0;
+	char why[256] = "";
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.deadline_ns = daxpin_deadline_ms(wait_ms),
+		.progress = tell_wait,
+		.progress_arg = &told,
+		.why = why,
+		.why_size = sizeof(why),
+	};
+	struct daxpin_pool *pool;
+	int err;
+
+	err = daxpin_pool_open(stage->pool_path, &options, &pool);
+	if (err)
+		give_up("%s (%s)", why, strerror(-err));
+	return pool;
+}
+
+void close_pool(struct daxpin_pool *pool)
+{
+	int err = daxpin_pool_close(pool);
+
+	claim(!err, "close", "the pool closes: no hold and no registration is left%s%s",
+	      err ? ": " : "", err ? strerror(-err) : "");
+}
+
+static void tell_holder(const struct daxpin_holder *holder, void *arg)
+{
+	double age_ms = (double)holder->age_ns / 1e6;
+
+	(void)arg;
+	fact("age_us", holder->age_ns / 1000);
+	if (!holder->extent.gen)
+		say("registration", "      \"%s\" is registered for its segment, for %.1f ms",
+		    holder->label, age_ms);
+	else
+		say("holder", "      held by \"%s\" (%s%s), for %.1f ms",
+		    holder->label ? holder->label : "anonymous",
+		    holder->access & DAXPIN_HOLD_READ ? "r" : "-",
+		    holder->access & DAXPIN_HOLD_WRITE ? "w" : "-", age_ms);
+}
+
+int tell_holders(struct daxpin_pool *pool, struct daxpin_extent extent)
+{
+	return daxpin_holds(pool, extent, tell_holder, NULL);
+}
+
+int publish(struct daxpin_pool *pool, struct daxpin_extent extent,
+	    uint32_t type, uint32_t flags)
+{
+	struct daxpin_op op = {
+		.type = type,
+		.flags = flags,
+		.extent = extent,
+	};
+
+	return daxpin_publish(pool, &op, 1);
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rdma-pin: what daxpin promises, told in one run, with what was measured.
+ *
+ * Every claim is checked here; a wrong one makes exit status 1. With --unsafe
+ * the same accesses come without daxpin's protection, to show what it prevents.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "narrate.h"
+#include "peer.h"
+#include "rdma-pin.h"
+
+#define SIZE_DEFAULT	(UINT64_C(64) << 20)
+#define WAIT_MS		5000
+
+enum option_code {
+	OPTION_POOL = 256,
+	OPTION_DEVICE,
+	OPTION_SLOW,
+	OPTION_CREATE,
+	OPTION_SIZE,
+	OPTION_UNSAFE,
+	OPTION_SAFE,
+	OPTION_JSON,
+	OPTION_ROLE,
+	OPTION_HELP,
+};
+
+static const struct option options[] = {
+	{ "pool", required_argument, NULL, OPTION_POOL },
+	{ "device", required_argument, NULL, OPTION_DEVICE },
+	{ "slow", required_argument, NULL, OPTION_SLOW },
+	{ "create", no_argument, NULL, OPTION_CREATE },
+	{ "size", required_argument, NULL, OPTION_SIZE },
+	{ "unsafe", no_argument, NULL, OPTION_UNSAFE },
+	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	/* How it starts itself. */
+	{ "role", required_argument, NULL, OPTION_ROLE },
+	{ "safe", no_argument, NULL, OPTION_SAFE },
+	{ NULL, 0, NULL, 0 },
+};
+
+struct arguments {
+	struct stage stage;
+	const char *role;
+	uint64_t size;
+	bool create;
+};
+
+static const char usage[] =
+"usage: rdma-pin --pool PATH [OPTION...]\n"
+"\n"
+"Tells what daxpin promises: a block is not reused while DMA can reach it. Not\n"
+"by RDMA, not by io_uring, not when the owner is killed.\n"
+"\n"
+"  --pool PATH	a device-dax node, or a directory on a DAX file system or\n"
+"		tmpfs; a pool is made there if there is none and the place\n"
+"		is empty\n"
+"  --create	make a new pool, over whatever is at PATH\n"
+"  --size BYTES	of a new pool in a directory (K, M, G; default 64M)\n"
+"  --device NAME	the RDMA device (default: the first)\n"
+"  --slow DISK	a disk (or file) to read from that takes 300 ms or more, as\n"
+"		dm-delay makes it; a pipe where there is none\n"
+"  --unsafe	the same without daxpin's protection: shows the corruption\n"
+"  --json	a JSON object a line\n"
+"\n"
+"Exit status: 0 all that it says held (--unsafe: corruption was shown); 1 it\n"
+"did not; 2 it could not be tried.\n";
+
+/* ------------------------------------------------------------- arguments */
+
+static uint64_t parse_size(const char *text)
+{
+	unsigned long long value;
+	unsigned int shift = 0;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (*end == 'K' || *end == 'M' || *end == 'G') {
+		shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 30;
+		end++;
+	}
+	if (errno || *end || *text < '0' || *text > '9' || !value ||
+	    value > UINT64_MAX >> shift)
+		give_up("--size %s: not a size like 64M", text);
+	return (uint64_t)value << shift;
+}
+
+static void take_option(struct arguments *arguments, int code)
+{
+	switch (code) {
+	case OPTION_POOL:	arguments->stage.pool_path = optarg; break;
+	case OPTION_DEVICE:	arguments->stage.device = optarg; break;
+	case OPTION_SLOW:	arguments->stage.slow = optarg; break;
+	case OPTION_CREATE:	arguments->create = true; break;
+	case OPTION_SIZE:	arguments->size = parse_size(optarg); break;
+	case OPTION_UNSAFE:	arguments->stage.unsafe = true; break;
+	case OPTION_SAFE:	arguments->stage.unsafe = false; break;
+	case OPTION_JSON:	narrate_as_json(); break;
+	case OPTION_ROLE:	arguments->role = optarg; break;
+	case OPTION_HELP:
+		fputs(usage, stdout);
+		exit(0);
+	default:
+		/* getopt_long() has said which. */
+		fputs("rdma-pin: --help lists the options\n", stderr);
+		exit(2);
+	}
+}
+
+static void parse(struct arguments *arguments, int argc, char **argv)
+{
+	int code;
+
+	while ((code = getopt_long(argc, argv, "", options, NULL)) != -1)
+		take_option(arguments, code);
+	if (optind < argc)
+		give_up("%s: not an option; --help lists them", argv[optind]);
+}
+
+/* ------------------------------------------------------------ preparation */
+
+static void find_device(struct stage *stage)
+{
+	static char name[64];
+	const char *found = nic_find(stage->device, name, sizeof(name));
+
+	if (!found && stage->device)
+		give_up("%s: no RDMA device has that name", stage->device);
+	stage->device = found;
+	if (!found)
+		stage->no_rdma = "there is no RDMA device here; soft-RoCE makes one of any network device: modprobe rdma_rxe; rdma link add rxe0 type rxe netdev lo";
+}
+
+static void check_slow(const struct stage *stage)
+{
+	struct stat slow;
+
+	if (stage->slow && stat(stage->slow, &slow))
+		give_up("--slow %s: %s", stage->slow, strerror(errno));
+}
+
+static int create(const struct arguments *arguments, uint32_t flags, char *why,
+		  size_t why_size)
+{
+	struct daxpin_pool_options pool_options = {
+		.size = sizeof(pool_options),
+		.flags = flags,
+		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
+		.why = why,
+		.why_size = why_size,
+	};
+	struct daxpin_pool *pool;
+	struct stat place;
+	int err;
+
+	if (stat(arguments->stage.pool_path, &place) ||
+	    S_ISDIR(place.st_mode)) {
+		pool_options.pool_size = arguments->size ? arguments->size :
+					 SIZE_DEFAULT;
+		if (pool_options.pool_size < 2 * DAXPIN_SEGMENT_DEFAULT)
+			pool_options.segment_size = DAXPIN_SEGMENT_MIN;
+	} else if (arguments->size) {
+		give_up("--size is for directories: a device is taken whole");
+	}
+	err = daxpin_pool_create(arguments->stage.pool_path, &pool_options,
+				 &pool);
+	if (!err)
+		must(daxpin_pool_close(pool), "daxpin_pool_close");
+	return err;
+}
+
+/* Leaves a pool at the path: the one that is there, unless told otherwise. */
+static void prepare_pool(const struct arguments *arguments)
+{
+	const char *path = arguments->stage.pool_path;
+	char why[256] = "", why_create[256] = "";
+	struct daxpin_pool_options pool_options = {
+		.size = sizeof(pool_options),
+		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
+		.why = why,
+		.why_size = sizeof(why),
+	};
+	struct daxpin_pool *pool;
+	int err;
+
+	if (arguments->create) {
+		if (create(arguments, DAXPIN_POOL_OVERWRITE, why, sizeof(why)))
+			give_up("%s", why);
+		return;
+	}
+	err = daxpin_pool_open(path, &pool_options, &pool);
+	if (!err) {
+		must(daxpin_pool_close(pool), "daxpin_pool_close");
+		return;
+	}
+	if (err == -EBUSY)
+		give_up("%s", why);
+	err = create(arguments, 0, why_create, sizeof(why_create));
+	if (err == -EEXIST)
+		give_up("%s: no pool that opens (%s), and not empty: --create makes a pool over what is there",
+			path, why);
+	if (err)
+		give_up("%s", why_create);
+}
+
+static void tell_place(struct stage *stage)
+{
+	static const char *const sources[] = {
+		[DAXPIN_SOURCE_DEVDAX] = "device-dax",
+		[DAXPIN_SOURCE_FSDAX] = "on a DAX file system",
+		[DAXPIN_SOURCE_SHMEM] = "on tmpfs",
+		[DAXPIN_SOURCE_DISK] = "on an ordinary disk",
+	};
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_pool *pool;
+
+	story("pool", "%s", stage->pool_path);
+	pool = open_pool(stage, WAIT_MS);
+	must(daxpin_pool_info(pool, &info), "daxpin_pool_info");
+	must(daxpin_pool_close(pool), "daxpin_pool_close");
+	fact("segments", info.segments);
+	fact("usable_bytes", info.usable_bytes);
+	fact("free_bytes", info.free_bytes);
+	say("pool", "%s, daxpin %s: %u segments, %" PRIu64 " bytes, %" PRIu64 " free",
+	    sources[info.source], daxpin_version(), info.segments,
+	    info.usable_bytes, info.free_bytes);
+	if (info.source == DAXPIN_SOURCE_DISK)
+		give_up("%s is on an ordinary disk, where hardware may not write: use a device-dax node, or a directory on a DAX file system or tmpfs",
+			stage->pool_path);
+}
+
+/* ---------------------------------------------------------------- telling */
+
+static const struct {
+	const char *name;
+	void (*tell)(struct stage *stage);
+} stories[] = {
+	{ "rdma", story_rdma },
+	{ "io_uring", story_uring },
+	{ "crash", story_crash },
+};
+
+#define STORIES		(sizeof(stories) / sizeof(stories[0]))
+
+static void skip_rdma(const struct stage *stage)
+{
+	story("rdma", "a peer writes into %s", stage->pool_path);
+	say("skip", "not told: %s", stage->no_rdma);
+}
+
+static int sum_up(const struct stage *stage, const uint64_t corrupted[STORIES])
+{
+	unsigned int shown = 0, i;
+
+	story("end", "%u claims held, %u were wrong", claims_held(),
+	      claims_wrong());
+	if (!stage->unsafe)
+		return claims_wrong() != 0;
+	for (i = 0; i < STORIES; i++) {
+		fact("corrupted_bytes", corrupted[i]);
+		say(stories[i].name, "%s: %s (%" PRIu64 " bytes)",
+		    stories[i].name,
+		    corrupted[i] ? "corruption shown" :
+		    stories[i].tell == story_rdma && stage->no_rdma ?
+		    "not told" : "no corruption shown", corrupted[i]);
+		shown += corrupted[i] != 0;
+	}
+	return shown == 0;
+}
+
+static int tell_all(struct stage *stage)
+{
+	uint64_t corrupted[STORIES] = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < STORIES; i++) {
+		stage->corrupted = 0;
+		if (stories[i].tell == story_rdma && stage->no_rdma)
+			skip_rdma(stage);
+		else
+			stories[i].tell(stage);
+		corrupted[i] = stage->corrupted;
+	}
+	return sum_up(stage, corrupted);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = { .role = NULL };
+	struct stage *stage = &arguments.stage;
+
+	parse(&arguments, argc, argv);
+	if (arguments.role && !strcmp(arguments.role, "peer"))
+		return peer_main(stage->device);
+	if (!stage->pool_path)
+		give_up("--pool PATH is needed: a device-dax node, or a directory on a DAX file system or tmpfs");
+	if (arguments.role && !strcmp(arguments.role, "owner"))
+		return owner_main(stage);
+	signal(SIGPIPE, SIG_IGN);
+	find_device(stage);
+	check_slow(stage);
+	prepare_pool(&arguments);
+	tell_place(stage);
+	return tell_all(stage);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The other processes: remote peers that write and read by RDMA, and an owner
+ * who will be killed. Each is this program again, started with a role before
+ * the teller has the pool open, so that nobody forks with a pool.
+ */
+#ifndef PEER_H
+#define PEER_H
+
+#include <sys/types.h>
+#include "wire.h"
+
+enum order_type {
+	ORDER_CONNECT = 1,	/* (re)connect to `address` */
+	ORDER_WRITE,		/* write the pattern of `seed` */
+	ORDER_READ,		/* read, and compare with that pattern */
+	ORDER_HAMMER,		/* write, and write again, until ORDER_STOP */
+	ORDER_STOP,
+};
+
+struct order {
+	enum order_type type;
+	struct wire_address address;
+	uint64_t remote, length;
+	uint32_t rkey, seed;
+};
+
+struct report {
+	int status;			/* an ibv_wc_status, or -errno */
+	struct wire_address address;	/* CONNECT: of the peer */
+	uint64_t begin_ns, end_ns;
+	uint64_t count;			/* HAMMER: writes that succeeded */
+	uint64_t wrong;			/* READ: bytes not of the pattern */
+};
+
+struct peer {
+	const char *name;
+	pid_t pid;
+	int fd;
+	struct wire wire;		/* our end of it */
+};
+
+/*
+ * Start this program again in a role. It finds its end of *ret_fd as
+ * descriptor 3, and the descriptor `also`, unless -1, as 4.
+ */
+pid_t start_role(const char *const *arguments, int also, int *ret_fd);
+
+void peer_start(struct peer *peer, const char *name, const char *device);
+void peer_end(struct peer *peer);
+
+void peer_order(struct peer *peer, const struct order *order);
+void peer_report(struct peer *peer, struct report *ret_report);
+/* Both: give an order, wait for the report. */
+void peer_ask(struct peer *peer, const struct order *order,
+	      struct report *ret_report);
+
+/* Connect peer->wire, which is open, with the peer's end: both are reset. */
+void peer_connect(struct peer *peer);
+
+/* What the process does that is a peer. Returns an exit status. */
+int peer_main(const char *device);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "narrate.h"
+#include "reading.h"
+
+#define PIPE_BYTES	(64u << 10)	/* what a pipe takes in */
+#define DISK_BYTES	(256u << 10)
+#define LAND_SECONDS	60
+
+void well_open(struct well *well, const struct stage *stage)
+{
+	int fds[2];
+
+	if (stage->slow) {
+		well->fd = open(stage->slow, O_RDONLY | O_DIRECT | O_CLOEXEC);
+		if (well->fd < 0)
+			give_up("%s: %s", stage->slow, strerror(errno));
+		well->spring = -1;
+		well->bytes = DISK_BYTES;
+		return;
+	}
+	if (pipe2(fds, O_CLOEXEC))
+		give_up("pipe: %s", strerror(errno));
+	well->fd = fds[0];
+	well->spring = fds[1];
+	well->bytes = PIPE_BYTES;
+}
+
+void well_let_go(const struct well *well)
+{
+	char *bytes;
+
+	if (well->spring < 0)
+		return;
+	bytes = malloc(well->bytes);
+	if (!bytes)
+		give_up("no memory");
+	memset(bytes, 0xa5, well->bytes);
+	if (write(well->spring, bytes, well->bytes) < 0)
+		give_up("cannot write to the pipe: %s", strerror(errno));
+	free(bytes);
+}
+
+void well_close(struct well *well)
+{
+	close(well->fd);
+	if (well->spring >= 0)
+		close(well->spring);
+}
+
+static int attach(struct reading *reading, char *why, size_t why_size)
+{
+	struct daxpin_uring_options options = {
+		.size = sizeof(options),
+		.file_slot = DAXPIN_URING_OWN_FILES,
+		.label = "rdma-pin ring",
+		.why = why,
+		.why_size = why_size,
+	};
+
+	return daxpin_uring_attach(reading->pool, &reading->ring, &options,
+				   &reading->uring);
+}
+
+/* With --unsafe: as any program does that knows only liburing. */
+static int prepare(struct reading *reading, const struct well *well)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&reading->ring);
+	void *memory;
+
+	if (reading->uring)
+		return daxpin_uring_prep_read(reading->uring, &reading->io, sqe,
+					      well->fd, reading->extent, 0,
+					      well->bytes, 0);
+	memory = daxpin_ptr(reading->pool, reading->extent, 0);
+	io_uring_prep_read(sqe, well->fd, memory, well->bytes, 0);
+	return 0;
+}
+
+int reading_begin(struct reading *reading, struct daxpin_pool *pool,
+		  struct daxpin_extent extent, const struct well *well,
+		  bool unsafe, char *why, size_t why_size)
+{
+	int err;
+
+	memset(reading, 0, sizeof(*reading));
+	reading->pool = pool;
+	reading->extent = extent;
+	err = io_uring_queue_init(8, &reading->ring, 0);
+	if (err) {
+		snprintf(why, why_size,
+			 "no io_uring here: %s: see the sysctl kernel.io_uring_disabled and the container's seccomp profile",
+			 strerror(-err));
+		return err;
+	}
+	if (!unsafe)
+		err = attach(reading, why, why_size);
+	if (!err) {
+		err = prepare(reading, well);
+		if (err)
+			snprintf(why, why_size, "the read cannot be prepared: %s",
+				 strerror(-err));
+	}
+	if (err) {
+		io_uring_queue_exit(&reading->ring);
+		return err;
+	}
+	reading->begin_ns = now_ns();
+	err = io_uring_submit(&reading->ring);
+	return err < 0 ? err : 0;
+}
+
+bool reading_in_flight(struct reading *reading)
+{
+	struct io_uring_cqe *cqe;
+
+	return io_uring_peek_cqe(&reading->ring, &cqe) == -EAGAIN;
+}
+
+int reading_end(struct reading *reading)
+{
+	struct __kernel_timespec limit = { .tv_sec = LAND_SECONDS };
+	struct io_uring_cqe *cqe;
+	int result, err;
+
+	err = io_uring_wait_cqe_timeout(&reading->ring, &cqe, &limit);
+	if (err)
+		give_up("the read does not end: %s", strerror(-err));
+	result = cqe->res;
+	if (reading->uring && daxpin_uring_done(&reading->io, cqe) != 1)
+		give_up("daxpin_uring_done: the read should have been over");
+	io_uring_cqe_seen(&reading->ring, cqe);
+	return result;
+}
+
+void reading_close(struct reading *reading)
+{
+	must(daxpin_uring_detach(reading->uring), "daxpin_uring_detach");
+	io_uring_queue_exit(&reading->ring);
+}

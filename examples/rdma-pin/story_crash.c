@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An owner is killed with a read in flight. The read does not die with it. Its
+ * successor opens the pool at once, gets it when the read has landed, and what
+ * it then writes to the same blocks stays.
+ *
+ * A read from a pipe does die with its process, so that without a slow disk
+ * only the succession can be shown.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "narrate.h"
+#include "peer.h"
+#include "reading.h"
+#include "space.h"
+
+#define ROLE_FD		3
+#define PIPE_FD		4
+#define PATTERN_OWNER	0x55
+#define PATTERN_NEW	0x66
+#define OPEN_MS		60000
+#define START_MS	30000
+#define WATCH_MS	500
+#define TRIES_UNSAFE	3	/* a race: 19 of 20 are lost (LOCK 4) */
+
+/* What the owner says before it is killed. */
+struct will {
+	int err;
+	uint64_t addr, bytes, begin_ns;
+	char why[256];
+};
+
+struct tale {
+	struct stage *stage;
+	struct well well;
+	struct will will;
+	uint64_t killed_ns;
+	uint64_t landed;		/* bytes, before the successor had it */
+	double corrupted_ms;		/* after the kill */
+	struct daxpin_pool *pool;	/* the successor's */
+	struct hoard hoard;
+};
+
+/* ------------------------------------------------------------- the owner */
+
+static int leave_a_read(const struct stage *stage, struct will *will)
+{
+	static struct reading reading;	/* as long as the process */
+	struct well well = { .fd = PIPE_FD, .spring = -1, .bytes = 64u << 10 };
+	struct daxpin_extent extent;
+	struct daxpin_pool *pool;
+	int err;
+
+	if (stage->slow)
+		well_open(&well, stage);
+	pool = open_pool(stage, 5000);
+	err = daxpin_reserve(pool, well.bytes, 0, &extent);
+	if (err)
+		return err;
+	pattern_fill(daxpin_ptr(pool, extent, 0), well.bytes, PATTERN_OWNER);
+	err = reading_begin(&reading, pool, extent, &well, stage->unsafe,
+			    will->why, sizeof(will->why));
+	will->addr = extent.addr;
+	will->bytes = well.bytes;
+	will->begin_ns = reading.begin_ns;
+	return err;
+}
+
+int owner_main(const struct stage *stage)
+{
+	struct will will = { .err = 0 };
+
+	will.err = leave_a_read(stage, &will);
+	if (send(ROLE_FD, &will, sizeof(will), MSG_NOSIGNAL) < 0)
+		return 2;
+	for (;;)
+		pause();
+}
+
+/* --------------------------------------------------------- the successor */
+
+static void receive_will(struct tale *tale, int fd, pid_t pid)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	if (poll(&pollfd, 1, START_MS) <= 0 ||
+	    recv(fd, &tale->will, sizeof(tale->will), 0) !=
+	    (ssize_t)sizeof(tale->will))
+		give_up("the owner (process %d) did not get as far as its read",
+			(int)pid);
+	if (tale->will.err)
+		give_up("the owner (process %d): %s (%s)", (int)pid,
+			tale->will.why, strerror(-tale->will.err));
+}
+
+static void kill_an_owner(struct tale *tale)
+{
+	const struct stage *stage = tale->stage;
+	const char *arguments[] = {
+		"rdma-pin", "--role", "owner", "--pool", stage->pool_path,
+		stage->unsafe ? "--unsafe" : "--safe",
+		stage->slow ? "--slow" : NULL, stage->slow, NULL
+	};
+	pid_t pid;
+	int fd;
+
+	pid = start_role(arguments, stage->slow ? -1 : tale->well.fd, &fd);
+	receive_will(tale, fd, pid);
+	tale->killed_ns = now_ns();
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(fd);
+	fact("pid", (uint64_t)pid);
+	fact("in_flight_us", (tale->killed_ns - tale->will.begin_ns) / 1000);
+	fact("reaped_us", (now_ns() - tale->killed_ns) / 1000);
+	say("kill", "process %d owns the pool, reads into 0x%" PRIx64 ", and is killed %.1f ms later; reaped after %.1f ms",
+	    (int)pid, tale->will.addr,
+	    (double)(tale->killed_ns - tale->will.begin_ns) / 1e6,
+	    ms_since(tale->killed_ns));
+}
+
+static void succeed(struct tale *tale)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	tale->pool = open_pool(tale->stage, OPEN_MS);
+	must(daxpin_pool_info(tale->pool, &info), "daxpin_pool_info");
+	fact("after_kill_us", (now_ns() - tale->killed_ns) / 1000);
+	fact("after_submit_us", (now_ns() - tale->will.begin_ns) / 1000);
+	claim(info.unclean, "open", "its successor has the pool %.1f ms after the kill, %.1f ms after the read began, and sees that it was not closed",
+	      ms_since(tale->killed_ns), ms_since(tale->will.begin_ns));
+}
+
+/* Everything is free again, since the owner had published nothing. */
+static void take_the_block(struct tale *tale)
+{
+	const struct will *will = &tale->will;
+	uint64_t overlap;
+
+	hoard_take(&tale->hoard, tale->pool);
+	overlap = hoard_overlap(&tale->hoard, will->addr, will->bytes);
+	tale->landed = hoard_wrong(&tale->hoard, will->addr, will->bytes,
+				   PATTERN_OWNER);
+	hoard_fill(&tale->hoard, will->addr, will->bytes, PATTERN_NEW);
+	fact("landed_bytes", tale->landed);
+	claim(overlap == will->bytes, "reuse",
+	      "it gets the dead owner's %" PRIu64 " bytes, of which %" PRIu64 " changed since the kill, and fills them",
+	      overlap, tale->landed);
+	if (tale->stage->slow && !tale->stage->unsafe)
+		claim(tale->landed > 0, "landed",
+		      "so the read did outlive its process, and the lock outlived the read");
+}
+
+static void watch(struct tale *tale)
+{
+	uint64_t wrong = 0, begin;
+	unsigned int ms = WATCH_MS;
+
+	if (tale->stage->slow)
+		ms += (unsigned int)(2 * tale->stage->read_ns / 1000000);
+	else
+		well_let_go(&tale->well);
+	begin = now_ns();
+	while (!wrong && ms_since(begin) < ms) {
+		sleep_ms(20);
+		wrong = hoard_wrong(&tale->hoard, tale->will.addr,
+				    tale->will.bytes, PATTERN_NEW);
+	}
+	tale->corrupted_ms = ms_since(tale->killed_ns);
+	fact("watched_us", (now_ns() - begin) / 1000);
+	if (!tale->stage->unsafe)
+		claim(!wrong, "intact",
+		      "watched for %.0f ms, its bytes are as it left them: %" PRIu64 " of %" PRIu64,
+		      ms_since(begin), tale->will.bytes - wrong,
+		      tale->will.bytes);
+	else if (wrong)
+		sleep_ms(WATCH_MS);	/* let all of it land */
+}
+
+static void tell_corruption(struct tale *tale)
+{
+	uint64_t wrong = hoard_wrong(&tale->hoard, tale->will.addr,
+				     tale->will.bytes, PATTERN_NEW);
+
+	tale->stage->corrupted = wrong;
+	fact("corrupted_bytes", wrong);
+	if (wrong)
+		claim(true, "corrupted",
+		      "the dead process's read lands %.0f ms after the kill: %" PRIu64 " of the successor's bytes are destroyed, and no error anywhere",
+		      tale->corrupted_ms, wrong);
+	else
+		say("unshown", "this time nothing was destroyed: %s",
+		    tale->landed ? "the read had landed before the pool was to be had" :
+		    "no read landed");
+}
+
+static void tell_once(struct tale *tale)
+{
+	kill_an_owner(tale);
+	succeed(tale);
+	take_the_block(tale);
+	watch(tale);
+	if (tale->stage->unsafe)
+		tell_corruption(tale);
+	hoard_release(&tale->hoard);
+	close_pool(tale->pool);
+}
+
+void story_crash(struct stage *stage)
+{
+	struct tale tale = { .stage = stage };
+	int tries = stage->unsafe && stage->slow ? TRIES_UNSAFE : 1;
+
+	story("crash", "the owner of %s is killed with a read in flight%s",
+	      stage->pool_path,
+	      stage->unsafe ? ", without daxpin's protection" : "");
+	well_open(&tale.well, stage);
+	if (!stage->slow)
+		say("pipe", "a read from a pipe is cancelled with its process, so this shows only who gets the pool and when: give --slow DISK for DMA that outlives a process");
+	do
+		tell_once(&tale);
+	while (!stage->corrupted && --tries > 0);
+	well_close(&tale.well);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A read into an extent is in flight when the extent is retired. Its blocks
+ * go to nobody before the read's completion, and to a new owner right after.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include "narrate.h"
+#include "reading.h"
+#include "space.h"
+
+#define PATTERN_NEW	0x44
+#define WATCH_MS	300
+
+struct tale {
+	struct stage *stage;
+	struct daxpin_pool *pool;
+	struct daxpin_extent extent;
+	struct well well;
+	struct reading reading;
+	struct hoard hoard;
+};
+
+static void tell_ways(const struct tale *tale)
+{
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+
+	if (tale->stage->unsafe)
+		return;
+	must(daxpin_uring_info(tale->reading.uring, &info),
+	     "daxpin_uring_info");
+	fact("fixed_segments", info.fixed_segments);
+	fact("plain_segments", info.plain_segments);
+	say("ring", "the ring is attached: %u segments as fixed buffers, %u by plain reads and writes; the owner lock is its file %d",
+	    info.fixed_segments, info.plain_segments, info.file_slot);
+}
+
+static void begin(struct tale *tale)
+{
+	char why[256] = "";
+
+	must(daxpin_reserve(tale->pool, tale->well.bytes, 0, &tale->extent),
+	     "daxpin_reserve");
+	must(publish(tale->pool, tale->extent, DAXPIN_OP_KEEP, 0),
+	     "daxpin_publish");
+	if (reading_begin(&tale->reading, tale->pool, tale->extent, &tale->well,
+			  tale->stage->unsafe, why, sizeof(why)))
+		give_up("%s", why);
+	tell_ways(tale);
+	fact("addr", tale->extent.addr);
+	fact("bytes", tale->well.bytes);
+	claim(reading_in_flight(&tale->reading), "submit",
+	      "a read of %u bytes into 0x%" PRIx64 " is in flight, from %s",
+	      tale->well.bytes, tale->extent.addr,
+	      tale->stage->slow ? tale->stage->slow : "an empty pipe");
+	claim(!publish(tale->pool, tale->extent, DAXPIN_OP_RETIRE, 0),
+	      "retire", "the extent is retired meanwhile");
+}
+
+/* Ends the read: what the pipe's is told to do, the disk's does by itself. */
+static void land(struct tale *tale)
+{
+	int result;
+
+	well_let_go(&tale->well);
+	result = reading_end(&tale->reading);
+	tale->stage->read_ns = now_ns() - tale->reading.begin_ns;
+	fact("us", tale->stage->read_ns / 1000);
+	claim(result == (int)tale->well.bytes, "land",
+	      "the read completes after %.1f ms: %d bytes by DMA",
+	      (double)tale->stage->read_ns / 1e6, result);
+}
+
+static bool still_in_flight(struct tale *tale)
+{
+	if (reading_in_flight(&tale->reading))
+		return true;
+	say("fast", "the read was over too soon to show anything: --slow wants a disk that takes 300 ms or more");
+	return false;
+}
+
+static void tell_safe(struct tale *tale)
+{
+	const uint64_t addr = tale->extent.addr;
+	struct daxpin_extent extent;
+	uint64_t overlap, wrong;
+	int err, holds;
+
+	holds = tell_holders(tale->pool, tale->extent);
+	hoard_take(&tale->hoard, tale->pool);
+	overlap = hoard_overlap(&tale->hoard, addr, tale->well.bytes);
+	err = daxpin_reserve(tale->pool, DAXPIN_BLOCK_SIZE, 0, &extent);
+	fact("bytes", tale->hoard.bytes);
+	claim(still_in_flight(tale) && holds == 1 && !overlap &&
+	      err == -ENOSPC && !daxpin_idle(tale->pool, tale->extent),
+	      "deferred", "it is not idle, and all %" PRIu64 " other free bytes, reserved, have none of its blocks",
+	      tale->hoard.bytes);
+	land(tale);
+	must(daxpin_wait_idle(tale->pool, tale->extent, 0), "daxpin_wait_idle");
+	must(daxpin_reserve(tale->pool, tale->well.bytes, 0, &extent),
+	     "daxpin_reserve");
+	claim(extent.addr == addr, "reuse",
+	      "with the completion it is idle, and its blocks go to a new owner: 0x%" PRIx64,
+	      extent.addr);
+	pattern_fill(daxpin_ptr(tale->pool, extent, 0), tale->well.bytes,
+		     PATTERN_NEW);
+	sleep_ms(WATCH_MS);
+	wrong = pattern_wrong(daxpin_ptr(tale->pool, extent, 0),
+			      tale->well.bytes, PATTERN_NEW);
+	claim(!wrong, "intact",
+	      "%d ms later the new owner's bytes are as it left them: %" PRIu64 " of %u",
+	      WATCH_MS, tale->well.bytes - wrong, tale->well.bytes);
+	must(daxpin_cancel(tale->pool, extent), "daxpin_cancel");
+}
+
+static void tell_unsafe(struct tale *tale)
+{
+	const uint64_t addr = tale->extent.addr;
+	const uint32_t bytes = tale->well.bytes;
+	uint64_t wrong, overlap;
+	bool before;
+
+	hoard_take(&tale->hoard, tale->pool);
+	overlap = hoard_overlap(&tale->hoard, addr, bytes);
+	hoard_fill(&tale->hoard, addr, bytes, PATTERN_NEW);
+	wrong = hoard_wrong(&tale->hoard, addr, bytes, PATTERN_NEW);
+	before = still_in_flight(tale) && !wrong;
+	say("reuse", "nobody knows of the read, so a new owner gets %" PRIu64 " of the %u bytes at once, and fills them",
+	    overlap, bytes);
+	land(tale);
+	wrong = hoard_wrong(&tale->hoard, addr, bytes, PATTERN_NEW);
+	tale->stage->corrupted = before ? wrong : 0;
+	fact("corrupted_bytes", wrong);
+	claim(before && wrong, "corrupted",
+	      "%" PRIu64 " of the new owner's bytes are destroyed, and no error anywhere",
+	      wrong);
+}
+
+void story_uring(struct stage *stage)
+{
+	struct tale tale = { .stage = stage };
+
+	story("io_uring", "a read into %s outlives its extent%s",
+	      stage->pool_path,
+	      stage->unsafe ? ", without daxpin's protection" : "");
+	tale.pool = open_pool(stage, 5000);
+	well_open(&tale.well, stage);
+	begin(&tale);
+	if (stage->unsafe)
+		tell_unsafe(&tale);
+	else
+		tell_safe(&tale);
+	hoard_release(&tale.hoard);
+	reading_close(&tale.reading);
+	well_close(&tale.well);
+	close_pool(tale.pool);
+}

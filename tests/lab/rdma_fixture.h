@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * For one test: a pool, a protection domain attached to it, and a peer on
+ * another context of the same device. The verbs themselves and the patterns
+ * are the rdma-pin example's.
+ */
+#ifndef RDMA_FIXTURE_H
+#define RDMA_FIXTURE_H
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <daxpin-rdma.h>
+#include "space.h"
+#include "wire.h"
+
+#define EXTENT_BYTES	(UINT64_C(256) << 10)
+#define PEER_BYTES	(UINT64_C(512) << 10)
+#define GRANTS_MAX	4
+
+#define PEER_PATTERN	0x71
+#define OLD_PATTERN	0x72
+
+#define READ		IBV_ACCESS_REMOTE_READ
+#define WRITE		IBV_ACCESS_REMOTE_WRITE
+#define ATOMIC		IBV_ACCESS_REMOTE_ATOMIC
+#define ZERO		DAXPIN_GRANT_ZERO
+#define EXPOSE		DAXPIN_GRANT_EXPOSE
+
+/* Where the pool is. */
+struct place {
+	const char *name;
+	const char *device;		/* NULL: a directory on shmem */
+};
+
+struct fixture {
+	char path[64];
+	char why[256];
+	struct daxpin_pool *pool;
+	struct nic nic, peer_nic;
+	struct wire wire, peer;		/* the target's end, the peer's end */
+	unsigned char *buffer;		/* the peer's memory */
+	struct ibv_mr *mr;
+	struct daxpin_rdma *rdma;
+	struct daxpin_grant *grants[GRANTS_MAX];
+};
+
+static const char *rdma_device;
+
+static inline int remove_one(const char *path, const struct stat *st, int type,
+			     struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static inline void remove_tree(const char *path)
+{
+	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A new pool at the place, open. Fills in the path. */
+static inline int make_pool(const struct place *place, char path[64],
+			    struct daxpin_pool **ret_pool)
+{
+	char why[256] = "";
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.flags = DAXPIN_POOL_OVERWRITE,
+		.deadline_ns = daxpin_deadline_ms(5000),
+		.why = why,
+		.why_size = sizeof(why),
+	};
+	int err;
+
+	if (place->device) {
+		snprintf(path, 64, "%s", place->device);
+	} else {
+		strcpy(path, "/dev/shm/daxpin-test-XXXXXX");
+		if (!mkdtemp(path))
+			return -errno;
+		options.pool_size = UINT64_C(128) << 20;
+		options.segment_size = DAXPIN_SEGMENT_MIN;
+	}
+	err = daxpin_pool_create(path, &options, ret_pool);
+	if (err)
+		print_message("%s\n", why);
+	return err;
+}
+
+static inline int attach(struct fixture *f)
+{
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options),
+		.label = "test domain",
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+
+	return daxpin_rdma_attach(f->pool, f->nic.pd, &options, &f->rdma);
+}
+
+/* Both ends anew: after an error nothing goes through the old connection. */
+static inline int reconnect(struct fixture *f)
+{
+	struct wire_address ours = wire_address(&f->wire);
+	struct wire_address theirs = wire_address(&f->peer);
+	int err = wire_connect(&f->wire, &theirs);
+
+	return err ? err : wire_connect(&f->peer, &ours);
+}
+
+static inline int make_peer(struct fixture *f)
+{
+	if (nic_open(&f->nic, rdma_device) ||
+	    nic_open(&f->peer_nic, rdma_device) ||
+	    wire_open(&f->wire, &f->nic) || wire_open(&f->peer, &f->peer_nic))
+		return -1;
+	f->buffer = aligned_alloc(4096, PEER_BYTES);
+	if (!f->buffer)
+		return -1;
+	f->mr = ibv_reg_mr(f->peer_nic.pd, f->buffer, PEER_BYTES,
+			   IBV_ACCESS_LOCAL_WRITE | WRITE | READ);
+	return f->mr ? reconnect(f) : -1;
+}
+
+static inline int setup(void **state)
+{
+	const struct place *place = *state;
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f || make_pool(place, f->path, &f->pool) || make_peer(f))
+		return -1;
+	*state = f;
+	return attach(f);
+}
+
+/* Nothing is left held: detach and close must say yes. */
+static inline int teardown(void **state)
+{
+	struct fixture *f = *state;
+	int i, err = 0;
+
+	for (i = 0; i < GRANTS_MAX; i++)
+		err |= daxpin_rdma_revoke(f->grants[i]);
+	err |= daxpin_rdma_detach(f->rdma);
+	wire_close(&f->wire);
+	wire_close(&f->peer);
+	ibv_dereg_mr(f->mr);
+	nic_close(&f->nic);
+	nic_close(&f->peer_nic);
+	err |= daxpin_pool_close(f->pool);
+	if (strncmp(f->path, "/dev/shm/", 9) == 0)
+		remove_tree(f->path);
+	free(f->buffer);
+	free(f);
+	return err;
+}
+
+/* ------------------------------------------------------------ small words */
+
+static inline struct daxpin_extent reserve(struct fixture *f)
+{
+	struct daxpin_extent extent;
+
+	assert_int_equal(daxpin_reserve(f->pool, EXTENT_BYTES, 0, &extent), 0);
+	return extent;
+}
+
+static inline unsigned char *bytes(struct fixture *f,
+				   struct daxpin_extent extent)
+{
+	unsigned char *base = daxpin_ptr(f->pool, extent, 0);
+
+	assert_non_null(base);
+	return base;
+}
+
+static inline int publish(struct fixture *f, struct daxpin_extent extent,
+			  uint32_t type)
+{
+	struct daxpin_op op = {
+		.type = type,
+		.flags = type == DAXPIN_OP_KEEP ? DAXPIN_OP_WRITERS : 0,
+		.extent = extent,
+	};
+
+	return daxpin_publish(f->pool, &op, 1);
+}
+
+/* Into f->grants[i], so that it is taken back whatever happens. */
+static inline int grant(struct fixture *f, unsigned int i,
+			struct daxpin_extent extent, int access, uint32_t flags)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options),
+		.flags = flags,
+		.access = access,
+		.label = "test peer",
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+
+	assert_true(i < GRANTS_MAX && !f->grants[i]);
+	f->why[0] = '\0';
+	return daxpin_rdma_grant(f->rdma, extent, &options, &f->grants[i]);
+}
+
+static inline struct daxpin_grant_key key_of(struct fixture *f, unsigned int i)
+{
+	struct daxpin_grant_key key;
+
+	daxpin_grant_key(f->grants[i], &key);
+	return key;
+}
+
+static inline int take_back(struct fixture *f, unsigned int i)
+{
+	int err = daxpin_rdma_revoke(f->grants[i]);
+
+	if (!err)
+		f->grants[i] = NULL;
+	return err;
+}
+
+/* The peer reads or writes; an ibv_wc_status. */
+static inline int transfer(struct fixture *f, enum ibv_wr_opcode opcode,
+			   const struct daxpin_grant_key *key, uint64_t offset,
+			   uint64_t length)
+{
+	struct transfer transfer = {
+		.opcode = opcode,
+		.mr = f->mr,
+		.remote = key->addr + offset,
+		.rkey = key->rkey,
+		.length = (uint32_t)length,
+	};
+	int status = wire_transfer(&f->peer, &transfer);
+
+	if (status)
+		assert_int_equal(reconnect(f), 0);
+	return status;
+}
+
+static inline int peer_write(struct fixture *f,
+			     const struct daxpin_grant_key *key,
+			     uint64_t offset, uint64_t length)
+{
+	pattern_fill(f->buffer, PEER_BYTES, PEER_PATTERN);
+	return transfer(f, IBV_WR_RDMA_WRITE, key, offset, length);
+}
+
+static inline int peer_read(struct fixture *f,
+			    const struct daxpin_grant_key *key, uint64_t length)
+{
+	memset(f->buffer, 0, PEER_BYTES);
+	return transfer(f, IBV_WR_RDMA_READ, key, 0, length);
+}
+
+static inline struct daxpin_rdma_info rdma_info(struct fixture *f)
+{
+	struct daxpin_rdma_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_rdma_info(f->rdma, &info), 0);
+	return info;
+}
+
+/* Pages that long-term pins hold just now. */
+static inline long long pinned_pages(void)
+{
+	FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
+	long long value, acquired = 0, released = 0;
+	char name[64];
+
+	assert_non_null(file);
+	assert_true(fputs("1", file) >= 0);
+	fclose(file);
+	file = fopen("/proc/vmstat", "r");
+	assert_non_null(file);
+	while (fscanf(file, "%63s %lld", name, &value) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			acquired = value;
+		if (!strcmp(name, "nr_foll_pin_released"))
+			released = value;
+	}
+	fclose(file);
+	return acquired - released;
+}
+
+#endif
