@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For tests that look at a pool's files, or spoil them, or share them. */
+#ifndef MEDIA_H
+#define MEDIA_H
+
+#include "fixture.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include "layout.h"
+
+#define MIB		(1ull << 20)
+
+/* --------------------------------------------------------------- fixtures */
+
+/* A directory and options, and no pool yet. */
+static inline int empty_setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	strcpy(f->path, "/dev/shm/daxpin-test-XXXXXX");
+	if (!mkdtemp(f->path))
+		return -1;
+	f->options = (struct daxpin_pool_options) {
+		.size = sizeof(f->options),
+		.granularity = DAXPIN_GRANULARITY_CACHE_LINE,
+		.pool_size = 64 * MIB,
+		.segment_size = 32 * MIB,
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	*state = f;
+	return 0;
+}
+
+static inline void close_pool(struct fixture *f)
+{
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+}
+
+/* A pool of three segments, closed. */
+static inline int closed_setup(void **state)
+{
+	struct fixture *f;
+
+	if (fixture_setup_sized(state, 96 * MIB))
+		return -1;
+	f = *state;
+	if (daxpin_pool_close(f->pool))
+		return -1;
+	f->pool = NULL;
+	return 0;
+}
+
+static inline void open_pool(struct fixture *f)
+{
+	int ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+
+	if (ret)
+		fail_msg("open: %d, %s", ret, f->why);
+}
+
+static inline void create_pool(struct fixture *f)
+{
+	int ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+
+	if (ret)
+		fail_msg("create: %d, %s", ret, f->why);
+}
+
+static inline struct daxpin_pool_info info_of(struct fixture *f)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return info;
+}
+
+/* ------------------------------------------------------------------ files */
+
+static inline void file_name(struct fixture *f, const char *name,
+			     char path[128])
+{
+	snprintf(path, 128, "%s/%s", f->path, name);
+}
+
+static inline void segment_path(struct fixture *f, uint32_t index,
+				char path[128])
+{
+	snprintf(path, 128, "%s/segment.%04u", f->path, index);
+}
+
+/* read(), for a load would fill a hole of a tmpfs file. */
+static inline uint64_t hash_file(int dir, const char *name)
+{
+	size_t size = 1 << 20;
+	char *buffer = malloc(size);
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	XXH3_state_t *hash = XXH3_createState();
+	uint64_t ret;
+	ssize_t n;
+
+	assert_true(buffer && hash && fd >= 0);
+	XXH3_64bits_reset(hash);
+	XXH3_64bits_update(hash, name, strlen(name));
+	while ((n = read(fd, buffer, size)) > 0)
+		XXH3_64bits_update(hash, buffer, n);
+	assert_int_equal(n, 0);
+	ret = XXH3_64bits_digest(hash);
+	XXH3_freeState(hash);
+	close(fd);
+	free(buffer);
+	return ret;
+}
+
+/* Of the names and all bytes of a directory's files. */
+static inline uint64_t fingerprint(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	uint64_t sum = 0;
+
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		if (entry->d_type == DT_REG)
+			sum += hash_file(dirfd(dir), entry->d_name);
+	closedir(dir);
+	return sum;
+}
+
+static inline int count_files(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int count = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+static inline int open_file(struct fixture *f, uint32_t segment)
+{
+	char path[128];
+	int fd;
+
+	segment_path(f, segment, path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static inline void patch(struct fixture *f, uint32_t segment, uint64_t offset,
+			 const void *bytes, size_t size)
+{
+	int fd = open_file(f, segment);
+
+	assert_int_equal(pwrite(fd, bytes, size, offset), size);
+	close(fd);
+}
+
+static inline void look(struct fixture *f, uint32_t segment, uint64_t offset,
+			void *bytes, size_t size)
+{
+	int fd = open_file(f, segment);
+
+	assert_int_equal(pread(fd, bytes, size, offset), size);
+	close(fd);
+}
+
+static inline void write_file(struct fixture *f, const char *name,
+			      const char *text, uint64_t size)
+{
+	char path[128];
+	int fd;
+
+	file_name(f, name, path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	if (size)
+		assert_int_equal(ftruncate(fd, size), 0);
+	close(fd);
+}
+
+/* The newer half of a segment's superblock. */
+static inline struct dp_super read_super(struct fixture *f, uint32_t segment)
+{
+	struct dp_super half[2];
+	int newer;
+
+	look(f, segment, DP_SUPER_OFFSET, half, sizeof(half));
+	newer = half[1].sequence > half[0].sequence;
+	assert_true(dp_super_is_whole(&half[newer]));
+	return half[newer];
+}
+
+/* Make it the newest everywhere, whole. */
+static inline void write_super(struct fixture *f, uint32_t segment,
+			       struct dp_super super)
+{
+	super.sequence++;
+	dp_super_seal(&super);
+	for (int i = 0; i < 2; i++) {
+		patch(f, segment, DP_SUPER_OFFSET + i * sizeof(super), &super,
+		      sizeof(super));
+		patch(f, segment, DP_COPY_OFFSET + i * sizeof(super), &super,
+		      sizeof(super));
+	}
+}
+
+/* --------------------------------------------------------------- refusals */
+
+static inline void assert_says(struct fixture *f, const char *words)
+{
+	if (!strstr(f->why, words))
+		fail_msg("\"%s\" is not in \"%s\"", words, f->why);
+}
+
+/* Refused with that error and those words, and not a byte is changed. */
+static inline void assert_open_fails(struct fixture *f, int error,
+				     const char *words)
+{
+	uint64_t before = fingerprint(f->path);
+
+	f->why[0] = '\0';
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
+			 error);
+	assert_null(f->pool);
+	assert_says(f, words);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+static inline void assert_create_fails(struct fixture *f, int error,
+				       const char *words)
+{
+	uint64_t before = fingerprint(f->path);
+
+	f->why[0] = '\0';
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 error);
+	assert_null(f->pool);
+	assert_says(f, words);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+/* --------------------------------------------------------------- children */
+
+/*
+ * A process beside this one. fn does its work; what it returns is told to the
+ * parent, and then the child does `then` when the parent says so, or dies.
+ */
+struct child {
+	pid_t pid;
+	int told;			/* what fn returned */
+	int to;
+};
+
+static inline struct child start_child(struct fixture *f,
+				       int (*fn)(struct fixture *f),
+				       int (*then)(struct fixture *f))
+{
+	struct child child;
+	int up[2], down[2], ret;
+	char go;
+
+	assert_int_equal(pipe2(up, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(down, O_CLOEXEC), 0);
+	fflush(stdout);
+	child.pid = fork();
+	assert_true(child.pid >= 0);
+	if (!child.pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(down[1]);
+		ret = fn(f);
+		if (write(up[1], &ret, sizeof(ret)) != sizeof(ret) ||
+		    read(down[0], &go, 1) != 1 || !then)
+			_exit(0);
+		_exit(-then(f));
+	}
+	close(up[1]);
+	close(down[0]);
+	child.to = down[1];
+	if (read(up[0], &child.told, sizeof(child.told)) != sizeof(child.told))
+		child.told = -EPIPE;
+	close(up[0]);
+	return child;
+}
+
+static inline void let_go(struct child *child)
+{
+	assert_int_equal(write(child->to, "", 1), 1);
+}
+
+/* Wait for it; its exit status, or -signal. */
+static inline int end_child(struct child *child)
+{
+	int status;
+
+	close(child->to);
+	assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static inline void kill_child(struct child *child)
+{
+	kill(child->pid, SIGKILL);
+	assert_int_equal(end_child(child), -SIGKILL);
+}
+
+static inline int child_opens(struct fixture *f)
+{
+	return daxpin_pool_open(f->path, &f->options, &f->pool);
+}
+
+static inline int child_closes(struct fixture *f)
+{
+	return daxpin_pool_close(f->pool);
+}
+
+static inline int child_creates(struct fixture *f)
+{
+	return daxpin_pool_create(f->path, &f->options, &f->pool);
+}
+
+#endif

@@ -1,0 +1,747 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is no pool, or not the pool it was: each refusal has its errno and its
+ * sentence, and leaves every byte where it was.
+ */
+#include "media.h"
+
+static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };
+
+/* ------------------------------------------------------------- not a pool */
+
+static void open_refuses_a_path_that_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+
+	strcat(f->path, "/none");
+	assert_open_fails(f, -ENOENT, f->path);
+	assert_says(f, "not there");
+	f->path[strlen(f->path) - 5] = '\0';
+}
+
+static void open_refuses_a_path_through_a_file(void **state)
+{
+	struct fixture *f = *state;
+	char path[64];
+
+	write_file(f, "file", "hello", 0);
+	strcpy(path, f->path);
+	strcat(f->path, "/file/pool");
+	assert_open_fails(f, -ENOTDIR, f->path);
+	strcpy(f->path, path);
+}
+
+static void open_refuses_an_empty_directory(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_open_fails(f, -EMEDIUMTYPE, "no daxpin pool");
+	assert_says(f, f->path);
+	assert_int_equal(count_files(f->path), 0);
+}
+
+static void open_refuses_a_directory_of_other_files(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "letter", "dear sir", 0);
+	write_file(f, "segment.1", "not ours", 0);
+	assert_open_fails(f, -EMEDIUMTYPE, "no daxpin pool");
+	assert_says(f, f->path);
+}
+
+static void open_refuses_another_programs_file(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	int ret;
+
+	write_file(f, "file", "hello", 64 * MIB);
+	file_name(f, "file", path);
+	ret = daxpin_pool_open(path, &f->options, &f->pool);
+	assert_int_equal(ret, -EMEDIUMTYPE);
+	assert_says(f, path);
+	assert_says(f, "another program's file");
+	ret = daxpin_pool_create(path, &f->options, &f->pool);
+	assert_int_equal(ret, -EMEDIUMTYPE);
+	assert_says(f, path);
+}
+
+static void open_refuses_a_device_that_is_not_dax(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(daxpin_pool_open("/dev/null", &f->options, &f->pool),
+			 -ENODEV);
+	assert_says(f, "/dev/null is not a device-dax node");
+}
+
+static void open_refuses_a_segment_0_of_text(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "segment.0000", "dear sir", 0);
+	assert_open_fails(f, -EUCLEAN, "truncated");
+	assert_create_fails(f, -EEXIST, "overwrite");
+	write_file(f, "segment.0000", "dear sir", 64 * MIB);
+	assert_open_fails(f, -EMEDIUMTYPE, f->path);
+	assert_create_fails(f, -EEXIST, "overwrite");
+}
+
+/* Not in its first page, but not blank either. */
+static void create_refuses_a_file_that_begins_with_zeroes(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "segment.0000", "", 64 * MIB);
+	patch(f, 0, 64 << 10, "other", 5);
+	assert_open_fails(f, -EMEDIUMTYPE, f->path);
+	assert_create_fails(f, -EEXIST, "overwrite");
+}
+
+static void open_refuses_a_newer_format(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+
+	super.version = DP_VERSION + 1;
+	write_super(f, 0, super);
+	assert_open_fails(f, -EPROTONOSUPPORT, "version 2");
+	assert_says(f, f->path);
+	assert_create_fails(f, -EEXIST, f->path);
+}
+
+/* ------------------------------------------------------------------ files */
+
+static void truncate_segment(struct fixture *f, uint32_t segment, uint64_t size)
+{
+	char path[128];
+
+	segment_path(f, segment, path);
+	assert_int_equal(truncate(path, size), 0);
+}
+
+static void check_truncated(struct fixture *f, uint32_t segment)
+{
+	char words[32];
+
+	snprintf(words, sizeof(words), "segment %u", segment);
+	truncate_segment(f, segment, 32 * MIB - 1);
+	assert_open_fails(f, -EUCLEAN, "truncated");
+	assert_says(f, words);
+	assert_says(f, f->path);
+	truncate_segment(f, segment, 2 * MIB);
+	assert_open_fails(f, -EUCLEAN, "truncated");
+	truncate_segment(f, segment, 100);
+	assert_open_fails(f, -EUCLEAN, "truncated");
+	assert_says(f, words);
+	truncate_segment(f, segment, 0);
+	assert_open_fails(f, -EUCLEAN, "truncated");
+	assert_says(f, words);
+	assert_create_fails(f, -EEXIST, f->path);
+}
+
+static void open_refuses_a_truncated_first_segment(void **state)
+{
+	check_truncated(*state, 0);
+}
+
+static void open_refuses_a_truncated_middle_segment(void **state)
+{
+	check_truncated(*state, 1);
+}
+
+static void open_refuses_a_truncated_last_segment(void **state)
+{
+	check_truncated(*state, 2);
+}
+
+static void check_missing(struct fixture *f, uint32_t segment)
+{
+	char path[128], aside[128], *name;
+
+	segment_path(f, segment, path);
+	name = strrchr(path, '/') + 1;
+	file_name(f, "aside", aside);
+	assert_int_equal(rename(path, aside), 0);
+	assert_open_fails(f, -EUCLEAN, name);
+	assert_says(f, "missing");
+	assert_create_fails(f, -EEXIST, f->path);
+	assert_int_equal(rename(aside, path), 0);
+	open_pool(f);
+	close_pool(f);
+}
+
+static void open_refuses_a_missing_first_segment(void **state)
+{
+	check_missing(*state, 0);
+}
+
+static void open_refuses_a_missing_middle_segment(void **state)
+{
+	check_missing(*state, 1);
+}
+
+static void open_refuses_a_missing_last_segment(void **state)
+{
+	check_missing(*state, 2);
+}
+
+static void open_counts_and_ignores_extra_segments(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "segment.0003", "extra", 0);
+	write_file(f, "segment.4095", "extra", 0);
+	/* No names of ours. */
+	write_file(f, "segment.3", "", 0);
+	write_file(f, "segment.00003", "", 0);
+	write_file(f, "segment.4096", "", 0);
+	write_file(f, "segment.0003~", "", 0);
+	write_file(f, "letter", "", 0);
+	open_pool(f);
+	assert_int_equal(info_of(f).ignored_files, 2);
+	assert_int_equal(info_of(f).segments, 3);
+	close_pool(f);
+	assert_int_equal(count_files(f->path), 10);
+}
+
+static void swap(struct fixture *f, uint32_t a, uint32_t b)
+{
+	char path_a[128], path_b[128], aside[128];
+
+	segment_path(f, a, path_a);
+	segment_path(f, b, path_b);
+	file_name(f, "aside", aside);
+	assert_int_equal(rename(path_a, aside), 0);
+	assert_int_equal(rename(path_b, path_a), 0);
+	assert_int_equal(rename(aside, path_b), 0);
+}
+
+static void open_refuses_swapped_segments(void **state)
+{
+	struct fixture *f = *state;
+
+	swap(f, 1, 2);
+	assert_open_fails(f, -EUCLEAN, "segment 1");
+	assert_says(f, "not the one that belongs there");
+	swap(f, 1, 2);
+	swap(f, 0, 2);
+	assert_open_fails(f, -EUCLEAN, f->path);
+	swap(f, 0, 2);
+	open_pool(f);
+	close_pool(f);
+}
+
+static void open_refuses_a_segment_of_another_pool(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], theirs[128];
+	void *other_state = NULL;
+	struct fixture *other;
+
+	assert_int_equal(closed_setup(&other_state), 0);
+	other = other_state;
+	segment_path(f, 1, path);
+	segment_path(other, 1, theirs);
+	assert_int_equal(rename(theirs, path), 0);
+	assert_int_equal(fixture_teardown(&other_state), 0);
+	assert_open_fails(f, -EUCLEAN, "segment 1");
+	assert_says(f, f->path);
+	assert_says(f, "not the one that belongs there");
+}
+
+/* ------------------------------------------------------------ superblocks */
+
+static void spoil(struct fixture *f, uint32_t segment, uint64_t offset)
+{
+	uint8_t byte;
+
+	look(f, segment, offset, &byte, 1);
+	byte ^= 0x40;
+	patch(f, segment, offset, &byte, 1);
+}
+
+/* As a torn write leaves it: the next change would have gone there. */
+static void open_does_with_the_older_half_damaged(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super half[2];
+	int older;
+
+	look(f, 0, DP_SUPER_OFFSET, half, sizeof(half));
+	older = half[0].sequence > half[1].sequence;
+	spoil(f, 0, DP_SUPER_OFFSET + older * sizeof(half[0]) + 100);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 0);
+	close_pool(f);
+}
+
+/* The newest half torn before its copy was written: the one before counts. */
+static void open_takes_the_older_half_when_the_newer_is_torn(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super half[2];
+	int newer;
+
+	look(f, 0, DP_SUPER_OFFSET, half, sizeof(half));
+	newer = half[1].sequence > half[0].sequence;
+	spoil(f, 0, DP_SUPER_OFFSET + newer * sizeof(half[0]) + 100);
+	spoil(f, 0, DP_COPY_OFFSET + newer * sizeof(half[0]) + 100);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 1);	/* as the older says */
+	close_pool(f);
+}
+
+/* The newest half went bad after its copy was written: that is damage. */
+static void open_refuses_a_superblock_older_than_its_copy(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super half[2];
+	int newer;
+
+	look(f, 0, DP_SUPER_OFFSET, half, sizeof(half));
+	newer = half[1].sequence > half[0].sequence;
+	spoil(f, 0, DP_SUPER_OFFSET + newer * sizeof(half[0]) + 100);
+	assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
+	assert_says(f, f->path);
+	assert_create_fails(f, -EEXIST, f->path);
+}
+
+static void open_does_without_the_copy(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+
+	patch(f, 0, DP_COPY_OFFSET, zero, sizeof(zero));
+	open_pool(f);
+	close_pool(f);
+}
+
+static void check_both_halves(struct fixture *f, uint32_t segment)
+{
+	char words[32];
+
+	snprintf(words, sizeof(words), "segment %u", segment);
+	spoil(f, segment, DP_SUPER_OFFSET + 100);
+	spoil(f, segment, DP_SUPER_OFFSET + sizeof(struct dp_super) + 100);
+	assert_open_fails(f, -EUCLEAN, "superblock");
+	assert_says(f, words);
+	assert_says(f, f->path);
+	assert_says(f, "untouched");
+}
+
+static void open_refuses_a_superblock_with_both_halves_damaged(void **state)
+{
+	check_both_halves(*state, 0);
+	assert_create_fails(*state, -EEXIST, "overwrite");
+}
+
+static void open_refuses_a_later_segments_damaged_superblock(void **state)
+{
+	check_both_halves(*state, 2);
+}
+
+/* A wiped page is damage, not a blank medium: the copy tells. */
+static void wiped_superblock_is_not_blank(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+
+	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
+	assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
+	assert_create_fails(f, -EEXIST, "overwrite");
+	patch(f, 0, DP_COPY_OFFSET, zero, sizeof(zero));
+	assert_open_fails(f, -EMEDIUMTYPE, f->path);
+	assert_create_fails(f, -EEXIST, "overwrite");
+}
+
+static void later_segment_without_superblock_is_damage(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+
+	patch(f, 1, DP_SUPER_OFFSET, zero, sizeof(zero));
+	patch(f, 1, DP_COPY_OFFSET, zero, sizeof(zero));
+	assert_open_fails(f, -EUCLEAN, "segment 1");
+	assert_says(f, "untouched");
+	assert_null(strstr(f->why, "create"));
+}
+
+static void check_nonsense(struct fixture *f, struct dp_super super)
+{
+	struct dp_super good = read_super(f, 0);
+
+	write_super(f, 0, super);
+	assert_open_fails(f, -EUCLEAN, f->path);
+	assert_says(f, "untouched");
+	write_super(f, 0, good);
+}
+
+static void open_refuses_a_superblock_that_makes_no_sense(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super good = read_super(f, 0), super;
+
+	super = good, super.segment_size = 48 * MIB;
+	check_nonsense(f, super);
+	super = good, super.segment_size = 1;
+	check_nonsense(f, super);
+	super = good, super.segment_size = 0;
+	check_nonsense(f, super);
+	super = good, super.segments = 2;
+	check_nonsense(f, super);
+	super = good, super.segments = 0;
+	check_nonsense(f, super);
+	super = good, super.pool_size = 64 * MIB;
+	check_nonsense(f, super);
+	super = good, super.pool_size = UINT64_MAX;
+	check_nonsense(f, super);
+	super = good, super.pool_size = 0;
+	check_nonsense(f, super);
+	super = good, super.size = 30 * MIB;
+	check_nonsense(f, super);
+	super = good, super.size = 0;
+	check_nonsense(f, super);
+	super = good, super.index = 1;
+	check_nonsense(f, super);
+	super = good, super.owner.rdma_devices = DP_RDMA_DEVICES_MAX + 1;
+	check_nonsense(f, super);
+	super = good, super.segment_set[0] = 0x3;
+	check_nonsense(f, super);
+	super = good, super.segment_set[511] = 0x80;
+	check_nonsense(f, super);
+	open_pool(f);
+	close_pool(f);
+}
+
+static void open_refuses_a_segment_of_another_size(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 2);
+
+	super.size = 34 * MIB;
+	write_super(f, 2, super);
+	assert_open_fails(f, -EUCLEAN, "segment 2");
+}
+
+/* ------------------------------------------------------------------ tables */
+
+static void write_raw(struct fixture *f, uint32_t segment, uint32_t block,
+		      uint64_t raw)
+{
+	patch(f, segment, dp_word_offset(block), &raw, sizeof(raw));
+}
+
+static void write_word(struct fixture *f, uint32_t segment, uint32_t block,
+		       struct dp_word word)
+{
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
+	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE);
+
+	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
+}
+
+static void check_table(struct fixture *f, uint32_t segment, uint32_t block,
+			const char *words)
+{
+	char place[64];
+
+	snprintf(place, sizeof(place), "segment %u, descriptor table", segment);
+	assert_open_fails(f, -EUCLEAN, words);
+	assert_says(f, place);
+	snprintf(place, sizeof(place), "offset 0x%llx (block %u)",
+		 (unsigned long long)dp_word_offset(block), block);
+	assert_says(f, place);
+	assert_says(f, "untouched");
+}
+
+static void open_refuses_a_damaged_word(void **state)
+{
+	struct fixture *f = *state;
+
+	spoil(f, 1, dp_word_offset(1000) + 5);
+	check_table(f, 1, 1000, "does not check out");
+	spoil(f, 1, dp_word_offset(1000) + 5);
+	spoil(f, 2, dp_word_offset(8191));
+	check_table(f, 2, 8191, "does not check out");
+	spoil(f, 2, dp_word_offset(8191));
+	open_pool(f);
+	close_pool(f);
+}
+
+static void open_refuses_a_wiped_word(void **state)
+{
+	struct fixture *f = *state;
+
+	write_raw(f, 0, 512, 0);
+	check_table(f, 0, 512, "does not check out");
+}
+
+static void open_refuses_a_wiped_table_page(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+
+	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
+	check_table(f, 1, 1024, "does not check out");
+}
+
+static void open_refuses_a_word_of_another_block(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t raw;
+
+	look(f, 1, dp_word_offset(600), &raw, 8);
+	write_raw(f, 1, 601, raw);
+	check_table(f, 1, 601, "does not check out");
+}
+
+static void open_refuses_overlapping_extents(void **state)
+{
+	struct fixture *f = *state;
+
+	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1 });
+	open_pool(f);
+	close_pool(f);
+	write_word(f, 1, 607, (struct dp_word) { DP_KIND_DATA, 1, 1 });
+	check_table(f, 1, 607, "overlap");
+	write_word(f, 1, 607, free_word);
+	write_word(f, 1, 608, (struct dp_word) { DP_KIND_DATA, 1, 1 });
+	open_pool(f);
+	close_pool(f);
+}
+
+static void open_refuses_a_damaged_word_inside_an_extent(void **state)
+{
+	struct fixture *f = *state;
+
+	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1 });
+	write_raw(f, 1, 603, 0);
+	check_table(f, 1, 603, "does not check out");
+}
+
+static void open_refuses_an_extent_past_the_segments_end(void **state)
+{
+	struct fixture *f = *state;
+
+	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 2, 1 });
+	open_pool(f);
+	close_pool(f);
+	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 3, 1 });
+	check_table(f, 0, 8190, "past the segment's end");
+	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 1 << 17, 1 });
+	check_table(f, 0, 8190, "past the segment's end");
+}
+
+static void open_refuses_a_slab_that_it_cannot_read(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
+	uint64_t body = (uint64_t)DP_KIND_SLAB << DP_WORD_KIND_SHIFT |
+			(DP_SLAB_BLOCKS - 1);
+	struct dp_word word;
+
+	while (!dp_word_decode(seed, 600, body, &word))
+		body += 1ull << DP_WORD_CHECK_SHIFT;
+	write_raw(f, 0, 600, body);
+	assert_open_fails(f, -EPROTONOSUPPORT, "slab");
+	assert_says(f, "segment 0, block 600");
+}
+
+static void punch(struct fixture *f, uint32_t segment, uint64_t offset)
+{
+	int fd = open_file(f, segment);
+
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+				   FALLOC_FL_KEEP_SIZE, offset, 2 * MIB), 0);
+	close(fd);
+}
+
+static void open_refuses_an_extent_in_a_hole(void **state)
+{
+	struct fixture *f = *state;
+
+	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1 });
+	punch(f, 1, 6 * MIB);	/* blocks 1536 to 2047 */
+	assert_open_fails(f, -EUCLEAN, "hole");
+	assert_says(f, "segment 1, block 1500");
+	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 36, 1 });
+	open_pool(f);
+	assert_int_equal(info_of(f).hole_bytes, 2 * MIB);
+	close_pool(f);
+}
+
+static void open_refuses_metadata_in_a_hole(void **state)
+{
+	struct fixture *f = *state;
+
+	punch(f, 1, 0);
+	assert_open_fails(f, -EUCLEAN, "segment 1");
+}
+
+/* D9: what has no backing store is nobody's. */
+static void reserve_never_hands_out_a_hole(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	uint64_t taken = 0;
+
+	punch(f, 0, 4 * MIB);
+	punch(f, 2, 30 * MIB);
+	open_pool(f);
+	assert_int_equal(info_of(f).hole_bytes, 4 * MIB);
+	assert_int_equal(info_of(f).free_bytes, 86 * MIB);
+	while (!daxpin_reserve(f->pool, MIB, 0, &extent)) {
+		uint64_t at = extent.addr / (2 * MIB);
+
+		assert_int_not_equal(at, 2);
+		assert_int_not_equal(at, 32 + 15);
+		taken += MIB;
+	}
+	assert_int_equal(taken, 86 * MIB);
+	close_pool(f);
+}
+
+/* ------------------------------------------------------------------- lanes */
+
+static void check_lane(struct fixture *f, uint32_t index, size_t offset)
+{
+	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
+	char words[64];
+
+	spoil(f, 0, at + offset);
+	snprintf(words, sizeof(words), "redo lane %u at offset 0x%llx", index,
+		 (unsigned long long)at);
+	assert_open_fails(f, -EUCLEAN, words);
+	assert_says(f, "untouched");
+	spoil(f, 0, at + offset);
+}
+
+static void open_refuses_a_lane_that_is_not_empty(void **state)
+{
+	struct fixture *f = *state;
+
+	check_lane(f, 0, offsetof(struct dp_lane, count));
+	check_lane(f, 0, offsetof(struct dp_lane, count) + 3);
+	check_lane(f, 5, offsetof(struct dp_lane, sequence));
+	check_lane(f, 5, offsetof(struct dp_lane, done));
+	check_lane(f, 63, offsetof(struct dp_lane, epoch));
+	check_lane(f, 63, offsetof(struct dp_lane, check));
+	open_pool(f);
+	close_pool(f);
+}
+
+/* ------------------------------------------------------------- the way out */
+
+static void create_anew(struct fixture *f)
+{
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.pool_size = 64 * MIB;
+	create_pool(f);
+	assert_int_equal(info_of(f).segments, 2);
+	close_pool(f);
+	f->options.flags = 0;
+	open_pool(f);
+	assert_int_equal(info_of(f).free_bytes, 60 * MIB);
+	assert_int_equal(info_of(f).unclean, 0);
+	close_pool(f);
+}
+
+static void overwrite_replaces_a_damaged_superblock(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int half = 0; half < 2; half++) {
+		spoil(f, 0, DP_SUPER_OFFSET + half * sizeof(struct dp_super));
+		create_anew(f);
+	}
+	check_both_halves(f, 0);
+	create_anew(f);
+}
+
+static void overwrite_replaces_damaged_segments(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	spoil(f, 1, dp_word_offset(1000));
+	truncate_segment(f, 0, 5000);
+	create_anew(f);
+	segment_path(f, 0, path);
+	assert_int_equal(unlink(path), 0);
+	create_anew(f);
+}
+
+static void overwrite_replaces_a_newer_format(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+
+	super.version = DP_VERSION + 1;
+	write_super(f, 0, super);
+	create_anew(f);
+}
+
+#define TEST(name, setup) \
+	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(open_refuses_a_path_that_is_not_there, empty_setup),
+		TEST(open_refuses_a_path_through_a_file, empty_setup),
+		TEST(open_refuses_an_empty_directory, empty_setup),
+		TEST(open_refuses_a_directory_of_other_files, empty_setup),
+		TEST(open_refuses_another_programs_file, empty_setup),
+		TEST(open_refuses_a_device_that_is_not_dax, empty_setup),
+		TEST(open_refuses_a_segment_0_of_text, empty_setup),
+		TEST(create_refuses_a_file_that_begins_with_zeroes,
+		     empty_setup),
+		TEST(open_refuses_a_newer_format, closed_setup),
+		TEST(open_refuses_a_truncated_first_segment, closed_setup),
+		TEST(open_refuses_a_truncated_middle_segment, closed_setup),
+		TEST(open_refuses_a_truncated_last_segment, closed_setup),
+		TEST(open_refuses_a_missing_first_segment, closed_setup),
+		TEST(open_refuses_a_missing_middle_segment, closed_setup),
+		TEST(open_refuses_a_missing_last_segment, closed_setup),
+		TEST(open_counts_and_ignores_extra_segments, closed_setup),
+		TEST(open_refuses_swapped_segments, closed_setup),
+		TEST(open_refuses_a_segment_of_another_pool, closed_setup),
+		TEST(open_does_with_the_older_half_damaged,
+		     closed_setup),
+		TEST(open_takes_the_older_half_when_the_newer_is_torn,
+		     closed_setup),
+		TEST(open_refuses_a_superblock_older_than_its_copy,
+		     closed_setup),
+		TEST(open_does_without_the_copy, closed_setup),
+		TEST(open_refuses_a_superblock_with_both_halves_damaged,
+		     closed_setup),
+		TEST(open_refuses_a_later_segments_damaged_superblock,
+		     closed_setup),
+		TEST(wiped_superblock_is_not_blank, closed_setup),
+		TEST(later_segment_without_superblock_is_damage, closed_setup),
+		TEST(open_refuses_a_superblock_that_makes_no_sense,
+		     closed_setup),
+		TEST(open_refuses_a_segment_of_another_size, closed_setup),
+		TEST(open_refuses_a_damaged_word, closed_setup),
+		TEST(open_refuses_a_wiped_word, closed_setup),
+		TEST(open_refuses_a_wiped_table_page, closed_setup),
+		TEST(open_refuses_a_word_of_another_block, closed_setup),
+		TEST(open_refuses_overlapping_extents, closed_setup),
+		TEST(open_refuses_a_damaged_word_inside_an_extent,
+		     closed_setup),
+		TEST(open_refuses_an_extent_past_the_segments_end,
+		     closed_setup),
+		TEST(open_refuses_a_slab_that_it_cannot_read, closed_setup),
+		TEST(open_refuses_an_extent_in_a_hole, closed_setup),
+		TEST(open_refuses_metadata_in_a_hole, closed_setup),
+		TEST(reserve_never_hands_out_a_hole, closed_setup),
+		TEST(open_refuses_a_lane_that_is_not_empty, closed_setup),
+		TEST(overwrite_replaces_a_damaged_superblock, closed_setup),
+		TEST(overwrite_replaces_damaged_segments, closed_setup),
+		TEST(overwrite_replaces_a_newer_format, closed_setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What stands on media, bit by bit: docs/format.md in words, this in checks.
+ * Golden values are spelled out where a change of them would be a new format.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "layout.h"
+
+#define BLOCKS_MAX	((uint32_t)(DP_SEGMENT_SIZE_MAX >> DP_BLOCK_SHIFT))
+#define POOL_BLOCKS_MAX	((uint64_t)DP_SEGMENTS_MAX * BLOCKS_MAX)
+
+static const uint8_t uuid_a[16] = "one pool's uuid";
+static const uint8_t uuid_b[16] = "another's, like";
+
+static uint64_t seed(void)
+{
+	return dp_layout_seed(uuid_a);
+}
+
+/* Deterministic, so that a failure is the same each time. */
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* ------------------------------------------------------- descriptor words */
+
+static void check_round_trip(uint64_t block, struct dp_word word)
+{
+	struct dp_word back = { DP_KIND_INVALID, 0, 0 };
+	uint64_t raw = dp_word_encode(seed(), block, word);
+
+	assert_true(raw);
+	assert_true(dp_word_decode(seed(), block, raw, &back));
+	assert_int_equal(back.kind, word.kind);
+	assert_int_equal(back.blocks, word.blocks);
+	assert_int_equal(back.gen, word.gen);
+}
+
+static void word_of_each_extreme_comes_back(void **state)
+{
+	static const uint64_t block[] = {
+		DP_CHUNK_BLOCKS, BLOCKS_MAX - 1, POOL_BLOCKS_MAX - 1
+	};
+	static const uint32_t blocks[] = {
+		1, 2, BLOCKS_MAX - DP_CHUNK_BLOCKS, 1u << DP_WORD_LENGTH_BITS
+	};
+	static const uint32_t gen[] = { 0, 1, DP_WORD_GEN_MASK };
+
+	(void)state;
+	for (int b = 0; b < 3; b++)
+		for (int g = 0; g < 3; g++) {
+			check_round_trip(block[b], (struct dp_word) {
+				DP_KIND_FREE, 1, gen[g] });
+			for (int n = 0; n < 4; n++)
+				check_round_trip(block[b], (struct dp_word) {
+					DP_KIND_DATA, blocks[n], gen[g] });
+		}
+}
+
+static void word_fields_stand_where_the_format_says(void **state)
+{
+	struct dp_word word = { DP_KIND_DATA, 0x1ffff + 1, 0 };
+	uint64_t raw = dp_word_encode(seed(), 600, word);
+
+	(void)state;
+	assert_int_equal(raw & 0x1ffff, 0x1ffff);
+	assert_int_equal(raw >> 17 & 7, DP_KIND_DATA);
+	assert_int_equal(raw >> 36, 0);
+	word = (struct dp_word) { DP_KIND_FREE, 1, 0xabcdef1 };
+	raw = dp_word_encode(seed(), 600, word);
+	assert_int_equal(raw & 0x1ffff, 0);
+	assert_int_equal(raw >> 17 & 7, DP_KIND_FREE);
+	assert_int_equal(raw >> 36, 0xabcdef1);
+}
+
+static void word_drops_the_generation_above_28_bits(void **state)
+{
+	struct dp_word word = { DP_KIND_DATA, 7, 0xf0000005 }, back;
+	uint64_t raw = dp_word_encode(seed(), 600, word);
+
+	(void)state;
+	assert_true(dp_word_decode(seed(), 600, raw, &back));
+	assert_int_equal(back.gen, 5);
+	assert_int_equal(back.blocks, 7);
+}
+
+/* D6: a wiped page is noticed, in any pool and at any block. */
+static void word_of_zero_is_never_valid(void **state)
+{
+	uint64_t random = 0x9e3779b97f4a7c15;
+	struct dp_word word;
+
+	(void)state;
+	for (uint64_t block = 0; block < BLOCKS_MAX; block++)
+		assert_false(dp_word_decode(seed(), block, 0, &word));
+	for (int i = 0; i < 100000; i++)
+		assert_false(dp_word_decode(next_random(&random),
+					    random % POOL_BLOCKS_MAX, 0,
+					    &word));
+}
+
+static void word_of_ones_is_never_valid(void **state)
+{
+	struct dp_word word;
+
+	(void)state;
+	for (uint64_t block = 0; block < BLOCKS_MAX; block++)
+		assert_false(dp_word_decode(seed(), block, UINT64_MAX, &word));
+}
+
+/* 16 bits of check: as rare as one in 65536, and these are fixed ones. */
+static void word_of_another_block_does_not_check_out(void **state)
+{
+	struct dp_word word = { DP_KIND_DATA, 3, 9 }, back;
+	uint64_t raw = dp_word_encode(seed(), 700, word);
+	int passed = 0;
+
+	(void)state;
+	assert_false(dp_word_decode(seed(), 699, raw, &back));
+	assert_false(dp_word_decode(seed(), 701, raw, &back));
+	assert_false(dp_word_decode(seed(), 700 + BLOCKS_MAX, raw, &back));
+	for (uint64_t b = 0; b < BLOCKS_MAX; b++)
+		passed += dp_word_decode(seed(), b, raw, &back);
+	assert_in_range(passed, 1, 1 + 16);
+}
+
+static void word_of_another_pool_does_not_check_out(void **state)
+{
+	struct dp_word word = { DP_KIND_FREE, 1, 0 }, back;
+	uint64_t other = dp_layout_seed(uuid_b);
+	int passed = 0;
+
+	(void)state;
+	assert_int_not_equal(seed(), other);
+	for (uint64_t b = 0; b < BLOCKS_MAX; b++)
+		passed += dp_word_decode(other, b,
+					 dp_word_encode(seed(), b, word),
+					 &back);
+	assert_in_range(passed, 0, 16);
+}
+
+static void word_with_a_flipped_bit_does_not_check_out(void **state)
+{
+	struct dp_word word = { DP_KIND_DATA, 129, 77 }, back;
+	uint64_t raw = dp_word_encode(seed(), 1234, word);
+
+	(void)state;
+	for (int bit = 0; bit < 64; bit++)
+		assert_false(dp_word_decode(seed(), 1234, raw ^ 1ull << bit,
+					    &back));
+}
+
+/* Find the check that fits a body: what a careless writer could have left. */
+static uint64_t with_check(uint64_t block, uint64_t body, bool *ret_found)
+{
+	struct dp_word word;
+
+	*ret_found = true;
+	for (uint64_t check = 0; check <= 0xffff; check++)
+		if (dp_word_decode(seed(), block, body | check << 20, &word))
+			return body | check << 20;
+	*ret_found = false;
+	return 0;
+}
+
+static void word_of_no_kind_does_not_check_out(void **state)
+{
+	bool found;
+
+	(void)state;
+	for (uint64_t kind = 0; kind < 8; kind++) {
+		with_check(600, kind << DP_WORD_KIND_SHIFT, &found);
+		assert_int_equal(found, kind >= 1 && kind <= 3);
+	}
+}
+
+static void word_that_is_free_has_one_block(void **state)
+{
+	bool found;
+
+	(void)state;
+	with_check(600, (uint64_t)DP_KIND_FREE << DP_WORD_KIND_SHIFT | 1,
+		   &found);
+	assert_false(found);
+}
+
+static void word_of_a_slab_has_its_class_beside_the_length(void **state)
+{
+	uint64_t body = (uint64_t)DP_KIND_SLAB << DP_WORD_KIND_SHIFT |
+			5ull << DP_SLAB_LENGTH_BITS | (DP_SLAB_BLOCKS - 1);
+	struct dp_word word;
+	uint64_t raw;
+	bool found;
+
+	(void)state;
+	raw = with_check(600, body, &found);
+	assert_true(found);
+	assert_true(dp_word_decode(seed(), 600, raw, &word));
+	assert_int_equal(word.kind, DP_KIND_SLAB);
+	assert_int_equal(word.blocks, DP_SLAB_BLOCKS);
+}
+
+/* ------------------------------------------------------------ the table */
+
+static void transposition_gives_each_block_a_word_of_its_own(void **state)
+{
+	uint8_t *seen = calloc(BLOCKS_MAX, 1);
+
+	(void)state;
+	assert_non_null(seen);
+	for (uint64_t b = 0; b < BLOCKS_MAX; b++) {
+		uint64_t offset = dp_word_offset(b);
+
+		assert_int_equal(offset % 8, 0);
+		assert_true(offset / 8 < BLOCKS_MAX);
+		assert_false(seen[offset / 8]);
+		seen[offset / 8] = 1;
+	}
+	free(seen);
+}
+
+static void transposition_stays_inside_the_page(void **state)
+{
+	(void)state;
+	for (uint64_t b = 0; b < BLOCKS_MAX; b++)
+		assert_int_equal(dp_word_offset(b) / DP_BLOCK_SIZE, b / 512);
+}
+
+static void neighbours_never_share_a_cache_line(void **state)
+{
+	(void)state;
+	for (uint64_t b = 0; b + 1 < BLOCKS_MAX; b++)
+		assert_int_not_equal(dp_word_offset(b) / DP_CACHE_LINE,
+				     dp_word_offset(b + 1) / DP_CACHE_LINE);
+}
+
+static void transposition_is_that_of_the_format(void **state)
+{
+	(void)state;
+	assert_int_equal(dp_word_offset(0), 0);
+	assert_int_equal(dp_word_offset(1), 64);
+	assert_int_equal(dp_word_offset(63), 63 * 64);
+	assert_int_equal(dp_word_offset(64), 8);
+	assert_int_equal(dp_word_offset(511), 4096 - 8);
+	assert_int_equal(dp_word_offset(512), 4096);
+	assert_int_equal(dp_word_offset(513), 4096 + 64);
+}
+
+static void chunk_0_has_no_words_and_no_overlaps(void **state)
+{
+	(void)state;
+	assert_int_equal(dp_word_offset(DP_CHUNK_BLOCKS), DP_BLOCK_SIZE);
+	assert_true(dp_word_offset(BLOCKS_MAX - 1) + 8 <= DP_COPY_OFFSET);
+	assert_true(DP_COPY_OFFSET + DP_BLOCK_SIZE <= DP_ROOTS_OFFSET);
+	assert_true(DP_LANES_END <= DP_CHUNK_SIZE);
+}
+
+/* ------------------------------------------------------------- superblock */
+
+static struct dp_super a_super(void)
+{
+	struct dp_super super = {
+		.magic = DP_MAGIC,
+		.version = DP_VERSION,
+		.sequence = 7,
+		.segment_size = DP_SEGMENT_SIZE_MIN,
+		.size = DP_SEGMENT_SIZE_MIN,
+	};
+
+	memcpy(super.uuid, uuid_a, sizeof(super.uuid));
+	return super;
+}
+
+static void super_is_whole_when_sealed(void **state)
+{
+	struct dp_super super = a_super();
+
+	(void)state;
+	assert_false(dp_super_is_whole(&super));
+	dp_super_seal(&super);
+	assert_true(dp_super_is_whole(&super));
+}
+
+static void super_with_any_byte_changed_is_not_whole(void **state)
+{
+	struct dp_super super = a_super();
+	uint8_t *bytes = (uint8_t *)&super;
+
+	(void)state;
+	dp_super_seal(&super);
+	for (size_t i = 0; i < sizeof(super); i++) {
+		bytes[i] ^= 0x10;
+		assert_false(dp_super_is_whole(&super));
+		bytes[i] ^= 0x10;
+	}
+	assert_true(dp_super_is_whole(&super));
+}
+
+static void super_of_zeroes_or_ones_is_not_whole(void **state)
+{
+	struct dp_super super;
+
+	(void)state;
+	memset(&super, 0, sizeof(super));
+	assert_false(dp_super_is_whole(&super));
+	memset(&super, 0xff, sizeof(super));
+	assert_false(dp_super_is_whole(&super));
+}
+
+static void magic_shows_a_text_mode_copy(void **state)
+{
+	(void)state;
+	assert_int_equal(sizeof(DP_MAGIC) - 1, 8);
+	assert_memory_equal(DP_MAGIC, "DAXPIN\r\n", 8);
+}
+
+/* ---------------------------------------------------------- roots and lanes */
+
+static void root_word_has_block_generation_and_check(void **state)
+{
+	uint64_t word = dp_root_encode(seed(), 5, 0x89abcdef, 0x7654321);
+
+	(void)state;
+	assert_int_equal(word & UINT32_MAX, 0x89abcdef);
+	assert_int_equal(word >> 32 & 0xffff, 0x4321);
+	assert_int_equal(word, dp_root_encode(seed(), 5, 0x89abcdef, 0x4321));
+}
+
+static void root_word_of_another_slot_or_pool_differs(void **state)
+{
+	uint64_t word = dp_root_encode(seed(), 5, 600, 1);
+	int same = 0;
+
+	(void)state;
+	for (uint32_t slot = 0; slot < DP_ROOTS; slot++)
+		same += word == dp_root_encode(seed(), slot, 600, 1);
+	assert_int_equal(same, 1);
+	assert_int_not_equal(word, dp_root_encode(dp_layout_seed(uuid_b), 5,
+						  600, 1));
+}
+
+static void root_word_of_no_root_is_not_zero(void **state)
+{
+	int zeroes = 0;
+
+	(void)state;
+	for (uint32_t slot = 0; slot < DP_ROOTS; slot++)
+		zeroes += !dp_root_encode(seed(), slot, 0, 0);
+	assert_int_equal(zeroes, 0);
+}
+
+static struct dp_lane *a_lane(void)
+{
+	struct dp_lane *lane = calloc(1, sizeof(*lane));
+
+	assert_non_null(lane);
+	lane->sequence = 9;
+	lane->epoch = 3;
+	lane->count = 2;
+	lane->entry[0] = (struct dp_lane_entry) { 0x200000, 1 };
+	lane->entry[1] = (struct dp_lane_entry) { 0x200008, 2 };
+	lane->entry[2] = (struct dp_lane_entry) { 0x200010, 3 };
+	return lane;
+}
+
+/* Flip a bit in each byte of [from, to): does the check always notice? */
+static bool check_covers(struct dp_lane *lane, size_t from, size_t to)
+{
+	uint64_t was = dp_lane_check(seed(), 4, lane);
+	uint8_t *bytes = (uint8_t *)lane;
+	bool covers = true;
+
+	for (size_t i = from; i < to; i++) {
+		bytes[i] ^= 1;
+		if (lane->count <= DP_LANE_ENTRIES)
+			covers &= dp_lane_check(seed(), 4, lane) != was;
+		bytes[i] ^= 1;
+	}
+	return covers;
+}
+
+static void lane_check_covers_header_and_entries(void **state)
+{
+	struct dp_lane *lane = a_lane();
+	size_t entries = offsetof(struct dp_lane, entry);
+
+	(void)state;
+	assert_true(check_covers(lane, 0, offsetof(struct dp_lane, check)));
+	assert_true(check_covers(lane, entries,
+				 entries + 2 * sizeof(lane->entry[0])));
+	free(lane);
+}
+
+/* done is written after the commit, and what follows the entries is old. */
+static void lane_check_leaves_done_and_the_rest_out(void **state)
+{
+	struct dp_lane *lane = a_lane();
+	uint64_t was = dp_lane_check(seed(), 4, lane);
+
+	(void)state;
+	lane->done = 9;
+	lane->entry[2].value = 4;
+	assert_int_equal(dp_lane_check(seed(), 4, lane), was);
+	free(lane);
+}
+
+static void lane_check_of_another_lane_or_pool_differs(void **state)
+{
+	struct dp_lane *lane = a_lane();
+	uint64_t was = dp_lane_check(seed(), 4, lane);
+
+	(void)state;
+	for (uint32_t i = 0; i < DP_LANES; i++)
+		assert_int_equal(dp_lane_check(seed(), i, lane) == was, i == 4);
+	assert_int_not_equal(dp_lane_check(dp_layout_seed(uuid_b), 4, lane),
+			     was);
+	free(lane);
+}
+
+static void lane_of_zeroes_does_not_check_out(void **state)
+{
+	static const struct dp_lane lane;
+
+	(void)state;
+	for (uint32_t i = 0; i < DP_LANES; i++)
+		assert_int_not_equal(dp_lane_check(seed(), i, &lane), 0);
+}
+
+/* ------------------------------------------------------------------ slabs */
+
+static void slab_classes_are_those_of_the_format(void **state)
+{
+	static const uint32_t size[DP_SLAB_CLASSES] = {
+		64, 128, 192, 256, 320, 384, 448, 512,
+		640, 768, 896, 1024, 1280, 1536, 1792, 2048,
+	};
+
+	(void)state;
+	for (uint32_t i = 0; i < DP_SLAB_CLASSES; i++) {
+		assert_int_equal(dp_slab_class_size(i), size[i]);
+		assert_int_equal(size[i] % DP_CACHE_LINE, 0);
+	}
+}
+
+/* Class and length share the 17 bits that an extent has for its length. */
+static void slab_class_and_length_fit_the_word(void **state)
+{
+	(void)state;
+	assert_true(DP_SLAB_BLOCKS <= 1u << DP_SLAB_LENGTH_BITS);
+	assert_true(DP_SLAB_CLASSES <=
+		    1u << (DP_WORD_LENGTH_BITS - DP_SLAB_LENGTH_BITS));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(word_of_each_extreme_comes_back),
+		cmocka_unit_test(word_fields_stand_where_the_format_says),
+		cmocka_unit_test(word_drops_the_generation_above_28_bits),
+		cmocka_unit_test(word_of_zero_is_never_valid),
+		cmocka_unit_test(word_of_ones_is_never_valid),
+		cmocka_unit_test(word_of_another_block_does_not_check_out),
+		cmocka_unit_test(word_of_another_pool_does_not_check_out),
+		cmocka_unit_test(word_with_a_flipped_bit_does_not_check_out),
+		cmocka_unit_test(word_of_no_kind_does_not_check_out),
+		cmocka_unit_test(word_that_is_free_has_one_block),
+		cmocka_unit_test(word_of_a_slab_has_its_class_beside_the_length),
+		cmocka_unit_test(transposition_gives_each_block_a_word_of_its_own),
+		cmocka_unit_test(transposition_stays_inside_the_page),
+		cmocka_unit_test(neighbours_never_share_a_cache_line),
+		cmocka_unit_test(transposition_is_that_of_the_format),
+		cmocka_unit_test(chunk_0_has_no_words_and_no_overlaps),
+		cmocka_unit_test(super_is_whole_when_sealed),
+		cmocka_unit_test(super_with_any_byte_changed_is_not_whole),
+		cmocka_unit_test(super_of_zeroes_or_ones_is_not_whole),
+		cmocka_unit_test(magic_shows_a_text_mode_copy),
+		cmocka_unit_test(root_word_has_block_generation_and_check),
+		cmocka_unit_test(root_word_of_another_slot_or_pool_differs),
+		cmocka_unit_test(root_word_of_no_root_is_not_zero),
+		cmocka_unit_test(lane_check_covers_header_and_entries),
+		cmocka_unit_test(lane_check_leaves_done_and_the_rest_out),
+		cmocka_unit_test(lane_check_of_another_lane_or_pool_differs),
+		cmocka_unit_test(lane_of_zeroes_does_not_check_out),
+		cmocka_unit_test(slab_classes_are_those_of_the_format),
+		cmocka_unit_test(slab_class_and_length_fit_the_word),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
