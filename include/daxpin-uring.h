@@ -77,7 +77,8 @@ int daxpin_uring_info(const struct daxpin_uring *uring,
  * Read `length` bytes at `file_offset` of fd into the extent at `offset`, or
  * write them from it. Takes a hold, fills the sqe; set user_data and sqe flags
  * afterwards. On an error the sqe is a no-op of the caller's to submit.
- * -EINVAL: the range is not inside the extent; else as daxpin_hold().
+ * -EINVAL: the range is not inside the extent, or sqe is NULL (the submission
+ * queue is full); else as daxpin_hold().
  */
 int daxpin_uring_prep_read(struct daxpin_uring *uring,
 			   struct daxpin_uring_io *io,

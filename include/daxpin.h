@@ -182,8 +182,8 @@ enum daxpin_state {
 /*
  * Reserve a run of whole blocks for `size` bytes, inside one segment. Volatile:
  * a crash forgets it. -EINVAL size 0; -EFBIG larger than the largest extent;
- * -ENOSPC no run of that length free now. Never calls the filesystem (D9).
- * Any thread.
+ * -ENOSPC no run of that length free now; -EROFS. Never calls the filesystem
+ * (D9). Any thread.
  */
 int daxpin_reserve(struct daxpin_pool *pool, uint64_t size, uint32_t flags,
 		   struct daxpin_extent *ret_extent);
@@ -215,7 +215,7 @@ struct daxpin_op {
  * 8-byte store, one flush and one fence (two with PERSIST). When it returns 0
  * it is durable. -EBUSY: another publish has the extent, or KEEP while a
  * write hold is out; -EALREADY: retired before; -EINVAL: wrong state;
- * -E2BIG: more than DAXPIN_OPS_MAX. Any thread.
+ * -E2BIG: more than DAXPIN_OPS_MAX; -EROFS. Any thread.
  */
 int daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 		   size_t count);
@@ -260,9 +260,10 @@ int daxpin_foreach(struct daxpin_pool *pool,
 
 /*
  * Hold an extent: until the drop its blocks belong to nobody else, whatever
- * becomes of the extent. Never sleeps, locks or allocates. -ESTALE: its life is
- * over; -EALREADY: retired; -EAGAIN: its segment is being closed; -EOVERFLOW:
- * DAXPIN_HOLDS_MAX holds are out. Any thread; the drop may be another's.
+ * becomes of the extent. Never sleeps or allocates, and locks only when it has
+ * to back out. -ESTALE: its life is over; -EALREADY: retired; -EAGAIN: its
+ * segment is being closed; -EOVERFLOW: DAXPIN_HOLDS_MAX holds are out; -EROFS: a
+ * write hold on a read-only pool. Any thread; the drop may be another's.
  */
 int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint32_t access);

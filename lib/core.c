@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Building what is in memory from what is on media, before anything is written
+ * (D8), and taking it down.
+ */
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include "core.h"
+#include "os.h"
 
 #define EPOCH_MASK ((1ull << (64 - DP_LIFE_BITS)) - 1)
 
@@ -37,4 +44,158 @@ struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
 		.addr = block << DP_BLOCK_SHIFT,
 		.gen = (pool->epoch & EPOCH_MASK) << DP_LIFE_BITS | life,
 	};
+}
+
+/* ------------------------------------------------------ open and take down */
+
+static int mark_owner(struct daxpin_pool *pool)
+{
+	void *page;
+	int ret = dp_os_map(NULL, 4096, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, &page);
+
+	if (ret)
+		return ret;
+	pool->owner_page = page;
+	*pool->owner_page = 1;
+	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
+}
+
+/* Chunk 0 is metadata; chunks without backing store are nobody's (D9). */
+static int take_chunks(struct daxpin_pool *pool, uint32_t index)
+{
+	const struct dp_segment *segment = &pool->media.segment[index];
+	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
+
+	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+		bool backed = segment->chunk[chunk] & DP_CHUNK_BACKED;
+
+		if (!(segment->chunk[chunk] & DP_CHUNK_ALIGNED))
+			pool->unaligned_chunks++;
+		if (chunk && backed)
+			continue;
+		if (chunk)
+			pool->hole_blocks += DP_CHUNK_BLOCKS;
+		dp_space_take(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
+			      DP_CHUNK_BLOCKS);
+	}
+	return segment->chunk[0] & DP_CHUNK_BACKED ? 0 : -EUCLEAN;
+}
+
+struct rebuild {
+	struct daxpin_pool *pool;
+	uint32_t segment;
+	const struct dp_why *why;
+};
+
+static int rebuild_one(void *arg, uint32_t block, struct dp_word word)
+{
+	struct rebuild *rebuild = arg;
+	struct daxpin_pool *pool = rebuild->pool;
+	uint64_t in_pool = block + ((uint64_t)rebuild->segment <<
+				    pool->leases.segment_shift);
+
+	if (word.kind == DP_KIND_FREE) {
+		dp_lease_restore(&pool->leases, in_pool, 0, word.gen,
+				 DP_STATE_FREE);
+		return 0;
+	}
+	if (word.kind == DP_KIND_SLAB)
+		return dp_fail(rebuild->why, -EPROTONOSUPPORT,
+			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
+			       rebuild->segment, block);
+	if (dp_space_take(&pool->space[rebuild->segment], block, word.blocks))
+		return dp_fail(rebuild->why, -EUCLEAN,
+			       "segment %u, block %u: a published extent lies in a hole of its file; the pool was left untouched",
+			       rebuild->segment, block);
+	dp_lease_restore(&pool->leases, in_pool, word.blocks, word.gen,
+			 DP_STATE_LIVE);
+	return 0;
+}
+
+static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
+			   const struct dp_why *why)
+{
+	struct dp_segment *segment = &pool->media.segment[index];
+	struct rebuild rebuild = { pool, index, why };
+	int ret;
+
+	ret = dp_space_init(&pool->space[index], segment->blocks);
+	if (ret)
+		return ret;
+	pool->usable_blocks += segment->blocks - DP_CHUNK_BLOCKS;
+	ret = take_chunks(pool, index);
+	if (ret)
+		return dp_fail(why, ret,
+			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
+			       index);
+	return dp_table_scan(&segment->table, rebuild_one, &rebuild, why);
+}
+
+/* Everything above the media, from the media. Changes nothing on it. */
+static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
+{
+	uint32_t segments = pool->media.segments;
+	uint64_t per_segment = pool->media.segment_size >> DP_BLOCK_SHIFT;
+	int ret;
+
+	pool->space = calloc(segments, sizeof(*pool->space));
+	if (!pool->space)
+		return -ENOMEM;
+	ret = dp_leases_init(&pool->leases, segments,
+			     __builtin_ctzll(per_segment), pool->space,
+			     &pool->events);
+	for (uint32_t i = 0; !ret && i < segments; i++)
+		ret = rebuild_segment(pool, i, why);
+	return ret;
+}
+
+void dp_core_discard(struct daxpin_pool *pool)
+{
+	dp_leases_fini(&pool->leases);
+	for (uint32_t i = 0; pool->space && i < pool->media.segments; i++)
+		dp_space_fini(&pool->space[i]);
+	free(pool->space);
+	dp_holders_fini(&pool->holders);
+	dp_events_fini(&pool->events);
+	if (pool->owner_page)
+		dp_os_unmap(pool->owner_page, 4096);
+	free(pool);
+}
+
+int dp_core_start(struct dp_pool_request *request,
+		  int (*media)(struct dp_pool *, struct dp_pool_request *),
+		  struct daxpin_pool **ret_pool)
+{
+	struct daxpin_pool *pool = aligned_alloc(DP_CACHE_LINE, sizeof(*pool));
+	int ret;
+
+	if (!pool)
+		return -ENOMEM;
+	memset(pool, 0, sizeof(*pool));
+	ret = dp_events_init(&pool->events);
+	if (ret) {
+		free(pool);
+		return ret;
+	}
+	dp_holders_init(&pool->holders);
+	ret = mark_owner(pool);
+	if (!ret)
+		ret = media(&pool->media, request);
+	if (ret) {
+		pool->media.segments = 0;
+		dp_core_discard(pool);
+		return ret;
+	}
+	ret = rebuild(pool, request->why);
+	if (!ret)
+		ret = dp_pool_own(&pool->media);
+	if (ret) {
+		dp_pool_close(&pool->media, false);
+		dp_core_discard(pool);
+		return ret;
+	}
+	pool->epoch = pool->media.super.epoch;
+	*ret_pool = pool;
+	return 0;
 }

@@ -29,6 +29,16 @@ struct dp_handle {
 	uint64_t life;
 };
 
+/*
+ * Open or create the media (dp_pool_open, dp_pool_create), rebuild everything
+ * above it, begin the next epoch.
+ */
+int dp_core_start(struct dp_pool_request *request,
+		  int (*media)(struct dp_pool *, struct dp_pool_request *),
+		  struct daxpin_pool **ret_pool);
+/* Free everything but the media, which is closed already. */
+void dp_core_discard(struct daxpin_pool *pool);
+
 /* Take a handle apart: -EINVAL no block of this pool, -ESTALE another epoch. */
 int dp_handle(const struct daxpin_pool *pool, struct daxpin_extent extent,
 	      struct dp_handle *ret_handle);

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include "core.h"
 #include "os.h"
 #include "publish.h"
@@ -23,122 +22,6 @@ static_assert((int)DAXPIN_STATE_RETIRED == DP_STATE_RETIRED, "same order");
 
 /* ------------------------------------------------------------------ pools */
 
-static int mark_owner(struct daxpin_pool *pool)
-{
-	void *page;
-	int ret = dp_os_map(NULL, 4096, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, &page);
-
-	if (ret)
-		return ret;
-	pool->owner_page = page;
-	*pool->owner_page = 1;
-	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
-}
-
-/* Chunk 0 is metadata; chunks without backing store are nobody's (D9). */
-static int take_chunks(struct daxpin_pool *pool, uint32_t index)
-{
-	const struct dp_segment *segment = &pool->media.segment[index];
-	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
-
-	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-		bool backed = segment->chunk[chunk] & DP_CHUNK_BACKED;
-
-		if (!(segment->chunk[chunk] & DP_CHUNK_ALIGNED))
-			pool->unaligned_chunks++;
-		if (chunk && backed)
-			continue;
-		if (chunk)
-			pool->hole_blocks += DP_CHUNK_BLOCKS;
-		dp_space_take(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
-			      DP_CHUNK_BLOCKS);
-	}
-	return segment->chunk[0] & DP_CHUNK_BACKED ? 0 : -EUCLEAN;
-}
-
-struct rebuild {
-	struct daxpin_pool *pool;
-	uint32_t segment;
-	const struct dp_why *why;
-};
-
-static int rebuild_one(void *arg, uint32_t block, struct dp_word word)
-{
-	struct rebuild *rebuild = arg;
-	struct daxpin_pool *pool = rebuild->pool;
-	uint64_t in_pool = block + ((uint64_t)rebuild->segment <<
-				    pool->leases.segment_shift);
-
-	if (word.kind == DP_KIND_FREE) {
-		dp_lease_restore(&pool->leases, in_pool, 0, word.gen,
-				 DP_STATE_FREE);
-		return 0;
-	}
-	if (word.kind == DP_KIND_SLAB)
-		return dp_fail(rebuild->why, -EPROTONOSUPPORT,
-			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
-			       rebuild->segment, block);
-	if (dp_space_take(&pool->space[rebuild->segment], block, word.blocks))
-		return dp_fail(rebuild->why, -EUCLEAN,
-			       "segment %u, block %u: a published extent lies in a hole of its file; the pool was left untouched",
-			       rebuild->segment, block);
-	dp_lease_restore(&pool->leases, in_pool, word.blocks, word.gen,
-			 DP_STATE_LIVE);
-	return 0;
-}
-
-static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
-			   const struct dp_why *why)
-{
-	struct dp_segment *segment = &pool->media.segment[index];
-	struct rebuild rebuild = { pool, index, why };
-	int ret;
-
-	ret = dp_space_init(&pool->space[index], segment->blocks);
-	if (ret)
-		return ret;
-	pool->usable_blocks += segment->blocks - DP_CHUNK_BLOCKS;
-	ret = take_chunks(pool, index);
-	if (ret)
-		return dp_fail(why, ret,
-			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
-			       index);
-	return dp_table_scan(&segment->table, rebuild_one, &rebuild, why);
-}
-
-/* Everything above the media, from the media. Changes nothing on it. */
-static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
-{
-	uint32_t segments = pool->media.segments;
-	uint64_t per_segment = pool->media.segment_size >> DP_BLOCK_SHIFT;
-	int ret;
-
-	pool->space = calloc(segments, sizeof(*pool->space));
-	if (!pool->space)
-		return -ENOMEM;
-	ret = dp_leases_init(&pool->leases, segments,
-			     __builtin_ctzll(per_segment), pool->space,
-			     &pool->events);
-	for (uint32_t i = 0; !ret && i < segments; i++)
-		ret = rebuild_segment(pool, i, why);
-	return ret;
-}
-
-/* Undo rebuild() and what came before it, the media excepted. */
-static void discard(struct daxpin_pool *pool)
-{
-	dp_leases_fini(&pool->leases);
-	for (uint32_t i = 0; pool->space && i < pool->media.segments; i++)
-		dp_space_fini(&pool->space[i]);
-	free(pool->space);
-	dp_holders_fini(&pool->holders);
-	dp_events_fini(&pool->events);
-	if (pool->owner_page)
-		dp_os_unmap(pool->owner_page, 4096);
-	free(pool);
-}
-
 struct progress {
 	int (*fn)(const struct daxpin_wait *wait, void *arg);
 	void *arg;
@@ -153,46 +36,10 @@ static int pass_progress(enum dp_owner_state owner, int pid, uint64_t waited_ns,
 	return progress->fn(&wait, progress->arg);
 }
 
-static int start(struct dp_pool_request *request,
-		 int (*media)(struct dp_pool *, struct dp_pool_request *),
-		 struct daxpin_pool **ret_pool)
-{
-	struct daxpin_pool *pool = aligned_alloc(DP_CACHE_LINE, sizeof(*pool));
-	int ret;
-
-	if (!pool)
-		return -ENOMEM;
-	memset(pool, 0, sizeof(*pool));
-	ret = dp_events_init(&pool->events);
-	if (ret) {
-		free(pool);
-		return ret;
-	}
-	dp_holders_init(&pool->holders);
-	ret = mark_owner(pool);
-	if (!ret)
-		ret = media(&pool->media, request);
-	if (ret) {
-		pool->media.segments = 0;
-		discard(pool);
-		return ret;
-	}
-	ret = rebuild(pool, request->why);
-	if (!ret)
-		ret = dp_pool_own(&pool->media);
-	if (ret) {
-		dp_pool_close(&pool->media, false);
-		discard(pool);
-		return ret;
-	}
-	pool->epoch = pool->media.super.epoch;
-	*ret_pool = pool;
-	return 0;
-}
-
 static int check_options(const struct daxpin_pool_options *options,
 			 uint32_t flags, struct daxpin_pool_options *ret_copy)
 {
+	struct dp_why why;
 	int ret;
 
 	memset(ret_copy, 0, sizeof(*ret_copy));
@@ -200,11 +47,23 @@ static int check_options(const struct daxpin_pool_options *options,
 		return 0;
 	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options,
 				options->size);
-	if (!ret && ret_copy->flags & ~flags)
-		ret = -EINVAL;
-	if (ret_copy->why && ret_copy->why_size)
-		ret_copy->why[0] = '\0';
-	return ret;
+	if (ret == -E2BIG) {
+		/* Longer than ours, so it has these fields. */
+		why = (struct dp_why) { options->why, options->why_size };
+		return dp_fail(&why, ret,
+			       "the options ask for what daxpin %s does not know",
+			       DAXPIN_VERSION);
+	}
+	if (ret)
+		return ret;
+	why = (struct dp_why) { ret_copy->why, ret_copy->why_size };
+	if (why.text && why.size)
+		why.text[0] = '\0';
+	if (ret_copy->flags & ~flags)
+		return dp_fail(&why, -EINVAL,
+			       "flags 0x%x are not for this call",
+			       ret_copy->flags & ~flags);
+	return 0;
 }
 
 static int request_pool(const char *path,
@@ -218,10 +77,13 @@ static int request_pool(const char *path,
 	struct dp_why why;
 	int ret = check_options(options, flags, &copy);
 
-	if (ret || !path || !ret_pool)
-		return ret ? ret : -EINVAL;
-	progress = (struct progress) { copy.progress, copy.progress_arg };
+	if (ret)
+		return ret;
 	why = (struct dp_why) { copy.why, copy.why_size };
+	if (!path || !ret_pool)
+		return dp_fail(&why, -EINVAL,
+			       "no path, or nowhere to put the pool");
+	progress = (struct progress) { copy.progress, copy.progress_arg };
 	struct dp_pool_request request = {
 		.path = path,
 		.readonly = copy.flags & DAXPIN_POOL_READONLY,
@@ -238,7 +100,7 @@ static int request_pool(const char *path,
 		},
 		.why = &why,
 	};
-	ret = start(&request, media, ret_pool);
+	ret = dp_core_start(&request, media, ret_pool);
 	if (ret && copy.why && copy.why_size && !copy.why[0])
 		dp_fail(&why, ret, "%s: %s", path, strerror(-ret));
 	return ret;
@@ -298,7 +160,7 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 		return -EBUSY;
 	}
 	ret = dp_pool_close(&pool->media, true);
-	discard(pool);
+	dp_core_discard(pool);
 	return ret;
 }
 
@@ -504,7 +366,7 @@ DP_EXPORT int daxpin_size(struct daxpin_pool *pool, struct daxpin_extent extent,
 {
 	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = find(pool, extent, &handle, &view);
+	int ret = ret_size ? find(pool, extent, &handle, &view) : -EINVAL;
 
 	if (!ret)
 		*ret_size = (uint64_t)dp_lease_blocks(&pool->leases,
@@ -518,7 +380,7 @@ DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent
 {
 	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = find(pool, extent, &handle, &view);
+	int ret = ret_state ? find(pool, extent, &handle, &view) : -EINVAL;
 
 	if (!ret)
 		*ret_state = (enum daxpin_state)view.state;
@@ -722,6 +584,12 @@ DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
 
 /* ----------------------------------------------------------------- events */
 
+static bool is_over(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
 DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   void *arg, struct daxpin_watch *watch)
 {
@@ -732,11 +600,14 @@ DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent
 		ret = -EINVAL;
 	if (!ret)
 		ret = dp_handle(pool, extent, &handle);
-	if (ret)
+	if (ret && ret != -ESTALE)
 		return ret;
 	watch->extent = extent;
 	watch->arg = arg;
-	dp_lease_watch(&pool->leases, handle.block, handle.life, watch);
+	if (ret)
+		dp_events_watch(&pool->events, watch, is_over, NULL);
+	else
+		dp_lease_watch(&pool->leases, handle.block, handle.life, watch);
 	return 0;
 }
 

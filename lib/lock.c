@@ -30,6 +30,7 @@
 static pthread_mutex_t claims_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct dp_lock **claims;
 static size_t claims_count;
+static int claims_pid;		/* a forked child has claimed nothing yet */
 
 /* --------------------------------------------------------------- patience */
 
@@ -76,6 +77,9 @@ int dp_lock_claim(struct dp_lock *lock, dev_t dev, ino_t ino,
 	lock->ino = ino;
 	lock->fd = -1;
 	pthread_mutex_lock(&claims_mutex);
+	if (claims_pid != dp_os_pid())
+		claims_count = 0;
+	claims_pid = dp_os_pid();
 	if (is_claimed(dev, ino)) {
 		ret = dp_fail(why, -EBUSY,
 			      "the pool is open in this process already: use that handle");
@@ -149,6 +153,9 @@ static int still_held(enum dp_owner_state owner, int pid,
 {
 	switch (owner) {
 	case DP_OWNER_ALIVE:
+		if (!pid)
+			return dp_fail(why, -EBUSY,
+				       "the pool is open in a process of another pid namespace: close it there, or wait with a deadline");
 		return dp_fail(why, -EBUSY,
 			       "the pool is open in process %d: close it there, or wait with a deadline",
 			       pid);

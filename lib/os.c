@@ -63,6 +63,11 @@ int dp_os_unlink(int dir, const char *name)
 	return result(unlinkat(dir, name, 0));
 }
 
+int dp_os_rmdir(const char *path)
+{
+	return result(rmdir(path));
+}
+
 int dp_os_fsync(int fd)
 {
 	return result(fsync(fd));

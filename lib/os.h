@@ -16,6 +16,7 @@ int dp_os_stat(int dir, const char *name, struct stat *ret_stat);
 int dp_os_fstat(int fd, struct stat *ret_stat);
 int dp_os_mkdir(const char *path);
 int dp_os_unlink(int dir, const char *name);
+int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
 int dp_os_allocate(int fd, uint64_t size);
 int dp_os_readlink(const char *path, char *buffer, size_t size);

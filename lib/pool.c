@@ -47,7 +47,8 @@ static int resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 	bool dax = kind == DP_SOURCE_DEVDAX || kind == DP_SOURCE_FSDAX;
 
 	if (wanted > DP_GRANULARITY_PAGE)
-		return -EINVAL;
+		return dp_fail(why, -EINVAL, "there is no granularity %u",
+			       wanted);
 	if (!wanted)
 		wanted = dax ? DP_GRANULARITY_CACHE_LINE : DP_GRANULARITY_PAGE;
 	if (kind == DP_SOURCE_DISK && wanted != DP_GRANULARITY_PAGE)
@@ -62,6 +63,35 @@ static int resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 	return 0;
 }
 
+/* Without segment 0 there is no pool, unless others of its files are there. */
+static int no_first_segment(const struct dp_pool *pool, const struct dp_why *why)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+
+	dp_source_segment_name(0, name);
+	if (dp_source_extra_files(&pool->source, 1))
+		return dp_fail(why, -EUCLEAN,
+			       "%s/%s is missing: bring the file back, the pool needs all its segments",
+			       pool->source.path, name);
+	return dp_fail(why, -EMEDIUMTYPE,
+		       "%s holds no daxpin pool: create one",
+		       pool->source.path);
+}
+
+/* While one waits for the lock, the file may be removed or replaced. */
+static int check_identity(const struct dp_pool *pool, const struct dp_why *why)
+{
+	dev_t dev;
+	ino_t ino;
+
+	if (!dp_source_identity(&pool->source, &dev, &ino) &&
+	    dev == pool->lock.dev && ino == pool->lock.ino)
+		return 0;
+	return dp_fail(why, -EBUSY,
+		       "%s was replaced while its lock was waited for: try again",
+		       pool->source.path);
+}
+
 /* Find the path, claim it in this process, open and lock segment 0. */
 static int lock_pool(struct dp_pool *pool, struct dp_pool_request *request,
 		     int flags, int *ret_fd)
@@ -72,9 +102,7 @@ static int lock_pool(struct dp_pool *pool, struct dp_pool_request *request,
 
 	ret = dp_source_identity(&pool->source, &dev, &ino);
 	if (ret == -ENOENT)
-		return dp_fail(request->why, -EMEDIUMTYPE,
-			       "%s holds no daxpin pool: create one",
-			       request->path);
+		return no_first_segment(pool, request->why);
 	if (ret)
 		return dp_fail(request->why, ret, "%s: %s", request->path,
 			       strerror(-ret));
@@ -87,9 +115,9 @@ static int lock_pool(struct dp_pool *pool, struct dp_pool_request *request,
 	*ret_fd = fd;
 	ret = dp_lock_take(&pool->lock, fd, request->readonly,
 			   &request->patience, request->why);
-	if (ret)
-		return ret;
-	return dp_source_classify(&pool->source, fd);
+	if (!ret)
+		ret = check_identity(pool, request->why);
+	return ret ? ret : dp_source_classify(&pool->source, fd);
 }
 
 /* Bytes of segment 0's file, or of the device. */
@@ -108,13 +136,40 @@ static int medium_size(const struct dp_pool *pool, int fd, uint64_t *ret_size)
 	return ret;
 }
 
+/* Chunk 0 is all zeroes: a page of them may be damage, or another's medium. */
+static bool is_blank(const char *base)
+{
+	char *copy = malloc(DP_CHUNK_SIZE);
+	bool blank;
+
+	if (!copy)
+		return false;
+	blank = !dp_os_copy_checked(copy, base, DP_CHUNK_SIZE) && !copy[0] &&
+		!memcmp(copy, copy + 1, DP_CHUNK_SIZE - 1);
+	free(copy);
+	return blank;
+}
+
+/* Segment 0 is too short for any superblock. */
+static int is_stunted(const struct dp_pool *pool, uint64_t size,
+		      const struct dp_why *why)
+{
+	bool was_longer = size || dp_source_extra_files(&pool->source, 1);
+
+	return dp_fail(why, was_longer ? -EUCLEAN : -EMEDIUMTYPE,
+		       "segment 0 of %s has %llu bytes: %s", pool->source.path,
+		       (unsigned long long)size, was_longer ?
+		       "truncated; the pool was left untouched" :
+		       "there is no daxpin pool: create one");
+}
+
 /* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
 static int peek_super(const struct dp_pool *pool, int fd,
 		      struct dp_super *ret_super, bool *ret_blank,
 		      const struct dp_why *why)
 {
-	static const char zero[DP_BLOCK_SIZE];
-	char page[DP_BLOCK_SIZE];
+	char sentence[400];
+	struct dp_why inner = { sentence, sizeof(sentence) };
 	uint64_t size;
 	void *base;
 	int ret;
@@ -125,21 +180,20 @@ static int peek_super(const struct dp_pool *pool, int fd,
 		return ret;
 	*ret_blank = !size;
 	if (size < DP_CHUNK_SIZE)
-		return dp_fail(why, size ? -EUCLEAN : -EMEDIUMTYPE,
-			       "segment 0 of %s has %llu bytes: %s",
-			       pool->source.path, (unsigned long long)size,
-			       size ? "truncated" : "no daxpin pool");
+		return is_stunted(pool, size, why);
 	if (pool->source.kind != DP_SOURCE_DEVDAX)
 		size = DP_CHUNK_SIZE;
 	ret = dp_map_peek(fd, size, &base);
 	if (ret)
 		return dp_fail(why, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
-	ret = dp_os_copy_checked(page, base, sizeof(page));
-	*ret_blank = !ret && !memcmp(page, zero, sizeof(page));
-	ret = dp_super_read(base, ret_super, why);
+	ret = dp_super_read(base, ret_super, &inner);
+	*ret_blank = ret == -EMEDIUMTYPE && is_blank(base);
 	dp_os_unmap(base, size);
-	return ret;
+	if (ret)
+		return dp_fail(why, ret, "segment 0 of %s: %s",
+			       pool->source.path, sentence);
+	return 0;
 }
 
 /* ---------------------------------------------------------------- mapping */
@@ -163,20 +217,34 @@ static int map_one(struct dp_pool *pool, uint64_t offset, uint64_t size, int fd,
 	return dp_persist_bind(&pool->persist, fd, pool->map.base, size, why);
 }
 
-/* Open (or make) the file of a segment; checks, or gives it, its size. */
+/* Open the file of a segment, or make it where there is none. */
+static int open_or_make(struct dp_pool *pool, uint32_t index, bool create,
+			const struct dp_why *why)
+{
+	struct dp_segment *segment = &pool->segment[index];
+	int flags = pool->readonly ? O_RDONLY : O_RDWR;
+
+	if (create)
+		segment->fd = dp_source_open(&pool->source, index,
+					     flags | O_CREAT | O_EXCL, NULL);
+	segment->made = segment->fd >= 0;
+	if (!segment->made)
+		segment->fd = dp_source_open(&pool->source, index, flags, why);
+	return segment->fd < 0 ? segment->fd : 0;
+}
+
+/* The file of a segment; checks, or gives it, its size. */
 static int open_segment_file(struct dp_pool *pool, uint32_t index, bool create,
 			     const struct dp_why *why)
 {
 	struct dp_segment *segment = &pool->segment[index];
-	int flags = (pool->readonly ? O_RDONLY : O_RDWR) | (create ? O_CREAT : 0);
 	struct stat st;
 	int ret = 0;
 
-	if (index) {
-		segment->fd = dp_source_open(&pool->source, index, flags, why);
-		if (segment->fd < 0)
-			return segment->fd;
-	}
+	if (index)
+		ret = open_or_make(pool, index, create, why);
+	if (ret)
+		return ret;
 	if (create)
 		ret = dp_os_allocate(segment->fd, segment->size);
 	if (ret)
@@ -299,6 +367,16 @@ static void tear_down(struct dp_pool *pool, int fd, bool unlock)
 
 /* ------------------------------------------------------------------- open */
 
+/* D10: here the set is always the first ones, up to their number. */
+static bool segment_set_is_valid(const struct dp_super *super)
+{
+	for (uint32_t i = 0; i < DP_SEGMENTS_MAX; i++)
+		if ((super->segment_set[i / 8] >> i % 8 & 1) !=
+		    (i < super->segments))
+			return false;
+	return true;
+}
+
 /* What a whole superblock says must also make sense. */
 static int check_super(const struct dp_pool *pool, const struct dp_super *super,
 		       const struct dp_why *why)
@@ -313,6 +391,7 @@ static int check_super(const struct dp_pool *pool, const struct dp_super *super,
 	    super->segments !=
 	    count_segments(super->pool_size, super->segment_size) ||
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
+	    !segment_set_is_valid(super) ||
 	    super->owner.rdma_devices > DP_RDMA_DEVICES_MAX)
 		return dp_fail(why, -EUCLEAN,
 			       "the superblock of %s checks out but makes no sense; the pool was left untouched",
@@ -330,9 +409,12 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 
 	for (uint32_t i = 0; i < pool->segments; i++) {
 		ret = dp_super_read(pool->segment[i].base, &super, &inner);
+		if (ret == -EMEDIUMTYPE)
+			return dp_fail(why, -EUCLEAN,
+				       "segment %u of %s has no superblock; the pool was left untouched",
+				       i, pool->source.path);
 		if (ret)
-			return dp_fail(why, i && ret == -EMEDIUMTYPE ? -EUCLEAN : ret,
-				       "segment %u of %s: %s", i,
+			return dp_fail(why, ret, "segment %u of %s: %s", i,
 				       pool->source.path, sentence);
 		if (super.index != i || super.size != pool->segment[i].size ||
 		    memcmp(super.uuid, pool->super.uuid, 16))
@@ -449,6 +531,41 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 
 /* ----------------------------------------------------------------- create */
 
+static bool file_is_blank(int fd)
+{
+	struct stat st;
+	void *base;
+	bool blank;
+
+	if (dp_os_fstat(fd, &st))
+		return false;
+	if ((uint64_t)st.st_size < DP_CHUNK_SIZE)
+		return !st.st_size;
+	if (dp_map_peek(fd, DP_CHUNK_SIZE, &base))
+		return false;
+	blank = is_blank(base);
+	dp_os_unmap(base, DP_CHUNK_SIZE);
+	return blank;
+}
+
+/* Files of later segments: a create that was cut short leaves blank ones. */
+static bool later_segments_are_blank(struct dp_pool *pool)
+{
+	int extra = dp_source_extra_files(&pool->source, 1);
+	bool blank = true;
+
+	for (uint32_t i = 1; blank && extra && i < DP_SEGMENTS_MAX; i++) {
+		int fd = dp_source_open(&pool->source, i, O_RDONLY, NULL);
+
+		if (fd == -EUCLEAN)	/* no such file */
+			continue;
+		extra--;
+		blank = fd >= 0 && file_is_blank(fd);
+		dp_os_close(fd);
+	}
+	return blank;
+}
+
 /* May what is there be written over? On 0 pool->super continues its counts. */
 static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request,
 			   int fd)
@@ -461,7 +578,8 @@ static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request
 	ret = peek_super(pool, fd, &pool->super, &blank, &inner);
 	if (ret)
 		memset(&pool->super, 0, sizeof(pool->super));
-	if (blank || (!ret && pool->super.flags & DP_SUPER_CREATING))
+	if ((blank && later_segments_are_blank(pool)) ||
+	    (!ret && pool->super.flags & DP_SUPER_CREATING))
 		return 0;
 	if (!request->overwrite)
 		return dp_fail(request->why, -EEXIST,
@@ -616,14 +734,29 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 }
 
 /* Take back what this call made, and nothing that was there before. */
-static void remove_new_files(struct dp_pool *pool)
+static void remove_new_files(struct dp_pool *pool, bool first_is_new)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
 
+	/* Segment 0 last: while it is there, the next create goes on from it. */
 	for (uint32_t i = pool->segments_open ? pool->segments_open : 1; i--;) {
+		if (i ? !pool->segment[i].made : !first_is_new)
+			continue;
 		dp_source_segment_name(i, name);
 		dp_os_unlink(pool->source.dir, name);
 	}
+}
+
+/* Under the lock, or the new file may be somebody else's by now. */
+static int create_or_remove(struct dp_pool *pool,
+			    struct dp_pool_request *request, int fd,
+			    bool first_is_new)
+{
+	int ret = create_locked(pool, request, fd);
+
+	if (ret && pool->source.dir >= 0)
+		remove_new_files(pool, first_is_new);
+	return ret;
 }
 
 int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
@@ -651,11 +784,11 @@ int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
 	if (!ret)
 		ret = lock_pool(pool, request, O_RDWR, &fd);
 	if (!ret)
-		ret = create_locked(pool, request, fd);
-	if (ret && fresh && fd >= 0)
-		remove_new_files(pool);
-	if (ret)
+		ret = create_or_remove(pool, request, fd, fresh);
+	if (ret) {
+		dp_source_unmake(&pool->source);
 		tear_down(pool, fd, true);
+	}
 	return ret;
 }
 

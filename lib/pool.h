@@ -19,6 +19,7 @@ struct dp_segment {
 	uint64_t size;
 	uint32_t blocks;
 	int fd;				/* -1: a slice of the device */
+	bool made;			/* the file, by this create */
 	struct dp_table table;
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
 };

@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,8 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-
-#define EXPORT		__attribute__((visibility("default")))
+#include "adapter.h"
 
 #define EINTR_TRIES	100
 #define KEY_VALID	(UINT64_C(1) << 32)
@@ -70,36 +68,6 @@ struct daxpin_grant {
 };
 
 static_assert(sizeof(struct daxpin_grant_key) == 56, "peers rely on it");
-
-__attribute__((format(printf, 4, 5)))
-static int explain(char *why, size_t why_size, int err, const char *format, ...)
-{
-	va_list args;
-
-	assert(err < 0);
-	if (why && why_size) {
-		va_start(args, format);
-		vsnprintf(why, why_size, format, args);
-		va_end(args);
-	}
-	return err;
-}
-
-/* Copy the caller's struct, which begins with its size, over ours. */
-static int take_options(void *options, size_t our_size, const void *theirs)
-{
-	const unsigned char *bytes = theirs;
-	size_t size, i;
-
-	memcpy(&size, theirs, sizeof(size));
-	if (size < sizeof(size))
-		return -EINVAL;
-	for (i = our_size; i < size; i++)
-		if (bytes[i])
-			return -E2BIG;
-	memcpy(options, theirs, size < our_size ? size : our_size);
-	return 0;
-}
 
 /* A signal that is pending can end the making of an MR (RDMA 0.6). */
 static int mr_register(struct ibv_pd *pd, void *base, uint64_t length,
@@ -240,21 +208,15 @@ EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 			    struct daxpin_rdma_info *ret_info)
 {
-	struct daxpin_rdma_info info;
-
-	if (!rdma || !ret_info || ret_info->size < sizeof(size_t))
+	if (!rdma)
 		return -EINVAL;
 	if (!rdma->pool)
 		return -EOWNERDEAD;
-	info = (struct daxpin_rdma_info) {
-		.size = ret_info->size,
+	return give_info(ret_info, &(struct daxpin_rdma_info) {
 		.local_mrs = atomic_load(&rdma->local_mrs),
 		.grants = atomic_load(&rdma->grants),
 		.quarantined = atomic_load(&rdma->quarantined),
-	};
-	memcpy(ret_info, &info,
-	       info.size < sizeof(info) ? info.size : sizeof(info));
-	return 0;
+	}, sizeof(*ret_info));
 }
 
 EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)

@@ -165,6 +165,7 @@ static int find(struct dp_source *source, uint32_t flags,
 	if (ret == -ENOENT && flags & DP_SOURCE_MAKE_DIR &&
 	    not_there(source, NULL) == -ENOENT) {
 		ret = dp_os_mkdir(source->path);
+		source->made_dir = !ret;
 		if (!ret)
 			ret = dp_os_stat(AT_FDCWD, source->path, &st);
 	}
@@ -204,6 +205,13 @@ void dp_source_close(struct dp_source *source)
 	source->dir = -1;
 	free(source->path);
 	source->path = NULL;
+}
+
+void dp_source_unmake(struct dp_source *source)
+{
+	if (source->made_dir)
+		dp_os_rmdir(source->path);
+	source->made_dir = false;
 }
 
 int dp_source_identity(const struct dp_source *source, dev_t *ret_dev,

@@ -19,6 +19,7 @@ enum dp_source_kind {		/* as enum daxpin_source */
 struct dp_source {
 	enum dp_source_kind kind;
 	int dir;			/* -1 for a device */
+	bool made_dir;
 	char *path;			/* a copy, for messages */
 	char device[64];		/* "daxX.Y" */
 	uint64_t device_size;
@@ -31,6 +32,8 @@ struct dp_source {
 int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
 		   const struct dp_why *why);
 void dp_source_close(struct dp_source *source);
+/* Take back the directory that dp_source_find() made, if it is empty. */
+void dp_source_unmake(struct dp_source *source);
 
 /* Who segment 0 is, without opening it. -ENOENT: there is none. */
 int dp_source_identity(const struct dp_source *source, dev_t *ret_dev,

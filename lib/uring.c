@@ -11,15 +11,12 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
 #include <daxpin-uring.h>
-
-#define EXPORT __attribute__((visibility("default")))
+#include "adapter.h"
 
 struct daxpin_uring {
 	struct daxpin_pool *pool;
@@ -36,20 +33,6 @@ struct daxpin_uring {
 	uint64_t in_flight;
 };
 
-__attribute__((format(printf, 3, 4)))
-static int fail(const struct daxpin_uring_options *options, int error,
-		const char *format, ...)
-{
-	va_list ap;
-
-	if (options->why && options->why_size) {
-		va_start(ap, format);
-		vsnprintf(options->why, options->why_size, format, ap);
-		va_end(ap);
-	}
-	return error;
-}
-
 /* ------------------------------------------------------- lock in the ring */
 
 static int put_lock(struct daxpin_uring *uring,
@@ -63,7 +46,7 @@ static int put_lock(struct daxpin_uring *uring,
 		uring->file_slot = 0;
 		ret = io_uring_register_files(uring->ring, &fd, 1);
 		if (ret == -EBUSY)
-			return fail(options, ret,
+			return explain(options->why, options->why_size, ret,
 				    "the ring has a registered-file table already: name a free slot of it in file_slot");
 		uring->own_files = !ret;
 	} else {
@@ -72,7 +55,7 @@ static int put_lock(struct daxpin_uring *uring,
 		ret = ret == 1 ? 0 : ret < 0 ? ret : -EIO;
 	}
 	if (ret)
-		return fail(options, ret,
+		return explain(options->why, options->why_size, ret,
 			    "the owner lock cannot go into slot %d of the ring's file table: %s",
 			    uring->file_slot, strerror(-ret));
 	return 0;
@@ -98,7 +81,7 @@ static void describe_limit(const struct daxpin_uring_options *options,
 
 	if (error != -ENOMEM || getrlimit(RLIMIT_MEMLOCK, &limit))
 		return;
-	fail(options, error,
+	explain(options->why, options->why_size, error,
 	     "fixed buffers for the pool lock %llu KiB, RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l), or attach with DAXPIN_URING_PLAIN",
 	     (unsigned long long)bytes >> 10,
 	     (unsigned long long)limit.rlim_cur >> 10);
@@ -153,12 +136,12 @@ static int put_buffers(struct daxpin_uring *uring,
 	if (!ret)
 		return 0;
 	if (ret == -EBUSY)
-		return fail(options, ret,
+		return explain(options->why, options->why_size, ret,
 			    "the ring has a buffer table already: attach with DAXPIN_URING_PLAIN");
 	if (!is_not_supported(ret))
 		return ret;
 	if (options->flags & DAXPIN_URING_NEED_FIXED)
-		return fail(options, ret,
+		return explain(options->why, options->why_size, ret,
 			    "no fixed buffers on this backing and kernel: leave out DAXPIN_URING_NEED_FIXED");
 	uring->fallback = ret;
 	return 0;
@@ -170,22 +153,26 @@ static int check_options(const struct daxpin_uring_options *options,
 			 struct daxpin_uring_options *ret_copy)
 {
 	const uint32_t known = DAXPIN_URING_PLAIN | DAXPIN_URING_NEED_FIXED;
+	int ret;
 
 	memset(ret_copy, 0, sizeof(*ret_copy));
 	ret_copy->file_slot = DAXPIN_URING_OWN_FILES;
 	ret_copy->label = "io_uring";
 	if (!options)
 		return 0;
-	if (options->size != sizeof(*options))
-		return options->size > sizeof(*options) ? -E2BIG : -EINVAL;
-	*ret_copy = *options;
+	ret = take_options(ret_copy, sizeof(*ret_copy), options);
+	if (ret)
+		return ret;
 	if (!ret_copy->label)
 		ret_copy->label = "io_uring";
 	if (ret_copy->why && ret_copy->why_size)
 		ret_copy->why[0] = '\0';
-	if (options->flags & ~known || options->flags == known ||
-	    options->file_slot < DAXPIN_URING_OWN_FILES)
-		return -EINVAL;
+	if (ret_copy->flags & ~known || ret_copy->flags == known)
+		return explain(ret_copy->why, ret_copy->why_size, -EINVAL,
+			       "flags 0x%x make no sense", ret_copy->flags);
+	if (ret_copy->file_slot < DAXPIN_URING_OWN_FILES)
+		return explain(ret_copy->why, ret_copy->why_size, -EINVAL,
+			       "there is no file slot %d", ret_copy->file_slot);
 	return 0;
 }
 
@@ -266,15 +253,19 @@ EXPORT int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
 EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 			     struct daxpin_uring_info *ret_info)
 {
-	if (!uring || !ret_info || ret_info->size != sizeof(*ret_info))
+	uint32_t fixed;
+
+	if (!uring)
 		return -EINVAL;
-	ret_info->fixed_segments = uring->own_buffers ? uring->segments : 0;
-	ret_info->plain_segments = uring->segments - ret_info->fixed_segments;
-	ret_info->file_slot = uring->file_slot;
-	ret_info->fallback = uring->fallback;
-	ret_info->registered_bytes = uring->registered_bytes;
-	ret_info->in_flight = uring->in_flight;
-	return 0;
+	fixed = uring->own_buffers ? uring->segments : 0;
+	return give_info(ret_info, &(struct daxpin_uring_info) {
+		.fixed_segments = fixed,
+		.plain_segments = uring->segments - fixed,
+		.file_slot = uring->file_slot,
+		.fallback = uring->fallback,
+		.registered_bytes = uring->registered_bytes,
+		.in_flight = uring->in_flight,
+	}, sizeof(*ret_info));
 }
 
 EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
@@ -348,6 +339,8 @@ static int prep(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 	void *at;
 	int ret;
 
+	if (!sqe)
+		return -EINVAL;
 	io_uring_prep_nop(sqe);
 	ret = begin(uring, io, extent, offset, length,
 		    read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ);

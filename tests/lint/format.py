@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""format.py SOURCE: docs/format.md has the offsets of lib/layout.h.
+
+Each struct of layout.h that stands on media has a section `### struct NAME`
+whose table gives offset, size and name of every field; the numbers are worked
+out here from the declarations.
+"""
+import pathlib
+import re
+import sys
+
+from lint import Report, read, without_comments
+
+SIZES = {'char': 1, 'uint8_t': 1, 'uint16_t': 2, 'uint32_t': 4, 'uint64_t': 8}
+NOT_ON_MEDIA = {'dp_word'}      # taken apart
+
+
+def constants(text):
+    """#defines that are plain numbers or expressions of such."""
+    known = {}
+    for m in re.finditer(r'^#define (DP_\w+)\s+(.+)$', text, re.M):
+        body = re.sub(r'(?<=[0-9a-fA-F])u?ll\b|(?<=\d)u\b', '', m[2])
+        body = re.sub(r'DP_\w+', lambda n: str(known.get(n[0], n[0])), body)
+        if re.fullmatch(r'[\s\d()<>*+/\-xa-fA-F]+', body):
+            known[m[1]] = eval(body, {'__builtins__': {}})
+    return known
+
+
+def structs(text, known):
+    """{name: [(offset, size, field)]}"""
+    found, sizes = {}, dict(SIZES)
+    aligns = dict(SIZES)
+    for m in re.finditer(r'^struct (dp_\w+) \{(.*?)^\};', text, re.M | re.S):
+        offset, widest, fields = 0, 1, []
+        if m[1] in NOT_ON_MEDIA:
+            continue
+        for f in re.finditer(r'(?:struct )?(\w+) (\w+)((?:\[[^\]]+\])*);', m[2]):
+            count = 1
+            for dimension in re.findall(r'\[([^\]]+)\]', f[3]):
+                body = re.sub(r'DP_\w+', lambda n: str(known[n[0]]), dimension)
+                count *= eval(body.replace('/', '//'), {'__builtins__': {}})
+            align = aligns[f[1]]
+            offset += -offset % align
+            widest = max(widest, align)
+            fields.append((offset, sizes[f[1]] * count, f[2]))
+            offset += sizes[f[1]] * count
+        sizes[m[1]], aligns[m[1]] = offset + -offset % widest, widest
+        found[m[1]] = fields
+    return found
+
+
+def documented(text):
+    found = {}
+    for m in re.finditer(r'^### struct (\w+)\n(.*?)(?=^##|\Z)', text,
+                         re.M | re.S):
+        table = re.search(r'^\| offset .*?(?=\n\n|\Z)', m[2], re.M | re.S)
+        found[m[1]] = [(int(a), int(b), c) for a, b, c in re.findall(
+            r'^\| (\d+) \| (\d+) \| (\w+) \|', table[0], re.M)]
+    return found
+
+
+def main():
+    source = pathlib.Path(sys.argv[1])
+    report = Report()
+    text = without_comments(read(source / 'lib' / 'layout.h'))
+    known = constants(text)
+    declared = structs(text, known)
+    page = documented(read(source / 'docs' / 'format.md'))
+    for name in sorted(set(declared) | set(page)):
+        for field in sorted(set(declared.get(name, [])) ^
+                            set(page.get(name, []))):
+            side = 'layout.h' if field in declared.get(name, []) else 'page'
+            report.fault('docs/format.md', 0, f'struct {name}: only the {side} '
+                         f'has {field[2]} at {field[0]}, {field[1]} bytes')
+    size = sum(len(fields) for fields in declared.values())
+    report.end(f'{len(declared)} structs, {size} fields')
+
+
+main()

@@ -1,0 +1,94 @@
+"""What the lint tests share: the tree, C declarations, and how to report.
+
+Each test is a script that takes the source directory and, where it needs it,
+more arguments.  It prints a line `FILE:LINE: what is wrong` for each fault and
+exits 1, or exits 0 with one line that says what was checked; 77 is a skip.
+"""
+import os
+import pathlib
+import re
+import sys
+
+PUBLIC = {                      # header -> what it is built into
+    'daxpin.h': 'libdaxpin',
+    'daxpin-uring.h': 'libdaxpin-uring',
+    'daxpin-rdma.h': 'libdaxpin-rdma',
+}
+
+
+class Report:
+    def __init__(self):
+        self.faults = 0
+
+    def fault(self, path, line, text):
+        where = f'{path}:{line}: ' if line else f'{path}: '
+        print(where + text)
+        self.faults += 1
+
+    def end(self, summary):
+        if self.faults:
+            print(f'{self.faults} fault(s)')
+            sys.exit(1)
+        print(summary)
+        sys.exit(0)
+
+
+def skip(reason):
+    print(reason)
+    sys.exit(77)
+
+
+def read(path):
+    return pathlib.Path(path).read_text(encoding='utf-8')
+
+
+def line_of(text, offset):
+    return text.count('\n', 0, offset) + 1
+
+
+def without_comments(text):
+    """C without comments; the lines stay where they were."""
+    def blank(found):
+        return ' ' + '\n' * found.group(0).count('\n')
+    return re.sub(r'/\*.*?\*/', blank, text, flags=re.S)
+
+
+def normal(text):
+    """A declaration with all its white space made alike."""
+    text = re.sub(r'\s+', ' ', text).strip()
+    return re.sub(r' ?([(),*;]) ?', r'\1', text)
+
+
+def prototypes(header):
+    """{name: (normalised prototype, line)} of a public header's functions."""
+    text = without_comments(read(header))
+    text = re.sub(r'^#.*(\\\n.*)*$', '', text, flags=re.M)
+    text = re.sub(r'\{[^{}]*\}', lambda m: '{}' + '\n' * m[0].count('\n'), text)
+    found = {}
+    pattern = re.compile(r'^(?!struct\s+\w+\s*[{;]|enum\b|extern\b)'
+                         r'((?:const\s+|unsigned\s+|struct\s+)*\w+[\s*]+)'
+                         r'(daxpin_\w+)\s*(\([^;{}]*\))\s*;', re.M)
+    for m in pattern.finditer(text):
+        found[m[2]] = (normal(m[1] + m[2] + m[3]), line_of(text, m.start()))
+    return found
+
+
+def all_prototypes(source):
+    """{name: (prototype, header, line)} of all public headers."""
+    found = {}
+    for header in PUBLIC:
+        for name, (text, line) in prototypes(
+                source / 'include' / header).items():
+            found[name] = (text, header, line)
+    return found
+
+
+def files_of_the_tree(source):
+    """Every file that belongs to the project, relative to the source."""
+    for top, dirs, names in os.walk(source):
+        dirs[:] = sorted(d for d in dirs
+                         if d not in ('.git', '__pycache__') and not
+                         (pathlib.Path(top) / d / 'meson-private').exists())
+        for name in sorted(names):
+            if not name.endswith(('~', '.swp', '.pyc')):
+                yield (pathlib.Path(top) / name).relative_to(source)

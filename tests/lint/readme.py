@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""readme.py SOURCE: what README.md shows is what the tree holds.
+
+Its first C block is literally in examples/hello.c, each ./dev command exists,
+and each file that it or another document links to is there.
+"""
+import pathlib
+import re
+import sys
+
+from lint import Report, line_of, read
+
+DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md',
+             'docs/format.md']
+ARCHITECTURE_LINES = 200
+
+
+def check_example(report, source, text):
+    found = re.search(r'^```c\n(.*?)^```', text, re.M | re.S)
+    if not found:
+        report.fault('README.md', 0, 'shows no C')
+    elif found[1] not in read(source / 'examples' / 'hello.c'):
+        report.fault('README.md', line_of(text, found.start()),
+                     'the example is not literally in examples/hello.c')
+
+
+def check_commands(report, source, name, text):
+    commands = set(re.findall(r'^([a-z|]+)[a-z|-]*\)\s', read(source / 'dev'),
+                              re.M))
+    commands = {word for words in commands for word in words.split('|')}
+    for m in re.finditer(r'\./dev (\w+)', text):
+        if m[1] not in commands:
+            report.fault(name, line_of(text, m.start()),
+                         f'./dev has no command {m[1]}')
+
+
+def check_links(report, source, name, text):
+    here = (source / name).parent
+    for m in re.finditer(r'\]\(([^)#\s]+)[^)]*\)', text):
+        if not (here / m[1]).exists():
+            report.fault(name, line_of(text, m.start()), f'{m[1]} is not there')
+
+
+def main():
+    source = pathlib.Path(sys.argv[1])
+    report = Report()
+    for name in DOCUMENTS:
+        text = read(source / name)
+        check_commands(report, source, name, text)
+        check_links(report, source, name, text)
+    text = read(source / 'README.md')
+    check_example(report, source, text)
+    lines = len(read(source / 'ARCHITECTURE.md').splitlines())
+    if lines > ARCHITECTURE_LINES:
+        report.fault('ARCHITECTURE.md', 0, f'{lines} lines, '
+                     f'{ARCHITECTURE_LINES} at most')
+    report.end(f'{len(DOCUMENTS)} documents; ARCHITECTURE.md has {lines} lines')
+
+
+main()

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""sizes.py SOURCE: a file and a function can be taken in by a reader.
+
+STYLE: about 500 lines a file, 70 lines a function.  A file fails above 750.
+"""
+import pathlib
+import sys
+
+from lint import Report, read
+
+FILE_LINES = 750
+FUNCTION_LINES = 70
+WHERE = ['lib/*.[ch]', 'include/*.h', 'examples/**/*.[ch]', 'tools/**/*.[ch]']
+
+
+def functions(lines):
+    """(first line, length) of each block that begins in column 0."""
+    start = None
+    for number, line in enumerate(lines, 1):
+        if line == '{':
+            start = number
+        elif line == '}' and start:
+            # What fits the screen is what stands between the braces.
+            yield start, number - start - 1
+            start = None
+
+
+def main():
+    source = pathlib.Path(sys.argv[1])
+    report = Report()
+    files = sorted(p for pattern in WHERE for p in source.glob(pattern))
+    longest = 0
+    for path in files:
+        lines = read(path).splitlines()
+        if len(lines) > FILE_LINES:
+            report.fault(path, 0, f'{len(lines)} lines, {FILE_LINES} at most')
+        for line, length in functions(lines):
+            longest = max(longest, length)
+            if length > FUNCTION_LINES:
+                report.fault(path, line, f'a function of {length} lines, '
+                             f'{FUNCTION_LINES} at most')
+    report.end(f'{len(files)} files; the longest function has {longest} lines')
+
+
+main()

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""words.py SOURCE: nothing in the tree belongs to one machine or one network.
+
+No addresses of hosts or package mirrors, no paths of somebody's machine, no
+white space at the end of a line.
+"""
+import pathlib
+import re
+import sys
+
+from lint import Report, files_of_the_tree, line_of
+
+FORBIDDEN = [
+    (re.compile(r'\b(?:https?|ftp|git|ssh):' + r'//[^\s\'")>]*'),
+     'an address: cite by name and version'),
+    (re.compile(r'\b(?:deb|ftp|archive|security|snapshot|mirrors?)'
+                r'\.[a-z0-9.-]+\.(?:org|com|net|de)\b'),
+     'a mirror: take it from the system at run time'),
+    (re.compile(r'(?<![\w.])/(?:home|Users)/\w'), 'a path of one machine'),
+    (re.compile(r'[ \t]+$', re.M), 'white space at the end of the line'),
+    (re.compile(r'^(?:<<<<<<<|>>>>>>>) ', re.M), 'a conflict left over'),
+]
+
+
+def main():
+    source = pathlib.Path(sys.argv[1]).resolve()
+    report = Report()
+    # Where this very tree lies is known only here.
+    here = (re.compile(re.escape(str(source)) + r'\b'), 'a path of one machine')
+    count = 0
+    for path in files_of_the_tree(source):
+        try:
+            text = (source / path).read_text(encoding='utf-8')
+        except UnicodeDecodeError:
+            report.fault(path, 0, 'is not text')
+            continue
+        count += 1
+        for pattern, what in FORBIDDEN + [here]:
+            for m in pattern.finditer(text):
+                report.fault(path, line_of(text, m.start()),
+                             f'{m[0].strip()!r}: {what}')
+        if text.strip() and not text.endswith('\n'):
+            report.fault(path, line_of(text, len(text)), 'no newline at the end')
+    report.end(f'{count} files')
+
+
+main()
