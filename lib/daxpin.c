@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "core.h"
+#include "create.h"
 #include "os.h"
 #include "publish.h"
 

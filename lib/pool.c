@@ -16,7 +16,7 @@
 /* --------------------------------------------------------------- geometry */
 
 /* Sizes of a pool on a medium of `size` bytes. A rest below 32 MiB is lost. */
-static uint32_t count_segments(uint64_t size, uint64_t segment_size)
+uint32_t dp_pool_count_segments(uint64_t size, uint64_t segment_size)
 {
 	uint64_t rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
 
@@ -28,11 +28,11 @@ static uint64_t size_of_segment(uint64_t size, uint64_t segment_size,
 {
 	uint64_t begin = index * segment_size;
 
-	assert(index < count_segments(size, segment_size));
+	assert(index < dp_pool_count_segments(size, segment_size));
 	return dp_min(segment_size, (size - begin) & ~(DP_CHUNK_SIZE - 1));
 }
 
-static bool segment_size_is_valid(uint64_t size)
+bool dp_pool_segment_size_is_valid(uint64_t size)
 {
 	return dp_is_power_of_two(size) && size >= DP_SEGMENT_SIZE_MIN &&
 	       size <= DP_SEGMENT_SIZE_MAX;
@@ -40,8 +40,8 @@ static bool segment_size_is_valid(uint64_t size)
 
 /* ------------------------------------------------------- finding and locking */
 
-static int resolve_granularity(struct dp_pool *pool, uint32_t wanted,
-			       const struct dp_why *why)
+int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
+				const struct dp_why *why)
 {
 	enum dp_source_kind kind = pool->source.kind;
 	bool dax = kind == DP_SOURCE_DEVDAX || kind == DP_SOURCE_FSDAX;
@@ -93,8 +93,8 @@ static int check_identity(const struct dp_pool *pool, const struct dp_why *why)
 }
 
 /* Find the path, claim it in this process, open and lock segment 0. */
-static int lock_pool(struct dp_pool *pool, struct dp_pool_request *request,
-		     int flags, int *ret_fd)
+int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
+		 int flags, int *ret_fd)
 {
 	dev_t dev;
 	ino_t ino;
@@ -137,7 +137,7 @@ static int medium_size(const struct dp_pool *pool, int fd, uint64_t *ret_size)
 }
 
 /* Chunk 0 is all zeroes: a page of them may be damage, or another's medium. */
-static bool is_blank(const char *base)
+bool dp_pool_is_blank(const char *base)
 {
 	char *copy = malloc(DP_CHUNK_SIZE);
 	bool blank;
@@ -164,9 +164,8 @@ static int is_stunted(const struct dp_pool *pool, uint64_t size,
 }
 
 /* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
-static int peek_super(const struct dp_pool *pool, int fd,
-		      struct dp_super *ret_super, bool *ret_blank,
-		      const struct dp_why *why)
+int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
+		 bool *ret_blank, const struct dp_why *why)
 {
 	char sentence[400];
 	struct dp_why inner = { sentence, sizeof(sentence) };
@@ -188,7 +187,7 @@ static int peek_super(const struct dp_pool *pool, int fd,
 		return dp_fail(why, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
 	ret = dp_super_read(base, ret_super, &inner);
-	*ret_blank = ret == -EMEDIUMTYPE && is_blank(base);
+	*ret_blank = ret == -EMEDIUMTYPE && dp_pool_is_blank(base);
 	dp_os_unmap(base, size);
 	if (ret)
 		return dp_fail(why, ret, "segment 0 of %s: %s",
@@ -305,13 +304,13 @@ static int open_segment(struct dp_pool *pool, uint32_t index, bool create,
 }
 
 /* Map all segments of a pool of `size` bytes; fd is segment 0 or the device. */
-static int map_pool(struct dp_pool *pool, uint64_t size, int fd, bool create,
-		    const struct dp_why *why)
+int dp_pool_map(struct dp_pool *pool, uint64_t size, int fd, bool create,
+		const struct dp_why *why)
 {
 	uint64_t range;
 	int ret;
 
-	pool->segments = count_segments(size, pool->segment_size);
+	pool->segments = dp_pool_count_segments(size, pool->segment_size);
 	assert(pool->segments && pool->segments <= DP_SEGMENTS_MAX);
 	range = pool->segments * pool->segment_size;
 	if (pool->source.kind == DP_SOURCE_DEVDAX && range < size)
@@ -352,7 +351,7 @@ static void close_segments(struct dp_pool *pool)
 }
 
 /* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
-static void tear_down(struct dp_pool *pool, int fd, bool unlock)
+void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock)
 {
 	dp_persist_fini(&pool->persist);
 	dp_map_release(&pool->map);
@@ -385,11 +384,11 @@ static int check_super(const struct dp_pool *pool, const struct dp_super *super,
 		return dp_fail(why, -EUCLEAN,
 			       "%s: its creation was cut short: create it again",
 			       pool->source.path);
-	if (!segment_size_is_valid(super->segment_size) || super->index ||
+	if (!dp_pool_segment_size_is_valid(super->segment_size) || super->index ||
 	    !super->segments || super->segments > DP_SEGMENTS_MAX ||
 	    super->pool_size > DP_SEGMENTS_MAX * DP_SEGMENT_SIZE_MAX ||
 	    super->segments !=
-	    count_segments(super->pool_size, super->segment_size) ||
+	    dp_pool_count_segments(super->pool_size, super->segment_size) ||
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
 	    !segment_set_is_valid(super) ||
 	    super->owner.rdma_devices > DP_RDMA_DEVICES_MAX)
@@ -448,7 +447,7 @@ static int check_lanes(const struct dp_pool *pool, const struct dp_why *why)
 }
 
 /* Whoever had it before is gone, or this says who is in the way. */
-static int await_owner(struct dp_pool *pool, struct dp_pool_request *request)
+int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	if (!(pool->super.flags & DP_SUPER_UNCLEAN))
 		return 0;
@@ -470,13 +469,13 @@ static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	bool blank;
 	int ret;
 
-	ret = peek_super(pool, fd, &pool->super, &blank, request->why);
+	ret = dp_pool_peek(pool, fd, &pool->super, &blank, request->why);
 	if (!ret)
 		ret = check_super(pool, &pool->super, request->why);
 	if (!ret)
-		ret = await_owner(pool, request);
+		ret = dp_pool_await_owner(pool, request);
 	if (!ret)
-		ret = resolve_granularity(pool, request->granularity,
+		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->why);
 	if (ret)
 		return ret;
@@ -490,14 +489,14 @@ static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
 			       request->path,
 			       (unsigned long long)pool->source.device_size,
 			       (unsigned long long)pool->super.pool_size);
-	ret = map_pool(pool, pool->super.pool_size, fd, false, request->why);
+	ret = dp_pool_map(pool, pool->super.pool_size, fd, false, request->why);
 	if (!ret)
 		ret = check_segments(pool, request->why);
 	return ret ? ret : check_lanes(pool, request->why);
 }
 
-static int begin(struct dp_pool *pool, struct dp_pool_request *request,
-		 uint32_t flags)
+int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
+		  uint32_t flags)
 {
 	int ret;
 
@@ -518,277 +517,14 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 	int flags = request->readonly ? O_RDONLY : O_RDWR;
 	int fd = -1, ret;
 
-	ret = begin(pool, request, 0);
+	ret = dp_pool_begin(pool, request, 0);
 	if (ret)
 		return ret;
-	ret = lock_pool(pool, request, flags, &fd);
+	ret = dp_pool_lock(pool, request, flags, &fd);
 	if (!ret)
 		ret = open_locked(pool, request, fd);
 	if (ret)
-		tear_down(pool, fd, true);
-	return ret;
-}
-
-/* ----------------------------------------------------------------- create */
-
-static bool file_is_blank(int fd)
-{
-	struct stat st;
-	void *base;
-	bool blank;
-
-	if (dp_os_fstat(fd, &st))
-		return false;
-	if ((uint64_t)st.st_size < DP_CHUNK_SIZE)
-		return !st.st_size;
-	if (dp_map_peek(fd, DP_CHUNK_SIZE, &base))
-		return false;
-	blank = is_blank(base);
-	dp_os_unmap(base, DP_CHUNK_SIZE);
-	return blank;
-}
-
-/* Files of later segments: a create that was cut short leaves blank ones. */
-static bool later_segments_are_blank(struct dp_pool *pool)
-{
-	int extra = dp_source_extra_files(&pool->source, 1);
-	bool blank = true;
-
-	for (uint32_t i = 1; blank && extra && i < DP_SEGMENTS_MAX; i++) {
-		int fd = dp_source_open(&pool->source, i, O_RDONLY, NULL);
-
-		if (fd == -EUCLEAN)	/* no such file */
-			continue;
-		extra--;
-		blank = fd >= 0 && file_is_blank(fd);
-		dp_os_close(fd);
-	}
-	return blank;
-}
-
-/* May what is there be written over? On 0 pool->super continues its counts. */
-static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request,
-			   int fd)
-{
-	char sentence[400] = "";
-	struct dp_why inner = { sentence, sizeof(sentence) };
-	bool blank;
-	int ret;
-
-	ret = peek_super(pool, fd, &pool->super, &blank, &inner);
-	if (ret)
-		memset(&pool->super, 0, sizeof(pool->super));
-	if ((blank && later_segments_are_blank(pool)) ||
-	    (!ret && pool->super.flags & DP_SUPER_CREATING))
-		return 0;
-	if (!request->overwrite)
-		return dp_fail(request->why, -EEXIST,
-			       "%s holds %s already: open it, or create with the overwrite flag to destroy it",
-			       request->path, ret ? "something" : "a pool");
-	return ret ? 0 : await_owner(pool, request);
-}
-
-static int check_geometry(const struct dp_pool *pool,
-			  const struct dp_pool_request *request,
-			  uint64_t *ret_size)
-{
-	uint64_t size = request->pool_size;
-
-	if (!segment_size_is_valid(pool->segment_size))
-		return dp_fail(request->why, -EINVAL,
-			       "a segment has 32 to 512 MiB and a power of two");
-	if (pool->source.kind == DP_SOURCE_DEVDAX) {
-		if (size)
-			return dp_fail(request->why, -EINVAL,
-				       "a pool takes the whole device: give no size");
-		size = pool->source.device_size;
-	}
-	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
-	    count_segments(size, pool->segment_size) > DP_SEGMENTS_MAX)
-		return dp_fail(request->why, -EINVAL,
-			       "a pool has 32 MiB to %u segments, in multiples of 2 MiB",
-			       DP_SEGMENTS_MAX);
-	*ret_size = size;
-	return 0;
-}
-
-/* Empty roots and lanes; segment 0 only. */
-static void format_directories(struct dp_pool *pool)
-{
-	char *base = pool->segment[0].base;
-	uint64_t none;
-
-	for (uint32_t i = 0; i < DP_ROOTS; i++) {
-		none = dp_root_encode(pool->seed, i, 0, 0);
-		dp_persist_store(&pool->persist, base + DP_ROOTS_OFFSET +
-				 i * sizeof(struct dp_root) +
-				 offsetof(struct dp_root, word), none);
-	}
-	for (uint32_t i = 0; i < DP_LANES; i++) {
-		static const struct dp_lane empty;
-		char *to = base + DP_LANES_OFFSET + i * sizeof(empty);
-
-		dp_persist_store(&pool->persist,
-				 to + offsetof(struct dp_lane, check),
-				 dp_lane_check(pool->seed, i, &empty));
-	}
-}
-
-static struct dp_super new_super(const struct dp_pool *pool, uint32_t index)
-{
-	struct dp_super super = {
-		.magic = DP_MAGIC,
-		.version = DP_VERSION,
-		.segment_size = pool->segment_size,
-		.size = pool->segment[index].size,
-		.index = index,
-	};
-
-	memcpy(super.uuid, pool->super.uuid, 16);
-	return super;
-}
-
-/* Everything of a segment but, for segment 0, its superblock. */
-static int format_segment(struct dp_pool *pool, uint32_t index)
-{
-	struct dp_segment *segment = &pool->segment[index];
-	struct dp_super super = new_super(pool, index);
-	uint64_t from = index ? 0 : DP_BLOCK_SIZE;
-	int ret;
-
-	dp_persist_zero(&pool->persist, segment->base + from,
-			DP_COPY_OFFSET - from);
-	from = index ? DP_COPY_OFFSET : DP_COPY_OFFSET + DP_BLOCK_SIZE;
-	dp_persist_zero(&pool->persist, segment->base + from,
-			DP_CHUNK_SIZE - from);
-	if (!index)
-		format_directories(pool);
-	ret = dp_persist_flush(&pool->persist, segment->base + from,
-			       DP_CHUNK_SIZE - from);
-	if (!ret)
-		ret = dp_table_format(&segment->table);
-	dp_persist_fence(&pool->persist);
-	if (!ret && index)
-		ret = dp_super_write(segment->base, &pool->persist, &super);
-	return ret;
-}
-
-/* Segment 0's superblock first says CREATING, and last that all is there. */
-static int format_pool(struct dp_pool *pool, uint64_t size)
-{
-	struct dp_super super = new_super(pool, 0);
-	int ret;
-
-	super.sequence = pool->super.sequence;
-	super.epoch = pool->super.epoch;
-	super.flags = DP_SUPER_CREATING;
-	super.pool_size = size;
-	super.segments = pool->segments;
-	for (uint32_t i = 0; i < pool->segments; i++)
-		super.segment_set[i / 8] |= 1u << i % 8;
-	ret = dp_super_write(pool->segment[0].base, &pool->persist, &super);
-	for (uint32_t i = 0; !ret && i < pool->segments; i++)
-		ret = format_segment(pool, i);
-	if (ret)
-		return ret;
-	super.flags = 0;
-	ret = dp_super_write(pool->segment[0].base, &pool->persist, &super);
-	pool->super = super;
-	return ret;
-}
-
-/* The files' sizes and names must survive a power cut as the stores do. */
-static int sync_files(struct dp_pool *pool)
-{
-	int ret = 0;
-
-	if (pool->source.dir < 0)
-		return 0;
-	for (uint32_t i = 0; !ret && i < pool->segments; i++)
-		ret = dp_os_fsync(pool->segment[i].fd);
-	return ret ? ret : dp_os_fsync(pool->source.dir);
-}
-
-static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
-			 int fd)
-{
-	uint64_t size = 0;
-	int ret;
-
-	pool->segment_size = request->segment_size;
-	ret = check_geometry(pool, request, &size);
-	if (!ret)
-		ret = check_overwrite(pool, request, fd);
-	if (!ret)
-		ret = resolve_granularity(pool, request->granularity,
-					  request->why);
-	if (!ret)
-		ret = dp_os_random(pool->super.uuid, 16);
-	if (ret)
-		return ret;
-	pool->seed = dp_layout_seed(pool->super.uuid);
-	ret = map_pool(pool, size, fd, true, request->why);
-	if (!ret)
-		ret = sync_files(pool);
-	return ret ? ret : format_pool(pool, size);
-}
-
-/* Take back what this call made, and nothing that was there before. */
-static void remove_new_files(struct dp_pool *pool, bool first_is_new)
-{
-	char name[DP_SEGMENT_NAME_SIZE];
-
-	/* Segment 0 last: while it is there, the next create goes on from it. */
-	for (uint32_t i = pool->segments_open ? pool->segments_open : 1; i--;) {
-		if (i ? !pool->segment[i].made : !first_is_new)
-			continue;
-		dp_source_segment_name(i, name);
-		dp_os_unlink(pool->source.dir, name);
-	}
-}
-
-/* Under the lock, or the new file may be somebody else's by now. */
-static int create_or_remove(struct dp_pool *pool,
-			    struct dp_pool_request *request, int fd,
-			    bool first_is_new)
-{
-	int ret = create_locked(pool, request, fd);
-
-	if (ret && pool->source.dir >= 0)
-		remove_new_files(pool, first_is_new);
-	return ret;
-}
-
-int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
-{
-	bool fresh;
-	int fd = -1, ret;
-	dev_t dev;
-	ino_t ino;
-
-	if (request->readonly)
-		return -EINVAL;
-	ret = begin(pool, request, DP_SOURCE_MAKE_DIR);
-	if (ret)
-		return ret;
-	fresh = pool->source.dir >= 0 &&
-		dp_source_identity(&pool->source, &dev, &ino) == -ENOENT;
-	if (fresh) {
-		/* Made by name first, so that there is an inode to claim. */
-		fd = dp_source_open(&pool->source, 0, O_RDWR | O_CREAT | O_EXCL,
-				    request->why);
-		dp_os_close(fd);
-		ret = fd < 0 ? fd : 0;
-		fd = -1;
-	}
-	if (!ret)
-		ret = lock_pool(pool, request, O_RDWR, &fd);
-	if (!ret)
-		ret = create_or_remove(pool, request, fd, fresh);
-	if (ret) {
-		dp_source_unmake(&pool->source);
-		tear_down(pool, fd, true);
-	}
+		dp_pool_tear_down(pool, fd, true);
 	return ret;
 }
 
@@ -837,6 +573,6 @@ int dp_pool_close(struct dp_pool *pool, bool clean)
 		memset(&pool->super.owner, 0, sizeof(pool->super.owner));
 		ret = write_super(pool);
 	}
-	tear_down(pool, fd, true);
+	dp_pool_tear_down(pool, fd, true);
 	return ret;
 }

@@ -60,9 +60,6 @@ struct dp_pool_request {
  */
 int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
 
-/* Make a pool on media, then as dp_pool_open(). */
-int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request);
-
 /* The tables checked out: the next epoch begins, on media too (D15). */
 int dp_pool_own(struct dp_pool *pool);
 
@@ -71,5 +68,34 @@ int dp_pool_record_rdma(struct dp_pool *pool, const char *device);
 
 /* Unmap, unlock, close. clean: nothing of ours can reach the pool any more. */
 int dp_pool_close(struct dp_pool *pool, bool clean);
+
+/* ------------------------------------------- the steps, for create.c as well */
+
+/* Find the path; flags as dp_source_find(). */
+int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
+		  uint32_t flags);
+/* Claim, open and lock segment 0 or the device. *ret_fd may be set on failure. */
+int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
+		 int flags, int *ret_fd);
+/*
+ * Segment 0's superblock, before the geometry is known; as dp_super_read().
+ * *ret_blank is set in any case: all of chunk 0 is zeroes.
+ */
+int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
+		 bool *ret_blank, const struct dp_why *why);
+bool dp_pool_is_blank(const char *chunk);
+/* Wait for whoever pool->super says had it, or say who is in the way. */
+int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request);
+int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
+				const struct dp_why *why);
+/* Map all segments; create: make the files, with their space. */
+int dp_pool_map(struct dp_pool *pool, uint64_t size, int fd, bool create,
+		const struct dp_why *why);
+/* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
+void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock);
+
+/* Segments on a medium of that size; a rest below 32 MiB is lost. */
+uint32_t dp_pool_count_segments(uint64_t size, uint64_t segment_size);
+bool dp_pool_segment_size_is_valid(uint64_t size);
 
 #endif

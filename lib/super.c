@@ -38,11 +38,15 @@ static int judge(const struct page page[2], struct dp_super *ret_super,
 		 const struct dp_why *why)
 {
 	const struct dp_super *main = newest(&page[0]), *copy = newest(&page[1]);
+	const struct dp_super *best = main;
 
+	if (!main || (copy && copy->sequence > main->sequence))
+		best = copy;
+	*ret_super = best ? *best : (struct dp_super) { .version = 0 };
 	if (!main && !copy && !has_magic(&page[0]) && !has_magic(&page[1]))
 		return dp_fail(why, -EMEDIUMTYPE,
 			       "there is no daxpin pool: create one");
-	if (!main || (copy && copy->sequence > main->sequence))
+	if (!main || best != main)
 		return dp_fail(why, -EUCLEAN,
 			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx is %s; the pool was left untouched",
 			       (unsigned long long)DP_COPY_OFFSET,
@@ -51,7 +55,6 @@ static int judge(const struct page page[2], struct dp_super *ret_super,
 		return dp_fail(why, -EPROTONOSUPPORT,
 			       "the pool has format version %u, this library knows %u: use a newer daxpin",
 			       main->version, DP_VERSION);
-	*ret_super = *main;
 	return 0;
 }
 
@@ -61,6 +64,7 @@ int dp_super_read(const char *base, struct dp_super *ret_super,
 	struct page page[2];
 	int ret;
 
+	memset(ret_super, 0, sizeof(*ret_super));
 	for (int i = 0; i < 2; i++) {
 		ret = dp_os_copy_checked(&page[i], base + page_offset[i],
 					 sizeof(page[i]));
