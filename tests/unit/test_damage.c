@@ -660,27 +660,50 @@ static void overwrite_replaces_a_damaged_superblock(void **state)
 	create_anew(f);
 }
 
+static int overwrite(struct fixture *f)
+{
+	int ret;
+
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+	f->options.flags = 0;
+	return ret;
+}
+
 static void overwrite_replaces_damaged_segments(void **state)
+{
+	struct fixture *f = *state;
+
+	spoil(f, 1, dp_word_offset(1000));
+	create_anew(f);
+}
+
+static void overwrite_refuses_what_nobody_can_tell_the_owner_of(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
 
-	spoil(f, 1, dp_word_offset(1000));
 	truncate_segment(f, 0, 5000);
-	create_anew(f);
-	segment_path(f, 0, path);
-	assert_int_equal(unlink(path), 0);
+	assert_int_equal(overwrite(f), -EUCLEAN);
+	assert_non_null(strstr(f->why, "RDMA"));
+	for (int i = 0, count = count_files(f->path); i < count; i++) {
+		segment_path(f, i, path);
+		assert_int_equal(unlink(path), 0);
+		if (i < count - 1)
+			assert_int_equal(overwrite(f), -EUCLEAN);
+	}
 	create_anew(f);
 }
 
-static void overwrite_replaces_a_newer_format(void **state)
+static void overwrite_refuses_a_newer_format(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
 
 	super.version = DP_VERSION + 1;
 	write_super(f, 0, super);
-	create_anew(f);
+	assert_int_equal(overwrite(f), -EPROTONOSUPPORT);
+	assert_non_null(strstr(f->why, "newer"));
 }
 
 #define TEST(name, setup) \
@@ -739,8 +762,9 @@ int main(void)
 		TEST(reserve_never_hands_out_a_hole, closed_setup),
 		TEST(open_refuses_a_lane_that_is_not_empty, closed_setup),
 		TEST(overwrite_replaces_a_damaged_superblock, closed_setup),
+		TEST(overwrite_refuses_what_nobody_can_tell_the_owner_of, closed_setup),
 		TEST(overwrite_replaces_damaged_segments, closed_setup),
-		TEST(overwrite_replaces_a_newer_format, closed_setup),
+		TEST(overwrite_refuses_a_newer_format, closed_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,935 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pools on real DAX media: the device-dax node that DAXPIN_TEST_DAX names, all
+ * of which is overwritten, and the directory on a DAX filesystem that
+ * DAXPIN_TEST_FSDAX names, in which everything made here is removed again.
+ */
+#include "../unit/media.h"
+#include <grp.h>
+#include <linux/fs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+
+#define NOBODY		65534
+#define GIB		(1024 * MIB)
+
+static const char *device, *directory;
+
+#define skip_because(...) do {						\
+	print_message("# skipped: " __VA_ARGS__);			\
+	print_message("\n");						\
+	skip();								\
+} while (0)
+
+/* --------------------------------------------------------------- fixtures */
+
+static const char *device_name(void)
+{
+	return strrchr(device, '/') + 1;
+}
+
+static uint64_t device_size(void)
+{
+	char path[128];
+	unsigned long long size = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s/size",
+		 device_name());
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%llu", &size), 1);
+	fclose(file);
+	return size;
+}
+
+/* The start of the device; as much as its alignment makes us map. */
+static char *map_device(uint64_t *ret_size)
+{
+	int fd = open(device, O_RDWR | O_CLOEXEC);
+	void *base;
+
+	assert_true(fd >= 0);
+	*ret_size = 2 * MIB;
+	base = mmap(NULL, *ret_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (base == MAP_FAILED) {
+		*ret_size = GIB;
+		base = mmap(NULL, *ret_size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED, fd, 0);
+	}
+	assert_ptr_not_equal(base, MAP_FAILED);
+	close(fd);
+	return base;
+}
+
+static void device_write(uint64_t offset, const void *bytes, size_t size)
+{
+	uint64_t mapped;
+	char *base = map_device(&mapped);
+
+	memcpy(base + offset, bytes, size);
+	munmap(base, mapped);
+}
+
+static void device_read(uint64_t offset, void *bytes, size_t size)
+{
+	uint64_t mapped;
+	char *base = map_device(&mapped);
+
+	memcpy(bytes, base + offset, size);
+	munmap(base, mapped);
+}
+
+static uint64_t device_hash(void)
+{
+	uint64_t mapped, hash;
+	char *base = map_device(&mapped);
+
+	hash = XXH3_64bits(base, 2 * MIB);
+	munmap(base, mapped);
+	return hash;
+}
+
+static void blank_device(void)
+{
+	uint64_t mapped;
+	char *base = map_device(&mapped);
+
+	memset(base, 0, 2 * MIB);
+	munmap(base, mapped);
+}
+
+static int device_setup(void **state)
+{
+	struct fixture *f;
+
+	if (!device) {
+		*state = NULL;
+		return 0;
+	}
+	blank_device();
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -1;
+	snprintf(f->path, sizeof(f->path), "%s", device);
+	f->options = (struct daxpin_pool_options) {
+		.size = sizeof(f->options),
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	*state = f;
+	return 0;
+}
+
+static int device_teardown(void **state)
+{
+	struct fixture *f = *state;
+	int ret;
+
+	if (!f)
+		return 0;
+	ret = daxpin_pool_close(f->pool);
+	blank_device();
+	free(f);
+	return ret;
+}
+
+static int directory_setup(void **state)
+{
+	struct fixture *f;
+
+	if (!directory) {
+		*state = NULL;
+		return 0;
+	}
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -1;
+	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX", directory);
+	if (!mkdtemp(f->path))
+		return -1;
+	f->options = (struct daxpin_pool_options) {
+		.size = sizeof(f->options),
+		.pool_size = 96 * MIB,
+		.segment_size = 32 * MIB,
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	*state = f;
+	return 0;
+}
+
+static int directory_teardown(void **state)
+{
+	return *state ? fixture_teardown(state) : 0;
+}
+
+static struct fixture *on_device(void **state)
+{
+	if (!*state)
+		skip_because("DAXPIN_TEST_DAX names no device-dax node");
+	return *state;
+}
+
+static struct fixture *on_directory(void **state)
+{
+	if (!*state)
+		skip_because("DAXPIN_TEST_FSDAX names no DAX directory");
+	return *state;
+}
+
+/* The fingerprint of a device is its metadata's. */
+static void assert_device_open_fails(struct fixture *f, int error,
+				     const char *words)
+{
+	uint64_t before = device_hash();
+
+	f->why[0] = '\0';
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
+			 error);
+	assert_null(f->pool);
+	assert_says(f, words);
+	assert_int_equal(device_hash(), before);
+}
+
+static void assert_device_create_fails(struct fixture *f, int error,
+				       const char *words)
+{
+	uint64_t before = device_hash();
+
+	f->why[0] = '\0';
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 error);
+	assert_null(f->pool);
+	assert_says(f, words);
+	assert_int_equal(device_hash(), before);
+}
+
+/* One live extent in each segment, with something of its own in it. */
+static void fill(struct fixture *f, struct daxpin_extent *extent, uint32_t max)
+{
+	uint32_t segments = info_of(f).segments;
+	uint64_t size = info_of(f).segment_size / 2 + MIB;
+
+	assert_true(segments <= max);
+	for (uint32_t i = 0; i < segments; i++) {
+		struct daxpin_op op = {
+			.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+		};
+
+		/* More than half of a segment: one fits into each. */
+		if (daxpin_reserve(f->pool, size, 0, &op.extent))
+			op.extent = reserve(f, 4096);
+		snprintf(daxpin_ptr(f->pool, op.extent, 0), 64, "extent %u", i);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+		extent[i] = op.extent;
+	}
+}
+
+static void check_filled(struct fixture *f, struct daxpin_extent *extent)
+{
+	struct daxpin_extent again;
+	char words[64];
+
+	for (uint32_t i = 0; i < info_of(f).segments; i++) {
+		assert_int_equal(daxpin_extent_at(f->pool, extent[i].addr,
+						  &again), 0);
+		snprintf(words, sizeof(words), "extent %u", i);
+		assert_string_equal(daxpin_ptr(f->pool, again, 0), words);
+	}
+}
+
+/* Take everything that reserve gives, write to it all; how much it was. */
+static uint64_t use_all(struct fixture *f)
+{
+	uint64_t size = info_of(f).largest_extent, sum = 0;
+	struct daxpin_extent extent;
+
+	while (size) {
+		if (daxpin_reserve(f->pool, size, 0, &extent)) {
+			size = size > 2 * MIB ? size - 2 * MIB :
+			       size / 2 & ~4095ull;
+			continue;
+		}
+		memset(daxpin_ptr(f->pool, extent, 0), 0x3c, size);
+		sum += size;
+	}
+	return sum;
+}
+
+/* -------------------------------------------------------------- device-dax */
+
+static void device_pool_loses_at_most_2_percent(void **state)
+{
+	static const uint64_t segment_size[] = {
+		0, 128 * MIB, 256 * MIB, 512 * MIB
+	};
+	struct fixture *f = on_device(state);
+	struct daxpin_pool_info info;
+
+	for (int i = 0; i < 4; i++) {
+		f->options.segment_size = segment_size[i];
+		f->options.flags = i ? DAXPIN_POOL_OVERWRITE : 0;
+		create_pool(f);
+		info = info_of(f);
+		print_message("# %s: %.1f MiB, %u segments of %.0f MiB, usable %.1f MiB, lost %.2f %%\n",
+			      device, device_size() / (double)MIB,
+			      info.segments, info.segment_size / (double)MIB,
+			      info.usable_bytes / (double)MIB,
+			      100 - 100.0 * info.usable_bytes / device_size());
+		assert_int_equal(info.media_bytes, device_size());
+		assert_true(info.usable_bytes >= device_size() / 100 * 98);
+		assert_int_equal(info.free_bytes, info.usable_bytes);
+		close_pool(f);
+	}
+}
+
+static void device_pool_keeps_its_data_over_a_reopen(void **state)
+{
+	struct fixture *f = on_device(state);
+	struct daxpin_extent extent[4096];
+
+	create_pool(f);
+	assert_int_equal(info_of(f).source, DAXPIN_SOURCE_DEVDAX);
+	assert_int_equal(info_of(f).granularity, DAXPIN_GRANULARITY_CACHE_LINE);
+	assert_int_equal(info_of(f).unaligned_chunks, 0);
+	assert_int_equal(info_of(f).hole_bytes, 0);
+	fill(f, extent, 4096);
+	for (int i = 0; i < 2; i++) {
+		close_pool(f);
+		open_pool(f);
+		check_filled(f, extent);
+	}
+}
+
+static void device_pool_may_be_used_to_the_last_block(void **state)
+{
+	struct fixture *f = on_device(state);
+
+	create_pool(f);
+	assert_int_equal(use_all(f), info_of(f).usable_bytes);
+	assert_int_equal(info_of(f).free_bytes, 0);
+}
+
+static void device_takes_no_size(void **state)
+{
+	struct fixture *f = on_device(state);
+
+	f->options.pool_size = 64 * MIB;
+	assert_device_create_fails(f, -EINVAL, "whole device");
+}
+
+static void device_has_no_page_granularity(void **state)
+{
+	struct fixture *f = on_device(state);
+
+	f->options.granularity = DAXPIN_GRANULARITY_PAGE;
+	assert_device_create_fails(f, -EINVAL, "no msync");
+	assert_says(f, device);
+}
+
+static void device_that_is_blank_is_no_pool(void **state)
+{
+	struct fixture *f = on_device(state);
+
+	assert_device_open_fails(f, -EMEDIUMTYPE, "no daxpin pool");
+	assert_says(f, device);
+}
+
+static void device_that_is_not_blank_needs_overwrite(void **state)
+{
+	struct fixture *f = on_device(state);
+
+	/* Where some others begin: LVM, ext4, a table of partitions, btrfs. */
+	static const uint64_t place[] = { 512, 1080, 4086, 65600, MIB + 100 };
+
+	for (int i = 0; i < 5; i++) {
+		device_write(place[i], "other", 5);
+		assert_device_create_fails(f, -EEXIST, "overwrite");
+		assert_says(f, device);
+		blank_device();
+	}
+	device_write(place[0], "other", 5);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	create_pool(f);
+	close_pool(f);
+	f->options.flags = 0;
+	assert_device_create_fails(f, -EEXIST, "overwrite");
+	open_pool(f);
+}
+
+static void device_super(struct dp_super super)
+{
+	super.sequence++;
+	dp_super_seal(&super);
+	for (int i = 0; i < 2; i++) {
+		device_write(i * sizeof(super), &super, sizeof(super));
+		device_write(DP_COPY_OFFSET + i * sizeof(super), &super,
+			     sizeof(super));
+	}
+}
+
+static struct dp_super device_newest(void)
+{
+	struct dp_super half[2];
+
+	device_read(0, half, sizeof(half));
+	return half[half[1].sequence > half[0].sequence];
+}
+
+static void device_that_was_reconfigured_is_refused(void **state)
+{
+	struct fixture *f = on_device(state);
+	struct dp_super super;
+
+	create_pool(f);
+	close_pool(f);
+	super = device_newest();
+	super.pool_size -= 2 * MIB;
+	device_super(super);
+	assert_device_open_fails(f, -EUCLEAN, "reconfigured");
+	assert_says(f, device);
+}
+
+static void device_with_damage_is_refused(void **state)
+{
+	struct fixture *f = on_device(state);
+	uint64_t zero = 0;
+
+	create_pool(f);
+	close_pool(f);
+	device_write(dp_word_offset(700), &zero, 8);
+	assert_device_open_fails(f, -EUCLEAN, "segment 0, descriptor table");
+	device_write(100, &zero, 8);
+	device_write(2048 + 8, "\xff", 1);
+	device_write(8, "\xff", 1);
+	assert_device_open_fails(f, -EUCLEAN, "superblock");
+	assert_device_create_fails(f, -EEXIST, "overwrite");
+}
+
+static void create_on_a_device_cut_short_is_completed(void **state)
+{
+	struct fixture *f = on_device(state);
+	struct dp_super super;
+
+	create_pool(f);
+	close_pool(f);
+	super = device_newest();
+	super.flags = DP_SUPER_CREATING;
+	device_super(super);
+	assert_device_open_fails(f, -EUCLEAN, "its creation was cut short");
+	create_pool(f);
+	close_pool(f);
+	open_pool(f);
+}
+
+static void device_open_elsewhere_names_the_owner(void **state)
+{
+	struct fixture *f = on_device(state);
+	struct child child;
+	char words[32];
+
+	create_pool(f);
+	close_pool(f);
+	child = start_child(f, child_opens, NULL);
+	assert_int_equal(child.told, 0);
+	snprintf(words, sizeof(words), "process %d", child.pid);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
+			 -EBUSY);
+	assert_says(f, words);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 -EBUSY);
+	assert_says(f, words);
+	f->options.flags = 0;
+	kill_child(&child);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 1);
+}
+
+static int nobody_opens(struct fixture *f)
+{
+	if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
+		return -ENOSYS;
+	return child_opens(f) == -EACCES && strstr(f->why, device) &&
+	       strstr(f->why, "Permission denied");
+}
+
+static void device_without_permission_is_eacces(void **state)
+{
+	struct fixture *f = on_device(state);
+	struct child child;
+
+	if (geteuid())
+		skip_because("to be nobody needs root");
+	create_pool(f);
+	close_pool(f);
+	child = start_child(f, nobody_opens, NULL);
+	kill_child(&child);
+	assert_int_equal(child.told, 1);
+}
+
+static void make_alias(const char *alias)
+{
+	struct stat st;
+
+	assert_int_equal(stat(device, &st), 0);
+	unlink(alias);
+	if (mknod(alias, S_IFCHR | 0600, st.st_rdev))
+		skip_because("no node can be made at %s: %s", alias,
+			     strerror(errno));
+}
+
+static void check_alias(struct fixture *f, const char *alias)
+{
+	make_alias(alias);
+	snprintf(f->path, sizeof(f->path), "%s", alias);
+	assert_device_open_fails(f, -EPERM, alias);
+	assert_says(f, "use /dev/");
+	assert_device_create_fails(f, -EPERM, alias);
+	f->options.flags = DAXPIN_POOL_ANY_NODE;
+	open_pool(f);
+	assert_int_equal(info_of(f).source, DAXPIN_SOURCE_DEVDAX);
+	close_pool(f);
+	f->options.flags = 0;
+	assert_int_equal(unlink(alias), 0);
+}
+
+static void device_alias_is_refused_unless_insisted_on(void **state)
+{
+	struct fixture *f = on_device(state);
+
+	create_pool(f);
+	close_pool(f);
+	check_alias(f, "/tmp/daxpin-test-alias");
+	/* devtmpfs too: it is another inode, so another lock. */
+	check_alias(f, "/dev/daxpin-test-alias");
+}
+
+static void device_may_be_named_by_a_symlink(void **state)
+{
+	struct fixture *f = on_device(state);
+	const char *link = "/tmp/daxpin-test-link";
+
+	unlink(link);
+	assert_int_equal(symlink(device, link), 0);
+	snprintf(f->path, sizeof(f->path), "%s", link);
+	create_pool(f);
+	close_pool(f);
+	snprintf(f->path, sizeof(f->path), "%s", device);
+	open_pool(f);
+	unlink(link);
+}
+
+/* ------------------------------------------------------------------- fsdax */
+
+/* Does the mapping that begins there have the flag in its VmFlags? */
+static bool mapping_has(const void *base, const char *flag)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	bool here = false, found = false;
+	char line[512], dash;
+	void *begin;
+
+	assert_non_null(file);
+	while (!found && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%p%c%*x ", &begin, &dash) == 2 && dash == '-')
+			here = begin == base;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			found = strstr(line, flag);
+	}
+	fclose(file);
+	return found;
+}
+
+static void assert_sync(struct fixture *f)
+{
+	struct daxpin_segment segment;
+
+	for (uint32_t i = 0; i < info_of(f).segments; i++) {
+		assert_int_equal(daxpin_segment(f->pool, i, &segment), 0);
+		assert_int_equal((uintptr_t)segment.base % (2 * MIB), 0);
+		assert_true(mapping_has(segment.base, " sf"));
+	}
+}
+
+static void fsdax_pool_is_mapped_sync(void **state)
+{
+	struct fixture *f = on_directory(state);
+
+	create_pool(f);
+	assert_int_equal(info_of(f).source, DAXPIN_SOURCE_FSDAX);
+	assert_int_equal(info_of(f).granularity, DAXPIN_GRANULARITY_CACHE_LINE);
+	assert_sync(f);
+	close_pool(f);
+	open_pool(f);
+	assert_sync(f);
+	close_pool(f);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_pool(f);
+	assert_sync(f);
+}
+
+static void fsdax_pool_is_preallocated(void **state)
+{
+	struct fixture *f = on_directory(state);
+	struct daxpin_pool_info info;
+	struct stat st;
+	char path[128];
+
+	create_pool(f);
+	for (int i = 0; i < 3; i++) {
+		segment_path(f, i, path);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_size, 32 * MIB);
+		assert_true((uint64_t)st.st_blocks * 512 >= 32 * MIB);
+	}
+	info = info_of(f);
+	assert_int_equal(info.hole_bytes, 0);
+	assert_int_equal(info.free_bytes, 90 * MIB);
+	print_message("# %s: %u of %u chunks cannot be huge pages\n", directory,
+		      (unsigned int)info.unaligned_chunks, 48);
+	assert_true(info.unaligned_chunks <= 48);
+	/* Preallocated means: a reopen sees no hole where nothing was written. */
+	close_pool(f);
+	open_pool(f);
+	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(info_of(f).free_bytes, 90 * MIB);
+	print_message("# after a reopen: %u\n",
+		      (unsigned int)info_of(f).unaligned_chunks);
+}
+
+static void fsdax_pool_keeps_its_data_over_a_reopen(void **state)
+{
+	struct fixture *f = on_directory(state);
+	struct daxpin_extent extent[3];
+
+	create_pool(f);
+	fill(f, extent, 3);
+	close_pool(f);
+	open_pool(f);
+	check_filled(f, extent);
+}
+
+static void fsdax_pool_of_a_killed_owner_opens_unclean(void **state)
+{
+	struct fixture *f = on_directory(state);
+	struct child child;
+	char words[32];
+
+	create_pool(f);
+	close_pool(f);
+	child = start_child(f, child_opens, NULL);
+	assert_int_equal(child.told, 0);
+	snprintf(words, sizeof(words), "process %d", child.pid);
+	assert_open_fails(f, -EBUSY, words);
+	kill_child(&child);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 1);
+}
+
+static void punch_segment(struct fixture *f, uint32_t segment, uint64_t offset,
+			  uint64_t size)
+{
+	int fd = open_file(f, segment);
+
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+				   FALLOC_FL_KEEP_SIZE, offset, size), 0);
+	close(fd);
+}
+
+/* A chunk with any gap is a hole: no store to it may need the filesystem. */
+static void fsdax_holes_are_reported_and_never_handed_out(void **state)
+{
+	struct fixture *f = on_directory(state);
+	struct stat before, after;
+	char path[128];
+
+	create_pool(f);
+	close_pool(f);
+	punch_segment(f, 0, 4 * MIB, 2 * MIB);
+	punch_segment(f, 1, 8 * MIB + 12288, 4096);
+	punch_segment(f, 2, 30 * MIB, 2 * MIB);
+	segment_path(f, 0, path);
+	assert_int_equal(stat(path, &before), 0);
+	open_pool(f);
+	assert_int_equal(info_of(f).hole_bytes, 6 * MIB);
+	assert_int_equal(info_of(f).free_bytes, 84 * MIB);
+	assert_int_equal(use_all(f), 84 * MIB);
+	close_pool(f);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(before.st_blocks, after.st_blocks);
+}
+
+static void fsdax_extent_in_a_hole_is_damage(void **state)
+{
+	struct fixture *f = on_directory(state);
+	struct daxpin_extent extent;
+
+	create_pool(f);
+	extent = live(f, 4 * MIB);
+	close_pool(f);
+	punch_segment(f, extent.addr / (32 * MIB),
+		      extent.addr % (32 * MIB) + 2 * MIB, 4096);
+	assert_open_fails(f, -EUCLEAN, "hole");
+	assert_says(f, "untouched");
+}
+
+/* What fallocate may take: root has ext4's reserve, too. */
+static uint64_t room(void)
+{
+	struct statvfs fs;
+
+	assert_int_equal(statvfs(directory, &fs), 0);
+	return (geteuid() ? fs.f_bavail : fs.f_bfree) * fs.f_bsize;
+}
+
+/* Take the filesystem's room but for so many bytes. */
+static void leave_room(struct fixture *f, uint64_t bytes)
+{
+	uint64_t size = 0, more = (room() - bytes) & ~4095ull;
+	char path[128];
+	int fd;
+
+	file_name(f, "ballast", path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	/* In halves: a filesystem needs some of its room for itself. */
+	while (room() > bytes + MIB && more >= 4096) {
+		if (fallocate(fd, 0, size, more))
+			more = more / 2 & ~4095ull;
+		else
+			size += more;
+		more = dp_min(more, (room() - dp_min(room(), bytes)) & ~4095ull);
+	}
+	close(fd);
+}
+
+static void fsdax_create_without_room_leaves_nothing(void **state)
+{
+	struct fixture *f = on_directory(state);
+	uint64_t before;
+	char path[64];
+
+	leave_room(f, 80 * MIB);
+	before = room();
+	assert_in_range(before, 40 * MIB, 95 * MIB);
+	assert_create_fails(f, -ENOSPC, "no room for segment");
+	assert_says(f, f->path);
+	assert_int_equal(count_files(f->path), 1);
+	strcpy(path, f->path);
+	strcat(f->path, "/sub");
+	assert_create_fails(f, -ENOSPC, "no room for segment");
+	assert_int_equal(access(f->path, F_OK), -1);
+	strcpy(f->path, path);
+	sync();
+	assert_true(room() + 2 * MIB > before);
+}
+
+/* D9, KERNEL 0.18: stores to a pool never need room. */
+static void fsdax_pool_works_on_a_full_filesystem(void **state)
+{
+	struct fixture *f = on_directory(state);
+	struct daxpin_extent extent[3];
+
+	create_pool(f);
+	leave_room(f, 0);
+	/* ext4 keeps up to 16 MiB to itself. */
+	assert_true(room() < 24 * MIB);
+	fill(f, extent, 3);
+	assert_int_equal(use_all(f), info_of(f).usable_bytes -
+			 3 * (17 * MIB));
+	close_pool(f);
+	open_pool(f);
+	check_filled(f, extent);
+}
+
+/* --------------------------------------------------------------- reflinks */
+
+/* Share segment 1 with a copy of itself; false: not on this filesystem. */
+static bool share_segment(struct fixture *f)
+{
+	char path[128];
+	int from = open_file(f, 1), to, ret;
+
+	file_name(f, "copy", path);
+	to = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(to >= 0);
+	ret = ioctl(to, FICLONE, from);
+	close(from);
+	close(to);
+	return !ret;
+}
+
+static void check_reflink(struct fixture *f)
+{
+	char path[128];
+
+	assert_open_fails(f, -EOPNOTSUPP, "reflink");
+	assert_says(f, f->path);
+	file_name(f, "copy", path);
+	assert_int_equal(unlink(path), 0);
+	open_pool(f);
+	close_pool(f);
+}
+
+/* Another XFS, made with reflinks, over the test's directory. */
+static void mount_reflink(struct fixture *f)
+{
+	char command[256];
+
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		skip_because("a mount needs root: %s", strerror(errno));
+	snprintf(command, sizeof(command),
+		 "f=/dev/shm/daxpin-test-xfs; rm -f $f; "
+		 "truncate -s 320M $f && mkfs.xfs -q -m reflink=1 $f && "
+		 "mount -o loop $f %s; s=$?; rm -f $f; exit $s", f->path);
+	if (system(command))
+		skip_because("no XFS with reflinks can be had here");
+}
+
+static void reflinked_extents_are_refused(void **state)
+{
+	struct fixture *f = on_directory(state);
+
+	create_pool(f);
+	close_pool(f);
+	if (share_segment(f)) {
+		check_reflink(f);
+		return;
+	}
+	print_message("# %s has no reflinks: another filesystem\n", directory);
+	mount_reflink(f);
+	create_pool(f);
+	live(f, 4096);
+	close_pool(f);
+	assert_true(share_segment(f));
+	check_reflink(f);
+	assert_int_equal(umount2(f->path, MNT_DETACH), 0);
+}
+
+/* -------------------------------------------------------- system-ram, last */
+
+static int reconfigure(const char *mode)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command),
+		 "daxctl reconfigure-device --mode=%s %s >/dev/shm/daxpin-said 2>&1",
+		 mode, device_name());
+	return system(command);
+}
+
+static void show_what_was_said(void)
+{
+	if (system("sed 's/^/# /' /dev/shm/daxpin-said"))
+		print_message("# daxctl said nothing\n");
+}
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) > 0;
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/* The memory must stay offline, or it could not be taken back. */
+static bool become_system_ram(void)
+{
+	return !access("/sys/bus/dax/drivers/kmem", F_OK) &&
+	       write_text("/sys/devices/system/memory/auto_online_blocks",
+			  "offline") &&
+	       !reconfigure("system-ram --no-online");
+}
+
+static bool become_devdax(void)
+{
+	for (int i = 0; i < 10; i++) {
+		if (!reconfigure("devdax --force") && !access(device, F_OK))
+			return true;
+		sleep(1);
+	}
+	return false;
+}
+
+static void device_in_system_ram_mode_is_enodev(void **state)
+{
+	struct fixture *f = on_device(state);
+	int opened, created;
+	char why[sizeof(f->why)];
+
+	if (!become_system_ram()) {
+		show_what_was_said();
+		assert_true(become_devdax());
+		skip_because("%s does not become system-ram", device);
+	}
+	/* First all back as it was, then the judgement. */
+	opened = daxpin_pool_open(f->path, &f->options, &f->pool);
+	strcpy(why, f->why);
+	created = daxpin_pool_create(f->path, &f->options, &f->pool);
+	if (!become_devdax()) {
+		show_what_was_said();
+		fail_msg("%s did not come back from system-ram", device);
+	}
+	unlink("/dev/shm/daxpin-said");
+	print_message("# %s\n", why);
+	assert_int_equal(opened, -ENODEV);
+	assert_int_equal(created, -ENODEV);
+	assert_non_null(strstr(why, "system-ram"));
+	assert_non_null(strstr(why, "daxctl reconfigure-device --mode=devdax"));
+	assert_non_null(strstr(why, device_name()));
+	assert_says(f, "system-ram");
+}
+
+#define ON_DEVICE(name)							\
+	cmocka_unit_test_setup_teardown(name, device_setup, device_teardown)
+#define ON_DIRECTORY(name)						\
+	cmocka_unit_test_setup_teardown(name, directory_setup,		\
+					directory_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_DEVICE(device_pool_loses_at_most_2_percent),
+		ON_DEVICE(device_pool_keeps_its_data_over_a_reopen),
+		ON_DEVICE(device_pool_may_be_used_to_the_last_block),
+		ON_DEVICE(device_takes_no_size),
+		ON_DEVICE(device_has_no_page_granularity),
+		ON_DEVICE(device_that_is_blank_is_no_pool),
+		ON_DEVICE(device_that_is_not_blank_needs_overwrite),
+		ON_DEVICE(device_that_was_reconfigured_is_refused),
+		ON_DEVICE(device_with_damage_is_refused),
+		ON_DEVICE(create_on_a_device_cut_short_is_completed),
+		ON_DEVICE(device_open_elsewhere_names_the_owner),
+		ON_DEVICE(device_without_permission_is_eacces),
+		ON_DEVICE(device_alias_is_refused_unless_insisted_on),
+		ON_DEVICE(device_may_be_named_by_a_symlink),
+		ON_DIRECTORY(fsdax_pool_is_mapped_sync),
+		ON_DIRECTORY(fsdax_pool_is_preallocated),
+		ON_DIRECTORY(fsdax_pool_keeps_its_data_over_a_reopen),
+		ON_DIRECTORY(fsdax_pool_of_a_killed_owner_opens_unclean),
+		ON_DIRECTORY(fsdax_holes_are_reported_and_never_handed_out),
+		ON_DIRECTORY(fsdax_extent_in_a_hole_is_damage),
+		ON_DIRECTORY(fsdax_create_without_room_leaves_nothing),
+		ON_DIRECTORY(fsdax_pool_works_on_a_full_filesystem),
+		ON_DIRECTORY(reflinked_extents_are_refused),
+		ON_DEVICE(device_in_system_ram_mode_is_enodev),
+	};
+
+	device = getenv("DAXPIN_TEST_DAX");
+	directory = getenv("DAXPIN_TEST_FSDAX");
+	if (!device && !directory) {
+		printf("neither DAXPIN_TEST_DAX nor DAXPIN_TEST_FSDAX is set\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
