@@ -62,7 +62,14 @@ static int attach(struct reading *reading, char *why, size_t why_size)
 		.why = why,
 		.why_size = why_size,
 	};
+	int err;
 
+	err = daxpin_uring_attach(reading->pool, &reading->ring, &options,
+				  &reading->uring);
+	if (err != -ENOMEM)
+		return err;
+	/* More than RLIMIT_MEMLOCK: plain reads are as safe, and slower. */
+	options.flags = DAXPIN_URING_PLAIN;
 	return daxpin_uring_attach(reading->pool, &reading->ring, &options,
 				   &reading->uring);
 }

@@ -394,13 +394,13 @@ static bool attach(struct tale *tale)
 
 	err = nic_open(&tale->nic, tale->stage->device);
 	if (err)
-		give_up("the RDMA device %s cannot be used: %s",
+		give_up("the RDMA device %s cannot be used: %s: it needs a port that is up, with an address, and access to /dev/infiniband",
 			tale->stage->device, strerror(-err));
 	err = daxpin_rdma_attach(tale->pool, tale->nic.pd, &options,
 				 &tale->rdma);
 	if (err == -EOPNOTSUPP) {
 		tale->stage->no_rdma = why;
-		nic_close(&tale->nic);
+		must(nic_close(&tale->nic), "closing the device");
 		return false;
 	}
 	if (err)
@@ -436,7 +436,7 @@ static void tell(struct tale *tale)
 	wire_close(&tale->writer.wire);
 	wire_close(&tale->reader.wire);
 	must(daxpin_rdma_detach(tale->rdma), "daxpin_rdma_detach");
-	nic_close(&tale->nic);
+	must(nic_close(&tale->nic), "closing the device");
 }
 
 void story_rdma(struct stage *stage)

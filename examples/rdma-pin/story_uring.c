@@ -39,14 +39,20 @@ static void tell_ways(const struct tale *tale)
 static void begin(struct tale *tale)
 {
 	char why[256] = "";
+	int err;
 
 	must(daxpin_reserve(tale->pool, tale->well.bytes, 0, &tale->extent),
 	     "daxpin_reserve");
 	must(publish(tale->pool, tale->extent, DAXPIN_OP_KEEP, 0),
 	     "daxpin_publish");
-	if (reading_begin(&tale->reading, tale->pool, tale->extent, &tale->well,
-			  tale->stage->unsafe, why, sizeof(why)))
-		give_up("%s", why);
+	err = reading_begin(&tale->reading, tale->pool, tale->extent,
+			    &tale->well, tale->stage->unsafe, why, sizeof(why));
+	if (err) {
+		/* The pool is the user's: leave nothing in it. */
+		publish(tale->pool, tale->extent, DAXPIN_OP_RETIRE, 0);
+		must(daxpin_pool_close(tale->pool), "daxpin_pool_close");
+		give_up("%s (%s)", why, strerror(-err));
+	}
 	tell_ways(tale);
 	fact("addr", tale->extent.addr);
 	fact("bytes", tale->well.bytes);

@@ -117,11 +117,11 @@ int nic_open(struct nic *nic, const char *name)
 	return err;
 }
 
-void nic_close(struct nic *nic)
+int nic_close(struct nic *nic)
 {
-	if (ibv_dealloc_pd(nic->pd))
-		give_up("the protection domain is still in use");
-	ibv_close_device(nic->context);
+	int err = ibv_dealloc_pd(nic->pd);
+
+	return err ? -err : ibv_close_device(nic->context);
 }
 
 int wire_open(struct wire *wire, struct nic *nic)

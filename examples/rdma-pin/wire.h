@@ -49,7 +49,7 @@ const char *nic_find(const char *name, char *buffer, unsigned int size);
 
 /* 0 or -errno. */
 int nic_open(struct nic *nic, const char *name);
-void nic_close(struct nic *nic);
+int nic_close(struct nic *nic);
 
 int wire_open(struct wire *wire, struct nic *nic);
 void wire_close(struct wire *wire);

@@ -93,8 +93,11 @@ static inline int make_pool(const struct place *place, char path[64],
 		options.segment_size = DAXPIN_SEGMENT_MIN;
 	}
 	err = daxpin_pool_create(path, &options, ret_pool);
-	if (err)
-		print_message("%s\n", why);
+	if (!err)
+		return 0;
+	print_message("%s\n", why);
+	if (!place->device)
+		remove_tree(path);
 	return err;
 }
 
@@ -139,10 +142,10 @@ static inline int setup(void **state)
 	const struct place *place = *state;
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	if (!f || make_pool(place, f->path, &f->pool) || make_peer(f))
+	if (!f || make_pool(place, f->path, &f->pool))
 		return -1;
 	*state = f;
-	return attach(f);
+	return make_peer(f) ? -1 : attach(f);
 }
 
 /* Nothing is left held: detach and close must say yes. */
@@ -157,8 +160,8 @@ static inline int teardown(void **state)
 	wire_close(&f->wire);
 	wire_close(&f->peer);
 	ibv_dereg_mr(f->mr);
-	nic_close(&f->nic);
-	nic_close(&f->peer_nic);
+	err |= nic_close(&f->nic);
+	err |= nic_close(&f->peer_nic);
 	err |= daxpin_pool_close(f->pool);
 	if (strncmp(f->path, "/dev/shm/", 9) == 0)
 		remove_tree(f->path);

@@ -524,7 +524,7 @@ static void a_small_memlock_limit_is_named(void **state)
 	pid_t pid;
 
 	if (geteuid() != 0) {
-		print_message("skipped: only root can become somebody else\n");
+		print_message("# skipped: only root can become somebody else\n");
 		skip();
 	}
 	assert_int_equal(make_pool(place, path, &pool), 0);
@@ -557,7 +557,7 @@ static void a_dax_file_system_is_refused(void **state)
 
 	(void)state;
 	if (!fsdax) {
-		print_message("skipped: DAXPIN_TEST_FSDAX names no directory\n");
+		print_message("# skipped: DAXPIN_TEST_FSDAX names no directory\n");
 		skip();
 	}
 	snprintf(f.path, sizeof(f.path), "%s/rdma-test-XXXXXX", fsdax);
@@ -568,7 +568,7 @@ static void a_dax_file_system_is_refused(void **state)
 	assert_int_equal(nic_open(&f.nic, rdma_device), 0);
 	assert_int_equal(attach(&f), -EOPNOTSUPP);
 	assert_non_null(strstr(f.why, "DAX filesystem"));
-	nic_close(&f.nic);
+	assert_int_equal(nic_close(&f.nic), 0);
 	assert_int_equal(daxpin_pool_close(f.pool), 0);
 	remove_tree(f.path);
 }
@@ -636,7 +636,7 @@ int main(void)
 
 	rdma_device = getenv("DAXPIN_TEST_RDMA");
 	if (!rdma_device) {
-		printf("skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
 		return 77;
 	}
 	places[1].device = getenv("DAXPIN_TEST_DAX");

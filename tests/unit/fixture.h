@@ -32,7 +32,8 @@ static inline int remove_one(const char *path, const struct stat *st, int type,
 	return remove(path);
 }
 
-static inline int fixture_setup_sized(void **state, uint64_t size)
+/* A directory and options, and no pool yet. */
+static inline int fixture_make(void **state, uint64_t size)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -50,8 +51,19 @@ static inline int fixture_setup_sized(void **state, uint64_t size)
 		.why_size = sizeof(f->why),
 	};
 	*state = f;
+	return 0;
+}
+
+static inline int fixture_setup_sized(void **state, uint64_t size)
+{
+	struct fixture *f;
+
+	if (fixture_make(state, size))
+		return -1;
+	f = *state;
 	if (daxpin_pool_create(f->path, &f->options, &f->pool)) {
 		fprintf(stderr, "%s\n", f->why);
+		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 		return -1;
 	}
 	return 0;

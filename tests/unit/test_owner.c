@@ -134,7 +134,7 @@ static void need_quiet_rdma(void)
 
 	if (!ret)
 		return;
-	print_message("skipped: %s\n", ret < 0 ? sentence :
+	print_message("# skipped: %s\n", ret < 0 ? sentence :
 		      "other processes use RDMA on this machine");
 	skip();
 }

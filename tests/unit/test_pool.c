@@ -754,15 +754,21 @@ static void forked_child_names_its_parent(void **state)
 }
 
 /* The file that a waiter waits for is replaced, and then its owner dies. */
+struct replacement {
+	struct fixture *f;
+	struct child *child;
+};
+
 static int replace_first(const struct daxpin_wait *wait, void *arg)
 {
-	struct fixture *f = arg;
+	struct replacement *replacement = arg;
 	char path[128];
 
-	segment_path(f, 0, path);
+	(void)wait;
+	segment_path(replacement->f, 0, path);
 	unlink(path);
-	write_file(f, "segment.0000", "", 32 * MIB);
-	kill(wait->pid, SIGKILL);
+	write_file(replacement->f, "segment.0000", "", 32 * MIB);
+	kill(replacement->child->pid, SIGKILL);
 	return 0;
 }
 
@@ -770,10 +776,11 @@ static void waiter_does_not_take_a_file_that_was_replaced(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
+	struct replacement replacement = { f, &child };
 
 	f->options.deadline_ns = daxpin_deadline_ms(60000);
 	f->options.progress = replace_first;
-	f->options.progress_arg = f;
+	f->options.progress_arg = &replacement;
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
 			 -EBUSY);
 	assert_says(f, "replaced");
