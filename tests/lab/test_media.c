@@ -689,13 +689,27 @@ static uint64_t room(void)
 	return (geteuid() ? fs.f_bavail : fs.f_bfree) * fs.f_bsize;
 }
 
+/* XFS gives the room of removed files back some time later. */
+static void settle(void)
+{
+	uint64_t before;
+
+	do {
+		before = room();
+		sync();
+		usleep(500000);
+	} while (room() != before);
+}
+
 /* Take the filesystem's room but for so many bytes. */
 static void leave_room(struct fixture *f, uint64_t bytes)
 {
-	uint64_t size = 0, more = (room() - bytes) & ~4095ull;
+	uint64_t size = 0, more;
 	char path[128];
 	int fd;
 
+	settle();
+	more = (room() - bytes) & ~4095ull;
 	file_name(f, "ballast", path);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
