@@ -254,6 +254,9 @@ int dp_source_open(struct dp_source *source, uint32_t index, int flags,
 	if (fd == -ENOENT)
 		return dp_fail(why, -EMEDIUMTYPE,
 			       "%s holds no daxpin pool: create one", source->path);
+	if (source->kind == DP_SOURCE_DEVDAX)
+		return dp_fail(why, fd, "%s cannot be opened: %s",
+			       source->path, strerror(-fd));
 	return dp_fail(why, fd, "%s/%s cannot be opened: %s", source->path,
 		       name, strerror(-fd));
 }
