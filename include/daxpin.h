@@ -106,7 +106,7 @@ struct daxpin_pool_info {
 	uint32_t source;		/* enum daxpin_source */
 	uint32_t granularity;		/* enum daxpin_granularity, never AUTO */
 	uint32_t segments;
-	uint32_t flags;			/* as opened */
+	uint32_t flags;			/* DAXPIN_POOL_READONLY, or 0 */
 	uint64_t segment_size;		/* the last one may be shorter */
 	uint64_t epoch;			/* counts the opens of this pool */
 	uint64_t media_bytes;		/* what the device or the files measure */

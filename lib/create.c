@@ -202,7 +202,10 @@ static int format_pool(struct dp_pool *pool, uint64_t size)
 	super.segments = pool->segments;
 	for (uint32_t i = 0; i < pool->segments; i++)
 		super.segment_set[i / 8] |= 1u << i % 8;
-	ret = dp_super_write(pool->segment[0].base, &pool->persist, &super);
+	ret = dp_super_announce(pool->segment[0].base, &pool->persist);
+	if (!ret)
+		ret = dp_super_write(pool->segment[0].base, &pool->persist,
+				     &super);
 	for (uint32_t i = 0; !ret && i < pool->segments; i++)
 		ret = format_segment(pool, i);
 	if (ret)

@@ -112,6 +112,8 @@ static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 #define DP_SUPER_OWNER_UNKNOWN	0x4u	/* restored: what owner records it had
 					   cannot be told */
 
+#define DP_SUPER_FLAGS		0x7u	/* all that this version knows */
+
 /* Who has the pool, for the successor's messages and its RDMA check. */
 struct dp_owner {
 	uint8_t boot_id[16];

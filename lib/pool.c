@@ -136,16 +136,29 @@ static int medium_size(const struct dp_pool *pool, int fd, uint64_t *ret_size)
 	return ret;
 }
 
-/* Chunk 0 is all zeroes: a page of them may be damage, or another's medium. */
+static bool is_zero(const char *from, uint64_t size)
+{
+	return !from[0] && !memcmp(from, from + 1, size - 1);
+}
+
+/*
+ * Chunk 0 is all zeroes: a page of them may be damage, or another's medium. Or
+ * all zeroes but for the first superblock of a create that was cut short, which
+ * announces itself by the magic (dp_super_announce).
+ */
 bool dp_pool_is_blank(const char *base)
 {
+	const uint64_t half = sizeof(struct dp_super);
 	char *copy = malloc(DP_CHUNK_SIZE);
 	bool blank;
 
 	if (!copy)
 		return false;
-	blank = !dp_os_copy_checked(copy, base, DP_CHUNK_SIZE) && !copy[0] &&
-		!memcmp(copy, copy + 1, DP_CHUNK_SIZE - 1);
+	blank = !dp_os_copy_checked(copy, base, DP_CHUNK_SIZE) &&
+		is_zero(copy, half) &&
+		(is_zero(copy + half, half) ||
+		 !memcmp(copy + half, DP_MAGIC, 8)) &&
+		is_zero(copy + DP_BLOCK_SIZE, DP_CHUNK_SIZE - DP_BLOCK_SIZE);
 	free(copy);
 	return blank;
 }
@@ -187,7 +200,8 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 		return dp_fail(why, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
 	ret = dp_super_read(base, ret_super, &inner);
-	*ret_blank = ret == -EMEDIUMTYPE && dp_pool_is_blank(base);
+	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
+		     dp_pool_is_blank(base);
 	dp_os_unmap(base, size);
 	if (ret)
 		return dp_fail(why, ret, "segment 0 of %s: %s",
@@ -380,6 +394,10 @@ static bool segment_set_is_valid(const struct dp_super *super)
 static int check_super(const struct dp_pool *pool, const struct dp_super *super,
 		       const struct dp_why *why)
 {
+	if (super->flags & ~DP_SUPER_FLAGS)
+		return dp_fail(why, -EPROTONOSUPPORT,
+			       "%s has flags 0x%x that this library does not know: use a newer daxpin",
+			       pool->source.path, super->flags & ~DP_SUPER_FLAGS);
 	if (super->flags & DP_SUPER_CREATING)
 		return dp_fail(why, -EUCLEAN,
 			       "%s: its creation was cut short: create it again",

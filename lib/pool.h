@@ -79,7 +79,7 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 		 int flags, int *ret_fd);
 /*
  * Segment 0's superblock, before the geometry is known; as dp_super_read().
- * *ret_blank is set in any case: all of chunk 0 is zeroes.
+ * *ret_blank is set in any case: nothing was ever finished here.
  */
 int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_why *why);

@@ -121,7 +121,7 @@ static int find_device(struct dp_source *source, const struct stat *st,
 	return check_node(source, st, why);
 }
 
-/* A path that is not there: a device in system-ram mode has no node. */
+/* A path that is not there; a device in system-ram mode may lack its node. */
 static int not_there(const struct dp_source *source, const struct dp_why *why)
 {
 	const char *name = strrchr(source->path, '/');

@@ -76,6 +76,20 @@ int dp_super_read(const char *base, struct dp_super *ret_super,
 	return judge(page, ret_super, why);
 }
 
+/* Sequence 1 goes into the second half. */
+int dp_super_announce(char *base, struct dp_persist *persist)
+{
+	char *to = base + DP_SUPER_OFFSET + sizeof(struct dp_super);
+	uint64_t magic;
+	int ret;
+
+	memcpy(&magic, DP_MAGIC, sizeof(magic));
+	dp_persist_store(persist, to, magic);
+	ret = dp_persist_flush(persist, to, sizeof(magic));
+	dp_persist_fence(persist);
+	return ret;
+}
+
 int dp_super_write(char *base, struct dp_persist *persist,
 		   struct dp_super *super)
 {

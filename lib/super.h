@@ -16,6 +16,12 @@
 int dp_super_read(const char *base, struct dp_super *ret_super,
 		  const struct dp_why *why);
 
+/*
+ * Before the very first write: the magic alone, durable, so that a first half
+ * that was torn is known for what it is.
+ */
+int dp_super_announce(char *base, struct dp_persist *persist);
+
 /* Write the next one, half and copy, durable when it returns. */
 int dp_super_write(char *base, struct dp_persist *persist,
 		   struct dp_super *super);

@@ -706,6 +706,41 @@ static void overwrite_refuses_a_newer_format(void **state)
 	assert_non_null(strstr(f->why, "newer"));
 }
 
+/* A power cut in the first superblock write of all: magic, and some of it. */
+static void a_torn_first_superblock_is_an_unfinished_create(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super torn = { .magic = DP_MAGIC, .version = DP_VERSION };
+	char path[128], *zeroes = calloc(1, DP_CHUNK_SIZE);
+	int fd;
+
+	memcpy(zeroes + sizeof(torn), &torn, sizeof(torn));
+	create_pool(f);
+	close_pool(f);
+	for (int i = 0; i < 2; i++) {
+		segment_path(f, i, path);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		assert_int_equal(pwrite(fd, zeroes, DP_CHUNK_SIZE, 0),
+				 DP_CHUNK_SIZE);
+		close(fd);
+		memset(zeroes, 0, DP_CHUNK_SIZE);
+	}
+	free(zeroes);
+	assert_open_fails(f, -EUCLEAN, "damaged");
+	create_pool(f);
+	close_pool(f);
+}
+
+static void open_refuses_flags_it_does_not_know(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+
+	super.flags |= 0x80;
+	write_super(f, 0, super);
+	assert_open_fails(f, -EPROTONOSUPPORT, "flags 0x80");
+}
+
 #define TEST(name, setup) \
 	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
@@ -722,6 +757,8 @@ int main(void)
 		TEST(create_refuses_a_file_that_begins_with_zeroes,
 		     empty_setup),
 		TEST(open_refuses_a_newer_format, closed_setup),
+		TEST(a_torn_first_superblock_is_an_unfinished_create, empty_setup),
+		TEST(open_refuses_flags_it_does_not_know, closed_setup),
 		TEST(open_refuses_a_truncated_first_segment, closed_setup),
 		TEST(open_refuses_a_truncated_middle_segment, closed_setup),
 		TEST(open_refuses_a_truncated_last_segment, closed_setup),
