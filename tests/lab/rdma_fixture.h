@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <daxpin-rdma.h>
+#include "pins.h"
 #include "space.h"
 #include "wire.h"
 
@@ -276,28 +277,6 @@ static inline struct daxpin_rdma_info rdma_info(struct fixture *f)
 
 	assert_int_equal(daxpin_rdma_info(f->rdma, &info), 0);
 	return info;
-}
-
-/* Pages that long-term pins hold just now. */
-static inline long long pinned_pages(void)
-{
-	FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
-	long long value, acquired = 0, released = 0;
-	char name[64];
-
-	assert_non_null(file);
-	assert_true(fputs("1", file) >= 0);
-	fclose(file);
-	file = fopen("/proc/vmstat", "r");
-	assert_non_null(file);
-	while (fscanf(file, "%63s %lld", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			acquired = value;
-		if (!strcmp(name, "nr_foll_pin_released"))
-			released = value;
-	}
-	fclose(file);
-	return acquired - released;
 }
 
 #endif

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include "os.h"
 #include "owner.h"
+#include "pins.h"
 
 #define MS		1000000ull
 #define SHORT_NS	(300 * MS)
@@ -266,28 +267,6 @@ static void a_childs_descriptors_are_waited_for(void **state)
 {
 	(void)state;
 	wait_for_the_keeper(KEEP_DESCRIPTORS);
-}
-
-/* Pages that long-term pins hold just now. */
-static long long pinned_pages(void)
-{
-	FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
-	long long value, acquired = 0, released = 0;
-	char name[64];
-
-	assert_non_null(file);
-	assert_true(fputs("1", file) >= 0);
-	fclose(file);
-	file = fopen("/proc/vmstat", "r");
-	assert_non_null(file);
-	while (fscanf(file, "%63s %lld", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			acquired = value;
-		if (!strcmp(name, "nr_foll_pin_released"))
-			released = value;
-	}
-	fclose(file);
-	return acquired - released;
 }
 
 static void nothing_is_pinned_when_it_is_over(void **state)
