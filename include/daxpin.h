@@ -41,7 +41,9 @@ extern "C" {
 #define DAXPIN_SEGMENT_DEFAULT	(256u << 20)
 #define DAXPIN_SEGMENTS_MAX	4096u
 #define DAXPIN_HOLDS_MAX	262143u		/* at one time, per extent */
-#define DAXPIN_OPS_MAX		1u		/* operations per publish */
+#define DAXPIN_OPS_MAX		248u		/* operations per publish */
+#define DAXPIN_ROOTS_MAX	1024u
+#define DAXPIN_ROOT_NAME_MAX	48u		/* bytes with the final NUL */
 #define DAXPIN_LABEL_MAX	64u		/* bytes with the final NUL */
 #define DAXPIN_NO_DEADLINE	UINT64_MAX
 
@@ -194,31 +196,44 @@ int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent);
 enum daxpin_op_type {
 	DAXPIN_OP_KEEP = 1,		/* reserved -> live */
 	DAXPIN_OP_RETIRE,		/* live -> free at the last drop */
+	DAXPIN_OP_SET,			/* 8 aligned bytes of a live extent */
+	DAXPIN_OP_ROOT,			/* a name for a live extent */
 };
 
 #define DAXPIN_OP_PERSIST	0x1u	/* KEEP: make [offset, offset + length)
 					   durable first; length 0: all of it */
 #define DAXPIN_OP_WRITERS	0x2u	/* KEEP: although it may be written still */
 
+/* What a type does not use is 0. */
 struct daxpin_op {
 	uint32_t type;			/* enum daxpin_op_type */
 	uint32_t flags;			/* DAXPIN_OP_... */
-	struct daxpin_extent extent;
-	uint64_t offset;		/* bytes in the extent */
-	uint64_t length;
-	uint64_t value;			/* must be 0 */
-	const char *name;		/* must be NULL */
+	struct daxpin_extent extent;	/* ROOT: {0, 0} takes the name away */
+	uint64_t offset;		/* bytes in the extent; SET: 8-aligned */
+	uint64_t length;		/* KEEP with PERSIST */
+	uint64_t value;			/* SET */
+	const char *name;		/* ROOT */
 };
 
 /*
- * Make `count` operations durable, all or none. One operation is one aligned
- * 8-byte store, one flush and one fence (two with PERSIST). When it returns 0
- * it is durable. -EBUSY: another publish has the extent, or KEEP while a
- * write hold is out; -EALREADY: retired before; -EINVAL: wrong state;
- * -E2BIG: more than DAXPIN_OPS_MAX; -EROFS. Any thread.
+ * Make `count` operations durable, all or none, also across a power cut; when
+ * it returns 0 they are. SET and ROOT take an extent that is live or kept in
+ * the same call. One operation is one aligned 8-byte store, one flush and one
+ * fence; more take three fences; PERSIST and new names one more. -EBUSY: another
+ * publish has an extent or a name, a root names what is retired, KEEP while a
+ * write hold is out; -EALREADY: retired before; -EINVAL: wrong state, or one
+ * word twice; -ENOENT: no such name to take away; -ENOSPC: no name left;
+ * -EAGAIN: SET in a segment that is being closed; -E2BIG; -EROFS. Any thread.
  */
 int daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 		   size_t count);
+
+/*
+ * The handle of the extent with that name. -ENOENT: there is none; -ESTALE: it
+ * names an extent that a repair took away. Any thread.
+ */
+int daxpin_root(struct daxpin_pool *pool, const char *name,
+		struct daxpin_extent *ret_extent);
 
 /*
  * The address of `offset` in the extent, for the CPU; NULL where the handle is

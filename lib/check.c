@@ -71,6 +71,51 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 	return blocks;
 }
 
+/* A lease counts the roots that name it, and those live (D14). */
+static void check_root(struct daxpin_pool *pool, uint32_t index)
+{
+	const struct dp_root_slot *slot = &pool->roots.slot[index];
+	struct dp_lease_view view;
+	struct dp_root_word word;
+	bool whole;
+
+	whole = dp_root_decode(pool->media.seed, index,
+			       pool->roots.media[index].word, &word);
+	assert(whole);
+	if (slot->claimed)
+		return;
+	assert(word.block == slot->block && word.gen == slot->gen);
+	if (!slot->counted)
+		return;
+	view = dp_lease_look(&pool->leases, slot->block);
+	assert(view.state == DP_STATE_LIVE);
+	assert((view.life & DP_ROOT_GEN_MASK) == slot->gen);
+}
+
+static void check_roots(struct daxpin_pool *pool)
+{
+	uint64_t counted = 0, leases = 0;
+
+	for (uint32_t i = 0; i < DP_ROOTS; i++) {
+		check_root(pool, i);
+		counted += pool->roots.slot[i].counted;
+	}
+	for (uint64_t b = 0; b < pool->leases.blocks; b++)
+		leases += dp_lease_roots(&pool->leases, b);
+	assert(counted == leases);
+}
+
+/* Between publishes every lane is closed (D4). */
+static void check_lane(struct daxpin_pool *pool, uint32_t index)
+{
+	const struct dp_lane *lane = (const struct dp_lane *)
+		(pool->media.map.base + DP_LANES_OFFSET) + index;
+
+	assert(lane->done == pool->lanes.lane[index].done);
+	assert(dp_lane_judge(pool->media.seed, index, lane) == DP_LANE_CLOSED ||
+	       pool->media.readonly);
+}
+
 void dp_check(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++) {
@@ -83,4 +128,10 @@ void dp_check(struct daxpin_pool *pool)
 		assert(totals.held == dp_segment_busy(&pool->leases, i));
 		assert(totals.free == dp_space_free_count(&pool->space[i]));
 	}
+	/* After a failed write the claims stay, and nobody can tell. */
+	if (dp_persist_error(&pool->media.persist))
+		return;
+	check_roots(pool);
+	for (uint32_t i = 0; i < DP_LANES; i++)
+		check_lane(pool, i);
 }

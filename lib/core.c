@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Building what is in memory from what is on media, before anything is written
- * (D8), and taking it down.
+ * Building what is in memory from what is on media, and taking it down. All is
+ * read as it will be when the last owner's committed lanes are applied, and all
+ * must check out, before the first store (D8).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -44,6 +45,22 @@ struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
 		.addr = block << DP_BLOCK_SHIFT,
 		.gen = (pool->epoch & EPOCH_MASK) << DP_LIFE_BITS | life,
 	};
+}
+
+int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
+	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view)
+{
+	int ret = dp_enter(pool);
+
+	if (!ret)
+		ret = dp_handle(pool, extent, ret_handle);
+	if (ret)
+		return ret;
+	*ret_view = dp_lease_look(&pool->leases, ret_handle->block);
+	if (ret_view->life != ret_handle->life ||
+	    ret_view->state == DP_STATE_FREE)
+		return -ESTALE;
+	return 0;
 }
 
 /* ------------------------------------------------------ open and take down */
@@ -129,7 +146,75 @@ static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
 		return dp_fail(why, ret,
 			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
 			       index);
-	return dp_table_scan(&segment->table, rebuild_one, &rebuild, why);
+	return dp_table_scan(&segment->table, &pool->lanes, rebuild_one,
+			     &rebuild, why);
+}
+
+/* May a batch have changed that word? Descriptors, roots, and data, by SET. */
+static bool is_word(struct daxpin_pool *pool, const struct dp_lane_entry *entry)
+{
+	uint64_t index = entry->addr / pool->media.segment_size;
+	uint64_t offset = entry->addr % pool->media.segment_size;
+	const struct dp_segment *segment;
+
+	if (entry->addr % 8 || index >= pool->media.segments)
+		return false;
+	segment = &pool->media.segment[index];
+	if (offset < DP_COPY_OFFSET)
+		return dp_table_accepts(&segment->table, offset, entry->value);
+	if (offset < DP_CHUNK_SIZE)
+		return !index && dp_roots_accept(&pool->roots, offset,
+						 entry->value);
+	return offset < segment->size &&
+	       segment->chunk[offset >> DP_CHUNK_SHIFT] & DP_CHUNK_BACKED;
+}
+
+static int load_lanes(struct daxpin_pool *pool, const struct dp_why *why)
+{
+	struct dp_lanes *lanes = &pool->lanes;
+	int ret = dp_lanes_load(lanes, why);
+
+	for (size_t i = 0; !ret && i < lanes->pending_count; i++)
+		if (!is_word(pool, &lanes->pending[i]))
+			ret = dp_fail(why, -EUCLEAN,
+				      "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
+				      (unsigned long long)lanes->pending[i].addr);
+	if (!ret && pool->media.readonly && lanes->pending_count)
+		ret = dp_fail(why, -EUCLEAN,
+			      "%s has a batch to be completed: open it for writing once",
+			      pool->media.source.path);
+	return ret;
+}
+
+/*
+ * A root is counted where it names the extent that is there. One that does not
+ * (of a pool that was repaired) stays, and is -ESTALE to whoever asks (D14).
+ */
+static bool count_root(void *arg, struct dp_root_word word)
+{
+	struct daxpin_pool *pool = arg;
+	struct dp_lease_view view;
+
+	if (word.block >= pool->leases.blocks)
+		return false;
+	view = dp_lease_look(&pool->leases, word.block);
+	if (view.state != DP_STATE_LIVE ||
+	    (view.life & DP_ROOT_GEN_MASK) != word.gen)
+		return false;
+	dp_lease_add_root(&pool->leases, word.block);
+	return true;
+}
+
+static int init_directories(struct daxpin_pool *pool)
+{
+	char *base = pool->media.map.base;
+
+	dp_lanes_init(&pool->lanes, base, pool->media.seed,
+		      &pool->media.persist);
+	for (uint32_t i = 0; i < DP_WORD_LOCKS; i++)
+		pthread_mutex_init(&pool->word_lock[i], NULL);
+	return dp_roots_init(&pool->roots, base, pool->media.seed,
+			     &pool->media.persist);
 }
 
 /* Everything above the media, from the media. Changes nothing on it. */
@@ -145,13 +230,40 @@ static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 	ret = dp_leases_init(&pool->leases, segments,
 			     __builtin_ctzll(per_segment), pool->space,
 			     &pool->events);
+	if (!ret)
+		ret = init_directories(pool);
+	if (!ret)
+		ret = load_lanes(pool, why);
 	for (uint32_t i = 0; !ret && i < segments; i++)
 		ret = rebuild_segment(pool, i, why);
-	return ret;
+	return ret ? ret : dp_roots_load(&pool->roots, &pool->lanes,
+					 count_root, pool, why);
+}
+
+/* The first stores: what the last owner committed, then that it is ours. */
+static int take_over(struct daxpin_pool *pool)
+{
+	int ret = 0;
+
+	pool->lanes.epoch = pool->media.super.epoch + 1;
+	if (!pool->media.readonly)
+		ret = dp_lanes_recover(&pool->lanes);
+	return ret ? ret : dp_pool_own(&pool->media);
+}
+
+static void fini_directories(struct daxpin_pool *pool)
+{
+	if (!pool->lanes.persist)
+		return;
+	dp_roots_fini(&pool->roots);
+	dp_lanes_fini(&pool->lanes);
+	for (uint32_t i = 0; i < DP_WORD_LOCKS; i++)
+		pthread_mutex_destroy(&pool->word_lock[i]);
 }
 
 void dp_core_discard(struct daxpin_pool *pool)
 {
+	fini_directories(pool);
 	dp_leases_fini(&pool->leases);
 	for (uint32_t i = 0; pool->space && i < pool->media.segments; i++)
 		dp_space_fini(&pool->space[i]);
@@ -189,7 +301,7 @@ int dp_core_start(struct dp_pool_request *request,
 	}
 	ret = rebuild(pool, request->why);
 	if (!ret)
-		ret = dp_pool_own(&pool->media);
+		ret = take_over(pool);
 	if (ret) {
 		dp_pool_close(&pool->media, false);
 		dp_core_discard(pool);

@@ -7,8 +7,12 @@
 #include "event.h"
 #include "holder.h"
 #include "lease.h"
+#include "lane.h"
 #include "pool.h"
+#include "root.h"
 #include "space.h"
+
+#define DP_WORD_LOCKS	256u		/* for the words of SETs, by address */
 
 struct daxpin_pool {
 	struct dp_pool media;
@@ -16,12 +20,17 @@ struct daxpin_pool {
 	struct dp_leases leases;
 	struct dp_events events;
 	struct dp_holders holders;
+	struct dp_lanes lanes;
+	struct dp_roots roots;
+	pthread_mutex_t word_lock[DP_WORD_LOCKS];
 	uint64_t epoch;			/* as in gen: low 24 bits */
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	uint64_t usable_blocks;
 	uint64_t hole_blocks;
 	uint64_t unaligned_chunks;
 };
+
+static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
 
 /* A handle that fits this pool and epoch. */
 struct dp_handle {
@@ -39,9 +48,23 @@ int dp_core_start(struct dp_pool_request *request,
 /* Free everything but the media, which is closed already. */
 void dp_core_discard(struct daxpin_pool *pool);
 
+/* Where a block of the pool lies. */
+static inline struct dp_segment *dp_segment_of(struct daxpin_pool *pool,
+					       uint64_t block,
+					       uint32_t *ret_in_segment)
+{
+	uint32_t shift = pool->leases.segment_shift;
+
+	*ret_in_segment = block & ((1ull << shift) - 1);
+	return &pool->media.segment[block >> shift];
+}
+
 /* Take a handle apart: -EINVAL no block of this pool, -ESTALE another epoch. */
 int dp_handle(const struct daxpin_pool *pool, struct daxpin_extent extent,
 	      struct dp_handle *ret_handle);
+/* And of a life that goes on, with its lease: -ESTALE. */
+int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
+	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
 struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
 			       uint64_t life);
 

@@ -88,8 +88,26 @@ uint64_t dp_lane_check(uint64_t seed, uint32_t index, const struct dp_lane *lane
 uint64_t dp_root_encode(uint64_t seed, uint32_t slot, uint64_t block,
 			uint32_t gen)
 {
-	uint64_t body = block | (uint64_t)(gen & 0xffff) << 32;
+	uint64_t body = block | (gen & DP_ROOT_GEN_MASK) << 32;
 
 	assert(slot < DP_ROOTS && block <= UINT32_MAX);
 	return body | (hash_pair(seed, body, slot) & 0xffff) << 48;
+}
+
+bool dp_root_decode(uint64_t seed, uint32_t slot, uint64_t raw,
+		    struct dp_root_word *ret_word)
+{
+	uint64_t block = raw & UINT32_MAX;
+	uint32_t gen = raw >> 32 & DP_ROOT_GEN_MASK;
+
+	if (raw != dp_root_encode(seed, slot, block, gen))
+		return false;
+	*ret_word = (struct dp_root_word) { block, gen };
+	return true;
+}
+
+uint64_t dp_root_name_check(uint64_t seed, uint32_t slot,
+			    const char name[DP_ROOT_NAME_MAX])
+{
+	return XXH3_64bits_withSeed(name, DP_ROOT_NAME_MAX, seed ^ slot);
 }

@@ -93,6 +93,14 @@ static inline uint64_t dp_word_offset(uint64_t block)
 	return page * DP_BLOCK_SIZE + ((in_page & 63) * 8 + (in_page >> 6)) * 8;
 }
 
+/* And the way back: whose word stands at that (aligned) offset. */
+static inline uint64_t dp_word_block(uint64_t offset)
+{
+	uint64_t page = offset >> DP_BLOCK_SHIFT, slot = (offset >> 3) & 511;
+
+	return page * 512 + ((slot & 7) << 6) + (slot >> 3);
+}
+
 static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE * 8 == DP_COPY_OFFSET,
 	      "the largest table ends where the copy begins");
 static_assert(DP_CHUNK_BLOCKS * 8 == DP_BLOCK_SIZE,
@@ -164,12 +172,20 @@ static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE / 2, "two halves a page")
 /*
  * word: bits 0-31 block index in the pool, 32-47 generation (low 16 bits of
  * the descriptor's), 48-63 check over the rest, the slot and the uuid. Block 0
- * (the superblock, never an extent) means none.
+ * (the superblock, never an extent) means none, and then the name is nothing.
  */
 struct dp_root {
-	char name[DP_ROOT_NAME_MAX];	/* NUL-padded; durable before the word */
+	char name[DP_ROOT_NAME_MAX];	/* NUL-padded, at least one NUL */
 	uint64_t word;
-	uint64_t zero;
+	uint64_t name_check;		/* like the name: durable before the word */
+};
+
+#define DP_ROOT_GEN_MASK	0xffffull
+
+/* A root word, taken apart. */
+struct dp_root_word {
+	uint64_t block;			/* in the pool; 0: none */
+	uint32_t gen;			/* masked */
 };
 
 static_assert(sizeof(struct dp_root) == 64, "on media");
@@ -189,8 +205,8 @@ struct dp_lane_entry {
 };
 
 /*
- * Committed when check fits, to be replayed while done < sequence. An empty
- * lane has count 0, sequence == done and a valid check.
+ * Committed when check fits, to be replayed while done is one less than
+ * sequence. An empty lane has count 0, sequence == done and a valid check.
  */
 struct dp_lane {
 	uint64_t sequence;		/* no number is used twice in a lane */
@@ -244,5 +260,9 @@ bool dp_super_is_whole(const struct dp_super *super);
 uint64_t dp_lane_check(uint64_t seed, uint32_t index, const struct dp_lane *lane);
 uint64_t dp_root_encode(uint64_t seed, uint32_t slot, uint64_t block,
 			uint32_t gen);
+bool dp_root_decode(uint64_t seed, uint32_t slot, uint64_t raw,
+		    struct dp_root_word *ret_word);
+uint64_t dp_root_name_check(uint64_t seed, uint32_t slot,
+			    const char name[DP_ROOT_NAME_MAX]);
 
 #endif

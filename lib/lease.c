@@ -362,6 +362,27 @@ void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
 	after(leases, block, word, next);
 }
 
+/* seq_cst, all three: two-sided with the CAS in dp_lease_claim(). */
+void dp_lease_add_root(struct dp_leases *leases, uint64_t block)
+{
+	atomic_fetch_add(&leases->lease[block].roots, 1);
+	dp_fence_after_rmw();
+}
+
+void dp_lease_remove_root(struct dp_leases *leases, uint64_t block)
+{
+	uint32_t was = atomic_fetch_sub(&leases->lease[block].roots, 1);
+
+	assert(was);
+	(void)was;
+}
+
+uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
+{
+	dp_fence_after_rmw();
+	return atomic_load(&leases->lease[block].roots);
+}
+
 /* ---------------------------------------------------------- hold and drop */
 
 static uint64_t one_more(uint64_t word, bool write)

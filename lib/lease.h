@@ -25,7 +25,7 @@ enum dp_state {			/* as enum daxpin_state */
 struct dp_lease {
 	_Atomic uint64_t word;
 	_Atomic uint32_t blocks;	/* set while not FREE */
-	uint32_t unused;
+	_Atomic uint32_t roots;		/* that name it, or are about to */
 };
 
 struct dp_stripe_count {
@@ -83,6 +83,14 @@ void dp_lease_unclaim(struct dp_leases *leases, uint64_t block);
 /* The claim ends and media says LIVE, or RETIRED (FREE when not held). */
 void dp_lease_settle(struct dp_leases *leases, uint64_t block,
 		     enum dp_state to);
+
+/*
+ * Root names. Whoever adds one looks at the word afterwards, and whoever
+ * claims for a retire looks at the count afterwards: not both miss (D14).
+ */
+void dp_lease_add_root(struct dp_leases *leases, uint64_t block);
+void dp_lease_remove_root(struct dp_leases *leases, uint64_t block);
+uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block);
 
 int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 		  bool write);

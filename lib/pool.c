@@ -442,28 +442,6 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 	return 0;
 }
 
-/* Batches are not written by this version, so every lane must be empty (D11). */
-static int check_lanes(const struct dp_pool *pool, const struct dp_why *why)
-{
-	const char *base = pool->segment[0].base + DP_LANES_OFFSET;
-	struct dp_lane lane;
-	int ret;
-
-	for (uint32_t i = 0; i < DP_LANES; i++) {
-		ret = dp_os_copy_checked(&lane, base + i * sizeof(lane),
-					 sizeof(lane));
-		if (ret)
-			return dp_fail(why, ret, "redo lane %u cannot be read", i);
-		if (lane.count || lane.done != lane.sequence ||
-		    lane.check != dp_lane_check(pool->seed, i, &lane))
-			return dp_fail(why, -EUCLEAN,
-				       "redo lane %u at offset 0x%llx is not empty: a newer daxpin was here; the pool was left untouched",
-				       i, (unsigned long long)(DP_LANES_OFFSET +
-							       i * sizeof(lane)));
-	}
-	return 0;
-}
-
 /* Whoever had it before is gone, or this says who is in the way. */
 int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 {
@@ -508,9 +486,7 @@ static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
 			       (unsigned long long)pool->source.device_size,
 			       (unsigned long long)pool->super.pool_size);
 	ret = dp_pool_map(pool, pool->super.pool_size, fd, false, request->why);
-	if (!ret)
-		ret = check_segments(pool, request->why);
-	return ret ? ret : check_lanes(pool, request->why);
+	return ret ? ret : check_segments(pool, request->why);
 }
 
 int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
@@ -584,9 +560,10 @@ int dp_pool_record_rdma(struct dp_pool *pool, const char *device)
 int dp_pool_close(struct dp_pool *pool, bool clean)
 {
 	int fd = pool->lock.fd;
-	int ret = 0;
+	int ret = dp_persist_error(&pool->persist);
 
-	if (clean && !pool->readonly) {
+	/* After an error nobody can tell what is on media: the next open looks. */
+	if (clean && !pool->readonly && !ret) {
 		pool->super.flags &= ~DP_SUPER_UNCLEAN;
 		memset(&pool->super.owner, 0, sizeof(pool->super.owner));
 		ret = write_super(pool);

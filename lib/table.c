@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reads and writes descriptor words; the only code that does. Keeps D5 (the
- * interior words of an extent are FREE) by never writing them: they were FREE
- * when the space was free, and a retire makes the head FREE again.
+ * Reads descriptor words and says how they change; the only code that does.
+ * Keeps D5 (the interior words of an extent are FREE) by never writing them:
+ * they were FREE when the space was free, and a retire makes the head FREE
+ * again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,19 +24,29 @@ int dp_table_format(struct dp_table *table)
 				table->blocks * 8ull - DP_BLOCK_SIZE);
 }
 
-int dp_table_write(struct dp_table *table, uint32_t block, struct dp_word word)
+struct dp_lane_entry dp_table_change(const struct dp_table *table,
+				     uint32_t block, struct dp_word word)
 {
-	char *to = table->base + dp_word_offset(block);
-	int ret;
+	uint64_t in_pool = table->first_block + block;
 
 	assert(block >= DP_CHUNK_BLOCKS);
 	assert(block + word.blocks <= table->blocks);
-	dp_persist_store(table->persist, to,
-			 dp_word_encode(table->seed,
-					table->first_block + block, word));
-	ret = dp_persist_flush(table->persist, to, 8);
-	dp_persist_fence(table->persist);
-	return ret;
+	return (struct dp_lane_entry) {
+		.addr = (table->first_block << DP_BLOCK_SHIFT) +
+			dp_word_offset(block),
+		.value = dp_word_encode(table->seed, in_pool, word),
+	};
+}
+
+bool dp_table_accepts(const struct dp_table *table, uint64_t offset,
+		      uint64_t value)
+{
+	uint64_t block = dp_word_block(offset);
+	struct dp_word word;
+
+	return block >= DP_CHUNK_BLOCKS && block < table->blocks &&
+	       dp_word_decode(table->seed, table->first_block + block, value,
+			      &word);
 }
 
 static int damaged(const struct dp_table *table, uint32_t block,
@@ -115,7 +126,7 @@ static int scan_copy(const struct scan *scan)
 	return ret;
 }
 
-int dp_table_scan(const struct dp_table *table,
+int dp_table_scan(const struct dp_table *table, const struct dp_lanes *lanes,
 		  int (*fn)(void *arg, uint32_t block, struct dp_word word),
 		  void *arg, const struct dp_why *why)
 {
@@ -130,8 +141,11 @@ int dp_table_scan(const struct dp_table *table,
 		ret = dp_fail(why, ret,
 			      "segment %u, descriptor table: the medium cannot be read",
 			      table->segment);
-	else
+	if (!ret) {
+		dp_lanes_patch(lanes, table->first_block << DP_BLOCK_SHIFT,
+			       size, copy);
 		ret = scan_copy(&(struct scan) { table, copy, fn, arg, why });
+	}
 	free(copy);
 	return ret;
 }

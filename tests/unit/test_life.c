@@ -483,14 +483,15 @@ static void bad_arguments_change_nothing(void **state)
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096), bad = extent, out;
 	struct daxpin_op op = { .type = 9, .extent = extent };
-	struct daxpin_op ops[2] = { op, op };
+	static struct daxpin_op ops[DAXPIN_OPS_MAX + 1];
 
 	assert_int_equal(daxpin_reserve(f->pool, 0, 0, &out), -EINVAL);
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0x80, &out), -EINVAL);
 	assert_int_equal(daxpin_reserve(f->pool, (30 << 20) + 1, 0, &out), -EFBIG);
 	assert_int_equal(daxpin_reserve(f->pool, UINT64_MAX, 0, &out), -EFBIG);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EINVAL);
-	assert_int_equal(daxpin_publish(f->pool, ops, 2), -E2BIG);
+	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX + 1),
+			 -E2BIG);
 	assert_int_equal(daxpin_publish(f->pool, ops, 0), -EINVAL);
 	assert_int_equal(daxpin_hold(f->pool, extent, 0), -EINVAL);
 	assert_int_equal(daxpin_hold(f->pool, extent, 4), -EINVAL);
