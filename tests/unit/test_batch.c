@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Several operations in one publish, SET, and roots: what is allowed, what each
+ * mistake gives, that a refused batch changes nothing, what a reopen finds, and
+ * many threads at it. What power cuts do to them is tests/sim's business.
+ */
+#include <pthread.h>
+#include "media.h"
+#include "check.h"
+
+#define ASSERT_PUBLISH(f, ops, result) do {				\
+	assert_int_equal(daxpin_publish((f)->pool, ops,			\
+			 sizeof(ops) / sizeof((ops)[0])), result);	\
+	dp_check((f)->pool);						\
+} while (0)
+
+static struct daxpin_op keep(struct daxpin_extent extent)
+{
+	return (struct daxpin_op) { .type = DAXPIN_OP_KEEP, .extent = extent };
+}
+
+static struct daxpin_op retire(struct daxpin_extent extent)
+{
+	return (struct daxpin_op) { .type = DAXPIN_OP_RETIRE, .extent = extent };
+}
+
+static struct daxpin_op set(struct daxpin_extent extent, uint64_t offset,
+			    uint64_t value)
+{
+	return (struct daxpin_op) { .type = DAXPIN_OP_SET, .extent = extent,
+		.offset = offset, .value = value };
+}
+
+static struct daxpin_op root(const char *name, struct daxpin_extent extent)
+{
+	return (struct daxpin_op) { .type = DAXPIN_OP_ROOT, .extent = extent,
+		.name = name };
+}
+
+static const struct daxpin_extent nothing;
+
+static enum daxpin_state state_of(struct fixture *f, struct daxpin_extent extent)
+{
+	enum daxpin_state state = DAXPIN_STATE_FREE;
+	int ret = daxpin_state(f->pool, extent, &state);
+
+	assert_true(!ret || ret == -ESTALE);
+	return state;
+}
+
+static uint64_t word_at(struct fixture *f, struct daxpin_extent extent,
+			uint64_t offset)
+{
+	uint64_t *word = daxpin_ptr(f->pool, extent, offset);
+
+	assert_non_null(word);
+	return *word;
+}
+
+static void assert_root(struct fixture *f, const char *name,
+			struct daxpin_extent extent)
+{
+	struct daxpin_extent found;
+	int ret = daxpin_root(f->pool, name, &found);
+
+	if (!extent.addr) {
+		assert_int_equal(ret, -ENOENT);
+		return;
+	}
+	assert_int_equal(ret, 0);
+	assert_true(found.addr == extent.addr);
+}
+
+/* ------------------------------------------------------------ what they do */
+
+static void a_batch_is_there_after_a_reopen(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent old = live(f, 8192), a = reserve(f, 4096);
+	struct daxpin_extent b = reserve(f, 1 << 20), found;
+	struct daxpin_op ops[] = {
+		keep(a), root("b", b), retire(old), keep(b), root("a", a),
+		set(b, 4096, 77), set(a, 4088, 78),
+	};
+
+	ASSERT_PUBLISH(f, ops, 0);
+	assert_int_equal(state_of(f, a), DAXPIN_STATE_LIVE);
+	assert_int_equal(state_of(f, b), DAXPIN_STATE_LIVE);
+	assert_int_equal(state_of(f, old), DAXPIN_STATE_FREE);
+	assert_int_equal(fixture_reopen(f), 0);
+	dp_check(f->pool);
+	assert_root(f, "a", a);
+	assert_root(f, "b", b);
+	assert_int_equal(daxpin_extent_at(f->pool, old.addr, &found), -ENOENT);
+	assert_int_equal(daxpin_root(f->pool, "a", &found), 0);
+	assert_int_equal(word_at(f, found, 4088), 78);
+	assert_int_equal(daxpin_root(f->pool, "b", &found), 0);
+	assert_int_equal(word_at(f, found, 4096), 77);
+}
+
+static void a_batch_spans_segments(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent a = reserve(f, 30 << 20), b = reserve(f, 30 << 20);
+	struct daxpin_op ops[] = { keep(b), keep(a), set(b, 0, 1), set(a, 0, 2) };
+
+	assert_true(a.addr >> 25 != b.addr >> 25);
+	ASSERT_PUBLISH(f, ops, 0);
+	assert_int_equal(word_at(f, a, 0), 2);
+	assert_int_equal(word_at(f, b, 0), 1);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(daxpin_extent_at(f->pool, a.addr, &a), 0);
+	assert_int_equal(daxpin_extent_at(f->pool, b.addr, &b), 0);
+}
+
+static void the_largest_batch(void **state)
+{
+	static struct daxpin_op ops[DAXPIN_OPS_MAX + 1];
+	static struct daxpin_extent extent[DAXPIN_OPS_MAX + 1];
+	struct fixture *f = *state;
+	uint64_t before = free_bytes(f);
+
+	for (size_t i = 0; i <= DAXPIN_OPS_MAX; i++) {
+		extent[i] = reserve(f, 4096);
+		ops[i] = keep(extent[i]);
+	}
+	ASSERT_PUBLISH(f, ops, -E2BIG);
+	assert_int_equal(state_of(f, extent[0]), DAXPIN_STATE_RESERVED);
+	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent[DAXPIN_OPS_MAX]), 0);
+	for (size_t i = 0; i < DAXPIN_OPS_MAX; i++) {
+		assert_int_equal(state_of(f, extent[i]), DAXPIN_STATE_LIVE);
+		ops[i] = retire(extent[i]);
+	}
+	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX), 0);
+	assert_int_equal(free_bytes(f), before);
+	dp_check(f->pool);
+}
+
+static void a_retired_extent_of_a_batch_waits_for_its_holder(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent old = live(f, 4096), new = reserve(f, 4096);
+	struct daxpin_op ops[] = { keep(new), retire(old) };
+
+	assert_int_equal(daxpin_hold(f->pool, old, DAXPIN_HOLD_READ), 0);
+	ASSERT_PUBLISH(f, ops, 0);
+	assert_int_equal(state_of(f, old), DAXPIN_STATE_RETIRED);
+	assert_int_equal(daxpin_drop(f->pool, old), 0);
+	assert_int_equal(state_of(f, old), DAXPIN_STATE_FREE);
+}
+
+/* ------------------------------------------------------- all, or none at all */
+
+/* The batch is refused, and nothing of it happened or stays claimed. */
+static void assert_refused(struct fixture *f, struct daxpin_op bad, int error)
+{
+	struct daxpin_extent live_one = live(f, 4096), new = reserve(f, 4096);
+	struct daxpin_op ops[] = {
+		keep(new), retire(live_one), root("r", new),
+		set(live_one, 8, 1), bad,
+	};
+	struct daxpin_op good[] = { keep(new), retire(live_one) };
+
+	/* SET and RETIRE of one extent are a mistake of their own. */
+	ops[3] = set(new, 8, 1);
+	ASSERT_PUBLISH(f, ops, error);
+	ops[4] = ops[0];
+	ops[0] = bad;
+	ASSERT_PUBLISH(f, ops, error);
+	assert_root(f, "r", nothing);
+	assert_int_equal(state_of(f, new), DAXPIN_STATE_RESERVED);
+	assert_int_equal(state_of(f, live_one), DAXPIN_STATE_LIVE);
+	assert_int_equal(word_at(f, new, 8), 0);
+	ASSERT_PUBLISH(f, good, 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, new), 0);
+}
+
+static void a_refused_batch_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent reserved = reserve(f, 4096), held = reserve(f, 4096);
+	struct daxpin_extent alive = live(f, 4096), over = live(f, 4096);
+	struct daxpin_extent retired = live(f, 4096), named = live(f, 4096);
+	struct daxpin_op name = root("name", named);
+
+	assert_int_equal(daxpin_publish(f->pool, &name, 1), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, over), 0);
+	assert_int_equal(daxpin_hold(f->pool, retired, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, retired), 0);
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_WRITE), 0);
+
+	assert_refused(f, keep(alive), -EINVAL);
+	assert_refused(f, keep(held), -EBUSY);
+	assert_refused(f, keep(over), -ESTALE);
+	assert_refused(f, keep(retired), -EALREADY);
+	assert_refused(f, retire(reserved), -EINVAL);
+	assert_refused(f, retire(over), -ESTALE);
+	assert_refused(f, retire(retired), -EALREADY);
+	assert_refused(f, retire(named), -EBUSY);
+	assert_refused(f, set(reserved, 0, 1), -EINVAL);
+	assert_refused(f, set(over, 0, 1), -ESTALE);
+	assert_refused(f, set(retired, 0, 1), -EALREADY);
+	assert_refused(f, set(alive, 4096, 1), -EINVAL);
+	assert_refused(f, set(alive, 4092, 1), -EINVAL);
+	assert_refused(f, set(alive, UINT64_MAX - 7, 1), -EINVAL);
+	assert_refused(f, root("x", reserved), -EINVAL);
+	assert_refused(f, root("x", over), -ESTALE);
+	assert_refused(f, root("x", retired), -EALREADY);
+	assert_refused(f, root("x", nothing), -ENOENT);
+	assert_refused(f, root("", alive), -EINVAL);
+	assert_refused(f, root(NULL, alive), -EINVAL);
+	assert_refused(f, root("r", alive), -EINVAL);
+	assert_refused(f, (struct daxpin_op) { .extent = alive }, -EINVAL);
+	assert_refused(f, (struct daxpin_op) { .type = 5, .extent = alive },
+		       -EINVAL);
+	assert_int_equal(daxpin_drop(f->pool, retired), 0);
+	assert_int_equal(daxpin_drop(f->pool, held), 0);
+}
+
+/* Fields that a type does not use may get a meaning, so they must be 0. */
+static void unused_fields_must_be_zero(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent alive = live(f, 4096);
+	struct daxpin_op op;
+
+	for (int type = DAXPIN_OP_KEEP; type <= DAXPIN_OP_ROOT; type++) {
+		bool is_keep = type == DAXPIN_OP_KEEP;
+		struct daxpin_extent extent = is_keep ? reserve(f, 4096) : alive;
+		const char *name = type == DAXPIN_OP_ROOT ? "n" : NULL;
+		struct daxpin_op good = { .type = type, .extent = extent,
+					  .name = name };
+
+		op = good;
+		op.flags = is_keep ? 4 : 1;
+		assert_refused(f, op, -EINVAL);
+		op = good;
+		op.length = 8;
+		if (!is_keep)
+			assert_refused(f, op, -EINVAL);
+		op = good;
+		op.value = 1;
+		if (type != DAXPIN_OP_SET)
+			assert_refused(f, op, -EINVAL);
+		op = good;
+		op.name = name ? NULL : "n";
+		assert_refused(f, op, -EINVAL);
+		op = good;
+		op.offset = 8;
+		if (!is_keep && type != DAXPIN_OP_SET)
+			assert_refused(f, op, -EINVAL);
+	}
+}
+
+static void one_word_twice_is_a_mistake(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent alive = live(f, 4096), new = reserve(f, 4096);
+	struct daxpin_op keeps[] = { keep(new), keep(new) };
+	struct daxpin_op retires[] = { retire(alive), retire(alive) };
+	struct daxpin_op sets[] = { set(alive, 8, 1), set(alive, 8, 2) };
+	struct daxpin_op roots[] = { root("a", alive), root("a", alive) };
+	struct daxpin_op set_retired[] = { retire(alive), set(alive, 8, 2) };
+	struct daxpin_op name_retired[] = { root("a", alive), retire(alive) };
+	struct daxpin_op two_names[] = { root("a", alive), root("b", alive) };
+	struct daxpin_op no_names[] = { root("a", nothing), root("b", nothing) };
+
+	ASSERT_PUBLISH(f, keeps, -EINVAL);
+	ASSERT_PUBLISH(f, retires, -EINVAL);
+	ASSERT_PUBLISH(f, sets, -EINVAL);
+	ASSERT_PUBLISH(f, roots, -EINVAL);
+	ASSERT_PUBLISH(f, set_retired, -EINVAL);
+	ASSERT_PUBLISH(f, name_retired, -EINVAL);
+	ASSERT_PUBLISH(f, two_names, 0);
+	ASSERT_PUBLISH(f, no_names, 0);
+	assert_int_equal(state_of(f, new), DAXPIN_STATE_RESERVED);
+}
+
+/* ------------------------------------------------------------------- roots */
+
+static void a_root_is_moved_and_taken_away(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent old = live(f, 4096), new = reserve(f, 4096), found;
+	struct daxpin_op name[] = { root("index", old) };
+	struct daxpin_op replace[] = {
+		keep(new), root("index", new), retire(old),
+	};
+	struct daxpin_op again = root("index", new);
+	struct daxpin_op gone[] = { root("index", nothing), retire(new) };
+
+	assert_int_equal(daxpin_root(f->pool, "index", &found), -ENOENT);
+	ASSERT_PUBLISH(f, name, 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, old), -EBUSY);
+	ASSERT_PUBLISH(f, replace, 0);
+	assert_root(f, "index", new);
+	assert_int_equal(daxpin_publish(f->pool, &again, 1), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, new), -EBUSY);
+	assert_int_equal(fixture_reopen(f), 0);
+	dp_check(f->pool);
+	assert_int_equal(daxpin_root(f->pool, "index", &new), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, new), -EBUSY);
+	gone[1].extent = new;
+	ASSERT_PUBLISH(f, gone, 0);
+	assert_root(f, "index", nothing);
+	assert_int_equal(state_of(f, new), DAXPIN_STATE_FREE);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_root(f, "index", nothing);
+}
+
+static void an_extent_with_two_names_needs_both_taken_away(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+	struct daxpin_op names[] = { root("a", extent), root("b", extent) };
+	struct daxpin_op one[] = { root("a", nothing), retire(extent) };
+	struct daxpin_op both[] = {
+		root("a", nothing), retire(extent), root("b", nothing),
+	};
+
+	ASSERT_PUBLISH(f, names, 0);
+	ASSERT_PUBLISH(f, one, -EBUSY);
+	assert_root(f, "a", extent);
+	ASSERT_PUBLISH(f, both, 0);
+	assert_root(f, "b", nothing);
+}
+
+static void the_limits_of_names(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096), found;
+	char longest[DAXPIN_ROOT_NAME_MAX] = { 0 };
+	char longer[DAXPIN_ROOT_NAME_MAX + 1] = { 0 };
+	struct daxpin_op op = root(longest, extent);
+
+	memset(longest, 'x', DAXPIN_ROOT_NAME_MAX - 1);
+	memset(longer, 'x', DAXPIN_ROOT_NAME_MAX);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	op.name = longer;
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), -ENAMETOOLONG);
+	assert_int_equal(daxpin_root(f->pool, longer, &found), -ENAMETOOLONG);
+	assert_int_equal(daxpin_root(f->pool, "", &found), -EINVAL);
+	assert_int_equal(daxpin_root(f->pool, NULL, &found), -EINVAL);
+	assert_int_equal(daxpin_root(f->pool, longest, NULL), -EINVAL);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_root(f, longest, extent);
+}
+
+static void the_limit_of_roots(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096), found;
+	struct daxpin_op op = root(NULL, extent);
+	char name[16];
+
+	op.name = name;
+	for (unsigned int i = 0; i < DAXPIN_ROOTS_MAX; i++) {
+		snprintf(name, sizeof(name), "root %u", i);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	}
+	strcpy(name, "one more");
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), -ENOSPC);
+	dp_check(f->pool);
+	assert_int_equal(fixture_reopen(f), 0);
+	op = root("root 500", nothing);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
+	op = root("one more", extent);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_root(f->pool, "root 1023", &found), 0);
+	assert_int_equal(daxpin_root(f->pool, "root 500", &found), -ENOENT);
+}
+
+/* -------------------------------------------------------------------- sets */
+
+static void a_set_is_for_live_extents(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct daxpin_op op = set(extent, 16, 5);
+
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EINVAL);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(word_at(f, extent, 16), 5);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), -ESTALE);
+	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
+	assert_int_equal(word_at(f, extent, 16), 5);
+}
+
+/* Nor may a SET raise the flag that a KEEP would mind. */
+static void a_set_does_not_count_as_a_writer(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct daxpin_op ops[] = { set(extent, 0, 1), keep(extent) };
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	ASSERT_PUBLISH(f, ops, 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+}
+
+/* ------------------------------------------------------------------- lanes */
+
+/* What a power cut leaves between commit and done, written by hand. */
+static void write_lane(struct fixture *f, uint32_t index,
+		       const struct dp_lane_entry *entries, uint32_t count)
+{
+	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
+	struct dp_super super = read_super(f, 0);
+	uint64_t seed = dp_layout_seed(super.uuid);
+	struct dp_lane lane;
+
+	look(f, 0, at, &lane, sizeof(lane));
+	lane.sequence = lane.done + 1;
+	lane.epoch = super.epoch;
+	lane.count = count;
+	memcpy(lane.entry, entries, count * sizeof(*entries));
+	lane.check = dp_lane_check(seed, index, &lane);
+	patch(f, 0, at, &lane, sizeof(lane));
+}
+
+static struct dp_lane_entry root_entry(struct fixture *f, uint32_t slot,
+				       uint64_t block)
+{
+	struct dp_super super = read_super(f, 0);
+
+	return (struct dp_lane_entry) {
+		DP_ROOTS_OFFSET + slot * sizeof(struct dp_root) +
+		offsetof(struct dp_root, word),
+		dp_root_encode(dp_layout_seed(super.uuid), slot, block, 0)
+	};
+}
+
+static struct dp_lane_entry descriptor_entry(struct fixture *f, uint64_t block,
+					     struct dp_word word)
+{
+	struct dp_super super = read_super(f, 0);
+	uint64_t in_segment = block % 8192;
+
+	return (struct dp_lane_entry) {
+		block / 8192 * (32 * MIB) + dp_word_offset(in_segment),
+		dp_word_encode(dp_layout_seed(super.uuid), block, word)
+	};
+}
+
+static void an_open_lane_is_replayed_once(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_word data = { DP_KIND_DATA, 2, 7 };
+	struct dp_lane_entry entries[] = {
+		descriptor_entry(f, 600, data),
+		descriptor_entry(f, 8192 + 700, data),
+		{ 600 * 4096 + 8, 4711 },
+	};
+	struct daxpin_extent extent, other;
+
+	write_lane(f, 17, entries, 3);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	assert_open_fails(f, -EUCLEAN, "open it for writing once");
+	f->options.flags = 0;
+	open_pool(f);
+	dp_check(f->pool);
+	assert_int_equal(daxpin_extent_at(f->pool, 600 * 4096, &extent), 0);
+	assert_int_equal(daxpin_extent_at(f->pool, (8192 + 700) * 4096, &other),
+			 0);
+	assert_int_equal(word_at(f, extent, 8), 4711);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	close_pool(f);
+	open_pool(f);
+	assert_int_equal(daxpin_extent_at(f->pool, 600 * 4096, &extent), -ENOENT);
+	close_pool(f);
+}
+
+static void assert_lane_refused(struct fixture *f, struct dp_lane_entry entry)
+{
+	uint64_t at = DP_LANES_OFFSET + 3 * sizeof(struct dp_lane);
+	struct dp_lane before;
+
+	look(f, 0, at, &before, sizeof(before));
+	write_lane(f, 3, &entry, 1);
+	assert_open_fails(f, -EUCLEAN, "untouched");
+	patch(f, 0, at, &before, sizeof(before));
+}
+
+static void a_lane_that_changes_what_is_no_word_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_word data = { DP_KIND_DATA, 2, 7 };
+	struct dp_lane_entry good = descriptor_entry(f, 600, data);
+	struct dp_lane_entry bad = good;
+
+	bad.addr += 8;			/* another block's place */
+	assert_lane_refused(f, bad);
+	bad = good;
+	bad.value ^= 1;
+	assert_lane_refused(f, bad);
+	bad = root_entry(f, 5, 600);
+	bad.addr += 64;
+	assert_lane_refused(f, bad);
+	bad.addr = 0;			/* the superblock */
+	assert_lane_refused(f, bad);
+	bad.addr = DP_COPY_OFFSET;
+	assert_lane_refused(f, bad);
+	bad.addr = DP_LANES_OFFSET + 64;
+	assert_lane_refused(f, bad);
+	bad.addr = 2 * MIB + 4;		/* not aligned */
+	assert_lane_refused(f, bad);
+	bad.addr = 96 * MIB;		/* past the last segment */
+	assert_lane_refused(f, bad);
+	bad.addr = UINT64_MAX - 7;
+	assert_lane_refused(f, bad);
+	bad = descriptor_entry(f, 8191, data);	/* past the segment's end */
+	assert_lane_refused(f, bad);
+	open_pool(f);
+	close_pool(f);
+}
+
+static void a_damaged_root_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	struct daxpin_op op;
+	uint64_t word;
+	char letter;
+
+	open_pool(f);
+	extent = live(f, 4096);
+	op = root("name", extent);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	close_pool(f);
+	look(f, 0, DP_ROOTS_OFFSET, &letter, 1);
+	assert_int_equal(letter, 'n');
+	patch(f, 0, DP_ROOTS_OFFSET, "m", 1);
+	assert_open_fails(f, -EUCLEAN, "root slot 0 at offset 0x110000: the name");
+	patch(f, 0, DP_ROOTS_OFFSET, "n", 1);
+	look(f, 0, DP_ROOTS_OFFSET + 64 + 48, &word, 8);
+	patch(f, 0, DP_ROOTS_OFFSET + 64 + 48, "\0\0\0\0\0\0\0", 8);
+	assert_open_fails(f, -EUCLEAN, "root slot 1 at offset 0x110040: the word");
+	patch(f, 0, DP_ROOTS_OFFSET + 64 + 48, &word, 8);
+	open_pool(f);
+	assert_root(f, "name", extent);
+	close_pool(f);
+}
+
+/* As after a repair: the name stays, and nobody gets another extent by it. */
+static void a_root_whose_extent_is_gone_is_stale(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_word none = { DP_KIND_FREE, 1, 9 };
+	struct dp_lane_entry entry;
+	struct daxpin_extent extent, found;
+	struct daxpin_op op;
+
+	open_pool(f);
+	extent = live(f, 4096);
+	op = root("name", extent);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	close_pool(f);
+	entry = descriptor_entry(f, extent.addr / 4096, none);
+	patch(f, entry.addr / (32 * MIB), entry.addr % (32 * MIB),
+	      &entry.value, 8);
+	open_pool(f);
+	dp_check(f->pool);
+	assert_int_equal(daxpin_root(f->pool, "name", &found), -ESTALE);
+	op = root("name", live(f, 4096));
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_root(f, "name", op.extent);
+	dp_check(f->pool);
+	close_pool(f);
+}
+
+/* ----------------------------------------------------------------- threads */
+
+#define THREADS	4
+#define ROUNDS	400
+
+static struct {
+	struct fixture *f;
+	struct daxpin_extent index;
+	_Atomic uint64_t value;
+} world;
+
+/* Each sets its own word, all of them one line, and one word that all share. */
+static void *set_words(void *arg)
+{
+	uint64_t me = (uintptr_t)arg;
+
+	for (uint64_t i = 1; i <= ROUNDS; i++) {
+		struct daxpin_op ops[] = {
+			set(world.index, me * 8, i),
+			set(world.index, 512, atomic_fetch_add(&world.value, 1)),
+			set(world.index, 1024 + me * 8, i),
+		};
+
+		assert_int_equal(daxpin_publish(world.f->pool, ops, 1 + i % 3),
+				 0);
+	}
+	return NULL;
+}
+
+/* Replace one extent by another, and with it a name that two threads share. */
+static void *replace(void *arg)
+{
+	char name[8] = { 'a' + (uintptr_t)arg / 2 };
+	struct daxpin_pool *pool = world.f->pool;
+	struct daxpin_extent old, new;
+	int ret;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		assert_int_equal(daxpin_reserve(pool, 8192, 0, &new), 0);
+		do {
+			ret = daxpin_root(pool, name, &old);
+			assert_int_equal(ret, 0);
+			ret = daxpin_publish(pool, (struct daxpin_op[]) {
+				keep(new), root(name, new), retire(old),
+			}, 3);
+		} while (ret == -EBUSY || ret == -ESTALE || ret == -EALREADY);
+		assert_int_equal(ret, 0);
+	}
+	return NULL;
+}
+
+static void run_threads(void *(*fn)(void *))
+{
+	pthread_t thread[THREADS];
+
+	for (uintptr_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, fn,
+						(void *)i), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+}
+
+static void threads_set_words_of_one_line(void **state)
+{
+	struct fixture *f = *state;
+
+	world.f = f;
+	world.index = live(f, 4096);
+	world.value = 0;
+	run_threads(set_words);
+	for (uint64_t i = 0; i < THREADS; i++)
+		assert_int_equal(word_at(f, world.index, i * 8), ROUNDS);
+	dp_check(f->pool);
+	assert_int_equal(daxpin_idle(f->pool, world.index), 1);
+}
+
+static void threads_replace_what_a_name_names(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = free_bytes(f);
+	struct daxpin_op ops[] = {
+		root("a", live(f, 8192)), root("b", live(f, 8192)),
+	};
+
+	world.f = f;
+	ASSERT_PUBLISH(f, ops, 0);
+	run_threads(replace);
+	dp_check(f->pool);
+	assert_int_equal(free_bytes(f), before - 2 * 8192);
+}
+
+#define TEST(name, setup)	\
+	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_batch_is_there_after_a_reopen, fixture_setup),
+		TEST(a_batch_spans_segments, fixture_setup),
+		TEST(the_largest_batch, fixture_setup),
+		TEST(a_retired_extent_of_a_batch_waits_for_its_holder,
+		     fixture_setup),
+		TEST(a_refused_batch_changes_nothing, fixture_setup),
+		TEST(unused_fields_must_be_zero, fixture_setup),
+		TEST(one_word_twice_is_a_mistake, fixture_setup),
+		TEST(a_root_is_moved_and_taken_away, fixture_setup),
+		TEST(an_extent_with_two_names_needs_both_taken_away,
+		     fixture_setup),
+		TEST(the_limits_of_names, fixture_setup),
+		TEST(the_limit_of_roots, fixture_setup),
+		TEST(a_set_is_for_live_extents, fixture_setup),
+		TEST(a_set_does_not_count_as_a_writer, fixture_setup),
+		TEST(an_open_lane_is_replayed_once, closed_setup),
+		TEST(a_lane_that_changes_what_is_no_word_is_refused,
+		     closed_setup),
+		TEST(a_damaged_root_is_refused, closed_setup),
+		TEST(a_root_whose_extent_is_gone_is_stale, closed_setup),
+		TEST(threads_set_words_of_one_line, fixture_setup),
+		TEST(threads_replace_what_a_name_names, fixture_setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
