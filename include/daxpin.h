@@ -68,12 +68,14 @@ enum daxpin_granularity {
 	DAXPIN_GRANULARITY_PAGE,	/* msync() */
 };
 
-/* Why daxpin_pool_open() is still waiting for the owner lock. */
+/* Why daxpin_pool_open() is still waiting. */
 enum daxpin_owner {
 	DAXPIN_OWNER_ALIVE = 1,		/* a living process has the pool open */
 	DAXPIN_OWNER_DRAINING,		/* its owner died, its DMA goes on */
 	DAXPIN_OWNER_UNKNOWN,		/* held, by whom cannot be told */
 	DAXPIN_OWNER_RDMA,		/* verbs of the dead owner not gone */
+	DAXPIN_OWNER_PINNED,		/* memory of its files is pinned by I/O
+					   that keeps no lock (fsdax) */
 };
 
 struct daxpin_wait {
@@ -95,7 +97,8 @@ struct daxpin_pool_options {
 	uint64_t pool_size;		/* create, directories: bytes; a multiple of
 					   2 MiB. 0: the whole device */
 	uint64_t segment_size;		/* create: power of two; 0: default */
-	uint64_t deadline_ns;		/* until when to wait for the owner lock */
+	uint64_t deadline_ns;		/* until when to wait for the owner lock,
+					   and for the DMA of an owner that died */
 	/* Called about every 100 ms of waiting; non-zero gives up: -ECANCELED. */
 	int (*progress)(const struct daxpin_wait *wait, void *arg);
 	void *progress_arg;

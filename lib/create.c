@@ -246,7 +246,7 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	if (ret)
 		return ret;
 	pool->seed = dp_layout_seed(pool->super.uuid);
-	ret = dp_pool_map(pool, size, fd, true, request->why);
+	ret = dp_pool_map(pool, request, size, fd, true);
 	if (!ret)
 		ret = sync_files(pool);
 	return ret ? ret : format_pool(pool, size);

@@ -40,7 +40,7 @@ void dp_patience_begin(struct dp_patience *patience)
 	patience->told_ns = 0;
 }
 
-int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
+int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid)
 {
 	uint64_t now = dp_os_now_ns();
@@ -53,8 +53,19 @@ int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
 				       patience->arg))
 			return -ECANCELED;
 	}
-	dp_os_sleep_ns(dp_min(WAIT_STEP_NS, patience->deadline_ns - now));
 	return 0;
+}
+
+int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
+		     int pid)
+{
+	int ret = dp_patience_tell(patience, owner, pid);
+	uint64_t now = dp_os_now_ns();
+
+	if (!ret && now < patience->deadline_ns)
+		dp_os_sleep_ns(dp_min(WAIT_STEP_NS,
+				      patience->deadline_ns - now));
+	return ret;
 }
 
 /* ----------------------------------------------------- one open a process */

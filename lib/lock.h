@@ -15,6 +15,7 @@ enum dp_owner_state {		/* as enum daxpin_owner */
 	DP_OWNER_DRAINING,
 	DP_OWNER_UNKNOWN,
 	DP_OWNER_RDMA,
+	DP_OWNER_PINNED,
 };
 
 /* How long to wait, and whom to tell. */
@@ -28,6 +29,9 @@ struct dp_patience {
 };
 
 void dp_patience_begin(struct dp_patience *patience);
+/* Tell of the wait when it is time to. Returns as dp_patience_wait(). */
+int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
+		     int pid);
 /* Sleep a little. -ETIMEDOUT at the deadline, -ECANCELED when told to stop. */
 int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);

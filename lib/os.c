@@ -9,6 +9,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -81,6 +82,11 @@ int dp_os_allocate(int fd, uint64_t size)
 		ret = result(fallocate(fd, 0, 0, size));
 	while (ret == -EINTR);
 	return ret;
+}
+
+int dp_os_truncate(int fd, uint64_t size)
+{
+	return result(ftruncate(fd, size));
 }
 
 int dp_os_readlink(const char *path, char *buffer, size_t size)
@@ -308,6 +314,37 @@ int dp_os_netlink_receive(int fd, void *buffer, size_t size)
 	if (n < 0)
 		return -errno;
 	return (size_t)n > size ? -EMSGSIZE : (int)n;
+}
+
+int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params)
+{
+	return result(syscall(SYS_io_uring_setup, entries, params));
+}
+
+int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
+{
+	void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_POPULATE, fd, region);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	*ret_base = base;
+	return 0;
+}
+
+int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns)
+{
+	struct __kernel_timespec wait = {
+		wait_ns / 1000000000, wait_ns % 1000000000
+	};
+	struct io_uring_getevents_arg arg = { .ts = (uintptr_t)&wait };
+	unsigned int flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+
+	if (!wait_ns)
+		return result(syscall(SYS_io_uring_enter, fd, submit, 0, 0,
+				      NULL, 0));
+	return result(syscall(SYS_io_uring_enter, fd, submit, 1, flags, &arg,
+			      sizeof(arg)));
 }
 
 int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,

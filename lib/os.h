@@ -19,6 +19,7 @@ int dp_os_unlink(int dir, const char *name);
 int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
 int dp_os_allocate(int fd, uint64_t size);
+int dp_os_truncate(int fd, uint64_t size);
 int dp_os_readlink(const char *path, char *buffer, size_t size);
 /* A whole small file as a string; the length. */
 int dp_os_read_file(const char *path, char *buffer, size_t size);
@@ -60,6 +61,13 @@ int dp_os_pid_exists(int pid);
 int dp_os_netlink(int protocol);
 int dp_os_netlink_send(int fd, const void *message, size_t size);
 int dp_os_netlink_receive(int fd, void *buffer, size_t size);
+
+/* io_uring, for ring.c: the calls, and one of the ring's two regions. */
+struct io_uring_params;
+int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params);
+int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base);
+/* Submit; wait for one completion at most that long. How many were taken. */
+int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns);
 
 /* Memory. */
 int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Opening: claim the inode in this process, take the owner lock, wait for the
- * verbs of an owner that died, map everything, check everything; only then may
- * anything be written (D8). A failure on the way leaves the medium as it was.
+ * verbs of an owner that died, map everything, pass the layout barrier on a DAX
+ * filesystem, check everything; only then may anything be written (D8). A
+ * failure on the way leaves the medium as it was.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "barrier.h"
 #include "os.h"
 #include "owner.h"
 #include "pool.h"
@@ -246,27 +248,14 @@ static int open_or_make(struct dp_pool *pool, uint32_t index, bool create,
 	return segment->fd < 0 ? segment->fd : 0;
 }
 
-/* The file of a segment; checks, or gives it, its size. */
-static int open_segment_file(struct dp_pool *pool, uint32_t index, bool create,
-			     const struct dp_why *why)
+/* A new file gets its size with its space; an old one must have it. */
+static int check_file_size(struct dp_pool *pool, uint32_t index,
+			   const struct dp_why *why)
 {
-	struct dp_segment *segment = &pool->segment[index];
+	const struct dp_segment *segment = &pool->segment[index];
 	struct stat st;
-	int ret = 0;
+	int ret = dp_os_fstat(segment->fd, &st);
 
-	if (index)
-		ret = open_or_make(pool, index, create, why);
-	if (ret)
-		return ret;
-	if (create)
-		ret = dp_os_allocate(segment->fd, segment->size);
-	if (ret)
-		return dp_fail(why, ret,
-			       "%s: no room for segment %u of %llu MiB: %s",
-			       pool->source.path, index,
-			       (unsigned long long)segment->size >> 20,
-			       strerror(-ret));
-	ret = dp_os_fstat(segment->fd, &st);
 	if (!ret && (uint64_t)st.st_size < segment->size)
 		return dp_fail(why, -EUCLEAN,
 			       "segment %u of %s has %llu bytes instead of %llu: truncated; the pool was left untouched",
@@ -293,8 +282,9 @@ static void describe_segment(struct dp_pool *pool, uint32_t index, uint64_t size
 	};
 }
 
-static int open_segment(struct dp_pool *pool, uint32_t index, bool create,
-			const struct dp_why *why)
+/* Open the segment's file, or make it, and map it: no more (see the barrier). */
+static int map_segment(struct dp_pool *pool, uint32_t index, bool create,
+		       const struct dp_why *why)
 {
 	struct dp_segment *segment = &pool->segment[index];
 	int ret = 0;
@@ -302,24 +292,106 @@ static int open_segment(struct dp_pool *pool, uint32_t index, bool create,
 	segment->chunk = calloc(1, segment->size >> DP_CHUNK_SHIFT);
 	if (!segment->chunk)
 		return -ENOMEM;
-	if (pool->source.kind != DP_SOURCE_DEVDAX) {
-		ret = open_segment_file(pool, index, create, why);
-		if (!ret)
-			ret = map_one(pool, index * pool->segment_size,
-				      segment->size, segment->fd, why);
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		return 0;
+	if (index)
+		ret = open_or_make(pool, index, create, why);
+	if (!ret && !create)
+		ret = check_file_size(pool, index, why);
+	if (ret)
+		return ret;
+	return map_one(pool, index * pool->segment_size, segment->size,
+		       segment->fd, why);
+}
+
+static int map_segments(struct dp_pool *pool, uint64_t size, int fd,
+			bool create, const struct dp_why *why)
+{
+	int ret = 0;
+
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		ret = map_one(pool, 0, size, fd, why);
+	for (uint32_t i = 0; !ret && i < pool->segments; i++) {
+		describe_segment(pool, i, size_of_segment(size,
+							  pool->segment_size, i));
+		pool->size += pool->segment[i].size;
+		pool->segment[i].fd = -1;
+		if (!i && pool->source.kind != DP_SOURCE_DEVDAX)
+			pool->segment[i].fd = fd;
+		pool->segments_open = i + 1;
+		ret = map_segment(pool, i, create, why);
 	}
-	if (!ret && create && pool->source.kind == DP_SOURCE_SHMEM)
-		ret = dp_os_advise(segment->base, segment->size,
-				   MADV_POPULATE_WRITE);
-	if (!ret)
-		ret = dp_source_chunks(&pool->source, segment->fd,
-				       segment->size, segment->chunk, why);
 	return ret;
 }
 
-/* Map all segments of a pool of `size` bytes; fd is segment 0 or the device. */
-int dp_pool_map(struct dp_pool *pool, uint64_t size, int fd, bool create,
-		const struct dp_why *why)
+/* Now that nothing reaches it: its space, and which chunks have any. */
+static int back_segment(struct dp_pool *pool, uint32_t index, bool create,
+			const struct dp_why *why)
+{
+	struct dp_segment *segment = &pool->segment[index];
+	int ret = 0;
+
+	if (create && pool->source.kind != DP_SOURCE_DEVDAX)
+		ret = dp_os_allocate(segment->fd, segment->size);
+	if (ret)
+		return dp_fail(why, ret,
+			       "%s: no room for segment %u of %llu MiB: %s",
+			       pool->source.path, index,
+			       (unsigned long long)segment->size >> 20,
+			       strerror(-ret));
+	if (create && pool->source.kind == DP_SOURCE_SHMEM)
+		ret = dp_os_advise(segment->base, segment->size,
+				   MADV_POPULATE_WRITE);
+	if (ret)
+		return ret;
+	return dp_source_chunks(&pool->source, segment->fd, segment->size,
+				segment->chunk, why);
+}
+
+static int segment_fd(uint32_t index, void *arg)
+{
+	const struct dp_pool *pool = arg;
+
+	return pool->segment[index].fd;
+}
+
+/* Files that this create made have no past, and an empty one no pages. */
+static bool has_old_files(const struct dp_pool *pool)
+{
+	struct stat st;
+
+	for (uint32_t i = 0; i < pool->segments; i++)
+		if (!pool->segment[i].made &&
+		    (dp_os_fstat(pool->segment[i].fd, &st) || st.st_size))
+			return true;
+	return false;
+}
+
+/*
+ * The owner lock and the verbs say nothing of a ring that was never attached,
+ * or of a page in a pipe. On a DAX filesystem the kernel does. A create takes
+ * whatever files it finds, so it does not ask how they were left.
+ */
+static int pass_barrier(struct dp_pool *pool, struct dp_pool_request *request,
+			bool create)
+{
+	const struct dp_barrier barrier = {
+		.path = pool->source.path,
+		.pid = pool->super.owner.pid,
+		.files = pool->segments,
+		.file = segment_fd,
+		.arg = pool,
+	};
+
+	if (pool->source.kind != DP_SOURCE_FSDAX || pool->readonly)
+		return 0;
+	if (create ? !has_old_files(pool) : !pool->was_unclean)
+		return 0;
+	return dp_barrier_pass(&barrier, &request->patience, request->why);
+}
+
+int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
+		uint64_t size, int fd, bool create)
 {
 	uint64_t range;
 	int ret;
@@ -331,23 +403,17 @@ int dp_pool_map(struct dp_pool *pool, uint64_t size, int fd, bool create,
 		range = size;
 	ret = dp_map_reserve(&pool->map, range, pool->source.align);
 	if (ret)
-		return dp_fail(why, ret, "no %llu MiB of addresses for the pool",
+		return dp_fail(request->why, ret,
+			       "no %llu MiB of addresses for the pool",
 			       (unsigned long long)range >> 20);
 	pool->segment = calloc(pool->segments, sizeof(*pool->segment));
 	if (!pool->segment)
 		return -ENOMEM;
-	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		ret = map_one(pool, 0, size, fd, why);
-	for (uint32_t i = 0; !ret && i < pool->segments; i++) {
-		describe_segment(pool, i, size_of_segment(size,
-							  pool->segment_size, i));
-		pool->size += pool->segment[i].size;
-		pool->segment[i].fd = -1;
-		if (!i && pool->source.kind != DP_SOURCE_DEVDAX)
-			pool->segment[i].fd = fd;
-		pool->segments_open = i + 1;
-		ret = open_segment(pool, i, create, why);
-	}
+	ret = map_segments(pool, size, fd, create, request->why);
+	if (!ret)
+		ret = pass_barrier(pool, request, create);
+	for (uint32_t i = 0; !ret && i < pool->segments; i++)
+		ret = back_segment(pool, i, create, request->why);
 	pool->ignored_files = dp_source_extra_files(&pool->source,
 						    pool->segments);
 	return ret;
@@ -485,7 +551,7 @@ static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
 			       request->path,
 			       (unsigned long long)pool->source.device_size,
 			       (unsigned long long)pool->super.pool_size);
-	ret = dp_pool_map(pool, pool->super.pool_size, fd, false, request->why);
+	ret = dp_pool_map(pool, request, pool->super.pool_size, fd, false);
 	return ret ? ret : check_segments(pool, request->why);
 }
 

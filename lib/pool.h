@@ -88,9 +88,13 @@ bool dp_pool_is_blank(const char *chunk);
 int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request);
 int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 				const struct dp_why *why);
-/* Map all segments; create: make the files, with their space. */
-int dp_pool_map(struct dp_pool *pool, uint64_t size, int fd, bool create,
-		const struct dp_why *why);
+/*
+ * Map all segments; create: make the files, with their space. On a DAX
+ * filesystem returns only when no DMA into old files goes on (D8), and before
+ * that nothing in them is changed.
+ */
+int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
+		uint64_t size, int fd, bool create);
 /* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
 void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock);
 
