@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The owner's record, and what can be told of it without an RDMA device. */
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -14,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "forbid.h"
 #include "os.h"
 #include "owner.h"
 #include "verbs.h"
@@ -396,25 +395,6 @@ static void a_thread_outlives_its_leader(void **state)
 
 /* ------------------------------------------------- what is not to be asked */
 
-/* From here on socket() fails in this process with that error. */
-static int forbid_sockets(int error)
-{
-	struct sock_filter rule[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { 4, rule };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -errno;
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		return -errno;
-	return 0;
-}
-
 /* In a process of its own: 0 as it should be, 77 no seccomp here. */
 static int await_without_sockets(const struct dp_owner *owner, int error)
 {
@@ -423,7 +403,7 @@ static int await_without_sockets(const struct dp_owner *owner, int error)
 
 	assert_true(pid >= 0);
 	if (!pid) {
-		if (forbid_sockets(error))
+		if (forbid(SYS_socket, error))
 			_exit(77);
 		_exit(await(owner, 1000 * MS, NULL) != -EBUSY ||
 		      !strstr(sentence, "NETLINK_RDMA"));

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The layout barrier, on the DAX filesystem that DAXPIN_TEST_FSDAX names: what
+ * a dead owner's ring that was never attached writes late, and what a page in
+ * a pipe keeps pinned. DAXPIN_TEST_SLOWER is a disk that reads 0xA5 everywhere,
+ * after 1.5 s.
+ */
+#include "../unit/media.h"
+#include <liburing.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include "../unit/forbid.h"
+#include "barrier.h"
+#include "os.h"
+
+#define LENGTH		65536u
+#define OURS		0x3c
+/* The read ends 1.5 s after it began: by then what is late was seen. */
+#define WATCH_MS	2000
+#define SIGHT_MS	20000		/* where it must be seen */
+
+static const char *directory, *disk, *kernel;
+static uint64_t target;		/* pool address that the dead owner reads to */
+
+/* --------------------------------------------------------------- fixtures */
+
+/* A closed pool of three segments, with an extent in its second. */
+static int setup(void **state)
+{
+	struct daxpin_extent first, extent;
+	struct fixture *f;
+
+	if (empty_setup(state))
+		return -1;
+	f = *state;
+	nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX", directory);
+	if (!mkdtemp(f->path))
+		return -1;
+	f->options.pool_size = 96 * MIB;
+	create_pool(f);
+	first = live(f, 30 * MIB);
+	extent = live(f, LENGTH);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, first), 0);
+	target = extent.addr;
+	assert_int_equal(target / (32 * MIB), 1);
+	close_pool(f);
+	return 0;
+}
+
+/* In the child: a read by a ring that knows nothing of the pool. */
+static int reads_by_a_foreign_ring(struct fixture *f)
+{
+	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	struct daxpin_extent extent;
+	struct io_uring ring;
+	int ret = child_opens(f);
+
+	if (!ret)
+		ret = daxpin_extent_at(f->pool, target, &extent);
+	if (ret || fd < 0 || io_uring_queue_init(8, &ring, 0))
+		return ret ? ret : -EIO;
+	io_uring_prep_read(io_uring_get_sqe(&ring), fd,
+			   daxpin_ptr(f->pool, extent, 0), LENGTH, 0);
+	if (io_uring_submit(&ring) != 1)
+		return -EIO;
+	/* A request that a worker has not begun is cancelled by the kill. */
+	usleep(100000);
+	return 0;
+}
+
+/* The pool's owner is dead, and a read of his goes on. */
+static pid_t kill_the_reader(struct fixture *f)
+{
+	struct child child = start_child(f, reads_by_a_foreign_ring, NULL);
+
+	assert_int_equal(child.told, 0);
+	kill_child(&child);
+	return child.pid;
+}
+
+static void kill_an_idle_owner(struct fixture *f)
+{
+	struct child child = start_child(f, child_opens, NULL);
+
+	assert_int_equal(child.told, 0);
+	kill_child(&child);
+}
+
+/* Bytes that are not ours any more, as soon as there are any. */
+static uint32_t late_bytes(const volatile unsigned char *memory, int watch_ms)
+{
+	uint32_t late = 0;
+
+	for (int ms = 0; ms < watch_ms && !late; ms += 50) {
+		for (uint32_t i = 0; i < LENGTH; i++)
+			late += memory[i] != OURS;
+		usleep(50000);
+	}
+	return late;
+}
+
+/* ------------------------------------------------- what a barrier is good for */
+
+enum order { NO_BARRIER, BARRIER_THEN_MAP, MAP_THEN_BARRIER };
+
+static int same_fd(uint32_t index, void *arg)
+{
+	assert_int_equal(index, 0);
+	return *(int *)arg;
+}
+
+static void pass_barrier(int fd)
+{
+	char why[400] = "";
+	const struct dp_barrier barrier = {
+		.path = "it", .files = 1, .file = same_fd, .arg = &fd,
+	};
+	struct dp_patience patience = {
+		.deadline_ns = daxpin_deadline_ms(20000),
+	};
+	int ret;
+
+	dp_patience_begin(&patience);
+	ret = dp_barrier_pass(&barrier, &patience,
+			      &(struct dp_why) { why, sizeof(why) });
+	if (ret)
+		fail_msg("%d: %s", ret, why);
+}
+
+/* A successor of no daxpin: takes the lock, and the memory in that order. */
+static uint32_t succeed(struct fixture *f, enum order order, int watch_ms)
+{
+	int lock = open_file(f, 0), fd = open_file(f, target / (32 * MIB));
+	unsigned char *base;
+	uint32_t late;
+
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	if (order == BARRIER_THEN_MAP)
+		pass_barrier(fd);
+	base = mmap(NULL, 32 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(base, MAP_FAILED);
+	if (order == MAP_THEN_BARRIER)
+		pass_barrier(fd);
+	memset(base + target % (32 * MIB), OURS, LENGTH);
+	late = late_bytes(base + target % (32 * MIB), watch_ms);
+	munmap(base, 32 * MIB);
+	close(fd);
+	close(lock);
+	return late;
+}
+
+static void without_a_barrier_the_read_lands_late(void **state)
+{
+	struct fixture *f = *state;
+
+	kill_the_reader(f);
+	assert_int_not_equal(succeed(f, NO_BARRIER, SIGHT_MS), 0);
+}
+
+/* Kernels differ (KERNEL 1.4), and the lab has one of each kind. */
+static void before_mapping_a_barrier_is_none_on_legacy_kernels(void **state)
+{
+	struct fixture *f = *state;
+	bool legacy = !strcmp(kernel, "legacy");
+	uint32_t late;
+
+	kill_the_reader(f);
+	late = succeed(f, BARRIER_THEN_MAP, legacy ? SIGHT_MS : WATCH_MS);
+	print_message("# barrier, then map: %u bytes were late\n", late);
+	if (legacy)
+		assert_int_not_equal(late, 0);
+	if (!strcmp(kernel, "idle-at-zero"))
+		assert_int_equal(late, 0);
+}
+
+static void after_mapping_a_barrier_holds(void **state)
+{
+	struct fixture *f = *state;
+
+	kill_the_reader(f);
+	assert_int_equal(succeed(f, MAP_THEN_BARRIER, WATCH_MS), 0);
+}
+
+/* -------------------------------------------------------------- in the pool */
+
+struct told {
+	int times;		/* of being told of pins */
+	int pid;
+	int answer;
+};
+
+static int tell(const struct daxpin_wait *wait, void *arg)
+{
+	struct told *told = arg;
+
+	if (wait->owner != DAXPIN_OWNER_PINNED)
+		return 0;
+	told->times++;
+	told->pid = wait->pid;
+	return told->answer;
+}
+
+static void wait_for_pins(struct fixture *f, uint64_t ms, struct told *told)
+{
+	f->options.deadline_ns = daxpin_deadline_ms(ms);
+	f->options.progress = tell;
+	f->options.progress_arg = told;
+}
+
+static void open_waits_for_a_foreign_rings_read(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { 0 };
+	pid_t pid = kill_the_reader(f);
+	struct daxpin_extent extent;
+	unsigned char *memory;
+
+	wait_for_pins(f, 20000, &told);
+	open_pool(f);
+	assert_true(told.times > 0);
+	assert_int_equal(told.pid, pid);
+	assert_int_equal(daxpin_extent_at(f->pool, target, &extent), 0);
+	memory = daxpin_ptr(f->pool, extent, 0);
+	/* What the owner began had landed, whole, before we were let in. */
+	for (uint32_t i = 0; i < LENGTH; i++)
+		assert_int_equal(memory[i], 0xa5);
+	memset(memory, OURS, LENGTH);
+	assert_int_equal(late_bytes(memory, WATCH_MS), 0);
+}
+
+/* Over the old pool, larger than it was, so that files are old and new. */
+static void create_waits_for_a_foreign_rings_read(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { 0 };
+	struct dp_super before, after;
+	struct daxpin_extent extent;
+	unsigned char *memory;
+
+	kill_the_reader(f);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.pool_size = 160 * MIB;
+	before = read_super(f, 0);
+	wait_for_pins(f, 0, &told);
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 -EBUSY);
+	assert_says(f, "segment 1");
+	after = read_super(f, 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(count_files(f->path), 3);
+
+	wait_for_pins(f, 20000, &told);
+	create_pool(f);
+	assert_int_equal(info_of(f).segments, 5);
+	reserve(f, 30 * MIB);
+	extent = reserve(f, 30 * MIB);
+	assert_int_equal(extent.addr / (32 * MIB), target / (32 * MIB));
+	memory = daxpin_ptr(f->pool, extent, target - extent.addr);
+	memset(memory, OURS, LENGTH);
+	assert_int_equal(late_bytes(memory, WATCH_MS), 0);
+}
+
+/* --------------------------------------------------- pinned until we let go */
+
+/* A page of segment 1 in a pipe: pinned until somebody reads it. */
+static void pin(struct fixture *f, int pipe_fd[2])
+{
+	int fd = open_file(f, 1);
+	char *base = mmap(NULL, 32 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  fd, 0);
+	struct iovec page;
+
+	assert_ptr_not_equal(base, MAP_FAILED);
+	page = (struct iovec) { base + 4 * MIB, 4096 };
+	/* Never written, it would be the zero page that is pinned. */
+	base[4 * MIB] = 1;
+	assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
+	assert_int_equal(vmsplice(pipe_fd[1], &page, 1, 0), 4096);
+	munmap(base, 32 * MIB);
+	close(fd);
+}
+
+static void unpin(int pipe_fd[2])
+{
+	char page[4096];
+
+	assert_int_equal(read(pipe_fd[0], page, 4096), 4096);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+}
+
+/* A barrier that still waited would keep it in the kernel (KERNEL 0.5). */
+static bool can_be_read(struct fixture *f)
+{
+	pid_t pid = fork(), reaped = 0;
+	char byte;
+
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(pread(open_file(f, 1), &byte, 1, 0) != 1);
+	for (int i = 0; i < 500 && !reaped; i++) {
+		usleep(10000);
+		reaped = waitpid(pid, NULL, WNOHANG);
+	}
+	return reaped == pid;
+}
+
+static void check_pinned(struct fixture *f, struct told *told, uint64_t ms,
+			 int error, const char *words)
+{
+	int pipe_fd[2], ret;
+	bool readable;
+
+	pin(f, pipe_fd);
+	wait_for_pins(f, ms, told);
+	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+	readable = can_be_read(f);
+	unpin(pipe_fd);
+	assert_int_equal(ret, error);
+	assert_true(readable);
+	assert_null(f->pool);
+	assert_says(f, words);
+	wait_for_pins(f, 20000, told);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 1);
+}
+
+static void pinned_memory_is_busy_at_the_deadline(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { 0 };
+
+	kill_an_idle_owner(f);
+	check_pinned(f, &told, 300, -EBUSY, "segment 1");
+	assert_true(told.times > 0);
+}
+
+static void progress_ends_the_wait_for_pinned_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { .answer = 1 };
+
+	kill_an_idle_owner(f);
+	check_pinned(f, &told, 60000, -ECANCELED, "gave up");
+}
+
+/* The library looks into a pool of its own for pins only after a crash. */
+static void a_clean_pool_is_not_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	int pipe_fd[2];
+
+	pin(f, pipe_fd);
+	f->options.deadline_ns = 0;
+	open_pool(f);
+	close_pool(f);
+	unpin(pipe_fd);
+}
+
+static void without_pins_no_deadline_is_needed(void **state)
+{
+	struct fixture *f = *state;
+
+	kill_an_idle_owner(f);
+	f->options.deadline_ns = 0;
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 1);
+}
+
+/* Bytes, blocks and sizes are those of before, wherever the open ends. */
+static void the_barrier_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct stat before, after;
+	uint64_t sum;
+	char path[128];
+	int fd;
+
+	kill_an_idle_owner(f);
+	sum = fingerprint(f->path);
+	segment_path(f, 1, path);
+	assert_int_equal(stat(path, &before), 0);
+	fd = open_file(f, 1);
+	pass_barrier(fd);
+	close(fd);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(before.st_size, after.st_size);
+	assert_int_equal(before.st_blocks, after.st_blocks);
+	assert_int_equal(fingerprint(f->path), sum);
+}
+
+/* ----------------------------------------------------------- without io_uring */
+
+/* In a child: 0, or the number of what went wrong, 77 no seccomp here. */
+static int opens_without_rings(struct fixture *f)
+{
+	if (forbid(SYS_io_uring_setup, EPERM))
+		return 77;
+	f->options.deadline_ns = daxpin_deadline_ms(5000);
+	if (child_opens(f) != -ENOSYS)
+		return 1;
+	if (!strstr(f->why, "io_uring"))
+		return 2;
+	f->options.deadline_ns = DAXPIN_NO_DEADLINE;
+	if (child_opens(f))
+		return 3;
+	return child_closes(f) ? 4 : 0;
+}
+
+static void without_rings_one_must_be_ready_to_wait(void **state)
+{
+	struct fixture *f = *state;
+	struct child child;
+
+	kill_an_idle_owner(f);
+	child = start_child(f, opens_without_rings, NULL);
+	let_go(&child);
+	assert_int_equal(end_child(&child), 0);
+	if (child.told == 77) {
+		print_message("# skipped: no seccomp\n");
+		skip();
+	}
+	assert_int_equal(child.told, 0);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.progress = NULL;
+	return fixture_teardown(state);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(without_a_barrier_the_read_lands_late),
+		TEST(before_mapping_a_barrier_is_none_on_legacy_kernels),
+		TEST(after_mapping_a_barrier_holds),
+		TEST(open_waits_for_a_foreign_rings_read),
+		TEST(create_waits_for_a_foreign_rings_read),
+		TEST(pinned_memory_is_busy_at_the_deadline),
+		TEST(progress_ends_the_wait_for_pinned_memory),
+		TEST(a_clean_pool_is_not_waited_for),
+		TEST(without_pins_no_deadline_is_needed),
+		TEST(the_barrier_changes_nothing),
+		TEST(without_rings_one_must_be_ready_to_wait),
+	};
+
+	directory = getenv("DAXPIN_TEST_FSDAX");
+	disk = getenv("DAXPIN_TEST_SLOWER");
+	kernel = getenv("DAXPIN_TEST_KERNEL");
+	if (!directory || !disk) {
+		printf("DAXPIN_TEST_FSDAX and DAXPIN_TEST_SLOWER are not both set\n");
+		return 77;
+	}
+	if (!kernel)
+		kernel = "custom";
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
