@@ -6,12 +6,12 @@
  */
 #include <pthread.h>
 #include "media.h"
-#include "check.h"
+#include "invariant.h"
 
 #define ASSERT_PUBLISH(f, ops, result) do {				\
 	assert_int_equal(daxpin_publish((f)->pool, ops,			\
 			 sizeof(ops) / sizeof((ops)[0])), result);	\
-	dp_check((f)->pool);						\
+	dp_invariants((f)->pool);						\
 } while (0)
 
 static struct daxpin_op keep(struct daxpin_extent extent)
@@ -88,7 +88,7 @@ static void a_batch_is_there_after_a_reopen(void **state)
 	assert_int_equal(state_of(f, b), DAXPIN_STATE_LIVE);
 	assert_int_equal(state_of(f, old), DAXPIN_STATE_FREE);
 	assert_int_equal(fixture_reopen(f), 0);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_root(f, "a", a);
 	assert_root(f, "b", b);
 	assert_int_equal(daxpin_extent_at(f->pool, old.addr, &found), -ENOENT);
@@ -134,7 +134,7 @@ static void the_largest_batch(void **state)
 	}
 	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX), 0);
 	assert_int_equal(free_bytes(f), before);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void a_retired_extent_of_a_batch_waits_for_its_holder(void **state)
@@ -298,7 +298,7 @@ static void a_root_is_moved_and_taken_away(void **state)
 	assert_int_equal(daxpin_publish(f->pool, &again, 1), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, new), -EBUSY);
 	assert_int_equal(fixture_reopen(f), 0);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(daxpin_root(f->pool, "index", &new), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, new), -EBUSY);
 	gone[1].extent = new;
@@ -361,7 +361,7 @@ static void the_limit_of_roots(void **state)
 	}
 	strcpy(name, "one more");
 	assert_int_equal(daxpin_publish(f->pool, &op, 1), -ENOSPC);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(fixture_reopen(f), 0);
 	op = root("root 500", nothing);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
@@ -463,7 +463,7 @@ static void an_open_lane_is_replayed_once(void **state)
 	assert_open_fails(f, -EUCLEAN, "open it for writing once");
 	f->options.flags = 0;
 	open_pool(f);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(daxpin_extent_at(f->pool, 600 * 4096, &extent), 0);
 	assert_int_equal(daxpin_extent_at(f->pool, (8192 + 700) * 4096, &other),
 			 0);
@@ -564,12 +564,12 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 	patch(f, entry.addr / (32 * MIB), entry.addr % (32 * MIB),
 	      &entry.value, 8);
 	open_pool(f);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(daxpin_root(f->pool, "name", &found), -ESTALE);
 	op = root("name", live(f, 4096));
 	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
 	assert_root(f, "name", op.extent);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	close_pool(f);
 }
 
@@ -645,7 +645,7 @@ static void threads_set_words_of_one_line(void **state)
 	run_threads(set_words);
 	for (uint64_t i = 0; i < THREADS; i++)
 		assert_int_equal(word_at(f, world.index, i * 8), ROUNDS);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(daxpin_idle(f->pool, world.index), 1);
 }
 
@@ -660,7 +660,7 @@ static void threads_replace_what_a_name_names(void **state)
 	world.f = f;
 	ASSERT_PUBLISH(f, ops, 0);
 	run_threads(replace);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(free_bytes(f), before - 2 * 8192);
 }
 

@@ -4,7 +4,7 @@
  * extent of its own, with all invariants checked after it.
  */
 #include "fixture.h"
-#include "check.h"
+#include "invariant.h"
 
 /* ------------------------------------------------- rows: states of a handle */
 
@@ -285,7 +285,7 @@ static void clean_up(struct fixture *f, struct daxpin_extent extent)
 	daxpin_cancel(f->pool, extent);
 	publish(f, DAXPIN_OP_RETIRE, extent);
 	assert_state(f, extent, GONE, 0);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void every_cell_of_the_table(void **state)
@@ -306,7 +306,7 @@ static void every_cell_of_the_table(void **state)
 			assert_state(f, extent,
 				     cell.after == SAME ? row->state : cell.after,
 				     cell.count < 0 ? row->count : cell.count);
-			dp_check(f->pool);
+			dp_invariants(f->pool);
 			clean_up(f, extent);
 		}
 	assert_int_equal(free_bytes(f), before);
@@ -326,7 +326,7 @@ static void a_retired_extent_is_reused_only_after_the_last_drop(void **state)
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	assert_int_equal(free_bytes(f), before);
 	assert_int_equal(daxpin_drop(f->pool, extent), -ESTALE);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void a_handle_never_names_the_next_life(void **state)
@@ -372,7 +372,7 @@ static void a_life_that_ended_on_media_does_not_come_back(void **state)
 	assert_int_equal(fixture_reopen(f), 0);
 	assert_int_equal(dp_lease_look(&f->pool->leases, block_of(extent)).life,
 			 life_of(extent) + 1);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void the_count_does_not_overflow(void **state)
@@ -390,7 +390,7 @@ static void the_count_does_not_overflow(void **state)
 			 DAXPIN_HOLDS_MAX);
 	for (uint32_t i = 0; i < DAXPIN_HOLDS_MAX; i++)
 		assert_int_equal(daxpin_drop(f->pool, extent), 0);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void keep_with_a_writer_needs_the_flag(void **state)
@@ -410,7 +410,7 @@ static void keep_with_a_writer_needs_the_flag(void **state)
 	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EBUSY);
 	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void drain_refuses_holds_and_times_out(void **state)
@@ -504,7 +504,7 @@ static void bad_arguments_change_nothing(void **state)
 	assert_null(daxpin_ptr(f->pool, extent, 4096));
 	assert_int_equal(daxpin_persist(f->pool, extent, 4096, 1), -EINVAL);
 	assert_int_equal(daxpin_hold(NULL, extent, DAXPIN_HOLD_READ), -EINVAL);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void space_runs_out_cleanly(void **state)
@@ -520,7 +520,7 @@ static void space_runs_out_cleanly(void **state)
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &more), -ENOSPC);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 	assert_int_equal(free_bytes(f), 1 << 20);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(fixture_reopen(f), 0);
 	assert_int_equal(free_bytes(f), 60 << 20);	/* a crash never leaks */
 }

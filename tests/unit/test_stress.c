@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <time.h>
 #include "fixture.h"
-#include "check.h"
+#include "invariant.h"
 
 #define THREADS		4
 #define SLOTS		32
@@ -159,9 +159,9 @@ static void no_block_has_two_lives_at_once(void **state)
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
 	assert_true(atomic_load(&world.holds) > 0);
-	dp_check(world.f->pool);
+	dp_invariants(world.f->pool);
 	assert_int_equal(fixture_reopen(world.f), 0);
-	dp_check(world.f->pool);
+	dp_invariants(world.f->pool);
 }
 
 /* More threads than stripes, short-lived: hand-over and the shared stripe. */
@@ -191,7 +191,7 @@ static void counts_survive_their_threads(void **state)
 							&extent), 0);
 		for (int i = 0; i < 100; i++)
 			pthread_join(thread[i], NULL);
-		dp_check(world.f->pool);
+		dp_invariants(world.f->pool);
 	}
 }
 

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 #include "fixture.h"
-#include "check.h"
+#include "invariant.h"
 
 #define LONG_MS 60000		/* never reached unless a wake-up is lost */
 
@@ -60,7 +60,7 @@ static void a_drop_wakes_every_waiter(void **state)
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	for (int i = 0; i < 4; i++)
 		end_wait(&waiter[i]);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 static void the_end_of_a_life_wakes(void **state)
@@ -104,7 +104,7 @@ static void waits_and_drops_race_without_a_lost_wakeup(void **state)
 		end_wait(&waiter);
 		assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	}
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 /* ----------------------------------------------------------------- events */
@@ -250,7 +250,7 @@ static void a_forked_child_is_refused(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), 1);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 }
 
 int main(void)

@@ -3,11 +3,11 @@
  * Every invariant that can be seen from one place, asserted. For tests, after
  * each step; nothing else may run on the pool meanwhile.
  */
-#ifndef DP_CHECK_H
-#define DP_CHECK_H
+#ifndef DP_INVARIANT_H
+#define DP_INVARIANT_H
 
 #include "core.h"
 
-void dp_check(struct daxpin_pool *pool);
+void dp_invariants(struct daxpin_pool *pool);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "check.h"
+#include "invariant.h"
 
 struct totals {
 	uint64_t held;
@@ -116,7 +116,7 @@ static void check_lane(struct daxpin_pool *pool, uint32_t index)
 	       pool->media.readonly);
 }
 
-void dp_check(struct daxpin_pool *pool)
+void dp_invariants(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++) {
 		struct totals totals = { 0, 0 };
