@@ -47,8 +47,8 @@ static bool later_segments_are_blank(struct dp_pool *pool)
 }
 
 /*
- * Whose was it? Over a damaged superblock the newest half that is whole says
- * so; where none is, nobody can, and the RDMA of that owner may go on.
+ * Whose was it? Where no half of the superblock is whole nobody can tell, and
+ * the RDMA of that owner may go on.
  */
 static int await_old_owner(struct dp_pool *pool, struct dp_pool_request *request,
 			   int damage)
@@ -59,8 +59,6 @@ static int await_old_owner(struct dp_pool *pool, struct dp_pool_request *request
 	case -EMEDIUMTYPE:		/* never a pool */
 		return 0;
 	case -EUCLEAN:
-		if (pool->super.version == DP_VERSION)
-			return dp_pool_await_owner(pool, request);
 		return dp_fail(request->why, damage,
 			       "%s: its superblock is lost, and with it whose RDMA may still reach it: make sure that none does, then remove its files (or zero the first 2 MiB of the device) and create again",
 			       request->path);
@@ -197,6 +195,9 @@ static int format_pool(struct dp_pool *pool, uint64_t size)
 
 	super.sequence = pool->super.sequence;
 	super.epoch = pool->super.epoch;
+	/* As dp_pool_own() does: D15. */
+	if (pool->super.flags & DP_SUPER_OWNER_UNKNOWN)
+		super.epoch++;
 	super.flags = DP_SUPER_CREATING;
 	super.pool_size = size;
 	super.segments = pool->segments;

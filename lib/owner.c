@@ -311,3 +311,20 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 	}
 	return left;
 }
+
+int dp_owner_await_unknown(struct dp_patience *patience,
+			   const struct dp_why *why)
+{
+	int ret, left;
+
+	while ((left = dp_verbs_count_all(why)) > 0) {
+		ret = dp_patience_wait(patience, DP_OWNER_RDMA, 0);
+		if (ret == -ETIMEDOUT)
+			return dp_fail(why, -EBUSY,
+				       "the record of the pool's last owner was lost with a damaged superblock, and any of the %d verbs context(s) on this machine may be its own: end the programs that `rdma resource show ctx` lists, wait with a longer deadline, or reboot",
+				       left);
+		if (ret)
+			return dp_fail(why, ret, "gave up waiting for the RDMA of the pool's owner");
+	}
+	return left;
+}

@@ -26,4 +26,12 @@ int dp_owner_add_device(struct dp_owner *owner, const char *device);
 int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 		   const struct dp_why *why);
 
+/*
+ * The same when the record was lost: wait until no verbs context at all exists
+ * on this machine. The caller has the owner lock, so whatever else could bring
+ * a write is over. -EBUSY also when that cannot be told from here.
+ */
+int dp_owner_await_unknown(struct dp_patience *patience,
+			   const struct dp_why *why);
+
 #endif

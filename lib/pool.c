@@ -201,7 +201,7 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 	if (ret)
 		return dp_fail(why, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
-	ret = dp_super_read(base, ret_super, &inner);
+	ret = dp_super_read(base, false, ret_super, &inner);
 	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
 		     dp_pool_is_blank(base);
 	dp_os_unmap(base, size);
@@ -482,6 +482,14 @@ static int check_super(const struct dp_pool *pool, const struct dp_super *super,
 	return 0;
 }
 
+static int super_is_lost(const struct dp_pool *pool, uint32_t index,
+			 const struct dp_why *why)
+{
+	return dp_fail(why, -EUCLEAN,
+		       "the superblock at offset 0x0 of segment %u of %s is damaged, its copy is whole: open it for writing once, which restores it",
+		       index, pool->source.path);
+}
+
 /* Each segment says itself which one it is, of which pool, and how large. */
 static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 {
@@ -491,7 +499,8 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 	int ret;
 
 	for (uint32_t i = 0; i < pool->segments; i++) {
-		ret = dp_super_read(pool->segment[i].base, &super, &inner);
+		ret = dp_super_read(pool->segment[i].base, false, &super,
+				    &inner);
 		if (ret == -EMEDIUMTYPE)
 			return dp_fail(why, -EUCLEAN,
 				       "segment %u of %s has no superblock; the pool was left untouched",
@@ -504,6 +513,10 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 			return dp_fail(why, -EUCLEAN,
 				       "segment %u of %s is not the one that belongs there; the pool was left untouched",
 				       i, pool->source.path);
+		pool->segment[i].super_lost =
+			super.flags & DP_SUPER_OWNER_UNKNOWN;
+		if (pool->segment[i].super_lost && pool->readonly)
+			return super_is_lost(pool, i, why);
 	}
 	return 0;
 }
@@ -511,16 +524,18 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 /* Whoever had it before is gone, or this says who is in the way. */
 int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 {
-	if (!(pool->super.flags & DP_SUPER_UNCLEAN))
+	bool unknown = pool->super.flags & DP_SUPER_OWNER_UNKNOWN;
+
+	if (!unknown && !(pool->super.flags & DP_SUPER_UNCLEAN))
 		return 0;
+	if (pool->readonly && unknown)
+		return super_is_lost(pool, 0, request->why);
 	if (pool->readonly)
 		return dp_fail(request->why, -EUCLEAN,
 			       "%s was not closed by its last owner: open it for writing once",
 			       request->path);
-	if (pool->super.flags & DP_SUPER_OWNER_UNKNOWN)
-		return dp_fail(request->why, -EBUSY,
-			       "%s: its owner record was lost with a damaged superblock, so DMA of that owner cannot be ruled out by this version",
-			       request->path);
+	if (unknown)
+		return dp_owner_await_unknown(&request->patience, request->why);
 	return dp_owner_await(&pool->super.owner, &request->patience,
 			      request->why);
 }
@@ -596,17 +611,43 @@ static int write_super(struct dp_pool *pool)
 			      &pool->super);
 }
 
+/* Only segment 0's changes after create: the others' say what they said. */
+static int restore_supers(struct dp_pool *pool)
+{
+	struct dp_super super;
+	int ret = 0;
+
+	for (uint32_t i = 1; !ret && i < pool->segments; i++) {
+		struct dp_segment *segment = &pool->segment[i];
+
+		if (!segment->super_lost)
+			continue;
+		ret = dp_super_read(segment->base, false, &super, NULL);
+		super.flags = 0;
+		if (!ret)
+			ret = dp_super_write(segment->base, &pool->persist,
+					     &super);
+		segment->super_lost = ret;
+	}
+	return ret;
+}
+
 int dp_pool_own(struct dp_pool *pool)
 {
+	struct dp_super *super = &pool->super;
 	int ret;
 
 	if (pool->readonly)
 		return 0;
-	ret = dp_owner_self(&pool->super.owner);
+	ret = dp_owner_self(&super->owner);
+	if (!ret)
+		ret = restore_supers(pool);
 	if (ret)
 		return ret;
-	pool->super.epoch++;
-	pool->super.flags |= DP_SUPER_UNCLEAN;
+	/* D15: a page that was lost may have been one epoch ahead. */
+	super->epoch += super->flags & DP_SUPER_OWNER_UNKNOWN ? 2 : 1;
+	super->flags |= DP_SUPER_UNCLEAN;
+	super->flags &= ~DP_SUPER_OWNER_UNKNOWN;
 	return write_super(pool);
 }
 

@@ -20,6 +20,7 @@ struct dp_segment {
 	uint32_t blocks;
 	int fd;				/* -1: a slice of the device */
 	bool made;			/* the file, by this create */
+	bool super_lost;		/* its superblock stands in the copy */
 	struct dp_table table;
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
 };

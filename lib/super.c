@@ -1,79 +1,113 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A change writes the older half, fence, the copy's older half, fence. So at
- * any cut one half of the page is whole, and the copy is at most one change
- * behind it; a page whose newest half is older than the copy's was damaged.
+ * any cut one half of the page is whole and as new as the copy, or one change
+ * ahead of it. A page without a whole half, or whose newest is older than the
+ * copy's, was damaged: the copy stands in for it. A torn or damaged older half
+ * says nothing and harms nothing.
  */
 #include <errno.h>
 #include "os.h"
 #include "super.h"
 
-static const uint64_t page_offset[2] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
-
-struct page {
-	struct dp_super half[2];
-};
-
-static_assert(sizeof(struct page) == DP_BLOCK_SIZE, "a page is two halves");
+static_assert(2 * sizeof(struct dp_super) == DP_BLOCK_SIZE,
+	      "a page is two halves");
 
 /* The newer whole half, or NULL. */
-static const struct dp_super *newest(const struct page *page)
+static const struct dp_super *newest(const struct dp_super half[2])
 {
 	const struct dp_super *found = NULL;
 
 	for (int i = 0; i < 2; i++)
-		if (dp_super_is_whole(&page->half[i]) &&
-		    (!found || page->half[i].sequence > found->sequence))
-			found = &page->half[i];
+		if (dp_super_is_whole(&half[i]) &&
+		    (!found || half[i].sequence > found->sequence))
+			found = &half[i];
 	return found;
 }
 
-static bool has_magic(const struct page *page)
+static bool has_magic(const struct dp_super half[2])
 {
-	return !memcmp(page->half[0].magic, DP_MAGIC, 8) ||
-	       !memcmp(page->half[1].magic, DP_MAGIC, 8);
+	return !memcmp(half[0].magic, DP_MAGIC, 8) ||
+	       !memcmp(half[1].magic, DP_MAGIC, 8);
 }
 
-static int judge(const struct page page[2], struct dp_super *ret_super,
-		 const struct dp_why *why)
+int dp_super_look(const char *base, struct dp_super_halves *ret_halves)
 {
-	const struct dp_super *main = newest(&page[0]), *copy = newest(&page[1]);
-	const struct dp_super *best = main;
+	for (int i = 0; i < 2; i++) {
+		int ret = dp_os_copy_checked(ret_halves->half[i],
+					     base + dp_super_offset[i],
+					     DP_BLOCK_SIZE);
 
-	if (!main || (copy && copy->sequence > main->sequence))
-		best = copy;
-	*ret_super = best ? *best : (struct dp_super) { .version = 0 };
-	if (!main && !copy && !has_magic(&page[0]) && !has_magic(&page[1]))
-		return dp_fail(why, -EMEDIUMTYPE,
-			       "there is no daxpin pool: create one");
-	if (!main || best != main)
-		return dp_fail(why, -EUCLEAN,
-			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx is %s; the pool was left untouched",
-			       (unsigned long long)DP_COPY_OFFSET,
-			       copy ? "whole" : "damaged too");
-	if (main->version != DP_VERSION)
-		return dp_fail(why, -EPROTONOSUPPORT,
-			       "the pool has format version %u, this library knows %u: use a newer daxpin",
-			       main->version, DP_VERSION);
+		if (ret && ret != -EIO)
+			return ret;
+		if (ret)
+			memset(ret_halves->half[i], 0, DP_BLOCK_SIZE);
+		ret_halves->error[i] = ret;
+	}
 	return 0;
 }
 
-int dp_super_read(const char *base, struct dp_super *ret_super,
+struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
+{
+	struct dp_super_verdict verdict = {
+		.page = newest(halves->half[0]),
+		.copy = newest(halves->half[1]),
+		.never = !has_magic(halves->half[0]) &&
+			 !has_magic(halves->half[1]) &&
+			 !halves->error[0] && !halves->error[1],
+	};
+
+	verdict.newest = verdict.page;
+	if (verdict.copy && (!verdict.page || verdict.copy->sequence >
+					      verdict.page->sequence)) {
+		verdict.newest = verdict.copy;
+		verdict.page_lost = true;
+	}
+	assert(!verdict.newest || !verdict.never);
+	return verdict;
+}
+
+static int refuse(const struct dp_super_halves *halves,
+		  const struct dp_super_verdict *verdict,
 		  const struct dp_why *why)
 {
-	struct page page[2];
+	if (verdict->never)
+		return dp_fail(why, -EMEDIUMTYPE,
+			       "there is no daxpin pool: create one");
+	if (!verdict->newest)
+		return dp_fail(why, halves->error[0] ? -EIO : -EUCLEAN,
+			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx too; the pool was left untouched",
+			       (unsigned long long)DP_COPY_OFFSET);
+	if (verdict->newest->version != DP_VERSION)
+		return dp_fail(why, -EPROTONOSUPPORT,
+			       "the pool has format version %u, this library knows %u: use a newer daxpin",
+			       verdict->newest->version, DP_VERSION);
+	return 0;
+}
+
+int dp_super_read(const char *base, bool tolerant, struct dp_super *ret_super,
+		  const struct dp_why *why)
+{
+	struct dp_super_halves halves;
+	struct dp_super_verdict verdict;
 	int ret;
 
 	memset(ret_super, 0, sizeof(*ret_super));
-	for (int i = 0; i < 2; i++) {
-		ret = dp_os_copy_checked(&page[i], base + page_offset[i],
-					 sizeof(page[i]));
-		if (ret)
-			return dp_fail(why, ret,
-				       "the superblock at offset 0x%llx cannot be read",
-				       (unsigned long long)page_offset[i]);
-	}
-	return judge(page, ret_super, why);
+	ret = dp_super_look(base, &halves);
+	for (int i = 0; i < 2 && !ret && !tolerant; i++)
+		ret = halves.error[i];
+	if (ret)
+		return dp_fail(why, ret,
+			       "the superblock at offset 0x%llx cannot be read",
+			       (unsigned long long)dp_super_offset[!halves.error[0]]);
+	verdict = dp_super_judge(&halves);
+	ret = refuse(&halves, &verdict, why);
+	if (ret)
+		return ret;
+	*ret_super = *verdict.newest;
+	if (verdict.page_lost)
+		ret_super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
+	return 0;
 }
 
 /* Sequence 1 goes into the second half. */
@@ -98,7 +132,7 @@ int dp_super_write(char *base, struct dp_persist *persist,
 	super->sequence++;
 	dp_super_seal(super);
 	for (int i = 0; i < 2; i++) {
-		char *to = base + page_offset[i] +
+		char *to = base + dp_super_offset[i] +
 			   (super->sequence & 1) * sizeof(*super);
 
 		dp_persist_copy(persist, to, super, sizeof(*super));

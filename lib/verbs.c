@@ -278,7 +278,10 @@ static int contexts_count(struct talk *talk, uint32_t index,
 	return -EAGAIN;
 }
 
-/* Of the devices named, or of all when one of these is not to be found. */
+/*
+ * Of the devices named, or of all when none is named, or when one of these is
+ * not to be found.
+ */
 static int devices_count(struct talk *talk, struct device_list *list,
 			 dp_verbs_filter *filter, void *arg)
 {
@@ -286,7 +289,7 @@ static int devices_count(struct talk *talk, struct device_list *list,
 	int ret, count = 0;
 
 	ret = dump(talk, RDMA_NLDEV_CMD_GET, NULL, device_add, list);
-	all = list->named < list->names;
+	all = !list->names || list->named < list->names;
 	for (uint32_t i = 0; ret >= 0 && i < list->count; i++) {
 		if (!all && !list->device[i].named)
 			continue;
@@ -346,6 +349,102 @@ int dp_verbs_count(const char (*device)[DP_DEVICE_NAME_MAX], uint32_t devices,
 	if (talk.buffer)
 		ret = devices_count(&talk, &list, filter, arg);
 	free(list.device);
+	free(talk.buffer);
+	dp_os_close(talk.fd);
+	return ret < 0 ? cannot_tell(ret, why) : ret;
+}
+
+/* --------------------------------------------------------- every context */
+
+/* Fixed since Linux 3.8 (the kernel's PROC_PID_INIT_INO). */
+#define INITIAL_PID_NAMESPACE	0xEFFFFFFCu
+
+static bool every(uint32_t pid, void *arg)
+{
+	(void)pid;
+	(void)arg;
+	return true;
+}
+
+static int sysfs_entry(const char *name, void *arg)
+{
+	uint32_t *count = arg;
+
+	*count += name[0] != '.';
+	return 0;
+}
+
+/* A device that is being removed is no longer listed, but still in sysfs. */
+static int devices_in_sysfs(uint32_t *ret_count)
+{
+	uint32_t count = 0;
+	struct stat stat;
+	int ret, dir = dp_os_open(AT_FDCWD, "/sys/class/infiniband",
+				  O_RDONLY | O_DIRECTORY, 0);
+
+	*ret_count = 0;
+	/* No such class, or no sysfs? */
+	if (dir == -ENOENT)
+		return dp_os_stat(AT_FDCWD, "/sys/module", &stat);
+	if (dir < 0)
+		return dir;
+	ret = dp_os_list(dir, sysfs_entry, &count);
+	dp_os_close(dir);
+	*ret_count = count;
+	return ret;
+}
+
+/* Does RDMA netlink show this process all there is on the machine? */
+static int check_outlook(const struct dp_why *why)
+{
+	struct stat stat;
+	char mode[8];
+
+	if (dp_os_stat(AT_FDCWD, "/proc/self/ns/pid", &stat) ||
+	    stat.st_ino != INITIAL_PID_NAMESPACE)
+		return dp_fail(why, -EBUSY,
+			       "the record of the pool's last owner was lost with a damaged superblock, and whether its RDMA is over can only be told from the initial pid namespace, with /proc: open the pool there once");
+	if (dp_os_read_file("/sys/module/ib_core/parameters/netns_mode", mode,
+			    sizeof(mode)) < 0 || mode[0] != 'Y')
+		return dp_fail(why, -EBUSY,
+			       "the record of the pool's last owner was lost with a damaged superblock, and whether its RDMA is over cannot be told while network namespaces have RDMA devices for themselves: `rdma system set netns shared`, mount /sys, or reboot without RDMA");
+	return 0;
+}
+
+static int count_every(struct talk *talk)
+{
+	struct device_list list = { .name = NULL };
+	uint32_t in_sysfs;
+	int ret = devices_count(talk, &list, every, NULL);
+
+	free(list.device);
+	if (ret)
+		return ret;
+	/* After the list: a device that comes meanwhile is looked at again. */
+	ret = devices_in_sysfs(&in_sysfs);
+	if (ret)
+		return ret;
+	return in_sysfs > list.count ? in_sysfs - list.count : 0;
+}
+
+int dp_verbs_count_all(const struct dp_why *why)
+{
+	struct talk talk = { .fd = dp_os_netlink(NETLINK_RDMA) };
+	int ret;
+
+	if (talk.fd == -EPROTONOSUPPORT && has_no_rdma())
+		return 0;
+	if (talk.fd < 0)
+		return cannot_tell(talk.fd, why);
+	ret = check_outlook(why);
+	if (ret) {
+		dp_os_close(talk.fd);
+		return ret;
+	}
+	ret = -ENOMEM;
+	talk.buffer = malloc(BUFFER_SIZE);
+	if (talk.buffer)
+		ret = count_every(&talk);
 	free(talk.buffer);
 	dp_os_close(talk.fd);
 	return ret < 0 ? cannot_tell(ret, why) : ret;

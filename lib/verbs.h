@@ -23,4 +23,11 @@ int dp_verbs_count(const char (*device)[DP_DEVICE_NAME_MAX], uint32_t devices,
 		   dp_verbs_filter *filter, void *arg,
 		   const struct dp_why *why);
 
+/*
+ * How many contexts there are at all, of every device. -EBUSY with a sentence:
+ * it cannot be told, which takes the initial pid namespace, and devices that
+ * no network namespace has for itself.
+ */
+int dp_verbs_count_all(const struct dp_why *why);
+
 #endif

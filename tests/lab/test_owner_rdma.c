@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <infiniband/verbs.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -195,6 +196,7 @@ static int tell(enum dp_owner_state owner, int pid, uint64_t waited_ns,
 	return 0;
 }
 
+/* NULL: an owner whose record was lost. */
 static int await(const struct dp_owner *owner, uint64_t wait_ns, int *told_pid)
 {
 	int ignored, ret;
@@ -206,7 +208,8 @@ static int await(const struct dp_owner *owner, uint64_t wait_ns, int *told_pid)
 
 	sentence[0] = '\0';
 	dp_patience_begin(&patience);
-	ret = dp_owner_await(owner, &patience, &why);
+	ret = owner ? dp_owner_await(owner, &patience, &why) :
+		      dp_owner_await_unknown(&patience, &why);
 	if (ret)
 		print_message("%d: %s\n", ret, sentence);
 	return ret;
@@ -411,6 +414,66 @@ static void a_device_being_removed_is_waited_for(void **state)
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 }
 
+/* ------------------------------------------------------- the lost record */
+
+static void an_unknown_owner_may_be_anybody(void **state)
+{
+	struct death other = owner_begin(lab_device, KEEP_NOTHING);
+	int told = -1;
+
+	(void)state;
+	assert_int_equal(await(NULL, SHORT_NS, &told), -EBUSY);
+	assert_int_equal(told, 0);
+	assert_non_null(strstr(sentence, "1 verbs context"));
+	assert_non_null(strstr(sentence, "rdma resource show ctx"));
+	owner_kill(&other);
+	assert_int_equal(await(NULL, LONG_NS, NULL), 0);
+	owner_reap(&other);
+}
+
+static void an_unknown_owner_counts_every_device(void **state)
+{
+	struct death death;
+
+	(void)state;
+	need_own_device();
+	assert_int_equal(await(NULL, SHORT_NS, NULL), 0);
+	death = owner_begin(OWN_DEVICE, KEEP_MAPPINGS);
+	owner_kill(&death);
+	owner_reap(&death);
+	assert_int_equal(await(NULL, SHORT_NS, NULL), -EBUSY);
+	/* Being removed it is listed no more, and its context lives. */
+	assert_int_equal(system("rdma link del " OWN_DEVICE " & sleep 1"), 0);
+	assert_int_equal(await(NULL, SHORT_NS, NULL), -EBUSY);
+	keeper_end();
+	assert_int_equal(await(NULL, LONG_NS, NULL), 0);
+}
+
+/* From a child pid namespace not all contexts' makers can be seen. */
+static void an_unknown_owner_needs_the_initial_namespace(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		/* The child of this one is in the new namespace. */
+		if (unshare(CLONE_NEWPID))
+			_exit(77);
+		pid = fork();
+		if (!pid)
+			_exit(await(NULL, SHORT_NS, NULL) != -EBUSY ||
+			      !strstr(sentence, "initial pid namespace"));
+		_exit(waitpid(pid, &status, 0) == pid ? WEXITSTATUS(status) :
+							1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define TEST(f)		cmocka_unit_test_teardown(f, clean_up)
 #define TEST_DEVICE(f)	cmocka_unit_test_teardown(f, own_device_remove)
 
@@ -427,6 +490,9 @@ int main(void)
 		TEST_DEVICE(a_device_that_is_gone_has_no_contexts),
 		TEST_DEVICE(a_renamed_device_is_found),
 		TEST_DEVICE(a_device_being_removed_is_waited_for),
+		TEST(an_unknown_owner_may_be_anybody),
+		TEST_DEVICE(an_unknown_owner_counts_every_device),
+		TEST(an_unknown_owner_needs_the_initial_namespace),
 	};
 
 	lab_device = getenv("DAXPIN_TEST_RDMA");

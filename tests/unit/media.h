@@ -12,6 +12,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #include "layout.h"
+#include "verbs.h"
 
 #if !defined(__clang__) && \
 	(defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
@@ -195,14 +196,16 @@ static inline void write_file(struct fixture *f, const char *name,
 	close(fd);
 }
 
-/* The newer half of a segment's superblock. */
+/* The newest whole half of a segment's superblock page. */
 static inline struct dp_super read_super(struct fixture *f, uint32_t segment)
 {
 	struct dp_super half[2];
 	int newer;
 
 	look(f, segment, DP_SUPER_OFFSET, half, sizeof(half));
-	newer = half[1].sequence > half[0].sequence;
+	newer = dp_super_is_whole(&half[1]) &&
+		(!dp_super_is_whole(&half[0]) ||
+		 half[1].sequence > half[0].sequence);
 	assert_true(dp_super_is_whole(&half[newer]));
 	return half[newer];
 }
@@ -219,6 +222,56 @@ static inline void write_super(struct fixture *f, uint32_t segment,
 		patch(f, segment, DP_COPY_OFFSET + i * sizeof(super), &super,
 		      sizeof(super));
 	}
+}
+
+/* ----------------------------------------------------------------- damage */
+
+static inline void spoil(struct fixture *f, uint32_t segment, uint64_t offset)
+{
+	uint8_t byte;
+
+	look(f, segment, offset, &byte, 1);
+	byte ^= 0x40;
+	patch(f, segment, offset, &byte, 1);
+}
+
+static inline void write_raw(struct fixture *f, uint32_t segment, uint32_t block,
+		      uint64_t raw)
+{
+	patch(f, segment, dp_word_offset(block), &raw, sizeof(raw));
+}
+
+static inline void write_word(struct fixture *f, uint32_t segment, uint32_t block,
+		       struct dp_word word)
+{
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
+	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE);
+
+	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
+}
+
+static inline void punch(struct fixture *f, uint32_t segment, uint64_t offset)
+{
+	int fd = open_file(f, segment);
+
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+				   FALLOC_FL_KEEP_SIZE, offset, 2 * MIB), 0);
+	close(fd);
+}
+
+static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };
+
+/* Where others' verbs contexts are about, or nothing can be told of them. */
+static inline void need_no_verbs(void)
+{
+	char sentence[400] = "other processes use RDMA on this machine";
+	int ret = dp_verbs_count_all(&(struct dp_why) { sentence,
+							sizeof(sentence) });
+
+	if (!ret)
+		return;
+	print_message("# skipped: %s\n", sentence);
+	skip();
 }
 
 /* --------------------------------------------------------------- refusals */

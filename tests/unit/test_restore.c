@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A lost superblock page is restored from its copy by an open for writing, and
+ * what a power cut leaves is no damage.
+ */
+#include "media.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+
+#define HALF	sizeof(struct dp_super)
+
+/* [page or copy][half], as they stand on media. */
+struct halves {
+	struct dp_super half[2][2];
+};
+
+static const uint64_t place[2] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
+
+static struct halves look_at_halves(struct fixture *f, uint32_t segment)
+{
+	struct halves halves;
+
+	for (int i = 0; i < 2; i++)
+		look(f, segment, place[i], halves.half[i], 2 * HALF);
+	return halves;
+}
+
+static void put_halves(struct fixture *f, uint32_t segment,
+		       const struct halves *halves)
+{
+	for (int i = 0; i < 2; i++)
+		patch(f, segment, place[i], halves->half[i], 2 * HALF);
+}
+
+/* Spoil those whose bit is set: page 0, page 1, copy 0, copy 1. */
+static void spoil_halves(struct fixture *f, uint32_t segment, unsigned int mask)
+{
+	for (int i = 0; i < 4; i++)
+		if (mask & 1u << i)
+			spoil(f, segment, place[i / 2] + i % 2 * HALF + 100);
+}
+
+/* The rule again, by itself: the newest of those that are not in the mask. */
+static const struct dp_super *newest_but(const struct halves *halves,
+					 unsigned int mask, bool *ret_from_copy)
+{
+	const struct dp_super *found = NULL;
+
+	for (int i = 0; i < 4; i++) {
+		const struct dp_super *half = &halves->half[i / 2][i % 2];
+
+		if (mask & 1u << i || !dp_super_is_whole(half) ||
+		    (found && half->sequence <= found->sequence))
+			continue;
+		found = half;
+		*ret_from_copy = i / 2;
+	}
+	return found;
+}
+
+static void assert_settled(struct fixture *f, uint64_t epoch)
+{
+	struct halves halves = look_at_halves(f, 0);
+
+	for (int i = 0; i < 2; i++) {
+		assert_true(dp_super_is_whole(&halves.half[0][i]));
+		assert_memory_equal(&halves.half[0][i], &halves.half[1][i],
+				    HALF);
+	}
+	assert_int_equal(read_super(f, 0).epoch, epoch);
+	assert_int_equal(read_super(f, 0).flags, 0);
+}
+
+static void open_restored(struct fixture *f, const struct dp_super *from,
+			  bool from_copy)
+{
+	open_pool(f);
+	/* D15: the lost page may have been one ahead. */
+	assert_int_equal(info_of(f).epoch, from->epoch + (from_copy ? 2 : 1));
+	assert_int_equal(info_of(f).unclean,
+			 from_copy || from->flags & DP_SUPER_UNCLEAN);
+	assert_int_equal(read_super(f, 0).flags, DP_SUPER_UNCLEAN);
+	close_pool(f);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 0);
+	close_pool(f);
+	assert_settled(f, from->epoch + (from_copy ? 3 : 2));
+}
+
+/* One subset of the four halves is spoilt. */
+static void try_one(struct fixture *f, const struct halves *whole,
+		    unsigned int mask)
+{
+	bool from_copy = false;
+	const struct dp_super *from = newest_but(whole, mask, &from_copy);
+
+	put_halves(f, 0, whole);
+	spoil_halves(f, 0, mask);
+	if (!from) {
+		assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
+		return;
+	}
+	f->options.flags = DAXPIN_POOL_READONLY;
+	if (from_copy) {
+		assert_open_fails(f, -EUCLEAN, "open it for writing once");
+		assert_says(f, "its copy is whole");
+	} else if (from->flags & DP_SUPER_UNCLEAN) {
+		assert_open_fails(f, -EUCLEAN, "open it for writing once");
+	} else {
+		open_pool(f);
+		close_pool(f);
+	}
+	f->options.flags = 0;
+	open_restored(f, from, from_copy);
+}
+
+static void every_subset_of_the_halves_is_dealt_with(void **state)
+{
+	struct fixture *f = *state;
+	struct halves whole = look_at_halves(f, 0);
+
+	need_no_verbs();
+	for (unsigned int mask = 0; mask < 16; mask++)
+		try_one(f, &whole, mask);
+}
+
+/* The power went between page and copy: page one change ahead. */
+static void every_subset_with_the_copy_behind(void **state)
+{
+	struct fixture *f = *state;
+	struct halves whole = look_at_halves(f, 0);
+	bool in_copy;
+	struct dp_super next = *newest_but(&whole, 0, &in_copy);
+
+	need_no_verbs();
+	next.sequence++;
+	next.epoch++;
+	next.flags = DP_SUPER_UNCLEAN;
+	dp_super_seal(&next);
+	whole.half[0][next.sequence & 1] = next;
+	for (unsigned int mask = 0; mask < 16; mask++)
+		try_one(f, &whole, mask);
+}
+
+/* Every cut of one change, torn at any of its cache lines, opens quietly. */
+static void torn_changes_are_no_damage(void **state)
+{
+	struct fixture *f = *state;
+	struct halves whole = look_at_halves(f, 0), cut;
+	bool in_copy;
+	struct dp_super next = *newest_but(&whole, 0, &in_copy);
+	uint64_t epoch = next.epoch;
+
+	next.sequence++;
+	next.epoch++;
+	dp_super_seal(&next);
+	for (int copy = 0; copy < 2; copy++) {
+		for (size_t at = 0; at <= HALF; at += 256) {
+			cut = whole;
+			if (copy)
+				cut.half[0][next.sequence & 1] = next;
+			memcpy(&cut.half[copy][next.sequence & 1], &next, at);
+			put_halves(f, 0, &cut);
+			open_pool(f);
+			assert_int_equal(info_of(f).unclean, 0);
+			assert_int_equal(info_of(f).epoch, epoch + 1 +
+					 (copy || at == HALF));
+			close_pool(f);
+		}
+	}
+}
+
+static void unknown_owner_is_forgotten_once_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+	uint64_t epoch = super.epoch;
+
+	need_no_verbs();
+	super.flags = DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
+	write_super(f, 0, super);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	assert_open_fails(f, -EUCLEAN, "open it for writing once");
+	f->options.flags = 0;
+	/* Kept as long as an open fails for another reason. */
+	spoil(f, 1, dp_word_offset(1000));
+	assert_open_fails(f, -EUCLEAN, "descriptor table");
+	assert_true(read_super(f, 0).flags & DP_SUPER_OWNER_UNKNOWN);
+	spoil(f, 1, dp_word_offset(1000));
+	open_pool(f);
+	assert_int_equal(read_super(f, 0).flags, DP_SUPER_UNCLEAN);
+	assert_int_equal(info_of(f).epoch, epoch + 2);
+	close_pool(f);
+}
+
+/* Whether anybody uses RDMA cannot be asked: no guess. */
+static int forbid_sockets(void)
+{
+	struct sock_filter rule[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { 4, rule };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		return -errno;
+	return 0;
+}
+
+static int child_opens_without_sockets(struct fixture *f)
+{
+	int ret = forbid_sockets() ? -ENOSYS : child_opens(f);
+
+	return ret == -EBUSY && !strstr(f->why, "NETLINK_RDMA") ? -EIO : ret;
+}
+
+static void what_cannot_be_asked_is_busy(void **state)
+{
+	struct fixture *f = *state;
+	struct child child;
+	uint64_t before;
+
+	need_no_verbs();
+	spoil_halves(f, 0, 3);
+	before = fingerprint(f->path);
+	child = start_child(f, child_opens_without_sockets, NULL);
+	end_child(&child);
+	if (child.told == -ENOSYS) {
+		print_message("# skipped: no seccomp here\n");
+		skip();
+	}
+	assert_int_equal(child.told, -EBUSY);
+	assert_int_equal(fingerprint(f->path), before);
+	open_pool(f);
+	close_pool(f);
+}
+
+/* ----------------------------------------------------------- later segments */
+
+static void later_segments_are_restored_too(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+	struct dp_super before = read_super(f, 2), after;
+
+	patch(f, 2, DP_SUPER_OFFSET, zero, sizeof(zero));
+	spoil_halves(f, 1, 3);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	assert_open_fails(f, -EUCLEAN, "segment 1");
+	assert_says(f, "open it for writing once");
+	f->options.flags = 0;
+	open_pool(f);
+	/* It knows no owner, so the pool is as clean as it was. */
+	assert_int_equal(info_of(f).unclean, 0);
+	close_pool(f);
+	after = read_super(f, 2);
+	assert_int_equal(after.sequence, before.sequence + 1);
+	after.sequence = before.sequence;
+	dp_super_seal(&after);
+	assert_memory_equal(&after, &before, sizeof(after));
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_pool(f);
+	close_pool(f);
+}
+
+/* Nothing is stored before everything checked out, this included. */
+static void nothing_is_restored_when_the_open_fails(void **state)
+{
+	struct fixture *f = *state;
+
+	need_no_verbs();
+	spoil_halves(f, 0, 3);
+	spoil_halves(f, 1, 3);
+	spoil(f, 2, dp_word_offset(8191));
+	assert_open_fails(f, -EUCLEAN, "segment 2, descriptor table");
+	spoil(f, 2, dp_word_offset(8191));
+	open_pool(f);
+	close_pool(f);
+}
+
+static void the_copy_of_another_pool_is_not_restored(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 1);
+
+	super.uuid[3] ^= 1;
+	write_super(f, 1, super);
+	spoil_halves(f, 1, 3);
+	assert_open_fails(f, -EUCLEAN, "not the one that belongs there");
+}
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, closed_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(every_subset_of_the_halves_is_dealt_with),
+		TEST(every_subset_with_the_copy_behind),
+		TEST(torn_changes_are_no_damage),
+		TEST(unknown_owner_is_forgotten_once_waited_for),
+		TEST(what_cannot_be_asked_is_busy),
+		TEST(later_segments_are_restored_too),
+		TEST(nothing_is_restored_when_the_open_fails),
+		TEST(the_copy_of_another_pool_is_not_restored),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
