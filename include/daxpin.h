@@ -89,6 +89,8 @@ struct daxpin_wait {
 #define DAXPIN_POOL_ANY_NODE	0x4u	/* take a device node outside devtmpfs:
 					   its lock excludes only users of the
 					   same node */
+#define DAXPIN_POOL_DEGRADED	0x8u	/* open: around what is damaged; with
+					   READONLY an unclean pool too */
 
 struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */
@@ -111,7 +113,7 @@ struct daxpin_pool_info {
 	uint32_t source;		/* enum daxpin_source */
 	uint32_t granularity;		/* enum daxpin_granularity, never AUTO */
 	uint32_t segments;
-	uint32_t flags;			/* DAXPIN_POOL_READONLY, or 0 */
+	uint32_t flags;			/* DAXPIN_POOL_READONLY, _DEGRADED */
 	uint64_t segment_size;		/* the last one may be shorter */
 	uint64_t epoch;			/* counts the opens of this pool */
 	uint64_t media_bytes;		/* what the device or the files measure */
@@ -124,6 +126,7 @@ struct daxpin_pool_info {
 	uint64_t registrations;
 	unsigned char uuid[16];
 	int unclean;			/* the previous owner did not close it */
+	uint64_t quarantined_bytes;	/* DEGRADED: around damage, not used */
 };
 
 /*
@@ -139,7 +142,8 @@ int daxpin_pool_create(const char *path,
 /*
  * Open an existing pool; options may be NULL. Waits for the owner lock until
  * the deadline, then -EBUSY, with the owner's pid in `why`. Damage is -EUCLEAN
- * and leaves the medium untouched.
+ * and leaves the medium untouched; with DAXPIN_POOL_DEGRADED what checks out can
+ * be used, see daxpin_check(3).
  */
 int daxpin_pool_open(const char *path,
 		     const struct daxpin_pool_options *options,

@@ -122,12 +122,45 @@ static int rebuild_one(void *arg, uint32_t block, struct dp_word word)
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       rebuild->segment, block);
 	if (dp_space_take(&pool->space[rebuild->segment], block, word.blocks))
-		return dp_fail(rebuild->why, -EUCLEAN,
+		return pool->media.degraded ?
+		       dp_space_quarantine(&pool->space[rebuild->segment],
+					   block, word.blocks) :
+		       dp_fail(rebuild->why, -EUCLEAN,
 			       "segment %u, block %u: a published extent lies in a hole of its file; the pool was left untouched",
 			       rebuild->segment, block);
 	dp_lease_restore(&pool->leases, in_pool, word.blocks, word.gen,
 			 DP_STATE_LIVE);
 	return 0;
+}
+
+static int put_in_quarantine(void *arg, const struct dp_table_damage *damage)
+{
+	struct rebuild *rebuild = arg;
+
+	return dp_space_quarantine(&rebuild->pool->space[rebuild->segment],
+				   damage->begin, damage->end - damage->begin);
+}
+
+/* A degraded open goes around what does not check out. */
+static int scan_segment(struct rebuild *rebuild)
+{
+	struct daxpin_pool *pool = rebuild->pool;
+	struct dp_space *space = &pool->space[rebuild->segment];
+	const struct dp_table *table =
+		&pool->media.segment[rebuild->segment].table;
+	const struct dp_table_visitor visitor = {
+		rebuild_one, put_in_quarantine, rebuild
+	};
+	int ret;
+
+	if (!pool->media.degraded)
+		return dp_table_scan(table, &pool->lanes, rebuild_one,
+				     rebuild, rebuild->why);
+	ret = dp_table_scan_damaged(table, &pool->lanes, &visitor, rebuild->why);
+	dp_space_close_off(space);
+	pool->quarantined_blocks += space->quarantine_count;
+	pool->usable_blocks -= space->quarantine_count;
+	return ret;
 }
 
 static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
@@ -146,8 +179,7 @@ static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
 		return dp_fail(why, ret,
 			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
 			       index);
-	return dp_table_scan(&segment->table, &pool->lanes, rebuild_one,
-			     &rebuild, why);
+	return scan_segment(&rebuild);
 }
 
 /* May a batch have changed that word? Descriptors, roots, and data, by SET. */
@@ -169,11 +201,28 @@ static bool is_word(struct daxpin_pool *pool, const struct dp_lane_entry *entry)
 	       segment->chunk[offset >> DP_CHUNK_SHIFT] & DP_CHUNK_BACKED;
 }
 
+/* Of batches that are only looked at, what can be applied to a copy. */
+static void drop_nonsense(struct daxpin_pool *pool)
+{
+	struct dp_lanes *lanes = &pool->lanes;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < lanes->pending_count; i++)
+		if (is_word(pool, &lanes->pending[i]))
+			lanes->pending[kept++] = lanes->pending[i];
+	lanes->pending_count = kept;
+}
+
 static int load_lanes(struct daxpin_pool *pool, const struct dp_why *why)
 {
 	struct dp_lanes *lanes = &pool->lanes;
-	int ret = dp_lanes_load(lanes, why);
+	bool only_looks = dp_pool_only_looks(&pool->media);
+	int ret = dp_lanes_load(lanes, only_looks, why);
 
+	if (only_looks) {
+		drop_nonsense(pool);
+		return ret;
+	}
 	for (size_t i = 0; !ret && i < lanes->pending_count; i++)
 		if (!is_word(pool, &lanes->pending[i]))
 			ret = dp_fail(why, -EUCLEAN,
@@ -237,7 +286,8 @@ static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 	for (uint32_t i = 0; !ret && i < segments; i++)
 		ret = rebuild_segment(pool, i, why);
 	return ret ? ret : dp_roots_load(&pool->roots, &pool->lanes,
-					 count_root, pool, why);
+					 pool->media.degraded, count_root, pool,
+					 why);
 }
 
 /* The first stores: what the last owner committed, then that it is ours. */
@@ -245,7 +295,7 @@ static int take_over(struct daxpin_pool *pool)
 {
 	int ret = 0;
 
-	pool->lanes.epoch = pool->media.super.epoch + 1;
+	pool->lanes.epoch = dp_pool_next_epoch(&pool->media);
 	if (!pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes);
 	return ret ? ret : dp_pool_own(&pool->media);

@@ -27,6 +27,7 @@ struct daxpin_pool {
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	uint64_t usable_blocks;
 	uint64_t hole_blocks;
+	uint64_t quarantined_blocks;
 	uint64_t unaligned_chunks;
 };
 

@@ -90,6 +90,7 @@ static int request_pool(const char *path,
 	struct dp_pool_request request = {
 		.path = path,
 		.readonly = copy.flags & DAXPIN_POOL_READONLY,
+		.degraded = copy.flags & DAXPIN_POOL_DEGRADED,
 		.overwrite = copy.flags & DAXPIN_POOL_OVERWRITE,
 		.any_node = copy.flags & DAXPIN_POOL_ANY_NODE,
 		.granularity = copy.granularity,
@@ -123,7 +124,8 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 			       struct daxpin_pool **ret_pool)
 {
 	return request_pool(path, options,
-			    DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE,
+			    DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
+			    DAXPIN_POOL_DEGRADED,
 			    dp_pool_open, ret_pool);
 }
 
@@ -212,7 +214,8 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.source = media->source.kind,
 		.granularity = media->persist.granularity,
 		.segments = media->segments,
-		.flags = media->readonly ? DAXPIN_POOL_READONLY : 0,
+		.flags = (media->readonly ? DAXPIN_POOL_READONLY : 0) |
+			 (media->degraded ? DAXPIN_POOL_DEGRADED : 0),
 		.segment_size = media->segment_size,
 		.epoch = media->super.epoch,
 		.media_bytes = media->super.pool_size,
@@ -224,6 +227,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.ignored_files = media->ignored_files,
 		.registrations = dp_registration_count(&pool->holders),
 		.unclean = media->was_unclean,
+		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 	};
 	memcpy(info.uuid, media->super.uuid, 16);
 	memcpy(ret_info, &info, dp_min(info.size, sizeof(info)));

@@ -34,6 +34,11 @@ static void check_word(struct daxpin_pool *pool, uint32_t segment,
 	memcpy(&raw, table->base + dp_word_offset(block), sizeof(raw));
 	whole = dp_word_decode(table->seed, table->first_block + block, raw,
 			       &word);
+	if (dp_space_is_quarantined(&pool->space[segment], block)) {
+		assert(!dp_space_is_free(&pool->space[segment], block));
+		assert(view.state == DP_STATE_FREE);
+		return;
+	}
 	assert(whole);
 	if (view.publishing)
 		return;
@@ -79,6 +84,8 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	struct dp_root_word word;
 	bool whole;
 
+	if (slot->damaged)
+		return;
 	whole = dp_root_decode(pool->media.seed, index,
 			       pool->roots.media[index].word, &word);
 	assert(whole);

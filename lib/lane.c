@@ -119,13 +119,17 @@ static int load_one(struct dp_lanes *lanes, uint32_t index,
 	return control->found == DP_LANE_OPEN ? add_pending(lanes, &copy) : 0;
 }
 
-int dp_lanes_load(struct dp_lanes *lanes, const struct dp_why *why)
+int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
+		  const struct dp_why *why)
 {
 	int ret = 0;
 
 	assert(!lanes->pending);
-	for (uint32_t i = 0; !ret && i < DP_LANES; i++)
+	for (uint32_t i = 0; !ret && i < DP_LANES; i++) {
 		ret = load_one(lanes, i, why);
+		if (tolerant && (ret == -EUCLEAN || ret == -EIO))
+			ret = 0;
+	}
 	return ret;
 }
 

@@ -43,9 +43,11 @@ enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
 
 /*
  * Read all lanes; pending entries are what the last owner committed and may
- * not have applied. Where they point is not checked. -EUCLEAN, -EIO, -ENOMEM.
+ * not have applied. Where they point is not checked. -EUCLEAN, -EIO: a lane is
+ * damaged or unreadable, and what it had is left out if tolerant; -ENOMEM.
  */
-int dp_lanes_load(struct dp_lanes *lanes, const struct dp_why *why);
+int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
+		  const struct dp_why *why);
 
 /* Apply the pending entries in [addr, addr + size) to a copy of that range. */
 void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,

@@ -201,7 +201,7 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 	if (ret)
 		return dp_fail(why, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
-	ret = dp_super_read(base, false, ret_super, &inner);
+	ret = dp_super_read(base, dp_pool_only_looks(pool), ret_super, &inner);
 	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
 		     dp_pool_is_blank(base);
 	dp_os_unmap(base, size);
@@ -499,8 +499,8 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 	int ret;
 
 	for (uint32_t i = 0; i < pool->segments; i++) {
-		ret = dp_super_read(pool->segment[i].base, false, &super,
-				    &inner);
+		ret = dp_super_read(pool->segment[i].base,
+				    dp_pool_only_looks(pool), &super, &inner);
 		if (ret == -EMEDIUMTYPE)
 			return dp_fail(why, -EUCLEAN,
 				       "segment %u of %s has no superblock; the pool was left untouched",
@@ -515,7 +515,8 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 				       i, pool->source.path);
 		pool->segment[i].super_lost =
 			super.flags & DP_SUPER_OWNER_UNKNOWN;
-		if (pool->segment[i].super_lost && pool->readonly)
+		if (pool->segment[i].super_lost && pool->readonly &&
+		    !pool->degraded)
 			return super_is_lost(pool, i, why);
 	}
 	return 0;
@@ -527,6 +528,8 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 	bool unknown = pool->super.flags & DP_SUPER_OWNER_UNKNOWN;
 
 	if (!unknown && !(pool->super.flags & DP_SUPER_UNCLEAN))
+		return 0;
+	if (dp_pool_only_looks(pool))
 		return 0;
 	if (pool->readonly && unknown)
 		return super_is_lost(pool, 0, request->why);
@@ -578,6 +581,7 @@ int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
 	memset(pool, 0, sizeof(*pool));
 	pool->lock.fd = -1;
 	pool->readonly = request->readonly;
+	pool->degraded = request->degraded;
 	if (request->any_node)
 		flags |= DP_SOURCE_ANY_NODE;
 	dp_patience_begin(&request->patience);
@@ -632,6 +636,14 @@ static int restore_supers(struct dp_pool *pool)
 	return ret;
 }
 
+uint64_t dp_pool_next_epoch(const struct dp_pool *pool)
+{
+	const struct dp_super *super = &pool->super;
+
+	/* D15: a page that was lost may have been one epoch ahead. */
+	return super->epoch + (super->flags & DP_SUPER_OWNER_UNKNOWN ? 2 : 1);
+}
+
 int dp_pool_own(struct dp_pool *pool)
 {
 	struct dp_super *super = &pool->super;
@@ -644,8 +656,7 @@ int dp_pool_own(struct dp_pool *pool)
 		ret = restore_supers(pool);
 	if (ret)
 		return ret;
-	/* D15: a page that was lost may have been one epoch ahead. */
-	super->epoch += super->flags & DP_SUPER_OWNER_UNKNOWN ? 2 : 1;
+	super->epoch = dp_pool_next_epoch(pool);
 	super->flags |= DP_SUPER_UNCLEAN;
 	super->flags &= ~DP_SUPER_OWNER_UNKNOWN;
 	return write_super(pool);

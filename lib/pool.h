@@ -31,6 +31,7 @@ struct dp_pool {
 	struct dp_map map;
 	struct dp_persist persist;
 	bool readonly;
+	bool degraded;			/* what checks out is used */
 	bool was_unclean;
 	uint32_t segments;
 	uint32_t segments_open;		/* of them, those with resources */
@@ -46,6 +47,7 @@ struct dp_pool {
 struct dp_pool_request {
 	const char *path;
 	bool readonly;
+	bool degraded;
 	bool overwrite;
 	bool any_node;
 	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
@@ -60,6 +62,9 @@ struct dp_pool_request {
  * dp_pool_own(). What the tables say is not looked at.
  */
 int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
+
+/* Which dp_pool_own() will begin: two on where a superblock was lost (D15). */
+uint64_t dp_pool_next_epoch(const struct dp_pool *pool);
 
 /* The tables checked out: the next epoch begins, on media too (D15). */
 int dp_pool_own(struct dp_pool *pool);
@@ -85,6 +90,11 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_why *why);
 bool dp_pool_is_blank(const char *chunk);
+/* Nothing is written, and what can be read is good enough. */
+static inline bool dp_pool_only_looks(const struct dp_pool *pool)
+{
+	return pool->readonly && pool->degraded;
+}
 /* Wait for whoever pool->super says had it, or say who is in the way. */
 int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request);
 int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,

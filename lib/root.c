@@ -75,7 +75,37 @@ static int load_one(struct dp_roots *roots, uint32_t index,
 	return 0;
 }
 
+/* A slot under a name that cannot be asked for: it does not end with a NUL. */
+static void go_around(struct dp_root_slot *slot)
+{
+	memset(slot, 0, sizeof(*slot));
+	memset(slot->name, 0xff, sizeof(slot->name));
+	slot->hash = hash_of(slot->name);
+	slot->damaged = true;
+}
+
+/* What cannot be read is shown as zeroes: no word of it checks out (D6). */
+static int read_slots(const struct dp_roots *roots, bool degraded,
+		      struct dp_root *copy)
+{
+	const char *media = (const char *)roots->media;
+	int ret = dp_os_copy_checked(copy, media, ROOTS_SIZE);
+
+	if (ret != -EIO || !degraded)
+		return ret;
+	for (uint64_t at = 0; at < ROOTS_SIZE; at += DP_BLOCK_SIZE) {
+		ret = dp_os_copy_checked((char *)copy + at, media + at,
+					 DP_BLOCK_SIZE);
+		if (ret == -EIO)
+			memset((char *)copy + at, 0, DP_BLOCK_SIZE);
+		else if (ret)
+			return ret;
+	}
+	return 0;
+}
+
 int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
+		  bool degraded,
 		  bool (*fn)(void *arg, struct dp_root_word word), void *arg,
 		  const struct dp_why *why)
 {
@@ -84,7 +114,7 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 
 	if (!copy)
 		return -ENOMEM;
-	ret = dp_os_copy_checked(copy, roots->media, ROOTS_SIZE);
+	ret = read_slots(roots, degraded, copy);
 	if (ret)
 		ret = dp_fail(why, ret,
 			      "the root directory at offset 0x%llx cannot be read",
@@ -96,6 +126,10 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		struct dp_root_slot *slot = &roots->slot[i];
 
 		ret = load_one(roots, i, &copy[i], why);
+		if (ret == -EUCLEAN && degraded) {
+			go_around(slot);
+			ret = 0;
+		}
 		if (!ret && slot->block)
 			slot->counted = fn(arg, (struct dp_root_word) {
 					   slot->block, slot->gen });

@@ -18,6 +18,7 @@ struct dp_root_slot {
 	uint32_t gen;
 	bool claimed;
 	bool counted;			/* in the roots of the extent's lease */
+	bool damaged;			/* a degraded open goes around it */
 };
 
 struct dp_roots {
@@ -35,9 +36,11 @@ void dp_roots_fini(struct dp_roots *roots);
 /*
  * Read the directory as it will be when the pending lanes are applied. fn says
  * whether the extent that a root names is there and counts it. -EUCLEAN: a word
- * or a name does not check out; -EIO.
+ * or a name does not check out; -EIO. If degraded such slots are gone around:
+ * no name finds them, and no new one takes them.
  */
 int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
+		  bool degraded,
 		  bool (*fn)(void *arg, struct dp_root_word word), void *arg,
 		  const struct dp_why *why);
 

@@ -25,6 +25,8 @@ int dp_space_init(struct dp_space *space, uint32_t blocks)
 	pthread_mutex_init(&space->mutex, NULL);
 	space->blocks = blocks;
 	space->hint = 0;
+	space->quarantine = NULL;
+	space->quarantine_count = 0;
 	atomic_init(&space->free_count, blocks);
 	return 0;
 }
@@ -35,7 +37,9 @@ void dp_space_fini(struct dp_space *space)
 		return;
 	pthread_mutex_destroy(&space->mutex);
 	free((void *)space->bits);
+	free(space->quarantine);
 	space->bits = NULL;
+	space->quarantine = NULL;
 }
 
 static uint64_t load_word(struct dp_space *space, uint32_t word)
@@ -128,17 +132,42 @@ int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 	return 0;
 }
 
+/* What of the mask goes back to the free blocks. */
+static uint64_t without_quarantine(const struct dp_space *space, uint32_t word,
+				   uint64_t mask)
+{
+	return space->quarantine ? mask & ~space->quarantine[word] : mask;
+}
+
+static uint32_t count_returning(const struct dp_space *space, uint32_t block,
+				uint32_t blocks)
+{
+	uint32_t end = block + blocks, next, count = 0;
+
+	if (!space->quarantine)
+		return blocks;
+	for (; block < end; block = next) {
+		uint64_t mask = word_mask(block, end, &next);
+
+		count += __builtin_popcountll(
+			without_quarantine(space, block / WORD_BITS, mask));
+	}
+	return count;
+}
+
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
 	uint32_t end = block + blocks, next;
 
 	assert(blocks && end <= space->blocks);
 	/* Counted first: whoever sees a bit must not count below zero. */
-	atomic_fetch_add_explicit(&space->free_count, blocks,
+	atomic_fetch_add_explicit(&space->free_count,
+				  count_returning(space, block, blocks),
 				  memory_order_relaxed);
 	for (; block < end; block = next) {
 		uint32_t word = block / WORD_BITS;
-		uint64_t mask = word_mask(block, end, &next);
+		uint64_t mask = without_quarantine(space, word,
+						   word_mask(block, end, &next));
 		uint64_t was = atomic_fetch_or_explicit(&space->bits[word], mask,
 							memory_order_release);
 
@@ -154,6 +183,46 @@ int dp_space_take(struct dp_space *space, uint32_t block, uint32_t blocks)
 		return -EUCLEAN;
 	clear_run(space, block, blocks);
 	return 0;
+}
+
+int dp_space_quarantine(struct dp_space *space, uint32_t block, uint32_t blocks)
+{
+	uint32_t end = block + blocks, next;
+
+	assert(blocks && end <= space->blocks);
+	if (!space->quarantine)
+		space->quarantine = calloc(space->blocks / WORD_BITS,
+					   sizeof(*space->quarantine));
+	if (!space->quarantine)
+		return -ENOMEM;
+	for (; block < end; block = next)
+		space->quarantine[block / WORD_BITS] |=
+			word_mask(block, end, &next);
+	return 0;
+}
+
+void dp_space_close_off(struct dp_space *space)
+{
+	uint32_t words = space->quarantine ? space->blocks / WORD_BITS : 0;
+
+	assert(!space->quarantine_count);
+	for (uint32_t i = 0; i < words; i++) {
+		uint64_t mask = space->quarantine[i];
+		uint64_t was = atomic_fetch_and_explicit(&space->bits[i], ~mask,
+							 memory_order_relaxed);
+
+		space->quarantine_count += __builtin_popcountll(mask);
+		atomic_fetch_sub_explicit(&space->free_count,
+					  __builtin_popcountll(was & mask),
+					  memory_order_relaxed);
+	}
+}
+
+bool dp_space_is_quarantined(const struct dp_space *space, uint32_t block)
+{
+	assert(block < space->blocks);
+	return space->quarantine &&
+	       space->quarantine[block / WORD_BITS] >> block % WORD_BITS & 1;
 }
 
 bool dp_space_is_free(struct dp_space *space, uint32_t block)

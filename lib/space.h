@@ -15,6 +15,8 @@ struct dp_space {
 	uint32_t hint;			/* where the last search ended */
 	_Atomic uint32_t free_count;	/* exact when nobody moves */
 	_Atomic uint64_t *bits;
+	uint64_t *quarantine;		/* a bitmap too, or NULL: nothing is */
+	uint32_t quarantine_count;
 };
 
 int dp_space_init(struct dp_space *space, uint32_t blocks);
@@ -28,6 +30,15 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks);
 
 /* At open, before anybody else: a run that is taken. -EUCLEAN: it is already. */
 int dp_space_take(struct dp_space *space, uint32_t block, uint32_t blocks);
+
+/*
+ * At open, before anybody else: these blocks are never handed out, nor is what
+ * is free of them counted, whoever has them now. It takes effect with
+ * dp_space_close_off(). -ENOMEM.
+ */
+int dp_space_quarantine(struct dp_space *space, uint32_t block, uint32_t blocks);
+void dp_space_close_off(struct dp_space *space);
+bool dp_space_is_quarantined(const struct dp_space *space, uint32_t block);
 
 bool dp_space_is_free(struct dp_space *space, uint32_t block);
 uint32_t dp_space_free_count(struct dp_space *space);

@@ -40,4 +40,42 @@ int dp_table_scan(const struct dp_table *table, const struct dp_lanes *lanes,
 		  int (*fn)(void *arg, uint32_t block, struct dp_word word),
 		  void *arg, const struct dp_why *why);
 
+enum dp_table_fault {
+	DP_TABLE_WORD,			/* does not check out, or unreadable */
+	DP_TABLE_INNER_WORD,		/* the same, inside a good extent */
+	DP_TABLE_OVERLAP,		/* an extent begins inside another */
+	DP_TABLE_PAST_END,		/* an extent past the segment's end */
+};
+
+struct dp_table_damage {
+	enum dp_table_fault fault;
+	uint32_t block;			/* whose word it is */
+	uint32_t begin, end;		/* blocks that it puts in doubt */
+};
+
+/* In words, for a message. */
+const char *dp_table_fault_text(enum dp_table_fault fault);
+
+struct dp_table_visitor {
+	int (*word)(void *arg, uint32_t block, struct dp_word word);
+	int (*damage)(void *arg, const struct dp_table_damage *damage);
+	void *arg;
+};
+
+/*
+ * The same where damage is no end: each is told, and then all goes on. A bad
+ * word in free space may have been the head of an extent of any length, so
+ * everything up to the next good head is in doubt; extents that overlap are all
+ * in doubt, as far again; inside an extent that checks out a bad word puts only
+ * its own block in doubt. `word` is not called for what is.
+ */
+int dp_table_scan_damaged(const struct dp_table *table,
+			  const struct dp_lanes *lanes,
+			  const struct dp_table_visitor *visitor,
+			  const struct dp_why *why);
+
+/* The same over a copy of the table, of blocks * 8 bytes. */
+int dp_table_scan_copy(const struct dp_table *table, const char *copy,
+		       const struct dp_table_visitor *visitor);
+
 #endif
