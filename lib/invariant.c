@@ -32,6 +32,9 @@ static void check_word(struct daxpin_pool *pool, uint32_t segment,
 	bool whole;
 
 	memcpy(&raw, table->base + dp_word_offset(block), sizeof(raw));
+	/* None is pending but in a degraded open for reading. */
+	dp_lanes_patch(&pool->lanes, (table->first_block << DP_BLOCK_SHIFT) +
+		       dp_word_offset(block), sizeof(raw), (char *)&raw);
 	whole = dp_word_decode(table->seed, table->first_block + block, raw,
 			       &word);
 	if (dp_space_is_quarantined(&pool->space[segment], block)) {

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A degraded open goes around what does not check out: that is never handed
+ * out, the rest can be used, and the bad words stay as they are.
+ */
+#include "media.h"
+#include "invariant.h"
+
+#define SEGMENT_BLOCKS	(32 * MIB / DP_BLOCK_SIZE)
+#define CHUNK_BLOCKS	(SEGMENT_BLOCKS - 512)	/* for extents */
+
+/* An extent on media, of a closed pool. */
+static void put(struct fixture *f, uint32_t segment, uint32_t block,
+		uint32_t blocks)
+{
+	write_word(f, segment, block,
+		   (struct dp_word) { DP_KIND_DATA, blocks, 7 });
+}
+
+static uint64_t addr_of(uint32_t segment, uint32_t block)
+{
+	return segment * 32 * MIB + (uint64_t)block * DP_BLOCK_SIZE;
+}
+
+static bool exists(struct fixture *f, uint32_t segment, uint32_t block)
+{
+	struct daxpin_extent extent;
+	int ret = daxpin_extent_at(f->pool, addr_of(segment, block), &extent);
+
+	assert_true(!ret || ret == -ENOENT);
+	return !ret;
+}
+
+static void open_degraded(struct fixture *f, uint32_t flags)
+{
+	f->options.flags = DAXPIN_POOL_DEGRADED | flags;
+	open_pool(f);
+	assert_int_equal(info_of(f).flags, f->options.flags);
+	f->options.flags = 0;
+	dp_invariants(f->pool);
+}
+
+/*
+ * Both ways: for reading not a byte changes, and both put the same aside; then
+ * every block that is free is handed out, and none of those.
+ */
+static void check_quarantine(struct fixture *f, uint32_t segment,
+			     uint32_t begin, uint32_t end, uint64_t more_bytes)
+{
+	uint64_t bytes = (end - begin) * DP_BLOCK_SIZE + more_bytes;
+	uint64_t before = fingerprint(f->path), free_bytes;
+	struct daxpin_extent extent;
+
+	assert_open_fails(f, -EUCLEAN, "untouched");
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	assert_int_equal(info_of(f).quarantined_bytes, bytes);
+	close_pool(f);
+	assert_int_equal(fingerprint(f->path), before);
+	open_degraded(f, 0);
+	assert_int_equal(info_of(f).quarantined_bytes, bytes);
+	assert_int_equal(info_of(f).usable_bytes, 90 * MIB - bytes);
+	free_bytes = info_of(f).free_bytes;
+	while (!daxpin_reserve(f->pool, 1, 0, &extent)) {
+		assert_false(extent.addr >= addr_of(segment, begin) &&
+			     extent.addr < addr_of(segment, end));
+		free_bytes -= DP_BLOCK_SIZE;
+	}
+	assert_int_equal(free_bytes, 0);
+	assert_int_equal(info_of(f).free_bytes, 0);
+	dp_invariants(f->pool);
+	close_pool(f);
+	/* The damage is still there for the next open. */
+	assert_open_fails(f, -EUCLEAN, "untouched");
+}
+
+static void a_bad_word_hides_all_up_to_the_next_head(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 1, 600, 8);
+	put(f, 1, 2000, 4);
+	write_raw(f, 1, 1000, 0);
+	check_quarantine(f, 1, 1000, 2000, 0);
+	open_degraded(f, 0);
+	assert_true(exists(f, 1, 600));
+	assert_true(exists(f, 1, 2000));
+	close_pool(f);
+}
+
+static void a_bad_word_behind_all_heads_hides_the_rest(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 2, 600, 8);
+	write_raw(f, 2, 8191, 0);
+	check_quarantine(f, 2, 8191, 8192, 0);
+	write_raw(f, 2, 608, 0);
+	check_quarantine(f, 2, 608, 8192, 0);
+	write_word(f, 2, 8191, free_word);
+	check_quarantine(f, 2, 608, 8192, 0);
+}
+
+static void a_lost_head_hides_what_it_had(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 1, 600, 100);
+	put(f, 1, 700, 1);
+	spoil(f, 1, dp_word_offset(600));
+	check_quarantine(f, 1, 600, 700, 0);
+}
+
+static void a_wiped_page_is_one_quarantine(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+
+	put(f, 1, 1000, 100);		/* into the wiped page */
+	put(f, 1, 1600, 3);
+	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
+	/* Inside 1000..1099 only the words, behind it all to the next. */
+	check_quarantine(f, 1, 1100, 1600, 76 * DP_BLOCK_SIZE);
+}
+
+static void overlapping_extents_are_both_hidden(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 1, 600, 100);
+	put(f, 1, 650, 100);
+	put(f, 1, 740, 50);
+	put(f, 1, 1000, 1);
+	check_quarantine(f, 1, 600, 1000, 0);
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	assert_false(exists(f, 1, 600));
+	assert_false(exists(f, 1, 650));
+	assert_false(exists(f, 1, 740));
+	assert_true(exists(f, 1, 1000));
+	close_pool(f);
+}
+
+static void an_extent_past_the_end_hides_up_to_the_next(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 0, 8000, 193);
+	put(f, 0, 8100, 2);
+	check_quarantine(f, 0, 8000, 8100, 0);
+	open_degraded(f, 0);
+	assert_true(exists(f, 0, 8100));
+	close_pool(f);
+}
+
+/* Retired, its blocks are free again but for the one with the bad word. */
+static void a_bad_word_inside_an_extent_hides_one_block(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	uint64_t before, raw;
+
+	put(f, 1, 600, 8);
+	write_raw(f, 1, 603, 0x1234);
+	open_degraded(f, 0);
+	assert_int_equal(info_of(f).quarantined_bytes, DP_BLOCK_SIZE);
+	before = info_of(f).free_bytes;
+	assert_int_equal(daxpin_extent_at(f->pool, addr_of(1, 600), &extent),
+			 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(info_of(f).free_bytes, before + 7 * DP_BLOCK_SIZE);
+	dp_invariants(f->pool);
+	while (!daxpin_reserve(f->pool, DP_BLOCK_SIZE, 0, &extent)) {
+		assert_int_not_equal(extent.addr, addr_of(1, 603));
+		assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+	}
+	dp_invariants(f->pool);
+	close_pool(f);
+	look(f, 1, dp_word_offset(603), &raw, sizeof(raw));
+	assert_int_equal(raw, 0x1234);
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	/* Its neighbour has an end: it is in doubt no more than before. */
+	assert_int_equal(info_of(f).quarantined_bytes, DP_BLOCK_SIZE);
+	close_pool(f);
+}
+
+static void an_extent_in_a_hole_is_hidden(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 1, 1500, 100);		/* 64 of it in the hole */
+	punch(f, 1, 6 * MIB);
+	check_quarantine(f, 1, 1500, 1600, 0);
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	assert_false(exists(f, 1, 1500));
+	assert_int_equal(info_of(f).hole_bytes, 2 * MIB);
+	close_pool(f);
+}
+
+static void a_whole_pool_is_not_degraded(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, 1, 600, 8);
+	open_degraded(f, 0);
+	assert_int_equal(info_of(f).quarantined_bytes, 0);
+	assert_int_equal(info_of(f).usable_bytes, 90 * MIB);
+	close_pool(f);
+	assert_int_equal(daxpin_pool_create(f->path, &(struct
+			 daxpin_pool_options) {
+			 .size = sizeof(struct daxpin_pool_options),
+			 .flags = DAXPIN_POOL_DEGRADED }, &f->pool), -EINVAL);
+}
+
+/* ---------------------------------------------------- for reading: anything */
+
+static void reading_takes_an_unclean_pool(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+	uint64_t before;
+
+	super.flags = DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
+	write_super(f, 0, super);
+	before = fingerprint(f->path);
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	assert_int_equal(info_of(f).unclean, 1);
+	close_pool(f);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+static void reading_takes_lost_superblocks(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+	uint64_t before;
+
+	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
+	patch(f, 1, DP_SUPER_OFFSET, zero, sizeof(zero));
+	before = fingerprint(f->path);
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	close_pool(f);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+/* A lane as a power cut leaves it between its first fence and its second. */
+static void put_open_lane(struct fixture *f, uint32_t index,
+			  const struct dp_lane_entry *entries, uint32_t count)
+{
+	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
+	struct dp_lane lane;
+
+	look(f, 0, at, &lane, sizeof(lane));
+	lane.sequence = lane.done + 1;
+	lane.count = count;
+	memcpy(lane.entry, entries, count * sizeof(*entries));
+	lane.check = dp_lane_check(seed, index, &lane);
+	patch(f, 0, at, &lane, sizeof(lane));
+}
+
+static void reading_sees_what_open_lanes_will_do(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), before;
+	const struct dp_word head = { DP_KIND_DATA, 4, 3 };
+	struct dp_lane_entry entries[2];
+
+	put(f, 1, 600, 8);
+	entries[0].addr = 32 * MIB + dp_word_offset(600);
+	entries[0].value = dp_word_encode(seed, 8192 + 600, free_word);
+	entries[1].addr = 64 * MIB + dp_word_offset(700);
+	entries[1].value = dp_word_encode(seed, 16384 + 700, head);
+	put_open_lane(f, 9, entries, 2);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	assert_open_fails(f, -EUCLEAN, "batch to be completed");
+	before = fingerprint(f->path);
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	assert_false(exists(f, 1, 600));
+	assert_true(exists(f, 2, 700));
+	close_pool(f);
+	assert_int_equal(fingerprint(f->path), before);
+	open_pool(f);
+	assert_false(exists(f, 1, 600));
+	assert_true(exists(f, 2, 700));
+	close_pool(f);
+}
+
+/* Nonsense in a whole lane, at the copy's last byte and elsewhere. */
+static void reading_leaves_nonsense_in_lanes_out(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_lane_entry entries[] = {
+		{ 32 * MIB + 8192 * 8 - 1, ~0ull },
+		{ 32 * MIB + dp_word_offset(900), 1 },
+		{ ~0ull, 2 }, { DP_LANES_OFFSET, 3 },
+	};
+
+	put(f, 1, 900, 1);
+	put_open_lane(f, 0, entries, 4);
+	assert_open_fails(f, -EUCLEAN, "which is none");
+	f->options.flags = DAXPIN_POOL_DEGRADED;
+	assert_open_fails(f, -EUCLEAN, "which is none");
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	assert_true(exists(f, 1, 900));
+	assert_int_equal(info_of(f).quarantined_bytes, 0);
+	close_pool(f);
+}
+
+static void reading_goes_around_damaged_lanes(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t far = 1000;
+
+	patch(f, 0, DP_LANES_OFFSET + 3 * DP_BLOCK_SIZE +
+	      offsetof(struct dp_lane, done), &far, sizeof(far));
+	assert_open_fails(f, -EUCLEAN, "redo lane 3");
+	f->options.flags = DAXPIN_POOL_DEGRADED;
+	assert_open_fails(f, -EUCLEAN, "redo lane 3");
+	open_degraded(f, DAXPIN_POOL_READONLY);
+	close_pool(f);
+}
+
+/* ------------------------------------------------------------------- roots */
+
+static void make_root(struct fixture *f, const char *name)
+{
+	struct daxpin_op ops[] = {
+		{ .type = DAXPIN_OP_KEEP, .extent = reserve(f, 4096) },
+		{ .type = DAXPIN_OP_ROOT, .name = name },
+	};
+
+	ops[1].extent = ops[0].extent;
+	assert_int_equal(daxpin_publish(f->pool, ops, 2), 0);
+}
+
+static void a_damaged_root_is_gone_around(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	struct dp_root root, after;
+
+	open_pool(f);
+	make_root(f, "first");
+	make_root(f, "second");
+	close_pool(f);
+	spoil(f, 0, DP_ROOTS_OFFSET);
+	assert_open_fails(f, -EUCLEAN, "root slot 0");
+	look(f, 0, DP_ROOTS_OFFSET, &root, sizeof(root));
+	open_degraded(f, 0);
+	assert_int_equal(daxpin_root(f->pool, "second", &extent), 0);
+	assert_int_equal(daxpin_root(f->pool, "first", &extent), -ENOENT);
+	/* The name is made anew elsewhere. */
+	make_root(f, "first");
+	assert_int_equal(daxpin_root(f->pool, "first", &extent), 0);
+	dp_invariants(f->pool);
+	close_pool(f);
+	look(f, 0, DP_ROOTS_OFFSET, &after, sizeof(after));
+	assert_memory_equal(&root, &after, sizeof(root));
+}
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, closed_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_bad_word_hides_all_up_to_the_next_head),
+		TEST(a_bad_word_behind_all_heads_hides_the_rest),
+		TEST(a_lost_head_hides_what_it_had),
+		TEST(a_wiped_page_is_one_quarantine),
+		TEST(overlapping_extents_are_both_hidden),
+		TEST(an_extent_past_the_end_hides_up_to_the_next),
+		TEST(a_bad_word_inside_an_extent_hides_one_block),
+		TEST(an_extent_in_a_hole_is_hidden),
+		TEST(a_whole_pool_is_not_degraded),
+		TEST(reading_takes_an_unclean_pool),
+		TEST(reading_takes_lost_superblocks),
+		TEST(reading_sees_what_open_lanes_will_do),
+		TEST(reading_leaves_nonsense_in_lanes_out),
+		TEST(reading_goes_around_damaged_lanes),
+		TEST(a_damaged_root_is_gone_around),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
