@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs that the crash simulator must catch: in what order things reach the
+medium, in what a recovery believes, and in when memory follows."""
+
+SIM = ['tests/sim/sim']
+
+MUTANTS = [
+    # ------------------------------------------------------------- redo lanes
+    ('lane-never-closed', SIM, 'lib/lane.c',
+     'a stale lane is replayed after later single-word publishes',
+     '''	dp_persist_store(lanes->persist, done, lanes->lane[index].done);
+	return dp_persist_flush(lanes->persist, done, sizeof(*done));''',
+     '''	return dp_persist_flush(lanes->persist, done, sizeof(*done));'''),
+    ('third-fence-missing', SIM, 'lib/lane.c',
+     'done may arrive after the call returned',
+     '''	ret = write_done(lanes, index);
+	dp_persist_fence(lanes->persist);
+	return ret;''',
+     '''	return write_done(lanes, index);'''),
+    ('second-fence-missing', SIM, 'lib/lane.c',
+     'done may arrive before the words',
+     '''	ret = apply(lanes, entries, count);
+	dp_persist_fence(lanes->persist);
+	if (ret)''',
+     '''	ret = apply(lanes, entries, count);
+	if (ret)'''),
+    ('commit-fence-missing', SIM, 'lib/lane.c',
+     'words may arrive before the lane is committed',
+     '''		ret = write_header(lanes, index, &lane);
+	dp_persist_fence(lanes->persist);
+	return ret;
+}
+
+int dp_lane_run''',
+     '''		ret = write_header(lanes, index, &lane);
+	return ret;
+}
+
+int dp_lane_run'''),
+    ('entries-not-flushed', SIM, 'lib/lane.c',
+     'the header is committed without what it commits',
+     '''	ret = dp_persist_flush(lanes->persist, to->entry, size);
+	if (!ret)
+		ret = write_header''',
+     '''	ret = 0;
+	if (!ret)
+		ret = write_header'''),
+    ('lane-check-without-entries', SIM, 'lib/layout.c',
+     'a torn lane passes for a committed one',
+     '''	return XXH3_64bits_withSeed(lane->entry,
+				    lane->count * sizeof(lane->entry[0]),
+				    header);''',
+     '''	return header;'''),
+    ('torn-lane-left-in-place', SIM, 'lib/lane.c',
+     'a torn lane is completed by the bytes of its successor',
+     '''		if (lanes->lane[i].found == DP_LANE_TORN)
+			ret = write_empty(lanes, i);''',
+     '''		if (lanes->lane[i].found == DP_LANE_TORN)
+			lanes->lane[i].found = DP_LANE_CLOSED;'''),
+    ('sequence-used-twice', SIM, 'lib/lane.c',
+     'the second batch of a lane looks closed before it is applied',
+     '''		.sequence = lanes->lane[index].done + 1,
+		.epoch = lanes->epoch,
+		.count = count,''',
+     '''		.sequence = lanes->lane[index].done |
+			    !lanes->lane[index].done,
+		.epoch = lanes->epoch,
+		.count = count,'''),
+    ('done-before-words-at-recovery', SIM, 'lib/lane.c',
+     'a recovery that is cut cannot be done again',
+     '''	dp_persist_fence(lanes->persist);
+	for (i = 0; !ret && i < DP_LANES; i++)
+		if (lanes->lane[i].found != DP_LANE_CLOSED)''',
+     '''	for (i = 0; !ret && i < DP_LANES; i++)
+		if (lanes->lane[i].found != DP_LANE_CLOSED)'''),
+    ('lanes-not-replayed', SIM, 'lib/lane.c',
+     'a committed batch is closed without being applied',
+     '''	ret = apply(lanes, lanes->pending, lanes->pending_count);''',
+     '''	ret = 0;'''),
+    ('tables-read-without-lanes', SIM, 'lib/lane.c',
+     'memory is rebuilt from what is about to change',
+     '''		if (entry->addr >= addr && entry->addr - addr < size)''',
+     '''		if (!addr && entry->addr - addr < size)'''),
+    ('half-a-batch', SIM, 'lib/publish.c',
+     'each operation of a batch is durable by itself',
+     '''		ret = batch->count > 1 ? write_batch(batch) :
+		      write_one(batch->pool, batch->step[0].change);''',
+     '''		for (size_t i = 0; !ret && i < batch->count; i++)
+			ret = write_one(batch->pool, batch->step[i].change);
+	(void)write_batch;'''),
+
+    # ---------------------------------------------------------------- publish
+    ('word-before-payload', SIM, 'lib/publish.c',
+     'the payload is not durable when the word is',
+     '''	if (any)
+		dp_persist_fence(&batch->pool->media.persist);
+	return ret;''',
+     '''	(void)any;
+	return ret;'''),
+    ('payload-not-flushed', SIM, 'lib/publish.c',
+     'KEEP with PERSIST flushes the first line alone',
+     '''				step->op->extent.addr + step->op->offset,
+				length);''',
+     '''				step->op->extent.addr + step->op->offset,
+				length < 64 ? length : 64);'''),
+    ('word-not-fenced', SIM, 'lib/publish.c',
+     'a publish returns before it is durable',
+     '''	ret = dp_persist_flush(persist, to, sizeof(change.value));
+	dp_persist_fence(persist);
+	return ret;''',
+     '''	return dp_persist_flush(persist, to, sizeof(change.value));'''),
+    ('word-not-flushed', SIM, 'lib/publish.c',
+     'a fence without a flush makes nothing durable',
+     '''	ret = dp_persist_flush(persist, to, sizeof(change.value));
+	dp_persist_fence(persist);
+	return ret;''',
+     '''	ret = 0;
+	dp_persist_fence(persist);
+	return ret;'''),
+    ('settled-before-written', SIM, 'lib/publish.c',
+     'RETIRED is visible, and the blocks are reused, before the word is durable',
+     '''	ret = dp_persist_error(&batch->pool->media.persist);
+	if (!ret)
+		ret = batch->count > 1 ? write_batch(batch) :
+		      write_one(batch->pool, batch->step[0].change);
+	for_each_lock(batch, pthread_mutex_unlock);
+	if (ret)
+		for_each(batch, drop_hold);
+	else
+		settle(batch);
+	return ret;''',
+     '''	settle(batch);
+	ret = batch->count > 1 ? write_batch(batch) :
+	      write_one(batch->pool, batch->step[0].change);
+	for_each_lock(batch, pthread_mutex_unlock);
+	(void)drop_hold;
+	return ret;'''),
+    ('claim-dropped-early', SIM, 'lib/publish.c',
+     'an extent can be published again before the first publish is durable',
+     '''	if (!ret)
+		ret = batch->count > 1 ? write_batch(batch) :
+		      write_one(batch->pool, batch->step[0].change);
+''',
+     '''	for (size_t i = 0; !ret && i < batch->count; i++)
+		if (batch->step[i].has & HAS_CLAIM)
+			dp_lease_unclaim(&batch->pool->leases,
+					 batch->step[i].handle.block);
+	if (!ret)
+		ret = batch->count > 1 ? write_batch(batch) :
+		      write_one(batch->pool, batch->step[0].change);
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->step[i].has & HAS_CLAIM)
+			dp_lease_claim(&batch->pool->leases,
+				       batch->step[i].handle.block,
+				       batch->step[i].handle.life,
+				       batch->step[i].op->type ==
+				       DAXPIN_OP_KEEP ? DP_STATE_RESERVED :
+				       DP_STATE_LIVE, false);
+'''),
+    ('set-without-hold', SIM, 'lib/publish.c',
+     'the target of a SET is retired and reused while its lane is open',
+     '''		step->has |= HAS_HOLD;
+		view = ''',
+     '''		dp_lease_drop(leases, step->handle.block, step->handle.life);
+		view = '''),
+    ('set-without-lock', SIM, 'lib/publish.c',
+     'two open lanes name one word',
+     '''	for_each(batch, choose_lock);
+''',
+     '''	(void)choose_lock;
+'''),
+    ('root-slot-not-claimed', SIM, 'lib/root.c',
+     'two batches change one root',
+     '''	if (roots->slot[index].claimed)
+		return -EBUSY;
+''',
+     ''''''),
+    ('root-name-not-durable', SIM, 'lib/publish.c',
+     'a root whose name is torn',
+     '''			ret = dp_root_write_name(&batch->pool->roots,
+						 step->slot);
+		else
+			continue;
+		any = true;''',
+     '''			ret = dp_root_write_name(&batch->pool->roots,
+						 step->slot);
+		else
+			continue;
+		any |= step->op->type == DAXPIN_OP_KEEP;'''),
+    ('rooted-extent-retired', SIM, 'lib/publish.c',
+     'a root names an extent that is gone',
+     '''	return left ? -EBUSY : 0;''',
+     '''	return left > 1000 ? -EBUSY : 0;'''),
+    ('generation-stands-still', SIM, 'lib/publish.c',
+     'after a reopen a block begins the same life again',
+     '''	uint64_t gen = step->handle.life + 1;''',
+     '''	uint64_t gen = step->handle.life;'''),
+
+    # ------------------------------------------------------ superblock, create
+    ('copy-not-written', SIM, 'lib/super.c',
+     'nothing to restore a superblock from',
+     '''	for (int i = 0; i < 2; i++) {
+		char *to = base + dp_super_offset[i] +''',
+     '''	for (int i = 0; i < 1; i++) {
+		char *to = base + dp_super_offset[i] +'''),
+    ('newer-half-overwritten', SIM, 'lib/super.c',
+     'a torn write destroys the only whole half',
+     '''			   (super->sequence & 1) * sizeof(*super);
+
+		dp_persist_copy''',
+     '''			   1 * sizeof(*super);
+
+		dp_persist_copy'''),
+    ('super-not-fenced', SIM, 'lib/super.c',
+     'the copy may be whole before the page is, or neither',
+     '''		if (ret)
+			return ret;
+		dp_persist_fence(persist);
+	}
+	return 0;''',
+     '''		if (ret)
+			return ret;
+	}
+	return 0;'''),
+    ('superblock-written-first', SIM, 'lib/create.c',
+     'a create that was cut short looks complete',
+     '''	super.flags = DP_SUPER_CREATING;
+''',
+     '''	super.flags = 0;
+'''),
+    ('table-not-durable-at-create', SIM, 'lib/create.c',
+     'a pool without a table',
+     '''		ret = dp_table_format(&segment->table);
+	dp_persist_fence(&pool->persist);''',
+     '''		ret = dp_table_format(&segment->table);'''),
+    ('unclean-not-written', SIM, 'lib/pool.c',
+     'an owner that dies leaves a pool that looks clean',
+     '''	super->flags |= DP_SUPER_UNCLEAN;
+	super->flags &=''',
+     '''	super->flags &= ~DP_SUPER_UNCLEAN;
+	super->flags &='''),
+    ('epoch-stands-still', SIM, 'lib/pool.c',
+     'a handle of the last open is good in this one',
+     '''	super->epoch = dp_pool_next_epoch(pool);
+''',
+     ''''''),
+
+    # ----------------------------------------------------------------- checks
+    ('check-without-length', SIM, 'lib/layout.c',
+     'a word whose length was damaged checks out',
+     '''	uint64_t check = hash_pair(seed, raw & WORD_BODY, block);''',
+     '''	uint64_t check = hash_pair(seed, raw & WORD_BODY & ~0x1ffffull,
+				   block);'''),
+    ('zero-is-free', SIM, 'lib/layout.c',
+     'a page of zeroes passes for free space',
+     '''	if (check != word_check(seed, block, raw))
+		return false;
+	if (kind < DP_KIND_FREE''',
+     '''	if (!raw) {
+		*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
+		return true;
+	}
+	if (check != word_check(seed, block, raw))
+		return false;
+	if (kind < DP_KIND_FREE'''),
+    ('slot-not-transposed', SIM, 'lib/table.c',
+     'one place computes where a word stands in another way',
+     '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
+			dp_word_offset(block),''',
+     '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
+			block * 8,'''),
+    ('overlap-not-noticed', SIM, 'lib/space.c',
+     'two extents on media have a block in common',
+     '''	if (find_bit(space, block, block + blocks, false) != block + blocks)
+		return -EUCLEAN;
+	clear_run(space, block, blocks);
+	return 0;''',
+     '''	for (uint32_t b = block; b < block + blocks; b++)
+		if (dp_space_is_free(space, b))
+			clear_run(space, b, 1);
+	return 0;'''),
+]

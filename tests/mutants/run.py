@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""run.py SOURCE TABLE...: is each deliberate bug caught?
+
+A table is a Python file with MUTANTS: (name, [command...], file, what is wrong,
+text as it is, text with the bug). For each, a copy of the source is changed,
+built, and the command run: it must fail. Before that it must pass on the source
+as it is, or its failures would say nothing. Speaks TAP; what caught a mutant is
+told. A text that does not occur exactly once is a fault: the table is stale."""
+
+import concurrent.futures
+import os
+import queue
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SECONDS = 300	# for one run of a command
+
+
+def copy_source(source, to):
+    shutil.copytree(source, to, symlinks=True, ignore=shutil.ignore_patterns(
+        '.git', 'build*', '*.o', '__pycache__'))
+
+
+class Tree:
+    """A copy of the source with a build of its own."""
+
+    def __init__(self, source, top, targets):
+        self.source = os.path.join(top, 'source')
+        self.build = os.path.join(top, 'build')
+        self.targets = targets
+        copy_source(source, self.source)
+        subprocess.run(['meson', 'setup', self.build, self.source,
+                        '-Dman=disabled', '-Dexamples=disabled'], check=True,
+                       stdout=subprocess.DEVNULL)
+
+    def compile(self):
+        done = subprocess.run(['ninja', '-C', self.build] + self.targets,
+                              capture_output=True, text=True)
+        return None if done.returncode == 0 else done.stdout
+
+    def run(self, command):
+        """None: it passed. Else what it said."""
+        try:
+            done = subprocess.run(
+                [os.path.join(self.build, command[0])] + command[1:],
+                cwd=self.build, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors='replace',
+                timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            return f'# not done in {SECONDS} s'
+        return None if done.returncode == 0 else done.stdout
+
+    def try_mutant(self, mutant):
+        """(caught, lines that tell)."""
+        _, command, name, _, old, new = mutant
+        path = os.path.join(self.source, name)
+        with open(path) as file:
+            text = file.read()
+        if text.count(old) != 1:
+            return False, [f'{name} has its text {text.count(old)} times: '
+                           'the table is stale']
+        try:
+            with open(path, 'w') as file:
+                file.write(text.replace(old, new))
+            error = self.compile()
+            if error:
+                return False, ['it does not compile'] + error.split('\n')[-15:]
+            said = self.run(command)
+        finally:
+            with open(path, 'w') as file:
+                file.write(text)
+        if said is None:
+            return False, ['nothing noticed it']
+        return True, evidence(said)
+
+
+def evidence(said):
+    """The first failure and what was said of it."""
+    lines = said.split('\n')
+    for i, line in enumerate(lines):
+        if line.startswith('not ok'):
+            rest = lines[i + 1:i + 12]
+            told = [l for l in rest if l.startswith('#')]
+            return [line] + told[:8]
+    return [l for l in lines if l][-3:]
+
+
+def main():
+    source = os.path.realpath(sys.argv[1])
+    mutants = []
+    for table in sys.argv[2:]:
+        mutants += runpy.run_path(table)['MUTANTS']
+    commands = sorted({tuple(m[1]) for m in mutants})
+    jobs = os.cpu_count() or 1
+    print(f'1..{len(mutants) + len(commands)}', flush=True)
+    with tempfile.TemporaryDirectory(prefix='daxpin-mutants.') as top:
+        trees = queue.Queue()
+        for i in range(jobs):
+            trees.put(Tree(source, os.path.join(top, str(i)),
+                           sorted({c[0] for c in commands})))
+        bad = run_all(mutants, commands, trees, jobs)
+    return 1 if bad else 0
+
+
+def run_all(mutants, commands, trees, jobs):
+    bad = number = 0
+    tree = trees.get()
+    error = tree.compile()
+    for command in commands:
+        number += 1
+        said = error or tree.run(list(command))
+        print(('ok' if said is None else 'not ok') +
+              f' {number} - the source as it is: {command[0]}', flush=True)
+        if said is not None:
+            print('\n'.join('# ' + l for l in evidence(said)))
+            bad += 1
+    trees.put(tree)
+    if bad:
+        print('Bail out! without a mutant it must pass')
+        return bad
+
+    def attempt(mutant):
+        mine = trees.get()
+        try:
+            return mine.try_mutant(mutant)
+        finally:
+            trees.put(mine)
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for mutant, (caught, told) in zip(mutants, pool.map(attempt, mutants)):
+            number += 1
+            bad += not caught
+            print(('ok' if caught else 'not ok') +
+                  f' {number} - {mutant[0]}: {mutant[3]}')
+            print('\n'.join('#   ' + l.lstrip('# ') for l in told), flush=True)
+    return bad
+
+
+if __name__ == '__main__':
+    sys.exit(main())
