@@ -117,7 +117,8 @@ struct daxpin_pool_info {
 	uint64_t segment_size;		/* the last one may be shorter */
 	uint64_t epoch;			/* counts the opens of this pool */
 	uint64_t media_bytes;		/* what the device or the files measure */
-	uint64_t usable_bytes;		/* what reserve can ever hand out */
+	uint64_t usable_bytes;		/* what reserve can ever hand out: no
+					   metadata, no bad blocks */
 	uint64_t free_bytes;		/* a snapshot */
 	uint64_t largest_extent;	/* bytes */
 	uint64_t hole_bytes;		/* free, but without backing store */
@@ -127,6 +128,9 @@ struct daxpin_pool_info {
 	unsigned char uuid[16];
 	int unclean;			/* the previous owner did not close it */
 	uint64_t quarantined_bytes;	/* DEGRADED: around damage, not used */
+	uint64_t bad_bytes;		/* in known bad blocks: never handed out */
+	int bad_unknown;		/* DAX, and the kernel's list of bad blocks
+					   could not be read, or not all of it */
 };
 
 /*
@@ -248,6 +252,15 @@ int daxpin_root(struct daxpin_pool *pool, const char *name,
  */
 void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 uint64_t offset);
+
+/*
+ * Copy `length` bytes at `offset` of the extent to memory of yours. Where the
+ * medium is bad this is -EIO, and a load by daxpin_ptr() is SIGBUS; what `to`
+ * holds after a failure is undefined. -EINVAL: past the extent's end; -ESTALE:
+ * its life ended, or ended meanwhile. Waits for no lock. Any thread.
+ */
+int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
+		uint64_t offset, uint64_t length, void *to);
 
 /* The handle of the live extent at a pool address: -ENOENT where none begins. */
 int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,

@@ -145,22 +145,55 @@ static int put_in_quarantine(void *arg, const struct dp_table_damage *damage)
 static int scan_segment(struct rebuild *rebuild)
 {
 	struct daxpin_pool *pool = rebuild->pool;
-	struct dp_space *space = &pool->space[rebuild->segment];
 	const struct dp_table *table =
 		&pool->media.segment[rebuild->segment].table;
 	const struct dp_table_visitor visitor = {
 		rebuild_one, put_in_quarantine, rebuild
 	};
-	int ret;
 
 	if (!pool->media.degraded)
 		return dp_table_scan(table, &pool->lanes, rebuild_one,
 				     rebuild, rebuild->why);
-	ret = dp_table_scan_damaged(table, &pool->lanes, &visitor, rebuild->why);
-	dp_space_close_off(space);
-	pool->quarantined_blocks += space->quarantine_count;
-	pool->usable_blocks -= space->quarantine_count;
+	return dp_table_scan_damaged(table, &pool->lanes, &visitor,
+				     rebuild->why);
+}
+
+/* Bad blocks are nobody's next; what a live extent has of them stays its own. */
+static int put_bad_in_quarantine(struct daxpin_pool *pool, uint32_t index,
+				 uint64_t *ret_blocks)
+{
+	const struct dp_segment *segment = &pool->media.segment[index];
+	uint64_t at = DP_CHUNK_SIZE, bad = 0;
+	struct dp_bad_run run;
+	int ret = 0;
+
+	while (!ret && dp_bad_find(&segment->bad, at, segment->size, &run)) {
+		uint32_t blocks = (run.end - run.begin) >> DP_BLOCK_SHIFT;
+
+		ret = dp_space_quarantine(&pool->space[index],
+					  run.begin >> DP_BLOCK_SHIFT, blocks);
+		bad += blocks;
+		at = run.end;
+	}
+	*ret_blocks = bad;
 	return ret;
+}
+
+/* What is both damaged and bad counts once, as bad. */
+static int close_off(struct daxpin_pool *pool, uint32_t index)
+{
+	struct dp_space *space = &pool->space[index];
+	uint64_t bad;
+	int ret = put_bad_in_quarantine(pool, index, &bad);
+
+	if (ret)
+		return ret;
+	dp_space_close_off(space);
+	assert(space->quarantine_count >= bad);
+	pool->bad_blocks += bad;
+	pool->quarantined_blocks += space->quarantine_count - bad;
+	pool->usable_blocks -= space->quarantine_count;
+	return 0;
 }
 
 static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
@@ -179,7 +212,8 @@ static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
 		return dp_fail(why, ret,
 			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
 			       index);
-	return scan_segment(&rebuild);
+	ret = scan_segment(&rebuild);
+	return ret ? ret : close_off(pool, index);
 }
 
 /* May a batch have changed that word? Descriptors, roots, and data, by SET. */
@@ -256,13 +290,14 @@ static bool count_root(void *arg, struct dp_root_word word)
 
 static int init_directories(struct daxpin_pool *pool)
 {
+	const struct dp_bad_view *view = &pool->media.segment[0].view;
 	char *base = pool->media.map.base;
 
-	dp_lanes_init(&pool->lanes, base, pool->media.seed,
+	dp_lanes_init(&pool->lanes, base, view, pool->media.seed,
 		      &pool->media.persist);
 	for (uint32_t i = 0; i < DP_WORD_LOCKS; i++)
 		pthread_mutex_init(&pool->word_lock[i], NULL);
-	return dp_roots_init(&pool->roots, base, pool->media.seed,
+	return dp_roots_init(&pool->roots, base, view, pool->media.seed,
 			     &pool->media.persist);
 }
 

@@ -27,7 +27,8 @@ struct daxpin_pool {
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	uint64_t usable_blocks;
 	uint64_t hole_blocks;
-	uint64_t quarantined_blocks;
+	uint64_t quarantined_blocks;	/* for damage */
+	uint64_t bad_blocks;		/* and these, known to be bad */
 	uint64_t unaligned_chunks;
 };
 

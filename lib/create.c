@@ -14,6 +14,7 @@
 static bool file_is_blank(int fd)
 {
 	struct stat st;
+	static const struct dp_bad none;
 	void *base;
 	bool blank;
 
@@ -23,7 +24,7 @@ static bool file_is_blank(int fd)
 		return !st.st_size;
 	if (dp_map_peek(fd, DP_CHUNK_SIZE, &base))
 		return false;
-	blank = dp_pool_is_blank(base);
+	blank = dp_pool_is_blank(&(struct dp_bad_view) { &none, base, fd });
 	dp_os_unmap(base, DP_CHUNK_SIZE);
 	return blank;
 }
@@ -75,6 +76,8 @@ static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request
 	int ret;
 
 	ret = dp_pool_peek(pool, fd, &pool->super, &blank, request->why);
+	if (ret == -EIO)
+		return ret;
 	unfinished = !ret && pool->super.flags & DP_SUPER_CREATING;
 	if (unfinished || (blank && later_segments_are_blank(pool)))
 		return 0;
@@ -229,6 +232,24 @@ static int sync_files(struct dp_pool *pool)
 	return ret ? ret : dp_os_fsync(pool->source.dir);
 }
 
+/* Metadata cannot be moved elsewhere, and a store there may be a SIGBUS. */
+static int check_medium(const struct dp_pool *pool, const struct dp_why *why)
+{
+	struct dp_bad_run run;
+
+	for (uint32_t i = 0; i < pool->segments; i++) {
+		if (!dp_bad_find(&pool->segment[i].bad, 0, DP_CHUNK_SIZE, &run))
+			continue;
+		return dp_fail(why, -EIO,
+			       "segment %u of %s: the medium is bad at offset 0x%llx of it, where metadata goes: clear it (ndctl clear-errors)%s",
+			       i, pool->source.path,
+			       (unsigned long long)run.begin,
+			       pool->source.dir < 0 ? "" :
+			       ", or leave the bad blocks to a file of their own and create again");
+	}
+	return 0;
+}
+
 static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 			 int fd)
 {
@@ -248,6 +269,8 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 		return ret;
 	pool->seed = dp_layout_seed(pool->super.uuid);
 	ret = dp_pool_map(pool, request, size, fd, true);
+	if (!ret)
+		ret = check_medium(pool, request->why);
 	if (!ret)
 		ret = sync_files(pool);
 	return ret ? ret : format_pool(pool, size);

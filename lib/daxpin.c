@@ -227,6 +227,8 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.ignored_files = media->ignored_files,
 		.registrations = dp_registration_count(&pool->holders),
 		.unclean = media->was_unclean,
+		.bad_bytes = pool->bad_blocks << DP_BLOCK_SHIFT,
+		.bad_unknown = dp_pool_bad_is_unknown(media),
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 	};
 	memcpy(info.uuid, media->super.uuid, 16);

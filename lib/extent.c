@@ -132,6 +132,25 @@ DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent
 	return pool->media.map.base + extent.addr + offset;
 }
 
+DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  uint64_t offset, uint64_t length, void *to)
+{
+	struct dp_lease_view view;
+	struct dp_handle handle;
+	uint64_t range = length;
+	int ret = to ? dp_find(pool, extent, &handle, &view) : -EINVAL;
+
+	if (!ret)
+		ret = dp_range(pool, handle.block, offset, &range);
+	if (ret || !length)
+		return ret;
+	ret = dp_pool_read(&pool->media, extent.addr + offset, to, length);
+	/* What was copied is the extent's only if it was that to the end. */
+	if (dp_find(pool, extent, &handle, &view))
+		return -ESTALE;
+	return ret;
+}
+
 DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 			       struct daxpin_extent *ret_extent)
 {

@@ -21,6 +21,15 @@ static void check_extent(struct daxpin_pool *pool, uint32_t segment,
 	}
 }
 
+static bool is_bad(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
+{
+	uint64_t begin = (uint64_t)block << DP_BLOCK_SHIFT;
+	struct dp_bad_run run;
+
+	return dp_bad_find(&pool->media.segment[segment].bad, begin,
+			   begin + DP_BLOCK_SIZE, &run);
+}
+
 /* The word on media says LIVE exactly when the lease does (D3, D5). */
 static void check_word(struct daxpin_pool *pool, uint32_t segment,
 		       uint32_t block, struct dp_lease_view view,
@@ -39,8 +48,9 @@ static void check_word(struct daxpin_pool *pool, uint32_t segment,
 			       &word);
 	if (dp_space_is_quarantined(&pool->space[segment], block)) {
 		assert(!dp_space_is_free(&pool->space[segment], block));
-		assert(view.state == DP_STATE_FREE);
-		return;
+		if (view.state == DP_STATE_FREE)
+			return;
+		assert(is_bad(pool, segment, block));
 	}
 	assert(whole);
 	if (view.publishing)
@@ -64,6 +74,8 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 		/* I13-I15: one canonical free value. */
 		assert(!view.count && !view.publishing && !view.writers);
 		totals->free += dp_space_is_free(&pool->space[segment], block);
+		assert(!dp_space_is_free(&pool->space[segment], block) ||
+		       !is_bad(pool, segment, block));
 		blocks = 1;
 	} else {
 		check_extent(pool, segment, block, blocks);

@@ -41,11 +41,13 @@ static struct dp_lane *on_media(const struct dp_lanes *lanes, uint32_t index)
 	return (struct dp_lane *)(lanes->base + DP_LANES_OFFSET) + index;
 }
 
-void dp_lanes_init(struct dp_lanes *lanes, char *base, uint64_t seed,
+void dp_lanes_init(struct dp_lanes *lanes, char *base,
+		   const struct dp_bad_view *view, uint64_t seed,
 		   struct dp_persist *persist)
 {
 	memset(lanes, 0, sizeof(*lanes));
 	lanes->base = base;
+	lanes->view = view;
 	lanes->seed = seed;
 	lanes->persist = persist;
 	for (uint32_t i = 0; i < DP_LANES; i++)
@@ -102,13 +104,15 @@ static int load_one(struct dp_lanes *lanes, uint32_t index,
 	struct dp_lane_control *control = &lanes->lane[index];
 	unsigned long long offset = DP_LANES_OFFSET + index * DP_BLOCK_SIZE;
 	struct dp_lane copy;
+	char name[40];
 	int ret;
 
-	ret = dp_os_copy_checked(&copy, on_media(lanes, index), sizeof(copy));
-	if (ret)
-		return dp_fail(why, ret,
-			       "redo lane %u at offset 0x%llx cannot be read",
-			       index, offset);
+	ret = dp_bad_read(lanes->view, offset, &copy, sizeof(copy));
+	if (ret) {
+		snprintf(name, sizeof(name), "segment 0: redo lane %u", index);
+		return dp_bad_fail(lanes->view, ret, offset, sizeof(copy), name,
+				   why);
+	}
 	control->done = copy.done;
 	control->found = dp_lane_judge(lanes->seed, index, &copy);
 	if (control->found == DP_LANE_DAMAGED)

@@ -7,6 +7,7 @@
 #define DP_LANE_H
 
 #include <pthread.h>
+#include "bad.h"
 #include "layout.h"
 #include "persist.h"
 
@@ -25,6 +26,7 @@ struct dp_lane_control {
 
 struct dp_lanes {
 	char *base;			/* pool address 0, mapped */
+	const struct dp_bad_view *view;	/* of segment 0, for reading it */
 	uint64_t seed;
 	uint64_t epoch;			/* for new batches */
 	struct dp_persist *persist;
@@ -33,7 +35,8 @@ struct dp_lanes {
 	size_t pending_count;
 };
 
-void dp_lanes_init(struct dp_lanes *lanes, char *base, uint64_t seed,
+void dp_lanes_init(struct dp_lanes *lanes, char *base,
+		   const struct dp_bad_view *view, uint64_t seed,
 		   struct dp_persist *persist);
 void dp_lanes_fini(struct dp_lanes *lanes);
 

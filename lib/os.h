@@ -28,6 +28,8 @@ int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg);
 int dp_os_filesystem(int fd, uint64_t *ret_magic);
 /* 1: the kernel says the file is DAX. */
 int dp_os_is_dax(int fd);
+/* XFS: is the file's data on the realtime device? */
+bool dp_os_is_realtime(int fd);
 
 /* One stretch of a file that has backing store. */
 struct dp_os_extent {
@@ -75,8 +77,14 @@ int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
 void dp_os_unmap(void *base, uint64_t size);
 int dp_os_advise(void *base, uint64_t size, int advice);
 int dp_os_msync(void *base, uint64_t size);
-/* Copy from a mapping; poison is -EIO instead of a SIGBUS. */
+/* Copy from a mapping; poison that the kernel knows is -EIO, not SIGBUS. */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size);
+/*
+ * As much as can be read from a file without waiting for its lock or a disk:
+ * *ret_done bytes, perhaps none, and not past the first poison: -EIO there.
+ */
+int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+		   uint64_t *ret_done);
 
 /* Time, randomness, threads. */
 uint64_t dp_os_now_ns(void);

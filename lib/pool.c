@@ -94,6 +94,14 @@ static int check_identity(const struct dp_pool *pool, const struct dp_why *why)
 		       pool->source.path);
 }
 
+/* Of the medium as a whole; which of it is whose is found out later. */
+static int list_bad(struct dp_pool *pool, int fd)
+{
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		return dp_bad_of_device(pool->source.device, &pool->bad);
+	return dp_bad_of_disk(fd, &pool->bad);
+}
+
 /* Find the path, claim it in this process, open and lock segment 0. */
 int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 		 int flags, int *ret_fd)
@@ -119,7 +127,9 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 			   &request->patience, request->why);
 	if (!ret)
 		ret = check_identity(pool, request->why);
-	return ret ? ret : dp_source_classify(&pool->source, fd);
+	if (!ret)
+		ret = dp_source_classify(&pool->source, fd);
+	return ret ? ret : list_bad(pool, fd);
 }
 
 /* Bytes of segment 0's file, or of the device. */
@@ -148,7 +158,7 @@ static bool is_zero(const char *from, uint64_t size)
  * all zeroes but for the first superblock of a create that was cut short, which
  * announces itself by the magic (dp_super_announce).
  */
-bool dp_pool_is_blank(const char *base)
+bool dp_pool_is_blank(const struct dp_bad_view *view)
 {
 	const uint64_t half = sizeof(struct dp_super);
 	char *copy = malloc(DP_CHUNK_SIZE);
@@ -156,7 +166,7 @@ bool dp_pool_is_blank(const char *base)
 
 	if (!copy)
 		return false;
-	blank = !dp_os_copy_checked(copy, base, DP_CHUNK_SIZE) &&
+	blank = !dp_bad_read(view, 0, copy, DP_CHUNK_SIZE) &&
 		is_zero(copy, half) &&
 		(is_zero(copy + half, half) ||
 		 !memcmp(copy + half, DP_MAGIC, 8)) &&
@@ -178,12 +188,27 @@ static int is_stunted(const struct dp_pool *pool, uint64_t size,
 		       "there is no daxpin pool: create one");
 }
 
+/*
+ * Of the device or of segment 0's file, before the file's own list is there:
+ * it does without, for its filesystem knows as well.
+ */
+static struct dp_bad_view first_view(const struct dp_pool *pool, int fd,
+				     const char *base)
+{
+	static const struct dp_bad none;
+
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		return (struct dp_bad_view) { &pool->bad, base, -1 };
+	return (struct dp_bad_view) { &none, base, fd };
+}
+
 /* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
 int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_why *why)
 {
 	char sentence[400];
 	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_bad_view view;
 	uint64_t size;
 	void *base;
 	int ret;
@@ -201,9 +226,10 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 	if (ret)
 		return dp_fail(why, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
-	ret = dp_super_read(base, dp_pool_only_looks(pool), ret_super, &inner);
+	view = first_view(pool, fd, base);
+	ret = dp_super_read(&view, dp_pool_only_looks(pool), ret_super, &inner);
 	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
-		     dp_pool_is_blank(base);
+		     dp_pool_is_blank(&view);
 	dp_os_unmap(base, size);
 	if (ret)
 		return dp_fail(why, ret, "segment 0 of %s: %s",
@@ -272,8 +298,10 @@ static void describe_segment(struct dp_pool *pool, uint32_t index, uint64_t size
 	segment->base = pool->map.base + index * pool->segment_size;
 	segment->size = size;
 	segment->blocks = size >> DP_BLOCK_SHIFT;
+	segment->view = (struct dp_bad_view) { &segment->bad, segment->base, -1 };
 	segment->table = (struct dp_table) {
 		.base = segment->base,
+		.view = &segment->view,
 		.first_block = index * (pool->segment_size >> DP_BLOCK_SHIFT),
 		.blocks = segment->blocks,
 		.segment = index,
@@ -324,6 +352,27 @@ static int map_segments(struct dp_pool *pool, uint64_t size, int fd,
 	return ret;
 }
 
+/* Which of its blocks are bad, and how it is read. */
+static int find_bad(struct dp_pool *pool, uint32_t index,
+		    const struct dp_why *why)
+{
+	struct dp_segment *segment = &pool->segment[index];
+	int ret;
+
+	segment->view.fd = segment->fd;
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		ret = dp_bad_of_slice(&pool->bad, index * pool->segment_size,
+				      segment->size, &segment->bad);
+	else
+		ret = dp_bad_of_file(&pool->bad, segment->fd, segment->size,
+				     &segment->bad);
+	if (ret)
+		return dp_fail(why, ret,
+			       "segment %u of %s: its bad blocks cannot be listed: %s",
+			       index, pool->source.path, strerror(-ret));
+	return 0;
+}
+
 /* Now that nothing reaches it: its space, and which chunks have any. */
 static int back_segment(struct dp_pool *pool, uint32_t index, bool create,
 			const struct dp_why *why)
@@ -344,8 +393,9 @@ static int back_segment(struct dp_pool *pool, uint32_t index, bool create,
 				   MADV_POPULATE_WRITE);
 	if (ret)
 		return ret;
-	return dp_source_chunks(&pool->source, segment->fd, segment->size,
-				segment->chunk, why);
+	ret = dp_source_chunks(&pool->source, segment->fd, segment->size,
+			       segment->chunk, why);
+	return ret ? ret : find_bad(pool, index, why);
 }
 
 static int segment_fd(uint32_t index, void *arg)
@@ -425,6 +475,7 @@ static void close_segments(struct dp_pool *pool)
 		if (i)
 			dp_os_close(pool->segment[i].fd);
 		free(pool->segment[i].chunk);
+		dp_bad_fini(&pool->segment[i].bad);
 	}
 	free(pool->segment);
 	pool->segment = NULL;
@@ -436,6 +487,7 @@ void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock)
 	dp_persist_fini(&pool->persist);
 	dp_map_release(&pool->map);
 	close_segments(pool);
+	dp_bad_fini(&pool->bad);
 	if (unlock)
 		dp_lock_drop(&pool->lock);
 	dp_os_close(fd);
@@ -499,7 +551,7 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 	int ret;
 
 	for (uint32_t i = 0; i < pool->segments; i++) {
-		ret = dp_super_read(pool->segment[i].base,
+		ret = dp_super_read(&pool->segment[i].view,
 				    dp_pool_only_looks(pool), &super, &inner);
 		if (ret == -EMEDIUMTYPE)
 			return dp_fail(why, -EUCLEAN,
@@ -520,6 +572,30 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 			return super_is_lost(pool, i, why);
 	}
 	return 0;
+}
+
+/* Elsewhere there is no poison: the kernel has an error for it. */
+bool dp_pool_bad_is_unknown(const struct dp_pool *pool)
+{
+	bool unknown = false;
+
+	if (pool->source.kind != DP_SOURCE_DEVDAX &&
+	    pool->source.kind != DP_SOURCE_FSDAX)
+		return false;
+	for (uint32_t i = 0; i < pool->segments; i++)
+		unknown |= pool->segment[i].bad.unknown;
+	return unknown;
+}
+
+int dp_pool_read(const struct dp_pool *pool, uint64_t addr, void *to,
+		 uint64_t size)
+{
+	uint64_t in_segment = addr & (pool->segment_size - 1);
+	uint64_t index = addr / pool->segment_size;
+
+	assert(index < pool->segments);
+	assert(in_segment + size <= pool->segment[index].size);
+	return dp_bad_read(&pool->segment[index].view, in_segment, to, size);
 }
 
 /* Whoever had it before is gone, or this says who is in the way. */
@@ -626,7 +702,7 @@ static int restore_supers(struct dp_pool *pool)
 
 		if (!segment->super_lost)
 			continue;
-		ret = dp_super_read(segment->base, false, &super, NULL);
+		ret = dp_super_read(&segment->view, false, &super, NULL);
 		super.flags = 0;
 		if (!ret)
 			ret = dp_super_write(segment->base, &pool->persist,

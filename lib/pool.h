@@ -7,6 +7,7 @@
 #define DP_POOL_H
 
 #include <pthread.h>
+#include "bad.h"
 #include "layout.h"
 #include "lock.h"
 #include "map.h"
@@ -23,10 +24,13 @@ struct dp_segment {
 	bool super_lost;		/* its superblock stands in the copy */
 	struct dp_table table;
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
+	struct dp_bad bad;		/* whole blocks, by bytes of it */
+	struct dp_bad_view view;
 };
 
 struct dp_pool {
 	struct dp_source source;
+	struct dp_bad bad;		/* of the device, or the whole disk */
 	struct dp_lock lock;
 	struct dp_map map;
 	struct dp_persist persist;
@@ -89,7 +93,12 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
  */
 int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_why *why);
-bool dp_pool_is_blank(const char *chunk);
+bool dp_pool_is_blank(const struct dp_bad_view *view);
+/* On DAX: the kernel's list of bad blocks could not be read, or not all. */
+bool dp_pool_bad_is_unknown(const struct dp_pool *pool);
+/* Copy from a pool address on, inside one segment; as dp_bad_read(). */
+int dp_pool_read(const struct dp_pool *pool, uint64_t addr, void *to,
+		 uint64_t size);
 /* Nothing is written, and what can be read is good enough. */
 static inline bool dp_pool_only_looks(const struct dp_pool *pool)
 {

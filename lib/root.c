@@ -16,7 +16,8 @@
 #define ROOTS_SIZE	(DP_ROOTS * sizeof(struct dp_root))
 #define WORD_OFFSET	offsetof(struct dp_root, word)
 
-int dp_roots_init(struct dp_roots *roots, char *base, uint64_t seed,
+int dp_roots_init(struct dp_roots *roots, char *base,
+		  const struct dp_bad_view *view, uint64_t seed,
 		  struct dp_persist *persist)
 {
 	roots->slot = calloc(DP_ROOTS, sizeof(*roots->slot));
@@ -24,6 +25,7 @@ int dp_roots_init(struct dp_roots *roots, char *base, uint64_t seed,
 		return -ENOMEM;
 	pthread_mutex_init(&roots->mutex, NULL);
 	roots->media = (struct dp_root *)(base + DP_ROOTS_OFFSET);
+	roots->view = view;
 	roots->seed = seed;
 	roots->persist = persist;
 	return 0;
@@ -88,14 +90,13 @@ static void go_around(struct dp_root_slot *slot)
 static int read_slots(const struct dp_roots *roots, bool degraded,
 		      struct dp_root *copy)
 {
-	const char *media = (const char *)roots->media;
-	int ret = dp_os_copy_checked(copy, media, ROOTS_SIZE);
+	int ret = dp_bad_read(roots->view, DP_ROOTS_OFFSET, copy, ROOTS_SIZE);
 
 	if (ret != -EIO || !degraded)
 		return ret;
 	for (uint64_t at = 0; at < ROOTS_SIZE; at += DP_BLOCK_SIZE) {
-		ret = dp_os_copy_checked((char *)copy + at, media + at,
-					 DP_BLOCK_SIZE);
+		ret = dp_bad_read(roots->view, DP_ROOTS_OFFSET + at,
+				  (char *)copy + at, DP_BLOCK_SIZE);
 		if (ret == -EIO)
 			memset((char *)copy + at, 0, DP_BLOCK_SIZE);
 		else if (ret)
@@ -116,9 +117,8 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		return -ENOMEM;
 	ret = read_slots(roots, degraded, copy);
 	if (ret)
-		ret = dp_fail(why, ret,
-			      "the root directory at offset 0x%llx cannot be read",
-			      DP_ROOTS_OFFSET);
+		ret = dp_bad_fail(roots->view, ret, DP_ROOTS_OFFSET, ROOTS_SIZE,
+				  "segment 0: the root directory", why);
 	if (!ret)
 		dp_lanes_patch(lanes, DP_ROOTS_OFFSET, ROOTS_SIZE,
 			       (char *)copy);

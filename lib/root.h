@@ -7,6 +7,7 @@
 #define DP_ROOT_H
 
 #include <pthread.h>
+#include "bad.h"
 #include "lane.h"
 #include "layout.h"
 #include "persist.h"
@@ -24,12 +25,14 @@ struct dp_root_slot {
 struct dp_roots {
 	pthread_mutex_t mutex;
 	struct dp_root *media;
+	const struct dp_bad_view *view;	/* of segment 0, for reading it */
 	uint64_t seed;
 	struct dp_persist *persist;
 	struct dp_root_slot *slot;
 };
 
-int dp_roots_init(struct dp_roots *roots, char *base, uint64_t seed,
+int dp_roots_init(struct dp_roots *roots, char *base,
+		  const struct dp_bad_view *view, uint64_t seed,
 		  struct dp_persist *persist);
 void dp_roots_fini(struct dp_roots *roots);
 

@@ -7,7 +7,6 @@
  * says nothing and harms nothing.
  */
 #include <errno.h>
-#include "os.h"
 #include "super.h"
 
 static_assert(2 * sizeof(struct dp_super) == DP_BLOCK_SIZE,
@@ -31,12 +30,12 @@ static bool has_magic(const struct dp_super half[2])
 	       !memcmp(half[1].magic, DP_MAGIC, 8);
 }
 
-int dp_super_look(const char *base, struct dp_super_halves *ret_halves)
+int dp_super_look(const struct dp_bad_view *view,
+		  struct dp_super_halves *ret_halves)
 {
 	for (int i = 0; i < 2; i++) {
-		int ret = dp_os_copy_checked(ret_halves->half[i],
-					     base + dp_super_offset[i],
-					     DP_BLOCK_SIZE);
+		int ret = dp_bad_read(view, dp_super_offset[i],
+				      ret_halves->half[i], DP_BLOCK_SIZE);
 
 		if (ret && ret != -EIO)
 			return ret;
@@ -85,21 +84,24 @@ static int refuse(const struct dp_super_halves *halves,
 	return 0;
 }
 
-int dp_super_read(const char *base, bool tolerant, struct dp_super *ret_super,
-		  const struct dp_why *why)
+int dp_super_read(const struct dp_bad_view *view, bool tolerant,
+		  struct dp_super *ret_super, const struct dp_why *why)
 {
 	struct dp_super_halves halves;
 	struct dp_super_verdict verdict;
 	int ret;
 
 	memset(ret_super, 0, sizeof(*ret_super));
-	ret = dp_super_look(base, &halves);
-	for (int i = 0; i < 2 && !ret && !tolerant; i++)
-		ret = halves.error[i];
+	ret = dp_super_look(view, &halves);
 	if (ret)
-		return dp_fail(why, ret,
-			       "the superblock at offset 0x%llx cannot be read",
-			       (unsigned long long)dp_super_offset[!halves.error[0]]);
+		return dp_fail(why, ret, "the superblock cannot be read: %s",
+			       strerror(-ret));
+	for (int i = 0; i < 2 && !tolerant; i++)
+		if (halves.error[i])
+			return dp_bad_fail(view, halves.error[i],
+					   dp_super_offset[i], DP_BLOCK_SIZE,
+					   i ? "the superblock's copy" :
+					   "the superblock", why);
 	verdict = dp_super_judge(&halves);
 	ret = refuse(&halves, &verdict, why);
 	if (ret)

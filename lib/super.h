@@ -6,6 +6,7 @@
 #ifndef DP_SUPER_H
 #define DP_SUPER_H
 
+#include "bad.h"
 #include "layout.h"
 #include "persist.h"
 
@@ -26,19 +27,20 @@ struct dp_super_verdict {
 	bool never;			/* no half ever was a superblock */
 };
 
-/* Read them from a mapped segment. */
-int dp_super_look(const char *base, struct dp_super_halves *ret_halves);
+/* Read them from a segment. */
+int dp_super_look(const struct dp_bad_view *view,
+		  struct dp_super_halves *ret_halves);
 struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves);
 
 /*
- * The newest whole half of a mapped segment. When it is the copy's because the
+ * The newest whole half in a segment. When it is the copy's because the
  * page is lost, it says UNCLEAN and OWNER_UNKNOWN, whatever stands there: the
  * page may have known an owner that the copy does not. -EMEDIUMTYPE: no
  * superblock was ever here; -EPROTONOSUPPORT: a newer version's; -EUCLEAN: none
  * is whole; -EIO: unreadable, unless tolerant and the other page is whole.
  */
-int dp_super_read(const char *base, bool tolerant, struct dp_super *ret_super,
-		  const struct dp_why *why);
+int dp_super_read(const struct dp_bad_view *view, bool tolerant,
+		  struct dp_super *ret_super, const struct dp_why *why);
 
 /*
  * Before the very first write: the magic alone, durable, so that a first half

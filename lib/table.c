@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "os.h"
 #include "table.h"
 
 int dp_table_format(struct dp_table *table)
@@ -179,8 +178,8 @@ static int read_pages(const struct dp_table *table, char *copy)
 	int ret;
 
 	for (uint64_t at = 0; at < table->blocks * 8ull; at += DP_BLOCK_SIZE) {
-		ret = dp_os_copy_checked(copy + at, table->base + at,
-					 DP_BLOCK_SIZE);
+		ret = dp_bad_read(table->view, DP_TABLE_OFFSET + at, copy + at,
+				  DP_BLOCK_SIZE);
 		if (ret && ret != -EIO)
 			return ret;
 		if (ret)
@@ -192,13 +191,17 @@ static int read_pages(const struct dp_table *table, char *copy)
 static int read_table(const struct dp_table *table, bool tolerant, char *copy,
 		      const struct dp_why *why)
 {
-	int ret = dp_os_copy_checked(copy, table->base, table->blocks * 8ull);
+	uint64_t size = table->blocks * 8ull;
+	char name[48];
+	int ret = dp_bad_read(table->view, DP_TABLE_OFFSET, copy, size);
 
 	if (ret == -EIO && tolerant)
 		ret = read_pages(table, copy);
-	return ret ? dp_fail(why, ret,
-			     "segment %u, descriptor table: the medium cannot be read",
-			     table->segment) : 0;
+	if (!ret)
+		return 0;
+	snprintf(name, sizeof(name), "segment %u: its descriptor table",
+		 table->segment);
+	return dp_bad_fail(table->view, ret, DP_TABLE_OFFSET, size, name, why);
 }
 
 static int scan_table(const struct dp_table *table,

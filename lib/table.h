@@ -6,12 +6,14 @@
 #ifndef DP_TABLE_H
 #define DP_TABLE_H
 
+#include "bad.h"
 #include "lane.h"
 #include "layout.h"
 #include "persist.h"
 
 struct dp_table {
 	char *base;			/* of the segment */
+	const struct dp_bad_view *view;	/* of the segment, for reading it */
 	uint64_t first_block;		/* index in the pool of its block 0 */
 	uint32_t blocks;
 	uint32_t segment;

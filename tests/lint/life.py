@@ -22,7 +22,7 @@ CALLS = {
     'cancel': 'call_cancel',
     'publish KEEP': 'call_keep',
     'publish RETIRE': 'call_retire',
-    'size, state': 'call_size',
+    'size, state, read': 'call_size',
     'ptr': 'call_ptr',
     'idle': 'call_idle',
     'wait_idle': 'call_wait',

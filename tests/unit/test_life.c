@@ -139,8 +139,10 @@ static int call_size(struct fixture *f, struct daxpin_extent extent)
 {
 	uint64_t size = 8192;
 	int ret = daxpin_size(f->pool, extent, &size);
+	char byte;
 
 	assert_int_equal(size, 8192);
+	assert_int_equal(daxpin_read(f->pool, extent, 8191, 1, &byte), ret);
 	return ret;
 }
 
