@@ -22,6 +22,7 @@
 #include "os.h"
 
 #define SECTOR_SIZE	512ull
+#define SECTORS_MAX	(UINT64_MAX / SECTOR_SIZE)
 #define LIST_SIZE	(64u << 10)	/* a page of sysfs, of any size */
 
 /* ------------------------------------------------------------------- lists */
@@ -85,7 +86,7 @@ bool dp_bad_find(const struct dp_bad *bad, uint64_t begin, uint64_t end,
 		else
 			low = middle + 1;
 	}
-	if (low == bad->runs || bad->run[low].begin >= end)
+	if (low == bad->runs || begin >= end || bad->run[low].begin >= end)
 		return false;
 	*ret_run = bad->run[low];
 	if (ret_run->begin < begin)
@@ -133,7 +134,8 @@ static int parse(struct dp_bad *bad, const char *text, uint64_t from)
 
 	for (line = text; !ret && (end = strchr(line, '\n')); line = end + 1) {
 		if (sscanf(line, "%" SCNu64 " %" SCNu64, &sector, &count) != 2 ||
-		    !count || sector > UINT64_MAX / SECTOR_SIZE - count)
+		    !count || count > SECTORS_MAX ||
+		    sector > SECTORS_MAX - count)
 			bad->unknown = true;
 		else
 			ret = add_from(bad, sector * SECTOR_SIZE,
