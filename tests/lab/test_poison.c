@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pools on media that the kernel knows to be bad in places.
+ *
+ *	test_poison fsdax	DAXPIN_TEST_FSDAX is unmounted again and again, to
+ *				tell its block device which sectors are bad, and
+ *				is mounted at the end as it was
+ *	test_poison devdax	injects machine checks in the NVDIMM region of
+ *				DAXPIN_TEST_DAX, which only a reboot forgets: run
+ *				it last of all
+ *
+ * Both do that only where DAXPIN_TEST_POISON says that they may.
+ */
+#include "../unit/media.h"
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+#include "check.h"
+#include "core.h"
+#include "os.h"
+
+#define BLOCK		DP_BLOCK_SIZE
+#define SECTOR		512ull
+#define EXTENT		(64 * BLOCK)
+#define PATIENCE_MS	10000
+
+static const char *device, *directory, *fstype;
+static char disk[64];			/* under the directory: "pmem1" */
+
+#define skip_because(...) do {						\
+	print_message("# skipped: " __VA_ARGS__);			\
+	print_message("\n");						\
+	skip();								\
+} while (0)
+
+/* ------------------------------------------------------------------ helpers */
+
+static void wait_a_little(void)
+{
+	nanosleep(&(struct timespec) { 0, 20000000 }, NULL);
+}
+
+/* Write to a file of sysfs; 0 or -errno. */
+static int tell(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static uint64_t read_number(const char *path)
+{
+	unsigned long long number = 0;
+	FILE *file = fopen(path, "r");
+	char text[32];
+
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	number = strtoull(text, NULL, 0);
+	return number;
+}
+
+/* ------------------------------------------- a DAX filesystem's block device */
+
+static bool find_disk(void)
+{
+	char line[1024], at[256], type[32], source[256];
+	FILE *mounts = fopen("/proc/self/mounts", "r");
+
+	while (mounts && fgets(line, sizeof(line), mounts))
+		if (sscanf(line, "%255s %255s %31s", source, at, type) == 3 &&
+		    !strcmp(at, directory) && !strncmp(source, "/dev/pmem", 9))
+			snprintf(disk, sizeof(disk), "%.60s", source + 5);
+	if (mounts)
+		fclose(mounts);
+	return disk[0];
+}
+
+static int mount_it(const char *source)
+{
+	for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+		if (!mount(source, directory, fstype, 0, "dax=always"))
+			return 0;
+		wait_a_little();
+	}
+	return -errno;
+}
+
+static int unmount_it(void)
+{
+	for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+		if (!umount(directory) || errno == EINVAL)
+			return 0;
+		wait_a_little();
+	}
+	return -errno;
+}
+
+/* The driver begins anew, and takes the list from the region: empty. */
+static int forget_list(void)
+{
+	char path[128], target[256];
+	ssize_t n;
+	int ret;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/device", disk);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	ret = tell("/sys/bus/nd/drivers/nd_pmem/unbind",
+		   strrchr(target, '/') + 1);
+	return ret ? ret : tell("/sys/bus/nd/drivers/nd_pmem/bind",
+				strrchr(target, '/') + 1);
+}
+
+/* Nothing is bad any more, and the filesystem is mounted as it was. */
+static int heal(void)
+{
+	char source[128];
+	int ret = unmount_it();
+
+	snprintf(source, sizeof(source), "/dev/%s", disk);
+	if (!ret)
+		ret = forget_list();
+	return ret ? ret : mount_it(source);
+}
+
+static void list_bad(uint64_t physical)
+{
+	char path[128], text[64];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/badblocks", disk);
+	snprintf(text, sizeof(text), "%llu 1\n",
+		 (unsigned long long)(physical / SECTOR));
+	assert_int_equal(tell(path, text), 0);
+}
+
+/* Unmount, these sectors are bad, mount. */
+static void spoil_disk(const uint64_t *physical, size_t count)
+{
+	char source[128];
+
+	snprintf(source, sizeof(source), "/dev/%s", disk);
+	assert_int_equal(unmount_it(), 0);
+	for (size_t i = 0; i < count; i++)
+		list_bad(physical[i]);
+	assert_int_equal(mount_it(source), 0);
+}
+
+struct place {
+	uint64_t offset, physical;
+};
+
+static int look_for(const struct dp_os_extent *extent, void *arg)
+{
+	struct place *place = arg;
+
+	if (place->offset >= extent->offset &&
+	    place->offset < extent->offset + extent->length)
+		place->physical = extent->physical + place->offset -
+				  extent->offset;
+	return 0;
+}
+
+/* Where that byte of a segment lies on the disk. */
+static uint64_t on_disk(struct fixture *f, uint32_t segment, uint64_t offset)
+{
+	struct place place = { offset, 0 };
+	int fd = open_file(f, segment);
+
+	assert_int_equal(dp_os_fiemap(fd, look_for, &place), 0);
+	close(fd);
+	assert_true(place.physical > 0);
+	return place.physical;
+}
+
+/* ----------------------------------------------------------------- fixtures */
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	*state = f;
+	f->options = (struct daxpin_pool_options) {
+		.size = sizeof(f->options),
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	if (!directory) {
+		snprintf(f->path, sizeof(f->path), "%s", device);
+		return 0;
+	}
+	f->options.pool_size = 96 * MIB;
+	f->options.segment_size = 32 * MIB;
+	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX", directory);
+	return mkdtemp(f->path) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	int ret = daxpin_pool_close(f->pool);
+
+	if (directory) {
+		if (heal()) {
+			fprintf(stderr, "%s is not mounted as it was\n",
+				directory);
+			ret = -1;
+		}
+		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	}
+	free(f);
+	return ret;
+}
+
+static uint8_t byte_at(uint64_t offset)
+{
+	return (offset / 4 * 2654435761u) >> offset % 4 * 8;
+}
+
+static void fill(uint8_t *to, uint64_t size)
+{
+	for (uint64_t i = 0; i < size; i++)
+		to[i] = byte_at(i);
+}
+
+/* A live extent, durable. Its address. */
+static uint64_t make_live(struct fixture *f)
+{
+	struct daxpin_op keep = {
+		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+	};
+
+	keep.extent = reserve(f, EXTENT);
+	fill(daxpin_ptr(f->pool, keep.extent, 0), EXTENT);
+	assert_int_equal(daxpin_publish(f->pool, &keep, 1), 0);
+	return keep.extent.addr;
+}
+
+static struct daxpin_extent at(struct fixture *f, uint64_t addr)
+{
+	struct daxpin_extent extent;
+
+	assert_int_equal(daxpin_extent_at(f->pool, addr, &extent), 0);
+	return extent;
+}
+
+static void check_read(struct fixture *f, struct daxpin_extent extent,
+		       uint64_t offset, uint64_t length, int expected)
+{
+	uint8_t *to = malloc(length);
+	int ret;
+
+	assert_non_null(to);
+	ret = daxpin_read(f->pool, extent, offset, length, to);
+	if (ret != expected)
+		fail_msg("read of %" PRIu64 " at %" PRIu64 ": %d", length,
+			 offset, ret);
+	for (uint64_t i = 0; !ret && i < length; i++)
+		assert_int_equal(to[i], byte_at(offset + i));
+	free(to);
+}
+
+/* One block of it is bad, all others can be read. */
+static void check_neighbours(struct fixture *f, struct daxpin_extent extent,
+			     uint64_t bad)
+{
+	for (uint64_t b = 0; b < EXTENT / BLOCK; b++)
+		check_read(f, extent, b * BLOCK, BLOCK, b == bad ? -EIO : 0);
+	check_read(f, extent, 0, bad * BLOCK, 0);
+	check_read(f, extent, (bad + 1) * BLOCK, EXTENT - (bad + 1) * BLOCK, 0);
+	check_read(f, extent, 0, EXTENT, -EIO);
+	check_read(f, extent, bad * BLOCK - 1, 2, -EIO);
+}
+
+/* Everything that is free is handed out, but not these blocks. */
+static uint64_t take_all(struct fixture *f, const uint64_t *bad, size_t count)
+{
+	struct daxpin_extent extent;
+	uint64_t taken = 0;
+
+	while (!daxpin_reserve(f->pool, BLOCK, DAXPIN_RESERVE_ZERO, &extent)) {
+		for (size_t i = 0; i < count; i++)
+			assert_int_not_equal(extent.addr, bad[i] & ~(BLOCK - 1));
+		taken += BLOCK;
+	}
+	return taken;
+}
+
+/*
+ * Pool with a live extent: block 10 of it and two free blocks are bad. The
+ * extent stays, is read around the bad block, and retired without it.
+ */
+static void check_known(struct fixture *f, uint64_t addr, const uint64_t bad[3])
+{
+	struct daxpin_pool_info info;
+	uint64_t before;
+
+	open_pool(f);
+	info = info_of(f);
+	assert_int_equal(info.bad_unknown, 0);
+	assert_int_equal(info.bad_bytes, 3 * BLOCK);
+	assert_int_equal(info.free_bytes + EXTENT - BLOCK, info.usable_bytes);
+	dp_check(f->pool);
+	check_neighbours(f, at(f, addr), 10);
+	before = info.free_bytes;
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, at(f, addr)), 0);
+	assert_int_equal(free_bytes(f), before + EXTENT - BLOCK);
+	dp_check(f->pool);
+	assert_int_equal(take_all(f, bad, 3), info.usable_bytes);
+	close_pool(f);
+}
+
+/* ------------------------------------------------------------------- fsdax */
+
+static void known_bad_blocks_are_never_handed_out(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr, bad[3], physical[3];
+
+	create_pool(f);
+	addr = make_live(f);
+	close_pool(f);
+	bad[0] = addr + 10 * BLOCK + 3 * SECTOR;
+	bad[1] = 32 * MIB + 2 * MIB;		/* segment 1's first */
+	bad[2] = 96 * MIB - SECTOR;		/* the last of all */
+	for (int i = 0; i < 3; i++)
+		physical[i] = on_disk(f, bad[i] / (32 * MIB),
+				      bad[i] % (32 * MIB));
+	spoil_disk(physical, 3);
+	check_known(f, addr, bad);
+	/* What was cleared is space again. */
+	assert_int_equal(heal(), 0);
+	open_pool(f);
+	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(free_bytes(f), 90 * MIB);
+	close_pool(f);
+}
+
+/* The list that was read at open does not have it, the kernel's has. */
+static void block_that_goes_bad_under_an_open_pool_is_eio(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr;
+
+	create_pool(f);
+	addr = make_live(f);
+	check_read(f, at(f, addr), 0, EXTENT, 0);
+	list_bad(on_disk(f, addr / (32 * MIB), addr % (32 * MIB) + 9 * BLOCK));
+	assert_int_equal(info_of(f).bad_bytes, 0);
+	check_neighbours(f, at(f, addr), 9);
+	close_pool(f);
+}
+
+static uint64_t loaded_addr;
+
+static int load_it(struct fixture *f)
+{
+	struct daxpin_extent extent = at(f, loaded_addr);
+
+	signal(SIGBUS, SIG_DFL);	/* cmocka has a handler */
+	return *(volatile uint8_t *)daxpin_ptr(f->pool, extent, 10 * BLOCK);
+}
+
+static int read_it(struct fixture *f)
+{
+	uint8_t byte;
+
+	return daxpin_read(f->pool, at(f, loaded_addr), 10 * BLOCK, 1, &byte);
+}
+
+/* What daxpin_read() is for, and that the poison of this test is one. */
+static void bare_load_is_sigbus_and_read_is_eio(void **state)
+{
+	struct fixture *f = *state;
+	struct child child;
+	uint64_t physical;
+
+	create_pool(f);
+	loaded_addr = make_live(f);
+	close_pool(f);
+	physical = on_disk(f, loaded_addr / (32 * MIB),
+			   loaded_addr % (32 * MIB) + 10 * BLOCK);
+	spoil_disk(&physical, 1);
+	child = start_child(f, child_opens, read_it);
+	assert_int_equal(child.told, 0);
+	let_go(&child);
+	assert_int_equal(end_child(&child), EIO);
+	child = start_child(f, child_opens, load_it);
+	assert_int_equal(child.told, 0);
+	let_go(&child);
+	assert_int_equal(end_child(&child), -SIGBUS);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 1);
+	close_pool(f);
+}
+
+/* Of each file's metadata, as far as it can be read. */
+static uint64_t hash_readable(struct fixture *f)
+{
+	uint8_t block[BLOCK];
+	uint64_t hash = 0;
+
+	for (uint32_t s = 0; s < 3; s++) {
+		int fd = open_file(f, s);
+
+		for (uint64_t o = 0; o < DP_CHUNK_SIZE; o += BLOCK) {
+			memset(block, 0xee, sizeof(block));
+			if (pread(fd, block, BLOCK, o) < 0)
+				assert_int_equal(errno, EIO);
+			hash = XXH3_64bits_withSeed(block, BLOCK, hash + 1);
+		}
+		close(fd);
+	}
+	return hash;
+}
+
+static void check_metadata(struct fixture *f, uint32_t segment, uint64_t offset,
+			   const char *structure)
+{
+	uint64_t physical = on_disk(f, segment, offset), hash;
+	char which[32], where[32];
+
+	spoil_disk(&physical, 1);
+	snprintf(which, sizeof(which), "segment %u", segment);
+	snprintf(where, sizeof(where), "offset 0x%llx;",
+		 (unsigned long long)(offset & ~(BLOCK - 1)));
+	hash = hash_readable(f);
+	for (int i = 0; i < 2; i++) {
+		f->options.flags = i ? DAXPIN_POOL_READONLY : 0;
+		f->why[0] = '\0';
+		assert_int_equal(daxpin_pool_open(f->path, &f->options,
+						  &f->pool), -EIO);
+		assert_null(f->pool);
+		assert_says(f, which);
+		assert_says(f, structure);
+		assert_says(f, where);
+	}
+	assert_int_equal(hash_readable(f), hash);
+	f->options.flags = 0;
+	assert_int_equal(heal(), 0);
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 0);
+	close_pool(f);
+}
+
+static void open_refuses_bad_metadata(void **state)
+{
+	struct fixture *f = *state;
+
+	create_pool(f);
+	make_live(f);
+	close_pool(f);
+	check_metadata(f, 0, DP_SUPER_OFFSET + 100, "superblock");
+	check_metadata(f, 2, DP_SUPER_OFFSET + 2048, "superblock");
+	check_metadata(f, 1, DP_COPY_OFFSET, "copy");
+	check_metadata(f, 0, BLOCK + 512, "descriptor table");
+	check_metadata(f, 2, 16 * BLOCK - 1, "descriptor table");
+	check_metadata(f, 0, DP_LANES_OFFSET + 5 * 4096, "redo lane");
+	check_metadata(f, 0, DP_LANES_END - 1, "redo lane");
+}
+
+static void create_refuses_bad_metadata(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t physical, addr;
+
+	create_pool(f);
+	addr = make_live(f);
+	close_pool(f);
+	/* Nobody reads it, but create would write it. */
+	physical = on_disk(f, 1, DP_CHUNK_SIZE - 1);
+	spoil_disk(&physical, 1);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 -EIO);
+	assert_says(f, "segment 1");
+	assert_says(f, "metadata");
+	assert_says(f, "clear it");
+	f->options.flags = 0;
+	open_pool(f);
+	check_read(f, at(f, addr), 0, EXTENT, 0);
+	close_pool(f);
+}
+
+/* device mapper passes DAX on, but not the list of what is bad below. */
+static void list_that_cannot_be_had_is_said_to_be(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t physical, addr;
+	char command[256];
+	int mounted, unknown = -1;
+
+	create_pool(f);
+	addr = make_live(f);
+	close_pool(f);
+	physical = on_disk(f, addr / (32 * MIB),
+			   addr % (32 * MIB) + 10 * BLOCK);
+	assert_int_equal(unmount_it(), 0);
+	list_bad(physical);
+	snprintf(command, sizeof(command),
+		 "dmsetup create daxpin-poison --table \"0 $(cat /sys/block/%s/size) linear /dev/%s 0\" >/dev/null 2>&1",
+		 disk, disk);
+	if (system(command))
+		skip_because("dmsetup makes no linear target here");
+	mounted = mount_it("/dev/mapper/daxpin-poison");
+	if (!mounted && !daxpin_pool_open(f->path, &f->options, &f->pool)) {
+		unknown = info_of(f).bad_unknown;
+		/* Below it is known all the same. */
+		check_neighbours(f, at(f, addr), 10);
+		close_pool(f);
+	}
+	if (!mounted)
+		assert_int_equal(unmount_it(), 0);
+	assert_int_equal(system("dmsetup remove daxpin-poison"), 0);
+	assert_int_equal(mounted, 0);
+	assert_int_equal(unknown, 1);
+}
+
+/* --------------------------------------------------------------- device-dax */
+
+#define INJECT "/sys/kernel/debug/mce-inject/"
+
+static const char *device_name(void)
+{
+	return strrchr(device, '/') + 1;
+}
+
+static uint64_t device_number(const char *file)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s/%s",
+		 device_name(), file);
+	return read_number(path);
+}
+
+static size_t list_length(void)
+{
+	char path[128], text[8192];
+	int length;
+
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s/../../badblocks",
+		 device_name());
+	length = dp_os_read_file(path, text, sizeof(text));
+	return length < 0 ? 0 : length;
+}
+
+/*
+ * The NFIT driver puts the address of an uncorrected memory error on its
+ * region's list. "sw" only tells the drivers: no machine check happens. The
+ * status is a memory error both by Intel's and by AMD's reckoning.
+ */
+static bool inject(uint64_t offset)
+{
+	static const char *const setting[][2] = {
+		{ INJECT "flags", "sw\n" }, { INJECT "cpu", "0" },
+		{ INJECT "status", "0xbd00080000080090" },
+		{ INJECT "misc", "0x8c" },
+	};
+	size_t before = list_length();
+	char addr[32];
+
+	snprintf(addr, sizeof(addr), "0x%llx",
+		 (unsigned long long)(device_number("resource") + offset));
+	for (size_t i = 0; i < 4; i++)
+		if (tell(setting[i][0], setting[i][1]))
+			return false;
+	if (tell(INJECT "addr", addr) || tell(INJECT "bank", "4"))
+		return false;
+	for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+		if (list_length() != before)
+			return true;
+		wait_a_little();
+	}
+	return false;
+}
+
+static void blank_device(void)
+{
+	int fd = open(device, O_RDWR | O_CLOEXEC);
+	void *base;
+
+	assert_true(fd >= 0);
+	base = mmap(NULL, device_number("align"), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(base, MAP_FAILED);
+	memset(base, 0, DP_CHUNK_SIZE);
+	munmap(base, device_number("align"));
+	close(fd);
+}
+
+static void device_list_is_the_regions(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr, bad[3], end;
+	struct daxpin_pool_info info;
+
+	blank_device();
+	f->options.segment_size = 64 * MIB;
+	create_pool(f);
+	info = info_of(f);
+	if (info.bad_unknown || info.bad_bytes)
+		skip_because("%s has no list of bad blocks, or one already",
+			     device);
+	addr = make_live(f);
+	end = (info.segments - 1) * info.segment_size + 32 * MIB;
+	close_pool(f);
+	bad[0] = addr + 10 * BLOCK;
+	bad[1] = info.segment_size + 2 * MIB;
+	bad[2] = end - BLOCK;
+	if (!inject(bad[0]))
+		skip_because("no machine check can be injected here");
+	assert_true(inject(bad[1]));
+	assert_true(inject(bad[2]));
+	check_known(f, addr, bad);
+}
+
+static void assert_refused(struct fixture *f, const char *words)
+{
+	f->why[0] = '\0';
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), -EIO);
+	assert_null(f->pool);
+	assert_says(f, words);
+}
+
+/* From the end to the beginning: what was injected stays. */
+static void device_with_bad_metadata_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_bad bad;
+
+	assert_int_equal(dp_bad_of_device(device_name(), &bad), 0);
+	if (!bad.runs)
+		skip_because("no machine check could be injected");
+	dp_bad_fini(&bad);
+	assert_true(inject(64 * MIB + 3 * BLOCK));
+	assert_refused(f, "segment 1: its descriptor table");
+	assert_says(f, "offset 0x3000;");
+	assert_true(inject(64 * MIB + DP_COPY_OFFSET));
+	assert_refused(f, "superblock's copy");
+	assert_true(inject(DP_LANES_END - 1));
+	assert_true(inject(0));
+	assert_refused(f, "superblock cannot be read");
+	assert_says(f, "offset 0x0;");
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 -EIO);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 -EIO);
+	assert_says(f, "offset 0x0");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static int run_fsdax(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(known_bad_blocks_are_never_handed_out),
+		TEST(block_that_goes_bad_under_an_open_pool_is_eio),
+		TEST(bare_load_is_sigbus_and_read_is_eio),
+		TEST(open_refuses_bad_metadata),
+		TEST(create_refuses_bad_metadata),
+		TEST(list_that_cannot_be_had_is_said_to_be),
+	};
+
+	directory = getenv("DAXPIN_TEST_FSDAX");
+	fstype = getenv("DAXPIN_TEST_FSTYPE");
+	if (!directory || !fstype || !find_disk()) {
+		printf("DAXPIN_TEST_FSDAX names no filesystem on a pmem disk\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+static int run_devdax(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(device_list_is_the_regions),
+		TEST(device_with_bad_metadata_is_refused),
+	};
+
+	device = getenv("DAXPIN_TEST_DAX");
+	if (!device) {
+		printf("DAXPIN_TEST_DAX is not set\n");
+		return 77;
+	}
+	if (access(INJECT "status", F_OK) &&
+	    mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL) &&
+	    errno != EBUSY)
+		perror("debugfs");
+	if (access(INJECT "status", F_OK)) {
+		printf("this kernel has no mce-inject\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	if (!getenv("DAXPIN_TEST_POISON")) {
+		printf("DAXPIN_TEST_POISON does not allow to spoil media here\n");
+		return 77;
+	}
+	if (argc == 2 && !strcmp(argv[1], "devdax"))
+		return run_devdax();
+	return run_fsdax();
+}
