@@ -17,7 +17,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
-#include "check.h"
+#include "invariant.h"
 #include "core.h"
 #include "os.h"
 
@@ -312,12 +312,12 @@ static void check_known(struct fixture *f, uint64_t addr, const uint64_t bad[3])
 	assert_int_equal(info.bad_unknown, 0);
 	assert_int_equal(info.bad_bytes, 3 * BLOCK);
 	assert_int_equal(info.free_bytes + EXTENT - BLOCK, info.usable_bytes);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	check_neighbours(f, at(f, addr), 10);
 	before = info.free_bytes;
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, at(f, addr)), 0);
 	assert_int_equal(free_bytes(f), before + EXTENT - BLOCK);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(take_all(f, bad, 3), info.usable_bytes);
 	close_pool(f);
 }
@@ -467,8 +467,36 @@ static void open_refuses_bad_metadata(void **state)
 	check_metadata(f, 1, DP_COPY_OFFSET, "copy");
 	check_metadata(f, 0, BLOCK + 512, "descriptor table");
 	check_metadata(f, 2, 16 * BLOCK - 1, "descriptor table");
-	check_metadata(f, 0, DP_LANES_OFFSET + 5 * 4096, "redo lane");
-	check_metadata(f, 0, DP_LANES_END - 1, "redo lane");
+	check_metadata(f, 0, DP_ROOTS_OFFSET + 512 * 64, "root directory");
+	check_metadata(f, 0, DP_LANES_OFFSET + 5 * 4096, "redo lane 5");
+	check_metadata(f, 0, DP_LANES_END - 1, "redo lane 63");
+}
+
+/* Around what cannot be read of table and roots, to what can. */
+static void degraded_open_survives_bad_metadata(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t physical[2], addr;
+	struct daxpin_extent extent;
+
+	create_pool(f);
+	addr = make_live(f);
+	assert_true(addr % (32 * MIB) < 4 * MIB);
+	close_pool(f);
+	physical[0] = on_disk(f, addr / (32 * MIB), 9 * BLOCK);
+	physical[1] = on_disk(f, 0, DP_ROOTS_OFFSET + BLOCK);
+	spoil_disk(physical, 2);
+	f->options.flags = DAXPIN_POOL_DEGRADED;
+	open_pool(f);
+	f->options.flags = 0;
+	/* From the page's first block, 8 chunks on, to the end. */
+	assert_int_equal(info_of(f).quarantined_bytes, 32 * MIB - 18 * MIB);
+	assert_int_equal(info_of(f).bad_bytes, 0);
+	extent = at(f, addr);
+	check_read(f, extent, 0, EXTENT, 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(take_all(f, NULL, 0), (90 - 14) * MIB);
+	close_pool(f);
 }
 
 static void create_refuses_bad_metadata(void **state)
@@ -671,6 +699,7 @@ static int run_fsdax(void)
 		TEST(block_that_goes_bad_under_an_open_pool_is_eio),
 		TEST(bare_load_is_sigbus_and_read_is_eio),
 		TEST(open_refuses_bad_metadata),
+		TEST(degraded_open_survives_bad_metadata),
 		TEST(create_refuses_bad_metadata),
 		TEST(list_that_cannot_be_had_is_said_to_be),
 	};

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
-#include "check.h"
+#include "invariant.h"
 #include "core.h"
 #include "os.h"
 
@@ -471,7 +471,7 @@ static uint64_t take_all(struct fixture *f, uint64_t size, uint32_t flags,
 			assert_false(overlaps(extent, size, bad[i]));
 		taken += size;
 	}
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	return taken;
 }
 
@@ -497,7 +497,7 @@ static void reserve_never_hands_out_a_bad_block(void **state)
 
 	scatter();
 	open_pool(f);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(info_of(f).bad_bytes, SCATTERED * BLOCK);
 	assert_int_equal(info_of(f).usable_bytes, all);
 	assert_int_equal(free_bytes(f), all);
@@ -637,7 +637,7 @@ static void live_extent_on_a_known_bad_block_stays(void **state)
 		poison(addr / (32 * MIB), addr % (32 * MIB) + 10 * BLOCK,
 		       2 * BLOCK);
 		open_pool(f);
-		dp_check(f->pool);
+		dp_invariants(f->pool);
 		assert_int_equal(info_of(f).bad_bytes, 2 * BLOCK);
 		check_neighbours(f, at(f, addr));
 		/* It is on the list, so nobody went there to see. */
@@ -687,7 +687,7 @@ static void check_retired(struct fixture *f, uint64_t first, uint64_t count,
 	}
 	assert_int_equal(free_bytes(f), before + (64 - count) * BLOCK);
 	assert_int_equal(free_bytes(f), info_of(f).usable_bytes);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	assert_int_equal(take_all(f, BLOCK, 0, bad, count),
 			 90 * MIB - count * BLOCK);
 	close_pool(f);
@@ -779,9 +779,97 @@ static void open_refuses_a_bad_lane(void **state)
 {
 	struct fixture *f = *state;
 
-	check_metadata(f, 0, DP_LANES_OFFSET, "redo lane");
-	check_metadata(f, 0, DP_LANES_OFFSET + 37 * 4096 + 2048, "redo lane");
-	check_metadata(f, 0, DP_LANES_END - 1, "redo lane");
+	check_metadata(f, 0, DP_LANES_OFFSET, "redo lane 0");
+	check_metadata(f, 0, DP_LANES_OFFSET + 37 * 4096 + 2048, "redo lane 37");
+	check_metadata(f, 0, DP_LANES_END - 1, "redo lane 63");
+}
+
+static void open_refuses_a_bad_root_directory(void **state)
+{
+	struct fixture *f = *state;
+
+	check_metadata(f, 0, DP_ROOTS_OFFSET, "root directory");
+	check_metadata(f, 0, DP_ROOTS_OFFSET + 1023 * 64, "root directory");
+}
+
+/*
+ * Segment 1: an extent of 8 blocks before the page of the table that is bad,
+ * which has the words of blocks 1024 to 1535, and one of 4 after it. A block of
+ * the first is bad as well, and one where the bad page leaves all in doubt.
+ */
+static void check_degraded(struct fixture *f, uint32_t flags)
+{
+	uint64_t first = 32 * MIB + 600 * BLOCK, quarantine = 2000 - 1024 - 1;
+	struct daxpin_pool_info info;
+	struct daxpin_extent extent;
+	uint64_t taken = 0;
+	char block[BLOCK];
+
+	f->options.flags = DAXPIN_POOL_DEGRADED | flags;
+	open_pool(f);
+	f->options.flags = 0;
+	dp_invariants(f->pool);
+	info = info_of(f);
+	assert_int_equal(info.bad_bytes, 2 * BLOCK);
+	assert_int_equal(info.quarantined_bytes, quarantine * BLOCK);
+	assert_int_equal(info.usable_bytes, 90 * MIB - (quarantine + 2) * BLOCK);
+	assert_int_equal(info.free_bytes, info.usable_bytes - 11 * BLOCK);
+	extent = at(f, first);
+	assert_int_equal(daxpin_read(f->pool, extent, 0, BLOCK, block), 0);
+	assert_int_equal(daxpin_read(f->pool, extent, BLOCK, 1, block), -EIO);
+	assert_int_equal(daxpin_read(f->pool, at(f, 32 * MIB + 2000 * BLOCK), 0,
+				     BLOCK, block), 0);
+	while (!daxpin_reserve(f->pool, 1, 0, &extent)) {
+		assert_false(extent.addr >= 32 * MIB + 1024 * BLOCK &&
+			     extent.addr < 32 * MIB + 2004 * BLOCK);
+		assert_int_not_equal(extent.addr, first + BLOCK);
+		taken += BLOCK;
+	}
+	assert_int_equal(taken, flags ? 0 : info.free_bytes);
+	dp_invariants(f->pool);
+	close_pool(f);
+}
+
+static void degraded_open_goes_around_what_cannot_be_read(void **state)
+{
+	struct fixture *f = *state;
+
+	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 7 });
+	write_word(f, 1, 2000, (struct dp_word) { DP_KIND_DATA, 4, 7 });
+	for (int i = 0; i < 8; i++) {
+		sysfs(0, "/badblocks", "");
+		seam.like_device = i & 1;
+		add_bad(1, 601 * BLOCK, SECTOR);
+		add_bad(1, 1100 * BLOCK, SECTOR);
+		if (i & 4)
+			add_bad(1, 2 * BLOCK + SECTOR, SECTOR);
+		else
+			poison(1, 2 * BLOCK + 64, 64);
+		check_degraded(f, i & 2 ? DAXPIN_POOL_READONLY : 0);
+		seam.poisoned = false;
+	}
+}
+
+/* Who only looks does with one superblock of two, and without a lane. */
+static void degraded_look_does_without_more(void **state)
+{
+	static const uint64_t offset[] = {
+		DP_SUPER_OFFSET, DP_COPY_OFFSET, DP_ROOTS_OFFSET + 64 * 64,
+		DP_LANES_OFFSET + 3 * BLOCK,
+	};
+	struct fixture *f = *state;
+	uint64_t addr = make_live(f), before = fingerprint(f->path);
+
+	f->options.flags = DAXPIN_POOL_DEGRADED | DAXPIN_POOL_READONLY;
+	for (size_t i = 0; i < 8; i++) {
+		seam.like_device = i & 1;
+		poison(0, offset[i / 2], 64);
+		open_pool(f);
+		check_read(f, at(f, addr), 0, EXTENT, 0);
+		close_pool(f);
+	}
+	f->options.flags = 0;
+	assert_int_equal(fingerprint(f->path), before);
 }
 
 /* What is zero for ever is read by nobody. */
@@ -826,7 +914,7 @@ static void create_refuses_bad_metadata(void **state)
 	add_bad(1, DP_CHUNK_SIZE, SECTOR);
 	create_pool(f);
 	assert_int_equal(info_of(f).bad_bytes, BLOCK);
-	dp_check(f->pool);
+	dp_invariants(f->pool);
 	close_pool(f);
 	open_pool(f);
 	assert_int_equal(info_of(f).bad_bytes, BLOCK);
@@ -1070,6 +1158,9 @@ int main(void)
 		TEST(open_refuses_a_bad_superblock, bad_setup),
 		TEST(open_refuses_a_bad_table, bad_setup),
 		TEST(open_refuses_a_bad_lane, bad_setup),
+		TEST(open_refuses_a_bad_root_directory, bad_setup),
+		TEST(degraded_open_goes_around_what_cannot_be_read, bad_setup),
+		TEST(degraded_look_does_without_more, bad_setup),
 		TEST(unused_metadata_may_be_bad, bad_setup),
 		TEST(create_refuses_bad_metadata, fresh_setup),
 		TEST(create_does_not_go_over_what_it_cannot_read, bad_setup),
