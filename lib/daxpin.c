@@ -197,6 +197,19 @@ static uint64_t free_blocks(struct daxpin_pool *pool)
 	return blocks;
 }
 
+/* Only on DAX: elsewhere is no poison, the kernel has an error for it. */
+static bool is_bad_unknown(const struct dp_pool *media)
+{
+	bool unknown = false;
+
+	if (media->source.kind != DP_SOURCE_DEVDAX &&
+	    media->source.kind != DP_SOURCE_FSDAX)
+		return false;
+	for (uint32_t i = 0; i < media->segments; i++)
+		unknown |= media->segment[i].bad.unknown;
+	return unknown;
+}
+
 DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 			       struct daxpin_pool_info *ret_info)
 {
@@ -228,7 +241,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.registrations = dp_registration_count(&pool->holders),
 		.unclean = media->was_unclean,
 		.bad_bytes = pool->bad_blocks << DP_BLOCK_SHIFT,
-		.bad_unknown = dp_pool_bad_is_unknown(media),
+		.bad_unknown = is_bad_unknown(media),
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 	};
 	memcpy(info.uuid, media->super.uuid, 16);

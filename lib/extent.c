@@ -135,16 +135,20 @@ DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent
 DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint64_t offset, uint64_t length, void *to)
 {
+	const struct dp_segment *segment;
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	uint64_t range = length;
+	uint32_t block;
 	int ret = to ? dp_find(pool, extent, &handle, &view) : -EINVAL;
 
 	if (!ret)
 		ret = dp_range(pool, handle.block, offset, &range);
 	if (ret || !length)
 		return ret;
-	ret = dp_pool_read(&pool->media, extent.addr + offset, to, length);
+	segment = dp_segment_of(pool, handle.block, &block);
+	ret = dp_bad_read(&segment->view, ((uint64_t)block << DP_BLOCK_SHIFT) +
+			  offset, to, length);
 	/* What was copied is the extent's only if it was that to the end. */
 	if (dp_find(pool, extent, &handle, &view))
 		return -ESTALE;

@@ -574,30 +574,6 @@ static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
 	return 0;
 }
 
-/* Elsewhere there is no poison: the kernel has an error for it. */
-bool dp_pool_bad_is_unknown(const struct dp_pool *pool)
-{
-	bool unknown = false;
-
-	if (pool->source.kind != DP_SOURCE_DEVDAX &&
-	    pool->source.kind != DP_SOURCE_FSDAX)
-		return false;
-	for (uint32_t i = 0; i < pool->segments; i++)
-		unknown |= pool->segment[i].bad.unknown;
-	return unknown;
-}
-
-int dp_pool_read(const struct dp_pool *pool, uint64_t addr, void *to,
-		 uint64_t size)
-{
-	uint64_t in_segment = addr & (pool->segment_size - 1);
-	uint64_t index = addr / pool->segment_size;
-
-	assert(index < pool->segments);
-	assert(in_segment + size <= pool->segment[index].size);
-	return dp_bad_read(&pool->segment[index].view, in_segment, to, size);
-}
-
 /* Whoever had it before is gone, or this says who is in the way. */
 int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 {

@@ -94,11 +94,6 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_why *why);
 bool dp_pool_is_blank(const struct dp_bad_view *view);
-/* On DAX: the kernel's list of bad blocks could not be read, or not all. */
-bool dp_pool_bad_is_unknown(const struct dp_pool *pool);
-/* Copy from a pool address on, inside one segment; as dp_bad_read(). */
-int dp_pool_read(const struct dp_pool *pool, uint64_t addr, void *to,
-		 uint64_t size);
 /* Nothing is written, and what can be read is good enough. */
 static inline bool dp_pool_only_looks(const struct dp_pool *pool)
 {
