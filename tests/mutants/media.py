@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs about bad media: in which blocks are known to be bad, in keeping them
+from everybody, and in reading where there may be poison."""
+
+TEST = ['tests/unit/test_bad_media']
+
+MUTANTS = [
+    # -------------------------------------------------------------- the lists
+    ('bad-end-not-rounded', TEST, 'lib/bad.c',
+     'the last sectors of a bad run leave their block usable',
+     'dp_round_up(last, DP_BLOCK_SIZE));',
+     'last & ~(DP_BLOCK_SIZE - 1) ? : 1);'),
+    ('bad-list-not-sorted', TEST, 'lib/bad.c',
+     'a search by halves misses runs',
+     'qsort(bad->run, bad->runs, sizeof(*bad->run), compare);',
+     '(void)compare;'),
+    ('bad-list-not-joined', TEST, 'lib/bad.c',
+     'of runs that touch only the first is bad',
+     '''			bad->run[last].end = run.end;''',
+     '''			continue;'''),
+    ('bad-list-cut', TEST, 'lib/bad.c',
+     'a list longer than sysfs shows is taken for all of it',
+     '''	if (*line)
+		bad->unknown = true;''',
+     ''),
+    ('bad-list-nonsense', TEST, 'lib/bad.c',
+     'a disk without a list is taken for a good one',
+     '''		    sector > SECTORS_MAX - count)
+			bad->unknown = true;''',
+     '''		    sector > SECTORS_MAX - count)
+			;'''),
+    ('bad-region-start', TEST, 'lib/bad.c',
+     'sectors of the region are taken for sectors of the device',
+     'begin > from ? begin - from : 0, end - from);',
+     'begin, end);'),
+    ('bad-file-offset', TEST, 'lib/bad.c',
+     'every extent of a file is taken for its first',
+     'uint64_t first = run.begin - physical + offset;',
+     'uint64_t first = run.begin - physical;'),
+    ('bad-realtime', TEST, 'lib/bad.c',
+     'addresses on the realtime device are looked up on the other',
+     'if (dp_os_is_realtime(fd))',
+     'if (0)'),
+    ('bad-not-listed', TEST, 'lib/pool.c',
+     'the kernel is not asked',
+     'return ret ? ret : list_bad(pool, fd);',
+     '(void)list_bad; return ret;'),
+    # -------------------------------------------------------------- the space
+    ('bad-not-quarantined', TEST, 'lib/core.c',
+     'known bad blocks are handed out',
+     '''		ret = dp_space_quarantine(&pool->space[index],
+					  run.begin >> DP_BLOCK_SHIFT, blocks);''',
+     '''		ret = 0;'''),
+    ('bad-freed-by-retire', TEST, 'lib/space.c',
+     'a bad block comes back with the extent that had it',
+     'return space->quarantine ? mask & ~space->quarantine[word] : mask;',
+     'return (void)space, (void)word, mask;'),
+    ('bad-counted-as-damage', TEST, 'lib/core.c',
+     'bad blocks count as quarantined for damage',
+     'space->quarantine_count - bad;',
+     'space->quarantine_count;'),
+    ('bad-metadata-counted', TEST, 'lib/core.c',
+     'bad metadata counts as space',
+     'uint64_t at = DP_CHUNK_SIZE, bad = 0;',
+     'uint64_t at = 0, bad = 0;'),
+    ('create-over-bad', TEST, 'lib/create.c',
+     'metadata is written over bad blocks',
+     'ret = check_medium(pool, request->why);',
+     '(void)check_medium;'),
+    ('create-over-unreadable', TEST, 'lib/create.c',
+     'what cannot be read is called something else',
+     '''	if (ret == -EIO)
+		return ret;
+''',
+     ''),
+    # ---------------------------------------------------------------- reading
+    ('read-touches-known-bad', TEST, 'lib/bad.c',
+     'a device is read where it is known to be bad',
+     '''	if (dp_bad_find(view->bad, offset, offset + size, &run))
+		return -EIO;''',
+     '''	(void)run;'''),
+    ('read-tries-the-mapping', TEST, 'lib/bad.c',
+     'after read() met poison the mapping is tried',
+     '''	if (ret)
+		return ret;
+	if (done == size)''',
+     '''	if (done == size)'''),
+    ('read-short', TEST, 'lib/bad.c',
+     'what read() left over is copied from the beginning',
+     'view->base + offset + done,',
+     'view->base + offset,'),
+    ('read-nothing', TEST, 'lib/extent.c',
+     'a length of 0 reads all',
+     '''	if (ret || !length)
+		return ret;
+	segment''',
+     '''	if (ret)
+		return ret;
+	length = range;
+	segment'''),
+    ('read-of-another-life', TEST, 'lib/extent.c',
+     'bytes of the next life are passed for this one',
+     '''	if (dp_find(pool, extent, &handle, &view))
+		return -ESTALE;
+	return ret;''',
+     '''	return ret;'''),
+    ('copy-leaks', TEST, 'lib/os.c',
+     'each copy leaves a descriptor open',
+     '''	close(fd[0]);
+	close(fd[1]);
+	return ret;
+}
+
+int dp_os_read_now''',
+     '''	close(fd[0]);
+	return ret;
+}
+
+int dp_os_read_now'''),
+    ('copy-blames-the-medium', TEST, 'lib/os.c',
+     'a lack of descriptors is called a bad medium',
+     '''	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
+		return -errno;''',
+     '''	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
+		return -EIO;'''),
+    ('table-not-tolerant', TEST, 'lib/table.c',
+     'a degraded open stops at a page that cannot be read',
+     '''	if (ret == -EIO && tolerant)
+		ret = read_pages(table, copy);''',
+     '''	(void)tolerant, (void)read_pages;'''),
+    ('bad-offset-not-named', TEST, 'lib/bad.c',
+     'the sentence names the beginning of the structure',
+     '''	while (at < offset + size &&
+	       dp_bad_read(view, at, block, DP_BLOCK_SIZE) != -EIO)''',
+     '''	while (0)'''),
+]
