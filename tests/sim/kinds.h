@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef SIM_KINDS_H
+#define SIM_KINDS_H
+
+#include "explore.h"
+
+struct kind_list {
+	const struct kind *kind;
+	uint32_t count;
+};
+
+/* kinds_pool.c: create, open, close, the owner's record. */
+extern const struct kind_list kinds_pool;
+/* kinds_publish.c: one publisher. */
+extern const struct kind_list kinds_publish;
+/* kinds_together.c: publishers that interleave. */
+extern const struct kind_list kinds_together;
+/* kinds_damage.c: words that no order of stores leaves. */
+extern const struct kind_list kinds_damage;
+
+/* ------------------------------------------------------- common to kinds */
+
+/* A pool with some extents, closed. */
+void setup_pool(struct world *world);
+/* The same, and its owner is gone without closing it. */
+void setup_left_pool(struct world *world);
+/* Open, or complete the create that was cut short. */
+void recover(struct world *world);
+/*
+ * Reserve and keep so much that only `blocks` stay free, in one run; the
+ * medium is that of one segment, and its pool empty.
+ */
+void fill_all_but(struct world *world, uint32_t blocks);
+/* A random operation on the pool, or closing and opening it. */
+void random_step(struct world *world);
+
+#endif

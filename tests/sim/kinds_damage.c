@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What no order of stores leaves must be noticed: a word that was lost (zero,
+ * as a page that was wiped), and one with a bit turned over. Whatever is
+ * wrong, a pool that opens holds what it held.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core.h"
+#include "kinds.h"
+#include "machine.h"
+#include "oracle.h"
+#include "table.h"
+
+#define FREE_WORDS	24u
+
+struct damage {
+	const struct model *base;
+	struct oracle oracle;
+	struct report *report;
+	uint64_t seed;
+};
+
+/* Refused as damage, or all that was there is there. */
+static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
+		     const char *what)
+{
+	struct daxpin_pool *pool = NULL;
+	char why[300] = "", place[80];
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .why = why, .why_size = sizeof(why),
+	};
+	uint64_t was = ((uint64_t *)media_base())[offset / 8];
+	bool fine = true;
+	int ret;
+
+	media_poke(offset / 8, value);
+	machine_reboot();
+	media_begin(&damage->oracle.trace, false);
+	ret = daxpin_pool_open(MACHINE_PATH, &options, &pool);
+	damage->report->states++;
+	damage->oracle.opens++;
+	if (!ret) {
+		fine = false;
+		world_abandon(pool);
+	} else {
+		fine = ret == -EUCLEAN && !damage->oracle.trace.events;
+	}
+	media_end(&damage->oracle.trace);
+	media_rewind(&damage->oracle.trace);
+	media_poke(offset / 8, was);
+	if (!fine)
+		printf("# %s, %s: open says %d: %s\n",
+		       media_place(offset, place), what, ret, why);
+	return fine;
+}
+
+/* The word of a block, lost and with each of its bits turned over. */
+static bool try_block(struct damage *damage, uint64_t block)
+{
+	uint64_t offset = dp_word_offset(block);
+	uint64_t value = ((uint64_t *)media_base())[offset / 8];
+	char what[40];
+
+	if (!try_word(damage, offset, 0, "zero instead of a word"))
+		return false;
+	for (uint32_t bit = 0; bit < 64; bit++) {
+		snprintf(what, sizeof(what), "bit %u turned over", bit);
+		if (!try_word(damage, offset, value ^ 1ull << bit, what))
+			return false;
+	}
+	/* A word that belongs to another block. */
+	return try_word(damage, offset,
+			((uint64_t *)media_base())[dp_word_offset(block + 64) / 8],
+			"the word of another block");
+}
+
+static bool try_table(struct damage *damage)
+{
+	uint64_t random = damage->seed;
+
+	for (uint32_t i = 0; i < damage->base->extents; i++)
+		if (!try_block(damage, damage->base->extent[i].addr >> 12))
+			return false;
+	for (uint32_t i = 0; i < FREE_WORDS; i++)
+		if (!try_block(damage, DP_CHUNK_BLOCKS +
+			       machine_below(&random, 7000)))
+			return false;
+	return true;
+}
+
+static bool damage_table(const struct kind *kind, const struct model *base,
+			 uint64_t seed, struct report *report)
+{
+	struct damage *damage = calloc(1, sizeof(*damage));
+	bool fine;
+
+	if (!damage)
+		return false;
+	damage->base = base;
+	damage->report = report;
+	damage->seed = seed;
+	fine = try_table(damage);
+	report->recoveries += damage->oracle.opens;
+	report->failed = !fine;
+	if (!fine)
+		printf("# again: sim --kind %s --seed %llu\n", kind->name,
+		       (unsigned long long)seed);
+	media_trace_free(&damage->oracle.trace);
+	free(damage);
+	return fine;
+}
+
+static const struct kind list[] = {
+	{ "damage-table", "words lost or wrong are refused", 1, 1, 1, 100,
+	  setup_pool, NULL, damage_table },
+};
+
+const struct kind_list kinds_damage = {
+	list, sizeof(list) / sizeof(list[0])
+};

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two publishers and an onlooker, who tries at any point to get at what the
+ * others are publishing: what it may have, it takes and writes into, and what
+ * it may retire, it retires. These are operations like any others: if one got
+ * at something too early, the state after a cut shows it.
+ */
+#include <errno.h>
+#include "core.h"
+#include "kinds.h"
+#include "machine.h"
+
+enum { FIRST, SECOND, ONLOOKER };
+
+/* Write another's bytes all over, as a device would that was told to. */
+static void scribble(struct world *world, const struct world_extent *extent)
+{
+	char *base = daxpin_ptr(world->pool, extent->extent, 0);
+	uint64_t size = extent->blocks * DP_BLOCK_SIZE, zero = 0;
+
+	for (uint64_t at = 0; at < size; at = model_next_offset(at, size)) {
+		schedule_point();
+		media_store(base + at, &zero, sizeof(zero));
+	}
+}
+
+static void may_be(struct world *world, int ret, const char *what)
+{
+	if (ret && ret != -EBUSY && ret != -ESTALE && ret != -EALREADY &&
+	    ret != -EINVAL && ret != -ENOENT)
+		world_wrong(world, "%s: %d", what, ret);
+}
+
+static void publish_one(struct world *world, const struct world_extent *extent,
+			bool retire)
+{
+	struct world_batch batch = { .count = 0 };
+
+	if (retire)
+		batch_retire(&batch, extent);
+	else
+		batch_keep(&batch, extent, 0);
+	may_be(world, world_publish(world, &batch), "publish");
+}
+
+/* Take what is free, all of it, one block at a time, and give it back. */
+static void take_and_scribble(struct world *world, uint32_t blocks)
+{
+	struct world_extent taken;
+
+	if (world_reserve(world, blocks, 0, &taken))
+		return;
+	scribble(world, &taken);
+	daxpin_cancel(world->pool, taken.extent);
+}
+
+/* ------------------------------------------------------ neighbours' words */
+
+static void act_keep(uint32_t actor, void *arg)
+{
+	struct world *world = arg;
+
+	if (actor == ONLOOKER) {
+		/* Retire the first one's as soon as it is there. */
+		publish_one(world, &world->slot[0], true);
+		return;
+	}
+	publish_one(world, &world->slot[actor], false);
+	publish_one(world, &world->slot[actor + 2], false);
+}
+
+static void run_together(struct world *world,
+			 void (*act)(uint32_t actor, void *arg))
+{
+	world_ready(world);
+	world->points = schedule_run(&world->schedule, 3, act, world);
+}
+
+static void run_keep(struct world *world)
+{
+	recover(world);
+	for (uint32_t i = 0; i < 4 && !world_is_wrong(world); i++)
+		world_prepare(world, 1, &world->slot[i]);
+	if (!world_is_wrong(world))
+		run_together(world, act_keep);
+}
+
+/* -------------------------------------- one retires, all want the space */
+
+static void act_retire(uint32_t actor, void *arg)
+{
+	struct world *world = arg;
+	struct world_extent *slot = world->slot;
+
+	switch (actor) {
+	case FIRST:
+		publish_one(world, &slot[0], true);
+		break;
+	case SECOND:
+		publish_one(world, &slot[1], false);
+		publish_one(world, &slot[1], true);
+		break;
+	default:
+		take_and_scribble(world, 2);
+		may_be(world, daxpin_hold(world->pool, slot[0].extent,
+					  DAXPIN_HOLD_READ) ?:
+		       daxpin_drop(world->pool, slot[0].extent), "hold");
+		publish_one(world, &slot[0], true);
+	}
+}
+
+static void setup_retire(struct world *world)
+{
+	struct world_extent extent;
+
+	if (world_create(world, false))
+		return;
+	fill_all_but(world, 3);
+	if (!world_prepare(world, 2, &extent))
+		world_keep(world, &extent, 0);
+}
+
+static void run_retire(struct world *world)
+{
+	struct world_extent list[4];
+
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	world_list(world, list, 4);
+	world->slot[0] = list[1];
+	if (!world_prepare(world, 1, &world->slot[1]))
+		run_together(world, act_retire);
+}
+
+/* ------------------------------------------ the superblock, and publishing */
+
+static void act_rdma(uint32_t actor, void *arg)
+{
+	static const char *const device[] = { "rxe0", "rxe1", "mlx5_0" };
+	struct world *world = arg;
+
+	if (actor == SECOND)
+		publish_one(world, &world->slot[0], false);
+	else
+		world_record_rdma(world, device[actor]);
+}
+
+static void run_rdma(struct world *world)
+{
+	recover(world);
+	if (!world_is_wrong(world) &&
+	    !world_prepare(world, 1, &world->slot[0]))
+		run_together(world, act_rdma);
+}
+
+static const struct kind list[] = {
+	{ "together-keep", "two keep, a third retires what it can", 1, 1, 3,
+	  100, setup_pool, run_keep, NULL },
+	{ "together-retire", "one retires, others want the space", 1, 1, 3,
+	  150, setup_retire, run_retire, NULL },
+	{ "together-rdma", "two devices on record, and a keep", 1, 1, 3, 100,
+	  setup_pool, run_rdma, NULL },
+};
+
+const struct kind_list kinds_together = {
+	list, sizeof(list) / sizeof(list[0])
+};

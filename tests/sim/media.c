@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "layout.h"
+#include "media.h"
+
+#define LINE		64u
+#define LINES		((MEDIA_SIZE + LINE - 1) / LINE)
+
+_Thread_local uint32_t media_actor;
+
+static char *base;
+static struct media_trace *current;
+/* Lines stored since they were last flushed; of watched traces. */
+static uint64_t dirty[(LINES + 63) / 64];
+static bool flushed[MEDIA_ACTORS];	/* since the actor's last fence */
+/* The metadata by what a watched trace says. */
+static char shadow[MEDIA_SEGMENTS][DP_CHUNK_SIZE];
+
+void media_init(void)
+{
+	const uint64_t align = DP_CHUNK_SIZE;
+	char *at;
+
+	/* Room to align, and for the tail that dp_map_reserve() gives back. */
+	at = mmap(NULL, MEDIA_SIZE + 3 * align, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED) {
+		perror("sim: no memory for the medium");
+		exit(1);
+	}
+	base = (char *)dp_round_up((uintptr_t)at, align);
+}
+
+char *media_base(void)
+{
+	return base;
+}
+
+struct media_file *media_files(void)
+{
+	return (struct media_file *)(base + MEDIA_FILES_OFFSET);
+}
+
+bool media_has(const void *at)
+{
+	return (uintptr_t)at >= (uintptr_t)base &&
+	       (uintptr_t)at < (uintptr_t)base + MEDIA_SIZE + 2 * DP_CHUNK_SIZE;
+}
+
+/* ------------------------------------------------------------------ traces */
+
+void media_begin(struct media_trace *trace, bool watched)
+{
+	trace->events = 0;
+	trace->changes = 0;
+	trace->outer = current;
+	trace->watched = watched;
+	current = trace;
+	if (!watched)
+		return;
+	memset(dirty, 0, sizeof(dirty));
+	memset(flushed, 0, sizeof(flushed));
+	for (uint32_t s = 0; s < MEDIA_SEGMENTS; s++)
+		memcpy(shadow[s], base + s * MEDIA_SEGMENT_SIZE, DP_CHUNK_SIZE);
+}
+
+void media_end(struct media_trace *trace)
+{
+	assert(current == trace);
+	current = trace->outer;
+}
+
+void media_rewind(const struct media_trace *trace)
+{
+	for (uint32_t i = trace->changes; i--;)
+		media_poke(trace->change[i].word, trace->change[i].was);
+}
+
+uint32_t media_events(void)
+{
+	return current ? current->events : 0;
+}
+
+void media_trace_free(struct media_trace *trace)
+{
+	free(trace->event);
+	free(trace->change);
+	memset(trace, 0, sizeof(*trace));
+}
+
+static void *grow(void *array, uint32_t *max, size_t size)
+{
+	*max = *max ? *max * 2 : 64;
+	array = realloc(array, *max * size);
+	if (!array) {
+		perror("sim: no memory for a trace");
+		exit(1);
+	}
+	return array;
+}
+
+static struct media_event *add_event(enum media_what what, const void *at,
+				     uint64_t size)
+{
+	struct media_event *event;
+
+	if (current->events == current->events_max)
+		current->event = grow(current->event, &current->events_max,
+				      sizeof(*current->event));
+	event = &current->event[current->events++];
+	*event = (struct media_event) {
+		.what = what,
+		.actor = media_actor,
+		.offset = at ? (const char *)at - base : 0,
+		.size = size,
+		.first = current->changes,
+	};
+	assert(event->offset + size <= MEDIA_SIZE);
+	return event;
+}
+
+static void shadow_word(uint32_t word, uint64_t is)
+{
+	uint64_t segment = word * 8ull / MEDIA_SEGMENT_SIZE;
+	uint64_t at = word * 8ull % MEDIA_SEGMENT_SIZE;
+
+	if (segment < MEDIA_SEGMENTS && at < DP_CHUNK_SIZE)
+		memcpy(shadow[segment] + at, &is, 8);
+}
+
+static void change_word(struct media_event *event, uint32_t word, uint64_t is)
+{
+	uint64_t *at = (uint64_t *)base + word;
+
+	if (*at == is)
+		return;
+	if (current->changes == current->changes_max)
+		current->change = grow(current->change, &current->changes_max,
+				       sizeof(*current->change));
+	current->change[current->changes++] =
+		(struct media_change) { .was = *at, .is = is, .word = word };
+	event->count++;
+	if (current->watched)
+		shadow_word(word, is);
+	/* As the library does it: other threads may look at the word. */
+	__atomic_store_n(at, is, __ATOMIC_RELEASE);
+}
+
+/* ------------------------------------------------------------------ events */
+
+static bool line_is_dirty(uint64_t line)
+{
+	return dirty[line / 64] >> line % 64 & 1;
+}
+
+static void mark_lines(uint64_t offset, uint64_t size)
+{
+	for (uint64_t l = offset / LINE; l <= (offset + size - 1) / LINE; l++)
+		dirty[l / 64] |= 1ull << l % 64;
+}
+
+/* The bytes of a word that lie in [offset, end) from `from`, else as it is. */
+static uint64_t mix_word(uint32_t word, uint64_t offset, uint64_t end,
+			 const char *from)
+{
+	char bytes[8];
+
+	memcpy(bytes, base + word * 8ull, 8);
+	for (unsigned int i = 0; i < 8; i++) {
+		uint64_t at = word * 8ull + i;
+
+		if (at >= offset && at < end)
+			bytes[i] = from ? from[at - offset] : 0;
+	}
+	return *(uint64_t *)memcpy(&(uint64_t) { 0 }, bytes, 8);
+}
+
+void media_store(void *to, const void *from, uint64_t size)
+{
+	uint64_t offset = (char *)to - base, end = offset + size;
+	struct media_event *event;
+
+	assert(size && end <= MEDIA_SIZE);
+	if (!current) {		/* before the machine is watched */
+		from ? memcpy(to, from, size) : memset(to, 0, size);
+		return;
+	}
+	event = add_event(MEDIA_STORE, to, size);
+	for (uint32_t word = offset / 8; word * 8ull < end; word++) {
+		uint64_t is = 0;
+
+		if (word * 8ull < offset || word * 8ull + 8 > end)
+			is = mix_word(word, offset, end, from);
+		else if (from)
+			memcpy(&is, (const char *)from + (word * 8ull - offset),
+			       8);
+		change_word(event, word, is);
+	}
+	if (current->watched)
+		mark_lines(offset, size);
+}
+
+void media_flush(const void *from, uint64_t size)
+{
+	struct media_event *event;
+
+	assert(size);
+	if (!current)
+		return;
+	event = add_event(MEDIA_FLUSH, from, size);
+	if (!current->watched)
+		return;
+	flushed[media_actor] = true;
+	for (uint64_t l = event->offset / LINE;
+	     l <= (event->offset + size - 1) / LINE; l++) {
+		event->lines += line_is_dirty(l);
+		dirty[l / 64] &= ~(1ull << l % 64);
+	}
+	event->useless = !event->lines && event->offset < MEDIA_FILES_OFFSET;
+}
+
+void media_fence(void)
+{
+	struct media_event *event;
+
+	if (!current)
+		return;
+	event = add_event(MEDIA_FENCE, NULL, 0);
+	if (!current->watched)
+		return;
+	event->useless = !flushed[media_actor];
+	flushed[media_actor] = false;
+}
+
+/* --------------------------------------------------------- around the seam */
+
+bool media_is_recorded(uint64_t *ret_offset)
+{
+	for (uint32_t s = 0; s < MEDIA_SEGMENTS; s++) {
+		const char *now = base + s * MEDIA_SEGMENT_SIZE;
+
+		if (!memcmp(now, shadow[s], DP_CHUNK_SIZE))
+			continue;
+		for (uint64_t at = 0; at < DP_CHUNK_SIZE; at += 8)
+			if (memcmp(now + at, shadow[s] + at, 8)) {
+				*ret_offset = s * MEDIA_SEGMENT_SIZE + at;
+				return false;
+			}
+	}
+	return true;
+}
+
+const char *media_place(uint64_t offset, char text[80])
+{
+	uint64_t segment = offset / MEDIA_SEGMENT_SIZE;
+	uint64_t at = offset % MEDIA_SEGMENT_SIZE;
+	unsigned long long low = at;
+	const char *what = "payload";
+
+	if (offset >= MEDIA_FILES_OFFSET)
+		return strcpy(text, "file's name or size");
+	if (at < DP_BLOCK_SIZE)
+		what = "superblock";
+	else if (at < DP_COPY_OFFSET)
+		what = "table";
+	else if (at < DP_COPY_OFFSET + DP_BLOCK_SIZE)
+		what = "superblock copy";
+	else if (at >= DP_ROOTS_OFFSET && at < DP_LANES_OFFSET)
+		what = "roots";
+	else if (at >= DP_LANES_OFFSET && at < DP_LANES_END)
+		what = "lanes";
+	else if (at < DP_CHUNK_SIZE)
+		what = "zero area";
+	snprintf(text, 80, "segment %u, %s, 0x%llx", (unsigned int)segment,
+		 what, low);
+	return text;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The recorded medium: one range of memory that stands for all segment files,
+ * and the trace of what was stored, flushed and fenced in it.
+ *
+ * A trace can be rewound: the medium is then as it was before, and power.h can
+ * go through the trace again and stop the machine anywhere in it. Traces nest:
+ * what a recovery stores in a state made from one trace is a trace of its own,
+ * rewound before the next state is made.
+ */
+#ifndef SIM_MEDIA_H
+#define SIM_MEDIA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MEDIA_SEGMENTS		2u
+#define MEDIA_SEGMENT_SIZE	(32ull << 20)	/* the smallest there is */
+#define MEDIA_FILES_OFFSET	(MEDIA_SEGMENTS * MEDIA_SEGMENT_SIZE)
+#define MEDIA_SIZE		(MEDIA_FILES_OFFSET + 4096)
+#define MEDIA_WORDS		(MEDIA_SIZE / 8)
+#define MEDIA_ACTORS		4u
+
+/*
+ * What a file system would lose in a power cut stands in two words a file past
+ * the segments: whether the name is there and how long the file is. They are
+ * stored by open and fallocate, and flushed and fenced by fsync. Each has a
+ * cache line of its own.
+ */
+struct media_file {
+	uint64_t exists;
+	uint64_t unused_0[7];
+	uint64_t size;
+	uint64_t unused_1[7];
+};
+
+enum media_what {
+	MEDIA_STORE,
+	MEDIA_FLUSH,
+	MEDIA_FENCE,
+};
+
+/* A word that a store changed, by its index in the medium. */
+struct media_change {
+	uint64_t was;
+	uint64_t is;
+	uint32_t word;
+};
+
+struct media_event {
+	enum media_what what;
+	uint32_t actor;
+	bool useless;		/* flush: no line of it had anything new;
+				   fence: no flush since the last one */
+	uint32_t lines;		/* flush: of these, lines that had */
+	uint64_t offset;
+	uint64_t size;
+	uint32_t first;		/* store: the words it changed */
+	uint32_t count;
+};
+
+struct media_trace {
+	struct media_event *event;
+	uint32_t events;
+	uint32_t events_max;
+	struct media_change *change;
+	uint32_t changes;
+	uint32_t changes_max;
+	bool watched;
+	struct media_trace *outer;
+};
+
+/* Who stores: 0, or the actor that this thread plays. */
+extern _Thread_local uint32_t media_actor;
+
+void media_init(void);
+char *media_base(void);
+struct media_file *media_files(void);
+bool media_has(const void *at);
+
+/*
+ * Record from here on; an outer trace pauses. The trace is emptied. watched:
+ * useless flushes are told, and stores to metadata around the seam.
+ */
+void media_begin(struct media_trace *trace, bool watched);
+/* Record no more; what was stored stays, the outer trace goes on. */
+void media_end(struct media_trace *trace);
+/* Take everything back that an ended trace stored. */
+void media_rewind(const struct media_trace *trace);
+uint32_t media_events(void);
+void media_trace_free(struct media_trace *trace);
+
+/* from NULL: zeroes. */
+void media_store(void *to, const void *from, uint64_t size);
+void media_flush(const void *from, uint64_t size);
+void media_fence(void);
+/*
+ * False: something was stored to metadata past the seam, since the watched
+ * trace began, and where.
+ */
+bool media_is_recorded(uint64_t *ret_offset);
+
+/* A word set without a trace, for states. */
+static inline void media_poke(uint32_t word, uint64_t value)
+{
+	((uint64_t *)media_base())[word] = value;
+}
+
+/* "segment 0, table, block 513" */
+const char *media_place(uint64_t offset, char text[80]);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The naive model: what a pool holds, as plain lists, and what each operation
+ * does to them. It knows nothing of words, lanes or fences. A recovered pool
+ * must be equal to what the operations that had returned make of it, with any
+ * of those in flight done or not done.
+ */
+#ifndef SIM_MODEL_H
+#define SIM_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MODEL_EXTENTS	280u
+#define MODEL_ENDED	280u
+#define MODEL_ROOTS	6u
+#define MODEL_WORDS	280u
+
+struct model_extent {
+	uint64_t addr;
+	uint32_t blocks;
+	uint32_t gen;
+	bool loose;			/* its payload was never made durable */
+};
+
+/* A pool address, and what is there or belongs there. */
+struct model_word {
+	uint64_t addr;
+	uint64_t value;
+};
+
+struct model {
+	bool ready;			/* there is a pool that opens */
+	bool unclean;
+	uint32_t rdma;			/* devices on record */
+	uint32_t owners;		/* by create: which pool it is */
+	uint64_t epoch;			/* highest that anybody was given */
+	uint32_t extents;
+	uint32_t ended;
+	uint32_t words;
+	struct model_extent extent[MODEL_EXTENTS];	/* live, by address */
+	struct model_word end[MODEL_ENDED];	/* free again: least life */
+	struct model_word word[MODEL_WORDS];	/* payload that a SET changed */
+	uint64_t root[MODEL_ROOTS];	/* address, 0 none */
+};
+
+enum effect_what {
+	EFFECT_KEEP,
+	EFFECT_RETIRE,
+	EFFECT_SET,
+	EFFECT_ROOT,
+	EFFECT_OPEN,
+	EFFECT_CLOSE,
+	EFFECT_RDMA,
+	EFFECT_DESTROY,
+	EFFECT_CREATE,
+};
+
+struct effect {
+	enum effect_what what;
+	uint32_t blocks;
+	uint32_t gen;
+	uint32_t root;
+	bool loose;
+	uint64_t addr;
+	uint64_t value;
+};
+
+/* False: it cannot have happened to this state. */
+bool model_apply(struct model *model, const struct effect *effect);
+/*
+ * Every root names a live extent. An operation may get there in any order of
+ * its effects, so this is asked when all are applied.
+ */
+bool model_is_sound(const struct model *model);
+const struct model_extent *model_find(const struct model *model, uint64_t addr);
+/* For an observed pool. */
+bool model_add_extent(struct model *model, uint64_t addr, uint32_t blocks,
+		      uint32_t gen, bool loose);
+bool model_add_word(struct model *model, uint64_t addr, uint64_t value);
+void model_clear_space(struct model *model);
+
+const char *model_root_name(uint32_t root);
+
+/*
+ * What the payload of a life is, and at which offsets of an extent it is
+ * written and looked at: 0, then the next one until it is past the size.
+ */
+uint64_t model_payload(uint64_t addr, uint32_t gen, uint64_t offset);
+uint64_t model_next_offset(uint64_t offset, uint64_t size);
+
+#endif

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is asked of every state:
+ *
+ *  - the superblock: its copy is at most one change behind, and says the same
+ *    where it is not; whose pool it is, and which devices, is on record;
+ *  - it opens (or, while a create was cut short, a create completes it);
+ *  - dp_check(): no two extents overlap, media and memory agree;
+ *  - extents, lives, payload, changed words and roots are just those of one
+ *    candidate;
+ *  - no life and no epoch is given out a second time;
+ *  - the power is cut again right after: recovering once more gives the same.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "check.h"
+#include "core.h"
+#include "machine.h"
+#include "oracle.h"
+
+__attribute__((format(printf, 2, 3)))
+static bool wrong(struct oracle *oracle, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(oracle->wrong, sizeof(oracle->wrong), format, ap);
+	va_end(ap);
+	return false;
+}
+
+/* ----------------------------------------------------------------- observe */
+
+struct observing {
+	struct oracle *oracle;
+	struct model *seen;
+	const char *fault;
+};
+
+static void observe_payload(struct observing *observing, const char *base,
+			    const struct model_extent *it, uint64_t size)
+{
+	for (uint64_t at = 0; at < size; at = model_next_offset(at, size)) {
+		uint64_t value;
+
+		memcpy(&value, base + at, sizeof(value));
+		if (value != model_payload(it->addr, it->gen, at) &&
+		    !model_add_word(observing->seen, it->addr + at, value))
+			observing->fault = "payload that is another's all over";
+	}
+}
+
+static int observe_extent(struct daxpin_pool *pool,
+			  struct daxpin_extent extent, uint64_t size, void *arg)
+{
+	struct observing *observing = arg;
+	struct model_extent it = {
+		extent.addr, size / DP_BLOCK_SIZE,
+		extent.gen & DP_WORD_GEN_MASK, false
+	};
+
+	if (!model_add_extent(observing->seen, it.addr, it.blocks, it.gen,
+			      false))
+		observing->fault = "extents that overlap, or too many";
+	else
+		observe_payload(observing, daxpin_ptr(pool, extent, 0), &it,
+				size);
+	return observing->fault != NULL;
+}
+
+bool oracle_observe(struct oracle *oracle, struct daxpin_pool *pool,
+		    struct model *ret_seen)
+{
+	struct observing observing = { oracle, ret_seen, NULL };
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	memset(ret_seen, 0, sizeof(*ret_seen));
+	daxpin_foreach(pool, observe_extent, &observing);
+	daxpin_pool_info(pool, &info);
+	ret_seen->ready = true;
+	ret_seen->epoch = info.epoch;
+	if (observing.fault)
+		return wrong(oracle, "it holds %s", observing.fault);
+	return true;
+}
+
+/* --------------------------------------------------------------- superblock */
+
+struct look {
+	const struct dp_super *main;	/* newest whole half, or NULL */
+	const struct dp_super *copy;
+};
+
+static const struct dp_super *newest(uint64_t offset)
+{
+	const struct dp_super *half = (void *)(media_base() + offset);
+	const struct dp_super *found = NULL;
+
+	for (int i = 0; i < 2; i++)
+		if (dp_super_is_whole(&half[i]) &&
+		    (!found || half[i].sequence > found->sequence))
+			found = &half[i];
+	return found;
+}
+
+/* Before anything is recovered: what the last owner left. */
+static bool look_at_super(struct oracle *oracle, struct model *seen)
+{
+	struct look look = { newest(DP_SUPER_OFFSET), newest(DP_COPY_OFFSET) };
+	uint64_t main = look.main ? look.main->sequence : 0;
+	uint64_t copy = look.copy ? look.copy->sequence : 0;
+
+	seen->unclean = look.main && look.main->flags & DP_SUPER_UNCLEAN;
+	seen->rdma = look.main ? look.main->owner.rdma_devices : 0;
+	if (main - copy > 1)
+		return wrong(oracle, "superblock %llu, its copy %llu",
+			     (unsigned long long)main,
+			     (unsigned long long)copy);
+	if (main && main == copy &&
+	    memcmp(look.main, look.copy, sizeof(*look.main)))
+		return wrong(oracle, "superblock and copy differ");
+	return true;
+}
+
+/* When a call that writes it has returned, the copy is no change behind. */
+static bool check_copies(struct oracle *oracle)
+{
+	for (uint32_t i = 0; i < oracle->segments; i++) {
+		uint64_t at = i * MEDIA_SEGMENT_SIZE;
+		const struct dp_super *main = newest(at + DP_SUPER_OFFSET);
+		const struct dp_super *copy = newest(at + DP_COPY_OFFSET);
+
+		if (!main)	/* not of this pool */
+			continue;
+		if (!copy || memcmp(main, copy, sizeof(*main)))
+			return wrong(oracle, "segment %u: the copy of the superblock is not what the superblock is",
+				     i);
+	}
+	return true;
+}
+
+/* ----------------------------------------------------------------- compare */
+
+static bool is_loose(const struct model *model, uint64_t addr)
+{
+	for (uint32_t i = 0; i < model->extents; i++) {
+		const struct model_extent *it = &model->extent[i];
+
+		if (it->loose && addr >= it->addr &&
+		    addr < it->addr + it->blocks * DP_BLOCK_SIZE)
+			return true;
+	}
+	return false;
+}
+
+static bool has_word(const struct model *model, const struct model_word *word)
+{
+	for (uint32_t i = 0; i < model->words; i++)
+		if (model->word[i].addr == word->addr)
+			return model->word[i].value == word->value;
+	return false;
+}
+
+static bool words_are_same(const struct model *expected,
+			   const struct model *seen)
+{
+	if (expected->words == seen->words &&
+	    !memcmp(expected->word, seen->word,
+		    seen->words * sizeof(seen->word[0])))
+		return true;
+	for (uint32_t i = 0; i < expected->words; i++)
+		if (!is_loose(expected, expected->word[i].addr) &&
+		    !has_word(seen, &expected->word[i]))
+			return false;
+	for (uint32_t i = 0; i < seen->words; i++)
+		if (!is_loose(expected, seen->word[i].addr) &&
+		    !has_word(expected, &seen->word[i]))
+			return false;
+	return true;
+}
+
+static bool extents_are_same(const struct model *expected,
+			     const struct model *seen)
+{
+	if (expected->extents != seen->extents)
+		return false;
+	for (uint32_t i = 0; i < seen->extents; i++) {
+		const struct model_extent *a = &expected->extent[i];
+		const struct model_extent *b = &seen->extent[i];
+
+		if (a->addr != b->addr || a->blocks != b->blocks ||
+		    a->gen != b->gen)
+			return false;
+	}
+	return true;
+}
+
+bool oracle_is_same_space(const struct model *expected, const struct model *seen)
+{
+	return extents_are_same(expected, seen) &&
+	       words_are_same(expected, seen) &&
+	       !memcmp(expected->root, seen->root, sizeof(seen->root));
+}
+
+bool oracle_is_same(const struct model *expected, const struct model *seen)
+{
+	if (expected->ready != seen->ready)
+		return false;
+	if (!seen->ready)
+		return true;
+	return expected->unclean == seen->unclean &&
+	       expected->rdma == seen->rdma &&
+	       oracle_is_same_space(expected, seen);
+}
+
+static uint32_t add_list(char *text, uint32_t size, const char *what,
+			 const struct model *model)
+{
+	uint32_t at = snprintf(text, size, "%s: %s, %sclean, %u on record;",
+			       what, model->ready ? "a pool" : "no pool",
+			       model->unclean ? "un" : "", model->rdma);
+
+	for (uint32_t i = 0; i < model->extents && i < 8 && at < size; i++)
+		at += snprintf(text + at, size - at, " %llx+%u.%u",
+			       (unsigned long long)model->extent[i].addr >> 12,
+			       model->extent[i].blocks, model->extent[i].gen);
+	for (uint32_t i = 0; i < model->words && i < 4 && at < size; i++)
+		at += snprintf(text + at, size - at, " [%llx]=%llx",
+			       (unsigned long long)model->word[i].addr,
+			       (unsigned long long)model->word[i].value);
+	for (uint32_t i = 0; i < MODEL_ROOTS && at < size; i++)
+		if (model->root[i])
+			at += snprintf(text + at, size - at, " %s->%llx",
+				       model_root_name(i),
+				       (unsigned long long)model->root[i] >> 12);
+	return at < size ? at : size - 1;
+}
+
+void oracle_difference(const struct model *expected, const struct model *seen,
+		       char *text, uint32_t size)
+{
+	uint32_t at = add_list(text, size, "is", seen);
+
+	at += snprintf(text + at, size - at, "\n#     ");
+	if (at < size)
+		add_list(text + at, size - at, "may be", expected);
+}
+
+/* No life of a block that was given out is given out again. */
+static bool check_lives(struct oracle *oracle, struct daxpin_pool *pool,
+			const struct model *expected)
+{
+	for (uint32_t i = 0; i < expected->ended; i++) {
+		const struct model_word *end = &expected->end[i];
+		struct dp_lease_view view =
+			dp_lease_look(&pool->leases, end->addr >> 12);
+
+		if (view.life < end->value)
+			return wrong(oracle, "block %llx goes on with life %llu, the last one was %llu",
+				     (unsigned long long)end->addr >> 12,
+				     (unsigned long long)view.life,
+				     (unsigned long long)end->value - 1);
+	}
+	return true;
+}
+
+/* ----------------------------------------------------------------- recover */
+
+static int start(struct oracle *oracle, bool create, char why[300],
+		 struct daxpin_pool **ret_pool)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .why = why, .why_size = 300,
+	};
+
+	machine_reboot();
+	oracle->opens++;
+	why[0] = '\0';
+	if (!create)
+		return daxpin_pool_open(MACHINE_PATH, &options, ret_pool);
+	options.pool_size = oracle->segments * MEDIA_SEGMENT_SIZE;
+	options.segment_size = MEDIA_SEGMENT_SIZE;
+	return daxpin_pool_create(MACHINE_PATH, &options, ret_pool);
+}
+
+static bool any(const struct model *candidate, uint32_t count, bool ready)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (candidate[i].ready == ready)
+			return true;
+	return false;
+}
+
+/* Open it, or complete the create that was cut short. */
+static struct daxpin_pool *recover(struct oracle *oracle,
+				   const struct model *candidate,
+				   uint32_t count, bool *ret_created)
+{
+	struct daxpin_pool *pool = NULL;
+	char why[300], second[300];
+	int ret = start(oracle, false, why, &pool);
+
+	*ret_created = ret != 0;
+	if (!ret)
+		return pool;
+	if (!any(candidate, count, false)) {
+		wrong(oracle, "it does not open: %s (%d)", why, ret);
+		return NULL;
+	}
+	if (ret != -EMEDIUMTYPE && ret != -EUCLEAN && ret != -ENOENT) {
+		wrong(oracle, "an unfinished create: open says: %s (%d)", why,
+		      ret);
+		return NULL;
+	}
+	ret = start(oracle, true, second, &pool);
+	if (!ret)
+		return pool;
+	wrong(oracle, "an unfinished create is not completed: %s (%d); open: %s",
+	      second, ret, why);
+	return NULL;
+}
+
+static bool find_match(struct oracle *oracle, struct daxpin_pool *pool,
+		       const struct model *candidate, uint32_t count,
+		       uint32_t *ret_match)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (!oracle_is_same(&candidate[i], &oracle->seen))
+			continue;
+		*ret_match = i;
+		/* D15, whatever else holds */
+		if (oracle->again.epoch <= candidate[i].epoch)
+			return wrong(oracle, "epoch %llu is given out a second time",
+				     (unsigned long long)oracle->again.epoch);
+		return check_lives(oracle, pool, &candidate[i]);
+	}
+	snprintf(oracle->wrong, sizeof(oracle->wrong),
+		 "it is none of the %u states that it may be\n#     ", count);
+	oracle_difference(&candidate[0], &oracle->seen,
+			  oracle->wrong + strlen(oracle->wrong),
+			  sizeof(oracle->wrong) - strlen(oracle->wrong));
+	if (count > 1) {
+		uint32_t at = strlen(oracle->wrong);
+
+		at += snprintf(oracle->wrong + at, sizeof(oracle->wrong) - at,
+			       "\n#     ");
+		if (at < sizeof(oracle->wrong))
+			add_list(oracle->wrong + at, sizeof(oracle->wrong) - at,
+				 "or", &candidate[count - 1]);
+	}
+	return false;
+}
+
+/* The same once more, after a cut right behind the first recovery. */
+static bool recover_again(struct oracle *oracle)
+{
+	struct daxpin_pool *pool = NULL;
+	char why[300];
+	uint64_t epoch = oracle->again.epoch;
+	bool fine;
+	int ret = start(oracle, false, why, &pool);
+
+	if (ret)
+		return wrong(oracle, "recovered once it does not open again: %s (%d)",
+			     why, ret);
+	fine = oracle_observe(oracle, pool, &oracle->again);
+	oracle->again.unclean = oracle->seen.unclean;
+	oracle->again.rdma = oracle->seen.rdma;
+	if (fine && !oracle_is_same(&oracle->seen, &oracle->again)) {
+		fine = wrong(oracle, "recovered again it is something else\n#     ");
+		oracle_difference(&oracle->seen, &oracle->again,
+				  oracle->wrong + strlen(oracle->wrong),
+				  sizeof(oracle->wrong) -
+				  strlen(oracle->wrong));
+	}
+	if (fine && oracle->again.epoch <= epoch)
+		fine = wrong(oracle, "epoch %llu after %llu",
+			     (unsigned long long)oracle->again.epoch,
+			     (unsigned long long)epoch);
+	world_abandon(pool);
+	return fine;
+}
+
+static bool judge(struct oracle *oracle, const struct model *candidate,
+		  uint32_t count, uint32_t *ret_match)
+{
+	struct model before;
+	struct daxpin_pool *pool;
+	bool created, fine;
+
+	memset(&before, 0, sizeof(before));
+	if (!look_at_super(oracle, &before))
+		return false;
+	pool = recover(oracle, candidate, count, &created);
+	if (!pool)
+		return false;
+	dp_check(pool);
+	fine = oracle_observe(oracle, pool, &oracle->again);
+	oracle->seen = oracle->again;
+	if (created && fine && oracle->again.extents)
+		fine = wrong(oracle, "a pool just created is not empty");
+	oracle->seen.ready = !created;
+	oracle->seen.unclean = before.unclean;
+	oracle->seen.rdma = before.rdma;
+	fine = fine && find_match(oracle, pool, candidate, count, ret_match);
+	world_abandon(pool);
+	fine = fine && check_copies(oracle);
+	oracle->seen.ready = true;
+	return fine && recover_again(oracle);
+}
+
+bool oracle_judge(struct oracle *oracle, const struct model *candidate,
+		  uint32_t count, uint32_t *ret_match)
+{
+	bool fine;
+
+	oracle->wrong[0] = '\0';
+	oracle->states++;
+	media_begin(&oracle->trace, false);
+	fine = judge(oracle, candidate, count, ret_match);
+	media_end(&oracle->trace);
+	media_rewind(&oracle->trace);
+	return fine;
+}

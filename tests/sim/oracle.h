@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The machine comes back with what is on the medium: recover, and say whether
+ * that is one of the states that it may be.
+ */
+#ifndef SIM_ORACLE_H
+#define SIM_ORACLE_H
+
+#include "world.h"
+
+struct oracle {
+	uint32_t segments;		/* of pools that a create makes */
+	uint64_t opens;			/* recoveries so far */
+	uint64_t states;
+	struct media_trace trace;	/* of the recovery, to take it back */
+	struct model seen;
+	struct model again;
+	char wrong[1200];		/* what was wrong with the last one */
+};
+
+/* What a pool holds, by its own account. False: it contradicts itself. */
+bool oracle_observe(struct oracle *oracle, struct daxpin_pool *pool,
+		    struct model *ret_seen);
+/* Two states hold the same; loose payload is not looked at. */
+bool oracle_is_same(const struct model *expected, const struct model *seen);
+/* The same but for who has it. */
+bool oracle_is_same_space(const struct model *expected,
+			  const struct model *seen);
+/* Why not, for people. */
+void oracle_difference(const struct model *expected, const struct model *seen,
+		       char *text, uint32_t size);
+
+/*
+ * Recover the medium, which is then as it was, and find out which candidate it
+ * was. False: none, or recovery is wrong in another way.
+ */
+bool oracle_judge(struct oracle *oracle, const struct model *candidate,
+		  uint32_t count, uint32_t *ret_match);
+
+#endif

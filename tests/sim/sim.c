@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The crash simulator: the library's own code on a medium that is a range of
+ * memory, whose power is cut at every point of every kind of operation.
+ *
+ *	persist.c os.c	  the two seams: what the library sees of a machine
+ *	media		  the medium, and the trace of what was stored in it
+ *	power		  the memory model: what a cut may leave (read it first)
+ *	schedule	  actors that take turns
+ *	world, history	  an application: its calls, and when they returned
+ *	model, oracle	  what must be there after a recovery, and whether it is
+ *	explore		  runs, cuts, states, recoveries, and all of it again
+ *	kinds*		  the kinds of operation that are tried
+ *
+ * Each kind runs in a process of its own, so that an assertion that fails in
+ * the library is a result like any other.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "kinds.h"
+
+#define KINDS_MAX	64u
+#define QUICK_STATES	6000u
+#define LONG_STATES	100000u
+#define SUBSETS		(1u << 16)
+
+struct run {
+	const struct kind *kind;
+	struct report *report;		/* shared with the child */
+	FILE *output;			/* what it printed */
+	pid_t pid;
+	bool ended;
+	bool fine;
+};
+
+static struct option_values {
+	const char *kind;
+	uint64_t seed;
+	uint64_t states;
+	unsigned int jobs;
+	bool list;
+} chosen = { .seed = 1, .states = QUICK_STATES };
+
+static const char usage[] =
+	"sim [--kind NAME] [--seed N] [--states N | --long] [--jobs N] [--list]\n"
+	"\n"
+	"  --kind NAME   that kind alone; NAME* for all that begin so\n"
+	"  --seed N      of everything random (1); the same one gives the same run\n"
+	"  --states N    of a usual kind, about; what has more is sampled (6000)\n"
+	"  --long        100000 states of a usual kind\n"
+	"  --jobs N      kinds at a time (as many as there are processors)\n"
+	"  --list        say which kinds there are\n";
+
+/* -------------------------------------------------------------- one kind */
+
+static void on_abort(int signal)
+{
+	printf("# %s\n", signal == SIGABRT ? "an assertion failed" :
+	       "a bad memory access");
+	explore_print_place();
+	_exit(3);
+}
+
+static void child(struct run *run)
+{
+	const struct explore_limits limits = { chosen.states, SUBSETS };
+	bool fine;
+
+	dup2(fileno(run->output), 1);
+	dup2(fileno(run->output), 2);
+	signal(SIGABRT, on_abort);
+	signal(SIGSEGV, on_abort);
+	fine = explore_kind(run->kind, &limits, chosen.seed, run->report);
+	fflush(stdout);
+	_exit(!fine);
+}
+
+static void start(struct run *run)
+{
+	run->output = tmpfile();
+	run->report = mmap(NULL, sizeof(*run->report), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!run->output || run->report == MAP_FAILED) {
+		perror("sim");
+		exit(1);
+	}
+	fflush(stdout);
+	run->pid = fork();
+	if (!run->pid)
+		child(run);
+	if (run->pid < 0) {
+		perror("sim: fork");
+		exit(1);
+	}
+}
+
+/* One of them has ended. */
+static void reap(struct run *run, uint32_t count)
+{
+	int status;
+	pid_t pid = wait(&status);
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (run[i].pid != pid)
+			continue;
+		run[i].ended = true;
+		run[i].fine = WIFEXITED(status) && !WEXITSTATUS(status);
+		if (WIFSIGNALED(status))
+			fprintf(run[i].output, "# killed by signal %d\n",
+				WTERMSIG(status));
+	}
+}
+
+/* --------------------------------------------------------------- results */
+
+static void copy_output(struct run *run)
+{
+	char line[4096];
+
+	rewind(run->output);
+	while (fgets(line, sizeof(line), run->output))
+		printf("%s%s", line[0] == '#' ? "" : "# ", line);
+	fclose(run->output);
+}
+
+static void print_run(struct run *run, uint32_t number)
+{
+	const struct report *r = run->report;
+
+	printf("%sok %u - %s: %s\n", run->fine ? "" : "not ", number,
+	       run->kind->name, run->kind->about);
+	printf("#   %llu states at %llu cuts of %llu runs%s; %llu recoveries\n",
+	       (unsigned long long)r->states, (unsigned long long)r->cuts,
+	       (unsigned long long)r->runs, r->sampled ? ", sampled" : ", all",
+	       (unsigned long long)r->recoveries);
+	copy_output(run);
+	fflush(stdout);
+}
+
+static void print_table(const struct run *run, uint32_t count)
+{
+	static struct report all;
+
+	printf("#\n# %-18s %9s %9s %9s %9s %10s\n", "kind", "states", "inside",
+	       "chained", "cuts", "recoveries");
+	for (uint32_t i = 0; i < count; i++) {
+		const struct report *r = run[i].report;
+
+		printf("# %-18s %9llu %9llu %9llu %9llu %10llu\n",
+		       run[i].kind->name, (unsigned long long)r->states,
+		       (unsigned long long)r->inside,
+		       (unsigned long long)r->deepest,
+		       (unsigned long long)r->cuts,
+		       (unsigned long long)r->recoveries);
+		report_add(&all, r);
+	}
+	printf("# %-18s %9llu %9llu %9llu %9llu %10llu\n#\n", "all",
+	       (unsigned long long)all.states, (unsigned long long)all.inside,
+	       (unsigned long long)all.deepest, (unsigned long long)all.cuts,
+	       (unsigned long long)all.recoveries);
+	report_print_ops(&all);
+}
+
+/* ------------------------------------------------------------------ main */
+
+static bool is_chosen(const struct kind *kind)
+{
+	size_t length;
+
+	if (!chosen.kind)
+		return true;
+	length = strlen(chosen.kind);
+	if (length && chosen.kind[length - 1] == '*')
+		return !strncmp(kind->name, chosen.kind, length - 1);
+	return !strcmp(kind->name, chosen.kind);
+}
+
+static uint32_t choose(struct run *run)
+{
+	static const struct kind_list *const lists[] = {
+		&kinds_pool, &kinds_publish, &kinds_together, &kinds_damage,
+	};
+	uint32_t count = 0;
+
+	for (uint32_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
+		for (uint32_t i = 0; i < lists[l]->count; i++)
+			if (is_chosen(&lists[l]->kind[i]) && count < KINDS_MAX)
+				run[count++].kind = &lists[l]->kind[i];
+	return count;
+}
+
+static void parse(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "kind", required_argument, NULL, 'k' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "states", required_argument, NULL, 'n' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ "long", no_argument, NULL, 'L' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (option) {
+		case 'k':
+			chosen.kind = optarg;
+			break;
+		case 's':
+			chosen.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'n':
+			chosen.states = strtoull(optarg, NULL, 0);
+			break;
+		case 'j':
+			chosen.jobs = strtoul(optarg, NULL, 0);
+			break;
+		case 'L':
+			chosen.states = LONG_STATES;
+			break;
+		case 'l':
+			chosen.list = true;
+			break;
+		default:
+			fputs(usage, option == 'h' ? stdout : stderr);
+			exit(option == 'h' ? 0 : 2);
+		}
+	if (!chosen.jobs)
+		chosen.jobs = sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static int run_all(struct run *run, uint32_t count)
+{
+	uint32_t started = 0, printed = 0, wrong = 0, running = 0;
+
+	printf("TAP version 13\n1..%u\n", count);
+	while (printed < count) {
+		while (started < count && running < chosen.jobs) {
+			start(&run[started++]);
+			running++;
+		}
+		reap(run, started);
+		running--;
+		for (; printed < started && run[printed].ended; printed++) {
+			print_run(&run[printed], printed + 1);
+			wrong += !run[printed].fine;
+		}
+	}
+	print_table(run, count);
+	return wrong != 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct run run[KINDS_MAX];
+	uint32_t count;
+
+	parse(argc, argv);
+	count = choose(run);
+	if (!count) {
+		fprintf(stderr, "sim: there is no kind %s\n", chosen.kind);
+		return 2;
+	}
+	if (chosen.list) {
+		for (uint32_t i = 0; i < count; i++)
+			printf("%-18s %s\n", run[i].kind->name,
+			       run[i].kind->about);
+		return 0;
+	}
+	media_init();
+	return run_all(run, count);
+}

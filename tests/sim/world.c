@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "core.h"
+#include "machine.h"
+#include "world.h"
+
+void world_begin(struct world *world, const struct model *base, uint32_t level,
+		 uint64_t seed)
+{
+	world->pool = NULL;
+	world->level = level;
+	world->from = 0;
+	world->points = 0;
+	world->random = seed;
+	world->wrong[0] = '\0';
+	memset(world->slot, 0, sizeof(world->slot));
+	machine_reboot();
+	machine_seed(seed);
+	history_begin(&world->history, base);
+	media_begin(&world->trace, !level);
+}
+
+void world_abandon(struct daxpin_pool *pool)
+{
+	if (!pool)
+		return;
+	dp_pool_close(&pool->media, false);
+	dp_core_discard(pool);
+}
+
+void world_end(struct world *world)
+{
+	uint32_t events = world->trace.events;
+
+	world_abandon(world->pool);
+	world->pool = NULL;
+	/* Letting go is no part of the run. */
+	assert(world->trace.events == events);
+	(void)events;
+	media_end(&world->trace);
+}
+
+void world_ready(struct world *world)
+{
+	world->from = media_events();
+}
+
+void world_wrong(struct world *world, const char *format, ...)
+{
+	va_list ap;
+
+	if (world->wrong[0])
+		return;
+	va_start(ap, format);
+	vsnprintf(world->wrong, sizeof(world->wrong), format, ap);
+	va_end(ap);
+}
+
+static struct effect effect_of(enum effect_what what)
+{
+	struct effect effect;
+
+	memset(&effect, 0, sizeof(effect));
+	effect.what = what;
+	return effect;
+}
+
+/* ------------------------------------------------------------------- pools */
+
+static uint64_t epoch_of(struct daxpin_pool *pool)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	daxpin_pool_info(pool, &info);
+	return info.epoch;
+}
+
+int world_create(struct world *world, bool overwrite)
+{
+	char why[300] = "";
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.flags = overwrite ? DAXPIN_POOL_OVERWRITE : 0,
+		.pool_size = world->segments * MEDIA_SEGMENT_SIZE,
+		.segment_size = MEDIA_SEGMENT_SIZE,
+		.why = why, .why_size = sizeof(why),
+	};
+	struct history *history = &world->history;
+	uint32_t op = history_call(history, OP_CREATE), last;
+	int ret;
+
+	history->op[op].steps = true;
+	history_effect(history, effect_of(EFFECT_DESTROY));
+	history_effect(history, effect_of(EFFECT_CREATE));
+	history_effect(history, effect_of(EFFECT_OPEN));
+	last = history->effects - 1;
+	ret = daxpin_pool_create(MACHINE_PATH, &options, &world->pool);
+	if (!ret)
+		history->effect[last].value = epoch_of(world->pool);
+	else
+		world_wrong(world, "create: %s (%d)", why, ret);
+	history_return(history, op, ret);
+	return ret;
+}
+
+int world_open(struct world *world)
+{
+	char why[300] = "";
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .why = why, .why_size = sizeof(why),
+	};
+	struct history *history = &world->history;
+	uint32_t op = history_call(history, OP_OPEN), last;
+	int ret;
+
+	history_effect(history, effect_of(EFFECT_OPEN));
+	last = history->effects - 1;
+	ret = daxpin_pool_open(MACHINE_PATH, &options, &world->pool);
+	if (!ret)
+		history->effect[last].value = epoch_of(world->pool);
+	else
+		world_wrong(world, "open: %s (%d)", why, ret);
+	history_return(history, op, ret);
+	return ret;
+}
+
+int world_close(struct world *world)
+{
+	uint32_t op = history_call(&world->history, OP_CLOSE);
+	int ret;
+
+	history_effect(&world->history, effect_of(EFFECT_CLOSE));
+	ret = daxpin_pool_close(world->pool);
+	if (ret)
+		world_wrong(world, "close: %s", strerror(-ret));
+	else
+		world->pool = NULL;
+	history_return(&world->history, op, ret);
+	return ret;
+}
+
+int world_record_rdma(struct world *world, const char *device)
+{
+	uint32_t op = history_call(&world->history, OP_RDMA);
+	int ret;
+
+	history_effect(&world->history, effect_of(EFFECT_RDMA));
+	ret = dp_pool_record_rdma(&world->pool->media, device);
+	history_return(&world->history, op, ret < 0 ? ret : 0);
+	if (ret < 0)
+		world_wrong(world, "record of rdma: %s", strerror(-ret));
+	return ret;
+}
+
+/* ------------------------------------------------------------------- space */
+
+static struct world_extent name_extent(struct daxpin_extent extent,
+				       uint32_t blocks)
+{
+	return (struct world_extent) {
+		.extent = extent, .blocks = blocks,
+		.gen = extent.gen & DP_WORD_GEN_MASK,
+	};
+}
+
+int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
+		  struct world_extent *ret_extent)
+{
+	struct daxpin_extent extent;
+	uint32_t op = 0;
+	int ret;
+
+	if (flags)
+		op = history_call(&world->history, OP_RESERVE_ZERO);
+	ret = daxpin_reserve(world->pool, blocks * DP_BLOCK_SIZE, flags,
+			     &extent);
+	if (flags)
+		history_return(&world->history, op, ret);
+	if (ret)
+		return ret;
+	*ret_extent = name_extent(extent, blocks);
+	return 0;
+}
+
+/* As a device or the CPU does it: words, in any order, past the library. */
+void world_fill(struct world *world, const struct world_extent *extent)
+{
+	uint64_t size = extent->blocks * DP_BLOCK_SIZE;
+	char *base = daxpin_ptr(world->pool, extent->extent, 0);
+
+	assert(base);
+	for (uint64_t at = 0; at < size; at = model_next_offset(at, size)) {
+		uint64_t value = model_payload(extent->extent.addr,
+					       extent->gen, at);
+
+		media_store(base + at, &value, sizeof(value));
+	}
+}
+
+void world_persist(struct world *world, const struct world_extent *extent)
+{
+	uint32_t op = history_call(&world->history, OP_PERSIST);
+	int ret = daxpin_persist(world->pool, extent->extent, 0, 0);
+
+	history_return(&world->history, op, ret);
+	if (ret)
+		world_wrong(world, "persist: %s", strerror(-ret));
+}
+
+int world_prepare(struct world *world, uint32_t blocks,
+		  struct world_extent *ret_extent)
+{
+	int ret = world_reserve(world, blocks, 0, ret_extent);
+
+	if (ret) {
+		world_wrong(world, "reserve: %s", strerror(-ret));
+		return ret;
+	}
+	world_fill(world, ret_extent);
+	world_persist(world, ret_extent);
+	return 0;
+}
+
+struct listing {
+	struct world_extent *list;
+	uint32_t count;
+	uint32_t max;
+};
+
+static int list_one(struct daxpin_pool *pool, struct daxpin_extent extent,
+		    uint64_t size, void *arg)
+{
+	struct listing *listing = arg;
+
+	(void)pool;
+	if (listing->count < listing->max)
+		listing->list[listing->count++] =
+			name_extent(extent, size / DP_BLOCK_SIZE);
+	return 0;
+}
+
+uint32_t world_list(struct world *world, struct world_extent *list,
+		    uint32_t max)
+{
+	struct listing listing = { list, 0, max };
+
+	daxpin_foreach(world->pool, list_one, &listing);
+	return listing.count;
+}
+
+/* -------------------------------------------------------------- publishing */
+
+static struct daxpin_op *add_op(struct world_batch *batch, uint32_t type,
+				struct daxpin_extent extent,
+				struct effect effect)
+{
+	struct daxpin_op *op = &batch->op[batch->count];
+
+	assert(batch->count < DAXPIN_OPS_MAX);
+	*op = (struct daxpin_op) { .type = type, .extent = extent };
+	batch->effect[batch->count++] = effect;
+	return op;
+}
+
+void batch_keep(struct world_batch *batch, const struct world_extent *extent,
+		uint32_t flags)
+{
+	struct effect effect = effect_of(EFFECT_KEEP);
+
+	effect.addr = extent->extent.addr;
+	effect.blocks = extent->blocks;
+	effect.gen = extent->gen;
+	effect.loose = extent->loose;
+	add_op(batch, DAXPIN_OP_KEEP, extent->extent, effect)->flags = flags;
+	batch->persists |= flags & DAXPIN_OP_PERSIST;
+}
+
+void batch_retire(struct world_batch *batch, const struct world_extent *extent)
+{
+	struct effect effect = effect_of(EFFECT_RETIRE);
+
+	effect.addr = extent->extent.addr;
+	effect.blocks = extent->blocks;
+	add_op(batch, DAXPIN_OP_RETIRE, extent->extent, effect);
+}
+
+static enum op_kind kind_of(const struct world_batch *batch)
+{
+	if (batch->count > 1)
+		return OP_BATCH;
+	switch (batch->op[0].type) {
+	case DAXPIN_OP_KEEP:
+		return batch->persists ? OP_KEEP_PERSIST : OP_KEEP;
+	case DAXPIN_OP_RETIRE:
+		return OP_RETIRE;
+	default:
+		return OP_BATCH;
+	}
+}
+
+int world_publish(struct world *world, const struct world_batch *batch)
+{
+	uint32_t op = history_call(&world->history, kind_of(batch));
+	int ret;
+
+	for (uint32_t i = 0; i < batch->count; i++)
+		history_effect(&world->history, batch->effect[i]);
+	ret = daxpin_publish(world->pool, batch->op, batch->count);
+	history_return(&world->history, op, ret);
+	return ret;
+}
+
+int world_keep(struct world *world, const struct world_extent *extent,
+	       uint32_t flags)
+{
+	struct world_batch batch = { .count = 0 };
+	int ret;
+
+	batch_keep(&batch, extent, flags);
+	ret = world_publish(world, &batch);
+	if (ret)
+		world_wrong(world, "keep: %s", strerror(-ret));
+	return ret;
+}
+
+int world_retire(struct world *world, const struct world_extent *extent)
+{
+	struct world_batch batch = { .count = 0 };
+	int ret;
+
+	batch_retire(&batch, extent);
+	ret = world_publish(world, &batch);
+	if (ret)
+		world_wrong(world, "retire: %s", strerror(-ret));
+	return ret;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A machine on which an application uses a pool: the calls of the library that
+ * are tried, each written into the history, and the payload's stores.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <daxpin.h>
+#include "history.h"
+#include "media.h"
+#include "schedule.h"
+
+#define WORLD_SLOTS	16u
+
+/* An extent that the application knows. */
+struct world_extent {
+	struct daxpin_extent extent;
+	uint32_t blocks;
+	uint32_t gen;			/* as on media */
+	bool loose;
+};
+
+struct world {
+	struct daxpin_pool *pool;
+	struct history history;
+	struct media_trace trace;
+	uint32_t from;			/* cuts before this event are not tried */
+	uint32_t level;			/* crashes before this one */
+	uint32_t points;		/* of the schedule that was run */
+	uint64_t random;
+	uint32_t segments;		/* of pools that it creates */
+	struct schedule schedule;
+	struct world_extent slot[WORLD_SLOTS];	/* for the kind to use */
+	char wrong[400];		/* what the library did, if it was wrong */
+};
+
+/* The machine starts with what is on the medium; the model says what that is. */
+void world_begin(struct world *world, const struct model *base, uint32_t level,
+		 uint64_t seed);
+/* It stops; the pool is let go of without a store. */
+void world_end(struct world *world);
+/* From here on cuts are tried. */
+void world_ready(struct world *world);
+__attribute__((format(printf, 2, 3)))
+void world_wrong(struct world *world, const char *format, ...);
+static inline bool world_is_wrong(const struct world *world)
+{
+	return world->wrong[0];
+}
+
+/* Let go of a pool as a power cut does. */
+void world_abandon(struct daxpin_pool *pool);
+
+int world_create(struct world *world, bool overwrite);
+int world_open(struct world *world);
+int world_close(struct world *world);
+int world_record_rdma(struct world *world, const char *device);
+
+/* Space and payload. */
+int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
+		  struct world_extent *ret_extent);
+void world_fill(struct world *world, const struct world_extent *extent);
+void world_persist(struct world *world, const struct world_extent *extent);
+/* Reserve, fill and persist. */
+int world_prepare(struct world *world, uint32_t blocks,
+		  struct world_extent *ret_extent);
+/* The live extents of a pool just opened, in address order. */
+uint32_t world_list(struct world *world, struct world_extent *list,
+		    uint32_t max);
+
+/* Publishing: operations are put together, then published in one call. */
+struct world_batch {
+	uint32_t count;
+	bool persists;
+	struct daxpin_op op[DAXPIN_OPS_MAX];
+	struct effect effect[DAXPIN_OPS_MAX];
+};
+
+void batch_keep(struct world_batch *batch, const struct world_extent *extent,
+		uint32_t flags);
+void batch_retire(struct world_batch *batch, const struct world_extent *extent);
+int world_publish(struct world *world, const struct world_batch *batch);
+
+int world_keep(struct world *world, const struct world_extent *extent,
+	       uint32_t flags);
+int world_retire(struct world *world, const struct world_extent *extent);
+
+#endif
