@@ -4,7 +4,7 @@
  * any cut one half of the page is whole and as new as the copy, or one change
  * ahead of it. A page without a whole half, or whose newest is older than the
  * copy's, was damaged: the copy stands in for it. A torn or damaged older half
- * says nothing and harms nothing.
+ * says nothing, and is unmade before it is written over.
  */
 #include <errno.h>
 #include "super.h"
@@ -126,6 +126,61 @@ int dp_super_announce(char *base, struct dp_persist *persist)
 	return ret;
 }
 
+/* Bytes of a half, made durable by the next fence. */
+static int write_half(char *base, struct dp_persist *persist, int page,
+		      uint64_t sequence, const struct dp_super *super)
+{
+	char *to = base + dp_super_offset[page] +
+		   (sequence & 1) * sizeof(*super);
+
+	dp_persist_copy(persist, to, super, sizeof(*super));
+	return dp_persist_flush(persist, to, sizeof(*super));
+}
+
+/* A half that is neither whole nor blank will never be whole. */
+static int unmake(char *base, struct dp_persist *persist, int page,
+		  uint64_t sequence)
+{
+	char *to = base + dp_super_offset[page] +
+		   (sequence & 1) * sizeof(struct dp_super) +
+		   offsetof(struct dp_super, check);
+
+	dp_persist_store(persist, to, 0);
+	return dp_persist_flush(persist, to, sizeof(uint64_t));
+}
+
+/*
+ * What a power cut left of the change before is put right before the next: two
+ * cuts are not to add up. The copy gets what the page says, or both its halves
+ * could be torn in the end. And a torn half, which has the sequence number that
+ * is given out now, is unmade, or the words of the new change could complete
+ * the old one.
+ */
+static int mend(char *base, struct dp_persist *persist, uint64_t sequence)
+{
+	struct dp_super_halves halves;
+	const struct dp_super *last = &halves.half[0][~sequence & 1];
+	int ret = dp_super_look(base, &halves);
+	bool mended = false;
+
+	if (!ret && dp_super_is_whole(last) && last->sequence == sequence - 1 &&
+	    memcmp(last, &halves.half[1][~sequence & 1], sizeof(*last))) {
+		mended = true;
+		ret = write_half(base, persist, 1, last->sequence, last);
+	}
+	for (int i = 0; !ret && i < 2; i++) {
+		const struct dp_super *half = &halves.half[i][sequence & 1];
+
+		if (!half->check || dp_super_is_whole(half))
+			continue;
+		mended = true;
+		ret = unmake(base, persist, i, sequence);
+	}
+	if (mended)
+		dp_persist_fence(persist);
+	return ret;
+}
+
 int dp_super_write(char *base, struct dp_persist *persist,
 		   struct dp_super *super)
 {
@@ -133,15 +188,11 @@ int dp_super_write(char *base, struct dp_persist *persist,
 
 	super->sequence++;
 	dp_super_seal(super);
-	for (int i = 0; i < 2; i++) {
-		char *to = base + dp_super_offset[i] +
-			   (super->sequence & 1) * sizeof(*super);
-
-		dp_persist_copy(persist, to, super, sizeof(*super));
-		ret = dp_persist_flush(persist, to, sizeof(*super));
-		if (ret)
-			return ret;
-		dp_persist_fence(persist);
+	ret = mend(base, persist, super->sequence);
+	for (int i = 0; !ret && i < 2; i++) {
+		ret = write_half(base, persist, i, super->sequence, super);
+		if (!ret)
+			dp_persist_fence(persist);
 	}
-	return 0;
+	return ret;
 }
