@@ -65,9 +65,10 @@ static void random_keep(struct world *world)
 {
 	struct world_extent extent;
 	uint32_t how = machine_below(&world->random, 4);
+	uint32_t blocks = how == 2 ? 1 : random_size(world);
 
-	if (world_reserve(world, random_size(world), how == 3 ?
-			  DAXPIN_RESERVE_ZERO : 0, &extent))
+	if (world_reserve(world, blocks, how == 3 ? DAXPIN_RESERVE_ZERO : 0,
+			  &extent))
 		return;
 	world_fill(world, &extent);
 	if (how & 1) {

@@ -15,12 +15,14 @@
 #include "table.h"
 
 #define FREE_WORDS	24u
+#define MISSED_MAX	2u
 
 struct damage {
 	const struct model *base;
 	struct oracle oracle;
 	struct report *report;
 	uint64_t seed;
+	uint32_t missed;
 };
 
 /* Refused as damage, or all that was there is there. */
@@ -30,10 +32,11 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	struct daxpin_pool *pool = NULL;
 	char why[300] = "", place[80];
 	struct daxpin_pool_options options = {
-		.size = sizeof(options), .why = why, .why_size = sizeof(why),
+		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
+		.why = why, .why_size = sizeof(why),
 	};
 	uint64_t was = ((uint64_t *)media_base())[offset / 8];
-	bool fine = true;
+	bool refused;
 	int ret;
 
 	media_poke(offset / 8, value);
@@ -42,19 +45,19 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	ret = daxpin_pool_open(MACHINE_PATH, &options, &pool);
 	damage->report->states++;
 	damage->oracle.opens++;
-	if (!ret) {
-		fine = false;
+	refused = ret == -EUCLEAN && !damage->oracle.trace.events;
+	if (!ret)
 		world_abandon(pool);
-	} else {
-		fine = ret == -EUCLEAN && !damage->oracle.trace.events;
-	}
 	media_end(&damage->oracle.trace);
 	media_rewind(&damage->oracle.trace);
 	media_poke(offset / 8, was);
-	if (!fine)
+	/* A zero never checks out; of others one in 65536 does by chance. */
+	if (!refused && (!value || ret || damage->missed++ >= MISSED_MAX)) {
 		printf("# %s, %s: open says %d: %s\n",
 		       media_place(offset, place), what, ret, why);
-	return fine;
+		return false;
+	}
+	return true;
 }
 
 /* The word of a block, lost and with each of its bits turned over. */

@@ -174,6 +174,15 @@ int dp_os_allocate(int fd, uint64_t size)
 	return 0;
 }
 
+/* The layout barrier: to the size that it has, which changes nothing. */
+int dp_os_truncate(int fd, uint64_t size)
+{
+	uint32_t index = fd - FD_FILE;
+
+	assert(index < MEDIA_SEGMENTS && media_files()[index].size == size);
+	return 0;
+}
+
 int dp_os_readlink(const char *path, char *buffer, size_t size)
 {
 	(void)path, (void)buffer, (void)size;
@@ -291,6 +300,24 @@ int dp_os_netlink_receive(int fd, void *buffer, size_t size)
 {
 	(void)fd, (void)buffer, (void)size;
 	return -EPROTONOSUPPORT;
+}
+
+int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params)
+{
+	(void)entries, (void)params;
+	return -ENOSYS;		/* nothing is in flight after a power cut */
+}
+
+int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
+{
+	(void)fd, (void)region, (void)size, (void)ret_base;
+	return -ENOSYS;
+}
+
+int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns)
+{
+	(void)fd, (void)submit, (void)wait_ns;
+	return -ENOSYS;
 }
 
 /* ------------------------------------------------------------------ memory */

@@ -83,7 +83,7 @@ int world_create(struct world *world, bool overwrite)
 {
 	char why[300] = "";
 	struct daxpin_pool_options options = {
-		.size = sizeof(options),
+		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
 		.flags = overwrite ? DAXPIN_POOL_OVERWRITE : 0,
 		.pool_size = world->segments * MEDIA_SEGMENT_SIZE,
 		.segment_size = MEDIA_SEGMENT_SIZE,
@@ -111,7 +111,8 @@ int world_open(struct world *world)
 {
 	char why[300] = "";
 	struct daxpin_pool_options options = {
-		.size = sizeof(options), .why = why, .why_size = sizeof(why),
+		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
+		.why = why, .why_size = sizeof(why),
 	};
 	struct history *history = &world->history;
 	uint32_t op = history_call(history, OP_OPEN), last;
@@ -288,6 +289,31 @@ void batch_retire(struct world_batch *batch, const struct world_extent *extent)
 	add_op(batch, DAXPIN_OP_RETIRE, extent->extent, effect);
 }
 
+void batch_set(struct world_batch *batch, const struct world_extent *extent,
+	       uint64_t offset, uint64_t value)
+{
+	struct effect effect = effect_of(EFFECT_SET);
+	struct daxpin_op *op;
+
+	effect.addr = extent->extent.addr + offset;
+	effect.value = value;
+	op = add_op(batch, DAXPIN_OP_SET, extent->extent, effect);
+	op->offset = offset;
+	op->value = value;
+}
+
+void batch_root(struct world_batch *batch, uint32_t root,
+		const struct world_extent *extent)
+{
+	struct effect effect = effect_of(EFFECT_ROOT);
+	struct daxpin_extent nothing = { 0, 0 };
+
+	effect.root = root;
+	effect.addr = extent ? extent->extent.addr : 0;
+	add_op(batch, DAXPIN_OP_ROOT, extent ? extent->extent : nothing,
+	       effect)->name = model_root_name(root);
+}
+
 static enum op_kind kind_of(const struct world_batch *batch)
 {
 	if (batch->count > 1)
@@ -297,8 +323,10 @@ static enum op_kind kind_of(const struct world_batch *batch)
 		return batch->persists ? OP_KEEP_PERSIST : OP_KEEP;
 	case DAXPIN_OP_RETIRE:
 		return OP_RETIRE;
+	case DAXPIN_OP_SET:
+		return OP_SET;
 	default:
-		return OP_BATCH;
+		return OP_ROOT;
 	}
 }
 
@@ -314,27 +342,47 @@ int world_publish(struct world *world, const struct world_batch *batch)
 	return ret;
 }
 
+int world_commit(struct world *world, const struct world_batch *batch)
+{
+	int ret = world_publish(world, batch);
+
+	if (ret)
+		world_wrong(world, "publish of %u, type %u first: %s",
+			    batch->count, batch->op[0].type, strerror(-ret));
+	return ret;
+}
+
 int world_keep(struct world *world, const struct world_extent *extent,
 	       uint32_t flags)
 {
 	struct world_batch batch = { .count = 0 };
-	int ret;
 
 	batch_keep(&batch, extent, flags);
-	ret = world_publish(world, &batch);
-	if (ret)
-		world_wrong(world, "keep: %s", strerror(-ret));
-	return ret;
+	return world_commit(world, &batch);
 }
 
 int world_retire(struct world *world, const struct world_extent *extent)
 {
 	struct world_batch batch = { .count = 0 };
-	int ret;
 
 	batch_retire(&batch, extent);
-	ret = world_publish(world, &batch);
-	if (ret)
-		world_wrong(world, "retire: %s", strerror(-ret));
-	return ret;
+	return world_commit(world, &batch);
+}
+
+int world_set(struct world *world, const struct world_extent *extent,
+	      uint64_t offset, uint64_t value)
+{
+	struct world_batch batch = { .count = 0 };
+
+	batch_set(&batch, extent, offset, value);
+	return world_commit(world, &batch);
+}
+
+int world_root(struct world *world, uint32_t root,
+	       const struct world_extent *extent)
+{
+	struct world_batch batch = { .count = 0 };
+
+	batch_root(&batch, root, extent);
+	return world_commit(world, &batch);
 }

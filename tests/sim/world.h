@@ -80,10 +80,21 @@ struct world_batch {
 void batch_keep(struct world_batch *batch, const struct world_extent *extent,
 		uint32_t flags);
 void batch_retire(struct world_batch *batch, const struct world_extent *extent);
+void batch_set(struct world_batch *batch, const struct world_extent *extent,
+	       uint64_t offset, uint64_t value);
+/* extent NULL: the name is taken away. */
+void batch_root(struct world_batch *batch, uint32_t root,
+		const struct world_extent *extent);
 int world_publish(struct world *world, const struct world_batch *batch);
 
 int world_keep(struct world *world, const struct world_extent *extent,
 	       uint32_t flags);
 int world_retire(struct world *world, const struct world_extent *extent);
+int world_set(struct world *world, const struct world_extent *extent,
+	      uint64_t offset, uint64_t value);
+int world_root(struct world *world, uint32_t root,
+	       const struct world_extent *extent);
+/* All or nothing; an error is wrong. */
+int world_commit(struct world *world, const struct world_batch *batch);
 
 #endif
