@@ -16,15 +16,17 @@
  *
  * Anything else is damage. A torn lane must not stay: the bytes of a later
  * batch could complete it. So recovery rewrites it as an empty one with the
- * sequence number that the torn batch had, which is thereby used up:
+ * sequence number that the torn batch had, which is used up first. Were it not,
+ * the empty header's sequence, arriving alone, could complete the torn batch
+ * where nothing but that was missing, and the next recovery would replay it:
  *
- *	pending words; headers of torn lanes	fence
- *	done of open lanes and torn ones	fence
+ *	pending words; done + 1 of torn lanes	fence
+ *	headers of torn lanes; done of open	fence
  *
- * A cut in there leaves OPEN lanes (an emptied header counts 0 entries), TORN
- * ones, or, where done arrived before the header, one whose sequence is
- * done - 1 and whose check does not fit: that is TORN too. Doing it again
- * gives the same (D11).
+ * A cut in there leaves OPEN and TORN lanes; among these some with sequence
+ * done - 1, also with a check that fits, whose number is used up already; or a
+ * torn batch that is complete after all, and CLOSED. Doing it again gives the
+ * same (D11).
  *
  * No two lanes in use name the same word: publish claims each word first.
  */
@@ -74,11 +76,11 @@ enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
 	bool whole = lane->count <= DP_LANE_ENTRIES &&
 		     lane->check == dp_lane_check(seed, index, lane);
 
-	if (whole && !ahead)
-		return DP_LANE_CLOSED;
-	if (whole)
-		return ahead == 1 ? DP_LANE_OPEN : DP_LANE_DAMAGED;
-	return ahead + 1 <= 2 ? DP_LANE_TORN : DP_LANE_DAMAGED;
+	if (ahead + 1 > 2)
+		return DP_LANE_DAMAGED;
+	if (!whole || ahead == (uint64_t)-1)
+		return DP_LANE_TORN;
+	return ahead ? DP_LANE_OPEN : DP_LANE_CLOSED;
 }
 
 static int add_pending(struct dp_lanes *lanes, const struct dp_lane *lane)
@@ -113,6 +115,7 @@ static int load_one(struct dp_lanes *lanes, uint32_t index,
 		return dp_bad_fail(lanes->view, ret, offset, sizeof(copy), name,
 				   why);
 	}
+	control->sequence = copy.sequence;
 	control->done = copy.done;
 	control->found = dp_lane_judge(lanes->seed, index, &copy);
 	if (control->found == DP_LANE_DAMAGED)
@@ -175,7 +178,7 @@ static int write_header(struct dp_lanes *lanes, uint32_t index,
 static int write_empty(struct dp_lanes *lanes, uint32_t index)
 {
 	struct dp_lane empty = {
-		.sequence = lanes->lane[index].done + 1,
+		.sequence = lanes->lane[index].done,
 		.epoch = lanes->epoch,
 	};
 
@@ -192,23 +195,42 @@ static int write_done(struct dp_lanes *lanes, uint32_t index)
 	return dp_persist_flush(lanes->persist, done, sizeof(*done));
 }
 
+/* The sequence number that a torn batch had, unless a cut came after this. */
+static int use_up(struct dp_lanes *lanes, uint32_t index)
+{
+	const struct dp_lane_control *control = &lanes->lane[index];
+
+	return control->sequence + 1 == control->done ? 0 :
+	       write_done(lanes, index);
+}
+
+static int for_each_found(struct dp_lanes *lanes, enum dp_lane_state state,
+			  int (*fn)(struct dp_lanes *lanes, uint32_t index))
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < DP_LANES; i++)
+		if (lanes->lane[i].found == state)
+			ret = fn(lanes, i);
+	return ret;
+}
+
 int dp_lanes_recover(struct dp_lanes *lanes)
 {
 	int ret = 0, work = 0;
-	uint32_t i;
 
-	for (i = 0; i < DP_LANES; i++)
+	for (uint32_t i = 0; i < DP_LANES; i++)
 		work += lanes->lane[i].found != DP_LANE_CLOSED;
 	if (!work)
 		return 0;
 	ret = apply(lanes, lanes->pending, lanes->pending_count);
-	for (i = 0; !ret && i < DP_LANES; i++)
-		if (lanes->lane[i].found == DP_LANE_TORN)
-			ret = write_empty(lanes, i);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
 	dp_persist_fence(lanes->persist);
-	for (i = 0; !ret && i < DP_LANES; i++)
-		if (lanes->lane[i].found != DP_LANE_CLOSED)
-			ret = write_done(lanes, i);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_TORN, write_empty);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_OPEN, write_done);
 	dp_persist_fence(lanes->persist);
 	free(lanes->pending);
 	lanes->pending = NULL;

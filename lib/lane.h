@@ -20,6 +20,7 @@ enum dp_lane_state {
 
 struct dp_lane_control {
 	pthread_mutex_t mutex;		/* whoever has the lane */
+	uint64_t sequence;		/* on media, at load */
 	uint64_t done;			/* as on media */
 	enum dp_lane_state found;	/* at load */
 };
