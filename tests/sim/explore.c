@@ -18,7 +18,7 @@
 #include "power.h"
 
 #define NESTED_STATES	96u	/* of a run after another crash */
-#define SCHEDULE_STATES	160u	/* of one schedule */
+#define SCHEDULE_STATES	64u	/* of one schedule */
 #define ALL_PERCENT	100u
 
 struct level {
@@ -376,6 +376,7 @@ static bool next_schedule(struct explore *explore, struct schedule *schedule,
 	return true;
 }
 
+/* At least every single preemption, and as many random schedules. */
 static bool try_schedules(struct explore *explore, const struct model *base,
 			  uint64_t states)
 {
@@ -385,9 +386,11 @@ static bool try_schedules(struct explore *explore, const struct model *base,
 	uint32_t points;
 
 	memset(&world->schedule, 0, sizeof(world->schedule));
-	if (!run(explore, base, seed) || !try_cuts(explore, SCHEDULE_STATES))
+	if (!run(explore, base, seed) || !try_cuts(explore, states / 16))
 		return false;
 	points = world->points;
+	if (count < 2 * points * (explore->kind->actors - 1))
+		count = 2 * points * (explore->kind->actors - 1);
 	for (uint64_t i = 0; i < count; i++) {
 		next_schedule(explore, &world->schedule, i, points);
 		if (!run(explore, base, seed) ||

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <stdlib.h>
 #include "core.h"
 #include "kinds.h"
@@ -84,12 +85,76 @@ static void random_keep(struct world *world)
 
 static void random_retire(struct world *world)
 {
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[LISTED];
+	uint32_t count = world_list(world, list, LISTED);
+	int ret;
+
+	if (!count)
+		return;
+	batch_retire(&batch, &list[machine_below(&world->random, count)]);
+	ret = world_publish(world, &batch);
+	if (ret && ret != -EBUSY)	/* a root names it */
+		world_wrong(world, "retire: %d", ret);
+}
+
+/* One more operation for a batch; false: not this one. */
+static void add_random(struct world *world, struct world_batch *batch,
+		       struct world_extent *list, uint32_t *count)
+{
+	uint32_t some = *count ? machine_below(&world->random, *count) : 0;
+	struct world_extent extent;
+
+	switch (machine_below(&world->random, *count ? 5 : 1)) {
+	case 0:
+	case 1:
+		if (world_reserve(world, random_size(world), 0, &extent))
+			return;
+		world_fill(world, &extent);
+		batch_keep(batch, &extent, DAXPIN_OP_PERSIST);
+		if (machine_below(&world->random, 2))
+			batch_root(batch, batch->count % MODEL_ROOTS, &extent);
+		break;
+	case 2:
+		batch_retire(batch, &list[some]);
+		list[some] = list[--*count];
+		break;
+	case 3:
+		batch_set(batch, &list[some], batch->count % 2 ? 64 : 8,
+			  machine_random(&world->random));
+		list[some] = list[--*count];
+		break;
+	default:
+		batch_root(batch, batch->count % MODEL_ROOTS,
+			   machine_below(&world->random, 3) ? &list[some] :
+			   NULL);
+	}
+}
+
+/* It may be refused: a root names what is retired, or there is no such name. */
+void random_batch(struct world *world)
+{
+	struct world_extent list[LISTED];
+	struct world_batch batch = { .count = 0 };
+	uint32_t count = world_list(world, list, LISTED);
+	uint32_t ops = 2 + machine_below(&world->random, 4);
+	int ret;
+
+	for (uint32_t i = 0; i < ops; i++)
+		add_random(world, &batch, list, &count);
+	ret = batch.count ? world_publish(world, &batch) : 0;
+	if (ret && ret != -EBUSY && ret != -ENOENT && ret != -EINVAL)
+		world_wrong(world, "batch: %d", ret);
+}
+
+static void random_set(struct world *world)
+{
 	struct world_extent list[LISTED];
 	uint32_t count = world_list(world, list, LISTED);
 
 	if (count)
-		world_retire(world, &list[machine_below(&world->random,
-							count)]);
+		world_set(world, &list[machine_below(&world->random, count)],
+			  64, machine_random(&world->random));
 }
 
 static void random_cancel(struct world *world)
@@ -105,7 +170,7 @@ static void random_cancel(struct world *world)
 
 void random_step(struct world *world)
 {
-	switch (machine_below(&world->random, 10)) {
+	switch (machine_below(&world->random, 14)) {
 	case 0:
 		if (!world_close(world))
 			world_open(world);
@@ -117,6 +182,14 @@ void random_step(struct world *world)
 	case 3:
 	case 4:
 		random_retire(world);
+		break;
+	case 5:
+		random_set(world);
+		break;
+	case 6:
+	case 7:
+	case 8:
+		random_batch(world);
 		break;
 	default:
 		random_keep(world);

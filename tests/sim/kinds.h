@@ -13,6 +13,8 @@ struct kind_list {
 extern const struct kind_list kinds_pool;
 /* kinds_publish.c: one publisher. */
 extern const struct kind_list kinds_publish;
+/* kinds_batch.c: sets, roots, many operations at once. */
+extern const struct kind_list kinds_batch;
 /* kinds_together.c: publishers that interleave. */
 extern const struct kind_list kinds_together;
 /* kinds_damage.c: words that no order of stores leaves. */
@@ -33,5 +35,7 @@ void recover(struct world *world);
 void fill_all_but(struct world *world, uint32_t blocks);
 /* A random operation on the pool, or closing and opening it. */
 void random_step(struct world *world);
+/* Some random operations in one. */
+void random_batch(struct world *world);
 
 #endif

@@ -185,7 +185,8 @@ static bool is_chosen(const struct kind *kind)
 static uint32_t choose(struct run *run)
 {
 	static const struct kind_list *const lists[] = {
-		&kinds_pool, &kinds_publish, &kinds_together, &kinds_damage,
+		&kinds_pool, &kinds_publish, &kinds_batch, &kinds_together,
+		&kinds_damage,
 	};
 	uint32_t count = 0;
 

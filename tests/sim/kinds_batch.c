@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* SET, ROOT, and many operations at once by one publisher. */
+#include "core.h"
+#include "kinds.h"
+#include "machine.h"
+
+#define MARK	64u		/* an offset that has a pattern */
+
+/* Open, and the live extents; cuts begin here, or in the recovery. */
+static uint32_t begin(struct world *world, struct world_extent *list,
+		      uint32_t max)
+{
+	uint32_t count;
+
+	recover(world);
+	if (world_is_wrong(world))
+		return 0;
+	count = world_list(world, list, max);
+	if (!world->level)
+		world_ready(world);
+	return count;
+}
+
+static void run_set(struct world *world)
+{
+	struct world_extent list[4];
+
+	if (begin(world, list, 4) < 2)
+		return;
+	world_set(world, &list[0], MARK, 1 + world->level);
+	world_set(world, &list[0], MARK, 17 + world->level);
+	world_set(world, &list[1], 0, 3);
+}
+
+/* A new name, another extent for it, none; another name in its slot. */
+static void run_root(struct world *world)
+{
+	struct world_extent list[4];
+
+	if (begin(world, list, 4) < 2)
+		return;
+	world_root(world, 1, &list[0]);
+	world_root(world, 1, &list[1]);
+	world_root(world, 2, &list[1]);
+	world_root(world, 1, NULL);
+	world_root(world, 4, &list[0]);
+}
+
+/* Two of a kind, in one lane after another. */
+static void run_pairs(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[4], a, b;
+
+	if (begin(world, list, 4) < 3 || world_prepare(world, 1, &a) ||
+	    world_prepare(world, 2, &b))
+		return;
+	batch_keep(&batch, &a, 0);
+	batch_keep(&batch, &b, 0);
+	world_commit(world, &batch);
+	batch.count = 0;
+	batch_set(&batch, &a, MARK, 1);
+	batch_set(&batch, &b, MARK, 2);
+	world_commit(world, &batch);
+	batch.count = 0;
+	batch_root(&batch, 0, &a);
+	batch_root(&batch, 3, &b);
+	world_commit(world, &batch);
+	batch.count = 0;
+	batch_retire(&batch, &list[0]);
+	batch_retire(&batch, &list[1]);
+	world_commit(world, &batch);
+}
+
+/* What an application does: exchange an extent, its index and its name. */
+static void run_exchange(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[4], fresh;
+
+	if (begin(world, list, 4) < 3)
+		return;
+	for (uint32_t i = 0; i < 2 && !world_is_wrong(world); i++) {
+		if (world_reserve(world, 1 + i, 0, &fresh))
+			return;
+		world_fill(world, &fresh);
+		batch.count = 0;
+		batch_root(&batch, 1, &fresh);
+		batch_keep(&batch, &fresh, DAXPIN_OP_PERSIST);
+		batch_set(&batch, &fresh, 8, 77);
+		batch_set(&batch, &list[2], MARK, fresh.extent.addr);
+		batch_retire(&batch, &list[i]);
+		world_commit(world, &batch);
+		list[1] = fresh;
+	}
+}
+
+/*
+ * What a batch changed is changed again without a lane: a lane that is
+ * replayed too late brings the old word back.
+ */
+static void run_then_single(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[4], a, b;
+
+	if (begin(world, list, 4) < 3 || world_prepare(world, 1, &a) ||
+	    world_prepare(world, 1, &b))
+		return;
+	batch_keep(&batch, &a, 0);
+	batch_keep(&batch, &b, 0);
+	batch_root(&batch, 2, &b);
+	batch_set(&batch, &list[0], MARK, 5);
+	world_commit(world, &batch);
+	world_set(world, &list[0], MARK, 6);
+	world_retire(world, &a);
+	world_root(world, 2, NULL);
+	world_retire(world, &b);
+}
+
+/* Two extents fill the pool but for two blocks. */
+static void setup_full_pair(struct world *world)
+{
+	struct world_extent extent;
+
+	if (world_create(world, false))
+		return;
+	fill_all_but(world, 2);
+	for (uint32_t i = 0; i < 2 && !world_is_wrong(world); i++)
+		if (!world_prepare(world, 1, &extent))
+			world_keep(world, &extent, 0);
+}
+
+/* The block of a SET belongs to another extent soon after. */
+static void run_set_reuse(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[4], again;
+
+	if (begin(world, list, 4) < 3)
+		return;
+	batch_set(&batch, &list[1], MARK, 5);
+	batch_set(&batch, &list[2], MARK, 6);
+	world_commit(world, &batch);
+	world_retire(world, &list[1]);
+	if (world_reserve(world, 1, 0, &again)) {
+		world_wrong(world, "retired space cannot be had");
+		return;
+	}
+	world_fill(world, &again);
+	world_keep(world, &again, DAXPIN_OP_PERSIST);
+}
+
+/*
+ * The same batch but for one word, tried again after each crash: the words of
+ * the second, in the same places, must not complete what was torn of the first.
+ */
+static void run_torn(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[8], fresh;
+	uint32_t count = begin(world, list, 8);
+
+	if (!count || world_prepare(world, 3 - world->level, &fresh))
+		return;
+	batch_retire(&batch, &list[0]);
+	batch_keep(&batch, &fresh, 0);
+	world_commit(world, &batch);
+}
+
+/* Extents of both segments in one batch. */
+static void setup_segments(struct world *world)
+{
+	static const uint32_t blocks[] = { 6000, 2000, 1, 1 };
+	struct world_extent extent;
+
+	if (world_create(world, false))
+		return;
+	for (uint32_t i = 0; i < 4 && !world_is_wrong(world); i++)
+		if (!world_prepare(world, blocks[i], &extent))
+			world_keep(world, &extent, 0);
+}
+
+static void run_segments(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[8], fresh;
+	uint32_t count = begin(world, list, 8);
+
+	if (count < 4 || world_prepare(world, 1800, &fresh))
+		return;
+	batch_keep(&batch, &fresh, 0);
+	batch_set(&batch, &fresh, 2048, 9);
+	batch_set(&batch, &list[0], 8, 10);
+	batch_retire(&batch, &list[1]);
+	batch_root(&batch, 5, &fresh);
+	world_commit(world, &batch);
+	world_retire(world, &list[count - 1]);
+}
+
+/* As many as there may be. */
+static void setup_many(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent extent;
+
+	if (world_create(world, false))
+		return;
+	for (uint32_t i = 0; i < 120 && !world_is_wrong(world); i++)
+		if (!world_prepare(world, 1, &extent))
+			batch_keep(&batch, &extent, 0);
+	world_commit(world, &batch);
+}
+
+static void run_many(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[128], fresh;
+	uint32_t count = begin(world, list, 128), i;
+
+	for (i = 0; i < count && i < 100; i++)
+		batch_retire(&batch, &list[i]);
+	for (; i < count; i++)
+		batch_set(&batch, &list[i], MARK, i);
+	while (batch.count < DAXPIN_OPS_MAX - 2) {
+		if (world_prepare(world, 1, &fresh))
+			return;
+		batch_keep(&batch, &fresh, 0);
+	}
+	batch_root(&batch, 0, &fresh);
+	batch_root(&batch, 4, &fresh);
+	world_commit(world, &batch);
+}
+
+static void run_chain(struct world *world)
+{
+	recover(world);
+	for (uint32_t i = 0; i < 3 && !world_is_wrong(world); i++)
+		random_batch(world);
+}
+
+static const struct kind list[] = {
+	{ "set", "eight bytes of a live extent", 1, 2, 1, 30,
+	  setup_pool, run_set, NULL },
+	{ "root", "names made, moved and taken away", 1, 3, 1, 150,
+	  setup_pool, run_root, NULL },
+	{ "batch-pairs", "two of each operation", 1, 2, 1, 150,
+	  setup_pool, run_pairs, NULL },
+	{ "batch-exchange", "keep, set, root and retire in one", 1, 3, 1, 200,
+	  setup_pool, run_exchange, NULL },
+	{ "batch-then-single", "words of a batch changed again", 1, 2, 1, 100,
+	  setup_pool, run_then_single, NULL },
+	{ "batch-set-reuse", "the target of a set in another extent", 1, 2, 1,
+	  100, setup_full_pair, run_set_reuse, NULL },
+	{ "batch-torn", "the same batch after each of three crashes", 1, 3, 1,
+	  300, setup_pool, run_torn, NULL },
+	{ "batch-segments", "a batch in two segments", 2, 2, 1, 100,
+	  setup_segments, run_segments, NULL },
+	{ "batch-many", "248 operations in one", 1, 2, 1, 50,
+	  setup_many, run_many, NULL },
+	{ "batch-chain", "three crashes, random batches", 1, 3, 1, 300,
+	  setup_pool, run_chain, NULL },
+};
+
+const struct kind_list kinds_batch = { list, sizeof(list) / sizeof(list[0]) };
