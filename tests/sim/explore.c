@@ -349,6 +349,16 @@ static bool try_level(struct explore *explore, const struct model *base,
 	return try_cuts(explore, states);
 }
 
+static bool try_runs(struct explore *explore, const struct model *base,
+		     uint64_t states)
+{
+	bool fine = true;
+
+	for (uint32_t i = 0; fine && i < explore->kind->runs; i++)
+		fine = try_level(explore, base, states / explore->kind->runs);
+	return fine;
+}
+
 /* --------------------------------------------------------------- schedules */
 
 /* All with one preemption, then random ones with more. */
@@ -476,7 +486,7 @@ bool explore_kind(const struct kind *kind, const struct explore_limits *limits,
 	else if (kind->actors > 1)
 		fine = try_schedules(explore, &base, states);
 	else
-		fine = try_level(explore, &base, states);
+		fine = try_runs(explore, &base, states);
 	report->recoveries += explore->oracle.opens;
 	exploring = NULL;
 	explore_free(explore);

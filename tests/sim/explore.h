@@ -17,6 +17,7 @@ struct kind {
 	uint32_t segments;
 	uint32_t levels;		/* crashes; the last one is only recovered */
 	uint32_t actors;		/* more than 1: try schedules */
+	uint32_t runs;			/* with other random numbers each */
 	uint32_t share;			/* of the states, in percent of a usual one */
 	/* Make the medium on which it begins; all of it is durable. */
 	void (*setup)(struct world *world);

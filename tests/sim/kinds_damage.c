@@ -117,7 +117,7 @@ static bool damage_table(const struct kind *kind, const struct model *base,
 }
 
 static const struct kind list[] = {
-	{ "damage-table", "words lost or wrong are refused", 1, 1, 1, 100,
+	{ "damage-table", "words lost or wrong are refused", 1, 1, 1, 1, 100,
 	  setup_pool, NULL, damage_table },
 };
 

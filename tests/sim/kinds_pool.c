@@ -49,21 +49,21 @@ static void run_rdma(struct world *world)
 }
 
 static const struct kind list[] = {
-	{ "create", "a new pool, one segment", 1, 3, 1, 100,
+	{ "create", "a new pool, one segment", 1, 3, 1, 1, 100,
 	  NULL, run_create, NULL },
-	{ "create-segments", "a new pool, two segments", 2, 2, 1, 100,
+	{ "create-segments", "a new pool, two segments", 2, 2, 1, 1, 100,
 	  NULL, run_create, NULL },
-	{ "create-over", "over a pool that was closed", 1, 2, 1, 100,
+	{ "create-over", "over a pool that was closed", 1, 2, 1, 1, 100,
 	  setup_pool, run_create_over, NULL },
 	{ "create-over-left", "over a pool whose owner died, two segments", 2,
-	  2, 1, 100, setup_left_pool, run_create_over, NULL },
-	{ "open", "a pool that was closed", 1, 3, 1, 50,
+	  2, 1, 1, 100, setup_left_pool, run_create_over, NULL },
+	{ "open", "a pool that was closed", 1, 3, 1, 1, 50,
 	  setup_pool, run_open, NULL },
-	{ "open-left", "a pool whose owner died, two segments", 2, 3, 1, 50,
+	{ "open-left", "a pool whose owner died, two segments", 2, 3, 1, 1, 50,
 	  setup_left_pool, run_open, NULL },
-	{ "close", "a clean close, and an open after it", 1, 3, 1, 50,
+	{ "close", "a clean close, and an open after it", 1, 3, 1, 1, 50,
 	  setup_left_pool, run_close_and_open, NULL },
-	{ "rdma", "RDMA devices on record", 1, 3, 1, 100,
+	{ "rdma", "RDMA devices on record", 1, 3, 1, 1, 100,
 	  setup_pool, run_rdma, NULL },
 };
 

@@ -129,19 +129,19 @@ static void run_workload(struct world *world)
 }
 
 static const struct kind list[] = {
-	{ "keep", "payload durable before", 1, 2, 1, 50,
+	{ "keep", "payload durable before", 1, 2, 1, 1, 50,
 	  setup_pool, run_keep, NULL },
-	{ "keep-persist", "payload persisted by the publish", 1, 2, 1, 150,
+	{ "keep-persist", "payload persisted by the publish", 1, 2, 1, 1, 150,
 	  setup_pool, run_keep_persist, NULL },
-	{ "keep-loose", "payload never made durable", 1, 2, 1, 30,
+	{ "keep-loose", "payload never made durable", 1, 2, 1, 1, 30,
 	  setup_pool, run_keep_loose, NULL },
-	{ "retire", "one by one", 1, 2, 1, 50,
+	{ "retire", "one by one", 1, 2, 1, 1, 50,
 	  setup_left_pool, run_retire, NULL },
-	{ "reuse", "retired space published again", 1, 2, 1, 150,
+	{ "reuse", "retired space published again", 1, 2, 1, 1, 150,
 	  setup_full, run_reuse, NULL },
-	{ "chain", "three crashes, random operations", 1, 3, 1, 300,
+	{ "chain", "three crashes, random operations", 1, 3, 1, 40, 300,
 	  setup_pool, run_chain, NULL },
-	{ "workload", "many random operations, two segments", 2, 2, 1, 300,
+	{ "workload", "many random operations, two segments", 2, 2, 1, 12, 300,
 	  setup_pool, run_workload, NULL },
 };
 

@@ -54,6 +54,16 @@ static void take_and_scribble(struct world *world, uint32_t blocks)
 	daxpin_cancel(world->pool, taken.extent);
 }
 
+/* Take it and publish it, where it can be had. */
+static void take_and_keep(struct world *world, struct world_extent *taken)
+{
+	if (world_reserve(world, 2, 0, taken))
+		return;
+	world_fill(world, taken);
+	world_persist(world, taken);
+	publish_one(world, taken, false);
+}
+
 /* ------------------------------------------------------ neighbours' words */
 
 static void act_keep(uint32_t actor, void *arg)
@@ -154,13 +164,182 @@ static void run_rdma(struct world *world)
 		run_together(world, act_rdma);
 }
 
+/* ------------------------------------------------------------- two batches */
+
+static void act_batches(uint32_t actor, void *arg)
+{
+	struct world *world = arg;
+	struct world_extent *slot = world->slot;
+	struct world_batch batch = { .count = 0 };
+
+	switch (actor) {
+	case FIRST:
+		batch_keep(&batch, &slot[0], 0);
+		batch_retire(&batch, &slot[4]);
+		break;
+	case SECOND:
+		batch_keep(&batch, &slot[1], 0);
+		batch_set(&batch, &slot[5], 64, 2);
+		break;
+	default:
+		publish_one(world, &slot[0], true);
+		publish_one(world, &slot[1], true);
+		publish_one(world, &slot[4], true);
+		return;
+	}
+	may_be(world, world_publish(world, &batch), "batch");
+}
+
+static void run_batches(struct world *world)
+{
+	struct world_extent list[4];
+
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	world_list(world, list, 4);
+	for (uint32_t i = 0; i < 2; i++) {
+		world_prepare(world, 1, &world->slot[i]);
+		world->slot[4 + i] = list[i];
+	}
+	if (!world_is_wrong(world))
+		run_together(world, act_batches);
+}
+
+/* ------------------- space of what a batch retires, or sets and another retires */
+
+static void act_space(uint32_t actor, void *arg)
+{
+	struct world *world = arg;
+	struct world_extent *slot = world->slot;
+	struct world_batch batch = { .count = 0 };
+
+	switch (actor) {
+	case FIRST:
+		batch_set(&batch, &slot[0], 64, 1);
+		batch_keep(&batch, &slot[1], 0);
+		break;
+	case SECOND:
+		batch_retire(&batch, &slot[0]);
+		batch_keep(&batch, &slot[2], 0);
+		break;
+	default:
+		publish_one(world, &slot[0], true);
+		take_and_keep(world, &slot[3]);
+		return;
+	}
+	may_be(world, world_publish(world, &batch), "batch");
+}
+
+static void run_space(struct world *world)
+{
+	struct world_extent list[4];
+
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	world_list(world, list, 4);
+	world->slot[0] = list[1];
+	if (!world_prepare(world, 1, &world->slot[1]) &&
+	    !world_prepare(world, 1, &world->slot[2]))
+		run_together(world, act_space);
+}
+
+static void setup_space(struct world *world)
+{
+	struct world_extent extent;
+
+	if (world_create(world, false))
+		return;
+	fill_all_but(world, 4);
+	if (!world_prepare(world, 2, &extent))
+		world_keep(world, &extent, 0);
+}
+
+/* ------------------------------------------------------------ one word, set */
+
+static void act_set(uint32_t actor, void *arg)
+{
+	struct world *world = arg;
+	struct world_extent *slot = world->slot;
+	struct world_batch batch = { .count = 0 };
+
+	batch_set(&batch, &slot[0], 64, 10 + actor);
+	if (actor == FIRST)
+		batch_set(&batch, &slot[1], 8, 20);
+	if (actor == SECOND)
+		batch_set(&batch, &slot[1], 64, 30);
+	may_be(world, world_publish(world, &batch), "set");
+}
+
+static void run_set(struct world *world)
+{
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	world_list(world, world->slot, 4);
+	run_together(world, act_set);
+}
+
+/* ------------------------------------------------------------- one root name */
+
+static void act_root(uint32_t actor, void *arg)
+{
+	struct world *world = arg;
+	struct world_extent *slot = world->slot;
+	struct world_batch batch = { .count = 0 };
+
+	switch (actor) {
+	case FIRST:	/* moves the name, and retires what had it */
+		batch_root(&batch, 1, &slot[1]);
+		batch_retire(&batch, &slot[0]);
+		break;
+	case SECOND:	/* moves it elsewhere */
+		batch_root(&batch, 1, &slot[2]);
+		batch_root(&batch, 2, &slot[1]);
+		break;
+	default:	/* retires what nobody names; takes the name away */
+		publish_one(world, &slot[1], true);
+		publish_one(world, &slot[2], true);
+		batch_root(&batch, 1, NULL);
+	}
+	may_be(world, world_publish(world, &batch), "roots");
+}
+
+static void setup_root(struct world *world)
+{
+	struct world_extent list[4];
+
+	setup_left_pool(world);
+	if (!world_is_wrong(world) && world_list(world, list, 4) >= 3)
+		world_root(world, 1, &list[0]);
+}
+
+static void run_root(struct world *world)
+{
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	world_list(world, world->slot, 4);
+	run_together(world, act_root);
+}
+
 static const struct kind list[] = {
-	{ "together-keep", "two keep, a third retires what it can", 1, 1, 3,
+	{ "together-keep", "two keep, a third retires what it can", 1, 1, 3, 1,
 	  100, setup_pool, run_keep, NULL },
-	{ "together-retire", "one retires, others want the space", 1, 1, 3,
+	{ "together-retire", "one retires, others want the space", 1, 1, 3, 1,
 	  150, setup_retire, run_retire, NULL },
-	{ "together-rdma", "two devices on record, and a keep", 1, 1, 3, 100,
+	{ "together-rdma", "two devices on record, and a keep", 1, 1, 3, 1,
+	  100,
 	  setup_pool, run_rdma, NULL },
+	{ "together-batches", "two batches, a third retires what it can", 1, 1,
+	  3, 1, 100, setup_pool, run_batches, NULL },
+	{ "together-space", "a set, a retire, and who wants the space", 1, 1,
+	  3, 1, 100, setup_space, run_space, NULL },
+	{ "together-set", "three set one word, two of them by a batch", 1, 1,
+	  3, 1, 100, setup_pool, run_set, NULL },
+	{ "together-root", "two move a name, a third takes it away", 1, 1,
+	  3, 1, 100, setup_root, run_root, NULL },
 };
 
 const struct kind_list kinds_together = {
