@@ -322,7 +322,7 @@ int dp_bad_fail(const struct dp_bad_view *view, int error, uint64_t offset,
 		at += DP_BLOCK_SIZE;
 	free(block);
 	return dp_fail(why, error,
-		       "%s cannot be read, the medium is bad at offset 0x%llx; the pool was left untouched",
+		       "%s cannot be read, the medium is bad at offset 0x%llx; the pool was left untouched: save what a degraded open for reading reaches, then clear the bad blocks (ndctl clear-errors) and create anew",
 		       structure,
 		       (unsigned long long)(at < offset + size ? at : offset));
 }

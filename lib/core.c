@@ -247,6 +247,32 @@ static void drop_nonsense(struct daxpin_pool *pool)
 	lanes->pending_count = kept;
 }
 
+/* May it be replayed? A store where the medium is bad may be a SIGBUS. */
+static int check_pending(struct daxpin_pool *pool,
+			 const struct dp_lane_entry *entry,
+			 const struct dp_why *why)
+{
+	uint64_t index = entry->addr / pool->media.segment_size;
+	uint64_t offset = entry->addr % pool->media.segment_size;
+	const struct dp_bad_view *view;
+	char name[64];
+	uint64_t was;
+	int ret;
+
+	if (!is_word(pool, entry))
+		return dp_fail(why, -EUCLEAN,
+			       "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
+			       (unsigned long long)entry->addr);
+	view = &pool->media.segment[index].view;
+	ret = dp_bad_read(view, offset, &was, sizeof(was));
+	if (!ret)
+		return 0;
+	snprintf(name, sizeof(name),
+		 "segment %u: a word that a redo lane changes",
+		 (unsigned int)index);
+	return dp_bad_fail(view, ret, offset, sizeof(was), name, why);
+}
+
 static int load_lanes(struct daxpin_pool *pool, const struct dp_why *why)
 {
 	struct dp_lanes *lanes = &pool->lanes;
@@ -258,10 +284,7 @@ static int load_lanes(struct daxpin_pool *pool, const struct dp_why *why)
 		return ret;
 	}
 	for (size_t i = 0; !ret && i < lanes->pending_count; i++)
-		if (!is_word(pool, &lanes->pending[i]))
-			ret = dp_fail(why, -EUCLEAN,
-				      "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
-				      (unsigned long long)lanes->pending[i].addr);
+		ret = check_pending(pool, &lanes->pending[i], why);
 	if (!ret && pool->media.readonly && lanes->pending_count)
 		ret = dp_fail(why, -EUCLEAN,
 			      "%s has a batch to be completed: open it for writing once",

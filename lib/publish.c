@@ -262,6 +262,19 @@ static int refuse(struct dp_leases *leases, const struct dp_handle *handle)
 	return view.publishing ? -EBUSY : 0;
 }
 
+/* A store to a block that is bad may be a SIGBUS, and what for? */
+static int check_medium(struct batch *batch, const struct step *step)
+{
+	uint64_t size = sizeof(step->op->value), offset;
+	const struct dp_segment *segment;
+	struct dp_bad_run run;
+	uint32_t block;
+
+	segment = dp_segment_of(batch->pool, step->handle.block, &block);
+	offset = ((uint64_t)block << DP_BLOCK_SHIFT) + step->op->offset;
+	return dp_bad_find(&segment->bad, offset, offset + size, &run) ? -EIO : 0;
+}
+
 static int hold_target(struct batch *batch, struct step *step)
 {
 	struct dp_leases *leases = &batch->pool->leases;
@@ -281,8 +294,9 @@ static int hold_target(struct batch *batch, struct step *step)
 		if (view.state == DP_STATE_RESERVED)
 			return -EINVAL;
 	}
-	return dp_range(batch->pool, step->handle.block, step->op->offset,
-			&(uint64_t) { sizeof(step->op->value) });
+	ret = dp_range(batch->pool, step->handle.block, step->op->offset,
+		       &(uint64_t) { sizeof(step->op->value) });
+	return ret ? ret : check_medium(batch, step);
 }
 
 /* Look, so that nobody else's count moves; count; look, for a RETIRE's claim. */

@@ -73,6 +73,14 @@ MUTANTS = [
 		return ret;
 ''',
      ''),
+    ('set-over-bad', TEST, 'lib/publish.c',
+     'a SET stores where the medium is known to be bad',
+     'return ret ? ret : check_medium(batch, step);',
+     '(void)check_medium; return ret;'),
+    ('replay-over-bad', TEST, 'lib/core.c',
+     'recovery stores where the medium is bad',
+     'ret = dp_bad_read(view, offset, &was, sizeof(was));',
+     'ret = 0, (void)was, (void)offset;'),
     # ---------------------------------------------------------------- reading
     ('read-touches-known-bad', TEST, 'lib/bad.c',
      'a device is read where it is known to be bad',
