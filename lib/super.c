@@ -158,9 +158,11 @@ static int unmake(char *base, struct dp_persist *persist, int page,
  */
 static int mend(char *base, struct dp_persist *persist, uint64_t sequence)
 {
+	static const struct dp_bad none;
+	const struct dp_bad_view view = { &none, base, -1 };
 	struct dp_super_halves halves;
 	const struct dp_super *last = &halves.half[0][~sequence & 1];
-	int ret = dp_super_look(base, &halves);
+	int ret = dp_super_look(&view, &halves);
 	bool mended = false;
 
 	if (!ret && dp_super_is_whole(last) && last->sequence == sequence - 1 &&

@@ -229,6 +229,12 @@ int dp_os_is_dax(int fd)
 	return 1;
 }
 
+bool dp_os_is_realtime(int fd)
+{
+	(void)fd;
+	return false;
+}
+
 int dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *extent, void *arg),
 		 void *arg)
 {
@@ -379,6 +385,17 @@ int dp_os_msync(void *base, uint64_t size)
 {
 	(void)base, (void)size;
 	return -EINVAL;
+}
+
+int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+		   uint64_t *ret_done)
+{
+	(void)fd;
+	(void)offset;
+	(void)to;
+	(void)size;
+	*ret_done = 0;
+	return 0;
 }
 
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)
