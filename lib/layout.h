@@ -121,6 +121,7 @@ static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 					   cannot be told */
 
 #define DP_SUPER_FLAGS		0x7u	/* all that this version knows */
+#define DP_SUPER_COUNTS_MAX	(1ull << 63)	/* sequence and epoch stay below */
 
 /* Who has the pool, for the successor's messages and its RDMA check. */
 struct dp_owner {

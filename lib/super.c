@@ -66,6 +66,13 @@ struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
 	return verdict;
 }
 
+/* One more of each must be possible: an epoch that wraps is used twice (D15). */
+static bool can_go_on(const struct dp_super *super)
+{
+	return super->sequence < DP_SUPER_COUNTS_MAX &&
+	       super->epoch < DP_SUPER_COUNTS_MAX;
+}
+
 static int refuse(const struct dp_super_halves *halves,
 		  const struct dp_super_verdict *verdict,
 		  const struct dp_why *why)
@@ -81,6 +88,11 @@ static int refuse(const struct dp_super_halves *halves,
 		return dp_fail(why, -EPROTONOSUPPORT,
 			       "the pool has format version %u, this library knows %u: use a newer daxpin",
 			       verdict->newest->version, DP_VERSION);
+	if (!can_go_on(verdict->newest))
+		return dp_fail(why, -EUCLEAN,
+			       "the superblock counts %llu writes and %llu opens, which nobody can have made; the pool was left untouched",
+			       (unsigned long long)verdict->newest->sequence,
+			       (unsigned long long)verdict->newest->epoch);
 	return 0;
 }
 
