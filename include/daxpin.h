@@ -355,7 +355,7 @@ int daxpin_wait_idle(struct daxpin_pool *pool, struct daxpin_extent extent,
 
 /* ----------------------------------------------------------------- events */
 
-/* Caller-owned, zeroed; must live until its event came or unwatch. */
+/* Caller-owned, zeroed; must live until its event came, unwatch, or close. */
 struct daxpin_watch {
 	struct daxpin_extent extent;
 	void *arg;			/* yours */

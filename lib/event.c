@@ -34,12 +34,6 @@ int dp_events_init(struct dp_events *events)
 	return 0;
 }
 
-void dp_events_fini(struct dp_events *events)
-{
-	dp_os_close(events->fd);
-	pthread_mutex_destroy(&events->mutex);
-}
-
 static struct daxpin_watch **bucket(struct dp_events *events, uint64_t addr)
 {
 	return &events->waiting[(addr >> 12) % DP_WATCH_BUCKETS];
@@ -53,6 +47,22 @@ static void unlink_watch(struct dp_events *events, struct daxpin_watch *watch)
 	else if (watch->state == WATCH_READY)
 		events->ready_end = watch->prev;
 	watch->state = WATCH_NONE;
+}
+
+static void forget_all(struct daxpin_watch **head, struct dp_events *events)
+{
+	while (*head)
+		unlink_watch(events, *head);
+}
+
+/* Whoever unwatches later, or watches again, finds a watch that is not used. */
+void dp_events_fini(struct dp_events *events)
+{
+	for (unsigned int i = 0; i < DP_WATCH_BUCKETS; i++)
+		forget_all(&events->waiting[i], events);
+	forget_all(&events->ready, events);
+	dp_os_close(events->fd);
+	pthread_mutex_destroy(&events->mutex);
 }
 
 static void make_ready(struct dp_events *events, struct daxpin_watch *watch)
