@@ -100,7 +100,7 @@ bool dp_root_decode(uint64_t seed, uint32_t slot, uint64_t raw,
 	uint64_t block = raw & UINT32_MAX;
 	uint32_t gen = raw >> 32 & DP_ROOT_GEN_MASK;
 
-	if (raw != dp_root_encode(seed, slot, block, gen))
+	if (raw != dp_root_encode(seed, slot, block, gen) || (!block && gen))
 		return false;
 	*ret_word = (struct dp_root_word) { block, gen };
 	return true;

@@ -56,6 +56,18 @@ static int damaged(uint32_t slot, const char *what, const struct dp_why *why)
 		       what);
 }
 
+/* 1 to 47 bytes, and zeroes: no other could be asked for. */
+static bool is_padded(const char name[DP_ROOT_NAME_MAX])
+{
+	size_t length = strnlen(name, DP_ROOT_NAME_MAX);
+
+	if (!length || length == DP_ROOT_NAME_MAX)
+		return false;
+	while (length < DP_ROOT_NAME_MAX && !name[length])
+		length++;
+	return length == DP_ROOT_NAME_MAX;
+}
+
 static int load_one(struct dp_roots *roots, uint32_t index,
 		    const struct dp_root *media, const struct dp_why *why)
 {
@@ -68,7 +80,7 @@ static int load_one(struct dp_roots *roots, uint32_t index,
 		return 0;
 	if (media->name_check != dp_root_name_check(roots->seed, index,
 						    media->name) ||
-	    !media->name[0] || media->name[DP_ROOT_NAME_MAX - 1])
+	    !is_padded(media->name))
 		return damaged(index, "the name does not check out", why);
 	memcpy(slot->name, media->name, sizeof(slot->name));
 	slot->hash = hash_of(slot->name);
