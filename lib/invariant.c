@@ -97,12 +97,18 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	const struct dp_root_slot *slot = &pool->roots.slot[index];
 	struct dp_lease_view view;
 	struct dp_root_word word;
+	uint64_t raw;
 	bool whole;
 
 	if (slot->damaged)
 		return;
-	whole = dp_root_decode(pool->media.seed, index,
-			       pool->roots.media[index].word, &word);
+	memcpy(&raw, &pool->roots.media[index].word, sizeof(raw));
+	/* As in check_word(). */
+	dp_lanes_patch(&pool->lanes, DP_ROOTS_OFFSET +
+		       index * sizeof(struct dp_root) +
+		       offsetof(struct dp_root, word), sizeof(raw),
+		       (char *)&raw);
+	whole = dp_root_decode(pool->media.seed, index, raw, &word);
 	assert(whole);
 	if (slot->claimed)
 		return;
