@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "edit.h"
+#include "format.h"
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+#define FIELD(type, name) \
+	{ #name, offsetof(type, name), sizeof(((type *)0)->name) }
+
+struct field {
+	const char *name;
+	uint16_t offset;
+	uint16_t size;
+};
+
+static const struct field super_fields[] = {
+	FIELD(struct dp_super, flags),
+	FIELD(struct dp_super, segment_size),
+	FIELD(struct dp_super, size),
+	FIELD(struct dp_super, pool_size),
+	FIELD(struct dp_super, index),
+	FIELD(struct dp_super, segments),
+	FIELD(struct dp_super, segment_set),
+	FIELD(struct dp_super, sequence),
+	FIELD(struct dp_super, epoch),
+	FIELD(struct dp_super, version),
+	FIELD(struct dp_super, magic),
+	FIELD(struct dp_super, uuid),
+	FIELD(struct dp_super, owner.boot_id),
+	FIELD(struct dp_super, owner.pid_namespace),
+	FIELD(struct dp_super, owner.net_namespace),
+	FIELD(struct dp_super, owner.start_time),
+	FIELD(struct dp_super, owner.pid),
+	FIELD(struct dp_super, owner.rdma_devices),
+	FIELD(struct dp_super, owner.rdma_device),
+	FIELD(struct dp_super, zero),
+	FIELD(struct dp_super, check),
+};
+
+static const struct field lane_fields[] = {
+	FIELD(struct dp_lane, sequence),
+	FIELD(struct dp_lane, done),
+	FIELD(struct dp_lane, count),
+	FIELD(struct dp_lane, epoch),
+	FIELD(struct dp_lane, zero_0),
+	FIELD(struct dp_lane, check),
+	FIELD(struct dp_lane, zero_1),
+	FIELD(struct dp_lane, zero_2),
+	FIELD(struct dp_lane_entry, addr),	/* of the entry, from here on */
+	FIELD(struct dp_lane_entry, value),
+};
+
+#define LANE_FIELDS_OF_ENTRY 8
+
+static char *memory(uint32_t file)
+{
+	return machine.disk->file[file].memory;
+}
+
+static uint32_t newer_half(const char *page)
+{
+	const struct dp_super *half = (const void *)page;
+
+	return half[1].sequence > half[0].sequence;
+}
+
+/* Segment 0's superblock as it is now, whatever is in it. */
+static const struct dp_super *pool_super(void)
+{
+	const struct dp_super *half = (const void *)memory(0);
+
+	return &half[newer_half(memory(0))];
+}
+
+static uint64_t seed_now(void)
+{
+	return format_seed(pool_super()->uuid);
+}
+
+static uint64_t block_in_pool(uint32_t file, uint64_t block)
+{
+	return block + file * (pool_super()->segment_size / DP_BLOCK_SIZE);
+}
+
+static void put_field(void *to, const struct field *field, uint32_t index,
+		      uint64_t value)
+{
+	char *at = (char *)to + field->offset;
+
+	if (field->size <= 8)
+		memcpy(at, &value, field->size);
+	else
+		at[index % field->size] = (char)value;
+}
+
+/* ------------------------------------------------------------- superblock */
+
+static void put_half(const struct edit *edit, uint32_t file, uint64_t offset)
+{
+	const struct field *field = &super_fields[edit->field %
+						  COUNT(super_fields)];
+	struct dp_super super;
+
+	fuzz_say("  file %u, superblock half at 0x%llx: %s[%u] = 0x%llx%s", file,
+		 (unsigned long long)offset, field->name, edit->index,
+		 (unsigned long long)edit->value,
+		 edit->flags & EDIT_SEAL ? ", sealed" : "");
+	memcpy(&super, memory(file) + offset, sizeof(super));
+	put_field(&super, field, edit->index, edit->value);
+	if (edit->flags & EDIT_SEAL)
+		super.check = format_super_check(&super);
+	machine_write(file, offset, &super, sizeof(super));
+}
+
+/*
+ * 0: the newer half of the page and of the copy. 1, 2: the newer of one of
+ * them. 3, 4: the older of one. 5: all four.
+ */
+static void edit_super(const struct edit *edit, uint32_t file)
+{
+	static const uint64_t pages[] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
+	uint32_t which = EDIT_WHICH(edit->flags) % 6;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t newer = newer_half(memory(file) + pages[i]);
+		uint64_t half = sizeof(struct dp_super);
+
+		if (which == 5 || which == 0 || which == 1 + i)
+			put_half(edit, file, pages[i] + newer * half);
+		if (which == 5 || which == 3 + i)
+			put_half(edit, file, pages[i] + !newer * half);
+	}
+}
+
+/* ------------------------------------------------------- words and roots */
+
+static const struct {
+	const char *name;
+	uint32_t shift;
+	uint64_t mask;
+} word_fields[] = {
+	{ "word", 0, ~0ull },
+	{ "kind", DP_WORD_KIND_SHIFT, DP_WORD_KIND_MASK },
+	{ "length - 1", 0, (1ull << DP_WORD_LENGTH_BITS) - 1 },
+	{ "generation", DP_WORD_GEN_SHIFT, DP_WORD_GEN_MASK },
+	{ "check", DP_WORD_CHECK_SHIFT, DP_WORD_CHECK_MASK },
+};
+
+static void edit_word(const struct edit *edit, uint32_t file)
+{
+	uint64_t block = edit->index % (DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE);
+	uint64_t offset = format_word_offset(block), raw;
+	uint32_t at = edit->field % COUNT(word_fields);
+	uint64_t mask = word_fields[at].mask;
+	uint32_t shift = word_fields[at].shift;
+
+	memcpy(&raw, memory(file) + offset, sizeof(raw));
+	raw = (raw & ~(mask << shift)) | (edit->value & mask) << shift;
+	if (edit->flags & EDIT_SEAL)
+		raw = format_word_sealed(seed_now(), block_in_pool(file, block),
+					 raw);
+	fuzz_say("  file %u, block %llu: %s = 0x%llx%s: 0x%016llx", file,
+		 (unsigned long long)block, word_fields[at].name,
+		 (unsigned long long)(edit->value & mask),
+		 edit->flags & EDIT_SEAL ? ", sealed" : "",
+		 (unsigned long long)raw);
+	machine_write(file, offset, &raw, sizeof(raw));
+}
+
+static uint64_t root_offset(uint32_t slot)
+{
+	return DP_ROOTS_OFFSET + slot * sizeof(struct dp_root);
+}
+
+/* Fields: the word, bytes of the name, the name's check. */
+static void edit_root(const struct edit *edit, uint32_t file)
+{
+	uint32_t slot = edit->index % DP_ROOTS, name = edit->index >> 16;
+	struct dp_root root;
+
+	memcpy(&root, memory(file) + root_offset(slot), sizeof(root));
+	switch (edit->field % 3) {
+	case 0:
+		root.word = edit->value;
+		break;
+	case 1:
+		memcpy(root.name + name % (DP_ROOT_NAME_MAX - 7), &edit->value,
+		       8);
+		break;
+	case 2:
+		root.name_check = edit->value;
+		break;
+	}
+	if (edit->flags & EDIT_SEAL && edit->field % 3)
+		root.name_check = format_name_check(seed_now(), slot, root.name);
+	else if (edit->flags & EDIT_SEAL)
+		root.word = format_root_sealed(seed_now(), slot, root.word);
+	fuzz_say("  file %u, root %u: field %u = 0x%llx; word 0x%016llx", file,
+		 slot, edit->field % 3, (unsigned long long)edit->value,
+		 (unsigned long long)root.word);
+	machine_write(file, root_offset(slot), &root, sizeof(root));
+}
+
+/* ------------------------------------------------------------------ lanes */
+
+static uint64_t lane_offset(uint32_t lane)
+{
+	return DP_LANES_OFFSET + lane * sizeof(struct dp_lane);
+}
+
+static void put_lane(const struct edit *edit, uint32_t file, uint32_t index,
+		     struct dp_lane *lane)
+{
+	if (edit->flags & EDIT_SEAL)
+		lane->check = format_lane_check(seed_now(), index, lane);
+	machine_write(file, lane_offset(index), lane, sizeof(*lane));
+}
+
+static void edit_lane(const struct edit *edit, uint32_t file)
+{
+	uint32_t index = edit->index % DP_LANES;
+	uint32_t entry = (edit->index >> 16) % DP_LANE_ENTRIES;
+	uint32_t at = edit->field % COUNT(lane_fields);
+	struct dp_lane lane;
+	void *to = at < LANE_FIELDS_OF_ENTRY ? (void *)&lane :
+		   (void *)&lane.entry[entry];
+
+	memcpy(&lane, memory(file) + lane_offset(index), sizeof(lane));
+	put_field(to, &lane_fields[at], entry, edit->value);
+	fuzz_say("  file %u, lane %u, entry %u: %s = 0x%llx%s", file, index,
+		 entry, lane_fields[at].name, (unsigned long long)edit->value,
+		 edit->flags & EDIT_SEAL ? ", sealed" : "");
+	put_lane(edit, file, index, &lane);
+}
+
+/* Add the entry, and make the lane one to be replayed. */
+static void add_entry(const struct edit *edit, uint64_t addr, uint64_t value)
+{
+	uint32_t index = edit->index % DP_LANES;
+	uint32_t entry = (edit->index >> 16) % DP_LANE_ENTRIES;
+	struct dp_lane lane;
+
+	memcpy(&lane, memory(0) + lane_offset(index), sizeof(lane));
+	lane.entry[entry] = (struct dp_lane_entry) { addr, value };
+	if (lane.count <= entry)
+		lane.count = entry + 1;
+	if (lane.sequence <= lane.done)
+		lane.sequence = lane.done + 1;
+	lane.epoch = pool_super()->epoch;
+	fuzz_say("  lane %u, entry %u: 0x%016llx at 0x%llx", index, entry,
+		 (unsigned long long)value, (unsigned long long)addr);
+	put_lane(edit, 0, index, &lane);
+}
+
+/* value: block 16, length - 1 16, kind 3, size class 5, generation 24 bits. */
+static void edit_lane_word(const struct edit *edit, uint32_t file)
+{
+	uint64_t block = edit->value & 0xffff;
+	uint64_t word = edit->value >> 16 & 0xffff;
+	uint64_t base = file * pool_super()->segment_size;
+
+	word |= (edit->value >> 32 & 7) << DP_WORD_KIND_SHIFT;
+	word |= (edit->value >> 35 & 31) << DP_SLAB_LENGTH_BITS;
+	word |= (edit->value >> 40) << DP_WORD_GEN_SHIFT;
+	word = format_word_sealed(seed_now(), block_in_pool(file, block), word);
+	add_entry(edit, base + format_word_offset(block), word);
+}
+
+/* value: block 32, slot 16, generation 16 bits. */
+static void edit_lane_root(const struct edit *edit)
+{
+	uint32_t slot = (edit->value >> 32 & 0xffff) % DP_ROOTS;
+	uint64_t word = (edit->value & 0xffffffff) | edit->value >> 48 << 32;
+
+	add_entry(edit, root_offset(slot) + offsetof(struct dp_root, word),
+		  format_root_sealed(seed_now(), slot, word));
+}
+
+/* ------------------------------------------------- bytes, files, the machine */
+
+/* A range of chunk 0. */
+static uint64_t in_chunk(uint64_t offset, uint64_t *size)
+{
+	offset %= DP_CHUNK_SIZE;
+	*size = dp_min(*size, DP_CHUNK_SIZE - offset);
+	return offset;
+}
+
+/* value: offset 24, size 24, file 8 bits. */
+static void edit_copy(const struct edit *edit, uint32_t file)
+{
+	uint64_t size = edit->value >> 24 & 0xffff;
+	uint64_t to = in_chunk(edit->index, &size);
+	uint64_t from = in_chunk(edit->value & 0xffffff, &size);
+	uint32_t from_file = (edit->value >> 48) % MACHINE_FILES;
+
+	fuzz_say("  file %u, 0x%llx: %llu bytes from file %u, 0x%llx", file,
+		 (unsigned long long)to, (unsigned long long)size, from_file,
+		 (unsigned long long)from);
+	machine_write(file, to, memory(from_file) + from, size);
+}
+
+static void edit_bytes(const struct edit *edit, uint32_t file)
+{
+	bool zero = edit->what % EDIT_KINDS == EDIT_ZERO;
+	uint64_t size = zero ? edit->value : edit->field % 8u + 1;
+	uint64_t offset = in_chunk(edit->index, &size);
+
+	fuzz_say("  file %u, 0x%llx: %llu bytes of %s%llx", file,
+		 (unsigned long long)offset, (unsigned long long)size,
+		 zero ? "zero, not " : "0x", (unsigned long long)edit->value);
+	machine_write(file, offset, zero ? NULL : &edit->value, size);
+}
+
+/* Another file's attributes and metadata. */
+static void copy_file(uint32_t to, uint32_t from)
+{
+	struct machine_file *file = machine.disk->file;
+
+	file[to].now = file[from].now;
+	machine_write(to, 0, file[from].memory, DP_CHUNK_SIZE);
+}
+
+static void edit_file(const struct edit *edit, uint32_t index)
+{
+	struct machine_attributes *file = &machine.disk->file[index].now;
+
+	fuzz_say("  file %u: attribute %u = 0x%llx", index, edit->field % 6,
+		 (unsigned long long)edit->value);
+	switch (edit->field % 6) {
+	case 0:
+		file->size = dp_min(edit->value, MACHINE_FILE_MAX);
+		break;
+	case 1:
+		file->there = edit->value & 1;
+		break;
+	case 2:
+		file->hole[edit->value % MACHINE_CHUNKS] = edit->value >> 32 & 1;
+		break;
+	case 3:
+		copy_file(index, edit->value % MACHINE_FILES);
+		break;
+	case 4:
+		file->shared = edit->value & 1;
+		break;
+	case 5:
+		machine.extra_files = edit->value % 3;
+		break;
+	}
+}
+
+static void edit_poison(const struct edit *edit, uint32_t file)
+{
+	if (machine.poisons == MACHINE_POISONS)
+		return;
+	fuzz_say("  file %u: poison at 0x%x, %llu bytes", file, edit->index,
+		 (unsigned long long)edit->value);
+	machine.poison[machine.poisons++] = (struct machine_poison) {
+		file, edit->index, edit->value & 0xffffff
+	};
+}
+
+static void edit_machine(const struct edit *edit)
+{
+	fuzz_say("  machine: %u = 0x%llx", edit->field % 4,
+		 (unsigned long long)edit->value);
+	switch (edit->field % 4) {
+	case 0:
+		machine.locked_elsewhere = edit->value & 1;
+		machine.byte_owner = (int)(edit->value >> 1 & 0xff) - 1;
+		break;
+	case 1:
+		machine.boot = edit->value;
+		break;
+	case 2:
+		machine.pid = edit->value >> 1 & 0x7fff;
+		machine.has_rdma = edit->value & 1;
+		break;
+	case 3:
+		machine.flushes_to_failure = edit->value % 64;
+		break;
+	}
+}
+
+void edit_apply(const struct edit *edit)
+{
+	uint32_t file = edit->segment % MACHINE_FILES;
+
+	switch (edit->what % EDIT_KINDS) {
+	case EDIT_SUPER:
+		edit_super(edit, file);
+		break;
+	case EDIT_WORD:
+		edit_word(edit, file);
+		break;
+	case EDIT_ROOT:
+		edit_root(edit, file);
+		break;
+	case EDIT_LANE:
+		edit_lane(edit, file);
+		break;
+	case EDIT_LANE_WORD:
+		edit_lane_word(edit, file);
+		break;
+	case EDIT_LANE_ROOT:
+		edit_lane_root(edit);
+		break;
+	case EDIT_COPY:
+		edit_copy(edit, file);
+		break;
+	case EDIT_ZERO:
+	case EDIT_BYTES:
+		edit_bytes(edit, file);
+		break;
+	case EDIT_FILE:
+		edit_file(edit, file);
+		break;
+	case EDIT_POISON:
+		edit_poison(edit, file);
+		break;
+	case EDIT_MACHINE:
+		edit_machine(edit);
+		break;
+	}
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The language of fuzz_image's inputs: records of 16 bytes, each one edit of a
+ * pool's media or of the machine around it. An edit of a structure may reseal
+ * it, so that nonsense with a right check is reached as well as raw damage.
+ */
+#ifndef FUZZ_EDIT_H
+#define FUZZ_EDIT_H
+
+#include "machine.h"
+
+#define EDIT_SEAL	0x1u		/* recompute the structure's check */
+/* Superblock: which of the four halves; others: not used. */
+#define EDIT_WHICH(flags) ((flags) >> 4 & 7)
+
+enum edit_what {
+	EDIT_SUPER,			/* field, index: byte of an array */
+	EDIT_WORD,			/* index: block of the segment */
+	EDIT_ROOT,			/* index: slot; 16 up: byte of the name */
+	EDIT_LANE,			/* index: lane; 16 up: entry */
+	EDIT_LANE_WORD,			/* an entry with a right descriptor word */
+	EDIT_LANE_ROOT,			/* an entry with a right root word */
+	EDIT_COPY,			/* index: to; value: from, segment, size */
+	EDIT_ZERO,			/* index: offset; value: size */
+	EDIT_BYTES,			/* index: offset; field: how many */
+	EDIT_FILE,			/* field: see edit.c */
+	EDIT_POISON,			/* index: offset; value: size */
+	EDIT_MACHINE,			/* field: see edit.c */
+	EDIT_KINDS
+};
+
+struct edit {
+	uint8_t what;			/* modulo EDIT_KINDS */
+	uint8_t segment;		/* modulo MACHINE_FILES */
+	uint8_t field;
+	uint8_t flags;
+	uint32_t index;
+	uint64_t value;
+};
+
+static_assert(sizeof(struct edit) == 16, "a record");
+
+void edit_apply(const struct edit *edit);
+
+#endif

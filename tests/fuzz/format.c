@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include "format.h"
+
+static uint64_t pair(uint64_t seed, uint64_t a, uint64_t b)
+{
+	const uint64_t both[2] = { a, b };
+
+	return XXH3_64bits_withSeed(both, 16, seed);
+}
+
+uint64_t format_seed(const uint8_t uuid[16])
+{
+	return XXH3_64bits(uuid, 16);
+}
+
+uint64_t format_super_check(const struct dp_super *super)
+{
+	return XXH3_64bits(super, 2040);
+}
+
+uint64_t format_word_offset(uint64_t block)
+{
+	return block / 512 * 4096 + (block % 64 * 8 + block % 512 / 64) * 8;
+}
+
+uint64_t format_word_sealed(uint64_t seed, uint64_t block, uint64_t word)
+{
+	word &= ~0xffff00000ull;
+	return word | (pair(seed, word, block) & 0xffff) << 20;
+}
+
+uint64_t format_root_sealed(uint64_t seed, uint32_t slot, uint64_t word)
+{
+	word &= 0xffffffffffffull;
+	return word | pair(seed, word, slot) << 48;
+}
+
+uint64_t format_name_check(uint64_t seed, uint32_t slot, const char name[48])
+{
+	return XXH3_64bits_withSeed(name, 48, seed ^ slot);
+}
+
+uint64_t format_lane_check(uint64_t seed, uint32_t index,
+			   const struct dp_lane *lane)
+{
+	uint64_t count = lane->count < 248 ? lane->count : 248;
+
+	return XXH3_64bits_withSeed((const char *)lane + 128, count * 16,
+				    XXH3_64bits_withSeed(lane, 24,
+							 seed ^ index));
+}

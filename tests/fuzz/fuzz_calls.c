@@ -1,0 +1,1006 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fuzz_calls: sequences of calls, good and bad, against model.c. Input: a
+ * header, then records of 16 bytes, a call each. Each result must be exactly
+ * the model's, errno included; what was published must still be there, with its
+ * payload, after each open; and dp_invariants() finds nothing, every few calls.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "invariant.h"
+#include "format.h"
+#include "model.h"
+
+#define MIB		(1ull << 20)
+#define CALLS_MAX	128u
+#define CREATES_MAX	2u
+#define CHECK_EVERY	16u
+#define LIVES_FULL	(M_LIVES - 8)
+
+struct call {
+	uint8_t what;
+	uint8_t slot;			/* which life, watch, hold ... */
+	uint8_t flags;
+	uint8_t twist;			/* of the handle: see handle_of() */
+	uint32_t a;
+	uint64_t b;
+};
+
+static_assert(sizeof(struct call) == 16, "a record");
+
+static struct {
+	uint8_t granularity;
+	struct daxpin_op op[DAXPIN_OPS_MAX];
+	uint32_t ops;			/* of the batch that is being put together */
+	uint32_t calls;
+	uint32_t creates;
+	char why[512];
+} run;
+
+static const char *name_of(int result)
+{
+	static char text[32];
+
+	if (result >= 0)
+		snprintf(text, sizeof(text), "%d", result);
+	else
+		snprintf(text, sizeof(text), "%s", strerrorname_np(-result));
+	return text;
+}
+
+/* The heart of it: exactly so, errno included. */
+static void agree(const char *call, int got, int want)
+{
+	char wanted[32];
+
+	snprintf(wanted, sizeof(wanted), "%s", name_of(want));
+	fuzz_say("%3u %s: %s", run.calls, call, name_of(got));
+	expect(got == want, "call %u, %s: %s, the model says %s", run.calls,
+	       call, name_of(got), wanted);
+}
+
+/* ---------------------------------------------------------------- handles */
+
+static struct daxpin_extent handle_of(const struct call *call)
+{
+	struct daxpin_extent extent = { 0x200000, model.epoch << 40 };
+
+	if (model.lives)
+		extent = model.life[call->slot % model.lives].extent;
+	switch (call->twist & 15) {
+	case 1:
+		extent.addr += 8;
+		break;
+	case 2:
+		extent.addr += 4096;
+		break;
+	case 3:
+		extent.gen += 1;
+		break;
+	case 4:
+		extent.gen += 1ull << 40;
+		break;
+	case 5:
+		extent.gen -= 1ull << 40;
+		break;
+	case 6:
+		extent.addr = call->b;
+		break;
+	case 7:
+		extent.gen = call->b;
+		break;
+	case 8:
+		extent = (struct daxpin_extent) { 0, 0 };
+		break;
+	}
+	fuzz_say("    handle 0x%llx, 0x%llx", (unsigned long long)extent.addr,
+		 (unsigned long long)extent.gen);
+	return extent;
+}
+
+static uint64_t *tag_at(struct m_life *life)
+{
+	return daxpin_ptr(model.pool, life->extent, m_size(life) - 8);
+}
+
+static void check_payload(struct m_life *life)
+{
+	uint64_t *tag = tag_at(life);
+
+	expect(tag, "no address of a live extent");
+	expect(*tag == life->tag, "payload 0x%llx, not 0x%llx",
+	       (unsigned long long)*tag, (unsigned long long)life->tag);
+}
+
+/* ---------------------------------------------------------- all of the pool */
+
+struct walk {
+	uint64_t after;
+	uint32_t seen;
+	uint32_t stop;
+};
+
+static int walk_one(struct daxpin_pool *pool, struct daxpin_extent extent,
+		    uint64_t size, void *arg)
+{
+	struct m_life *life = m_find(extent);
+	struct walk *walk = arg;
+
+	expect(pool == model.pool && life && life->state == DAXPIN_STATE_LIVE,
+	       "0x%llx is not live", (unsigned long long)extent.addr);
+	expect(size == m_size(life), "size %llu", (unsigned long long)size);
+	expect(!walk->seen || extent.addr > walk->after, "out of order");
+	check_payload(life);
+	walk->after = extent.addr;
+	walk->seen++;
+	return walk->stop == walk->seen ? (int)walk->stop : 0;
+}
+
+static uint32_t count_live(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < model.lives; i++)
+		count += model.life[i].state == DAXPIN_STATE_LIVE;
+	return count;
+}
+
+static void check_info(void)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	uint64_t taken = 0, registrations = 0;
+
+	for (uint32_t b = 0; b < model.segments * M_BLOCKS; b++)
+		taken += model.block[b].taken;
+	for (uint32_t i = 0; i < M_REGISTRATIONS; i++)
+		registrations += !!model.registration[i];
+	expect(!daxpin_pool_info(model.pool, &info), "info");
+	expect(info.epoch == model.epoch, "epoch %llu, not %llu",
+	       (unsigned long long)info.epoch, (unsigned long long)model.epoch);
+	expect(info.free_bytes + taken * 4096 == info.usable_bytes,
+	       "%llu bytes free, %llu blocks taken",
+	       (unsigned long long)info.free_bytes, (unsigned long long)taken);
+	expect(info.registrations == registrations, "registrations");
+	expect(info.segments == model.segments &&
+	       info.flags == (model.readonly ? DAXPIN_POOL_READONLY : 0) &&
+	       info.source == (uint32_t)machine.kind, "info of another pool");
+}
+
+static void check_sets(void)
+{
+	struct daxpin_segment segment;
+	uint64_t addr, value;
+
+	for (uint32_t i = 0; i < M_SETS; i++) {
+		addr = model.set[i].addr;
+		if (!addr)
+			continue;
+		expect(!daxpin_segment(model.pool, addr / (32 * MIB), &segment),
+		       "segment");
+		memcpy(&value, (char *)segment.base + addr % (32 * MIB), 8);
+		expect(value == model.set[i].value,
+		       "the word at 0x%llx is 0x%llx, not 0x%llx",
+		       (unsigned long long)addr, (unsigned long long)value,
+		       (unsigned long long)model.set[i].value);
+	}
+}
+
+static void check_roots(void)
+{
+	struct daxpin_extent want, got;
+
+	for (uint32_t i = 0; i < M_ROOTS; i++) {
+		if (!model.root[i].name[0])
+			continue;
+		expect(!m_root(model.root[i].name, &want) &&
+		       !daxpin_root(model.pool, model.root[i].name, &got) &&
+		       got.addr == want.addr && got.gen == want.gen,
+		       "root %s", model.root[i].name);
+	}
+}
+
+/* All but dp_invariants(), which takes as long as ten calls. */
+static void check_most(void)
+{
+	struct walk walk = { 0, 0, 0 };
+
+	check_info();
+	expect(!daxpin_foreach(model.pool, walk_one, &walk), "foreach");
+	expect(walk.seen == count_live(), "%u extents, not %u", walk.seen,
+	       count_live());
+	for (uint32_t i = 0; i < model.lives; i++)
+		if (model.life[i].state != DAXPIN_STATE_FREE)
+			check_payload(&model.life[i]);
+	check_sets();
+	check_roots();
+}
+
+static void check_all(void)
+{
+	dp_invariants(model.pool);
+	check_most();
+}
+
+/* ------------------------------------------------------------------ pools */
+
+static struct daxpin_pool_options options_for(uint32_t flags)
+{
+	run.why[0] = '\0';
+	return (struct daxpin_pool_options) {
+		.size = sizeof(struct daxpin_pool_options),
+		.flags = flags,
+		.granularity = run.granularity,
+		.why = run.why,
+		.why_size = sizeof(run.why),
+	};
+}
+
+static void check_why(int ret)
+{
+	expect(!ret || strlen(run.why) > 10, "%s without a sentence",
+	       name_of(ret));
+	fuzz_say("    %s", run.why);
+}
+
+static void call_open(const struct call *call)
+{
+	bool readonly = call->flags & 1, patient = !(call->flags & 2);
+	struct daxpin_pool_options options =
+		options_for(readonly ? DAXPIN_POOL_READONLY : 0);
+	struct daxpin_pool *pool = NULL;
+	int want = m_open(readonly, patient), ret;
+
+	options.deadline_ns = patient ? DAXPIN_NO_DEADLINE : call->a;
+	ret = daxpin_pool_open(MACHINE_POOL, &options, &pool);
+	agree(readonly ? "open readonly" : "open", ret, want);
+	check_why(ret);
+	if (ret)
+		return;
+	m_opened(pool, readonly);
+	check_most();
+}
+
+/* Options that make no sense, and paths that are not there. */
+static void call_open_badly(const struct call *call)
+{
+	struct daxpin_pool_options options = options_for(0);
+	struct daxpin_pool_options longer[2] = { options, { .size = 1 } };
+	struct daxpin_pool *pool = NULL;
+
+	switch (call->flags % 7) {
+	case 0:
+		options.size = call->a % sizeof(size_t);
+		agree("open: size", daxpin_pool_open(MACHINE_POOL, &options,
+						     &pool), -EINVAL);
+		break;
+	case 1:
+		longer[0].size = sizeof(longer);
+		agree("open: tail", daxpin_pool_open(MACHINE_POOL, longer,
+						     &pool), -E2BIG);
+		break;
+	case 2:
+		options.flags = call->a | 0x80;
+		agree("open: flags", daxpin_pool_open(MACHINE_POOL, &options,
+						      &pool), -EINVAL);
+		break;
+	case 3:
+		agree("open: no path", daxpin_pool_open(NULL, &options, &pool),
+		      -EINVAL);
+		break;
+	case 4:
+		agree("open: nowhere", daxpin_pool_open(MACHINE_POOL, &options,
+							NULL), -EINVAL);
+		break;
+	case 5:
+		agree("open: no such path", daxpin_pool_open("/none", &options,
+							     &pool), -ENOENT);
+		break;
+	case 6:
+		agree("close: NULL", daxpin_pool_close(NULL), 0);
+		break;
+	}
+	expect(!pool, "a pool came with an error");
+}
+
+static void call_create(const struct call *call)
+{
+	bool overwrite = call->flags & 1;
+	struct daxpin_pool_options options =
+		options_for(overwrite ? DAXPIN_POOL_OVERWRITE : 0);
+	struct daxpin_pool *pool = NULL;
+	int want = m_create(overwrite, true), ret;
+
+	options.deadline_ns = DAXPIN_NO_DEADLINE;
+	if (!want && run.creates++ >= CREATES_MAX)
+		return;
+	options.segment_size = 32 * MIB;
+	options.pool_size = model.segments * 32 * MIB;
+	if (call->flags & 2 && !model.pool) {
+		options.pool_size += call->b | 1;
+		want = -EINVAL;
+	}
+	ret = daxpin_pool_create(MACHINE_POOL, &options, &pool);
+	agree(overwrite ? "create over it" : "create", ret, want);
+	check_why(ret);
+	if (ret)
+		return;
+	m_created(pool);
+	check_most();
+}
+
+static void call_close(void)
+{
+	struct daxpin_pool *pool = model.pool;
+
+	dp_invariants(pool);
+	agree("close", daxpin_pool_close(pool), m_close());
+	if (!model.pool)
+		machine_expect_quiet();
+}
+
+static void unregister_all(void)
+{
+	for (uint32_t i = 0; i < M_REGISTRATIONS; i++) {
+		if (!model.registration[i])
+			continue;
+		agree("unregister", daxpin_unregister(model.registration[i]), 0);
+		model.registration[i] = NULL;
+	}
+}
+
+/* What is in memory goes, what is on media stays. */
+static void call_crash(const struct call *call)
+{
+	struct daxpin_pool *pool = model.pool;
+
+	fuzz_say("%3u crash, %s", run.calls,
+		 call->flags & 1 ? "the machine too" : "of the process");
+	unregister_all();
+	dp_pool_close(&pool->media, false);
+	dp_core_discard(pool);
+	m_crash(call->flags & 1);
+	machine_expect_quiet();
+	memset(model.watch, 0, sizeof(model.watch));
+	memset(model.hold, 0, sizeof(model.hold));
+	run.ops = 0;
+}
+
+static void call_drain(const struct call *call)
+{
+	uint64_t deadline = call->flags & 1 ? machine.now_ns + call->a : 0;
+
+	agree("drain", daxpin_pool_drain(model.pool, deadline), m_drain());
+}
+
+static void call_info(const struct call *call)
+{
+	struct daxpin_pool_info info = { .size = call->a % sizeof(size_t) };
+
+	agree("info: size", daxpin_pool_info(model.pool, &info), -EINVAL);
+	agree("info: nowhere", daxpin_pool_info(model.pool, NULL), -EINVAL);
+	check_info();
+}
+
+/* ------------------------------------------------------------------ space */
+
+static void expect_zero(const struct m_life *life)
+{
+	static const char zeroes[4096];
+	const char *base = daxpin_ptr(model.pool, life->extent, 0);
+
+	expect(!memcmp(base, zeroes, 4096) &&
+	       !memcmp(base + m_size(life) - 4096, zeroes, 4096), "not zero");
+}
+
+static uint32_t count_going_on(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < model.lives; i++)
+		count += model.life[i].state != DAXPIN_STATE_FREE;
+	return count;
+}
+
+static void call_reserve(const struct call *call)
+{
+	uint32_t flags = call->flags & 0x80 ? call->flags : call->flags & 1;
+	uint64_t size = call->flags & 2 ? call->b : call->b % (600 * 4096);
+	struct daxpin_extent extent;
+	struct m_life *life;
+	int want = m_reserve(size, flags);
+
+	if (!want && count_going_on() >= LIVES_FULL)
+		return;
+	agree("reserve", daxpin_reserve(model.pool, size, flags, &extent), want);
+	if (want)
+		return;
+	life = m_reserved(size, extent);
+	if (flags & DAXPIN_RESERVE_ZERO)
+		expect_zero(life);
+	life->tag = extent.addr ^ extent.gen * 0x9e3779b97f4a7c15;
+	*tag_at(life) = life->tag;
+}
+
+static void call_cancel(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call);
+
+	agree("cancel", daxpin_cancel(model.pool, extent), m_cancel(extent));
+}
+
+/* Only with page granularity a flush can fail. */
+static uint32_t set_failure(uint32_t at)
+{
+	machine.flushes_to_failure = model.page ? at : 0;
+	return machine.flushes_to_failure;
+}
+
+static const char *name_for(uint32_t at)
+{
+	static const char long_name[] =
+		"a name of forty-seven bytes, as long as can be.";
+	static const char longer_name[] =
+		"a name of forty-eight bytes, one longer than can.";
+	static char name[16];
+
+	static_assert(sizeof(long_name) == DAXPIN_ROOT_NAME_MAX, "the longest");
+	switch (at % 16) {
+	case 12:
+		return long_name;
+	case 13:
+		return longer_name;
+	case 14:
+		return "";
+	case 15:
+		return NULL;
+	}
+	/* As the names of a full directory, see fill_roots(). */
+	snprintf(name, sizeof(name), "n%u", at % 12 + (at & 16 ? 2000 : 0));
+	return name;
+}
+
+/* Keep the names: an operation has a pointer only. */
+static const char *keep_name(const char *name)
+{
+	static char kept[DAXPIN_OPS_MAX][64];
+
+	if (!name)
+		return NULL;
+	snprintf(kept[run.ops], sizeof(kept[0]), "%s", name);
+	return kept[run.ops];
+}
+
+#define OP_TYPE(flags)	((flags) & 3)
+#define OP_FLAGS(flags)	((flags) >> 2 & 3)
+#define OP_ODD		0x10u		/* fields that make little sense */
+#define OP_NOTHING	0x20u		/* ROOT: take the name away */
+#define OP_MORE		0x40u		/* of a batch: do not publish yet */
+
+static struct daxpin_op op_for(const struct call *call)
+{
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_KEEP + OP_TYPE(call->flags),
+		.extent = handle_of(call),
+	};
+
+	if (op.type == DAXPIN_OP_KEEP)
+		op.flags = OP_FLAGS(call->flags);
+	if (op.type == DAXPIN_OP_SET) {
+		op.offset = call->a % 512 * 8;
+		op.value = call->b;
+	}
+	if (op.type == DAXPIN_OP_ROOT)
+		op.name = keep_name(name_for(call->a));
+	if (op.type == DAXPIN_OP_ROOT && call->flags & OP_NOTHING)
+		op.extent = (struct daxpin_extent) { 0, 0 };
+	if (!(call->flags & OP_ODD))
+		return op;
+	if (call->a & 0x10000)
+		op.offset = call->b & 0xffffffff;
+	if (call->a & 0x20000)
+		op.length = call->b >> 40;
+	if (call->a & 0x40000)
+		op.value = call->b;
+	if (call->a & 0x80000)
+		op.name = keep_name("odd");
+	if (call->a & 0x100000)
+		op.flags = call->b >> 32;
+	if (call->a & 0x200000)
+		op.type = call->b >> 24;
+	return op;
+}
+
+static void say_op(const struct daxpin_op *op)
+{
+	fuzz_say("    op: type %u, flags %u, 0x%llx 0x%llx, offset 0x%llx, length 0x%llx, value 0x%llx, name %s",
+		 op->type, op->flags, (unsigned long long)op->extent.addr,
+		 (unsigned long long)op->extent.gen,
+		 (unsigned long long)op->offset, (unsigned long long)op->length,
+		 (unsigned long long)op->value, op->name ? op->name : "-");
+}
+
+/* Which of two mistakes in a batch is told is not promised. */
+static void publish(uint32_t fails_at)
+{
+	struct m_errors want = m_publish(run.op, run.ops, set_failure(fails_at));
+	int ret = daxpin_publish(model.pool, run.op, run.ops);
+	bool agreed = !want.count && !ret;
+
+	machine.flushes_to_failure = 0;
+	for (uint32_t i = 0; i < want.count; i++)
+		agreed = agreed || ret == want.error[i];
+	fuzz_say("%3u publish %u: %s", run.calls, run.ops, name_of(ret));
+	expect(agreed, "call %u, publish: %s, the model says %d, %d", run.calls,
+	       name_of(ret), want.count ? want.error[0] : 0,
+	       want.count > 1 ? want.error[1] : 0);
+	if (!ret)
+		m_published(run.op, run.ops);
+	run.ops = 0;
+}
+
+/* The tag at the end of each extent is not to be set. */
+static bool sets_a_tag(const struct daxpin_op *op)
+{
+	struct m_life *life = m_find(op->extent);
+
+	return op->type == DAXPIN_OP_SET && life &&
+	       op->offset == m_size(life) - 8;
+}
+
+static void call_publish(const struct call *call)
+{
+	struct daxpin_op op = op_for(call);
+	uint32_t fails_at = call->twist >> 4 & 7;
+
+	if (sets_a_tag(&op))
+		return;
+	say_op(&op);
+	run.op[run.ops++] = op;
+	if (call->flags & OP_MORE && run.ops < DAXPIN_OPS_MAX)
+		return;
+	/* Behind a bad range it would not be come to. */
+	for (uint32_t i = 0; i < run.ops; i++)
+		if (run.op[i].offset || run.op[i].length)
+			fails_at = 0;
+	publish(fails_at);
+}
+
+static void call_publish_badly(const struct call *call)
+{
+	static struct daxpin_op ops[DAXPIN_OPS_MAX + 1];
+
+	ops[0] = (struct daxpin_op) {
+		.type = DAXPIN_OP_KEEP, .extent = handle_of(call),
+	};
+	agree("publish: NULL", daxpin_publish(model.pool, NULL, 1), -EINVAL);
+	agree("publish: none", daxpin_publish(model.pool, ops, 0), -EINVAL);
+	agree("publish: too many", daxpin_publish(model.pool, ops,
+						  DAXPIN_OPS_MAX + 1), -E2BIG);
+}
+
+static void call_root(const struct call *call)
+{
+	struct daxpin_extent want = { 0 }, got = { 0 };
+	const char *name = name_for(call->a);
+
+	agree("root", daxpin_root(model.pool, name, &got), m_root(name, &want));
+	expect(got.addr == want.addr && got.gen == want.gen, "another's root");
+	agree("root: nowhere", daxpin_root(model.pool, name, NULL), -EINVAL);
+}
+
+/* All but two roots, by batches as large as can be. */
+static void fill_roots(void)
+{
+	struct call reserve = { .flags = 2, .b = 4096 }, keep = { 0 };
+	struct daxpin_op *op;
+	char name[16];
+
+	call_reserve(&reserve);
+	call_publish(&keep);
+	for (uint32_t i = 0; i < M_ROOTS - 2; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		op = &run.op[run.ops];
+		*op = (struct daxpin_op) {
+			.type = DAXPIN_OP_ROOT, .extent = model.life[0].extent,
+			.name = keep_name(name),
+		};
+		if (++run.ops == DAXPIN_OPS_MAX)
+			publish(0);
+	}
+	publish(0);
+}
+
+static void call_persist(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call);
+	uint64_t length = call->b >> 40;
+	int want = m_persist(extent, call->a, length,
+			     set_failure(call->twist >> 4 & 7));
+
+	agree("persist",
+	      daxpin_persist(model.pool, extent, call->a, length), want);
+	machine.flushes_to_failure = 0;
+}
+
+static void call_extent_at(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call), got = { 0 }, want = { 0 };
+
+	agree("extent_at", daxpin_extent_at(model.pool, extent.addr, &got),
+	      m_extent_at(extent.addr, &want));
+	expect(got.addr == want.addr && got.gen == want.gen, "another extent");
+	agree("extent_at: nowhere",
+	      daxpin_extent_at(model.pool, extent.addr, NULL), -EINVAL);
+}
+
+static void call_foreach(const struct call *call)
+{
+	uint32_t live = count_live(), stop = live ? call->a % (live + 2) : 0;
+	struct walk walk = { 0, 0, stop };
+
+	agree("foreach", daxpin_foreach(model.pool, walk_one, &walk),
+	      stop <= live ? (int)stop : 0);
+	agree("foreach: no fn", daxpin_foreach(model.pool, NULL, NULL), -EINVAL);
+}
+
+static void sum_holders(const struct daxpin_holder *holder, void *arg)
+{
+	uint32_t *sum = arg;
+
+	if (holder->extent.gen || holder->extent.addr)
+		*sum += holder->count;
+}
+
+static void call_look(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call);
+	struct m_life *life = m_find(extent);
+	int want = m_look(extent);
+	enum daxpin_state state;
+	uint64_t size;
+	uint32_t sum = 0;
+
+	agree("size", daxpin_size(model.pool, extent, &size), want);
+	agree("state", daxpin_state(model.pool, extent, &state), want);
+	agree("holds", daxpin_holds(model.pool, extent, sum_holders, &sum),
+	      want ? want : (int)life->count);
+	expect(!daxpin_ptr(model.pool, extent, call->b) ==
+	       (want || call->b >= m_size(life)), "ptr");
+	if (want)
+		return;
+	expect(size == m_size(life) && state == life->state &&
+	       sum == life->count, "size, state or holders");
+}
+
+/* ------------------------------------------------------------------ holds */
+
+static uint32_t access_of(const struct call *call)
+{
+	return call->flags & 0x80 ? call->a : 1u + call->flags % 3;
+}
+
+static void call_hold(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call);
+	uint32_t access = access_of(call);
+
+	agree("hold", daxpin_hold(model.pool, extent, access),
+	      m_hold(extent, access));
+}
+
+static void call_clone(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call);
+	uint32_t access = access_of(call);
+
+	agree("hold_clone", daxpin_hold_clone(model.pool, extent, access),
+	      m_clone(extent, access));
+}
+
+/* A labelled hold's own is dropped with its label. */
+static bool only_labelled_left(struct daxpin_extent extent)
+{
+	struct m_life *life = m_find(extent);
+	uint32_t labelled = 0;
+
+	for (uint32_t i = 0; i < M_HOLDS; i++)
+		labelled += model.hold[i].held &&
+			    model.hold[i].hold.extent.addr == extent.addr &&
+			    model.hold[i].hold.extent.gen == extent.gen;
+	return life && labelled && life->count == labelled;
+}
+
+static void call_drop(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call);
+
+	if (!only_labelled_left(extent))
+		agree("drop", daxpin_drop(model.pool, extent), m_drop(extent));
+}
+
+static void call_labelled(const struct call *call)
+{
+	struct m_hold *hold = &model.hold[call->a % M_HOLDS];
+	struct daxpin_extent extent;
+	uint32_t access = access_of(call);
+	int want;
+
+	if (hold->held) {
+		extent = hold->hold.extent;
+		agree("hold_labelled: again",
+		      daxpin_hold_labelled(model.pool, extent, 1, "again",
+					   &hold->hold), -EINVAL);
+		hold->held = false;
+		agree("drop_labelled",
+		      daxpin_drop_labelled(model.pool, &hold->hold),
+		      m_drop(extent));
+		return;
+	}
+	extent = handle_of(call);
+	agree("drop_labelled: none",
+	      daxpin_drop_labelled(model.pool, &hold->hold), -EINVAL);
+	want = m_hold(extent, access);
+	agree("hold_labelled",
+	      daxpin_hold_labelled(model.pool, extent, access, "the label",
+				   &hold->hold), want);
+	hold->held = !want;
+}
+
+static void call_idle(const struct call *call)
+{
+	struct daxpin_extent extent = handle_of(call);
+	uint64_t deadline = call->flags & 1 ? machine.now_ns + call->a : 0;
+
+	agree("idle", daxpin_idle(model.pool, extent), m_idle(extent));
+	agree("wait_idle", daxpin_wait_idle(model.pool, extent, deadline),
+	      m_wait_idle(extent));
+}
+
+/* ----------------------------------------------------------------- events */
+
+static void check_signals(void)
+{
+	uint64_t count = machine_event_count(daxpin_event_fd(model.pool));
+
+	expect(count == model.signals, "the eventfd was written %llu times, not %llu",
+	       (unsigned long long)count, (unsigned long long)model.signals);
+	model.signals = 0;
+}
+
+static void call_watch(const struct call *call)
+{
+	struct m_watch *watch = &model.watch[call->a % M_WATCHES];
+	struct daxpin_extent extent = handle_of(call);
+
+	agree("watch", daxpin_watch(model.pool, extent, watch, &watch->watch),
+	      m_watch(watch, extent));
+	check_signals();
+}
+
+static void call_unwatch(const struct call *call)
+{
+	struct m_watch *watch = &model.watch[call->a % M_WATCHES];
+
+	agree("unwatch", daxpin_unwatch(model.pool, &watch->watch),
+	      m_unwatch(watch));
+	agree("unwatch: NULL", daxpin_unwatch(model.pool, NULL), -EINVAL);
+}
+
+static void call_events(const struct call *call)
+{
+	struct daxpin_event event = { 0 };
+	int ret = 1;
+
+	if (call->flags & 1)
+		agree("event_arm", daxpin_event_arm(model.pool), m_arm());
+	agree("next_event: nowhere", daxpin_next_event(model.pool, NULL),
+	      -EINVAL);
+	for (uint32_t i = call->a % 4; i && ret > 0; i--) {
+		ret = daxpin_next_event(model.pool, &event);
+		fuzz_say("%3u next_event: %d", run.calls, ret);
+		m_event(ret ? event.watch : NULL);
+		expect(!ret || event.watch->arg == event.watch,
+		       "arg is not ours");
+	}
+	check_signals();
+}
+
+/* --------------------------------------------------------------- adapters */
+
+static void call_register(const struct call *call)
+{
+	static const char *const devices[] = {
+		NULL, "a", "b", "c", "d", "e", "", ".", "a/b",
+	};
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "registration",
+		.rdma_device = devices[call->flags % 9],
+		.why = run.why, .why_size = sizeof(run.why),
+	};
+	uint32_t at = call->slot % M_REGISTRATIONS;
+	int want;
+
+	if (model.registration[at]) {
+		agree("unregister", daxpin_unregister(model.registration[at]), 0);
+		model.registration[at] = NULL;
+		return;
+	}
+	want = m_register(call->a, options.rdma_device);
+	agree("register", daxpin_register(model.pool, call->a, &options,
+					  &model.registration[at]), want);
+	options.label = NULL;
+	agree("register: no label",
+	      daxpin_register(model.pool, 0, &options,
+			      &(struct daxpin_registration *) { NULL }), -EINVAL);
+}
+
+static void call_segment(const struct call *call)
+{
+	struct daxpin_segment segment;
+	int want = call->a < model.segments ? 0 : -ENOENT;
+
+	agree("segment", daxpin_segment(model.pool, call->a, &segment), want);
+	expect(want || (segment.addr == call->a * 32 * MIB &&
+			segment.size == 32 * MIB), "another segment");
+	agree("segment: nowhere", daxpin_segment(model.pool, 0, NULL), -EINVAL);
+	agree("unregister: NULL", daxpin_unregister(NULL), -EINVAL);
+}
+
+/* ------------------------------------------------------------------- runs */
+
+static const struct {
+	void (*fn)(const struct call *call);
+	bool closed;			/* also without a pool */
+} calls[] = {
+	{ call_reserve, false },
+	{ call_publish, false },
+	{ call_hold, false },
+	{ call_drop, false },
+	{ call_cancel, false },
+	{ call_clone, false },
+	{ call_labelled, false },
+	{ call_watch, false },
+	{ call_unwatch, false },
+	{ call_events, false },
+	{ call_idle, false },
+	{ call_look, false },
+	{ call_extent_at, false },
+	{ call_foreach, false },
+	{ call_persist, false },
+	{ call_crash, false },
+	{ call_drain, false },
+	{ call_register, false },
+	{ call_segment, false },
+	{ call_info, false },
+	{ call_publish_badly, false },
+	{ call_root, false },
+	{ call_open, true },
+	{ call_open_badly, true },
+	{ call_create, true },
+};
+
+#define CLOSE	(sizeof(calls) / sizeof(calls[0]))
+
+static void make_call(const struct call *call)
+{
+	uint32_t what = call->what % (CLOSE + 1);
+
+	if (what == CLOSE && model.pool)
+		call_close();
+	else if (what < CLOSE && (model.pool || calls[what].closed))
+		calls[what].fn(call);
+	else
+		return;
+	run.calls++;
+	if (model.pool && (fuzz_thorough || run.calls % CHECK_EVERY == 0))
+		check_all();
+}
+
+static void let_all_go(void)
+{
+	struct daxpin_extent extent;
+
+	for (uint32_t i = 0; i < M_HOLDS; i++) {
+		if (!model.hold[i].held)
+			continue;
+		model.hold[i].held = false;
+		extent = model.hold[i].hold.extent;
+		agree("drop_labelled", daxpin_drop_labelled(model.pool,
+				&model.hold[i].hold), m_drop(extent));
+	}
+	for (uint32_t i = 0; i < model.lives; i++)
+		while (model.life[i].state != DAXPIN_STATE_FREE &&
+		       model.life[i].count)
+			agree("drop", daxpin_drop(model.pool,
+						  model.life[i].extent),
+			      m_drop(model.life[i].extent));
+}
+
+/* All that was published is there once more. */
+static void finish(void)
+{
+	struct call reopen = { 0 };
+
+	if (model.pool) {
+		unregister_all();
+		let_all_go();
+		check_most();
+		call_close();
+	}
+	expect(!model.pool, "does not close");
+	machine.boot++;
+	call_open(&reopen);
+	expect(model.pool, "does not open");
+	call_close();
+}
+
+/* An empty pool whose blocks all had a life before: of the last generation. */
+static void age(struct machine_disk *disk, uint32_t segments)
+{
+	const struct dp_super *super = (const void *)disk->file[0].memory;
+	uint64_t seed = format_seed(super->uuid), word;
+
+	for (uint32_t b = 0; b < segments * M_BLOCKS; b++) {
+		word = format_word_sealed(seed, b, 1ull << 17 |
+					  0xfffffffull << 36);
+		if (b % M_BLOCKS >= M_FIRST)
+			machine_write(b / M_BLOCKS,
+				      format_word_offset(b % M_BLOCKS), &word, 8);
+	}
+}
+
+static struct machine_disk *make_base(uint32_t segments, bool aged)
+{
+	struct machine_disk *disk = machine_disk_new();
+	struct daxpin_pool_options options = options_for(0);
+	struct daxpin_pool *pool;
+
+	options.segment_size = 32 * MIB;
+	options.pool_size = segments * 32 * MIB;
+	machine_reset(disk);
+	expect(!daxpin_pool_create(MACHINE_POOL, &options, &pool), "create");
+	expect(!daxpin_pool_close(pool), "close");
+	if (aged)
+		age(disk, segments);
+	machine_disk_save(disk);
+	return disk;
+}
+
+/* Header, byte 0: segments and age; 1: kind; 2: granularity; 3: see below. */
+static void begin(const uint8_t header[16])
+{
+	static struct machine_disk *base[4];
+	struct call open = { 0 };
+	uint32_t at = header[0] & 3;
+
+	memset(&run, 0, sizeof(run));
+	if (!base[at])
+		base[at] = make_base(1 + (at & 1), at & 2);
+	machine_reset(base[at]);
+	m_begin(1 + (at & 1), 1, at & 2 ? 0xfffffff : 0);
+	machine.kind = (enum dp_source_kind)(DP_SOURCE_FSDAX + header[1] % 3);
+	run.granularity = header[2] & 1 ? DAXPIN_GRANULARITY_PAGE :
+			  DAXPIN_GRANULARITY_AUTO;
+	model.page = run.granularity || machine.kind != DP_SOURCE_FSDAX;
+	machine.has_rdma = header[3] & 1;
+	call_open(&open);
+	if (header[3] & 2)
+		fill_roots();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t header[16] = { 0 };
+	struct call call;
+
+	memcpy(header, data, dp_min(size, sizeof(header)));
+	begin(header);
+	for (size_t at = sizeof(header); at + sizeof(call) <= size &&
+	     run.calls < CALLS_MAX; at += sizeof(call)) {
+		memcpy(&call, data + at, sizeof(call));
+		make_call(&call);
+	}
+	finish();
+	machine_expect_quiet();
+	return 0;
+}

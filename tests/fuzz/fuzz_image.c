@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fuzz_image: pools that are damaged, forged, or not pools. Input: a header,
+ * then records of edit.h, which spoil one of a few good pools. Then
+ *
+ *  - open, for reading and for writing, succeeds exactly when the naive reader
+ *    of reader.c says so, and finds what that finds;
+ *  - a refusal is an errno that the manual lists, with a sentence, and nothing
+ *    was stored, made, resized, left open or left mapped;
+ *  - a pool that opened keeps all invariants (dp_invariants), through some use, and
+ *    opens again with all that was published.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <daxpin.h>
+#include "invariant.h"
+#include "edit.h"
+#include "reader.h"
+
+#define MIB		(1ull << 20)
+#define EDITS_MAX	256u
+#define WORK_MAX	8u
+
+/* The first record. */
+struct header {
+	uint8_t base;
+	uint8_t kind;
+	uint8_t granularity;
+	uint8_t what;			/* DO_... */
+	uint32_t unused;
+	uint8_t work[WORK_MAX];
+};
+
+#define DO_CREATE	0x1u		/* at the end: create where it is */
+#define DO_OVERWRITE	0x2u		/* and over what is there */
+#define NO_READONLY	0x4u		/* do not open it for reading first */
+#define DO_DEGRADED	0x8u		/* open it around the damage instead */
+#define IMPATIENT	0x10u		/* with a deadline that has passed */
+
+static_assert(sizeof(struct header) == sizeof(struct edit), "a record");
+
+static char why[512];
+
+static struct daxpin_pool_options options_for(const struct header *header,
+					      uint32_t flags)
+{
+	why[0] = '\0';
+	return (struct daxpin_pool_options) {
+		.size = sizeof(struct daxpin_pool_options),
+		.flags = flags,
+		.granularity = header->granularity % 5,
+		/* Nobody would end a wait for a lock. */
+		.deadline_ns = header->what & IMPATIENT ||
+			       machine.locked_elsewhere ? 0 : DAXPIN_NO_DEADLINE,
+		.why = why,
+		.why_size = sizeof(why),
+	};
+}
+
+/* ------------------------------------------------------------- good pools */
+
+static struct daxpin_extent keep(struct daxpin_pool *pool, uint64_t blocks,
+				 const char *name)
+{
+	struct daxpin_op op[] = {
+		{ .type = DAXPIN_OP_KEEP },
+		{ .type = DAXPIN_OP_ROOT, .name = name },
+		{ .type = DAXPIN_OP_SET, .value = blocks },
+	};
+
+	expect(!daxpin_reserve(pool, blocks * 4096, 0, &op[0].extent),
+	       "no good pool to begin with");
+	op[1].extent = op[2].extent = op[0].extent;
+	expect(!daxpin_publish(pool, op, name ? 3 : 1),
+	       "no good pool to begin with");
+	return op[0].extent;
+}
+
+static void retire(struct daxpin_pool *pool, struct daxpin_extent extent)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE, .extent = extent };
+
+	expect(!daxpin_publish(pool, &op, 1), "no good pool to begin with");
+}
+
+static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
+				      bool closed)
+{
+	struct machine_disk *disk = machine_disk_new();
+	struct header header = { .granularity = DAXPIN_GRANULARITY_CACHE_LINE };
+	struct daxpin_pool_options options = options_for(&header, 0);
+	struct daxpin_pool *pool;
+	struct daxpin_extent extent;
+
+	options.pool_size = pool_size;
+	options.segment_size = segment_size;
+	machine_reset(disk);
+	expect(!daxpin_pool_create(MACHINE_POOL, &options, &pool),
+	       "create: %s", why);
+	for (uint64_t i = 0; i < 5; i++) {
+		extent = keep(pool, 1 + i * i * i * i, i == 2 ? "two" : NULL);
+		if (i % 2)
+			retire(pool, extent);
+	}
+	keep(pool, 7680 - 600, "large");
+	if (!closed)
+		machine_disk_save(disk);
+	expect(!daxpin_pool_close(pool), "close");
+	if (closed)
+		machine_disk_save(disk);
+	machine_expect_quiet();
+	return disk;
+}
+
+#define BASES 4
+
+static struct machine_disk *base_disk(uint32_t index)
+{
+	static struct machine_disk *base[BASES];
+
+	if (!base[0]) {
+		base[0] = make_base(32 * MIB, 32 * MIB, true);
+		base[1] = make_base(64 * MIB, 32 * MIB, true);
+		base[2] = make_base(102 * MIB, 64 * MIB, true);
+		base[3] = make_base(32 * MIB, 32 * MIB, false);
+	}
+	return base[index % BASES];
+}
+
+/* ------------------------------------------------------------------ opening */
+
+/* What daxpin(7) lists for an open or a create. */
+static bool is_listed(int error)
+{
+	static const int listed[] = {
+		EBUSY, EINVAL, EIO, EMEDIUMTYPE, ENOENT, ENOSPC, EOPNOTSUPP,
+		EPROTONOSUPPORT, EUCLEAN, EEXIST, ENOSYS,
+	};
+
+	for (size_t i = 0; i < sizeof(listed) / sizeof(listed[0]); i++)
+		if (error == -listed[i])
+			return true;
+	return false;
+}
+
+struct before {
+	uint64_t stores;
+	uint64_t changes;
+	uint64_t fingerprint;
+};
+
+/* All bytes are looked at only where time does not matter. */
+static struct before look(void)
+{
+	return (struct before) {
+		machine.stores, machine.changes,
+		fuzz_thorough ? machine_fingerprint() : 0,
+	};
+}
+
+static void expect_untouched(const struct before *before)
+{
+	struct before now = look();
+
+	expect(now.stores == before->stores, "%llu stores to the medium",
+	       (unsigned long long)(now.stores - before->stores));
+	expect(now.changes == before->changes, "files were changed");
+	expect(now.fingerprint == before->fingerprint, "bytes were changed");
+}
+
+static void expect_listed(int error)
+{
+	expect(is_listed(error), "error %d is not in the manual: %s", error, why);
+	expect(strlen(why) > 10, "error %d without a sentence: \"%s\"", error,
+	       why);
+	machine_expect_quiet();
+}
+
+static bool granularity_fits(const struct header *header)
+{
+	uint32_t granularity = header->granularity % 5;
+
+	if (granularity > DAXPIN_GRANULARITY_PAGE)
+		return false;
+	return machine.kind != DP_SOURCE_DISK || !granularity ||
+	       granularity == DAXPIN_GRANULARITY_PAGE;
+}
+
+struct compare {
+	const struct reading *reading;
+	uint64_t at;
+};
+
+static int compare_one(struct daxpin_pool *pool, struct daxpin_extent extent,
+		       uint64_t size, void *arg)
+{
+	struct compare *compare = arg;
+	struct daxpin_extent again;
+	struct reader_extent there;
+
+	expect(reader_next(compare->reading, &compare->at, &there),
+	       "an extent at 0x%llx that is not on media",
+	       (unsigned long long)extent.addr);
+	expect(there.addr == extent.addr && there.size == size &&
+	       there.gen == (extent.gen & 0xfffffff),
+	       "0x%llx, %llu bytes, gen 0x%llx: on media 0x%llx, %llu, 0x%x",
+	       (unsigned long long)extent.addr, (unsigned long long)size,
+	       (unsigned long long)extent.gen, (unsigned long long)there.addr,
+	       (unsigned long long)there.size, there.gen);
+	expect(!daxpin_extent_at(pool, extent.addr, &again) &&
+	       again.gen == extent.gen, "extent_at another");
+	expect(daxpin_idle(pool, extent) == 1, "held after an open");
+	return 0;
+}
+
+/* Of two slots of one name, which no pool that we wrote has, the first counts. */
+static bool is_first(const struct reader_root *root, uint32_t slot)
+{
+	struct reader_root other;
+
+	for (uint32_t i = 0; i < slot; i++)
+		if (reader_root(i, &other) && !strcmp(other.name, root->name))
+			return false;
+	return true;
+}
+
+static void compare_roots(struct daxpin_pool *pool)
+{
+	struct daxpin_extent extent, named;
+	struct reader_root root;
+	bool there;
+	int ret;
+
+	for (uint32_t i = 0; i < DP_ROOTS; i++) {
+		if (!reader_root(i, &root) || !is_first(&root, i))
+			continue;
+		there = !daxpin_extent_at(pool, root.addr, &extent) &&
+			(extent.gen & 0xffff) == root.gen;
+		ret = daxpin_root(pool, root.name, &named);
+		expect(ret == (there ? 0 : -ESTALE), "root %s: %d", root.name,
+		       ret);
+		expect(ret || (named.addr == extent.addr &&
+			       named.gen == extent.gen), "another's root");
+	}
+}
+
+static void compare(struct daxpin_pool *pool, const struct reading *reading)
+{
+	struct compare compare = { reading, 0 };
+	struct reader_extent more;
+
+	expect(!daxpin_foreach(pool, compare_one, &compare), "foreach");
+	expect(!reader_next(reading, &compare.at, &more),
+	       "the extent at 0x%llx on media is lost",
+	       (unsigned long long)more.addr);
+	compare_roots(pool);
+}
+
+static uint64_t next_epoch(const struct reading *reading)
+{
+	bool unknown = reading->lost ||
+		       reading->super.flags & DP_SUPER_OWNER_UNKNOWN;
+
+	return reading->super.epoch + (unknown ? 2 : 1);
+}
+
+/* D15, D11: on media is the new epoch, and that it is ours; no lane is open. */
+static void check_ours(const struct daxpin_pool_info *info)
+{
+	struct reading now;
+
+	reader_read(0, &now);
+	expect(!now.refuse, "after an open: %s", now.refuse);
+	expect(now.super.epoch == info->epoch && now.unclean && !now.lost,
+	       "epoch %llu, on media %llu", (unsigned long long)info->epoch,
+	       (unsigned long long)now.super.epoch);
+	expect(!now.entries, "a lane is open still");
+}
+
+static void check_info(struct daxpin_pool *pool, const struct reading *reading,
+		       bool readonly)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	expect(!daxpin_pool_info(pool, &info), "info");
+	expect(info.epoch == (readonly ? reading->super.epoch :
+			      next_epoch(reading)), "epoch %llu after %llu",
+	       (unsigned long long)info.epoch,
+	       (unsigned long long)reading->super.epoch);
+	expect(info.segments == reading->super.segments &&
+	       info.media_bytes == reading->super.pool_size &&
+	       !memcmp(info.uuid, reading->super.uuid, 16), "another pool");
+	expect(!info.unclean == !reading->unclean, "unclean");
+	expect(info.free_bytes + info.hole_bytes <= info.usable_bytes &&
+	       !info.quarantined_bytes, "more free space than space");
+	if (readonly)
+		return;
+	reader_expect_set(reading);
+	check_ours(&info);
+}
+
+static uint32_t reader_how(const struct header *header, bool readonly)
+{
+	return (readonly ? READER_READONLY : 0) |
+	       (header->what & IMPATIENT ? READER_IMPATIENT : 0);
+}
+
+static struct daxpin_pool *try_open(const struct header *header, uint32_t flags)
+{
+	struct daxpin_pool_options options = options_for(header, flags);
+	struct before before = look();
+	struct daxpin_pool *pool = NULL;
+	int ret = daxpin_pool_open(MACHINE_POOL, &options, &pool);
+
+	fuzz_say("open%s%s: %d %s",
+		 flags & DAXPIN_POOL_READONLY ? " readonly" : "",
+		 flags & DAXPIN_POOL_DEGRADED ? " degraded" : "", ret, why);
+	expect(!pool == !!ret, "a pool along with error %d", ret);
+	if (ret)
+		expect_listed(ret);
+	if (ret || flags & DAXPIN_POOL_READONLY)
+		expect_untouched(&before);
+	/* dp_invariants() is dear, and reading opens nothing else. */
+	if (!ret && flags != DAXPIN_POOL_READONLY)
+		dp_invariants(pool);
+	return pool;
+}
+
+/* NULL where it was rightly refused. */
+static struct daxpin_pool *open_it(const struct header *header, bool readonly)
+{
+	struct daxpin_pool *pool;
+	struct reading reading;
+
+	reader_read(reader_how(header, readonly), &reading);
+	if (!granularity_fits(header))
+		reading.refuse = "granularity";
+	fuzz_say("the reader says: %s", reading.refuse ? reading.refuse : "opens");
+	pool = try_open(header, readonly ? DAXPIN_POOL_READONLY : 0);
+	expect(!pool == !!reading.refuse,
+	       "open says %s, the reader of format.md %s", pool ? "0" : why,
+	       reading.refuse ? reading.refuse : "that it must open");
+	if (!pool)
+		return NULL;
+	compare(pool, &reading);
+	check_info(pool, &reading, readonly);
+	return pool;
+}
+
+/* What opens whole opens so as well, and is whole. */
+static struct daxpin_pool *open_around(const struct header *header,
+				       bool readonly)
+{
+	uint32_t flags = DAXPIN_POOL_DEGRADED |
+			 (readonly ? DAXPIN_POOL_READONLY : 0);
+	struct daxpin_pool *pool;
+	struct reading reading;
+
+	reader_read(reader_how(header, readonly), &reading);
+	if (!granularity_fits(header))
+		reading.refuse = "granularity";
+	pool = try_open(header, flags);
+	expect(pool || reading.refuse, "whole, and does not open: %s", why);
+	if (pool && !reading.refuse) {
+		compare(pool, &reading);
+		check_info(pool, &reading, readonly);
+	}
+	return pool;
+}
+
+/* -------------------------------------------------------------------- use */
+
+static int take_first(struct daxpin_pool *pool, struct daxpin_extent extent,
+		      uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)size;
+	*(struct daxpin_extent *)arg = extent;
+	return 1;
+}
+
+static void use_new(struct daxpin_pool *pool, uint8_t how)
+{
+	static const uint64_t blocks[] = { 1, 2, 63, 512, 513, 3000, 7680, 15872 };
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+	int ret = daxpin_reserve(pool, blocks[how & 7] * 4096, 0, &op.extent);
+
+	expect(!ret || ret == -ENOSPC || ret == -EFBIG, "reserve: %d", ret);
+	if (ret)
+		return;
+	expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_READ), "hold");
+	if (how & 8)
+		expect(!daxpin_publish(pool, &op, 1), "KEEP");
+	else
+		expect(!daxpin_cancel(pool, op.extent), "cancel");
+	expect(!daxpin_drop(pool, op.extent), "drop");
+}
+
+static bool has_root(struct daxpin_extent extent)
+{
+	struct reader_root root;
+
+	for (uint32_t i = 0; i < DP_ROOTS; i++)
+		if (reader_root(i, &root) && root.addr == extent.addr &&
+		    root.gen == (extent.gen & 0xffff))
+			return true;
+	return false;
+}
+
+static void use_old(struct daxpin_pool *pool, bool retire_it, bool degraded)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
+	int want, ret;
+
+	if (!daxpin_foreach(pool, take_first, &op.extent))
+		return;
+	expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_WRITE), "hold");
+	want = has_root(op.extent) ? -EBUSY : 0;
+	ret = retire_it ? daxpin_publish(pool, &op, 1) : want;
+	/* A degraded open may have gone around the root. */
+	expect(ret == want || (!ret && degraded), "RETIRE: %d", ret);
+	want = ret;
+	expect(!daxpin_drop(pool, op.extent), "drop");
+	want = retire_it && !want ? -ESTALE : 0;
+	expect(daxpin_hold(pool, op.extent, DAXPIN_HOLD_READ) == want,
+	       "hold: not %d", want);
+	if (!want)
+		expect(!daxpin_drop(pool, op.extent), "drop");
+}
+
+static void use(struct daxpin_pool *pool, const struct header *header)
+{
+	for (uint32_t i = 0; i < WORK_MAX && header->work[i]; i++) {
+		if (header->work[i] & 16)
+			use_old(pool, header->work[i] & 8,
+				header->what & DO_DEGRADED);
+		else
+			use_new(pool, header->work[i]);
+	}
+}
+
+static void use_readonly(struct daxpin_pool *pool)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
+	struct before before = look();
+
+	expect(daxpin_reserve(pool, 4096, 0, &op.extent) == -EROFS, "reserve");
+	if (daxpin_foreach(pool, take_first, &op.extent)) {
+		expect(daxpin_publish(pool, &op, 1) == -EROFS, "RETIRE");
+		expect(daxpin_hold(pool, op.extent, DAXPIN_HOLD_WRITE) ==
+		       -EROFS, "a write hold");
+		expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_READ), "hold");
+		expect(!daxpin_drop(pool, op.extent), "drop");
+	}
+	expect(!daxpin_pool_close(pool), "close");
+	expect_untouched(&before);
+	machine_expect_quiet();
+}
+
+/* ----------------------------------------------------------------- create */
+
+static void create(const struct header *header)
+{
+	bool overwrite = header->what & DO_OVERWRITE;
+	struct daxpin_pool_options options =
+		options_for(header, overwrite ? DAXPIN_POOL_OVERWRITE : 0);
+	struct daxpin_pool *pool = NULL;
+	struct before before = look();
+	struct reading reading;
+	int ret;
+
+	options.pool_size = options.segment_size = 32 * MIB;
+	ret = daxpin_pool_create(MACHINE_POOL, &options, &pool);
+	fuzz_say("create%s: %d %s", overwrite ? " over it" : "", ret, why);
+	if (ret) {
+		expect_listed(ret);
+		/* Files may have been made and removed again; past a decision
+		 * to destroy what was there the medium may still fail. */
+		expect(machine.stores == before.stores ||
+		       ret == -EIO, "stores by a create that fails: %d", ret);
+		return;
+	}
+	dp_invariants(pool);
+	expect(!daxpin_foreach(pool, take_first, &(struct daxpin_extent) { 0 }),
+	       "an extent in a new pool");
+	expect(!daxpin_pool_close(pool), "close");
+	machine.poisons = 0;
+	reader_read(READER_READONLY, &reading);
+	expect(!reading.refuse || machine.disk->file[0].now.shared,
+	       "a new pool: %s", reading.refuse);
+}
+
+static bool has_counted_to_its_end(void)
+{
+	struct reading reading;
+
+	reader_read(0, &reading);
+	return (reading.super.sequence | reading.super.epoch) >> 63;
+}
+
+static void open_and_use(const struct header *header)
+{
+	bool whole = !(header->what & DO_DEGRADED);
+	struct daxpin_pool *(*open)(const struct header *, bool) =
+		whole ? open_it : open_around;
+	struct daxpin_pool *pool = NULL;
+
+	if (!(header->what & NO_READONLY))
+		pool = open(header, true);
+	if (pool)
+		use_readonly(pool);
+	pool = open(header, false);
+	if (!pool)
+		return;
+	use(pool, header);
+	expect(!daxpin_pool_close(pool), "close");
+	machine_expect_quiet();
+	pool = open(header, false);
+	expect(pool || has_counted_to_its_end(),
+	       "a pool that was closed does not open again");
+	expect(!daxpin_pool_close(pool), "close");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct header header = { 0 };
+	struct edit edit;
+
+	memcpy(&header, data, dp_min(size, sizeof(header)));
+	machine_reset(base_disk(header.base));
+	machine.kind = DP_SOURCE_FSDAX + header.kind % 3;
+	fuzz_say(" base %u, kind %u, granularity %u, what 0x%x",
+		 header.base % BASES, machine.kind, header.granularity % 5,
+		 header.what);
+	for (size_t at = sizeof(header); at + sizeof(edit) <= size &&
+	     at < EDITS_MAX * sizeof(edit); at += sizeof(edit)) {
+		memcpy(&edit, data + at, sizeof(edit));
+		edit_apply(&edit);
+	}
+	machine.changes = 0;
+	machine.flushes_to_failure = 0;
+	open_and_use(&header);
+	if (header.what & DO_CREATE)
+		create(&header);
+	machine_expect_quiet();
+	return 0;
+}

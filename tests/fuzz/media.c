@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The persist seam: every store lands at once, and is counted. A store outside
+ * a file that is mapped for writing is a fault of the library.
+ */
+#include <errno.h>
+#include "machine.h"
+#include "mapping.h"
+#include "persist.h"
+
+void dp_persist_init(struct dp_persist *persist,
+		     enum dp_granularity granularity)
+{
+	memset(persist, 0, sizeof(*persist));
+	persist->granularity = granularity;
+}
+
+int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
+		    uint64_t size, const struct dp_why *why)
+{
+	(void)persist;
+	(void)fd;
+	(void)size;
+	(void)why;
+	expect(mapping_at(base, 0), "bound to no mapping");
+	return 0;
+}
+
+void dp_persist_fini(struct dp_persist *persist)
+{
+	(void)persist;
+}
+
+static void put(void *to, const void *from, uint64_t size)
+{
+	const struct mapping *mapping = mapping_at(to, size);
+
+	expect(mapping, "a store outside of every file");
+	expect(mapping->writable, "a store to a pool open for reading");
+	machine_write(mapping->file, (char *)to - mapping->at, from, size);
+	machine.stores++;
+}
+
+void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value)
+{
+	(void)persist;
+	expect(!((uintptr_t)to & 7), "a store that tears");
+	put(to, &value, sizeof(value));
+}
+
+void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
+		     uint64_t size)
+{
+	(void)persist;
+	put(to, from, size);
+}
+
+void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
+{
+	(void)persist;
+	put(to, NULL, size);
+}
+
+int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size)
+{
+	int none = 0;
+
+	expect(mapping_at(from, size), "a flush outside of every file");
+	if (persist->granularity != DP_GRANULARITY_PAGE ||
+	    !machine.flushes_to_failure || --machine.flushes_to_failure)
+		return 0;
+	atomic_compare_exchange_strong(&persist->error, &none, -EIO);
+	return -EIO;
+}
+
+void dp_persist_fence(struct dp_persist *persist)
+{
+	(void)persist;
+}
+
+int dp_persist_error(struct dp_persist *persist)
+{
+	return atomic_load_explicit(&persist->error, memory_order_acquire);
+}

@@ -1,0 +1,924 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include "model.h"
+
+#define GEN_MASK	0xfffffffu
+#define LIFE_BITS	40
+#define LIFE_MASK	((1ull << LIFE_BITS) - 1)
+#define DEVICES_MAX	4u
+
+struct model model;
+
+void m_begin(uint32_t segments, uint64_t epoch, uint32_t gen)
+{
+	memset(&model, 0, sizeof(model));
+	model.segments = segments;
+	model.epoch = epoch;
+	for (uint32_t b = 0; b < M_SEGMENTS * M_BLOCKS; b++)
+		model.block[b].gen = gen;
+}
+
+/* ---------------------------------------------------------------- handles */
+
+/* 0, or why no call can do anything with this handle. */
+static int bad_handle(struct daxpin_extent extent)
+{
+	uint64_t block = extent.addr / 4096;
+
+	if (extent.addr % 4096 || block >= model.segments * M_BLOCKS ||
+	    block % M_BLOCKS < M_FIRST)
+		return -EINVAL;
+	return extent.gen >> LIFE_BITS == (model.epoch & 0xffffff) ? 0 : -ESTALE;
+}
+
+struct m_life *m_find(struct daxpin_extent extent)
+{
+	for (uint32_t i = 0; i < model.lives; i++)
+		if (model.life[i].extent.addr == extent.addr &&
+		    model.life[i].extent.gen == extent.gen &&
+		    model.life[i].state != DAXPIN_STATE_FREE)
+			return &model.life[i];
+	return NULL;
+}
+
+/* A life that nobody was given yet: its block is free and waits for it. */
+static bool is_to_come(struct daxpin_extent extent)
+{
+	return (extent.gen & LIFE_MASK) ==
+	       model.block[extent.addr / 4096].life;
+}
+
+static int find(struct daxpin_extent extent, struct m_life **ret_life)
+{
+	int ret = bad_handle(extent);
+
+	if (ret)
+		return ret;
+	*ret_life = m_find(extent);
+	return *ret_life ? 0 : -ESTALE;
+}
+
+uint64_t m_size(const struct m_life *life)
+{
+	return life->blocks * 4096ull;
+}
+
+static struct m_life *new_life(struct daxpin_extent extent, uint32_t blocks,
+			       enum daxpin_state state)
+{
+	uint32_t at = model.lives;
+
+	/* Forget one that is over. */
+	for (uint32_t i = 0; at == M_LIVES && i < M_LIVES; i++)
+		if (model.life[i].state == DAXPIN_STATE_FREE)
+			at = i;
+	if (at == M_LIVES)
+		return NULL;
+	if (at == model.lives)
+		model.lives++;
+	model.life[at] = (struct m_life) {
+		.extent = extent, .blocks = blocks, .state = state,
+	};
+	return &model.life[at];
+}
+
+static void mark(uint64_t block, uint32_t blocks, bool taken)
+{
+	for (uint64_t b = block; b < block + blocks; b++) {
+		expect(model.block[b].taken != taken,
+		       "block %llu is %s already", (unsigned long long)b,
+		       taken ? "taken" : "free");
+		model.block[b].taken = taken;
+	}
+}
+
+/* ----------------------------------------------------------------- events */
+
+static void signal_if_armed(void)
+{
+	model.signals += model.armed;
+	model.armed = false;
+}
+
+static void fire(uint64_t addr)
+{
+	bool any = false;
+
+	model.batches++;
+	for (uint32_t i = 0; i < M_WATCHES; i++) {
+		struct m_watch *watch = &model.watch[i];
+
+		if (watch->state != M_WAITING || watch->addr != addr)
+			continue;
+		watch->state = M_READY;
+		watch->batch = model.batches;
+		any = true;
+	}
+	if (any)
+		signal_if_armed();
+}
+
+static void end_life(struct m_life *life)
+{
+	uint64_t block = life->extent.addr / 4096;
+
+	for (uint32_t i = 0; i < M_SETS; i++)
+		if (model.set[i].addr / 4096 - block < life->blocks)
+			model.set[i].addr = 0;
+	mark(block, life->blocks, false);
+	model.block[block].life = (model.block[block].life + 1) & LIFE_MASK;
+	life->state = DAXPIN_STATE_FREE;
+}
+
+static void end_or_retire(struct m_life *life)
+{
+	life->publishing = false;
+	life->state = DAXPIN_STATE_RETIRED;
+	if (!life->count)
+		end_life(life);
+}
+
+int m_watch(struct m_watch *watch, struct daxpin_extent extent)
+{
+	struct m_life *life = NULL;
+	int ret = find(extent, &life);
+
+	if (watch->state != M_UNUSED || ret == -EINVAL)
+		return -EINVAL;
+	watch->addr = extent.addr;
+	watch->state = M_WAITING;
+	if (life && life->count)
+		return 0;
+	watch->state = M_READY;
+	watch->batch = ++model.batches;
+	signal_if_armed();
+	return 0;
+}
+
+int m_unwatch(struct m_watch *watch)
+{
+	bool was = watch->state != M_UNUSED;
+
+	watch->state = M_UNUSED;
+	return was;
+}
+
+static uint64_t oldest_batch(void)
+{
+	uint64_t batch = UINT64_MAX;
+
+	for (uint32_t i = 0; i < M_WATCHES; i++)
+		if (model.watch[i].state == M_READY)
+			batch = dp_min(batch, model.watch[i].batch);
+	return batch;
+}
+
+int m_arm(void)
+{
+	model.armed = true;
+	return oldest_batch() != UINT64_MAX;
+}
+
+void m_event(struct daxpin_watch *watch)
+{
+	uint64_t batch = oldest_batch();
+
+	expect(!watch == (batch == UINT64_MAX), "an event too %s",
+	       watch ? "many" : "few");
+	for (uint32_t i = 0; watch && i < M_WATCHES; i++) {
+		if (&model.watch[i].watch != watch)
+			continue;
+		expect(model.watch[i].state == M_READY &&
+		       model.watch[i].batch == batch, "events out of order");
+		model.watch[i].state = M_UNUSED;
+	}
+}
+
+/* ------------------------------------------------------------------ pools */
+
+/* The owner's verbs are gone with its boot; else that cannot be told here. */
+static bool owner_may_write(void)
+{
+	return model.unclean && model.devices && machine.has_rdma &&
+	       model.owner_boot == machine.boot;
+}
+
+int m_open(bool readonly, bool patient)
+{
+	if (model.pool)
+		return -EBUSY;
+	if (model.unclean && readonly)
+		return -EUCLEAN;
+	if (owner_may_write())
+		return -EBUSY;
+	/* The machine has no ring that could wait with a deadline. */
+	return machine.kind == DP_SOURCE_FSDAX && model.unclean && !patient ?
+	       -ENOSYS : 0;
+}
+
+static void forget_memory(void)
+{
+	model.gates = 0;
+	model.armed = false;
+	model.signals = 0;
+	for (uint32_t i = 0; i < model.lives; i++)
+		model.life[i].state = DAXPIN_STATE_FREE;
+	for (uint32_t i = 0; i < M_WATCHES; i++)
+		model.watch[i].state = M_UNUSED;
+	for (uint32_t i = 0; i < M_HOLDS; i++)
+		model.hold[i].held = false;
+}
+
+static void find_again(uint64_t block)
+{
+	struct m_block *at = &model.block[block];
+	struct m_life *life;
+
+	life = new_life((struct daxpin_extent) { block * 4096,
+				(model.epoch & 0xffffff) << LIFE_BITS | at->gen },
+			at->blocks, DAXPIN_STATE_LIVE);
+	expect(life, "more extents than the model has room for");
+	life->tag = at->tag;
+	mark(block, at->blocks, true);
+}
+
+static void begin_epoch(struct daxpin_pool *pool, bool readonly)
+{
+	model.pool = pool;
+	model.readonly = readonly;
+	model.failed = false;
+	if (readonly)
+		return;
+	model.epoch++;
+	model.unclean = true;
+	model.devices = 0;
+	model.owner_boot = machine.boot;
+}
+
+void m_opened(struct daxpin_pool *pool, bool readonly)
+{
+	forget_memory();
+	begin_epoch(pool, readonly);
+	for (uint32_t b = 0; b < model.segments * M_BLOCKS; b++) {
+		model.block[b].taken = false;
+		model.block[b].life = model.block[b].gen;
+	}
+	for (uint32_t b = 0; b < model.segments * M_BLOCKS; b++)
+		if (model.block[b].data)
+			find_again(b);
+	memcpy(model.root, model.durable_root, sizeof(model.root));
+	for (uint32_t i = 0; i < M_SETS; i++)
+		if (!model.block[model.set[i].addr / 4096].taken)
+			model.set[i].addr = 0;
+}
+
+int m_create(bool overwrite, bool patient)
+{
+	if (model.pool)
+		return -EBUSY;
+	if (!overwrite)
+		return -EEXIST;
+	if (owner_may_write())
+		return -EBUSY;
+	return machine.kind == DP_SOURCE_FSDAX && !patient ? -ENOSYS : 0;
+}
+
+void m_created(struct daxpin_pool *pool)
+{
+	forget_memory();
+	begin_epoch(pool, false);
+	memset(model.block, 0, sizeof(model.block));
+	memset(model.root, 0, sizeof(model.root));
+	memset(model.durable_root, 0, sizeof(model.durable_root));
+}
+
+static bool anything_held(void)
+{
+	for (uint32_t i = 0; i < model.lives; i++)
+		if (model.life[i].state != DAXPIN_STATE_FREE &&
+		    model.life[i].count)
+			return true;
+	return false;
+}
+
+int m_close(void)
+{
+	for (uint32_t i = 0; i < M_REGISTRATIONS; i++)
+		if (model.registration[i])
+			return -EBUSY;
+	if (anything_held())
+		return -EBUSY;
+	model.pool = NULL;
+	forget_memory();
+	/* Nobody can tell what is on media: the next open looks. */
+	if (model.failed)
+		return -EIO;
+	if (!model.readonly) {
+		model.unclean = false;
+		model.devices = 0;
+	}
+	return 0;
+}
+
+void m_crash(bool boot)
+{
+	model.pool = NULL;
+	forget_memory();
+	machine.pid++;
+	machine.boot += boot;
+}
+
+int m_drain(void)
+{
+	if (anything_held())
+		return -ETIMEDOUT;
+	model.gates++;
+	return 0;
+}
+
+int m_register(uint32_t segment, const char *device)
+{
+	if (segment >= model.segments && segment != DAXPIN_ALL_SEGMENTS)
+		return -ENOENT;
+	if (machine.kind == DP_SOURCE_DISK)
+		return -EOPNOTSUPP;
+	if (!device)
+		return 0;
+	if (model.readonly)
+		return -EROFS;
+	if (!device[0] || device[0] == '.' || strchr(device, '/') ||
+	    strlen(device) > 63)
+		return -EINVAL;
+	/* The names that are used are one letter, a to z, of a bit each. */
+	if (model.devices & 1u << (device[0] - 'a'))
+		return 0;
+	if (__builtin_popcount(model.devices) == DEVICES_MAX)
+		return -ENOSPC;
+	model.devices |= 1u << (device[0] - 'a');
+	return 0;
+}
+
+/* ------------------------------------------------------- reserve to retire */
+
+static uint64_t longest_run(void)
+{
+	uint64_t longest = 0, run = 0;
+
+	for (uint32_t b = 0; b < model.segments * M_BLOCKS; b++) {
+		bool is_free = b % M_BLOCKS >= M_FIRST && !model.block[b].taken;
+
+		run = is_free ? run + 1 : 0;
+		longest = run > longest ? run : longest;
+	}
+	return longest;
+}
+
+int m_reserve(uint64_t size, uint32_t flags)
+{
+	uint64_t blocks = size / 4096 + !!(size % 4096);
+
+	if (!size || flags & ~DAXPIN_RESERVE_ZERO)
+		return -EINVAL;
+	if (model.readonly)
+		return -EROFS;
+	if (blocks > M_BLOCKS - M_FIRST)
+		return -EFBIG;
+	return blocks > longest_run() ? -ENOSPC : 0;
+}
+
+struct m_life *m_reserved(uint64_t size, struct daxpin_extent extent)
+{
+	uint64_t block = extent.addr / 4096;
+	uint64_t blocks = size / 4096 + !!(size % 4096);
+
+	expect(!bad_handle(extent), "a new handle is bad");
+	expect(block % M_BLOCKS + blocks <= M_BLOCKS, "over a segment's end");
+	expect((extent.gen & LIFE_MASK) == model.block[block].life,
+	       "life %llx, not %llx", (unsigned long long)extent.gen & LIFE_MASK,
+	       (unsigned long long)model.block[block].life);
+	mark(block, blocks, true);
+	return new_life(extent, blocks, DAXPIN_STATE_RESERVED);
+}
+
+/* A life that goes on and is not retired. */
+static int usable(struct daxpin_extent extent, struct m_life **ret_life)
+{
+	int ret = find(extent, ret_life);
+
+	if (!ret && (*ret_life)->state == DAXPIN_STATE_RETIRED)
+		ret = -EALREADY;
+	return ret;
+}
+
+int m_cancel(struct daxpin_extent extent)
+{
+	struct m_life *life;
+	int ret = usable(extent, &life);
+
+	if (!ret && life->state != DAXPIN_STATE_RESERVED)
+		ret = -EINVAL;
+	if (!ret && life->publishing)
+		ret = -EBUSY;
+	if (!ret)
+		end_or_retire(life);
+	return ret;
+}
+
+static void may(struct m_errors *errors, int error)
+{
+	if (error && errors->count < 8)
+		errors->error[errors->count++] = error;
+}
+
+static int check_name(const char *name)
+{
+	size_t length = name ? strlen(name) : 0;
+
+	if (!length)
+		return -EINVAL;
+	return length < DAXPIN_ROOT_NAME_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static bool clears(const struct daxpin_op *op)
+{
+	return op->type == DAXPIN_OP_ROOT && !op->extent.addr &&
+	       !op->extent.gen;
+}
+
+static int check_op(const struct daxpin_op *op)
+{
+	switch (op->type) {
+	case DAXPIN_OP_KEEP:
+		return op->value || op->name || op->flags > 3 ? -EINVAL : 0;
+	case DAXPIN_OP_RETIRE:
+		return op->value || op->name || op->flags || op->offset ||
+		       op->length ? -EINVAL : 0;
+	case DAXPIN_OP_SET:
+		return op->flags || op->length || op->name || op->offset % 8 ?
+		       -EINVAL : 0;
+	case DAXPIN_OP_ROOT:
+		if (op->flags || op->offset || op->length || op->value)
+			return -EINVAL;
+		return check_name(op->name);
+	}
+	return -EINVAL;
+}
+
+static bool in_range(const struct m_life *life, uint64_t offset, uint64_t length)
+{
+	return offset <= m_size(life) && length <= m_size(life) - offset;
+}
+
+static struct m_root *find_root(struct m_root *root, const char *name)
+{
+	for (uint32_t i = 0; i < M_ROOTS; i++)
+		if (!strcmp(root[i].name, name))
+			return &root[i];
+	return NULL;
+}
+
+static uint32_t count_roots(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < M_ROOTS; i++)
+		count += model.root[i].name[0] != 0;
+	return count;
+}
+
+static bool same_extent(struct daxpin_extent a, struct daxpin_extent b)
+{
+	return a.addr == b.addr && a.gen == b.gen;
+}
+
+static bool moves(const struct daxpin_op *op)
+{
+	return op->type == DAXPIN_OP_KEEP || op->type == DAXPIN_OP_RETIRE;
+}
+
+/* One word twice: an extent, a word that is set, a name. */
+static bool same_word(const struct daxpin_op *a, const struct daxpin_op *b)
+{
+	if (moves(a) && moves(b))
+		return a->extent.addr == b->extent.addr;
+	if (a->type != b->type)
+		return false;
+	if (a->type == DAXPIN_OP_SET)
+		return a->extent.addr + a->offset == b->extent.addr + b->offset;
+	return !strcmp(a->name, b->name);
+}
+
+/* Names are looked up in the order of the operations, then all words. */
+static int check_words(const struct daxpin_op *ops, uint32_t count)
+{
+	uint32_t roots = count_roots();
+
+	for (uint32_t i = 0; i < count; i++) {
+		bool known = false;
+
+		if (ops[i].type != DAXPIN_OP_ROOT)
+			continue;
+		for (uint32_t j = 0; j < i; j++)
+			if (ops[j].type == DAXPIN_OP_ROOT &&
+			    same_word(&ops[i], &ops[j]))
+				return -EINVAL;
+		known = find_root(model.root, ops[i].name);
+		if (!known && clears(&ops[i]))
+			return -ENOENT;
+		if (!known && roots++ == M_ROOTS)
+			return -ENOSPC;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t j = 0; j < i; j++)
+			if (same_word(&ops[i], &ops[j]))
+				return -EINVAL;
+	return 0;
+}
+
+static int claim(const struct daxpin_op *op)
+{
+	bool keep = op->type == DAXPIN_OP_KEEP;
+	struct m_life *life;
+	int ret = usable(op->extent, &life);
+
+	if (!ret && life->state !=
+	    (keep ? DAXPIN_STATE_RESERVED : DAXPIN_STATE_LIVE))
+		ret = -EINVAL;
+	if (!ret && (life->publishing ||
+		     (keep && !(op->flags & DAXPIN_OP_WRITERS) &&
+		      life->written)))
+		ret = -EBUSY;
+	return ret;
+}
+
+/* What this very batch does to an extent: 0 nothing, else the type. */
+static uint32_t done_here(const struct daxpin_op *ops, uint32_t count,
+			  struct daxpin_extent extent)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (moves(&ops[i]) && same_extent(ops[i].extent, extent))
+			return ops[i].type;
+	return 0;
+}
+
+/* Live, or kept here. */
+static int check_target(const struct daxpin_op *ops, uint32_t count,
+			const struct daxpin_op *op)
+{
+	uint32_t here = done_here(ops, count, op->extent);
+	struct m_life *life;
+	int ret;
+
+	if (here)
+		return here == DAXPIN_OP_KEEP ? 0 : -EINVAL;
+	ret = usable(op->extent, &life);
+	if (!ret && op->type == DAXPIN_OP_SET && model.gates)
+		return -EAGAIN;
+	return !ret && life->state != DAXPIN_STATE_LIVE ? -EINVAL : ret;
+}
+
+static bool is_changed(const struct daxpin_op *ops, uint32_t count,
+		       const char *name)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (ops[i].type == DAXPIN_OP_ROOT && !strcmp(ops[i].name, name))
+			return true;
+	return false;
+}
+
+/* No root that stays as it is may name what is retired. */
+static int check_roots(const struct daxpin_op *ops, uint32_t count,
+		       const struct daxpin_op *op)
+{
+	for (uint32_t i = 0; i < M_ROOTS; i++)
+		if (model.root[i].name[0] &&
+		    model.root[i].addr == op->extent.addr &&
+		    !is_changed(ops, count, model.root[i].name))
+			return -EBUSY;
+	return 0;
+}
+
+static int check_last(const struct daxpin_op *ops, uint32_t count,
+		      const struct daxpin_op *op)
+{
+	struct m_life *life;
+	int ret;
+
+	switch (op->type) {
+	case DAXPIN_OP_RETIRE:
+		return check_roots(ops, count, op);
+	case DAXPIN_OP_ROOT:
+		return clears(op) ? 0 : check_target(ops, count, op);
+	case DAXPIN_OP_SET:
+		ret = check_target(ops, count, op);
+		if (ret)
+			return ret;
+		life = m_find(op->extent);
+		return in_range(life, op->offset, 8) ? 0 : -EINVAL;
+	}
+	return 0;
+}
+
+/* By stages; what comes of two mistakes in one stage is not promised. */
+static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
+{
+	struct m_errors errors = { .count = 0 };
+
+	for (uint32_t i = 0; !errors.count && i < count; i++) {
+		may(&errors, check_op(&ops[i]));
+		if (!errors.count && !clears(&ops[i]))
+			may(&errors, bad_handle(ops[i].extent));
+	}
+	if (!errors.count && model.failed)
+		may(&errors, -EIO);
+	if (!errors.count)
+		may(&errors, check_words(ops, count));
+	if (errors.count)
+		return errors;
+	for (uint32_t i = 0; i < count; i++)
+		if (moves(&ops[i]))
+			may(&errors, claim(&ops[i]));
+	for (uint32_t i = 0, before = errors.count; !before && i < count; i++)
+		may(&errors, check_last(ops, count, &ops[i]));
+	return errors;
+}
+
+/* -------------------------------------------------- what a publish changes */
+
+static void write_word(const struct m_life *life, bool data)
+{
+	struct m_block *block = &model.block[life->extent.addr / 4096];
+
+	block->data = data;
+	block->gen = (block->life + !data) & GEN_MASK;
+	block->blocks = life->blocks;
+	block->tag = life->tag;
+}
+
+static void set_root(struct m_root root[M_ROOTS], const struct daxpin_op *op)
+{
+	struct m_root *at = find_root(root, op->name);
+
+	if (!at)
+		at = find_root(root, "");
+	expect(at, "no root is free");
+	memset(at, 0, sizeof(*at));
+	if (clears(op))
+		return;
+	strcpy(at->name, op->name);
+	at->addr = op->extent.addr;
+	at->life = op->extent.gen & LIFE_MASK;
+}
+
+static void forget_set(uint64_t addr)
+{
+	for (uint32_t i = 0; i < M_SETS; i++)
+		if (model.set[i].addr == addr)
+			model.set[i].addr = 0;
+}
+
+static void remember_set(const struct daxpin_op *op)
+{
+	forget_set(op->extent.addr + op->offset);
+	model.set[model.sets++ % M_SETS] = (struct m_set) {
+		op->extent.addr + op->offset, op->value
+	};
+}
+
+static void change_media(const struct daxpin_op *ops, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (moves(&ops[i]))
+			write_word(m_find(ops[i].extent),
+				   ops[i].type == DAXPIN_OP_KEEP);
+		else if (ops[i].type == DAXPIN_OP_ROOT)
+			set_root(model.durable_root, &ops[i]);
+	}
+}
+
+void m_published(const struct daxpin_op *ops, uint32_t count)
+{
+	change_media(ops, count);
+	for (uint32_t i = 0; i < count; i++) {
+		if (ops[i].type == DAXPIN_OP_KEEP)
+			m_find(ops[i].extent)->state = DAXPIN_STATE_LIVE;
+		else if (ops[i].type == DAXPIN_OP_ROOT)
+			set_root(model.root, &ops[i]);
+		else if (ops[i].type == DAXPIN_OP_SET)
+			remember_set(&ops[i]);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		if (ops[i].type == DAXPIN_OP_RETIRE)
+			end_or_retire(m_find(ops[i].extent));
+}
+
+/* Flushes before the words: payloads, and names that are new. */
+static uint32_t count_first(const struct daxpin_op *ops, uint32_t count)
+{
+	uint32_t first = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		first += (ops[i].type == DAXPIN_OP_KEEP &&
+			  ops[i].flags & DAXPIN_OP_PERSIST) ||
+			 (ops[i].type == DAXPIN_OP_ROOT &&
+			  !find_root(model.root, ops[i].name));
+	return first;
+}
+
+/*
+ * The flush after the first ones fails: claims stay, and what was committed
+ * (from the second flush of a lane on) is there after the next open.
+ */
+static void fail_at_words(const struct daxpin_op *ops, uint32_t count,
+			  uint32_t at)
+{
+	if (count == 1 || at > 1)
+		change_media(ops, count);
+	for (uint32_t i = 0; i < count; i++) {
+		if (moves(&ops[i]))
+			m_find(ops[i].extent)->publishing = true;
+		else if (ops[i].type == DAXPIN_OP_SET)
+			forget_set(ops[i].extent.addr + ops[i].offset);
+	}
+}
+
+struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,
+			  uint32_t fails_at)
+{
+	struct m_errors errors = { .count = 0 };
+	uint32_t first, flushes = count == 1 ? 1 : count + 3;
+
+	if (model.readonly)
+		may(&errors, -EROFS);
+	else
+		errors = check(ops, count);
+	if (errors.count)
+		return errors;
+	first = count_first(ops, count);
+	for (uint32_t i = 0; i < count; i++)
+		if (ops[i].flags & DAXPIN_OP_PERSIST &&
+		    !in_range(m_find(ops[i].extent), ops[i].offset,
+			      ops[i].length))
+			may(&errors, -EINVAL);
+	if (!fails_at || fails_at > first + flushes)
+		return errors;
+	expect(!errors.count, "a failing flush behind a bad range");
+	if (fails_at > first)
+		fail_at_words(ops, count, fails_at - first);
+	model.failed = true;
+	may(&errors, -EIO);
+	return errors;
+}
+
+int m_root(const char *name, struct daxpin_extent *ret_extent)
+{
+	struct m_root *root;
+	int ret = check_name(name);
+
+	if (ret)
+		return ret;
+	root = find_root(model.root, name);
+	if (!root)
+		return -ENOENT;
+	*ret_extent = (struct daxpin_extent) {
+		root->addr, (model.epoch & 0xffffff) << LIFE_BITS |
+			    model.block[root->addr / 4096].life
+	};
+	return 0;
+}
+
+int m_persist(struct daxpin_extent extent, uint64_t offset, uint64_t length,
+	      uint32_t fails_at)
+{
+	struct m_life *life;
+	int ret = find(extent, &life);
+
+	if (!ret && !in_range(life, offset, length))
+		ret = -EINVAL;
+	if (!ret && model.readonly)
+		ret = -EROFS;
+	if (!ret && model.page && fails_at == 1) {
+		model.failed = true;
+		ret = -EIO;
+	}
+	return ret;
+}
+
+int m_extent_at(uint64_t addr, struct daxpin_extent *ret_extent)
+{
+	struct daxpin_extent extent = { addr,
+					(model.epoch & 0xffffff) << LIFE_BITS };
+	struct m_life *life;
+	int ret = bad_handle(extent);
+
+	if (ret)
+		return ret;
+	extent.gen |= model.block[addr / 4096].life;
+	life = m_find(extent);
+	if (!life || life->state != DAXPIN_STATE_LIVE)
+		return -ENOENT;
+	*ret_extent = extent;
+	return 0;
+}
+
+/* ---------------------------------------------------------- hold and drop */
+
+static int check_access(uint32_t access)
+{
+	return access >= 1 && access <= 3 ? 0 : -EINVAL;
+}
+
+static void take(struct m_life *life, uint32_t access)
+{
+	life->count++;
+	life->written |= access & DAXPIN_HOLD_WRITE;
+}
+
+int m_hold(struct daxpin_extent extent, uint32_t access)
+{
+	struct m_life *life;
+	int ret = check_access(access);
+
+	if (!ret)
+		ret = bad_handle(extent);
+	if (!ret && access & DAXPIN_HOLD_WRITE && model.readonly)
+		ret = -EROFS;
+	if (!ret)
+		ret = usable(extent, &life);
+	if (!ret && model.gates)
+		ret = -EAGAIN;
+	if (!ret)
+		take(life, access);
+	return ret;
+}
+
+/* Of a life to come there is no hold either, and nothing is over. */
+static int find_held(struct daxpin_extent extent, struct m_life **ret_life)
+{
+	int ret = bad_handle(extent);
+
+	if (ret)
+		return ret;
+	*ret_life = m_find(extent);
+	if (!*ret_life)
+		return is_to_come(extent) ? -EINVAL : -ESTALE;
+	return (*ret_life)->count ? 0 : -EINVAL;
+}
+
+int m_clone(struct daxpin_extent extent, uint32_t access)
+{
+	struct m_life *life;
+	int ret = check_access(access);
+
+	if (!ret)
+		ret = bad_handle(extent);
+	if (!ret && access & DAXPIN_HOLD_WRITE && model.readonly)
+		ret = -EROFS;
+	if (!ret)
+		ret = find_held(extent, &life);
+	if (!ret)
+		take(life, access);
+	return ret;
+}
+
+int m_drop(struct daxpin_extent extent)
+{
+	struct m_life *life;
+	int ret = find_held(extent, &life);
+
+	if (ret)
+		return ret;
+	if (--life->count)
+		return 0;
+	life->written = false;
+	if (life->state == DAXPIN_STATE_RETIRED)
+		end_life(life);
+	fire(extent.addr);
+	return 0;
+}
+
+int m_idle(struct daxpin_extent extent)
+{
+	struct m_life *life;
+	int ret = find(extent, &life);
+
+	if (ret == -ESTALE)
+		return 1;
+	return ret ? ret : !life->count;
+}
+
+int m_wait_idle(struct daxpin_extent extent)
+{
+	int ret = m_idle(extent);
+
+	if (ret < 0)
+		return ret;
+	return ret ? 0 : -ETIMEDOUT;
+}
+
+int m_look(struct daxpin_extent extent)
+{
+	struct m_life *life;
+
+	return find(extent, &life);
+}

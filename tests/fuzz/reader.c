@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "format.h"
+#include "reader.h"
+
+static const char *memory(uint32_t file)
+{
+	return machine.disk->file[file].memory;
+}
+
+/* ------------------------------------------------------------- superblock */
+
+static bool is_whole(const struct dp_super *super)
+{
+	return !memcmp(super->magic, "DAXPIN\r\n", 8) &&
+	       super->check == format_super_check(super);
+}
+
+/* The newest whole half of a page; sequence 0 when there is none. */
+static bool newest(const char *page, struct dp_super *ret_super)
+{
+	struct dp_super half;
+	bool found = false;
+
+	for (int i = 0; i < 2; i++) {
+		memcpy(&half, page + i * sizeof(half), sizeof(half));
+		if (!is_whole(&half) ||
+		    (found && half.sequence <= ret_super->sequence))
+			continue;
+		*ret_super = half;
+		found = true;
+	}
+	return found;
+}
+
+/* *ret_lost: the page is, and its copy stands in for it. */
+static const char *read_super(uint32_t file, struct dp_super *ret_super,
+			      bool *ret_lost)
+{
+	struct dp_super copy;
+	bool whole;
+
+	if (machine_is_poisoned(file, 0, 4096) ||
+	    machine_is_poisoned(file, 0x100000, 4096))
+		return "poison in a superblock";
+	whole = newest(memory(file), ret_super);
+	*ret_lost = newest(memory(file) + 0x100000, &copy) &&
+		    (!whole || copy.sequence > ret_super->sequence);
+	if (*ret_lost)
+		*ret_super = copy;
+	if (!whole && !*ret_lost)
+		return "no half is whole";
+	if (ret_super->version != 1)
+		return "another version";
+	return (ret_super->sequence | ret_super->epoch) >> 63 ?
+	       "sequence or epoch" : NULL;
+}
+
+static uint64_t segments_of(uint64_t pool_size, uint64_t segment_size)
+{
+	uint64_t rest = pool_size % segment_size;
+
+	return pool_size / segment_size + (rest >= 32 << 20);
+}
+
+static uint64_t size_of(const struct dp_super *super, uint32_t index)
+{
+	uint64_t left = super->pool_size - index * super->segment_size;
+
+	return left >= super->segment_size ? super->segment_size :
+	       left - left % (2 << 20);
+}
+
+static const char *judge_geometry(const struct dp_super *super)
+{
+	uint64_t size = super->segment_size;
+
+	if (size < 32 << 20 || size > 512 << 20 || size & (size - 1))
+		return "segment size";
+	if (!super->segments || super->segments > 4096 ||
+	    super->pool_size > 2ull << 40 ||
+	    super->segments != segments_of(super->pool_size, size))
+		return "number of segments";
+	for (uint32_t i = 0; i < 4096; i++)
+		if ((super->segment_set[i / 8] >> i % 8 & 1) !=
+		    (i < super->segments))
+			return "segment set";
+	return NULL;
+}
+
+static bool owner_makes_sense(const struct dp_owner *owner)
+{
+	if (!owner->pid || owner->pid > INT32_MAX)
+		return false;
+	for (uint32_t i = 0; i < owner->rdma_devices; i++) {
+		const char *name = owner->rdma_device[i];
+		size_t length = strnlen(name, 64);
+
+		if (!length || length == 64 || name[0] == '.' ||
+		    memchr(name, '/', length))
+			return false;
+	}
+	return true;
+}
+
+/* RDMA of a dead owner: none is left, or that cannot be told from here. */
+static const char *judge_owner(const struct dp_owner *owner)
+{
+	uint8_t boot[16];
+
+	if (!owner->rdma_devices)
+		return NULL;
+	if (!owner_makes_sense(owner))
+		return "owner record";
+	memset(boot, machine.boot, sizeof(boot));
+	if (memcmp(owner->boot_id, boot, sizeof(boot)))
+		return NULL;
+	if (owner->pid_namespace != MACHINE_PID_NAMESPACE ||
+	    owner->net_namespace != MACHINE_NET_NAMESPACE)
+		return "owner of another namespace";
+	if ((int)owner->pid == machine.pid)
+		return "owner lives";
+	return machine.has_rdma ? "verbs of the owner" : NULL;
+}
+
+static const char *judge_super(const struct reading *reading, uint32_t how)
+{
+	const struct dp_super *super = &reading->super;
+	bool unknown = super->flags & DP_SUPER_OWNER_UNKNOWN || reading->lost;
+	const char *refuse;
+
+	if (super->flags & ~7u)
+		return "flags";
+	if (super->flags & DP_SUPER_CREATING)
+		return "creating";
+	if (super->owner.rdma_devices > 4)
+		return "number of RDMA devices";
+	refuse = judge_geometry(super);
+	if (refuse || (!unknown && !reading->unclean))
+		return refuse;
+	if (how & READER_READONLY)
+		return "unclean";
+	if (unknown)
+		return machine.has_rdma ? "verbs of anybody" : NULL;
+	return judge_owner(&super->owner);
+}
+
+/* --------------------------------------------------------------- segments */
+
+static const char *judge_segment(const struct reading *reading, uint32_t index,
+				 uint32_t how)
+{
+	uint64_t size = size_of(&reading->super, index);
+	const struct machine_attributes *file;
+	struct dp_super super;
+	const char *refuse;
+	bool lost;
+
+	if (index >= MACHINE_FILES || !machine.disk->file[index].now.there)
+		return "a file is missing";
+	file = &machine.disk->file[index].now;
+	if (file->size < size)
+		return "a file is too short";
+	if (file->shared)
+		return "reflinks";
+	if (file->hole[0])
+		return "metadata in a hole";
+	refuse = read_super(index, &super, &lost);
+	if (refuse)
+		return refuse;
+	if (super.index != index || super.size != size ||
+	    memcmp(super.uuid, reading->super.uuid, 16))
+		return "not the segment that belongs there";
+	if (how & READER_READONLY &&
+	    (lost || super.flags & DP_SUPER_OWNER_UNKNOWN))
+		return "a superblock to be restored";
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ lanes */
+
+static void read_lane(uint32_t index, struct dp_lane *ret_lane)
+{
+	memcpy(ret_lane, memory(0) + 0x120000 + index * 4096, 4096);
+}
+
+static bool lane_is_whole(const struct reading *reading, uint32_t index,
+			  const struct dp_lane *lane)
+{
+	return lane->count <= 248 &&
+	       lane->check == format_lane_check(reading->seed, index, lane);
+}
+
+static bool is_open(const struct reading *reading, uint32_t index,
+		    const struct dp_lane *lane)
+{
+	return lane_is_whole(reading, index, lane) &&
+	       lane->sequence == lane->done + 1;
+}
+
+static bool is_damaged(const struct reading *reading, uint32_t index,
+		       const struct dp_lane *lane)
+{
+	bool whole = lane_is_whole(reading, index, lane);
+
+	return lane->sequence != lane->done &&
+	       lane->sequence != lane->done + 1 &&
+	       (whole || lane->sequence != lane->done - 1);
+}
+
+static uint32_t kind_of(uint64_t word)
+{
+	return word >> 17 & 7;
+}
+
+static uint64_t length_of(uint64_t word)
+{
+	return (word & 0x1ffff) + 1;
+}
+
+/* Of the last kind, slabs, there is none yet: an open refuses it later. */
+static bool is_descriptor(const struct reading *reading, uint64_t block_in_pool,
+			  uint64_t word)
+{
+	if (word != format_word_sealed(reading->seed, block_in_pool, word))
+		return false;
+	return kind_of(word) == 1 ? length_of(word) == 1 :
+	       kind_of(word) == 2 || kind_of(word) == 3;
+}
+
+/* Whose word stands at that offset in a segment? By trying. */
+static uint64_t block_at(uint64_t offset)
+{
+	uint64_t first = offset / 4096 * 512;
+
+	for (uint64_t block = first; block < first + 512; block++)
+		if (format_word_offset(block) == offset)
+			return block;
+	return 0;
+}
+
+static bool is_root_word(const struct reading *reading, uint32_t slot,
+			 uint64_t word)
+{
+	bool none = !(word & 0xffffffff);
+
+	return word == format_root_sealed(reading->seed, slot, word) &&
+	       (!none || !(word >> 32 & 0xffff));
+}
+
+static bool is_word(const struct reading *reading,
+		    const struct dp_lane_entry *entry)
+{
+	uint64_t size = reading->super.segment_size;
+	uint64_t segment = entry->addr / size, at = entry->addr % size, block;
+
+	if (entry->addr % 8 || segment >= reading->super.segments ||
+	    at >= size_of(&reading->super, segment))
+		return false;
+	if (at >= 0x200000)
+		return !machine.disk->file[segment].now.hole[at / 0x200000];
+	if (at < 0x100000) {
+		block = block_at(at);
+		return block >= 512 &&
+		       block < size_of(&reading->super, segment) / 4096 &&
+		       is_descriptor(reading, segment * (size / 4096) + block,
+				     entry->value);
+	}
+	return !segment && at >= 0x110000 && at < 0x120000 && at % 64 == 48 &&
+	       is_root_word(reading, (at - 0x110000) / 64, entry->value);
+}
+
+/* What stands in chunk 0 once the lanes are replayed. */
+static char table_now[MACHINE_FILES][0x100000];
+static char roots_now[0x10000];
+/* And words elsewhere, in the order in which they are. */
+static struct dp_lane_entry set_now[64 * 248];
+static uint32_t sets_now;
+
+static void replay(const struct reading *reading,
+		   const struct dp_lane_entry *entry)
+{
+	uint64_t segment = entry->addr / reading->super.segment_size;
+	uint64_t at = entry->addr % reading->super.segment_size;
+
+	if (at < 0x100000)
+		memcpy(table_now[segment] + at, &entry->value, 8);
+	else if (at < 0x120000)
+		memcpy(roots_now + at - 0x110000, &entry->value, 8);
+	else
+		set_now[sets_now++] = *entry;
+}
+
+void reader_expect_set(const struct reading *reading)
+{
+	uint64_t size = reading->super.segment_size;
+
+	for (uint32_t i = sets_now; i--;) {
+		struct dp_lane_entry *set = &set_now[i];
+		bool last = true;
+
+		for (uint32_t j = i + 1; j < sets_now; j++)
+			last = last && set_now[j].addr != set->addr;
+		expect(!last || !memcmp(memory(set->addr / size) +
+					set->addr % size, &set->value, 8),
+		       "a lane's SET at 0x%llx was not done",
+		       (unsigned long long)set->addr);
+	}
+}
+
+static const char *judge_lanes(struct reading *reading, uint32_t how)
+{
+	struct dp_lane lane;
+
+	if (machine_is_poisoned(0, 0x120000, 64 * 4096))
+		return "poison in a lane";
+	for (uint32_t i = 0; i < 64; i++) {
+		read_lane(i, &lane);
+		if (is_damaged(reading, i, &lane))
+			return "a damaged lane";
+		if (!is_open(reading, i, &lane))
+			continue;
+		for (uint32_t j = 0; j < lane.count; j++) {
+			if (!is_word(reading, &lane.entry[j]))
+				return "a lane changes what is no word";
+			replay(reading, &lane.entry[j]);
+		}
+		reading->entries += lane.count;
+	}
+	return reading->entries && how & READER_READONLY ? "an open lane" : NULL;
+}
+
+/* ----------------------------------------------------------------- tables */
+
+static uint64_t word_at(const struct reading *reading, uint32_t segment,
+			uint64_t block, bool *ret_right)
+{
+	uint64_t first = segment * (reading->super.segment_size / 4096), word;
+
+	memcpy(&word, table_now[segment] + format_word_offset(block), 8);
+	*ret_right = word == format_word_sealed(reading->seed, first + block,
+						word);
+	return word;
+}
+
+static const char *judge_table(const struct reading *reading, uint32_t segment)
+{
+	uint64_t blocks = size_of(&reading->super, segment) / 4096;
+	const bool *hole = machine.disk->file[segment].now.hole;
+	uint64_t end = 0;		/* of the extent before */
+	bool right;
+
+	if (machine_is_poisoned(segment, 0, blocks * 8))
+		return "poison in a table";
+	for (uint64_t block = 512; block < blocks; block++) {
+		uint64_t word = word_at(reading, segment, block, &right);
+
+		if (!right || kind_of(word) < 1 || kind_of(word) > 2)
+			return "a word does not check out";
+		if (kind_of(word) == 1 && length_of(word) != 1)
+			return "a long FREE";
+		if (kind_of(word) == 2 && block < end)
+			return "extents overlap";
+		if (kind_of(word) == 2)
+			end = block + length_of(word);
+		if (end > blocks)
+			return "an extent past the end";
+		if (block < end && hole[block / 512])
+			return "an extent in a hole";
+	}
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ roots */
+
+static bool is_name(const char name[48])
+{
+	size_t length = strnlen(name, 48);
+
+	for (size_t i = length; i < 48; i++)
+		if (name[i])
+			return false;
+	return length && length < 48;
+}
+
+static const char *judge_roots(const struct reading *reading)
+{
+	struct dp_root root;
+
+	if (machine_is_poisoned(0, 0x110000, 0x10000))
+		return "poison in the roots";
+	for (uint32_t i = 0; i < 1024; i++) {
+		memcpy(&root, roots_now + i * 64, 64);
+		if (!is_root_word(reading, i, root.word))
+			return "a root word";
+		if (!(root.word & 0xffffffff))
+			continue;
+		if (root.name_check != format_name_check(reading->seed, i,
+							 root.name) ||
+		    !is_name(root.name))
+			return "a root's name";
+	}
+	return NULL;
+}
+
+bool reader_root(uint32_t slot, struct reader_root *ret_root)
+{
+	struct dp_root root;
+
+	memcpy(&root, roots_now + slot * 64, 64);
+	if (!(root.word & 0xffffffff))
+		return false;
+	memcpy(ret_root->name, root.name, 48);
+	ret_root->addr = (root.word & 0xffffffff) * 4096;
+	ret_root->gen = root.word >> 32 & 0xffff;
+	return true;
+}
+
+/* -------------------------------------------------------------------- all */
+
+static void copy_metadata(const struct reading *reading)
+{
+	for (uint32_t i = 0; i < reading->super.segments; i++)
+		memcpy(table_now[i], memory(i),
+		       size_of(&reading->super, i) / 4096 * 8);
+	memcpy(roots_now, memory(0) + 0x110000, sizeof(roots_now));
+}
+
+static const char *judge_content(struct reading *reading, uint32_t how)
+{
+	const char *refuse;
+
+	sets_now = 0;
+	copy_metadata(reading);
+	refuse = judge_lanes(reading, how);
+	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
+		refuse = judge_table(reading, i);
+	return refuse ? refuse : judge_roots(reading);
+}
+
+static const char *judge(uint32_t how, struct reading *reading)
+{
+	const struct machine_attributes *first = &machine.disk->file[0].now;
+	const char *refuse;
+
+	if (!first->there || first->size < 2 << 20)
+		return "no segment 0";
+	if (machine.locked_elsewhere)
+		return "locked";
+	refuse = read_super(0, &reading->super, &reading->lost);
+	if (refuse)
+		return refuse;
+	reading->seed = format_seed(reading->super.uuid);
+	reading->unclean = reading->super.flags & DP_SUPER_UNCLEAN ||
+			   reading->lost;
+	refuse = judge_super(reading, how);
+	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
+		refuse = judge_segment(reading, i, how);
+	if (!refuse && machine.kind == DP_SOURCE_FSDAX && reading->unclean &&
+	    how & READER_IMPATIENT)
+		refuse = "no barrier with a deadline";
+	return refuse ? refuse : judge_content(reading, how);
+}
+
+void reader_read(uint32_t how, struct reading *ret_reading)
+{
+	memset(ret_reading, 0, sizeof(*ret_reading));
+	ret_reading->refuse = judge(how, ret_reading);
+}
+
+bool reader_next(const struct reading *reading, uint64_t *at,
+		 struct reader_extent *ret_extent)
+{
+	uint64_t segment_size = reading->super.segment_size;
+	bool right;
+
+	for (; *at / segment_size < reading->super.segments; *at += 4096) {
+		uint32_t segment = *at / segment_size;
+		uint64_t block = *at % segment_size / 4096, word;
+
+		if (block < 512 ||
+		    block >= size_of(&reading->super, segment) / 4096)
+			continue;
+		word = word_at(reading, segment, block, &right);
+		if (kind_of(word) != 2)
+			continue;
+		*ret_extent = (struct reader_extent) {
+			*at, length_of(word) * 4096, word >> 36
+		};
+		*at += ret_extent->size;
+		return true;
+	}
+	return false;
+}
