@@ -133,15 +133,14 @@ static void check_roots(struct daxpin_pool *pool)
 	assert(counted == leases);
 }
 
-/* Between publishes every lane is closed (D4). */
+/* Between publishes every lane of a pool that is ours is closed (D4). */
 static void check_lane(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_lane *lane = (const struct dp_lane *)
 		(pool->media.map.base + DP_LANES_OFFSET) + index;
 
 	assert(lane->done == pool->lanes.lane[index].done);
-	assert(dp_lane_judge(pool->media.seed, index, lane) == DP_LANE_CLOSED ||
-	       pool->media.readonly);
+	assert(dp_lane_judge(pool->media.seed, index, lane) == DP_LANE_CLOSED);
 }
 
 void dp_invariants(struct daxpin_pool *pool)
@@ -160,6 +159,6 @@ void dp_invariants(struct daxpin_pool *pool)
 	if (dp_persist_error(&pool->media.persist))
 		return;
 	check_roots(pool);
-	for (uint32_t i = 0; i < DP_LANES; i++)
+	for (uint32_t i = 0; i < DP_LANES && !pool->media.readonly; i++)
 		check_lane(pool, i);
 }
