@@ -361,9 +361,9 @@ static void edit_poison(const struct edit *edit, uint32_t file)
 
 static void edit_machine(const struct edit *edit)
 {
-	fuzz_say("  machine: %u = 0x%llx", edit->field % 4,
-		 (unsigned long long)edit->value);
-	switch (edit->field % 4) {
+	fuzz_say("  machine: %u = 0x%llx, %u", edit->field % 5,
+		 (unsigned long long)edit->value, edit->index);
+	switch (edit->field % 5) {
 	case 0:
 		machine.locked_elsewhere = edit->value & 1;
 		machine.byte_owner = (int)(edit->value >> 1 & 0xff) - 1;
@@ -377,6 +377,12 @@ static void edit_machine(const struct edit *edit)
 		break;
 	case 3:
 		machine.flushes_to_failure = edit->value % 64;
+		break;
+	case 4:
+		if (machine.bads < MACHINE_BADS)
+			machine.bad[machine.bads++] = (struct machine_bad) {
+				edit->value, edit->index
+			};
 		break;
 	}
 }

@@ -429,10 +429,46 @@ static void use_old(struct daxpin_pool *pool, bool retire_it, bool degraded)
 		expect(!daxpin_drop(pool, op.extent), "drop");
 }
 
+static bool is_bad_at(uint64_t addr, uint64_t segment_size)
+{
+	return machine.kind != DP_SOURCE_SHMEM &&
+	       machine_is_bad(addr / segment_size, addr % segment_size, 8);
+}
+
+/* Known bad blocks are an error, and never touched. */
+static void use_word(struct daxpin_pool *pool, uint8_t how)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_SET, .value = how };
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	uint64_t size, value;
+	int want;
+
+	if (!daxpin_foreach(pool, take_first, &op.extent))
+		return;
+	op.offset = (how & 15) * 4096 + 8;
+	expect(!daxpin_size(pool, op.extent, &size) &&
+	       !daxpin_pool_info(pool, &info), "size");
+	want = op.offset >= size ? -EINVAL :
+	       is_bad_at(op.extent.addr + op.offset, info.segment_size) ?
+	       -EIO : 0;
+	expect(daxpin_publish(pool, &op, 1) == want, "SET: not %d", want);
+	expect(daxpin_persist(pool, op.extent, op.offset, 8) == want,
+	       "persist: not %d", want);
+	if (!want)
+		want = machine_is_poisoned(op.extent.addr / info.segment_size,
+					   (op.extent.addr + op.offset) %
+					   info.segment_size, 8) ? -EIO : 0;
+	expect(daxpin_read(pool, op.extent, op.offset, 8, &value) == want,
+	       "read: not %d", want);
+	expect(want || value == op.value, "another value");
+}
+
 static void use(struct daxpin_pool *pool, const struct header *header)
 {
 	for (uint32_t i = 0; i < WORK_MAX && header->work[i]; i++) {
-		if (header->work[i] & 16)
+		if (header->work[i] & 32)
+			use_word(pool, header->work[i]);
+		else if (header->work[i] & 16)
 			use_old(pool, header->work[i] & 8,
 				header->what & DO_DEGRADED);
 		else

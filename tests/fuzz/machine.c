@@ -130,6 +130,36 @@ bool machine_is_poisoned(uint32_t file, uint64_t offset, uint64_t size)
 	return false;
 }
 
+/* Files lie one behind the other, every other chunk 4 KiB further on. */
+static uint64_t physical_of(uint32_t file, uint64_t offset)
+{
+	return file * 2 * MACHINE_FILE_MAX + offset +
+	       (offset & DP_CHUNK_SIZE ? 4096 : 0);
+}
+
+bool machine_is_bad(uint32_t file, uint64_t offset, uint64_t size)
+{
+	const uint64_t sectors_max = UINT64_MAX / 512;
+	uint64_t first;
+
+	for (uint64_t at = offset & ~4095ull; machine.bads && at < offset + size;
+	     at += 4096) {
+		if (machine.disk->file[file].now.hole[at >> DP_CHUNK_SHIFT])
+			continue;
+		first = physical_of(file, at) / 512;
+		for (uint32_t i = 0; i < machine.bads; i++) {
+			const struct machine_bad *b = &machine.bad[i];
+
+			if (b->count && b->count <= sectors_max &&
+			    b->sector <= sectors_max - b->count &&
+			    b->sector < first + 8 &&
+			    first < b->sector + b->count)
+				return true;
+		}
+	}
+	return false;
+}
+
 void machine_expect_quiet(void)
 {
 	expect(!machine.open, "%u descriptors left open", machine.open);
@@ -336,6 +366,19 @@ int dp_os_readlink(const char *path, char *buffer, size_t size)
 	return -ENOENT;
 }
 
+static int list_bad(char *buffer, size_t size)
+{
+	int length = 0;
+
+	buffer[0] = '\0';
+	for (uint32_t i = 0; i < machine.bads; i++)
+		length += snprintf(buffer + length, size - length,
+				   "%llu %llu\n",
+				   (unsigned long long)machine.bad[i].sector,
+				   (unsigned long long)machine.bad[i].count);
+	return length;
+}
+
 int dp_os_read_file(const char *path, char *buffer, size_t size)
 {
 	int length = -ENOENT;
@@ -353,6 +396,9 @@ int dp_os_read_file(const char *path, char *buffer, size_t size)
 		length = snprintf(buffer, size,
 				  "%d (a )fuzz) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %u 0",
 				  machine.pid, MACHINE_START_TIME);
+	} else if (!strcmp(path, "/sys/dev/block/0:7/badblocks") &&
+		   machine.kind != DP_SOURCE_SHMEM) {
+		length = list_bad(buffer, size);
 	}
 	return length;
 }
@@ -390,6 +436,12 @@ int dp_os_is_dax(int fd)
 	return machine.kind == DP_SOURCE_FSDAX;
 }
 
+bool dp_os_is_realtime(int fd)
+{
+	handle(fd);
+	return false;
+}
+
 /* ---------------------------------------------------- where files have space */
 
 static int list_backed(int fd,
@@ -404,9 +456,8 @@ static int list_backed(int fd,
 		next = dp_min(at + DP_CHUNK_SIZE, file->size);
 		if (file->hole[at >> DP_CHUNK_SHIFT])
 			continue;
-		/* Physically aligned in every other chunk. */
 		ret = fn(&(struct dp_os_extent) {
-			at, next - at, at + (at & DP_CHUNK_SIZE ? 4096 : 0),
+			at, next - at, physical_of(handle(fd)->file, at),
 			file->shared }, arg);
 	}
 	return ret;
@@ -611,6 +662,20 @@ int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 				size))
 		return -EIO;
 	memcpy(to, from, size);
+	return 0;
+}
+
+/* The kernel reads; of every other range only a part, now. */
+int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+		   uint64_t *ret_done)
+{
+	const struct machine_file *file = &machine.disk->file[handle(fd)->file];
+
+	expect(offset + size <= file->now.size, "a read past the file's end");
+	if (machine_is_poisoned(handle(fd)->file, offset, size))
+		return -EIO;
+	*ret_done = offset & 4096 ? size / 3 : size;
+	memcpy(to, file->memory + offset, *ret_done);
 	return 0;
 }
 

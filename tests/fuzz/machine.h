@@ -21,6 +21,7 @@
 #define MACHINE_CHUNKS		(MACHINE_FILE_MAX >> DP_CHUNK_SHIFT)
 #define MACHINE_PAGES		(DP_CHUNK_SIZE >> DP_BLOCK_SHIFT)
 #define MACHINE_POISONS		4u
+#define MACHINE_BADS		4u
 #define MACHINE_START_TIME	4711u		/* of its process */
 #define MACHINE_PID_NAMESPACE	4026531836u
 #define MACHINE_NET_NAMESPACE	4026531840u
@@ -51,6 +52,12 @@ struct machine_poison {
 	uint64_t size;
 };
 
+/* A line of the disk's list of bad blocks; not on tmpfs. */
+struct machine_bad {
+	uint64_t sector;
+	uint64_t count;
+};
+
 struct machine {
 	struct machine_disk *disk;
 	enum dp_source_kind kind;
@@ -63,6 +70,8 @@ struct machine {
 	uint32_t extra_files;		/* segment.4000 and on */
 	struct machine_poison poison[MACHINE_POISONS];
 	uint32_t poisons;
+	struct machine_bad bad[MACHINE_BADS];
+	uint32_t bads;
 	uint32_t flushes_to_failure;	/* 0: no flush fails */
 	uint64_t now_ns;
 	uint64_t random;
@@ -85,7 +94,10 @@ void machine_reset(struct machine_disk *disk);
 /* The metadata of a file may be looked at in memory; writing goes this way. */
 void machine_write(uint32_t file, uint64_t offset, const void *from,
 		   uint64_t size);
+/* Poison that nobody knows of: what the kernel reads there is an error. */
 bool machine_is_poisoned(uint32_t file, uint64_t offset, uint64_t size);
+/* Known bad sectors: all of their block is. */
+bool machine_is_bad(uint32_t file, uint64_t offset, uint64_t size);
 /* How often an eventfd was written since the last call. */
 uint64_t machine_event_count(int fd);
 /* Nothing is mapped, open or locked any more. */

@@ -37,6 +37,9 @@ static void put(void *to, const void *from, uint64_t size)
 
 	expect(mapping, "a store outside of every file");
 	expect(mapping->writable, "a store to a pool open for reading");
+	expect(machine.kind != DP_SOURCE_FSDAX ||
+	       !machine_is_bad(mapping->file, (char *)to - mapping->at, size),
+	       "a store to a bad block: SIGBUS");
 	machine_write(mapping->file, (char *)to - mapping->at, from, size);
 	machine.stores++;
 }

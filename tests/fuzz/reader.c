@@ -2,6 +2,13 @@
 #include "format.h"
 #include "reader.h"
 
+static bool is_unreadable(uint32_t file, uint64_t offset, uint64_t size)
+{
+	return machine_is_poisoned(file, offset, size) ||
+	       (machine.kind != DP_SOURCE_SHMEM &&
+		machine_is_bad(file, offset, size));
+}
+
 static const char *memory(uint32_t file)
 {
 	return machine.disk->file[file].memory;
@@ -39,8 +46,8 @@ static const char *read_super(uint32_t file, struct dp_super *ret_super,
 	struct dp_super copy;
 	bool whole;
 
-	if (machine_is_poisoned(file, 0, 4096) ||
-	    machine_is_poisoned(file, 0x100000, 4096))
+	if (is_unreadable(file, 0, 4096) ||
+	    is_unreadable(file, 0x100000, 4096))
 		return "poison in a superblock";
 	whole = newest(memory(file), ret_super);
 	*ret_lost = newest(memory(file) + 0x100000, &copy) &&
@@ -298,6 +305,10 @@ void reader_expect_set(const struct reading *reading)
 		struct dp_lane_entry *set = &set_now[i];
 		bool last = true;
 
+		/* What would be written to a bad block is lost with it. */
+		if (machine.kind != DP_SOURCE_SHMEM &&
+		    machine_is_bad(set->addr / size, set->addr % size, 8))
+			continue;
 		for (uint32_t j = i + 1; j < sets_now; j++)
 			last = last && set_now[j].addr != set->addr;
 		expect(!last || !memcmp(memory(set->addr / size) +
@@ -311,7 +322,7 @@ static const char *judge_lanes(struct reading *reading, uint32_t how)
 {
 	struct dp_lane lane;
 
-	if (machine_is_poisoned(0, 0x120000, 64 * 4096))
+	if (is_unreadable(0, 0x120000, 64 * 4096))
 		return "poison in a lane";
 	for (uint32_t i = 0; i < 64; i++) {
 		read_lane(i, &lane);
@@ -349,7 +360,7 @@ static const char *judge_table(const struct reading *reading, uint32_t segment)
 	uint64_t end = 0;		/* of the extent before */
 	bool right;
 
-	if (machine_is_poisoned(segment, 0, blocks * 8))
+	if (is_unreadable(segment, 0, blocks * 8))
 		return "poison in a table";
 	for (uint64_t block = 512; block < blocks; block++) {
 		uint64_t word = word_at(reading, segment, block, &right);
@@ -386,7 +397,7 @@ static const char *judge_roots(const struct reading *reading)
 {
 	struct dp_root root;
 
-	if (machine_is_poisoned(0, 0x110000, 0x10000))
+	if (is_unreadable(0, 0x110000, 0x10000))
 		return "poison in the roots";
 	for (uint32_t i = 0; i < 1024; i++) {
 		memcpy(&root, roots_now + i * 64, 64);
