@@ -205,6 +205,19 @@ DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent
 	return ret;
 }
 
+/* To write back what is known to be bad may be a SIGBUS, as a load is. */
+static bool is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
+		   uint64_t length)
+{
+	const struct dp_segment *segment;
+	struct dp_bad_run run;
+	uint32_t in_segment;
+
+	segment = dp_segment_of(pool, block, &in_segment);
+	offset += (uint64_t)in_segment << DP_BLOCK_SHIFT;
+	return dp_bad_find(&segment->bad, offset, offset + length, &run);
+}
+
 DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 			     struct daxpin_extent extent, uint64_t offset,
 			     uint64_t length)
@@ -217,6 +230,8 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 		ret = dp_range(pool, handle.block, offset, &length);
 	if (!ret && pool->media.readonly)
 		ret = -EROFS;
+	if (!ret && is_bad(pool, handle.block, offset, length))
+		ret = -EIO;
 	if (ret)
 		return ret;
 	ret = dp_persist_flush(&pool->media.persist, pool->media.map.base +
