@@ -204,14 +204,11 @@ static bool is_open(const struct reading *reading, uint32_t index,
 	       lane->sequence == lane->done + 1;
 }
 
-static bool is_damaged(const struct reading *reading, uint32_t index,
-		       const struct dp_lane *lane)
+static bool is_damaged(const struct dp_lane *lane)
 {
-	bool whole = lane_is_whole(reading, index, lane);
-
 	return lane->sequence != lane->done &&
 	       lane->sequence != lane->done + 1 &&
-	       (whole || lane->sequence != lane->done - 1);
+	       lane->sequence != lane->done - 1;
 }
 
 static uint32_t kind_of(uint64_t word)
@@ -263,6 +260,8 @@ static bool is_word(const struct reading *reading,
 	if (entry->addr % 8 || segment >= reading->super.segments ||
 	    at >= size_of(&reading->super, segment))
 		return false;
+	if (is_unreadable(segment, at, 8))
+		return false;
 	if (at >= 0x200000)
 		return !machine.disk->file[segment].now.hole[at / 0x200000];
 	if (at < 0x100000) {
@@ -305,10 +304,6 @@ void reader_expect_set(const struct reading *reading)
 		struct dp_lane_entry *set = &set_now[i];
 		bool last = true;
 
-		/* What would be written to a bad block is lost with it. */
-		if (machine.kind != DP_SOURCE_SHMEM &&
-		    machine_is_bad(set->addr / size, set->addr % size, 8))
-			continue;
 		for (uint32_t j = i + 1; j < sets_now; j++)
 			last = last && set_now[j].addr != set->addr;
 		expect(!last || !memcmp(memory(set->addr / size) +
@@ -326,7 +321,7 @@ static const char *judge_lanes(struct reading *reading, uint32_t how)
 		return "poison in a lane";
 	for (uint32_t i = 0; i < 64; i++) {
 		read_lane(i, &lane);
-		if (is_damaged(reading, i, &lane))
+		if (is_damaged(&lane))
 			return "a damaged lane";
 		if (!is_open(reading, i, &lane))
 			continue;
