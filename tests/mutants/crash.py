@@ -2,7 +2,7 @@
 """Bugs that the crash simulator must catch: in what order things reach the
 medium, in what a recovery believes, and in when memory follows."""
 
-SIM = ['tests/sim/sim']
+SIM = ['tests/sim/sim', '--stop']
 
 MUTANTS = [
     # ------------------------------------------------------------- redo lanes
@@ -53,10 +53,30 @@ int dp_lane_run'''),
      '''	return header;'''),
     ('torn-lane-left-in-place', SIM, 'lib/lane.c',
      'a torn lane is completed by the bytes of its successor',
-     '''		if (lanes->lane[i].found == DP_LANE_TORN)
-			ret = write_empty(lanes, i);''',
-     '''		if (lanes->lane[i].found == DP_LANE_TORN)
-			lanes->lane[i].found = DP_LANE_CLOSED;'''),
+     '''	control->found = dp_lane_judge(lanes->seed, index, &copy);
+''',
+     '''	control->found = dp_lane_judge(lanes->seed, index, &copy);
+	if (control->found == DP_LANE_TORN)
+		control->found = DP_LANE_CLOSED;
+'''),
+    ('torn-number-used-up-last', SIM, 'lib/lane.c',
+     'the empty header completes the torn batch that it is to discard',
+     '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+	dp_persist_fence(lanes->persist);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_TORN, write_empty);
+	if (!ret)''',
+     '''		ret = for_each_found(lanes, DP_LANE_TORN, write_empty);
+	dp_persist_fence(lanes->persist);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+	if (!ret)'''),
+    ('torn-number-used-up-twice', SIM, 'lib/lane.c',
+     'a few cuts in recoveries make damage of a torn lane',
+     '''	return control->sequence + 1 == control->done ? 0 :
+	       write_done(lanes, index);''',
+     '''	(void)control;
+	return write_done(lanes, index);'''),
     ('sequence-used-twice', SIM, 'lib/lane.c',
      'the second batch of a lane looks closed before it is applied',
      '''		.sequence = lanes->lane[index].done + 1,
@@ -68,11 +88,9 @@ int dp_lane_run'''),
 		.count = count,'''),
     ('done-before-words-at-recovery', SIM, 'lib/lane.c',
      'a recovery that is cut cannot be done again',
-     '''	dp_persist_fence(lanes->persist);
-	for (i = 0; !ret && i < DP_LANES; i++)
-		if (lanes->lane[i].found != DP_LANE_CLOSED)''',
-     '''	for (i = 0; !ret && i < DP_LANES; i++)
-		if (lanes->lane[i].found != DP_LANE_CLOSED)'''),
+     '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+	dp_persist_fence(lanes->persist);''',
+     '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);'''),
     ('lanes-not-replayed', SIM, 'lib/lane.c',
      'a committed batch is closed without being applied',
      '''	ret = apply(lanes, lanes->pending, lanes->pending_count);''',
@@ -199,29 +217,34 @@ int dp_lane_run'''),
     # ------------------------------------------------------ superblock, create
     ('copy-not-written', SIM, 'lib/super.c',
      'nothing to restore a superblock from',
-     '''	for (int i = 0; i < 2; i++) {
-		char *to = base + dp_super_offset[i] +''',
-     '''	for (int i = 0; i < 1; i++) {
-		char *to = base + dp_super_offset[i] +'''),
+     '''	for (int i = 0; !ret && i < 2; i++) {
+		ret = write_half(''',
+     '''	for (int i = 0; !ret && i < 1; i++) {
+		ret = write_half('''),
+    ('copy-not-brought-up', SIM, 'lib/super.c',
+     'two cuts leave no half of the copy whole',
+     '''	if (!ret && dp_super_is_whole(last) && last->''',
+     '''	if (ret && dp_super_is_whole(last) && last->'''),
+    ('torn-half-not-unmade', SIM, 'lib/super.c',
+     'the next change completes a half that was torn',
+     '''		if (!half->check || dp_super_is_whole(half))''',
+     '''		if (half->check || dp_super_is_whole(half))'''),
     ('newer-half-overwritten', SIM, 'lib/super.c',
      'a torn write destroys the only whole half',
-     '''			   (super->sequence & 1) * sizeof(*super);
+     '''		   (sequence & 1) * sizeof(*super);
 
-		dp_persist_copy''',
-     '''			   1 * sizeof(*super);
+	dp_persist_copy''',
+     '''		   (sequence | 1) % 2 * sizeof(*super);
 
-		dp_persist_copy'''),
+	dp_persist_copy'''),
     ('super-not-fenced', SIM, 'lib/super.c',
      'the copy may be whole before the page is, or neither',
-     '''		if (ret)
-			return ret;
-		dp_persist_fence(persist);
+     '''		if (!ret)
+			dp_persist_fence(persist);
 	}
-	return 0;''',
-     '''		if (ret)
-			return ret;
-	}
-	return 0;'''),
+	return ret;''',
+     '''	}
+	return ret;'''),
     ('superblock-written-first', SIM, 'lib/create.c',
      'a create that was cut short looks complete',
      '''	super.flags = DP_SUPER_CREATING;

@@ -38,6 +38,7 @@ struct run {
 	pid_t pid;
 	bool ended;
 	bool fine;
+	bool stopped;			/* another one had failed */
 };
 
 static struct option_values {
@@ -46,16 +47,18 @@ static struct option_values {
 	uint64_t states;
 	unsigned int jobs;
 	bool list;
+	bool stop;
 } chosen = { .seed = 1, .states = QUICK_STATES };
 
 static const char usage[] =
-	"sim [--kind NAME] [--seed N] [--states N | --long] [--jobs N] [--list]\n"
+	"sim [--kind NAME] [--seed N] [--states N | --long] [--jobs N] [--stop]\n    [--list]\n"
 	"\n"
 	"  --kind NAME   that kind alone; NAME* for all that begin so\n"
 	"  --seed N      of everything random (1); the same one gives the same run\n"
 	"  --states N    of a usual kind, about; what has more is sampled (6000)\n"
 	"  --long        100000 states of a usual kind\n"
 	"  --jobs N      kinds at a time (as many as there are processors)\n"
+	"  --stop        with the first kind that fails\n"
 	"  --list        say which kinds there are\n";
 
 /* -------------------------------------------------------------- one kind */
@@ -101,9 +104,10 @@ static void start(struct run *run)
 	}
 }
 
-/* One of them has ended. */
-static void reap(struct run *run, uint32_t count)
+/* One of them has ended. True: it failed. */
+static bool reap(struct run *run, uint32_t count)
 {
+	bool failed = false;
 	int status;
 	pid_t pid = wait(&status);
 
@@ -115,7 +119,19 @@ static void reap(struct run *run, uint32_t count)
 		if (WIFSIGNALED(status))
 			fprintf(run[i].output, "# killed by signal %d\n",
 				WTERMSIG(status));
+		failed = !run[i].fine;
 	}
+	return failed;
+}
+
+/* Something failed: end what runs, and start nothing more. */
+static void stop(struct run *run, uint32_t started)
+{
+	for (uint32_t i = 0; i < started; i++)
+		if (!run[i].ended) {
+			run[i].stopped = true;
+			kill(run[i].pid, SIGKILL);
+		}
 }
 
 /* --------------------------------------------------------------- results */
@@ -134,6 +150,11 @@ static void print_run(struct run *run, uint32_t number)
 {
 	const struct report *r = run->report;
 
+	if (run->stopped) {
+		printf("ok %u - %s # SKIP another one failed\n", number,
+		       run->kind->name);
+		return;
+	}
 	printf("%sok %u - %s: %s\n", run->fine ? "" : "not ", number,
 	       run->kind->name, run->kind->about);
 	printf("#   %llu states at %llu cuts of %llu runs%s; %llu recoveries\n",
@@ -185,8 +206,8 @@ static bool is_chosen(const struct kind *kind)
 static uint32_t choose(struct run *run)
 {
 	static const struct kind_list *const lists[] = {
-		&kinds_pool, &kinds_publish, &kinds_batch, &kinds_together,
-		&kinds_damage,
+		&kinds_damage, &kinds_publish, &kinds_batch, &kinds_together,
+		&kinds_pool,
 	};
 	uint32_t count = 0;
 
@@ -205,6 +226,7 @@ static void parse(int argc, char **argv)
 		{ "states", required_argument, NULL, 'n' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "long", no_argument, NULL, 'L' },
+		{ "stop", no_argument, NULL, 'S' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -228,6 +250,9 @@ static void parse(int argc, char **argv)
 		case 'L':
 			chosen.states = LONG_STATES;
 			break;
+		case 'S':
+			chosen.stop = true;
+			break;
 		case 'l':
 			chosen.list = true;
 			break;
@@ -242,21 +267,29 @@ static void parse(int argc, char **argv)
 static int run_all(struct run *run, uint32_t count)
 {
 	uint32_t started = 0, printed = 0, wrong = 0, running = 0;
+	uint32_t begun = count;
 
 	printf("TAP version 13\n1..%u\n", count);
-	while (printed < count) {
-		while (started < count && running < chosen.jobs) {
+	while (printed < started || started < begun) {
+		while (started < begun && running < chosen.jobs) {
 			start(&run[started++]);
 			running++;
 		}
-		reap(run, started);
+		if (reap(run, started) && chosen.stop) {
+			stop(run, started);
+			begun = started;
+		}
 		running--;
 		for (; printed < started && run[printed].ended; printed++) {
 			print_run(&run[printed], printed + 1);
-			wrong += !run[printed].fine;
+			wrong += !run[printed].fine && !run[printed].stopped;
 		}
 	}
-	print_table(run, count);
+	for (; printed < count; printed++) {
+		run[printed].stopped = true;
+		print_run(&run[printed], printed + 1);
+	}
+	print_table(run, started);
 	return wrong != 0;
 }
 
