@@ -1,0 +1,811 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_kill [ROUNDS [POOLS]]: kill owners with DMA in flight, reopen at once.
+ *
+ * A round has one pool on the device that DAXPIN_TEST_DAX names and POOLS in
+ * DAXPIN_TEST_FSDAX. Each has an owner, who reads from slow disks (0xA5
+ * everywhere) into it, publishes and retires, and is killed at a moment that
+ * he does not know. His successor opens the pool at once, and looks whether all
+ * is there that the journal says, and nothing else; then he fills what is free
+ * with a pattern of his own and waits whether somebody still writes there.
+ *
+ * The journal is memory that the parent shares with both. A change is in it
+ * as being published, then as acknowledged; in between either is right, but
+ * all of it or nothing.
+ */
+#include "../unit/media.h"
+#include <daxpin-uring.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#define INDEXED		64		/* objects that the index extent names */
+#define SLOTS		128		/* these, and as many that it does not */
+#define CHANGES_MAX	4		/* slots that change at once */
+#define READS		8		/* in flight, per owner */
+#define BLOCK		4096u
+#define OBJECT_BLOCKS	16		/* at most */
+#define FROM_DISK	0xa5
+#define OURS		0x3c
+#define WATCH_MS	1800		/* more than the slower disk takes */
+#define POOLS_MAX	8
+#define TRIES		8		/* to be there before a read lands */
+
+struct object {
+	uint64_t addr;			/* 0: none */
+	uint64_t size;
+	uint64_t seed;			/* of the payload; 0: read from disk */
+};
+
+struct change {
+	uint32_t slot;
+	struct object after;
+};
+
+enum phase { SETTLED, PUBLISHING, ACKNOWLEDGED };
+
+/* One pool's journal, and what its owner and successor report. */
+struct journal {
+	struct object slot[SLOTS];
+	struct change change[CHANGES_MAX];
+	uint32_t changes;
+	_Atomic uint32_t phase;		/* of change[] */
+	_Atomic uint32_t reads;		/* in flight */
+	_Atomic uint64_t end;		/* no request reached beyond */
+	_Atomic uint64_t published;
+	uint64_t index;			/* address of the index extent */
+	uint64_t late;			/* bytes that were not the successor's */
+	uint32_t waited_for;		/* a bit for each daxpin_owner told */
+};
+
+enum mode {
+	ATTACHED,			/* the lock is in the ring */
+	FOREIGN,			/* the ring knows of no pool */
+	UNPROTECTED,			/* nor is the pool seen to be unclean */
+};
+
+struct arena {
+	struct fixture f;
+	struct journal *journal;
+	bool device;
+};
+
+static struct arena arenas[POOLS_MAX + 1];
+static int arenas_count;
+static int rounds = 2, fs_pools = 3;
+static const char *slow, *slower;
+
+/* ------------------------------------------------------------ small things */
+
+/* In a child: a failure is its death by SIGABRT, which the parent sees. */
+#define must(condition) do {						\
+	if (!(condition)) {						\
+		fprintf(stderr, "# %s:%d: %s\n", __func__, __LINE__,	\
+			#condition);					\
+		abort();						\
+	}								\
+} while (0)
+
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+
+static uint64_t next(uint64_t *random)
+{
+	return mix(*random += 0x9e3779b97f4a7c15ull);
+}
+
+/* ---------------------------------------------------------------- the owner */
+
+struct request {
+	struct daxpin_uring_io io;
+	struct daxpin_extent extent;
+	uint64_t size;
+	bool busy;
+	bool forgotten;			/* cancelled or retired meanwhile */
+};
+
+struct owner {
+	struct arena *arena;
+	struct daxpin_pool *pool;
+	struct journal *journal;
+	struct daxpin_extent index;
+	struct daxpin_extent extent[SLOTS];
+	struct io_uring ring;
+	struct daxpin_uring *uring;	/* NULL: the ring is foreign */
+	struct request request[READS];
+	int disk[2];
+	uint64_t random;
+};
+
+static void fill_payload(struct owner *o, struct daxpin_extent extent,
+			 const struct object *object)
+{
+	uint64_t *word = daxpin_ptr(o->pool, extent, 0);
+
+	must(word);
+	for (uint64_t i = 0; i < object->size / 8; i++)
+		word[i] = mix(object->seed + i);
+}
+
+static struct object take_object(struct owner *o, bool payload,
+				 struct daxpin_extent *ret_extent)
+{
+	struct object object = {
+		.size = (1 + next(&o->random) % OBJECT_BLOCKS) * BLOCK,
+		.seed = payload ? next(&o->random) | 1 : 0,
+	};
+
+	must(!daxpin_reserve(o->pool, object.size, 0, ret_extent));
+	object.addr = ret_extent->addr;
+	if (payload)
+		fill_payload(o, *ret_extent, &object);
+	return object;
+}
+
+/* The changes in the journal, as operations: KEEP, RETIRE, SET each. */
+static uint32_t make_ops(struct owner *o, const struct daxpin_extent *extent,
+			 struct daxpin_op ops[3 * CHANGES_MAX])
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < o->journal->changes; i++) {
+		const struct change *change = &o->journal->change[i];
+
+		if (change->after.addr)
+			ops[count++] = (struct daxpin_op) {
+				.type = DAXPIN_OP_KEEP, .extent = extent[i],
+				.flags = DAXPIN_OP_PERSIST,
+			};
+		if (o->journal->slot[change->slot].addr)
+			ops[count++] = (struct daxpin_op) {
+				.type = DAXPIN_OP_RETIRE,
+				.extent = o->extent[change->slot],
+			};
+		if (change->slot < INDEXED)
+			ops[count++] = (struct daxpin_op) {
+				.type = DAXPIN_OP_SET, .extent = o->index,
+				.offset = change->slot * 8,
+				.value = change->after.addr,
+			};
+	}
+	return count;
+}
+
+/* Publish what stands in journal->change[]; extent[] are the new ones. */
+static void publish_changes(struct owner *o, const struct daxpin_extent *extent)
+{
+	struct journal *j = o->journal;
+	struct daxpin_op ops[3 * CHANGES_MAX];
+	uint32_t count = make_ops(o, extent, ops);
+
+	atomic_store(&j->phase, PUBLISHING);
+	must(!daxpin_publish(o->pool, ops, count));
+	atomic_store(&j->phase, ACKNOWLEDGED);
+	for (uint32_t i = 0; i < j->changes; i++) {
+		o->extent[j->change[i].slot] = extent[i];
+		j->slot[j->change[i].slot] = j->change[i].after;
+	}
+	atomic_store(&j->phase, SETTLED);
+	atomic_fetch_add(&j->published, 1);
+}
+
+static void publish_object(struct owner *o, uint32_t slot, struct object object,
+			   struct daxpin_extent extent)
+{
+	o->journal->change[0] = (struct change) { slot, object };
+	o->journal->changes = 1;
+	publish_changes(o, &extent);
+}
+
+/* Some indexed objects anew, or gone, all at once. */
+static void change_some(struct owner *o)
+{
+	struct daxpin_extent extent[CHANGES_MAX];
+	uint32_t first = next(&o->random) % (INDEXED - CHANGES_MAX);
+	uint32_t count = 1 + next(&o->random) % CHANGES_MAX;
+	struct object object;
+
+	for (uint32_t i = 0; i < count; i++) {
+		object = (struct object) { 0 };
+		if (next(&o->random) % 4)
+			object = take_object(o, true, &extent[i]);
+		o->journal->change[i] = (struct change) { first + i, object };
+	}
+	o->journal->changes = count;
+	publish_changes(o, extent);
+}
+
+/* A read may reach so far. */
+static void note_end(struct owner *o, const struct request *r)
+{
+	uint64_t end = r->extent.addr + r->size;
+
+	if (end > atomic_load(&o->journal->end))
+		atomic_store(&o->journal->end, end);
+}
+
+static void submit_read(struct owner *o, struct request *r)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&o->ring);
+	int disk = o->disk[next(&o->random) % 2];
+
+	must(sqe);
+	note_end(o, r);
+	if (o->uring) {
+		must(!daxpin_uring_prep_read(o->uring, &r->io, sqe, disk,
+					     r->extent, 0, r->size, 0));
+	} else {
+		must(!daxpin_hold(o->pool, r->extent, DAXPIN_HOLD_WRITE));
+		io_uring_prep_read(sqe, disk, daxpin_ptr(o->pool, r->extent, 0),
+				   r->size, 0);
+	}
+	io_uring_sqe_set_data(sqe, r);
+	must(io_uring_submit(&o->ring) == 1);
+	r->busy = true;
+	atomic_fetch_add(&o->journal->reads, 1);
+}
+
+/* A live object that came from disk, or SLOTS. */
+static uint32_t pick_read_object(struct owner *o)
+{
+	uint32_t slot = INDEXED + next(&o->random) % (SLOTS - INDEXED);
+	const struct object *object = &o->journal->slot[slot];
+
+	return object->addr && !object->seed ? slot : SLOTS;
+}
+
+/*
+ * Into new space, to be published when it is there or taken back before; or
+ * into a live object, which is retired meanwhile.
+ */
+static void begin_read(struct owner *o, struct request *r)
+{
+	uint32_t slot = pick_read_object(o);
+
+	r->forgotten = next(&o->random) % 3 == 0;
+	if (r->forgotten && slot < SLOTS) {
+		r->extent = o->extent[slot];
+		r->size = o->journal->slot[slot].size;
+		submit_read(o, r);
+		publish_object(o, slot, (struct object) { 0 }, r->extent);
+		return;
+	}
+	r->size = take_object(o, false, &r->extent).size;
+	submit_read(o, r);
+	if (r->forgotten)
+		must(!daxpin_cancel(o->pool, r->extent));
+}
+
+static void end_read(struct owner *o, struct request *r,
+		     const struct io_uring_cqe *cqe)
+{
+	uint32_t slot = INDEXED + next(&o->random) % (SLOTS - INDEXED);
+
+	must(cqe->res == (int)r->size);
+	atomic_fetch_sub(&o->journal->reads, 1);
+	if (o->uring)
+		must(daxpin_uring_done(&r->io, cqe) == 1);
+	else
+		must(!daxpin_drop(o->pool, r->extent));
+	r->busy = false;
+	if (!r->forgotten)
+		publish_object(o, slot, (struct object) {
+			.addr = r->extent.addr, .size = r->size,
+		}, r->extent);
+}
+
+static void take_completions(struct owner *o)
+{
+	struct io_uring_cqe *cqe;
+
+	while (!io_uring_peek_cqe(&o->ring, &cqe)) {
+		struct io_uring_cqe copy = *cqe;
+
+		io_uring_cqe_seen(&o->ring, cqe);
+		end_read(o, io_uring_cqe_get_data(&copy), &copy);
+	}
+}
+
+static void open_as_owner(struct owner *o, enum mode mode, uint32_t flags)
+{
+	const char *path = o->arena->f.path;
+	struct daxpin_uring_options options = {
+		.size = sizeof(options), .flags = flags,
+		.file_slot = DAXPIN_URING_OWN_FILES,
+	};
+
+	o->arena->f.options.deadline_ns = daxpin_deadline_ms(60000);
+	must(!daxpin_pool_open(path, &o->arena->f.options, &o->pool));
+	must(!daxpin_root(o->pool, "index", &o->index));
+	for (uint32_t i = 0; i < SLOTS; i++)
+		if (o->journal->slot[i].addr)
+			must(!daxpin_extent_at(o->pool, o->journal->slot[i].addr,
+					       &o->extent[i]));
+	/* Unprotected, the successor must be there before the read lands. */
+	o->disk[0] = open(mode == ATTACHED ? slow : slower,
+			  O_RDONLY | O_DIRECT | O_CLOEXEC);
+	o->disk[1] = open(slower, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	must(o->disk[0] >= 0 && o->disk[1] >= 0);
+	must(!io_uring_queue_init(4 * READS, &o->ring, 0));
+	if (mode == ATTACHED)
+		must(!daxpin_uring_attach(o->pool, &o->ring, &options,
+					  &o->uring));
+}
+
+/* In the child, until it is killed. */
+static void own(struct arena *arena, enum mode mode, uint32_t flags,
+		uint64_t seed)
+{
+	struct owner *o = calloc(1, sizeof(*o));
+
+	must(o);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	o->arena = arena;
+	o->journal = arena->journal;
+	o->random = seed;
+	open_as_owner(o, mode, flags);
+	for (;;) {
+		for (int i = 0; i < READS; i++)
+			if (!o->request[i].busy)
+				begin_read(o, &o->request[i]);
+		take_completions(o);
+		change_some(o);
+	}
+}
+
+/* ------------------------------------------------------------ the successor */
+
+struct successor {
+	struct fixture *f;
+	struct journal *journal;
+	uint64_t *index;
+	uint32_t live;			/* objects that must be there */
+};
+
+static bool payload_is_whole(struct successor *s, const struct object *object,
+			     struct daxpin_extent extent)
+{
+	const uint64_t *word = daxpin_ptr(s->f->pool, extent, 0);
+	const uint64_t disk = 0x0101010101010101ull * FROM_DISK;
+
+	for (uint64_t i = 0; i < object->size / 8; i++)
+		if (word[i] != (object->seed ? mix(object->seed + i) : disk))
+			return false;
+	return true;
+}
+
+/* Is the slot as that object says, in the index too? */
+static bool slot_is(struct successor *s, uint32_t slot,
+		    const struct object *object)
+{
+	struct daxpin_extent extent;
+	uint64_t size;
+
+	if (slot < INDEXED && s->index[slot] != object->addr)
+		return false;
+	if (!object->addr)
+		return true;
+	return !daxpin_extent_at(s->f->pool, object->addr, &extent) &&
+	       !daxpin_size(s->f->pool, extent, &size) &&
+	       size == object->size && payload_is_whole(s, object, extent);
+}
+
+/* What was being published: all of it, or nothing. */
+static void settle(struct successor *s)
+{
+	struct journal *j = s->journal;
+	uint32_t phase = atomic_load(&j->phase), after = 0, before = 0;
+
+	for (uint32_t i = 0; phase != SETTLED && i < j->changes; i++) {
+		const struct change *change = &j->change[i];
+
+		after += slot_is(s, change->slot, &change->after);
+		if (phase == PUBLISHING)
+			before += slot_is(s, change->slot,
+					  &j->slot[change->slot]);
+	}
+	if (phase == PUBLISHING && before == j->changes)
+		phase = SETTLED;
+	if (phase != SETTLED)
+		must(after == j->changes);
+	for (uint32_t i = 0; phase != SETTLED && i < j->changes; i++)
+		j->slot[j->change[i].slot] = j->change[i].after;
+	atomic_store(&j->phase, SETTLED);
+}
+
+static int count_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)extent;
+	(void)size;
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+/* Each object that was acknowledged, whole, and no other extent. */
+static void verify(struct successor *s)
+{
+	struct daxpin_extent index;
+	uint32_t found = 0;
+
+	must(!daxpin_root(s->f->pool, "index", &index));
+	must(index.addr == s->journal->index);
+	s->index = daxpin_ptr(s->f->pool, index, 0);
+	settle(s);
+	s->live = 1;
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		must(slot_is(s, i, &s->journal->slot[i]));
+		s->live += !!s->journal->slot[i].addr;
+	}
+	must(!daxpin_foreach(s->f->pool, count_extent, &found));
+	must(found == s->live);
+}
+
+/* All that is free, for as long as the pool is open. */
+static int take_rest(struct successor *s, struct daxpin_extent **ret_extent)
+{
+	struct daxpin_extent *extent = NULL;
+	uint64_t size = DAXPIN_CHUNK_SIZE;
+	int count = 0;
+
+	while (size >= BLOCK) {
+		extent = realloc(extent, (count + 1) * sizeof(*extent));
+		must(extent);
+		if (daxpin_reserve(s->f->pool, size, 0, &extent[count]))
+			size /= 2;
+		else
+			count++;
+	}
+	*ret_extent = extent;
+	return count;
+}
+
+static uint64_t bytes_of(struct successor *s, struct daxpin_extent extent)
+{
+	uint64_t size;
+
+	must(!daxpin_size(s->f->pool, extent, &size));
+	return size;
+}
+
+static uint64_t late_bytes(struct successor *s, struct daxpin_extent extent)
+{
+	const unsigned char *byte = daxpin_ptr(s->f->pool, extent, 0);
+	uint64_t size = bytes_of(s, extent), late = 0;
+
+	if (byte[0] == OURS && !memcmp(byte, byte + 1, size - 1))
+		return 0;
+	for (uint64_t i = 0; i < size; i++)
+		late += byte[i] != OURS;
+	return late;
+}
+
+/* Only as far as the dead owner's requests could reach. */
+static void fill_and_watch(struct successor *s)
+{
+	uint64_t end = atomic_load(&s->journal->end);
+	struct daxpin_extent *extent;
+	int count = take_rest(s, &extent);
+
+	for (int i = 0; i < count; i++)
+		if (extent[i].addr < end)
+			memset(daxpin_ptr(s->f->pool, extent[i], 0), OURS,
+			       bytes_of(s, extent[i]));
+	usleep(WATCH_MS * 1000);
+	for (int i = 0; i < count; i++)
+		if (extent[i].addr < end)
+			s->journal->late += late_bytes(s, extent[i]);
+	free(extent);
+}
+
+static int note_wait(const struct daxpin_wait *wait, void *arg)
+{
+	struct journal *journal = arg;
+
+	journal->waited_for |= 1u << wait->owner;
+	return 0;
+}
+
+/* Every other one does not close either, so that opens meet that too. */
+static void succeed(struct arena *arena, enum mode mode, bool close)
+{
+	struct successor s = { .f = &arena->f, .journal = arena->journal };
+	struct fixture *f = s.f;
+	int ret;
+
+	f->options.deadline_ns = daxpin_deadline_ms(60000);
+	f->options.progress = note_wait;
+	f->options.progress_arg = s.journal;
+	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+	if (ret)
+		fprintf(stderr, "# %s: %d, %s\n", f->path, ret, f->why);
+	must(!ret);
+	if (mode == ATTACHED)
+		verify(&s);
+	fill_and_watch(&s);
+	if (mode == ATTACHED)
+		verify(&s);
+	if (close)
+		must(!daxpin_pool_close(f->pool));
+	_exit(0);
+}
+
+/* ------------------------------------------------------------------- rounds */
+
+/* The pool looks as if it had been closed, so nobody looks for pins. */
+static void hide_the_crash(struct arena *arena)
+{
+	struct dp_super super = read_super(&arena->f, 0);
+
+	super.flags &= ~DP_SUPER_UNCLEAN;
+	write_super(&arena->f, 0, super);
+}
+
+static pid_t start_owner(struct arena *arena, enum mode mode, uint32_t flags,
+			 uint64_t seed)
+{
+	pid_t pid;
+
+	arena->journal->late = 0;
+	atomic_store(&arena->journal->reads, 0);
+	fflush(stdout);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		own(arena, mode, flags, seed);
+	return pid;
+}
+
+/* When all his reads are out, and then some. */
+static void kill_owner(struct arena *arena, pid_t pid, enum mode mode,
+		       uint64_t *random, uint32_t *reads)
+{
+	int status, ms = 60000;
+
+	while (atomic_load(&arena->journal->reads) < READS && --ms) {
+		assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+		usleep(1000);
+	}
+	assert_true(ms);
+	usleep(next(random) % (mode == ATTACHED ? 400000 : 50000));
+	*reads = atomic_load(&arena->journal->reads);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static pid_t start_successor(struct arena *arena, enum mode mode, bool close)
+{
+	pid_t pid;
+
+	if (mode == UNPROTECTED && !arena->device)
+		hide_the_crash(arena);
+	fflush(stdout);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		succeed(arena, mode, close);
+	return pid;
+}
+
+struct tally {
+	uint32_t kills;
+	uint32_t reads;			/* in flight at a kill */
+	uint64_t published;
+	uint64_t late;
+	uint32_t waited_for;
+};
+
+static void end_successor(struct arena *arena, pid_t pid, struct tally *tally)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	tally->kills++;
+	tally->late += arena->journal->late;
+	tally->waited_for |= arena->journal->waited_for;
+	tally->published += atomic_exchange(&arena->journal->published, 0);
+}
+
+/* Who dies first has published least: another one in each round. */
+static int in_order(uint64_t seed, int i)
+{
+	return (seed + i) % arenas_count;
+}
+
+/* tally[0]: the device's, tally[1]: the directories'. */
+static void run_round(enum mode mode, uint64_t seed, struct tally tally[2])
+{
+	pid_t pid[POOLS_MAX + 1];
+	uint64_t random = seed;
+	uint32_t reads;
+
+	for (int i = 0; i < arenas_count; i++)
+		pid[i] = start_owner(&arenas[i], mode,
+				     seed & 1 ? DAXPIN_URING_PLAIN : 0,
+				     next(&random));
+	for (int n = 0; n < arenas_count; n++) {
+		int i = in_order(seed, n);
+
+		kill_owner(&arenas[i], pid[i], mode, &random, &reads);
+		tally[!arenas[i].device].reads += reads;
+		pid[i] = start_successor(&arenas[i], mode, next(&random) & 1);
+	}
+	for (int i = 0; i < arenas_count; i++)
+		end_successor(&arenas[i], pid[i], &tally[!arenas[i].device]);
+}
+
+static void show(const struct tally tally[2])
+{
+	const char *medium[] = { "device-dax", "fsdax" };
+
+	for (int i = 0; i < 2; i++)
+		print_message("# %s: %u kills with %u reads in flight after %llu publishes, %llu bytes late\n",
+			      medium[i], tally[i].kills, tally[i].reads,
+			      (unsigned long long)tally[i].published,
+			      (unsigned long long)tally[i].late);
+}
+
+/* -------------------------------------------------------------------- tests */
+
+static void with_the_lock_nothing_is_lost_or_overwritten(void **state)
+{
+	struct tally tally[2] = { 0 };
+
+	(void)state;
+	for (int i = 0; i < rounds; i++)
+		run_round(ATTACHED, i, tally);
+	show(tally);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(tally[i].late, 0);
+		if (!tally[i].kills)
+			continue;
+		/* Else nothing was in flight, and nothing is shown. */
+		assert_true(tally[i].reads > 0);
+		assert_true(tally[i].waited_for & 1u << DAXPIN_OWNER_DRAINING);
+	}
+}
+
+static void on_fsdax_the_barrier_alone_does(void **state)
+{
+	struct tally tally[2] = { 0 };
+
+	(void)state;
+	run_round(FOREIGN, 0, tally);
+	show(tally);
+	assert_int_equal(tally[1].late, 0);
+	if (tally[1].kills)
+		assert_true(tally[1].waited_for & 1u << DAXPIN_OWNER_PINNED);
+}
+
+/* If this does not fail, the tests above show nothing. */
+static void without_both_the_dead_write_on(void **state)
+{
+	struct tally tally[2] = { 0 };
+	bool shown = false;
+
+	(void)state;
+	for (int i = 0; i < TRIES && !shown; i++) {
+		run_round(UNPROTECTED, i, tally);
+		shown = (!tally[0].kills || tally[0].late) &&
+			(!tally[1].kills || tally[1].late);
+	}
+	show(tally);
+	assert_true(shown);
+}
+
+/* ------------------------------------------------------------------- set-up */
+
+static int make_index(struct arena *arena)
+{
+	struct fixture *f = &arena->f;
+	struct daxpin_extent index;
+	struct daxpin_op ops[2];
+
+	if (daxpin_pool_create(f->path, &f->options, &f->pool)) {
+		print_message("# %s: %s\n", f->path, f->why);
+		return -1;
+	}
+	memset(arena->journal, 0, sizeof(*arena->journal));
+	index = reserve(f, INDEXED * 8);
+	memset(daxpin_ptr(f->pool, index, 0), 0, INDEXED * 8);
+	ops[0] = (struct daxpin_op) {
+		.type = DAXPIN_OP_KEEP, .extent = index,
+		.flags = DAXPIN_OP_PERSIST,
+	};
+	ops[1] = (struct daxpin_op) {
+		.type = DAXPIN_OP_ROOT, .extent = index, .name = "index",
+	};
+	assert_int_equal(daxpin_publish(f->pool, ops, 2), 0);
+	arena->journal->index = index.addr;
+	f->options.flags = 0;
+	close_pool(f);
+	return 0;
+}
+
+static int add_arena(const char *path, bool device)
+{
+	struct arena *arena = &arenas[arenas_count++];
+	struct fixture *f = &arena->f;
+
+	arena->device = device;
+	snprintf(f->path, sizeof(f->path), device ? "%s" :
+		 "%s/daxpin-test-XXXXXX", path);
+	if (!device && !mkdtemp(f->path))
+		return -1;
+	f->options = (struct daxpin_pool_options) {
+		.size = sizeof(f->options),
+		.flags = DAXPIN_POOL_OVERWRITE,
+		.pool_size = device ? 0 : 96 * MIB,
+		.segment_size = device ? 0 : 32 * MIB,
+		.deadline_ns = daxpin_deadline_ms(60000),
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	arena->journal = mmap(NULL, sizeof(*arena->journal),
+			      PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return arena->journal == MAP_FAILED ? -1 : make_index(arena);
+}
+
+static int setup(void **state)
+{
+	const char *device = getenv("DAXPIN_TEST_DAX");
+	const char *directory = getenv("DAXPIN_TEST_FSDAX");
+
+	(void)state;
+	arenas_count = 0;
+	if (device && add_arena(device, true))
+		return -1;
+	for (int i = 0; directory && i < fs_pools; i++)
+		if (add_arena(directory, false))
+			return -1;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (int i = 0; i < arenas_count; i++) {
+		if (!arenas[i].device)
+			nftw(arenas[i].f.path, remove_one, 8,
+			     FTW_DEPTH | FTW_PHYS);
+		munmap(arenas[i].journal, sizeof(*arenas[i].journal));
+	}
+	memset(arenas, 0, sizeof(arenas));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(with_the_lock_nothing_is_lost_or_overwritten),
+		TEST(on_fsdax_the_barrier_alone_does),
+		TEST(without_both_the_dead_write_on),
+	};
+
+	if (argc > 1)
+		rounds = atoi(argv[1]);
+	if (argc > 2)
+		fs_pools = atoi(argv[2]);
+	if (rounds < 1 || fs_pools < 1 || fs_pools > POOLS_MAX) {
+		fprintf(stderr, "test_kill [ROUNDS [POOLS, 1 to %d]]\n",
+			POOLS_MAX);
+		return 2;
+	}
+	slow = getenv("DAXPIN_TEST_SLOW");
+	slower = getenv("DAXPIN_TEST_SLOWER");
+	if (!slow || !slower ||
+	    (!getenv("DAXPIN_TEST_DAX") && !getenv("DAXPIN_TEST_FSDAX"))) {
+		printf("DAXPIN_TEST_SLOW, _SLOWER and one of _DAX and _FSDAX are not all set\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
