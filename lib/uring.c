@@ -35,6 +35,59 @@ struct daxpin_uring {
 
 /* ------------------------------------------------------- lock in the ring */
 
+/*
+ * What the kernel shows of the table: "   2: NAME" for a slot in use, "<none>"
+ * or no line at all for a free one. It shows nothing while the ring is busy.
+ */
+static bool shows_file(FILE *fdinfo, int slot)
+{
+	bool in_table = false, ended = false, shown = false;
+	char *line = NULL, name[8];
+	size_t size = 0;
+	int number;
+
+	while (!ended && !shown && getline(&line, &size, fdinfo) > 0) {
+		ended = !strncmp(line, "UserBufs:", 9);
+		shown = in_table && !ended &&
+			sscanf(line, " %d: %7s", &number, name) == 2 &&
+			number == slot && strcmp(name, "<none>");
+		in_table |= !strncmp(line, "UserFiles:", 10);
+	}
+	free(line);
+	return shown;
+}
+
+/* An update would silently take the caller's file out of its slot. */
+static bool is_taken(const struct io_uring *ring, int slot)
+{
+	char path[64];
+	FILE *fdinfo;
+	bool taken;
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fdinfo/%d",
+		 ring->ring_fd);
+	fdinfo = fopen(path, "re");
+	if (!fdinfo)
+		return false;		/* cannot be told: his to know */
+	taken = shows_file(fdinfo, slot);
+	fclose(fdinfo);
+	return taken;
+}
+
+static int put_into_slot(struct daxpin_uring *uring, int fd,
+			 const struct daxpin_uring_options *options)
+{
+	int ret;
+
+	if (is_taken(uring->ring, uring->file_slot))
+		return explain(options->why, options->why_size, -EBUSY,
+			       "slot %d of the ring's file table is in use: name a free one in file_slot",
+			       uring->file_slot);
+	ret = io_uring_register_files_update(uring->ring, uring->file_slot,
+					     &fd, 1);
+	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+}
+
 static int put_lock(struct daxpin_uring *uring,
 		    const struct daxpin_uring_options *options)
 {
@@ -50,9 +103,9 @@ static int put_lock(struct daxpin_uring *uring,
 				    "the ring has a registered-file table already: name a free slot of it in file_slot");
 		uring->own_files = !ret;
 	} else {
-		ret = io_uring_register_files_update(uring->ring,
-						     uring->file_slot, &fd, 1);
-		ret = ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+		ret = put_into_slot(uring, fd, options);
+		if (ret == -EBUSY)
+			return ret;	/* and has said so */
 	}
 	if (ret)
 		return explain(options->why, options->why_size, ret,

@@ -333,6 +333,121 @@ static void a_ring_with_a_file_table_names_a_slot(void **state)
 	assert_int_equal(info.file_slot, 2);
 }
 
+/* An update would take the file out of its slot without a word. */
+static void a_slot_in_use_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+	int files[2] = { w->pipe[0], w->pipe[1] }, none = -1;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+
+	assert_int_equal(io_uring_register_files(&w->ring, files, 2), 0);
+	for (options.file_slot = 0; options.file_slot < 2; options.file_slot++) {
+		assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring,
+						     &options, &w->uring),
+				 -EBUSY);
+		assert_non_null(strstr(w->f.why, "in use"));
+	}
+	/* The file is where it was. */
+	sqe = io_uring_get_sqe(&w->ring);
+	io_uring_prep_write(sqe, 1, "x", 1, 0);
+	sqe->flags |= IOSQE_FIXED_FILE;
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+	assert_int_equal(cqe->res, 1);
+	io_uring_cqe_seen(&w->ring, cqe);
+
+	assert_int_equal(io_uring_register_files_update(&w->ring, 1, &none, 1),
+			 1);
+	options.file_slot = 1;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					     &w->uring), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	/* And detach leaves the slot free. */
+	assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring, &options,
+					    &w->uring), 0);
+}
+
+static void a_ring_without_a_table_has_no_slot(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+
+	options.file_slot = 0;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					     &w->uring), -ENXIO);
+	assert_non_null(strstr(w->f.why, "slot 0"));
+	assert_int_equal(io_uring_register_files_sparse(&w->ring, 8), 0);
+	options.file_slot = 7;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					     &w->uring), 0);
+}
+
+/* A ring of its owner's making reads and detaches as any other. */
+static void read_with_ring(struct world *w, unsigned int flags)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent;
+	int ret;
+
+	io_uring_queue_exit(&w->ring);
+	ret = io_uring_queue_init(8, &w->ring, flags);
+	if (ret) {
+		assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
+		print_message("# skipped: ring flags 0x%x: %s\n", flags,
+			      strerror(-ret));
+		skip();
+	}
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, 4096);
+	start_read(w, &io, extent);
+	assert_int_equal(write(w->pipe[1], "late", 5), 5);
+	assert_int_equal(finish(w, &io), 5);
+	assert_string_equal(daxpin_ptr(w->f.pool, extent, 0), "late");
+}
+
+static void a_polling_ring_can_be_attached(void **state)
+{
+	read_with_ring(*state, IORING_SETUP_SQPOLL);
+}
+
+static void a_deferring_ring_can_be_attached(void **state)
+{
+	read_with_ring(*state, IORING_SETUP_DEFER_TASKRUN |
+			       IORING_SETUP_SINGLE_ISSUER);
+}
+
+static void two_rings_share_a_pool(void **state)
+{
+	struct world *w = *state, second = { .f = w->f };
+	struct daxpin_uring_io io[2] = { { .uring = NULL } };
+	struct daxpin_extent extent;
+
+	assert_int_equal(pipe(second.pipe), 0);
+	assert_int_equal(io_uring_queue_init(8, &second.ring, 0), 0);
+	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(attach(&second, 0), 0);
+	extent = live(&w->f, 4096);
+	start_read(w, &io[0], extent);
+	start_read(&second, &io[1], extent);
+	assert_int_equal(daxpin_holds(w->f.pool, extent, NULL, NULL), 2);
+	assert_int_equal(write(w->pipe[1], "a", 1), 1);
+	assert_int_equal(finish(w, &io[0]), 1);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+	/* One ring's end is not the other's. */
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
+	assert_int_equal(write(second.pipe[1], "b", 1), 1);
+	assert_int_equal(finish(&second, &io[1]), 1);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+	assert_int_equal(daxpin_uring_detach(second.uring), 0);
+	io_uring_queue_exit(&second.ring);
+	close(second.pipe[0]);
+	close(second.pipe[1]);
+}
+
 static void a_ring_with_a_buffer_table_goes_plain(void **state)
 {
 	struct world *w = *state;
@@ -502,6 +617,11 @@ static int run_all(void)
 		TEST(an_aborted_request_leaves_no_hold),
 		TEST(a_bad_request_is_refused_and_its_sqe_does_nothing),
 		TEST(a_ring_with_a_file_table_names_a_slot),
+		TEST(a_slot_in_use_is_refused),
+		TEST(a_ring_without_a_table_has_no_slot),
+		TEST(a_polling_ring_can_be_attached),
+		TEST(a_deferring_ring_can_be_attached),
+		TEST(two_rings_share_a_pool),
 		TEST(a_ring_with_a_buffer_table_goes_plain),
 		TEST(a_ring_can_come_back),
 		TEST(the_pool_stays_open_while_a_ring_is_guarded),
