@@ -76,6 +76,8 @@ enum daxpin_owner {
 	DAXPIN_OWNER_RDMA,		/* verbs of the dead owner not gone */
 	DAXPIN_OWNER_PINNED,		/* memory of its files is pinned by I/O
 					   that keeps no lock (fsdax) */
+	DAXPIN_OWNER_KEPT,		/* its owner is gone, another process
+					   keeps the lock; pid is that one's */
 };
 
 struct daxpin_wait {

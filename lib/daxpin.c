@@ -20,7 +20,7 @@ static_assert(DAXPIN_ROOTS_MAX == DP_ROOTS, "public and media");
 static_assert(DAXPIN_ROOT_NAME_MAX == DP_ROOT_NAME_MAX, "public and media");
 static_assert((int)DAXPIN_SOURCE_DISK == DP_SOURCE_DISK, "same order");
 static_assert((int)DAXPIN_GRANULARITY_PAGE == DP_GRANULARITY_PAGE, "same order");
-static_assert((int)DAXPIN_OWNER_PINNED == DP_OWNER_PINNED, "same order");
+static_assert((int)DAXPIN_OWNER_KEPT == DP_OWNER_KEPT, "same order");
 static_assert((int)DAXPIN_STATE_RETIRED == DP_STATE_RETIRED, "same order");
 
 /* ------------------------------------------------------------------ pools */

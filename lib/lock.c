@@ -12,15 +12,17 @@
  *
  * So the lock is free only when none of these can bring a write any more. It
  * says nothing about RDMA: owner.c does. A classic record lock on one byte
- * tells a living owner from one that drains; it dies with the process and is
- * for messages only. The process-wide table exists because closing any
- * descriptor of an inode drops that byte; it is the one global here.
+ * tells a living owner from one that drains; it dies with the process. That it
+ * is free shows nothing; that it is not keeps the lock's next owner out, in
+ * case somebody unlocked a living one. The process-wide table exists because
+ * closing any descriptor of an inode drops that byte; it is the one global here.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
+#include "keeper.h"
 #include "lock.h"
 #include "os.h"
 
@@ -38,6 +40,12 @@ void dp_patience_begin(struct dp_patience *patience)
 {
 	patience->begin_ns = dp_os_now_ns();
 	patience->told_ns = 0;
+}
+
+bool dp_patience_is_due(const struct dp_patience *patience)
+{
+	return patience->progress &&
+	       dp_os_now_ns() - patience->told_ns >= TELL_STEP_NS;
 }
 
 int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
@@ -145,18 +153,33 @@ out:
 	return found > 0 ? found : 0;
 }
 
+/*
+ * Nobody has the byte. Then the one that took the lock is dead, or has lost
+ * the byte by closing some descriptor of the file; and the lock is kept by a
+ * process, or else by I/O.
+ */
+static enum dp_owner_state who_keeps(const struct dp_lock *lock, int fd,
+				     int *ret_pid)
+{
+	int owner = flock_pid(lock);
+	int keeper = dp_keeper_find(fd, lock->dev, lock->ino);
+
+	*ret_pid = keeper ? keeper : owner;
+	if (keeper)
+		return keeper == owner ? DP_OWNER_ALIVE : DP_OWNER_KEPT;
+	return owner && dp_keeper_is_dead(owner) ? DP_OWNER_DRAINING :
+						   DP_OWNER_UNKNOWN;
+}
+
 static enum dp_owner_state who_holds(const struct dp_lock *lock, int fd,
 				     int *ret_pid)
 {
 	int pid = dp_os_byte_owner(fd);
 
+	if (!pid || pid < -1)
+		return who_keeps(lock, fd, ret_pid);
 	*ret_pid = pid > 0 ? pid : 0;
-	if (pid)
-		return pid > 0 || pid == -1 ? DP_OWNER_ALIVE : DP_OWNER_UNKNOWN;
-	*ret_pid = flock_pid(lock);
-	if (*ret_pid && !dp_os_pid_exists(*ret_pid))
-		return DP_OWNER_DRAINING;
-	return DP_OWNER_UNKNOWN;
+	return DP_OWNER_ALIVE;
 }
 
 static int still_held(enum dp_owner_state owner, int pid,
@@ -174,6 +197,10 @@ static int still_held(enum dp_owner_state owner, int pid,
 		return dp_fail(why, -EBUSY,
 			       "process %d died with I/O into the pool that has not ended: wait with a longer deadline",
 			       pid);
+	case DP_OWNER_KEPT:
+		return dp_fail(why, -EBUSY,
+			       "the pool's owner is gone, but process %d keeps its lock, as its child or by a descriptor or a ring that it was given: end it, or wait with a deadline",
+			       pid);
 	default:
 		return dp_fail(why, -EBUSY,
 			       "somebody holds the pool's lock (process %d by /proc/locks; 0: not to be seen from here): a child that inherited it, another namespace, or I/O of a dead owner",
@@ -181,19 +208,38 @@ static int still_held(enum dp_owner_state owner, int pid,
 	}
 }
 
+/*
+ * The lock, and then the byte: whoever has that lives and had the lock, and
+ * somebody took it from him, as a child can with one call (LOCK 2, 5h).
+ */
+static int try_lock(int fd, bool shared)
+{
+	int ret = dp_os_flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
+
+	if (ret)
+		return ret;
+	ret = dp_os_byte_lock(fd, !shared);
+	if (ret != -EAGAIN && ret != -EACCES)
+		return 0;		/* no such locks here: none is needed */
+	dp_os_flock(fd, LOCK_UN);
+	return -EWOULDBLOCK;
+}
+
 int dp_lock_take(struct dp_lock *lock, int fd, bool shared,
 		 struct dp_patience *patience, const struct dp_why *why)
 {
-	int operation = (shared ? LOCK_SH : LOCK_EX) | LOCK_NB;
-	enum dp_owner_state owner;
-	int ret, pid;
+	enum dp_owner_state owner = DP_OWNER_UNKNOWN;
+	int ret, pid = 0;
 
 	assert(lock->fd < 0);
-	while ((ret = dp_os_flock(fd, operation)) == -EWOULDBLOCK) {
-		owner = who_holds(lock, fd, &pid);
+	while ((ret = try_lock(fd, shared)) == -EWOULDBLOCK) {
+		if (dp_patience_is_due(patience))
+			owner = who_holds(lock, fd, &pid);
 		ret = dp_patience_wait(patience, owner, pid);
-		if (ret == -ETIMEDOUT)
+		if (ret == -ETIMEDOUT) {
+			owner = who_holds(lock, fd, &pid);
 			return still_held(owner, pid, why);
+		}
 		if (ret)
 			return dp_fail(why, ret, "gave up waiting for the pool's owner");
 	}
@@ -201,8 +247,6 @@ int dp_lock_take(struct dp_lock *lock, int fd, bool shared,
 		return dp_fail(why, ret, "the pool cannot be locked: %s",
 			       strerror(-ret));
 	lock->fd = fd;
-	/* Best effort: a second reader's byte is compatible, messages only. */
-	dp_os_byte_lock(fd, !shared);
 	return 0;
 }
 

@@ -16,6 +16,7 @@ enum dp_owner_state {		/* as enum daxpin_owner */
 	DP_OWNER_UNKNOWN,
 	DP_OWNER_RDMA,
 	DP_OWNER_PINNED,
+	DP_OWNER_KEPT,
 };
 
 /* How long to wait, and whom to tell. */
@@ -29,6 +30,8 @@ struct dp_patience {
 };
 
 void dp_patience_begin(struct dp_patience *patience);
+/* Would dp_patience_tell() tell now? Then it is worth while to find out what. */
+bool dp_patience_is_due(const struct dp_patience *patience);
 /* Tell of the wait when it is time to. Returns as dp_patience_wait(). */
 int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);

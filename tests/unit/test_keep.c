@@ -1,0 +1,764 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who keeps the lock of an owner that died, and how open tells them apart. On
+ * shmem, everywhere. `test_keep crash` needs DAXPIN_TEST_SLOWER, a disk that
+ * reads 0xA5 everywhere after 1.5 s: every kind of ring there is dies with a
+ * read of it in flight, all at once.
+ */
+#include "media.h"
+#include <daxpin-uring.h>
+#include <sched.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#define LENGTH		65536u
+#define OURS		0x3c
+#define SHORT_MS	150
+#define LONG_MS		60000
+
+static const char *disk;
+
+/* ----------------------------------------------- an owner, and a keeper of his */
+
+/* Beside the owner there is a keeper, which gets something from him. */
+struct death {
+	struct fixture *f;
+	pid_t owner;
+	pid_t keeper;
+};
+
+struct told {
+	enum daxpin_owner owner;
+	int pid;
+};
+
+static int tell(const struct daxpin_wait *wait, void *arg)
+{
+	*(struct told *)arg = (struct told) { wait->owner, wait->pid };
+	return 0;
+}
+
+static void live_on(void)
+{
+	for (;;)
+		pause();
+}
+
+static void say(int fd, int value)
+{
+	if (write(fd, &value, sizeof(value)) != sizeof(value))
+		_exit(1);
+}
+
+static int hear(int fd)
+{
+	int value = -1;
+
+	assert_int_equal(read(fd, &value, sizeof(value)), sizeof(value));
+	return value;
+}
+
+/* A child of the owner's, which says when it is as it shall be. */
+static pid_t fork_keeper(struct fixture *f, void (*keep)(struct fixture *f))
+{
+	int ends[2], ready;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC))
+		_exit(1);
+	pid = fork();
+	if (pid < 0)
+		_exit(1);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, 0);
+		close(ends[0]);
+		/* An exec closes it too: that is ready. */
+		if (fcntl(ends[1], F_DUPFD_CLOEXEC, 200) < 0)
+			_exit(1);
+		close(ends[1]);
+		keep(f);
+		close(200);
+		live_on();
+	}
+	close(ends[1]);
+	if (read(ends[0], &ready, 1))
+		_exit(1);
+	return pid;
+}
+
+static void own(struct fixture *f, void (*keep)(struct fixture *f), int tell_to)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (daxpin_pool_open(f->path, &f->options, &f->pool))
+		_exit(1);
+	say(tell_to, fork_keeper(f, keep));
+	live_on();
+}
+
+/* The owner of a pool that was open is dead and reaped; his child lives. */
+static struct death leave_a_child(struct fixture *f,
+				  void (*keep)(struct fixture *f))
+{
+	struct death death = { .f = f };
+	int ends[2];
+
+	assert_int_equal(fixture_reopen(f), 0);
+	close_pool(f);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	fflush(stdout);
+	death.owner = fork();
+	assert_true(death.owner >= 0);
+	if (!death.owner)
+		own(f, keep, ends[1]);
+	close(ends[1]);
+	death.keeper = hear(ends[0]);
+	close(ends[0]);
+	kill(death.owner, SIGKILL);
+	assert_int_equal(waitpid(death.owner, NULL, 0), death.owner);
+	return death;
+}
+
+static void end_keeper(struct death *death)
+{
+	kill(death->keeper, SIGKILL);
+	assert_int_equal(waitpid(death->keeper, NULL, 0), death->keeper);
+}
+
+static int try_open(struct fixture *f, uint64_t ms, struct told *told)
+{
+	f->options.deadline_ns = daxpin_deadline_ms(ms);
+	f->options.progress = told ? tell : NULL;
+	f->options.progress_arg = told;
+	return daxpin_pool_open(f->path, &f->options, &f->pool);
+}
+
+static void assert_names(struct fixture *f, pid_t pid)
+{
+	char words[32];
+
+	snprintf(words, sizeof(words), "process %d keeps", pid);
+	assert_says(f, words);
+}
+
+/* The lock is the keeper's until it ends, and open says so. */
+static void assert_kept(struct death *death)
+{
+	struct fixture *f = death->f;
+	struct told told = { 0 };
+	int ret = try_open(f, SHORT_MS, &told);
+
+	end_keeper(death);
+	assert_int_equal(ret, -EBUSY);
+	assert_int_equal(told.owner, DAXPIN_OWNER_KEPT);
+	assert_int_equal(told.pid, death->keeper);
+	assert_names(f, death->keeper);
+	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
+	assert_int_equal(info_of(f).unclean, 1);
+}
+
+static void assert_not_kept(struct death *death)
+{
+	int ret = try_open(death->f, LONG_MS, NULL);
+
+	end_keeper(death);
+	assert_int_equal(ret, 0);
+}
+
+/* ----------------------------------------------------------------- children */
+
+static void keep_all(struct fixture *f)
+{
+	(void)f;
+}
+
+static void a_childs_descriptors_keep_the_lock(void **state)
+{
+	struct death death = leave_a_child(*state, keep_all);
+
+	assert_kept(&death);
+}
+
+/* The pool is mapped through the lock's file (LOCK 2, 5d). */
+static void keep_mappings(struct fixture *f)
+{
+	(void)f;
+	if (syscall(SYS_close_range, 3, 199, 0))
+		_exit(1);
+}
+
+static void a_childs_mappings_keep_the_lock(void **state)
+{
+	struct death death = leave_a_child(*state, keep_mappings);
+
+	assert_kept(&death);
+}
+
+static void exec_sleep(struct fixture *f)
+{
+	(void)f;
+	execlp("sleep", "sleep", "1000", NULL);
+	_exit(1);
+}
+
+static void a_child_that_executes_keeps_nothing(void **state)
+{
+	struct death death = leave_a_child(*state, exec_sleep);
+
+	assert_not_kept(&death);
+}
+
+/* Against the rules; then it is named at least (LOCK 2, 5g). */
+static void exec_with_a_dup(struct fixture *f)
+{
+	char path[128];
+
+	/* daxpin_lock_fd() is not for children; /proc has it too. */
+	for (int fd = 3; fd < 200; fd++) {
+		char link[128] = "", name[32];
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		segment_path(f, 0, path);
+		if (readlink(name, link, sizeof(link) - 1) > 0 &&
+		    !strcmp(link, path) && dup(fd) < 0)
+			_exit(1);
+	}
+	exec_sleep(f);
+}
+
+static void a_dup_for_another_program_keeps_the_lock(void **state)
+{
+	struct death death = leave_a_child(*state, exec_with_a_dup);
+
+	assert_kept(&death);
+}
+
+/* A child can unlock with one call, but not so that a living owner loses. */
+static int unlock_in_a_child(struct fixture *f)
+{
+	int fd, status, ret = child_opens(f);
+	pid_t pid;
+
+	fd = ret ? -1 : daxpin_lock_fd(f->pool);
+	pid = fork();
+	if (!pid)
+		_exit(flock(fd, LOCK_UN));
+	if (ret || pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		return -ECHILD;
+	return 0;
+}
+
+static void a_living_owner_whose_lock_was_dropped_is_not_succeeded(void **state)
+{
+	struct fixture *f = *state;
+	struct child child;
+	struct told told = { 0 };
+	int ret;
+
+	close_pool(f);
+	child = start_child(f, unlock_in_a_child, NULL);
+	assert_int_equal(child.told, 0);
+	ret = try_open(f, SHORT_MS, &told);
+	kill_child(&child);
+	assert_int_equal(ret, -EBUSY);
+	assert_int_equal(told.owner, DAXPIN_OWNER_ALIVE);
+	assert_int_equal(told.pid, child.pid);
+	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
+}
+
+/* After a clean close nothing can reach the pool, whoever has the file. */
+static void a_dup_does_not_keep_the_lock_of_a_closed_pool(void **state)
+{
+	struct fixture *f = *state;
+	struct child child;
+	int fd = dup(daxpin_lock_fd(f->pool));
+
+	assert_true(fd >= 0);
+	close_pool(f);
+	child = start_child(f, child_opens, child_closes);
+	assert_int_equal(child.told, 0);
+	let_go(&child);
+	assert_int_equal(end_child(&child), 0);
+	close(fd);
+	open_pool(f);
+}
+
+/* -------------------------------------------------- descriptors that are sent */
+
+static void send_fd(int socket, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = "";
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	if (sendmsg(socket, &message, 0) != 1)
+		_exit(1);
+}
+
+/* What is in the message is installed as a descriptor of ours. */
+static void receive_fd(int socket)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+
+	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != 1 ||
+	    !CMSG_FIRSTHDR(&message))
+		_exit(1);
+}
+
+/* Linux 6.7 and later send no rings; who may trace us can take one. */
+static void take_ring(int socket)
+{
+	int pid, number, pidfd;
+
+	if (read(socket, &pid, sizeof(pid)) != sizeof(pid) ||
+	    read(socket, &number, sizeof(number)) != sizeof(number))
+		_exit(1);
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0 || syscall(SYS_pidfd_getfd, pidfd, number, 0) < 0)
+		_exit(1);
+}
+
+enum gift { LOCK_GIFT, RING_GIFT };
+
+static void own_and_give(struct fixture *f, enum gift gift, int socket)
+{
+	struct daxpin_uring *uring;
+	struct io_uring ring;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (child_opens(f) || io_uring_queue_init(8, &ring, 0) ||
+	    daxpin_uring_guard(f->pool, &ring, NULL, &uring))
+		_exit(1);
+	if (gift == RING_GIFT) {
+		say(socket, getpid());
+		say(socket, ring.ring_fd);
+	} else {
+		send_fd(socket, daxpin_lock_fd(f->pool));
+	}
+	live_on();
+}
+
+/* A process that knows nothing of the pool but what it was sent. */
+static struct death leave_a_gift(struct fixture *f, enum gift gift)
+{
+	struct death death = { .f = f };
+	int socket[2], ready[2];
+
+	close_pool(f);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+				    socket), 0);
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	fflush(stdout);
+	death.keeper = fork();
+	if (!death.keeper) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(socket[0]);
+		if (gift == RING_GIFT)
+			take_ring(socket[1]);
+		else
+			receive_fd(socket[1]);
+		say(ready[1], 0);
+		live_on();
+	}
+	death.owner = fork();
+	if (!death.owner)
+		own_and_give(f, gift, socket[0]);
+	assert_true(death.keeper > 0 && death.owner > 0);
+	close(socket[0]);
+	close(socket[1]);
+	close(ready[1]);
+	assert_int_equal(hear(ready[0]), 0);
+	close(ready[0]);
+	kill(death.owner, SIGKILL);
+	assert_int_equal(waitpid(death.owner, NULL, 0), death.owner);
+	return death;
+}
+
+static void a_lock_that_was_sent_is_kept(void **state)
+{
+	struct death death = leave_a_gift(*state, LOCK_GIFT);
+
+	assert_kept(&death);
+}
+
+static void a_ring_that_was_taken_keeps_the_lock(void **state)
+{
+	struct death death = leave_a_gift(*state, RING_GIFT);
+
+	assert_kept(&death);
+}
+
+/* --------------------------------------------------------------- namespaces */
+
+/* As in another container: 0, or what went wrong; 77 no namespaces here. */
+static int fails_from_another_namespace(struct fixture *f)
+{
+	struct daxpin_pool *pool;
+	int status;
+	pid_t pid;
+
+	if (unshare(CLONE_NEWPID))
+		return 77;
+	pid = fork();
+	if (!pid) {
+		f->options.deadline_ns = 0;
+		if (daxpin_pool_open(f->path, &f->options, &pool) != -EBUSY)
+			_exit(1);
+		_exit(!strstr(f->why, "another pid namespace"));
+	}
+	return waitpid(pid, &status, 0) == pid ? status : -1;
+}
+
+static void an_owner_in_another_namespace_is_alive(void **state)
+{
+	struct fixture *f = *state;
+	struct child child = start_child(f, fails_from_another_namespace, NULL);
+
+	kill_child(&child);
+	if (child.told == 77) {
+		print_message("# skipped: no pid namespaces for us\n");
+		skip();
+	}
+	assert_int_equal(child.told, 0);
+}
+
+static void own_in_another_namespace(struct fixture *f, int ready)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	say(ready, child_opens(f));
+	live_on();
+}
+
+static int opens_in_another_namespace(struct fixture *f)
+{
+	int ready[2], ret;
+
+	if (unshare(CLONE_NEWPID))
+		return 77;
+	if (pipe(ready))
+		return -1;
+	if (!fork())
+		own_in_another_namespace(f, ready[1]);
+	return read(ready[0], &ret, sizeof(ret)) == sizeof(ret) ? ret : -1;
+}
+
+static void an_owner_in_a_namespace_below_is_named_and_succeeded(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { 0 };
+	struct child child;
+	int ret;
+
+	close_pool(f);
+	child = start_child(f, opens_in_another_namespace, NULL);
+	if (child.told == 77) {
+		kill_child(&child);
+		open_pool(f);
+		print_message("# skipped: no pid namespaces for us\n");
+		skip();
+	}
+	assert_int_equal(child.told, 0);
+	ret = try_open(f, SHORT_MS, &told);
+	/* The parent's death is the namespace's and so the owner's. */
+	kill_child(&child);
+	assert_int_equal(ret, -EBUSY);
+	assert_int_equal(told.owner, DAXPIN_OWNER_ALIVE);
+	assert_true(told.pid > 0 && told.pid != child.pid);
+	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
+}
+
+/* ---------------------------------------------------------- rings that crash */
+
+/* How a ring is made, and how it comes to know of the pool. */
+struct kind {
+	const char *name;
+	unsigned int setup;		/* io_uring_setup() flags */
+	unsigned char sqe;		/* flags of the request */
+	bool guard;			/* and its own prep */
+	bool alone;			/* not even that: outside the contract */
+	int slot;			/* of a sparse table, or OWN_FILES */
+	int second;			/* an idle ring beside it, 1 after, -1 before */
+	bool exec;			/* the owner becomes another program */
+	bool create;			/* his successor overwrites the pool */
+};
+
+static const struct kind kinds[] = {
+	{ "attached", .slot = -1 },
+	{ "guarded", .slot = -1, .guard = true },
+	{ "in a slot", .slot = 5 },
+	{ "guarded in a slot", .slot = 5, .guard = true },
+	{ "polling", .slot = -1, .setup = IORING_SETUP_SQPOLL },
+	{ "deferring", .slot = -1, .setup = IORING_SETUP_DEFER_TASKRUN |
+					    IORING_SETUP_SINGLE_ISSUER },
+	{ "in a worker", .slot = -1, .sqe = IOSQE_ASYNC },
+	{ "the first of two", .slot = -1, .second = 1 },
+	{ "the second of two", .slot = -1, .second = -1 },
+	{ "exec instead of kill", .slot = -1, .exec = true },
+	{ "overwritten by a create", .slot = -1, .create = true },
+	/* Last, so that its successor is there before its read lands. */
+	{ "not attached", .slot = -1, .alone = true },
+};
+
+#define KINDS		(sizeof(kinds) / sizeof(kinds[0]))
+#define ALONE		(KINDS - 1)
+
+struct crash {
+	const struct kind *kind;
+	struct fixture f;
+	struct daxpin_extent extent;
+	pid_t pid;
+	int ready;			/* says when the read is in flight */
+	struct told told;
+	unsigned char *memory;
+};
+
+static void add_ring(struct fixture *f, const struct kind *kind,
+		     struct io_uring *ring, struct daxpin_uring **ret_uring)
+{
+	struct daxpin_uring_options options = {
+		.size = sizeof(options), .file_slot = kind->slot,
+	};
+	int ret = io_uring_queue_init(8, ring, kind->setup);
+
+	if (!ret && kind->slot >= 0)
+		ret = io_uring_register_files_sparse(ring, kind->slot + 1);
+	if (!ret && kind->guard)
+		ret = daxpin_uring_guard(f->pool, ring, &options, ret_uring);
+	else if (!ret && !kind->alone)
+		ret = daxpin_uring_attach(f->pool, ring, &options, ret_uring);
+	if (ret) {
+		fprintf(stderr, "# %s: %d\n", kind->name, ret);
+		_exit(1);
+	}
+}
+
+static void start_slow_read(struct crash *crash, struct io_uring *ring,
+			    struct daxpin_uring *uring, int fd)
+{
+	static struct daxpin_uring_io io;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct daxpin_extent extent;
+	struct fixture *f = &crash->f;
+
+	if (daxpin_extent_at(f->pool, crash->extent.addr, &extent))
+		_exit(1);
+	if (crash->kind->guard || crash->kind->alone)
+		io_uring_prep_read(sqe, fd, daxpin_ptr(f->pool, extent, 0),
+				   LENGTH, 0);
+	else if (daxpin_uring_prep_read(uring, &io, sqe, fd, extent, 0, LENGTH,
+					0))
+		_exit(1);
+	sqe->flags |= crash->kind->sqe;
+	if (io_uring_submit(ring) != 1)
+		_exit(1);
+	/* A request that a worker has not begun is cancelled by the kill. */
+	usleep(100000);
+}
+
+static void own_with_ring(struct crash *crash, int ready)
+{
+	const struct kind *kind = crash->kind;
+	static struct daxpin_uring *uring, *other;
+	static struct io_uring ring, idle;
+	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (fd < 0 || child_opens(&crash->f))
+		_exit(1);
+	if (kind->second < 0)
+		add_ring(&crash->f, kind, &idle, &other);
+	add_ring(&crash->f, kind, &ring, &uring);
+	if (kind->second > 0)
+		add_ring(&crash->f, kind, &idle, &other);
+	start_slow_read(crash, &ring, uring, fd);
+	say(ready, 0);
+	if (kind->exec)
+		exec_sleep(&crash->f);
+	live_on();
+}
+
+static int make_crash(struct crash *crash, const struct kind *kind)
+{
+	struct fixture *made, *f = &crash->f;
+
+	crash->kind = kind;
+	if (fixture_setup_sized((void **)&made, 32 * MIB))
+		return -1;
+	*f = *made;
+	free(made);
+	f->options.why = f->why;
+	crash->extent = live(f, LENGTH);
+	close_pool(f);
+	return 0;
+}
+
+static void begin_crash(struct crash *crash)
+{
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	fflush(stdout);
+	crash->pid = fork();
+	assert_true(crash->pid >= 0);
+	if (!crash->pid)
+		own_with_ring(crash, ends[1]);
+	close(ends[1]);
+	crash->ready = ends[0];
+}
+
+static void end_owner(struct crash *crash)
+{
+	assert_int_equal(hear(crash->ready), 0);
+	close(crash->ready);
+	if (crash->kind->exec)
+		return;
+	kill(crash->pid, SIGKILL);
+	assert_int_equal(waitpid(crash->pid, NULL, 0), crash->pid);
+}
+
+static void follow(struct crash *crash)
+{
+	struct fixture *f = &crash->f;
+	struct daxpin_extent extent = crash->extent;
+
+	if (crash->kind->create) {
+		f->options.flags = DAXPIN_POOL_OVERWRITE;
+		f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+		f->options.progress = tell;
+		f->options.progress_arg = &crash->told;
+		create_pool(f);
+		f->options.flags = 0;
+		extent = reserve(f, LENGTH);
+		assert_int_equal(extent.addr, crash->extent.addr);
+	} else {
+		if (try_open(f, LONG_MS, &crash->told))
+			fail_msg("%s: %s", crash->kind->name, f->why);
+		assert_int_equal(daxpin_extent_at(f->pool, extent.addr,
+						  &extent), 0);
+	}
+	crash->memory = daxpin_ptr(f->pool, extent, 0);
+	memset(crash->memory, OURS, LENGTH);
+}
+
+static bool is_ours(const volatile unsigned char *memory)
+{
+	for (uint32_t i = 0; i < LENGTH; i++)
+		if (memory[i] != OURS)
+			return false;
+	return true;
+}
+
+static void check_crash(struct crash *crash)
+{
+	const struct kind *kind = crash->kind;
+	bool ours = is_ours(crash->memory);
+
+	print_message("# %s: %s, %s\n", kind->name,
+		      crash->told.owner == DAXPIN_OWNER_DRAINING ? "waited" :
+		      "did not wait", ours ? "intact" : "overwritten");
+	assert_int_equal(ours, !kind->alone);
+	if (kind->alone)
+		return;
+	assert_int_equal(crash->told.owner, DAXPIN_OWNER_DRAINING);
+	assert_int_equal(crash->told.pid, crash->pid);
+}
+
+static void no_read_of_a_dead_ring_reaches_its_successor(void **state)
+{
+	struct crash *crash = *state;
+
+	for (size_t i = 0; i < KINDS; i++)
+		begin_crash(&crash[i]);
+	for (size_t i = KINDS; i--;)
+		end_owner(&crash[i]);
+	/* The one that does not wait first, the others while they drain. */
+	for (size_t i = KINDS; i--;)
+		follow(&crash[i]);
+	usleep(1800000);
+	for (size_t i = 0; i < KINDS; i++)
+		check_crash(&crash[i]);
+}
+
+static int crash_setup(void **state)
+{
+	struct crash *crash = calloc(KINDS, sizeof(*crash));
+
+	*state = crash;
+	for (size_t i = 0; crash && i < KINDS; i++)
+		if (make_crash(&crash[i], &kinds[i]))
+			return -1;
+	return crash ? 0 : -1;
+}
+
+static int crash_teardown(void **state)
+{
+	struct crash *crash = *state;
+	int ret = 0;
+
+	for (size_t i = 0; i < KINDS; i++) {
+		if (crash[i].kind->exec && crash[i].pid > 0) {
+			kill(crash[i].pid, SIGKILL);
+			waitpid(crash[i].pid, NULL, 0);
+		}
+		ret |= daxpin_pool_close(crash[i].f.pool);
+		nftw(crash[i].f.path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	}
+	free(crash);
+	return ret;
+}
+
+/* -------------------------------------------------------------------- main */
+
+static int run_crash(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			no_read_of_a_dead_ring_reaches_its_successor,
+			crash_setup, crash_teardown),
+	};
+
+	disk = getenv("DAXPIN_TEST_SLOWER");
+	if (!disk) {
+		printf("1..0 # SKIP needs DAXPIN_TEST_SLOWER, a disk with latency (./dev lab has one)\n");
+		return 0;
+	}
+	return cmocka_run_group_tests_name("keep crash", tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_childs_descriptors_keep_the_lock),
+		TEST(a_childs_mappings_keep_the_lock),
+		TEST(a_child_that_executes_keeps_nothing),
+		TEST(a_dup_for_another_program_keeps_the_lock),
+		TEST(a_living_owner_whose_lock_was_dropped_is_not_succeeded),
+		TEST(a_dup_does_not_keep_the_lock_of_a_closed_pool),
+		TEST(a_lock_that_was_sent_is_kept),
+		TEST(a_ring_that_was_taken_keeps_the_lock),
+		TEST(an_owner_in_another_namespace_is_alive),
+		TEST(an_owner_in_a_namespace_below_is_named_and_succeeded),
+	};
+
+	/* Orphaned keepers are ours to reap. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (argc > 1 && !strcmp(argv[1], "crash"))
+		return run_crash();
+	return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
+}
