@@ -43,7 +43,11 @@ static bool is_it(const struct search *search, const char *path)
 	       stat.st_dev == search->dev && stat.st_ino == search->ino;
 }
 
-/* The lines of a ring's file table: "   0: PATH". */
+/*
+ * The lines of a ring's file table: "   0: PATH". Older kernels, 6.12 among
+ * them, show the last part alone, and any pool's segment has that name: there
+ * a ring by itself is not found.
+ */
 static bool is_in_ring(const struct search *search, const char *fd)
 {
 	char path[PATH_SIZE], *line, *file, *save = NULL;
