@@ -170,6 +170,95 @@ int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
 /* Describe the pool. Set ret_info->size first. Any thread. */
 int daxpin_pool_info(struct daxpin_pool *pool, struct daxpin_pool_info *ret_info);
 
+/* ------------------------------------------------------ check and repair */
+
+enum daxpin_structure {
+	DAXPIN_STRUCTURE_FILE = 1,	/* of a segment */
+	DAXPIN_STRUCTURE_SUPERBLOCK,
+	DAXPIN_STRUCTURE_OWNER,		/* the last one's record */
+	DAXPIN_STRUCTURE_TABLE,		/* extents */
+	DAXPIN_STRUCTURE_LANE,		/* batches */
+	DAXPIN_STRUCTURE_ROOT,
+};
+
+enum daxpin_severity {
+	DAXPIN_SEVERITY_NOTE = 1,	/* as it may be */
+	DAXPIN_SEVERITY_DAMAGE,
+};
+
+enum daxpin_cure {
+	DAXPIN_CURE_NONE,		/* nothing to be done, or not from here */
+	DAXPIN_CURE_OPEN,		/* the next open for writing does it */
+	DAXPIN_CURE_DERIVED,		/* repair: it follows from the rest */
+	DAXPIN_CURE_LOSSY,		/* repair: something is lost */
+};
+
+struct daxpin_finding {
+	uint32_t structure;		/* enum daxpin_structure */
+	uint32_t severity;		/* enum daxpin_severity */
+	uint32_t cure;			/* enum daxpin_cure */
+	uint32_t segment;
+	uint64_t offset;		/* of what is meant, bytes in the segment */
+	uint64_t length;
+	const char *what;		/* a sentence */
+	const char *remedy;		/* what the cure does; NULL: there is none */
+};
+
+/* Said of each finding: negative stops; in a repair 1 agrees to a lossy cure. */
+typedef int daxpin_finding_fn(const struct daxpin_finding *finding, void *arg);
+
+struct daxpin_check_summary {
+	size_t size;			/* sizeof(struct daxpin_check_summary) */
+	uint32_t damages;		/* findings that are damage; 0: clean */
+	uint32_t repaired;		/* findings that a repair acted on */
+	uint32_t source;		/* enum daxpin_source */
+	uint32_t segments;		/* 0: the superblock says nothing */
+	uint64_t segment_size;
+	uint64_t media_bytes;
+	uint64_t epoch;
+	unsigned char uuid[16];
+	int unclean;
+	uint32_t ignored_files;
+	uint64_t extents;		/* published, that check out */
+	uint64_t extent_bytes;
+	uint64_t free_bytes;
+	uint64_t hole_bytes;
+	uint64_t quarantined_bytes;	/* in doubt: what DEGRADED goes around */
+	uint64_t used_words;		/* of free blocks that once began extents */
+	uint32_t lanes_torn;		/* normal after a power cut */
+	uint32_t lanes_open;		/* batches to be completed */
+	uint32_t roots;
+	uint32_t roots_stale;		/* their extents are gone */
+};
+
+/*
+ * Look at everything on media and call fn (may be NULL) for each finding. Takes
+ * the lock as a reader does, changes nothing. options may be NULL; of flags
+ * only ANY_NODE. 0: looked at, the summary says what was found. -EBUSY: somebody
+ * has it; -EMEDIUMTYPE: no pool; -EPROTONOSUPPORT: a newer version's. What fn
+ * returns below 0 ends it. fn must not call daxpin.
+ */
+int daxpin_check(const char *path, const struct daxpin_pool_options *options,
+		 daxpin_finding_fn *fn, void *arg,
+		 struct daxpin_check_summary *ret_summary);
+
+/*
+ * The same with the lock and the waits of an open for writing, and then change
+ * what has a cure, the lossy ones where fn returned 1. Before the first store
+ * a new file `backup` has what stood there; none is made when nothing changes.
+ */
+int daxpin_repair(const char *path, const struct daxpin_pool_options *options,
+		  const char *backup, daxpin_finding_fn *fn, void *arg,
+		  struct daxpin_check_summary *ret_summary);
+
+/*
+ * Put back what a repair's backup has. -EUCLEAN, and nothing is changed, when it
+ * is another pool's, or that pool was written to since.
+ */
+int daxpin_repair_undo(const char *path,
+		       const struct daxpin_pool_options *options,
+		       const char *backup);
+
 /* The present time on the deadlines' clock plus ms milliseconds. */
 uint64_t daxpin_deadline_ms(uint64_t ms);
 

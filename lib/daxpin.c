@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "check.h"
 #include "core.h"
 #include "create.h"
 #include "os.h"
+#include "repair.h"
 
 static_assert(DAXPIN_BLOCK_SIZE == DP_BLOCK_SIZE, "public and media");
 static_assert(DAXPIN_CHUNK_SIZE == DP_CHUNK_SIZE, "public and media");
@@ -69,45 +71,76 @@ static int check_options(const struct daxpin_pool_options *options,
 	return 0;
 }
 
+/* Options taken apart; it points into itself. */
+struct request {
+	struct daxpin_pool_options options;
+	struct progress progress;
+	struct dp_why why;
+	struct dp_pool_request pool;
+};
+
+static int make_request(struct request *request, const char *path,
+			const struct daxpin_pool_options *options,
+			uint32_t flags)
+{
+	struct daxpin_pool_options *copy = &request->options;
+	int ret = check_options(options, flags, copy);
+
+	if (ret)
+		return ret;
+	request->why = (struct dp_why) { copy->why, copy->why_size };
+	if (!path)
+		return dp_fail(&request->why, -EINVAL, "no path");
+	request->progress = (struct progress) {
+		copy->progress, copy->progress_arg
+	};
+	request->pool = (struct dp_pool_request) {
+		.path = path,
+		.readonly = copy->flags & DAXPIN_POOL_READONLY,
+		.degraded = copy->flags & DAXPIN_POOL_DEGRADED,
+		.overwrite = copy->flags & DAXPIN_POOL_OVERWRITE,
+		.any_node = copy->flags & DAXPIN_POOL_ANY_NODE,
+		.granularity = copy->granularity,
+		.pool_size = copy->pool_size,
+		.segment_size = copy->segment_size ? copy->segment_size :
+				DAXPIN_SEGMENT_DEFAULT,
+		.patience = {
+			.deadline_ns = copy->deadline_ns,
+			.progress = copy->progress ? pass_progress : NULL,
+			.arg = &request->progress,
+		},
+		.why = &request->why,
+	};
+	return 0;
+}
+
+/* Where the sentence is still missing. */
+static int end_request(const struct request *request, int ret)
+{
+	const struct daxpin_pool_options *copy = &request->options;
+
+	if (ret < 0 && copy->why && copy->why_size && !copy->why[0])
+		dp_fail(&request->why, ret, "%s: %s", request->pool.path,
+			strerror(-ret));
+	return ret;
+}
+
 static int request_pool(const char *path,
 			const struct daxpin_pool_options *options,
 			uint32_t flags,
 			int (*media)(struct dp_pool *, struct dp_pool_request *),
 			struct daxpin_pool **ret_pool)
 {
-	struct daxpin_pool_options copy;
-	struct progress progress;
-	struct dp_why why;
-	int ret = check_options(options, flags, &copy);
+	struct request request;
+	int ret = make_request(&request, path, options, flags);
 
 	if (ret)
 		return ret;
-	why = (struct dp_why) { copy.why, copy.why_size };
-	if (!path || !ret_pool)
-		return dp_fail(&why, -EINVAL,
-			       "no path, or nowhere to put the pool");
-	progress = (struct progress) { copy.progress, copy.progress_arg };
-	struct dp_pool_request request = {
-		.path = path,
-		.readonly = copy.flags & DAXPIN_POOL_READONLY,
-		.degraded = copy.flags & DAXPIN_POOL_DEGRADED,
-		.overwrite = copy.flags & DAXPIN_POOL_OVERWRITE,
-		.any_node = copy.flags & DAXPIN_POOL_ANY_NODE,
-		.granularity = copy.granularity,
-		.pool_size = copy.pool_size,
-		.segment_size = copy.segment_size ? copy.segment_size :
-				DAXPIN_SEGMENT_DEFAULT,
-		.patience = {
-			.deadline_ns = copy.deadline_ns,
-			.progress = copy.progress ? pass_progress : NULL,
-			.arg = &progress,
-		},
-		.why = &why,
-	};
-	ret = dp_core_start(&request, media, ret_pool);
-	if (ret && copy.why && copy.why_size && !copy.why[0])
-		dp_fail(&why, ret, "%s: %s", path, strerror(-ret));
-	return ret;
+	if (!ret_pool)
+		return dp_fail(&request.why, -EINVAL,
+			       "nowhere to put the pool");
+	return end_request(&request, dp_core_start(&request.pool, media,
+						   ret_pool));
 }
 
 DP_EXPORT int daxpin_pool_create(const char *path,
@@ -127,6 +160,100 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 			    DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
 			    DAXPIN_POOL_DEGRADED,
 			    dp_pool_open, ret_pool);
+}
+
+static int begin_report(const struct request *request,
+			struct dp_report *report, daxpin_finding_fn *fn,
+			void *arg,
+			const struct daxpin_check_summary *summary)
+{
+	if (!summary || summary->size < sizeof(size_t))
+		return dp_fail(&request->why, -EINVAL,
+			       "nowhere to put the summary, or no size in it");
+	*report = (struct dp_report) {
+		.fn = fn, .arg = arg, .summary.size = summary->size,
+	};
+	return 0;
+}
+
+static void give_summary(const struct dp_report *report,
+			 struct daxpin_check_summary *ret_summary)
+{
+	memcpy(ret_summary, &report->summary,
+	       dp_min(report->summary.size, sizeof(*ret_summary)));
+}
+
+static int check(struct dp_report *report, struct dp_pool_request *request)
+{
+	struct dp_image image;
+	int ret = dp_image_open(&image, request);
+
+	if (ret)
+		return ret;
+	report->image = &image;
+	ret = dp_check(report, request->why);
+	dp_image_close(&image);
+	return ret;
+}
+
+DP_EXPORT int daxpin_check(const char *path,
+			   const struct daxpin_pool_options *options,
+			   daxpin_finding_fn *fn, void *arg,
+			   struct daxpin_check_summary *ret_summary)
+{
+	struct dp_report report;
+	struct request request;
+	int ret = make_request(&request, path, options, DAXPIN_POOL_ANY_NODE);
+
+	if (!ret)
+		ret = begin_report(&request, &report, fn, arg, ret_summary);
+	if (ret)
+		return ret;
+	request.pool.readonly = true;
+	request.pool.degraded = true;
+	ret = end_request(&request, check(&report, &request.pool));
+	if (!ret)
+		give_summary(&report, ret_summary);
+	return ret;
+}
+
+DP_EXPORT int daxpin_repair(const char *path,
+			    const struct daxpin_pool_options *options,
+			    const char *backup, daxpin_finding_fn *fn,
+			    void *arg,
+			    struct daxpin_check_summary *ret_summary)
+{
+	struct dp_patches patches = { .count = 0 };
+	struct dp_report report;
+	struct request request;
+	int ret = make_request(&request, path, options, DAXPIN_POOL_ANY_NODE);
+
+	if (!ret)
+		ret = begin_report(&request, &report, fn, arg, ret_summary);
+	if (!ret && !backup)
+		ret = dp_fail(&request.why, -EINVAL, "no name for the backup");
+	if (ret)
+		return ret;
+	report.patches = &patches;
+	ret = end_request(&request, dp_repair(&report, &request.pool, backup));
+	dp_patches_fini(&patches);
+	if (!ret)
+		give_summary(&report, ret_summary);
+	return ret;
+}
+
+DP_EXPORT int daxpin_repair_undo(const char *path,
+				 const struct daxpin_pool_options *options,
+				 const char *backup)
+{
+	struct request request;
+	int ret = make_request(&request, path, options, DAXPIN_POOL_ANY_NODE);
+
+	if (!ret && !backup)
+		ret = dp_fail(&request.why, -EINVAL, "no backup");
+	if (ret)
+		return ret;
+	return end_request(&request, dp_repair_undo(&request.pool, backup));
 }
 
 static void shut_gates(struct daxpin_pool *pool)

@@ -9,6 +9,11 @@
 
 #define WORD_BODY	(~(DP_WORD_CHECK_MASK << DP_WORD_CHECK_SHIFT))
 
+uint64_t dp_layout_digest(const void *bytes, size_t size)
+{
+	return XXH3_64bits(bytes, size);
+}
+
 uint64_t dp_layout_seed(const uint8_t uuid[16])
 {
 	return XXH3_64bits(uuid, 16);

@@ -253,6 +253,9 @@ static inline uint32_t dp_slab_class_size(uint32_t size_class)
 
 /* ------------------------------------------------------------------ checks */
 
+/* Of any bytes that are not on media. */
+uint64_t dp_layout_digest(const void *bytes, size_t size);
+
 /* The checks' seed for a pool. */
 uint64_t dp_layout_seed(const uint8_t uuid[16]);
 

@@ -72,6 +72,23 @@ int dp_os_rmdir(const char *path)
 	return result(rmdir(path));
 }
 
+int dp_os_write(int fd, const void *from, uint64_t size)
+{
+	const char *at = from;
+
+	while (size) {
+		ssize_t n = write(fd, at, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += n;
+		size -= n;
+	}
+	return 0;
+}
+
 int dp_os_fsync(int fd)
 {
 	return result(fsync(fd));

@@ -21,6 +21,8 @@ int dp_os_fsync(int fd);
 int dp_os_allocate(int fd, uint64_t size);
 int dp_os_truncate(int fd, uint64_t size);
 int dp_os_readlink(const char *path, char *buffer, size_t size);
+/* All of it, at the file's position. */
+int dp_os_write(int fd, const void *from, uint64_t size);
 /* A whole small file as a string; the length. */
 int dp_os_read_file(const char *path, char *buffer, size_t size);
 /* Names in a directory; stops when fn returns non-zero. */

@@ -25,8 +25,8 @@ uint32_t dp_pool_count_segments(uint64_t size, uint64_t segment_size)
 	return size / segment_size + (rest >= DP_SEGMENT_SIZE_MIN);
 }
 
-static uint64_t size_of_segment(uint64_t size, uint64_t segment_size,
-				uint32_t index)
+uint64_t dp_pool_size_of_segment(uint64_t size, uint64_t segment_size,
+				 uint32_t index)
 {
 	uint64_t begin = index * segment_size;
 
@@ -340,8 +340,8 @@ static int map_segments(struct dp_pool *pool, uint64_t size, int fd,
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
 		ret = map_one(pool, 0, size, fd, why);
 	for (uint32_t i = 0; !ret && i < pool->segments; i++) {
-		describe_segment(pool, i, size_of_segment(size,
-							  pool->segment_size, i));
+		describe_segment(pool, i, dp_pool_size_of_segment(
+					 size, pool->segment_size, i));
 		pool->size += pool->segment[i].size;
 		pool->segment[i].fd = -1;
 		if (!i && pool->source.kind != DP_SOURCE_DEVDAX)
@@ -509,8 +509,8 @@ static bool segment_set_is_valid(const struct dp_super *super)
 }
 
 /* What a whole superblock says must also make sense. */
-static int check_super(const struct dp_pool *pool, const struct dp_super *super,
-		       const struct dp_why *why)
+int dp_pool_check_super(const struct dp_pool *pool,
+			const struct dp_super *super, const struct dp_why *why)
 {
 	if (super->flags & ~DP_SUPER_FLAGS)
 		return dp_fail(why, -EPROTONOSUPPORT,
@@ -603,7 +603,7 @@ static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
 
 	ret = dp_pool_peek(pool, fd, &pool->super, &blank, request->why);
 	if (!ret)
-		ret = check_super(pool, &pool->super, request->why);
+		ret = dp_pool_check_super(pool, &pool->super, request->why);
 	if (!ret)
 		ret = dp_pool_await_owner(pool, request);
 	if (!ret)

@@ -116,5 +116,11 @@ void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock);
 /* Segments on a medium of that size; a rest below 32 MiB is lost. */
 uint32_t dp_pool_count_segments(uint64_t size, uint64_t segment_size);
 bool dp_pool_segment_size_is_valid(uint64_t size);
+/* Of segment index on a medium of that size; only the last can be shorter. */
+uint64_t dp_pool_size_of_segment(uint64_t size, uint64_t segment_size,
+				 uint32_t index);
+/* Does what a whole superblock of segment 0 says make sense? -EUCLEAN. */
+int dp_pool_check_super(const struct dp_pool *pool,
+			const struct dp_super *super, const struct dp_why *why);
 
 #endif

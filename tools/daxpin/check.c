@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* daxpin check: look at everything on media, mend it, or take that back. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <daxpin.h>
+#include "command.h"
+#include "json.h"
+
+#define NAME_SIZE	512
+#define SIZE_TEXT	32
+
+struct options {
+	const char *path;
+	const char *backup;
+	const char *restore;
+	int json, repair, yes, any_node;
+	uint64_t wait_s;
+};
+
+struct check {
+	struct options options;
+	struct daxpin_pool_options pool;
+	char why[1024];
+	char backup[NAME_SIZE];
+	struct json json;
+	struct daxpin_check_summary summary;
+	unsigned int derived, lossy;	/* damage that a repair can cure */
+	unsigned int declined;		/* of the lossy ones, in a repair */
+};
+
+/* ------------------------------------------------------------- the options */
+
+static const struct option long_options[] = {
+	{ "any-node", no_argument, NULL, 'a' },
+	{ "backup", required_argument, NULL, 'b' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "repair", no_argument, NULL, 'r' },
+	{ "restore", required_argument, NULL, 'u' },
+	{ "wait", required_argument, NULL, 'w' },
+	{ "yes", no_argument, NULL, 'y' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int parse_seconds(const char *text, uint64_t *ret_seconds)
+{
+	char *end;
+
+	errno = 0;
+	*ret_seconds = strtoull(text, &end, 10);
+	return *text >= '0' && *text <= '9' && !*end && !errno;
+}
+
+static int set_option(struct options *options, int letter)
+{
+	switch (letter) {
+	case 'a':
+		options->any_node = 1;
+		return 1;
+	case 'b':
+		options->backup = optarg;
+		return 1;
+	case 'j':
+		options->json = 1;
+		return 1;
+	case 'r':
+		options->repair = 1;
+		return 1;
+	case 'u':
+		options->restore = optarg;
+		return 1;
+	case 'w':
+		return parse_seconds(optarg, &options->wait_s);
+	case 'y':
+		options->yes = 1;
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static int parse(struct options *options, int argc, char **argv)
+{
+	int letter;
+
+	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+		if (!set_option(options, letter))
+			return 0;
+	if (optind + 1 != argc)
+		return 0;
+	options->path = argv[optind];
+	if ((options->yes || options->backup) && !options->repair)
+		return 0;
+	return !options->restore || !(options->repair || options->json);
+}
+
+/* -------------------------------------------------------------- the report */
+
+static const char *const structure_name[] = {
+	[DAXPIN_STRUCTURE_FILE] = "file",
+	[DAXPIN_STRUCTURE_SUPERBLOCK] = "superblock",
+	[DAXPIN_STRUCTURE_OWNER] = "owner",
+	[DAXPIN_STRUCTURE_TABLE] = "table",
+	[DAXPIN_STRUCTURE_LANE] = "lane",
+	[DAXPIN_STRUCTURE_ROOT] = "root",
+};
+
+static const char *const severity_name[] = {
+	[DAXPIN_SEVERITY_NOTE] = "note",
+	[DAXPIN_SEVERITY_DAMAGE] = "damage",
+};
+
+static const char *const cure_name[] = {
+	[DAXPIN_CURE_NONE] = "none",
+	[DAXPIN_CURE_OPEN] = "open",
+	[DAXPIN_CURE_DERIVED] = "derived",
+	[DAXPIN_CURE_LOSSY] = "lossy",
+};
+
+static const char *const source_name[] = {
+	[DAXPIN_SOURCE_DEVDAX] = "device-dax",
+	[DAXPIN_SOURCE_FSDAX] = "DAX filesystem",
+	[DAXPIN_SOURCE_SHMEM] = "shmem",
+	[DAXPIN_SOURCE_DISK] = "disk",
+};
+
+static const char *size_text(uint64_t bytes, char text[SIZE_TEXT])
+{
+	if (bytes % (1 << 20) == 0)
+		snprintf(text, SIZE_TEXT, "%" PRIu64 " MiB", bytes >> 20);
+	else
+		snprintf(text, SIZE_TEXT, "%" PRIu64 " KiB", bytes >> 10);
+	return text;
+}
+
+static void print_finding(const struct daxpin_finding *finding)
+{
+	printf("%-8s%s\n", severity_name[finding->severity], finding->what);
+	if (!finding->remedy)
+		return;
+	printf("        %s%s\n", finding->cure == DAXPIN_CURE_OPEN ? "" :
+	       finding->cure == DAXPIN_CURE_LOSSY ? "repair, with a loss: " :
+	       "repair: ", finding->remedy);
+}
+
+static void json_finding(struct json *json,
+			 const struct daxpin_finding *finding)
+{
+	json_object(json, NULL);
+	json_string(json, "severity", severity_name[finding->severity]);
+	json_string(json, "structure", structure_name[finding->structure]);
+	json_number(json, "segment", finding->segment);
+	json_number(json, "offset", finding->offset);
+	json_number(json, "length", finding->length);
+	json_string(json, "what", finding->what);
+	json_string(json, "cure", cure_name[finding->cure]);
+	json_string(json, "remedy", finding->remedy);
+	json_end_object(json);
+}
+
+static void print_summary(const struct daxpin_check_summary *s)
+{
+	char a[SIZE_TEXT], b[SIZE_TEXT];
+
+	if (!s->segments)
+		return;
+	printf("%s, %u segment(s) of %s, epoch %" PRIu64 ", %s\n",
+	       source_name[s->source], s->segments,
+	       size_text(s->segment_size, a), s->epoch,
+	       s->unclean ? "not closed" : "closed");
+	printf("%" PRIu64 " extent(s) of %s, %s free, ", s->extents,
+	       size_text(s->extent_bytes, a), size_text(s->free_bytes, b));
+	printf("%s in holes, %s in doubt\n", size_text(s->hole_bytes, a),
+	       size_text(s->quarantined_bytes, b));
+	printf("%u root(s), %u of them stale; lanes: %u to be completed, %u torn\n",
+	       s->roots, s->roots_stale, s->lanes_open, s->lanes_torn);
+}
+
+static void json_summary(struct json *json,
+			 const struct daxpin_check_summary *s)
+{
+	char uuid[33] = "";
+
+	for (int i = 0; i < 16; i++)
+		snprintf(uuid + 2 * i, 3, "%02x", s->uuid[i]);
+	json_object(json, "pool");
+	json_string(json, "source", source_name[s->source]);
+	json_string(json, "uuid", uuid);
+	json_number(json, "segments", s->segments);
+	json_number(json, "segment_size", s->segment_size);
+	json_number(json, "media_bytes", s->media_bytes);
+	json_number(json, "epoch", s->epoch);
+	json_bool(json, "unclean", s->unclean);
+	json_number(json, "ignored_files", s->ignored_files);
+	json_number(json, "extents", s->extents);
+	json_number(json, "extent_bytes", s->extent_bytes);
+	json_number(json, "free_bytes", s->free_bytes);
+	json_number(json, "hole_bytes", s->hole_bytes);
+	json_number(json, "quarantined_bytes", s->quarantined_bytes);
+	json_number(json, "used_words", s->used_words);
+	json_number(json, "lanes_torn", s->lanes_torn);
+	json_number(json, "lanes_open", s->lanes_open);
+	json_number(json, "roots", s->roots);
+	json_number(json, "roots_stale", s->roots_stale);
+	json_end_object(json);
+}
+
+/* ----------------------------------------------------------------- the work */
+
+/* Asked where somebody can answer. */
+static int agrees(const struct check *check)
+{
+	char answer[16] = "";
+
+	if (check->options.yes)
+		return 1;
+	if (!isatty(STDIN_FILENO))
+		return 0;
+	fprintf(stderr, "Do it? Type yes: ");
+	return fgets(answer, sizeof(answer), stdin) && !strcmp(answer, "yes\n");
+}
+
+static int on_finding(const struct daxpin_finding *finding, void *arg)
+{
+	struct check *check = arg;
+	int damage = finding->severity == DAXPIN_SEVERITY_DAMAGE;
+
+	check->derived += damage && finding->cure == DAXPIN_CURE_DERIVED;
+	check->lossy += damage && finding->cure == DAXPIN_CURE_LOSSY;
+	if (check->options.json)
+		json_finding(&check->json, finding);
+	else
+		print_finding(finding);
+	fflush(stdout);
+	if (!check->options.repair || finding->cure != DAXPIN_CURE_LOSSY)
+		return 0;
+	if (agrees(check))
+		return 1;
+	check->declined++;
+	return 0;
+}
+
+/* In the working directory, unless said otherwise. */
+static void name_backup(struct check *check)
+{
+	const char *base = strrchr(check->options.path, '/');
+	struct tm now;
+	time_t clock = time(NULL);
+	char stamp[32];
+
+	if (check->options.backup) {
+		snprintf(check->backup, sizeof(check->backup), "%s",
+			 check->options.backup);
+		return;
+	}
+	base = base && base[1] ? base + 1 : "pool";
+	gmtime_r(&clock, &now);
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &now);
+	snprintf(check->backup, sizeof(check->backup), "./%.200s-%s.backup",
+		 base, stamp);
+}
+
+static int look(struct check *check)
+{
+	struct check after = { .options = check->options };
+	int ret;
+
+	check->summary.size = sizeof(check->summary);
+	if (!check->options.repair)
+		return daxpin_check(check->options.path, &check->pool,
+				    on_finding, check, &check->summary);
+	name_backup(check);
+	ret = daxpin_repair(check->options.path, &check->pool, check->backup,
+			    on_finding, check, &check->summary);
+	if (ret || !check->summary.repaired)
+		return ret;
+	/* What is left is what counts. */
+	after.summary.size = sizeof(after.summary);
+	ret = daxpin_check(check->options.path, &check->pool, NULL, NULL,
+			   &after.summary);
+	after.summary.repaired = check->summary.repaired;
+	check->summary = after.summary;
+	return ret;
+}
+
+/* A missing first segment is damage; all else that ends a check is not. */
+static enum exit_status verdict(const struct check *check, int ret)
+{
+	if (ret)
+		return ret == -EUCLEAN ? EXIT_DAMAGED : EXIT_CANNOT_TELL;
+	return check->summary.damages ? EXIT_DAMAGED : EXIT_CLEAN;
+}
+
+static const char *const verdict_name[] = {
+	[EXIT_CLEAN] = "clean",
+	[EXIT_DAMAGED] = "damaged",
+	[EXIT_CANNOT_TELL] = "cannot tell",
+};
+
+static void end_json(struct check *check, int ret, enum exit_status status)
+{
+	struct json *json = &check->json;
+	int repaired = !ret && check->summary.repaired;
+
+	json_end_array(json);
+	if (!ret && check->summary.segments)
+		json_summary(json, &check->summary);
+	json_number(json, "damages", ret ? 0 : check->summary.damages);
+	if (check->options.repair) {
+		json_number(json, "repaired",
+			    repaired ? check->summary.repaired : 0);
+		json_string(json, "backup", repaired ? check->backup : NULL);
+	}
+	json_string(json, "verdict", verdict_name[status]);
+	json_string(json, "why", ret ? check->why : NULL);
+	json_end_object(json);
+}
+
+static void end_text(struct check *check, int ret, enum exit_status status)
+{
+	const struct options *options = &check->options;
+
+	if (ret) {
+		fprintf(stderr, "daxpin check: %s\n", check->why);
+		printf("%s: %s\n", options->path, verdict_name[status]);
+		return;
+	}
+	print_summary(&check->summary);
+	if (check->summary.repaired)
+		printf("%u finding(s) repaired; the way back: daxpin check --restore %s %s\n",
+		       check->summary.repaired, check->backup, options->path);
+	if (check->declined)
+		printf("%u repair(s) that lose something were left: --yes does them\n",
+		       check->declined);
+	printf("%s: %s\n", options->path, verdict_name[status]);
+	if (status == EXIT_DAMAGED && !options->repair)
+		printf("%u damage(s): `daxpin check --repair` cures %u, and %u more with a loss\n",
+		       check->summary.damages, check->derived, check->lossy);
+}
+
+static int restore(struct check *check)
+{
+	int ret = daxpin_repair_undo(check->options.path, &check->pool,
+				     check->options.restore);
+
+	if (ret) {
+		fprintf(stderr, "daxpin check: %s\n", check->why);
+		return EXIT_CANNOT_TELL;
+	}
+	printf("%s: as it was before the repair\n", check->options.path);
+	return EXIT_CLEAN;
+}
+
+static int run(int argc, char **argv)
+{
+	static struct check check;
+	enum exit_status status;
+	int ret;
+
+	if (!parse(&check.options, argc, argv)) {
+		fputs(check_command.help, stderr);
+		return EXIT_CANNOT_TELL;
+	}
+	check.pool = (struct daxpin_pool_options) {
+		.size = sizeof(check.pool),
+		.flags = check.options.any_node ? DAXPIN_POOL_ANY_NODE : 0,
+		.deadline_ns = check.options.wait_s ?
+			daxpin_deadline_ms(check.options.wait_s * 1000) : 0,
+		.why = check.why, .why_size = sizeof(check.why),
+	};
+	if (check.options.restore)
+		return restore(&check);
+	if (check.options.json) {
+		check.json.out = stdout;
+		json_object(&check.json, NULL);
+		json_string(&check.json, "path", check.options.path);
+		json_array(&check.json, "findings");
+	}
+	ret = look(&check);
+	status = verdict(&check, ret);
+	if (check.options.json)
+		end_json(&check, ret, status);
+	else
+		end_text(&check, ret, status);
+	if (fflush(stdout) || ferror(stdout)) {
+		perror("daxpin check: the report");
+		return EXIT_CANNOT_TELL;
+	}
+	return status;
+}
+
+const struct command check_command = {
+	.name = "check",
+	.summary = "look at everything on a pool's media, and mend it",
+	.help =
+	"usage: daxpin check [--json] [--wait SECONDS] PATH\n"
+	"       daxpin check --repair [--yes] [--backup FILE] [--json] PATH\n"
+	"       daxpin check --restore FILE PATH\n"
+	"\n"
+	"PATH is a directory or a device-dax node. Without --repair nothing is changed.\n"
+	"\n"
+	"  --repair         write what follows from the rest; ask before a loss\n"
+	"  --yes            yes to every loss\n"
+	"  --backup FILE    where the old bytes go first; default: a new file here\n"
+	"  --restore FILE   put them back\n"
+	"  --json           the report for programs\n"
+	"  --wait SECONDS   for whoever has the pool open\n"
+	"  --any-node       a device node outside devtmpfs is fine\n"
+	"\n"
+	"exits 0: clean, 1: damaged, 2: cannot tell\n",
+	.run = run,
+};

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The sub-commands of daxpin. */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+/* What every one of them exits with. */
+enum exit_status {
+	EXIT_CLEAN = 0,
+	EXIT_DAMAGED = 1,
+	EXIT_CANNOT_TELL = 2,		/* and what cannot be understood */
+};
+
+struct command {
+	const char *name;
+	const char *summary;		/* a line of `daxpin --help` */
+	const char *help;
+	/* argv[0] is the name; returns an exit status. */
+	int (*run)(int argc, char **argv);
+};
+
+extern const struct command check_command;
+
+#endif

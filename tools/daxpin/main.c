@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* daxpin COMMAND ...: look at pools, and mend them. See daxpin(1). */
+#include <stdio.h>
+#include <string.h>
+#include <daxpin.h>
+#include "command.h"
+
+static const struct command *const commands[] = {
+	&check_command,
+};
+
+#define COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(commands[i]->name, name))
+			return commands[i];
+	return NULL;
+}
+
+static void help(FILE *out)
+{
+	fprintf(out, "usage: daxpin COMMAND [OPTION...] [PATH]\n\n");
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(out, "  %-8s  %s\n", commands[i]->name,
+			commands[i]->summary);
+	fprintf(out, "\n`daxpin COMMAND --help` says more, daxpin(1) all.\n");
+}
+
+static int wants_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h") ||
+	       !strcmp(word, "help");
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2) {
+		help(stderr);
+		return EXIT_CANNOT_TELL;
+	}
+	if (wants_help(argv[1])) {
+		help(stdout);
+		return EXIT_CLEAN;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		printf("daxpin %s\n", daxpin_version());
+		return EXIT_CLEAN;
+	}
+	command = find(argv[1]);
+	if (!command) {
+		fprintf(stderr, "daxpin: there is no command %s\n", argv[1]);
+		help(stderr);
+		return EXIT_CANNOT_TELL;
+	}
+	if (argc > 2 && wants_help(argv[2])) {
+		fputs(command->help, stdout);
+		return EXIT_CLEAN;
+	}
+	return command->run(argc - 1, argv + 1);
+}
