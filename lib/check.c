@@ -160,7 +160,8 @@ static int no_super(struct walk *walk, const struct dp_super_halves *halves,
 	if (verdict->never)
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s holds no daxpin pool", path);
-	if (dp_pool_is_blank(walk->image->copy))
+	if (walk->image->chunk[0] & DP_CHUNK_BACKED &&
+	    dp_pool_is_blank(walk->image->base))
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
 			       path);

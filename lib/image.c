@@ -58,6 +58,30 @@ void dp_image_close(struct dp_image *image)
 	image->fd = -1;
 }
 
+static int read_page(struct dp_image *image, uint64_t at)
+{
+	char *to = image->copy + at;
+	int ret = dp_os_copy_checked(to, image->base + at, DP_BLOCK_SIZE);
+
+	if (ret && ret != -EIO)
+		return ret;
+	image->unreadable[at / DP_BLOCK_SIZE] = ret;
+	if (ret)
+		memset(to, 0, DP_BLOCK_SIZE);
+	return 0;
+}
+
+static int read_supers(struct dp_image *image)
+{
+	int ret = 0;
+
+	memset(image->unreadable, 0, sizeof(image->unreadable));
+	memset(image->copy, 0, DP_CHUNK_SIZE);
+	for (int i = 0; !ret && i < 2; i++)
+		ret = read_page(image, dp_super_offset[i]);
+	return ret;
+}
+
 static int read_chunk(struct dp_image *image)
 {
 	int ret = dp_os_copy_checked(image->copy, image->base, DP_CHUNK_SIZE);
@@ -65,18 +89,10 @@ static int read_chunk(struct dp_image *image)
 	memset(image->unreadable, 0, sizeof(image->unreadable));
 	if (ret != -EIO)
 		return ret;
-	for (uint32_t i = 0; i < DP_IMAGE_PAGES; i++) {
-		char *to = image->copy + i * DP_BLOCK_SIZE;
-
-		ret = dp_os_copy_checked(to, image->base + i * DP_BLOCK_SIZE,
-					 DP_BLOCK_SIZE);
-		if (ret && ret != -EIO)
-			return ret;
-		image->unreadable[i] = ret;
-		if (ret)
-			memset(to, 0, DP_BLOCK_SIZE);
-	}
-	return 0;
+	ret = 0;
+	for (uint64_t at = 0; !ret && at < DP_CHUNK_SIZE; at += DP_BLOCK_SIZE)
+		ret = read_page(image, at);
+	return ret;
 }
 
 static int map_range(struct dp_image *image, uint64_t size,
@@ -143,7 +159,7 @@ static int map_file(struct dp_image *image, uint64_t size,
 	if (!ret)
 		ret = dp_source_chunks(&image->pool.source, image->segment_fd,
 				       length, image->chunk, why);
-	if (!ret && !(image->chunk[0] & DP_CHUNK_BACKED))
+	if (!ret && size && !(image->chunk[0] & DP_CHUNK_BACKED))
 		ret = dp_fail(why, -EUCLEAN,
 			      "the metadata of segment %u lie in a hole of its file",
 			      image->index);
@@ -183,7 +199,7 @@ int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 	else
 		ret = map_file(image, size, why);
 	if (!ret)
-		ret = read_chunk(image);
+		ret = size ? read_chunk(image) : read_supers(image);
 	if (ret)
 		end_segment(image);
 	return ret;

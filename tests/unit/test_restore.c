@@ -4,8 +4,7 @@
  * what a power cut leaves is no damage.
  */
 #include "media.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "forbid.h"
 #include <sys/syscall.h>
 
 #define HALF	sizeof(struct dp_super)
@@ -195,26 +194,9 @@ static void unknown_owner_is_forgotten_once_waited_for(void **state)
 }
 
 /* Whether anybody uses RDMA cannot be asked: no guess. */
-static int forbid_sockets(void)
-{
-	struct sock_filter rule[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { 4, rule };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		return -errno;
-	return 0;
-}
-
 static int child_opens_without_sockets(struct fixture *f)
 {
-	int ret = forbid_sockets() ? -ENOSYS : child_opens(f);
+	int ret = forbid(SYS_socket, EACCES) ? -ENOSYS : child_opens(f);
 
 	return ret == -EBUSY && !strstr(f->why, "NETLINK_RDMA") ? -EIO : ret;
 }

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For tests of check and repair: what is found, and one kind of damage. */
+#ifndef FINDINGS_H
+#define FINDINGS_H
+
+#include "media.h"
+#include "invariant.h"
+#include "os.h"
+
+#define FINDINGS_MAX	64
+
+struct findings {
+	unsigned int count;
+	struct daxpin_finding finding[FINDINGS_MAX];
+	char what[FINDINGS_MAX][400];
+	int answer;			/* of the callback */
+	struct daxpin_check_summary summary;
+};
+
+static inline int collect(const struct daxpin_finding *finding, void *arg)
+{
+	struct findings *found = arg;
+
+	assert_true(found->count < FINDINGS_MAX);
+	found->finding[found->count] = *finding;
+	snprintf(found->what[found->count], 400, "%s", finding->what);
+	found->finding[found->count].what = found->what[found->count];
+	found->count++;
+	return found->answer;
+}
+
+/* A check, and not a byte is changed by it. */
+static inline int try_check(struct fixture *f, struct findings *found)
+{
+	uint64_t before = fingerprint(f->path);
+	int ret;
+
+	memset(found, 0, sizeof(*found));
+	found->summary.size = sizeof(found->summary);
+	f->why[0] = '\0';
+	ret = daxpin_check(f->path, &f->options, collect, found,
+			   &found->summary);
+	assert_int_equal(fingerprint(f->path), before);
+	return ret;
+}
+
+static inline void check_pool(struct fixture *f, struct findings *found)
+{
+	int ret = try_check(f, found);
+
+	if (ret)
+		fail_msg("check: %d, %s", ret, f->why);
+}
+
+static inline void assert_clean(struct fixture *f)
+{
+	struct findings found;
+
+	check_pool(f, &found);
+	for (unsigned int i = 0; i < found.count; i++)
+		if (found.finding[i].severity == DAXPIN_SEVERITY_DAMAGE)
+			fail_msg("damage: %s", found.what[i]);
+	assert_int_equal(found.summary.damages, 0);
+}
+
+/* The only damage, or the only note of that structure. */
+static inline const struct daxpin_finding *
+only(struct findings *found, enum daxpin_severity severity,
+     enum daxpin_structure structure)
+{
+	const struct daxpin_finding *one = NULL;
+
+	for (unsigned int i = 0; i < found->count; i++) {
+		const struct daxpin_finding *it = &found->finding[i];
+
+		if (it->severity != severity ||
+		    (it->structure != structure &&
+		     severity == DAXPIN_SEVERITY_NOTE))
+			continue;
+		if (one || it->structure != structure)
+			fail_msg("also: %s", it->what);
+		one = it;
+	}
+	if (!one)
+		fail_msg("nothing was found");
+	return one;
+}
+
+/* One damage of that kind, there, with those words. */
+static inline void assert_damage(struct fixture *f,
+				 enum daxpin_structure structure,
+				 enum daxpin_cure cure, uint32_t segment,
+				 uint64_t offset, const char *words)
+{
+	const struct daxpin_finding *one;
+	struct findings found;
+
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 1);
+	one = only(&found, DAXPIN_SEVERITY_DAMAGE, structure);
+	if (one->cure != cure || one->segment != segment ||
+	    one->offset != offset || !strstr(one->what, words))
+		fail_msg("cure %u, segment %u, offset 0x%llx: %s", one->cure,
+			 one->segment, (unsigned long long)one->offset,
+			 one->what);
+	assert_int_equal(!one->remedy, cure == DAXPIN_CURE_NONE);
+}
+
+static inline void assert_note(struct fixture *f,
+			       enum daxpin_structure structure,
+			       enum daxpin_cure cure, const char *words)
+{
+	const struct daxpin_finding *one;
+	struct findings found;
+
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 0);
+	one = only(&found, DAXPIN_SEVERITY_NOTE, structure);
+	assert_int_equal(one->cure, cure);
+	if (!strstr(one->what, words))
+		fail_msg("\"%s\" is not in \"%s\"", words, one->what);
+}
+
+/* ------------------------------------------------------------ of all kinds */
+
+static inline uint64_t addr_of(uint32_t segment, uint32_t block)
+{
+	return segment * 32 * MIB + (uint64_t)block * DP_BLOCK_SIZE;
+}
+
+/* An extent on media, of a closed pool. */
+static inline void put_extent(struct fixture *f, uint32_t segment,
+			      uint32_t block, uint32_t blocks)
+{
+	write_word(f, segment, block,
+		   (struct dp_word) { DP_KIND_DATA, blocks, 7 });
+}
+
+/* A lane as a power cut leaves it between its first fence and its second. */
+static inline void put_open_lane(struct fixture *f, uint32_t index,
+				 const struct dp_lane_entry *entries,
+				 uint32_t count)
+{
+	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
+	struct dp_lane lane;
+
+	look(f, 0, at, &lane, sizeof(lane));
+	lane.sequence = lane.done + 1;
+	lane.count = count;
+	memcpy(lane.entry, entries, count * sizeof(*entries));
+	lane.check = dp_lane_check(seed, index, &lane);
+	patch(f, 0, at, &lane, sizeof(lane));
+}
+
+static inline void spoil_page(struct fixture *f, uint32_t segment,
+			      uint64_t offset)
+{
+	for (int i = 0; i < 2; i++)
+		spoil(f, segment, offset + i * sizeof(struct dp_super) + 100);
+}
+
+static inline void make_root(struct fixture *f, const char *name)
+{
+	struct daxpin_op ops[] = {
+		{ .type = DAXPIN_OP_KEEP, .extent = reserve(f, 4096) },
+		{ .type = DAXPIN_OP_ROOT, .name = name },
+	};
+
+	ops[1].extent = ops[0].extent;
+	assert_int_equal(daxpin_publish(f->pool, ops, 2), 0);
+}
+
+/*
+ * Poison: a page of media that begins with this cannot be read. The test is
+ * linked with --wrap=dp_os_copy_checked.
+ */
+static const char poison[32] = "this page of the medium is bad";
+
+int __real_dp_os_copy_checked(void *to, const void *from, uint64_t size);
+int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size);
+
+int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
+{
+	uintptr_t begin = (uintptr_t)from & ~(uintptr_t)(DP_BLOCK_SIZE - 1);
+
+	/* A private copy is no medium: it is never aligned to a page. */
+	if (begin == (uintptr_t)from || size < DP_BLOCK_SIZE)
+		for (uintptr_t at = begin; at < (uintptr_t)from + size;
+		     at += DP_BLOCK_SIZE)
+			if (!memcmp((const char *)at, poison, sizeof(poison)))
+				return -EIO;
+	return __real_dp_os_copy_checked(to, from, size);
+}
+
+static inline void put_poison(struct fixture *f, uint32_t segment,
+			      uint64_t offset)
+{
+	assert_int_equal(offset % DP_BLOCK_SIZE, 0);
+	patch(f, segment, offset, poison, sizeof(poison));
+}
+
+#endif

@@ -1,0 +1,703 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A repair leaves a clean pool that opens, and a backup that leads back to
+ * every byte that was there; without a yes it loses nothing.
+ */
+#include "findings.h"
+#include "forbid.h"
+#include "patch.h"
+#include <sys/syscall.h>
+
+static void backup_path(struct fixture *f, char path[128])
+{
+	snprintf(path, 128, "%s.backup", f->path);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	backup_path(f, path);
+	unlink(path);
+	return fixture_teardown(state);
+}
+
+static bool has_backup(struct fixture *f)
+{
+	char path[128];
+
+	backup_path(f, path);
+	return !access(path, F_OK);
+}
+
+static int try_repair(struct fixture *f, int answer, struct findings *found)
+{
+	char path[128];
+
+	backup_path(f, path);
+	memset(found, 0, sizeof(*found));
+	found->summary.size = sizeof(found->summary);
+	found->answer = answer;
+	f->why[0] = '\0';
+	return daxpin_repair(f->path, &f->options, path, collect, found,
+			     &found->summary);
+}
+
+static void repair_pool(struct fixture *f, int answer, uint32_t repaired)
+{
+	struct findings found;
+	int ret = try_repair(f, answer, &found);
+
+	if (ret)
+		fail_msg("repair: %d, %s", ret, f->why);
+	assert_int_equal(found.summary.repaired, repaired);
+	assert_int_equal(has_backup(f), repaired > 0);
+}
+
+/* A way that is not gone leaves the pool as it is. */
+static void repair_fails(struct fixture *f, int error, const char *words)
+{
+	uint64_t before = fingerprint(f->path);
+	struct findings found;
+
+	assert_int_equal(try_repair(f, 1, &found), error);
+	assert_says(f, words);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+static int try_undo(struct fixture *f)
+{
+	char path[128];
+
+	backup_path(f, path);
+	f->why[0] = '\0';
+	return daxpin_repair_undo(f->path, &f->options, path);
+}
+
+static void undo(struct fixture *f)
+{
+	int ret = try_undo(f);
+
+	if (ret)
+		fail_msg("undo: %d, %s", ret, f->why);
+}
+
+static void undo_fails(struct fixture *f, int error, const char *words)
+{
+	uint64_t before = fingerprint(f->path);
+
+	assert_int_equal(try_undo(f), error);
+	assert_says(f, words);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+static void forget_backup(struct fixture *f)
+{
+	char path[128];
+
+	backup_path(f, path);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void read_patches(struct fixture *f, struct dp_patches *patches)
+{
+	char path[128], *text = malloc(8 * MIB);
+
+	assert_non_null(text);
+	backup_path(f, path);
+	assert_true(dp_os_read_file(path, text, 8 * MIB) > 0);
+	assert_int_equal(dp_patches_parse(patches, text, NULL), 0);
+	free(text);
+}
+
+/* With another backup, which is of no use here. */
+static void repair_again(struct fixture *f)
+{
+	struct findings found = {
+		.answer = 1, .summary.size = sizeof(found.summary),
+	};
+	char path[128];
+	int ret;
+
+	backup_path(f, path);
+	strcat(path, "2");
+	ret = daxpin_repair(f->path, &f->options, path, collect, &found,
+			    &found.summary);
+	unlink(path);
+	assert_int_equal(ret, 0);
+}
+
+static void apply(struct fixture *f, const struct dp_patches *patches,
+		  size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		patch(f, patches->patch[i].segment, patches->patch[i].offset,
+		      patches->patch[i].new, patches->patch[i].length);
+}
+
+/*
+ * The power goes between any two changes: another repair completes it, if it is
+ * not good enough, with numbers of its own but in the same places.
+ */
+static void check_every_cut(struct fixture *f, uint64_t before, uint64_t after)
+{
+	struct dp_patches patches;
+
+	read_patches(f, &patches);
+	for (size_t cut = 0; cut <= patches.count; cut++) {
+		undo(f);
+		assert_int_equal(fingerprint(f->path), before);
+		apply(f, &patches, cut);
+		repair_again(f);
+		assert_clean(f);
+		apply(f, &patches, patches.count);
+		assert_int_equal(fingerprint(f->path), after);
+	}
+	dp_patches_fini(&patches);
+}
+
+/* The whole way: refuse a loss, repair, go back, repair, open. */
+static void repair_and_open(struct fixture *f, bool lossy)
+{
+	uint64_t before = fingerprint(f->path), after;
+
+	if (lossy) {
+		repair_pool(f, 0, 0);
+		assert_int_equal(fingerprint(f->path), before);
+	}
+	repair_pool(f, lossy, 1);
+	assert_clean(f);
+	after = fingerprint(f->path);
+	assert_int_not_equal(after, before);
+	undo(f);
+	assert_int_equal(fingerprint(f->path), before);
+	/* Once more is as good as once: it may have been cut short. */
+	undo(f);
+	assert_int_equal(fingerprint(f->path), before);
+	forget_backup(f);
+	repair_pool(f, lossy, 1);
+	assert_int_equal(fingerprint(f->path), after);
+	check_every_cut(f, before, after);
+	open_pool(f);
+	dp_invariants(f->pool);
+	close_pool(f);
+	assert_clean(f);
+}
+
+/* ------------------------------------------------------------- superblocks */
+
+static void lost_pages_come_back(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+
+	need_no_verbs();
+	spoil_page(f, 0, DP_SUPER_OFFSET);
+	repair_and_open(f, false);
+	/* D15: as an open that restores it, two on; and one more open. */
+	assert_int_equal(read_super(f, 0).epoch, super.epoch + 2);
+	assert_int_equal(read_super(f, 0).flags, 0);
+}
+
+static void a_page_older_than_its_copy_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+
+	need_no_verbs();
+	spoil(f, 0, (super.sequence & 1) * sizeof(super) + 100);
+	repair_and_open(f, false);
+	assert_int_equal(read_super(f, 0).epoch, super.epoch + 2);
+}
+
+/* Cut anywhere, the page is lost still or has the new epoch. */
+static void a_repair_cut_short_repeats_no_epoch(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t epoch = read_super(f, 0).epoch;
+	char page[2][DP_BLOCK_SIZE];
+	struct dp_patches patches;
+
+	need_no_verbs();
+	spoil_page(f, 0, DP_SUPER_OFFSET);
+	look(f, 0, DP_SUPER_OFFSET, page[0], DP_BLOCK_SIZE);
+	look(f, 0, DP_COPY_OFFSET, page[1], DP_BLOCK_SIZE);
+	repair_pool(f, 0, 1);
+	read_patches(f, &patches);
+	assert_int_equal(patches.count, 3);
+	for (size_t cut = 0; cut <= patches.count; cut++) {
+		patch(f, 0, DP_SUPER_OFFSET, page[0], DP_BLOCK_SIZE);
+		patch(f, 0, DP_COPY_OFFSET, page[1], DP_BLOCK_SIZE);
+		apply(f, &patches, cut);
+		open_pool(f);
+		assert_int_equal(info_of(f).epoch, epoch + 2);
+		assert_int_equal(info_of(f).unclean, 1);
+		close_pool(f);
+	}
+	dp_patches_fini(&patches);
+}
+
+static void a_lost_copy_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super half[2][2];
+
+	spoil_page(f, 0, DP_COPY_OFFSET);
+	repair_and_open(f, false);
+	look(f, 0, DP_SUPER_OFFSET, half[0], DP_BLOCK_SIZE);
+	look(f, 0, DP_COPY_OFFSET, half[1], DP_BLOCK_SIZE);
+	assert_memory_equal(half[0], half[1], DP_BLOCK_SIZE);
+}
+
+static void later_segments_superblocks_come_back(void **state)
+{
+	struct fixture *f = *state;
+
+	spoil_page(f, 1, DP_SUPER_OFFSET);
+	repair_and_open(f, false);
+	forget_backup(f);
+	spoil_page(f, 2, DP_COPY_OFFSET);
+	repair_and_open(f, false);
+}
+
+static void a_superblock_is_derived_from_the_pools(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super before = read_super(f, 2), after;
+	char zero[DP_BLOCK_SIZE] = "";
+
+	patch(f, 2, DP_SUPER_OFFSET, zero, sizeof(zero));
+	patch(f, 2, DP_COPY_OFFSET, zero, sizeof(zero));
+	repair_and_open(f, false);
+	after = read_super(f, 2);
+	assert_memory_equal(&before, &after, sizeof(before));
+}
+
+static void what_has_no_cure_is_left(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	spoil_page(f, 0, DP_SUPER_OFFSET);
+	spoil_page(f, 0, DP_COPY_OFFSET);
+	before = fingerprint(f->path);
+	repair_pool(f, 1, 0);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+/* ------------------------------------------------------------------ tables */
+
+static void words_inside_an_extent_come_back(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_word word;
+	uint64_t raw, seed = dp_layout_seed(read_super(f, 0).uuid);
+
+	put_extent(f, 1, 600, 8);
+	write_word(f, 1, 3000, (struct dp_word) { DP_KIND_FREE, 1, 70000 });
+	write_raw(f, 1, 603, 0);
+	write_raw(f, 1, 604, ~0ull);
+	repair_and_open(f, false);
+	look(f, 1, dp_word_offset(603), &raw, sizeof(raw));
+	assert_true(dp_word_decode(seed, 8192 + 603, raw, &word));
+	assert_int_equal(word.kind, DP_KIND_FREE);
+	/* A life that no other can be taken for. */
+	assert_int_equal(word.gen, 70001);
+}
+
+/* D14: the word that comes back is no life that a root names. */
+static void a_root_does_not_meet_a_later_life(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	struct dp_word word;
+	uint64_t raw, seed = dp_layout_seed(read_super(f, 0).uuid);
+	uint32_t segment, block;
+
+	open_pool(f);
+	make_root(f, "index");
+	assert_int_equal(daxpin_root(f->pool, "index", &extent), 0);
+	close_pool(f);
+	segment = extent.addr / (32 * MIB);
+	block = extent.addr % (32 * MIB) / DP_BLOCK_SIZE;
+	write_raw(f, segment, block, 0);
+	repair_and_open(f, true);
+	look(f, segment, dp_word_offset(block), &raw, sizeof(raw));
+	assert_true(dp_word_decode(seed, segment * 8192 + block, raw, &word));
+	assert_int_equal(word.gen & 0xffff, (extent.gen + 1) & 0xffff);
+	open_pool(f);
+	assert_int_equal(daxpin_root(f->pool, "index", &extent), -ESTALE);
+	close_pool(f);
+}
+
+static void words_in_free_space_are_given_up(void **state)
+{
+	struct fixture *f = *state;
+
+	put_extent(f, 1, 600, 8);
+	put_extent(f, 1, 2000, 1);
+	write_raw(f, 1, 1000, 0);
+	write_raw(f, 1, 1500, 0);
+	repair_and_open(f, true);
+	open_pool(f);
+	assert_int_equal(info_of(f).free_bytes, 90 * MIB - 9 * DP_BLOCK_SIZE);
+	close_pool(f);
+}
+
+static bool exists(struct fixture *f, uint32_t segment, uint32_t block)
+{
+	struct daxpin_extent extent;
+
+	return !daxpin_extent_at(f->pool, addr_of(segment, block), &extent);
+}
+
+static void the_first_of_overlapping_extents_is_kept(void **state)
+{
+	struct fixture *f = *state;
+
+	put_extent(f, 1, 600, 100);
+	put_extent(f, 1, 650, 100);
+	put_extent(f, 1, 660, 1);
+	put_extent(f, 1, 740, 50);
+	repair_and_open(f, true);
+	open_pool(f);
+	assert_true(exists(f, 1, 600));
+	assert_false(exists(f, 1, 650));
+	assert_false(exists(f, 1, 660));
+	assert_true(exists(f, 1, 740));
+	close_pool(f);
+}
+
+static void extents_past_the_end_and_in_holes_are_given_up(void **state)
+{
+	struct fixture *f = *state;
+
+	put_extent(f, 0, 8191, 2);
+	repair_and_open(f, true);
+	forget_backup(f);
+	put_extent(f, 2, 1500, 100);
+	punch(f, 2, 6 * MIB);
+	repair_and_open(f, true);
+}
+
+static void a_wiped_page_of_words_is_rewritten(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+	uint64_t before;
+
+	put_extent(f, 1, 1000, 100);
+	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
+	before = fingerprint(f->path);
+	/* Inside the extent without a loss, the rest with one. */
+	repair_pool(f, 0, 1);
+	undo(f);
+	assert_int_equal(fingerprint(f->path), before);
+	forget_backup(f);
+	repair_pool(f, 1, 2);
+	assert_clean(f);
+	open_pool(f);
+	assert_true(exists(f, 1, 1000));
+	dp_invariants(f->pool);
+	close_pool(f);
+}
+
+static void poison_is_not_written_to(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	put_poison(f, 1, 2 * DP_BLOCK_SIZE);
+	before = fingerprint(f->path);
+	repair_pool(f, 1, 0);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+/* -------------------------------------------------------- lanes and roots */
+
+static void torn_lanes_are_emptied(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t at = DP_LANES_OFFSET + 5 * DP_BLOCK_SIZE;
+	struct dp_lane lane;
+	uint32_t count = 3;
+
+	patch(f, 0, at + offsetof(struct dp_lane, count), &count,
+	      sizeof(count));
+	repair_and_open(f, false);
+	look(f, 0, at, &lane, sizeof(lane));
+	assert_int_equal(lane.count, 0);
+	assert_int_equal(lane.sequence, lane.done);
+	/* The torn batch's number is used up. */
+	assert_int_equal(lane.done, 1);
+}
+
+static void damaged_lanes_are_emptied(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t at = DP_LANES_OFFSET + 5 * DP_BLOCK_SIZE, done = 99;
+	struct dp_lane_entry entry = { 8, 1 };
+	struct dp_lane lane;
+
+	patch(f, 0, at + offsetof(struct dp_lane, done), &done, sizeof(done));
+	repair_and_open(f, true);
+	look(f, 0, at, &lane, sizeof(lane));
+	assert_int_equal(lane.done, 100);
+	forget_backup(f);
+	put_open_lane(f, 6, &entry, 1);
+	repair_and_open(f, true);
+}
+
+/* What a lane will write is not repaired, and is written by the open. */
+static void open_lanes_are_left_to_the_open(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), before;
+	struct dp_lane_entry entry = {
+		addr_of(1, 0) + dp_word_offset(1000),
+		dp_word_encode(seed, 8192 + 1000, free_word)
+	};
+
+	write_raw(f, 1, 1000, 0);
+	put_open_lane(f, 0, &entry, 1);
+	before = fingerprint(f->path);
+	repair_pool(f, 1, 0);
+	assert_int_equal(fingerprint(f->path), before);
+	write_raw(f, 2, 2000, 0);
+	repair_and_open(f, true);
+}
+
+static void damaged_roots_are_cleared(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	open_pool(f);
+	make_root(f, "one");
+	make_root(f, "two");
+	close_pool(f);
+	spoil(f, 0, DP_ROOTS_OFFSET + offsetof(struct dp_root, word));
+	repair_and_open(f, true);
+	forget_backup(f);
+	spoil(f, 0, DP_ROOTS_OFFSET + sizeof(struct dp_root));
+	repair_and_open(f, true);
+	open_pool(f);
+	assert_int_equal(daxpin_root(f->pool, "one", &extent), -ENOENT);
+	assert_int_equal(daxpin_root(f->pool, "two", &extent), -ENOENT);
+	close_pool(f);
+}
+
+/* ------------------------------------------------------- what is in the way */
+
+static void a_clean_pool_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = fingerprint(f->path);
+
+	repair_pool(f, 1, 0);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+static void a_living_owner_is_in_the_way(void **state)
+{
+	struct fixture *f = *state;
+	struct child child = start_child(f, child_opens, NULL);
+
+	assert_int_equal(child.told, 0);
+	repair_fails(f, -EBUSY, "is open in process");
+	kill_child(&child);
+	/* Dead, he is not. */
+	repair_pool(f, 1, 0);
+	f->options.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED;
+	child = start_child(f, child_opens, NULL);
+	f->options.flags = 0;
+	assert_int_equal(child.told, 0);
+	repair_fails(f, -EBUSY, "");
+	kill_child(&child);
+}
+
+static int child_repairs_without_sockets(struct fixture *f)
+{
+	struct findings found;
+	int ret = forbid(SYS_socket, EACCES) ? -ENOSYS :
+		  try_repair(f, 1, &found);
+
+	return ret == -EBUSY && !strstr(f->why, "NETLINK_RDMA") ? -EIO : ret;
+}
+
+static void an_unknown_owner_is_in_the_way(void **state)
+{
+	struct fixture *f = *state;
+	struct child child;
+	uint64_t before;
+
+	need_no_verbs();
+	spoil_page(f, 0, DP_SUPER_OFFSET);
+	before = fingerprint(f->path);
+	child = start_child(f, child_repairs_without_sockets, NULL);
+	end_child(&child);
+	if (child.told == -ENOSYS) {
+		print_message("# skipped: no seccomp here\n");
+		skip();
+	}
+	assert_int_equal(child.told, -EBUSY);
+	assert_int_equal(fingerprint(f->path), before);
+	assert_false(has_backup(f));
+}
+
+static int stop_at_damage(const struct daxpin_finding *finding, void *arg)
+{
+	(void)arg;
+	return finding->severity == DAXPIN_SEVERITY_DAMAGE &&
+	       finding->segment == 2 ? -ECANCELED : 1;
+}
+
+/* Nothing is stored before everything was asked. */
+static void the_caller_can_stop_it(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	uint64_t before;
+	char path[128];
+
+	backup_path(f, path);
+	write_raw(f, 1, 1000, 0);
+	write_raw(f, 2, 1000, 0);
+	before = fingerprint(f->path);
+	assert_int_equal(daxpin_repair(f->path, &f->options, path,
+				       stop_at_damage, NULL, &summary),
+			 -ECANCELED);
+	assert_int_equal(fingerprint(f->path), before);
+	assert_false(has_backup(f));
+}
+
+/* ------------------------------------------------------------- the backup */
+
+static void without_a_backup_nothing_is_changed(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	int fd;
+
+	write_raw(f, 1, 1000, 0);
+	backup_path(f, path);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	repair_fails(f, -EEXIST, path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	repair_fails(f, -EEXIST, path);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void a_pool_that_was_used_is_not_put_back(void **state)
+{
+	struct fixture *f = *state;
+
+	need_no_verbs();
+	spoil_page(f, 0, DP_SUPER_OFFSET);
+	repair_pool(f, 0, 1);
+	open_pool(f);
+	close_pool(f);
+	undo_fails(f, -EUCLEAN, "written to since the repair");
+}
+
+static void another_pools_backup_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super;
+
+	write_raw(f, 1, 1000, 0);
+	repair_pool(f, 1, 1);
+	super = read_super(f, 0);
+	super.uuid[15] ^= 1;
+	write_super(f, 0, super);
+	undo_fails(f, -EUCLEAN, "of another pool");
+}
+
+/* Each byte of it changed, and each length cut. */
+static void a_damaged_backup_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], text[1024], other[1024];
+	struct dp_patches patches;
+	int length;
+
+	write_raw(f, 1, 1000, 0x1122334455667788);
+	repair_pool(f, 1, 1);
+	backup_path(f, path);
+	length = dp_os_read_file(path, text, sizeof(text));
+	assert_true(length > 100);
+	assert_int_equal(dp_patches_parse(&patches, text, NULL), 0);
+	assert_int_equal(patches.count, 1);
+	dp_patches_fini(&patches);
+	for (int i = 0; i < length; i++) {
+		memcpy(other, text, sizeof(text));
+		other[i] ^= 1;
+		assert_int_equal(dp_patches_parse(&patches, other, NULL),
+				 -EINVAL);
+		memcpy(other, text, sizeof(text));
+		other[i] = '\0';
+		assert_int_equal(dp_patches_parse(&patches, other, NULL),
+				 -EINVAL);
+	}
+	assert_int_equal(truncate(path, length - 1), 0);
+	undo_fails(f, -EINVAL, "no whole backup");
+	forget_backup(f);
+	undo_fails(f, -ENOENT, path);
+}
+
+/* It can be undone by hand: docs/format.md says how. */
+static void a_backup_can_be_read(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], text[1024];
+
+	write_raw(f, 1, 1000, 0x1122334455667788);
+	repair_pool(f, 1, 1);
+	backup_path(f, path);
+	assert_true(dp_os_read_file(path, text, sizeof(text)) > 0);
+	assert_non_null(strstr(text, "daxpin backup 1\nuuid "));
+	assert_non_null(strstr(text, "segment 1 offset 0x1a38 length 8\n"
+			       "old 8877665544332211\nnew "));
+}
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, closed_setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(lost_pages_come_back),
+		TEST(a_page_older_than_its_copy_comes_back),
+		TEST(a_repair_cut_short_repeats_no_epoch),
+		TEST(a_lost_copy_comes_back),
+		TEST(later_segments_superblocks_come_back),
+		TEST(a_superblock_is_derived_from_the_pools),
+		TEST(what_has_no_cure_is_left),
+		TEST(words_inside_an_extent_come_back),
+		TEST(a_root_does_not_meet_a_later_life),
+		TEST(words_in_free_space_are_given_up),
+		TEST(the_first_of_overlapping_extents_is_kept),
+		TEST(extents_past_the_end_and_in_holes_are_given_up),
+		TEST(a_wiped_page_of_words_is_rewritten),
+		TEST(poison_is_not_written_to),
+		TEST(torn_lanes_are_emptied),
+		TEST(damaged_lanes_are_emptied),
+		TEST(open_lanes_are_left_to_the_open),
+		TEST(damaged_roots_are_cleared),
+		TEST(a_clean_pool_is_left_alone),
+		TEST(a_living_owner_is_in_the_way),
+		TEST(an_unknown_owner_is_in_the_way),
+		TEST(the_caller_can_stop_it),
+		TEST(without_a_backup_nothing_is_changed),
+		TEST(a_pool_that_was_used_is_not_put_back),
+		TEST(another_pools_backup_is_refused),
+		TEST(a_damaged_backup_is_refused),
+		TEST(a_backup_can_be_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
