@@ -456,6 +456,36 @@ static void open_lanes_are_looked_through(void **state)
 	assert_clean(f);
 }
 
+/* Roots too, and a batch with nonsense in it is none at all. */
+static void open_lanes_change_roots(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
+	struct dp_lane_entry entries[3] = {
+		{ DP_ROOTS_OFFSET + offsetof(struct dp_root, word),
+		  dp_root_encode(seed, 0, 0, 0) },
+		{ addr_of(0, 0) + dp_word_offset(700),
+		  dp_word_encode(seed, 700, (struct dp_word) {
+				 DP_KIND_DATA, 5, 1 }) },
+		{ 8, 1 },
+	};
+	struct findings found;
+
+	open_pool(f);
+	make_root(f, "index");
+	close_pool(f);
+	put_open_lane(f, 60, entries, 2);
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 0);
+	assert_int_equal(found.summary.roots, 0);
+	assert_int_equal(found.summary.extents, 2);
+	put_open_lane(f, 60, entries, 3);
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 1);
+	assert_int_equal(found.summary.roots, 1);
+	assert_int_equal(found.summary.extents, 1);
+}
+
 static void damaged_lanes_are_found(void **state)
 {
 	struct fixture *f = *state;
@@ -617,6 +647,7 @@ int main(void)
 		TEST(it_sees_what_a_degraded_open_sees),
 		TEST(torn_lanes_are_normal),
 		TEST(open_lanes_are_looked_through),
+		TEST(open_lanes_change_roots),
 		TEST(damaged_lanes_are_found),
 		TEST(damaged_roots_are_found),
 		TEST(stale_roots_are_noted),

@@ -321,6 +321,8 @@ static void a_root_does_not_meet_a_later_life(void **state)
 	close_pool(f);
 	segment = extent.addr / (32 * MIB);
 	block = extent.addr % (32 * MIB) / DP_BLOCK_SIZE;
+	write_word(f, segment, 3000, (struct dp_word) {
+		   DP_KIND_FREE, 1, 70000 });
 	write_raw(f, segment, block, 0);
 	repair_and_open(f, true);
 	look(f, segment, dp_word_offset(block), &raw, sizeof(raw));
@@ -406,11 +408,18 @@ static void a_wiped_page_of_words_is_rewritten(void **state)
 static void poison_is_not_written_to(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before;
+	uint64_t before, raw;
 
 	put_poison(f, 1, 2 * DP_BLOCK_SIZE);
 	before = fingerprint(f->path);
 	repair_pool(f, 1, 0);
+	assert_int_equal(fingerprint(f->path), before);
+	/* In the same stretch as a word that can be mended. */
+	write_raw(f, 1, 1000, 0);
+	repair_pool(f, 1, 1);
+	look(f, 1, dp_word_offset(1000), &raw, sizeof(raw));
+	assert_int_not_equal(raw, 0);
+	write_word(f, 1, 1000, free_word);
 	assert_int_equal(fingerprint(f->path), before);
 }
 
