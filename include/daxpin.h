@@ -179,6 +179,7 @@ enum daxpin_structure {
 	DAXPIN_STRUCTURE_TABLE,		/* extents */
 	DAXPIN_STRUCTURE_LANE,		/* batches */
 	DAXPIN_STRUCTURE_ROOT,
+	DAXPIN_STRUCTURE_DATA,
 };
 
 enum daxpin_severity {
@@ -224,6 +225,7 @@ struct daxpin_check_summary {
 	uint64_t free_bytes;
 	uint64_t hole_bytes;
 	uint64_t quarantined_bytes;	/* in doubt: what DEGRADED goes around */
+	uint64_t bad_bytes;		/* in known bad blocks, behind metadata */
 	uint64_t used_words;		/* of free blocks that once began extents */
 	uint32_t lanes_torn;		/* normal after a power cut */
 	uint32_t lanes_open;		/* batches to be completed */

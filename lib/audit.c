@@ -269,7 +269,8 @@ int dp_audit_directories(struct dp_audit *audit)
 	assert(!image->index && !audit->roots);
 	for (uint32_t i = 0; !ret && i < DP_LANES; i++)
 		ret = audit_lane(audit, i);
-	dp_lanes_init(&audit->lanes, image->copy, audit->seed,
+	audit->copy = (struct dp_bad_view) { &audit->no_bad, image->copy, -1 };
+	dp_lanes_init(&audit->lanes, image->copy, &audit->copy, audit->seed,
 		      &image->pool.persist);
 	if (!ret)
 		ret = dp_lanes_load(&audit->lanes, true, audit->why);
@@ -575,11 +576,60 @@ static void take_chunks(struct dp_audit *audit, uint32_t chunks)
 	}
 }
 
+/* A published extent has one of these blocks. */
+static bool is_taken(struct dp_audit *audit, uint32_t begin, uint32_t end)
+{
+	const uint8_t *chunk = audit->report->image->chunk;
+	bool taken = false;
+
+	for (uint32_t b = begin; b < end; b++)
+		taken |= chunk[b / DP_CHUNK_BLOCKS] & DP_CHUNK_BACKED &&
+			 !dp_space_is_free(&audit->space, b) &&
+			 !dp_space_is_quarantined(&audit->space, b);
+	return taken;
+}
+
+/* What the kernel knows to be bad, behind the metadata. */
+static int audit_bad(struct dp_audit *audit, uint64_t size)
+{
+	struct daxpin_finding finding = {
+		.structure = DAXPIN_STRUCTURE_DATA,
+		.segment = audit->table.segment,
+	};
+	uint64_t at = DP_CHUNK_SIZE;
+	struct dp_bad_run run;
+	int ret = 0;
+
+	while (!ret && dp_bad_find(&audit->report->image->bad, at, size,
+				   &run)) {
+		uint32_t begin = run.begin >> DP_BLOCK_SHIFT;
+		uint32_t end = run.end >> DP_BLOCK_SHIFT;
+		bool taken = is_taken(audit, begin, end);
+
+		at = run.end;
+		finding.severity = taken ? DAXPIN_SEVERITY_DAMAGE :
+					   DAXPIN_SEVERITY_NOTE;
+		finding.offset = run.begin;
+		finding.length = run.end - run.begin;
+		audit->report->summary.bad_bytes += finding.length;
+		ret = dp_space_quarantine(&audit->space, begin, end - begin);
+		if (ret)
+			break;
+		ret = dp_report_tell(audit->report, finding,
+				     "segment %u, blocks %u to %u: the medium is bad, %s",
+				     finding.segment, begin, end - 1, taken ?
+				     "and a published extent has them: what stood there is lost" :
+				     "they are never handed out");
+	}
+	return ret;
+}
+
 int dp_audit_table(struct dp_audit *audit, uint64_t size)
 {
 	struct dp_image *image = audit->report->image;
 	struct daxpin_check_summary *summary = &audit->report->summary;
 	const struct dp_table_visitor visitor = { on_word, on_damage, audit };
+	uint64_t bad_bytes;
 	int ret;
 
 	audit->table = table_of(audit, image->index, size);
@@ -592,11 +642,15 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 	ret = dp_table_scan_copy(&audit->table, image->copy, &visitor);
 	if (!ret)
 		ret = tell_inner_words(audit);
+	bad_bytes = summary->bad_bytes;
+	if (!ret)
+		ret = audit_bad(audit, size);
+	bad_bytes = summary->bad_bytes - bad_bytes;
 	dp_space_close_off(&audit->space);
 	summary->free_bytes += (uint64_t)dp_space_free_count(&audit->space)
 			       << DP_BLOCK_SHIFT;
-	summary->quarantined_bytes += (uint64_t)audit->space.quarantine_count
-				      << DP_BLOCK_SHIFT;
+	summary->quarantined_bytes += ((uint64_t)audit->space.quarantine_count
+				       << DP_BLOCK_SHIFT) - bad_bytes;
 	dp_space_fini(&audit->space);
 	return ret;
 }

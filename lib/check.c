@@ -161,7 +161,7 @@ static int no_super(struct walk *walk, const struct dp_super_halves *halves,
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s holds no daxpin pool", path);
 	if (walk->image->chunk[0] & DP_CHUNK_BACKED &&
-	    dp_pool_is_blank(walk->image->base))
+	    dp_pool_is_blank(&walk->image->view))
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
 			       path);

@@ -20,6 +20,7 @@ static void end_segment(struct dp_image *image)
 {
 	dp_persist_fini(&image->pool.persist);
 	dp_map_release(&image->map);
+	dp_bad_fini(&image->bad);
 	if (image->segment_fd != image->fd)
 		dp_os_close(image->segment_fd);
 	image->segment_fd = -1;
@@ -61,7 +62,7 @@ void dp_image_close(struct dp_image *image)
 static int read_page(struct dp_image *image, uint64_t at)
 {
 	char *to = image->copy + at;
-	int ret = dp_os_copy_checked(to, image->base + at, DP_BLOCK_SIZE);
+	int ret = dp_bad_read(&image->view, at, to, DP_BLOCK_SIZE);
 
 	if (ret && ret != -EIO)
 		return ret;
@@ -84,7 +85,7 @@ static int read_supers(struct dp_image *image)
 
 static int read_chunk(struct dp_image *image)
 {
-	int ret = dp_os_copy_checked(image->copy, image->base, DP_CHUNK_SIZE);
+	int ret = dp_bad_read(&image->view, 0, image->copy, DP_CHUNK_SIZE);
 
 	memset(image->unreadable, 0, sizeof(image->unreadable));
 	if (ret != -EIO)
@@ -165,7 +166,13 @@ static int map_file(struct dp_image *image, uint64_t size,
 			      image->index);
 	if (!ret)
 		ret = map_range(image, DP_CHUNK_SIZE, why);
+	if (!ret)
+		ret = dp_bad_of_file(&image->pool.bad, image->segment_fd,
+				     length, &image->bad);
 	image->base = image->map.base;
+	image->view = (struct dp_bad_view) {
+		&image->bad, image->base, image->segment_fd
+	};
 	return ret;
 }
 
@@ -174,15 +181,19 @@ static int map_device(struct dp_image *image, uint64_t size,
 {
 	const struct dp_source *source = &image->pool.source;
 	uint64_t at = image->index * image->pool.segment_size;
+	uint64_t length = size ? size : DP_CHUNK_SIZE;
 	int ret;
 
-	assert(at + (size ? size : DP_CHUNK_SIZE) <= source->device_size);
+	assert(at + length <= source->device_size);
 	image->segment_fd = image->fd;
-	ret = dp_source_chunks(source, image->fd, size ? size : DP_CHUNK_SIZE,
-			       image->chunk, why);
+	ret = dp_source_chunks(source, image->fd, length, image->chunk, why);
 	if (!ret)
 		ret = map_range(image, source->device_size, why);
+	if (!ret)
+		ret = dp_bad_of_slice(&image->pool.bad, at, length,
+				      &image->bad);
 	image->base = image->map.base + at;
+	image->view = (struct dp_bad_view) { &image->bad, image->base, -1 };
 	return ret;
 }
 

@@ -6,6 +6,7 @@
 #ifndef DP_IMAGE_H
 #define DP_IMAGE_H
 
+#include "bad.h"
 #include "pool.h"
 #include "super.h"
 
@@ -21,6 +22,8 @@ struct dp_image {
 	char *base;			/* of the segment, mapped */
 	char *copy;			/* chunk 0; unreadable pages are zeroes */
 	bool unreadable[DP_IMAGE_PAGES];
+	struct dp_bad bad;		/* of the segment */
+	struct dp_bad_view view;	/* for reading it */
 	uint8_t chunk[DP_SEGMENT_SIZE_MAX / DP_CHUNK_SIZE];
 };
 

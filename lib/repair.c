@@ -201,8 +201,8 @@ static int verify(struct dp_image *image, const struct dp_patch *patch,
 	int ret = go_to(image, patch->segment, why);
 
 	if (!ret)
-		ret = dp_os_copy_checked(now, image->base + patch->offset,
-					 patch->length);
+		ret = dp_bad_read(&image->view, patch->offset, now,
+				  patch->length);
 	if (ret)
 		return ret;
 	if (memcmp(now, patch->new, patch->length) &&

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "os.h"
 #include "report.h"
 
 #define WHAT_SIZE	400
@@ -40,7 +39,7 @@ int dp_report_patch(struct dp_report *report, uint64_t offset, const void *new,
 	int ret;
 
 	assert(report->patches && length <= sizeof(old));
-	ret = dp_os_copy_checked(old, image->base + offset, length);
+	ret = dp_bad_read(&image->view, offset, old, length);
 	if (ret || !memcmp(old, new, length))
 		return ret;
 	return dp_patches_add(report->patches, image->index, offset, old, new,

@@ -5,6 +5,7 @@
 
 #include "media.h"
 #include "invariant.h"
+#include "bad.h"
 #include "os.h"
 
 #define FINDINGS_MAX	64
@@ -191,6 +192,41 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 			if (!memcmp((const char *)at, poison, sizeof(poison)))
 				return -EIO;
 	return __real_dp_os_copy_checked(to, from, size);
+}
+
+/* Nothing by the file: it does not know of this poison. */
+int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+			  uint64_t *ret_done);
+
+int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+			  uint64_t *ret_done)
+{
+	(void)fd;
+	(void)offset;
+	(void)to;
+	(void)size;
+	*ret_done = 0;
+	return 0;
+}
+
+/* What the kernel knows to be bad, of every segment. */
+static struct dp_bad_run known_bad;
+
+int __wrap_dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
+			  struct dp_bad *ret_bad);
+
+int __wrap_dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
+			  struct dp_bad *ret_bad)
+{
+	(void)medium;
+	(void)fd;
+	*ret_bad = (struct dp_bad) { NULL, 0, false };
+	if (known_bad.begin >= known_bad.end || known_bad.end > size)
+		return 0;
+	ret_bad->run = malloc(sizeof(known_bad));
+	*ret_bad->run = known_bad;
+	ret_bad->runs = 1;
+	return 0;
 }
 
 static inline void put_poison(struct fixture *f, uint32_t segment,

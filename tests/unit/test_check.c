@@ -598,6 +598,29 @@ static void poison_in_superblocks_is_found(void **state)
 	assert_open_fails(f, -EIO, "cannot be read");
 }
 
+static void known_bad_blocks_are_found(void **state)
+{
+	struct fixture *f = *state;
+	struct findings found;
+	struct daxpin_pool_info info;
+
+	known_bad = (struct dp_bad_run) { 10 * MIB, 10 * MIB + 8192 };
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 0);
+	assert_int_equal(found.summary.bad_bytes, 3 * 8192);
+	assert_int_equal(found.summary.quarantined_bytes, 0);
+	put_extent(f, 1, 2561, 1);
+	assert_damage(f, DAXPIN_STRUCTURE_DATA, DAXPIN_CURE_NONE, 1, 10 * MIB,
+		      "what stood there is lost");
+	check_pool(f, &found);
+	open_pool(f);
+	info = info_of(f);
+	close_pool(f);
+	known_bad = (struct dp_bad_run) { 0, 0 };
+	assert_int_equal(info.bad_bytes, found.summary.bad_bytes);
+	assert_int_equal(info.free_bytes, found.summary.free_bytes);
+}
+
 static void degraded_opens_go_around_poison(void **state)
 {
 	struct fixture *f = *state;
@@ -655,6 +678,7 @@ int main(void)
 		TEST(poison_in_the_directories_is_found),
 		TEST(poison_in_the_roots_is_found),
 		TEST(poison_in_superblocks_is_found),
+		TEST(known_bad_blocks_are_found),
 		TEST(degraded_opens_go_around_poison),
 	};
 

@@ -107,6 +107,7 @@ static const char *const structure_name[] = {
 	[DAXPIN_STRUCTURE_TABLE] = "table",
 	[DAXPIN_STRUCTURE_LANE] = "lane",
 	[DAXPIN_STRUCTURE_ROOT] = "root",
+	[DAXPIN_STRUCTURE_DATA] = "data",
 };
 
 static const char *const severity_name[] = {
@@ -164,7 +165,7 @@ static void json_finding(struct json *json,
 
 static void print_summary(const struct daxpin_check_summary *s)
 {
-	char a[SIZE_TEXT], b[SIZE_TEXT];
+	char a[SIZE_TEXT], b[SIZE_TEXT], c[SIZE_TEXT];
 
 	if (!s->segments)
 		return;
@@ -174,8 +175,9 @@ static void print_summary(const struct daxpin_check_summary *s)
 	       s->unclean ? "not closed" : "closed");
 	printf("%" PRIu64 " extent(s) of %s, %s free, ", s->extents,
 	       size_text(s->extent_bytes, a), size_text(s->free_bytes, b));
-	printf("%s in holes, %s in doubt\n", size_text(s->hole_bytes, a),
-	       size_text(s->quarantined_bytes, b));
+	printf("%s in holes, %s in doubt, %s bad\n",
+	       size_text(s->hole_bytes, a), size_text(s->quarantined_bytes, b),
+	       size_text(s->bad_bytes, c));
 	printf("%u root(s), %u of them stale; lanes: %u to be completed, %u torn\n",
 	       s->roots, s->roots_stale, s->lanes_open, s->lanes_torn);
 }
@@ -201,6 +203,7 @@ static void json_summary(struct json *json,
 	json_number(json, "free_bytes", s->free_bytes);
 	json_number(json, "hole_bytes", s->hole_bytes);
 	json_number(json, "quarantined_bytes", s->quarantined_bytes);
+	json_number(json, "bad_bytes", s->bad_bytes);
 	json_number(json, "used_words", s->used_words);
 	json_number(json, "lanes_torn", s->lanes_torn);
 	json_number(json, "lanes_open", s->lanes_open);
