@@ -131,6 +131,8 @@ static const char *const source_name[] = {
 
 static const char *size_text(uint64_t bytes, char text[SIZE_TEXT])
 {
+	if (!bytes)
+		return "nothing";
 	if (bytes % (1 << 20) == 0)
 		snprintf(text, SIZE_TEXT, "%" PRIu64 " MiB", bytes >> 20);
 	else
@@ -173,7 +175,7 @@ static void print_summary(const struct daxpin_check_summary *s)
 	       source_name[s->source], s->segments,
 	       size_text(s->segment_size, a), s->epoch,
 	       s->unclean ? "not closed" : "closed");
-	printf("%" PRIu64 " extent(s) of %s, %s free, ", s->extents,
+	printf("%" PRIu64 " extent(s) of %s, %s free\n", s->extents,
 	       size_text(s->extent_bytes, a), size_text(s->free_bytes, b));
 	printf("%s in holes, %s in doubt, %s bad\n",
 	       size_text(s->hole_bytes, a), size_text(s->quarantined_bytes, b),
