@@ -290,6 +290,12 @@ int dp_os_pid_exists(int pid)
 	return pid == dp_os_pid();
 }
 
+int dp_os_write(int fd, const void *from, uint64_t size)
+{
+	(void)fd, (void)from, (void)size;
+	return -EOPNOTSUPP;
+}
+
 int dp_os_netlink(int protocol)
 {
 	(void)protocol;
