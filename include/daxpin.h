@@ -350,7 +350,7 @@ void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
  * Copy `length` bytes at `offset` of the extent to memory of yours. Where the
  * medium is bad this is -EIO, and a load by daxpin_ptr() is SIGBUS; what `to`
  * holds after a failure is undefined. -EINVAL: past the extent's end; -ESTALE:
- * its life ended, or ended meanwhile. Waits for no lock. Any thread.
+ * its life ended, or ended meanwhile. Any thread.
  */
 int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint64_t offset, uint64_t length, void *to);

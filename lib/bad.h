@@ -49,7 +49,7 @@ struct dp_bad_view {
 
 /*
  * Copy out of it. -EIO: bad, also where the kernel did not know; what `to`
- * holds is then undefined. Never waits for the file's lock. Any thread.
+ * holds is then undefined. Does not wait for the file's lock. Any thread.
  */
 int dp_bad_read(const struct dp_bad_view *view, uint64_t offset, void *to,
 		uint64_t size);
