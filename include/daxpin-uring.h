@@ -28,7 +28,8 @@ struct daxpin_uring_options {
 	size_t size;			/* sizeof(struct daxpin_uring_options) */
 	uint32_t flags;			/* DAXPIN_URING_... */
 	int file_slot;			/* a free slot in the ring's registered-file
-					   table for the owner lock, or OWN_FILES */
+					   table for the owner lock (-EBUSY: it is
+					   in use), or OWN_FILES */
 	const char *label;		/* shown by daxpin_holds(); copied */
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
