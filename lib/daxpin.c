@@ -9,6 +9,7 @@
 #include "core.h"
 #include "create.h"
 #include "os.h"
+#include "owner.h"
 #include "repair.h"
 
 static_assert(DAXPIN_BLOCK_SIZE == DP_BLOCK_SIZE, "public and media");
@@ -419,6 +420,10 @@ static int check_registration(struct daxpin_pool *pool, uint32_t segment,
 			       pool->media.source.path);
 	if (options->rdma_device && pool->media.readonly)
 		return -EROFS;
+	if (options->rdma_device && !dp_owner_has_context(options->rdma_device))
+		return dp_fail(why, -EINVAL,
+			       "this process opened no verbs context on %s: after a crash nobody could tell that another's was in use here, so open the device in this process",
+			       options->rdma_device);
 	return 0;
 }
 

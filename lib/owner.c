@@ -212,6 +212,29 @@ static bool may_be_owners(uint32_t pid, void *arg)
 	       !dp_os_stat(AT_FDCWD, path, &stat);
 }
 
+/* As may_be_owners() will see it when we are dead. */
+static bool may_be_ours(uint32_t pid, void *arg)
+{
+	char path[PATH_SIZE];
+	struct stat stat;
+
+	(void)arg;
+	if (!pid || !dp_os_pid_exists(pid))
+		return true;
+	snprintf(path, sizeof(path), "/proc/self/task/%u", pid);
+	return !dp_os_stat(AT_FDCWD, path, &stat);
+}
+
+int dp_owner_has_context(const char *device)
+{
+	char name[1][DP_DEVICE_NAME_MAX] = { "" };
+
+	if (!is_device_name(device))
+		return 1;		/* adding it says what is wrong */
+	strncpy(name[0], device, DP_DEVICE_NAME_MAX - 1);
+	return dp_verbs_count(name, 1, may_be_ours, NULL, NULL) != 0;
+}
+
 /* What is left of the owner: 0 nothing, else how many contexts, or threads. */
 static int look_for_rest(const struct dp_owner *owner,
 			 enum process *ret_process, const struct dp_why *why)

@@ -18,6 +18,13 @@ int dp_owner_self(struct dp_owner *owner);
 int dp_owner_add_device(struct dp_owner *owner, const char *device);
 
 /*
+ * Does the kernel list a verbs context of that device that a successor would
+ * know as this process's? 0: none, so it is another process's. 1: yes, or
+ * nothing can be asked here.
+ */
+int dp_owner_has_context(const char *device);
+
+/*
  * Wait until the dead owner's verbs can write no more. 0: nothing can (also
  * another boot, or no devices). -EBUSY: cannot be told from here (another pid
  * or network namespace, no netlink), or not gone at the deadline. -EUCLEAN: the

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_rdma_crash [hang]: owners that die with verbs on a pool. The lock's and
+ * the verbs' descriptors are released in an order that nobody promises, so both
+ * orders of opening are tried. `hang` is for a boot of its own: a queue pair
+ * under a bound memory window, allocated before it, keeps its dead process 50
+ * seconds in the kernel (RDMA 0.5), which complains of it.
+ */
+#include "rdma_fixture.h"
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#define REGIONS		128		/* a teardown that takes its time */
+#define ROUNDS		3
+
+static struct place place = { "shmem", NULL };
+
+enum order { LOCK_FIRST, VERBS_FIRST };
+
+struct told {
+	uint32_t all;			/* a bit for each daxpin_owner */
+	int pid;
+};
+
+static int tell(const struct daxpin_wait *wait, void *arg)
+{
+	struct told *told = arg;
+
+	told->all |= 1u << wait->owner;
+	told->pid = wait->pid;
+	return 0;
+}
+
+static int open_pool(struct fixture *f, uint64_t ms, struct told *told)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.deadline_ns = daxpin_deadline_ms(ms),
+		.progress = told ? tell : NULL,
+		.progress_arg = told,
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+
+	f->why[0] = '\0';
+	return daxpin_pool_open(f->path, &options, &f->pool);
+}
+
+/* ---------------------------------------------------------------- the owner */
+
+static int pin_pool(struct fixture *f, struct ibv_mr **ret_mr)
+{
+	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND | WRITE;
+	struct daxpin_segment segment;
+
+	if (daxpin_segment(f->pool, 0, &segment))
+		return -1;
+	for (int i = 0; i < REGIONS; i++) {
+		*ret_mr = ibv_reg_mr(f->nic.pd, segment.base, 1 << 20, access);
+		if (!*ret_mr)
+			return -1;
+	}
+	return 0;
+}
+
+/* A window that was there before its queue pair, and is bound to it. */
+static int bind_window(struct fixture *f, struct ibv_mr *mr)
+{
+	struct ibv_mw *mw = ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2);
+	struct ibv_send_wr *bad, bind = { .opcode = IBV_WR_BIND_MW };
+	struct wire_address address;
+	struct ibv_wc wc;
+	int n;
+
+	if (!mw || wire_open(&f->wire, &f->nic))
+		return -1;
+	address = wire_address(&f->wire);
+	if (wire_connect(&f->wire, &address))
+		return -1;
+	bind.send_flags = IBV_SEND_SIGNALED;
+	bind.bind_mw.mw = mw;
+	bind.bind_mw.rkey = ibv_inc_rkey(mw->rkey);
+	bind.bind_mw.bind_info = (struct ibv_mw_bind_info) {
+		.mr = mr, .addr = (uintptr_t)mr->addr, .length = 4096,
+		.mw_access_flags = WRITE,
+	};
+	if (ibv_post_send(f->wire.qp, &bind, &bad))
+		return -1;
+	while (!(n = ibv_poll_cq(f->wire.cq, 1, &wc)))
+		;
+	return n == 1 && wc.status == IBV_WC_SUCCESS ? 0 : -1;
+}
+
+static void own(struct fixture *f, enum order order, bool hang, int ready)
+{
+	struct ibv_mr *mr;
+	char error = 0;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (order == VERBS_FIRST && nic_open(&f->nic, rdma_device))
+		error = 1;
+	if (open_pool(f, 5000, NULL))
+		error = 2;
+	if (order == LOCK_FIRST && nic_open(&f->nic, rdma_device))
+		error = 3;
+	if (!error && attach(f))
+		error = 4;
+	if (!error && pin_pool(f, &mr))
+		error = 5;
+	if (!error && hang && bind_window(f, mr))
+		error = 6;
+	if (write(ready, &error, 1) != 1 || error)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/* Killed, not reaped: that may take as long as its end. */
+static pid_t kill_an_owner(struct fixture *f, enum order order, bool hang)
+{
+	int ends[2];
+	char error = -1;
+	pid_t pid;
+
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		own(f, order, hang, ends[1]);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &error, 1), 1);
+	close(ends[0]);
+	assert_int_equal(error, 0);
+	assert_true(pinned_pages() > 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	return pid;
+}
+
+static int pool_setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	*state = f;
+	if (!f || make_pool(&place, f->path, &f->pool) ||
+	    daxpin_pool_close(f->pool))
+		return -1;
+	f->pool = NULL;
+	return 0;
+}
+
+static int pool_teardown(void **state)
+{
+	struct fixture *f = *state;
+	int ret = daxpin_pool_close(f->pool);
+
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	if (!place.device)
+		remove_tree(f->path);
+	free(f);
+	return ret;
+}
+
+/* -------------------------------------------------------------------- tests */
+
+static void nothing_is_pinned_after(struct fixture *f, enum order order)
+{
+	const long long before = pinned_pages();
+	pid_t pid;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		pid = kill_an_owner(f, order, false);
+		if (open_pool(f, 60000, NULL))
+			fail_msg("%s", f->why);
+		/* Not a moment later: whoever is let in may write. */
+		assert_int_equal(pinned_pages(), before);
+		assert_int_equal(daxpin_pool_close(f->pool), 0);
+		f->pool = NULL;
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+	}
+}
+
+static void the_lock_before_the_verbs(void **state)
+{
+	nothing_is_pinned_after(*state, LOCK_FIRST);
+}
+
+static void the_verbs_before_the_lock(void **state)
+{
+	nothing_is_pinned_after(*state, VERBS_FIRST);
+}
+
+/* In a child: a context of its living parent's cannot be told from it. */
+static int attach_inherited(struct fixture *f)
+{
+	if (open_pool(f, 5000, NULL))
+		return 1;
+	if (attach(f) != -EINVAL)
+		return 2;
+	return strstr(f->why, rdma_device) ? 0 : 3;
+}
+
+static void an_inherited_context_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(nic_open(&f->nic, rdma_device), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(attach_inherited(f));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(nic_close(&f->nic), 0);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* The verbs first, so that the lock is free 50 seconds too early. */
+static void a_teardown_that_hangs_is_awaited(void **state)
+{
+	struct fixture *f = *state;
+	const long long before = pinned_pages();
+	struct told told = { 0 };
+	pid_t pid = kill_an_owner(f, VERBS_FIRST, true);
+	char words[32];
+
+	assert_int_equal(open_pool(f, 5000, &told), -EBUSY);
+	print_message("# %s\n", f->why);
+	snprintf(words, sizeof(words), "process %d", pid);
+	assert_non_null(strstr(f->why, words));
+	assert_true(told.all & 1u << DAXPIN_OWNER_RDMA);
+	assert_true(pinned_pages() > before);
+
+	if (open_pool(f, 200000, &told))
+		fail_msg("%s", f->why);
+	assert_int_equal(pinned_pages(), before);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, \
+						   pool_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(the_lock_before_the_verbs),
+		TEST(the_verbs_before_the_lock),
+		TEST(an_inherited_context_is_refused),
+	};
+	const struct CMUnitTest hang[] = {
+		TEST(a_teardown_that_hangs_is_awaited),
+	};
+
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	if (!rdma_device) {
+		printf("DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	place.device = getenv("DAXPIN_TEST_DAX");
+	if (argc > 1 && !strcmp(argv[1], "hang"))
+		return cmocka_run_group_tests(hang, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
