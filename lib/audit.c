@@ -76,27 +76,36 @@ static const struct dp_lane_entry *find_nonsense(const struct dp_audit *audit,
 	return NULL;
 }
 
-/* Empty and closed, with a number that neither of its two has used. */
+/* A number that neither of its two has used; a torn batch's own is used up. */
+static uint64_t closing_number(enum dp_lane_state state,
+			       const struct dp_lane *lane)
+{
+	uint64_t low = dp_min(lane->sequence, lane->done);
+	uint64_t high = lane->sequence ^ lane->done ^ low;
+
+	if (state == DP_LANE_TORN)
+		return lane->done + (lane->sequence + 1 != lane->done);
+	return high + 1 ? high + 1 : low + 1;
+}
+
+/* In the order of dp_lanes_recover(): done first, so that nothing replays. */
 static int patch_empty(struct dp_audit *audit, uint32_t index,
 		       const struct dp_lane *lane)
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(*lane);
-	uint64_t low = dp_min(lane->sequence, lane->done);
-	uint64_t high = lane->sequence ^ lane->done ^ low;
-	struct dp_lane empty = { .epoch = audit->super->epoch };
+	struct dp_lane empty = {
+		.sequence = closing_number(dp_lane_judge(audit->seed, index,
+							 lane), lane),
+		.epoch = audit->super->epoch,
+	};
 	int ret;
 
-	empty.sequence = high + 1 ? high + 1 : low + 1;
-	/* The torn batch's own number, as dp_lanes_recover() does. */
-	if (dp_lane_judge(audit->seed, index, lane) == DP_LANE_TORN)
-		empty.sequence = lane->done + 1;
 	empty.check = dp_lane_check(audit->seed, index, &empty);
-	ret = dp_report_patch(audit->report, at, &empty, HEADER_SIZE);
-	if (ret)
-		return ret;
-	return dp_report_patch(audit->report,
-			       at + offsetof(struct dp_lane, done),
-			       &empty.sequence, sizeof(empty.sequence));
+	ret = dp_report_patch(audit->report,
+			      at + offsetof(struct dp_lane, done),
+			      &empty.sequence, sizeof(empty.sequence));
+	return ret ? ret : dp_report_patch(audit->report, at, &empty,
+					   HEADER_SIZE);
 }
 
 static int tell_lane(struct dp_audit *audit, uint32_t index,

@@ -70,6 +70,18 @@ def check_adapter(report, path, allowed):
                          f'<{m[2]}> is not its own header')
 
 
+TOOL_HEADERS = {'command.h', 'json.h'}
+
+
+def check_tool(report, path):
+    """The command is a user of the library as any other."""
+    text = without_comments(read(path))
+    for m in INCLUDE.finditer(text):
+        if m[1] == '"' and m[2] not in TOOL_HEADERS:
+            report.fault(path, line_of(text, m.start()),
+                         f'"{m[2]}": the command has the public header alone')
+
+
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
@@ -83,6 +95,8 @@ def main():
             check_module(report, path, modules)
         else:
             report.fault(path, 0, 'is in no list of lib/meson.build')
+    for path in sorted((source / 'tools').glob('**/*.[ch]')):
+        check_tool(report, path)
     for stem in modules:
         if not (source / 'lib' / f'{stem}.c').exists():
             report.fault('lib/meson.build', 0, f'{stem}.c is not there')
