@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs that the fuzzers' kept inputs must catch, once through: in what an open
+takes for a pool, and in what the calls return."""
+
+KEPT = '../source/tests/fuzz/'
+IMAGE = ['tests/fuzz/replay_image', KEPT + 'seeds/image',
+         KEPT + 'regressions/image']
+CALLS = ['tests/fuzz/replay_calls', KEPT + 'seeds/calls',
+         KEPT + 'regressions/calls']
+
+MUTANTS = [
+    # ----------------------------------------------------- what a pool may be
+    ('image-overlap', IMAGE, 'lib/table.c',
+     'an extent may begin inside another',
+     'overlap = overlap ? overlap : b;',
+     'overlap = 0;'),
+    ('image-past-the-end', IMAGE, 'lib/table.c',
+     'an extent may end one block past the segment',
+     'else if (word.blocks <= scan->table->blocks - block)',
+     'else if (word.blocks <= scan->table->blocks - block + 1)'),
+    ('image-last-word', IMAGE, 'lib/table.c',
+     'the last word of a segment is not looked at',
+     'while (!ret && block < table->blocks)',
+     'while (!ret && block < table->blocks - 1)'),
+    ('image-index', IMAGE, 'lib/pool.c',
+     'a later segment may be any of the pool',
+     'if (super.index != i || super.size', 'if (super.size'),
+    ('image-no-segments', IMAGE, 'lib/pool.c',
+     'a pool may have no segments',
+     '!super->segments || super->segments > DP_SEGMENTS_MAX',
+     'super->segments > DP_SEGMENTS_MAX'),
+    ('image-segment-set', IMAGE, 'lib/pool.c',
+     'the segment set is not compared with their number',
+     '(i < super->segments))\n			return false;',
+     '(i < super->segments))\n			return true;'),
+    ('image-flags', IMAGE, 'lib/pool.c',
+     'flags of a newer version are taken for nothing',
+     'if (super->flags & ~DP_SUPER_FLAGS)',
+     'if (super->flags & ~DP_SUPER_FLAGS & 0)'),
+    ('image-word-check', IMAGE, 'lib/layout.c',
+     "a word's check is not of its block",
+     'uint64_t check = hash_pair(seed, raw & WORD_BODY, block);',
+     'uint64_t check = hash_pair(seed, raw & WORD_BODY, 0 * block);'),
+    ('image-lane-target', IMAGE, 'lib/core.c',
+     'a lane may write anywhere in chunk 0',
+     '''		return dp_table_accepts(&segment->table, offset, entry->value);''',
+     '''		return true;'''),
+    ('image-lane-unaligned', IMAGE, 'lib/core.c',
+     'a lane may write to an odd address',
+     'if (entry->addr % 8 || index', 'if (index'),
+    ('image-lane-not-replayed', IMAGE, 'lib/core.c',
+     'what a lane committed is shown and never written',
+     '''		ret = dp_lanes_recover(&pool->lanes);''',
+     '''		ret = 0;'''),
+    ('image-root-check', IMAGE, 'lib/root.c',
+     'a root may have a name that does not check out',
+     'if (media->name_check !=', 'if (0 && media->name_check !='),
+    ('image-early-store', IMAGE, 'lib/core.c',
+     'lanes are replayed before the rest was looked at',
+     '''	if (!ret)
+		ret = load_lanes(pool, why);
+''',
+     '''	if (!ret)
+		ret = load_lanes(pool, why);
+	if (!ret && !pool->media.readonly)
+		ret = dp_lanes_recover(&pool->lanes);
+'''),
+    ('image-hole', IMAGE, 'lib/core.c',
+     'chunks without backing store are handed out',
+     '''		if (chunk && backed)
+			continue;''',
+     '''		if (chunk)
+			continue;'''),
+    ('image-leak', IMAGE, 'lib/pool.c',
+     'a refused open leaves the file open',
+     '''	dp_os_close(fd);
+	dp_lock_unclaim(&pool->lock);''',
+     '''	dp_lock_unclaim(&pool->lock);'''),
+    # ------------------------------------------------------ what calls return
+    ('calls-stale-hold', CALLS, 'lib/lease.c',
+     'a hold by the handle of an earlier life',
+     '''	if (life_of(word) != life || state_of(word) == DP_STATE_FREE)
+		return -ESTALE;
+	if (state_of(word) == DP_STATE_RETIRED)
+		return -EALREADY;''',
+     '''	if (state_of(word) == DP_STATE_FREE)
+		return -ESTALE;
+	if (state_of(word) == DP_STATE_RETIRED)
+		return -EALREADY;
+	(void)life;'''),
+    ('calls-epoch', CALLS, 'lib/core.c',
+     'handles of an earlier open are good',
+     'if (extent.gen >> DP_LIFE_BITS != (pool->epoch & EPOCH_MASK))',
+     'if (extent.gen >> DP_LIFE_BITS > (pool->epoch & EPOCH_MASK))'),
+    ('calls-writers', CALLS, 'lib/lease.c',
+     'KEEP while a write hold is out',
+     '(no_writers && word & WRITERS)', '(no_writers && 0)'),
+    ('calls-rooted-retire', CALLS, 'lib/publish.c',
+     'RETIRE of what a root names',
+     'return left ? -EBUSY : 0;', 'return 0 * left;'),
+    ('calls-word-twice', CALLS, 'lib/publish.c',
+     'one word twice in a batch',
+     '''		if (!compare(&batch->step[i - 1], &batch->step[i]))
+			return -EINVAL;''',
+     '''		if (0)
+			return -EINVAL;'''),
+    ('calls-event-lost', CALLS, 'lib/lease.c',
+     'the last drop tells nobody',
+     'if (was & WAITERS && !(now & WAITERS))', 'if (0)'),
+    ('calls-close-held', CALLS, 'lib/daxpin.c',
+     'a pool closes although it is registered',
+     'if (is_busy(pool) || dp_registration_count(&pool->holders)) {',
+     'if (is_busy(pool)) {'),
+    ('calls-retired-gen', CALLS, 'lib/publish.c',
+     'RETIRE writes the life that is over, so it comes again after an open',
+     'uint64_t gen = step->handle.life + 1;',
+     'uint64_t gen = step->handle.life;'),
+    ('calls-cleared-root', CALLS, 'lib/root.c',
+     'a name that was taken away keeps its slot',
+     '''	memset(slot->name, 0, sizeof(slot->name));
+	slot->hash = 0;
+}
+
+void dp_root_unclaim''',
+     '''}
+
+void dp_root_unclaim'''),
+]
