@@ -118,6 +118,9 @@ static void *play(void *arg)
 	run->ended[player->index] = true;
 	run->baton = next_actor(run, player->index);
 	pthread_cond_broadcast(&run->passed);
+	/* What a thread's end gives back is not to be had in this run. */
+	while (run->baton < run->actors)
+		pthread_cond_wait(&run->passed, &run->mutex);
 	pthread_mutex_unlock(&run->mutex);
 	return NULL;
 }

@@ -28,7 +28,7 @@
 
 #define KINDS_MAX	64u
 #define QUICK_STATES	6000u
-#define LONG_STATES	100000u
+#define LONG_STATES	50000u
 #define SUBSETS		(1u << 16)
 
 struct run {
@@ -56,7 +56,7 @@ static const char usage[] =
 	"  --kind NAME   that kind alone; NAME* for all that begin so\n"
 	"  --seed N      of everything random (1); the same one gives the same run\n"
 	"  --states N    of a usual kind, about; what has more is sampled (6000)\n"
-	"  --long        100000 states of a usual kind\n"
+	"  --long        50000 states of a usual kind\n"
 	"  --jobs N      kinds at a time (as many as there are processors)\n"
 	"  --stop        with the first kind that fails\n"
 	"  --list        say which kinds there are\n";
