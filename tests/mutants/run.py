@@ -19,9 +19,13 @@ import tempfile
 SECONDS = 300	# for one run of a command
 
 
+def not_source(directory, names):
+    return [n for n in names if n in ('.git', '__pycache__') or
+            os.path.exists(os.path.join(directory, n, 'build.ninja'))]
+
+
 def copy_source(source, to):
-    shutil.copytree(source, to, symlinks=True, ignore=shutil.ignore_patterns(
-        '.git', 'build*', '*.o', '__pycache__'))
+    shutil.copytree(source, to, symlinks=True, ignore=not_source)
 
 
 class Tree:
