@@ -12,11 +12,12 @@ import os
 import queue
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
-SECONDS = 300	# for one run of a command
+SECONDS = 600	# for one run of a command
 
 
 def not_source(directory, names):
@@ -47,15 +48,18 @@ class Tree:
 
     def run(self, command):
         """None: it passed. Else what it said."""
+        child = subprocess.Popen(
+            [os.path.join(self.build, command[0])] + command[1:],
+            cwd=self.build, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors='replace', start_new_session=True)
         try:
-            done = subprocess.run(
-                [os.path.join(self.build, command[0])] + command[1:],
-                cwd=self.build, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors='replace',
-                timeout=SECONDS)
+            said = child.communicate(timeout=SECONDS)[0]
         except subprocess.TimeoutExpired:
+            # With its children.
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
             return f'# not done in {SECONDS} s'
-        return None if done.returncode == 0 else done.stdout
+        return None if child.returncode == 0 else said
 
     def try_mutant(self, mutant):
         """(caught, lines that tell)."""
