@@ -37,6 +37,7 @@ struct header {
 #define NO_READONLY	0x4u		/* do not open it for reading first */
 #define DO_DEGRADED	0x8u		/* open it around the damage instead */
 #define IMPATIENT	0x10u		/* with a deadline that has passed */
+#define DO_CHECK	0x20u		/* daxpin_check() before */
 
 static_assert(sizeof(struct header) == sizeof(struct edit), "a record");
 
@@ -527,6 +528,48 @@ static void create(const struct header *header)
 	       "a new pool: %s", reading.refuse);
 }
 
+static int hear_finding(const struct daxpin_finding *finding, void *arg)
+{
+	expect(strlen(finding->what) > 10, "a finding without a sentence");
+	*(uint32_t *)arg += finding->severity == DAXPIN_SEVERITY_DAMAGE;
+	return 0;
+}
+
+static uint64_t count_extents(const struct reading *reading)
+{
+	struct reader_extent extent;
+	uint64_t at = 0, count = 0;
+
+	while (reader_next(reading, &at, &extent))
+		count++;
+	return count;
+}
+
+/* Looks, whatever is there, and changes nothing. */
+static void check(const struct header *header)
+{
+	struct daxpin_pool_options options = options_for(header, 0);
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	struct before before = look();
+	struct reading reading;
+	uint32_t damages = 0;
+	int ret;
+
+	reader_read(0, &reading);
+	ret = daxpin_check(MACHINE_POOL, &options, hear_finding, &damages,
+			   &summary);
+	fuzz_say("check: %d %s, %u damages", ret, why, damages);
+	if (ret)
+		expect_listed(ret);
+	expect_untouched(&before);
+	machine_expect_quiet();
+	if (ret)
+		return;
+	expect(summary.damages == damages, "damages are counted wrongly");
+	if (!reading.refuse)
+		expect(summary.extents == count_extents(&reading), "extents");
+}
+
 static bool has_counted_to_its_end(void)
 {
 	struct reading reading;
@@ -576,6 +619,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	machine.changes = 0;
 	machine.flushes_to_failure = 0;
+	if (header.what & DO_CHECK)
+		check(&header);
 	open_and_use(&header);
 	if (header.what & DO_CREATE)
 		create(&header);

@@ -666,8 +666,9 @@ int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
 	const struct mapping *mapping = mapping_at(from, size);
 
-	expect(mapping, "metadata is read from outside its file");
-	if (machine_is_poisoned(mapping->file, (const char *)from - mapping->at,
+	/* Or from a copy in memory, as a check has them. */
+	if (mapping &&
+	    machine_is_poisoned(mapping->file, (const char *)from - mapping->at,
 				size))
 		return -EIO;
 	memcpy(to, from, size);
