@@ -349,6 +349,9 @@ int m_register(uint32_t segment, const char *device)
 	if (!device[0] || device[0] == '.' || strchr(device, '/') ||
 	    strlen(device) > 63)
 		return -EINVAL;
+	/* There, the machine cannot tell whose the verbs contexts are. */
+	if (!machine.has_rdma)
+		return -EINVAL;
 	/* The names that are used are one letter, a to z, of a bit each. */
 	if (model.devices & 1u << (device[0] - 'a'))
 		return 0;
