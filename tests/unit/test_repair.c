@@ -429,6 +429,7 @@ static void torn_lanes_are_emptied(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t at = DP_LANES_OFFSET + 5 * DP_BLOCK_SIZE;
+	struct dp_patches patches;
 	struct dp_lane lane;
 	uint32_t count = 3;
 
@@ -438,8 +439,14 @@ static void torn_lanes_are_emptied(void **state)
 	look(f, 0, at, &lane, sizeof(lane));
 	assert_int_equal(lane.count, 0);
 	assert_int_equal(lane.sequence, lane.done);
-	/* The torn batch's number is used up. */
+	/* The torn batch's number is used up, and that first (lane.c). */
 	assert_int_equal(lane.done, 1);
+	read_patches(f, &patches);
+	assert_int_equal(patches.count, 2);
+	assert_int_equal(patches.patch[0].offset,
+			 at + offsetof(struct dp_lane, done));
+	assert_int_equal(patches.patch[1].offset, at);
+	dp_patches_fini(&patches);
 }
 
 static void damaged_lanes_are_emptied(void **state)
