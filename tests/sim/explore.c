@@ -17,7 +17,8 @@
 #include "oracle.h"
 #include "power.h"
 
-#define NESTED_STATES	96u	/* of a run after another crash */
+#define LAST_STATES	64u	/* of a run after the last crash but one */
+#define NESTED_STATES	256u	/* of one after an earlier crash, all below it */
 #define SCHEDULE_STATES	64u	/* of one schedule */
 #define ALL_PERCENT	100u
 
@@ -278,8 +279,16 @@ static void find_candidates(struct explore *explore, struct level *level)
 	(void)explore;
 }
 
+/* What a run after one more crash may try. */
+static uint64_t states_below(const struct explore *explore)
+{
+	return explore->depth + 2 == explore->kind->levels ? LAST_STATES :
+	       NESTED_STATES;
+}
+
 static bool try_state(struct explore *explore, struct level *level, bool deeper)
 {
+	uint64_t below = states_below(explore);
 	struct model next;
 	uint32_t match;
 
@@ -294,16 +303,16 @@ static bool try_state(struct explore *explore, struct level *level, bool deeper)
 		explore->report->inside++;
 	if (deeper) {
 		next = level->candidate[match];
-		if (!try_level(explore, &next, NESTED_STATES))
+		if (!try_level(explore, &next, below))
 			return false;
 	}
 	explore->depth--;
 	return true;
 }
 
-/* The states of one cut. Of them one in `odds` goes on to the next level. */
+/* The states of one cut; some of them go on to the next level. */
 static bool try_cut(struct explore *explore, struct level *level,
-		    uint64_t states, uint64_t odds)
+		    uint64_t states, uint64_t deeper_permille)
 {
 	bool fine = true, deeper;
 
@@ -311,10 +320,26 @@ static bool try_cut(struct explore *explore, struct level *level,
 	power_first(&level->power, is_whole(level), states,
 		    machine_random(&explore->random));
 	while (fine && power_next(&level->power)) {
-		deeper = odds && !machine_below(&explore->random, odds);
+		deeper = machine_below(&explore->random, 1000) <
+			 deeper_permille;
 		fine = try_state(explore, level, deeper);
 	}
 	return fine;
+}
+
+/* How many of a thousand states go on, so that all of them come to `states`. */
+static uint64_t find_odds(const struct explore *explore,
+			  const struct media_trace *trace,
+			  const uint64_t *count, uint64_t states)
+{
+	uint64_t own = 0, more;
+
+	if (explore->depth + 1 == explore->kind->levels)
+		return 0;
+	for (uint32_t i = 0; i <= trace->events; i++)
+		own += count[i];
+	more = states > own ? states - own : 0;
+	return own ? more * 1000 / (own * states_below(explore)) + 1 : 0;
 }
 
 /* A run that was recorded: cut it everywhere. */
@@ -323,15 +348,16 @@ static bool try_cuts(struct explore *explore, uint64_t states)
 	struct level *level = &explore->level[explore->depth];
 	const struct media_trace *trace = &level->world.trace;
 	bool last = explore->depth + 1 == explore->kind->levels, fine = true;
-	uint64_t *count;
+	uint64_t *count, odds;
 
-	/* Half of the states are for the levels below. */
+	/* Half of the states at least are for the levels below. */
 	count = plan(explore, level, last ? states : states / 2);
+	odds = find_odds(explore, trace, count, states);
 	power_begin(&level->power, trace);
 	for (; fine; power_step(&level->power)) {
 		if (count[level->power.at])
 			fine = try_cut(explore, level, count[level->power.at],
-				       last ? 0 : NESTED_STATES);
+				       odds);
 		if (level->power.at == trace->events)
 			break;
 	}

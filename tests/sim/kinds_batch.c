@@ -232,6 +232,23 @@ static void run_many(struct world *world)
 	world_commit(world, &batch);
 }
 
+/* A batch, and then nothing but recoveries, cut and cut again. */
+static void run_recovery(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent list[4], fresh;
+
+	if (world->level) {
+		recover(world);
+		return;
+	}
+	if (begin(world, list, 4) < 2 || world_prepare(world, 1, &fresh))
+		return;
+	batch_keep(&batch, &fresh, 0);
+	batch_retire(&batch, &list[0]);
+	world_commit(world, &batch);
+}
+
 static void run_chain(struct world *world)
 {
 	recover(world);
@@ -254,6 +271,8 @@ static const struct kind list[] = {
 	  100, setup_full_pair, run_set_reuse, NULL },
 	{ "batch-torn", "the same batch after each of three crashes", 1, 3, 1, 1,
 	  300, setup_pool, run_torn, NULL },
+	{ "batch-recovery", "three crashes, the later ones in recoveries", 1, 3,
+	  1, 1, 200, setup_pool, run_recovery, NULL },
 	{ "batch-segments", "a batch in two segments", 2, 2, 1, 1, 100,
 	  setup_segments, run_segments, NULL },
 	{ "batch-many", "248 operations in one", 1, 2, 1, 1, 50,
