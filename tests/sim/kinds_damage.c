@@ -60,10 +60,9 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	return true;
 }
 
-/* The word of a block, lost and with each of its bits turned over. */
-static bool try_block(struct damage *damage, uint64_t block)
+/* A word lost, with each of its bits turned over, and another's. */
+static bool try_damage(struct damage *damage, uint64_t offset, uint64_t other)
 {
-	uint64_t offset = dp_word_offset(block);
 	uint64_t value = ((uint64_t *)media_base())[offset / 8];
 	char what[40];
 
@@ -74,10 +73,22 @@ static bool try_block(struct damage *damage, uint64_t block)
 		if (!try_word(damage, offset, value ^ 1ull << bit, what))
 			return false;
 	}
-	/* A word that belongs to another block. */
-	return try_word(damage, offset,
-			((uint64_t *)media_base())[dp_word_offset(block + 64) / 8],
-			"the word of another block");
+	return try_word(damage, offset, ((uint64_t *)media_base())[other / 8],
+			"the word of another place");
+}
+
+static bool try_block(struct damage *damage, uint64_t block)
+{
+	return try_damage(damage, dp_word_offset(block),
+			  dp_word_offset(block + 64));
+}
+
+static bool try_root(struct damage *damage, uint32_t slot)
+{
+	uint64_t offset = DP_ROOTS_OFFSET + slot * sizeof(struct dp_root) +
+			  offsetof(struct dp_root, word);
+
+	return try_damage(damage, offset, offset + sizeof(struct dp_root));
 }
 
 static bool try_table(struct damage *damage)
@@ -94,7 +105,27 @@ static bool try_table(struct damage *damage)
 	return true;
 }
 
-static bool damage_table(const struct kind *kind, const struct model *base,
+static bool try_roots(struct damage *damage)
+{
+	/* Three that name something, and some that do not. */
+	for (uint32_t slot = 0; slot < 6; slot++)
+		if (!try_root(damage, slot))
+			return false;
+	return true;
+}
+
+static void setup_rooted_pool(struct world *world)
+{
+	struct world_extent list[3];
+
+	setup_left_pool(world);
+	if (world_is_wrong(world) || world_list(world, list, 3) < 3)
+		return;
+	for (uint32_t i = 0; i < 3; i++)
+		world_root(world, i, &list[i]);
+}
+
+static bool damage_words(const struct kind *kind, const struct model *base,
 			 uint64_t seed, struct report *report)
 {
 	struct damage *damage = calloc(1, sizeof(*damage));
@@ -105,7 +136,7 @@ static bool damage_table(const struct kind *kind, const struct model *base,
 	damage->base = base;
 	damage->report = report;
 	damage->seed = seed;
-	fine = try_table(damage);
+	fine = try_table(damage) && try_roots(damage);
 	report->recoveries += damage->oracle.opens;
 	report->failed = !fine;
 	if (!fine)
@@ -117,8 +148,8 @@ static bool damage_table(const struct kind *kind, const struct model *base,
 }
 
 static const struct kind list[] = {
-	{ "damage-table", "words lost or wrong are refused", 1, 1, 1, 1, 100,
-	  setup_pool, NULL, damage_table },
+	{ "damage", "words that are lost or wrong are refused", 1, 1, 1, 1, 100,
+	  setup_rooted_pool, NULL, damage_words },
 };
 
 const struct kind_list kinds_damage = {
