@@ -151,7 +151,7 @@ static bool retire(struct model *model, const struct effect *effect)
 	const struct model_extent *it = model_find(model, effect->addr);
 	uint32_t gen;
 
-	if (!it)
+	if (!it || it->gen != effect->gen)
 		return false;
 	gen = it->gen;
 	remove_extent(model, effect->addr);
@@ -164,7 +164,7 @@ static bool set(struct model *model, const struct effect *effect)
 	for (uint32_t i = 0; i < model->extents; i++) {
 		const struct model_extent *it = &model->extent[i];
 
-		if (effect->addr >= it->addr &&
+		if (it->gen == effect->gen && effect->addr >= it->addr &&
 		    effect->addr < it->addr + it->blocks * BLOCK)
 			return model_add_word(model, effect->addr,
 					      effect->value);

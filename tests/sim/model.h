@@ -66,7 +66,7 @@ struct effect {
 	uint64_t value;
 };
 
-/* False: it cannot have happened to this state. */
+/* False: it cannot have happened to this state; an extent is one life of it. */
 bool model_apply(struct model *model, const struct effect *effect);
 /*
  * Every root names a live extent. An operation may get there in any order of

@@ -285,6 +285,7 @@ void batch_retire(struct world_batch *batch, const struct world_extent *extent)
 	struct effect effect = effect_of(EFFECT_RETIRE);
 
 	effect.addr = extent->extent.addr;
+	effect.gen = extent->gen;
 	effect.blocks = extent->blocks;
 	add_op(batch, DAXPIN_OP_RETIRE, extent->extent, effect);
 }
@@ -296,6 +297,7 @@ void batch_set(struct world_batch *batch, const struct world_extent *extent,
 	struct daxpin_op *op;
 
 	effect.addr = extent->extent.addr + offset;
+	effect.gen = extent->gen;
 	effect.value = value;
 	op = add_op(batch, DAXPIN_OP_SET, extent->extent, effect);
 	op->offset = offset;
