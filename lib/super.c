@@ -12,13 +12,17 @@
 static_assert(2 * sizeof(struct dp_super) == DP_BLOCK_SIZE,
 	      "a page is two halves");
 
-/* The newer whole half, or NULL. */
+/*
+ * The newer whole half, or NULL. One that stands where its sequence number does
+ * not belong is none: the next change would be written over the newest.
+ */
 static const struct dp_super *newest(const struct dp_super half[2])
 {
 	const struct dp_super *found = NULL;
 
-	for (int i = 0; i < 2; i++)
+	for (unsigned int i = 0; i < 2; i++)
 		if (dp_super_is_whole(&half[i]) &&
+		    (half[i].sequence & 1) == i &&
 		    (!found || half[i].sequence > found->sequence))
 			found = &half[i];
 	return found;

@@ -28,9 +28,9 @@ static bool newest(const char *page, struct dp_super *ret_super)
 	struct dp_super half;
 	bool found = false;
 
-	for (int i = 0; i < 2; i++) {
+	for (unsigned int i = 0; i < 2; i++) {
 		memcpy(&half, page + i * sizeof(half), sizeof(half));
-		if (!is_whole(&half) ||
+		if (!is_whole(&half) || half.sequence % 2 != i ||
 		    (found && half.sequence <= ret_super->sequence))
 			continue;
 		*ret_super = half;

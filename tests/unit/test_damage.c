@@ -563,6 +563,22 @@ static void reserve_never_hands_out_a_hole(void **state)
 	close_pool(f);
 }
 
+/* Where the next change would be written over the newest one. */
+static void open_refuses_halves_in_the_wrong_place(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t page[] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
+	struct dp_super half[2];
+
+	for (int i = 0; i < 2; i++) {
+		look(f, 0, page[i], half, sizeof(half));
+		patch(f, 0, page[i], &half[1], sizeof(half[1]));
+		patch(f, 0, page[i] + sizeof(half[0]), &half[0],
+		      sizeof(half[0]));
+	}
+	assert_open_fails(f, -EUCLEAN, "the superblock at offset 0x0");
+}
+
 /* ------------------------------------------------------------------- lanes */
 
 /* A byte that no order of stores leaves so: refused. */
@@ -784,6 +800,7 @@ int main(void)
 		TEST(open_refuses_an_extent_in_a_hole, closed_setup),
 		TEST(open_refuses_metadata_in_a_hole, closed_setup),
 		TEST(reserve_never_hands_out_a_hole, closed_setup),
+		TEST(open_refuses_halves_in_the_wrong_place, closed_setup),
 		TEST(open_refuses_a_damaged_lane, closed_setup),
 		TEST(open_discards_a_torn_lane, closed_setup),
 		TEST(overwrite_replaces_a_damaged_superblock, closed_setup),
