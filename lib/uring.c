@@ -36,21 +36,22 @@ struct daxpin_uring {
 /* ------------------------------------------------------- lock in the ring */
 
 /*
- * What the kernel shows of the table: "   2: NAME" for a slot in use, "<none>"
- * or no line at all for a free one. It shows nothing while the ring is busy.
+ * What the kernel shows of the table: "   2: NAME" for a slot in use, where the
+ * name may be empty; "<none>" or no line at all for a free one. It shows nothing
+ * while the ring is busy.
  */
 static bool shows_file(FILE *fdinfo, int slot)
 {
 	bool in_table = false, ended = false, shown = false;
-	char *line = NULL, name[8];
+	char *line = NULL;
 	size_t size = 0;
 	int number;
 
 	while (!ended && !shown && getline(&line, &size, fdinfo) > 0) {
 		ended = !strncmp(line, "UserBufs:", 9);
 		shown = in_table && !ended &&
-			sscanf(line, " %d: %7s", &number, name) == 2 &&
-			number == slot && strcmp(name, "<none>");
+			sscanf(line, " %d:", &number) == 1 &&
+			number == slot && !strstr(line, ": <none>\n");
 		in_table |= !strncmp(line, "UserFiles:", 10);
 	}
 	free(line);
