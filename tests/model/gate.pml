@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * gate.pml: the segment counter and the gate, on a machine with store buffers.
+ * Threads hold and drop two extents of a segment while a closer shuts the gate
+ * and reads the counter. An old hold on extent 0 was taken before all this, by a
+ * thread on the shared stripe; another drops it.
+ *
+ * Stands for:
+ *	lib/lease.c: take_hold dp_lease_hold dp_lease_clone dp_lease_drop after
+ *	lib/lease.c: raise_inc raise_dec go_up dp_segment_busy
+ *	lib/lease.c: dp_gate_shut dp_gate_open wake
+ *	lib/stripe.c: dp_stripe take give_back
+ *	lib/daxpin.c: daxpin_pool_close is_busy shut_gates open_gates
+ *
+ * Stores to a stripe of one's own are plain: they go through a buffer, and reach
+ * memory in their order some time later (TSO). A locked instruction waits until
+ * the buffer of its thread is empty. Other architectures have the fences of
+ * dp_fence_after_rmw() and the releases of go_up() instead, see litmus.c.
+ *
+ * Left out: life and state of the extents (lease.pml): the word is its count.
+ * What a drop does to pool memory besides, the bitmap and the wake-up, is one
+ * touch. A close that finds the segment idle unmaps it.
+ *
+ * Scenarios:
+ *	MIGRATE: two threads hold and drop, while the old hold is in use
+ *	CLONE: the old hold is cloned under the gate and dropped by another
+ *	HANDOVER: a thread ends and its stripe goes to a new one
+ *	TWO_GATERS: a reclaim opens its gate while a close keeps his
+ *
+ * Mutants:
+ *	COUNTER_AFTER_CAS (MIGRATE): D16: inc goes up after the CAS
+ *	INC_BUFFERED (MIGRATE): D16: the CAS does not wait for inc to be seen
+ *	GATE_BEFORE_CAS (MIGRATE): D16: a hold looks at the gate, then does its CAS
+ *	ONE_TO_N_EXEMPT (MIGRATE): D16: only the hold from 0 looks at the gate
+ *	COUNT_BEFORE_GATE (MIGRATE): D16: the counter is read, then the gate shut
+ *	UNDO_BY_HAND (MIGRATE): I29: a gated hold takes back its count and its inc
+ *	SIGNED (MIGRATE): D16: one signed word a stripe
+ *	INCS_FIRST (MIGRATE): D16: incs are read before decs
+ *	DEC_BEFORE_CAS (MIGRATE): D16: dec goes up before the CAS of the drop
+ *	LOST_RACE_KEEPS_INC (MIGRATE): I29: no dec when the CAS was no 0 to 1
+ *	LOST_RACE_TAKES_INC (MIGRATE): I29: dec as well when it was
+ *	WAKE_AFTER_DEC (MIGRATE): D16u: bitmap and wake-up come after the dec
+ *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, past gate and inc
+ *	STRIPE_KEPT (HANDOVER): I29: a stripe is used after it was given back
+ *	STRIPE_ZEROED (HANDOVER): D16: whoever takes a stripe begins at 0
+ *	BOOLEAN_GATE (TWO_GATERS): D17: the first who opens, opens for all
+ */
+#if defined(MIGRATE) || defined(CLONE)
+#define OLD_HOLD	1
+#define ENDS		4		/* threads */
+#elif defined(TWO_GATERS)
+#define OLD_HOLD	0
+#define ENDS		4
+#else
+#define OLD_HOLD	0
+#define ENDS		3
+#endif
+
+#define THREADS	3
+#define SHARED	2			/* the stripe of those without one */
+#define STRIPES	3
+#define INC	0
+#define DEC	1
+
+short counter[6] = { 0, 0, 0, 0, OLD_HOLD, 0 };	/* inc, dec of each stripe */
+#define at(stripe, which)	counter[(stripe) * 2 + (which)]
+byte gate;
+byte count[2] = { OLD_HOLD, 0 };	/* the leases' */
+bool taken = true;			/* stripe 0, for HANDOVER */
+
+/* What is stored and not yet seen: stripe, which word, value. */
+chan buffer[THREADS] = [4] of { byte, bit, short };
+
+/* What the code cannot see. */
+byte using = OLD_HOLD;				/* holds in use: DMA goes on */
+byte idle;				/* closers who think that there is none */
+bool unmapped;
+byte over, handed;
+
+/* Memory takes the stores of each thread in order, whenever it likes. */
+active proctype memory()
+{
+	byte stripe;
+	bit which;
+	short value;
+
+end:	do
+	:: atomic { buffer[0]?stripe,which,value -> at(stripe, which) = value }
+	:: atomic { buffer[1]?stripe,which,value -> at(stripe, which) = value }
+	od
+}
+
+/*
+ * Of each thread: who it is, its stripe, the last values that it stored, and
+ * what hold and drop need.
+ */
+#define THREAD(number, its_stripe)				\
+	byte me = number, stripe = its_stripe;			\
+	short inc, dec;						\
+	byte w, e;						\
+	bool ok, raised, ret
+
+/* A word of one's own stripe: from the buffer where it is, or from memory. */
+inline own(which, latest)
+{
+	d_step {
+		if
+		:: buffer[me]??[eval(stripe), which, _]
+		:: else -> latest = at(stripe, which)
+		fi
+	}
+}
+
+inline locked_add(which, by)
+{
+	atomic {
+		empty(buffer[me]) ->
+		at(stripe, which) = at(stripe, which) + by
+	}
+}
+
+inline go_up(which, latest, by)
+{
+	if
+	:: stripe == SHARED -> locked_add(which, by)
+	:: else ->
+		own(which, latest);
+		atomic { latest = latest + by; buffer[me]!stripe,which,latest }
+	fi
+}
+
+#ifdef MUTANT_SIGNED
+#define raise_inc()	go_up(INC, inc, 1)
+#define raise_dec()	go_up(INC, inc, -1)
+#else
+#define raise_inc()	go_up(INC, inc, 1)
+#define raise_dec()	go_up(DEC, dec, 1)
+#endif
+
+#ifdef MUTANT_INC_BUFFERED
+#define LOCKED		true
+#else
+#define LOCKED		empty(buffer[me])
+#endif
+
+/* uses: what becomes of the DMA in the moment of the CAS. */
+inline locked_cas(to, uses)
+{
+	atomic {
+		LOCKED ->
+		if
+		:: count[e] == w -> count[e] = to; ok = true; using = using - uses
+		:: else -> w = count[e]; ok = false
+		fi
+	}
+}
+
+/*
+ * The bitmap and the futex are pool memory. real: of a hold that was granted,
+ * so that a close may wait for its drop.
+ */
+inline wake_up(real)
+{
+	assert(!real || !unmapped)				/* D16u */
+}
+
+inline drop(real)
+{
+	w = count[e];
+	do
+	:: assert(w > 0);
+#ifdef MUTANT_DEC_BEFORE_CAS
+	   if :: w == 1 -> raise_dec() :: else fi;
+#endif
+	   locked_cas(w - 1, real);
+	   if :: ok -> break :: else fi
+	od;
+	if
+	:: w == 1 ->
+#ifndef MUTANT_WAKE_AFTER_DEC
+		wake_up(real);
+#endif
+#ifndef MUTANT_DEC_BEFORE_CAS
+		raise_dec();
+#endif
+#ifdef MUTANT_WAKE_AFTER_DEC
+		wake_up(real)
+#endif
+	:: else
+	fi
+}
+
+/* The look at the gate, and with it the end of the hold or the start of use. */
+inline look_at_gate()
+{
+	atomic {
+		ret = gate > 0;
+		if
+		:: ret
+		:: else -> using++; assert(!idle)		/* D16 D17 */
+		fi
+	}
+}
+
+inline back_out()
+{
+#ifdef MUTANT_UNDO_BY_HAND
+	count[e]--;
+	if :: raised && w == 0 -> raise_dec() :: else fi
+#else
+	drop(false)
+#endif
+}
+
+inline hold()
+{
+	raised = false;
+#ifdef MUTANT_GATE_BEFORE_CAS
+	ret = gate > 0;
+#endif
+	w = count[e];
+	do
+	:: if
+	   :: w == 0 && !raised ->
+#ifndef MUTANT_COUNTER_AFTER_CAS
+		raise_inc();
+#endif
+		raised = true
+	   :: else
+	   fi;
+	   locked_cas(w + 1, 0);
+	   if :: ok -> break :: else fi
+	od;
+#ifdef MUTANT_COUNTER_AFTER_CAS
+	if :: w == 0 -> raise_inc() :: else fi;
+#else
+	if
+#ifdef MUTANT_LOST_RACE_KEEPS_INC
+	:: false
+#elif defined(MUTANT_LOST_RACE_TAKES_INC)
+	:: raised -> raise_dec()
+#else
+	:: raised && w > 0 -> raise_dec()
+#endif
+	:: else
+	fi;
+#endif
+#ifdef MUTANT_GATE_BEFORE_CAS
+	if :: ret :: else -> atomic { using++; assert(!idle) } fi; /* D16 */
+#elif defined(MUTANT_ONE_TO_N_EXEMPT)
+	if
+	:: w > 0 -> atomic { ret = false; using++; assert(!idle) } /* D16 */
+	:: else -> look_at_gate()
+	fi;
+#else
+	look_at_gate();
+#endif
+	if :: ret -> back_out() :: else fi
+}
+
+#ifdef CLONE
+/* By one who has a hold, the gate shut or not; by another, if there is one. */
+inline clone()
+{
+	w = count[e];
+	do
+	:: ret = w == 0;
+#ifdef MUTANT_CLONE_REVIVES
+	   ret = false;
+#endif
+	   if
+	   :: ret -> break
+	   :: else ->
+		atomic {
+			locked_cas(w + 1, 0);
+			if :: ok -> using++; assert(!idle) :: else fi	/* D16 */
+		};
+		if :: ok -> break :: else fi
+	   fi
+	od
+}
+#endif
+
+/* ---------------------------------------------------------------- closers */
+
+inline read_all(which, sum)
+{
+	i = 0;
+	do
+	:: i < STRIPES -> atomic { sum = sum + at(i, which); i++ }
+	:: else -> break
+	od
+}
+
+inline read_counter()
+{
+#ifdef MUTANT_INCS_FIRST
+	read_all(INC, incs);
+	read_all(DEC, decs)
+#else
+	read_all(DEC, decs);
+	read_all(INC, incs);
+#ifndef MUTANT_SIGNED
+	assert(incs >= decs)					/* D16 I29 */
+#endif
+#endif
+}
+
+inline shut_gate()
+{
+#ifdef MUTANT_BOOLEAN_GATE
+	gate = 1
+#else
+	gate++
+#endif
+}
+
+inline open_gate()
+{
+#ifdef MUTANT_BOOLEAN_GATE
+	gate = 0
+#else
+	gate--
+#endif
+}
+
+active proctype close()
+{
+	short incs, decs;
+	byte i;
+
+#ifdef MUTANT_COUNT_BEFORE_GATE
+	read_counter();
+	shut_gate();
+#else
+	shut_gate();
+	read_counter();
+#endif
+	if
+	:: incs == decs ->
+		atomic { idle++; assert(!using) };		/* D16 D17 */
+		unmapped = true
+	:: else -> open_gate()
+	fi;
+	over++
+}
+
+#ifdef TWO_GATERS
+active proctype reclaim()
+{
+	short incs, decs;
+	byte i;
+
+	shut_gate();
+	read_counter();
+	if
+	:: incs == decs ->
+		atomic { idle++; assert(!using) };		/* D16 D17 */
+		idle--
+	:: else
+	fi;
+	open_gate();
+	over++
+}
+#endif
+
+/* ---------------------------------------------------------------- threads */
+
+inline choose()
+{
+	if :: e = 0 :: e = 1 fi
+}
+
+#if defined(MIGRATE) || defined(TWO_GATERS)
+active [2] proctype thread()
+{
+	THREAD(0, 0);
+
+	/* The first to come has stripe 0. */
+	atomic { me = handed; stripe = handed; handed++ };
+#ifdef MIGRATE
+	choose();
+#endif
+	hold();
+	if :: ret :: else -> drop(true) fi;
+	over++
+}
+#endif
+
+#if defined(MIGRATE) || defined(CLONE)
+active proctype old()
+{
+	THREAD(2, SHARED);
+
+#ifdef CLONE
+	clone();
+	assert(!ret);						/* I26 */
+	handed = 1;
+#endif
+	drop(true);
+	over++
+}
+#endif
+
+#ifdef CLONE
+active proctype dropper()
+{
+	THREAD(0, 0);
+
+	handed == 1;
+	drop(true);
+	over++
+}
+
+active proctype rude()
+{
+	THREAD(1, 1);
+
+	clone();
+	if :: ret :: else -> drop(true) fi;
+	over++
+}
+#endif
+
+#ifdef HANDOVER
+/* Gives its stripe back with a hold, which a later destructor drops, and more. */
+active proctype thread()
+{
+	THREAD(0, 0);
+
+	choose();
+	hold();
+#ifndef MUTANT_STRIPE_KEPT
+	stripe = SHARED;
+#endif
+	atomic { empty(buffer[me]) -> taken = false };
+	if :: ret :: else -> drop(true) fi;
+	hold();
+	if :: ret :: else -> drop(true) fi;
+	over++
+}
+
+active proctype heir()
+{
+	THREAD(1, 0);
+
+	atomic { !taken -> taken = true };
+#ifdef MUTANT_STRIPE_ZEROED
+	buffer[me]!stripe,INC,0; buffer[me]!stripe,DEC,0;
+#endif
+	choose();
+	hold();
+	if :: ret :: else -> drop(true) fi;
+	over++
+}
+#endif
+
+/* When all is said and done. */
+active proctype end()
+{
+	over == ENDS && empty(buffer[0]) && empty(buffer[1]);
+	assert(count[0] == 0 && count[1] == 0);			/* I29 */
+#ifndef MUTANT_SIGNED
+	assert(at(0, INC) + at(1, INC) + at(SHARED, INC) ==	/* I29 */
+	       at(0, DEC) + at(1, DEC) + at(SHARED, DEC))	/* I29 */
+#endif
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lease.pml: the life of one extent. A block is reserved twice. Its owner and a
+ * rival with the same handle publish, retire and cancel it as they like; one
+ * thread takes a read or write hold by any handle that was ever given out,
+ * another clones, and both drop.
+ *
+ * Stands for:
+ *	lib/lease.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
+ *	lib/lease.c: dp_lease_unclaim dp_lease_settle dp_lease_hold take_hold
+ *	lib/lease.c: dp_lease_clone dp_lease_drop after retired refuse
+ *	lib/space.c: dp_space_claim dp_space_free
+ *	lib/publish.c: claim_extent settle
+ *
+ * Left out: counter and gate (gate.pml), waiting (wait.pml), roots (root.pml),
+ * the medium between claim and settle, extents of several blocks. The mutex of
+ * dp_space_claim() is one atomic step: frees take none.
+ *
+ * Mutants:
+ *	BASE_ONE: I13: a freed block has a count of 1, a new one of 0
+ *	BIT_FIRST: I16: put on the free list before the count is final
+ *	NOBODY_FREES: I21: nobody frees when the last drop comes before RETIRED
+ *	COUNT_THEN_STATE: I41: the count is read before the state is cleared
+ *	ADD_THEN_LOOK: I16: a hold counts first and looks then
+ *	LIFE_IGNORED: I41: a handle is good for the next life too
+ *	LIFE_LATER: D12: a second CAS moves the life, after the one to FREE
+ *	FREED_BY_SEER: I18: whoever finds the word free frees the block
+ *	CANCEL_CLAIMED: D2: cancel does not mind a publish
+ *	CLAIM_TWICE: D2: a claim does not mind another
+ *	WRITERS_APART: D12: KEEP looks for writers once, not in its CAS
+ */
+#include "word.h"
+
+#define LIVES 2
+
+short word;			/* a page of zeroes is a page of free leases */
+bool listed = true;		/* the block is on the free list */
+byte known;			/* handles given out: lives below this */
+
+/* What the code cannot see: who uses the block, under which life. */
+byte using[LIVES];
+byte writing[LIVES];
+byte claims;
+byte over;			/* threads that are done */
+
+/*
+ * The inlines use these of the thread that calls them: w and to, words; ok;
+ * ret, 0 or how it failed. settled() forgets them, so that they make no states.
+ */
+#define LOCALS		short w, to; bool ok, ret
+#define settled()	atomic { w = 0; to = 0; ok = false }
+
+inline space_free()
+{
+	d_step {
+		assert(!listed);				/* I18 */
+		listed = true
+	}
+}
+
+/* After the CAS from w to `to`: what only its maker may do. */
+inline after()
+{
+	if
+#ifdef MUTANT_FREED_BY_SEER
+	:: state_of(word) == FREE -> space_free()
+#elif defined(MUTANT_BIT_FIRST)
+	:: state_of(to) == FREE && state_of(w) != RETIRED -> space_free()
+#elif defined(MUTANT_LIFE_LATER)
+	:: state_of(to) == FREE -> space_free(); word = next_life(word)
+#else
+	:: state_of(to) == FREE -> space_free()
+#endif
+	:: else
+	fi
+}
+
+#ifdef MUTANT_BASE_ONE
+#define ended(word)	(next_life(word) | COUNT_ONE)
+#elif defined(MUTANT_LIFE_LATER)
+#define ended(word)	(life_of(word) << LIFE_SHIFT)
+#else
+#define ended(word)	next_life(word)
+#endif
+
+inline refuse(life)
+{
+	ret = state_of(w) == FREE || state_of(w) == RETIRED;
+#ifndef MUTANT_LIFE_IGNORED
+	ret = ret || life_of(w) != life
+#endif
+}
+
+/* What the word becomes when its life ends here or at the last drop. */
+inline retire()
+{
+#ifdef MUTANT_COUNT_THEN_STATE
+	/* The count of some time ago, and all else as it is now. */
+	before = count_of(w) != 0;
+	do
+	:: to = (before -> with_state(w & ~PUBLISHING, RETIRED) :
+			     next_life(w));
+	   cas(word, w, to, ok);
+	   if :: ok -> break :: else fi
+	od
+#else
+	do
+	:: to = (count_of(w) == 0 -> ended(w) :
+		 with_state(w & ~PUBLISHING, RETIRED));
+#ifdef MUTANT_NOBODY_FREES
+	   to = with_state(w & ~PUBLISHING, RETIRED);
+#endif
+	   cas(word, w, to, ok);
+	   if :: ok -> break :: else fi
+	od
+#endif
+}
+
+/* ------------------------------------------------------ reserve to retire */
+
+/* dp_space_claim() and dp_lease_reserve(); ret: there is no space. */
+inline reserve()
+{
+	atomic {
+		if
+		:: listed -> listed = false; ret = false
+		:: !listed && over == 3 -> ret = true
+		fi
+	};
+	if
+	:: ret
+	:: else ->
+		w = word;
+		assert(w == life_of(w) << LIFE_SHIFT);	/* I13 I16 */
+		cas(word, w, with_state(w, RESERVED), ok);
+		assert(ok);				/* I16 */
+		d_step {
+			/* A life is given out once, and nobody has the last. */
+			assert(life_of(w) == known);	/* D12 I19 */
+			assert(known == 0 || using[0] == 0);	/* I41 */
+			known++
+		}
+	fi;
+	settled()
+}
+
+inline cancel(life)
+{
+	w = word;
+	do
+	:: refuse(life);
+	   ret = ret || state_of(w) != RESERVED;
+#ifndef MUTANT_CANCEL_CLAIMED
+	   ret = ret || w & PUBLISHING;
+#endif
+	   if
+	   :: ret -> break
+	   :: else ->
+		to = (count_of(w) == 0 -> ended(w) :
+		      with_state(w & ~PUBLISHING, RETIRED));
+		cas(word, w, to, ok);
+		if :: ok -> after(); break :: else fi
+	   fi
+	od;
+	settled()
+}
+
+/* dp_lease_claim(); KEEP wants no writer, and gets none but later ones. */
+inline claim(life, from)
+{
+	w = word;
+	do
+	:: refuse(life);
+	   ret = ret || state_of(w) != from;
+#ifndef MUTANT_CLAIM_TWICE
+	   ret = ret || w & PUBLISHING;
+#endif
+#ifdef MUTANT_WRITERS_APART
+	   ret = ret || (!before && from == RESERVED && w & WRITERS);
+	   before = true;
+#else
+	   ret = ret || (from == RESERVED && w & WRITERS);
+#endif
+	   if
+	   :: ret -> break
+	   :: else ->
+		d_step {
+			if
+			:: word == w ->
+				assert(from == LIVE || !writing[life]);	/* D12 */
+				claims++;
+				assert(claims == 1);			/* D2 */
+				word = w | PUBLISHING; ok = true
+			:: else -> w = word; ok = false
+			fi
+		}
+		if :: ok -> break :: else fi
+	   fi
+	od;
+	settled()
+}
+
+inline unclaim()
+{
+	d_step {
+		assert(word & PUBLISHING);			/* D2 */
+		claims--;
+		word = word & ~PUBLISHING
+	}
+}
+
+/* dp_lease_settle(): media says so, now memory does. */
+inline settle_live()
+{
+	claims--;
+	w = word;
+	do
+	:: assert(w & PUBLISHING && state_of(w) == RESERVED);	/* D2 */
+	   to = with_state(w & ~PUBLISHING, LIVE);
+	   cas(word, w, to, ok);
+	   if :: ok -> break :: else fi
+	od;
+	settled()
+}
+
+inline settle_retired()
+{
+	claims--;
+	w = word;
+	assert(w & PUBLISHING && state_of(w) == LIVE);		/* D2 */
+	retire();
+	after();
+	settled()
+}
+
+/* A publish of one operation: the medium takes it, or refuses. */
+inline publish_keep(life)
+{
+	claim(life, RESERVED);
+	if
+	:: ret
+	:: !ret -> settle_live()
+	:: !ret -> unclaim()
+	fi
+}
+
+inline publish_retire(life)
+{
+	claim(life, LIVE);
+	if
+	:: ret
+	:: !ret -> settle_retired()
+	:: !ret -> unclaim()
+	fi
+}
+
+/* ---------------------------------------------------------- hold and drop */
+
+#define one_more(w, write)	(((w) + COUNT_ONE) | (write -> WRITERS : 0))
+
+/* The hold is real from its CAS on. */
+inline hold_cas(life, write)
+{
+	d_step {
+		if
+		:: word == w ->
+			word = one_more(w, write); ok = true;
+			using[life]++;
+			writing[life] = writing[life] + write
+		:: else -> w = word; ok = false
+		fi
+	}
+}
+
+inline hold(life, write)
+{
+#ifdef MUTANT_ADD_THEN_LOOK
+	d_step { w = word; word = word + COUNT_ONE };
+	refuse(life);
+	if
+	:: ret -> word = word - COUNT_ONE
+	:: else -> d_step { using[life]++; if :: write -> word = word | WRITERS; writing[life]++ :: else fi }
+	fi;
+#else
+	w = word;
+	do
+	:: refuse(life);
+	   ret = ret || count_of(w) == COUNT_MAX;
+	   if
+	   :: ret -> break
+	   :: else -> hold_cas(life, write); if :: ok -> break :: else fi
+	   fi
+	od;
+#endif
+	settled()
+}
+
+/* mine: the caller has a hold, so this life goes on. */
+inline clone(life, write, mine)
+{
+	w = word;
+	do
+	:: assert(!mine || (life_of(w) == life && count_of(w) > 0)); /* I26 I41 */
+	   ret = life_of(w) != life || count_of(w) == 0 ||
+		 count_of(w) == COUNT_MAX;
+	   if
+	   :: ret -> break
+	   :: else -> hold_cas(life, write); if :: ok -> break :: else fi
+	   fi
+	od;
+	settled()
+}
+
+inline drop(life, write)
+{
+	atomic { using[life]--; writing[life] = writing[life] - write };
+	w = word;
+	do
+	:: assert(count_of(w) > 0);				/* D13 */
+	   to = w - COUNT_ONE;
+	   if
+	   :: count_of(to) == 0 -> to = to & ~WRITERS
+	   :: else
+	   fi;
+	   if
+#ifdef MUTANT_NOBODY_FREES
+	   :: false
+#else
+	   :: count_of(to) == 0 && state_of(to) == RETIRED -> to = ended(to)
+#endif
+	   :: else
+	   fi;
+#ifdef MUTANT_BIT_FIRST
+	   if :: state_of(to) == FREE -> space_free() :: else fi;
+#endif
+	   cas(word, w, to, ok);
+	   if :: ok -> after(); break :: else fi
+	od;
+	settled()
+}
+
+/* ---------------------------------------------------------------- threads */
+
+active proctype owner()
+{
+	LOCALS;
+	bool before;		/* of some mutants */
+
+	reserve();
+	if
+	:: cancel(0)
+	:: publish_keep(0); publish_retire(0)
+	fi;
+	reserve();
+	if
+	:: ret
+	:: else -> cancel(1)
+	fi;
+	over++
+}
+
+/* May have the handle too, and do anything with it. */
+active proctype rival()
+{
+	LOCALS;
+	bool before;		/* of some mutants */
+
+	known > 0;
+	if
+	:: cancel(0)
+	:: publish_keep(0)
+	:: publish_retire(0)
+	fi;
+	over++
+}
+
+active proctype writer()
+{
+	LOCALS;
+	byte life;
+	bool write;
+
+	if
+	:: known > 0
+	:: known > 1 -> life = 1
+	fi;
+	if :: write = true :: true fi;
+	hold(life, write);
+	if
+	:: ret
+	:: else -> drop(life, write)
+	fi;
+	over++
+}
+
+/* Clones the hold that he has, or, rudely, one that he has not. */
+active proctype cloner()
+{
+	LOCALS;
+	byte life, holds;
+
+	if
+	:: known > 0
+	:: known > 1 -> life = 1
+	fi;
+	if
+	:: hold(life, false); if :: ret :: else -> holds = 1 fi
+	:: true
+	fi;
+	clone(life, false, holds > 0);
+	if
+	:: ret
+	:: else -> holds++
+	fi;
+	do
+	:: holds > 0 -> holds--; drop(life, false)
+	:: else -> break
+	od;
+	over++
+}
+
+/* When all is said and done. */
+active proctype end()
+{
+	over == 4;
+	assert(count_of(word) == 0);				/* I29 */
+	assert(!(word & PUBLISHING) && claims == 0);		/* D2 */
+	assert(state_of(word) != RETIRED);			/* I21 */
+	assert(listed == (state_of(word) == FREE))		/* I21 */
+}

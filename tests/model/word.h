@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The lease word of lib/lease.c with fewer bits, for the models:
+ *
+ *	life 8 | count 2 | writers | state 2 | publishing | waiters
+ *
+ * Every step between two loads, stores or CASes of the code is a step of the
+ * model; what stands in d_step is one instruction, or touches nothing shared.
+ */
+#define FREE		0
+#define RESERVED	1
+#define LIVE		2
+#define RETIRED		3
+
+#define WAITERS		1
+#define PUBLISHING	2
+#define STATE_SHIFT	2
+#define STATE_MASK	(3 << STATE_SHIFT)
+#define WRITERS		16
+#define COUNT_SHIFT	5
+#define COUNT_ONE	(1 << COUNT_SHIFT)
+#define COUNT_MAX	3
+#define LIFE_SHIFT	7
+
+#define state_of(w)	(((w) & STATE_MASK) >> STATE_SHIFT)
+#define count_of(w)	(((w) >> COUNT_SHIFT) & COUNT_MAX)
+#define life_of(w)	((w) >> LIFE_SHIFT)
+#define with_state(w, s) (((w) & ~STATE_MASK) | ((s) << STATE_SHIFT))
+#define next_life(w)	((life_of(w) + 1) << LIFE_SHIFT)
+#define retired(w) \
+	(count_of(w) == 0 -> next_life(w) : with_state((w) & ~PUBLISHING, RETIRED))
+
+/* refuse() of lease.c: this life has ended, or is about to. */
+#define ESTALE(w, l)	(life_of(w) != (l) || state_of(w) == FREE)
+#define EALREADY(w)	(state_of(w) == RETIRED)
+
+/* A strong CAS: a weak one that fails for no reason is another go of the loop. */
+inline cas(where, old, new, done)
+{
+	d_step {
+		if
+		:: where == old -> where = new; done = true
+		:: else -> old = where; done = false
+		fi
+	}
+}
