@@ -39,7 +39,7 @@
  *	DEC_BEFORE_CAS (MIGRATE): D16: dec goes up before the CAS of the drop
  *	LOST_RACE_KEEPS_INC (MIGRATE): I29: no dec when the CAS was no 0 to 1
  *	LOST_RACE_TAKES_INC (MIGRATE): I29: dec as well when it was
- *	WAKE_AFTER_DEC (MIGRATE): D16u: bitmap and wake-up come after the dec
+ *	WAKE_AFTER_DEC (MIGRATE): D16: bitmap and wake-up come after the dec
  *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, past gate and inc
  *	STRIPE_KEPT (HANDOVER): I29: a stripe is used after it was given back
  *	STRIPE_ZEROED (HANDOVER): D16: whoever takes a stripe begins at 0
@@ -48,9 +48,6 @@
 #if defined(MIGRATE) || defined(CLONE)
 #define OLD_HOLD	1
 #define ENDS		4		/* threads */
-#elif defined(TWO_GATERS)
-#define OLD_HOLD	0
-#define ENDS		4
 #else
 #define OLD_HOLD	0
 #define ENDS		3
@@ -161,7 +158,7 @@ inline locked_cas(to, uses)
  */
 inline wake_up(real)
 {
-	assert(!real || !unmapped)				/* D16u */
+	assert(!real || !unmapped)				/* D16 */
 }
 
 inline drop(real)
@@ -371,16 +368,14 @@ inline choose()
 	if :: e = 0 :: e = 1 fi
 }
 
-#if defined(MIGRATE) || defined(TWO_GATERS)
+#ifdef MIGRATE
 active [2] proctype thread()
 {
 	THREAD(0, 0);
 
 	/* The first to come has stripe 0. */
 	atomic { me = handed; stripe = handed; handed++ };
-#ifdef MIGRATE
 	choose();
-#endif
 	hold();
 	if :: ret :: else -> drop(true) fi;
 	over++
@@ -417,6 +412,17 @@ active proctype rude()
 	THREAD(1, 1);
 
 	clone();
+	if :: ret :: else -> drop(true) fi;
+	over++
+}
+#endif
+
+#ifdef TWO_GATERS
+active proctype thread()
+{
+	THREAD(0, 0);
+
+	hold();
 	if :: ret :: else -> drop(true) fi;
 	over++
 }
