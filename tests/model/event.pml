@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * event.pml: a watch is never forgotten and a consumer never sleeps over an
+ * event. One thread watches two extents, two drop the last holds of them, and a
+ * consumer takes both events: looks, clears the fd, arms, looks again, sleeps.
+ *
+ * Stands for:
+ *	lib/event.c: dp_events_watch dp_events_fire dp_events_next dp_events_arm
+ *	lib/event.c: signal_if_armed make_ready unlink_watch
+ *	lib/lease.c: dp_lease_watch watch_is_busy ask_wake wake dp_lease_drop
+ *	lib/os.c: dp_os_eventfd_signal
+ *
+ * Left out: lives (wait.pml), several watches of one extent, buckets, unwatch.
+ * The lease is its count and its waiters bit, and one CAS changes both.
+ *
+ * Mutants:
+ *	BIT_BEFORE_LINK: stuck: asks for the wake-up, then puts the watch there
+ *	IDLE_NOT_SEEN: stuck: watches an extent that is idle, and waits for a drop
+ *	READY_UNSIGNALLED: stuck: an event is queued, who armed is not told
+ *	ARMED_BEFORE_QUEUE: stuck: fire looks at armed, then queues the event
+ *	ARM_WITHOUT_LOOK: stuck: the consumer arms and sleeps
+ *	CLEARED_AFTER_ARM: stuck: the consumer arms, then clears the fd
+ *	ARM_BUFFERED: stuck: armed is a plain store, and no mutex orders the look
+ *	WRITTEN_UNARMED: ARM: the fd is written though nobody armed
+ *	NOT_DISARMED: ARM: the fd is written more than once for one arming
+ */
+#define NONE	0
+#define WAITING	1
+#define READY	2
+
+bool busy[2] = true;
+bool bits[2];			/* waiters */
+byte state[2];			/* of the watches */
+bool mutex, armed, fd;
+bool arming;			/* a store of armed in a buffer */
+
+/* What the code cannot see: how often the fd was written, and might be. */
+byte arms, writes;
+
+#define anything_ready	(state[0] == READY || state[1] == READY)
+
+inline lock()
+{
+	atomic { !mutex -> mutex = true }
+}
+
+inline unlock()
+{
+	mutex = false
+}
+
+inline write_fd()
+{
+	d_step {
+		fd = true;
+		writes++;
+		assert(writes <= arms)				/* ARM */
+	}
+}
+
+inline signal_if_armed()
+{
+#ifdef MUTANT_WRITTEN_UNARMED
+	write_fd()
+#elif defined(MUTANT_NOT_DISARMED)
+	was = armed;
+	if :: was -> write_fd() :: else fi
+#else
+	atomic { was = armed; armed = false };
+	if :: was -> write_fd() :: else fi
+#endif
+}
+
+/* The waiters bit, by a CAS; idle: there is nothing to wait for. */
+inline ask_wake(extent)
+{
+	d_step {
+		idle = !busy[extent];
+		if :: !idle -> bits[extent] = true :: else fi
+	}
+}
+
+inline watch(extent)
+{
+#ifdef MUTANT_BIT_BEFORE_LINK
+	ask_wake(extent);
+	lock();
+	state[extent] = WAITING;
+#else
+	lock();
+	state[extent] = WAITING;
+	ask_wake(extent);
+#endif
+#ifdef MUTANT_IDLE_NOT_SEEN
+	idle = false;
+#endif
+	if
+	:: idle ->
+		state[extent] = READY;
+#ifndef MUTANT_READY_UNSIGNALLED
+		signal_if_armed()
+#endif
+	:: else
+	fi;
+	unlock()
+}
+
+inline fire(extent)
+{
+#ifdef MUTANT_ARMED_BEFORE_QUEUE
+	atomic { was = armed; armed = false };
+#endif
+	lock();
+	seen = state[extent] == WAITING;
+	if
+	:: seen ->
+		state[extent] = READY;
+#ifdef MUTANT_ARMED_BEFORE_QUEUE
+		if :: was -> write_fd() :: else fi
+#else
+		signal_if_armed()
+#endif
+	:: else
+	fi;
+	unlock()
+}
+
+active proctype watcher()
+{
+	bool idle, was;
+
+	watch(0);
+	watch(1)
+}
+
+/* The last drop: count and bit go in one CAS. */
+active [2] proctype dropper()
+{
+	bool was, seen, asked;
+	byte extent = _pid - 1;
+
+	d_step {
+		asked = bits[extent];
+		busy[extent] = false; bits[extent] = false
+	};
+	if
+	:: asked -> fire(extent)
+	:: else
+	fi
+}
+
+inline next_event()
+{
+	lock();
+	if
+	:: state[0] == READY -> state[0] = NONE; taken++; got = true
+	:: state[1] == READY -> state[1] = NONE; taken++; got = true
+	:: !anything_ready -> got = false
+	fi;
+	unlock()
+}
+
+#ifdef MUTANT_ARM_BUFFERED
+active proctype memory()
+{
+end:	do
+	:: atomic { arming -> arming = false; armed = true }
+	od
+}
+#endif
+
+inline arm()
+{
+	arms++;
+#ifdef MUTANT_ARM_BUFFERED
+	arming = true;
+	got = anything_ready
+#else
+	lock();
+	armed = true;
+	got = anything_ready;
+	unlock()
+#endif
+}
+
+active proctype consumer()
+{
+	byte taken;
+	bool got;
+
+	do
+	:: next_event();
+	   if
+	   :: taken == 2 -> break
+	   :: got
+	   :: !got && taken < 2 ->
+#ifdef MUTANT_CLEARED_AFTER_ARM
+		arm();
+		fd = false;
+#else
+		fd = false;
+		arm();
+#endif
+#ifdef MUTANT_ARM_WITHOUT_LOOK
+		got = false;
+#endif
+		if
+		:: got			/* look again */
+		:: else -> fd		/* sleep in poll() */
+		fi
+	   fi
+	od
+}
