@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The two-sided races of lib/lease.c and lib/event.c on this very CPU: each side
+ * stores and then looks at what the other stores, and not both may miss. The
+ * models in this directory say so of a machine with store buffers; here the
+ * library's functions meet on two CPUs, as often as the time allows.
+ *
+ * That the test can see it is shown by the same race with one side weakened, a
+ * plain store instead of the locked instruction. A machine that does not show
+ * it in the time says so and skips.
+ *
+ * DAXPIN_TEST_LITMUS_MS is the time for each race, 1000 unless told; a weakened
+ * one may take ten times as long, and ends when it was shown.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "event.h"
+#include "lease.h"
+#include "os.h"
+#include <cmocka.h>
+
+#define SHIFT		14u		/* a segment of 64 MiB */
+#define PATIENCE	10		/* a weak race ends when it was shown */
+
+static struct {
+	struct dp_space space;
+	struct dp_events events;
+	struct dp_leases leases;
+	uint64_t block, life;		/* one live extent */
+	struct daxpin_watch watch;
+	_Atomic int queued;		/* of a weak queue of events */
+	int cpu[2];
+	uint64_t ms;
+} world;
+
+/*
+ * A round: reset; both sides at once; each says whether it missed the other;
+ * undo. The left side runs in a thread of its own, all else in the test's.
+ */
+struct race {
+	void (*reset)(void);
+	bool (*left)(void);
+	bool (*right)(void);
+	void (*undo)(bool left, bool right);
+};
+
+/* ------------------------------------------------------------- two threads */
+
+struct meeting {
+	const struct race *race;
+	_Atomic uint64_t arrived;
+	_Atomic bool over;
+	bool left;			/* what the left side said */
+};
+
+/* The n-th time that both are here. */
+static void meet(struct meeting *meeting, uint64_t n)
+{
+	unsigned int spins = 0;
+
+	atomic_fetch_add(&meeting->arrived, 1);
+	while (atomic_load(&meeting->arrived) < 2 * n)
+		if (++spins % 4096 == 0)
+			sched_yield();
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	/* Not in earnest where it fails: then they meet less often. */
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+/* Not both start at the same distance each time. */
+static void linger(unsigned int *seed)
+{
+	volatile unsigned int n = rand_r(seed) % 32;
+
+	while (n)
+		n--;
+}
+
+static void *left_side(void *arg)
+{
+	struct meeting *meeting = arg;
+	unsigned int seed = 1;
+
+	pin(world.cpu[0]);
+	for (uint64_t n = 0;; n += 2) {
+		meet(meeting, n + 1);
+		if (atomic_load(&meeting->over))
+			return NULL;
+		linger(&seed);
+		meeting->left = meeting->race->left();
+		meet(meeting, n + 2);
+	}
+}
+
+/* How often both missed; rounds until the time is over or `enough`. */
+static uint64_t run(const struct race *race, uint64_t enough, uint64_t ms,
+		    uint64_t *ret_rounds)
+{
+	struct meeting meeting = { .race = race };
+	uint64_t end = dp_os_now_ns() + ms * 1000000, both = 0, n = 0;
+	unsigned int seed = 2;
+	pthread_t thread;
+	bool right;
+
+	assert_int_equal(pthread_create(&thread, NULL, left_side, &meeting), 0);
+	pin(world.cpu[1]);
+	while (both < enough && dp_os_now_ns() < end) {
+		race->reset();
+		meet(&meeting, ++n);
+		linger(&seed);
+		right = race->right();
+		meet(&meeting, ++n);
+		both += meeting.left && right;
+		race->undo(meeting.left, right);
+	}
+	atomic_store(&meeting.over, true);
+	meet(&meeting, ++n);
+	pthread_join(thread, NULL);
+	*ret_rounds = n / 2;
+	return both;
+}
+
+static void never_both(const struct race *race)
+{
+	uint64_t rounds, both = run(race, UINT64_MAX, world.ms, &rounds);
+
+	print_message("# %llu rounds, both missed in %llu\n",
+		      (unsigned long long)rounds, (unsigned long long)both);
+	assert_true(rounds);
+	assert_int_equal(both, 0);
+}
+
+static void sometimes_both(const struct race *race)
+{
+	uint64_t rounds, both = run(race, 1, PATIENCE * world.ms, &rounds);
+
+	if (both) {
+		print_message("# both missed in round %llu\n",
+			      (unsigned long long)rounds);
+		return;
+	}
+	print_message("# skipped: this machine did not show it in %llu rounds: the test above says less here\n",
+		      (unsigned long long)rounds);
+	skip();
+}
+
+static void nothing(void)
+{
+}
+
+/* ------------------------------------------------ lease and counter, gate */
+
+/* Missed the gate: the hold is granted. */
+static bool hold(void)
+{
+	int ret = dp_lease_hold(&world.leases, world.block, world.life, false);
+
+	assert(ret == 0 || ret == -EAGAIN);
+	return !ret;
+}
+
+/* Missed the hold: nothing is held. */
+static bool shut_and_count(void)
+{
+	dp_gate_shut(&world.leases, 0);
+	return !dp_segment_busy(&world.leases, 0);
+}
+
+static void drop_and_open(bool held, bool idle)
+{
+	(void)idle;
+	if (held)
+		assert_int_equal(dp_lease_drop(&world.leases, world.block,
+					       world.life), 0);
+	dp_gate_open(&world.leases, 0);
+	assert_int_equal(dp_segment_busy(&world.leases, 0), 0);
+}
+
+static _Atomic uint64_t *weak_word(uint32_t which)
+{
+	struct dp_stripe_count *stripe =
+		&world.leases.count->stripe[DP_STRIPE_SHARED];
+
+	return which ? &stripe->dec : &stripe->inc;
+}
+
+static void store_up(_Atomic uint64_t *word)
+{
+	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
+
+	atomic_store_explicit(word, now + 1, memory_order_release);
+}
+
+/* The counter goes up, and no CAS comes between it and the look at the gate. */
+static bool weak_hold(void)
+{
+	store_up(weak_word(0));
+	return !atomic_load_explicit(&world.leases.count->gate,
+				     memory_order_acquire);
+}
+
+static void weak_drop_and_open(bool held, bool idle)
+{
+	(void)held;
+	(void)idle;
+	store_up(weak_word(1));
+	dp_gate_open(&world.leases, 0);
+}
+
+/* The gate is shut by a plain store. */
+static bool weak_shut_and_count(void)
+{
+	atomic_store_explicit(&world.leases.count->gate, 1,
+			      memory_order_release);
+	return !dp_segment_busy(&world.leases, 0);
+}
+
+static void a_hold_or_the_closer_sees_the_other(void **state)
+{
+	(void)state;
+	never_both(&(struct race) { nothing, hold, shut_and_count,
+				    drop_and_open });
+}
+
+static void a_hold_without_a_locked_instruction_is_missed(void **state)
+{
+	(void)state;
+	sometimes_both(&(struct race) { nothing, weak_hold, shut_and_count,
+					weak_drop_and_open });
+}
+
+static void a_gate_without_a_locked_instruction_is_missed(void **state)
+{
+	(void)state;
+	sometimes_both(&(struct race) { nothing, hold, weak_shut_and_count,
+					drop_and_open });
+}
+
+/* -------------------------------------------------------- event and armed */
+
+static bool busy(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static void watch(void)
+{
+	world.watch.extent.addr = world.block << 12;
+	dp_events_watch(&world.events, &world.watch, busy, NULL);
+}
+
+static void fire(void)
+{
+	dp_events_fire(&world.events, world.block << 12);
+}
+
+/* Missed arming: the fd is not written. */
+static bool fire_and_look(void)
+{
+	uint64_t value;
+
+	fire();
+	return read(world.events.fd, &value, sizeof(value)) != sizeof(value);
+}
+
+/* Missed the event: there is none, so sleep. */
+static bool arm(void)
+{
+	return !dp_events_arm(&world.events);
+}
+
+static void take_event(bool asleep, bool unwritten)
+{
+	struct daxpin_event event;
+
+	(void)asleep;
+	(void)unwritten;
+	assert_true(dp_events_next(&world.events, &event));
+	assert_ptr_equal(event.watch, &world.watch);
+	atomic_store(&world.events.armed, 0);
+}
+
+static void unqueue(void)
+{
+	atomic_store(&world.queued, 0);
+	atomic_store(&world.events.armed, 0);
+}
+
+/* A queue without the mutex, and a plain store to armed. */
+static bool weak_arm(void)
+{
+	atomic_store_explicit(&world.events.armed, 1, memory_order_release);
+	return !atomic_load_explicit(&world.queued, memory_order_acquire);
+}
+
+static bool weak_fire(void)
+{
+	atomic_store_explicit(&world.queued, 1, memory_order_release);
+	return !atomic_exchange(&world.events.armed, 0);
+}
+
+static void forget(bool left, bool right)
+{
+	(void)left;
+	(void)right;
+}
+
+static void an_event_or_the_consumer_sees_the_other(void **state)
+{
+	(void)state;
+	never_both(&(struct race) { watch, arm, fire_and_look, take_event });
+}
+
+static void armed_by_a_plain_store_is_missed(void **state)
+{
+	(void)state;
+	sometimes_both(&(struct race) { unqueue, weak_arm, weak_fire, forget });
+}
+
+/* --------------------------------------------------------- root and claim */
+
+/* Missed the claim: the root may name it. */
+static bool count_root(void)
+{
+	dp_lease_add_root(&world.leases, world.block);
+	return !dp_lease_look(&world.leases, world.block).publishing;
+}
+
+static bool weak_count_root(void)
+{
+	_Atomic uint32_t *roots = &world.leases.lease[world.block].roots;
+
+	atomic_store_explicit(roots, atomic_load(roots) + 1,
+			      memory_order_release);
+	return !dp_lease_look(&world.leases, world.block).publishing;
+}
+
+/* Missed the root: the extent may be retired. */
+static bool claim_and_count(void)
+{
+	int ret = dp_lease_claim(&world.leases, world.block, world.life,
+				 DP_STATE_LIVE, false);
+
+	assert_int_equal(ret, 0);
+	return !dp_lease_roots(&world.leases, world.block);
+}
+
+static void let_go(bool left, bool right)
+{
+	(void)left;
+	(void)right;
+	dp_lease_remove_root(&world.leases, world.block);
+	dp_lease_unclaim(&world.leases, world.block);
+}
+
+static void a_root_or_the_retire_sees_the_other(void **state)
+{
+	(void)state;
+	never_both(&(struct race) { nothing, count_root, claim_and_count,
+				    let_go });
+}
+
+static void a_root_counted_by_a_plain_store_is_missed(void **state)
+{
+	(void)state;
+	sometimes_both(&(struct race) { nothing, weak_count_root,
+					claim_and_count, let_go });
+}
+
+/* ------------------------------------------------------------------- main */
+
+/* Two CPUs that we may use; 0: there are none. */
+static int choose_cpus(void)
+{
+	cpu_set_t set;
+	int found = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return 0;
+	for (int i = 0; i < CPU_SETSIZE && found < 2; i++)
+		if (CPU_ISSET(i, &set))
+			world.cpu[found++] = i;
+	return found == 2;
+}
+
+static int set_up(void **state)
+{
+	const char *ms = getenv("DAXPIN_TEST_LITMUS_MS");
+	uint32_t block;
+
+	(void)state;
+	world.ms = ms ? strtoull(ms, NULL, 0) : 1000;
+	assert_int_equal(dp_space_init(&world.space, 1u << SHIFT), 0);
+	assert_int_equal(dp_events_init(&world.events), 0);
+	assert_int_equal(dp_leases_init(&world.leases, 1, SHIFT, &world.space,
+					&world.events), 0);
+	assert_int_equal(dp_space_claim(&world.space, 1, &block), 0);
+	world.block = block;
+	world.life = dp_lease_reserve(&world.leases, block, 1);
+	assert_int_equal(dp_lease_claim(&world.leases, block, world.life,
+					DP_STATE_RESERVED, false), 0);
+	dp_lease_settle(&world.leases, block, DP_STATE_LIVE);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	dp_leases_fini(&world.leases);
+	dp_events_fini(&world.events);
+	dp_space_fini(&world.space);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_hold_or_the_closer_sees_the_other),
+		cmocka_unit_test(a_hold_without_a_locked_instruction_is_missed),
+		cmocka_unit_test(a_gate_without_a_locked_instruction_is_missed),
+		cmocka_unit_test(an_event_or_the_consumer_sees_the_other),
+		cmocka_unit_test(armed_by_a_plain_store_is_missed),
+		cmocka_unit_test(a_root_or_the_retire_sees_the_other),
+		cmocka_unit_test(a_root_counted_by_a_plain_store_is_missed),
+	};
+
+	if (!choose_cpus()) {
+		printf("1..0 # SKIP one CPU alone shows no race\n");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}

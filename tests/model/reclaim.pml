@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * reclaim.pml: a chunk of two blocks becomes a hole and comes back. One thread
+ * reclaims and refills it, with a deadline at any time; one reserves a block of
+ * it, holds it and gives it back; one holds an extent in another chunk of the
+ * same segment; a foreign pin, which the library does not know, comes and goes.
+ *
+ * Stands for:
+ *	lib/space.c: dp_space_claim dp_space_free
+ *	lib/lease.c: dp_lease_hold dp_lease_drop
+ *	lib/lease.c: dp_gate_shut dp_gate_open dp_segment_busy
+ *
+ * The order is the one that reclaim is to have: claim the chunk's free blocks,
+ * all or none; shut the gate; count; punch, asynchronously; when the kernel has
+ * answered, open the gate. A punch that was cancelled may have been done in
+ * part, so its chunk is a hole. Refill does the same the other way round.
+ *
+ * Left out: how the counter is read (gate.pml): here it is exact. Registrations
+ * are there or not; the order must not depend on it.
+ *
+ * Mutants:
+ *	BUSY_SKIPPED_UNMAPPED: I8: nothing is registered, so nobody counts holds
+ *	BUSY_BEFORE_GATE: I31: counts, then shuts the gate
+ *	NO_GATE: I32: counts, and leaves the gate open
+ *	NOT_CLAIMED: I7: looks whether the blocks are free, and punches
+ *	PARTLY_CLAIMED: I7: one free block is enough
+ *	RELEASED_EARLY: I7: the blocks are released at the deadline, the punch goes on
+ *	OPENED_EARLY: I32: the gate opens at the deadline, the punch goes on
+ *	BACKED_AFTER_CANCEL: D9: a cancelled punch leaves the chunk backed
+ *	LISTED_BEFORE_REFILL: D9: the blocks are listed, then refilled
+ *	BUSY_KEEPS_CLAIM: I29: a segment that is busy keeps what was claimed
+ */
+#define NOTHING		0
+#define PUNCH		1
+#define REFILL		2
+
+bool listed[2] = true;		/* free blocks, in memory */
+bool hole;			/* and what memory knows of the chunk */
+byte gate, held;
+bool registered;
+
+/* The kernel: what it was asked, and what it answers. */
+byte asked;
+bool answered, failed, cancelled;
+byte pins;			/* pages of the file that DMA has */
+bool backed = true;		/* the truth */
+
+/* What the code cannot see. */
+byte granted;			/* holds that may be used */
+bool owned[2];
+byte over;
+
+/* Waits for every pin in the file; a cancelled request may be half done. */
+active proctype kernel()
+{
+end:	do
+	:: atomic { asked == PUNCH && pins == 0 ->
+		assert(!owned[0] && !owned[1]);			/* I7 */
+		backed = false; asked = NOTHING; failed = false;
+		answered = true
+	   }
+	:: atomic { asked == REFILL && pins == 0 ->
+		backed = true; asked = NOTHING; failed = false;
+		answered = true
+	   }
+	/* No space. */
+	:: atomic { asked == REFILL -> asked = NOTHING; failed = true;
+		answered = true
+	   }
+	:: atomic { asked != NOTHING && cancelled ->
+		assert(asked != PUNCH || (!owned[0] && !owned[1])); /* I7 */
+		if :: backed = false :: true fi;
+		asked = NOTHING; failed = true; answered = true
+	   }
+	od
+}
+
+inline shut_gate()
+{
+#ifdef MUTANT_NO_GATE
+	skip
+#else
+	gate++
+#endif
+}
+
+inline open_gate()
+{
+#ifdef MUTANT_NO_GATE
+	skip
+#else
+	gate--
+#endif
+}
+
+inline give_back()
+{
+	listed[0] = true;
+	listed[1] = true
+}
+
+/* Both blocks, under the mutex. */
+inline claim_chunk()
+{
+	atomic {
+		got = listed[0] && listed[1];
+#ifdef MUTANT_PARTLY_CLAIMED
+		got = listed[0];
+#endif
+#ifndef MUTANT_NOT_CLAIMED
+		if :: got -> listed[0] = false; listed[1] = false :: else fi
+#endif
+	}
+}
+
+/* The gate is shut: does anybody hold anything in the segment? */
+inline count()
+{
+	busy = held > 0;
+#ifdef MUTANT_BUSY_SKIPPED_UNMAPPED
+	busy = busy && registered
+#endif
+}
+
+inline shut_and_count()
+{
+#ifdef MUTANT_BUSY_BEFORE_GATE
+	count();
+	shut_gate()
+#else
+	shut_gate();
+	count()
+#endif
+}
+
+inline ask(what)
+{
+	atomic {
+		assert(granted == 0);				/* I8 I31 I32 */
+		answered = false; cancelled = false; asked = what
+	}
+}
+
+/* At the deadline the request is cancelled; only its answer is the end. */
+inline await()
+{
+	if
+	:: answered
+	:: cancelled = true;
+#ifdef MUTANT_RELEASED_EARLY
+	   give_back();
+#endif
+#ifdef MUTANT_OPENED_EARLY
+	   open_gate();
+#endif
+	   answered
+#ifdef MUTANT_OPENED_EARLY
+	   ; shut_gate()
+#endif
+	fi
+}
+
+active proctype reclaim()
+{
+	bool got, busy;
+
+	claim_chunk();
+	if
+	:: !got -> goto end
+	:: else
+	fi;
+	shut_and_count();
+	if
+	:: busy ->
+		open_gate();
+#ifndef MUTANT_BUSY_KEEPS_CLAIM
+		give_back();
+#endif
+		goto end
+	:: else
+	fi;
+	ask(PUNCH);
+	await();
+#ifdef MUTANT_BACKED_AFTER_CANCEL
+	if
+	:: failed -> give_back(); open_gate(); goto end
+	:: else
+	fi;
+#endif
+	hole = true;
+	open_gate();
+
+	/* Refill, when it likes. */
+	shut_and_count();
+	if
+	:: busy -> open_gate(); goto end
+	:: else
+	fi;
+#ifdef MUTANT_LISTED_BEFORE_REFILL
+	give_back();
+#endif
+	ask(REFILL);
+	await();
+	if
+	:: failed
+	:: else -> hole = false; give_back()
+	fi;
+	open_gate();
+end:	over++
+}
+
+/* ok, or the gate was shut: an ordinary drop. */
+inline hold()
+{
+	held++;
+	atomic {
+		ok = gate == 0;
+		if
+		:: ok -> granted++; assert(asked == NOTHING)	/* I32 */
+		:: else
+		fi
+	};
+	if :: !ok -> held-- :: else fi
+}
+
+inline use_and_drop()
+{
+	pins++;
+	pins--;
+	atomic { granted--; held-- }
+}
+
+active proctype user()
+{
+	bool ok, block;
+
+	atomic {
+		if
+		:: listed[0] -> listed[0] = false
+		:: listed[1] -> listed[1] = false; block = true
+		:: !listed[0] && !listed[1] -> goto end
+		fi
+	};
+	atomic { owned[block] = true; assert(backed && !hole) };	/* D9 */
+	hold();
+	if
+	:: ok -> assert(backed); use_and_drop()			/* D9 */
+	:: else
+	fi;
+	atomic { owned[block] = false; listed[block] = true };
+end:	over++
+}
+
+active proctype neighbour()
+{
+	bool ok;
+
+	hold();
+	if
+	:: ok -> use_and_drop()
+	:: else
+	fi;
+	over++
+}
+
+active proctype foreigner()
+{
+	if :: registered = true :: true fi;
+	pins++;
+	pins--
+}
+
+active proctype end()
+{
+	over == 3;
+	assert(gate == 0 && held == 0);				/* I29 D17 */
+	assert(hole || (backed && listed[0] && listed[1]));	/* I29 */
+	assert(!hole || (!listed[0] && !listed[1]))		/* D9 */
+}
