@@ -41,13 +41,18 @@
  *	LOST_RACE_TAKES_INC (MIGRATE): I29: dec as well when it was
  *	WAKE_AFTER_DEC (MIGRATE): D16: bitmap and wake-up come after the dec
  *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, past gate and inc
- *	STRIPE_KEPT (HANDOVER): I29: a stripe is used after it was given back
+ *	CLONE_RIDES (CLONE): D16: a clone by one who has no hold, on a gated one that
+ *		backs out: the caller's mistake, which the library cannot see
+ *	STRIPE_KEPT (HANDOVER): D16: a stripe is used after it was given back
  *	STRIPE_ZEROED (HANDOVER): D16: whoever takes a stripe begins at 0
  *	BOOLEAN_GATE (TWO_GATERS): D17: the first who opens, opens for all
  */
-#if defined(MIGRATE) || defined(CLONE)
+#ifdef MUTANT_CLONE_RIDES
 #define OLD_HOLD	1
-#define ENDS		4		/* threads */
+#define ENDS		5		/* threads */
+#elif defined(MIGRATE) || defined(CLONE)
+#define OLD_HOLD	1
+#define ENDS		4
 #else
 #define OLD_HOLD	0
 #define ENDS		3
@@ -407,11 +412,27 @@ active proctype dropper()
 	over++
 }
 
+/* Clones what he has not: it is granted as long as anybody has. */
 active proctype rude()
 {
 	THREAD(1, 1);
 
+#ifdef MUTANT_CLONE_RIDES
+	e = 1;
+#endif
 	clone();
+	if :: ret :: else -> drop(true) fi;
+	over++
+}
+#endif
+
+#ifdef MUTANT_CLONE_RIDES
+active proctype thread()
+{
+	THREAD(2, SHARED);
+
+	e = 1;
+	hold();
 	if :: ret :: else -> drop(true) fi;
 	over++
 }
