@@ -21,6 +21,8 @@
 #define NESTED_STATES	256u	/* of one after an earlier crash, all below it */
 #define SCHEDULE_STATES	64u	/* of one schedule */
 #define ALL_PERCENT	100u
+#define TURN_STATES	16u	/* of a cut at the first or last of many stores */
+#define SIMPLE_WEIGHT	8u	/* how much more often simple states go on */
 
 struct level {
 	struct world world;
@@ -189,15 +191,34 @@ static uint64_t fill(const uint64_t *size, uint32_t count, uint64_t total)
 	return low;
 }
 
+/* A first or last store of several: more often than others it matters. */
+static bool is_turn(const struct media_trace *trace, uint32_t cut)
+{
+	const struct media_event *event = &trace->event[cut - 1];
+
+	if (!cut || event->what != MEDIA_STORE)
+		return false;
+	return cut == 1 || event[-1].what != MEDIA_STORE ||
+	       cut == trace->events || event[1].what != MEDIA_STORE;
+}
+
 /* Share `states` out among the cuts of one epoch, between two fences. */
-static void share_epoch(struct explore *explore, uint64_t *count,
-			uint32_t cuts, uint64_t states)
+static void share_epoch(struct explore *explore,
+			const struct media_trace *trace, uint32_t begin,
+			uint64_t *count, uint32_t cuts, uint64_t states)
 {
 	uint64_t share = fill(count, cuts, states);
 
 	for (uint32_t i = 0; i < cuts; i++) {
 		bool lucky = !share && count[i] &&
 			     machine_below(&explore->random, cuts) < states;
+
+		if (share < TURN_STATES && is_turn(trace, begin + i)) {
+			explore->report->sampled |= !explore->depth;
+			count[i] = count[i] < TURN_STATES ? count[i] :
+				   TURN_STATES;
+			continue;
+		}
 
 		if (count[i] > share && !explore->depth)
 			explore->report->sampled = true;
@@ -224,8 +245,8 @@ static void share_out(struct explore *explore, const struct media_trace *trace,
 	for (uint32_t i = 0; i <= trace->events; i++)
 		if (i == trace->events ||
 		    (i && trace->event[i - 1].what == MEDIA_FENCE)) {
-			share_epoch(explore, count + begin, i + 1 - begin,
-				    height ? height : 1);
+			share_epoch(explore, trace, begin, count + begin,
+				    i + 1 - begin, height ? height : 1);
 			begin = i + 1;
 		}
 	free(epoch);
@@ -321,7 +342,8 @@ static bool try_cut(struct explore *explore, struct level *level,
 		    machine_random(&explore->random));
 	while (fine && power_next(&level->power)) {
 		deeper = machine_below(&explore->random, 1000) <
-			 deeper_permille;
+			 deeper_permille * (power_is_simple(&level->power) ?
+					    SIMPLE_WEIGHT : 1);
 		fine = try_state(explore, level, deeper);
 	}
 	return fine;

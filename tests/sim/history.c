@@ -21,6 +21,7 @@ const char *history_op_name(enum op_kind kind)
 		[OP_RDMA] = "record of rdma",
 		[OP_RESERVE_ZERO] = "reserve, zero",
 		[OP_PERSIST] = "persist",
+		[OP_READ] = "read",
 	};
 
 	return name[kind];
@@ -76,7 +77,8 @@ struct search {
 
 static bool is_called(const struct search *search, const struct op *op)
 {
-	return op->effects && op->begin < search->event;
+	return op->effects && (op->begin < search->event ||
+			       op->end <= search->event);
 }
 
 static bool has_returned(const struct search *search, const struct op *op)

@@ -25,6 +25,7 @@ enum op_kind {
 	OP_RDMA,
 	OP_RESERVE_ZERO,
 	OP_PERSIST,
+	OP_READ,
 	OP_KINDS,
 };
 

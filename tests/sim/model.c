@@ -172,6 +172,14 @@ static bool set(struct model *model, const struct effect *effect)
 	return false;
 }
 
+static bool was_read(const struct model *model, const struct effect *effect)
+{
+	for (uint32_t i = 0; i < model->words; i++)
+		if (model->word[i].addr == effect->addr)
+			return model->word[i].value == effect->value;
+	return false;
+}
+
 static bool change_owner(struct model *model, const struct effect *effect)
 {
 	switch (effect->what) {
@@ -210,6 +218,8 @@ bool model_apply(struct model *model, const struct effect *effect)
 		return retire(model, effect);
 	case EFFECT_SET:
 		return set(model, effect);
+	case EFFECT_READ:
+		return was_read(model, effect);
 	case EFFECT_ROOT:
 		model->root[effect->root] = effect->addr;
 		return true;

@@ -49,6 +49,7 @@ enum effect_what {
 	EFFECT_RETIRE,
 	EFFECT_SET,
 	EFFECT_ROOT,
+	EFFECT_READ,			/* it saw that value there */
 	EFFECT_OPEN,
 	EFFECT_CLOSE,
 	EFFECT_RDMA,

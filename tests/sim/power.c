@@ -336,6 +336,17 @@ bool power_next(struct power *power)
 	return power->samples ? next_sample(power) : next_of_all(power);
 }
 
+bool power_is_simple(const struct power *power)
+{
+	uint32_t missing = 0, arrived = 0;
+
+	for (uint32_t i = 0; i < power->words; i++) {
+		missing += power->word[i].pick < power->word[i].values;
+		arrived += power->word[i].pick > 0;
+	}
+	return missing <= 1 || arrived <= 1;
+}
+
 void power_describe(const struct power *power, char *text, uint32_t size)
 {
 	char place[80];

@@ -380,6 +380,18 @@ int world_set(struct world *world, const struct world_extent *extent,
 	return world_commit(world, &batch);
 }
 
+void world_saw(struct world *world, const struct world_extent *extent,
+	       uint64_t offset, uint64_t value)
+{
+	struct effect effect = effect_of(EFFECT_READ);
+	uint32_t op = history_call(&world->history, OP_READ);
+
+	effect.addr = extent->extent.addr + offset;
+	effect.value = value;
+	history_effect(&world->history, effect);
+	history_return(&world->history, op, 0);
+}
+
 int world_root(struct world *world, uint32_t root,
 	       const struct world_extent *extent)
 {

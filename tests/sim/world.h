@@ -94,6 +94,12 @@ int world_set(struct world *world, const struct world_extent *extent,
 	      uint64_t offset, uint64_t value);
 int world_root(struct world *world, uint32_t root,
 	       const struct world_extent *extent);
+/*
+ * Whoever sees what a batch set has seen it done: the batch comes before all
+ * that he does afterwards. Tell that this value of one was seen.
+ */
+void world_saw(struct world *world, const struct world_extent *extent,
+	       uint64_t offset, uint64_t value);
 /* All or nothing; an error is wrong. */
 int world_commit(struct world *world, const struct world_batch *batch);
 
