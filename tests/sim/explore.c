@@ -22,7 +22,7 @@
 #define SCHEDULE_STATES	64u	/* of one schedule */
 #define ALL_PERCENT	100u
 #define TURN_STATES	16u	/* of a cut at the first or last of many stores */
-#define SIMPLE_WEIGHT	8u	/* how much more often simple states go on */
+#define SIMPLE_WEIGHT	4u	/* how much more often simple states go on */
 
 struct level {
 	struct world world;

@@ -344,7 +344,7 @@ bool power_is_simple(const struct power *power)
 		missing += power->word[i].pick < power->word[i].values;
 		arrived += power->word[i].pick > 0;
 	}
-	return missing <= 1 || arrived <= 1;
+	return power->words > 3 && (missing <= 1 || arrived <= 1);
 }
 
 void power_describe(const struct power *power, char *text, uint32_t size)

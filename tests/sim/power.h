@@ -79,7 +79,7 @@ void power_first(struct power *power, bool all, uint32_t samples,
 /* Put the next one on the medium; false: there are no more, all is durable. */
 bool power_next(struct power *power);
 
-/* One word at most is missing, or one at most has arrived. */
+/* Of several words one at most is missing, or one at most has arrived. */
 bool power_is_simple(const struct power *power);
 /* The choice that is on the medium now, for people. */
 void power_describe(const struct power *power, char *text, uint32_t size);
