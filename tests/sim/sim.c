@@ -27,7 +27,7 @@
 #include "kinds.h"
 
 #define KINDS_MAX	64u
-#define QUICK_STATES	5000u
+#define QUICK_STATES	3000u
 #define LONG_STATES	50000u
 #define SUBSETS		(1u << 16)
 
@@ -55,7 +55,7 @@ static const char usage[] =
 	"\n"
 	"  --kind NAME   that kind alone; NAME* for all that begin so\n"
 	"  --seed N      of everything random (1); the same one gives the same run\n"
-	"  --states N    of a usual kind, about; what has more is sampled (5000)\n"
+	"  --states N    of a usual kind, about; what has more is sampled (3000)\n"
 	"  --long        50000 states of a usual kind\n"
 	"  --jobs N      kinds at a time (as many as there are processors)\n"
 	"  --stop        with the first kind that fails\n"
