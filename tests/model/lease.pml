@@ -95,10 +95,10 @@ inline refuse(life)
 inline retire()
 {
 #ifdef MUTANT_COUNT_THEN_STATE
-	/* The count of some time ago, and all else as it is now. */
+	/* Nobody had it some time ago: so nobody has it now. */
 	before = count_of(w) != 0;
 	do
-	:: to = (before -> with_state(w & ~PUBLISHING, RETIRED) :
+	:: to = (before && count_of(w) != 0 -> with_state(w & ~PUBLISHING, RETIRED) :
 			     next_life(w));
 	   cas(word, w, to, ok);
 	   if :: ok -> break :: else fi
