@@ -292,14 +292,4 @@ int dp_lane_run'''),
 			dp_word_offset(block),''',
      '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
 			block * 8,'''),
-    ('overlap-not-noticed', SIM, 'lib/space.c',
-     'two extents on media have a block in common',
-     '''	if (find_bit(space, block, block + blocks, false) != block + blocks)
-		return -EUCLEAN;
-	clear_run(space, block, blocks);
-	return 0;''',
-     '''	for (uint32_t b = block; b < block + blocks; b++)
-		if (dp_space_is_free(space, b))
-			clear_run(space, b, 1);
-	return 0;'''),
 ]
