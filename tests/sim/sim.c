@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "kinds.h"
@@ -76,6 +77,7 @@ static void child(struct run *run)
 	const struct explore_limits limits = { chosen.states, SUBSETS };
 	bool fine;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(fileno(run->output), 1);
 	dup2(fileno(run->output), 2);
 	signal(SIGABRT, on_abort);
