@@ -405,9 +405,9 @@ static void device_with_damage_is_refused(void **state)
 	close_pool(f);
 	device_write(dp_word_offset(700), &zero, 8);
 	assert_device_open_fails(f, -EUCLEAN, "segment 0, descriptor table");
-	device_write(100, &zero, 8);
-	device_write(2048 + 8, "\xff", 1);
-	device_write(8, "\xff", 1);
+	for (uint64_t half = 0; half < 4; half++)
+		device_write((half < 2 ? DP_SUPER_OFFSET : DP_COPY_OFFSET) +
+			     half % 2 * sizeof(struct dp_super) + 8, "\xff", 1);
 	assert_device_open_fails(f, -EUCLEAN, "superblock");
 	assert_device_create_fails(f, -EEXIST, "overwrite");
 }
