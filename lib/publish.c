@@ -376,12 +376,19 @@ static int claim_all(struct batch *batch)
 	return ret ? ret : for_each(batch, claim_target);
 }
 
+static int drop_hold(struct batch *batch, struct step *step)
+{
+	if (step->has & HAS_HOLD)
+		dp_lease_drop(&batch->pool->leases, step->handle.block,
+			      step->handle.life);
+	return 0;
+}
+
 static int let_go(struct batch *batch, struct step *step)
 {
 	struct dp_leases *leases = &batch->pool->leases;
 
-	if (step->has & HAS_HOLD)
-		dp_lease_drop(leases, step->handle.block, step->handle.life);
+	drop_hold(batch, step);
 	if (step->has & HAS_ROOT)
 		dp_lease_remove_root(leases, step->handle.block);
 	if (step->has & HAS_CLAIM)
@@ -427,7 +434,7 @@ static int persist_payload(struct batch *batch, const struct step *step)
 				length);
 }
 
-/* What must be durable before any word. 1: something was, so fence. */
+/* What must be durable before any word, and its fence. */
 static int persist_first(struct batch *batch)
 {
 	bool any = false;
@@ -509,10 +516,7 @@ static int settle_last(struct batch *batch, struct step *step)
 	if (step->op->type == DAXPIN_OP_RETIRE)
 		dp_lease_settle(&batch->pool->leases, step->handle.block,
 				DP_STATE_RETIRED);
-	if (step->has & HAS_HOLD)
-		dp_lease_drop(&batch->pool->leases, step->handle.block,
-			      step->handle.life);
-	return 0;
+	return drop_hold(batch, step);
 }
 
 /* A root never names what is not LIVE: kept first, retired last. */
@@ -524,14 +528,6 @@ static void settle(struct batch *batch)
 }
 
 /* ----------------------------------------------------------------- the whole */
-
-static int drop_hold(struct batch *batch, struct step *step)
-{
-	if (step->has & HAS_HOLD)
-		dp_lease_drop(&batch->pool->leases, step->handle.block,
-			      step->handle.life);
-	return 0;
-}
 
 /* Everything is claimed. On failure at a word the claims stay for good. */
 static int write_and_settle(struct batch *batch)

@@ -137,23 +137,6 @@ static inline void put_extent(struct fixture *f, uint32_t segment,
 		   (struct dp_word) { DP_KIND_DATA, blocks, 7 });
 }
 
-/* A lane as a power cut leaves it between its first fence and its second. */
-static inline void put_open_lane(struct fixture *f, uint32_t index,
-				 const struct dp_lane_entry *entries,
-				 uint32_t count)
-{
-	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
-	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
-	struct dp_lane lane;
-
-	look(f, 0, at, &lane, sizeof(lane));
-	lane.sequence = lane.done + 1;
-	lane.count = count;
-	memcpy(lane.entry, entries, count * sizeof(*entries));
-	lane.check = dp_lane_check(seed, index, &lane);
-	patch(f, 0, at, &lane, sizeof(lane));
-}
-
 static inline void spoil_page(struct fixture *f, uint32_t segment,
 			      uint64_t offset)
 {

@@ -274,6 +274,24 @@ static inline void need_no_verbs(void)
 	skip();
 }
 
+/* A lane as a power cut leaves it between its first fence and its second. */
+static inline void put_open_lane(struct fixture *f, uint32_t index,
+				 const struct dp_lane_entry *entries,
+				 uint32_t count)
+{
+	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
+	struct dp_super super = read_super(f, 0);
+	struct dp_lane lane;
+
+	look(f, 0, at, &lane, sizeof(lane));
+	lane.sequence = lane.done + 1;
+	lane.epoch = super.epoch;
+	lane.count = count;
+	memcpy(lane.entry, entries, count * sizeof(*entries));
+	lane.check = dp_lane_check(dp_layout_seed(super.uuid), index, &lane);
+	patch(f, 0, at, &lane, sizeof(lane));
+}
+
 /* --------------------------------------------------------------- refusals */
 
 static inline void assert_says(struct fixture *f, const char *words)

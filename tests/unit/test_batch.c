@@ -405,24 +405,6 @@ static void a_set_does_not_count_as_a_writer(void **state)
 
 /* ------------------------------------------------------------------- lanes */
 
-/* What a power cut leaves between commit and done, written by hand. */
-static void write_lane(struct fixture *f, uint32_t index,
-		       const struct dp_lane_entry *entries, uint32_t count)
-{
-	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
-	struct dp_super super = read_super(f, 0);
-	uint64_t seed = dp_layout_seed(super.uuid);
-	struct dp_lane lane;
-
-	look(f, 0, at, &lane, sizeof(lane));
-	lane.sequence = lane.done + 1;
-	lane.epoch = super.epoch;
-	lane.count = count;
-	memcpy(lane.entry, entries, count * sizeof(*entries));
-	lane.check = dp_lane_check(seed, index, &lane);
-	patch(f, 0, at, &lane, sizeof(lane));
-}
-
 static struct dp_lane_entry root_entry(struct fixture *f, uint32_t slot,
 				       uint64_t block)
 {
@@ -458,7 +440,7 @@ static void an_open_lane_is_replayed_once(void **state)
 	};
 	struct daxpin_extent extent, other;
 
-	write_lane(f, 17, entries, 3);
+	put_open_lane(f, 17, entries, 3);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_open_fails(f, -EUCLEAN, "open it for writing once");
 	f->options.flags = 0;
@@ -481,7 +463,7 @@ static void assert_lane_refused(struct fixture *f, struct dp_lane_entry entry)
 	struct dp_lane before;
 
 	look(f, 0, at, &before, sizeof(before));
-	write_lane(f, 3, &entry, 1);
+	put_open_lane(f, 3, &entry, 1);
 	assert_open_fails(f, -EUCLEAN, "untouched");
 	patch(f, 0, at, &before, sizeof(before));
 }

@@ -241,22 +241,6 @@ static void reading_takes_lost_superblocks(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-/* A lane as a power cut leaves it between its first fence and its second. */
-static void put_open_lane(struct fixture *f, uint32_t index,
-			  const struct dp_lane_entry *entries, uint32_t count)
-{
-	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
-	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
-	struct dp_lane lane;
-
-	look(f, 0, at, &lane, sizeof(lane));
-	lane.sequence = lane.done + 1;
-	lane.count = count;
-	memcpy(lane.entry, entries, count * sizeof(*entries));
-	lane.check = dp_lane_check(seed, index, &lane);
-	patch(f, 0, at, &lane, sizeof(lane));
-}
-
 static void reading_sees_what_open_lanes_will_do(void **state)
 {
 	struct fixture *f = *state;
