@@ -63,6 +63,16 @@ int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 0;
 }
 
+bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
+		 struct dp_lease_view *ret_view)
+{
+	if (word.block >= pool->leases.blocks)
+		return false;
+	*ret_view = dp_lease_look(&pool->leases, word.block);
+	return ret_view->state == DP_STATE_LIVE &&
+	       (ret_view->life & DP_ROOT_GEN_MASK) == word.gen;
+}
+
 /* ------------------------------------------------------ open and take down */
 
 static int mark_owner(struct daxpin_pool *pool)
@@ -301,11 +311,7 @@ static bool count_root(void *arg, struct dp_root_word word)
 	struct daxpin_pool *pool = arg;
 	struct dp_lease_view view;
 
-	if (word.block >= pool->leases.blocks)
-		return false;
-	view = dp_lease_look(&pool->leases, word.block);
-	if (view.state != DP_STATE_LIVE ||
-	    (view.life & DP_ROOT_GEN_MASK) != word.gen)
+	if (!dp_is_named(pool, word, &view))
 		return false;
 	dp_lease_add_root(&pool->leases, word.block);
 	return true;

@@ -67,6 +67,9 @@ int dp_handle(const struct daxpin_pool *pool, struct daxpin_extent extent,
 /* And of a life that goes on, with its lease: -ESTALE. */
 int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
+/* Is the extent that a root names there? Then its lease. */
+bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
+		 struct dp_lease_view *ret_view);
 struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
 			       uint64_t life);
 

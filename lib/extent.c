@@ -81,17 +81,6 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 	return dp_publish(pool, ops, count);
 }
 
-/* Does the root name the extent that is there? */
-static bool is_named(struct daxpin_pool *pool, struct dp_root_word word,
-		     struct dp_lease_view *ret_view)
-{
-	if (word.block >= pool->leases.blocks)
-		return false;
-	*ret_view = dp_lease_look(&pool->leases, word.block);
-	return ret_view->state == DP_STATE_LIVE &&
-	       (ret_view->life & DP_ROOT_GEN_MASK) == word.gen;
-}
-
 DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 			  struct daxpin_extent *ret_extent)
 {
@@ -110,7 +99,7 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 		ret = dp_root_find(&pool->roots, name, &word);
 		if (ret)
 			return ret;
-		if (is_named(pool, word, &view)) {
+		if (dp_is_named(pool, word, &view)) {
 			*ret_extent = dp_extent(pool, word.block, view.life);
 			return 0;
 		}
