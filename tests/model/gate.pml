@@ -38,7 +38,7 @@
  *	INCS_FIRST (MIGRATE): D16: incs are read before decs
  *	DEC_BEFORE_CAS (MIGRATE): D16: dec goes up before the CAS of the drop
  *	LOST_RACE_KEEPS_INC (MIGRATE): I29: no dec when the CAS was no 0 to 1
- *	LOST_RACE_TAKES_INC (MIGRATE): I29: dec as well when it was
+ *	LOST_RACE_TAKES_INC (MIGRATE): D16: dec as well when it was
  *	WAKE_AFTER_DEC (MIGRATE): D16: bitmap and wake-up come after the dec
  *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, past gate and inc
  *	CLONE_RIDES (CLONE): D16: a clone by one who has no hold, on a gated one that
