@@ -288,6 +288,7 @@ void m_created(struct daxpin_pool *pool)
 	forget_memory();
 	begin_epoch(pool, false);
 	memset(model.block, 0, sizeof(model.block));
+	memset(model.set, 0, sizeof(model.set));
 	memset(model.root, 0, sizeof(model.root));
 	memset(model.durable_root, 0, sizeof(model.durable_root));
 }
