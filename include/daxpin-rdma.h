@@ -52,11 +52,23 @@ int daxpin_rdma_info(struct daxpin_rdma *rdma,
 /*
  * The local key for the segment of a pool address. The first call for a
  * segment registers it, which may block; later ones are one load. Local keys
- * give no remote access. Whoever posts a work request with it takes a hold.
- * -ENOENT: past the pool's end; -ENOMEM: RLIMIT_MEMLOCK. Any thread.
+ * give no remote access. Whoever posts a work request with it takes a hold, and
+ * asks for the key under it: daxpin_rdma_service() may end a key.
+ * -ENOENT: past the pool's end; -ENOMEM: RLIMIT_MEMLOCK; -EAGAIN: the segment
+ * has holes or is being reclaimed, refill it first. Any thread.
  */
 int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 		     uint32_t *ret_lkey);
+
+/*
+ * Deregister the local keys of segments that a reclaim wants to punch; the next
+ * daxpin_rdma_lkey() makes new ones. Blocks in ibv_dereg_mr(). Call it when there
+ * was a DAXPIN_EVENT_REVOKE; without it no segment that has a local key can be
+ * reclaimed. What is posted with such a key at this time fails; none is asked for
+ * while anything in its segment is held. The device's -errno where it refuses.
+ * Not concurrent with daxpin_rdma_detach(), else any thread.
+ */
+int daxpin_rdma_service(struct daxpin_rdma *rdma);
 
 #define DAXPIN_GRANT_ZERO	0x1u	/* zero it first; reserved extents only */
 #define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read what is there */

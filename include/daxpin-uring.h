@@ -49,6 +49,7 @@ struct daxpin_uring_info {
 struct daxpin_uring_io {
 	struct daxpin_hold hold;
 	struct daxpin_uring *uring;	/* NULL: not in use */
+	int fixed;			/* the library's: buffer slot, or -1 */
 };
 
 /*
@@ -97,6 +98,15 @@ int daxpin_uring_prep_write(struct daxpin_uring *uring,
  * and the hold is dropped; 0: more will come.
  */
 int daxpin_uring_done(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe);
+
+/*
+ * Give back the segments that a reclaim wants to punch, and take again those
+ * that are refilled; meanwhile their requests are plain. Call it in the ring's
+ * thread when there was a DAXPIN_EVENT_REVOKE, or now and then. Without it no
+ * segment that is a fixed buffer here can be reclaimed. Errors are the kernel's
+ * (-ENOMEM: RLIMIT_MEMLOCK); what was not done then is tried by the next call.
+ */
+int daxpin_uring_service(struct daxpin_uring *uring);
 
 /* End a request whose SQE was never submitted. */
 int daxpin_uring_abort(struct daxpin_uring_io *io);

@@ -49,6 +49,7 @@ extern "C" {
 
 struct daxpin_pool;
 struct daxpin_registration;
+struct daxpin_job;
 
 /* ------------------------------------------------------------------ pools */
 
@@ -156,8 +157,8 @@ int daxpin_pool_open(const char *path,
 		     struct daxpin_pool **ret_pool);
 
 /*
- * Close. -EBUSY, and nothing is torn down, while a hold or a registration is
- * out. Not concurrent with any other call on the pool. NULL is fine.
+ * Close. -EBUSY, and nothing is torn down, while a hold, a registration or a
+ * job is out. Not concurrent with any other call on the pool. NULL is fine.
  */
 int daxpin_pool_close(struct daxpin_pool *pool);
 
@@ -288,8 +289,9 @@ enum daxpin_state {
 /*
  * Reserve a run of whole blocks for `size` bytes, inside one segment. Volatile:
  * a crash forgets it. -EINVAL size 0; -EFBIG larger than the largest extent;
- * -ENOSPC no run of that length free now; -EROFS. Never calls the filesystem
- * (D9). Any thread.
+ * -ENOSPC no run of that length free now; -EAGAIN the same, but space is being
+ * reclaimed or refilled, or there are holes to be refilled: DAXPIN_EVENT_RETRY
+ * tells when; -EROFS. Never calls the filesystem (D9). Any thread.
  */
 int daxpin_reserve(struct daxpin_pool *pool, uint64_t size, uint32_t flags,
 		   struct daxpin_extent *ret_extent);
@@ -327,7 +329,7 @@ struct daxpin_op {
  * publish has an extent or a name, a root names what is retired, KEEP while a
  * write hold is out; -EALREADY: retired before; -EINVAL: wrong state, or one
  * word twice; -ENOENT: no such name to take away; -ENOSPC: no name left;
- * -EAGAIN: SET in a segment that is being closed; -E2BIG; -EROFS. Any thread.
+ * -EAGAIN: SET in a segment whose gate is shut; -E2BIG; -EROFS. Any thread.
  */
 int daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 		   size_t count);
@@ -390,7 +392,7 @@ int daxpin_foreach(struct daxpin_pool *pool,
  * Hold an extent: until the drop its blocks belong to nobody else, whatever
  * becomes of the extent. Never sleeps or allocates, and locks only when it has
  * to back out. -ESTALE: its life is over; -EALREADY: retired; -EAGAIN: its
- * segment is being closed; -EOVERFLOW: DAXPIN_HOLDS_MAX holds are out; -EROFS: a
+ * segment is being closed or punched, DAXPIN_EVENT_RETRY tells when to try again; -EOVERFLOW: DAXPIN_HOLDS_MAX holds are out; -EROFS: a
  * write hold on a read-only pool. Any thread; the drop may be another's.
  */
 int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
@@ -459,11 +461,18 @@ struct daxpin_watch {
 
 enum daxpin_event_type {
 	DAXPIN_EVENT_IDLE = 1,		/* a watched extent became idle */
+	DAXPIN_EVENT_RETRY,		/* what was refused with -EAGAIN may work */
+	DAXPIN_EVENT_JOB,		/* a reclaim or refill is over */
+	DAXPIN_EVENT_REVOKE,		/* daxpin_registration_wanted() has one */
 };
 
 struct daxpin_event {
 	uint32_t type;			/* enum daxpin_event_type */
-	struct daxpin_watch *watch;
+	union {				/* by type; RETRY has none */
+		struct daxpin_watch *watch;
+		struct daxpin_job *job;
+		struct daxpin_registration *registration;
+	};
 };
 
 /* Ask for one event when the extent is idle (at once where it is already). */
@@ -473,7 +482,9 @@ int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 /* Take a watch back; 1 when its event was still to come, else 0. */
 int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch);
 
-/* An eventfd, readable after an armed event. Owned by the pool. */
+/* An eventfd, readable after an armed event, and now and then while a job is
+ * under way, for which daxpin_next_event() must then be called. Owned by the
+ * pool. */
 int daxpin_event_fd(struct daxpin_pool *pool);
 
 /*
@@ -509,8 +520,13 @@ int daxpin_lock_fd(struct daxpin_pool *pool);
 
 #define DAXPIN_ALL_SEGMENTS	UINT32_MAX
 
+/* Pins a segment only after daxpin_registration_pin(), and gives it back when
+ * asked. Without: pins all that it covers, from now on until unregister. */
+#define DAXPIN_REGISTRATION_BY_SEGMENT	0x1u
+
 struct daxpin_registration_options {
 	size_t size;			/* sizeof(struct ..._options) */
+	uint32_t flags;			/* DAXPIN_REGISTRATION_... */
 	const char *label;		/* shown by daxpin_holds(); copied */
 	const char *rdma_device;	/* set: DMA through this verbs device can
 					   outlive the owner lock; recorded on
@@ -530,6 +546,108 @@ int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 
 /* The pin is gone: the hardware can no longer reach the segment. */
 int daxpin_unregister(struct daxpin_registration *registration);
+
+/*
+ * Of a registration BY_SEGMENT. A segment with holes must not be pinned: on
+ * tmpfs that would fill them in again (KERNEL 0.13); and a pinned one must not be
+ * punched: the pin would keep pages that are no longer the file's (KERNEL 0.6).
+ * So ask before pinning: 0, or -EAGAIN while the segment has holes or is being
+ * reclaimed. -EALREADY: pinned already. Any thread.
+ */
+int daxpin_registration_pin(struct daxpin_registration *registration,
+			    uint32_t segment);
+
+/*
+ * The first segment, from *segment on, whose pin is wanted back: 1, or 0 when
+ * there is none. Told of by DAXPIN_EVENT_REVOKE; adapters ask in their service
+ * call. Any thread.
+ */
+int daxpin_registration_wanted(struct daxpin_registration *registration,
+			       uint32_t *segment);
+
+/* The pin on the segment is gone, asked for or not: no hardware can reach it
+ * through this registration. -EINVAL: it was not pinned. Any thread. */
+int daxpin_registration_revoked(struct daxpin_registration *registration,
+				uint32_t segment);
+
+/* ------------------------------------------------------ giving space back */
+
+#define DAXPIN_JOB_BLOCKING	0x1u	/* where io_uring is forbidden: do it in
+					   this call, which then cannot be
+					   cancelled while the kernel waits */
+#define DAXPIN_JOB_ZERO		0x2u	/* reclaim on device-dax: zero free space */
+
+struct daxpin_job_options {
+	size_t size;			/* sizeof(struct daxpin_job_options) */
+	uint32_t flags;			/* DAXPIN_JOB_... */
+	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS */
+	uint64_t bytes;			/* at most, in chunks of 2 MiB; 0: all */
+	uint64_t keep_bytes;		/* reclaim: so much stays free and backed */
+	uint64_t deadline_ns;		/* for holds, revokes and foreign pins */
+	char *why;			/* on failure: one sentence, cause and cure */
+	size_t why_size;
+};
+
+/*
+ * Give free space back to the filesystem: whole free chunks become holes, which
+ * reserve does not hand out. Asynchronous: the job's segments are done side by
+ * side, none is punched while anything in it is held, while a registration has
+ * it pinned, or while anybody at all has a page of its file pinned (fsdax: the
+ * kernel waits for that). While the kernel works on a segment, holds in it are
+ * refused with -EAGAIN. At the deadline what is still waiting is given up, with
+ * nothing lost; a punch is given a second at least.
+ *
+ * options NULL: everything, with no waiting for holds. On device-dax there is
+ * nothing to give back: ZERO zeroes the free chunks, before this call returns;
+ * without it -EOPNOTSUPP. -ENOSYS: io_uring is forbidden here and BLOCKING not
+ * set; -EROFS; -ENOENT: no such segment. Any thread.
+ */
+int daxpin_reclaim(struct daxpin_pool *pool,
+		   const struct daxpin_job_options *options,
+		   struct daxpin_job **ret_job);
+
+/* The way back: holes get backing store and become free space. The same rules;
+ * -EOPNOTSUPP on device-dax, which has no holes. */
+int daxpin_refill(struct daxpin_pool *pool,
+		  const struct daxpin_job_options *options,
+		  struct daxpin_job **ret_job);
+
+/* Wait until the job is over: 0, or -ETIMEDOUT. */
+int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns);
+
+/* Give up what is not done. The job is over soon, not yet when this returns. */
+int daxpin_job_cancel(struct daxpin_job *job);
+
+/* What became of one segment. */
+struct daxpin_job_part {
+	uint32_t segment;
+	int result;			/* 0: all that was to be done; -EINPROGRESS;
+					   -EBUSY: held or registered, by `holder`;
+					   -ETIMEDOUT: pinned by somebody unknown;
+					   -ECANCELED; -ENOSPC: the filesystem is
+					   full; else what the kernel said */
+	uint64_t done_bytes;
+	uint64_t left_bytes;		/* were to be done, and were not */
+	struct daxpin_holder holder;	/* count 0: nobody */
+};
+
+struct daxpin_job_summary {
+	size_t size;			/* sizeof(struct daxpin_job_summary) */
+	int result;			/* the first that is not 0, of the parts */
+	uint32_t segments;		/* where there was something to do */
+	uint64_t done_bytes;
+	uint64_t left_bytes;
+};
+
+/* Call fn (may be NULL) for each segment where there was something to do. fn
+ * must not call daxpin. Also while the job is under way. */
+int daxpin_job_report(struct daxpin_job *job,
+		      void (*fn)(const struct daxpin_job_part *part, void *arg),
+		      void *arg, struct daxpin_job_summary *ret_summary);
+
+/* Free a job that is over: -EBUSY while it is not. Its event is taken back.
+ * NULL is fine. */
+int daxpin_job_end(struct daxpin_job *job);
 
 /* The version of the library, such as "0.1.0". */
 const char *daxpin_version(void);

@@ -102,7 +102,7 @@ static int take_chunks(struct daxpin_pool *pool, uint32_t index)
 		if (chunk && backed)
 			continue;
 		if (chunk)
-			pool->hole_blocks += DP_CHUNK_BLOCKS;
+			pool->jobs.holes.blocks += DP_CHUNK_BLOCKS;
 		dp_space_take(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
 			      DP_CHUNK_BLOCKS);
 	}
@@ -340,6 +340,8 @@ static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 	pool->space = calloc(segments, sizeof(*pool->space));
 	if (!pool->space)
 		return -ENOMEM;
+	dp_jobs_init(&pool->jobs, &pool->media, pool->space, &pool->leases,
+		     &pool->events, &pool->holders);
 	ret = dp_leases_init(&pool->leases, segments,
 			     __builtin_ctzll(per_segment), pool->space,
 			     &pool->events);
@@ -377,6 +379,7 @@ static void fini_directories(struct daxpin_pool *pool)
 
 void dp_core_discard(struct daxpin_pool *pool)
 {
+	dp_jobs_fini(&pool->jobs);
 	fini_directories(pool);
 	dp_leases_fini(&pool->leases);
 	for (uint32_t i = 0; pool->space && i < pool->media.segments; i++)

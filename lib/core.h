@@ -6,6 +6,7 @@
 #include <daxpin.h>
 #include "event.h"
 #include "holder.h"
+#include "job.h"
 #include "lease.h"
 #include "lane.h"
 #include "pool.h"
@@ -20,13 +21,13 @@ struct daxpin_pool {
 	struct dp_leases leases;
 	struct dp_events events;
 	struct dp_holders holders;
+	struct dp_jobs jobs;
 	struct dp_lanes lanes;
 	struct dp_roots roots;
 	pthread_mutex_t word_lock[DP_WORD_LOCKS];
 	uint64_t epoch;			/* as in gen: low 24 bits */
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	uint64_t usable_blocks;
-	uint64_t hole_blocks;
 	uint64_t quarantined_blocks;	/* for damage */
 	uint64_t bad_blocks;		/* and these, known to be bad */
 	uint64_t unaligned_chunks;

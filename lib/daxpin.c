@@ -267,6 +267,7 @@ static void open_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++)
 		dp_gate_open(&pool->leases, i);
+	dp_jobs_tell_refused(&pool->jobs);
 }
 
 /* Under the gate: is anything held anywhere? */
@@ -288,7 +289,8 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 	if (ret)
 		return ret;
 	shut_gates(pool);
-	if (is_busy(pool) || dp_registration_count(&pool->holders)) {
+	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+	    atomic_load(&pool->jobs.count)) {
 		open_gates(pool);
 		return -EBUSY;
 	}
@@ -363,7 +365,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.usable_bytes = pool->usable_blocks << DP_BLOCK_SHIFT,
 		.free_bytes = free_blocks(pool) << DP_BLOCK_SHIFT,
 		.largest_extent = media->segment[0].size - DP_CHUNK_SIZE,
-		.hole_bytes = pool->hole_blocks << DP_BLOCK_SHIFT,
+		.hole_bytes = pool->jobs.holes.blocks << DP_BLOCK_SHIFT,
 		.unaligned_chunks = pool->unaligned_chunks,
 		.ignored_files = media->ignored_files,
 		.registrations = dp_registration_count(&pool->holders),
@@ -380,103 +382,6 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 DP_EXPORT uint64_t daxpin_deadline_ms(uint64_t ms)
 {
 	return dp_os_now_ns() + dp_min(ms, 1ull << 40) * 1000000;
-}
-
-/* --------------------------------------------------------------- adapters */
-
-DP_EXPORT int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
-			     struct daxpin_segment *ret_segment)
-{
-	int ret = dp_enter(pool);
-
-	if (ret || !ret_segment)
-		return ret ? ret : -EINVAL;
-	if (index >= pool->media.segments)
-		return -ENOENT;
-	*ret_segment = (struct daxpin_segment) {
-		.addr = index * pool->media.segment_size,
-		.size = pool->media.segment[index].size,
-		.base = pool->media.segment[index].base,
-	};
-	return 0;
-}
-
-DP_EXPORT int daxpin_lock_fd(struct daxpin_pool *pool)
-{
-	int ret = dp_enter(pool);
-
-	return ret ? ret : pool->media.lock.fd;
-}
-
-static int check_registration(struct daxpin_pool *pool, uint32_t segment,
-			      const struct daxpin_registration_options *options,
-			      const struct dp_why *why)
-{
-	if (segment >= pool->media.segments && segment != DAXPIN_ALL_SEGMENTS)
-		return -ENOENT;
-	if (pool->media.source.kind == DP_SOURCE_DISK)
-		return dp_fail(why, -EOPNOTSUPP,
-			       "%s is on a disk, whose page-cache pages lose their dirty state under DMA: use a DAX filesystem, device-dax or tmpfs",
-			       pool->media.source.path);
-	if (options->rdma_device && pool->media.readonly)
-		return -EROFS;
-	if (options->rdma_device && !dp_owner_has_context(options->rdma_device))
-		return dp_fail(why, -EINVAL,
-			       "this process opened no verbs context on %s: after a crash nobody could tell that another's was in use here, so open the device in this process",
-			       options->rdma_device);
-	return 0;
-}
-
-DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
-			      const struct daxpin_registration_options *options,
-			      struct daxpin_registration **ret_registration)
-{
-	struct daxpin_registration_options copy;
-	struct daxpin_registration *registration;
-	struct dp_why why;
-	int ret = dp_enter(pool);
-
-	if (ret || !options || !ret_registration)
-		return ret ? ret : -EINVAL;
-	ret = dp_copy_versioned(&copy, sizeof(copy), options, options->size);
-	if (ret || !copy.label)
-		return ret ? ret : -EINVAL;
-	why = (struct dp_why) { copy.why, copy.why_size };
-	ret = check_registration(pool, segment, &copy, &why);
-	if (ret)
-		return ret;
-	registration = calloc(1, sizeof(*registration));
-	if (!registration)
-		return -ENOMEM;
-	registration->pool = pool;
-	registration->segment = segment;
-	snprintf(registration->label, sizeof(registration->label), "%s",
-		 copy.label);
-	if (copy.rdma_device)
-		ret = dp_pool_record_rdma(&pool->media, copy.rdma_device);
-	if (ret) {
-		free(registration);
-		return dp_fail(&why, ret,
-			       "the verbs device %s cannot be recorded in the pool: %s",
-			       copy.rdma_device, strerror(-ret));
-	}
-	dp_registration_add(&pool->holders, registration);
-	*ret_registration = registration;
-	return 0;
-}
-
-DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
-{
-	int ret;
-
-	if (!registration)
-		return -EINVAL;
-	ret = dp_enter(registration->pool);
-	if (ret)
-		return ret;
-	dp_registration_remove(&registration->pool->holders, registration);
-	free(registration);
-	return 0;
 }
 
 DP_EXPORT const char *daxpin_version(void)

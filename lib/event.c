@@ -27,6 +27,7 @@ int dp_events_init(struct dp_events *events)
 {
 	memset(events, 0, sizeof(*events));
 	events->ready_end = &events->ready;
+	events->notice_end = &events->notice;
 	events->fd = dp_os_eventfd();
 	if (events->fd < 0)
 		return events->fd;
@@ -131,19 +132,59 @@ void dp_events_fire(struct dp_events *events, uint64_t addr)
 	pthread_mutex_unlock(&events->mutex);
 }
 
+void dp_events_post(struct dp_events *events, struct dp_notice *notice)
+{
+	pthread_mutex_lock(&events->mutex);
+	if (!notice->posted) {
+		notice->posted = true;
+		notice->next = NULL;
+		*events->notice_end = notice;
+		events->notice_end = &notice->next;
+		signal_if_armed(events);
+	}
+	pthread_mutex_unlock(&events->mutex);
+}
+
+/* From wherever it is in the queue. */
+static void take_notice(struct dp_events *events, struct dp_notice *notice)
+{
+	struct dp_notice **at = &events->notice;
+
+	while (*at != notice)
+		at = &(*at)->next;
+	*at = notice->next;
+	if (!*at)
+		events->notice_end = at;
+	notice->posted = false;
+}
+
+void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice)
+{
+	pthread_mutex_lock(&events->mutex);
+	if (notice->posted)
+		take_notice(events, notice);
+	pthread_mutex_unlock(&events->mutex);
+}
+
+/* A watch before a notice: it tells of memory that is waited for. */
 bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
 {
 	struct daxpin_watch *watch;
+	struct dp_notice *notice;
 
 	pthread_mutex_lock(&events->mutex);
 	watch = events->ready;
+	notice = events->notice;
 	if (watch) {
 		unlink_watch(events, watch);
 		ret_event->type = DAXPIN_EVENT_IDLE;
 		ret_event->watch = watch;
+	} else if (notice) {
+		take_notice(events, notice);
+		*ret_event = notice->event;
 	}
 	pthread_mutex_unlock(&events->mutex);
-	return watch;
+	return watch || notice;
 }
 
 bool dp_events_arm(struct dp_events *events)
@@ -152,7 +193,7 @@ bool dp_events_arm(struct dp_events *events)
 
 	pthread_mutex_lock(&events->mutex);
 	atomic_store(&events->armed, 1);
-	waiting = events->ready;
+	waiting = events->ready || events->notice;
 	pthread_mutex_unlock(&events->mutex);
 	return waiting;
 }

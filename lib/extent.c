@@ -27,6 +27,19 @@ static int claim_blocks(struct daxpin_pool *pool, uint32_t blocks,
 	return -ENOSPC;
 }
 
+/* -EAGAIN: there may be room when a job is over, or after a refill. */
+static int find_room(struct daxpin_pool *pool, uint32_t blocks,
+		     uint64_t *ret_block)
+{
+	int ret = claim_blocks(pool, blocks, ret_block);
+
+	if (ret != -ENOSPC || !dp_jobs_may_give_space(&pool->jobs))
+		return ret;
+	dp_jobs_refused(&pool->jobs);
+	ret = claim_blocks(pool, blocks, ret_block);
+	return ret == -ENOSPC ? -EAGAIN : ret;
+}
+
 DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 			     uint32_t flags, struct daxpin_extent *ret_extent)
 {
@@ -42,7 +55,7 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 		return -EROFS;
 	if (blocks > pool->media.segment[0].blocks - DP_CHUNK_BLOCKS)
 		return -EFBIG;
-	ret = claim_blocks(pool, blocks, &block);
+	ret = find_room(pool, blocks, &block);
 	if (ret)
 		return ret;
 	if (flags & DAXPIN_RESERVE_ZERO)

@@ -26,8 +26,15 @@ static int hold_with(struct daxpin_pool *pool, struct daxpin_extent extent,
 		ret = dp_handle(pool, extent, &handle);
 	if (!ret && access & DAXPIN_HOLD_WRITE && pool->media.readonly)
 		ret = -EROFS;
-	return ret ? ret : take(&pool->leases, handle.block, handle.life,
-				access & DAXPIN_HOLD_WRITE);
+	if (ret)
+		return ret;
+	ret = take(&pool->leases, handle.block, handle.life,
+		   access & DAXPIN_HOLD_WRITE);
+	if (ret != -EAGAIN)
+		return ret;
+	dp_jobs_refused(&pool->jobs);
+	return take(&pool->leases, handle.block, handle.life,
+		    access & DAXPIN_HOLD_WRITE);
 }
 
 DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
@@ -190,5 +197,6 @@ DP_EXPORT int daxpin_next_event(struct daxpin_pool *pool,
 
 	if (ret || !ret_event)
 		return ret ? ret : -EINVAL;
+	dp_jobs_look(&pool->jobs);
 	return dp_events_next(&pool->events, ret_event);
 }

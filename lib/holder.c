@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include "holder.h"
 #include "os.h"
 
@@ -88,6 +89,121 @@ uint32_t dp_registration_count(struct dp_holders *holders)
 	return count;
 }
 
+static bool covers(const struct daxpin_registration *registration,
+		   uint32_t segment)
+{
+	return registration->segment == segment ||
+	       registration->segment == DAXPIN_ALL_SEGMENTS;
+}
+
+static bool may_pin(const struct daxpin_registration *registration,
+		    uint32_t segment)
+{
+	return registration->pin && segment < registration->segments &&
+	       covers(registration, segment);
+}
+
+int dp_registration_pin(struct dp_holders *holders,
+			struct daxpin_registration *registration,
+			uint32_t segment)
+{
+	int ret = 0;
+
+	if (!may_pin(registration, segment))
+		return -EINVAL;
+	pthread_mutex_lock(&holders->mutex);
+	if (registration->pin[segment])
+		ret = -EALREADY;
+	else
+		registration->pin[segment] = DP_PIN_THERE;
+	pthread_mutex_unlock(&holders->mutex);
+	return ret;
+}
+
+int dp_registration_wanted(struct dp_holders *holders,
+			   struct daxpin_registration *registration,
+			   uint32_t *segment)
+{
+	uint32_t at = *segment;
+
+	if (!registration->pin)
+		return 0;
+	pthread_mutex_lock(&holders->mutex);
+	while (at < registration->segments &&
+	       !(registration->pin[at] & DP_PIN_WANTED))
+		at++;
+	pthread_mutex_unlock(&holders->mutex);
+	if (at >= registration->segments)
+		return 0;
+	*segment = at;
+	return 1;
+}
+
+int dp_registration_revoked(struct dp_holders *holders,
+			    struct daxpin_registration *registration,
+			    uint32_t segment)
+{
+	bool was;
+
+	if (!may_pin(registration, segment))
+		return -EINVAL;
+	pthread_mutex_lock(&holders->mutex);
+	was = registration->pin[segment];
+	registration->pin[segment] = 0;
+	pthread_mutex_unlock(&holders->mutex);
+	return was ? 0 : -EINVAL;
+}
+
+/* Asked for, where it can be; true: it is there. */
+static bool want(struct daxpin_registration *at, uint32_t segment,
+		 struct dp_events *events)
+{
+	if (!covers(at, segment))
+		return false;
+	if (!at->pin)
+		return true;
+	if (!at->pin[segment])
+		return false;
+	if (!(at->pin[segment] & DP_PIN_WANTED))
+		dp_events_post(events, &at->wanted);
+	at->pin[segment] |= DP_PIN_WANTED;
+	return true;
+}
+
+bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
+			   struct dp_events *events,
+			   struct daxpin_holder *ret_holder,
+			   char label[DAXPIN_LABEL_MAX])
+{
+	struct daxpin_registration *at;
+	bool any = false;
+
+	pthread_mutex_lock(&holders->mutex);
+	for (at = holders->registration; at; at = at->next) {
+		if (!want(at, segment, events) || any)
+			continue;
+		any = true;
+		memcpy(label, at->label, DAXPIN_LABEL_MAX);
+		*ret_holder = (struct daxpin_holder) {
+			{ 0, 0 }, dp_os_now_ns() - at->since_ns,
+			DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE, 1, label
+		};
+	}
+	pthread_mutex_unlock(&holders->mutex);
+	return any;
+}
+
+void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
+{
+	struct daxpin_registration *at;
+
+	pthread_mutex_lock(&holders->mutex);
+	for (at = holders->registration; at; at = at->next)
+		if (may_pin(at, segment))
+			at->pin[segment] &= ~DP_PIN_WANTED;
+	pthread_mutex_unlock(&holders->mutex);
+}
+
 uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 		       void (*fn)(const struct daxpin_holder *, void *),
 		       void *arg)
@@ -111,6 +227,46 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 	return count;
 }
 
+/* Of one shard: older than *oldest_ns? Then it is the one. */
+static bool look_for_older(struct dp_holder_shard *shard, uint64_t begin,
+			   uint64_t end, uint64_t *oldest_ns,
+			   struct daxpin_hold *ret_hold)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&shard->mutex);
+	for (struct daxpin_hold *hold = shard->first; hold; hold = hold->next) {
+		if (hold->extent.addr < begin || hold->extent.addr >= end ||
+		    hold->since_ns >= *oldest_ns)
+			continue;
+		any = true;
+		*oldest_ns = hold->since_ns;
+		*ret_hold = *hold;
+	}
+	pthread_mutex_unlock(&shard->mutex);
+	return any;
+}
+
+bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
+		       struct daxpin_holder *ret_holder,
+		       char label[DAXPIN_LABEL_MAX])
+{
+	uint64_t oldest_ns = UINT64_MAX;
+	struct daxpin_hold hold;
+	bool any = false;
+
+	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++)
+		any |= look_for_older(&holders->shard[i], begin, end,
+				      &oldest_ns, &hold);
+	if (!any)
+		return false;
+	memcpy(label, hold.label, DAXPIN_LABEL_MAX);
+	*ret_holder = (struct daxpin_holder) {
+		hold.extent, dp_os_now_ns() - oldest_ns, hold.access, 1, label
+	};
+	return true;
+}
+
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void (*fn)(const struct daxpin_holder *, void *),
 			 void *arg)
@@ -120,8 +276,7 @@ void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 
 	pthread_mutex_lock(&holders->mutex);
 	for (at = holders->registration; at; at = at->next)
-		if (at->segment == segment ||
-		    at->segment == DAXPIN_ALL_SEGMENTS)
+		if (covers(at, segment))
 			fn(&(struct daxpin_holder) {
 				{ 0, 0 }, now - at->since_ns,
 				DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE, 1,

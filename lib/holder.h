@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <daxpin.h>
+#include "event.h"
 #include "util.h"
 
 #define DP_HOLDER_SHARDS 64u
@@ -23,7 +24,14 @@ struct daxpin_registration {
 	uint64_t since_ns;
 	char label[DAXPIN_LABEL_MAX];
 	struct daxpin_registration *next;
+	/* BY_SEGMENT, else NULL: one flag each, DP_PIN_... */
+	uint8_t *pin;
+	uint32_t segments;
+	struct dp_notice wanted;	/* some are asked back */
 };
+
+#define DP_PIN_THERE	0x1u
+#define DP_PIN_WANTED	0x2u
 
 struct dp_holders {
 	struct dp_holder_shard shard[DP_HOLDER_SHARDS];
@@ -43,12 +51,36 @@ void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration);
 void dp_registration_remove(struct dp_holders *holders,
 			    struct daxpin_registration *registration);
+
+/* As the public functions, which see daxpin.h. */
+int dp_registration_pin(struct dp_holders *holders,
+			struct daxpin_registration *registration,
+			uint32_t segment);
+int dp_registration_wanted(struct dp_holders *holders,
+			   struct daxpin_registration *registration,
+			   uint32_t *segment);
+int dp_registration_revoked(struct dp_holders *holders,
+			    struct daxpin_registration *registration,
+			    uint32_t segment);
+/* Ask all who have the segment pinned to give it back. true: somebody has, and
+ * the first of them in *ret_holder, his label in `label`. */
+bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
+			   struct dp_events *events,
+			   struct daxpin_holder *ret_holder,
+			   char label[DAXPIN_LABEL_MAX]);
+/* It is not asked any more. */
+void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment);
+
 uint32_t dp_registration_count(struct dp_holders *holders);
 
 /* Labelled holds of the extent; their number. */
 uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 		       void (*fn)(const struct daxpin_holder *, void *),
 		       void *arg);
+/* The oldest labelled hold in a range of pool addresses, if there is one. */
+bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
+		       struct daxpin_holder *ret_holder,
+		       char label[DAXPIN_LABEL_MAX]);
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void (*fn)(const struct daxpin_holder *, void *),
 			 void *arg);

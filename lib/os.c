@@ -109,6 +109,16 @@ int dp_os_truncate(int fd, uint64_t size)
 	return result(ftruncate(fd, size));
 }
 
+int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	int ret;
+
+	do
+		ret = result(fallocate(fd, mode, offset, length));
+	while (ret == -EINTR);
+	return ret;
+}
+
 int dp_os_readlink(const char *path, char *buffer, size_t size)
 {
 	ssize_t length = readlink(path, buffer, size - 1);
@@ -358,6 +368,11 @@ int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
 		return -errno;
 	*ret_base = base;
 	return 0;
+}
+
+int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count)
+{
+	return result(syscall(SYS_io_uring_register, fd, what, with, count));
 }
 
 int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns)

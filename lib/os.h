@@ -20,6 +20,8 @@ int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
 int dp_os_allocate(int fd, uint64_t size);
 int dp_os_truncate(int fd, uint64_t size);
+/* fallocate(2) as it is; the size stays. May wait for pins. */
+int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 int dp_os_readlink(const char *path, char *buffer, size_t size);
 /* All of it, at the file's position. */
 int dp_os_write(int fd, const void *from, uint64_t size);
@@ -70,6 +72,7 @@ int dp_os_netlink_receive(int fd, void *buffer, size_t size);
 struct io_uring_params;
 int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params);
 int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base);
+int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count);
 /* Submit; wait for one completion at most that long. How many were taken. */
 int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns);
 

@@ -44,6 +44,7 @@ int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 		goto fail;
 	persist->flush = pmem2_get_flush_fn(persist->map);
 	persist->drain = pmem2_get_drain_fn(persist->map);
+	persist->set = pmem2_get_memset_fn(persist->map);
 	return 0;
 fail:
 	/* Its own codes lie beyond every errno. */
@@ -76,6 +77,12 @@ void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
 {
 	(void)persist;
 	memset(to, 0, size);
+}
+
+void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
+{
+	assert(persist->granularity != DP_GRANULARITY_PAGE);
+	persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
 static int flush_pages(struct dp_persist *persist, const void *from,

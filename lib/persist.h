@@ -25,6 +25,7 @@ struct dp_persist {
 	struct pmem2_map *map;
 	void (*flush)(const void *, size_t);
 	void (*drain)(void);
+	void *(*set)(void *, int, size_t, unsigned int);
 };
 
 void dp_persist_init(struct dp_persist *persist,
@@ -42,6 +43,8 @@ void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value);
 void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
 		     uint64_t size);
 void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size);
+/* Zero much, past the caches; durable when it returns. Not with PAGE. */
+void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
 
 /* Write the range back; durable after the next fence. */
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size);

@@ -162,6 +162,7 @@ static int announce(struct daxpin_rdma *rdma,
 	const char *device = ibv_get_device_name(rdma->pd->context->device);
 	struct daxpin_registration_options options = {
 		.size = sizeof(options),
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
 		.label = o->label ? o->label : device,
 		.rdma_device = device,
 		.why = o->why,
@@ -258,13 +259,18 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 
 	if (!slot->mr) {
 		err = daxpin_segment(rdma->pool, index, &segment);
+		if (!err)
+			err = daxpin_registration_pin(rdma->registration,
+						      index);
 		if (err)
 			return err;
 		assert(segment.addr == index * rdma->segment_size);
 		err = mr_register(rdma->pd, segment.base, segment.size,
 				  IBV_ACCESS_LOCAL_WRITE, &slot->mr);
-		if (err)
+		if (err) {
+			daxpin_registration_revoked(rdma->registration, index);
 			return err;
+		}
 		atomic_fetch_add(&rdma->local_mrs, 1);
 		/* Pairs with the acquire in daxpin_rdma_lkey(). */
 		atomic_store_explicit(&slot->key, KEY_VALID | slot->mr->lkey,
@@ -296,6 +302,38 @@ EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 	}
 	if (!err)
 		*ret_lkey = (uint32_t)key;
+	return err;
+}
+
+/* Under the lock: what was made is unmade, or all stays as it was. */
+static int end_key(struct daxpin_rdma *rdma, uint32_t index)
+{
+	struct slot *slot = &rdma->slots[index];
+	uint64_t key = atomic_exchange(&slot->key, 0);
+	int err = mr_deregister(slot->mr);
+
+	if (err) {
+		atomic_store_explicit(&slot->key, key, memory_order_release);
+		return err;
+	}
+	slot->mr = NULL;
+	atomic_fetch_sub(&rdma->local_mrs, 1);
+	return daxpin_registration_revoked(rdma->registration, index);
+}
+
+EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
+{
+	int err = 0;
+
+	if (!rdma)
+		return -EINVAL;
+	if (!rdma->pool)
+		return -EOWNERDEAD;
+	pthread_mutex_lock(&rdma->lock);
+	for (uint32_t i = 0; !err && daxpin_registration_wanted(
+				rdma->registration, &i) > 0; i++)
+		err = end_key(rdma, i);
+	pthread_mutex_unlock(&rdma->lock);
 	return err;
 }
 

@@ -132,6 +132,20 @@ int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 	return 0;
 }
 
+bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks)
+{
+	uint32_t end = block + blocks;
+	bool free;
+
+	assert(blocks && end <= space->blocks);
+	pthread_mutex_lock(&space->mutex);
+	free = find_bit(space, block, end, false) == end;
+	if (free)
+		clear_run(space, block, blocks);
+	pthread_mutex_unlock(&space->mutex);
+	return free;
+}
+
 /* What of the mask goes back to the free blocks. */
 static uint64_t without_quarantine(const struct dp_space *space, uint32_t word,
 				   uint64_t mask)

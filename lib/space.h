@@ -25,6 +25,9 @@ void dp_space_fini(struct dp_space *space);
 /* Claim a run; *ret_block is its first block. -ENOSPC: there is none. */
 int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block);
 
+/* Claim just this run: false where any of it is not free. */
+bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks);
+
 /* Give a run back, never sleeping: from the drop that ended its last life. */
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks);
 

@@ -5,9 +5,9 @@
  * The owner lock is the first thing that goes into the ring and the last that
  * comes out: from before the first SQE to after the last CQE (LOCK 4, rows 4
  * and 10). Each request carries a hold of its own, so a buffer slot is only a
- * faster way to name memory, never what protects it; detach takes the slots
- * out when no request is in flight and does not ask the kernel whether they
- * are idle (KERNEL 4: the answer differs by version).
+ * faster way to name memory, never what protects it: a slot is taken out when
+ * no request that names it is in flight, which the adapter counts, and the kernel
+ * is not asked whether it is idle (KERNEL 4: the answer differs by version).
  */
 #include <assert.h>
 #include <errno.h>
@@ -18,6 +18,13 @@
 #include <daxpin-uring.h>
 #include "adapter.h"
 
+/* A segment's slot. */
+struct fixed {
+	bool there;
+	bool leaving;			/* no more requests by it */
+	uint32_t in_flight;
+};
+
 struct daxpin_uring {
 	struct daxpin_pool *pool;
 	struct io_uring *ring;
@@ -25,7 +32,9 @@ struct daxpin_uring {
 	char label[DAXPIN_LABEL_MAX];
 	int file_slot;
 	bool own_files;			/* the file table is ours to take out */
-	bool own_buffers;
+	bool own_buffers;		/* the table, a slot for each segment */
+	struct fixed *fixed;		/* one for each segment */
+	uint32_t fixed_segments;
 	int fallback;
 	uint32_t segments;
 	uint64_t segment_size;
@@ -141,30 +150,81 @@ static void describe_limit(const struct daxpin_uring_options *options,
 	     (unsigned long long)limit.rlim_cur >> 10);
 }
 
+/*
+ * The pin is announced before it is taken, for a segment with holes must not
+ * have one: the kernel would fill them in again (KERNEL 0.13).
+ */
+static bool announce_slot(struct daxpin_uring *uring, uint32_t index,
+			  struct iovec *ret_iov)
+{
+	struct daxpin_segment segment;
+	int ret;
+
+	if (daxpin_registration_pin(uring->registration, index))
+		return false;
+	ret = daxpin_segment(uring->pool, index, &segment);
+	assert(!ret);
+	ret_iov->iov_base = segment.base;
+	ret_iov->iov_len = segment.size;
+	return true;
+}
+
+static void slot_is_there(struct daxpin_uring *uring, uint32_t index,
+			  uint64_t bytes)
+{
+	uring->fixed[index].there = true;
+	uring->fixed_segments++;
+	uring->registered_bytes += bytes;
+}
+
+static void slot_is_gone(struct daxpin_uring *uring, uint32_t index)
+{
+	struct daxpin_segment segment;
+	int ret = daxpin_segment(uring->pool, index, &segment);
+
+	assert(!ret && uring->fixed[index].there);
+	uring->fixed[index] = (struct fixed) { .there = false };
+	uring->fixed_segments--;
+	uring->registered_bytes -= segment.size;
+	ret = daxpin_registration_revoked(uring->registration, index);
+	assert(!ret);
+}
+
+/* A slot with nothing in it is a plain segment's. */
+static int register_slots(struct daxpin_uring *uring, const struct iovec *iov,
+			  const struct daxpin_uring_options *options)
+{
+	uint64_t bytes = 0;
+	int ret = io_uring_register_buffers(uring->ring, iov, uring->segments);
+
+	for (uint32_t i = 0; i < uring->segments; i++) {
+		if (!iov[i].iov_len)
+			continue;
+		bytes += iov[i].iov_len;
+		if (ret)
+			daxpin_registration_revoked(uring->registration, i);
+		else
+			slot_is_there(uring, i, iov[i].iov_len);
+	}
+	describe_limit(options, bytes, ret);
+	uring->own_buffers = !ret;
+	return ret;
+}
+
 static int register_segments(struct daxpin_uring *uring,
 			     const struct daxpin_uring_options *options)
 {
-	struct daxpin_segment segment;
-	struct iovec *iov;
-	uint64_t bytes = 0;
-	int ret;
+	struct iovec *iov = calloc(uring->segments, sizeof(*iov));
+	bool any = false;
+	int ret = -EOPNOTSUPP;
 
-	iov = calloc(uring->segments, sizeof(*iov));
 	if (!iov)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < uring->segments; i++) {
-		ret = daxpin_segment(uring->pool, i, &segment);
-		assert(!ret);
-		iov[i].iov_base = segment.base;
-		iov[i].iov_len = segment.size;
-		bytes += segment.size;
-	}
-	ret = io_uring_register_buffers(uring->ring, iov, uring->segments);
+	for (uint32_t i = 0; i < uring->segments; i++)
+		any |= announce_slot(uring, i, &iov[i]);
+	if (any)
+		ret = register_slots(uring, iov, options);
 	free(iov);
-	if (!ret)
-		uring->registered_bytes = bytes;
-	describe_limit(options, bytes, ret);
-	uring->own_buffers = !ret;
 	return ret;
 }
 
@@ -183,8 +243,8 @@ static int put_buffers(struct daxpin_uring *uring,
 	if (options->flags & DAXPIN_URING_PLAIN)
 		return 0;
 	/* fsdax refuses long-term pins (KERNEL 0.1); read-only memory cannot
-	 * be written; a shmem hole would be filled in again (KERNEL 0.13). */
-	if (info->source != DAXPIN_SOURCE_FSDAX && !info->hole_bytes &&
+	 * be written. */
+	if (info->source != DAXPIN_SOURCE_FSDAX &&
 	    !(info->flags & DAXPIN_POOL_READONLY))
 		ret = register_segments(uring, options);
 	if (!ret)
@@ -236,6 +296,7 @@ static int announce(struct daxpin_uring *uring,
 {
 	struct daxpin_registration_options registration = {
 		.size = sizeof(registration),
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
 		.label = uring->label,
 		.why = options->why,
 		.why_size = options->why_size,
@@ -262,8 +323,12 @@ static int attach(struct daxpin_pool *pool, struct io_uring *ring,
 	if (ret)
 		return ret;
 	uring = calloc(1, sizeof(*uring));
-	if (!uring)
+	if (uring)
+		uring->fixed = calloc(info.segments, sizeof(*uring->fixed));
+	if (!uring || !uring->fixed) {
+		free(uring);
 		return -ENOMEM;
+	}
 	uring->pool = pool;
 	uring->ring = ring;
 	uring->segments = info.segments;
@@ -286,6 +351,7 @@ lock:
 unregister:
 	daxpin_unregister(uring->registration);
 free:
+	free(uring->fixed);
 	free(uring);
 	return ret;
 }
@@ -307,14 +373,11 @@ EXPORT int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
 EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 			     struct daxpin_uring_info *ret_info)
 {
-	uint32_t fixed;
-
 	if (!uring)
 		return -EINVAL;
-	fixed = uring->own_buffers ? uring->segments : 0;
 	return give_info(ret_info, &(struct daxpin_uring_info) {
-		.fixed_segments = fixed,
-		.plain_segments = uring->segments - fixed,
+		.fixed_segments = uring->fixed_segments,
+		.plain_segments = uring->segments - uring->fixed_segments,
 		.file_slot = uring->file_slot,
 		.fallback = uring->fallback,
 		.registered_bytes = uring->registered_bytes,
@@ -345,8 +408,70 @@ EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 		return ret;
 	ret = daxpin_unregister(uring->registration);
 	assert(!ret);
+	free(uring->fixed);
 	free(uring);
 	return 0;
+}
+
+/* ---------------------------------------------------------------- service */
+
+/* Empty the slot, or fill it. */
+static int update_slot(struct daxpin_uring *uring, uint32_t index,
+		       const struct iovec *iov)
+{
+	__u64 no_tag = 0;
+	int ret = io_uring_register_buffers_update_tag(uring->ring, index, iov,
+						       &no_tag, 1);
+
+	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+}
+
+/* When its last request is done: nobody can name the segment any more. */
+static int leave(struct daxpin_uring *uring, uint32_t index)
+{
+	static const struct iovec none;
+	int ret;
+
+	uring->fixed[index].leaving = true;
+	if (uring->fixed[index].in_flight)
+		return 0;
+	ret = update_slot(uring, index, &none);
+	if (!ret)
+		slot_is_gone(uring, index);
+	return ret;
+}
+
+static int come_back(struct daxpin_uring *uring, uint32_t index)
+{
+	struct iovec iov;
+	int ret;
+
+	if (!announce_slot(uring, index, &iov))
+		return 0;
+	ret = update_slot(uring, index, &iov);
+	if (ret)
+		daxpin_registration_revoked(uring->registration, index);
+	else
+		slot_is_there(uring, index, iov.iov_len);
+	return ret;
+}
+
+EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
+{
+	int ret = 0;
+
+	if (!uring)
+		return -EINVAL;
+	if (!uring->own_buffers)
+		return 0;
+	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
+				uring->registration, &i) > 0; i++)
+		ret = leave(uring, i);
+	for (uint32_t i = 0; !ret && i < uring->segments &&
+	     uring->fixed_segments < uring->segments; i++)
+		if (!uring->fixed[i].there)
+			ret = come_back(uring, i);
+	return ret;
 }
 
 /* --------------------------------------------------------------- requests */
@@ -381,8 +506,21 @@ static int begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		return ret;
 	}
 	io->uring = uring;
+	io->fixed = -1;
 	uring->in_flight++;
 	return 0;
+}
+
+/* The slot that a request may name, and then it counts as its user; or -1. */
+static int use_slot(struct daxpin_uring *uring, struct daxpin_extent extent)
+{
+	uint32_t index = extent.addr / uring->segment_size;
+	struct fixed *fixed = &uring->fixed[index];
+
+	if (!fixed->there || fixed->leaving)
+		return -1;
+	fixed->in_flight++;
+	return index;
 }
 
 static int prep(struct daxpin_uring *uring, struct daxpin_uring_io *io,
@@ -402,15 +540,13 @@ static int prep(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		return ret;
 	at = daxpin_ptr(uring->pool, extent, offset);
 	assert(at);
-	if (uring->own_buffers) {
-		int slot = extent.addr / uring->segment_size;
-
-		if (read)
-			io_uring_prep_read_fixed(sqe, fd, at, length,
-						 file_offset, slot);
-		else
-			io_uring_prep_write_fixed(sqe, fd, at, length,
-						  file_offset, slot);
+	io->fixed = use_slot(uring, extent);
+	if (io->fixed >= 0 && read) {
+		io_uring_prep_read_fixed(sqe, fd, at, length, file_offset,
+					 io->fixed);
+	} else if (io->fixed >= 0) {
+		io_uring_prep_write_fixed(sqe, fd, at, length, file_offset,
+					  io->fixed);
 	} else if (read) {
 		io_uring_prep_read(sqe, fd, at, length, file_offset);
 	} else {
@@ -439,6 +575,18 @@ EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
 		    false);
 }
 
+/* The last request of a slot that is asked back gives it back. */
+static void release_slot(struct daxpin_uring *uring, int index)
+{
+	struct fixed *fixed = &uring->fixed[index];
+
+	assert(fixed->in_flight);
+	fixed->in_flight--;
+	/* What fails here is tried again by the next service call. */
+	if (fixed->leaving && !fixed->in_flight && leave(uring, index))
+		fixed->leaving = false;
+}
+
 /* The request is over, or never was. */
 static int end(struct daxpin_uring_io *io)
 {
@@ -449,6 +597,8 @@ static int end(struct daxpin_uring_io *io)
 		return ret;
 	assert(uring->in_flight);
 	uring->in_flight--;
+	if (io->fixed >= 0)
+		release_slot(uring, io->fixed);
 	io->uring = NULL;
 	return 0;
 }

@@ -356,6 +356,15 @@ int dp_os_truncate(int fd, uint64_t size)
 	return 0;
 }
 
+int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	(void)fd;
+	(void)mode;
+	(void)offset;
+	(void)length;
+	return -EOPNOTSUPP;
+}
+
 /* Only a repair's backup is written so. */
 int dp_os_write(int fd, const void *from, uint64_t size)
 {
@@ -560,6 +569,15 @@ int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
 	(void)region;
 	(void)size;
 	(void)ret_base;
+	return -ENOSYS;
+}
+
+int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count)
+{
+	(void)fd;
+	(void)what;
+	(void)with;
+	(void)count;
 	return -ENOSYS;
 }
 

@@ -183,6 +183,12 @@ int dp_os_truncate(int fd, uint64_t size)
 	return 0;
 }
 
+int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	(void)fd, (void)mode, (void)offset, (void)length;
+	return -EOPNOTSUPP;
+}
+
 int dp_os_readlink(const char *path, char *buffer, size_t size)
 {
 	(void)path, (void)buffer, (void)size;
@@ -323,6 +329,12 @@ int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params)
 int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
 {
 	(void)fd, (void)region, (void)size, (void)ret_base;
+	return -ENOSYS;
+}
+
+int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count)
+{
+	(void)fd, (void)what, (void)with, (void)count;
 	return -ENOSYS;
 }
 

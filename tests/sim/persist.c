@@ -50,6 +50,15 @@ void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
 	media_store(to, NULL, size);
 }
 
+void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
+{
+	(void)persist;
+	schedule_point();
+	media_store(to, NULL, size);
+	media_flush(to, size);
+	media_fence();
+}
+
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size)
 {
 	(void)persist;

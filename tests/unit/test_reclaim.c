@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Space is given back and taken again: on tmpfs, in tables of cases that need no
+ * DAX. What needs one is in tests/lab/test_reclaim.c.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include "core.h"
+#include "fixture.h"
+#include "invariant.h"
+
+#define MIB	(1ull << 20)
+#define CHUNK	((uint64_t)DAXPIN_CHUNK_SIZE)
+/* Two segments of 16 chunks, the first of each is metadata. */
+#define ALL	(30 * CHUNK)
+
+static struct daxpin_job_options all_for(uint64_t ms)
+{
+	return (struct daxpin_job_options) {
+		.size = sizeof(struct daxpin_job_options),
+		.segment = DAXPIN_ALL_SEGMENTS,
+		.deadline_ns = ms ? daxpin_deadline_ms(ms) : 0,
+	};
+}
+
+static struct daxpin_job_summary summary_of(struct daxpin_job *job)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+
+	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), 0);
+	return summary;
+}
+
+static struct daxpin_job_summary finish(struct fixture *f,
+					struct daxpin_job *job)
+{
+	struct daxpin_job_summary summary;
+
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	summary = summary_of(job);
+	assert_int_equal(daxpin_job_end(job), 0);
+	dp_invariants(f->pool);
+	return summary;
+}
+
+static struct daxpin_job_summary run(struct fixture *f,
+	int (*what)(struct daxpin_pool *, const struct daxpin_job_options *,
+		    struct daxpin_job **),
+	const struct daxpin_job_options *options)
+{
+	struct daxpin_job *job;
+
+	assert_int_equal(what(f->pool, options, &job), 0);
+	return finish(f, job);
+}
+
+static struct daxpin_pool_info info_of(struct fixture *f)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return info;
+}
+
+/* What the files take on the filesystem. */
+static uint64_t file_bytes(struct fixture *f)
+{
+	uint64_t blocks = 0;
+	struct stat st;
+	char path[128];
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/segment.%04d", f->path, i);
+		if (stat(path, &st)) {
+			print_error("%s: %s\n", path, strerror(errno));
+			fail();
+		}
+		blocks += st.st_blocks;
+	}
+	return blocks * 512;
+}
+
+static void keep(struct fixture *f, struct daxpin_extent extent)
+{
+	const struct daxpin_op op = {
+		.type = DAXPIN_OP_KEEP, .extent = extent,
+		.flags = DAXPIN_OP_PERSIST
+	};
+
+	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+}
+
+/* ---------------------------------------------------------- there and back */
+
+static void everything_goes_and_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	struct daxpin_job_summary s;
+	uint64_t before = file_bytes(f);
+
+	s = run(f, daxpin_reclaim, NULL);
+	assert_int_equal(s.result, 0);
+	assert_int_equal(s.segments, 2);
+	assert_int_equal(s.done_bytes, ALL);
+	assert_int_equal(file_bytes(f), before - ALL);
+	assert_int_equal(info_of(f).hole_bytes, ALL);
+	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EAGAIN);
+
+	s = run(f, daxpin_refill, NULL);
+	assert_int_equal(s.done_bytes, ALL);
+	assert_int_equal(file_bytes(f), before);
+	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(info_of(f).free_bytes, ALL);
+	extent = reserve(f, 15 * CHUNK);
+	memset(daxpin_ptr(f->pool, extent, 0), 1, 15 * CHUNK);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* Of what is used nothing is touched, and chunks that are used in part stay. */
+static void what_is_used_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent live = reserve(f, 3 * CHUNK + 4096);
+	struct daxpin_job_summary s;
+	char *at = daxpin_ptr(f->pool, live, 0);
+
+	memset(at, 0x5a, 3 * CHUNK + 4096);
+	keep(f, live);
+	s = run(f, daxpin_reclaim, NULL);
+	assert_int_equal(s.done_bytes, ALL - 4 * CHUNK);
+	for (uint64_t i = 0; i < 3 * CHUNK + 4096; i++)
+		assert_int_equal(at[i], 0x5a);
+	assert_int_equal(info_of(f).free_bytes, CHUNK - 4096);
+	s = run(f, daxpin_refill, NULL);
+	assert_int_equal(s.done_bytes, ALL - 4 * CHUNK);
+}
+
+static void so_much_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_options options = all_for(0);
+
+	options.bytes = 3 * CHUNK + 1;
+	assert_int_equal(run(f, daxpin_reclaim, &options).done_bytes, 3 * CHUNK);
+	options.bytes = 0;
+	options.keep_bytes = 20 * CHUNK - 1;
+	assert_int_equal(run(f, daxpin_reclaim, &options).done_bytes, 7 * CHUNK);
+	assert_int_equal(info_of(f).free_bytes, 20 * CHUNK);
+	options.segment = 1;
+	options.keep_bytes = 0;
+	run(f, daxpin_reclaim, &options);
+	options.segment = 0;
+	run(f, daxpin_reclaim, &options);
+	assert_int_equal(info_of(f).hole_bytes, ALL);
+	options.bytes = 5 * CHUNK;
+	assert_int_equal(run(f, daxpin_refill, &options).done_bytes, 5 * CHUNK);
+	assert_int_equal(info_of(f).free_bytes, 5 * CHUNK);
+}
+
+/* Many runs, so that several rounds are needed, each with one gate. */
+static void scattered_chunks(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent[30];
+	struct daxpin_job_summary s;
+
+	for (int i = 0; i < 30; i++)
+		extent[i] = reserve(f, CHUNK);
+	for (int i = 0; i < 30; i += 2)
+		assert_int_equal(daxpin_cancel(f->pool, extent[i]), 0);
+	s = run(f, daxpin_reclaim, NULL);
+	assert_int_equal(s.done_bytes, 15 * CHUNK);
+	for (int i = 1; i < 30; i += 2)
+		assert_int_equal(daxpin_cancel(f->pool, extent[i]), 0);
+	s = run(f, daxpin_refill, NULL);
+	assert_int_equal(s.done_bytes, 15 * CHUNK);
+}
+
+/* Backed and hole are found again, with the pool closed in both states. */
+static void open_finds_the_holes(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent live = reserve(f, CHUNK), extent;
+
+	keep(f, live);
+	run(f, daxpin_reclaim, NULL);
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	assert_int_equal(info_of(f).hole_bytes, ALL - CHUNK);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EAGAIN);
+	assert_int_equal(run(f, daxpin_refill, NULL).done_bytes, ALL - CHUNK);
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	assert_int_equal(info_of(f).hole_bytes, 0);
+	extent = reserve(f, 14 * CHUNK);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* ------------------------------------------------------------ who is in use */
+
+struct seen {
+	struct daxpin_job_part part[8];
+	char label[8][DAXPIN_LABEL_MAX];
+	int count;
+};
+
+static void see(const struct daxpin_job_part *part, void *arg)
+{
+	struct seen *seen = arg;
+
+	snprintf(seen->label[seen->count], DAXPIN_LABEL_MAX, "%s",
+		 part->holder.label ? part->holder.label : "");
+	seen->part[seen->count++] = *part;
+}
+
+static struct seen parts_of(struct daxpin_job *job)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct seen seen = { .count = 0 };
+
+	assert_int_equal(daxpin_job_report(job, see, &seen, &summary), 0);
+	assert_int_equal(seen.count, summary.segments);
+	return seen;
+}
+
+/* Its segment is left alone, and the report says who; the other one goes. */
+static void a_hold_keeps_its_segment(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct daxpin_hold hold = { .access = 0 };
+	struct daxpin_job *job;
+	struct seen seen;
+	int held = extent.addr / (32 * MIB);
+
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent,
+					      DAXPIN_HOLD_WRITE, "a slow disk",
+					      &hold), 0);
+	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	seen = parts_of(job);
+	assert_int_equal(seen.count, 2);
+	assert_int_equal(seen.part[held].result, -EBUSY);
+	assert_int_equal(seen.part[held].done_bytes, 0);
+	assert_int_equal(seen.part[held].left_bytes, 14 * CHUNK);
+	assert_string_equal(seen.label[held], "a slow disk");
+	assert_int_equal(seen.part[held].holder.extent.addr, extent.addr);
+	assert_int_equal(seen.part[!held].result, 0);
+	assert_int_equal(seen.part[!held].done_bytes, 15 * CHUNK);
+	assert_int_equal(daxpin_job_end(job), 0);
+	/* Nothing is left of it: what is held is used as before. */
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &hold), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* With a deadline it waits; holds are not refused meanwhile. */
+static void a_job_waits_for_the_drop(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(30)),
+			 -ETIMEDOUT);
+	assert_int_equal(daxpin_job_end(job), -EBUSY);
+	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(summary_of(job).result, -EINPROGRESS);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(finish(f, job).done_bytes, ALL - CHUNK);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+static void a_waiting_job_is_cancelled(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct daxpin_job *job;
+	struct daxpin_job_summary s;
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	options.segment = extent.addr / (32 * MIB);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	assert_int_equal(daxpin_job_cancel(job), 0);
+	s = finish(f, job);
+	assert_int_equal(s.result, -ECANCELED);
+	assert_int_equal(s.left_bytes, 14 * CHUNK);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* ----------------------------------------------------------- registrations */
+
+static struct daxpin_registration *register_all(struct fixture *f,
+						uint32_t flags)
+{
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "an adapter", .flags = flags,
+	};
+	struct daxpin_registration *registration;
+
+	assert_int_equal(daxpin_register(f->pool, DAXPIN_ALL_SEGMENTS, &options,
+					 &registration), 0);
+	return registration;
+}
+
+/* One that pins all for good. */
+static void a_registration_keeps_all(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_registration *registration = register_all(f, 0);
+	struct daxpin_job *job;
+	struct seen seen;
+
+	assert_int_equal(daxpin_registration_pin(registration, 0), -EINVAL);
+	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	seen = parts_of(job);
+	assert_int_equal(seen.count, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(seen.part[i].result, -EBUSY);
+		assert_string_equal(seen.label[i], "an adapter");
+	}
+	assert_int_equal(daxpin_job_end(job), 0);
+	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(daxpin_unregister(registration), 0);
+	assert_int_equal(run(f, daxpin_reclaim, NULL).done_bytes, ALL);
+}
+
+/* A job asks for what is pinned, waits, and no new pin is given meanwhile. */
+static void a_pin_is_asked_back(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_registration *r =
+		register_all(f, DAXPIN_REGISTRATION_BY_SEGMENT);
+	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_event event;
+	struct daxpin_job *job;
+	uint32_t segment = 0;
+
+	assert_int_equal(daxpin_registration_pin(r, 2), -EINVAL);
+	assert_int_equal(daxpin_registration_revoked(r, 1), -EINVAL);
+	assert_int_equal(daxpin_registration_pin(r, 1), 0);
+	assert_int_equal(daxpin_registration_pin(r, 1), -EALREADY);
+	assert_int_equal(daxpin_registration_wanted(r, &segment), 0);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	while (info_of(f).hole_bytes < 15 * CHUNK)
+		assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(10)),
+				 -ETIMEDOUT);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_int_equal(event.type, DAXPIN_EVENT_REVOKE);
+	assert_ptr_equal(event.registration, r);
+	assert_int_equal(daxpin_registration_wanted(r, &segment), 1);
+	assert_int_equal(segment, 1);
+	assert_int_equal(daxpin_registration_pin(r, 0), -EAGAIN);
+	assert_int_equal(daxpin_registration_revoked(r, 1), 0);
+	assert_int_equal(daxpin_registration_pin(r, 1), -EAGAIN);
+	assert_int_equal(finish(f, job).done_bytes, ALL);
+	assert_int_equal(daxpin_registration_pin(r, 1), -EAGAIN);
+	run(f, daxpin_refill, NULL);
+	assert_int_equal(daxpin_registration_pin(r, 1), 0);
+	assert_int_equal(daxpin_unregister(r), 0);
+}
+
+/* Nobody answers: it is not asked any more after the deadline. */
+static void a_pin_that_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_registration *r =
+		register_all(f, DAXPIN_REGISTRATION_BY_SEGMENT);
+	struct daxpin_job_options options = all_for(30);
+	struct daxpin_job_summary s;
+	uint32_t segment = 0;
+
+	assert_int_equal(daxpin_registration_pin(r, 0), 0);
+	s = run(f, daxpin_reclaim, &options);
+	assert_int_equal(s.result, -EBUSY);
+	assert_int_equal(s.done_bytes, 15 * CHUNK);
+	assert_int_equal(daxpin_registration_wanted(r, &segment), 0);
+	assert_int_equal(daxpin_unregister(r), 0);
+}
+
+/* ------------------------------------------------------------------ events */
+
+static int next_of(struct fixture *f, struct daxpin_event *event)
+{
+	struct pollfd poll_fd = { daxpin_event_fd(f->pool), POLLIN, 0 };
+	uint64_t count;
+
+	for (;;) {
+		if (daxpin_event_arm(f->pool) == 0 &&
+		    poll(&poll_fd, 1, 60000) == 1)
+			assert_int_equal(read(poll_fd.fd, &count, 8), 8);
+		if (daxpin_next_event(f->pool, event))
+			return 1;
+	}
+}
+
+/* Somebody who only sleeps on the eventfd gets the job done, and told. */
+static void the_event_fd_is_enough(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct daxpin_event event;
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(next_of(f, &event), 1);
+	assert_int_equal(event.type, DAXPIN_EVENT_JOB);
+	assert_ptr_equal(event.job, job);
+	assert_int_equal(finish(f, job).done_bytes, ALL - CHUNK);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* A reserve that was refused is told when to try again. */
+static void the_refused_are_told(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	struct daxpin_event event;
+
+	run(f, daxpin_reclaim, NULL);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EAGAIN);
+	run(f, daxpin_refill, NULL);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_int_equal(event.type, DAXPIN_EVENT_RETRY);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+	extent = reserve(f, 1);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* -------------------------------------------------------------- bad input */
+
+static void what_makes_no_sense(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_options options = all_for(0);
+	struct daxpin_job_summary summary = { .size = 0 };
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_reclaim(NULL, NULL, &job), -EINVAL);
+	assert_int_equal(daxpin_reclaim(f->pool, NULL, NULL), -EINVAL);
+	options.segment = 2;
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), -ENOENT);
+	options.segment = 0;
+	options.flags = 0x80;
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), -EINVAL);
+	options.flags = DAXPIN_JOB_ZERO;
+	assert_int_equal(daxpin_refill(f->pool, &options, &job), -EINVAL);
+	assert_int_equal(daxpin_job_wait(NULL, 0), -EINVAL);
+	assert_int_equal(daxpin_job_cancel(NULL), -EINVAL);
+	assert_int_equal(daxpin_job_end(NULL), 0);
+	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
+	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), -EINVAL);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	/* A job with nothing to do is over at once. */
+	assert_int_equal(run(f, daxpin_reclaim, NULL).segments, 0);
+}
+
+static int setup(void **state)
+{
+	return fixture_setup(state);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(everything_goes_and_comes_back),
+		TEST(what_is_used_stays),
+		TEST(so_much_and_no_more),
+		TEST(scattered_chunks),
+		TEST(open_finds_the_holes),
+		TEST(a_hold_keeps_its_segment),
+		TEST(a_job_waits_for_the_drop),
+		TEST(a_waiting_job_is_cancelled),
+		TEST(a_registration_keeps_all),
+		TEST(a_pin_is_asked_back),
+		TEST(a_pin_that_is_kept),
+		TEST(the_event_fd_is_enough),
+		TEST(the_refused_are_told),
+		TEST(what_makes_no_sense),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
