@@ -468,11 +468,9 @@ enum daxpin_event_type {
 
 struct daxpin_event {
 	uint32_t type;			/* enum daxpin_event_type */
-	union {				/* by type; RETRY has none */
-		struct daxpin_watch *watch;
-		struct daxpin_job *job;
-		struct daxpin_registration *registration;
-	};
+	struct daxpin_watch *watch;	/* IDLE, else NULL */
+	struct daxpin_job *job;		/* JOB */
+	struct daxpin_registration *registration;	/* REVOKE */
 };
 
 /* Ask for one event when the extent is idle (at once where it is already). */

@@ -177,8 +177,9 @@ bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
 	notice = events->notice;
 	if (watch) {
 		unlink_watch(events, watch);
-		ret_event->type = DAXPIN_EVENT_IDLE;
-		ret_event->watch = watch;
+		*ret_event = (struct daxpin_event) {
+			.type = DAXPIN_EVENT_IDLE, .watch = watch
+		};
 	} else if (notice) {
 		take_notice(events, notice);
 		*ret_event = notice->event;
