@@ -6,29 +6,35 @@
  * same segment; a foreign pin, which the library does not know, comes and goes.
  *
  * Stands for:
- *	lib/space.c: dp_space_claim dp_space_free
+ *	lib/space.c: dp_space_claim dp_space_claim_at dp_space_free
  *	lib/lease.c: dp_lease_hold dp_lease_drop
  *	lib/lease.c: dp_gate_shut dp_gate_open dp_segment_busy
+ *	lib/job.c: is_in_use try ask_kernel after_kernel end_runs end_of dp_jobs_pin
+ *	lib/hole.c: dp_holes_claim dp_holes_end
  *
- * The order is the one that reclaim is to have: claim the chunk's free blocks,
- * all or none; shut the gate; count; punch, asynchronously; when the kernel has
- * answered, open the gate. A punch that was cancelled may have been done in
- * part, so its chunk is a hole. Refill does the same the other way round.
+ * Shut the gate; count; ask for a registration's pin; claim the chunk's free
+ * blocks, all or none; punch, asynchronously; when the kernel has answered, open
+ * the gate. An interrupted request changed nothing (A7), one that failed may be
+ * done in part, so its chunk is a hole. Refill does the same the other way round.
  *
- * Left out: how the counter is read (gate.pml): here it is exact. Registrations
- * are there or not; the order must not depend on it.
+ * Left out: how the counter is read (gate.pml): here it is exact.
  *
  * Mutants:
- *	BUSY_SKIPPED_UNMAPPED: I8: nothing is registered, so nobody counts holds
+ *	BUSY_SKIPPED_UNMAPPED: I8: nothing is pinned by a registration, so nobody
+ *		counts holds
  *	BUSY_BEFORE_GATE: I31: counts, then shuts the gate
  *	NO_GATE: I32: counts, and leaves the gate open
  *	NOT_CLAIMED: I7: looks whether the blocks are free, and punches
  *	PARTLY_CLAIMED: I7: one free block is enough
  *	RELEASED_EARLY: I7: the blocks are released at the deadline, the punch goes on
  *	OPENED_EARLY: I32: the gate opens at the deadline, the punch goes on
- *	BACKED_AFTER_CANCEL: D9: a cancelled punch leaves the chunk backed
+ *	BACKED_AFTER_FAILURE: D9: a punch that failed leaves the chunk backed
  *	LISTED_BEFORE_REFILL: D9: the blocks are listed, then refilled
- *	BUSY_KEEPS_CLAIM: I29: a segment that is busy keeps what was claimed
+ *	CLAIM_KEPT: I29: an interrupted punch keeps what was claimed
+ *	PIN_NOT_ASKED: A6: nobody asks for a registration's pin
+ *	PIN_NOT_AWAITED: A6: it is asked for, and not waited for
+ *	PINNED_MEANWHILE: A6: a pin is given while the segment is being reclaimed
+ *	PINNED_HOLE: D9: a pin is given to a segment with a hole, which fills it
  */
 #define NOTHING		0
 #define PUNCH		1
@@ -37,11 +43,12 @@
 bool listed[2] = true;		/* free blocks, in memory */
 bool hole;			/* and what memory knows of the chunk */
 byte gate, held;
-bool registered;
+bool pinned, wanted;		/* by a registration; asked back */
+bool under_way;			/* a job is, in this segment */
 
 /* The kernel: what it was asked, and what it answers. */
 byte asked;
-bool answered, failed, cancelled;
+bool answered, failed, cancelled, interrupted;
 byte pins;			/* pages of the file that DMA has */
 bool backed = true;		/* the truth */
 
@@ -50,27 +57,25 @@ byte granted;			/* holds that may be used */
 bool owned[2];
 byte over;
 
-/* Waits for every pin in the file; a cancelled request may be half done. */
+/* Waits for every pin in the file, and looks whether it was cancelled. */
 active proctype kernel()
 {
 end:	do
 	:: atomic { asked == PUNCH && pins == 0 ->
 		assert(!owned[0] && !owned[1]);			/* I7 */
-		backed = false; asked = NOTHING; failed = false;
-		answered = true
+		backed = false; asked = NOTHING; answered = true
 	   }
 	:: atomic { asked == REFILL && pins == 0 ->
-		backed = true; asked = NOTHING; failed = false;
-		answered = true
+		backed = true; asked = NOTHING; answered = true
 	   }
-	/* No space. */
-	:: atomic { asked == REFILL -> asked = NOTHING; failed = true;
-		answered = true
+	/* No space, or half way. */
+	:: atomic { asked != NOTHING && pins == 0 ->
+		assert(asked != PUNCH || (!owned[0] && !owned[1])); /* I7 */
+		if :: asked == PUNCH -> backed = false :: true fi;
+		asked = NOTHING; failed = true; answered = true
 	   }
 	:: atomic { asked != NOTHING && cancelled ->
-		assert(asked != PUNCH || (!owned[0] && !owned[1])); /* I7 */
-		if :: backed = false :: true fi;
-		asked = NOTHING; failed = true; answered = true
+		asked = NOTHING; interrupted = true; answered = true
 	   }
 	od
 }
@@ -118,7 +123,7 @@ inline count()
 {
 	busy = held > 0;
 #ifdef MUTANT_BUSY_SKIPPED_UNMAPPED
-	busy = busy && registered
+	busy = busy && pinned
 #endif
 }
 
@@ -137,7 +142,9 @@ inline ask(what)
 {
 	atomic {
 		assert(granted == 0);				/* I8 I31 I32 */
-		answered = false; cancelled = false; asked = what
+		assert(!pinned);				/* A6 */
+		answered = false; cancelled = false; failed = false;
+		interrupted = false; asked = what
 	}
 }
 
@@ -160,53 +167,87 @@ inline await()
 	fi
 }
 
+/* Under the gate, until nothing is held or pinned; or not at all. */
+inline make_idle()
+{
+	do
+	:: true ->
+		shut_and_count();
+		if
+		:: busy -> open_gate(); goto end
+#ifdef MUTANT_PIN_NOT_ASKED
+		:: !busy -> break
+#elif defined(MUTANT_PIN_NOT_AWAITED)
+		:: !busy -> wanted = pinned; break
+#else
+		:: !busy && !pinned -> break
+		:: !busy && pinned -> wanted = true; open_gate(); !pinned
+#endif
+		fi
+	od
+}
+
 active proctype reclaim()
 {
 	bool got, busy;
 
+	under_way = true;
+	make_idle();
 	claim_chunk();
 	if
-	:: !got -> goto end
-	:: else
-	fi;
-	shut_and_count();
-	if
-	:: busy ->
-		open_gate();
-#ifndef MUTANT_BUSY_KEEPS_CLAIM
-		give_back();
-#endif
-		goto end
+	:: !got -> open_gate(); goto end
 	:: else
 	fi;
 	ask(PUNCH);
 	await();
-#ifdef MUTANT_BACKED_AFTER_CANCEL
 	if
+#ifdef MUTANT_CLAIM_KEPT
+	:: interrupted -> open_gate(); goto end
+#else
+	:: interrupted -> give_back(); open_gate(); goto end
+#endif
+#ifdef MUTANT_BACKED_AFTER_FAILURE
 	:: failed -> give_back(); open_gate(); goto end
+#endif
 	:: else
 	fi;
-#endif
-	hole = true;
+	atomic { hole = true; under_way = false };
 	open_gate();
 
 	/* Refill, when it likes. */
-	shut_and_count();
-	if
-	:: busy -> open_gate(); goto end
-	:: else
-	fi;
+	under_way = true;
+	make_idle();
 #ifdef MUTANT_LISTED_BEFORE_REFILL
 	give_back();
 #endif
 	ask(REFILL);
 	await();
 	if
-	:: failed
-	:: else -> hole = false; give_back()
+	:: failed || interrupted
+	:: else -> atomic { hole = false; give_back() }
 	fi;
 	open_gate();
-end:	over++
+end:	under_way = false;
+	over++
+}
+
+/* A registration pins the segment, and gives it back when it is asked. */
+active proctype registration()
+{
+end_out:
+	atomic {
+#ifdef MUTANT_PINNED_MEANWHILE
+		!hole ->
+#elif defined(MUTANT_PINNED_HOLE)
+		!under_way ->
+#else
+		!hole && !under_way ->
+#endif
+		pinned = true;
+		assert(backed && !hole)				/* D9 */
+	};
+end_in:	wanted;
+	pinned = false
 }
 
 /* ok, or the gate was shut: an ordinary drop. */
@@ -265,7 +306,6 @@ active proctype neighbour()
 
 active proctype foreigner()
 {
-	if :: registered = true :: true fi;
 	pins++;
 	pins--
 }
