@@ -6,7 +6,7 @@
 /* What every one of them exits with. */
 enum exit_status {
 	EXIT_CLEAN = 0,
-	EXIT_DAMAGED = 1,
+	EXIT_DAMAGED = 1,		/* doctor: something does not work */
 	EXIT_CANNOT_TELL = 2,		/* and what cannot be understood */
 };
 
@@ -19,5 +19,6 @@ struct command {
 };
 
 extern const struct command check_command;
+extern const struct command doctor_command;
 
 #endif

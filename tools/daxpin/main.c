@@ -7,6 +7,7 @@
 
 static const struct command *const commands[] = {
 	&check_command,
+	&doctor_command,
 };
 
 #define COMMANDS	(sizeof(commands) / sizeof(commands[0]))

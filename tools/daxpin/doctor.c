@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* daxpin doctor: what works on this machine for a path, seen by trying it. */
+#include <getopt.h>
+#include <stdarg.h>
+#include <string.h>
+#include "command.h"
+#include "doctor.h"
+
+#define TEXT_SIZE	1024
+
+static const struct {
+	const char *id;			/* for programs */
+	const char *title;		/* for people */
+} subjects[] = {
+	[SUBJECT_POOL] = { "pool", "pool" },
+	[SUBJECT_SOURCE] = { "source", "memory" },
+	[SUBJECT_DURABLE] = { "durable", "durable" },
+	[SUBJECT_MAP_SYNC] = { "map_sync", "MAP_SYNC" },
+	[SUBJECT_HUGE_PAGES] = { "huge_pages", "huge pages" },
+	[SUBJECT_BAD_BLOCKS] = { "bad_blocks", "bad-block list" },
+	[SUBJECT_MEMLOCK] = { "memlock", "RLIMIT_MEMLOCK" },
+	[SUBJECT_URING] = { "io_uring", "io_uring" },
+	[SUBJECT_FIXED_BUFFERS] = { "fixed_buffers", "fixed buffers" },
+	[SUBJECT_SLOTS] = { "buffer_slots", "buffer slots" },
+	[SUBJECT_BARRIER] = { "open_barrier", "barrier at open" },
+	[SUBJECT_PUNCH_WAITS] = { "punch_waits", "punch waits" },
+	[SUBJECT_PUNCH_CANCEL] = { "punch_cancel", "punch taken back" },
+	[SUBJECT_IDLE_AT_ZERO] = { "idle_at_zero", "idle at zero" },
+	[SUBJECT_RDMA] = { "rdma", "RDMA device" },
+	[SUBJECT_PINNED_MR] = { "pinned_mr", "pinned region" },
+	[SUBJECT_ODP] = { "odp", "on-demand region" },
+	[SUBJECT_WINDOWS] = { "memory_windows", "memory windows" },
+};
+
+static const char *const verdict_name[] = {
+	[VERDICT_YES] = "yes",
+	[VERDICT_NO] = "no",
+	[VERDICT_UNKNOWN] = "unknown",
+};
+
+const char *doctor_source_name(enum daxpin_source source)
+{
+	static const char *const name[] = {
+		[DAXPIN_SOURCE_DEVDAX] = "device-dax",
+		[DAXPIN_SOURCE_FSDAX] = "DAX filesystem",
+		[DAXPIN_SOURCE_SHMEM] = "shmem",
+		[DAXPIN_SOURCE_DISK] = "disk",
+	};
+
+	return name[source];
+}
+
+/* --------------------------------------------------------------- the report */
+
+static void print_answer(const struct answer *answer, const char *observed)
+{
+	char verdict[16];
+
+	/* In brackets: what nobody misses on this kind of memory. */
+	snprintf(verdict, sizeof(verdict), answer->needed ? "%s" : "(%s)",
+		 verdict_name[answer->verdict]);
+	printf("%-9s  %-16s  %s\n", verdict, subjects[answer->subject].title,
+	       observed);
+	if (answer->remedy)
+		printf("%-9s  %-16s  -> %s\n", "", "", answer->remedy);
+}
+
+static void json_answer(struct json *json, const struct answer *answer,
+			const char *observed)
+{
+	json_object(json, NULL);
+	json_string(json, "subject", subjects[answer->subject].id);
+	json_string(json, "verdict", verdict_name[answer->verdict]);
+	json_bool(json, "needed", answer->needed);
+	json_string(json, "observed", observed);
+	json_string(json, "remedy", answer->remedy);
+	json_end_object(json);
+}
+
+void doctor_say(struct doctor *doctor, struct answer answer,
+		const char *observed, ...)
+{
+	char text[TEXT_SIZE];
+	va_list arguments;
+
+	va_start(arguments, observed);
+	vsnprintf(text, sizeof(text), observed, arguments);
+	va_end(arguments);
+	if (answer.needed) {
+		doctor->wrong += answer.verdict == VERDICT_NO;
+		doctor->unknown += answer.verdict == VERDICT_UNKNOWN;
+	}
+	if (doctor->as_json)
+		json_answer(&doctor->json, &answer, text);
+	else
+		print_answer(&answer, text);
+	fflush(stdout);
+}
+
+void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
+			  bool needed)
+{
+	doctor_say(doctor, (struct answer) {
+		.subject = subject, .verdict = VERDICT_UNKNOWN,
+		.needed = needed,
+		.remedy = doctor->place.in_use ?
+			"look again while nobody has it open" :
+			"run this as a user who may write there",
+	}, "%s", doctor->ground.why);
+}
+
+/* A "no" outweighs what could not be seen. */
+static enum exit_status verdict_of(const struct doctor *doctor)
+{
+	if (doctor->wrong)
+		return EXIT_DAMAGED;
+	return doctor->unknown ? EXIT_CANNOT_TELL : EXIT_CLEAN;
+}
+
+static const char *const status_name[] = {
+	[EXIT_CLEAN] = "works",
+	[EXIT_DAMAGED] = "does not all work",
+	[EXIT_CANNOT_TELL] = "cannot tell",
+};
+
+static void begin_json(struct doctor *doctor, const char *path)
+{
+	doctor->json.out = stdout;
+	json_object(&doctor->json, NULL);
+	json_string(&doctor->json, "path", path);
+	json_string(&doctor->json, "rdma", doctor->rdma);
+	json_array(&doctor->json, "answers");
+}
+
+static void end_json(struct doctor *doctor, enum exit_status status,
+		     const char *why)
+{
+	struct json *json = &doctor->json;
+	const struct place *place = &doctor->place;
+
+	json_end_array(json);
+	json_string(json, "source",
+		    place->source ? doctor_source_name(place->source) : NULL);
+	json_bool(json, "in_use", place->in_use);
+	json_number(json, "wrong", doctor->wrong);
+	json_number(json, "unknown", doctor->unknown);
+	json_string(json, "verdict", status_name[status]);
+	json_string(json, "why", why);
+	json_end_object(json);
+}
+
+static void end_text(const struct doctor *doctor, enum exit_status status,
+		     const char *path, const char *why)
+{
+	if (why) {
+		fprintf(stderr, "daxpin doctor: %s\n", why);
+		printf("%s: %s\n", path, status_name[status]);
+		return;
+	}
+	printf("%s: %s", path, status_name[status]);
+	if (doctor->wrong || doctor->unknown)
+		printf(": %u no, %u unknown", doctor->wrong, doctor->unknown);
+	printf("\n");
+}
+
+/* ----------------------------------------------------------------- the work */
+
+static const struct option long_options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "rdma", required_argument, NULL, 'r' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static bool parse(struct doctor *doctor, const char **ret_path, int argc,
+		  char **argv)
+{
+	int letter;
+
+	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (letter == 'j')
+			doctor->as_json = true;
+		else if (letter == 'r')
+			doctor->rdma = optarg;
+		else
+			return false;
+	}
+	if (optind + 1 != argc)
+		return false;
+	*ret_path = argv[optind];
+	return true;
+}
+
+static void look(struct doctor *doctor)
+{
+	ground_open(&doctor->ground, &doctor->place);
+	doctor_place(doctor);
+	doctor_memory(doctor);
+	doctor_uring(doctor);
+	doctor_rdma(doctor);
+	ground_close(&doctor->ground);
+}
+
+static int run(int argc, char **argv)
+{
+	static struct doctor doctor;
+	enum exit_status status;
+	char why[TEXT_SIZE] = "";
+	const char *path;
+	int ret;
+
+	if (!parse(&doctor, &path, argc, argv)) {
+		fputs(doctor_command.help, stderr);
+		return EXIT_CANNOT_TELL;
+	}
+	if (doctor.as_json)
+		begin_json(&doctor, path);
+	ret = place_find(&doctor.place, path, why, sizeof(why));
+	if (!ret)
+		look(&doctor);
+	place_close(&doctor.place);
+	status = ret ? EXIT_CANNOT_TELL : verdict_of(&doctor);
+	if (doctor.as_json)
+		end_json(&doctor, status, ret ? why : NULL);
+	else
+		end_text(&doctor, status, path, ret ? why : NULL);
+	if (fflush(stdout) || ferror(stdout)) {
+		perror("daxpin doctor: the report");
+		return EXIT_CANNOT_TELL;
+	}
+	return status;
+}
+
+const struct command doctor_command = {
+	.name = "doctor",
+	.summary = "say what works on this machine for a path, and why not",
+	.help =
+	"usage: daxpin doctor [--rdma DEVICE] [--json] PATH\n"
+	"\n"
+	"PATH is a directory or a device-dax node, with a pool or before there is one.\n"
+	"Things are tried on a scratch file beside the pool, never on the pool's own\n"
+	"files; nothing is stored to a device.\n"
+	"\n"
+	"  --rdma DEVICE    try this RDMA device too, such as mlx5_0\n"
+	"  --json           the report for programs\n"
+	"\n"
+	"exits 0: all that such memory can do works, 1: something does not,\n"
+	"2: something cannot be told\n",
+	.run = run,
+};

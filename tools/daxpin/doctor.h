@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * daxpin doctor: what works on this machine for one path, and why not. Each
+ * file asks about one thing and says what it saw; doctor.c prints it and keeps
+ * the count.
+ */
+#ifndef DOCTOR_H
+#define DOCTOR_H
+
+#include <daxpin.h>
+#include <stdbool.h>
+#include "json.h"
+
+#define MIB		(UINT64_C(1) << 20)
+#define PAGE		DAXPIN_BLOCK_SIZE
+#define CHUNK		DAXPIN_CHUNK_SIZE
+#define SCRATCH_SIZE	(UINT64_C(4) * CHUNK)
+/* So begin the names of files beside the pool, while they have one. */
+#define SCRATCH_PREFIX	".daxpin-doctor-"
+
+enum subject {
+	SUBJECT_POOL,
+	SUBJECT_SOURCE,
+	SUBJECT_DURABLE,
+	SUBJECT_MAP_SYNC,
+	SUBJECT_HUGE_PAGES,
+	SUBJECT_BAD_BLOCKS,
+	SUBJECT_MEMLOCK,
+	SUBJECT_URING,
+	SUBJECT_FIXED_BUFFERS,
+	SUBJECT_SLOTS,
+	SUBJECT_BARRIER,
+	SUBJECT_PUNCH_WAITS,
+	SUBJECT_PUNCH_CANCEL,
+	SUBJECT_IDLE_AT_ZERO,
+	SUBJECT_RDMA,
+	SUBJECT_PINNED_MR,
+	SUBJECT_ODP,
+	SUBJECT_WINDOWS,
+};
+
+enum verdict { VERDICT_YES, VERDICT_NO, VERDICT_UNKNOWN };
+
+struct answer {
+	enum subject subject;
+	enum verdict verdict;
+	bool needed;			/* daxpin uses it on this memory */
+	const char *remedy;		/* NULL: there is none, or no need */
+};
+
+/* What a path is; found once, then read by all. */
+struct place {
+	enum daxpin_source source;
+	const char *path;
+	int fd;				/* the directory; the node, -1 in use */
+	uint64_t media_bytes;		/* of pool or device; 0: not known */
+	char filesystem[32];		/* directories */
+	char device[64];		/* "daxX.Y" */
+	uint64_t align;			/* of a device's mappings */
+	bool in_use;			/* its owner has it open */
+	int pool_error;			/* of daxpin_pool_open(), for reading */
+	char pool_why[512];
+	bool opened;
+	struct daxpin_pool_info info;
+};
+
+/*
+ * Memory to try things on: a file without a name in the directory, or the first
+ * unit of the device, into which nothing may be stored.
+ */
+struct ground {
+	int fd;				/* -1: there is none */
+	char *base;			/* NULL: it cannot be mapped */
+	uint64_t size;
+	bool scratch;			/* ours to store into */
+	int sync_error;			/* 0, or what MAP_SYNC failed with */
+	char why[256];			/* there is none, because */
+};
+
+struct doctor {
+	const char *rdma;		/* --rdma, or NULL */
+	bool as_json;
+	struct json json;
+	struct place place;
+	struct ground ground;
+	unsigned int wrong, unknown;	/* of what is needed */
+};
+
+/* Say one thing; what was observed is a sentence without its dot. */
+void doctor_say(struct doctor *doctor, struct answer answer,
+		const char *observed, ...)
+	__attribute__((format(printf, 3, 4)));
+/* It needs memory to try it on, and there is none. */
+void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
+			  bool needed);
+const char *doctor_source_name(enum daxpin_source source);
+
+/* doctor_place.c. -errno and a sentence: nothing can be looked at. */
+int place_find(struct place *place, const char *path, char *why,
+	       size_t why_size);
+void place_close(struct place *place);
+void doctor_place(struct doctor *doctor);
+
+/* doctor_ground.c */
+void ground_open(struct ground *ground, const struct place *place);
+void ground_close(struct ground *ground);
+/* Map a file's first bytes at a multiple of 2 MiB; NULL and errno. */
+void *ground_map(int fd, uint64_t size, int flags);
+/*
+ * Make pages present, for writing only where that is ours: by the kernel, since
+ * where the medium is bad that is an error, and a load or a store a signal.
+ */
+int ground_touch(void *at, uint64_t size, bool write);
+/*
+ * A scratch file that has a name, with backing store, or -errno. It is removed
+ * by its name; one that was left behind, by the next run.
+ */
+#define SCRATCH_NAME_SIZE	64
+int ground_named_file(const struct place *place, uint64_t size,
+		      char name[SCRATCH_NAME_SIZE]);
+void ground_sweep(const struct place *place);
+
+/* doctor_memory.c */
+void doctor_memory(struct doctor *doctor);
+
+/* doctor_uring.c, or doctor_no_uring.c */
+void doctor_uring(struct doctor *doctor);
+/* doctor_punch.c: only where there is a ring. */
+void doctor_punch(struct doctor *doctor);
+
+/* doctor_rdma.c, or doctor_no_rdma.c */
+void doctor_rdma(struct doctor *doctor);
+
+#endif

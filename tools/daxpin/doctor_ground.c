@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory to try things on. In a directory it is a new file: without a name
+ * (O_TMPFILE), so that not even a kill leaves anything, or, for the one trial
+ * that pins a DAX file's page, with one. For from Linux 6.15 on the last close
+ * of a nameless file waits for its pins, and a killed process whose own pipe
+ * has the pin might wait for itself; the page of a file with a name stays with
+ * the inode. Such a file is locked as long as its maker lives, and who finds
+ * one that is not removes it.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "doctor.h"
+
+/* Older headers lack it. */
+#ifndef MAP_SYNC
+#define MAP_SYNC	0x80000
+#endif
+
+/* Linux 5.14. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
+
+#define NAME_TRIES	16
+
+/* ------------------------------------------------------- a file with a name */
+
+static int create_named(int dir, char name[SCRATCH_NAME_SIZE])
+{
+	int fd = -1;
+
+	for (int i = 0; fd < 0 && i < NAME_TRIES; i++) {
+		snprintf(name, SCRATCH_NAME_SIZE, SCRATCH_PREFIX "%d-%d",
+			 (int)getpid(), i);
+		fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+			    0600);
+		if (fd < 0 && errno != EEXIST)
+			return -errno;
+	}
+	return fd < 0 ? -EEXIST : fd;
+}
+
+/* All space is there before it is touched: a full disk is no signal then. */
+static int allocate(int fd, uint64_t size)
+{
+	return fallocate(fd, 0, 0, size) ? -errno : 0;
+}
+
+int ground_named_file(const struct place *place, uint64_t size,
+		      char name[SCRATCH_NAME_SIZE])
+{
+	int fd = create_named(place->fd, name);
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = flock(fd, LOCK_EX | LOCK_NB) ? -errno : allocate(fd, size);
+	if (!ret)
+		return fd;
+	unlinkat(place->fd, name, 0);
+	close(fd);
+	return ret;
+}
+
+static void remove_abandoned(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (!flock(fd, LOCK_EX | LOCK_NB))
+		unlinkat(dir, name, 0);
+	close(fd);
+}
+
+void ground_sweep(const struct place *place)
+{
+	int fd = openat(place->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		if (!strncmp(entry->d_name, SCRATCH_PREFIX,
+			     sizeof(SCRATCH_PREFIX) - 1))
+			remove_abandoned(place->fd, entry->d_name);
+	closedir(dir);
+}
+
+/* -------------------------------------------------------- one that has none */
+
+static int create_nameless(int dir)
+{
+	char name[SCRATCH_NAME_SIZE];
+	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+		return fd < 0 ? -errno : fd;
+	/* A filesystem that cannot: the name goes at once. */
+	fd = create_named(dir, name);
+	if (fd >= 0)
+		unlinkat(dir, name, 0);
+	return fd;
+}
+
+/* ------------------------------------------------------------------ mapping */
+
+void *ground_map(int fd, uint64_t size, int flags)
+{
+	char *hole, *at, *base;
+	int error;
+
+	hole = mmap(NULL, size + CHUNK, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (hole == MAP_FAILED)
+		return NULL;
+	at = hole + (CHUNK - (uintptr_t)hole % CHUNK) % CHUNK;
+	base = mmap(at, size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
+	error = errno;
+	if (base == MAP_FAILED) {
+		munmap(hole, size + CHUNK);
+		errno = error;
+		return NULL;
+	}
+	if (at > hole)
+		munmap(hole, at - hole);
+	if (at < hole + CHUNK)
+		munmap(at + size, hole + CHUNK - at);
+	return base;
+}
+
+/* A device is mapped where the kernel likes it, for its alignment. */
+static char *map_with(const struct ground *ground, int flags)
+{
+	void *base;
+
+	if (ground->scratch)
+		return ground_map(ground->fd, ground->size, flags);
+	base = mmap(NULL, ground->size, PROT_READ | PROT_WRITE, flags,
+		    ground->fd, 0);
+	return base == MAP_FAILED ? NULL : base;
+}
+
+static void map(struct ground *ground)
+{
+	ground->base = map_with(ground, MAP_SHARED_VALIDATE | MAP_SYNC);
+	if (ground->base)
+		return;
+	ground->sync_error = errno;
+	ground->base = map_with(ground, MAP_SHARED);
+	if (!ground->base)
+		snprintf(ground->why, sizeof(ground->why),
+			 "it cannot be mapped: %s", strerror(errno));
+}
+
+int ground_touch(void *at, uint64_t size, bool write)
+{
+	int advice = write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+
+	return madvise(at, size, advice) ? -errno : 0;
+}
+
+static void open_scratch(struct ground *ground, const struct place *place)
+{
+	int ret;
+
+	ground->scratch = true;
+	ground->size = SCRATCH_SIZE;
+	ret = create_nameless(place->fd);
+	ground->fd = ret < 0 ? -1 : ret;
+	if (ret >= 0)
+		ret = allocate(ground->fd, ground->size);
+	if (ret) {
+		snprintf(ground->why, sizeof(ground->why),
+			 "no scratch file of %" PRIu64 " MiB can be made there: %s",
+			 SCRATCH_SIZE / MIB, strerror(-ret));
+		return;
+	}
+	map(ground);
+}
+
+static void open_device(struct ground *ground, const struct place *place)
+{
+	if (place->in_use) {
+		snprintf(ground->why, sizeof(ground->why),
+			 "the device is in use, and nothing is tried on it");
+		return;
+	}
+	if (place->fd < 0) {
+		snprintf(ground->why, sizeof(ground->why),
+			 "%s cannot be opened for writing", place->path);
+		return;
+	}
+	ground->fd = place->fd;
+	ground->size = place->align > CHUNK ? place->align : CHUNK;
+	map(ground);
+}
+
+void ground_open(struct ground *ground, const struct place *place)
+{
+	memset(ground, 0, sizeof(*ground));
+	ground->fd = -1;
+	if (place->device[0])
+		open_device(ground, place);
+	else
+		open_scratch(ground, place);
+}
+
+void ground_close(struct ground *ground)
+{
+	if (ground->base)
+		munmap(ground->base, ground->size);
+	if (ground->scratch && ground->fd >= 0)
+		close(ground->fd);
+	ground->base = NULL;
+	ground->fd = -1;
+}

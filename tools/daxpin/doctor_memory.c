@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The memory itself: MAP_SYNC, the size that a page fault really maps, which
+ * sectors are bad, and how much of it may be locked.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "doctor.h"
+
+static bool is_dax(const struct place *place)
+{
+	return place->source == DAXPIN_SOURCE_DEVDAX ||
+	       place->source == DAXPIN_SOURCE_FSDAX;
+}
+
+/* ----------------------------------------------------------------- MAP_SYNC */
+
+/* A device has no filesystem whose metadata could be late. */
+static void say_map_sync(struct doctor *doctor)
+{
+	const struct ground *ground = &doctor->ground;
+	bool needed = doctor->place.source == DAXPIN_SOURCE_FSDAX;
+
+	if (!ground->base)
+		doctor_say_no_ground(doctor, SUBJECT_MAP_SYNC, needed);
+	else if (!ground->sync_error)
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_MAP_SYNC, .verdict = VERDICT_YES,
+			.needed = needed,
+		}, "mapped so");
+	else
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_MAP_SYNC, .verdict = VERDICT_NO,
+			.needed = needed,
+			.remedy = needed ? "put the filesystem on persistent memory that is written by the CPU alone: virtio-pmem is not" : NULL,
+		}, "refused: %s", strerror(ground->sync_error));
+}
+
+/* --------------------------------------------------------------- huge pages */
+
+static long page_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt + usage.ru_majflt;
+}
+
+/*
+ * How many page faults each 2 MiB takes. smaps does not say: it shows nothing
+ * of a device's or a DAX file's huge pages on some kernels.
+ */
+static int count_huge(const struct ground *ground, unsigned int *ret_huge,
+		      long *ret_most)
+{
+	*ret_huge = 0;
+	*ret_most = 0;
+	for (uint64_t at = 0; at < ground->size; at += CHUNK) {
+		long before = page_faults(), faults;
+		int ret = ground_touch(ground->base + at, CHUNK,
+				       ground->scratch);
+
+		if (ret)
+			return ret;
+		faults = page_faults() - before;
+		*ret_huge += faults <= 1;
+		if (faults > *ret_most)
+			*ret_most = faults;
+	}
+	return 0;
+}
+
+static const char *huge_remedy(const struct place *place)
+{
+	if (place->source == DAXPIN_SOURCE_DEVDAX)
+		return "make the namespace with ndctl create-namespace -m devdax -a 2M";
+	if (place->source == DAXPIN_SOURCE_SHMEM)
+		return "mount the tmpfs with -o huge=within_size";
+	if (place->source == DAXPIN_SOURCE_DISK)
+		return NULL;
+	if (!strcmp(place->filesystem, "XFS"))
+		return "mkfs.xfs -d su=2m,sw=1, and xfs_io -c 'extsize 2m' on the directory before the pool is made";
+	return "mkfs.ext4 -b 4096 -E stride=512,stripe_width=512, on a namespace that begins at a multiple of 2 MiB";
+}
+
+/* Of the pool's own files, which are not touched: where their extents lie. */
+static const char *pool_alignment(const struct place *place, char text[96])
+{
+	text[0] = '\0';
+	if (place->opened && is_dax(place))
+		snprintf(text, 96, "; in the pool %" PRIu64 " of %" PRIu64 " lie unaligned",
+			 place->info.unaligned_chunks,
+			 place->media_bytes / CHUNK);
+	return text;
+}
+
+static void say_huge_pages(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	const struct ground *ground = &doctor->ground;
+	unsigned int huge, chunks = ground->size / CHUNK;
+	struct answer answer = {
+		.subject = SUBJECT_HUGE_PAGES, .needed = is_dax(place),
+		.verdict = VERDICT_UNKNOWN,
+	};
+	char text[96];
+	long most;
+	int ret;
+
+	if (!ground->base) {
+		doctor_say_no_ground(doctor, answer.subject, answer.needed);
+		return;
+	}
+	ret = count_huge(ground, &huge, &most);
+	if (ret) {
+		answer.remedy = ret == -EINVAL ? "Linux 5.14 or later" :
+			"see the kernel's log: is the medium bad?";
+		doctor_say(doctor, answer, "it cannot be touched: %s",
+			   strerror(-ret));
+		return;
+	}
+	answer.verdict = huge == chunks && !(place->opened && is_dax(place) &&
+					     place->info.unaligned_chunks) ?
+			 VERDICT_YES : VERDICT_NO;
+	if (answer.verdict == VERDICT_NO)
+		answer.remedy = huge_remedy(place);
+	doctor_say(doctor, answer,
+		   "%u of %u chunks of 2 MiB tried took one page fault, any at most %ld%s",
+		   huge, chunks, most, pool_alignment(place, text));
+}
+
+/* --------------------------------------------------------------- bad blocks */
+
+/* The file's text, or false. */
+static bool read_text(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "re");
+	size_t length;
+	bool good;
+
+	if (!file)
+		return false;
+	length = fread(text, 1, size - 1, file);
+	text[length] = '\0';
+	good = !ferror(file);
+	fclose(file);
+	return good;
+}
+
+/* Root alone is told where a device begins in its region: others get 0. */
+static bool has_begin(const char *device, const char *what)
+{
+	unsigned long long begin = 0;
+	char path[160], text[32];
+
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s/%s", device,
+		 what);
+	return read_text(path, text, sizeof(text)) &&
+	       sscanf(text, "%llx", &begin) == 1 && begin;
+}
+
+static bool name_list(const struct place *place, char path[160])
+{
+	struct stat st;
+	char dir[64];
+
+	if (place->device[0]) {
+		snprintf(path, 160,
+			 "/sys/bus/dax/devices/%s/../../badblocks",
+			 place->device);
+		return has_begin(place->device, "resource") &&
+		       has_begin(place->device, "../../resource");
+	}
+	if (fstat(place->fd, &st))
+		return false;
+	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", major(st.st_dev),
+		 minor(st.st_dev));
+	snprintf(path, 160, "%s/start", dir);
+	/* A partition has the list of its disk. */
+	snprintf(path, 160, "%s/%sbadblocks", dir,
+		 access(path, F_OK) ? "" : "../");
+	return true;
+}
+
+static void say_bad_blocks(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	char path[160], text[64] = "";
+	bool known;
+
+	if (!is_dax(place))
+		return;
+	/* A disk that keeps no list says so by an empty line. */
+	known = name_list(place, path) && read_text(path, text, sizeof(text)) &&
+		strcmp(text, "\n") != 0;
+	if (place->opened)
+		known = !place->info.bad_unknown;
+	if (!known)
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_NO,
+			.needed = true,
+			.remedy = "run the owner as root; device mapper, and memory that is no NVDIMM, have no list: there bad blocks are used like others",
+		}, "it cannot be read, or not all of it");
+	else if (place->opened)
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_YES,
+			.needed = true,
+		}, "read; %" PRIu64 " KiB of the pool are bad, and not handed out",
+			   place->info.bad_bytes >> 10);
+	else
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_YES,
+			.needed = true,
+		}, "read; %s", text[0] ? "it names some" : "it is empty");
+}
+
+/* ------------------------------------------------------------------ MEMLOCK */
+
+/* The capability counts in the first user namespace alone. */
+static bool may_lock_all(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	unsigned long long inside, outside, count;
+	char text[128];
+
+	if (!read_text("/proc/self/uid_map", text, sizeof(text)) ||
+	    sscanf(text, "%llu %llu %llu", &inside, &outside, &count) != 3 ||
+	    inside || outside || count < UINT32_MAX)
+		return false;
+	return !syscall(SYS_capget, &header, data) &&
+	       data[0].effective & (1u << CAP_IPC_LOCK);
+}
+
+static void say_limit(struct doctor *doctor, struct answer answer,
+		      uint64_t limit)
+{
+	uint64_t bytes = doctor->place.media_bytes;
+	uint64_t need = bytes ? bytes : DAXPIN_SEGMENT_MIN;
+
+	answer.verdict = limit >= need ? VERDICT_YES : VERDICT_NO;
+	if (answer.verdict == VERDICT_NO)
+		answer.remedy = "raise it (ulimit -l, LimitMEMLOCK= of a unit), or give CAP_IPC_LOCK; rings can be attached with DAXPIN_URING_PLAIN";
+	doctor_say(doctor, answer,
+		   "%" PRIu64 " KiB for each process's fixed buffers, and its memory regions; %s %" PRIu64 " KiB",
+		   limit >> 10,
+		   !bytes ? "the smallest segment has" :
+		   doctor->place.device[0] ? "the device has" : "the pool has",
+		   need >> 10);
+}
+
+static void say_memlock(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	struct answer answer = {
+		.subject = SUBJECT_MEMLOCK, .verdict = VERDICT_YES,
+		.needed = place->source == DAXPIN_SOURCE_DEVDAX ||
+			  place->source == DAXPIN_SOURCE_SHMEM,
+	};
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	if (may_lock_all())
+		doctor_say(doctor, answer, "CAP_IPC_LOCK: there is no limit");
+	else if (limit.rlim_cur == RLIM_INFINITY)
+		doctor_say(doctor, answer, "there is no limit");
+	else
+		say_limit(doctor, answer, limit.rlim_cur);
+}
+
+void doctor_memory(struct doctor *doctor)
+{
+	say_map_sync(doctor);
+	say_huge_pages(doctor);
+	say_bad_blocks(doctor);
+	say_memlock(doctor);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* In the place of doctor_rdma.c where libibverbs is not there to build with. */
+#include "doctor.h"
+
+void doctor_rdma(struct doctor *doctor)
+{
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_RDMA, .verdict = VERDICT_UNKNOWN,
+		.needed = doctor->rdma != NULL,
+		.remedy = "build daxpin with libibverbs",
+	}, "this daxpin was built without RDMA");
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* In the place of doctor_uring.c where liburing was not there at build time. */
+#include "doctor.h"
+
+void doctor_uring(struct doctor *doctor)
+{
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_URING, .verdict = VERDICT_UNKNOWN,
+		.needed = doctor->place.source != DAXPIN_SOURCE_DISK,
+		.remedy = "build daxpin with liburing",
+	}, "this daxpin was built without io_uring");
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the path is, and whether somebody has it. A pool is opened for reading,
+ * for a moment, because the library knows best what it is. One that is in use
+ * is left alone: the lock says so, and nothing else of it is opened.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include "doctor.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC	0x58465342
+#endif
+
+#define FIRST_SEGMENT	"segment.0000"
+
+/* ------------------------------------------------------------- a pool there */
+
+/* Around damage, too: what the medium can do is another question. */
+static void try_pool(struct place *place)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED,
+		.why = place->pool_why, .why_size = sizeof(place->pool_why),
+	};
+	struct daxpin_pool *pool;
+
+	place->pool_error = daxpin_pool_open(place->path, &options, &pool);
+	place->in_use = place->pool_error == -EBUSY;
+	if (place->pool_error)
+		return;
+	place->info.size = sizeof(place->info);
+	place->opened = !daxpin_pool_info(pool, &place->info);
+	daxpin_pool_close(pool);
+	if (!place->opened)
+		return;
+	place->source = place->info.source;
+	place->media_bytes = place->info.media_bytes;
+}
+
+/* ----------------------------------------------------------------- a device */
+
+static bool read_attribute(const char *device, const char *name,
+			   uint64_t *ret_value)
+{
+	char path[160], text[32] = "";
+	FILE *file;
+	bool got;
+
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s/%s", device,
+		 name);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	got = fgets(text, sizeof(text), file) != NULL;
+	fclose(file);
+	*ret_value = strtoull(text, NULL, 0);
+	return got && *ret_value;
+}
+
+/* "daxX.Y": the last word of where its number leads to in sysfs. */
+static bool name_device(struct place *place, dev_t number)
+{
+	char path[64], target[512];
+	const char *name;
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", major(number),
+		 minor(number));
+	length = readlink(path, target, sizeof(target) - 1);
+	if (length < 0)
+		return false;
+	target[length] = '\0';
+	name = strrchr(target, '/');
+	name = name ? name + 1 : target;
+	if (strncmp(name, "dax", 3) || strlen(name) >= sizeof(place->device))
+		return false;
+	strcpy(place->device, name);
+	return read_attribute(name, "size", &place->media_bytes) &&
+	       read_attribute(name, "align", &place->align);
+}
+
+/* With the lock of a reader, so that no owner comes while it is tried. */
+static void open_device(struct place *place)
+{
+	if (place->in_use)
+		return;
+	place->fd = open(place->path, O_RDWR | O_CLOEXEC);
+	if (place->fd >= 0 && flock(place->fd, LOCK_SH | LOCK_NB)) {
+		snprintf(place->pool_why, sizeof(place->pool_why),
+			 "somebody has %s locked", place->path);
+		place->in_use = true;
+		close(place->fd);
+		place->fd = -1;
+	}
+}
+
+static int find_device(struct place *place, dev_t number, char *why,
+		       size_t why_size)
+{
+	try_pool(place);
+	if (!name_device(place, number)) {
+		snprintf(why, why_size, "%s", place->pool_why[0] ?
+			 place->pool_why : "this is no device-dax node");
+		return -ENODEV;
+	}
+	place->source = DAXPIN_SOURCE_DEVDAX;
+	open_device(place);
+	return 0;
+}
+
+/* -------------------------------------------------------------- a directory */
+
+static void name_filesystem(struct place *place, uint64_t magic)
+{
+	const char *name = magic == XFS_SUPER_MAGIC ? "XFS" :
+			   magic == EXT4_SUPER_MAGIC ? "ext4" :
+			   magic == TMPFS_MAGIC ? "tmpfs" : NULL;
+
+	if (name)
+		snprintf(place->filesystem, sizeof(place->filesystem), "%s",
+			 name);
+	else
+		snprintf(place->filesystem, sizeof(place->filesystem),
+			 "filesystem type 0x%" PRIx64, magic);
+}
+
+/* 1, 0, or -errno. A name is looked up, not opened. */
+static int is_dax(int fd, const char *name)
+{
+	struct statx stx;
+
+	if (statx(fd, name, *name ? 0 : AT_EMPTY_PATH, 0, &stx))
+		return -errno;
+	return !!(stx.stx_attributes & STATX_ATTR_DAX);
+}
+
+/* By the pool's own file, or else by a new one, as a pool's would be. */
+static int tell_dax(const struct place *place)
+{
+	int ret = is_dax(place->fd, FIRST_SEGMENT);
+	struct ground file;
+
+	if (ret >= 0)
+		return ret;
+	ground_open(&file, place);
+	ret = file.fd < 0 ? -EACCES : is_dax(file.fd, "");
+	ground_close(&file);
+	return ret;
+}
+
+static uint64_t segment_bytes(int dir)
+{
+	uint64_t bytes = 0;
+	struct stat st;
+	char name[32];
+
+	for (unsigned int i = 0; i < DAXPIN_SEGMENTS_MAX; i++) {
+		snprintf(name, sizeof(name), "segment.%04u", i);
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
+			break;
+		bytes += st.st_size;
+	}
+	return bytes;
+}
+
+static int find_directory(struct place *place, char *why, size_t why_size)
+{
+	struct statfs fs;
+	int ret;
+
+	place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (place->fd < 0 || fstatfs(place->fd, &fs)) {
+		ret = -errno;
+		snprintf(why, why_size, "%s: %s", place->path, strerror(-ret));
+		return ret;
+	}
+	name_filesystem(place, fs.f_type);
+	try_pool(place);
+	if (!place->opened)
+		place->media_bytes = segment_bytes(place->fd);
+	if (place->source)
+		return 0;
+	if (fs.f_type == TMPFS_MAGIC) {
+		place->source = DAXPIN_SOURCE_SHMEM;
+		return 0;
+	}
+	ret = tell_dax(place);
+	if (ret < 0) {
+		snprintf(why, why_size,
+			 "%s: no file can be made there to see what it is made of: look as a user who may",
+			 place->path);
+		return ret;
+	}
+	place->source = ret ? DAXPIN_SOURCE_FSDAX : DAXPIN_SOURCE_DISK;
+	return 0;
+}
+
+int place_find(struct place *place, const char *path, char *why,
+	       size_t why_size)
+{
+	struct stat st;
+	int ret;
+
+	memset(place, 0, sizeof(*place));
+	place->path = path;
+	place->fd = -1;
+	if (stat(path, &st)) {
+		ret = -errno;
+		snprintf(why, why_size, "%s: %s", path, strerror(-ret));
+		return ret;
+	}
+	if (S_ISCHR(st.st_mode))
+		return find_device(place, st.st_rdev, why, why_size);
+	if (S_ISDIR(st.st_mode))
+		return find_directory(place, why, why_size);
+	snprintf(why, why_size,
+		 "%s is a file: a pool is a directory or a device-dax node",
+		 path);
+	return -ENOTDIR;
+}
+
+void place_close(struct place *place)
+{
+	if (place->fd >= 0)
+		close(place->fd);
+	place->fd = -1;
+}
+
+/* -------------------------------------------------------------- what to say */
+
+static void say_opened(struct doctor *doctor)
+{
+	const struct daxpin_pool_info *info = &doctor->place.info;
+	bool damaged = info->quarantined_bytes;
+
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_POOL, .needed = true,
+		.verdict = damaged ? VERDICT_NO : VERDICT_YES,
+		.remedy = damaged ? "`daxpin check` says what it is" : NULL,
+	}, "%u segment(s) of %" PRIu64 " MiB, %s%s", info->segments,
+		   info->segment_size / MIB,
+		   info->unclean ? "not closed by its last owner" : "closed",
+		   damaged ? ", damaged" : "");
+}
+
+static void say_pool(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+
+	if (place->opened)
+		say_opened(doctor);
+	else if (place->in_use)
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_POOL, .verdict = VERDICT_YES,
+			.needed = true,
+		}, "in use, and so left alone: %s", place->pool_why);
+	else if (place->pool_error == -EMEDIUMTYPE)
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
+		}, "there is none yet");
+	else
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
+			.needed = true,
+			.remedy = "`daxpin check` says more",
+		}, "%s", place->pool_why[0] ? place->pool_why :
+			   strerror(-place->pool_error));
+}
+
+static void say_source(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	struct answer answer = {
+		.subject = SUBJECT_SOURCE, .verdict = VERDICT_YES,
+		.needed = true,
+	};
+
+	switch (place->source) {
+	case DAXPIN_SOURCE_DEVDAX:
+		doctor_say(doctor, answer,
+			   "device-dax %s, %" PRIu64 " MiB, mapped in units of %" PRIu64 " KiB",
+			   place->device, place->media_bytes / MIB,
+			   place->align >> 10);
+		break;
+	case DAXPIN_SOURCE_FSDAX:
+		doctor_say(doctor, answer, "a DAX filesystem, %s",
+			   place->filesystem);
+		break;
+	case DAXPIN_SOURCE_SHMEM:
+		doctor_say(doctor, answer,
+			   "shmem, %s: stands in for persistent memory",
+			   place->filesystem);
+		break;
+	case DAXPIN_SOURCE_DISK:
+		answer.remedy = "for DMA take a device-dax node, or a directory on ext4 or XFS that is mounted with -o dax on persistent memory";
+		doctor_say(doctor, answer,
+			   "an ordinary directory, %s: for the CPU alone, hardware may not write here",
+			   place->filesystem);
+		break;
+	}
+}
+
+static void say_durable(struct doctor *doctor)
+{
+	static const char *const by[] = {
+		[DAXPIN_GRANULARITY_BYTE] = "the store itself",
+		[DAXPIN_GRANULARITY_CACHE_LINE] = "cache line write-back and a fence",
+		[DAXPIN_GRANULARITY_PAGE] = "msync(), a page at a time",
+	};
+	const struct place *place = &doctor->place;
+	bool dax = place->source == DAXPIN_SOURCE_DEVDAX ||
+		   place->source == DAXPIN_SOURCE_FSDAX;
+	uint32_t granularity = place->opened ? place->info.granularity :
+		dax ? DAXPIN_GRANULARITY_CACHE_LINE : DAXPIN_GRANULARITY_PAGE;
+
+	if (place->source == DAXPIN_SOURCE_SHMEM)
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_DURABLE, .verdict = VERDICT_NO,
+		}, "nothing is: this memory is gone with the power");
+	else
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_DURABLE, .verdict = VERDICT_YES,
+			.needed = true,
+		}, "by %s", by[granularity]);
+}
+
+void doctor_place(struct doctor *doctor)
+{
+	say_pool(doctor);
+	say_source(doctor);
+	say_durable(doctor);
+}

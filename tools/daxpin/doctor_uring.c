@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What of io_uring can be had, and what of it on this memory. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+#include "doctor.h"
+#include "doctor_ring.h"
+
+#define ENTRIES		8
+#define SLOTS		16384u		/* the kernel's own limit */
+/* Newer than the headers that this is built with may be (Linux 6.9). */
+#define OP_FTRUNCATE	55
+
+uint64_t ring_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
+}
+
+bool ring_await(struct io_uring *ring, uint64_t user_data, unsigned int ms,
+		int *ret_result)
+{
+	uint64_t now = ring_now_ms(), end = now + ms;
+	struct io_uring_cqe *cqe;
+
+	do {
+		uint64_t left = now < end ? end - now : 0;
+		struct __kernel_timespec wait = {
+			.tv_sec = left / 1000,
+			.tv_nsec = left % 1000 * 1000000,
+		};
+		bool found;
+
+		if (!io_uring_wait_cqe_timeout(ring, &cqe, &wait)) {
+			found = cqe->user_data == user_data;
+			if (found)
+				*ret_result = cqe->res;
+			io_uring_cqe_seen(ring, cqe);
+			if (found)
+				return true;
+		}
+		now = ring_now_ms();
+	} while (now < end);
+	return false;
+}
+
+/* ---------------------------------------------------------- is there a ring */
+
+static const char *ring_remedy(int error)
+{
+	if (error == -EPERM)
+		return "sysctl kernel.io_uring_disabled=0, or let the container's seccomp profile pass io_uring";
+	if (error == -ENOMEM)
+		return "raise RLIMIT_MEMLOCK: this kernel charges rings to it";
+	return "a kernel with CONFIG_IO_URING";
+}
+
+/* Linux 6.6 and later have one; others need no words about it. */
+static const char *disabled_switch(char text[64])
+{
+	FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+	int value;
+
+	text[0] = '\0';
+	if (!file)
+		return text;
+	if (fscanf(file, "%d", &value) == 1)
+		snprintf(text, 64, "; kernel.io_uring_disabled is %d", value);
+	fclose(file);
+	return text;
+}
+
+static void say_no_ring(struct doctor *doctor, bool needed, int error)
+{
+	char text[64];
+
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_URING, .verdict = VERDICT_NO,
+		.needed = needed, .remedy = ring_remedy(error),
+	}, "refused: %s%s", strerror(-error), disabled_switch(text));
+}
+
+static void say_ring(struct doctor *doctor, bool needed)
+{
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_URING, .verdict = VERDICT_YES,
+		.needed = needed,
+	}, "a ring was made");
+}
+
+/* ------------------------------------------------------------ fixed buffers */
+
+/* On memory of ours: do the bytes of a fixed read arrive? */
+static int read_fixed(struct io_uring *ring, const struct ground *ground)
+{
+	unsigned char bytes[PAGE];
+	struct io_uring_sqe *sqe;
+	int ends[2], ret = -EIO;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	memset(bytes, 0x5a, sizeof(bytes));
+	memset(ground->base, 0, sizeof(bytes));
+	if (write(ends[1], bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
+		goto close;
+	sqe = io_uring_get_sqe(ring);
+	io_uring_prep_read_fixed(sqe, ends[0], ground->base, sizeof(bytes), 0,
+				 0);
+	sqe->user_data = 1;
+	io_uring_submit(ring);
+	if (!ring_await(ring, 1, PATIENCE_MS, &ret))
+		ret = -ETIMEDOUT;
+	if (ret >= 0)
+		ret = memcmp(ground->base, bytes, sizeof(bytes)) ? -EIO : 0;
+close:
+	close(ends[0]);
+	close(ends[1]);
+	return ret;
+}
+
+static int try_fixed(struct io_uring *ring, const struct ground *ground)
+{
+	struct iovec iov = { ground->base, CHUNK };
+	int ret = io_uring_register_buffers(ring, &iov, 1);
+
+	if (ret)
+		return ret;
+	/* A device is not ours to read into. */
+	if (ground->scratch)
+		ret = read_fixed(ring, ground);
+	io_uring_unregister_buffers(ring);
+	return ret;
+}
+
+static const char *fixed_remedy(const struct place *place, int error)
+{
+	if (error == -ENOMEM)
+		return "raise RLIMIT_MEMLOCK, or give CAP_IPC_LOCK";
+	if (place->source == DAXPIN_SOURCE_FSDAX)
+		return "rings are attached for plain requests here; fixed buffers want device-dax";
+	if (place->source == DAXPIN_SOURCE_DEVDAX)
+		return "Linux 6.5 or later; until then rings are attached for plain requests";
+	return NULL;
+}
+
+static void say_fixed(struct doctor *doctor, struct io_uring *ring, bool needed)
+{
+	const struct ground *ground = &doctor->ground;
+	struct answer answer = {
+		.subject = SUBJECT_FIXED_BUFFERS, .needed = needed,
+	};
+	int ret;
+
+	if (!ground->base) {
+		doctor_say_no_ground(doctor, answer.subject, needed);
+		return;
+	}
+	ret = try_fixed(ring, ground);
+	if (ret) {
+		answer.verdict = VERDICT_NO;
+		answer.remedy = fixed_remedy(&doctor->place, ret);
+		doctor_say(doctor, answer, "2 MiB were refused: %s",
+			   strerror(-ret));
+		return;
+	}
+	answer.verdict = VERDICT_YES;
+	doctor_say(doctor, answer, ground->scratch ?
+		   "2 MiB were registered, and a read into them arrived" :
+		   "2 MiB were registered, and not touched");
+}
+
+static void say_slots(struct doctor *doctor, struct io_uring *ring)
+{
+	struct answer answer = {
+		.subject = SUBJECT_SLOTS, .verdict = VERDICT_YES,
+		.needed = true,
+	};
+	int ret = io_uring_register_buffers_sparse(ring, SLOTS);
+
+	if (!ret) {
+		io_uring_unregister_buffers(ring);
+		doctor_say(doctor, answer,
+			   "a table of %u was made; a pool needs one for each segment, %u at most",
+			   SLOTS, DAXPIN_SEGMENTS_MAX);
+		return;
+	}
+	/* Before 5.19 an empty table cannot be asked for. */
+	answer.verdict = ret == -EINVAL ? VERDICT_UNKNOWN : VERDICT_NO;
+	answer.remedy = ret == -EINVAL ? "Linux 5.19 or later tells" :
+		"raise RLIMIT_MEMLOCK, or the memory of the cgroup";
+	doctor_say(doctor, answer, "a table of %u was refused: %s", SLOTS,
+		   strerror(-ret));
+}
+
+/* ------------------------------------------- the barrier of an open (fsdax) */
+
+static int try_ftruncate(struct io_uring *ring, int fd)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct stat st;
+	int ret;
+
+	if (fstat(fd, &st))
+		return -errno;
+	io_uring_prep_nop(sqe);
+	sqe->opcode = OP_FTRUNCATE;
+	sqe->fd = fd;
+	sqe->off = st.st_size;
+	sqe->user_data = 1;
+	io_uring_submit(ring);
+	return ring_await(ring, 1, PATIENCE_MS, &ret) ? ret : -ETIMEDOUT;
+}
+
+static void say_barrier(struct doctor *doctor, struct io_uring *ring)
+{
+	struct answer answer = {
+		.subject = SUBJECT_BARRIER, .verdict = VERDICT_YES,
+		.needed = true,
+	};
+	int ret;
+
+	if (doctor->ground.fd < 0) {
+		doctor_say_no_ground(doctor, answer.subject, true);
+		return;
+	}
+	ret = try_ftruncate(ring, doctor->ground.fd);
+	if (!ret) {
+		doctor_say(doctor, answer,
+			   "a scratch file was truncated to its size by the ring");
+		return;
+	}
+	answer.verdict = VERDICT_NO;
+	answer.remedy = "Linux 6.9 or later; until then an open after a crash needs DAXPIN_NO_DEADLINE, and waits without end";
+	doctor_say(doctor, answer, "ftruncate by the ring was refused: %s",
+		   strerror(-ret));
+}
+
+static void say_all(struct doctor *doctor, struct io_uring *ring)
+{
+	enum daxpin_source source = doctor->place.source;
+	bool fixed = source == DAXPIN_SOURCE_DEVDAX ||
+		     source == DAXPIN_SOURCE_SHMEM;
+
+	say_ring(doctor, source != DAXPIN_SOURCE_DISK);
+	say_fixed(doctor, ring, fixed);
+	if (fixed)
+		say_slots(doctor, ring);
+	if (source == DAXPIN_SOURCE_FSDAX)
+		say_barrier(doctor, ring);
+}
+
+void doctor_uring(struct doctor *doctor)
+{
+	enum daxpin_source source = doctor->place.source;
+	struct io_uring ring;
+	int ret = io_uring_queue_init(ENTRIES, &ring, 0);
+
+	if (ret) {
+		say_no_ring(doctor, source != DAXPIN_SOURCE_DISK, ret);
+		return;
+	}
+	say_all(doctor, &ring);
+	io_uring_queue_exit(&ring);
+	if (source == DAXPIN_SOURCE_FSDAX || source == DAXPIN_SOURCE_SHMEM)
+		doctor_punch(doctor);
+}
