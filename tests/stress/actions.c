@@ -1,0 +1,743 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a thread of the stress may do next. Each handle may go stale at any time,
+ * so most calls may be refused; but not for any reason, and not when the shadow
+ * says otherwise.
+ *
+ * Every block has four stamps: the first and last word have the life, written
+ * by its owner and by whoever holds it for writing; the second has the life and
+ * a number, and is the one for SETs; the third only its owner writes.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "world.h"
+
+#define WORDS	(DAXPIN_BLOCK_SIZE / sizeof(uint64_t))
+#define NAMES	8
+
+struct world world;
+
+uint32_t chance(struct thread *thread, uint32_t n)
+{
+	thread->random ^= thread->random << 13;
+	thread->random ^= thread->random >> 7;
+	thread->random ^= thread->random << 17;
+	return (thread->random >> 20) % n;
+}
+
+/* ---------------------------------------------------------- what is allowed */
+
+#define EXPECT(call, ret, ...)						\
+	expect(call, ret, (const int[]){ 0, __VA_ARGS__ },		\
+	       sizeof((const int[]){ 0, __VA_ARGS__ }) / sizeof(int))
+
+static void expect(const char *call, int ret, const int *allowed, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ret == allowed[i])
+			return;
+	shadow_fail("%s: %d", call, ret);
+}
+
+/* Refused because it ended, so it ended; let through, so it had not. */
+static void expect_life(const char *call, int ret, struct named named,
+			bool was_over)
+{
+	if ((ret == -ESTALE || ret == -EALREADY) && !shadow_may_be_over(named))
+		shadow_fail("%s: %d, and life %" PRIu64 " goes on", call, ret,
+			    named.life);
+	if (was_over && ret != -ESTALE)
+		shadow_fail("%s: %d, and life %" PRIu64 " was over", call, ret,
+			    named.life);
+}
+
+struct gates {
+	uint64_t begun, over;
+};
+
+static struct gates look_at_gates(void)
+{
+	return (struct gates) { atomic_load(&world.drains_begun),
+				atomic_load(&world.drains_over) };
+}
+
+/* Refused by a gate, so there was one meanwhile. */
+static void expect_gate(const char *call, int ret, struct gates before)
+{
+	if (ret == -EAGAIN && before.begun == before.over &&
+	    atomic_load(&world.drains_begun) == before.begun)
+		shadow_fail("%s: %d, and no gate was shut", call, ret);
+}
+
+/* ------------------------------------------------------------------- stamps */
+
+static _Atomic uint64_t *stamp_at(struct named named, uint32_t block,
+				  uint32_t word)
+{
+	uint64_t *base = daxpin_ptr(world.pool, named.extent, 0);
+
+	if (!base)
+		shadow_fail("life %" PRIu64 " has no address", named.life);
+	return (_Atomic uint64_t *)(base + block * WORDS + word);
+}
+
+static void check_stamp(struct named named, uint32_t block, uint32_t word)
+{
+	uint64_t found = atomic_load_explicit(stamp_at(named, block, word),
+					      memory_order_relaxed);
+
+	if (word == 1)
+		found >>= 8;
+	if (found != named.life)
+		shadow_fail("overlap: block %" PRIu64 " of life %" PRIu64
+			    ", word %u, was written by life %" PRIu64,
+			    named.extent.addr / DAXPIN_BLOCK_SIZE + block,
+			    named.life, word, found);
+}
+
+/* Of extents with more blocks than most, some. */
+void check_stamps(struct named named, uint32_t from)
+{
+	for (uint32_t i = 0; i < EXTENT_BLOCKS && i < named.blocks; i++) {
+		uint32_t block = (from + i) % named.blocks;
+
+		check_stamp(named, block, 0);
+		check_stamp(named, block, 1);
+		check_stamp(named, block, 2);
+		check_stamp(named, block, WORDS - 1);
+	}
+}
+
+/*
+ * By plain stores: whoever had the blocks before is ordered before this by the
+ * library, or a sanitizer will tell.
+ */
+void write_stamps(struct named named)
+{
+	uint64_t *base = daxpin_ptr(world.pool, named.extent, 0);
+
+	for (uint32_t i = 0; i < named.blocks; i++) {
+		base[i * WORDS] = named.life;
+		base[i * WORDS + 1] = named.life << 8;
+		base[i * WORDS + 2] = named.life;
+		base[i * WORDS + WORDS - 1] = named.life;
+	}
+}
+
+static void check_zeroes(struct named named)
+{
+	uint64_t *base = daxpin_ptr(world.pool, named.extent, 0);
+
+	for (uint32_t i = 0; i < named.blocks * WORDS; i++)
+		if (base[i])
+			shadow_fail("block %u of life %" PRIu64 ", word %zu, "
+				    "is not zeroed: %" PRIx64, i / (int)WORDS,
+				    named.life, i % WORDS, base[i]);
+}
+
+/* What a device does with the license that a hold is. */
+static void use(struct thread *thread, const struct held *held)
+{
+	struct named named = held->named;
+
+	if (held->access & DAXPIN_HOLD_WRITE) {
+		uint32_t block = chance(thread, named.blocks);
+
+		atomic_store_explicit(stamp_at(named, block, 0), named.life,
+				      memory_order_relaxed);
+		atomic_store_explicit(stamp_at(named, block, WORDS - 1),
+				      named.life, memory_order_relaxed);
+	}
+	check_stamps(named, chance(thread, named.blocks));
+}
+
+/* -------------------------------------------------------------------- holds */
+
+static struct named pick(struct thread *thread)
+{
+	struct slot *slot = &world.slot[chance(thread, SLOTS)];
+	struct named named;
+
+	pthread_mutex_lock(&slot->mutex);
+	named = slot->named;
+	pthread_mutex_unlock(&slot->mutex);
+	return named;
+}
+
+static int take_label(struct daxpin_extent extent, struct held *held)
+{
+	int ret;
+
+	held->label = calloc(1, sizeof(*held->label));
+	if (!held->label)
+		return -ENOMEM;
+	ret = daxpin_hold_labelled(world.pool, extent, held->access, "stress",
+				   held->label);
+	if (ret) {
+		free(held->label);
+		held->label = NULL;
+	}
+	return ret;
+}
+
+/* By a handle from a slot, or, with life 0, from the library. */
+static bool take(struct thread *thread, struct named named,
+		 struct held *ret_held)
+{
+	struct gates gates = look_at_gates();
+	struct held held = { .access = 1 + chance(thread, 3) };
+	bool over = named.life && shadow_is_over(named);
+	int ret;
+
+	ret = chance(thread, 4) ?
+	      daxpin_hold(world.pool, named.extent, held.access) :
+	      take_label(named.extent, &held);
+	EXPECT("hold", ret, -ESTALE, -EALREADY, -EAGAIN);
+	expect_gate("hold", ret, gates);
+	if (named.life)
+		expect_life("hold", ret, named, over);
+	if (ret)
+		return false;
+	held.named = shadow_find(named.extent);
+	if (named.life && held.named.life != named.life)
+		shadow_fail("the handle of life %" PRIu64 " holds life %" PRIu64,
+			    named.life, held.named.life);
+	shadow_hold(held.named);
+	*ret_held = held;
+	return true;
+}
+
+static void let_go(struct thread *thread, struct held held)
+{
+	struct daxpin_extent extent = held.named.extent;
+	int ret;
+
+	use(thread, &held);
+	if (daxpin_idle(world.pool, extent))
+		shadow_fail("life %" PRIu64 " is held, and said to be idle",
+			    held.named.life);
+	shadow_drop(held.named);
+	ret = held.label ? daxpin_drop_labelled(world.pool, held.label) :
+			   daxpin_drop(world.pool, extent);
+	if (ret)
+		shadow_fail("drop of life %" PRIu64 ": %d", held.named.life,
+			    ret);
+	free(held.label);
+}
+
+bool drop_from_bag(struct thread *thread)
+{
+	struct held held;
+	uint32_t i;
+
+	pthread_mutex_lock(&world.bag.mutex);
+	if (!world.bag.count) {
+		pthread_mutex_unlock(&world.bag.mutex);
+		return false;
+	}
+	i = chance(thread, world.bag.count);
+	held = world.bag.held[i];
+	world.bag.held[i] = world.bag.held[--world.bag.count];
+	pthread_mutex_unlock(&world.bag.mutex);
+	let_go(thread, held);
+	return true;
+}
+
+/* Somebody will drop it; this thread where the bag is full or not in use. */
+static void give_away(struct thread *thread, struct held held)
+{
+	bool given = false;
+
+	pthread_mutex_lock(&world.bag.mutex);
+	if (world.bag.in_use && world.bag.count < BAG) {
+		world.bag.held[world.bag.count++] = held;
+		given = true;
+	}
+	pthread_mutex_unlock(&world.bag.mutex);
+	if (!given)
+		let_go(thread, held);
+}
+
+static bool hold(struct thread *thread)
+{
+	struct held held;
+
+	if (!take(thread, pick(thread), &held))
+		return false;
+	use(thread, &held);
+	if (chance(thread, 2))
+		sched_yield();
+	if (chance(thread, 8))
+		let_go(thread, held);
+	else
+		give_away(thread, held);
+	return true;
+}
+
+/* A clone is good while its original is, however the extent fares. */
+static bool clone_hold(struct thread *thread)
+{
+	struct held held, more;
+	int ret;
+
+	if (!take(thread, pick(thread), &held))
+		return false;
+	more = (struct held) { held.named, 1 + chance(thread, 3), NULL };
+	ret = daxpin_hold_clone(world.pool, more.named.extent, more.access);
+	EXPECT("hold_clone", ret, 0);
+	shadow_hold(more.named);
+	give_away(thread, held);
+	use(thread, &more);
+	give_away(thread, more);
+	return true;
+}
+
+/* By handles that the library gives: of a name, or of whatever is there. */
+static bool hold_found(struct thread *thread)
+{
+	struct named found = { .life = 0 };
+	struct held held;
+	char name[8];
+	int ret;
+
+	if (chance(thread, 2)) {
+		snprintf(name, sizeof(name), "r%u", chance(thread, NAMES));
+		ret = daxpin_root(world.pool, name, &found.extent);
+	} else {
+		ret = daxpin_extent_at(world.pool, pick(thread).extent.addr,
+				       &found.extent);
+	}
+	EXPECT("root or extent_at", ret, -ENOENT);
+	if (ret || !take(thread, found, &held))
+		return false;
+	give_away(thread, held);
+	return true;
+}
+
+/*
+ * Without a hold the blocks may be another's before the read is done; then it
+ * must not say that it was. A sanitizer sees two who do not agree.
+ */
+#if defined(__SANITIZE_THREAD__)
+#define READS_UNHELD 0
+#else
+#define READS_UNHELD 1
+#endif
+
+static bool read_out(struct thread *thread)
+{
+	struct named named = pick(thread);
+	uint64_t offset = chance(thread, named.blocks) * DAXPIN_BLOCK_SIZE + 16;
+	bool unheld = READS_UNHELD && chance(thread, 2);
+	bool over = shadow_is_over(named);
+	struct held held;
+	uint64_t word = 0;
+	int ret;
+
+	if (!unheld && !take(thread, named, &held))
+		return false;
+	ret = daxpin_read(world.pool, named.extent, offset, sizeof(word), &word);
+	EXPECT("read", ret, -ESTALE);
+	expect_life("read", ret, named, over);
+	if (!ret && word != named.life)
+		shadow_fail("read of life %" PRIu64 " gave life %" PRIu64,
+			    named.life, word);
+	if (!unheld)
+		let_go(thread, held);
+	return !ret;
+}
+
+/* ----------------------------------------------------------- lives and ends */
+
+int make_extent(struct thread *thread, struct named *ret_named)
+{
+	uint32_t flags = chance(thread, 3) ? 0 : DAXPIN_RESERVE_ZERO;
+	uint32_t blocks = 1 + chance(thread, EXTENT_BLOCKS);
+	struct daxpin_extent extent;
+	int ret = daxpin_reserve(world.pool, blocks * DAXPIN_BLOCK_SIZE, flags,
+				 &extent);
+
+	EXPECT("reserve", ret, -ENOSPC);
+	if (ret)
+		return ret;
+	*ret_named = shadow_begin(extent, blocks);
+	if (flags)
+		check_zeroes(*ret_named);
+	write_stamps(*ret_named);
+	return 0;
+}
+
+/* Into a slot whose life is over. No slot is ever empty: see fill_slots(). */
+static bool reserve(struct thread *thread)
+{
+	struct slot *slot = &world.slot[chance(thread, SLOTS)];
+	enum daxpin_state state;
+	bool done = false;
+
+	pthread_mutex_lock(&slot->mutex);
+	if (daxpin_state(world.pool, slot->named.extent, &state) == -ESTALE)
+		done = !make_extent(thread, &slot->named);
+	pthread_mutex_unlock(&slot->mutex);
+	return done;
+}
+
+static bool cancel(struct thread *thread)
+{
+	struct named named = pick(thread);
+	bool over = !shadow_ending(named);
+	int ret = daxpin_cancel(world.pool, named.extent);
+
+	EXPECT("cancel", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
+	if (ret && !over)
+		shadow_not_ended(named);
+	expect_life("cancel", ret == -EALREADY ? 0 : ret, named, over);
+	return !ret;
+}
+
+static bool keep(struct thread *thread)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+	struct named named = pick(thread);
+	bool over = shadow_is_over(named);
+	int ret;
+
+	op.extent = named.extent;
+	op.flags = chance(thread, 4) ? DAXPIN_OP_WRITERS : 0;
+	op.flags |= chance(thread, 2) ? DAXPIN_OP_PERSIST : 0;
+	ret = daxpin_publish(world.pool, &op, 1);
+	EXPECT("KEEP", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
+	expect_life("KEEP", ret, named, over);
+	if (!ret)
+		shadow_kept(named);
+	return !ret;
+}
+
+static int retire_one(struct named named)
+{
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_RETIRE, .extent = named.extent,
+	};
+	bool over = !shadow_ending(named);
+	int ret = daxpin_publish(world.pool, &op, 1);
+
+	EXPECT("RETIRE", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
+	if (over && ret != -ESTALE)
+		shadow_fail("RETIRE: %d, and life %" PRIu64 " was over", ret,
+			    named.life);
+	if (ret && !over)
+		shadow_not_ended(named);
+	return ret;
+}
+
+static bool retire(struct thread *thread)
+{
+	return !retire_one(pick(thread));
+}
+
+static bool set(struct thread *thread)
+{
+	struct named named = pick(thread);
+	struct gates gates = look_at_gates();
+	struct daxpin_op op = { .type = DAXPIN_OP_SET };
+	bool over = shadow_is_over(named);
+	int ret;
+
+	op.extent = named.extent;
+	op.offset = chance(thread, named.blocks) * DAXPIN_BLOCK_SIZE + 8;
+	op.value = named.life << 8 | chance(thread, 256);
+	ret = daxpin_publish(world.pool, &op, 1);
+	EXPECT("SET", ret, -ESTALE, -EALREADY, -EINVAL, -EAGAIN);
+	expect_gate("SET", ret, gates);
+	expect_life("SET", ret, named, over);
+	return !ret;
+}
+
+/* ------------------------------------------------------------------ batches */
+
+struct batch {
+	uint32_t count;
+	struct daxpin_op op[5];
+	struct named named[5];
+	bool ending[5];
+	char name[5][8];
+};
+
+static void add(struct batch *batch, uint32_t type, struct named named)
+{
+	uint32_t i = batch->count++;
+
+	batch->op[i] = (struct daxpin_op) {
+		.type = type, .extent = named.extent,
+	};
+	batch->named[i] = named;
+	batch->ending[i] = false;
+}
+
+static void add_random(struct thread *thread, struct batch *batch)
+{
+	uint32_t i = batch->count, type = 1 + chance(thread, 4);
+
+	add(batch, type, pick(thread));
+	if (type == DAXPIN_OP_KEEP)
+		batch->op[i].flags = DAXPIN_OP_WRITERS;
+	if (type == DAXPIN_OP_SET) {
+		batch->op[i].offset = 8;
+		batch->op[i].value = batch->named[i].life << 8;
+	}
+	if (type == DAXPIN_OP_ROOT) {
+		snprintf(batch->name[i], 8, "r%u", chance(thread, NAMES));
+		batch->op[i].name = batch->name[i];
+		if (!chance(thread, 3))
+			batch->op[i].extent = (struct daxpin_extent) { 0, 0 };
+	}
+}
+
+static bool run_batch(struct batch *batch)
+{
+	int ret;
+
+	for (uint32_t i = 0; i < batch->count; i++)
+		if (batch->op[i].type == DAXPIN_OP_RETIRE)
+			batch->ending[i] = shadow_ending(batch->named[i]);
+	ret = daxpin_publish(world.pool, batch->op, batch->count);
+	EXPECT("a batch", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY, -ENOENT,
+	       -EAGAIN);
+	for (uint32_t i = 0; i < batch->count; i++) {
+		if (ret && batch->ending[i])
+			shadow_not_ended(batch->named[i]);
+		if (!ret && batch->op[i].type == DAXPIN_OP_RETIRE &&
+		    !batch->ending[i])
+			shadow_fail("life %" PRIu64 " was retired when it was "
+				    "over", batch->named[i].life);
+		if (!ret && batch->op[i].type == DAXPIN_OP_KEEP)
+			shadow_kept(batch->named[i]);
+	}
+	return !ret;
+}
+
+static bool publish_some(struct thread *thread)
+{
+	uint32_t count = 2 + chance(thread, 3);
+	struct batch batch = { .count = 0 };
+
+	while (batch.count < count)
+		add_random(thread, &batch);
+	return run_batch(&batch);
+}
+
+/* A name moves on to a new extent, and the old one is retired with it. */
+static bool replace(struct thread *thread)
+{
+	struct batch batch = { .count = 0 };
+	struct named old = { .life = 0 }, next;
+	struct held held;
+	char name[8];
+	bool has_old, done;
+
+	snprintf(name, sizeof(name), "r%u", chance(thread, NAMES));
+	has_old = !daxpin_root(world.pool, name, &old.extent) &&
+		  take(thread, old, &held);
+	done = !make_extent(thread, &next);
+	if (done) {
+		add(&batch, DAXPIN_OP_KEEP, next);
+		add(&batch, DAXPIN_OP_ROOT, next);
+		batch.op[1].name = name;
+		if (has_old)
+			add(&batch, DAXPIN_OP_RETIRE, held.named);
+		done = run_batch(&batch);
+		if (!done && shadow_ending(next))
+			EXPECT("cancel of one's own",
+			       daxpin_cancel(world.pool, next.extent), 0);
+	}
+	if (has_old)
+		give_away(thread, held);
+	return done;
+}
+
+static int retire_seen(struct daxpin_pool *pool, struct daxpin_extent extent,
+		       uint64_t size, void *arg)
+{
+	struct named found = { .extent = extent };
+	struct thread *thread = arg;
+	struct held held;
+
+	(void)pool;
+	(void)size;
+	if (chance(thread, 8) || !take(thread, found, &held))
+		return 0;
+	retire_one(held.named);
+	let_go(thread, held);
+	return chance(thread, 4) ? 0 : 1;
+}
+
+/* What no slot has any more is found in this way. */
+static bool walk(struct thread *thread)
+{
+	int ret = daxpin_foreach(world.pool, retire_seen, thread);
+
+	EXPECT("foreach", ret, 1);
+	return ret;
+}
+
+/* ---------------------------------------------------------- waits and events */
+
+/*
+ * Whoever waits holds nothing, and all holds are in the bag or end soon: a long
+ * wait that is not over in a minute was not woken.
+ */
+static bool wait_idle(struct thread *thread)
+{
+	static const uint64_t ms[] = { 0, 1, 1, HANG_MS };
+	uint64_t patience = ms[chance(thread, 4)];
+	struct named named = pick(thread);
+	int ret = daxpin_wait_idle(world.pool, named.extent, patience ?
+				   daxpin_deadline_ms(patience) : 0);
+
+	EXPECT("wait_idle", ret, -ETIMEDOUT);
+	if (ret && patience == HANG_MS)
+		shadow_fail("a wait for life %" PRIu64 " was not woken",
+			    named.life);
+	return !ret;
+}
+
+bool take_event(void)
+{
+	struct daxpin_event event;
+	int was = WATCH_SET;
+	struct watch *watch;
+	int ret = daxpin_next_event(world.pool, &event);
+
+	EXPECT("next_event", ret, 1);
+	if (!ret)
+		return false;
+	watch = event.watch->arg;
+	if (!atomic_compare_exchange_strong(&watch->state, &was, WATCH_FIRED))
+		shadow_fail("an event for a watch in state %d", was);
+	return true;
+}
+
+static bool next_event(struct thread *thread)
+{
+	(void)thread;
+	return take_event();
+}
+
+static bool unwatch(struct watch *watch)
+{
+	int ret = daxpin_unwatch(world.pool, &watch->watch);
+
+	EXPECT("unwatch", ret, 1);
+	/* 0: somebody has its event, and is about to say so. */
+	while (!ret && atomic_load(&watch->state) != WATCH_FIRED)
+		sched_yield();
+	atomic_store(&watch->state, WATCH_UNUSED);
+	return ret;
+}
+
+static bool watch(struct thread *thread)
+{
+	struct watch *watch = &thread->watch[chance(thread, WATCHES)];
+
+	switch (atomic_load(&watch->state)) {
+	case WATCH_SET:
+		return !chance(thread, 4) && unwatch(watch);
+	case WATCH_FIRED:
+		atomic_store(&watch->state, WATCH_UNUSED);
+		return false;
+	default:
+		atomic_store(&watch->state, WATCH_SET);
+		EXPECT("watch", daxpin_watch(world.pool, pick(thread).extent,
+					     watch, &watch->watch), 0);
+		return true;
+	}
+}
+
+/* ---------------------------------------------------------- gates and threads */
+
+/* Mostly too short, and then holds are possible again. */
+static bool drain(struct thread *thread)
+{
+	uint64_t patience_ms = !chance(thread, 32);
+	uint64_t now_ns = daxpin_deadline_ms(0);
+	int ret;
+
+	atomic_fetch_add(&world.drains_begun, 1);
+	ret = daxpin_pool_drain(world.pool, patience_ms ?
+				daxpin_deadline_ms(patience_ms) :
+				now_ns + chance(thread, 50000));
+	EXPECT("drain", ret, -ETIMEDOUT);
+	if (ret) {
+		atomic_fetch_add(&world.drains_over, 1);
+		return true;
+	}
+	if (shadow_any_held())
+		shadow_fail("a drain succeeded, and something is held");
+	atomic_store(&world.drained, true);
+	atomic_store(&world.stop, true);
+	return true;
+}
+
+static void *a_few_actions(void *arg)
+{
+	struct thread *thread = arg;
+
+	for (int i = 0; i < 20; i++)
+		hold(thread);
+	return NULL;
+}
+
+/* Its stripe of the counters goes to the next. */
+static bool short_thread(struct thread *thread)
+{
+	struct thread other = { .random = thread->random + 1 };
+
+	if (pthread_create(&other.thread, NULL, a_few_actions, &other))
+		return false;
+	pthread_join(other.thread, NULL);
+	return true;
+}
+
+/* ------------------------------------------------------------------- choice */
+
+/* One more action is one more line. */
+const struct action actions[] = {
+	{ "reserve", 1500, reserve },
+	{ "cancel", 150, cancel },
+	{ "keep", 600, keep },
+	{ "retire", 300, retire },
+	{ "set", 300, set },
+	{ "batch", 300, publish_some },
+	{ "replace", 200, replace },
+	{ "walk", 25, walk },
+	{ "hold", 2000, hold },
+	{ "clone", 200, clone_hold },
+	{ "found", 200, hold_found },
+	{ "dropped by another", 1500, drop_from_bag },
+	{ "read", 100, read_out },
+	{ "wait", 100, wait_idle },
+	{ "watch", 300, watch },
+	{ "event", 150, next_event },
+	{ "drain", 2, drain },
+	{ "short thread", 10, short_thread },
+};
+
+uint32_t action_count(void)
+{
+	return sizeof(actions) / sizeof(actions[0]);
+}
+
+int act(struct thread *thread)
+{
+	uint32_t sum = 0, at, i;
+
+	for (i = 0; i < action_count(); i++)
+		sum += actions[i].weight;
+	at = chance(thread, sum);
+	for (i = 0; at >= actions[i].weight; i++)
+		at -= actions[i].weight;
+	return actions[i].act(thread) ? (int)i : -1;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A word for each block says which life has it, and where that life begins;
+ * there stands a second word:
+ *
+ *	 63             24   23   22     16 15      0
+ *	+-----------------+------+---------+---------+
+ *	|       life      | kept | endings |  holds  |
+ *	+-----------------+------+---------+---------+
+ *
+ * Whoever takes over a block sets that word of the old life to 0, which only a
+ * life without holds that somebody was ending allows. Others who take blocks of
+ * the same old life find that it is over.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "shadow.h"
+
+#define HOLDS		UINT64_C(0xffff)
+#define ENDING		(UINT64_C(1) << 16)
+#define ENDINGS		(UINT64_C(0x7f) << 16)
+#define KEPT		(UINT64_C(1) << 23)
+#define LIFE_SHIFT	24		/* in an owner's word: above the head */
+#define HEAD		((UINT64_C(1) << LIFE_SHIFT) - 1)
+
+struct life {
+	_Atomic uint64_t word;
+	_Atomic uint64_t gen;
+	_Atomic uint32_t blocks;
+};
+
+static struct {
+	_Atomic uint64_t *owner;	/* of each block; 0: nobody yet */
+	struct life *life;		/* that begins at the block */
+	uint64_t blocks;
+	unsigned int seed;
+	_Atomic uint64_t lives;
+} shadow;
+
+int shadow_init(uint64_t blocks, unsigned int seed)
+{
+	shadow.owner = calloc(blocks, sizeof(*shadow.owner));
+	shadow.life = calloc(blocks, sizeof(*shadow.life));
+	shadow.blocks = blocks;
+	shadow.seed = seed;
+	atomic_init(&shadow.lives, 0);
+	return shadow.owner && shadow.life && blocks <= HEAD ? 0 : -1;
+}
+
+void shadow_fini(void)
+{
+	free(shadow.owner);
+	free(shadow.life);
+}
+
+uint64_t shadow_lives(void)
+{
+	return atomic_load_explicit(&shadow.lives, memory_order_relaxed);
+}
+
+/* _exit: the other threads go on, and nothing here waits for them. */
+void shadow_fail(const char *format, ...)
+{
+	char text[400];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	fprintf(stderr, "# stress: %s\n# stress: --seed %u\n", text,
+		shadow.seed);
+	_exit(1);
+}
+
+static uint64_t block_of(struct daxpin_extent extent)
+{
+	return extent.addr / DAXPIN_BLOCK_SIZE;
+}
+
+static uint64_t life_of(uint64_t word)
+{
+	return word >> LIFE_SHIFT;
+}
+
+static struct life *life_at(struct daxpin_extent extent)
+{
+	if (block_of(extent) >= shadow.blocks)
+		shadow_fail("an extent at 0x%" PRIx64 ", past the pool",
+			    extent.addr);
+	return &shadow.life[block_of(extent)];
+}
+
+static uint64_t load(_Atomic uint64_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static bool swap(_Atomic uint64_t *word, uint64_t *was, uint64_t to)
+{
+	return atomic_compare_exchange_weak_explicit(word, was, to,
+						     memory_order_relaxed,
+						     memory_order_relaxed);
+}
+
+/* The life that had the block must let it go. */
+static void take_over(uint64_t owner, uint64_t block, uint64_t life)
+{
+	_Atomic uint64_t *at = &shadow.life[owner & HEAD].word;
+	uint64_t word = load(at);
+
+	do {
+		if (life_of(word) != life_of(owner))
+			return;
+		if (word & HOLDS || !(word & ENDINGS))
+			shadow_fail("overlap: block %" PRIu64 " of life %" PRIu64
+				    ", which has %" PRIu64 " holds and %" PRIu64
+				    " who end it, was given to life %" PRIu64,
+				    block, life_of(owner), word & HOLDS,
+				    (word & ENDINGS) / ENDING, life);
+	} while (!swap(at, &word, 0));
+}
+
+struct named shadow_begin(struct daxpin_extent extent, uint32_t blocks)
+{
+	uint64_t id = 1 + atomic_fetch_add_explicit(&shadow.lives, 1,
+						    memory_order_relaxed);
+	uint64_t head = block_of(extent), nobody = 0;
+	struct life *life = life_at(extent);
+
+	if (blocks > shadow.blocks - head)
+		shadow_fail("life %" PRIu64 " ends past the pool", id);
+	for (uint64_t b = head; b < head + blocks; b++) {
+		uint64_t was = atomic_exchange_explicit(&shadow.owner[b],
+			id << LIFE_SHIFT | head, memory_order_relaxed);
+
+		if (was)
+			take_over(was, b, id);
+	}
+	atomic_store_explicit(&life->gen, extent.gen, memory_order_relaxed);
+	atomic_store_explicit(&life->blocks, blocks, memory_order_relaxed);
+	if (!atomic_compare_exchange_strong_explicit(&life->word, &nobody,
+						     id << LIFE_SHIFT,
+						     memory_order_relaxed,
+						     memory_order_relaxed))
+		shadow_fail("overlap: lives %" PRIu64 " and %" PRIu64
+			    " both begin at block %" PRIu64, life_of(nobody),
+			    id, head);
+	return (struct named) { extent, id, blocks };
+}
+
+void shadow_hold(struct named named)
+{
+	_Atomic uint64_t *at = &life_at(named.extent)->word;
+	uint64_t word = load(at);
+
+	do {
+		if (life_of(word) != named.life)
+			shadow_fail("overlap: life %" PRIu64 " is held, and "
+				    "block %" PRIu64 " is life %" PRIu64 "'s",
+				    named.life, block_of(named.extent),
+				    life_of(word));
+	} while (!swap(at, &word, word + 1));
+}
+
+void shadow_drop(struct named named)
+{
+	uint64_t was = atomic_fetch_sub_explicit(&life_at(named.extent)->word, 1,
+						 memory_order_relaxed);
+
+	if (life_of(was) != named.life || !(was & HOLDS))
+		shadow_fail("overlap: life %" PRIu64 " is held, and block %"
+			    PRIu64 " is life %" PRIu64 "'s", named.life,
+			    block_of(named.extent), life_of(was));
+}
+
+uint32_t shadow_holds(struct named named)
+{
+	uint64_t word = load(&life_at(named.extent)->word);
+
+	return life_of(word) == named.life ? word & HOLDS : 0;
+}
+
+bool shadow_any_held(void)
+{
+	for (uint64_t b = 0; b < shadow.blocks; b++)
+		if (load(&shadow.life[b].word) & HOLDS)
+			return true;
+	return false;
+}
+
+/* false: it is another life's word by now. */
+static bool change(struct named named, uint64_t add, uint64_t set)
+{
+	_Atomic uint64_t *at = &life_at(named.extent)->word;
+	uint64_t word = load(at);
+
+	do {
+		if (life_of(word) != named.life)
+			return false;
+	} while (!swap(at, &word, (word + add) | set));
+	return true;
+}
+
+bool shadow_ending(struct named named)
+{
+	return change(named, ENDING, 0);
+}
+
+void shadow_not_ended(struct named named)
+{
+	change(named, -ENDING, 0);
+}
+
+void shadow_kept(struct named named)
+{
+	change(named, 0, KEPT);
+}
+
+bool shadow_is_over(struct named named)
+{
+	return life_of(load(&life_at(named.extent)->word)) != named.life;
+}
+
+bool shadow_may_be_over(struct named named)
+{
+	uint64_t word = load(&life_at(named.extent)->word);
+
+	return life_of(word) != named.life || word & ENDINGS;
+}
+
+struct named shadow_find(struct daxpin_extent extent)
+{
+	struct life *life = life_at(extent);
+	uint64_t word = load(&life->word);
+	uint64_t gen = load(&life->gen);
+
+	if (!word || gen != extent.gen)
+		shadow_fail("block %" PRIu64 ": gen %" PRIx64 " is held, life %"
+			    PRIu64 " with gen %" PRIx64 " is there",
+			    block_of(extent), extent.gen, life_of(word), gen);
+	return (struct named) { extent, life_of(word),
+		atomic_load_explicit(&life->blocks, memory_order_relaxed) };
+}
+
+enum shadow_state shadow_look(uint64_t block, struct named *ret_named)
+{
+	struct life *life = &shadow.life[block];
+	uint64_t word = load(&life->word);
+
+	*ret_named = (struct named) {
+		{ block * DAXPIN_BLOCK_SIZE, load(&life->gen) }, life_of(word),
+		atomic_load_explicit(&life->blocks, memory_order_relaxed),
+	};
+	if (!word || (word & ENDINGS && !(word & HOLDS)))
+		return SHADOW_OVER;
+	if (word & ENDINGS)
+		return SHADOW_RETIRED;
+	return word & KEPT ? SHADOW_LIVE : SHADOW_RESERVED;
+}
+
+void shadow_forget(struct named named)
+{
+	atomic_store_explicit(&life_at(named.extent)->word, 0,
+			      memory_order_relaxed);
+}
+
+void shadow_reopened(struct named *named, struct daxpin_extent extent)
+{
+	named->extent = extent;
+	atomic_store_explicit(&life_at(extent)->gen, extent.gen,
+			      memory_order_relaxed);
+}

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Threads reserve, hold, publish, retire, drop, wait and watch at random
+ * (actions.c), and a shadow says who may write where (shadow.c). A round ends
+ * when somebody's drain succeeds, or after a while; then nobody moves, all is
+ * compared with the shadow, and the pool is drained, closed and opened again.
+ *
+ *	stress [--seconds N] [--threads N] [--seed N]
+ *
+ * Without options a few seconds, for every build; with them as long as one
+ * likes. All of it runs in a child, so that the pool is removed whatever becomes
+ * of it. What threads do is their seed's; in which order, the scheduler's.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "fixture.h"
+#include "invariant.h"
+#include "world.h"
+
+#define POOL_SIZE	(64u << 20)
+#define SEGMENTS	2
+#define ACTIONS_MAX	32
+#define LEFT_FREE	512		/* blocks of a segment, beside its filler */
+
+static struct {
+	unsigned int seconds, threads, seed;
+} option = { 3, 4, 0 };
+
+static struct {
+	struct fixture *f;
+	struct thread thread[THREADS_MAX];
+	struct thread self;		/* of the main thread, for its numbers */
+	_Atomic unsigned int quiet;	/* threads that do nothing any more */
+	_Atomic bool go;		/* drop what is in the bag, and leave */
+	pthread_t consumer;
+	int leave;			/* eventfd: the consumer is to end */
+	_Atomic uint64_t done[ACTIONS_MAX];
+	uint64_t rounds, drained;
+} run;
+
+static void must(const char *call, int ret, int right)
+{
+	if (ret != right)
+		shadow_fail("%s: %d, %s", call, ret, run.f->why);
+}
+
+/* ------------------------------------------------------------- the threads */
+
+static void *work(void *arg)
+{
+	struct thread *thread = arg;
+
+	while (!atomic_load(&world.stop)) {
+		int i = act(thread);
+
+		if (i >= 0)
+			atomic_fetch_add_explicit(&run.done[i], 1,
+						  memory_order_relaxed);
+	}
+	atomic_fetch_add(&run.quiet, 1);
+	while (!atomic_load(&run.go))
+		usleep(100);
+	while (drop_from_bag(thread))
+		;
+	/* After the last drop the pool may be closed: not a look at it. */
+	return NULL;
+}
+
+/* Sleeps until there is an event, for ever if it is not woken. */
+static void *consume(void *arg)
+{
+	struct pollfd fd[] = {
+		{ daxpin_event_fd(world.pool), POLLIN, 0 },
+		{ run.leave, POLLIN, 0 },
+	};
+	uint64_t count;
+
+	while (!fd[1].revents) {
+		while (read(fd[0].fd, &count, sizeof(count)) > 0)
+			;
+		if (!daxpin_event_arm(world.pool))
+			poll(fd, 2, -1);
+		else
+			poll(&fd[1], 1, 0);
+		while (take_event())
+			;
+	}
+	return arg;
+}
+
+static void begin_consumer(void)
+{
+	run.leave = eventfd(0, EFD_CLOEXEC);
+	must("thread", pthread_create(&run.consumer, NULL, consume, NULL), 0);
+}
+
+static void end_consumer(void)
+{
+	uint64_t one = 1;
+
+	if (write(run.leave, &one, sizeof(one)) != sizeof(one))
+		shadow_fail("the consumer cannot be told to end");
+	pthread_join(run.consumer, NULL);
+	close(run.leave);
+}
+
+/* ------------------------------------------------- what should be, in quiet */
+
+/*
+ * Nobody moves: the library's state of each life and its holds must be those of
+ * the shadow, and its counters those of its words (I29).
+ */
+static void compare(void)
+{
+	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
+		enum daxpin_state state = DAXPIN_STATE_FREE;
+		struct named named;
+		enum shadow_state right = shadow_look(b, &named);
+		int ret, holds;
+
+		if (!named.life)
+			continue;
+		ret = daxpin_state(world.pool, named.extent, &state);
+		if ((right == SHADOW_OVER) != (ret == -ESTALE) ||
+		    (!ret && (int)state != (int)right))
+			shadow_fail("life %" PRIu64 " of block %" PRIu64
+				    " is in state %d (%d), and should be in %d",
+				    named.life, b, state, ret, right);
+		if (right == SHADOW_OVER)
+			continue;
+		holds = daxpin_holds(world.pool, named.extent, NULL, NULL);
+		if (holds != (int)shadow_holds(named))
+			shadow_fail("life %" PRIu64 " has %d holds, not %u",
+				    named.life, holds, shadow_holds(named));
+		check_stamps(named, 0);
+	}
+	dp_invariants(world.pool);
+}
+
+static int count_live(struct daxpin_pool *pool, struct daxpin_extent extent,
+		      uint64_t size, void *arg)
+{
+	struct named named;
+	uint64_t *count = arg;
+
+	(void)pool;
+	if (shadow_look(extent.addr / DAXPIN_BLOCK_SIZE, &named) !=
+	    SHADOW_LIVE || named.blocks * DAXPIN_BLOCK_SIZE != size)
+		shadow_fail("an extent of %" PRIu64 " bytes at 0x%" PRIx64
+			    " came back", size, extent.addr);
+	*count += size;
+	return 0;
+}
+
+/* What was kept is there with its bytes, and nothing else is. */
+static void compare_reopened(void)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	uint64_t live = 0, found = 0;
+	struct named named;
+
+	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
+		enum shadow_state state = shadow_look(b, &named);
+		struct daxpin_extent extent;
+
+		if (!named.life)
+			continue;
+		if (state != SHADOW_LIVE) {
+			shadow_forget(named);
+			continue;
+		}
+		must("extent_at", daxpin_extent_at(world.pool, named.extent.addr,
+						   &extent), 0);
+		shadow_reopened(&named, extent);
+		check_stamps(named, 0);
+		live += named.blocks * DAXPIN_BLOCK_SIZE;
+	}
+	must("foreach", daxpin_foreach(world.pool, count_live, &found), 0);
+	must("info", daxpin_pool_info(world.pool, &info), 0);
+	if (live != found || info.free_bytes != info.usable_bytes - live)
+		shadow_fail("%" PRIu64 " bytes live, %" PRIu64 " found, %" PRIu64
+			    " free", live, found, info.free_bytes);
+	dp_invariants(world.pool);
+}
+
+/* --------------------------------------------------------------- the rounds */
+
+/* Most of each segment is one extent: what is left is used again and again. */
+static void make_filler(uint32_t i)
+{
+	struct daxpin_segment segment;
+	struct daxpin_op op[2] = {
+		{ .type = DAXPIN_OP_KEEP },
+		{ .type = DAXPIN_OP_ROOT, .name = i ? "filler1" : "filler0" },
+	};
+	struct daxpin_extent extent;
+	struct named named;
+	uint64_t size;
+
+	must("segment", daxpin_segment(world.pool, i, &segment), 0);
+	size = segment.size - DAXPIN_CHUNK_SIZE - LEFT_FREE * DAXPIN_BLOCK_SIZE;
+	must("reserve", daxpin_reserve(world.pool, size, 0, &extent), 0);
+	named = shadow_begin(extent, size / DAXPIN_BLOCK_SIZE);
+	write_stamps(named);
+	op[0].extent = op[1].extent = extent;
+	must("publish", daxpin_publish(world.pool, op, 2), 0);
+	shadow_kept(named);
+}
+
+/* No slot is ever empty: each has what is live, a new extent, or another's. */
+static void fill_slots(void)
+{
+	struct named named;
+	uint32_t filled = 0;
+
+	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++)
+		if (shadow_look(b, &named) == SHADOW_LIVE && filled < SLOTS &&
+		    named.blocks <= EXTENT_BLOCKS)
+			world.slot[filled++].named = named;
+	while (filled < SLOTS && !make_extent(&run.self, &named))
+		world.slot[filled++].named = named;
+	if (!filled)
+		shadow_fail("nothing is live, and nothing is free");
+	for (uint32_t i = filled; i < SLOTS; i++)
+		world.slot[i].named = world.slot[chance(&run.self,
+							filled)].named;
+}
+
+/*
+ * Whoever still waits holds nothing, and what he waits for is in the bag. A
+ * thread that has stopped moves no more until it is told to go.
+ */
+static void stop_all(void)
+{
+	int ms = 0;
+
+	atomic_store(&world.stop, true);
+	for (; atomic_load(&run.quiet) < option.threads; ms++) {
+		usleep(1000);
+		if (ms > 5)
+			drop_from_bag(&run.self);
+	}
+}
+
+/* A pool that somebody uses does not close, and goes on. */
+static void try_close(void)
+{
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "stress",
+	};
+	struct daxpin_registration *registration;
+
+	must("register", daxpin_register(world.pool, 0, &options,
+					 &registration), 0);
+	must("close, registered", daxpin_pool_close(world.pool), -EBUSY);
+	must("unregister", daxpin_unregister(registration), 0);
+	if (world.bag.count)
+		must("close, held", daxpin_pool_close(world.pool), -EBUSY);
+}
+
+/* All is idle, so each watch has its event, and the consumer was woken. */
+static void wait_for_events(void)
+{
+	uint64_t deadline_ns = daxpin_deadline_ms(HANG_MS);
+
+	for (unsigned int i = 0; i < option.threads; i++)
+		for (int j = 0; j < WATCHES; j++)
+			while (atomic_load(&run.thread[i].watch[j].state) ==
+			       WATCH_SET) {
+				if (daxpin_deadline_ms(0) > deadline_ns)
+					shadow_fail("a watch has no event, or nobody was woken for it");
+				usleep(100);
+			}
+}
+
+static void join_all(void)
+{
+	for (unsigned int i = 0; i < option.threads; i++)
+		pthread_join(run.thread[i].thread, NULL);
+}
+
+/*
+ * Drop the rest, drain and close. An abrupt end closes as soon as the drain says
+ * so, when the thread that made the last drop may still be in it.
+ */
+static void drain_and_close(bool abrupt)
+{
+	if (abrupt) {
+		end_consumer();
+		try_close();
+	}
+	atomic_fetch_add(&world.drains_begun, 1);
+	atomic_store(&run.go, true);
+	must("drain", daxpin_pool_drain(world.pool, DAXPIN_NO_DEADLINE), 0);
+	if (!abrupt) {
+		wait_for_events();
+		end_consumer();
+		join_all();
+	}
+	must("close", daxpin_pool_close(world.pool), 0);
+	if (abrupt)
+		join_all();
+	atomic_store(&world.drains_over, atomic_load(&world.drains_begun));
+}
+
+static void begin_round(void)
+{
+	fill_slots();
+	atomic_store(&world.stop, false);
+	atomic_store(&world.drained, false);
+	atomic_store(&run.quiet, 0);
+	atomic_store(&run.go, false);
+	world.bag.in_use = chance(&run.self, 4);
+	begin_consumer();
+	for (unsigned int i = 0; i < option.threads; i++) {
+		struct thread *thread = &run.thread[i];
+
+		/* Watches are forgotten with the pool. */
+		memset(thread, 0, sizeof(*thread));
+		thread->random = (option.seed * 4096ull + run.rounds) *
+				 THREADS_MAX + i + 1;
+		for (int j = 0; j < 8; j++)
+			chance(thread, 1);
+		must("thread", pthread_create(&thread->thread, NULL, work,
+					      thread), 0);
+	}
+}
+
+static void round_of_it(void)
+{
+	uint32_t ms = 5 + chance(&run.self, 100);
+
+	/* A round of a machine that hangs ends with a signal. */
+	alarm(300);
+	begin_round();
+	for (uint32_t i = 0; i < ms && !atomic_load(&world.stop); i++)
+		usleep(1000);
+	stop_all();
+	compare();
+	run.drained += atomic_load(&world.drained);
+	drain_and_close(chance(&run.self, 2));
+	must("open", daxpin_pool_open(run.f->path, &run.f->options,
+				      &world.pool), 0);
+	compare_reopened();
+	run.rounds++;
+}
+
+static void say(uint64_t seconds)
+{
+	printf("# %" PRIu64 " s: %" PRIu64 " rounds, %" PRIu64 " ended by a drain, %"
+	       PRIu64 " lives;", seconds, run.rounds, run.drained,
+	       shadow_lives());
+	for (uint32_t i = 0; i < action_count(); i++)
+		printf(" %s %" PRIu64 "%s", actions[i].name,
+		       atomic_load(&run.done[i]),
+		       i + 1 < action_count() ? "," : "\n");
+	fflush(stdout);
+}
+
+/* Each action has done something, and a drain: less than that shows little. */
+static bool is_enough(void)
+{
+	for (uint32_t i = 0; i < action_count(); i++)
+		if (!atomic_load(&run.done[i]))
+			return false;
+	return run.drained;
+}
+
+static uint64_t seconds_now(void)
+{
+	return daxpin_deadline_ms(0) / 1000000000;
+}
+
+/* In a child: the whole of it. */
+static int stress(void)
+{
+	uint64_t begin = seconds_now(), now, said = 0;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	run.self.random = option.seed + 1;
+	if (shadow_init(POOL_SIZE / DAXPIN_BLOCK_SIZE, option.seed))
+		return 1;
+	pthread_mutex_init(&world.bag.mutex, NULL);
+	for (int i = 0; i < SLOTS; i++)
+		pthread_mutex_init(&world.slot[i].mutex, NULL);
+	must("create", daxpin_pool_create(run.f->path, &run.f->options,
+					  &world.pool), 0);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		make_filler(i);
+	while ((now = seconds_now() - begin) < option.seconds || !is_enough()) {
+		round_of_it();
+		if (now / 60 != said) {
+			said = now / 60;
+			say(now);
+		}
+	}
+	say(now);
+	must("close", daxpin_pool_close(world.pool), 0);
+	shadow_fini();
+	return 0;
+}
+
+/* ---------------------------------------------------------------- the tests */
+
+static void no_block_has_two_lives_at_once(void **state)
+{
+	int status;
+	pid_t pid;
+
+	run.f = *state;
+	print_message("# stress: --seed %u, %u s, %u threads\n", option.seed,
+		      option.seconds, option.threads);
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		exit(stress());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (status)
+		fail_msg("--seed %u: exit %d, signal %d", option.seed,
+			 WEXITSTATUS(status),
+			 WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+}
+
+struct leaver {
+	pthread_t thread;
+	struct fixture *f;
+	struct daxpin_extent extent;
+};
+
+static void *hold_and_leave(void *arg)
+{
+	struct leaver *leaver = arg;
+
+	for (int i = 0; i < 100; i++)
+		if (daxpin_hold(leaver->f->pool, leaver->extent,
+				DAXPIN_HOLD_READ) ||
+		    daxpin_drop(leaver->f->pool, leaver->extent))
+			return NULL;
+	return leaver;
+}
+
+/* More threads than stripes, short-lived: hand-over and the shared stripe. */
+static void counts_survive_their_threads(void **state)
+{
+	struct fixture *f = *state;
+	struct leaver leaver[100];
+	struct daxpin_extent extent = live(f, 4096);
+
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 100; i++) {
+			leaver[i] = (struct leaver) { .f = f, .extent = extent };
+			assert_int_equal(pthread_create(&leaver[i].thread, NULL,
+							hold_and_leave,
+							&leaver[i]), 0);
+		}
+		for (int i = 0; i < 100; i++) {
+			void *done;
+
+			pthread_join(leaver[i].thread, &done);
+			assert_ptr_equal(done, &leaver[i]);
+		}
+		dp_invariants(f->pool);
+	}
+}
+
+static int no_pool(void **state)
+{
+	return fixture_make(state, POOL_SIZE);
+}
+
+static unsigned int number(const char *text, unsigned int most)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 0);
+
+	if (*end || end == text || value > most) {
+		fprintf(stderr, "%s: a number up to %u\n", text, most);
+		exit(2);
+	}
+	return value;
+}
+
+static void read_options(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "seconds", required_argument, NULL, 's' },
+		{ "threads", required_argument, NULL, 't' },
+		{ "seed", required_argument, NULL, 'r' },
+		{ 0 },
+	};
+	int letter;
+
+	option.seed = time(NULL) & 0xffffff;
+	while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		if (letter == 's')
+			option.seconds = number(optarg, UINT32_MAX);
+		else if (letter == 't')
+			option.threads = number(optarg, THREADS_MAX);
+		else if (letter == 'r')
+			option.seed = number(optarg, UINT32_MAX);
+		else
+			exit(2);
+	}
+	if (!option.threads)
+		exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(no_block_has_two_lives_at_once,
+						no_pool, fixture_teardown),
+		cmocka_unit_test_setup_teardown(counts_survive_their_threads,
+						fixture_setup,
+						fixture_teardown),
+	};
+
+	read_options(argc, argv);
+	return cmocka_run_group_tests_name("stress", tests, NULL, NULL);
+}

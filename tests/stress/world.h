@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the threads of the stress share, and the actions that they choose from. */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include <pthread.h>
+#include "shadow.h"
+
+#define THREADS_MAX	64
+#define SLOTS		48
+#define BAG		64
+#define WATCHES		4		/* a thread */
+#define EXTENT_BLOCKS	16		/* at most, but for the fillers */
+#define HANG_MS		60000		/* what takes longer never comes */
+
+/* Where handles are found. Who takes a copy may be late with it. */
+struct slot {
+	pthread_mutex_t mutex;
+	struct named named;
+};
+
+struct held {
+	struct named named;
+	uint32_t access;
+	struct daxpin_hold *label;	/* NULL: a plain hold */
+};
+
+enum { WATCH_UNUSED, WATCH_SET, WATCH_FIRED };
+
+struct watch {
+	struct daxpin_watch watch;
+	_Atomic int state;
+};
+
+struct thread {
+	pthread_t thread;
+	unsigned int index;
+	uint64_t random;
+	struct watch watch[WATCHES];
+};
+
+struct world {
+	struct daxpin_pool *pool;
+	struct slot slot[SLOTS];
+	/* Holds that whoever likes may drop. */
+	struct {
+		pthread_mutex_t mutex;
+		struct held held[BAG];
+		uint32_t count;
+		bool in_use;		/* in this round */
+	} bag;
+	/* Drains so far; a hold may be refused only while one goes on. */
+	_Atomic uint64_t drains_begun, drains_over;
+	_Atomic bool stop;		/* no more actions */
+	_Atomic bool drained;		/* there is nothing more to do */
+};
+
+extern struct world world;
+
+struct action {
+	const char *name;
+	uint32_t weight;
+	bool (*act)(struct thread *thread);	/* true: it did something */
+};
+
+extern const struct action actions[];
+uint32_t action_count(void);
+
+/* The next of a thread's random numbers, below n. */
+uint32_t chance(struct thread *thread, uint32_t n);
+/* One action; its number, or -1 when there was nothing to do. */
+int act(struct thread *thread);
+/* Take one of the holds in the bag and drop it; false: it is empty. */
+bool drop_from_bag(struct thread *thread);
+/* Take one event; false: there is none. */
+bool take_event(void);
+
+/* A new extent, RESERVED and stamped: 0 or -ENOSPC. */
+int make_extent(struct thread *thread, struct named *ret_named);
+/* Of a new extent, by its owner, and of one that is there: are they its own? */
+void write_stamps(struct named named);
+void check_stamps(struct named named, uint32_t from);
+
+#endif
