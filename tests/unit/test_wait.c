@@ -5,8 +5,9 @@
 #include <sys/wait.h>
 #include "fixture.h"
 #include "invariant.h"
+#include "os.h"
 
-#define LONG_MS 60000		/* never reached unless a wake-up is lost */
+#define LONG_MS 20000		/* never reached unless a wake-up is lost */
 
 static struct daxpin_extent held(struct fixture *f)
 {
@@ -23,6 +24,7 @@ struct waiter {
 	struct fixture *f;
 	struct daxpin_extent extent;
 	int ret;
+	_Atomic bool ended;
 };
 
 static void *wait_thread(void *arg)
@@ -31,6 +33,7 @@ static void *wait_thread(void *arg)
 
 	w->ret = daxpin_wait_idle(w->f->pool, w->extent,
 				  daxpin_deadline_ms(LONG_MS));
+	atomic_store(&w->ended, true);
 	return NULL;
 }
 
@@ -39,6 +42,7 @@ static void begin_wait(struct waiter *w, struct fixture *f,
 {
 	w->f = f;
 	w->extent = extent;
+	atomic_init(&w->ended, false);
 	assert_int_equal(pthread_create(&w->thread, NULL, wait_thread, w), 0);
 }
 
@@ -61,6 +65,23 @@ static void a_drop_wakes_every_waiter(void **state)
 	for (int i = 0; i < 4; i++)
 		end_wait(&waiter[i]);
 	dp_invariants(f->pool);
+}
+
+/* I44: whoever is woken looks again. */
+static void a_wait_outlasts_a_wake_for_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f);
+	struct waiter waiter;
+
+	begin_wait(&waiter, f, extent);
+	for (int i = 0; i < 50; i++) {
+		usleep(1000);
+		dp_os_futex_wake(&f->pool->leases.lease[extent.addr >> 12].word);
+		assert_false(atomic_load(&waiter.ended));
+	}
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	end_wait(&waiter);
 }
 
 static void the_end_of_a_life_wakes(void **state)
@@ -259,6 +280,7 @@ int main(void)
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_drop_wakes_every_waiter),
+		TEST(a_wait_outlasts_a_wake_for_nothing),
 		TEST(the_end_of_a_life_wakes),
 		TEST(a_wait_ends_at_its_deadline),
 		TEST(waits_and_drops_race_without_a_lost_wakeup),

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Rules of docs/invariants.md that no test of a call shows by the way: that a
+ * pin is not a hold, what a shut gate lets through, that the fast path never
+ * sleeps, and what the media may be. Each test says its rules.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include "fixture.h"
+#include "invariant.h"
+#include "os.h"
+
+static struct daxpin_registration *pin(struct fixture *f)
+{
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "a pin",
+	};
+	struct daxpin_registration *registration;
+
+	assert_int_equal(daxpin_register(f->pool, DAXPIN_ALL_SEGMENTS, &options,
+					 &registration), 0);
+	return registration;
+}
+
+static void hold(struct fixture *f, struct daxpin_extent extent)
+{
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
+}
+
+static void drop(struct fixture *f, struct daxpin_extent extent)
+{
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+}
+
+/* ------------------------------------------------------------ what is idle */
+
+/* I3, I5: reserved, live or registered is not held. */
+static void a_registration_is_no_hold(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_registration *registration = pin(f);
+	uint64_t before = free_bytes(f);
+	struct daxpin_extent extent = live(f, 8192);
+
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(daxpin_wait_idle(f->pool, extent, 0), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(free_bytes(f), before);
+	assert_int_equal(daxpin_unregister(registration), 0);
+	dp_invariants(f->pool);
+}
+
+/* I40, I42: what is registered stays mapped, and nobody has to be told. */
+static void a_registered_pool_does_not_close(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_registration *registration = pin(f);
+	struct daxpin_extent extent = live(f, 4096);
+
+	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
+	hold(f, extent);
+	drop(f, extent);
+	assert_int_equal(daxpin_unregister(registration), 0);
+}
+
+/* I11: one count, whoever holds. */
+static void every_kind_of_hold_keeps_it_busy(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+	struct daxpin_hold labelled = { .access = 0 };
+
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ,
+					      "a reader", &labelled), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &labelled), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	hold(f, extent);
+	drop(f, extent);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	drop(f, extent);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	dp_invariants(f->pool);
+}
+
+/* -------------------------------------------------------------- a shut gate */
+
+/* I26: only a hold is refused; who has one may clone it, and all may drop. */
+static void a_gate_lets_clones_and_drops_through(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+
+	hold(f, extent);
+	dp_gate_shut(&f->pool->leases, extent.addr >> 25);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
+	assert_int_equal(daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	drop(f, extent);
+	assert_int_equal(dp_segment_busy(&f->pool->leases, extent.addr >> 25), 1);
+	drop(f, extent);
+	assert_int_equal(dp_segment_busy(&f->pool->leases, extent.addr >> 25), 0);
+	dp_gate_open(&f->pool->leases, extent.addr >> 25);
+	dp_invariants(f->pool);
+}
+
+/* D17: two who shut it, two who open it. */
+static void a_gate_is_open_when_the_last_opened_it(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+
+	dp_gate_shut(&f->pool->leases, extent.addr >> 25);
+	dp_gate_shut(&f->pool->leases, extent.addr >> 25);
+	dp_gate_open(&f->pool->leases, extent.addr >> 25);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
+	dp_gate_open(&f->pool->leases, extent.addr >> 25);
+	hold(f, extent);
+	drop(f, extent);
+}
+
+/* --------------------------------------------------------------- what it costs */
+
+/* What else could be locked on the way; of the holders' shards only theirs. */
+static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
+		     struct daxpin_extent other)
+{
+	uint32_t a = (one.addr >> 12) % DP_HOLDER_SHARDS;
+	uint32_t b = (other.addr >> 12) % DP_HOLDER_SHARDS;
+
+	pthread_mutex_lock(&pool->events.mutex);
+	pthread_mutex_lock(&pool->holders.mutex);
+	pthread_mutex_lock(&pool->roots.mutex);
+	pthread_mutex_lock(&pool->holders.shard[a].mutex);
+	if (a != b)
+		pthread_mutex_lock(&pool->holders.shard[b].mutex);
+	for (uint32_t i = 0; i < pool->media.segments; i++)
+		pthread_mutex_lock(&pool->space[i].mutex);
+}
+
+/* But to exit; 3 tells that it cannot be done here. */
+static void forbid_all_calls(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog program = { 4, filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(3);
+}
+
+/*
+ * Every lock is taken by others, and any system call kills: holds and drops are
+ * made all the same, the last of a retired extent too. In a child with a pool of
+ * its own.
+ */
+static void hold_where_nothing_may_sleep(struct fixture *f)
+{
+	struct daxpin_extent live_one, retired;
+	int failed = 0;
+
+	if (daxpin_pool_open(f->path, &f->options, &f->pool))
+		_exit(2);
+	live_one = live(f, 4096);
+	retired = live(f, 4096);
+	hold(f, retired);
+	if (publish(f, DAXPIN_OP_RETIRE, retired))
+		_exit(2);
+	lock_all(f->pool, live_one, retired);
+	forbid_all_calls();
+	for (int i = 0; i < 1000; i++) {
+		failed |= daxpin_hold(f->pool, live_one, DAXPIN_HOLD_READ);
+		failed |= daxpin_hold_clone(f->pool, live_one, DAXPIN_HOLD_WRITE);
+		failed |= daxpin_drop(f->pool, live_one);
+		failed |= daxpin_drop(f->pool, live_one);
+	}
+	failed |= daxpin_drop(f->pool, retired);
+	failed |= daxpin_hold(f->pool, retired, DAXPIN_HOLD_READ) != -ESTALE;
+	syscall(SYS_exit_group, failed ? 1 : 0);
+}
+
+/* I33, I34: no lock, no sleep, no system call, and no waiting for others. */
+static void hold_and_drop_never_sleep(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		hold_where_nothing_may_sleep(f);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 3) {
+		print_message("# skipped: seccomp is not to be had here\n");
+		skip();
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* ------------------------------------------------------------------ the media */
+
+static void copy_metadata(struct fixture *f, char *to)
+{
+	for (uint32_t i = 0; i < f->pool->media.segments; i++)
+		memcpy(to + i * DAXPIN_CHUNK_SIZE,
+		       f->pool->media.segment[i].base, DAXPIN_CHUNK_SIZE);
+}
+
+/* D7: whoever dies with a hold leaves nothing to be cleaned up. */
+static void holds_leave_no_mark_on_media(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096), other = reserve(f, 4096);
+	struct daxpin_hold labelled = { .access = 0 };
+	char *before = malloc(2 * DAXPIN_CHUNK_SIZE);
+	char *after = malloc(2 * DAXPIN_CHUNK_SIZE);
+
+	assert_non_null(before);
+	assert_non_null(after);
+	copy_metadata(f, before);
+	hold(f, extent);
+	hold(f, other);
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ,
+					      "a reader", &labelled), 0);
+	assert_int_equal(daxpin_cancel(f->pool, other), 0);
+	copy_metadata(f, after);
+	assert_memory_equal(before, after, 2 * DAXPIN_CHUNK_SIZE);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &labelled), 0);
+	drop(f, other);
+	drop(f, extent);
+	copy_metadata(f, after);
+	assert_memory_equal(before, after, 2 * DAXPIN_CHUNK_SIZE);
+	free(before);
+	free(after);
+}
+
+/* What a filesystem says of a file's extents. The test is linked with --wrap. */
+static struct {
+	struct dp_os_extent extent[2];
+	int count;
+} file;
+
+int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
+			void *arg);
+
+int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
+			void *arg)
+{
+	int ret = 0;
+
+	(void)fd;
+	for (int i = 0; !ret && i < file.count; i++)
+		ret = fn(&file.extent[i], arg);
+	return ret;
+}
+
+static int chunks_of_the_file(uint8_t chunk[3], struct dp_why *why)
+{
+	struct dp_source source = { .kind = DP_SOURCE_FSDAX };
+
+	return dp_source_chunks(&source, -1, 3 * DAXPIN_CHUNK_SIZE, chunk, why);
+}
+
+/* A10: a write by hardware would reach the other file too. */
+static void reflinked_files_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_why why = { f->why, sizeof(f->why) };
+	uint8_t chunk[3];
+
+	file.count = 1;
+	file.extent[0] = (struct dp_os_extent) {
+		.offset = 0, .physical = 0, .length = 3 * DAXPIN_CHUNK_SIZE,
+	};
+	assert_int_equal(chunks_of_the_file(chunk, &why), 0);
+	file.extent[0].shared = true;
+	assert_int_equal(chunks_of_the_file(chunk, &why), -EOPNOTSUPP);
+	assert_non_null(strstr(f->why, "reflinked"));
+}
+
+/* A9, D9: a chunk is backed as a whole or not at all. */
+static void a_chunk_with_a_gap_is_a_hole(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_why why = { f->why, sizeof(f->why) };
+	uint8_t chunk[3];
+
+	file.count = 2;
+	file.extent[0] = (struct dp_os_extent) {
+		.offset = 0, .physical = 0, .length = DAXPIN_CHUNK_SIZE + 4096,
+	};
+	file.extent[1] = (struct dp_os_extent) {
+		.offset = DAXPIN_CHUNK_SIZE + 8192,
+		.physical = DAXPIN_CHUNK_SIZE + 8192,
+		.length = 2 * DAXPIN_CHUNK_SIZE - 8192,
+	};
+	assert_int_equal(chunks_of_the_file(chunk, &why), 0);
+	assert_true(chunk[0] & DP_CHUNK_BACKED);
+	assert_false(chunk[1] & DP_CHUNK_BACKED);
+	assert_true(chunk[2] & DP_CHUNK_BACKED);
+}
+
+/* A8: a punch that waits for a pin has the file's lock; a read must not want it. */
+static bool read_may_wait;
+static int reads;
+
+/* What preadv2() is called where files may be large. */
+ssize_t __real_preadv64v2(int fd, const struct iovec *iov, int count, off_t offset,
+		       int flags);
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int count, off_t offset,
+		       int flags);
+
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int count, off_t offset,
+		       int flags)
+{
+	reads++;
+	read_may_wait |= !(flags & RWF_NOWAIT);
+	return __real_preadv64v2(fd, iov, count, offset, flags);
+}
+
+static void a_read_never_waits_for_the_file(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 8192);
+	char bytes[8192];
+
+	reads = 0;
+	read_may_wait = false;
+	assert_int_equal(daxpin_read(f->pool, extent, 0, sizeof(bytes), bytes), 0);
+	assert_true(reads > 0);
+	assert_false(read_may_wait);
+}
+
+/* D8: what somebody has is not looked at, let alone changed. */
+static void a_pool_that_is_owned_is_not_rebuilt(void **state)
+{
+	struct fixture *f = *state;
+	char *before = malloc(2 * DAXPIN_CHUNK_SIZE);
+	char *after = malloc(2 * DAXPIN_CHUNK_SIZE);
+	int status;
+	pid_t pid;
+
+	assert_non_null(before);
+	assert_non_null(after);
+	copy_metadata(f, before);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		struct daxpin_pool *other;
+
+		f->options.deadline_ns = 0;
+		_exit(daxpin_pool_open(f->path, &f->options, &other) == -EBUSY ?
+		      0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	copy_metadata(f, after);
+	assert_memory_equal(before, after, 2 * DAXPIN_CHUNK_SIZE);
+	free(before);
+	free(after);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_registration_is_no_hold),
+		TEST(a_registered_pool_does_not_close),
+		TEST(every_kind_of_hold_keeps_it_busy),
+		TEST(a_gate_lets_clones_and_drops_through),
+		TEST(a_gate_is_open_when_the_last_opened_it),
+		TEST(hold_and_drop_never_sleep),
+		TEST(holds_leave_no_mark_on_media),
+		TEST(reflinked_files_are_refused),
+		TEST(a_chunk_with_a_gap_is_a_hole),
+		TEST(a_read_never_waits_for_the_file),
+		TEST(a_pool_that_is_owned_is_not_rebuilt),
+	};
+
+	return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
+}
