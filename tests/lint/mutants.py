@@ -12,7 +12,7 @@ report = Report()
 names = set()
 for table in sorted((root / 'tests/mutants').glob('*.py')):
     mutants = runpy.run_path(str(table)).get('MUTANTS', [])
-    for name, _, file, _, old, new in mutants:
+    for name, _, file, _, old, new, *_ in mutants:
         where = table.relative_to(root)
         count = read(root / file).count(old)
         if count != 1:

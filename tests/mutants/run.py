@@ -2,7 +2,8 @@
 """run.py SOURCE TABLE...: is each deliberate bug caught?
 
 A table is a Python file with MUTANTS: (name, [command...], file, what is wrong,
-text as it is, text with the bug). For each, a copy of the source is changed,
+text as it is, text with the bug), and perhaps the one test of that program that
+must be among those that fail. For each, a copy of the source is changed,
 built, and the command run: it must fail. Before that it must pass on the source
 as it is, or its failures would say nothing. Speaks TAP; what caught a mutant is
 told. A text that does not occur exactly once is a fault: the table is stale."""
@@ -10,6 +11,7 @@ told. A text that does not occur exactly once is a fault: the table is stale."""
 import concurrent.futures
 import os
 import queue
+import re
 import runpy
 import shutil
 import signal
@@ -63,7 +65,7 @@ class Tree:
 
     def try_mutant(self, mutant):
         """(caught, lines that tell)."""
-        _, command, name, _, old, new = mutant
+        _, command, name, _, old, new, *test = mutant
         path = os.path.join(self.source, name)
         with open(path) as file:
             text = file.read()
@@ -82,12 +84,29 @@ class Tree:
                 file.write(text)
         if said is None:
             return False, ['nothing noticed it']
+        failed = failed_tests(said)
+        if test and test[0] not in failed:
+            return False, [f'{test[0]} did not fail: ' + ', '.join(failed)] + \
+                evidence(said)
         return True, evidence(said)
+
+
+def failed_tests(said):
+    """Of a cmocka program: what failed, and what it was in when it died."""
+    failed = re.findall(r'^\[ {2}(?:FAILED|ERROR ) {2}\] (\w+)$', said, re.M)
+    begun = re.findall(r'^\[ RUN      \] (\w+)$', said, re.M)
+    if begun and f'OK ] {begun[-1]}\n' not in said:
+        failed.append(begun[-1])
+    return failed
 
 
 def evidence(said):
     """The first failure and what was said of it."""
     lines = said.split('\n')
+    told = [l for l in lines if re.match(r'# stress|\[  ERROR|\[   LINE', l) or
+            'Assertion' in l]
+    if told:
+        return told[:4]
     for i, line in enumerate(lines):
         if line.startswith('not ok'):
             rest = lines[i + 1:i + 12]

@@ -1,0 +1,478 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in what daxpin keeps in memory: lives, holds, counters, gates, waits.
+The rule that each breaks is in docs/invariants.md, which names these mutants.
+The last item is the test that must fail."""
+
+LIFE = ['tests/unit/test_life']
+WAIT = ['tests/unit/test_wait']
+RULES = ['tests/unit/test_rules']
+POOL = ['tests/unit/test_pool']
+URING = ['tests/unit/test_uring', 'shmem']
+STRESS = ['tests/stress/stress', '--seconds', '20', '--seed', '1']
+
+CELLS = 'every_cell_of_the_table'
+LIVES = 'no_block_has_two_lives_at_once'
+
+MUTANTS = [
+    # --------------------------------------------------- what a life is (I1-I7)
+    ('retire-frees-held', LIFE, 'lib/lease.c',
+     'RETIRE frees what somebody holds',
+     '''	if (!count_of(word))
+		return next_life(word);
+	return with_state''',
+     '''	if (word)
+		return next_life(word);
+	return with_state''',
+     'a_retired_extent_is_reused_only_after_the_last_drop'),
+    ('claim-leaves-bits', LIFE, 'lib/space.c',
+     'what is reserved stays free',
+     '''							 ~mask,
+							 memory_order_acq_rel);
+
+		assert((was & mask) == mask);''',
+     '''							 ~0ull,
+							 memory_order_acq_rel);
+
+		assert((was & mask) == mask);''',
+     CELLS),
+    ('registered-is-busy', RULES, 'lib/hold.c',
+     'a pin counts as a hold',
+     '''	return ret ? ret : !view.count;''',
+     '''	return ret ? ret : !view.count &&
+			   !dp_registration_count(&pool->holders);''',
+     'a_registration_is_no_hold'),
+    ('idle-when-retired', LIFE, 'lib/hold.c',
+     'only what is retired can be idle',
+     '''	return ret ? ret : !view.count;''',
+     '''	return ret ? ret : !view.count && view.state == DP_STATE_RETIRED;''',
+     CELLS),
+    ('reserve-counts', LIFE, 'lib/lease.c',
+     'a new extent has a count of one',
+     '''					      with_state(word,
+							 DP_STATE_RESERVED));''',
+     '''					      with_state(word,
+							 DP_STATE_RESERVED) +
+						      COUNT_ONE);''',
+     CELLS),
+    ('hold-of-retired', LIFE, 'lib/lease.c',
+     'what is retired can be held anew',
+     '''	do {
+		ret = refuse(word, life);
+		if (!ret && count_of(word) == DP_COUNT_MAX)''',
+     '''	do {
+		ret = refuse(word, life);
+		if (ret == -EALREADY)
+			ret = 0;
+		if (!ret && count_of(word) == DP_COUNT_MAX)''',
+     CELLS),
+    ('hold-of-retired-raced', STRESS, 'lib/lease.c',
+     'the same, met by threads',
+     '''	do {
+		ret = refuse(word, life);
+		if (!ret && count_of(word) == DP_COUNT_MAX)''',
+     '''	do {
+		ret = refuse(word, life);
+		if (ret == -EALREADY || ret == -ESTALE)
+			ret = 0;
+		if (!ret && count_of(word) == DP_COUNT_MAX)''',
+     LIVES),
+    ('request-without-hold', URING, 'lib/uring.c',
+     'the hold of a request ends when it is prepared',
+     '''	io->uring = uring;
+	uring->in_flight++;
+	return 0;''',
+     '''	io->uring = uring;
+	uring->in_flight++;
+	daxpin_drop(uring->pool, extent);
+	return 0;''',
+     'a_retired_extent_waits_for_its_read'),
+    ('cancelled-keeps-its-hold', URING, 'lib/uring.c',
+     'the hold of a request that was cancelled never ends',
+     '''	ret = end(io);
+	return ret ? ret : 1;''',
+     '''	ret = cqe->res == -ECANCELED ? 0 : end(io);
+	return ret ? ret : 1;''',
+     'a_cancelled_read_ends_its_hold_at_the_cqe'),
+
+    # ----------------------------------------------- what counts (I8, I11, I37)
+    ('busy-skipped-unregistered', LIFE, 'lib/daxpin.c',
+     'nothing is registered, so nobody looks at the holds',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
+     '''	if (dp_registration_count(&pool->holders) &&
+	    (is_busy(pool) || dp_registration_count(&pool->holders))) {''',
+     CELLS),
+    ('registered-pool-closes', RULES, 'lib/daxpin.c',
+     'a pool that is registered is unmapped',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
+     '''	if (is_busy(pool)) {''',
+     'a_registered_pool_does_not_close'),
+    ('label-without-hold', LIFE, 'lib/hold.c',
+     'a labelled hold is a label alone',
+     '''	ret = daxpin_hold(pool, extent, access);
+	if (ret)
+		return ret;
+	hold->extent = extent;''',
+     '''	ret = daxpin_hold(pool, extent, access);
+	if (ret)
+		return ret;
+	daxpin_drop(pool, extent);
+	hold->extent = extent;''',
+     'holders_are_named'),
+    ('clone-not-counted', RULES, 'lib/lease.c',
+     'a clone rides on the hold it was made of',
+     '''	} while (!swap(leases, block, &word, one_more(word, write)));
+	return 0;
+}''',
+     '''	} while (!swap(leases, block, &word, word));
+	(void)write;
+	return 0;
+}''',
+     'every_kind_of_hold_keeps_it_busy'),
+    ('registrations-are-holds', LIFE, 'lib/hold.c',
+     'holds and pins are one number',
+     '''	return view.count;
+}''',
+     '''	return view.count + dp_registration_count(&pool->holders);
+}''',
+     'holders_are_named'),
+    ('drain-opens-its-gates', LIFE, 'lib/daxpin.c',
+     'a drained pool takes holds again',
+     '''		step_ns = dp_min(step_ns * 2, 5000000);
+	}
+	return 0;''',
+     '''		step_ns = dp_min(step_ns * 2, 5000000);
+	}
+	open_gates(pool);
+	return 0;''',
+     'drain_refuses_holds_and_times_out'),
+    ('drain-leaves-gates-shut', STRESS, 'lib/daxpin.c',
+     'a drain that gave up has ended all holds',
+     '''		if (dp_os_now_ns() >= deadline_ns) {
+			open_gates(pool);''',
+     '''		if (dp_os_now_ns() >= deadline_ns) {''',
+     LIVES),
+
+    # ------------------------------------------------ the free value (I13-I20)
+    ('free-with-a-flag', LIFE, 'lib/lease.c',
+     'a freed word keeps the publishing bit',
+     '''	if (!count_of(word))
+		return next_life(word);
+	return with_state''',
+     '''	if (!count_of(word))
+		return next_life(word) | (word & PUBLISHING);
+	return with_state''',
+     CELLS),
+    ('free-with-a-count', LIFE, 'lib/lease.c',
+     'the last drop frees a word that still counts',
+     '''			to = next_life(to);
+	} while''',
+     '''			to = next_life(to) + COUNT_ONE;
+	} while''',
+     CELLS),
+    ('bits-before-word', STRESS, 'lib/lease.c',
+     'blocks are handed out before their last life is over',
+     '''		if (!count_of(to) && state_of(to) == DP_STATE_RETIRED)
+			to = next_life(to);
+	} while (!swap(leases, block, &word, to));
+	after(leases, block, word, to);
+	return 0;''',
+     '''		if (!count_of(to) && state_of(to) == DP_STATE_RETIRED) {
+			uint64_t mask = (1ull << leases->segment_shift) - 1;
+
+			to = next_life(to);
+			dp_space_free(&leases->space[block >>
+						     leases->segment_shift],
+				      block & mask,
+				      dp_lease_blocks(leases, block));
+		}
+	} while (!swap(leases, block, &word, to));
+	if (word & WAITERS && !(to & WAITERS))
+		wake(leases, block);
+	if (!count_of(to))
+		raise_dec(leases, block);
+	return 0;''',
+     LIVES),
+    ('add-then-look', STRESS, 'lib/lease.c',
+     'a hold counts first and takes it back when it may not',
+     '''	uint64_t word = load(leases, block);
+	bool raised = false;
+	int ret;
+''',
+     '''	uint64_t word = atomic_fetch_add(word_at(leases, block), COUNT_ONE);
+	bool raised = false;
+	int ret;
+
+	word = atomic_fetch_sub(word_at(leases, block), COUNT_ONE) - COUNT_ONE;
+''',
+     LIVES),
+    ('freed-when-idle', LIFE, 'lib/lease.c',
+     'any drop to zero frees the blocks',
+     '''	if (state_of(now) == DP_STATE_FREE)
+		dp_space_free''',
+     '''	if (!count_of(now))
+		dp_space_free''',
+     CELLS),
+    ('freed-twice', LIFE, 'lib/lease.c',
+     'both who retires and who drops last free the blocks',
+     '''	if (state_of(now) == DP_STATE_FREE)
+		dp_space_free''',
+     '''	if (state_of(now) == DP_STATE_FREE ||
+	    state_of(now) == DP_STATE_RETIRED)
+		dp_space_free''',
+     CELLS),
+    ('freed-without-a-new-life', LIFE, 'lib/lease.c',
+     'a freed block begins the same life again',
+     '''	return ((life_of(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;''',
+     '''	return (life_of(word) & DP_LIFE_MASK) << LIFE_SHIFT;''',
+     'a_handle_never_names_the_next_life'),
+    ('drop-frees-without-a-new-life', STRESS, 'lib/lease.c',
+     'the last drop frees and leaves the life, which old handles match',
+     '''			to = next_life(to);
+	} while''',
+     '''			to = with_state(to, DP_STATE_FREE);
+	} while''',
+     LIVES),
+    ('size-of-the-last-life', RULES, 'lib/lease.c',
+     'a block that begins an extent again keeps its length',
+     '''	set_blocks(leases, block, blocks);
+	done =''',
+     '''	if (!dp_lease_blocks(leases, block))
+		set_blocks(leases, block, blocks);
+	done =''',
+     'the_next_life_has_its_own_length'),
+    ('run-one-short', RULES, 'lib/space.c',
+     'a run that is a block too short is handed out',
+     '''		if (end == block + blocks)
+			return block;''',
+     '''		if (end + 1 >= block + blocks)
+			return block;''',
+     'a_run_is_whole_or_not_given'),
+
+    # ----------------------------------------------- wake-ups (I21, I38, I44)
+    ('wake-at-free-only', WAIT, 'lib/lease.c',
+     'a drop to zero wakes nobody unless the life is over',
+     '''	if (was & WAITERS && !(now & WAITERS))
+		wake''',
+     '''	if (was & WAITERS && !(now & WAITERS) &&
+	    state_of(now) == DP_STATE_FREE)
+		wake''',
+     'a_drop_wakes_every_waiter'),
+    ('wake-one', WAIT, 'lib/os.c',
+     'of several waiters one is woken',
+     'FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX,',
+     'FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1,',
+     'a_drop_wakes_every_waiter'),
+    ('retire-forgets-waiters', WAIT, 'lib/lease.c',
+     'who waits when it is retired waits for ever',
+     '''	return with_state(word & ~PUBLISHING, DP_STATE_RETIRED);''',
+     '''	return with_state(word & ~(PUBLISHING | WAITERS), DP_STATE_RETIRED);''',
+     'the_end_of_a_life_wakes'),
+    ('other-key', WAIT, 'lib/lease.c',
+     'waiter and waker name different words',
+     '''	dp_os_futex_wake(word_at(leases, block));''',
+     '''	dp_os_futex_wake((char *)word_at(leases, block) + 4);''',
+     'a_drop_wakes_every_waiter'),
+    ('no-look-after-waking', WAIT, 'lib/lease.c',
+     'whoever is woken believes that it is idle',
+     '''				 deadline_ns);
+	}
+	return 0;''',
+     '''				 deadline_ns);
+		break;
+	}
+	return 0;''',
+     'a_wait_outlasts_a_wake_for_nothing'),
+    ('watch-not-told', WAIT, 'lib/event.c',
+     'an event is queued, and who armed is not told',
+     '''	if (any)
+		signal_if_armed(events);''',
+     '''	(void)any;''',
+     'a_watch_gives_one_event'),
+    ('event-for-the-consumer-lost', STRESS, 'lib/event.c',
+     'the same, met by a consumer that sleeps',
+     '''	if (any)
+		signal_if_armed(events);''',
+     '''	(void)any;''',
+     LIVES),
+
+    # ------------------------------------ counter and gate (I23-I32, D13, D16)
+    ('hold-without-counter', LIFE, 'lib/lease.c',
+     'the counter does not hear of holds',
+     '''		if (!count_of(word) && !raised) {
+			raise_inc(leases, block);''',
+     '''		if (!count_of(word) && !raised) {''',
+     CELLS),
+    ('counter-of-holds', LIFE, 'lib/lease.c',
+     'the counter goes up with every hold',
+     '''		if (!count_of(word) && !raised) {''',
+     '''		if (!raised) {''',
+     CELLS),
+    ('lost-race-keeps-inc', STRESS, 'lib/lease.c',
+     'whose CAS was no 0 to 1 leaves the counter too high',
+     '''	if (raised && (ret || count_of(word)))
+		raise_dec''',
+     '''	if (raised && ret)
+		raise_dec''',
+     LIVES),
+    ('close-of-held', LIFE, 'lib/daxpin.c',
+     'a pool is unmapped while something is held',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
+     '''	if (dp_registration_count(&pool->holders)) {''',
+     CELLS),
+    ('clone-revives', LIFE, 'lib/lease.c',
+     'a clone counts up from zero, past counter and gate',
+     '''		if (!count_of(word))
+			return -EINVAL;
+		if (count_of(word) == DP_COUNT_MAX)''',
+     '''		if (count_of(word) == DP_COUNT_MAX)''',
+     CELLS),
+    ('gate-not-looked-at', LIFE, 'lib/lease.c',
+     'a hold does not mind the gate',
+     '''	if (!atomic_load(&count_at(leases, block)->gate))
+		return 0;''',
+     '''	if (1)
+		return 0;''',
+     CELLS),
+    ('gate-not-looked-at-raced', STRESS, 'lib/lease.c',
+     'the same, met by a drain',
+     '''	if (!atomic_load(&count_at(leases, block)->gate))
+		return 0;''',
+     '''	if (1)
+		return 0;''',
+     LIVES),
+    ('gate-before-cas', STRESS, 'lib/lease.c',
+     'a hold looks at the gate, and then counts',
+     '''	int ret;
+
+	ret = take_hold(leases, block, life, write, &was);
+	if (ret)
+		return ret;
+	dp_fence_after_rmw();
+	if (!atomic_load(&count_at(leases, block)->gate))
+		return 0;''',
+     '''	bool shut = atomic_load(&count_at(leases, block)->gate);
+	int ret;
+
+	ret = take_hold(leases, block, life, write, &was);
+	if (ret)
+		return ret;
+	if (!shut)
+		return 0;''',
+     LIVES),
+    ('one-to-n-exempt', LIFE, 'lib/lease.c',
+     'only the hold from zero looks at the gate',
+     '''	if (!atomic_load(&count_at(leases, block)->gate))
+		return 0;''',
+     '''	if (count_of(was) || !atomic_load(&count_at(leases, block)->gate))
+		return 0;''',
+     CELLS),
+    ('clone-refused-by-gate', RULES, 'lib/lease.c',
+     'who has a hold cannot clone it while somebody closes',
+     '''		if (!count_of(word))
+			return -EINVAL;
+		if (count_of(word) == DP_COUNT_MAX)''',
+     '''		if (!count_of(word))
+			return -EINVAL;
+		if (atomic_load(&count_at(leases, block)->gate))
+			return -EAGAIN;
+		if (count_of(word) == DP_COUNT_MAX)''',
+     'a_gate_lets_clones_and_drops_through'),
+    ('backs-out-by-hand', LIFE, 'lib/lease.c',
+     'a gated hold takes its count back, and not its inc',
+     '''	ret = dp_lease_drop(leases, block, life);
+	assert(!ret);
+	return -EAGAIN;''',
+     '''	atomic_fetch_sub(word_at(leases, block), COUNT_ONE);
+	return -EAGAIN;''',
+     CELLS),
+    ('count-before-gate', STRESS, 'lib/daxpin.c',
+     'a drain counts, and then shuts the gates',
+     '''	shut_gates(pool);
+	while (is_busy(pool)) {
+		if (dp_os_now_ns()''',
+     '''	if (!is_busy(pool)) {
+		shut_gates(pool);
+		return 0;
+	}
+	shut_gates(pool);
+	while (is_busy(pool)) {
+		if (dp_os_now_ns()''',
+     LIVES),
+    ('incs-before-decs', STRESS, 'lib/lease.c',
+     'the counter is read in the order that can show too little',
+     '''	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+		decs += atomic_load_explicit(&count->stripe[i].dec,
+					     memory_order_acquire);
+	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+		incs += atomic_load_explicit(&count->stripe[i].inc,
+					     memory_order_acquire);''',
+     '''	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+		incs += atomic_load_explicit(&count->stripe[i].inc,
+					     memory_order_acquire);
+	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+		decs += atomic_load_explicit(&count->stripe[i].dec,
+					     memory_order_acquire);''',
+     LIVES),
+    ('gate-is-a-flag', RULES, 'lib/lease.c',
+     'the first who opens it opens it for all',
+     '''	uint32_t was = atomic_fetch_sub(&leases->count[segment].gate, 1);''',
+     '''	uint32_t was = atomic_exchange(&leases->count[segment].gate, 0);''',
+     'a_gate_is_open_when_the_last_opened_it'),
+
+    # ---------------------------------------------------- the fast path (I33)
+    ('free-takes-the-lock', RULES, 'lib/space.c',
+     'the last drop waits for whoever searches',
+     '''	assert(blocks && end <= space->blocks);
+	/* Counted first''',
+     '''	pthread_mutex_lock(&space->mutex);
+	pthread_mutex_unlock(&space->mutex);
+	assert(blocks && end <= space->blocks);
+	/* Counted first''',
+     'hold_and_drop_never_sleep'),
+    ('drop-always-wakes', RULES, 'lib/lease.c',
+     'each last drop makes a system call',
+     '''	if (was & WAITERS && !(now & WAITERS))
+		wake''',
+     '''	if (count_of(was) && !count_of(now))
+		wake''',
+     'hold_and_drop_never_sleep'),
+
+    # ------------------------------------------------------- media and kernel
+    ('hold-on-media', RULES, 'lib/hold.c',
+     'a hold leaves a mark where a crash keeps it',
+     '''	return ret ? ret : take(&pool->leases, handle.block, handle.life,
+				access & DAXPIN_HOLD_WRITE);''',
+     '''	if (!ret)
+		pool->media.map.base[DP_CHUNK_SIZE - 1]++;
+	return ret ? ret : take(&pool->leases, handle.block, handle.life,
+				access & DAXPIN_HOLD_WRITE);''',
+     'holds_leave_no_mark_on_media'),
+    ('reflinks-taken', RULES, 'lib/source.c',
+     'hardware writes into another file too',
+     '''	map->shared |= extent->shared;''',
+     '''	map->shared &= extent->shared;''',
+     'reflinked_files_are_refused'),
+    ('any-piece-backs-a-chunk', RULES, 'lib/source.c',
+     'a chunk with a gap is handed out',
+     '''		if (map->covered[chunk] == DP_CHUNK_SIZE)''',
+     '''		if (map->covered[chunk])''',
+     'a_chunk_with_a_gap_is_a_hole'),
+    ('read-waits-for-the-file', RULES, 'lib/os.c',
+     'a read wants the lock that a waiting punch has',
+     '''offset + done, RWF_NOWAIT);''',
+     '''offset + done, 0);''',
+     'a_read_never_waits_for_the_file'),
+    ('open-without-the-lock', POOL, 'lib/lock.c',
+     'a pool is rebuilt while its owner lives',
+     '''	int ret = dp_os_flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
+
+	if (ret)
+		return ret;
+''',
+     '''	int ret = 0;
+
+	if (fd >= 0)
+		return ret;
+''',
+     'open_elsewhere_names_the_owner'),
+]
