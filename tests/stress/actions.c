@@ -17,7 +17,6 @@
 #include "world.h"
 
 #define WORDS	(DAXPIN_BLOCK_SIZE / sizeof(uint64_t))
-#define NAMES	8
 
 struct world world;
 
@@ -61,15 +60,15 @@ struct gates {
 
 static struct gates look_at_gates(void)
 {
-	return (struct gates) { atomic_load(&world.drains_begun),
-				atomic_load(&world.drains_over) };
+	return (struct gates) { atomic_load(&world.gates_begun),
+				atomic_load(&world.gates_over) };
 }
 
 /* Refused by a gate, so there was one meanwhile. */
 static void expect_gate(const char *call, int ret, struct gates before)
 {
 	if (ret == -EAGAIN && before.begun == before.over &&
-	    atomic_load(&world.drains_begun) == before.begun)
+	    atomic_load(&world.gates_begun) == before.begun)
 		shadow_fail("%s: %d, and no gate was shut", call, ret);
 }
 
@@ -353,15 +352,16 @@ static bool read_out(struct thread *thread)
 
 /* ----------------------------------------------------------- lives and ends */
 
-int make_extent(struct thread *thread, struct named *ret_named)
+static int make(struct thread *thread, uint32_t blocks,
+		struct named *ret_named)
 {
-	uint32_t flags = chance(thread, 3) ? 0 : DAXPIN_RESERVE_ZERO;
-	uint32_t blocks = 1 + chance(thread, EXTENT_BLOCKS);
+	bool zero = blocks <= EXTENT_BLOCKS && !chance(thread, 3);
+	uint32_t flags = zero ? DAXPIN_RESERVE_ZERO : 0;
 	struct daxpin_extent extent;
 	int ret = daxpin_reserve(world.pool, blocks * DAXPIN_BLOCK_SIZE, flags,
 				 &extent);
 
-	EXPECT("reserve", ret, -ENOSPC);
+	EXPECT("reserve", ret, -ENOSPC, -EAGAIN);
 	if (ret)
 		return ret;
 	*ret_named = shadow_begin(extent, blocks);
@@ -369,6 +369,11 @@ int make_extent(struct thread *thread, struct named *ret_named)
 		check_zeroes(*ret_named);
 	write_stamps(*ret_named);
 	return 0;
+}
+
+int make_extent(struct thread *thread, struct named *ret_named)
+{
+	return make(thread, 1 + chance(thread, EXTENT_BLOCKS), ret_named);
 }
 
 /* Into a slot whose life is over. No slot is ever empty: see fill_slots(). */
@@ -614,6 +619,8 @@ bool take_event(void)
 	EXPECT("next_event", ret, 1);
 	if (!ret)
 		return false;
+	if (event.type != DAXPIN_EVENT_IDLE)
+		return true;
 	watch = event.watch->arg;
 	if (!atomic_compare_exchange_strong(&watch->state, &was, WATCH_FIRED))
 		shadow_fail("an event for a watch in state %d", was);
@@ -665,13 +672,13 @@ static bool drain(struct thread *thread)
 	uint64_t now_ns = daxpin_deadline_ms(0);
 	int ret;
 
-	atomic_fetch_add(&world.drains_begun, 1);
+	atomic_fetch_add(&world.gates_begun, 1);
 	ret = daxpin_pool_drain(world.pool, patience_ms ?
 				daxpin_deadline_ms(patience_ms) :
 				now_ns + chance(thread, 50000));
 	EXPECT("drain", ret, -ETIMEDOUT);
 	if (ret) {
-		atomic_fetch_add(&world.drains_over, 1);
+		atomic_fetch_add(&world.gates_over, 1);
 		return true;
 	}
 	if (shadow_any_held())
@@ -701,6 +708,99 @@ static bool short_thread(struct thread *thread)
 	return true;
 }
 
+/* -------------------------------------------------------------------- holes */
+
+bool make_pad(struct thread *thread, struct slot *pad)
+{
+	bool done = false;
+
+	pthread_mutex_lock(&pad->mutex);
+	if (!pad->named.life)
+		done = !make(thread, PAD_BLOCKS, &pad->named);
+	pthread_mutex_unlock(&pad->mutex);
+	return done;
+}
+
+static bool pad(struct thread *thread)
+{
+	return make_pad(thread, &world.pad[chance(thread, PADS)]);
+}
+
+/* Nobody else has its handle. */
+static void free_pad(struct slot *pad)
+{
+	pthread_mutex_lock(&pad->mutex);
+	if (pad->named.life) {
+		check_stamps(pad->named, 0);
+		shadow_ending(pad->named);
+		EXPECT("cancel of a pad",
+		       daxpin_cancel(world.pool, pad->named.extent), 0);
+		pad->named.life = 0;
+	}
+	pthread_mutex_unlock(&pad->mutex);
+}
+
+bool end_job(struct job *job)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	int ret;
+
+	EXPECT("job_report", daxpin_job_report(job->job, NULL, NULL, &summary),
+	       0);
+	ret = daxpin_job_end(job->job);
+	EXPECT("job_end", ret, -EBUSY);
+	if (ret)
+		return false;
+	EXPECT("a job", summary.result, -EBUSY, -ETIMEDOUT, -ECANCELED,
+	       -EINPROGRESS);
+	job->job = NULL;
+	atomic_fetch_add(&world.gates_over, 1);
+	return true;
+}
+
+typedef int begin_job(struct daxpin_pool *pool,
+		      const struct daxpin_job_options *options,
+		      struct daxpin_job **ret_job);
+
+/* One that is under way is ended first, and perhaps cancelled for it. */
+static bool run_job(struct thread *thread, begin_job *begin)
+{
+	struct job *job = &world.job[chance(thread, JOBS)];
+	uint32_t segment = chance(thread, 3);
+	struct daxpin_job_options options = {
+		.size = sizeof(options),
+		.segment = segment < 2 ? segment : DAXPIN_ALL_SEGMENTS,
+		.bytes = chance(thread, 3) * DAXPIN_CHUNK_SIZE,
+		.deadline_ns = daxpin_deadline_ms(chance(thread, 20)),
+	};
+	bool done = false;
+
+	if (pthread_mutex_trylock(&job->mutex))
+		return false;
+	if (job->job && !chance(thread, 4))
+		EXPECT("job_cancel", daxpin_job_cancel(job->job), 0);
+	if (!job->job || end_job(job)) {
+		atomic_fetch_add(&world.gates_begun, 1);
+		EXPECT("reclaim or refill", begin(world.pool, &options,
+						  &job->job), 0);
+		done = true;
+	}
+	pthread_mutex_unlock(&job->mutex);
+	return done;
+}
+
+/* A whole chunk becomes free just before, or nearly one. */
+static bool reclaim(struct thread *thread)
+{
+	free_pad(&world.pad[chance(thread, PADS)]);
+	return run_job(thread, daxpin_reclaim);
+}
+
+static bool refill(struct thread *thread)
+{
+	return run_job(thread, daxpin_refill);
+}
+
 /* ------------------------------------------------------------------- choice */
 
 /* One more action is one more line. */
@@ -721,6 +821,9 @@ const struct action actions[] = {
 	{ "wait", 100, wait_idle },
 	{ "watch", 300, watch },
 	{ "event", 150, next_event },
+	{ "pad", 20, pad },
+	{ "reclaim", 15, reclaim },
+	{ "refill", 10, refill },
 	{ "drain", 2, drain },
 	{ "short thread", 10, short_thread },
 };

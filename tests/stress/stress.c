@@ -25,9 +25,7 @@
 #include "world.h"
 
 #define POOL_SIZE	(64u << 20)
-#define SEGMENTS	2
 #define ACTIONS_MAX	32
-#define LEFT_FREE	512		/* blocks of a segment, beside its filler */
 
 static struct {
 	unsigned int seconds, threads, seed;
@@ -42,7 +40,7 @@ static struct {
 	pthread_t consumer;
 	int leave;			/* eventfd: the consumer is to end */
 	_Atomic uint64_t done[ACTIONS_MAX];
-	uint64_t rounds, drained;
+	uint64_t rounds, drained, holes;
 } run;
 
 static void must(const char *call, int ret, int right)
@@ -184,34 +182,68 @@ static void compare_reopened(void)
 	}
 	must("foreach", daxpin_foreach(world.pool, count_live, &found), 0);
 	must("info", daxpin_pool_info(world.pool, &info), 0);
-	if (live != found || info.free_bytes != info.usable_bytes - live)
+	if (live != found ||
+	    info.free_bytes + info.hole_bytes != info.usable_bytes - live)
 		shadow_fail("%" PRIu64 " bytes live, %" PRIu64 " found, %" PRIu64
-			    " free", live, found, info.free_bytes);
+			    " free, %" PRIu64 " holes", live, found,
+			    info.free_bytes, info.hole_bytes);
+	run.holes += info.hole_bytes / DAXPIN_CHUNK_SIZE;
 	dp_invariants(world.pool);
 }
 
 /* --------------------------------------------------------------- the rounds */
 
-/* Most of each segment is one extent: what is left is used again and again. */
-static void make_filler(uint32_t i)
+static int refill_all(void)
 {
-	struct daxpin_segment segment;
-	struct daxpin_op op[2] = {
-		{ .type = DAXPIN_OP_KEEP },
-		{ .type = DAXPIN_OP_ROOT, .name = i ? "filler1" : "filler0" },
-	};
-	struct daxpin_extent extent;
-	struct named named;
-	uint64_t size;
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job *job;
 
-	must("segment", daxpin_segment(world.pool, i, &segment), 0);
-	size = segment.size - DAXPIN_CHUNK_SIZE - LEFT_FREE * DAXPIN_BLOCK_SIZE;
-	must("reserve", daxpin_reserve(world.pool, size, 0, &extent), 0);
-	named = shadow_begin(extent, size / DAXPIN_BLOCK_SIZE);
-	write_stamps(named);
-	op[0].extent = op[1].extent = extent;
-	must("publish", daxpin_publish(world.pool, op, 2), 0);
-	shadow_kept(named);
+	must("refill", daxpin_refill(world.pool, NULL, &job), 0);
+	must("refill", daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
+	must("report", daxpin_job_report(job, NULL, NULL, &summary), 0);
+	must("refill", daxpin_job_end(job), 0);
+	return summary.result;
+}
+
+/* Away with everything, so that chunks are free as a whole. */
+static void clear_all(void)
+{
+	struct named named;
+
+	for (int i = 0; i < NAMES; i++) {
+		char name[8];
+		struct daxpin_op op = {
+			.type = DAXPIN_OP_ROOT, .name = name,
+		};
+
+		snprintf(name, sizeof(name), "r%d", i);
+		if (daxpin_publish(world.pool, &op, 1) == -ENOENT)
+			continue;
+	}
+	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
+		struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
+
+		if (shadow_look(b, &named) != SHADOW_LIVE)
+			continue;
+		op.extent = named.extent;
+		shadow_ending(named);
+		must("retire", daxpin_publish(world.pool, &op, 1), 0);
+	}
+}
+
+/*
+ * Most of the space is pads, so that the rest is used again and again; a pad that
+ * is given up is a chunk for a reclaim.
+ */
+static void make_pads(void)
+{
+	must("refill", refill_all(), 0);
+	if (chance(&run.self, 4))
+		clear_all();
+	for (int i = 0; i < PADS; i++) {
+		world.pad[i].named.life = 0;
+		make_pad(&run.self, &world.pad[i]);
+	}
 }
 
 /* No slot is ever empty: each has what is live, a new extent, or another's. */
@@ -246,6 +278,23 @@ static void stop_all(void)
 		usleep(1000);
 		if (ms > 5)
 			drop_from_bag(&run.self);
+	}
+}
+
+/* Nobody moves, but perhaps the kernel. */
+static void end_jobs(void)
+{
+	for (int i = 0; i < JOBS; i++) {
+		struct daxpin_job *job = world.job[i].job;
+
+		if (!job)
+			continue;
+		must("close, with a job", daxpin_pool_close(world.pool), -EBUSY);
+		must("cancel", daxpin_job_cancel(job), 0);
+		must("a job that was cancelled",
+		     daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
+		if (!end_job(&world.job[i]))
+			shadow_fail("a job is over and does not end");
 	}
 }
 
@@ -296,7 +345,7 @@ static void drain_and_close(bool abrupt)
 		end_consumer();
 		try_close();
 	}
-	atomic_fetch_add(&world.drains_begun, 1);
+	atomic_fetch_add(&world.gates_begun, 1);
 	atomic_store(&run.go, true);
 	must("drain", daxpin_pool_drain(world.pool, DAXPIN_NO_DEADLINE), 0);
 	if (!abrupt) {
@@ -307,11 +356,12 @@ static void drain_and_close(bool abrupt)
 	must("close", daxpin_pool_close(world.pool), 0);
 	if (abrupt)
 		join_all();
-	atomic_store(&world.drains_over, atomic_load(&world.drains_begun));
+	atomic_store(&world.gates_over, atomic_load(&world.gates_begun));
 }
 
 static void begin_round(void)
 {
+	make_pads();
 	fill_slots();
 	atomic_store(&world.stop, false);
 	atomic_store(&world.drained, false);
@@ -335,7 +385,7 @@ static void begin_round(void)
 
 static void round_of_it(void)
 {
-	uint32_t ms = 5 + chance(&run.self, 100);
+	uint32_t ms = 20 + chance(&run.self, 200);
 
 	/* A round of a machine that hangs ends with a signal. */
 	alarm(300);
@@ -343,6 +393,7 @@ static void round_of_it(void)
 	for (uint32_t i = 0; i < ms && !atomic_load(&world.stop); i++)
 		usleep(1000);
 	stop_all();
+	end_jobs();
 	compare();
 	run.drained += atomic_load(&world.drained);
 	drain_and_close(chance(&run.self, 2));
@@ -355,8 +406,8 @@ static void round_of_it(void)
 static void say(uint64_t seconds)
 {
 	printf("# %" PRIu64 " s: %" PRIu64 " rounds, %" PRIu64 " ended by a drain, %"
-	       PRIu64 " lives;", seconds, run.rounds, run.drained,
-	       shadow_lives());
+	       PRIu64 " lives, %" PRIu64 " holes at their ends;", seconds,
+	       run.rounds, run.drained, shadow_lives(), run.holes);
 	for (uint32_t i = 0; i < action_count(); i++)
 		printf(" %s %" PRIu64 "%s", actions[i].name,
 		       atomic_load(&run.done[i]),
@@ -370,7 +421,7 @@ static bool is_enough(void)
 	for (uint32_t i = 0; i < action_count(); i++)
 		if (!atomic_load(&run.done[i]))
 			return false;
-	return run.drained;
+	return run.drained && run.holes;
 }
 
 static uint64_t seconds_now(void)
@@ -390,10 +441,12 @@ static int stress(void)
 	pthread_mutex_init(&world.bag.mutex, NULL);
 	for (int i = 0; i < SLOTS; i++)
 		pthread_mutex_init(&world.slot[i].mutex, NULL);
+	for (int i = 0; i < PADS; i++)
+		pthread_mutex_init(&world.pad[i].mutex, NULL);
+	for (int i = 0; i < JOBS; i++)
+		pthread_mutex_init(&world.job[i].mutex, NULL);
 	must("create", daxpin_pool_create(run.f->path, &run.f->options,
 					  &world.pool), 0);
-	for (uint32_t i = 0; i < SEGMENTS; i++)
-		make_filler(i);
 	while ((now = seconds_now() - begin) < option.seconds || !is_enough()) {
 		round_of_it();
 		if (now / 60 != said) {

@@ -10,7 +10,11 @@
 #define SLOTS		48
 #define BAG		64
 #define WATCHES		4		/* a thread */
-#define EXTENT_BLOCKS	16		/* at most, but for the fillers */
+#define EXTENT_BLOCKS	16		/* at most, but for pads */
+#define PADS		26
+#define NAMES		8
+#define PAD_BLOCKS	512
+#define JOBS		2
 #define HANG_MS		60000		/* what takes longer never comes */
 
 /* Where handles are found. Who takes a copy may be late with it. */
@@ -49,8 +53,15 @@ struct world {
 		uint32_t count;
 		bool in_use;		/* in this round */
 	} bag;
-	/* Drains so far; a hold may be refused only while one goes on. */
-	_Atomic uint64_t drains_begun, drains_over;
+	/* A chunk each, so that some become free as a whole. Their owner is
+	 * whoever has the mutex. */
+	struct slot pad[PADS];
+	struct job {
+		pthread_mutex_t mutex;
+		struct daxpin_job *job;	/* or NULL */
+	} job[JOBS];
+	/* Drains and jobs; a hold may be refused only while one goes on. */
+	_Atomic uint64_t gates_begun, gates_over;
 	_Atomic bool stop;		/* no more actions */
 	_Atomic bool drained;		/* there is nothing more to do */
 };
@@ -72,6 +83,10 @@ uint32_t chance(struct thread *thread, uint32_t n);
 int act(struct thread *thread);
 /* Take one of the holds in the bag and drop it; false: it is empty. */
 bool drop_from_bag(struct thread *thread);
+/* Into an empty pad, where there is room. */
+bool make_pad(struct thread *thread, struct slot *pad);
+/* End what is there; false: it is still under way. */
+bool end_job(struct job *job);
 /* Take one event; false: there is none. */
 bool take_event(void);
 
