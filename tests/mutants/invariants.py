@@ -6,6 +6,7 @@ The last item is the test that must fail."""
 LIFE = ['tests/unit/test_life']
 WAIT = ['tests/unit/test_wait']
 RULES = ['tests/unit/test_rules']
+RECLAIM = ['tests/unit/test_reclaim']
 POOL = ['tests/unit/test_pool']
 URING = ['tests/unit/test_uring', 'shmem']
 STRESS = ['tests/stress/stress', '--seconds', '20', '--seed', '1']
@@ -78,10 +79,10 @@ MUTANTS = [
      LIVES),
     ('request-without-hold', URING, 'lib/uring.c',
      'the hold of a request ends when it is prepared',
-     '''	io->uring = uring;
+     '''	io->fixed = -1;
 	uring->in_flight++;
 	return 0;''',
-     '''	io->uring = uring;
+     '''	io->fixed = -1;
 	uring->in_flight++;
 	daxpin_drop(uring->pool, extent);
 	return 0;''',
@@ -97,14 +98,15 @@ MUTANTS = [
     # ----------------------------------------------- what counts (I8, I11, I37)
     ('busy-skipped-unregistered', LIFE, 'lib/daxpin.c',
      'nothing is registered, so nobody looks at the holds',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
-     '''	if (dp_registration_count(&pool->holders) &&
-	    (is_busy(pool) || dp_registration_count(&pool->holders))) {''',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+	    atomic_load(&pool->jobs.count)) {''',
+     '''	if (dp_registration_count(&pool->holders)) {''',
      CELLS),
     ('registered-pool-closes', RULES, 'lib/daxpin.c',
      'a pool that is registered is unmapped',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
-     '''	if (is_busy(pool)) {''',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+	    atomic_load(&pool->jobs.count)) {''',
+     '''	if (is_busy(pool) || atomic_load(&pool->jobs.count)) {''',
      'a_registered_pool_does_not_close'),
     ('label-without-hold', LIFE, 'lib/hold.c',
      'a labelled hold is a label alone',
@@ -316,8 +318,10 @@ MUTANTS = [
      LIVES),
     ('close-of-held', LIFE, 'lib/daxpin.c',
      'a pool is unmapped while something is held',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
-     '''	if (dp_registration_count(&pool->holders)) {''',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+	    atomic_load(&pool->jobs.count)) {''',
+     '''	if (dp_registration_count(&pool->holders) ||
+	    atomic_load(&pool->jobs.count)) {''',
      CELLS),
     ('clone-revives', LIFE, 'lib/lease.c',
      'a clone counts up from zero, past counter and gate',
@@ -419,6 +423,65 @@ MUTANTS = [
      '''	uint32_t was = atomic_exchange(&leases->count[segment].gate, 0);''',
      'a_gate_is_open_when_the_last_opened_it'),
 
+    # ------------------------------------------------------------------- holes
+    ('punch-of-held', RECLAIM, 'lib/job.c',
+     'no registration is there, so nobody counts holds',
+     '''	if (!busy && !dp_registrations_want(''',
+     '''	if (!dp_registrations_want(''',
+     'a_hold_keeps_its_segment'),
+    ('punch-of-pinned', RECLAIM, 'lib/job.c',
+     'what is registered is punched',
+     '''	if (!busy && !dp_registrations_want(jobs->holders, segment,
+					    jobs->events, &part->report.holder,
+					    part->label))''',
+     '''	if (!busy)''',
+     'a_registration_keeps_all'),
+    ('punch-of-unclaimed', RECLAIM, 'lib/hole.c',
+     'a hole stays on the free list',
+     '''	if (*flags & DP_CHUNK_BACKED &&
+	    !dp_space_claim_at(''',
+     '''	if (0 && *flags & DP_CHUNK_BACKED &&
+	    !dp_space_claim_at(''',
+     'everything_goes_and_comes_back'),
+    ('gate-opened-early', RECLAIM, 'lib/job.c',
+     'holds are possible while the kernel punches',
+     '''		ask_kernel(part, runs, slot);
+		return true;''',
+     '''		ask_kernel(part, runs, slot);
+		dp_gate_open(jobs->leases, segment);
+		return true;''',
+     'everything_goes_and_comes_back'),
+    ('gate-left-shut', STRESS, 'lib/job.c',
+     'after a punch nobody can hold anything any more',
+     '''	dp_gate_open(jobs->leases, part->report.segment);
+	if (part->job->blocking)''',
+     '''	if (part->job->blocking)''',
+     LIVES),
+    ('close-with-a-job', STRESS, 'lib/daxpin.c',
+     'a pool is unmapped while the kernel punches it',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+	    atomic_load(&pool->jobs.count)) {''',
+     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
+     LIVES),
+    ('pin-of-holes', RECLAIM, 'lib/job.c',
+     'a pin fills the holes again',
+     '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(''',
+     '''	if (!is_wanted(''',
+     'a_pin_is_asked_back'),
+    ('pin-while-wanted', RECLAIM, 'lib/job.c',
+     'a segment that is to be punched is pinned anew',
+     '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(jobs, segment))''',
+     '''	(void)is_wanted;
+	if (!dp_holes_any(&jobs->holes, segment))''',
+     'a_pin_is_asked_back'),
+    ('holes-handed-out', RECLAIM, 'lib/hole.c',
+     'what was punched is free space',
+     '''	if (!backed)
+		return;
+	*flags |=''',
+     '''	*flags |=''',
+     'everything_goes_and_comes_back'),
+
     # ---------------------------------------------------- the fast path (I33)
     ('free-takes-the-lock', RULES, 'lib/space.c',
      'the last drop waits for whoever searches',
@@ -440,12 +503,13 @@ MUTANTS = [
     # ------------------------------------------------------- media and kernel
     ('hold-on-media', RULES, 'lib/hold.c',
      'a hold leaves a mark where a crash keeps it',
-     '''	return ret ? ret : take(&pool->leases, handle.block, handle.life,
-				access & DAXPIN_HOLD_WRITE);''',
-     '''	if (!ret)
-		pool->media.map.base[DP_CHUNK_SIZE - 1]++;
-	return ret ? ret : take(&pool->leases, handle.block, handle.life,
-				access & DAXPIN_HOLD_WRITE);''',
+     '''	if (ret)
+		return ret;
+	ret = take(''',
+     '''	if (ret)
+		return ret;
+	pool->media.map.base[DP_CHUNK_SIZE - 1]++;
+	ret = take(''',
      'holds_leave_no_mark_on_media'),
     ('reflinks-taken', RULES, 'lib/source.c',
      'hardware writes into another file too',
