@@ -9,7 +9,7 @@ RULES = ['tests/unit/test_rules']
 RECLAIM = ['tests/unit/test_reclaim']
 POOL = ['tests/unit/test_pool']
 URING = ['tests/unit/test_uring', 'shmem']
-STRESS = ['tests/stress/stress', '--seconds', '20', '--seed', '1']
+STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
 LIVES = 'no_block_has_two_lives_at_once'

@@ -11,7 +11,7 @@
 #define BAG		64
 #define WATCHES		4		/* a thread */
 #define EXTENT_BLOCKS	16		/* at most, but for pads */
-#define PADS		26
+#define PADS		29
 #define NAMES		8
 #define PAD_BLOCKS	512
 #define JOBS		2

@@ -7,7 +7,7 @@
 #include "invariant.h"
 #include "os.h"
 
-#define LONG_MS 20000		/* never reached unless a wake-up is lost */
+#define LONG_MS 10000		/* never reached unless a wake-up is lost */
 
 static struct daxpin_extent held(struct fixture *f)
 {
