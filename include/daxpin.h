@@ -406,6 +406,27 @@ int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
 /* End a hold. The last one frees a retired extent. -EINVAL: none was out. */
 int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent);
 
+/*
+ * Hold `count` extents, all or none, with the errors of daxpin_hold(): then
+ * what was held is dropped again, and *failed (may be NULL) is the index of the
+ * one that cannot be held, or count where it is none of them. An extent that is
+ * there n times is held n times; entries next to each other that are alike are
+ * one step. *failed is written on failure alone. Any thread.
+ */
+int daxpin_hold_many(struct daxpin_pool *pool,
+		     const struct daxpin_extent *extents, size_t count,
+		     uint32_t access, size_t *failed);
+
+/*
+ * daxpin_drop() of each of `count` entries, whatever becomes of the others: a
+ * drop is never lost. Alike entries next to each other go in one step, and wake
+ * once. An error is that of the first entry that could not be dropped, *failed
+ * (may be NULL) its index, as above. Any thread.
+ */
+int daxpin_drop_many(struct daxpin_pool *pool,
+		     const struct daxpin_extent *extents, size_t count,
+		     size_t *failed);
+
 /* A hold with a name on it. Caller-owned, zeroed; fields are the library's. */
 struct daxpin_hold {
 	struct daxpin_extent extent;
@@ -423,19 +444,23 @@ int daxpin_hold_labelled(struct daxpin_pool *pool, struct daxpin_extent extent,
 			 struct daxpin_hold *hold);
 int daxpin_drop_labelled(struct daxpin_pool *pool, struct daxpin_hold *hold);
 
-/* One who holds an extent, or a segment (registrations: extent.gen is 0). */
+/* One who holds an extent, or a segment (registrations: extent is {0, 0}). */
 struct daxpin_holder {
 	struct daxpin_extent extent;
-	uint64_t age_ns;
-	uint32_t access;
+	uint64_t age_ns;		/* 0: anonymous */
+	uint32_t access;		/* 0: anonymous */
 	uint32_t count;			/* 1, or the number of anonymous holds */
 	const char *label;		/* NULL: anonymous */
+	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS */
 };
 
 /*
  * Call fn for everyone who holds the extent: labelled holds, then one entry
- * for the anonymous ones, then registrations of its segment. fn must not call
- * daxpin. Returns the number of holds (registrations not counted).
+ * for the anonymous ones, then registrations of its segment. Extent {0, 0}: all
+ * extents of the pool in address order, then all registrations: what keeps it
+ * from being closed. fn (may be NULL) must not call daxpin. Returns the number of
+ * holds, registrations not counted, INT_MAX at most. Any thread; others go on
+ * meanwhile.
  */
 int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 void (*fn)(const struct daxpin_holder *holder, void *arg),

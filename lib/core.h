@@ -3,6 +3,7 @@
 #ifndef DP_CORE_H
 #define DP_CORE_H
 
+#include <errno.h>
 #include <daxpin.h>
 #include "event.h"
 #include "holder.h"
@@ -16,9 +17,9 @@
 #define DP_WORD_LOCKS	256u		/* for the words of SETs, by address */
 
 struct daxpin_pool {
+	struct dp_leases leases;
 	struct dp_pool media;
 	struct dp_space *space;		/* one per segment */
-	struct dp_leases leases;
 	struct dp_events events;
 	struct dp_holders holders;
 	struct dp_jobs jobs;
@@ -34,6 +35,9 @@ struct daxpin_pool {
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
+
+/* Of the epoch, a handle has the low bits. */
+#define DP_EPOCH_MASK ((1ull << (64 - DP_LIFE_BITS)) - 1)
 
 /* A handle that fits this pool and epoch. */
 struct dp_handle {
@@ -62,9 +66,28 @@ static inline struct dp_segment *dp_segment_of(struct daxpin_pool *pool,
 	return &pool->media.segment[block >> shift];
 }
 
-/* Take a handle apart: -EINVAL no block of this pool, -ESTALE another epoch. */
-int dp_handle(const struct daxpin_pool *pool, struct daxpin_extent extent,
-	      struct dp_handle *ret_handle);
+/*
+ * Take a handle apart: -EINVAL no block of this pool, -ESTALE another epoch.
+ * Here and not in core.c, as dp_enter(), for the sake of hold and drop.
+ */
+static inline int dp_handle(const struct daxpin_pool *pool,
+			    struct daxpin_extent extent,
+			    struct dp_handle *ret_handle)
+{
+	uint64_t block = extent.addr >> DP_BLOCK_SHIFT;
+	uint32_t shift = pool->leases.segment_shift;
+	uint64_t in_segment = block & ((1ull << shift) - 1);
+
+	if (extent.addr % DP_BLOCK_SIZE || block >= pool->leases.blocks ||
+	    in_segment < DP_CHUNK_BLOCKS ||
+	    in_segment >= pool->media.segment[block >> shift].blocks)
+		return -EINVAL;
+	if (extent.gen >> DP_LIFE_BITS != (pool->epoch & DP_EPOCH_MASK))
+		return -ESTALE;
+	ret_handle->block = block;
+	ret_handle->life = extent.gen & DP_LIFE_MASK;
+	return 0;
+}
 /* And of a life that goes on, with its lease: -ESTALE. */
 int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
@@ -75,6 +98,11 @@ struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
 			       uint64_t life);
 
 /* 0, or what every call on this pool returns: -EINVAL, -EOWNERDEAD. */
-int dp_enter(const struct daxpin_pool *pool);
+static inline int dp_enter(const struct daxpin_pool *pool)
+{
+	if (!pool)
+		return -EINVAL;
+	return *(volatile uint32_t *)pool->owner_page ? 0 : -EOWNERDEAD;
+}
 
 #endif

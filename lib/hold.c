@@ -4,6 +4,7 @@
  * and the work is done by the modules below.
  */
 #include <errno.h>
+#include <limits.h>
 #include "core.h"
 
 static int check_access(uint32_t access)
@@ -13,9 +14,58 @@ static int check_access(uint32_t access)
 	return 0;
 }
 
-static int hold_with(struct daxpin_pool *pool, struct daxpin_extent extent,
-		     uint32_t access,
-		     int (*take)(struct dp_leases *, uint64_t, uint64_t, bool))
+static int check_hold(const struct daxpin_pool *pool,
+		      struct daxpin_extent extent, uint32_t access,
+		      struct dp_handle *ret_handle)
+{
+	int ret = dp_handle(pool, extent, ret_handle);
+
+	if (!ret && access & DAXPIN_HOLD_WRITE && pool->media.readonly)
+		ret = -EROFS;
+	return ret;
+}
+
+/* `count` holds of one extent. */
+static int hold(struct daxpin_pool *pool, struct daxpin_extent extent,
+		uint32_t count, uint32_t access)
+{
+	struct dp_handle handle;
+	bool write = access & DAXPIN_HOLD_WRITE;
+	int ret = check_hold(pool, extent, access, &handle);
+
+	if (!ret)
+		ret = dp_lease_hold(&pool->leases, handle.block, handle.life,
+				    count, write);
+	if (ret != -EAGAIN)
+		return ret;
+	dp_jobs_refused(&pool->jobs);
+	return dp_lease_hold(&pool->leases, handle.block, handle.life, count,
+			     write);
+}
+
+/* How many of `count` there were to drop, or why none. */
+static int drop(struct daxpin_pool *pool, struct daxpin_extent extent,
+		uint32_t count)
+{
+	struct dp_handle handle;
+	int ret = dp_handle(pool, extent, &handle);
+
+	return ret ? ret : dp_lease_drop(&pool->leases, handle.block,
+					 handle.life, count);
+}
+
+DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  uint32_t access)
+{
+	int ret = dp_enter(pool);
+
+	if (!ret)
+		ret = check_access(access);
+	return ret ? ret : hold(pool, extent, 1, access);
+}
+
+DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
+				struct daxpin_extent extent, uint32_t access)
 {
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
@@ -23,41 +73,114 @@ static int hold_with(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (!ret)
 		ret = check_access(access);
 	if (!ret)
-		ret = dp_handle(pool, extent, &handle);
-	if (!ret && access & DAXPIN_HOLD_WRITE && pool->media.readonly)
-		ret = -EROFS;
-	if (ret)
-		return ret;
-	ret = take(&pool->leases, handle.block, handle.life,
-		   access & DAXPIN_HOLD_WRITE);
-	if (ret != -EAGAIN)
-		return ret;
-	dp_jobs_refused(&pool->jobs);
-	return take(&pool->leases, handle.block, handle.life,
-		    access & DAXPIN_HOLD_WRITE);
-}
-
-DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
-			  uint32_t access)
-{
-	return hold_with(pool, extent, access, dp_lease_hold);
-}
-
-DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
-				struct daxpin_extent extent, uint32_t access)
-{
-	return hold_with(pool, extent, access, dp_lease_clone);
+		ret = check_hold(pool, extent, access, &handle);
+	return ret ? ret : dp_lease_clone(&pool->leases, handle.block,
+					  handle.life,
+					  access & DAXPIN_HOLD_WRITE);
 }
 
 DP_EXPORT int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent)
 {
-	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
 	if (!ret)
-		ret = dp_handle(pool, extent, &handle);
-	return ret ? ret : dp_lease_drop(&pool->leases, handle.block,
-					 handle.life);
+		ret = drop(pool, extent, 1);
+	return ret < 0 ? ret : 0;
+}
+
+/* ----------------------------------------------------------- many in a call */
+
+/* How many entries from the first on are alike: they are one step. */
+static uint32_t run_length(const struct daxpin_extent *extents, size_t count)
+{
+	uint32_t length = 1;
+
+	while (length < count && length < DP_COUNT_MAX &&
+	       extents[length].addr == extents[0].addr &&
+	       extents[length].gen == extents[0].gen)
+		length++;
+	return length;
+}
+
+/* As one drop after the other: each entry that can be dropped is. */
+static int drop_all(struct daxpin_pool *pool,
+		    const struct daxpin_extent *extents, size_t count,
+		    size_t *ret_failed)
+{
+	int first_error = 0, ret;
+	size_t i = 0;
+
+	while (i < count) {
+		uint32_t run = run_length(extents + i, count - i);
+
+		ret = drop(pool, extents[i], run);
+		if (ret < 0 && !first_error) {
+			first_error = ret;
+			*ret_failed = i;
+		}
+		/* Where there were fewer the rest is tried by itself. */
+		i += ret < 0 ? run : (uint32_t)ret;
+	}
+	return first_error;
+}
+
+static int check_many(const struct daxpin_pool *pool,
+		      const struct daxpin_extent *extents, size_t count)
+{
+	int ret = dp_enter(pool);
+
+	return ret ? ret : count && !extents ? -EINVAL : 0;
+}
+
+DP_EXPORT int daxpin_hold_many(struct daxpin_pool *pool,
+			       const struct daxpin_extent *extents, size_t count,
+			       uint32_t access, size_t *failed)
+{
+	size_t i = 0, at = count, unused;
+	int ret = check_many(pool, extents, count);
+
+	if (!ret)
+		ret = check_access(access);
+	while (!ret && i < count) {
+		uint32_t run = run_length(extents + i, count - i);
+
+		ret = hold(pool, extents[i], run, access);
+		if (ret)
+			at = i;
+		else
+			i += run;
+	}
+	/* What was taken goes by full drops, waking included (I28, I36, I38). */
+	if (ret)
+		drop_all(pool, extents, i, &unused);
+	if (ret && failed)
+		*failed = at;
+	return ret;
+}
+
+DP_EXPORT int daxpin_drop_many(struct daxpin_pool *pool,
+			       const struct daxpin_extent *extents, size_t count,
+			       size_t *failed)
+{
+	size_t at = count;
+	int ret = check_many(pool, extents, count);
+
+	if (!ret)
+		ret = drop_all(pool, extents, count, &at);
+	if (ret && failed)
+		*failed = at;
+	return ret;
+}
+
+/* ------------------------------------------------------------ who holds what */
+
+/* By hand: snprintf() would be a third of the call. */
+static void copy_label(char to[DAXPIN_LABEL_MAX], const char *label)
+{
+	size_t length = strnlen(label, DAXPIN_LABEL_MAX - 1);
+
+	memcpy(to, label, length);
+	to[length] = '\0';
 }
 
 DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
@@ -73,7 +196,7 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 		return ret;
 	hold->extent = extent;
 	hold->access = access;
-	snprintf(hold->label, sizeof(hold->label), "%s", label);
+	copy_label(hold->label, label);
 	dp_holder_add(&pool->holders, hold);
 	return 0;
 }
@@ -93,21 +216,76 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 	return daxpin_drop(pool, hold->extent);
 }
 
+/* Those who hold an extent that has `count` holds. */
+static void tell_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			uint32_t count,
+			void (*fn)(const struct daxpin_holder *, void *),
+			void *arg)
+{
+	uint32_t segment = extent.addr >> DP_BLOCK_SHIFT >>
+			   pool->leases.segment_shift;
+	uint32_t labelled = dp_holders_of(&pool->holders, extent, segment, fn,
+					  arg);
+
+	if (fn && count > labelled)
+		fn(&(struct daxpin_holder) {
+			.extent = extent,
+			.count = count - labelled,
+			.segment = segment }, arg);
+}
+
+/* The extents of a segment that are held; the number of holds. */
+static uint64_t tell_segment(struct daxpin_pool *pool, uint32_t segment,
+			     void (*fn)(const struct daxpin_holder *, void *),
+			     void *arg)
+{
+	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
+	uint64_t end = first + pool->media.segment[segment].blocks;
+	struct dp_lease_view view;
+	uint64_t holds = 0;
+
+	/* Blocks within an extent have free leases. */
+	for (uint64_t b = first + DP_CHUNK_BLOCKS; b < end; b++) {
+		view = dp_lease_look(&pool->leases, b);
+		if (!view.count)
+			continue;
+		tell_extent(pool, dp_extent(pool, b, view.life), view.count,
+			    fn, arg);
+		holds += view.count;
+	}
+	return holds;
+}
+
+/* All that keeps the pool from being closed. */
+static int tell_pool(struct daxpin_pool *pool,
+		     void (*fn)(const struct daxpin_holder *, void *), void *arg)
+{
+	uint64_t holds = 0;
+
+	for (uint32_t i = 0; i < pool->media.segments; i++)
+		if (dp_segment_busy(&pool->leases, i))
+			holds += tell_segment(pool, i, fn, arg);
+	if (fn)
+		dp_registrations_of(&pool->holders, DAXPIN_ALL_SEGMENTS, fn,
+				    arg);
+	return dp_min(holds, INT_MAX);
+}
+
 DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   void (*fn)(const struct daxpin_holder *holder,
 				      void *arg), void *arg)
 {
 	struct dp_lease_view view;
 	struct dp_handle handle;
-	uint32_t labelled;
-	int ret = dp_find(pool, extent, &handle, &view);
+	int ret = dp_enter(pool);
 
+	if (!ret && !extent.addr && !extent.gen)
+		return tell_pool(pool, fn, arg);
+	if (!ret)
+		ret = dp_find(pool, extent, &handle, &view);
 	if (ret)
 		return ret;
-	labelled = dp_holders_of(&pool->holders, extent, fn, arg);
-	if (fn && view.count > labelled)
-		fn(&(struct daxpin_holder) { .extent = extent,
-			.count = view.count - labelled }, arg);
+	tell_extent(pool, extent, view.count, fn, arg);
 	if (fn)
 		dp_registrations_of(&pool->holders, handle.block >>
 				    pool->leases.segment_shift, fn, arg);

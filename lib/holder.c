@@ -186,7 +186,8 @@ bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
 		memcpy(label, at->label, DAXPIN_LABEL_MAX);
 		*ret_holder = (struct daxpin_holder) {
 			{ 0, 0 }, dp_os_now_ns() - at->since_ns,
-			DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE, 1, label
+			DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE, 1, label,
+			at->segment
 		};
 	}
 	pthread_mutex_unlock(&holders->mutex);
@@ -205,6 +206,7 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 }
 
 uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
+		       uint32_t segment,
 		       void (*fn)(const struct daxpin_holder *, void *),
 		       void *arg)
 {
@@ -220,8 +222,12 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 		count++;
 		if (fn)
 			fn(&(struct daxpin_holder) {
-				extent, now - hold->since_ns, hold->access, 1,
-				hold->label }, arg);
+				.extent = extent,
+				.age_ns = now - hold->since_ns,
+				.access = hold->access,
+				.count = 1,
+				.label = hold->label,
+				.segment = segment }, arg);
 	}
 	pthread_mutex_unlock(&shard->mutex);
 	return count;
@@ -262,7 +268,11 @@ bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 		return false;
 	memcpy(label, hold.label, DAXPIN_LABEL_MAX);
 	*ret_holder = (struct daxpin_holder) {
-		hold.extent, dp_os_now_ns() - oldest_ns, hold.access, 1, label
+		.extent = hold.extent,
+		.age_ns = dp_os_now_ns() - oldest_ns,
+		.access = hold.access,
+		.count = 1,
+		.label = label,
 	};
 	return true;
 }
@@ -276,10 +286,12 @@ void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 
 	pthread_mutex_lock(&holders->mutex);
 	for (at = holders->registration; at; at = at->next)
-		if (covers(at, segment))
+		if (segment == DAXPIN_ALL_SEGMENTS || covers(at, segment))
 			fn(&(struct daxpin_holder) {
-				{ 0, 0 }, now - at->since_ns,
-				DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE, 1,
-				at->label }, arg);
+				.age_ns = now - at->since_ns,
+				.access = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE,
+				.count = 1,
+				.label = at->label,
+				.segment = at->segment }, arg);
 	pthread_mutex_unlock(&holders->mutex);
 }

@@ -73,14 +73,17 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment);
 
 uint32_t dp_registration_count(struct dp_holders *holders);
 
-/* Labelled holds of the extent; their number. */
+/* Labelled holds of the extent, which is in that segment; their number. */
 uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
+		       uint32_t segment,
 		       void (*fn)(const struct daxpin_holder *, void *),
 		       void *arg);
-/* The oldest labelled hold in a range of pool addresses, if there is one. */
+/* The oldest labelled hold in a range of pool addresses, if there is one; which
+ * segment that is, the caller knows. */
 bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 		       struct daxpin_holder *ret_holder,
 		       char label[DAXPIN_LABEL_MAX]);
+/* Registrations of a segment, or all of them: DAXPIN_ALL_SEGMENTS. */
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void (*fn)(const struct daxpin_holder *, void *),
 			 void *arg);

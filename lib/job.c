@@ -78,6 +78,7 @@ static void find_holder(struct dp_part *part, uint64_t busy)
 	if (!dp_holders_oldest(jobs->holders, begin, begin + size,
 			       &part->report.holder, part->label))
 		part->report.holder = (struct daxpin_holder) { .count = busy };
+	part->report.holder.segment = part->report.segment;
 }
 
 /* Chunks that this part may still claim. */

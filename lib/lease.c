@@ -17,8 +17,13 @@
  * that reaches FREE moves life with it: no later call with the old handle can
  * match, and whoever's CAS that was frees the blocks and wakes, exactly once
  * (I18, I19, I21, I38). All free leases are alike: count 0, no flags (I13-I15).
+ * A call takes or drops one hold or many, and there is one loop for both: n to 0
+ * in one step wakes and frees as 1 to 0 does.
  *
- * writers: a write hold was taken since the count last was 0.
+ * writers: a write hold was taken since the count last was 0, or was tried
+ * while the gate was shut. Whoever backs out leaves the bit to the last drop
+ * where others have holds: that the word is again what his own CAS made of it
+ * does not tell that no writer came meanwhile, since a reader may have gone.
  *
  * Segment counter and gate (D13, D16). Each stripe has two words that only
  * grow: inc goes up before a 0->1 CAS, dec after a 1->0, also by a hold whose
@@ -249,16 +254,20 @@ static void wake(struct dp_leases *leases, uint64_t block)
 	dp_events_fire(leases->events, block << 12);
 }
 
-/* After the CAS from `was` to `now`: what only its maker may do. */
-static void after(struct dp_leases *leases, uint64_t block, uint64_t was,
-		  uint64_t now)
+static void free_blocks(struct dp_leases *leases, uint64_t block)
 {
 	uint64_t mask = (1ull << leases->segment_shift) - 1;
-	uint32_t segment = block >> leases->segment_shift;
 
+	dp_space_free(&leases->space[block >> leases->segment_shift],
+		      block & mask, dp_lease_blocks(leases, block));
+}
+
+/* After the CAS from `was` to `now`: what only its maker may do. */
+static inline void after(struct dp_leases *leases, uint64_t block, uint64_t was,
+			 uint64_t now)
+{
 	if (state_of(now) == DP_STATE_FREE)
-		dp_space_free(&leases->space[segment], block & mask,
-			      dp_lease_blocks(leases, block));
+		free_blocks(leases, block);
 	if (was & WAITERS && !(now & WAITERS))
 		wake(leases, block);
 	if (count_of(was) && !count_of(now))
@@ -385,14 +394,14 @@ uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
 
 /* ---------------------------------------------------------- hold and drop */
 
-static uint64_t one_more(uint64_t word, bool write)
+static uint64_t more(uint64_t word, uint32_t count, bool write)
 {
-	return (word + COUNT_ONE) | (write ? WRITERS : 0);
+	return (word + count * COUNT_ONE) | (write ? WRITERS : 0);
 }
 
 /* 0 and the word before in *ret_was. inc is up when the count was 0. */
 static int take_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
-		     bool write, uint64_t *ret_was)
+		     uint32_t count, bool write, uint64_t *ret_was)
 {
 	uint64_t word = load(leases, block);
 	bool raised = false;
@@ -400,7 +409,7 @@ static int take_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 
 	do {
 		ret = refuse(word, life);
-		if (!ret && count_of(word) == DP_COUNT_MAX)
+		if (!ret && count > DP_COUNT_MAX - count_of(word))
 			ret = -EOVERFLOW;
 		if (ret)
 			break;
@@ -408,7 +417,7 @@ static int take_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 			raise_inc(leases, block);
 			raised = true;
 		}
-	} while (!swap(leases, block, &word, one_more(word, write)));
+	} while (!swap(leases, block, &word, more(word, count, write)));
 	*ret_was = word;
 	if (raised && (ret || count_of(word)))
 		raise_dec(leases, block);
@@ -416,19 +425,20 @@ static int take_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 }
 
 int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
-		  bool write)
+		  uint32_t count, bool write)
 {
 	uint64_t was;
 	int ret;
 
-	ret = take_hold(leases, block, life, write, &was);
+	assert(count);
+	ret = take_hold(leases, block, life, count, write, &was);
 	if (ret)
 		return ret;
 	dp_fence_after_rmw();
 	if (!atomic_load(&count_at(leases, block)->gate))
 		return 0;
-	ret = dp_lease_drop(leases, block, life);
-	assert(!ret);
+	ret = dp_lease_drop(leases, block, life, count);
+	assert(ret == (int)count);
 	return -EAGAIN;
 }
 
@@ -445,27 +455,31 @@ int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
 			return -EINVAL;
 		if (count_of(word) == DP_COUNT_MAX)
 			return -EOVERFLOW;
-	} while (!swap(leases, block, &word, one_more(word, write)));
+	} while (!swap(leases, block, &word, more(word, 1, write)));
 	return 0;
 }
 
-int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life)
+int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint32_t count)
 {
 	uint64_t word = load(leases, block), to;
+	uint32_t dropped;
 
+	assert(count);
 	do {
 		if (life_of(word) != life)
 			return -ESTALE;
 		if (!count_of(word))
 			return -EINVAL;
-		to = word - COUNT_ONE;
+		dropped = dp_min(count, count_of(word));
+		to = word - dropped * COUNT_ONE;
 		if (!count_of(to))
 			to &= ~(WRITERS | WAITERS);
 		if (!count_of(to) && state_of(to) == DP_STATE_RETIRED)
 			to = next_life(to);
 	} while (!swap(leases, block, &word, to));
 	after(leases, block, word, to);
-	return 0;
+	return dropped;
 }
 
 /* ------------------------------------------------------------------- wait */

@@ -92,11 +92,14 @@ void dp_lease_add_root(struct dp_leases *leases, uint64_t block);
 void dp_lease_remove_root(struct dp_leases *leases, uint64_t block);
 uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block);
 
+/* `count` holds at once, all or none; 0 or why not. */
 int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
-		  bool write);
+		  uint32_t count, bool write);
 int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
 		   bool write);
-int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life);
+/* Drop `count` holds at once, or as many as there are: how many, or why none. */
+int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint32_t count);
 
 int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
 		  uint64_t deadline_ns);

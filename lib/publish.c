@@ -286,7 +286,7 @@ static int hold_target(struct batch *batch, struct step *step)
 		return kept;
 	if (!kept) {
 		ret = dp_lease_hold(leases, step->handle.block,
-				    step->handle.life, false);
+				    step->handle.life, 1, false);
 		if (ret)
 			return ret;
 		step->has |= HAS_HOLD;
@@ -380,7 +380,7 @@ static int drop_hold(struct batch *batch, struct step *step)
 {
 	if (step->has & HAS_HOLD)
 		dp_lease_drop(&batch->pool->leases, step->handle.block,
-			      step->handle.life);
+			      step->handle.life, 1);
 	return 0;
 }
 

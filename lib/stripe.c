@@ -12,8 +12,7 @@ static _Atomic uint64_t taken;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool have_key;
-/* 0: not asked yet; else the stripe + 1. */
-static _Thread_local unsigned int mine;
+_Thread_local unsigned int dp_stripe_mine;
 
 static void give_back(void *value)
 {
@@ -21,7 +20,7 @@ static void give_back(void *value)
 
 	assert(stripe < DP_STRIPES);
 	/* Destructors that run after this one share. */
-	mine = DP_STRIPE_SHARED + 1;
+	dp_stripe_mine = DP_STRIPE_SHARED + 1;
 	atomic_fetch_and_explicit(&taken, ~(1ull << stripe),
 				  memory_order_release);
 }
@@ -52,9 +51,9 @@ static unsigned int take(void)
 	return DP_STRIPE_SHARED;
 }
 
-unsigned int dp_stripe(void)
+unsigned int dp_stripe_take(void)
 {
-	if (!mine)
-		mine = take() + 1;
-	return mine - 1;
+	assert(!dp_stripe_mine);
+	dp_stripe_mine = take() + 1;
+	return dp_stripe_mine - 1;
 }

@@ -656,7 +656,7 @@ static void call_look(const struct call *call)
 {
 	struct daxpin_extent extent = handle_of(call);
 	struct m_life *life = m_find(extent);
-	int want = m_look(extent);
+	int want = m_look(extent), holds = m_holds(extent);
 	enum daxpin_state state;
 	uint64_t size;
 	uint32_t sum = 0;
@@ -664,13 +664,13 @@ static void call_look(const struct call *call)
 	agree("size", daxpin_size(model.pool, extent, &size), want);
 	agree("state", daxpin_state(model.pool, extent, &state), want);
 	agree("holds", daxpin_holds(model.pool, extent, sum_holders, &sum),
-	      want ? want : (int)life->count);
+	      holds);
+	expect(holds < 0 || sum == (uint32_t)holds, "holders");
 	expect(!daxpin_ptr(model.pool, extent, call->b) ==
 	       (want || call->b >= m_size(life)), "ptr");
 	if (want)
 		return;
-	expect(size == m_size(life) && state == life->state &&
-	       sum == life->count, "size, state or holders");
+	expect(size == m_size(life) && state == life->state, "size or state");
 }
 
 /* ------------------------------------------------------------------ holds */
@@ -680,11 +680,51 @@ static uint32_t access_of(const struct call *call)
 	return call->flags & 0x80 ? call->a : 1u + call->flags % 3;
 }
 
+/*
+ * An array: this extent, the next in the model's list, and this one again, as
+ * often as flags say. The model makes one call for each entry.
+ */
+static size_t many_of(const struct call *call, struct daxpin_extent *extents)
+{
+	size_t count = 1 + (call->flags & 7);
+	struct call next = *call;
+
+	next.slot++;
+	for (size_t i = 0; i < count; i++)
+		extents[i] = handle_of(i == 1 ? &next : call);
+	return count;
+}
+
+static void call_hold_many(const struct call *call)
+{
+	struct daxpin_extent extents[8];
+	size_t count = many_of(call, extents), i = 0, failed = count;
+	uint32_t access = access_of(call);
+	int want = 0;
+
+	while (!want && i < count) {
+		want = m_hold(extents[i], access);
+		i += !want;
+	}
+	agree("hold_many", daxpin_hold_many(model.pool, extents, count, access,
+					    &failed), want);
+	if (!want)
+		return;
+	expect(failed == i || want == -EINVAL || want == -EOVERFLOW,
+	       "another entry failed");
+	while (i)
+		m_drop(extents[--i]);
+}
+
 static void call_hold(const struct call *call)
 {
 	struct daxpin_extent extent = handle_of(call);
 	uint32_t access = access_of(call);
 
+	if (call->flags & 0x40) {
+		call_hold_many(call);
+		return;
+	}
 	agree("hold", daxpin_hold(model.pool, extent, access),
 	      m_hold(extent, access));
 }
@@ -698,8 +738,8 @@ static void call_clone(const struct call *call)
 	      m_clone(extent, access));
 }
 
-/* A labelled hold's own is dropped with its label. */
-static bool only_labelled_left(struct daxpin_extent extent)
+/* A labelled hold's own is dropped with its label: are there `count` others? */
+static bool would_take_labelled(struct daxpin_extent extent, uint32_t count)
 {
 	struct m_life *life = m_find(extent);
 	uint32_t labelled = 0;
@@ -708,14 +748,39 @@ static bool only_labelled_left(struct daxpin_extent extent)
 		labelled += model.hold[i].held &&
 			    model.hold[i].hold.extent.addr == extent.addr &&
 			    model.hold[i].hold.extent.gen == extent.gen;
-	return life && labelled && life->count == labelled;
+	return life && labelled && life->count < labelled + count;
+}
+
+static void call_drop_many(const struct call *call)
+{
+	struct daxpin_extent extents[8];
+	size_t count = many_of(call, extents), failed = count, first = count;
+	int want = 0, ret;
+
+	for (size_t i = 0; i < count; i++)
+		if (would_take_labelled(extents[i], count))
+			return;
+	for (size_t i = 0; i < count; i++) {
+		ret = m_drop(extents[i]);
+		if (ret && !want) {
+			want = ret;
+			first = i;
+		}
+	}
+	agree("drop_many", daxpin_drop_many(model.pool, extents, count,
+					    &failed), want);
+	expect(failed == first, "another entry failed");
 }
 
 static void call_drop(const struct call *call)
 {
 	struct daxpin_extent extent = handle_of(call);
 
-	if (!only_labelled_left(extent))
+	if (call->flags & 0x40) {
+		call_drop_many(call);
+		return;
+	}
+	if (!would_take_labelled(extent, 1))
 		agree("drop", daxpin_drop(model.pool, extent), m_drop(extent));
 }
 

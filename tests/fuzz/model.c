@@ -934,3 +934,17 @@ int m_look(struct daxpin_extent extent)
 
 	return find(extent, &life);
 }
+
+int m_holds(struct daxpin_extent extent)
+{
+	struct m_life *life;
+	int ret, holds = 0;
+
+	if (extent.addr || extent.gen) {
+		ret = find(extent, &life);
+		return ret ? ret : (int)life->count;
+	}
+	for (uint32_t i = 0; i < model.lives; i++)
+		holds += model.life[i].count;
+	return holds;
+}

@@ -138,7 +138,8 @@ int m_clone(struct daxpin_extent extent, uint32_t access);
 int m_drop(struct daxpin_extent extent);
 int m_idle(struct daxpin_extent extent);
 int m_wait_idle(struct daxpin_extent extent);
-int m_look(struct daxpin_extent extent);	/* size, state, holds */
+int m_look(struct daxpin_extent extent);	/* size, state */
+int m_holds(struct daxpin_extent extent);
 
 int m_watch(struct m_watch *watch, struct daxpin_extent extent);
 int m_unwatch(struct m_watch *watch);

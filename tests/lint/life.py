@@ -17,8 +17,10 @@ TEST = 'tests/unit/test_life.c'
 CALLS = {
     'hold': 'call_hold',
     'hold, gate shut': 'call_hold_gated',
+    'hold_many, twice': 'call_hold_many',
     'hold_clone': 'call_clone',
     'drop': 'call_drop',
+    'drop_many': 'call_drop_many',
     'cancel': 'call_cancel',
     'publish KEEP': 'call_keep',
     'publish RETIRE': 'call_retire',

@@ -9,7 +9,8 @@
  *	lib/lease.c: take_hold dp_lease_hold dp_lease_clone dp_lease_drop after
  *	lib/lease.c: raise_inc raise_dec go_up dp_segment_busy
  *	lib/lease.c: dp_gate_shut dp_gate_open wake
- *	lib/stripe.c: dp_stripe take give_back
+ *	lib/stripe.h: dp_stripe
+ *	lib/stripe.c: dp_stripe_take take give_back
  *	lib/daxpin.c: daxpin_pool_close is_busy shut_gates open_gates
  *
  * Stores to a stripe of one's own are plain: they go through a buffer, and reach

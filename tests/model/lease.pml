@@ -3,7 +3,7 @@
  * lease.pml: the life of one extent. A block is reserved twice. Its owner and a
  * rival with the same handle publish, retire and cancel it as they like; one
  * thread takes a read or write hold by any handle that was ever given out,
- * another clones, and both drop.
+ * another clones, and both drop, the latter what he has one by one or at once.
  *
  * Stands for:
  *	lib/lease.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
@@ -12,9 +12,11 @@
  *	lib/space.c: dp_space_claim dp_space_free
  *	lib/publish.c: claim_extent settle
  *
- * Left out: counter and gate (gate.pml), waiting (wait.pml), roots (root.pml),
- * the medium between claim and settle, extents of several blocks. The mutex of
- * dp_space_claim() is one atomic step: frees take none.
+ * Left out: holds taken several at once, which are one CAS as one is; a drop of
+ * more than there are, which is a mistake. Counter and gate (gate.pml), waiting
+ * (wait.pml), roots (root.pml), the medium between claim and settle, extents of
+ * several blocks. The mutex of dp_space_claim() is one atomic step: frees take
+ * none.
  *
  * Mutants:
  *	BASE_ONE: I13: a freed block has a count of 1, a new one of 0
@@ -311,13 +313,14 @@ inline clone(life, write, mine)
 	settled()
 }
 
-inline drop(life, write)
+/* n holds of the caller's at once. */
+inline drop(n, life, write)
 {
-	atomic { using[life]--; writing[life] = writing[life] - write };
+	atomic { using[life] = using[life] - n; writing[life] = writing[life] - write };
 	w = word;
 	do
-	:: assert(count_of(w) > 0);				/* D13 */
-	   to = w - COUNT_ONE;
+	:: assert(count_of(w) >= n);			/* D13 I41 */
+	   to = w - n * COUNT_ONE;
 	   if
 	   :: count_of(to) == 0 -> to = to & ~WRITERS
 	   :: else
@@ -388,7 +391,7 @@ active proctype writer()
 	hold(life, write);
 	if
 	:: ret
-	:: else -> drop(life, write)
+	:: else -> drop(1, life, write)
 	fi;
 	over++
 }
@@ -413,8 +416,9 @@ active proctype cloner()
 	:: else -> holds++
 	fi;
 	do
-	:: holds > 0 -> holds--; drop(life, false)
-	:: else -> break
+	:: holds > 0 -> holds--; drop(1, life, false)
+	:: holds > 1 -> holds = 0; drop(2, life, false)
+	:: holds == 0 -> break
 	od;
 	over++
 }

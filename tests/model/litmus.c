@@ -173,7 +173,8 @@ static void nothing(void)
 /* Missed the gate: the hold is granted. */
 static bool hold(void)
 {
-	int ret = dp_lease_hold(&world.leases, world.block, world.life, false);
+	int ret = dp_lease_hold(&world.leases, world.block, world.life, 1,
+				false);
 
 	assert(ret == 0 || ret == -EAGAIN);
 	return !ret;
@@ -191,7 +192,7 @@ static void drop_and_open(bool held, bool idle)
 	(void)idle;
 	if (held)
 		assert_int_equal(dp_lease_drop(&world.leases, world.block,
-					       world.life), 0);
+					       world.life, 1), 1);
 	dp_gate_open(&world.leases, 0);
 	assert_int_equal(dp_segment_busy(&world.leases, 0), 0);
 }

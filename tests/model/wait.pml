@@ -10,9 +10,10 @@
  *	lib/os.c: dp_os_futex_wait dp_os_futex_wake
  *
  * Left out: deadlines: a waiter that would time out here waits for ever. The
- * counter, and the segment's gate but for one look at it. A drop of two at once
- * is not in the library yet. A futex compares half of the word, flags, state,
- * count and low bits of life; here that is all of it.
+ * counter, and the segment's gate but for one look at it. A drop of more than
+ * there are, which takes those there are: nobody here makes that mistake. A futex
+ * compares half of the word, flags, state, count and low bits of life; here that
+ * is all of it.
  *
  * Scenarios:
  *	IDLE: the holds are dropped, then new ones are taken and dropped

@@ -179,7 +179,7 @@ int dp_lane_run'''),
      'the target of a SET is retired and reused while its lane is open',
      '''		step->has |= HAS_HOLD;
 		view = ''',
-     '''		dp_lease_drop(leases, step->handle.block, step->handle.life);
+     '''		dp_lease_drop(leases, step->handle.block, step->handle.life, 1);
 		view = '''),
     ('set-without-lock', SIM, 'lib/publish.c',
      'two open lanes name one word',

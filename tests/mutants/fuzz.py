@@ -88,10 +88,10 @@ MUTANTS = [
 	if (state_of(word) == DP_STATE_RETIRED)
 		return -EALREADY;
 	(void)life;'''),
-    ('calls-epoch', CALLS, 'lib/core.c',
+    ('calls-epoch', CALLS, 'lib/core.h',
      'handles of an earlier open are good',
-     'if (extent.gen >> DP_LIFE_BITS != (pool->epoch & EPOCH_MASK))',
-     'if (extent.gen >> DP_LIFE_BITS > (pool->epoch & EPOCH_MASK))'),
+     'if (extent.gen >> DP_LIFE_BITS != (pool->epoch & DP_EPOCH_MASK))',
+     'if (extent.gen >> DP_LIFE_BITS > (pool->epoch & DP_EPOCH_MASK))'),
     ('calls-writers', CALLS, 'lib/lease.c',
      'KEEP while a write hold is out',
      '(no_writers && word & WRITERS)', '(no_writers && 0)'),

@@ -120,6 +120,40 @@ static int call_drop(struct fixture *f, struct daxpin_extent extent)
 	return daxpin_drop(f->pool, extent);
 }
 
+/* Twice, behind another: all are held, or that one is not either. */
+static int call_hold_many(struct fixture *f, struct daxpin_extent extent)
+{
+	struct daxpin_extent other = live(f, 4096);
+	struct daxpin_extent extents[] = { other, extent, extent };
+	size_t failed;
+	int ret = daxpin_hold_many(f->pool, extents, 3, DAXPIN_HOLD_READ,
+				   &failed);
+
+	assert_int_equal(daxpin_holds(f->pool, other, NULL, NULL), !ret);
+	if (ret)
+		assert_int_equal(failed, 1);
+	else
+		assert_int_equal(daxpin_drop(f->pool, other), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, other), 0);
+	return ret;
+}
+
+/* In the midst of others, which are dropped whatever becomes of this one. */
+static int call_drop_many(struct fixture *f, struct daxpin_extent extent)
+{
+	struct daxpin_extent other = live_held(f);
+	struct daxpin_extent extents[] = { other, extent, other };
+	size_t failed = 1;
+	int ret;
+
+	hold(f, other, DAXPIN_HOLD_READ);
+	ret = daxpin_drop_many(f->pool, extents, 3, &failed);
+	assert_int_equal(failed, 1);
+	assert_int_equal(daxpin_holds(f->pool, other, NULL, NULL), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, other), 0);
+	return ret;
+}
+
 static int call_cancel(struct fixture *f, struct daxpin_extent extent)
 {
 	return daxpin_cancel(f->pool, extent);
@@ -200,7 +234,8 @@ struct cell {
 };
 
 static int (*const calls[])(struct fixture *, struct daxpin_extent) = {
-	call_hold, call_hold_gated, call_clone, call_drop, call_cancel,
+	call_hold, call_hold_gated, call_hold_many, call_clone, call_drop,
+	call_drop_many, call_cancel,
 	call_keep, call_retire, call_size, call_ptr, call_idle, call_wait,
 	call_extent_at, call_close,
 };
@@ -219,46 +254,51 @@ struct row {
 #define YES { 1, SAME, -1 }
 
 static const struct row rows[] = {
-	/*  hold, gated, clone, drop, cancel, KEEP, RETIRE,
-	 *  size, ptr, idle, wait, extent_at, close */
+	/*  hold, gated, hold_many, clone, drop, drop_many, cancel,
+	 *  KEEP, RETIRE, size, ptr, idle, wait, extent_at, close */
 	{ ended, GONE, 0, {
 		E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE),
 		E(ESTALE), E(ESTALE),
+		E(ESTALE), E(ESTALE),
 		E(ESTALE), E(ESTALE), YES, OK, E(ENOENT), OK } },
 	{ reserved, RESERVED, 0, {
-		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), { 0, GONE, 0 },
+		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
+		E(EINVAL), { 0, GONE, 0 },
 		{ 0, LIVE, 0 }, E(EINVAL),
 		OK, OK, YES, OK, E(ENOENT), OK } },
 	{ reserved_read, RESERVED, 1, {
-		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 2 }, { 0, SAME, 0 },
-		{ 0, RETIRED, 1 },
+		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 3 }, { 0, SAME, 2 },
+		{ 0, SAME, 0 }, { 0, SAME, 0 }, { 0, RETIRED, 1 },
 		{ 0, LIVE, 1 }, E(EINVAL),
 		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
 	{ reserved_written, RESERVED, 1, {
-		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 2 }, { 0, SAME, 0 },
-		{ 0, RETIRED, 1 },
+		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 3 }, { 0, SAME, 2 },
+		{ 0, SAME, 0 }, { 0, SAME, 0 }, { 0, RETIRED, 1 },
 		E(EBUSY), E(EINVAL),
 		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
 	{ reserved_claimed, RESERVED, 0, {
-		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), E(EBUSY),
+		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
+		E(EINVAL), E(EBUSY),
 		E(EBUSY), E(EINVAL),
 		OK, OK, YES, OK, E(ENOENT), OK } },
 	{ live_idle, LIVE, 0, {
-		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), E(EINVAL),
+		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
+		E(EINVAL), E(EINVAL),
 		E(EINVAL), { 0, GONE, 0 },
 		OK, OK, YES, OK, OK, OK } },
 	{ live_held, LIVE, 1, {
-		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 2 }, { 0, SAME, 0 },
-		E(EINVAL),
+		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 3 }, { 0, SAME, 2 },
+		{ 0, SAME, 0 }, { 0, SAME, 0 }, E(EINVAL),
 		E(EINVAL), { 0, RETIRED, 1 },
 		OK, OK, OK, E(ETIMEDOUT), OK, E(EBUSY) } },
 	{ live_claimed, LIVE, 0, {
-		{ 0, SAME, 1 }, E(EAGAIN), E(EINVAL), E(EINVAL), E(EINVAL),
+		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
+		E(EINVAL), E(EINVAL),
 		E(EINVAL), E(EBUSY),
 		OK, OK, YES, OK, OK, OK } },
 	{ retired_held, RETIRED, 1, {
-		E(EALREADY), E(EALREADY), { 0, SAME, 2 }, { 0, GONE, 0 },
-		E(EALREADY),
+		E(EALREADY), E(EALREADY), E(EALREADY), { 0, SAME, 2 },
+		{ 0, GONE, 0 }, { 0, GONE, 0 }, E(EALREADY),
 		E(EALREADY), E(EALREADY),
 		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
 };

@@ -400,9 +400,10 @@ static int next_of(struct fixture *f, struct daxpin_event *event)
 	uint64_t count;
 
 	for (;;) {
-		if (daxpin_event_arm(f->pool) == 0 &&
-		    poll(&poll_fd, 1, 60000) == 1)
+		if (daxpin_event_arm(f->pool) == 0) {
+			assert_int_equal(poll(&poll_fd, 1, 60000), 1);
 			assert_int_equal(read(poll_fd.fd, &count, 8), 8);
+		}
 		if (daxpin_next_event(f->pool, event))
 			return 1;
 	}

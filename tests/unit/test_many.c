@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Many holds in a call: all or none; many drops: none is lost, and n to 0 is one
+ * step that wakes once. And who holds what, in the whole pool.
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include "fixture.h"
+#include "invariant.h"
+
+#define N		5
+#define LONG_MS		60000	/* never reached unless a wake-up is lost */
+
+/* ---------------------------------------------------------- counting wake-ups */
+
+static _Atomic int wakes;
+
+void __real_dp_os_futex_wake(const void *word);
+void __wrap_dp_os_futex_wake(const void *word);
+
+void __wrap_dp_os_futex_wake(const void *word)
+{
+	atomic_fetch_add(&wakes, 1);
+	__real_dp_os_futex_wake(word);
+}
+
+struct waiter {
+	pthread_t thread;
+	struct fixture *f;
+	struct daxpin_extent extent;
+	int ret;
+};
+
+static void *wait_thread(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->ret = daxpin_wait_idle(w->f->pool, w->extent,
+				  daxpin_deadline_ms(LONG_MS));
+	return NULL;
+}
+
+static bool is_waited_for(struct fixture *f, struct daxpin_extent extent)
+{
+	return atomic_load(&f->pool->leases.lease[extent.addr >> 12].word) & 1;
+}
+
+static void begin_wait(struct waiter *w, struct fixture *f,
+		       struct daxpin_extent extent)
+{
+	w->f = f;
+	w->extent = extent;
+	assert_int_equal(pthread_create(&w->thread, NULL, wait_thread, w), 0);
+	while (!is_waited_for(f, extent))
+		sched_yield();
+}
+
+static void end_wait(struct waiter *w)
+{
+	assert_int_equal(pthread_join(w->thread, NULL), 0);
+	assert_int_equal(w->ret, 0);
+}
+
+/* -------------------------------------------------------------- small things */
+
+static int count_of(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_holds(f->pool, extent, NULL, NULL);
+}
+
+static void make(struct fixture *f, struct daxpin_extent *extents, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		extents[i] = live(f, 4096);
+}
+
+static void repeat(struct daxpin_extent *extents, struct daxpin_extent extent,
+		   size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		extents[i] = extent;
+}
+
+static uint32_t segment_of(struct fixture *f, struct daxpin_extent extent)
+{
+	return extent.addr >> 12 >> f->pool->leases.segment_shift;
+}
+
+/* -------------------------------------------------------------------- holds */
+
+static void many_are_held_and_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e[N + 3];
+	size_t failed = 77;
+
+	make(f, e, N);
+	/* Twice beside each other, and once more further on. */
+	e[N] = e[N - 1];
+	e[N + 1] = e[0];
+	e[N + 2] = e[N - 1];
+	assert_int_equal(daxpin_hold_many(f->pool, e, N + 3, DAXPIN_HOLD_READ,
+					  &failed), 0);
+	assert_int_equal(count_of(f, e[0]), 2);
+	assert_int_equal(count_of(f, e[1]), 1);
+	assert_int_equal(count_of(f, e[N - 1]), 3);
+	dp_invariants(f->pool);
+	assert_int_equal(daxpin_drop_many(f->pool, e, N + 3, &failed), 0);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(count_of(f, e[i]), 0);
+	assert_int_equal(failed, 77);
+	dp_invariants(f->pool);
+}
+
+static void nothing_is_many_too(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e = live(f, 4096);
+	size_t failed = 77;
+
+	assert_int_equal(daxpin_hold_many(f->pool, NULL, 0, DAXPIN_HOLD_READ,
+					  &failed), 0);
+	assert_int_equal(daxpin_drop_many(f->pool, NULL, 0, &failed), 0);
+	assert_int_equal(failed, 77);
+	assert_int_equal(daxpin_hold_many(f->pool, NULL, 1, DAXPIN_HOLD_READ,
+					  &failed), -EINVAL);
+	assert_int_equal(failed, 1);
+	assert_int_equal(daxpin_drop_many(f->pool, NULL, 1, NULL), -EINVAL);
+	assert_int_equal(daxpin_hold_many(f->pool, &e, 1, 0, NULL), -EINVAL);
+	assert_int_equal(daxpin_hold_many(f->pool, &e, 1, 4, NULL), -EINVAL);
+	assert_int_equal(daxpin_hold_many(NULL, &e, 1, 1, NULL), -EINVAL);
+	assert_int_equal(daxpin_drop_many(NULL, &e, 1, NULL), -EINVAL);
+	assert_int_equal(count_of(f, e), 0);
+}
+
+static void one_that_fails_undoes_all(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e[N], held;
+	size_t failed = 77;
+
+	make(f, e, N);
+	held = live(f, 4096);
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_WRITE), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, held), 0);
+	e[3] = held;
+	assert_int_equal(daxpin_hold_many(f->pool, e, N, DAXPIN_HOLD_READ,
+					  &failed), -EALREADY);
+	assert_int_equal(failed, 3);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(count_of(f, e[i]), i == 3);
+	assert_int_equal(daxpin_drop(f->pool, held), 0);
+	assert_int_equal(daxpin_hold_many(f->pool, e, N, DAXPIN_HOLD_READ,
+					  &failed), -ESTALE);
+	e[0].addr = 1;
+	assert_int_equal(daxpin_hold_many(f->pool, e, N, DAXPIN_HOLD_READ,
+					  &failed), -EINVAL);
+	assert_int_equal(failed, 0);
+	dp_invariants(f->pool);
+}
+
+/*
+ * The undo is a drop like any other: who began to wait meanwhile is woken. The
+ * list is long, so that there is time for it, and its last entry never works.
+ */
+#define LONG_LIST	400
+
+struct undoer {
+	struct fixture *f;
+	struct daxpin_extent e[LONG_LIST];
+	_Atomic bool stop;
+};
+
+static void *hold_and_undo(void *arg)
+{
+	struct undoer *u = arg;
+	size_t failed;
+
+	while (!atomic_load(&u->stop)) {
+		assert_int_equal(daxpin_hold_many(u->f->pool, u->e, LONG_LIST,
+						  DAXPIN_HOLD_READ, &failed),
+				 -ESTALE);
+		assert_int_equal(failed, LONG_LIST - 1);
+	}
+	return NULL;
+}
+
+static void an_undo_wakes(void **state)
+{
+	struct undoer u = { .f = *state };
+	pthread_t thread;
+
+	make(u.f, u.e, LONG_LIST);
+	assert_int_equal(publish(u.f, DAXPIN_OP_RETIRE, u.e[LONG_LIST - 1]), 0);
+	atomic_store(&wakes, 0);
+	assert_int_equal(pthread_create(&thread, NULL, hold_and_undo, &u), 0);
+	while (atomic_load(&wakes) < 200)
+		assert_int_equal(daxpin_wait_idle(u.f->pool, u.e[0],
+						  daxpin_deadline_ms(LONG_MS)),
+				 0);
+	atomic_store(&u.stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(count_of(u.f, u.e[0]), 0);
+	dp_invariants(u.f->pool);
+}
+
+static void a_gate_refuses_all(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e[N];
+	size_t failed;
+
+	make(f, e, N);
+	repeat(e + 1, e[1], N - 1);
+	assert_int_equal(segment_of(f, e[0]), segment_of(f, e[1]));
+	dp_gate_shut(&f->pool->leases, segment_of(f, e[1]));
+	assert_int_equal(daxpin_hold_many(f->pool, e + 1, N - 1,
+					  DAXPIN_HOLD_WRITE, &failed), -EAGAIN);
+	assert_int_equal(failed, 0);
+	assert_int_equal(count_of(f, e[1]), 0);
+	/* Idle under the gate, for good (D16). */
+	assert_int_equal(dp_segment_busy(&f->pool->leases,
+					 segment_of(f, e[1])), 0);
+	dp_gate_open(&f->pool->leases, segment_of(f, e[1]));
+	dp_invariants(f->pool);
+}
+
+static void many_of_one_are_refused_at_its_limit(void **state)
+{
+	struct fixture *f = *state;
+	static struct daxpin_extent e[DAXPIN_HOLDS_MAX + 2];
+	size_t failed;
+
+	repeat(e, live(f, 4096), DAXPIN_HOLDS_MAX + 2);
+	assert_int_equal(daxpin_hold_many(f->pool, e, DAXPIN_HOLDS_MAX + 1,
+					  DAXPIN_HOLD_READ, &failed),
+			 -EOVERFLOW);
+	assert_int_equal(count_of(f, e[0]), 0);
+	assert_int_equal(daxpin_hold_many(f->pool, e, DAXPIN_HOLDS_MAX,
+					  DAXPIN_HOLD_READ, &failed), 0);
+	assert_int_equal(count_of(f, e[0]), DAXPIN_HOLDS_MAX);
+	assert_int_equal(daxpin_hold_many(f->pool, e, 1, DAXPIN_HOLD_READ,
+					  NULL), -EOVERFLOW);
+	assert_int_equal(daxpin_drop_many(f->pool, e, DAXPIN_HOLDS_MAX - 1,
+					  NULL), 0);
+	assert_int_equal(daxpin_hold_many(f->pool, e, DAXPIN_HOLDS_MAX,
+					  DAXPIN_HOLD_READ, &failed),
+			 -EOVERFLOW);
+	assert_int_equal(failed, 0);
+	assert_int_equal(daxpin_hold_many(f->pool, e, DAXPIN_HOLDS_MAX - 1,
+					  DAXPIN_HOLD_READ, NULL), 0);
+	assert_int_equal(count_of(f, e[0]), DAXPIN_HOLDS_MAX);
+	dp_invariants(f->pool);
+	assert_int_equal(daxpin_drop_many(f->pool, e, DAXPIN_HOLDS_MAX + 2,
+					  &failed), -EINVAL);
+	assert_int_equal(failed, DAXPIN_HOLDS_MAX);
+	assert_int_equal(count_of(f, e[0]), 0);
+	dp_invariants(f->pool);
+}
+
+/* -------------------------------------------------------------------- drops */
+
+/* I38: n to 0 in one step, one wake-up, one event, and the blocks are free. */
+static void the_last_n_go_in_one_step(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = free_bytes(f);
+	struct daxpin_extent e[N];
+	struct daxpin_watch watch = { .state = 0 };
+	struct pollfd fd = { daxpin_event_fd(f->pool), POLLIN, 0 };
+	struct daxpin_event event;
+	struct waiter waiter[2];
+	int woken;
+
+	repeat(e, live(f, 8192), N);
+	assert_int_equal(daxpin_hold_many(f->pool, e, N, DAXPIN_HOLD_WRITE,
+					  NULL), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, e[0]), 0);
+	assert_int_equal(daxpin_watch(f->pool, e[0], NULL, &watch), 0);
+	assert_int_equal(daxpin_event_arm(f->pool), 0);
+	for (int i = 0; i < 2; i++)
+		begin_wait(&waiter[i], f, e[0]);
+	atomic_store(&wakes, 0);
+	assert_int_equal(daxpin_drop_many(f->pool, e, N, NULL), 0);
+	woken = atomic_load(&wakes);
+	/* So that this test ends, too, where nobody was woken. */
+	__real_dp_os_futex_wake(&f->pool->leases.lease[e[0].addr >> 12].word);
+	for (int i = 0; i < 2; i++)
+		end_wait(&waiter[i]);
+	assert_int_equal(woken, 1);
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+	assert_int_equal(free_bytes(f), before);
+	assert_int_equal(daxpin_drop(f->pool, e[0]), -ESTALE);
+	dp_invariants(f->pool);
+}
+
+static void waits_and_many_drops_race_without_a_lost_wakeup(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e[N];
+	struct waiter waiter;
+
+	repeat(e, live(f, 4096), N);
+	for (int i = 0; i < 3000; i++) {
+		assert_int_equal(daxpin_hold_many(f->pool, e, N,
+						  DAXPIN_HOLD_READ, NULL), 0);
+		waiter.f = f;
+		waiter.extent = e[0];
+		assert_int_equal(pthread_create(&waiter.thread, NULL,
+						wait_thread, &waiter), 0);
+		if (i % 3 == 0)
+			sched_yield();
+		assert_int_equal(daxpin_drop_many(f->pool, e, i % N, NULL), 0);
+		assert_int_equal(daxpin_drop_many(f->pool, e, N - i % N, NULL),
+				 0);
+		end_wait(&waiter);
+	}
+	dp_invariants(f->pool);
+}
+
+/* Entries that make no sense cost the others nothing. */
+static void no_drop_is_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e[N], over = live(f, 4096), idle = live(f, 4096);
+	size_t failed = 77;
+
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, over), 0);
+	make(f, e, N);
+	e[1] = e[0];
+	assert_int_equal(daxpin_hold_many(f->pool, e, N, DAXPIN_HOLD_WRITE,
+					  NULL), 0);
+	assert_int_equal(daxpin_drop_many(f->pool, (struct daxpin_extent[]) {
+		e[2], over, e[3], { 5, e[0].gen }, idle, e[4], e[0], e[0],
+	}, 8, &failed), -ESTALE);
+	assert_int_equal(failed, 1);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(count_of(f, e[i]), 0);
+	dp_invariants(f->pool);
+}
+
+/* Of three alike where two holds are out, two are dropped, as one by one. */
+static void too_many_of_one_are_as_one_by_one(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e[5];
+	size_t failed;
+
+	e[0] = live(f, 4096);
+	repeat(e + 1, live(f, 4096), 3);
+	e[4] = live(f, 4096);
+	for (int retired = 0; retired < 2; retired++) {
+		for (int i = 0; i < 5; i++)
+			if (i != 2)
+				assert_int_equal(daxpin_hold(f->pool, e[i],
+							     DAXPIN_HOLD_READ),
+						 0);
+		if (retired)
+			assert_int_equal(publish(f, DAXPIN_OP_RETIRE, e[1]), 0);
+		assert_int_equal(daxpin_drop_many(f->pool, e, 5, &failed),
+				 retired ? -ESTALE : -EINVAL);
+		assert_int_equal(failed, 3);
+		assert_int_equal(count_of(f, e[0]), 0);
+		assert_int_equal(count_of(f, e[1]), retired ? -ESTALE : 0);
+		assert_int_equal(count_of(f, e[4]), 0);
+		dp_invariants(f->pool);
+	}
+}
+
+/* ---------------------------------------------------------- who holds what */
+
+struct seen {
+	int count;
+	struct daxpin_holder holder[8];
+};
+
+static void see(const struct daxpin_holder *holder, void *arg)
+{
+	struct seen *seen = arg;
+
+	assert_true(seen->count < 8);
+	seen->holder[seen->count++] = *holder;
+}
+
+static struct daxpin_registration *enlist(struct fixture *f, uint32_t segment,
+					  const char *label)
+{
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = label,
+	};
+	struct daxpin_registration *registration;
+
+	assert_int_equal(daxpin_register(f->pool, segment, &options,
+					 &registration), 0);
+	return registration;
+}
+
+/* One in each segment, the second in the second. */
+static void make_apart(struct fixture *f, struct daxpin_extent e[2])
+{
+	e[0] = live(f, 30 << 20);
+	e[1] = live(f, 30 << 20);
+	if (e[0].addr > e[1].addr) {
+		struct daxpin_extent first = e[1];
+
+		e[1] = e[0];
+		e[0] = first;
+	}
+	assert_int_equal(segment_of(f, e[0]), 0);
+	assert_int_equal(segment_of(f, e[1]), 1);
+}
+
+/* In address order, retired extents too; the labelled ones come first. */
+static void check_holds(const struct seen *seen, const struct daxpin_extent e[2])
+{
+	assert_int_equal(seen->holder[0].extent.addr, e[0].addr);
+	assert_int_equal(seen->holder[0].extent.gen, e[0].gen);
+	assert_int_equal(seen->holder[0].count, 3);
+	assert_null(seen->holder[0].label);
+	assert_int_equal(seen->holder[0].segment, 0);
+	for (int i = 1; i < 4; i++) {
+		assert_int_equal(seen->holder[i].extent.addr, e[1].addr);
+		assert_int_equal(seen->holder[i].segment, 1);
+		assert_int_equal(seen->holder[i].count, 1);
+	}
+	assert_null(seen->holder[3].label);
+	for (int i = 1; i < 3; i++) {
+		const struct daxpin_holder *holder = &seen->holder[i];
+		bool is_old = !strcmp(holder->label, "old");
+
+		assert_int_equal(holder->access, is_old ? DAXPIN_HOLD_WRITE :
+				 DAXPIN_HOLD_READ);
+		assert_true(is_old ==
+			    (holder->age_ns > seen->holder[3 - i].age_ns));
+	}
+}
+
+static void check_registrations(const struct seen *seen)
+{
+	for (int i = 4; i < 6; i++) {
+		const struct daxpin_holder *holder = &seen->holder[i];
+		bool is_ring = !strcmp(holder->label, "a ring");
+
+		assert_int_equal(holder->extent.addr, 0);
+		assert_int_equal(holder->extent.gen, 0);
+		assert_int_equal(holder->segment,
+				 is_ring ? DAXPIN_ALL_SEGMENTS : 1);
+		assert_true(is_ring ==
+			    (holder->age_ns > seen->holder[9 - i].age_ns));
+	}
+}
+
+static void the_whole_pool_tells_who_keeps_it(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent e[2], all = { 0, 0 };
+	struct daxpin_hold old = { .access = 0 }, young = { .access = 0 };
+	struct daxpin_registration *ring, *one;
+	struct seen seen = { .count = 0 };
+
+	make_apart(f, e);
+	assert_int_equal(daxpin_holds(f->pool, all, see, &seen), 0);
+	assert_int_equal(seen.count, 0);
+	ring = enlist(f, DAXPIN_ALL_SEGMENTS, "a ring");
+	assert_int_equal(daxpin_hold_labelled(f->pool, e[1], DAXPIN_HOLD_WRITE,
+					      "old", &old), 0);
+	usleep(20000);
+	assert_int_equal(daxpin_hold_labelled(f->pool, e[1], DAXPIN_HOLD_READ,
+					      "young", &young), 0);
+	assert_int_equal(daxpin_hold_many(f->pool, (struct daxpin_extent[]) {
+		e[0], e[0], e[0], e[1] }, 4, DAXPIN_HOLD_READ, NULL), 0);
+	one = enlist(f, 1, "one segment");
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, e[0]), 0);
+	assert_int_equal(daxpin_holds(f->pool, all, NULL, NULL), 6);
+	assert_int_equal(daxpin_holds(f->pool, all, see, &seen), 6);
+	assert_int_equal(seen.count, 6);
+	check_holds(&seen, e);
+	check_registrations(&seen);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &old), 0);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &young), 0);
+	assert_int_equal(daxpin_drop_many(f->pool, (struct daxpin_extent[]) {
+		e[1], e[0], e[0], e[0] }, 4, NULL), 0);
+	assert_int_equal(daxpin_unregister(one), 0);
+	assert_int_equal(daxpin_unregister(ring), 0);
+	seen.count = 0;
+	assert_int_equal(daxpin_holds(f->pool, all, see, &seen), 0);
+	assert_int_equal(seen.count, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(many_are_held_and_dropped),
+		TEST(nothing_is_many_too),
+		TEST(one_that_fails_undoes_all),
+		TEST(an_undo_wakes),
+		TEST(a_gate_refuses_all),
+		TEST(many_of_one_are_refused_at_its_limit),
+		TEST(the_last_n_go_in_one_step),
+		TEST(waits_and_many_drops_race_without_a_lost_wakeup),
+		TEST(no_drop_is_lost),
+		TEST(too_many_of_one_are_as_one_by_one),
+		TEST(the_whole_pool_tells_who_keeps_it),
+	};
+
+	return cmocka_run_group_tests_name("many", tests, NULL, NULL);
+}
