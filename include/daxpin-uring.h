@@ -30,7 +30,9 @@ struct daxpin_uring_options {
 	int file_slot;			/* a free slot in the ring's registered-file
 					   table for the owner lock (-EBUSY: it is
 					   in use), or OWN_FILES */
-	const char *label;		/* shown by daxpin_holds(); copied */
+	const char *label;		/* shown by daxpin_holds(), with "read, "
+					   or "write, " before it at the holds
+					   of requests; copied */
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
 };

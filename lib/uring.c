@@ -30,6 +30,9 @@ struct daxpin_uring {
 	struct io_uring *ring;
 	struct daxpin_registration *registration;
 	char label[DAXPIN_LABEL_MAX];
+	/* Of requests: what they do, and for which ring. */
+	char read_label[DAXPIN_LABEL_MAX];
+	char write_label[DAXPIN_LABEL_MAX];
 	int file_slot;
 	bool own_files;			/* the file table is ours to take out */
 	bool own_buffers;		/* the table, a slot for each segment */
@@ -290,6 +293,16 @@ static int check_options(const struct daxpin_uring_options *options,
 	return 0;
 }
 
+/* The operation first: a long label is cut at its end. */
+static void name_requests(struct daxpin_uring *uring, const char *label)
+{
+	snprintf(uring->label, sizeof(uring->label), "%s", label);
+	snprintf(uring->read_label, sizeof(uring->read_label), "read, %.56s",
+		 uring->label);
+	snprintf(uring->write_label, sizeof(uring->write_label), "write, %.56s",
+		 uring->label);
+}
+
 /* The pool knows of the ring before the ring knows of the pool. */
 static int announce(struct daxpin_uring *uring,
 		    const struct daxpin_uring_options *options)
@@ -333,7 +346,7 @@ static int attach(struct daxpin_pool *pool, struct io_uring *ring,
 	uring->ring = ring;
 	uring->segments = info.segments;
 	uring->segment_size = info.segment_size;
-	snprintf(uring->label, sizeof(uring->label), "%s", options.label);
+	name_requests(uring, options.label);
 	ret = announce(uring, &options);
 	if (ret)
 		goto free;
@@ -490,13 +503,15 @@ static int check_range(struct daxpin_uring *uring, struct daxpin_extent extent,
 /* Hold, then look at the size: a held extent keeps it. */
 static int begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		 struct daxpin_extent extent, uint64_t offset, uint32_t length,
-		 uint32_t access)
+		 bool read)
 {
 	int ret;
 
 	if (!uring || !io || io->uring)
 		return -EINVAL;
-	ret = daxpin_hold_labelled(uring->pool, extent, access, uring->label,
+	ret = daxpin_hold_labelled(uring->pool, extent,
+				   read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ,
+				   read ? uring->read_label : uring->write_label,
 				   &io->hold);
 	if (ret)
 		return ret;
@@ -534,8 +549,7 @@ static int prep(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 	if (!sqe)
 		return -EINVAL;
 	io_uring_prep_nop(sqe);
-	ret = begin(uring, io, extent, offset, length,
-		    read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ);
+	ret = begin(uring, io, extent, offset, length, read);
 	if (ret)
 		return ret;
 	at = daxpin_ptr(uring->pool, extent, offset);

@@ -280,6 +280,55 @@ static void an_aborted_request_leaves_no_hold(void **state)
 	assert_int_equal(info.in_flight, 0);
 }
 
+struct seen {
+	int read, write, ring;
+};
+
+static void see(const struct daxpin_holder *holder, void *arg)
+{
+	struct seen *seen = arg;
+
+	if (!strcmp(holder->label, "test ring")) {
+		assert_int_equal(holder->extent.gen, 0);
+		assert_int_equal(holder->segment, DAXPIN_ALL_SEGMENTS);
+		seen->ring++;
+	} else if (!strcmp(holder->label, "read, test ring")) {
+		assert_int_equal(holder->access, DAXPIN_HOLD_WRITE);
+		seen->read++;
+	} else {
+		assert_string_equal(holder->label, "write, test ring");
+		assert_int_equal(holder->access, DAXPIN_HOLD_READ);
+		seen->write++;
+	}
+	/* Older than the sleep, but for the clock's tick. */
+	assert_true(holder->age_ns >= 15000000);
+}
+
+static void requests_say_what_they_are_and_since_when(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io[2] = { { .uring = NULL } };
+	struct seen seen = { 0, 0, 0 };
+	struct daxpin_extent extent;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, 4096);
+	assert_int_equal(daxpin_uring_prep_read(w->uring, &io[0],
+						io_uring_get_sqe(&w->ring),
+						w->pipe[0], extent, 0, 1, 0), 0);
+	assert_int_equal(daxpin_uring_prep_write(w->uring, &io[1],
+						 io_uring_get_sqe(&w->ring),
+						 w->pipe[1], extent, 0, 1, 0), 0);
+	usleep(20000);
+	assert_int_equal(daxpin_holds(w->f.pool, (struct daxpin_extent) { 0, 0 },
+				      see, &seen), 2);
+	assert_int_equal(seen.read, 1);
+	assert_int_equal(seen.write, 1);
+	assert_int_equal(seen.ring, 1);
+	assert_int_equal(daxpin_uring_abort(&io[0]), 0);
+	assert_int_equal(daxpin_uring_abort(&io[1]), 0);
+}
+
 static int try_read(struct world *w, struct daxpin_extent extent,
 		    uint64_t offset, uint32_t length)
 {
@@ -645,6 +694,7 @@ static int run_all(void)
 		TEST(a_cancelled_read_ends_its_hold_at_the_cqe),
 		TEST(what_is_written_is_what_is_read_back),
 		TEST(an_aborted_request_leaves_no_hold),
+		TEST(requests_say_what_they_are_and_since_when),
 		TEST(a_bad_request_is_refused_and_its_sqe_does_nothing),
 		TEST(a_ring_with_a_file_table_names_a_slot),
 		TEST(a_slot_in_use_is_refused),
