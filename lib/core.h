@@ -17,7 +17,8 @@
 #define DP_WORD_LOCKS	256u		/* for the words of SETs, by address */
 
 struct daxpin_pool {
-	struct dp_leases leases;
+	struct dp_leases leases;	/* first: probes name a pool by its
+					   address, and lease.c knows this one */
 	struct dp_pool media;
 	struct dp_space *space;		/* one per segment */
 	struct dp_events events;
@@ -35,6 +36,7 @@ struct daxpin_pool {
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
+static_assert(offsetof(struct daxpin_pool, leases) == 0, "one name for probes");
 
 /* Of the epoch, a handle has the low bits. */
 #define DP_EPOCH_MASK ((1ull << (64 - DP_LIFE_BITS)) - 1)

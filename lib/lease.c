@@ -44,6 +44,7 @@
 #include <sys/mman.h>
 #include "lease.h"
 #include "os.h"
+#include "probe.h"
 
 #define WAITERS		(1ull << 0)
 #define PUBLISHING	(1ull << 1)
@@ -270,8 +271,10 @@ static inline void after(struct dp_leases *leases, uint64_t block, uint64_t was,
 		free_blocks(leases, block);
 	if (was & WAITERS && !(now & WAITERS))
 		wake(leases, block);
-	if (count_of(was) && !count_of(now))
+	if (count_of(was) && !count_of(now)) {
+		DP_PROBE_IDLE(leases, block << 12, life_of(was));
 		raise_dec(leases, block);
+	}
 }
 
 /* What the word becomes when its life ends here or at the last drop. */
@@ -326,6 +329,7 @@ int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
 			return ret;
 		to = retired(word);
 	} while (!swap(leases, block, &word, to));
+	DP_PROBE_RETIRE(leases, block << 12, life, count_of(to));
 	after(leases, block, word, to);
 	return 0;
 }
@@ -368,6 +372,9 @@ void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
 		next = to == DP_STATE_RETIRED ? retired(word) :
 		       with_state(word & ~PUBLISHING, to);
 	} while (!swap(leases, block, &word, next));
+	if (to == DP_STATE_RETIRED)
+		DP_PROBE_RETIRE(leases, block << 12, life_of(word),
+				count_of(next));
 	after(leases, block, word, next);
 }
 
@@ -434,6 +441,8 @@ int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 	ret = take_hold(leases, block, life, count, write, &was);
 	if (ret)
 		return ret;
+	DP_PROBE_HOLD(leases, block << 12, life, count, count_of(was) + count,
+		      write);
 	dp_fence_after_rmw();
 	if (!atomic_load(&count_at(leases, block)->gate))
 		return 0;
@@ -456,6 +465,7 @@ int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
 		if (count_of(word) == DP_COUNT_MAX)
 			return -EOVERFLOW;
 	} while (!swap(leases, block, &word, more(word, 1, write)));
+	DP_PROBE_HOLD(leases, block << 12, life, 1, count_of(word) + 1, write);
 	return 0;
 }
 
@@ -478,6 +488,8 @@ int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
 		if (!count_of(to) && state_of(to) == DP_STATE_RETIRED)
 			to = next_life(to);
 	} while (!swap(leases, block, &word, to));
+	/* Of the pool's memory nothing is read here: it may be gone. */
+	DP_PROBE_DROP(leases, block << 12, life, dropped, count_of(to));
 	after(leases, block, word, to);
 	return dropped;
 }

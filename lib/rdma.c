@@ -28,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include "adapter.h"
+#include "probe.h"
 
 #define EINTR_TRIES	100
 #define KEY_VALID	(UINT64_C(1) << 32)
@@ -511,6 +512,8 @@ EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 	if (!rdma->pool)
 		return -EOWNERDEAD;
 	err = mr_deregister(grant->mr);
+	DP_PROBE_REVOKE(rdma->pool, grant->key.extent.addr, grant->key.length,
+			grant->hold.label, err);
 	if (err) {
 		if (!grant->quarantined)
 			atomic_fetch_add(&rdma->quarantined, 1);

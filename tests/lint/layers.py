@@ -14,12 +14,13 @@ ADAPTERS = {                    # what they may include between < >
     'uring.c': {'daxpin-uring.h'},
     'rdma.c': {'daxpin-rdma.h'},
 }
-COMMON = 'adapter.h'            # it includes nothing of the library
+COMMON = {'adapter.h', 'probe.h'}       # include nothing of the library
 ONLY_IN = {                     # a foreign header -> the one file that has it
     'xxhash.h': 'layout.c',
     'libpmem2.h': 'persist.c',
     'daxctl/libdaxctl.h': 'source.c',
     'rdma/rdma_netlink.h': 'verbs.c',
+    'sys/sdt.h': 'probe.h',
 }
 # Calls that go through the seam, lib/os.c.
 SEAM = re.compile(r'(?<![\w>.])(open|openat|close|read|write|pread|pwrite|mmap|'
@@ -30,10 +31,10 @@ SEAM = re.compile(r'(?<![\w>.])(open|openat|close|read|write|pread|pwrite|mmap|'
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 
-def modules_of(source):
+def modules_of(source, which='modules'):
     text = read(source / 'lib' / 'meson.build')
     text = re.sub(r'#.*', '', text)
-    found = re.search(r'^modules\s*=\s*\[(.*?)\]', text, re.M | re.S)
+    found = re.search(rf'^{which}\s*=\s*\[(.*?)\]', text, re.M | re.S)
     return re.findall(r"'(\w+)'", found[1])
 
 
@@ -62,7 +63,7 @@ def check_module(report, path, modules):
 def check_adapter(report, path, allowed):
     text = without_comments(read(path))
     for m in INCLUDE.finditer(text):
-        if m[1] == '"' and m[2] != COMMON:
+        if m[1] == '"' and m[2] not in COMMON:
             report.fault(path, line_of(text, m.start()),
                          f'"{m[2]}": an adapter has the public header alone')
         elif m[2].startswith('daxpin') and m[2] not in allowed:
@@ -87,10 +88,11 @@ def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
     modules = modules_of(source)
+    headers = modules_of(source, 'headers')
     files = sorted(p for p in (source / 'lib').iterdir()
                    if p.suffix in ('.c', '.h'))
     for path in files:
-        if path.name in ADAPTERS or path.name == COMMON:
+        if path.name in ADAPTERS or path.name == 'adapter.h':
             check_adapter(report, path, ADAPTERS.get(path.name, set()))
         elif path.stem in modules:
             check_module(report, path, modules)
@@ -99,8 +101,9 @@ def main():
     for path in sorted((source / 'tools').glob('**/*.[ch]')):
         check_tool(report, path)
     for stem in modules:
-        if not (source / 'lib' / f'{stem}.c').exists():
-            report.fault('lib/meson.build', 0, f'{stem}.c is not there')
+        name = stem + ('.h' if stem in headers else '.c')
+        if not (source / 'lib' / name).exists():
+            report.fault('lib/meson.build', 0, f'{name} is not there')
     report.end(f'{len(files)} files, {len(modules)} modules: each below its '
                'users')
 

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Static probes for tracers (perf, bpftrace, SystemTap): a nop each, and a note
+ * that says where it is and where its arguments are. They are in every build
+ * that has sys/sdt.h; the section PROBES of daxpin(7) is for those who trace.
+ *
+ * pool, first of all: the address of struct daxpin_pool, as a name. addr: a pool
+ * address. A probe stands behind the step that it tells of, so two of
+ * different threads can come in the other order. Arguments are numbers at hand:
+ * none may read the pool's memory where that may be gone.
+ */
+#ifndef DP_PROBE_H
+#define DP_PROBE_H
+
+#ifdef DP_HAVE_SDT
+#include <sys/sdt.h>
+#define DP_PROBE3(name, a, b, c)	DTRACE_PROBE3(daxpin, name, a, b, c)
+#define DP_PROBE4(name, a, b, c, d)	DTRACE_PROBE4(daxpin, name, a, b, c, d)
+#define DP_PROBE5(name, a, b, c, d, e)	\
+	DTRACE_PROBE5(daxpin, name, a, b, c, d, e)
+#define DP_PROBE6(name, a, b, c, d, e, f)	\
+	DTRACE_PROBE6(daxpin, name, a, b, c, d, e, f)
+#else
+#define DP_PROBE3(name, a, b, c)	((void)(a), (void)(b), (void)(c))
+#define DP_PROBE4(name, a, b, c, d)	(DP_PROBE3(name, a, b, c), (void)(d))
+#define DP_PROBE5(name, a, b, c, d, e)	(DP_PROBE4(name, a, b, c, d), (void)(e))
+#define DP_PROBE6(name, a, b, c, d, e, f)	\
+	(DP_PROBE5(name, a, b, c, d, e), (void)(f))
+#endif
+
+/*
+ * Holds were taken: `holds` at once, and then there were `count` of them. One
+ * that meets a shut gate is taken and dropped again, and both is told.
+ */
+#define DP_PROBE_HOLD(pool, addr, life, holds, count, write) \
+	DP_PROBE6(hold, pool, addr, life, holds, count, write)
+
+/* `holds` were dropped at once, `count` were left. */
+#define DP_PROBE_DROP(pool, addr, life, holds, count) \
+	DP_PROBE5(drop, pool, addr, life, holds, count)
+
+/* That was the last one. */
+#define DP_PROBE_IDLE(pool, addr, life) \
+	DP_PROBE3(idle, pool, addr, life)
+
+/* Retired or cancelled, with `count` holds out: at 0 it is free. */
+#define DP_PROBE_RETIRE(pool, addr, life, count) \
+	DP_PROBE4(retire, pool, addr, life, count)
+
+/* [addr, addr + bytes) was given back to the filesystem, or result says why not. */
+#define DP_PROBE_PUNCH(pool, addr, bytes, result) \
+	DP_PROBE4(punch, pool, addr, bytes, result)
+
+/* The same for taking it back from the filesystem. */
+#define DP_PROBE_REFILL(pool, addr, bytes, result) \
+	DP_PROBE4(refill, pool, addr, bytes, result)
+
+/* A punch or refill under way was called off; result: how that was answered. */
+#define DP_PROBE_CANCEL(pool, addr, bytes, result) \
+	DP_PROBE4(cancel, pool, addr, bytes, result)
+
+/*
+ * A registration or grant over the range was to end; result: 0, it has, or why
+ * not. label is a string.
+ */
+#define DP_PROBE_REVOKE(pool, addr, bytes, label, result) \
+	DP_PROBE5(revoke, pool, addr, bytes, label, result)
+
+#endif
