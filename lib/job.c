@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include "job.h"
 #include "os.h"
+#include "probe.h"
 
 #define MS		1000000ull
 #define GRACE_NS	(1000 * MS)	/* for a punch that meets no pin */
@@ -224,6 +225,22 @@ static enum dp_way_end end_of(const struct dp_part *part, uint32_t run)
 	       DP_WAY_UNCHANGED : DP_WAY_DOUBT;
 }
 
+static void probe_run(const struct dp_part *part, struct dp_run run, int result)
+{
+	const struct daxpin_job *job = part->job;
+	uint64_t addr = part->report.segment *
+			job->jobs->holes.media->segment_size +
+			((uint64_t)run.chunk << DP_CHUNK_SHIFT);
+	uint64_t bytes = (uint64_t)run.chunks << DP_CHUNK_SHIFT;
+
+	if (dp_ring_was_interrupted(result))
+		DP_PROBE_CANCEL(job->pool, addr, bytes, result);
+	else if (job->way == DP_WAY_RECLAIM)
+		DP_PROBE_PUNCH(job->pool, addr, bytes, result);
+	else
+		DP_PROBE_REFILL(job->pool, addr, bytes, result);
+}
+
 /* Nothing is claimed by this part any more. */
 static void end_runs(struct dp_part *part)
 {
@@ -232,6 +249,8 @@ static void end_runs(struct dp_part *part)
 	for (uint32_t i = 0; i < part->request.runs; i++) {
 		enum dp_way_end end = end_of(part, i);
 
+		probe_run(part, part->run[i],
+			  end == DP_WAY_DONE ? 0 : part->error);
 		dp_holes_end(&job->jobs->holes, part->report.segment, job->way,
 			     part->run[i], end);
 		if (end == DP_WAY_DONE)

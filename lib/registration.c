@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "core.h"
 #include "owner.h"
+#include "probe.h"
 
 DP_EXPORT int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
 			     struct daxpin_segment *ret_segment)
@@ -168,6 +169,10 @@ daxpin_registration_revoked(struct daxpin_registration *registration,
 		return ret;
 	ret = dp_registration_revoked(&registration->pool->holders,
 				      registration, segment);
+	DP_PROBE_REVOKE(registration->pool,
+			segment * registration->pool->media.segment_size,
+			registration->pool->media.segment_size,
+			registration->label, ret);
 	dp_jobs_look(&registration->pool->jobs);
 	return ret;
 }
