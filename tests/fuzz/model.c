@@ -944,7 +944,9 @@ int m_holds(struct daxpin_extent extent)
 		ret = find(extent, &life);
 		return ret ? ret : (int)life->count;
 	}
+	/* Those of this open that go on. */
 	for (uint32_t i = 0; i < model.lives; i++)
-		holds += model.life[i].count;
+		if (!find(model.life[i].extent, &life))
+			holds += life->count;
 	return holds;
 }
