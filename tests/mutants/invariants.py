@@ -383,10 +383,10 @@ MUTANTS = [
      'a_gate_lets_clones_and_drops_through'),
     ('backs-out-by-hand', LIFE, 'lib/lease.c',
      'a gated hold takes its count back, and not its inc',
-     '''	ret = dp_lease_drop(leases, block, life);
-	assert(!ret);
+     '''	ret = dp_lease_drop(leases, block, life, count);
+	assert(ret == (int)count);
 	return -EAGAIN;''',
-     '''	atomic_fetch_sub(word_at(leases, block), COUNT_ONE);
+     '''	atomic_fetch_sub(word_at(leases, block), count * COUNT_ONE);
 	return -EAGAIN;''',
      CELLS),
     ('count-before-gate', STRESS, 'lib/daxpin.c',
@@ -503,13 +503,12 @@ MUTANTS = [
     # ------------------------------------------------------- media and kernel
     ('hold-on-media', RULES, 'lib/hold.c',
      'a hold leaves a mark where a crash keeps it',
-     '''	if (ret)
-		return ret;
-	ret = take(''',
-     '''	if (ret)
-		return ret;
-	pool->media.map.base[DP_CHUNK_SIZE - 1]++;
-	ret = take(''',
+     '''	if (!ret)
+		ret = dp_lease_hold(&pool->leases, handle.block,''',
+     '''	if (!ret)
+		pool->media.map.base[DP_CHUNK_SIZE - 1]++;
+	if (!ret)
+		ret = dp_lease_hold(&pool->leases, handle.block,''',
      'holds_leave_no_mark_on_media'),
     ('reflinks-taken', RULES, 'lib/source.c',
      'hardware writes into another file too',
