@@ -3,8 +3,7 @@
 said to be.
 
 lib/probe.h defines each; daxpin(7) has it with the same arguments; somebody in
-lib/ puts it in, or it is in NOT_YET; and the built libraries have it with that
-many arguments, or, where the build has no sys/sdt.h, have none.  docs/daxpin.bt
+lib/ puts it in; and the built libraries have it with that many arguments, or, where the build has no sys/sdt.h, have none.  docs/daxpin.bt
 names only what is there.
 """
 import pathlib
@@ -17,7 +16,6 @@ from lint import Report, line_of, read, without_comments
 HEADER = 'lib/probe.h'
 PAGE = 'docs/man7/daxpin.7'
 SCRIPT = 'docs/daxpin.bt'
-NOT_YET = {'punch', 'refill', 'cancel'}         # reclaim will have them
 
 
 def defined(report, text):
@@ -104,10 +102,8 @@ def main():
             report.fault(PAGE, 0, f'{name}: the page says {page.get(name)}, '
                          f'{HEADER} {probes.get(name)}')
     uses = used(source)
-    for name in sorted(set(probes) - uses - NOT_YET):
+    for name in sorted(set(probes) - uses):
         report.fault(HEADER, 0, f'{name} is used nowhere')
-    for name in sorted(uses & NOT_YET):
-        report.fault(__file__, 0, f'{name} is there now')
     check_script(report, read(source / SCRIPT), probes, uses)
     if not readelf:
         report.end(f'{len(probes)} probes; no readelf: the libraries were not '
