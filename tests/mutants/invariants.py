@@ -424,25 +424,6 @@ MUTANTS = [
      'a_gate_is_open_when_the_last_opened_it'),
 
     # ------------------------------------------------------------------- holes
-    ('punch-of-held', RECLAIM, 'lib/job.c',
-     'no registration is there, so nobody counts holds',
-     '''	if (!busy && !dp_registrations_want(''',
-     '''	if (!dp_registrations_want(''',
-     'a_hold_keeps_its_segment'),
-    ('punch-of-pinned', RECLAIM, 'lib/job.c',
-     'what is registered is punched',
-     '''	if (!busy && !dp_registrations_want(jobs->holders, segment,
-					    jobs->events, &part->report.holder,
-					    part->label))''',
-     '''	if (!busy)''',
-     'a_registration_keeps_all'),
-    ('punch-of-unclaimed', RECLAIM, 'lib/hole.c',
-     'a hole stays on the free list',
-     '''	if (*flags & DP_CHUNK_BACKED &&
-	    !dp_space_claim_at(''',
-     '''	if (0 && *flags & DP_CHUNK_BACKED &&
-	    !dp_space_claim_at(''',
-     'everything_goes_and_comes_back'),
     ('gate-opened-early', RECLAIM, 'lib/job.c',
      'holds are possible while the kernel punches',
      '''		ask_kernel(part, runs, slot);
@@ -463,24 +444,6 @@ MUTANTS = [
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
      LIVES),
-    ('pin-of-holes', RECLAIM, 'lib/job.c',
-     'a pin fills the holes again',
-     '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(''',
-     '''	if (!is_wanted(''',
-     'a_pin_is_asked_back'),
-    ('pin-while-wanted', RECLAIM, 'lib/job.c',
-     'a segment that is to be punched is pinned anew',
-     '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(jobs, segment))''',
-     '''	(void)is_wanted;
-	if (!dp_holes_any(&jobs->holes, segment))''',
-     'a_pin_is_asked_back'),
-    ('holes-handed-out', RECLAIM, 'lib/hole.c',
-     'what was punched is free space',
-     '''	if (!backed)
-		return;
-	*flags |=''',
-     '''	*flags |=''',
-     'everything_goes_and_comes_back'),
 
     # ---------------------------------------------------- the fast path (I33)
     ('free-takes-the-lock', RULES, 'lib/space.c',

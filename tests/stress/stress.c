@@ -215,10 +215,12 @@ static void clear_all(void)
 		struct daxpin_op op = {
 			.type = DAXPIN_OP_ROOT, .name = name,
 		};
+		int ret;
 
 		snprintf(name, sizeof(name), "r%d", i);
-		if (daxpin_publish(world.pool, &op, 1) == -ENOENT)
-			continue;
+		ret = daxpin_publish(world.pool, &op, 1);
+		if (ret != -ENOENT)
+			must("taking a name away", ret, 0);
 	}
 	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
 		struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
