@@ -86,9 +86,11 @@ def all_prototypes(source):
 def files_of_the_tree(source):
     """Every file that belongs to the project, relative to the source."""
     for top, dirs, names in os.walk(source):
+        root = pathlib.Path(top) == pathlib.Path(source)
         dirs[:] = sorted(d for d in dirs
                          if d not in ('.git', '__pycache__') and not
-                         (pathlib.Path(top) / d / 'meson-private').exists())
+                         (pathlib.Path(top) / d / 'meson-private').exists() and
+                         not (root and d.startswith('build')))
         for name in sorted(names):
             if not name.endswith(('~', '.swp', '.pyc')):
                 yield (pathlib.Path(top) / name).relative_to(source)

@@ -3,8 +3,9 @@
 said to be.
 
 lib/probe.h defines each; daxpin(7) has it with the same arguments; somebody in
-lib/ puts it in; and the built libraries have it with that many arguments, or, where the build has no sys/sdt.h, have none.  docs/daxpin.bt
-names only what is there.
+lib/ puts it in; and the built libraries have it with that many arguments, or,
+where the build has no sys/sdt.h, have none.  docs/daxpin.bt names only what is
+there.
 """
 import pathlib
 import re
