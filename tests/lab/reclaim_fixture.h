@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * For one test of reclaim: a pool of three segments, in each a live extent of 14
+ * MiB and 16 MiB that are free; every byte behind the metadata, also of what is
+ * free, has a pattern. And jobs, which end with the test whatever happens.
+ */
+#ifndef RECLAIM_FIXTURE_H
+#define RECLAIM_FIXTURE_H
+
+#include "../unit/media.h"
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+
+#define CHUNK		((uint64_t)DAXPIN_CHUNK_SIZE)
+#define SEGMENTS	3
+#define SEGMENT		(32 * MIB)
+#define ROOM		(30 * MIB)	/* behind the metadata */
+#define LIVE		(14 * MIB)
+#define FREE		(16 * MIB)
+#define A		1		/* two segments; 0 has the lock */
+#define B		2
+#define JOBS_MAX	4
+#define PATIENCE_MS	60000		/* for what must come */
+
+typedef int begin_fn(struct daxpin_pool *pool,
+		     const struct daxpin_job_options *options,
+		     struct daxpin_job **ret_job);
+
+static struct daxpin_extent live_extent[SEGMENTS];
+static struct daxpin_job *open_jobs[JOBS_MAX];
+/* After each job: dp_invariants(), where the test has the library's insides. */
+static void (*check_pool)(struct daxpin_pool *pool);
+
+/* ----------------------------------------------------------------- content */
+
+static inline uint64_t word_of(uint32_t segment, uint64_t offset)
+{
+	uint64_t x = (segment * SEGMENT + offset) * 0x9e3779b97f4a7c15ull;
+
+	return (x ^ x >> 29) | 1;	/* no word is 0, as holes are */
+}
+
+static inline char *map_segment(struct fixture *f, uint32_t segment)
+{
+	int fd = open_file(f, segment);
+	char *base = mmap(NULL, SEGMENT, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			  0);
+
+	assert_ptr_not_equal(base, MAP_FAILED);
+	close(fd);
+	return base;
+}
+
+/* Through a mapping of ours: the library knows nothing of it. */
+static inline void fill_segment(struct fixture *f, uint32_t segment)
+{
+	char *base = map_segment(f, segment);
+	uint64_t *word = (uint64_t *)base;
+
+	for (uint64_t at = CHUNK; at < SEGMENT; at += 8)
+		word[at / 8] = word_of(segment, at);
+	assert_int_equal(msync(base, SEGMENT, MS_SYNC), 0);
+	munmap(base, SEGMENT);
+}
+
+/* Words of [from, to) that are not as fill_segment() left them. */
+static inline uint64_t wrong_words(const void *memory, uint32_t segment,
+				   uint64_t from, uint64_t to)
+{
+	const uint64_t *word = memory;
+	uint64_t wrong = 0;
+
+	for (uint64_t at = from; at < to; at += 8)
+		wrong += word[(at - from) / 8] != word_of(segment, at);
+	return wrong;
+}
+
+static inline uint64_t wrong_in_extent(struct fixture *f,
+				       struct daxpin_extent extent,
+				       uint64_t size)
+{
+	uint64_t at = extent.addr % SEGMENT;
+
+	return wrong_words(daxpin_ptr(f->pool, extent, 0),
+			   extent.addr / SEGMENT, at, at + size);
+}
+
+static inline void assert_live_is_intact(struct fixture *f)
+{
+	for (int i = 0; i < SEGMENTS; i++)
+		assert_int_equal(wrong_in_extent(f, live_extent[i], LIVE), 0);
+}
+
+/* Where what is free of a segment begins, bytes in its file. */
+static inline uint64_t free_at(uint32_t segment)
+{
+	uint64_t live = live_extent[segment].addr % SEGMENT;
+
+	return live == CHUNK ? CHUNK + LIVE : CHUNK;
+}
+
+/* ------------------------------------------------------- what a file is like */
+
+struct shape {
+	uint64_t blocks;		/* of 512 bytes, that it takes */
+	uint64_t mapped;		/* bytes that have an extent; 0: tmpfs */
+	uint64_t sum;			/* of all behind the metadata */
+};
+
+static inline uint64_t mapped_bytes(int fd)
+{
+	struct {
+		struct fiemap map;
+		struct fiemap_extent extent[64];
+	} *q = calloc(1, sizeof(*q));
+	uint64_t bytes = 0, at = 0;
+
+	assert_non_null(q);
+	do {
+		memset(q, 0, sizeof(*q));
+		q->map.fm_start = at;
+		q->map.fm_length = SEGMENT - at;
+		q->map.fm_extent_count = 64;
+		if (ioctl(fd, FS_IOC_FIEMAP, &q->map))
+			break;
+		for (uint32_t i = 0; i < q->map.fm_mapped_extents; i++) {
+			at = q->extent[i].fe_logical + q->extent[i].fe_length;
+			bytes += q->extent[i].fe_length;
+		}
+	} while (q->map.fm_mapped_extents == 64);
+	free(q);
+	return bytes;
+}
+
+static inline uint64_t blocks_of(struct fixture *f, uint32_t segment)
+{
+	struct stat st;
+	char path[128];
+
+	segment_path(f, segment, path);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_blocks;
+}
+
+/* By pread(), which would sleep if a punch still waited. */
+static inline struct shape shape_of(struct fixture *f, uint32_t segment)
+{
+	int fd = open_file(f, segment);
+	char *bytes = malloc(ROOM);
+	struct shape shape;
+
+	assert_non_null(bytes);
+	assert_int_equal(pread(fd, bytes, ROOM, CHUNK), ROOM);
+	shape = (struct shape) {
+		.blocks = blocks_of(f, segment), .mapped = mapped_bytes(fd),
+		.sum = XXH3_64bits(bytes, ROOM),
+	};
+	free(bytes);
+	close(fd);
+	return shape;
+}
+
+static inline void assert_same_shape(struct fixture *f, uint32_t segment,
+				     const struct shape *before)
+{
+	struct shape now = shape_of(f, segment);
+
+	assert_int_equal(now.blocks, before->blocks);
+	assert_int_equal(now.mapped, before->mapped);
+	assert_int_equal(now.sum, before->sum);
+}
+
+static inline bool reads_as_zeroes(struct fixture *f, uint32_t segment,
+				   uint64_t at, uint64_t size)
+{
+	uint64_t *word = malloc(size), seen = 0;
+
+	assert_non_null(word);
+	look(f, segment, at, word, size);
+	for (uint64_t i = 0; i < size / 8; i++)
+		seen |= word[i];
+	free(word);
+	return !seen;
+}
+
+/* -------------------------------------------------------------------- pools */
+
+/* Live extents and free space in places that are known. */
+static inline void furnish(struct fixture *f)
+{
+	struct daxpin_extent all[SEGMENTS], rest[SEGMENTS];
+
+	for (int i = 0; i < SEGMENTS; i++) {
+		struct daxpin_extent extent = reserve(f, ROOM);
+
+		all[extent.addr / SEGMENT] = extent;
+	}
+	for (int i = 0; i < SEGMENTS; i++) {
+		assert_int_equal(daxpin_cancel(f->pool, all[i]), 0);
+		live_extent[i] = live(f, LIVE);
+		assert_int_equal(live_extent[i].addr / SEGMENT, i);
+		rest[i] = reserve(f, FREE);
+	}
+	for (int i = 0; i < SEGMENTS; i++) {
+		assert_int_equal(daxpin_cancel(f->pool, rest[i]), 0);
+		fill_segment(f, i);
+	}
+}
+
+static inline int reclaim_setup(void **state, const char *directory)
+{
+	struct fixture *f;
+
+	if (empty_setup(state))
+		return -1;
+	f = *state;
+	nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX", directory);
+	if (!mkdtemp(f->path))
+		return -1;
+	f->options.pool_size = SEGMENTS * SEGMENT;
+	create_pool(f);
+	furnish(f);
+	return 0;
+}
+
+/* What an earlier open called so has other handles now. */
+static inline void reopen(struct fixture *f)
+{
+	f->options.deadline_ns = daxpin_deadline_ms(PATIENCE_MS);
+	open_pool(f);
+	for (int i = 0; i < SEGMENTS; i++)
+		assert_int_equal(daxpin_extent_at(f->pool, live_extent[i].addr,
+						  &live_extent[i]), 0);
+}
+
+/* --------------------------------------------------------------------- jobs */
+
+static inline struct daxpin_job_options job_options(uint32_t segment,
+						    uint64_t ms)
+{
+	return (struct daxpin_job_options) {
+		.size = sizeof(struct daxpin_job_options),
+		.segment = segment,
+		.deadline_ns = daxpin_deadline_ms(ms),
+	};
+}
+
+static inline struct daxpin_job *begin(struct fixture *f, begin_fn *what,
+				       uint32_t segment, uint64_t ms)
+{
+	struct daxpin_job_options options = job_options(segment, ms);
+	int slot = 0;
+
+	while (open_jobs[slot])
+		assert_true(++slot < JOBS_MAX);
+	assert_int_equal(what(f->pool, &options, &open_jobs[slot]), 0);
+	return open_jobs[slot];
+}
+
+/* Is it not over for so long? */
+static inline void assert_waits(struct daxpin_job *job, uint64_t ms)
+{
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(ms)),
+			 -ETIMEDOUT);
+}
+
+static inline struct daxpin_job_summary summary_of(struct daxpin_job *job)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+
+	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), 0);
+	return summary;
+}
+
+static inline struct daxpin_job_summary finish(struct fixture *f,
+					       struct daxpin_job *job)
+{
+	struct daxpin_job_summary summary;
+
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(PATIENCE_MS)),
+			 0);
+	summary = summary_of(job);
+	assert_int_equal(daxpin_job_end(job), 0);
+	for (int i = 0; i < JOBS_MAX; i++)
+		if (open_jobs[i] == job)
+			open_jobs[i] = NULL;
+	if (check_pool)
+		check_pool(f->pool);
+	return summary;
+}
+
+static inline struct daxpin_job_summary run(struct fixture *f, begin_fn *what,
+					    uint32_t segment)
+{
+	return finish(f, begin(f, what, segment, PATIENCE_MS));
+}
+
+/* Succeeds, with as many bytes. */
+static inline void must_do(struct fixture *f, begin_fn *what, uint32_t segment,
+			   uint64_t bytes)
+{
+	struct daxpin_job_summary s = run(f, what, segment);
+
+	assert_int_equal(s.result, 0);
+	assert_int_equal(s.done_bytes, bytes);
+	assert_int_equal(s.left_bytes, 0);
+}
+
+static inline int end_jobs(void)
+{
+	int ret = 0;
+
+	for (int i = 0; i < JOBS_MAX; i++) {
+		if (!open_jobs[i])
+			continue;
+		daxpin_job_cancel(open_jobs[i]);
+		daxpin_job_wait(open_jobs[i], daxpin_deadline_ms(PATIENCE_MS));
+		ret |= daxpin_job_end(open_jobs[i]);
+		open_jobs[i] = NULL;
+	}
+	return ret;
+}
+
+#endif
