@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What it costs to give 100 extents of 2 MiB back: by one daxpin_reclaim(), and
+ * by 100 raw fallocate() calls, on the same file, mapped and touched alike, in the
+ * same round; side by side in the file, and with one in use between any two.
+ *
+ *	bench_reclaim [DIRECTORY [ROUNDS]]
+ *
+ * The pool is made in DIRECTORY, /dev/shm without one: a DAX filesystem shows what
+ * it is about, since there each call unmaps the whole file. Times are from the
+ * call to the job's end, by the clock; shown are medians, and of the rounds' ratios.
+ */
+#include <daxpin.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROUNDS		11
+#define ROUNDS_MAX	1001
+#define COUNT		100
+#define CHUNK		((uint64_t)DAXPIN_CHUNK_SIZE)
+#define CHUNKS		255		/* behind the metadata */
+#define WAIT_MS		600000
+
+enum { RAW_PUNCH, RECLAIM, RAW_FILL, REFILL, FIGURES };
+
+static struct daxpin_pool *pool;
+static int file = -1;
+static struct daxpin_extent all[CHUNKS];	/* in the order of addresses */
+static int step;			/* from one of the 100 to the next */
+
+/* Set up or measured wrong: the figures would mean nothing. */
+static void must(int ret, const char *what)
+{
+	if (!ret)
+		return;
+	fprintf(stderr, "%s: %s\n", what, strerror(ret < 0 ? -ret : ret));
+	exit(1);
+}
+
+static double now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1e3 + ts.tv_nsec / 1e6;
+}
+
+/* -------------------------------------------------------------- the extents */
+
+static struct daxpin_extent *picked(int i)
+{
+	return &all[i * step];
+}
+
+static void touch(void)
+{
+	for (int i = 0; i < COUNT; i++) {
+		volatile char *byte = daxpin_ptr(pool, *picked(i), 0);
+
+		for (uint64_t at = 0; at < CHUNK; at += DAXPIN_BLOCK_SIZE)
+			byte[at] = 1;
+	}
+}
+
+static void publish(uint32_t type)
+{
+	struct daxpin_op ops[COUNT] = { 0 };
+
+	for (int i = 0; i < COUNT; i++)
+		ops[i] = (struct daxpin_op) { .type = type,
+					      .extent = *picked(i) };
+	must(daxpin_publish(pool, ops, COUNT), "publish");
+}
+
+static int compare_addr(const void *a, const void *b)
+{
+	const struct daxpin_extent *x = a, *y = b;
+
+	return (x->addr > y->addr) - (x->addr < y->addr);
+}
+
+/* Nothing else is free, so these are the same chunks each time. */
+static void reserve_picked(void)
+{
+	struct daxpin_extent extent[COUNT];
+
+	for (int i = 0; i < COUNT; i++)
+		must(daxpin_reserve(pool, CHUNK, 0, &extent[i]), "reserve");
+	qsort(extent, COUNT, sizeof(*extent), compare_addr);
+	for (int i = 0; i < COUNT; i++) {
+		if (extent[i].addr != picked(i)->addr)
+			must(-EDOM, "the same chunks");
+		*picked(i) = extent[i];
+	}
+}
+
+/* ------------------------------------------------------------ what is timed */
+
+static double raw(int mode)
+{
+	double begun = now_ms();
+
+	for (int i = 0; i < COUNT; i++)
+		if (fallocate(file, mode, picked(i)->addr, CHUNK))
+			must(-errno, "fallocate");
+	return now_ms() - begun;
+}
+
+static double run_job(int (*what)(struct daxpin_pool *,
+				  const struct daxpin_job_options *,
+				  struct daxpin_job **), const char *name)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job *job;
+	double begun = now_ms(), ended;
+
+	must(what(pool, NULL, &job), name);
+	must(daxpin_job_wait(job, daxpin_deadline_ms(WAIT_MS)), name);
+	ended = now_ms();
+	must(daxpin_job_report(job, NULL, NULL, &summary), "report");
+	must(summary.result, name);
+	if (summary.done_bytes != COUNT * CHUNK)
+		must(-EDOM, "as many bytes");
+	must(daxpin_job_end(job), "end");
+	return ended - begun;
+}
+
+static void round_of(double *ms)
+{
+	touch();
+	ms[RAW_PUNCH] = raw(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+	ms[RAW_FILL] = raw(0);
+	touch();
+	publish(DAXPIN_OP_KEEP);
+	publish(DAXPIN_OP_RETIRE);
+	ms[RECLAIM] = run_job(daxpin_reclaim, "reclaim");
+	ms[REFILL] = run_job(daxpin_refill, "refill");
+	reserve_picked();
+}
+
+/* -------------------------------------------------------------- the figures */
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+	qsort(values, count, sizeof(*values), compare);
+	return values[count / 2];
+}
+
+static void show(const char *name, int rounds)
+{
+	static double ms[FIGURES + 2][ROUNDS_MAX];
+	double one[FIGURES];
+
+	round_of(one);			/* the first one opens a ring */
+	for (int r = 0; r < rounds; r++) {
+		round_of(one);
+		for (int i = 0; i < FIGURES; i++)
+			ms[i][r] = one[i];
+		ms[FIGURES][r] = one[RECLAIM] / one[RAW_PUNCH];
+		ms[FIGURES + 1][r] = one[REFILL] / one[RAW_FILL];
+	}
+	printf("%-24s %10.2f %10.2f %6.2f\n", name, median(ms[RAW_PUNCH], rounds),
+	       median(ms[RECLAIM], rounds), median(ms[FIGURES], rounds));
+	printf("%-24s %10.2f %10.2f %6.2f\n", "  and back",
+	       median(ms[RAW_FILL], rounds), median(ms[REFILL], rounds),
+	       median(ms[FIGURES + 1], rounds));
+}
+
+/* ----------------------------------------------------------------- the pool */
+
+static char path[128];
+
+static int remove_one(const char *name, const struct stat *st, int type,
+		      struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(name);
+}
+
+static void remove_pool(void)
+{
+	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* One segment, all of it reserved: nothing is free but what is to be timed. */
+static void make_pool(const char *directory)
+{
+	static char why[256];
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.pool_size = DAXPIN_SEGMENT_MAX,
+		.segment_size = DAXPIN_SEGMENT_MAX,
+		.why = why,
+		.why_size = sizeof(why),
+	};
+	char name[160];
+
+	snprintf(path, sizeof(path), "%s/daxpin-bench-XXXXXX", directory);
+	if (!mkdtemp(path))
+		must(-errno, path);
+	atexit(remove_pool);
+	must(daxpin_pool_create(path, &options, &pool), why);
+	for (int i = 0; i < CHUNKS; i++)
+		must(daxpin_reserve(pool, CHUNK, 0, &all[i]), "reserve");
+	qsort(all, CHUNKS, sizeof(*all), compare_addr);
+	snprintf(name, sizeof(name), "%s/segment.0000", path);
+	file = open(name, O_RDWR | O_CLOEXEC);
+	must(file < 0 ? -errno : 0, name);
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = argc > 2 ? atoi(argv[2]) : ROUNDS;
+
+	if (rounds < 1 || rounds > ROUNDS_MAX) {
+		fprintf(stderr, "rounds: 1 to %d\n", ROUNDS_MAX);
+		return 2;
+	}
+	make_pool(argc > 1 ? argv[1] : "/dev/shm");
+	printf("%-24s %10s %10s %6s\n", "ms, medians of rounds", "100 calls",
+	       "daxpin", "ratio");
+	step = 1;
+	show("side by side", rounds);
+	step = 2;
+	show("every second chunk", rounds);
+	close(file);
+	must(daxpin_pool_close(pool), "close");
+	return 0;
+}
