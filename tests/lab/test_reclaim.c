@@ -374,14 +374,15 @@ static void a_punch_costs_no_fault_elsewhere(void **state)
 	long its_own, elsewhere, own_huge, other_huge;
 
 	for (int i = 0; i < 2; i++) {
-		faults_of(small[i]);
 		faults_of(pool[i]);
+		faults_of(small[i]);
 	}
 	must_do(f, daxpin_reclaim, A, FREE);
-	elsewhere = faults_of(small[1]);
+	/* The pool's first: what is mapped small once stays so. */
 	other_huge = faults_of(pool[1]);
-	its_own = faults_of(small[0]);
 	own_huge = faults_of(pool[0]);
+	elsewhere = faults_of(small[1]);
+	its_own = faults_of(small[0]);
 	print_message("# faults in %llu pages after a punch: %ld in its own segment, %ld in another; as the pool maps them %ld and %ld\n",
 		      LIVE / 4096, its_own, elsewhere, own_huge, other_huge);
 	for (int i = 0; i < 2; i++)
