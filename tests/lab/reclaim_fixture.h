@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 
@@ -24,6 +25,7 @@
 #define B		2
 #define JOBS_MAX	4
 #define PATIENCE_MS	60000		/* for what must come */
+#define A_WHILE_MS	300		/* in which what must wait would be done */
 
 typedef int begin_fn(struct daxpin_pool *pool,
 		     const struct daxpin_job_options *options,
@@ -31,6 +33,7 @@ typedef int begin_fn(struct daxpin_pool *pool,
 
 static struct daxpin_extent live_extent[SEGMENTS];
 static struct daxpin_job *open_jobs[JOBS_MAX];
+static int pipe_fd[2] = { -1, -1 };
 /* After each job: dp_invariants(), where the test has the library's insides. */
 static void (*check_pool)(struct daxpin_pool *pool);
 
@@ -323,6 +326,61 @@ static inline int end_jobs(void)
 		open_jobs[i] = NULL;
 	}
 	return ret;
+}
+
+/* -------------------------------------------------------------- foreign pins */
+
+/*
+ * A page that the library knows nothing of is in a pipe, and so pinned: whoever
+ * punches its file now waits, until unpin().
+ */
+static inline void pin(struct fixture *f, uint32_t segment, uint64_t at)
+{
+	char *base = map_segment(f, segment);
+	struct iovec page = { base + at, 4096 };
+
+	assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
+	assert_int_equal(vmsplice(pipe_fd[1], &page, 1, 0), 4096);
+	munmap(base, SEGMENT);
+}
+
+static inline void unpin(void)
+{
+	char page[4096];
+
+	if (pipe_fd[0] < 0)
+		return;
+	assert_int_equal(read(pipe_fd[0], page, 4096), 4096);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	pipe_fd[0] = -1;
+}
+
+/* ---------------------------------------------------------------- segment A */
+
+/* What is free elsewhere, so that only A could serve a reserve. */
+static inline void hoard_others(struct fixture *f)
+{
+	struct daxpin_extent extent, of_a = { 0, 0 };
+
+	for (int i = 0; i < SEGMENTS; i++) {
+		extent = reserve(f, FREE);
+		if (extent.addr / SEGMENT == A)
+			of_a = extent;
+	}
+	assert_int_equal(daxpin_cancel(f->pool, of_a), 0);
+}
+
+/* What was free in A is a hole now, and the rest is as it was. */
+static inline void assert_reclaimed(struct fixture *f, const struct shape *before)
+{
+	struct shape now = shape_of(f, A);
+
+	assert_int_equal(info_of(f).hole_bytes, FREE);
+	assert_int_equal(now.mapped, before->mapped - FREE);
+	assert_true(now.blocks <= before->blocks - (FREE - MIB) / 512);
+	assert_true(reads_as_zeroes(f, A, free_at(A), FREE));
+	assert_live_is_intact(f);
 }
 
 #endif
