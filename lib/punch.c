@@ -147,21 +147,22 @@ static bool has_deadline(const struct dp_request *request)
 }
 
 /* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not
- * end the chain, the removal of its first timeout does. */
+ * end the chain, the removal of its first timeout does. The kernel may take it
+ * only later, so the time is the request's, not this function's. */
 static void prepare_deadline(struct dp_punch *punch,
-			     const struct dp_request *request)
+			     struct dp_request *request)
 {
 	static const struct __kernel_timespec later[] = {
 		{ 0, 20 * MS }, { 0, 200 * MS }
 	};
-	struct __kernel_timespec at = {
+	struct io_uring_sqe *sqe;
+
+	request->at = (struct __kernel_timespec) {
 		request->cancel_ns / (1000 * MS),
 		request->cancel_ns % (1000 * MS)
 	};
-	struct io_uring_sqe *sqe;
-
-	sqe = prepare_timeout(punch, request->attempt, DP_ANSWER_TIMER, &at,
-			      IORING_TIMEOUT_ABS);
+	sqe = prepare_timeout(punch, request->attempt, DP_ANSWER_TIMER,
+			      &request->at, IORING_TIMEOUT_ABS);
 	for (uint32_t i = 0; i < 2; i++) {
 		sqe->flags = IOSQE_IO_LINK;
 		sqe = prepare_cancel(punch, request->attempt);
@@ -171,10 +172,9 @@ static void prepare_deadline(struct dp_punch *punch,
 	}
 	sqe->flags = IOSQE_IO_LINK;
 	prepare_cancel(punch, request->attempt);
-	submit(punch);			/* `at` ends with this function */
 }
 
-void dp_punch_ask(struct dp_punch *punch, const struct dp_request *request)
+void dp_punch_ask(struct dp_punch *punch, struct dp_request *request)
 {
 	assert(punch->open && request->attempt && request->runs);
 	prepare_runs(punch, request);

@@ -26,6 +26,7 @@ struct dp_request {
 	const struct dp_run *run;
 	uint32_t runs;
 	uint64_t cancel_ns;		/* the deadline, or DAXPIN_NO_DEADLINE */
+	struct __kernel_timespec at;	/* the same, as the kernel reads it */
 };
 
 enum dp_answer_to {
@@ -50,7 +51,7 @@ void dp_punch_close(struct dp_punch *punch);
  * the deadline does. A run that was interrupted, or not begun, changed nothing
  * when it was a punch (A7).
  */
-void dp_punch_ask(struct dp_punch *punch, const struct dp_request *request);
+void dp_punch_ask(struct dp_punch *punch, struct dp_request *request);
 /* All runs are answered: it has no deadline any more. */
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
 /* End it; its answers still come. It may find nothing between two runs. */
