@@ -172,7 +172,7 @@ MUTANTS = [
 	} while''',
      CELLS),
     ('bits-before-word', STRESS, 'lib/lease.c',
-     'blocks are handed out before their last life is over',
+     'blocks are handed out a little before their last life is over',
      '''		if (!count_of(to) && state_of(to) == DP_STATE_RETIRED)
 			to = next_life(to);
 	} while (!swap(leases, block, &word, to));
@@ -186,6 +186,7 @@ MUTANTS = [
 						     leases->segment_shift],
 				      block & mask,
 				      dp_lease_blocks(leases, block));
+			dp_os_sleep_ns(20000);
 		}
 	} while (!swap(leases, block, &word, to));
 	if (word & WAITERS && !(to & WAITERS))

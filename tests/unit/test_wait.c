@@ -29,10 +29,13 @@ struct waiter {
 
 static void *wait_thread(void *arg)
 {
+	uint64_t deadline_ns = daxpin_deadline_ms(LONG_MS);
 	struct waiter *w = arg;
 
-	w->ret = daxpin_wait_idle(w->f->pool, w->extent,
-				  daxpin_deadline_ms(LONG_MS));
+	w->ret = daxpin_wait_idle(w->f->pool, w->extent, deadline_ns);
+	/* Nobody woke it: it looked when its time was over. */
+	if (daxpin_deadline_ms(0) >= deadline_ns)
+		w->ret = -ETIMEDOUT;
 	atomic_store(&w->ended, true);
 	return NULL;
 }
