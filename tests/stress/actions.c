@@ -776,7 +776,7 @@ static bool run_job(struct thread *thread, begin_job *begin)
 	};
 	bool done = false;
 
-	if (pthread_mutex_trylock(&job->mutex))
+	if (!world.jobs_in_use || pthread_mutex_trylock(&job->mutex))
 		return false;
 	if (job->job && !chance(thread, 4))
 		EXPECT("job_cancel", daxpin_job_cancel(job->job), 0);

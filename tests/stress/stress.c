@@ -196,10 +196,14 @@ static void compare_reopened(void)
 static int refill_all(void)
 {
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+		.deadline_ns = daxpin_deadline_ms(HANG_MS),
+	};
 	struct daxpin_job *job;
 
-	must("refill", daxpin_refill(world.pool, NULL, &job), 0);
-	must("refill", daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
+	must("refill", daxpin_refill(world.pool, &options, &job), 0);
+	must("refill", daxpin_job_wait(job, daxpin_deadline_ms(2 * HANG_MS)), 0);
 	must("report", daxpin_job_report(job, NULL, NULL, &summary), 0);
 	must("refill", daxpin_job_end(job), 0);
 	return summary.result;
@@ -370,6 +374,7 @@ static void begin_round(void)
 	atomic_store(&run.quiet, 0);
 	atomic_store(&run.go, false);
 	world.bag.in_use = chance(&run.self, 4);
+	world.jobs_in_use = chance(&run.self, 3);
 	begin_consumer();
 	for (unsigned int i = 0; i < option.threads; i++) {
 		struct thread *thread = &run.thread[i];

@@ -60,6 +60,8 @@ struct world {
 		pthread_mutex_t mutex;
 		struct daxpin_job *job;	/* or NULL */
 	} job[JOBS];
+	/* In this round. Without, no timer of a job wakes a consumer by the way. */
+	bool jobs_in_use;
 	/* Drains and jobs; a hold may be refused only while one goes on. */
 	_Atomic uint64_t gates_begun, gates_over;
 	_Atomic bool stop;		/* no more actions */
