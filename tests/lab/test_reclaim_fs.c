@@ -185,6 +185,9 @@ static void open_finds_the_holes(void **state)
 	/* Refilled, and not written since. */
 	reopen(f);
 	assert_int_equal(info_of(f).hole_bytes, 0);
+	print_message("# of %llu chunks that were refilled %llu cannot be huge pages\n",
+		      FREE / CHUNK,
+		      (unsigned long long)info_of(f).unaligned_chunks);
 	for (int i = 0; i < SEGMENTS; i++)
 		scribble(f, reserve(f, FREE), FREE);
 	assert_live_is_intact(f);
