@@ -284,12 +284,6 @@ MUTANTS = [
 		signal_if_armed(events);''',
      '''	(void)any;''',
      'a_watch_gives_one_event'),
-    ('event-for-the-consumer-lost', STRESS, 'lib/event.c',
-     'the same, met by a consumer that sleeps',
-     '''	if (any)
-		signal_if_armed(events);''',
-     '''	(void)any;''',
-     LIVES),
 
     # ------------------------------------ counter and gate (I23-I32, D13, D16)
     ('hold-without-counter', LIFE, 'lib/lease.c',
