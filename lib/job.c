@@ -298,13 +298,14 @@ static void after_kernel(struct dp_part *part)
 		return;
 	}
 	dp_punch_forget(&jobs->punch, &part->request);
-	if (part->job->way == DP_WAY_RECLAIM || part->error) {
+	if (part->job->way == DP_WAY_RECLAIM || !part->done) {
 		end_round(part);
 		return;
 	}
+	/* Also when a later run failed: what was done is going to be used. */
 	part->state = DP_PART_SETTLING;
 	part->pending = dp_punch_settle(&jobs->punch, &part->request,
-					is_shmem(part));
+					part->done, is_shmem(part));
 }
 
 /* -------------------------------------------------------- what was answered */

@@ -207,10 +207,12 @@ void dp_punch_cancel(struct dp_punch *punch, uint64_t attempt)
  * them is so at once, and must not lie in a hole after a power cut.
  */
 uint32_t dp_punch_settle(struct dp_punch *punch,
-			 const struct dp_request *request, bool shmem)
+			 const struct dp_request *request, uint32_t runs,
+			 bool shmem)
 {
-	uint32_t answers = shmem ? request->runs : 1;
+	uint32_t answers = shmem ? runs : 1;
 
+	assert(runs && runs <= request->runs);
 	for (uint32_t i = 0; i < answers; i++) {
 		struct io_uring_sqe *sqe = prepare(punch, shmem ?
 						   IORING_OP_MADVISE :

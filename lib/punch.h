@@ -56,9 +56,11 @@ void dp_punch_ask(struct dp_punch *punch, struct dp_request *request);
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
 /* End it; its answers still come. It may find nothing between two runs. */
 void dp_punch_cancel(struct dp_punch *punch, uint64_t attempt);
-/* After a refill, before anybody uses it. How many answers will come. */
+/* After a refill, before anybody uses its first `runs`. How many answers will
+ * come. */
 uint32_t dp_punch_settle(struct dp_punch *punch,
-			 const struct dp_request *request, bool shmem);
+			 const struct dp_request *request, uint32_t runs,
+			 bool shmem);
 /* The same two in this thread, for as long as it takes. */
 int dp_punch_here(const struct dp_request *request, uint32_t run);
 int dp_punch_settle_here(const struct dp_request *request, uint32_t run,

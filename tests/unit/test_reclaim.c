@@ -5,6 +5,8 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -450,16 +452,44 @@ static void the_refused_are_told(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* ---------------------------------------------------------- without io_uring */
+/* ------------------------------------------------- in a process of its own */
 
-/* What a child does in the pool that it opens; 0, or the line that failed. */
-static int child_reclaims(struct fixture *f)
+#define CANNOT	255			/* this machine does not let it */
+#define CHILD(condition) do { if (!(condition)) return __LINE__; } while (0)
+
+/* The pool is closed meanwhile. fn: 0, CANNOT, or the line that failed. */
+static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
+		     const char *why_not)
+{
+	int status, line;
+	pid_t pid;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		line = fn(f);
+		if (line && line != CANNOT)
+			fprintf(stderr, "# line %d: %s\n", line, f->why);
+		_exit(line == CANNOT ? CANNOT : !!line);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	if (status == CANNOT << 8) {
+		print_message("# skipped: %s\n", why_not);
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
+static int reclaim_blocking(struct fixture *f)
 {
 	struct daxpin_job_options options = all_for(0);
 	struct daxpin_extent extent;
 	struct daxpin_job *job;
 
-#define CHILD(condition) do { if (!(condition)) return __LINE__; } while (0)
+	if (forbid(SYS_io_uring_setup, EPERM))
+		return CANNOT;
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
 	options.why = f->why;
 	options.why_size = sizeof(f->why);
@@ -485,35 +515,89 @@ static int child_reclaims(struct fixture *f)
 	CHILD(info_of(f).free_bytes == ALL);
 	dp_invariants(f->pool);
 	CHILD(!daxpin_pool_close(f->pool));
-#undef CHILD
 	return 0;
 }
 
 static void io_uring_is_forbidden(void **state)
 {
 	struct fixture *f = *state;
-	int status, line;
-	pid_t pid;
 
-	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid) {
-		if (forbid(SYS_io_uring_setup, EPERM))
-			_exit(255);
-		line = child_reclaims(f);
-		if (line)
-			fprintf(stderr, "# line %d: %s\n", line, f->why);
-		_exit(!!line);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	if (status == 255 << 8) {
-		print_message("# skipped: no seccomp here\n");
-		skip();
-	}
-	assert_int_equal(status, 0);
+	in_child(f, reclaim_blocking, "no seccomp here");
 	assert_int_equal(info_of(f).hole_bytes, 0);
+}
+
+/* A tmpfs of its own, that ends with the process. */
+static int mount_small(struct fixture *f)
+{
+	if (unshare(CLONE_NEWNS) ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", f->path, "tmpfs", 0, "size=65m"))
+		return CANNOT;
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	CHILD(!daxpin_pool_create(f->path, &f->options, &f->pool));
+	f->options.flags = 0;
+	return 0;
+}
+
+/* Every other chunk is a hole, and then there is room for five of them. */
+static int make_room_for_five(struct fixture *f)
+{
+	struct daxpin_extent extent[30];
+	struct daxpin_job *job;
+	char path[128];
+	int fd;
+
+	for (int i = 0; i < 30; i++)
+		CHILD(!daxpin_reserve(f->pool, CHUNK, 0, &extent[i]));
+	for (int i = 0; i < 30; i += 2)
+		CHILD(!daxpin_cancel(f->pool, extent[i]));
+	CHILD(!daxpin_reclaim(f->pool, NULL, &job));
+	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(60000)));
+	CHILD(summary_of(job).done_bytes == 15 * CHUNK);
+	CHILD(!daxpin_job_end(job));
+	for (int i = 1; i < 30; i += 2)
+		CHILD(!daxpin_cancel(f->pool, extent[i]));
+	snprintf(path, sizeof(path), "%s/filler", f->path);
+	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	CHILD(fd >= 0 && !fallocate(fd, 0, 0, 10 * CHUNK));
+	close(fd);
+	return 0;
+}
+
+/* What was refilled before the end came is whole, and stays so. */
+static int refill_what_fits(struct fixture *f)
+{
+	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_extent extent;
+	struct daxpin_job *job;
+	uint64_t holes;
+	int line = mount_small(f);
+
+	if (!line)
+		line = make_room_for_five(f);
+	if (line)
+		return line;
+	CHILD(!daxpin_refill(f->pool, &options, &job));
+	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(60000)));
+	CHILD(summary_of(job).result == -ENOSPC);
+	CHILD(summary_of(job).done_bytes >= CHUNK);
+	CHILD(summary_of(job).done_bytes + summary_of(job).left_bytes ==
+	      15 * CHUNK);
+	holes = info_of(f).hole_bytes;
+	CHILD(holes == summary_of(job).left_bytes);
+	CHILD(!daxpin_job_end(job));
+	CHILD(daxpin_reserve(f->pool, 15 * CHUNK, 0, &extent) == -ENOSPC);
+	CHILD(!daxpin_pool_close(f->pool));
+	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
+	CHILD(info_of(f).hole_bytes == holes);
+	dp_invariants(f->pool);
+	CHILD(!daxpin_pool_close(f->pool));
+	return 0;
+}
+
+static void a_refill_ends_half_way(void **state)
+{
+	in_child(*state, refill_what_fits, "no mount namespace of one's own");
 }
 
 /* -------------------------------------------------------------- bad input */
@@ -571,6 +655,7 @@ int main(void)
 		TEST(the_event_fd_is_enough),
 		TEST(the_refused_are_told),
 		TEST(io_uring_is_forbidden),
+		TEST(a_refill_ends_half_way),
 		TEST(what_makes_no_sense),
 	};
 
