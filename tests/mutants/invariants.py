@@ -364,34 +364,6 @@ MUTANTS = [
      '''	atomic_fetch_sub(word_at(leases, block), count * COUNT_ONE);
 	return -EAGAIN;''',
      CELLS),
-    ('count-before-gate', STRESS, 'lib/daxpin.c',
-     'a drain counts, and then shuts the gates',
-     '''	shut_gates(pool);
-	while (is_busy(pool)) {
-		if (dp_os_now_ns()''',
-     '''	if (!is_busy(pool)) {
-		shut_gates(pool);
-		return 0;
-	}
-	shut_gates(pool);
-	while (is_busy(pool)) {
-		if (dp_os_now_ns()''',
-     LIVES),
-    ('incs-before-decs', STRESS, 'lib/lease.c',
-     'the counter is read in the order that can show too little',
-     '''	for (unsigned int i = 0; i <= DP_STRIPES; i++)
-		decs += atomic_load_explicit(&count->stripe[i].dec,
-					     memory_order_acquire);
-	for (unsigned int i = 0; i <= DP_STRIPES; i++)
-		incs += atomic_load_explicit(&count->stripe[i].inc,
-					     memory_order_acquire);''',
-     '''	for (unsigned int i = 0; i <= DP_STRIPES; i++)
-		incs += atomic_load_explicit(&count->stripe[i].inc,
-					     memory_order_acquire);
-	for (unsigned int i = 0; i <= DP_STRIPES; i++)
-		decs += atomic_load_explicit(&count->stripe[i].dec,
-					     memory_order_acquire);''',
-     LIVES),
     ('gate-is-a-flag', RULES, 'lib/lease.c',
      'the first who opens it opens it for all',
      '''	uint32_t was = atomic_fetch_sub(&leases->count[segment].gate, 1);''',
