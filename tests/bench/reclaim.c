@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What it costs to give 100 extents of 2 MiB back: by one daxpin_reclaim(), and
- * by 100 raw fallocate() calls, on the same file, mapped and touched alike, in the
- * same round; side by side in the file, and with one in use between any two.
+ * by 100 raw fallocate() calls on other 100 chunks of the same file, mapped and
+ * touched alike, in the same round and by turns the first; side by side in the file, and with one in use between any two.
  *
  *	bench_reclaim [DIRECTORY [ROUNDS]]
  *
- * The pool is made in DIRECTORY, /dev/shm without one: a DAX filesystem shows what
+ * The pools are made in DIRECTORY, /dev/shm without one: a DAX filesystem shows what
  * it is about, since there each call unmaps the whole file. Times are from the
  * call to the job's end, by the clock; shown are medians, and of the rounds' ratios.
  */
@@ -36,7 +36,6 @@ static struct daxpin_pool *pool;
 static int file = -1;
 static char *mapped;
 static struct daxpin_extent all[CHUNKS];	/* in the order of addresses */
-static int step;			/* from one of the 100 to the next */
 
 /* Set up or measured wrong: the figures would mean nothing. */
 static void must(int ret, const char *what)
@@ -47,6 +46,13 @@ static void must(int ret, const char *what)
 	exit(1);
 }
 
+static int compare_addr(const void *a, const void *b)
+{
+	const struct daxpin_extent *x = a, *y = b;
+
+	return (x->addr > y->addr) - (x->addr < y->addr);
+}
+
 static double now_ms(void)
 {
 	struct timespec ts;
@@ -55,99 +61,88 @@ static double now_ms(void)
 	return ts.tv_sec * 1e3 + ts.tv_nsec / 1e6;
 }
 
-/* -------------------------------------------------------------- the extents */
-
-static struct daxpin_extent *picked(int i)
-{
-	return &all[i * step];
-}
+/* ------------------------------------------------------------ what is timed */
 
 /* Not by the pool's mapping: where the filesystem gave no huge pages the first
  * store to each page would wait for its log there (MAP_SYNC). */
-static void touch(void)
+static void touch(const struct daxpin_extent *extent)
 {
-	for (int i = 0; i < COUNT; i++) {
-		volatile char *byte = mapped + picked(i)->addr;
+	volatile char *byte = mapped + extent->addr;
 
-		for (uint64_t at = 0; at < CHUNK; at += DAXPIN_BLOCK_SIZE)
-			byte[at] = 1;
-	}
+	for (uint64_t at = 0; at < CHUNK; at += DAXPIN_BLOCK_SIZE)
+		byte[at] = 1;
 }
 
-static void publish(uint32_t type)
+static void publish(const struct daxpin_extent *extent, int count, uint32_t type)
 {
 	struct daxpin_op ops[COUNT] = { 0 };
 
-	for (int i = 0; i < COUNT; i++)
+	for (int i = 0; i < count; i++)
 		ops[i] = (struct daxpin_op) { .type = type,
-					      .extent = *picked(i) };
-	must(daxpin_publish(pool, ops, COUNT), "publish");
+					      .extent = extent[i] };
+	must(daxpin_publish(pool, ops, count), "publish");
 }
 
-static int compare_addr(const void *a, const void *b)
-{
-	const struct daxpin_extent *x = a, *y = b;
-
-	return (x->addr > y->addr) - (x->addr < y->addr);
-}
-
-/* Nothing else is free, so these are the same chunks each time. */
-static void reserve_picked(void)
-{
-	struct daxpin_extent extent[COUNT];
-
-	for (int i = 0; i < COUNT; i++)
-		must(daxpin_reserve(pool, CHUNK, 0, &extent[i]), "reserve");
-	qsort(extent, COUNT, sizeof(*extent), compare_addr);
-	for (int i = 0; i < COUNT; i++) {
-		if (extent[i].addr != picked(i)->addr)
-			must(-EDOM, "the same chunks");
-		*picked(i) = extent[i];
-	}
-}
-
-/* ------------------------------------------------------------ what is timed */
-
-static double raw(int mode)
+static double raw(const struct daxpin_extent *extent, int mode)
 {
 	double begun = now_ms();
 
 	for (int i = 0; i < COUNT; i++)
-		if (fallocate(file, mode, picked(i)->addr, CHUNK))
+		if (fallocate(file, mode, extent[i].addr, CHUNK))
 			must(-errno, "fallocate");
 	return now_ms() - begun;
 }
 
 static double run_job(int (*what)(struct daxpin_pool *,
 				  const struct daxpin_job_options *,
-				  struct daxpin_job **), const char *name)
+				  struct daxpin_job **), int count)
 {
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 	struct daxpin_job *job;
 	double begun = now_ms(), ended;
 
-	must(what(pool, NULL, &job), name);
-	must(daxpin_job_wait(job, daxpin_deadline_ms(WAIT_MS)), name);
+	must(what(pool, NULL, &job), "a job");
+	must(daxpin_job_wait(job, daxpin_deadline_ms(WAIT_MS)), "its end");
 	ended = now_ms();
-	must(daxpin_job_report(job, NULL, NULL, &summary), "report");
-	must(summary.result, name);
-	if (summary.done_bytes != COUNT * CHUNK)
+	must(daxpin_job_report(job, NULL, NULL, &summary), "its report");
+	must(summary.result, "its result");
+	if (summary.done_bytes != count * CHUNK)
 		must(-EDOM, "as many bytes");
 	must(daxpin_job_end(job), "end");
 	return ended - begun;
 }
 
-static void round_of(double *ms)
+static void by_hand(const struct daxpin_extent *extent, double *ms)
 {
-	touch();
-	ms[RAW_PUNCH] = raw(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
-	ms[RAW_FILL] = raw(0);
-	touch();
-	publish(DAXPIN_OP_KEEP);
-	publish(DAXPIN_OP_RETIRE);
-	ms[RECLAIM] = run_job(daxpin_reclaim, "reclaim");
-	ms[REFILL] = run_job(daxpin_refill, "refill");
-	reserve_picked();
+	ms[RAW_PUNCH] = raw(extent, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+	ms[RAW_FILL] = raw(extent, 0);
+}
+
+static void by_daxpin(const struct daxpin_extent *extent, double *ms)
+{
+	publish(extent, COUNT, DAXPIN_OP_KEEP);
+	publish(extent, COUNT, DAXPIN_OP_RETIRE);
+	ms[RECLAIM] = run_job(daxpin_reclaim, COUNT);
+	ms[REFILL] = run_job(daxpin_refill, COUNT);
+}
+
+/* Two times 100 of the chunks, in turns; and the others go on being in use. */
+static void round_of(int step, int turn, double *ms)
+{
+	struct daxpin_extent extent[2][COUNT];
+
+	for (int i = 0; i < COUNT; i++) {
+		extent[0][i] = all[i * step];
+		extent[1][i] = all[step == 1 ? COUNT + i : i * step + 1];
+	}
+	for (int i = 0; i < 2; i++) {
+		for (int j = 0; j < 2 * COUNT; j++)
+			touch(&all[j]);
+		if (i == turn)
+			by_hand(extent[i], ms);
+		else
+			by_daxpin(extent[i], ms);
+	}
 }
 
 /* -------------------------------------------------------------- the figures */
@@ -165,29 +160,9 @@ static double median(double *values, int count)
 	return values[count / 2];
 }
 
-static void show(const char *name, int rounds)
-{
-	static double ms[FIGURES + 2][ROUNDS_MAX];
-	double one[FIGURES];
-
-	round_of(one);			/* the first one opens a ring */
-	for (int r = 0; r < rounds; r++) {
-		round_of(one);
-		for (int i = 0; i < FIGURES; i++)
-			ms[i][r] = one[i];
-		ms[FIGURES][r] = one[RECLAIM] / one[RAW_PUNCH];
-		ms[FIGURES + 1][r] = one[REFILL] / one[RAW_FILL];
-	}
-	printf("%-24s %10.2f %10.2f %6.2f\n", name, median(ms[RAW_PUNCH], rounds),
-	       median(ms[RECLAIM], rounds), median(ms[FIGURES], rounds));
-	printf("%-24s %10.2f %10.2f %6.2f\n", "  and back",
-	       median(ms[RAW_FILL], rounds), median(ms[REFILL], rounds),
-	       median(ms[FIGURES + 1], rounds));
-}
-
 /* ----------------------------------------------------------------- the pool */
 
-static char path[128];
+static char directory[100] = "/dev/shm", path[128];
 
 static int remove_one(const char *name, const struct stat *st, int type,
 		      struct FTW *ftw)
@@ -203,8 +178,30 @@ static void remove_pool(void)
 	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* One segment, all of it reserved: nothing is free but what is to be timed. */
-static void make_pool(const char *directory)
+static void map_file(void)
+{
+	char name[160];
+
+	snprintf(name, sizeof(name), "%s/segment.0000", path);
+	file = open(name, O_RDWR | O_CLOEXEC);
+	must(file < 0 ? -errno : 0, name);
+	mapped = mmap(NULL, DAXPIN_SEGMENT_MAX, PROT_READ | PROT_WRITE,
+		      MAP_SHARED, file, 0);
+	must(mapped == MAP_FAILED ? -errno : 0, "mmap");
+}
+
+/* The first job opens a ring: that is not what is to be timed. */
+static void warm_up(void)
+{
+	must(daxpin_cancel(pool, all[CHUNKS - 1]), "cancel");
+	run_job(daxpin_reclaim, 1);
+	run_job(daxpin_refill, 1);
+	must(daxpin_reserve(pool, CHUNK, 0, &all[CHUNKS - 1]), "reserve");
+}
+
+/* A new one each time: what is refilled may be without huge pages. One segment,
+ * and all of it reserved: nothing is free but what is to be timed. */
+static void make_pool(void)
 {
 	static char why[256];
 	struct daxpin_pool_options options = {
@@ -214,22 +211,46 @@ static void make_pool(const char *directory)
 		.why = why,
 		.why_size = sizeof(why),
 	};
-	char name[160];
 
 	snprintf(path, sizeof(path), "%s/daxpin-bench-XXXXXX", directory);
 	if (!mkdtemp(path))
 		must(-errno, path);
-	atexit(remove_pool);
 	must(daxpin_pool_create(path, &options, &pool), why);
 	for (int i = 0; i < CHUNKS; i++)
 		must(daxpin_reserve(pool, CHUNK, 0, &all[i]), "reserve");
 	qsort(all, CHUNKS, sizeof(*all), compare_addr);
-	snprintf(name, sizeof(name), "%s/segment.0000", path);
-	file = open(name, O_RDWR | O_CLOEXEC);
-	must(file < 0 ? -errno : 0, name);
-	mapped = mmap(NULL, DAXPIN_SEGMENT_MAX, PROT_READ | PROT_WRITE,
-		      MAP_SHARED, file, 0);
-	must(mapped == MAP_FAILED ? -errno : 0, "mmap");
+	map_file();
+	warm_up();
+}
+
+static void end_pool(void)
+{
+	munmap(mapped, DAXPIN_SEGMENT_MAX);
+	close(file);
+	must(daxpin_pool_close(pool), "close");
+	remove_pool();
+}
+
+static void show(const char *name, int step, int rounds)
+{
+	static double ms[FIGURES + 2][ROUNDS_MAX];
+	double one[FIGURES];
+
+	for (int r = 0; r < rounds; r++) {
+		make_pool();
+		round_of(step, r % 2, one);
+		end_pool();
+		for (int i = 0; i < FIGURES; i++)
+			ms[i][r] = one[i];
+		ms[FIGURES][r] = one[RECLAIM] / one[RAW_PUNCH];
+		ms[FIGURES + 1][r] = one[REFILL] / one[RAW_FILL];
+	}
+	printf("%-24s %10.2f %10.2f %6.2f\n", name, median(ms[RAW_PUNCH], rounds),
+	       median(ms[RECLAIM], rounds), median(ms[FIGURES], rounds));
+	printf("%-24s %10.2f %10.2f %6.2f\n", "  and back",
+	       median(ms[RAW_FILL], rounds), median(ms[REFILL], rounds),
+	       median(ms[FIGURES + 1], rounds));
+	fflush(stdout);
 }
 
 int main(int argc, char **argv)
@@ -240,15 +261,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "rounds: 1 to %d\n", ROUNDS_MAX);
 		return 2;
 	}
-	make_pool(argc > 1 ? argv[1] : "/dev/shm");
+	if (argc > 1)
+		snprintf(directory, sizeof(directory), "%s", argv[1]);
+	atexit(remove_pool);
 	printf("%-24s %10s %10s %6s\n", "ms, medians of rounds", "100 calls",
 	       "daxpin", "ratio");
-	step = 1;
-	show("side by side", rounds);
-	step = 2;
-	show("every second chunk", rounds);
-	munmap(mapped, DAXPIN_SEGMENT_MAX);
-	close(file);
-	must(daxpin_pool_close(pool), "close");
+	show("side by side", 1, rounds);
+	show("every second chunk", 2, rounds);
 	return 0;
 }
