@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For one test of reclaim: a pool of three segments, in each a live extent of 14
- * MiB and 16 MiB that are free; every byte behind the metadata, also of what is
- * free, has a pattern. And jobs, which end with the test whatever happens.
+ * For one test of reclaim: a pool of three segments, in each a live extent of
+ * 14 MiB and 16 MiB that are free; every byte behind the metadata, also of what
+ * is free, has a pattern. And jobs, which end with the test whatever happens.
  */
 #ifndef RECLAIM_FIXTURE_H
 #define RECLAIM_FIXTURE_H
@@ -115,26 +115,27 @@ struct shape {
 
 static inline uint64_t mapped_bytes(int fd)
 {
-	struct {
-		struct fiemap map;
-		struct fiemap_extent extent[64];
-	} *q = calloc(1, sizeof(*q));
+	const uint64_t size = sizeof(struct fiemap) +
+			      64 * sizeof(struct fiemap_extent);
+	struct fiemap *map = malloc(size);
 	uint64_t bytes = 0, at = 0;
 
-	assert_non_null(q);
+	assert_non_null(map);
 	do {
-		memset(q, 0, sizeof(*q));
-		q->map.fm_start = at;
-		q->map.fm_length = SEGMENT - at;
-		q->map.fm_extent_count = 64;
-		if (ioctl(fd, FS_IOC_FIEMAP, &q->map))
+		memset(map, 0, size);
+		map->fm_start = at;
+		map->fm_length = SEGMENT - at;
+		map->fm_extent_count = 64;
+		if (ioctl(fd, FS_IOC_FIEMAP, map))
 			break;
-		for (uint32_t i = 0; i < q->map.fm_mapped_extents; i++) {
-			at = q->extent[i].fe_logical + q->extent[i].fe_length;
-			bytes += q->extent[i].fe_length;
+		for (uint32_t i = 0; i < map->fm_mapped_extents; i++) {
+			const struct fiemap_extent *e = &map->fm_extents[i];
+
+			at = e->fe_logical + e->fe_length;
+			bytes += e->fe_length;
 		}
-	} while (q->map.fm_mapped_extents == 64);
-	free(q);
+	} while (map->fm_mapped_extents == 64);
+	free(map);
 	return bytes;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reclaim on the DAX filesystem that DAXPIN_TEST_FSDAX names, under pins that the library knows nothing of: a page in a pipe, which is pinned until
- * the pipe is read, and another process's O_DIRECT reads from the disk that
+ * Reclaim on the DAX filesystem that DAXPIN_TEST_FSDAX names, under pins that
+ * the library knows nothing of: a page in a pipe, which is pinned until the pipe
+ * is read, and another process's O_DIRECT reads from the disk that
  * DAXPIN_TEST_SLOWER names, which answers after 1.5 s.
  */
 #include "reclaim_fixture.h"
