@@ -16,6 +16,7 @@
 #include <string.h>
 #include "world.h"
 
+#define MANY	6u			/* holds in a call */
 #define WORDS	(DAXPIN_BLOCK_SIZE / sizeof(uint64_t))
 
 struct world world;
@@ -292,6 +293,36 @@ static bool clone_hold(struct thread *thread)
 	give_away(thread, held);
 	use(thread, &more);
 	give_away(thread, more);
+	return true;
+}
+
+/* All or none, some of them more than once, and all dropped in a call too. */
+static bool hold_many(struct thread *thread)
+{
+	uint32_t count = 2 + chance(thread, MANY - 1), i;
+	uint32_t access = 1 + chance(thread, 3);
+	struct daxpin_extent extent[MANY];
+	struct held held[MANY];
+	int ret;
+
+	for (i = 0; i < count; i++)
+		extent[i] = i && chance(thread, 2) ? extent[i - 1] :
+			    pick(thread).extent;
+	ret = daxpin_hold_many(world.pool, extent, count, access, NULL);
+	EXPECT("hold_many", ret, -ESTALE, -EALREADY, -EAGAIN);
+	if (ret)
+		return false;
+	for (i = 0; i < count; i++) {
+		held[i] = (struct held) { shadow_find(extent[i]), access, NULL };
+		shadow_hold(held[i].named);
+	}
+	for (i = 0; i < count; i++)
+		use(thread, &held[i]);
+	for (i = 0; i < count; i++)
+		shadow_drop(held[i].named);
+	ret = daxpin_drop_many(world.pool, extent, count, NULL);
+	if (ret)
+		shadow_fail("drop_many of %u: %d", count, ret);
 	return true;
 }
 
@@ -816,6 +847,7 @@ const struct action actions[] = {
 	{ "walk", 25, walk },
 	{ "hold", 2000, hold },
 	{ "clone", 200, clone_hold },
+	{ "many", 300, hold_many },
 	{ "found", 200, hold_found },
 	{ "dropped by another", 1500, drop_from_bag },
 	{ "read", 100, read_out },
