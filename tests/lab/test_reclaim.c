@@ -421,32 +421,57 @@ static void the_refused_one_opens_the_gate(void **state)
 
 static void *begins_and_ends(void *arg)
 {
-	return begin(arg, daxpin_reclaim, A, 3600000);
+	begin(arg, daxpin_reclaim, A, 1500);
+	return NULL;
 }
 
-/* The kernel ends the requests of a thread that ends, and others ask again. */
-static void a_job_outlives_the_thread_that_began_it(void **state)
+static bool has_ended(pthread_t thread, int seconds)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += seconds;
+	return !pthread_timedjoin_np(thread, NULL, &until);
+}
+
+/*
+ * The kernel keeps a thread whose request waits in its exit, for as long as that
+ * takes: neither the deadline, which is the thread's too, nor a cancellation by
+ * others need end it (KERNEL 0.4 is of threads that live). What happens is told;
+ * when the pin goes, the job must be none the worse for it.
+ */
+static void a_thread_ends_while_the_kernel_waits(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
+	bool by_itself, by_cancel;
 	struct daxpin_job_summary s;
 	pthread_t thread;
-	void *job;
 
 	pin(f, A, free_at(A));
 	assert_int_equal(pthread_create(&thread, NULL, begins_and_ends, f), 0);
-	assert_int_equal(pthread_join(thread, &job), 0);
-	assert_waits(job, 2 * A_WHILE_MS);
-	assert_int_equal(daxpin_hold(f->pool, live_extent[A],
-				     DAXPIN_HOLD_READ), -EAGAIN);
+	by_itself = has_ended(thread, 6);
+	if (!by_itself)
+		daxpin_job_wait(open_jobs[0], daxpin_deadline_ms(3000));
+	by_cancel = by_itself || has_ended(thread, 1);
+	print_message("# a thread that began a job ended %s\n", by_itself ?
+		      "by the deadline" : by_cancel ? "by a cancellation" :
+		      "only when the pin went");
 	unpin();
-	s = finish(f, job);
-	assert_int_equal(s.result, 0);
-	assert_int_equal(s.done_bytes, FREE);
+	if (!by_cancel)
+		assert_int_equal(pthread_join(thread, NULL), 0);
+	s = finish(f, open_jobs[0]);
+	if (s.result == -ETIMEDOUT) {
+		assert_same_shape(f, A, &before);
+		must_do(f, daxpin_reclaim, A, FREE);
+	} else {
+		assert_int_equal(s.result, 0);
+		assert_int_equal(s.done_bytes, FREE);
+	}
 	assert_reclaimed(f, &before);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -462,7 +487,7 @@ int main(void)
 		TEST(never_under_a_hold),
 		TEST(no_hold_while_the_kernel_waits),
 		TEST(the_refused_one_opens_the_gate),
-		TEST(a_job_outlives_the_thread_that_began_it),
+		TEST(a_thread_ends_while_the_kernel_waits),
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");
@@ -472,5 +497,7 @@ int main(void)
 		return 77;
 	}
 	check_pool = dp_invariants;
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
