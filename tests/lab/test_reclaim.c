@@ -422,6 +422,8 @@ static void the_refused_one_opens_the_gate(void **state)
 static void *begins_and_ends(void *arg)
 {
 	begin(arg, daxpin_reclaim, A, 1500);
+	/* Its request is with a worker by then, or the kernel drops it. */
+	usleep(A_WHILE_MS * 1000);
 	return NULL;
 }
 
@@ -455,7 +457,7 @@ static void a_thread_ends_while_the_kernel_waits(void **state)
 		daxpin_job_wait(open_jobs[0], daxpin_deadline_ms(3000));
 	by_cancel = by_itself || has_ended(thread, 1);
 	print_message("# a thread that began a job ended %s\n", by_itself ?
-		      "by the deadline" : by_cancel ? "by a cancellation" :
+		      "at its deadline" : by_cancel ? "by a cancellation" :
 		      "only when the pin went");
 	unpin();
 	if (!by_cancel)
