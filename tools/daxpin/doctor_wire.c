@@ -38,7 +38,7 @@ static struct ibv_context *visit(const char *wanted, char *text, size_t size)
 		if (text)
 			snprintf(text + used, size - used, "%s%s",
 				 used ? " " : "", name);
-		else if (!strcmp(name, wanted))
+		else if (wanted && !strcmp(name, wanted))
 			context = ibv_open_device(list[i]);
 	}
 	if (list)
