@@ -125,7 +125,8 @@ struct daxpin_pool_info {
 	uint64_t free_bytes;		/* a snapshot */
 	uint64_t largest_extent;	/* bytes */
 	uint64_t hole_bytes;		/* free, but without backing store */
-	uint64_t unaligned_chunks;	/* 2 MiB chunks that cannot be huge pages */
+	uint64_t unaligned_chunks;	/* 2 MiB chunks that cannot be huge pages,
+					   counted at open */
 	uint64_t ignored_files;		/* segment files that are not the pool's */
 	uint64_t registrations;
 	unsigned char uuid[16];
@@ -618,7 +619,8 @@ struct daxpin_job_options {
  * it pinned, or while anybody at all has a page of its file pinned (fsdax: the
  * kernel waits for that). While the kernel works on a segment, holds in it are
  * refused with -EAGAIN. At the deadline what is still waiting is given up, with
- * nothing lost; a punch is given a second at least.
+ * nothing lost; a punch is given a second at least. The calling thread does not end
+ * (in the kernel, at its exit) before the kernel has answered: see the page.
  *
  * options NULL: everything, with no waiting for holds. On device-dax there is
  * nothing to give back: ZERO zeroes the free chunks, before this call returns;

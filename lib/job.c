@@ -283,7 +283,7 @@ static void end_round(struct dp_part *part)
 		finish(part, -ECANCELED);
 	else if (dp_os_now_ns() >= job->deadline_ns)
 		finish(part, -ETIMEDOUT);
-	/* Else the thread that began it ended, and so did it: once more. */
+	/* Else the thread that began it ended, and took it along: once more. */
 }
 
 /* The kernel has answered every request of the runs. */
