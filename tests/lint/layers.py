@@ -11,8 +11,8 @@ import sys
 from lint import Report, line_of, read, without_comments
 
 ADAPTERS = {                    # what they may include between < >
-    'uring.c': {'daxpin-uring.h'},
-    'rdma.c': {'daxpin-rdma.h'},
+    'uring': {'daxpin-uring.h'},
+    'rdma': {'daxpin-rdma.h'},
 }
 COMMON = {'adapter.h', 'probe.h'}       # include nothing of the library
 ONLY_IN = {                     # a foreign header -> the one file that has it
@@ -60,10 +60,18 @@ def check_module(report, path, modules):
                          f'{m[1]}() goes through os.h')
 
 
-def check_adapter(report, path, allowed):
+def adapter_of(path):
+    """rdma.c, rdma.h and rdma_key.c are one adapter's."""
+    name = path.stem.split('_')[0]
+    return name if name in ADAPTERS else None
+
+
+def check_adapter(report, path, name):
+    allowed = ADAPTERS.get(name, set())
     text = without_comments(read(path))
     for m in INCLUDE.finditer(text):
-        if m[1] == '"' and m[2] not in COMMON:
+        if m[1] == '"' and m[2] not in COMMON and not (
+                name and adapter_of(pathlib.Path(m[2])) == name):
             report.fault(path, line_of(text, m.start()),
                          f'"{m[2]}": an adapter has the public header alone')
         elif m[2].startswith('daxpin') and m[2] not in allowed:
@@ -92,8 +100,8 @@ def main():
     files = sorted(p for p in (source / 'lib').iterdir()
                    if p.suffix in ('.c', '.h'))
     for path in files:
-        if path.name in ADAPTERS or path.name == 'adapter.h':
-            check_adapter(report, path, ADAPTERS.get(path.name, set()))
+        if adapter_of(path) or path.name == 'adapter.h':
+            check_adapter(report, path, adapter_of(path))
         elif path.stem in modules:
             check_module(report, path, modules)
         else:

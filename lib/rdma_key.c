@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Local keys of the RDMA adapter: one memory region for each segment that
+ * somebody asked for, with no access for any peer.
+ *
+ *  - A local key is published after its MR exists, so that finding it is one
+ *    load. It stays until a reclaim wants the segment, or the detach.
+ */
+#include "rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define KEY_VALID	(UINT64_C(1) << 32)
+
+/* Under the lock: the key of a segment, made where there is none yet. */
+static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
+{
+	struct dp_rdma_slot *slot = &rdma->slots[index];
+	struct daxpin_segment segment = { 0 };
+	int err;
+
+	if (!slot->mr) {
+		err = daxpin_segment(rdma->pool, index, &segment);
+		if (!err)
+			err = daxpin_registration_pin(rdma->registration,
+						      index);
+		if (err)
+			return err;
+		assert(segment.addr == index * rdma->segment_size);
+		err = dp_rdma_register(rdma->pd, segment.base, segment.size,
+				       IBV_ACCESS_LOCAL_WRITE, &slot->mr);
+		if (err) {
+			daxpin_registration_revoked(rdma->registration, index);
+			return err;
+		}
+		atomic_fetch_add(&rdma->local_mrs, 1);
+		/* Pairs with the acquire in daxpin_rdma_lkey(). */
+		atomic_store_explicit(&slot->key, KEY_VALID | slot->mr->lkey,
+				      memory_order_release);
+	}
+	*ret_key = KEY_VALID | slot->mr->lkey;
+	return 0;
+}
+
+EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
+			    uint32_t *ret_lkey)
+{
+	uint32_t index;
+	uint64_t key;
+	int err = 0;
+
+	if (!rdma || !ret_lkey)
+		return -EINVAL;
+	if (addr >= rdma->end)		/* the end is 0 in a child */
+		return rdma->pool ? -ENOENT : -EOWNERDEAD;
+	index = (uint32_t)(addr / rdma->segment_size);
+	/* Pairs with the release in make_key(). */
+	key = atomic_load_explicit(&rdma->slots[index].key,
+				   memory_order_acquire);
+	if (!key) {
+		pthread_mutex_lock(&rdma->lock);
+		err = make_key(rdma, index, &key);
+		pthread_mutex_unlock(&rdma->lock);
+	}
+	if (!err)
+		*ret_lkey = (uint32_t)key;
+	return err;
+}
+
+/* Under the lock: what was made is unmade, or all stays as it was. */
+static int end_key(struct daxpin_rdma *rdma, uint32_t index)
+{
+	struct dp_rdma_slot *slot = &rdma->slots[index];
+	uint64_t key = atomic_exchange(&slot->key, 0);
+	int err = dp_rdma_deregister(slot->mr);
+
+	if (err) {
+		atomic_store_explicit(&slot->key, key, memory_order_release);
+		return err;
+	}
+	slot->mr = NULL;
+	atomic_fetch_sub(&rdma->local_mrs, 1);
+	return daxpin_registration_revoked(rdma->registration, index);
+}
+
+EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
+{
+	int err = 0;
+
+	if (!rdma)
+		return -EINVAL;
+	if (!rdma->pool)
+		return -EOWNERDEAD;
+	pthread_mutex_lock(&rdma->lock);
+	for (uint32_t i = 0; !err && daxpin_registration_wanted(
+				rdma->registration, &i) > 0; i++)
+		err = end_key(rdma, i);
+	pthread_mutex_unlock(&rdma->lock);
+	return err;
+}
+
+int dp_rdma_end_keys(struct daxpin_rdma *rdma)
+{
+	struct dp_rdma_slot *slot;
+	int err;
+
+	for (slot = rdma->slots; slot < rdma->slots + rdma->segments; slot++) {
+		if (!slot->mr)
+			continue;
+		err = dp_rdma_deregister(slot->mr);
+		if (err)
+			return err;
+		atomic_store(&slot->key, 0);
+		slot->mr = NULL;
+		atomic_fetch_sub(&rdma->local_mrs, 1);
+	}
+	assert(atomic_load(&rdma->local_mrs) == 0);
+	return 0;
+}
