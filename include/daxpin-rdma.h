@@ -82,12 +82,12 @@ struct daxpin_grant_options {
 	size_t why_size;
 };
 
-/* What the peer needs: 56 bytes, fixed width, host byte order. */
+/* What the peer needs. As bytes for a message: daxpin_grant_export(). */
 struct daxpin_grant_key {
 	uint64_t addr;			/* remote address for work requests */
 	uint64_t length;		/* bytes */
 	uint32_t rkey;
-	uint32_t access;
+	uint32_t access;		/* IBV_ACCESS_REMOTE_..., no other bit */
 	struct daxpin_extent extent;	/* to name it in messages */
 	unsigned char uuid[16];		/* of the pool */
 };
@@ -104,6 +104,24 @@ int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 
 void daxpin_grant_key(const struct daxpin_grant *grant,
 		      struct daxpin_grant_key *ret_key);
+
+#define DAXPIN_GRANT_DESCRIPTOR_SIZE	72
+
+/*
+ * The key as bytes that any machine can take, with a checksum; docs/format.md
+ * has the layout. Returns how many bytes it wrote, DAXPIN_GRANT_DESCRIPTOR_SIZE;
+ * -EINVAL: size is less. Any thread, while the grant is out.
+ */
+int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
+			size_t size);
+
+/*
+ * For the peer, which needs neither a pool nor a device: take such bytes apart.
+ * More of them may follow. -EINVAL: short, something else, or no grant that can
+ * be; -EPROTONOSUPPORT: a newer daxpin's; -EBADMSG: damaged. Any thread.
+ */
+int daxpin_grant_import(const void *buf, size_t size,
+			struct daxpin_grant_key *ret_key);
 
 /*
  * Take a grant back and free it. Blocks in ibv_dereg_mr(); when it returns 0

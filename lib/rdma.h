@@ -5,6 +5,7 @@
  *
  *	rdma.c		attach, detach, counts; the memory regions themselves
  *	rdma_key.c	local keys, by segment
+ *	rdma_descriptor.c	a grant as bytes
  *	rdma_grant.c	letting a peer in
  *	rdma_revoke.c	and out again
  */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A grant as bytes: the same on every machine, and nothing else passes. */
+#include "fixture.h"
+#include "verbs_fake.h"
+
+/* By hand from docs/format.md, and so not by the code that is tested. */
+static const unsigned char fixed[DAXPIN_GRANT_DESCRIPTOR_SIZE] = {
+	'D', 'A', 'X', 'G', 'R', 'A', 'N', 'T',
+	0x01, 0x00, 0x48, 0x00, 0x06, 0x00, 0x00, 0x00,
+	0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
+	0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x00, 0x00, 0x20, 0x10, 0x00, 0x00, 0x00, 0x00,
+	0x05, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00,
+	0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
+	0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
+	0xef, 0xbe, 0xad, 0xde, 0xc0, 0x09, 0x66, 0xc4,
+};
+
+static void fixed_bytes_mean_what_the_format_says(void **state)
+{
+	struct daxpin_grant_key key;
+
+	(void)state;
+	assert_int_equal(daxpin_grant_import(fixed, sizeof(fixed), &key), 0);
+	assert_int_equal(key.addr, 0x1122334455667788);
+	assert_int_equal(key.length, 256 << 10);
+	assert_int_equal(key.rkey, 0xdeadbeef);
+	assert_int_equal(key.access, IBV_ACCESS_REMOTE_READ |
+				     IBV_ACCESS_REMOTE_WRITE);
+	assert_int_equal(key.extent.addr, 0x10200000);
+	assert_int_equal(key.extent.gen, UINT64_C(3) << 40 | 5);
+	assert_memory_equal(key.uuid, fixed + 48, 16);
+}
+
+/* All 255 ways to damage each byte, and nothing is given out. */
+static void every_damaged_byte_is_seen(void **state)
+{
+	unsigned char bytes[sizeof(fixed)];
+	struct daxpin_grant_key key, before;
+	int err;
+
+	(void)state;
+	memset(&before, 0x5a, sizeof(before));
+	memcpy(&key, &before, sizeof(key));
+	for (size_t at = 0; at < sizeof(fixed); at++)
+		for (unsigned int flip = 1; flip < 256; flip++) {
+			memcpy(bytes, fixed, sizeof(bytes));
+			bytes[at] ^= (unsigned char)flip;
+			err = daxpin_grant_import(bytes, sizeof(bytes), &key);
+			assert_int_equal(err, at < 8 ? -EINVAL :
+					 at < 10 ? -EPROTONOSUPPORT : -EBADMSG);
+		}
+	assert_memory_equal(&key, &before, sizeof(key));
+}
+
+static void short_bytes_are_no_descriptor(void **state)
+{
+	unsigned char longer[sizeof(fixed) + 8] = { 0 };
+	struct daxpin_grant_key key;
+
+	(void)state;
+	for (size_t size = 0; size < sizeof(fixed); size++)
+		assert_int_equal(daxpin_grant_import(fixed, size, &key),
+				 -EINVAL);
+	assert_int_equal(daxpin_grant_import(NULL, sizeof(fixed), &key),
+			 -EINVAL);
+	assert_int_equal(daxpin_grant_import(fixed, sizeof(fixed), NULL),
+			 -EINVAL);
+	memcpy(longer, fixed, sizeof(fixed));
+	assert_int_equal(daxpin_grant_import(longer, sizeof(longer), &key), 0);
+}
+
+static uint32_t crc32c(const unsigned char *bytes, size_t length)
+{
+	uint32_t crc = ~0u;
+
+	while (length--) {
+		crc ^= *bytes++;
+		for (int i = 0; i < 8; i++)
+			crc = crc & 1 ? crc >> 1 ^ 0x82f63b78 : crc >> 1;
+	}
+	return ~crc;
+}
+
+/* A checksum is no proof of good sense. */
+static int import_with(size_t at, uint64_t value, size_t size)
+{
+	unsigned char bytes[sizeof(fixed)];
+	struct daxpin_grant_key key;
+	uint32_t crc;
+
+	memcpy(bytes, fixed, sizeof(bytes));
+	for (size_t i = 0; i < size; i++)
+		bytes[at + i] = (unsigned char)(value >> 8 * i);
+	crc = crc32c(bytes, 68);
+	for (size_t i = 0; i < 4; i++)
+		bytes[68 + i] = (unsigned char)(crc >> 8 * i);
+	return daxpin_grant_import(bytes, sizeof(bytes), &key);
+}
+
+static void what_no_grant_can_be_is_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(import_with(12, 6, 4), 0);
+	assert_int_equal(import_with(12, 14, 4), 0);
+	assert_int_equal(import_with(12, 0, 4), -EINVAL);
+	assert_int_equal(import_with(12, 1, 4), -EINVAL);
+	assert_int_equal(import_with(12, 16 | 2, 4), -EINVAL);
+	assert_int_equal(import_with(10, 71, 2), -EINVAL);
+	assert_int_equal(import_with(24, 0, 8), -EINVAL);
+	assert_int_equal(import_with(24, UINT64_MAX, 8), -EINVAL);
+	assert_int_equal(import_with(16, UINT64_MAX - (256 << 10), 8), 0);
+	assert_int_equal(import_with(16, UINT64_MAX - (256 << 10) + 1, 8),
+			 -EINVAL);
+}
+
+static int setup(void **state)
+{
+	fake_reset();
+	return fixture_setup_sized(state, 64 << 20);
+}
+
+static void what_is_exported_comes_out_again(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_grant_options options = {
+		.size = sizeof(options),
+		.access = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_RELAXED_ORDERING,
+	};
+	unsigned char bytes[DAXPIN_GRANT_DESCRIPTOR_SIZE + 1];
+	struct daxpin_grant_key key, other;
+	struct daxpin_extent extent;
+	struct daxpin_grant *grant;
+	struct daxpin_rdma *rdma;
+
+	assert_int_equal(daxpin_rdma_attach(f->pool, &fake_pd, NULL, &rdma), 0);
+	assert_int_equal(daxpin_reserve(f->pool, 12288, 0, &extent), 0);
+	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &grant), 0);
+	assert_int_equal(daxpin_grant_export(grant, bytes, 71), -EINVAL);
+	assert_int_equal(daxpin_grant_export(grant, NULL, 72), -EINVAL);
+	assert_int_equal(daxpin_grant_export(NULL, bytes, 72), -EINVAL);
+	bytes[72] = 0x5a;
+	assert_int_equal(daxpin_grant_export(grant, bytes, sizeof(bytes)), 72);
+	assert_int_equal(bytes[72], 0x5a);
+	assert_int_equal(daxpin_grant_import(bytes, 72, &other), 0);
+	daxpin_grant_key(grant, &key);
+	assert_int_equal(key.rkey, 0x8000);
+	assert_int_equal(key.length, 12288);
+	assert_int_equal(key.access, IBV_ACCESS_REMOTE_WRITE);
+	assert_memory_equal(&key, &other, sizeof(key));
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fixed_bytes_mean_what_the_format_says),
+		cmocka_unit_test(every_damaged_byte_is_seen),
+		cmocka_unit_test(short_bytes_are_no_descriptor),
+		cmocka_unit_test(what_no_grant_can_be_is_refused),
+		cmocka_unit_test_setup_teardown(
+			what_is_exported_comes_out_again, setup,
+			fixture_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
