@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the client asks and the target answers: one message each way at a time,
+ * little-endian, the data itself by RDMA.
+ *
+ *	PUT name size		-> grant to write; COMMIT hash or nothing follows
+ *	COMMIT hash		-> the block has that name, and is durable
+ *	GET name		-> grant to read, size, hash; DONE follows
+ *	DONE			-> the grant is taken back
+ *	RETIRE name		-> the name is gone
+ */
+#ifndef MESSAGE_H
+#define MESSAGE_H
+
+#include <daxpin-rdma.h>
+#include <endian.h>
+
+#define STORE_VERSION	1
+#define STORE_PORT	"7471"
+
+enum message_type {
+	MESSAGE_PUT = 1,
+	MESSAGE_COMMIT,
+	MESSAGE_GET,
+	MESSAGE_DONE,
+	MESSAGE_RETIRE,
+};
+
+struct message {
+	uint32_t version;
+	uint32_t type;			/* enum message_type */
+	int32_t status;			/* answers: 0 or -errno */
+	uint32_t zero;
+	uint64_t size;			/* bytes of data */
+	uint64_t hash;			/* XXH3 of them */
+	char name[DAXPIN_ROOT_NAME_MAX];
+	unsigned char grant[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+};
+
+_Static_assert(sizeof(struct message) == 152, "the same on every machine");
+
+/* Between a machine's order and the wire's: its own inverse. */
+static inline struct message message_swap(struct message m)
+{
+	m.version = htole32(m.version);
+	m.type = htole32(m.type);
+	m.status = (int32_t)htole32((uint32_t)m.status);
+	m.size = htole64(m.size);
+	m.hash = htole64(m.hash);
+	return m;
+}
+
+/* At the beginning of each block; the data follow. */
+struct header {
+	uint64_t size;
+	uint64_t hash;
+	unsigned char zero[48];
+};
+
+_Static_assert(sizeof(struct header) == 64, "a cache line");
+
+#endif

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rdma-target: a remote block store in a pool. Clients write and read blocks by
+ * RDMA, past this machine's CPU; what they may reach, and until when, is here.
+ *
+ * A thread for each client and a queue pair for each: a client whose key was
+ * taken back while it writes loses its connection, nobody else's (RDMA 6).
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "block.h"
+#include "conn.h"
+
+#define CLIENTS		64
+#define WAIT_MS		10000
+
+struct session {
+	pthread_t thread;
+	bool there;			/* to be joined */
+	atomic_bool over;
+	struct target *target;
+	struct conn conn;
+	struct access access;
+	char peer[64];
+};
+
+struct target {
+	const char *path, *address, *port;
+	uint64_t pool_size;		/* of a pool to be made; 0: none */
+	int grace_ms;
+	struct store store;
+	struct rdma_cm_id *listen;
+	struct ibv_pd *pd;
+	int stop_fd;
+	struct session session[CLIENTS];
+};
+
+static const char usage[] =
+"usage: rdma-target --pool PATH --listen ADDRESS [OPTION...]\n"
+"\n"
+"Keeps blocks for rdma-client in a pool. ADDRESS is one of an RDMA device of\n"
+"this machine. Ends with SIGINT or SIGTERM.\n"
+"\n"
+"  --port N	instead of " STORE_PORT "\n"
+"  --create BYTES	make a pool in the directory PATH, unless there is one\n"
+"		(0: on the whole device)\n"
+"  --grace MS	how long a client may keep a grant (default 10000)\n";
+
+/* ---------------------------------------------------------------- sessions */
+
+static int answer_to(struct session *session, const struct message *request,
+		     struct message *answer)
+{
+	struct store *store = &session->target->store;
+	struct access *access = &session->access;
+
+	switch (request->type) {
+	case MESSAGE_PUT:
+		return block_put(store, access, session->peer, request,
+				 answer);
+	case MESSAGE_COMMIT:
+		return block_commit(store, access, request);
+	case MESSAGE_GET:
+		return block_get(store, access, session->peer, request,
+				 answer);
+	case MESSAGE_DONE:
+		return block_take_back(store, access);
+	case MESSAGE_RETIRE:
+		return block_retire(store, request->name);
+	default:
+		return -EPROTO;
+	}
+}
+
+static void say(const struct session *session, const char *what, int err)
+{
+	printf("%s: %s%s%s\n", session->peer, what, err ? ": " : "",
+	       err ? strerror(-err) : "");
+	fflush(stdout);
+}
+
+static const char *name_of(uint32_t type)
+{
+	static const char *const names[] = {
+		[MESSAGE_PUT] = "put", [MESSAGE_COMMIT] = "commit",
+		[MESSAGE_GET] = "get", [MESSAGE_DONE] = "done",
+		[MESSAGE_RETIRE] = "retire",
+	};
+
+	return type && type <= MESSAGE_RETIRE ? names[type] : "?";
+}
+
+/* One request. A client that keeps a grant too long is not asked again. */
+static int serve_one(struct session *session)
+{
+	struct message request, answer = { .version = STORE_VERSION };
+	int timeout_ms = session->access.grant ? session->target->grace_ms : -1;
+	int err = conn_receive(&session->conn, timeout_ms, &request);
+
+	if (err == -ETIMEDOUT) {
+		err = block_take_back(&session->target->store,
+				      &session->access);
+		say(session, "its grant was taken back", err);
+		return err;
+	}
+	if (err)
+		return err;
+	answer.type = request.type;
+	answer.status = answer_to(session, &request, &answer);
+	say(session, name_of(request.type), answer.status);
+	err = conn_expect(&session->conn);
+	return err ? err : conn_send(&session->conn, &answer);
+}
+
+static void *serve(void *arg)
+{
+	struct session *session = arg;
+	int err;
+
+	say(session, "is here", 0);
+	do
+		err = serve_one(session);
+	while (!err);
+	err = block_take_back(&session->target->store, &session->access);
+	if (err)
+		say(session, "what it was let at stays out of use", err);
+	conn_close(&session->conn);
+	say(session, "is gone", 0);
+	atomic_store(&session->over, true);
+	return NULL;
+}
+
+static struct session *free_session(struct target *target)
+{
+	for (int i = 0; i < CLIENTS; i++) {
+		struct session *session = &target->session[i];
+
+		if (session->there && !atomic_load(&session->over))
+			continue;
+		if (session->there)
+			pthread_join(session->thread, NULL);
+		memset(session, 0, sizeof(*session));
+		return session;
+	}
+	return NULL;
+}
+
+static void turn_away(struct rdma_cm_id *listen)
+{
+	struct rdma_cm_id *id;
+
+	if (rdma_get_request(listen, &id))
+		return;
+	rdma_reject(id, NULL, 0);
+	rdma_destroy_ep(id);
+}
+
+static void welcome(struct target *target)
+{
+	struct session *session = free_session(target);
+
+	if (!session) {
+		turn_away(target->listen);
+		return;
+	}
+	session->target = target;
+	session->conn.stop_fd = target->stop_fd;
+	if (conn_accept(&session->conn, target->listen, target->pd))
+		return;
+	conn_peer(&session->conn, session->peer, sizeof(session->peer));
+	if (pthread_create(&session->thread, NULL, serve, session))
+		conn_close(&session->conn);
+	else
+		session->there = true;
+}
+
+static void serve_until_signal(struct target *target, int signal_fd)
+{
+	struct pollfd fds[] = {
+		{ .fd = signal_fd, .events = POLLIN },
+		{ .fd = target->listen->channel->fd, .events = POLLIN },
+	};
+
+	while (poll(fds, 2, -1) < 0 || !fds[0].revents)
+		if (fds[1].revents)
+			welcome(target);
+	if (eventfd_write(target->stop_fd, 1))
+		perror("rdma-target");
+	for (int i = 0; i < CLIENTS; i++)
+		if (target->session[i].there)
+			pthread_join(target->session[i].thread, NULL);
+}
+
+/* -------------------------------------------------------- begin and end */
+
+static int fail(const char *what, const char *why, int err)
+{
+	fprintf(stderr, "rdma-target: %s: %s\n", what,
+		why && why[0] ? why : strerror(-err));
+	return err;
+}
+
+static int open_pool(struct target *target)
+{
+	char why[256] = "";
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
+		.why = why, .why_size = sizeof(why),
+	};
+	int ret = daxpin_pool_open(target->path, &options,
+				   &target->store.pool);
+
+	if (ret && target->pool_size != UINT64_MAX) {
+		options.pool_size = target->pool_size;
+		if (options.pool_size && options.pool_size <
+		    2 * DAXPIN_SEGMENT_DEFAULT)
+			options.segment_size = DAXPIN_SEGMENT_MIN;
+		ret = daxpin_pool_create(target->path, &options,
+					 &target->store.pool);
+	}
+	return ret ? fail(target->path, why, ret) : 0;
+}
+
+static int attach(struct target *target)
+{
+	char why[256] = "";
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options), .label = "rdma-target",
+		.why = why, .why_size = sizeof(why),
+	};
+	int ret = conn_listen(target->address, target->port, &target->listen);
+
+	if (ret)
+		return fail(target->address, ret == -ENODEV ?
+			    "no RDMA device has this address" : NULL, ret);
+	target->pd = ibv_alloc_pd(target->listen->verbs);
+	if (!target->pd)
+		return fail("protection domain", NULL, -errno);
+	ret = daxpin_rdma_attach(target->store.pool, target->pd, &options,
+				 &target->store.rdma);
+	return ret ? fail(target->path, why, ret) : 0;
+}
+
+/* In the order that lets nothing be reached that is not there any more. */
+static int end(struct target *target)
+{
+	int ret = daxpin_rdma_detach(target->store.rdma);
+
+	if (target->pd)
+		ibv_dealloc_pd(target->pd);
+	if (target->listen)
+		rdma_destroy_ep(target->listen);
+	if (!ret)
+		ret = daxpin_pool_close(target->store.pool);
+	return ret ? fail("close", NULL, ret) : 0;
+}
+
+/* Before there is any thread: they all leave the signals to this one. */
+static int take_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static uint64_t number(const char *text, uint64_t most)
+{
+	unsigned long long value;
+	char *tail;
+
+	errno = 0;
+	value = strtoull(text, &tail, 10);
+	if (errno || *tail || *text < '0' || *text > '9' || value > most) {
+		fprintf(stderr, "rdma-target: %s: not a number up to %llu\n",
+			text, (unsigned long long)most);
+		exit(2);
+	}
+	return value;
+}
+
+static void parse(struct target *target, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "pool", required_argument, NULL, 'p' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "port", required_argument, NULL, 'n' },
+		{ "create", required_argument, NULL, 'c' },
+		{ "grace", required_argument, NULL, 'g' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int code;
+
+	while ((code = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (code) {
+		case 'p': target->path = optarg; break;
+		case 'l': target->address = optarg; break;
+		case 'n': target->port = optarg; break;
+		case 'c': target->pool_size = number(optarg, INT64_MAX); break;
+		case 'g': target->grace_ms = (int)number(optarg, INT32_MAX); break;
+		default:  target->path = NULL; optind = argc; break;
+		}
+	if (target->path && target->address && optind == argc)
+		return;
+	fputs(usage, stderr);
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	static struct target target = {
+		.port = STORE_PORT, .pool_size = UINT64_MAX, .grace_ms = 10000,
+	};
+	int signal_fd, ret;
+
+	parse(&target, argc, argv);
+	signal_fd = take_signals();
+	target.stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (signal_fd < 0 || target.stop_fd < 0)
+		return fail("start", NULL, -errno), 1;
+	ret = open_pool(&target);
+	if (ret)
+		return 1;
+	ret = attach(&target);
+	if (!ret) {
+		printf("rdma-target: %s at %s:%s\n", target.path,
+		       target.address, target.port);
+		fflush(stdout);
+		serve_until_signal(&target, signal_fd);
+	}
+	if (end(&target))
+		ret = -1;
+	return ret ? 1 : 0;
+}
