@@ -30,6 +30,8 @@ enum option_code {
 	OPTION_UNSAFE,
 	OPTION_SAFE,
 	OPTION_JSON,
+	OPTION_SERVER,
+	OPTION_CLIENT,
 	OPTION_ROLE,
 	OPTION_HELP,
 };
@@ -42,6 +44,8 @@ static const struct option options[] = {
 	{ "size", required_argument, NULL, OPTION_SIZE },
 	{ "unsafe", no_argument, NULL, OPTION_UNSAFE },
 	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "server", required_argument, NULL, OPTION_SERVER },
+	{ "client", required_argument, NULL, OPTION_CLIENT },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	/* How it starts itself. */
 	{ "role", required_argument, NULL, OPTION_ROLE },
@@ -52,12 +56,14 @@ static const struct option options[] = {
 struct arguments {
 	struct stage stage;
 	const char *role;
+	const char *server, *client;
 	uint64_t size;
 	bool create;
 };
 
 static const char usage[] =
 "usage: rdma-pin --pool PATH [OPTION...]\n"
+"       rdma-pin --client HOST [--device NAME]\n"
 "\n"
 "Tells what daxpin promises: a block is not reused while DMA can reach it. Not\n"
 "by RDMA, not by io_uring, not when the owner is killed.\n"
@@ -71,6 +77,8 @@ static const char usage[] =
 "  --slow DISK	a disk (or file) to read from that takes 300 ms or more, as\n"
 "		dm-delay makes it; a pipe where there is none\n"
 "  --unsafe	the same without daxpin's protection: shows the corruption\n"
+"  --server ADDRESS	only the RDMA story, with the peers of an\n"
+"		`rdma-pin --client ADDRESS` on another machine\n"
 "  --json	a JSON object a line\n"
 "\n"
 "Exit status: 0 all that it says held (--unsafe: corruption was shown); 1 it\n"
@@ -107,6 +115,8 @@ static void take_option(struct arguments *arguments, int code)
 	case OPTION_UNSAFE:	arguments->stage.unsafe = true; break;
 	case OPTION_SAFE:	arguments->stage.unsafe = false; break;
 	case OPTION_JSON:	narrate_as_json(); break;
+	case OPTION_SERVER:	arguments->server = optarg; break;
+	case OPTION_CLIENT:	arguments->client = optarg; break;
 	case OPTION_ROLE:	arguments->role = optarg; break;
 	case OPTION_HELP:
 		fputs(usage, stdout);
@@ -279,13 +289,15 @@ static int sum_up(const struct stage *stage, const uint64_t corrupted[STORIES])
 	return shown == 0;
 }
 
-static int tell_all(struct stage *stage)
+static int tell_all(struct stage *stage, bool remote)
 {
 	uint64_t corrupted[STORIES] = { 0 };
 	unsigned int i;
 
 	for (i = 0; i < STORIES; i++) {
 		stage->corrupted = 0;
+		if (remote && stories[i].tell != story_rdma)
+			continue;
 		if (stories[i].tell == story_rdma && stage->no_rdma)
 			skip_rdma(stage);
 		else
@@ -303,6 +315,12 @@ int main(int argc, char **argv)
 	parse(&arguments, argc, argv);
 	if (arguments.role && !strcmp(arguments.role, "peer"))
 		return peer_main(stage->device);
+	if (arguments.client) {
+		find_device(stage);
+		if (!stage->device)
+			give_up("%s", stage->no_rdma);
+		return peers_send(arguments.client, stage->device);
+	}
 	if (!stage->pool_path)
 		give_up("--pool PATH is needed: a device-dax node, or a directory on a DAX file system or tmpfs");
 	if (arguments.role && !strcmp(arguments.role, "owner"))
@@ -312,5 +330,9 @@ int main(int argc, char **argv)
 	check_slow(stage);
 	prepare_pool(&arguments);
 	tell_place(stage);
-	return tell_all(stage);
+	if (arguments.server && stage->no_rdma)
+		give_up("%s", stage->no_rdma);
+	if (arguments.server)
+		peers_expect(arguments.server);
+	return tell_all(stage, arguments.server);
 }

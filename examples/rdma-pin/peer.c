@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,10 @@
 #define ROLE_FD		3
 #define ALSO_FD		4
 #define BUFFER_BYTES	(1u << 20)
+#define PORT		"7472"
+#define PEERS		2		/* a writer and a reader */
+
+static int listening = -1;		/* peers are of another machine */
 
 /* ------------------------------------------------------- the teller's side */
 
@@ -49,6 +54,19 @@ pid_t start_role(const char *const *arguments, int also, int *ret_fd)
 	return pid;
 }
 
+/* One that another machine has sent, see peers_send(). */
+static void welcome(struct peer *peer)
+{
+	int32_t pid;
+
+	peer->fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	if (peer->fd < 0)
+		give_up("accept: %s", strerror(errno));
+	if (recv(peer->fd, &pid, sizeof(pid), MSG_WAITALL) != sizeof(pid))
+		give_up("who connected is no rdma-pin --client");
+	peer->pid = pid;
+}
+
 void peer_start(struct peer *peer, const char *name, const char *device)
 {
 	const char *const arguments[] = {
@@ -57,13 +75,17 @@ void peer_start(struct peer *peer, const char *name, const char *device)
 
 	memset(peer, 0, sizeof(*peer));
 	peer->name = name;
-	peer->pid = start_role(arguments, -1, &peer->fd);
+	if (listening >= 0)
+		welcome(peer);
+	else
+		peer->pid = start_role(arguments, -1, &peer->fd);
 }
 
 void peer_end(struct peer *peer)
 {
 	close(peer->fd);	/* it leaves when nobody talks to it */
-	waitpid(peer->pid, NULL, 0);
+	if (listening < 0)
+		waitpid(peer->pid, NULL, 0);
 }
 
 void peer_order(struct peer *peer, const struct order *order)
@@ -74,7 +96,7 @@ void peer_order(struct peer *peer, const struct order *order)
 
 void peer_report(struct peer *peer, struct report *ret_report)
 {
-	if (recv(peer->fd, ret_report, sizeof(*ret_report), 0) !=
+	if (recv(peer->fd, ret_report, sizeof(*ret_report), MSG_WAITALL) !=
 	    (ssize_t)sizeof(*ret_report))
 		give_up("%s (process %d) is gone", peer->name, (int)peer->pid);
 }
@@ -102,6 +124,73 @@ void peer_connect(struct peer *peer)
 	err = wire_connect(&peer->wire, &report.address);
 	if (err)
 		give_up("cannot connect to %s: %s", peer->name, strerror(-err));
+}
+
+/* ------------------------------------------------------ from another machine */
+
+static struct addrinfo *look_up(const char *host, int flags)
+{
+	struct addrinfo hints = {
+		.ai_flags = flags, .ai_socktype = SOCK_STREAM,
+	};
+	struct addrinfo *found;
+	int err = getaddrinfo(host, PORT, &hints, &found);
+
+	if (err)
+		give_up("%s: %s", host, gai_strerror(err));
+	return found;
+}
+
+void peers_expect(const char *address)
+{
+	struct addrinfo *at = look_up(address, AI_PASSIVE | AI_NUMERICHOST);
+	int one = 1;
+
+	listening = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listening < 0 ||
+	    setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &one,
+		       sizeof(one)) ||
+	    bind(listening, at->ai_addr, at->ai_addrlen) ||
+	    listen(listening, 2))
+		give_up("--server %s: %s", address, strerror(errno));
+	freeaddrinfo(at);
+}
+
+/* Its only words before the first order are which process it is. */
+static pid_t send_one(const struct addrinfo *to, const char *host,
+		      const char *const *arguments)
+{
+	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int32_t pid;
+
+	if (fd < 0 || connect(fd, to->ai_addr, to->ai_addrlen))
+		give_up("--client %s: %s", host, strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		give_up("fork: %s", strerror(errno));
+	if (!pid)
+		become(arguments, fd, -1);
+	if (send(fd, &pid, sizeof(pid), MSG_NOSIGNAL) != sizeof(pid))
+		give_up("--client %s: %s", host, strerror(errno));
+	close(fd);
+	return pid;
+}
+
+int peers_send(const char *host, const char *device)
+{
+	const char *const arguments[] = {
+		"rdma-pin", "--role", "peer", "--device", device, NULL
+	};
+	struct addrinfo *to = look_up(host, 0);
+	int failed = 0, status;
+	pid_t pid[PEERS];
+
+	for (int i = 0; i < PEERS; i++)
+		pid[i] = send_one(to, host, arguments);
+	freeaddrinfo(to);
+	for (int i = 0; i < PEERS; i++)
+		failed |= waitpid(pid[i], &status, 0) != pid[i] || status;
+	return failed;
 }
 
 /* --------------------------------------------------------- the peer's side */
@@ -195,7 +284,7 @@ int peer_main(const char *device)
 	struct report report;
 	struct order order;
 
-	while (recv(ROLE_FD, &order, sizeof(order), 0) ==
+	while (recv(ROLE_FD, &order, sizeof(order), MSG_WAITALL) ==
 	       (ssize_t)sizeof(order)) {
 		if (!self.buffer)
 			prepare(&self, device);

@@ -49,6 +49,12 @@ pid_t start_role(const char *const *arguments, int also, int *ret_fd);
 void peer_start(struct peer *peer, const char *name, const char *device);
 void peer_end(struct peer *peer);
 
+/* From now on peer_start() takes peers that peers_send() sends to this address
+ * from another machine, of the same byte order. */
+void peers_expect(const char *address);
+/* Send a writer and a reader, and wait for their ends. Returns an exit status. */
+int peers_send(const char *host, const char *device);
+
 void peer_order(struct peer *peer, const struct order *order);
 void peer_report(struct peer *peer, struct report *ret_report);
 /* Both: give an order, wait for the report. */
