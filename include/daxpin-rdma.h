@@ -22,19 +22,36 @@ extern "C" {
 struct daxpin_rdma;
 struct daxpin_grant;
 
+/*
+ * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
+ * fn(arg) called, once, in whatever thread, or before it returns. Not set:
+ * daxpin_rdma_service() calls it. Both must live until the detach.
+ */
 struct daxpin_rdma_options {
 	size_t size;			/* sizeof(struct daxpin_rdma_options) */
 	uint32_t flags;			/* must be 0 */
 	const char *label;		/* shown by daxpin_holds(); copied */
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
+	void (*run)(void (*fn)(void *arg), void *arg, void *executor);
+	void *executor;			/* yours */
 };
 
 struct daxpin_rdma_info {
 	size_t size;			/* sizeof(struct daxpin_rdma_info) */
 	uint32_t local_mrs;		/* segments registered for local keys */
 	uint32_t grants;		/* out now */
-	uint32_t quarantined;		/* grants the device refused to end */
+	uint32_t quarantined;		/* of them, the device refused to end */
+	uint32_t pending;		/* of them, asked back or to be ended */
+	uint64_t next_deadline_ns;	/* call daxpin_rdma_service() then; 0: there
+					   is nothing for it to do */
+	/* Since the attach: */
+	uint64_t granted;
+	uint64_t ended;			/* with the device's yes */
+	uint64_t returned;		/* by their peers */
+	uint64_t expired;		/* asked back, and the grace ran out */
+	uint64_t refusals;		/* times that the device said no */
+	uint64_t queue_pairs_stopped;	/* put to error for it */
 };
 
 /*
@@ -65,22 +82,25 @@ int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
  * daxpin_rdma_lkey() makes new ones. Blocks in ibv_dereg_mr(). Call it when there
  * was a DAXPIN_EVENT_REVOKE; without it no segment that has a local key can be
  * reclaimed. What is posted with such a key at this time fails; none is asked for
- * while anything in its segment is held. The device's -errno where it refuses.
- * Not concurrent with daxpin_rdma_detach(), else any thread.
+ * while anything in its segment is held.
+ *
+ * Then end the grants whose grace is over, or all that are to be ended where no
+ * executor was given. The device's -errno where it refuses. Not concurrent with
+ * daxpin_rdma_detach(), else any thread.
  */
 int daxpin_rdma_service(struct daxpin_rdma *rdma);
 
+/*
+ * Bytes of an extent, for a work request of your own: address, length, and the
+ * local key as daxpin_rdma_lkey() gives it. The extent must be held by you, and
+ * stay so until the completion. -EINVAL: no hold is out, length 0 or above 4 GiB,
+ * past the extent's end; -ESTALE: its life is over. Any thread.
+ */
+int daxpin_rdma_sge(struct daxpin_rdma *rdma, struct daxpin_extent extent,
+		    uint64_t offset, uint64_t length, struct ibv_sge *ret_sge);
+
 #define DAXPIN_GRANT_ZERO	0x1u	/* zero it first; reserved extents only */
 #define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read what is there */
-
-struct daxpin_grant_options {
-	size_t size;			/* sizeof(struct daxpin_grant_options) */
-	uint32_t flags;			/* DAXPIN_GRANT_... */
-	int access;			/* IBV_ACCESS_REMOTE_READ, _WRITE, _ATOMIC */
-	const char *label;		/* the peer, for daxpin_holds(); copied */
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
-};
 
 /* What the peer needs. As bytes for a message: daxpin_grant_export(). */
 struct daxpin_grant_key {
@@ -90,6 +110,20 @@ struct daxpin_grant_key {
 	uint32_t access;		/* IBV_ACCESS_REMOTE_..., no other bit */
 	struct daxpin_extent extent;	/* to name it in messages */
 	unsigned char uuid[16];		/* of the pool */
+};
+
+struct daxpin_grant_options {
+	size_t size;			/* sizeof(struct daxpin_grant_options) */
+	uint32_t flags;			/* DAXPIN_GRANT_... */
+	int access;			/* IBV_ACCESS_REMOTE_READ, _WRITE, _ATOMIC */
+	const char *label;		/* the peer, for daxpin_holds(); copied */
+	char *why;			/* on failure: one sentence, cause and cure */
+	size_t why_size;
+	struct ibv_qp *qp;		/* the peer's; see daxpin_grant_qp() */
+	/* For daxpin_rdma_revoke_start(), all optional: */
+	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
+	void (*done)(void *arg, int result);
+	void *arg;
 };
 
 /*
@@ -124,18 +158,74 @@ int daxpin_grant_import(const void *buf, size_t size,
 			struct daxpin_grant_key *ret_key);
 
 /*
- * Take a grant back and free it. Blocks in ibv_dereg_mr(); when it returns 0
- * no byte of the peer's can land any more and the hold is dropped. Should the
- * device refuse, its -errno is returned and the extent is quarantined: grant
- * and hold stay, the pool cannot be closed. Each further call asks again; only
- * the device's yes ends it. NULL is fine.
+ * Take a grant back and free it, now and in this thread: blocks in
+ * ibv_dereg_mr(). When it returns 0 no byte of the peer's can land any more and
+ * the hold is dropped. Should the device refuse, the grant's queue pair is put to
+ * error and the device asked again for half a second; then its -errno is
+ * returned and the extent is quarantined: grant and hold stay, the pool cannot be
+ * closed. Each further call asks again; only the device's yes ends it. -EALREADY:
+ * it is being ended elsewhere; -ESTALE: it is over. NULL is fine. Any thread.
  */
 int daxpin_rdma_revoke(struct daxpin_grant *grant);
 
 /*
+ * The same without blocking: ask_back() tells the peer, before this returns, and
+ * the peer has until the deadline to say yes: daxpin_grant_returned(). Then, or
+ * at the deadline, which daxpin_rdma_service() looks at, or at once when that is
+ * past, the grant is ended as above in the executor. done() tells the result;
+ * 0: the grant is over, and freed. A second call gives another deadline. A
+ * daxpin_rdma_revoke() meanwhile takes over, and then done() is not called.
+ * Neither callback is called under a lock. -EALREADY, -ESTALE. Any thread.
+ */
+int daxpin_rdma_revoke_start(struct daxpin_grant *grant, uint64_t deadline_ns);
+
+/* The peer says that it is done with the grant, asked or not: end it now, in the
+ * executor. Errors as above. Any thread. */
+int daxpin_grant_returned(struct daxpin_grant *grant);
+
+/*
+ * The queue pair that goes to error when the device refuses to end the grant.
+ * Before it is destroyed: NULL; when this returns it is used no more. Any thread.
+ */
+int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
+
+enum daxpin_grant_state {
+	DAXPIN_GRANT_STATE_OUT = 1,	/* the peer may use it */
+	DAXPIN_GRANT_STATE_ASKED,	/* asked back, its grace is not over */
+	DAXPIN_GRANT_STATE_QUEUED,	/* given to the executor, or to service */
+	DAXPIN_GRANT_STATE_ENDING,	/* a thread is at it */
+	DAXPIN_GRANT_STATE_QUARANTINED,	/* the device refused */
+};
+
+/* How far up the ladder. */
+enum daxpin_grant_step {
+	DAXPIN_GRANT_STEP_NONE,
+	DAXPIN_GRANT_STEP_DEREGISTER,	/* refused once */
+	DAXPIN_GRANT_STEP_QUEUE_PAIR,	/* its queue pair was put to error */
+	DAXPIN_GRANT_STEP_QUARANTINE,	/* for as long as the device refuses */
+};
+
+struct daxpin_grant_info {
+	size_t size;			/* sizeof(struct daxpin_grant_info) */
+	uint32_t state;			/* enum daxpin_grant_state */
+	uint32_t step;			/* enum daxpin_grant_step */
+	uint64_t refusals;		/* times that the device said no */
+	uint64_t deadline_ns;		/* ASKED: the end of its grace */
+	int device_error;		/* what it said last: 0 or -errno */
+	int qp_error;			/* the same of the queue pair */
+};
+
+/*
+ * About one grant. -ESTALE: it is over, which the library remembers of the last
+ * 1024 of an attachment; an older handle is as a pointer that was freed.
+ */
+int daxpin_grant_info(struct daxpin_grant *grant,
+		      struct daxpin_grant_info *ret_info);
+
+/*
  * Deregister the local keys, free rdma. -EBUSY while grants are out; the
  * device's -errno, and rdma stays, where it refuses. Not concurrent with any
- * other call on rdma. NULL is fine.
+ * other call on rdma or its grants, which are all over with it. NULL is fine.
  */
 int daxpin_rdma_detach(struct daxpin_rdma *rdma);
 

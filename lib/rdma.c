@@ -69,11 +69,13 @@ static size_t rdma_bytes(uint32_t segments)
 static void destroy(struct daxpin_rdma *rdma)
 {
 	pthread_mutex_destroy(&rdma->lock);
+	pthread_mutex_destroy(&rdma->revokes.lock);
 	munmap(rdma, rdma_bytes(rdma->segments));
 }
 
 static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
 		  const struct daxpin_pool_info *info,
+		  const struct daxpin_rdma_options *o,
 		  struct daxpin_rdma **ret_rdma)
 {
 	struct daxpin_segment last = { 0 };
@@ -100,6 +102,7 @@ static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	rdma->segment_size = info->segment_size;
 	rdma->end = last.addr + last.size;
 	pthread_mutex_init(&rdma->lock, NULL);
+	dp_rdma_revokes_init(rdma, o);
 	*ret_rdma = rdma;
 	return 0;
 }
@@ -143,7 +146,7 @@ EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 	if (!err)
 		err = check_source(&info, &o);
 	if (!err)
-		err = create(pool, pd, &info, &rdma);
+		err = create(pool, pd, &info, &o, &rdma);
 	if (err)
 		return err;
 	err = announce(rdma, &o);
@@ -158,15 +161,15 @@ EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 			    struct daxpin_rdma_info *ret_info)
 {
+	struct daxpin_rdma_info info;
+
 	if (!rdma)
 		return -EINVAL;
 	if (!rdma->pool)
 		return -EOWNERDEAD;
-	return give_info(ret_info, &(struct daxpin_rdma_info) {
-		.local_mrs = atomic_load(&rdma->local_mrs),
-		.grants = atomic_load(&rdma->grants),
-		.quarantined = atomic_load(&rdma->quarantined),
-	}, sizeof(*ret_info));
+	dp_rdma_revokes_count(rdma, &info);
+	info.local_mrs = atomic_load(&rdma->local_mrs);
+	return give_info(ret_info, &info, sizeof(info));
 }
 
 EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
@@ -177,9 +180,9 @@ EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 		return 0;
 	if (!rdma->pool)
 		return -EOWNERDEAD;
-	if (atomic_load(&rdma->grants))
-		return -EBUSY;
-	err = dp_rdma_end_keys(rdma);
+	err = dp_rdma_revokes_end(rdma);
+	if (!err)
+		err = dp_rdma_end_keys(rdma);
 	if (!err)
 		err = daxpin_unregister(rdma->registration);
 	if (!err)

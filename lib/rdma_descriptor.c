@@ -76,6 +76,9 @@ EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 
 	if (!grant || !buf || size < END)
 		return -EINVAL;
+	if (atomic_load_explicit(&grant->state, memory_order_relaxed) ==
+	    DP_GRANT_OVER)
+		return -ESTALE;
 	key = &grant->key;
 	assert(key->length > 0);
 	memcpy(out + AT_MAGIC, MAGIC, sizeof(MAGIC));

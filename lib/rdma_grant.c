@@ -171,13 +171,16 @@ EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 	if (!grant)
 		return -ENOMEM;
 	grant->rdma = rdma;
-	atomic_fetch_add(&rdma->grants, 1);
 	err = give(grant, extent, &o);
 	if (err) {
-		atomic_fetch_sub(&rdma->grants, 1);
 		free(grant);
 		return err;
 	}
+	grant->ask_back = o.ask_back;
+	grant->done = o.done;
+	grant->arg = o.arg;
+	grant->qp = o.qp;
+	dp_rdma_grant_out(grant);
 	*ret_grant = grant;
 	return 0;
 }

@@ -13,6 +13,9 @@
 
 #define KEY_VALID	(UINT64_C(1) << 32)
 
+/* Soft-RoCE cannot pin more than 1 GiB at once (RDMA 0.11). */
+static_assert(DAXPIN_SEGMENT_MAX <= 512u << 20, "a segment is one region");
+
 /* Under the lock: the key of a segment, made where there is none yet. */
 static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 {
@@ -97,7 +100,41 @@ EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
 				rdma->registration, &i) > 0; i++)
 		err = end_key(rdma, i);
 	pthread_mutex_unlock(&rdma->lock);
-	return err;
+	return err ? err : dp_rdma_revokes_service(rdma);
+}
+
+EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
+			   struct daxpin_extent extent, uint64_t offset,
+			   uint64_t length, struct ibv_sge *ret_sge)
+{
+	uint64_t size;
+	uint32_t lkey;
+	int err;
+
+	if (!rdma || !ret_sge)
+		return -EINVAL;
+	if (!rdma->pool)
+		return -EOWNERDEAD;
+	err = daxpin_size(rdma->pool, extent, &size);
+	if (err)
+		return err;
+	if (!length || length > UINT32_MAX || offset > size ||
+	    length > size - offset)
+		return -EINVAL;
+	err = daxpin_idle(rdma->pool, extent);
+	if (err)			/* nobody holds it, or it is over */
+		return err < 0 ? err : -EINVAL;
+	/* It is one segment's, as every extent is. */
+	err = daxpin_rdma_lkey(rdma, extent.addr, &lkey);
+	if (err)
+		return err;
+	*ret_sge = (struct ibv_sge) {
+		.addr = (uintptr_t)daxpin_ptr(rdma->pool, extent, offset),
+		.length = (uint32_t)length,
+		.lkey = lkey,
+	};
+	assert(ret_sge->addr);
+	return 0;
 }
 
 int dp_rdma_end_keys(struct daxpin_rdma *rdma)

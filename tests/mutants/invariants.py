@@ -9,6 +9,7 @@ RULES = ['tests/unit/test_rules']
 RECLAIM = ['tests/unit/test_reclaim']
 POOL = ['tests/unit/test_pool']
 URING = ['tests/unit/test_uring', 'shmem']
+REVOKE = ['tests/unit/test_revoke']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
@@ -94,6 +95,35 @@ MUTANTS = [
      '''	ret = cqe->res == -ECANCELED ? 0 : end(io);
 	return ret ? ret : 1;''',
      'a_cancelled_read_ends_its_hold_at_the_cqe'),
+
+    ('revoke-drops-first', REVOKE, 'lib/rdma_revoke.c',
+     'a grant lets its extent go before the device has answered',
+     '''	int err = climb(grant), drop_err;
+
+	if (!err) {
+		/* Nothing that the peer sends can reach the extent any more. */
+		drop_err = daxpin_drop_labelled(rdma->pool, &grant->hold);
+		assert(drop_err == 0);
+	}
+''',
+     '''	int drop_err = daxpin_drop_labelled(rdma->pool, &grant->hold), err;
+
+	assert(drop_err == 0);
+	err = climb(grant);
+''',
+     'the_hold_stays_until_the_device_has_answered'),
+    ('refused-is-over', REVOKE, 'lib/rdma_revoke.c',
+     'the last rung of the ladder lets the blocks go',
+     '''		err = deregister(grant);
+	}
+	return err;
+}''',
+     '''		err = deregister(grant);
+	}
+	grant->mr = NULL;
+	return 0;
+}''',
+     'what_the_device_does_not_end_is_quarantined'),
 
     # ----------------------------------------------- what counts (I8, I11, I37)
     ('busy-skipped-unregistered', LIFE, 'lib/daxpin.c',

@@ -42,7 +42,7 @@ static inline void fake_reset(void)
 	fake.dereg_after_qp = false;
 	fake.reg_allowed = ALWAYS;
 	fake.in_dereg = NULL;
-	fake.regs = fake.deregs = fake.qp_stops = 0;
+	fake.regs = fake.deregs = fake.live = fake.qp_stops = 0;
 	fake.longest = 0;
 	fake.qp_state = IBV_QPS_RTS;
 	pthread_mutex_unlock(&fake.lock);

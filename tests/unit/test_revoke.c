@@ -1,0 +1,737 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants and their end on a device that does as it is told: the ladder, the
+ * executor, the polite hand-back, and what may go wrong on the way.
+ */
+#include "fixture.h"
+#include <signal.h>
+#include <sys/wait.h>
+#include "verbs_fake.h"
+
+#define WRITE		IBV_ACCESS_REMOTE_WRITE
+#define BYTES		UINT64_C(8192)
+#define NEVER		daxpin_deadline_ms(1000000)
+#define JOBS_MAX	4096
+
+/* ----------------------------------------------- what the caller supplies */
+
+/* An executor that keeps what it was given until the test has it run. */
+struct executor {
+	pthread_mutex_t lock;
+	uint32_t count, taken;
+	struct {
+		void (*fn)(void *arg);
+		void *arg;
+	} jobs[JOBS_MAX];
+};
+
+struct news {
+	pthread_mutex_t lock;
+	uint32_t asked, done;
+	int result;
+	struct daxpin_grant_key key;
+};
+
+static struct executor executor = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct news news = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct fixture *f;
+static struct daxpin_rdma *rdma;
+static struct daxpin_extent extent;
+
+static void keep_job(void (*fn)(void *arg), void *arg, void *to)
+{
+	struct executor *e = to;
+
+	pthread_mutex_lock(&e->lock);
+	assert_true(e->count < JOBS_MAX);
+	e->jobs[e->count].fn = fn;
+	e->jobs[e->count++].arg = arg;
+	pthread_mutex_unlock(&e->lock);
+}
+
+static bool run_job(void)
+{
+	void (*fn)(void *arg) = NULL;
+	void *arg = NULL;
+
+	pthread_mutex_lock(&executor.lock);
+	if (executor.taken < executor.count) {
+		fn = executor.jobs[executor.taken].fn;
+		arg = executor.jobs[executor.taken++].arg;
+	}
+	pthread_mutex_unlock(&executor.lock);
+	if (fn)
+		fn(arg);
+	return fn != NULL;
+}
+
+static void run_inline(void (*fn)(void *arg), void *arg, void *to)
+{
+	(void)to;
+	fn(arg);
+}
+
+static void on_ask(void *arg, const struct daxpin_grant_key *key)
+{
+	struct news *n = arg;
+
+	pthread_mutex_lock(&n->lock);
+	n->asked++;
+	n->key = *key;
+	pthread_mutex_unlock(&n->lock);
+}
+
+static void on_done(void *arg, int result)
+{
+	struct news *n = arg;
+
+	pthread_mutex_lock(&n->lock);
+	n->done++;
+	n->result = result;
+	pthread_mutex_unlock(&n->lock);
+}
+
+static int attach_with(void (*run)(void (*fn)(void *arg), void *arg, void *to))
+{
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options), .run = run, .executor = &executor,
+	};
+
+	return daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma);
+}
+
+static int setup_with(void **state,
+		      void (*run)(void (*fn)(void *arg), void *arg, void *to))
+{
+	fake_reset();
+	executor.count = executor.taken = 0;
+	news.asked = news.done = 0;
+	if (fixture_setup_sized(state, 64 << 20))
+		return -1;
+	f = *state;
+	return attach_with(run) || daxpin_reserve(f->pool, BYTES, 0, &extent);
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, NULL);
+}
+
+static int setup_executor(void **state)
+{
+	return setup_with(state, keep_job);
+}
+
+static int setup_inline(void **state)
+{
+	return setup_with(state, run_inline);
+}
+
+/* Nothing is left: no region, no hold, no pin. */
+static int teardown(void **state)
+{
+	int err = daxpin_rdma_detach(rdma) || fake.live ||
+		  daxpin_idle(f->pool, extent) == 0;
+
+	rdma = NULL;
+	return fixture_teardown(state) || err;
+}
+
+static struct daxpin_grant *grant_of(struct daxpin_extent of, struct ibv_qp *qp)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .qp = qp,
+		.ask_back = on_ask, .done = on_done, .arg = &news,
+	};
+	struct daxpin_grant *grant;
+
+	assert_int_equal(daxpin_rdma_grant(rdma, of, &options, &grant), 0);
+	return grant;
+}
+
+static struct daxpin_rdma_info counts(void)
+{
+	struct daxpin_rdma_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_rdma_info(rdma, &info), 0);
+	return info;
+}
+
+static struct daxpin_grant_info about(struct daxpin_grant *grant)
+{
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_grant_info(grant, &info), 0);
+	return info;
+}
+
+/* --------------------------------------------------------------- the ladder */
+
+static void see_the_hold(void)
+{
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+}
+
+static void the_hold_stays_until_the_device_has_answered(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	fake.in_dereg = see_the_hold;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(fake.deregs, 1);
+	assert_int_equal(fake.qp_stops, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(counts().ended, 1);
+	assert_int_equal(counts().refusals, 0);
+}
+
+static void a_queue_pair_in_error_makes_the_device_agree(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
+
+	(void)state;
+	fake.dereg_error = EBUSY;
+	fake.dereg_after_qp = true;
+	fake.in_dereg = see_the_hold;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(fake.qp_state, IBV_QPS_ERR);
+	assert_int_equal(fake.deregs, 2);
+	assert_int_equal(counts().refusals, 1);
+	assert_int_equal(counts().queue_pairs_stopped, 1);
+	assert_int_equal(counts().quarantined, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+}
+
+static void a_device_that_drains_is_given_time(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
+
+	(void)state;
+	fake.dereg_error = EBUSY;
+	fake.dereg_refusals = 6;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(fake.deregs, 7);
+	assert_int_equal(fake.qp_stops, 1);
+}
+
+/* And the blocks with it, for ever if need be. */
+static void what_the_device_does_not_end_is_quarantined(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
+	const struct daxpin_op keep = {
+		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_WRITERS,
+		.extent = extent,
+	}, retire = { .type = DAXPIN_OP_RETIRE, .extent = extent };
+	struct daxpin_grant_info info;
+	struct daxpin_extent other;
+
+	(void)state;
+	assert_int_equal(daxpin_publish(f->pool, &keep, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &retire, 1), 0);
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = ALWAYS;
+	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
+	/* A bounded number of times. */
+	assert_int_equal(fake.deregs, 51);
+	info = about(grant);
+	assert_int_equal(info.state, DAXPIN_GRANT_STATE_QUARANTINED);
+	assert_int_equal(info.step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(info.device_error, -EIO);
+	assert_int_equal(info.refusals, 51);
+	assert_int_equal(counts().quarantined, 1);
+	assert_int_equal(counts().grants, 1);
+	assert_int_equal(counts().pending, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
+	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
+	while (!daxpin_reserve(f->pool, BYTES, 0, &other))
+		assert_int_not_equal(other.addr, extent.addr);
+	/* It is asked for as often as one likes, and counted once. */
+	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
+	assert_int_equal(counts().quarantined, 1);
+	fake.dereg_refusals = 0;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(counts().quarantined, 0);
+	assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, &other), 0);
+	assert_int_equal(other.addr, extent.addr);
+}
+
+static void without_a_queue_pair_one_refusal_is_enough(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	fake.dereg_error = EINVAL;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke(grant), -EINVAL);
+	assert_int_equal(fake.deregs, 1);
+	assert_int_equal(about(grant).step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+static void a_queue_pair_taken_away_is_not_touched(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
+
+	(void)state;
+	assert_int_equal(daxpin_grant_qp(grant, NULL), 0);
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
+	assert_int_equal(fake.qp_stops, 0);
+	assert_int_equal(daxpin_grant_qp(grant, &fake_qp), 0);
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(fake.qp_stops, 1);
+	assert_int_equal(daxpin_grant_qp(grant, NULL), -ESTALE);
+}
+
+static void a_queue_pair_that_does_not_stop_is_told(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
+
+	(void)state;
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = 1;
+	fake.qp_error = EINVAL;
+	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
+	assert_int_equal(about(grant).qp_error, -EINVAL);
+	assert_int_equal(counts().queue_pairs_stopped, 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+/* ------------------------------------------------------------- the executor */
+
+static struct daxpin_grant *in_question;
+
+static void see_it_is_being_ended(void)
+{
+	assert_int_equal(about(in_question).state, DAXPIN_GRANT_STATE_ENDING);
+	assert_int_equal(daxpin_rdma_revoke(in_question), -EALREADY);
+	assert_int_equal(daxpin_rdma_revoke_start(in_question, 0), -EALREADY);
+	assert_int_equal(daxpin_grant_returned(in_question), -EALREADY);
+	assert_int_equal(news.done, 0);
+	see_the_hold();
+}
+
+static void a_start_leaves_the_waiting_to_the_executor(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	in_question = grant;
+	fake.in_dereg = see_it_is_being_ended;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(fake.deregs, 0);
+	assert_int_equal(news.asked, 0);
+	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_QUEUED);
+	assert_int_equal(daxpin_rdma_revoke(grant), -EALREADY);
+	assert_int_equal(counts().pending, 1);
+	assert_int_equal(counts().next_deadline_ns, 0);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
+	assert_int_equal(fake.deregs, 0);
+	assert_true(run_job());
+	assert_false(run_job());
+	assert_int_equal(news.done, 1);
+	assert_int_equal(news.result, 0);
+	assert_int_equal(counts().pending, 0);
+	assert_int_equal(counts().grants, 0);
+}
+
+static void a_refusal_in_the_executor_is_told(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_true(run_job());
+	assert_int_equal(news.result, -EIO);
+	assert_int_equal(counts().quarantined, 1);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_true(run_job());
+	assert_int_equal(news.done, 2);
+	assert_int_equal(news.result, 0);
+	assert_int_equal(counts().quarantined, 0);
+}
+
+static void without_an_executor_the_service_call_does_it(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(fake.deregs, 0);
+	assert_int_not_equal(counts().next_deadline_ns, 0);
+	assert_true(counts().next_deadline_ns <= daxpin_deadline_ms(0));
+	assert_int_equal(daxpin_rdma_service(rdma), -EIO);
+	assert_int_equal(news.result, -EIO);
+	/* Not again by itself: somebody has to want it. */
+	assert_int_equal(counts().next_deadline_ns, 0);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(fake.deregs, 1);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(news.done, 2);
+	assert_int_equal(news.result, 0);
+}
+
+static void detach_at_once(void *arg, int result)
+{
+	*(int *)arg = daxpin_rdma_detach(rdma);
+	assert_int_equal(result, 0);
+}
+
+/* Nothing of the adapter is in use any more when done() is called. */
+static void whoever_hears_of_the_end_may_detach(void **state)
+{
+	int detached = 1;
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE,
+		.done = detach_at_once, .arg = &detached,
+	};
+	struct daxpin_grant *grant;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &grant), 0);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(detached, 0);
+	rdma = NULL;
+}
+
+/* ------------------------------------------------------ the polite hand-back */
+
+static void a_peer_that_says_yes_shortens_its_grace(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+	const uint64_t deadline = NEVER;
+	struct daxpin_grant_key key;
+
+	(void)state;
+	daxpin_grant_key(grant, &key);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, deadline), 0);
+	assert_int_equal(news.asked, 1);
+	assert_memory_equal(&news.key, &key, sizeof(key));
+	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_ASKED);
+	assert_int_equal(about(grant).deadline_ns, deadline);
+	assert_int_equal(counts().next_deadline_ns, deadline);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(fake.deregs, 0);
+	see_the_hold();
+	assert_int_equal(daxpin_grant_returned(grant), 0);
+	assert_true(run_job());
+	assert_int_equal(news.done, 1);
+	assert_int_equal(news.result, 0);
+	assert_int_equal(counts().returned, 1);
+	assert_int_equal(counts().expired, 0);
+}
+
+static void a_silent_peer_is_forced_at_the_deadline(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+	const uint64_t deadline = daxpin_deadline_ms(300);
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, deadline), 0);
+	do {
+		assert_int_equal(daxpin_rdma_service(rdma), 0);
+		assert_false(news.done && daxpin_deadline_ms(0) < deadline);
+	} while (!run_job());
+	assert_int_equal(news.done, 1);
+	assert_int_equal(news.asked, 1);
+	assert_int_equal(counts().returned, 0);
+	assert_int_equal(counts().expired, 1);
+}
+
+static void a_grant_that_nobody_asked_for_may_come_back(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	assert_int_equal(daxpin_grant_returned(grant), 0);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(news.asked, 0);
+	assert_int_equal(news.done, 1);
+	assert_int_equal(counts().returned, 1);
+}
+
+static void patience_may_end_earlier(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL), *other;
+	struct daxpin_extent another;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
+	assert_int_equal(news.asked, 1);
+	assert_int_equal(counts().pending, 1);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(news.done, 1);
+	/* In the caller's thread: its result is what the call returns. */
+	assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, &another), 0);
+	other = grant_of(another, NULL);
+	assert_int_equal(daxpin_rdma_revoke_start(other, NEVER), 0);
+	assert_int_equal(daxpin_rdma_revoke(other), 0);
+	assert_int_equal(news.done, 1);
+	assert_int_equal(counts().pending, 0);
+	assert_int_equal(counts().next_deadline_ns, 0);
+}
+
+/* ---------------------------------------------------------------- bad input */
+
+static void a_grant_that_is_over_is_told(void **state)
+{
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+	unsigned char bytes[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	for (i = 0; i < 1023; i++)
+		assert_int_equal(daxpin_rdma_revoke(grant_of(extent, NULL)), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), -ESTALE);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), -ESTALE);
+	assert_int_equal(daxpin_grant_returned(grant), -ESTALE);
+	assert_int_equal(daxpin_grant_info(grant, &info), -ESTALE);
+	assert_int_equal(daxpin_grant_export(grant, bytes, sizeof(bytes)),
+			 -ESTALE);
+	/* One more, and it is forgotten: nothing grows for ever. */
+	assert_int_equal(daxpin_rdma_revoke(grant_of(extent, NULL)), 0);
+	assert_int_equal(fake.deregs, 1025);
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+	struct daxpin_grant_info info = { .size = 1 };
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(NULL, 0), -EINVAL);
+	assert_int_equal(daxpin_grant_returned(NULL), -EINVAL);
+	assert_int_equal(daxpin_grant_qp(NULL, NULL), -EINVAL);
+	assert_int_equal(daxpin_grant_info(NULL, &info), -EINVAL);
+	assert_int_equal(daxpin_grant_info(grant, NULL), -EINVAL);
+	assert_int_equal(daxpin_grant_info(grant, &info), -EINVAL);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+static void no_regions_left_leaves_no_hold(void **state)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	struct daxpin_grant *first = grant_of(extent, NULL), *grant = NULL;
+	struct daxpin_extent other;
+	uint32_t key = 7;
+
+	(void)state;
+	assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, &other), 0);
+	fake.reg_allowed = 1;
+	fake.reg_error = ENOSPC;
+	assert_int_equal(daxpin_rdma_grant(rdma, other, &options, &grant),
+			 -ENOSPC);
+	assert_null(grant);
+	assert_non_null(strstr(f->why, "fake0"));
+	assert_int_equal(daxpin_idle(f->pool, other), 1);
+	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &key), -ENOSPC);
+	assert_int_equal(key, 7);
+	assert_int_equal(counts().local_mrs, 0);
+	fake.reg_allowed = ALWAYS;
+	/* The segment's pin was given back: it can be taken again. */
+	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &key), 0);
+	assert_int_equal(daxpin_rdma_revoke(first), 0);
+	assert_int_equal(counts().granted, 1);
+}
+
+static void an_entry_stays_within_its_extent(void **state)
+{
+	struct daxpin_extent stale = extent;
+	struct ibv_sge sge = { .length = 7 };
+	const struct {
+		uint64_t offset, length;
+	} bad[] = {
+		{ 0, 0 }, { 0, BYTES + 1 }, { BYTES, 1 }, { 1, BYTES },
+		{ UINT64_MAX, 2 }, { 2, UINT64_MAX }, { BYTES + 1, 1 },
+		{ 0, UINT64_C(1) << 32 },
+	};
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_sge(rdma, extent, 0, 1, &sge), -EINVAL);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(daxpin_rdma_sge(rdma, extent, bad[i].offset,
+						 bad[i].length, &sge), -EINVAL);
+	assert_int_equal(daxpin_rdma_sge(rdma, extent, 0, 1, NULL), -EINVAL);
+	assert_int_equal(daxpin_rdma_sge(NULL, extent, 0, 1, &sge), -EINVAL);
+	stale.gen++;
+	assert_int_equal(daxpin_rdma_sge(rdma, stale, 0, 1, &sge), -ESTALE);
+	stale.addr = UINT64_C(1) << 40;	/* outside the pool */
+	assert_int_equal(daxpin_rdma_sge(rdma, stale, 0, 1, &sge), -EINVAL);
+	assert_int_equal(sge.length, 7);
+	assert_int_equal(counts().local_mrs, 0);
+	assert_int_equal(daxpin_rdma_sge(rdma, extent, 4095, BYTES - 4095, &sge),
+			 0);
+	assert_int_equal(sge.length, BYTES - 4095);
+	assert_int_equal(sge.lkey, 0x100);
+	assert_int_equal(sge.addr, (uintptr_t)daxpin_ptr(f->pool, extent, 4095));
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+}
+
+static int in_child(void (*fn)(struct daxpin_grant *), struct daxpin_grant *g)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		fn(g);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void call_all(struct daxpin_grant *grant)
+{
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+	struct ibv_sge sge;
+
+	if (daxpin_rdma_revoke_start(grant, 0) != -EOWNERDEAD ||
+	    daxpin_grant_returned(grant) != -EOWNERDEAD ||
+	    daxpin_grant_qp(grant, NULL) != -EOWNERDEAD ||
+	    daxpin_grant_info(grant, &info) != -EOWNERDEAD ||
+	    daxpin_rdma_sge(rdma, extent, 0, 1, &sge) != -EOWNERDEAD)
+		_exit(1);
+}
+
+static void a_child_of_fork_ends_nothing(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	assert_int_equal(in_child(call_all, grant), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+static void call_after_detach(struct daxpin_grant *grant)
+{
+	uint32_t key;
+
+	(void)grant;
+	/* No report of it: this end is the one that is wanted. */
+	if (!freopen("/dev/null", "w", stderr))
+		_exit(0);
+	signal(SIGSEGV, SIG_DFL);
+	daxpin_rdma_lkey(rdma, 0, &key);
+}
+
+/* It dies there, instead of doing something with what was freed. */
+static void use_after_detach_ends_at_once(void **state)
+{
+	(void)state;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	assert_int_not_equal(in_child(call_after_detach, NULL), 0);
+	rdma = NULL;
+}
+
+/* --------------------------------------------------------------- many at once */
+
+#define THREADS		4
+#define ROUNDS		400
+
+static void *work(void *arg)
+{
+	unsigned int seed = (unsigned int)(uintptr_t)arg, i;
+	struct daxpin_grant *grant;
+	struct daxpin_extent own;
+	int err;
+
+	for (i = 0; i < ROUNDS; i++) {
+		assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, &own), 0);
+		grant = grant_of(own, &fake_qp);
+		seed = seed * 1103515245 + 12345;
+		switch (seed >> 16 & 3) {
+		case 0:
+			assert_int_equal(daxpin_rdma_revoke(grant), 0);
+			break;
+		case 1:
+			assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+			break;
+		case 2:
+			assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER),
+					 0);
+			assert_int_equal(daxpin_grant_returned(grant), 0);
+			break;
+		default:	/* either of us, and the service call */
+			assert_int_equal(daxpin_rdma_revoke_start(grant, 1), 0);
+			err = daxpin_rdma_revoke(grant);
+			assert_true(err == -EALREADY || err == -ESTALE);
+		}
+		assert_int_equal(daxpin_rdma_service(rdma), 0);
+		run_job();
+		assert_int_equal(daxpin_cancel(f->pool, own), 0);
+	}
+	return NULL;
+}
+
+static void threads_end_each_grant_once(void **state)
+{
+	pthread_t threads[THREADS];
+	struct daxpin_rdma_info info;
+	uintptr_t i;
+
+	(void)state;
+	for (i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, work,
+						(void *)(i + 1)), 0);
+	for (i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	while (run_job())
+		;
+	info = counts();
+	assert_int_equal(info.granted, THREADS * ROUNDS);
+	assert_int_equal(info.ended, THREADS * ROUNDS);
+	assert_int_equal(info.grants | info.pending | info.quarantined, 0);
+	assert_int_equal(fake.deregs, THREADS * ROUNDS);
+	assert_int_equal(news.done, executor.count);
+}
+
+int main(void)
+{
+#define TEST(name, how) \
+	cmocka_unit_test_setup_teardown(name, how, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(the_hold_stays_until_the_device_has_answered, setup),
+		TEST(a_queue_pair_in_error_makes_the_device_agree, setup),
+		TEST(a_device_that_drains_is_given_time, setup),
+		TEST(what_the_device_does_not_end_is_quarantined, setup),
+		TEST(without_a_queue_pair_one_refusal_is_enough, setup),
+		TEST(a_queue_pair_taken_away_is_not_touched, setup),
+		TEST(a_queue_pair_that_does_not_stop_is_told, setup),
+		TEST(a_start_leaves_the_waiting_to_the_executor, setup_executor),
+		TEST(a_refusal_in_the_executor_is_told, setup_executor),
+		TEST(without_an_executor_the_service_call_does_it, setup),
+		TEST(whoever_hears_of_the_end_may_detach, setup_inline),
+		TEST(a_peer_that_says_yes_shortens_its_grace, setup_executor),
+		TEST(a_silent_peer_is_forced_at_the_deadline, setup_executor),
+		TEST(a_grant_that_nobody_asked_for_may_come_back, setup),
+		TEST(patience_may_end_earlier, setup),
+		TEST(a_grant_that_is_over_is_told, setup),
+		TEST(what_makes_no_sense_is_refused, setup),
+		TEST(no_regions_left_leaves_no_hold, setup),
+		TEST(an_entry_stays_within_its_extent, setup),
+		TEST(a_child_of_fork_ends_nothing, setup),
+		TEST(use_after_detach_ends_at_once, setup),
+		TEST(threads_end_each_grant_once, setup_executor),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
