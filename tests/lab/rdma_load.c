@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rdma-load [SECONDS [shmem|devdax]]: 64 extents that are granted, written by
+ * peers, taken back, retired and reused, at random and side by side, with peers
+ * that keep old keys and try them.
+ *
+ * Every 8 bytes of an extent say who wrote them: the fill of this life, or one
+ * grant. So a write that lands where it no longer may is seen whenever it comes,
+ * in the extent it hits. A good write that is refused is a failure as well.
+ */
+#include "rdma_fixture.h"
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define SLOTS		64
+#define PEERS		2
+#define KNOWN		2048		/* keys that the peers remember */
+#define BLOCKS_MAX	32u
+#define ROOM_BYTES	(UINT64_C(6) << 20)	/* less than the slots would like */
+#define SERIALS_MAX	8		/* grants in one life */
+#define DENIED		IBV_WC_REM_ACCESS_ERR
+
+enum known_state { UNUSED, LIVE, ENDING, OLD };
+
+struct known {
+	enum known_state state;
+	uint32_t serial;
+	struct daxpin_grant_key key;
+};
+
+struct slot {
+	bool taken, published, retired, written;
+	struct daxpin_extent extent;
+	uint64_t size;
+	uint32_t serials[SERIALS_MAX], serial_count;	/* the fill's first */
+	struct daxpin_grant *grant;
+	struct known *known;
+};
+
+struct peer {
+	pthread_t thread;
+	unsigned int seed;
+	struct wire wire, target;
+	unsigned char *buffer;
+	struct ibv_mr *mr;
+};
+
+static struct {
+	_Atomic uint64_t written, overtaken, stale_writes, stale_reads;
+	_Atomic uint64_t unanswered, violations;
+	uint64_t grants, revokes, asked, forced, kept, retired, cancelled;
+	uint64_t reserved, reused, checked_bytes, full;
+} seen;
+
+static struct fixture *f;
+static struct slot slots[SLOTS];
+static struct known known[KNOWN];
+static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct peer peers[PEERS];
+static atomic_bool stop;
+static uint32_t last_serial;
+static unsigned int seconds = 4;
+static unsigned char *used_before;	/* a byte for each block of the pool */
+
+static unsigned int draw(unsigned int *seed, unsigned int below)
+{
+	*seed = *seed * 1664525u + 1013904223u;
+	return (*seed >> 8) % below;
+}
+
+static void violation(const char *what, uint32_t serial, uint64_t addr)
+{
+	if (atomic_fetch_add(&seen.violations, 1) < 8)
+		print_message("# VIOLATION: %s (serial %u, pool address 0x%" PRIx64 ")\n",
+			      what, serial, addr);
+}
+
+/* ------------------------------------------------------------------- a peer */
+
+static int peer_reconnect(struct peer *peer)
+{
+	struct wire_address ours = wire_address(&peer->target);
+	struct wire_address theirs = wire_address(&peer->wire);
+	int err = wire_connect(&peer->target, &theirs);
+
+	return err ? err : wire_connect(&peer->wire, &ours);
+}
+
+static bool choose(struct peer *peer, struct known **ret_at, struct known *copy)
+{
+	struct known *at = &known[draw(&peer->seed, KNOWN)];
+	enum known_state wanted = draw(&peer->seed, 4) ? LIVE : OLD;
+	unsigned int i;
+
+	pthread_mutex_lock(&known_lock);
+	for (i = 0; i < KNOWN && at->state != wanted; i++)
+		at = at + 1 < known + KNOWN ? at + 1 : known;
+	*copy = *at;
+	pthread_mutex_unlock(&known_lock);
+	*ret_at = at;
+	return copy->state == wanted;
+}
+
+static bool is_still(const struct known *at, const struct known *copy)
+{
+	bool same;
+
+	pthread_mutex_lock(&known_lock);
+	same = at->state == copy->state && at->serial == copy->serial;
+	pthread_mutex_unlock(&known_lock);
+	return same;
+}
+
+static int use_key(struct peer *peer, const struct known *copy, bool read)
+{
+	uint64_t *words = (uint64_t *)peer->buffer;
+	uint64_t blocks = copy->key.length / DAXPIN_BLOCK_SIZE, first, count;
+	struct transfer transfer = {
+		.opcode = read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE,
+		.mr = peer->mr,
+		.rkey = copy->key.rkey,
+	};
+
+	first = draw(&peer->seed, (unsigned int)blocks);
+	count = 1 + draw(&peer->seed, (unsigned int)(blocks - first));
+	transfer.remote = copy->key.addr + first * DAXPIN_BLOCK_SIZE;
+	transfer.length = (uint32_t)(count * DAXPIN_BLOCK_SIZE);
+	for (uint64_t i = 0; i < transfer.length / 8; i++)
+		words[i] = (uint64_t)copy->serial << 32 | i;
+	return wire_transfer(&peer->wire, &transfer);
+}
+
+static void judge(const struct known *at, const struct known *copy, bool read,
+		  int status)
+{
+	if (status && status != (int)DENIED) {
+		atomic_fetch_add(&seen.unanswered, 1);
+	} else if (copy->state == OLD) {
+		atomic_fetch_add(read ? &seen.stale_reads : &seen.stale_writes,
+				 1);
+		if (!status)
+			violation("an old key was good", copy->serial,
+				  copy->key.extent.addr);
+	} else if (!status) {
+		atomic_fetch_add(&seen.written, 1);
+	} else if (is_still(at, copy)) {
+		violation("a good key was refused", copy->serial,
+			  copy->key.extent.addr);
+	} else {
+		atomic_fetch_add(&seen.overtaken, 1);
+	}
+}
+
+static void *be_a_peer(void *arg)
+{
+	struct peer *peer = arg;
+	struct known *at, copy;
+	bool read;
+	int status;
+
+	while (!atomic_load(&stop)) {
+		if (!choose(peer, &at, &copy)) {
+			sched_yield();
+			continue;
+		}
+		read = copy.state == OLD && !draw(&peer->seed, 4);
+		status = use_key(peer, &copy, read);
+		judge(at, &copy, read, status);
+		if (status && peer_reconnect(peer))
+			violation("a peer cannot connect", copy.serial, 0);
+	}
+	return NULL;
+}
+
+static void start_peers(void)
+{
+	for (struct peer *peer = peers; peer < peers + PEERS; peer++) {
+		peer->seed = 77u * (unsigned int)(peer - peers + 1);
+		assert_int_equal(wire_open(&peer->wire, &f->peer_nic), 0);
+		assert_int_equal(wire_open(&peer->target, &f->nic), 0);
+		assert_int_equal(peer_reconnect(peer), 0);
+		peer->buffer = aligned_alloc(4096, BLOCKS_MAX * 4096);
+		assert_non_null(peer->buffer);
+		peer->mr = ibv_reg_mr(f->peer_nic.pd, peer->buffer,
+				      BLOCKS_MAX * 4096, IBV_ACCESS_LOCAL_WRITE);
+		assert_non_null(peer->mr);
+		assert_int_equal(pthread_create(&peer->thread, NULL, be_a_peer,
+						peer), 0);
+	}
+}
+
+static void stop_peers(void)
+{
+	atomic_store(&stop, true);
+	for (struct peer *peer = peers; peer < peers + PEERS; peer++) {
+		pthread_join(peer->thread, NULL);
+		wire_close(&peer->wire);
+		wire_close(&peer->target);
+		ibv_dereg_mr(peer->mr);
+		free(peer->buffer);
+	}
+}
+
+/* -------------------------------------------------------------- the extents */
+
+static void fill(struct slot *slot)
+{
+	uint64_t *words = daxpin_ptr(f->pool, slot->extent, 0);
+
+	slot->serials[0] = ++last_serial;
+	slot->serial_count = 1;
+	for (uint64_t i = 0; i < slot->size / 8; i++)
+		words[i] = (uint64_t)slot->serials[0] << 32;
+}
+
+static bool is_of(const struct slot *slot, uint32_t serial)
+{
+	for (uint32_t i = 0; i < slot->serial_count; i++)
+		if (slot->serials[i] == serial)
+			return true;
+	return false;
+}
+
+/* All of it was written by those who may. */
+static void check(const struct slot *slot)
+{
+	const volatile uint64_t *words = daxpin_ptr(f->pool, slot->extent, 0);
+	uint32_t serial, last = slot->serials[0];
+
+	assert_non_null((void *)(uintptr_t)words);
+	for (uint64_t i = 0; i < slot->size / 8; i++) {
+		serial = (uint32_t)(words[i] >> 32);
+		if (serial != last && !is_of(slot, serial)) {
+			violation("somebody else's bytes", serial,
+				  slot->extent.addr + i * 8);
+			return;
+		}
+		last = serial;
+	}
+	seen.checked_bytes += slot->size;
+}
+
+static void take(struct slot *slot, unsigned int *seed)
+{
+	uint64_t blocks = 1 + draw(seed, BLOCKS_MAX);
+	unsigned char *before;
+	int err = daxpin_reserve(f->pool, blocks * DAXPIN_BLOCK_SIZE, 0,
+				 &slot->extent);
+
+	if (err) {
+		assert_int_equal(err, -ENOSPC);
+		seen.full++;
+		return;
+	}
+	slot->taken = true;
+	slot->published = slot->retired = false;
+	slot->size = blocks * DAXPIN_BLOCK_SIZE;
+	before = used_before + slot->extent.addr / DAXPIN_BLOCK_SIZE;
+	seen.reserved++;
+	seen.reused += memchr(before, 1, blocks) != NULL;
+	memset(before, 1, blocks);
+	fill(slot);
+}
+
+/* What is over belongs to somebody else from the next reserve on. */
+static void let_go(struct slot *slot)
+{
+	check(slot);
+	if (slot->published) {
+		assert_int_equal(publish(f, slot->extent, DAXPIN_OP_RETIRE), 0);
+		seen.retired++;
+	} else {
+		assert_int_equal(daxpin_cancel(f->pool, slot->extent), 0);
+		seen.cancelled++;
+	}
+	if (slot->grant)
+		slot->retired = true;	/* and held by the grant */
+	else
+		slot->taken = false;
+}
+
+static struct known *new_known(void)
+{
+	static unsigned int next;
+
+	while (known[next].state == LIVE || known[next].state == ENDING)
+		next = (next + 1) % KNOWN;
+	return &known[next++ % KNOWN];
+}
+
+static void mark(struct known *at, enum known_state state)
+{
+	pthread_mutex_lock(&known_lock);
+	at->state = state;
+	pthread_mutex_unlock(&known_lock);
+}
+
+static void on_end(void *arg, int result)
+{
+	struct slot *slot = arg;
+
+	assert_int_equal(result, 0);
+	mark(slot->known, OLD);
+	slot->grant = NULL;
+	if (slot->retired)
+		slot->taken = false;	/* its life ended with the hold */
+	else
+		check(slot);
+}
+
+static void give(struct slot *slot)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .label = "load",
+		.done = on_end, .arg = slot,
+	};
+	unsigned char message[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	struct daxpin_grant_key key;
+	struct known *at;
+
+	if (slot->serial_count == SERIALS_MAX)
+		return;
+	assert_int_equal(daxpin_rdma_grant(f->rdma, slot->extent, &options,
+					   &slot->grant), 0);
+	slot->serials[slot->serial_count++] = ++last_serial;
+	assert_int_equal(daxpin_grant_export(slot->grant, message,
+					     sizeof(message)), sizeof(message));
+	assert_int_equal(daxpin_grant_import(message, sizeof(message), &key),
+			 0);
+	pthread_mutex_lock(&known_lock);
+	at = new_known();
+	*at = (struct known) { .state = LIVE, .serial = last_serial,
+			       .key = key };
+	pthread_mutex_unlock(&known_lock);
+	slot->known = at;
+	seen.grants++;
+}
+
+static void take_back_by(struct slot *slot, unsigned int way)
+{
+	mark(slot->known, ENDING);
+	seen.revokes++;
+	switch (way) {
+	case 0:		/* by a peer that was asked, and says yes */
+		assert_int_equal(daxpin_rdma_revoke_start(slot->grant,
+						daxpin_deadline_ms(5000)), 0);
+		assert_int_equal(daxpin_grant_returned(slot->grant), 0);
+		seen.asked++;
+		break;
+	case 1:		/* one that says nothing: the service call will */
+		assert_int_equal(daxpin_rdma_revoke_start(slot->grant,
+						daxpin_deadline_ms(20)), 0);
+		seen.forced++;
+		break;
+	default:
+		assert_int_equal(daxpin_rdma_revoke(slot->grant), 0);
+		on_end(slot, 0);
+	}
+}
+
+static bool is_pending(const struct slot *slot)
+{
+	return slot->known->state == ENDING;
+}
+
+static void step(struct slot *slot, unsigned int *seed)
+{
+	unsigned int what = draw(seed, 8);
+
+	if (!slot->taken)
+		take(slot, seed);
+	else if (slot->grant && is_pending(slot))
+		return;
+	else if (slot->grant && (slot->retired || what < 3))
+		take_back_by(slot, draw(seed, 4));
+	else if (what < 5 && !slot->grant)
+		give(slot);
+	else if (what == 5)
+		let_go(slot);
+	else if (what == 6 && !slot->published) {
+		assert_int_equal(publish(f, slot->extent, DAXPIN_OP_KEEP), 0);
+		slot->published = true;
+		seen.kept++;
+	} else {
+		check(slot);
+	}
+}
+
+/* So little room that what is freed is soon somebody else's. */
+static void leave_room(struct hoard *hoard)
+{
+	struct daxpin_extent room;
+
+	assert_int_equal(daxpin_reserve(f->pool, ROOM_BYTES, 0, &room), 0);
+	hoard_take(hoard, f->pool);
+	assert_int_equal(daxpin_cancel(f->pool, room), 0);
+}
+
+static void end_all(void)
+{
+	for (struct slot *slot = slots; slot < slots + SLOTS; slot++) {
+		if (slot->grant && !is_pending(slot))
+			take_back_by(slot, 2);
+		while (slot->grant)
+			assert_int_equal(daxpin_rdma_service(f->rdma), 0);
+		if (slot->taken)
+			let_go(slot);
+	}
+}
+
+static void tell(void)
+{
+	struct daxpin_rdma_info info = rdma_info(f);
+
+	print_message("# %u s: %" PRIu64 " grants, %" PRIu64 " revokes (%" PRIu64
+		      " returned, %" PRIu64 " expired), %" PRIu64 " kept, %" PRIu64
+		      " retired, %" PRIu64 " cancelled, %" PRIu64
+		      " reserved of which %" PRIu64 " reuse blocks\n",
+		      seconds, info.granted, info.ended, info.returned,
+		      info.expired, seen.kept, seen.retired, seen.cancelled,
+		      seen.reserved, seen.reused);
+	print_message("# peers: %" PRIu64 " writes, %" PRIu64
+		      " met a revoke, %" PRIu64 " stale writes and %" PRIu64
+		      " stale reads tried, %" PRIu64 " not answered; %" PRIu64
+		      " MiB looked at, %" PRIu64 " violations\n",
+		      seen.written, seen.overtaken, seen.stale_writes,
+		      seen.stale_reads, seen.unanswered,
+		      seen.checked_bytes >> 20, seen.violations);
+}
+
+static void no_old_key_is_good(void **state)
+{
+	const long long before = pinned_pages();
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct hoard hoard;
+	unsigned int seed = 4711;
+	uint64_t end;
+
+	f = *state;
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	used_before = calloc(info.segments, info.segment_size /
+					    DAXPIN_BLOCK_SIZE);
+	assert_non_null(used_before);
+	leave_room(&hoard);
+	start_peers();
+	end = daxpin_deadline_ms(seconds * 1000);
+	while (daxpin_deadline_ms(0) < end && !seen.violations) {
+		step(&slots[draw(&seed, SLOTS)], &seed);
+		assert_int_equal(daxpin_rdma_service(f->rdma), 0);
+	}
+	end_all();
+	stop_peers();
+	tell();
+	hoard_release(&hoard);
+	free(used_before);
+	assert_int_equal(seen.violations, 0);
+	/* It was no idle run. */
+	assert_true(seen.written && seen.stale_writes && seen.reused);
+	assert_int_equal(rdma_info(f).refusals, 0);
+	assert_int_equal(rdma_info(f).grants, 0);
+	assert_int_equal(pinned_pages(), before);
+}
+
+int main(int argc, char **argv)
+{
+	static struct place place = { "shmem", NULL };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate_setup_teardown(
+			no_old_key_is_good, setup, teardown, &place),
+	};
+
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	if (!rdma_device) {
+		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	if (argc > 1)
+		seconds = (unsigned int)atoi(argv[1]);
+	if (argc < 3 || !strcmp(argv[2], "devdax"))
+		place.device = getenv("DAXPIN_TEST_DAX");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
