@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants in adversity, on a real verbs device: peers that die, hang or go on,
+ * regions that the device does not end, several domains and devices, one that
+ * is removed, and limits met half-way.
+ */
+#include <dlfcn.h>
+#include <grp.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include "rdma_fixture.h"
+#include "rdma_peer.h"
+
+#define DENIED		IBV_WC_REM_ACCESS_ERR
+#define NOBODY		65534
+#define OWN_DEVICE	"daxpin_grant0"
+#define OWN_NETDEV	"daxpin_gnet0"
+
+static struct peer_process peer;	/* of the test that runs */
+static long long pins_before;
+static const struct place *here;
+
+/* -------------------------------------- regions that windows can be bound to */
+
+static int more_access;			/* what the adapter never asks for */
+static struct ibv_mr *last_mr;
+
+#undef ibv_reg_mr
+__attribute__((visibility("default")))
+struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *base, size_t length,
+			  int access)
+{
+	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, int) =
+		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, int))
+		dlsym(RTLD_NEXT, "ibv_reg_mr");
+
+	last_mr = real(pd, base, length, access | more_access);
+	return last_mr;
+}
+
+__attribute__((visibility("default")))
+struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *base, size_t length,
+				uint64_t iova, unsigned int access)
+{
+	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, uint64_t,
+			       unsigned int) =
+		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, uint64_t,
+				    unsigned int))
+		dlsym(RTLD_NEXT, "ibv_reg_mr_iova2");
+
+	last_mr = real(pd, base, length, iova,
+		       access | (unsigned int)more_access);
+	return last_mr;
+}
+
+/* -------------------------------------------------------- setup, teardown */
+
+static int begin(void **state)
+{
+	here = *state;
+	pins_before = pinned_pages();
+	more_access = 0;
+	return setup(state);
+}
+
+/* Whatever a test did, its pins are gone with it. */
+static int finish(void **state)
+{
+	long long pins;
+	int err;
+
+	peer_end(&peer);
+	err = teardown(state);
+	pins = pinned_pages();
+	if (pins != pins_before)
+		print_message("# %lld pages are still pinned\n",
+			      pins - pins_before);
+	return err || pins != pins_before;
+}
+
+static void describe(struct fixture *f, unsigned int i, unsigned char *bytes)
+{
+	assert_int_equal(daxpin_grant_export(f->grants[i], bytes,
+					     DAXPIN_GRANT_DESCRIPTOR_SIZE),
+			 DAXPIN_GRANT_DESCRIPTOR_SIZE);
+}
+
+static struct daxpin_grant_info about(struct daxpin_grant *grant)
+{
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_grant_info(grant, &info), 0);
+	return info;
+}
+
+/* The first bytes of the peer's are there. */
+static void await_bytes(struct fixture *f, struct daxpin_extent extent)
+{
+	const volatile unsigned char *base = bytes(f, extent);
+	const uint64_t deadline = daxpin_deadline_ms(60000);
+	unsigned char pattern[64];
+
+	pattern_fill(pattern, sizeof(pattern), PEER_PATTERN);
+	while (base[0] != pattern[0] || base[63] != pattern[63])
+		assert_true(daxpin_deadline_ms(0) < deadline);
+}
+
+/* The blocks go to the next owner, who writes them from end to end. */
+static struct daxpin_extent reuse(struct fixture *f, struct daxpin_extent extent)
+{
+	struct daxpin_extent next;
+	struct hoard hoard;
+
+	hoard_take(&hoard, f->pool);
+	assert_int_equal(hoard_overlap(&hoard, extent.addr, EXTENT_BYTES), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(daxpin_reserve(f->pool, EXTENT_BYTES, 0, &next), 0);
+	assert_int_equal(next.addr, extent.addr);
+	hoard_release(&hoard);
+	pattern_fill(bytes(f, next), EXTENT_BYTES, OLD_PATTERN);
+	return next;
+}
+
+static void is_untouched(struct fixture *f, struct daxpin_extent extent)
+{
+	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
+				       OLD_PATTERN), 0);
+}
+
+/* ------------------------------------------------- peers that misbehave */
+
+/* Under way, with 256 KiB a time, and a key that stays the same. */
+static struct daxpin_extent let_hammer(struct fixture *f, unsigned char *grant_of)
+{
+	struct daxpin_extent extent = reserve(f);
+
+	memset(bytes(f, extent), 0, EXTENT_BYTES);
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	describe(f, 0, grant_of);
+	peer = peer_begin();
+	peer_go(f, &peer, grant_of, 0);
+	await_bytes(f, extent);
+	return extent;
+}
+
+static void a_killed_peer_keeps_nothing(void **state)
+{
+	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	struct fixture *f = *state;
+	struct daxpin_extent extent = let_hammer(f, key), next;
+
+	peer_end(&peer);
+	/* Nobody knows that it is dead: the grant is out as before. */
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(about(f->grants[0]).state, DAXPIN_GRANT_STATE_OUT);
+	assert_int_equal(take_back(f, 0), 0);
+	next = reuse(f, extent);
+	assert_int_equal(rdma_info(f).refusals, 0);
+	is_untouched(f, next);
+	/* The next one comes with nothing of the old. */
+	assert_int_equal(reconnect(f), 0);
+	assert_int_equal(grant(f, 0, next, WRITE, 0), 0);
+	peer = peer_begin();
+	describe(f, 0, key);
+	peer_go(f, &peer, key, 1);
+	assert_int_equal(peer_result(&peer).status, 0);
+	assert_int_equal(pattern_wrong(bytes(f, next), EXTENT_BYTES,
+				       PEER_PATTERN), 0);
+}
+
+static void note_asking(void *arg, const struct daxpin_grant_key *key)
+{
+	assert_int_equal(key->length, EXTENT_BYTES);
+	++*(unsigned int *)arg;
+}
+
+/* It was asked, it said nothing, it wakes up later and goes on. */
+static void a_stopped_peer_is_forced_after_its_grace(void **state)
+{
+	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	struct fixture *f = *state;
+	unsigned int asked = 0;
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .label = "stopped",
+		.ask_back = note_asking, .arg = &asked, .qp = f->wire.qp,
+	};
+	struct daxpin_extent extent = reserve(f), next;
+	struct daxpin_rdma_info info;
+
+	memset(bytes(f, extent), 0, EXTENT_BYTES);
+	assert_int_equal(daxpin_rdma_grant(f->rdma, extent, &options,
+					   &f->grants[0]), 0);
+	describe(f, 0, key);
+	peer = peer_begin();
+	peer_go(f, &peer, key, 0);
+	await_bytes(f, extent);
+	assert_int_equal(kill(peer.pid, SIGSTOP), 0);
+	assert_int_equal(daxpin_rdma_revoke_start(f->grants[0],
+						  daxpin_deadline_ms(50)), 0);
+	assert_int_equal(asked, 1);
+	do {
+		assert_int_equal(daxpin_rdma_service(f->rdma), 0);
+		info = rdma_info(f);
+	} while (info.grants);
+	assert_int_equal(info.expired, 1);
+	assert_int_equal(info.ended, 1);
+	f->grants[0] = NULL;
+	next = reuse(f, extent);
+	assert_int_equal(kill(peer.pid, SIGCONT), 0);
+	assert_int_equal(peer_result(&peer).status, DENIED);
+	is_untouched(f, next);
+}
+
+static void a_peer_that_goes_on_is_refused_for_good(void **state)
+{
+	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	struct fixture *f = *state;
+	struct daxpin_extent extent = let_hammer(f, key), next;
+	unsigned int i;
+
+	assert_int_equal(take_back(f, 0), 0);
+	next = reuse(f, extent);
+	assert_int_equal(peer_result(&peer).status, DENIED);
+	is_untouched(f, next);
+	for (i = 0; i < 20; i++) {
+		peer_go(f, &peer, key, 0);
+		assert_int_equal(peer_result(&peer).status, DENIED);
+		is_untouched(f, next);
+	}
+	/* Granted anew, to the same peer, it is another key. */
+	assert_int_equal(grant(f, 0, next, WRITE, 0), 0);
+	peer_go(f, &peer, key, 0);
+	assert_int_equal(peer_result(&peer).status, DENIED);
+	is_untouched(f, next);
+	describe(f, 0, key);
+	peer_go(f, &peer, key, 3);
+	assert_int_equal(peer_result(&peer).status, 0);
+	assert_int_equal(pattern_wrong(bytes(f, next), EXTENT_BYTES,
+				       PEER_PATTERN), 0);
+}
+
+/* -------------------------------------------------------------- the ladder */
+
+/* To the target's own queue pair, which is there before it (RDMA 0.5). */
+static struct ibv_mw *bind_window(struct fixture *f, struct ibv_mr *mr)
+{
+	struct ibv_mw *mw = ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2);
+	struct ibv_send_wr *bad, wr = {
+		.opcode = IBV_WR_BIND_MW, .send_flags = IBV_SEND_SIGNALED,
+	};
+	struct ibv_wc wc;
+	int count;
+
+	assert_non_null(mw);
+	wr.bind_mw.mw = mw;
+	wr.bind_mw.rkey = ibv_inc_rkey(mw->rkey);
+	wr.bind_mw.bind_info = (struct ibv_mw_bind_info) {
+		.mr = mr, .addr = (uintptr_t)mr->addr, .length = 4096,
+		.mw_access_flags = WRITE,
+	};
+	assert_int_equal(ibv_post_send(f->wire.qp, &wr, &bad), 0);
+	while (!(count = ibv_poll_cq(f->wire.cq, 1, &wc)))
+		;
+	assert_int_equal(count, 1);
+	assert_int_equal(wc.status, IBV_WC_SUCCESS);
+	return mw;
+}
+
+/* A real device's no: a window is bound to the region. */
+static void a_bound_window_is_quarantine(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f), next;
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .qp = f->wire.qp,
+	};
+	struct ibv_qp_init_attr init;
+	struct ibv_qp_attr attr;
+	struct hoard hoard;
+	struct ibv_mw *mw;
+
+	more_access = IBV_ACCESS_MW_BIND;
+	assert_int_equal(daxpin_rdma_grant(f->rdma, extent, &options,
+					   &f->grants[0]), 0);
+	more_access = 0;
+	mw = bind_window(f, last_mr);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(take_back(f, 0), -EINVAL);
+	assert_int_equal(about(f->grants[0]).step,
+			 DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(rdma_info(f).queue_pairs_stopped, 1);
+	assert_int_equal(rdma_info(f).quarantined, 1);
+	assert_int_equal(ibv_query_qp(f->wire.qp, &attr, IBV_QP_STATE, &init),
+			 0);
+	assert_int_equal(attr.qp_state, IBV_QPS_ERR);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	hoard_take(&hoard, f->pool);
+	assert_int_equal(hoard_overlap(&hoard, extent.addr, EXTENT_BYTES), 0);
+	/* The window's owner lets go of it; then the device says yes. */
+	assert_int_equal(ibv_dealloc_mw(mw), 0);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(rdma_info(f).quarantined, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(daxpin_reserve(f->pool, EXTENT_BYTES, 0, &next), 0);
+	assert_int_equal(next.addr, extent.addr);
+	hoard_release(&hoard);
+	assert_int_equal(reconnect(f), 0);
+}
+
+static void a_queue_pair_may_be_gone_before_the_revoke(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .qp = f->wire.qp,
+	};
+	struct daxpin_grant_key key;
+
+	assert_int_equal(daxpin_rdma_grant(f->rdma, extent, &options,
+					   &f->grants[0]), 0);
+	key = key_of(f, 0);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+	assert_int_equal(daxpin_grant_qp(f->grants[0], NULL), 0);
+	wire_close(&f->wire);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(wire_open(&f->wire, &f->nic), 0);
+	assert_int_equal(reconnect(f), 0);
+}
+
+/* --------------------------------------------- several domains and devices */
+
+static bool own_device(void)
+{
+	int none_left = system("ip link del " OWN_NETDEV " 2>/dev/null");
+
+	(void)none_left;
+	if (!system("ip link add " OWN_NETDEV " type dummy && ip link set "
+		    OWN_NETDEV " up && rdma link add " OWN_DEVICE
+		    " type rxe netdev " OWN_NETDEV))
+		return true;
+	print_message("# skipped: this kernel makes no second device\n");
+	return false;
+}
+
+/* A domain on another device, or another one on the first. */
+static void attach_other(struct fixture *f, const char *device, struct nic *nic,
+			 struct daxpin_rdma **ret_rdma)
+{
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options), .why = f->why,
+		.why_size = sizeof(f->why),
+	};
+
+	assert_int_equal(nic_open(nic, device), 0);
+	assert_int_equal(daxpin_rdma_attach(f->pool, nic->pd, &options,
+					    ret_rdma), 0);
+}
+
+static void domains_have_keys_of_their_own(void **state)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE,
+	};
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_rdma *other;
+	struct daxpin_grant *grant;
+	struct daxpin_grant_key key;
+	uint32_t one, two;
+	struct nic nic;
+
+	attach_other(f, rdma_device, &nic, &other);
+	assert_int_equal(daxpin_rdma_lkey(f->rdma, extent.addr, &one), 0);
+	assert_int_equal(daxpin_rdma_lkey(other, extent.addr, &two), 0);
+	assert_int_not_equal(one, two);
+	/* A key of the other domain's lets nobody in through this one's. */
+	assert_int_equal(daxpin_rdma_grant(other, extent, &options, &grant), 0);
+	daxpin_grant_key(grant, &key);
+	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
+	assert_int_not_equal(peer_write(f, &key, 0, 4096), 0);
+	is_untouched(f, extent);
+	/* Detached, the first leaves the other's alone. */
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->rdma = NULL;
+	assert_int_equal(daxpin_rdma_lkey(other, extent.addr, &one), 0);
+	assert_int_equal(one, two);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(daxpin_rdma_detach(other), 0);
+	assert_int_equal(nic_close(&nic), 0);
+}
+
+/* Both devices have it pinned, so both must let go before the punch. */
+static void a_punch_waits_for_every_device(struct fixture *f,
+					   struct daxpin_rdma *other)
+{
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = 1,
+		.deadline_ns = daxpin_deadline_ms(60000),
+	};
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	assert_int_equal(daxpin_rdma_service(f->rdma), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(200)),
+			 -ETIMEDOUT);
+	assert_int_equal(rdma_info(f).local_mrs, 0);
+	assert_int_equal(daxpin_rdma_service(other), 0);
+	assert_int_equal(daxpin_job_wait(job, DAXPIN_NO_DEADLINE), 0);
+	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), 0);
+	assert_int_equal(summary.result, 0);
+	assert_true(summary.done_bytes > 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+}
+
+static void devices_are_served_each(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_segment segment;
+	struct daxpin_rdma *other;
+	uint32_t key;
+	struct nic nic;
+
+	if (!own_device())
+		skip();
+	attach_other(f, OWN_DEVICE, &nic, &other);
+	assert_int_equal(daxpin_segment(f->pool, 1, &segment), 0);
+	assert_int_equal(daxpin_rdma_lkey(f->rdma, segment.addr, &key), 0);
+	assert_int_equal(daxpin_rdma_lkey(other, segment.addr, &key), 0);
+	if (!here->device)	/* device-dax has nothing to punch */
+		a_punch_waits_for_every_device(f, other);
+	assert_int_equal(daxpin_rdma_detach(other), 0);
+	assert_int_equal(nic_close(&nic), 0);
+	assert_int_equal(system("rdma link del " OWN_DEVICE), 0);
+	assert_int_equal(system("ip link del " OWN_NETDEV), 0);
+}
+
+/* The kernel keeps the device until its contexts are closed. */
+static void a_device_that_is_removed_still_answers(void **state)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE,
+	};
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant *grant;
+	struct daxpin_rdma *other;
+	struct nic nic;
+	uint32_t key;
+
+	if (!own_device())
+		skip();
+	attach_other(f, OWN_DEVICE, &nic, &other);
+	assert_int_equal(daxpin_rdma_lkey(other, extent.addr, &key), 0);
+	assert_int_equal(daxpin_rdma_grant(other, extent, &options, &grant), 0);
+	assert_int_equal(system("rdma link del " OWN_DEVICE " & sleep 1"), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(daxpin_rdma_detach(other), 0);
+	assert_int_equal(nic_close(&nic), 0);
+	assert_int_equal(system("ip link del " OWN_NETDEV), 0);
+}
+
+/* -------------------------------------------------------------- limits */
+
+/* Steps of a process with little memory, each looked at from outside. */
+static int take_one_segment(struct fixture *f, int ready, int go)
+{
+	struct rlimit limit = { 40u << 20, 40u << 20 };
+	struct daxpin_rdma_info info = { .size = sizeof(info) };
+	struct daxpin_extent extent;
+	struct ibv_sge sge;
+	uint32_t one, two;
+
+	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
+	    setresuid(NOBODY, NOBODY, NOBODY) ||
+	    setrlimit(RLIMIT_MEMLOCK, &limit) ||
+	    daxpin_pool_open(f->path, NULL, &f->pool) ||
+	    nic_open(&f->nic, rdma_device) || attach(f))
+		return 1;
+	if (daxpin_rdma_lkey(f->rdma, 0, &one))
+		return 2;
+	if (write(ready, "1", 1) != 1 || read(go, &info, 1) != 1)
+		return 3;
+	/* The limit is met half-way: nothing of the second stays pinned. */
+	if (daxpin_rdma_lkey(f->rdma, DAXPIN_SEGMENT_MIN, &two) != -ENOMEM)
+		return 4;
+	if (daxpin_reserve(f->pool, 16u << 20, 0, &extent) ||
+	    grant(f, 0, extent, WRITE, 0) != -ENOMEM ||
+	    daxpin_idle(f->pool, extent) != 1)
+		return 5;
+	if (write(ready, "2", 1) != 1 || read(go, &info, 1) != 1)
+		return 6;
+	info.size = sizeof(info);
+	if (daxpin_rdma_lkey(f->rdma, 0, &two) || one != two ||
+	    daxpin_rdma_info(f->rdma, &info) || info.local_mrs != 1 ||
+	    info.grants)
+		return 7;
+	if (daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE))
+		return 8;
+	if (extent.addr < DAXPIN_SEGMENT_MIN &&
+	    daxpin_rdma_sge(f->rdma, extent, 0, 4096, &sge))
+		return 9;
+	if (daxpin_drop(f->pool, extent) || daxpin_rdma_detach(f->rdma) ||
+	    daxpin_pool_close(f->pool))
+		return 10;
+	return 0;
+}
+
+static int let_nobody_in(const char *path, const struct stat *st, int type,
+			 struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	return chmod(path, type == FTW_D ? 0777 : 0666);
+}
+
+static void a_limit_met_half_way_leaves_nothing(void **state)
+{
+	const struct place *place = *state;
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .flags = DAXPIN_POOL_OVERWRITE,
+		.pool_size = place->device ? 0 : UINT64_C(128) << 20,
+		.segment_size = DAXPIN_SEGMENT_MIN,
+		.deadline_ns = daxpin_deadline_ms(5000),
+	};
+	const long long pages = DAXPIN_SEGMENT_MIN / 4096;
+	struct fixture f = { .why = "" };
+	int ready[2], go[2], status;
+	long long before;
+	struct stat mode;
+	char step;
+	pid_t pid;
+
+	assert_int_equal(make_pool(place, f.path, &f.pool), 0);
+	assert_int_equal(daxpin_pool_close(f.pool), 0);
+	assert_int_equal(daxpin_pool_create(f.path, &options, &f.pool), 0);
+	assert_int_equal(daxpin_pool_close(f.pool), 0);
+	assert_int_equal(stat(f.path, &mode), 0);
+	assert_int_equal(nftw(f.path, let_nobody_in, 8, FTW_PHYS), 0);
+	before = pinned_pages();
+	assert_true(!pipe(ready) && !pipe(go));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(take_one_segment(&f, ready[1], go[0]));
+	close(ready[1]);
+	close(go[0]);
+	while (read(ready[0], &step, 1) == 1) {
+		/* After the first step and after the failures: the same. */
+		assert_int_equal(pinned_pages() - before, pages);
+		assert_int_equal(write(go[1], &step, 1), 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(ready[0]);
+	close(go[1]);
+	assert_int_equal(chmod(f.path, mode.st_mode & 07777), 0);
+	if (!place->device)
+		remove_tree(f.path);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(pinned_pages(), before);
+}
+
+/* As one region each: half of what soft-RoCE can register (RDMA 0.11). */
+static void the_largest_segment_is_one_region(void **state)
+{
+	const struct place *place = *state;
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .flags = DAXPIN_POOL_OVERWRITE,
+		.segment_size = DAXPIN_SEGMENT_MAX,
+		.deadline_ns = daxpin_deadline_ms(5000),
+	};
+	const long long before = pinned_pages();
+	struct fixture f = { .why = "" };
+	uint32_t first, last;
+
+	if (!place->device) {
+		print_message("# skipped: shmem of 512 MiB is more than a guest has\n");
+		skip();
+	}
+	assert_int_equal(daxpin_pool_create(place->device, &options, &f.pool),
+			 0);
+	assert_int_equal(nic_open(&f.nic, rdma_device), 0);
+	assert_int_equal(attach(&f), 0);
+	assert_int_equal(daxpin_rdma_lkey(f.rdma, 0, &first), 0);
+	assert_int_equal(daxpin_rdma_lkey(f.rdma, DAXPIN_SEGMENT_MAX - 1,
+					  &last), 0);
+	assert_int_equal(first, last);
+	assert_int_equal(pinned_pages() - before, DAXPIN_SEGMENT_MAX / 4096);
+	assert_int_equal(daxpin_rdma_detach(f.rdma), 0);
+	assert_int_equal(nic_close(&f.nic), 0);
+	assert_int_equal(daxpin_pool_close(f.pool), 0);
+	assert_int_equal(pinned_pages(), before);
+}
+
+int main(int argc, char **argv)
+{
+	static struct place place = { "shmem", NULL };
+#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, begin, \
+							    finish, &place)
+#define ALONE(name) cmocka_unit_test_prestate(name, &place)
+	const struct CMUnitTest tests[] = {
+		TEST(a_killed_peer_keeps_nothing),
+		TEST(a_stopped_peer_is_forced_after_its_grace),
+		TEST(a_peer_that_goes_on_is_refused_for_good),
+		TEST(a_bound_window_is_quarantine),
+		TEST(a_queue_pair_may_be_gone_before_the_revoke),
+		TEST(domains_have_keys_of_their_own),
+		TEST(devices_are_served_each),
+		TEST(a_device_that_is_removed_still_answers),
+		ALONE(a_limit_met_half_way_leaves_nothing),
+		ALONE(the_largest_segment_is_one_region),
+	};
+
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	if (!rdma_device) {
+		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	if (argc > 1 && !strcmp(argv[1], "devdax"))
+		place.device = getenv("DAXPIN_TEST_DAX");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
