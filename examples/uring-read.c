@@ -23,7 +23,7 @@ static int check(const char *what, int ret)
 
 /* One read, from prep to its last CQE; the bytes read. */
 static int read_into(struct daxpin_uring *uring, struct io_uring *ring, int fd,
-		     struct daxpin_extent extent)
+		     struct daxpin_extent extent, int *ret_fixed)
 {
 	struct daxpin_uring_io io = { 0 };
 	struct io_uring_cqe *cqe;
@@ -33,6 +33,7 @@ static int read_into(struct daxpin_uring *uring, struct io_uring *ring, int fd,
 				     extent, 0, LENGTH, 0);
 	if (ret)
 		return ret;
+	*ret_fixed = daxpin_uring_is_fixed(&io);
 	ret = io_uring_submit_and_wait(ring, 1);
 	if (ret < 0)
 		return ret;
@@ -51,23 +52,21 @@ static int run(struct daxpin_pool *pool, struct io_uring *ring, int fd)
 		.size = sizeof(options), .file_slot = DAXPIN_URING_OWN_FILES,
 		.label = "uring-read", .why = why, .why_size = sizeof(why),
 	};
-	struct daxpin_uring_info info = { .size = sizeof(info) };
 	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST };
 	struct daxpin_uring *uring;
-	int bytes;
+	int bytes, fixed = 0;
 
 	if (check("attach", daxpin_uring_attach(pool, ring, &options, &uring)) ||
-	    check("info", daxpin_uring_info(uring, &info)) ||
 	    check("reserve", daxpin_reserve(pool, LENGTH, DAXPIN_RESERVE_ZERO,
 					    &keep.extent)))
 		return 1;
-	bytes = read_into(uring, ring, fd, keep.extent);
+	bytes = read_into(uring, ring, fd, keep.extent, &fixed);
 	if (check("read", bytes) ||
 	    check("publish", daxpin_publish(pool, &keep, 1)) ||
 	    check("detach", daxpin_uring_detach(uring)))
 		return 1;
 	printf("%d bytes read %s and published at address 0x%llx\n", bytes,
-	       info.fixed_segments ? "into a fixed buffer" : "plainly",
+	       fixed ? "into a fixed buffer" : "plainly",
 	       (unsigned long long)keep.extent.addr);
 	return 0;
 }

@@ -56,7 +56,7 @@ void well_close(struct well *well)
 static int attach(struct reading *reading, char *why, size_t why_size)
 {
 	struct daxpin_uring_options options = {
-		.size = sizeof(options),
+		.size = sizeof(options), .flags = DAXPIN_URING_EAGER,
 		.file_slot = DAXPIN_URING_OWN_FILES,
 		.label = "rdma-pin ring",
 		.why = why,

@@ -13,6 +13,7 @@ from lint import Report, line_of, read, without_comments
 PAGE = 'docs/man7/daxpin.7'
 PUBLIC_CODE = ['lib/daxpin.c', 'lib/publish.c', 'lib/lease.c', 'lib/pool.c',
                'lib/source.c', 'lib/super.c', 'lib/table.c', 'lib/uring.c',
+               'lib/uring_prep.c', 'lib/uring_slot.c',
                'lib/rdma.c', 'lib/rdma_descriptor.c',
                'lib/rdma_key.c', 'lib/rdma_grant.c',
                'lib/rdma_revoke.c', 'lib/image.c', 'lib/check.c',

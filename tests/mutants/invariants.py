@@ -78,17 +78,15 @@ MUTANTS = [
 			ret = 0;
 		if (!ret && count > DP_COUNT_MAX''',
      LIVES),
-    ('request-without-hold', URING, 'lib/uring.c',
+    ('request-without-hold', URING, 'lib/uring_prep.c',
      'the hold of a request ends when it is prepared',
-     '''	io->fixed = -1;
-	uring->in_flight++;
-	return 0;''',
-     '''	io->fixed = -1;
-	uring->in_flight++;
+     '''	io->vec_count = 0;
+''',
+     '''	io->vec_count = 0;
 	daxpin_drop(uring->pool, extent);
-	return 0;''',
+''',
      'a_retired_extent_waits_for_its_read'),
-    ('cancelled-keeps-its-hold', URING, 'lib/uring.c',
+    ('cancelled-keeps-its-hold', URING, 'lib/uring_prep.c',
      'the hold of a request that was cancelled never ends',
      '''	ret = end(io);
 	return ret ? ret : 1;''',

@@ -139,7 +139,7 @@ static void info_says_fixed_or_plain(void **state)
 	struct world *w = *state;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
 
-	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
 	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
 	assert_int_equal(info.in_flight, 0);
 	if (target == FSDAX) {
@@ -549,7 +549,7 @@ static int attach_poor(void)
 	target = SHMEM;
 	if (create_pool(&w.f) || io_uring_queue_init(8, &w.ring, 0))
 		return 3;
-	if (attach(&w, 0) != -ENOMEM)
+	if (attach(&w, DAXPIN_URING_NEED_FIXED) != -ENOMEM)
 		return 4;
 	if (!strstr(w.f.why, "RLIMIT_MEMLOCK") || !strstr(w.f.why, "65536 KiB"))
 		return 5;
