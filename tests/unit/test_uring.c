@@ -11,126 +11,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <daxpin-uring.h>
-#include "fixture.h"
+#include "uring_fixture.h"
 
 #define LENGTH 65536u
-
-enum target { SHMEM, DEVDAX, FSDAX };
-static enum target target;
-
-struct world {
-	struct fixture f;
-	struct io_uring ring;
-	struct daxpin_uring *uring;
-	int pipe[2];
-};
-
-/* ------------------------------------------------------------------ set-up */
-
-static int name_target(struct fixture *f)
-{
-	const char *fsdax = getenv("DAXPIN_TEST_FSDAX");
-
-	if (target == DEVDAX) {
-		snprintf(f->path, sizeof(f->path), "%s", getenv("DAXPIN_TEST_DAX"));
-		f->options.pool_size = 0;
-		f->options.segment_size = DAXPIN_SEGMENT_DEFAULT;
-		return 0;
-	}
-	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX",
-		 target == FSDAX ? fsdax : "/dev/shm");
-	f->options.pool_size = 64 << 20;
-	f->options.segment_size = 32 << 20;
-	return mkdtemp(f->path) ? 0 : -1;
-}
-
-static int create_pool(struct fixture *f)
-{
-	f->options.size = sizeof(f->options);
-	f->options.flags = DAXPIN_POOL_OVERWRITE;
-	f->options.deadline_ns = daxpin_deadline_ms(20000);
-	f->options.why = f->why;
-	f->options.why_size = sizeof(f->why);
-	if (name_target(f))
-		return -1;
-	if (!daxpin_pool_create(f->path, &f->options, &f->pool))
-		return 0;
-	fprintf(stderr, "%s\n", f->why);
-	return -1;
-}
-
-static void remove_pool(struct fixture *f)
-{
-	if (target != DEVDAX)
-		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static int setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	*state = w;
-	if (!w || create_pool(&w->f) || pipe(w->pipe))
-		return -1;
-	return io_uring_queue_init(8, &w->ring, 0);
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-	int ret = daxpin_uring_detach(w->uring);
-
-	io_uring_queue_exit(&w->ring);
-	ret |= daxpin_pool_close(w->f.pool);
-	close(w->pipe[0]);
-	close(w->pipe[1]);
-	remove_pool(&w->f);
-	free(w);
-	return ret;
-}
-
-static struct daxpin_uring_options uring_options(struct world *w, uint32_t flags)
-{
-	return (struct daxpin_uring_options) {
-		.size = sizeof(struct daxpin_uring_options),
-		.flags = flags,
-		.file_slot = DAXPIN_URING_OWN_FILES,
-		.label = "test ring",
-		.why = w->f.why,
-		.why_size = sizeof(w->f.why),
-	};
-}
-
-static int attach(struct world *w, uint32_t flags)
-{
-	struct daxpin_uring_options options = uring_options(w, flags);
-
-	return daxpin_uring_attach(w->f.pool, &w->ring, &options, &w->uring);
-}
-
-/* Submit a read from the empty pipe into the extent. */
-static void start_read(struct world *w, struct daxpin_uring_io *io,
-		       struct daxpin_extent extent)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
-
-	assert_int_equal(daxpin_uring_prep_read(w->uring, io, sqe, w->pipe[0],
-						extent, 0, 4096, 0), 0);
-	assert_int_equal(io_uring_submit(&w->ring), 1);
-}
-
-static int finish(struct world *w, struct daxpin_uring_io *io)
-{
-	struct io_uring_cqe *cqe;
-	int result;
-
-	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
-	result = cqe->res;
-	assert_int_equal(daxpin_uring_done(io, cqe), 1);
-	io_uring_cqe_seen(&w->ring, cqe);
-	return result;
-}
 
 /* ------------------------------------------------------------------- tests */
 
@@ -547,7 +430,7 @@ static int attach_poor(void)
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) || setgid(65534) || setuid(65534))
 		return 2;
 	target = SHMEM;
-	if (create_pool(&w.f) || io_uring_queue_init(8, &w.ring, 0))
+	if (create_pool(&w) || io_uring_queue_init(8, &w.ring, 0))
 		return 3;
 	if (attach(&w, DAXPIN_URING_NEED_FIXED) != -ENOMEM)
 		return 4;
@@ -729,26 +612,14 @@ static int run_limits(void)
 	return cmocka_run_group_tests_name("uring limits", tests, NULL, NULL);
 }
 
-static int skip_all(const char *reason)
-{
-	printf("1..0 # SKIP %s\n", reason);
-	return 0;
-}
-
 /* test_uring shmem|devdax|fsdax [crash|limits] */
 int main(int argc, char **argv)
 {
 	const char *which = argc > 1 ? argv[1] : "shmem";
 	const char *what = argc > 2 ? argv[2] : "";
 
-	if (!strcmp(which, "devdax"))
-		target = DEVDAX;
-	if (!strcmp(which, "fsdax"))
-		target = FSDAX;
-	if (target == DEVDAX && !getenv("DAXPIN_TEST_DAX"))
-		return skip_all("needs DAXPIN_TEST_DAX, a device-dax node");
-	if (target == FSDAX && !getenv("DAXPIN_TEST_FSDAX"))
-		return skip_all("needs DAXPIN_TEST_FSDAX, a DAX directory");
+	if (!choose_target(which))
+		return 0;
 	if (!strcmp(what, "crash")) {
 		if (!getenv("DAXPIN_TEST_SLOWER"))
 			return skip_all("needs DAXPIN_TEST_SLOWER, a disk with latency (./dev lab has one)");

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which segments are fixed buffers: more segments than slots or than memory
+ * that may be locked, tables that the application has made, several pools on
+ * one ring.
+ */
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "uring_fixture.h"
+#include "../lab/pins.h"
+
+#define SEGMENT		(32u << 20)
+#define SEGMENTS	8u		/* at least */
+#define PRICE		64u		/* requests that a slot costs */
+#define BYTES		4096u
+
+static int setup_many(void **state)
+{
+	return setup_sized(state, SEGMENTS * (uint64_t)SEGMENT, SEGMENT);
+}
+
+static int scratch_file(void)
+{
+	char path[] = "/tmp/daxpin-file-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	unlink(path);
+	return fd;
+}
+
+/* An extent in that segment, and in each before it one that fills it. */
+static struct daxpin_extent live_in(struct world *w, uint32_t segment)
+{
+	struct daxpin_extent extent;
+
+	do {
+		extent = live(&w->f, SEGMENT / 2 - (2u << 20));
+		assert_true(extent.addr / SEGMENT <= segment);
+	} while (extent.addr / SEGMENT < segment);
+	return extent;
+}
+
+static int attach_slots(struct world *w, uint32_t flags, uint32_t slots)
+{
+	struct daxpin_uring_options options = uring_options(w, flags);
+
+	options.buffer_slots = slots;
+	return daxpin_uring_attach(w->f.pool, &w->ring, &options, &w->uring);
+}
+
+static int attach_range(struct world *w, uint32_t first, uint32_t slots)
+{
+	struct daxpin_uring_options options =
+		uring_options(w, DAXPIN_URING_BUFFER_RANGE);
+
+	options.buffer_slot = first;
+	options.buffer_slots = slots;
+	return daxpin_uring_attach(w->f.pool, &w->ring, &options, &w->uring);
+}
+
+/* The file's bytes at 0 into the extent or back; was it fixed? */
+static bool transfer(struct world *w, int fd, struct daxpin_extent extent,
+		     bool read)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+	int fixed;
+
+	assert_int_equal(read ? daxpin_uring_prep_read(w->uring, &io, sqe, fd,
+						       extent, 0, BYTES, 0) :
+			 daxpin_uring_prep_write(w->uring, &io, sqe, fd, extent,
+						 0, BYTES, 0), 0);
+	fixed = daxpin_uring_is_fixed(&io);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(finish(w, &io), BYTES);
+	assert_int_equal(daxpin_uring_is_fixed(&io), -EINVAL);
+	assert_true(fixed == 0 || fixed == 1);
+	return fixed;
+}
+
+/* Through the file: what is in the extent must be what arrives. */
+static bool is_right(struct world *w, int fd, struct daxpin_extent extent,
+		     unsigned char byte)
+{
+	unsigned char expected[BYTES], *memory;
+	bool fixed;
+
+	memset(expected, byte, BYTES);
+	memory = daxpin_ptr(w->f.pool, extent, 0);
+	assert_int_equal(pwrite(fd, expected, BYTES, 0), BYTES);
+	memset(memory, ~byte, BYTES);
+	fixed = transfer(w, fd, extent, true);
+	assert_memory_equal(memory, expected, BYTES);
+	return fixed;
+}
+
+/* ------------------------------------------------------------ on demand */
+
+static void a_segment_is_fixed_at_its_first_request(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_info info;
+	int fd = scratch_file();
+
+	assert_int_equal(attach(w, 0), 0);
+	info = info_of(w->uring);
+	assert_int_equal(info.fixed_segments, 0);
+	assert_int_equal(info.registrations, 0);
+	assert_int_equal(info.registered_bytes, 0);
+	assert_true(info.needed_bytes >= SEGMENTS * (uint64_t)SEGMENT);
+	assert_true(is_right(w, fd, live(&w->f, BYTES), 1));
+	info = info_of(w->uring);
+	assert_int_equal(info.fixed_segments, 1);
+	assert_int_equal(info.registrations, 1);
+	assert_int_equal(info.registered_bytes, SEGMENT);
+	assert_int_equal(info.fallbacks, 0);
+	assert_int_equal(info.fallback, 0);
+	close(fd);
+}
+
+/* Each segment does without for a while, then the oldest makes room. */
+static void a_pool_may_have_more_segments_than_slots(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent[SEGMENTS];
+	struct daxpin_uring_info info;
+	int fd = scratch_file();
+
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		extent[i] = live_in(w, i);
+	assert_int_equal(attach_slots(w, 0, 2), 0);
+	assert_int_equal(info_of(w->uring).buffer_slots, 2);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		for (uint32_t turn = 0; turn < PRICE + 6; turn++)
+			assert_int_equal(is_right(w, fd, extent[i],
+						  i * 31 + turn),
+					 i < 2 || turn >= PRICE);
+	info = info_of(w->uring);
+	assert_int_equal(info.fixed_segments, 2);
+	assert_int_equal(info.registered_bytes, 2 * SEGMENT);
+	assert_int_equal(info.registrations, SEGMENTS);
+	assert_int_equal(info.evictions, SEGMENTS - 2);
+	assert_int_equal(info.fallbacks, (SEGMENTS - 2) * PRICE);
+	close(fd);
+}
+
+static void the_one_used_the_longest_ago_makes_room(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent a = live_in(w, 0), b = live_in(w, 1),
+			     c = live_in(w, 2);
+	int fd = scratch_file();
+
+	assert_int_equal(attach_slots(w, 0, 2), 0);
+	assert_true(is_right(w, fd, a, 1));
+	assert_true(is_right(w, fd, b, 2));
+	assert_true(is_right(w, fd, a, 3));
+	for (uint32_t i = 0; i < PRICE; i++)
+		assert_false(is_right(w, fd, c, i));
+	assert_true(is_right(w, fd, c, 4));
+	assert_true(is_right(w, fd, a, 5));
+	assert_false(is_right(w, fd, b, 6));
+	assert_int_equal(info_of(w->uring).registrations, 3);
+	close(fd);
+}
+
+static void a_slot_with_a_request_in_flight_stays(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent a = live_in(w, 0), b = live_in(w, 1);
+	int fd = scratch_file();
+
+	assert_int_equal(attach_slots(w, 0, 1), 0);
+	start_read(w, &io, a);
+	assert_int_equal(daxpin_uring_is_fixed(&io), 1);
+	for (uint32_t i = 0; i < 4 * PRICE; i++)
+		assert_false(is_right(w, fd, b, i));
+	assert_int_equal(info_of(w->uring).evictions, 0);
+	assert_int_equal(write(w->pipe[1], "late", 5), 5);
+	assert_int_equal(finish(w, &io), 5);
+	assert_string_equal(daxpin_ptr(w->f.pool, a, 0), "late");
+	for (uint32_t i = 0; i < PRICE; i++)
+		is_right(w, fd, b, i);
+	assert_true(is_right(w, fd, b, 7));
+	assert_false(is_right(w, fd, a, 8));
+	close(fd);
+}
+
+static void eager_takes_what_there_is(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(attach_slots(w, DAXPIN_URING_EAGER, 3), 0);
+	assert_int_equal(info_of(w->uring).fixed_segments, 3);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_int_equal(attach_slots(w, DAXPIN_URING_NEED_FIXED, 3),
+			 -EOPNOTSUPP);
+	assert_non_null(strstr(w->f.why, "3 slots"));
+	assert_int_equal(attach(w, DAXPIN_URING_NEED_FIXED), 0);
+	assert_int_equal(info_of(w->uring).plain_segments, 0);
+}
+
+/* ------------------------------------------------- the application's table */
+
+/* Read a byte of /dev/zero by that slot. */
+static int read_by_slot(struct world *w, void *at, int slot)
+{
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), result;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+	struct io_uring_cqe *cqe;
+
+	io_uring_prep_read_fixed(sqe, fd, at, 1, 0, slot);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+	result = cqe->res;
+	io_uring_cqe_seen(&w->ring, cqe);
+	close(fd);
+	return result;
+}
+
+static char theirs[4096];
+
+/* Eight slots, the application's own buffer in number 1. */
+static void make_their_table(struct world *w)
+{
+	struct iovec iov = { theirs, sizeof(theirs) };
+	__u64 tag = 0;
+
+	assert_int_equal(io_uring_register_buffers_sparse(&w->ring, 8), 0);
+	assert_int_equal(io_uring_register_buffers_update_tag(&w->ring, 1, &iov,
+							      &tag, 1), 1);
+}
+
+static void assert_theirs_works(struct world *w)
+{
+	theirs[0] = 1;
+	assert_int_equal(read_by_slot(w, theirs, 1), 1);
+	assert_int_equal(theirs[0], 0);
+}
+
+static void a_range_of_a_table_is_enough(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	char *memory = daxpin_ptr(w->f.pool, extent, 0);
+	int fd = scratch_file();
+
+	make_their_table(w);
+	assert_int_equal(attach_range(w, 5, 2), 0);
+	assert_int_equal(info_of(w->uring).buffer_slot, 5);
+	assert_true(is_right(w, fd, extent, 1));
+	assert_true(is_right(w, fd, live_in(w, 1), 2));
+	assert_int_equal(info_of(w->uring).fixed_segments, 2);
+	assert_theirs_works(w);
+	assert_int_equal(read_by_slot(w, memory, 5), 1);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	/* Our slots are empty, the table and theirs are not touched. */
+	assert_int_equal(read_by_slot(w, memory, 5), -EFAULT);
+	assert_theirs_works(w);
+	assert_int_equal(attach_range(w, 2, 6), 0);
+	close(fd);
+}
+
+static void a_range_in_use_is_refused(void **state)
+{
+	struct world *w = *state;
+
+	make_their_table(w);
+	assert_int_equal(attach_range(w, 0, 2), -EBUSY);
+	assert_non_null(strstr(w->f.why, "slot 1 "));
+	assert_int_equal(attach(w, 0), -EBUSY);
+	assert_non_null(strstr(w->f.why, "BUFFER_RANGE"));
+	assert_theirs_works(w);
+	assert_int_equal(attach_range(w, 7, 2), -EINVAL);
+	assert_non_null(strstr(w->f.why, "7 to 8"));
+	assert_int_equal(attach_range(w, 0, 1), 0);
+}
+
+static void a_range_needs_a_table(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+
+	assert_int_equal(attach_range(w, 0, 2), -EINVAL);
+	assert_non_null(strstr(w->f.why, "sparse"));
+	assert_int_equal(attach_range(w, 0, 0), -EINVAL);
+	assert_int_equal(attach_range(w, DAXPIN_URING_SLOTS_MAX - 1, 2),
+			 -EINVAL);
+	options.buffer_slot = 1;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					     &w->uring), -EINVAL);
+	assert_int_equal(attach(w, DAXPIN_URING_PLAIN | DAXPIN_URING_EAGER),
+			 -EINVAL);
+	/* Nothing of all that stays in the ring. */
+	assert_int_equal(attach(w, 0), 0);
+}
+
+static void a_table_taken_out_by_its_owner_is_no_harm(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	int fd = scratch_file();
+
+	make_their_table(w);
+	assert_int_equal(attach_range(w, 5, 2), 0);
+	assert_true(is_right(w, fd, extent, 1));
+	assert_int_equal(io_uring_unregister_buffers(&w->ring), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	close(fd);
+}
+
+static void a_ring_serves_several_pools(void **state)
+{
+	struct world *w = *state, second = { .pool_size = 64u << 20 };
+	struct daxpin_uring_options options = uring_options(w, 0);
+	enum target first = target;
+	struct daxpin_extent a = live(&w->f, BYTES), b;
+	int fd = scratch_file();
+
+	target = SHMEM;
+	assert_int_equal(create_pool(&second), 0);
+	target = first;
+	b = live(&second.f, BYTES);
+	assert_int_equal(io_uring_register_files_sparse(&w->ring, 4), 0);
+	assert_int_equal(io_uring_register_buffers_sparse(&w->ring, 8), 0);
+	options.flags = DAXPIN_URING_BUFFER_RANGE;
+	options.buffer_slots = 4;
+	options.file_slot = 0;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					     &w->uring), 0);
+	options.buffer_slot = 4;
+	options.file_slot = 1;
+	assert_int_equal(daxpin_uring_attach(second.f.pool, &w->ring, &options,
+					     &second.uring), 0);
+	second.ring = w->ring;
+	assert_true(is_right(w, fd, a, 1));
+	second.ring = w->ring;
+	assert_true(is_right(&second, fd, b, 2));
+	w->ring = second.ring;
+	assert_true(is_right(w, fd, a, 3));
+	/* One pool's end is not the other's. */
+	assert_int_equal(daxpin_uring_detach(second.uring), 0);
+	assert_int_equal(daxpin_pool_close(second.f.pool), 0);
+	nftw(second.f.path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	assert_true(is_right(w, fd, a, 4));
+	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
+	close(fd);
+}
+
+/* ------------------------------------------------ memory that may be locked */
+
+#define MUST(what) do { \
+	if (!(what)) { \
+		fprintf(stderr, "line %d: %s: %s\n", __LINE__, #what, w.f.why); \
+		_exit(1); \
+	} \
+} while (0)
+
+/* In the child: somebody of his own, so that nobody else's rings count. */
+static bool become_poor(rlim_t bytes)
+{
+	struct rlimit limit = { bytes, bytes };
+	uid_t uid = 100000 + getpid();
+
+	return !setrlimit(RLIMIT_MEMLOCK, &limit) && !setgroups(0, NULL) &&
+	       !setresgid(uid, uid, uid) && !setresuid(uid, uid, uid);
+}
+
+static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
+			   unsigned char byte)
+{
+	unsigned char bytes[BYTES], *memory = daxpin_ptr(w->f.pool, extent, 0);
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct io_uring_cqe *cqe;
+	bool fixed;
+
+	memset(bytes, byte, BYTES);
+	memset(memory, ~byte, BYTES);
+	if (pwrite(fd, bytes, BYTES, 0) != BYTES ||
+	    daxpin_uring_prep_read(w->uring, &io, io_uring_get_sqe(&w->ring),
+				   fd, extent, 0, BYTES, 0))
+		_exit(2);
+	fixed = daxpin_uring_is_fixed(&io);
+	if (io_uring_submit(&w->ring) != 1 ||
+	    io_uring_wait_cqe(&w->ring, &cqe) || cqe->res != BYTES ||
+	    daxpin_uring_done(&io, cqe) != 1 || memcmp(memory, bytes, BYTES))
+		_exit(3);
+	io_uring_cqe_seen(&w->ring, cqe);
+	return fixed;
+}
+
+/* The usual 8 MiB are less than a segment: all is plain, and said. */
+static void live_on_8_mib(struct world *wp)
+{
+	struct world w = *wp;
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+	struct daxpin_extent extent;
+	int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	MUST(!daxpin_reserve(w.f.pool, BYTES, 0, &extent));
+	MUST(!attach(&w, 0));
+	MUST(!child_is_right(&w, fd, extent, 1));
+	MUST(!daxpin_uring_info(w.uring, &info));
+	MUST(info.fallback == -ENOMEM && info.fallbacks == 1);
+	MUST(info.needed_bytes == 4 * (uint64_t)SEGMENT);
+	MUST(info.limit_bytes == 8 << 20);
+	MUST(!info.registered_bytes && !info.registrations);
+	MUST(!daxpin_uring_detach(w.uring));
+	MUST(!attach(&w, DAXPIN_URING_EAGER));
+	MUST(!daxpin_uring_info(w.uring, &info));
+	MUST(info.fallback == -ENOMEM && !info.fixed_segments);
+	MUST(!daxpin_uring_detach(w.uring));
+	MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
+	MUST(strstr(w.f.why, "131072 KiB") && strstr(w.f.why, "8192 KiB"));
+	MUST(!daxpin_cancel(w.f.pool, extent));
+}
+
+/* Two segments fit: fewer are fixed, and they change places. */
+static void live_on_80_mib(struct world *wp)
+{
+	struct world w = *wp;
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+	struct daxpin_extent extent[4];
+	int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	for (int i = 0; i < 4; i++)
+		MUST(!daxpin_reserve(w.f.pool, SEGMENT - (2u << 20), 0,
+				     &extent[i]));
+	MUST(!attach(&w, 0));
+	for (int i = 0; i < 4; i++)
+		for (uint32_t turn = 0; turn < 2 * PRICE; turn++)
+			child_is_right(&w, fd, extent[i], turn + i);
+	MUST(child_is_right(&w, fd, extent[3], 1));
+	MUST(!daxpin_uring_info(w.uring, &info));
+	MUST(info.fixed_segments == 2);
+	MUST(info.evictions == 2 && info.registrations == 4);
+	MUST(!daxpin_uring_detach(w.uring));
+	for (int i = 0; i < 4; i++)
+		MUST(!daxpin_cancel(w.f.pool, extent[i]));
+}
+
+/* The third of four segments does not fit: what was pinned is given back. */
+static void fail_midway(struct world *wp)
+{
+	struct world w = *wp;
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+
+	for (int i = 0; i < 8; i++) {
+		MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
+		MUST(strstr(w.f.why, "131072 KiB"));
+	}
+	/* Nothing is charged any more: two fit again. */
+	MUST(!attach(&w, DAXPIN_URING_EAGER));
+	MUST(!daxpin_uring_info(w.uring, &info));
+	MUST(info.fixed_segments == 2 && info.fallback == -ENOMEM);
+	MUST(!daxpin_uring_detach(w.uring));
+}
+
+static void run_poor(rlim_t bytes, void (*story)(struct world *))
+{
+	struct world w = { .pool_size = 4 * (uint64_t)SEGMENT,
+			   .segment_size = SEGMENT };
+
+	MUST(become_poor(bytes));
+	MUST(!create_pool(&w));
+	MUST(!io_uring_queue_init(8, &w.ring, 0));
+	story(&w);
+	MUST(!daxpin_pool_close(w.f.pool));
+}
+
+/* The pool's directory is the child's to make and the parent's to remove. */
+static void as_poor(rlim_t bytes, void (*story)(struct world *))
+{
+	/* In a guest nobody else pins anything. */
+	bool alone = getenv("DAXPIN_TEST_DAX");
+	long long before = alone ? pinned_pages() : 0;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		run_poor(bytes, story);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	/* The kernel takes a ring apart after its last close. */
+	for (int i = 0; alone && pinned_pages() != before && i < 100; i++)
+		usleep(50000);
+	if (alone)
+		assert_int_equal(pinned_pages(), before);
+}
+
+static void with_the_usual_8_mib_all_is_plain(void **state)
+{
+	(void)state;
+	as_poor(8 << 20, live_on_8_mib);
+}
+
+/* Even root may not raise it where it lacks CAP_SYS_RESOURCE. */
+static void need_memlock(rlim_t bytes)
+{
+	struct rlimit limit, raised = { bytes, bytes };
+
+	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	if (limit.rlim_max < bytes && setrlimit(RLIMIT_MEMLOCK, &raised)) {
+		print_message("# skipped: RLIMIT_MEMLOCK of %llu KiB cannot be raised\n",
+			      (unsigned long long)limit.rlim_max >> 10);
+		skip();
+	}
+}
+
+static void with_little_memory_some_are_fixed(void **state)
+{
+	(void)state;
+	need_memlock(80 << 20);
+	as_poor(80 << 20, live_on_80_mib);
+}
+
+static void a_registration_that_fails_midway_leaves_nothing(void **state)
+{
+	(void)state;
+	need_memlock(80 << 20);
+	as_poor(80 << 20, fail_midway);
+}
+
+/* -------------------------------------------------------------------------- */
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_many, teardown)
+
+static int run_limits(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(with_the_usual_8_mib_all_is_plain),
+		cmocka_unit_test(with_little_memory_some_are_fixed),
+		cmocka_unit_test(a_registration_that_fails_midway_leaves_nothing),
+	};
+
+	return cmocka_run_group_tests_name("uring slots, limits", tests, NULL,
+					   NULL);
+}
+
+/* test_uring_slots shmem|devdax [limits] */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_segment_is_fixed_at_its_first_request),
+		TEST(a_pool_may_have_more_segments_than_slots),
+		TEST(the_one_used_the_longest_ago_makes_room),
+		TEST(a_slot_with_a_request_in_flight_stays),
+		TEST(eager_takes_what_there_is),
+		TEST(a_range_of_a_table_is_enough),
+		TEST(a_range_in_use_is_refused),
+		TEST(a_range_needs_a_table),
+		TEST(a_table_taken_out_by_its_owner_is_no_harm),
+		TEST(a_ring_serves_several_pools),
+	};
+
+	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
+		return 0;
+	if (argc > 2 && !strcmp(argv[2], "limits")) {
+		if (geteuid())
+			return skip_all("needs root, to become somebody else");
+		return run_limits();
+	}
+	return cmocka_run_group_tests_name("uring slots", tests, NULL, NULL);
+}
