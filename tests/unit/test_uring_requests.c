@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests of every kind: vectored ones, sends, commands; a whole completion
+ * queue at once; every kind of ring; what comes after the end.
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include "uring_fixture.h"
+
+#define BYTES	4096u
+#define PIECES	3u
+
+/* Of kernels newer than the oldest liburing. */
+#define READV_FIXED		60
+#define SOCKET_COMMAND_INQ	0	/* what has arrived and was not read */
+
+static bool knows(struct world *w, int opcode)
+{
+	struct io_uring_probe *probe = io_uring_get_probe_ring(&w->ring);
+	bool known;
+
+	assert_non_null(probe);
+	known = opcode <= probe->last_op &&
+		probe->ops[opcode].flags & IO_URING_OP_SUPPORTED;
+	io_uring_free_probe(probe);
+	return known;
+}
+
+static int scratch_file(void)
+{
+	char path[] = "/tmp/daxpin-file-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	unlink(path);
+	return fd;
+}
+
+static void colour(struct world *w, struct daxpin_extent extent,
+		   unsigned char byte)
+{
+	memset(daxpin_ptr(w->f.pool, extent, 0), byte, BYTES);
+}
+
+static bool has_colour(struct world *w, struct daxpin_extent extent,
+		       unsigned char byte)
+{
+	const unsigned char *memory = daxpin_ptr(w->f.pool, extent, 0);
+
+	for (uint32_t i = 0; i < BYTES; i++)
+		if (memory[i] != byte)
+			return false;
+	return true;
+}
+
+/* ---------------------------------------------------------------- vectored */
+
+struct pieces {
+	struct daxpin_uring_vec vec[PIECES];
+	struct iovec iov[PIECES];
+};
+
+static struct pieces pieces_of(const struct daxpin_extent *extent)
+{
+	struct pieces pieces;
+
+	memset(&pieces, 0, sizeof(pieces));
+	for (uint32_t i = 0; i < PIECES; i++) {
+		pieces.vec[i].extent = extent[i];
+		pieces.vec[i].length = BYTES;
+	}
+	return pieces;
+}
+
+static int prep_pieces(struct world *w, struct daxpin_uring_io *io, int fd,
+		       struct pieces *pieces, bool read)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+
+	return read ? daxpin_uring_prep_readv(w->uring, io, sqe, fd,
+					      pieces->vec, pieces->iov, PIECES,
+					      0) :
+		      daxpin_uring_prep_writev(w->uring, io, sqe, fd,
+					       pieces->vec, pieces->iov,
+					       PIECES, 0);
+}
+
+/* Out to a file and back in again; was it fixed? */
+static bool round_trip(struct world *w, const struct daxpin_extent *extent)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct pieces pieces = pieces_of(extent);
+	int fd = scratch_file(), fixed;
+
+	for (uint32_t i = 0; i < PIECES; i++)
+		colour(w, extent[i], 'a' + i);
+	assert_int_equal(prep_pieces(w, &io, fd, &pieces, false), 0);
+	fixed = daxpin_uring_is_fixed(&io);
+	for (uint32_t i = 0; i < PIECES; i++)
+		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 0);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(finish(w, &io), PIECES * BYTES);
+	for (uint32_t i = 0; i < PIECES; i++)
+		colour(w, extent[i], 0);
+	assert_int_equal(prep_pieces(w, &io, fd, &pieces, true), 0);
+	assert_int_equal(daxpin_uring_is_fixed(&io), fixed);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(finish(w, &io), PIECES * BYTES);
+	for (uint32_t i = 0; i < PIECES; i++) {
+		assert_true(has_colour(w, extent[i], 'a' + i));
+		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
+	}
+	close(fd);
+	return fixed;
+}
+
+static void pieces_of_a_segment_are_fixed_where_the_kernel_can(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent[PIECES];
+	bool fixed;
+
+	assert_int_equal(attach(w, 0), 0);
+	for (uint32_t i = 0; i < PIECES; i++)
+		extent[i] = live(&w->f, BYTES);
+	fixed = round_trip(w, extent);
+	assert_int_equal(fixed, target != FSDAX && knows(w, READV_FIXED));
+	assert_int_equal(info_of(w->uring).fallbacks, fixed ? 0 : 2);
+}
+
+static void pieces_of_two_segments_are_plain(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent[PIECES];
+	uint64_t first;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent[0] = live(&w->f, BYTES);
+	extent[1] = live(&w->f, BYTES);
+	first = extent[0].addr / w->f.options.segment_size;
+	do {
+		extent[2] = live(&w->f, 8u << 20);
+	} while (extent[2].addr / w->f.options.segment_size == first);
+	assert_false(round_trip(w, extent));
+}
+
+static void a_bad_piece_holds_nothing(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent[PIECES];
+	struct pieces pieces;
+	struct io_uring_sqe sqe;
+
+	assert_int_equal(attach(w, 0), 0);
+	for (uint32_t i = 0; i < PIECES; i++)
+		extent[i] = live(&w->f, BYTES);
+	pieces = pieces_of(extent);
+	pieces.vec[2].offset = 1;
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
+			 -EINVAL);
+	pieces.vec[2].offset = 0;
+	pieces.vec[1].extent.gen++;
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
+			 -ESTALE);
+	for (uint32_t i = 0; i < PIECES; i++)
+		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
+	assert_int_equal(daxpin_uring_prep_readv(w->uring, &io, &sqe, 0,
+						 pieces.vec, pieces.iov, 0, 0),
+			 -EINVAL);
+	assert_int_equal(sqe.opcode, IORING_OP_NOP);
+	assert_int_equal(daxpin_uring_prep_readv(w->uring, &io, &sqe, 0,
+						 pieces.vec, pieces.iov,
+						 IOV_MAX + 1, 0), -EINVAL);
+	assert_int_equal(info_of(w->uring).in_flight, 0);
+}
+
+static void a_cancelled_vector_ends_its_holds_at_the_cqe(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent[PIECES];
+	struct pieces pieces;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+
+	assert_int_equal(attach(w, 0), 0);
+	for (uint32_t i = 0; i < PIECES; i++)
+		extent[i] = live(&w->f, BYTES);
+	pieces = pieces_of(extent);
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), 0);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	sqe = io_uring_get_sqe(&w->ring);
+	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY);
+	sqe->user_data = 7;
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+		if (cqe->user_data != 7) {
+			assert_true(cqe->res < 0);
+			assert_int_equal(daxpin_idle(w->f.pool, extent[2]), 0);
+			assert_int_equal(daxpin_uring_done(&io, cqe), 1);
+		}
+		io_uring_cqe_seen(&w->ring, cqe);
+	}
+	for (uint32_t i = 0; i < PIECES; i++)
+		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
+}
+
+static void an_aborted_vector_leaves_no_hold(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent[PIECES];
+	struct pieces pieces;
+
+	assert_int_equal(attach(w, 0), 0);
+	/* The same extent three times is three holds. */
+	for (uint32_t i = 0; i < PIECES; i++)
+		extent[i] = i ? extent[0] : live(&w->f, BYTES);
+	pieces = pieces_of(extent);
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), 0);
+	assert_int_equal(daxpin_holds(w->f.pool, extent[0], NULL, NULL),
+			 PIECES);
+	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_idle(w->f.pool, extent[0]), 1);
+}
+
+/* -------------------------------------------------------------------- send */
+
+/* Two ends of a TCP connection over loopback. */
+static void connect_pair(int *ret_from, int *ret_to)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+	};
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, length), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address,
+				     &length), 0);
+	*ret_from = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(*ret_from, (struct sockaddr *)&address,
+				 length), 0);
+	*ret_to = accept(listener, NULL, NULL);
+	assert_true(*ret_to >= 0);
+	close(listener);
+}
+
+static void assert_receives(int fd, unsigned char byte)
+{
+	unsigned char bytes[BYTES];
+
+	assert_int_equal(recv(fd, bytes, BYTES, MSG_WAITALL), BYTES);
+	for (uint32_t i = 0; i < BYTES; i++)
+		assert_int_equal(bytes[i], byte);
+}
+
+static struct io_uring_cqe next_cqe(struct world *w)
+{
+	struct io_uring_cqe *cqe, copy;
+
+	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+	memcpy(&copy, cqe, sizeof(copy));
+	io_uring_cqe_seen(&w->ring, cqe);
+	return copy;
+}
+
+static void a_sends_hold_ends_with_its_notification(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent;
+	struct io_uring_cqe cqe;
+	int from, to;
+	bool fixed;
+
+	assert_int_equal(attach(w, 0), 0);
+	connect_pair(&from, &to);
+	extent = live(&w->f, BYTES);
+	colour(w, extent, 's');
+	assert_int_equal(daxpin_uring_prep_send(w->uring, &io,
+						io_uring_get_sqe(&w->ring),
+						from, extent, 0, BYTES, 0, 0),
+			 0);
+	fixed = daxpin_uring_is_fixed(&io);
+	assert_int_equal(fixed, target != FSDAX && knows(w, IORING_OP_SEND_ZC));
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	cqe = next_cqe(w);
+	assert_int_equal(cqe.res, BYTES);
+	if (fixed) {
+		/* The second, with the news that nobody reads any more. */
+		assert_true(cqe.flags & IORING_CQE_F_MORE);
+		assert_int_equal(daxpin_uring_done(&io, &cqe), 0);
+		assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+		assert_int_equal(daxpin_uring_detach(w->uring), -EBUSY);
+		cqe = next_cqe(w);
+		assert_true(cqe.flags & IORING_CQE_F_NOTIF);
+	}
+	assert_int_equal(daxpin_uring_done(&io, &cqe), 1);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+	assert_receives(to, 's');
+	close(from);
+	close(to);
+}
+
+static void a_copying_send_goes_to_any_socket(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent;
+	int pair[2];
+
+	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	extent = live(&w->f, BYTES);
+	colour(w, extent, 'c');
+	assert_int_equal(daxpin_uring_prep_send(w->uring, &io,
+						io_uring_get_sqe(&w->ring),
+						pair[0], extent, 0, BYTES, 0,
+						DAXPIN_URING_SEND_COPY), 0);
+	assert_int_equal(daxpin_uring_is_fixed(&io), 0);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	assert_int_equal(finish(w, &io), BYTES);
+	assert_receives(pair[1], 'c');
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static int try_send(struct world *w, struct daxpin_extent extent,
+		    uint32_t length, int msg_flags, uint32_t flags)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct io_uring_sqe sqe;
+	int ret = daxpin_uring_prep_send(w->uring, &io, &sqe, 0, extent, 0,
+					 length, msg_flags, flags);
+
+	assert_int_equal(sqe.opcode == IORING_OP_NOP, ret != 0);
+	if (!ret)
+		assert_int_equal(daxpin_uring_abort(&io), 0);
+	return ret;
+}
+
+static void a_bad_send_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, BYTES);
+	assert_int_equal(try_send(w, extent, BYTES, MSG_ZEROCOPY, 0), -EINVAL);
+	assert_int_equal(try_send(w, extent, BYTES, 0, 0x80), -EINVAL);
+	assert_int_equal(try_send(w, extent, BYTES + 1, 0, 0), -EINVAL);
+	assert_int_equal(try_send(w, extent, BYTES, MSG_NOSIGNAL, 0), 0);
+}
+
+/* ---------------------------------------------------------------- commands */
+
+static void a_command_names_its_buffer(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct io_uring_sqe sqe;
+	struct daxpin_extent extent;
+	void *memory = NULL;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, BYTES);
+	assert_int_equal(daxpin_uring_prep_cmd(w->uring, &io, &sqe, 5, 77,
+					       extent, 8, 16, DAXPIN_HOLD_READ,
+					       &memory), 0);
+	assert_ptr_equal(memory, daxpin_ptr(w->f.pool, extent, 8));
+	assert_int_equal(sqe.opcode, IORING_OP_URING_CMD);
+	assert_int_equal(sqe.fd, 5);
+	assert_int_equal(sqe.cmd_op, 77);
+	assert_int_equal(sqe.uring_cmd_flags & IORING_URING_CMD_FIXED,
+			 target == FSDAX ? 0 : IORING_URING_CMD_FIXED);
+	assert_int_equal(daxpin_uring_is_fixed(&io), target != FSDAX);
+	assert_int_equal(daxpin_uring_abort(&io), 0);
+	memory = NULL;
+	assert_int_equal(daxpin_uring_prep_cmd(w->uring, &io, &sqe, 5, 77,
+					       extent, 8, BYTES,
+					       DAXPIN_HOLD_READ, &memory),
+			 -EINVAL);
+	assert_int_equal(daxpin_uring_prep_cmd(w->uring, &io, &sqe, 5, 77,
+					       extent, 0, 1, 99, &memory),
+			 -EINVAL);
+	assert_null(memory);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+}
+
+/* A socket's, which does not look at memory; older kernels have none. */
+static void a_command_holds_to_its_cqe(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct io_uring_sqe *sqe;
+	struct daxpin_extent extent;
+	struct io_uring_cqe cqe;
+	void *memory;
+	int from, to;
+
+	assert_int_equal(attach(w, 0), 0);
+	connect_pair(&from, &to);
+	assert_int_equal(send(from, "12345", 5, 0), 5);
+	extent = live(&w->f, BYTES);
+	sqe = io_uring_get_sqe(&w->ring);
+	assert_int_equal(daxpin_uring_prep_cmd(w->uring, &io, sqe, to,
+					       SOCKET_COMMAND_INQ, extent, 0,
+					       BYTES, DAXPIN_HOLD_WRITE,
+					       &memory), 0);
+	/* On loopback it has arrived when send() has returned, or soon. */
+	usleep(100000);
+	assert_int_equal(io_uring_submit(&w->ring), 1);
+	cqe = next_cqe(w);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+	assert_int_equal(daxpin_uring_done(&io, &cqe), 1);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+	close(from);
+	close(to);
+	if (cqe.res == -EOPNOTSUPP || cqe.res == -EINVAL) {
+		print_message("# skipped: this kernel has no commands of sockets\n");
+		skip();
+	}
+	assert_int_equal(cqe.res, 5);
+}
+
+/* -------------------------------------------------------------- a whole queue */
+
+struct reaping {
+	struct daxpin_uring_io io[4];
+	struct world *w;
+	struct daxpin_extent extent[4];
+	int found;
+};
+
+static struct daxpin_uring_io *find_io(const struct io_uring_cqe *cqe,
+				       void *arg)
+{
+	struct reaping *reaping = arg;
+
+	if (cqe->user_data == 99)
+		return NULL;
+	/* It is still held. */
+	assert_int_equal(daxpin_idle(reaping->w->f.pool,
+				     reaping->extent[cqe->user_data]), 0);
+	reaping->found++;
+	return &reaping->io[cqe->user_data];
+}
+
+static void a_whole_queue_is_reaped_at_once(void **state)
+{
+	struct world *w = *state;
+	struct reaping reaping = { .w = w };
+	struct io_uring_sqe *sqe;
+	int fd = scratch_file();
+
+	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(daxpin_uring_reap(&w->ring, find_io, &reaping), 0);
+	for (int i = 0; i < 4; i++) {
+		reaping.extent[i] = live(&w->f, BYTES);
+		sqe = io_uring_get_sqe(&w->ring);
+		assert_int_equal(daxpin_uring_prep_write(w->uring,
+							 &reaping.io[i], sqe,
+							 fd, reaping.extent[i],
+							 0, BYTES, 0), 0);
+		sqe->user_data = i;
+	}
+	sqe = io_uring_get_sqe(&w->ring);
+	io_uring_prep_nop(sqe);
+	sqe->user_data = 99;
+	assert_int_equal(io_uring_submit_and_wait(&w->ring, 5), 5);
+	assert_int_equal(daxpin_uring_reap(&w->ring, find_io, &reaping), 5);
+	assert_int_equal(reaping.found, 4);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(daxpin_idle(w->f.pool, reaping.extent[i]), 1);
+		assert_int_equal(daxpin_uring_is_fixed(&reaping.io[i]),
+				 -EINVAL);
+	}
+	assert_int_equal(io_uring_cq_ready(&w->ring), 0);
+	assert_int_equal(daxpin_uring_reap(NULL, find_io, NULL), -EINVAL);
+	assert_int_equal(daxpin_uring_reap(&w->ring, NULL, NULL), -EINVAL);
+	close(fd);
+}
+
+/* Somebody else's mistake in the middle: the rest is accounted for. */
+static void a_stray_completion_does_not_stop_the_reaping(void **state)
+{
+	struct world *w = *state;
+	struct reaping reaping = { .w = w };
+	struct io_uring_sqe *sqe;
+	int fd = scratch_file();
+
+	assert_int_equal(attach(w, 0), 0);
+	for (int i = 0; i < 2; i++) {
+		reaping.extent[i] = live(&w->f, BYTES);
+		assert_int_equal(daxpin_hold(w->f.pool, reaping.extent[i],
+					     DAXPIN_HOLD_READ), 0);
+		sqe = io_uring_get_sqe(&w->ring);
+		io_uring_prep_nop(sqe);
+		if (i)
+			assert_int_equal(daxpin_uring_prep_write(
+				w->uring, &reaping.io[1], sqe, fd,
+				reaping.extent[1], 0, BYTES, 0), 0);
+		sqe->user_data = i;
+	}
+	assert_int_equal(io_uring_submit_and_wait(&w->ring, 2), 2);
+	assert_int_equal(daxpin_uring_reap(&w->ring, find_io, &reaping),
+			 -EINVAL);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(daxpin_drop(w->f.pool, reaping.extent[i]), 0);
+		assert_int_equal(daxpin_idle(w->f.pool, reaping.extent[i]), 1);
+	}
+	assert_int_equal(info_of(w->uring).in_flight, 0);
+	close(fd);
+}
+
+/* ------------------------------------------------------------ kinds of ring */
+
+static const struct {
+	const char *name;
+	unsigned int flags;
+	int result;			/* of a read from a pipe */
+} kinds[] = {
+	{ "plain", 0, 5 },
+	{ "SQPOLL", IORING_SETUP_SQPOLL, 5 },
+	{ "SINGLE_ISSUER", IORING_SETUP_SINGLE_ISSUER, 5 },
+	{ "SINGLE_ISSUER, DEFER_TASKRUN",
+	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 5 },
+	{ "SQPOLL, SINGLE_ISSUER",
+	  IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER, 5 },
+	{ "COOP_TASKRUN", IORING_SETUP_COOP_TASKRUN, 5 },
+	{ "SQE128, CQE32", IORING_SETUP_SQE128 | IORING_SETUP_CQE32, 5 },
+	{ "R_DISABLED", IORING_SETUP_R_DISABLED, 5 },
+	{ "R_DISABLED, SINGLE_ISSUER, DEFER_TASKRUN",
+	  IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER |
+	  IORING_SETUP_DEFER_TASKRUN, 5 },
+	{ "R_DISABLED, SQPOLL",
+	  IORING_SETUP_R_DISABLED | IORING_SETUP_SQPOLL, 5 },
+	/* The kernel refuses what cannot be polled, when it is submitted. */
+	{ "IOPOLL", IORING_SETUP_IOPOLL, -EOPNOTSUPP },
+	{ "IOPOLL, SQPOLL", IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL,
+	  -EOPNOTSUPP },
+	{ "IOPOLL, SINGLE_ISSUER, DEFER_TASKRUN",
+	  IORING_SETUP_IOPOLL | IORING_SETUP_SINGLE_ISSUER |
+	  IORING_SETUP_DEFER_TASKRUN, -EOPNOTSUPP },
+};
+
+/* liburing 2.3 declares io_uring_enable_rings() and does not have it. */
+static int enable(struct io_uring *ring)
+{
+	return syscall(__NR_io_uring_register, ring->ring_fd,
+		       IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
+/* Two reads: by the first request's slot, and by a slot that was there. */
+static void read_by_ring(struct world *w, struct daxpin_extent extent,
+			 int result)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+
+	for (int i = 0; i < 2; i++) {
+		memset(daxpin_ptr(w->f.pool, extent, 0), 0, 5);
+		start_read(w, &io, extent);
+		assert_int_equal(daxpin_uring_is_fixed(&io), target != FSDAX);
+		assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+		if (result > 0)
+			assert_int_equal(write(w->pipe[1], "late", 5), 5);
+		assert_int_equal(finish(w, &io), result);
+		assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+		assert_string_equal(daxpin_ptr(w->f.pool, extent, 0),
+				    result > 0 ? "late" : "");
+	}
+}
+
+static void rings_of_every_kind_can_be_attached(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES);
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		int ret;
+
+		io_uring_queue_exit(&w->ring);
+		ret = io_uring_queue_init(8, &w->ring, kinds[i].flags);
+		if (ret) {
+			assert_int_equal(io_uring_queue_init(8, &w->ring, 0),
+					 0);
+			print_message("# not here: %s: %s\n", kinds[i].name,
+				      strerror(-ret));
+			continue;
+		}
+		print_message("# %s\n", kinds[i].name);
+		assert_int_equal(attach(w, 0), 0);
+		if (kinds[i].flags & IORING_SETUP_R_DISABLED)
+			assert_int_equal(enable(&w->ring), 0);
+		read_by_ring(w, extent, kinds[i].result);
+		assert_int_equal(daxpin_uring_service(w->uring), 0);
+		assert_int_equal(daxpin_uring_detach(w->uring), 0);
+		w->uring = NULL;
+	}
+}
+
+/* A ring that is known by its registered descriptor alone. */
+static void a_ring_without_a_descriptor_can_be_attached(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+	struct io_uring view;
+	int ret = io_uring_register_ring_fd(&w->ring);
+
+	assert_int_equal(ret, 1);
+	view = w->ring;
+	view.ring_fd = -1;
+	ret = daxpin_uring_attach(w->f.pool, &view, &options, &w->uring);
+	if (ret == -EINVAL) {
+		print_message("# skipped: this kernel registers nothing by a registered ring\n");
+		skip();
+	}
+	assert_int_equal(ret, 0);
+	read_by_ring(w, live(&w->f, BYTES), 5);
+}
+
+static void a_ring_that_is_none_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+	struct io_uring none = { .ring_fd = w->pipe[0], .enter_ring_fd = -1 };
+
+	assert_true(daxpin_uring_attach(w->f.pool, &none, &options,
+					&w->uring) < 0);
+	assert_true(strlen(w->f.why) > 0);
+	none.ring_fd = -1;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &none, &options,
+					     &w->uring), -EBADF);
+	assert_true(strlen(w->f.why) > 0);
+}
+
+struct elsewhere {
+	struct world *w;
+	int attached, served, detached;
+};
+
+static void *try_elsewhere(void *arg)
+{
+	struct elsewhere *elsewhere = arg;
+	struct daxpin_uring_options options = uring_options(elsewhere->w, 0);
+	struct daxpin_uring *uring;
+
+	if (elsewhere->w->uring) {
+		elsewhere->detached = daxpin_uring_detach(elsewhere->w->uring);
+		return NULL;
+	}
+	options.file_slot = DAXPIN_URING_OWN_FILES;
+	elsewhere->attached = daxpin_uring_attach(elsewhere->w->f.pool,
+						  &elsewhere->w->ring, &options,
+						  &uring);
+	return NULL;
+}
+
+static void a_single_issuers_ring_is_left_to_its_thread(void **state)
+{
+	struct world *w = *state;
+	struct elsewhere elsewhere = { .w = w };
+	pthread_t thread;
+
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &w->ring,
+					     IORING_SETUP_SINGLE_ISSUER), 0);
+	assert_int_equal(pthread_create(&thread, NULL, try_elsewhere,
+					&elsewhere), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(elsewhere.attached, -EEXIST);
+	assert_non_null(strstr(w->f.why, "another thread"));
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
+	assert_int_equal(pthread_create(&thread, NULL, try_elsewhere,
+					&elsewhere), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(elsewhere.detached, -EEXIST);
+	/* Nothing was done there: it works here. */
+	read_by_ring(w, live(&w->f, BYTES), 5);
+}
+
+/* ------------------------------------------------------------ after the end */
+
+static void a_request_knows_of_no_detached_ring(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct io_uring_cqe cqe = { .res = 0 };
+
+	assert_int_equal(attach(w, 0), 0);
+	start_read(w, &io, live(&w->f, BYTES));
+	assert_int_equal(write(w->pipe[1], "x", 1), 1);
+	assert_int_equal(finish(w, &io), 1);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_int_equal(daxpin_uring_done(&io, &cqe), -EINVAL);
+	assert_int_equal(daxpin_uring_abort(&io), -EINVAL);
+	assert_int_equal(daxpin_uring_is_fixed(&io), -EINVAL);
+	assert_int_equal(daxpin_uring_service(NULL), -EINVAL);
+	assert_int_equal(daxpin_uring_info(NULL, NULL), -EINVAL);
+}
+
+/* Another ring gets the number, and nothing of it is touched. */
+static void a_ring_that_was_freed_first_can_be_detached(void **state)
+{
+	struct world *w = *state;
+	struct io_uring other;
+	char byte = 1;
+	struct iovec iov = { &byte, 1 };
+	int fd = w->ring.ring_fd;
+
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &other, 0), 0);
+	assert_int_equal(other.ring_fd, fd);
+	assert_int_equal(io_uring_register_files(&other, &w->pipe[0], 1), 0);
+	assert_int_equal(io_uring_register_buffers(&other, &iov, 1), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_int_equal(io_uring_unregister_files(&other), 0);
+	assert_int_equal(io_uring_unregister_buffers(&other), 0);
+	w->ring = other;
+	assert_int_equal(fixture_reopen(&w->f), 0);
+}
+
+/* Its read goes on, nobody sees its completion: the extent is not reused. */
+static void a_ring_freed_in_mid_read_keeps_its_hold(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent;
+	volatile char *memory;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, BYTES);
+	memory = daxpin_ptr(w->f.pool, extent, 0);
+	memory[0] = 0;
+	start_read(w, &io, extent);
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
+	assert_int_equal(publish(&w->f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), -EBUSY);
+	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+	/* And it does land. */
+	assert_int_equal(write(w->pipe[1], "x", 1), 1);
+	for (int i = 0; i < 500 && memory[0] != 'x'; i++)
+		usleep(10000);
+	assert_int_equal(memory[0], 'x');
+	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+}
+
+/* -------------------------------------------------------------------------- */
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* test_uring_requests shmem|devdax|fsdax */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(pieces_of_a_segment_are_fixed_where_the_kernel_can),
+		TEST(pieces_of_two_segments_are_plain),
+		TEST(a_bad_piece_holds_nothing),
+		TEST(a_cancelled_vector_ends_its_holds_at_the_cqe),
+		TEST(an_aborted_vector_leaves_no_hold),
+		TEST(a_sends_hold_ends_with_its_notification),
+		TEST(a_copying_send_goes_to_any_socket),
+		TEST(a_bad_send_is_refused),
+		TEST(a_command_names_its_buffer),
+		TEST(a_command_holds_to_its_cqe),
+		TEST(a_whole_queue_is_reaped_at_once),
+		TEST(a_stray_completion_does_not_stop_the_reaping),
+		TEST(rings_of_every_kind_can_be_attached),
+		TEST(a_ring_without_a_descriptor_can_be_attached),
+		TEST(a_ring_that_is_none_is_refused),
+		TEST(a_single_issuers_ring_is_left_to_its_thread),
+		TEST(a_request_knows_of_no_detached_ring),
+		TEST(a_ring_that_was_freed_first_can_be_detached),
+		TEST(a_ring_freed_in_mid_read_keeps_its_hold),
+	};
+
+	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
+		return 0;
+	return cmocka_run_group_tests_name("uring requests", tests, NULL, NULL);
+}
