@@ -14,11 +14,11 @@
  * only when no page of it is pinned (fsdax). The answer is the only end of that
  * wait; until it comes claims and gate stay, whatever the deadline says.
  *
- * A request that was interrupted, or never began because one before it in the
- * chain failed, has changed nothing (A7): the wait for pins comes before the
- * first block is touched. So its chunks are free again. After any other
- * failure a chunk is in doubt, and counts as a hole until it is one or is
- * backed (D9).
+ * A request that was interrupted, or cancelled before it began, has changed
+ * nothing (A7): the wait for pins comes before the first block is touched. So its
+ * chunks are free again. After any other failure a chunk is in doubt, and counts
+ * as a hole until it is one or is backed (D9). Each run has an answer of its own,
+ * since one may be done after another has failed.
  *
  * punch.c asks, by a private ring, since a thread that waits in fallocate() can be
  * ended by nothing but a signal.
@@ -40,6 +40,7 @@
 
 static_assert(DP_PARTS_MAX * (DP_PART_RUNS + 8) < DP_PUNCH_ANSWERS,
 	      "all answers have room");
+static_assert(DP_PART_RUNS <= DP_PUNCH_RUNS, "a part is one request");
 
 /* ------------------------------------------------------------ a part's steps */
 
@@ -131,8 +132,6 @@ static void ask_kernel(struct dp_part *part, uint32_t runs,
 
 	part->state = DP_PART_KERNEL;
 	part->pending = runs;
-	part->done = 0;
-	part->error = 0;
 	part->request = (struct dp_request) {
 		.attempt = ++job->jobs->attempts, .way = job->way,
 		.fd = segment->fd, .base = segment->base,
@@ -214,15 +213,33 @@ static void advance(struct dp_part *part)
 		finish(part, -EBUSY);
 }
 
-/* What became of a run when those before `done` were done. */
 static enum dp_way_end end_of(const struct dp_part *part, uint32_t run)
 {
-	if (run < part->done)
+	if (!part->result[run])
 		return DP_WAY_DONE;
-	if (part->job->way == DP_WAY_REFILL)
-		return DP_WAY_DOUBT;
-	return run > part->done || dp_ring_was_interrupted(part->error) ?
+	return part->job->way == DP_WAY_RECLAIM &&
+	       dp_ring_was_interrupted(part->result[run]) ?
 	       DP_WAY_UNCHANGED : DP_WAY_DOUBT;
+}
+
+static uint32_t runs_done(const struct dp_part *part)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		count += !part->result[i];
+	return count;
+}
+
+/* Of its runs together; that one was interrupted says less than any other. */
+static int error_of(const struct dp_part *part)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		if (!error || dp_ring_was_interrupted(error))
+			error = part->result[i] ? part->result[i] : error;
+	return error;
 }
 
 static void probe_run(const struct dp_part *part, struct dp_run run, int result)
@@ -249,8 +266,7 @@ static void end_runs(struct dp_part *part)
 	for (uint32_t i = 0; i < part->request.runs; i++) {
 		enum dp_way_end end = end_of(part, i);
 
-		probe_run(part, part->run[i],
-			  end == DP_WAY_DONE ? 0 : part->error);
+		probe_run(part, part->run[i], part->result[i]);
 		dp_holes_end(&job->jobs->holes, part->report.segment, job->way,
 			     part->run[i], end);
 		if (end == DP_WAY_DONE)
@@ -259,9 +275,9 @@ static void end_runs(struct dp_part *part)
 		else
 			job->budget += part->run[i].chunks;
 	}
-	if (part->error == -ENOSPC)
+	if (error_of(part) == -ENOSPC)
 		job->jobs->full = true;
-	else if (part->done)
+	else if (runs_done(part))
 		job->jobs->full = false;
 	dp_jobs_tell_refused(job->jobs);
 }
@@ -270,7 +286,7 @@ static void end_runs(struct dp_part *part)
 static void end_round(struct dp_part *part)
 {
 	struct daxpin_job *job = part->job;
-	int error = part->error;
+	int error = error_of(part);
 
 	leave_slot(part);
 	end_runs(part);
@@ -298,35 +314,30 @@ static void after_kernel(struct dp_part *part)
 		return;
 	}
 	dp_punch_forget(&jobs->punch, &part->request);
-	if (part->job->way == DP_WAY_RECLAIM || !part->done) {
+	if (part->job->way == DP_WAY_RECLAIM || !runs_done(part)) {
 		end_round(part);
 		return;
 	}
-	/* Also when a later run failed: what was done is going to be used. */
+	/* Also when a run failed: what was done is going to be used. */
 	part->state = DP_PART_SETTLING;
 	part->pending = dp_punch_settle(&jobs->punch, &part->request,
-					part->done, is_shmem(part));
+					part->result, is_shmem(part));
 }
 
 /* -------------------------------------------------------- what was answered */
 
-static void ran(struct dp_part *part, int result)
+static void ran(struct dp_part *part, const struct dp_answer *answer)
 {
-	/* The one that failed says why; those after it only that it did. */
-	if (!result)
-		part->done++;
-	else if (!part->error || part->error == -ECANCELED)
-		part->error = result;
+	part->result[answer->run] = answer->result;
 	if (!part->pending)
 		after_kernel(part);
 }
 
-static void settled(struct dp_part *part, int result)
+static void settled(struct dp_part *part, const struct dp_answer *answer)
 {
-	if (result) {
-		part->error = result;
-		part->done = 0;
-	}
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		if (!part->result[i] && (i == answer->run || !is_shmem(part)))
+			part->result[i] = answer->result;
 	if (!part->pending)
 		end_round(part);
 }
@@ -341,12 +352,12 @@ static void take_answer(struct dp_jobs *jobs, const struct dp_answer *answer)
 			part = jobs->in_kernel[i];
 	if (!part || answer->to > DP_ANSWER_SETTLE)
 		return;
-	assert(part->pending);
+	assert(part->pending && answer->run < part->request.runs);
 	part->pending--;
 	if (answer->to == DP_ANSWER_RUN)
-		ran(part, answer->result);
+		ran(part, answer);
 	else
-		settled(part, answer->result);
+		settled(part, answer);
 }
 
 /* What no answer moves. */
@@ -362,7 +373,7 @@ static void look_at(struct dp_part *part)
 	if (part->state != DP_PART_KERNEL || now_ns < part->again_ns)
 		return;
 	part->again_ns = now_ns + STEP_NS;
-	dp_punch_cancel(punch, part->request.attempt);
+	dp_punch_cancel(punch, &part->request);
 }
 
 static void look(struct dp_jobs *jobs)
@@ -469,19 +480,18 @@ static void zero_free(struct dp_part *part)
 static void block_on(struct dp_part *part)
 {
 	struct dp_jobs *jobs = part->job->jobs;
-	int ret = 0;
 
 	pthread_mutex_unlock(&jobs->mutex);
-	for (uint32_t i = 0; !ret && i < part->request.runs; i++) {
-		ret = dp_punch_here(&part->request, i);
+	for (uint32_t i = 0; i < part->request.runs; i++) {
+		int ret = dp_punch_here(&part->request, i);
+
 		if (!ret && part->job->way == DP_WAY_REFILL)
 			ret = dp_punch_settle_here(&part->request, i,
 						   is_shmem(part));
-		part->done += !ret;
+		part->result[i] = ret;
 	}
 	pthread_mutex_lock(&jobs->mutex);
 	part->pending = 0;
-	part->error = ret;
 	after_kernel(part);
 }
 

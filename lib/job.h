@@ -28,8 +28,7 @@ struct dp_part {
 	struct dp_run run[DP_PART_RUNS];
 	struct dp_request request;	/* of these */
 	uint32_t pending;		/* completions to come */
-	uint32_t done;			/* runs, from the first on */
-	int error;			/* the first of the runs */
+	int result[DP_PART_RUNS];	/* of each run */
 	uint64_t again_ns;		/* when to ask for its end once more */
 	struct daxpin_job_part report;
 	char label[DAXPIN_LABEL_MAX];	/* report.holder's */

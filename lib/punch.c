@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The deadline is a timeout linked to a cancellation, submitted together with
- * the requests: it is kept while nobody of us runs. (A LINK_TIMEOUT never fires
- * here, KERNEL 0.4.) A cancellation finds only a request that has begun, so one
- * that comes between two runs of a chain finds none: there are three of them.
+ * The runs of a request are not linked: a fallocate() that fails does not end a
+ * chain (Linux 6.0 and later; before that it did), so that the next would run all
+ * the same, and of a chain the kernel cancels only the run that has begun. As they
+ * are it knows them all. From 6.12 on it runs those of one file in turn, by one
+ * worker; before, each waits for the file in a worker of its own.
+ *
+ * The deadline is a timeout linked to a cancellation of what is asked of the file,
+ * submitted together with the runs: it is kept while nobody of us runs. (A
+ * LINK_TIMEOUT never fires here, KERNEL 0.4.) A worker that is about to begin may
+ * lose the signal by which it is cancelled: there are three of them.
  *
  * The owner lock is in the ring's file table from before the first request: it
  * lives as long as they do, also when this process is killed (KERNEL 0.9).
@@ -16,12 +22,15 @@
 #include "punch.h"
 
 #define ENTRIES		(DP_PUNCH_ANSWERS / 2)	/* as the kernel has it */
-#define WORKERS		32u
+#define WORKERS		512u	/* one for each run, where it takes that */
 #define MS		1000000ull
 #define TICK_NS		(10 * MS)
 
-/* user_data: the attempt, and what of it. */
+/* user_data: the attempt, which run of it, and what of that. */
 #define TO_BITS		2
+#define RUN_BITS	6
+
+static_assert(DP_PUNCH_RUNS <= 1 << RUN_BITS, "a run has its number");
 
 int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd)
 {
@@ -58,9 +67,9 @@ void dp_punch_close(struct dp_punch *punch)
 
 /* --------------------------------------------------------------- requests */
 
-static uint64_t user_data(uint64_t attempt, enum dp_answer_to to)
+static uint64_t user_data(uint64_t attempt, enum dp_answer_to to, uint32_t run)
 {
-	return attempt << TO_BITS | to;
+	return (attempt << RUN_BITS | run) << TO_BITS | to;
 }
 
 static struct io_uring_sqe *prepare(struct dp_punch *punch, unsigned int opcode,
@@ -71,7 +80,7 @@ static struct io_uring_sqe *prepare(struct dp_punch *punch, unsigned int opcode,
 	assert(sqe);			/* all were taken at the last submit */
 	sqe->opcode = opcode;
 	sqe->fd = -1;
-	sqe->user_data = user_data(attempt, to);
+	sqe->user_data = user_data(attempt, to, 0);
 	return sqe;
 }
 
@@ -98,13 +107,13 @@ static struct io_uring_sqe *prepare_timeout(struct dp_punch *punch,
 }
 
 static struct io_uring_sqe *prepare_cancel(struct dp_punch *punch,
-					   uint64_t attempt)
+					   const struct dp_request *request)
 {
 	struct io_uring_sqe *sqe = prepare(punch, IORING_OP_ASYNC_CANCEL,
-					   attempt, DP_ANSWER_ELSE);
+					   request->attempt, DP_ANSWER_ELSE);
 
-	sqe->addr = user_data(attempt, DP_ANSWER_RUN);
-	sqe->cancel_flags = IORING_ASYNC_CANCEL_ALL;
+	sqe->fd = request->fd;
+	sqe->cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
 	return sqe;
 }
 
@@ -136,8 +145,7 @@ static void prepare_runs(struct dp_punch *punch,
 		sqe->off = begin_of(request->run[i]);
 		sqe->addr = size_of(request->run[i]);
 		sqe->len = mode_of(request->way);
-		if (i + 1 < request->runs)
-			sqe->flags = IOSQE_IO_LINK;
+		sqe->user_data = user_data(request->attempt, DP_ANSWER_RUN, i);
 	}
 }
 
@@ -147,8 +155,8 @@ static bool has_deadline(const struct dp_request *request)
 }
 
 /* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not
- * end the chain, the removal of its first timeout does. The kernel may take it
- * only later, so the time is the request's, not this function's. */
+ * end the chain, the end of a timeout by dp_punch_forget() does. The kernel may
+ * take it only later, so the time is the request's, not this function's. */
 static void prepare_deadline(struct dp_punch *punch,
 			     struct dp_request *request)
 {
@@ -165,40 +173,63 @@ static void prepare_deadline(struct dp_punch *punch,
 			      &request->at, IORING_TIMEOUT_ABS);
 	for (uint32_t i = 0; i < 2; i++) {
 		sqe->flags = IOSQE_IO_LINK;
-		sqe = prepare_cancel(punch, request->attempt);
+		sqe = prepare_cancel(punch, request);
 		sqe->flags = IOSQE_IO_HARDLINK;
-		sqe = prepare_timeout(punch, request->attempt, DP_ANSWER_ELSE,
-				      &later[i], 0);
+		sqe = prepare_timeout(punch, request->attempt,
+				      DP_ANSWER_TIMER, &later[i], 0);
 	}
 	sqe->flags = IOSQE_IO_LINK;
-	prepare_cancel(punch, request->attempt);
+	prepare_cancel(punch, request);
 }
 
 void dp_punch_ask(struct dp_punch *punch, struct dp_request *request)
 {
 	assert(punch->open && request->attempt && request->runs);
-	prepare_runs(punch, request);
+	assert(request->runs <= DP_PUNCH_RUNS);
 	if (has_deadline(request))
 		prepare_deadline(punch, request);
+	prepare_runs(punch, request);
 	submit(punch);
 }
 
+/* Whichever of its timeouts is running: the next cancellation would be of what is
+ * asked of the file then. */
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request)
 {
 	struct io_uring_sqe *sqe;
 
 	if (!has_deadline(request))
 		return;
-	sqe = prepare(punch, IORING_OP_TIMEOUT_REMOVE, request->attempt,
+	sqe = prepare(punch, IORING_OP_ASYNC_CANCEL, request->attempt,
 		      DP_ANSWER_ELSE);
-	sqe->addr = user_data(request->attempt, DP_ANSWER_TIMER);
+	sqe->addr = user_data(request->attempt, DP_ANSWER_TIMER, 0);
+	sqe->cancel_flags = IORING_ASYNC_CANCEL_ALL;
 	submit(punch);
 }
 
-void dp_punch_cancel(struct dp_punch *punch, uint64_t attempt)
+void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request)
 {
-	prepare_cancel(punch, attempt);
+	prepare_cancel(punch, request);
 	submit(punch);
+}
+
+static void prepare_settle(struct dp_punch *punch,
+			   const struct dp_request *request, uint32_t run,
+			   bool shmem)
+{
+	struct io_uring_sqe *sqe = prepare(punch, shmem ? IORING_OP_MADVISE :
+					   IORING_OP_FSYNC, request->attempt,
+					   DP_ANSWER_SETTLE);
+
+	sqe->user_data = user_data(request->attempt, DP_ANSWER_SETTLE, run);
+	if (!shmem) {
+		sqe->fd = request->fd;
+		sqe->fsync_flags = IORING_FSYNC_DATASYNC;
+		return;
+	}
+	sqe->addr = (uintptr_t)request->base + begin_of(request->run[run]);
+	sqe->len = size_of(request->run[run]);
+	sqe->fadvise_advice = MADV_POPULATE_WRITE;
 }
 
 /*
@@ -207,28 +238,18 @@ void dp_punch_cancel(struct dp_punch *punch, uint64_t attempt)
  * them is so at once, and must not lie in a hole after a power cut.
  */
 uint32_t dp_punch_settle(struct dp_punch *punch,
-			 const struct dp_request *request, uint32_t runs,
+			 const struct dp_request *request, const int *result,
 			 bool shmem)
 {
-	uint32_t answers = shmem ? runs : 1;
+	uint32_t answers = 0;
 
-	assert(runs && runs <= request->runs);
-	for (uint32_t i = 0; i < answers; i++) {
-		struct io_uring_sqe *sqe = prepare(punch, shmem ?
-						   IORING_OP_MADVISE :
-						   IORING_OP_FSYNC,
-						   request->attempt,
-						   DP_ANSWER_SETTLE);
-
-		if (!shmem) {
-			sqe->fd = request->fd;
-			sqe->fsync_flags = IORING_FSYNC_DATASYNC;
-			continue;
+	for (uint32_t i = 0; i < request->runs; i++) {
+		if (!result[i] && (shmem || !answers)) {
+			prepare_settle(punch, request, i, shmem);
+			answers++;
 		}
-		sqe->addr = (uintptr_t)request->base + begin_of(request->run[i]);
-		sqe->len = size_of(request->run[i]);
-		sqe->fadvise_advice = MADV_POPULATE_WRITE;
 	}
+	assert(answers);
 	submit(punch);
 	return answers;
 }
@@ -272,8 +293,9 @@ bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)
 	    dp_ring_next(&punch->ring, 0, &cqe) <= 0)
 		return false;
 	*ret_answer = (struct dp_answer) {
-		.attempt = cqe.user_data >> TO_BITS,
+		.attempt = cqe.user_data >> (TO_BITS + RUN_BITS),
 		.to = cqe.user_data & ((1 << TO_BITS) - 1),
+		.run = cqe.user_data >> TO_BITS & ((1 << RUN_BITS) - 1),
 		.result = cqe.res,
 	};
 	if (!ret_answer->attempt)

@@ -10,6 +10,7 @@
 #include "ring.h"
 
 #define DP_PUNCH_ANSWERS	1024u	/* that may be on their way */
+#define DP_PUNCH_RUNS		64u	/* in one request, at most */
 
 struct dp_punch {
 	struct dp_ring ring;
@@ -31,7 +32,7 @@ struct dp_request {
 
 enum dp_answer_to {
 	DP_ANSWER_RUN,			/* one for each run */
-	DP_ANSWER_SETTLE,
+	DP_ANSWER_SETTLE,		/* of each run that is settled, or all */
 	DP_ANSWER_TIMER,		/* nobody's business, as the next */
 	DP_ANSWER_ELSE,
 };
@@ -39,6 +40,7 @@ enum dp_answer_to {
 struct dp_answer {
 	uint64_t attempt;
 	enum dp_answer_to to;
+	uint32_t run;
 	int result;
 };
 
@@ -47,19 +49,19 @@ int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd);
 void dp_punch_close(struct dp_punch *punch);
 
 /*
- * One after the other; the first that fails ends the rest with -ECANCELED, as
- * the deadline does. A run that was interrupted, or not begun, changed nothing
- * when it was a punch (A7).
+ * Each run is answered for itself, in any order, whatever becomes of the others.
+ * One that was interrupted, or cancelled before it began, changed nothing when it
+ * was a punch (A7). The deadline ends what has not been answered.
  */
 void dp_punch_ask(struct dp_punch *punch, struct dp_request *request);
 /* All runs are answered: it has no deadline any more. */
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
-/* End it; its answers still come. It may find nothing between two runs. */
-void dp_punch_cancel(struct dp_punch *punch, uint64_t attempt);
-/* After a refill, before anybody uses its first `runs`. How many answers will
- * come. */
+/* End it, and what else is asked of the same file; the answers still come. */
+void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request);
+/* After a refill, before anybody uses the runs whose result is 0, of which there
+ * are some. How many answers will come. */
 uint32_t dp_punch_settle(struct dp_punch *punch,
-			 const struct dp_request *request, uint32_t runs,
+			 const struct dp_request *request, const int *result,
 			 bool shmem);
 /* The same two in this thread, for as long as it takes. */
 int dp_punch_here(const struct dp_request *request, uint32_t run);

@@ -130,7 +130,17 @@ static void another_page_of_the_file_is_pinned(void **state)
 	time_out_then_retry(f, live_extent[A].addr % SEGMENT);
 }
 
-/* The first run of eight waits, and none of the others is begun. */
+/* Four runs for the kernel, and between them what is in use. */
+static void scatter(struct fixture *f, struct daxpin_extent *chunk)
+{
+	hoard_others(f);
+	for (int i = 0; i < 8; i++)
+		chunk[i] = reserve(f, CHUNK);
+	for (int i = 0; i < 8; i += 2)
+		assert_int_equal(daxpin_cancel(f->pool, chunk[i]), 0);
+}
+
+/* The first run waits, and none of the others is begun. */
 static void many_runs_time_out(void **state)
 {
 	struct fixture *f = *state;
@@ -138,11 +148,7 @@ static void many_runs_time_out(void **state)
 	struct daxpin_extent chunk[8];
 	struct daxpin_job_summary s;
 
-	hoard_others(f);
-	for (int i = 0; i < 8; i++)
-		chunk[i] = reserve(f, CHUNK);
-	for (int i = 0; i < 8; i += 2)
-		assert_int_equal(daxpin_cancel(f->pool, chunk[i]), 0);
+	scatter(f, chunk);
 	pin(f, A, live_extent[A].addr % SEGMENT);
 	s = finish(f, begin(f, daxpin_reclaim, A, 0));
 	assert_int_equal(s.result, -ETIMEDOUT);
@@ -238,12 +244,15 @@ static bool is_over(pid_t pid, int wait_ms)
 static void the_deadline_is_the_kernels(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t deadline_ns = daxpin_deadline_ms(2500);
 	struct shape before = shape_of(f, A);
+	uint64_t deadline_ns;
 	bool at_once, before_deadline, at_last;
+	struct daxpin_extent chunk[8];
 	struct daxpin_job *job;
 	pid_t pid;
 
+	scatter(f, chunk);
+	deadline_ns = daxpin_deadline_ms(2500);
 	pin(f, A, free_at(A));
 	job = begin(f, daxpin_reclaim, A, 2500);
 	usleep(A_WHILE_MS * 1000);

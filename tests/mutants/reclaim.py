@@ -35,8 +35,15 @@ MUTANTS = [
      'sqe->fadvise_advice = MADV_NORMAL;'),
     ('refill-half-settled', TEST, 'lib/job.c',
      'what was refilled before the filesystem was full has no pages',
-     'if (part->job->way == DP_WAY_RECLAIM || !part->done) {',
-     'if (part->job->way == DP_WAY_RECLAIM || part->error) {'),
+     'if (part->job->way == DP_WAY_RECLAIM || !runs_done(part)) {',
+     'if (part->job->way == DP_WAY_RECLAIM || error_of(part)) {'),
+    ('refill-one-answer-for-all', TEST, 'lib/job.c',
+     'a run that was done after one that failed counts as failed too',
+     '	part->result[answer->run] = answer->result;\n',
+     """	part->result[answer->run] = answer->run && part->result[0] ?
+				    part->result[0] : answer->result;
+""",
+     'a_run_is_refilled_after_one_that_failed'),
     ('reclaim-budget', TEST, 'lib/job.c',
      'more is punched than was asked for',
      '		job->budget -= part->run[i].chunks;\n',

@@ -539,54 +539,67 @@ static int mount_small(struct fixture *f)
 	return 0;
 }
 
-/* Every other chunk is a hole, and then there is room for five of them. */
-static int make_room_for_five(struct fixture *f)
+typedef bool choose_fn(uint64_t segment, uint64_t chunk);
+
+/* So many chunks, that fn chooses, are holes, and then there is room for some. */
+static int make_room(struct fixture *f, choose_fn *is_hole, int holes, int room)
 {
 	struct daxpin_extent extent[30];
+	bool hole[30];
 	struct daxpin_job *job;
 	char path[128];
 	int fd;
 
-	for (int i = 0; i < 30; i++)
+	for (int i = 0; i < 30; i++) {
 		CHILD(!daxpin_reserve(f->pool, CHUNK, 0, &extent[i]));
-	for (int i = 0; i < 30; i += 2)
-		CHILD(!daxpin_cancel(f->pool, extent[i]));
+		hole[i] = is_hole(extent[i].addr / DAXPIN_SEGMENT_MIN,
+				  extent[i].addr % DAXPIN_SEGMENT_MIN / CHUNK);
+	}
+	for (int i = 0; i < 30; i++)
+		CHILD(!hole[i] || !daxpin_cancel(f->pool, extent[i]));
 	CHILD(!daxpin_reclaim(f->pool, NULL, &job));
 	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(60000)));
-	CHILD(summary_of(job).done_bytes == 15 * CHUNK);
+	CHILD(summary_of(job).done_bytes == holes * CHUNK);
 	CHILD(!daxpin_job_end(job));
-	for (int i = 1; i < 30; i += 2)
-		CHILD(!daxpin_cancel(f->pool, extent[i]));
+	for (int i = 0; i < 30; i++)
+		CHILD(hole[i] || !daxpin_cancel(f->pool, extent[i]));
 	snprintf(path, sizeof(path), "%s/filler", f->path);
 	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-	CHILD(fd >= 0 && !fallocate(fd, 0, 0, 10 * CHUNK));
+	CHILD(fd >= 0 && !fallocate(fd, 0, 0, (holes - room) * CHUNK));
 	close(fd);
 	return 0;
 }
 
+static bool ended_with(struct fixture *f, struct daxpin_job *job, int result)
+{
+	struct daxpin_job_summary s = summary_of(job);
+
+	snprintf(f->why, sizeof(f->why),
+		 "it ended with %d, done %llu, left %llu", s.result,
+		 (unsigned long long)s.done_bytes,
+		 (unsigned long long)s.left_bytes);
+	return s.result == result;
+}
+
 /* What was refilled before the end came is whole, and stays so. */
-static int refill_what_fits(struct fixture *f)
+static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 {
 	struct daxpin_job_options options = all_for(60000);
 	struct daxpin_extent extent;
 	struct daxpin_job *job;
 	uint64_t holes;
-	int line = mount_small(f);
 
-	if (!line)
-		line = make_room_for_five(f);
-	if (line)
-		return line;
 	CHILD(!daxpin_refill(f->pool, &options, &job));
 	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(60000)));
-	CHILD(summary_of(job).result == -ENOSPC);
-	CHILD(summary_of(job).done_bytes >= CHUNK);
-	CHILD(summary_of(job).done_bytes + summary_of(job).left_bytes ==
-	      15 * CHUNK);
+	CHILD(ended_with(f, job, -ENOSPC));
+	*ret_done = summary_of(job).done_bytes;
+	CHILD(*ret_done + summary_of(job).left_bytes == all);
 	holes = info_of(f).hole_bytes;
 	CHILD(holes == summary_of(job).left_bytes);
 	CHILD(!daxpin_job_end(job));
-	CHILD(daxpin_reserve(f->pool, 15 * CHUNK, 0, &extent) == -ENOSPC);
+	while (!daxpin_reserve(f->pool, CHUNK, 0, &extent))
+		memset(daxpin_ptr(f->pool, extent, 0), 0x5a, CHUNK);
+	CHILD(daxpin_reserve(f->pool, CHUNK, 0, &extent) == -ENOSPC);
 	CHILD(!daxpin_pool_close(f->pool));
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
 	CHILD(info_of(f).hole_bytes == holes);
@@ -595,9 +608,56 @@ static int refill_what_fits(struct fixture *f)
 	return 0;
 }
 
+static bool is_even(uint64_t segment, uint64_t chunk)
+{
+	(void)segment;
+	return chunk > 1 && !(chunk % 2);
+}
+
+static int refill_five_of_many(struct fixture *f)
+{
+	uint64_t done;
+	int line = mount_small(f);
+
+	if (!line)
+		line = make_room(f, is_even, 14, 5);
+	if (!line)
+		line = refill_some(f, 14 * CHUNK, &done);
+	if (line)
+		return line;
+	CHILD(done >= CHUNK);
+	return 0;
+}
+
 static void a_refill_ends_half_way(void **state)
 {
-	in_child(*state, refill_what_fits, "no mount namespace of one's own");
+	in_child(*state, refill_five_of_many, "no mount namespace of one's own");
+}
+
+static bool is_big_or_small(uint64_t segment, uint64_t chunk)
+{
+	return !segment && (chunk >= 8 || chunk == 4);
+}
+
+static int refill_big_and_small(struct fixture *f)
+{
+	uint64_t done;
+	int line = mount_small(f);
+
+	if (!line)
+		line = make_room(f, is_big_or_small, 9, 3);
+	if (!line)
+		line = refill_some(f, 9 * CHUNK, &done);
+	if (line)
+		return line;
+	CHILD(done == CHUNK);
+	return 0;
+}
+
+/* What comes later in a segment may fit where what came first did not. */
+static void a_run_is_refilled_after_one_that_failed(void **state)
+{
+	in_child(*state, refill_big_and_small, "no mount namespace of one's own");
 }
 
 /* -------------------------------------------------------------- bad input */
@@ -656,6 +716,7 @@ int main(void)
 		TEST(the_refused_are_told),
 		TEST(io_uring_is_forbidden),
 		TEST(a_refill_ends_half_way),
+		TEST(a_run_is_refilled_after_one_that_failed),
 		TEST(what_makes_no_sense),
 	};
 
