@@ -22,6 +22,52 @@ extern "C" {
 struct daxpin_rdma;
 struct daxpin_grant;
 
+/* --------------------------------------------- what a device really does */
+
+enum daxpin_rdma_verdict {
+	DAXPIN_RDMA_UNTRIED,
+	DAXPIN_RDMA_WORKS,		/* seen to do what it should */
+	DAXPIN_RDMA_NONE,		/* the device has none, or refuses it */
+	DAXPIN_RDMA_WRONG,		/* seen to do something else */
+	DAXPIN_RDMA_UNKNOWN,		/* could not be found out */
+};
+
+#define DAXPIN_RDMA_WHAT_MAX	320u	/* bytes with the final NUL */
+
+struct daxpin_rdma_finding {
+	uint32_t verdict;		/* enum daxpin_rdma_verdict */
+	int32_t error;			/* NONE: what the refusal was, or 0 */
+	char what[DAXPIN_RDMA_WHAT_MAX];	/* in words, without a dot */
+};
+
+struct daxpin_rdma_report {
+	size_t size;			/* sizeof(struct daxpin_rdma_report) */
+	struct daxpin_rdma_finding pinned;	/* regions */
+	struct daxpin_rdma_finding odp;		/* on-demand regions */
+	struct daxpin_rdma_finding window2;	/* memory windows of type 2 */
+	struct daxpin_rdma_finding window1;	/* and of type 1 */
+};
+
+#define DAXPIN_RDMA_TRY_PINNED	0x1u
+#define DAXPIN_RDMA_TRY_ODP	0x2u
+#define DAXPIN_RDMA_TRY_WINDOWS	0x4u	/* on memory of its own */
+
+#define DAXPIN_RDMA_TRY_BYTES	65536u
+
+/*
+ * Try a device, on two queue pairs of its own in the protection domain that are
+ * connected with each other: transfers that are compared byte by byte, windows
+ * written through and past. Takes a second or so, 30 at most, and leaves
+ * nothing behind. Regions are tried on `memory`: a multiple of a page, of which
+ * the first DAXPIN_RDMA_TRY_BYTES are written over; else it may be NULL. Set
+ * ret_report->size first. -EINVAL; -ENOMEM; what the device says when it has no
+ * port that is up, makes no queue pair, or does not let go. Any thread.
+ */
+int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
+		      uint32_t tries, struct daxpin_rdma_report *ret_report);
+
+/* ---------------------------------------------------------- attach, detach */
+
 /*
  * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
  * fn(arg) called, once, in whatever thread, or before it returns. Not set:

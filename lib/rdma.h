@@ -8,6 +8,9 @@
  *	rdma_descriptor.c	a grant as bytes
  *	rdma_grant.c	letting a peer in
  *	rdma_revoke.c	and out again
+ *	rdma_probe.c	what the device really does: regions
+ *	rdma_window.c	and memory windows
+ *	rdma_loop.c	the connection with itself that this is tried on
  */
 #ifndef RDMA_H
 #define RDMA_H
