@@ -68,6 +68,10 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 
 /* ---------------------------------------------------------- attach, detach */
 
+#define DAXPIN_RDMA_BOUNCE	0x1u	/* on a DAX filesystem: copy, where on-demand
+					   regions are not to be relied on */
+#define DAXPIN_RDMA_TRY		0x2u	/* try memory windows, for the report */
+
 /*
  * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
  * fn(arg) called, once, in whatever thread, or before it returns. Not set:
@@ -75,12 +79,19 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
  */
 struct daxpin_rdma_options {
 	size_t size;			/* sizeof(struct daxpin_rdma_options) */
-	uint32_t flags;			/* must be 0 */
+	uint32_t flags;			/* DAXPIN_RDMA_BOUNCE, _TRY */
 	const char *label;		/* shown by daxpin_holds(); copied */
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
 	void (*run)(void (*fn)(void *arg), void *arg, void *executor);
 	void *executor;			/* yours */
+};
+
+/* How grants reach the memory. */
+enum daxpin_rdma_way {
+	DAXPIN_RDMA_PINNED = 1,		/* device-dax, shmem */
+	DAXPIN_RDMA_ON_DEMAND,		/* fsdax, and the device was seen to do it */
+	DAXPIN_RDMA_BOUNCED,		/* fsdax: by a copy */
 };
 
 struct daxpin_rdma_info {
@@ -91,6 +102,9 @@ struct daxpin_rdma_info {
 	uint32_t pending;		/* of them, asked back or to be ended */
 	uint64_t next_deadline_ns;	/* call daxpin_rdma_service() then; 0: there
 					   is nothing for it to do */
+	uint32_t way;			/* enum daxpin_rdma_way */
+	uint32_t bounced;		/* grants out that are bounced */
+	uint64_t bounced_bytes;		/* and the memory that this takes */
 	/* Since the attach: */
 	uint64_t granted;
 	uint64_t ended;			/* with the device's yes */
@@ -98,12 +112,19 @@ struct daxpin_rdma_info {
 	uint64_t expired;		/* asked back, and the grace ran out */
 	uint64_t refusals;		/* times that the device said no */
 	uint64_t queue_pairs_stopped;	/* put to error for it */
+	uint64_t bounce_errors;		/* copied home, not known to be durable:
+					   daxpin_persist() tells why */
+	uint64_t prefetched;		/* on-demand grants whose pages are there */
+	uint64_t prefetch_refused;	/* or come with the first access */
 };
 
 /*
  * Attach a protection domain. The owner is recorded on media, so that a
- * successor waits for this process's verbs context. Nothing is pinned yet.
- * -EOPNOTSUPP: fsdax takes no long-term pins (KERNEL 0.1); a disk directory.
+ * successor waits for this process's verbs context. Nothing is pinned yet. On a
+ * DAX filesystem, which takes no long-term pins (KERNEL 0.1), on-demand regions
+ * are tried first, on free space of the pool, as daxpin_rdma_probe() does; where
+ * they cannot be relied on, grants are bounced with DAXPIN_RDMA_BOUNCE, without
+ * it -EOPNOTSUPP. -EOPNOTSUPP: a disk directory. daxpin_rdma_report() has words.
  */
 int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 		       const struct daxpin_rdma_options *options,
@@ -112,13 +133,18 @@ int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 int daxpin_rdma_info(struct daxpin_rdma *rdma,
 		     struct daxpin_rdma_info *ret_info);
 
+/* What the attach found out of the device, in words. Set ret_report->size. */
+int daxpin_rdma_report(struct daxpin_rdma *rdma,
+		       struct daxpin_rdma_report *ret_report);
+
 /*
  * The local key for the segment of a pool address. The first call for a
  * segment registers it, which may block; later ones are one load. Local keys
  * give no remote access. Whoever posts a work request with it takes a hold, and
  * asks for the key under it: daxpin_rdma_service() may end a key.
  * -ENOENT: past the pool's end; -ENOMEM: RLIMIT_MEMLOCK; -EAGAIN: the segment
- * has holes or is being reclaimed, refill it first. Any thread.
+ * has holes or is being reclaimed, refill it first; -EOPNOTSUPP: a DAX
+ * filesystem: use device-dax, or a buffer of your own and a copy. Any thread.
  */
 int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 		     uint32_t *ret_lkey);
@@ -148,12 +174,15 @@ int daxpin_rdma_sge(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 #define DAXPIN_GRANT_ZERO	0x1u	/* zero it first; reserved extents only */
 #define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read what is there */
 
+#define DAXPIN_KEY_BOUNCED	0x80000000u	/* what the peer writes reaches the
+						   pool with the revoke */
+
 /* What the peer needs. As bytes for a message: daxpin_grant_export(). */
 struct daxpin_grant_key {
 	uint64_t addr;			/* remote address for work requests */
 	uint64_t length;		/* bytes */
 	uint32_t rkey;
-	uint32_t access;		/* IBV_ACCESS_REMOTE_..., no other bit */
+	uint32_t access;		/* IBV_ACCESS_REMOTE_..., _KEY_BOUNCED */
 	struct daxpin_extent extent;	/* to name it in messages */
 	unsigned char uuid[16];		/* of the pool */
 };
@@ -177,6 +206,11 @@ struct daxpin_grant_options {
  * that can read a reserved extent would show the previous owner's bytes: it
  * needs ZERO or EXPOSE, else -EPERM. Registering blocks. Errors as
  * daxpin_hold(), and those of ibv_reg_mr(). Any thread.
+ *
+ * Bounced (see daxpin_rdma_info): the peer gets a copy, which costs as much
+ * memory and is brought home by the revoke, durably; a crash before loses it.
+ * One that can write wants to be the only hold, else -EBUSY: meanwhile nobody
+ * else is to write the extent, not by the CPU either.
  */
 int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *options,

@@ -51,12 +51,8 @@ int dp_rdma_deregister(struct ibv_mr *mr)
 static int check_source(const struct daxpin_pool_info *info,
 			const struct daxpin_rdma_options *o)
 {
-	if (info->source == DAXPIN_SOURCE_DEVDAX ||
-	    info->source == DAXPIN_SOURCE_SHMEM)
+	if (info->source != DAXPIN_SOURCE_DISK)
 		return 0;
-	if (info->source == DAXPIN_SOURCE_FSDAX)
-		return explain(o->why, o->why_size, -EOPNOTSUPP,
-			       "the pool is on a DAX filesystem, where no kernel allows the long-term pin of a memory region: use a device-dax pool for RDMA");
 	return explain(o->why, o->why_size, -EOPNOTSUPP,
 		       "the pool is on an ordinary disk, whose page cache loses what a device writes: use a device-dax pool, or one on tmpfs");
 }
@@ -125,6 +121,24 @@ static int announce(struct daxpin_rdma *rdma,
 			       &rdma->registration);
 }
 
+/* What was announced stays so while the device keeps memory of the pool. */
+static int start(struct daxpin_rdma *rdma, const struct daxpin_pool_info *info,
+		 const struct daxpin_rdma_options *o)
+{
+	bool kept = false;
+	int err = announce(rdma, o), end_err;
+
+	if (!err) {
+		err = dp_rdma_backing_choose(rdma, info, o, &kept);
+		if (!err)
+			return 0;
+		end_err = kept ? 0 : daxpin_unregister(rdma->registration);
+		assert(end_err == 0);
+	}
+	destroy(rdma);
+	return err;
+}
+
 EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 			      const struct daxpin_rdma_options *options,
 			      struct daxpin_rdma **ret_rdma)
@@ -139,9 +153,9 @@ EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 	err = options ? take_options(&o, sizeof(o), options) : 0;
 	if (err)
 		return err;
-	if (o.flags)
+	if (o.flags & ~(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY))
 		return explain(o.why, o.why_size, -EINVAL,
-			       "flags 0x%x: none is defined", o.flags);
+			       "flags 0x%x: unknown", o.flags);
 	err = daxpin_pool_info(pool, &info);
 	if (!err)
 		err = check_source(&info, &o);
@@ -149,11 +163,9 @@ EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 		err = create(pool, pd, &info, &o, &rdma);
 	if (err)
 		return err;
-	err = announce(rdma, &o);
-	if (err) {
-		destroy(rdma);
+	err = start(rdma, &info, &o);
+	if (err)
 		return err;
-	}
 	*ret_rdma = rdma;
 	return 0;
 }
@@ -169,6 +181,7 @@ EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 		return -EOWNERDEAD;
 	dp_rdma_revokes_count(rdma, &info);
 	info.local_mrs = atomic_load(&rdma->local_mrs);
+	dp_rdma_backing_count(rdma, &info);
 	return give_info(ret_info, &info, sizeof(info));
 }
 

@@ -7,6 +7,7 @@
  *	rdma_key.c	local keys, by segment
  *	rdma_descriptor.c	a grant as bytes
  *	rdma_grant.c	letting a peer in
+ *	rdma_backing.c	how he reaches the memory: pinned, on demand, bounced
  *	rdma_revoke.c	and out again
  *	rdma_probe.c	what the device really does: regions
  *	rdma_window.c	and memory windows
@@ -21,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include "adapter.h"
+#include "rdma_backing.h"
 
 struct dp_rdma_slot {
 	_Atomic uint64_t key;		/* lkey | valid, or 0 */
@@ -48,6 +50,7 @@ struct daxpin_rdma {
 	_Atomic uint32_t local_mrs;
 	pthread_mutex_t lock;		/* the making of keys */
 	struct dp_rdma_revokes revokes;
+	struct dp_rdma_backing backing;
 	struct dp_rdma_slot slots[];
 };
 
@@ -58,6 +61,7 @@ struct daxpin_grant {
 	struct ibv_mr *mr;
 	struct daxpin_hold hold;
 	struct daxpin_grant_key key;
+	void *bounce;			/* what the region is over, or NULL */
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
 	void (*done)(void *arg, int result);
 	void *arg;
@@ -87,6 +91,11 @@ void dp_rdma_revokes_count(struct daxpin_rdma *rdma,
 int dp_rdma_revokes_service(struct daxpin_rdma *rdma);
 /* A grant is out from now on. */
 void dp_rdma_grant_out(struct daxpin_grant *grant);
+
+/* rdma_probe.c: daxpin_rdma_probe(), and whether the device kept `memory`. */
+int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
+		  struct daxpin_rdma_report *report, bool *ret_kept);
+void dp_rdma_report_begin(struct daxpin_rdma_report *report);
 
 /* Deregister all local keys, at the detach. Stops at the first refusal. */
 int dp_rdma_end_keys(struct daxpin_rdma *rdma);

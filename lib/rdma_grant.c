@@ -98,15 +98,21 @@ static int open_door(struct daxpin_grant *grant,
 	const struct daxpin_grant_key *key = &grant->key;
 	struct ibv_pd *pd = grant->rdma->pd;
 	struct rlimit limit = { 0 };
-	int access = o->access;
-	int err;
+	int access, err;
 
+	err = dp_rdma_backing_open(grant, o, &access);
+	if (err)
+		return err;
+	access |= o->access;
 	if (access & ACCESS_WRITES)
 		access |= IBV_ACCESS_LOCAL_WRITE;	/* as the verbs ask */
 	err = dp_rdma_register(pd, (void *)(uintptr_t)key->addr, key->length,
 			       access, &grant->mr);
-	if (!err)
+	if (!err) {
+		dp_rdma_backing_ready(grant);
 		return 0;
+	}
+	dp_rdma_backing_close(grant, false);
 	if (err == -ENOMEM) {
 		getrlimit(RLIMIT_MEMLOCK, &limit);
 		return explain(o->why, o->why_size, err,

@@ -23,6 +23,10 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 	struct daxpin_segment segment = { 0 };
 	int err;
 
+	/* On files there is no pin that could last (KERNEL 0.1), and what goes
+	 * through a bounce buffer is a grant. */
+	if (rdma->backing.way != DAXPIN_RDMA_PINNED)
+		return -EOPNOTSUPP;
 	if (!slot->mr) {
 		err = daxpin_segment(rdma->pool, index, &segment);
 		if (!err)

@@ -23,7 +23,8 @@
 #define TRIES		(DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP | \
 			 DAXPIN_RDMA_TRY_WINDOWS)
 
-static_assert(OFFSET + LOOP_BYTES < DAXPIN_RDMA_TRY_BYTES, "with something behind it");
+static_assert(OFFSET + LOOP_BYTES < DAXPIN_RDMA_TRY_BYTES,
+	      "with something behind it");
 
 __attribute__((format(printf, 3, 4)))
 static void say(struct daxpin_rdma_finding *finding, uint32_t verdict,
@@ -101,9 +102,9 @@ static void say_transfer(const struct transfer *t,
 		    LOOP_BYTES);
 }
 
-/* 0 and what was found, or what the device said that keeps the region. */
+/* 0 and what was found, or -errno; *ret_kept: the device keeps the region. */
 static int try_region(struct loop *loop, void *memory, int access,
-		      struct daxpin_rdma_finding *finding)
+		      struct daxpin_rdma_finding *finding, bool *ret_kept)
 {
 	unsigned char *expected = malloc(DAXPIN_RDMA_TRY_BYTES);
 	struct transfer t;
@@ -126,7 +127,9 @@ static int try_region(struct loop *loop, void *memory, int access,
 	t = try_transfer(loop, mr, expected);
 	say_transfer(&t, finding);
 	free(expected);
-	return dp_rdma_deregister(mr);
+	err = dp_rdma_deregister(mr);
+	*ret_kept = err != 0;
+	return err;
 }
 
 /* -------------------------------------------------------------------- kinds */
@@ -143,25 +146,26 @@ static bool has_odp(struct ibv_context *context)
 }
 
 static int try_odp(struct loop *loop, void *memory,
-		   struct daxpin_rdma_finding *finding)
+		   struct daxpin_rdma_finding *finding, bool *ret_kept)
 {
 	if (has_odp(loop->pd->context))
 		return try_region(loop, memory, ACCESS | IBV_ACCESS_ON_DEMAND,
-				  finding);
+				  finding, ret_kept);
 	say(finding, DAXPIN_RDMA_NONE,
 	    "the device or its driver has no on-demand paging for reads and writes");
 	return 0;
 }
 
 static int try_all(struct loop *loop, void *memory, uint32_t tries,
-		   struct daxpin_rdma_report *report)
+		   struct daxpin_rdma_report *report, bool *ret_kept)
 {
 	int err = 0;
 
 	if (tries & DAXPIN_RDMA_TRY_PINNED)
-		err = try_region(loop, memory, ACCESS, &report->pinned);
+		err = try_region(loop, memory, ACCESS, &report->pinned,
+				 ret_kept);
 	if (!err && tries & DAXPIN_RDMA_TRY_ODP)
-		err = try_odp(loop, memory, &report->odp);
+		err = try_odp(loop, memory, &report->odp, ret_kept);
 	if (!err && tries & DAXPIN_RDMA_TRY_WINDOWS)
 		err = dp_window_try(loop, IBV_MW_TYPE_2, &report->window2);
 	if (!err && tries & DAXPIN_RDMA_TRY_WINDOWS)
@@ -169,7 +173,7 @@ static int try_all(struct loop *loop, void *memory, uint32_t tries,
 	return err;
 }
 
-static void begin_report(struct daxpin_rdma_report *report)
+void dp_rdma_report_begin(struct daxpin_rdma_report *report)
 {
 	struct daxpin_rdma_finding *const findings[] = {
 		&report->pinned, &report->odp,
@@ -181,25 +185,33 @@ static void begin_report(struct daxpin_rdma_report *report)
 		say(findings[i], DAXPIN_RDMA_UNTRIED, "was not tried");
 }
 
+int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
+		  struct daxpin_rdma_report *report, bool *ret_kept)
+{
+	struct loop loop;
+	int err, close_err;
+
+	err = dp_loop_open(&loop, pd, daxpin_deadline_ms(PATIENCE_MS));
+	if (!err)
+		err = try_all(&loop, memory, tries, report, ret_kept);
+	close_err = dp_loop_close(&loop);
+	return err ? err : close_err;
+}
+
 EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 			     uint32_t tries,
 			     struct daxpin_rdma_report *ret_report)
 {
 	struct daxpin_rdma_report report = { .size = sizeof(report) };
-	struct loop loop;
-	int err, close_err;
+	bool kept = false;
+	int err;
 
 	if (!pd || !ret_report || tries & ~TRIES)
 		return -EINVAL;
 	if (tries & (DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP) &&
 	    (!memory || (uintptr_t)memory % PAGE || length < DAXPIN_RDMA_TRY_BYTES))
 		return -EINVAL;
-	begin_report(&report);
-	err = dp_loop_open(&loop, pd, daxpin_deadline_ms(PATIENCE_MS));
-	if (!err)
-		err = try_all(&loop, memory, tries, &report);
-	close_err = dp_loop_close(&loop);
-	if (!err)
-		err = close_err;
+	dp_rdma_report_begin(&report);
+	err = dp_rdma_probe(pd, memory, tries, &report, &kept);
 	return err ? err : give_info(ret_report, &report, sizeof(report));
 }

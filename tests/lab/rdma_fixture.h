@@ -39,7 +39,8 @@
 /* Where the pool is. */
 struct place {
 	const char *name;
-	const char *device;		/* NULL: a directory on shmem */
+	const char *device;		/* NULL: a directory on shmem ... */
+	const char *directory;		/* ... or in this one, if it is set */
 };
 
 struct fixture {
@@ -52,6 +53,7 @@ struct fixture {
 	struct ibv_mr *mr;
 	struct daxpin_rdma *rdma;
 	struct daxpin_grant *grants[GRANTS_MAX];
+	uint32_t flags;			/* of the attach */
 };
 
 static const char *rdma_device;
@@ -87,7 +89,8 @@ static inline int make_pool(const struct place *place, char path[64],
 	if (place->device) {
 		snprintf(path, 64, "%s", place->device);
 	} else {
-		strcpy(path, "/dev/shm/daxpin-test-XXXXXX");
+		snprintf(path, 64, "%s/daxpin-test-XXXXXX",
+			 place->directory ? place->directory : "/dev/shm");
 		if (!mkdtemp(path))
 			return -errno;
 		options.pool_size = UINT64_C(128) << 20;
@@ -106,6 +109,7 @@ static inline int attach(struct fixture *f)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options),
+		.flags = f->flags,
 		.label = "test domain",
 		.why = f->why,
 		.why_size = sizeof(f->why),
@@ -164,7 +168,7 @@ static inline int teardown(void **state)
 	err |= nic_close(&f->nic);
 	err |= nic_close(&f->peer_nic);
 	err |= daxpin_pool_close(f->pool);
-	if (strncmp(f->path, "/dev/shm/", 9) == 0)
+	if (strstr(f->path, "/daxpin-test-"))
 		remove_tree(f->path);
 	free(f->buffer);
 	free(f);

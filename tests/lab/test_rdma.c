@@ -87,7 +87,7 @@ static void bad_options_are_refused(void **state)
 			 -EINVAL);
 	assert_int_equal(daxpin_rdma_attach(NULL, f->nic.pd, NULL, &rdma),
 			 -EINVAL);
-	big.options.flags = 1;
+	big.options.flags = 0x80;
 	assert_int_equal(daxpin_rdma_attach(f->pool, f->nic.pd, &big.options,
 					    &rdma), -EINVAL);
 	big.options.flags = 0;
@@ -604,8 +604,8 @@ static const struct CMUnitTest cases[] = {
 #define CASES		(sizeof(cases) / sizeof(cases[0]))
 
 static struct place places[] = {
-	{ "shmem", NULL },
-	{ "device-dax", NULL },		/* where there is one */
+	{ "shmem", NULL, NULL },
+	{ "device-dax", NULL, NULL },		/* where there is one */
 };
 
 /* Every case at each place, and one that needs neither. */

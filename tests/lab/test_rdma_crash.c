@@ -14,7 +14,7 @@
 #define REGIONS		128		/* a teardown that takes its time */
 #define ROUNDS		3
 
-static struct place place = { "shmem", NULL };
+static struct place place = { "shmem", NULL, NULL };
 
 enum order { LOCK_FIRST, VERBS_FIRST };
 

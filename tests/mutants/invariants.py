@@ -100,6 +100,7 @@ MUTANTS = [
 
 	if (!err) {
 		/* Nothing that the peer sends can reach the extent any more. */
+		dp_rdma_backing_close(grant, true);
 		drop_err = daxpin_drop_labelled(rdma->pool, &grant->hold);
 		assert(drop_err == 0);
 	}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants on the DAX filesystem that DAXPIN_TEST_FSDAX names. Built twice: as it
+ * is, soft-RoCE's on-demand regions are seen to corrupt and grants are bounced;
+ * with TRUSTING, and rdma_trust.c left out, they are used nevertheless, within
+ * what does work: single packets that begin with a page.
+ */
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include "rdma_fixture.h"
+
+#define DENIED		IBV_WC_REM_ACCESS_ERR
+#define PAGE		UINT64_C(4096)
+#define SEGMENTS	4
+
+#ifdef TRUSTING
+#include "rdma_backing.h"
+
+bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
+{
+	return finding->verdict == DAXPIN_RDMA_WORKS ||
+	       finding->verdict == DAXPIN_RDMA_WRONG;
+}
+#endif
+
+static struct place place = { "fsdax", NULL, NULL };
+static int refuse_dereg;	/* what ibv_dereg_mr() is to return */
+
+__attribute__((visibility("default")))
+int ibv_dereg_mr(struct ibv_mr *mr)
+{
+	int (*real)(struct ibv_mr *) =
+		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
+
+	return refuse_dereg ? refuse_dereg : real(mr);
+}
+
+static int setup_here(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	*state = f;
+	if (!f || make_pool(&place, f->path, &f->pool))
+		return -1;
+	f->flags = DAXPIN_RDMA_BOUNCE;
+	return make_peer(f) ? -1 : attach(f);
+}
+
+static struct daxpin_rdma_report report_of(struct fixture *f)
+{
+	struct daxpin_rdma_report report = { .size = sizeof(report) };
+
+	assert_int_equal(daxpin_rdma_report(f->rdma, &report), 0);
+	return report;
+}
+
+/* --------------------------------------------------------------- punching */
+
+static struct daxpin_job_summary reclaim(struct fixture *f)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job_options options = {
+		.size = sizeof(options),
+		.segment = DAXPIN_ALL_SEGMENTS,
+		.deadline_ns = daxpin_deadline_ms(100),
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(20000)), 0);
+	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	return summary;
+}
+
+static uint64_t hole_bytes(struct fixture *f)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return info.hole_bytes;
+}
+
+/* What the files of the pool take of the filesystem. */
+static uint64_t blocks_of(struct fixture *f)
+{
+	uint64_t blocks = 0;
+	struct stat st;
+	char path[128];
+
+	for (int i = 0; i < SEGMENTS; i++) {
+		snprintf(path, sizeof(path), "%s/segment.%04d", f->path, i);
+		assert_int_equal(stat(path, &st), 0);
+		blocks += (uint64_t)st.st_blocks;
+	}
+	return blocks;
+}
+
+static void nothing_is_punched_under_a_grant(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key;
+	uint64_t blocks, holes;
+
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	key = key_of(f, 0);
+	assert_int_equal(peer_write(f, &key, 0, PAGE), 0);
+	assert_int_equal(reclaim(f).result, -EBUSY);
+	holes = hole_bytes(f);
+	assert_true(holes < (SEGMENTS - 1) * (uint64_t)DAXPIN_SEGMENT_MIN);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(reclaim(f).result, 0);
+	assert_true(hole_bytes(f) > holes);
+	/* The old key allocates nothing again (KERNEL 0.12). */
+	blocks = blocks_of(f);
+	assert_int_equal(peer_write(f, &key, 0, PAGE), DENIED);
+	assert_int_equal(blocks_of(f), blocks);
+}
+
+static void local_keys_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t key = 7;
+
+	assert_int_equal(daxpin_rdma_lkey(f->rdma, 0, &key), -EOPNOTSUPP);
+	assert_int_equal(key, 7);
+	assert_int_equal(rdma_info(f).local_mrs, 0);
+}
+
+static void every_pin_is_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	long long before = pinned_pages();
+	bool bounced = rdma_info(f).way == DAXPIN_RDMA_BOUNCED;
+
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	/* A bounce buffer is pinned; on-demand pages are not. */
+	assert_int_equal(pinned_pages() > before, bounced);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(pinned_pages(), before);
+	assert_int_equal(rdma_info(f).bounced, 0);
+}
+
+#ifndef TRUSTING
+/* ------------------------------------------------------------ what is chosen */
+
+static void without_the_flag_it_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->rdma = NULL;
+	f->flags = 0;
+	assert_int_equal(attach(f), -EOPNOTSUPP);
+	assert_non_null(strstr(f->why, "DAXPIN_RDMA_BOUNCE"));
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
+}
+
+static void the_report_says_why(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_rdma_report report = report_of(f);
+	const char *kernel = getenv("DAXPIN_TEST_KERNEL");
+
+	print_message("on-demand regions: %s\n", report.odp.what);
+	assert_int_equal(rdma_info(f).way, DAXPIN_RDMA_BOUNCED);
+	assert_int_equal(report.window2.verdict, DAXPIN_RDMA_UNTRIED);
+	if (!strncmp(rdma_device, "rxe", 3) && kernel)
+		assert_int_equal(report.odp.verdict,
+				 strcmp(kernel, "legacy") ? DAXPIN_RDMA_WRONG :
+				 DAXPIN_RDMA_NONE);
+	assert_int_not_equal(report.odp.verdict, DAXPIN_RDMA_WORKS);
+}
+
+/* Nothing to try it on: it is not relied on, and said. */
+static void a_full_pool_is_no_proof(void **state)
+{
+	struct fixture *f = *state;
+	struct hoard hoard;
+
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->rdma = NULL;
+	hoard_take(&hoard, f->pool);
+	assert_int_equal(attach(f), 0);
+	assert_int_equal(report_of(f).odp.verdict, DAXPIN_RDMA_UNKNOWN);
+	assert_non_null(strstr(report_of(f).odp.what, "no free space"));
+	assert_int_equal(rdma_info(f).way, DAXPIN_RDMA_BOUNCED);
+	hoard_release(&hoard);
+}
+
+/* ------------------------------------------------------------------- bounced */
+
+static void what_a_peer_wrote_comes_home_with_the_revoke(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key;
+
+	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	key = key_of(f, 0);
+	assert_int_equal(key.access, WRITE | DAXPIN_KEY_BOUNCED);
+	assert_ptr_not_equal((void *)(uintptr_t)key.addr, bytes(f, extent));
+	assert_int_equal(rdma_info(f).bounced, 1);
+	assert_int_equal(rdma_info(f).bounced_bytes, EXTENT_BYTES);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES / 2 - 77), 0);
+	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
+				       OLD_PATTERN), 0);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES / 2 - 77,
+				       PEER_PATTERN), 0);
+	/* What it left alone is as it was. */
+	pattern_fill(f->buffer, EXTENT_BYTES, OLD_PATTERN);
+	assert_memory_equal(bytes(f, extent) + EXTENT_BYTES / 2 - 77,
+			    f->buffer + EXTENT_BYTES / 2 - 77,
+			    EXTENT_BYTES / 2 + 77);
+	assert_int_equal(rdma_info(f).bounced_bytes, 0);
+	assert_int_equal(rdma_info(f).bounce_errors, 0);
+	assert_int_equal(peer_write(f, &key, 0, 64), DENIED);
+}
+
+static void a_reader_gets_a_copy(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key;
+
+	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
+	assert_int_equal(publish(f, extent, DAXPIN_OP_KEEP), 0);
+	assert_int_equal(grant(f, 0, extent, READ, 0), 0);
+	key = key_of(f, 0);
+	pattern_fill(bytes(f, extent), EXTENT_BYTES, PEER_PATTERN);
+	assert_int_equal(peer_read(f, &key, EXTENT_BYTES), 0);
+	assert_int_equal(pattern_wrong(f->buffer, EXTENT_BYTES, OLD_PATTERN),
+			 0);
+	assert_int_equal(take_back(f, 0), 0);
+	/* It could not write, so nothing was copied home. */
+	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
+				       PEER_PATTERN), 0);
+}
+
+static void a_bounced_writer_is_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), -EBUSY);
+	assert_non_null(strstr(f->why, "1 others hold"));
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	assert_int_equal(grant(f, 1, extent, WRITE | ATOMIC, EXPOSE), -EBUSY);
+	assert_int_equal(rdma_info(f).bounced, 1);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(grant(f, 1, extent, READ | WRITE, EXPOSE), 0);
+}
+
+static void nothing_comes_home_before_the_devices_yes(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key;
+
+	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	key = key_of(f, 0);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+	refuse_dereg = EIO;
+	assert_int_equal(take_back(f, 0), -EIO);
+	refuse_dereg = 0;
+	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
+				       OLD_PATTERN), 0);
+	assert_int_equal(rdma_info(f).bounced, 1);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
+				       PEER_PATTERN), 0);
+}
+
+static void reopen(struct fixture *f)
+{
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->rdma = NULL;
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
+}
+
+static void what_was_published_is_there_after_an_open(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key;
+
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	key = key_of(f, 0);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(publish(f, extent, DAXPIN_OP_KEEP), 0);
+	reopen(f);
+	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
+	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
+				       PEER_PATTERN), 0);
+}
+#else
+/* ----------------------------------------------------------------- on demand */
+
+static void a_peer_writes_into_the_file_itself(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_rdma_info info;
+	struct daxpin_grant_key key;
+
+	info = rdma_info(f);
+	assert_int_equal(info.way, DAXPIN_RDMA_ON_DEMAND);
+	print_message("believed: %s\n", report_of(f).odp.what);
+	memset(bytes(f, extent), 0, EXTENT_BYTES);
+	assert_int_equal(grant(f, 0, extent, READ | WRITE, EXPOSE), 0);
+	key = key_of(f, 0);
+	assert_int_equal(key.access, READ | WRITE);
+	assert_ptr_equal((void *)(uintptr_t)key.addr, bytes(f, extent));
+	pattern_fill(f->buffer, PEER_BYTES, PEER_PATTERN);
+	for (uint64_t at = 0; at < EXTENT_BYTES; at += PAGE) {
+		assert_int_equal(peer_write(f, &key, at, PAGE), 0);
+		assert_memory_equal(bytes(f, extent) + at, f->buffer, PAGE);
+	}
+	assert_int_equal(rdma_info(f).bounced, 0);
+	info = rdma_info(f);
+	print_message("prefetched %d, refused %d\n", (int)info.prefetched,
+		      (int)info.prefetch_refused);
+	assert_int_equal(info.prefetched + info.prefetch_refused, 1);
+	assert_int_equal(take_back(f, 0), 0);
+	memset(bytes(f, extent), 0, EXTENT_BYTES);
+	assert_int_equal(peer_write(f, &key, 0, PAGE), DENIED);
+	assert_int_equal(bytes(f, extent)[0], 0);
+}
+#endif
+
+#define CASE(function)	\
+	cmocka_unit_test_setup_teardown(function, setup_here, teardown)
+
+static const struct CMUnitTest cases[] = {
+#ifndef TRUSTING
+	CASE(without_the_flag_it_is_refused),
+	CASE(the_report_says_why),
+	CASE(a_full_pool_is_no_proof),
+	CASE(what_a_peer_wrote_comes_home_with_the_revoke),
+	CASE(a_reader_gets_a_copy),
+	CASE(a_bounced_writer_is_alone),
+	CASE(nothing_comes_home_before_the_devices_yes),
+	CASE(what_was_published_is_there_after_an_open),
+#else
+	CASE(a_peer_writes_into_the_file_itself),
+#endif
+	CASE(local_keys_are_refused),
+	CASE(every_pin_is_given_back),
+	CASE(nothing_is_punched_under_a_grant),
+};
+
+#ifdef TRUSTING
+/* Whether there is anything to believe. */
+static bool has_on_demand(void)
+{
+	struct daxpin_rdma_report report = { .size = sizeof(report) };
+	void *memory = aligned_alloc(PAGE, DAXPIN_RDMA_TRY_BYTES);
+	struct nic nic;
+
+	if (nic_open(&nic, rdma_device))
+		return false;
+	if (daxpin_rdma_probe(nic.pd, memory, DAXPIN_RDMA_TRY_BYTES,
+			      DAXPIN_RDMA_TRY_ODP, &report))
+		report.odp.verdict = DAXPIN_RDMA_UNKNOWN;
+	nic_close(&nic);
+	free(memory);
+	return dp_rdma_trusts(&report.odp);
+}
+#else
+static bool has_on_demand(void)
+{
+	return true;			/* or not: it is tried */
+}
+#endif
+
+int main(void)
+{
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	place.directory = getenv("DAXPIN_TEST_FSDAX");
+	if (!rdma_device || !place.directory) {
+		printf("# skipped: DAXPIN_TEST_RDMA or DAXPIN_TEST_FSDAX names nothing: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	if (!has_on_demand()) {
+		printf("# skipped: %s has no on-demand regions here\n",
+		       rdma_device);
+		return 77;
+	}
+	return cmocka_run_group_tests_name("rdma fsdax", cases, NULL, NULL);
+}
