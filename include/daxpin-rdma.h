@@ -177,12 +177,17 @@ int daxpin_rdma_sge(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 #define DAXPIN_KEY_BOUNCED	0x80000000u	/* what the peer writes reaches the
 						   pool with the revoke */
 
+/* In a grant's access: the peer may FLUSH; the verbs' own two bits, which older
+ * headers do not name. The device refuses them where its memory is not durable. */
+#define DAXPIN_ACCESS_FLUSH	0x300u
+
 /* What the peer needs. As bytes for a message: daxpin_grant_export(). */
 struct daxpin_grant_key {
 	uint64_t addr;			/* remote address for work requests */
 	uint64_t length;		/* bytes */
 	uint32_t rkey;
-	uint32_t access;		/* IBV_ACCESS_REMOTE_..., _KEY_BOUNCED */
+	uint32_t access;		/* IBV_ACCESS_REMOTE_..., DAXPIN_ACCESS_FLUSH,
+					   DAXPIN_KEY_BOUNCED */
 	struct daxpin_extent extent;	/* to name it in messages */
 	unsigned char uuid[16];		/* of the pool */
 };
@@ -190,7 +195,8 @@ struct daxpin_grant_key {
 struct daxpin_grant_options {
 	size_t size;			/* sizeof(struct daxpin_grant_options) */
 	uint32_t flags;			/* DAXPIN_GRANT_... */
-	int access;			/* IBV_ACCESS_REMOTE_READ, _WRITE, _ATOMIC */
+	int access;			/* IBV_ACCESS_REMOTE_READ, _WRITE, _ATOMIC;
+					   DAXPIN_ACCESS_FLUSH */
 	const char *label;		/* the peer, for daxpin_holds(); copied */
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
@@ -301,6 +307,59 @@ struct daxpin_grant_info {
  */
 int daxpin_grant_info(struct daxpin_grant *grant,
 		      struct daxpin_grant_info *ret_info);
+
+/* ------------------------------------------------------------- durability */
+
+/*
+ * For the target, when a peer says that all is written: revoke the grants, which
+ * blocks, then publish, with DAXPIN_OP_PERSIST for each KEEP; a grant's extent
+ * that is not kept here is made durable by itself. A grant that is over is NULL
+ * in the array from then on, and NULLs are skipped: so after a failure, when
+ * nothing was published, the same call goes on where it stopped. Without ops the
+ * extents are only made durable. Errors of daxpin_rdma_revoke(), daxpin_persist()
+ * and daxpin_publish(); -EINVAL: a grant of another attachment. Any thread.
+ */
+int daxpin_rdma_publish(struct daxpin_rdma *rdma, struct daxpin_grant **grants,
+			size_t grant_count, const struct daxpin_op *ops,
+			size_t op_count);
+
+/* What is known of the target's machine. It cannot be asked over the wire, so
+ * whoever sets it answers for it. */
+enum daxpin_platform {
+	DAXPIN_PLATFORM_UNKNOWN,
+	DAXPIN_PLATFORM_ADR_NO_DDIO,	/* what devices write goes past the caches,
+					   to memory that ADR saves */
+	DAXPIN_PLATFORM_EADR,		/* the caches are saved too */
+};
+
+/* What was posted. */
+enum daxpin_flush_way {
+	DAXPIN_FLUSH_VERB = 1,		/* FLUSH: completes as IBV_WC_FLUSH */
+	DAXPIN_FLUSH_READ,		/* a READ of the range's last byte */
+};
+
+struct daxpin_flush_options {
+	size_t size;			/* sizeof(struct daxpin_flush_options) */
+	uint32_t flags;			/* must be 0 */
+	uint32_t platform;		/* enum daxpin_platform */
+	uint64_t wr_id;			/* of the completion */
+	struct ibv_sge sink;		/* READ: a byte of registered memory */
+	char *why;			/* on failure: one sentence, cause and cure */
+	size_t why_size;
+};
+
+/*
+ * For the peer, which needs no pool: post behind its writes what makes
+ * [offset, offset + length) of the grant durable at the target; when the one
+ * completion is a success, what was posted before on this queue pair is. FLUSH
+ * where qp was made with it and the grant allows it, else, if platform says that
+ * this is enough, a READ. -EOPNOTSUPP: neither, or a bounced grant; -EINVAL: past
+ * the grant's end; the device's -errno. ret_way may be NULL. As ibv_post_send().
+ */
+int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
+		      uint64_t offset, uint64_t length,
+		      const struct daxpin_flush_options *options,
+		      enum daxpin_flush_way *ret_way);
 
 /*
  * Deregister the local keys, free rdma. -EBUSY while grants are out; the

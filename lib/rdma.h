@@ -9,6 +9,8 @@
  *	rdma_grant.c	letting a peer in
  *	rdma_backing.c	how he reaches the memory: pinned, on demand, bounced
  *	rdma_revoke.c	and out again
+ *	rdma_publish.c	what a target does when all is written
+ *	rdma_flush.c	what a peer does, so that it is durable
  *	rdma_probe.c	what the device really does: regions
  *	rdma_window.c	and memory windows
  *	rdma_loop.c	the connection with itself that this is tried on

@@ -43,13 +43,15 @@ static void say_untried(struct daxpin_rdma_finding *finding, int err,
 static void try_windows(struct daxpin_rdma *rdma)
 {
 	struct daxpin_rdma_report *report = &rdma->backing.report;
-	int err = daxpin_rdma_probe(rdma->pd, NULL, 0,
-				    DAXPIN_RDMA_TRY_WINDOWS, report);
+	bool kept = false;
+	int err = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
+				report, &kept);
 
-	if (err) {
+	assert(!kept);			/* none of the pool's was lent */
+	if (err && report->window2.verdict == DAXPIN_RDMA_UNTRIED)
 		say_untried(&report->window2, err, "no connection");
+	if (err && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
 		say_untried(&report->window1, err, "no connection");
-	}
 }
 
 /* On blocks of the pool: what works on other memory says nothing. */
@@ -183,6 +185,9 @@ static int open_bounce(struct daxpin_grant *grant,
 
 	if (err)
 		return err;
+	if ((uint32_t)o->access & DAXPIN_ACCESS_FLUSH)
+		return explain(o->why, o->why_size, -EOPNOTSUPP,
+			       "a bounced grant cannot be flushed: leave DAXPIN_ACCESS_FLUSH out, or use a device-dax pool");
 	buffer = mmap(NULL, key->length, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer == MAP_FAILED)

@@ -38,7 +38,8 @@ static_assert(IBV_ACCESS_REMOTE_WRITE == 2 && IBV_ACCESS_REMOTE_READ == 4 &&
 	      IBV_ACCESS_REMOTE_ATOMIC == 8, "docs/format.md says so");
 
 #define ACCESS_ALL	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
-			 IBV_ACCESS_REMOTE_ATOMIC | DAXPIN_KEY_BOUNCED)
+			 IBV_ACCESS_REMOTE_ATOMIC | DAXPIN_ACCESS_FLUSH | \
+			 DAXPIN_KEY_BOUNCED)
 
 static void put(unsigned char *at, uint64_t value, unsigned int bytes)
 {

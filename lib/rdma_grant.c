@@ -84,8 +84,8 @@ static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
 		return err;
 	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
 	assert(grant->key.addr && grant->key.length);
-	grant->key.access = (uint32_t)(o->access & (ACCESS_READS |
-						    ACCESS_WRITES));
+	grant->key.access = (uint32_t)o->access & (ACCESS_READS | ACCESS_WRITES |
+						   DAXPIN_ACCESS_FLUSH);
 	grant->key.extent = extent;
 	memcpy(grant->key.uuid, info.uuid, sizeof(info.uuid));
 	return 0;

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * On the device-dax node that DAXPIN_TEST_DAX names: what makes a peer's writes
+ * durable, from its end and from the target's; and what an attach finds out of
+ * memory windows.
+ */
+#include <dlfcn.h>
+#include "rdma_fixture.h"
+
+#define DENIED		IBV_WC_REM_ACCESS_ERR
+#define FLUSH_WR_ID	77
+
+static struct place place = { "device-dax", NULL, NULL };
+static int refuse_dereg;	/* what ibv_dereg_mr() is to return ... */
+static unsigned int allow_dereg;	/* ... but for the first so many */
+
+__attribute__((visibility("default")))
+int ibv_dereg_mr(struct ibv_mr *mr)
+{
+	int (*real)(struct ibv_mr *) =
+		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
+
+	if (!refuse_dereg || allow_dereg) {
+		allow_dereg -= allow_dereg > 0;
+		return real(mr);
+	}
+	return refuse_dereg;
+}
+
+static int setup_here(void **state)
+{
+	*state = &place;
+	return setup(state);
+}
+
+/* ---------------------------------------------------------------- the peer's */
+
+static struct daxpin_flush_options flush_options(struct fixture *f,
+						 uint32_t platform)
+{
+	f->why[0] = '\0';
+	return (struct daxpin_flush_options) {
+		.size = sizeof(struct daxpin_flush_options),
+		.platform = platform,
+		.wr_id = FLUSH_WR_ID,
+		.sink = {
+			.addr = (uintptr_t)f->buffer, .length = 1,
+			.lkey = f->mr->lkey,
+		},
+		.why = f->why,
+		.why_size = sizeof(f->why),
+	};
+}
+
+static int flush(struct fixture *f, const struct daxpin_grant_key *key,
+		 uint64_t offset, uint64_t length, uint32_t platform,
+		 enum daxpin_flush_way *ret_way)
+{
+	struct daxpin_flush_options options = flush_options(f, platform);
+
+	return daxpin_rdma_flush(f->peer.qp, key, offset, length, &options,
+				 ret_way);
+}
+
+/* The one completion of a flush. */
+static struct ibv_wc completion(struct fixture *f)
+{
+	uint64_t deadline = daxpin_deadline_ms(30000);
+	struct ibv_wc wc;
+
+	while (ibv_poll_cq(f->peer.cq, 1, &wc) != 1)
+		assert_true(daxpin_deadline_ms(0) < deadline);
+	assert_int_equal(wc.wr_id, FLUSH_WR_ID);
+	return wc;
+}
+
+static void assert_nothing_posted(struct fixture *f)
+{
+	struct ibv_wc wc;
+
+	usleep(20000);
+	assert_int_equal(ibv_poll_cq(f->peer.cq, 1, &wc), 0);
+}
+
+static void a_read_behind_the_writes_is_a_flush(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	enum daxpin_flush_way way = 0;
+	struct daxpin_grant_key key;
+
+	assert_int_equal(grant(f, 0, extent, READ | WRITE, ZERO), 0);
+	key = key_of(f, 0);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+	f->buffer[0] = 0;
+	assert_int_equal(flush(f, &key, 0, EXTENT_BYTES,
+			       DAXPIN_PLATFORM_ADR_NO_DDIO, &way), 0);
+	assert_int_equal(way, DAXPIN_FLUSH_READ);
+	assert_int_equal(completion(f).status, 0);
+	/* It did read, and the last byte of the range. */
+	assert_int_equal(f->buffer[0], bytes(f, extent)[EXTENT_BYTES - 1]);
+	assert_int_not_equal(f->buffer[0], 0);
+	assert_int_equal(flush(f, &key, EXTENT_BYTES - 1, 1,
+			       DAXPIN_PLATFORM_EADR, NULL), 0);
+	assert_int_equal(completion(f).status, 0);
+}
+
+static void nobody_guesses_what_the_platform_does(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	enum daxpin_flush_way way = 0;
+	struct daxpin_grant_key key;
+
+	assert_int_equal(grant(f, 0, extent, READ | WRITE, ZERO), 0);
+	key = key_of(f, 0);
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN, &way),
+			 -EOPNOTSUPP);
+	assert_non_null(strstr(f->why, "daxpin_rdma_publish"));
+	assert_int_equal(way, 0);
+	assert_nothing_posted(f);
+}
+
+static void what_cannot_be_flushed_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_flush_options options;
+	struct daxpin_grant_key key;
+
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	key = key_of(f, 0);
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_EADR, NULL),
+			 -EOPNOTSUPP);
+	assert_non_null(strstr(f->why, "REMOTE_READ"));
+	key.access |= READ;
+	assert_int_equal(flush(f, &key, 1, EXTENT_BYTES, DAXPIN_PLATFORM_EADR,
+			       NULL), -EINVAL);
+	assert_int_equal(flush(f, &key, EXTENT_BYTES, 1, DAXPIN_PLATFORM_EADR,
+			       NULL), -EINVAL);
+	assert_int_equal(flush(f, &key, 0, 0, DAXPIN_PLATFORM_EADR, NULL),
+			 -EINVAL);
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_EADR + 1, NULL),
+			 -EINVAL);
+	options = flush_options(f, DAXPIN_PLATFORM_EADR);
+	options.sink.length = 0;
+	assert_int_equal(daxpin_rdma_flush(f->peer.qp, &key, 0, 64, &options,
+					   NULL), -EINVAL);
+	key.access |= DAXPIN_KEY_BOUNCED;
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_EADR, NULL),
+			 -EOPNOTSUPP);
+	assert_non_null(strstr(f->why, "copy"));
+	assert_nothing_posted(f);
+}
+
+/* A flush of a grant that was taken back is an error, and no success. */
+static void a_flush_after_the_revoke_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key;
+
+	assert_int_equal(grant(f, 0, extent, READ | WRITE, ZERO), 0);
+	key = key_of(f, 0);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_EADR, NULL), 0);
+	assert_int_equal(completion(f).status, DENIED);
+	assert_int_equal(reconnect(f), 0);
+}
+
+/* Soft-RoCE's pinned regions know the right; verbs that post it are newer. */
+static void a_grant_says_that_it_may_be_flushed(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key, copy;
+	unsigned char message[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	int err;
+
+	err = grant(f, 0, extent, WRITE | DAXPIN_ACCESS_FLUSH, 0);
+	if (err) {
+		print_message("# skipped: no regions to be flushed: %s\n",
+			      f->why);
+		assert_true(err == -EOPNOTSUPP || err == -EINVAL);
+		skip();
+	}
+	key = key_of(f, 0);
+	assert_int_equal(key.access, WRITE | DAXPIN_ACCESS_FLUSH);
+	assert_int_equal(daxpin_grant_export(f->grants[0], message,
+					     sizeof(message)),
+			 sizeof(message));
+	assert_int_equal(daxpin_grant_import(message, sizeof(message), &copy),
+			 0);
+	assert_memory_equal(&copy, &key, sizeof(key));
+}
+
+#ifdef DP_HAVE_WR_FLUSH
+static struct ibv_qp *qp_with_flush(struct fixture *f)
+{
+	struct ibv_qp_init_attr_ex init = {
+		.send_cq = f->peer.cq, .recv_cq = f->peer.cq,
+		.cap = { 16, 1, 1, 1, 0 },
+		.sq_sig_all = 1,
+		.qp_type = IBV_QPT_RC,
+		.comp_mask = IBV_QP_INIT_ATTR_PD |
+			     IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
+		.pd = f->peer_nic.pd,
+		.send_ops_flags = IBV_QP_EX_WITH_FLUSH |
+				  IBV_QP_EX_WITH_RDMA_WRITE |
+				  IBV_QP_EX_WITH_RDMA_READ,
+	};
+
+	return ibv_create_qp_ex(f->peer_nic.context, &init);
+}
+
+/* Both ends let it in. */
+static void allow_flush(struct ibv_qp *qp)
+{
+	struct ibv_qp_attr attr = {
+		.qp_access_flags = READ | WRITE | DAXPIN_ACCESS_FLUSH,
+	};
+
+	assert_int_equal(ibv_modify_qp(qp, &attr, IBV_QP_ACCESS_FLAGS), 0);
+}
+
+static void the_verb_is_used_where_it_is(void **state)
+{
+	struct fixture *f = *state;
+	struct ibv_qp *old = f->peer.qp, *qp = qp_with_flush(f);
+	struct daxpin_extent extent = reserve(f);
+	enum daxpin_flush_way way = 0;
+	struct daxpin_grant_key key;
+
+	assert_non_null(qp);
+	f->peer.qp = qp;
+	assert_int_equal(reconnect(f), 0);
+	allow_flush(f->wire.qp);
+	assert_int_equal(grant(f, 0, extent, WRITE | DAXPIN_ACCESS_FLUSH, 0),
+			 0);
+	key = key_of(f, 0);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+	/* No word of the platform, and no right to read: none is needed. */
+	assert_int_equal(flush(f, &key, 0, EXTENT_BYTES,
+			       DAXPIN_PLATFORM_UNKNOWN, &way), 0);
+	assert_int_equal(way, DAXPIN_FLUSH_VERB);
+	assert_int_equal(completion(f).status, 0);
+	/* A grant without the right: back to what is known of the platform. */
+	key.access &= ~DAXPIN_ACCESS_FLUSH;
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN, &way),
+			 -EOPNOTSUPP);
+	f->peer.qp = old;
+	assert_int_equal(ibv_destroy_qp(qp), 0);
+}
+#else
+static void the_verb_is_used_where_it_is(void **state)
+{
+	(void)state;
+	print_message("# skipped: this libibverbs has no ibv_wr_flush()\n");
+	skip();
+}
+#endif
+
+/* ------------------------------------------------------------- the target's */
+
+static enum daxpin_state state_of(struct fixture *f,
+				  struct daxpin_extent extent)
+{
+	enum daxpin_state extent_state;
+
+	assert_int_equal(daxpin_state(f->pool, extent, &extent_state), 0);
+	return extent_state;
+}
+
+static void let_write(struct fixture *f, unsigned int i,
+		      struct daxpin_extent extent)
+{
+	struct daxpin_grant_key key;
+
+	assert_int_equal(grant(f, i, extent, WRITE, 0), 0);
+	key = key_of(f, i);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+}
+
+static void reopen(struct fixture *f)
+{
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->rdma = NULL;
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
+}
+
+static void a_commit_publishes_what_was_written(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent first = reserve(f), second = reserve(f);
+	const struct daxpin_op ops[] = {
+		{ .type = DAXPIN_OP_KEEP, .extent = first },
+		{ .type = DAXPIN_OP_KEEP, .extent = second },
+		{ .type = DAXPIN_OP_ROOT, .extent = first, .name = "commit" },
+	};
+
+	let_write(f, 0, first);
+	let_write(f, 1, second);
+	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, GRANTS_MAX,
+					     ops, 3), 0);
+	assert_null(f->grants[0]);
+	assert_null(f->grants[1]);
+	assert_int_equal(daxpin_idle(f->pool, first), 1);
+	reopen(f);
+	assert_int_equal(daxpin_root(f->pool, "commit", &first), 0);
+	assert_int_equal(daxpin_extent_at(f->pool, second.addr, &second), 0);
+	assert_int_equal(pattern_wrong(bytes(f, first), EXTENT_BYTES,
+				       PEER_PATTERN), 0);
+	assert_int_equal(pattern_wrong(bytes(f, second), EXTENT_BYTES,
+				       PEER_PATTERN), 0);
+}
+
+static void nothing_is_published_while_a_peer_may_write(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent first = reserve(f), second = reserve(f);
+	const struct daxpin_op ops[] = {
+		{ .type = DAXPIN_OP_KEEP, .extent = first },
+		{ .type = DAXPIN_OP_KEEP, .extent = second },
+	};
+
+	let_write(f, 0, first);
+	let_write(f, 1, second);
+	allow_dereg = 1;
+	refuse_dereg = EIO;
+	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, 2, ops, 2),
+			 -EIO);
+	refuse_dereg = 0;
+	assert_null(f->grants[0]);
+	assert_non_null(f->grants[1]);
+	assert_int_equal(state_of(f, first), DAXPIN_STATE_RESERVED);
+	assert_int_equal(state_of(f, second), DAXPIN_STATE_RESERVED);
+	/* The same call goes on where it stopped. */
+	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, 2, ops, 2),
+			 0);
+	assert_int_equal(state_of(f, first), DAXPIN_STATE_LIVE);
+	assert_int_equal(state_of(f, second), DAXPIN_STATE_LIVE);
+}
+
+static void a_commit_of_nonsense_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_rdma *other, *mine = f->rdma;
+
+	assert_int_equal(daxpin_rdma_publish(NULL, NULL, 0, NULL, 0), -EINVAL);
+	assert_int_equal(daxpin_rdma_publish(f->rdma, NULL, 1, NULL, 0),
+			 -EINVAL);
+	assert_int_equal(attach(f), 0);
+	other = f->rdma;
+	f->rdma = mine;
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	assert_int_equal(daxpin_rdma_publish(other, f->grants, 1, NULL, 0),
+			 -EINVAL);
+	assert_non_null(f->grants[0]);
+	assert_int_equal(daxpin_rdma_detach(other), 0);
+	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, 1, NULL, 0),
+			 0);
+	assert_null(f->grants[0]);
+	assert_int_equal(state_of(f, extent), DAXPIN_STATE_RESERVED);
+}
+
+/* ------------------------------------------------------------------- windows */
+
+/* What else may come of other devices is for the report, not for a grant. */
+static void windows_are_tried_and_not_used(void **state)
+{
+	struct daxpin_rdma_report report = { .size = sizeof(report) };
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	long long before = pinned_pages();
+
+	assert_int_equal(daxpin_rdma_report(f->rdma, &report), 0);
+	assert_int_equal(report.window2.verdict, DAXPIN_RDMA_UNTRIED);
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->flags = DAXPIN_RDMA_TRY;
+	assert_int_equal(attach(f), 0);
+	assert_int_equal(pinned_pages(), before);
+	assert_int_equal(daxpin_rdma_report(f->rdma, &report), 0);
+	print_message("type 2: %s\ntype 1: %s\n", report.window2.what,
+		      report.window1.what);
+	assert_int_not_equal(report.window2.verdict, DAXPIN_RDMA_UNTRIED);
+	if (!strncmp(rdma_device, "rxe", 3)) {
+		assert_int_equal(report.window2.verdict, DAXPIN_RDMA_WRONG);
+		assert_non_null(strstr(report.window2.what, "arrived"));
+		assert_int_equal(report.window1.verdict, DAXPIN_RDMA_WRONG);
+	}
+	assert_int_equal(report.odp.verdict, DAXPIN_RDMA_UNTRIED);
+	assert_int_equal(rdma_info(f).way, DAXPIN_RDMA_PINNED);
+	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+}
+
+#define CASE(function)	\
+	cmocka_unit_test_setup_teardown(function, setup_here, teardown)
+
+static const struct CMUnitTest cases[] = {
+	CASE(a_read_behind_the_writes_is_a_flush),
+	CASE(nobody_guesses_what_the_platform_does),
+	CASE(what_cannot_be_flushed_is_refused),
+	CASE(a_flush_after_the_revoke_fails),
+	CASE(a_grant_says_that_it_may_be_flushed),
+	CASE(the_verb_is_used_where_it_is),
+	CASE(a_commit_publishes_what_was_written),
+	CASE(nothing_is_published_while_a_peer_may_write),
+	CASE(a_commit_of_nonsense_is_refused),
+	CASE(windows_are_tried_and_not_used),
+};
+
+int main(void)
+{
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	place.device = getenv("DAXPIN_TEST_DAX");
+	if (!rdma_device || !place.device) {
+		printf("# skipped: DAXPIN_TEST_RDMA or DAXPIN_TEST_DAX names nothing: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	return cmocka_run_group_tests_name("rdma durable", cases, NULL, NULL);
+}
