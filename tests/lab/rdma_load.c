@@ -465,7 +465,7 @@ static void no_old_key_is_good(void **state)
 
 int main(int argc, char **argv)
 {
-	static struct place place = { "shmem", NULL };
+	static struct place place = { .name = "shmem" };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_prestate_setup_teardown(
 			no_old_key_is_good, setup, teardown, &place),

@@ -600,7 +600,7 @@ static void the_largest_segment_is_one_region(void **state)
 
 int main(int argc, char **argv)
 {
-	static struct place place = { "shmem", NULL };
+	static struct place place = { .name = "shmem" };
 #define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, begin, \
 							    finish, &place)
 #define ALONE(name) cmocka_unit_test_prestate(name, &place)
