@@ -41,7 +41,10 @@ int block_put(struct store *store, struct access *access, const char *peer,
 	access->size = request->size;
 	access->writing = 1;
 	memcpy(access->name, request->name, sizeof(access->name));
-	ret = let_in(store, access, peer, IBV_ACCESS_REMOTE_WRITE, 0, answer);
+	/* It may read, so as to flush: zeroed, so that it sees nobody's bytes. */
+	ret = let_in(store, access, peer,
+		     IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
+		     DAXPIN_GRANT_ZERO, answer);
 	if (ret)
 		daxpin_cancel(store->pool, access->extent);
 	return ret;

@@ -22,18 +22,21 @@
 #define ANSWER_MS	30000
 
 static const char usage[] =
-"usage: rdma-client HOST[/PORT] put NAME FILE\n"
+"usage: rdma-client [--adr] HOST[/PORT] put NAME FILE\n"
 "       rdma-client HOST[/PORT] get NAME FILE\n"
 "       rdma-client HOST[/PORT] retire NAME\n"
 "       rdma-client HOST[/PORT] rogue NAME FILE\n"
 "       rdma-client HOST[/PORT] keep NAME FILE\n"
 "\n"
+"The commit of a put makes it durable. --adr answers for the target's machine,\n"
+"that what a device writes is saved there, and then the data are before that.\n"
 "rogue puts, and then writes with the old key: success is that it is refused.\n"
 "keep asks for a grant, and writes until it is taken away.\n";
 
 struct client {
 	const char *host, *port;
 	const char *name, *file;
+	enum daxpin_platform platform;	/* the target's, as far as told */
 	struct conn conn;
 	struct daxpin_grant_key key;	/* what it was let at */
 };
@@ -173,6 +176,25 @@ static int write_data(struct client *client, struct data *data)
 			     client->key.rkey);
 }
 
+/* The data are durable, before anybody at the target has looked at them. */
+static int flush(struct client *client, struct data *data)
+{
+	char why[256] = "";
+	struct daxpin_flush_options options = {
+		.size = sizeof(options), .platform = client->platform,
+		.sink = { (uintptr_t)data->bytes + data->size - 1, 1,
+			  data->mr->lkey },
+		.why = why, .why_size = sizeof(why),
+	};
+	int err = daxpin_rdma_flush(client->conn.id->qp, &client->key,
+				    sizeof(struct header), data->size,
+				    &options, NULL);
+
+	if (err)
+		fprintf(stderr, "rdma-client: flush: %s\n", why);
+	return err ? err : conn_complete(&client->conn);
+}
+
 static int put(struct client *client, struct data *data)
 {
 	struct message message = { .type = MESSAGE_PUT, .size = data->size };
@@ -183,6 +205,8 @@ static int put(struct client *client, struct data *data)
 	if (err)
 		return err;
 	err = write_data(client, data);
+	if (!err && client->platform)
+		err = flush(client, data);
 	if (err)
 		return fail("write", err);
 	message = (struct message) {
@@ -322,6 +346,12 @@ int main(int argc, char **argv)
 	char *slash;
 	size_t i;
 	int err;
+
+	if (argc > 1 && !strcmp(argv[1], "--adr")) {
+		client.platform = DAXPIN_PLATFORM_ADR_NO_DDIO;
+		argc--;
+		argv++;
+	}
 
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (argc > 2 && argc == commands[i].arguments &&

@@ -260,14 +260,19 @@ int conn_expect(struct conn *conn)
 			      conn->mr) ? -errno : 0;
 }
 
+int conn_complete(struct conn *conn)
+{
+	return complete(conn, conn->id->send_cq, conn->id->send_cq_channel,
+			ANSWER_MS);
+}
+
 int conn_send(struct conn *conn, const struct message *message)
 {
 	conn->out = message_swap(*message);
 	if (rdma_post_send(conn->id, NULL, &conn->out, sizeof(conn->out),
 			   conn->mr, 0))
 		return -errno;
-	return complete(conn, conn->id->send_cq, conn->id->send_cq_channel,
-			ANSWER_MS);
+	return conn_complete(conn);
 }
 
 int conn_receive(struct conn *conn, int timeout_ms, struct message *ret_message)
@@ -303,8 +308,7 @@ int conn_transfer(struct conn *conn, enum ibv_wr_opcode opcode,
 		remote += sge.length;
 		err = -ibv_post_send(conn->id->qp, &wr, &bad);
 		if (!err)
-			err = complete(conn, conn->id->send_cq,
-				       conn->id->send_cq_channel, ANSWER_MS);
+			err = conn_complete(conn);
 	}
 	return err;
 }

@@ -36,6 +36,9 @@ int conn_send(struct conn *conn, const struct message *message);
  * timeout_ms -1: for ever. */
 int conn_receive(struct conn *conn, int timeout_ms, struct message *ret_message);
 
+/* Wait for the one work request that was posted to id->qp. */
+int conn_complete(struct conn *conn);
+
 /* Move bytes [at, at + length) of mr to or from the peer's memory.
  * -EACCES: the peer's device refused the key. */
 int conn_transfer(struct conn *conn, enum ibv_wr_opcode opcode,
