@@ -219,7 +219,7 @@ static int put(struct client *client, struct data *data)
 
 static int command_put(struct client *client)
 {
-	struct data data;
+	struct data data = { .mr = NULL };
 	int err = data_read(client->file, &data);
 
 	if (err)
@@ -254,7 +254,7 @@ static int get(struct client *client, struct data *data, uint64_t hash)
 static int command_get(struct client *client)
 {
 	struct message message = { .type = MESSAGE_GET };
-	struct data data;
+	struct data data = { .mr = NULL };
 	int err = ask_for_grant(client, &message);
 
 	if (!err)
@@ -293,7 +293,7 @@ static int write_again(struct client *client, struct data *data)
 
 static int command_rogue(struct client *client)
 {
-	struct data data;
+	struct data data = { .mr = NULL };
 	int err = data_read(client->file, &data);
 
 	if (err)
@@ -308,7 +308,7 @@ static int command_rogue(struct client *client)
 static int command_keep(struct client *client)
 {
 	struct message message = { .type = MESSAGE_PUT };
-	struct data data;
+	struct data data = { .mr = NULL };
 	uint64_t writes = 0;
 	int err = data_read(client->file, &data);
 
