@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants in adversity, on a real verbs device: peers that die, hang or go on,
- * regions that the device does not end, several domains and devices, one that
- * is removed, and limits met half-way.
+ * test_grant [shmem|devdax [all]]: grants in adversity, on a real verbs device.
+ * Peers that die, hang or go on, regions that the device does not end, several
+ * domains and devices, one that is removed, and limits met half-way.
  */
 #include <dlfcn.h>
 #include <grp.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include "rdma_fixture.h"
@@ -237,6 +239,84 @@ static void a_peer_that_goes_on_is_refused_for_good(void **state)
 	assert_int_equal(peer_result(&peer).status, 0);
 	assert_int_equal(pattern_wrong(bytes(f, next), EXTENT_BYTES,
 				       PEER_PATTERN), 0);
+}
+
+/* ------------------------------------------------------------- the executor */
+
+struct executor {
+	pthread_t thread;
+	void (*fn)(void *arg);
+	void *arg;
+	sem_t done;
+	int result;
+};
+
+static void *run_it(void *arg)
+{
+	struct executor *executor = arg;
+
+	executor->fn(executor->arg);
+	return NULL;
+}
+
+static void in_a_thread(void (*fn)(void *arg), void *arg, void *to)
+{
+	struct executor *executor = to;
+
+	executor->fn = fn;
+	executor->arg = arg;
+	assert_int_equal(pthread_create(&executor->thread, NULL, run_it,
+					executor), 0);
+}
+
+static void note_end(void *arg, int result)
+{
+	struct executor *executor = arg;
+
+	executor->result = result;
+	sem_post(&executor->done);
+}
+
+/* A second attachment, with threads, beside the one that the others use. */
+static void a_thread_ends_what_a_peer_still_writes(void **state)
+{
+	struct executor executor = { .result = 1 };
+	struct daxpin_rdma_options with_threads = {
+		.size = sizeof(with_threads), .run = in_a_thread,
+		.executor = &executor,
+	};
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .done = note_end,
+		.arg = &executor,
+	};
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f), next;
+	struct daxpin_grant *grant;
+	struct daxpin_rdma *rdma;
+
+	sem_init(&executor.done, 0, 0);
+	memset(bytes(f, extent), 0, EXTENT_BYTES);
+	assert_int_equal(daxpin_rdma_attach(f->pool, f->nic.pd, &with_threads,
+					    &rdma), 0);
+	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &grant), 0);
+	assert_int_equal(daxpin_grant_export(grant, key, sizeof(key)),
+			 sizeof(key));
+	peer = peer_begin();
+	peer_go(f, &peer, key, 0);
+	await_bytes(f, extent);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	while (sem_wait(&executor.done))
+		;
+	assert_int_equal(executor.result, 0);
+	assert_int_equal(daxpin_grant_info(grant, &info), -ESTALE);
+	next = reuse(f, extent);
+	assert_int_equal(peer_result(&peer).status, DENIED);
+	is_untouched(f, next);
+	pthread_join(executor.thread, NULL);
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	sem_destroy(&executor.done);
 }
 
 /* -------------------------------------------------------------- the ladder */
@@ -608,6 +688,7 @@ int main(int argc, char **argv)
 		TEST(a_killed_peer_keeps_nothing),
 		TEST(a_stopped_peer_is_forced_after_its_grace),
 		TEST(a_peer_that_goes_on_is_refused_for_good),
+		TEST(a_thread_ends_what_a_peer_still_writes),
 		TEST(a_bound_window_is_quarantine),
 		TEST(a_queue_pair_may_be_gone_before_the_revoke),
 		TEST(domains_have_keys_of_their_own),
@@ -617,6 +698,13 @@ int main(int argc, char **argv)
 		ALONE(the_largest_segment_is_one_region),
 	};
 
+	/* What is the device's alone is the same on all memory: once is enough. */
+	const struct CMUnitTest memory[] = {
+		TEST(a_peer_that_goes_on_is_refused_for_good),
+		TEST(devices_are_served_each),
+		ALONE(a_limit_met_half_way_leaves_nothing),
+	};
+
 	rdma_device = getenv("DAXPIN_TEST_RDMA");
 	if (!rdma_device) {
 		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
@@ -624,5 +712,7 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && !strcmp(argv[1], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (place.device || argc > 2)
+		return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(memory, NULL, NULL);
 }
