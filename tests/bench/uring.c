@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench_uring [POOL [DIRECTORY]]: what the io_uring adapter costs.
+ *
+ * READ_FIXED through the adapter against the same by liburing alone, from a file
+ * in DIRECTORY (default /tmp), by O_DIRECT where it can: same process, file,
+ * memory, depth and batches, rounds by turns (ABBA), so that what else goes on
+ * meets both. By the clock, which is what the disk allows, and in processor time,
+ * the kernel's workers included. Then what is ours of a request, and what an
+ * attach costs with and without eager registration, of segments of full size.
+ */
+#include <daxpin-uring.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEPTH		64
+#define FILE_BYTES	(64u << 20)
+#define SPACE		(64u << 20)	/* of the extent that is read into */
+#define PAIRS		9
+#define ATTACHES	9
+
+struct bench {
+	struct daxpin_pool *pool;
+	struct daxpin_extent extent;
+	char *memory;
+	uint64_t segment_size;
+	int file;
+	struct io_uring ours, theirs;
+	struct daxpin_uring *uring;
+	struct daxpin_uring_io io[DEPTH];
+	uint32_t block, next;
+};
+
+static char why[256];
+
+static void must(const char *what, int ret)
+{
+	if (ret >= 0)
+		return;
+	fprintf(stderr, "bench_uring: %s: %s\n", what,
+		why[0] ? why : strerror(-ret));
+	exit(1);
+}
+
+static double spent(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* ------------------------------------------------------------------- reads */
+
+static void require_ok(const struct bench *bench, const struct io_uring_cqe *cqe)
+{
+	if (cqe->res != (int)bench->block)
+		must("read", cqe->res < 0 ? cqe->res : -EIO);
+}
+
+static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
+{
+	require_ok(arg, cqe);
+	return io_uring_cqe_get_data(cqe);
+}
+
+static uint64_t next_offset(struct bench *bench)
+{
+	uint64_t at = (uint64_t)bench->next++ * bench->block;
+
+	return at % (SPACE - bench->block + 1) / bench->block * bench->block;
+}
+
+static void batch_of_ours(struct bench *bench)
+{
+	for (int i = 0; i < DEPTH; i++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&bench->ours);
+		uint64_t at = next_offset(bench);
+
+		must("prep", daxpin_uring_prep_read(bench->uring, &bench->io[i],
+						    sqe, bench->file,
+						    bench->extent, at,
+						    bench->block, at));
+		io_uring_sqe_set_data(sqe, &bench->io[i]);
+	}
+	must("submit", io_uring_submit_and_wait(&bench->ours, DEPTH));
+	must("reap", daxpin_uring_reap(&bench->ours, find, bench));
+}
+
+static void batch_of_theirs(struct bench *bench)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, count = 0;
+
+	for (int i = 0; i < DEPTH; i++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&bench->theirs);
+		uint64_t at = next_offset(bench);
+
+		io_uring_prep_read_fixed(sqe, bench->file, bench->memory + at,
+					 bench->block, at, 0);
+		io_uring_sqe_set_data(sqe, &bench->io[i]);
+	}
+	must("submit", io_uring_submit_and_wait(&bench->theirs, DEPTH));
+	io_uring_for_each_cqe(&bench->theirs, head, cqe) {
+		require_ok(bench, cqe);
+		count++;
+	}
+	io_uring_cq_advance(&bench->theirs, count);
+}
+
+struct cost {
+	double clock, processor;	/* seconds a request */
+};
+
+static struct cost cost_of(struct bench *bench, void (*batch)(struct bench *),
+			   int batches)
+{
+	double clock = spent(CLOCK_MONOTONIC);
+	double processor = spent(CLOCK_PROCESS_CPUTIME_ID);
+
+	bench->next = 0;
+	for (int i = 0; i < batches; i++)
+		batch(bench);
+	return (struct cost) {
+		(spent(CLOCK_MONOTONIC) - clock) / batches / DEPTH,
+		(spent(CLOCK_PROCESS_CPUTIME_ID) - processor) / batches / DEPTH
+	};
+}
+
+/* Both ways, theirs the first and the last. */
+static void run_round(struct bench *bench, int batches, struct cost *ours,
+		      struct cost *theirs)
+{
+	struct cost a = cost_of(bench, batch_of_theirs, batches);
+	struct cost b = cost_of(bench, batch_of_ours, batches);
+	struct cost c = cost_of(bench, batch_of_ours, batches);
+	struct cost d = cost_of(bench, batch_of_theirs, batches);
+
+	theirs->clock = (a.clock + d.clock) / 2;
+	theirs->processor = (a.processor + d.processor) / 2;
+	ours->clock = (b.clock + c.clock) / 2;
+	ours->processor = (b.processor + c.processor) / 2;
+}
+
+static void print_ratio(const char *what, double *ratio, double *ours)
+{
+	qsort(ratio, PAIRS, sizeof(ratio[0]), by_size);
+	qsort(ours, PAIRS, sizeof(ours[0]), by_size);
+	printf("  %-14s %10.0f ns by daxpin; daxpin / by hand: %.3f (half of the rounds: %.3f to %.3f)\n",
+	       what, ours[PAIRS / 2] * 1e9, ratio[PAIRS / 2], ratio[PAIRS / 4],
+	       ratio[PAIRS - 1 - PAIRS / 4]);
+}
+
+static void compare(struct bench *bench, uint32_t block)
+{
+	double clock[PAIRS], processor[PAIRS], ratio[PAIRS], work[PAIRS];
+	struct cost ours, theirs;
+	int batches;
+
+	bench->block = block;
+	/* A round is four times 100 ms or so. */
+	cost_of(bench, batch_of_ours, 2);
+	theirs = cost_of(bench, batch_of_theirs, 2);
+	batches = 0.1 / (theirs.clock * DEPTH) + 1;
+	for (int i = 0; i < PAIRS; i++) {
+		run_round(bench, batches, &ours, &theirs);
+		clock[i] = ours.clock;
+		processor[i] = ours.processor;
+		ratio[i] = ours.clock / theirs.clock;
+		work[i] = ours.processor / theirs.processor;
+	}
+	printf("READ_FIXED of %u KiB, %d in flight\n", block >> 10, DEPTH);
+	print_ratio("the clock", ratio, clock);
+	print_ratio("processor time", work, processor);
+}
+
+/* The part that is ours, without the kernel's. */
+static void time_prep(struct bench *bench)
+{
+	enum { TURNS = 100000 };
+	double hand, begin = spent(CLOCK_THREAD_CPUTIME_ID);
+	struct io_uring_sqe sqe;
+
+	for (int i = 0; i < TURNS; i++) {
+		io_uring_prep_read_fixed(&sqe, bench->file, bench->memory, 4096,
+					 0, 0);
+		__asm__ volatile("" : : "r"(&sqe) : "memory");
+	}
+	hand = spent(CLOCK_THREAD_CPUTIME_ID) - begin;
+	begin = spent(CLOCK_THREAD_CPUTIME_ID);
+	for (int i = 0; i < TURNS; i++) {
+		must("prep", daxpin_uring_prep_read(bench->uring, bench->io,
+						    &sqe, bench->file,
+						    bench->extent, 0, 4096, 0));
+		must("abort", daxpin_uring_abort(bench->io));
+	}
+	printf("prep and end of a request: %.0f ns by daxpin, %.0f ns by hand\n",
+	       (spent(CLOCK_THREAD_CPUTIME_ID) - begin) / TURNS * 1e9,
+	       hand / TURNS * 1e9);
+}
+
+/* Is it what it says: fixed, every one? */
+static void require_fixed(struct bench *bench)
+{
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+
+	must("info", daxpin_uring_info(bench->uring, &info));
+	if (!info.fallbacks)
+		return;
+	fprintf(stderr, "bench_uring: %llu requests were plain (%s)\n",
+		(unsigned long long)info.fallbacks, strerror(-info.fallback));
+	exit(1);
+}
+
+/* ------------------------------------------------------------------ attach */
+
+static double time_attach(struct bench *bench, uint32_t flags,
+			  struct daxpin_uring_info *info)
+{
+	struct daxpin_uring_options options = {
+		.size = sizeof(options), .flags = flags,
+		.file_slot = DAXPIN_URING_OWN_FILES,
+		.why = why, .why_size = sizeof(why),
+	};
+	struct daxpin_uring *uring;
+	struct io_uring ring;
+	double begin, end;
+
+	must("ring", io_uring_queue_init(8, &ring, 0));
+	begin = spent(CLOCK_MONOTONIC);
+	must("attach", daxpin_uring_attach(bench->pool, &ring, &options,
+					   &uring));
+	end = spent(CLOCK_MONOTONIC);
+	must("info", daxpin_uring_info(uring, info));
+	must("detach", daxpin_uring_detach(uring));
+	io_uring_queue_exit(&ring);
+	return end - begin;
+}
+
+static void compare_attach(struct bench *bench)
+{
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+	double lazy[ATTACHES], eager[ATTACHES];
+
+	for (int i = 0; i < ATTACHES; i++) {
+		lazy[i] = time_attach(bench, 0, &info);
+		eager[i] = time_attach(bench, DAXPIN_URING_EAGER, &info);
+	}
+	qsort(lazy, ATTACHES, sizeof(lazy[0]), by_size);
+	qsort(eager, ATTACHES, sizeof(eager[0]), by_size);
+	printf("attach of %u segments of %llu MiB: eager %.0f us, lazy %.0f us; ratio %.1f\n",
+	       info.fixed_segments,
+	       (unsigned long long)bench->segment_size >> 20,
+	       eager[ATTACHES / 2] * 1e6, lazy[ATTACHES / 2] * 1e6,
+	       eager[ATTACHES / 2] / lazy[ATTACHES / 2]);
+}
+
+/* ------------------------------------------------------------------ set-up */
+
+static int remove_one(const char *path, const struct stat *st, int type,
+		      struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static char directory[] = "/dev/shm/daxpin-bench-XXXXXX";
+
+static void remove_directory(void)
+{
+	nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void open_rings(struct bench *bench)
+{
+	struct daxpin_uring_options options = {
+		.size = sizeof(options), .flags = DAXPIN_URING_NEED_FIXED,
+		.file_slot = DAXPIN_URING_OWN_FILES,
+		.why = why, .why_size = sizeof(why),
+	};
+	struct iovec iov = { bench->memory, SPACE };
+
+	must("ring", io_uring_queue_init(DEPTH, &bench->ours, 0));
+	must("ring", io_uring_queue_init(DEPTH, &bench->theirs, 0));
+	must("attach", daxpin_uring_attach(bench->pool, &bench->ours, &options,
+					   &bench->uring));
+	must("buffers", io_uring_register_buffers(&bench->theirs, &iov, 1));
+}
+
+static void run(struct bench *bench)
+{
+	static const uint32_t blocks[] = { 4096, 65536, 1 << 20 };
+
+	must("reserve", daxpin_reserve(bench->pool, SPACE, DAXPIN_RESERVE_ZERO,
+				       &bench->extent));
+	bench->memory = daxpin_ptr(bench->pool, bench->extent, 0);
+	open_rings(bench);
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+		compare(bench, blocks[i]);
+	time_prep(bench);
+	require_fixed(bench);
+	must("detach", daxpin_uring_detach(bench->uring));
+	io_uring_queue_exit(&bench->ours);
+	io_uring_queue_exit(&bench->theirs);
+	compare_attach(bench);
+	must("cancel", daxpin_cancel(bench->pool, bench->extent));
+}
+
+/* By O_DIRECT where the filesystem has it. */
+static int make_file(const char *where)
+{
+	static char block[1 << 20] __attribute__((aligned(4096)));
+	int fd = open(where, O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		fd = open(where, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	must(where, fd < 0 ? -errno : 0);
+	memset(block, 0x5a, sizeof(block));
+	for (uint32_t at = 0; at < FILE_BYTES; at += sizeof(block))
+		if (pwrite(fd, block, sizeof(block), at) != sizeof(block))
+			must(where, -EIO);
+	must(where, fsync(fd) ? -errno : 0);
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .flags = DAXPIN_POOL_OVERWRITE,
+		.segment_size = DAXPIN_SEGMENT_DEFAULT,
+		.pool_size = 2 * DAXPIN_SEGMENT_DEFAULT,
+		.why = why, .why_size = sizeof(why),
+	};
+	static struct bench bench;
+	const char *path = argc > 1 ? argv[1] : mkdtemp(directory);
+	struct stat st;
+
+	if (!path)
+		return perror(directory), 1;
+	if (argc == 1)
+		atexit(remove_directory);
+	else if (!stat(path, &st) && S_ISCHR(st.st_mode))
+		options.pool_size = 0;
+	bench.file = make_file(argc > 2 ? argv[2] : "/tmp");
+	bench.segment_size = options.segment_size;
+	must("create", daxpin_pool_create(path, &options, &bench.pool));
+	run(&bench);
+	must("close", daxpin_pool_close(bench.pool));
+	return 0;
+}
