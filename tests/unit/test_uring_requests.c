@@ -689,6 +689,52 @@ static void a_single_issuers_ring_is_left_to_its_thread(void **state)
 	read_by_ring(w, live(&w->f, BYTES), 5);
 }
 
+static void *serve_elsewhere(void *arg)
+{
+	struct elsewhere *elsewhere = arg;
+
+	elsewhere->served = daxpin_uring_service(elsewhere->w->uring);
+	return NULL;
+}
+
+/* What a reclaim wants back is given back where the ring is, and only there. */
+static void a_deferring_ring_gives_back_in_its_thread(void **state)
+{
+	struct world *w = *state;
+	struct elsewhere elsewhere = { .w = w };
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = 0,
+		.deadline_ns = daxpin_deadline_ms(60000),
+	};
+	struct daxpin_job *job;
+	pthread_t thread;
+
+	if (target != SHMEM) {
+		print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
+		skip();
+	}
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &w->ring,
+					     IORING_SETUP_SINGLE_ISSUER |
+					     IORING_SETUP_DEFER_TASKRUN), 0);
+	assert_int_equal(attach(w, DAXPIN_URING_NEED_FIXED), 0);
+	assert_int_equal(info_of(w->uring).fixed_segments, 2);
+	assert_int_equal(daxpin_reclaim(w->f.pool, &options, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(50)),
+			 -ETIMEDOUT);
+	assert_int_equal(pthread_create(&thread, NULL, serve_elsewhere,
+					&elsewhere), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(elsewhere.served, -EEXIST);
+	assert_int_equal(info_of(w->uring).fixed_segments, 2);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(50)),
+			 -ETIMEDOUT);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(20000)), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	assert_int_equal(info_of(w->uring).fixed_segments, 1);
+}
+
 /* ------------------------------------------------------------ after the end */
 
 static void a_request_knows_of_no_detached_ring(void **state)
@@ -785,6 +831,7 @@ int main(int argc, char **argv)
 		TEST(a_ring_without_a_descriptor_can_be_attached),
 		TEST(a_ring_that_is_none_is_refused),
 		TEST(a_single_issuers_ring_is_left_to_its_thread),
+		TEST(a_deferring_ring_gives_back_in_its_thread),
 		TEST(a_request_knows_of_no_detached_ring),
 		TEST(a_ring_that_was_freed_first_can_be_detached),
 		TEST(a_ring_freed_in_mid_read_keeps_its_hold),
