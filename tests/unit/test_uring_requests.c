@@ -735,6 +735,47 @@ static void a_deferring_ring_gives_back_in_its_thread(void **state)
 	assert_int_equal(info_of(w->uring).fixed_segments, 1);
 }
 
+/* Wanted back with a request in flight: no other names it from then on. */
+static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io[2] = { { .uring = NULL } };
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = 0,
+		.deadline_ns = daxpin_deadline_ms(60000),
+	};
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	struct daxpin_job *job;
+
+	if (target != SHMEM) {
+		print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
+		skip();
+	}
+	assert_int_equal(attach(w, 0), 0);
+	start_read(w, &io[0], extent);
+	assert_int_equal(write(w->pipe[1], "x", 1), 1);
+	assert_int_equal(finish(w, &io[0]), 1);
+	/* Nobody holds it, so it is wanted at once; holds are taken meanwhile. */
+	assert_int_equal(daxpin_reclaim(w->f.pool, &options, &job), 0);
+	start_read(w, &io[0], extent);
+	assert_int_equal(daxpin_uring_is_fixed(&io[0]), 1);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	assert_int_equal(info_of(w->uring).fixed_segments, 1);
+	assert_int_equal(daxpin_uring_prep_write(w->uring, &io[1],
+						 io_uring_get_sqe(&w->ring),
+						 w->pipe[1], extent, 0, 5, 0),
+			 0);
+	assert_int_equal(daxpin_uring_is_fixed(&io[1]), 0);
+	assert_int_equal(daxpin_uring_abort(&io[1]), 0);
+	assert_int_equal(write(w->pipe[1], "late", 5), 5);
+	/* The last one gives the segment back, and then it is punched. */
+	assert_int_equal(finish(w, &io[0]), 5);
+	assert_int_equal(info_of(w->uring).fixed_segments, 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(20000)), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	assert_string_equal(daxpin_ptr(w->f.pool, extent, 0), "late");
+}
+
 /* ------------------------------------------------------------ after the end */
 
 static void a_request_knows_of_no_detached_ring(void **state)
@@ -832,6 +873,7 @@ int main(int argc, char **argv)
 		TEST(a_ring_that_is_none_is_refused),
 		TEST(a_single_issuers_ring_is_left_to_its_thread),
 		TEST(a_deferring_ring_gives_back_in_its_thread),
+		TEST(a_wanted_segment_gets_no_new_fixed_requests),
 		TEST(a_request_knows_of_no_detached_ring),
 		TEST(a_ring_that_was_freed_first_can_be_detached),
 		TEST(a_ring_freed_in_mid_read_keeps_its_hold),

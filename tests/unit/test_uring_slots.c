@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -398,6 +399,24 @@ static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
 	return fixed;
 }
 
+/* What could not be pinned is in nobody's way. */
+static void must_reclaim(struct world *wp)
+{
+	struct world w = *wp;
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = 0,
+		.deadline_ns = daxpin_deadline_ms(20000),
+	};
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job *job;
+
+	MUST(!daxpin_reclaim(w.f.pool, &options, &job));
+	MUST(!daxpin_job_wait(job, daxpin_deadline_ms(20000)));
+	MUST(!daxpin_job_report(job, NULL, NULL, &summary));
+	MUST(summary.done_bytes > 0);
+	MUST(!daxpin_job_end(job));
+}
+
 /* The usual 8 MiB are less than a segment: all is plain, and said. */
 static void live_on_8_mib(struct world *wp)
 {
@@ -421,6 +440,10 @@ static void live_on_8_mib(struct world *wp)
 	MUST(!daxpin_uring_detach(w.uring));
 	MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
 	MUST(strstr(w.f.why, "131072 KiB") && strstr(w.f.why, "8192 KiB"));
+	MUST(!attach(&w, 0));
+	MUST(!child_is_right(&w, fd, extent, 1));
+	must_reclaim(&w);
+	MUST(!daxpin_uring_detach(w.uring));
 	MUST(!daxpin_cancel(w.f.pool, extent));
 }
 
@@ -465,13 +488,19 @@ static void fail_midway(struct world *wp)
 	MUST(!daxpin_uring_detach(w.uring));
 }
 
+static char *poor_path;		/* of the child's pool, for the parent */
+
 static void run_poor(rlim_t bytes, void (*story)(struct world *))
 {
 	struct world w = { .pool_size = 4 * (uint64_t)SEGMENT,
 			   .segment_size = SEGMENT };
 
+	int ret;
+
 	MUST(become_poor(bytes));
-	MUST(!create_pool(&w));
+	ret = create_pool(&w);
+	strcpy(poor_path, w.f.path);
+	MUST(!ret);
 	MUST(!io_uring_queue_init(8, &w.ring, 0));
 	story(&w);
 	MUST(!daxpin_pool_close(w.f.pool));
@@ -484,13 +513,20 @@ static void as_poor(rlim_t bytes, void (*story)(struct world *))
 	bool alone = getenv("DAXPIN_TEST_DAX");
 	long long before = alone ? pinned_pages() : 0;
 	int status;
-	pid_t pid = fork();
+	pid_t pid;
 
+	poor_path = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(poor_path != MAP_FAILED);
+	pid = fork();
 	if (!pid) {
 		run_poor(bytes, story);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (poor_path[0])
+		nftw(poor_path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	munmap(poor_path, 4096);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
 	/* The kernel takes a ring apart after its last close. */
