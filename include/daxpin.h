@@ -619,8 +619,7 @@ struct daxpin_job_options {
  * it pinned, or while anybody at all has a page of its file pinned (fsdax: the
  * kernel waits for that). While the kernel works on a segment, holds in it are
  * refused with -EAGAIN. At the deadline what is still waiting is given up, with
- * nothing lost; a punch is given a second at least. The calling thread does not end
- * (in the kernel, at its exit) before the kernel has answered: see the page.
+ * nothing lost; a punch is given a second at least. The calling thread may end.
  *
  * options NULL: everything, with no waiting for holds. On device-dax there is
  * nothing to give back: ZERO zeroes the free chunks, before this call returns;

@@ -179,7 +179,7 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 	int ret;
 
 	assert(barrier->files && barrier->file);
-	ret = dp_ring_open(&p.ring, ENTRIES);
+	ret = dp_ring_open(&p.ring, ENTRIES, DP_RING_PLAIN);
 	if (ret)
 		return without_ring(barrier, patience, ret, why);
 	ret = pass_all(&p);

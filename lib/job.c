@@ -299,7 +299,7 @@ static void end_round(struct dp_part *part)
 		finish(part, -ECANCELED);
 	else if (dp_os_now_ns() >= job->deadline_ns)
 		finish(part, -ETIMEDOUT);
-	/* Else the thread that began it ended, and took it along: once more. */
+	/* Else it was taken along by a cancellation of somebody else's. */
 }
 
 /* The kernel has answered every request of the runs. */

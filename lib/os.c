@@ -375,17 +375,17 @@ int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count)
 	return result(syscall(SYS_io_uring_register, fd, what, with, count));
 }
 
-int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns)
+int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns)
 {
 	struct __kernel_timespec wait = {
 		wait_ns / 1000000000, wait_ns % 1000000000
 	};
 	struct io_uring_getevents_arg arg = { .ts = (uintptr_t)&wait };
-	unsigned int flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
 
 	if (!wait_ns)
-		return result(syscall(SYS_io_uring_enter, fd, submit, 0, 0,
+		return result(syscall(SYS_io_uring_enter, fd, submit, 0, flags,
 				      NULL, 0));
+	flags |= IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
 	return result(syscall(SYS_io_uring_enter, fd, submit, 1, flags, &arg,
 			      sizeof(arg)));
 }

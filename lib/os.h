@@ -73,8 +73,9 @@ struct io_uring_params;
 int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params);
 int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base);
 int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count);
-/* Submit; wait for one completion at most that long. How many were taken. */
-int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns);
+/* Submit, with flags; wait for one completion at most that long. How many were
+ * taken. */
+int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns);
 
 /* Memory. */
 int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,

@@ -11,6 +11,10 @@
  * LINK_TIMEOUT never fires here, KERNEL 0.4.) A worker that is about to begin may
  * lose the signal by which it is cancelled: there are three of them.
  *
+ * The ring has a thread of its own, in the kernel. Else requests would be those of
+ * the thread that asks: at its exit it would wait for them, for as long as memory
+ * is pinned, since its deadlines end with it.
+ *
  * The owner lock is in the ring's file table from before the first request: it
  * lives as long as they do, also when this process is killed (KERNEL 0.9).
  */
@@ -22,6 +26,7 @@
 #include "punch.h"
 
 #define ENTRIES		(DP_PUNCH_ANSWERS / 2)	/* as the kernel has it */
+#define TICKS		2u
 #define WORKERS		512u	/* one for each run, where it takes that */
 #define MS		1000000ull
 #define TICK_NS		(10 * MS)
@@ -32,36 +37,64 @@
 
 static_assert(DP_PUNCH_RUNS <= 1 << RUN_BITS, "a run has its number");
 
-int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd)
+static int open_ring(struct dp_ring *ring, int lock_fd, int event_fd)
 {
 	uint32_t workers[2] = { WORKERS, 0 };
+	int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);
+
+	if (ret)
+		return ret;
+	ret = dp_os_ring_register(ring->fd, IORING_REGISTER_FILES, &lock_fd, 1);
+	if (!ret)
+		ret = dp_os_ring_register(ring->fd, IORING_REGISTER_EVENTFD,
+					  &event_fd, 1);
+	if (ret) {
+		dp_ring_close(ring);
+		return ret;
+	}
+	/* One that waits for a pin keeps a worker. Refused: fewer at once. */
+	dp_os_ring_register(ring->fd, IORING_REGISTER_IOWQ_MAX_WORKERS,
+			    workers, 2);
+	return 0;
+}
+
+/* A ring with a thread would keep that awake from tick to tick. */
+static int open_clock(struct dp_ring *clock, int event_fd)
+{
+	int ret = dp_ring_open(clock, TICKS, DP_RING_PLAIN);
+
+	if (ret)
+		return ret;
+	ret = dp_os_ring_register(clock->fd, IORING_REGISTER_EVENTFD,
+				  &event_fd, 1);
+	if (ret)
+		dp_ring_close(clock);
+	return ret;
+}
+
+int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd)
+{
 	int ret;
 
 	assert(!punch->open);
-	ret = dp_ring_open(&punch->ring, ENTRIES);
+	ret = open_ring(&punch->ring, lock_fd, event_fd);
 	if (ret)
 		return ret;
-	ret = dp_os_ring_register(punch->ring.fd, IORING_REGISTER_FILES,
-				  &lock_fd, 1);
-	if (!ret)
-		ret = dp_os_ring_register(punch->ring.fd,
-					  IORING_REGISTER_EVENTFD, &event_fd,
-					  1);
+	ret = open_clock(&punch->clock, event_fd);
 	if (ret) {
 		dp_ring_close(&punch->ring);
 		return ret;
 	}
-	/* One that waits for a pin keeps a worker. Refused: fewer at once. */
-	dp_os_ring_register(punch->ring.fd, IORING_REGISTER_IOWQ_MAX_WORKERS,
-			    workers, 2);
 	punch->open = true;
 	return 0;
 }
 
 void dp_punch_close(struct dp_punch *punch)
 {
-	if (punch->open)
-		dp_ring_close(&punch->ring);
+	if (!punch->open)
+		return;
+	dp_ring_close(&punch->clock);
+	dp_ring_close(&punch->ring);
 	punch->open = false;
 }
 
@@ -77,20 +110,38 @@ static struct io_uring_sqe *prepare(struct dp_punch *punch, unsigned int opcode,
 {
 	struct io_uring_sqe *sqe = dp_ring_prepare(&punch->ring);
 
-	assert(sqe);			/* all were taken at the last submit */
+	assert(sqe);			/* make_room() was called */
 	sqe->opcode = opcode;
 	sqe->fd = -1;
 	sqe->user_data = user_data(attempt, to, 0);
 	return sqe;
 }
 
-/* What the kernel does not take now it is given when somebody looks. */
+/* For all that one submit hands over: links must not end half way. What the thread
+ * was given it takes at once, so that this hardly ever waits. */
+static void make_room(struct dp_punch *punch, uint32_t requests)
+{
+	int ret = dp_ring_make_room(&punch->ring, requests);
+
+	assert(!ret);			/* the thread lives as we do */
+}
+
+/* If the thread cannot be woken now it is when somebody looks. */
 static void submit(struct dp_punch *punch)
 {
 	dp_ring_submit(&punch->ring);
 }
 
-/* The kernel copies the time while it is submitted. */
+static void fill_timeout(struct io_uring_sqe *sqe,
+			 const struct __kernel_timespec *at, uint32_t flags)
+{
+	sqe->opcode = IORING_OP_TIMEOUT;
+	sqe->fd = -1;
+	sqe->addr = (uintptr_t)at;
+	sqe->len = 1;
+	sqe->timeout_flags = flags | IORING_TIMEOUT_ETIME_SUCCESS;
+}
+
 static struct io_uring_sqe *prepare_timeout(struct dp_punch *punch,
 					    uint64_t attempt,
 					    enum dp_answer_to to,
@@ -100,9 +151,7 @@ static struct io_uring_sqe *prepare_timeout(struct dp_punch *punch,
 	struct io_uring_sqe *sqe = prepare(punch, IORING_OP_TIMEOUT, attempt,
 					   to);
 
-	sqe->addr = (uintptr_t)at;
-	sqe->len = 1;
-	sqe->timeout_flags = flags | IORING_TIMEOUT_ETIME_SUCCESS;
+	fill_timeout(sqe, at, flags);
 	return sqe;
 }
 
@@ -149,18 +198,21 @@ static void prepare_runs(struct dp_punch *punch,
 	}
 }
 
+#define LATER		2		/* cancellations after the first */
+#define DEADLINE_REQUESTS	(2 * (LATER + 1))
+
 static bool has_deadline(const struct dp_request *request)
 {
 	return request->cancel_ns <= INT64_MAX;
 }
 
 /* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not
- * end the chain, the end of a timeout by dp_punch_forget() does. The kernel may
- * take it only later, so the time is the request's, not this function's. */
+ * end the chain, the end of a timeout by dp_punch_forget() does. The kernel reads
+ * the time later, but before it begins the first run, so it may be the request's. */
 static void prepare_deadline(struct dp_punch *punch,
 			     struct dp_request *request)
 {
-	static const struct __kernel_timespec later[] = {
+	static const struct __kernel_timespec later[LATER] = {
 		{ 0, 20 * MS }, { 0, 200 * MS }
 	};
 	struct io_uring_sqe *sqe;
@@ -171,7 +223,7 @@ static void prepare_deadline(struct dp_punch *punch,
 	};
 	sqe = prepare_timeout(punch, request->attempt, DP_ANSWER_TIMER,
 			      &request->at, IORING_TIMEOUT_ABS);
-	for (uint32_t i = 0; i < 2; i++) {
+	for (uint32_t i = 0; i < LATER; i++) {
 		sqe->flags = IOSQE_IO_LINK;
 		sqe = prepare_cancel(punch, request);
 		sqe->flags = IOSQE_IO_HARDLINK;
@@ -186,6 +238,7 @@ void dp_punch_ask(struct dp_punch *punch, struct dp_request *request)
 {
 	assert(punch->open && request->attempt && request->runs);
 	assert(request->runs <= DP_PUNCH_RUNS);
+	make_room(punch, request->runs + DEADLINE_REQUESTS);
 	if (has_deadline(request))
 		prepare_deadline(punch, request);
 	prepare_runs(punch, request);
@@ -200,6 +253,7 @@ void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request)
 
 	if (!has_deadline(request))
 		return;
+	make_room(punch, 1);
 	sqe = prepare(punch, IORING_OP_ASYNC_CANCEL, request->attempt,
 		      DP_ANSWER_ELSE);
 	sqe->addr = user_data(request->attempt, DP_ANSWER_TIMER, 0);
@@ -209,6 +263,7 @@ void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request)
 
 void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request)
 {
+	make_room(punch, 1);
 	prepare_cancel(punch, request);
 	submit(punch);
 }
@@ -243,6 +298,7 @@ uint32_t dp_punch_settle(struct dp_punch *punch,
 {
 	uint32_t answers = 0;
 
+	make_room(punch, request->runs);
 	for (uint32_t i = 0; i < request->runs; i++) {
 		if (!result[i] && (shmem || !answers)) {
 			prepare_settle(punch, request, i, shmem);
@@ -273,23 +329,38 @@ int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 
 /* ---------------------------------------------------------------- answers */
 
-/* Attempt 0 is nobody's. */
 void dp_punch_tick(struct dp_punch *punch)
 {
 	static const struct __kernel_timespec at = { 0, TICK_NS };
+	struct io_uring_sqe *sqe;
 
 	if (punch->ticking)
 		return;
 	punch->ticking = true;
-	prepare_timeout(punch, 0, DP_ANSWER_ELSE, &at, 0);
-	submit(punch);
+	sqe = dp_ring_prepare(&punch->clock);
+	assert(sqe);			/* one at a time */
+	fill_timeout(sqe, &at, 0);
+	dp_ring_submit(&punch->clock);
+}
+
+/* It is submitted again here if the kernel had no memory for it. */
+static void look_at_clock(struct dp_punch *punch)
+{
+	struct io_uring_cqe cqe;
+
+	if (punch->ticking && !dp_ring_submit(&punch->clock) &&
+	    dp_ring_next(&punch->clock, 0, &cqe) > 0)
+		punch->ticking = false;
 }
 
 bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)
 {
 	struct io_uring_cqe cqe;
 
-	if (!punch->open || dp_ring_submit(&punch->ring) ||
+	if (!punch->open)
+		return false;
+	look_at_clock(punch);
+	if (dp_ring_submit(&punch->ring) ||
 	    dp_ring_next(&punch->ring, 0, &cqe) <= 0)
 		return false;
 	*ret_answer = (struct dp_answer) {
@@ -298,7 +369,5 @@ bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)
 		.run = cqe.user_data >> TO_BITS & ((1 << RUN_BITS) - 1),
 		.result = cqe.res,
 	};
-	if (!ret_answer->attempt)
-		punch->ticking = false;
 	return true;
 }

@@ -14,6 +14,7 @@
 
 struct dp_punch {
 	struct dp_ring ring;
+	struct dp_ring clock;		/* of ticks alone */
 	bool open;
 	bool ticking;
 };

@@ -71,6 +71,13 @@ static struct daxpin_job *make_job(struct daxpin_pool *pool, enum dp_way way,
 	return job;
 }
 
+/* -EAGAIN: no more threads, and the ring wants one. */
+static bool is_refusal(int error)
+{
+	return error == -EPERM || error == -EACCES || error == -ENOSYS ||
+	       error == -EOPNOTSUPP || error == -EAGAIN;
+}
+
 /* Where there can be no ring, in this thread, if that is allowed. */
 static int begin_job(struct daxpin_job *job,
 		     const struct daxpin_job_options *options,
@@ -78,7 +85,7 @@ static int begin_job(struct daxpin_job *job,
 {
 	int ret = dp_job_begin(job, options->segment);
 
-	if (ret != -EPERM && ret != -ENOSYS && ret != -EOPNOTSUPP)
+	if (!is_refusal(ret))
 		return ret;
 	if (!(options->flags & DAXPIN_JOB_BLOCKING))
 		return dp_fail(why, -ENOSYS,

@@ -6,11 +6,17 @@
  *
  * The kernel reads the submission tail and writes the completion tail while we
  * run: each of our loads of its words acquires what its store released, and
- * the other way round. Nothing else here is shared.
+ * the other way round. Nothing else here is shared. Where the kernel has a thread
+ * for the ring, it reads what the tail shows at any time: so a tail of our own runs
+ * ahead, and is shown when everything before it is filled in.
  */
 #include <errno.h>
 #include "os.h"
 #include "ring.h"
+
+/* Before its thread sleeps: it looks for work without end, so as short as can be.
+ * Waking it costs a system call, as each submit does without it. */
+#define POLL_MS		1
 
 static _Atomic uint32_t *word(const struct dp_ring *ring, uint32_t offset)
 {
@@ -52,7 +58,8 @@ static int map_rings(struct dp_ring *ring)
 	return 0;
 }
 
-int dp_ring_open(struct dp_ring *ring, uint32_t entries)
+int dp_ring_open(struct dp_ring *ring, uint32_t entries,
+		 enum dp_ring_kind kind)
 {
 	const uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
 				IORING_FEAT_EXT_ARG;
@@ -60,6 +67,11 @@ int dp_ring_open(struct dp_ring *ring, uint32_t entries)
 
 	assert(dp_is_power_of_two(entries));
 	memset(ring, 0, sizeof(*ring));
+	ring->polled = kind == DP_RING_OWN_THREAD;
+	if (ring->polled) {
+		ring->params.flags = IORING_SETUP_SQPOLL;
+		ring->params.sq_thread_idle = POLL_MS;
+	}
 	ring->fd = dp_os_ring_setup(entries, &ring->params);
 	if (ring->fd < 0)
 		return ring->fd;
@@ -87,42 +99,77 @@ void dp_ring_close(struct dp_ring *ring)
 	ring->fd = -1;
 }
 
+/* Prepared or shown, and not read by the kernel. */
+static uint32_t unread(const struct dp_ring *ring)
+{
+	/* Pairs with the kernel's release when it has read an sqe. */
+	uint32_t head = atomic_load_explicit(word(ring,
+						  ring->params.sq_off.head),
+					     memory_order_acquire);
+
+	assert(ring->tail - head <= ring->entries);
+	return ring->tail - head;
+}
+
+static bool is_shown(const struct dp_ring *ring)
+{
+	/* Ours alone to store. */
+	return atomic_load_explicit(word(ring, ring->params.sq_off.tail),
+				    memory_order_relaxed) == ring->tail;
+}
+
 struct io_uring_sqe *dp_ring_prepare(struct dp_ring *ring)
 {
-	const struct io_sqring_offsets *off = &ring->params.sq_off;
-	_Atomic uint32_t *tail_word = word(ring, off->tail);
-	/* Ours alone to store. */
-	uint32_t tail = atomic_load_explicit(tail_word, memory_order_relaxed);
-	/* Pairs with the kernel's release when it has read an sqe. */
-	uint32_t head = atomic_load_explicit(word(ring, off->head),
-					     memory_order_acquire);
 	struct io_uring_sqe *sqe;
 
-	assert(tail - head <= ring->entries);
-	if (tail - head == ring->entries)
+	if (unread(ring) == ring->entries)
 		return NULL;
-	sqe = &ring->sqe[tail & (ring->entries - 1)];
+	sqe = &ring->sqe[ring->tail++ & (ring->entries - 1)];
 	memset(sqe, 0, sizeof(*sqe));
-	/* The kernel looks only when it is called, after the sqe is filled. */
-	atomic_store_explicit(tail_word, tail + 1, memory_order_release);
-	ring->queued++;
 	return sqe;
+}
+
+static int hand_over(struct dp_ring *ring)
+{
+	int ret;
+
+	for (uint32_t count; (count = unread(ring));) {
+		ret = dp_os_ring_enter(ring->fd, count, 0, 0);
+		if (ret < 0 && ret != -EINTR)
+			return ret;
+	}
+	return 0;
+}
+
+/* seq_cst, as was the store of the tail: the thread says that it sleeps, and then
+ * looks at the tail once more. Not both miss. */
+static int wake(struct dp_ring *ring)
+{
+	uint32_t flags = atomic_load(word(ring, ring->params.sq_off.flags));
+	int ret = 0;
+
+	if (unread(ring) && flags & IORING_SQ_NEED_WAKEUP)
+		ret = dp_os_ring_enter(ring->fd, 0, IORING_ENTER_SQ_WAKEUP, 0);
+	return ret < 0 ? ret : 0;
 }
 
 int dp_ring_submit(struct dp_ring *ring)
 {
-	int ret;
+	atomic_store(word(ring, ring->params.sq_off.tail), ring->tail);
+	return ring->polled ? wake(ring) : hand_over(ring);
+}
 
-	while (ring->queued) {
-		ret = dp_os_ring_enter(ring->fd, ring->queued, 0);
-		if (ret == -EINTR)
-			continue;
-		if (ret < 0)
-			return ret;
-		assert((uint32_t)ret <= ring->queued);
-		ring->queued -= ret;
-	}
-	return 0;
+int dp_ring_make_room(struct dp_ring *ring, uint32_t requests)
+{
+	int ret = 0;
+
+	assert(requests <= ring->entries && is_shown(ring));
+	if (!ring->polled)
+		return hand_over(ring);
+	while (ret >= 0 && ring->entries - unread(ring) < requests)
+		ret = dp_os_ring_enter(ring->fd, 0, IORING_ENTER_SQ_WAKEUP |
+				       IORING_ENTER_SQ_WAIT, 0);
+	return ret < 0 ? ret : 0;
 }
 
 static bool take(struct dp_ring *ring, struct io_uring_cqe *ret_cqe)
@@ -151,10 +198,12 @@ int dp_ring_next(struct dp_ring *ring, uint64_t wait_ns,
 {
 	int ret;
 
-	assert(!ring->queued);
+	assert(is_shown(ring));
 	if (take(ring, ret_cqe))
 		return 1;
-	ret = dp_os_ring_enter(ring->fd, 0, wait_ns);
+	if (ring->polled && !wait_ns)
+		return 0;
+	ret = dp_os_ring_enter(ring->fd, 0, 0, wait_ns);
 	if (ret < 0 && ret != -ETIME && ret != -EINTR)
 		return ret;
 	return take(ring, ret_cqe);

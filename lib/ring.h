@@ -16,7 +16,8 @@
 struct dp_ring {
 	int fd;
 	uint32_t entries;		/* requests that fit at once */
-	uint32_t queued;		/* sqes that the kernel has not taken */
+	uint32_t tail;			/* after the last that was prepared */
+	bool polled;			/* DP_RING_OWN_THREAD */
 	void *rings;			/* head, tail and completions of both */
 	uint64_t rings_size;
 	struct io_uring_sqe *sqe;
@@ -24,17 +25,31 @@ struct dp_ring {
 	struct io_uring_params params;
 };
 
+enum dp_ring_kind {
+	/* Requests are of the thread that submits them: its exit waits for them,
+	 * in the kernel, and they end with it. */
+	DP_RING_PLAIN,
+	/* They are of a thread that the kernel makes for this ring, and which
+	 * lives as long as ring and process. The time that a request points to
+	 * is read some time after the submit. */
+	DP_RING_OWN_THREAD,
+};
+
 /*
- * A ring for that many requests, a power of two. -EPERM, -ENOSYS: there is
- * none to be had here (sysctl, seccomp); -EOPNOTSUPP: a kernel before 5.11.
+ * A ring for that many requests, a power of two. -EPERM, -EACCES, -ENOSYS: there
+ * is none to be had here (sysctl, seccomp); -EAGAIN: no thread for it is;
+ * -EOPNOTSUPP: a kernel before 5.11.
  */
-int dp_ring_open(struct dp_ring *ring, uint32_t entries);
+int dp_ring_open(struct dp_ring *ring, uint32_t entries,
+		 enum dp_ring_kind kind);
 /* Whatever is in flight is cancelled, but may end later than this returns. */
 void dp_ring_close(struct dp_ring *ring);
 
-/* A zeroed request to fill in, or NULL: submit first. */
+/* Wait until so many can be prepared, with nothing prepared yet. */
+int dp_ring_make_room(struct dp_ring *ring, uint32_t requests);
+/* A zeroed request to fill in, or NULL: make room first. */
 struct io_uring_sqe *dp_ring_prepare(struct dp_ring *ring);
-/* Hand over all that was prepared. */
+/* Hand over all that was prepared, links and all. */
 int dp_ring_submit(struct dp_ring *ring);
 /* One completion: 1, or 0 when none came within wait_ns. */
 int dp_ring_next(struct dp_ring *ring, uint64_t wait_ns,

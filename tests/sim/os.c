@@ -338,9 +338,9 @@ int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count)
 	return -ENOSYS;
 }
 
-int dp_os_ring_enter(int fd, uint32_t submit, uint64_t wait_ns)
+int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns)
 {
-	(void)fd, (void)submit, (void)wait_ns;
+	(void)fd, (void)submit, (void)flags, (void)wait_ns;
 	return -ENOSYS;
 }
 
