@@ -482,13 +482,15 @@ static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
 	assert_int_equal(status, 0);
 }
 
+static int refusal;			/* what io_uring_setup() is answered */
+
 static int reclaim_blocking(struct fixture *f)
 {
 	struct daxpin_job_options options = all_for(0);
 	struct daxpin_extent extent;
 	struct daxpin_job *job;
 
-	if (forbid(SYS_io_uring_setup, EPERM))
+	if (forbid(SYS_io_uring_setup, refusal))
 		return CANNOT;
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
 	options.why = f->why;
@@ -522,8 +524,16 @@ static void io_uring_is_forbidden(void **state)
 {
 	struct fixture *f = *state;
 
+	refusal = EPERM;
 	in_child(f, reclaim_blocking, "no seccomp here");
 	assert_int_equal(info_of(f).hole_bytes, 0);
+}
+
+/* As under a limit of processes, which root does not meet. */
+static void no_thread_for_a_ring(void **state)
+{
+	refusal = EAGAIN;
+	in_child(*state, reclaim_blocking, "no seccomp here");
 }
 
 /* A tmpfs of its own, that ends with the process. */
@@ -715,6 +725,7 @@ int main(void)
 		TEST(the_event_fd_is_enough),
 		TEST(the_refused_are_told),
 		TEST(io_uring_is_forbidden),
+		TEST(no_thread_for_a_ring),
 		TEST(a_refill_ends_half_way),
 		TEST(a_run_is_refilled_after_one_that_failed),
 		TEST(what_makes_no_sense),
