@@ -10,7 +10,7 @@
 #define DENIED		IBV_WC_REM_ACCESS_ERR
 #define FLUSH_WR_ID	77
 
-static struct place place = { "device-dax", NULL, NULL };
+static struct place place = { .name = "device-dax" };
 static int refuse_dereg;	/* what ibv_dereg_mr() is to return ... */
 static unsigned int allow_dereg;	/* ... but for the first so many */
 

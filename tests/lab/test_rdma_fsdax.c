@@ -23,7 +23,7 @@ bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
 }
 #endif
 
-static struct place place = { "fsdax", NULL, NULL };
+static struct place place = { .name = "fsdax" };
 static int refuse_dereg;	/* what ibv_dereg_mr() is to return */
 
 __attribute__((visibility("default")))
@@ -33,6 +33,35 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
 
 	return refuse_dereg ? refuse_dereg : real(mr);
+}
+
+static unsigned int registrations;	/* asked of the device */
+
+#undef ibv_reg_mr
+__attribute__((visibility("default")))
+struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *base, size_t length,
+			  int access)
+{
+	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, int) =
+		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, int))
+		dlsym(RTLD_NEXT, "ibv_reg_mr");
+
+	registrations++;
+	return real(pd, base, length, access);
+}
+
+__attribute__((visibility("default")))
+struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *base, size_t length,
+				uint64_t iova, unsigned int access)
+{
+	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, uint64_t,
+			       unsigned int) =
+		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, uint64_t,
+				    unsigned int))
+		dlsym(RTLD_NEXT, "ibv_reg_mr_iova2");
+
+	registrations++;
+	return real(pd, base, length, iova, access);
 }
 
 static int setup_here(void **state)
@@ -126,7 +155,11 @@ static void local_keys_are_refused(void **state)
 	struct fixture *f = *state;
 	uint32_t key = 7;
 
+	/* Whatever the device would say: it is not asked. */
+	assert_true(registrations > 0);
+	registrations = 0;
 	assert_int_equal(daxpin_rdma_lkey(f->rdma, 0, &key), -EOPNOTSUPP);
+	assert_int_equal(registrations, 0);
 	assert_int_equal(key, 7);
 	assert_int_equal(rdma_info(f).local_mrs, 0);
 }

@@ -16,7 +16,9 @@ PUBLIC_CODE = ['lib/daxpin.c', 'lib/publish.c', 'lib/lease.c', 'lib/pool.c',
                'lib/uring_prep.c', 'lib/uring_slot.c',
                'lib/rdma.c', 'lib/rdma_descriptor.c',
                'lib/rdma_key.c', 'lib/rdma_grant.c',
-               'lib/rdma_revoke.c', 'lib/image.c', 'lib/check.c',
+               'lib/rdma_revoke.c', 'lib/rdma_probe.c', 'lib/rdma_backing.c',
+               'lib/rdma_flush.c', 'lib/rdma_publish.c',
+               'lib/image.c', 'lib/check.c',
                'lib/audit.c', 'lib/patch.c', 'lib/repair.c']
 # Between modules only.
 INTERNAL = {'ENXIO', 'EWOULDBLOCK', 'EMSGSIZE', 'EINTR'}
