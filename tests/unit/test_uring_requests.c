@@ -264,14 +264,13 @@ static void assert_receives(int fd, unsigned char byte)
 		assert_int_equal(bytes[i], byte);
 }
 
-static struct io_uring_cqe next_cqe(struct world *w)
+static void next_cqe(struct world *w, struct io_uring_cqe *ret_cqe)
 {
-	struct io_uring_cqe *cqe, copy;
+	struct io_uring_cqe *cqe;
 
 	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
-	memcpy(&copy, cqe, sizeof(copy));
+	memcpy(ret_cqe, cqe, sizeof(*cqe));
 	io_uring_cqe_seen(&w->ring, cqe);
-	return copy;
 }
 
 static void a_sends_hold_ends_with_its_notification(void **state)
@@ -294,7 +293,7 @@ static void a_sends_hold_ends_with_its_notification(void **state)
 	fixed = daxpin_uring_is_fixed(&io);
 	assert_int_equal(fixed, target != FSDAX && knows(w, IORING_OP_SEND_ZC));
 	assert_int_equal(io_uring_submit(&w->ring), 1);
-	cqe = next_cqe(w);
+	next_cqe(w, &cqe);
 	assert_int_equal(cqe.res, BYTES);
 	if (fixed) {
 		/* The second, with the news that nobody reads any more. */
@@ -302,7 +301,7 @@ static void a_sends_hold_ends_with_its_notification(void **state)
 		assert_int_equal(daxpin_uring_done(&io, &cqe), 0);
 		assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
 		assert_int_equal(daxpin_uring_detach(w->uring), -EBUSY);
-		cqe = next_cqe(w);
+		next_cqe(w, &cqe);
 		assert_true(cqe.flags & IORING_CQE_F_NOTIF);
 	}
 	assert_int_equal(daxpin_uring_done(&io, &cqe), 1);
@@ -420,7 +419,7 @@ static void a_command_holds_to_its_cqe(void **state)
 	/* On loopback it has arrived when send() has returned, or soon. */
 	usleep(100000);
 	assert_int_equal(io_uring_submit(&w->ring), 1);
-	cqe = next_cqe(w);
+	next_cqe(w, &cqe);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
 	assert_int_equal(daxpin_uring_done(&io, &cqe), 1);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
