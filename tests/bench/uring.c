@@ -294,12 +294,18 @@ static void open_rings(struct bench *bench)
 		.file_slot = DAXPIN_URING_OWN_FILES,
 		.why = why, .why_size = sizeof(why),
 	};
-	struct iovec iov = { bench->memory, SPACE };
+	struct daxpin_segment segment;
+	struct iovec iov;
 
 	must("ring", io_uring_queue_init(DEPTH, &bench->ours, 0));
 	must("ring", io_uring_queue_init(DEPTH, &bench->theirs, 0));
 	must("attach", daxpin_uring_attach(bench->pool, &bench->ours, &options,
 					   &bench->uring));
+	/* The same buffer, so that the kernel has the same work. */
+	must("segment", daxpin_segment(bench->pool, bench->extent.addr /
+						    bench->segment_size,
+				       &segment));
+	iov = (struct iovec) { segment.base, segment.size };
 	must("buffers", io_uring_register_buffers(&bench->theirs, &iov, 1));
 }
 
