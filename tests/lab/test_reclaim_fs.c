@@ -247,7 +247,7 @@ static void killed_while_the_kernel_waits(void **state)
 	reopen(f);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -264,6 +264,8 @@ int main(void)
 		printf("DAXPIN_TEST_FSDAX and DAXPIN_TEST_FSTYPE are not both set\n");
 		return 77;
 	}
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	check_pool = dp_invariants;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,11 @@ def evidence(said):
     return [l for l in lines if l][-3:]
 
 
+def target(command):
+    """What is built for it: what runs in the lab stands after the lab's own."""
+    return command[command.index('--') + 1 if '--' in command else 0]
+
+
 def main():
     source = os.path.realpath(sys.argv[1])
     mutants = []
@@ -127,7 +132,7 @@ def main():
         trees = queue.Queue()
         for i in range(jobs):
             trees.put(Tree(source, os.path.join(top, str(i)),
-                           sorted({c[0] for c in commands})))
+                           sorted({target(c) for c in commands})))
         bad = run_all(mutants, commands, trees, jobs)
     return 1 if bad else 0
 

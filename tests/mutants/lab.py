@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs about giving space back that only the lab's tests meet, on a real DAX
+filesystem. Each boots a guest, so the runner's copies must be where a guest sees
+them: TMPDIR anywhere but in /tmp."""
+
+LAB = ['../source/tests/lab/lab', '--build', '.', '--']
+RECLAIM = LAB + ['tests/unit/lab_test_reclaim']
+RECLAIM_FS = LAB + ['tests/unit/lab_test_reclaim_fs']
+
+MUTANTS = [
+    ('lab-gate-opened-early', RECLAIM + ['no_hold_while_the_kernel_waits'],
+     'lib/job.c', 'I32: holds are possible while the kernel punches',
+     '''		ask_kernel(part, runs, slot);
+		return true;''',
+     '''		ask_kernel(part, runs, slot);
+		dp_gate_open(jobs->leases, segment);
+		return true;''',
+     'no_hold_while_the_kernel_waits'),
+    ('lab-backed-after-failure', RECLAIM_FS +
+     ['a_full_filesystem_kills_nobody'], 'lib/job.c',
+     'D9: what could not be refilled is handed out',
+     '	if (!part->result[run])\n		return DP_WAY_DONE;',
+     '''	if (!part->result[run] || part->job->way == DP_WAY_REFILL)
+		return DP_WAY_DONE;''',
+     'a_full_filesystem_kills_nobody'),
+    ('lab-enospc-forgotten', RECLAIM_FS + ['a_full_filesystem_kills_nobody'],
+     'lib/job.c', 'a reserve is told to wait for what cannot be had',
+     '		job->jobs->full = true;',
+     '		job->jobs->full = false;',
+     'a_full_filesystem_kills_nobody'),
+    ('lab-no-deadline', RECLAIM + ['the_deadline_is_the_kernels'],
+     'lib/punch.c', 'the deadline is kept only by who comes by',
+     '	if (has_deadline(request))\n		prepare_deadline(',
+     '	if (0 && has_deadline(request))\n		prepare_deadline(',
+     'the_deadline_is_the_kernels'),
+    ('lab-cancel-does-nothing', RECLAIM +
+     ['a_job_is_cancelled_while_the_kernel_waits'], 'lib/punch.c',
+     'a job that the kernel has is not ended',
+     '''	make_room(punch, 1);
+	prepare_cancel(punch, request);''',
+     '''	if (punch && request)
+		return;
+	prepare_cancel(punch, request);''',
+     'a_job_is_cancelled_while_the_kernel_waits'),
+    ('lab-one-part-at-a-time', RECLAIM + ['a_pin_stops_its_own_segment_alone'],
+     'lib/job.h', 'a pin in one segment stops all',
+     '#define DP_PARTS_MAX	16u',
+     '#define DP_PARTS_MAX	1u',
+     'a_pin_stops_its_own_segment_alone'),
+    ('lab-of-the-thread', RECLAIM +
+     ['a_job_outlives_the_thread_that_began_it'], 'lib/punch.c',
+     'a punch ends with the thread that asked for it',
+     'int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);',
+     'int ret = dp_ring_open(ring, ENTRIES, DP_RING_PLAIN);',
+     'a_job_outlives_the_thread_that_began_it'),
+]
