@@ -24,7 +24,7 @@ static bool is_all_free(struct dp_holes *holes, uint32_t segment, uint32_t chunk
 }
 
 static bool is_candidate(struct dp_holes *holes, uint32_t segment,
-			 uint32_t chunk, enum dp_way way)
+			 uint32_t chunk, enum dp_way way, bool spare)
 {
 	uint8_t flags = *flags_of(holes, segment, chunk);
 
@@ -32,27 +32,29 @@ static bool is_candidate(struct dp_holes *holes, uint32_t segment,
 		return false;
 	if (way == DP_WAY_REFILL)
 		return !(flags & DP_CHUNK_BACKED);
-	return flags & DP_CHUNK_DOUBT ||
-	       (flags & DP_CHUNK_BACKED && is_all_free(holes, segment, chunk));
+	if (flags & DP_CHUNK_DOUBT)
+		return true;
+	return spare && flags & DP_CHUNK_BACKED &&
+	       is_all_free(holes, segment, chunk);
 }
 
 uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
-			     enum dp_way way)
+			     enum dp_way way, bool spare)
 {
 	uint32_t count = 0;
 
 	for (uint32_t i = 1; i < chunks_of(holes, segment); i++)
-		count += is_candidate(holes, segment, i, way);
+		count += is_candidate(holes, segment, i, way, spare);
 	return count;
 }
 
 /* A reserve may have been faster: the space's own mutex decides. */
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
-			uint32_t chunk, enum dp_way way)
+			uint32_t chunk, enum dp_way way, bool spare)
 {
 	uint8_t *flags = flags_of(holes, segment, chunk);
 
-	if (!is_candidate(holes, segment, chunk, way))
+	if (!is_candidate(holes, segment, chunk, way, spare))
 		return false;
 	if (*flags & DP_CHUNK_BACKED &&
 	    !dp_space_claim_at(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
@@ -64,8 +66,8 @@ bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
 }
 
 uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
-			enum dp_way way, uint32_t chunks, struct dp_run *run,
-			uint32_t runs)
+			enum dp_way way, uint32_t chunks, uint32_t spare,
+			struct dp_run *run, uint32_t runs)
 {
 	uint32_t count = 0;
 
@@ -74,13 +76,15 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 
 		if (!follows && count == runs)
 			break;
-		if (!dp_holes_claim_one(holes, segment, i, way))
+		if (!dp_holes_claim_one(holes, segment, i, way, spare))
 			continue;
 		if (!follows)
 			run[count++] = (struct dp_run) { i + 1, 0 };
 		run[count - 1].chunk--;
 		run[count - 1].chunks++;
 		chunks--;
+		spare -= !!(*flags_of(holes, segment, i) &
+			    DP_CHUNK_BACKED);
 	}
 	return count;
 }

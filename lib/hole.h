@@ -10,9 +10,8 @@
 #include "pool.h"
 #include "space.h"
 
-/* Flags of a chunk beside DP_CHUNK_BACKED and _ALIGNED. */
-#define DP_CHUNK_DOUBT		0x4u	/* not BACKED, perhaps not all a hole */
-#define DP_CHUNK_CLAIMED	0x8u	/* on its way */
+/* A flag of a chunk beside those of source.h: on its way. */
+#define DP_CHUNK_CLAIMED	0x8u
 
 enum dp_way {
 	DP_WAY_RECLAIM,			/* backed and free -> hole */
@@ -37,16 +36,18 @@ struct dp_holes {
 	_Atomic uint64_t claimed;	/* chunks */
 };
 
-/* Chunks of a segment that could go that way now. */
+/* Chunks of a segment that could go that way now; `spare`: free ones, too. To
+ * reclaim what is in doubt takes no free space from anybody. */
 uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
-			     enum dp_way way);
-/* Claim at most `chunks` of them, as runs, from the end of the segment; how
- * many runs. What is claimed is nobody's (I7) until dp_holes_end(). */
+			     enum dp_way way, bool spare);
+/* Claim at most `chunks` of them, and `spare` free ones, as runs, from the end of
+ * the segment; how many runs. What is claimed is nobody's (I7) until
+ * dp_holes_end(). */
 uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
-			enum dp_way way, uint32_t chunks, struct dp_run *run,
-			uint32_t runs);
+			enum dp_way way, uint32_t chunks, uint32_t spare,
+			struct dp_run *run, uint32_t runs);
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
-			uint32_t chunk, enum dp_way way);
+			uint32_t chunk, enum dp_way way, bool spare);
 void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
 		  struct dp_run run, enum dp_way_end end);
 

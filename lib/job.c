@@ -63,7 +63,7 @@ static void finish(struct dp_part *part, int result)
 	if (result)
 		part->report.left_bytes = (uint64_t)DP_CHUNK_SIZE *
 			dp_holes_candidates(&jobs->holes, part->report.segment,
-					    job->way);
+					    job->way, true);
 	dp_registrations_unwant(jobs->holders, part->report.segment);
 	if (--job->open_parts)
 		return;
@@ -83,20 +83,19 @@ static void find_holder(struct dp_part *part, uint64_t busy)
 	part->report.holder.segment = part->report.segment;
 }
 
-/* Chunks that this part may still claim. */
-static uint32_t allowance(const struct dp_part *part)
+/* Free chunks that this part may take from those who reserve. */
+static uint32_t spare(const struct dp_part *part)
 {
 	const struct daxpin_job *job = part->job;
-	uint64_t chunks = dp_min(job->budget, UINT32_MAX);
 	uint64_t free = 0;
 
 	if (job->way == DP_WAY_REFILL)
-		return chunks;
+		return 0;
 	for (uint32_t i = 0; i < job->jobs->holes.media->segments; i++)
 		free += dp_space_free_count(&job->jobs->holes.space[i]);
 	if (free <= job->keep_blocks)
 		return 0;
-	return dp_min(chunks, (free - job->keep_blocks) / DP_CHUNK_BLOCKS);
+	return (free - job->keep_blocks) / DP_CHUNK_BLOCKS;
 }
 
 static struct dp_part **free_slot(struct dp_jobs *jobs)
@@ -177,11 +176,12 @@ static bool try(struct dp_part *part)
 {
 	struct daxpin_job *job = part->job;
 	struct dp_jobs *jobs = job->jobs;
-	uint32_t segment = part->report.segment, chunks = allowance(part);
+	uint32_t segment = part->report.segment, free_chunks = spare(part);
 	struct dp_part **slot = free_slot(jobs);
 	uint32_t runs;
 
-	if (!chunks || !dp_holes_candidates(&jobs->holes, segment, job->way)) {
+	if (!job->budget || !dp_holes_candidates(&jobs->holes, segment, job->way,
+						 free_chunks)) {
 		finish(part, 0);
 		return true;
 	}
@@ -190,7 +190,8 @@ static bool try(struct dp_part *part)
 	part->report.holder = (struct daxpin_holder) { .count = 0 };
 	if (is_in_use(part))
 		return true;
-	runs = dp_holes_claim(&jobs->holes, segment, job->way, chunks,
+	runs = dp_holes_claim(&jobs->holes, segment, job->way,
+			      dp_min(job->budget, UINT32_MAX), free_chunks,
 			      part->run, DP_PART_RUNS);
 	if (runs) {
 		ask_kernel(part, runs, slot);
@@ -457,11 +458,11 @@ static void zero_free(struct dp_part *part)
 	const struct dp_segment *segment = &media->segment[part->report.segment];
 	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
 
-	for (uint32_t i = 1; i < chunks && allowance(part); i++) {
+	for (uint32_t i = 1; i < chunks && job->budget && spare(part); i++) {
 		struct dp_run run = { i, 1 };
 
 		if (!dp_holes_claim_one(&jobs->holes, part->report.segment, i,
-					job->way))
+					job->way, true))
 			continue;
 		pthread_mutex_unlock(&jobs->mutex);
 		dp_persist_wipe(&media->persist, segment->base +

@@ -347,6 +347,9 @@ static int list_extents(const struct dp_source *source, int fd,
 		ret = dp_os_seek_data(fd, map->size, mark_chunks, map);
 	else
 		ret = dp_os_fiemap(fd, mark_chunks, map);
+	for (uint64_t i = 0; i < map->size >> DP_CHUNK_SHIFT; i++)
+		if (map->covered[i] && !(map->chunk[i] & DP_CHUNK_BACKED))
+			map->chunk[i] |= DP_CHUNK_DOUBT;
 	free(map->covered);
 	if (ret)
 		return dp_fail(why, ret, "%s: its extents cannot be listed: %s",

@@ -6,6 +6,7 @@ them: TMPDIR anywhere but in /tmp."""
 LAB = ['../source/tests/lab/lab', '--build', '.', '--']
 RECLAIM = LAB + ['tests/unit/lab_test_reclaim']
 RECLAIM_FS = LAB + ['tests/unit/lab_test_reclaim_fs']
+RECLAIM_EXT4 = LAB[:1] + ['--fs', 'ext4'] + LAB[1:] + RECLAIM_FS[len(LAB):]
 
 MUTANTS = [
     ('lab-gate-opened-early', RECLAIM + ['no_hold_while_the_kernel_waits'],
@@ -53,4 +54,9 @@ MUTANTS = [
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);',
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_PLAIN);',
      'a_job_outlives_the_thread_that_began_it'),
+    ('lab-doubt-forgotten', RECLAIM_EXT4 + ['a_full_filesystem_kills_nobody'],
+     'lib/hole.c', 'what a refill that failed got of the filesystem is lost to it',
+     '		*flags |= DP_CHUNK_DOUBT;',
+     '		*flags |= 0;',
+     'a_full_filesystem_kills_nobody'),
 ]

@@ -639,6 +639,39 @@ static int refill_five_of_many(struct fixture *f)
 	return 0;
 }
 
+/* As a refill leaves it that was killed half way. */
+static void what_is_half_backed_goes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_summary s;
+	uint64_t least;
+	char path[128];
+	int fd;
+
+	run(f, daxpin_reclaim, NULL);
+	least = file_bytes(f);
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	snprintf(path, sizeof(path), "%s/segment.0001", f->path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	/* On tmpfs an allocation shows only where its pages are (KERNEL 0.17). */
+	for (uint64_t at = 0; at < CHUNK; at += 4096)
+		assert_int_equal(pwrite(fd, path, 1, 3 * CHUNK + CHUNK / 2 + at),
+				 1);
+	close(fd);
+	assert_int_equal(file_bytes(f), least + CHUNK);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	assert_int_equal(info_of(f).free_bytes, 0);
+	/* There is no free chunk to be spared: it takes none. */
+	s = run(f, daxpin_reclaim, NULL);
+	assert_int_equal(s.result, 0);
+	assert_int_equal(s.done_bytes, 2 * CHUNK);
+	assert_int_equal(file_bytes(f), least);
+	s = run(f, daxpin_refill, NULL);
+	assert_int_equal(s.done_bytes, ALL);
+	assert_int_equal(info_of(f).free_bytes, ALL);
+}
+
 static void a_refill_ends_half_way(void **state)
 {
 	in_child(*state, refill_five_of_many, "no mount namespace of one's own");
@@ -726,6 +759,7 @@ int main(void)
 		TEST(the_refused_are_told),
 		TEST(io_uring_is_forbidden),
 		TEST(no_thread_for_a_ring),
+		TEST(what_is_half_backed_goes_back),
 		TEST(a_refill_ends_half_way),
 		TEST(a_run_is_refilled_after_one_that_failed),
 		TEST(what_makes_no_sense),
