@@ -37,6 +37,7 @@ struct session {
 struct target {
 	const char *path, *address, *port;
 	uint64_t pool_size;		/* of a pool to be made; 0: none */
+	bool overwrite;
 	int grace_ms;
 	struct store store;
 	struct rdma_cm_id *listen;
@@ -54,6 +55,7 @@ static const char usage[] =
 "  --port N	instead of " STORE_PORT "\n"
 "  --create BYTES	make a pool in the directory PATH, unless there is one\n"
 "		(0: on the whole device)\n"
+"  --overwrite	with --create: over whatever is there\n"
 "  --grace MS	how long a client may keep a grant (default 10000)\n";
 
 /* ---------------------------------------------------------------- sessions */
@@ -218,10 +220,13 @@ static int open_pool(struct target *target)
 		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
 		.why = why, .why_size = sizeof(why),
 	};
-	int ret = daxpin_pool_open(target->path, &options,
-				   &target->store.pool);
+	int ret = -ENOENT;
 
+	if (!target->overwrite)
+		ret = daxpin_pool_open(target->path, &options,
+				       &target->store.pool);
 	if (ret && target->pool_size != UINT64_MAX) {
+		options.flags = target->overwrite ? DAXPIN_POOL_OVERWRITE : 0;
 		options.pool_size = target->pool_size;
 		if (options.pool_size && options.pool_size <
 		    2 * DAXPIN_SEGMENT_DEFAULT)
@@ -300,6 +305,7 @@ static void parse(struct target *target, int argc, char **argv)
 		{ "listen", required_argument, NULL, 'l' },
 		{ "port", required_argument, NULL, 'n' },
 		{ "create", required_argument, NULL, 'c' },
+		{ "overwrite", no_argument, NULL, 'o' },
 		{ "grace", required_argument, NULL, 'g' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -311,10 +317,12 @@ static void parse(struct target *target, int argc, char **argv)
 		case 'l': target->address = optarg; break;
 		case 'n': target->port = optarg; break;
 		case 'c': target->pool_size = number(optarg, INT64_MAX); break;
+		case 'o': target->overwrite = true; break;
 		case 'g': target->grace_ms = (int)number(optarg, INT32_MAX); break;
 		default:  target->path = NULL; optind = argc; break;
 		}
-	if (target->path && target->address && optind == argc)
+	if (target->path && target->address && optind == argc &&
+	    (!target->overwrite || target->pool_size != UINT64_MAX))
 		return;
 	fputs(usage, stderr);
 	exit(2);
