@@ -176,7 +176,8 @@ make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
 		return NULL;
 	uring->pool = pool;
 	uring->segments = info->segments;
-	uring->segment_size = info->segment_size;
+	assert(__builtin_popcountll(info->segment_size) == 1);
+	uring->segment_shift = __builtin_ctzll(info->segment_size);
 	uring->needed_bytes = sum_of_segments(pool, info->segments);
 	name_requests(uring, options->label);
 	return uring;

@@ -29,6 +29,7 @@ struct dp_uring_slot {
 
 /* What a segment has of it (uring_slot.c). */
 struct dp_uring_seat {
+	char *base;			/* where the segment is mapped */
 	int slot;			/* in our range, or -1 */
 	bool leaving;			/* no more requests by it */
 	uint32_t asked;			/* requests that went without */
@@ -71,7 +72,7 @@ struct daxpin_uring {
 	bool has_vectors;		/* the kernel knows READV_FIXED */
 	bool has_send_zc;
 	uint32_t segments;
-	uint64_t segment_size;
+	uint32_t segment_shift;		/* log2 of a segment's size */
 	uint64_t needed_bytes;		/* of all segments */
 	uint64_t in_flight;
 	struct dp_uring_table table;

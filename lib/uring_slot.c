@@ -95,6 +95,14 @@ static int pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
 	return ret;
 }
 
+/* With or without (-1) a slot: its requests are counted from here on. */
+static void give_seat(struct dp_uring_table *table, uint32_t index, int slot)
+{
+	struct dp_uring_seat *seat = &table->seat[index];
+
+	*seat = (struct dp_uring_seat) { .base = seat->base, .slot = slot };
+}
+
 static int fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -108,7 +116,7 @@ static int fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 	table->slot[slot] = (struct dp_uring_slot) {
 		.segment = index, .used = ++table->clock
 	};
-	table->seat[index] = (struct dp_uring_seat) { .slot = slot };
+	give_seat(table, index, slot);
 	table->filled++;
 	table->registrations++;
 	table->bytes += segment_at(uring, index).size;
@@ -124,7 +132,7 @@ static void forget(struct daxpin_uring *uring, uint32_t slot)
 
 	assert(index != DP_URING_EMPTY && !table->slot[slot].in_flight);
 	table->slot[slot].segment = DP_URING_EMPTY;
-	table->seat[index] = (struct dp_uring_seat) { .slot = -1 };
+	give_seat(table, index, -1);
 	table->filled--;
 	table->bytes -= segment_at(uring, index).size;
 	ret = daxpin_registration_revoked(uring->registration, index);
@@ -321,8 +329,10 @@ static int allocate(struct daxpin_uring *uring)
 	table->slot = calloc(table->slots + 1, sizeof(*table->slot));
 	if (!table->seat || !table->slot)
 		return -ENOMEM;		/* the owner frees what there is */
-	for (uint32_t i = 0; i < uring->segments; i++)
+	for (uint32_t i = 0; i < uring->segments; i++) {
+		table->seat[i].base = segment_at(uring, i).base;
 		table->seat[i].slot = -1;
+	}
 	for (uint32_t i = 0; i < table->slots; i++)
 		table->slot[i].segment = DP_URING_EMPTY;
 	return 0;

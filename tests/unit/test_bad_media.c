@@ -1091,13 +1091,8 @@ static void *read_often(void *arg)
 		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
 		offset = (seed >> 33) % EXTENT;
 		length = (seed >> 20) % (EXTENT - offset);
-		if (daxpin_read(f->pool, under_way, offset, length, to))
-			break;
-		for (uint64_t k = 0; k < length; k++)
-			if (to[k] != ((const uint8_t *)daxpin_ptr(f->pool,
-					under_way, offset))[k])
-				seed = 0;
-		if (!seed)
+		if (daxpin_read(f->pool, under_way, offset, length, to) ||
+		    memcmp(to, daxpin_ptr(f->pool, under_way, offset), length))
 			break;
 		if (i == 299)
 			arg = NULL;

@@ -116,6 +116,14 @@ static inline int attach(struct world *w, uint32_t flags)
 	return daxpin_uring_attach(w->f.pool, &w->ring, &options, &w->uring);
 }
 
+/* A kernel thread that polls may not have told of those before it yet: more. */
+static inline void submit_one(struct world *w)
+{
+	int ret = io_uring_submit(&w->ring);
+
+	assert_true(ret == 1 || (w->ring.flags & IORING_SETUP_SQPOLL && ret > 0));
+}
+
 /* Submit a read from the empty pipe into the extent. */
 static inline void start_read(struct world *w, struct daxpin_uring_io *io,
 		       struct daxpin_extent extent)
@@ -124,7 +132,7 @@ static inline void start_read(struct world *w, struct daxpin_uring_io *io,
 
 	assert_int_equal(daxpin_uring_prep_read(w->uring, io, sqe, w->pipe[0],
 						extent, 0, 4096, 0), 0);
-	assert_int_equal(io_uring_submit(&w->ring), 1);
+	submit_one(w);
 }
 
 static inline int finish(struct world *w, struct daxpin_uring_io *io)
