@@ -10,7 +10,6 @@
  */
 #include <fcntl.h>
 #include <linux/nvme_ioctl.h>
-#include <stddef.h>
 #include <sys/ioctl.h>
 #include "uring_fixture.h"
 
@@ -98,16 +97,16 @@ static void prep(struct world *w, struct daxpin_uring_io *io, int fd,
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
 	uint32_t access = opcode == READ_COMMAND ? DAXPIN_HOLD_WRITE :
 			  DAXPIN_HOLD_READ;
-	struct nvme_uring_cmd command;
+	struct nvme_uring_cmd *command;
 	void *memory;
 
+	assert_non_null(sqe);
 	assert_int_equal(daxpin_uring_prep_cmd(w->uring, io, sqe, fd,
 					       NVME_URING_CMD_IO, extent, 0,
 					       BYTES, access, &memory), 0);
 	assert_int_equal(daxpin_uring_is_fixed(io), target != FSDAX);
-	command = command_of(fd, opcode, lba, memory);
-	memcpy((char *)sqe + offsetof(struct io_uring_sqe, addr3), &command,
-	       sizeof(command));
+	command = (struct nvme_uring_cmd *)sqe->cmd;
+	*command = command_of(fd, opcode, lba, memory);
 	io_uring_sqe_set_data(sqe, io);
 }
 
