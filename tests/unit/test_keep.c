@@ -748,7 +748,6 @@ static void check_crash(struct crash *crash)
 		      told & alive ? " waited for its owner" : "",
 		      told & draining ? " waited for its lock" : "",
 		      told & pinned ? " waited for pins" : "");
-	assert_true(is_ours(crash->memory));
 	if (crash->kind->alone)
 		assert_int_equal(told & (alive | draining), 0);
 	assert_true(told & 1u << (crash->kind->told ? crash->kind->told :
@@ -756,20 +755,19 @@ static void check_crash(struct crash *crash)
 	assert_int_equal(crash->told.pid, crash->pid);
 }
 
-static void no_read_of_a_dead_ring_reaches_its_successor(void **state)
+static void crash_all(struct crash *crash)
 {
 	void (*const step[])(struct crash *) = {
 		begin_crash, start_reading, kill_owner, start_following,
 		end_following, reap_owner,
 	};
-	struct crash *crash = *state;
 
 	for (size_t n = 0; n < sizeof(step) / sizeof(step[0]); n++)
 		for (size_t i = 0; i < KINDS; i++)
 			step[n](&crash[i]);
 	usleep(1600000);
 	for (size_t i = 0; i < KINDS; i++)
-		check_crash(&crash[i]);
+		assert_true(is_ours(crash[i].memory));
 }
 
 static int crash_setup(void **state)
@@ -798,6 +796,33 @@ static int crash_teardown(void **state)
 	}
 	free(crash);
 	return ret;
+}
+
+/* On a busy machine a read can be over before its successor comes. */
+static bool came_too_late(const struct crash *crash)
+{
+	for (size_t i = 0; i < KINDS; i++)
+		if (!crash[i].told.all) {
+			print_message("# %s: the read was over\n",
+				      crash[i].kind->name);
+			return true;
+		}
+	return false;
+}
+
+static void no_read_of_a_dead_ring_reaches_its_successor(void **state)
+{
+	struct crash *crash;
+
+	crash_all(*state);
+	for (int again = 0; again < 4 && came_too_late(*state); again++) {
+		assert_int_equal(crash_teardown(state), 0);
+		assert_int_equal(crash_setup(state), 0);
+		crash_all(*state);
+	}
+	crash = *state;
+	for (size_t i = 0; i < KINDS; i++)
+		check_crash(&crash[i]);
 }
 
 /* -------------------------------------------------------------------- main */
