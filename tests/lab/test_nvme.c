@@ -5,8 +5,8 @@
  *
  *	test_nvme shmem|devdax|fsdax
  *
- * DAXPIN_TEST_NVME names the drive's block device, /dev/nvme0n1: it has a queue
- * for polling, and what is on it is lost.
+ * DAXPIN_TEST_NVME names the drive's block device, /dev/nvme0n1: it has blocks of
+ * 512 bytes and a queue for polling, and what is on it is lost.
  */
 #include <fcntl.h>
 #include <linux/nvme_ioctl.h>
