@@ -62,9 +62,10 @@ static void *memory_of(const struct daxpin_uring *uring,
 		       struct daxpin_extent extent, uint64_t offset)
 {
 	uint64_t in_segment = extent.addr & ((1ull << uring->segment_shift) - 1);
+	uint32_t segment = segment_of(uring, extent);
 
-	return uring->table.seat[segment_of(uring, extent)].base + in_segment +
-	       offset;
+	assert(segment < uring->segments && uring->table.seat[segment].base);
+	return uring->table.seat[segment].base + in_segment + offset;
 }
 
 /* A slot where there is a request that can name it; or -1. */

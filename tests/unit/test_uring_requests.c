@@ -42,23 +42,6 @@ static int scratch_file(void)
 	return fd;
 }
 
-static void colour(struct world *w, struct daxpin_extent extent,
-		   unsigned char byte)
-{
-	memset(daxpin_ptr(w->f.pool, extent, 0), byte, BYTES);
-}
-
-static bool has_colour(struct world *w, struct daxpin_extent extent,
-		       unsigned char byte)
-{
-	const unsigned char *memory = daxpin_ptr(w->f.pool, extent, 0);
-
-	for (uint32_t i = 0; i < BYTES; i++)
-		if (memory[i] != byte)
-			return false;
-	return true;
-}
-
 /* ---------------------------------------------------------------- vectored */
 
 struct pieces {
@@ -99,7 +82,7 @@ static bool round_trip(struct world *w, const struct daxpin_extent *extent)
 	int fd = scratch_file(), fixed;
 
 	for (uint32_t i = 0; i < PIECES; i++)
-		colour(w, extent[i], 'a' + i);
+		colour(w, extent[i], BYTES, 'a' + i);
 	assert_int_equal(prep_pieces(w, &io, fd, &pieces, false), 0);
 	fixed = daxpin_uring_is_fixed(&io);
 	for (uint32_t i = 0; i < PIECES; i++)
@@ -107,13 +90,13 @@ static bool round_trip(struct world *w, const struct daxpin_extent *extent)
 	assert_int_equal(io_uring_submit(&w->ring), 1);
 	assert_int_equal(finish(w, &io), PIECES * BYTES);
 	for (uint32_t i = 0; i < PIECES; i++)
-		colour(w, extent[i], 0);
+		colour(w, extent[i], BYTES, 0);
 	assert_int_equal(prep_pieces(w, &io, fd, &pieces, true), 0);
 	assert_int_equal(daxpin_uring_is_fixed(&io), fixed);
 	assert_int_equal(io_uring_submit(&w->ring), 1);
 	assert_int_equal(finish(w, &io), PIECES * BYTES);
 	for (uint32_t i = 0; i < PIECES; i++) {
-		assert_true(has_colour(w, extent[i], 'a' + i));
+		assert_true(has_colour(w, extent[i], BYTES, 'a' + i));
 		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
 	}
 	close(fd);
@@ -285,7 +268,7 @@ static void a_sends_hold_ends_with_its_notification(void **state)
 	assert_int_equal(attach(w, 0), 0);
 	connect_pair(&from, &to);
 	extent = live(&w->f, BYTES);
-	colour(w, extent, 's');
+	colour(w, extent, BYTES, 's');
 	assert_int_equal(daxpin_uring_prep_send(w->uring, &io,
 						io_uring_get_sqe(&w->ring),
 						from, extent, 0, BYTES, 0, 0),
@@ -321,7 +304,7 @@ static void a_copying_send_goes_to_any_socket(void **state)
 	assert_int_equal(attach(w, 0), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	extent = live(&w->f, BYTES);
-	colour(w, extent, 'c');
+	colour(w, extent, BYTES, 'c');
 	assert_int_equal(daxpin_uring_prep_send(w->uring, &io,
 						io_uring_get_sqe(&w->ring),
 						pair[0], extent, 0, BYTES, 0,

@@ -147,6 +147,24 @@ static inline int finish(struct world *w, struct daxpin_uring_io *io)
 	return result;
 }
 
+/* The first `length` bytes of an extent. */
+static inline void colour(struct world *w, struct daxpin_extent extent,
+			  size_t length, unsigned char byte)
+{
+	memset(daxpin_ptr(w->f.pool, extent, 0), byte, length);
+}
+
+static inline bool has_colour(struct world *w, struct daxpin_extent extent,
+			      size_t length, unsigned char byte)
+{
+	const unsigned char *memory = daxpin_ptr(w->f.pool, extent, 0);
+
+	for (size_t i = 0; i < length; i++)
+		if (memory[i] != byte)
+			return false;
+	return true;
+}
+
 static inline struct daxpin_uring_info info_of(struct daxpin_uring *uring)
 {
 	struct daxpin_uring_info info = { .size = sizeof(info) };
