@@ -71,6 +71,8 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 #define DAXPIN_RDMA_BOUNCE	0x1u	/* on a DAX filesystem: copy, where on-demand
 					   regions are not to be relied on */
 #define DAXPIN_RDMA_TRY		0x2u	/* try memory windows, for the report */
+#define DAXPIN_RDMA_WINDOWS	0x4u	/* and grant by them, where they were seen to
+					   work; not on a DAX filesystem */
 
 /*
  * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
@@ -79,7 +81,7 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
  */
 struct daxpin_rdma_options {
 	size_t size;			/* sizeof(struct daxpin_rdma_options) */
-	uint32_t flags;			/* DAXPIN_RDMA_BOUNCE, _TRY */
+	uint32_t flags;			/* DAXPIN_RDMA_BOUNCE, _TRY, _WINDOWS */
 	const char *label;		/* shown by daxpin_holds(); copied */
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
@@ -116,6 +118,8 @@ struct daxpin_rdma_info {
 					   daxpin_persist() tells why */
 	uint64_t prefetched;		/* on-demand grants whose pages are there */
 	uint64_t prefetch_refused;	/* or come with the first access */
+	uint64_t windows_refused;	/* grants by a region for want of a window */
+	uint32_t windows;		/* grants out that are by one */
 };
 
 /*
@@ -217,7 +221,18 @@ struct daxpin_grant_options {
  * memory and is brought home by the revoke, durably; a crash before loses it.
  * One that can write wants to be the only hold, else -EBUSY: meanwhile nobody
  * else is to write the extent, not by the CPU either.
+ *
+ * With DAXPIN_RDMA_WINDOWS, where the attach saw them work, and for reads and
+ * writes alone: a memory window over the region of the segment's local key, which
+ * the first of them registers. Of type 2 where qp is given and of rdma's
+ * protection domain: it is bound by a request on qp, which takes a place of its
+ * send queue and has no completion if it succeeds, unless qp has one for all; its
+ * wr_id is DAXPIN_RDMA_WR_ID. So send the key on qp, not before it is ready to
+ * send, and destroy qp after the revoke. Else of type 1. Where neither can be had
+ * the grant is a region as ever: daxpin_grant_info() tells.
  */
+#define DAXPIN_RDMA_WR_ID	UINT64_C(0x6461787077696e64)
+
 int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *options,
 		      struct daxpin_grant **ret_grant);
@@ -291,6 +306,14 @@ enum daxpin_grant_step {
 	DAXPIN_GRANT_STEP_QUARANTINE,	/* for as long as the device refuses */
 };
 
+/* What lets the peer in. */
+enum daxpin_grant_door {
+	DAXPIN_GRANT_DOOR_REGION = 1,	/* a memory region of its own */
+	DAXPIN_GRANT_DOOR_WINDOW2,	/* a memory window of type 2, for one queue
+					   pair alone */
+	DAXPIN_GRANT_DOOR_WINDOW1,	/* or of type 1 */
+};
+
 struct daxpin_grant_info {
 	size_t size;			/* sizeof(struct daxpin_grant_info) */
 	uint32_t state;			/* enum daxpin_grant_state */
@@ -299,6 +322,7 @@ struct daxpin_grant_info {
 	uint64_t deadline_ns;		/* ASKED: the end of its grace */
 	int device_error;		/* what it said last: 0 or -errno */
 	int qp_error;			/* the same of the queue pair */
+	uint32_t door;			/* enum daxpin_grant_door */
 };
 
 /*
@@ -363,8 +387,10 @@ int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
 
 /*
  * Deregister the local keys, free rdma. -EBUSY while grants are out; the
- * device's -errno, and rdma stays, where it refuses. Not concurrent with any
- * other call on rdma or its grants, which are all over with it. NULL is fine.
+ * device's -errno, and rdma stays, where it refuses. From then on a call on rdma
+ * or a grant of its is -ESTALE, which the library remembers of the last 64; older
+ * ones are as pointers that were freed. Not concurrent with any other call on
+ * rdma or its grants. NULL is fine.
  */
 int daxpin_rdma_detach(struct daxpin_rdma *rdma);
 

@@ -428,9 +428,11 @@ int daxpin_drop_many(struct daxpin_pool *pool,
 		     const struct daxpin_extent *extents, size_t count,
 		     size_t *failed);
 
-/* A hold with a name on it. Caller-owned, zeroed; fields are the library's. */
+/* A hold with a name on it. Caller-owned, zeroed; fields are the library's, and
+ * extent and bytes may be read while it is held. */
 struct daxpin_hold {
 	struct daxpin_extent extent;
+	uint64_t bytes;			/* the extent's size */
 	uint64_t since_ns;
 	uint32_t access;		/* 0: not held */
 	uint32_t shard;

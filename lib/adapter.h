@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -64,6 +65,31 @@ static inline int give_info(void *theirs, const void *info, size_t our_size)
 	memcpy((char *)theirs + sizeof(size), (const char *)info + sizeof(size),
 	       (size < our_size ? size : our_size) - sizeof(size));
 	return 0;
+}
+
+#define DETACHED_MAX	64u
+
+/*
+ * What was detached, remembered for a while: a late call on it is told so, rather
+ * than let at memory that is another's. One for each kind of handle.
+ */
+struct detached {
+	pthread_mutex_t lock;
+	void *handle[DETACHED_MAX];
+	unsigned int next;
+};
+
+/* Returns what is to be freed for it, or NULL. */
+static inline void *remember_detached(struct detached *detached, void *handle)
+{
+	void *oldest;
+
+	pthread_mutex_lock(&detached->lock);
+	oldest = detached->handle[detached->next];
+	detached->handle[detached->next] = handle;
+	detached->next = (detached->next + 1) % DETACHED_MAX;
+	pthread_mutex_unlock(&detached->lock);
+	return oldest;
 }
 
 #endif

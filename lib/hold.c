@@ -54,14 +54,20 @@ static int drop(struct daxpin_pool *pool, struct daxpin_extent extent,
 					 handle.life, count);
 }
 
-DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
-			  uint32_t access)
+static int hold_one(struct daxpin_pool *pool, struct daxpin_extent extent,
+		    uint32_t access)
 {
 	int ret = dp_enter(pool);
 
 	if (!ret)
 		ret = check_access(access);
 	return ret ? ret : hold(pool, extent, 1, access);
+}
+
+DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  uint32_t access)
+{
+	return hold_one(pool, extent, access);
 }
 
 DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
@@ -191,10 +197,12 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 
 	if (!hold || !label || hold->access)
 		return -EINVAL;
-	ret = daxpin_hold(pool, extent, access);
+	ret = hold_one(pool, extent, access);
 	if (ret)
 		return ret;
 	hold->extent = extent;
+	hold->bytes = (uint64_t)dp_lease_blocks(&pool->leases, extent.addr >>
+						DP_BLOCK_SHIFT) << DP_BLOCK_SHIFT;
 	hold->access = access;
 	copy_label(hold->label, label);
 	dp_holder_add(&pool->holders, hold);
@@ -213,7 +221,8 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 	/* Off the list first: after the drop the pool may be closed. */
 	dp_holder_remove(&pool->holders, hold);
 	hold->access = 0;
-	return daxpin_drop(pool, hold->extent);
+	ret = drop(pool, hold->extent, 1);
+	return ret < 0 ? ret : 0;
 }
 
 /* Those who hold an extent that has `count` holds. */

@@ -17,6 +17,8 @@
 #include <sys/mman.h>
 
 #define EINTR_TRIES	100
+#define FLAGS		(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY | \
+			 DAXPIN_RDMA_WINDOWS)
 
 /* A signal that is pending can end the making of an MR (RDMA 0.6). */
 int dp_rdma_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
@@ -64,9 +66,25 @@ static size_t rdma_bytes(uint32_t segments)
 
 static void destroy(struct daxpin_rdma *rdma)
 {
+	dp_rdma_revokes_free(rdma);
 	pthread_mutex_destroy(&rdma->lock);
+	pthread_mutex_destroy(&rdma->doors.lock);
 	pthread_mutex_destroy(&rdma->revokes.lock);
 	munmap(rdma, rdma_bytes(rdma->segments));
+}
+
+/* Of its grants, too, the handles are remembered for so long. */
+static void bury(struct daxpin_rdma *rdma)
+{
+	static struct detached buried = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct daxpin_rdma *oldest;
+
+	rdma->detached = true;
+	rdma->pool = NULL;
+	rdma->end = 0;
+	oldest = remember_detached(&buried, rdma);
+	if (oldest)
+		destroy(oldest);
 }
 
 static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
@@ -98,6 +116,7 @@ static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	rdma->segment_size = info->segment_size;
 	rdma->end = last.addr + last.size;
 	pthread_mutex_init(&rdma->lock, NULL);
+	pthread_mutex_init(&rdma->doors.lock, NULL);
 	dp_rdma_revokes_init(rdma, o);
 	*ret_rdma = rdma;
 	return 0;
@@ -131,6 +150,8 @@ static int start(struct daxpin_rdma *rdma, const struct daxpin_pool_info *info,
 	if (!err) {
 		err = dp_rdma_backing_choose(rdma, info, o, &kept);
 		if (!err)
+			err = dp_rdma_doors_open(rdma, o, &kept);
+		if (!err)
 			return 0;
 		end_err = kept ? 0 : daxpin_unregister(rdma->registration);
 		assert(end_err == 0);
@@ -153,7 +174,7 @@ EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 	err = options ? take_options(&o, sizeof(o), options) : 0;
 	if (err)
 		return err;
-	if (o.flags & ~(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY))
+	if (o.flags & ~FLAGS)
 		return explain(o.why, o.why_size, -EINVAL,
 			       "flags 0x%x: unknown", o.flags);
 	err = daxpin_pool_info(pool, &info);
@@ -174,14 +195,14 @@ EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 			    struct daxpin_rdma_info *ret_info)
 {
 	struct daxpin_rdma_info info;
+	int err = dp_rdma_enter(rdma);
 
-	if (!rdma)
-		return -EINVAL;
-	if (!rdma->pool)
-		return -EOWNERDEAD;
+	if (err)
+		return err;
 	dp_rdma_revokes_count(rdma, &info);
 	info.local_mrs = atomic_load(&rdma->local_mrs);
 	dp_rdma_backing_count(rdma, &info);
+	dp_rdma_doors_count(rdma, &info);
 	return give_info(ret_info, &info, sizeof(info));
 }
 
@@ -191,14 +212,16 @@ EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 
 	if (!rdma)
 		return 0;
-	if (!rdma->pool)
-		return -EOWNERDEAD;
-	err = dp_rdma_revokes_end(rdma);
+	err = dp_rdma_enter(rdma);
+	if (!err)
+		err = dp_rdma_revokes_end(rdma);
+	if (!err)
+		err = dp_rdma_doors_close(rdma);
 	if (!err)
 		err = dp_rdma_end_keys(rdma);
 	if (!err)
 		err = daxpin_unregister(rdma->registration);
 	if (!err)
-		destroy(rdma);
+		bury(rdma);
 	return err;
 }

@@ -7,7 +7,8 @@
  *	rdma_key.c	local keys, by segment
  *	rdma_descriptor.c	a grant as bytes
  *	rdma_grant.c	letting a peer in
- *	rdma_backing.c	how he reaches the memory: pinned, on demand, bounced
+ *	rdma_backing.c	what he reaches there: the memory, or a copy of it
+ *	rdma_door.c	by a region or a window of his own
  *	rdma_revoke.c	and out again
  *	rdma_publish.c	what a target does when all is written
  *	rdma_flush.c	what a peer does, so that it is durable
@@ -25,10 +26,12 @@
 #include <stdbool.h>
 #include "adapter.h"
 #include "rdma_backing.h"
+#include "rdma_door.h"
 
 struct dp_rdma_slot {
 	_Atomic uint64_t key;		/* lkey | valid, or 0 */
 	struct ibv_mr *mr;
+	uint32_t lent;			/* to so many windows; under the lock */
 };
 
 /* rdma_revoke.c's part of it. */
@@ -43,7 +46,9 @@ struct dp_rdma_revokes {
 };
 
 struct daxpin_rdma {
-	struct daxpin_pool *pool;	/* NULL in a child of fork() */
+	struct daxpin_pool *pool;	/* NULL when detached, and in a child of
+					   fork() */
+	bool detached;
 	struct ibv_pd *pd;
 	struct daxpin_registration *registration;
 	uint64_t segment_size;
@@ -53,14 +58,27 @@ struct daxpin_rdma {
 	pthread_mutex_t lock;		/* the making of keys */
 	struct dp_rdma_revokes revokes;
 	struct dp_rdma_backing backing;
+	struct dp_rdma_doors doors;
 	struct dp_rdma_slot slots[];
 };
+
+/* 0, or what every call on rdma returns: -EINVAL, -ESTALE, -EOWNERDEAD. */
+static inline int dp_rdma_enter(const struct daxpin_rdma *rdma)
+{
+	if (!rdma)
+		return -EINVAL;
+	if (rdma->pool)
+		return 0;
+	return rdma->detached ? -ESTALE : -EOWNERDEAD;
+}
 
 #define DP_GRANT_OVER	0		/* else enum daxpin_grant_state */
 
 struct daxpin_grant {
 	struct daxpin_rdma *rdma;
-	struct ibv_mr *mr;
+	struct ibv_mr *mr;		/* his own, or ... */
+	struct ibv_mw *mw;
+	uint32_t door;			/* enum daxpin_grant_door */
 	struct daxpin_hold hold;
 	struct daxpin_grant_key key;
 	void *bounce;			/* what the region is over, or NULL */
@@ -86,6 +104,8 @@ void dp_rdma_revokes_init(struct daxpin_rdma *rdma,
 			  const struct daxpin_rdma_options *o);
 /* -EBUSY while grants are out. */
 int dp_rdma_revokes_end(struct daxpin_rdma *rdma);
+/* Those that are over are forgotten. */
+void dp_rdma_revokes_free(struct daxpin_rdma *rdma);
 /* The counts that are of grants. */
 void dp_rdma_revokes_count(struct daxpin_rdma *rdma,
 			   struct daxpin_rdma_info *ret_info);
@@ -93,11 +113,19 @@ void dp_rdma_revokes_count(struct daxpin_rdma *rdma,
 int dp_rdma_revokes_service(struct daxpin_rdma *rdma);
 /* A grant is out from now on. */
 void dp_rdma_grant_out(struct daxpin_grant *grant);
+/* One that was never given, and whose door the device does not close. */
+void dp_rdma_grant_lost(struct daxpin_grant *grant);
 
 /* rdma_probe.c: daxpin_rdma_probe(), and whether the device kept `memory`. */
 int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 		  struct daxpin_rdma_report *report, bool *ret_kept);
 void dp_rdma_report_begin(struct daxpin_rdma_report *report);
+
+/* rdma_key.c: the region of a segment, to bind a window to; it stays until it was
+ * returned. */
+int dp_rdma_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
+		     struct ibv_mr **ret_mr);
+void dp_rdma_key_return(struct daxpin_rdma *rdma, uint64_t addr);
 
 /* Deregister all local keys, at the detach. Stops at the first refusal. */
 int dp_rdma_end_keys(struct daxpin_rdma *rdma);

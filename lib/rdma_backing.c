@@ -127,7 +127,7 @@ int dp_rdma_backing_choose(struct daxpin_rdma *rdma,
 	assert(rdma->registration && !backing->way);
 	backing->way = DAXPIN_RDMA_PINNED;
 	dp_rdma_report_begin(&backing->report);
-	if (o->flags & DAXPIN_RDMA_TRY)
+	if (o->flags & (DAXPIN_RDMA_TRY | DAXPIN_RDMA_WINDOWS))
 		try_windows(rdma);
 	if (info->source != DAXPIN_SOURCE_FSDAX)
 		return 0;
@@ -137,11 +137,9 @@ int dp_rdma_backing_choose(struct daxpin_rdma *rdma,
 EXPORT int daxpin_rdma_report(struct daxpin_rdma *rdma,
 			      struct daxpin_rdma_report *ret_report)
 {
-	if (!rdma)
-		return -EINVAL;
-	if (!rdma->pool)
-		return -EOWNERDEAD;
-	return give_info(ret_report, &rdma->backing.report,
+	int err = dp_rdma_enter(rdma);
+
+	return err ? err : give_info(ret_report, &rdma->backing.report,
 			 sizeof(*ret_report));
 }
 
@@ -258,9 +256,9 @@ void dp_rdma_backing_ready(struct daxpin_grant *grant)
 {
 	struct dp_rdma_backing *backing = &grant->rdma->backing;
 
-	assert(grant->mr);
 	if (backing->way != DAXPIN_RDMA_ON_DEMAND)
 		return;
+	assert(grant->mr);
 	atomic_fetch_add(prefetch(grant) ? &backing->prefetch_refused :
 			 &backing->prefetched, 1);
 }

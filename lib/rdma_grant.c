@@ -2,8 +2,8 @@
 /*
  * Grants of the RDMA adapter: a peer is let at exactly one extent.
  *
- *  - A grant's hold is taken before its MR exists; rdma_revoke.c says when it
- *    is dropped.
+ *  - A grant's hold is taken before its door exists (rdma_door.c); rdma_revoke.c
+ *    says when it is dropped.
  *  - A peer does not see what others left in the blocks unless the caller
  *    says so.
  */
@@ -11,10 +11,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 /* A fetch-and-add of nothing shows eight bytes. */
@@ -75,13 +73,11 @@ static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_pool *pool = grant->rdma->pool;
-	int err;
+	int err = daxpin_pool_info(pool, &info);
 
-	err = daxpin_size(pool, extent, &grant->key.length);
-	if (!err)
-		err = daxpin_pool_info(pool, &info);
 	if (err)
 		return err;
+	grant->key.length = grant->hold.bytes;
 	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
 	assert(grant->key.addr && grant->key.length);
 	grant->key.access = (uint32_t)o->access & (ACCESS_READS | ACCESS_WRITES |
@@ -91,42 +87,26 @@ static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
 	return 0;
 }
 
-/* The memory region, over exactly the extent: what lets the peer in. */
-static int open_door(struct daxpin_grant *grant,
-		     const struct daxpin_grant_options *o)
+/* The last step: what the peer reaches, and the door to it. */
+static int let_in(struct daxpin_grant *grant,
+		  const struct daxpin_grant_options *o, bool *ret_kept)
 {
-	const struct daxpin_grant_key *key = &grant->key;
-	struct ibv_pd *pd = grant->rdma->pd;
-	struct rlimit limit = { 0 };
 	int access, err;
 
 	err = dp_rdma_backing_open(grant, o, &access);
 	if (err)
 		return err;
-	access |= o->access;
-	if (access & ACCESS_WRITES)
-		access |= IBV_ACCESS_LOCAL_WRITE;	/* as the verbs ask */
-	err = dp_rdma_register(pd, (void *)(uintptr_t)key->addr, key->length,
-			       access, &grant->mr);
-	if (!err) {
+	err = dp_rdma_door_open(grant, access | o->access, o, ret_kept);
+	if (!err)
 		dp_rdma_backing_ready(grant);
-		return 0;
-	}
-	dp_rdma_backing_close(grant, false);
-	if (err == -ENOMEM) {
-		getrlimit(RLIMIT_MEMLOCK, &limit);
-		return explain(o->why, o->why_size, err,
-			       "%" PRIu64 " bytes cannot be pinned: RLIMIT_MEMLOCK is %" PRIu64 ": raise it (ulimit -l, LimitMEMLOCK=) or give CAP_IPC_LOCK",
-			       key->length, (uint64_t)limit.rlim_cur);
-	}
-	return explain(o->why, o->why_size, err,
-		       "%s refused a memory region of %" PRIu64 " bytes with access 0x%x: %s",
-		       ibv_get_device_name(pd->context->device), key->length,
-		       (unsigned int)access, strerror(-err));
+	else
+		dp_rdma_backing_close(grant, false);
+	return err;
 }
 
+/* *ret_kept: the hold stays, for the device keeps what was to be the door. */
 static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
-		const struct daxpin_grant_options *o)
+		const struct daxpin_grant_options *o, bool *ret_kept)
 {
 	struct daxpin_pool *pool = grant->rdma->pool;
 	uint32_t access = 0;
@@ -145,11 +125,9 @@ static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
 	if (!err)
 		err = settle_old_bytes(grant, o);
 	if (!err)
-		err = open_door(grant, o);
-	if (!err) {
-		grant->key.rkey = grant->mr->rkey;
-		return 0;
-	}
+		err = let_in(grant, o, ret_kept);
+	if (!err || *ret_kept)
+		return err;
 	drop_err = daxpin_drop_labelled(pool, &grant->hold);
 	assert(drop_err == 0);
 	return err;
@@ -162,13 +140,14 @@ EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 {
 	struct daxpin_grant_options o = { .size = sizeof(o) };
 	struct daxpin_grant *grant;
+	bool kept = false;
 	int err;
 
-	if (!rdma || !options || !ret_grant)
+	if (!options || !ret_grant)
 		return -EINVAL;
-	if (!rdma->pool)
-		return -EOWNERDEAD;
-	err = take_options(&o, sizeof(o), options);
+	err = dp_rdma_enter(rdma);
+	if (!err)
+		err = take_options(&o, sizeof(o), options);
 	if (!err)
 		err = check_grant(&o);
 	if (err)
@@ -177,11 +156,13 @@ EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 	if (!grant)
 		return -ENOMEM;
 	grant->rdma = rdma;
-	err = give(grant, extent, &o);
-	if (err) {
+	err = give(grant, extent, &o, &kept);
+	if (kept)
+		dp_rdma_grant_lost(grant);
+	else if (err)
 		free(grant);
+	if (err)
 		return err;
-	}
 	grant->ask_back = o.ask_back;
 	grant->done = o.done;
 	grant->arg = o.arg;

@@ -5,6 +5,9 @@
  *
  *  - A local key is published after its MR exists, so that finding it is one
  *    load. It stays until a reclaim wants the segment, or the detach.
+ *  - Its MR is lent to memory windows, too. None is out where a reclaim wants the
+ *    segment, for it asks when nothing is held there; but it may think better of
+ *    it, and then a key that is lent stays, though asked for a moment ago.
  */
 #include "rdma.h"
 
@@ -21,8 +24,10 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 {
 	struct dp_rdma_slot *slot = &rdma->slots[index];
 	struct daxpin_segment segment = { 0 };
-	int err;
+	int access = IBV_ACCESS_LOCAL_WRITE, err;
 
+	if (rdma->doors.window2 || rdma->doors.loop)
+		access |= IBV_ACCESS_MW_BIND;
 	/* On files there is no pin that could last (KERNEL 0.1), and what goes
 	 * through a bounce buffer is a grant. */
 	if (rdma->backing.way != DAXPIN_RDMA_PINNED)
@@ -36,7 +41,7 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 			return err;
 		assert(segment.addr == index * rdma->segment_size);
 		err = dp_rdma_register(rdma->pd, segment.base, segment.size,
-				       IBV_ACCESS_LOCAL_WRITE, &slot->mr);
+				       access, &slot->mr);
 		if (err) {
 			daxpin_registration_revoked(rdma->registration, index);
 			return err;
@@ -59,8 +64,10 @@ EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 
 	if (!rdma || !ret_lkey)
 		return -EINVAL;
-	if (addr >= rdma->end)		/* the end is 0 in a child */
-		return rdma->pool ? -ENOENT : -EOWNERDEAD;
+	if (addr >= rdma->end) {	/* which is 0 where there is no pool */
+		err = dp_rdma_enter(rdma);
+		return err ? err : -ENOENT;
+	}
 	index = (uint32_t)(addr / rdma->segment_size);
 	/* Pairs with the release in make_key(). */
 	key = atomic_load_explicit(&rdma->slots[index].key,
@@ -75,13 +82,44 @@ EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 	return err;
 }
 
+int dp_rdma_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
+		     struct ibv_mr **ret_mr)
+{
+	uint32_t index = (uint32_t)(addr / rdma->segment_size);
+	uint64_t key;
+	int err;
+
+	pthread_mutex_lock(&rdma->lock);
+	err = make_key(rdma, index, &key);
+	if (!err) {
+		rdma->slots[index].lent++;
+		*ret_mr = rdma->slots[index].mr;
+	}
+	pthread_mutex_unlock(&rdma->lock);
+	return err;
+}
+
+void dp_rdma_key_return(struct daxpin_rdma *rdma, uint64_t addr)
+{
+	struct dp_rdma_slot *slot = &rdma->slots[addr / rdma->segment_size];
+
+	pthread_mutex_lock(&rdma->lock);
+	assert(slot->mr && slot->lent);
+	slot->lent--;
+	pthread_mutex_unlock(&rdma->lock);
+}
+
 /* Under the lock: what was made is unmade, or all stays as it was. */
 static int end_key(struct daxpin_rdma *rdma, uint32_t index)
 {
 	struct dp_rdma_slot *slot = &rdma->slots[index];
-	uint64_t key = atomic_exchange(&slot->key, 0);
-	int err = dp_rdma_deregister(slot->mr);
+	uint64_t key;
+	int err;
 
+	if (slot->lent)
+		return 0;
+	key = atomic_exchange(&slot->key, 0);
+	err = dp_rdma_deregister(slot->mr);
 	if (err) {
 		atomic_store_explicit(&slot->key, key, memory_order_release);
 		return err;
@@ -93,12 +131,10 @@ static int end_key(struct daxpin_rdma *rdma, uint32_t index)
 
 EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
 {
-	int err = 0;
+	int err = dp_rdma_enter(rdma);
 
-	if (!rdma)
-		return -EINVAL;
-	if (!rdma->pool)
-		return -EOWNERDEAD;
+	if (err)
+		return err;
 	pthread_mutex_lock(&rdma->lock);
 	for (uint32_t i = 0; !err && daxpin_registration_wanted(
 				rdma->registration, &i) > 0; i++)
@@ -113,12 +149,10 @@ EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
 {
 	uint64_t size;
 	uint32_t lkey;
-	int err;
+	int err = ret_sge ? dp_rdma_enter(rdma) : -EINVAL;
 
-	if (!rdma || !ret_sge)
-		return -EINVAL;
-	if (!rdma->pool)
-		return -EOWNERDEAD;
+	if (err)
+		return err;
 	err = daxpin_size(rdma->pool, extent, &size);
 	if (err)
 		return err;
@@ -149,6 +183,7 @@ int dp_rdma_end_keys(struct daxpin_rdma *rdma)
 	for (slot = rdma->slots; slot < rdma->slots + rdma->segments; slot++) {
 		if (!slot->mr)
 			continue;
+		assert(!slot->lent);
 		err = dp_rdma_deregister(slot->mr);
 		if (err)
 			return err;

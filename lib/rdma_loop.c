@@ -205,12 +205,16 @@ int dp_loop_open(struct loop *loop, struct ibv_pd *pd, uint64_t deadline_ns)
 	return err ? err : dp_loop_connect(loop);
 }
 
-static int end_queue_pair(struct ibv_qp *qp, struct ibv_cq *cq)
+static int end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
 {
-	int err = qp ? ibv_destroy_qp(qp) : 0;
+	int err = *qp ? ibv_destroy_qp(*qp) : 0;
 
-	if (!err && cq)
-		err = ibv_destroy_cq(cq);
+	if (err)
+		return -err;
+	*qp = NULL;
+	err = *cq ? ibv_destroy_cq(*cq) : 0;
+	if (!err)
+		*cq = NULL;
 	return -err;
 }
 
@@ -219,10 +223,13 @@ int dp_loop_close(struct loop *loop)
 {
 	int err = loop->mr ? dp_rdma_deregister(loop->mr) : 0, near, far;
 
-	if (!err)
+	if (!err) {
+		loop->mr = NULL;
 		free(loop->buffer);
-	near = end_queue_pair(loop->near, loop->near_cq);
-	far = end_queue_pair(loop->far, loop->far_cq);
+		loop->buffer = NULL;
+	}
+	near = end_queue_pair(&loop->near, &loop->near_cq);
+	far = end_queue_pair(&loop->far, &loop->far_cq);
 	return err ? err : near ? near : far;
 }
 
@@ -259,16 +266,6 @@ int dp_loop_near_wait(struct loop *loop)
 int dp_loop_far_wait(struct loop *loop)
 {
 	return wait_for(loop, loop->far_cq);
-}
-
-int dp_loop_far(struct loop *loop, struct ibv_send_wr *wr)
-{
-	struct ibv_send_wr *bad;
-	int err;
-
-	wr->send_flags |= IBV_SEND_SIGNALED;
-	err = ibv_post_send(loop->far, wr, &bad);
-	return err ? -err : dp_loop_far_wait(loop);
 }
 
 static int post(struct loop *loop, enum ibv_wr_opcode opcode, const void *near,

@@ -31,7 +31,8 @@ struct loop {
 
 /* 0 or -errno; also when it fails dp_loop_close() it. */
 int dp_loop_open(struct loop *loop, struct ibv_pd *pd, uint64_t deadline_ns);
-/* -errno: the device keeps something; its memory is not freed then. */
+/* -errno: the device keeps something, and memory that it keeps is not freed. The
+ * next call goes on there. */
 int dp_loop_close(struct loop *loop);
 /* Anew, from reset: after an error nothing goes through the old one. */
 int dp_loop_connect(struct loop *loop);
@@ -51,9 +52,7 @@ int dp_loop_read(struct loop *loop, const void *from, uint32_t rkey,
 int dp_loop_post(struct loop *loop, const void *to, uint32_t rkey,
 		 uint32_t length, bool last);
 int dp_loop_near_wait(struct loop *loop);
-/* The far end posts a request of its own, and waits. */
-int dp_loop_far(struct loop *loop, struct ibv_send_wr *wr);
-/* It has posted one otherwise: the same wait. */
+/* The far end has posted a request of its own. */
 int dp_loop_far_wait(struct loop *loop);
 
 #endif

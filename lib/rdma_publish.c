@@ -50,12 +50,12 @@ EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
 			       const struct daxpin_op *ops, size_t op_count)
 {
 	struct daxpin_op copies[DAXPIN_OPS_MAX];
-	int err = 0;
+	int err = dp_rdma_enter(rdma);
 
-	if (!rdma || (!grants && grant_count) || (!ops && op_count))
+	if (err)
+		return err;
+	if ((!grants && grant_count) || (!ops && op_count))
 		return -EINVAL;
-	if (!rdma->pool)
-		return -EOWNERDEAD;
 	if (op_count > DAXPIN_OPS_MAX)
 		return -E2BIG;
 	for (size_t i = 0; i < grant_count; i++)

@@ -10,9 +10,9 @@
  *
  * A revoke in the caller's thread goes from OUT, ASKED or QUARANTINED to ENDING.
  *
- *  - A grant's hold is dropped only after ibv_dereg_mr() returned 0: the one
- *    DMA barrier there is (RDMA 0.2). A device that refuses leaves the hold
- *    where it is, and so the memory.
+ *  - A grant's hold is dropped only after its door was closed (rdma_door.c), by
+ *    ibv_dereg_mr() as a rule, the one DMA barrier on every device (RDMA 0.2). A
+ *    device that refuses leaves the hold where it is, and so the memory.
  *  - Who moved a grant to ENDING, and nobody else, talks to the device about it.
  *  - No window is ever invalidated and no queue pair destroyed: on soft-RoCE
  *    either can end in the kernel (RDMA 0.4, 0.5). To error is safe.
@@ -78,7 +78,7 @@ static void remember(struct daxpin_grant *grant)
 	struct dp_rdma_revokes *revokes = &grant->rdma->revokes;
 	struct daxpin_grant *oldest = revokes->over;
 
-	assert(!grant->prev && !grant->next && !grant->mr);
+	assert(!grant->prev && !grant->next && !grant->mr && !grant->mw);
 	become(grant, DP_GRANT_OVER);
 	*revokes->over_end = grant;
 	revokes->over_end = &grant->next;
@@ -93,10 +93,10 @@ static void remember(struct daxpin_grant *grant)
 /* ----------------------------------------------------------------- the ladder */
 
 /* The barrier. What the device says is kept, for whoever asks about the grant. */
-static int deregister(struct daxpin_grant *grant)
+static int close_door(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
-	int err = dp_rdma_deregister(grant->mr);
+	int err = dp_rdma_door_close(grant);
 
 	DP_PROBE_REVOKE(rdma->pool, grant->key.extent.addr, grant->key.length,
 			grant->hold.label, err);
@@ -105,8 +105,6 @@ static int deregister(struct daxpin_grant *grant)
 	if (err) {
 		grant->refusals++;
 		rdma->revokes.count.refusals++;
-	} else {
-		grant->mr = NULL;
 	}
 	unlock(rdma);
 	return err;
@@ -135,7 +133,7 @@ static bool stop_queue_pair(struct daxpin_grant *grant)
 static int climb(struct daxpin_grant *grant)
 {
 	const struct timespec pause = { .tv_nsec = DRAIN_NS };
-	int err = deregister(grant), tries;
+	int err = close_door(grant), tries;
 
 	if (!err)
 		return 0;
@@ -148,7 +146,7 @@ static int climb(struct daxpin_grant *grant)
 	for (tries = 0; err && tries < DRAIN_TRIES; tries++) {
 		if (tries)
 			nanosleep(&pause, NULL);
-		err = deregister(grant);
+		err = close_door(grant);
 	}
 	return err;
 }
@@ -240,10 +238,10 @@ static int check_free(struct daxpin_grant *grant)
 static int lock_free(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
-	int err;
+	int err = dp_rdma_enter(rdma);
 
-	if (!rdma->pool)
-		return -EOWNERDEAD;
+	if (err)
+		return err;
 	lock(rdma);
 	err = check_free(grant);
 	if (err)
@@ -382,12 +380,13 @@ EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 			     struct daxpin_grant_info *ret_info)
 {
 	struct daxpin_grant_info info;
-	int err = 0;
+	int err;
 
 	if (!grant || !ret_info)
 		return -EINVAL;
-	if (!grant->rdma->pool)
-		return -EOWNERDEAD;
+	err = dp_rdma_enter(grant->rdma);
+	if (err)
+		return err;
 	lock(grant->rdma);
 	info = (struct daxpin_grant_info) {
 		.state = grant->state,
@@ -397,6 +396,7 @@ EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 			       grant->deadline_ns : 0,
 		.device_error = grant->device_error,
 		.qp_error = grant->qp_error,
+		.door = grant->door,
 	};
 	if (grant->state == DP_GRANT_OVER)
 		err = -ESTALE;
@@ -406,12 +406,10 @@ EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 
 EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 {
-	int err = 0;
+	int err = grant ? dp_rdma_enter(grant->rdma) : -EINVAL;
 
-	if (!grant)
-		return -EINVAL;
-	if (!grant->rdma->pool)
-		return -EOWNERDEAD;
+	if (err)
+		return err;
 	lock(grant->rdma);
 	if (grant->state == DP_GRANT_OVER)
 		err = -ESTALE;
@@ -427,12 +425,22 @@ void dp_rdma_grant_out(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 
-	assert(grant->mr);
+	assert(grant->mr || grant->mw);
 	lock(rdma);
 	become(grant, DAXPIN_GRANT_STATE_OUT);
 	rdma->revokes.count.grants++;
 	rdma->revokes.count.granted++;
 	unlock(rdma);
+}
+
+/* Ended as any other, but nobody hears of it. */
+void dp_rdma_grant_lost(struct daxpin_grant *grant)
+{
+	int err;
+
+	dp_rdma_grant_out(grant);
+	err = daxpin_rdma_revoke_start(grant, 0);
+	assert(!err);
 }
 
 void dp_rdma_revokes_init(struct daxpin_rdma *rdma,
@@ -449,7 +457,6 @@ void dp_rdma_revokes_init(struct daxpin_rdma *rdma,
 int dp_rdma_revokes_end(struct daxpin_rdma *rdma)
 {
 	struct dp_rdma_revokes *revokes = &rdma->revokes;
-	struct daxpin_grant *grant;
 	uint32_t grants;
 
 	lock(rdma);
@@ -458,13 +465,17 @@ int dp_rdma_revokes_end(struct daxpin_rdma *rdma)
 	if (grants)
 		return -EBUSY;
 	assert(!revokes->pending && !revokes->count.quarantined);
-	while ((grant = revokes->over)) {
-		revokes->over = grant->next;
+	return 0;
+}
+
+void dp_rdma_revokes_free(struct daxpin_rdma *rdma)
+{
+	struct daxpin_grant *grant;
+
+	while ((grant = rdma->revokes.over)) {
+		rdma->revokes.over = grant->next;
 		free(grant);
 	}
-	revokes->over_end = &revokes->over;
-	revokes->over_count = 0;
-	return 0;
 }
 
 void dp_rdma_revokes_count(struct daxpin_rdma *rdma,

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory windows would make a grant cheaper than a region of its own, if the
- * device kept a peer inside the window, and let nothing land once it is taken
- * back. Soft-RoCE does neither (RDMA 0.2, 0.3), so this is found out by trying.
+ * Memory windows make a grant cheaper than a region of its own, where the device
+ * keeps a peer inside the window and lets nothing land once it is gone. Soft-RoCE
+ * keeps nobody inside (RDMA 0.3), so this is found out by trying: here, with the
+ * same steps that a grant takes (rdma_door.c).
  *
  * Owns the windows that it tries, and keeps to what drivers survive:
  *
  *  - A window is allocated after its queue pairs and freed before them (RDMA
  *    0.5), and before its region, which cannot end under it (RDMA 5).
- *  - A binding is invalidated once, never again (RDMA 0.4): each trial has a
- *    window of its own, and frees it whatever was seen.
+ *  - ibv_dealloc_mw() is the one end of a binding. An invalidate is none: it does
+ *    not wait for what is landing (RDMA 0.2), would be one more request whose
+ *    completion goes to the queue pair's owner, and the second ends in the kernel
+ *    (RDMA 0.4).
  */
 #include "rdma_window.h"
 
@@ -48,67 +51,77 @@ struct facts {
 	unsigned int rounds, late;
 };
 
-/* ----------------------------------------------------------- bind, end, free */
+/* ---------------------------------------------------------------- bind, free */
 
-static int bind_by_request(struct window *w, unsigned int access)
+int dp_window_bind_request(struct ibv_qp *qp, struct ibv_mw *mw,
+			   const struct ibv_mw_bind_info *info,
+			   unsigned int send_flags)
 {
 	struct ibv_send_wr wr = {
+		.wr_id = DAXPIN_RDMA_WR_ID,
 		.opcode = IBV_WR_BIND_MW,
+		.send_flags = send_flags,
 		.bind_mw = {
-			.mw = w->mw, .rkey = ibv_inc_rkey(w->mw->rkey),
-			.bind_info = {
-				.mr = w->mr,
-				.addr = (uintptr_t)w->memory + FROM,
-				.length = SPAN,
-				.mw_access_flags = access,
-			},
+			.mw = mw, .rkey = ibv_inc_rkey(mw->rkey),
+			.bind_info = *info,
 		},
 	};
-	int ret = dp_loop_far(w->loop, &wr);
+	struct ibv_send_wr *bad;
+	int err = ibv_post_send(qp, &wr, &bad);
 
-	w->rkey = wr.bind_mw.rkey;
-	return ret;
+	if (!err)
+		mw->rkey = wr.bind_mw.rkey;
+	return -err;
 }
 
-/* Length 0 takes it back. */
-static int bind_by_call(struct window *w, unsigned int access, uint64_t length)
+int dp_window_bind_call(struct loop *loop, struct ibv_mw *mw,
+			const struct ibv_mw_bind_info *info)
 {
 	struct ibv_mw_bind bind = {
+		.wr_id = DAXPIN_RDMA_WR_ID,
 		.send_flags = IBV_SEND_SIGNALED,
-		.bind_info = {
-			.mr = w->mr,
-			.addr = length ? (uintptr_t)w->memory + FROM : 0,
-			.length = length,
-			.mw_access_flags = length ? access : 0,
-		},
+		.bind_info = *info,
 	};
-	int err = ibv_bind_mw(w->loop->far, w->mw, &bind);
+	int err = ibv_bind_mw(loop->far, mw, &bind);
 
-	return err ? -err : dp_loop_far_wait(w->loop);
+	return err ? -err : dp_loop_far_wait(loop);
 }
+
+int dp_window_make(struct ibv_pd *pd, enum ibv_mw_type type,
+		   struct ibv_mw **ret_mw)
+{
+	struct ibv_mw *mw;
+
+	errno = 0;
+	mw = ibv_alloc_mw(pd, type);
+	if (!mw)
+		return errno ? -errno : -ENOMEM;
+	*ret_mw = mw;
+	return 0;
+}
+
+int dp_window_free(struct ibv_mw *mw)
+{
+	return -ibv_dealloc_mw(mw);
+}
+
+/* ------------------------------------------------------------ one to be tried */
 
 static int bind_window(struct window *w, unsigned int access)
 {
+	const struct ibv_mw_bind_info info = {
+		.mr = w->mr,
+		.addr = (uintptr_t)w->memory + FROM,
+		.length = SPAN,
+		.mw_access_flags = access,
+	};
 	int ret;
 
-	if (w->type == IBV_MW_TYPE_2)
-		return bind_by_request(w, access);
-	ret = bind_by_call(w, access, SPAN);
-	w->rkey = w->mw->rkey;
-	return ret;
-}
-
-/* Once for each binding. */
-static int end_binding(struct window *w)
-{
-	struct ibv_send_wr wr = {
-		.opcode = IBV_WR_LOCAL_INV,
-		.invalidate_rkey = w->rkey,
-	};
-
-	if (w->type == IBV_MW_TYPE_2)
-		return dp_loop_far(w->loop, &wr);
-	return bind_by_call(w, 0, 0);
+	if (w->type == IBV_MW_TYPE_1)
+		return dp_window_bind_call(w->loop, w->mw, &info);
+	ret = dp_window_bind_request(w->loop->far, w->mw, &info,
+				     IBV_SEND_SIGNALED);
+	return ret ? ret : dp_loop_far_wait(w->loop);
 }
 
 /* A new window, and the connection as after no error. */
@@ -118,25 +131,24 @@ static int open_window(struct window *w, unsigned int access)
 
 	assert(!w->mw);
 	ret = dp_loop_connect(w->loop);
+	if (!ret)
+		ret = dp_window_make(w->loop->pd, w->type, &w->mw);
 	if (ret)
 		return ret;
-	errno = 0;
-	w->mw = ibv_alloc_mw(w->loop->pd, w->type);
-	if (!w->mw)
-		return errno ? -errno : -ENOMEM;
 	memset(w->memory, 0, PAGES * PAGE);
 	memset(dp_loop_source(w->loop), 0xa5, LOOP_BYTES);
-	return bind_window(w, access);
+	ret = bind_window(w, access);
+	w->rkey = w->mw->rkey;
+	return ret;
 }
 
-/* This ends a binding too. */
 static int shut_window(struct window *w)
 {
-	int err = w->mw ? ibv_dealloc_mw(w->mw) : 0;
+	int ret = w->mw ? dp_window_free(w->mw) : 0;
 
-	if (!err)
+	if (!ret)
 		w->mw = NULL;
-	return -err;
+	return ret;
 }
 
 /* --------------------------------------------------------------- the trials */
@@ -215,7 +227,7 @@ static int try_end(struct window *w, struct facts *facts)
 	int ret = write_inside(w);
 
 	if (!ret)
-		ret = end_binding(w);
+		ret = shut_window(w);
 	return ret ? ret : write_and_look(w, FROM, 1, &facts->end);
 }
 
@@ -233,7 +245,7 @@ static int open_fire(struct window *w)
 }
 
 /*
- * The binding ends while writes come in. Once that is said to be done the
+ * The window is freed while writes come in. Once that is said to be done the
  * memory is wiped: what is not 0 when the last write was answered came later.
  */
 static int try_late(struct window *w, struct facts *facts)
@@ -241,10 +253,9 @@ static int try_late(struct window *w, struct facts *facts)
 	int ret = open_fire(w);
 
 	if (!ret)
-		ret = end_binding(w);
-	/* Flushed: the queue pair was faster, so nobody said that it is done. */
+		ret = shut_window(w);
 	if (ret)
-		return ret > 0 ? 0 : ret;
+		return ret;
 	memset(w->memory, 0, PAGES * PAGE);
 	ret = dp_loop_near_wait(w->loop);
 	if (ret < 0)

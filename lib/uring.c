@@ -203,11 +203,19 @@ unregister:
 	return ret;
 }
 
-static void destroy(struct daxpin_uring *uring)
+static void take_down(struct daxpin_uring *uring)
 {
 	dp_uring_table_free(uring);
 	dp_uring_unlink(&uring->link);
-	free(uring);
+	uring->pool = NULL;
+}
+
+static void bury(struct daxpin_uring *uring)
+{
+	static struct detached buried = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+	take_down(uring);
+	free(remember_detached(&buried, uring));
 }
 
 static int attach(struct daxpin_pool *pool, struct io_uring *ring,
@@ -242,10 +250,12 @@ static int attach(struct daxpin_pool *pool, struct io_uring *ring,
 					    DP_URING_OP_READV_FIXED);
 	uring->has_send_zc = dp_uring_knows(&uring->link, IORING_OP_SEND_ZC);
 	ret = join(uring, can_be_fixed(&info), &options);
-	if (ret)
-		destroy(uring);
-	else
+	if (!ret) {
 		*ret_uring = uring;
+		return 0;
+	}
+	take_down(uring);
+	free(uring);
 	return ret;
 }
 
@@ -267,9 +277,10 @@ EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 			     struct daxpin_uring_info *ret_info)
 {
 	struct daxpin_uring_info info = { .size = sizeof(info) };
+	int ret = dp_uring_enter(uring);
 
-	if (!uring)
-		return -EINVAL;
+	if (ret)
+		return ret;
 	dp_uring_table_info(uring, &info);
 	info.file_slot = uring->file_slot;
 	info.in_flight = uring->in_flight;
@@ -279,7 +290,9 @@ EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 
 EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
 {
-	return uring ? dp_uring_table_service(uring) : -EINVAL;
+	int ret = dp_uring_enter(uring);
+
+	return ret ? ret : dp_uring_table_service(uring);
 }
 
 EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
@@ -288,8 +301,11 @@ EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 
 	if (!uring)
 		return 0;
-	ret = daxpin_pool_info(uring->pool, &(struct daxpin_pool_info) {
-			       .size = sizeof(struct daxpin_pool_info) });
+	ret = dp_uring_enter(uring);
+	if (!ret)
+		ret = daxpin_pool_info(uring->pool,
+				       &(struct daxpin_pool_info) {
+				       .size = sizeof(struct daxpin_pool_info) });
 	if (ret)
 		return ret;
 	if (uring->in_flight)
@@ -301,6 +317,6 @@ EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 		return ret;
 	ret = daxpin_unregister(uring->registration);
 	assert(!ret);
-	destroy(uring);
+	bury(uring);
 	return 0;
 }

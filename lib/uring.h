@@ -58,7 +58,7 @@ struct dp_uring_table {
 /* Fields that all read and uring.c alone writes, but for in_flight, which is
  * uring_prep.c's. */
 struct daxpin_uring {
-	struct daxpin_pool *pool;
+	struct daxpin_pool *pool;	/* NULL when detached */
 	struct dp_uring_link link;
 	struct daxpin_registration *registration;
 	char label[DAXPIN_LABEL_MAX];
@@ -77,6 +77,14 @@ struct daxpin_uring {
 	uint64_t in_flight;
 	struct dp_uring_table table;
 };
+
+/* 0, or what every call on a uring returns: -EINVAL, -ESTALE. */
+static inline int dp_uring_enter(const struct daxpin_uring *uring)
+{
+	if (!uring)
+		return -EINVAL;
+	return uring->pool ? 0 : -ESTALE;
+}
 
 /* uring_ring.c */
 int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link);

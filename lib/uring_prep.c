@@ -16,17 +16,6 @@ struct piece {
 	uint32_t length;
 };
 
-static int check_range(struct daxpin_uring *uring, struct daxpin_extent extent,
-		       uint64_t offset, uint32_t length)
-{
-	uint64_t size;
-	int ret = daxpin_size(uring->pool, extent, &size);
-
-	if (ret)
-		return ret;
-	return !length || offset > size || length > size - offset ? -EINVAL : 0;
-}
-
 /* Hold, then look at the size: a held extent keeps it. */
 static int take(struct daxpin_uring *uring, struct daxpin_hold *hold,
 		struct daxpin_extent extent, uint64_t offset, uint32_t length,
@@ -37,10 +26,11 @@ static int take(struct daxpin_uring *uring, struct daxpin_hold *hold,
 
 	if (ret)
 		return ret;
-	ret = check_range(uring, extent, offset, length);
-	if (ret)
-		daxpin_drop_labelled(uring->pool, hold);
-	return ret;
+	if (length && offset <= hold->bytes && length <= hold->bytes - offset)
+		return 0;
+	ret = daxpin_drop_labelled(uring->pool, hold);
+	assert(!ret);
+	return -EINVAL;
 }
 
 static void begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
@@ -96,13 +86,13 @@ static int begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 }
 
 /* From here on the sqe does nothing, whatever the call returns. */
-static bool are_usable(const struct daxpin_uring *uring,
-		       const struct daxpin_uring_io *io,
-		       struct io_uring_sqe *sqe)
+static int check_usable(const struct daxpin_uring *uring,
+			const struct daxpin_uring_io *io,
+			struct io_uring_sqe *sqe)
 {
 	if (sqe)
 		io_uring_prep_nop(sqe);
-	return uring && io && !io->uring && sqe;
+	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter(uring);
 }
 
 /* ---------------------------------------------------------- read and write */
@@ -114,10 +104,10 @@ EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
 				  uint32_t length, uint64_t file_offset)
 {
 	void *at;
-	int ret;
+	int ret = check_usable(uring, io, sqe);
 
-	if (!are_usable(uring, io, sqe))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
 			DAXPIN_HOLD_WRITE, uring->read_label, true, &at);
 	if (ret)
@@ -137,10 +127,10 @@ EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
 				   uint32_t length, uint64_t file_offset)
 {
 	void *at;
-	int ret;
+	int ret = check_usable(uring, io, sqe);
 
-	if (!are_usable(uring, io, sqe))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
 			DAXPIN_HOLD_READ, uring->write_label, true, &at);
 	if (ret)
@@ -206,10 +196,10 @@ static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		       struct daxpin_uring_vec *vec, struct iovec *iov,
 		       uint32_t count, uint64_t file_offset, bool read)
 {
-	int ret;
+	int ret = check_usable(uring, io, sqe);
 
-	if (!are_usable(uring, io, sqe))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	if (!vec || !iov || !count || count > VECTORS_MAX)
 		return -EINVAL;
 	ret = take_pieces(uring, vec, iov, count,
@@ -269,10 +259,11 @@ EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
 				  uint32_t flags)
 {
 	void *at;
-	int ret;
+	int ret = check_usable(uring, io, sqe);
 
-	if (!are_usable(uring, io, sqe) || msg_flags & MSG_ZEROCOPY ||
-	    flags & ~DAXPIN_URING_SEND_COPY)
+	if (ret)
+		return ret;
+	if (msg_flags & MSG_ZEROCOPY || flags & ~DAXPIN_URING_SEND_COPY)
 		return -EINVAL;
 	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
 			DAXPIN_HOLD_READ, uring->send_label,
@@ -296,9 +287,11 @@ EXPORT int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
 				 uint32_t access, void **ret_memory)
 {
 	void *at;
-	int ret;
+	int ret = check_usable(uring, io, sqe);
 
-	if (!are_usable(uring, io, sqe) || !ret_memory)
+	if (ret)
+		return ret;
+	if (!ret_memory)
 		return -EINVAL;
 	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
 			access, uring->command_label, true, &at);

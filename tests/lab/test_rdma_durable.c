@@ -368,10 +368,11 @@ static void a_commit_of_nonsense_is_refused(void **state)
 
 /* ------------------------------------------------------------------- windows */
 
-/* What else may come of other devices is for the report, not for a grant. */
-static void windows_are_tried_and_not_used(void **state)
+/* Soft-RoCE's do not: a grant is a region, whatever was asked for. */
+static void windows_that_do_not_fence_are_not_used(void **state)
 {
 	struct daxpin_rdma_report report = { .size = sizeof(report) };
+	struct daxpin_grant_info info = { .size = sizeof(info) };
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
 	long long before = pinned_pages();
@@ -379,7 +380,7 @@ static void windows_are_tried_and_not_used(void **state)
 	assert_int_equal(daxpin_rdma_report(f->rdma, &report), 0);
 	assert_int_equal(report.window2.verdict, DAXPIN_RDMA_UNTRIED);
 	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
-	f->flags = DAXPIN_RDMA_TRY;
+	f->flags = DAXPIN_RDMA_WINDOWS;
 	assert_int_equal(attach(f), 0);
 	assert_int_equal(pinned_pages(), before);
 	assert_int_equal(daxpin_rdma_report(f->rdma, &report), 0);
@@ -394,6 +395,9 @@ static void windows_are_tried_and_not_used(void **state)
 	assert_int_equal(report.odp.verdict, DAXPIN_RDMA_UNTRIED);
 	assert_int_equal(rdma_info(f).way, DAXPIN_RDMA_PINNED);
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
+	assert_int_equal(daxpin_grant_info(f->grants[0], &info), 0);
+	if (!strncmp(rdma_device, "rxe", 3))
+		assert_int_equal(info.door, DAXPIN_GRANT_DOOR_REGION);
 }
 
 #define CASE(function)	\
@@ -409,7 +413,7 @@ static const struct CMUnitTest cases[] = {
 	CASE(a_commit_publishes_what_was_written),
 	CASE(nothing_is_published_while_a_peer_may_write),
 	CASE(a_commit_of_nonsense_is_refused),
-	CASE(windows_are_tried_and_not_used),
+	CASE(windows_that_do_not_fence_are_not_used),
 };
 
 int main(void)

@@ -10,6 +10,7 @@ RECLAIM = ['tests/unit/test_reclaim']
 POOL = ['tests/unit/test_pool']
 URING = ['tests/unit/test_uring', 'shmem']
 REVOKE = ['tests/unit/test_revoke']
+WINDOW = ['tests/unit/test_window']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
@@ -113,16 +114,67 @@ MUTANTS = [
      'the_hold_stays_until_the_device_has_answered'),
     ('refused-is-over', REVOKE, 'lib/rdma_revoke.c',
      'the last rung of the ladder lets the blocks go',
-     '''		err = deregister(grant);
+     '''		err = close_door(grant);
 	}
 	return err;
 }''',
-     '''		err = deregister(grant);
+     '''		err = close_door(grant);
 	}
 	grant->mr = NULL;
 	return 0;
 }''',
      'what_the_device_does_not_end_is_quarantined'),
+
+    # ------------------------------------------------------ memory windows (A6)
+    ('window-of-the-untrusted', WINDOW, 'lib/rdma_door.c',
+     'windows are used whatever was seen of them',
+     'doors->window2 = dp_rdma_trusts(&report->window2);',
+     'doors->window2 = report->window2.verdict;',
+     'nobody_is_let_in_by_what_does_not_fence'),
+    ('window-over-the-segment', WINDOW, 'lib/rdma_door.c',
+     'a window is as long as the region under it',
+     '		.length = grant->key.length,',
+     '		.length = parent->length,',
+     'a_peer_has_a_window_of_his_own'),
+    ('window-by-an-open-region', WINDOW, 'lib/rdma_key.c',
+     'the region under the windows lets peers in by itself',
+     'access |= IBV_ACCESS_MW_BIND;',
+     'access |= IBV_ACCESS_MW_BIND | IBV_ACCESS_REMOTE_WRITE;',
+     'a_peer_has_a_window_of_his_own'),
+    ('window-for-what-was-not-tried', WINDOW, 'lib/rdma_door.c',
+     'atomics by a window',
+     'if (access & ~(WINDOW_ACCESS | IBV_ACCESS_LOCAL_WRITE))',
+     'if (access & ~(WINDOW_ACCESS | IBV_ACCESS_REMOTE_ATOMIC))',
+     'what_was_not_tried_gets_a_region'),
+    ('window-of-another-domain', WINDOW, 'lib/rdma_door.c',
+     'a window is bound on a queue pair that cannot have it',
+     'if (doors->window2 && o->qp && o->qp->pd == grant->rdma->pd)',
+     'if (doors->window2 && o->qp)',
+     'each_type_is_judged_by_itself'),
+    ('window-refused-is-over', WINDOW, 'lib/rdma_door.c',
+     'a window that the device keeps is forgotten',
+     '''	if (err)
+		return err;
+	grant->mw = NULL;
+	dp_rdma_key''',
+     '''	err = 0;
+	grant->mw = NULL;
+	dp_rdma_key''',
+     'a_window_that_stays_is_quarantine'),
+    ('lost-window-drops', WINDOW, 'lib/rdma_grant.c',
+     'the hold goes though the device keeps a window',
+     '	if (!err || *ret_kept)\n		return err;',
+     '	if (!err)\n		return err;',
+     'a_lost_window_keeps_the_hold'),
+    ('lent-region-ends', WINDOW, 'lib/rdma_key.c',
+     'a region is deregistered under its windows',
+     '	if (slot->lent)\n		return 0;',
+     '	if (slot->lent > 1)\n		return 0;',
+     'a_segments_region_stays_under_its_windows'),
+    ('window-on-a-broken-connection', WINDOW, 'lib/rdma_door.c',
+     'the next bind takes the completion of the last',
+     '	doors->broken = err != 0;', '	doors->broken = false;',
+     'a_bind_that_fails_is_a_region_and_counted'),
 
     # ----------------------------------------------- what counts (I8, I11, I37)
     ('busy-skipped-unregistered', LIFE, 'lib/daxpin.c',
@@ -139,11 +191,11 @@ MUTANTS = [
      'a_registered_pool_does_not_close'),
     ('label-without-hold', LIFE, 'lib/hold.c',
      'a labelled hold is a label alone',
-     '''	ret = daxpin_hold(pool, extent, access);
+     '''	ret = hold_one(pool, extent, access);
 	if (ret)
 		return ret;
 	hold->extent = extent;''',
-     '''	ret = daxpin_hold(pool, extent, access);
+     '''	ret = hold_one(pool, extent, access);
 	if (ret)
 		return ret;
 	daxpin_drop(pool, extent);

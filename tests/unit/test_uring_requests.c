@@ -779,6 +779,51 @@ static void a_request_knows_of_no_detached_ring(void **state)
 	assert_int_equal(daxpin_uring_info(NULL, NULL), -EINVAL);
 }
 
+static struct daxpin_uring *attach_and_detach(struct world *w)
+{
+	struct daxpin_uring *gone;
+
+	assert_int_equal(attach(w, 0), 0);
+	gone = w->uring;
+	assert_int_equal(daxpin_uring_detach(gone), 0);
+	w->uring = NULL;
+	return gone;
+}
+
+/* So many are remembered. */
+static void what_was_detached_is_told(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	struct daxpin_uring_vec vec = { .extent = extent, .length = 4096 };
+	struct daxpin_uring *gone = attach_and_detach(w);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+	struct daxpin_uring_io io = { .uring = NULL };
+	int fd = w->pipe[0];
+	struct iovec iov;
+	void *at;
+
+	for (int i = 1; i < 64; i++)
+		assert_ptr_not_equal(attach_and_detach(w), gone);
+	assert_int_equal(daxpin_uring_info(gone, &info), -ESTALE);
+	assert_int_equal(daxpin_uring_service(gone), -ESTALE);
+	assert_int_equal(daxpin_uring_detach(gone), -ESTALE);
+	assert_int_equal(daxpin_uring_prep_read(gone, &io, sqe, fd, extent, 0,
+						4096, 0), -ESTALE);
+	assert_int_equal(daxpin_uring_prep_write(gone, &io, sqe, fd, extent, 0,
+						 4096, 0), -ESTALE);
+	assert_int_equal(daxpin_uring_prep_readv(gone, &io, sqe, fd, &vec, &iov,
+						 1, 0), -ESTALE);
+	assert_int_equal(daxpin_uring_prep_send(gone, &io, sqe, fd, extent, 0,
+						4096, 0, 0), -ESTALE);
+	assert_int_equal(daxpin_uring_prep_cmd(gone, &io, sqe, fd, 0, extent, 0,
+					       4096, DAXPIN_HOLD_READ, &at),
+			 -ESTALE);
+	assert_int_equal(sqe->opcode, IORING_OP_NOP);
+	assert_int_equal(daxpin_uring_is_fixed(&io), -EINVAL);
+}
+
 /* Another ring gets the number, and nothing of it is touched. */
 static void a_ring_that_was_freed_first_can_be_detached(void **state)
 {
@@ -857,6 +902,7 @@ int main(int argc, char **argv)
 		TEST(a_deferring_ring_gives_back_in_its_thread),
 		TEST(a_wanted_segment_gets_no_new_fixed_requests),
 		TEST(a_request_knows_of_no_detached_ring),
+		TEST(what_was_detached_is_told),
 		TEST(a_ring_that_was_freed_first_can_be_detached),
 		TEST(a_ring_freed_in_mid_read_keeps_its_hold),
 	};

@@ -22,22 +22,29 @@ static struct {
 	int reg_error;			/* after so many registrations */
 	uint32_t reg_allowed;
 	int qp_error;			/* what modify_qp returns */
+	int bind_error;			/* what a bind returns */
 	void (*in_dereg)(void);		/* called in there, without the lock */
 	/* What it did. */
 	uint32_t regs, deregs, live, qp_stops;
 	enum ibv_qp_state qp_state;
 	uint64_t longest;
+	unsigned int access;		/* of the last registration */
+	uint32_t windows;		/* allocated now */
+	struct ibv_send_wr bound;	/* by the last request */
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .reg_allowed = ALWAYS };
 
 static struct ibv_device fake_device = { .name = "fake0" };
 static struct ibv_context fake_context = { .device = &fake_device };
 static struct ibv_pd fake_pd = { .context = &fake_context };
-static struct ibv_qp fake_qp = { .context = &fake_context, .qp_num = 17 };
+static struct ibv_qp fake_qp = {
+	.context = &fake_context, .pd = &fake_pd, .qp_num = 17,
+};
 
 static inline void fake_reset(void)
 {
 	pthread_mutex_lock(&fake.lock);
 	fake.dereg_error = fake.reg_error = fake.qp_error = 0;
+	fake.bind_error = 0;
 	fake.dereg_refusals = 0;
 	fake.dereg_after_qp = false;
 	fake.reg_allowed = ALWAYS;
@@ -54,7 +61,7 @@ const char *ibv_get_device_name(struct ibv_device *device)
 }
 
 static inline struct ibv_mr *fake_register(struct ibv_pd *pd, void *base,
-					   size_t length)
+					   size_t length, unsigned int access)
 {
 	struct ibv_mr *mr = NULL;
 
@@ -71,6 +78,7 @@ static inline struct ibv_mr *fake_register(struct ibv_pd *pd, void *base,
 		};
 		fake.regs++;
 		fake.live++;
+		fake.access = access;
 		if (length > fake.longest)
 			fake.longest = length;
 	}
@@ -82,16 +90,14 @@ static inline struct ibv_mr *fake_register(struct ibv_pd *pd, void *base,
 struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *base, size_t length,
 			  int access)
 {
-	(void)access;
-	return fake_register(pd, base, length);
+	return fake_register(pd, base, length, (unsigned int)access);
 }
 
 struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *base, size_t length,
 				uint64_t iova, unsigned int access)
 {
 	(void)iova;
-	(void)access;
-	return fake_register(pd, base, length);
+	return fake_register(pd, base, length, access);
 }
 
 static inline bool fake_refuses(void)
@@ -105,7 +111,8 @@ static inline bool fake_refuses(void)
 	return true;
 }
 
-int ibv_dereg_mr(struct ibv_mr *mr)
+/* What is to be ended, a region or a window; 0 or the device's errno. */
+static inline int fake_end(uint32_t *live, void *object)
 {
 	void (*in_dereg)(void);
 	int err = 0;
@@ -120,12 +127,17 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 	if (fake_refuses()) {
 		err = fake.dereg_error;
 	} else {
-		assert_true(fake.live > 0);
-		fake.live--;
-		free(mr);
+		assert_true(*live > 0);
+		(*live)--;
+		free(object);
 	}
 	pthread_mutex_unlock(&fake.lock);
 	return err;
+}
+
+int ibv_dereg_mr(struct ibv_mr *mr)
+{
+	return fake_end(&fake.live, mr);
 }
 
 int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
@@ -141,6 +153,58 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 		fake.qp_state = attr->qp_state;
 	pthread_mutex_unlock(&fake.lock);
 	return err;
+}
+
+static inline struct ibv_mw *fake_alloc_mw(struct ibv_pd *pd,
+					   enum ibv_mw_type type)
+{
+	struct ibv_mw *mw = calloc(1, sizeof(*mw));
+
+	assert_non_null(mw);
+	*mw = (struct ibv_mw) {
+		.context = pd->context, .pd = pd, .type = type, .rkey = 0x500,
+	};
+	fake.windows++;
+	return mw;
+}
+
+static inline int fake_dealloc_mw(struct ibv_mw *mw)
+{
+	return fake_end(&fake.windows, mw);
+}
+
+static inline int fake_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
+				 struct ibv_send_wr **bad)
+{
+	(void)bad;
+	assert_ptr_equal(qp, &fake_qp);
+	fake.bound = *wr;
+	return fake.bind_error;
+}
+
+/* By a call: shown as the request that it stands for. */
+static inline int fake_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw,
+			       struct ibv_mw_bind *bind)
+{
+	assert_ptr_not_equal(qp, &fake_qp);
+	mw->rkey++;
+	fake.bound = (struct ibv_send_wr) {
+		.wr_id = bind->wr_id, .send_flags = bind->send_flags,
+		.bind_mw = {
+			.mw = mw, .rkey = mw->rkey,
+			.bind_info = bind->bind_info,
+		},
+	};
+	return fake.bind_error;
+}
+
+/* A device that has windows. */
+static inline void fake_have_windows(void)
+{
+	fake_context.ops.alloc_mw = fake_alloc_mw;
+	fake_context.ops.dealloc_mw = fake_dealloc_mw;
+	fake_context.ops.post_send = fake_post_send;
+	fake_context.ops.bind_mw = fake_bind_mw;
 }
 
 int __wrap_dp_owner_has_context(const char *device);

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What lets a peer in, and is taken away to keep him out: a memory region of the
+ * grant's own; or, where the caller asked for it and the device was seen to fence
+ * them, a memory window over the region that its segment has for local keys.
+ *
+ *  - A window is ended by ibv_dealloc_mw() alone, the same barrier as a region's
+ *    end as far as the device's trial went (rdma_window.c).
+ *  - Type 2 is bound on the peer's queue pair, by a request without a completion:
+ *    requests behind it, such as the message with the key, begin when it is done,
+ *    and where it fails they are flushed.
+ *  - Type 1 is bound on a connection of the attachment's own, and waited for.
+ *  - A window that cannot be had, or not with these rights, is a region instead:
+ *    what is refused is counted, and the grant says which it is.
+ *  - A segment's region does not end while windows are bound to it (RDMA 5).
+ */
+#include "rdma.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include "rdma_loop.h"
+#include "rdma_window.h"
+
+#define BIND_MS		2000
+/* What the trial tried. */
+#define WINDOW_ACCESS	(IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE)
+#define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+
+/* ---------------------------------------------------------- for all of them */
+
+int dp_rdma_doors_open(struct daxpin_rdma *rdma,
+		       const struct daxpin_rdma_options *o, bool *ret_kept)
+{
+	const struct daxpin_rdma_report *report = &rdma->backing.report;
+	struct dp_rdma_doors *doors = &rdma->doors;
+	int err;
+
+	if (!(o->flags & DAXPIN_RDMA_WINDOWS) ||
+	    rdma->backing.way != DAXPIN_RDMA_PINNED)
+		return 0;
+	doors->window2 = dp_rdma_trusts(&report->window2);
+	if (!dp_rdma_trusts(&report->window1))
+		return 0;
+	doors->loop = calloc(1, sizeof(*doors->loop));
+	if (!doors->loop)
+		return -ENOMEM;
+	err = dp_loop_open(doors->loop, rdma->pd, daxpin_deadline_ms(BIND_MS));
+	if (!err)
+		return 0;
+	*ret_kept = dp_rdma_doors_close(rdma) != 0;
+	return explain(o->why, o->why_size, err,
+		       "no connection to bind memory windows on: %s",
+		       strerror(-err));
+}
+
+int dp_rdma_doors_close(struct daxpin_rdma *rdma)
+{
+	struct dp_rdma_doors *doors = &rdma->doors;
+	int err = doors->loop ? dp_loop_close(doors->loop) : 0;
+
+	assert(!atomic_load(&doors->windows));
+	if (err)
+		return err;
+	free(doors->loop);
+	doors->loop = NULL;
+	return 0;
+}
+
+void dp_rdma_doors_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info)
+{
+	info->windows = atomic_load(&rdma->doors.windows);
+	info->windows_refused = atomic_load(&rdma->doors.refused);
+}
+
+/* ---------------------------------------------------------------- a region */
+
+static int open_region(struct daxpin_grant *grant, int access,
+		       const struct daxpin_grant_options *o)
+{
+	const struct daxpin_grant_key *key = &grant->key;
+	struct ibv_pd *pd = grant->rdma->pd;
+	struct rlimit limit = { 0 };
+	int err;
+
+	if (access & ACCESS_WRITES)
+		access |= IBV_ACCESS_LOCAL_WRITE;	/* as the verbs ask */
+	err = dp_rdma_register(pd, (void *)(uintptr_t)key->addr, key->length,
+			       access, &grant->mr);
+	if (!err) {
+		grant->door = DAXPIN_GRANT_DOOR_REGION;
+		grant->key.rkey = grant->mr->rkey;
+		return 0;
+	}
+	if (err == -ENOMEM) {
+		getrlimit(RLIMIT_MEMLOCK, &limit);
+		return explain(o->why, o->why_size, err,
+			       "%" PRIu64 " bytes cannot be pinned: RLIMIT_MEMLOCK is %" PRIu64 ": raise it (ulimit -l, LimitMEMLOCK=) or give CAP_IPC_LOCK",
+			       key->length, (uint64_t)limit.rlim_cur);
+	}
+	return explain(o->why, o->why_size, err,
+		       "%s refused a memory region of %" PRIu64 " bytes with access 0x%x: %s",
+		       ibv_get_device_name(pd->context->device), key->length,
+		       (unsigned int)access, strerror(-err));
+}
+
+/* ---------------------------------------------------------------- a window */
+
+static uint32_t choose_window(const struct daxpin_grant *grant, int access,
+			      const struct daxpin_grant_options *o)
+{
+	const struct dp_rdma_doors *doors = &grant->rdma->doors;
+
+	if (access & ~(WINDOW_ACCESS | IBV_ACCESS_LOCAL_WRITE))
+		return 0;
+	if (doors->window2 && o->qp && o->qp->pd == grant->rdma->pd)
+		return DAXPIN_GRANT_DOOR_WINDOW2;
+	return doors->loop ? DAXPIN_GRANT_DOOR_WINDOW1 : 0;
+}
+
+/* In turn: the completion is the next one. After a failure nobody knows what is
+ * still under way there, so it is connected anew. */
+static int bind_on_loop(struct dp_rdma_doors *doors, struct ibv_mw *mw,
+			const struct ibv_mw_bind_info *info)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&doors->lock);
+	doors->loop->deadline_ns = daxpin_deadline_ms(BIND_MS);
+	if (doors->broken)
+		err = dp_loop_connect(doors->loop);
+	if (!err)
+		err = dp_window_bind_call(doors->loop, mw, info);
+	doors->broken = err != 0;
+	pthread_mutex_unlock(&doors->lock);
+	return err > 0 ? -EIO : err;
+}
+
+static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
+		       int access, struct ibv_qp *qp)
+{
+	const struct ibv_mw_bind_info info = {
+		.mr = parent,
+		.addr = grant->key.addr,
+		.length = grant->key.length,
+		.mw_access_flags = (unsigned int)(access & WINDOW_ACCESS),
+	};
+
+	if (grant->door == DAXPIN_GRANT_DOOR_WINDOW2)
+		return dp_window_bind_request(qp, grant->mw, &info, 0);
+	return bind_on_loop(&grant->rdma->doors, grant->mw, &info);
+}
+
+static int make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
+		       int access, struct ibv_qp *qp)
+{
+	int err = dp_window_make(grant->rdma->pd,
+				 grant->door == DAXPIN_GRANT_DOOR_WINDOW2 ?
+				 IBV_MW_TYPE_2 : IBV_MW_TYPE_1, &grant->mw);
+
+	if (!err)
+		err = bind_window(grant, parent, access, qp);
+	if (!err)
+		grant->key.rkey = grant->mw->rkey;
+	return err;
+}
+
+static int close_window(struct daxpin_grant *grant)
+{
+	int err = grant->mw ? dp_window_free(grant->mw) : 0;
+
+	if (err)
+		return err;
+	grant->mw = NULL;
+	dp_rdma_key_return(grant->rdma, grant->key.extent.addr);
+	return 0;
+}
+
+static int open_window(struct daxpin_grant *grant, int access,
+		       struct ibv_qp *qp, bool *ret_kept)
+{
+	struct ibv_mr *parent;
+	int err = dp_rdma_key_lend(grant->rdma, grant->key.extent.addr,
+				   &parent);
+
+	if (err)
+		return err;
+	err = make_window(grant, parent, access, qp);
+	if (err)
+		*ret_kept = close_window(grant) != 0;
+	return err;
+}
+
+/* ---------------------------------------------------------- for each grant */
+
+int dp_rdma_door_open(struct daxpin_grant *grant, int access,
+		      const struct daxpin_grant_options *o, bool *ret_kept)
+{
+	struct dp_rdma_doors *doors = &grant->rdma->doors;
+	int err;
+
+	grant->door = choose_window(grant, access, o);
+	if (!grant->door)
+		return open_region(grant, access, o);
+	err = open_window(grant, access, o->qp, ret_kept);
+	if (!err || *ret_kept)
+		atomic_fetch_add(&doors->windows, 1);
+	if (!err)
+		return 0;
+	if (*ret_kept)
+		return explain(o->why, o->why_size, err,
+			       "a memory window could not be bound (%s), and %s does not let go of it: the extent stays held, the pool cannot be closed",
+			       strerror(-err), ibv_get_device_name(
+				       grant->rdma->pd->context->device));
+	atomic_fetch_add(&doors->refused, 1);
+	return open_region(grant, access, o);
+}
+
+int dp_rdma_door_close(struct daxpin_grant *grant)
+{
+	int err;
+
+	assert(!grant->mr != !grant->mw);
+	if (grant->mr) {
+		err = dp_rdma_deregister(grant->mr);
+		if (!err)
+			grant->mr = NULL;
+		return err;
+	}
+	err = close_window(grant);
+	if (!err)
+		atomic_fetch_sub(&grant->rdma->doors.windows, 1);
+	return err;
+}

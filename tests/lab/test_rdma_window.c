@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants by memory windows. Built without rdma_trust.c: soft-RoCE, which does not
+ * keep a peer inside a window, is believed here, for all else that it does: who is
+ * let in, to do what, and for how long.
+ */
+#include "rdma_fixture.h"
+#include "rdma_peer.h"
+#include "rdma_backing.h"
+
+#define DENIED		IBV_WC_REM_ACCESS_ERR
+#define ROUNDS		24
+
+static long long pins_before;
+static struct peer_process peer;
+
+bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
+{
+	return finding->verdict == DAXPIN_RDMA_WORKS ||
+	       finding->verdict == DAXPIN_RDMA_WRONG;
+}
+
+static int begin(void **state)
+{
+	struct fixture *f;
+	int err;
+
+	pins_before = pinned_pages();
+	if (setup(state))
+		return -1;
+	f = *state;
+	err = daxpin_rdma_detach(f->rdma);
+	f->rdma = NULL;
+	f->flags = DAXPIN_RDMA_WINDOWS;
+	return err || attach(f);
+}
+
+static int finish(void **state)
+{
+	long long pins;
+	int err;
+
+	peer_end(&peer);
+	err = teardown(state);
+	pins = pinned_pages();
+	if (pins != pins_before)
+		print_message("# %lld pages are still pinned\n",
+			      pins - pins_before);
+	return err || pins != pins_before;
+}
+
+static struct daxpin_grant_key grant_by(struct fixture *f, unsigned int i,
+					struct daxpin_extent extent, int access,
+					struct ibv_qp *qp)
+{
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = access, .qp = qp,
+		.flags = access & READ ? ZERO : 0,
+		.why = f->why, .why_size = sizeof(f->why),
+	};
+
+	assert_int_equal(daxpin_rdma_grant(f->rdma, extent, &options,
+					   &f->grants[i]), 0);
+	assert_int_equal(daxpin_grant_info(f->grants[i], &info), 0);
+	assert_int_equal(info.door, qp ? DAXPIN_GRANT_DOOR_WINDOW2 :
+			 DAXPIN_GRANT_DOOR_WINDOW1);
+	return key_of(f, i);
+}
+
+static void assert_written(struct fixture *f, struct daxpin_extent extent)
+{
+	unsigned char *expected = malloc(EXTENT_BYTES);
+
+	assert_non_null(expected);
+	pattern_fill(expected, EXTENT_BYTES, PEER_PATTERN);
+	assert_memory_equal(bytes(f, extent), expected, EXTENT_BYTES);
+	free(expected);
+}
+
+/* Only that of the bind, and only because this queue pair has one for all. */
+static void expect_completions(struct fixture *f, int count)
+{
+	struct ibv_wc wc;
+
+	assert_int_equal(ibv_poll_cq(f->wire.cq, 1, &wc), count);
+	if (!count)
+		return;
+	assert_true(wc.wr_id == DAXPIN_RDMA_WR_ID);
+	assert_int_equal(wc.status, 0);
+	assert_int_equal(ibv_poll_cq(f->wire.cq, 1, &wc), 0);
+}
+
+/* In, for what it says, and out for good. */
+static void use_and_revoke(struct fixture *f, struct ibv_qp *qp)
+{
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key = grant_by(f, 0, extent, READ | WRITE, qp);
+
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+	assert_written(f, extent);
+	assert_int_equal(peer_read(f, &key, EXTENT_BYTES), 0);
+	assert_memory_equal(f->buffer, bytes(f, extent), EXTENT_BYTES);
+	expect_completions(f, qp != NULL);
+	assert_int_equal(rdma_info(f).windows, 1);
+	assert_int_equal(rdma_info(f).windows_refused, 0);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	memset(bytes(f, extent), 0, EXTENT_BYTES);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), DENIED);
+	assert_int_equal(peer_read(f, &key, 64), DENIED);
+	assert_int_equal(bytes(f, extent)[0], 0);
+	assert_int_equal(rdma_info(f).windows, 0);
+}
+
+static void a_window_lets_its_peer_in_and_out(void **state)
+{
+	struct fixture *f = *state;
+
+	use_and_revoke(f, f->wire.qp);
+	use_and_revoke(f, NULL);
+	/* One region under both. */
+	assert_int_equal(rdma_info(f).local_mrs, 1);
+}
+
+static void a_window_gives_the_rights_it_says(void **state)
+{
+	struct fixture *f = *state;
+	struct ibv_qp *const doors[] = { f->wire.qp, NULL };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct daxpin_extent extent = reserve(f);
+		struct daxpin_grant_key key =
+			grant_by(f, 0, extent, WRITE, doors[i]);
+
+		assert_int_equal(peer_write(f, &key, 0, 4096), 0);
+		assert_int_equal(peer_read(f, &key, 4096), DENIED);
+		assert_int_equal(take_back(f, 0), 0);
+	}
+}
+
+static void connect_other(struct fixture *f, struct wire *ours,
+			  struct wire *theirs)
+{
+	struct wire_address to_ours, to_theirs;
+
+	assert_int_equal(wire_open(ours, &f->nic), 0);
+	assert_int_equal(wire_open(theirs, &f->peer_nic), 0);
+	to_ours = wire_address(ours);
+	to_theirs = wire_address(theirs);
+	assert_int_equal(wire_connect(ours, &to_theirs), 0);
+	assert_int_equal(wire_connect(theirs, &to_ours), 0);
+}
+
+/* Type 2 is for one peer; type 1 for all in the domain, as a region is. */
+static void another_peers_queue_pair_is_not_let_in(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct wire ours, theirs;
+	struct transfer transfer = {
+		.opcode = IBV_WR_RDMA_WRITE, .mr = f->mr, .length = 4096,
+	};
+	struct daxpin_grant_key key;
+
+	key = grant_by(f, 0, extent, WRITE, NULL);
+	connect_other(f, &ours, &theirs);
+	transfer.remote = key.addr;
+	transfer.rkey = key.rkey;
+	assert_int_equal(wire_transfer(&theirs, &transfer), 0);
+	assert_int_equal(take_back(f, 0), 0);
+	key = grant_by(f, 0, extent, WRITE, f->wire.qp);
+	transfer.rkey = key.rkey;
+	memset(bytes(f, extent), 0, 4096);
+	assert_int_equal(wire_transfer(&theirs, &transfer), DENIED);
+	assert_int_equal(bytes(f, extent)[0], 0);
+	assert_int_equal(peer_write(f, &key, 0, 4096), 0);
+	wire_close(&theirs);
+	wire_close(&ours);
+}
+
+/* Each has the blocks that the one before had, and a key of its own. */
+static void many_windows_take_turns(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct daxpin_grant_key key, last = { .rkey = 0 };
+
+	for (int i = 0; i < ROUNDS; i++) {
+		key = grant_by(f, 0, extent, WRITE, i % 2 ? NULL : f->wire.qp);
+		assert_int_not_equal(key.rkey, last.rkey);
+		assert_int_equal(peer_write(f, &key, 0, 64), 0);
+		if (i % 8 == 7)
+			assert_int_equal(peer_write(f, &last, 0, 64), DENIED);
+		last = key;
+		assert_int_equal(take_back(f, 0), 0);
+	}
+	assert_int_equal(rdma_info(f).local_mrs, 1);
+	assert_int_equal(rdma_info(f).ended, ROUNDS);
+}
+
+static void await_a_byte(struct fixture *f, struct daxpin_extent extent)
+{
+	const volatile unsigned char *base = bytes(f, extent);
+	const uint64_t deadline = daxpin_deadline_ms(60000);
+
+	while (!base[0] && !base[1])
+		assert_true(daxpin_deadline_ms(0) < deadline);
+}
+
+static void a_peer_that_goes_on_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+
+	memset(bytes(f, extent), 0, EXTENT_BYTES);
+	grant_by(f, 0, extent, WRITE, NULL);
+	assert_int_equal(daxpin_grant_export(f->grants[0], key, sizeof(key)),
+			 sizeof(key));
+	peer = peer_begin();
+	peer_go(f, &peer, key, 0);
+	await_a_byte(f, extent);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(peer_result(&peer).status, DENIED);
+}
+
+/* The peer's own memory is what is left pinned. */
+static void nothing_stays_pinned_after_the_detach(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+
+	grant_by(f, 0, extent, WRITE, f->wire.qp);
+	grant_by(f, 1, extent, WRITE, NULL);
+	assert_int_equal(rdma_info(f).windows, 2);
+	assert_int_equal(daxpin_rdma_detach(f->rdma), -EBUSY);
+	assert_int_equal(take_back(f, 1), 0);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->rdma = NULL;
+	assert_int_equal(pinned_pages() - pins_before,
+			 (long long)(PEER_BYTES / 4096));
+}
+
+int main(int argc, char **argv)
+{
+	static struct place place = { .name = "shmem" };
+#define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, begin, \
+							    finish, &place)
+	const struct CMUnitTest tests[] = {
+		TEST(a_window_lets_its_peer_in_and_out),
+		TEST(a_window_gives_the_rights_it_says),
+		TEST(another_peers_queue_pair_is_not_let_in),
+		TEST(many_windows_take_turns),
+		TEST(a_peer_that_goes_on_is_refused),
+		TEST(nothing_stays_pinned_after_the_detach),
+	};
+
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	if (!rdma_device) {
+		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	if (argc > 1 && !strcmp(argv[1], "devdax"))
+		place.device = getenv("DAXPIN_TEST_DAX");
+	return cmocka_run_group_tests_name("rdma window", tests, NULL, NULL);
+}

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants by memory windows, on a device that does as it is told: what it is asked
+ * for, in which order, and what becomes of its refusals. What devices do with
+ * windows is the lab's to show.
+ */
+#include "fixture.h"
+#include "verbs_fake.h"
+#include "rdma.h"
+#include "rdma_loop.h"
+
+#define WRITE		IBV_ACCESS_REMOTE_WRITE
+#define READ		IBV_ACCESS_REMOTE_READ
+#define BYTES		UINT64_C(8192)
+#define REFUSED		IBV_WC_MW_BIND_ERR
+
+static struct fixture *f;
+static struct daxpin_rdma *rdma;
+static struct daxpin_extent extent, before;
+static struct ibv_qp far_qp = { .context = &fake_context, .pd = &fake_pd };
+static struct ibv_pd other_pd = { .context = &fake_context };
+
+/* --------------------------------------- what the device is found to be worth */
+
+static struct {
+	enum daxpin_rdma_verdict window2, window1;
+	int open_error, close_error;	/* of the loop */
+	int bind_result;		/* what comes of a bind there */
+	unsigned int probes, opens, closes, connects;
+	int wanted;			/* segment that a reclaim wants, or -1 */
+} device;
+
+int __wrap_dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
+			 struct daxpin_rdma_report *report, bool *ret_kept);
+int __wrap_dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
+			 struct daxpin_rdma_report *report, bool *ret_kept)
+{
+	assert_ptr_equal(pd, &fake_pd);
+	assert_null(memory);
+	assert_int_equal(tries, DAXPIN_RDMA_TRY_WINDOWS);
+	assert_false(*ret_kept);
+	report->window2.verdict = device.window2;
+	report->window1.verdict = device.window1;
+	device.probes++;
+	return 0;
+}
+
+int __wrap_dp_loop_open(struct loop *loop, struct ibv_pd *pd,
+			uint64_t deadline_ns);
+int __wrap_dp_loop_open(struct loop *loop, struct ibv_pd *pd,
+			uint64_t deadline_ns)
+{
+	assert_ptr_equal(pd, &fake_pd);
+	assert_true(deadline_ns > daxpin_deadline_ms(0));
+	loop->far = &far_qp;
+	device.opens++;
+	return device.open_error;
+}
+
+int __wrap_dp_loop_close(struct loop *loop);
+int __wrap_dp_loop_close(struct loop *loop)
+{
+	assert_ptr_equal(loop->far, &far_qp);
+	assert_int_equal(fake.windows, 0);
+	device.closes++;
+	return device.close_error;
+}
+
+int __wrap_dp_loop_connect(struct loop *loop);
+int __wrap_dp_loop_connect(struct loop *loop)
+{
+	assert_ptr_equal(loop->far, &far_qp);
+	device.connects++;
+	return 0;
+}
+
+int __wrap_dp_loop_far_wait(struct loop *loop);
+int __wrap_dp_loop_far_wait(struct loop *loop)
+{
+	assert_true(loop->deadline_ns > daxpin_deadline_ms(0));
+	return device.bind_result;
+}
+
+int __wrap_daxpin_registration_wanted(struct daxpin_registration *registration,
+				      uint32_t *segment);
+int __wrap_daxpin_registration_wanted(struct daxpin_registration *registration,
+				      uint32_t *segment)
+{
+	(void)registration;
+	if (device.wanted < 0 || *segment > (uint32_t)device.wanted)
+		return 0;
+	*segment = (uint32_t)device.wanted;
+	return 1;
+}
+
+/* ------------------------------------------------------------------ set-up */
+
+static int attach_with(uint32_t flags)
+{
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options), .flags = flags,
+		.why = f->why, .why_size = sizeof(f->why),
+	};
+
+	return daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma);
+}
+
+/* The extent is not the segment's first. */
+static int setup_with(void **state, enum daxpin_rdma_verdict window2,
+		      enum daxpin_rdma_verdict window1)
+{
+	fake_reset();
+	fake_have_windows();
+	fake_qp.pd = &fake_pd;
+	memset(&device, 0, sizeof(device));
+	device.window2 = window2;
+	device.window1 = window1;
+	device.wanted = -1;
+	if (fixture_setup_sized(state, 64 << 20))
+		return -1;
+	f = *state;
+	return attach_with(DAXPIN_RDMA_WINDOWS) ||
+	       daxpin_reserve(f->pool, BYTES, 0, &before) ||
+	       daxpin_reserve(f->pool, BYTES, 0, &extent);
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, DAXPIN_RDMA_WORKS, DAXPIN_RDMA_WORKS);
+}
+
+static int setup_only2(void **state)
+{
+	return setup_with(state, DAXPIN_RDMA_WORKS, DAXPIN_RDMA_WRONG);
+}
+
+static int setup_none(void **state)
+{
+	return setup_with(state, DAXPIN_RDMA_WRONG, DAXPIN_RDMA_UNKNOWN);
+}
+
+/* Nothing is left: no region, no window, no hold. */
+static int teardown(void **state)
+{
+	int err = daxpin_rdma_detach(rdma) || fake.live || fake.windows ||
+		  daxpin_idle(f->pool, extent) == 0;
+
+	rdma = NULL;
+	return fixture_teardown(state) || err;
+}
+
+static int try_grant(int access, struct ibv_qp *qp, struct daxpin_grant **ret)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = access, .qp = qp,
+		.flags = DAXPIN_GRANT_EXPOSE,
+		.why = f->why, .why_size = sizeof(f->why),
+	};
+
+	f->why[0] = '\0';
+	return daxpin_rdma_grant(rdma, extent, &options, ret);
+}
+
+static struct daxpin_grant *grant_of(int access, struct ibv_qp *qp)
+{
+	struct daxpin_grant *grant;
+
+	assert_int_equal(try_grant(access, qp, &grant), 0);
+	return grant;
+}
+
+static struct daxpin_rdma_info counts(void)
+{
+	struct daxpin_rdma_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_rdma_info(rdma, &info), 0);
+	return info;
+}
+
+static struct daxpin_grant_info about(struct daxpin_grant *grant)
+{
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_grant_info(grant, &info), 0);
+	return info;
+}
+
+static uint32_t door_of(int access, struct ibv_qp *qp)
+{
+	struct daxpin_grant *grant = grant_of(access, qp);
+	uint32_t door = about(grant).door;
+
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	return door;
+}
+
+static void see_the_hold(void)
+{
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+}
+
+/* ----------------------------------------------------------------- one window */
+
+/* Over exactly the extent, by what lets nobody in by itself. */
+static void assert_bound(struct daxpin_grant *grant, int access)
+{
+	const struct ibv_mw_bind_info *info = &fake.bound.bind_mw.bind_info;
+	const int parent = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND;
+	struct daxpin_segment segment;
+	struct daxpin_grant_key key;
+
+	daxpin_grant_key(grant, &key);
+	assert_int_equal(info->addr, (uintptr_t)daxpin_ptr(f->pool, extent, 0));
+	assert_int_equal(info->length, BYTES);
+	assert_int_equal(info->mw_access_flags, access);
+	assert_int_equal(key.addr, info->addr);
+	assert_int_equal(key.length, BYTES);
+	assert_int_equal(key.rkey, fake.bound.bind_mw.rkey);
+	assert_int_equal(key.rkey, fake.bound.bind_mw.mw->rkey);
+	assert_int_equal(daxpin_segment(f->pool, 0, &segment), 0);
+	assert_ptr_equal(info->mr->addr, segment.base);
+	assert_int_equal(info->mr->length, segment.size);
+	assert_int_equal(fake.access, parent);
+	assert_int_equal(fake.regs, 1);
+	assert_int_equal(fake.windows, 1);
+	assert_int_equal(counts().windows, 1);
+	assert_int_equal(counts().local_mrs, 1);
+}
+
+static void a_peer_has_a_window_of_his_own(void **state)
+{
+	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
+
+	(void)state;
+	assert_int_equal(device.probes, 1);
+	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW2);
+	assert_bound(grant, WRITE);
+	assert_int_equal(fake.bound.bind_mw.mw->type, IBV_MW_TYPE_2);
+	assert_int_equal(fake.bound.opcode, IBV_WR_BIND_MW);
+	assert_int_equal(fake.bound.send_flags, 0);
+	assert_true(fake.bound.wr_id == DAXPIN_RDMA_WR_ID);
+	/* A bind changes the key. */
+	assert_int_not_equal(fake.bound.bind_mw.rkey, 0x500);
+	fake.in_dereg = see_the_hold;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	fake.in_dereg = NULL;
+	assert_int_equal(fake.deregs, 1);
+	assert_int_equal(fake.windows, 0);
+	assert_int_equal(counts().windows, 0);
+	assert_int_equal(counts().windows_refused, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	/* The segment's region is for the next. */
+	assert_int_equal(fake.live, 1);
+	assert_int_equal(door_of(READ | WRITE, &fake_qp),
+			 DAXPIN_GRANT_DOOR_WINDOW2);
+	assert_int_equal(fake.regs, 1);
+}
+
+static void without_a_queue_pair_it_is_for_the_domain(void **state)
+{
+	struct daxpin_grant *grant = grant_of(READ, NULL);
+
+	(void)state;
+	assert_int_equal(device.opens, 1);
+	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_bound(grant, READ);
+	assert_int_equal(fake.bound.bind_mw.mw->type, IBV_MW_TYPE_1);
+	assert_int_equal(fake.bound.send_flags, IBV_SEND_SIGNALED);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	fake_qp.pd = &other_pd;
+	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_WINDOW1);
+}
+
+/* ------------------------------------------------------------ a region instead */
+
+static void what_was_not_tried_gets_a_region(void **state)
+{
+	const int odd[] = {
+		IBV_ACCESS_REMOTE_ATOMIC, WRITE | (int)DAXPIN_ACCESS_FLUSH,
+		WRITE | IBV_ACCESS_RELAXED_ORDERING,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		assert_int_equal(door_of(odd[i], &fake_qp),
+				 DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(counts().windows_refused, 0);
+	assert_int_equal(counts().local_mrs, 0);
+}
+
+static void nobody_is_let_in_by_what_does_not_fence(void **state)
+{
+	(void)state;
+	assert_int_equal(device.probes, 1);
+	assert_int_equal(device.opens, 0);
+	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(counts().local_mrs, 0);
+}
+
+static void each_type_is_judged_by_itself(void **state)
+{
+	(void)state;
+	assert_int_equal(device.opens, 0);
+	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_WINDOW2);
+	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	fake_qp.pd = &other_pd;
+	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_REGION);
+}
+
+static void nobody_has_windows_who_did_not_ask(void **state)
+{
+	(void)state;
+	for (uint32_t flags = 0; flags <= DAXPIN_RDMA_TRY;
+	     flags += DAXPIN_RDMA_TRY) {
+		assert_int_equal(daxpin_rdma_detach(rdma), 0);
+		device.opens = device.probes = 0;
+		assert_int_equal(attach_with(flags), 0);
+		assert_int_equal(device.probes, flags == DAXPIN_RDMA_TRY);
+		assert_int_equal(device.opens, 0);
+		assert_int_equal(door_of(WRITE, &fake_qp),
+				 DAXPIN_GRANT_DOOR_REGION);
+	}
+}
+
+static void a_bind_that_fails_is_a_region_and_counted(void **state)
+{
+	(void)state;
+	fake.bind_error = ENOMEM;
+	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(counts().windows_refused, 2);
+	assert_int_equal(fake.windows, 0);
+	/* What is under way on the connection is not known any more. */
+	assert_int_equal(device.connects, 0);
+	fake.bind_error = 0;
+	device.bind_result = REFUSED;
+	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(device.connects, 1);
+	device.bind_result = 0;
+	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_int_equal(device.connects, 2);
+	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_int_equal(device.connects, 2);
+	assert_int_equal(counts().windows_refused, 3);
+}
+
+/* Only the small region of a grant fits, not the whole segment's. */
+static void a_segment_that_cannot_be_pinned_has_no_windows(void **state)
+{
+	struct daxpin_grant *grant;
+
+	(void)state;
+	fake.reg_allowed = 0;
+	fake.reg_error = ENOMEM;
+	assert_int_equal(try_grant(WRITE, &fake_qp, &grant), -ENOMEM);
+	assert_int_equal(counts().windows_refused, 1);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	fake.reg_allowed = ALWAYS;
+	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_WINDOW2);
+}
+
+/* ------------------------------------------------------------------- the ladder */
+
+static void a_window_that_stays_is_quarantine(void **state)
+{
+	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
+
+	(void)state;
+	fake.dereg_error = EBUSY;
+	fake.dereg_refusals = ALWAYS;
+	fake.in_dereg = see_the_hold;
+	assert_int_equal(daxpin_rdma_revoke(grant), -EBUSY);
+	assert_int_equal(fake.qp_stops, 1);
+	assert_int_equal(fake.deregs, 51);
+	assert_int_equal(about(grant).step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(counts().quarantined, 1);
+	assert_int_equal(counts().windows, 1);
+	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
+	fake.dereg_refusals = 0;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	fake.in_dereg = NULL;
+	assert_int_equal(counts().windows, 0);
+}
+
+/* A window that nobody has, and that the device does not take back either. */
+static void a_lost_window_keeps_the_hold(void **state)
+{
+	struct daxpin_grant *grant = NULL;
+
+	(void)state;
+	fake.bind_error = EIO;
+	fake.dereg_error = EBUSY;
+	fake.dereg_refusals = 1;
+	assert_int_equal(try_grant(WRITE, &fake_qp, &grant), -EIO);
+	assert_null(grant);
+	assert_non_null(strstr(f->why, "stays held"));
+	assert_int_equal(fake.windows, 1);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(counts().grants, 1);
+	assert_int_equal(counts().pending, 1);
+	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
+	/* It is ended as any other, when the device lets go. */
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(fake.windows, 0);
+	assert_int_equal(counts().grants, 0);
+	assert_int_equal(counts().windows, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+}
+
+/* ------------------------------------------------------------------- the others */
+
+/* A reclaim that thought better of it had asked for the segment. */
+static void a_segments_region_stays_under_its_windows(void **state)
+{
+	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
+
+	(void)state;
+	device.wanted = 0;
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(fake.live, 1);
+	assert_int_equal(counts().local_mrs, 1);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(fake.live, 0);
+	assert_int_equal(counts().local_mrs, 0);
+	device.wanted = -1;
+}
+
+static void a_connection_that_cannot_be_had_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	rdma = NULL;
+	assert_int_equal(device.closes, 1);
+	device.open_error = -ENETDOWN;
+	assert_int_equal(attach_with(DAXPIN_RDMA_WINDOWS), -ENETDOWN);
+	assert_null(rdma);
+	assert_int_equal(device.closes, 2);
+	assert_non_null(strstr(f->why, "memory windows"));
+}
+
+static void a_connection_that_stays_keeps_the_attachment(void **state)
+{
+	(void)state;
+	device.close_error = -EBUSY;
+	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
+	assert_int_equal(counts().grants, 0);
+	device.close_error = 0;
+}
+
+int main(void)
+{
+#define TEST(name, how) \
+	cmocka_unit_test_setup_teardown(name, how, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_peer_has_a_window_of_his_own, setup),
+		TEST(without_a_queue_pair_it_is_for_the_domain, setup),
+		TEST(what_was_not_tried_gets_a_region, setup),
+		TEST(nobody_is_let_in_by_what_does_not_fence, setup_none),
+		TEST(each_type_is_judged_by_itself, setup_only2),
+		TEST(nobody_has_windows_who_did_not_ask, setup),
+		TEST(a_bind_that_fails_is_a_region_and_counted, setup),
+		TEST(a_segment_that_cannot_be_pinned_has_no_windows, setup),
+		TEST(a_window_that_stays_is_quarantine, setup),
+		TEST(a_lost_window_keeps_the_hold, setup),
+		TEST(a_segments_region_stays_under_its_windows, setup),
+		TEST(a_connection_that_cannot_be_had_is_told, setup),
+		TEST(a_connection_that_stays_keeps_the_attachment, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
