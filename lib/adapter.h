@@ -74,21 +74,28 @@ static inline int give_info(void *theirs, const void *info, size_t our_size)
  * than let at memory that is another's. One for each kind of handle.
  */
 struct detached {
+	void *handle;
+	void *more;			/* what goes with it: here leak checkers see
+					   it, whatever memory the handle is in */
+};
+
+struct memory_of_detached {
 	pthread_mutex_t lock;
-	void *handle[DETACHED_MAX];
+	struct detached of[DETACHED_MAX];
 	unsigned int next;
 };
 
-/* Returns what is to be freed for it, or NULL. */
-static inline void *remember_detached(struct detached *detached, void *handle)
+/* Returns what is forgotten for it, and is to be freed; or NULLs. */
+static inline struct detached
+remember_detached(struct memory_of_detached *memory, struct detached detached)
 {
-	void *oldest;
+	struct detached oldest;
 
-	pthread_mutex_lock(&detached->lock);
-	oldest = detached->handle[detached->next];
-	detached->handle[detached->next] = handle;
-	detached->next = (detached->next + 1) % DETACHED_MAX;
-	pthread_mutex_unlock(&detached->lock);
+	pthread_mutex_lock(&memory->lock);
+	oldest = memory->of[memory->next];
+	memory->of[memory->next] = detached;
+	memory->next = (memory->next + 1) % DETACHED_MAX;
+	pthread_mutex_unlock(&memory->lock);
 	return oldest;
 }
 

@@ -66,7 +66,6 @@ static size_t rdma_bytes(uint32_t segments)
 
 static void destroy(struct daxpin_rdma *rdma)
 {
-	dp_rdma_revokes_free(rdma);
 	pthread_mutex_destroy(&rdma->lock);
 	pthread_mutex_destroy(&rdma->doors.lock);
 	pthread_mutex_destroy(&rdma->revokes.lock);
@@ -76,15 +75,19 @@ static void destroy(struct daxpin_rdma *rdma)
 /* Of its grants, too, the handles are remembered for so long. */
 static void bury(struct daxpin_rdma *rdma)
 {
-	static struct detached buried = { .lock = PTHREAD_MUTEX_INITIALIZER };
-	struct daxpin_rdma *oldest;
+	static struct memory_of_detached memory = {
+		.lock = PTHREAD_MUTEX_INITIALIZER
+	};
+	struct detached oldest;
 
 	rdma->detached = true;
 	rdma->pool = NULL;
 	rdma->end = 0;
-	oldest = remember_detached(&buried, rdma);
-	if (oldest)
-		destroy(oldest);
+	oldest = remember_detached(&memory, (struct detached) {
+				   rdma, rdma->revokes.over });
+	dp_rdma_grants_free(oldest.more);
+	if (oldest.handle)
+		destroy(oldest.handle);
 }
 
 static int create(struct daxpin_pool *pool, struct ibv_pd *pd,

@@ -104,8 +104,8 @@ void dp_rdma_revokes_init(struct daxpin_rdma *rdma,
 			  const struct daxpin_rdma_options *o);
 /* -EBUSY while grants are out. */
 int dp_rdma_revokes_end(struct daxpin_rdma *rdma);
-/* Those that are over are forgotten. */
-void dp_rdma_revokes_free(struct daxpin_rdma *rdma);
+/* Of a list of those that are over. */
+void dp_rdma_grants_free(struct daxpin_grant *first);
 /* The counts that are of grants. */
 void dp_rdma_revokes_count(struct daxpin_rdma *rdma,
 			   struct daxpin_rdma_info *ret_info);

@@ -468,13 +468,13 @@ int dp_rdma_revokes_end(struct daxpin_rdma *rdma)
 	return 0;
 }
 
-void dp_rdma_revokes_free(struct daxpin_rdma *rdma)
+void dp_rdma_grants_free(struct daxpin_grant *first)
 {
-	struct daxpin_grant *grant;
+	struct daxpin_grant *next;
 
-	while ((grant = rdma->revokes.over)) {
-		rdma->revokes.over = grant->next;
-		free(grant);
+	for (; first; first = next) {
+		next = first->next;
+		free(first);
 	}
 }
 

@@ -212,10 +212,13 @@ static void take_down(struct daxpin_uring *uring)
 
 static void bury(struct daxpin_uring *uring)
 {
-	static struct detached buried = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	static struct memory_of_detached memory = {
+		.lock = PTHREAD_MUTEX_INITIALIZER
+	};
 
 	take_down(uring);
-	free(remember_detached(&buried, uring));
+	free(remember_detached(&memory, (struct detached) { uring, NULL })
+	     .handle);
 }
 
 static int attach(struct daxpin_pool *pool, struct io_uring *ring,

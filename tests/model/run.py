@@ -24,8 +24,8 @@ LAST = 8	# steps of a trail that are shown
 # The proper model: statement merging would hide what is not reached.
 PROPER = ['-o3'], ['-O2', '-DCOLLAPSE'], ['-m100000', '-w22']
 # A mutant: breadth first, so that the trail is short; else what is found first.
-SHORT = [], ['-O1', '-DBFS', '-DCOLLAPSE', '-DMEMLIM=200'], ['-w20']
-LONG = [], ['-O1', '-DCOLLAPSE'], ['-m100000', '-w20']
+SHORT = [], ['-O0', '-DBFS', '-DCOLLAPSE', '-DMEMLIM=200'], ['-w20']
+LONG = [], ['-O0', '-DCOLLAPSE'], ['-m100000', '-w20']
 
 
 class Fault(Exception):

@@ -215,7 +215,7 @@ static void clear_all(void)
 	struct named named;
 
 	for (int i = 0; i < NAMES; i++) {
-		char name[8];
+		char name[16];
 		struct daxpin_op op = {
 			.type = DAXPIN_OP_ROOT, .name = name,
 		};
