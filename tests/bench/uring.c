@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_uring [POOL [DIRECTORY]]: what the io_uring adapter costs.
+ * bench_uring [POOL [DIRECTORY [SECONDS]]]: what the io_uring adapter costs.
  *
  * READ_FIXED through the adapter against the same by liburing alone, from a file
  * in DIRECTORY (default /tmp), by O_DIRECT where it can: same process, file,
- * memory, depth and batches, rounds by turns (ABBA), so that what else goes on
- * meets both. By the clock, which is what the disk allows, and in processor time,
- * the kernel's workers included. Then what is ours of a request, and what an
- * attach costs with and without eager registration, of segments of full size.
+ * memory, depth and batches. Rounds are four batches by turns (ABBA, BAAB), as
+ * short as can be, so that what else goes on meets both, and as many as fit
+ * SECONDS (default 20) for each size: a disk's noise is ten times what is looked
+ * for, so the median comes with the interval that it is in with 95 %. By the
+ * clock, which is what the disk allows, and in processor time, the kernel's
+ * workers included. Then what is ours of a request, and what an attach costs with
+ * and without eager registration, of segments of full size.
  */
 #include <daxpin-uring.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +28,9 @@
 #define DEPTH		64
 #define FILE_BYTES	(64u << 20)
 #define SPACE		(64u << 20)	/* of the extent that is read into */
-#define PAIRS		9
+#define IN_FLIGHT	(8u << 20)	/* bytes, at most */
+#define ROUNDS_MAX	100000
+#define ROUNDS_MIN	20
 #define ATTACHES	9
 
 struct bench {
@@ -35,7 +42,8 @@ struct bench {
 	struct io_uring ours, theirs;
 	struct daxpin_uring *uring;
 	struct daxpin_uring_io io[DEPTH];
-	uint32_t block, next;
+	uint32_t block, depth, next;
+	double seconds;			/* for each size */
 };
 
 static char why[256];
@@ -87,7 +95,7 @@ static uint64_t next_offset(struct bench *bench)
 
 static void batch_of_ours(struct bench *bench)
 {
-	for (int i = 0; i < DEPTH; i++) {
+	for (uint32_t i = 0; i < bench->depth; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&bench->ours);
 		uint64_t at = next_offset(bench);
 
@@ -97,7 +105,7 @@ static void batch_of_ours(struct bench *bench)
 						    bench->block, at));
 		io_uring_sqe_set_data(sqe, &bench->io[i]);
 	}
-	must("submit", io_uring_submit_and_wait(&bench->ours, DEPTH));
+	must("submit", io_uring_submit_and_wait(&bench->ours, bench->depth));
 	must("reap", daxpin_uring_reap(&bench->ours, find, bench));
 }
 
@@ -106,7 +114,7 @@ static void batch_of_theirs(struct bench *bench)
 	struct io_uring_cqe *cqe;
 	unsigned int head, count = 0;
 
-	for (int i = 0; i < DEPTH; i++) {
+	for (uint32_t i = 0; i < bench->depth; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&bench->theirs);
 		uint64_t at = next_offset(bench);
 
@@ -114,7 +122,8 @@ static void batch_of_theirs(struct bench *bench)
 					 bench->block, at, 0);
 		io_uring_sqe_set_data(sqe, &bench->io[i]);
 	}
-	must("submit", io_uring_submit_and_wait(&bench->theirs, DEPTH));
+	must("submit", io_uring_submit_and_wait(&bench->theirs,
+						bench->depth));
 	io_uring_for_each_cqe(&bench->theirs, head, cqe) {
 		require_ok(bench, cqe);
 		count++;
@@ -123,69 +132,80 @@ static void batch_of_theirs(struct bench *bench)
 }
 
 struct cost {
-	double clock, processor;	/* seconds a request */
+	double clock, processor;	/* seconds */
 };
 
-static struct cost cost_of(struct bench *bench, void (*batch)(struct bench *),
-			   int batches)
+/* Both ways read the same places of the file, in the same order. */
+static struct cost cost_of(struct bench *bench, uint32_t from,
+			   void (*batch)(struct bench *))
 {
 	double clock = spent(CLOCK_MONOTONIC);
 	double processor = spent(CLOCK_PROCESS_CPUTIME_ID);
 
-	bench->next = 0;
-	for (int i = 0; i < batches; i++)
-		batch(bench);
+	bench->next = from;
+	batch(bench);
 	return (struct cost) {
-		(spent(CLOCK_MONOTONIC) - clock) / batches / DEPTH,
-		(spent(CLOCK_PROCESS_CPUTIME_ID) - processor) / batches / DEPTH
+		spent(CLOCK_MONOTONIC) - clock,
+		spent(CLOCK_PROCESS_CPUTIME_ID) - processor
 	};
 }
 
-/* Both ways, theirs the first and the last. */
-static void run_round(struct bench *bench, int batches, struct cost *ours,
-		      struct cost *theirs)
+static struct cost sum(struct cost a, struct cost b)
 {
-	struct cost a = cost_of(bench, batch_of_theirs, batches);
-	struct cost b = cost_of(bench, batch_of_ours, batches);
-	struct cost c = cost_of(bench, batch_of_ours, batches);
-	struct cost d = cost_of(bench, batch_of_theirs, batches);
-
-	theirs->clock = (a.clock + d.clock) / 2;
-	theirs->processor = (a.processor + d.processor) / 2;
-	ours->clock = (b.clock + c.clock) / 2;
-	ours->processor = (b.processor + c.processor) / 2;
+	return (struct cost) { a.clock + b.clock, a.processor + b.processor };
 }
 
-static void print_ratio(const char *what, double *ratio, double *ours)
+/* What two batches of each cost; `flip` says who has the first and the last. */
+static void run_round(struct bench *bench, uint32_t from, bool flip,
+		      struct cost *ret_ours, struct cost *ret_theirs)
 {
-	qsort(ratio, PAIRS, sizeof(ratio[0]), by_size);
-	qsort(ours, PAIRS, sizeof(ours[0]), by_size);
-	printf("  %-14s %10.0f ns by daxpin; daxpin / by hand: %.3f (half of the rounds: %.3f to %.3f)\n",
-	       what, ours[PAIRS / 2] * 1e9, ratio[PAIRS / 2], ratio[PAIRS / 4],
-	       ratio[PAIRS - 1 - PAIRS / 4]);
+	void (*const way[2])(struct bench *) = { batch_of_theirs, batch_of_ours };
+	struct cost outer = cost_of(bench, from, way[flip]);
+	struct cost inner = sum(cost_of(bench, from, way[!flip]),
+				cost_of(bench, from + bench->depth, way[!flip]));
+
+	outer = sum(outer, cost_of(bench, from + bench->depth, way[flip]));
+	*ret_ours = flip ? outer : inner;
+	*ret_theirs = flip ? inner : outer;
+}
+
+/* The median of `count`, and where it is with 95 % by the order of them alone. */
+static void print_ratio(const char *what, double *ratio, double *ours, int count,
+			uint32_t requests)
+{
+	int reach = 0.98 * sqrt(count);
+
+	qsort(ratio, count, sizeof(ratio[0]), by_size);
+	qsort(ours, count, sizeof(ours[0]), by_size);
+	printf("  %-14s %10.0f ns by daxpin; daxpin / by hand: %.4f (%.4f to %.4f; half of the rounds: %.3f to %.3f)\n",
+	       what, ours[count / 2] * 1e9 / requests, ratio[count / 2],
+	       ratio[count / 2 - reach], ratio[count / 2 + reach],
+	       ratio[count / 4], ratio[count - 1 - count / 4]);
 }
 
 static void compare(struct bench *bench, uint32_t block)
 {
-	double clock[PAIRS], processor[PAIRS], ratio[PAIRS], work[PAIRS];
+	static double clock[ROUNDS_MAX], processor[ROUNDS_MAX];
+	static double ratio[ROUNDS_MAX], work[ROUNDS_MAX];
+	double end = spent(CLOCK_MONOTONIC) + bench->seconds;
 	struct cost ours, theirs;
-	int batches;
+	int i;
 
 	bench->block = block;
-	/* A round is four times 100 ms or so. */
-	cost_of(bench, batch_of_ours, 2);
-	theirs = cost_of(bench, batch_of_theirs, 2);
-	batches = 0.1 / (theirs.clock * DEPTH) + 1;
-	for (int i = 0; i < PAIRS; i++) {
-		run_round(bench, batches, &ours, &theirs);
+	bench->depth = DEPTH * block > IN_FLIGHT ? IN_FLIGHT / block : DEPTH;
+	run_round(bench, 0, false, &ours, &theirs);
+	for (i = 0; i < ROUNDS_MAX &&
+	     (i < ROUNDS_MIN || spent(CLOCK_MONOTONIC) < end); i++) {
+		run_round(bench, 2 * i * bench->depth, i % 2, &ours, &theirs);
 		clock[i] = ours.clock;
 		processor[i] = ours.processor;
 		ratio[i] = ours.clock / theirs.clock;
 		work[i] = ours.processor / theirs.processor;
 	}
-	printf("READ_FIXED of %u KiB, %d in flight\n", block >> 10, DEPTH);
-	print_ratio("the clock", ratio, clock);
-	print_ratio("processor time", work, processor);
+	printf("READ_FIXED of %u KiB, %u in flight, %d rounds\n", block >> 10,
+	       bench->depth, i);
+	print_ratio("the clock", ratio, clock, i, 2 * bench->depth);
+	print_ratio("processor time", work, processor, i, 2 * bench->depth);
 }
 
 /* The part that is ours, without the kernel's. */
@@ -364,6 +384,7 @@ int main(int argc, char **argv)
 	else if (!stat(path, &st) && S_ISCHR(st.st_mode))
 		options.pool_size = 0;
 	bench.file = make_file(argc > 2 ? argv[2] : "/tmp");
+	bench.seconds = argc > 3 ? atof(argv[3]) : 20;
 	bench.segment_size = options.segment_size;
 	must("create", daxpin_pool_create(path, &options, &bench.pool));
 	run(&bench);
