@@ -438,10 +438,11 @@ struct daxpin_hold {
 	uint32_t shard;
 	struct daxpin_hold *next;
 	struct daxpin_hold **prev;
-	char label[DAXPIN_LABEL_MAX];
+	const char *label;		/* the caller's */
 };
 
-/* daxpin_hold() that daxpin_holds() can show. Takes a short lock. */
+/* daxpin_hold() that daxpin_holds() can show. The label stays where it is until the
+ * drop, as *hold does. Takes a short lock. */
 int daxpin_hold_labelled(struct daxpin_pool *pool, struct daxpin_extent extent,
 			 uint32_t access, const char *label,
 			 struct daxpin_hold *hold);

@@ -180,15 +180,6 @@ DP_EXPORT int daxpin_drop_many(struct daxpin_pool *pool,
 
 /* ------------------------------------------------------------ who holds what */
 
-/* By hand: snprintf() would be a third of the call. */
-static void copy_label(char to[DAXPIN_LABEL_MAX], const char *label)
-{
-	size_t length = strnlen(label, DAXPIN_LABEL_MAX - 1);
-
-	memcpy(to, label, length);
-	to[length] = '\0';
-}
-
 DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 				   struct daxpin_extent extent, uint32_t access,
 				   const char *label, struct daxpin_hold *hold)
@@ -204,7 +195,7 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 	hold->bytes = (uint64_t)dp_lease_blocks(&pool->leases, extent.addr >>
 						DP_BLOCK_SHIFT) << DP_BLOCK_SHIFT;
 	hold->access = access;
-	copy_label(hold->label, label);
+	hold->label = label;
 	dp_holder_add(&pool->holders, hold);
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdio.h>
 #include "holder.h"
 #include "os.h"
 
@@ -236,7 +237,8 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 /* Of one shard: older than *oldest_ns? Then it is the one. */
 static bool look_for_older(struct dp_holder_shard *shard, uint64_t begin,
 			   uint64_t end, uint64_t *oldest_ns,
-			   struct daxpin_hold *ret_hold)
+			   struct daxpin_hold *ret_hold,
+			   char label[DAXPIN_LABEL_MAX])
 {
 	bool any = false;
 
@@ -248,6 +250,8 @@ static bool look_for_older(struct dp_holder_shard *shard, uint64_t begin,
 		any = true;
 		*oldest_ns = hold->since_ns;
 		*ret_hold = *hold;
+		/* The drop waits for the mutex, and its caller's label for it. */
+		snprintf(label, DAXPIN_LABEL_MAX, "%s", hold->label);
 	}
 	pthread_mutex_unlock(&shard->mutex);
 	return any;
@@ -263,10 +267,9 @@ bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 
 	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++)
 		any |= look_for_older(&holders->shard[i], begin, end,
-				      &oldest_ns, &hold);
+				      &oldest_ns, &hold, label);
 	if (!any)
 		return false;
-	memcpy(label, hold.label, DAXPIN_LABEL_MAX);
 	*ret_holder = (struct daxpin_holder) {
 		.extent = hold.extent,
 		.age_ns = dp_os_now_ns() - oldest_ns,

@@ -80,6 +80,7 @@ struct daxpin_grant {
 	struct ibv_mw *mw;
 	uint32_t door;			/* enum daxpin_grant_door */
 	struct daxpin_hold hold;
+	char label[DAXPIN_LABEL_MAX];	/* the hold's */
 	struct daxpin_grant_key key;
 	void *bounce;			/* what the region is over, or NULL */
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);

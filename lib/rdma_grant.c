@@ -116,8 +116,10 @@ static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
 		access |= DAXPIN_HOLD_WRITE;
 	if (o->access & ACCESS_READS)
 		access |= DAXPIN_HOLD_READ;
-	err = daxpin_hold_labelled(pool, extent, access,
-				   o->label ? o->label : "grant", &grant->hold);
+	snprintf(grant->label, sizeof(grant->label), "%s",
+		 o->label ? o->label : "grant");
+	err = daxpin_hold_labelled(pool, extent, access, grant->label,
+				   &grant->hold);
 	if (err)
 		return explain(o->why, o->why_size, err,
 			       "the extent cannot be held: %s", strerror(-err));

@@ -99,7 +99,7 @@ static int close_door(struct daxpin_grant *grant)
 	int err = dp_rdma_door_close(grant);
 
 	DP_PROBE_REVOKE(rdma->pool, grant->key.extent.addr, grant->key.length,
-			grant->hold.label, err);
+			grant->label, err);
 	lock(rdma);
 	grant->device_error = err;
 	if (err) {

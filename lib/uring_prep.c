@@ -67,8 +67,10 @@ static int use_slot(struct daxpin_uring *uring, uint32_t segment, bool can)
 	return -1;
 }
 
-/* One extent, and where it is. */
-static int begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+/* One extent, and where it is. Inline: a piece that is passed in memory is read back
+ * before it is written. */
+static inline __attribute__((always_inline))
+int begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		     const struct piece *piece, uint32_t access,
 		     const char *label, bool can_be_fixed, void **ret_at)
 {
