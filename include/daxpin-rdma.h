@@ -205,6 +205,7 @@ struct daxpin_grant_options {
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
 	struct ibv_qp *qp;		/* the peer's; see daxpin_grant_qp() */
+	uint64_t bind_wr_id;		/* see daxpin_grant_bound() */
 	/* For daxpin_rdma_revoke_start(), all optional: */
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
 	void (*done)(void *arg, int result);
@@ -225,14 +226,10 @@ struct daxpin_grant_options {
  * With DAXPIN_RDMA_WINDOWS, where the attach saw them work, and for reads and
  * writes alone: a memory window over the region of the segment's local key, which
  * the first of them registers. Of type 2 where qp is given and of rdma's
- * protection domain: it is bound by a request on qp, which takes a place of its
- * send queue and has no completion if it succeeds, unless qp has one for all; its
- * wr_id is DAXPIN_RDMA_WR_ID. So send the key on qp, not before it is ready to
- * send, and destroy qp after the revoke. Else of type 1. Where neither can be had
- * the grant is a region as ever: daxpin_grant_info() tells.
+ * protection domain: bound by a request on qp, which is to be ready to send, and
+ * to be destroyed after the revoke; see daxpin_grant_bound(). Else of type 1. Where
+ * neither can be had the grant is a region as ever: daxpin_grant_info() tells.
  */
-#define DAXPIN_RDMA_WR_ID	UINT64_C(0x6461787077696e64)
-
 int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *options,
 		      struct daxpin_grant **ret_grant);
@@ -265,7 +262,8 @@ int daxpin_grant_import(const void *buf, size_t size,
  * error and the device asked again for half a second; then its -errno is
  * returned and the extent is quarantined: grant and hold stay, the pool cannot be
  * closed. Each further call asks again; only the device's yes ends it. -EALREADY:
- * it is being ended elsewhere; -ESTALE: it is over. NULL is fine. Any thread.
+ * it is being ended elsewhere; -EINPROGRESS: see daxpin_grant_bound(); -ESTALE: it
+ * is over. NULL is fine. Any thread.
  */
 int daxpin_rdma_revoke(struct daxpin_grant *grant);
 
@@ -289,6 +287,16 @@ int daxpin_grant_returned(struct daxpin_grant *grant);
  * Before it is destroyed: NULL; when this returns it is used no more. Any thread.
  */
 int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
+
+/*
+ * The completion of the bind of a window of type 2, from the send queue of qp, with
+ * the bind_wr_id of the grant's options, or any later one of that queue. Requests
+ * behind the bind begin after it, so the key may be sent on qp at once; but a window
+ * is not freed while it may still be bound, so a revoke before this call puts qp to
+ * error. -EIO: it failed, and qp is in error; revoke the grant. -EINVAL: no window
+ * of type 2; -ESTALE. Any thread.
+ */
+int daxpin_grant_bound(struct daxpin_grant *grant, const struct ibv_wc *wc);
 
 enum daxpin_grant_state {
 	DAXPIN_GRANT_STATE_OUT = 1,	/* the peer may use it */

@@ -206,11 +206,11 @@ int daxpin_uring_abort(struct daxpin_uring_io *io);
 
 /*
  * Take the buffers and the lock out of the ring and free uring: -ESTALE from then
- * on, which the library remembers of the last 64. Tables of the caller's stay, with our slots empty. -EBUSY,
- * and nothing is done, while a request is in flight. Kernels before 6.13 wait
- * here for every request in the ring that uses a registered file or buffer.
- * Call it before the ring is freed: else the ring lives on, and a request whose
- * CQE is lost keeps its hold. NULL is fine.
+ * on, which the library remembers of the last 64. Tables of the caller's stay, with
+ * our slots empty. -EBUSY, and nothing is done, while a request is in flight.
+ * Kernels before 6.13 wait here for every request in the ring that uses a
+ * registered file or buffer. Call it before the ring is freed: else the ring lives
+ * on, and a request whose CQE is lost keeps its hold. NULL is fine.
  */
 int daxpin_uring_detach(struct daxpin_uring *uring);
 

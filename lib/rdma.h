@@ -79,6 +79,8 @@ struct daxpin_grant {
 	struct ibv_mr *mr;		/* his own, or ... */
 	struct ibv_mw *mw;
 	uint32_t door;			/* enum daxpin_grant_door */
+	_Atomic(struct ibv_qp *) binding;	/* a bind may still come there */
+	bool lost;			/* nobody has the handle */
 	struct daxpin_hold hold;
 	char label[DAXPIN_LABEL_MAX];	/* the hold's */
 	struct daxpin_grant_key key;

@@ -6,10 +6,13 @@
  *
  *  - A window is ended by ibv_dealloc_mw() alone, the same barrier as a region's
  *    end as far as the device's trial went (rdma_window.c).
- *  - Type 2 is bound on the peer's queue pair, by a request without a completion:
- *    requests behind it, such as the message with the key, begin when it is done,
- *    and where it fails they are flushed.
+ *  - Type 2 is bound on the peer's queue pair: requests behind it, such as the
+ *    message with the key, begin when it is done, and where it fails they are
+ *    flushed. Its completion is the caller's to see, so he tells.
  *  - Type 1 is bound on a connection of the attachment's own, and waited for.
+ *  - A window is not freed while a bind of it may still come: by then its number
+ *    may be another's, and the peer would be let at what is in its place. Either
+ *    the bind is over, or its queue pair has thrown away what it had.
  *  - A window that cannot be had, or not with these rights, is a region instead:
  *    what is refused is counted, and the grant says which it is.
  *  - A segment's region does not end while windows are bound to it (RDMA 5).
@@ -119,26 +122,36 @@ static uint32_t choose_window(const struct daxpin_grant *grant, int access,
 	return doors->loop ? DAXPIN_GRANT_DOOR_WINDOW1 : 0;
 }
 
-/* In turn: the completion is the next one. After a failure nobody knows what is
- * still under way there, so it is connected anew. */
-static int bind_on_loop(struct dp_rdma_doors *doors, struct ibv_mw *mw,
+/* Under the lock. From reset, which throws away what was still under way. */
+static bool mend_loop(struct dp_rdma_doors *doors)
+{
+	if (doors->broken)
+		doors->broken = dp_loop_connect(doors->loop) != 0;
+	return !doors->broken;
+}
+
+/* In turn: the completion is the next one. After a failure nobody knows whether
+ * the bind may still come. */
+static int bind_on_loop(struct daxpin_grant *grant,
 			const struct ibv_mw_bind_info *info)
 {
-	int err = 0;
+	struct dp_rdma_doors *doors = &grant->rdma->doors;
+	int err = -EIO;
 
 	pthread_mutex_lock(&doors->lock);
 	doors->loop->deadline_ns = daxpin_deadline_ms(BIND_MS);
-	if (doors->broken)
-		err = dp_loop_connect(doors->loop);
-	if (!err)
-		err = dp_window_bind_call(doors->loop, mw, info);
-	doors->broken = err != 0;
+	if (mend_loop(doors)) {
+		err = dp_window_bind_call(doors->loop, grant->mw, info);
+		doors->broken = err != 0;
+		if (!mend_loop(doors))
+			atomic_store(&grant->binding, doors->loop->far);
+	}
 	pthread_mutex_unlock(&doors->lock);
 	return err > 0 ? -EIO : err;
 }
 
 static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
-		       int access, struct ibv_qp *qp)
+		       int access, const struct daxpin_grant_options *o)
 {
 	const struct ibv_mw_bind_info info = {
 		.mr = parent,
@@ -146,30 +159,54 @@ static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 		.length = grant->key.length,
 		.mw_access_flags = (unsigned int)(access & WINDOW_ACCESS),
 	};
+	int err;
 
-	if (grant->door == DAXPIN_GRANT_DOOR_WINDOW2)
-		return dp_window_bind_request(qp, grant->mw, &info, 0);
-	return bind_on_loop(&grant->rdma->doors, grant->mw, &info);
+	if (grant->door == DAXPIN_GRANT_DOOR_WINDOW1)
+		return bind_on_loop(grant, &info);
+	err = dp_window_bind_request(o->qp, grant->mw, &info, o->bind_wr_id);
+	if (!err)
+		atomic_store(&grant->binding, o->qp);
+	return err;
 }
 
 static int make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
-		       int access, struct ibv_qp *qp)
+		       int access, const struct daxpin_grant_options *o)
 {
 	int err = dp_window_make(grant->rdma->pd,
 				 grant->door == DAXPIN_GRANT_DOOR_WINDOW2 ?
 				 IBV_MW_TYPE_2 : IBV_MW_TYPE_1, &grant->mw);
 
 	if (!err)
-		err = bind_window(grant, parent, access, qp);
+		err = bind_window(grant, parent, access, o);
 	if (!err)
 		grant->key.rkey = grant->mw->rkey;
 	return err;
 }
 
+/* Of our own connection we can say it: what it had went with the reset. */
+static int check_bind(struct daxpin_grant *grant)
+{
+	struct dp_rdma_doors *doors = &grant->rdma->doors;
+	bool mended;
+
+	if (!atomic_load(&grant->binding))
+		return 0;
+	if (grant->door != DAXPIN_GRANT_DOOR_WINDOW1)
+		return -EINPROGRESS;
+	pthread_mutex_lock(&doors->lock);
+	mended = mend_loop(doors);
+	pthread_mutex_unlock(&doors->lock);
+	if (mended)
+		atomic_store(&grant->binding, NULL);
+	return mended ? 0 : -EINPROGRESS;
+}
+
 static int close_window(struct daxpin_grant *grant)
 {
-	int err = grant->mw ? dp_window_free(grant->mw) : 0;
+	int err = check_bind(grant);
 
+	if (!err && grant->mw)
+		err = dp_window_free(grant->mw);
 	if (err)
 		return err;
 	grant->mw = NULL;
@@ -178,7 +215,7 @@ static int close_window(struct daxpin_grant *grant)
 }
 
 static int open_window(struct daxpin_grant *grant, int access,
-		       struct ibv_qp *qp, bool *ret_kept)
+		       const struct daxpin_grant_options *o, bool *ret_kept)
 {
 	struct ibv_mr *parent;
 	int err = dp_rdma_key_lend(grant->rdma, grant->key.extent.addr,
@@ -186,7 +223,7 @@ static int open_window(struct daxpin_grant *grant, int access,
 
 	if (err)
 		return err;
-	err = make_window(grant, parent, access, qp);
+	err = make_window(grant, parent, access, o);
 	if (err)
 		*ret_kept = close_window(grant) != 0;
 	return err;
@@ -203,7 +240,7 @@ int dp_rdma_door_open(struct daxpin_grant *grant, int access,
 	grant->door = choose_window(grant, access, o);
 	if (!grant->door)
 		return open_region(grant, access, o);
-	err = open_window(grant, access, o->qp, ret_kept);
+	err = open_window(grant, access, o, ret_kept);
 	if (!err || *ret_kept)
 		atomic_fetch_add(&doors->windows, 1);
 	if (!err)

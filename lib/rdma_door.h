@@ -34,7 +34,8 @@ void dp_rdma_doors_count(struct daxpin_rdma *rdma,
  */
 int dp_rdma_door_open(struct daxpin_grant *grant, int access,
 		      const struct daxpin_grant_options *o, bool *ret_kept);
-/* 0 is the device's word that nothing can reach the memory any more. */
+/* 0 is the device's word that nothing can reach the memory any more. -EINPROGRESS:
+ * it was not asked, since a bind may still come. */
 int dp_rdma_door_close(struct daxpin_grant *grant);
 
 #endif

@@ -32,6 +32,7 @@
 #define OVER_MAX	1024
 #define DRAIN_TRIES	50
 #define DRAIN_NS	10000000
+#define AGAIN_MS	1000		/* for what nobody else can revoke */
 
 static void lock(struct daxpin_rdma *rdma)
 {
@@ -123,6 +124,8 @@ static bool stop_queue_pair(struct daxpin_grant *grant)
 		stopped = !grant->qp_error;
 	}
 	if (stopped) {
+		if (atomic_load(&grant->binding) == grant->qp)
+			atomic_store(&grant->binding, NULL);	/* flushed */
 		grant->step = DAXPIN_GRANT_STEP_QUEUE_PAIR;
 		grant->rdma->revokes.count.queue_pairs_stopped++;
 	}
@@ -186,7 +189,7 @@ static int end_queued(struct daxpin_grant *grant)
 {
 	void (*done)(void *arg, int result) = grant->done;
 	void *done_arg = grant->arg;
-	bool was_quarantined;
+	bool was_quarantined, lost = grant->lost;
 	int err;
 
 	lock(grant->rdma);
@@ -195,6 +198,8 @@ static int end_queued(struct daxpin_grant *grant)
 	become(grant, DAXPIN_GRANT_STATE_ENDING);
 	unlock(grant->rdma);
 	err = end(grant, was_quarantined);
+	if (err && lost)
+		daxpin_rdma_revoke_start(grant, daxpin_deadline_ms(AGAIN_MS));
 	if (done)
 		done(done_arg, err);
 	return err;
@@ -419,6 +424,24 @@ EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 	return err;
 }
 
+EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
+			      const struct ibv_wc *wc)
+{
+	int err = grant && wc ? dp_rdma_enter(grant->rdma) : -EINVAL;
+
+	if (err)
+		return err;
+	lock(grant->rdma);
+	if (grant->state == DP_GRANT_OVER)
+		err = -ESTALE;
+	else if (grant->door != DAXPIN_GRANT_DOOR_WINDOW2)
+		err = -EINVAL;
+	else
+		atomic_store(&grant->binding, NULL);
+	unlock(grant->rdma);
+	return err ? err : wc->status ? -EIO : 0;
+}
+
 /* ------------------------------------------------------------- for the others */
 
 void dp_rdma_grant_out(struct daxpin_grant *grant)
@@ -433,11 +456,12 @@ void dp_rdma_grant_out(struct daxpin_grant *grant)
 	unlock(rdma);
 }
 
-/* Ended as any other, but nobody hears of it. */
+/* Ended as any other, but nobody hears of it, and it is tried until it is over. */
 void dp_rdma_grant_lost(struct daxpin_grant *grant)
 {
 	int err;
 
+	grant->lost = true;
 	dp_rdma_grant_out(grant);
 	err = daxpin_rdma_revoke_start(grant, 0);
 	assert(!err);

@@ -54,13 +54,12 @@ struct facts {
 /* ---------------------------------------------------------------- bind, free */
 
 int dp_window_bind_request(struct ibv_qp *qp, struct ibv_mw *mw,
-			   const struct ibv_mw_bind_info *info,
-			   unsigned int send_flags)
+			   const struct ibv_mw_bind_info *info, uint64_t wr_id)
 {
 	struct ibv_send_wr wr = {
-		.wr_id = DAXPIN_RDMA_WR_ID,
+		.wr_id = wr_id,
 		.opcode = IBV_WR_BIND_MW,
-		.send_flags = send_flags,
+		.send_flags = IBV_SEND_SIGNALED,
 		.bind_mw = {
 			.mw = mw, .rkey = ibv_inc_rkey(mw->rkey),
 			.bind_info = *info,
@@ -78,7 +77,6 @@ int dp_window_bind_call(struct loop *loop, struct ibv_mw *mw,
 			const struct ibv_mw_bind_info *info)
 {
 	struct ibv_mw_bind bind = {
-		.wr_id = DAXPIN_RDMA_WR_ID,
 		.send_flags = IBV_SEND_SIGNALED,
 		.bind_info = *info,
 	};
@@ -119,8 +117,7 @@ static int bind_window(struct window *w, unsigned int access)
 
 	if (w->type == IBV_MW_TYPE_1)
 		return dp_window_bind_call(w->loop, w->mw, &info);
-	ret = dp_window_bind_request(w->loop->far, w->mw, &info,
-				     IBV_SEND_SIGNALED);
+	ret = dp_window_bind_request(w->loop->far, w->mw, &info, 0);
 	return ret ? ret : dp_loop_far_wait(w->loop);
 }
 

@@ -18,8 +18,7 @@ int dp_window_make(struct ibv_pd *pd, enum ibv_mw_type type,
 /* Type 2, for peers of this queue pair: 0 is that it was posted. A bind that fails
  * later puts the queue pair to error. mw->rkey is the key. */
 int dp_window_bind_request(struct ibv_qp *qp, struct ibv_mw *mw,
-			   const struct ibv_mw_bind_info *info,
-			   unsigned int send_flags);
+			   const struct ibv_mw_bind_info *info, uint64_t wr_id);
 /* Type 1, for all of the protection domain: 0, an ibv_wc_status, or -errno. */
 int dp_window_bind_call(struct loop *loop, struct ibv_mw *mw,
 			const struct ibv_mw_bind_info *info);

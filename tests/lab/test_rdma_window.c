@@ -10,6 +10,7 @@
 
 #define DENIED		IBV_WC_REM_ACCESS_ERR
 #define ROUNDS		24
+#define WR_ID		4711
 
 static long long pins_before;
 static struct peer_process peer;
@@ -57,6 +58,7 @@ static struct daxpin_grant_key grant_by(struct fixture *f, unsigned int i,
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = access, .qp = qp,
 		.flags = access & READ ? ZERO : 0,
+		.bind_wr_id = WR_ID,
 		.why = f->why, .why_size = sizeof(f->why),
 	};
 
@@ -66,6 +68,19 @@ static struct daxpin_grant_key grant_by(struct fixture *f, unsigned int i,
 	assert_int_equal(info.door, qp ? DAXPIN_GRANT_DOOR_WINDOW2 :
 			 DAXPIN_GRANT_DOOR_WINDOW1);
 	return key_of(f, i);
+}
+
+/* What the owner of the queue pair does with its next completion. */
+static void see_bound(struct fixture *f, unsigned int i)
+{
+	const uint64_t deadline = daxpin_deadline_ms(60000);
+	struct ibv_wc wc;
+
+	while (ibv_poll_cq(f->wire.cq, 1, &wc) != 1)
+		assert_true(daxpin_deadline_ms(0) < deadline);
+	assert_int_equal(wc.wr_id, WR_ID);
+	assert_int_equal(wc.status, 0);
+	assert_int_equal(daxpin_grant_bound(f->grants[i], &wc), 0);
 }
 
 static void assert_written(struct fixture *f, struct daxpin_extent extent)
@@ -78,30 +93,20 @@ static void assert_written(struct fixture *f, struct daxpin_extent extent)
 	free(expected);
 }
 
-/* Only that of the bind, and only because this queue pair has one for all. */
-static void expect_completions(struct fixture *f, int count)
-{
-	struct ibv_wc wc;
-
-	assert_int_equal(ibv_poll_cq(f->wire.cq, 1, &wc), count);
-	if (!count)
-		return;
-	assert_true(wc.wr_id == DAXPIN_RDMA_WR_ID);
-	assert_int_equal(wc.status, 0);
-	assert_int_equal(ibv_poll_cq(f->wire.cq, 1, &wc), 0);
-}
-
 /* In, for what it says, and out for good. */
 static void use_and_revoke(struct fixture *f, struct ibv_qp *qp)
 {
 	struct daxpin_extent extent = reserve(f);
 	struct daxpin_grant_key key = grant_by(f, 0, extent, READ | WRITE, qp);
+	struct ibv_wc wc;
 
+	if (qp)
+		see_bound(f, 0);
 	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
 	assert_written(f, extent);
 	assert_int_equal(peer_read(f, &key, EXTENT_BYTES), 0);
 	assert_memory_equal(f->buffer, bytes(f, extent), EXTENT_BYTES);
-	expect_completions(f, qp != NULL);
+	assert_int_equal(ibv_poll_cq(f->wire.cq, 1, &wc), 0);
 	assert_int_equal(rdma_info(f).windows, 1);
 	assert_int_equal(rdma_info(f).windows_refused, 0);
 	assert_int_equal(take_back(f, 0), 0);
@@ -133,6 +138,8 @@ static void a_window_gives_the_rights_it_says(void **state)
 		struct daxpin_grant_key key =
 			grant_by(f, 0, extent, WRITE, doors[i]);
 
+		if (doors[i])
+			see_bound(f, 0);
 		assert_int_equal(peer_write(f, &key, 0, 4096), 0);
 		assert_int_equal(peer_read(f, &key, 4096), DENIED);
 		assert_int_equal(take_back(f, 0), 0);
@@ -170,6 +177,7 @@ static void another_peers_queue_pair_is_not_let_in(void **state)
 	assert_int_equal(wire_transfer(&theirs, &transfer), 0);
 	assert_int_equal(take_back(f, 0), 0);
 	key = grant_by(f, 0, extent, WRITE, f->wire.qp);
+	see_bound(f, 0);
 	transfer.rkey = key.rkey;
 	memset(bytes(f, extent), 0, 4096);
 	assert_int_equal(wire_transfer(&theirs, &transfer), DENIED);
@@ -188,6 +196,8 @@ static void many_windows_take_turns(void **state)
 
 	for (int i = 0; i < ROUNDS; i++) {
 		key = grant_by(f, 0, extent, WRITE, i % 2 ? NULL : f->wire.qp);
+		if (i % 2 == 0)
+			see_bound(f, 0);
 		assert_int_not_equal(key.rkey, last.rkey);
 		assert_int_equal(peer_write(f, &key, 0, 64), 0);
 		if (i % 8 == 7)
@@ -225,6 +235,28 @@ static void a_peer_that_goes_on_is_refused(void **state)
 	assert_int_equal(peer_result(&peer).status, DENIED);
 }
 
+/* Whoever revokes before he has seen the bind loses the connection, not memory. */
+static void a_bind_that_may_still_come_is_flushed_first(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f);
+	struct ibv_qp_init_attr init;
+	struct daxpin_grant_key key;
+	struct ibv_qp_attr attr;
+
+	key = grant_by(f, 0, extent, WRITE, f->wire.qp);
+	assert_int_equal(take_back(f, 0), 0);
+	assert_int_equal(rdma_info(f).queue_pairs_stopped, 1);
+	assert_int_equal(ibv_query_qp(f->wire.qp, &attr, IBV_QP_STATE, &init),
+			 0);
+	assert_int_equal(attr.qp_state, IBV_QPS_ERR);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(reconnect(f), 0);
+	memset(bytes(f, extent), 0, 4096);
+	assert_int_equal(peer_write(f, &key, 0, 4096), DENIED);
+	assert_int_equal(bytes(f, extent)[0], 0);
+}
+
 /* The peer's own memory is what is left pinned. */
 static void nothing_stays_pinned_after_the_detach(void **state)
 {
@@ -232,6 +264,7 @@ static void nothing_stays_pinned_after_the_detach(void **state)
 	struct daxpin_extent extent = reserve(f);
 
 	grant_by(f, 0, extent, WRITE, f->wire.qp);
+	see_bound(f, 0);
 	grant_by(f, 1, extent, WRITE, NULL);
 	assert_int_equal(rdma_info(f).windows, 2);
 	assert_int_equal(daxpin_rdma_detach(f->rdma), -EBUSY);
@@ -254,6 +287,7 @@ int main(int argc, char **argv)
 		TEST(another_peers_queue_pair_is_not_let_in),
 		TEST(many_windows_take_turns),
 		TEST(a_peer_that_goes_on_is_refused),
+		TEST(a_bind_that_may_still_come_is_flushed_first),
 		TEST(nothing_stays_pinned_after_the_detach),
 	};
 

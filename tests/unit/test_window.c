@@ -13,6 +13,7 @@
 #define READ		IBV_ACCESS_REMOTE_READ
 #define BYTES		UINT64_C(8192)
 #define REFUSED		IBV_WC_MW_BIND_ERR
+#define WR_ID		4711
 
 static struct fixture *f;
 static struct daxpin_rdma *rdma;
@@ -24,7 +25,7 @@ static struct ibv_pd other_pd = { .context = &fake_context };
 
 static struct {
 	enum daxpin_rdma_verdict window2, window1;
-	int open_error, close_error;	/* of the loop */
+	int open_error, close_error, connect_error;	/* of the loop */
 	int bind_result;		/* what comes of a bind there */
 	unsigned int probes, opens, closes, connects;
 	int wanted;			/* segment that a reclaim wants, or -1 */
@@ -71,7 +72,7 @@ int __wrap_dp_loop_connect(struct loop *loop)
 {
 	assert_ptr_equal(loop->far, &far_qp);
 	device.connects++;
-	return 0;
+	return device.connect_error;
 }
 
 int __wrap_dp_loop_far_wait(struct loop *loop);
@@ -153,7 +154,7 @@ static int try_grant(int access, struct ibv_qp *qp, struct daxpin_grant **ret)
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = access, .qp = qp,
-		.flags = DAXPIN_GRANT_EXPOSE,
+		.flags = DAXPIN_GRANT_EXPOSE, .bind_wr_id = WR_ID,
 		.why = f->why, .why_size = sizeof(f->why),
 	};
 
@@ -185,11 +186,19 @@ static struct daxpin_grant_info about(struct daxpin_grant *grant)
 	return info;
 }
 
+/* The bind is over, well or not. */
+static int bound(struct daxpin_grant *grant, enum ibv_wc_status status)
+{
+	return daxpin_grant_bound(grant, &(struct ibv_wc) { .status = status });
+}
+
 static uint32_t door_of(int access, struct ibv_qp *qp)
 {
 	struct daxpin_grant *grant = grant_of(access, qp);
 	uint32_t door = about(grant).door;
 
+	assert_int_equal(bound(grant, 0),
+			 door == DAXPIN_GRANT_DOOR_WINDOW2 ? 0 : -EINVAL);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	return door;
 }
@@ -237,13 +246,15 @@ static void a_peer_has_a_window_of_his_own(void **state)
 	assert_bound(grant, WRITE);
 	assert_int_equal(fake.bound.bind_mw.mw->type, IBV_MW_TYPE_2);
 	assert_int_equal(fake.bound.opcode, IBV_WR_BIND_MW);
-	assert_int_equal(fake.bound.send_flags, 0);
-	assert_true(fake.bound.wr_id == DAXPIN_RDMA_WR_ID);
+	assert_int_equal(fake.bound.send_flags, IBV_SEND_SIGNALED);
+	assert_int_equal(fake.bound.wr_id, WR_ID);
 	/* A bind changes the key. */
 	assert_int_not_equal(fake.bound.bind_mw.rkey, 0x500);
+	assert_int_equal(bound(grant, 0), 0);
 	fake.in_dereg = see_the_hold;
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	fake.in_dereg = NULL;
+	assert_int_equal(fake.qp_stops, 0);
 	assert_int_equal(fake.deregs, 1);
 	assert_int_equal(fake.windows, 0);
 	assert_int_equal(counts().windows, 0);
@@ -332,14 +343,12 @@ static void a_bind_that_fails_is_a_region_and_counted(void **state)
 	assert_int_equal(counts().windows_refused, 2);
 	assert_int_equal(fake.windows, 0);
 	/* What is under way on the connection is not known any more. */
-	assert_int_equal(device.connects, 0);
+	assert_int_equal(device.connects, 1);
 	fake.bind_error = 0;
 	device.bind_result = REFUSED;
 	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
-	assert_int_equal(device.connects, 1);
-	device.bind_result = 0;
-	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_WINDOW1);
 	assert_int_equal(device.connects, 2);
+	device.bind_result = 0;
 	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_WINDOW1);
 	assert_int_equal(device.connects, 2);
 	assert_int_equal(counts().windows_refused, 3);
@@ -367,6 +376,7 @@ static void a_window_that_stays_is_quarantine(void **state)
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
 
 	(void)state;
+	assert_int_equal(bound(grant, 0), 0);
 	fake.dereg_error = EBUSY;
 	fake.dereg_refusals = ALWAYS;
 	fake.in_dereg = see_the_hold;
@@ -408,12 +418,118 @@ static void a_lost_window_keeps_the_hold(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 }
 
+/* ------------------------------------------------ a bind that may still come */
+
+static void see_it_stopped(void)
+{
+	assert_int_equal(fake.qp_state, IBV_QPS_ERR);
+	see_the_hold();
+}
+
+static void a_bind_that_may_still_come_is_flushed_first(void **state)
+{
+	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
+
+	(void)state;
+	fake.in_dereg = see_it_stopped;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	fake.in_dereg = NULL;
+	assert_int_equal(fake.qp_stops, 1);
+	assert_int_equal(fake.deregs, 1);
+	assert_int_equal(bound(grant, 0), -ESTALE);
+}
+
+static void a_bind_that_failed_is_told(void **state)
+{
+	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
+
+	(void)state;
+	assert_int_equal(bound(grant, REFUSED), -EIO);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(fake.qp_stops, 0);
+	assert_int_equal(daxpin_grant_bound(NULL, NULL), -EINVAL);
+}
+
+/* Nor does another queue pair's end it. */
+static void without_its_queue_pair_it_is_waited_for(void **state)
+{
+	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
+
+	(void)state;
+	assert_int_equal(daxpin_grant_qp(grant, NULL), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), -EINPROGRESS);
+	assert_int_equal(about(grant).step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(fake.windows, 1);
+	assert_int_equal(fake.deregs, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(bound(grant, 0), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+static struct ibv_qp *bound_on;
+
+static int bind_elsewhere(struct ibv_qp *qp, struct ibv_send_wr *wr,
+			  struct ibv_send_wr **bad)
+{
+	(void)bad;
+	bound_on = qp;
+	fake.bound = *wr;
+	return 0;
+}
+
+static void another_queue_pair_does_not_flush_it(void **state)
+{
+	static struct ibv_qp other_qp;
+	struct daxpin_grant *grant;
+
+	(void)state;
+	other_qp = fake_qp;
+	fake_context.ops.post_send = bind_elsewhere;
+	grant = grant_of(WRITE, &other_qp);
+	assert_ptr_equal(bound_on, &other_qp);
+	assert_int_equal(daxpin_grant_qp(grant, &fake_qp), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), -EINPROGRESS);
+	assert_int_equal(fake.qp_stops, 1);
+	assert_int_equal(fake.windows, 1);
+	assert_int_equal(bound(grant, 0), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+/* Until a reset: nobody else can tell what becomes of the bind. */
+static void a_connection_that_is_lost_in_a_bind_keeps_the_hold(void **state)
+{
+	struct daxpin_grant *grant = NULL;
+
+	(void)state;
+	device.bind_result = -ETIMEDOUT;
+	device.connect_error = -EIO;
+	assert_int_equal(try_grant(WRITE, NULL, &grant), -ETIMEDOUT);
+	assert_null(grant);
+	assert_int_equal(fake.windows, 1);
+	assert_int_equal(daxpin_rdma_service(rdma), -EINPROGRESS);
+	assert_int_equal(counts().quarantined, 1);
+	assert_int_equal(fake.windows, 1);
+	assert_int_equal(fake.deregs, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
+	/* Nobody has it, so it is tried again by itself. */
+	device.connect_error = device.bind_result = 0;
+	while (daxpin_deadline_ms(0) < counts().next_deadline_ns)
+		usleep(10000);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(counts().grants, 0);
+	assert_int_equal(counts().quarantined, 0);
+	assert_int_equal(fake.windows, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_WINDOW1);
+}
+
 /* ------------------------------------------------------------------- the others */
 
 /* A reclaim that thought better of it had asked for the segment. */
 static void a_segments_region_stays_under_its_windows(void **state)
 {
-	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
+	struct daxpin_grant *grant = grant_of(WRITE, NULL);
 
 	(void)state;
 	device.wanted = 0;
@@ -464,6 +580,11 @@ int main(void)
 		TEST(a_segment_that_cannot_be_pinned_has_no_windows, setup),
 		TEST(a_window_that_stays_is_quarantine, setup),
 		TEST(a_lost_window_keeps_the_hold, setup),
+		TEST(a_bind_that_may_still_come_is_flushed_first, setup),
+		TEST(a_bind_that_failed_is_told, setup),
+		TEST(without_its_queue_pair_it_is_waited_for, setup),
+		TEST(another_queue_pair_does_not_flush_it, setup),
+		TEST(a_connection_that_is_lost_in_a_bind_keeps_the_hold, setup),
 		TEST(a_segments_region_stays_under_its_windows, setup),
 		TEST(a_connection_that_cannot_be_had_is_told, setup),
 		TEST(a_connection_that_stays_keeps_the_attachment, setup),
