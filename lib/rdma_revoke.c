@@ -103,7 +103,7 @@ static int close_door(struct daxpin_grant *grant)
 			grant->label, err);
 	lock(rdma);
 	grant->device_error = err;
-	if (err) {
+	if (err && err != -EINPROGRESS) {	/* it was asked */
 		grant->refusals++;
 		rdma->revokes.count.refusals++;
 	}

@@ -436,6 +436,7 @@ static void a_bind_that_may_still_come_is_flushed_first(void **state)
 	fake.in_dereg = NULL;
 	assert_int_equal(fake.qp_stops, 1);
 	assert_int_equal(fake.deregs, 1);
+	assert_int_equal(counts().refusals, 0);
 	assert_int_equal(bound(grant, 0), -ESTALE);
 }
 
