@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-SECONDS = 600	# for one run of a command
+SECONDS = 180	# for one run of a command
 
 
 def not_source(directory, names):
@@ -59,8 +59,7 @@ class Tree:
         except subprocess.TimeoutExpired:
             # With its children.
             os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
-            return f'# not done in {SECONDS} s'
+            return f'{child.communicate()[0]}\n# not done in {SECONDS} s'
         return None if child.returncode == 0 else said
 
     def try_mutant(self, mutant):
