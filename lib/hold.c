@@ -54,20 +54,14 @@ static int drop(struct daxpin_pool *pool, struct daxpin_extent extent,
 					 handle.life, count);
 }
 
-static int hold_one(struct daxpin_pool *pool, struct daxpin_extent extent,
-		    uint32_t access)
+DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  uint32_t access)
 {
 	int ret = dp_enter(pool);
 
 	if (!ret)
 		ret = check_access(access);
 	return ret ? ret : hold(pool, extent, 1, access);
-}
-
-DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
-			  uint32_t access)
-{
-	return hold_one(pool, extent, access);
 }
 
 DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
@@ -188,7 +182,7 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 
 	if (!hold || !label || hold->access)
 		return -EINVAL;
-	ret = hold_one(pool, extent, access);
+	ret = daxpin_hold(pool, extent, access);
 	if (ret)
 		return ret;
 	hold->extent = extent;
@@ -212,8 +206,7 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 	/* Off the list first: after the drop the pool may be closed. */
 	dp_holder_remove(&pool->holders, hold);
 	hold->access = 0;
-	ret = drop(pool, hold->extent, 1);
-	return ret < 0 ? ret : 0;
+	return daxpin_drop(pool, hold->extent);
 }
 
 /* Those who hold an extent that has `count` holds. */

@@ -3,6 +3,7 @@
 #ifndef PINS_H
 #define PINS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +27,16 @@ static inline long long pinned_pages(void)
 	}
 	fclose(file);
 	return acquired - released;
+}
+
+/* Are there as many as before? Says how many are not gone. */
+static inline bool pins_are_back(long long before)
+{
+	long long pins = pinned_pages();
+
+	if (pins != before)
+		print_message("# %lld pages are still pinned\n", pins - before);
+	return pins == before;
 }
 
 #endif

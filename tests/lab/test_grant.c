@@ -68,16 +68,11 @@ static int begin(void **state)
 /* Whatever a test did, its pins are gone with it. */
 static int finish(void **state)
 {
-	long long pins;
 	int err;
 
 	peer_end(&peer);
 	err = teardown(state);
-	pins = pinned_pages();
-	if (pins != pins_before)
-		print_message("# %lld pages are still pinned\n",
-			      pins - pins_before);
-	return err || pins != pins_before;
+	return !pins_are_back(pins_before) || err;
 }
 
 static void describe(struct fixture *f, unsigned int i, unsigned char *bytes)

@@ -38,16 +38,11 @@ static int begin(void **state)
 
 static int finish(void **state)
 {
-	long long pins;
 	int err;
 
 	peer_end(&peer);
 	err = teardown(state);
-	pins = pinned_pages();
-	if (pins != pins_before)
-		print_message("# %lld pages are still pinned\n",
-			      pins - pins_before);
-	return err || pins != pins_before;
+	return !pins_are_back(pins_before) || err;
 }
 
 static struct daxpin_grant_key grant_by(struct fixture *f, unsigned int i,

@@ -206,11 +206,11 @@ MUTANTS = [
      'a_registered_pool_does_not_close'),
     ('label-without-hold', LIFE, 'lib/hold.c',
      'a labelled hold is a label alone',
-     '''	ret = hold_one(pool, extent, access);
+     '''	ret = daxpin_hold(pool, extent, access);
 	if (ret)
 		return ret;
 	hold->extent = extent;''',
-     '''	ret = hold_one(pool, extent, access);
+     '''	ret = daxpin_hold(pool, extent, access);
 	if (ret)
 		return ret;
 	daxpin_drop(pool, extent);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include "verbs_fake.h"
+#include "grant_fixture.h"
 
 #define WRITE		IBV_ACCESS_REMOTE_WRITE
 #define BYTES		UINT64_C(8192)
@@ -34,9 +35,6 @@ struct news {
 
 static struct executor executor = { .lock = PTHREAD_MUTEX_INITIALIZER };
 static struct news news = { .lock = PTHREAD_MUTEX_INITIALIZER };
-static struct fixture *f;
-static struct daxpin_rdma *rdma;
-static struct daxpin_extent extent;
 
 static void keep_job(void (*fn)(void *arg), void *arg, void *to)
 {
@@ -149,28 +147,7 @@ static struct daxpin_grant *grant_of(struct daxpin_extent of, struct ibv_qp *qp)
 	return grant;
 }
 
-static struct daxpin_rdma_info counts(void)
-{
-	struct daxpin_rdma_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_rdma_info(rdma, &info), 0);
-	return info;
-}
-
-static struct daxpin_grant_info about(struct daxpin_grant *grant)
-{
-	struct daxpin_grant_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_grant_info(grant, &info), 0);
-	return info;
-}
-
 /* --------------------------------------------------------------- the ladder */
-
-static void see_the_hold(void)
-{
-	assert_int_equal(daxpin_idle(f->pool, extent), 0);
-}
 
 static void the_hold_stays_until_the_device_has_answered(void **state)
 {

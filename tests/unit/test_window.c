@@ -8,6 +8,7 @@
 #include "verbs_fake.h"
 #include "rdma.h"
 #include "rdma_loop.h"
+#include "grant_fixture.h"
 
 #define WRITE		IBV_ACCESS_REMOTE_WRITE
 #define READ		IBV_ACCESS_REMOTE_READ
@@ -15,9 +16,7 @@
 #define REFUSED		IBV_WC_MW_BIND_ERR
 #define WR_ID		4711
 
-static struct fixture *f;
-static struct daxpin_rdma *rdma;
-static struct daxpin_extent extent, before;
+static struct daxpin_extent before;
 static struct ibv_qp far_qp = { .context = &fake_context, .pd = &fake_pd };
 static struct ibv_pd other_pd = { .context = &fake_context };
 
@@ -170,22 +169,6 @@ static struct daxpin_grant *grant_of(int access, struct ibv_qp *qp)
 	return grant;
 }
 
-static struct daxpin_rdma_info counts(void)
-{
-	struct daxpin_rdma_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_rdma_info(rdma, &info), 0);
-	return info;
-}
-
-static struct daxpin_grant_info about(struct daxpin_grant *grant)
-{
-	struct daxpin_grant_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_grant_info(grant, &info), 0);
-	return info;
-}
-
 /* The bind is over, well or not. */
 static int bound(struct daxpin_grant *grant, enum ibv_wc_status status)
 {
@@ -201,11 +184,6 @@ static uint32_t door_of(int access, struct ibv_qp *qp)
 			 door == DAXPIN_GRANT_DOOR_WINDOW2 ? 0 : -EINVAL);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	return door;
-}
-
-static void see_the_hold(void)
-{
-	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 }
 
 /* ----------------------------------------------------------------- one window */
