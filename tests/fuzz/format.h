@@ -6,7 +6,7 @@
 #ifndef FUZZ_FORMAT_H
 #define FUZZ_FORMAT_H
 
-#include "layout.h"
+#include "media/layout.h"
 
 uint64_t format_seed(const uint8_t uuid[16]);
 uint64_t format_super_check(const struct dp_super *super);

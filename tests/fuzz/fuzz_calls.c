@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "invariant.h"
+#include "core/invariant.h"
 #include "format.h"
 #include "model.h"
 

@@ -11,7 +11,7 @@
 #include <xxhash.h>
 #include "machine.h"
 #include "mapping.h"
-#include "os.h"
+#include "os/os.h"
 
 #define FIRST_FD	1000
 #define HANDLES		32

@@ -12,8 +12,8 @@
 #ifndef FUZZ_MACHINE_H
 #define FUZZ_MACHINE_H
 
-#include "layout.h"
-#include "source.h"
+#include "media/layout.h"
+#include "pool/source.h"
 
 #define MACHINE_POOL		"/pool"
 #define MACHINE_FILES		4u

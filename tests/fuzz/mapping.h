@@ -3,7 +3,7 @@
 #ifndef FUZZ_MAPPING_H
 #define FUZZ_MAPPING_H
 
-#include "util.h"
+#include "util/util.h"
 
 #define MAPPINGS 16
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include "machine.h"
 #include "mapping.h"
-#include "persist.h"
+#include "media/persist.h"
 
 void dp_persist_init(struct dp_persist *persist,
 		     enum dp_granularity granularity)

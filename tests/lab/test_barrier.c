@@ -13,8 +13,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include "../unit/forbid.h"
-#include "barrier.h"
-#include "os.h"
+#include "owner/barrier.h"
+#include "os/os.h"
 
 #define LENGTH		65536u
 #define OURS		0x3c

@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "os.h"
-#include "owner.h"
+#include "os/os.h"
+#include "owner/owner.h"
 #include "pins.h"
 
 #define MS		1000000ull

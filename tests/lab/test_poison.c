@@ -17,9 +17,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
-#include "invariant.h"
-#include "core.h"
-#include "os.h"
+#include "core/invariant.h"
+#include "core/handle.h"
+#include "os/os.h"
 
 #define BLOCK		DP_BLOCK_SIZE
 #define SECTOR		512ull

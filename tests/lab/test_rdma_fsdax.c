@@ -14,7 +14,7 @@
 #define SEGMENTS	4
 
 #ifdef TRUSTING
-#include "rdma_backing.h"
+#include "rdma/backing.h"
 
 bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
 {

@@ -8,8 +8,8 @@
 #include "reclaim_fixture.h"
 #include <pthread.h>
 #include <sys/resource.h>
-#include "core.h"
-#include "invariant.h"
+#include "core/handle.h"
+#include "core/invariant.h"
 #include "pins.h"
 
 #define READERS		2

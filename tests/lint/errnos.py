@@ -11,15 +11,15 @@ import sys
 from lint import Report, line_of, read, without_comments
 
 PAGE = 'docs/man7/daxpin.7'
-PUBLIC_CODE = ['lib/daxpin.c', 'lib/publish.c', 'lib/lease.c', 'lib/pool.c',
-               'lib/source.c', 'lib/super.c', 'lib/table.c', 'lib/uring.c',
-               'lib/uring_prep.c', 'lib/uring_slot.c',
-               'lib/rdma.c', 'lib/rdma_descriptor.c',
-               'lib/rdma_key.c', 'lib/rdma_grant.c',
-               'lib/rdma_revoke.c', 'lib/rdma_probe.c', 'lib/rdma_backing.c',
-               'lib/rdma_flush.c', 'lib/rdma_publish.c',
-               'lib/image.c', 'lib/check.c',
-               'lib/audit.c', 'lib/patch.c', 'lib/repair.c']
+PUBLIC_CODE = [
+    'lib/api/pool.c', 'lib/core/publish.c', 'lib/extent/state.c',
+    'lib/pool/pool.c', 'lib/pool/source.c', 'lib/media/super.c',
+    'lib/media/table.c', 'lib/uring/attach.c', 'lib/uring/prep.c',
+    'lib/uring/buffer_slots.c', 'lib/rdma/attach.c', 'lib/rdma/descriptor.c',
+    'lib/rdma/local_key.c', 'lib/rdma/grant.c', 'lib/rdma/revoke.c',
+    'lib/rdma/probe.c', 'lib/rdma/backing.c', 'lib/rdma/flush.c',
+    'lib/rdma/publish.c', 'lib/check/image.c', 'lib/check/check.c',
+    'lib/check/audit.c', 'lib/check/patch.c', 'lib/check/repair.c']
 # Between modules only.
 INTERNAL = {'ENXIO', 'EWOULDBLOCK', 'EMSGSIZE', 'EINTR'}
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""format.py SOURCE: docs/format.md has the offsets of lib/layout.h.
+"""format.py SOURCE: docs/format.md has the offsets of lib/media/layout.h.
 
 Each struct of layout.h that stands on media has a section `### struct NAME`
 whose table gives offset, size and name of every field; the numbers are worked
@@ -62,7 +62,7 @@ def documented(text):
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
-    text = without_comments(read(source / 'lib' / 'layout.h'))
+    text = without_comments(read(source / 'lib' / 'media' / 'layout.h'))
     known = constants(text)
     declared = structs(text, known)
     page = documented(read(source / 'docs' / 'format.md'))

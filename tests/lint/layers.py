@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """layers.py SOURCE: a module includes only modules below it.
 
-The order is the list `modules` in lib/meson.build.  Adapters see the public
-headers alone.  Only one module knows what a checksum is, one what libpmem2 is.
+The order is the list `modules` in lib/meson.build, in which each folder's
+modules stand together; so no folder includes one that comes after it.  Adapters
+see the public headers alone.  Only one module knows what a checksum is, one
+what libpmem2 is.
 """
+import itertools
 import pathlib
 import re
 import sys
@@ -14,15 +17,15 @@ ADAPTERS = {                    # what they may include between < >
     'uring': {'daxpin-uring.h'},
     'rdma': {'daxpin-rdma.h'},
 }
-COMMON = {'adapter.h', 'probe.h'}       # include nothing of the library
+COMMON = 'util'                 # the folder that adapters include, too
 ONLY_IN = {                     # a foreign header -> the one file that has it
-    'xxhash.h': 'layout.c',
-    'libpmem2.h': 'persist.c',
-    'daxctl/libdaxctl.h': 'source.c',
-    'rdma/rdma_netlink.h': 'verbs.c',
-    'sys/sdt.h': 'probe.h',
+    'xxhash.h': 'media/layout.c',
+    'libpmem2.h': 'media/persist.c',
+    'daxctl/libdaxctl.h': 'pool/source.c',
+    'rdma/rdma_netlink.h': 'owner/rdma_netlink.c',
+    'sys/sdt.h': 'util/probe.h',
 }
-# Calls that go through the seam, lib/os.c.
+# Calls that go through the seam, lib/os/os.c.
 SEAM = re.compile(r'(?<![\w>.])(open|openat|close|read|write|pread|pwrite|mmap|'
                   r'munmap|madvise|msync|fsync|fallocate|ftruncate|flock|fcntl|'
                   r'ioctl|syscall|clock_gettime|nanosleep|usleep|sleep|getpid|'
@@ -35,12 +38,28 @@ def modules_of(source, which='modules'):
     text = read(source / 'lib' / 'meson.build')
     text = re.sub(r'#.*', '', text)
     found = re.search(rf'^{which}\s*=\s*\[(.*?)\]', text, re.M | re.S)
-    return re.findall(r"'(\w+)'", found[1])
+    return re.findall(r"'([\w/]+)'", found[1])
 
 
-def check_module(report, path, modules):
+def folder_of(name):
+    """util/probe.h is of the folder util."""
+    return str(name).split('/', 1)[0]
+
+
+def check_folders(report, modules):
+    """No folder is returned to once the list has left it."""
+    runs = [folder for folder, _ in itertools.groupby(modules, folder_of)]
+    for folder in {f for f in runs if runs.count(f) > 1}:
+        report.fault('lib/meson.build', 0,
+                     f'{folder}/ is in `modules` in more than one place')
+    if not modules:
+        report.fault('lib/meson.build', 0, 'names no module')
+
+
+def check_module(report, lib, path, modules):
     text = without_comments(read(path))
-    mine = modules.index(path.stem)
+    name_here = path.relative_to(lib)
+    mine = modules.index(str(name_here.with_suffix('')))
     for m in INCLUDE.finditer(text):
         line, name = line_of(text, m.start()), m[2]
         if m[1] == '"':
@@ -48,33 +67,26 @@ def check_module(report, path, modules):
             if stem not in modules:
                 report.fault(path, line, f'"{name}" is no module in the list')
             elif modules.index(stem) > mine:
-                report.fault(path, line, f'"{name}" is above {path.stem}')
-        elif name in ONLY_IN and path.name != ONLY_IN[name]:
+                report.fault(path, line, f'"{name}" is above {name_here}')
+        elif name in ONLY_IN and str(name_here) != ONLY_IN[name]:
             report.fault(path, line, f'<{name}> belongs into {ONLY_IN[name]}')
         elif name.startswith('daxpin-'):
             report.fault(path, line, f'<{name}> is an adapter\'s header')
-    if path.suffix == '.c' and path.stem != 'os':
+    if path.suffix == '.c' and str(name_here) != 'os/os.c':
         bare = re.sub(r'"(\\.|[^"\\])*"', '""', text)
         for m in SEAM.finditer(bare):
             report.fault(path, line_of(bare, m.start()),
                          f'{m[1]}() goes through os.h')
 
 
-def adapter_of(path):
-    """rdma.c, rdma.h and rdma_key.c are one adapter's."""
-    name = path.stem.split('_')[0]
-    return name if name in ADAPTERS else None
-
-
 def check_adapter(report, path, name):
-    allowed = ADAPTERS.get(name, set())
     text = without_comments(read(path))
     for m in INCLUDE.finditer(text):
-        if m[1] == '"' and m[2] not in COMMON and not (
-                name and adapter_of(pathlib.Path(m[2])) == name):
+        if m[1] == '"' and folder_of(m[2]) not in (COMMON, name):
             report.fault(path, line_of(text, m.start()),
-                         f'"{m[2]}": an adapter has the public header alone')
-        elif m[2].startswith('daxpin') and m[2] not in allowed:
+                         f'"{m[2]}": an adapter has include/ and '
+                         'util/ alone')
+        elif m[2].startswith('daxpin') and m[2] not in ADAPTERS[name]:
             report.fault(path, line_of(text, m.start()),
                          f'<{m[2]}> is not its own header')
 
@@ -94,15 +106,17 @@ def check_tool(report, path):
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
+    lib = source / 'lib'
     modules = modules_of(source)
     headers = modules_of(source, 'headers')
-    files = sorted(p for p in (source / 'lib').iterdir()
-                   if p.suffix in ('.c', '.h'))
+    check_folders(report, modules)
+    files = sorted(p for p in lib.rglob('*') if p.suffix in ('.c', '.h'))
     for path in files:
-        if adapter_of(path) or path.name == 'adapter.h':
-            check_adapter(report, path, adapter_of(path))
-        elif path.stem in modules:
-            check_module(report, path, modules)
+        name = path.relative_to(lib)
+        if folder_of(name) in ADAPTERS:
+            check_adapter(report, path, folder_of(name))
+        elif str(name.with_suffix('')) in modules:
+            check_module(report, lib, path, modules)
         else:
             report.fault(path, 0, 'is in no list of lib/meson.build')
     for path in sorted((source / 'tools').glob('**/*.[ch]')):

@@ -2,7 +2,7 @@
 """probes.py SOURCE yes|no READELF LIBRARY...: the probes are what they are
 said to be.
 
-lib/probe.h defines each; daxpin(7) has it with the same arguments; somebody in
+lib/util/probe.h defines each; daxpin(7) has it with the same arguments; somebody in
 lib/ puts it in; and the built libraries have it with that many arguments, or,
 where the build has no sys/sdt.h, have none.  docs/daxpin.bt names only what is
 there.
@@ -14,7 +14,7 @@ import sys
 
 from lint import Report, line_of, read, without_comments
 
-HEADER = 'lib/probe.h'
+HEADER = 'lib/util/probe.h'
 PAGE = 'docs/man7/daxpin.7'
 SCRIPT = 'docs/daxpin.bt'
 
@@ -45,7 +45,7 @@ def documented(text):
 def used(source, without=()):
     """The probes that lib/ has, but for some adapters."""
     names = set()
-    for path in sorted((source / 'lib').glob('*.c')):
+    for path in sorted((source / 'lib').glob('*/*.c')):
         if path.stem not in without:
             names |= set(re.findall(r'\bDP_PROBE_(\w+)\(',
                                     without_comments(read(path))))

@@ -10,7 +10,7 @@ from lint import Report, read
 
 FILE_LINES = 750
 FUNCTION_LINES = 70
-WHERE = ['lib/*.[ch]', 'include/*.h', 'examples/**/*.[ch]', 'tools/**/*.[ch]']
+WHERE = ['lib/*/*.[ch]', 'include/*.h', 'examples/**/*.[ch]', 'tools/**/*.[ch]']
 
 
 def functions(lines):

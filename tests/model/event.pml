@@ -5,10 +5,10 @@
  * consumer takes both events: looks, clears the fd, arms, looks again, sleeps.
  *
  * Stands for:
- *	lib/event.c: dp_events_watch dp_events_fire dp_events_next dp_events_arm
- *	lib/event.c: signal_if_armed make_ready unlink_watch
- *	lib/lease.c: dp_lease_watch watch_is_busy ask_wake wake dp_lease_drop
- *	lib/os.c: dp_os_eventfd_signal
+ *	lib/extent/event.c: dp_events_watch dp_events_fire dp_events_next dp_events_arm
+ *	lib/extent/event.c: signal_if_armed make_ready unlink_watch
+ *	lib/extent/state.c: dp_lease_watch watch_is_busy ask_wake wake dp_lease_drop
+ *	lib/os/os.c: dp_os_eventfd_signal
  *
  * Left out: lives (wait.pml), several watches of one extent, buckets, unwatch.
  * The lease is its count and its waiters bit, and one CAS changes both.

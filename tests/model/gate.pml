@@ -6,12 +6,12 @@
  * thread on the shared stripe; another drops it.
  *
  * Stands for:
- *	lib/lease.c: take_hold dp_lease_hold dp_lease_clone dp_lease_drop after
- *	lib/lease.c: raise_inc raise_dec go_up dp_segment_busy
- *	lib/lease.c: dp_gate_shut dp_gate_open wake
- *	lib/stripe.h: dp_stripe
- *	lib/stripe.c: dp_stripe_take take give_back
- *	lib/daxpin.c: daxpin_pool_close is_busy shut_gates open_gates
+ *	lib/extent/state.c: take_hold dp_lease_hold dp_lease_clone dp_lease_drop after
+ *	lib/extent/state.c: raise_inc raise_dec go_up dp_segment_busy
+ *	lib/extent/state.c: dp_gate_shut dp_gate_open wake
+ *	lib/extent/thread_slot.h: dp_stripe
+ *	lib/extent/thread_slot.c: dp_stripe_take take give_back
+ *	lib/api/pool.c: daxpin_pool_close is_busy shut_gates open_gates
  *
  * Stores to a stripe of one's own are plain: they go through a buffer, and reach
  * memory in their order some time later (TSO). A locked instruction waits until

@@ -2,7 +2,7 @@
 """The head comment of a model: what it stands for, and what must break it.
 
 	Stands for:
-		lib/lease.c: name name ...
+		lib/extent/state.c: name name ...
 	Scenarios:
 		NAME: in words
 	Mutants:

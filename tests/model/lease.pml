@@ -6,11 +6,11 @@
  * another clones, and both drop, the latter what he has one by one or at once.
  *
  * Stands for:
- *	lib/lease.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
- *	lib/lease.c: dp_lease_unclaim dp_lease_settle dp_lease_hold take_hold
- *	lib/lease.c: dp_lease_clone dp_lease_drop after retired refuse
- *	lib/space.c: dp_space_claim dp_space_free
- *	lib/publish.c: claim_extent settle
+ *	lib/extent/state.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
+ *	lib/extent/state.c: dp_lease_unclaim dp_lease_settle dp_lease_hold take_hold
+ *	lib/extent/state.c: dp_lease_clone dp_lease_drop after retired refuse
+ *	lib/extent/space.c: dp_space_claim dp_space_free
+ *	lib/core/publish.c: claim_extent settle
  *
  * Left out: holds taken several at once, which are one CAS as one is; a drop of
  * more than there are, which is a mistake. Counter and gate (gate.pml), waiting

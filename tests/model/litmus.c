@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The two-sided races of lib/lease.c and lib/event.c on this very CPU: each side
+ * The two-sided races of lib/extent/state.c and lib/extent/event.c on this very CPU: each side
  * stores and then looks at what the other stores, and not both may miss. The
  * models in this directory say so of a machine with store buffers; here the
  * library's functions meet on two CPUs, as often as the time allows.
@@ -18,9 +18,9 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "event.h"
-#include "lease.h"
-#include "os.h"
+#include "extent/event.h"
+#include "extent/state.h"
+#include "os/os.h"
 #include <cmocka.h>
 
 #define SHIFT		14u		/* a segment of 64 MiB */

@@ -6,11 +6,11 @@
  * same segment; a foreign pin, which the library does not know, comes and goes.
  *
  * Stands for:
- *	lib/space.c: dp_space_claim dp_space_claim_at dp_space_free
- *	lib/lease.c: dp_lease_hold dp_lease_drop
- *	lib/lease.c: dp_gate_shut dp_gate_open dp_segment_busy
- *	lib/job.c: is_in_use try ask_kernel after_kernel end_runs end_of dp_jobs_pin
- *	lib/hole.c: dp_holes_claim dp_holes_end
+ *	lib/extent/space.c: dp_space_claim dp_space_claim_at dp_space_free
+ *	lib/extent/state.c: dp_lease_hold dp_lease_drop
+ *	lib/extent/state.c: dp_gate_shut dp_gate_open dp_segment_busy
+ *	lib/reclaim/job.c: is_in_use try ask_kernel after_kernel end_runs end_of dp_jobs_pin
+ *	lib/reclaim/hole.c: dp_holes_claim dp_holes_end
  *
  * Shut the gate; count; ask for a registration's pin; claim the chunk's free
  * blocks, all or none; punch, asynchronously; when the kernel has answered, open

@@ -5,9 +5,9 @@
  * while the word is what it was told; nobody may sleep for ever.
  *
  * Stands for:
- *	lib/lease.c: dp_lease_wait ask_wake dp_lease_drop dp_lease_hold after wake
- *	lib/lease.c: dp_lease_settle retired
- *	lib/os.c: dp_os_futex_wait dp_os_futex_wake
+ *	lib/extent/state.c: dp_lease_wait ask_wake dp_lease_drop dp_lease_hold after wake
+ *	lib/extent/state.c: dp_lease_settle retired
+ *	lib/os/os.c: dp_os_futex_wait dp_os_futex_wake
  *
  * Left out: deadlines: a waiter that would time out here waits for ever. The
  * counter, and the segment's gate but for one look at it. A drop of more than

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lease word of lib/lease.c with fewer bits, for the models:
+ * The lease word of lib/extent/state.c with fewer bits, for the models:
  *
  *	life 8 | count 2 | writers | state 2 | publishing | waiters
  *

@@ -6,25 +6,25 @@ SIM = ['tests/sim/sim', '--stop']
 
 MUTANTS = [
     # ------------------------------------------------------------- redo lanes
-    ('lane-never-closed', SIM, 'lib/lane.c',
+    ('lane-never-closed', SIM, 'lib/media/lane.c',
      'a stale lane is replayed after later single-word publishes',
      '''	dp_persist_store(lanes->persist, done, lanes->lane[index].done);
 	return dp_persist_flush(lanes->persist, done, sizeof(*done));''',
      '''	return dp_persist_flush(lanes->persist, done, sizeof(*done));'''),
-    ('third-fence-missing', SIM, 'lib/lane.c',
+    ('third-fence-missing', SIM, 'lib/media/lane.c',
      'done may arrive after the call returned',
      '''	ret = write_done(lanes, index);
 	dp_persist_fence(lanes->persist);
 	return ret;''',
      '''	return write_done(lanes, index);'''),
-    ('second-fence-missing', SIM, 'lib/lane.c',
+    ('second-fence-missing', SIM, 'lib/media/lane.c',
      'done may arrive before the words',
      '''	ret = apply(lanes, entries, count);
 	dp_persist_fence(lanes->persist);
 	if (ret)''',
      '''	ret = apply(lanes, entries, count);
 	if (ret)'''),
-    ('commit-fence-missing', SIM, 'lib/lane.c',
+    ('commit-fence-missing', SIM, 'lib/media/lane.c',
      'words may arrive before the lane is committed',
      '''		ret = write_header(lanes, index, &lane);
 	dp_persist_fence(lanes->persist);
@@ -37,7 +37,7 @@ int dp_lane_run''',
 }
 
 int dp_lane_run'''),
-    ('entries-not-flushed', SIM, 'lib/lane.c',
+    ('entries-not-flushed', SIM, 'lib/media/lane.c',
      'the header is committed without what it commits',
      '''	ret = dp_persist_flush(lanes->persist, to->entry, size);
 	if (!ret)
@@ -45,13 +45,13 @@ int dp_lane_run'''),
      '''	ret = 0;
 	if (!ret)
 		ret = write_header'''),
-    ('lane-check-without-entries', SIM, 'lib/layout.c',
+    ('lane-check-without-entries', SIM, 'lib/media/layout.c',
      'a torn lane passes for a committed one',
      '''	return XXH3_64bits_withSeed(lane->entry,
 				    lane->count * sizeof(lane->entry[0]),
 				    header);''',
      '''	return header;'''),
-    ('torn-lane-left-in-place', SIM, 'lib/lane.c',
+    ('torn-lane-left-in-place', SIM, 'lib/media/lane.c',
      'a torn lane is completed by the bytes of its successor',
      '''	control->found = dp_lane_judge(lanes->seed, index, &copy);
 ''',
@@ -59,7 +59,7 @@ int dp_lane_run'''),
 	if (control->found == DP_LANE_TORN)
 		control->found = DP_LANE_CLOSED;
 '''),
-    ('torn-number-used-up-last', SIM, 'lib/lane.c',
+    ('torn-number-used-up-last', SIM, 'lib/media/lane.c',
      'the empty header completes the torn batch that it is to discard',
      '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
 	dp_persist_fence(lanes->persist);
@@ -71,13 +71,13 @@ int dp_lane_run'''),
 	if (!ret)
 		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
 	if (!ret)'''),
-    ('torn-number-used-up-twice', SIM, 'lib/lane.c',
+    ('torn-number-used-up-twice', SIM, 'lib/media/lane.c',
      'a few cuts in recoveries make damage of a torn lane',
      '''	return control->sequence + 1 == control->done ? 0 :
 	       write_done(lanes, index);''',
      '''	(void)control;
 	return write_done(lanes, index);'''),
-    ('sequence-used-twice', SIM, 'lib/lane.c',
+    ('sequence-used-twice', SIM, 'lib/media/lane.c',
      'the second batch of a lane looks closed before it is applied',
      '''		.sequence = lanes->lane[index].done + 1,
 		.epoch = lanes->epoch,
@@ -86,20 +86,20 @@ int dp_lane_run'''),
 			    !lanes->lane[index].done,
 		.epoch = lanes->epoch,
 		.count = count,'''),
-    ('done-before-words-at-recovery', SIM, 'lib/lane.c',
+    ('done-before-words-at-recovery', SIM, 'lib/media/lane.c',
      'a recovery that is cut cannot be done again',
      '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
 	dp_persist_fence(lanes->persist);''',
      '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);'''),
-    ('lanes-not-replayed', SIM, 'lib/lane.c',
+    ('lanes-not-replayed', SIM, 'lib/media/lane.c',
      'a committed batch is closed without being applied',
      '''	ret = apply(lanes, lanes->pending, lanes->pending_count);''',
      '''	ret = 0;'''),
-    ('tables-read-without-lanes', SIM, 'lib/lane.c',
+    ('tables-read-without-lanes', SIM, 'lib/media/lane.c',
      'memory is rebuilt from what is about to change',
      '''		if (entry->addr >= addr && entry->addr - addr < size)''',
      '''		if (!addr && entry->addr - addr < size)'''),
-    ('half-a-batch', SIM, 'lib/publish.c',
+    ('half-a-batch', SIM, 'lib/core/publish.c',
      'each operation of a batch is durable by itself',
      '''		ret = batch->count > 1 ? write_batch(batch) :
 		      write_one(batch->pool, batch->step[0].change);''',
@@ -108,26 +108,26 @@ int dp_lane_run'''),
 	(void)write_batch;'''),
 
     # ---------------------------------------------------------------- publish
-    ('word-before-payload', SIM, 'lib/publish.c',
+    ('word-before-payload', SIM, 'lib/core/publish.c',
      'the payload is not durable when the word is',
      '''	if (any)
 		dp_persist_fence(&batch->pool->media.persist);
 	return ret;''',
      '''	(void)any;
 	return ret;'''),
-    ('payload-not-flushed', SIM, 'lib/publish.c',
+    ('payload-not-flushed', SIM, 'lib/core/publish.c',
      'KEEP with PERSIST flushes the first line alone',
      '''				step->op->extent.addr + step->op->offset,
 				length);''',
      '''				step->op->extent.addr + step->op->offset,
 				length < 64 ? length : 64);'''),
-    ('word-not-fenced', SIM, 'lib/publish.c',
+    ('word-not-fenced', SIM, 'lib/core/publish.c',
      'a publish returns before it is durable',
      '''	ret = dp_persist_flush(persist, to, sizeof(change.value));
 	dp_persist_fence(persist);
 	return ret;''',
      '''	return dp_persist_flush(persist, to, sizeof(change.value));'''),
-    ('word-not-flushed', SIM, 'lib/publish.c',
+    ('word-not-flushed', SIM, 'lib/core/publish.c',
      'a fence without a flush makes nothing durable',
      '''	ret = dp_persist_flush(persist, to, sizeof(change.value));
 	dp_persist_fence(persist);
@@ -135,7 +135,7 @@ int dp_lane_run'''),
      '''	ret = 0;
 	dp_persist_fence(persist);
 	return ret;'''),
-    ('settled-before-written', SIM, 'lib/publish.c',
+    ('settled-before-written', SIM, 'lib/core/publish.c',
      'RETIRED is visible, and the blocks are reused, before the word is durable',
      '''	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
@@ -153,7 +153,7 @@ int dp_lane_run'''),
 	for_each_lock(batch, pthread_mutex_unlock);
 	(void)drop_hold;
 	return ret;'''),
-    ('claim-dropped-early', SIM, 'lib/publish.c',
+    ('claim-dropped-early', SIM, 'lib/core/publish.c',
      'an extent can be published again before the first publish is durable',
      '''	if (!ret)
 		ret = batch->count > 1 ? write_batch(batch) :
@@ -175,25 +175,25 @@ int dp_lane_run'''),
 				       DAXPIN_OP_KEEP ? DP_STATE_RESERVED :
 				       DP_STATE_LIVE, false);
 '''),
-    ('set-without-hold', SIM, 'lib/publish.c',
+    ('set-without-hold', SIM, 'lib/core/publish.c',
      'the target of a SET is retired and reused while its lane is open',
      '''		step->has |= HAS_HOLD;
 		view = ''',
      '''		dp_lease_drop(leases, step->handle.block, step->handle.life, 1);
 		view = '''),
-    ('set-without-lock', SIM, 'lib/publish.c',
+    ('set-without-lock', SIM, 'lib/core/publish.c',
      'two open lanes name one word',
      '''	for_each(batch, choose_lock);
 ''',
      '''	(void)choose_lock;
 '''),
-    ('root-slot-not-claimed', SIM, 'lib/root.c',
+    ('root-slot-not-claimed', SIM, 'lib/media/root.c',
      'two batches change one root',
      '''	if (roots->slot[index].claimed)
 		return -EBUSY;
 ''',
      ''''''),
-    ('root-name-not-durable', SIM, 'lib/publish.c',
+    ('root-name-not-durable', SIM, 'lib/core/publish.c',
      'a root whose name is torn',
      '''			ret = dp_root_write_name(&batch->pool->roots,
 						 step->slot);
@@ -205,31 +205,31 @@ int dp_lane_run'''),
 		else
 			continue;
 		any |= step->op->type == DAXPIN_OP_KEEP;'''),
-    ('rooted-extent-retired', SIM, 'lib/publish.c',
+    ('rooted-extent-retired', SIM, 'lib/core/publish.c',
      'a root names an extent that is gone',
      '''	return left ? -EBUSY : 0;''',
      '''	return left > 1000 ? -EBUSY : 0;'''),
-    ('generation-stands-still', SIM, 'lib/publish.c',
+    ('generation-stands-still', SIM, 'lib/core/publish.c',
      'after a reopen a block begins the same life again',
      '''	uint64_t gen = step->handle.life + 1;''',
      '''	uint64_t gen = step->handle.life;'''),
 
     # ------------------------------------------------------ superblock, create
-    ('copy-not-written', SIM, 'lib/super.c',
+    ('copy-not-written', SIM, 'lib/media/super.c',
      'nothing to restore a superblock from',
      '''	for (int i = 0; !ret && i < 2; i++) {
 		ret = write_half(''',
      '''	for (int i = 0; !ret && i < 1; i++) {
 		ret = write_half('''),
-    ('copy-not-brought-up', SIM, 'lib/super.c',
+    ('copy-not-brought-up', SIM, 'lib/media/super.c',
      'two cuts leave no half of the copy whole',
      '''	if (!ret && dp_super_is_whole(last) && last->''',
      '''	if (ret && dp_super_is_whole(last) && last->'''),
-    ('torn-half-not-unmade', SIM, 'lib/super.c',
+    ('torn-half-not-unmade', SIM, 'lib/media/super.c',
      'the next change completes a half that was torn',
      '''		if (!half->check || dp_super_is_whole(half))''',
      '''		if (half->check || dp_super_is_whole(half))'''),
-    ('newer-half-overwritten', SIM, 'lib/super.c',
+    ('newer-half-overwritten', SIM, 'lib/media/super.c',
      'a torn write destroys the only whole half',
      '''		   (sequence & 1) * sizeof(*super);
 
@@ -237,7 +237,7 @@ int dp_lane_run'''),
      '''		   (sequence | 1) % 2 * sizeof(*super);
 
 	dp_persist_copy'''),
-    ('super-not-fenced', SIM, 'lib/super.c',
+    ('super-not-fenced', SIM, 'lib/media/super.c',
      'the copy may be whole before the page is, or neither',
      '''		if (!ret)
 			dp_persist_fence(persist);
@@ -245,36 +245,36 @@ int dp_lane_run'''),
 	return ret;''',
      '''	}
 	return ret;'''),
-    ('superblock-written-first', SIM, 'lib/create.c',
+    ('superblock-written-first', SIM, 'lib/pool/create.c',
      'a create that was cut short looks complete',
      '''	super.flags = DP_SUPER_CREATING;
 ''',
      '''	super.flags = 0;
 '''),
-    ('table-not-durable-at-create', SIM, 'lib/create.c',
+    ('table-not-durable-at-create', SIM, 'lib/pool/create.c',
      'a pool without a table',
      '''		ret = dp_table_format(&segment->table);
 	dp_persist_fence(&pool->persist);''',
      '''		ret = dp_table_format(&segment->table);'''),
-    ('unclean-not-written', SIM, 'lib/pool.c',
+    ('unclean-not-written', SIM, 'lib/pool/pool.c',
      'an owner that dies leaves a pool that looks clean',
      '''	super->flags |= DP_SUPER_UNCLEAN;
 	super->flags &=''',
      '''	super->flags &= ~DP_SUPER_UNCLEAN;
 	super->flags &='''),
-    ('epoch-stands-still', SIM, 'lib/pool.c',
+    ('epoch-stands-still', SIM, 'lib/pool/pool.c',
      'a handle of the last open is good in this one',
      '''	super->epoch = dp_pool_next_epoch(pool);
 ''',
      ''''''),
 
     # ----------------------------------------------------------------- checks
-    ('check-without-length', SIM, 'lib/layout.c',
+    ('check-without-length', SIM, 'lib/media/layout.c',
      'a word whose length was damaged checks out',
      '''	uint64_t check = hash_pair(seed, raw & WORD_BODY, block);''',
      '''	uint64_t check = hash_pair(seed, raw & WORD_BODY & ~0x1ffffull,
 				   block);'''),
-    ('zero-is-free', SIM, 'lib/layout.c',
+    ('zero-is-free', SIM, 'lib/media/layout.c',
      'a page of zeroes passes for free space',
      '''	if (check != word_check(seed, block, raw))
 		return false;
@@ -286,7 +286,7 @@ int dp_lane_run'''),
 	if (check != word_check(seed, block, raw))
 		return false;
 	if (kind < DP_KIND_FREE'''),
-    ('slot-not-transposed', SIM, 'lib/table.c',
+    ('slot-not-transposed', SIM, 'lib/media/table.c',
      'one place computes where a word stands in another way',
      '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
 			dp_word_offset(block),''',

@@ -18,7 +18,7 @@ LIVES = 'no_block_has_two_lives_at_once'
 
 MUTANTS = [
     # --------------------------------------------------- what a life is (I1-I7)
-    ('retire-frees-held', LIFE, 'lib/lease.c',
+    ('retire-frees-held', LIFE, 'lib/extent/state.c',
      'RETIRE frees what somebody holds',
      '''	if (!count_of(word))
 		return next_life(word);
@@ -27,7 +27,7 @@ MUTANTS = [
 		return next_life(word);
 	return with_state''',
      'a_retired_extent_is_reused_only_after_the_last_drop'),
-    ('claim-leaves-bits', LIFE, 'lib/space.c',
+    ('claim-leaves-bits', LIFE, 'lib/extent/space.c',
      'what is reserved stays free',
      '''							 ~mask,
 							 memory_order_acq_rel);
@@ -38,18 +38,18 @@ MUTANTS = [
 
 		assert((was & mask) == mask);''',
      CELLS),
-    ('registered-is-busy', RULES, 'lib/hold.c',
+    ('registered-is-busy', RULES, 'lib/api/hold.c',
      'a pin counts as a hold',
      '''	return ret ? ret : !view.count;''',
      '''	return ret ? ret : !view.count &&
 			   !dp_registration_count(&pool->holders);''',
      'a_registration_is_no_hold'),
-    ('idle-when-retired', LIFE, 'lib/hold.c',
+    ('idle-when-retired', LIFE, 'lib/api/hold.c',
      'only what is retired can be idle',
      '''	return ret ? ret : !view.count;''',
      '''	return ret ? ret : !view.count && view.state == DP_STATE_RETIRED;''',
      CELLS),
-    ('reserve-counts', LIFE, 'lib/lease.c',
+    ('reserve-counts', LIFE, 'lib/extent/state.c',
      'a new extent has a count of one',
      '''					      with_state(word,
 							 DP_STATE_RESERVED));''',
@@ -57,7 +57,7 @@ MUTANTS = [
 							 DP_STATE_RESERVED) +
 						      COUNT_ONE);''',
      CELLS),
-    ('hold-of-retired', LIFE, 'lib/lease.c',
+    ('hold-of-retired', LIFE, 'lib/extent/state.c',
      'what is retired can be held anew',
      '''	do {
 		ret = refuse(word, life);
@@ -68,7 +68,7 @@ MUTANTS = [
 			ret = 0;
 		if (!ret && count > DP_COUNT_MAX''',
      CELLS),
-    ('hold-of-retired-raced', STRESS, 'lib/lease.c',
+    ('hold-of-retired-raced', STRESS, 'lib/extent/state.c',
      'the same, met by threads',
      '''	do {
 		ret = refuse(word, life);
@@ -79,7 +79,7 @@ MUTANTS = [
 			ret = 0;
 		if (!ret && count > DP_COUNT_MAX''',
      LIVES),
-    ('request-without-hold', URING, 'lib/uring_prep.c',
+    ('request-without-hold', URING, 'lib/uring/prep.c',
      'the hold of a request ends when it is prepared',
      '''	io->vec_count = 0;
 ''',
@@ -87,7 +87,7 @@ MUTANTS = [
 	daxpin_drop(uring->pool, extent);
 ''',
      'a_retired_extent_waits_for_its_read'),
-    ('cancelled-keeps-its-hold', URING, 'lib/uring_prep.c',
+    ('cancelled-keeps-its-hold', URING, 'lib/uring/prep.c',
      'the hold of a request that was cancelled never ends',
      '''	ret = end(io);
 	return ret ? ret : 1;''',
@@ -95,7 +95,7 @@ MUTANTS = [
 	return ret ? ret : 1;''',
      'a_cancelled_read_ends_its_hold_at_the_cqe'),
 
-    ('revoke-drops-first', REVOKE, 'lib/rdma_revoke.c',
+    ('revoke-drops-first', REVOKE, 'lib/rdma/revoke.c',
      'a grant lets its extent go before the device has answered',
      '''	int err = climb(grant), drop_err;
 
@@ -112,7 +112,7 @@ MUTANTS = [
 	err = climb(grant);
 ''',
      'the_hold_stays_until_the_device_has_answered'),
-    ('refused-is-over', REVOKE, 'lib/rdma_revoke.c',
+    ('refused-is-over', REVOKE, 'lib/rdma/revoke.c',
      'the last rung of the ladder lets the blocks go',
      '''		err = close_door(grant);
 	}
@@ -126,32 +126,32 @@ MUTANTS = [
      'what_the_device_does_not_end_is_quarantined'),
 
     # ------------------------------------------------------ memory windows (A6)
-    ('window-of-the-untrusted', WINDOW, 'lib/rdma_door.c',
+    ('window-of-the-untrusted', WINDOW, 'lib/rdma/access.c',
      'windows are used whatever was seen of them',
      'doors->window2 = dp_rdma_trusts(&report->window2);',
      'doors->window2 = report->window2.verdict;',
      'nobody_is_let_in_by_what_does_not_fence'),
-    ('window-over-the-segment', WINDOW, 'lib/rdma_door.c',
+    ('window-over-the-segment', WINDOW, 'lib/rdma/access.c',
      'a window is as long as the region under it',
      '		.length = grant->key.length,',
      '		.length = parent->length,',
      'a_peer_has_a_window_of_his_own'),
-    ('window-by-an-open-region', WINDOW, 'lib/rdma_key.c',
+    ('window-by-an-open-region', WINDOW, 'lib/rdma/local_key.c',
      'the region under the windows lets peers in by itself',
      'access |= IBV_ACCESS_MW_BIND;',
      'access |= IBV_ACCESS_MW_BIND | IBV_ACCESS_REMOTE_WRITE;',
      'a_peer_has_a_window_of_his_own'),
-    ('window-for-what-was-not-tried', WINDOW, 'lib/rdma_door.c',
+    ('window-for-what-was-not-tried', WINDOW, 'lib/rdma/access.c',
      'atomics by a window',
      'if (access & ~(WINDOW_ACCESS | IBV_ACCESS_LOCAL_WRITE))',
      'if (access & ~(WINDOW_ACCESS | IBV_ACCESS_REMOTE_ATOMIC))',
      'what_was_not_tried_gets_a_region'),
-    ('window-of-another-domain', WINDOW, 'lib/rdma_door.c',
+    ('window-of-another-domain', WINDOW, 'lib/rdma/access.c',
      'a window is bound on a queue pair that cannot have it',
      'if (doors->window2 && o->qp && o->qp->pd == grant->rdma->pd)',
      'if (doors->window2 && o->qp)',
      'each_type_is_judged_by_itself'),
-    ('window-refused-is-over', WINDOW, 'lib/rdma_door.c',
+    ('window-refused-is-over', WINDOW, 'lib/rdma/access.c',
      'a window that the device keeps is forgotten',
      '''	if (err)
 		return err;
@@ -161,50 +161,50 @@ MUTANTS = [
 	grant->mw = NULL;
 	dp_rdma_key''',
      'a_window_that_stays_is_quarantine'),
-    ('lost-window-drops', WINDOW, 'lib/rdma_grant.c',
+    ('lost-window-drops', WINDOW, 'lib/rdma/grant.c',
      'the hold goes though the device keeps a window',
      '	if (!err || *ret_kept)\n		return err;',
      '	if (!err)\n		return err;',
      'a_lost_window_keeps_the_hold'),
-    ('lent-region-ends', WINDOW, 'lib/rdma_key.c',
+    ('lent-region-ends', WINDOW, 'lib/rdma/local_key.c',
      'a region is deregistered under its windows',
      '	if (slot->lent)\n		return 0;',
      '	if (slot->lent > 1)\n		return 0;',
      'a_segments_region_stays_under_its_windows'),
-    ('window-on-a-broken-connection', WINDOW, 'lib/rdma_door.c',
+    ('window-on-a-broken-connection', WINDOW, 'lib/rdma/access.c',
      'the next bind takes the completion of the last',
      '		doors->broken = err != 0;', '		doors->broken = false;',
      'a_bind_that_fails_is_a_region_and_counted'),
-    ('window-freed-while-binding', WINDOW, 'lib/rdma_door.c',
+    ('window-freed-while-binding', WINDOW, 'lib/rdma/access.c',
      'a bind may come after the window was freed, to what has its number',
      '	if (grant->door != DAXPIN_GRANT_DOOR_WINDOW1)\n		return -EINPROGRESS;',
      '	if (grant->door != DAXPIN_GRANT_DOOR_WINDOW1)\n		return 0;',
      'a_bind_that_may_still_come_is_flushed_first'),
-    ('bind-flushed-elsewhere', WINDOW, 'lib/rdma_revoke.c',
+    ('bind-flushed-elsewhere', WINDOW, 'lib/rdma/revoke.c',
      'any queue pair in error is taken for the one of the bind',
      '		if (atomic_load(&grant->binding) == grant->qp)',
      '		if (atomic_load(&grant->binding))',
      'another_queue_pair_does_not_flush_it'),
-    ('bind-lost-with-its-connection', WINDOW, 'lib/rdma_door.c',
+    ('bind-lost-with-its-connection', WINDOW, 'lib/rdma/access.c',
      'a connection that is lost is taken for one that was reset',
      '		if (!mend_loop(doors))\n			atomic_store',
      '		if (!err)\n			atomic_store',
      'a_connection_that_is_lost_in_a_bind_keeps_the_hold'),
 
     # ----------------------------------------------- what counts (I8, I11, I37)
-    ('busy-skipped-unregistered', LIFE, 'lib/daxpin.c',
+    ('busy-skipped-unregistered', LIFE, 'lib/api/pool.c',
      'nothing is registered, so nobody looks at the holds',
      '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (dp_registration_count(&pool->holders)) {''',
      CELLS),
-    ('registered-pool-closes', RULES, 'lib/daxpin.c',
+    ('registered-pool-closes', RULES, 'lib/api/pool.c',
      'a pool that is registered is unmapped',
      '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (is_busy(pool) || atomic_load(&pool->jobs.count)) {''',
      'a_registered_pool_does_not_close'),
-    ('label-without-hold', LIFE, 'lib/hold.c',
+    ('label-without-hold', LIFE, 'lib/api/hold.c',
      'a labelled hold is a label alone',
      '''	ret = daxpin_hold(pool, extent, access);
 	if (ret)
@@ -216,20 +216,20 @@ MUTANTS = [
 	daxpin_drop(pool, extent);
 	hold->extent = extent;''',
      'holders_are_named'),
-    ('clone-not-counted', RULES, 'lib/lease.c',
+    ('clone-not-counted', RULES, 'lib/extent/state.c',
      'a clone rides on the hold it was made of',
      '''	} while (!swap(leases, block, &word, more(word, 1, write)));''',
      '''	} while (!swap(leases, block, &word, word));
 	(void)write;''',
      'every_kind_of_hold_keeps_it_busy'),
-    ('registrations-are-holds', LIFE, 'lib/hold.c',
+    ('registrations-are-holds', LIFE, 'lib/api/hold.c',
      'holds and pins are one number',
      '''	return view.count;
 }''',
      '''	return view.count + dp_registration_count(&pool->holders);
 }''',
      'holders_are_named'),
-    ('drain-opens-its-gates', LIFE, 'lib/daxpin.c',
+    ('drain-opens-its-gates', LIFE, 'lib/api/pool.c',
      'a drained pool takes holds again',
      '''		step_ns = dp_min(step_ns * 2, 5000000);
 	}
@@ -239,7 +239,7 @@ MUTANTS = [
 	open_gates(pool);
 	return 0;''',
      'drain_refuses_holds_and_times_out'),
-    ('drain-leaves-gates-shut', STRESS, 'lib/daxpin.c',
+    ('drain-leaves-gates-shut', STRESS, 'lib/api/pool.c',
      'a drain that gave up has ended all holds',
      '''		if (dp_os_now_ns() >= deadline_ns) {
 			open_gates(pool);''',
@@ -247,7 +247,7 @@ MUTANTS = [
      LIVES),
 
     # ------------------------------------------------ the free value (I13-I20)
-    ('free-with-a-flag', LIFE, 'lib/lease.c',
+    ('free-with-a-flag', LIFE, 'lib/extent/state.c',
      'a freed word keeps the publishing bit',
      '''	if (!count_of(word))
 		return next_life(word);
@@ -256,14 +256,14 @@ MUTANTS = [
 		return next_life(word) | (word & PUBLISHING);
 	return with_state''',
      CELLS),
-    ('free-with-a-count', LIFE, 'lib/lease.c',
+    ('free-with-a-count', LIFE, 'lib/extent/state.c',
      'the last drop frees a word that still counts',
      '''			to = next_life(to);
 	} while''',
      '''			to = next_life(to) + COUNT_ONE;
 	} while''',
      CELLS),
-    ('bits-before-word', STRESS, 'lib/lease.c',
+    ('bits-before-word', STRESS, 'lib/extent/state.c',
      'blocks are handed out a little before their last life is over',
      '''			to = next_life(to);
 	} while (!swap(leases, block, &word, to));
@@ -281,7 +281,7 @@ MUTANTS = [
 	if (!count_of(to))
 		raise_dec(leases, block);''',
      LIVES),
-    ('add-then-look', STRESS, 'lib/lease.c',
+    ('add-then-look', STRESS, 'lib/extent/state.c',
      'a hold counts first and takes it back when it may not',
      '''	uint64_t word = load(leases, block);
 	bool raised = false;
@@ -294,14 +294,14 @@ MUTANTS = [
 	word = atomic_fetch_sub(word_at(leases, block), COUNT_ONE) - COUNT_ONE;
 ''',
      LIVES),
-    ('freed-when-idle', LIFE, 'lib/lease.c',
+    ('freed-when-idle', LIFE, 'lib/extent/state.c',
      'any drop to zero frees the blocks',
      '''	if (state_of(now) == DP_STATE_FREE)
 		free_blocks''',
      '''	if (!count_of(now))
 		free_blocks''',
      CELLS),
-    ('freed-twice', LIFE, 'lib/lease.c',
+    ('freed-twice', LIFE, 'lib/extent/state.c',
      'both who retires and who drops last free the blocks',
      '''	if (state_of(now) == DP_STATE_FREE)
 		free_blocks''',
@@ -309,19 +309,19 @@ MUTANTS = [
 	    state_of(now) == DP_STATE_RETIRED)
 		free_blocks''',
      CELLS),
-    ('freed-without-a-new-life', LIFE, 'lib/lease.c',
+    ('freed-without-a-new-life', LIFE, 'lib/extent/state.c',
      'a freed block begins the same life again',
      '''	return ((life_of(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;''',
      '''	return (life_of(word) & DP_LIFE_MASK) << LIFE_SHIFT;''',
      'a_handle_never_names_the_next_life'),
-    ('drop-frees-without-a-new-life', STRESS, 'lib/lease.c',
+    ('drop-frees-without-a-new-life', STRESS, 'lib/extent/state.c',
      'the last drop frees and leaves the life, which old handles match',
      '''			to = next_life(to);
 	} while''',
      '''			to = with_state(to, DP_STATE_FREE);
 	} while''',
      LIVES),
-    ('size-of-the-last-life', RULES, 'lib/lease.c',
+    ('size-of-the-last-life', RULES, 'lib/extent/state.c',
      'a block that begins an extent again keeps its length',
      '''	set_blocks(leases, block, blocks);
 	done =''',
@@ -329,7 +329,7 @@ MUTANTS = [
 		set_blocks(leases, block, blocks);
 	done =''',
      'the_next_life_has_its_own_length'),
-    ('run-one-short', RULES, 'lib/space.c',
+    ('run-one-short', RULES, 'lib/extent/space.c',
      'a run that is a block too short is handed out',
      '''		if (end == block + blocks)
 			return block;''',
@@ -338,7 +338,7 @@ MUTANTS = [
      'a_run_is_whole_or_not_given'),
 
     # ----------------------------------------------- wake-ups (I21, I38, I44)
-    ('wake-at-free-only', WAIT, 'lib/lease.c',
+    ('wake-at-free-only', WAIT, 'lib/extent/state.c',
      'a drop to zero wakes nobody unless the life is over',
      '''	if (was & WAITERS && !(now & WAITERS))
 		wake''',
@@ -346,12 +346,12 @@ MUTANTS = [
 	    state_of(now) == DP_STATE_FREE)
 		wake''',
      'a_drop_wakes_every_waiter'),
-    ('wake-one', WAIT, 'lib/os.c',
+    ('wake-one', WAIT, 'lib/os/os.c',
      'of several waiters one is woken',
      'FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX,',
      'FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1,',
      'a_drop_wakes_every_waiter'),
-    ('no-wake-at-free', WAIT, 'lib/lease.c',
+    ('no-wake-at-free', WAIT, 'lib/extent/state.c',
      'the drop that ends a life wakes nobody',
      '''	if (was & WAITERS && !(now & WAITERS))
 		wake''',
@@ -359,12 +359,12 @@ MUTANTS = [
 	    state_of(now) != DP_STATE_FREE)
 		wake''',
      'the_end_of_a_life_wakes'),
-    ('other-key', WAIT, 'lib/lease.c',
+    ('other-key', WAIT, 'lib/extent/state.c',
      'waiter and waker name different words',
      '''	dp_os_futex_wake(word_at(leases, block));''',
      '''	dp_os_futex_wake((char *)word_at(leases, block) + 4);''',
      'a_drop_wakes_every_waiter'),
-    ('no-look-after-waking', WAIT, 'lib/lease.c',
+    ('no-look-after-waking', WAIT, 'lib/extent/state.c',
      'whoever is woken believes that it is idle',
      '''				 deadline_ns);
 	}
@@ -374,7 +374,7 @@ MUTANTS = [
 	}
 	return 0;''',
      'a_wait_outlasts_a_wake_for_nothing'),
-    ('watch-not-told', WAIT, 'lib/event.c',
+    ('watch-not-told', WAIT, 'lib/extent/event.c',
      'an event is queued, and who armed is not told',
      '''	if (any)
 		signal_if_armed(events);''',
@@ -382,48 +382,48 @@ MUTANTS = [
      'a_watch_gives_one_event'),
 
     # ------------------------------------ counter and gate (I23-I32, D13, D16)
-    ('hold-without-counter', LIFE, 'lib/lease.c',
+    ('hold-without-counter', LIFE, 'lib/extent/state.c',
      'the counter does not hear of holds',
      '''		if (!count_of(word) && !raised) {
 			raise_inc(leases, block);''',
      '''		if (!count_of(word) && !raised) {''',
      CELLS),
-    ('lost-race-keeps-inc', STRESS, 'lib/lease.c',
+    ('lost-race-keeps-inc', STRESS, 'lib/extent/state.c',
      'whose CAS was no 0 to 1 leaves the counter too high',
      '''	if (raised && (ret || count_of(word)))
 		raise_dec''',
      '''	if (raised && ret)
 		raise_dec''',
      LIVES),
-    ('close-of-held', LIFE, 'lib/daxpin.c',
+    ('close-of-held', LIFE, 'lib/api/pool.c',
      'a pool is unmapped while something is held',
      '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      CELLS),
-    ('clone-revives', LIFE, 'lib/lease.c',
+    ('clone-revives', LIFE, 'lib/extent/state.c',
      'a clone counts up from zero, past counter and gate',
      '''		if (!count_of(word))
 			return -EINVAL;
 		if (count_of(word) == DP_COUNT_MAX)''',
      '''		if (count_of(word) == DP_COUNT_MAX)''',
      CELLS),
-    ('gate-not-looked-at', LIFE, 'lib/lease.c',
+    ('gate-not-looked-at', LIFE, 'lib/extent/state.c',
      'a hold does not mind the gate',
      '''	if (!atomic_load(&count_at(leases, block)->gate))
 		return 0;''',
      '''	if (1)
 		return 0;''',
      CELLS),
-    ('gate-not-looked-at-raced', STRESS, 'lib/lease.c',
+    ('gate-not-looked-at-raced', STRESS, 'lib/extent/state.c',
      'the same, met by a drain',
      '''	if (!atomic_load(&count_at(leases, block)->gate))
 		return 0;''',
      '''	if (1)
 		return 0;''',
      LIVES),
-    ('gate-before-cas', STRESS, 'lib/lease.c',
+    ('gate-before-cas', STRESS, 'lib/extent/state.c',
      'a hold looks at the gate, and a little later counts',
      '''	assert(count);
 	ret = take_hold(leases, block, life, count, write, &was);''',
@@ -434,14 +434,14 @@ MUTANTS = [
 	}
 	ret = take_hold(leases, block, life, count, write, &was);''',
      LIVES),
-    ('one-to-n-exempt', LIFE, 'lib/lease.c',
+    ('one-to-n-exempt', LIFE, 'lib/extent/state.c',
      'only the hold from zero looks at the gate',
      '''	if (!atomic_load(&count_at(leases, block)->gate))
 		return 0;''',
      '''	if (count_of(was) || !atomic_load(&count_at(leases, block)->gate))
 		return 0;''',
      CELLS),
-    ('clone-refused-by-gate', RULES, 'lib/lease.c',
+    ('clone-refused-by-gate', RULES, 'lib/extent/state.c',
      'who has a hold cannot clone it while somebody closes',
      '''		if (!count_of(word))
 			return -EINVAL;
@@ -452,7 +452,7 @@ MUTANTS = [
 			return -EAGAIN;
 		if (count_of(word) == DP_COUNT_MAX)''',
      'a_gate_lets_clones_and_drops_through'),
-    ('backs-out-by-hand', LIFE, 'lib/lease.c',
+    ('backs-out-by-hand', LIFE, 'lib/extent/state.c',
      'a gated hold takes its count back, and not its inc',
      '''	ret = dp_lease_drop(leases, block, life, count);
 	assert(ret == (int)count);
@@ -460,51 +460,51 @@ MUTANTS = [
      '''	atomic_fetch_sub(word_at(leases, block), count * COUNT_ONE);
 	return -EAGAIN;''',
      CELLS),
-    ('gate-is-a-flag', RULES, 'lib/lease.c',
+    ('gate-is-a-flag', RULES, 'lib/extent/state.c',
      'the first who opens it opens it for all',
      '''	uint32_t was = atomic_fetch_sub(&leases->count[segment].gate, 1);''',
      '''	uint32_t was = atomic_exchange(&leases->count[segment].gate, 0);''',
      'a_gate_is_open_when_the_last_opened_it'),
 
     # ------------------------------------------------------------------- holes
-    ('punch-of-held', RECLAIM, 'lib/job.c',
+    ('punch-of-held', RECLAIM, 'lib/reclaim/job.c',
      'no registration is there, so nobody counts holds',
      '''	if (!busy && !dp_registrations_want(''',
      '''	if (!dp_registrations_want(''',
      'a_hold_keeps_its_segment'),
-    ('punch-of-pinned', RECLAIM, 'lib/job.c',
+    ('punch-of-pinned', RECLAIM, 'lib/reclaim/job.c',
      'what is registered is punched',
      '''	if (!busy && !dp_registrations_want(jobs->holders, segment,
 					    jobs->events, &part->report.holder,
 					    part->label))''',
      '''	if (!busy)''',
      'a_registration_keeps_all'),
-    ('punch-of-unclaimed', RECLAIM, 'lib/hole.c',
+    ('punch-of-unclaimed', RECLAIM, 'lib/reclaim/hole.c',
      'a hole stays on the free list',
      '''	if (*flags & DP_CHUNK_BACKED &&
 	    !dp_space_claim_at(''',
      '''	if (0 && *flags & DP_CHUNK_BACKED &&
 	    !dp_space_claim_at(''',
      'everything_goes_and_comes_back'),
-    ('pin-of-holes', RECLAIM, 'lib/job.c',
+    ('pin-of-holes', RECLAIM, 'lib/reclaim/job.c',
      'a pin fills the holes again',
      '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(''',
      '''	if (!is_wanted(''',
      'a_pin_is_asked_back'),
-    ('pin-while-wanted', RECLAIM, 'lib/job.c',
+    ('pin-while-wanted', RECLAIM, 'lib/reclaim/job.c',
      'a segment that is to be punched is pinned anew',
      '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(jobs, segment))''',
      '''	(void)is_wanted;
 	if (!dp_holes_any(&jobs->holes, segment))''',
      'a_pin_is_asked_back'),
-    ('holes-handed-out', RECLAIM, 'lib/hole.c',
+    ('holes-handed-out', RECLAIM, 'lib/reclaim/hole.c',
      'what was punched is free space',
      '''	if (!backed)
 		return;
 	*flags |=''',
      '''	*flags |=''',
      'everything_goes_and_comes_back'),
-    ('gate-opened-early', RECLAIM, 'lib/job.c',
+    ('gate-opened-early', RECLAIM, 'lib/reclaim/job.c',
      'holds are possible while the kernel punches',
      '''		ask_kernel(part, runs, slot);
 		return true;''',
@@ -512,13 +512,13 @@ MUTANTS = [
 		dp_gate_open(jobs->leases, segment);
 		return true;''',
      'everything_goes_and_comes_back'),
-    ('gate-left-shut', STRESS, 'lib/job.c',
+    ('gate-left-shut', STRESS, 'lib/reclaim/job.c',
      'after a punch nobody can hold anything any more',
      '''	dp_gate_open(jobs->leases, part->report.segment);
 	if (part->job->blocking)''',
      '''	if (part->job->blocking)''',
      LIVES),
-    ('close-with-a-job', STRESS, 'lib/daxpin.c',
+    ('close-with-a-job', STRESS, 'lib/api/pool.c',
      'a pool is unmapped while the kernel punches it',
      '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
@@ -526,7 +526,7 @@ MUTANTS = [
      LIVES),
 
     # ---------------------------------------------------- the fast path (I33)
-    ('free-takes-the-lock', RULES, 'lib/space.c',
+    ('free-takes-the-lock', RULES, 'lib/extent/space.c',
      'the last drop waits for whoever searches',
      '''	assert(blocks && end <= space->blocks);
 	/* Counted first''',
@@ -535,7 +535,7 @@ MUTANTS = [
 	assert(blocks && end <= space->blocks);
 	/* Counted first''',
      'hold_and_drop_never_sleep'),
-    ('drop-always-wakes', RULES, 'lib/lease.c',
+    ('drop-always-wakes', RULES, 'lib/extent/state.c',
      'each last drop makes a system call',
      '''	if (was & WAITERS && !(now & WAITERS))
 		wake''',
@@ -544,7 +544,7 @@ MUTANTS = [
      'hold_and_drop_never_sleep'),
 
     # ------------------------------------------------------- media and kernel
-    ('hold-on-media', RULES, 'lib/hold.c',
+    ('hold-on-media', RULES, 'lib/api/hold.c',
      'a hold leaves a mark where a crash keeps it',
      '''	if (!ret)
 		ret = dp_lease_hold(&pool->leases, handle.block,''',
@@ -553,22 +553,22 @@ MUTANTS = [
 	if (!ret)
 		ret = dp_lease_hold(&pool->leases, handle.block,''',
      'holds_leave_no_mark_on_media'),
-    ('reflinks-taken', RULES, 'lib/source.c',
+    ('reflinks-taken', RULES, 'lib/pool/source.c',
      'hardware writes into another file too',
      '''	map->shared |= extent->shared;''',
      '''	map->shared &= extent->shared;''',
      'reflinked_files_are_refused'),
-    ('any-piece-backs-a-chunk', RULES, 'lib/source.c',
+    ('any-piece-backs-a-chunk', RULES, 'lib/pool/source.c',
      'a chunk with a gap is handed out',
      '''		if (map->covered[chunk] == DP_CHUNK_SIZE)''',
      '''		if (map->covered[chunk])''',
      'a_chunk_with_a_gap_is_a_hole'),
-    ('read-waits-for-the-file', RULES, 'lib/os.c',
+    ('read-waits-for-the-file', RULES, 'lib/os/os.c',
      'a read wants the lock that a waiting punch has',
      '''offset + done, RWF_NOWAIT);''',
      '''offset + done, 0);''',
      'a_read_never_waits_for_the_file'),
-    ('open-without-the-lock', POOL, 'lib/lock.c',
+    ('open-without-the-lock', POOL, 'lib/owner/lock.c',
      'a pool is rebuilt while its owner lives',
      '''	int ret = dp_os_flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
 

@@ -10,7 +10,7 @@ RECLAIM_EXT4 = LAB[:1] + ['--fs', 'ext4'] + LAB[1:] + RECLAIM_FS[len(LAB):]
 
 MUTANTS = [
     ('lab-gate-opened-early', RECLAIM + ['no_hold_while_the_kernel_waits'],
-     'lib/job.c', 'I32: holds are possible while the kernel punches',
+     'lib/reclaim/job.c', 'I32: holds are possible while the kernel punches',
      '''		ask_kernel(part, runs, slot);
 		return true;''',
      '''		ask_kernel(part, runs, slot);
@@ -18,24 +18,24 @@ MUTANTS = [
 		return true;''',
      'no_hold_while_the_kernel_waits'),
     ('lab-backed-after-failure', RECLAIM_FS +
-     ['a_full_filesystem_kills_nobody'], 'lib/job.c',
+     ['a_full_filesystem_kills_nobody'], 'lib/reclaim/job.c',
      'D9: what could not be refilled is handed out',
      '	if (!part->result[run])\n		return DP_WAY_DONE;',
      '''	if (!part->result[run] || part->job->way == DP_WAY_REFILL)
 		return DP_WAY_DONE;''',
      'a_full_filesystem_kills_nobody'),
     ('lab-enospc-forgotten', RECLAIM_FS + ['a_full_filesystem_kills_nobody'],
-     'lib/job.c', 'a reserve is told to wait for what cannot be had',
+     'lib/reclaim/job.c', 'a reserve is told to wait for what cannot be had',
      '		job->jobs->full = true;',
      '		job->jobs->full = false;',
      'a_full_filesystem_kills_nobody'),
     ('lab-no-deadline', RECLAIM + ['the_deadline_is_the_kernels'],
-     'lib/punch.c', 'the deadline is kept only by who comes by',
+     'lib/reclaim/punch.c', 'the deadline is kept only by who comes by',
      '	if (has_deadline(request))\n		prepare_deadline(',
      '	if (0 && has_deadline(request))\n		prepare_deadline(',
      'the_deadline_is_the_kernels'),
     ('lab-cancel-does-nothing', RECLAIM +
-     ['a_job_is_cancelled_while_the_kernel_waits'], 'lib/punch.c',
+     ['a_job_is_cancelled_while_the_kernel_waits'], 'lib/reclaim/punch.c',
      'a job that the kernel has is not ended',
      '''	make_room(punch, 1);
 	prepare_cancel(punch, request);''',
@@ -44,18 +44,18 @@ MUTANTS = [
 	prepare_cancel(punch, request);''',
      'a_job_is_cancelled_while_the_kernel_waits'),
     ('lab-one-part-at-a-time', RECLAIM + ['a_pin_stops_its_own_segment_alone'],
-     'lib/job.h', 'a pin in one segment stops all',
+     'lib/reclaim/job.h', 'a pin in one segment stops all',
      '#define DP_PARTS_MAX	16u',
      '#define DP_PARTS_MAX	1u',
      'a_pin_stops_its_own_segment_alone'),
     ('lab-of-the-thread', RECLAIM +
-     ['a_job_outlives_the_thread_that_began_it'], 'lib/punch.c',
+     ['a_job_outlives_the_thread_that_began_it'], 'lib/reclaim/punch.c',
      'a punch ends with the thread that asked for it',
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);',
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_PLAIN);',
      'a_job_outlives_the_thread_that_began_it'),
     ('lab-doubt-forgotten', RECLAIM_EXT4 + ['a_full_filesystem_kills_nobody'],
-     'lib/hole.c', 'what a refill that failed got of the filesystem is lost to it',
+     'lib/reclaim/hole.c', 'what a refill that failed got of the filesystem is lost to it',
      '		*flags |= DP_CHUNK_DOUBT;',
      '		*flags |= 0;',
      'a_full_filesystem_kills_nobody'),

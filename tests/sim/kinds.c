@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdlib.h>
-#include "core.h"
+#include "core/handle.h"
 #include "kinds.h"
 #include "machine.h"
 

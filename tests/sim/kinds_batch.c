@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* SET, ROOT, and many operations at once by one publisher. */
-#include "core.h"
+#include "core/handle.h"
 #include "kinds.h"
 #include "machine.h"
 

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core.h"
+#include "core/handle.h"
 #include "kinds.h"
 #include "machine.h"
 #include "oracle.h"
-#include "table.h"
+#include "media/table.h"
 
 #define FREE_WORDS	24u
 #define MISSED_MAX	2u

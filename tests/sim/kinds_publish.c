@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "core.h"
+#include "core/handle.h"
 #include "kinds.h"
 #include "machine.h"
 

@@ -6,7 +6,7 @@
  * at something too early, the state after a cut shows it.
  */
 #include <errno.h>
-#include "core.h"
+#include "core/handle.h"
 #include "kinds.h"
 #include "machine.h"
 

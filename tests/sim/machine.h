@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a test may ask of the simulated machine behind lib/os.h. */
+/* What a test may ask of the simulated machine behind lib/os/os.h. */
 #ifndef SIM_MACHINE_H
 #define SIM_MACHINE_H
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "layout.h"
+#include "media/layout.h"
 #include "media.h"
 
 #define LINE		64u

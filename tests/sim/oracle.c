@@ -16,8 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core.h"
-#include "invariant.h"
+#include "core/handle.h"
+#include "core/invariant.h"
 #include "machine.h"
 #include "oracle.h"
 

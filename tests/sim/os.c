@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include "machine.h"
 #include "media.h"
-#include "os.h"
+#include "os/os.h"
 #include "schedule.h"
 
 #define FD_DIRECTORY	1000

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 #include "media.h"
-#include "persist.h"
+#include "media/persist.h"
 #include "schedule.h"
 
 void dp_persist_init(struct dp_persist *persist,

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "core.h"
+#include "core/handle.h"
 #include "machine.h"
 #include "world.h"
 

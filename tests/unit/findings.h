@@ -4,9 +4,9 @@
 #define FINDINGS_H
 
 #include "media.h"
-#include "invariant.h"
-#include "bad.h"
-#include "os.h"
+#include "core/invariant.h"
+#include "media/badblocks.h"
+#include "os/os.h"
 
 #define FINDINGS_MAX	64
 

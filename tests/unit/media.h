@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-#include "layout.h"
-#include "verbs.h"
+#include "media/layout.h"
+#include "owner/rdma_netlink.h"
 
 #if !defined(__clang__) && \
 	(defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))

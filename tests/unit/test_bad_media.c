@@ -10,9 +10,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
-#include "invariant.h"
-#include "core.h"
-#include "os.h"
+#include "core/invariant.h"
+#include "core/handle.h"
+#include "os/os.h"
 
 #define BLOCK		DP_BLOCK_SIZE
 #define SECTOR		512ull

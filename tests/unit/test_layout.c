@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include "layout.h"
+#include "media/layout.h"
 
 #define BLOCKS_MAX	((uint32_t)(DP_SEGMENT_SIZE_MAX >> DP_BLOCK_SHIFT))
 #define POOL_BLOCKS_MAX	((uint64_t)DP_SEGMENTS_MAX * BLOCKS_MAX)

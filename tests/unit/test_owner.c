@@ -13,9 +13,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "forbid.h"
-#include "os.h"
-#include "owner.h"
-#include "verbs.h"
+#include "os/os.h"
+#include "owner/owner.h"
+#include "owner/rdma_netlink.h"
 
 #define MS		1000000ull
 #define NO_DEVICE	"daxpin-none0"

@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include "core.h"
+#include "core/handle.h"
 #include "fixture.h"
 #include "forbid.h"
-#include "invariant.h"
+#include "core/invariant.h"
 
 #define MIB	(1ull << 20)
 #define CHUNK	((uint64_t)DAXPIN_CHUNK_SIZE)

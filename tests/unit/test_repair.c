@@ -5,7 +5,7 @@
  */
 #include "findings.h"
 #include "forbid.h"
-#include "patch.h"
+#include "check/patch.h"
 #include <sys/syscall.h>
 
 static void backup_path(struct fixture *f, char path[128])

@@ -13,8 +13,8 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include "fixture.h"
-#include "invariant.h"
-#include "os.h"
+#include "core/invariant.h"
+#include "os/os.h"
 
 static struct daxpin_registration *pin(struct fixture *f)
 {

@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <sys/wait.h>
 #include "fixture.h"
-#include "invariant.h"
-#include "os.h"
+#include "core/invariant.h"
+#include "os/os.h"
 
 #define LONG_MS 10000		/* never reached unless a wake-up is lost */
 

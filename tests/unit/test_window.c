@@ -6,8 +6,8 @@
  */
 #include "fixture.h"
 #include "verbs_fake.h"
-#include "rdma.h"
-#include "rdma_loop.h"
+#include "rdma/rdma.h"
+#include "rdma/loopback.h"
 #include "grant_fixture.h"
 
 #define WRITE		IBV_ACCESS_REMOTE_WRITE

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The public functions on holds and events: what the caller did wrong is found here, once,
+ * and the work is done by the modules below.
+ */
+#include <errno.h>
+#include <limits.h>
+#include "core/handle.h"
+
+static int check_access(uint32_t access)
+{
+	if (!access || access & ~(DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE))
+		return -EINVAL;
+	return 0;
+}
+
+static int check_hold(const struct daxpin_pool *pool,
+		      struct daxpin_extent extent, uint32_t access,
+		      struct dp_handle *ret_handle)
+{
+	int ret = dp_handle(pool, extent, ret_handle);
+
+	if (!ret && access & DAXPIN_HOLD_WRITE && pool->media.readonly)
+		ret = -EROFS;
+	return ret;
+}
+
+/* `count` holds of one extent. */
+static int hold(struct daxpin_pool *pool, struct daxpin_extent extent,
+		uint32_t count, uint32_t access)
+{
+	struct dp_handle handle;
+	bool write = access & DAXPIN_HOLD_WRITE;
+	int ret = check_hold(pool, extent, access, &handle);
+
+	if (!ret)
+		ret = dp_lease_hold(&pool->leases, handle.block, handle.life,
+				    count, write);
+	if (ret != -EAGAIN)
+		return ret;
+	dp_jobs_refused(&pool->jobs);
+	return dp_lease_hold(&pool->leases, handle.block, handle.life, count,
+			     write);
+}
+
+/* How many of `count` there were to drop, or why none. */
+static int drop(struct daxpin_pool *pool, struct daxpin_extent extent,
+		uint32_t count)
+{
+	struct dp_handle handle;
+	int ret = dp_handle(pool, extent, &handle);
+
+	return ret ? ret : dp_lease_drop(&pool->leases, handle.block,
+					 handle.life, count);
+}
+
+DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  uint32_t access)
+{
+	int ret = dp_enter(pool);
+
+	if (!ret)
+		ret = check_access(access);
+	return ret ? ret : hold(pool, extent, 1, access);
+}
+
+DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
+				struct daxpin_extent extent, uint32_t access)
+{
+	struct dp_handle handle;
+	int ret = dp_enter(pool);
+
+	if (!ret)
+		ret = check_access(access);
+	if (!ret)
+		ret = check_hold(pool, extent, access, &handle);
+	return ret ? ret : dp_lease_clone(&pool->leases, handle.block,
+					  handle.life,
+					  access & DAXPIN_HOLD_WRITE);
+}
+
+DP_EXPORT int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent)
+{
+	int ret = dp_enter(pool);
+
+	if (!ret)
+		ret = drop(pool, extent, 1);
+	return ret < 0 ? ret : 0;
+}
+
+/* ----------------------------------------------------------- many in a call */
+
+/* How many entries from the first on are alike: they are one step. */
+static uint32_t run_length(const struct daxpin_extent *extents, size_t count)
+{
+	uint32_t length = 1;
+
+	while (length < count && length < DP_COUNT_MAX &&
+	       extents[length].addr == extents[0].addr &&
+	       extents[length].gen == extents[0].gen)
+		length++;
+	return length;
+}
+
+/* As one drop after the other: each entry that can be dropped is. */
+static int drop_all(struct daxpin_pool *pool,
+		    const struct daxpin_extent *extents, size_t count,
+		    size_t *ret_failed)
+{
+	int first_error = 0, ret;
+	size_t i = 0;
+
+	while (i < count) {
+		uint32_t run = run_length(extents + i, count - i);
+
+		ret = drop(pool, extents[i], run);
+		if (ret < 0 && !first_error) {
+			first_error = ret;
+			*ret_failed = i;
+		}
+		/* Where there were fewer the rest is tried by itself. */
+		i += ret < 0 ? run : (uint32_t)ret;
+	}
+	return first_error;
+}
+
+static int check_many(const struct daxpin_pool *pool,
+		      const struct daxpin_extent *extents, size_t count)
+{
+	int ret = dp_enter(pool);
+
+	return ret ? ret : count && !extents ? -EINVAL : 0;
+}
+
+DP_EXPORT int daxpin_hold_many(struct daxpin_pool *pool,
+			       const struct daxpin_extent *extents, size_t count,
+			       uint32_t access, size_t *failed)
+{
+	size_t i = 0, at = count, unused;
+	int ret = check_many(pool, extents, count);
+
+	if (!ret)
+		ret = check_access(access);
+	while (!ret && i < count) {
+		uint32_t run = run_length(extents + i, count - i);
+
+		ret = hold(pool, extents[i], run, access);
+		if (ret)
+			at = i;
+		else
+			i += run;
+	}
+	/* What was taken goes by full drops, waking included (I28, I36, I38). */
+	if (ret)
+		drop_all(pool, extents, i, &unused);
+	if (ret && failed)
+		*failed = at;
+	return ret;
+}
+
+DP_EXPORT int daxpin_drop_many(struct daxpin_pool *pool,
+			       const struct daxpin_extent *extents, size_t count,
+			       size_t *failed)
+{
+	size_t at = count;
+	int ret = check_many(pool, extents, count);
+
+	if (!ret)
+		ret = drop_all(pool, extents, count, &at);
+	if (ret && failed)
+		*failed = at;
+	return ret;
+}
+
+/* ------------------------------------------------------------ who holds what */
+
+DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
+				   struct daxpin_extent extent, uint32_t access,
+				   const char *label, struct daxpin_hold *hold)
+{
+	int ret;
+
+	if (!hold || !label || hold->access)
+		return -EINVAL;
+	ret = daxpin_hold(pool, extent, access);
+	if (ret)
+		return ret;
+	hold->extent = extent;
+	hold->bytes = (uint64_t)dp_lease_blocks(&pool->leases, extent.addr >>
+						DP_BLOCK_SHIFT) << DP_BLOCK_SHIFT;
+	hold->access = access;
+	hold->label = label;
+	dp_holder_add(&pool->holders, hold);
+	return 0;
+}
+
+DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
+				   struct daxpin_hold *hold)
+{
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	if (!hold || !hold->access)
+		return -EINVAL;
+	/* Off the list first: after the drop the pool may be closed. */
+	dp_holder_remove(&pool->holders, hold);
+	hold->access = 0;
+	return daxpin_drop(pool, hold->extent);
+}
+
+/* Those who hold an extent that has `count` holds. */
+static void tell_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			uint32_t count,
+			void (*fn)(const struct daxpin_holder *, void *),
+			void *arg)
+{
+	uint32_t segment = extent.addr >> DP_BLOCK_SHIFT >>
+			   pool->leases.segment_shift;
+	uint32_t labelled = dp_holders_of(&pool->holders, extent, segment, fn,
+					  arg);
+
+	if (fn && count > labelled)
+		fn(&(struct daxpin_holder) {
+			.extent = extent,
+			.count = count - labelled,
+			.segment = segment }, arg);
+}
+
+/* The extents of a segment that are held; the number of holds. */
+static uint64_t tell_segment(struct daxpin_pool *pool, uint32_t segment,
+			     void (*fn)(const struct daxpin_holder *, void *),
+			     void *arg)
+{
+	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
+	uint64_t end = first + pool->media.segment[segment].blocks;
+	struct dp_lease_view view;
+	uint64_t holds = 0;
+
+	/* Blocks within an extent have free leases. */
+	for (uint64_t b = first + DP_CHUNK_BLOCKS; b < end; b++) {
+		view = dp_lease_look(&pool->leases, b);
+		if (!view.count)
+			continue;
+		tell_extent(pool, dp_extent(pool, b, view.life), view.count,
+			    fn, arg);
+		holds += view.count;
+	}
+	return holds;
+}
+
+/* All that keeps the pool from being closed. */
+static int tell_pool(struct daxpin_pool *pool,
+		     void (*fn)(const struct daxpin_holder *, void *), void *arg)
+{
+	uint64_t holds = 0;
+
+	for (uint32_t i = 0; i < pool->media.segments; i++)
+		if (dp_segment_busy(&pool->leases, i))
+			holds += tell_segment(pool, i, fn, arg);
+	if (fn)
+		dp_registrations_of(&pool->holders, DAXPIN_ALL_SEGMENTS, fn,
+				    arg);
+	return dp_min(holds, INT_MAX);
+}
+
+DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent,
+			   void (*fn)(const struct daxpin_holder *holder,
+				      void *arg), void *arg)
+{
+	struct dp_lease_view view;
+	struct dp_handle handle;
+	int ret = dp_enter(pool);
+
+	if (!ret && !extent.addr && !extent.gen)
+		return tell_pool(pool, fn, arg);
+	if (!ret)
+		ret = dp_find(pool, extent, &handle, &view);
+	if (ret)
+		return ret;
+	tell_extent(pool, extent, view.count, fn, arg);
+	if (fn)
+		dp_registrations_of(&pool->holders, handle.block >>
+				    pool->leases.segment_shift, fn, arg);
+	return view.count;
+}
+
+DP_EXPORT int daxpin_idle(struct daxpin_pool *pool, struct daxpin_extent extent)
+{
+	struct dp_lease_view view;
+	struct dp_handle handle;
+	int ret = dp_find(pool, extent, &handle, &view);
+
+	if (ret == -ESTALE)
+		return 1;
+	return ret ? ret : !view.count;
+}
+
+DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
+			       struct daxpin_extent extent, uint64_t deadline_ns)
+{
+	struct dp_lease_view view;
+	struct dp_handle handle;
+	int ret = dp_find(pool, extent, &handle, &view);
+
+	if (ret == -ESTALE)
+		return 0;
+	return ret ? ret : dp_lease_wait(&pool->leases, handle.block,
+					 handle.life, deadline_ns);
+}
+
+/* ----------------------------------------------------------------- events */
+
+static bool is_over(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
+			   void *arg, struct daxpin_watch *watch)
+{
+	struct dp_handle handle;
+	int ret = dp_enter(pool);
+
+	if (!ret && (!watch || watch->state))
+		ret = -EINVAL;
+	if (!ret)
+		ret = dp_handle(pool, extent, &handle);
+	if (ret && ret != -ESTALE)
+		return ret;
+	watch->extent = extent;
+	watch->arg = arg;
+	if (ret)
+		dp_events_watch(&pool->events, watch, is_over, NULL);
+	else
+		dp_lease_watch(&pool->leases, handle.block, handle.life, watch);
+	return 0;
+}
+
+DP_EXPORT int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch)
+{
+	int ret = dp_enter(pool);
+
+	if (ret || !watch)
+		return ret ? ret : -EINVAL;
+	return dp_events_unwatch(&pool->events, watch);
+}
+
+DP_EXPORT int daxpin_event_fd(struct daxpin_pool *pool)
+{
+	int ret = dp_enter(pool);
+
+	return ret ? ret : pool->events.fd;
+}
+
+DP_EXPORT int daxpin_event_arm(struct daxpin_pool *pool)
+{
+	int ret = dp_enter(pool);
+
+	return ret ? ret : dp_events_arm(&pool->events);
+}
+
+DP_EXPORT int daxpin_next_event(struct daxpin_pool *pool,
+				struct daxpin_event *ret_event)
+{
+	int ret = dp_enter(pool);
+
+	if (ret || !ret_event)
+		return ret ? ret : -EINVAL;
+	dp_jobs_look(&pool->jobs);
+	return dp_events_next(&pool->events, ret_event);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The public functions that give space back and take it again: what the caller did
+ * wrong is found here, once, and the work is done by job.c.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "core/handle.h"
+#include "os/os.h"
+
+static int check_options(const struct daxpin_job_options *user,
+			 struct daxpin_job_options *ret_options)
+{
+	if (user)
+		return dp_copy_versioned(ret_options, sizeof(*ret_options),
+					 user, user->size);
+	*ret_options = (struct daxpin_job_options) {
+		.size = sizeof(*ret_options), .segment = DAXPIN_ALL_SEGMENTS
+	};
+	return 0;
+}
+
+/* What could not be right on this pool, whatever happens later. */
+static int check_pool(const struct daxpin_pool *pool, enum dp_way way,
+		      const struct daxpin_job_options *options,
+		      const struct dp_why *why)
+{
+	const struct dp_pool *media = &pool->media;
+	bool zero = options->flags & DAXPIN_JOB_ZERO;
+
+	if (options->flags & ~(DAXPIN_JOB_BLOCKING | DAXPIN_JOB_ZERO) ||
+	    (zero && way == DP_WAY_REFILL))
+		return dp_fail(why, -EINVAL, "flags 0x%x make no sense",
+			       options->flags);
+	if (options->segment >= media->segments &&
+	    options->segment != DAXPIN_ALL_SEGMENTS)
+		return dp_fail(why, -ENOENT, "there is no segment %u",
+			       options->segment);
+	if (media->readonly)
+		return -EROFS;
+	if (media->source.kind == DP_SOURCE_DEVDAX && !zero)
+		return dp_fail(why, -EOPNOTSUPP,
+			       "%s is device-dax, which has no holes: there is nothing to give back, but DAXPIN_JOB_ZERO zeroes what is free",
+			       media->source.path);
+	/* On kernels from 6.15 a punch forgets which other pages of the file
+	 * are dirty (KERNEL 0.11), so a later msync() would write nothing. */
+	if (media->source.kind == DP_SOURCE_FSDAX &&
+	    media->persist.granularity == DP_GRANULARITY_PAGE)
+		return dp_fail(why, -EOPNOTSUPP,
+			       "%s is on a DAX filesystem and open with page granularity: punching it could lose what msync() has still to write; open it with cache line granularity",
+			       media->source.path);
+	return 0;
+}
+
+static struct daxpin_job *make_job(struct daxpin_pool *pool, enum dp_way way,
+				   const struct daxpin_job_options *options)
+{
+	struct daxpin_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->pool = pool;
+	job->jobs = &pool->jobs;
+	job->way = way;
+	job->budget = options->bytes ? options->bytes >> DP_CHUNK_SHIFT :
+		      UINT64_MAX;
+	job->keep_blocks = (options->keep_bytes >> DP_BLOCK_SHIFT) +
+			   !!(options->keep_bytes % DP_BLOCK_SIZE);
+	job->deadline_ns = options->deadline_ns;
+	job->zero = pool->media.source.kind == DP_SOURCE_DEVDAX;
+	return job;
+}
+
+/* -EAGAIN: no more threads, and the ring wants one. */
+static bool is_refusal(int error)
+{
+	return error == -EPERM || error == -EACCES || error == -ENOSYS ||
+	       error == -EOPNOTSUPP || error == -EAGAIN;
+}
+
+/* Where there can be no ring, in this thread, if that is allowed. */
+static int begin_job(struct daxpin_job *job,
+		     const struct daxpin_job_options *options,
+		     const struct dp_why *why)
+{
+	int ret = dp_job_begin(job, options->segment);
+
+	if (!is_refusal(ret))
+		return ret;
+	if (!(options->flags & DAXPIN_JOB_BLOCKING))
+		return dp_fail(why, -ENOSYS,
+			       "io_uring, by which a punch can be given a deadline, cannot be had here (%s): allow it, or set DAXPIN_JOB_BLOCKING to wait in the calling thread for as long as memory is pinned",
+			       strerror(-ret));
+	job->blocking = true;
+	return dp_job_begin(job, options->segment);
+}
+
+static int begin(struct daxpin_pool *pool, enum dp_way way,
+		 const struct daxpin_job_options *user,
+		 struct daxpin_job **ret_job)
+{
+	struct daxpin_job_options options;
+	struct daxpin_job *job;
+	struct dp_why why;
+	int ret = dp_enter(pool);
+
+	if (!ret && !ret_job)
+		ret = -EINVAL;
+	if (!ret)
+		ret = check_options(user, &options);
+	if (ret)
+		return ret;
+	why = (struct dp_why) { options.why, options.why_size };
+	ret = check_pool(pool, way, &options, &why);
+	if (ret)
+		return ret;
+	job = make_job(pool, way, &options);
+	if (!job)
+		return -ENOMEM;
+	ret = begin_job(job, &options, &why);
+	if (ret) {
+		free(job);
+		return ret;
+	}
+	*ret_job = job;
+	return 0;
+}
+
+DP_EXPORT int daxpin_reclaim(struct daxpin_pool *pool,
+			     const struct daxpin_job_options *options,
+			     struct daxpin_job **ret_job)
+{
+	return begin(pool, DP_WAY_RECLAIM, options, ret_job);
+}
+
+DP_EXPORT int daxpin_refill(struct daxpin_pool *pool,
+			    const struct daxpin_job_options *options,
+			    struct daxpin_job **ret_job)
+{
+	return begin(pool, DP_WAY_REFILL, options, ret_job);
+}
+
+DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)
+{
+	uint64_t step_ns = 50000;
+	int ret = job ? dp_enter(job->pool) : -EINVAL;
+
+	if (ret)
+		return ret;
+	for (;;) {
+		dp_jobs_look(job->jobs);
+		if (dp_job_is_over(job))
+			return 0;
+		if (dp_os_now_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		dp_os_sleep_ns(step_ns);
+		step_ns = dp_min(step_ns * 2, 5000000);
+	}
+}
+
+DP_EXPORT int daxpin_job_cancel(struct daxpin_job *job)
+{
+	int ret = job ? dp_enter(job->pool) : -EINVAL;
+
+	if (!ret)
+		dp_job_cancel(job);
+	return ret;
+}
+
+DP_EXPORT int daxpin_job_report(struct daxpin_job *job,
+				void (*fn)(const struct daxpin_job_part *part,
+					   void *arg),
+				void *arg, struct daxpin_job_summary *ret_summary)
+{
+	struct daxpin_job_summary summary;
+	int ret = job ? dp_enter(job->pool) : -EINVAL;
+
+	if (ret)
+		return ret;
+	if (!ret_summary || ret_summary->size < sizeof(size_t))
+		return -EINVAL;
+	dp_job_report(job, fn, arg, &summary);
+	summary.size = ret_summary->size;
+	memcpy(ret_summary, &summary, dp_min(summary.size, sizeof(summary)));
+	return 0;
+}
+
+DP_EXPORT int daxpin_job_end(struct daxpin_job *job)
+{
+	int ret;
+
+	if (!job)
+		return 0;
+	ret = dp_enter(job->pool);
+	if (ret)
+		return ret;
+	dp_jobs_look(job->jobs);
+	if (!dp_job_is_over(job))
+		return -EBUSY;
+	dp_job_end(job);
+	return 0;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A look at lanes, roots and descriptor tables, as they will be when the open
+ * lanes are applied.
+ */
+#ifndef DP_AUDIT_H
+#define DP_AUDIT_H
+
+#include "check/report.h"
+#include "extent/space.h"
+#include "media/lane.h"
+
+struct dp_audit_root {
+	uint64_t block;
+	uint32_t gen;
+	uint32_t slot;
+	bool found;			/* the extent that it names */
+};
+
+struct dp_audit {
+	struct dp_report *report;
+	const struct dp_why *why;
+	const struct dp_super *super;	/* segment 0's */
+	uint64_t seed;
+	struct dp_bad no_bad;		/* of a private copy */
+	struct dp_bad_view copy;
+	struct dp_lanes lanes;
+	struct dp_audit_root root[DP_ROOTS];	/* by block */
+	uint32_t roots;
+	/* Of the segment that the image looks at. */
+	struct dp_table table;
+	struct dp_space space;
+	uint32_t next_gen;		/* above all of the table's; 0: not known */
+	uint32_t inner_begin, inner_end;	/* words not told of yet */
+};
+
+void dp_audit_begin(struct dp_audit *audit, struct dp_report *report,
+		    const struct dp_super *super, const struct dp_why *why);
+void dp_audit_end(struct dp_audit *audit);
+
+/* The image is at segment 0, and this comes before any table. */
+int dp_audit_directories(struct dp_audit *audit);
+/* The table of the segment that the image is at, of `size` bytes. */
+int dp_audit_table(struct dp_audit *audit, uint64_t size);
+/* Does the segment hold any word of this pool? */
+bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size);
+/* All tables were looked at: roots that name nothing. */
+int dp_audit_roots(struct dp_audit *audit);
+
+#endif

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The order is that of an open, but nothing ends it early that is not the end
+ * of all knowledge: without a superblock that makes sense there is no geometry
+ * and no uuid to check the rest by.
+ *
+ * A lost superblock page is written anew with the next sequence number first,
+ * in page and copy, and only then is its other half brought back: until then it
+ * stays lost for whoever opens (D15).
+ */
+#include <errno.h>
+#include "check/audit.h"
+#include "check/check.h"
+
+#define WHY_SIZE	400
+
+struct walk {
+	struct dp_report *report;
+	struct dp_image *image;
+	const struct dp_why *why;
+	struct dp_super super;		/* segment 0's */
+	bool complete;			/* it says where the rest is */
+	struct dp_audit audit;
+};
+
+static struct daxpin_finding found(const struct walk *walk,
+				   enum daxpin_structure structure,
+				   enum daxpin_severity severity)
+{
+	return (struct daxpin_finding) {
+		.structure = structure,
+		.severity = severity,
+		.segment = walk->image->index,
+	};
+}
+
+static struct daxpin_finding found_page(const struct walk *walk, int page)
+{
+	struct daxpin_finding finding = found(walk,
+					      DAXPIN_STRUCTURE_SUPERBLOCK,
+					      DAXPIN_SEVERITY_DAMAGE);
+
+	finding.offset = dp_super_offset[page];
+	finding.length = DP_BLOCK_SIZE;
+	return finding;
+}
+
+/* ------------------------------------------------------------- superblocks */
+
+static int patch_half(struct walk *walk, int page, const struct dp_super *super)
+{
+	return dp_report_patch(walk->report, dp_super_offset[page] +
+			       (super->sequence & 1) * sizeof(*super), super,
+			       sizeof(*super));
+}
+
+/* The page from its copy; nobody is left that it may have known. */
+static int patch_page(struct walk *walk, const struct dp_super *newest)
+{
+	struct dp_super next = *newest;
+	int ret;
+
+	next.sequence++;
+	if (!walk->image->index) {
+		next.epoch++;
+		next.flags |= DP_SUPER_UNCLEAN;
+		next.flags &= ~DP_SUPER_OWNER_UNKNOWN;
+		memset(&next.owner, 0, sizeof(next.owner));
+	}
+	dp_super_seal(&next);
+	ret = patch_half(walk, 0, &next);
+	if (!ret)
+		ret = patch_half(walk, 1, &next);
+	return ret ? ret : patch_half(walk, 0, newest);
+}
+
+static int patch_copy(struct walk *walk, const struct dp_super half[2])
+{
+	int ret = 0;
+
+	for (int i = 0; !ret && i < 2; i++)
+		if (dp_super_is_whole(&half[i]))
+			ret = patch_half(walk, 1, &half[i]);
+	return ret;
+}
+
+/* Lost: no whole half, or more than one change behind the page. */
+static bool copy_is_lost(const struct dp_super_verdict *verdict)
+{
+	return verdict->page && (!verdict->copy ||
+				 verdict->copy->sequence + 1 <
+				 verdict->page->sequence);
+}
+
+static int check_pages(struct walk *walk, const struct dp_super_halves *halves,
+		       const struct dp_super_verdict *verdict)
+{
+	static const char *const name[2] = { "superblock", "superblock's copy" };
+	bool lost[2] = { verdict->page_lost, copy_is_lost(verdict) };
+	int ret = 0;
+
+	for (int i = 0; !ret && i < 2; i++) {
+		struct daxpin_finding finding = found_page(walk, i);
+
+		if (halves->error[i]) {
+			ret = dp_report_tell(walk->report, finding,
+					     "segment %u: the %s cannot be read",
+					     finding.segment, name[i]);
+			continue;
+		}
+		if (!lost[i] || halves->error[!i])
+			continue;
+		finding.cure = DAXPIN_CURE_DERIVED;
+		finding.remedy = i ? "write it from the page" :
+				     "write it from its copy";
+		ret = dp_report_tell(walk->report, finding,
+				     "segment %u: the %s is damaged",
+				     finding.segment, name[i]);
+		if (ret > 0)
+			ret = i ? patch_copy(walk, halves->half[0]) :
+				  patch_page(walk, verdict->newest);
+	}
+	return ret;
+}
+
+#define NUMBER_SIZE	24
+
+static const char *sequence_of(const struct dp_super *super,
+			       char text[NUMBER_SIZE])
+{
+	if (!super)
+		return "none";
+	snprintf(text, NUMBER_SIZE, "%llu",
+		 (unsigned long long)super->sequence);
+	return text;
+}
+
+static int note_pages(struct walk *walk, const struct dp_super_halves *halves,
+		      const struct dp_super_verdict *verdict)
+{
+	struct daxpin_finding finding = found_page(walk, 0);
+	char page[NUMBER_SIZE], copy[NUMBER_SIZE];
+	int whole = 0;
+
+	for (int i = 0; i < 4; i++)
+		whole += dp_super_is_whole(&halves->half[i / 2][i % 2]);
+	finding.severity = DAXPIN_SEVERITY_NOTE;
+	return dp_report_tell(walk->report, finding,
+			      "superblock: sequence %s, its copy: %s; %d of 4 halves are whole, one each is enough",
+			      sequence_of(verdict->page, page),
+			      sequence_of(verdict->copy, copy), whole);
+}
+
+/* Not one whole half: a pool cannot be known by anything else. */
+static int no_super(struct walk *walk, const struct dp_super_halves *halves,
+		    const struct dp_super_verdict *verdict)
+{
+	const char *path = walk->image->pool.source.path;
+
+	if (verdict->never)
+		return dp_fail(walk->why, -EMEDIUMTYPE,
+			       "%s holds no daxpin pool", path);
+	if (walk->image->chunk[0] & DP_CHUNK_BACKED &&
+	    dp_pool_is_blank(&walk->image->view))
+		return dp_fail(walk->why, -EMEDIUMTYPE,
+			       "%s: a create was cut short before it had begun: create again",
+			       path);
+	return dp_report_tell(walk->report, found_page(walk, 0),
+			      "segment 0: no half of the superblock is whole%s, and so geometry, epoch and owner are lost",
+			      halves->error[0] || halves->error[1] ?
+			      " or can be read" : "");
+}
+
+static int note_owner(struct walk *walk)
+{
+	struct daxpin_finding finding = found(walk, DAXPIN_STRUCTURE_OWNER,
+					      DAXPIN_SEVERITY_NOTE);
+	const struct dp_super *super = &walk->super;
+
+	walk->report->summary.unclean = !!(super->flags & DP_SUPER_UNCLEAN);
+	if (!(super->flags & DP_SUPER_UNCLEAN))
+		return 0;
+	finding.offset = offsetof(struct dp_super, owner);
+	finding.length = sizeof(super->owner);
+	finding.cure = DAXPIN_CURE_OPEN;
+	if (super->flags & DP_SUPER_OWNER_UNKNOWN) {
+		finding.remedy = "the next open for writing waits until no verbs context is left on the machine";
+		return dp_report_tell(walk->report, finding,
+				      "the last owner's record was lost with the superblock");
+	}
+	finding.remedy = super->owner.rdma_devices ?
+		"the next open for writing waits for its RDMA" :
+		"the next open for writing takes over";
+	return dp_report_tell(walk->report, finding,
+			      "the last owner, process %u with %u RDMA device(s), did not close the pool",
+			      super->owner.pid, super->owner.rdma_devices);
+}
+
+/* What a whole superblock says; *ret_sense: the rest can be found by it. */
+static int check_sense(struct walk *walk)
+{
+	const struct dp_pool *pool = &walk->image->pool;
+	char sentence[WHY_SIZE];
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	int ret = dp_pool_check_super(pool, &walk->super, &inner);
+
+	if (ret && ret != -EUCLEAN)
+		return dp_fail(walk->why, ret, "%s", sentence);
+	if (!ret && pool->source.kind == DP_SOURCE_DEVDAX &&
+	    pool->source.device_size != walk->super.pool_size)
+		ret = dp_fail(&inner, -EUCLEAN,
+			      "the device has %llu bytes, its pool was made on %llu: it was reconfigured",
+			      (unsigned long long)pool->source.device_size,
+			      (unsigned long long)walk->super.pool_size);
+	walk->complete = !ret;
+	return ret ? dp_report_tell(walk->report, found_page(walk, 0), "%s",
+				    sentence) : 0;
+}
+
+static void summarize(struct walk *walk)
+{
+	struct daxpin_check_summary *summary = &walk->report->summary;
+	const struct dp_super *super = &walk->super;
+
+	summary->segments = super->segments;
+	summary->segment_size = super->segment_size;
+	summary->media_bytes = super->pool_size;
+	summary->epoch = super->epoch;
+	memcpy(summary->uuid, super->uuid, sizeof(summary->uuid));
+	if (walk->report->patches)
+		memcpy(walk->report->patches->uuid, super->uuid, 16);
+}
+
+/* Segment 0's superblock, which is the pool's. */
+static int check_first_super(struct walk *walk)
+{
+	struct dp_super_halves halves;
+	struct dp_super_verdict verdict;
+	int ret;
+
+	dp_image_super(walk->image, &halves);
+	verdict = dp_super_judge(&halves);
+	if (!verdict.newest)
+		return no_super(walk, &halves, &verdict);
+	if (verdict.newest->version != DP_VERSION)
+		return dp_fail(walk->why, -EPROTONOSUPPORT,
+			       "the pool has format version %u, this library knows %u: use a newer daxpin",
+			       verdict.newest->version, DP_VERSION);
+	walk->super = *verdict.newest;
+	if (verdict.page_lost)
+		walk->super.flags |= DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
+	ret = check_sense(walk);
+	if (ret || !walk->complete)
+		return ret;
+	summarize(walk);
+	ret = note_pages(walk, &halves, &verdict);
+	if (!ret)
+		ret = check_pages(walk, &halves, &verdict);
+	return ret ? ret : note_owner(walk);
+}
+
+/* Both pages of a later segment are lost, but it says nothing else has not. */
+static int derive_super(struct walk *walk, uint64_t size)
+{
+	struct daxpin_finding finding = found_page(walk, 0);
+	struct dp_super super = {
+		.magic = DP_MAGIC, .version = DP_VERSION, .sequence = 1,
+		.segment_size = walk->super.segment_size, .size = size,
+		.index = walk->image->index,
+	};
+	int ret;
+
+	if (!dp_audit_recognizes(&walk->audit, size))
+		return dp_report_tell(walk->report, finding,
+				      "segment %u: neither superblock nor table is this pool's",
+				      finding.segment);
+	finding.cure = DAXPIN_CURE_DERIVED;
+	finding.remedy = "write both from segment 0's";
+	ret = dp_report_tell(walk->report, finding,
+			     "segment %u: the superblock and its copy are damaged",
+			     finding.segment);
+	if (ret <= 0)
+		return ret;
+	memcpy(super.uuid, walk->super.uuid, sizeof(super.uuid));
+	dp_super_seal(&super);
+	ret = patch_half(walk, 0, &super);
+	return ret ? ret : patch_half(walk, 1, &super);
+}
+
+/* *ret_ours: its table is the pool's. */
+static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
+{
+	struct dp_super_halves halves;
+	struct dp_super_verdict verdict;
+
+	dp_image_super(walk->image, &halves);
+	verdict = dp_super_judge(&halves);
+	*ret_ours = true;
+	if (!verdict.newest && (halves.error[0] || halves.error[1]))
+		return check_pages(walk, &halves, &verdict);
+	if (!verdict.newest) {
+		*ret_ours = dp_audit_recognizes(&walk->audit, size);
+		return derive_super(walk, size);
+	}
+	if (verdict.newest->index == walk->image->index &&
+	    verdict.newest->size == size &&
+	    !memcmp(verdict.newest->uuid, walk->super.uuid, 16))
+		return check_pages(walk, &halves, &verdict);
+	*ret_ours = false;
+	return dp_report_tell(walk->report, found_page(walk, 0),
+			      "segment %u is not the one that belongs there: put the right file in its place",
+			      walk->image->index);
+}
+
+/* ---------------------------------------------------------------- segments */
+
+/* -ENOENT, -EUCLEAN: what is wrong with its file is told; *ret_there. */
+static int look_at(struct walk *walk, uint32_t index, uint64_t size,
+		   bool *ret_there)
+{
+	char sentence[WHY_SIZE] = "";
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	int ret = dp_image_segment(walk->image, index, size, &inner);
+
+	*ret_there = !ret;
+	if (!ret)
+		return 0;
+	if (ret != -ENOENT && ret != -EUCLEAN && ret != -EOPNOTSUPP)
+		return dp_fail(walk->why, ret, "%s", sentence[0] ? sentence :
+			       strerror(-ret));
+	return dp_report_tell(walk->report,
+			      found(walk, DAXPIN_STRUCTURE_FILE,
+				    DAXPIN_SEVERITY_DAMAGE), "%s", sentence);
+}
+
+static int check_segment(struct walk *walk, uint32_t index)
+{
+	uint64_t size = dp_pool_size_of_segment(walk->super.pool_size,
+						walk->super.segment_size,
+						index);
+	bool there, ours = true;
+	int ret = look_at(walk, index, size, &there);
+
+	if (ret || !there)
+		return ret;
+	if (index)
+		ret = check_later_super(walk, size, &ours);
+	else
+		ret = dp_audit_directories(&walk->audit);
+	return ret || !ours ? ret : dp_audit_table(&walk->audit, size);
+}
+
+static int check_files(struct walk *walk)
+{
+	uint32_t extra = dp_source_extra_files(&walk->image->pool.source,
+					       walk->super.segments);
+	struct daxpin_finding finding = found(walk, DAXPIN_STRUCTURE_FILE,
+					      DAXPIN_SEVERITY_NOTE);
+
+	walk->report->summary.ignored_files = extra;
+	finding.segment = walk->super.segments;
+	return extra ? dp_report_tell(walk->report, finding,
+				      "%u segment file(s) that are not the pool's are ignored",
+				      extra) : 0;
+}
+
+int dp_check(struct dp_report *report, const struct dp_why *why)
+{
+	struct walk walk = {
+		.report = report, .image = report->image, .why = why,
+	};
+	bool there;
+	int ret;
+
+	report->summary.source = walk.image->pool.source.kind;
+	ret = look_at(&walk, 0, 0, &there);
+	if (!ret && there)
+		ret = check_first_super(&walk);
+	if (ret || !walk.complete)
+		return ret;
+	walk.image->pool.segment_size = walk.super.segment_size;
+	dp_audit_begin(&walk.audit, report, &walk.super, why);
+	ret = check_files(&walk);
+	for (uint32_t i = 0; !ret && i < walk.super.segments; i++)
+		ret = check_segment(&walk, i);
+	if (!ret)
+		ret = dp_audit_roots(&walk.audit);
+	dp_audit_end(&walk.audit);
+	return ret;
+}

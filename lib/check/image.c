@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One segment at a time: a pool has up to 4096, and each has 2 MiB of metadata.
+ * What is read goes through the kernel into a private copy, so poison is an
+ * error, and a page that has it is known as unreadable and shown as zeroes, of
+ * which nothing checks out (D6).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include "check/image.h"
+#include "os/os.h"
+
+static int access_flags(const struct dp_image *image)
+{
+	return image->pool.readonly ? O_RDONLY : O_RDWR;
+}
+
+static void end_segment(struct dp_image *image)
+{
+	dp_persist_fini(&image->pool.persist);
+	dp_map_release(&image->map);
+	dp_bad_fini(&image->bad);
+	if (image->segment_fd != image->fd)
+		dp_os_close(image->segment_fd);
+	image->segment_fd = -1;
+	image->base = NULL;
+}
+
+int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
+{
+	struct dp_pool *pool = &image->pool;
+	int ret;
+
+	memset(image, 0, sizeof(*image));
+	image->fd = -1;
+	image->segment_fd = -1;
+	ret = dp_pool_begin(pool, request, 0);
+	if (ret)
+		return ret;
+	ret = dp_pool_lock(pool, request, access_flags(image), &image->fd);
+	if (!ret)
+		ret = dp_pool_resolve_granularity(pool, request->granularity,
+						  request->why);
+	image->copy = ret ? NULL : malloc(DP_CHUNK_SIZE);
+	if (!ret && !image->copy)
+		ret = -ENOMEM;
+	if (ret)
+		dp_image_close(image);
+	return ret;
+}
+
+void dp_image_close(struct dp_image *image)
+{
+	end_segment(image);
+	free(image->copy);
+	image->copy = NULL;
+	dp_pool_tear_down(&image->pool, image->fd, true);
+	image->fd = -1;
+}
+
+static int read_page(struct dp_image *image, uint64_t at)
+{
+	char *to = image->copy + at;
+	int ret = dp_bad_read(&image->view, at, to, DP_BLOCK_SIZE);
+
+	if (ret && ret != -EIO)
+		return ret;
+	image->unreadable[at / DP_BLOCK_SIZE] = ret;
+	if (ret)
+		memset(to, 0, DP_BLOCK_SIZE);
+	return 0;
+}
+
+static int read_supers(struct dp_image *image)
+{
+	int ret = 0;
+
+	memset(image->unreadable, 0, sizeof(image->unreadable));
+	memset(image->copy, 0, DP_CHUNK_SIZE);
+	for (int i = 0; !ret && i < 2; i++)
+		ret = read_page(image, dp_super_offset[i]);
+	return ret;
+}
+
+static int read_chunk(struct dp_image *image)
+{
+	int ret = dp_bad_read(&image->view, 0, image->copy, DP_CHUNK_SIZE);
+
+	memset(image->unreadable, 0, sizeof(image->unreadable));
+	if (ret != -EIO)
+		return ret;
+	ret = 0;
+	for (uint64_t at = 0; !ret && at < DP_CHUNK_SIZE; at += DP_BLOCK_SIZE)
+		ret = read_page(image, at);
+	return ret;
+}
+
+static int map_range(struct dp_image *image, uint64_t size,
+		     const struct dp_why *why)
+{
+	const struct dp_source *source = &image->pool.source;
+	uint32_t flags = image->pool.readonly ? DP_MAP_READONLY : 0;
+	int ret;
+
+	if (source->kind == DP_SOURCE_FSDAX)
+		flags |= DP_MAP_SYNC;
+	ret = dp_map_reserve(&image->map, size, source->align);
+	if (!ret)
+		ret = dp_map_file(&image->map, 0, size, image->segment_fd,
+				  flags);
+	if (ret)
+		return dp_fail(why, ret, "segment %u of %s cannot be mapped: %s",
+			       image->index, source->path, strerror(-ret));
+	if (image->pool.readonly)
+		return 0;
+	return dp_persist_bind(&image->pool.persist, image->segment_fd,
+			       image->map.base, size, why);
+}
+
+/* Segment 0's file is open, and must not be opened twice (lock.c). */
+static int open_file(struct dp_image *image, const struct dp_why *why)
+{
+	struct dp_source *source = &image->pool.source;
+
+	image->segment_fd = image->fd;
+	if (!image->index || source->kind == DP_SOURCE_DEVDAX)
+		return 0;
+	image->segment_fd = dp_source_open(source, image->index,
+					   access_flags(image), why);
+	/* Of a later segment dp_source_open() says so when it is missing. */
+	if (image->segment_fd == -EUCLEAN)
+		return -ENOENT;
+	return image->segment_fd < 0 ? image->segment_fd : 0;
+}
+
+static int check_length(struct dp_image *image, uint64_t size,
+			const struct dp_why *why)
+{
+	struct stat st;
+	int ret = dp_os_fstat(image->segment_fd, &st);
+
+	if (ret || (uint64_t)st.st_size >= size)
+		return ret;
+	return dp_fail(why, -EUCLEAN,
+		       "segment %u has %llu bytes instead of %llu or more: its file is truncated",
+		       image->index, (unsigned long long)st.st_size,
+		       (unsigned long long)size);
+}
+
+/* A load from a hole of a tmpfs file would fill it: look first. */
+static int map_file(struct dp_image *image, uint64_t size,
+		    const struct dp_why *why)
+{
+	uint64_t length = size ? size : DP_CHUNK_SIZE;
+	int ret = open_file(image, why);
+
+	if (!ret)
+		ret = check_length(image, length, why);
+	if (!ret)
+		ret = dp_source_chunks(&image->pool.source, image->segment_fd,
+				       length, image->chunk, why);
+	if (!ret && size && !(image->chunk[0] & DP_CHUNK_BACKED))
+		ret = dp_fail(why, -EUCLEAN,
+			      "the metadata of segment %u lie in a hole of its file",
+			      image->index);
+	if (!ret)
+		ret = map_range(image, DP_CHUNK_SIZE, why);
+	if (!ret)
+		ret = dp_bad_of_file(&image->pool.bad, image->segment_fd,
+				     length, &image->bad);
+	image->base = image->map.base;
+	image->view = (struct dp_bad_view) {
+		&image->bad, image->base, image->segment_fd
+	};
+	return ret;
+}
+
+static int map_device(struct dp_image *image, uint64_t size,
+		      const struct dp_why *why)
+{
+	const struct dp_source *source = &image->pool.source;
+	uint64_t at = image->index * image->pool.segment_size;
+	uint64_t length = size ? size : DP_CHUNK_SIZE;
+	int ret;
+
+	assert(at + length <= source->device_size);
+	image->segment_fd = image->fd;
+	ret = dp_source_chunks(source, image->fd, length, image->chunk, why);
+	if (!ret)
+		ret = map_range(image, source->device_size, why);
+	if (!ret)
+		ret = dp_bad_of_slice(&image->pool.bad, at, length,
+				      &image->bad);
+	image->base = image->map.base + at;
+	image->view = (struct dp_bad_view) { &image->bad, image->base, -1 };
+	return ret;
+}
+
+int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
+		     const struct dp_why *why)
+{
+	int ret;
+
+	assert(size <= DP_SEGMENT_SIZE_MAX && (size || !index));
+	end_segment(image);
+	image->index = index;
+	if (image->pool.source.kind == DP_SOURCE_DEVDAX)
+		ret = map_device(image, size, why);
+	else
+		ret = map_file(image, size, why);
+	if (!ret)
+		ret = size ? read_chunk(image) : read_supers(image);
+	if (ret)
+		end_segment(image);
+	return ret;
+}
+
+void dp_image_super(const struct dp_image *image,
+		    struct dp_super_halves *ret_halves)
+{
+	for (int i = 0; i < 2; i++) {
+		memcpy(ret_halves->half[i], image->copy + dp_super_offset[i],
+		       DP_BLOCK_SIZE);
+		ret_halves->error[i] = dp_image_is_unreadable(
+			image, dp_super_offset[i], DP_BLOCK_SIZE) ? -EIO : 0;
+	}
+}
+
+bool dp_image_is_unreadable(const struct dp_image *image, uint64_t offset,
+			    uint64_t size)
+{
+	bool found = false;
+
+	assert(size && offset + size <= DP_CHUNK_SIZE);
+	for (uint64_t i = offset / DP_BLOCK_SIZE;
+	     i <= (offset + size - 1) / DP_BLOCK_SIZE; i++)
+		found |= image->unreadable[i];
+	return found;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The text: a line that says what it is, the pool's uuid, three lines for each
+ * change, and a check over all of it. It can be read, and undone by hand.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include "check/patch.h"
+
+#define TITLE		"daxpin backup 1\n"
+#define LENGTH_MAX	DP_BLOCK_SIZE
+/* Of a change's three lines, besides the digits. */
+#define LINES_SIZE	128
+
+int dp_patches_add(struct dp_patches *patches, uint32_t segment,
+		   uint64_t offset, const void *old, const void *new,
+		   uint32_t length)
+{
+	struct dp_patch *more, *patch;
+	uint8_t *bytes;
+
+	assert(length && length <= LENGTH_MAX);
+	assert(offset + length <= DP_CHUNK_SIZE);
+	more = realloc(patches->patch, (patches->count + 1) * sizeof(*more));
+	bytes = malloc(2 * length);
+	if (more)
+		patches->patch = more;
+	if (!more || !bytes) {
+		free(bytes);
+		return -ENOMEM;
+	}
+	patch = &more[patches->count++];
+	*patch = (struct dp_patch) {
+		.segment = segment, .length = length, .offset = offset,
+		.old = bytes, .new = bytes + length,
+	};
+	memcpy(patch->old, old, length);
+	memcpy(patch->new, new, length);
+	return 0;
+}
+
+void dp_patches_fini(struct dp_patches *patches)
+{
+	for (size_t i = 0; i < patches->count; i++)
+		free(patches->patch[i].old);
+	free(patches->patch);
+	patches->patch = NULL;
+	patches->count = 0;
+}
+
+/* ------------------------------------------------------------------ as text */
+
+struct text {
+	char *at;
+	const char *end;
+};
+
+__attribute__((format(printf, 2, 3)))
+static void put(struct text *text, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(text->at, text->end - text->at, format, ap);
+	va_end(ap);
+	assert(n >= 0 && n < text->end - text->at);
+	text->at += n;
+}
+
+static void put_bytes(struct text *text, const char *name,
+		      const uint8_t *bytes, uint32_t length)
+{
+	put(text, "%s ", name);
+	for (uint32_t i = 0; i < length; i++)
+		put(text, "%02x", bytes[i]);
+	put(text, "\n");
+}
+
+int dp_patches_format(const struct dp_patches *patches, char **ret_text,
+		      size_t *ret_size)
+{
+	size_t size = 4 * LINES_SIZE;
+	struct text text;
+	char *begin;
+
+	for (size_t i = 0; i < patches->count; i++)
+		size += LINES_SIZE + 4 * patches->patch[i].length;
+	begin = malloc(size);
+	if (!begin)
+		return -ENOMEM;
+	text = (struct text) { begin, begin + size };
+	put(&text, TITLE);
+	put_bytes(&text, "uuid", patches->uuid, 16);
+	for (size_t i = 0; i < patches->count; i++) {
+		const struct dp_patch *patch = &patches->patch[i];
+
+		put(&text, "segment %" PRIu32 " offset 0x%" PRIx64
+		    " length %" PRIu32 "\n",
+		    patch->segment, patch->offset, patch->length);
+		put_bytes(&text, "old", patch->old, patch->length);
+		put_bytes(&text, "new", patch->new, patch->length);
+	}
+	put(&text, "end %016" PRIx64 "\n",
+	    dp_layout_digest(begin, text.at - begin));
+	*ret_text = begin;
+	*ret_size = text.at - begin;
+	return 0;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A line of a name and that many bytes; what follows it, or NULL. */
+static const char *get_bytes(const char *at, const char *name, uint8_t *bytes,
+			     uint32_t length)
+{
+	size_t skip = strlen(name);
+
+	if (strncmp(at, name, skip) || at[skip] != ' ')
+		return NULL;
+	at += skip + 1;
+	for (uint32_t i = 0; i < length; i++, at += 2) {
+		int high = hex_digit(at[0]);
+		int low = high < 0 ? -1 : hex_digit(at[1]);
+
+		if (low < 0)
+			return NULL;
+		bytes[i] = high << 4 | low;
+	}
+	return *at == '\n' ? at + 1 : NULL;
+}
+
+static int parse_one(struct dp_patches *patches, const char **at)
+{
+	uint8_t old[LENGTH_MAX], new[LENGTH_MAX];
+	uint32_t segment, length;
+	const char *next;
+	uint64_t offset;
+	int skip = 0;
+
+	if (sscanf(*at, "segment %" SCNu32 " offset 0x%" SCNx64
+		   " length %" SCNu32 "%n", &segment, &offset, &length,
+		   &skip) != 3 || (*at)[skip] != '\n')
+		return -EINVAL;
+	if (segment >= DP_SEGMENTS_MAX || !length || length > LENGTH_MAX ||
+	    offset > DP_CHUNK_SIZE - length)
+		return -EINVAL;
+	next = get_bytes(*at + skip + 1, "old", old, length);
+	next = next ? get_bytes(next, "new", new, length) : NULL;
+	if (!next)
+		return -EINVAL;
+	*at = next;
+	return dp_patches_add(patches, segment, offset, old, new, length);
+}
+
+static int parse(struct dp_patches *patches, const char *text)
+{
+	const char *at = text + strlen(TITLE);
+	uint64_t digest;
+	int ret, skip = 0;
+
+	if (strncmp(text, TITLE, strlen(TITLE)))
+		return -EINVAL;
+	at = get_bytes(at, "uuid", patches->uuid, 16);
+	if (!at)
+		return -EINVAL;
+	while (!strncmp(at, "segment ", 8)) {
+		ret = parse_one(patches, &at);
+		if (ret)
+			return ret;
+	}
+	if (sscanf(at, "end %" SCNx64 "%n", &digest, &skip) != 1 ||
+	    strcmp(at + skip, "\n") ||
+	    digest != dp_layout_digest(text, at - text))
+		return -EINVAL;
+	return 0;
+}
+
+int dp_patches_parse(struct dp_patches *patches, const char *text,
+		     const struct dp_why *why)
+{
+	int ret;
+
+	memset(patches, 0, sizeof(*patches));
+	ret = parse(patches, text);
+	if (ret)
+		dp_patches_fini(patches);
+	if (ret == -EINVAL)
+		return dp_fail(why, ret,
+			       "that is no whole backup of a daxpin repair");
+	return ret;
+}

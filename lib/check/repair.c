@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The order: lock, wait for the last owner as an open does, look at everything,
+ * ask; the backup, durable with its name; only then the changes, each durable
+ * before the next. They are absolute, so that a repair that was cut short is
+ * completed by another one, and its backup still leads back.
+ *
+ * No space changes hands here and nothing is unmapped that a device could
+ * reach, so the layout barrier is left to the open that follows.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include "check/check.h"
+#include "check/repair.h"
+#include "os/os.h"
+
+/* ------------------------------------------------------------------ the media */
+
+/* Who had it is in the way still, or this pool is nobody's. */
+static int await_owner(struct dp_image *image, struct dp_pool_request *request)
+{
+	struct dp_super_halves halves;
+	struct dp_super_verdict verdict;
+	struct dp_pool *pool = &image->pool;
+	int ret = dp_image_segment(image, 0, 0, request->why);
+
+	/* Nothing will be found that could be repaired. */
+	if (ret == -EUCLEAN)
+		return 0;
+	if (ret)
+		return ret;
+	dp_image_super(image, &halves);
+	verdict = dp_super_judge(&halves);
+	if (!verdict.newest || verdict.newest->version != DP_VERSION)
+		return 0;
+	pool->super = *verdict.newest;
+	if (verdict.page_lost)
+		pool->super.flags |= DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
+	return dp_pool_await_owner(pool, request);
+}
+
+static int go_to(struct dp_image *image, uint32_t segment,
+		 const struct dp_why *why)
+{
+	const struct dp_super *super = &image->pool.super;
+
+	if (image->base && image->index == segment)
+		return 0;
+	return dp_image_segment(image, segment,
+				dp_pool_size_of_segment(super->pool_size,
+							super->segment_size,
+							segment), why);
+}
+
+static int store(struct dp_image *image, const struct dp_patch *patch,
+		 const uint8_t *bytes)
+{
+	struct dp_persist *persist = &image->pool.persist;
+	char *to = image->base + patch->offset;
+	uint64_t word;
+	int ret;
+
+	if (patch->length == sizeof(word)) {
+		memcpy(&word, bytes, sizeof(word));
+		dp_persist_store(persist, to, word);
+	} else {
+		dp_persist_copy(persist, to, bytes, patch->length);
+	}
+	ret = dp_persist_flush(persist, to, patch->length);
+	dp_persist_fence(persist);
+	return ret;
+}
+
+/* ----------------------------------------------------------------- the backup */
+
+/* A new name is durable when its directory is. */
+static int sync_directory(const char *path)
+{
+	char *dir = strdup(path), *slash;
+	int fd, ret;
+
+	if (!dir)
+		return -ENOMEM;
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	fd = dp_os_open(AT_FDCWD, slash ? dir : ".", O_RDONLY | O_DIRECTORY,
+			0);
+	free(dir);
+	if (fd < 0)
+		return fd;
+	ret = dp_os_fsync(fd);
+	dp_os_close(fd);
+	return ret;
+}
+
+static int write_file(const char *path, const char *text, size_t size)
+{
+	int fd = dp_os_open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = dp_os_write(fd, text, size);
+	if (!ret)
+		ret = dp_os_fsync(fd);
+	dp_os_close(fd);
+	if (!ret)
+		ret = sync_directory(path);
+	if (ret)
+		dp_os_unlink(AT_FDCWD, path);
+	return ret;
+}
+
+static int write_backup(const struct dp_patches *patches, const char *path,
+			const struct dp_why *why)
+{
+	char *text;
+	size_t size;
+	int ret = dp_patches_format(patches, &text, &size);
+
+	if (ret)
+		return ret;
+	ret = write_file(path, text, size);
+	free(text);
+	if (ret)
+		return dp_fail(why, ret,
+			       "the backup %s cannot be written: %s; the pool was left untouched",
+			       path, strerror(-ret));
+	return 0;
+}
+
+static int read_backup(struct dp_patches *patches, const char *path,
+		       const struct dp_why *why)
+{
+	struct stat st;
+	char *text;
+	int ret = dp_os_stat(AT_FDCWD, path, &st);
+
+	if (ret || !S_ISREG(st.st_mode))
+		return dp_fail(why, ret ? ret : -EINVAL,
+			       "the backup %s: %s", path,
+			       strerror(ret ? -ret : EINVAL));
+	text = malloc(st.st_size + 1);
+	if (!text)
+		return -ENOMEM;
+	ret = dp_os_read_file(path, text, st.st_size + 1);
+	if (ret >= 0)
+		ret = dp_patches_parse(patches, text, why);
+	free(text);
+	return ret;
+}
+
+/* --------------------------------------------------------------------- repair */
+
+static int apply(struct dp_image *image, const struct dp_patches *patches,
+		 const struct dp_why *why)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < patches->count; i++) {
+		ret = go_to(image, patches->patch[i].segment, why);
+		if (!ret)
+			ret = store(image, &patches->patch[i],
+				    patches->patch[i].new);
+	}
+	return ret;
+}
+
+int dp_repair(struct dp_report *report, struct dp_pool_request *request,
+	      const char *backup)
+{
+	struct dp_image image;
+	int ret;
+
+	assert(!request->readonly && report->patches);
+	ret = dp_image_open(&image, request);
+	if (ret)
+		return ret;
+	report->image = &image;
+	ret = await_owner(&image, request);
+	if (!ret)
+		ret = dp_check(report, request->why);
+	if (!ret && report->patches->count)
+		ret = write_backup(report->patches, backup, request->why);
+	if (!ret)
+		ret = apply(&image, report->patches, request->why);
+	report->image = NULL;
+	dp_image_close(&image);
+	return ret;
+}
+
+/* ----------------------------------------------------------------- the way back */
+
+/* It must be as the repair left it, or as the backup has it: cut short. */
+static int verify(struct dp_image *image, const struct dp_patch *patch,
+		  const struct dp_why *why)
+{
+	uint8_t now[DP_BLOCK_SIZE];
+	int ret = go_to(image, patch->segment, why);
+
+	if (!ret)
+		ret = dp_bad_read(&image->view, patch->offset, now,
+				  patch->length);
+	if (ret)
+		return ret;
+	if (memcmp(now, patch->new, patch->length) &&
+	    memcmp(now, patch->old, patch->length))
+		return dp_fail(why, -EUCLEAN,
+			       "segment %u, offset 0x%llx: the pool was written to since the repair; it was left untouched",
+			       patch->segment,
+			       (unsigned long long)patch->offset);
+	return 0;
+}
+
+static int put_back(struct dp_image *image, const struct dp_patches *patches,
+		    const struct dp_why *why)
+{
+	const struct dp_super *super = &image->pool.super;
+	int ret = 0;
+
+	if (!super->version || memcmp(super->uuid, patches->uuid, 16))
+		return dp_fail(why, -EUCLEAN,
+			       "the backup is of another pool than %s; it was left untouched",
+			       image->pool.source.path);
+	ret = dp_pool_check_super(&image->pool, super, why);
+	image->pool.segment_size = super->segment_size;
+	for (size_t i = 0; !ret && i < patches->count; i++) {
+		if (patches->patch[i].segment >= super->segments)
+			return dp_fail(why, -EUCLEAN,
+				       "the pool has no segment %u any more; it was left untouched",
+				       patches->patch[i].segment);
+		ret = verify(image, &patches->patch[i], why);
+	}
+	for (size_t i = patches->count; !ret && i--;) {
+		ret = go_to(image, patches->patch[i].segment, why);
+		if (!ret)
+			ret = store(image, &patches->patch[i],
+				    patches->patch[i].old);
+	}
+	return ret;
+}
+
+int dp_repair_undo(struct dp_pool_request *request, const char *backup)
+{
+	struct dp_patches patches;
+	struct dp_image image;
+	int ret = read_backup(&patches, backup, request->why);
+
+	if (ret)
+		return ret;
+	assert(!request->readonly);
+	ret = dp_image_open(&image, request);
+	if (!ret) {
+		ret = await_owner(&image, request);
+		if (!ret)
+			ret = put_back(&image, &patches, request->why);
+		dp_image_close(&image);
+	}
+	dp_patches_fini(&patches);
+	return ret;
+}

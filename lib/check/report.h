@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a look at a pool's media finds, told one by one, counted, and, for a
+ * repair, with the changes that cure it.
+ */
+#ifndef DP_REPORT_H
+#define DP_REPORT_H
+
+#include <daxpin.h>
+#include "check/image.h"
+#include "check/patch.h"
+
+struct dp_report {
+	daxpin_finding_fn *fn;		/* or NULL */
+	void *arg;
+	struct dp_patches *patches;	/* a repair's; else NULL */
+	struct dp_image *image;
+	struct daxpin_check_summary summary;
+};
+
+/*
+ * Tell a finding; its `what` is made from the format. 1: cure it, by
+ * dp_report_patch(); 0: go on; negative: stop.
+ */
+__attribute__((format(printf, 3, 4)))
+int dp_report_tell(struct dp_report *report, struct daxpin_finding finding,
+		   const char *format, ...);
+
+/* A change in the chunk 0 of the segment that the image looks at. */
+int dp_report_patch(struct dp_report *report, uint64_t offset, const void *new,
+		    uint32_t length);
+
+#endif

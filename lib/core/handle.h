@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A pool in use: the modules put together, and handles taken apart. */
+#ifndef DP_CORE_H
+#define DP_CORE_H
+
+#include <errno.h>
+#include <daxpin.h>
+#include "extent/event.h"
+#include "extent/holders.h"
+#include "extent/space.h"
+#include "extent/state.h"
+#include "media/lane.h"
+#include "media/root.h"
+#include "pool/pool.h"
+#include "reclaim/job.h"
+
+#define DP_WORD_LOCKS	256u		/* for the words of SETs, by address */
+
+struct daxpin_pool {
+	struct dp_leases leases;	/* first: probes name a pool by its
+					   address, and lease.c knows this one */
+	struct dp_pool media;
+	struct dp_space *space;		/* one per segment */
+	struct dp_events events;
+	struct dp_holders holders;
+	struct dp_jobs jobs;
+	struct dp_lanes lanes;
+	struct dp_roots roots;
+	pthread_mutex_t word_lock[DP_WORD_LOCKS];
+	uint64_t epoch;			/* as in gen: low 24 bits */
+	uint32_t *owner_page;		/* reads 0 in a forked child */
+	uint64_t usable_blocks;
+	uint64_t quarantined_blocks;	/* for damage */
+	uint64_t bad_blocks;		/* and these, known to be bad */
+	uint64_t unaligned_chunks;
+};
+
+static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
+static_assert(offsetof(struct daxpin_pool, leases) == 0, "one name for probes");
+
+/* Of the epoch, a handle has the low bits. */
+#define DP_EPOCH_MASK ((1ull << (64 - DP_LIFE_BITS)) - 1)
+
+/* A handle that fits this pool and epoch. */
+struct dp_handle {
+	uint64_t block;			/* in the pool */
+	uint64_t life;
+};
+
+/*
+ * Open or create the media (dp_pool_open, dp_pool_create), rebuild everything
+ * above it, begin the next epoch.
+ */
+int dp_core_start(struct dp_pool_request *request,
+		  int (*media)(struct dp_pool *, struct dp_pool_request *),
+		  struct daxpin_pool **ret_pool);
+/* Free everything but the media, which is closed already. */
+void dp_core_discard(struct daxpin_pool *pool);
+
+/* Where a block of the pool lies. */
+static inline struct dp_segment *dp_segment_of(struct daxpin_pool *pool,
+					       uint64_t block,
+					       uint32_t *ret_in_segment)
+{
+	uint32_t shift = pool->leases.segment_shift;
+
+	*ret_in_segment = block & ((1ull << shift) - 1);
+	return &pool->media.segment[block >> shift];
+}
+
+/*
+ * Take a handle apart: -EINVAL no block of this pool, -ESTALE another epoch.
+ * Here and not in core.c, as dp_enter(), for the sake of hold and drop.
+ */
+static inline int dp_handle(const struct daxpin_pool *pool,
+			    struct daxpin_extent extent,
+			    struct dp_handle *ret_handle)
+{
+	uint64_t block = extent.addr >> DP_BLOCK_SHIFT;
+	uint32_t shift = pool->leases.segment_shift;
+	uint64_t in_segment = block & ((1ull << shift) - 1);
+
+	if (extent.addr % DP_BLOCK_SIZE || block >= pool->leases.blocks ||
+	    in_segment < DP_CHUNK_BLOCKS ||
+	    in_segment >= pool->media.segment[block >> shift].blocks)
+		return -EINVAL;
+	if (extent.gen >> DP_LIFE_BITS != (pool->epoch & DP_EPOCH_MASK))
+		return -ESTALE;
+	ret_handle->block = block;
+	ret_handle->life = extent.gen & DP_LIFE_MASK;
+	return 0;
+}
+/* And of a life that goes on, with its lease: -ESTALE. */
+int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
+	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
+/* Is the extent that a root names there? Then its lease. */
+bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
+		 struct dp_lease_view *ret_view);
+struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
+			       uint64_t life);
+
+/* 0, or what every call on this pool returns: -EINVAL, -EOWNERDEAD. */
+static inline int dp_enter(const struct daxpin_pool *pool)
+{
+	if (!pool)
+		return -EINVAL;
+	return *(volatile uint32_t *)pool->owner_page ? 0 : -EOWNERDEAD;
+}
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "core/invariant.h"
+
+struct totals {
+	uint64_t held;
+	uint32_t free;
+};
+
+/* One extent: its blocks are taken, and no other begins among them. */
+static void check_extent(struct daxpin_pool *pool, uint32_t segment,
+			 uint32_t block, uint32_t blocks)
+{
+	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
+
+	assert(blocks && block + blocks <= pool->media.segment[segment].blocks);
+	for (uint32_t b = block; b < block + blocks; b++) {
+		assert(!dp_space_is_free(&pool->space[segment], b));
+		if (b > block)
+			assert(dp_lease_look(&pool->leases, first + b).state ==
+			       DP_STATE_FREE);
+	}
+}
+
+static bool is_bad(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
+{
+	uint64_t begin = (uint64_t)block << DP_BLOCK_SHIFT;
+	struct dp_bad_run run;
+
+	return dp_bad_find(&pool->media.segment[segment].bad, begin,
+			   begin + DP_BLOCK_SIZE, &run);
+}
+
+/* The word on media says LIVE exactly when the lease does (D3, D5). */
+static void check_word(struct daxpin_pool *pool, uint32_t segment,
+		       uint32_t block, struct dp_lease_view view,
+		       uint32_t blocks)
+{
+	const struct dp_table *table = &pool->media.segment[segment].table;
+	struct dp_word word;
+	uint64_t raw;
+	bool whole;
+
+	memcpy(&raw, table->base + dp_word_offset(block), sizeof(raw));
+	/* None is pending but in a degraded open for reading. */
+	dp_lanes_patch(&pool->lanes, (table->first_block << DP_BLOCK_SHIFT) +
+		       dp_word_offset(block), sizeof(raw), (char *)&raw);
+	whole = dp_word_decode(table->seed, table->first_block + block, raw,
+			       &word);
+	if (dp_space_is_quarantined(&pool->space[segment], block)) {
+		assert(!dp_space_is_free(&pool->space[segment], block));
+		if (view.state == DP_STATE_FREE)
+			return;
+		assert(is_bad(pool, segment, block));
+	}
+	assert(whole);
+	if (view.publishing)
+		return;
+	assert((word.kind == DP_KIND_DATA) == (view.state == DP_STATE_LIVE));
+	if (view.state != DP_STATE_LIVE)
+		return;
+	assert(word.blocks == blocks);
+	assert(word.gen == (view.life & DP_WORD_GEN_MASK));
+}
+
+static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
+			    uint32_t block, struct totals *totals)
+{
+	uint64_t in_pool = block + ((uint64_t)segment <<
+				    pool->leases.segment_shift);
+	struct dp_lease_view view = dp_lease_look(&pool->leases, in_pool);
+	uint32_t blocks = dp_lease_blocks(&pool->leases, in_pool);
+
+	if (view.state == DP_STATE_FREE) {
+		/* I13-I15: one canonical free value. */
+		assert(!view.count && !view.publishing && !view.writers);
+		totals->free += dp_space_is_free(&pool->space[segment], block);
+		assert(!dp_space_is_free(&pool->space[segment], block) ||
+		       !is_bad(pool, segment, block));
+		blocks = 1;
+	} else {
+		check_extent(pool, segment, block, blocks);
+	}
+	assert(view.state != DP_STATE_RETIRED || view.count);
+	totals->held += view.count > 0;
+	for (uint32_t b = block; b < block + blocks; b++) {
+		bool head = b == block;
+		struct dp_lease_view interior = { .state = DP_STATE_FREE };
+
+		check_word(pool, segment, b, head ? view : interior, blocks);
+	}
+	return blocks;
+}
+
+/* A lease counts the roots that name it, and those live (D14). */
+static void check_root(struct daxpin_pool *pool, uint32_t index)
+{
+	const struct dp_root_slot *slot = &pool->roots.slot[index];
+	struct dp_lease_view view;
+	struct dp_root_word word;
+	uint64_t raw;
+	bool whole;
+
+	if (slot->damaged)
+		return;
+	memcpy(&raw, &pool->roots.media[index].word, sizeof(raw));
+	/* As in check_word(). */
+	dp_lanes_patch(&pool->lanes, DP_ROOTS_OFFSET +
+		       index * sizeof(struct dp_root) +
+		       offsetof(struct dp_root, word), sizeof(raw),
+		       (char *)&raw);
+	whole = dp_root_decode(pool->media.seed, index, raw, &word);
+	assert(whole);
+	if (slot->claimed)
+		return;
+	assert(word.block == slot->block && word.gen == slot->gen);
+	if (!slot->counted)
+		return;
+	view = dp_lease_look(&pool->leases, slot->block);
+	assert(view.state == DP_STATE_LIVE);
+	assert((view.life & DP_ROOT_GEN_MASK) == slot->gen);
+}
+
+static void check_roots(struct daxpin_pool *pool)
+{
+	uint64_t counted = 0, leases = 0;
+
+	for (uint32_t i = 0; i < DP_ROOTS; i++) {
+		check_root(pool, i);
+		counted += pool->roots.slot[i].counted;
+	}
+	for (uint64_t b = 0; b < pool->leases.blocks; b++)
+		leases += dp_lease_roots(&pool->leases, b);
+	assert(counted == leases);
+}
+
+/* Between publishes every lane of a pool that is ours is closed (D4). */
+static void check_lane(struct daxpin_pool *pool, uint32_t index)
+{
+	const struct dp_lane *lane = (const struct dp_lane *)
+		(pool->media.map.base + DP_LANES_OFFSET) + index;
+
+	assert(lane->done == pool->lanes.lane[index].done);
+	assert(dp_lane_judge(pool->media.seed, index, lane) == DP_LANE_CLOSED);
+}
+
+void dp_invariants(struct daxpin_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->media.segments; i++) {
+		struct totals totals = { 0, 0 };
+		uint32_t block = DP_CHUNK_BLOCKS;
+
+		while (block < pool->media.segment[i].blocks)
+			block += check_block(pool, i, block, &totals);
+		/* I29: the counter is the sum of the blocks that are held. */
+		assert(totals.held == dp_segment_busy(&pool->leases, i));
+		assert(totals.free == dp_space_free_count(&pool->space[i]));
+	}
+	/* After a failed write the claims stay, and nobody can tell. */
+	if (dp_persist_error(&pool->media.persist))
+		return;
+	check_roots(pool);
+	for (uint32_t i = 0; i < DP_LANES && !pool->media.readonly; i++)
+		check_lane(pool, i);
+}

@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The order between payload, media and memory. Each operation changes one word
+ * on media; it is a step of a batch:
+ *
+ *	claim	  every word that is to change, or none: the publishing bit of
+ *		  extents that are kept or retired, the slot of roots (D2, D18)
+ *	persist	  payloads where asked, new roots' names; their fence first (D1)
+ *	write	  one word: store, flush, fence. More: a redo lane, three fences
+ *	settle	  only now does memory say so, and only so can blocks be
+ *		  reused (D3)
+ *
+ * Claims never wait: whoever meets one gets -EBUSY and the batch lets go of all
+ * that it has. A SET has no state that a claim could change, so that many
+ * threads can set words of one index: it holds its extent, so that a retire
+ * meanwhile does not free the blocks under an open lane, and waits for the lock
+ * of its word, hashed by address, taken in ascending order, after all claims
+ * and before the lane. Whoever has a lane waits for nothing.
+ *
+ * A root counts in the lease of the extent that it names, from before its claim
+ * is complete until it names another. RETIRE claims, then looks at that count;
+ * ROOT counts, then looks for a claim: they cannot miss each other (D14).
+ *
+ * When the medium fails at the write nobody can tell what it holds: the claims
+ * are kept for good, and the pool takes no more publishes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "core/publish.h"
+
+enum {				/* what a step has, to be let go of */
+	HAS_CLAIM = 1,		/* the publishing bit */
+	HAS_SLOT = 2,		/* a root slot */
+	HAS_ROOT = 4,		/* a count in the named extent's roots */
+	HAS_HOLD = 8,
+};
+
+struct step {
+	const struct daxpin_op *op;
+	struct dp_handle handle;	/* block 0: a root that names nothing */
+	struct dp_lane_entry change;
+	uint32_t slot;
+	uint32_t has;
+};
+
+struct batch {
+	struct daxpin_pool *pool;
+	struct step *step;
+	size_t count;
+	uint64_t locks[DP_WORD_LOCKS / 64];
+};
+
+int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
+	     uint64_t *length)
+{
+	uint64_t size = (uint64_t)dp_lease_blocks(&pool->leases, block) <<
+			DP_BLOCK_SHIFT;
+
+	if (offset > size || *length > size - offset)
+		return -EINVAL;
+	if (!*length)
+		*length = size - offset;
+	return 0;
+}
+
+int dp_root_name(const char *name)
+{
+	size_t length = name ? strnlen(name, DP_ROOT_NAME_MAX) : 0;
+
+	if (!length)
+		return -EINVAL;
+	return length < DP_ROOT_NAME_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* -------------------------------------------------- what the caller did wrong */
+
+static bool names_nothing(const struct daxpin_op *op)
+{
+	return op->type == DAXPIN_OP_ROOT && !op->extent.addr &&
+	       !op->extent.gen;
+}
+
+/* Fields that the type does not use must be zero: they may get a meaning. */
+static int check_op(const struct daxpin_op *op)
+{
+	bool plain = !op->flags && !op->offset && !op->length;
+
+	switch (op->type) {
+	case DAXPIN_OP_KEEP:
+		if (op->flags & ~(DAXPIN_OP_PERSIST | DAXPIN_OP_WRITERS))
+			return -EINVAL;
+		return op->value || op->name ? -EINVAL : 0;
+	case DAXPIN_OP_RETIRE:
+		return plain && !op->value && !op->name ? 0 : -EINVAL;
+	case DAXPIN_OP_SET:
+		if (op->flags || op->length || op->name)
+			return -EINVAL;
+		return op->offset % sizeof(op->value) ? -EINVAL : 0;
+	case DAXPIN_OP_ROOT:
+		if (!plain || op->value)
+			return -EINVAL;
+		return dp_root_name(op->name);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* ------------------------------------------------------------ which words */
+
+static struct dp_lane_entry descriptor_change(struct daxpin_pool *pool,
+					      const struct step *step)
+{
+	struct dp_word word = { DP_KIND_FREE, 1, 0 };
+	uint64_t gen = step->handle.life + 1;
+	uint32_t in_segment;
+	struct dp_segment *segment = dp_segment_of(pool, step->handle.block,
+						   &in_segment);
+
+	if (step->op->type == DAXPIN_OP_KEEP) {
+		gen = step->handle.life;
+		word.kind = DP_KIND_DATA;
+		word.blocks = dp_lease_blocks(&pool->leases,
+					      step->handle.block);
+	}
+	word.gen = gen & DP_WORD_GEN_MASK;
+	return dp_table_change(&segment->table, in_segment, word);
+}
+
+/* Where a block's descriptor stands: what orders and finds KEEP and RETIRE. */
+static uint64_t descriptor_addr(struct daxpin_pool *pool, uint64_t block)
+{
+	uint32_t in_segment;
+	struct dp_segment *segment = dp_segment_of(pool, block, &in_segment);
+
+	return (segment->table.first_block << DP_BLOCK_SHIFT) +
+	       dp_word_offset(in_segment);
+}
+
+static struct dp_root_word root_word(const struct step *step)
+{
+	return (struct dp_root_word) {
+		step->handle.block, step->handle.life & DP_ROOT_GEN_MASK
+	};
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = ((const struct step *)a)->change.addr;
+	uint64_t y = ((const struct step *)b)->change.addr;
+
+	return (x > y) - (x < y);
+}
+
+/* The step of this batch that changes the descriptor of a block, or NULL. */
+static struct step *step_of(struct batch *batch, uint64_t block)
+{
+	struct step key = {
+		.change.addr = descriptor_addr(batch->pool, block),
+	};
+
+	return bsearch(&key, batch->step, batch->count, sizeof(key), compare);
+}
+
+/* ------------------------------------------------------------- claim, let go */
+
+/* Does this batch have that slot already? Two roots of one name are a mistake. */
+static bool has_slot(const struct batch *batch, uint32_t slot)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->step[i].has & HAS_SLOT &&
+		    batch->step[i].slot == slot)
+			return true;
+	return false;
+}
+
+static int claim_slot(struct batch *batch, struct step *step)
+{
+	struct dp_roots *roots = &batch->pool->roots;
+	uint32_t slot;
+	int ret = dp_root_claim(roots, step->op->name, step->handle.block,
+				&slot);
+
+	if (ret == -EBUSY && has_slot(batch, slot))
+		return -EINVAL;
+	if (ret)
+		return ret;
+	step->slot = slot;
+	step->has |= HAS_SLOT;
+	step->change = dp_root_change(roots, slot, root_word(step));
+	return 0;
+}
+
+/* The address of each step's word; a root's needs its slot first. */
+static int find_word(struct batch *batch, struct step *step)
+{
+	const struct daxpin_op *op = step->op;
+
+	switch (op->type) {
+	case DAXPIN_OP_ROOT:
+		return claim_slot(batch, step);
+	case DAXPIN_OP_SET:
+		step->change = (struct dp_lane_entry) {
+			op->extent.addr + op->offset, op->value
+		};
+		return 0;
+	default:
+		step->change.addr = descriptor_addr(batch->pool,
+						    step->handle.block);
+		return 0;
+	}
+}
+
+/* By address; no word twice. */
+static int sort(struct batch *batch)
+{
+	if (batch->count == 1)
+		return 0;
+	qsort(batch->step, batch->count, sizeof(*batch->step), compare);
+	for (size_t i = 1; i < batch->count; i++)
+		if (!compare(&batch->step[i - 1], &batch->step[i]))
+			return -EINVAL;
+	return 0;
+}
+
+static int claim_extent(struct batch *batch, struct step *step)
+{
+	bool keep = step->op->type == DAXPIN_OP_KEEP;
+	struct dp_leases *leases = &batch->pool->leases;
+	int ret;
+
+	ret = dp_lease_claim(leases, step->handle.block, step->handle.life,
+			     keep ? DP_STATE_RESERVED : DP_STATE_LIVE,
+			     keep && !(step->op->flags & DAXPIN_OP_WRITERS));
+	if (ret)
+		return ret;
+	step->has |= HAS_CLAIM;
+	step->change = descriptor_change(batch->pool, step);
+	return 0;
+}
+
+/* 1: kept by this batch. 0: not in it. -EINVAL: retired by it. */
+static int is_kept_here(struct batch *batch, const struct step *step)
+{
+	const struct step *other = step_of(batch, step->handle.block);
+
+	if (!other || other->handle.life != step->handle.life)
+		return 0;
+	return other->op->type == DAXPIN_OP_KEEP ? 1 : -EINVAL;
+}
+
+/* Why a root cannot name an extent that is not kept here; 0: it can. */
+static int refuse(struct dp_leases *leases, const struct dp_handle *handle)
+{
+	struct dp_lease_view view = dp_lease_look(leases, handle->block);
+
+	if (view.life != handle->life || view.state == DP_STATE_FREE)
+		return -ESTALE;
+	if (view.state == DP_STATE_RETIRED)
+		return -EALREADY;
+	if (view.state != DP_STATE_LIVE)
+		return -EINVAL;
+	return view.publishing ? -EBUSY : 0;
+}
+
+/* A store to a block that is bad may be a SIGBUS, and what for? */
+static int check_medium(struct batch *batch, const struct step *step)
+{
+	uint64_t size = sizeof(step->op->value), offset;
+	const struct dp_segment *segment;
+	struct dp_bad_run run;
+	uint32_t block;
+
+	segment = dp_segment_of(batch->pool, step->handle.block, &block);
+	offset = ((uint64_t)block << DP_BLOCK_SHIFT) + step->op->offset;
+	return dp_bad_find(&segment->bad, offset, offset + size, &run) ? -EIO : 0;
+}
+
+static int hold_target(struct batch *batch, struct step *step)
+{
+	struct dp_leases *leases = &batch->pool->leases;
+	struct dp_lease_view view;
+	int kept = is_kept_here(batch, step);
+	int ret;
+
+	if (kept < 0)
+		return kept;
+	if (!kept) {
+		ret = dp_lease_hold(leases, step->handle.block,
+				    step->handle.life, 1, false);
+		if (ret)
+			return ret;
+		step->has |= HAS_HOLD;
+		view = dp_lease_look(leases, step->handle.block);
+		if (view.state == DP_STATE_RESERVED)
+			return -EINVAL;
+	}
+	ret = dp_range(batch->pool, step->handle.block, step->op->offset,
+		       &(uint64_t) { sizeof(step->op->value) });
+	return ret ? ret : check_medium(batch, step);
+}
+
+/* Look, so that nobody else's count moves; count; look, for a RETIRE's claim. */
+static int count_target(struct batch *batch, struct step *step)
+{
+	struct dp_leases *leases = &batch->pool->leases;
+	int ret;
+
+	if (!step->handle.block)
+		return 0;
+	ret = is_kept_here(batch, step);
+	if (ret < 0)
+		return ret;
+	if (!ret)
+		ret = refuse(leases, &step->handle);
+	if (ret < 0)
+		return ret;
+	dp_lease_add_root(leases, step->handle.block);
+	step->has |= HAS_ROOT;
+	return ret == 1 ? 0 : refuse(leases, &step->handle);
+}
+
+/* Roots may name an extent that is retired only if this batch changes them. */
+static int check_roots(struct batch *batch, const struct step *step)
+{
+	uint32_t left = dp_lease_roots(&batch->pool->leases,
+				       step->handle.block);
+
+	for (size_t i = 0; left && i < batch->count; i++)
+		if (batch->step[i].has & HAS_SLOT &&
+		    dp_root_counted(&batch->pool->roots, batch->step[i].slot) ==
+		    step->handle.block)
+			left--;
+	return left ? -EBUSY : 0;
+}
+
+static int claim(struct batch *batch, struct step *step)
+{
+	return step->op->type == DAXPIN_OP_KEEP ||
+	       step->op->type == DAXPIN_OP_RETIRE ?
+	       claim_extent(batch, step) : 0;
+}
+
+/* What needs to know the batch's own claims. */
+static int claim_target(struct batch *batch, struct step *step)
+{
+	switch (step->op->type) {
+	case DAXPIN_OP_SET:
+		return hold_target(batch, step);
+	case DAXPIN_OP_ROOT:
+		return count_target(batch, step);
+	case DAXPIN_OP_RETIRE:
+		return check_roots(batch, step);
+	default:
+		return 0;
+	}
+}
+
+static int for_each(struct batch *batch,
+		    int (*fn)(struct batch *batch, struct step *step))
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < batch->count; i++)
+		ret = fn(batch, &batch->step[i]);
+	return ret;
+}
+
+static int claim_all(struct batch *batch)
+{
+	int ret = for_each(batch, find_word);
+
+	if (!ret)
+		ret = sort(batch);
+	if (!ret)
+		ret = for_each(batch, claim);
+	return ret ? ret : for_each(batch, claim_target);
+}
+
+static int drop_hold(struct batch *batch, struct step *step)
+{
+	if (step->has & HAS_HOLD)
+		dp_lease_drop(&batch->pool->leases, step->handle.block,
+			      step->handle.life, 1);
+	return 0;
+}
+
+static int let_go(struct batch *batch, struct step *step)
+{
+	struct dp_leases *leases = &batch->pool->leases;
+
+	drop_hold(batch, step);
+	if (step->has & HAS_ROOT)
+		dp_lease_remove_root(leases, step->handle.block);
+	if (step->has & HAS_CLAIM)
+		dp_lease_unclaim(leases, step->handle.block);
+	if (step->has & HAS_SLOT)
+		dp_root_unclaim(&batch->pool->roots, step->slot);
+	step->has = 0;
+	return 0;
+}
+
+/* ------------------------------------------------------------ locks of words */
+
+static int choose_lock(struct batch *batch, struct step *step)
+{
+	uint64_t lock = (step->change.addr >> 3) * 0x9e3779b97f4a7c15ull >> 56;
+
+	static_assert(DP_WORD_LOCKS == 1u << (64 - 56), "the hash's range");
+	if (step->op->type == DAXPIN_OP_SET)
+		batch->locks[lock / 64] |= 1ull << lock % 64;
+	return 0;
+}
+
+static void for_each_lock(struct batch *batch, int (*fn)(pthread_mutex_t *))
+{
+	for (uint32_t i = 0; i < DP_WORD_LOCKS / 64; i++)
+		for (uint64_t bits = batch->locks[i]; bits; bits &= bits - 1)
+			fn(&batch->pool->word_lock[i * 64 +
+						   __builtin_ctzll(bits)]);
+}
+
+/* ------------------------------------------------------------------ to media */
+
+static int persist_payload(struct batch *batch, const struct step *step)
+{
+	struct dp_pool *media = &batch->pool->media;
+	uint64_t length = step->op->length;
+	int ret = dp_range(batch->pool, step->handle.block, step->op->offset,
+			   &length);
+
+	return ret ? ret :
+	       dp_persist_flush(&media->persist, media->map.base +
+				step->op->extent.addr + step->op->offset,
+				length);
+}
+
+/* What must be durable before any word, and its fence. */
+static int persist_first(struct batch *batch)
+{
+	bool any = false;
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < batch->count; i++) {
+		struct step *step = &batch->step[i];
+
+		if (step->op->type == DAXPIN_OP_KEEP &&
+		    step->op->flags & DAXPIN_OP_PERSIST)
+			ret = persist_payload(batch, step);
+		else if (step->op->type == DAXPIN_OP_ROOT &&
+			 dp_root_is_new(&batch->pool->roots, step->slot))
+			ret = dp_root_write_name(&batch->pool->roots,
+						 step->slot);
+		else
+			continue;
+		any = true;
+	}
+	if (any)
+		dp_persist_fence(&batch->pool->media.persist);
+	return ret;
+}
+
+static int write_one(struct daxpin_pool *pool, struct dp_lane_entry change)
+{
+	struct dp_persist *persist = &pool->media.persist;
+	char *to = pool->media.map.base + change.addr;
+	int ret;
+
+	dp_persist_store(persist, to, change.value);
+	ret = dp_persist_flush(persist, to, sizeof(change.value));
+	dp_persist_fence(persist);
+	return ret;
+}
+
+static int write_batch(struct batch *batch)
+{
+	struct dp_lanes *lanes = &batch->pool->lanes;
+	struct dp_lane_entry entry[DP_LANE_ENTRIES];
+	uint32_t lane;
+	int ret;
+
+	for (size_t i = 0; i < batch->count; i++)
+		entry[i] = batch->step[i].change;
+	lane = dp_lane_take(lanes, dp_stripe());
+	/* Its last user may have failed and left it open. */
+	ret = dp_persist_error(&batch->pool->media.persist);
+	if (!ret)
+		ret = dp_lane_run(lanes, lane, entry, batch->count);
+	dp_lane_release(lanes, lane);
+	return ret;
+}
+
+/* -------------------------------------------------------------------- settle */
+
+static int settle_kept(struct batch *batch, struct step *step)
+{
+	if (step->op->type == DAXPIN_OP_KEEP)
+		dp_lease_settle(&batch->pool->leases, step->handle.block,
+				DP_STATE_LIVE);
+	return 0;
+}
+
+static int settle_root(struct batch *batch, struct step *step)
+{
+	uint64_t was;
+
+	if (step->op->type != DAXPIN_OP_ROOT)
+		return 0;
+	was = dp_root_settle(&batch->pool->roots, step->slot, root_word(step));
+	if (was)
+		dp_lease_remove_root(&batch->pool->leases, was);
+	return 0;
+}
+
+static int settle_last(struct batch *batch, struct step *step)
+{
+	if (step->op->type == DAXPIN_OP_RETIRE)
+		dp_lease_settle(&batch->pool->leases, step->handle.block,
+				DP_STATE_RETIRED);
+	return drop_hold(batch, step);
+}
+
+/* A root never names what is not LIVE: kept first, retired last. */
+static void settle(struct batch *batch)
+{
+	for_each(batch, settle_kept);
+	for_each(batch, settle_root);
+	for_each(batch, settle_last);
+}
+
+/* ----------------------------------------------------------------- the whole */
+
+/* Everything is claimed. On failure at a word the claims stay for good. */
+static int write_and_settle(struct batch *batch)
+{
+	int ret = persist_first(batch);
+
+	if (ret) {
+		for_each(batch, let_go);
+		return ret;
+	}
+	for_each(batch, choose_lock);
+	for_each_lock(batch, pthread_mutex_lock);
+	ret = dp_persist_error(&batch->pool->media.persist);
+	if (!ret)
+		ret = batch->count > 1 ? write_batch(batch) :
+		      write_one(batch->pool, batch->step[0].change);
+	for_each_lock(batch, pthread_mutex_unlock);
+	if (ret)
+		for_each(batch, drop_hold);
+	else
+		settle(batch);
+	return ret;
+}
+
+static int run(struct batch *batch, const struct daxpin_op *ops)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < batch->count; i++) {
+		struct step *step = &batch->step[i];
+
+		*step = (struct step) { .op = &ops[i] };
+		ret = check_op(step->op);
+		if (!ret && !names_nothing(step->op))
+			ret = dp_handle(batch->pool, step->op->extent,
+					&step->handle);
+	}
+	if (!ret)
+		ret = dp_persist_error(&batch->pool->media.persist);
+	if (ret)
+		return ret;
+	ret = claim_all(batch);
+	if (ret) {
+		for_each(batch, let_go);
+		return ret;
+	}
+	return write_and_settle(batch);
+}
+
+int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
+	       size_t count)
+{
+	struct batch batch = { .pool = pool, .count = count };
+	struct step one;
+	int ret;
+
+	assert(count && count <= DP_LANE_ENTRIES);
+	batch.step = &one;
+	if (count > 1)
+		batch.step = malloc(count * sizeof(*batch.step));
+	if (!batch.step)
+		return -ENOMEM;
+	ret = run(&batch, ops);
+	if (count > 1)
+		free(batch.step);
+	return ret;
+}

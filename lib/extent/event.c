@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two races, and why neither loses an event (I21, I38, I44).
+ *
+ * Watch against drop: the watcher puts the watch into its bucket and only then
+ * sets the lease's waiters bit, both under the mutex. A drop that clears the
+ * bit takes the mutex afterwards and finds the watch; a drop that was earlier
+ * left a count of 0, which the watcher sees.
+ *
+ * Arm against fire: the consumer sets armed, then looks at the queue; fire
+ * queues, then takes armed by an exchange. Both hold the mutex while they look
+ * at the queue, so one of the two sees the other's store.
+ *
+ * A watch may fire although a new hold was taken meanwhile: an event says that
+ * the extent was idle, daxpin_idle() says whether it is.
+ */
+#include "extent/event.h"
+#include "os/os.h"
+
+enum watch_state {
+	WATCH_NONE,
+	WATCH_WAITING,
+	WATCH_READY,
+};
+
+int dp_events_init(struct dp_events *events)
+{
+	memset(events, 0, sizeof(*events));
+	events->ready_end = &events->ready;
+	events->notice_end = &events->notice;
+	events->fd = dp_os_eventfd();
+	if (events->fd < 0)
+		return events->fd;
+	pthread_mutex_init(&events->mutex, NULL);
+	return 0;
+}
+
+static struct daxpin_watch **bucket(struct dp_events *events, uint64_t addr)
+{
+	return &events->waiting[(addr >> 12) % DP_WATCH_BUCKETS];
+}
+
+static void unlink_watch(struct dp_events *events, struct daxpin_watch *watch)
+{
+	*watch->prev = watch->next;
+	if (watch->next)
+		watch->next->prev = watch->prev;
+	else if (watch->state == WATCH_READY)
+		events->ready_end = watch->prev;
+	watch->state = WATCH_NONE;
+}
+
+static void forget_all(struct daxpin_watch **head, struct dp_events *events)
+{
+	while (*head)
+		unlink_watch(events, *head);
+}
+
+/* Whoever unwatches later, or watches again, finds a watch that is not used. */
+void dp_events_fini(struct dp_events *events)
+{
+	for (unsigned int i = 0; i < DP_WATCH_BUCKETS; i++)
+		forget_all(&events->waiting[i], events);
+	forget_all(&events->ready, events);
+	dp_os_close(events->fd);
+	pthread_mutex_destroy(&events->mutex);
+}
+
+static void make_ready(struct dp_events *events, struct daxpin_watch *watch)
+{
+	watch->state = WATCH_READY;
+	watch->next = NULL;
+	watch->prev = events->ready_end;
+	*events->ready_end = watch;
+	events->ready_end = &watch->next;
+}
+
+static void signal_if_armed(struct dp_events *events)
+{
+	if (atomic_exchange(&events->armed, 0))
+		dp_os_eventfd_signal(events->fd);
+}
+
+void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
+		     bool (*still_busy)(void *arg), void *arg)
+{
+	struct daxpin_watch **head = bucket(events, watch->extent.addr);
+
+	pthread_mutex_lock(&events->mutex);
+	watch->state = WATCH_WAITING;
+	watch->next = *head;
+	watch->prev = head;
+	if (watch->next)
+		watch->next->prev = &watch->next;
+	*head = watch;
+	if (!still_busy(arg)) {
+		unlink_watch(events, watch);
+		make_ready(events, watch);
+		signal_if_armed(events);
+	}
+	pthread_mutex_unlock(&events->mutex);
+}
+
+bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch)
+{
+	bool was;
+
+	pthread_mutex_lock(&events->mutex);
+	was = watch->state != WATCH_NONE;
+	if (was)
+		unlink_watch(events, watch);
+	pthread_mutex_unlock(&events->mutex);
+	return was;
+}
+
+void dp_events_fire(struct dp_events *events, uint64_t addr)
+{
+	struct daxpin_watch *watch, *next;
+	bool any = false;
+
+	pthread_mutex_lock(&events->mutex);
+	for (watch = *bucket(events, addr); watch; watch = next) {
+		next = watch->next;
+		if (watch->extent.addr != addr)
+			continue;
+		unlink_watch(events, watch);
+		make_ready(events, watch);
+		any = true;
+	}
+	if (any)
+		signal_if_armed(events);
+	pthread_mutex_unlock(&events->mutex);
+}
+
+void dp_events_post(struct dp_events *events, struct dp_notice *notice)
+{
+	pthread_mutex_lock(&events->mutex);
+	if (!notice->posted) {
+		notice->posted = true;
+		notice->next = NULL;
+		*events->notice_end = notice;
+		events->notice_end = &notice->next;
+		signal_if_armed(events);
+	}
+	pthread_mutex_unlock(&events->mutex);
+}
+
+/* From wherever it is in the queue. */
+static void take_notice(struct dp_events *events, struct dp_notice *notice)
+{
+	struct dp_notice **at = &events->notice;
+
+	while (*at != notice)
+		at = &(*at)->next;
+	*at = notice->next;
+	if (!*at)
+		events->notice_end = at;
+	notice->posted = false;
+}
+
+void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice)
+{
+	pthread_mutex_lock(&events->mutex);
+	if (notice->posted)
+		take_notice(events, notice);
+	pthread_mutex_unlock(&events->mutex);
+}
+
+/* A watch before a notice: it tells of memory that is waited for. */
+bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
+{
+	struct daxpin_watch *watch;
+	struct dp_notice *notice;
+
+	pthread_mutex_lock(&events->mutex);
+	watch = events->ready;
+	notice = events->notice;
+	if (watch) {
+		unlink_watch(events, watch);
+		*ret_event = (struct daxpin_event) {
+			.type = DAXPIN_EVENT_IDLE, .watch = watch
+		};
+	} else if (notice) {
+		take_notice(events, notice);
+		*ret_event = notice->event;
+	}
+	pthread_mutex_unlock(&events->mutex);
+	return watch || notice;
+}
+
+bool dp_events_arm(struct dp_events *events)
+{
+	bool waiting;
+
+	pthread_mutex_lock(&events->mutex);
+	atomic_store(&events->armed, 1);
+	waiting = events->ready || events->notice;
+	pthread_mutex_unlock(&events->mutex);
+	return waiting;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Watches on blocks, notices, the queues of both, and the eventfd that tells of
+ * them. */
+#ifndef DP_EVENT_H
+#define DP_EVENT_H
+
+#include <pthread.h>
+#include <daxpin.h>
+#include "util/util.h"
+
+#define DP_WATCH_BUCKETS 64u
+
+/* Something to tell of, once however often it is posted until it is taken. */
+struct dp_notice {
+	struct daxpin_event event;
+	bool posted;
+	struct dp_notice *next;
+};
+
+struct dp_events {
+	pthread_mutex_t mutex;
+	int fd;
+	_Atomic int armed;
+	struct daxpin_watch *waiting[DP_WATCH_BUCKETS];
+	struct daxpin_watch *ready;
+	struct daxpin_watch **ready_end;
+	struct dp_notice *notice;	/* posted, the oldest first */
+	struct dp_notice **notice_end;
+};
+
+int dp_events_init(struct dp_events *events);
+void dp_events_fini(struct dp_events *events);
+
+/*
+ * Watch a block. still_busy(arg) runs with the lock that dp_events_fire()
+ * takes: it asks the lease for a wake-up, or says that there is none to come.
+ */
+void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
+		     bool (*still_busy)(void *arg), void *arg);
+bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch);
+
+/* The extent at that pool address became idle: its watches are events now. */
+void dp_events_fire(struct dp_events *events, uint64_t addr);
+
+/* The notice is the caller's, who withdraws it before it goes away. */
+void dp_events_post(struct dp_events *events, struct dp_notice *notice);
+void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice);
+
+bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event);
+bool dp_events_arm(struct dp_events *events);
+
+#endif

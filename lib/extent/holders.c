@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include "extent/holders.h"
+#include "os/os.h"
+
+void dp_holders_init(struct dp_holders *holders)
+{
+	memset(holders, 0, sizeof(*holders));
+	pthread_mutex_init(&holders->mutex, NULL);
+	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++)
+		pthread_mutex_init(&holders->shard[i].mutex, NULL);
+}
+
+void dp_holders_fini(struct dp_holders *holders)
+{
+	assert(!holders->registrations);
+	pthread_mutex_destroy(&holders->mutex);
+	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++)
+		pthread_mutex_destroy(&holders->shard[i].mutex);
+}
+
+static uint32_t shard_of(uint64_t addr)
+{
+	return (addr >> 12) % DP_HOLDER_SHARDS;
+}
+
+void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
+{
+	struct dp_holder_shard *shard;
+
+	hold->since_ns = dp_os_now_coarse_ns();
+	hold->shard = shard_of(hold->extent.addr);
+	shard = &holders->shard[hold->shard];
+	pthread_mutex_lock(&shard->mutex);
+	hold->next = shard->first;
+	hold->prev = &shard->first;
+	if (hold->next)
+		hold->next->prev = &hold->next;
+	shard->first = hold;
+	pthread_mutex_unlock(&shard->mutex);
+}
+
+void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
+{
+	struct dp_holder_shard *shard = &holders->shard[hold->shard];
+
+	assert(hold->shard == shard_of(hold->extent.addr));
+	pthread_mutex_lock(&shard->mutex);
+	assert(hold->prev && *hold->prev == hold);
+	*hold->prev = hold->next;
+	if (hold->next)
+		hold->next->prev = hold->prev;
+	pthread_mutex_unlock(&shard->mutex);
+	hold->prev = NULL;
+}
+
+void dp_registration_add(struct dp_holders *holders,
+			 struct daxpin_registration *registration)
+{
+	registration->since_ns = dp_os_now_ns();
+	pthread_mutex_lock(&holders->mutex);
+	registration->next = holders->registration;
+	holders->registration = registration;
+	holders->registrations++;
+	pthread_mutex_unlock(&holders->mutex);
+}
+
+void dp_registration_remove(struct dp_holders *holders,
+			    struct daxpin_registration *registration)
+{
+	struct daxpin_registration **at = &holders->registration;
+
+	pthread_mutex_lock(&holders->mutex);
+	while (*at && *at != registration)
+		at = &(*at)->next;
+	assert(*at);
+	*at = registration->next;
+	holders->registrations--;
+	pthread_mutex_unlock(&holders->mutex);
+}
+
+uint32_t dp_registration_count(struct dp_holders *holders)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&holders->mutex);
+	count = holders->registrations;
+	pthread_mutex_unlock(&holders->mutex);
+	return count;
+}
+
+static bool covers(const struct daxpin_registration *registration,
+		   uint32_t segment)
+{
+	return registration->segment == segment ||
+	       registration->segment == DAXPIN_ALL_SEGMENTS;
+}
+
+static bool may_pin(const struct daxpin_registration *registration,
+		    uint32_t segment)
+{
+	return registration->pin && segment < registration->segments &&
+	       covers(registration, segment);
+}
+
+int dp_registration_pin(struct dp_holders *holders,
+			struct daxpin_registration *registration,
+			uint32_t segment)
+{
+	int ret = 0;
+
+	if (!may_pin(registration, segment))
+		return -EINVAL;
+	pthread_mutex_lock(&holders->mutex);
+	if (registration->pin[segment])
+		ret = -EALREADY;
+	else
+		registration->pin[segment] = DP_PIN_THERE;
+	pthread_mutex_unlock(&holders->mutex);
+	return ret;
+}
+
+int dp_registration_wanted(struct dp_holders *holders,
+			   struct daxpin_registration *registration,
+			   uint32_t *segment)
+{
+	uint32_t at = *segment;
+
+	if (!registration->pin)
+		return 0;
+	pthread_mutex_lock(&holders->mutex);
+	while (at < registration->segments &&
+	       !(registration->pin[at] & DP_PIN_WANTED))
+		at++;
+	pthread_mutex_unlock(&holders->mutex);
+	if (at >= registration->segments)
+		return 0;
+	*segment = at;
+	return 1;
+}
+
+int dp_registration_revoked(struct dp_holders *holders,
+			    struct daxpin_registration *registration,
+			    uint32_t segment)
+{
+	bool was;
+
+	if (!may_pin(registration, segment))
+		return -EINVAL;
+	pthread_mutex_lock(&holders->mutex);
+	was = registration->pin[segment];
+	registration->pin[segment] = 0;
+	pthread_mutex_unlock(&holders->mutex);
+	return was ? 0 : -EINVAL;
+}
+
+/* Asked for, where it can be; true: it is there. */
+static bool want(struct daxpin_registration *at, uint32_t segment,
+		 struct dp_events *events)
+{
+	if (!covers(at, segment))
+		return false;
+	if (!at->pin)
+		return true;
+	if (!at->pin[segment])
+		return false;
+	if (!(at->pin[segment] & DP_PIN_WANTED))
+		dp_events_post(events, &at->wanted);
+	at->pin[segment] |= DP_PIN_WANTED;
+	return true;
+}
+
+bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
+			   struct dp_events *events,
+			   struct daxpin_holder *ret_holder,
+			   char label[DAXPIN_LABEL_MAX])
+{
+	struct daxpin_registration *at;
+	bool any = false;
+
+	pthread_mutex_lock(&holders->mutex);
+	for (at = holders->registration; at; at = at->next) {
+		if (!want(at, segment, events) || any)
+			continue;
+		any = true;
+		memcpy(label, at->label, DAXPIN_LABEL_MAX);
+		*ret_holder = (struct daxpin_holder) {
+			{ 0, 0 }, dp_os_now_ns() - at->since_ns,
+			DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE, 1, label,
+			at->segment
+		};
+	}
+	pthread_mutex_unlock(&holders->mutex);
+	return any;
+}
+
+void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
+{
+	struct daxpin_registration *at;
+
+	pthread_mutex_lock(&holders->mutex);
+	for (at = holders->registration; at; at = at->next)
+		if (may_pin(at, segment))
+			at->pin[segment] &= ~DP_PIN_WANTED;
+	pthread_mutex_unlock(&holders->mutex);
+}
+
+uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
+		       uint32_t segment,
+		       void (*fn)(const struct daxpin_holder *, void *),
+		       void *arg)
+{
+	struct dp_holder_shard *shard = &holders->shard[shard_of(extent.addr)];
+	uint64_t now = dp_os_now_ns();
+	uint32_t count = 0;
+
+	pthread_mutex_lock(&shard->mutex);
+	for (struct daxpin_hold *hold = shard->first; hold; hold = hold->next) {
+		if (hold->extent.addr != extent.addr ||
+		    hold->extent.gen != extent.gen)
+			continue;
+		count++;
+		if (fn)
+			fn(&(struct daxpin_holder) {
+				.extent = extent,
+				.age_ns = now - hold->since_ns,
+				.access = hold->access,
+				.count = 1,
+				.label = hold->label,
+				.segment = segment }, arg);
+	}
+	pthread_mutex_unlock(&shard->mutex);
+	return count;
+}
+
+/* Of one shard: older than *oldest_ns? Then it is the one. */
+static bool look_for_older(struct dp_holder_shard *shard, uint64_t begin,
+			   uint64_t end, uint64_t *oldest_ns,
+			   struct daxpin_hold *ret_hold,
+			   char label[DAXPIN_LABEL_MAX])
+{
+	bool any = false;
+
+	pthread_mutex_lock(&shard->mutex);
+	for (struct daxpin_hold *hold = shard->first; hold; hold = hold->next) {
+		if (hold->extent.addr < begin || hold->extent.addr >= end ||
+		    hold->since_ns >= *oldest_ns)
+			continue;
+		any = true;
+		*oldest_ns = hold->since_ns;
+		*ret_hold = *hold;
+		/* The drop waits for the mutex, and its caller's label for it. */
+		snprintf(label, DAXPIN_LABEL_MAX, "%s", hold->label);
+	}
+	pthread_mutex_unlock(&shard->mutex);
+	return any;
+}
+
+bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
+		       struct daxpin_holder *ret_holder,
+		       char label[DAXPIN_LABEL_MAX])
+{
+	uint64_t oldest_ns = UINT64_MAX;
+	struct daxpin_hold hold;
+	bool any = false;
+
+	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++)
+		any |= look_for_older(&holders->shard[i], begin, end,
+				      &oldest_ns, &hold, label);
+	if (!any)
+		return false;
+	*ret_holder = (struct daxpin_holder) {
+		.extent = hold.extent,
+		.age_ns = dp_os_now_ns() - oldest_ns,
+		.access = hold.access,
+		.count = 1,
+		.label = label,
+	};
+	return true;
+}
+
+void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
+			 void (*fn)(const struct daxpin_holder *, void *),
+			 void *arg)
+{
+	struct daxpin_registration *at;
+	uint64_t now = dp_os_now_ns();
+
+	pthread_mutex_lock(&holders->mutex);
+	for (at = holders->registration; at; at = at->next)
+		if (segment == DAXPIN_ALL_SEGMENTS || covers(at, segment))
+			fn(&(struct daxpin_holder) {
+				.age_ns = now - at->since_ns,
+				.access = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE,
+				.count = 1,
+				.label = at->label,
+				.segment = at->segment }, arg);
+	pthread_mutex_unlock(&holders->mutex);
+}

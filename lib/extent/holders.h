@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who holds what, for people: labelled holds and registrations. The counts
+ * that decide are in lease.c; nothing here decides anything but close.
+ */
+#ifndef DP_HOLDER_H
+#define DP_HOLDER_H
+
+#include <pthread.h>
+#include <daxpin.h>
+#include "extent/event.h"
+#include "util/util.h"
+
+#define DP_HOLDER_SHARDS 64u
+
+struct dp_holder_shard {
+	pthread_mutex_t mutex;
+	struct daxpin_hold *first;
+} DP_ALIGNED;
+
+struct daxpin_registration {
+	struct daxpin_pool *pool;
+	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS */
+	uint64_t since_ns;
+	char label[DAXPIN_LABEL_MAX];
+	struct daxpin_registration *next;
+	/* BY_SEGMENT, else NULL: one flag each, DP_PIN_... */
+	uint8_t *pin;
+	uint32_t segments;
+	struct dp_notice wanted;	/* some are asked back */
+};
+
+#define DP_PIN_THERE	0x1u
+#define DP_PIN_WANTED	0x2u
+
+struct dp_holders {
+	struct dp_holder_shard shard[DP_HOLDER_SHARDS];
+	pthread_mutex_t mutex;		/* of the registrations */
+	struct daxpin_registration *registration;
+	uint32_t registrations;
+};
+
+void dp_holders_init(struct dp_holders *holders);
+void dp_holders_fini(struct dp_holders *holders);
+
+/* hold->extent, access and label are set; it is held already. */
+void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold);
+void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold);
+
+void dp_registration_add(struct dp_holders *holders,
+			 struct daxpin_registration *registration);
+void dp_registration_remove(struct dp_holders *holders,
+			    struct daxpin_registration *registration);
+
+/* As the public functions, which see daxpin.h. */
+int dp_registration_pin(struct dp_holders *holders,
+			struct daxpin_registration *registration,
+			uint32_t segment);
+int dp_registration_wanted(struct dp_holders *holders,
+			   struct daxpin_registration *registration,
+			   uint32_t *segment);
+int dp_registration_revoked(struct dp_holders *holders,
+			    struct daxpin_registration *registration,
+			    uint32_t segment);
+/* Ask all who have the segment pinned to give it back. true: somebody has, and
+ * the first of them in *ret_holder, his label in `label`. */
+bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
+			   struct dp_events *events,
+			   struct daxpin_holder *ret_holder,
+			   char label[DAXPIN_LABEL_MAX]);
+/* It is not asked any more. */
+void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment);
+
+uint32_t dp_registration_count(struct dp_holders *holders);
+
+/* Labelled holds of the extent, which is in that segment; their number. */
+uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
+		       uint32_t segment,
+		       void (*fn)(const struct daxpin_holder *, void *),
+		       void *arg);
+/* The oldest labelled hold in a range of pool addresses, if there is one; which
+ * segment that is, the caller knows. */
+bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
+		       struct daxpin_holder *ret_holder,
+		       char label[DAXPIN_LABEL_MAX]);
+/* Registrations of a segment, or all of them: DAXPIN_ALL_SEGMENTS. */
+void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
+			 void (*fn)(const struct daxpin_holder *, void *),
+			 void *arg);
+
+#endif

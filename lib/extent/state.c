@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The lease word of an extent's first block:
+ *
+ *	 63               24 23        6    5      4    2        1          0
+ *	+-------------------+----------+---------+-------+------------+---------+
+ *	|        life       |  count   | writers | state | publishing | waiters |
+ *	+-------------------+----------+---------+-------+------------+---------+
+ *
+ *	FREE --reserve--> RESERVED --settle--> LIVE --settle--> RETIRED --+
+ *	  ^                  |  cancel, held: RETIRED                     |
+ *	  +--cancel, idle----+          the CAS that makes count 0 -------+
+ *
+ * One CAS decides one fact (D12). A hold succeeds only from RESERVED or LIVE
+ * with the handle's life, and otherwise leaves the word alone, so there is no
+ * speculative count to take back (I30 and I36 hold by construction). The CAS
+ * that reaches FREE moves life with it: no later call with the old handle can
+ * match, and whoever's CAS that was frees the blocks and wakes, exactly once
+ * (I18, I19, I21, I38). All free leases are alike: count 0, no flags (I13-I15).
+ * A call takes or drops one hold or many, and there is one loop for both: n to 0
+ * in one step wakes and frees as 1 to 0 does.
+ *
+ * writers: a write hold was taken since the count last was 0, or was tried
+ * while the gate was shut. Whoever backs out leaves the bit to the last drop
+ * where others have holds: that the word is again what his own CAS made of it
+ * does not tell that no writer came meanwhile, since a reader may have gone.
+ *
+ * Segment counter and gate (D13, D16). Each stripe has two words that only
+ * grow: inc goes up before a 0->1 CAS, dec after a 1->0, also by a hold whose
+ * CAS turned out not to be a 0->1. Whoever shut the gate reads all decs, then
+ * all incs. A dec that he counted is preceded by its inc, which he counts too,
+ * so incs >= decs; equal means that nothing was held when he began to read
+ * incs. Any other order, or one signed word a stripe, can show 0 while a hold
+ * migrates between stripes. And with the gate shut it stays so, because
+ *
+ *	hold:	inc up; CAS 0->1;  fence; look at gate
+ *	closer:	gate up;           fence; read decs, incs
+ *
+ * so either the hold sees the gate and backs out by an ordinary, full drop, or
+ * the closer sees its inc (I31). Raising dec is the last access of a drop to
+ * the pool's memory, since a closer may unmap it right after.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include "extent/state.h"
+#include "os/os.h"
+#include "util/probe.h"
+
+#define WAITERS		(1ull << 0)
+#define PUBLISHING	(1ull << 1)
+#define STATE_SHIFT	2
+#define STATE_MASK	(7ull << STATE_SHIFT)
+#define WRITERS		(1ull << 5)
+#define COUNT_SHIFT	6
+#define COUNT_ONE	(1ull << COUNT_SHIFT)
+#define COUNT_MASK	((uint64_t)DP_COUNT_MAX << COUNT_SHIFT)
+#define LIFE_SHIFT	24
+
+static_assert(LIFE_SHIFT + DP_LIFE_BITS == 64, "the word is full");
+static_assert(sizeof(struct dp_lease) == 16, "four to a cache line");
+
+static enum dp_state state_of(uint64_t word)
+{
+	return (word & STATE_MASK) >> STATE_SHIFT;
+}
+
+static uint32_t count_of(uint64_t word)
+{
+	return (word & COUNT_MASK) >> COUNT_SHIFT;
+}
+
+static uint64_t life_of(uint64_t word)
+{
+	return word >> LIFE_SHIFT;
+}
+
+static uint64_t with_state(uint64_t word, enum dp_state state)
+{
+	return (word & ~STATE_MASK) | (uint64_t)state << STATE_SHIFT;
+}
+
+/* The canonical free word of the next life. */
+static uint64_t next_life(uint64_t word)
+{
+	return ((life_of(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;
+}
+
+static _Atomic uint64_t *word_at(struct dp_leases *leases, uint64_t block)
+{
+	assert(block < leases->blocks);
+	return &leases->lease[block].word;
+}
+
+static uint64_t load(struct dp_leases *leases, uint64_t block)
+{
+	return atomic_load_explicit(word_at(leases, block),
+				    memory_order_acquire);
+}
+
+/* seq_cst: one side of the two-sided races with gate and armed. */
+static bool swap(struct dp_leases *leases, uint64_t block, uint64_t *word,
+		 uint64_t to)
+{
+	return atomic_compare_exchange_weak(word_at(leases, block), word, to);
+}
+
+static struct dp_segment_count *count_at(struct dp_leases *leases,
+					 uint64_t block)
+{
+	return &leases->count[block >> leases->segment_shift];
+}
+
+/* ------------------------------------------------------------ the tables */
+
+static int map_zeroes(uint64_t size, void **ret_base)
+{
+	return dp_os_map(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			 ret_base);
+}
+
+int dp_leases_init(struct dp_leases *leases, uint32_t segments,
+		   uint32_t segment_shift, struct dp_space *space,
+		   struct dp_events *events)
+{
+	void *lease, *count;
+	int ret;
+
+	leases->blocks = (uint64_t)segments << segment_shift;
+	leases->segments = segments;
+	leases->segment_shift = segment_shift;
+	leases->space = space;
+	leases->events = events;
+	ret = map_zeroes(leases->blocks * sizeof(*leases->lease), &lease);
+	if (ret)
+		return ret;
+	ret = map_zeroes(segments * sizeof(*leases->count), &count);
+	if (ret) {
+		dp_os_unmap(lease, leases->blocks * sizeof(*leases->lease));
+		return ret;
+	}
+	leases->lease = lease;
+	leases->count = count;
+	return 0;
+}
+
+void dp_leases_fini(struct dp_leases *leases)
+{
+	if (!leases->lease)
+		return;
+	dp_os_unmap(leases->lease, leases->blocks * sizeof(*leases->lease));
+	dp_os_unmap(leases->count, leases->segments * sizeof(*leases->count));
+	leases->lease = NULL;
+}
+
+static void set_blocks(struct dp_leases *leases, uint64_t block, uint32_t blocks)
+{
+	atomic_store_explicit(&leases->lease[block].blocks, blocks,
+			      memory_order_relaxed);
+}
+
+void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
+		      uint64_t life, enum dp_state state)
+{
+	assert(load(leases, block) == 0 && life <= DP_LIFE_MASK);
+	if (state != DP_STATE_FREE)
+		set_blocks(leases, block, blocks);
+	atomic_store(word_at(leases, block),
+		     with_state(life << LIFE_SHIFT, state));
+}
+
+struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block)
+{
+	uint64_t word = load(leases, block);
+
+	return (struct dp_lease_view) {
+		.state = state_of(word),
+		.count = count_of(word),
+		.life = life_of(word),
+		.publishing = word & PUBLISHING,
+		.writers = word & WRITERS,
+	};
+}
+
+uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block)
+{
+	return atomic_load_explicit(&leases->lease[block].blocks,
+				    memory_order_relaxed);
+}
+
+/* ------------------------------------------------------- segment counter */
+
+/* A single-writer word goes up by a plain add; the shared one by a locked. */
+static void go_up(_Atomic uint64_t *word, unsigned int stripe)
+{
+	uint64_t now;
+
+	if (stripe == DP_STRIPE_SHARED) {
+		atomic_fetch_add(word, 1);
+		return;
+	}
+	now = atomic_load_explicit(word, memory_order_relaxed);
+	atomic_store_explicit(word, now + 1, memory_order_release);
+}
+
+static void raise_inc(struct dp_leases *leases, uint64_t block)
+{
+	unsigned int stripe = dp_stripe();
+
+	go_up(&count_at(leases, block)->stripe[stripe].inc, stripe);
+}
+
+static void raise_dec(struct dp_leases *leases, uint64_t block)
+{
+	unsigned int stripe = dp_stripe();
+
+	go_up(&count_at(leases, block)->stripe[stripe].dec, stripe);
+}
+
+uint64_t dp_segment_busy(struct dp_leases *leases, uint32_t segment)
+{
+	struct dp_segment_count *count = &leases->count[segment];
+	uint64_t incs = 0, decs = 0;
+
+	assert(segment < leases->segments);
+	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+		decs += atomic_load_explicit(&count->stripe[i].dec,
+					     memory_order_acquire);
+	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+		incs += atomic_load_explicit(&count->stripe[i].inc,
+					     memory_order_acquire);
+	assert(incs >= decs);
+	return incs - decs;
+}
+
+void dp_gate_shut(struct dp_leases *leases, uint32_t segment)
+{
+	atomic_fetch_add(&leases->count[segment].gate, 1);
+	dp_fence_after_rmw();
+}
+
+void dp_gate_open(struct dp_leases *leases, uint32_t segment)
+{
+	uint32_t was = atomic_fetch_sub(&leases->count[segment].gate, 1);
+
+	assert(was);
+	(void)was;
+}
+
+/* ----------------------------------------------------------- end of life */
+
+static void wake(struct dp_leases *leases, uint64_t block)
+{
+	dp_os_futex_wake(word_at(leases, block));
+	dp_events_fire(leases->events, block << 12);
+}
+
+static void free_blocks(struct dp_leases *leases, uint64_t block)
+{
+	uint64_t mask = (1ull << leases->segment_shift) - 1;
+
+	dp_space_free(&leases->space[block >> leases->segment_shift],
+		      block & mask, dp_lease_blocks(leases, block));
+}
+
+/* After the CAS from `was` to `now`: what only its maker may do. */
+static inline void after(struct dp_leases *leases, uint64_t block, uint64_t was,
+			 uint64_t now)
+{
+	if (state_of(now) == DP_STATE_FREE)
+		free_blocks(leases, block);
+	if (was & WAITERS && !(now & WAITERS))
+		wake(leases, block);
+	if (count_of(was) && !count_of(now)) {
+		DP_PROBE_IDLE(leases, block << 12, life_of(was));
+		raise_dec(leases, block);
+	}
+}
+
+/* What the word becomes when its life ends here or at the last drop. */
+static uint64_t retired(uint64_t word)
+{
+	if (!count_of(word))
+		return next_life(word);
+	return with_state(word & ~PUBLISHING, DP_STATE_RETIRED);
+}
+
+/* Why a call that needs a life not yet ended cannot have this one; 0: it can. */
+static int refuse(uint64_t word, uint64_t life)
+{
+	if (life_of(word) != life || state_of(word) == DP_STATE_FREE)
+		return -ESTALE;
+	if (state_of(word) == DP_STATE_RETIRED)
+		return -EALREADY;
+	return 0;
+}
+
+/* ------------------------------------------------------ reserve to retire */
+
+uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
+			  uint32_t blocks)
+{
+	uint64_t word = load(leases, block);
+	bool done;
+
+	/* Only the owner of free blocks may touch a free word (I16, I17). */
+	assert(word == life_of(word) << LIFE_SHIFT);
+	set_blocks(leases, block, blocks);
+	done = atomic_compare_exchange_strong(word_at(leases, block), &word,
+					      with_state(word,
+							 DP_STATE_RESERVED));
+	assert(done);
+	(void)done;
+	return life_of(word);
+}
+
+int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
+{
+	uint64_t word = load(leases, block), to;
+	int ret;
+
+	do {
+		ret = refuse(word, life);
+		if (!ret && state_of(word) != DP_STATE_RESERVED)
+			ret = -EINVAL;
+		if (!ret && word & PUBLISHING)
+			ret = -EBUSY;
+		if (ret)
+			return ret;
+		to = retired(word);
+	} while (!swap(leases, block, &word, to));
+	DP_PROBE_RETIRE(leases, block << 12, life, count_of(to));
+	after(leases, block, word, to);
+	return 0;
+}
+
+int dp_lease_claim(struct dp_leases *leases, uint64_t block, uint64_t life,
+		   enum dp_state from, bool no_writers)
+{
+	uint64_t word = load(leases, block);
+	int ret;
+
+	do {
+		ret = refuse(word, life);
+		if (!ret && state_of(word) != from)
+			ret = -EINVAL;
+		if (!ret && (word & PUBLISHING || (no_writers && word & WRITERS)))
+			ret = -EBUSY;
+		if (ret)
+			return ret;
+	} while (!swap(leases, block, &word, word | PUBLISHING));
+	return 0;
+}
+
+void dp_lease_unclaim(struct dp_leases *leases, uint64_t block)
+{
+	uint64_t was = atomic_fetch_and(word_at(leases, block), ~PUBLISHING);
+
+	assert(was & PUBLISHING);
+	(void)was;
+}
+
+void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
+{
+	uint64_t word = load(leases, block), next;
+
+	assert(to == DP_STATE_LIVE || to == DP_STATE_RETIRED);
+	do {
+		assert(word & PUBLISHING);
+		assert(state_of(word) == (to == DP_STATE_LIVE ?
+					  DP_STATE_RESERVED : DP_STATE_LIVE));
+		next = to == DP_STATE_RETIRED ? retired(word) :
+		       with_state(word & ~PUBLISHING, to);
+	} while (!swap(leases, block, &word, next));
+	if (to == DP_STATE_RETIRED)
+		DP_PROBE_RETIRE(leases, block << 12, life_of(word),
+				count_of(next));
+	after(leases, block, word, next);
+}
+
+/* seq_cst, all three: two-sided with the CAS in dp_lease_claim(). */
+void dp_lease_add_root(struct dp_leases *leases, uint64_t block)
+{
+	atomic_fetch_add(&leases->lease[block].roots, 1);
+	dp_fence_after_rmw();
+}
+
+void dp_lease_remove_root(struct dp_leases *leases, uint64_t block)
+{
+	uint32_t was = atomic_fetch_sub(&leases->lease[block].roots, 1);
+
+	assert(was);
+	(void)was;
+}
+
+uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
+{
+	dp_fence_after_rmw();
+	return atomic_load(&leases->lease[block].roots);
+}
+
+/* ---------------------------------------------------------- hold and drop */
+
+static uint64_t more(uint64_t word, uint32_t count, bool write)
+{
+	return (word + count * COUNT_ONE) | (write ? WRITERS : 0);
+}
+
+/* 0 and the word before in *ret_was. inc is up when the count was 0. */
+static int take_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
+		     uint32_t count, bool write, uint64_t *ret_was)
+{
+	uint64_t word = load(leases, block);
+	bool raised = false;
+	int ret;
+
+	do {
+		ret = refuse(word, life);
+		if (!ret && count > DP_COUNT_MAX - count_of(word))
+			ret = -EOVERFLOW;
+		if (ret)
+			break;
+		if (!count_of(word) && !raised) {
+			raise_inc(leases, block);
+			raised = true;
+		}
+	} while (!swap(leases, block, &word, more(word, count, write)));
+	*ret_was = word;
+	if (raised && (ret || count_of(word)))
+		raise_dec(leases, block);
+	return ret;
+}
+
+int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint32_t count, bool write)
+{
+	uint64_t was;
+	int ret;
+
+	assert(count);
+	ret = take_hold(leases, block, life, count, write, &was);
+	if (ret)
+		return ret;
+	DP_PROBE_HOLD(leases, block << 12, life, count, count_of(was) + count,
+		      write);
+	dp_fence_after_rmw();
+	if (!atomic_load(&count_at(leases, block)->gate))
+		return 0;
+	ret = dp_lease_drop(leases, block, life, count);
+	assert(ret == (int)count);
+	return -EAGAIN;
+}
+
+int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
+		   bool write)
+{
+	uint64_t word = load(leases, block);
+
+	/* The caller's hold keeps the count above 0 and this life going. */
+	do {
+		if (life_of(word) != life)
+			return -ESTALE;
+		if (!count_of(word))
+			return -EINVAL;
+		if (count_of(word) == DP_COUNT_MAX)
+			return -EOVERFLOW;
+	} while (!swap(leases, block, &word, more(word, 1, write)));
+	DP_PROBE_HOLD(leases, block << 12, life, 1, count_of(word) + 1, write);
+	return 0;
+}
+
+int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint32_t count)
+{
+	uint64_t word = load(leases, block), to;
+	uint32_t dropped;
+
+	assert(count);
+	do {
+		if (life_of(word) != life)
+			return -ESTALE;
+		if (!count_of(word))
+			return -EINVAL;
+		dropped = dp_min(count, count_of(word));
+		to = word - dropped * COUNT_ONE;
+		if (!count_of(to))
+			to &= ~(WRITERS | WAITERS);
+		if (!count_of(to) && state_of(to) == DP_STATE_RETIRED)
+			to = next_life(to);
+	} while (!swap(leases, block, &word, to));
+	/* Of the pool's memory nothing is read here: it may be gone. */
+	DP_PROBE_DROP(leases, block << 12, life, dropped, count_of(to));
+	after(leases, block, word, to);
+	return dropped;
+}
+
+/* ------------------------------------------------------------------- wait */
+
+/*
+ * Ask for a wake-up: true and the word to sleep on, or false when there is
+ * nothing to wait for. The CAS that ends the wait clears the bit.
+ */
+static bool ask_wake(struct dp_leases *leases, uint64_t block, uint64_t life,
+		     uint64_t *ret_word)
+{
+	uint64_t word = load(leases, block);
+
+	do {
+		if (life_of(word) != life || !count_of(word))
+			return false;
+	} while (!(word & WAITERS) &&
+		 !swap(leases, block, &word, word | WAITERS));
+	*ret_word = word | WAITERS;
+	return true;
+}
+
+int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint64_t deadline_ns)
+{
+	uint64_t word;
+
+	while (ask_wake(leases, block, life, &word)) {
+		if (dp_os_now_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		/* The low half: flags, state, count and low bits of life. */
+		dp_os_futex_wait(word_at(leases, block), (uint32_t)word,
+				 deadline_ns);
+	}
+	return 0;
+}
+
+struct watch_lease {
+	struct dp_leases *leases;
+	uint64_t block;
+	uint64_t life;
+};
+
+static bool watch_is_busy(void *arg)
+{
+	struct watch_lease *lease = arg;
+	uint64_t word;
+
+	return ask_wake(lease->leases, lease->block, lease->life, &word);
+}
+
+void dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
+		    struct daxpin_watch *watch)
+{
+	struct watch_lease lease = { leases, block, life };
+
+	dp_events_watch(leases->events, watch, watch_is_busy, &lease);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The life of every extent: one 64-bit word each, and one counter and gate per
+ * segment. Blocks are indexes in the pool. See lease.c for the protocol.
+ */
+#ifndef DP_LEASE_H
+#define DP_LEASE_H
+
+#include "extent/event.h"
+#include "extent/space.h"
+#include "extent/thread_slot.h"
+#include "util/util.h"
+
+#define DP_LIFE_BITS	40
+#define DP_LIFE_MASK	((1ull << DP_LIFE_BITS) - 1)
+#define DP_COUNT_MAX	((1u << 18) - 1)
+
+enum dp_state {			/* as enum daxpin_state */
+	DP_STATE_FREE,		/* a page of zeroes is a page of free leases */
+	DP_STATE_RESERVED,
+	DP_STATE_LIVE,
+	DP_STATE_RETIRED,
+};
+
+struct dp_lease {
+	_Atomic uint64_t word;
+	_Atomic uint32_t blocks;	/* set while not FREE */
+	_Atomic uint32_t roots;		/* that name it, or are about to */
+};
+
+struct dp_stripe_count {
+	_Atomic uint64_t inc;
+	_Atomic uint64_t dec;
+} DP_ALIGNED;
+
+struct dp_segment_count {
+	struct dp_stripe_count stripe[DP_STRIPES + 1];
+	_Atomic uint32_t gate DP_ALIGNED;
+};
+
+struct dp_leases {
+	uint64_t blocks;		/* in all segments, gaps included */
+	uint32_t segments;
+	uint32_t segment_shift;		/* log2 of blocks per segment */
+	struct dp_lease *lease;
+	struct dp_segment_count *count;
+	struct dp_space *space;		/* one per segment; not owned */
+	struct dp_events *events;	/* not owned */
+};
+
+/* A lease taken apart. */
+struct dp_lease_view {
+	enum dp_state state;
+	uint32_t count;
+	uint64_t life;
+	bool publishing;
+	bool writers;
+};
+
+int dp_leases_init(struct dp_leases *leases, uint32_t segments,
+		   uint32_t segment_shift, struct dp_space *space,
+		   struct dp_events *events);
+void dp_leases_fini(struct dp_leases *leases);
+
+/* At open, before anybody else. */
+void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
+		      uint64_t life, enum dp_state state);
+
+struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block);
+uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block);
+
+/* The caller claimed the blocks from space: FREE -> RESERVED. Its life. */
+uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
+			  uint32_t blocks);
+/* RESERVED -> FREE or, while held, RETIRED. */
+int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life);
+
+/* Claim for a publish: state must be `from`; no write hold if no_writers. */
+int dp_lease_claim(struct dp_leases *leases, uint64_t block, uint64_t life,
+		   enum dp_state from, bool no_writers);
+/* The claim ends and nothing happened. */
+void dp_lease_unclaim(struct dp_leases *leases, uint64_t block);
+/* The claim ends and media says LIVE, or RETIRED (FREE when not held). */
+void dp_lease_settle(struct dp_leases *leases, uint64_t block,
+		     enum dp_state to);
+
+/*
+ * Root names. Whoever adds one looks at the word afterwards, and whoever
+ * claims for a retire looks at the count afterwards: not both miss (D14).
+ */
+void dp_lease_add_root(struct dp_leases *leases, uint64_t block);
+void dp_lease_remove_root(struct dp_leases *leases, uint64_t block);
+uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block);
+
+/* `count` holds at once, all or none; 0 or why not. */
+int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint32_t count, bool write);
+int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
+		   bool write);
+/* Drop `count` holds at once, or as many as there are: how many, or why none. */
+int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint32_t count);
+
+int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
+		  uint64_t deadline_ns);
+void dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
+		    struct daxpin_watch *watch);
+
+/* The gate is a count: close and reclaim may overlap (D17). */
+void dp_gate_shut(struct dp_leases *leases, uint32_t segment);
+void dp_gate_open(struct dp_leases *leases, uint32_t segment);
+/* Held extents of a segment: exact only under the gate, and then for good at 0. */
+uint64_t dp_segment_busy(struct dp_leases *leases, uint32_t segment);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the kernel knows to be bad on a medium, and reading without dying of it.
+ * Lists are kept in memory only and made anew at each open.
+ */
+#ifndef DP_BAD_H
+#define DP_BAD_H
+
+#include "util/util.h"
+
+/* Bytes [begin, end). */
+struct dp_bad_run {
+	uint64_t begin;
+	uint64_t end;
+};
+
+/* Sorted, apart from each other. */
+struct dp_bad {
+	struct dp_bad_run *run;
+	uint32_t runs;
+	bool unknown;			/* no list was to be had, or not all */
+};
+
+/* The whole medium: a device-dax device, by bytes of it. */
+int dp_bad_of_device(const char *device, struct dp_bad *ret_bad);
+/* The block device under an open file, by bytes of it. */
+int dp_bad_of_disk(int fd, struct dp_bad *ret_bad);
+
+/*
+ * Of those, what [begin, begin + size) of the device or the file's first
+ * `size` bytes have, by bytes of these and rounded out to whole blocks.
+ */
+int dp_bad_of_slice(const struct dp_bad *medium, uint64_t begin, uint64_t size,
+		    struct dp_bad *ret_bad);
+int dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
+		   struct dp_bad *ret_bad);
+void dp_bad_fini(struct dp_bad *bad);
+
+/* The first bad bytes in [begin, end), cut to it; false: there are none. */
+bool dp_bad_find(const struct dp_bad *bad, uint64_t begin, uint64_t end,
+		 struct dp_bad_run *ret_run);
+
+/* How a segment can be read: mapped, and, but on device-dax, by its file. */
+struct dp_bad_view {
+	const struct dp_bad *bad;
+	const char *base;
+	int fd;				/* -1: none */
+};
+
+/*
+ * Copy out of it. -EIO: bad, also where the kernel did not know; what `to`
+ * holds is then undefined. Does not wait for the file's lock. Any thread.
+ */
+int dp_bad_read(const struct dp_bad_view *view, uint64_t offset, void *to,
+		uint64_t size);
+
+/*
+ * After it failed so: the sentence, which names the structure that stands
+ * there and the block that cannot be read. Returns error.
+ */
+int dp_bad_fail(const struct dp_bad_view *view, int error, uint64_t offset,
+		uint64_t size, const char *structure, const struct dp_why *why);
+
+#endif

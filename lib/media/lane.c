@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A batch with sequence number s goes through a lane whose done is s - 1:
+ *
+ *	entries and header (with s and the check)	fence: it is committed
+ *	the words themselves				fence: it is applied
+ *	done = s					fence: it is closed
+ *
+ * Without the last fence a later change of one of the words, which needs no
+ * lane, would be undone by replaying this one (D4). What a cut can leave:
+ *
+ *	CLOSED	check fits, sequence == done
+ *	OPEN	check fits, sequence == done + 1: replayed at the next open
+ *	TORN	check does not fit, sequence is done or done + 1 (one word, it
+ *		does not tear): never committed, so nothing of it was applied
+ *
+ * Anything else is damage. A torn lane must not stay: the bytes of a later
+ * batch could complete it. So recovery rewrites it as an empty one with the
+ * sequence number that the torn batch had, which is used up first. Were it not,
+ * the empty header's sequence, arriving alone, could complete the torn batch
+ * where nothing but that was missing, and the next recovery would replay it:
+ *
+ *	pending words; done + 1 of torn lanes	fence
+ *	headers of torn lanes; done of open	fence
+ *
+ * A cut in there leaves OPEN and TORN lanes; among these some with sequence
+ * done - 1, also with a check that fits, whose number is used up already; or a
+ * torn batch that is complete after all, and CLOSED. Doing it again gives the
+ * same (D11).
+ *
+ * No two lanes in use name the same word: publish claims each word first.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "media/lane.h"
+#include "os/os.h"
+
+#define HEADER_SIZE	offsetof(struct dp_lane, zero_1)
+
+static struct dp_lane *on_media(const struct dp_lanes *lanes, uint32_t index)
+{
+	assert(index < DP_LANES);
+	return (struct dp_lane *)(lanes->base + DP_LANES_OFFSET) + index;
+}
+
+void dp_lanes_init(struct dp_lanes *lanes, char *base,
+		   const struct dp_bad_view *view, uint64_t seed,
+		   struct dp_persist *persist)
+{
+	memset(lanes, 0, sizeof(*lanes));
+	lanes->base = base;
+	lanes->view = view;
+	lanes->seed = seed;
+	lanes->persist = persist;
+	for (uint32_t i = 0; i < DP_LANES; i++)
+		pthread_mutex_init(&lanes->lane[i].mutex, NULL);
+}
+
+void dp_lanes_fini(struct dp_lanes *lanes)
+{
+	if (!lanes->persist)
+		return;
+	for (uint32_t i = 0; i < DP_LANES; i++)
+		pthread_mutex_destroy(&lanes->lane[i].mutex);
+	free(lanes->pending);
+	lanes->pending = NULL;
+	lanes->pending_count = 0;
+}
+
+/* ---------------------------------------------------------------- at open */
+
+enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
+				 const struct dp_lane *lane)
+{
+	uint64_t ahead = lane->sequence - lane->done;
+	bool whole = lane->count <= DP_LANE_ENTRIES &&
+		     lane->check == dp_lane_check(seed, index, lane);
+
+	if (ahead + 1 > 2)
+		return DP_LANE_DAMAGED;
+	if (!whole || ahead == (uint64_t)-1)
+		return DP_LANE_TORN;
+	return ahead ? DP_LANE_OPEN : DP_LANE_CLOSED;
+}
+
+static int add_pending(struct dp_lanes *lanes, const struct dp_lane *lane)
+{
+	size_t count = lanes->pending_count + lane->count;
+	struct dp_lane_entry *grown;
+
+	if (!lane->count)
+		return 0;
+	grown = realloc(lanes->pending, count * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memcpy(grown + lanes->pending_count, lane->entry,
+	       lane->count * sizeof(*grown));
+	lanes->pending = grown;
+	lanes->pending_count = count;
+	return 0;
+}
+
+static int load_one(struct dp_lanes *lanes, uint32_t index,
+		    const struct dp_why *why)
+{
+	struct dp_lane_control *control = &lanes->lane[index];
+	unsigned long long offset = DP_LANES_OFFSET + index * DP_BLOCK_SIZE;
+	struct dp_lane copy;
+	char name[40];
+	int ret;
+
+	ret = dp_bad_read(lanes->view, offset, &copy, sizeof(copy));
+	if (ret) {
+		snprintf(name, sizeof(name), "segment 0: redo lane %u", index);
+		return dp_bad_fail(lanes->view, ret, offset, sizeof(copy), name,
+				   why);
+	}
+	control->sequence = copy.sequence;
+	control->done = copy.done;
+	control->found = dp_lane_judge(lanes->seed, index, &copy);
+	if (control->found == DP_LANE_DAMAGED)
+		return dp_fail(why, -EUCLEAN,
+			       "redo lane %u at offset 0x%llx is damaged (sequence %llu, done %llu); the pool was left untouched",
+			       index, offset, (unsigned long long)copy.sequence,
+			       (unsigned long long)copy.done);
+	return control->found == DP_LANE_OPEN ? add_pending(lanes, &copy) : 0;
+}
+
+int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
+		  const struct dp_why *why)
+{
+	int ret = 0;
+
+	assert(!lanes->pending);
+	for (uint32_t i = 0; !ret && i < DP_LANES; i++) {
+		ret = load_one(lanes, i, why);
+		if (tolerant && (ret == -EUCLEAN || ret == -EIO))
+			ret = 0;
+	}
+	return ret;
+}
+
+void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,
+		    char *copy)
+{
+	for (size_t i = 0; i < lanes->pending_count; i++) {
+		const struct dp_lane_entry *entry = &lanes->pending[i];
+
+		if (entry->addr >= addr && entry->addr - addr < size)
+			memcpy(copy + (entry->addr - addr), &entry->value, 8);
+	}
+}
+
+static int apply(struct dp_lanes *lanes, const struct dp_lane_entry *entries,
+		 size_t count)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < count; i++) {
+		char *to = lanes->base + entries[i].addr;
+
+		assert(entries[i].addr % 8 == 0);
+		dp_persist_store(lanes->persist, to, entries[i].value);
+		ret = dp_persist_flush(lanes->persist, to, 8);
+	}
+	return ret;
+}
+
+static int write_header(struct dp_lanes *lanes, uint32_t index,
+			const struct dp_lane *lane)
+{
+	struct dp_lane *to = on_media(lanes, index);
+
+	dp_persist_copy(lanes->persist, to, lane, HEADER_SIZE);
+	return dp_persist_flush(lanes->persist, to, HEADER_SIZE);
+}
+
+static int write_empty(struct dp_lanes *lanes, uint32_t index)
+{
+	struct dp_lane empty = {
+		.sequence = lanes->lane[index].done,
+		.epoch = lanes->epoch,
+	};
+
+	empty.check = dp_lane_check(lanes->seed, index, &empty);
+	return write_header(lanes, index, &empty);
+}
+
+static int write_done(struct dp_lanes *lanes, uint32_t index)
+{
+	uint64_t *done = &on_media(lanes, index)->done;
+
+	lanes->lane[index].done++;
+	dp_persist_store(lanes->persist, done, lanes->lane[index].done);
+	return dp_persist_flush(lanes->persist, done, sizeof(*done));
+}
+
+/* The sequence number that a torn batch had, unless a cut came after this. */
+static int use_up(struct dp_lanes *lanes, uint32_t index)
+{
+	const struct dp_lane_control *control = &lanes->lane[index];
+
+	return control->sequence + 1 == control->done ? 0 :
+	       write_done(lanes, index);
+}
+
+static int for_each_found(struct dp_lanes *lanes, enum dp_lane_state state,
+			  int (*fn)(struct dp_lanes *lanes, uint32_t index))
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < DP_LANES; i++)
+		if (lanes->lane[i].found == state)
+			ret = fn(lanes, i);
+	return ret;
+}
+
+int dp_lanes_recover(struct dp_lanes *lanes)
+{
+	int ret = 0, work = 0;
+
+	for (uint32_t i = 0; i < DP_LANES; i++)
+		work += lanes->lane[i].found != DP_LANE_CLOSED;
+	if (!work)
+		return 0;
+	ret = apply(lanes, lanes->pending, lanes->pending_count);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+	dp_persist_fence(lanes->persist);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_TORN, write_empty);
+	if (!ret)
+		ret = for_each_found(lanes, DP_LANE_OPEN, write_done);
+	dp_persist_fence(lanes->persist);
+	free(lanes->pending);
+	lanes->pending = NULL;
+	lanes->pending_count = 0;
+	return ret;
+}
+
+/* ----------------------------------------------------------------- in use */
+
+uint32_t dp_lane_take(struct dp_lanes *lanes, uint32_t near)
+{
+	near %= DP_LANES;
+	for (uint32_t i = 0; i < DP_LANES; i++) {
+		uint32_t index = (near + i) % DP_LANES;
+
+		if (!pthread_mutex_trylock(&lanes->lane[index].mutex))
+			return index;
+	}
+	pthread_mutex_lock(&lanes->lane[near].mutex);
+	return near;
+}
+
+void dp_lane_release(struct dp_lanes *lanes, uint32_t index)
+{
+	assert(index < DP_LANES);
+	pthread_mutex_unlock(&lanes->lane[index].mutex);
+}
+
+/* Entries and header; after the fence it is committed. */
+static int commit(struct dp_lanes *lanes, uint32_t index,
+		  const struct dp_lane_entry *entries, uint32_t count)
+{
+	struct dp_lane *to = on_media(lanes, index);
+	uint64_t size = count * sizeof(*entries);
+	struct dp_lane lane = {
+		.sequence = lanes->lane[index].done + 1,
+		.epoch = lanes->epoch,
+		.count = count,
+	};
+	int ret;
+
+	memcpy(lane.entry, entries, size);
+	lane.check = dp_lane_check(lanes->seed, index, &lane);
+	dp_persist_copy(lanes->persist, to->entry, entries, size);
+	ret = dp_persist_flush(lanes->persist, to->entry, size);
+	if (!ret)
+		ret = write_header(lanes, index, &lane);
+	dp_persist_fence(lanes->persist);
+	return ret;
+}
+
+int dp_lane_run(struct dp_lanes *lanes, uint32_t index,
+		const struct dp_lane_entry *entries, uint32_t count)
+{
+	int ret;
+
+	assert(count && count <= DP_LANE_ENTRIES);
+	assert(!lanes->pending);	/* D11: recovered before the first batch */
+	ret = commit(lanes, index, entries, count);
+	if (ret)
+		return ret;
+	ret = apply(lanes, entries, count);
+	dp_persist_fence(lanes->persist);
+	if (ret)
+		return ret;
+	ret = write_done(lanes, index);
+	dp_persist_fence(lanes->persist);
+	return ret;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Redo lanes: several 8-byte words change on media together, or none does.
+ * See lane.c for the order of stores and the states that a cut leaves.
+ */
+#ifndef DP_LANE_H
+#define DP_LANE_H
+
+#include <pthread.h>
+#include "media/badblocks.h"
+#include "media/layout.h"
+#include "media/persist.h"
+
+enum dp_lane_state {
+	DP_LANE_CLOSED,		/* nothing to do */
+	DP_LANE_TORN,		/* a batch that was never committed: normal */
+	DP_LANE_OPEN,		/* committed, and perhaps not all applied */
+	DP_LANE_DAMAGED,	/* no order of stores leaves this */
+};
+
+struct dp_lane_control {
+	pthread_mutex_t mutex;		/* whoever has the lane */
+	uint64_t sequence;		/* on media, at load */
+	uint64_t done;			/* as on media */
+	enum dp_lane_state found;	/* at load */
+};
+
+struct dp_lanes {
+	char *base;			/* pool address 0, mapped */
+	const struct dp_bad_view *view;	/* of segment 0, for reading it */
+	uint64_t seed;
+	uint64_t epoch;			/* for new batches */
+	struct dp_persist *persist;
+	struct dp_lane_control lane[DP_LANES];
+	struct dp_lane_entry *pending;	/* of the open lanes, in lane order */
+	size_t pending_count;
+};
+
+void dp_lanes_init(struct dp_lanes *lanes, char *base,
+		   const struct dp_bad_view *view, uint64_t seed,
+		   struct dp_persist *persist);
+void dp_lanes_fini(struct dp_lanes *lanes);
+
+/* What a lane on media is; seed of the pool. */
+enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
+				 const struct dp_lane *lane);
+
+/*
+ * Read all lanes; pending entries are what the last owner committed and may
+ * not have applied. Where they point is not checked. -EUCLEAN, -EIO: a lane is
+ * damaged or unreadable, and what it had is left out if tolerant; -ENOMEM.
+ */
+int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
+		  const struct dp_why *why);
+
+/* Apply the pending entries in [addr, addr + size) to a copy of that range. */
+void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,
+		    char *copy);
+
+/* Apply the pending entries to media and leave every lane closed (D11). */
+int dp_lanes_recover(struct dp_lanes *lanes);
+
+/* A lane for one batch, waiting for one if need be; near: spreads threads. */
+uint32_t dp_lane_take(struct dp_lanes *lanes, uint32_t near);
+void dp_lane_release(struct dp_lanes *lanes, uint32_t index);
+
+/*
+ * Make the words durable, all or none, by a lane that the caller has: three
+ * fences. On an error nobody can tell what is on media.
+ */
+int dp_lane_run(struct dp_lanes *lanes, uint32_t index,
+		const struct dp_lane_entry *entries, uint32_t count);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The whole on-media format, version 1. docs/format.md describes it byte by
+ * byte and changes with this file. Little-endian throughout; this library runs
+ * on little-endian machines only (asserted below).
+ *
+ * Chunk 0 of every segment (2 MiB):
+ *
+ *	0x000000  superblock page: two alternating halves
+ *	0x001000  descriptor table, words of blocks 512 and up (to 0x100000)
+ *	0x100000  copy of the superblock page
+ *	0x110000  root directory	(segment 0 only)
+ *	0x120000  redo lanes		(segment 0 only)
+ *	0x160000  zero, to the end of the chunk
+ *
+ * The table has one 8-byte word per block of the segment. The words of chunk 0
+ * itself are not needed: the superblock page stands in their place.
+ */
+#ifndef DP_LAYOUT_H
+#define DP_LAYOUT_H
+
+#include "util/util.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the format is little-endian and is used in place"
+#endif
+
+#define DP_BLOCK_SHIFT		12
+#define DP_BLOCK_SIZE		(1ull << DP_BLOCK_SHIFT)
+#define DP_CHUNK_SHIFT		21
+#define DP_CHUNK_SIZE		(1ull << DP_CHUNK_SHIFT)
+#define DP_CHUNK_BLOCKS		(DP_CHUNK_SIZE >> DP_BLOCK_SHIFT)
+#define DP_SEGMENT_SIZE_MIN	(32ull << 20)
+#define DP_SEGMENT_SIZE_MAX	(512ull << 20)
+#define DP_SEGMENTS_MAX		4096u
+
+#define DP_SUPER_OFFSET		0x000000ull
+#define DP_TABLE_OFFSET		0x000000ull	/* of block 0's word, unused */
+#define DP_COPY_OFFSET		0x100000ull
+#define DP_ROOTS_OFFSET		0x110000ull
+#define DP_LANES_OFFSET		0x120000ull
+#define DP_LANES_END		0x160000ull
+
+/* ------------------------------------------------------- descriptor words */
+/*
+ *	 63        36 35        20 19   17 16            0
+ *	+------------+------------+-------+---------------+
+ *	| generation |   check    | kind  |  length - 1   |
+ *	+------------+------------+-------+---------------+
+ *
+ * length is in blocks. In a SLAB word bits 0-11 are length - 1 and bits 12-16
+ * the size class. check is over the other bits, the block's index in the pool
+ * and the pool's uuid; a word of zeroes never checks out (D6).
+ */
+enum dp_kind {
+	DP_KIND_INVALID = 0,
+	DP_KIND_FREE = 1,	/* also every interior block of an extent (D5) */
+	DP_KIND_DATA = 2,
+	DP_KIND_SLAB = 3,
+};
+
+#define DP_WORD_LENGTH_BITS	17
+#define DP_WORD_KIND_SHIFT	17
+#define DP_WORD_KIND_MASK	7ull
+#define DP_WORD_CHECK_SHIFT	20
+#define DP_WORD_CHECK_MASK	0xffffull
+#define DP_WORD_GEN_SHIFT	36
+#define DP_WORD_GEN_MASK	((1ull << 28) - 1)
+
+/* A descriptor word, taken apart. */
+struct dp_word {
+	enum dp_kind kind;
+	uint32_t blocks;
+	uint32_t gen;
+};
+
+/* The word for a block; seed is dp_layout_seed() of the pool's uuid. */
+uint64_t dp_word_encode(uint64_t seed, uint64_t block, struct dp_word word);
+
+/* Take a word apart. False: it does not check out for that block and pool. */
+bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
+		    struct dp_word *ret_word);
+
+/*
+ * Where a block's word stands in the table, in bytes. Within each 4 KiB page
+ * the words are transposed, so that neighbours never share a cache line:
+ * writing one line back twice in a row costs 1.8 times as much.
+ */
+static inline uint64_t dp_word_offset(uint64_t block)
+{
+	uint64_t page = block >> 9, in_page = block & 511;
+
+	return page * DP_BLOCK_SIZE + ((in_page & 63) * 8 + (in_page >> 6)) * 8;
+}
+
+/* And the way back: whose word stands at that (aligned) offset. */
+static inline uint64_t dp_word_block(uint64_t offset)
+{
+	uint64_t page = offset >> DP_BLOCK_SHIFT, slot = (offset >> 3) & 511;
+
+	return page * 512 + ((slot & 7) << 6) + (slot >> 3);
+}
+
+static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE * 8 == DP_COPY_OFFSET,
+	      "the largest table ends where the copy begins");
+static_assert(DP_CHUNK_BLOCKS * 8 == DP_BLOCK_SIZE,
+	      "the superblock page replaces just chunk 0's words");
+static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
+	      1ull << DP_WORD_LENGTH_BITS, "a length fits its field");
+
+/* ------------------------------------------------------------- superblock */
+
+#define DP_MAGIC		"DAXPIN\r\n"
+#define DP_VERSION		1u
+#define DP_DEVICE_NAME_MAX	64
+#define DP_RDMA_DEVICES_MAX	4
+
+#define DP_SUPER_UNCLEAN	0x1u	/* an owner has it, or died with it */
+#define DP_SUPER_CREATING	0x2u	/* create has not finished */
+#define DP_SUPER_OWNER_UNKNOWN	0x4u	/* restored: what owner records it had
+					   cannot be told */
+
+#define DP_SUPER_FLAGS		0x7u	/* all that this version knows */
+#define DP_SUPER_COUNTS_MAX	(1ull << 63)	/* sequence and epoch stay below */
+
+/* Who has the pool, for the successor's messages and its RDMA check. */
+struct dp_owner {
+	uint8_t boot_id[16];
+	uint64_t pid_namespace;		/* inode numbers */
+	uint64_t net_namespace;
+	uint64_t start_time;		/* clock ticks since boot */
+	uint32_t pid;
+	uint32_t rdma_devices;		/* 0: no DMA that outlives the lock */
+	char rdma_device[DP_RDMA_DEVICES_MAX][DP_DEVICE_NAME_MAX];
+};
+
+/* One half of the superblock page. Segment 0's is the pool's; the others' say
+ * only which segment of which pool they are. */
+struct dp_super {
+	char magic[8];
+	uint32_t version;
+	uint32_t flags;
+	uint8_t uuid[16];		/* of the pool */
+	uint64_t sequence;		/* the higher valid one counts */
+	uint64_t epoch;			/* one per open, never used twice (D15) */
+	uint64_t segment_size;
+	uint64_t size;			/* of this segment: less only for the last */
+	uint64_t pool_size;		/* of the medium; segment 0 only */
+	uint32_t index;			/* of this segment */
+	uint32_t segments;		/* bits set in segment_set */
+	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
+	struct dp_owner owner;		/* segment 0 only */
+	uint8_t zero[1144];
+	uint64_t check;			/* XXH3 of all the bytes before */
+};
+
+static_assert(sizeof(struct dp_owner) == 304, "on media");
+static_assert(offsetof(struct dp_super, uuid) == 16, "on media");
+static_assert(offsetof(struct dp_super, sequence) == 32, "on media");
+static_assert(offsetof(struct dp_super, segment_size) == 48, "on media");
+static_assert(offsetof(struct dp_super, index) == 72, "on media");
+static_assert(offsetof(struct dp_super, segment_set) == 80, "on media");
+static_assert(offsetof(struct dp_super, owner) == 592, "on media");
+static_assert(offsetof(struct dp_super, zero) == 896, "on media");
+static_assert(offsetof(struct dp_super, check) == 2040, "on media");
+static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE / 2, "two halves a page");
+
+/* ------------------------------------------------- root directory, segment 0 */
+
+#define DP_ROOTS		1024u
+#define DP_ROOT_NAME_MAX	48
+
+/*
+ * word: bits 0-31 block index in the pool, 32-47 generation (low 16 bits of
+ * the descriptor's), 48-63 check over the rest, the slot and the uuid. Block 0
+ * (the superblock, never an extent) means none, and then the name is nothing.
+ */
+struct dp_root {
+	char name[DP_ROOT_NAME_MAX];	/* NUL-padded, at least one NUL */
+	uint64_t word;
+	uint64_t name_check;		/* like the name: durable before the word */
+};
+
+#define DP_ROOT_GEN_MASK	0xffffull
+
+/* A root word, taken apart. */
+struct dp_root_word {
+	uint64_t block;			/* in the pool; 0: none */
+	uint32_t gen;			/* masked */
+};
+
+static_assert(sizeof(struct dp_root) == 64, "on media");
+static_assert(DP_ROOTS_OFFSET + DP_ROOTS * sizeof(struct dp_root) ==
+	      DP_LANES_OFFSET, "roots end where the lanes begin");
+static_assert(DP_SEGMENTS_MAX * (DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE) <=
+	      1ull << 32, "a block index fits a root word");
+
+/* ------------------------------------------------------ redo lanes, segment 0 */
+
+#define DP_LANES		64u
+#define DP_LANE_ENTRIES		248u
+
+struct dp_lane_entry {
+	uint64_t addr;			/* pool address of an 8-byte word */
+	uint64_t value;
+};
+
+/*
+ * Committed when check fits, to be replayed while done is one less than
+ * sequence. An empty lane has count 0, sequence == done and a valid check.
+ */
+struct dp_lane {
+	uint64_t sequence;		/* no number is used twice in a lane */
+	uint64_t epoch;
+	uint32_t count;
+	uint32_t zero_0;
+	uint64_t check;			/* XXH3 of the entries, seeded with XXH3 of
+					   the 24 bytes before, seeded with the
+					   uuid's seed ^ lane number */
+	uint8_t zero_1[32];
+	uint64_t done;			/* a cache line of its own */
+	uint8_t zero_2[56];
+	struct dp_lane_entry entry[DP_LANE_ENTRIES];
+};
+
+static_assert(offsetof(struct dp_lane, done) == 64, "on media");
+static_assert(offsetof(struct dp_lane, entry) == 128, "on media");
+static_assert(sizeof(struct dp_lane) == DP_BLOCK_SIZE, "on media");
+static_assert(DP_LANES_OFFSET + DP_LANES * sizeof(struct dp_lane) ==
+	      DP_LANES_END, "on media");
+
+/* ------------------------------------------------------------------ slabs */
+/*
+ * A slab is one extent of DP_SLAB_BLOCKS blocks. It begins with words of 48
+ * object bits (0-47, 1: taken) and a check (48-63) over the bits, the word's
+ * pool address and the uuid; objects follow from the next cache line on.
+ */
+#define DP_SLAB_BLOCKS		16u
+#define DP_SLAB_WORD_OBJECTS	48u
+#define DP_SLAB_CLASSES		16u
+#define DP_SLAB_LENGTH_BITS	12
+
+/* Object size of a class: 64 to 512 by 64, then to 1024 by 128, 2048 by 256. */
+static inline uint32_t dp_slab_class_size(uint32_t size_class)
+{
+	assert(size_class < DP_SLAB_CLASSES);
+	if (size_class < 8)
+		return 64 * (size_class + 1);
+	if (size_class < 12)
+		return 512 + 128 * (size_class - 7);
+	return 1024 + 256 * (size_class - 11);
+}
+
+/* ------------------------------------------------------------------ checks */
+
+/* Of any bytes that are not on media. */
+uint64_t dp_layout_digest(const void *bytes, size_t size);
+
+/* The checks' seed for a pool. */
+uint64_t dp_layout_seed(const uint8_t uuid[16]);
+
+void dp_super_seal(struct dp_super *super);
+bool dp_super_is_whole(const struct dp_super *super);
+uint64_t dp_lane_check(uint64_t seed, uint32_t index, const struct dp_lane *lane);
+uint64_t dp_root_encode(uint64_t seed, uint32_t slot, uint64_t block,
+			uint32_t gen);
+bool dp_root_decode(uint64_t seed, uint32_t slot, uint64_t raw,
+		    struct dp_root_word *ret_word);
+uint64_t dp_root_name_check(uint64_t seed, uint32_t slot,
+			    const char name[DP_ROOT_NAME_MAX]);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The real medium: libpmem2 writes cache lines back. Pages are written back
+ * by msync() here, because libpmem2 aborts the process when msync() fails.
+ */
+#include <errno.h>
+#include <libpmem2.h>
+#include "media/persist.h"
+#include "os/os.h"
+
+void dp_persist_init(struct dp_persist *persist,
+		     enum dp_granularity granularity)
+{
+	memset(persist, 0, sizeof(*persist));
+	persist->granularity = granularity;
+}
+
+static enum pmem2_granularity to_pmem2(enum dp_granularity granularity)
+{
+	switch (granularity) {
+	case DP_GRANULARITY_BYTE:
+		return PMEM2_GRANULARITY_BYTE;
+	case DP_GRANULARITY_CACHE_LINE:
+		return PMEM2_GRANULARITY_CACHE_LINE;
+	case DP_GRANULARITY_PAGE:
+		break;
+	}
+	return PMEM2_GRANULARITY_PAGE;
+}
+
+int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
+		    uint64_t size, const struct dp_why *why)
+{
+	struct pmem2_source *source;
+	int ret = pmem2_source_from_fd(&source, fd);
+
+	assert(!persist->map);
+	if (ret)
+		goto fail;
+	ret = pmem2_map_from_existing(&persist->map, source, base, size,
+				      to_pmem2(persist->granularity));
+	pmem2_source_delete(&source);
+	if (ret)
+		goto fail;
+	persist->flush = pmem2_get_flush_fn(persist->map);
+	persist->drain = pmem2_get_drain_fn(persist->map);
+	persist->set = pmem2_get_memset_fn(persist->map);
+	return 0;
+fail:
+	/* Its own codes lie beyond every errno. */
+	return dp_fail(why, ret > PMEM2_E_UNKNOWN ? ret : -EIO, "libpmem2 cannot use the mapping: %s",
+		       pmem2_errormsg());
+}
+
+void dp_persist_fini(struct dp_persist *persist)
+{
+	if (persist->map)
+		pmem2_map_delete(&persist->map);
+}
+
+void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value)
+{
+	(void)persist;
+	assert(!((uintptr_t)to & 7));
+	atomic_store_explicit((_Atomic uint64_t *)to, value,
+			      memory_order_release);
+}
+
+void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
+		     uint64_t size)
+{
+	(void)persist;
+	memcpy(to, from, size);
+}
+
+void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
+{
+	(void)persist;
+	memset(to, 0, size);
+}
+
+void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
+{
+	assert(persist->granularity != DP_GRANULARITY_PAGE);
+	persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
+}
+
+static int flush_pages(struct dp_persist *persist, const void *from,
+		       uint64_t size)
+{
+	uintptr_t begin = (uintptr_t)from & ~(uintptr_t)4095;
+	uintptr_t end = dp_round_up((uintptr_t)from + size, 4096);
+	int ret = dp_os_msync((void *)begin, end - begin);
+	int none = 0;
+
+	if (ret)
+		atomic_compare_exchange_strong(&persist->error, &none, ret);
+	return ret;
+}
+
+int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size)
+{
+	if (persist->granularity == DP_GRANULARITY_PAGE)
+		return flush_pages(persist, from, size);
+	persist->flush(from, size);
+	return 0;
+}
+
+void dp_persist_fence(struct dp_persist *persist)
+{
+	if (persist->granularity != DP_GRANULARITY_PAGE)
+		persist->drain();
+}
+
+int dp_persist_error(struct dp_persist *persist)
+{
+	return atomic_load_explicit(&persist->error, memory_order_acquire);
+}

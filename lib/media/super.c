@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A change writes the older half, fence, the copy's older half, fence. So at
+ * any cut one half of the page is whole and as new as the copy, or one change
+ * ahead of it. A page without a whole half, or whose newest is older than the
+ * copy's, was damaged: the copy stands in for it. A torn or damaged older half
+ * says nothing, and is unmade before it is written over.
+ */
+#include <errno.h>
+#include "media/super.h"
+
+static_assert(2 * sizeof(struct dp_super) == DP_BLOCK_SIZE,
+	      "a page is two halves");
+
+/*
+ * The newer whole half, or NULL. One that stands where its sequence number does
+ * not belong is none: the next change would be written over the newest.
+ */
+static const struct dp_super *newest(const struct dp_super half[2])
+{
+	const struct dp_super *found = NULL;
+
+	for (unsigned int i = 0; i < 2; i++)
+		if (dp_super_is_whole(&half[i]) &&
+		    (half[i].sequence & 1) == i &&
+		    (!found || half[i].sequence > found->sequence))
+			found = &half[i];
+	return found;
+}
+
+static bool has_magic(const struct dp_super half[2])
+{
+	return !memcmp(half[0].magic, DP_MAGIC, 8) ||
+	       !memcmp(half[1].magic, DP_MAGIC, 8);
+}
+
+int dp_super_look(const struct dp_bad_view *view,
+		  struct dp_super_halves *ret_halves)
+{
+	for (int i = 0; i < 2; i++) {
+		int ret = dp_bad_read(view, dp_super_offset[i],
+				      ret_halves->half[i], DP_BLOCK_SIZE);
+
+		if (ret && ret != -EIO)
+			return ret;
+		if (ret)
+			memset(ret_halves->half[i], 0, DP_BLOCK_SIZE);
+		ret_halves->error[i] = ret;
+	}
+	return 0;
+}
+
+struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
+{
+	struct dp_super_verdict verdict = {
+		.page = newest(halves->half[0]),
+		.copy = newest(halves->half[1]),
+		.never = !has_magic(halves->half[0]) &&
+			 !has_magic(halves->half[1]) &&
+			 !halves->error[0] && !halves->error[1],
+	};
+
+	verdict.newest = verdict.page;
+	if (verdict.copy && (!verdict.page || verdict.copy->sequence >
+					      verdict.page->sequence)) {
+		verdict.newest = verdict.copy;
+		verdict.page_lost = true;
+	}
+	assert(!verdict.newest || !verdict.never);
+	return verdict;
+}
+
+/* One more of each must be possible: an epoch that wraps is used twice (D15). */
+static bool can_go_on(const struct dp_super *super)
+{
+	return super->sequence < DP_SUPER_COUNTS_MAX &&
+	       super->epoch < DP_SUPER_COUNTS_MAX;
+}
+
+static int refuse(const struct dp_super_halves *halves,
+		  const struct dp_super_verdict *verdict,
+		  const struct dp_why *why)
+{
+	if (verdict->never)
+		return dp_fail(why, -EMEDIUMTYPE,
+			       "there is no daxpin pool: create one");
+	if (!verdict->newest)
+		return dp_fail(why, halves->error[0] ? -EIO : -EUCLEAN,
+			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx too; the pool was left untouched",
+			       (unsigned long long)DP_COPY_OFFSET);
+	if (verdict->newest->version != DP_VERSION)
+		return dp_fail(why, -EPROTONOSUPPORT,
+			       "the pool has format version %u, this library knows %u: use a newer daxpin",
+			       verdict->newest->version, DP_VERSION);
+	if (!can_go_on(verdict->newest))
+		return dp_fail(why, -EUCLEAN,
+			       "the superblock counts %llu writes and %llu opens, which nobody can have made; the pool was left untouched",
+			       (unsigned long long)verdict->newest->sequence,
+			       (unsigned long long)verdict->newest->epoch);
+	return 0;
+}
+
+int dp_super_read(const struct dp_bad_view *view, bool tolerant,
+		  struct dp_super *ret_super, const struct dp_why *why)
+{
+	struct dp_super_halves halves;
+	struct dp_super_verdict verdict;
+	int ret;
+
+	memset(ret_super, 0, sizeof(*ret_super));
+	ret = dp_super_look(view, &halves);
+	if (ret)
+		return dp_fail(why, ret, "the superblock cannot be read: %s",
+			       strerror(-ret));
+	for (int i = 0; i < 2 && !tolerant; i++)
+		if (halves.error[i])
+			return dp_bad_fail(view, halves.error[i],
+					   dp_super_offset[i], DP_BLOCK_SIZE,
+					   i ? "the superblock's copy" :
+					   "the superblock", why);
+	verdict = dp_super_judge(&halves);
+	ret = refuse(&halves, &verdict, why);
+	if (ret)
+		return ret;
+	*ret_super = *verdict.newest;
+	if (verdict.page_lost)
+		ret_super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
+	return 0;
+}
+
+/* Sequence 1 goes into the second half. */
+int dp_super_announce(char *base, struct dp_persist *persist)
+{
+	char *to = base + DP_SUPER_OFFSET + sizeof(struct dp_super);
+	uint64_t magic;
+	int ret;
+
+	memcpy(&magic, DP_MAGIC, sizeof(magic));
+	dp_persist_store(persist, to, magic);
+	ret = dp_persist_flush(persist, to, sizeof(magic));
+	dp_persist_fence(persist);
+	return ret;
+}
+
+/* Bytes of a half, made durable by the next fence. */
+static int write_half(char *base, struct dp_persist *persist, int page,
+		      uint64_t sequence, const struct dp_super *super)
+{
+	char *to = base + dp_super_offset[page] +
+		   (sequence & 1) * sizeof(*super);
+
+	dp_persist_copy(persist, to, super, sizeof(*super));
+	return dp_persist_flush(persist, to, sizeof(*super));
+}
+
+/* A half that is neither whole nor blank will never be whole. */
+static int unmake(char *base, struct dp_persist *persist, int page,
+		  uint64_t sequence)
+{
+	char *to = base + dp_super_offset[page] +
+		   (sequence & 1) * sizeof(struct dp_super) +
+		   offsetof(struct dp_super, check);
+
+	dp_persist_store(persist, to, 0);
+	return dp_persist_flush(persist, to, sizeof(uint64_t));
+}
+
+/*
+ * What a power cut left of the change before is put right before the next: two
+ * cuts are not to add up. The copy gets what the page says, or both its halves
+ * could be torn in the end. And a torn half, which has the sequence number that
+ * is given out now, is unmade, or the words of the new change could complete
+ * the old one.
+ */
+static int mend(char *base, struct dp_persist *persist, uint64_t sequence)
+{
+	static const struct dp_bad none;
+	const struct dp_bad_view view = { &none, base, -1 };
+	struct dp_super_halves halves;
+	const struct dp_super *last = &halves.half[0][~sequence & 1];
+	int ret = dp_super_look(&view, &halves);
+	bool mended = false;
+
+	if (!ret && dp_super_is_whole(last) && last->sequence == sequence - 1 &&
+	    memcmp(last, &halves.half[1][~sequence & 1], sizeof(*last))) {
+		mended = true;
+		ret = write_half(base, persist, 1, last->sequence, last);
+	}
+	for (int i = 0; !ret && i < 2; i++) {
+		const struct dp_super *half = &halves.half[i][sequence & 1];
+
+		if (!half->check || dp_super_is_whole(half))
+			continue;
+		mended = true;
+		ret = unmake(base, persist, i, sequence);
+	}
+	if (mended)
+		dp_persist_fence(persist);
+	return ret;
+}
+
+int dp_super_write(char *base, struct dp_persist *persist,
+		   struct dp_super *super)
+{
+	int ret;
+
+	super->sequence++;
+	dp_super_seal(super);
+	ret = mend(base, persist, super->sequence);
+	for (int i = 0; !ret && i < 2; i++) {
+		ret = write_half(base, persist, i, super->sequence, super);
+		if (!ret)
+			dp_persist_fence(persist);
+	}
+	return ret;
+}

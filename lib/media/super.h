@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reading, judging and changing a segment's superblock: two alternating halves
+ * in page 0, and two more in the copy.
+ */
+#ifndef DP_SUPER_H
+#define DP_SUPER_H
+
+#include "media/badblocks.h"
+#include "media/layout.h"
+#include "media/persist.h"
+
+static const uint64_t dp_super_offset[2] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
+
+/* All four halves: [0] the page's, [1] the copy's. */
+struct dp_super_halves {
+	struct dp_super half[2][2];
+	int error[2];			/* -EIO: unreadable, and shown as zero */
+};
+
+/* What they say together. */
+struct dp_super_verdict {
+	const struct dp_super *page;	/* its newest whole half, or NULL */
+	const struct dp_super *copy;
+	const struct dp_super *newest;	/* of all four */
+	bool page_lost;			/* damaged: the copy is newer */
+	bool never;			/* no half ever was a superblock */
+};
+
+/* Read them from a segment. */
+int dp_super_look(const struct dp_bad_view *view,
+		  struct dp_super_halves *ret_halves);
+struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves);
+
+/*
+ * The newest whole half in a segment. When it is the copy's because the
+ * page is lost, it says UNCLEAN and OWNER_UNKNOWN, whatever stands there: the
+ * page may have known an owner that the copy does not. -EMEDIUMTYPE: no
+ * superblock was ever here; -EPROTONOSUPPORT: a newer version's; -EUCLEAN: none
+ * is whole; -EIO: unreadable, unless tolerant and the other page is whole.
+ */
+int dp_super_read(const struct dp_bad_view *view, bool tolerant,
+		  struct dp_super *ret_super, const struct dp_why *why);
+
+/*
+ * Before the very first write: the magic alone, durable, so that a first half
+ * that was torn is known for what it is.
+ */
+int dp_super_announce(char *base, struct dp_persist *persist);
+
+/* Write the next one, half and copy, durable when it returns. */
+int dp_super_write(char *base, struct dp_persist *persist,
+		   struct dp_super *super);
+
+#endif

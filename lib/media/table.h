@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The descriptor table of one segment: one word per block, and the word of an
+ * extent's first block is the truth about the extent (DESIGN 5).
+ */
+#ifndef DP_TABLE_H
+#define DP_TABLE_H
+
+#include "media/badblocks.h"
+#include "media/lane.h"
+#include "media/layout.h"
+#include "media/persist.h"
+
+struct dp_table {
+	char *base;			/* of the segment */
+	const struct dp_bad_view *view;	/* of the segment, for reading it */
+	uint64_t first_block;		/* index in the pool of its block 0 */
+	uint32_t blocks;
+	uint32_t segment;
+	uint64_t seed;
+	struct dp_persist *persist;
+};
+
+/* Every word FREE, generation 0; durable after the next fence. */
+int dp_table_format(struct dp_table *table);
+
+/* The change of a block's word that makes it `word`. block: in the segment. */
+struct dp_lane_entry dp_table_change(const struct dp_table *table,
+				     uint32_t block, struct dp_word word);
+
+/* Would that value at that offset in the segment be a word of the table? */
+bool dp_table_accepts(const struct dp_table *table, uint64_t offset,
+		      uint64_t value);
+
+/*
+ * Read the whole table once, as it will be when the pending lanes are applied,
+ * and call fn for each extent's head, and for each
+ * FREE word that was used before (generation not 0). -EUCLEAN names what does
+ * not check out; -EIO: poison.
+ */
+int dp_table_scan(const struct dp_table *table, const struct dp_lanes *lanes,
+		  int (*fn)(void *arg, uint32_t block, struct dp_word word),
+		  void *arg, const struct dp_why *why);
+
+enum dp_table_fault {
+	DP_TABLE_WORD,			/* does not check out, or unreadable */
+	DP_TABLE_INNER_WORD,		/* the same, inside a good extent */
+	DP_TABLE_OVERLAP,		/* an extent begins inside another */
+	DP_TABLE_PAST_END,		/* an extent past the segment's end */
+};
+
+struct dp_table_damage {
+	enum dp_table_fault fault;
+	uint32_t block;			/* whose word it is */
+	uint32_t begin, end;		/* blocks that it puts in doubt */
+};
+
+/* In words, for a message. */
+const char *dp_table_fault_text(enum dp_table_fault fault);
+
+struct dp_table_visitor {
+	int (*word)(void *arg, uint32_t block, struct dp_word word);
+	int (*damage)(void *arg, const struct dp_table_damage *damage);
+	void *arg;
+};
+
+/*
+ * The same where damage is no end: each is told, and then all goes on. A bad
+ * word in free space may have been the head of an extent of any length, so
+ * everything up to the next good head is in doubt; extents that overlap are all
+ * in doubt, as far again; inside an extent that checks out a bad word puts only
+ * its own block in doubt. `word` is not called for what is.
+ */
+int dp_table_scan_damaged(const struct dp_table *table,
+			  const struct dp_lanes *lanes,
+			  const struct dp_table_visitor *visitor,
+			  const struct dp_why *why);
+
+/* The same over a copy of the table, of blocks * 8 bytes. */
+int dp_table_scan_copy(const struct dp_table *table, const char *copy,
+		       const struct dp_table_visitor *visitor);
+
+#endif

@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The real operating system behind os.h. No policy here. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/futex.h>
+#include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+#include "os/os.h"
+
+/* The byte that says "owner alive": anywhere, as long as all agree. */
+#define ALIVE_BYTE	0
+/* What a pipe holds by default; a poor one takes less at a time. */
+#define PIPE_BYTES	(64u << 10)
+
+static int result(long ret)
+{
+	return ret < 0 ? -errno : (int)ret;
+}
+
+int dp_os_open(int dir, const char *name, int flags, unsigned int mode)
+{
+	return result(openat(dir, name, flags | O_CLOEXEC, mode));
+}
+
+void dp_os_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+int dp_os_stat(int dir, const char *name, struct stat *ret_stat)
+{
+	return result(fstatat(dir, name, ret_stat, 0));
+}
+
+int dp_os_fstat(int fd, struct stat *ret_stat)
+{
+	return result(fstat(fd, ret_stat));
+}
+
+int dp_os_mkdir(const char *path)
+{
+	return result(mkdir(path, 0777));
+}
+
+int dp_os_unlink(int dir, const char *name)
+{
+	return result(unlinkat(dir, name, 0));
+}
+
+int dp_os_rmdir(const char *path)
+{
+	return result(rmdir(path));
+}
+
+int dp_os_write(int fd, const void *from, uint64_t size)
+{
+	const char *at = from;
+
+	while (size) {
+		ssize_t n = write(fd, at, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += n;
+		size -= n;
+	}
+	return 0;
+}
+
+int dp_os_fsync(int fd)
+{
+	return result(fsync(fd));
+}
+
+int dp_os_allocate(int fd, uint64_t size)
+{
+	int ret;
+
+	do
+		ret = result(fallocate(fd, 0, 0, size));
+	while (ret == -EINTR);
+	return ret;
+}
+
+int dp_os_truncate(int fd, uint64_t size)
+{
+	return result(ftruncate(fd, size));
+}
+
+int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	int ret;
+
+	do
+		ret = result(fallocate(fd, mode, offset, length));
+	while (ret == -EINTR);
+	return ret;
+}
+
+int dp_os_readlink(const char *path, char *buffer, size_t size)
+{
+	ssize_t length = readlink(path, buffer, size - 1);
+
+	if (length < 0)
+		return -errno;
+	buffer[length] = '\0';
+	return (int)length;
+}
+
+int dp_os_read_file(const char *path, char *buffer, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t length = 0;
+	ssize_t got = 1;
+
+	if (fd < 0)
+		return -errno;
+	while (got > 0 && length < size - 1) {
+		got = read(fd, buffer + length, size - 1 - length);
+		if (got > 0)
+			length += got;
+	}
+	buffer[length] = '\0';
+	close(fd);
+	return got < 0 ? -EIO : (int)length;
+}
+
+int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *entry;
+	DIR *stream;
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	stream = fdopendir(fd);
+	if (!stream) {
+		close(fd);
+		return -ENOMEM;
+	}
+	while (!ret && (entry = readdir(stream)))
+		ret = fn(entry->d_name, arg);
+	closedir(stream);
+	return ret;
+}
+
+int dp_os_filesystem(int fd, uint64_t *ret_magic)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs))
+		return -errno;
+	*ret_magic = (uint64_t)fs.f_type;
+	return 0;
+}
+
+int dp_os_is_dax(int fd)
+{
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, 0, &stx))
+		return -errno;
+	return !!(stx.stx_attributes & STATX_ATTR_DAX);
+}
+
+bool dp_os_is_realtime(int fd)
+{
+	struct fsxattr attributes;
+
+	return !ioctl(fd, FS_IOC_FSGETXATTR, &attributes) &&
+	       attributes.fsx_xflags & FS_XFLAG_REALTIME;
+}
+
+#define FIEMAP_BATCH 128
+
+/* One batch from *offset on; *ret_more tells whether another must follow. */
+static int fiemap_batch(int fd, struct fiemap *map, uint64_t *offset,
+			int (*fn)(const struct dp_os_extent *, void *),
+			void *arg, bool *ret_more)
+{
+	int ret = 0;
+
+	memset(map, 0, sizeof(*map));
+	map->fm_start = *offset;
+	map->fm_length = FIEMAP_MAX_OFFSET - *offset;
+	map->fm_flags = FIEMAP_FLAG_SYNC;
+	map->fm_extent_count = FIEMAP_BATCH;
+	if (ioctl(fd, FS_IOC_FIEMAP, map))
+		return -errno;
+	*ret_more = map->fm_mapped_extents == FIEMAP_BATCH;
+	for (uint32_t i = 0; !ret && i < map->fm_mapped_extents; i++) {
+		const struct fiemap_extent *e = &map->fm_extents[i];
+		struct dp_os_extent extent = {
+			e->fe_logical, e->fe_length, e->fe_physical,
+			!!(e->fe_flags & FIEMAP_EXTENT_SHARED)
+		};
+
+		ret = fn(&extent, arg);
+		*offset = e->fe_logical + e->fe_length;
+		if (e->fe_flags & FIEMAP_EXTENT_LAST)
+			*ret_more = false;
+	}
+	return ret;
+}
+
+int dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *extent, void *arg),
+		 void *arg)
+{
+	struct fiemap *map;
+	uint64_t offset = 0;
+	bool more = true;
+	int ret = 0;
+
+	map = malloc(sizeof(*map) + FIEMAP_BATCH * sizeof(map->fm_extents[0]));
+	if (!map)
+		return -ENOMEM;
+	while (more && !ret)
+		ret = fiemap_batch(fd, map, &offset, fn, arg, &more);
+	free(map);
+	return ret;
+}
+
+int dp_os_seek_data(int fd, uint64_t size,
+		    int (*fn)(const struct dp_os_extent *extent, void *arg),
+		    void *arg)
+{
+	off_t data = 0, hole;
+	int ret = 0;
+
+	while (!ret && (uint64_t)data < size) {
+		data = lseek(fd, data, SEEK_DATA);
+		if (data < 0)
+			return errno == ENXIO ? 0 : -errno;
+		hole = lseek(fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		ret = fn(&(struct dp_os_extent) {
+			.offset = data, .length = hole - data,
+			.physical = data,	/* not to be had */
+		}, arg);
+		data = hole;
+	}
+	return ret;
+}
+
+int dp_os_flock(int fd, int operation)
+{
+	return result(flock(fd, operation));
+}
+
+static struct flock alive_byte(short type)
+{
+	return (struct flock) {
+		.l_type = type, .l_whence = SEEK_SET,
+		.l_start = ALIVE_BYTE, .l_len = 1,
+	};
+}
+
+int dp_os_byte_lock(int fd, bool write)
+{
+	struct flock lock = alive_byte(write ? F_WRLCK : F_RDLCK);
+
+	return result(fcntl(fd, F_SETLK, &lock));
+}
+
+void dp_os_byte_unlock(int fd)
+{
+	struct flock lock = alive_byte(F_UNLCK);
+
+	fcntl(fd, F_SETLK, &lock);
+}
+
+int dp_os_byte_owner(int fd)
+{
+	struct flock lock = alive_byte(F_WRLCK);
+
+	if (fcntl(fd, F_GETLK, &lock))
+		return -errno;
+	if (lock.l_type == F_UNLCK)
+		return 0;
+	return lock.l_pid > 0 ? lock.l_pid : -1;
+}
+
+int dp_os_pid(void)
+{
+	return getpid();
+}
+
+int dp_os_pid_exists(int pid)
+{
+	return !kill(pid, 0) || errno != ESRCH;
+}
+
+int dp_os_netlink(int protocol)
+{
+	struct timeval second = { .tv_sec = 1 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second,
+			   sizeof(second));
+	return result(fd);
+}
+
+int dp_os_netlink_send(int fd, const void *message, size_t size)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	ssize_t n;
+
+	do
+		n = sendto(fd, message, size, 0,
+			   (struct sockaddr *)&kernel, sizeof(kernel));
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+int dp_os_netlink_receive(int fd, void *buffer, size_t size)
+{
+	struct sockaddr_nl from;
+	socklen_t length;
+	ssize_t n;
+
+	/* Only the kernel is port 0: whatever others send is not an answer. */
+	do {
+		length = sizeof(from);
+		n = recvfrom(fd, buffer, size, MSG_TRUNC,
+			     (struct sockaddr *)&from, &length);
+	} while ((n < 0 && errno == EINTR) || (n >= 0 && from.nl_pid));
+	if (n < 0)
+		return -errno;
+	return (size_t)n > size ? -EMSGSIZE : (int)n;
+}
+
+int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params)
+{
+	return result(syscall(SYS_io_uring_setup, entries, params));
+}
+
+int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
+{
+	void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_POPULATE, fd, region);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	*ret_base = base;
+	return 0;
+}
+
+int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count)
+{
+	return result(syscall(SYS_io_uring_register, fd, what, with, count));
+}
+
+int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns)
+{
+	struct __kernel_timespec wait = {
+		wait_ns / 1000000000, wait_ns % 1000000000
+	};
+	struct io_uring_getevents_arg arg = { .ts = (uintptr_t)&wait };
+
+	if (!wait_ns)
+		return result(syscall(SYS_io_uring_enter, fd, submit, 0, flags,
+				      NULL, 0));
+	flags |= IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+	return result(syscall(SYS_io_uring_enter, fd, submit, 1, flags, &arg,
+			      sizeof(arg)));
+}
+
+int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
+	      void **ret_base)
+{
+	void *base = mmap(at, size, protection, flags, fd, 0);
+
+	if (base == MAP_FAILED)
+		return -errno;
+	*ret_base = base;
+	return 0;
+}
+
+void dp_os_unmap(void *base, uint64_t size)
+{
+	munmap(base, size);
+}
+
+int dp_os_advise(void *base, uint64_t size, int advice)
+{
+	return result(madvise(base, size, advice));
+}
+
+int dp_os_msync(void *base, uint64_t size)
+{
+	return result(msync(base, size, MS_SYNC));
+}
+
+/* Through a pipe, of which one side is always empty or the other never full. */
+static int copy_by_pipe(const int fd[2], char *to, const char *from,
+			uint64_t size)
+{
+	ssize_t in, out;
+
+	for (uint64_t done = 0; done < size; ) {
+		in = write(fd[1], from + done, dp_min(size - done, PIPE_BYTES));
+		if (in <= 0)
+			return in && errno != EFAULT ? -errno : -EIO;
+		for (; in; in -= out, done += out) {
+			out = read(fd[0], to + done, in);
+			if (out <= 0)
+				return out ? -errno : -EIO;
+		}
+	}
+	return 0;
+}
+
+/*
+ * The kernel does the load: write() from the mapping gives EFAULT at poison,
+ * where a load of our own would be a SIGBUS (KERNEL 0.19). Not into a memfd,
+ * which a sysctl can forbid, nor into /dev/null, which reads nothing.
+ */
+int dp_os_copy_checked(void *to, const void *from, uint64_t size)
+{
+	int fd[2], ret;
+
+	/* A pipe that is empty takes at least a page at once: no waiting. */
+	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	ret = copy_by_pipe(fd, to, from, size);
+	close(fd[0]);
+	close(fd[1]);
+	return ret;
+}
+
+int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+		   uint64_t *ret_done)
+{
+	uint64_t done = 0;
+	ssize_t n = 1;
+
+	while (n > 0 && done < size) {
+		struct iovec rest = { (char *)to + done, size - done };
+
+		n = preadv2(fd, &rest, 1, offset + done, RWF_NOWAIT);
+		if (n > 0)
+			done += n;
+	}
+	if (n < 0 && errno == EIO)
+		return -EIO;
+	*ret_done = done;
+	return 0;
+}
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+uint64_t dp_os_now_ns(void)
+{
+	return now_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t dp_os_now_coarse_ns(void)
+{
+	return now_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+void dp_os_sleep_ns(uint64_t ns)
+{
+	struct timespec t = { ns / 1000000000, ns % 1000000000 };
+
+	nanosleep(&t, NULL);
+}
+
+int dp_os_random(void *to, size_t size)
+{
+	return getrandom(to, size, 0) == (ssize_t)size ? 0 : -EIO;
+}
+
+int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns)
+{
+	struct timespec t = {
+		deadline_ns / 1000000000, deadline_ns % 1000000000
+	};
+	bool forever = deadline_ns > INT64_MAX;
+
+	/* FUTEX_WAIT_BITSET takes an absolute deadline. */
+	return result(syscall(SYS_futex, word,
+			      FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
+			      forever ? NULL : &t, NULL,
+			      FUTEX_BITSET_MATCH_ANY));
+}
+
+void dp_os_futex_wake(const void *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX,
+		NULL, NULL, 0);
+}
+
+int dp_os_eventfd(void)
+{
+	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+void dp_os_eventfd_signal(int fd)
+{
+	uint64_t one = 1;
+
+	/* EAGAIN: the counter is full, so the fd is readable all the same. */
+	if (write(fd, &one, sizeof(one)) < 0)
+		assert(errno == EAGAIN);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The seam to the operating system: every system call and the clock, so that
+ * a simulation can stand in its place. All return -errno on failure.
+ */
+#ifndef DP_OS_H
+#define DP_OS_H
+
+#include <sys/stat.h>
+#include "util/util.h"
+
+/* Files. dir is AT_FDCWD or a directory's descriptor. */
+int dp_os_open(int dir, const char *name, int flags, unsigned int mode);
+void dp_os_close(int fd);
+int dp_os_stat(int dir, const char *name, struct stat *ret_stat);
+int dp_os_fstat(int fd, struct stat *ret_stat);
+int dp_os_mkdir(const char *path);
+int dp_os_unlink(int dir, const char *name);
+int dp_os_rmdir(const char *path);
+int dp_os_fsync(int fd);
+int dp_os_allocate(int fd, uint64_t size);
+int dp_os_truncate(int fd, uint64_t size);
+/* fallocate(2) as it is; the size stays. May wait for pins. */
+int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
+int dp_os_readlink(const char *path, char *buffer, size_t size);
+/* All of it, at the file's position. */
+int dp_os_write(int fd, const void *from, uint64_t size);
+/* A whole small file as a string; the length. */
+int dp_os_read_file(const char *path, char *buffer, size_t size);
+/* Names in a directory; stops when fn returns non-zero. */
+int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg);
+int dp_os_filesystem(int fd, uint64_t *ret_magic);
+/* 1: the kernel says the file is DAX. */
+int dp_os_is_dax(int fd);
+/* XFS: is the file's data on the realtime device? */
+bool dp_os_is_realtime(int fd);
+
+/* One stretch of a file that has backing store. */
+struct dp_os_extent {
+	uint64_t offset;
+	uint64_t length;
+	uint64_t physical;
+	bool shared;			/* reflinked */
+};
+
+/* Extents by FIEMAP, unwritten ones included; fn as in dp_os_list(). */
+int dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *extent, void *arg),
+		 void *arg);
+/* The same by SEEK_DATA: right on tmpfs alone (KERNEL 0.17). */
+int dp_os_seek_data(int fd, uint64_t size,
+		    int (*fn)(const struct dp_os_extent *extent, void *arg),
+		    void *arg);
+
+/* Locks. */
+int dp_os_flock(int fd, int operation);
+int dp_os_byte_lock(int fd, bool write);
+/* Who has the byte: a pid, 0 nobody, -1 somebody without a pid here. */
+int dp_os_byte_owner(int fd);
+/* Closing an inode's last descriptor does it too; this is the orderly way. */
+void dp_os_byte_unlock(int fd);
+int dp_os_pid(void);
+/* 1: a process, or a thread of one, with that pid exists. */
+int dp_os_pid_exists(int pid);
+
+/* Netlink: a socket; a request; what came back, -EMSGSIZE when it did not fit,
+ * -EAGAIN when the kernel says nothing for a second. */
+int dp_os_netlink(int protocol);
+int dp_os_netlink_send(int fd, const void *message, size_t size);
+int dp_os_netlink_receive(int fd, void *buffer, size_t size);
+
+/* io_uring, for ring.c: the calls, and one of the ring's two regions. */
+struct io_uring_params;
+int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params);
+int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base);
+int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count);
+/* Submit, with flags; wait for one completion at most that long. How many were
+ * taken. */
+int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns);
+
+/* Memory. */
+int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
+	      void **ret_base);
+void dp_os_unmap(void *base, uint64_t size);
+int dp_os_advise(void *base, uint64_t size, int advice);
+int dp_os_msync(void *base, uint64_t size);
+/* Copy from a mapping; poison that the kernel knows is -EIO, not SIGBUS. */
+int dp_os_copy_checked(void *to, const void *from, uint64_t size);
+/*
+ * As much as can be read from a file without waiting for its lock or a disk:
+ * *ret_done bytes, perhaps none, and not past the first poison: -EIO there.
+ */
+int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+		   uint64_t *ret_done);
+
+/* Time, randomness, threads. */
+uint64_t dp_os_now_ns(void);
+uint64_t dp_os_now_coarse_ns(void);
+void dp_os_sleep_ns(uint64_t ns);
+int dp_os_random(void *to, size_t size);
+int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns);
+void dp_os_futex_wake(const void *word);
+int dp_os_eventfd(void);
+void dp_os_eventfd_signal(int fd);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * As much of io_uring as the library needs for itself: one thread prepares,
+ * submits and takes completions. By the system calls alone, so that the core
+ * does not need liburing and a simulation sees every call.
+ *
+ * The kernel reads the submission tail and writes the completion tail while we
+ * run: each of our loads of its words acquires what its store released, and
+ * the other way round. Nothing else here is shared. Where the kernel has a thread
+ * for the ring, it reads what the tail shows at any time: so a tail of our own runs
+ * ahead, and is shown when everything before it is filled in.
+ */
+#include <errno.h>
+#include "os/os.h"
+#include "os/ring.h"
+
+/* Before its thread sleeps: it looks for work without end, so as short as can be.
+ * Waking it costs a system call, as each submit does without it. */
+#define POLL_MS		1
+
+static _Atomic uint32_t *word(const struct dp_ring *ring, uint32_t offset)
+{
+	return (_Atomic uint32_t *)((char *)ring->rings + offset);
+}
+
+/* Slot i of the queue is always sqe i. */
+static void fill_array(struct dp_ring *ring)
+{
+	uint32_t *array = (uint32_t *)((char *)ring->rings +
+				       ring->params.sq_off.array);
+
+	for (uint32_t i = 0; i < ring->entries; i++)
+		array[i] = i;
+}
+
+static int map_rings(struct dp_ring *ring)
+{
+	const struct io_uring_params *p = &ring->params;
+	uint64_t sq_size = p->sq_off.array +
+			   p->sq_entries * sizeof(uint32_t);
+	uint64_t cq_size = p->cq_off.cqes +
+			   p->cq_entries * sizeof(struct io_uring_cqe);
+	uint64_t size = sq_size > cq_size ? sq_size : cq_size;
+	void *base;
+	int ret;
+
+	ret = dp_os_ring_map(ring->fd, IORING_OFF_SQ_RING, size, &base);
+	if (ret)
+		return ret;
+	ring->rings = base;
+	ring->rings_size = size;
+	size = p->sq_entries * sizeof(struct io_uring_sqe);
+	ret = dp_os_ring_map(ring->fd, IORING_OFF_SQES, size, &base);
+	if (ret)
+		return ret;
+	ring->sqe = base;
+	ring->sqe_size = size;
+	return 0;
+}
+
+int dp_ring_open(struct dp_ring *ring, uint32_t entries,
+		 enum dp_ring_kind kind)
+{
+	const uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP |
+				IORING_FEAT_EXT_ARG;
+	int ret;
+
+	assert(dp_is_power_of_two(entries));
+	memset(ring, 0, sizeof(*ring));
+	ring->polled = kind == DP_RING_OWN_THREAD;
+	if (ring->polled) {
+		ring->params.flags = IORING_SETUP_SQPOLL;
+		ring->params.sq_thread_idle = POLL_MS;
+	}
+	ring->fd = dp_os_ring_setup(entries, &ring->params);
+	if (ring->fd < 0)
+		return ring->fd;
+	ring->entries = ring->params.sq_entries;
+	assert(ring->entries == entries);
+	ret = (ring->params.features & needed) == needed ? 0 : -EOPNOTSUPP;
+	if (!ret)
+		ret = map_rings(ring);
+	if (ret) {
+		dp_ring_close(ring);
+		return ret;
+	}
+	fill_array(ring);
+	return 0;
+}
+
+void dp_ring_close(struct dp_ring *ring)
+{
+	if (ring->sqe)
+		dp_os_unmap(ring->sqe, ring->sqe_size);
+	if (ring->rings)
+		dp_os_unmap(ring->rings, ring->rings_size);
+	dp_os_close(ring->fd);
+	memset(ring, 0, sizeof(*ring));
+	ring->fd = -1;
+}
+
+/* Prepared or shown, and not read by the kernel. */
+static uint32_t unread(const struct dp_ring *ring)
+{
+	/* Pairs with the kernel's release when it has read an sqe. */
+	uint32_t head = atomic_load_explicit(word(ring,
+						  ring->params.sq_off.head),
+					     memory_order_acquire);
+
+	assert(ring->tail - head <= ring->entries);
+	return ring->tail - head;
+}
+
+static bool is_shown(const struct dp_ring *ring)
+{
+	/* Ours alone to store. */
+	return atomic_load_explicit(word(ring, ring->params.sq_off.tail),
+				    memory_order_relaxed) == ring->tail;
+}
+
+struct io_uring_sqe *dp_ring_prepare(struct dp_ring *ring)
+{
+	struct io_uring_sqe *sqe;
+
+	if (unread(ring) == ring->entries)
+		return NULL;
+	sqe = &ring->sqe[ring->tail++ & (ring->entries - 1)];
+	memset(sqe, 0, sizeof(*sqe));
+	return sqe;
+}
+
+static int hand_over(struct dp_ring *ring)
+{
+	int ret;
+
+	for (uint32_t count; (count = unread(ring));) {
+		ret = dp_os_ring_enter(ring->fd, count, 0, 0);
+		if (ret < 0 && ret != -EINTR)
+			return ret;
+	}
+	return 0;
+}
+
+/* seq_cst, as was the store of the tail: the thread says that it sleeps, and then
+ * looks at the tail once more. Not both miss. */
+static int wake(struct dp_ring *ring)
+{
+	uint32_t flags = atomic_load(word(ring, ring->params.sq_off.flags));
+	int ret = 0;
+
+	if (unread(ring) && flags & IORING_SQ_NEED_WAKEUP)
+		ret = dp_os_ring_enter(ring->fd, 0, IORING_ENTER_SQ_WAKEUP, 0);
+	return ret < 0 ? ret : 0;
+}
+
+int dp_ring_submit(struct dp_ring *ring)
+{
+	atomic_store(word(ring, ring->params.sq_off.tail), ring->tail);
+	return ring->polled ? wake(ring) : hand_over(ring);
+}
+
+int dp_ring_make_room(struct dp_ring *ring, uint32_t requests)
+{
+	int ret = 0;
+
+	assert(requests <= ring->entries && is_shown(ring));
+	if (!ring->polled)
+		return hand_over(ring);
+	while (ret >= 0 && ring->entries - unread(ring) < requests)
+		ret = dp_os_ring_enter(ring->fd, 0, IORING_ENTER_SQ_WAKEUP |
+				       IORING_ENTER_SQ_WAIT, 0);
+	return ret < 0 ? ret : 0;
+}
+
+static bool take(struct dp_ring *ring, struct io_uring_cqe *ret_cqe)
+{
+	const struct io_cqring_offsets *off = &ring->params.cq_off;
+	_Atomic uint32_t *head_word = word(ring, off->head);
+	/* Ours alone to store. */
+	uint32_t head = atomic_load_explicit(head_word, memory_order_relaxed);
+	/* Pairs with the kernel's release when it has written a cqe. */
+	uint32_t tail = atomic_load_explicit(word(ring, off->tail),
+					     memory_order_acquire);
+	const struct io_uring_cqe *cqe = (const struct io_uring_cqe *)
+		((char *)ring->rings + off->cqes);
+
+	if (head == tail)
+		return false;
+	memcpy(ret_cqe, &cqe[head & (ring->params.cq_entries - 1)],
+	       sizeof(*ret_cqe));
+	/* Pairs with the kernel's acquire before it writes there again. */
+	atomic_store_explicit(head_word, head + 1, memory_order_release);
+	return true;
+}
+
+int dp_ring_next(struct dp_ring *ring, uint64_t wait_ns,
+		 struct io_uring_cqe *ret_cqe)
+{
+	int ret;
+
+	assert(is_shown(ring));
+	if (take(ring, ret_cqe))
+		return 1;
+	if (ring->polled && !wait_ns)
+		return 0;
+	ret = dp_os_ring_enter(ring->fd, 0, 0, wait_ns);
+	if (ret < 0 && ret != -ETIME && ret != -EINTR)
+		return ret;
+	return take(ring, ret_cqe);
+}
+
+int dp_ring_cancel_all(struct dp_ring *ring, uint64_t user_data)
+{
+	struct io_uring_sqe *sqe = dp_ring_prepare(ring);
+
+	assert(sqe);
+	sqe->opcode = IORING_OP_ASYNC_CANCEL;
+	sqe->fd = -1;
+	sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+	sqe->user_data = user_data;
+	return dp_ring_submit(ring);
+}
+
+bool dp_ring_was_interrupted(int result)
+{
+	return result == -EINTR || result == -ECANCELED ||
+	       (result <= -512 && result >= -516);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A private io_uring: for the calls that may wait for pins, so that they can
+ * be begun, watched and taken back by a thread that does not wait itself.
+ */
+#ifndef DP_RING_H
+#define DP_RING_H
+
+#include <linux/io_uring.h>
+#include "util/util.h"
+
+/* Newer than the headers that this is built with may be (Linux 6.9). */
+#define DP_RING_FTRUNCATE	55
+
+/* Belongs to one thread at a time. */
+struct dp_ring {
+	int fd;
+	uint32_t entries;		/* requests that fit at once */
+	uint32_t tail;			/* after the last that was prepared */
+	bool polled;			/* DP_RING_OWN_THREAD */
+	void *rings;			/* head, tail and completions of both */
+	uint64_t rings_size;
+	struct io_uring_sqe *sqe;
+	uint64_t sqe_size;
+	struct io_uring_params params;
+};
+
+enum dp_ring_kind {
+	/* Requests are of the thread that submits them: its exit waits for them,
+	 * in the kernel, and they end with it. */
+	DP_RING_PLAIN,
+	/* They are of a thread that the kernel makes for this ring, and which
+	 * lives as long as ring and process. The time that a request points to
+	 * is read some time after the submit. */
+	DP_RING_OWN_THREAD,
+};
+
+/*
+ * A ring for that many requests, a power of two. -EPERM, -EACCES, -ENOSYS: there
+ * is none to be had here (sysctl, seccomp); -EAGAIN: no thread for it is;
+ * -EOPNOTSUPP: a kernel before 5.11.
+ */
+int dp_ring_open(struct dp_ring *ring, uint32_t entries,
+		 enum dp_ring_kind kind);
+/* Whatever is in flight is cancelled, but may end later than this returns. */
+void dp_ring_close(struct dp_ring *ring);
+
+/* Wait until so many can be prepared, with nothing prepared yet. */
+int dp_ring_make_room(struct dp_ring *ring, uint32_t requests);
+/* A zeroed request to fill in, or NULL: make room first. */
+struct io_uring_sqe *dp_ring_prepare(struct dp_ring *ring);
+/* Hand over all that was prepared, links and all. */
+int dp_ring_submit(struct dp_ring *ring);
+/* One completion: 1, or 0 when none came within wait_ns. */
+int dp_ring_next(struct dp_ring *ring, uint64_t wait_ns,
+		 struct io_uring_cqe *ret_cqe);
+
+/* Ask for the end of all requests; each still gives its completion. */
+int dp_ring_cancel_all(struct dp_ring *ring, uint64_t user_data);
+
+/*
+ * The request was interrupted and did nothing. 7.2 lets the kernel's own codes
+ * for "start it again", -512 to -516, out (KERNEL 2).
+ */
+bool dp_ring_was_interrupted(int result);
+
+#endif

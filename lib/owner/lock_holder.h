@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which living process keeps a file: open, mapped, or in the file table of a
+ * ring that it has. For messages: what /proc hides from us is not found.
+ */
+#ifndef DP_KEEPER_H
+#define DP_KEEPER_H
+
+#include <sys/types.h>
+#include "util/util.h"
+
+/* Another process that keeps the file that fd has open; its pid, or 0. */
+int dp_keeper_find(int fd, dev_t dev, ino_t ino);
+
+/* No such process any more, or only its remains, which keep no files. */
+bool dp_keeper_is_dead(int pid);
+
+#endif

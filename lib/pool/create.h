@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DP_CREATE_H
+#define DP_CREATE_H
+
+#include "pool/pool.h"
+
+/* Make a pool on media, then as dp_pool_open(). */
+int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request);
+
+#endif

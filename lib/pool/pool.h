@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A pool as a thing on media: its lock, its mapped segments, its superblock.
+ * Who uses the space in it is the business of the modules above.
+ */
+#ifndef DP_POOL_H
+#define DP_POOL_H
+
+#include <pthread.h>
+#include "media/badblocks.h"
+#include "media/layout.h"
+#include "media/persist.h"
+#include "media/table.h"
+#include "owner/lock.h"
+#include "pool/map.h"
+#include "pool/source.h"
+
+struct dp_segment {
+	char *base;
+	uint64_t size;
+	uint32_t blocks;
+	int fd;				/* -1: a slice of the device */
+	bool made;			/* the file, by this create */
+	bool super_lost;		/* its superblock stands in the copy */
+	struct dp_table table;
+	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
+	struct dp_bad bad;		/* whole blocks, by bytes of it */
+	struct dp_bad_view view;
+};
+
+struct dp_pool {
+	struct dp_source source;
+	struct dp_bad bad;		/* of the device, or the whole disk */
+	struct dp_lock lock;
+	struct dp_map map;
+	struct dp_persist persist;
+	bool readonly;
+	bool degraded;			/* what checks out is used */
+	bool was_unclean;
+	uint32_t segments;
+	uint32_t segments_open;		/* of them, those with resources */
+	uint64_t segment_size;
+	uint64_t size;			/* of all segments */
+	uint32_t ignored_files;
+	uint64_t seed;
+	struct dp_segment *segment;
+	pthread_mutex_t super_mutex;
+	struct dp_super super;		/* segment 0's, as on media */
+};
+
+struct dp_pool_request {
+	const char *path;
+	bool readonly;
+	bool degraded;
+	bool overwrite;
+	bool any_node;
+	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
+	uint64_t pool_size;
+	uint64_t segment_size;
+	struct dp_patience patience;
+	const struct dp_why *why;
+};
+
+/*
+ * Lock, check and map an existing pool; nothing on it is changed before
+ * dp_pool_own(). What the tables say is not looked at.
+ */
+int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
+
+/* Which dp_pool_own() will begin: two on where a superblock was lost (D15). */
+uint64_t dp_pool_next_epoch(const struct dp_pool *pool);
+
+/* The tables checked out: the next epoch begins, on media too (D15). */
+int dp_pool_own(struct dp_pool *pool);
+
+/* This process's verbs may outlive the lock: on media before it returns. */
+int dp_pool_record_rdma(struct dp_pool *pool, const char *device);
+
+/* Unmap, unlock, close. clean: nothing of ours can reach the pool any more. */
+int dp_pool_close(struct dp_pool *pool, bool clean);
+
+/* ------------------------------------------- the steps, for create.c as well */
+
+/* Find the path; flags as dp_source_find(). */
+int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
+		  uint32_t flags);
+/* Claim, open and lock segment 0 or the device. *ret_fd may be set on failure. */
+int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
+		 int flags, int *ret_fd);
+/*
+ * Segment 0's superblock, before the geometry is known; as dp_super_read().
+ * *ret_blank is set in any case: nothing was ever finished here.
+ */
+int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
+		 bool *ret_blank, const struct dp_why *why);
+bool dp_pool_is_blank(const struct dp_bad_view *view);
+/* Nothing is written, and what can be read is good enough. */
+static inline bool dp_pool_only_looks(const struct dp_pool *pool)
+{
+	return pool->readonly && pool->degraded;
+}
+/* Wait for whoever pool->super says had it, or say who is in the way. */
+int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request);
+int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
+				const struct dp_why *why);
+/*
+ * Map all segments; create: make the files, with their space. On a DAX
+ * filesystem returns only when no DMA into old files goes on (D8), and before
+ * that nothing in them is changed.
+ */
+int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
+		uint64_t size, int fd, bool create);
+/* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
+void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock);
+
+/* Segments on a medium of that size; a rest below 32 MiB is lost. */
+uint32_t dp_pool_count_segments(uint64_t size, uint64_t segment_size);
+bool dp_pool_segment_size_is_valid(uint64_t size);
+/* Of segment index on a medium of that size; only the last can be shorter. */
+uint64_t dp_pool_size_of_segment(uint64_t size, uint64_t segment_size,
+				 uint32_t index);
+/* Does what a whole superblock of segment 0 says make sense? -EUCLEAN. */
+int dp_pool_check_super(const struct dp_pool *pool,
+			const struct dp_super *super, const struct dp_why *why);
+
+#endif

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Finding out what a path is. A device-dax node counts only through devtmpfs:
+ * flock is per inode, and a mknod alias would be a second lock on the same
+ * device (KERNEL 0.14). Keeps A10, no shared extents; D9 rests on
+ * dp_source_chunks().
+ */
+#include <daxctl/libdaxctl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/sysmacros.h>
+#include "media/layout.h"
+#include "os/os.h"
+#include "pool/source.h"
+
+#define SEGMENT_FORMAT	"segment.%04u"
+
+void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE])
+{
+	assert(index < DP_SEGMENTS_MAX);
+	snprintf(name, DP_SEGMENT_NAME_SIZE, SEGMENT_FORMAT, index);
+}
+
+/* ------------------------------------------------------------- device-dax */
+
+/* Fill in size and alignment of the device with that number. */
+static int describe_device(struct dp_source *source, dev_t rdev)
+{
+	struct daxctl_region *region;
+	struct daxctl_ctx *ctx;
+	struct daxctl_dev *dev;
+	int ret = daxctl_new(&ctx);
+
+	if (ret)
+		return ret;
+	ret = -ENODEV;
+	daxctl_region_foreach(ctx, region)
+		daxctl_dev_foreach(region, dev) {
+			if ((unsigned int)daxctl_dev_get_major(dev) != major(rdev) ||
+			    (unsigned int)daxctl_dev_get_minor(dev) != minor(rdev))
+				continue;
+			snprintf(source->device, sizeof(source->device), "%s",
+				 daxctl_dev_get_devname(dev));
+			source->device_size = daxctl_dev_get_size(dev);
+			source->align = daxctl_dev_get_align(dev);
+			ret = 0;
+		}
+	daxctl_unref(ctx);
+	return ret;
+}
+
+static bool driver_is(const char *device, const char *driver)
+{
+	char path[128], target[256];
+	const char *name;
+
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s/driver", device);
+	if (dp_os_readlink(path, target, sizeof(target)) < 0)
+		return false;
+	name = strrchr(target, '/');
+	return !strcmp(name ? name + 1 : target, driver);
+}
+
+/* Is there a mount of type devtmpfs with that device number? */
+static bool is_devtmpfs(dev_t dev)
+{
+	char wanted[32], *text, *line, *save = NULL;
+	bool found = false;
+
+	text = malloc(1 << 20);
+	if (!text)
+		return false;
+	if (dp_os_read_file("/proc/self/mountinfo", text, 1 << 20) < 0)
+		goto out;
+	snprintf(wanted, sizeof(wanted), " %u:%u ", major(dev), minor(dev));
+	for (line = strtok_r(text, "\n", &save); line && !found;
+	     line = strtok_r(NULL, "\n", &save))
+		found = strstr(line, wanted) && strstr(line, " - devtmpfs ");
+out:
+	free(text);
+	return found;
+}
+
+/* The one node that counts is /dev/<device> on devtmpfs. */
+static int check_node(const struct dp_source *source, const struct stat *st,
+		      const struct dp_why *why)
+{
+	char path[128];
+	struct stat real;
+
+	snprintf(path, sizeof(path), "/dev/%s", source->device);
+	if (is_devtmpfs(st->st_dev) && !dp_os_stat(AT_FDCWD, path, &real) &&
+	    real.st_dev == st->st_dev && real.st_ino == st->st_ino)
+		return 0;
+	return dp_fail(why, -EPERM,
+		       "%s is a second node of %s, and its lock would not exclude users of %s: use %s",
+		       source->path, source->device, path, path);
+}
+
+static int find_device(struct dp_source *source, const struct stat *st,
+		       uint32_t flags, const struct dp_why *why)
+{
+	int ret = describe_device(source, st->st_rdev);
+
+	if (ret)
+		return dp_fail(why, -ENODEV,
+			       "%s is not a device-dax node: give a /dev/daxX.Y or a directory",
+			       source->path);
+	if (driver_is(source->device, "kmem"))
+		return dp_fail(why, -ENODEV,
+			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
+			       source->path, source->device);
+	if (source->device_size < DP_SEGMENT_SIZE_MIN)
+		return dp_fail(why, -ENOSPC, "%s has less than 32 MiB",
+			       source->path);
+	source->kind = DP_SOURCE_DEVDAX;
+	if (flags & DP_SOURCE_ANY_NODE)
+		return 0;
+	return check_node(source, st, why);
+}
+
+/* A path that is not there; a device in system-ram mode may lack its node. */
+static int not_there(const struct dp_source *source, const struct dp_why *why)
+{
+	const char *name = strrchr(source->path, '/');
+
+	name = name ? name + 1 : source->path;
+	if (!strncmp(name, "dax", 3) && driver_is(name, "kmem"))
+		return dp_fail(why, -ENODEV,
+			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
+			       name, name);
+	return dp_fail(why, -ENOENT,
+		       "%s is not there: create a pool, or check the path",
+		       source->path);
+}
+
+/* -------------------------------------------------------------- directory */
+
+static int find_directory(struct dp_source *source, const struct dp_why *why)
+{
+	uint64_t magic;
+	int ret;
+
+	ret = dp_os_open(AT_FDCWD, source->path, O_RDONLY | O_DIRECTORY, 0);
+	if (ret < 0)
+		return dp_fail(why, ret, "%s cannot be opened: %s",
+			       source->path, strerror(-ret));
+	source->dir = ret;
+	source->align = DP_CHUNK_SIZE;
+	ret = dp_os_filesystem(source->dir, &magic);
+	if (ret)
+		return ret;
+	source->kind = magic == TMPFS_MAGIC ? DP_SOURCE_SHMEM : DP_SOURCE_DISK;
+	return 0;
+}
+
+static int find(struct dp_source *source, uint32_t flags,
+		const struct dp_why *why)
+{
+	struct stat st;
+	int ret = dp_os_stat(AT_FDCWD, source->path, &st);
+
+	if (ret == -ENOENT && flags & DP_SOURCE_MAKE_DIR &&
+	    not_there(source, NULL) == -ENOENT) {
+		ret = dp_os_mkdir(source->path);
+		source->made_dir = !ret;
+		if (!ret)
+			ret = dp_os_stat(AT_FDCWD, source->path, &st);
+	}
+	if (ret == -ENOENT)
+		return not_there(source, why);
+	if (ret)
+		return dp_fail(why, ret, "%s: %s", source->path, strerror(-ret));
+	if (S_ISCHR(st.st_mode))
+		return find_device(source, &st, flags, why);
+	if (S_ISDIR(st.st_mode))
+		return find_directory(source, why);
+	return dp_fail(why, -EMEDIUMTYPE,
+		       "%s is another program's file: a pool is a directory or a device-dax node",
+		       source->path);
+}
+
+int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
+		   const struct dp_why *why)
+{
+	int ret;
+
+	memset(source, 0, sizeof(*source));
+	source->dir = -1;
+	source->path = strdup(path);
+	if (!source->path)
+		return -ENOMEM;
+	ret = find(source, flags, why);
+	if (ret)
+		dp_source_close(source);
+	return ret;
+}
+
+void dp_source_close(struct dp_source *source)
+{
+	if (source->dir >= 0)
+		dp_os_close(source->dir);
+	source->dir = -1;
+	free(source->path);
+	source->path = NULL;
+}
+
+void dp_source_unmake(struct dp_source *source)
+{
+	if (source->made_dir)
+		dp_os_rmdir(source->path);
+	source->made_dir = false;
+}
+
+int dp_source_identity(const struct dp_source *source, dev_t *ret_dev,
+		       ino_t *ret_ino)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+	struct stat st;
+	int ret;
+
+	dp_source_segment_name(0, name);
+	if (source->kind == DP_SOURCE_DEVDAX)
+		ret = dp_os_stat(AT_FDCWD, source->path, &st);
+	else
+		ret = dp_os_stat(source->dir, name, &st);
+	if (ret)
+		return ret;
+	*ret_dev = st.st_dev;
+	*ret_ino = st.st_ino;
+	return 0;
+}
+
+int dp_source_open(struct dp_source *source, uint32_t index, int flags,
+		   const struct dp_why *why)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+	int fd;
+
+	dp_source_segment_name(index, name);
+	assert(source->kind != DP_SOURCE_DEVDAX || index == 0);
+	if (source->kind == DP_SOURCE_DEVDAX)
+		fd = dp_os_open(AT_FDCWD, source->path, flags & O_ACCMODE, 0);
+	else
+		fd = dp_os_open(source->dir, name, flags, 0666);
+	if (fd >= 0)
+		return fd;
+	if (fd == -ENOENT && index)
+		return dp_fail(why, -EUCLEAN,
+			       "%s/%s is missing: bring the file back, the pool needs all its segments",
+			       source->path, name);
+	if (fd == -ENOENT)
+		return dp_fail(why, -EMEDIUMTYPE,
+			       "%s holds no daxpin pool: create one", source->path);
+	if (source->kind == DP_SOURCE_DEVDAX)
+		return dp_fail(why, fd, "%s cannot be opened: %s",
+			       source->path, strerror(-fd));
+	return dp_fail(why, fd, "%s/%s cannot be opened: %s", source->path,
+		       name, strerror(-fd));
+}
+
+int dp_source_classify(struct dp_source *source, int fd)
+{
+	int dax;
+
+	if (source->kind != DP_SOURCE_DISK && source->kind != DP_SOURCE_FSDAX)
+		return 0;
+	dax = dp_os_is_dax(fd);
+	if (dax < 0)
+		return dax;
+	source->kind = dax ? DP_SOURCE_FSDAX : DP_SOURCE_DISK;
+	return 0;
+}
+
+struct extra_count {
+	uint32_t segments;
+	int extra;
+};
+
+static int count_extra(const char *name, void *arg)
+{
+	struct extra_count *count = arg;
+	char expected[DP_SEGMENT_NAME_SIZE];
+	unsigned int index;
+
+	if (sscanf(name, SEGMENT_FORMAT, &index) != 1 ||
+	    index >= DP_SEGMENTS_MAX || index < count->segments)
+		return 0;
+	dp_source_segment_name(index, expected);
+	count->extra += !strcmp(name, expected);
+	return 0;
+}
+
+int dp_source_extra_files(const struct dp_source *source, uint32_t segments)
+{
+	struct extra_count count = { segments, 0 };
+
+	if (source->dir >= 0)
+		dp_os_list(source->dir, count_extra, &count);
+	return count.extra;
+}
+
+/* ----------------------------------------------------------------- chunks */
+
+struct chunk_map {
+	uint8_t *chunk;
+	uint32_t *covered;		/* bytes of each chunk that are backed */
+	uint64_t size;
+	bool shared;
+};
+
+/* Extents never overlap, so a chunk is backed when its pieces sum up to it. */
+static int mark_chunks(const struct dp_os_extent *extent, void *arg)
+{
+	struct chunk_map *map = arg;
+	bool aligned = !((extent->physical - extent->offset) &
+			 (DP_CHUNK_SIZE - 1));
+	uint64_t at = extent->offset;
+	uint64_t end = dp_min(at + extent->length, map->size);
+
+	map->shared |= extent->shared;
+	while (at < end) {
+		uint64_t chunk = at >> DP_CHUNK_SHIFT;
+		uint64_t next = dp_min(end, (chunk + 1) << DP_CHUNK_SHIFT);
+
+		map->covered[chunk] += next - at;
+		if (map->covered[chunk] == DP_CHUNK_SIZE)
+			map->chunk[chunk] |= DP_CHUNK_BACKED;
+		if (next - at == DP_CHUNK_SIZE && aligned)
+			map->chunk[chunk] |= DP_CHUNK_ALIGNED;
+		at = next;
+	}
+	return 0;
+}
+
+static int list_extents(const struct dp_source *source, int fd,
+			struct chunk_map *map, const struct dp_why *why)
+{
+	int ret;
+
+	map->covered = calloc(map->size >> DP_CHUNK_SHIFT, sizeof(uint32_t));
+	if (!map->covered)
+		return -ENOMEM;
+	if (source->kind == DP_SOURCE_SHMEM)
+		ret = dp_os_seek_data(fd, map->size, mark_chunks, map);
+	else
+		ret = dp_os_fiemap(fd, mark_chunks, map);
+	for (uint64_t i = 0; i < map->size >> DP_CHUNK_SHIFT; i++)
+		if (map->covered[i] && !(map->chunk[i] & DP_CHUNK_BACKED))
+			map->chunk[i] |= DP_CHUNK_DOUBT;
+	free(map->covered);
+	if (ret)
+		return dp_fail(why, ret, "%s: its extents cannot be listed: %s",
+			       source->path, strerror(-ret));
+	return 0;
+}
+
+int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
+		     uint8_t *chunk, const struct dp_why *why)
+{
+	struct chunk_map map = { .chunk = chunk, .size = size };
+	int ret;
+
+	memset(chunk, 0, size >> DP_CHUNK_SHIFT);
+	if (source->kind == DP_SOURCE_DEVDAX) {
+		memset(chunk, DP_CHUNK_BACKED | DP_CHUNK_ALIGNED,
+		       size >> DP_CHUNK_SHIFT);
+		return 0;
+	}
+	ret = list_extents(source, fd, &map, why);
+	if (!ret && map.shared)
+		return dp_fail(why, -EOPNOTSUPP,
+			       "%s has reflinked extents, which hardware would write around: copy the files without --reflink, or use a filesystem made with reflink=0",
+			       source->path);
+	return ret;
+}

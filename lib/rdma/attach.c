@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The RDMA adapter: attaching a protection domain, and its memory regions.
+ *
+ * Owns the registration that announces the protection domain, and struct
+ * daxpin_rdma, in which the adapter's other files keep theirs (rdma.h).
+ *
+ *  - A child of fork() shares the verbs objects: deregistering there would
+ *    deregister here. So struct daxpin_rdma is wiped in a child, and whoever
+ *    finds no pool in it stops.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define EINTR_TRIES	100
+#define FLAGS		(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY | \
+			 DAXPIN_RDMA_WINDOWS)
+
+/* A signal that is pending can end the making of an MR (RDMA 0.6). */
+int dp_rdma_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
+		     struct ibv_mr **ret_mr)
+{
+	struct ibv_mr *mr;
+	int tries = 0;
+
+	do {
+		errno = 0;
+		mr = ibv_reg_mr(pd, base, length, access);
+	} while (!mr && errno == EINTR && ++tries < EINTR_TRIES);
+	if (!mr)
+		return errno ? -errno : -EIO;
+	*ret_mr = mr;
+	return 0;
+}
+
+int dp_rdma_deregister(struct ibv_mr *mr)
+{
+	int ret;
+
+	errno = 0;
+	ret = ibv_dereg_mr(mr);		/* an errno, or -1 and errno */
+	if (ret >= 0)
+		return -ret;
+	return errno ? -errno : -EIO;
+}
+
+/* ---------------------------------------------------------- attach, detach */
+
+static int check_source(const struct daxpin_pool_info *info,
+			const struct daxpin_rdma_options *o)
+{
+	if (info->source != DAXPIN_SOURCE_DISK)
+		return 0;
+	return explain(o->why, o->why_size, -EOPNOTSUPP,
+		       "the pool is on an ordinary disk, whose page cache loses what a device writes: use a device-dax pool, or one on tmpfs");
+}
+
+static size_t rdma_bytes(uint32_t segments)
+{
+	return sizeof(struct daxpin_rdma) + segments * sizeof(struct dp_rdma_slot);
+}
+
+static void destroy(struct daxpin_rdma *rdma)
+{
+	pthread_mutex_destroy(&rdma->lock);
+	pthread_mutex_destroy(&rdma->doors.lock);
+	pthread_mutex_destroy(&rdma->revokes.lock);
+	munmap(rdma, rdma_bytes(rdma->segments));
+}
+
+/* Of its grants, too, the handles are remembered for so long. */
+static void bury(struct daxpin_rdma *rdma)
+{
+	static struct memory_of_detached memory = {
+		.lock = PTHREAD_MUTEX_INITIALIZER
+	};
+	struct detached oldest;
+
+	rdma->detached = true;
+	rdma->pool = NULL;
+	rdma->end = 0;
+	oldest = remember_detached(&memory, (struct detached) {
+				   rdma, rdma->revokes.over });
+	dp_rdma_grants_free(oldest.more);
+	if (oldest.handle)
+		destroy(oldest.handle);
+}
+
+static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
+		  const struct daxpin_pool_info *info,
+		  const struct daxpin_rdma_options *o,
+		  struct daxpin_rdma **ret_rdma)
+{
+	struct daxpin_segment last = { 0 };
+	size_t bytes = rdma_bytes(info->segments);
+	struct daxpin_rdma *rdma;
+	int err;
+
+	assert(info->segments > 0 && info->segment_size > 0);
+	err = daxpin_segment(pool, info->segments - 1, &last);
+	if (err)
+		return err;
+	rdma = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (rdma == MAP_FAILED)
+		return -errno;
+	if (madvise(rdma, bytes, MADV_WIPEONFORK)) {
+		err = -errno;
+		munmap(rdma, bytes);
+		return err;
+	}
+	rdma->pool = pool;
+	rdma->pd = pd;
+	rdma->segments = info->segments;
+	rdma->segment_size = info->segment_size;
+	rdma->end = last.addr + last.size;
+	pthread_mutex_init(&rdma->lock, NULL);
+	pthread_mutex_init(&rdma->doors.lock, NULL);
+	dp_rdma_revokes_init(rdma, o);
+	*ret_rdma = rdma;
+	return 0;
+}
+
+/* Tell the pool, which records the device on media before it returns. */
+static int announce(struct daxpin_rdma *rdma,
+		    const struct daxpin_rdma_options *o)
+{
+	const char *device = ibv_get_device_name(rdma->pd->context->device);
+	struct daxpin_registration_options options = {
+		.size = sizeof(options),
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
+		.label = o->label ? o->label : device,
+		.rdma_device = device,
+		.why = o->why,
+		.why_size = o->why_size,
+	};
+
+	return daxpin_register(rdma->pool, DAXPIN_ALL_SEGMENTS, &options,
+			       &rdma->registration);
+}
+
+/* What was announced stays so while the device keeps memory of the pool. */
+static int start(struct daxpin_rdma *rdma, const struct daxpin_pool_info *info,
+		 const struct daxpin_rdma_options *o)
+{
+	bool kept = false;
+	int err = announce(rdma, o), end_err;
+
+	if (!err) {
+		err = dp_rdma_backing_choose(rdma, info, o, &kept);
+		if (!err)
+			err = dp_rdma_doors_open(rdma, o, &kept);
+		if (!err)
+			return 0;
+		end_err = kept ? 0 : daxpin_unregister(rdma->registration);
+		assert(end_err == 0);
+	}
+	destroy(rdma);
+	return err;
+}
+
+EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
+			      const struct daxpin_rdma_options *options,
+			      struct daxpin_rdma **ret_rdma)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_rdma_options o = { .size = sizeof(o) };
+	struct daxpin_rdma *rdma = NULL;
+	int err;
+
+	if (!pool || !pd || !ret_rdma)
+		return -EINVAL;
+	err = options ? take_options(&o, sizeof(o), options) : 0;
+	if (err)
+		return err;
+	if (o.flags & ~FLAGS)
+		return explain(o.why, o.why_size, -EINVAL,
+			       "flags 0x%x: unknown", o.flags);
+	err = daxpin_pool_info(pool, &info);
+	if (!err)
+		err = check_source(&info, &o);
+	if (!err)
+		err = create(pool, pd, &info, &o, &rdma);
+	if (err)
+		return err;
+	err = start(rdma, &info, &o);
+	if (err)
+		return err;
+	*ret_rdma = rdma;
+	return 0;
+}
+
+EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
+			    struct daxpin_rdma_info *ret_info)
+{
+	struct daxpin_rdma_info info;
+	int err = dp_rdma_enter(rdma);
+
+	if (err)
+		return err;
+	dp_rdma_revokes_count(rdma, &info);
+	info.local_mrs = atomic_load(&rdma->local_mrs);
+	dp_rdma_backing_count(rdma, &info);
+	dp_rdma_doors_count(rdma, &info);
+	return give_info(ret_info, &info, sizeof(info));
+}
+
+EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
+{
+	int err;
+
+	if (!rdma)
+		return 0;
+	err = dp_rdma_enter(rdma);
+	if (!err)
+		err = dp_rdma_revokes_end(rdma);
+	if (!err)
+		err = dp_rdma_doors_close(rdma);
+	if (!err)
+		err = dp_rdma_end_keys(rdma);
+	if (!err)
+		err = daxpin_unregister(rdma->registration);
+	if (!err)
+		bury(rdma);
+	return err;
+}

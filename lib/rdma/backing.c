@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How a peer reaches an extent. On device-dax and shmem by a pinned region over
+ * it. A DAX filesystem allows no such pin (KERNEL 0.1), so there: by an on-demand
+ * region, if the device was seen not to corrupt what goes through it (KERNEL
+ * 0.12); else, if the caller allows it, by a bounce buffer, ordinary memory that
+ * is copied home after the revoke.
+ *
+ *  - An on-demand region names addresses, not pages: a punch below it succeeds,
+ *    and the next write allocates blocks anew (KERNEL 0.12). What forbids that
+ *    is the grant's hold: no segment is punched while anything in it is held,
+ *    and the hold goes after the region. The registration's pin would add
+ *    nothing, and would ask for what a peer cannot give at once.
+ *  - A bounce buffer begins as a copy of the extent, also for a peer that may
+ *    not read: what he leaves alone must come home as it was.
+ *  - So what anybody else writes into the extent meanwhile would be lost. A
+ *    bounced grant that can write is therefore the only hold, or is not given.
+ *  - The copy home is between the region's end and the drop: nothing of the
+ *    peer's can land any more, and nobody else has the blocks.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define WRITES		(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+
+/* ------------------------------------------------------- what the device can */
+
+static void say_untried(struct daxpin_rdma_finding *finding, int err,
+			const char *why)
+{
+	finding->verdict = DAXPIN_RDMA_UNKNOWN;
+	finding->error = err;
+	snprintf(finding->what, sizeof(finding->what),
+		 "could not be tried: %s: %s", why, strerror(-err));
+}
+
+static void try_windows(struct daxpin_rdma *rdma)
+{
+	struct daxpin_rdma_report *report = &rdma->backing.report;
+	bool kept = false;
+	int err = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
+				report, &kept);
+
+	assert(!kept);			/* none of the pool's was lent */
+	if (err && report->window2.verdict == DAXPIN_RDMA_UNTRIED)
+		say_untried(&report->window2, err, "no connection");
+	if (err && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
+		say_untried(&report->window1, err, "no connection");
+}
+
+/* On blocks of the pool: what works on other memory says nothing. */
+static int try_extent(struct daxpin_rdma *rdma, struct daxpin_extent extent,
+		      bool *ret_kept)
+{
+	struct daxpin_rdma_report *report = &rdma->backing.report;
+	bool kept = false;
+	int err;
+
+	err = dp_rdma_probe(rdma->pd, daxpin_ptr(rdma->pool, extent, 0),
+			    DAXPIN_RDMA_TRY_ODP, report, &kept);
+	if (kept) {
+		*ret_kept = true;
+		return err;
+	}
+	if (err)
+		say_untried(&report->odp, err, "no connection");
+	err = daxpin_drop(rdma->pool, extent);
+	assert(err == 0);
+	return 0;
+}
+
+static int try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
+{
+	struct daxpin_rdma_finding *odp = &rdma->backing.report.odp;
+	struct daxpin_extent extent;
+	int err;
+
+	err = daxpin_reserve(rdma->pool, DAXPIN_RDMA_TRY_BYTES, 0, &extent);
+	if (err) {
+		say_untried(odp, err, "no free space in the pool");
+		return 0;
+	}
+	err = daxpin_hold(rdma->pool, extent,
+			  DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE);
+	if (err)
+		say_untried(odp, err, "the space cannot be held");
+	else
+		err = try_extent(rdma, extent, ret_kept);
+	daxpin_cancel(rdma->pool, extent);
+	return *ret_kept ? err : 0;
+}
+
+static int choose_for_files(struct daxpin_rdma *rdma,
+			    const struct daxpin_rdma_options *o, bool *ret_kept)
+{
+	struct dp_rdma_backing *backing = &rdma->backing;
+	const char *name = ibv_get_device_name(rdma->pd->context->device);
+	int err = try_on_demand(rdma, ret_kept);
+
+	if (err)
+		return explain(o->why, o->why_size, err,
+			       "%s does not let go of memory that it was tried on (%s): the pool cannot be closed",
+			       name, strerror(-err));
+	if (dp_rdma_trusts(&backing->report.odp))
+		backing->way = DAXPIN_RDMA_ON_DEMAND;
+	else if (o->flags & DAXPIN_RDMA_BOUNCE)
+		backing->way = DAXPIN_RDMA_BOUNCED;
+	else
+		return explain(o->why, o->why_size, -EOPNOTSUPP,
+			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
+			       name, backing->report.odp.what);
+	return 0;
+}
+
+int dp_rdma_backing_choose(struct daxpin_rdma *rdma,
+			   const struct daxpin_pool_info *info,
+			   const struct daxpin_rdma_options *o, bool *ret_kept)
+{
+	struct dp_rdma_backing *backing = &rdma->backing;
+
+	assert(rdma->registration && !backing->way);
+	backing->way = DAXPIN_RDMA_PINNED;
+	dp_rdma_report_begin(&backing->report);
+	if (o->flags & (DAXPIN_RDMA_TRY | DAXPIN_RDMA_WINDOWS))
+		try_windows(rdma);
+	if (info->source != DAXPIN_SOURCE_FSDAX)
+		return 0;
+	return choose_for_files(rdma, o, ret_kept);
+}
+
+EXPORT int daxpin_rdma_report(struct daxpin_rdma *rdma,
+			      struct daxpin_rdma_report *ret_report)
+{
+	int err = dp_rdma_enter(rdma);
+
+	return err ? err : give_info(ret_report, &rdma->backing.report,
+			 sizeof(*ret_report));
+}
+
+void dp_rdma_backing_count(struct daxpin_rdma *rdma,
+			   struct daxpin_rdma_info *info)
+{
+	struct dp_rdma_backing *backing = &rdma->backing;
+
+	info->way = backing->way;
+	info->bounced = atomic_load(&backing->bounced);
+	info->bounced_bytes = atomic_load(&backing->bounced_bytes);
+	info->bounce_errors = atomic_load(&backing->bounce_errors);
+	info->prefetched = atomic_load(&backing->prefetched);
+	info->prefetch_refused = atomic_load(&backing->prefetch_refused);
+}
+
+/* ------------------------------------------------------------ bounce buffers */
+
+/* Others who hold it may write, or want to see what the peer writes. */
+static int check_alone(struct daxpin_grant *grant,
+		       const struct daxpin_grant_options *o)
+{
+	int holds = daxpin_holds(grant->rdma->pool, grant->key.extent, NULL,
+				 NULL);
+
+	assert(holds >= 1);		/* the grant's own */
+	if (holds == 1 || !(o->access & WRITES))
+		return 0;
+	return explain(o->why, o->why_size, -EBUSY,
+		       "%d others hold the extent: what they write would be lost when this grant's bounce buffer is copied home; wait for them, or use a device-dax pool",
+		       holds - 1);
+}
+
+static int open_bounce(struct daxpin_grant *grant,
+		       const struct daxpin_grant_options *o)
+{
+	struct daxpin_grant_key *key = &grant->key;
+	struct daxpin_rdma *rdma = grant->rdma;
+	int err = check_alone(grant, o);
+	void *buffer;
+
+	if (err)
+		return err;
+	if ((uint32_t)o->access & DAXPIN_ACCESS_FLUSH)
+		return explain(o->why, o->why_size, -EOPNOTSUPP,
+			       "a bounced grant cannot be flushed: leave DAXPIN_ACCESS_FLUSH out, or use a device-dax pool");
+	buffer = mmap(NULL, key->length, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buffer == MAP_FAILED)
+		return explain(o->why, o->why_size, -errno,
+			       "no %" PRIu64 " bytes of memory for a bounce buffer: %s",
+			       key->length, strerror(errno));
+	err = daxpin_read(rdma->pool, key->extent, 0, key->length, buffer);
+	if (err) {
+		munmap(buffer, key->length);
+		return explain(o->why, o->why_size, err,
+			       "the extent cannot be copied to a bounce buffer: %s",
+			       strerror(-err));
+	}
+	grant->bounce = buffer;
+	key->addr = (uintptr_t)buffer;
+	key->access |= DAXPIN_KEY_BOUNCED;
+	atomic_fetch_add(&rdma->backing.bounced, 1);
+	atomic_fetch_add(&rdma->backing.bounced_bytes, key->length);
+	return 0;
+}
+
+static void copy_home(struct daxpin_grant *grant)
+{
+	const struct daxpin_grant_key *key = &grant->key;
+	struct daxpin_pool *pool = grant->rdma->pool;
+	void *home = daxpin_ptr(pool, key->extent, 0);
+
+	assert(home && home != grant->bounce);
+	memcpy(home, grant->bounce, key->length);
+	if (daxpin_persist(pool, key->extent, 0, key->length))
+		atomic_fetch_add(&grant->rdma->backing.bounce_errors, 1);
+}
+
+/* ---------------------------------------------------------- for each grant */
+
+int dp_rdma_backing_open(struct daxpin_grant *grant,
+			 const struct daxpin_grant_options *o, int *ret_access)
+{
+	enum daxpin_rdma_way way = grant->rdma->backing.way;
+
+	*ret_access = way == DAXPIN_RDMA_ON_DEMAND ? IBV_ACCESS_ON_DEMAND : 0;
+	return way == DAXPIN_RDMA_BOUNCED ? open_bounce(grant, o) : 0;
+}
+
+#ifdef DP_HAVE_ADVISE_MR
+static int prefetch(struct daxpin_grant *grant)
+{
+	struct ibv_sge sge = {
+		.addr = grant->key.addr, .length = (uint32_t)grant->key.length,
+		.lkey = grant->mr->lkey,
+	};
+
+	return ibv_advise_mr(grant->rdma->pd, grant->key.access & WRITES ?
+			     IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE :
+			     IBV_ADVISE_MR_ADVICE_PREFETCH,
+			     IBV_ADVISE_MR_FLAG_FLUSH, &sge, 1);
+}
+#else
+static int prefetch(struct daxpin_grant *grant)
+{
+	(void)grant;
+	return EOPNOTSUPP;
+}
+#endif
+
+/* Without it the peer's first access to each page waits for a fault. */
+void dp_rdma_backing_ready(struct daxpin_grant *grant)
+{
+	struct dp_rdma_backing *backing = &grant->rdma->backing;
+
+	if (backing->way != DAXPIN_RDMA_ON_DEMAND)
+		return;
+	assert(grant->mr);
+	atomic_fetch_add(prefetch(grant) ? &backing->prefetch_refused :
+			 &backing->prefetched, 1);
+}
+
+void dp_rdma_backing_close(struct daxpin_grant *grant, bool copy)
+{
+	struct dp_rdma_backing *backing = &grant->rdma->backing;
+
+	if (!grant->bounce)
+		return;
+	if (copy && grant->key.access & WRITES)
+		copy_home(grant);
+	munmap(grant->bounce, grant->key.length);
+	grant->bounce = NULL;
+	atomic_fetch_sub(&backing->bounced, 1);
+	atomic_fetch_sub(&backing->bounced_bytes, grant->key.length);
+}

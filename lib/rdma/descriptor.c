@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A grant as bytes, for the peer: docs/format.md has the layout, byte by byte.
+ *
+ *  - Each field is put and taken by shifts, so that neither the byte order of
+ *    the machine nor a compiler's padding is in it.
+ *  - Whatever comes from outside is checked before any of it is believed: what
+ *    is given out is all of one descriptor or nothing.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static const unsigned char MAGIC[8] = { 'D', 'A', 'X', 'G', 'R', 'A', 'N', 'T' };
+
+enum {
+	AT_MAGIC = 0,
+	AT_VERSION = 8,		/* u16 */
+	AT_SIZE = 10,		/* u16 */
+	AT_ACCESS = 12,		/* u32 */
+	AT_ADDR = 16,		/* u64 */
+	AT_LENGTH = 24,		/* u64 */
+	AT_EXTENT = 32,		/* u64 */
+	AT_GEN = 40,		/* u64 */
+	AT_UUID = 48,		/* 16 bytes */
+	AT_RKEY = 64,		/* u32 */
+	AT_CHECK = 68,		/* u32, over all before it */
+	END = 72,
+};
+
+#define VERSION		1
+
+static_assert(END == DAXPIN_GRANT_DESCRIPTOR_SIZE, "what the header says");
+/* The verbs' own numbers, which the kernel's ABI keeps. */
+static_assert(IBV_ACCESS_REMOTE_WRITE == 2 && IBV_ACCESS_REMOTE_READ == 4 &&
+	      IBV_ACCESS_REMOTE_ATOMIC == 8, "docs/format.md says so");
+
+#define ACCESS_ALL	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
+			 IBV_ACCESS_REMOTE_ATOMIC | DAXPIN_ACCESS_FLUSH | \
+			 DAXPIN_KEY_BOUNCED)
+
+static void put(unsigned char *at, uint64_t value, unsigned int bytes)
+{
+	for (unsigned int i = 0; i < bytes; i++)
+		at[i] = (unsigned char)(value >> 8 * i);
+}
+
+static uint64_t get(const unsigned char *at, unsigned int bytes)
+{
+	uint64_t value = 0;
+
+	for (unsigned int i = 0; i < bytes; i++)
+		value |= (uint64_t)at[i] << 8 * i;
+	return value;
+}
+
+/* CRC-32C, which every storage stack has. */
+static uint32_t checksum(const unsigned char *bytes, size_t length)
+{
+	uint32_t crc = UINT32_MAX;
+
+	for (size_t i = 0; i < length; i++) {
+		crc ^= bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+	}
+	return ~crc;
+}
+
+EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
+			       size_t size)
+{
+	const struct daxpin_grant_key *key;
+	unsigned char *out = buf;
+
+	if (!grant || !buf || size < END)
+		return -EINVAL;
+	if (atomic_load_explicit(&grant->state, memory_order_relaxed) ==
+	    DP_GRANT_OVER)
+		return -ESTALE;
+	key = &grant->key;
+	assert(key->length > 0);
+	memcpy(out + AT_MAGIC, MAGIC, sizeof(MAGIC));
+	put(out + AT_VERSION, VERSION, 2);
+	put(out + AT_SIZE, END, 2);
+	put(out + AT_ACCESS, key->access & ACCESS_ALL, 4);
+	put(out + AT_ADDR, key->addr, 8);
+	put(out + AT_LENGTH, key->length, 8);
+	put(out + AT_EXTENT, key->extent.addr, 8);
+	put(out + AT_GEN, key->extent.gen, 8);
+	memcpy(out + AT_UUID, key->uuid, sizeof(key->uuid));
+	put(out + AT_RKEY, key->rkey, 4);
+	put(out + AT_CHECK, checksum(out, AT_CHECK), 4);
+	return END;
+}
+
+/* What no grant can be, though somebody took the trouble of a checksum. */
+static int check_content(const struct daxpin_grant_key *key)
+{
+	if (!key->access || key->access & ~(uint32_t)ACCESS_ALL)
+		return -EINVAL;
+	if (!key->length || key->addr > UINT64_MAX - key->length)
+		return -EINVAL;
+	return 0;
+}
+
+EXPORT int daxpin_grant_import(const void *buf, size_t size,
+			       struct daxpin_grant_key *ret_key)
+{
+	const unsigned char *in = buf;
+	struct daxpin_grant_key key = { 0 };
+	int err;
+
+	if (!buf || !ret_key || size < END ||
+	    memcmp(in + AT_MAGIC, MAGIC, sizeof(MAGIC)))
+		return -EINVAL;
+	if (get(in + AT_VERSION, 2) != VERSION)
+		return -EPROTONOSUPPORT;
+	if (get(in + AT_CHECK, 4) != checksum(in, AT_CHECK))
+		return -EBADMSG;
+	if (get(in + AT_SIZE, 2) != END)
+		return -EINVAL;
+	key.access = (uint32_t)get(in + AT_ACCESS, 4);
+	key.addr = get(in + AT_ADDR, 8);
+	key.length = get(in + AT_LENGTH, 8);
+	key.extent.addr = get(in + AT_EXTENT, 8);
+	key.extent.gen = get(in + AT_GEN, 8);
+	memcpy(key.uuid, in + AT_UUID, sizeof(key.uuid));
+	key.rkey = (uint32_t)get(in + AT_RKEY, 4);
+	err = check_content(&key);
+	if (!err)
+		*ret_key = key;
+	return err;
+}

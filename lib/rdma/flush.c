@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Durability at the other end, from the end that writes. The completion of a
+ * write says that the target's NIC has it, no more. Two requests behind it on
+ * the same queue pair do better:
+ *
+ *  - FLUSH, where the verbs, the queue pair and the grant have it: its completion
+ *    says that the range is in the power-fail domain.
+ *  - A READ of the range's last byte: it passes no write on its way through the
+ *    target's bus, so at its completion what was written is where the target's
+ *    platform puts writes. Whether that is the power-fail domain nobody can ask
+ *    over the wire: it is the caller's word, or there is no flush.
+ *
+ * What is bounced is in ordinary memory, where no flush helps.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+
+#define FLUSH_PERSISTENT	(1u << 9)	/* IBV_ACCESS_FLUSH_PERSISTENT */
+
+static_assert(DAXPIN_ACCESS_FLUSH & FLUSH_PERSISTENT, "one of the two bits");
+
+struct flush {
+	struct ibv_qp *qp;
+	const struct daxpin_grant_key *key;
+	uint64_t offset, length;
+	const struct daxpin_flush_options *o;
+};
+
+static int check_range(const struct flush *flush)
+{
+	const struct daxpin_grant_key *key = flush->key;
+
+	if (flush->length && flush->offset < key->length &&
+	    flush->length <= key->length - flush->offset)
+		return 0;
+	return explain(flush->o->why, flush->o->why_size, -EINVAL,
+		       "%" PRIu64 " bytes at %" PRIu64 " are not in the grant, which has %" PRIu64,
+		       flush->length, flush->offset, key->length);
+}
+
+#ifdef DP_HAVE_WR_FLUSH
+/* A queue pair has the verb if it was created with IBV_QP_EX_WITH_FLUSH. */
+static struct ibv_qp_ex *with_verb(const struct flush *flush)
+{
+	struct ibv_qp_ex *ex = ibv_qp_to_qp_ex(flush->qp);
+
+	return flush->key->access & FLUSH_PERSISTENT && ex && ex->wr_flush ?
+	       ex : NULL;
+}
+
+static int post_verb(const struct flush *flush)
+{
+	struct ibv_qp_ex *ex = with_verb(flush);
+
+	if (!ex)
+		return -EOPNOTSUPP;
+	ibv_wr_start(ex);
+	ex->wr_id = flush->o->wr_id;
+	ex->wr_flags = IBV_SEND_SIGNALED;
+	ibv_wr_flush(ex, flush->key->rkey, flush->key->addr + flush->offset,
+		     flush->length, IBV_FLUSH_PERSISTENT, IBV_FLUSH_RANGE);
+	return -ibv_wr_complete(ex);
+}
+#else
+static int post_verb(const struct flush *flush)
+{
+	(void)flush;
+	return -EOPNOTSUPP;
+}
+#endif
+
+static int check_read(const struct flush *flush)
+{
+	const struct daxpin_flush_options *o = flush->o;
+
+	if (o->platform != DAXPIN_PLATFORM_ADR_NO_DDIO &&
+	    o->platform != DAXPIN_PLATFORM_EADR)
+		return explain(o->why, o->why_size, -EOPNOTSUPP,
+			       "this queue pair and grant have no FLUSH, and nobody has said that a read makes writes durable at the target: set platform if it is so there, or let the target publish with daxpin_rdma_publish()");
+	if (!(flush->key->access & IBV_ACCESS_REMOTE_READ))
+		return explain(o->why, o->why_size, -EOPNOTSUPP,
+			       "this queue pair and grant have no FLUSH, and the grant allows no read: ask for one with IBV_ACCESS_REMOTE_READ");
+	if (!o->sink.addr || !o->sink.length)
+		return explain(o->why, o->why_size, -EINVAL,
+			       "a read needs a byte to go to: set sink");
+	return 0;
+}
+
+static int post_read(const struct flush *flush)
+{
+	struct ibv_sge sink = flush->o->sink;
+	struct ibv_send_wr wr = {
+		.wr_id = flush->o->wr_id,
+		.sg_list = &sink, .num_sge = 1,
+		.opcode = IBV_WR_RDMA_READ,
+		.send_flags = IBV_SEND_SIGNALED,
+		.wr.rdma = {
+			.remote_addr = flush->key->addr + flush->offset +
+				       flush->length - 1,
+			.rkey = flush->key->rkey,
+		},
+	};
+	struct ibv_send_wr *bad;
+	int err = check_read(flush);
+
+	sink.length = 1;
+	return err ? err : -ibv_post_send(flush->qp, &wr, &bad);
+}
+
+static int post(const struct flush *flush, enum daxpin_flush_way *ret_way)
+{
+	enum daxpin_flush_way way = DAXPIN_FLUSH_VERB;
+	int err;
+
+	if (flush->key->access & DAXPIN_KEY_BOUNCED)
+		return explain(flush->o->why, flush->o->why_size, -EOPNOTSUPP,
+			       "the grant is a copy in the target's ordinary memory: only the target can make it durable, with the revoke");
+	err = check_range(flush);
+	if (err)
+		return err;
+	err = post_verb(flush);
+	if (err == -EOPNOTSUPP) {
+		way = DAXPIN_FLUSH_READ;
+		err = post_read(flush);
+	}
+	if (!err && ret_way)
+		*ret_way = way;
+	return err;
+}
+
+EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
+			     const struct daxpin_grant_key *key,
+			     uint64_t offset, uint64_t length,
+			     const struct daxpin_flush_options *options,
+			     enum daxpin_flush_way *ret_way)
+{
+	struct daxpin_flush_options o = { .size = sizeof(o) };
+	struct flush flush = {
+		.qp = qp, .key = key, .offset = offset, .length = length,
+		.o = &o,
+	};
+	int err;
+
+	/* Only of a reliable connection is the order known. */
+	if (!qp || qp->qp_type != IBV_QPT_RC || !key || !options)
+		return -EINVAL;
+	err = take_options(&o, sizeof(o), options);
+	if (!err && (o.flags || o.platform > DAXPIN_PLATFORM_EADR))
+		err = explain(o.why, o.why_size, -EINVAL,
+			      "flags 0x%x, platform %u: unknown", o.flags,
+			      o.platform);
+	return err ? err : post(&flush, ret_way);
+}

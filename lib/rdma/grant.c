@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants of the RDMA adapter: a peer is let at exactly one extent.
+ *
+ *  - A grant's hold is taken before its door exists (rdma_door.c); rdma_revoke.c
+ *    says when it is dropped.
+ *  - A peer does not see what others left in the blocks unless the caller
+ *    says so.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+/* A fetch-and-add of nothing shows eight bytes. */
+#define ACCESS_READS	(IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
+/* Each would let a peer past the grant: through a window of the caller's, or
+ * to whatever is mapped at the same place later. */
+#define ACCESS_REFUSED	(IBV_ACCESS_MW_BIND | IBV_ACCESS_ON_DEMAND | \
+			 IBV_ACCESS_ZERO_BASED)
+
+static_assert(sizeof(struct daxpin_grant_key) == 56, "peers rely on it");
+
+static int check_grant(const struct daxpin_grant_options *o)
+{
+	if (o->flags & ~(DAXPIN_GRANT_ZERO | DAXPIN_GRANT_EXPOSE))
+		return explain(o->why, o->why_size, -EINVAL,
+			       "flags 0x%x: unknown", o->flags);
+	if (!(o->access & (ACCESS_READS | ACCESS_WRITES)))
+		return explain(o->why, o->why_size, -EINVAL,
+			       "access 0x%x gives the peer nothing: name IBV_ACCESS_REMOTE_READ, _WRITE or _ATOMIC",
+			       (unsigned int)o->access);
+	if (o->access & ACCESS_REFUSED)
+		return explain(o->why, o->why_size, -EINVAL,
+			       "access 0x%x: memory windows, on-demand and zero-based regions reach past the grant",
+			       (unsigned int)o->access);
+	return 0;
+}
+
+/*
+ * What the peer would see of those who had the blocks before. The state is
+ * asked under the hold, so that no other life can have begun meanwhile.
+ */
+static int settle_old_bytes(struct daxpin_grant *grant,
+			    const struct daxpin_grant_options *o)
+{
+	enum daxpin_state state = DAXPIN_STATE_FREE;
+	bool reserved;
+	int err;
+
+	err = daxpin_state(grant->rdma->pool, grant->key.extent, &state);
+	if (err)
+		return err;
+	assert(state != DAXPIN_STATE_FREE);
+	reserved = state == DAXPIN_STATE_RESERVED;
+	if ((o->flags & DAXPIN_GRANT_ZERO) && !reserved)
+		return explain(o->why, o->why_size, -EINVAL,
+			       "DAXPIN_GRANT_ZERO would wipe a published extent");
+	if (reserved && (o->access & ACCESS_READS) && !o->flags)
+		return explain(o->why, o->why_size, -EPERM,
+			       "the peer could read what the blocks held before: zero them (DAXPIN_GRANT_ZERO) or allow it (DAXPIN_GRANT_EXPOSE)");
+	if (o->flags & DAXPIN_GRANT_ZERO)
+		memset((void *)(uintptr_t)grant->key.addr, 0,
+		       grant->key.length);
+	return 0;
+}
+
+static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
+		    const struct daxpin_grant_options *o)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_pool *pool = grant->rdma->pool;
+	int err = daxpin_pool_info(pool, &info);
+
+	if (err)
+		return err;
+	grant->key.length = grant->hold.bytes;
+	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
+	assert(grant->key.addr && grant->key.length);
+	grant->key.access = (uint32_t)o->access & (ACCESS_READS | ACCESS_WRITES |
+						   DAXPIN_ACCESS_FLUSH);
+	grant->key.extent = extent;
+	memcpy(grant->key.uuid, info.uuid, sizeof(info.uuid));
+	return 0;
+}
+
+/* The last step: what the peer reaches, and the door to it. */
+static int let_in(struct daxpin_grant *grant,
+		  const struct daxpin_grant_options *o, bool *ret_kept)
+{
+	int access, err;
+
+	err = dp_rdma_backing_open(grant, o, &access);
+	if (err)
+		return err;
+	err = dp_rdma_door_open(grant, access | o->access, o, ret_kept);
+	if (!err)
+		dp_rdma_backing_ready(grant);
+	else
+		dp_rdma_backing_close(grant, false);
+	return err;
+}
+
+/* *ret_kept: the hold stays, for the device keeps what was to be the door. */
+static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
+		const struct daxpin_grant_options *o, bool *ret_kept)
+{
+	struct daxpin_pool *pool = grant->rdma->pool;
+	uint32_t access = 0;
+	int err, drop_err;
+
+	if (o->access & ACCESS_WRITES)
+		access |= DAXPIN_HOLD_WRITE;
+	if (o->access & ACCESS_READS)
+		access |= DAXPIN_HOLD_READ;
+	snprintf(grant->label, sizeof(grant->label), "%s",
+		 o->label ? o->label : "grant");
+	err = daxpin_hold_labelled(pool, extent, access, grant->label,
+				   &grant->hold);
+	if (err)
+		return explain(o->why, o->why_size, err,
+			       "the extent cannot be held: %s", strerror(-err));
+	err = fill_key(grant, extent, o);
+	if (!err)
+		err = settle_old_bytes(grant, o);
+	if (!err)
+		err = let_in(grant, o, ret_kept);
+	if (!err || *ret_kept)
+		return err;
+	drop_err = daxpin_drop_labelled(pool, &grant->hold);
+	assert(drop_err == 0);
+	return err;
+}
+
+EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
+			     struct daxpin_extent extent,
+			     const struct daxpin_grant_options *options,
+			     struct daxpin_grant **ret_grant)
+{
+	struct daxpin_grant_options o = { .size = sizeof(o) };
+	struct daxpin_grant *grant;
+	bool kept = false;
+	int err;
+
+	if (!options || !ret_grant)
+		return -EINVAL;
+	err = dp_rdma_enter(rdma);
+	if (!err)
+		err = take_options(&o, sizeof(o), options);
+	if (!err)
+		err = check_grant(&o);
+	if (err)
+		return err;
+	grant = calloc(1, sizeof(*grant));
+	if (!grant)
+		return -ENOMEM;
+	grant->rdma = rdma;
+	err = give(grant, extent, &o, &kept);
+	if (kept)
+		dp_rdma_grant_lost(grant);
+	else if (err)
+		free(grant);
+	if (err)
+		return err;
+	grant->ask_back = o.ask_back;
+	grant->done = o.done;
+	grant->arg = o.arg;
+	grant->qp = o.qp;
+	dp_rdma_grant_out(grant);
+	*ret_grant = grant;
+	return 0;
+}
+
+EXPORT void daxpin_grant_key(const struct daxpin_grant *grant,
+			     struct daxpin_grant_key *ret_key)
+{
+	*ret_key = grant->key;
+}

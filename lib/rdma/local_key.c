@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Local keys of the RDMA adapter: one memory region for each segment that
+ * somebody asked for, with no access for any peer.
+ *
+ *  - A local key is published after its MR exists, so that finding it is one
+ *    load. It stays until a reclaim wants the segment, or the detach.
+ *  - Its MR is lent to memory windows, too. None is out where a reclaim wants the
+ *    segment, for it asks when nothing is held there; but it may think better of
+ *    it, and then a key that is lent stays, though asked for a moment ago.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define KEY_VALID	(UINT64_C(1) << 32)
+
+/* Soft-RoCE cannot pin more than 1 GiB at once (RDMA 0.11). */
+static_assert(DAXPIN_SEGMENT_MAX <= 512u << 20, "a segment is one region");
+
+/* Under the lock: the key of a segment, made where there is none yet. */
+static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
+{
+	struct dp_rdma_slot *slot = &rdma->slots[index];
+	struct daxpin_segment segment = { 0 };
+	int access = IBV_ACCESS_LOCAL_WRITE, err;
+
+	if (rdma->doors.window2 || rdma->doors.loop)
+		access |= IBV_ACCESS_MW_BIND;
+	/* On files there is no pin that could last (KERNEL 0.1), and what goes
+	 * through a bounce buffer is a grant. */
+	if (rdma->backing.way != DAXPIN_RDMA_PINNED)
+		return -EOPNOTSUPP;
+	if (!slot->mr) {
+		err = daxpin_segment(rdma->pool, index, &segment);
+		if (!err)
+			err = daxpin_registration_pin(rdma->registration,
+						      index);
+		if (err)
+			return err;
+		assert(segment.addr == index * rdma->segment_size);
+		err = dp_rdma_register(rdma->pd, segment.base, segment.size,
+				       access, &slot->mr);
+		if (err) {
+			daxpin_registration_revoked(rdma->registration, index);
+			return err;
+		}
+		atomic_fetch_add(&rdma->local_mrs, 1);
+		/* Pairs with the acquire in daxpin_rdma_lkey(). */
+		atomic_store_explicit(&slot->key, KEY_VALID | slot->mr->lkey,
+				      memory_order_release);
+	}
+	*ret_key = KEY_VALID | slot->mr->lkey;
+	return 0;
+}
+
+EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
+			    uint32_t *ret_lkey)
+{
+	uint32_t index;
+	uint64_t key;
+	int err = 0;
+
+	if (!rdma || !ret_lkey)
+		return -EINVAL;
+	if (addr >= rdma->end) {	/* which is 0 where there is no pool */
+		err = dp_rdma_enter(rdma);
+		return err ? err : -ENOENT;
+	}
+	index = (uint32_t)(addr / rdma->segment_size);
+	/* Pairs with the release in make_key(). */
+	key = atomic_load_explicit(&rdma->slots[index].key,
+				   memory_order_acquire);
+	if (!key) {
+		pthread_mutex_lock(&rdma->lock);
+		err = make_key(rdma, index, &key);
+		pthread_mutex_unlock(&rdma->lock);
+	}
+	if (!err)
+		*ret_lkey = (uint32_t)key;
+	return err;
+}
+
+int dp_rdma_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
+		     struct ibv_mr **ret_mr)
+{
+	uint32_t index = (uint32_t)(addr / rdma->segment_size);
+	uint64_t key;
+	int err;
+
+	pthread_mutex_lock(&rdma->lock);
+	err = make_key(rdma, index, &key);
+	if (!err) {
+		rdma->slots[index].lent++;
+		*ret_mr = rdma->slots[index].mr;
+	}
+	pthread_mutex_unlock(&rdma->lock);
+	return err;
+}
+
+void dp_rdma_key_return(struct daxpin_rdma *rdma, uint64_t addr)
+{
+	struct dp_rdma_slot *slot = &rdma->slots[addr / rdma->segment_size];
+
+	pthread_mutex_lock(&rdma->lock);
+	assert(slot->mr && slot->lent);
+	slot->lent--;
+	pthread_mutex_unlock(&rdma->lock);
+}
+
+/* Under the lock: what was made is unmade, or all stays as it was. */
+static int end_key(struct daxpin_rdma *rdma, uint32_t index)
+{
+	struct dp_rdma_slot *slot = &rdma->slots[index];
+	uint64_t key;
+	int err;
+
+	if (slot->lent)
+		return 0;
+	key = atomic_exchange(&slot->key, 0);
+	err = dp_rdma_deregister(slot->mr);
+	if (err) {
+		atomic_store_explicit(&slot->key, key, memory_order_release);
+		return err;
+	}
+	slot->mr = NULL;
+	atomic_fetch_sub(&rdma->local_mrs, 1);
+	return daxpin_registration_revoked(rdma->registration, index);
+}
+
+EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
+{
+	int err = dp_rdma_enter(rdma);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&rdma->lock);
+	for (uint32_t i = 0; !err && daxpin_registration_wanted(
+				rdma->registration, &i) > 0; i++)
+		err = end_key(rdma, i);
+	pthread_mutex_unlock(&rdma->lock);
+	return err ? err : dp_rdma_revokes_service(rdma);
+}
+
+EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
+			   struct daxpin_extent extent, uint64_t offset,
+			   uint64_t length, struct ibv_sge *ret_sge)
+{
+	uint64_t size;
+	uint32_t lkey;
+	int err = ret_sge ? dp_rdma_enter(rdma) : -EINVAL;
+
+	if (err)
+		return err;
+	err = daxpin_size(rdma->pool, extent, &size);
+	if (err)
+		return err;
+	if (!length || length > UINT32_MAX || offset > size ||
+	    length > size - offset)
+		return -EINVAL;
+	err = daxpin_idle(rdma->pool, extent);
+	if (err)			/* nobody holds it, or it is over */
+		return err < 0 ? err : -EINVAL;
+	/* It is one segment's, as every extent is. */
+	err = daxpin_rdma_lkey(rdma, extent.addr, &lkey);
+	if (err)
+		return err;
+	*ret_sge = (struct ibv_sge) {
+		.addr = (uintptr_t)daxpin_ptr(rdma->pool, extent, offset),
+		.length = (uint32_t)length,
+		.lkey = lkey,
+	};
+	assert(ret_sge->addr);
+	return 0;
+}
+
+int dp_rdma_end_keys(struct daxpin_rdma *rdma)
+{
+	struct dp_rdma_slot *slot;
+	int err;
+
+	for (slot = rdma->slots; slot < rdma->slots + rdma->segments; slot++) {
+		if (!slot->mr)
+			continue;
+		assert(!slot->lent);
+		err = dp_rdma_deregister(slot->mr);
+		if (err)
+			return err;
+		atomic_store(&slot->key, 0);
+		slot->mr = NULL;
+		atomic_fetch_sub(&rdma->local_mrs, 1);
+	}
+	assert(atomic_load(&rdma->local_mrs) == 0);
+	return 0;
+}

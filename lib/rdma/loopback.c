@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns two queue pairs of one device that are connected with each other. What
+ * drivers are known to hang at is left out: retries are fewer than "for ever"
+ * (RDMA 0.10), and nothing is waited for without a deadline.
+ */
+#include "rdma/loopback.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "rdma/rdma.h"
+
+#define PAGE		DAXPIN_BLOCK_SIZE
+#define HALF		(8 * PAGE)	/* of the near end's buffer */
+#define SKEW		77		/* nothing is aligned with anything */
+#define FIRST_PSN	7
+#define RETRIES		6		/* soft-RoCE takes 7 for "for ever" */
+#define CONNECT_TRIES	5
+#define PAUSE_NS	20000000
+
+static_assert(LOOP_BYTES + 3 * SKEW <= HALF, "each half has room for it");
+
+/* --------------------------------------------------------------- the device */
+
+/* The last GID there is: RoCE lists its routable ones behind the others. */
+static void choose_gid(struct loop *loop, int length)
+{
+	struct ibv_gid_entry entry;
+
+	for (int i = 0; i < length; i++) {
+		if (ibv_query_gid_ex(loop->pd->context, loop->port,
+				     (uint32_t)i, &entry, 0))
+			continue;
+		loop->gid_index = i;
+		loop->gid = entry.gid;
+	}
+}
+
+/* The first port that is up. */
+static int choose_port(struct loop *loop)
+{
+	struct ibv_device_attr device;
+	struct ibv_port_attr port;
+
+	if (ibv_query_device(loop->pd->context, &device))
+		return -EIO;
+	for (uint8_t i = 1; i <= device.phys_port_cnt; i++) {
+		if (ibv_query_port(loop->pd->context, i, &port) ||
+		    port.state != IBV_PORT_ACTIVE)
+			continue;
+		loop->port = i;
+		loop->mtu = port.active_mtu;
+		loop->lid = port.lid;
+		loop->gid_index = -1;
+		if (port.link_layer == IBV_LINK_LAYER_ETHERNET)
+			choose_gid(loop, port.gid_tbl_len);
+		return loop->lid || loop->gid_index >= 0 ? 0 : -EADDRNOTAVAIL;
+	}
+	return -ENETDOWN;
+}
+
+/* ----------------------------------------------------------- the connection */
+
+static struct ibv_qp *make_queue_pair(struct ibv_pd *pd, struct ibv_cq *cq)
+{
+	struct ibv_qp_init_attr init = {
+		.send_cq = cq, .recv_cq = cq,
+		.cap = {
+			.max_send_wr = LOOP_DEPTH, .max_recv_wr = 1,
+			.max_send_sge = 1, .max_recv_sge = 1,
+		},
+		.qp_type = IBV_QPT_RC,
+	};
+
+	return ibv_create_qp(pd, &init);
+}
+
+static int to_init(const struct loop *loop, struct ibv_qp *qp)
+{
+	struct ibv_qp_attr reset = { .qp_state = IBV_QPS_RESET };
+	struct ibv_qp_attr init = {
+		.qp_state = IBV_QPS_INIT,
+		.port_num = loop->port,
+		.qp_access_flags = IBV_ACCESS_REMOTE_READ |
+				   IBV_ACCESS_REMOTE_WRITE,
+	};
+	int err = ibv_modify_qp(qp, &reset, IBV_QP_STATE);
+
+	if (err)
+		return -err;
+	return -ibv_modify_qp(qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX |
+			      IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+}
+
+static int to_receive(const struct loop *loop, struct ibv_qp *qp, uint32_t peer)
+{
+	struct ibv_qp_attr attr = {
+		.qp_state = IBV_QPS_RTR,
+		.path_mtu = loop->mtu,
+		.dest_qp_num = peer,
+		.rq_psn = FIRST_PSN,
+		.max_dest_rd_atomic = 1,
+		.min_rnr_timer = 12,
+		.ah_attr = { .port_num = loop->port, .dlid = loop->lid },
+	};
+
+	if (loop->gid_index >= 0) {
+		attr.ah_attr.is_global = 1;
+		attr.ah_attr.grh.dgid = loop->gid;
+		attr.ah_attr.grh.sgid_index = (uint8_t)loop->gid_index;
+		attr.ah_attr.grh.hop_limit = 64;
+	}
+	return -ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_AV |
+			      IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+			      IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+			      IBV_QP_MIN_RNR_TIMER);
+}
+
+static int to_send(struct ibv_qp *qp)
+{
+	struct ibv_qp_attr attr = {
+		.qp_state = IBV_QPS_RTS,
+		.timeout = 14,
+		.retry_cnt = RETRIES, .rnr_retry = RETRIES,
+		.sq_psn = FIRST_PSN,
+		.max_rd_atomic = 1,
+	};
+
+	return -ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_TIMEOUT |
+			      IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+			      IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
+}
+
+/* What the last connection left. */
+static void empty(struct ibv_cq *cq)
+{
+	struct ibv_wc wc;
+
+	while (ibv_poll_cq(cq, 1, &wc) > 0)
+		;
+}
+
+static int connect_once(struct loop *loop)
+{
+	int err = to_init(loop, loop->near);
+
+	if (!err)
+		err = to_init(loop, loop->far);
+	empty(loop->near_cq);
+	empty(loop->far_cq);
+	if (!err)
+		err = to_receive(loop, loop->near, loop->far->qp_num);
+	if (!err)
+		err = to_receive(loop, loop->far, loop->near->qp_num);
+	if (!err)
+		err = to_send(loop->near);
+	return err ? err : to_send(loop->far);
+}
+
+/* A packet that is still under way can spoil it (RDMA 12). */
+int dp_loop_connect(struct loop *loop)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
+	int err = connect_once(loop);
+
+	for (int i = 1; err && i < CONNECT_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		err = connect_once(loop);
+	}
+	return err;
+}
+
+static int make_parts(struct loop *loop)
+{
+	struct ibv_context *context = loop->pd->context;
+
+	errno = 0;
+	loop->near_cq = ibv_create_cq(context, (int)(2 * LOOP_DEPTH), NULL, NULL, 0);
+	loop->far_cq = ibv_create_cq(context, (int)(2 * LOOP_DEPTH), NULL, NULL, 0);
+	loop->buffer = aligned_alloc(PAGE, 2 * HALF);
+	if (!loop->near_cq || !loop->far_cq || !loop->buffer)
+		return errno ? -errno : -ENOMEM;
+	memset(loop->buffer, 0, 2 * HALF);
+	loop->near = make_queue_pair(loop->pd, loop->near_cq);
+	loop->far = make_queue_pair(loop->pd, loop->far_cq);
+	if (!loop->near || !loop->far)
+		return errno ? -errno : -ENOMEM;
+	return dp_rdma_register(loop->pd, loop->buffer, 2 * HALF,
+			      IBV_ACCESS_LOCAL_WRITE, &loop->mr);
+}
+
+int dp_loop_open(struct loop *loop, struct ibv_pd *pd, uint64_t deadline_ns)
+{
+	int err;
+
+	memset(loop, 0, sizeof(*loop));
+	loop->pd = pd;
+	loop->deadline_ns = deadline_ns;
+	err = choose_port(loop);
+	if (!err)
+		err = make_parts(loop);
+	return err ? err : dp_loop_connect(loop);
+}
+
+static int end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
+{
+	int err = *qp ? ibv_destroy_qp(*qp) : 0;
+
+	if (err)
+		return -err;
+	*qp = NULL;
+	err = *cq ? ibv_destroy_cq(*cq) : 0;
+	if (!err)
+		*cq = NULL;
+	return -err;
+}
+
+/* The region first: its end is what the buffer may be freed after. */
+int dp_loop_close(struct loop *loop)
+{
+	int err = loop->mr ? dp_rdma_deregister(loop->mr) : 0, near, far;
+
+	if (!err) {
+		loop->mr = NULL;
+		free(loop->buffer);
+		loop->buffer = NULL;
+	}
+	near = end_queue_pair(&loop->near, &loop->near_cq);
+	far = end_queue_pair(&loop->far, &loop->far_cq);
+	return err ? err : near ? near : far;
+}
+
+/* ----------------------------------------------------------------- requests */
+
+unsigned char *dp_loop_source(struct loop *loop)
+{
+	return loop->buffer + SKEW;
+}
+
+unsigned char *dp_loop_sink(struct loop *loop)
+{
+	return loop->buffer + HALF + 3 * SKEW;
+}
+
+static int wait_for(struct loop *loop, struct ibv_cq *cq)
+{
+	struct ibv_wc wc;
+	int count;
+
+	do {
+		count = ibv_poll_cq(cq, 1, &wc);
+		if (count)
+			return count < 0 ? -EIO : (int)wc.status;
+	} while (daxpin_deadline_ms(0) < loop->deadline_ns);
+	return -ETIMEDOUT;
+}
+
+int dp_loop_near_wait(struct loop *loop)
+{
+	return wait_for(loop, loop->near_cq);
+}
+
+int dp_loop_far_wait(struct loop *loop)
+{
+	return wait_for(loop, loop->far_cq);
+}
+
+static int post(struct loop *loop, enum ibv_wr_opcode opcode, const void *near,
+		const void *far, uint32_t rkey, uint32_t length,
+		unsigned int flags)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)near, .length = length,
+		.lkey = loop->mr->lkey,
+	};
+	struct ibv_send_wr wr = {
+		.sg_list = &sge, .num_sge = 1, .opcode = opcode,
+		.send_flags = flags,
+		.wr.rdma = { .remote_addr = (uintptr_t)far, .rkey = rkey },
+	};
+	struct ibv_send_wr *bad;
+
+	assert(length <= LOOP_BYTES);
+	return -ibv_post_send(loop->near, &wr, &bad);
+}
+
+int dp_loop_write(struct loop *loop, const void *to, uint32_t rkey,
+		  uint32_t length)
+{
+	int err = post(loop, IBV_WR_RDMA_WRITE, dp_loop_source(loop), to, rkey,
+		       length, IBV_SEND_SIGNALED);
+
+	return err ? err : dp_loop_near_wait(loop);
+}
+
+int dp_loop_read(struct loop *loop, const void *from, uint32_t rkey,
+		 uint32_t length)
+{
+	int err = post(loop, IBV_WR_RDMA_READ, dp_loop_sink(loop), from, rkey,
+		       length, IBV_SEND_SIGNALED);
+
+	return err ? err : dp_loop_near_wait(loop);
+}
+
+int dp_loop_post(struct loop *loop, const void *to, uint32_t rkey,
+		 uint32_t length, bool last)
+{
+	return post(loop, IBV_WR_RDMA_WRITE, dp_loop_source(loop), to, rkey,
+		    length, last ? IBV_SEND_SIGNALED : 0);
+}

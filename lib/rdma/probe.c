@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a device does with regions and windows, as opposed to what it says that
+ * it does: soft-RoCE's on-demand regions corrupt what is written through them,
+ * with a status of success (KERNEL 0.12). Owns the loop it tries that on.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "rdma/loopback.h"
+#include "rdma/window.h"
+
+#define PAGE		DAXPIN_BLOCK_SIZE
+#define OFFSET		1234u		/* not the start of a page */
+#define PATIENCE_MS	30000		/* with the device, in all */
+#define ACCESS		(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
+			 IBV_ACCESS_REMOTE_READ)
+#define TRIES		(DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP | \
+			 DAXPIN_RDMA_TRY_WINDOWS)
+
+static_assert(OFFSET + LOOP_BYTES < DAXPIN_RDMA_TRY_BYTES,
+	      "with something behind it");
+
+__attribute__((format(printf, 3, 4)))
+static void say(struct daxpin_rdma_finding *finding, uint32_t verdict,
+		const char *format, ...)
+{
+	va_list args;
+
+	finding->verdict = verdict;
+	va_start(args, format);
+	vsnprintf(finding->what, sizeof(finding->what), format, args);
+	va_end(args);
+}
+
+/* ------------------------------------------------ does it arrive as it was? */
+
+struct transfer {
+	int status;			/* of what failed first, or -errno */
+	uint64_t wrong_written, wrong_read;
+};
+
+static void pattern(unsigned char *bytes, size_t size, unsigned int seed)
+{
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = (i * 167 + (i >> 8) * 59 + seed) & 0xff;
+}
+
+static uint64_t differences(const unsigned char *a, const unsigned char *b,
+			    size_t size)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < size; i++)
+		count += a[i] != b[i];
+	return count;
+}
+
+/* Write several packets into the middle of it, look at all of it, read back. */
+static struct transfer try_transfer(struct loop *loop, const struct ibv_mr *mr,
+				    unsigned char *expected)
+{
+	unsigned char *memory = mr->addr;
+	struct transfer t = { 0 };
+
+	pattern(memory, DAXPIN_RDMA_TRY_BYTES, 1);
+	pattern(dp_loop_source(loop), LOOP_BYTES, 2);
+	memcpy(expected, memory, DAXPIN_RDMA_TRY_BYTES);
+	memcpy(expected + OFFSET, dp_loop_source(loop), LOOP_BYTES);
+	t.status = dp_loop_write(loop, memory + OFFSET, mr->rkey, LOOP_BYTES);
+	if (t.status)
+		return t;
+	t.wrong_written = differences(memory, expected, DAXPIN_RDMA_TRY_BYTES);
+	/* A read is good if it shows what is there, right or wrong. */
+	pattern(dp_loop_sink(loop), LOOP_BYTES, 3);
+	t.status = dp_loop_read(loop, memory + OFFSET, mr->rkey, LOOP_BYTES);
+	if (!t.status)
+		t.wrong_read = differences(memory + OFFSET, dp_loop_sink(loop),
+					   LOOP_BYTES);
+	return t;
+}
+
+static void say_transfer(const struct transfer *t,
+			 struct daxpin_rdma_finding *finding)
+{
+	if (t->status)
+		say(finding, DAXPIN_RDMA_UNKNOWN, "a transfer failed: %s",
+		    t->status < 0 ? strerror(-t->status) :
+		    ibv_wc_status_str((enum ibv_wc_status)t->status));
+	else if (t->wrong_written || t->wrong_read)
+		say(finding, DAXPIN_RDMA_WRONG,
+		    "corrupts: writing %u bytes to an odd address left %" PRIu64 " bytes wrong, reading them back got %" PRIu64 " wrong, both with a status of success",
+		    LOOP_BYTES, t->wrong_written, t->wrong_read);
+	else
+		say(finding, DAXPIN_RDMA_WORKS,
+		    "%u bytes at an odd address were written and read back as they were",
+		    LOOP_BYTES);
+}
+
+/* 0 and what was found, or -errno; *ret_kept: the device keeps the region. */
+static int try_region(struct loop *loop, void *memory, int access,
+		      struct daxpin_rdma_finding *finding, bool *ret_kept)
+{
+	unsigned char *expected = malloc(DAXPIN_RDMA_TRY_BYTES);
+	struct transfer t;
+	struct ibv_mr *mr;
+	int err = expected ? 0 : -ENOMEM;
+
+	if (!err)
+		err = dp_loop_connect(loop);
+	if (err) {
+		free(expected);
+		return err;
+	}
+	err = dp_rdma_register(loop->pd, memory, DAXPIN_RDMA_TRY_BYTES, access, &mr);
+	if (err) {
+		say(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-err));
+		finding->error = err;
+		free(expected);
+		return 0;
+	}
+	t = try_transfer(loop, mr, expected);
+	say_transfer(&t, finding);
+	free(expected);
+	err = dp_rdma_deregister(mr);
+	*ret_kept = err != 0;
+	return err;
+}
+
+/* -------------------------------------------------------------------- kinds */
+
+static bool has_odp(struct ibv_context *context)
+{
+	const uint32_t needed = IBV_ODP_SUPPORT_WRITE | IBV_ODP_SUPPORT_READ;
+	struct ibv_device_attr_ex attr = { 0 };
+	const struct ibv_odp_caps *caps = &attr.odp_caps;
+
+	return !ibv_query_device_ex(context, NULL, &attr) &&
+	       caps->general_caps & IBV_ODP_SUPPORT &&
+	       (caps->per_transport_caps.rc_odp_caps & needed) == needed;
+}
+
+static int try_odp(struct loop *loop, void *memory,
+		   struct daxpin_rdma_finding *finding, bool *ret_kept)
+{
+	if (has_odp(loop->pd->context))
+		return try_region(loop, memory, ACCESS | IBV_ACCESS_ON_DEMAND,
+				  finding, ret_kept);
+	say(finding, DAXPIN_RDMA_NONE,
+	    "the device or its driver has no on-demand paging for reads and writes");
+	return 0;
+}
+
+static int try_all(struct loop *loop, void *memory, uint32_t tries,
+		   struct daxpin_rdma_report *report, bool *ret_kept)
+{
+	int err = 0;
+
+	if (tries & DAXPIN_RDMA_TRY_PINNED)
+		err = try_region(loop, memory, ACCESS, &report->pinned,
+				 ret_kept);
+	if (!err && tries & DAXPIN_RDMA_TRY_ODP)
+		err = try_odp(loop, memory, &report->odp, ret_kept);
+	if (!err && tries & DAXPIN_RDMA_TRY_WINDOWS)
+		err = dp_window_try(loop, IBV_MW_TYPE_2, &report->window2);
+	if (!err && tries & DAXPIN_RDMA_TRY_WINDOWS)
+		err = dp_window_try(loop, IBV_MW_TYPE_1, &report->window1);
+	return err;
+}
+
+void dp_rdma_report_begin(struct daxpin_rdma_report *report)
+{
+	struct daxpin_rdma_finding *const findings[] = {
+		&report->pinned, &report->odp,
+		&report->window2, &report->window1,
+	};
+
+	for (unsigned int i = 0; i < sizeof(findings) / sizeof(findings[0]);
+	     i++)
+		say(findings[i], DAXPIN_RDMA_UNTRIED, "was not tried");
+}
+
+int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
+		  struct daxpin_rdma_report *report, bool *ret_kept)
+{
+	struct loop loop;
+	int err, close_err;
+
+	err = dp_loop_open(&loop, pd, daxpin_deadline_ms(PATIENCE_MS));
+	if (!err)
+		err = try_all(&loop, memory, tries, report, ret_kept);
+	close_err = dp_loop_close(&loop);
+	return err ? err : close_err;
+}
+
+EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
+			     uint32_t tries,
+			     struct daxpin_rdma_report *ret_report)
+{
+	struct daxpin_rdma_report report = { .size = sizeof(report) };
+	bool kept = false;
+	int err;
+
+	if (!pd || !ret_report || tries & ~TRIES)
+		return -EINVAL;
+	if (tries & (DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP) &&
+	    (!memory || (uintptr_t)memory % PAGE || length < DAXPIN_RDMA_TRY_BYTES))
+		return -EINVAL;
+	dp_rdma_report_begin(&report);
+	err = dp_rdma_probe(pd, memory, tries, &report, &kept);
+	return err ? err : give_info(ret_report, &report, sizeof(report));
+}

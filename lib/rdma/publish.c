@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a target does when a peer says that all is written: take the grants back,
+ * make what was written durable, publish. In this order, or a power cut finds an
+ * extent that is published and not whole, or a peer still changes one that is.
+ */
+#include "rdma/rdma.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static bool is_kept(struct daxpin_extent extent, const struct daxpin_op *ops,
+		    size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ops[i].type == DAXPIN_OP_KEEP &&
+		    ops[i].extent.addr == extent.addr &&
+		    ops[i].extent.gen == extent.gen)
+			return true;
+	return false;
+}
+
+/* What is kept here is made durable by the publish. */
+static int end(struct daxpin_rdma *rdma, struct daxpin_grant **grant,
+	       const struct daxpin_op *ops, size_t op_count)
+{
+	const struct daxpin_grant_key key = (*grant)->key;
+	int err = daxpin_rdma_revoke(*grant);
+
+	if (err)
+		return err;
+	*grant = NULL;
+	if (is_kept(key.extent, ops, op_count))
+		return 0;
+	return daxpin_persist(rdma->pool, key.extent, 0, key.length);
+}
+
+static void copy_ops(struct daxpin_op copies[], const struct daxpin_op *ops,
+		     size_t count)
+{
+	memcpy(copies, ops, count * sizeof(*ops));
+	for (size_t i = 0; i < count; i++)
+		if (copies[i].type == DAXPIN_OP_KEEP)
+			copies[i].flags |= DAXPIN_OP_PERSIST;
+}
+
+EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
+			       struct daxpin_grant **grants, size_t grant_count,
+			       const struct daxpin_op *ops, size_t op_count)
+{
+	struct daxpin_op copies[DAXPIN_OPS_MAX];
+	int err = dp_rdma_enter(rdma);
+
+	if (err)
+		return err;
+	if ((!grants && grant_count) || (!ops && op_count))
+		return -EINVAL;
+	if (op_count > DAXPIN_OPS_MAX)
+		return -E2BIG;
+	for (size_t i = 0; i < grant_count; i++)
+		if (grants[i] && grants[i]->rdma != rdma)
+			return -EINVAL;
+	for (size_t i = 0; !err && i < grant_count; i++)
+		if (grants[i])
+			err = end(rdma, &grants[i], ops, op_count);
+	if (err || !op_count)
+		return err;
+	copy_ops(copies, ops, op_count);
+	return daxpin_publish(rdma->pool, copies, op_count);
+}

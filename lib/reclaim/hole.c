@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "reclaim/hole.h"
+
+static uint32_t chunks_of(const struct dp_holes *holes, uint32_t segment)
+{
+	return holes->media->segment[segment].size >> DP_CHUNK_SHIFT;
+}
+
+static uint8_t *flags_of(const struct dp_holes *holes, uint32_t segment,
+			 uint32_t chunk)
+{
+	assert(chunk && chunk < chunks_of(holes, segment));
+	return &holes->media->segment[segment].chunk[chunk];
+}
+
+static bool is_all_free(struct dp_holes *holes, uint32_t segment, uint32_t chunk)
+{
+	uint32_t block = chunk * DP_CHUNK_BLOCKS;
+
+	for (uint32_t i = 0; i < DP_CHUNK_BLOCKS; i++)
+		if (!dp_space_is_free(&holes->space[segment], block + i))
+			return false;
+	return true;
+}
+
+static bool is_candidate(struct dp_holes *holes, uint32_t segment,
+			 uint32_t chunk, enum dp_way way, bool spare)
+{
+	uint8_t flags = *flags_of(holes, segment, chunk);
+
+	if (flags & DP_CHUNK_CLAIMED)
+		return false;
+	if (way == DP_WAY_REFILL)
+		return !(flags & DP_CHUNK_BACKED);
+	if (flags & DP_CHUNK_DOUBT)
+		return true;
+	return spare && flags & DP_CHUNK_BACKED &&
+	       is_all_free(holes, segment, chunk);
+}
+
+uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
+			     enum dp_way way, bool spare)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 1; i < chunks_of(holes, segment); i++)
+		count += is_candidate(holes, segment, i, way, spare);
+	return count;
+}
+
+/* A reserve may have been faster: the space's own mutex decides. */
+bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
+			uint32_t chunk, enum dp_way way, bool spare)
+{
+	uint8_t *flags = flags_of(holes, segment, chunk);
+
+	if (!is_candidate(holes, segment, chunk, way, spare))
+		return false;
+	if (*flags & DP_CHUNK_BACKED &&
+	    !dp_space_claim_at(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
+			       DP_CHUNK_BLOCKS))
+		return false;
+	*flags |= DP_CHUNK_CLAIMED;
+	atomic_fetch_add(&holes->claimed, 1);
+	return true;
+}
+
+uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
+			enum dp_way way, uint32_t chunks, uint32_t spare,
+			struct dp_run *run, uint32_t runs)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = chunks_of(holes, segment) - 1; i && chunks; i--) {
+		bool follows = count && run[count - 1].chunk == i + 1;
+
+		if (!follows && count == runs)
+			break;
+		if (!dp_holes_claim_one(holes, segment, i, way, spare))
+			continue;
+		if (!follows)
+			run[count++] = (struct dp_run) { i + 1, 0 };
+		run[count - 1].chunk--;
+		run[count - 1].chunks++;
+		chunks--;
+		spare -= !!(*flags_of(holes, segment, i) &
+			    DP_CHUNK_BACKED);
+	}
+	return count;
+}
+
+static void end_one(struct dp_holes *holes, uint32_t segment, uint32_t chunk,
+		    enum dp_way way, enum dp_way_end end)
+{
+	uint8_t *flags = flags_of(holes, segment, chunk);
+	bool was_backed = *flags & DP_CHUNK_BACKED;
+	bool backed = end == DP_WAY_UNCHANGED ? was_backed :
+		      end == DP_WAY_DONE && way == DP_WAY_REFILL;
+
+	assert(*flags & DP_CHUNK_CLAIMED && !(was_backed &&
+					      *flags & DP_CHUNK_DOUBT));
+	*flags &= ~(DP_CHUNK_BACKED | DP_CHUNK_CLAIMED);
+	if (end != DP_WAY_UNCHANGED)
+		*flags &= ~DP_CHUNK_DOUBT;
+	if (end == DP_WAY_DOUBT)
+		*flags |= DP_CHUNK_DOUBT;
+	if (was_backed && !backed)
+		atomic_fetch_add(&holes->blocks, DP_CHUNK_BLOCKS);
+	if (!was_backed && backed)
+		atomic_fetch_sub(&holes->blocks, DP_CHUNK_BLOCKS);
+	if (!backed)
+		return;
+	*flags |= DP_CHUNK_BACKED;
+	dp_space_free(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
+		      DP_CHUNK_BLOCKS);
+}
+
+void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
+		  struct dp_run run, enum dp_way_end end)
+{
+	assert(run.chunks);
+	for (uint32_t i = 0; i < run.chunks; i++)
+		end_one(holes, segment, run.chunk + i, way, end);
+	atomic_fetch_sub(&holes->claimed, run.chunks);
+}
+
+bool dp_holes_any(const struct dp_holes *holes, uint32_t segment)
+{
+	for (uint32_t i = 1; i < chunks_of(holes, segment); i++)
+		if (!(*flags_of(holes, segment, i) & DP_CHUNK_BACKED))
+			return true;
+	return false;
+}

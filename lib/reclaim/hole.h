@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which chunks are holes, and which are on their way to or from that. A chunk
+ * that is not BACKED has no free blocks, so that reserve cannot find it (D9).
+ * The caller has one mutex for all of it.
+ */
+#ifndef DP_HOLE_H
+#define DP_HOLE_H
+
+#include "extent/space.h"
+#include "pool/pool.h"
+
+/* A flag of a chunk beside those of source.h: on its way. */
+#define DP_CHUNK_CLAIMED	0x8u
+
+enum dp_way {
+	DP_WAY_RECLAIM,			/* backed and free -> hole */
+	DP_WAY_REFILL,			/* hole -> backed and free */
+};
+
+enum dp_way_end {
+	DP_WAY_DONE,
+	DP_WAY_UNCHANGED,		/* as it was before the claim */
+	DP_WAY_DOUBT,			/* failed half way: as a hole until done */
+};
+
+struct dp_run {
+	uint32_t chunk;
+	uint32_t chunks;
+};
+
+struct dp_holes {
+	struct dp_pool *media;
+	struct dp_space *space;
+	_Atomic uint64_t blocks;	/* not BACKED */
+	_Atomic uint64_t claimed;	/* chunks */
+};
+
+/* Chunks of a segment that could go that way now; `spare`: free ones, too. To
+ * reclaim what is in doubt takes no free space from anybody. */
+uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
+			     enum dp_way way, bool spare);
+/* Claim at most `chunks` of them, and `spare` free ones, as runs, from the end of
+ * the segment; how many runs. What is claimed is nobody's (I7) until
+ * dp_holes_end(). */
+uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
+			enum dp_way way, uint32_t chunks, uint32_t spare,
+			struct dp_run *run, uint32_t runs);
+bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
+			uint32_t chunk, enum dp_way way, bool spare);
+void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
+		  struct dp_run run, enum dp_way_end end);
+
+bool dp_holes_any(const struct dp_holes *holes, uint32_t segment);
+
+#endif

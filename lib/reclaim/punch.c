@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The runs of a request are not linked: a fallocate() that fails does not end a
+ * chain (Linux 6.0 and later; before that it did), so that the next would run all
+ * the same, and of a chain the kernel cancels only the run that has begun. As they
+ * are it knows them all. From 6.12 on it runs those of one file in turn, by one
+ * worker; before, each waits for the file in a worker of its own.
+ *
+ * The deadline is a timeout linked to a cancellation of what is asked of the file,
+ * submitted together with the runs: it is kept while nobody of us runs. (A
+ * LINK_TIMEOUT never fires here, KERNEL 0.4.) A worker that is about to begin may
+ * lose the signal by which it is cancelled: there are three of them.
+ *
+ * The ring has a thread of its own, in the kernel. Else requests would be those of
+ * the thread that asks: at its exit it would wait for them, for as long as memory
+ * is pinned, since its deadlines end with it.
+ *
+ * The owner lock is in the ring's file table from before the first request: it
+ * lives as long as they do, also when this process is killed (KERNEL 0.9).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include "os/os.h"
+#include "reclaim/punch.h"
+
+#define ENTRIES		(DP_PUNCH_ANSWERS / 2)	/* as the kernel has it */
+#define TICKS		2u
+#define WORKERS		512u	/* one for each run, where it takes that */
+#define MS		1000000ull
+#define TICK_NS		(10 * MS)
+
+/* user_data: the attempt, which run of it, and what of that. */
+#define TO_BITS		2
+#define RUN_BITS	6
+
+static_assert(DP_PUNCH_RUNS <= 1 << RUN_BITS, "a run has its number");
+
+static int open_ring(struct dp_ring *ring, int lock_fd, int event_fd)
+{
+	uint32_t workers[2] = { WORKERS, 0 };
+	int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);
+
+	if (ret)
+		return ret;
+	ret = dp_os_ring_register(ring->fd, IORING_REGISTER_FILES, &lock_fd, 1);
+	if (!ret)
+		ret = dp_os_ring_register(ring->fd, IORING_REGISTER_EVENTFD,
+					  &event_fd, 1);
+	if (ret) {
+		dp_ring_close(ring);
+		return ret;
+	}
+	/* One that waits for a pin keeps a worker. Refused: fewer at once. */
+	dp_os_ring_register(ring->fd, IORING_REGISTER_IOWQ_MAX_WORKERS,
+			    workers, 2);
+	return 0;
+}
+
+/* A ring with a thread would keep that awake from tick to tick. */
+static int open_clock(struct dp_ring *clock, int event_fd)
+{
+	int ret = dp_ring_open(clock, TICKS, DP_RING_PLAIN);
+
+	if (ret)
+		return ret;
+	ret = dp_os_ring_register(clock->fd, IORING_REGISTER_EVENTFD,
+				  &event_fd, 1);
+	if (ret)
+		dp_ring_close(clock);
+	return ret;
+}
+
+int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd)
+{
+	int ret;
+
+	assert(!punch->open);
+	ret = open_ring(&punch->ring, lock_fd, event_fd);
+	if (ret)
+		return ret;
+	ret = open_clock(&punch->clock, event_fd);
+	if (ret) {
+		dp_ring_close(&punch->ring);
+		return ret;
+	}
+	punch->open = true;
+	return 0;
+}
+
+void dp_punch_close(struct dp_punch *punch)
+{
+	if (!punch->open)
+		return;
+	dp_ring_close(&punch->clock);
+	dp_ring_close(&punch->ring);
+	punch->open = false;
+}
+
+/* --------------------------------------------------------------- requests */
+
+static uint64_t user_data(uint64_t attempt, enum dp_answer_to to, uint32_t run)
+{
+	return (attempt << RUN_BITS | run) << TO_BITS | to;
+}
+
+static struct io_uring_sqe *prepare(struct dp_punch *punch, unsigned int opcode,
+				    uint64_t attempt, enum dp_answer_to to)
+{
+	struct io_uring_sqe *sqe = dp_ring_prepare(&punch->ring);
+
+	assert(sqe);			/* make_room() was called */
+	sqe->opcode = opcode;
+	sqe->fd = -1;
+	sqe->user_data = user_data(attempt, to, 0);
+	return sqe;
+}
+
+/* For all that one submit hands over: links must not end half way. What the thread
+ * was given it takes at once, so that this hardly ever waits. */
+static void make_room(struct dp_punch *punch, uint32_t requests)
+{
+	int ret = dp_ring_make_room(&punch->ring, requests);
+
+	assert(!ret);			/* the thread lives as we do */
+}
+
+/* If the thread cannot be woken now it is when somebody looks. */
+static void submit(struct dp_punch *punch)
+{
+	dp_ring_submit(&punch->ring);
+}
+
+static void fill_timeout(struct io_uring_sqe *sqe,
+			 const struct __kernel_timespec *at, uint32_t flags)
+{
+	sqe->opcode = IORING_OP_TIMEOUT;
+	sqe->fd = -1;
+	sqe->addr = (uintptr_t)at;
+	sqe->len = 1;
+	sqe->timeout_flags = flags | IORING_TIMEOUT_ETIME_SUCCESS;
+}
+
+static struct io_uring_sqe *prepare_timeout(struct dp_punch *punch,
+					    uint64_t attempt,
+					    enum dp_answer_to to,
+					    const struct __kernel_timespec *at,
+					    uint32_t flags)
+{
+	struct io_uring_sqe *sqe = prepare(punch, IORING_OP_TIMEOUT, attempt,
+					   to);
+
+	fill_timeout(sqe, at, flags);
+	return sqe;
+}
+
+static struct io_uring_sqe *prepare_cancel(struct dp_punch *punch,
+					   const struct dp_request *request)
+{
+	struct io_uring_sqe *sqe = prepare(punch, IORING_OP_ASYNC_CANCEL,
+					   request->attempt, DP_ANSWER_ELSE);
+
+	sqe->fd = request->fd;
+	sqe->cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
+	return sqe;
+}
+
+static int mode_of(enum dp_way way)
+{
+	return way == DP_WAY_RECLAIM ?
+	       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0;
+}
+
+static uint64_t begin_of(struct dp_run run)
+{
+	return (uint64_t)run.chunk << DP_CHUNK_SHIFT;
+}
+
+static uint64_t size_of(struct dp_run run)
+{
+	return (uint64_t)run.chunks << DP_CHUNK_SHIFT;
+}
+
+static void prepare_runs(struct dp_punch *punch,
+			 const struct dp_request *request)
+{
+	for (uint32_t i = 0; i < request->runs; i++) {
+		struct io_uring_sqe *sqe = prepare(punch, IORING_OP_FALLOCATE,
+						   request->attempt,
+						   DP_ANSWER_RUN);
+
+		sqe->fd = request->fd;
+		sqe->off = begin_of(request->run[i]);
+		sqe->addr = size_of(request->run[i]);
+		sqe->len = mode_of(request->way);
+		sqe->user_data = user_data(request->attempt, DP_ANSWER_RUN, i);
+	}
+}
+
+#define LATER		2		/* cancellations after the first */
+#define DEADLINE_REQUESTS	(2 * (LATER + 1))
+
+static bool has_deadline(const struct dp_request *request)
+{
+	return request->cancel_ns <= INT64_MAX;
+}
+
+/* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not
+ * end the chain, the end of a timeout by dp_punch_forget() does. The kernel reads
+ * the time later, but before it begins the first run, so it may be the request's. */
+static void prepare_deadline(struct dp_punch *punch,
+			     struct dp_request *request)
+{
+	static const struct __kernel_timespec later[LATER] = {
+		{ 0, 20 * MS }, { 0, 200 * MS }
+	};
+	struct io_uring_sqe *sqe;
+
+	request->at = (struct __kernel_timespec) {
+		request->cancel_ns / (1000 * MS),
+		request->cancel_ns % (1000 * MS)
+	};
+	sqe = prepare_timeout(punch, request->attempt, DP_ANSWER_TIMER,
+			      &request->at, IORING_TIMEOUT_ABS);
+	for (uint32_t i = 0; i < LATER; i++) {
+		sqe->flags = IOSQE_IO_LINK;
+		sqe = prepare_cancel(punch, request);
+		sqe->flags = IOSQE_IO_HARDLINK;
+		sqe = prepare_timeout(punch, request->attempt,
+				      DP_ANSWER_TIMER, &later[i], 0);
+	}
+	sqe->flags = IOSQE_IO_LINK;
+	prepare_cancel(punch, request);
+}
+
+void dp_punch_ask(struct dp_punch *punch, struct dp_request *request)
+{
+	assert(punch->open && request->attempt && request->runs);
+	assert(request->runs <= DP_PUNCH_RUNS);
+	make_room(punch, request->runs + DEADLINE_REQUESTS);
+	if (has_deadline(request))
+		prepare_deadline(punch, request);
+	prepare_runs(punch, request);
+	submit(punch);
+}
+
+/* Whichever of its timeouts is running: the next cancellation would be of what is
+ * asked of the file then. */
+void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!has_deadline(request))
+		return;
+	make_room(punch, 1);
+	sqe = prepare(punch, IORING_OP_ASYNC_CANCEL, request->attempt,
+		      DP_ANSWER_ELSE);
+	sqe->addr = user_data(request->attempt, DP_ANSWER_TIMER, 0);
+	sqe->cancel_flags = IORING_ASYNC_CANCEL_ALL;
+	submit(punch);
+}
+
+void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request)
+{
+	make_room(punch, 1);
+	prepare_cancel(punch, request);
+	submit(punch);
+}
+
+static void prepare_settle(struct dp_punch *punch,
+			   const struct dp_request *request, uint32_t run,
+			   bool shmem)
+{
+	struct io_uring_sqe *sqe = prepare(punch, shmem ? IORING_OP_MADVISE :
+					   IORING_OP_FSYNC, request->attempt,
+					   DP_ANSWER_SETTLE);
+
+	sqe->user_data = user_data(request->attempt, DP_ANSWER_SETTLE, run);
+	if (!shmem) {
+		sqe->fd = request->fd;
+		sqe->fsync_flags = IORING_FSYNC_DATASYNC;
+		return;
+	}
+	sqe->addr = (uintptr_t)request->base + begin_of(request->run[run]);
+	sqe->len = size_of(request->run[run]);
+	sqe->fadvise_advice = MADV_POPULATE_WRITE;
+}
+
+/*
+ * On tmpfs a hole that was allocated is data only when its pages are there
+ * (KERNEL 0.17). Elsewhere its extents become durable: what is published in
+ * them is so at once, and must not lie in a hole after a power cut.
+ */
+uint32_t dp_punch_settle(struct dp_punch *punch,
+			 const struct dp_request *request, const int *result,
+			 bool shmem)
+{
+	uint32_t answers = 0;
+
+	make_room(punch, request->runs);
+	for (uint32_t i = 0; i < request->runs; i++) {
+		if (!result[i] && (shmem || !answers)) {
+			prepare_settle(punch, request, i, shmem);
+			answers++;
+		}
+	}
+	assert(answers);
+	submit(punch);
+	return answers;
+}
+
+int dp_punch_here(const struct dp_request *request, uint32_t run)
+{
+	assert(run < request->runs);
+	return dp_os_fallocate(request->fd, mode_of(request->way),
+			       begin_of(request->run[run]),
+			       size_of(request->run[run]));
+}
+
+int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
+			 bool shmem)
+{
+	if (!shmem)
+		return dp_os_fsync(request->fd);
+	return dp_os_advise(request->base + begin_of(request->run[run]),
+			    size_of(request->run[run]), MADV_POPULATE_WRITE);
+}
+
+/* ---------------------------------------------------------------- answers */
+
+void dp_punch_tick(struct dp_punch *punch)
+{
+	static const struct __kernel_timespec at = { 0, TICK_NS };
+	struct io_uring_sqe *sqe;
+
+	if (punch->ticking)
+		return;
+	punch->ticking = true;
+	sqe = dp_ring_prepare(&punch->clock);
+	assert(sqe);			/* one at a time */
+	fill_timeout(sqe, &at, 0);
+	dp_ring_submit(&punch->clock);
+}
+
+/* It is submitted again here if the kernel had no memory for it. */
+static void look_at_clock(struct dp_punch *punch)
+{
+	struct io_uring_cqe cqe;
+
+	if (punch->ticking && !dp_ring_submit(&punch->clock) &&
+	    dp_ring_next(&punch->clock, 0, &cqe) > 0)
+		punch->ticking = false;
+}
+
+bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)
+{
+	struct io_uring_cqe cqe;
+
+	if (!punch->open)
+		return false;
+	look_at_clock(punch);
+	if (dp_ring_submit(&punch->ring) ||
+	    dp_ring_next(&punch->ring, 0, &cqe) <= 0)
+		return false;
+	*ret_answer = (struct dp_answer) {
+		.attempt = cqe.user_data >> (TO_BITS + RUN_BITS),
+		.to = cqe.user_data & ((1 << TO_BITS) - 1),
+		.run = cqe.user_data >> TO_BITS & ((1 << RUN_BITS) - 1),
+		.result = cqe.res,
+	};
+	return true;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Asking the kernel to punch and to fill chunks of a file, by a private ring,
+ * with a deadline that it keeps by itself. Who may ask when is job.c's business.
+ */
+#ifndef DP_PUNCH_H
+#define DP_PUNCH_H
+
+#include "os/ring.h"
+#include "reclaim/hole.h"
+
+#define DP_PUNCH_ANSWERS	1024u	/* that may be on their way */
+#define DP_PUNCH_RUNS		64u	/* in one request, at most */
+
+struct dp_punch {
+	struct dp_ring ring;
+	struct dp_ring clock;		/* of ticks alone */
+	bool open;
+	bool ticking;
+};
+
+/* What is asked for at once, of one file. */
+struct dp_request {
+	uint64_t attempt;		/* never used before, not 0 */
+	enum dp_way way;
+	int fd;
+	char *base;			/* where the file is mapped */
+	const struct dp_run *run;
+	uint32_t runs;
+	uint64_t cancel_ns;		/* the deadline, or DAXPIN_NO_DEADLINE */
+	struct __kernel_timespec at;	/* the same, as the kernel reads it */
+};
+
+enum dp_answer_to {
+	DP_ANSWER_RUN,			/* one for each run */
+	DP_ANSWER_SETTLE,		/* of each run that is settled, or all */
+	DP_ANSWER_TIMER,		/* nobody's business, as the next */
+	DP_ANSWER_ELSE,
+};
+
+struct dp_answer {
+	uint64_t attempt;
+	enum dp_answer_to to;
+	uint32_t run;
+	int result;
+};
+
+/* As dp_ring_open(). Both descriptors stay the caller's. */
+int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd);
+void dp_punch_close(struct dp_punch *punch);
+
+/*
+ * Each run is answered for itself, in any order, whatever becomes of the others.
+ * One that was interrupted, or cancelled before it began, changed nothing when it
+ * was a punch (A7). The deadline ends what has not been answered.
+ */
+void dp_punch_ask(struct dp_punch *punch, struct dp_request *request);
+/* All runs are answered: it has no deadline any more. */
+void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
+/* End it, and what else is asked of the same file; the answers still come. */
+void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request);
+/* After a refill, before anybody uses the runs whose result is 0, of which there
+ * are some. How many answers will come. */
+uint32_t dp_punch_settle(struct dp_punch *punch,
+			 const struct dp_request *request, const int *result,
+			 bool shmem);
+/* The same two in this thread, for as long as it takes. */
+int dp_punch_here(const struct dp_request *request, uint32_t run);
+int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
+			 bool shmem);
+
+/* Have the eventfd written in 10 ms. */
+void dp_punch_tick(struct dp_punch *punch);
+
+bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer);
+
+#endif

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libdaxpin-uring, on the public header alone: a ring is attached and detached
+ * here. The buffer slots are uring_slot.c's, requests uring_prep.c's.
+ *
+ * The owner lock is the first thing that goes into the ring and the last that
+ * comes out: from before the first SQE to after the last CQE (LOCK 4, rows 4
+ * and 10).
+ */
+#include <stdlib.h>
+#include "uring/uring.h"
+
+/* ------------------------------------------------------- lock in the ring */
+
+static int refuse_file(const struct daxpin_uring *uring,
+		       const struct daxpin_uring_options *options, int error)
+{
+	if (error == -EEXIST)
+		return explain(options->why, options->why_size, error,
+			    "the ring belongs to another thread (IORING_SETUP_SINGLE_ISSUER): attach and detach there");
+	return explain(options->why, options->why_size, error,
+		       "the owner lock cannot go into slot %d of the ring's file table: %s",
+		       uring->file_slot, strerror(-error));
+}
+
+/* An update would silently take the caller's file out of its slot. */
+static int put_into_slot(struct daxpin_uring *uring, int fd,
+			 const struct daxpin_uring_options *options)
+{
+	int ret;
+
+	if (dp_uring_taken_file(&uring->link, uring->file_slot) >= 0)
+		return explain(options->why, options->why_size, -EBUSY,
+			       "slot %d of the ring's file table is in use: name a free one in file_slot",
+			       uring->file_slot);
+	ret = dp_uring_put_file(&uring->link, uring->file_slot, fd);
+	return ret ? refuse_file(uring, options, ret) : 0;
+}
+
+static int put_lock(struct daxpin_uring *uring,
+		    const struct daxpin_uring_options *options)
+{
+	int fd = daxpin_lock_fd(uring->pool), ret;
+
+	uring->file_slot = options->file_slot;
+	if (options->file_slot != DAXPIN_URING_OWN_FILES)
+		return put_into_slot(uring, fd, options);
+	uring->file_slot = 0;
+	ret = dp_uring_make_files(&uring->link, fd);
+	if (ret == -EBUSY)
+		return explain(options->why, options->why_size, ret,
+			       "the ring has a registered-file table already: name a free slot of it in file_slot");
+	if (ret)
+		return refuse_file(uring, options, ret);
+	uring->own_files = true;
+	return 0;
+}
+
+static int take_lock_out(struct daxpin_uring *uring)
+{
+	return uring->own_files ? dp_uring_remove_files(&uring->link) :
+	       dp_uring_put_file(&uring->link, uring->file_slot, -1);
+}
+
+/* ----------------------------------------------------------------- options */
+
+static int check_buffer_options(const struct daxpin_uring_options *options)
+{
+	const uint32_t plain = DAXPIN_URING_PLAIN;
+	const uint32_t fixed = DAXPIN_URING_NEED_FIXED | DAXPIN_URING_EAGER |
+			       DAXPIN_URING_BUFFER_RANGE;
+	bool is_range = options->flags & DAXPIN_URING_BUFFER_RANGE;
+
+	if (options->flags & ~(plain | fixed) ||
+	    (options->flags & plain && options->flags & fixed))
+		return explain(options->why, options->why_size, -EINVAL,
+			       "flags 0x%x make no sense", options->flags);
+	if (is_range && (!options->buffer_slots ||
+			 options->buffer_slot >= DAXPIN_URING_SLOTS_MAX ||
+			 options->buffer_slots > DAXPIN_URING_SLOTS_MAX -
+						 options->buffer_slot))
+		return explain(options->why, options->why_size, -EINVAL,
+			       "%u buffer slots from %u on are no range",
+			       options->buffer_slots, options->buffer_slot);
+	if (!is_range && options->buffer_slot)
+		return explain(options->why, options->why_size, -EINVAL,
+			       "a buffer_slot without DAXPIN_URING_BUFFER_RANGE makes no sense");
+	return 0;
+}
+
+static int check_options(const struct daxpin_uring_options *options,
+			 struct daxpin_uring_options *ret_copy)
+{
+	int ret;
+
+	memset(ret_copy, 0, sizeof(*ret_copy));
+	ret_copy->file_slot = DAXPIN_URING_OWN_FILES;
+	ret_copy->label = "io_uring";
+	if (!options)
+		return 0;
+	ret = take_options(ret_copy, sizeof(*ret_copy), options);
+	if (ret)
+		return ret;
+	if (!ret_copy->label)
+		ret_copy->label = "io_uring";
+	if (ret_copy->why && ret_copy->why_size)
+		ret_copy->why[0] = '\0';
+	if (ret_copy->file_slot < DAXPIN_URING_OWN_FILES)
+		return explain(ret_copy->why, ret_copy->why_size, -EINVAL,
+			       "there is no file slot %d", ret_copy->file_slot);
+	return check_buffer_options(ret_copy);
+}
+
+/* ------------------------------------------------------- attach and detach */
+
+/* The operation first: a long label is cut at its end. */
+static void name_requests(struct daxpin_uring *uring, const char *label)
+{
+	const struct {
+		char *at;
+		const char *verb;
+	} names[] = {
+		{ uring->read_label, "read" }, { uring->write_label, "write" },
+		{ uring->send_label, "send" },
+		{ uring->command_label, "command" },
+	};
+
+	snprintf(uring->label, sizeof(uring->label), "%s", label);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		snprintf(names[i].at, DAXPIN_LABEL_MAX, "%s, %.54s",
+			 names[i].verb, uring->label);
+}
+
+/* The pool knows of the ring before the ring knows of the pool. */
+static int announce(struct daxpin_uring *uring,
+		    const struct daxpin_uring_options *options)
+{
+	struct daxpin_registration_options registration = {
+		.size = sizeof(registration),
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
+		.label = uring->label,
+		.why = options->why,
+		.why_size = options->why_size,
+	};
+
+	return daxpin_register(uring->pool, DAXPIN_ALL_SEGMENTS, &registration,
+			       &uring->registration);
+}
+
+/* fsdax refuses long-term pins (KERNEL 0.1); read-only memory cannot be
+ * written. The rest is tried. */
+static bool can_be_fixed(const struct daxpin_pool_info *info)
+{
+	return info->source != DAXPIN_SOURCE_FSDAX &&
+	       !(info->flags & DAXPIN_POOL_READONLY);
+}
+
+static uint64_t sum_of_segments(struct daxpin_pool *pool, uint32_t segments)
+{
+	struct daxpin_segment segment;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < segments; i++)
+		if (!daxpin_segment(pool, i, &segment))
+			bytes += segment.size;
+	return bytes;
+}
+
+static struct daxpin_uring *
+make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
+	   const struct daxpin_uring_options *options)
+{
+	struct daxpin_uring *uring = calloc(1, sizeof(*uring));
+
+	if (!uring)
+		return NULL;
+	uring->pool = pool;
+	uring->segments = info->segments;
+	assert(__builtin_popcountll(info->segment_size) == 1);
+	uring->segment_shift = __builtin_ctzll(info->segment_size);
+	uring->needed_bytes = sum_of_segments(pool, info->segments);
+	name_requests(uring, options->label);
+	return uring;
+}
+
+/* In this order, and out of it the other way round. */
+static int join(struct daxpin_uring *uring, bool can_be_fixed,
+		const struct daxpin_uring_options *options)
+{
+	int ret = announce(uring, options);
+
+	if (ret)
+		return ret;
+	ret = put_lock(uring, options);
+	if (ret)
+		goto unregister;
+	ret = dp_uring_table_open(uring, can_be_fixed, options);
+	if (!ret)
+		return 0;
+	take_lock_out(uring);
+unregister:
+	daxpin_unregister(uring->registration);
+	return ret;
+}
+
+static void take_down(struct daxpin_uring *uring)
+{
+	dp_uring_table_free(uring);
+	dp_uring_unlink(&uring->link);
+	uring->pool = NULL;
+}
+
+static void bury(struct daxpin_uring *uring)
+{
+	static struct memory_of_detached memory = {
+		.lock = PTHREAD_MUTEX_INITIALIZER
+	};
+
+	take_down(uring);
+	free(remember_detached(&memory, (struct detached) { uring, NULL })
+	     .handle);
+}
+
+static int attach(struct daxpin_pool *pool, struct io_uring *ring,
+		  const struct daxpin_uring_options *user_options, bool guard,
+		  struct daxpin_uring **ret_uring)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_uring_options options;
+	struct daxpin_uring *uring;
+	int ret;
+
+	if (!ring || !ret_uring)
+		return -EINVAL;
+	ret = check_options(user_options, &options);
+	if (!ret)
+		ret = daxpin_pool_info(pool, &info);
+	if (ret)
+		return ret;
+	if (guard)
+		options.flags = DAXPIN_URING_PLAIN;
+	uring = make_uring(pool, &info, &options);
+	if (!uring)
+		return -ENOMEM;
+	ret = dp_uring_link(ring, &uring->link);
+	if (ret) {
+		free(uring);
+		return explain(options.why, options.why_size, ret,
+			       "the ring's descriptor cannot be duplicated: %s",
+			       strerror(-ret));
+	}
+	uring->has_vectors = dp_uring_knows(&uring->link,
+					    DP_URING_OP_READV_FIXED);
+	uring->has_send_zc = dp_uring_knows(&uring->link, IORING_OP_SEND_ZC);
+	ret = join(uring, can_be_fixed(&info), &options);
+	if (!ret) {
+		*ret_uring = uring;
+		return 0;
+	}
+	take_down(uring);
+	free(uring);
+	return ret;
+}
+
+EXPORT int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
+			       const struct daxpin_uring_options *options,
+			       struct daxpin_uring **ret_uring)
+{
+	return attach(pool, ring, options, false, ret_uring);
+}
+
+EXPORT int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
+			      const struct daxpin_uring_options *options,
+			      struct daxpin_uring **ret_uring)
+{
+	return attach(pool, ring, options, true, ret_uring);
+}
+
+EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
+			     struct daxpin_uring_info *ret_info)
+{
+	struct daxpin_uring_info info = { .size = sizeof(info) };
+	int ret = dp_uring_enter(uring);
+
+	if (ret)
+		return ret;
+	dp_uring_table_info(uring, &info);
+	info.file_slot = uring->file_slot;
+	info.in_flight = uring->in_flight;
+	info.needed_bytes = uring->needed_bytes;
+	return give_info(ret_info, &info, sizeof(info));
+}
+
+EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
+{
+	int ret = dp_uring_enter(uring);
+
+	return ret ? ret : dp_uring_table_service(uring);
+}
+
+EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
+{
+	int ret;
+
+	if (!uring)
+		return 0;
+	ret = dp_uring_enter(uring);
+	if (!ret)
+		ret = daxpin_pool_info(uring->pool,
+				       &(struct daxpin_pool_info) {
+				       .size = sizeof(struct daxpin_pool_info) });
+	if (ret)
+		return ret;
+	if (uring->in_flight)
+		return -EBUSY;
+	ret = dp_uring_table_close(uring);
+	if (!ret)
+		ret = take_lock_out(uring);
+	if (ret)
+		return ret;
+	ret = daxpin_unregister(uring->registration);
+	assert(!ret);
+	bury(uring);
+	return 0;
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests: each holds its extents from prep to its last CQE, whatever that
+ * says (I9, A5). Here, and nowhere else, is decided whether a request names a
+ * buffer slot.
+ */
+#include <limits.h>
+#include <sys/socket.h>
+#include "uring/uring.h"
+
+#define VECTORS_MAX	IOV_MAX		/* the kernel's UIO_MAXIOV */
+
+struct piece {
+	struct daxpin_extent extent;
+	uint64_t offset;
+	uint32_t length;
+};
+
+/* Hold, then look at the size: a held extent keeps it. */
+static int take(struct daxpin_uring *uring, struct daxpin_hold *hold,
+		struct daxpin_extent extent, uint64_t offset, uint32_t length,
+		uint32_t access, const char *label)
+{
+	int ret = daxpin_hold_labelled(uring->pool, extent, access, label,
+				       hold);
+
+	if (ret)
+		return ret;
+	if (length && offset <= hold->bytes && length <= hold->bytes - offset)
+		return 0;
+	ret = daxpin_drop_labelled(uring->pool, hold);
+	assert(!ret);
+	return -EINVAL;
+}
+
+static void begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+		  int slot)
+{
+	io->uring = uring;
+	io->fixed = slot;
+	uring->in_flight++;
+}
+
+static uint32_t segment_of(const struct daxpin_uring *uring,
+			   struct daxpin_extent extent)
+{
+	return extent.addr >> uring->segment_shift;
+}
+
+/* Where an offset lies that is in the extent, as take() has found. */
+static void *memory_of(const struct daxpin_uring *uring,
+		       struct daxpin_extent extent, uint64_t offset)
+{
+	uint64_t in_segment = extent.addr & ((1ull << uring->segment_shift) - 1);
+	uint32_t segment = segment_of(uring, extent);
+
+	assert(segment < uring->segments && uring->table.seat[segment].base);
+	return uring->table.seat[segment].base + in_segment + offset;
+}
+
+/* A slot where there is a request that can name it; or -1. */
+static int use_slot(struct daxpin_uring *uring, uint32_t segment, bool can)
+{
+	if (can)
+		return dp_uring_slot_use(uring, segment);
+	dp_uring_slot_refused(uring);
+	return -1;
+}
+
+/* One extent, and where it is. Inline: a piece that is passed in memory is read back
+ * before it is written. */
+static inline __attribute__((always_inline))
+int begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+		     const struct piece *piece, uint32_t access,
+		     const char *label, bool can_be_fixed, void **ret_at)
+{
+	struct daxpin_extent extent = piece->extent;
+	int ret = take(uring, &io->hold, extent, piece->offset, piece->length,
+		       access, label);
+
+	if (ret)
+		return ret;
+	*ret_at = memory_of(uring, extent, piece->offset);
+	io->vec_count = 0;
+	begin(uring, io, use_slot(uring, segment_of(uring, extent),
+				  can_be_fixed));
+	return 0;
+}
+
+/* From here on the sqe does nothing, whatever the call returns. */
+static int check_usable(const struct daxpin_uring *uring,
+			const struct daxpin_uring_io *io,
+			struct io_uring_sqe *sqe)
+{
+	if (sqe)
+		io_uring_prep_nop(sqe);
+	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter(uring);
+}
+
+/* ---------------------------------------------------------- read and write */
+
+EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
+				  struct daxpin_uring_io *io,
+				  struct io_uring_sqe *sqe, int fd,
+				  struct daxpin_extent extent, uint64_t offset,
+				  uint32_t length, uint64_t file_offset)
+{
+	void *at;
+	int ret = check_usable(uring, io, sqe);
+
+	if (ret)
+		return ret;
+	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
+			DAXPIN_HOLD_WRITE, uring->read_label, true, &at);
+	if (ret)
+		return ret;
+	if (io->fixed >= 0)
+		io_uring_prep_read_fixed(sqe, fd, at, length, file_offset,
+					 io->fixed);
+	else
+		io_uring_prep_read(sqe, fd, at, length, file_offset);
+	return 0;
+}
+
+EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
+				   struct daxpin_uring_io *io,
+				   struct io_uring_sqe *sqe, int fd,
+				   struct daxpin_extent extent, uint64_t offset,
+				   uint32_t length, uint64_t file_offset)
+{
+	void *at;
+	int ret = check_usable(uring, io, sqe);
+
+	if (ret)
+		return ret;
+	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
+			DAXPIN_HOLD_READ, uring->write_label, true, &at);
+	if (ret)
+		return ret;
+	if (io->fixed >= 0)
+		io_uring_prep_write_fixed(sqe, fd, at, length, file_offset,
+					  io->fixed);
+	else
+		io_uring_prep_write(sqe, fd, at, length, file_offset);
+	return 0;
+}
+
+/* ----------------------------------------------------- many pieces at once */
+
+/* All of the pieces, whatever becomes of one: a drop is never lost. */
+static int drop_pieces(struct daxpin_uring *uring,
+		       struct daxpin_uring_vec *vec, uint32_t count)
+{
+	int first = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		int ret = daxpin_drop_labelled(uring->pool, &vec[i].hold);
+
+		first = first ? first : ret;
+	}
+	return first;
+}
+
+static int take_pieces(struct daxpin_uring *uring, struct daxpin_uring_vec *vec,
+		       struct iovec *iov, uint32_t count, uint32_t access,
+		       const char *label)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		int ret = take(uring, &vec[i].hold, vec[i].extent,
+			       vec[i].offset, vec[i].length, access, label);
+
+		if (ret) {
+			drop_pieces(uring, vec, i);
+			return ret;
+		}
+		iov[i].iov_base = memory_of(uring, vec[i].extent,
+					    vec[i].offset);
+		iov[i].iov_len = vec[i].length;
+	}
+	return 0;
+}
+
+/* One slot is all that a request can name. */
+static int use_slot_of_pieces(struct daxpin_uring *uring,
+			      const struct daxpin_uring_vec *vec,
+			      uint32_t count)
+{
+	uint32_t segment = segment_of(uring, vec[0].extent);
+	bool can = uring->has_vectors;
+
+	for (uint32_t i = 1; i < count; i++)
+		can &= segment_of(uring, vec[i].extent) == segment;
+	return use_slot(uring, segment, can);
+}
+
+static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+		       struct io_uring_sqe *sqe, int fd,
+		       struct daxpin_uring_vec *vec, struct iovec *iov,
+		       uint32_t count, uint64_t file_offset, bool read)
+{
+	int ret = check_usable(uring, io, sqe);
+
+	if (ret)
+		return ret;
+	if (!vec || !iov || !count || count > VECTORS_MAX)
+		return -EINVAL;
+	ret = take_pieces(uring, vec, iov, count,
+			  read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ,
+			  read ? uring->read_label : uring->write_label);
+	if (ret)
+		return ret;
+	io->vec = vec;
+	io->vec_count = count;
+	begin(uring, io, use_slot_of_pieces(uring, vec, count));
+	if (read)
+		io_uring_prep_readv(sqe, fd, iov, count, file_offset);
+	else
+		io_uring_prep_writev(sqe, fd, iov, count, file_offset);
+	if (io->fixed >= 0) {
+		sqe->opcode = read ? DP_URING_OP_READV_FIXED :
+			      DP_URING_OP_WRITEV_FIXED;
+		sqe->buf_index = io->fixed;
+	}
+	return 0;
+}
+
+EXPORT int daxpin_uring_prep_readv(struct daxpin_uring *uring,
+				   struct daxpin_uring_io *io,
+				   struct io_uring_sqe *sqe, int fd,
+				   struct daxpin_uring_vec *vec,
+				   struct iovec *iov, uint32_t count,
+				   uint64_t file_offset)
+{
+	return prep_pieces(uring, io, sqe, fd, vec, iov, count, file_offset,
+			   true);
+}
+
+EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
+				    struct daxpin_uring_io *io,
+				    struct io_uring_sqe *sqe, int fd,
+				    struct daxpin_uring_vec *vec,
+				    struct iovec *iov, uint32_t count,
+				    uint64_t file_offset)
+{
+	return prep_pieces(uring, io, sqe, fd, vec, iov, count, file_offset,
+			   false);
+}
+
+/* ------------------------------------------------------ sockets, commands */
+
+/*
+ * Without a slot it is an ordinary send, which copies: a zero-copy send of
+ * plain memory keeps its pages for as long as the peer likes, and on fsdax
+ * would stall every punch (KERNEL 4). MSG_ZEROCOPY is that by another name.
+ */
+EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
+				  struct daxpin_uring_io *io,
+				  struct io_uring_sqe *sqe, int fd,
+				  struct daxpin_extent extent, uint64_t offset,
+				  uint32_t length, int msg_flags,
+				  uint32_t flags)
+{
+	void *at;
+	int ret = check_usable(uring, io, sqe);
+
+	if (ret)
+		return ret;
+	if (msg_flags & MSG_ZEROCOPY || flags & ~DAXPIN_URING_SEND_COPY)
+		return -EINVAL;
+	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
+			DAXPIN_HOLD_READ, uring->send_label,
+			uring->has_send_zc && !(flags & DAXPIN_URING_SEND_COPY),
+			&at);
+	if (ret)
+		return ret;
+	if (io->fixed >= 0)
+		io_uring_prep_send_zc_fixed(sqe, fd, at, length, msg_flags, 0,
+					    io->fixed);
+	else
+		io_uring_prep_send(sqe, fd, at, length, msg_flags);
+	return 0;
+}
+
+EXPORT int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
+				 struct daxpin_uring_io *io,
+				 struct io_uring_sqe *sqe, int fd,
+				 uint32_t cmd_op, struct daxpin_extent extent,
+				 uint64_t offset, uint32_t length,
+				 uint32_t access, void **ret_memory)
+{
+	void *at;
+	int ret = check_usable(uring, io, sqe);
+
+	if (ret)
+		return ret;
+	if (!ret_memory)
+		return -EINVAL;
+	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
+			access, uring->command_label, true, &at);
+	if (ret)
+		return ret;
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = fd;
+	sqe->cmd_op = cmd_op;
+	if (io->fixed >= 0) {
+		sqe->uring_cmd_flags = IORING_URING_CMD_FIXED;
+		sqe->buf_index = io->fixed;
+	}
+	*ret_memory = at;
+	return 0;
+}
+
+EXPORT int daxpin_uring_is_fixed(const struct daxpin_uring_io *io)
+{
+	return io && io->uring ? io->fixed >= 0 : -EINVAL;
+}
+
+/* ------------------------------------------------------------- completions */
+
+/* The request is over, or never was. */
+static int end(struct daxpin_uring_io *io)
+{
+	struct daxpin_uring *uring = io->uring;
+	int ret;
+
+	if (io->vec_count)
+		ret = drop_pieces(uring, io->vec, io->vec_count);
+	else
+		ret = daxpin_drop_labelled(uring->pool, &io->hold);
+	if (ret)
+		return ret;
+	assert(uring->in_flight);
+	uring->in_flight--;
+	if (io->fixed >= 0)
+		dp_uring_slot_release(uring, io->fixed);
+	io->uring = NULL;
+	return 0;
+}
+
+EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
+			     const struct io_uring_cqe *cqe)
+{
+	int ret;
+
+	if (!io || !io->uring || !cqe)
+		return -EINVAL;
+	if (cqe->flags & IORING_CQE_F_MORE)
+		return 0;
+	ret = end(io);
+	return ret ? ret : 1;
+}
+
+EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
+{
+	return io && io->uring ? end(io) : -EINVAL;
+}
+
+EXPORT int daxpin_uring_reap(struct io_uring *ring,
+			     struct daxpin_uring_io *(*find)(
+				     const struct io_uring_cqe *cqe, void *arg),
+			     void *arg)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, count = 0;
+	int error = 0;
+
+	if (!ring || !find)
+		return -EINVAL;
+	io_uring_for_each_cqe(ring, head, cqe) {
+		struct daxpin_uring_io *io = find(cqe, arg);
+		int ret = io ? daxpin_uring_done(io, cqe) : 0;
+
+		if (ret < 0 && !error)
+			error = ret;
+		count++;
+	}
+	io_uring_cq_advance(ring, count);
+	return error ? error : (int)count;
+}
