@@ -44,7 +44,7 @@ class Tree:
         self.own = set()        # that only these tables are for
         for table in sorted((source / 'tests/mutants').glob('*.py')):
             for m in runpy.run_path(str(table)).get('MUTANTS', []):
-                program = pathlib.Path(m[1][0]).name.removeprefix('test_')
+                program = pathlib.Path(m[1][0]).name
                 self.mutants[m[0]] = (program, m[6] if len(m) > 6 else None)
                 if table.stem == 'invariants':
                     self.own.add(m[0])
@@ -76,7 +76,7 @@ class Tree:
             return self.has_case('tests/stress/stress.c', test)
         if first == 'lab':
             return self.has_case(f'tests/lab/test_{what}.c', test)
-        return self.has_case(f'tests/unit/test_{first}.c', test)
+        return self.has_case(f'tests/unit/{first}.c', test)
 
 
 def check_kept(report, tree, rule, where, cell):

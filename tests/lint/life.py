@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""life.py SOURCE: the table of daxpin(7) is the one that test_life.c tests.
+"""life.py SOURCE: the table of daxpin(7) is the one that extent_state.c tests.
 
 In the page a comment before each list names the rows of the test that its
 columns are:  .\\" life: ended reserved ...
@@ -11,7 +11,7 @@ import sys
 from lint import Report, read, without_comments
 
 PAGE = 'docs/man7/daxpin.7'
-TEST = 'tests/unit/test_life.c'
+TEST = 'tests/unit/extent_state.c'
 
 # Row of the page -> call of the test.
 CALLS = {

@@ -3,14 +3,14 @@
 The rule that each breaks is in docs/invariants.md, which names these mutants.
 The last item is the test that must fail."""
 
-LIFE = ['tests/unit/test_life']
-WAIT = ['tests/unit/test_wait']
-RULES = ['tests/unit/test_rules']
-RECLAIM = ['tests/unit/test_reclaim']
-POOL = ['tests/unit/test_pool']
-URING = ['tests/unit/test_uring', 'shmem']
-REVOKE = ['tests/unit/test_revoke']
-WINDOW = ['tests/unit/test_window']
+LIFE = ['tests/unit/extent_state']
+WAIT = ['tests/unit/extent_event']
+RULES = ['tests/unit/api_rules']
+RECLAIM = ['tests/unit/reclaim_job']
+POOL = ['tests/unit/api_pool']
+URING = ['tests/unit/uring_attach', 'shmem']
+REVOKE = ['tests/unit/rdma_revoke']
+WINDOW = ['tests/unit/rdma_window']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'

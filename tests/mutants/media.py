@@ -2,7 +2,7 @@
 """Bugs about bad media: in which blocks are known to be bad, in keeping them
 from everybody, and in reading where there may be poison."""
 
-TEST = ['tests/unit/test_bad_media']
+TEST = ['tests/unit/media_badblocks']
 
 MUTANTS = [
     # -------------------------------------------------------------- the lists

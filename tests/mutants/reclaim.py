@@ -2,7 +2,7 @@
 """Bugs about giving space back: in who must be out of the way, in what becomes
 of chunks, and in who is told. Those that break a rule are in invariants.py."""
 
-TEST = ['tests/unit/test_reclaim']
+TEST = ['tests/unit/reclaim_job']
 
 MUTANTS = [
     # ------------------------------------------------- who is out of the way

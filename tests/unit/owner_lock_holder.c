@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Who keeps the lock of an owner that died, and how open tells them apart. On
- * shmem, everywhere. `test_keep crash` needs DAXPIN_TEST_SLOWER, a disk that
- * reads 0xA5 everywhere after 1.5 s, and DAXPIN_TEST_FSDAX: every kind of ring
+ * shmem, everywhere. `owner_lock_holder crash` needs DAXPIN_TEST_SLOWER, a disk
+ * that reads 0xA5 everywhere after 1.5 s, and DAXPIN_TEST_FSDAX: every kind of ring
  * there is dies with a read of it in flight, all at once. There the barrier
  * would save the pool too; whether the lock did is seen by what was told.
  */
@@ -855,7 +855,7 @@ static int run_crash(void)
 		printf("1..0 # SKIP needs DAXPIN_TEST_FSDAX and DAXPIN_TEST_SLOWER, a disk with latency (./dev lab has both)\n");
 		return 0;
 	}
-	return cmocka_run_group_tests_name("keep crash", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("owner_lock_holder crash", tests, NULL, NULL);
 }
 
 int main(int argc, char **argv)
@@ -879,5 +879,5 @@ int main(int argc, char **argv)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (argc > 1 && !strcmp(argv[1], "crash"))
 		return run_crash();
-	return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("owner_lock_holder", tests, NULL, NULL);
 }

@@ -296,5 +296,5 @@ int main(void)
 		TEST(a_forked_child_is_refused),
 	};
 
-	return cmocka_run_group_tests_name("wait", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("extent_event", tests, NULL, NULL);
 }

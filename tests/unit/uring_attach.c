@@ -590,7 +590,7 @@ static int run_all(void)
 		TEST(the_pool_stays_open_while_a_ring_is_guarded),
 	};
 
-	return cmocka_run_group_tests_name("uring", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("uring_attach", tests, NULL, NULL);
 }
 
 static int run_crash(void)
@@ -600,7 +600,7 @@ static int run_crash(void)
 		TEST(nor_does_it_reach_a_pool_made_over_his),
 	};
 
-	return cmocka_run_group_tests_name("uring crash", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("uring_attach crash", tests, NULL, NULL);
 }
 
 static int run_limits(void)
@@ -609,10 +609,10 @@ static int run_limits(void)
 		cmocka_unit_test(too_little_memlock_is_said_with_the_sum),
 	};
 
-	return cmocka_run_group_tests_name("uring limits", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("uring_attach limits", tests, NULL, NULL);
 }
 
-/* test_uring shmem|devdax|fsdax [crash|limits] */
+/* uring_attach shmem|devdax|fsdax [crash|limits] */
 int main(int argc, char **argv)
 {
 	const char *which = argc > 1 ? argv[1] : "shmem";

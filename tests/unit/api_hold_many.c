@@ -508,5 +508,5 @@ int main(void)
 		TEST(the_whole_pool_tells_who_keeps_it),
 	};
 
-	return cmocka_run_group_tests_name("many", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("api_hold_many", tests, NULL, NULL);
 }

@@ -879,7 +879,7 @@ static void a_ring_freed_in_mid_read_keeps_its_hold(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* test_uring_requests shmem|devdax|fsdax */
+/* uring_prep shmem|devdax|fsdax */
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -909,5 +909,5 @@ int main(int argc, char **argv)
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
 		return 0;
-	return cmocka_run_group_tests_name("uring requests", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("uring_prep", tests, NULL, NULL);
 }

@@ -581,11 +581,11 @@ static int run_limits(void)
 		cmocka_unit_test(a_registration_that_fails_midway_leaves_nothing),
 	};
 
-	return cmocka_run_group_tests_name("uring slots, limits", tests, NULL,
+	return cmocka_run_group_tests_name("uring_buffer_slots, limits", tests, NULL,
 					   NULL);
 }
 
-/* test_uring_slots shmem|devdax [limits] */
+/* uring_buffer_slots shmem|devdax [limits] */
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -608,5 +608,5 @@ int main(int argc, char **argv)
 			return skip_all("needs root, to become somebody else");
 		return run_limits();
 	}
-	return cmocka_run_group_tests_name("uring slots", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("uring_buffer_slots", tests, NULL, NULL);
 }

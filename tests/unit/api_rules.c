@@ -409,5 +409,5 @@ int main(void)
 		TEST(a_read_never_waits_for_the_file),
 	};
 
-	return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("api_rules", tests, NULL, NULL);
 }

@@ -585,5 +585,5 @@ int main(void)
 		TEST(space_runs_out_cleanly),
 	};
 
-	return cmocka_run_group_tests_name("life", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("extent_state", tests, NULL, NULL);
 }
