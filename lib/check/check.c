@@ -346,7 +346,9 @@ static int check_segment(struct walk *walk, uint32_t index)
 	if (index)
 		ret = check_later_super(walk, size, &ours);
 	else
-		ret = dp_audit_directories(&walk->audit);
+		ret = dp_audit_lanes(&walk->audit);
+	if (!ret && !index)
+		ret = dp_audit_root_slots(&walk->audit);
 	return ret || !ours ? ret : dp_audit_table(&walk->audit, size);
 }
 

@@ -19,7 +19,8 @@ PUBLIC_CODE = [
     'lib/rdma/local_key.c', 'lib/rdma/grant.c', 'lib/rdma/revoke.c',
     'lib/rdma/probe.c', 'lib/rdma/backing.c', 'lib/rdma/flush.c',
     'lib/rdma/publish.c', 'lib/check/image.c', 'lib/check/check.c',
-    'lib/check/audit.c', 'lib/check/patch.c', 'lib/check/repair.c']
+    'lib/check/audit_lanes.c', 'lib/check/audit_roots.c',
+    'lib/check/audit_tables.c', 'lib/check/patch.c', 'lib/check/repair.c']
 # Between modules only.
 INTERNAL = {'ENXIO', 'EWOULDBLOCK', 'EMSGSIZE', 'EINTR'}
 
