@@ -51,8 +51,7 @@ static int check_options(const struct daxpin_pool_options *options,
 	memset(ret_copy, 0, sizeof(*ret_copy));
 	if (!options)
 		return 0;
-	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options,
-				options->size);
+	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options);
 	if (ret == -E2BIG) {
 		/* Longer than ours, so it has these fields. */
 		why = (struct dp_why) { options->why, options->why_size };
@@ -349,11 +348,8 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 
 	if (ret)
 		return ret;
-	if (!ret_info || ret_info->size < sizeof(size_t))
-		return -EINVAL;
 	media = &pool->media;
 	info = (struct daxpin_pool_info) {
-		.size = ret_info->size,
 		.source = media->source.kind,
 		.granularity = media->persist.granularity,
 		.segments = media->segments,
@@ -375,8 +371,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 	};
 	memcpy(info.uuid, media->super.uuid, 16);
-	memcpy(ret_info, &info, dp_min(info.size, sizeof(info)));
-	return 0;
+	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
 
 DP_EXPORT uint64_t daxpin_deadline_ms(uint64_t ms)

@@ -11,9 +11,10 @@
 static int check_options(const struct daxpin_job_options *user,
 			 struct daxpin_job_options *ret_options)
 {
+	memset(ret_options, 0, sizeof(*ret_options));
 	if (user)
 		return dp_copy_versioned(ret_options, sizeof(*ret_options),
-					 user, user->size);
+					 user);
 	*ret_options = (struct daxpin_job_options) {
 		.size = sizeof(*ret_options), .segment = DAXPIN_ALL_SEGMENTS
 	};

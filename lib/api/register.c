@@ -91,14 +91,14 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 			      const struct daxpin_registration_options *options,
 			      struct daxpin_registration **ret_registration)
 {
-	struct daxpin_registration_options copy;
+	struct daxpin_registration_options copy = { 0 };
 	struct daxpin_registration *registration;
 	struct dp_why why;
 	int ret = dp_enter(pool);
 
 	if (ret || !options || !ret_registration)
 		return ret ? ret : -EINVAL;
-	ret = dp_copy_versioned(&copy, sizeof(copy), options, options->size);
+	ret = dp_copy_versioned(&copy, sizeof(copy), options);
 	if (ret || !copy.label)
 		return ret ? ret : -EINVAL;
 	why = (struct dp_why) { copy.why, copy.why_size };

@@ -38,7 +38,7 @@ int dp_rdma_doors_open(struct daxpin_rdma *rdma,
 {
 	const struct daxpin_rdma_report *report = &rdma->backing.report;
 	struct dp_rdma_doors *doors = &rdma->doors;
-	int err;
+	int ret;
 
 	if (!(o->flags & DAXPIN_RDMA_WINDOWS) ||
 	    rdma->backing.way != DAXPIN_RDMA_PINNED)
@@ -49,29 +49,30 @@ int dp_rdma_doors_open(struct daxpin_rdma *rdma,
 	doors->loop = calloc(1, sizeof(*doors->loop));
 	if (!doors->loop)
 		return -ENOMEM;
-	err = dp_loop_open(doors->loop, rdma->pd, daxpin_deadline_ms(BIND_MS));
-	if (!err)
+	ret = dp_loop_open(doors->loop, rdma->pd, daxpin_deadline_ms(BIND_MS));
+	if (!ret)
 		return 0;
 	*ret_kept = dp_rdma_doors_close(rdma) != 0;
-	return explain(o->why, o->why_size, err,
+	return dp_fail(DP_WHY_OF(o), ret,
 		       "no connection to bind memory windows on: %s",
-		       strerror(-err));
+		       strerror(-ret));
 }
 
 int dp_rdma_doors_close(struct daxpin_rdma *rdma)
 {
 	struct dp_rdma_doors *doors = &rdma->doors;
-	int err = doors->loop ? dp_loop_close(doors->loop) : 0;
+	int ret = doors->loop ? dp_loop_close(doors->loop) : 0;
 
 	assert(!atomic_load(&doors->windows));
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	free(doors->loop);
 	doors->loop = NULL;
 	return 0;
 }
 
-void dp_rdma_doors_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info)
+void dp_rdma_doors_count(struct daxpin_rdma *rdma,
+			 struct daxpin_rdma_info *info)
 {
 	info->windows = atomic_load(&rdma->doors.windows);
 	info->windows_refused = atomic_load(&rdma->doors.refused);
@@ -85,27 +86,27 @@ static int open_region(struct daxpin_grant *grant, int access,
 	const struct daxpin_grant_key *key = &grant->key;
 	struct ibv_pd *pd = grant->rdma->pd;
 	struct rlimit limit = { 0 };
-	int err;
+	int ret;
 
 	if (access & ACCESS_WRITES)
 		access |= IBV_ACCESS_LOCAL_WRITE;	/* as the verbs ask */
-	err = dp_rdma_register(pd, (void *)(uintptr_t)key->addr, key->length,
+	ret = dp_rdma_register(pd, (void *)(uintptr_t)key->addr, key->length,
 			       access, &grant->mr);
-	if (!err) {
+	if (!ret) {
 		grant->door = DAXPIN_GRANT_DOOR_REGION;
 		grant->key.rkey = grant->mr->rkey;
 		return 0;
 	}
-	if (err == -ENOMEM) {
+	if (ret == -ENOMEM) {
 		getrlimit(RLIMIT_MEMLOCK, &limit);
-		return explain(o->why, o->why_size, err,
+		return dp_fail(DP_WHY_OF(o), ret,
 			       "%" PRIu64 " bytes cannot be pinned: RLIMIT_MEMLOCK is %" PRIu64 ": raise it (ulimit -l, LimitMEMLOCK=) or give CAP_IPC_LOCK",
 			       key->length, (uint64_t)limit.rlim_cur);
 	}
-	return explain(o->why, o->why_size, err,
+	return dp_fail(DP_WHY_OF(o), ret,
 		       "%s refused a memory region of %" PRIu64 " bytes with access 0x%x: %s",
 		       ibv_get_device_name(pd->context->device), key->length,
-		       (unsigned int)access, strerror(-err));
+		       (unsigned int)access, strerror(-ret));
 }
 
 /* ---------------------------------------------------------------- a window */
@@ -136,18 +137,18 @@ static int bind_on_loop(struct daxpin_grant *grant,
 			const struct ibv_mw_bind_info *info)
 {
 	struct dp_rdma_doors *doors = &grant->rdma->doors;
-	int err = -EIO;
+	int ret = -EIO;
 
 	pthread_mutex_lock(&doors->lock);
 	doors->loop->deadline_ns = daxpin_deadline_ms(BIND_MS);
 	if (mend_loop(doors)) {
-		err = dp_window_bind_call(doors->loop, grant->mw, info);
-		doors->broken = err != 0;
+		ret = dp_window_bind_call(doors->loop, grant->mw, info);
+		doors->broken = ret != 0;
 		if (!mend_loop(doors))
 			atomic_store(&grant->binding, doors->loop->far);
 	}
 	pthread_mutex_unlock(&doors->lock);
-	return err > 0 ? -EIO : err;
+	return ret > 0 ? -EIO : ret;
 }
 
 static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
@@ -159,28 +160,28 @@ static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 		.length = grant->key.length,
 		.mw_access_flags = (unsigned int)(access & WINDOW_ACCESS),
 	};
-	int err;
+	int ret;
 
 	if (grant->door == DAXPIN_GRANT_DOOR_WINDOW1)
 		return bind_on_loop(grant, &info);
-	err = dp_window_bind_request(o->qp, grant->mw, &info, o->bind_wr_id);
-	if (!err)
+	ret = dp_window_bind_request(o->qp, grant->mw, &info, o->bind_wr_id);
+	if (!ret)
 		atomic_store(&grant->binding, o->qp);
-	return err;
+	return ret;
 }
 
 static int make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 		       int access, const struct daxpin_grant_options *o)
 {
-	int err = dp_window_make(grant->rdma->pd,
+	int ret = dp_window_make(grant->rdma->pd,
 				 grant->door == DAXPIN_GRANT_DOOR_WINDOW2 ?
 				 IBV_MW_TYPE_2 : IBV_MW_TYPE_1, &grant->mw);
 
-	if (!err)
-		err = bind_window(grant, parent, access, o);
-	if (!err)
+	if (!ret)
+		ret = bind_window(grant, parent, access, o);
+	if (!ret)
 		grant->key.rkey = grant->mw->rkey;
-	return err;
+	return ret;
 }
 
 /* Of our own connection we can say it: what it had went with the reset. */
@@ -203,12 +204,12 @@ static int check_bind(struct daxpin_grant *grant)
 
 static int close_window(struct daxpin_grant *grant)
 {
-	int err = check_bind(grant);
+	int ret = check_bind(grant);
 
-	if (!err && grant->mw)
-		err = dp_window_free(grant->mw);
-	if (err)
-		return err;
+	if (!ret && grant->mw)
+		ret = dp_window_free(grant->mw);
+	if (ret)
+		return ret;
 	grant->mw = NULL;
 	dp_rdma_key_return(grant->rdma, grant->key.extent.addr);
 	return 0;
@@ -218,15 +219,15 @@ static int open_window(struct daxpin_grant *grant, int access,
 		       const struct daxpin_grant_options *o, bool *ret_kept)
 {
 	struct ibv_mr *parent;
-	int err = dp_rdma_key_lend(grant->rdma, grant->key.extent.addr,
+	int ret = dp_rdma_key_lend(grant->rdma, grant->key.extent.addr,
 				   &parent);
 
-	if (err)
-		return err;
-	err = make_window(grant, parent, access, o);
-	if (err)
+	if (ret)
+		return ret;
+	ret = make_window(grant, parent, access, o);
+	if (ret)
 		*ret_kept = close_window(grant) != 0;
-	return err;
+	return ret;
 }
 
 /* ---------------------------------------------------------- for each grant */
@@ -235,20 +236,20 @@ int dp_rdma_door_open(struct daxpin_grant *grant, int access,
 		      const struct daxpin_grant_options *o, bool *ret_kept)
 {
 	struct dp_rdma_doors *doors = &grant->rdma->doors;
-	int err;
+	int ret;
 
 	grant->door = choose_window(grant, access, o);
 	if (!grant->door)
 		return open_region(grant, access, o);
-	err = open_window(grant, access, o, ret_kept);
-	if (!err || *ret_kept)
+	ret = open_window(grant, access, o, ret_kept);
+	if (!ret || *ret_kept)
 		atomic_fetch_add(&doors->windows, 1);
-	if (!err)
+	if (!ret)
 		return 0;
 	if (*ret_kept)
-		return explain(o->why, o->why_size, err,
+		return dp_fail(DP_WHY_OF(o), ret,
 			       "a memory window could not be bound (%s), and %s does not let go of it: the extent stays held, the pool cannot be closed",
-			       strerror(-err), ibv_get_device_name(
+			       strerror(-ret), ibv_get_device_name(
 				       grant->rdma->pd->context->device));
 	atomic_fetch_add(&doors->refused, 1);
 	return open_region(grant, access, o);
@@ -256,17 +257,17 @@ int dp_rdma_door_open(struct daxpin_grant *grant, int access,
 
 int dp_rdma_door_close(struct daxpin_grant *grant)
 {
-	int err;
+	int ret;
 
 	assert(!grant->mr != !grant->mw);
 	if (grant->mr) {
-		err = dp_rdma_deregister(grant->mr);
-		if (!err)
+		ret = dp_rdma_deregister(grant->mr);
+		if (!ret)
 			grant->mr = NULL;
-		return err;
+		return ret;
 	}
-	err = close_window(grant);
-	if (!err)
+	ret = close_window(grant);
+	if (!ret)
 		atomic_fetch_sub(&grant->rdma->doors.windows, 1);
-	return err;
+	return ret;
 }

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "util/detached.h"
 
 #define EINTR_TRIES	100
 #define FLAGS		(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY | \
@@ -55,7 +56,7 @@ static int check_source(const struct daxpin_pool_info *info,
 {
 	if (info->source != DAXPIN_SOURCE_DISK)
 		return 0;
-	return explain(o->why, o->why_size, -EOPNOTSUPP,
+	return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
 		       "the pool is on an ordinary disk, whose page cache loses what a device writes: use a device-dax pool, or one on tmpfs");
 }
 
@@ -75,16 +76,16 @@ static void destroy(struct daxpin_rdma *rdma)
 /* Of its grants, too, the handles are remembered for so long. */
 static void bury(struct daxpin_rdma *rdma)
 {
-	static struct memory_of_detached memory = {
+	static struct dp_detached_list detached = {
 		.lock = PTHREAD_MUTEX_INITIALIZER
 	};
-	struct detached oldest;
+	struct dp_detached oldest;
 
 	rdma->detached = true;
 	rdma->pool = NULL;
 	rdma->end = 0;
-	oldest = remember_detached(&memory, (struct detached) {
-				   rdma, rdma->revokes.over });
+	oldest = dp_detached_remember(&detached, (struct dp_detached) {
+				      rdma, rdma->revokes.over });
 	dp_rdma_grants_free(oldest.more);
 	if (oldest.handle)
 		destroy(oldest.handle);
@@ -98,20 +99,20 @@ static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	struct daxpin_segment last = { 0 };
 	size_t bytes = rdma_bytes(info->segments);
 	struct daxpin_rdma *rdma;
-	int err;
+	int ret;
 
 	assert(info->segments > 0 && info->segment_size > 0);
-	err = daxpin_segment(pool, info->segments - 1, &last);
-	if (err)
-		return err;
+	ret = daxpin_segment(pool, info->segments - 1, &last);
+	if (ret)
+		return ret;
 	rdma = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (rdma == MAP_FAILED)
 		return -errno;
 	if (madvise(rdma, bytes, MADV_WIPEONFORK)) {
-		err = -errno;
+		ret = -errno;
 		munmap(rdma, bytes);
-		return err;
+		return ret;
 	}
 	rdma->pool = pool;
 	rdma->pd = pd;
@@ -148,83 +149,83 @@ static int start(struct daxpin_rdma *rdma, const struct daxpin_pool_info *info,
 		 const struct daxpin_rdma_options *o)
 {
 	bool kept = false;
-	int err = announce(rdma, o), end_err;
+	int ret = announce(rdma, o), end_ret;
 
-	if (!err) {
-		err = dp_rdma_backing_choose(rdma, info, o, &kept);
-		if (!err)
-			err = dp_rdma_doors_open(rdma, o, &kept);
-		if (!err)
+	if (!ret) {
+		ret = dp_rdma_backing_choose(rdma, info, o, &kept);
+		if (!ret)
+			ret = dp_rdma_doors_open(rdma, o, &kept);
+		if (!ret)
 			return 0;
-		end_err = kept ? 0 : daxpin_unregister(rdma->registration);
-		assert(end_err == 0);
+		end_ret = kept ? 0 : daxpin_unregister(rdma->registration);
+		assert(end_ret == 0);
 	}
 	destroy(rdma);
-	return err;
+	return ret;
 }
 
-EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
-			      const struct daxpin_rdma_options *options,
-			      struct daxpin_rdma **ret_rdma)
+DP_EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
+				 const struct daxpin_rdma_options *options,
+				 struct daxpin_rdma **ret_rdma)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_rdma_options o = { .size = sizeof(o) };
 	struct daxpin_rdma *rdma = NULL;
-	int err;
+	int ret;
 
 	if (!pool || !pd || !ret_rdma)
 		return -EINVAL;
-	err = options ? take_options(&o, sizeof(o), options) : 0;
-	if (err)
-		return err;
+	ret = options ? dp_copy_versioned(&o, sizeof(o), options) : 0;
+	if (ret)
+		return ret;
 	if (o.flags & ~FLAGS)
-		return explain(o.why, o.why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(&o), -EINVAL,
 			       "flags 0x%x: unknown", o.flags);
-	err = daxpin_pool_info(pool, &info);
-	if (!err)
-		err = check_source(&info, &o);
-	if (!err)
-		err = create(pool, pd, &info, &o, &rdma);
-	if (err)
-		return err;
-	err = start(rdma, &info, &o);
-	if (err)
-		return err;
+	ret = daxpin_pool_info(pool, &info);
+	if (!ret)
+		ret = check_source(&info, &o);
+	if (!ret)
+		ret = create(pool, pd, &info, &o, &rdma);
+	if (ret)
+		return ret;
+	ret = start(rdma, &info, &o);
+	if (ret)
+		return ret;
 	*ret_rdma = rdma;
 	return 0;
 }
 
-EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
-			    struct daxpin_rdma_info *ret_info)
+DP_EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
+			       struct daxpin_rdma_info *ret_info)
 {
 	struct daxpin_rdma_info info;
-	int err = dp_rdma_enter(rdma);
+	int ret = dp_rdma_enter(rdma);
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	dp_rdma_revokes_count(rdma, &info);
 	info.local_mrs = atomic_load(&rdma->local_mrs);
 	dp_rdma_backing_count(rdma, &info);
 	dp_rdma_doors_count(rdma, &info);
-	return give_info(ret_info, &info, sizeof(info));
+	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
 
-EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
+DP_EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 {
-	int err;
+	int ret;
 
 	if (!rdma)
 		return 0;
-	err = dp_rdma_enter(rdma);
-	if (!err)
-		err = dp_rdma_revokes_end(rdma);
-	if (!err)
-		err = dp_rdma_doors_close(rdma);
-	if (!err)
-		err = dp_rdma_end_keys(rdma);
-	if (!err)
-		err = daxpin_unregister(rdma->registration);
-	if (!err)
+	ret = dp_rdma_enter(rdma);
+	if (!ret)
+		ret = dp_rdma_revokes_end(rdma);
+	if (!ret)
+		ret = dp_rdma_doors_close(rdma);
+	if (!ret)
+		ret = dp_rdma_end_keys(rdma);
+	if (!ret)
+		ret = daxpin_unregister(rdma->registration);
+	if (!ret)
 		bury(rdma);
-	return err;
+	return ret;
 }

@@ -31,27 +31,27 @@
 
 /* ------------------------------------------------------- what the device can */
 
-static void say_untried(struct daxpin_rdma_finding *finding, int err,
+static void say_untried(struct daxpin_rdma_finding *finding, int ret,
 			const char *why)
 {
 	finding->verdict = DAXPIN_RDMA_UNKNOWN;
-	finding->error = err;
+	finding->error = ret;
 	snprintf(finding->what, sizeof(finding->what),
-		 "could not be tried: %s: %s", why, strerror(-err));
+		 "could not be tried: %s: %s", why, strerror(-ret));
 }
 
 static void try_windows(struct daxpin_rdma *rdma)
 {
 	struct daxpin_rdma_report *report = &rdma->backing.report;
 	bool kept = false;
-	int err = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
+	int ret = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
 				report, &kept);
 
 	assert(!kept);			/* none of the pool's was lent */
-	if (err && report->window2.verdict == DAXPIN_RDMA_UNTRIED)
-		say_untried(&report->window2, err, "no connection");
-	if (err && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
-		say_untried(&report->window1, err, "no connection");
+	if (ret && report->window2.verdict == DAXPIN_RDMA_UNTRIED)
+		say_untried(&report->window2, ret, "no connection");
+	if (ret && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
+		say_untried(&report->window1, ret, "no connection");
 }
 
 /* On blocks of the pool: what works on other memory says nothing. */
@@ -60,18 +60,18 @@ static int try_extent(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 {
 	struct daxpin_rdma_report *report = &rdma->backing.report;
 	bool kept = false;
-	int err;
+	int ret;
 
-	err = dp_rdma_probe(rdma->pd, daxpin_ptr(rdma->pool, extent, 0),
+	ret = dp_rdma_probe(rdma->pd, daxpin_ptr(rdma->pool, extent, 0),
 			    DAXPIN_RDMA_TRY_ODP, report, &kept);
 	if (kept) {
 		*ret_kept = true;
-		return err;
+		return ret;
 	}
-	if (err)
-		say_untried(&report->odp, err, "no connection");
-	err = daxpin_drop(rdma->pool, extent);
-	assert(err == 0);
+	if (ret)
+		say_untried(&report->odp, ret, "no connection");
+	ret = daxpin_drop(rdma->pool, extent);
+	assert(ret == 0);
 	return 0;
 }
 
@@ -79,21 +79,21 @@ static int try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
 {
 	struct daxpin_rdma_finding *odp = &rdma->backing.report.odp;
 	struct daxpin_extent extent;
-	int err;
+	int ret;
 
-	err = daxpin_reserve(rdma->pool, DAXPIN_RDMA_TRY_BYTES, 0, &extent);
-	if (err) {
-		say_untried(odp, err, "no free space in the pool");
+	ret = daxpin_reserve(rdma->pool, DAXPIN_RDMA_TRY_BYTES, 0, &extent);
+	if (ret) {
+		say_untried(odp, ret, "no free space in the pool");
 		return 0;
 	}
-	err = daxpin_hold(rdma->pool, extent,
+	ret = daxpin_hold(rdma->pool, extent,
 			  DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE);
-	if (err)
-		say_untried(odp, err, "the space cannot be held");
+	if (ret)
+		say_untried(odp, ret, "the space cannot be held");
 	else
-		err = try_extent(rdma, extent, ret_kept);
+		ret = try_extent(rdma, extent, ret_kept);
 	daxpin_cancel(rdma->pool, extent);
-	return *ret_kept ? err : 0;
+	return *ret_kept ? ret : 0;
 }
 
 static int choose_for_files(struct daxpin_rdma *rdma,
@@ -101,18 +101,18 @@ static int choose_for_files(struct daxpin_rdma *rdma,
 {
 	struct dp_rdma_backing *backing = &rdma->backing;
 	const char *name = ibv_get_device_name(rdma->pd->context->device);
-	int err = try_on_demand(rdma, ret_kept);
+	int ret = try_on_demand(rdma, ret_kept);
 
-	if (err)
-		return explain(o->why, o->why_size, err,
+	if (ret)
+		return dp_fail(DP_WHY_OF(o), ret,
 			       "%s does not let go of memory that it was tried on (%s): the pool cannot be closed",
-			       name, strerror(-err));
+			       name, strerror(-ret));
 	if (dp_rdma_trusts(&backing->report.odp))
 		backing->way = DAXPIN_RDMA_ON_DEMAND;
 	else if (o->flags & DAXPIN_RDMA_BOUNCE)
 		backing->way = DAXPIN_RDMA_BOUNCED;
 	else
-		return explain(o->why, o->why_size, -EOPNOTSUPP,
+		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
 			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
 			       name, backing->report.odp.what);
 	return 0;
@@ -134,13 +134,15 @@ int dp_rdma_backing_choose(struct daxpin_rdma *rdma,
 	return choose_for_files(rdma, o, ret_kept);
 }
 
-EXPORT int daxpin_rdma_report(struct daxpin_rdma *rdma,
-			      struct daxpin_rdma_report *ret_report)
+DP_EXPORT int daxpin_rdma_report(struct daxpin_rdma *rdma,
+				 struct daxpin_rdma_report *ret_report)
 {
-	int err = dp_rdma_enter(rdma);
+	int ret = dp_rdma_enter(rdma);
 
-	return err ? err : give_info(ret_report, &rdma->backing.report,
-			 sizeof(*ret_report));
+	if (ret)
+		return ret;
+	return dp_return_versioned(ret_report, &rdma->backing.report,
+				   sizeof(*ret_report));
 }
 
 void dp_rdma_backing_count(struct daxpin_rdma *rdma,
@@ -168,7 +170,7 @@ static int check_alone(struct daxpin_grant *grant,
 	assert(holds >= 1);		/* the grant's own */
 	if (holds == 1 || !(o->access & WRITES))
 		return 0;
-	return explain(o->why, o->why_size, -EBUSY,
+	return dp_fail(DP_WHY_OF(o), -EBUSY,
 		       "%d others hold the extent: what they write would be lost when this grant's bounce buffer is copied home; wait for them, or use a device-dax pool",
 		       holds - 1);
 }
@@ -178,26 +180,26 @@ static int open_bounce(struct daxpin_grant *grant,
 {
 	struct daxpin_grant_key *key = &grant->key;
 	struct daxpin_rdma *rdma = grant->rdma;
-	int err = check_alone(grant, o);
+	int ret = check_alone(grant, o);
 	void *buffer;
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	if ((uint32_t)o->access & DAXPIN_ACCESS_FLUSH)
-		return explain(o->why, o->why_size, -EOPNOTSUPP,
+		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
 			       "a bounced grant cannot be flushed: leave DAXPIN_ACCESS_FLUSH out, or use a device-dax pool");
 	buffer = mmap(NULL, key->length, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer == MAP_FAILED)
-		return explain(o->why, o->why_size, -errno,
+		return dp_fail(DP_WHY_OF(o), -errno,
 			       "no %" PRIu64 " bytes of memory for a bounce buffer: %s",
 			       key->length, strerror(errno));
-	err = daxpin_read(rdma->pool, key->extent, 0, key->length, buffer);
-	if (err) {
+	ret = daxpin_read(rdma->pool, key->extent, 0, key->length, buffer);
+	if (ret) {
 		munmap(buffer, key->length);
-		return explain(o->why, o->why_size, err,
+		return dp_fail(DP_WHY_OF(o), ret,
 			       "the extent cannot be copied to a bounce buffer: %s",
-			       strerror(-err));
+			       strerror(-ret));
 	}
 	grant->bounce = buffer;
 	key->addr = (uintptr_t)buffer;

@@ -69,8 +69,8 @@ static uint32_t checksum(const unsigned char *bytes, size_t length)
 	return ~crc;
 }
 
-EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
-			       size_t size)
+DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
+				  size_t size)
 {
 	const struct daxpin_grant_key *key;
 	unsigned char *out = buf;
@@ -106,12 +106,12 @@ static int check_content(const struct daxpin_grant_key *key)
 	return 0;
 }
 
-EXPORT int daxpin_grant_import(const void *buf, size_t size,
-			       struct daxpin_grant_key *ret_key)
+DP_EXPORT int daxpin_grant_import(const void *buf, size_t size,
+				  struct daxpin_grant_key *ret_key)
 {
 	const unsigned char *in = buf;
 	struct daxpin_grant_key key = { 0 };
-	int err;
+	int ret;
 
 	if (!buf || !ret_key || size < END ||
 	    memcmp(in + AT_MAGIC, MAGIC, sizeof(MAGIC)))
@@ -129,8 +129,8 @@ EXPORT int daxpin_grant_import(const void *buf, size_t size,
 	key.extent.gen = get(in + AT_GEN, 8);
 	memcpy(key.uuid, in + AT_UUID, sizeof(key.uuid));
 	key.rkey = (uint32_t)get(in + AT_RKEY, 4);
-	err = check_content(&key);
-	if (!err)
+	ret = check_content(&key);
+	if (!ret)
 		*ret_key = key;
-	return err;
+	return ret;
 }

@@ -37,7 +37,7 @@ static int check_range(const struct flush *flush)
 	if (flush->length && flush->offset < key->length &&
 	    flush->length <= key->length - flush->offset)
 		return 0;
-	return explain(flush->o->why, flush->o->why_size, -EINVAL,
+	return dp_fail(DP_WHY_OF(flush->o), -EINVAL,
 		       "%" PRIu64 " bytes at %" PRIu64 " are not in the grant, which has %" PRIu64,
 		       flush->length, flush->offset, key->length);
 }
@@ -79,13 +79,13 @@ static int check_read(const struct flush *flush)
 
 	if (o->platform != DAXPIN_PLATFORM_ADR_NO_DDIO &&
 	    o->platform != DAXPIN_PLATFORM_EADR)
-		return explain(o->why, o->why_size, -EOPNOTSUPP,
+		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
 			       "this queue pair and grant have no FLUSH, and nobody has said that a read makes writes durable at the target: set platform if it is so there, or let the target publish with daxpin_rdma_publish()");
 	if (!(flush->key->access & IBV_ACCESS_REMOTE_READ))
-		return explain(o->why, o->why_size, -EOPNOTSUPP,
+		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
 			       "this queue pair and grant have no FLUSH, and the grant allows no read: ask for one with IBV_ACCESS_REMOTE_READ");
 	if (!o->sink.addr || !o->sink.length)
-		return explain(o->why, o->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(o), -EINVAL,
 			       "a read needs a byte to go to: set sink");
 	return 0;
 }
@@ -105,53 +105,53 @@ static int post_read(const struct flush *flush)
 		},
 	};
 	struct ibv_send_wr *bad;
-	int err = check_read(flush);
+	int ret = check_read(flush);
 
 	sink.length = 1;
-	return err ? err : -ibv_post_send(flush->qp, &wr, &bad);
+	return ret ? ret : -ibv_post_send(flush->qp, &wr, &bad);
 }
 
 static int post(const struct flush *flush, enum daxpin_flush_way *ret_way)
 {
 	enum daxpin_flush_way way = DAXPIN_FLUSH_VERB;
-	int err;
+	int ret;
 
 	if (flush->key->access & DAXPIN_KEY_BOUNCED)
-		return explain(flush->o->why, flush->o->why_size, -EOPNOTSUPP,
+		return dp_fail(DP_WHY_OF(flush->o), -EOPNOTSUPP,
 			       "the grant is a copy in the target's ordinary memory: only the target can make it durable, with the revoke");
-	err = check_range(flush);
-	if (err)
-		return err;
-	err = post_verb(flush);
-	if (err == -EOPNOTSUPP) {
+	ret = check_range(flush);
+	if (ret)
+		return ret;
+	ret = post_verb(flush);
+	if (ret == -EOPNOTSUPP) {
 		way = DAXPIN_FLUSH_READ;
-		err = post_read(flush);
+		ret = post_read(flush);
 	}
-	if (!err && ret_way)
+	if (!ret && ret_way)
 		*ret_way = way;
-	return err;
+	return ret;
 }
 
-EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
-			     const struct daxpin_grant_key *key,
-			     uint64_t offset, uint64_t length,
-			     const struct daxpin_flush_options *options,
-			     enum daxpin_flush_way *ret_way)
+DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
+				const struct daxpin_grant_key *key,
+				uint64_t offset, uint64_t length,
+				const struct daxpin_flush_options *options,
+				enum daxpin_flush_way *ret_way)
 {
 	struct daxpin_flush_options o = { .size = sizeof(o) };
 	struct flush flush = {
 		.qp = qp, .key = key, .offset = offset, .length = length,
 		.o = &o,
 	};
-	int err;
+	int ret;
 
 	/* Only of a reliable connection is the order known. */
 	if (!qp || qp->qp_type != IBV_QPT_RC || !key || !options)
 		return -EINVAL;
-	err = take_options(&o, sizeof(o), options);
-	if (!err && (o.flags || o.platform > DAXPIN_PLATFORM_EADR))
-		err = explain(o.why, o.why_size, -EINVAL,
+	ret = dp_copy_versioned(&o, sizeof(o), options);
+	if (!ret && (o.flags || o.platform > DAXPIN_PLATFORM_EADR))
+		ret = dp_fail(DP_WHY_OF(&o), -EINVAL,
 			      "flags 0x%x, platform %u: unknown", o.flags,
 			      o.platform);
-	return err ? err : post(&flush, ret_way);
+	return ret ? ret : post(&flush, ret_way);
 }

@@ -27,14 +27,14 @@ static_assert(sizeof(struct daxpin_grant_key) == 56, "peers rely on it");
 static int check_grant(const struct daxpin_grant_options *o)
 {
 	if (o->flags & ~(DAXPIN_GRANT_ZERO | DAXPIN_GRANT_EXPOSE))
-		return explain(o->why, o->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(o), -EINVAL,
 			       "flags 0x%x: unknown", o->flags);
 	if (!(o->access & (ACCESS_READS | ACCESS_WRITES)))
-		return explain(o->why, o->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(o), -EINVAL,
 			       "access 0x%x gives the peer nothing: name IBV_ACCESS_REMOTE_READ, _WRITE or _ATOMIC",
 			       (unsigned int)o->access);
 	if (o->access & ACCESS_REFUSED)
-		return explain(o->why, o->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(o), -EINVAL,
 			       "access 0x%x: memory windows, on-demand and zero-based regions reach past the grant",
 			       (unsigned int)o->access);
 	return 0;
@@ -49,18 +49,18 @@ static int settle_old_bytes(struct daxpin_grant *grant,
 {
 	enum daxpin_state state = DAXPIN_STATE_FREE;
 	bool reserved;
-	int err;
+	int ret;
 
-	err = daxpin_state(grant->rdma->pool, grant->key.extent, &state);
-	if (err)
-		return err;
+	ret = daxpin_state(grant->rdma->pool, grant->key.extent, &state);
+	if (ret)
+		return ret;
 	assert(state != DAXPIN_STATE_FREE);
 	reserved = state == DAXPIN_STATE_RESERVED;
 	if ((o->flags & DAXPIN_GRANT_ZERO) && !reserved)
-		return explain(o->why, o->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(o), -EINVAL,
 			       "DAXPIN_GRANT_ZERO would wipe a published extent");
 	if (reserved && (o->access & ACCESS_READS) && !o->flags)
-		return explain(o->why, o->why_size, -EPERM,
+		return dp_fail(DP_WHY_OF(o), -EPERM,
 			       "the peer could read what the blocks held before: zero them (DAXPIN_GRANT_ZERO) or allow it (DAXPIN_GRANT_EXPOSE)");
 	if (o->flags & DAXPIN_GRANT_ZERO)
 		memset((void *)(uintptr_t)grant->key.addr, 0,
@@ -73,10 +73,10 @@ static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_pool *pool = grant->rdma->pool;
-	int err = daxpin_pool_info(pool, &info);
+	int ret = daxpin_pool_info(pool, &info);
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	grant->key.length = grant->hold.bytes;
 	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
 	assert(grant->key.addr && grant->key.length);
@@ -91,17 +91,17 @@ static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
 static int let_in(struct daxpin_grant *grant,
 		  const struct daxpin_grant_options *o, bool *ret_kept)
 {
-	int access, err;
+	int access, ret;
 
-	err = dp_rdma_backing_open(grant, o, &access);
-	if (err)
-		return err;
-	err = dp_rdma_door_open(grant, access | o->access, o, ret_kept);
-	if (!err)
+	ret = dp_rdma_backing_open(grant, o, &access);
+	if (ret)
+		return ret;
+	ret = dp_rdma_door_open(grant, access | o->access, o, ret_kept);
+	if (!ret)
 		dp_rdma_backing_ready(grant);
 	else
 		dp_rdma_backing_close(grant, false);
-	return err;
+	return ret;
 }
 
 /* *ret_kept: the hold stays, for the device keeps what was to be the door. */
@@ -110,7 +110,7 @@ static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
 {
 	struct daxpin_pool *pool = grant->rdma->pool;
 	uint32_t access = 0;
-	int err, drop_err;
+	int ret, drop_ret;
 
 	if (o->access & ACCESS_WRITES)
 		access |= DAXPIN_HOLD_WRITE;
@@ -118,53 +118,53 @@ static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
 		access |= DAXPIN_HOLD_READ;
 	snprintf(grant->label, sizeof(grant->label), "%s",
 		 o->label ? o->label : "grant");
-	err = daxpin_hold_labelled(pool, extent, access, grant->label,
+	ret = daxpin_hold_labelled(pool, extent, access, grant->label,
 				   &grant->hold);
-	if (err)
-		return explain(o->why, o->why_size, err,
-			       "the extent cannot be held: %s", strerror(-err));
-	err = fill_key(grant, extent, o);
-	if (!err)
-		err = settle_old_bytes(grant, o);
-	if (!err)
-		err = let_in(grant, o, ret_kept);
-	if (!err || *ret_kept)
-		return err;
-	drop_err = daxpin_drop_labelled(pool, &grant->hold);
-	assert(drop_err == 0);
-	return err;
+	if (ret)
+		return dp_fail(DP_WHY_OF(o), ret,
+			       "the extent cannot be held: %s", strerror(-ret));
+	ret = fill_key(grant, extent, o);
+	if (!ret)
+		ret = settle_old_bytes(grant, o);
+	if (!ret)
+		ret = let_in(grant, o, ret_kept);
+	if (!ret || *ret_kept)
+		return ret;
+	drop_ret = daxpin_drop_labelled(pool, &grant->hold);
+	assert(drop_ret == 0);
+	return ret;
 }
 
-EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
-			     struct daxpin_extent extent,
-			     const struct daxpin_grant_options *options,
-			     struct daxpin_grant **ret_grant)
+DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
+				struct daxpin_extent extent,
+				const struct daxpin_grant_options *options,
+				struct daxpin_grant **ret_grant)
 {
 	struct daxpin_grant_options o = { .size = sizeof(o) };
 	struct daxpin_grant *grant;
 	bool kept = false;
-	int err;
+	int ret;
 
 	if (!options || !ret_grant)
 		return -EINVAL;
-	err = dp_rdma_enter(rdma);
-	if (!err)
-		err = take_options(&o, sizeof(o), options);
-	if (!err)
-		err = check_grant(&o);
-	if (err)
-		return err;
+	ret = dp_rdma_enter(rdma);
+	if (!ret)
+		ret = dp_copy_versioned(&o, sizeof(o), options);
+	if (!ret)
+		ret = check_grant(&o);
+	if (ret)
+		return ret;
 	grant = calloc(1, sizeof(*grant));
 	if (!grant)
 		return -ENOMEM;
 	grant->rdma = rdma;
-	err = give(grant, extent, &o, &kept);
+	ret = give(grant, extent, &o, &kept);
 	if (kept)
 		dp_rdma_grant_lost(grant);
-	else if (err)
+	else if (ret)
 		free(grant);
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	grant->ask_back = o.ask_back;
 	grant->done = o.done;
 	grant->arg = o.arg;
@@ -174,8 +174,8 @@ EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 	return 0;
 }
 
-EXPORT void daxpin_grant_key(const struct daxpin_grant *grant,
-			     struct daxpin_grant_key *ret_key)
+DP_EXPORT void daxpin_grant_key(const struct daxpin_grant *grant,
+				struct daxpin_grant_key *ret_key)
 {
 	*ret_key = grant->key;
 }

@@ -24,7 +24,7 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 {
 	struct dp_rdma_slot *slot = &rdma->slots[index];
 	struct daxpin_segment segment = { 0 };
-	int access = IBV_ACCESS_LOCAL_WRITE, err;
+	int access = IBV_ACCESS_LOCAL_WRITE, ret;
 
 	if (rdma->doors.window2 || rdma->doors.loop)
 		access |= IBV_ACCESS_MW_BIND;
@@ -33,18 +33,18 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 	if (rdma->backing.way != DAXPIN_RDMA_PINNED)
 		return -EOPNOTSUPP;
 	if (!slot->mr) {
-		err = daxpin_segment(rdma->pool, index, &segment);
-		if (!err)
-			err = daxpin_registration_pin(rdma->registration,
+		ret = daxpin_segment(rdma->pool, index, &segment);
+		if (!ret)
+			ret = daxpin_registration_pin(rdma->registration,
 						      index);
-		if (err)
-			return err;
+		if (ret)
+			return ret;
 		assert(segment.addr == index * rdma->segment_size);
-		err = dp_rdma_register(rdma->pd, segment.base, segment.size,
+		ret = dp_rdma_register(rdma->pd, segment.base, segment.size,
 				       access, &slot->mr);
-		if (err) {
+		if (ret) {
 			daxpin_registration_revoked(rdma->registration, index);
-			return err;
+			return ret;
 		}
 		atomic_fetch_add(&rdma->local_mrs, 1);
 		/* Pairs with the acquire in daxpin_rdma_lkey(). */
@@ -55,18 +55,18 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 	return 0;
 }
 
-EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
-			    uint32_t *ret_lkey)
+DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
+			       uint32_t *ret_lkey)
 {
 	uint32_t index;
 	uint64_t key;
-	int err = 0;
+	int ret = 0;
 
 	if (!rdma || !ret_lkey)
 		return -EINVAL;
 	if (addr >= rdma->end) {	/* which is 0 where there is no pool */
-		err = dp_rdma_enter(rdma);
-		return err ? err : -ENOENT;
+		ret = dp_rdma_enter(rdma);
+		return ret ? ret : -ENOENT;
 	}
 	index = (uint32_t)(addr / rdma->segment_size);
 	/* Pairs with the release in make_key(). */
@@ -74,12 +74,12 @@ EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 				   memory_order_acquire);
 	if (!key) {
 		pthread_mutex_lock(&rdma->lock);
-		err = make_key(rdma, index, &key);
+		ret = make_key(rdma, index, &key);
 		pthread_mutex_unlock(&rdma->lock);
 	}
-	if (!err)
+	if (!ret)
 		*ret_lkey = (uint32_t)key;
-	return err;
+	return ret;
 }
 
 int dp_rdma_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
@@ -87,16 +87,16 @@ int dp_rdma_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 {
 	uint32_t index = (uint32_t)(addr / rdma->segment_size);
 	uint64_t key;
-	int err;
+	int ret;
 
 	pthread_mutex_lock(&rdma->lock);
-	err = make_key(rdma, index, &key);
-	if (!err) {
+	ret = make_key(rdma, index, &key);
+	if (!ret) {
 		rdma->slots[index].lent++;
 		*ret_mr = rdma->slots[index].mr;
 	}
 	pthread_mutex_unlock(&rdma->lock);
-	return err;
+	return ret;
 }
 
 void dp_rdma_key_return(struct daxpin_rdma *rdma, uint64_t addr)
@@ -114,58 +114,58 @@ static int end_key(struct daxpin_rdma *rdma, uint32_t index)
 {
 	struct dp_rdma_slot *slot = &rdma->slots[index];
 	uint64_t key;
-	int err;
+	int ret;
 
 	if (slot->lent)
 		return 0;
 	key = atomic_exchange(&slot->key, 0);
-	err = dp_rdma_deregister(slot->mr);
-	if (err) {
+	ret = dp_rdma_deregister(slot->mr);
+	if (ret) {
 		atomic_store_explicit(&slot->key, key, memory_order_release);
-		return err;
+		return ret;
 	}
 	slot->mr = NULL;
 	atomic_fetch_sub(&rdma->local_mrs, 1);
 	return daxpin_registration_revoked(rdma->registration, index);
 }
 
-EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
+DP_EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
 {
-	int err = dp_rdma_enter(rdma);
+	int ret = dp_rdma_enter(rdma);
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	pthread_mutex_lock(&rdma->lock);
-	for (uint32_t i = 0; !err && daxpin_registration_wanted(
+	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
 				rdma->registration, &i) > 0; i++)
-		err = end_key(rdma, i);
+		ret = end_key(rdma, i);
 	pthread_mutex_unlock(&rdma->lock);
-	return err ? err : dp_rdma_revokes_service(rdma);
+	return ret ? ret : dp_rdma_revokes_service(rdma);
 }
 
-EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
-			   struct daxpin_extent extent, uint64_t offset,
-			   uint64_t length, struct ibv_sge *ret_sge)
+DP_EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
+			      struct daxpin_extent extent, uint64_t offset,
+			      uint64_t length, struct ibv_sge *ret_sge)
 {
 	uint64_t size;
 	uint32_t lkey;
-	int err = ret_sge ? dp_rdma_enter(rdma) : -EINVAL;
+	int ret = ret_sge ? dp_rdma_enter(rdma) : -EINVAL;
 
-	if (err)
-		return err;
-	err = daxpin_size(rdma->pool, extent, &size);
-	if (err)
-		return err;
+	if (ret)
+		return ret;
+	ret = daxpin_size(rdma->pool, extent, &size);
+	if (ret)
+		return ret;
 	if (!length || length > UINT32_MAX || offset > size ||
 	    length > size - offset)
 		return -EINVAL;
-	err = daxpin_idle(rdma->pool, extent);
-	if (err)			/* nobody holds it, or it is over */
-		return err < 0 ? err : -EINVAL;
+	ret = daxpin_idle(rdma->pool, extent);
+	if (ret)			/* nobody holds it, or it is over */
+		return ret < 0 ? ret : -EINVAL;
 	/* It is one segment's, as every extent is. */
-	err = daxpin_rdma_lkey(rdma, extent.addr, &lkey);
-	if (err)
-		return err;
+	ret = daxpin_rdma_lkey(rdma, extent.addr, &lkey);
+	if (ret)
+		return ret;
 	*ret_sge = (struct ibv_sge) {
 		.addr = (uintptr_t)daxpin_ptr(rdma->pool, extent, offset),
 		.length = (uint32_t)length,
@@ -178,15 +178,15 @@ EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
 int dp_rdma_end_keys(struct daxpin_rdma *rdma)
 {
 	struct dp_rdma_slot *slot;
-	int err;
+	int ret;
 
 	for (slot = rdma->slots; slot < rdma->slots + rdma->segments; slot++) {
 		if (!slot->mr)
 			continue;
 		assert(!slot->lent);
-		err = dp_rdma_deregister(slot->mr);
-		if (err)
-			return err;
+		ret = dp_rdma_deregister(slot->mr);
+		if (ret)
+			return ret;
 		atomic_store(&slot->key, 0);
 		slot->mr = NULL;
 		atomic_fetch_sub(&rdma->local_mrs, 1);

@@ -87,10 +87,10 @@ static int to_init(const struct loop *loop, struct ibv_qp *qp)
 		.qp_access_flags = IBV_ACCESS_REMOTE_READ |
 				   IBV_ACCESS_REMOTE_WRITE,
 	};
-	int err = ibv_modify_qp(qp, &reset, IBV_QP_STATE);
+	int ret = ibv_modify_qp(qp, &reset, IBV_QP_STATE);
 
-	if (err)
-		return -err;
+	if (ret)
+		return -ret;
 	return -ibv_modify_qp(qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX |
 			      IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
@@ -145,32 +145,32 @@ static void empty(struct ibv_cq *cq)
 
 static int connect_once(struct loop *loop)
 {
-	int err = to_init(loop, loop->near);
+	int ret = to_init(loop, loop->near);
 
-	if (!err)
-		err = to_init(loop, loop->far);
+	if (!ret)
+		ret = to_init(loop, loop->far);
 	empty(loop->near_cq);
 	empty(loop->far_cq);
-	if (!err)
-		err = to_receive(loop, loop->near, loop->far->qp_num);
-	if (!err)
-		err = to_receive(loop, loop->far, loop->near->qp_num);
-	if (!err)
-		err = to_send(loop->near);
-	return err ? err : to_send(loop->far);
+	if (!ret)
+		ret = to_receive(loop, loop->near, loop->far->qp_num);
+	if (!ret)
+		ret = to_receive(loop, loop->far, loop->near->qp_num);
+	if (!ret)
+		ret = to_send(loop->near);
+	return ret ? ret : to_send(loop->far);
 }
 
 /* A packet that is still under way can spoil it (RDMA 12). */
 int dp_loop_connect(struct loop *loop)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
-	int err = connect_once(loop);
+	int ret = connect_once(loop);
 
-	for (int i = 1; err && i < CONNECT_TRIES; i++) {
+	for (int i = 1; ret && i < CONNECT_TRIES; i++) {
 		nanosleep(&pause, NULL);
-		err = connect_once(loop);
+		ret = connect_once(loop);
 	}
-	return err;
+	return ret;
 }
 
 static int make_parts(struct loop *loop)
@@ -194,43 +194,43 @@ static int make_parts(struct loop *loop)
 
 int dp_loop_open(struct loop *loop, struct ibv_pd *pd, uint64_t deadline_ns)
 {
-	int err;
+	int ret;
 
 	memset(loop, 0, sizeof(*loop));
 	loop->pd = pd;
 	loop->deadline_ns = deadline_ns;
-	err = choose_port(loop);
-	if (!err)
-		err = make_parts(loop);
-	return err ? err : dp_loop_connect(loop);
+	ret = choose_port(loop);
+	if (!ret)
+		ret = make_parts(loop);
+	return ret ? ret : dp_loop_connect(loop);
 }
 
 static int end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
 {
-	int err = *qp ? ibv_destroy_qp(*qp) : 0;
+	int ret = *qp ? ibv_destroy_qp(*qp) : 0;
 
-	if (err)
-		return -err;
+	if (ret)
+		return -ret;
 	*qp = NULL;
-	err = *cq ? ibv_destroy_cq(*cq) : 0;
-	if (!err)
+	ret = *cq ? ibv_destroy_cq(*cq) : 0;
+	if (!ret)
 		*cq = NULL;
-	return -err;
+	return -ret;
 }
 
 /* The region first: its end is what the buffer may be freed after. */
 int dp_loop_close(struct loop *loop)
 {
-	int err = loop->mr ? dp_rdma_deregister(loop->mr) : 0, near, far;
+	int ret = loop->mr ? dp_rdma_deregister(loop->mr) : 0, near, far;
 
-	if (!err) {
+	if (!ret) {
 		loop->mr = NULL;
 		free(loop->buffer);
 		loop->buffer = NULL;
 	}
 	near = end_queue_pair(&loop->near, &loop->near_cq);
 	far = end_queue_pair(&loop->far, &loop->far_cq);
-	return err ? err : near ? near : far;
+	return ret ? ret : near ? near : far;
 }
 
 /* ----------------------------------------------------------------- requests */
@@ -290,19 +290,19 @@ static int post(struct loop *loop, enum ibv_wr_opcode opcode, const void *near,
 int dp_loop_write(struct loop *loop, const void *to, uint32_t rkey,
 		  uint32_t length)
 {
-	int err = post(loop, IBV_WR_RDMA_WRITE, dp_loop_source(loop), to, rkey,
+	int ret = post(loop, IBV_WR_RDMA_WRITE, dp_loop_source(loop), to, rkey,
 		       length, IBV_SEND_SIGNALED);
 
-	return err ? err : dp_loop_near_wait(loop);
+	return ret ? ret : dp_loop_near_wait(loop);
 }
 
 int dp_loop_read(struct loop *loop, const void *from, uint32_t rkey,
 		 uint32_t length)
 {
-	int err = post(loop, IBV_WR_RDMA_READ, dp_loop_sink(loop), from, rkey,
+	int ret = post(loop, IBV_WR_RDMA_READ, dp_loop_sink(loop), from, rkey,
 		       length, IBV_SEND_SIGNALED);
 
-	return err ? err : dp_loop_near_wait(loop);
+	return ret ? ret : dp_loop_near_wait(loop);
 }
 
 int dp_loop_post(struct loop *loop, const void *to, uint32_t rkey,

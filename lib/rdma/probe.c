@@ -109,27 +109,28 @@ static int try_region(struct loop *loop, void *memory, int access,
 	unsigned char *expected = malloc(DAXPIN_RDMA_TRY_BYTES);
 	struct transfer t;
 	struct ibv_mr *mr;
-	int err = expected ? 0 : -ENOMEM;
+	int ret = expected ? 0 : -ENOMEM;
 
-	if (!err)
-		err = dp_loop_connect(loop);
-	if (err) {
+	if (!ret)
+		ret = dp_loop_connect(loop);
+	if (ret) {
 		free(expected);
-		return err;
+		return ret;
 	}
-	err = dp_rdma_register(loop->pd, memory, DAXPIN_RDMA_TRY_BYTES, access, &mr);
-	if (err) {
-		say(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-err));
-		finding->error = err;
+	ret = dp_rdma_register(loop->pd, memory, DAXPIN_RDMA_TRY_BYTES, access,
+			       &mr);
+	if (ret) {
+		say(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-ret));
+		finding->error = ret;
 		free(expected);
 		return 0;
 	}
 	t = try_transfer(loop, mr, expected);
 	say_transfer(&t, finding);
 	free(expected);
-	err = dp_rdma_deregister(mr);
-	*ret_kept = err != 0;
-	return err;
+	ret = dp_rdma_deregister(mr);
+	*ret_kept = ret != 0;
+	return ret;
 }
 
 /* -------------------------------------------------------------------- kinds */
@@ -159,18 +160,18 @@ static int try_odp(struct loop *loop, void *memory,
 static int try_all(struct loop *loop, void *memory, uint32_t tries,
 		   struct daxpin_rdma_report *report, bool *ret_kept)
 {
-	int err = 0;
+	int ret = 0;
 
 	if (tries & DAXPIN_RDMA_TRY_PINNED)
-		err = try_region(loop, memory, ACCESS, &report->pinned,
+		ret = try_region(loop, memory, ACCESS, &report->pinned,
 				 ret_kept);
-	if (!err && tries & DAXPIN_RDMA_TRY_ODP)
-		err = try_odp(loop, memory, &report->odp, ret_kept);
-	if (!err && tries & DAXPIN_RDMA_TRY_WINDOWS)
-		err = dp_window_try(loop, IBV_MW_TYPE_2, &report->window2);
-	if (!err && tries & DAXPIN_RDMA_TRY_WINDOWS)
-		err = dp_window_try(loop, IBV_MW_TYPE_1, &report->window1);
-	return err;
+	if (!ret && tries & DAXPIN_RDMA_TRY_ODP)
+		ret = try_odp(loop, memory, &report->odp, ret_kept);
+	if (!ret && tries & DAXPIN_RDMA_TRY_WINDOWS)
+		ret = dp_window_try(loop, IBV_MW_TYPE_2, &report->window2);
+	if (!ret && tries & DAXPIN_RDMA_TRY_WINDOWS)
+		ret = dp_window_try(loop, IBV_MW_TYPE_1, &report->window1);
+	return ret;
 }
 
 void dp_rdma_report_begin(struct daxpin_rdma_report *report)
@@ -189,22 +190,22 @@ int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 		  struct daxpin_rdma_report *report, bool *ret_kept)
 {
 	struct loop loop;
-	int err, close_err;
+	int ret, close_ret;
 
-	err = dp_loop_open(&loop, pd, daxpin_deadline_ms(PATIENCE_MS));
-	if (!err)
-		err = try_all(&loop, memory, tries, report, ret_kept);
-	close_err = dp_loop_close(&loop);
-	return err ? err : close_err;
+	ret = dp_loop_open(&loop, pd, daxpin_deadline_ms(PATIENCE_MS));
+	if (!ret)
+		ret = try_all(&loop, memory, tries, report, ret_kept);
+	close_ret = dp_loop_close(&loop);
+	return ret ? ret : close_ret;
 }
 
-EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
-			     uint32_t tries,
-			     struct daxpin_rdma_report *ret_report)
+DP_EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
+				uint32_t tries,
+				struct daxpin_rdma_report *ret_report)
 {
 	struct daxpin_rdma_report report = { .size = sizeof(report) };
 	bool kept = false;
-	int err;
+	int ret;
 
 	if (!pd || !ret_report || tries & ~TRIES)
 		return -EINVAL;
@@ -212,6 +213,8 @@ EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 	    (!memory || (uintptr_t)memory % PAGE || length < DAXPIN_RDMA_TRY_BYTES))
 		return -EINVAL;
 	dp_rdma_report_begin(&report);
-	err = dp_rdma_probe(pd, memory, tries, &report, &kept);
-	return err ? err : give_info(ret_report, &report, sizeof(report));
+	ret = dp_rdma_probe(pd, memory, tries, &report, &kept);
+	if (ret)
+		return ret;
+	return dp_return_versioned(ret_report, &report, sizeof(report));
 }

@@ -26,10 +26,10 @@ static int end(struct daxpin_rdma *rdma, struct daxpin_grant **grant,
 	       const struct daxpin_op *ops, size_t op_count)
 {
 	const struct daxpin_grant_key key = (*grant)->key;
-	int err = daxpin_rdma_revoke(*grant);
+	int ret = daxpin_rdma_revoke(*grant);
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	*grant = NULL;
 	if (is_kept(key.extent, ops, op_count))
 		return 0;
@@ -45,15 +45,16 @@ static void copy_ops(struct daxpin_op copies[], const struct daxpin_op *ops,
 			copies[i].flags |= DAXPIN_OP_PERSIST;
 }
 
-EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
-			       struct daxpin_grant **grants, size_t grant_count,
-			       const struct daxpin_op *ops, size_t op_count)
+DP_EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
+				  struct daxpin_grant **grants,
+				  size_t grant_count,
+				  const struct daxpin_op *ops, size_t op_count)
 {
 	struct daxpin_op copies[DAXPIN_OPS_MAX];
-	int err = dp_rdma_enter(rdma);
+	int ret = dp_rdma_enter(rdma);
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	if ((!grants && grant_count) || (!ops && op_count))
 		return -EINVAL;
 	if (op_count > DAXPIN_OPS_MAX)
@@ -61,11 +62,11 @@ EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
 	for (size_t i = 0; i < grant_count; i++)
 		if (grants[i] && grants[i]->rdma != rdma)
 			return -EINVAL;
-	for (size_t i = 0; !err && i < grant_count; i++)
+	for (size_t i = 0; !ret && i < grant_count; i++)
 		if (grants[i])
-			err = end(rdma, &grants[i], ops, op_count);
-	if (err || !op_count)
-		return err;
+			ret = end(rdma, &grants[i], ops, op_count);
+	if (ret || !op_count)
+		return ret;
 	copy_ops(copies, ops, op_count);
 	return daxpin_publish(rdma->pool, copies, op_count);
 }

@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include "rdma/access.h"
 #include "rdma/backing.h"
-#include "util/adapter.h"
+#include "util/util.h"
 
 struct dp_rdma_slot {
 	_Atomic uint64_t key;		/* lkey | valid, or 0 */

@@ -97,18 +97,18 @@ static void remember(struct daxpin_grant *grant)
 static int close_door(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
-	int err = dp_rdma_door_close(grant);
+	int ret = dp_rdma_door_close(grant);
 
 	DP_PROBE_REVOKE(rdma->pool, grant->key.extent.addr, grant->key.length,
-			grant->label, err);
+			grant->label, ret);
 	lock(rdma);
-	grant->device_error = err;
-	if (err && err != -EINPROGRESS) {	/* it was asked */
+	grant->device_error = ret;
+	if (ret && ret != -EINPROGRESS) {	/* it was asked */
 		grant->refusals++;
 		rdma->revokes.count.refusals++;
 	}
 	unlock(rdma);
-	return err;
+	return ret;
 }
 
 /* To error: what the peer sends is answered no more, what is posted is flushed. */
@@ -136,22 +136,22 @@ static bool stop_queue_pair(struct daxpin_grant *grant)
 static int climb(struct daxpin_grant *grant)
 {
 	const struct timespec pause = { .tv_nsec = DRAIN_NS };
-	int err = close_door(grant), tries;
+	int ret = close_door(grant), tries;
 
-	if (!err)
+	if (!ret)
 		return 0;
 	lock(grant->rdma);
 	if (grant->step < DAXPIN_GRANT_STEP_DEREGISTER)
 		grant->step = DAXPIN_GRANT_STEP_DEREGISTER;
 	unlock(grant->rdma);
 	if (!stop_queue_pair(grant))
-		return err;
-	for (tries = 0; err && tries < DRAIN_TRIES; tries++) {
+		return ret;
+	for (tries = 0; ret && tries < DRAIN_TRIES; tries++) {
 		if (tries)
 			nanosleep(&pause, NULL);
-		err = close_door(grant);
+		ret = close_door(grant);
 	}
-	return err;
+	return ret;
 }
 
 /* By the thread that moved it to ENDING; the grant is gone when this is 0. */
@@ -159,18 +159,18 @@ static int end(struct daxpin_grant *grant, bool was_quarantined)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	struct daxpin_rdma_info *count = &rdma->revokes.count;
-	int err = climb(grant), drop_err;
+	int ret = climb(grant), drop_ret;
 
-	if (!err) {
+	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
 		dp_rdma_backing_close(grant, true);
-		drop_err = daxpin_drop_labelled(rdma->pool, &grant->hold);
-		assert(drop_err == 0);
+		drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold);
+		assert(drop_ret == 0);
 	}
 	lock(rdma);
-	count->quarantined += (err != 0) - was_quarantined;
+	count->quarantined += (ret != 0) - was_quarantined;
 	count->pending--;
-	if (err) {
+	if (ret) {
 		grant->step = DAXPIN_GRANT_STEP_QUARANTINE;
 		become(grant, DAXPIN_GRANT_STATE_QUARANTINED);
 	} else {
@@ -179,7 +179,7 @@ static int end(struct daxpin_grant *grant, bool was_quarantined)
 		remember(grant);
 	}
 	unlock(rdma);
-	return err;
+	return ret;
 }
 
 /* ------------------------------------------------------- who does it, and when */
@@ -190,19 +190,19 @@ static int end_queued(struct daxpin_grant *grant)
 	void (*done)(void *arg, int result) = grant->done;
 	void *done_arg = grant->arg;
 	bool was_quarantined, lost = grant->lost;
-	int err;
+	int ret;
 
 	lock(grant->rdma);
 	assert(grant->state == DAXPIN_GRANT_STATE_QUEUED);
 	was_quarantined = grant->step == DAXPIN_GRANT_STEP_QUARANTINE;
 	become(grant, DAXPIN_GRANT_STATE_ENDING);
 	unlock(grant->rdma);
-	err = end(grant, was_quarantined);
-	if (err && lost)
+	ret = end(grant, was_quarantined);
+	if (ret && lost)
 		daxpin_rdma_revoke_start(grant, daxpin_deadline_ms(AGAIN_MS));
 	if (done)
-		done(done_arg, err);
-	return err;
+		done(done_arg, ret);
+	return ret;
 }
 
 static void execute(void *arg)
@@ -243,29 +243,29 @@ static int check_free(struct daxpin_grant *grant)
 static int lock_free(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
-	int err = dp_rdma_enter(rdma);
+	int ret = dp_rdma_enter(rdma);
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	lock(rdma);
-	err = check_free(grant);
-	if (err)
+	ret = check_free(grant);
+	if (ret)
 		unlock(rdma);
 	else if (grant->state != DAXPIN_GRANT_STATE_ASKED)
 		rdma->revokes.count.pending++;
-	return err;
+	return ret;
 }
 
-EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
+DP_EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 {
 	bool was_quarantined;
-	int err;
+	int ret;
 
 	if (!grant)
 		return 0;
-	err = lock_free(grant);
-	if (err)
-		return err;
+	ret = lock_free(grant);
+	if (ret)
+		return ret;
 	remove_pending(grant);
 	was_quarantined = grant->step == DAXPIN_GRANT_STEP_QUARANTINE;
 	become(grant, DAXPIN_GRANT_STATE_ENDING);
@@ -273,19 +273,19 @@ EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 	return end(grant, was_quarantined);
 }
 
-EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
-				    uint64_t deadline_ns)
+DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
+				       uint64_t deadline_ns)
 {
 	struct daxpin_grant_key key;
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
 	void *arg;
-	int err;
+	int ret;
 
 	if (!grant)
 		return -EINVAL;
-	err = lock_free(grant);
-	if (err)
-		return err;
+	ret = lock_free(grant);
+	if (ret)
+		return ret;
 	if (deadline_ns <= daxpin_deadline_ms(0)) {
 		launch_and_unlock(grant);
 		return 0;
@@ -305,15 +305,15 @@ EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
 	return 0;
 }
 
-EXPORT int daxpin_grant_returned(struct daxpin_grant *grant)
+DP_EXPORT int daxpin_grant_returned(struct daxpin_grant *grant)
 {
-	int err;
+	int ret;
 
 	if (!grant)
 		return -EINVAL;
-	err = lock_free(grant);
-	if (err)
-		return err;
+	ret = lock_free(grant);
+	if (ret)
+		return ret;
 	grant->rdma->revokes.count.returned++;
 	launch_and_unlock(grant);
 	return 0;
@@ -350,7 +350,7 @@ static int serve(struct daxpin_rdma *rdma, struct daxpin_grant *grant)
 int dp_rdma_revokes_service(struct daxpin_rdma *rdma)
 {
 	struct daxpin_grant *grant;
-	int err = 0, ret;
+	int ret, first = 0;
 
 	for (;;) {
 		lock(rdma);
@@ -358,11 +358,11 @@ int dp_rdma_revokes_service(struct daxpin_rdma *rdma)
 		if (!grant)
 			break;
 		ret = serve(rdma, grant);
-		if (!err)
-			err = ret;
+		if (!first)
+			first = ret;
 	}
 	unlock(rdma);
-	return err;
+	return first;
 }
 
 /* ------------------------------------------------------------ what is told of it */
@@ -381,17 +381,17 @@ static uint64_t next_deadline(const struct dp_rdma_revokes *revokes)
 	return next;
 }
 
-EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
-			     struct daxpin_grant_info *ret_info)
+DP_EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
+				struct daxpin_grant_info *ret_info)
 {
 	struct daxpin_grant_info info;
-	int err;
+	int ret;
 
 	if (!grant || !ret_info)
 		return -EINVAL;
-	err = dp_rdma_enter(grant->rdma);
-	if (err)
-		return err;
+	ret = dp_rdma_enter(grant->rdma);
+	if (ret)
+		return ret;
 	lock(grant->rdma);
 	info = (struct daxpin_grant_info) {
 		.state = grant->state,
@@ -404,42 +404,44 @@ EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 		.door = grant->door,
 	};
 	if (grant->state == DP_GRANT_OVER)
-		err = -ESTALE;
+		ret = -ESTALE;
 	unlock(grant->rdma);
-	return err ? err : give_info(ret_info, &info, sizeof(info));
+	if (ret)
+		return ret;
+	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
 
-EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
+DP_EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 {
-	int err = grant ? dp_rdma_enter(grant->rdma) : -EINVAL;
+	int ret = grant ? dp_rdma_enter(grant->rdma) : -EINVAL;
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	lock(grant->rdma);
 	if (grant->state == DP_GRANT_OVER)
-		err = -ESTALE;
+		ret = -ESTALE;
 	else
 		grant->qp = qp;
 	unlock(grant->rdma);
-	return err;
+	return ret;
 }
 
-EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
-			      const struct ibv_wc *wc)
+DP_EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
+				 const struct ibv_wc *wc)
 {
-	int err = grant && wc ? dp_rdma_enter(grant->rdma) : -EINVAL;
+	int ret = grant && wc ? dp_rdma_enter(grant->rdma) : -EINVAL;
 
-	if (err)
-		return err;
+	if (ret)
+		return ret;
 	lock(grant->rdma);
 	if (grant->state == DP_GRANT_OVER)
-		err = -ESTALE;
+		ret = -ESTALE;
 	else if (grant->door != DAXPIN_GRANT_DOOR_WINDOW2)
-		err = -EINVAL;
+		ret = -EINVAL;
 	else
 		atomic_store(&grant->binding, NULL);
 	unlock(grant->rdma);
-	return err ? err : wc->status ? -EIO : 0;
+	return ret ? ret : wc->status ? -EIO : 0;
 }
 
 /* ------------------------------------------------------------- for the others */
@@ -459,12 +461,12 @@ void dp_rdma_grant_out(struct daxpin_grant *grant)
 /* Ended as any other, but nobody hears of it, and it is tried until it is over. */
 void dp_rdma_grant_lost(struct daxpin_grant *grant)
 {
-	int err;
+	int ret;
 
 	grant->lost = true;
 	dp_rdma_grant_out(grant);
-	err = daxpin_rdma_revoke_start(grant, 0);
-	assert(!err);
+	ret = daxpin_rdma_revoke_start(grant, 0);
+	assert(!ret);
 }
 
 void dp_rdma_revokes_init(struct daxpin_rdma *rdma,

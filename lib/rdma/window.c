@@ -66,11 +66,11 @@ int dp_window_bind_request(struct ibv_qp *qp, struct ibv_mw *mw,
 		},
 	};
 	struct ibv_send_wr *bad;
-	int err = ibv_post_send(qp, &wr, &bad);
+	int ret = ibv_post_send(qp, &wr, &bad);
 
-	if (!err)
+	if (!ret)
 		mw->rkey = wr.bind_mw.rkey;
-	return -err;
+	return -ret;
 }
 
 int dp_window_bind_call(struct loop *loop, struct ibv_mw *mw,
@@ -80,9 +80,9 @@ int dp_window_bind_call(struct loop *loop, struct ibv_mw *mw,
 		.send_flags = IBV_SEND_SIGNALED,
 		.bind_info = *info,
 	};
-	int err = ibv_bind_mw(loop->far, mw, &bind);
+	int ret = ibv_bind_mw(loop->far, mw, &bind);
 
-	return err ? -err : dp_loop_far_wait(loop);
+	return ret ? -ret : dp_loop_far_wait(loop);
 }
 
 int dp_window_make(struct ibv_pd *pd, enum ibv_mw_type type,
@@ -350,11 +350,11 @@ static void say_untried(int ret, struct daxpin_rdma_finding *finding)
 /* What the device keeps stays mapped, for good. */
 static int end_memory(struct window *w)
 {
-	int err = w->mw ? -EBUSY : 0;
+	int ret = w->mw ? -EBUSY : 0;
 
-	if (!err && w->mr)
-		err = dp_rdma_deregister(w->mr);
-	return err ? err : munmap(w->memory, PAGES * PAGE) ? -errno : 0;
+	if (!ret && w->mr)
+		ret = dp_rdma_deregister(w->mr);
+	return ret ? ret : munmap(w->memory, PAGES * PAGE) ? -errno : 0;
 }
 
 int dp_window_try(struct loop *loop, enum ibv_mw_type type,

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 #include "uring/uring.h"
+#include "util/detached.h"
 
 /* ------------------------------------------------------- lock in the ring */
 
@@ -16,9 +17,9 @@ static int refuse_file(const struct daxpin_uring *uring,
 		       const struct daxpin_uring_options *options, int error)
 {
 	if (error == -EEXIST)
-		return explain(options->why, options->why_size, error,
+		return dp_fail(DP_WHY_OF(options), error,
 			    "the ring belongs to another thread (IORING_SETUP_SINGLE_ISSUER): attach and detach there");
-	return explain(options->why, options->why_size, error,
+	return dp_fail(DP_WHY_OF(options), error,
 		       "the owner lock cannot go into slot %d of the ring's file table: %s",
 		       uring->file_slot, strerror(-error));
 }
@@ -30,7 +31,7 @@ static int put_into_slot(struct daxpin_uring *uring, int fd,
 	int ret;
 
 	if (dp_uring_taken_file(&uring->link, uring->file_slot) >= 0)
-		return explain(options->why, options->why_size, -EBUSY,
+		return dp_fail(DP_WHY_OF(options), -EBUSY,
 			       "slot %d of the ring's file table is in use: name a free one in file_slot",
 			       uring->file_slot);
 	ret = dp_uring_put_file(&uring->link, uring->file_slot, fd);
@@ -48,7 +49,7 @@ static int put_lock(struct daxpin_uring *uring,
 	uring->file_slot = 0;
 	ret = dp_uring_make_files(&uring->link, fd);
 	if (ret == -EBUSY)
-		return explain(options->why, options->why_size, ret,
+		return dp_fail(DP_WHY_OF(options), ret,
 			       "the ring has a registered-file table already: name a free slot of it in file_slot");
 	if (ret)
 		return refuse_file(uring, options, ret);
@@ -73,17 +74,17 @@ static int check_buffer_options(const struct daxpin_uring_options *options)
 
 	if (options->flags & ~(plain | fixed) ||
 	    (options->flags & plain && options->flags & fixed))
-		return explain(options->why, options->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(options), -EINVAL,
 			       "flags 0x%x make no sense", options->flags);
 	if (is_range && (!options->buffer_slots ||
 			 options->buffer_slot >= DAXPIN_URING_SLOTS_MAX ||
 			 options->buffer_slots > DAXPIN_URING_SLOTS_MAX -
 						 options->buffer_slot))
-		return explain(options->why, options->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(options), -EINVAL,
 			       "%u buffer slots from %u on are no range",
 			       options->buffer_slots, options->buffer_slot);
 	if (!is_range && options->buffer_slot)
-		return explain(options->why, options->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(options), -EINVAL,
 			       "a buffer_slot without DAXPIN_URING_BUFFER_RANGE makes no sense");
 	return 0;
 }
@@ -98,7 +99,7 @@ static int check_options(const struct daxpin_uring_options *options,
 	ret_copy->label = "io_uring";
 	if (!options)
 		return 0;
-	ret = take_options(ret_copy, sizeof(*ret_copy), options);
+	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options);
 	if (ret)
 		return ret;
 	if (!ret_copy->label)
@@ -106,7 +107,7 @@ static int check_options(const struct daxpin_uring_options *options,
 	if (ret_copy->why && ret_copy->why_size)
 		ret_copy->why[0] = '\0';
 	if (ret_copy->file_slot < DAXPIN_URING_OWN_FILES)
-		return explain(ret_copy->why, ret_copy->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(ret_copy), -EINVAL,
 			       "there is no file slot %d", ret_copy->file_slot);
 	return check_buffer_options(ret_copy);
 }
@@ -212,13 +213,15 @@ static void take_down(struct daxpin_uring *uring)
 
 static void bury(struct daxpin_uring *uring)
 {
-	static struct memory_of_detached memory = {
+	static struct dp_detached_list detached = {
 		.lock = PTHREAD_MUTEX_INITIALIZER
 	};
+	struct dp_detached oldest;
 
 	take_down(uring);
-	free(remember_detached(&memory, (struct detached) { uring, NULL })
-	     .handle);
+	oldest = dp_detached_remember(&detached,
+				      (struct dp_detached) { uring, NULL });
+	free(oldest.handle);
 }
 
 static int attach(struct daxpin_pool *pool, struct io_uring *ring,
@@ -245,7 +248,7 @@ static int attach(struct daxpin_pool *pool, struct io_uring *ring,
 	ret = dp_uring_link(ring, &uring->link);
 	if (ret) {
 		free(uring);
-		return explain(options.why, options.why_size, ret,
+		return dp_fail(DP_WHY_OF(&options), ret,
 			       "the ring's descriptor cannot be duplicated: %s",
 			       strerror(-ret));
 	}
@@ -262,22 +265,24 @@ static int attach(struct daxpin_pool *pool, struct io_uring *ring,
 	return ret;
 }
 
-EXPORT int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
-			       const struct daxpin_uring_options *options,
-			       struct daxpin_uring **ret_uring)
+DP_EXPORT int daxpin_uring_attach(struct daxpin_pool *pool,
+				  struct io_uring *ring,
+				  const struct daxpin_uring_options *options,
+				  struct daxpin_uring **ret_uring)
 {
 	return attach(pool, ring, options, false, ret_uring);
 }
 
-EXPORT int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
-			      const struct daxpin_uring_options *options,
-			      struct daxpin_uring **ret_uring)
+DP_EXPORT int daxpin_uring_guard(struct daxpin_pool *pool,
+				 struct io_uring *ring,
+				 const struct daxpin_uring_options *options,
+				 struct daxpin_uring **ret_uring)
 {
 	return attach(pool, ring, options, true, ret_uring);
 }
 
-EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
-			     struct daxpin_uring_info *ret_info)
+DP_EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
+				struct daxpin_uring_info *ret_info)
 {
 	struct daxpin_uring_info info = { .size = sizeof(info) };
 	int ret = dp_uring_enter(uring);
@@ -288,17 +293,17 @@ EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 	info.file_slot = uring->file_slot;
 	info.in_flight = uring->in_flight;
 	info.needed_bytes = uring->needed_bytes;
-	return give_info(ret_info, &info, sizeof(info));
+	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
 
-EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
+DP_EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
 {
 	int ret = dp_uring_enter(uring);
 
 	return ret ? ret : dp_uring_table_service(uring);
 }
 
-EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
+DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 {
 	int ret;
 

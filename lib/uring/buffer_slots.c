@@ -369,14 +369,14 @@ static int take_range(struct daxpin_uring *uring,
 					   table->slots), ret;
 
 	if (number >= 0)
-		return explain(options->why, options->why_size, -EBUSY,
+		return dp_fail(DP_WHY_OF(options), -EBUSY,
 			       "slot %d of the ring's buffer table is in use: name a range of free ones in buffer_slot and buffer_slots",
 			       number);
 	/* The last slot: is the table there, and long enough? */
 	ret = dp_uring_put_buffer(&uring->link,
 				  table->first + table->slots - 1, NULL, 0);
 	if (ret == -ENXIO || ret == -EINVAL)
-		return explain(options->why, options->why_size, -EINVAL,
+		return dp_fail(DP_WHY_OF(options), -EINVAL,
 			       "the ring has no buffer table with the slots %u to %u: register one with io_uring_register_buffers_sparse() first",
 			       table->first, table->first + table->slots - 1);
 	return ret;
@@ -391,7 +391,7 @@ static int make_table(struct daxpin_uring *uring,
 		return take_range(uring, options);
 	ret = dp_uring_make_buffers(&uring->link, uring->table.slots);
 	if (ret == -EBUSY)
-		return explain(options->why, options->why_size, ret,
+		return dp_fail(DP_WHY_OF(options), ret,
 			       "the ring has a buffer table already: name a range of free slots of it (DAXPIN_URING_BUFFER_RANGE), or attach with DAXPIN_URING_PLAIN");
 	return ret;
 }
@@ -418,7 +418,7 @@ static int probe(struct daxpin_uring *uring)
 static int refuse_memory(struct daxpin_uring *uring,
 			 const struct daxpin_uring_options *options)
 {
-	return explain(options->why, options->why_size, -ENOMEM,
+	return dp_fail(DP_WHY_OF(options), -ENOMEM,
 		       "fixed buffers for the pool lock %llu KiB, RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l), or leave out DAXPIN_URING_NEED_FIXED",
 		       (unsigned long long)uring->needed_bytes >> 10,
 		       (unsigned long long)memlock() >> 10);
@@ -454,7 +454,7 @@ static int needs_more_slots(struct daxpin_uring *uring,
 	if (!(options->flags & DAXPIN_URING_NEED_FIXED) ||
 	    uring->table.slots >= uring->segments)
 		return 0;
-	return explain(options->why, options->why_size, -EOPNOTSUPP,
+	return dp_fail(DP_WHY_OF(options), -EOPNOTSUPP,
 		       "%u segments do not fit into %u slots: leave out DAXPIN_URING_NEED_FIXED",
 		       uring->segments, uring->table.slots);
 }
@@ -520,7 +520,7 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 	if (!is_not_supported(ret))
 		return ret;
 	if (need && !(options->why && options->why_size && options->why[0]))
-		explain(options->why, options->why_size, ret,
+		dp_fail(DP_WHY_OF(options), ret,
 			"no fixed buffers on this backing and kernel: leave out DAXPIN_URING_NEED_FIXED");
 	if (need)
 		return ret;

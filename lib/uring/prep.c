@@ -99,11 +99,12 @@ static int check_usable(const struct daxpin_uring *uring,
 
 /* ---------------------------------------------------------- read and write */
 
-EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
-				  struct daxpin_uring_io *io,
-				  struct io_uring_sqe *sqe, int fd,
-				  struct daxpin_extent extent, uint64_t offset,
-				  uint32_t length, uint64_t file_offset)
+DP_EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
+				     struct daxpin_uring_io *io,
+				     struct io_uring_sqe *sqe, int fd,
+				     struct daxpin_extent extent,
+				     uint64_t offset, uint32_t length,
+				     uint64_t file_offset)
 {
 	void *at;
 	int ret = check_usable(uring, io, sqe);
@@ -122,11 +123,12 @@ EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
 	return 0;
 }
 
-EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
-				   struct daxpin_uring_io *io,
-				   struct io_uring_sqe *sqe, int fd,
-				   struct daxpin_extent extent, uint64_t offset,
-				   uint32_t length, uint64_t file_offset)
+DP_EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
+				      struct daxpin_uring_io *io,
+				      struct io_uring_sqe *sqe, int fd,
+				      struct daxpin_extent extent,
+				      uint64_t offset, uint32_t length,
+				      uint64_t file_offset)
 {
 	void *at;
 	int ret = check_usable(uring, io, sqe);
@@ -224,23 +226,23 @@ static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 	return 0;
 }
 
-EXPORT int daxpin_uring_prep_readv(struct daxpin_uring *uring,
-				   struct daxpin_uring_io *io,
-				   struct io_uring_sqe *sqe, int fd,
-				   struct daxpin_uring_vec *vec,
-				   struct iovec *iov, uint32_t count,
-				   uint64_t file_offset)
+DP_EXPORT int daxpin_uring_prep_readv(struct daxpin_uring *uring,
+				      struct daxpin_uring_io *io,
+				      struct io_uring_sqe *sqe, int fd,
+				      struct daxpin_uring_vec *vec,
+				      struct iovec *iov, uint32_t count,
+				      uint64_t file_offset)
 {
 	return prep_pieces(uring, io, sqe, fd, vec, iov, count, file_offset,
 			   true);
 }
 
-EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
-				    struct daxpin_uring_io *io,
-				    struct io_uring_sqe *sqe, int fd,
-				    struct daxpin_uring_vec *vec,
-				    struct iovec *iov, uint32_t count,
-				    uint64_t file_offset)
+DP_EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
+				       struct daxpin_uring_io *io,
+				       struct io_uring_sqe *sqe, int fd,
+				       struct daxpin_uring_vec *vec,
+				       struct iovec *iov, uint32_t count,
+				       uint64_t file_offset)
 {
 	return prep_pieces(uring, io, sqe, fd, vec, iov, count, file_offset,
 			   false);
@@ -253,12 +255,12 @@ EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
  * plain memory keeps its pages for as long as the peer likes, and on fsdax
  * would stall every punch (KERNEL 4). MSG_ZEROCOPY is that by another name.
  */
-EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
-				  struct daxpin_uring_io *io,
-				  struct io_uring_sqe *sqe, int fd,
-				  struct daxpin_extent extent, uint64_t offset,
-				  uint32_t length, int msg_flags,
-				  uint32_t flags)
+DP_EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
+				     struct daxpin_uring_io *io,
+				     struct io_uring_sqe *sqe, int fd,
+				     struct daxpin_extent extent,
+				     uint64_t offset, uint32_t length,
+				     int msg_flags, uint32_t flags)
 {
 	void *at;
 	int ret = check_usable(uring, io, sqe);
@@ -281,12 +283,13 @@ EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
 	return 0;
 }
 
-EXPORT int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
-				 struct daxpin_uring_io *io,
-				 struct io_uring_sqe *sqe, int fd,
-				 uint32_t cmd_op, struct daxpin_extent extent,
-				 uint64_t offset, uint32_t length,
-				 uint32_t access, void **ret_memory)
+DP_EXPORT int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
+				    struct daxpin_uring_io *io,
+				    struct io_uring_sqe *sqe, int fd,
+				    uint32_t cmd_op,
+				    struct daxpin_extent extent,
+				    uint64_t offset, uint32_t length,
+				    uint32_t access, void **ret_memory)
 {
 	void *at;
 	int ret = check_usable(uring, io, sqe);
@@ -310,7 +313,7 @@ EXPORT int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
 	return 0;
 }
 
-EXPORT int daxpin_uring_is_fixed(const struct daxpin_uring_io *io)
+DP_EXPORT int daxpin_uring_is_fixed(const struct daxpin_uring_io *io)
 {
 	return io && io->uring ? io->fixed >= 0 : -EINVAL;
 }
@@ -337,8 +340,8 @@ static int end(struct daxpin_uring_io *io)
 	return 0;
 }
 
-EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
-			     const struct io_uring_cqe *cqe)
+DP_EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
+				const struct io_uring_cqe *cqe)
 {
 	int ret;
 
@@ -350,15 +353,16 @@ EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
 	return ret ? ret : 1;
 }
 
-EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
+DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
 {
 	return io && io->uring ? end(io) : -EINVAL;
 }
 
-EXPORT int daxpin_uring_reap(struct io_uring *ring,
-			     struct daxpin_uring_io *(*find)(
-				     const struct io_uring_cqe *cqe, void *arg),
-			     void *arg)
+DP_EXPORT int daxpin_uring_reap(struct io_uring *ring,
+				struct daxpin_uring_io *
+				(*find)(const struct io_uring_cqe *cqe,
+					void *arg),
+				void *arg)
 {
 	struct io_uring_cqe *cqe;
 	unsigned int head, count = 0;

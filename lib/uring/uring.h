@@ -7,7 +7,7 @@
 #define URING_H
 
 #include <daxpin-uring.h>
-#include "util/adapter.h"
+#include "util/util.h"
 
 /* Newer than the oldest liburing; the kernel is asked whether it has them. */
 #define DP_URING_OP_READV_FIXED		60

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Small things every module may use. Bottom of the layers. */
+/*
+ * Small things that every module may use, in the adapters too. Bottom of the
+ * layers. Each library links its own copy of util/ and exports none of it.
+ */
 #ifndef DP_UTIL_H
 #define DP_UTIL_H
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -48,6 +52,10 @@ static inline int dp_fail(const struct dp_why *why, int error,
 	return error;
 }
 
+/* Of a struct of options that has the public fields `why` and `why_size`. */
+#define DP_WHY_OF(options) \
+	(&(struct dp_why) { (options)->why, (options)->why_size })
+
 static inline uint64_t dp_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -65,9 +73,22 @@ static inline bool dp_is_power_of_two(uint64_t value)
 }
 
 /*
- * A versioned struct of the caller's: copy what both sides know, zero the
- * rest. A tail that this library does not know must be zero: -E2BIG.
+ * A versioned struct begins with `size_t size`, the size that its owner was
+ * compiled with. Fields that one side does not know are left as they are.
  */
-int dp_copy_versioned(void *to, size_t size, const void *from, size_t from_size);
+
+/*
+ * Copy the caller's struct over ours, which has `size` bytes and is initialised.
+ *
+ * -EINVAL  its size is less than a size_t
+ * -E2BIG   a byte that this library does not know is not zero
+ */
+int dp_copy_versioned(void *to, size_t size, const void *from);
+
+/*
+ * Fill the caller's struct from ours, which has `size` bytes, except for the
+ * size field. -EINVAL: it is NULL or its size is less than a size_t.
+ */
+int dp_return_versioned(void *ret_to, const void *from, size_t size);
 
 #endif

@@ -97,28 +97,28 @@ MUTANTS = [
 
     ('revoke-drops-first', REVOKE, 'lib/rdma/revoke.c',
      'a grant lets its extent go before the device has answered',
-     '''	int err = climb(grant), drop_err;
+     '''	int ret = climb(grant), drop_ret;
 
-	if (!err) {
+	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
 		dp_rdma_backing_close(grant, true);
-		drop_err = daxpin_drop_labelled(rdma->pool, &grant->hold);
-		assert(drop_err == 0);
+		drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold);
+		assert(drop_ret == 0);
 	}
 ''',
-     '''	int drop_err = daxpin_drop_labelled(rdma->pool, &grant->hold), err;
+     '''	int drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold), ret;
 
-	assert(drop_err == 0);
-	err = climb(grant);
+	assert(drop_ret == 0);
+	ret = climb(grant);
 ''',
      'the_hold_stays_until_the_device_has_answered'),
     ('refused-is-over', REVOKE, 'lib/rdma/revoke.c',
      'the last rung of the ladder lets the blocks go',
-     '''		err = close_door(grant);
+     '''		ret = close_door(grant);
 	}
-	return err;
+	return ret;
 }''',
-     '''		err = close_door(grant);
+     '''		ret = close_door(grant);
 	}
 	grant->mr = NULL;
 	return 0;
@@ -153,18 +153,18 @@ MUTANTS = [
      'each_type_is_judged_by_itself'),
     ('window-refused-is-over', WINDOW, 'lib/rdma/access.c',
      'a window that the device keeps is forgotten',
-     '''	if (err)
-		return err;
+     '''	if (ret)
+		return ret;
 	grant->mw = NULL;
 	dp_rdma_key''',
-     '''	err = 0;
+     '''	ret = 0;
 	grant->mw = NULL;
 	dp_rdma_key''',
      'a_window_that_stays_is_quarantine'),
     ('lost-window-drops', WINDOW, 'lib/rdma/grant.c',
      'the hold goes though the device keeps a window',
-     '	if (!err || *ret_kept)\n		return err;',
-     '	if (!err)\n		return err;',
+     '	if (!ret || *ret_kept)\n		return ret;',
+     '	if (!ret)\n		return ret;',
      'a_lost_window_keeps_the_hold'),
     ('lent-region-ends', WINDOW, 'lib/rdma/local_key.c',
      'a region is deregistered under its windows',
@@ -173,7 +173,7 @@ MUTANTS = [
      'a_segments_region_stays_under_its_windows'),
     ('window-on-a-broken-connection', WINDOW, 'lib/rdma/access.c',
      'the next bind takes the completion of the last',
-     '		doors->broken = err != 0;', '		doors->broken = false;',
+     '		doors->broken = ret != 0;', '		doors->broken = false;',
      'a_bind_that_fails_is_a_region_and_counted'),
     ('window-freed-while-binding', WINDOW, 'lib/rdma/access.c',
      'a bind may come after the window was freed, to what has its number',
@@ -188,7 +188,7 @@ MUTANTS = [
     ('bind-lost-with-its-connection', WINDOW, 'lib/rdma/access.c',
      'a connection that is lost is taken for one that was reset',
      '		if (!mend_loop(doors))\n			atomic_store',
-     '		if (!err)\n			atomic_store',
+     '		if (!ret)\n			atomic_store',
      'a_connection_that_is_lost_in_a_bind_keeps_the_hold'),
 
     # ----------------------------------------------- what counts (I8, I11, I37)
