@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma-load [SECONDS [shmem|devdax]]: 64 extents that are granted, written by
+ * rdma_load [SECONDS [shmem|devdax]]: 64 extents that are granted, written by
  * peers, taken back, retired and reused, at random and side by side, with peers
  * that keep old keys and try them.
  *

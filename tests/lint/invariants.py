@@ -75,7 +75,7 @@ class Tree:
         if program == 'stress':
             return self.has_case('tests/stress/stress.c', test)
         if first == 'lab':
-            return self.has_case(f'tests/lab/test_{what}.c', test)
+            return self.has_case(f'tests/lab/{what}.c', test)
         return self.has_case(f'tests/unit/{first}.c', test)
 
 

@@ -4,8 +4,8 @@ filesystem. Each boots a guest, so the runner's copies must be where a guest see
 them: TMPDIR anywhere but in /tmp."""
 
 LAB = ['../source/tests/lab/lab', '--build', '.', '--']
-RECLAIM = LAB + ['tests/unit/lab_test_reclaim']
-RECLAIM_FS = LAB + ['tests/unit/lab_test_reclaim_fs']
+RECLAIM = LAB + ['tests/lab/reclaim_pins']
+RECLAIM_FS = LAB + ['tests/lab/reclaim_fs']
 RECLAIM_EXT4 = LAB[:1] + ['--fs', 'ext4'] + LAB[1:] + RECLAIM_FS[len(LAB):]
 
 MUTANTS = [

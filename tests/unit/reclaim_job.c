@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Space is given back and taken again: on tmpfs, in tables of cases that need no
- * DAX. What needs one is in tests/lab/test_reclaim.c.
+ * DAX. What needs one is in tests/lab/reclaim_pins.c.
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -3,7 +3,7 @@
  * An NVMe drive that reads and writes the pool's memory: commands that are
  * passed through to it, and requests whose end is polled for.
  *
- *	test_nvme shmem|devdax|fsdax
+ *	uring_nvme shmem|devdax|fsdax
  *
  * DAXPIN_TEST_NVME names the drive's block device, /dev/nvme0n1: it has blocks of
  * 512 bytes and a queue for polling, and what is on it is lost.
@@ -281,5 +281,5 @@ int main(int argc, char **argv)
 		return skip_all("needs DAXPIN_TEST_NVME, an NVMe drive to overwrite");
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
 		return 0;
-	return cmocka_run_group_tests_name("nvme", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("uring_nvme", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_grant [shmem|devdax [all]]: grants in adversity, on a real verbs device.
+ * rdma_grant [shmem|devdax [all]]: grants in adversity, on a real verbs device.
  * Peers that die, hang or go on, regions that the device does not end, several
  * domains and devices, one that is removed, and limits met half-way.
  */

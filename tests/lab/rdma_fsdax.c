@@ -2,7 +2,7 @@
 /*
  * Grants on the DAX filesystem that DAXPIN_TEST_FSDAX names. Built twice: as it
  * is, soft-RoCE's on-demand regions are seen to corrupt and grants are bounced;
- * with TRUSTING, and rdma_trust.c left out, they are used nevertheless, within
+ * with TRUSTING, and rdma/trust.c left out, they are used nevertheless, within
  * what does work: single packets that begin with a page.
  */
 #include <dlfcn.h>

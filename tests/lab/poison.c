@@ -2,10 +2,10 @@
 /*
  * Pools on media that the kernel knows to be bad in places.
  *
- *	test_poison fsdax	DAXPIN_TEST_FSDAX is unmounted again and again, to
+ *	poison fsdax	DAXPIN_TEST_FSDAX is unmounted again and again, to
  *				tell its block device which sectors are bad, and
  *				is mounted at the end as it was
- *	test_poison devdax	injects machine checks in the NVDIMM region of
+ *	poison devdax	injects machine checks in the NVDIMM region of
  *				DAXPIN_TEST_DAX, which only a reboot forgets: run
  *				it last of all
  *

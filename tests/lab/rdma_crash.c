@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_rdma_crash [hang]: owners that die with verbs on a pool. The lock's and
+ * rdma_crash [hang]: owners that die with verbs on a pool. The lock's and
  * the verbs' descriptors are released in an order that nobody promises, so both
  * orders of opening are tried. `hang` is for a boot of its own: a queue pair
  * under a bound memory window, allocated before it, keeps its dead process 50

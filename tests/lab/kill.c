@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_kill [ROUNDS [POOLS]]: kill owners with DMA in flight, reopen at once.
+ * kill [ROUNDS [POOLS]]: kill owners with DMA in flight, reopen at once.
  *
  * A round has one pool on the device that DAXPIN_TEST_DAX names and POOLS in
  * DAXPIN_TEST_FSDAX. Each has an owner, who reads from slow disks (0xA5
@@ -796,7 +796,7 @@ int main(int argc, char **argv)
 	if (argc > 2)
 		fs_pools = atoi(argv[2]);
 	if (rounds < 1 || fs_pools < 1 || fs_pools > POOLS_MAX) {
-		fprintf(stderr, "test_kill [ROUNDS [POOLS, 1 to %d]]\n",
+		fprintf(stderr, "kill [ROUNDS [POOLS, 1 to %d]]\n",
 			POOLS_MAX);
 		return 2;
 	}

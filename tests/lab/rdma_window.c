@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants by memory windows. Built without rdma_trust.c: soft-RoCE, which does not
+ * Grants by memory windows. Built without rdma/trust.c: soft-RoCE, which does not
  * keep a peer inside a window, is believed here, for all else that it does: who is
  * let in, to do what, and for how long.
  */
