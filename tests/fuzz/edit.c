@@ -53,7 +53,7 @@ static const struct field lane_fields[] = {
 
 static char *memory(uint32_t file)
 {
-	return machine.disk->file[file].memory;
+	return machine_memory(file);
 }
 
 static uint32_t newer_half(const char *page)
@@ -314,15 +314,13 @@ static void edit_bytes(const struct edit *edit, uint32_t file)
 /* Another file's attributes and metadata. */
 static void copy_file(uint32_t to, uint32_t from)
 {
-	struct machine_file *file = machine.disk->file;
-
-	file[to].now = file[from].now;
-	machine_write(to, 0, file[from].memory, DP_CHUNK_SIZE);
+	*machine_inode(to) = *machine_inode(from);
+	machine_write(to, 0, machine_memory(from), DP_CHUNK_SIZE);
 }
 
 static void edit_file(const struct edit *edit, uint32_t index)
 {
-	struct machine_attributes *file = &machine.disk->file[index].now;
+	struct machine_inode *file = machine_inode(index);
 
 	fuzz_say("  file %u: attribute %u = 0x%llx", index, edit->field % 6,
 		 (unsigned long long)edit->value);
@@ -369,7 +367,7 @@ static void edit_machine(const struct edit *edit)
 		machine.byte_owner = (int)(edit->value >> 1 & 0xff) - 1;
 		break;
 	case 1:
-		machine.boot = edit->value;
+		machine_set_boot(edit->value);
 		break;
 	case 2:
 		machine.pid = edit->value >> 1 & 0x7fff;

@@ -7,7 +7,7 @@
 #ifndef FUZZ_EDIT_H
 #define FUZZ_EDIT_H
 
-#include "machine.h"
+#include "fuzz.h"
 
 #define EDIT_SEAL	0x1u		/* recompute the structure's check */
 /* Superblock: which of the four halves; others: not used. */

@@ -994,7 +994,7 @@ static void finish(void)
 		call_close();
 	}
 	expect(!model.pool, "does not close");
-	machine.boot++;
+	machine_set_boot(machine.boot_id[0] + 1);
 	call_open(&reopen);
 	expect(model.pool, "does not open");
 	call_close();
@@ -1003,7 +1003,7 @@ static void finish(void)
 /* An empty pool whose blocks all had a life before: of the last generation. */
 static void age(struct machine_disk *disk, uint32_t segments)
 {
-	const struct dp_super *super = (const void *)disk->file[0].memory;
+	const struct dp_super *super = (const void *)disk->memory;
 	uint64_t seed = format_seed(super->uuid), word;
 
 	for (uint32_t b = 0; b < segments * M_BLOCKS; b++) {

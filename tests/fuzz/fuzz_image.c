@@ -530,7 +530,7 @@ static void create(const struct header *header)
 	expect(!daxpin_pool_close(pool), "close");
 	machine.poisons = 0;
 	reader_read(READER_READONLY, &reading);
-	expect(!reading.refuse || machine.disk->file[0].now.shared,
+	expect(!reading.refuse || machine_inode(0)->shared,
 	       "a new pool: %s", reading.refuse);
 }
 

@@ -200,7 +200,7 @@ void m_event(struct daxpin_watch *watch)
 static bool owner_may_write(void)
 {
 	return model.unclean && model.devices && machine.has_rdma &&
-	       model.owner_boot == machine.boot;
+	       model.owner_boot == machine.boot_id[0];
 }
 
 int m_open(bool readonly, bool patient)
@@ -252,7 +252,7 @@ static void begin_epoch(struct daxpin_pool *pool, bool readonly)
 	model.epoch++;
 	model.unclean = true;
 	model.devices = 0;
-	model.owner_boot = machine.boot;
+	model.owner_boot = machine.boot_id[0];
 }
 
 void m_opened(struct daxpin_pool *pool, bool readonly)
@@ -326,7 +326,7 @@ void m_crash(bool boot)
 	model.pool = NULL;
 	forget_memory();
 	machine.pid++;
-	machine.boot += boot;
+	machine_set_boot(machine.boot_id[0] + boot);
 }
 
 int m_drain(void)

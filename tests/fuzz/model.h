@@ -8,7 +8,7 @@
 #define FUZZ_MODEL_H
 
 #include <daxpin.h>
-#include "machine.h"
+#include "fuzz.h"
 
 #define M_SEGMENTS	2u
 #define M_BLOCKS	8192u		/* of a segment of 32 MiB */

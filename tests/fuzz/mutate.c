@@ -4,7 +4,7 @@
  * libFuzzer's own mutations would shift them against each other, so most are
  * made record by record here.
  */
-#include "machine.h"
+#include "fuzz.h"
 
 #define RECORD		16u
 

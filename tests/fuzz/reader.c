@@ -11,7 +11,7 @@ static bool is_unreadable(uint32_t file, uint64_t offset, uint64_t size)
 
 static const char *memory(uint32_t file)
 {
-	return machine.disk->file[file].memory;
+	return machine_memory(file);
 }
 
 /* ------------------------------------------------------------- superblock */
@@ -112,14 +112,11 @@ static bool owner_makes_sense(const struct dp_owner *owner)
 /* RDMA of a dead owner: none is left, or that cannot be told from here. */
 static const char *judge_owner(const struct dp_owner *owner)
 {
-	uint8_t boot[16];
-
 	if (!owner->rdma_devices)
 		return NULL;
 	if (!owner_makes_sense(owner))
 		return "owner record";
-	memset(boot, machine.boot, sizeof(boot));
-	if (memcmp(owner->boot_id, boot, sizeof(boot)))
+	if (memcmp(owner->boot_id, machine.boot_id, sizeof(machine.boot_id)))
 		return NULL;
 	if (owner->pid_namespace != MACHINE_PID_NAMESPACE ||
 	    owner->net_namespace != MACHINE_NET_NAMESPACE)
@@ -157,14 +154,14 @@ static const char *judge_segment(const struct reading *reading, uint32_t index,
 				 uint32_t how)
 {
 	uint64_t size = size_of(&reading->super, index);
-	const struct machine_attributes *file;
+	const struct machine_inode *file;
 	struct dp_super super;
 	const char *refuse;
 	bool lost;
 
-	if (index >= MACHINE_FILES || !machine.disk->file[index].now.there)
+	if (index >= MACHINE_FILES || !machine_inode(index)->there)
 		return "a file is missing";
-	file = &machine.disk->file[index].now;
+	file = machine_inode(index);
 	if (file->size < size)
 		return "a file is too short";
 	if (file->shared)
@@ -263,7 +260,7 @@ static bool is_word(const struct reading *reading,
 	if (is_unreadable(segment, at, 8))
 		return false;
 	if (at >= 0x200000)
-		return !machine.disk->file[segment].now.hole[at / 0x200000];
+		return !machine_inode(segment)->hole[at / 0x200000];
 	if (at < 0x100000) {
 		block = block_at(at);
 		return block >= 512 &&
@@ -351,7 +348,7 @@ static uint64_t word_at(const struct reading *reading, uint32_t segment,
 static const char *judge_table(const struct reading *reading, uint32_t segment)
 {
 	uint64_t blocks = size_of(&reading->super, segment) / 4096;
-	const bool *hole = machine.disk->file[segment].now.hole;
+	const uint64_t *hole = machine_inode(segment)->hole;
 	uint64_t end = 0;		/* of the extent before */
 	bool right;
 
@@ -445,7 +442,7 @@ static const char *judge_content(struct reading *reading, uint32_t how)
 
 static const char *judge(uint32_t how, struct reading *reading)
 {
-	const struct machine_attributes *first = &machine.disk->file[0].now;
+	const struct machine_inode *first = machine_inode(0);
 	const char *refuse;
 
 	if (!first->there || first->size < 2 << 20)

@@ -6,7 +6,7 @@
 #ifndef FUZZ_READER_H
 #define FUZZ_READER_H
 
-#include "machine.h"
+#include "fuzz.h"
 
 struct reading {
 	const char *refuse;		/* why it must be; NULL: it must open */

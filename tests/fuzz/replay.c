@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "machine.h"
+#include "fuzz.h"
 
 #define INPUT_MAX	(1 << 16)
 

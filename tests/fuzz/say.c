@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <stdlib.h>
-#include "machine.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include "fuzz.h"
 
 bool fuzz_thorough;
 bool fuzz_verbose;
@@ -16,17 +17,4 @@ void fuzz_say(const char *format, ...)
 	va_end(ap);
 	putchar('\n');
 	fflush(stdout);
-}
-
-void fuzz_fail(const char *file, int line, const char *format, ...)
-{
-	va_list ap;
-
-	fflush(stdout);
-	fprintf(stderr, "%s:%d: ", file, line);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	abort();
 }

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "explore.h"
-#include "machine.h"
+#include "random.h"
 #include "oracle.h"
 #include "power.h"
 
@@ -211,7 +211,7 @@ static void share_epoch(struct explore *explore,
 
 	for (uint32_t i = 0; i < cuts; i++) {
 		bool lucky = !share && count[i] &&
-			     machine_below(&explore->random, cuts) < states;
+			     random_below(&explore->random, cuts) < states;
 
 		if (share < TURN_STATES && is_turn(trace, begin + i)) {
 			explore->report->sampled |= !explore->depth;
@@ -339,9 +339,9 @@ static bool try_cut(struct explore *explore, struct level *level,
 
 	find_candidates(explore, level);
 	power_first(&level->power, is_whole(level), states,
-		    machine_random(&explore->random));
+		    random_next(&explore->random));
 	while (fine && power_next(&level->power)) {
-		deeper = machine_below(&explore->random, 1000) <
+		deeper = random_below(&explore->random, 1000) <
 			 deeper_permille * (power_is_simple(&level->power) ?
 					    SIMPLE_WEIGHT : 1);
 		fine = try_state(explore, level, deeper);
@@ -392,7 +392,7 @@ static bool try_cuts(struct explore *explore, uint64_t states)
 static bool try_level(struct explore *explore, const struct model *base,
 		      uint64_t states)
 {
-	if (!run(explore, base, machine_random(&explore->random)))
+	if (!run(explore, base, random_next(&explore->random)))
 		return false;
 	return try_cuts(explore, states);
 }
@@ -423,13 +423,13 @@ static bool next_schedule(struct explore *explore, struct schedule *schedule,
 		schedule->at[0].actor = 1 + number % (actors - 1);
 		return true;
 	}
-	schedule->preemptions = 2 + machine_below(&explore->random,
+	schedule->preemptions = 2 + random_below(&explore->random,
 						  SCHEDULE_PREEMPTIONS - 1);
 	for (uint32_t i = 0; i < schedule->preemptions; i++) {
-		last += 1 + machine_below(&explore->random,
+		last += 1 + random_below(&explore->random,
 					  points / schedule->preemptions + 1);
 		schedule->at[i].point = last;
-		schedule->at[i].actor = machine_below(&explore->random, actors);
+		schedule->at[i].actor = random_below(&explore->random, actors);
 	}
 	return true;
 }
@@ -439,7 +439,7 @@ static bool try_schedules(struct explore *explore, const struct model *base,
 			  uint64_t states)
 {
 	struct world *world = &explore->level[0].world;
-	uint64_t seed = machine_random(&explore->random);
+	uint64_t seed = random_next(&explore->random);
 	uint64_t count = states / SCHEDULE_STATES;
 	uint32_t points;
 
@@ -466,7 +466,7 @@ static void setup(struct explore *explore, struct model *ret_base)
 
 	memset(ret_base, 0, sizeof(*ret_base));
 	world->segments = explore->kind->segments;
-	world_begin(world, ret_base, 0, machine_random(&explore->random));
+	world_begin(world, ret_base, 0, random_next(&explore->random));
 	if (explore->kind->setup)
 		explore->kind->setup(world);
 	world_end(world);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include "core/handle.h"
 #include "kinds.h"
-#include "machine.h"
+#include "random.h"
 
 #define LISTED	64u
 
@@ -58,14 +58,14 @@ static uint32_t random_size(struct world *world)
 {
 	static const uint32_t blocks[] = { 1, 1, 1, 2, 3, 7, 64, 513 };
 
-	return blocks[machine_below(&world->random,
+	return blocks[random_below(&world->random,
 				    sizeof(blocks) / sizeof(blocks[0]))];
 }
 
 static void random_keep(struct world *world)
 {
 	struct world_extent extent;
-	uint32_t how = machine_below(&world->random, 4);
+	uint32_t how = random_below(&world->random, 4);
 	uint32_t blocks = how == 2 ? 1 : random_size(world);
 
 	if (world_reserve(world, blocks, how == 3 ? DAXPIN_RESERVE_ZERO : 0,
@@ -92,7 +92,7 @@ static void random_retire(struct world *world)
 
 	if (!count)
 		return;
-	batch_retire(&batch, &list[machine_below(&world->random, count)]);
+	batch_retire(&batch, &list[random_below(&world->random, count)]);
 	ret = world_publish(world, &batch);
 	if (ret && ret != -EBUSY)	/* a root names it */
 		world_wrong(world, "retire: %d", ret);
@@ -102,17 +102,17 @@ static void random_retire(struct world *world)
 static void add_random(struct world *world, struct world_batch *batch,
 		       struct world_extent *list, uint32_t *count)
 {
-	uint32_t some = *count ? machine_below(&world->random, *count) : 0;
+	uint32_t some = *count ? random_below(&world->random, *count) : 0;
 	struct world_extent extent;
 
-	switch (machine_below(&world->random, *count ? 5 : 1)) {
+	switch (random_below(&world->random, *count ? 5 : 1)) {
 	case 0:
 	case 1:
 		if (world_reserve(world, random_size(world), 0, &extent))
 			return;
 		world_fill(world, &extent);
 		batch_keep(batch, &extent, DAXPIN_OP_PERSIST);
-		if (machine_below(&world->random, 2))
+		if (random_below(&world->random, 2))
 			batch_root(batch, batch->count % MODEL_ROOTS, &extent);
 		break;
 	case 2:
@@ -121,12 +121,12 @@ static void add_random(struct world *world, struct world_batch *batch,
 		break;
 	case 3:
 		batch_set(batch, &list[some], batch->count % 2 ? 64 : 8,
-			  machine_random(&world->random));
+			  random_next(&world->random));
 		list[some] = list[--*count];
 		break;
 	default:
 		batch_root(batch, batch->count % MODEL_ROOTS,
-			   machine_below(&world->random, 3) ? &list[some] :
+			   random_below(&world->random, 3) ? &list[some] :
 			   NULL);
 	}
 }
@@ -137,7 +137,7 @@ void random_batch(struct world *world)
 	struct world_extent list[LISTED];
 	struct world_batch batch = { .count = 0 };
 	uint32_t count = world_list(world, list, LISTED);
-	uint32_t ops = 2 + machine_below(&world->random, 4);
+	uint32_t ops = 2 + random_below(&world->random, 4);
 	int ret;
 
 	for (uint32_t i = 0; i < ops; i++)
@@ -153,8 +153,8 @@ static void random_set(struct world *world)
 	uint32_t count = world_list(world, list, LISTED);
 
 	if (count)
-		world_set(world, &list[machine_below(&world->random, count)],
-			  64, machine_random(&world->random));
+		world_set(world, &list[random_below(&world->random, count)],
+			  64, random_next(&world->random));
 }
 
 static void random_cancel(struct world *world)
@@ -170,7 +170,7 @@ static void random_cancel(struct world *world)
 
 void random_step(struct world *world)
 {
-	switch (machine_below(&world->random, 14)) {
+	switch (random_below(&world->random, 14)) {
 	case 0:
 		if (!world_close(world))
 			world_open(world);

@@ -2,7 +2,7 @@
 /* SET, ROOT, and many operations at once by one publisher. */
 #include "core/handle.h"
 #include "kinds.h"
-#include "machine.h"
+#include "random.h"
 
 #define MARK	64u		/* an offset that has a pattern */
 

@@ -10,7 +10,8 @@
 #include <string.h>
 #include "core/handle.h"
 #include "kinds.h"
-#include "machine.h"
+#include "machine/machine.h"
+#include "random.h"
 #include "oracle.h"
 #include "media/table.h"
 
@@ -42,7 +43,7 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	media_poke(offset / 8, value);
 	machine_reboot();
 	media_begin(&damage->oracle.trace, false);
-	ret = daxpin_pool_open(MACHINE_PATH, &options, &pool);
+	ret = daxpin_pool_open(MACHINE_POOL, &options, &pool);
 	damage->report->states++;
 	damage->oracle.opens++;
 	refused = ret == -EUCLEAN && !damage->oracle.trace.events;
@@ -100,7 +101,7 @@ static bool try_table(struct damage *damage)
 			return false;
 	for (uint32_t i = 0; i < FREE_WORDS; i++)
 		if (!try_block(damage, DP_CHUNK_BLOCKS +
-			       machine_below(&random, 7000)))
+			       random_below(&random, 7000)))
 			return false;
 	return true;
 }

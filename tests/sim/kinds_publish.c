@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "core/handle.h"
 #include "kinds.h"
-#include "machine.h"
+#include "random.h"
 
 /* Open; false: something was wrong, or cuts are in the recovery alone. */
 static bool begin(struct world *world)

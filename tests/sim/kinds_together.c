@@ -8,7 +8,6 @@
 #include <errno.h>
 #include "core/handle.h"
 #include "kinds.h"
-#include "machine.h"
 
 enum { FIRST, SECOND, ONLOOKER };
 

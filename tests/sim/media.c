@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include "media/layout.h"
+#include "machine/machine.h"
 #include "media.h"
+#include "schedule.h"
 
 #define LINE		64u
 #define LINES		((MEDIA_SIZE + LINE - 1) / LINE)
@@ -20,35 +20,9 @@ static bool flushed[MEDIA_ACTORS];	/* since the actor's last fence */
 /* The metadata by what a watched trace says. */
 static char shadow[MEDIA_SEGMENTS][DP_CHUNK_SIZE];
 
-void media_init(void)
-{
-	const uint64_t align = DP_CHUNK_SIZE;
-	char *at;
-
-	/* Room to align, and for the tail that dp_map_reserve() gives back. */
-	at = mmap(NULL, MEDIA_SIZE + 3 * align, PROT_READ | PROT_WRITE,
-		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at == MAP_FAILED) {
-		perror("sim: no memory for the medium");
-		exit(1);
-	}
-	base = (char *)dp_round_up((uintptr_t)at, align);
-}
-
 char *media_base(void)
 {
 	return base;
-}
-
-struct media_file *media_files(void)
-{
-	return (struct media_file *)(base + MEDIA_FILES_OFFSET);
-}
-
-bool media_has(const void *at)
-{
-	return (uintptr_t)at >= (uintptr_t)base &&
-	       (uintptr_t)at < (uintptr_t)base + MEDIA_SIZE + 2 * DP_CHUNK_SIZE;
 }
 
 /* ------------------------------------------------------------------ traces */
@@ -220,7 +194,7 @@ void media_flush(const void *from, uint64_t size)
 		event->lines += line_is_dirty(l);
 		dirty[l / 64] &= ~(1ull << l % 64);
 	}
-	event->useless = !event->lines && event->offset < MEDIA_FILES_OFFSET;
+	event->useless = !event->lines && event->offset < MEDIA_INODES_OFFSET;
 }
 
 void media_fence(void)
@@ -261,8 +235,8 @@ const char *media_place(uint64_t offset, char text[80])
 	unsigned long long low = at;
 	const char *what = "payload";
 
-	if (offset >= MEDIA_FILES_OFFSET)
-		return strcpy(text, "file's name or size");
+	if (offset >= MEDIA_INODES_OFFSET)
+		return strcpy(text, "inode");
 	if (at < DP_BLOCK_SIZE)
 		what = "superblock";
 	else if (at < DP_COPY_OFFSET)
@@ -278,4 +252,22 @@ const char *media_place(uint64_t offset, char text[80])
 	snprintf(text, 80, "segment %u, %s, 0x%llx", (unsigned int)segment,
 		 what, low);
 	return text;
+}
+
+/* ------------------------------------------------------------- the machine */
+
+void media_init(void)
+{
+	static const struct machine_observer observer = {
+		.turn = schedule_point, .wait = schedule_wait,
+		.store = media_store, .flush = media_flush,
+		.fence = media_fence,
+	};
+
+	machine_reset(machine_disk_new_in_place(MEDIA_SEGMENTS,
+						MEDIA_SEGMENT_SIZE));
+	machine.kind = DP_SOURCE_FSDAX;
+	machine_set_boot(0);		/* counted up from there */
+	machine.observer = &observer;
+	base = machine.disk->memory;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The recorded medium: one range of memory that stands for all segment files,
- * and the trace of what was stored, flushed and fenced in it.
+ * The recorded medium: the bytes and inodes of the machine's disk, and the trace
+ * of what was stored, flushed and fenced in it.
  *
  * A trace can be rewound: the medium is then as it was before, and power.h can
  * go through the trace again and stop the machine anywhere in it. Traces nest:
@@ -13,26 +13,15 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "machine/disk.h"
 
 #define MEDIA_SEGMENTS		2u
 #define MEDIA_SEGMENT_SIZE	(32ull << 20)	/* the smallest there is */
-#define MEDIA_FILES_OFFSET	(MEDIA_SEGMENTS * MEDIA_SEGMENT_SIZE)
-#define MEDIA_SIZE		(MEDIA_FILES_OFFSET + 4096)
+#define MEDIA_INODES_OFFSET	(MEDIA_SEGMENTS * MEDIA_SEGMENT_SIZE)
+#define MEDIA_SIZE		(MEDIA_INODES_OFFSET + \
+				 MEDIA_SEGMENTS * sizeof(struct machine_inode))
 #define MEDIA_WORDS		(MEDIA_SIZE / 8)
 #define MEDIA_ACTORS		4u
-
-/*
- * What a file system would lose in a power cut stands in two words a file past
- * the segments: whether the name is there and how long the file is. They are
- * stored by open and fallocate, and flushed and fenced by fsync. Each has a
- * cache line of its own.
- */
-struct media_file {
-	uint64_t exists;
-	uint64_t unused_0[7];
-	uint64_t size;
-	uint64_t unused_1[7];
-};
 
 enum media_what {
 	MEDIA_STORE,
@@ -73,10 +62,9 @@ struct media_trace {
 /* Who stores: 0, or the actor that this thread plays. */
 extern _Thread_local uint32_t media_actor;
 
+/* Start the machine, with the medium as its disk and recorded. */
 void media_init(void);
 char *media_base(void);
-struct media_file *media_files(void);
-bool media_has(const void *at);
 
 /*
  * Record from here on; an outer trace pauses. The trace is emptied. watched:

@@ -18,7 +18,7 @@
 #include <string.h>
 #include "core/handle.h"
 #include "core/invariant.h"
-#include "machine.h"
+#include "machine/machine.h"
 #include "oracle.h"
 
 /* Where recovery has nothing to repair, the last two only now and then. */
@@ -298,10 +298,10 @@ static int start(struct oracle *oracle, bool create, char why[300],
 	oracle->opens++;
 	why[0] = '\0';
 	if (!create)
-		return daxpin_pool_open(MACHINE_PATH, &options, ret_pool);
+		return daxpin_pool_open(MACHINE_POOL, &options, ret_pool);
 	options.pool_size = oracle->segments * MEDIA_SEGMENT_SIZE;
 	options.segment_size = MEDIA_SEGMENT_SIZE;
-	return daxpin_pool_create(MACHINE_PATH, &options, ret_pool);
+	return daxpin_pool_create(MACHINE_POOL, &options, ret_pool);
 }
 
 static bool any(const struct model *candidate, uint32_t count, bool ready)

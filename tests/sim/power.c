@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "machine.h"
+#include "random.h"
 #include "power.h"
 
 #define PAGE_WORDS	512u
@@ -239,7 +239,7 @@ void power_first(struct power *power, bool all, uint32_t samples, uint64_t seed)
 	power->sample = 0;
 	power->samples = samples && count > samples ? samples : 0;
 	power->random = seed;
-	power->turn = machine_below(&power->random, power->words + 1);
+	power->turn = random_below(&power->random, power->words + 1);
 	if (!all && !power->fresh_count)
 		power->samples = power->sample = 1;	/* nothing new */
 }
@@ -278,14 +278,14 @@ static bool next_of_all(struct power *power)
 /* Each word for itself, with odds of this sample's own. */
 static void pick_random(struct power *power)
 {
-	uint64_t odds = 1 + machine_below(&power->random, 7);
+	uint64_t odds = 1 + random_below(&power->random, 7);
 
 	for (uint32_t i = 0; i < power->words; i++) {
 		uint32_t values = power->word[i].values;
-		bool arrived = machine_below(&power->random, 8) < odds;
+		bool arrived = random_below(&power->random, 8) < odds;
 
 		if (arrived && values > 1)
-			pick(power, i, 1 + machine_below(&power->random,
+			pick(power, i, 1 + random_below(&power->random,
 							 values));
 		else
 			pick(power, i, arrived ? values : 0);
@@ -324,7 +324,7 @@ static bool next_sample(struct power *power)
 		pick_random(power);
 	}
 	if (!power->all && !is_fresh(power)) {
-		some = power->fresh[machine_below(&power->random,
+		some = power->fresh[random_below(&power->random,
 						  power->fresh_count)];
 		pick(power, some, power->word[some].values);
 	}

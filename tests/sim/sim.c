@@ -3,8 +3,8 @@
  * The crash simulator: the library's own code on a medium that is a range of
  * memory, whose power is cut at every point of every kind of operation.
  *
- *	persist.c os.c	  the two seams: what the library sees of a machine
- *	media		  the medium, and the trace of what was stored in it
+ *	media		  the medium of the machine (tests/machine), and the trace of
+ *			  what was stored in it
  *	power		  the memory model: what a cut may leave (read it first)
  *	schedule	  actors that take turns
  *	world, history	  an application: its calls, and when they returned

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "core/handle.h"
-#include "machine.h"
+#include "machine/machine.h"
 #include "world.h"
 
 void world_begin(struct world *world, const struct model *base, uint32_t level,
@@ -19,7 +19,7 @@ void world_begin(struct world *world, const struct model *base, uint32_t level,
 	world->wrong[0] = '\0';
 	memset(world->slot, 0, sizeof(world->slot));
 	machine_reboot();
-	machine_seed(seed);
+	machine.random = seed;
 	history_begin(&world->history, base);
 	media_begin(&world->trace, !level);
 }
@@ -98,7 +98,7 @@ int world_create(struct world *world, bool overwrite)
 	history_effect(history, effect_of(EFFECT_CREATE));
 	history_effect(history, effect_of(EFFECT_OPEN));
 	last = history->effects - 1;
-	ret = daxpin_pool_create(MACHINE_PATH, &options, &world->pool);
+	ret = daxpin_pool_create(MACHINE_POOL, &options, &world->pool);
 	if (!ret)
 		history->effect[last].value = epoch_of(world->pool);
 	else
@@ -120,7 +120,7 @@ int world_open(struct world *world)
 
 	history_effect(history, effect_of(EFFECT_OPEN));
 	last = history->effects - 1;
-	ret = daxpin_pool_open(MACHINE_PATH, &options, &world->pool);
+	ret = daxpin_pool_open(MACHINE_POOL, &options, &world->pool);
 	if (!ret)
 		history->effect[last].value = epoch_of(world->pool);
 	else

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The persist seam: every store lands at once, and is counted. A store outside
- * a file that is mapped for writing is a fault of the library.
+ * The persist seam. A store lands at once, unless an observer makes it. A store
+ * outside of a file that is mapped for writing, or to a block that is bad, is a
+ * fault of the library.
  */
 #include <errno.h>
+#include "expect.h"
 #include "machine.h"
 #include "mapping.h"
 #include "media/persist.h"
@@ -22,7 +24,7 @@ int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 	(void)fd;
 	(void)size;
 	(void)why;
-	expect(mapping_at(base, 0), "bound to no mapping");
+	expect(machine_mapping_at(base, 0), "bound to no mapping");
 	return 0;
 }
 
@@ -31,17 +33,37 @@ void dp_persist_fini(struct dp_persist *persist)
 	(void)persist;
 }
 
-static void put(void *to, const void *from, uint64_t size)
+static void take_turn(void)
 {
-	const struct mapping *mapping = mapping_at(to, size);
+	if (machine.observer)
+		machine.observer->turn();
+}
+
+static const struct machine_mapping *expect_writable(const void *to,
+						      uint64_t size)
+{
+	const struct machine_mapping *mapping = machine_mapping_at(to, size);
 
 	expect(mapping, "a store outside of every file");
 	expect(mapping->writable, "a store to a pool open for reading");
 	expect(machine.kind != DP_SOURCE_FSDAX ||
-	       !machine_is_bad(mapping->file, (char *)to - mapping->at, size),
+	       !machine_is_bad(mapping->file,
+			       (const char *)to - mapping->at, size),
 	       "a store to a bad block: SIGBUS");
-	machine_write(mapping->file, (char *)to - mapping->at, from, size);
+	return mapping;
+}
+
+static void put(void *to, const void *from, uint64_t size)
+{
+	const struct machine_mapping *mapping = expect_writable(to, size);
+
+	take_turn();
 	machine.stores++;
+	if (machine.observer)
+		machine.observer->store(to, from, size);
+	else
+		machine_write(mapping->file, (char *)to - mapping->at, from,
+			      size);
 }
 
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value)
@@ -68,23 +90,39 @@ void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
 {
 	(void)persist;
 	put(to, NULL, size);
+	if (!machine.observer)
+		return;
+	machine.observer->flush(to, size);
+	machine.observer->fence();
+}
+
+/* The first error stays: what reached the medium is then unknown. */
+static int fail_flush(struct dp_persist *persist)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&persist->error, &none, -EIO);
+	return -EIO;
 }
 
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size)
 {
-	int none = 0;
-
-	expect(mapping_at(from, size), "a flush outside of every file");
+	expect(machine_mapping_at(from, size), "a flush outside of every file");
+	take_turn();
+	if (machine.observer)
+		machine.observer->flush(from, size);
 	if (persist->granularity != DP_GRANULARITY_PAGE ||
 	    !machine.flushes_to_failure || --machine.flushes_to_failure)
 		return 0;
-	atomic_compare_exchange_strong(&persist->error, &none, -EIO);
-	return -EIO;
+	return fail_flush(persist);
 }
 
 void dp_persist_fence(struct dp_persist *persist)
 {
 	(void)persist;
+	take_turn();
+	if (machine.observer)
+		machine.observer->fence();
 }
 
 int dp_persist_error(struct dp_persist *persist)

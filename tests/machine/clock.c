@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Time, which passes when it is looked at or slept, and random numbers. */
+#include "machine.h"
+#include "os/os.h"
+
+#define LOOK_NS		1000u
+
+uint64_t dp_os_now_ns(void)
+{
+	return machine.now_ns += LOOK_NS;
+}
+
+uint64_t dp_os_now_coarse_ns(void)
+{
+	return machine.now_ns;
+}
+
+void dp_os_sleep_ns(uint64_t ns)
+{
+	machine.now_ns += ns;
+	if (machine.observer)
+		machine.observer->wait();
+}
+
+int dp_os_random(void *to, size_t size)
+{
+	unsigned char *byte = to;
+
+	for (size_t i = 0; i < size; i++) {
+		machine.random = machine.random * 6364136223846793005u + 1;
+		byte[i] = machine.random >> 56;
+	}
+	return 0;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A disk: the bytes of some segment files, one file after the other, and after
+ * them an inode for each.
+ *
+ * A plain disk is shared memory which the library maps as it maps a file, its
+ * metadata read-only, so that a store which goes past persist.h is a crash at
+ * once. On a disk that is in place every mapping is the disk's own memory: opening
+ * a pool then costs no page fault, and the disk is private to the process.
+ */
+#ifndef MACHINE_DISK_H
+#define MACHINE_DISK_H
+
+#include "media/layout.h"
+
+#define MACHINE_FILES		4u	/* at most */
+#define MACHINE_FILE_MAX	DP_SEGMENT_SIZE_MAX
+#define MACHINE_CHUNKS		(MACHINE_FILE_MAX >> DP_CHUNK_SHIFT)
+#define MACHINE_PAGES		(DP_CHUNK_SIZE >> DP_BLOCK_SHIFT)
+
+/*
+ * What a filesystem keeps of a file besides its bytes. Each member is a word of
+ * its own, since a power cut keeps or loses a word; name and size have a cache
+ * line each, since fsync() writes them back separately.
+ */
+struct machine_inode {
+	uint64_t there;			/* the name is in the directory */
+	uint64_t unused_0[7];
+	uint64_t size;
+	uint64_t unused_1[7];
+	uint64_t shared;		/* reflinked */
+	uint64_t unused_2[7];
+	uint64_t hole[MACHINE_CHUNKS];
+};
+
+struct machine_saved;
+
+struct machine_disk {
+	uint32_t files;
+	uint64_t file_max;		/* bytes from one file to the next */
+	int memfd;			/* -1: in place */
+	char *memory;
+	struct machine_inode *inode;
+	struct machine_saved *saved;
+};
+
+/* Without files. */
+struct machine_disk *machine_disk_new(void);
+struct machine_disk *machine_disk_new_in_place(uint32_t files,
+					       uint64_t file_max);
+/* Keep the present metadata and inodes; machine_disk_restore() goes back. */
+void machine_disk_save(struct machine_disk *disk);
+void machine_disk_restore(struct machine_disk *disk);
+
+/* Of the machine's disk. */
+char *machine_memory(uint32_t file);
+struct machine_inode *machine_inode(uint32_t file);
+/* Store to a file's bytes, past the library; from NULL: zeroes. */
+void machine_write(uint32_t file, uint64_t offset, const void *from,
+		   uint64_t size);
+/* Change a word of an inode; its observer sees it. */
+void machine_set(uint64_t *word, uint64_t value);
+/* Of all metadata and all inodes. */
+uint64_t machine_fingerprint(void);
+
+#endif

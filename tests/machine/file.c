@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The os calls on the pool's directory and its files: names, sizes, which chunks
+ * are holes. A new file shows the bytes that were there before: worse than any
+ * filesystem, so that the library cannot rely on zeroes it did not write.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include "expect.h"
+#include "handle.h"
+#include "machine.h"
+#include "os/os.h"
+#include "proc.h"
+
+#define EXTRA_FIRST	4000u
+#define INODE_FIRST	100u
+
+/* The file of a name; the number of files for any other name. */
+static uint32_t file_of(const char *name)
+{
+	char expected[DP_SEGMENT_NAME_SIZE];
+	uint32_t i = 0;
+
+	for (; i < machine.disk->files; i++) {
+		dp_source_segment_name(i, expected);
+		if (!strcmp(name, expected))
+			break;
+	}
+	return i;
+}
+
+static bool is_there(uint32_t file)
+{
+	return file < machine.disk->files && machine_inode(file)->there;
+}
+
+/* ------------------------------------------------------------------- names */
+
+static void make_file(uint32_t file)
+{
+	struct machine_inode *inode = machine_inode(file);
+
+	machine_set(&inode->there, 1);
+	machine_set(&inode->size, 0);
+	machine_set(&inode->shared, 0);
+	for (uint32_t i = 0; i < MACHINE_CHUNKS; i++)
+		machine_set(&inode->hole[i], 0);
+	machine.changes++;
+}
+
+static int open_segment(const char *name, int flags)
+{
+	uint32_t file = file_of(name);
+
+	if (file == machine.disk->files)
+		return -ENOENT;
+	if (is_there(file) && flags & O_EXCL)
+		return -EEXIST;
+	if (!is_there(file) && !(flags & O_CREAT))
+		return -ENOENT;
+	if (!is_there(file))
+		make_file(file);
+	return machine_handle_new(MACHINE_HANDLE_SEGMENT, file);
+}
+
+int dp_os_open(int dir, const char *name, int flags, unsigned int mode)
+{
+	(void)mode;
+	if (dir != AT_FDCWD && machine_handle(dir)->kind == MACHINE_HANDLE_POOL)
+		return open_segment(name, flags);
+	if (!strcmp(name, MACHINE_POOL))
+		return machine_handle_new(MACHINE_HANDLE_POOL, 0);
+	return -ENOENT;
+}
+
+static int stat_file(uint32_t file, struct stat *ret_stat)
+{
+	if (!is_there(file))
+		return -ENOENT;
+	memset(ret_stat, 0, sizeof(*ret_stat));
+	ret_stat->st_mode = S_IFREG | 0666;
+	ret_stat->st_dev = MACHINE_DEVICE;
+	ret_stat->st_ino = INODE_FIRST + file;
+	ret_stat->st_size = machine_inode(file)->size;
+	return 0;
+}
+
+int dp_os_stat(int dir, const char *name, struct stat *ret_stat)
+{
+	if (dir != AT_FDCWD)
+		return stat_file(file_of(name), ret_stat);
+	return machine_proc_stat(name, ret_stat);
+}
+
+int dp_os_fstat(int fd, struct stat *ret_stat)
+{
+	return stat_file(machine_handle(fd)->file, ret_stat);
+}
+
+int dp_os_mkdir(const char *path)
+{
+	(void)path;
+	return -EEXIST;
+}
+
+int dp_os_unlink(int dir, const char *name)
+{
+	uint32_t file = file_of(name);
+
+	expect(machine_handle(dir)->kind == MACHINE_HANDLE_POOL, "unlink elsewhere");
+	if (!is_there(file))
+		return -ENOENT;
+	machine_set(&machine_inode(file)->there, 0);
+	machine_set(&machine_inode(file)->size, 0);
+	machine.changes++;
+	return 0;
+}
+
+int dp_os_rmdir(const char *path)
+{
+	(void)path;
+	machine.changes++;
+	return -ENOTEMPTY;
+}
+
+int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+	int ret = fn(".", arg);
+
+	if (machine_handle(dir)->kind != MACHINE_HANDLE_POOL)
+		return 0;
+	for (uint32_t i = 0; !ret && i < machine.disk->files; i++) {
+		dp_source_segment_name(i, name);
+		if (is_there(i))
+			ret = fn(name, arg);
+	}
+	for (uint32_t i = 0; !ret && i < machine.extra_files; i++) {
+		dp_source_segment_name(EXTRA_FIRST + i, name);
+		ret = fn(name, arg);
+	}
+	return ret;
+}
+
+int dp_os_filesystem(int fd, uint64_t *ret_magic)
+{
+	machine_handle(fd);
+	*ret_magic = machine.kind == DP_SOURCE_SHMEM ? TMPFS_MAGIC :
+		     EXT4_SUPER_MAGIC;
+	return 0;
+}
+
+int dp_os_is_dax(int fd)
+{
+	machine_handle(fd);
+	return machine.kind == DP_SOURCE_FSDAX;
+}
+
+bool dp_os_is_realtime(int fd)
+{
+	machine_handle(fd);
+	return false;
+}
+
+/* ------------------------------------------------------------- durability */
+
+static void flush_names(const struct machine_observer *observer)
+{
+	for (uint32_t i = 0; i < machine.disk->files; i++)
+		observer->flush(&machine_inode(i)->there, 8);
+}
+
+/* Size and holes, which are written back together. */
+static void flush_inode(const struct machine_observer *observer, uint32_t file)
+{
+	const struct machine_inode *inode = machine_inode(file);
+
+	observer->flush(&inode->size, (const char *)(inode + 1) -
+				      (const char *)&inode->size);
+}
+
+int dp_os_fsync(int fd)
+{
+	const struct machine_observer *observer = machine.observer;
+	const struct machine_handle *handle = machine_handle(fd);
+
+	if (!observer)
+		return 0;
+	if (handle->kind == MACHINE_HANDLE_POOL)
+		flush_names(observer);
+	else
+		flush_inode(observer, machine_handle_file(fd));
+	observer->fence();
+	return 0;
+}
+
+/* ------------------------------------------------------------------- space */
+
+int dp_os_allocate(int fd, uint64_t size)
+{
+	struct machine_inode *inode = machine_inode(machine_handle_file(fd));
+
+	if (size > machine.disk->file_max)
+		return -ENOSPC;
+	machine.changes++;
+	if (inode->size < size)
+		machine_set(&inode->size, size);
+	for (uint32_t i = 0; i < size >> DP_CHUNK_SHIFT; i++)
+		machine_set(&inode->hole[i], 0);
+	return 0;
+}
+
+/* A layout barrier truncates to the size that the file has. */
+int dp_os_truncate(int fd, uint64_t size)
+{
+	expect(machine_inode(machine_handle_file(fd))->size == size,
+	       "a file is truncated");
+	return 0;
+}
+
+int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	(void)fd;
+	(void)mode;
+	(void)offset;
+	(void)length;
+	return -EOPNOTSUPP;
+}
+
+static int list_backed(uint32_t file,
+		       int (*fn)(const struct dp_os_extent *extent, void *arg),
+		       void *arg)
+{
+	const struct machine_inode *inode = machine_inode(file);
+	uint64_t at = 0, next;
+	int ret = 0;
+
+	for (; !ret && at < inode->size; at = next) {
+		next = dp_min(at + DP_CHUNK_SIZE, inode->size);
+		if (inode->hole[at >> DP_CHUNK_SHIFT])
+			continue;
+		ret = fn(&(struct dp_os_extent) {
+			at, next - at, machine_physical(file, at),
+			inode->shared }, arg);
+	}
+	return ret;
+}
+
+int dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *extent, void *arg),
+		 void *arg)
+{
+	expect(machine.kind != DP_SOURCE_SHMEM, "tmpfs has no FIEMAP");
+	return list_backed(machine_handle_file(fd), fn, arg);
+}
+
+int dp_os_seek_data(int fd, uint64_t size,
+		    int (*fn)(const struct dp_os_extent *extent, void *arg),
+		    void *arg)
+{
+	(void)size;
+	expect(machine.kind == DP_SOURCE_SHMEM, "SEEK_DATA is right on tmpfs alone");
+	return list_backed(machine_handle_file(fd), fn, arg);
+}
+
+/* ------------------------------------------------------------------- bytes */
+
+/* Only the backup that a repair makes is written like this. */
+int dp_os_write(int fd, const void *from, uint64_t size)
+{
+	(void)fd;
+	(void)from;
+	(void)size;
+	return -EOPNOTSUPP;
+}
+
+/* The kernel reads; of every other range only a part, now. */
+int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
+		   uint64_t *ret_done)
+{
+	uint32_t file = machine_handle_file(fd);
+
+	expect(offset + size <= machine_inode(file)->size,
+	       "a read past the file's end");
+	if (machine_is_poisoned(file, offset, size))
+		return -EIO;
+	*ret_done = offset & 4096 ? size / 3 : size;
+	memcpy(to, machine_memory(file) + offset, *ret_done);
+	return 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The descriptors that the machine gave out, and what each refers to. */
+#ifndef MACHINE_HANDLE_H
+#define MACHINE_HANDLE_H
+
+#include <stdint.h>
+
+enum machine_handle_kind {
+	MACHINE_HANDLE_NONE,
+	MACHINE_HANDLE_POOL,		/* the pool's directory */
+	MACHINE_HANDLE_SEGMENT,
+	MACHINE_HANDLE_EVENT,
+};
+
+struct machine_handle {
+	enum machine_handle_kind kind;
+	uint32_t file;			/* of a segment */
+	uint64_t count;			/* of an eventfd */
+};
+
+/* The descriptor, or -EMFILE. */
+int machine_handle_new(enum machine_handle_kind kind, uint32_t file);
+/* An open one; anything else is a fault of the library. */
+struct machine_handle *machine_handle(int fd);
+/* The file of a segment's descriptor. */
+uint32_t machine_handle_file(int fd);
+void machine_handles_forget(void);
+
+/* How often an eventfd was written since the last call. */
+uint64_t machine_event_count(int fd);
+
+#endif
