@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Asking the kernel to punch and to fill chunks of a file, by a private ring,
- * with a deadline that it keeps by itself. Who may ask when is job.c's business.
+ * with a deadline that it keeps by itself. part.c decides when to ask.
  */
 #ifndef DP_PUNCH_H
 #define DP_PUNCH_H

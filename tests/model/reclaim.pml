@@ -9,7 +9,9 @@
  *	lib/extent/space.c: dp_space_claim dp_space_claim_at dp_space_free
  *	lib/extent/state.c: dp_lease_hold dp_lease_drop
  *	lib/extent/state.c: dp_gate_shut dp_gate_open dp_segment_busy
- *	lib/reclaim/job.c: is_in_use try ask_kernel after_kernel end_runs end_of dp_jobs_pin
+ *	lib/reclaim/part.c: part_is_in_use part_try part_ask_kernel part_after_kernel
+ *	lib/reclaim/part.c: part_end_runs part_run_end
+ *	lib/reclaim/job.c: dp_jobs_pin
  *	lib/reclaim/hole.c: dp_holes_claim dp_holes_end
  *
  * Shut the gate; count; ask for a registration's pin; claim the chunk's free

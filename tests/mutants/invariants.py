@@ -467,12 +467,12 @@ MUTANTS = [
      'a_gate_is_open_when_the_last_opened_it'),
 
     # ------------------------------------------------------------------- holes
-    ('punch-of-held', RECLAIM, 'lib/reclaim/job.c',
+    ('punch-of-held', RECLAIM, 'lib/reclaim/part.c',
      'no registration is there, so nobody counts holds',
      '''	if (!busy && !dp_registrations_want(''',
      '''	if (!dp_registrations_want(''',
      'a_hold_keeps_its_segment'),
-    ('punch-of-pinned', RECLAIM, 'lib/reclaim/job.c',
+    ('punch-of-pinned', RECLAIM, 'lib/reclaim/part.c',
      'what is registered is punched',
      '''	if (!busy && !dp_registrations_want(jobs->holders, segment,
 					    jobs->events, &part->report.holder,
@@ -488,13 +488,13 @@ MUTANTS = [
      'everything_goes_and_comes_back'),
     ('pin-of-holes', RECLAIM, 'lib/reclaim/job.c',
      'a pin fills the holes again',
-     '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(''',
-     '''	if (!is_wanted(''',
+     '''	if (!dp_holes_any(&jobs->holes, segment) && !jobs_want(''',
+     '''	if (!jobs_want(''',
      'a_pin_is_asked_back'),
     ('pin-while-wanted', RECLAIM, 'lib/reclaim/job.c',
      'a segment that is to be punched is pinned anew',
-     '''	if (!dp_holes_any(&jobs->holes, segment) && !is_wanted(jobs, segment))''',
-     '''	(void)is_wanted;
+     '''	if (!dp_holes_any(&jobs->holes, segment) && !jobs_want(jobs, segment))''',
+     '''	(void)jobs_want;
 	if (!dp_holes_any(&jobs->holes, segment))''',
      'a_pin_is_asked_back'),
     ('holes-handed-out', RECLAIM, 'lib/reclaim/hole.c',
@@ -504,15 +504,15 @@ MUTANTS = [
 	*flags |=''',
      '''	*flags |=''',
      'everything_goes_and_comes_back'),
-    ('gate-opened-early', RECLAIM, 'lib/reclaim/job.c',
+    ('gate-opened-early', RECLAIM, 'lib/reclaim/part.c',
      'holds are possible while the kernel punches',
-     '''		ask_kernel(part, runs, slot);
+     '''		part_ask_kernel(part, runs, slot);
 		return true;''',
-     '''		ask_kernel(part, runs, slot);
+     '''		part_ask_kernel(part, runs, slot);
 		dp_gate_open(jobs->leases, segment);
 		return true;''',
      'everything_goes_and_comes_back'),
-    ('gate-left-shut', STRESS, 'lib/reclaim/job.c',
+    ('gate-left-shut', STRESS, 'lib/reclaim/part.c',
      'after a punch nobody can hold anything any more',
      '''	dp_gate_open(jobs->leases, part->report.segment);
 	if (part->job->blocking)''',

@@ -10,22 +10,22 @@ RECLAIM_EXT4 = LAB[:1] + ['--fs', 'ext4'] + LAB[1:] + RECLAIM_FS[len(LAB):]
 
 MUTANTS = [
     ('lab-gate-opened-early', RECLAIM + ['no_hold_while_the_kernel_waits'],
-     'lib/reclaim/job.c', 'I32: holds are possible while the kernel punches',
-     '''		ask_kernel(part, runs, slot);
+     'lib/reclaim/part.c', 'I32: holds are possible while the kernel punches',
+     '''		part_ask_kernel(part, runs, slot);
 		return true;''',
-     '''		ask_kernel(part, runs, slot);
+     '''		part_ask_kernel(part, runs, slot);
 		dp_gate_open(jobs->leases, segment);
 		return true;''',
      'no_hold_while_the_kernel_waits'),
     ('lab-backed-after-failure', RECLAIM_FS +
-     ['a_full_filesystem_kills_nobody'], 'lib/reclaim/job.c',
+     ['a_full_filesystem_kills_nobody'], 'lib/reclaim/part.c',
      'D9: what could not be refilled is handed out',
      '	if (!part->result[run])\n		return DP_WAY_DONE;',
      '''	if (!part->result[run] || part->job->way == DP_WAY_REFILL)
 		return DP_WAY_DONE;''',
      'a_full_filesystem_kills_nobody'),
     ('lab-enospc-forgotten', RECLAIM_FS + ['a_full_filesystem_kills_nobody'],
-     'lib/reclaim/job.c', 'a reserve is told to wait for what cannot be had',
+     'lib/reclaim/part.c', 'a reserve is told to wait for what cannot be had',
      '		job->jobs->full = true;',
      '		job->jobs->full = false;',
      'a_full_filesystem_kills_nobody'),
@@ -44,7 +44,7 @@ MUTANTS = [
 	prepare_cancel(punch, request);''',
      'a_job_is_cancelled_while_the_kernel_waits'),
     ('lab-one-part-at-a-time', RECLAIM + ['a_pin_stops_its_own_segment_alone'],
-     'lib/reclaim/job.h', 'a pin in one segment stops all',
+     'lib/reclaim/part.h', 'a pin in one segment stops all',
      '#define DP_PARTS_MAX	16u',
      '#define DP_PARTS_MAX	1u',
      'a_pin_stops_its_own_segment_alone'),

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One part of a job: a segment whose free chunks become holes (reclaim), or
+ * whose holes become free chunks (refill), as many at a time as one request to
+ * the kernel has runs. All of it under jobs->mutex.
+ *
+ *            .------------------------------------------.
+ *            v                                          |
+ *	WAITING ----> KERNEL ----> SETTLING (refill) ------+
+ *	    |           |                                  |
+ *	    |           '---- (reclaim, or nothing done) --+
+ *	    v                                              v
+ *	  OVER <--------------------------------------------
+ *
+ *	WAITING -> KERNEL	[part_ask_kernel]
+ *	WAITING -> OVER		[part_advance, part_try, dp_part_zero_free]
+ *	KERNEL -> SETTLING	[part_after_kernel]
+ *	KERNEL -> WAITING, OVER	[part_end_round]
+ *	SETTLING -> WAITING, OVER	[part_end_round]
+ *	anything -> OVER is always [part_finish]
+ *
+ * What is true in each:
+ *
+ *	WAITING   nothing is claimed, no slot of in_kernel[] is taken and the gate
+ *	          is not closed by this part. It waits for holds, for a
+ *	          registration's pin, or for a slot.
+ *	KERNEL    the gate is closed by this part, and the segment's counter was 0
+ *	          under it; run[] is claimed; of `pending` runs the kernel has not
+ *	          answered yet, result[] of the others is what it answered.
+ *	SETTLING  the gate is open again; run[] is still claimed; of the runs that
+ *	          were filled `pending` answers are missing until they are durable.
+ *	OVER      as WAITING, and report.result is final.
+ *
+ * Invariants (docs/invariants.md has the numbers):
+ *
+ *	(1) The gate is closed before the counter is read, and stays closed until
+ *	    the kernel has answered every run: no hold exists, and none can be
+ *	    taken. (I31, I32) So no DMA that daxpin licensed reaches the file (A1).
+ *	(2) A segment that a registration has pinned is not touched: the pin is
+ *	    asked back, and the part waits. (A6)
+ *	(3) A claimed chunk can be reserved by nobody, until its run has ended. (I7)
+ *	(4) For DMA that daxpin did not license the kernel waits: a punch breaks the
+ *	    layout of the file, and returns only when no page of it is pinned
+ *	    (fsdax). The answer is the only end of that wait: a deadline or a
+ *	    cancellation asks for it, and changes neither claims nor gate. (A1)
+ *	(5) A punch that was interrupted, or cancelled before it began, has changed
+ *	    nothing: the wait for pins comes before the first block is touched. Its
+ *	    chunks are free again. (A7)
+ *	(6) After any other failure a chunk is in doubt, and counts as a hole until
+ *	    it is one or is backed. (D9) Each run has an answer of its own, because
+ *	    one may succeed after another has failed.
+ */
+#include <errno.h>
+#include "os/os.h"
+#include "reclaim/part.h"
+#include "util/probe.h"
+
+#define MS		1000000ull
+#define GRACE_NS	(1000 * MS)	/* for a punch that meets no pin */
+#define STEP_NS		(10 * MS)
+
+static_assert(DP_PARTS_MAX * (DP_PART_RUNS + 8) < DP_PUNCH_ANSWERS,
+	      "all answers have room");
+static_assert(DP_PART_RUNS <= DP_PUNCH_RUNS, "a part is one request");
+
+/* ----------------------------------------------------------------- helpers */
+
+/*
+ * seq_cst: a thread that opens a gate or frees a chunk reads `retry` afterwards,
+ * and a thread that was refused tries again after setting it: one of the two
+ * sees the other.
+ */
+void dp_jobs_tell_refused(struct dp_jobs *jobs)
+{
+	if (atomic_exchange(&jobs->retry, false))
+		dp_events_post(jobs->events, &jobs->retry_notice);
+}
+
+static bool part_is_shmem(const struct dp_part *part)
+{
+	return part->job->jobs->holes.media->source.kind == DP_SOURCE_SHMEM;
+}
+
+static struct dp_part **part_find_slot(struct dp_jobs *jobs)
+{
+	for (uint32_t i = 0; i < DP_PARTS_MAX; i++)
+		if (!jobs->in_kernel[i])
+			return &jobs->in_kernel[i];
+	return NULL;
+}
+
+static void part_leave_slot(struct dp_part *part)
+{
+	struct dp_jobs *jobs = part->job->jobs;
+
+	for (uint32_t i = 0; i < DP_PARTS_MAX; i++)
+		if (jobs->in_kernel[i] == part)
+			jobs->in_kernel[i] = NULL;
+}
+
+/* Free chunks that this part may take from those who reserve. */
+static uint32_t part_spare_chunks(const struct dp_part *part)
+{
+	const struct daxpin_job *job = part->job;
+	uint64_t free = 0;
+
+	if (job->way == DP_WAY_REFILL)
+		return 0;
+	for (uint32_t i = 0; i < job->jobs->holes.media->segments; i++)
+		free += dp_space_free_count(&job->jobs->holes.space[i]);
+	if (free <= job->keep_blocks)
+		return 0;
+	return (free - job->keep_blocks) / DP_CHUNK_BLOCKS;
+}
+
+static void part_find_holder(struct dp_part *part, uint64_t busy)
+{
+	struct dp_jobs *jobs = part->job->jobs;
+	uint64_t size = jobs->holes.media->segment_size;
+	uint64_t begin = part->report.segment * size;
+
+	if (!dp_holders_oldest(jobs->holders, begin, begin + size,
+			       &part->report.holder, part->label))
+		part->report.holder = (struct daxpin_holder) { .count = busy };
+	part->report.holder.segment = part->report.segment;
+}
+
+/* ----------------------------------------------------- WAITING -> KERNEL, OVER */
+
+static void part_finish(struct dp_part *part, int result)
+{
+	struct daxpin_job *job = part->job;
+	struct dp_jobs *jobs = job->jobs;
+
+	assert(part->state != DP_PART_OVER && job->open_parts);
+	part->state = DP_PART_OVER;
+	part->report.result = result;
+	if (result)
+		part->report.left_bytes = (uint64_t)DP_CHUNK_SIZE *
+			dp_holes_candidates(&jobs->holes, part->report.segment,
+					    job->way, true);
+	dp_registrations_unwant(jobs->holders, part->report.segment);
+	if (--job->open_parts)
+		return;
+	atomic_fetch_sub(&jobs->under_way, 1);
+	dp_events_post(jobs->events, &job->over);
+}
+
+/* The gate is shut, and what is in part->run is claimed. */
+static void part_ask_kernel(struct dp_part *part, uint32_t runs,
+			    struct dp_part **slot)
+{
+	struct daxpin_job *job = part->job;
+	const struct dp_pool *media = job->jobs->holes.media;
+	const struct dp_segment *segment = &media->segment[part->report.segment];
+	uint64_t soonest_ns = dp_os_now_ns() + GRACE_NS;
+
+	part->state = DP_PART_KERNEL;
+	part->pending = runs;
+	part->request = (struct dp_request) {
+		.attempt = ++job->jobs->attempts, .way = job->way,
+		.fd = segment->fd, .base = segment->base,
+		.run = part->run, .runs = runs,
+		.cancel_ns = job->deadline_ns > soonest_ns ?
+			     job->deadline_ns : soonest_ns,
+	};
+	part->again_ns = part->request.cancel_ns;
+	for (uint32_t i = 0; i < runs; i++)
+		job->budget -= part->run[i].chunks;
+	if (job->blocking)
+		return;
+	*slot = part;
+	dp_punch_ask(&job->jobs->punch, &part->request);
+}
+
+/*
+ * true: the segment is in use, and part->report.holder says by whom. false: its
+ * gate is closed now. A pin is not asked back while a hold exists, because a
+ * request through that registration may be what holds.
+ */
+static bool part_is_in_use(struct dp_part *part)
+{
+	struct dp_jobs *jobs = part->job->jobs;
+	uint32_t segment = part->report.segment;
+	uint64_t busy;
+
+	dp_gate_shut(jobs->leases, segment);
+	busy = dp_segment_busy(jobs->leases, segment);
+	if (!busy && !dp_registrations_want(jobs->holders, segment,
+					    jobs->events, &part->report.holder,
+					    part->label))
+		return false;
+	dp_gate_open(jobs->leases, segment);
+	dp_jobs_tell_refused(jobs);
+	if (busy)
+		part_find_holder(part, busy);
+	return true;
+}
+
+/* false: it waits for nothing but its turn, so its deadline does not count. */
+static bool part_try(struct dp_part *part)
+{
+	struct daxpin_job *job = part->job;
+	struct dp_jobs *jobs = job->jobs;
+	uint32_t segment = part->report.segment;
+	uint32_t free_chunks = part_spare_chunks(part);
+	struct dp_part **slot = part_find_slot(jobs);
+	uint32_t runs;
+
+	if (!job->budget || !dp_holes_candidates(&jobs->holes, segment, job->way,
+						 free_chunks)) {
+		part_finish(part, 0);
+		return true;
+	}
+	if (!slot)
+		return false;
+	part->report.holder = (struct daxpin_holder) { .count = 0 };
+	if (part_is_in_use(part))
+		return true;
+	runs = dp_holes_claim(&jobs->holes, segment, job->way,
+			      dp_min(job->budget, UINT32_MAX), free_chunks,
+			      part->run, DP_PART_RUNS);
+	if (runs) {
+		part_ask_kernel(part, runs, slot);
+		return true;
+	}
+	dp_gate_open(jobs->leases, segment);
+	dp_jobs_tell_refused(jobs);
+	return false;			/* a reserve was faster: look again */
+}
+
+static void part_advance(struct dp_part *part)
+{
+	struct daxpin_job *job = part->job;
+
+	assert(part->state == DP_PART_WAITING);
+	if (job->cancelled)
+		part_finish(part, -ECANCELED);
+	else if (part_try(part) && part->state == DP_PART_WAITING &&
+		 dp_os_now_ns() >= job->deadline_ns)
+		part_finish(part, -EBUSY);
+}
+
+/* ------------------------------------------- KERNEL, SETTLING -> WAITING, OVER */
+
+static enum dp_way_end part_run_end(const struct dp_part *part, uint32_t run)
+{
+	if (!part->result[run])
+		return DP_WAY_DONE;
+	return part->job->way == DP_WAY_RECLAIM &&
+	       dp_ring_was_interrupted(part->result[run]) ?
+	       DP_WAY_UNCHANGED : DP_WAY_DOUBT;
+}
+
+static uint32_t part_runs_done(const struct dp_part *part)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		count += !part->result[i];
+	return count;
+}
+
+/* The combined result; -EINTR and the like only if no run did worse. */
+static int part_error(const struct dp_part *part)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		if (!error || dp_ring_was_interrupted(error))
+			error = part->result[i] ? part->result[i] : error;
+	return error;
+}
+
+static void part_probe_run(const struct dp_part *part, struct dp_run run,
+			   int result)
+{
+	const struct daxpin_job *job = part->job;
+	uint64_t addr = part->report.segment *
+			job->jobs->holes.media->segment_size +
+			((uint64_t)run.chunk << DP_CHUNK_SHIFT);
+	uint64_t bytes = (uint64_t)run.chunks << DP_CHUNK_SHIFT;
+
+	if (dp_ring_was_interrupted(result))
+		DP_PROBE_CANCEL(job->pool, addr, bytes, result);
+	else if (job->way == DP_WAY_RECLAIM)
+		DP_PROBE_PUNCH(job->pool, addr, bytes, result);
+	else
+		DP_PROBE_REFILL(job->pool, addr, bytes, result);
+}
+
+/* Nothing is claimed by this part any more. */
+static void part_end_runs(struct dp_part *part)
+{
+	struct daxpin_job *job = part->job;
+
+	for (uint32_t i = 0; i < part->request.runs; i++) {
+		enum dp_way_end end = part_run_end(part, i);
+
+		part_probe_run(part, part->run[i], part->result[i]);
+		dp_holes_end(&job->jobs->holes, part->report.segment, job->way,
+			     part->run[i], end);
+		if (end == DP_WAY_DONE)
+			part->report.done_bytes += (uint64_t)DP_CHUNK_SIZE *
+						   part->run[i].chunks;
+		else
+			job->budget += part->run[i].chunks;
+	}
+	if (part_error(part) == -ENOSPC)
+		job->jobs->full = true;
+	else if (part_runs_done(part))
+		job->jobs->full = false;
+	dp_jobs_tell_refused(job->jobs);
+}
+
+/* To the next round, or over. */
+static void part_end_round(struct dp_part *part)
+{
+	struct daxpin_job *job = part->job;
+	int error = part_error(part);
+
+	part_leave_slot(part);
+	part_end_runs(part);
+	part->state = DP_PART_WAITING;
+	if (!error)
+		part_advance(part);
+	else if (!dp_ring_was_interrupted(error))
+		part_finish(part, error);
+	else if (job->cancelled)
+		part_finish(part, -ECANCELED);
+	else if (dp_os_now_ns() >= job->deadline_ns)
+		part_finish(part, -ETIMEDOUT);
+	/* Otherwise the cancellation of another part of the same file ended it. */
+}
+
+/* The kernel has answered every request of the runs. */
+static void part_after_kernel(struct dp_part *part)
+{
+	struct dp_jobs *jobs = part->job->jobs;
+
+	assert(part->state == DP_PART_KERNEL && !part->pending);
+	dp_gate_open(jobs->leases, part->report.segment);
+	if (part->job->blocking) {
+		part_end_round(part);
+		return;
+	}
+	dp_punch_forget(&jobs->punch, &part->request);
+	if (part->job->way == DP_WAY_RECLAIM || !part_runs_done(part)) {
+		part_end_round(part);
+		return;
+	}
+	/* Also when a run failed: what was done is going to be used. */
+	part->state = DP_PART_SETTLING;
+	part->pending = dp_punch_settle(&jobs->punch, &part->request,
+					part->result, part_is_shmem(part));
+}
+
+static void part_take_result(struct dp_part *part,
+			     const struct dp_answer *answer)
+{
+	part->result[answer->run] = answer->result;
+	if (!part->pending)
+		part_after_kernel(part);
+}
+
+static void part_take_settled(struct dp_part *part,
+			      const struct dp_answer *answer)
+{
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		if (!part->result[i] &&
+		    (i == answer->run || !part_is_shmem(part)))
+			part->result[i] = answer->result;
+	if (!part->pending)
+		part_end_round(part);
+}
+
+void dp_parts_take_answer(struct dp_jobs *jobs,
+			  const struct dp_answer *answer)
+{
+	struct dp_part *part = NULL;
+
+	for (uint32_t i = 0; i < DP_PARTS_MAX; i++)
+		if (jobs->in_kernel[i] &&
+		    jobs->in_kernel[i]->request.attempt == answer->attempt)
+			part = jobs->in_kernel[i];
+	if (!part || answer->to > DP_ANSWER_SETTLE)
+		return;
+	assert(part->pending && answer->run < part->request.runs);
+	part->pending--;
+	if (answer->to == DP_ANSWER_RUN)
+		part_take_result(part, answer);
+	else
+		part_take_settled(part, answer);
+}
+
+void dp_part_poll(struct dp_part *part)
+{
+	struct dp_punch *punch = &part->job->jobs->punch;
+	uint64_t now_ns = dp_os_now_ns();
+
+	if (part->state == DP_PART_WAITING)
+		part_advance(part);
+	if (part->state == DP_PART_WAITING)
+		dp_punch_tick(punch);
+	if (part->state != DP_PART_KERNEL || now_ns < part->again_ns)
+		return;
+	part->again_ns = now_ns + STEP_NS;
+	dp_punch_cancel(punch, &part->request);
+}
+
+void dp_part_cancel(struct dp_part *part)
+{
+	if (part->state == DP_PART_KERNEL)
+		part->again_ns = 0;
+}
+
+/* ------------------------------------------------------ without a private ring */
+
+/*
+ * On device-dax there is only this to do: a claimed chunk cannot be reserved, and
+ * no hold in the segment is of its blocks, so gate and counter do not matter.
+ */
+void dp_part_zero_free(struct dp_part *part)
+{
+	struct daxpin_job *job = part->job;
+	struct dp_jobs *jobs = job->jobs;
+	struct dp_pool *media = jobs->holes.media;
+	const struct dp_segment *segment = &media->segment[part->report.segment];
+	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
+
+	for (uint32_t i = 1; i < chunks && job->budget &&
+	     part_spare_chunks(part); i++) {
+		struct dp_run run = { i, 1 };
+
+		if (!dp_holes_claim_one(&jobs->holes, part->report.segment, i,
+					job->way, true))
+			continue;
+		pthread_mutex_unlock(&jobs->mutex);
+		dp_persist_wipe(&media->persist, segment->base +
+				((uint64_t)i << DP_CHUNK_SHIFT), DP_CHUNK_SIZE);
+		pthread_mutex_lock(&jobs->mutex);
+		dp_holes_end(&jobs->holes, part->report.segment, job->way, run,
+			     DP_WAY_UNCHANGED);
+		part->report.done_bytes += DP_CHUNK_SIZE;
+		job->budget--;
+	}
+	dp_jobs_tell_refused(jobs);
+	part_finish(part, 0);
+}
+
+/* Claims, gate and part belong to this thread: it needs no mutex meanwhile. */
+static void part_block(struct dp_part *part)
+{
+	struct dp_jobs *jobs = part->job->jobs;
+
+	pthread_mutex_unlock(&jobs->mutex);
+	for (uint32_t i = 0; i < part->request.runs; i++) {
+		int ret = dp_punch_here(&part->request, i);
+
+		if (!ret && part->job->way == DP_WAY_REFILL)
+			ret = dp_punch_settle_here(&part->request, i,
+						   part_is_shmem(part));
+		part->result[i] = ret;
+	}
+	pthread_mutex_lock(&jobs->mutex);
+	part->pending = 0;
+	part_after_kernel(part);
+}
+
+void dp_part_run_blocking(struct dp_part *part)
+{
+	struct dp_jobs *jobs = part->job->jobs;
+
+	while (part->state != DP_PART_OVER) {
+		if (part->state == DP_PART_KERNEL) {
+			part_block(part);
+			continue;
+		}
+		part_advance(part);
+		if (part->state != DP_PART_WAITING)
+			continue;
+		pthread_mutex_unlock(&jobs->mutex);
+		dp_os_sleep_ns(STEP_NS);
+		pthread_mutex_lock(&jobs->mutex);
+	}
+}
