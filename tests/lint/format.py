@@ -55,7 +55,8 @@ def documented(text):
                          re.M | re.S):
         table = re.search(r'^\| offset .*?(?=\n\n|\Z)', m[2], re.M | re.S)
         found[m[1]] = [(int(a), int(b), c) for a, b, c in re.findall(
-            r'^\| (\d+) \| (\d+) \| (\w+) \|', table[0], re.M)]
+            r'^\| (\d+) \| (\d+) \| (\w+) \|', table[0] if table else '',
+            re.M)]
     return found
 
 
@@ -73,7 +74,9 @@ def main():
             report.fault('docs/format.md', 0, f'struct {name}: only the {side} '
                          f'has {field[2]} at {field[0]}, {field[1]} bytes')
     size = sum(len(fields) for fields in declared.values())
-    report.end(f'{len(declared)} structs, {size} fields')
+    report.end(f'{len(declared)} structs, {size} fields',
+               structs_of_layout_h=len(declared), fields=size,
+               structs_of_the_page=len(page))
 
 
 main()

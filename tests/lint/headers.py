@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-from lint import Report
+from lint import Report, prototypes
 
 WARN = ['-Wall', '-Wextra', '-pedantic', '-Werror', '-fsyntax-only']
 
@@ -39,6 +39,8 @@ def main():
     report = Report()
     for entry in headers:
         header, _, directory = entry.partition(':')
+        if not prototypes(source / 'include' / header):
+            report.fault(f'include/{header}', 0, 'declares no function')
         # What is not ours is not ours to correct.
         flags = []
         if directory not in ('', '/usr/include'):
@@ -51,7 +53,8 @@ def main():
             compile_alone(report, cxx + ['-std=c++11'], source, header, flags,
                           '.cc')
     report.end(f'{len(headers)} headers as C99'
-               + (' and C++11' if cxx else '; no C++ compiler here'))
+               + (' and C++11' if cxx else '; no C++ compiler here'),
+               headers=len(headers))
 
 
 main()

@@ -36,7 +36,7 @@ class Tree:
 
     def __init__(self, source):
         self.source = source
-        sys.path.insert(0, str(source / 'tests' / 'model'))
+        sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / 'model'))
         import head
         self.models = {p.name: {m.name for m in head.load(p).mutants}
                        for p in sorted((source / 'tests/model').glob('*.pml'))}
@@ -160,7 +160,9 @@ def main():
         report.fault(PAGE, 0, f'{rule} is no rule')
     for mutant in sorted(tree.own - used):
         report.fault(PAGE, 0, f'no row names {mutant}')
-    report.end(f'{len(seen)} rules, {len(used)} mutants')
+    report.end(f'{len(seen)} rules, {len(used)} mutants', rules=len(seen),
+               mutants=len(used), models=len(tree.models),
+               tables_of_mutants=len(tree.mutants))
 
 
 main()

@@ -11,7 +11,7 @@ import pathlib
 import re
 import sys
 
-from lint import Report, line_of, read, without_comments
+from lint import Report, line_of, must_match, read, without_comments
 
 ADAPTERS = {                    # what they may include between < >
     'uring': {'daxpin-uring.h'},
@@ -37,7 +37,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 def modules_of(source, which='modules'):
     text = read(source / 'lib' / 'meson.build')
     text = re.sub(r'#.*', '', text)
-    found = re.search(rf'^{which}\s*=\s*\[(.*?)\]', text, re.M | re.S)
+    found = must_match('lib/meson.build', rf'^{which}\s*=\s*\[(.*?)\]', text,
+                       re.M | re.S)
     return re.findall(r"'([\w/]+)'", found[1])
 
 
@@ -119,14 +120,22 @@ def main():
             check_module(report, lib, path, modules)
         else:
             report.fault(path, 0, 'is in no list of lib/meson.build')
-    for path in sorted((source / 'tools').glob('**/*.[ch]')):
+    tools = sorted((source / 'tools').glob('**/*.[ch]'))
+    for path in tools:
         check_tool(report, path)
+    includes = {folder: 0 for folder in ['lib', *ADAPTERS, 'tools']}
+    for path in files + tools:
+        name = path.relative_to(source)
+        folder = name.parts[1] if name.parts[1] in ADAPTERS else name.parts[0]
+        includes[folder] += len(INCLUDE.findall(read(path)))
     for stem in modules:
         name = stem + ('.h' if stem in headers else '.c')
         if not (source / 'lib' / name).exists():
             report.fault('lib/meson.build', 0, f'{name} is not there')
     report.end(f'{len(files)} files, {len(modules)} modules: each below its '
-               'users')
+               'users', files=len(files), modules=len(modules),
+               **{f'includes_of_{folder}': count
+                  for folder, count in includes.items()})
 
 
 main()

@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 
-from lint import Report, read, without_comments
+from lint import Report, must_match, read, without_comments
 
 PAGE = 'docs/man7/daxpin.7'
 TEST = 'tests/unit/extent_state.c'
@@ -36,10 +36,10 @@ CALLS = {
 def tested(report, text):
     """{(row, call): cell} of the test, cells written as the page does."""
     text = without_comments(text)
-    calls = re.search(r'calls\[\][^=]*=\s*\{(.*?)\};', text, re.S)[1]
+    calls = must_match(TEST, r'calls\[\][^=]*=\s*\{(.*?)\};', text, re.S)[1]
     calls = re.findall(r'call_\w+', calls)
-    rows = re.search(r'static const struct row rows\[\] = \{(.*?)\n\};', text,
-                     re.S)[1]
+    rows = must_match(TEST, r'static const struct row rows\[\] = \{(.*?)\n\};',
+                      text, re.S)[1]
     cells = {}
     for row in re.finditer(r'\{\s*(\w+),\s*(\w+),\s*(\d+),\s*\{(.*?)\}\s*\},'
                            r'(?=\s*\{|\s*\Z)', rows, re.S):
@@ -100,7 +100,8 @@ def main():
         if page.get(key) != test.get(key):
             report.fault(PAGE, 0, f'{key[0]}, {key[1]}: the page says '
                          f'{page.get(key)}, the test {test.get(key)}')
-    report.end(f'{len(test)} cells')
+    report.end(f'{len(test)} cells', cells_of_the_test=len(test),
+               cells_of_the_page=len(page))
 
 
 main()

@@ -3,6 +3,7 @@
 Each test is a script that takes the source directory and, where it needs it,
 more arguments.  It prints a line `FILE:LINE: what is wrong` for each fault and
 exits 1, or exits 0 with one line that says what was checked; 77 is a skip.
+A lint that found nothing to look at fails: self.py runs each on an empty tree.
 """
 import os
 import pathlib
@@ -25,7 +26,14 @@ class Report:
         print(where + text)
         self.faults += 1
 
-    def end(self, summary):
+    def end(self, summary, **looked_at):
+        """Each of looked_at, `files=12`, must be more than nothing."""
+        assert looked_at
+        for what, count in looked_at.items():
+            if not count:
+                print(f'found no {what.replace("_", " ")} to look at: '
+                      'an empty tree, or a pattern that no longer matches')
+                self.faults += 1
         if self.faults:
             print(f'{self.faults} fault(s)')
             sys.exit(1)
@@ -39,7 +47,20 @@ def skip(reason):
 
 
 def read(path):
-    return pathlib.Path(path).read_text(encoding='utf-8')
+    try:
+        return pathlib.Path(path).read_text(encoding='utf-8')
+    except FileNotFoundError:
+        print(f'{path}: is not there')
+        sys.exit(1)
+
+
+def must_match(path, pattern, text, flags=0):
+    """The first match of the pattern, without which there is nothing to check."""
+    found = re.search(pattern, text, flags)
+    if not found:
+        print(f'{path}: nothing in it matches {pattern}')
+        sys.exit(1)
+    return found
 
 
 def line_of(text, offset):

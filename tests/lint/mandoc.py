@@ -13,8 +13,6 @@ def main():
     source, mandoc = pathlib.Path(sys.argv[1]), sys.argv[2]
     report = Report()
     pages = sorted((source / 'docs').glob('man?/*.?'))
-    if not pages:
-        report.fault('docs', 0, 'has no manual pages')
     for path in pages:
         done = subprocess.run([mandoc, '-T', 'lint', '-W', 'warning', path],
                               capture_output=True, text=True)
@@ -22,7 +20,7 @@ def main():
             report.fault(path, 0, line)
         if done.returncode and not done.stdout:
             report.fault(path, 0, f'mandoc exits {done.returncode}')
-    report.end(f'{len(pages)} pages')
+    report.end(f'{len(pages)} pages', pages=len(pages))
 
 
 main()

@@ -20,7 +20,7 @@ def defines(text, name):
 
 def main():
     source = pathlib.Path(sys.argv[1])
-    sys.path.insert(0, str(source / 'tests' / 'model'))
+    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / 'model'))
     import head
     report = Report()
     paths = sorted((source / 'tests' / 'model').glob('*.pml'))
@@ -44,7 +44,8 @@ def main():
                 report.fault(shown, 0, f'{mutant.name}: {mutant.label} is no '
                              'rule')
     report.end(f'{len(paths)} models stand for {functions} functions and have '
-               f'{mutants} mutants')
+               f'{mutants} mutants', models=len(paths), functions=functions,
+               mutants=mutants)
 
 
 main()

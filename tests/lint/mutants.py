@@ -21,4 +21,4 @@ for table in sorted((root / 'tests/mutants').glob('*.py')):
         if old == new or name in names:
             report.fault(where, 0, f'{name}: changes nothing, or twice there')
         names.add(name)
-report.end(f'{len(names)} mutants fit the code')
+report.end(f'{len(names)} mutants fit the code', mutants=len(names))

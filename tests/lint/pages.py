@@ -143,7 +143,9 @@ def main():
     functions = check_functions(report, source, pages)
     names = check_names(report, source, '\n'.join([*pages.values(), *concepts]))
     report.end(f'{functions} functions on {len(pages)} pages; '
-               f'{names} constants and members')
+               f'{names} constants and members', pages=len(pages),
+               pages_of_section_7=len(concepts), functions=functions,
+               constants_and_members=names)
 
 
 main()

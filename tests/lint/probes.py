@@ -108,7 +108,7 @@ def main():
     check_script(report, read(source / SCRIPT), probes, uses)
     if not readelf:
         report.end(f'{len(probes)} probes; no readelf: the libraries were not '
-                   'looked at')
+                   'looked at', probes=len(probes), uses=len(uses))
     notes = built(readelf, libraries)
     here = used(source, not_built(source, libraries)) if enabled else set()
     for name in sorted(here | set(notes)):
@@ -118,7 +118,12 @@ def main():
         elif numbers != {len(probes[name])}:
             report.fault('libraries', 0, f'{name} has {sorted(numbers)} '
                          f'arguments, not {len(probes[name])}')
-    report.end(f'{len(probes)} probes, {len(notes)} of them built in')
+    looked_at = {'libraries': len(libraries), 'probes': len(probes),
+                 'rows_of_the_page': len(page), 'uses': len(uses)}
+    if enabled:
+        looked_at['notes'] = len(notes)
+    report.end(f'{len(probes)} probes, {len(notes)} of them built in',
+               **looked_at)
 
 
 main()

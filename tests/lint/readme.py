@@ -28,33 +28,39 @@ def check_commands(report, source, name, text):
     commands = set(re.findall(r'^([a-z|]+)[a-z|-]*\)\s', read(source / 'dev'),
                               re.M))
     commands = {word for words in commands for word in words.split('|')}
-    for m in re.finditer(r'\./dev (\w+)', text):
+    found = list(re.finditer(r'\./dev (\w+)', text))
+    for m in found:
         if m[1] not in commands:
             report.fault(name, line_of(text, m.start()),
                          f'./dev has no command {m[1]}')
+    return len(found)
 
 
 def check_links(report, source, name, text):
     here = (source / name).parent
-    for m in re.finditer(r'\]\(([^)#\s]+)[^)]*\)', text):
+    found = list(re.finditer(r'\]\(([^)#\s]+)[^)]*\)', text))
+    for m in found:
         if not (here / m[1]).exists():
             report.fault(name, line_of(text, m.start()), f'{m[1]} is not there')
+    return len(found)
 
 
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
+    commands = links = 0
     for name in DOCUMENTS:
         text = read(source / name)
-        check_commands(report, source, name, text)
-        check_links(report, source, name, text)
+        commands += check_commands(report, source, name, text)
+        links += check_links(report, source, name, text)
     text = read(source / 'README.md')
     check_example(report, source, text)
     lines = len(read(source / 'ARCHITECTURE.md').splitlines())
     if lines > ARCHITECTURE_LINES:
         report.fault('ARCHITECTURE.md', 0, f'{lines} lines, '
                      f'{ARCHITECTURE_LINES} at most')
-    report.end(f'{len(DOCUMENTS)} documents; ARCHITECTURE.md has {lines} lines')
+    report.end(f'{len(DOCUMENTS)} documents; ARCHITECTURE.md has {lines} lines',
+               commands=commands, links=links)
 
 
 main()

@@ -28,18 +28,24 @@ def functions(lines):
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
-    files = sorted(p for pattern in WHERE for p in source.glob(pattern))
-    longest = 0
+    found = {pattern: sorted(source.glob(pattern)) for pattern in WHERE}
+    for pattern in WHERE:
+        if not found[pattern]:
+            report.fault(pattern, 0, 'matches no file')
+    files = sorted(p for paths in found.values() for p in paths)
+    longest = count = 0
     for path in files:
         lines = read(path).splitlines()
         if len(lines) > FILE_LINES:
             report.fault(path, 0, f'{len(lines)} lines, {FILE_LINES} at most')
         for line, length in functions(lines):
             longest = max(longest, length)
+            count += 1
             if length > FUNCTION_LINES:
                 report.fault(path, line, f'a function of {length} lines, '
                              f'{FUNCTION_LINES} at most')
-    report.end(f'{len(files)} files; the longest function has {longest} lines')
+    report.end(f'{len(files)} files, {count} functions; the longest has '
+               f'{longest} lines', files=len(files), functions=count)
 
 
 main()

@@ -67,7 +67,8 @@ def main():
         for name in sorted(set(mapped) - has):
             report.fault(libraries[library], 0, f'{name} is not exported')
     report.end(f'{len(seen)} functions in {len(PUBLIC)} maps; '
-               f'built: {", ".join(checked)}')
+               f'built: {", ".join(checked)}', functions=len(seen),
+               built_libraries=len(checked))
 
 
 main()

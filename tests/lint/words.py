@@ -28,7 +28,7 @@ def main():
     report = Report()
     # Where this very tree lies is known only here.
     here = (re.compile(re.escape(str(source)) + r'\b'), 'a path of one machine')
-    count = 0
+    count = lines = 0
     for path in files_of_the_tree(source):
         # Inputs of the fuzzers are bytes, even where they look like text.
         if path.as_posix().startswith(INPUTS):
@@ -39,13 +39,14 @@ def main():
             report.fault(path, 0, 'is not text')
             continue
         count += 1
+        lines += text.count('\n')
         for pattern, what in FORBIDDEN + [here]:
             for m in pattern.finditer(text):
                 report.fault(path, line_of(text, m.start()),
                              f'{m[0].strip()!r}: {what}')
         if text.strip() and not text.endswith('\n'):
             report.fault(path, line_of(text, len(text)), 'no newline at the end')
-    report.end(f'{count} files')
+    report.end(f'{count} files, {lines} lines', files=count, lines=lines)
 
 
 main()

@@ -49,9 +49,9 @@ class Model:
 
 def sections(text):
     """{title: [items]} of the head comment."""
-    head = re.search(r'/\*\n(.*?)\n \*/', text[text.index('*/') + 2:], re.S)[1]
+    head = re.search(r'/\*\n(.*?)\n \*/', text.partition('*/')[2], re.S)
     found, items = {}, None
-    for line in head.split('\n'):
+    for line in (head[1] if head else '').split('\n'):
         line = line.removeprefix(' *')
         title = re.fullmatch(r' (Stands for|Scenarios|Mutants):', line)
         if title:
@@ -73,6 +73,8 @@ def load(path):
     for item in found.get('Stands for', []):
         file, _, names = item.partition(': ')
         model.stands_for += [(file, name) for name in names.split()]
+    if not model.stands_for:
+        model.errors.append('has no head that says what it stands for')
     for item in found.get('Scenarios', []):
         name, _, words = item.partition(': ')
         model.scenarios[name] = words
