@@ -20,7 +20,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include "wire.h"
+#include "rdma_wire.h"
 
 #define ROUNDS		15
 #define ROUNDS_MAX	201

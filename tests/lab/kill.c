@@ -13,7 +13,7 @@
  * as being published, then as acknowledged; in between either is right, but
  * all of it or nothing.
  */
-#include "../unit/media.h"
+#include "media.h"
 #include <daxpin-uring.h>
 #include <stdatomic.h>
 #include <sys/mman.h>

@@ -5,14 +5,14 @@
  * a pipe keeps pinned. DAXPIN_TEST_SLOWER is a disk that reads 0xA5 everywhere,
  * after 1.5 s.
  */
-#include "../unit/media.h"
+#include "media.h"
 #include <liburing.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include "../unit/forbid.h"
+#include "forbid.h"
 #include "owner/barrier.h"
 #include "os/os.h"
 

@@ -11,7 +11,7 @@
  *
  * Both do that only where DAXPIN_TEST_POISON says that they may.
  */
-#include "../unit/media.h"
+#include "media.h"
 #include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/mount.h>

@@ -4,7 +4,7 @@
  * of which is overwritten, and the directory on a DAX filesystem that
  * DAXPIN_TEST_FSDAX names, in which everything made here is removed again.
  */
-#include "../unit/media.h"
+#include "media.h"
 #include <grp.h>
 #include <linux/fs.h>
 #include <sched.h>

@@ -12,7 +12,7 @@
 #include <daxpin-uring.h>
 #ifdef HAVE_RDMA
 #include <daxpin-rdma.h>
-#include "wire.h"
+#include "rdma_wire.h"
 #endif
 
 #define RINGS		2

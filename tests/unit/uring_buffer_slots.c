@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "uring_fixture.h"
-#include "../lab/pins.h"
+#include "pins.h"
 
 #define SEGMENT		(32u << 20)
 #define SEGMENTS	8u		/* at least */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * For one test: a pool, a protection domain attached to it, and a peer on
- * another context of the same device. The verbs themselves and the patterns
- * are the rdma-pin example's.
+ * another context of the same device. rdma_wire.c has the verbs, space.c the
+ * patterns.
  */
 #ifndef RDMA_FIXTURE_H
 #define RDMA_FIXTURE_H
@@ -21,7 +21,7 @@
 #include <daxpin-rdma.h>
 #include "pins.h"
 #include "space.h"
-#include "wire.h"
+#include "rdma_wire.h"
 
 #define EXTENT_BYTES	(UINT64_C(256) << 10)
 #define PEER_BYTES	(UINT64_C(512) << 10)

@@ -7,7 +7,7 @@
 #ifndef RECLAIM_FIXTURE_H
 #define RECLAIM_FIXTURE_H
 
-#include "../unit/media.h"
+#include "media.h"
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

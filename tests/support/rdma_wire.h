@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A reliable connection over one RDMA device, with plain verbs. */
+#ifndef RDMA_WIRE_H
+#define RDMA_WIRE_H
+
+#include <infiniband/verbs.h>
+#include <stdint.h>
+
+/* A device that is open, and the port and GID to use. */
+struct nic {
+	struct ibv_context *context;
+	struct ibv_pd *pd;
+	enum ibv_mtu mtu;
+	uint16_t lid;
+	uint8_t port;
+	int gid_index;			/* -1: address by LID */
+	union ibv_gid gid;
+};
+
+/* One end of a connection. */
+struct wire {
+	struct nic *nic;
+	struct ibv_cq *cq;
+	struct ibv_qp *qp;
+};
+
+/* What the other end needs to connect. */
+struct wire_address {
+	union ibv_gid gid;
+	uint32_t qp_number;
+	uint16_t lid;
+};
+
+/* One RDMA READ or WRITE. */
+struct transfer {
+	enum ibv_wr_opcode opcode;
+	struct ibv_mr *mr;		/* local memory, from its beginning */
+	uint64_t remote;
+	uint32_t rkey;
+	uint32_t length;
+};
+
+/* 0 or -errno. */
+int nic_open(struct nic *nic, const char *name);
+int nic_close(struct nic *nic);
+
+int wire_open(struct wire *wire, struct nic *nic);
+void wire_close(struct wire *wire);
+struct wire_address wire_address(const struct wire *wire);
+
+/* Connect, or reconnect after an error: from RESET to ready-to-send. */
+int wire_connect(struct wire *wire, const struct wire_address *to);
+
+/* Post it and wait: an ibv_wc_status, or -errno without a completion. */
+int wire_transfer(struct wire *wire, const struct transfer *transfer);
+
+#endif
