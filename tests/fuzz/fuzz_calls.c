@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "format.h"
 #include "model.h"
 

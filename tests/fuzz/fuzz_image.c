@@ -15,7 +15,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <daxpin.h>
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "edit.h"
 #include "reader.h"
 

@@ -17,7 +17,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "core/handle.h"
 #include "os/os.h"
 

@@ -7,7 +7,7 @@
 #include "reclaim_fixture.h"
 #include <sys/statvfs.h>
 #include "core/handle.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 
 static const char *directory, *fs_type;
 static char filler[64];			/* a file that fills the filesystem */

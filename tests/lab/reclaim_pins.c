@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include "core/handle.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "pins.h"
 
 #define READERS		2

@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/handle.h"
-#include "core/invariant.h"
 #include "machine/machine.h"
+#include "support/invariant.h"
 #include "oracle.h"
 
 /* Where recovery has nothing to repair, the last two only now and then. */

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include "fixture.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "world.h"
 
 #define POOL_SIZE	(64u << 20)

@@ -4,7 +4,7 @@
 #define FINDINGS_H
 
 #include "media.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "media/badblocks.h"
 #include "os/os.h"
 

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "fixture.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 
 #define N		5
 #define LONG_MS		60000	/* never reached unless a wake-up is lost */

@@ -13,7 +13,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include "fixture.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "os/os.h"
 
 static struct daxpin_registration *pin(struct fixture *f)

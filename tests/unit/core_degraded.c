@@ -4,7 +4,7 @@
  * out, the rest can be used, and the bad words stay as they are.
  */
 #include "media.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 
 #define SEGMENT_BLOCKS	(32 * MIB / DP_BLOCK_SIZE)
 #define CHUNK_BLOCKS	(SEGMENT_BLOCKS - 512)	/* for extents */

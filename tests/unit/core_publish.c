@@ -6,7 +6,7 @@
  */
 #include <pthread.h>
 #include "media.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 
 #define ASSERT_PUBLISH(f, ops, result) do {				\
 	assert_int_equal(daxpin_publish((f)->pool, ops,			\

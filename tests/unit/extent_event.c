@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 #include "fixture.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "os/os.h"
 
 #define LONG_MS 10000		/* never reached unless a wake-up is lost */

@@ -4,7 +4,7 @@
  * extent of its own, with all invariants checked after it.
  */
 #include "fixture.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 
 /* ------------------------------------------------- rows: states of a handle */
 

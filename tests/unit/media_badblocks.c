@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
-#include "core/invariant.h"
+#include "support/invariant.h"
 #include "core/handle.h"
 #include "os/os.h"
 

@@ -13,7 +13,7 @@
 #include "core/handle.h"
 #include "fixture.h"
 #include "forbid.h"
-#include "core/invariant.h"
+#include "support/invariant.h"
 
 #define MIB	(1ull << 20)
 #define CHUNK	((uint64_t)DAXPIN_CHUNK_SIZE)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "core/invariant.h"
+#include "support/invariant.h"
 
 struct totals {
 	uint64_t held;
