@@ -256,7 +256,7 @@ static int tell_pool(struct daxpin_pool *pool,
 	uint64_t holds = 0;
 
 	for (uint32_t i = 0; i < pool->media.segments; i++)
-		if (dp_segment_busy(&pool->leases, i))
+		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
 			holds += tell_segment(pool, i, fn, arg);
 	if (fn)
 		dp_registrations_of(&pool->holders, DAXPIN_ALL_SEGMENTS, fn,

@@ -259,13 +259,13 @@ DP_EXPORT int daxpin_repair_undo(const char *path,
 static void shut_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++)
-		dp_gate_shut(&pool->leases, i);
+		dp_gate_close(dp_lease_gates(&pool->leases), i);
 }
 
 static void open_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++)
-		dp_gate_open(&pool->leases, i);
+		dp_gate_open(dp_lease_gates(&pool->leases), i);
 	dp_jobs_tell_refused(&pool->jobs);
 }
 
@@ -273,7 +273,7 @@ static void open_gates(struct daxpin_pool *pool)
 static bool is_busy(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++)
-		if (dp_segment_busy(&pool->leases, i))
+		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
 			return true;
 	return false;
 }

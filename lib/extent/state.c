@@ -21,24 +21,12 @@
  * in one step wakes and frees as 1 to 0 does.
  *
  * writers: a write hold was taken since the count last was 0, or was tried
- * while the gate was shut. Whoever backs out leaves the bit to the last drop
+ * while the gate was closed. Whoever backs out leaves the bit to the last drop
  * where others have holds: that the word is again what his own CAS made of it
  * does not tell that no writer came meanwhile, since a reader may have gone.
  *
- * Segment counter and gate (D13, D16). Each stripe has two words that only
- * grow: inc goes up before a 0->1 CAS, dec after a 1->0, also by a hold whose
- * CAS turned out not to be a 0->1. Whoever shut the gate reads all decs, then
- * all incs. A dec that he counted is preceded by its inc, which he counts too,
- * so incs >= decs; equal means that nothing was held when he began to read
- * incs. Any other order, or one signed word a stripe, can show 0 while a hold
- * migrates between stripes. And with the gate shut it stays so, because
- *
- *	hold:	inc up; CAS 0->1;  fence; look at gate
- *	closer:	gate up;           fence; read decs, incs
- *
- * so either the hold sees the gate and backs out by an ordinary, full drop, or
- * the closer sees its inc (I31). Raising dec is the last access of a drop to
- * the pool's memory, since a closer may unmap it right after.
+ * A hold raises the segment's counter before its CAS and reads the gate after it;
+ * the last drop raises the counter after everything else (D13, D16): see gate.c.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -104,43 +92,40 @@ static bool swap(struct dp_leases *leases, uint64_t block, uint64_t *word,
 	return atomic_compare_exchange_weak(word_at(leases, block), word, to);
 }
 
-static struct dp_segment_count *count_at(struct dp_leases *leases,
-					 uint64_t block)
+static uint32_t segment_of(const struct dp_leases *leases, uint64_t block)
 {
-	return &leases->count[block >> leases->segment_shift];
+	return block >> leases->segment_shift;
 }
 
 /* ------------------------------------------------------------ the tables */
 
-static int map_zeroes(uint64_t size, void **ret_base)
+static uint64_t table_size(const struct dp_leases *leases)
 {
-	return dp_os_map(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			 ret_base);
+	return leases->blocks * sizeof(*leases->lease);
 }
 
 int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 		   uint32_t segment_shift, struct dp_space *space,
 		   struct dp_events *events)
 {
-	void *lease, *count;
+	void *base;
 	int ret;
 
 	leases->blocks = (uint64_t)segments << segment_shift;
-	leases->segments = segments;
 	leases->segment_shift = segment_shift;
 	leases->space = space;
 	leases->events = events;
-	ret = map_zeroes(leases->blocks * sizeof(*leases->lease), &lease);
+	/* Anonymous memory is zeroed: every extent is FREE, of generation 0. */
+	ret = dp_os_map(NULL, table_size(leases), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
 	if (ret)
 		return ret;
-	ret = map_zeroes(segments * sizeof(*leases->count), &count);
+	ret = dp_gates_init(&leases->gates, segments);
 	if (ret) {
-		dp_os_unmap(lease, leases->blocks * sizeof(*leases->lease));
+		dp_os_unmap(base, table_size(leases));
 		return ret;
 	}
-	leases->lease = lease;
-	leases->count = count;
+	leases->lease = base;
 	return 0;
 }
 
@@ -148,8 +133,8 @@ void dp_leases_fini(struct dp_leases *leases)
 {
 	if (!leases->lease)
 		return;
-	dp_os_unmap(leases->lease, leases->blocks * sizeof(*leases->lease));
-	dp_os_unmap(leases->count, leases->segments * sizeof(*leases->count));
+	dp_gates_fini(&leases->gates);
+	dp_os_unmap(leases->lease, table_size(leases));
 	leases->lease = NULL;
 }
 
@@ -188,65 +173,6 @@ uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block)
 				    memory_order_relaxed);
 }
 
-/* ------------------------------------------------------- segment counter */
-
-/* A single-writer word goes up by a plain add; the shared one by a locked. */
-static void go_up(_Atomic uint64_t *word, unsigned int stripe)
-{
-	uint64_t now;
-
-	if (stripe == DP_STRIPE_SHARED) {
-		atomic_fetch_add(word, 1);
-		return;
-	}
-	now = atomic_load_explicit(word, memory_order_relaxed);
-	atomic_store_explicit(word, now + 1, memory_order_release);
-}
-
-static void raise_inc(struct dp_leases *leases, uint64_t block)
-{
-	unsigned int stripe = dp_stripe();
-
-	go_up(&count_at(leases, block)->stripe[stripe].inc, stripe);
-}
-
-static void raise_dec(struct dp_leases *leases, uint64_t block)
-{
-	unsigned int stripe = dp_stripe();
-
-	go_up(&count_at(leases, block)->stripe[stripe].dec, stripe);
-}
-
-uint64_t dp_segment_busy(struct dp_leases *leases, uint32_t segment)
-{
-	struct dp_segment_count *count = &leases->count[segment];
-	uint64_t incs = 0, decs = 0;
-
-	assert(segment < leases->segments);
-	for (unsigned int i = 0; i <= DP_STRIPES; i++)
-		decs += atomic_load_explicit(&count->stripe[i].dec,
-					     memory_order_acquire);
-	for (unsigned int i = 0; i <= DP_STRIPES; i++)
-		incs += atomic_load_explicit(&count->stripe[i].inc,
-					     memory_order_acquire);
-	assert(incs >= decs);
-	return incs - decs;
-}
-
-void dp_gate_shut(struct dp_leases *leases, uint32_t segment)
-{
-	atomic_fetch_add(&leases->count[segment].gate, 1);
-	dp_fence_after_rmw();
-}
-
-void dp_gate_open(struct dp_leases *leases, uint32_t segment)
-{
-	uint32_t was = atomic_fetch_sub(&leases->count[segment].gate, 1);
-
-	assert(was);
-	(void)was;
-}
-
 /* ----------------------------------------------------------- end of life */
 
 static void wake(struct dp_leases *leases, uint64_t block)
@@ -259,8 +185,8 @@ static void free_blocks(struct dp_leases *leases, uint64_t block)
 {
 	uint64_t mask = (1ull << leases->segment_shift) - 1;
 
-	dp_space_free(&leases->space[block >> leases->segment_shift],
-		      block & mask, dp_lease_blocks(leases, block));
+	dp_space_free(&leases->space[segment_of(leases, block)], block & mask,
+		      dp_lease_blocks(leases, block));
 }
 
 /* After the CAS from `was` to `now`: what only its maker may do. */
@@ -273,7 +199,7 @@ static inline void after(struct dp_leases *leases, uint64_t block, uint64_t was,
 		wake(leases, block);
 	if (count_of(was) && !count_of(now)) {
 		DP_PROBE_IDLE(leases, block << 12, life_of(was));
-		raise_dec(leases, block);
+		dp_gate_raise_dec(&leases->gates, segment_of(leases, block));
 	}
 }
 
@@ -421,13 +347,14 @@ static int take_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 		if (ret)
 			break;
 		if (!count_of(word) && !raised) {
-			raise_inc(leases, block);
+			dp_gate_raise_inc(&leases->gates,
+					  segment_of(leases, block));
 			raised = true;
 		}
 	} while (!swap(leases, block, &word, more(word, count, write)));
 	*ret_was = word;
 	if (raised && (ret || count_of(word)))
-		raise_dec(leases, block);
+		dp_gate_raise_dec(&leases->gates, segment_of(leases, block));
 	return ret;
 }
 
@@ -444,7 +371,7 @@ int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 	DP_PROBE_HOLD(leases, block << 12, life, count, count_of(was) + count,
 		      write);
 	dp_fence_after_rmw();
-	if (!atomic_load(&count_at(leases, block)->gate))
+	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
 		return 0;
 	ret = dp_lease_drop(leases, block, life, count);
 	assert(ret == (int)count);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The life of every extent: one 64-bit word each, and one counter and gate per
- * segment. Blocks are indexes in the pool. See lease.c for the protocol.
+ * The state of every extent: one 64-bit word each. Blocks are indexes in the
+ * pool. See state.c for the protocol.
  */
 #ifndef DP_LEASE_H
 #define DP_LEASE_H
 
 #include "extent/event.h"
+#include "extent/gate.h"
 #include "extent/space.h"
-#include "extent/thread_slot.h"
 #include "util/util.h"
 
 #define DP_LIFE_BITS	40
@@ -28,22 +28,11 @@ struct dp_lease {
 	_Atomic uint32_t roots;		/* that name it, or are about to */
 };
 
-struct dp_stripe_count {
-	_Atomic uint64_t inc;
-	_Atomic uint64_t dec;
-} DP_ALIGNED;
-
-struct dp_segment_count {
-	struct dp_stripe_count stripe[DP_STRIPES + 1];
-	_Atomic uint32_t gate DP_ALIGNED;
-};
-
 struct dp_leases {
 	uint64_t blocks;		/* in all segments, gaps included */
-	uint32_t segments;
 	uint32_t segment_shift;		/* log2 of blocks per segment */
 	struct dp_lease *lease;
-	struct dp_segment_count *count;
+	struct dp_gates gates;
 	struct dp_space *space;		/* one per segment; not owned */
 	struct dp_events *events;	/* not owned */
 };
@@ -106,10 +95,10 @@ int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
 void dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
 		    struct daxpin_watch *watch);
 
-/* The gate is a count: close and reclaim may overlap (D17). */
-void dp_gate_shut(struct dp_leases *leases, uint32_t segment);
-void dp_gate_open(struct dp_leases *leases, uint32_t segment);
-/* Held extents of a segment: exact only under the gate, and then for good at 0. */
-uint64_t dp_segment_busy(struct dp_leases *leases, uint32_t segment);
+/* The gates of the segments, and how many extents of each are held. */
+static inline struct dp_gates *dp_lease_gates(struct dp_leases *leases)
+{
+	return &leases->gates;
+}
 
 #endif

@@ -184,13 +184,13 @@ static bool part_is_in_use(struct dp_part *part)
 	uint32_t segment = part->report.segment;
 	uint64_t busy;
 
-	dp_gate_shut(jobs->leases, segment);
-	busy = dp_segment_busy(jobs->leases, segment);
+	dp_gate_close(dp_lease_gates(jobs->leases), segment);
+	busy = dp_gate_busy(dp_lease_gates(jobs->leases), segment);
 	if (!busy && !dp_registrations_want(jobs->holders, segment,
 					    jobs->events, &part->report.holder,
 					    part->label))
 		return false;
-	dp_gate_open(jobs->leases, segment);
+	dp_gate_open(dp_lease_gates(jobs->leases), segment);
 	dp_jobs_tell_refused(jobs);
 	if (busy)
 		part_find_holder(part, busy);
@@ -224,7 +224,7 @@ static bool part_try(struct dp_part *part)
 		part_ask_kernel(part, runs, slot);
 		return true;
 	}
-	dp_gate_open(jobs->leases, segment);
+	dp_gate_open(dp_lease_gates(jobs->leases), segment);
 	dp_jobs_tell_refused(jobs);
 	return false;			/* a reserve was faster: look again */
 }
@@ -339,7 +339,7 @@ static void part_after_kernel(struct dp_part *part)
 	struct dp_jobs *jobs = part->job->jobs;
 
 	assert(part->state == DP_PART_KERNEL && !part->pending);
-	dp_gate_open(jobs->leases, part->report.segment);
+	dp_gate_open(dp_lease_gates(jobs->leases), part->report.segment);
 	if (part->job->blocking) {
 		part_end_round(part);
 		return;

@@ -5,9 +5,11 @@
  * consumer takes both events: looks, clears the fd, arms, looks again, sleeps.
  *
  * Stands for:
- *	lib/extent/event.c: dp_events_watch dp_events_fire dp_events_next dp_events_arm
- *	lib/extent/event.c: signal_if_armed make_ready unlink_watch
- *	lib/extent/state.c: dp_lease_watch watch_is_busy ask_wake wake dp_lease_drop
+ *	lib/extent/event.c: dp_events_watch dp_events_fire dp_events_next
+ *	lib/extent/event.c: dp_events_arm signal_if_armed make_ready
+ *	lib/extent/event.c: unlink_watch
+ *	lib/extent/state.c: dp_lease_watch watch_is_busy ask_wake wake
+ *	lib/extent/state.c: dp_lease_drop
  *	lib/os/os.c: dp_os_eventfd_signal
  *
  * Left out: lives (wait.pml), several watches of one extent, buckets, unwatch.

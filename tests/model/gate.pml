@@ -6,9 +6,11 @@
  * thread on the shared stripe; another drops it.
  *
  * Stands for:
- *	lib/extent/state.c: take_hold dp_lease_hold dp_lease_clone dp_lease_drop after
- *	lib/extent/state.c: raise_inc raise_dec go_up dp_segment_busy
- *	lib/extent/state.c: dp_gate_shut dp_gate_open wake
+ *	lib/extent/state.c: take_hold dp_lease_hold dp_lease_clone
+ *	lib/extent/state.c: dp_lease_drop after wake
+ *	lib/extent/gate.h: dp_gate_raise_inc dp_gate_raise_dec dp_gate_go_up
+ *	lib/extent/gate.h: dp_gate_is_closed
+ *	lib/extent/gate.c: dp_gate_busy dp_gate_close dp_gate_open
  *	lib/extent/thread_slot.h: dp_stripe
  *	lib/extent/thread_slot.c: dp_stripe_take take give_back
  *	lib/api/pool.c: daxpin_pool_close is_busy shut_gates open_gates

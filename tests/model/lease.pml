@@ -7,8 +7,9 @@
  *
  * Stands for:
  *	lib/extent/state.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
- *	lib/extent/state.c: dp_lease_unclaim dp_lease_settle dp_lease_hold take_hold
- *	lib/extent/state.c: dp_lease_clone dp_lease_drop after retired refuse
+ *	lib/extent/state.c: dp_lease_unclaim dp_lease_settle dp_lease_hold
+ *	lib/extent/state.c: take_hold dp_lease_clone dp_lease_drop after
+ *	lib/extent/state.c: retired refuse
  *	lib/extent/space.c: dp_space_claim dp_space_free
  *	lib/core/publish.c: claim_extent settle
  *

@@ -85,12 +85,12 @@ static void pin(int cpu)
 static void warm_up(unsigned int *seed)
 {
 	struct dp_lease *lease = &world.leases.lease[world.block];
-	struct dp_segment_count *count = world.leases.count;
+	struct dp_gate *gate = world.leases.gates.gate;
 	volatile unsigned int n = rand_r(seed) % 64;
 
-	n += (atomic_load(&count->gate) + atomic_load(&lease->roots) +
+	n += (atomic_load(&gate->closed) + atomic_load(&lease->roots) +
 	      atomic_load(&lease->word) + atomic_load(&world.queued) +
-	      atomic_load(&count->stripe[DP_STRIPE_SHARED].inc) +
+	      atomic_load(&gate->slot[DP_STRIPE_SHARED].inc) +
 	      atomic_load(&world.events.armed)) % 2;
 	while (n)
 		n--;
@@ -183,8 +183,8 @@ static bool hold(void)
 /* Missed the hold: nothing is held. */
 static bool shut_and_count(void)
 {
-	dp_gate_shut(&world.leases, 0);
-	return !dp_segment_busy(&world.leases, 0);
+	dp_gate_close(dp_lease_gates(&world.leases), 0);
+	return !dp_gate_busy(dp_lease_gates(&world.leases), 0);
 }
 
 static void drop_and_open(bool held, bool idle)
@@ -193,16 +193,16 @@ static void drop_and_open(bool held, bool idle)
 	if (held)
 		assert_int_equal(dp_lease_drop(&world.leases, world.block,
 					       world.life, 1), 1);
-	dp_gate_open(&world.leases, 0);
-	assert_int_equal(dp_segment_busy(&world.leases, 0), 0);
+	dp_gate_open(dp_lease_gates(&world.leases), 0);
+	assert_int_equal(dp_gate_busy(dp_lease_gates(&world.leases), 0), 0);
 }
 
 static _Atomic uint64_t *weak_word(uint32_t which)
 {
-	struct dp_stripe_count *stripe =
-		&world.leases.count->stripe[DP_STRIPE_SHARED];
+	struct dp_gate_slot *slot =
+		&world.leases.gates.gate->slot[DP_STRIPE_SHARED];
 
-	return which ? &stripe->dec : &stripe->inc;
+	return which ? &slot->dec : &slot->inc;
 }
 
 static void store_up(_Atomic uint64_t *word)
@@ -216,7 +216,7 @@ static void store_up(_Atomic uint64_t *word)
 static bool weak_hold(void)
 {
 	store_up(weak_word(0));
-	return !atomic_load_explicit(&world.leases.count->gate,
+	return !atomic_load_explicit(&world.leases.gates.gate->closed,
 				     memory_order_acquire);
 }
 
@@ -225,13 +225,13 @@ static void weak_drop_and_open(bool held, bool idle)
 	(void)held;
 	(void)idle;
 	store_up(weak_word(1));
-	dp_gate_open(&world.leases, 0);
+	dp_gate_open(dp_lease_gates(&world.leases), 0);
 }
 
 /* Of that stripe alone: the time to read all hides what is to be shown. */
 static bool shut_and_look(void)
 {
-	dp_gate_shut(&world.leases, 0);
+	dp_gate_close(dp_lease_gates(&world.leases), 0);
 	return atomic_load_explicit(weak_word(0), memory_order_acquire) ==
 	       atomic_load_explicit(weak_word(1), memory_order_acquire);
 }
@@ -239,9 +239,9 @@ static bool shut_and_look(void)
 /* The gate is shut by a plain store. */
 static bool weak_shut_and_count(void)
 {
-	atomic_store_explicit(&world.leases.count->gate, 1,
+	atomic_store_explicit(&world.leases.gates.gate->closed, 1,
 			      memory_order_release);
-	return !dp_segment_busy(&world.leases, 0);
+	return !dp_gate_busy(dp_lease_gates(&world.leases), 0);
 }
 
 static void a_hold_or_the_closer_sees_the_other(void **state)

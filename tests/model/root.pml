@@ -6,11 +6,14 @@
  * which is kept. All at once, and each may be late with a stale handle.
  *
  * Stands for:
- *	lib/extent/state.c: dp_lease_add_root dp_lease_remove_root dp_lease_roots
- *	lib/extent/state.c: dp_lease_claim dp_lease_unclaim dp_lease_settle dp_lease_look
- *	lib/core/publish.c: claim_all claim_slot claim_extent count_target check_roots
- *	lib/core/publish.c: refuse let_go settle settle_root settle_last
- *	lib/media/root.c: dp_root_claim dp_root_unclaim dp_root_settle dp_root_counted
+ *	lib/extent/state.c: dp_lease_add_root dp_lease_remove_root
+ *	lib/extent/state.c: dp_lease_roots dp_lease_claim dp_lease_unclaim
+ *	lib/extent/state.c: dp_lease_settle dp_lease_look
+ *	lib/core/publish.c: claim_all claim_slot claim_extent count_target
+ *	lib/core/publish.c: check_roots refuse let_go settle settle_root
+ *	lib/core/publish.c: settle_last
+ *	lib/media/root.c: dp_root_claim dp_root_unclaim dp_root_settle
+ *	lib/media/root.c: dp_root_counted
  *
  * Left out: names, holds, the medium between claim and settle. What is done
  * under the mutex of the directory is one step.

@@ -279,7 +279,7 @@ MUTANTS = [
 	if (word & WAITERS && !(to & WAITERS))
 		wake(leases, block);
 	if (!count_of(to))
-		raise_dec(leases, block);''',
+		dp_gate_raise_dec(&leases->gates, segment_of(leases, block));''',
      LIVES),
     ('add-then-look', STRESS, 'lib/extent/state.c',
      'a hold counts first and takes it back when it may not',
@@ -385,15 +385,16 @@ MUTANTS = [
     ('hold-without-counter', LIFE, 'lib/extent/state.c',
      'the counter does not hear of holds',
      '''		if (!count_of(word) && !raised) {
-			raise_inc(leases, block);''',
+			dp_gate_raise_inc(&leases->gates,
+					  segment_of(leases, block));''',
      '''		if (!count_of(word) && !raised) {''',
      CELLS),
     ('lost-race-keeps-inc', STRESS, 'lib/extent/state.c',
      'whose CAS was no 0 to 1 leaves the counter too high',
      '''	if (raised && (ret || count_of(word)))
-		raise_dec''',
+		dp_gate_raise_dec''',
      '''	if (raised && ret)
-		raise_dec''',
+		dp_gate_raise_dec''',
      LIVES),
     ('close-of-held', LIFE, 'lib/api/pool.c',
      'a pool is unmapped while something is held',
@@ -411,14 +412,14 @@ MUTANTS = [
      CELLS),
     ('gate-not-looked-at', LIFE, 'lib/extent/state.c',
      'a hold does not mind the gate',
-     '''	if (!atomic_load(&count_at(leases, block)->gate))
+     '''	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
 		return 0;''',
      '''	if (1)
 		return 0;''',
      CELLS),
     ('gate-not-looked-at-raced', STRESS, 'lib/extent/state.c',
      'the same, met by a drain',
-     '''	if (!atomic_load(&count_at(leases, block)->gate))
+     '''	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
 		return 0;''',
      '''	if (1)
 		return 0;''',
@@ -428,7 +429,7 @@ MUTANTS = [
      '''	assert(count);
 	ret = take_hold(leases, block, life, count, write, &was);''',
      '''	assert(count);
-	if (!atomic_load(&count_at(leases, block)->gate)) {
+	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block))) {
 		dp_os_sleep_ns(1000);
 		return take_hold(leases, block, life, count, write, &was);
 	}
@@ -436,9 +437,9 @@ MUTANTS = [
      LIVES),
     ('one-to-n-exempt', LIFE, 'lib/extent/state.c',
      'only the hold from zero looks at the gate',
-     '''	if (!atomic_load(&count_at(leases, block)->gate))
+     '''	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
 		return 0;''',
-     '''	if (count_of(was) || !atomic_load(&count_at(leases, block)->gate))
+     '''	if (count_of(was) || !dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
 		return 0;''',
      CELLS),
     ('clone-refused-by-gate', RULES, 'lib/extent/state.c',
@@ -448,7 +449,7 @@ MUTANTS = [
 		if (count_of(word) == DP_COUNT_MAX)''',
      '''		if (!count_of(word))
 			return -EINVAL;
-		if (atomic_load(&count_at(leases, block)->gate))
+		if (dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
 			return -EAGAIN;
 		if (count_of(word) == DP_COUNT_MAX)''',
      'a_gate_lets_clones_and_drops_through'),
@@ -460,10 +461,10 @@ MUTANTS = [
      '''	atomic_fetch_sub(word_at(leases, block), count * COUNT_ONE);
 	return -EAGAIN;''',
      CELLS),
-    ('gate-is-a-flag', RULES, 'lib/extent/state.c',
+    ('gate-is-a-flag', RULES, 'lib/extent/gate.c',
      'the first who opens it opens it for all',
-     '''	uint32_t was = atomic_fetch_sub(&leases->count[segment].gate, 1);''',
-     '''	uint32_t was = atomic_exchange(&leases->count[segment].gate, 0);''',
+     '''	was = atomic_fetch_sub(&gates->gate[segment].closed, 1);''',
+     '''	was = atomic_exchange(&gates->gate[segment].closed, 0);''',
      'a_gate_is_open_when_the_last_opened_it'),
 
     # ------------------------------------------------------------------- holes
@@ -509,12 +510,12 @@ MUTANTS = [
      '''		part_ask_kernel(part, runs, slot);
 		return true;''',
      '''		part_ask_kernel(part, runs, slot);
-		dp_gate_open(jobs->leases, segment);
+		dp_gate_open(dp_lease_gates(jobs->leases), segment);
 		return true;''',
      'everything_goes_and_comes_back'),
     ('gate-left-shut', STRESS, 'lib/reclaim/part.c',
      'after a punch nobody can hold anything any more',
-     '''	dp_gate_open(jobs->leases, part->report.segment);
+     '''	dp_gate_open(dp_lease_gates(jobs->leases), part->report.segment);
 	if (part->job->blocking)''',
      '''	if (part->job->blocking)''',
      LIVES),

@@ -14,7 +14,7 @@ MUTANTS = [
      '''		part_ask_kernel(part, runs, slot);
 		return true;''',
      '''		part_ask_kernel(part, runs, slot);
-		dp_gate_open(jobs->leases, segment);
+		dp_gate_open(dp_lease_gates(jobs->leases), segment);
 		return true;''',
      'no_hold_while_the_kernel_waits'),
     ('lab-backed-after-failure', RECLAIM_FS +

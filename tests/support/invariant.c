@@ -152,7 +152,8 @@ void dp_invariants(struct daxpin_pool *pool)
 		while (block < pool->media.segment[i].blocks)
 			block += check_block(pool, i, block, &totals);
 		/* I29: the counter is the sum of the blocks that are held. */
-		assert(totals.held == dp_segment_busy(&pool->leases, i));
+		assert(totals.held ==
+		       dp_gate_busy(dp_lease_gates(&pool->leases), i));
 		assert(totals.free == dp_space_free_count(&pool->space[i]));
 	}
 	/* After a failed write the claims stay, and nobody can tell. */

@@ -214,15 +214,15 @@ static void a_gate_refuses_all(void **state)
 	make(f, e, N);
 	repeat(e + 1, e[1], N - 1);
 	assert_int_equal(segment_of(f, e[0]), segment_of(f, e[1]));
-	dp_gate_shut(&f->pool->leases, segment_of(f, e[1]));
+	dp_gate_close(dp_lease_gates(&f->pool->leases), segment_of(f, e[1]));
 	assert_int_equal(daxpin_hold_many(f->pool, e + 1, N - 1,
 					  DAXPIN_HOLD_WRITE, &failed), -EAGAIN);
 	assert_int_equal(failed, 0);
 	assert_int_equal(count_of(f, e[1]), 0);
 	/* Idle under the gate, for good (D16). */
-	assert_int_equal(dp_segment_busy(&f->pool->leases,
+	assert_int_equal(dp_gate_busy(dp_lease_gates(&f->pool->leases),
 					 segment_of(f, e[1])), 0);
-	dp_gate_open(&f->pool->leases, segment_of(f, e[1]));
+	dp_gate_open(dp_lease_gates(&f->pool->leases), segment_of(f, e[1]));
 	dp_invariants(f->pool);
 }
 

@@ -141,14 +141,16 @@ static void a_gate_lets_clones_and_drops_through(void **state)
 	struct daxpin_extent extent = live(f, 4096);
 
 	hold(f, extent);
-	dp_gate_shut(&f->pool->leases, extent.addr >> 25);
+	dp_gate_close(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
 	assert_int_equal(daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_READ), 0);
 	drop(f, extent);
-	assert_int_equal(dp_segment_busy(&f->pool->leases, extent.addr >> 25), 1);
+	assert_int_equal(dp_gate_busy(dp_lease_gates(&f->pool->leases),
+				      extent.addr >> 25), 1);
 	drop(f, extent);
-	assert_int_equal(dp_segment_busy(&f->pool->leases, extent.addr >> 25), 0);
-	dp_gate_open(&f->pool->leases, extent.addr >> 25);
+	assert_int_equal(dp_gate_busy(dp_lease_gates(&f->pool->leases),
+				      extent.addr >> 25), 0);
+	dp_gate_open(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
 	dp_invariants(f->pool);
 }
 
@@ -158,11 +160,11 @@ static void a_gate_is_open_when_the_last_opened_it(void **state)
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
 
-	dp_gate_shut(&f->pool->leases, extent.addr >> 25);
-	dp_gate_shut(&f->pool->leases, extent.addr >> 25);
-	dp_gate_open(&f->pool->leases, extent.addr >> 25);
+	dp_gate_close(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
+	dp_gate_close(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
+	dp_gate_open(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
-	dp_gate_open(&f->pool->leases, extent.addr >> 25);
+	dp_gate_open(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
 	hold(f, extent);
 	drop(f, extent);
 }

@@ -104,9 +104,9 @@ static int call_hold_gated(struct fixture *f, struct daxpin_extent extent)
 	uint32_t segment = block_of(extent) >> f->pool->leases.segment_shift;
 	int ret;
 
-	dp_gate_shut(&f->pool->leases, segment);
+	dp_gate_close(dp_lease_gates(&f->pool->leases), segment);
 	ret = call_hold(f, extent);
-	dp_gate_open(&f->pool->leases, segment);
+	dp_gate_open(dp_lease_gates(&f->pool->leases), segment);
 	return ret;
 }
 
