@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The public functions on holds and events: what the caller did wrong is found here, once,
- * and the work is done by the modules below.
+ * daxpin_hold(3): holding an extent, dropping it, and who holds what. The
+ * caller's mistakes are found here; the count is in extent/state.c.
  */
 #include <errno.h>
 #include <limits.h>
@@ -307,67 +307,4 @@ DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
 		return 0;
 	return ret ? ret : dp_lease_wait(&pool->leases, handle.block,
 					 handle.life, deadline_ns);
-}
-
-/* ----------------------------------------------------------------- events */
-
-static bool is_over(void *arg)
-{
-	(void)arg;
-	return false;
-}
-
-DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
-			   void *arg, struct daxpin_watch *watch)
-{
-	struct dp_handle handle;
-	int ret = dp_enter(pool);
-
-	if (!ret && (!watch || watch->state))
-		ret = -EINVAL;
-	if (!ret)
-		ret = dp_handle(pool, extent, &handle);
-	if (ret && ret != -ESTALE)
-		return ret;
-	watch->extent = extent;
-	watch->arg = arg;
-	if (ret)
-		dp_events_watch(&pool->events, watch, is_over, NULL);
-	else
-		dp_lease_watch(&pool->leases, handle.block, handle.life, watch);
-	return 0;
-}
-
-DP_EXPORT int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch)
-{
-	int ret = dp_enter(pool);
-
-	if (ret || !watch)
-		return ret ? ret : -EINVAL;
-	return dp_events_unwatch(&pool->events, watch);
-}
-
-DP_EXPORT int daxpin_event_fd(struct daxpin_pool *pool)
-{
-	int ret = dp_enter(pool);
-
-	return ret ? ret : pool->events.fd;
-}
-
-DP_EXPORT int daxpin_event_arm(struct daxpin_pool *pool)
-{
-	int ret = dp_enter(pool);
-
-	return ret ? ret : dp_events_arm(&pool->events);
-}
-
-DP_EXPORT int daxpin_next_event(struct daxpin_pool *pool,
-				struct daxpin_event *ret_event)
-{
-	int ret = dp_enter(pool);
-
-	if (ret || !ret_event)
-		return ret ? ret : -EINVAL;
-	dp_jobs_look(&pool->jobs);
-	return dp_events_next(&pool->events, ret_event);
 }

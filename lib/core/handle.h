@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A pool in use: the modules put together, and handles taken apart. */
-#ifndef DP_CORE_H
-#define DP_CORE_H
+/* A pool in use: its parts, and handles taken apart. */
+#ifndef DP_HANDLE_H
+#define DP_HANDLE_H
 
 #include <errno.h>
 #include <daxpin.h>
@@ -18,7 +18,7 @@
 
 struct daxpin_pool {
 	struct dp_leases leases;	/* first: probes name a pool by its
-					   address, and lease.c knows this one */
+					   address, and state.c knows this one */
 	struct dp_pool media;
 	struct dp_space *space;		/* one per segment */
 	struct dp_events events;
@@ -47,16 +47,6 @@ struct dp_handle {
 	uint64_t life;
 };
 
-/*
- * Open or create the media (dp_pool_open, dp_pool_create), rebuild everything
- * above it, begin the next epoch.
- */
-int dp_core_start(struct dp_pool_request *request,
-		  int (*media)(struct dp_pool *, struct dp_pool_request *),
-		  struct daxpin_pool **ret_pool);
-/* Free everything but the media, which is closed already. */
-void dp_core_discard(struct daxpin_pool *pool);
-
 /* Where a block of the pool lies. */
 static inline struct dp_segment *dp_segment_of(struct daxpin_pool *pool,
 					       uint64_t block,
@@ -70,7 +60,7 @@ static inline struct dp_segment *dp_segment_of(struct daxpin_pool *pool,
 
 /*
  * Take a handle apart: -EINVAL no block of this pool, -ESTALE another epoch.
- * Here and not in core.c, as dp_enter(), for the sake of hold and drop.
+ * Inline, as dp_enter() is, because each hold and drop calls both.
  */
 static inline int dp_handle(const struct daxpin_pool *pool,
 			    struct daxpin_extent extent,
@@ -98,6 +88,13 @@ bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 		 struct dp_lease_view *ret_view);
 struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
 			       uint64_t life);
+
+/*
+ * -EINVAL: [offset, offset + *length) is not inside the extent. A length of 0
+ * becomes what is left from offset to the end.
+ */
+int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
+	     uint64_t *length);
 
 /* 0, or what every call on this pool returns: -EINVAL, -EOWNERDEAD. */
 static inline int dp_enter(const struct daxpin_pool *pool)

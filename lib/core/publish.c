@@ -50,61 +50,6 @@ struct batch {
 	uint64_t locks[DP_WORD_LOCKS / 64];
 };
 
-int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
-	     uint64_t *length)
-{
-	uint64_t size = (uint64_t)dp_lease_blocks(&pool->leases, block) <<
-			DP_BLOCK_SHIFT;
-
-	if (offset > size || *length > size - offset)
-		return -EINVAL;
-	if (!*length)
-		*length = size - offset;
-	return 0;
-}
-
-int dp_root_name(const char *name)
-{
-	size_t length = name ? strnlen(name, DP_ROOT_NAME_MAX) : 0;
-
-	if (!length)
-		return -EINVAL;
-	return length < DP_ROOT_NAME_MAX ? 0 : -ENAMETOOLONG;
-}
-
-/* -------------------------------------------------- what the caller did wrong */
-
-static bool names_nothing(const struct daxpin_op *op)
-{
-	return op->type == DAXPIN_OP_ROOT && !op->extent.addr &&
-	       !op->extent.gen;
-}
-
-/* Fields that the type does not use must be zero: they may get a meaning. */
-static int check_op(const struct daxpin_op *op)
-{
-	bool plain = !op->flags && !op->offset && !op->length;
-
-	switch (op->type) {
-	case DAXPIN_OP_KEEP:
-		if (op->flags & ~(DAXPIN_OP_PERSIST | DAXPIN_OP_WRITERS))
-			return -EINVAL;
-		return op->value || op->name ? -EINVAL : 0;
-	case DAXPIN_OP_RETIRE:
-		return plain && !op->value && !op->name ? 0 : -EINVAL;
-	case DAXPIN_OP_SET:
-		if (op->flags || op->length || op->name)
-			return -EINVAL;
-		return op->offset % sizeof(op->value) ? -EINVAL : 0;
-	case DAXPIN_OP_ROOT:
-		if (!plain || op->value)
-			return -EINVAL;
-		return dp_root_name(op->name);
-	default:
-		return -EINVAL;
-	}
-}
-
 /* ------------------------------------------------------------ which words */
 
 static struct dp_lane_entry descriptor_change(struct daxpin_pool *pool,
@@ -554,19 +499,18 @@ static int write_and_settle(struct batch *batch)
 
 static int run(struct batch *batch, const struct daxpin_op *ops)
 {
-	int ret = 0;
+	int ret;
 
-	for (size_t i = 0; !ret && i < batch->count; i++) {
+	for (size_t i = 0; i < batch->count; i++) {
 		struct step *step = &batch->step[i];
 
 		*step = (struct step) { .op = &ops[i] };
-		ret = check_op(step->op);
-		if (!ret && !names_nothing(step->op))
-			ret = dp_handle(batch->pool, step->op->extent,
-					&step->handle);
+		if (dp_op_names_nothing(step->op))
+			continue;
+		ret = dp_handle(batch->pool, step->op->extent, &step->handle);
+		assert(!ret);		/* the public function found it valid */
 	}
-	if (!ret)
-		ret = dp_persist_error(&batch->pool->media.persist);
+	ret = dp_persist_error(&batch->pool->media.persist);
 	if (ret)
 		return ret;
 	ret = claim_all(batch);

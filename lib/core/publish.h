@@ -5,15 +5,19 @@
 
 #include "core/handle.h"
 
-/* count is 1 to DP_LANE_ENTRIES. */
+/* A root that will name no extent. */
+static inline bool dp_op_names_nothing(const struct daxpin_op *op)
+{
+	return op->type == DAXPIN_OP_ROOT && !op->extent.addr &&
+	       !op->extent.gen;
+}
+
+/*
+ * The pool is writable, count is 1 to DP_LANE_ENTRIES, and each op is well
+ * formed: known type and flags, unused fields 0, a handle that dp_handle() takes.
+ * What is in the way is an error, see daxpin_publish(3).
+ */
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	       size_t count);
-
-/* Is [offset, offset + length) inside the extent? length 0 means to its end. */
-int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
-	     uint64_t *length);
-
-/* Is it a name that a root can have? -EINVAL, -ENAMETOOLONG. */
-int dp_root_name(const char *name);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "core/recover.h"
 #include "support/invariant.h"
 #include "format.h"
 #include "model.h"
@@ -358,7 +359,7 @@ static void call_crash(const struct call *call)
 		 call->flags & 1 ? "the machine too" : "of the process");
 	unregister_all();
 	dp_pool_close(&pool->media, false);
-	dp_core_discard(pool);
+	dp_discard(pool);
 	m_crash(call->flags & 1);
 	machine_expect_quiet();
 	memset(model.watch, 0, sizeof(model.watch));

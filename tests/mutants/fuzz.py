@@ -41,21 +41,21 @@ MUTANTS = [
      "a word's check is not of its block",
      'uint64_t check = hash_pair(seed, raw & WORD_BODY, block);',
      'uint64_t check = hash_pair(seed, raw & WORD_BODY, 0 * block);'),
-    ('image-lane-target', IMAGE, 'lib/core/handle.c',
+    ('image-lane-target', IMAGE, 'lib/core/recover.c',
      'a lane may write anywhere in chunk 0',
      '''		return dp_table_accepts(&segment->table, offset, entry->value);''',
      '''		return true;'''),
-    ('image-lane-unaligned', IMAGE, 'lib/core/handle.c',
+    ('image-lane-unaligned', IMAGE, 'lib/core/recover.c',
      'a lane may write to an odd address',
      'if (entry->addr % 8 || index', 'if (index'),
-    ('image-lane-not-replayed', IMAGE, 'lib/core/handle.c',
+    ('image-lane-not-replayed', IMAGE, 'lib/core/recover.c',
      'what a lane committed is shown and never written',
      '''		ret = dp_lanes_recover(&pool->lanes);''',
      '''		ret = 0;'''),
     ('image-root-check', IMAGE, 'lib/media/root.c',
      'a root may have a name that does not check out',
      'if (media->name_check !=', 'if (0 && media->name_check !='),
-    ('image-early-store', IMAGE, 'lib/core/handle.c',
+    ('image-early-store', IMAGE, 'lib/core/recover.c',
      'lanes are replayed before the rest was looked at',
      '''	if (!ret)
 		ret = load_lanes(pool, why);
@@ -65,7 +65,7 @@ MUTANTS = [
 	if (!ret && !pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes);
 '''),
-    ('image-hole', IMAGE, 'lib/core/handle.c',
+    ('image-hole', IMAGE, 'lib/core/recover.c',
      'chunks without backing store are handed out',
      '''		if (chunk && backed)
 			continue;''',

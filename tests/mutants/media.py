@@ -46,7 +46,7 @@ MUTANTS = [
      'return ret ? ret : list_bad(pool, fd);',
      '(void)list_bad; return ret;'),
     # -------------------------------------------------------------- the space
-    ('bad-not-quarantined', TEST, 'lib/core/handle.c',
+    ('bad-not-quarantined', TEST, 'lib/core/recover.c',
      'known bad blocks are handed out',
      '''		ret = dp_space_quarantine(&pool->space[index],
 					  run.begin >> DP_BLOCK_SHIFT, blocks);''',
@@ -55,11 +55,11 @@ MUTANTS = [
      'a bad block comes back with the extent that had it',
      'return space->quarantine ? mask & ~space->quarantine[word] : mask;',
      'return (void)space, (void)word, mask;'),
-    ('bad-counted-as-damage', TEST, 'lib/core/handle.c',
+    ('bad-counted-as-damage', TEST, 'lib/core/recover.c',
      'bad blocks count as quarantined for damage',
      'space->quarantine_count - bad;',
      'space->quarantine_count;'),
-    ('bad-metadata-counted', TEST, 'lib/core/handle.c',
+    ('bad-metadata-counted', TEST, 'lib/core/recover.c',
      'bad metadata counts as space',
      'uint64_t at = DP_CHUNK_SIZE, bad = 0;',
      'uint64_t at = 0, bad = 0;'),
@@ -77,7 +77,7 @@ MUTANTS = [
      'a SET stores where the medium is known to be bad',
      'return ret ? ret : check_medium(batch, step);',
      '(void)check_medium; return ret;'),
-    ('replay-over-bad', TEST, 'lib/core/handle.c',
+    ('replay-over-bad', TEST, 'lib/core/recover.c',
      'recovery stores where the medium is bad',
      'ret = dp_bad_read(view, offset, &was, sizeof(was));',
      'ret = 0, (void)was, (void)offset;'),
@@ -97,7 +97,7 @@ MUTANTS = [
      'what read() left over is copied from the beginning',
      'view->base + offset + done,',
      'view->base + offset,'),
-    ('read-nothing', TEST, 'lib/api/extent.c',
+    ('read-nothing', TEST, 'lib/api/reserve.c',
      'a length of 0 reads all',
      '''	if (ret || !length)
 		return ret;
@@ -106,7 +106,7 @@ MUTANTS = [
 		return ret;
 	length = range;
 	segment'''),
-    ('read-of-another-life', TEST, 'lib/api/extent.c',
+    ('read-of-another-life', TEST, 'lib/api/reserve.c',
      'bytes of the next life are passed for this one',
      '''	if (dp_find(pool, extent, &handle, &view))
 		return -ESTALE;

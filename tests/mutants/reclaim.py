@@ -69,7 +69,7 @@ MUTANTS = [
      'who sleeps on the eventfd is not woken while a job waits for holds',
      '		dp_punch_tick(punch);',
      '		;'),
-    ('reclaim-enospc', TEST, 'lib/api/extent.c',
+    ('reclaim-enospc', TEST, 'lib/core/allocate.c',
      'a reserve that a refill would help is told that there is no space',
      'return ret == -ENOSPC ? -EAGAIN : ret;',
      'return ret;'),

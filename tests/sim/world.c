@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "core/handle.h"
+#include "core/recover.h"
 #include "machine/machine.h"
 #include "world.h"
 
@@ -29,7 +29,7 @@ void world_abandon(struct daxpin_pool *pool)
 	if (!pool)
 		return;
 	dp_pool_close(&pool->media, false);
-	dp_core_discard(pool);
+	dp_discard(pool);
 }
 
 void world_end(struct world *world)

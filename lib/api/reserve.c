@@ -1,50 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The public functions on space and extents: what the caller did wrong is found here, once,
- * and the work is done by the modules below.
+ * daxpin_reserve(3): space, and what is known of an extent. The caller's mistakes
+ * are found here; core/allocate.c finds the space.
  */
 #include <errno.h>
+#include "core/allocate.h"
 #include "core/handle.h"
-#include "core/publish.h"
-#include "extent/thread_slot.h"
-
-/* Threads begin in different segments, so that they seldom meet. */
-static int claim_blocks(struct daxpin_pool *pool, uint32_t blocks,
-			uint64_t *ret_block)
-{
-	uint32_t segments = pool->media.segments, block;
-	uint32_t first = dp_stripe() % segments;
-
-	for (uint32_t i = 0; i < segments; i++) {
-		uint32_t segment = (first + i) % segments;
-
-		if (dp_space_claim(&pool->space[segment], blocks, &block))
-			continue;
-		*ret_block = block + ((uint64_t)segment <<
-				      pool->leases.segment_shift);
-		return 0;
-	}
-	return -ENOSPC;
-}
-
-/* -EAGAIN: there may be room when a job is over, or after a refill. */
-static int find_room(struct daxpin_pool *pool, uint32_t blocks,
-		     uint64_t *ret_block)
-{
-	int ret = claim_blocks(pool, blocks, ret_block);
-
-	if (ret != -ENOSPC || !dp_jobs_may_give_space(&pool->jobs))
-		return ret;
-	dp_jobs_refused(&pool->jobs);
-	ret = claim_blocks(pool, blocks, ret_block);
-	return ret == -ENOSPC ? -EAGAIN : ret;
-}
 
 DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 			     uint32_t flags, struct daxpin_extent *ret_extent)
 {
 	uint64_t blocks = (size >> DP_BLOCK_SHIFT) + !!(size % DP_BLOCK_SIZE);
-	uint64_t block, life;
+	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
 	if (ret)
@@ -53,18 +20,12 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 		return -EINVAL;
 	if (pool->media.readonly)
 		return -EROFS;
-	if (blocks > pool->media.segment[0].blocks - DP_CHUNK_BLOCKS)
+	if (blocks > dp_allocate_max(pool))
 		return -EFBIG;
-	ret = find_room(pool, blocks, &block);
-	if (ret)
-		return ret;
-	if (flags & DAXPIN_RESERVE_ZERO)
-		dp_persist_zero(&pool->media.persist, pool->media.map.base +
-				(block << DP_BLOCK_SHIFT),
-				blocks << DP_BLOCK_SHIFT);
-	life = dp_lease_reserve(&pool->leases, block, blocks);
-	*ret_extent = dp_extent(pool, block, life);
-	return 0;
+	ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, &handle);
+	if (!ret)
+		*ret_extent = dp_extent(pool, handle.block, handle.life);
+	return ret;
 }
 
 DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent)
@@ -76,49 +37,6 @@ DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent exten
 		ret = dp_handle(pool, extent, &handle);
 	return ret ? ret : dp_lease_cancel(&pool->leases, handle.block,
 					   handle.life);
-}
-
-DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
-			     const struct daxpin_op *ops, size_t count)
-{
-	int ret = dp_enter(pool);
-
-	if (ret)
-		return ret;
-	if (!ops || !count)
-		return -EINVAL;
-	if (count > DAXPIN_OPS_MAX)
-		return -E2BIG;
-	if (pool->media.readonly)
-		return -EROFS;
-	return dp_publish(pool, ops, count);
-}
-
-DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
-			  struct daxpin_extent *ret_extent)
-{
-	struct dp_root_word word = { 0, 0 }, was;
-	struct dp_lease_view view;
-	int ret = dp_enter(pool);
-
-	if (!ret && !ret_extent)
-		ret = -EINVAL;
-	if (!ret)
-		ret = dp_root_name(name);
-	if (ret)
-		return ret;
-	do {
-		was = word;
-		ret = dp_root_find(&pool->roots, name, &word);
-		if (ret)
-			return ret;
-		if (dp_is_named(pool, word, &view)) {
-			*ret_extent = dp_extent(pool, word.block, view.life);
-			return 0;
-		}
-		/* Perhaps it moved between the two looks: look once more. */
-	} while (word.block != was.block || word.gen != was.gen);
-	return -ESTALE;
 }
 
 DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "api/options.h"
+#include "owner/owner.h"
+
+static int options_pass_progress(enum dp_owner_state owner, int pid,
+				 uint64_t waited_ns, void *arg)
+{
+	struct dp_options_progress *progress = arg;
+	struct daxpin_wait wait = { (enum daxpin_owner)owner, pid, waited_ns };
+
+	return progress->fn(&wait, progress->arg);
+}
+
+static int options_copy(const struct daxpin_pool_options *options,
+			uint32_t flags, struct daxpin_pool_options *ret_copy)
+{
+	struct dp_why why;
+	int ret;
+
+	memset(ret_copy, 0, sizeof(*ret_copy));
+	if (!options)
+		return 0;
+	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options);
+	if (ret == -E2BIG) {
+		/* Longer than ours, so it has these fields. */
+		why = (struct dp_why) { options->why, options->why_size };
+		return dp_fail(&why, ret,
+			       "the options ask for what daxpin %s does not know",
+			       DAXPIN_VERSION);
+	}
+	if (ret)
+		return ret;
+	why = (struct dp_why) { ret_copy->why, ret_copy->why_size };
+	if (why.text && why.size)
+		why.text[0] = '\0';
+	if (ret_copy->flags & ~flags)
+		return dp_fail(&why, -EINVAL,
+			       "flags 0x%x are not for this call",
+			       ret_copy->flags & ~flags);
+	return 0;
+}
+
+int dp_options_take(struct dp_options *options, const char *path,
+		    const struct daxpin_pool_options *user, uint32_t flags)
+{
+	struct daxpin_pool_options *copy = &options->copy;
+	int ret = options_copy(user, flags, copy);
+
+	if (ret)
+		return ret;
+	options->why = (struct dp_why) { copy->why, copy->why_size };
+	if (!path)
+		return dp_fail(&options->why, -EINVAL, "no path");
+	options->progress = (struct dp_options_progress) {
+		copy->progress, copy->progress_arg
+	};
+	options->request = (struct dp_pool_request) {
+		.path = path,
+		.readonly = copy->flags & DAXPIN_POOL_READONLY,
+		.degraded = copy->flags & DAXPIN_POOL_DEGRADED,
+		.overwrite = copy->flags & DAXPIN_POOL_OVERWRITE,
+		.any_node = copy->flags & DAXPIN_POOL_ANY_NODE,
+		.granularity = copy->granularity,
+		.pool_size = copy->pool_size,
+		.segment_size = copy->segment_size ? copy->segment_size :
+				DAXPIN_SEGMENT_DEFAULT,
+		.patience = {
+			.deadline_ns = copy->deadline_ns,
+			.progress = copy->progress ? options_pass_progress :
+				    NULL,
+			.arg = &options->progress,
+		},
+		.why = &options->why,
+	};
+	return 0;
+}
+
+int dp_options_end(const struct dp_options *options, int ret)
+{
+	const struct daxpin_pool_options *copy = &options->copy;
+
+	if (ret < 0 && copy->why && copy->why_size && !copy->why[0])
+		dp_fail(&options->why, ret, "%s: %s", options->request.path,
+			strerror(-ret));
+	return ret;
+}

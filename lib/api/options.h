@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The options of the calls that take a path, checked once and turned into a
+ * request to pool/.
+ */
+#ifndef DP_OPTIONS_H
+#define DP_OPTIONS_H
+
+#include <daxpin.h>
+#include "pool/pool.h"
+
+struct dp_options_progress {
+	int (*fn)(const struct daxpin_wait *wait, void *arg);
+	void *arg;
+};
+
+/* It points into itself, so it must not be copied. */
+struct dp_options {
+	struct daxpin_pool_options copy;	/* fields unknown to the caller: 0 */
+	struct dp_options_progress progress;
+	struct dp_why why;
+	struct dp_pool_request request;
+};
+
+/*
+ * flags: which DAXPIN_POOL_... this call accepts. The sentence of an error is
+ * written.
+ *
+ * -EINVAL  no path, a flag that is not for this call, or a size without sense
+ * -E2BIG   an option that this library does not know
+ */
+int dp_options_take(struct dp_options *options, const char *path,
+		    const struct daxpin_pool_options *user, uint32_t flags);
+
+/* Returns ret. For an error without a sentence, writes the errno's text. */
+int dp_options_end(const struct dp_options *options, int ret);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Finding free blocks for a new extent. The bits are taken first, and only who has
+ * them may change the word that stands at them (I16, I28).
+ */
+#include <errno.h>
+#include "core/allocate.h"
+#include "extent/thread_slot.h"
+
+/* Threads begin in different segments, so that they seldom meet. */
+static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
+			  uint64_t *ret_block)
+{
+	uint32_t segments = pool->media.segments, block;
+	uint32_t first = dp_stripe() % segments;
+
+	for (uint32_t i = 0; i < segments; i++) {
+		uint32_t segment = (first + i) % segments;
+
+		if (dp_space_claim(&pool->space[segment], blocks, &block))
+			continue;
+		*ret_block = block + ((uint64_t)segment <<
+				      pool->leases.segment_shift);
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+/* -EAGAIN: there may be room when a job is over, or after a refill. */
+static int allocate_find(struct daxpin_pool *pool, uint32_t blocks,
+			 uint64_t *ret_block)
+{
+	int ret = allocate_claim(pool, blocks, ret_block);
+
+	if (ret != -ENOSPC || !dp_jobs_may_give_space(&pool->jobs))
+		return ret;
+	dp_jobs_refused(&pool->jobs);
+	ret = allocate_claim(pool, blocks, ret_block);
+	return ret == -ENOSPC ? -EAGAIN : ret;
+}
+
+uint64_t dp_allocate_max(const struct daxpin_pool *pool)
+{
+	/* Only the last segment may be shorter than the first. */
+	return pool->media.segment[0].blocks - DP_CHUNK_BLOCKS;
+}
+
+int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
+		struct dp_handle *ret_handle)
+{
+	uint64_t block;
+	int ret;
+
+	assert(blocks && blocks <= dp_allocate_max(pool));
+	ret = allocate_find(pool, blocks, &block);
+	if (ret)
+		return ret;
+	if (zero)
+		dp_persist_zero(&pool->media.persist, pool->media.map.base +
+				(block << DP_BLOCK_SHIFT),
+				(uint64_t)blocks << DP_BLOCK_SHIFT);
+	*ret_handle = (struct dp_handle) {
+		block, dp_lease_reserve(&pool->leases, block, blocks)
+	};
+	return 0;
+}

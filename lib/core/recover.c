@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Building what is in memory from what is on media, and taking it down. All is
+ * read as it will be when the last owner's committed lanes are applied, and all
+ * must check out, before the first store (D8).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include "core/recover.h"
+#include "os/os.h"
+
+static int mark_owner(struct daxpin_pool *pool)
+{
+	void *page;
+	int ret = dp_os_map(NULL, 4096, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, &page);
+
+	if (ret)
+		return ret;
+	pool->owner_page = page;
+	*pool->owner_page = 1;
+	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
+}
+
+/* Chunk 0 is metadata; chunks without backing store are nobody's (D9). */
+static int take_chunks(struct daxpin_pool *pool, uint32_t index)
+{
+	const struct dp_segment *segment = &pool->media.segment[index];
+	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
+
+	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+		bool backed = segment->chunk[chunk] & DP_CHUNK_BACKED;
+
+		if (!(segment->chunk[chunk] & DP_CHUNK_ALIGNED))
+			pool->unaligned_chunks++;
+		if (chunk && backed)
+			continue;
+		if (chunk)
+			pool->jobs.holes.blocks += DP_CHUNK_BLOCKS;
+		dp_space_take(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
+			      DP_CHUNK_BLOCKS);
+	}
+	return segment->chunk[0] & DP_CHUNK_BACKED ? 0 : -EUCLEAN;
+}
+
+struct rebuild {
+	struct daxpin_pool *pool;
+	uint32_t segment;
+	const struct dp_why *why;
+};
+
+static int rebuild_one(void *arg, uint32_t block, struct dp_word word)
+{
+	struct rebuild *rebuild = arg;
+	struct daxpin_pool *pool = rebuild->pool;
+	uint64_t in_pool = block + ((uint64_t)rebuild->segment <<
+				    pool->leases.segment_shift);
+
+	if (word.kind == DP_KIND_FREE) {
+		dp_lease_restore(&pool->leases, in_pool, 0, word.gen,
+				 DP_STATE_FREE);
+		return 0;
+	}
+	if (word.kind == DP_KIND_SLAB)
+		return dp_fail(rebuild->why, -EPROTONOSUPPORT,
+			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
+			       rebuild->segment, block);
+	if (dp_space_take(&pool->space[rebuild->segment], block, word.blocks))
+		return pool->media.degraded ?
+		       dp_space_quarantine(&pool->space[rebuild->segment],
+					   block, word.blocks) :
+		       dp_fail(rebuild->why, -EUCLEAN,
+			       "segment %u, block %u: a published extent lies in a hole of its file; the pool was left untouched",
+			       rebuild->segment, block);
+	dp_lease_restore(&pool->leases, in_pool, word.blocks, word.gen,
+			 DP_STATE_LIVE);
+	return 0;
+}
+
+static int put_in_quarantine(void *arg, const struct dp_table_damage *damage)
+{
+	struct rebuild *rebuild = arg;
+
+	return dp_space_quarantine(&rebuild->pool->space[rebuild->segment],
+				   damage->begin, damage->end - damage->begin);
+}
+
+/* A degraded open goes around what does not check out. */
+static int scan_segment(struct rebuild *rebuild)
+{
+	struct daxpin_pool *pool = rebuild->pool;
+	const struct dp_table *table =
+		&pool->media.segment[rebuild->segment].table;
+	const struct dp_table_visitor visitor = {
+		rebuild_one, put_in_quarantine, rebuild
+	};
+
+	if (!pool->media.degraded)
+		return dp_table_scan(table, &pool->lanes, rebuild_one,
+				     rebuild, rebuild->why);
+	return dp_table_scan_damaged(table, &pool->lanes, &visitor,
+				     rebuild->why);
+}
+
+/* Bad blocks are nobody's next; what a live extent has of them stays its own. */
+static int put_bad_in_quarantine(struct daxpin_pool *pool, uint32_t index,
+				 uint64_t *ret_blocks)
+{
+	const struct dp_segment *segment = &pool->media.segment[index];
+	uint64_t at = DP_CHUNK_SIZE, bad = 0;
+	struct dp_bad_run run;
+	int ret = 0;
+
+	while (!ret && dp_bad_find(&segment->bad, at, segment->size, &run)) {
+		uint32_t blocks = (run.end - run.begin) >> DP_BLOCK_SHIFT;
+
+		ret = dp_space_quarantine(&pool->space[index],
+					  run.begin >> DP_BLOCK_SHIFT, blocks);
+		bad += blocks;
+		at = run.end;
+	}
+	*ret_blocks = bad;
+	return ret;
+}
+
+/* What is both damaged and bad counts once, as bad. */
+static int close_off(struct daxpin_pool *pool, uint32_t index)
+{
+	struct dp_space *space = &pool->space[index];
+	uint64_t bad;
+	int ret = put_bad_in_quarantine(pool, index, &bad);
+
+	if (ret)
+		return ret;
+	dp_space_close_off(space);
+	assert(space->quarantine_count >= bad);
+	pool->bad_blocks += bad;
+	pool->quarantined_blocks += space->quarantine_count - bad;
+	pool->usable_blocks -= space->quarantine_count;
+	return 0;
+}
+
+static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
+			   const struct dp_why *why)
+{
+	struct dp_segment *segment = &pool->media.segment[index];
+	struct rebuild rebuild = { pool, index, why };
+	int ret;
+
+	ret = dp_space_init(&pool->space[index], segment->blocks);
+	if (ret)
+		return ret;
+	pool->usable_blocks += segment->blocks - DP_CHUNK_BLOCKS;
+	ret = take_chunks(pool, index);
+	if (ret)
+		return dp_fail(why, ret,
+			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
+			       index);
+	ret = scan_segment(&rebuild);
+	return ret ? ret : close_off(pool, index);
+}
+
+/* May a batch have changed that word? Descriptors, roots, and data, by SET. */
+static bool is_word(struct daxpin_pool *pool, const struct dp_lane_entry *entry)
+{
+	uint64_t index = entry->addr / pool->media.segment_size;
+	uint64_t offset = entry->addr % pool->media.segment_size;
+	const struct dp_segment *segment;
+
+	if (entry->addr % 8 || index >= pool->media.segments)
+		return false;
+	segment = &pool->media.segment[index];
+	if (offset < DP_COPY_OFFSET)
+		return dp_table_accepts(&segment->table, offset, entry->value);
+	if (offset < DP_CHUNK_SIZE)
+		return !index && dp_roots_accept(&pool->roots, offset,
+						 entry->value);
+	return offset < segment->size &&
+	       segment->chunk[offset >> DP_CHUNK_SHIFT] & DP_CHUNK_BACKED;
+}
+
+/* Of batches that are only looked at, what can be applied to a copy. */
+static void drop_nonsense(struct daxpin_pool *pool)
+{
+	struct dp_lanes *lanes = &pool->lanes;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < lanes->pending_count; i++)
+		if (is_word(pool, &lanes->pending[i]))
+			lanes->pending[kept++] = lanes->pending[i];
+	lanes->pending_count = kept;
+}
+
+/* May it be replayed? A store where the medium is bad may be a SIGBUS. */
+static int check_pending(struct daxpin_pool *pool,
+			 const struct dp_lane_entry *entry,
+			 const struct dp_why *why)
+{
+	uint64_t index = entry->addr / pool->media.segment_size;
+	uint64_t offset = entry->addr % pool->media.segment_size;
+	const struct dp_bad_view *view;
+	char name[64];
+	uint64_t was;
+	int ret;
+
+	if (!is_word(pool, entry))
+		return dp_fail(why, -EUCLEAN,
+			       "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
+			       (unsigned long long)entry->addr);
+	view = &pool->media.segment[index].view;
+	ret = dp_bad_read(view, offset, &was, sizeof(was));
+	if (!ret)
+		return 0;
+	snprintf(name, sizeof(name),
+		 "segment %u: a word that a redo lane changes",
+		 (unsigned int)index);
+	return dp_bad_fail(view, ret, offset, sizeof(was), name, why);
+}
+
+static int load_lanes(struct daxpin_pool *pool, const struct dp_why *why)
+{
+	struct dp_lanes *lanes = &pool->lanes;
+	bool only_looks = dp_pool_only_looks(&pool->media);
+	int ret = dp_lanes_load(lanes, only_looks, why);
+
+	if (only_looks) {
+		drop_nonsense(pool);
+		return ret;
+	}
+	for (size_t i = 0; !ret && i < lanes->pending_count; i++)
+		ret = check_pending(pool, &lanes->pending[i], why);
+	if (!ret && pool->media.readonly && lanes->pending_count)
+		ret = dp_fail(why, -EUCLEAN,
+			      "%s has a batch to be completed: open it for writing once",
+			      pool->media.source.path);
+	return ret;
+}
+
+/*
+ * A root is counted where it names the extent that is there. One that does not
+ * (of a pool that was repaired) stays, and is -ESTALE to whoever asks (D14).
+ */
+static bool count_root(void *arg, struct dp_root_word word)
+{
+	struct daxpin_pool *pool = arg;
+	struct dp_lease_view view;
+
+	if (!dp_is_named(pool, word, &view))
+		return false;
+	dp_lease_add_root(&pool->leases, word.block);
+	return true;
+}
+
+static int init_directories(struct daxpin_pool *pool)
+{
+	const struct dp_bad_view *view = &pool->media.segment[0].view;
+	char *base = pool->media.map.base;
+
+	dp_lanes_init(&pool->lanes, base, view, pool->media.seed,
+		      &pool->media.persist);
+	for (uint32_t i = 0; i < DP_WORD_LOCKS; i++)
+		pthread_mutex_init(&pool->word_lock[i], NULL);
+	return dp_roots_init(&pool->roots, base, view, pool->media.seed,
+			     &pool->media.persist);
+}
+
+/* Everything above the media, from the media. Changes nothing on it. */
+static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
+{
+	uint32_t segments = pool->media.segments;
+	uint64_t per_segment = pool->media.segment_size >> DP_BLOCK_SHIFT;
+	int ret;
+
+	pool->space = calloc(segments, sizeof(*pool->space));
+	if (!pool->space)
+		return -ENOMEM;
+	dp_jobs_init(&pool->jobs, &pool->media, pool->space, &pool->leases,
+		     &pool->events, &pool->holders);
+	ret = dp_leases_init(&pool->leases, segments,
+			     __builtin_ctzll(per_segment), pool->space,
+			     &pool->events);
+	if (!ret)
+		ret = init_directories(pool);
+	if (!ret)
+		ret = load_lanes(pool, why);
+	for (uint32_t i = 0; !ret && i < segments; i++)
+		ret = rebuild_segment(pool, i, why);
+	return ret ? ret : dp_roots_load(&pool->roots, &pool->lanes,
+					 pool->media.degraded, count_root, pool,
+					 why);
+}
+
+/* The first stores: what the last owner committed, then that it is ours. */
+static int take_over(struct daxpin_pool *pool)
+{
+	int ret = 0;
+
+	pool->lanes.epoch = dp_pool_next_epoch(&pool->media);
+	if (!pool->media.readonly)
+		ret = dp_lanes_recover(&pool->lanes);
+	return ret ? ret : dp_pool_own(&pool->media);
+}
+
+static void fini_directories(struct daxpin_pool *pool)
+{
+	if (!pool->lanes.persist)
+		return;
+	dp_roots_fini(&pool->roots);
+	dp_lanes_fini(&pool->lanes);
+	for (uint32_t i = 0; i < DP_WORD_LOCKS; i++)
+		pthread_mutex_destroy(&pool->word_lock[i]);
+}
+
+void dp_discard(struct daxpin_pool *pool)
+{
+	dp_jobs_fini(&pool->jobs);
+	fini_directories(pool);
+	dp_leases_fini(&pool->leases);
+	for (uint32_t i = 0; pool->space && i < pool->media.segments; i++)
+		dp_space_fini(&pool->space[i]);
+	free(pool->space);
+	dp_holders_fini(&pool->holders);
+	dp_events_fini(&pool->events);
+	if (pool->owner_page)
+		dp_os_unmap(pool->owner_page, 4096);
+	free(pool);
+}
+
+int dp_recover(struct dp_pool_request *request,
+		  int (*media)(struct dp_pool *, struct dp_pool_request *),
+		  struct daxpin_pool **ret_pool)
+{
+	struct daxpin_pool *pool = aligned_alloc(DP_CACHE_LINE, sizeof(*pool));
+	int ret;
+
+	if (!pool)
+		return -ENOMEM;
+	memset(pool, 0, sizeof(*pool));
+	ret = dp_events_init(&pool->events);
+	if (ret) {
+		free(pool);
+		return ret;
+	}
+	dp_holders_init(&pool->holders);
+	ret = mark_owner(pool);
+	if (!ret)
+		ret = media(&pool->media, request);
+	if (ret) {
+		pool->media.segments = 0;
+		dp_discard(pool);
+		return ret;
+	}
+	ret = rebuild(pool, request->why);
+	if (!ret)
+		ret = take_over(pool);
+	if (ret) {
+		dp_pool_close(&pool->media, false);
+		dp_discard(pool);
+		return ret;
+	}
+	pool->epoch = pool->media.super.epoch;
+	*ret_pool = pool;
+	return 0;
+}
