@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * kernel_can ABILITY...: exits 0 if the kernel has each, else 77 with a
+ * sentence on what it lacks. For lab tests that need it as a whole:
+ *
+ *   ring-truncate	a ring truncates files (Linux 6.9): an unclean pool on a
+ *			DAX filesystem cannot be opened with a deadline without
+ *   device-buffers	memory of device-dax is registered with a ring (6.5)
+ *   pinned-reads	O_DIRECT pins pages as FOLL_PIN counts them (6.5)
+ *   shmem-allocate	fallocate() on tmpfs goes on at a signal
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define OP_FTRUNCATE	55u		/* newer than some headers */
+#define BYTES		((size_t)2 << 20)
+
+static int ring(void)
+{
+	struct io_uring_params params = { 0 };
+
+	return (int)syscall(SYS_io_uring_setup, 4, &params);
+}
+
+static int ring_register(unsigned int what, void *arg, unsigned int count)
+{
+	return (int)syscall(SYS_io_uring_register, ring(), what, arg, count);
+}
+
+static bool ring_truncate(void)
+{
+	struct io_uring_probe *probe =
+		calloc(1, sizeof(*probe) + 256 * sizeof(probe->ops[0]));
+
+	return probe && !ring_register(IORING_REGISTER_PROBE, probe, 256) &&
+	       probe->last_op >= OP_FTRUNCATE &&
+	       probe->ops[OP_FTRUNCATE].flags & IO_URING_OP_SUPPORTED;
+}
+
+static bool device_buffers(void)
+{
+	const char *path = getenv("DAXPIN_TEST_DAX");
+	int fd = path ? open(path, O_RDWR) : -1;
+	struct iovec buffer = { .iov_len = BYTES };
+
+	if (fd < 0)
+		return true;		/* the test itself says so */
+	buffer.iov_base = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			       fd, 0);
+	return buffer.iov_base != MAP_FAILED &&
+	       !ring_register(IORING_REGISTER_BUFFERS, &buffer, 1);
+}
+
+/* How often pages were pinned since the machine booted. */
+static long long pins(void)
+{
+	FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
+	long long value, acquired = 0;
+	char name[64];
+
+	if (file && fputs("1", file) >= 0)
+		fclose(file);
+	file = fopen("/proc/vmstat", "r");
+	while (file && fscanf(file, "%63s %lld", name, &value) == 2)
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			acquired = value;
+	if (file)
+		fclose(file);
+	return acquired;
+}
+
+static bool pinned_reads(void)
+{
+	const char *path = getenv("DAXPIN_TEST_SLOW");
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = path ? open(path, O_RDONLY | O_DIRECT) : -1;
+	long long before = pins();
+
+	return fd < 0 || pread(fd, page, 4096, 0) != 4096 || pins() > before;
+}
+
+static void ignore(int number)
+{
+	(void)number;
+}
+
+static bool shmem_allocate(void)
+{
+	const struct itimerval timer = { { 0, 5000 }, { 0, 5000 } }, off = { 0 };
+	struct sigaction action = { .sa_handler = ignore };
+	int fd = memfd_create("kernel_can", 0);
+	bool done;
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	done = !fallocate(fd, 0, 0, (off_t)64 << 20) || errno != EINTR;
+	setitimer(ITIMER_REAL, &off, NULL);
+	return done;
+}
+
+static const struct ability {
+	const char *name;
+	bool (*is_there)(void);
+	const char *lack;
+} abilities[] = {
+	{ "ring-truncate", ring_truncate,
+	  "has no IORING_OP_FTRUNCATE, so an unclean pool on a DAX filesystem is not opened with a deadline (Linux 6.9 and later)" },
+	{ "device-buffers", device_buffers,
+	  "does not register device-dax memory with a ring (Linux 6.5 and later)" },
+	{ "pinned-reads", pinned_reads,
+	  "does not count the pages of O_DIRECT as pinned, and does not wake who waits for them on a DAX filesystem" },
+	{ "shmem-allocate", shmem_allocate,
+	  "breaks off fallocate() on tmpfs at any signal" },
+};
+
+static bool has(const char *name)
+{
+	const size_t count = sizeof(abilities) / sizeof(abilities[0]);
+	struct utsname system;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(abilities[i].name, name))
+			continue;
+		if (abilities[i].is_there())
+			return true;
+		uname(&system);
+		printf("# skipped: Linux %s %s\n", system.release,
+		       abilities[i].lack);
+		return false;
+	}
+	fprintf(stderr, "kernel_can: nothing is called %s\n", name);
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!has(argv[i]))
+			return 77;
+	return 0;
+}
