@@ -8,10 +8,10 @@
 #include "check/check.h"
 #include "check/repair.h"
 
-static int begin_report(const struct dp_options *options,
-			struct dp_report *report, daxpin_finding_fn *fn,
-			void *arg,
-			const struct daxpin_check_summary *summary)
+static int check_begin_report(const struct dp_options *options,
+			      struct dp_report *report, daxpin_finding_fn *fn,
+			      void *arg,
+			      const struct daxpin_check_summary *summary)
 {
 	if (!summary || summary->size < sizeof(size_t))
 		return dp_fail(&options->why, -EINVAL,
@@ -22,14 +22,14 @@ static int begin_report(const struct dp_options *options,
 	return 0;
 }
 
-static void give_summary(const struct dp_report *report,
-			 struct daxpin_check_summary *ret_summary)
+static void check_give_summary(const struct dp_report *report,
+			       struct daxpin_check_summary *ret_summary)
 {
 	memcpy(ret_summary, &report->summary,
 	       dp_min(report->summary.size, sizeof(*ret_summary)));
 }
 
-static int check(struct dp_report *report, struct dp_pool_request *request)
+static int check_run(struct dp_report *report, struct dp_pool_request *request)
 {
 	struct dp_image image;
 	int ret = dp_image_open(&image, request);
@@ -52,14 +52,15 @@ DP_EXPORT int daxpin_check(const char *path,
 	int ret = dp_options_take(&options, path, user, DAXPIN_POOL_ANY_NODE);
 
 	if (!ret)
-		ret = begin_report(&options, &report, fn, arg, ret_summary);
+		ret = check_begin_report(&options, &report, fn, arg,
+					 ret_summary);
 	if (ret)
 		return ret;
 	options.request.readonly = true;
 	options.request.degraded = true;
-	ret = dp_options_end(&options, check(&report, &options.request));
+	ret = dp_options_end(&options, check_run(&report, &options.request));
 	if (!ret)
-		give_summary(&report, ret_summary);
+		check_give_summary(&report, ret_summary);
 	return ret;
 }
 
@@ -75,7 +76,8 @@ DP_EXPORT int daxpin_repair(const char *path,
 	int ret = dp_options_take(&options, path, user, DAXPIN_POOL_ANY_NODE);
 
 	if (!ret)
-		ret = begin_report(&options, &report, fn, arg, ret_summary);
+		ret = check_begin_report(&options, &report, fn, arg,
+					 ret_summary);
 	if (!ret && !backup)
 		ret = dp_fail(&options.why, -EINVAL, "no name for the backup");
 	if (ret)
@@ -84,7 +86,7 @@ DP_EXPORT int daxpin_repair(const char *path,
 	ret = dp_options_end(&options, dp_repair(&report, &options.request, backup));
 	dp_patches_fini(&patches);
 	if (!ret)
-		give_summary(&report, ret_summary);
+		check_give_summary(&report, ret_summary);
 	return ret;
 }
 

@@ -7,14 +7,14 @@
 #include <limits.h>
 #include "core/handle.h"
 
-static int check_access(uint32_t access)
+static int hold_check_access(uint32_t access)
 {
 	if (!access || access & ~(DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE))
 		return -EINVAL;
 	return 0;
 }
 
-static int check_hold(const struct daxpin_pool *pool,
+static int hold_check(const struct daxpin_pool *pool,
 		      struct daxpin_extent extent, uint32_t access,
 		      struct dp_handle *ret_handle)
 {
@@ -26,12 +26,12 @@ static int check_hold(const struct daxpin_pool *pool,
 }
 
 /* `count` holds of one extent. */
-static int hold(struct daxpin_pool *pool, struct daxpin_extent extent,
-		uint32_t count, uint32_t access)
+static int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
+		     uint32_t count, uint32_t access)
 {
 	struct dp_handle handle;
 	bool write = access & DAXPIN_HOLD_WRITE;
-	int ret = check_hold(pool, extent, access, &handle);
+	int ret = hold_check(pool, extent, access, &handle);
 
 	if (!ret)
 		ret = dp_lease_hold(&pool->leases, handle.block, handle.life,
@@ -44,8 +44,8 @@ static int hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 }
 
 /* How many of `count` there were to drop, or why none. */
-static int drop(struct daxpin_pool *pool, struct daxpin_extent extent,
-		uint32_t count)
+static int hold_drop(struct daxpin_pool *pool, struct daxpin_extent extent,
+		     uint32_t count)
 {
 	struct dp_handle handle;
 	int ret = dp_handle(pool, extent, &handle);
@@ -60,8 +60,8 @@ DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 	int ret = dp_enter(pool);
 
 	if (!ret)
-		ret = check_access(access);
-	return ret ? ret : hold(pool, extent, 1, access);
+		ret = hold_check_access(access);
+	return ret ? ret : hold_take(pool, extent, 1, access);
 }
 
 DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
@@ -71,9 +71,9 @@ DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
 	int ret = dp_enter(pool);
 
 	if (!ret)
-		ret = check_access(access);
+		ret = hold_check_access(access);
 	if (!ret)
-		ret = check_hold(pool, extent, access, &handle);
+		ret = hold_check(pool, extent, access, &handle);
 	return ret ? ret : dp_lease_clone(&pool->leases, handle.block,
 					  handle.life,
 					  access & DAXPIN_HOLD_WRITE);
@@ -84,14 +84,15 @@ DP_EXPORT int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent)
 	int ret = dp_enter(pool);
 
 	if (!ret)
-		ret = drop(pool, extent, 1);
+		ret = hold_drop(pool, extent, 1);
 	return ret < 0 ? ret : 0;
 }
 
 /* ----------------------------------------------------------- many in a call */
 
 /* How many entries from the first on are alike: they are one step. */
-static uint32_t run_length(const struct daxpin_extent *extents, size_t count)
+static uint32_t hold_run_length(const struct daxpin_extent *extents,
+				size_t count)
 {
 	uint32_t length = 1;
 
@@ -103,17 +104,17 @@ static uint32_t run_length(const struct daxpin_extent *extents, size_t count)
 }
 
 /* As one drop after the other: each entry that can be dropped is. */
-static int drop_all(struct daxpin_pool *pool,
-		    const struct daxpin_extent *extents, size_t count,
-		    size_t *ret_failed)
+static int hold_drop_all(struct daxpin_pool *pool,
+			 const struct daxpin_extent *extents, size_t count,
+			 size_t *ret_failed)
 {
 	int first_error = 0, ret;
 	size_t i = 0;
 
 	while (i < count) {
-		uint32_t run = run_length(extents + i, count - i);
+		uint32_t run = hold_run_length(extents + i, count - i);
 
-		ret = drop(pool, extents[i], run);
+		ret = hold_drop(pool, extents[i], run);
 		if (ret < 0 && !first_error) {
 			first_error = ret;
 			*ret_failed = i;
@@ -124,8 +125,8 @@ static int drop_all(struct daxpin_pool *pool,
 	return first_error;
 }
 
-static int check_many(const struct daxpin_pool *pool,
-		      const struct daxpin_extent *extents, size_t count)
+static int hold_check_many(const struct daxpin_pool *pool,
+			   const struct daxpin_extent *extents, size_t count)
 {
 	int ret = dp_enter(pool);
 
@@ -137,14 +138,14 @@ DP_EXPORT int daxpin_hold_many(struct daxpin_pool *pool,
 			       uint32_t access, size_t *failed)
 {
 	size_t i = 0, at = count, unused;
-	int ret = check_many(pool, extents, count);
+	int ret = hold_check_many(pool, extents, count);
 
 	if (!ret)
-		ret = check_access(access);
+		ret = hold_check_access(access);
 	while (!ret && i < count) {
-		uint32_t run = run_length(extents + i, count - i);
+		uint32_t run = hold_run_length(extents + i, count - i);
 
-		ret = hold(pool, extents[i], run, access);
+		ret = hold_take(pool, extents[i], run, access);
 		if (ret)
 			at = i;
 		else
@@ -152,7 +153,7 @@ DP_EXPORT int daxpin_hold_many(struct daxpin_pool *pool,
 	}
 	/* What was taken goes by full drops, waking included (I28, I36, I38). */
 	if (ret)
-		drop_all(pool, extents, i, &unused);
+		hold_drop_all(pool, extents, i, &unused);
 	if (ret && failed)
 		*failed = at;
 	return ret;
@@ -163,10 +164,10 @@ DP_EXPORT int daxpin_drop_many(struct daxpin_pool *pool,
 			       size_t *failed)
 {
 	size_t at = count;
-	int ret = check_many(pool, extents, count);
+	int ret = hold_check_many(pool, extents, count);
 
 	if (!ret)
-		ret = drop_all(pool, extents, count, &at);
+		ret = hold_drop_all(pool, extents, count, &at);
 	if (ret && failed)
 		*failed = at;
 	return ret;
@@ -210,10 +211,10 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 }
 
 /* Those who hold an extent that has `count` holds. */
-static void tell_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
-			uint32_t count,
-			void (*fn)(const struct daxpin_holder *, void *),
-			void *arg)
+static void hold_report_extent(struct daxpin_pool *pool,
+			       struct daxpin_extent extent, uint32_t count,
+			       void (*fn)(const struct daxpin_holder *, void *),
+			       void *arg)
 {
 	uint32_t segment = extent.addr >> DP_BLOCK_SHIFT >>
 			   pool->leases.segment_shift;
@@ -228,9 +229,9 @@ static void tell_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 }
 
 /* The extents of a segment that are held; the number of holds. */
-static uint64_t tell_segment(struct daxpin_pool *pool, uint32_t segment,
-			     void (*fn)(const struct daxpin_holder *, void *),
-			     void *arg)
+static uint64_t
+hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
+		    void (*fn)(const struct daxpin_holder *, void *), void *arg)
 {
 	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
 	uint64_t end = first + pool->media.segment[segment].blocks;
@@ -242,22 +243,23 @@ static uint64_t tell_segment(struct daxpin_pool *pool, uint32_t segment,
 		view = dp_lease_look(&pool->leases, b);
 		if (!view.count)
 			continue;
-		tell_extent(pool, dp_extent(pool, b, view.life), view.count,
-			    fn, arg);
+		hold_report_extent(pool, dp_extent(pool, b, view.life),
+				   view.count, fn, arg);
 		holds += view.count;
 	}
 	return holds;
 }
 
 /* All that keeps the pool from being closed. */
-static int tell_pool(struct daxpin_pool *pool,
-		     void (*fn)(const struct daxpin_holder *, void *), void *arg)
+static int hold_report_pool(struct daxpin_pool *pool,
+			    void (*fn)(const struct daxpin_holder *, void *),
+			    void *arg)
 {
 	uint64_t holds = 0;
 
 	for (uint32_t i = 0; i < pool->media.segments; i++)
 		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
-			holds += tell_segment(pool, i, fn, arg);
+			holds += hold_report_segment(pool, i, fn, arg);
 	if (fn)
 		dp_registrations_of(&pool->holders, DAXPIN_ALL_SEGMENTS, fn,
 				    arg);
@@ -273,12 +275,12 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 	int ret = dp_enter(pool);
 
 	if (!ret && !extent.addr && !extent.gen)
-		return tell_pool(pool, fn, arg);
+		return hold_report_pool(pool, fn, arg);
 	if (!ret)
 		ret = dp_find(pool, extent, &handle, &view);
 	if (ret)
 		return ret;
-	tell_extent(pool, extent, view.count, fn, arg);
+	hold_report_extent(pool, extent, view.count, fn, arg);
 	if (fn)
 		dp_registrations_of(&pool->holders, handle.block >>
 				    pool->leases.segment_shift, fn, arg);

@@ -59,13 +59,13 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 			  dp_pool_open, ret_pool);
 }
 
-static void shut_gates(struct daxpin_pool *pool)
+static void pool_close_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++)
 		dp_gate_close(dp_lease_gates(&pool->leases), i);
 }
 
-static void open_gates(struct daxpin_pool *pool)
+static void pool_open_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++)
 		dp_gate_open(dp_lease_gates(&pool->leases), i);
@@ -73,7 +73,7 @@ static void open_gates(struct daxpin_pool *pool)
 }
 
 /* Under the gate: is anything held anywhere? */
-static bool is_busy(struct daxpin_pool *pool)
+static bool pool_is_busy(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.segments; i++)
 		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
@@ -90,10 +90,10 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 	ret = dp_enter(pool);
 	if (ret)
 		return ret;
-	shut_gates(pool);
-	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+	pool_close_gates(pool);
+	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {
-		open_gates(pool);
+		pool_open_gates(pool);
 		return -EBUSY;
 	}
 	ret = dp_pool_close(&pool->media, true);
@@ -108,10 +108,10 @@ DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 
 	if (ret)
 		return ret;
-	shut_gates(pool);
-	while (is_busy(pool)) {
+	pool_close_gates(pool);
+	while (pool_is_busy(pool)) {
 		if (dp_os_now_ns() >= deadline_ns) {
-			open_gates(pool);
+			pool_open_gates(pool);
 			return -ETIMEDOUT;
 		}
 		dp_os_sleep_ns(step_ns);
@@ -120,7 +120,7 @@ DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 	return 0;
 }
 
-static uint64_t free_blocks(struct daxpin_pool *pool)
+static uint64_t pool_free_blocks(struct daxpin_pool *pool)
 {
 	uint64_t blocks = 0;
 
@@ -130,7 +130,7 @@ static uint64_t free_blocks(struct daxpin_pool *pool)
 }
 
 /* Only on DAX: elsewhere is no poison, the kernel has an error for it. */
-static bool is_bad_unknown(const struct dp_pool *media)
+static bool pool_is_bad_unknown(const struct dp_pool *media)
 {
 	bool unknown = false;
 
@@ -162,7 +162,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.epoch = media->super.epoch,
 		.media_bytes = media->super.pool_size,
 		.usable_bytes = pool->usable_blocks << DP_BLOCK_SHIFT,
-		.free_bytes = free_blocks(pool) << DP_BLOCK_SHIFT,
+		.free_bytes = pool_free_blocks(pool) << DP_BLOCK_SHIFT,
 		.largest_extent = media->segment[0].size - DP_CHUNK_SIZE,
 		.hole_bytes = pool->jobs.holes.blocks << DP_BLOCK_SHIFT,
 		.unaligned_chunks = pool->unaligned_chunks,
@@ -170,7 +170,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.registrations = dp_registration_count(&pool->holders),
 		.unclean = media->was_unclean,
 		.bad_bytes = pool->bad_blocks << DP_BLOCK_SHIFT,
-		.bad_unknown = is_bad_unknown(media),
+		.bad_unknown = pool_is_bad_unknown(media),
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 	};
 	memcpy(info.uuid, media->super.uuid, 16);

@@ -8,8 +8,8 @@
 #include "core/handle.h"
 #include "os/os.h"
 
-static int check_options(const struct daxpin_job_options *user,
-			 struct daxpin_job_options *ret_options)
+static int reclaim_check_options(const struct daxpin_job_options *user,
+				 struct daxpin_job_options *ret_options)
 {
 	memset(ret_options, 0, sizeof(*ret_options));
 	if (user)
@@ -22,9 +22,9 @@ static int check_options(const struct daxpin_job_options *user,
 }
 
 /* What could not be right on this pool, whatever happens later. */
-static int check_pool(const struct daxpin_pool *pool, enum dp_way way,
-		      const struct daxpin_job_options *options,
-		      const struct dp_why *why)
+static int reclaim_check_pool(const struct daxpin_pool *pool, enum dp_way way,
+			      const struct daxpin_job_options *options,
+			      const struct dp_why *why)
 {
 	const struct dp_pool *media = &pool->media;
 	bool zero = options->flags & DAXPIN_JOB_ZERO;
@@ -53,8 +53,9 @@ static int check_pool(const struct daxpin_pool *pool, enum dp_way way,
 	return 0;
 }
 
-static struct daxpin_job *make_job(struct daxpin_pool *pool, enum dp_way way,
-				   const struct daxpin_job_options *options)
+static struct daxpin_job *
+reclaim_make_job(struct daxpin_pool *pool, enum dp_way way,
+		 const struct daxpin_job_options *options)
 {
 	struct daxpin_job *job = calloc(1, sizeof(*job));
 
@@ -73,20 +74,20 @@ static struct daxpin_job *make_job(struct daxpin_pool *pool, enum dp_way way,
 }
 
 /* -EAGAIN: no more threads, and the ring wants one. */
-static bool is_refusal(int error)
+static bool reclaim_is_refusal(int error)
 {
 	return error == -EPERM || error == -EACCES || error == -ENOSYS ||
 	       error == -EOPNOTSUPP || error == -EAGAIN;
 }
 
 /* Where there can be no ring, in this thread, if that is allowed. */
-static int begin_job(struct daxpin_job *job,
-		     const struct daxpin_job_options *options,
-		     const struct dp_why *why)
+static int reclaim_begin_job(struct daxpin_job *job,
+			     const struct daxpin_job_options *options,
+			     const struct dp_why *why)
 {
 	int ret = dp_job_begin(job, options->segment);
 
-	if (!is_refusal(ret))
+	if (!reclaim_is_refusal(ret))
 		return ret;
 	if (!(options->flags & DAXPIN_JOB_BLOCKING))
 		return dp_fail(why, -ENOSYS,
@@ -96,9 +97,9 @@ static int begin_job(struct daxpin_job *job,
 	return dp_job_begin(job, options->segment);
 }
 
-static int begin(struct daxpin_pool *pool, enum dp_way way,
-		 const struct daxpin_job_options *user,
-		 struct daxpin_job **ret_job)
+static int reclaim_begin(struct daxpin_pool *pool, enum dp_way way,
+			 const struct daxpin_job_options *user,
+			 struct daxpin_job **ret_job)
 {
 	struct daxpin_job_options options;
 	struct daxpin_job *job;
@@ -108,17 +109,17 @@ static int begin(struct daxpin_pool *pool, enum dp_way way,
 	if (!ret && !ret_job)
 		ret = -EINVAL;
 	if (!ret)
-		ret = check_options(user, &options);
+		ret = reclaim_check_options(user, &options);
 	if (ret)
 		return ret;
 	why = (struct dp_why) { options.why, options.why_size };
-	ret = check_pool(pool, way, &options, &why);
+	ret = reclaim_check_pool(pool, way, &options, &why);
 	if (ret)
 		return ret;
-	job = make_job(pool, way, &options);
+	job = reclaim_make_job(pool, way, &options);
 	if (!job)
 		return -ENOMEM;
-	ret = begin_job(job, &options, &why);
+	ret = reclaim_begin_job(job, &options, &why);
 	if (ret) {
 		free(job);
 		return ret;
@@ -131,14 +132,14 @@ DP_EXPORT int daxpin_reclaim(struct daxpin_pool *pool,
 			     const struct daxpin_job_options *options,
 			     struct daxpin_job **ret_job)
 {
-	return begin(pool, DP_WAY_RECLAIM, options, ret_job);
+	return reclaim_begin(pool, DP_WAY_RECLAIM, options, ret_job);
 }
 
 DP_EXPORT int daxpin_refill(struct daxpin_pool *pool,
 			    const struct daxpin_job_options *options,
 			    struct daxpin_job **ret_job)
 {
-	return begin(pool, DP_WAY_REFILL, options, ret_job);
+	return reclaim_begin(pool, DP_WAY_REFILL, options, ret_job);
 }
 
 DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)

@@ -33,9 +33,9 @@ DP_EXPORT int daxpin_lock_fd(struct daxpin_pool *pool)
 	return ret ? ret : pool->media.lock.fd;
 }
 
-static int check_registration(struct daxpin_pool *pool, uint32_t segment,
-			      const struct daxpin_registration_options *options,
-			      const struct dp_why *why)
+static int register_check(struct daxpin_pool *pool, uint32_t segment,
+			  const struct daxpin_registration_options *options,
+			  const struct dp_why *why)
 {
 	if (segment >= pool->media.segments && segment != DAXPIN_ALL_SEGMENTS)
 		return -ENOENT;
@@ -56,8 +56,8 @@ static int check_registration(struct daxpin_pool *pool, uint32_t segment,
 }
 
 static struct daxpin_registration *
-make_registration(struct daxpin_pool *pool, uint32_t segment,
-		  const struct daxpin_registration_options *options)
+register_make(struct daxpin_pool *pool, uint32_t segment,
+	      const struct daxpin_registration_options *options)
 {
 	struct daxpin_registration *registration =
 		calloc(1, sizeof(*registration));
@@ -81,7 +81,7 @@ make_registration(struct daxpin_pool *pool, uint32_t segment,
 	return NULL;
 }
 
-static void destroy(struct daxpin_registration *registration)
+static void register_destroy(struct daxpin_registration *registration)
 {
 	free(registration->pin);
 	free(registration);
@@ -102,16 +102,16 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 	if (ret || !copy.label)
 		return ret ? ret : -EINVAL;
 	why = (struct dp_why) { copy.why, copy.why_size };
-	ret = check_registration(pool, segment, &copy, &why);
+	ret = register_check(pool, segment, &copy, &why);
 	if (ret)
 		return ret;
-	registration = make_registration(pool, segment, &copy);
+	registration = register_make(pool, segment, &copy);
 	if (!registration)
 		return -ENOMEM;
 	if (copy.rdma_device)
 		ret = dp_pool_record_rdma(&pool->media, copy.rdma_device);
 	if (ret) {
-		destroy(registration);
+		register_destroy(registration);
 		return dp_fail(&why, ret,
 			       "the verbs device %s cannot be recorded in the pool: %s",
 			       copy.rdma_device, strerror(-ret));
@@ -134,7 +134,7 @@ DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 		return ret;
 	dp_registration_remove(&pool->holders, registration);
 	dp_events_withdraw(&pool->events, &registration->wanted);
-	destroy(registration);
+	register_destroy(registration);
 	dp_jobs_look(&pool->jobs);
 	return 0;
 }

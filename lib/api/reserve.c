@@ -126,8 +126,8 @@ DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent
 }
 
 /* To write back what is known to be bad may be a SIGBUS, as a load is. */
-static bool is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
-		   uint64_t length)
+static bool reserve_is_bad(struct daxpin_pool *pool, uint64_t block,
+			   uint64_t offset, uint64_t length)
 {
 	const struct dp_segment *segment;
 	struct dp_bad_run run;
@@ -150,7 +150,7 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 		ret = dp_range(pool, handle.block, offset, &length);
 	if (!ret && pool->media.readonly)
 		ret = -EROFS;
-	if (!ret && is_bad(pool, handle.block, offset, length))
+	if (!ret && reserve_is_bad(pool, handle.block, offset, length))
 		ret = -EIO;
 	if (ret)
 		return ret;
@@ -164,8 +164,8 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
  * What stands at a block: blocks to go on by, and, where a live extent begins
  * there, its life. The length is read between two looks at the same life.
  */
-static uint32_t look_at(struct daxpin_pool *pool, uint64_t block,
-			struct dp_lease_view *ret_view)
+static uint32_t reserve_look_at(struct daxpin_pool *pool, uint64_t block,
+				struct dp_lease_view *ret_view)
 {
 	struct dp_lease_view again;
 	uint32_t blocks;
@@ -200,7 +200,7 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
 		if (in_segment >= pool->media.segment[b >> shift].blocks ||
 		    dp_space_is_free(&pool->space[b >> shift], in_segment))
 			continue;
-		blocks = look_at(pool, b, &view);
+		blocks = reserve_look_at(pool, b, &view);
 		if (view.state == DP_STATE_LIVE)
 			ret = fn(pool, dp_extent(pool, b, view.life),
 				 (uint64_t)blocks << DP_BLOCK_SHIFT, arg);

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include "core/handle.h"
 
-static bool is_over(void *arg)
+static bool watch_is_over(void *arg)
 {
 	(void)arg;
 	return false;
@@ -27,7 +27,7 @@ DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent
 	watch->extent = extent;
 	watch->arg = arg;
 	if (ret)
-		dp_events_watch(&pool->events, watch, is_over, NULL);
+		dp_events_watch(&pool->events, watch, watch_is_over, NULL);
 	else
 		dp_lease_watch(&pool->leases, handle.block, handle.life, watch);
 	return 0;

@@ -12,7 +12,7 @@ static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
 			  uint64_t *ret_block)
 {
 	uint32_t segments = pool->media.segments, block;
-	uint32_t first = dp_stripe() % segments;
+	uint32_t first = dp_thread_slot() % segments;
 
 	for (uint32_t i = 0; i < segments; i++) {
 		uint32_t segment = (first + i) % segments;

@@ -52,8 +52,8 @@ struct batch {
 
 /* ------------------------------------------------------------ which words */
 
-static struct dp_lane_entry descriptor_change(struct daxpin_pool *pool,
-					      const struct step *step)
+static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
+						   const struct step *step)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
 	uint64_t gen = step->handle.life + 1;
@@ -72,7 +72,7 @@ static struct dp_lane_entry descriptor_change(struct daxpin_pool *pool,
 }
 
 /* Where a block's descriptor stands: what orders and finds KEEP and RETIRE. */
-static uint64_t descriptor_addr(struct daxpin_pool *pool, uint64_t block)
+static uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment;
 	struct dp_segment *segment = dp_segment_of(pool, block, &in_segment);
@@ -81,14 +81,14 @@ static uint64_t descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 	       dp_word_offset(in_segment);
 }
 
-static struct dp_root_word root_word(const struct step *step)
+static struct dp_root_word step_root_word(const struct step *step)
 {
 	return (struct dp_root_word) {
 		step->handle.block, step->handle.life & DP_ROOT_GEN_MASK
 	};
 }
 
-static int compare(const void *a, const void *b)
+static int step_compare(const void *a, const void *b)
 {
 	uint64_t x = ((const struct step *)a)->change.addr;
 	uint64_t y = ((const struct step *)b)->change.addr;
@@ -97,19 +97,20 @@ static int compare(const void *a, const void *b)
 }
 
 /* The step of this batch that changes the descriptor of a block, or NULL. */
-static struct step *step_of(struct batch *batch, uint64_t block)
+static struct step *batch_step_of(struct batch *batch, uint64_t block)
 {
 	struct step key = {
-		.change.addr = descriptor_addr(batch->pool, block),
+		.change.addr = step_descriptor_addr(batch->pool, block),
 	};
 
-	return bsearch(&key, batch->step, batch->count, sizeof(key), compare);
+	return bsearch(&key, batch->step, batch->count, sizeof(key),
+		       step_compare);
 }
 
 /* ------------------------------------------------------------- claim, let go */
 
 /* Does this batch have that slot already? Two roots of one name are a mistake. */
-static bool has_slot(const struct batch *batch, uint32_t slot)
+static bool batch_has_slot(const struct batch *batch, uint32_t slot)
 {
 	for (size_t i = 0; i < batch->count; i++)
 		if (batch->step[i].has & HAS_SLOT &&
@@ -118,56 +119,56 @@ static bool has_slot(const struct batch *batch, uint32_t slot)
 	return false;
 }
 
-static int claim_slot(struct batch *batch, struct step *step)
+static int step_claim_slot(struct batch *batch, struct step *step)
 {
 	struct dp_roots *roots = &batch->pool->roots;
 	uint32_t slot;
 	int ret = dp_root_claim(roots, step->op->name, step->handle.block,
 				&slot);
 
-	if (ret == -EBUSY && has_slot(batch, slot))
+	if (ret == -EBUSY && batch_has_slot(batch, slot))
 		return -EINVAL;
 	if (ret)
 		return ret;
 	step->slot = slot;
 	step->has |= HAS_SLOT;
-	step->change = dp_root_change(roots, slot, root_word(step));
+	step->change = dp_root_change(roots, slot, step_root_word(step));
 	return 0;
 }
 
 /* The address of each step's word; a root's needs its slot first. */
-static int find_word(struct batch *batch, struct step *step)
+static int step_find_word(struct batch *batch, struct step *step)
 {
 	const struct daxpin_op *op = step->op;
 
 	switch (op->type) {
 	case DAXPIN_OP_ROOT:
-		return claim_slot(batch, step);
+		return step_claim_slot(batch, step);
 	case DAXPIN_OP_SET:
 		step->change = (struct dp_lane_entry) {
 			op->extent.addr + op->offset, op->value
 		};
 		return 0;
 	default:
-		step->change.addr = descriptor_addr(batch->pool,
-						    step->handle.block);
+		step->change.addr = step_descriptor_addr(batch->pool,
+							 step->handle.block);
 		return 0;
 	}
 }
 
 /* By address; no word twice. */
-static int sort(struct batch *batch)
+static int batch_sort(struct batch *batch)
 {
 	if (batch->count == 1)
 		return 0;
-	qsort(batch->step, batch->count, sizeof(*batch->step), compare);
+	qsort(batch->step, batch->count, sizeof(*batch->step), step_compare);
 	for (size_t i = 1; i < batch->count; i++)
-		if (!compare(&batch->step[i - 1], &batch->step[i]))
+		if (!step_compare(&batch->step[i - 1], &batch->step[i]))
 			return -EINVAL;
 	return 0;
 }
 
-static int claim_extent(struct batch *batch, struct step *step)
+static int step_claim_extent(struct batch *batch, struct step *step)
 {
 	bool keep = step->op->type == DAXPIN_OP_KEEP;
 	struct dp_leases *leases = &batch->pool->leases;
@@ -179,14 +180,14 @@ static int claim_extent(struct batch *batch, struct step *step)
 	if (ret)
 		return ret;
 	step->has |= HAS_CLAIM;
-	step->change = descriptor_change(batch->pool, step);
+	step->change = step_descriptor_change(batch->pool, step);
 	return 0;
 }
 
 /* 1: kept by this batch. 0: not in it. -EINVAL: retired by it. */
-static int is_kept_here(struct batch *batch, const struct step *step)
+static int step_is_kept_here(struct batch *batch, const struct step *step)
 {
-	const struct step *other = step_of(batch, step->handle.block);
+	const struct step *other = batch_step_of(batch, step->handle.block);
 
 	if (!other || other->handle.life != step->handle.life)
 		return 0;
@@ -194,7 +195,8 @@ static int is_kept_here(struct batch *batch, const struct step *step)
 }
 
 /* Why a root cannot name an extent that is not kept here; 0: it can. */
-static int refuse(struct dp_leases *leases, const struct dp_handle *handle)
+static int publish_refuse_root(struct dp_leases *leases,
+			       const struct dp_handle *handle)
 {
 	struct dp_lease_view view = dp_lease_look(leases, handle->block);
 
@@ -208,7 +210,7 @@ static int refuse(struct dp_leases *leases, const struct dp_handle *handle)
 }
 
 /* A store to a block that is bad may be a SIGBUS, and what for? */
-static int check_medium(struct batch *batch, const struct step *step)
+static int step_check_medium(struct batch *batch, const struct step *step)
 {
 	uint64_t size = sizeof(step->op->value), offset;
 	const struct dp_segment *segment;
@@ -220,11 +222,11 @@ static int check_medium(struct batch *batch, const struct step *step)
 	return dp_bad_find(&segment->bad, offset, offset + size, &run) ? -EIO : 0;
 }
 
-static int hold_target(struct batch *batch, struct step *step)
+static int step_hold_target(struct batch *batch, struct step *step)
 {
 	struct dp_leases *leases = &batch->pool->leases;
 	struct dp_lease_view view;
-	int kept = is_kept_here(batch, step);
+	int kept = step_is_kept_here(batch, step);
 	int ret;
 
 	if (kept < 0)
@@ -241,31 +243,31 @@ static int hold_target(struct batch *batch, struct step *step)
 	}
 	ret = dp_range(batch->pool, step->handle.block, step->op->offset,
 		       &(uint64_t) { sizeof(step->op->value) });
-	return ret ? ret : check_medium(batch, step);
+	return ret ? ret : step_check_medium(batch, step);
 }
 
 /* Look, so that nobody else's count moves; count; look, for a RETIRE's claim. */
-static int count_target(struct batch *batch, struct step *step)
+static int step_count_target(struct batch *batch, struct step *step)
 {
 	struct dp_leases *leases = &batch->pool->leases;
 	int ret;
 
 	if (!step->handle.block)
 		return 0;
-	ret = is_kept_here(batch, step);
+	ret = step_is_kept_here(batch, step);
 	if (ret < 0)
 		return ret;
 	if (!ret)
-		ret = refuse(leases, &step->handle);
+		ret = publish_refuse_root(leases, &step->handle);
 	if (ret < 0)
 		return ret;
 	dp_lease_add_root(leases, step->handle.block);
 	step->has |= HAS_ROOT;
-	return ret == 1 ? 0 : refuse(leases, &step->handle);
+	return ret == 1 ? 0 : publish_refuse_root(leases, &step->handle);
 }
 
 /* Roots may name an extent that is retired only if this batch changes them. */
-static int check_roots(struct batch *batch, const struct step *step)
+static int step_check_roots(struct batch *batch, const struct step *step)
 {
 	uint32_t left = dp_lease_roots(&batch->pool->leases,
 				       step->handle.block);
@@ -278,30 +280,30 @@ static int check_roots(struct batch *batch, const struct step *step)
 	return left ? -EBUSY : 0;
 }
 
-static int claim(struct batch *batch, struct step *step)
+static int step_claim(struct batch *batch, struct step *step)
 {
 	return step->op->type == DAXPIN_OP_KEEP ||
 	       step->op->type == DAXPIN_OP_RETIRE ?
-	       claim_extent(batch, step) : 0;
+	       step_claim_extent(batch, step) : 0;
 }
 
 /* What needs to know the batch's own claims. */
-static int claim_target(struct batch *batch, struct step *step)
+static int step_claim_target(struct batch *batch, struct step *step)
 {
 	switch (step->op->type) {
 	case DAXPIN_OP_SET:
-		return hold_target(batch, step);
+		return step_hold_target(batch, step);
 	case DAXPIN_OP_ROOT:
-		return count_target(batch, step);
+		return step_count_target(batch, step);
 	case DAXPIN_OP_RETIRE:
-		return check_roots(batch, step);
+		return step_check_roots(batch, step);
 	default:
 		return 0;
 	}
 }
 
-static int for_each(struct batch *batch,
-		    int (*fn)(struct batch *batch, struct step *step))
+static int batch_for_each(struct batch *batch,
+			  int (*fn)(struct batch *batch, struct step *step))
 {
 	int ret = 0;
 
@@ -310,18 +312,18 @@ static int for_each(struct batch *batch,
 	return ret;
 }
 
-static int claim_all(struct batch *batch)
+static int batch_claim(struct batch *batch)
 {
-	int ret = for_each(batch, find_word);
+	int ret = batch_for_each(batch, step_find_word);
 
 	if (!ret)
-		ret = sort(batch);
+		ret = batch_sort(batch);
 	if (!ret)
-		ret = for_each(batch, claim);
-	return ret ? ret : for_each(batch, claim_target);
+		ret = batch_for_each(batch, step_claim);
+	return ret ? ret : batch_for_each(batch, step_claim_target);
 }
 
-static int drop_hold(struct batch *batch, struct step *step)
+static int step_drop_hold(struct batch *batch, struct step *step)
 {
 	if (step->has & HAS_HOLD)
 		dp_lease_drop(&batch->pool->leases, step->handle.block,
@@ -329,11 +331,11 @@ static int drop_hold(struct batch *batch, struct step *step)
 	return 0;
 }
 
-static int let_go(struct batch *batch, struct step *step)
+static int step_let_go(struct batch *batch, struct step *step)
 {
 	struct dp_leases *leases = &batch->pool->leases;
 
-	drop_hold(batch, step);
+	step_drop_hold(batch, step);
 	if (step->has & HAS_ROOT)
 		dp_lease_remove_root(leases, step->handle.block);
 	if (step->has & HAS_CLAIM)
@@ -346,7 +348,7 @@ static int let_go(struct batch *batch, struct step *step)
 
 /* ------------------------------------------------------------ locks of words */
 
-static int choose_lock(struct batch *batch, struct step *step)
+static int step_choose_lock(struct batch *batch, struct step *step)
 {
 	uint64_t lock = (step->change.addr >> 3) * 0x9e3779b97f4a7c15ull >> 56;
 
@@ -356,7 +358,8 @@ static int choose_lock(struct batch *batch, struct step *step)
 	return 0;
 }
 
-static void for_each_lock(struct batch *batch, int (*fn)(pthread_mutex_t *))
+static void batch_for_each_lock(struct batch *batch,
+				int (*fn)(pthread_mutex_t *))
 {
 	for (uint32_t i = 0; i < DP_WORD_LOCKS / 64; i++)
 		for (uint64_t bits = batch->locks[i]; bits; bits &= bits - 1)
@@ -366,7 +369,7 @@ static void for_each_lock(struct batch *batch, int (*fn)(pthread_mutex_t *))
 
 /* ------------------------------------------------------------------ to media */
 
-static int persist_payload(struct batch *batch, const struct step *step)
+static int step_persist_payload(struct batch *batch, const struct step *step)
 {
 	struct dp_pool *media = &batch->pool->media;
 	uint64_t length = step->op->length;
@@ -380,7 +383,7 @@ static int persist_payload(struct batch *batch, const struct step *step)
 }
 
 /* What must be durable before any word, and its fence. */
-static int persist_first(struct batch *batch)
+static int batch_persist_first(struct batch *batch)
 {
 	bool any = false;
 	int ret = 0;
@@ -390,7 +393,7 @@ static int persist_first(struct batch *batch)
 
 		if (step->op->type == DAXPIN_OP_KEEP &&
 		    step->op->flags & DAXPIN_OP_PERSIST)
-			ret = persist_payload(batch, step);
+			ret = step_persist_payload(batch, step);
 		else if (step->op->type == DAXPIN_OP_ROOT &&
 			 dp_root_is_new(&batch->pool->roots, step->slot))
 			ret = dp_root_write_name(&batch->pool->roots,
@@ -404,7 +407,8 @@ static int persist_first(struct batch *batch)
 	return ret;
 }
 
-static int write_one(struct daxpin_pool *pool, struct dp_lane_entry change)
+static int publish_write_one(struct daxpin_pool *pool,
+			     struct dp_lane_entry change)
 {
 	struct dp_persist *persist = &pool->media.persist;
 	char *to = pool->media.map.base + change.addr;
@@ -416,7 +420,7 @@ static int write_one(struct daxpin_pool *pool, struct dp_lane_entry change)
 	return ret;
 }
 
-static int write_batch(struct batch *batch)
+static int batch_write(struct batch *batch)
 {
 	struct dp_lanes *lanes = &batch->pool->lanes;
 	struct dp_lane_entry entry[DP_LANE_ENTRIES];
@@ -425,7 +429,7 @@ static int write_batch(struct batch *batch)
 
 	for (size_t i = 0; i < batch->count; i++)
 		entry[i] = batch->step[i].change;
-	lane = dp_lane_take(lanes, dp_stripe());
+	lane = dp_lane_take(lanes, dp_thread_slot());
 	/* Its last user may have failed and left it open. */
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
@@ -436,7 +440,7 @@ static int write_batch(struct batch *batch)
 
 /* -------------------------------------------------------------------- settle */
 
-static int settle_kept(struct batch *batch, struct step *step)
+static int step_settle_kept(struct batch *batch, struct step *step)
 {
 	if (step->op->type == DAXPIN_OP_KEEP)
 		dp_lease_settle(&batch->pool->leases, step->handle.block,
@@ -444,60 +448,61 @@ static int settle_kept(struct batch *batch, struct step *step)
 	return 0;
 }
 
-static int settle_root(struct batch *batch, struct step *step)
+static int step_settle_root(struct batch *batch, struct step *step)
 {
 	uint64_t was;
 
 	if (step->op->type != DAXPIN_OP_ROOT)
 		return 0;
-	was = dp_root_settle(&batch->pool->roots, step->slot, root_word(step));
+	was = dp_root_settle(&batch->pool->roots, step->slot,
+			     step_root_word(step));
 	if (was)
 		dp_lease_remove_root(&batch->pool->leases, was);
 	return 0;
 }
 
-static int settle_last(struct batch *batch, struct step *step)
+static int step_settle_last(struct batch *batch, struct step *step)
 {
 	if (step->op->type == DAXPIN_OP_RETIRE)
 		dp_lease_settle(&batch->pool->leases, step->handle.block,
 				DP_STATE_RETIRED);
-	return drop_hold(batch, step);
+	return step_drop_hold(batch, step);
 }
 
 /* A root never names what is not LIVE: kept first, retired last. */
-static void settle(struct batch *batch)
+static void batch_settle(struct batch *batch)
 {
-	for_each(batch, settle_kept);
-	for_each(batch, settle_root);
-	for_each(batch, settle_last);
+	batch_for_each(batch, step_settle_kept);
+	batch_for_each(batch, step_settle_root);
+	batch_for_each(batch, step_settle_last);
 }
 
 /* ----------------------------------------------------------------- the whole */
 
 /* Everything is claimed. On failure at a word the claims stay for good. */
-static int write_and_settle(struct batch *batch)
+static int batch_write_and_settle(struct batch *batch)
 {
-	int ret = persist_first(batch);
+	int ret = batch_persist_first(batch);
 
 	if (ret) {
-		for_each(batch, let_go);
+		batch_for_each(batch, step_let_go);
 		return ret;
 	}
-	for_each(batch, choose_lock);
-	for_each_lock(batch, pthread_mutex_lock);
+	batch_for_each(batch, step_choose_lock);
+	batch_for_each_lock(batch, pthread_mutex_lock);
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
-		ret = batch->count > 1 ? write_batch(batch) :
-		      write_one(batch->pool, batch->step[0].change);
-	for_each_lock(batch, pthread_mutex_unlock);
+		ret = batch->count > 1 ? batch_write(batch) :
+		      publish_write_one(batch->pool, batch->step[0].change);
+	batch_for_each_lock(batch, pthread_mutex_unlock);
 	if (ret)
-		for_each(batch, drop_hold);
+		batch_for_each(batch, step_drop_hold);
 	else
-		settle(batch);
+		batch_settle(batch);
 	return ret;
 }
 
-static int run(struct batch *batch, const struct daxpin_op *ops)
+static int batch_run(struct batch *batch, const struct daxpin_op *ops)
 {
 	int ret;
 
@@ -513,12 +518,12 @@ static int run(struct batch *batch, const struct daxpin_op *ops)
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (ret)
 		return ret;
-	ret = claim_all(batch);
+	ret = batch_claim(batch);
 	if (ret) {
-		for_each(batch, let_go);
+		batch_for_each(batch, step_let_go);
 		return ret;
 	}
-	return write_and_settle(batch);
+	return batch_write_and_settle(batch);
 }
 
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
@@ -534,7 +539,7 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 		batch.step = malloc(count * sizeof(*batch.step));
 	if (!batch.step)
 		return -ENOMEM;
-	ret = run(&batch, ops);
+	ret = batch_run(&batch, ops);
 	if (count > 1)
 		free(batch.step);
 	return ret;

@@ -10,7 +10,7 @@
 #include "core/recover.h"
 #include "os/os.h"
 
-static int mark_owner(struct daxpin_pool *pool)
+static int recover_mark_owner(struct daxpin_pool *pool)
 {
 	void *page;
 	int ret = dp_os_map(NULL, 4096, PROT_READ | PROT_WRITE,
@@ -24,7 +24,7 @@ static int mark_owner(struct daxpin_pool *pool)
 }
 
 /* Chunk 0 is metadata; chunks without backing store are nobody's (D9). */
-static int take_chunks(struct daxpin_pool *pool, uint32_t index)
+static int recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_segment *segment = &pool->media.segment[index];
 	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
@@ -50,7 +50,7 @@ struct rebuild {
 	const struct dp_why *why;
 };
 
-static int rebuild_one(void *arg, uint32_t block, struct dp_word word)
+static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 {
 	struct rebuild *rebuild = arg;
 	struct daxpin_pool *pool = rebuild->pool;
@@ -78,7 +78,8 @@ static int rebuild_one(void *arg, uint32_t block, struct dp_word word)
 	return 0;
 }
 
-static int put_in_quarantine(void *arg, const struct dp_table_damage *damage)
+static int recover_quarantine_damage(void *arg,
+				     const struct dp_table_damage *damage)
 {
 	struct rebuild *rebuild = arg;
 
@@ -87,25 +88,25 @@ static int put_in_quarantine(void *arg, const struct dp_table_damage *damage)
 }
 
 /* A degraded open goes around what does not check out. */
-static int scan_segment(struct rebuild *rebuild)
+static int recover_scan_segment(struct rebuild *rebuild)
 {
 	struct daxpin_pool *pool = rebuild->pool;
 	const struct dp_table *table =
 		&pool->media.segment[rebuild->segment].table;
 	const struct dp_table_visitor visitor = {
-		rebuild_one, put_in_quarantine, rebuild
+		recover_extent, recover_quarantine_damage, rebuild
 	};
 
 	if (!pool->media.degraded)
-		return dp_table_scan(table, &pool->lanes, rebuild_one,
+		return dp_table_scan(table, &pool->lanes, recover_extent,
 				     rebuild, rebuild->why);
 	return dp_table_scan_damaged(table, &pool->lanes, &visitor,
 				     rebuild->why);
 }
 
 /* Bad blocks are nobody's next; what a live extent has of them stays its own. */
-static int put_bad_in_quarantine(struct daxpin_pool *pool, uint32_t index,
-				 uint64_t *ret_blocks)
+static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
+				  uint64_t *ret_blocks)
 {
 	const struct dp_segment *segment = &pool->media.segment[index];
 	uint64_t at = DP_CHUNK_SIZE, bad = 0;
@@ -125,11 +126,11 @@ static int put_bad_in_quarantine(struct daxpin_pool *pool, uint32_t index,
 }
 
 /* What is both damaged and bad counts once, as bad. */
-static int close_off(struct daxpin_pool *pool, uint32_t index)
+static int recover_close_off(struct daxpin_pool *pool, uint32_t index)
 {
 	struct dp_space *space = &pool->space[index];
 	uint64_t bad;
-	int ret = put_bad_in_quarantine(pool, index, &bad);
+	int ret = recover_quarantine_bad(pool, index, &bad);
 
 	if (ret)
 		return ret;
@@ -141,7 +142,7 @@ static int close_off(struct daxpin_pool *pool, uint32_t index)
 	return 0;
 }
 
-static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
+static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 			   const struct dp_why *why)
 {
 	struct dp_segment *segment = &pool->media.segment[index];
@@ -152,17 +153,18 @@ static int rebuild_segment(struct daxpin_pool *pool, uint32_t index,
 	if (ret)
 		return ret;
 	pool->usable_blocks += segment->blocks - DP_CHUNK_BLOCKS;
-	ret = take_chunks(pool, index);
+	ret = recover_take_chunks(pool, index);
 	if (ret)
 		return dp_fail(why, ret,
 			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
 			       index);
-	ret = scan_segment(&rebuild);
-	return ret ? ret : close_off(pool, index);
+	ret = recover_scan_segment(&rebuild);
+	return ret ? ret : recover_close_off(pool, index);
 }
 
 /* May a batch have changed that word? Descriptors, roots, and data, by SET. */
-static bool is_word(struct daxpin_pool *pool, const struct dp_lane_entry *entry)
+static bool recover_is_word(struct daxpin_pool *pool,
+			    const struct dp_lane_entry *entry)
 {
 	uint64_t index = entry->addr / pool->media.segment_size;
 	uint64_t offset = entry->addr % pool->media.segment_size;
@@ -181,21 +183,21 @@ static bool is_word(struct daxpin_pool *pool, const struct dp_lane_entry *entry)
 }
 
 /* Of batches that are only looked at, what can be applied to a copy. */
-static void drop_nonsense(struct daxpin_pool *pool)
+static void recover_drop_nonsense(struct daxpin_pool *pool)
 {
 	struct dp_lanes *lanes = &pool->lanes;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < lanes->pending_count; i++)
-		if (is_word(pool, &lanes->pending[i]))
+		if (recover_is_word(pool, &lanes->pending[i]))
 			lanes->pending[kept++] = lanes->pending[i];
 	lanes->pending_count = kept;
 }
 
 /* May it be replayed? A store where the medium is bad may be a SIGBUS. */
-static int check_pending(struct daxpin_pool *pool,
-			 const struct dp_lane_entry *entry,
-			 const struct dp_why *why)
+static int recover_check_pending(struct daxpin_pool *pool,
+				 const struct dp_lane_entry *entry,
+				 const struct dp_why *why)
 {
 	uint64_t index = entry->addr / pool->media.segment_size;
 	uint64_t offset = entry->addr % pool->media.segment_size;
@@ -204,7 +206,7 @@ static int check_pending(struct daxpin_pool *pool,
 	uint64_t was;
 	int ret;
 
-	if (!is_word(pool, entry))
+	if (!recover_is_word(pool, entry))
 		return dp_fail(why, -EUCLEAN,
 			       "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
 			       (unsigned long long)entry->addr);
@@ -218,18 +220,19 @@ static int check_pending(struct daxpin_pool *pool,
 	return dp_bad_fail(view, ret, offset, sizeof(was), name, why);
 }
 
-static int load_lanes(struct daxpin_pool *pool, const struct dp_why *why)
+static int recover_load_lanes(struct daxpin_pool *pool,
+			      const struct dp_why *why)
 {
 	struct dp_lanes *lanes = &pool->lanes;
 	bool only_looks = dp_pool_only_looks(&pool->media);
 	int ret = dp_lanes_load(lanes, only_looks, why);
 
 	if (only_looks) {
-		drop_nonsense(pool);
+		recover_drop_nonsense(pool);
 		return ret;
 	}
 	for (size_t i = 0; !ret && i < lanes->pending_count; i++)
-		ret = check_pending(pool, &lanes->pending[i], why);
+		ret = recover_check_pending(pool, &lanes->pending[i], why);
 	if (!ret && pool->media.readonly && lanes->pending_count)
 		ret = dp_fail(why, -EUCLEAN,
 			      "%s has a batch to be completed: open it for writing once",
@@ -241,7 +244,7 @@ static int load_lanes(struct daxpin_pool *pool, const struct dp_why *why)
  * A root is counted where it names the extent that is there. One that does not
  * (of a pool that was repaired) stays, and is -ESTALE to whoever asks (D14).
  */
-static bool count_root(void *arg, struct dp_root_word word)
+static bool recover_count_root(void *arg, struct dp_root_word word)
 {
 	struct daxpin_pool *pool = arg;
 	struct dp_lease_view view;
@@ -252,7 +255,7 @@ static bool count_root(void *arg, struct dp_root_word word)
 	return true;
 }
 
-static int init_directories(struct daxpin_pool *pool)
+static int recover_init_directories(struct daxpin_pool *pool)
 {
 	const struct dp_bad_view *view = &pool->media.segment[0].view;
 	char *base = pool->media.map.base;
@@ -266,7 +269,7 @@ static int init_directories(struct daxpin_pool *pool)
 }
 
 /* Everything above the media, from the media. Changes nothing on it. */
-static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
+static int recover_rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 {
 	uint32_t segments = pool->media.segments;
 	uint64_t per_segment = pool->media.segment_size >> DP_BLOCK_SHIFT;
@@ -281,18 +284,19 @@ static int rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 			     __builtin_ctzll(per_segment), pool->space,
 			     &pool->events);
 	if (!ret)
-		ret = init_directories(pool);
+		ret = recover_init_directories(pool);
 	if (!ret)
-		ret = load_lanes(pool, why);
+		ret = recover_load_lanes(pool, why);
 	for (uint32_t i = 0; !ret && i < segments; i++)
-		ret = rebuild_segment(pool, i, why);
-	return ret ? ret : dp_roots_load(&pool->roots, &pool->lanes,
-					 pool->media.degraded, count_root, pool,
-					 why);
+		ret = recover_segment(pool, i, why);
+	return ret ? ret :
+		     dp_roots_load(&pool->roots, &pool->lanes,
+				   pool->media.degraded, recover_count_root,
+				   pool, why);
 }
 
 /* The first stores: what the last owner committed, then that it is ours. */
-static int take_over(struct daxpin_pool *pool)
+static int recover_take_over(struct daxpin_pool *pool)
 {
 	int ret = 0;
 
@@ -302,7 +306,7 @@ static int take_over(struct daxpin_pool *pool)
 	return ret ? ret : dp_pool_own(&pool->media);
 }
 
-static void fini_directories(struct daxpin_pool *pool)
+static void recover_fini_directories(struct daxpin_pool *pool)
 {
 	if (!pool->lanes.persist)
 		return;
@@ -315,7 +319,7 @@ static void fini_directories(struct daxpin_pool *pool)
 void dp_discard(struct daxpin_pool *pool)
 {
 	dp_jobs_fini(&pool->jobs);
-	fini_directories(pool);
+	recover_fini_directories(pool);
 	dp_leases_fini(&pool->leases);
 	for (uint32_t i = 0; pool->space && i < pool->media.segments; i++)
 		dp_space_fini(&pool->space[i]);
@@ -343,7 +347,7 @@ int dp_recover(struct dp_pool_request *request,
 		return ret;
 	}
 	dp_holders_init(&pool->holders);
-	ret = mark_owner(pool);
+	ret = recover_mark_owner(pool);
 	if (!ret)
 		ret = media(&pool->media, request);
 	if (ret) {
@@ -351,9 +355,9 @@ int dp_recover(struct dp_pool_request *request,
 		dp_discard(pool);
 		return ret;
 	}
-	ret = rebuild(pool, request->why);
+	ret = recover_rebuild(pool, request->why);
 	if (!ret)
-		ret = take_over(pool);
+		ret = recover_take_over(pool);
 	if (ret) {
 		dp_pool_close(&pool->media, false);
 		dp_discard(pool);

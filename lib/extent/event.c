@@ -35,12 +35,14 @@ int dp_events_init(struct dp_events *events)
 	return 0;
 }
 
-static struct daxpin_watch **bucket(struct dp_events *events, uint64_t addr)
+static struct daxpin_watch **event_bucket(struct dp_events *events,
+					  uint64_t addr)
 {
 	return &events->waiting[(addr >> 12) % DP_WATCH_BUCKETS];
 }
 
-static void unlink_watch(struct dp_events *events, struct daxpin_watch *watch)
+static void event_unlink_watch(struct dp_events *events,
+			       struct daxpin_watch *watch)
 {
 	*watch->prev = watch->next;
 	if (watch->next)
@@ -50,23 +52,25 @@ static void unlink_watch(struct dp_events *events, struct daxpin_watch *watch)
 	watch->state = WATCH_NONE;
 }
 
-static void forget_all(struct daxpin_watch **head, struct dp_events *events)
+static void event_forget_all(struct daxpin_watch **head,
+			     struct dp_events *events)
 {
 	while (*head)
-		unlink_watch(events, *head);
+		event_unlink_watch(events, *head);
 }
 
 /* Whoever unwatches later, or watches again, finds a watch that is not used. */
 void dp_events_fini(struct dp_events *events)
 {
 	for (unsigned int i = 0; i < DP_WATCH_BUCKETS; i++)
-		forget_all(&events->waiting[i], events);
-	forget_all(&events->ready, events);
+		event_forget_all(&events->waiting[i], events);
+	event_forget_all(&events->ready, events);
 	dp_os_close(events->fd);
 	pthread_mutex_destroy(&events->mutex);
 }
 
-static void make_ready(struct dp_events *events, struct daxpin_watch *watch)
+static void event_make_ready(struct dp_events *events,
+			     struct daxpin_watch *watch)
 {
 	watch->state = WATCH_READY;
 	watch->next = NULL;
@@ -75,7 +79,7 @@ static void make_ready(struct dp_events *events, struct daxpin_watch *watch)
 	events->ready_end = &watch->next;
 }
 
-static void signal_if_armed(struct dp_events *events)
+static void event_signal_if_armed(struct dp_events *events)
 {
 	if (atomic_exchange(&events->armed, 0))
 		dp_os_eventfd_signal(events->fd);
@@ -84,7 +88,7 @@ static void signal_if_armed(struct dp_events *events)
 void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 		     bool (*still_busy)(void *arg), void *arg)
 {
-	struct daxpin_watch **head = bucket(events, watch->extent.addr);
+	struct daxpin_watch **head = event_bucket(events, watch->extent.addr);
 
 	pthread_mutex_lock(&events->mutex);
 	watch->state = WATCH_WAITING;
@@ -94,9 +98,9 @@ void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 		watch->next->prev = &watch->next;
 	*head = watch;
 	if (!still_busy(arg)) {
-		unlink_watch(events, watch);
-		make_ready(events, watch);
-		signal_if_armed(events);
+		event_unlink_watch(events, watch);
+		event_make_ready(events, watch);
+		event_signal_if_armed(events);
 	}
 	pthread_mutex_unlock(&events->mutex);
 }
@@ -108,7 +112,7 @@ bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch)
 	pthread_mutex_lock(&events->mutex);
 	was = watch->state != WATCH_NONE;
 	if (was)
-		unlink_watch(events, watch);
+		event_unlink_watch(events, watch);
 	pthread_mutex_unlock(&events->mutex);
 	return was;
 }
@@ -119,16 +123,16 @@ void dp_events_fire(struct dp_events *events, uint64_t addr)
 	bool any = false;
 
 	pthread_mutex_lock(&events->mutex);
-	for (watch = *bucket(events, addr); watch; watch = next) {
+	for (watch = *event_bucket(events, addr); watch; watch = next) {
 		next = watch->next;
 		if (watch->extent.addr != addr)
 			continue;
-		unlink_watch(events, watch);
-		make_ready(events, watch);
+		event_unlink_watch(events, watch);
+		event_make_ready(events, watch);
 		any = true;
 	}
 	if (any)
-		signal_if_armed(events);
+		event_signal_if_armed(events);
 	pthread_mutex_unlock(&events->mutex);
 }
 
@@ -140,13 +144,14 @@ void dp_events_post(struct dp_events *events, struct dp_notice *notice)
 		notice->next = NULL;
 		*events->notice_end = notice;
 		events->notice_end = &notice->next;
-		signal_if_armed(events);
+		event_signal_if_armed(events);
 	}
 	pthread_mutex_unlock(&events->mutex);
 }
 
 /* From wherever it is in the queue. */
-static void take_notice(struct dp_events *events, struct dp_notice *notice)
+static void event_take_notice(struct dp_events *events,
+			      struct dp_notice *notice)
 {
 	struct dp_notice **at = &events->notice;
 
@@ -162,7 +167,7 @@ void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice)
 {
 	pthread_mutex_lock(&events->mutex);
 	if (notice->posted)
-		take_notice(events, notice);
+		event_take_notice(events, notice);
 	pthread_mutex_unlock(&events->mutex);
 }
 
@@ -176,12 +181,12 @@ bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
 	watch = events->ready;
 	notice = events->notice;
 	if (watch) {
-		unlink_watch(events, watch);
+		event_unlink_watch(events, watch);
 		*ret_event = (struct daxpin_event) {
 			.type = DAXPIN_EVENT_IDLE, .watch = watch
 		};
 	} else if (notice) {
-		take_notice(events, notice);
+		event_take_notice(events, notice);
 		*ret_event = notice->event;
 	}
 	pthread_mutex_unlock(&events->mutex);

@@ -38,7 +38,7 @@
 #include "extent/gate.h"
 #include "os/os.h"
 
-static uint64_t gates_size(const struct dp_gates *gates)
+static uint64_t gate_table_size(const struct dp_gates *gates)
 {
 	return (uint64_t)gates->gate_count * sizeof(*gates->gate);
 }
@@ -50,7 +50,7 @@ int dp_gates_init(struct dp_gates *gates, uint32_t segments)
 
 	gates->gate_count = segments;
 	/* Anonymous memory is zeroed, and only what is used becomes real. */
-	ret = dp_os_map(NULL, gates_size(gates), PROT_READ | PROT_WRITE,
+	ret = dp_os_map(NULL, gate_table_size(gates), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
 	if (ret)
 		return ret;
@@ -62,7 +62,7 @@ void dp_gates_fini(struct dp_gates *gates)
 {
 	if (!gates->gate)
 		return;
-	dp_os_unmap(gates->gate, gates_size(gates));
+	dp_os_unmap(gates->gate, gate_table_size(gates));
 	gates->gate = NULL;
 }
 
@@ -72,10 +72,10 @@ uint64_t dp_gate_busy(struct dp_gates *gates, uint32_t segment)
 	uint64_t incs = 0, decs = 0;
 
 	assert(segment < gates->gate_count);
-	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+	for (unsigned int i = 0; i <= DP_THREAD_SLOTS; i++)
 		decs += atomic_load_explicit(&gate->slot[i].dec,
 					     memory_order_acquire);
-	for (unsigned int i = 0; i <= DP_STRIPES; i++)
+	for (unsigned int i = 0; i <= DP_THREAD_SLOTS; i++)
 		incs += atomic_load_explicit(&gate->slot[i].inc,
 					     memory_order_acquire);
 	assert(incs >= decs);

@@ -17,7 +17,7 @@ struct dp_gate_slot {		/* one thread's, or shared by the others */
 
 /* private to gate.c */
 struct dp_gate {
-	struct dp_gate_slot slot[DP_STRIPES + 1];
+	struct dp_gate_slot slot[DP_THREAD_SLOTS + 1];
 	_Atomic uint32_t closed DP_ALIGNED;	/* by so many */
 };
 
@@ -47,7 +47,7 @@ static inline void dp_gate_go_up(_Atomic uint64_t *word, unsigned int slot)
 {
 	uint64_t now;
 
-	if (slot == DP_STRIPE_SHARED) {
+	if (slot == DP_THREAD_SLOT_SHARED) {
 		atomic_fetch_add(word, 1);
 		return;
 	}
@@ -58,7 +58,7 @@ static inline void dp_gate_go_up(_Atomic uint64_t *word, unsigned int slot)
 /* Before the CAS that takes an extent's count from 0. */
 static inline void dp_gate_raise_inc(struct dp_gates *gates, uint32_t segment)
 {
-	unsigned int slot = dp_stripe();
+	unsigned int slot = dp_thread_slot();
 
 	dp_gate_go_up(&gates->gate[segment].slot[slot].inc, slot);
 }
@@ -66,7 +66,7 @@ static inline void dp_gate_raise_inc(struct dp_gates *gates, uint32_t segment)
 /* After the CAS that took it to 0, and after everything else in the pool. */
 static inline void dp_gate_raise_dec(struct dp_gates *gates, uint32_t segment)
 {
-	unsigned int slot = dp_stripe();
+	unsigned int slot = dp_thread_slot();
 
 	dp_gate_go_up(&gates->gate[segment].slot[slot].dec, slot);
 }

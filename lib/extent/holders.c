@@ -20,7 +20,7 @@ void dp_holders_fini(struct dp_holders *holders)
 		pthread_mutex_destroy(&holders->shard[i].mutex);
 }
 
-static uint32_t shard_of(uint64_t addr)
+static uint32_t holder_shard(uint64_t addr)
 {
 	return (addr >> 12) % DP_HOLDER_SHARDS;
 }
@@ -30,7 +30,7 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 	struct dp_holder_shard *shard;
 
 	hold->since_ns = dp_os_now_coarse_ns();
-	hold->shard = shard_of(hold->extent.addr);
+	hold->shard = holder_shard(hold->extent.addr);
 	shard = &holders->shard[hold->shard];
 	pthread_mutex_lock(&shard->mutex);
 	hold->next = shard->first;
@@ -45,7 +45,7 @@ void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {
 	struct dp_holder_shard *shard = &holders->shard[hold->shard];
 
-	assert(hold->shard == shard_of(hold->extent.addr));
+	assert(hold->shard == holder_shard(hold->extent.addr));
 	pthread_mutex_lock(&shard->mutex);
 	assert(hold->prev && *hold->prev == hold);
 	*hold->prev = hold->next;
@@ -90,18 +90,18 @@ uint32_t dp_registration_count(struct dp_holders *holders)
 	return count;
 }
 
-static bool covers(const struct daxpin_registration *registration,
-		   uint32_t segment)
+static bool registration_covers(const struct daxpin_registration *registration,
+				uint32_t segment)
 {
 	return registration->segment == segment ||
 	       registration->segment == DAXPIN_ALL_SEGMENTS;
 }
 
-static bool may_pin(const struct daxpin_registration *registration,
-		    uint32_t segment)
+static bool registration_may_pin(const struct daxpin_registration *registration,
+				 uint32_t segment)
 {
 	return registration->pin && segment < registration->segments &&
-	       covers(registration, segment);
+	       registration_covers(registration, segment);
 }
 
 int dp_registration_pin(struct dp_holders *holders,
@@ -110,7 +110,7 @@ int dp_registration_pin(struct dp_holders *holders,
 {
 	int ret = 0;
 
-	if (!may_pin(registration, segment))
+	if (!registration_may_pin(registration, segment))
 		return -EINVAL;
 	pthread_mutex_lock(&holders->mutex);
 	if (registration->pin[segment])
@@ -146,7 +146,7 @@ int dp_registration_revoked(struct dp_holders *holders,
 {
 	bool was;
 
-	if (!may_pin(registration, segment))
+	if (!registration_may_pin(registration, segment))
 		return -EINVAL;
 	pthread_mutex_lock(&holders->mutex);
 	was = registration->pin[segment];
@@ -156,10 +156,10 @@ int dp_registration_revoked(struct dp_holders *holders,
 }
 
 /* Asked for, where it can be; true: it is there. */
-static bool want(struct daxpin_registration *at, uint32_t segment,
-		 struct dp_events *events)
+static bool registration_want(struct daxpin_registration *at, uint32_t segment,
+			      struct dp_events *events)
 {
-	if (!covers(at, segment))
+	if (!registration_covers(at, segment))
 		return false;
 	if (!at->pin)
 		return true;
@@ -181,7 +181,7 @@ bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
 
 	pthread_mutex_lock(&holders->mutex);
 	for (at = holders->registration; at; at = at->next) {
-		if (!want(at, segment, events) || any)
+		if (!registration_want(at, segment, events) || any)
 			continue;
 		any = true;
 		memcpy(label, at->label, DAXPIN_LABEL_MAX);
@@ -201,7 +201,7 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 
 	pthread_mutex_lock(&holders->mutex);
 	for (at = holders->registration; at; at = at->next)
-		if (may_pin(at, segment))
+		if (registration_may_pin(at, segment))
 			at->pin[segment] &= ~DP_PIN_WANTED;
 	pthread_mutex_unlock(&holders->mutex);
 }
@@ -211,7 +211,8 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 		       void (*fn)(const struct daxpin_holder *, void *),
 		       void *arg)
 {
-	struct dp_holder_shard *shard = &holders->shard[shard_of(extent.addr)];
+	struct dp_holder_shard *shard =
+		&holders->shard[holder_shard(extent.addr)];
 	uint64_t now = dp_os_now_ns();
 	uint32_t count = 0;
 
@@ -235,10 +236,10 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 }
 
 /* Of one shard: older than *oldest_ns? Then it is the one. */
-static bool look_for_older(struct dp_holder_shard *shard, uint64_t begin,
-			   uint64_t end, uint64_t *oldest_ns,
-			   struct daxpin_hold *ret_hold,
-			   char label[DAXPIN_LABEL_MAX])
+static bool holder_find_older(struct dp_holder_shard *shard, uint64_t begin,
+			      uint64_t end, uint64_t *oldest_ns,
+			      struct daxpin_hold *ret_hold,
+			      char label[DAXPIN_LABEL_MAX])
 {
 	bool any = false;
 
@@ -266,8 +267,8 @@ bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 	bool any = false;
 
 	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++)
-		any |= look_for_older(&holders->shard[i], begin, end,
-				      &oldest_ns, &hold, label);
+		any |= holder_find_older(&holders->shard[i], begin, end,
+					 &oldest_ns, &hold, label);
 	if (!any)
 		return false;
 	*ret_holder = (struct daxpin_holder) {
@@ -289,7 +290,8 @@ void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 
 	pthread_mutex_lock(&holders->mutex);
 	for (at = holders->registration; at; at = at->next)
-		if (segment == DAXPIN_ALL_SEGMENTS || covers(at, segment))
+		if (segment == DAXPIN_ALL_SEGMENTS ||
+		    registration_covers(at, segment))
 			fn(&(struct daxpin_holder) {
 				.age_ns = now - at->since_ns,
 				.access = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE,

@@ -42,13 +42,14 @@ void dp_space_fini(struct dp_space *space)
 	space->quarantine = NULL;
 }
 
-static uint64_t load_word(struct dp_space *space, uint32_t word)
+static uint64_t space_load_word(struct dp_space *space, uint32_t word)
 {
 	return atomic_load_explicit(&space->bits[word], memory_order_acquire);
 }
 
 /* The part of [block, end) that lies in block's word, as a mask. */
-static uint64_t word_mask(uint32_t block, uint32_t end, uint32_t *ret_next)
+static uint64_t space_word_mask(uint32_t block, uint32_t end,
+				uint32_t *ret_next)
 {
 	uint32_t shift = block % WORD_BITS;
 	uint32_t count = dp_min(end - block, WORD_BITS - shift);
@@ -58,11 +59,11 @@ static uint64_t word_mask(uint32_t block, uint32_t end, uint32_t *ret_next)
 }
 
 /* First block at or after `block` whose bit is `set`; `end` when none. */
-static uint32_t find_bit(struct dp_space *space, uint32_t block, uint32_t end,
-			 bool set)
+static uint32_t space_find_bit(struct dp_space *space, uint32_t block,
+			       uint32_t end, bool set)
 {
 	while (block < end) {
-		uint64_t word = load_word(space, block / WORD_BITS);
+		uint64_t word = space_load_word(space, block / WORD_BITS);
 
 		word = (set ? word : ~word) >> block % WORD_BITS;
 		if (word)
@@ -73,16 +74,16 @@ static uint32_t find_bit(struct dp_space *space, uint32_t block, uint32_t end,
 }
 
 /* First run of that length that begins in [from, to); to when none. */
-static uint32_t find_run(struct dp_space *space, uint32_t from, uint32_t to,
-			 uint32_t blocks)
+static uint32_t space_find_run(struct dp_space *space, uint32_t from,
+			       uint32_t to, uint32_t blocks)
 {
 	uint32_t block = from, end;
 
 	while (block < to) {
-		block = find_bit(space, block, to, true);
+		block = space_find_bit(space, block, to, true);
 		if (block >= to || blocks > space->blocks - block)
 			return to;
-		end = find_bit(space, block, block + blocks, false);
+		end = space_find_bit(space, block, block + blocks, false);
 		if (end == block + blocks)
 			return block;
 		block = end;
@@ -90,13 +91,14 @@ static uint32_t find_run(struct dp_space *space, uint32_t from, uint32_t to,
 	return to;
 }
 
-static void clear_run(struct dp_space *space, uint32_t block, uint32_t blocks)
+static void space_clear_run(struct dp_space *space, uint32_t block,
+			    uint32_t blocks)
 {
 	uint32_t end = block + blocks, next;
 
 	for (; block < end; block = next) {
 		uint32_t word = block / WORD_BITS;
-		uint64_t mask = word_mask(block, end, &next);
+		uint64_t mask = space_word_mask(block, end, &next);
 		uint64_t was = atomic_fetch_and_explicit(&space->bits[word],
 							 ~mask,
 							 memory_order_acq_rel);
@@ -116,13 +118,13 @@ int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 	if (dp_space_free_count(space) < blocks)
 		return -ENOSPC;
 	pthread_mutex_lock(&space->mutex);
-	block = find_run(space, space->hint, to, blocks);
+	block = space_find_run(space, space->hint, to, blocks);
 	if (block == to) {
 		to = space->hint;
-		block = find_run(space, 0, to, blocks);
+		block = space_find_run(space, 0, to, blocks);
 	}
 	if (block < to) {
-		clear_run(space, block, blocks);
+		space_clear_run(space, block, blocks);
 		space->hint = (block + blocks) % space->blocks;
 	}
 	pthread_mutex_unlock(&space->mutex);
@@ -139,32 +141,32 @@ bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks)
 
 	assert(blocks && end <= space->blocks);
 	pthread_mutex_lock(&space->mutex);
-	free = find_bit(space, block, end, false) == end;
+	free = space_find_bit(space, block, end, false) == end;
 	if (free)
-		clear_run(space, block, blocks);
+		space_clear_run(space, block, blocks);
 	pthread_mutex_unlock(&space->mutex);
 	return free;
 }
 
 /* What of the mask goes back to the free blocks. */
-static uint64_t without_quarantine(const struct dp_space *space, uint32_t word,
-				   uint64_t mask)
+static uint64_t space_without_quarantine(const struct dp_space *space,
+					 uint32_t word, uint64_t mask)
 {
 	return space->quarantine ? mask & ~space->quarantine[word] : mask;
 }
 
-static uint32_t count_returning(const struct dp_space *space, uint32_t block,
-				uint32_t blocks)
+static uint32_t space_count_returning(const struct dp_space *space,
+				      uint32_t block, uint32_t blocks)
 {
 	uint32_t end = block + blocks, next, count = 0;
 
 	if (!space->quarantine)
 		return blocks;
 	for (; block < end; block = next) {
-		uint64_t mask = word_mask(block, end, &next);
+		uint64_t mask = space_word_mask(block, end, &next);
 
-		count += __builtin_popcountll(
-			without_quarantine(space, block / WORD_BITS, mask));
+		count += __builtin_popcountll(space_without_quarantine(
+			space, block / WORD_BITS, mask));
 	}
 	return count;
 }
@@ -176,12 +178,12 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 	assert(blocks && end <= space->blocks);
 	/* Counted first: whoever sees a bit must not count below zero. */
 	atomic_fetch_add_explicit(&space->free_count,
-				  count_returning(space, block, blocks),
+				  space_count_returning(space, block, blocks),
 				  memory_order_relaxed);
 	for (; block < end; block = next) {
 		uint32_t word = block / WORD_BITS;
-		uint64_t mask = without_quarantine(space, word,
-						   word_mask(block, end, &next));
+		uint64_t mask = space_without_quarantine(
+			space, word, space_word_mask(block, end, &next));
 		uint64_t was = atomic_fetch_or_explicit(&space->bits[word], mask,
 							memory_order_release);
 
@@ -193,9 +195,10 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 int dp_space_take(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
 	assert(block + blocks <= space->blocks);
-	if (find_bit(space, block, block + blocks, false) != block + blocks)
+	if (space_find_bit(space, block, block + blocks, false) !=
+	    block + blocks)
 		return -EUCLEAN;
-	clear_run(space, block, blocks);
+	space_clear_run(space, block, blocks);
 	return 0;
 }
 
@@ -211,7 +214,7 @@ int dp_space_quarantine(struct dp_space *space, uint32_t block, uint32_t blocks)
 		return -ENOMEM;
 	for (; block < end; block = next)
 		space->quarantine[block / WORD_BITS] |=
-			word_mask(block, end, &next);
+			space_word_mask(block, end, &next);
 	return 0;
 }
 
@@ -242,7 +245,8 @@ bool dp_space_is_quarantined(const struct dp_space *space, uint32_t block)
 bool dp_space_is_free(struct dp_space *space, uint32_t block)
 {
 	assert(block < space->blocks);
-	return load_word(space, block / WORD_BITS) >> block % WORD_BITS & 1;
+	return space_load_word(space, block / WORD_BITS) >> block % WORD_BITS &
+	       1;
 }
 
 uint32_t dp_space_free_count(struct dp_space *space)

@@ -47,59 +47,60 @@
 static_assert(LIFE_SHIFT + DP_LIFE_BITS == 64, "the word is full");
 static_assert(sizeof(struct dp_lease) == 16, "four to a cache line");
 
-static enum dp_state state_of(uint64_t word)
+static enum dp_state word_state(uint64_t word)
 {
 	return (word & STATE_MASK) >> STATE_SHIFT;
 }
 
-static uint32_t count_of(uint64_t word)
+static uint32_t word_count(uint64_t word)
 {
 	return (word & COUNT_MASK) >> COUNT_SHIFT;
 }
 
-static uint64_t life_of(uint64_t word)
+static uint64_t word_life(uint64_t word)
 {
 	return word >> LIFE_SHIFT;
 }
 
-static uint64_t with_state(uint64_t word, enum dp_state state)
+static uint64_t word_with_state(uint64_t word, enum dp_state state)
 {
 	return (word & ~STATE_MASK) | (uint64_t)state << STATE_SHIFT;
 }
 
 /* The canonical free word of the next life. */
-static uint64_t next_life(uint64_t word)
+static uint64_t word_next_life(uint64_t word)
 {
-	return ((life_of(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;
+	return ((word_life(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;
 }
 
-static _Atomic uint64_t *word_at(struct dp_leases *leases, uint64_t block)
+static _Atomic uint64_t *state_word(struct dp_leases *leases, uint64_t block)
 {
 	assert(block < leases->blocks);
 	return &leases->lease[block].word;
 }
 
-static uint64_t load(struct dp_leases *leases, uint64_t block)
+static uint64_t state_load(struct dp_leases *leases, uint64_t block)
 {
-	return atomic_load_explicit(word_at(leases, block),
+	return atomic_load_explicit(state_word(leases, block),
 				    memory_order_acquire);
 }
 
 /* seq_cst: one side of the two-sided races with gate and armed. */
-static bool swap(struct dp_leases *leases, uint64_t block, uint64_t *word,
-		 uint64_t to)
+static bool state_swap(struct dp_leases *leases, uint64_t block, uint64_t *word,
+		       uint64_t to)
 {
-	return atomic_compare_exchange_weak(word_at(leases, block), word, to);
+	return atomic_compare_exchange_weak(state_word(leases, block), word,
+					    to);
 }
 
-static uint32_t segment_of(const struct dp_leases *leases, uint64_t block)
+static uint32_t state_segment(const struct dp_leases *leases, uint64_t block)
 {
 	return block >> leases->segment_shift;
 }
 
 /* ------------------------------------------------------------ the tables */
 
-static uint64_t table_size(const struct dp_leases *leases)
+static uint64_t state_table_size(const struct dp_leases *leases)
 {
 	return leases->blocks * sizeof(*leases->lease);
 }
@@ -116,13 +117,13 @@ int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 	leases->space = space;
 	leases->events = events;
 	/* Anonymous memory is zeroed: every extent is FREE, of generation 0. */
-	ret = dp_os_map(NULL, table_size(leases), PROT_READ | PROT_WRITE,
+	ret = dp_os_map(NULL, state_table_size(leases), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
 	if (ret)
 		return ret;
 	ret = dp_gates_init(&leases->gates, segments);
 	if (ret) {
-		dp_os_unmap(base, table_size(leases));
+		dp_os_unmap(base, state_table_size(leases));
 		return ret;
 	}
 	leases->lease = base;
@@ -134,11 +135,12 @@ void dp_leases_fini(struct dp_leases *leases)
 	if (!leases->lease)
 		return;
 	dp_gates_fini(&leases->gates);
-	dp_os_unmap(leases->lease, table_size(leases));
+	dp_os_unmap(leases->lease, state_table_size(leases));
 	leases->lease = NULL;
 }
 
-static void set_blocks(struct dp_leases *leases, uint64_t block, uint32_t blocks)
+static void state_set_blocks(struct dp_leases *leases, uint64_t block,
+			     uint32_t blocks)
 {
 	atomic_store_explicit(&leases->lease[block].blocks, blocks,
 			      memory_order_relaxed);
@@ -147,21 +149,21 @@ static void set_blocks(struct dp_leases *leases, uint64_t block, uint32_t blocks
 void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
 		      uint64_t life, enum dp_state state)
 {
-	assert(load(leases, block) == 0 && life <= DP_LIFE_MASK);
+	assert(state_load(leases, block) == 0 && life <= DP_LIFE_MASK);
 	if (state != DP_STATE_FREE)
-		set_blocks(leases, block, blocks);
-	atomic_store(word_at(leases, block),
-		     with_state(life << LIFE_SHIFT, state));
+		state_set_blocks(leases, block, blocks);
+	atomic_store(state_word(leases, block),
+		     word_with_state(life << LIFE_SHIFT, state));
 }
 
 struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block)
 {
-	uint64_t word = load(leases, block);
+	uint64_t word = state_load(leases, block);
 
 	return (struct dp_lease_view) {
-		.state = state_of(word),
-		.count = count_of(word),
-		.life = life_of(word),
+		.state = word_state(word),
+		.count = word_count(word),
+		.life = word_life(word),
 		.publishing = word & PUBLISHING,
 		.writers = word & WRITERS,
 	};
@@ -175,48 +177,48 @@ uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block)
 
 /* ----------------------------------------------------------- end of life */
 
-static void wake(struct dp_leases *leases, uint64_t block)
+static void state_wake(struct dp_leases *leases, uint64_t block)
 {
-	dp_os_futex_wake(word_at(leases, block));
+	dp_os_futex_wake(state_word(leases, block));
 	dp_events_fire(leases->events, block << 12);
 }
 
-static void free_blocks(struct dp_leases *leases, uint64_t block)
+static void state_free_blocks(struct dp_leases *leases, uint64_t block)
 {
 	uint64_t mask = (1ull << leases->segment_shift) - 1;
 
-	dp_space_free(&leases->space[segment_of(leases, block)], block & mask,
-		      dp_lease_blocks(leases, block));
+	dp_space_free(&leases->space[state_segment(leases, block)],
+		      block & mask, dp_lease_blocks(leases, block));
 }
 
 /* After the CAS from `was` to `now`: what only its maker may do. */
-static inline void after(struct dp_leases *leases, uint64_t block, uint64_t was,
-			 uint64_t now)
+static inline void state_after_swap(struct dp_leases *leases, uint64_t block,
+				    uint64_t was, uint64_t now)
 {
-	if (state_of(now) == DP_STATE_FREE)
-		free_blocks(leases, block);
+	if (word_state(now) == DP_STATE_FREE)
+		state_free_blocks(leases, block);
 	if (was & WAITERS && !(now & WAITERS))
-		wake(leases, block);
-	if (count_of(was) && !count_of(now)) {
-		DP_PROBE_IDLE(leases, block << 12, life_of(was));
-		dp_gate_raise_dec(&leases->gates, segment_of(leases, block));
+		state_wake(leases, block);
+	if (word_count(was) && !word_count(now)) {
+		DP_PROBE_IDLE(leases, block << 12, word_life(was));
+		dp_gate_raise_dec(&leases->gates, state_segment(leases, block));
 	}
 }
 
 /* What the word becomes when its life ends here or at the last drop. */
-static uint64_t retired(uint64_t word)
+static uint64_t word_retired(uint64_t word)
 {
-	if (!count_of(word))
-		return next_life(word);
-	return with_state(word & ~PUBLISHING, DP_STATE_RETIRED);
+	if (!word_count(word))
+		return word_next_life(word);
+	return word_with_state(word & ~PUBLISHING, DP_STATE_RETIRED);
 }
 
 /* Why a call that needs a life not yet ended cannot have this one; 0: it can. */
-static int refuse(uint64_t word, uint64_t life)
+static int state_refuse(uint64_t word, uint64_t life)
 {
-	if (life_of(word) != life || state_of(word) == DP_STATE_FREE)
+	if (word_life(word) != life || word_state(word) == DP_STATE_FREE)
 		return -ESTALE;
-	if (state_of(word) == DP_STATE_RETIRED)
+	if (word_state(word) == DP_STATE_RETIRED)
 		return -EALREADY;
 	return 0;
 }
@@ -226,61 +228,61 @@ static int refuse(uint64_t word, uint64_t life)
 uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
 			  uint32_t blocks)
 {
-	uint64_t word = load(leases, block);
+	uint64_t word = state_load(leases, block);
 	bool done;
 
 	/* Only the owner of free blocks may touch a free word (I16, I17). */
-	assert(word == life_of(word) << LIFE_SHIFT);
-	set_blocks(leases, block, blocks);
-	done = atomic_compare_exchange_strong(word_at(leases, block), &word,
-					      with_state(word,
+	assert(word == word_life(word) << LIFE_SHIFT);
+	state_set_blocks(leases, block, blocks);
+	done = atomic_compare_exchange_strong(state_word(leases, block), &word,
+					      word_with_state(word,
 							 DP_STATE_RESERVED));
 	assert(done);
 	(void)done;
-	return life_of(word);
+	return word_life(word);
 }
 
 int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
 {
-	uint64_t word = load(leases, block), to;
+	uint64_t word = state_load(leases, block), to;
 	int ret;
 
 	do {
-		ret = refuse(word, life);
-		if (!ret && state_of(word) != DP_STATE_RESERVED)
+		ret = state_refuse(word, life);
+		if (!ret && word_state(word) != DP_STATE_RESERVED)
 			ret = -EINVAL;
 		if (!ret && word & PUBLISHING)
 			ret = -EBUSY;
 		if (ret)
 			return ret;
-		to = retired(word);
-	} while (!swap(leases, block, &word, to));
-	DP_PROBE_RETIRE(leases, block << 12, life, count_of(to));
-	after(leases, block, word, to);
+		to = word_retired(word);
+	} while (!state_swap(leases, block, &word, to));
+	DP_PROBE_RETIRE(leases, block << 12, life, word_count(to));
+	state_after_swap(leases, block, word, to);
 	return 0;
 }
 
 int dp_lease_claim(struct dp_leases *leases, uint64_t block, uint64_t life,
 		   enum dp_state from, bool no_writers)
 {
-	uint64_t word = load(leases, block);
+	uint64_t word = state_load(leases, block);
 	int ret;
 
 	do {
-		ret = refuse(word, life);
-		if (!ret && state_of(word) != from)
+		ret = state_refuse(word, life);
+		if (!ret && word_state(word) != from)
 			ret = -EINVAL;
 		if (!ret && (word & PUBLISHING || (no_writers && word & WRITERS)))
 			ret = -EBUSY;
 		if (ret)
 			return ret;
-	} while (!swap(leases, block, &word, word | PUBLISHING));
+	} while (!state_swap(leases, block, &word, word | PUBLISHING));
 	return 0;
 }
 
 void dp_lease_unclaim(struct dp_leases *leases, uint64_t block)
 {
-	uint64_t was = atomic_fetch_and(word_at(leases, block), ~PUBLISHING);
+	uint64_t was = atomic_fetch_and(state_word(leases, block), ~PUBLISHING);
 
 	assert(was & PUBLISHING);
 	(void)was;
@@ -288,20 +290,20 @@ void dp_lease_unclaim(struct dp_leases *leases, uint64_t block)
 
 void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
 {
-	uint64_t word = load(leases, block), next;
+	uint64_t word = state_load(leases, block), next;
 
 	assert(to == DP_STATE_LIVE || to == DP_STATE_RETIRED);
 	do {
 		assert(word & PUBLISHING);
-		assert(state_of(word) == (to == DP_STATE_LIVE ?
-					  DP_STATE_RESERVED : DP_STATE_LIVE));
-		next = to == DP_STATE_RETIRED ? retired(word) :
-		       with_state(word & ~PUBLISHING, to);
-	} while (!swap(leases, block, &word, next));
+		assert(word_state(word) == (to == DP_STATE_LIVE ?
+					    DP_STATE_RESERVED : DP_STATE_LIVE));
+		next = to == DP_STATE_RETIRED ? word_retired(word) :
+		       word_with_state(word & ~PUBLISHING, to);
+	} while (!state_swap(leases, block, &word, next));
 	if (to == DP_STATE_RETIRED)
-		DP_PROBE_RETIRE(leases, block << 12, life_of(word),
-				count_of(next));
-	after(leases, block, word, next);
+		DP_PROBE_RETIRE(leases, block << 12, word_life(word),
+				word_count(next));
+	state_after_swap(leases, block, word, next);
 }
 
 /* seq_cst, all three: two-sided with the CAS in dp_lease_claim(). */
@@ -327,34 +329,36 @@ uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
 
 /* ---------------------------------------------------------- hold and drop */
 
-static uint64_t more(uint64_t word, uint32_t count, bool write)
+static uint64_t word_with_holds(uint64_t word, uint32_t count, bool write)
 {
 	return (word + count * COUNT_ONE) | (write ? WRITERS : 0);
 }
 
 /* 0 and the word before in *ret_was. inc is up when the count was 0. */
-static int take_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
-		     uint32_t count, bool write, uint64_t *ret_was)
+static int state_take_hold(struct dp_leases *leases, uint64_t block,
+			   uint64_t life, uint32_t count, bool write,
+			   uint64_t *ret_was)
 {
-	uint64_t word = load(leases, block);
+	uint64_t word = state_load(leases, block);
 	bool raised = false;
 	int ret;
 
 	do {
-		ret = refuse(word, life);
-		if (!ret && count > DP_COUNT_MAX - count_of(word))
+		ret = state_refuse(word, life);
+		if (!ret && count > DP_COUNT_MAX - word_count(word))
 			ret = -EOVERFLOW;
 		if (ret)
 			break;
-		if (!count_of(word) && !raised) {
+		if (!word_count(word) && !raised) {
 			dp_gate_raise_inc(&leases->gates,
-					  segment_of(leases, block));
+					  state_segment(leases, block));
 			raised = true;
 		}
-	} while (!swap(leases, block, &word, more(word, count, write)));
+	} while (!state_swap(leases, block, &word,
+			     word_with_holds(word, count, write)));
 	*ret_was = word;
-	if (raised && (ret || count_of(word)))
-		dp_gate_raise_dec(&leases->gates, segment_of(leases, block));
+	if (raised && (ret || word_count(word)))
+		dp_gate_raise_dec(&leases->gates, state_segment(leases, block));
 	return ret;
 }
 
@@ -365,13 +369,13 @@ int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 	int ret;
 
 	assert(count);
-	ret = take_hold(leases, block, life, count, write, &was);
+	ret = state_take_hold(leases, block, life, count, write, &was);
 	if (ret)
 		return ret;
-	DP_PROBE_HOLD(leases, block << 12, life, count, count_of(was) + count,
+	DP_PROBE_HOLD(leases, block << 12, life, count, word_count(was) + count,
 		      write);
 	dp_fence_after_rmw();
-	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
+	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 		return 0;
 	ret = dp_lease_drop(leases, block, life, count);
 	assert(ret == (int)count);
@@ -381,43 +385,45 @@ int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
 int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
 		   bool write)
 {
-	uint64_t word = load(leases, block);
+	uint64_t word = state_load(leases, block);
 
 	/* The caller's hold keeps the count above 0 and this life going. */
 	do {
-		if (life_of(word) != life)
+		if (word_life(word) != life)
 			return -ESTALE;
-		if (!count_of(word))
+		if (!word_count(word))
 			return -EINVAL;
-		if (count_of(word) == DP_COUNT_MAX)
+		if (word_count(word) == DP_COUNT_MAX)
 			return -EOVERFLOW;
-	} while (!swap(leases, block, &word, more(word, 1, write)));
-	DP_PROBE_HOLD(leases, block << 12, life, 1, count_of(word) + 1, write);
+	} while (!state_swap(leases, block, &word,
+			     word_with_holds(word, 1, write)));
+	DP_PROBE_HOLD(leases, block << 12, life, 1, word_count(word) + 1,
+		      write);
 	return 0;
 }
 
 int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
 		  uint32_t count)
 {
-	uint64_t word = load(leases, block), to;
+	uint64_t word = state_load(leases, block), to;
 	uint32_t dropped;
 
 	assert(count);
 	do {
-		if (life_of(word) != life)
+		if (word_life(word) != life)
 			return -ESTALE;
-		if (!count_of(word))
+		if (!word_count(word))
 			return -EINVAL;
-		dropped = dp_min(count, count_of(word));
+		dropped = dp_min(count, word_count(word));
 		to = word - dropped * COUNT_ONE;
-		if (!count_of(to))
+		if (!word_count(to))
 			to &= ~(WRITERS | WAITERS);
-		if (!count_of(to) && state_of(to) == DP_STATE_RETIRED)
-			to = next_life(to);
-	} while (!swap(leases, block, &word, to));
+		if (!word_count(to) && word_state(to) == DP_STATE_RETIRED)
+			to = word_next_life(to);
+	} while (!state_swap(leases, block, &word, to));
 	/* Of the pool's memory nothing is read here: it may be gone. */
-	DP_PROBE_DROP(leases, block << 12, life, dropped, count_of(to));
-	after(leases, block, word, to);
+	DP_PROBE_DROP(leases, block << 12, life, dropped, word_count(to));
+	state_after_swap(leases, block, word, to);
 	return dropped;
 }
 
@@ -427,16 +433,16 @@ int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
  * Ask for a wake-up: true and the word to sleep on, or false when there is
  * nothing to wait for. The CAS that ends the wait clears the bit.
  */
-static bool ask_wake(struct dp_leases *leases, uint64_t block, uint64_t life,
-		     uint64_t *ret_word)
+static bool state_ask_wake(struct dp_leases *leases, uint64_t block,
+			   uint64_t life, uint64_t *ret_word)
 {
-	uint64_t word = load(leases, block);
+	uint64_t word = state_load(leases, block);
 
 	do {
-		if (life_of(word) != life || !count_of(word))
+		if (word_life(word) != life || !word_count(word))
 			return false;
 	} while (!(word & WAITERS) &&
-		 !swap(leases, block, &word, word | WAITERS));
+		 !state_swap(leases, block, &word, word | WAITERS));
 	*ret_word = word | WAITERS;
 	return true;
 }
@@ -446,11 +452,11 @@ int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
 {
 	uint64_t word;
 
-	while (ask_wake(leases, block, life, &word)) {
+	while (state_ask_wake(leases, block, life, &word)) {
 		if (dp_os_now_ns() >= deadline_ns)
 			return -ETIMEDOUT;
 		/* The low half: flags, state, count and low bits of life. */
-		dp_os_futex_wait(word_at(leases, block), (uint32_t)word,
+		dp_os_futex_wait(state_word(leases, block), (uint32_t)word,
 				 deadline_ns);
 	}
 	return 0;
@@ -462,12 +468,12 @@ struct watch_lease {
 	uint64_t life;
 };
 
-static bool watch_is_busy(void *arg)
+static bool state_watch_is_busy(void *arg)
 {
 	struct watch_lease *lease = arg;
 	uint64_t word;
 
-	return ask_wake(lease->leases, lease->block, lease->life, &word);
+	return state_ask_wake(lease->leases, lease->block, lease->life, &word);
 }
 
 void dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
@@ -475,5 +481,5 @@ void dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
 {
 	struct watch_lease lease = { leases, block, life };
 
-	dp_events_watch(leases->events, watch, watch_is_busy, &lease);
+	dp_events_watch(leases->events, watch, state_watch_is_busy, &lease);
 }

@@ -12,33 +12,33 @@ static _Atomic uint64_t taken;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool have_key;
-_Thread_local unsigned int dp_stripe_mine;
+_Thread_local unsigned int dp_thread_slot_mine;
 
-static void give_back(void *value)
+static void thread_slot_give_back(void *value)
 {
 	uintptr_t stripe = (uintptr_t)value - 1;
 
-	assert(stripe < DP_STRIPES);
+	assert(stripe < DP_THREAD_SLOTS);
 	/* Destructors that run after this one share. */
-	dp_stripe_mine = DP_STRIPE_SHARED + 1;
+	dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
 	atomic_fetch_and_explicit(&taken, ~(1ull << stripe),
 				  memory_order_release);
 }
 
-static void make_key(void)
+static void thread_slot_make_key(void)
 {
-	have_key = !pthread_key_create(&key, give_back);
+	have_key = !pthread_key_create(&key, thread_slot_give_back);
 }
 
-static unsigned int take(void)
+static unsigned int thread_slot_claim(void)
 {
 	uint64_t now = atomic_load_explicit(&taken, memory_order_relaxed);
 	unsigned int stripe;
 
-	pthread_once(&once, make_key);
+	pthread_once(&once, thread_slot_make_key);
 	do {
 		if (!have_key || !~now)
-			return DP_STRIPE_SHARED;
+			return DP_THREAD_SLOT_SHARED;
 		stripe = __builtin_ctzll(~now);
 	} while (!atomic_compare_exchange_weak_explicit(&taken, &now,
 						now | 1ull << stripe,
@@ -48,12 +48,12 @@ static unsigned int take(void)
 		return stripe;
 	atomic_fetch_and_explicit(&taken, ~(1ull << stripe),
 				  memory_order_release);
-	return DP_STRIPE_SHARED;
+	return DP_THREAD_SLOT_SHARED;
 }
 
-unsigned int dp_stripe_take(void)
+unsigned int dp_thread_slot_take(void)
 {
-	assert(!dp_stripe_mine);
-	dp_stripe_mine = take() + 1;
-	return dp_stripe_mine - 1;
+	assert(!dp_thread_slot_mine);
+	dp_thread_slot_mine = thread_slot_claim() + 1;
+	return dp_thread_slot_mine - 1;
 }

@@ -6,10 +6,10 @@
  *
  * Stands for:
  *	lib/extent/event.c: dp_events_watch dp_events_fire dp_events_next
- *	lib/extent/event.c: dp_events_arm signal_if_armed make_ready
- *	lib/extent/event.c: unlink_watch
- *	lib/extent/state.c: dp_lease_watch watch_is_busy ask_wake wake
- *	lib/extent/state.c: dp_lease_drop
+ *	lib/extent/event.c: dp_events_arm event_signal_if_armed
+ *	lib/extent/event.c: event_make_ready event_unlink_watch
+ *	lib/extent/state.c: dp_lease_watch state_watch_is_busy state_ask_wake
+ *	lib/extent/state.c: state_wake dp_lease_drop
  *	lib/os/os.c: dp_os_eventfd_signal
  *
  * Left out: lives (wait.pml), several watches of one extent, buckets, unwatch.

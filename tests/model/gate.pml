@@ -6,14 +6,16 @@
  * thread on the shared stripe; another drops it.
  *
  * Stands for:
- *	lib/extent/state.c: take_hold dp_lease_hold dp_lease_clone
- *	lib/extent/state.c: dp_lease_drop after wake
+ *	lib/extent/state.c: state_take_hold dp_lease_hold dp_lease_clone
+ *	lib/extent/state.c: dp_lease_drop state_after_swap state_wake
  *	lib/extent/gate.h: dp_gate_raise_inc dp_gate_raise_dec dp_gate_go_up
  *	lib/extent/gate.h: dp_gate_is_closed
  *	lib/extent/gate.c: dp_gate_busy dp_gate_close dp_gate_open
- *	lib/extent/thread_slot.h: dp_stripe
- *	lib/extent/thread_slot.c: dp_stripe_take take give_back
- *	lib/api/pool.c: daxpin_pool_close is_busy shut_gates open_gates
+ *	lib/extent/thread_slot.h: dp_thread_slot
+ *	lib/extent/thread_slot.c: dp_thread_slot_take thread_slot_claim
+ *	lib/extent/thread_slot.c: thread_slot_give_back
+ *	lib/api/pool.c: daxpin_pool_close pool_is_busy pool_close_gates
+ *	lib/api/pool.c: pool_open_gates
  *
  * Stores to a stripe of one's own are plain: they go through a buffer, and reach
  * memory in their order some time later (TSO). A locked instruction waits until

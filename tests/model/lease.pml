@@ -8,10 +8,10 @@
  * Stands for:
  *	lib/extent/state.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
  *	lib/extent/state.c: dp_lease_unclaim dp_lease_settle dp_lease_hold
- *	lib/extent/state.c: take_hold dp_lease_clone dp_lease_drop after
- *	lib/extent/state.c: retired refuse
+ *	lib/extent/state.c: state_take_hold dp_lease_clone dp_lease_drop
+ *	lib/extent/state.c: state_after_swap word_retired state_refuse
  *	lib/extent/space.c: dp_space_claim dp_space_free
- *	lib/core/publish.c: claim_extent settle
+ *	lib/core/publish.c: step_claim_extent batch_settle
  *
  * Left out: holds taken several at once, which are one CAS as one is; a drop of
  * more than there are, which is a mistake. Counter and gate (gate.pml), waiting

@@ -90,7 +90,7 @@ static void warm_up(unsigned int *seed)
 
 	n += (atomic_load(&gate->closed) + atomic_load(&lease->roots) +
 	      atomic_load(&lease->word) + atomic_load(&world.queued) +
-	      atomic_load(&gate->slot[DP_STRIPE_SHARED].inc) +
+	      atomic_load(&gate->slot[DP_THREAD_SLOT_SHARED].inc) +
 	      atomic_load(&world.events.armed)) % 2;
 	while (n)
 		n--;
@@ -200,7 +200,7 @@ static void drop_and_open(bool held, bool idle)
 static _Atomic uint64_t *weak_word(uint32_t which)
 {
 	struct dp_gate_slot *slot =
-		&world.leases.gates.gate->slot[DP_STRIPE_SHARED];
+		&world.leases.gates.gate->slot[DP_THREAD_SLOT_SHARED];
 
 	return which ? &slot->dec : &slot->inc;
 }

@@ -5,8 +5,9 @@
  * while the word is what it was told; nobody may sleep for ever.
  *
  * Stands for:
- *	lib/extent/state.c: dp_lease_wait ask_wake dp_lease_drop
- *	lib/extent/state.c: dp_lease_hold after wake dp_lease_settle retired
+ *	lib/extent/state.c: dp_lease_wait state_ask_wake dp_lease_drop
+ *	lib/extent/state.c: dp_lease_hold state_after_swap state_wake
+ *	lib/extent/state.c: dp_lease_settle word_retired
  *	lib/os/os.c: dp_os_futex_wait dp_os_futex_wake
  *
  * Left out: deadlines: a waiter that would time out here waits for ever. The

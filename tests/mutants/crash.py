@@ -101,11 +101,11 @@ int dp_lane_run'''),
      '''		if (!addr && entry->addr - addr < size)'''),
     ('half-a-batch', SIM, 'lib/core/publish.c',
      'each operation of a batch is durable by itself',
-     '''		ret = batch->count > 1 ? write_batch(batch) :
-		      write_one(batch->pool, batch->step[0].change);''',
+     '''		ret = batch->count > 1 ? batch_write(batch) :
+		      publish_write_one(batch->pool, batch->step[0].change);''',
      '''		for (size_t i = 0; !ret && i < batch->count; i++)
-			ret = write_one(batch->pool, batch->step[i].change);
-	(void)write_batch;'''),
+			ret = publish_write_one(batch->pool, batch->step[i].change);
+	(void)batch_write;'''),
 
     # ---------------------------------------------------------------- publish
     ('word-before-payload', SIM, 'lib/core/publish.c',
@@ -139,33 +139,33 @@ int dp_lane_run'''),
      'RETIRED is visible, and the blocks are reused, before the word is durable',
      '''	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
-		ret = batch->count > 1 ? write_batch(batch) :
-		      write_one(batch->pool, batch->step[0].change);
-	for_each_lock(batch, pthread_mutex_unlock);
+		ret = batch->count > 1 ? batch_write(batch) :
+		      publish_write_one(batch->pool, batch->step[0].change);
+	batch_for_each_lock(batch, pthread_mutex_unlock);
 	if (ret)
-		for_each(batch, drop_hold);
+		batch_for_each(batch, step_drop_hold);
 	else
-		settle(batch);
+		batch_settle(batch);
 	return ret;''',
-     '''	settle(batch);
-	ret = batch->count > 1 ? write_batch(batch) :
-	      write_one(batch->pool, batch->step[0].change);
-	for_each_lock(batch, pthread_mutex_unlock);
-	(void)drop_hold;
+     '''	batch_settle(batch);
+	ret = batch->count > 1 ? batch_write(batch) :
+	      publish_write_one(batch->pool, batch->step[0].change);
+	batch_for_each_lock(batch, pthread_mutex_unlock);
+	(void)step_drop_hold;
 	return ret;'''),
     ('claim-dropped-early', SIM, 'lib/core/publish.c',
      'an extent can be published again before the first publish is durable',
      '''	if (!ret)
-		ret = batch->count > 1 ? write_batch(batch) :
-		      write_one(batch->pool, batch->step[0].change);
+		ret = batch->count > 1 ? batch_write(batch) :
+		      publish_write_one(batch->pool, batch->step[0].change);
 ''',
      '''	for (size_t i = 0; !ret && i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
 			dp_lease_unclaim(&batch->pool->leases,
 					 batch->step[i].handle.block);
 	if (!ret)
-		ret = batch->count > 1 ? write_batch(batch) :
-		      write_one(batch->pool, batch->step[0].change);
+		ret = batch->count > 1 ? batch_write(batch) :
+		      publish_write_one(batch->pool, batch->step[0].change);
 	for (size_t i = 0; i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
 			dp_lease_claim(&batch->pool->leases,
@@ -183,9 +183,9 @@ int dp_lane_run'''),
 		view = '''),
     ('set-without-lock', SIM, 'lib/core/publish.c',
      'two open lanes name one word',
-     '''	for_each(batch, choose_lock);
+     '''	batch_for_each(batch, step_choose_lock);
 ''',
-     '''	(void)choose_lock;
+     '''	(void)step_choose_lock;
 '''),
     ('root-slot-not-claimed', SIM, 'lib/media/root.c',
      'two batches change one root',

@@ -58,10 +58,10 @@ MUTANTS = [
     ('image-early-store', IMAGE, 'lib/core/recover.c',
      'lanes are replayed before the rest was looked at',
      '''	if (!ret)
-		ret = load_lanes(pool, why);
+		ret = recover_load_lanes(pool, why);
 ''',
      '''	if (!ret)
-		ret = load_lanes(pool, why);
+		ret = recover_load_lanes(pool, why);
 	if (!ret && !pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes);
 '''),
@@ -79,13 +79,13 @@ MUTANTS = [
     # ------------------------------------------------------ what calls return
     ('calls-stale-hold', CALLS, 'lib/extent/state.c',
      'a hold by the handle of an earlier life',
-     '''	if (life_of(word) != life || state_of(word) == DP_STATE_FREE)
+     '''	if (word_life(word) != life || word_state(word) == DP_STATE_FREE)
 		return -ESTALE;
-	if (state_of(word) == DP_STATE_RETIRED)
+	if (word_state(word) == DP_STATE_RETIRED)
 		return -EALREADY;''',
-     '''	if (state_of(word) == DP_STATE_FREE)
+     '''	if (word_state(word) == DP_STATE_FREE)
 		return -ESTALE;
-	if (state_of(word) == DP_STATE_RETIRED)
+	if (word_state(word) == DP_STATE_RETIRED)
 		return -EALREADY;
 	(void)life;'''),
     ('calls-epoch', CALLS, 'lib/core/handle.h',
@@ -100,7 +100,7 @@ MUTANTS = [
      'return left ? -EBUSY : 0;', 'return 0 * left;'),
     ('calls-word-twice', CALLS, 'lib/core/publish.c',
      'one word twice in a batch',
-     '''		if (!compare(&batch->step[i - 1], &batch->step[i]))
+     '''		if (!step_compare(&batch->step[i - 1], &batch->step[i]))
 			return -EINVAL;''',
      '''		if (0)
 			return -EINVAL;'''),
@@ -109,8 +109,8 @@ MUTANTS = [
      'if (was & WAITERS && !(now & WAITERS))', 'if (0)'),
     ('calls-close-held', CALLS, 'lib/api/pool.c',
      'a pool closes although it is registered',
-     'if (is_busy(pool) || dp_registration_count(&pool->holders) ||',
-     'if (is_busy(pool) ||'),
+     'if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||',
+     'if (pool_is_busy(pool) ||'),
     ('calls-retired-gen', CALLS, 'lib/core/publish.c',
      'RETIRE writes the life that is over, so it comes again after an open',
      'uint64_t gen = step->handle.life + 1;',

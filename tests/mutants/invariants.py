@@ -20,12 +20,12 @@ MUTANTS = [
     # --------------------------------------------------- what a life is (I1-I7)
     ('retire-frees-held', LIFE, 'lib/extent/state.c',
      'RETIRE frees what somebody holds',
-     '''	if (!count_of(word))
-		return next_life(word);
-	return with_state''',
+     '''	if (!word_count(word))
+		return word_next_life(word);
+	return word_with_state''',
      '''	if (word)
-		return next_life(word);
-	return with_state''',
+		return word_next_life(word);
+	return word_with_state''',
      'a_retired_extent_is_reused_only_after_the_last_drop'),
     ('claim-leaves-bits', LIFE, 'lib/extent/space.c',
      'what is reserved stays free',
@@ -39,7 +39,7 @@ MUTANTS = [
 		assert((was & mask) == mask);''',
      CELLS),
     ('registered-is-busy', RULES, 'lib/api/hold.c',
-     'a pin counts as a hold',
+     'a pin counts as a hold_take',
      '''	return ret ? ret : !view.count;''',
      '''	return ret ? ret : !view.count &&
 			   !dp_registration_count(&pool->holders);''',
@@ -51,19 +51,19 @@ MUTANTS = [
      CELLS),
     ('reserve-counts', LIFE, 'lib/extent/state.c',
      'a new extent has a count of one',
-     '''					      with_state(word,
+     '''					      word_with_state(word,
 							 DP_STATE_RESERVED));''',
-     '''					      with_state(word,
+     '''					      word_with_state(word,
 							 DP_STATE_RESERVED) +
 						      COUNT_ONE);''',
      CELLS),
     ('hold-of-retired', LIFE, 'lib/extent/state.c',
-     'what is retired can be held anew',
+     'what is word_retired can be held anew',
      '''	do {
-		ret = refuse(word, life);
+		ret = state_refuse(word, life);
 		if (!ret && count > DP_COUNT_MAX''',
      '''	do {
-		ret = refuse(word, life);
+		ret = state_refuse(word, life);
 		if (ret == -EALREADY)
 			ret = 0;
 		if (!ret && count > DP_COUNT_MAX''',
@@ -71,10 +71,10 @@ MUTANTS = [
     ('hold-of-retired-raced', STRESS, 'lib/extent/state.c',
      'the same, met by threads',
      '''	do {
-		ret = refuse(word, life);
+		ret = state_refuse(word, life);
 		if (!ret && count > DP_COUNT_MAX''',
      '''	do {
-		ret = refuse(word, life);
+		ret = state_refuse(word, life);
 		if (ret == -EALREADY || ret == -ESTALE)
 			ret = 0;
 		if (!ret && count > DP_COUNT_MAX''',
@@ -194,18 +194,18 @@ MUTANTS = [
     # ----------------------------------------------- what counts (I8, I11, I37)
     ('busy-skipped-unregistered', LIFE, 'lib/api/pool.c',
      'nothing is registered, so nobody looks at the holds',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+     '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (dp_registration_count(&pool->holders)) {''',
      CELLS),
     ('registered-pool-closes', RULES, 'lib/api/pool.c',
      'a pool that is registered is unmapped',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+     '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
-     '''	if (is_busy(pool) || atomic_load(&pool->jobs.count)) {''',
+     '''	if (pool_is_busy(pool) || atomic_load(&pool->jobs.count)) {''',
      'a_registered_pool_does_not_close'),
     ('label-without-hold', LIFE, 'lib/api/hold.c',
-     'a labelled hold is a label alone',
+     'a labelled hold_take is a label alone',
      '''	ret = daxpin_hold(pool, extent, access);
 	if (ret)
 		return ret;
@@ -218,8 +218,9 @@ MUTANTS = [
      'holders_are_named'),
     ('clone-not-counted', RULES, 'lib/extent/state.c',
      'a clone rides on the hold it was made of',
-     '''	} while (!swap(leases, block, &word, more(word, 1, write)));''',
-     '''	} while (!swap(leases, block, &word, word));
+     '''	} while (!state_swap(leases, block, &word,
+			     word_with_holds(word, 1, write)));''',
+     '''	} while (!state_swap(leases, block, &word, word));
 	(void)write;''',
      'every_kind_of_hold_keeps_it_busy'),
     ('registrations-are-holds', LIFE, 'lib/api/hold.c',
@@ -236,97 +237,97 @@ MUTANTS = [
 	return 0;''',
      '''		step_ns = dp_min(step_ns * 2, 5000000);
 	}
-	open_gates(pool);
+	pool_open_gates(pool);
 	return 0;''',
      'drain_refuses_holds_and_times_out'),
     ('drain-leaves-gates-shut', STRESS, 'lib/api/pool.c',
      'a drain that gave up has ended all holds',
      '''		if (dp_os_now_ns() >= deadline_ns) {
-			open_gates(pool);''',
+			pool_open_gates(pool);''',
      '''		if (dp_os_now_ns() >= deadline_ns) {''',
      LIVES),
 
     # ------------------------------------------------ the free value (I13-I20)
     ('free-with-a-flag', LIFE, 'lib/extent/state.c',
      'a freed word keeps the publishing bit',
-     '''	if (!count_of(word))
-		return next_life(word);
-	return with_state''',
-     '''	if (!count_of(word))
-		return next_life(word) | (word & PUBLISHING);
-	return with_state''',
+     '''	if (!word_count(word))
+		return word_next_life(word);
+	return word_with_state''',
+     '''	if (!word_count(word))
+		return word_next_life(word) | (word & PUBLISHING);
+	return word_with_state''',
      CELLS),
     ('free-with-a-count', LIFE, 'lib/extent/state.c',
      'the last drop frees a word that still counts',
-     '''			to = next_life(to);
+     '''			to = word_next_life(to);
 	} while''',
-     '''			to = next_life(to) + COUNT_ONE;
+     '''			to = word_next_life(to) + COUNT_ONE;
 	} while''',
      CELLS),
     ('bits-before-word', STRESS, 'lib/extent/state.c',
      'blocks are handed out a little before their last life is over',
-     '''			to = next_life(to);
-	} while (!swap(leases, block, &word, to));
+     '''			to = word_next_life(to);
+	} while (!state_swap(leases, block, &word, to));
 	/* Of the pool's memory nothing is read here: it may be gone. */
-	DP_PROBE_DROP(leases, block << 12, life, dropped, count_of(to));
-	after(leases, block, word, to);''',
+	DP_PROBE_DROP(leases, block << 12, life, dropped, word_count(to));
+	state_after_swap(leases, block, word, to);''',
      '''{
-			to = next_life(to);
-			free_blocks(leases, block);
+			to = word_next_life(to);
+			state_free_blocks(leases, block);
 			dp_os_sleep_ns(20000);
 		}
-	} while (!swap(leases, block, &word, to));
+	} while (!state_swap(leases, block, &word, to));
 	if (word & WAITERS && !(to & WAITERS))
-		wake(leases, block);
-	if (!count_of(to))
-		dp_gate_raise_dec(&leases->gates, segment_of(leases, block));''',
+		state_wake(leases, block);
+	if (!word_count(to))
+		dp_gate_raise_dec(&leases->gates, state_segment(leases, block));''',
      LIVES),
     ('add-then-look', STRESS, 'lib/extent/state.c',
      'a hold counts first and takes it back when it may not',
-     '''	uint64_t word = load(leases, block);
+     '''	uint64_t word = state_load(leases, block);
 	bool raised = false;
 	int ret;
 ''',
-     '''	uint64_t word = atomic_fetch_add(word_at(leases, block), COUNT_ONE);
+     '''	uint64_t word = atomic_fetch_add(state_word(leases, block), COUNT_ONE);
 	bool raised = false;
 	int ret;
 
-	word = atomic_fetch_sub(word_at(leases, block), COUNT_ONE) - COUNT_ONE;
+	word = atomic_fetch_sub(state_word(leases, block), COUNT_ONE) - COUNT_ONE;
 ''',
      LIVES),
     ('freed-when-idle', LIFE, 'lib/extent/state.c',
      'any drop to zero frees the blocks',
-     '''	if (state_of(now) == DP_STATE_FREE)
-		free_blocks''',
-     '''	if (!count_of(now))
-		free_blocks''',
+     '''	if (word_state(now) == DP_STATE_FREE)
+		state_free_blocks''',
+     '''	if (!word_count(now))
+		state_free_blocks''',
      CELLS),
     ('freed-twice', LIFE, 'lib/extent/state.c',
      'both who retires and who drops last free the blocks',
-     '''	if (state_of(now) == DP_STATE_FREE)
-		free_blocks''',
-     '''	if (state_of(now) == DP_STATE_FREE ||
-	    state_of(now) == DP_STATE_RETIRED)
-		free_blocks''',
+     '''	if (word_state(now) == DP_STATE_FREE)
+		state_free_blocks''',
+     '''	if (word_state(now) == DP_STATE_FREE ||
+	    word_state(now) == DP_STATE_RETIRED)
+		state_free_blocks''',
      CELLS),
     ('freed-without-a-new-life', LIFE, 'lib/extent/state.c',
      'a freed block begins the same life again',
-     '''	return ((life_of(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;''',
-     '''	return (life_of(word) & DP_LIFE_MASK) << LIFE_SHIFT;''',
+     '''	return ((word_life(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;''',
+     '''	return (word_life(word) & DP_LIFE_MASK) << LIFE_SHIFT;''',
      'a_handle_never_names_the_next_life'),
     ('drop-frees-without-a-new-life', STRESS, 'lib/extent/state.c',
      'the last drop frees and leaves the life, which old handles match',
-     '''			to = next_life(to);
+     '''			to = word_next_life(to);
 	} while''',
-     '''			to = with_state(to, DP_STATE_FREE);
+     '''			to = word_with_state(to, DP_STATE_FREE);
 	} while''',
      LIVES),
     ('size-of-the-last-life', RULES, 'lib/extent/state.c',
      'a block that begins an extent again keeps its length',
-     '''	set_blocks(leases, block, blocks);
+     '''	state_set_blocks(leases, block, blocks);
 	done =''',
      '''	if (!dp_lease_blocks(leases, block))
-		set_blocks(leases, block, blocks);
+		state_set_blocks(leases, block, blocks);
 	done =''',
      'the_next_life_has_its_own_length'),
     ('run-one-short', RULES, 'lib/extent/space.c',
@@ -341,10 +342,10 @@ MUTANTS = [
     ('wake-at-free-only', WAIT, 'lib/extent/state.c',
      'a drop to zero wakes nobody unless the life is over',
      '''	if (was & WAITERS && !(now & WAITERS))
-		wake''',
+		state_wake''',
      '''	if (was & WAITERS && !(now & WAITERS) &&
-	    state_of(now) == DP_STATE_FREE)
-		wake''',
+	    word_state(now) == DP_STATE_FREE)
+		state_wake''',
      'a_drop_wakes_every_waiter'),
     ('wake-one', WAIT, 'lib/os/os.c',
      'of several waiters one is woken',
@@ -354,15 +355,15 @@ MUTANTS = [
     ('no-wake-at-free', WAIT, 'lib/extent/state.c',
      'the drop that ends a life wakes nobody',
      '''	if (was & WAITERS && !(now & WAITERS))
-		wake''',
+		state_wake''',
      '''	if (was & WAITERS && !(now & WAITERS) &&
-	    state_of(now) != DP_STATE_FREE)
-		wake''',
+	    word_state(now) != DP_STATE_FREE)
+		state_wake''',
      'the_end_of_a_life_wakes'),
     ('other-key', WAIT, 'lib/extent/state.c',
      'waiter and waker name different words',
-     '''	dp_os_futex_wake(word_at(leases, block));''',
-     '''	dp_os_futex_wake((char *)word_at(leases, block) + 4);''',
+     '''	dp_os_futex_wake(state_word(leases, block));''',
+     '''	dp_os_futex_wake((char *)state_word(leases, block) + 4);''',
      'a_drop_wakes_every_waiter'),
     ('no-look-after-waking', WAIT, 'lib/extent/state.c',
      'whoever is woken believes that it is idle',
@@ -377,49 +378,49 @@ MUTANTS = [
     ('watch-not-told', WAIT, 'lib/extent/event.c',
      'an event is queued, and who armed is not told',
      '''	if (any)
-		signal_if_armed(events);''',
+		event_signal_if_armed(events);''',
      '''	(void)any;''',
      'a_watch_gives_one_event'),
 
     # ------------------------------------ counter and gate (I23-I32, D13, D16)
     ('hold-without-counter', LIFE, 'lib/extent/state.c',
      'the counter does not hear of holds',
-     '''		if (!count_of(word) && !raised) {
+     '''		if (!word_count(word) && !raised) {
 			dp_gate_raise_inc(&leases->gates,
-					  segment_of(leases, block));''',
-     '''		if (!count_of(word) && !raised) {''',
+					  state_segment(leases, block));''',
+     '''		if (!word_count(word) && !raised) {''',
      CELLS),
     ('lost-race-keeps-inc', STRESS, 'lib/extent/state.c',
      'whose CAS was no 0 to 1 leaves the counter too high',
-     '''	if (raised && (ret || count_of(word)))
+     '''	if (raised && (ret || word_count(word)))
 		dp_gate_raise_dec''',
      '''	if (raised && ret)
 		dp_gate_raise_dec''',
      LIVES),
     ('close-of-held', LIFE, 'lib/api/pool.c',
      'a pool is unmapped while something is held',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+     '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      CELLS),
     ('clone-revives', LIFE, 'lib/extent/state.c',
      'a clone counts up from zero, past counter and gate',
-     '''		if (!count_of(word))
+     '''		if (!word_count(word))
 			return -EINVAL;
-		if (count_of(word) == DP_COUNT_MAX)''',
-     '''		if (count_of(word) == DP_COUNT_MAX)''',
+		if (word_count(word) == DP_COUNT_MAX)''',
+     '''		if (word_count(word) == DP_COUNT_MAX)''',
      CELLS),
     ('gate-not-looked-at', LIFE, 'lib/extent/state.c',
      'a hold does not mind the gate',
-     '''	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
+     '''	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 		return 0;''',
      '''	if (1)
 		return 0;''',
      CELLS),
     ('gate-not-looked-at-raced', STRESS, 'lib/extent/state.c',
      'the same, met by a drain',
-     '''	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
+     '''	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 		return 0;''',
      '''	if (1)
 		return 0;''',
@@ -427,38 +428,38 @@ MUTANTS = [
     ('gate-before-cas', STRESS, 'lib/extent/state.c',
      'a hold looks at the gate, and a little later counts',
      '''	assert(count);
-	ret = take_hold(leases, block, life, count, write, &was);''',
+	ret = state_take_hold(leases, block, life, count, write, &was);''',
      '''	assert(count);
-	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block))) {
+	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block))) {
 		dp_os_sleep_ns(1000);
-		return take_hold(leases, block, life, count, write, &was);
+		return state_take_hold(leases, block, life, count, write, &was);
 	}
-	ret = take_hold(leases, block, life, count, write, &was);''',
+	ret = state_take_hold(leases, block, life, count, write, &was);''',
      LIVES),
     ('one-to-n-exempt', LIFE, 'lib/extent/state.c',
      'only the hold from zero looks at the gate',
-     '''	if (!dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
+     '''	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 		return 0;''',
-     '''	if (count_of(was) || !dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
+     '''	if (word_count(was) || !dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 		return 0;''',
      CELLS),
     ('clone-refused-by-gate', RULES, 'lib/extent/state.c',
      'who has a hold cannot clone it while somebody closes',
-     '''		if (!count_of(word))
+     '''		if (!word_count(word))
 			return -EINVAL;
-		if (count_of(word) == DP_COUNT_MAX)''',
-     '''		if (!count_of(word))
+		if (word_count(word) == DP_COUNT_MAX)''',
+     '''		if (!word_count(word))
 			return -EINVAL;
-		if (dp_gate_is_closed(&leases->gates, segment_of(leases, block)))
+		if (dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 			return -EAGAIN;
-		if (count_of(word) == DP_COUNT_MAX)''',
+		if (word_count(word) == DP_COUNT_MAX)''',
      'a_gate_lets_clones_and_drops_through'),
     ('backs-out-by-hand', LIFE, 'lib/extent/state.c',
      'a gated hold takes its count back, and not its inc',
      '''	ret = dp_lease_drop(leases, block, life, count);
 	assert(ret == (int)count);
 	return -EAGAIN;''',
-     '''	atomic_fetch_sub(word_at(leases, block), count * COUNT_ONE);
+     '''	atomic_fetch_sub(state_word(leases, block), count * COUNT_ONE);
 	return -EAGAIN;''',
      CELLS),
     ('gate-is-a-flag', RULES, 'lib/extent/gate.c',
@@ -521,9 +522,9 @@ MUTANTS = [
      LIVES),
     ('close-with-a-job', STRESS, 'lib/api/pool.c',
      'a pool is unmapped while the kernel punches it',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders) ||
+     '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
-     '''	if (is_busy(pool) || dp_registration_count(&pool->holders)) {''',
+     '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders)) {''',
      LIVES),
 
     # ---------------------------------------------------- the fast path (I33)
@@ -539,14 +540,14 @@ MUTANTS = [
     ('drop-always-wakes', RULES, 'lib/extent/state.c',
      'each last drop makes a system call',
      '''	if (was & WAITERS && !(now & WAITERS))
-		wake''',
-     '''	if (count_of(was) && !count_of(now))
-		wake''',
+		state_wake''',
+     '''	if (word_count(was) && !word_count(now))
+		state_wake''',
      'hold_and_drop_never_sleep'),
 
     # ------------------------------------------------------- media and kernel
     ('hold-on-media', RULES, 'lib/api/hold.c',
-     'a hold leaves a mark where a crash keeps it',
+     'a hold_take leaves a mark where a crash keeps it',
      '''	if (!ret)
 		ret = dp_lease_hold(&pool->leases, handle.block,''',
      '''	if (!ret)
