@@ -18,6 +18,7 @@ uint64_t dp_os_now_coarse_ns(void)
 void dp_os_sleep_ns(uint64_t ns)
 {
 	machine.now_ns += ns;
+	machine_ring_turn();
 	if (machine.observer)
 		machine.observer->wait();
 }

@@ -167,33 +167,19 @@ bool dp_os_is_realtime(int fd)
 
 /* ------------------------------------------------------------- durability */
 
-static void flush_names(const struct machine_observer *observer)
+static void sync_names(const struct machine_observer *observer)
 {
 	for (uint32_t i = 0; i < machine.disk->files; i++)
 		observer->flush(&machine_inode(i)->there, 8);
-}
-
-/* Size and holes, which are written back together. */
-static void flush_inode(const struct machine_observer *observer, uint32_t file)
-{
-	const struct machine_inode *inode = machine_inode(file);
-
-	observer->flush(&inode->size, (const char *)(inode + 1) -
-				      (const char *)&inode->size);
+	observer->fence();
 }
 
 int dp_os_fsync(int fd)
 {
-	const struct machine_observer *observer = machine.observer;
-	const struct machine_handle *handle = machine_handle(fd);
-
-	if (!observer)
-		return 0;
-	if (handle->kind == MACHINE_HANDLE_POOL)
-		flush_names(observer);
-	else
-		flush_inode(observer, machine_handle_file(fd));
-	observer->fence();
+	if (machine_handle(fd)->kind != MACHINE_HANDLE_POOL)
+		machine_sync_inode(machine_handle_file(fd));
+	else if (machine.observer)
+		sync_names(machine.observer);
 	return 0;
 }
 
@@ -213,21 +199,37 @@ int dp_os_allocate(int fd, uint64_t size)
 	return 0;
 }
 
+static void wait_for_pins(uint32_t file)
+{
+	for (; machine_is_pinned(file); machine_pins_look())
+		machine.now_ns += 1000000;
+}
+
 /* A layout barrier truncates to the size that the file has. */
 int dp_os_truncate(int fd, uint64_t size)
 {
-	expect(machine_inode(machine_handle_file(fd))->size == size,
-	       "a file is truncated");
+	uint32_t file = machine_handle_file(fd);
+
+	expect(machine_inode(file)->size == size, "a file is truncated");
+	wait_for_pins(file);
 	return 0;
 }
 
 int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 {
-	(void)fd;
-	(void)mode;
-	(void)offset;
-	(void)length;
-	return -EOPNOTSUPP;
+	uint32_t file = machine_handle_file(fd);
+	uint32_t chunk = offset >> DP_CHUNK_SHIFT;
+	uint32_t end = (offset + length) >> DP_CHUNK_SHIFT;
+	int ret = 0;
+
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		wait_for_pins(file);
+	for (; !ret && chunk < end; chunk++)
+		if (mode & FALLOC_FL_PUNCH_HOLE)
+			machine_punch_chunk(file, chunk);
+		else
+			ret = machine_refill_chunk(file, chunk);
+	return ret;
 }
 
 static int list_backed(uint32_t file,

@@ -52,6 +52,8 @@ void dp_os_close(int fd)
 {
 	if (fd < 0)
 		return;
+	if (machine_handle(fd)->kind == MACHINE_HANDLE_RING)
+		machine_ring_close(machine_handle(fd)->file);
 	machine_handle(fd)->kind = MACHINE_HANDLE_NONE;
 	machine.open--;
 }

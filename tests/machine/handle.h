@@ -10,11 +10,12 @@ enum machine_handle_kind {
 	MACHINE_HANDLE_POOL,		/* the pool's directory */
 	MACHINE_HANDLE_SEGMENT,
 	MACHINE_HANDLE_EVENT,
+	MACHINE_HANDLE_RING,
 };
 
 struct machine_handle {
 	enum machine_handle_kind kind;
-	uint32_t file;			/* of a segment */
+	uint32_t file;			/* of a segment; a ring's number */
 	uint64_t count;			/* of an eventfd */
 };
 

@@ -6,13 +6,24 @@
 
 struct machine machine;
 
+/* Nothing is in flight. */
+static void turn_off(void)
+{
+	machine.ring = (struct machine_ring_plan) {
+		.present = machine.ring.present, .seed = machine.ring.seed,
+	};
+	machine_rings_forget();
+	machine_pins_forget();
+}
+
 void machine_reset(struct machine_disk *disk)
 {
 	machine = (struct machine) {
 		.disk = disk, .kind = DP_SOURCE_SHMEM, .pid = 4242,
-		.now_ns = 1000000000, .random = 1,
+		.now_ns = 1000000000, .random = 1, .room = UINT64_MAX,
 	};
 	machine_set_boot(0x11);
+	turn_off();
 	machine_handles_forget();
 	machine_mappings_forget();
 	machine_disk_restore(disk);
@@ -21,6 +32,7 @@ void machine_reset(struct machine_disk *disk)
 void machine_reboot(void)
 {
 	machine_expect_quiet();
+	turn_off();
 	for (int i = sizeof(machine.boot_id) - 1; i >= 0; i--)
 		if (++machine.boot_id[i])
 			break;

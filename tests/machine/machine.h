@@ -9,6 +9,9 @@
  *	damage		poison and bad sectors			damage.h
  *	handle		descriptors				handle.h
  *	mapping		mappings of files			mapping.h
+ *	space		holes					space.h
+ *	pin		pages that a device has pinned		pin.h
+ *	ring, request	io_uring, in an order that a seed decides	ring.h
  *	file, proc, process, clock, wake, persist: the calls of the seams
  *
  * It is strict where a kernel is not: nothing is stored, flushed or read outside
@@ -24,7 +27,10 @@
 #include "damage.h"
 #include "disk.h"
 #include "observer.h"
+#include "pin.h"
 #include "pool/source.h"
+#include "ring.h"
+#include "space.h"
 
 #define MACHINE_POOL		"/pool"
 #define MACHINE_START_TIME	4711u		/* of its process */
@@ -46,6 +52,8 @@ struct machine {
 	uint32_t poisons;
 	struct machine_bad bad[MACHINE_BADS];
 	uint32_t bads;
+	struct machine_ring_plan ring;
+	uint64_t room;			/* chunks that the filesystem has left */
 	uint32_t flushes_to_failure;	/* 0: no flush fails */
 	uint64_t now_ns;
 	uint64_t random;
@@ -61,8 +69,9 @@ extern struct machine machine;
 /* A machine that just booted, with that disk as it was saved. */
 void machine_reset(struct machine_disk *disk);
 /*
- * The power was cut: another boot and another process. Everything must have been
- * given back, since the library's memory is still this process's.
+ * The power was cut: another boot and another process, and io_uring is calm.
+ * Everything must have been given back, since the library's memory is still this
+ * process's.
  */
 void machine_reboot(void);
 /* Nothing is mapped, open or locked any more. */

@@ -10,6 +10,7 @@
 #ifndef MACHINE_OBSERVER_H
 #define MACHINE_OBSERVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct machine_observer {
@@ -21,6 +22,8 @@ struct machine_observer {
 	void (*store)(void *to, const void *from, uint64_t size);
 	void (*flush)(const void *from, uint64_t size);
 	void (*fence)(void);
+	/* What follows is done by the kernel or a device; false: no more. */
+	void (*kernel)(bool begins);
 };
 
 #endif

@@ -35,6 +35,7 @@ void dp_persist_fini(struct dp_persist *persist)
 
 static void take_turn(void)
 {
+	machine_ring_turn();
 	if (machine.observer)
 		machine.observer->turn();
 }

@@ -19,6 +19,8 @@ extern const struct kind_list kinds_batch;
 extern const struct kind_list kinds_together;
 /* kinds_damage.c: words that no order of stores leaves. */
 extern const struct kind_list kinds_damage;
+/* kinds_reclaim.c: holes, by a ring, and the layout barrier. */
+extern const struct kind_list kinds_reclaim;
 
 /* ------------------------------------------------------- common to kinds */
 

@@ -256,12 +256,22 @@ const char *media_place(uint64_t offset, char text[80])
 
 /* ------------------------------------------------------------- the machine */
 
+/* An actor of its own: its fences are nobody else's. */
+static void media_kernel(bool begins)
+{
+	static _Thread_local uint32_t before;
+
+	if (begins)
+		before = media_actor;
+	media_actor = begins ? MEDIA_KERNEL : before;
+}
+
 void media_init(void)
 {
 	static const struct machine_observer observer = {
 		.turn = schedule_point, .wait = schedule_wait,
 		.store = media_store, .flush = media_flush,
-		.fence = media_fence,
+		.fence = media_fence, .kernel = media_kernel,
 	};
 
 	machine_reset(machine_disk_new_in_place(MEDIA_SEGMENTS,

@@ -22,6 +22,7 @@
 				 MEDIA_SEGMENTS * sizeof(struct machine_inode))
 #define MEDIA_WORDS		(MEDIA_SIZE / 8)
 #define MEDIA_ACTORS		4u
+#define MEDIA_KERNEL		(MEDIA_ACTORS - 1)
 
 enum media_what {
 	MEDIA_STORE,

@@ -8,6 +8,7 @@
  *  - extents, lives, payload, changed words and roots are just those of one
  *    candidate;
  *  - no life and no epoch is given out a second time;
+ *  - no extent and no free block lies in a hole;
  *  - dp_invariants(): no two extents overlap, media and memory agree;
  *  - the power is cut again right after: recovering once more gives the same.
  */
@@ -65,7 +66,10 @@ static int observe_extent(struct daxpin_pool *pool,
 		extent.gen & DP_WORD_GEN_MASK, false
 	};
 
-	if (!model_add_extent(observing->seen, it.addr, it.blocks, it.gen,
+	if (machine_is_hole(it.addr / MEDIA_SEGMENT_SIZE,
+			    it.addr % MEDIA_SEGMENT_SIZE, size))
+		observing->fault = "an extent in a hole";
+	else if (!model_add_extent(observing->seen, it.addr, it.blocks, it.gen,
 			      false))
 		observing->fault = "extents that overlap, or too many";
 	else
@@ -139,6 +143,19 @@ static bool look_at_super(struct oracle *oracle, struct model *seen)
 	if (main && main == copy &&
 	    memcmp(look.main, look.copy, sizeof(*look.main)))
 		return wrong(oracle, "superblock and copy differ");
+	return true;
+}
+
+/* What is a hole is not free, or it would be handed out. */
+static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->media.segments; i++)
+		for (uint32_t b = DP_CHUNK_BLOCKS;
+		     b < MEDIA_SEGMENT_SIZE / DP_BLOCK_SIZE; b++)
+			if (machine_inode(i)->hole[b / DP_CHUNK_BLOCKS] &&
+			    dp_space_is_free(&pool->space[i], b))
+				return wrong(oracle, "segment %u, block %u is free and in a hole",
+					     i, b);
 	return true;
 }
 
@@ -438,7 +455,8 @@ static bool judge(struct oracle *oracle, const struct model *candidate,
 	oracle->seen.ready = !created;
 	oracle->seen.unclean = before.unclean;
 	oracle->seen.rdma = before.rdma;
-	fine = fine && find_match(oracle, pool, candidate, count, ret_match);
+	fine = fine && check_holes(oracle, pool) &&
+	       find_match(oracle, pool, candidate, count, ret_match);
 	world_abandon(pool);
 	fine = fine && check_copies(oracle);
 	oracle->seen.ready = true;

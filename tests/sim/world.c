@@ -107,11 +107,11 @@ int world_create(struct world *world, bool overwrite)
 	return ret;
 }
 
-int world_open(struct world *world)
+int world_open_until(struct world *world, uint64_t deadline_ns)
 {
 	char why[300] = "";
 	struct daxpin_pool_options options = {
-		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
+		.size = sizeof(options), .deadline_ns = deadline_ns,
 		.why = why, .why_size = sizeof(why),
 	};
 	struct history *history = &world->history;
@@ -123,10 +123,22 @@ int world_open(struct world *world)
 	ret = daxpin_pool_open(MACHINE_POOL, &options, &world->pool);
 	if (!ret)
 		history->effect[last].value = epoch_of(world->pool);
-	else
+	else if (ret != -EBUSY || deadline_ns == DAXPIN_NO_DEADLINE)
 		world_wrong(world, "open: %s (%d)", why, ret);
 	history_return(history, op, ret);
 	return ret;
+}
+
+int world_open(struct world *world)
+{
+	return world_open_until(world, DAXPIN_NO_DEADLINE);
+}
+
+void world_kill(struct world *world)
+{
+	world_abandon(world->pool);
+	world->pool = NULL;
+	machine.pid++;
 }
 
 int world_close(struct world *world)
@@ -168,6 +180,21 @@ static struct world_extent name_extent(struct daxpin_extent extent,
 	};
 }
 
+/* Nothing is handed out that is a hole, or may become one now. */
+static void check_backed(struct world *world, const struct world_extent *extent)
+{
+	uint32_t file = extent->extent.addr / MEDIA_SEGMENT_SIZE;
+	uint64_t offset = extent->extent.addr % MEDIA_SEGMENT_SIZE;
+	uint64_t size = extent->blocks * DP_BLOCK_SIZE;
+
+	if (machine_is_hole(file, offset, size))
+		world_wrong(world, "block %llx is handed out and a hole",
+			    (unsigned long long)extent->extent.addr >> 12);
+	if (machine_may_be_punched(file, offset, size))
+		world_wrong(world, "block %llx is handed out, and the kernel may still punch it",
+			    (unsigned long long)extent->extent.addr >> 12);
+}
+
 int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
 		  struct world_extent *ret_extent)
 {
@@ -184,6 +211,7 @@ int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
 	if (ret)
 		return ret;
 	*ret_extent = name_extent(extent, blocks);
+	check_backed(world, ret_extent);
 	return 0;
 }
 

@@ -54,10 +54,14 @@ void world_abandon(struct daxpin_pool *pool);
 
 int world_create(struct world *world, bool overwrite);
 int world_open(struct world *world);
+/* -EBUSY, at the deadline, is not wrong. */
+int world_open_until(struct world *world, uint64_t deadline_ns);
+/* The process dies and another begins; what others do goes on. */
+void world_kill(struct world *world);
 int world_close(struct world *world);
 int world_record_rdma(struct world *world, const char *device);
 
-/* Space and payload. */
+/* Space and payload. What is in a hole, or may be punched, is wrong. */
 int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
 		  struct world_extent *ret_extent);
 void world_fill(struct world *world, const struct world_extent *extent);
