@@ -17,13 +17,17 @@
  *    what is refused is counted, and the grant says which it is.
  *  - A segment's region does not end while windows are bound to it (RDMA 5).
  */
-#include "rdma/rdma.h"
+
+#include "rdma/access.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include "rdma/local_key.h"
 #include "rdma/loopback.h"
+#include "rdma/mr.h"
+#include "rdma/trust.h"
 #include "rdma/window.h"
 
 #define BIND_MS		2000
@@ -33,49 +37,63 @@
 
 /* ---------------------------------------------------------- for all of them */
 
-int dp_rdma_doors_open(struct daxpin_rdma *rdma,
-		       const struct daxpin_rdma_options *o, bool *ret_kept)
+void dp_accesses_init(struct daxpin_rdma *rdma)
 {
-	const struct daxpin_rdma_report *report = &rdma->backing.report;
-	struct dp_rdma_doors *doors = &rdma->doors;
+	pthread_mutex_init(&rdma->accesses.bind_lock, NULL);
+}
+
+void dp_accesses_destroy(struct daxpin_rdma *rdma)
+{
+	pthread_mutex_destroy(&rdma->accesses.bind_lock);
+}
+
+int dp_accesses_open(struct daxpin_rdma *rdma,
+		     const struct daxpin_rdma_options *o,
+		     const struct daxpin_rdma_report *report, bool *ret_kept)
+{
+	struct dp_accesses *accesses = &rdma->accesses;
 	int ret;
 
-	if (!(o->flags & DAXPIN_RDMA_WINDOWS) ||
-	    rdma->backing.way != DAXPIN_RDMA_PINNED)
+	if (!(o->flags & DAXPIN_RDMA_WINDOWS))
 		return 0;
-	doors->window2 = dp_rdma_trusts(&report->window2);
+	accesses->use_window2 = dp_rdma_trusts(&report->window2);
 	if (!dp_rdma_trusts(&report->window1))
 		return 0;
-	doors->loop = calloc(1, sizeof(*doors->loop));
-	if (!doors->loop)
+	accesses->loopback = calloc(1, sizeof(*accesses->loopback));
+	if (!accesses->loopback)
 		return -ENOMEM;
-	ret = dp_loop_open(doors->loop, rdma->pd, daxpin_deadline_ms(BIND_MS));
+	ret = dp_loopback_open(accesses->loopback, rdma->pd, daxpin_deadline_ms(BIND_MS));
 	if (!ret)
 		return 0;
-	*ret_kept = dp_rdma_doors_close(rdma) != 0;
+	*ret_kept = dp_accesses_close(rdma) != 0;
 	return dp_fail(DP_WHY_OF(o), ret,
 		       "no connection to bind memory windows on: %s",
 		       strerror(-ret));
 }
 
-int dp_rdma_doors_close(struct daxpin_rdma *rdma)
+int dp_accesses_close(struct daxpin_rdma *rdma)
 {
-	struct dp_rdma_doors *doors = &rdma->doors;
-	int ret = doors->loop ? dp_loop_close(doors->loop) : 0;
+	struct dp_accesses *accesses = &rdma->accesses;
+	int ret = accesses->loopback ? dp_loopback_close(accesses->loopback) : 0;
 
-	assert(!atomic_load(&doors->windows));
+	assert(!atomic_load(&accesses->windows_out));
 	if (ret)
 		return ret;
-	free(doors->loop);
-	doors->loop = NULL;
+	free(accesses->loopback);
+	accesses->loopback = NULL;
 	return 0;
 }
 
-void dp_rdma_doors_count(struct daxpin_rdma *rdma,
+bool dp_accesses_have_windows(const struct daxpin_rdma *rdma)
+{
+	return rdma->accesses.use_window2 || rdma->accesses.loopback;
+}
+
+void dp_accesses_count(struct daxpin_rdma *rdma,
 			 struct daxpin_rdma_info *info)
 {
-	info->windows = atomic_load(&rdma->doors.windows);
-	info->windows_refused = atomic_load(&rdma->doors.refused);
+	info->windows = atomic_load(&rdma->accesses.windows_out);
+	info->windows_refused = atomic_load(&rdma->accesses.windows_refused_count);
 }
 
 /* ---------------------------------------------------------------- a region */
@@ -90,11 +108,11 @@ static int open_region(struct daxpin_grant *grant, int access,
 
 	if (access & ACCESS_WRITES)
 		access |= IBV_ACCESS_LOCAL_WRITE;	/* as the verbs ask */
-	ret = dp_rdma_register(pd, (void *)(uintptr_t)key->addr, key->length,
-			       access, &grant->mr);
+	ret = dp_mr_register(pd, (void *)(uintptr_t)key->addr, key->length,
+			       access, &grant->access.own_mr);
 	if (!ret) {
-		grant->door = DAXPIN_GRANT_DOOR_REGION;
-		grant->key.rkey = grant->mr->rkey;
+		grant->access.via = DAXPIN_GRANT_DOOR_REGION;
+		grant->key.rkey = grant->access.own_mr->rkey;
 		return 0;
 	}
 	if (ret == -ENOMEM) {
@@ -114,21 +132,21 @@ static int open_region(struct daxpin_grant *grant, int access,
 static uint32_t choose_window(const struct daxpin_grant *grant, int access,
 			      const struct daxpin_grant_options *o)
 {
-	const struct dp_rdma_doors *doors = &grant->rdma->doors;
+	const struct dp_accesses *accesses = &grant->rdma->accesses;
 
 	if (access & ~(WINDOW_ACCESS | IBV_ACCESS_LOCAL_WRITE))
 		return 0;
-	if (doors->window2 && o->qp && o->qp->pd == grant->rdma->pd)
+	if (accesses->use_window2 && o->qp && o->qp->pd == grant->rdma->pd)
 		return DAXPIN_GRANT_DOOR_WINDOW2;
-	return doors->loop ? DAXPIN_GRANT_DOOR_WINDOW1 : 0;
+	return accesses->loopback ? DAXPIN_GRANT_DOOR_WINDOW1 : 0;
 }
 
 /* Under the lock. From reset, which throws away what was still under way. */
-static bool mend_loop(struct dp_rdma_doors *doors)
+static bool mend_loop(struct dp_accesses *accesses)
 {
-	if (doors->broken)
-		doors->broken = dp_loop_connect(doors->loop) != 0;
-	return !doors->broken;
+	if (accesses->is_broken)
+		accesses->is_broken = dp_loopback_connect(accesses->loopback) != 0;
+	return !accesses->is_broken;
 }
 
 /* In turn: the completion is the next one. After a failure nobody knows whether
@@ -136,18 +154,18 @@ static bool mend_loop(struct dp_rdma_doors *doors)
 static int bind_on_loop(struct daxpin_grant *grant,
 			const struct ibv_mw_bind_info *info)
 {
-	struct dp_rdma_doors *doors = &grant->rdma->doors;
+	struct dp_accesses *accesses = &grant->rdma->accesses;
 	int ret = -EIO;
 
-	pthread_mutex_lock(&doors->lock);
-	doors->loop->deadline_ns = daxpin_deadline_ms(BIND_MS);
-	if (mend_loop(doors)) {
-		ret = dp_window_bind_call(doors->loop, grant->mw, info);
-		doors->broken = ret != 0;
-		if (!mend_loop(doors))
-			atomic_store(&grant->binding, doors->loop->far);
+	pthread_mutex_lock(&accesses->bind_lock);
+	accesses->loopback->deadline_ns = daxpin_deadline_ms(BIND_MS);
+	if (mend_loop(accesses)) {
+		ret = dp_window_bind_call(accesses->loopback, grant->access.own_mw, info);
+		accesses->is_broken = ret != 0;
+		if (!mend_loop(accesses))
+			atomic_store(&grant->access.bind_qp, accesses->loopback->far);
 	}
-	pthread_mutex_unlock(&doors->lock);
+	pthread_mutex_unlock(&accesses->bind_lock);
 	return ret > 0 ? -EIO : ret;
 }
 
@@ -162,11 +180,11 @@ static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 	};
 	int ret;
 
-	if (grant->door == DAXPIN_GRANT_DOOR_WINDOW1)
+	if (grant->access.via == DAXPIN_GRANT_DOOR_WINDOW1)
 		return bind_on_loop(grant, &info);
-	ret = dp_window_bind_request(o->qp, grant->mw, &info, o->bind_wr_id);
+	ret = dp_window_bind_request(o->qp, grant->access.own_mw, &info, o->bind_wr_id);
 	if (!ret)
-		atomic_store(&grant->binding, o->qp);
+		atomic_store(&grant->access.bind_qp, o->qp);
 	return ret;
 }
 
@@ -174,31 +192,31 @@ static int make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 		       int access, const struct daxpin_grant_options *o)
 {
 	int ret = dp_window_make(grant->rdma->pd,
-				 grant->door == DAXPIN_GRANT_DOOR_WINDOW2 ?
-				 IBV_MW_TYPE_2 : IBV_MW_TYPE_1, &grant->mw);
+				 grant->access.via == DAXPIN_GRANT_DOOR_WINDOW2 ?
+				 IBV_MW_TYPE_2 : IBV_MW_TYPE_1, &grant->access.own_mw);
 
 	if (!ret)
 		ret = bind_window(grant, parent, access, o);
 	if (!ret)
-		grant->key.rkey = grant->mw->rkey;
+		grant->key.rkey = grant->access.own_mw->rkey;
 	return ret;
 }
 
 /* Of our own connection we can say it: what it had went with the reset. */
 static int check_bind(struct daxpin_grant *grant)
 {
-	struct dp_rdma_doors *doors = &grant->rdma->doors;
+	struct dp_accesses *accesses = &grant->rdma->accesses;
 	bool mended;
 
-	if (!atomic_load(&grant->binding))
+	if (!atomic_load(&grant->access.bind_qp))
 		return 0;
-	if (grant->door != DAXPIN_GRANT_DOOR_WINDOW1)
+	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW1)
 		return -EINPROGRESS;
-	pthread_mutex_lock(&doors->lock);
-	mended = mend_loop(doors);
-	pthread_mutex_unlock(&doors->lock);
+	pthread_mutex_lock(&accesses->bind_lock);
+	mended = mend_loop(accesses);
+	pthread_mutex_unlock(&accesses->bind_lock);
 	if (mended)
-		atomic_store(&grant->binding, NULL);
+		atomic_store(&grant->access.bind_qp, NULL);
 	return mended ? 0 : -EINPROGRESS;
 }
 
@@ -206,12 +224,12 @@ static int close_window(struct daxpin_grant *grant)
 {
 	int ret = check_bind(grant);
 
-	if (!ret && grant->mw)
-		ret = dp_window_free(grant->mw);
+	if (!ret && grant->access.own_mw)
+		ret = dp_window_free(grant->access.own_mw);
 	if (ret)
 		return ret;
-	grant->mw = NULL;
-	dp_rdma_key_return(grant->rdma, grant->key.extent.addr);
+	grant->access.own_mw = NULL;
+	dp_local_key_return(grant->rdma, grant->key.extent.addr);
 	return 0;
 }
 
@@ -219,7 +237,7 @@ static int open_window(struct daxpin_grant *grant, int access,
 		       const struct daxpin_grant_options *o, bool *ret_kept)
 {
 	struct ibv_mr *parent;
-	int ret = dp_rdma_key_lend(grant->rdma, grant->key.extent.addr,
+	int ret = dp_local_key_lend(grant->rdma, grant->key.extent.addr,
 				   &parent);
 
 	if (ret)
@@ -232,18 +250,18 @@ static int open_window(struct daxpin_grant *grant, int access,
 
 /* ---------------------------------------------------------- for each grant */
 
-int dp_rdma_door_open(struct daxpin_grant *grant, int access,
+int dp_access_open(struct daxpin_grant *grant, int access,
 		      const struct daxpin_grant_options *o, bool *ret_kept)
 {
-	struct dp_rdma_doors *doors = &grant->rdma->doors;
+	struct dp_accesses *accesses = &grant->rdma->accesses;
 	int ret;
 
-	grant->door = choose_window(grant, access, o);
-	if (!grant->door)
+	grant->access.via = choose_window(grant, access, o);
+	if (!grant->access.via)
 		return open_region(grant, access, o);
 	ret = open_window(grant, access, o, ret_kept);
 	if (!ret || *ret_kept)
-		atomic_fetch_add(&doors->windows, 1);
+		atomic_fetch_add(&accesses->windows_out, 1);
 	if (!ret)
 		return 0;
 	if (*ret_kept)
@@ -251,23 +269,52 @@ int dp_rdma_door_open(struct daxpin_grant *grant, int access,
 			       "a memory window could not be bound (%s), and %s does not let go of it: the extent stays held, the pool cannot be closed",
 			       strerror(-ret), ibv_get_device_name(
 				       grant->rdma->pd->context->device));
-	atomic_fetch_add(&doors->refused, 1);
+	atomic_fetch_add(&accesses->windows_refused_count, 1);
 	return open_region(grant, access, o);
 }
 
-int dp_rdma_door_close(struct daxpin_grant *grant)
+int dp_access_close(struct daxpin_grant *grant)
 {
 	int ret;
 
-	assert(!grant->mr != !grant->mw);
-	if (grant->mr) {
-		ret = dp_rdma_deregister(grant->mr);
+	assert(!grant->access.own_mr != !grant->access.own_mw);
+	if (grant->access.own_mr) {
+		ret = dp_mr_deregister(grant->access.own_mr);
 		if (!ret)
-			grant->mr = NULL;
+			grant->access.own_mr = NULL;
 		return ret;
 	}
 	ret = close_window(grant);
 	if (!ret)
-		atomic_fetch_sub(&grant->rdma->doors.windows, 1);
+		atomic_fetch_sub(&grant->rdma->accesses.windows_out, 1);
 	return ret;
+}
+
+bool dp_access_is_open(const struct daxpin_grant *grant)
+{
+	return grant->access.own_mr || grant->access.own_mw;
+}
+
+uint32_t dp_access_via(const struct daxpin_grant *grant)
+{
+	return grant->access.via;
+}
+
+struct ibv_mr *dp_access_region(const struct daxpin_grant *grant)
+{
+	return grant->access.own_mr;
+}
+
+void dp_access_flushed(struct daxpin_grant *grant, struct ibv_qp *qp)
+{
+	if (atomic_load(&grant->access.bind_qp) == qp)
+		atomic_store(&grant->access.bind_qp, NULL);
+}
+
+int dp_access_bound(struct daxpin_grant *grant)
+{
+	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW2)
+		return -EINVAL;
+	atomic_store(&grant->access.bind_qp, NULL);
+	return 0;
 }

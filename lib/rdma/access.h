@@ -1,41 +1,47 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What lets a peer in: rdma_door.c. For rdma.h. */
-#ifndef RDMA_DOOR_H
-#define RDMA_DOOR_H
+/* What gives a peer access: a memory region or a memory window. */
+#ifndef DP_RDMA_ACCESS_H
+#define DP_RDMA_ACCESS_H
 
-#include <daxpin-rdma.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
+#include "rdma/types.h"
 
-struct loop;
-
-struct dp_rdma_doors {
-	bool window2;			/* such windows are relied on */
-	struct loop *loop;		/* to bind windows of type 1, or NULL */
-	pthread_mutex_t lock;		/* of the loop */
-	bool broken;			/* it is to be connected anew */
-	_Atomic uint32_t windows;	/* grants by one that are out */
-	_Atomic uint64_t refused;	/* since the attach */
-};
-
-/* After dp_rdma_backing_choose(): 0 or -errno, then *ret_kept as there. */
-int dp_rdma_doors_open(struct daxpin_rdma *rdma,
-		       const struct daxpin_rdma_options *o, bool *ret_kept);
-/* No grant is out. Where it fails it can be called again. */
-int dp_rdma_doors_close(struct daxpin_rdma *rdma);
-void dp_rdma_doors_count(struct daxpin_rdma *rdma,
-			 struct daxpin_rdma_info *info);
+void dp_accesses_init(struct daxpin_rdma *rdma);
+void dp_accesses_destroy(struct daxpin_rdma *rdma);
+/*
+ * Before any grant: use windows if the options ask for them and the report's
+ * findings about them are trusted. 0 or -errno; *ret_kept: the device did not
+ * release the pool's protection domain.
+ */
+int dp_accesses_open(struct daxpin_rdma *rdma,
+		     const struct daxpin_rdma_options *o,
+		     const struct daxpin_rdma_report *report, bool *ret_kept);
+/* No grant is out. After an error it can be called again. */
+int dp_accesses_close(struct daxpin_rdma *rdma);
+bool dp_accesses_have_windows(const struct daxpin_rdma *rdma);
+void dp_accesses_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info);
 
 /*
- * Over exactly key.addr and key.length, under the grant's hold, with `access` and
- * the backing's. Sets key.rkey. 0 or -errno, and then nothing is let in, unless
- * *ret_kept: the device did not let go of a window.
+ * Give access to exactly key.addr and key.length, under the grant's hold, with
+ * verbs access flags. Sets key.rkey. 0 or -errno, and then the peer has no access
+ * unless *ret_kept: the device did not release a window.
  */
-int dp_rdma_door_open(struct daxpin_grant *grant, int access,
-		      const struct daxpin_grant_options *o, bool *ret_kept);
-/* 0 is the device's word that nothing can reach the memory any more. -EINPROGRESS:
- * it was not asked, since a bind may still come. */
-int dp_rdma_door_close(struct daxpin_grant *grant);
+int dp_access_open(struct daxpin_grant *grant, int flags,
+		   const struct daxpin_grant_options *o, bool *ret_kept);
+/*
+ * 0: the device reports that the peer reaches nothing by this grant any more.
+ *
+ * -EINPROGRESS  the device was not asked, since a bind may still arrive
+ * -errno        the device refused
+ */
+int dp_access_close(struct daxpin_grant *grant);
+bool dp_access_is_open(const struct daxpin_grant *grant);
+/* enum daxpin_grant_door */
+uint32_t dp_access_via(const struct daxpin_grant *grant);
+/* The grant's own region; NULL if it is a window. */
+struct ibv_mr *dp_access_region(const struct daxpin_grant *grant);
+/* The queue pair is in error: a bind that was posted on it will not arrive. */
+void dp_access_flushed(struct daxpin_grant *grant, struct ibv_qp *qp);
+/* The bind completed. -EINVAL: the grant is no window of type 2. */
+int dp_access_bound(struct daxpin_grant *grant);
 
 #endif

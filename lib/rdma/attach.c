@@ -9,45 +9,20 @@
  *    deregister here. So struct daxpin_rdma is wiped in a child, and whoever
  *    finds no pool in it stops.
  */
-#include "rdma/rdma.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "rdma/access.h"
+#include "rdma/backing.h"
+#include "rdma/local_key.h"
+#include "rdma/revoke.h"
+#include "rdma/types.h"
 #include "util/detached.h"
 
-#define EINTR_TRIES	100
 #define FLAGS		(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY | \
 			 DAXPIN_RDMA_WINDOWS)
-
-/* A signal that is pending can end the making of an MR (RDMA 0.6). */
-int dp_rdma_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
-		     struct ibv_mr **ret_mr)
-{
-	struct ibv_mr *mr;
-	int tries = 0;
-
-	do {
-		errno = 0;
-		mr = ibv_reg_mr(pd, base, length, access);
-	} while (!mr && errno == EINTR && ++tries < EINTR_TRIES);
-	if (!mr)
-		return errno ? -errno : -EIO;
-	*ret_mr = mr;
-	return 0;
-}
-
-int dp_rdma_deregister(struct ibv_mr *mr)
-{
-	int ret;
-
-	errno = 0;
-	ret = ibv_dereg_mr(mr);		/* an errno, or -1 and errno */
-	if (ret >= 0)
-		return -ret;
-	return errno ? -errno : -EIO;
-}
 
 /* ---------------------------------------------------------- attach, detach */
 
@@ -62,14 +37,14 @@ static int check_source(const struct daxpin_pool_info *info,
 
 static size_t rdma_bytes(uint32_t segments)
 {
-	return sizeof(struct daxpin_rdma) + segments * sizeof(struct dp_rdma_slot);
+	return sizeof(struct daxpin_rdma) + segments * sizeof(struct dp_local_key);
 }
 
 static void destroy(struct daxpin_rdma *rdma)
 {
-	pthread_mutex_destroy(&rdma->lock);
-	pthread_mutex_destroy(&rdma->doors.lock);
-	pthread_mutex_destroy(&rdma->revokes.lock);
+	dp_revokes_destroy(rdma);
+	dp_accesses_destroy(rdma);
+	dp_local_keys_destroy(rdma);
 	munmap(rdma, rdma_bytes(rdma->segments));
 }
 
@@ -85,8 +60,8 @@ static void bury(struct daxpin_rdma *rdma)
 	rdma->pool = NULL;
 	rdma->end = 0;
 	oldest = dp_detached_remember(&detached, (struct dp_detached) {
-				      rdma, rdma->revokes.over });
-	dp_rdma_grants_free(oldest.more);
+				      rdma, dp_revokes_over(rdma) });
+	dp_revokes_free(oldest.more);
 	if (oldest.handle)
 		destroy(oldest.handle);
 }
@@ -119,9 +94,9 @@ static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	rdma->segments = info->segments;
 	rdma->segment_size = info->segment_size;
 	rdma->end = last.addr + last.size;
-	pthread_mutex_init(&rdma->lock, NULL);
-	pthread_mutex_init(&rdma->doors.lock, NULL);
-	dp_rdma_revokes_init(rdma, o);
+	dp_local_keys_init(rdma);
+	dp_accesses_init(rdma);
+	dp_revokes_init(rdma, o);
 	*ret_rdma = rdma;
 	return 0;
 }
@@ -144,6 +119,23 @@ static int announce(struct daxpin_rdma *rdma,
 			       &rdma->registration);
 }
 
+/* *ret_kept: it failed, and the device did not release what it was tried on. */
+static int open_parts(struct daxpin_rdma *rdma,
+		      const struct daxpin_pool_info *info,
+		      const struct daxpin_rdma_options *o, bool *ret_kept)
+{
+	int ret = dp_backing_choose(rdma, info, o, ret_kept);
+
+	/* Files allow no long-term pin (KERNEL 0.1), and a bounce buffer is
+	 * reached by a grant only: neither local keys nor windows. */
+	if (ret || !dp_backing_is_pinned(rdma))
+		return ret;
+	ret = dp_accesses_open(rdma, o, dp_backing_report(rdma), ret_kept);
+	if (!ret)
+		dp_local_keys_allow(rdma, dp_accesses_have_windows(rdma));
+	return ret;
+}
+
 /* What was announced stays so while the device keeps memory of the pool. */
 static int start(struct daxpin_rdma *rdma, const struct daxpin_pool_info *info,
 		 const struct daxpin_rdma_options *o)
@@ -152,9 +144,7 @@ static int start(struct daxpin_rdma *rdma, const struct daxpin_pool_info *info,
 	int ret = announce(rdma, o), end_ret;
 
 	if (!ret) {
-		ret = dp_rdma_backing_choose(rdma, info, o, &kept);
-		if (!ret)
-			ret = dp_rdma_doors_open(rdma, o, &kept);
+		ret = open_parts(rdma, info, o, &kept);
 		if (!ret)
 			return 0;
 		end_ret = kept ? 0 : daxpin_unregister(rdma->registration);
@@ -203,11 +193,20 @@ DP_EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 
 	if (ret)
 		return ret;
-	dp_rdma_revokes_count(rdma, &info);
-	info.local_mrs = atomic_load(&rdma->local_mrs);
-	dp_rdma_backing_count(rdma, &info);
-	dp_rdma_doors_count(rdma, &info);
+	dp_revokes_count(rdma, &info);
+	info.local_mrs = dp_local_keys_count(rdma);
+	dp_backing_count(rdma, &info);
+	dp_accesses_count(rdma, &info);
 	return dp_return_versioned(ret_info, &info, sizeof(info));
+}
+
+DP_EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
+{
+	int ret = dp_rdma_enter(rdma);
+
+	if (!ret)
+		ret = dp_local_keys_service(rdma);
+	return ret ? ret : dp_revokes_service(rdma);
 }
 
 DP_EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
@@ -218,11 +217,11 @@ DP_EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 		return 0;
 	ret = dp_rdma_enter(rdma);
 	if (!ret)
-		ret = dp_rdma_revokes_end(rdma);
+		ret = dp_revokes_check_none(rdma);
 	if (!ret)
-		ret = dp_rdma_doors_close(rdma);
+		ret = dp_accesses_close(rdma);
 	if (!ret)
-		ret = dp_rdma_end_keys(rdma);
+		ret = dp_local_keys_close(rdma);
 	if (!ret)
 		ret = daxpin_unregister(rdma->registration);
 	if (!ret)

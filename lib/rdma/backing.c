@@ -18,7 +18,8 @@
  *  - The copy home is between the region's end and the drop: nothing of the
  *    peer's can land any more, and nobody else has the blocks.
  */
-#include "rdma/rdma.h"
+
+#include "rdma/backing.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,6 +27,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "rdma/access.h"
+#include "rdma/probe.h"
+#include "rdma/trust.h"
 
 #define WRITES		(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
@@ -42,7 +46,7 @@ static void say_untried(struct daxpin_rdma_finding *finding, int ret,
 
 static void try_windows(struct daxpin_rdma *rdma)
 {
-	struct daxpin_rdma_report *report = &rdma->backing.report;
+	struct daxpin_rdma_report *report = &rdma->backing.findings;
 	bool kept = false;
 	int ret = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
 				report, &kept);
@@ -58,7 +62,7 @@ static void try_windows(struct daxpin_rdma *rdma)
 static int try_extent(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      bool *ret_kept)
 {
-	struct daxpin_rdma_report *report = &rdma->backing.report;
+	struct daxpin_rdma_report *report = &rdma->backing.findings;
 	bool kept = false;
 	int ret;
 
@@ -77,7 +81,7 @@ static int try_extent(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 
 static int try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
 {
-	struct daxpin_rdma_finding *odp = &rdma->backing.report.odp;
+	struct daxpin_rdma_finding *odp = &rdma->backing.findings.odp;
 	struct daxpin_extent extent;
 	int ret;
 
@@ -99,7 +103,7 @@ static int try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
 static int choose_for_files(struct daxpin_rdma *rdma,
 			    const struct daxpin_rdma_options *o, bool *ret_kept)
 {
-	struct dp_rdma_backing *backing = &rdma->backing;
+	struct dp_backing *backing = &rdma->backing;
 	const char *name = ibv_get_device_name(rdma->pd->context->device);
 	int ret = try_on_demand(rdma, ret_kept);
 
@@ -107,31 +111,42 @@ static int choose_for_files(struct daxpin_rdma *rdma,
 		return dp_fail(DP_WHY_OF(o), ret,
 			       "%s does not let go of memory that it was tried on (%s): the pool cannot be closed",
 			       name, strerror(-ret));
-	if (dp_rdma_trusts(&backing->report.odp))
-		backing->way = DAXPIN_RDMA_ON_DEMAND;
+	if (dp_rdma_trusts(&backing->findings.odp))
+		backing->mode = DAXPIN_RDMA_ON_DEMAND;
 	else if (o->flags & DAXPIN_RDMA_BOUNCE)
-		backing->way = DAXPIN_RDMA_BOUNCED;
+		backing->mode = DAXPIN_RDMA_BOUNCED;
 	else
 		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
 			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
-			       name, backing->report.odp.what);
+			       name, backing->findings.odp.what);
 	return 0;
 }
 
-int dp_rdma_backing_choose(struct daxpin_rdma *rdma,
+int dp_backing_choose(struct daxpin_rdma *rdma,
 			   const struct daxpin_pool_info *info,
 			   const struct daxpin_rdma_options *o, bool *ret_kept)
 {
-	struct dp_rdma_backing *backing = &rdma->backing;
+	struct dp_backing *backing = &rdma->backing;
 
-	assert(rdma->registration && !backing->way);
-	backing->way = DAXPIN_RDMA_PINNED;
-	dp_rdma_report_begin(&backing->report);
+	assert(rdma->registration && !backing->mode);
+	backing->mode = DAXPIN_RDMA_PINNED;
+	dp_rdma_report_init(&backing->findings);
 	if (o->flags & (DAXPIN_RDMA_TRY | DAXPIN_RDMA_WINDOWS))
 		try_windows(rdma);
 	if (info->source != DAXPIN_SOURCE_FSDAX)
 		return 0;
 	return choose_for_files(rdma, o, ret_kept);
+}
+
+bool dp_backing_is_pinned(const struct daxpin_rdma *rdma)
+{
+	return rdma->backing.mode == DAXPIN_RDMA_PINNED;
+}
+
+const struct daxpin_rdma_report *
+dp_backing_report(const struct daxpin_rdma *rdma)
+{
+	return &rdma->backing.findings;
 }
 
 DP_EXPORT int daxpin_rdma_report(struct daxpin_rdma *rdma,
@@ -141,21 +156,21 @@ DP_EXPORT int daxpin_rdma_report(struct daxpin_rdma *rdma,
 
 	if (ret)
 		return ret;
-	return dp_return_versioned(ret_report, &rdma->backing.report,
+	return dp_return_versioned(ret_report, &rdma->backing.findings,
 				   sizeof(*ret_report));
 }
 
-void dp_rdma_backing_count(struct daxpin_rdma *rdma,
+void dp_backing_count(struct daxpin_rdma *rdma,
 			   struct daxpin_rdma_info *info)
 {
-	struct dp_rdma_backing *backing = &rdma->backing;
+	struct dp_backing *backing = &rdma->backing;
 
-	info->way = backing->way;
-	info->bounced = atomic_load(&backing->bounced);
-	info->bounced_bytes = atomic_load(&backing->bounced_bytes);
-	info->bounce_errors = atomic_load(&backing->bounce_errors);
-	info->prefetched = atomic_load(&backing->prefetched);
-	info->prefetch_refused = atomic_load(&backing->prefetch_refused);
+	info->way = backing->mode;
+	info->bounced = atomic_load(&backing->bounced_out);
+	info->bounced_bytes = atomic_load(&backing->bounced_out_bytes);
+	info->bounce_errors = atomic_load(&backing->copy_errors);
+	info->prefetched = atomic_load(&backing->prefetch_done);
+	info->prefetch_refused = atomic_load(&backing->prefetch_failed);
 }
 
 /* ------------------------------------------------------------ bounce buffers */
@@ -201,11 +216,11 @@ static int open_bounce(struct daxpin_grant *grant,
 			       "the extent cannot be copied to a bounce buffer: %s",
 			       strerror(-ret));
 	}
-	grant->bounce = buffer;
+	grant->bounce.bounce_memory = buffer;
 	key->addr = (uintptr_t)buffer;
 	key->access |= DAXPIN_KEY_BOUNCED;
-	atomic_fetch_add(&rdma->backing.bounced, 1);
-	atomic_fetch_add(&rdma->backing.bounced_bytes, key->length);
+	atomic_fetch_add(&rdma->backing.bounced_out, 1);
+	atomic_fetch_add(&rdma->backing.bounced_out_bytes, key->length);
 	return 0;
 }
 
@@ -215,21 +230,21 @@ static void copy_home(struct daxpin_grant *grant)
 	struct daxpin_pool *pool = grant->rdma->pool;
 	void *home = daxpin_ptr(pool, key->extent, 0);
 
-	assert(home && home != grant->bounce);
-	memcpy(home, grant->bounce, key->length);
+	assert(home && home != grant->bounce.bounce_memory);
+	memcpy(home, grant->bounce.bounce_memory, key->length);
 	if (daxpin_persist(pool, key->extent, 0, key->length))
-		atomic_fetch_add(&grant->rdma->backing.bounce_errors, 1);
+		atomic_fetch_add(&grant->rdma->backing.copy_errors, 1);
 }
 
 /* ---------------------------------------------------------- for each grant */
 
-int dp_rdma_backing_open(struct daxpin_grant *grant,
-			 const struct daxpin_grant_options *o, int *ret_access)
+int dp_backing_open(struct daxpin_grant *grant,
+			 const struct daxpin_grant_options *o, int *ret_flags)
 {
-	enum daxpin_rdma_way way = grant->rdma->backing.way;
+	enum daxpin_rdma_way mode = grant->rdma->backing.mode;
 
-	*ret_access = way == DAXPIN_RDMA_ON_DEMAND ? IBV_ACCESS_ON_DEMAND : 0;
-	return way == DAXPIN_RDMA_BOUNCED ? open_bounce(grant, o) : 0;
+	*ret_flags = mode == DAXPIN_RDMA_ON_DEMAND ? IBV_ACCESS_ON_DEMAND : 0;
+	return mode == DAXPIN_RDMA_BOUNCED ? open_bounce(grant, o) : 0;
 }
 
 #ifdef DP_HAVE_ADVISE_MR
@@ -237,7 +252,7 @@ static int prefetch(struct daxpin_grant *grant)
 {
 	struct ibv_sge sge = {
 		.addr = grant->key.addr, .length = (uint32_t)grant->key.length,
-		.lkey = grant->mr->lkey,
+		.lkey = dp_access_region(grant)->lkey,
 	};
 
 	return ibv_advise_mr(grant->rdma->pd, grant->key.access & WRITES ?
@@ -254,27 +269,27 @@ static int prefetch(struct daxpin_grant *grant)
 #endif
 
 /* Without it the peer's first access to each page waits for a fault. */
-void dp_rdma_backing_ready(struct daxpin_grant *grant)
+void dp_backing_ready(struct daxpin_grant *grant)
 {
-	struct dp_rdma_backing *backing = &grant->rdma->backing;
+	struct dp_backing *backing = &grant->rdma->backing;
 
-	if (backing->way != DAXPIN_RDMA_ON_DEMAND)
+	if (backing->mode != DAXPIN_RDMA_ON_DEMAND)
 		return;
-	assert(grant->mr);
-	atomic_fetch_add(prefetch(grant) ? &backing->prefetch_refused :
-			 &backing->prefetched, 1);
+	assert(dp_access_region(grant));
+	atomic_fetch_add(prefetch(grant) ? &backing->prefetch_failed :
+			 &backing->prefetch_done, 1);
 }
 
-void dp_rdma_backing_close(struct daxpin_grant *grant, bool copy)
+void dp_backing_close(struct daxpin_grant *grant, bool copy)
 {
-	struct dp_rdma_backing *backing = &grant->rdma->backing;
+	struct dp_backing *backing = &grant->rdma->backing;
 
-	if (!grant->bounce)
+	if (!grant->bounce.bounce_memory)
 		return;
 	if (copy && grant->key.access & WRITES)
 		copy_home(grant);
-	munmap(grant->bounce, grant->key.length);
-	grant->bounce = NULL;
-	atomic_fetch_sub(&backing->bounced, 1);
-	atomic_fetch_sub(&backing->bounced_bytes, grant->key.length);
+	munmap(grant->bounce.bounce_memory, grant->key.length);
+	grant->bounce.bounce_memory = NULL;
+	atomic_fetch_sub(&backing->bounced_out, 1);
+	atomic_fetch_sub(&backing->bounced_out_bytes, grant->key.length);
 }

@@ -7,11 +7,12 @@
  *  - Whatever comes from outside is checked before any of it is believed: what
  *    is given out is all of one descriptor or nothing.
  */
-#include "rdma/rdma.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include "rdma/revoke.h"
+#include "rdma/types.h"
 
 static const unsigned char MAGIC[8] = { 'D', 'A', 'X', 'G', 'R', 'A', 'N', 'T' };
 
@@ -77,8 +78,7 @@ DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 
 	if (!grant || !buf || size < END)
 		return -EINVAL;
-	if (atomic_load_explicit(&grant->state, memory_order_relaxed) ==
-	    DP_GRANT_OVER)
+	if (dp_revoke_is_over(grant))
 		return -ESTALE;
 	key = &grant->key;
 	assert(key->length > 0);

@@ -13,11 +13,12 @@
  *
  * What is bounced is in ordinary memory, where no flush helps.
  */
-#include "rdma/rdma.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <daxpin-rdma.h>
+#include "util/util.h"
 
 #define FLUSH_PERSISTENT	(1u << 9)	/* IBV_ACCESS_FLUSH_PERSISTENT */
 

@@ -7,12 +7,15 @@
  *  - A peer does not see what others left in the blocks unless the caller
  *    says so.
  */
-#include "rdma/rdma.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "rdma/access.h"
+#include "rdma/backing.h"
+#include "rdma/revoke.h"
+#include "rdma/types.h"
 
 #define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 /* A fetch-and-add of nothing shows eight bytes. */
@@ -93,14 +96,14 @@ static int let_in(struct daxpin_grant *grant,
 {
 	int access, ret;
 
-	ret = dp_rdma_backing_open(grant, o, &access);
+	ret = dp_backing_open(grant, o, &access);
 	if (ret)
 		return ret;
-	ret = dp_rdma_door_open(grant, access | o->access, o, ret_kept);
+	ret = dp_access_open(grant, access | o->access, o, ret_kept);
 	if (!ret)
-		dp_rdma_backing_ready(grant);
+		dp_backing_ready(grant);
 	else
-		dp_rdma_backing_close(grant, false);
+		dp_backing_close(grant, false);
 	return ret;
 }
 
@@ -160,16 +163,12 @@ DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 	grant->rdma = rdma;
 	ret = give(grant, extent, &o, &kept);
 	if (kept)
-		dp_rdma_grant_lost(grant);
+		dp_revoke_add_lost(grant);
 	else if (ret)
 		free(grant);
 	if (ret)
 		return ret;
-	grant->ask_back = o.ask_back;
-	grant->done = o.done;
-	grant->arg = o.arg;
-	grant->qp = o.qp;
-	dp_rdma_grant_out(grant);
+	dp_revoke_add(grant, &o);
 	*ret_grant = grant;
 	return 0;
 }

@@ -9,30 +9,48 @@
  *    segment, for it asks when nothing is held there; but it may think better of
  *    it, and then a key that is lent stays, though asked for a moment ago.
  */
-#include "rdma/rdma.h"
+
+#include "rdma/local_key.h"
 
 #include <assert.h>
 #include <errno.h>
+#include "rdma/mr.h"
 
 #define KEY_VALID	(UINT64_C(1) << 32)
 
 /* Soft-RoCE cannot pin more than 1 GiB at once (RDMA 0.11). */
 static_assert(DAXPIN_SEGMENT_MAX <= 512u << 20, "a segment is one region");
 
+void dp_local_keys_init(struct daxpin_rdma *rdma)
+{
+	pthread_mutex_init(&rdma->keys.make_lock, NULL);
+}
+
+void dp_local_keys_destroy(struct daxpin_rdma *rdma)
+{
+	pthread_mutex_destroy(&rdma->keys.make_lock);
+}
+
+void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows)
+{
+	int access = IBV_ACCESS_LOCAL_WRITE;
+
+	assert(!rdma->keys.mr_access);
+	if (for_windows)
+		access |= IBV_ACCESS_MW_BIND;
+	rdma->keys.mr_access = access;
+}
+
 /* Under the lock: the key of a segment, made where there is none yet. */
 static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 {
-	struct dp_rdma_slot *slot = &rdma->slots[index];
+	struct dp_local_key *slot = &rdma->slots[index];
 	struct daxpin_segment segment = { 0 };
-	int access = IBV_ACCESS_LOCAL_WRITE, ret;
+	int ret;
 
-	if (rdma->doors.window2 || rdma->doors.loop)
-		access |= IBV_ACCESS_MW_BIND;
-	/* On files there is no pin that could last (KERNEL 0.1), and what goes
-	 * through a bounce buffer is a grant. */
-	if (rdma->backing.way != DAXPIN_RDMA_PINNED)
+	if (!rdma->keys.mr_access)
 		return -EOPNOTSUPP;
-	if (!slot->mr) {
+	if (!slot->segment_mr) {
 		ret = daxpin_segment(rdma->pool, index, &segment);
 		if (!ret)
 			ret = daxpin_registration_pin(rdma->registration,
@@ -40,18 +58,18 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 		if (ret)
 			return ret;
 		assert(segment.addr == index * rdma->segment_size);
-		ret = dp_rdma_register(rdma->pd, segment.base, segment.size,
-				       access, &slot->mr);
+		ret = dp_mr_register(rdma->pd, segment.base, segment.size,
+				     rdma->keys.mr_access, &slot->segment_mr);
 		if (ret) {
 			daxpin_registration_revoked(rdma->registration, index);
 			return ret;
 		}
-		atomic_fetch_add(&rdma->local_mrs, 1);
+		atomic_fetch_add(&rdma->keys.mr_count, 1);
 		/* Pairs with the acquire in daxpin_rdma_lkey(). */
-		atomic_store_explicit(&slot->key, KEY_VALID | slot->mr->lkey,
+		atomic_store_explicit(&slot->key_word, KEY_VALID | slot->segment_mr->lkey,
 				      memory_order_release);
 	}
-	*ret_key = KEY_VALID | slot->mr->lkey;
+	*ret_key = KEY_VALID | slot->segment_mr->lkey;
 	return 0;
 }
 
@@ -70,77 +88,80 @@ DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 	}
 	index = (uint32_t)(addr / rdma->segment_size);
 	/* Pairs with the release in make_key(). */
-	key = atomic_load_explicit(&rdma->slots[index].key,
+	key = atomic_load_explicit(&rdma->slots[index].key_word,
 				   memory_order_acquire);
 	if (!key) {
-		pthread_mutex_lock(&rdma->lock);
+		pthread_mutex_lock(&rdma->keys.make_lock);
 		ret = make_key(rdma, index, &key);
-		pthread_mutex_unlock(&rdma->lock);
+		pthread_mutex_unlock(&rdma->keys.make_lock);
 	}
 	if (!ret)
 		*ret_lkey = (uint32_t)key;
 	return ret;
 }
 
-int dp_rdma_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
+int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 		     struct ibv_mr **ret_mr)
 {
 	uint32_t index = (uint32_t)(addr / rdma->segment_size);
 	uint64_t key;
 	int ret;
 
-	pthread_mutex_lock(&rdma->lock);
+	pthread_mutex_lock(&rdma->keys.make_lock);
 	ret = make_key(rdma, index, &key);
 	if (!ret) {
 		rdma->slots[index].lent++;
-		*ret_mr = rdma->slots[index].mr;
+		*ret_mr = rdma->slots[index].segment_mr;
 	}
-	pthread_mutex_unlock(&rdma->lock);
+	pthread_mutex_unlock(&rdma->keys.make_lock);
 	return ret;
 }
 
-void dp_rdma_key_return(struct daxpin_rdma *rdma, uint64_t addr)
+void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr)
 {
-	struct dp_rdma_slot *slot = &rdma->slots[addr / rdma->segment_size];
+	struct dp_local_key *slot = &rdma->slots[addr / rdma->segment_size];
 
-	pthread_mutex_lock(&rdma->lock);
-	assert(slot->mr && slot->lent);
+	pthread_mutex_lock(&rdma->keys.make_lock);
+	assert(slot->segment_mr && slot->lent);
 	slot->lent--;
-	pthread_mutex_unlock(&rdma->lock);
+	pthread_mutex_unlock(&rdma->keys.make_lock);
 }
 
 /* Under the lock: what was made is unmade, or all stays as it was. */
 static int end_key(struct daxpin_rdma *rdma, uint32_t index)
 {
-	struct dp_rdma_slot *slot = &rdma->slots[index];
+	struct dp_local_key *slot = &rdma->slots[index];
 	uint64_t key;
 	int ret;
 
 	if (slot->lent)
 		return 0;
-	key = atomic_exchange(&slot->key, 0);
-	ret = dp_rdma_deregister(slot->mr);
+	key = atomic_exchange(&slot->key_word, 0);
+	ret = dp_mr_deregister(slot->segment_mr);
 	if (ret) {
-		atomic_store_explicit(&slot->key, key, memory_order_release);
+		atomic_store_explicit(&slot->key_word, key, memory_order_release);
 		return ret;
 	}
-	slot->mr = NULL;
-	atomic_fetch_sub(&rdma->local_mrs, 1);
+	slot->segment_mr = NULL;
+	atomic_fetch_sub(&rdma->keys.mr_count, 1);
 	return daxpin_registration_revoked(rdma->registration, index);
 }
 
-DP_EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
+int dp_local_keys_service(struct daxpin_rdma *rdma)
 {
-	int ret = dp_rdma_enter(rdma);
+	int ret = 0;
 
-	if (ret)
-		return ret;
-	pthread_mutex_lock(&rdma->lock);
+	pthread_mutex_lock(&rdma->keys.make_lock);
 	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
 				rdma->registration, &i) > 0; i++)
 		ret = end_key(rdma, i);
-	pthread_mutex_unlock(&rdma->lock);
-	return ret ? ret : dp_rdma_revokes_service(rdma);
+	pthread_mutex_unlock(&rdma->keys.make_lock);
+	return ret;
+}
+
+uint32_t dp_local_keys_count(struct daxpin_rdma *rdma)
+{
+	return atomic_load(&rdma->keys.mr_count);
 }
 
 DP_EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
@@ -175,22 +196,22 @@ DP_EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
 	return 0;
 }
 
-int dp_rdma_end_keys(struct daxpin_rdma *rdma)
+int dp_local_keys_close(struct daxpin_rdma *rdma)
 {
-	struct dp_rdma_slot *slot;
+	struct dp_local_key *slot;
 	int ret;
 
 	for (slot = rdma->slots; slot < rdma->slots + rdma->segments; slot++) {
-		if (!slot->mr)
+		if (!slot->segment_mr)
 			continue;
 		assert(!slot->lent);
-		ret = dp_rdma_deregister(slot->mr);
+		ret = dp_mr_deregister(slot->segment_mr);
 		if (ret)
 			return ret;
-		atomic_store(&slot->key, 0);
-		slot->mr = NULL;
-		atomic_fetch_sub(&rdma->local_mrs, 1);
+		atomic_store(&slot->key_word, 0);
+		slot->segment_mr = NULL;
+		atomic_fetch_sub(&rdma->keys.mr_count, 1);
 	}
-	assert(atomic_load(&rdma->local_mrs) == 0);
+	assert(atomic_load(&rdma->keys.mr_count) == 0);
 	return 0;
 }

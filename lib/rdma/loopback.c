@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "rdma/rdma.h"
+#include <daxpin-rdma.h>
+#include "rdma/mr.h"
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define HALF		(8 * PAGE)	/* of the near end's buffer */
@@ -21,43 +22,43 @@
 #define CONNECT_TRIES	5
 #define PAUSE_NS	20000000
 
-static_assert(LOOP_BYTES + 3 * SKEW <= HALF, "each half has room for it");
+static_assert(DP_LOOPBACK_BYTES + 3 * SKEW <= HALF, "each half has room for it");
 
 /* --------------------------------------------------------------- the device */
 
 /* The last GID there is: RoCE lists its routable ones behind the others. */
-static void choose_gid(struct loop *loop, int length)
+static void choose_gid(struct dp_loopback *loopback, int length)
 {
 	struct ibv_gid_entry entry;
 
 	for (int i = 0; i < length; i++) {
-		if (ibv_query_gid_ex(loop->pd->context, loop->port,
+		if (ibv_query_gid_ex(loopback->pd->context, loopback->port,
 				     (uint32_t)i, &entry, 0))
 			continue;
-		loop->gid_index = i;
-		loop->gid = entry.gid;
+		loopback->gid_index = i;
+		loopback->gid = entry.gid;
 	}
 }
 
 /* The first port that is up. */
-static int choose_port(struct loop *loop)
+static int choose_port(struct dp_loopback *loopback)
 {
 	struct ibv_device_attr device;
 	struct ibv_port_attr port;
 
-	if (ibv_query_device(loop->pd->context, &device))
+	if (ibv_query_device(loopback->pd->context, &device))
 		return -EIO;
 	for (uint8_t i = 1; i <= device.phys_port_cnt; i++) {
-		if (ibv_query_port(loop->pd->context, i, &port) ||
+		if (ibv_query_port(loopback->pd->context, i, &port) ||
 		    port.state != IBV_PORT_ACTIVE)
 			continue;
-		loop->port = i;
-		loop->mtu = port.active_mtu;
-		loop->lid = port.lid;
-		loop->gid_index = -1;
+		loopback->port = i;
+		loopback->mtu = port.active_mtu;
+		loopback->lid = port.lid;
+		loopback->gid_index = -1;
 		if (port.link_layer == IBV_LINK_LAYER_ETHERNET)
-			choose_gid(loop, port.gid_tbl_len);
-		return loop->lid || loop->gid_index >= 0 ? 0 : -EADDRNOTAVAIL;
+			choose_gid(loopback, port.gid_tbl_len);
+		return loopback->lid || loopback->gid_index >= 0 ? 0 : -EADDRNOTAVAIL;
 	}
 	return -ENETDOWN;
 }
@@ -69,7 +70,7 @@ static struct ibv_qp *make_queue_pair(struct ibv_pd *pd, struct ibv_cq *cq)
 	struct ibv_qp_init_attr init = {
 		.send_cq = cq, .recv_cq = cq,
 		.cap = {
-			.max_send_wr = LOOP_DEPTH, .max_recv_wr = 1,
+			.max_send_wr = DP_LOOPBACK_DEPTH, .max_recv_wr = 1,
 			.max_send_sge = 1, .max_recv_sge = 1,
 		},
 		.qp_type = IBV_QPT_RC,
@@ -78,12 +79,12 @@ static struct ibv_qp *make_queue_pair(struct ibv_pd *pd, struct ibv_cq *cq)
 	return ibv_create_qp(pd, &init);
 }
 
-static int to_init(const struct loop *loop, struct ibv_qp *qp)
+static int to_init(const struct dp_loopback *loopback, struct ibv_qp *qp)
 {
 	struct ibv_qp_attr reset = { .qp_state = IBV_QPS_RESET };
 	struct ibv_qp_attr init = {
 		.qp_state = IBV_QPS_INIT,
-		.port_num = loop->port,
+		.port_num = loopback->port,
 		.qp_access_flags = IBV_ACCESS_REMOTE_READ |
 				   IBV_ACCESS_REMOTE_WRITE,
 	};
@@ -95,22 +96,23 @@ static int to_init(const struct loop *loop, struct ibv_qp *qp)
 			      IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
-static int to_receive(const struct loop *loop, struct ibv_qp *qp, uint32_t peer)
+static int to_receive(const struct dp_loopback *loopback, struct ibv_qp *qp,
+		      uint32_t peer)
 {
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTR,
-		.path_mtu = loop->mtu,
+		.path_mtu = loopback->mtu,
 		.dest_qp_num = peer,
 		.rq_psn = FIRST_PSN,
 		.max_dest_rd_atomic = 1,
 		.min_rnr_timer = 12,
-		.ah_attr = { .port_num = loop->port, .dlid = loop->lid },
+		.ah_attr = { .port_num = loopback->port, .dlid = loopback->lid },
 	};
 
-	if (loop->gid_index >= 0) {
+	if (loopback->gid_index >= 0) {
 		attr.ah_attr.is_global = 1;
-		attr.ah_attr.grh.dgid = loop->gid;
-		attr.ah_attr.grh.sgid_index = (uint8_t)loop->gid_index;
+		attr.ah_attr.grh.dgid = loopback->gid;
+		attr.ah_attr.grh.sgid_index = (uint8_t)loopback->gid_index;
 		attr.ah_attr.grh.hop_limit = 64;
 	}
 	return -ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_AV |
@@ -143,66 +145,67 @@ static void empty(struct ibv_cq *cq)
 		;
 }
 
-static int connect_once(struct loop *loop)
+static int connect_once(struct dp_loopback *loopback)
 {
-	int ret = to_init(loop, loop->near);
+	int ret = to_init(loopback, loopback->near);
 
 	if (!ret)
-		ret = to_init(loop, loop->far);
-	empty(loop->near_cq);
-	empty(loop->far_cq);
+		ret = to_init(loopback, loopback->far);
+	empty(loopback->near_cq);
+	empty(loopback->far_cq);
 	if (!ret)
-		ret = to_receive(loop, loop->near, loop->far->qp_num);
+		ret = to_receive(loopback, loopback->near, loopback->far->qp_num);
 	if (!ret)
-		ret = to_receive(loop, loop->far, loop->near->qp_num);
+		ret = to_receive(loopback, loopback->far, loopback->near->qp_num);
 	if (!ret)
-		ret = to_send(loop->near);
-	return ret ? ret : to_send(loop->far);
+		ret = to_send(loopback->near);
+	return ret ? ret : to_send(loopback->far);
 }
 
 /* A packet that is still under way can spoil it (RDMA 12). */
-int dp_loop_connect(struct loop *loop)
+int dp_loopback_connect(struct dp_loopback *loopback)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
-	int ret = connect_once(loop);
+	int ret = connect_once(loopback);
 
 	for (int i = 1; ret && i < CONNECT_TRIES; i++) {
 		nanosleep(&pause, NULL);
-		ret = connect_once(loop);
+		ret = connect_once(loopback);
 	}
 	return ret;
 }
 
-static int make_parts(struct loop *loop)
+static int make_parts(struct dp_loopback *loopback)
 {
-	struct ibv_context *context = loop->pd->context;
+	struct ibv_context *context = loopback->pd->context;
 
 	errno = 0;
-	loop->near_cq = ibv_create_cq(context, (int)(2 * LOOP_DEPTH), NULL, NULL, 0);
-	loop->far_cq = ibv_create_cq(context, (int)(2 * LOOP_DEPTH), NULL, NULL, 0);
-	loop->buffer = aligned_alloc(PAGE, 2 * HALF);
-	if (!loop->near_cq || !loop->far_cq || !loop->buffer)
+	loopback->near_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH), NULL, NULL, 0);
+	loopback->far_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH), NULL, NULL, 0);
+	loopback->buffer = aligned_alloc(PAGE, 2 * HALF);
+	if (!loopback->near_cq || !loopback->far_cq || !loopback->buffer)
 		return errno ? -errno : -ENOMEM;
-	memset(loop->buffer, 0, 2 * HALF);
-	loop->near = make_queue_pair(loop->pd, loop->near_cq);
-	loop->far = make_queue_pair(loop->pd, loop->far_cq);
-	if (!loop->near || !loop->far)
+	memset(loopback->buffer, 0, 2 * HALF);
+	loopback->near = make_queue_pair(loopback->pd, loopback->near_cq);
+	loopback->far = make_queue_pair(loopback->pd, loopback->far_cq);
+	if (!loopback->near || !loopback->far)
 		return errno ? -errno : -ENOMEM;
-	return dp_rdma_register(loop->pd, loop->buffer, 2 * HALF,
-			      IBV_ACCESS_LOCAL_WRITE, &loop->mr);
+	return dp_mr_register(loopback->pd, loopback->buffer, 2 * HALF,
+			      IBV_ACCESS_LOCAL_WRITE, &loopback->mr);
 }
 
-int dp_loop_open(struct loop *loop, struct ibv_pd *pd, uint64_t deadline_ns)
+int dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
+		     uint64_t deadline_ns)
 {
 	int ret;
 
-	memset(loop, 0, sizeof(*loop));
-	loop->pd = pd;
-	loop->deadline_ns = deadline_ns;
-	ret = choose_port(loop);
+	memset(loopback, 0, sizeof(*loopback));
+	loopback->pd = pd;
+	loopback->deadline_ns = deadline_ns;
+	ret = choose_port(loopback);
 	if (!ret)
-		ret = make_parts(loop);
-	return ret ? ret : dp_loop_connect(loop);
+		ret = make_parts(loopback);
+	return ret ? ret : dp_loopback_connect(loopback);
 }
 
 static int end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
@@ -219,33 +222,33 @@ static int end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
 }
 
 /* The region first: its end is what the buffer may be freed after. */
-int dp_loop_close(struct loop *loop)
+int dp_loopback_close(struct dp_loopback *loopback)
 {
-	int ret = loop->mr ? dp_rdma_deregister(loop->mr) : 0, near, far;
+	int ret = loopback->mr ? dp_mr_deregister(loopback->mr) : 0, near, far;
 
 	if (!ret) {
-		loop->mr = NULL;
-		free(loop->buffer);
-		loop->buffer = NULL;
+		loopback->mr = NULL;
+		free(loopback->buffer);
+		loopback->buffer = NULL;
 	}
-	near = end_queue_pair(&loop->near, &loop->near_cq);
-	far = end_queue_pair(&loop->far, &loop->far_cq);
+	near = end_queue_pair(&loopback->near, &loopback->near_cq);
+	far = end_queue_pair(&loopback->far, &loopback->far_cq);
 	return ret ? ret : near ? near : far;
 }
 
 /* ----------------------------------------------------------------- requests */
 
-unsigned char *dp_loop_source(struct loop *loop)
+unsigned char *dp_loopback_source(struct dp_loopback *loopback)
 {
-	return loop->buffer + SKEW;
+	return loopback->buffer + SKEW;
 }
 
-unsigned char *dp_loop_sink(struct loop *loop)
+unsigned char *dp_loopback_sink(struct dp_loopback *loopback)
 {
-	return loop->buffer + HALF + 3 * SKEW;
+	return loopback->buffer + HALF + 3 * SKEW;
 }
 
-static int wait_for(struct loop *loop, struct ibv_cq *cq)
+static int wait_for(struct dp_loopback *loopback, struct ibv_cq *cq)
 {
 	struct ibv_wc wc;
 	int count;
@@ -254,27 +257,27 @@ static int wait_for(struct loop *loop, struct ibv_cq *cq)
 		count = ibv_poll_cq(cq, 1, &wc);
 		if (count)
 			return count < 0 ? -EIO : (int)wc.status;
-	} while (daxpin_deadline_ms(0) < loop->deadline_ns);
+	} while (daxpin_deadline_ms(0) < loopback->deadline_ns);
 	return -ETIMEDOUT;
 }
 
-int dp_loop_near_wait(struct loop *loop)
+int dp_loopback_near_wait(struct dp_loopback *loopback)
 {
-	return wait_for(loop, loop->near_cq);
+	return wait_for(loopback, loopback->near_cq);
 }
 
-int dp_loop_far_wait(struct loop *loop)
+int dp_loopback_far_wait(struct dp_loopback *loopback)
 {
-	return wait_for(loop, loop->far_cq);
+	return wait_for(loopback, loopback->far_cq);
 }
 
-static int post(struct loop *loop, enum ibv_wr_opcode opcode, const void *near,
-		const void *far, uint32_t rkey, uint32_t length,
-		unsigned int flags)
+static int post(struct dp_loopback *loopback, enum ibv_wr_opcode opcode,
+		const void *near, const void *far, uint32_t rkey,
+		uint32_t length, unsigned int flags)
 {
 	struct ibv_sge sge = {
 		.addr = (uintptr_t)near, .length = length,
-		.lkey = loop->mr->lkey,
+		.lkey = loopback->mr->lkey,
 	};
 	struct ibv_send_wr wr = {
 		.sg_list = &sge, .num_sge = 1, .opcode = opcode,
@@ -283,31 +286,31 @@ static int post(struct loop *loop, enum ibv_wr_opcode opcode, const void *near,
 	};
 	struct ibv_send_wr *bad;
 
-	assert(length <= LOOP_BYTES);
-	return -ibv_post_send(loop->near, &wr, &bad);
+	assert(length <= DP_LOOPBACK_BYTES);
+	return -ibv_post_send(loopback->near, &wr, &bad);
 }
 
-int dp_loop_write(struct loop *loop, const void *to, uint32_t rkey,
-		  uint32_t length)
+int dp_loopback_write(struct dp_loopback *loopback, const void *to,
+		      uint32_t rkey, uint32_t length)
 {
-	int ret = post(loop, IBV_WR_RDMA_WRITE, dp_loop_source(loop), to, rkey,
+	int ret = post(loopback, IBV_WR_RDMA_WRITE, dp_loopback_source(loopback), to, rkey,
 		       length, IBV_SEND_SIGNALED);
 
-	return ret ? ret : dp_loop_near_wait(loop);
+	return ret ? ret : dp_loopback_near_wait(loopback);
 }
 
-int dp_loop_read(struct loop *loop, const void *from, uint32_t rkey,
-		 uint32_t length)
+int dp_loopback_read(struct dp_loopback *loopback, const void *from,
+		     uint32_t rkey, uint32_t length)
 {
-	int ret = post(loop, IBV_WR_RDMA_READ, dp_loop_sink(loop), from, rkey,
+	int ret = post(loopback, IBV_WR_RDMA_READ, dp_loopback_sink(loopback), from, rkey,
 		       length, IBV_SEND_SIGNALED);
 
-	return ret ? ret : dp_loop_near_wait(loop);
+	return ret ? ret : dp_loopback_near_wait(loopback);
 }
 
-int dp_loop_post(struct loop *loop, const void *to, uint32_t rkey,
-		 uint32_t length, bool last)
+int dp_loopback_post(struct dp_loopback *loopback, const void *to,
+		     uint32_t rkey, uint32_t length, bool last)
 {
-	return post(loop, IBV_WR_RDMA_WRITE, dp_loop_source(loop), to, rkey,
+	return post(loopback, IBV_WR_RDMA_WRITE, dp_loopback_source(loopback), to, rkey,
 		    length, last ? IBV_SEND_SIGNALED : 0);
 }

@@ -3,18 +3,18 @@
  * A reliable connection of an RDMA device with itself, in somebody's protection
  * domain, to try the device on. For the adapter's other files.
  */
-#ifndef RDMA_LOOP_H
-#define RDMA_LOOP_H
+#ifndef DP_RDMA_LOOPBACK_H
+#define DP_RDMA_LOOPBACK_H
 
 #include <infiniband/verbs.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 /* What is sent at once to try something: several packets at every MTU. */
-#define LOOP_BYTES	20011u
-#define LOOP_DEPTH	32u
+#define DP_LOOPBACK_BYTES	20011u
+#define DP_LOOPBACK_DEPTH	32u
 
-struct loop {
+struct dp_loopback {
 	struct ibv_pd *pd;
 	struct ibv_cq *near_cq, *far_cq;
 	struct ibv_qp *near, *far;
@@ -29,30 +29,31 @@ struct loop {
 	struct ibv_mr *mr;
 };
 
-/* 0 or -errno; also when it fails dp_loop_close() it. */
-int dp_loop_open(struct loop *loop, struct ibv_pd *pd, uint64_t deadline_ns);
+/* 0 or -errno; also when it fails dp_loopback_close() it. */
+int dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
+		     uint64_t deadline_ns);
 /* -errno: the device keeps something, and memory that it keeps is not freed. The
  * next call goes on there. */
-int dp_loop_close(struct loop *loop);
+int dp_loopback_close(struct dp_loopback *loopback);
 /* Anew, from reset: after an error nothing goes through the old one. */
-int dp_loop_connect(struct loop *loop);
+int dp_loopback_connect(struct dp_loopback *loopback);
 
 /* Where the near end sends from, and where it receives. */
-unsigned char *dp_loop_source(struct loop *loop);
-unsigned char *dp_loop_sink(struct loop *loop);
+unsigned char *dp_loopback_source(struct dp_loopback *loopback);
+unsigned char *dp_loopback_sink(struct dp_loopback *loopback);
 
 /* Post and wait: an ibv_wc_status, or -errno where no completion came. */
-int dp_loop_write(struct loop *loop, const void *to, uint32_t rkey,
-		  uint32_t length);
-int dp_loop_read(struct loop *loop, const void *from, uint32_t rkey,
-		 uint32_t length);
+int dp_loopback_write(struct dp_loopback *loopback, const void *to,
+		      uint32_t rkey, uint32_t length);
+int dp_loopback_read(struct dp_loopback *loopback, const void *from,
+		     uint32_t rkey, uint32_t length);
 
 /* A write that is not waited for; no completion but that of the last, or of the
- * first that fails. At most LOOP_DEPTH. */
-int dp_loop_post(struct loop *loop, const void *to, uint32_t rkey,
-		 uint32_t length, bool last);
-int dp_loop_near_wait(struct loop *loop);
+ * first that fails. At most DP_LOOPBACK_DEPTH. */
+int dp_loopback_post(struct dp_loopback *loopback, const void *to,
+		     uint32_t rkey, uint32_t length, bool last);
+int dp_loopback_near_wait(struct dp_loopback *loopback);
 /* The far end has posted a request of its own. */
-int dp_loop_far_wait(struct loop *loop);
+int dp_loopback_far_wait(struct dp_loopback *loopback);
 
 #endif

@@ -2,9 +2,10 @@
 /*
  * What a device does with regions and windows, as opposed to what it says that
  * it does: soft-RoCE's on-demand regions corrupt what is written through them,
- * with a status of success (KERNEL 0.12). Owns the loop it tries that on.
+ * with a status of success (KERNEL 0.12). Owns the loopback it tries that on.
  */
-#include "rdma/rdma.h"
+
+#include "rdma/probe.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "rdma/loopback.h"
-#include "rdma/window.h"
+#include "rdma/mr.h"
+#include "rdma/window_probe.h"
+#include "util/util.h"
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define OFFSET		1234u		/* not the start of a page */
@@ -23,7 +26,7 @@
 #define TRIES		(DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP | \
 			 DAXPIN_RDMA_TRY_WINDOWS)
 
-static_assert(OFFSET + LOOP_BYTES < DAXPIN_RDMA_TRY_BYTES,
+static_assert(OFFSET + DP_LOOPBACK_BYTES < DAXPIN_RDMA_TRY_BYTES,
 	      "with something behind it");
 
 __attribute__((format(printf, 3, 4)))
@@ -62,26 +65,27 @@ static uint64_t differences(const unsigned char *a, const unsigned char *b,
 }
 
 /* Write several packets into the middle of it, look at all of it, read back. */
-static struct transfer try_transfer(struct loop *loop, const struct ibv_mr *mr,
+static struct transfer try_transfer(struct dp_loopback *loopback,
+				    const struct ibv_mr *mr,
 				    unsigned char *expected)
 {
 	unsigned char *memory = mr->addr;
 	struct transfer t = { 0 };
 
 	pattern(memory, DAXPIN_RDMA_TRY_BYTES, 1);
-	pattern(dp_loop_source(loop), LOOP_BYTES, 2);
+	pattern(dp_loopback_source(loopback), DP_LOOPBACK_BYTES, 2);
 	memcpy(expected, memory, DAXPIN_RDMA_TRY_BYTES);
-	memcpy(expected + OFFSET, dp_loop_source(loop), LOOP_BYTES);
-	t.status = dp_loop_write(loop, memory + OFFSET, mr->rkey, LOOP_BYTES);
+	memcpy(expected + OFFSET, dp_loopback_source(loopback), DP_LOOPBACK_BYTES);
+	t.status = dp_loopback_write(loopback, memory + OFFSET, mr->rkey, DP_LOOPBACK_BYTES);
 	if (t.status)
 		return t;
 	t.wrong_written = differences(memory, expected, DAXPIN_RDMA_TRY_BYTES);
 	/* A read is good if it shows what is there, right or wrong. */
-	pattern(dp_loop_sink(loop), LOOP_BYTES, 3);
-	t.status = dp_loop_read(loop, memory + OFFSET, mr->rkey, LOOP_BYTES);
+	pattern(dp_loopback_sink(loopback), DP_LOOPBACK_BYTES, 3);
+	t.status = dp_loopback_read(loopback, memory + OFFSET, mr->rkey, DP_LOOPBACK_BYTES);
 	if (!t.status)
-		t.wrong_read = differences(memory + OFFSET, dp_loop_sink(loop),
-					   LOOP_BYTES);
+		t.wrong_read = differences(memory + OFFSET, dp_loopback_sink(loopback),
+					   DP_LOOPBACK_BYTES);
 	return t;
 }
 
@@ -95,15 +99,15 @@ static void say_transfer(const struct transfer *t,
 	else if (t->wrong_written || t->wrong_read)
 		say(finding, DAXPIN_RDMA_WRONG,
 		    "corrupts: writing %u bytes to an odd address left %" PRIu64 " bytes wrong, reading them back got %" PRIu64 " wrong, both with a status of success",
-		    LOOP_BYTES, t->wrong_written, t->wrong_read);
+		    DP_LOOPBACK_BYTES, t->wrong_written, t->wrong_read);
 	else
 		say(finding, DAXPIN_RDMA_WORKS,
 		    "%u bytes at an odd address were written and read back as they were",
-		    LOOP_BYTES);
+		    DP_LOOPBACK_BYTES);
 }
 
 /* 0 and what was found, or -errno; *ret_kept: the device keeps the region. */
-static int try_region(struct loop *loop, void *memory, int access,
+static int try_region(struct dp_loopback *loopback, void *memory, int access,
 		      struct daxpin_rdma_finding *finding, bool *ret_kept)
 {
 	unsigned char *expected = malloc(DAXPIN_RDMA_TRY_BYTES);
@@ -112,12 +116,12 @@ static int try_region(struct loop *loop, void *memory, int access,
 	int ret = expected ? 0 : -ENOMEM;
 
 	if (!ret)
-		ret = dp_loop_connect(loop);
+		ret = dp_loopback_connect(loopback);
 	if (ret) {
 		free(expected);
 		return ret;
 	}
-	ret = dp_rdma_register(loop->pd, memory, DAXPIN_RDMA_TRY_BYTES, access,
+	ret = dp_mr_register(loopback->pd, memory, DAXPIN_RDMA_TRY_BYTES, access,
 			       &mr);
 	if (ret) {
 		say(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-ret));
@@ -125,10 +129,10 @@ static int try_region(struct loop *loop, void *memory, int access,
 		free(expected);
 		return 0;
 	}
-	t = try_transfer(loop, mr, expected);
+	t = try_transfer(loopback, mr, expected);
 	say_transfer(&t, finding);
 	free(expected);
-	ret = dp_rdma_deregister(mr);
+	ret = dp_mr_deregister(mr);
 	*ret_kept = ret != 0;
 	return ret;
 }
@@ -146,35 +150,35 @@ static bool has_odp(struct ibv_context *context)
 	       (caps->per_transport_caps.rc_odp_caps & needed) == needed;
 }
 
-static int try_odp(struct loop *loop, void *memory,
+static int try_odp(struct dp_loopback *loopback, void *memory,
 		   struct daxpin_rdma_finding *finding, bool *ret_kept)
 {
-	if (has_odp(loop->pd->context))
-		return try_region(loop, memory, ACCESS | IBV_ACCESS_ON_DEMAND,
+	if (has_odp(loopback->pd->context))
+		return try_region(loopback, memory, ACCESS | IBV_ACCESS_ON_DEMAND,
 				  finding, ret_kept);
 	say(finding, DAXPIN_RDMA_NONE,
 	    "the device or its driver has no on-demand paging for reads and writes");
 	return 0;
 }
 
-static int try_all(struct loop *loop, void *memory, uint32_t tries,
+static int try_all(struct dp_loopback *loopback, void *memory, uint32_t tries,
 		   struct daxpin_rdma_report *report, bool *ret_kept)
 {
 	int ret = 0;
 
 	if (tries & DAXPIN_RDMA_TRY_PINNED)
-		ret = try_region(loop, memory, ACCESS, &report->pinned,
+		ret = try_region(loopback, memory, ACCESS, &report->pinned,
 				 ret_kept);
 	if (!ret && tries & DAXPIN_RDMA_TRY_ODP)
-		ret = try_odp(loop, memory, &report->odp, ret_kept);
+		ret = try_odp(loopback, memory, &report->odp, ret_kept);
 	if (!ret && tries & DAXPIN_RDMA_TRY_WINDOWS)
-		ret = dp_window_try(loop, IBV_MW_TYPE_2, &report->window2);
+		ret = dp_window_probe(loopback, IBV_MW_TYPE_2, &report->window2);
 	if (!ret && tries & DAXPIN_RDMA_TRY_WINDOWS)
-		ret = dp_window_try(loop, IBV_MW_TYPE_1, &report->window1);
+		ret = dp_window_probe(loopback, IBV_MW_TYPE_1, &report->window1);
 	return ret;
 }
 
-void dp_rdma_report_begin(struct daxpin_rdma_report *report)
+void dp_rdma_report_init(struct daxpin_rdma_report *report)
 {
 	struct daxpin_rdma_finding *const findings[] = {
 		&report->pinned, &report->odp,
@@ -189,13 +193,13 @@ void dp_rdma_report_begin(struct daxpin_rdma_report *report)
 int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 		  struct daxpin_rdma_report *report, bool *ret_kept)
 {
-	struct loop loop;
+	struct dp_loopback loopback;
 	int ret, close_ret;
 
-	ret = dp_loop_open(&loop, pd, daxpin_deadline_ms(PATIENCE_MS));
+	ret = dp_loopback_open(&loopback, pd, daxpin_deadline_ms(PATIENCE_MS));
 	if (!ret)
-		ret = try_all(&loop, memory, tries, report, ret_kept);
-	close_ret = dp_loop_close(&loop);
+		ret = try_all(&loopback, memory, tries, report, ret_kept);
+	close_ret = dp_loopback_close(&loopback);
 	return ret ? ret : close_ret;
 }
 
@@ -212,7 +216,7 @@ DP_EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 	if (tries & (DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP) &&
 	    (!memory || (uintptr_t)memory % PAGE || length < DAXPIN_RDMA_TRY_BYTES))
 		return -EINVAL;
-	dp_rdma_report_begin(&report);
+	dp_rdma_report_init(&report);
 	ret = dp_rdma_probe(pd, memory, tries, &report, &kept);
 	if (ret)
 		return ret;

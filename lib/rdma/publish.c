@@ -4,11 +4,11 @@
  * make what was written durable, publish. In this order, or a power cut finds an
  * extent that is published and not whole, or a peer still changes one that is.
  */
-#include "rdma/rdma.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include "rdma/types.h"
 
 static bool is_kept(struct daxpin_extent extent, const struct daxpin_op *ops,
 		    size_t count)

@@ -21,14 +21,18 @@
  *  - Callbacks and the device are called without the lock, the queue pair with
  *    it: who takes it away must know that it is used no more.
  */
-#include "rdma/rdma.h"
+
+#include "rdma/revoke.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include "rdma/access.h"
+#include "rdma/backing.h"
 #include "util/probe.h"
 
+#define STATE_OVER	0		/* else enum daxpin_grant_state */
 #define OVER_MAX	1024
 #define DRAIN_TRIES	50
 #define DRAIN_NS	10000000
@@ -36,58 +40,59 @@
 
 static void lock(struct daxpin_rdma *rdma)
 {
-	pthread_mutex_lock(&rdma->revokes.lock);
+	pthread_mutex_lock(&rdma->revokes.grants_lock);
 }
 
 static void unlock(struct daxpin_rdma *rdma)
 {
-	pthread_mutex_unlock(&rdma->revokes.lock);
+	pthread_mutex_unlock(&rdma->revokes.grants_lock);
 }
 
 /* ------------------------------------------------- lists; all under the lock */
 
 static void become(struct daxpin_grant *grant, uint32_t state)
 {
-	atomic_store_explicit(&grant->state, state, memory_order_relaxed);
+	atomic_store_explicit(&grant->revoke.revoke_state, state, memory_order_relaxed);
 }
 
 static void add_pending(struct daxpin_grant *grant)
 {
-	struct dp_rdma_revokes *revokes = &grant->rdma->revokes;
+	struct dp_revokes *revokes = &grant->rdma->revokes;
 
-	assert(!grant->prev);
-	grant->next = revokes->pending;
-	grant->prev = &revokes->pending;
-	if (grant->next)
-		grant->next->prev = &grant->next;
-	revokes->pending = grant;
+	assert(!grant->revoke.prev_grant);
+	grant->revoke.next_grant = revokes->pending_first;
+	grant->revoke.prev_grant = &revokes->pending_first;
+	if (grant->revoke.next_grant)
+		grant->revoke.next_grant->revoke.prev_grant = &grant->revoke.next_grant;
+	revokes->pending_first = grant;
 }
 
 static void remove_pending(struct daxpin_grant *grant)
 {
-	if (!grant->prev)
+	if (!grant->revoke.prev_grant)
 		return;
-	*grant->prev = grant->next;
-	if (grant->next)
-		grant->next->prev = grant->prev;
-	grant->next = NULL;
-	grant->prev = NULL;
+	*grant->revoke.prev_grant = grant->revoke.next_grant;
+	if (grant->revoke.next_grant)
+		grant->revoke.next_grant->revoke.prev_grant = grant->revoke.prev_grant;
+	grant->revoke.next_grant = NULL;
+	grant->revoke.prev_grant = NULL;
 }
 
 static void remember(struct daxpin_grant *grant)
 {
-	struct dp_rdma_revokes *revokes = &grant->rdma->revokes;
-	struct daxpin_grant *oldest = revokes->over;
+	struct dp_revokes *revokes = &grant->rdma->revokes;
+	struct daxpin_grant *oldest = revokes->over_first;
 
-	assert(!grant->prev && !grant->next && !grant->mr && !grant->mw);
-	become(grant, DP_GRANT_OVER);
+	assert(!grant->revoke.prev_grant && !grant->revoke.next_grant &&
+	       !dp_access_is_open(grant));
+	become(grant, STATE_OVER);
 	*revokes->over_end = grant;
-	revokes->over_end = &grant->next;
+	revokes->over_end = &grant->revoke.next_grant;
 	if (revokes->over_count < OVER_MAX) {
 		revokes->over_count++;
 		return;
 	}
-	revokes->over = oldest->next;
+	revokes->over_first = oldest->revoke.next_grant;
 	free(oldest);
 }
 
@@ -97,15 +102,15 @@ static void remember(struct daxpin_grant *grant)
 static int close_door(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
-	int ret = dp_rdma_door_close(grant);
+	int ret = dp_access_close(grant);
 
 	DP_PROBE_REVOKE(rdma->pool, grant->key.extent.addr, grant->key.length,
 			grant->label, ret);
 	lock(rdma);
-	grant->device_error = ret;
+	grant->revoke.mr_error = ret;
 	if (ret && ret != -EINPROGRESS) {	/* it was asked */
-		grant->refusals++;
-		rdma->revokes.count.refusals++;
+		grant->revoke.refusal_count++;
+		rdma->revokes.totals.refusals++;
 	}
 	unlock(rdma);
 	return ret;
@@ -118,16 +123,15 @@ static bool stop_queue_pair(struct daxpin_grant *grant)
 	bool stopped = false;
 
 	lock(grant->rdma);
-	if (grant->qp) {
-		grant->qp_error = -ibv_modify_qp(grant->qp, &attr,
+	if (grant->revoke.peer_qp) {
+		grant->revoke.stop_error = -ibv_modify_qp(grant->revoke.peer_qp, &attr,
 						 IBV_QP_STATE);
-		stopped = !grant->qp_error;
+		stopped = !grant->revoke.stop_error;
 	}
 	if (stopped) {
-		if (atomic_load(&grant->binding) == grant->qp)
-			atomic_store(&grant->binding, NULL);	/* flushed */
-		grant->step = DAXPIN_GRANT_STEP_QUEUE_PAIR;
-		grant->rdma->revokes.count.queue_pairs_stopped++;
+		dp_access_flushed(grant, grant->revoke.peer_qp);
+		grant->revoke.escalation = DAXPIN_GRANT_STEP_QUEUE_PAIR;
+		grant->rdma->revokes.totals.queue_pairs_stopped++;
 	}
 	unlock(grant->rdma);
 	return stopped;
@@ -141,8 +145,8 @@ static int climb(struct daxpin_grant *grant)
 	if (!ret)
 		return 0;
 	lock(grant->rdma);
-	if (grant->step < DAXPIN_GRANT_STEP_DEREGISTER)
-		grant->step = DAXPIN_GRANT_STEP_DEREGISTER;
+	if (grant->revoke.escalation < DAXPIN_GRANT_STEP_DEREGISTER)
+		grant->revoke.escalation = DAXPIN_GRANT_STEP_DEREGISTER;
 	unlock(grant->rdma);
 	if (!stop_queue_pair(grant))
 		return ret;
@@ -158,12 +162,12 @@ static int climb(struct daxpin_grant *grant)
 static int end(struct daxpin_grant *grant, bool was_quarantined)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
-	struct daxpin_rdma_info *count = &rdma->revokes.count;
+	struct daxpin_rdma_info *count = &rdma->revokes.totals;
 	int ret = climb(grant), drop_ret;
 
 	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
-		dp_rdma_backing_close(grant, true);
+		dp_backing_close(grant, true);
 		drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold);
 		assert(drop_ret == 0);
 	}
@@ -171,7 +175,7 @@ static int end(struct daxpin_grant *grant, bool was_quarantined)
 	count->quarantined += (ret != 0) - was_quarantined;
 	count->pending--;
 	if (ret) {
-		grant->step = DAXPIN_GRANT_STEP_QUARANTINE;
+		grant->revoke.escalation = DAXPIN_GRANT_STEP_QUARANTINE;
 		become(grant, DAXPIN_GRANT_STATE_QUARANTINED);
 	} else {
 		count->ended++;
@@ -187,14 +191,14 @@ static int end(struct daxpin_grant *grant, bool was_quarantined)
 /* Who hears done() may detach: after it nothing is touched. */
 static int end_queued(struct daxpin_grant *grant)
 {
-	void (*done)(void *arg, int result) = grant->done;
-	void *done_arg = grant->arg;
-	bool was_quarantined, lost = grant->lost;
+	void (*done)(void *arg, int result) = grant->revoke.done;
+	void *done_arg = grant->revoke.done_arg;
+	bool was_quarantined, lost = grant->revoke.is_lost;
 	int ret;
 
 	lock(grant->rdma);
-	assert(grant->state == DAXPIN_GRANT_STATE_QUEUED);
-	was_quarantined = grant->step == DAXPIN_GRANT_STEP_QUARANTINE;
+	assert(grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED);
+	was_quarantined = grant->revoke.escalation == DAXPIN_GRANT_STEP_QUARANTINE;
 	become(grant, DAXPIN_GRANT_STATE_ENDING);
 	unlock(grant->rdma);
 	ret = end(grant, was_quarantined);
@@ -214,7 +218,7 @@ static void execute(void *arg)
 static void launch_and_unlock(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
-	struct dp_rdma_revokes *revokes = &rdma->revokes;
+	struct dp_revokes *revokes = &rdma->revokes;
 
 	remove_pending(grant);
 	become(grant, DAXPIN_GRANT_STATE_QUEUED);
@@ -222,14 +226,14 @@ static void launch_and_unlock(struct daxpin_grant *grant)
 		add_pending(grant);
 	unlock(rdma);
 	if (revokes->run)
-		revokes->run(execute, grant, revokes->executor);
+		revokes->run(execute, grant, revokes->run_arg);
 }
 
 /* Under the lock: may it be taken back, by whoever asks now? */
 static int check_free(struct daxpin_grant *grant)
 {
-	switch (atomic_load_explicit(&grant->state, memory_order_relaxed)) {
-	case DP_GRANT_OVER:
+	switch (atomic_load_explicit(&grant->revoke.revoke_state, memory_order_relaxed)) {
+	case STATE_OVER:
 		return -ESTALE;
 	case DAXPIN_GRANT_STATE_QUEUED:
 	case DAXPIN_GRANT_STATE_ENDING:
@@ -251,8 +255,8 @@ static int lock_free(struct daxpin_grant *grant)
 	ret = check_free(grant);
 	if (ret)
 		unlock(rdma);
-	else if (grant->state != DAXPIN_GRANT_STATE_ASKED)
-		rdma->revokes.count.pending++;
+	else if (grant->revoke.revoke_state != DAXPIN_GRANT_STATE_ASKED)
+		rdma->revokes.totals.pending++;
 	return ret;
 }
 
@@ -267,7 +271,7 @@ DP_EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 	if (ret)
 		return ret;
 	remove_pending(grant);
-	was_quarantined = grant->step == DAXPIN_GRANT_STEP_QUARANTINE;
+	was_quarantined = grant->revoke.escalation == DAXPIN_GRANT_STEP_QUARANTINE;
 	become(grant, DAXPIN_GRANT_STATE_ENDING);
 	unlock(grant->rdma);
 	return end(grant, was_quarantined);
@@ -291,11 +295,11 @@ DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
 		return 0;
 	}
 	/* Asked once: a grant that is ASKED gets another deadline. */
-	ask_back = grant->state == DAXPIN_GRANT_STATE_ASKED ?
-		   NULL : grant->ask_back;
+	ask_back = grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED ?
+		   NULL : grant->revoke.ask_back;
 	key = grant->key;
-	arg = grant->arg;
-	grant->deadline_ns = deadline_ns;
+	arg = grant->revoke.done_arg;
+	grant->revoke.ask_deadline_ns = deadline_ns;
 	remove_pending(grant);
 	add_pending(grant);
 	become(grant, DAXPIN_GRANT_STATE_ASKED);
@@ -314,20 +318,20 @@ DP_EXPORT int daxpin_grant_returned(struct daxpin_grant *grant)
 	ret = lock_free(grant);
 	if (ret)
 		return ret;
-	grant->rdma->revokes.count.returned++;
+	grant->rdma->revokes.totals.returned++;
 	launch_and_unlock(grant);
 	return 0;
 }
 
 /* Under the lock: one whose grace is over, or that waits for nothing else. */
-static struct daxpin_grant *find_due(struct dp_rdma_revokes *revokes)
+static struct daxpin_grant *find_due(struct dp_revokes *revokes)
 {
 	const uint64_t now = daxpin_deadline_ms(0);
 	struct daxpin_grant *grant;
 
-	for (grant = revokes->pending; grant; grant = grant->next)
-		if (grant->state == DAXPIN_GRANT_STATE_QUEUED ||
-		    grant->deadline_ns <= now)
+	for (grant = revokes->pending_first; grant; grant = grant->revoke.next_grant)
+		if (grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED ||
+		    grant->revoke.ask_deadline_ns <= now)
 			return grant;
 	return NULL;
 }
@@ -336,8 +340,8 @@ static struct daxpin_grant *find_due(struct dp_rdma_revokes *revokes)
  * one that is QUEUED is for us where there is no executor. */
 static int serve(struct daxpin_rdma *rdma, struct daxpin_grant *grant)
 {
-	if (grant->state == DAXPIN_GRANT_STATE_ASKED) {
-		rdma->revokes.count.expired++;
+	if (grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED) {
+		rdma->revokes.totals.expired++;
 		launch_and_unlock(grant);
 		return 0;
 	}
@@ -347,7 +351,7 @@ static int serve(struct daxpin_rdma *rdma, struct daxpin_grant *grant)
 	return end_queued(grant);
 }
 
-int dp_rdma_revokes_service(struct daxpin_rdma *rdma)
+int dp_revokes_service(struct daxpin_rdma *rdma)
 {
 	struct daxpin_grant *grant;
 	int ret, first = 0;
@@ -367,14 +371,14 @@ int dp_rdma_revokes_service(struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------------ what is told of it */
 
-static uint64_t next_deadline(const struct dp_rdma_revokes *revokes)
+static uint64_t next_deadline(const struct dp_revokes *revokes)
 {
 	const struct daxpin_grant *grant;
 	uint64_t next = 0, at;
 
-	for (grant = revokes->pending; grant; grant = grant->next) {
-		at = grant->state == DAXPIN_GRANT_STATE_QUEUED ?
-		     1 : grant->deadline_ns;
+	for (grant = revokes->pending_first; grant; grant = grant->revoke.next_grant) {
+		at = grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED ?
+		     1 : grant->revoke.ask_deadline_ns;
 		if (!next || at < next)
 			next = at;
 	}
@@ -394,16 +398,16 @@ DP_EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 		return ret;
 	lock(grant->rdma);
 	info = (struct daxpin_grant_info) {
-		.state = grant->state,
-		.step = grant->step,
-		.refusals = grant->refusals,
-		.deadline_ns = grant->state == DAXPIN_GRANT_STATE_ASKED ?
-			       grant->deadline_ns : 0,
-		.device_error = grant->device_error,
-		.qp_error = grant->qp_error,
-		.door = grant->door,
+		.state = grant->revoke.revoke_state,
+		.step = grant->revoke.escalation,
+		.refusals = grant->revoke.refusal_count,
+		.deadline_ns = grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED ?
+			       grant->revoke.ask_deadline_ns : 0,
+		.device_error = grant->revoke.mr_error,
+		.qp_error = grant->revoke.stop_error,
+		.door = dp_access_via(grant),
 	};
-	if (grant->state == DP_GRANT_OVER)
+	if (grant->revoke.revoke_state == STATE_OVER)
 		ret = -ESTALE;
 	unlock(grant->rdma);
 	if (ret)
@@ -418,10 +422,10 @@ DP_EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 	if (ret)
 		return ret;
 	lock(grant->rdma);
-	if (grant->state == DP_GRANT_OVER)
+	if (grant->revoke.revoke_state == STATE_OVER)
 		ret = -ESTALE;
 	else
-		grant->qp = qp;
+		grant->revoke.peer_qp = qp;
 	unlock(grant->rdma);
 	return ret;
 }
@@ -434,81 +438,106 @@ DP_EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
 	if (ret)
 		return ret;
 	lock(grant->rdma);
-	if (grant->state == DP_GRANT_OVER)
+	if (grant->revoke.revoke_state == STATE_OVER)
 		ret = -ESTALE;
-	else if (grant->door != DAXPIN_GRANT_DOOR_WINDOW2)
-		ret = -EINVAL;
 	else
-		atomic_store(&grant->binding, NULL);
+		ret = dp_access_bound(grant);
 	unlock(grant->rdma);
 	return ret ? ret : wc->status ? -EIO : 0;
 }
 
 /* ------------------------------------------------------------- for the others */
 
-void dp_rdma_grant_out(struct daxpin_grant *grant)
+static void revoke_add(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 
-	assert(grant->mr || grant->mw);
 	lock(rdma);
 	become(grant, DAXPIN_GRANT_STATE_OUT);
-	rdma->revokes.count.grants++;
-	rdma->revokes.count.granted++;
+	rdma->revokes.totals.grants++;
+	rdma->revokes.totals.granted++;
 	unlock(rdma);
 }
 
-/* Ended as any other, but nobody hears of it, and it is tried until it is over. */
-void dp_rdma_grant_lost(struct daxpin_grant *grant)
+void dp_revoke_add(struct daxpin_grant *grant,
+		   const struct daxpin_grant_options *o)
+{
+	assert(dp_access_is_open(grant));
+	grant->revoke.ask_back = o->ask_back;
+	grant->revoke.done = o->done;
+	grant->revoke.done_arg = o->arg;
+	grant->revoke.peer_qp = o->qp;
+	revoke_add(grant);
+}
+
+/* Ended as any other, without callbacks, and until the device releases it. */
+void dp_revoke_add_lost(struct daxpin_grant *grant)
 {
 	int ret;
 
-	grant->lost = true;
-	dp_rdma_grant_out(grant);
+	assert(dp_access_is_open(grant));
+	grant->revoke.is_lost = true;
+	revoke_add(grant);
 	ret = daxpin_rdma_revoke_start(grant, 0);
 	assert(!ret);
 }
 
-void dp_rdma_revokes_init(struct daxpin_rdma *rdma,
-			  const struct daxpin_rdma_options *o)
+bool dp_revoke_is_over(const struct daxpin_grant *grant)
 {
-	struct dp_rdma_revokes *revokes = &rdma->revokes;
-
-	pthread_mutex_init(&revokes->lock, NULL);
-	revokes->run = o->run;
-	revokes->executor = o->executor;
-	revokes->over_end = &revokes->over;
+	return atomic_load_explicit(&grant->revoke.revoke_state,
+				    memory_order_relaxed) == STATE_OVER;
 }
 
-int dp_rdma_revokes_end(struct daxpin_rdma *rdma)
+void dp_revokes_init(struct daxpin_rdma *rdma,
+			  const struct daxpin_rdma_options *o)
 {
-	struct dp_rdma_revokes *revokes = &rdma->revokes;
+	struct dp_revokes *revokes = &rdma->revokes;
+
+	pthread_mutex_init(&revokes->grants_lock, NULL);
+	revokes->run = o->run;
+	revokes->run_arg = o->executor;
+	revokes->over_end = &revokes->over_first;
+}
+
+void dp_revokes_destroy(struct daxpin_rdma *rdma)
+{
+	pthread_mutex_destroy(&rdma->revokes.grants_lock);
+}
+
+struct daxpin_grant *dp_revokes_over(struct daxpin_rdma *rdma)
+{
+	return rdma->revokes.over_first;
+}
+
+int dp_revokes_check_none(struct daxpin_rdma *rdma)
+{
+	struct dp_revokes *revokes = &rdma->revokes;
 	uint32_t grants;
 
 	lock(rdma);
-	grants = revokes->count.grants;
+	grants = revokes->totals.grants;
 	unlock(rdma);
 	if (grants)
 		return -EBUSY;
-	assert(!revokes->pending && !revokes->count.quarantined);
+	assert(!revokes->pending_first && !revokes->totals.quarantined);
 	return 0;
 }
 
-void dp_rdma_grants_free(struct daxpin_grant *first)
+void dp_revokes_free(struct daxpin_grant *first)
 {
 	struct daxpin_grant *next;
 
 	for (; first; first = next) {
-		next = first->next;
+		next = first->revoke.next_grant;
 		free(first);
 	}
 }
 
-void dp_rdma_revokes_count(struct daxpin_rdma *rdma,
+void dp_revokes_count(struct daxpin_rdma *rdma,
 			   struct daxpin_rdma_info *ret_info)
 {
 	lock(rdma);
-	*ret_info = rdma->revokes.count;
+	*ret_info = rdma->revokes.totals;
 	ret_info->next_deadline_ns = next_deadline(&rdma->revokes);
 	unlock(rdma);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One decision, in a file of its own, so that a test can be built that believes
- * a device which is not to be believed. Nobody else can have it otherwise.
+ * One decision in a file of its own, so that a test can replace it and use a
+ * device whose probe failed. There is no option for that.
  */
-#include "rdma/backing.h"
+#include "rdma/trust.h"
 
 bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
 {

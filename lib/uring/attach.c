@@ -8,7 +8,7 @@
  * and 10).
  */
 #include <stdlib.h>
-#include "uring/uring.h"
+#include "uring/buffer_slots.h"
 #include "util/detached.h"
 
 /* ------------------------------------------------------- lock in the ring */

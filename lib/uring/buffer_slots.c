@@ -24,15 +24,16 @@
  * that the next registration fails; then the request is plain.
  * The return of an unregister is no sign of anything and is not used as one.
  */
+#include "uring/buffer_slots.h"
+
 #include <stdlib.h>
 #include <sys/resource.h>
-#include "uring/uring.h"
 
 /* Requests that a segment has to do without before another loses its slot: to
  * pin a segment costs as much as many requests gain. */
-#define PRICE_OF_A_SLOT		64
+#define THRESHOLD_FOR_A_SLOT		64
 /* And when it has been refused for want of memory. */
-#define PRICE_AFTER_FAILURE	4096
+#define THRESHOLD_AFTER_FAILURE	4096
 #define PROBE_BYTES		4096
 
 static uint64_t memlock(void)
@@ -52,13 +53,13 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 
 	info->fixed_segments = table->filled;
 	info->plain_segments = uring->segments - table->filled;
-	info->fallback = table->fallback;
-	info->registered_bytes = table->bytes;
-	info->buffer_slot = table->first;
-	info->buffer_slots = table->there ? table->slots : 0;
-	info->registrations = table->registrations;
-	info->evictions = table->evictions;
-	info->fallbacks = table->fallbacks;
+	info->fallback = table->last_error;
+	info->registered_bytes = table->filled_bytes;
+	info->buffer_slot = table->first_number;
+	info->buffer_slots = table->is_open ? table->slot_count : 0;
+	info->registrations = table->fill_count;
+	info->evictions = table->evict_count;
+	info->fallbacks = table->fallback_count;
 	info->limit_bytes = memlock();
 }
 
@@ -88,7 +89,7 @@ static int pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
 		return ret;
 	if (segment.size > bytes_max)
 		segment.size = bytes_max;
-	ret = dp_uring_put_buffer(&uring->link, uring->table.first + slot,
+	ret = dp_uring_put_buffer(&uring->link, uring->table.first_number + slot,
 				  segment.base, segment.size);
 	if (ret)
 		daxpin_registration_revoked(uring->registration, index);
@@ -96,11 +97,12 @@ static int pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
 }
 
 /* With or without (-1) a slot: its requests are counted from here on. */
-static void give_seat(struct dp_uring_table *table, uint32_t index, int slot)
+static void set_slot_state(struct dp_uring_table *table, uint32_t index,
+			   int slot)
 {
-	struct dp_uring_seat *seat = &table->seat[index];
+	struct dp_uring_segment *state = &table->segment_of[index];
 
-	*seat = (struct dp_uring_seat) { .base = seat->base, .slot = slot };
+	*state = (struct dp_uring_segment) { .mapped_base = state->mapped_base, .slot_index = slot };
 }
 
 static int fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
@@ -108,18 +110,18 @@ static int fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 	struct dp_uring_table *table = &uring->table;
 	int ret;
 
-	assert(table->slot[slot].segment == DP_URING_EMPTY);
-	assert(table->seat[index].slot < 0);
+	assert(table->slot_of[slot].segment_index == DP_URING_EMPTY);
+	assert(table->segment_of[index].slot_index < 0);
 	ret = pin(uring, index, slot, SIZE_MAX);
 	if (ret)
 		return ret;
-	table->slot[slot] = (struct dp_uring_slot) {
-		.segment = index, .used = ++table->clock
+	table->slot_of[slot] = (struct dp_uring_slot) {
+		.segment_index = index, .last_use = ++table->use_clock
 	};
-	give_seat(table, index, slot);
+	set_slot_state(table, index, slot);
 	table->filled++;
-	table->registrations++;
-	table->bytes += segment_at(uring, index).size;
+	table->fill_count++;
+	table->filled_bytes += segment_at(uring, index).size;
 	return 0;
 }
 
@@ -127,14 +129,14 @@ static int fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 static void forget(struct daxpin_uring *uring, uint32_t slot)
 {
 	struct dp_uring_table *table = &uring->table;
-	uint32_t index = table->slot[slot].segment;
+	uint32_t index = table->slot_of[slot].segment_index;
 	int ret;
 
-	assert(index != DP_URING_EMPTY && !table->slot[slot].in_flight);
-	table->slot[slot].segment = DP_URING_EMPTY;
-	give_seat(table, index, -1);
+	assert(index != DP_URING_EMPTY && !table->slot_of[slot].users);
+	table->slot_of[slot].segment_index = DP_URING_EMPTY;
+	set_slot_state(table, index, -1);
 	table->filled--;
-	table->bytes -= segment_at(uring, index).size;
+	table->filled_bytes -= segment_at(uring, index).size;
 	ret = daxpin_registration_revoked(uring->registration, index);
 	assert(!ret);
 }
@@ -142,7 +144,7 @@ static void forget(struct daxpin_uring *uring, uint32_t slot)
 /* A table that its owner took out in the meantime has no slots to empty. */
 static int empty(struct daxpin_uring *uring, uint32_t slot)
 {
-	int ret = dp_uring_put_buffer(&uring->link, uring->table.first + slot,
+	int ret = dp_uring_put_buffer(&uring->link, uring->table.first_number + slot,
 				      NULL, 0);
 
 	if (ret && ret != -ENXIO)
@@ -154,20 +156,20 @@ static int empty(struct daxpin_uring *uring, uint32_t slot)
 /* When its last request is done: nobody can name the segment any more. */
 static int leave(struct daxpin_uring *uring, uint32_t index)
 {
-	struct dp_uring_seat *seat = &uring->table.seat[index];
+	struct dp_uring_segment *state = &uring->table.segment_of[index];
 
-	seat->leaving = true;
-	if (uring->table.slot[seat->slot].in_flight)
+	state->is_leaving = true;
+	if (uring->table.slot_of[state->slot_index].users)
 		return 0;
 	/* What memory holds is to be found out anew. */
-	uring->table.room = uring->table.slots;
-	return empty(uring, seat->slot);
+	uring->table.fill_limit = uring->table.slot_count;
+	return empty(uring, state->slot_index);
 }
 
 static int find_empty(const struct dp_uring_table *table)
 {
-	for (uint32_t i = 0; i < table->slots; i++)
-		if (table->slot[i].segment == DP_URING_EMPTY)
+	for (uint32_t i = 0; i < table->slot_count; i++)
+		if (table->slot_of[i].segment_index == DP_URING_EMPTY)
 			return i;
 	return -1;
 }
@@ -177,12 +179,12 @@ static int find_idle(const struct dp_uring_table *table)
 {
 	int oldest = -1;
 
-	for (uint32_t i = 0; i < table->slots; i++) {
-		const struct dp_uring_slot *slot = &table->slot[i];
+	for (uint32_t i = 0; i < table->slot_count; i++) {
+		const struct dp_uring_slot *slot = &table->slot_of[i];
 
-		if (slot->segment == DP_URING_EMPTY || slot->in_flight)
+		if (slot->segment_index == DP_URING_EMPTY || slot->users)
 			continue;
-		if (oldest < 0 || slot->used < table->slot[oldest].used)
+		if (oldest < 0 || slot->last_use < table->slot_of[oldest].last_use)
 			oldest = i;
 	}
 	return oldest;
@@ -191,36 +193,36 @@ static int find_idle(const struct dp_uring_table *table)
 /* ------------------------------------------------------------- on demand */
 
 /* An empty slot, at the cost of another segment if need be; or -1. */
-static int make_room(struct daxpin_uring *uring)
+static int make_empty_slot(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
 	int slot;
 
-	if (table->filled < table->room)
+	if (table->filled < table->fill_limit)
 		return find_empty(table);
 	slot = find_idle(table);
 	if (slot < 0 || empty(uring, slot))
 		return -1;
-	table->evictions++;
+	table->evict_count++;
 	return slot;
 }
 
 /* Is it the segment's turn to ask for a slot? */
-static bool is_due(struct dp_uring_table *table, struct dp_uring_seat *seat)
+static bool is_due(struct dp_uring_table *table, struct dp_uring_segment *state)
 {
-	uint32_t price = seat->price;
+	uint32_t threshold = state->miss_threshold;
 
-	if (table->filled >= table->room && price < PRICE_OF_A_SLOT)
-		price = PRICE_OF_A_SLOT;
-	if (seat->asked++ < price)
+	if (table->filled >= table->fill_limit && threshold < THRESHOLD_FOR_A_SLOT)
+		threshold = THRESHOLD_FOR_A_SLOT;
+	if (state->misses++ < threshold)
 		return false;
-	seat->asked = 0;
+	state->misses = 0;
 	return true;
 }
 
 static int try_fill(struct daxpin_uring *uring, uint32_t index)
 {
-	int slot = make_room(uring);
+	int slot = make_empty_slot(uring);
 
 	return slot < 0 ? -EBUSY : fill(uring, index, slot);
 }
@@ -232,74 +234,74 @@ static int try_fill(struct daxpin_uring *uring, uint32_t index)
 static void ask_for_slot(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_seat *seat = &table->seat[index];
+	struct dp_uring_segment *state = &table->segment_of[index];
 	int ret;
 
-	if (!is_due(table, seat))
+	if (!is_due(table, state))
 		return;
 	ret = try_fill(uring, index);
-	if (ret == -ENOMEM && table->room == table->slots && table->filled) {
-		table->room = table->filled;
+	if (ret == -ENOMEM && table->fill_limit == table->slot_count && table->filled) {
+		table->fill_limit = table->filled;
 		ret = try_fill(uring, index);
 	}
 	if (!ret)
 		return;
 	/* -EBUSY: all slots are in use; -EAGAIN: the segment has holes. */
-	seat->price = PRICE_OF_A_SLOT;
+	state->miss_threshold = THRESHOLD_FOR_A_SLOT;
 	if (ret == -EBUSY || ret == -EAGAIN)
 		return;
-	seat->price = PRICE_AFTER_FAILURE;
-	table->fallback = ret;
+	state->miss_threshold = THRESHOLD_AFTER_FAILURE;
+	table->last_error = ret;
 }
 
 int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_seat *seat = &table->seat[index];
+	struct dp_uring_segment *state = &table->segment_of[index];
 
 	assert(index < uring->segments);
-	if (table->there && seat->slot < 0)
+	if (table->is_open && state->slot_index < 0)
 		ask_for_slot(uring, index);
-	if (seat->slot < 0 || seat->leaving) {
-		table->fallbacks += table->wanted;
+	if (state->slot_index < 0 || state->is_leaving) {
+		table->fallback_count += table->is_wanted;
 		return -1;
 	}
-	table->slot[seat->slot].in_flight++;
-	table->slot[seat->slot].used = ++table->clock;
-	return table->first + seat->slot;
+	table->slot_of[state->slot_index].users++;
+	table->slot_of[state->slot_index].last_use = ++table->use_clock;
+	return table->first_number + state->slot_index;
 }
 
 /* The last request of a slot that is asked back gives it back. */
 void dp_uring_slot_release(struct daxpin_uring *uring, int number)
 {
 	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_slot *slot = &table->slot[number - table->first];
-	struct dp_uring_seat *seat = &table->seat[slot->segment];
+	struct dp_uring_slot *slot = &table->slot_of[number - table->first_number];
+	struct dp_uring_segment *state = &table->segment_of[slot->segment_index];
 
-	assert(slot->in_flight && seat->slot == (int)(number - table->first));
-	slot->in_flight--;
+	assert(slot->users && state->slot_index == (int)(number - table->first_number));
+	slot->users--;
 	/* What fails here is tried again by the next service call. */
-	if (seat->leaving && !slot->in_flight && leave(uring, slot->segment))
-		seat->leaving = false;
+	if (state->is_leaving && !slot->users && leave(uring, slot->segment_index))
+		state->is_leaving = false;
 }
 
 void dp_uring_slot_refused(struct daxpin_uring *uring)
 {
-	uring->table.fallbacks += uring->table.wanted;
+	uring->table.fallback_count += uring->table.is_wanted;
 }
 
 /* Those that were refused may ask again; an eager table asks for them. */
 static int come_back(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_seat *seat = &table->seat[index];
+	struct dp_uring_segment *state = &table->segment_of[index];
 	int ret;
 
-	if (seat->slot >= 0)
+	if (state->slot_index >= 0)
 		return 0;
-	if (seat->price < PRICE_AFTER_FAILURE)
-		seat->price = 0;
-	if (!table->eager || table->filled >= table->room)
+	if (state->miss_threshold < THRESHOLD_AFTER_FAILURE)
+		state->miss_threshold = 0;
+	if (!table->is_eager || table->filled >= table->fill_limit)
 		return 0;
 	ret = fill(uring, index, find_empty(table));
 	return ret == -EAGAIN ? 0 : ret;
@@ -309,7 +311,7 @@ int dp_uring_table_service(struct daxpin_uring *uring)
 {
 	int ret = 0;
 
-	if (!uring->table.there)
+	if (!uring->table.is_open)
 		return 0;
 	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
 				uring->registration, &i) > 0; i++)
@@ -325,23 +327,23 @@ static int allocate(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
 
-	table->seat = calloc(uring->segments, sizeof(*table->seat));
-	table->slot = calloc(table->slots + 1, sizeof(*table->slot));
-	if (!table->seat || !table->slot)
+	table->segment_of = calloc(uring->segments, sizeof(*table->segment_of));
+	table->slot_of = calloc(table->slot_count + 1, sizeof(*table->slot_of));
+	if (!table->segment_of || !table->slot_of)
 		return -ENOMEM;		/* the owner frees what there is */
 	for (uint32_t i = 0; i < uring->segments; i++) {
-		table->seat[i].base = segment_at(uring, i).base;
-		table->seat[i].slot = -1;
+		table->segment_of[i].mapped_base = segment_at(uring, i).base;
+		table->segment_of[i].slot_index = -1;
 	}
-	for (uint32_t i = 0; i < table->slots; i++)
-		table->slot[i].segment = DP_URING_EMPTY;
+	for (uint32_t i = 0; i < table->slot_count; i++)
+		table->slot_of[i].segment_index = DP_URING_EMPTY;
 	return 0;
 }
 
 void dp_uring_table_free(struct daxpin_uring *uring)
 {
-	free(uring->table.seat);
-	free(uring->table.slot);
+	free(uring->table.segment_of);
+	free(uring->table.slot_of);
 }
 
 static void choose_size(struct daxpin_uring *uring,
@@ -349,15 +351,15 @@ static void choose_size(struct daxpin_uring *uring,
 {
 	struct dp_uring_table *table = &uring->table;
 
-	table->slots = options->buffer_slots;
-	table->own = !(options->flags & DAXPIN_URING_BUFFER_RANGE);
-	if (table->own && (!table->slots || table->slots > uring->segments))
-		table->slots = uring->segments;
-	if (table->own && table->slots > DAXPIN_URING_SLOTS_MAX)
-		table->slots = DAXPIN_URING_SLOTS_MAX;
-	if (!table->own)
-		table->first = options->buffer_slot;
-	table->room = table->slots;
+	table->slot_count = options->buffer_slots;
+	table->is_own = !(options->flags & DAXPIN_URING_BUFFER_RANGE);
+	if (table->is_own && (!table->slot_count || table->slot_count > uring->segments))
+		table->slot_count = uring->segments;
+	if (table->is_own && table->slot_count > DAXPIN_URING_SLOTS_MAX)
+		table->slot_count = DAXPIN_URING_SLOTS_MAX;
+	if (!table->is_own)
+		table->first_number = options->buffer_slot;
+	table->fill_limit = table->slot_count;
 }
 
 /* An update would silently take the caller's buffer out of its slot. */
@@ -365,8 +367,8 @@ static int take_range(struct daxpin_uring *uring,
 		      const struct daxpin_uring_options *options)
 {
 	struct dp_uring_table *table = &uring->table;
-	int number = dp_uring_taken_buffer(&uring->link, table->first,
-					   table->slots), ret;
+	int number = dp_uring_taken_buffer(&uring->link, table->first_number,
+					   table->slot_count), ret;
 
 	if (number >= 0)
 		return dp_fail(DP_WHY_OF(options), -EBUSY,
@@ -374,11 +376,11 @@ static int take_range(struct daxpin_uring *uring,
 			       number);
 	/* The last slot: is the table there, and long enough? */
 	ret = dp_uring_put_buffer(&uring->link,
-				  table->first + table->slots - 1, NULL, 0);
+				  table->first_number + table->slot_count - 1, NULL, 0);
 	if (ret == -ENXIO || ret == -EINVAL)
 		return dp_fail(DP_WHY_OF(options), -EINVAL,
 			       "the ring has no buffer table with the slots %u to %u: register one with io_uring_register_buffers_sparse() first",
-			       table->first, table->first + table->slots - 1);
+			       table->first_number, table->first_number + table->slot_count - 1);
 	return ret;
 }
 
@@ -387,9 +389,9 @@ static int make_table(struct daxpin_uring *uring,
 {
 	int ret;
 
-	if (!uring->table.own)
+	if (!uring->table.is_own)
 		return take_range(uring, options);
-	ret = dp_uring_make_buffers(&uring->link, uring->table.slots);
+	ret = dp_uring_make_buffers(&uring->link, uring->table.slot_count);
 	if (ret == -EBUSY)
 		return dp_fail(DP_WHY_OF(options), ret,
 			       "the ring has a buffer table already: name a range of free slots of it (DAXPIN_URING_BUFFER_RANGE), or attach with DAXPIN_URING_PLAIN");
@@ -408,7 +410,7 @@ static int probe(struct daxpin_uring *uring)
 		ret = pin(uring, i, 0, PROBE_BYTES);
 		if (ret)
 			continue;
-		ret = dp_uring_put_buffer(&uring->link, uring->table.first,
+		ret = dp_uring_put_buffer(&uring->link, uring->table.first_number,
 					  NULL, 0);
 		daxpin_registration_revoked(uring->registration, i);
 	}
@@ -433,7 +435,7 @@ static int fill_all(struct daxpin_uring *uring,
 	int ret = 0;
 
 	for (uint32_t i = 0; i < uring->segments &&
-	     table->filled < table->slots; i++) {
+	     table->filled < table->slot_count; i++) {
 		ret = fill(uring, i, find_empty(table));
 		if (ret && ret != -EAGAIN)
 			break;
@@ -443,8 +445,8 @@ static int fill_all(struct daxpin_uring *uring,
 		return refuse_memory(uring, options);
 	if (ret != -ENOMEM)
 		return ret;
-	table->fallback = ret;
-	table->room = table->filled;
+	table->last_error = ret;
+	table->fill_limit = table->filled;
 	return 0;
 }
 
@@ -452,11 +454,11 @@ static int needs_more_slots(struct daxpin_uring *uring,
 			    const struct daxpin_uring_options *options)
 {
 	if (!(options->flags & DAXPIN_URING_NEED_FIXED) ||
-	    uring->table.slots >= uring->segments)
+	    uring->table.slot_count >= uring->segments)
 		return 0;
 	return dp_fail(DP_WHY_OF(options), -EOPNOTSUPP,
 		       "%u segments do not fit into %u slots: leave out DAXPIN_URING_NEED_FIXED",
-		       uring->segments, uring->table.slots);
+		       uring->segments, uring->table.slot_count);
 }
 
 int dp_uring_table_close(struct daxpin_uring *uring)
@@ -464,16 +466,16 @@ int dp_uring_table_close(struct daxpin_uring *uring)
 	struct dp_uring_table *table = &uring->table;
 	int ret = 0;
 
-	if (!table->there)
+	if (!table->is_open)
 		return 0;
-	for (uint32_t i = 0; !ret && i < table->slots; i++)
-		if (table->slot[i].segment != DP_URING_EMPTY)
+	for (uint32_t i = 0; !ret && i < table->slot_count; i++)
+		if (table->slot_of[i].segment_index != DP_URING_EMPTY)
 			ret = empty(uring, i);
-	if (!ret && table->own)
+	if (!ret && table->is_own)
 		ret = dp_uring_remove_buffers(&uring->link);
 	if (ret && ret != -ENXIO)
 		return ret;
-	table->there = false;
+	table->is_open = false;
 	return 0;
 }
 
@@ -491,11 +493,11 @@ static int open_table(struct daxpin_uring *uring,
 
 	if (ret)
 		return ret;
-	table->there = true;
+	table->is_open = true;
 	ret = probe(uring);
 	if (!ret)
 		ret = needs_more_slots(uring, options);
-	if (!ret && table->eager)
+	if (!ret && table->is_eager)
 		ret = fill_all(uring, options);
 	if (ret)
 		dp_uring_table_close(uring);
@@ -509,12 +511,12 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 	bool need = options->flags & DAXPIN_URING_NEED_FIXED;
 	int ret;
 
-	table->wanted = !(options->flags & DAXPIN_URING_PLAIN);
-	table->eager = need || options->flags & DAXPIN_URING_EAGER;
-	if (table->wanted)
+	table->is_wanted = !(options->flags & DAXPIN_URING_PLAIN);
+	table->is_eager = need || options->flags & DAXPIN_URING_EAGER;
+	if (table->is_wanted)
 		choose_size(uring, options);
 	ret = allocate(uring);
-	if (ret || !table->wanted)
+	if (ret || !table->is_wanted)
 		return ret;
 	ret = can_be_fixed ? open_table(uring, options) : -EOPNOTSUPP;
 	if (!is_not_supported(ret))
@@ -524,6 +526,6 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 			"no fixed buffers on this backing and kernel: leave out DAXPIN_URING_NEED_FIXED");
 	if (need)
 		return ret;
-	table->fallback = ret;
+	table->last_error = ret;
 	return 0;
 }

@@ -6,7 +6,7 @@
  */
 #include <limits.h>
 #include <sys/socket.h>
-#include "uring/uring.h"
+#include "uring/buffer_slots.h"
 
 #define VECTORS_MAX	IOV_MAX		/* the kernel's UIO_MAXIOV */
 
@@ -51,11 +51,11 @@ static uint32_t segment_of(const struct daxpin_uring *uring,
 static void *memory_of(const struct daxpin_uring *uring,
 		       struct daxpin_extent extent, uint64_t offset)
 {
-	uint64_t in_segment = extent.addr & ((1ull << uring->segment_shift) - 1);
-	uint32_t segment = segment_of(uring, extent);
+	uint64_t mask = (1ull << uring->segment_shift) - 1;
+	char *base = dp_uring_segment_base(uring, segment_of(uring, extent));
 
-	assert(segment < uring->segments && uring->table.seat[segment].base);
-	return uring->table.seat[segment].base + in_segment + offset;
+	assert(base);
+	return base + (extent.addr & mask) + offset;
 }
 
 /* A slot where there is a request that can name it; or -1. */

@@ -7,12 +7,16 @@
  * still there for the detach, and no other ring is taken for it that got its
  * number.
  */
+#include "uring/register.h"
+
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "uring/uring.h"
 
 /* Newer than the oldest liburing. */
 #define BY_REGISTERED_RING	(1u << 31)
@@ -37,17 +41,17 @@ int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link)
 
 void dp_uring_unlink(struct dp_uring_link *link)
 {
-	if (!link->by_index)
-		close(link->fd);
-	link->fd = -1;
+	if (!link->index_flag)
+		close(link->ring_fd_copy);
+	link->ring_fd_copy = -1;
 }
 
 /* 0 or more, or -errno. */
 static int change(const struct dp_uring_link *link, unsigned int what,
 		  const void *argument, unsigned int count)
 {
-	int ret = syscall(__NR_io_uring_register, link->fd,
-			  what | link->by_index, argument, count);
+	int ret = syscall(__NR_io_uring_register, link->ring_fd_copy,
+			  what | link->index_flag, argument, count);
 
 	return ret < 0 ? -errno : ret;
 }
@@ -159,9 +163,9 @@ static int taken(const struct dp_uring_link *link, const char *table,
 	char path[64];
 	int slot;
 
-	if (link->by_index)
+	if (link->index_flag)
 		return -1;
-	snprintf(path, sizeof(path), "/proc/thread-self/fdinfo/%d", link->fd);
+	snprintf(path, sizeof(path), "/proc/thread-self/fdinfo/%d", link->ring_fd_copy);
 	fdinfo = fopen(path, "re");
 	if (!fdinfo)
 		return -1;		/* cannot be told: his to know */

@@ -14,7 +14,7 @@
 #define SEGMENTS	4
 
 #ifdef TRUSTING
-#include "rdma/backing.h"
+#include "rdma/trust.h"
 
 bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
 {

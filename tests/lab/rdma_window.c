@@ -6,7 +6,7 @@
  */
 #include "rdma_fixture.h"
 #include "rdma_peer.h"
-#include "rdma/backing.h"
+#include "rdma/trust.h"
 
 #define DENIED		IBV_WC_REM_ACCESS_ERR
 #define ROUNDS		24

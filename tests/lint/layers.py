@@ -3,7 +3,8 @@
 
 The order is the list `modules` in lib/meson.build, in which each folder's
 modules stand together; so no folder includes one that comes after it.  Adapters
-see the public headers alone.  Only one module knows what a checksum is, one
+see the public headers and util/ alone; within each the same holds by the lists
+`rdma_modules` and `uring_modules`, of includes and of calls.  Only one module knows what a checksum is, one
 what libpmem2 is.
 """
 import itertools
@@ -32,6 +33,11 @@ SEAM = re.compile(r'(?<![\w>.])(open|openat|close|read|write|pread|pwrite|mmap|'
                   r'kill|eventfd|socket|getrandom|getenv|unlink|mkdir|rename|'
                   r'stat|fstat|lstat|statx|printf|fprintf|perror)\s*\(')
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
+
+
+DEFINED = re.compile(r'^(?!static\b)[\w *]*?\b((?:dp|daxpin)_\w+)\([^;{}]*\)\n\{',
+                     re.M)
+CALLED = re.compile(r'\b((?:dp|daxpin)_\w+)\s*\(')
 
 
 def modules_of(source, which='modules'):
@@ -80,16 +86,37 @@ def check_module(report, lib, path, modules):
                          f'{m[1]}() goes through os.h')
 
 
-def check_adapter(report, path, name):
+def definitions(lib, modules):
+    """Function that is not static -> the module of an adapter that has it."""
+    found = {}
+    for module in modules:
+        path = lib / (module + '.c')
+        if path.exists():
+            text = without_comments(read(path))
+            found |= {m[1]: module for m in DEFINED.finditer(text)}
+    return found
+
+
+def check_adapter(report, lib, path, name, modules, defined):
     text = without_comments(read(path))
+    mine = modules.index(str(path.relative_to(lib).with_suffix('')))
     for m in INCLUDE.finditer(text):
+        line, stem = line_of(text, m.start()), m[2].removesuffix('.h')
         if m[1] == '"' and folder_of(m[2]) not in (COMMON, name):
-            report.fault(path, line_of(text, m.start()),
-                         f'"{m[2]}": an adapter has include/ and '
+            report.fault(path, line, f'"{m[2]}": an adapter has include/ and '
                          'util/ alone')
+        elif m[1] == '"' and folder_of(m[2]) == name and stem not in modules:
+            report.fault(path, line, f'"{m[2]}" is no module in the list')
+        elif stem in modules and modules.index(stem) > mine:
+            report.fault(path, line, f'"{m[2]}" is above {path.relative_to(lib)}')
         elif m[2].startswith('daxpin') and m[2] not in ADAPTERS[name]:
-            report.fault(path, line_of(text, m.start()),
-                         f'<{m[2]}> is not its own header')
+            report.fault(path, line, f'<{m[2]}> is not its own header')
+    bare = re.sub(r'"(\\.|[^"\\\n])*"', '""', text)
+    for m in CALLED.finditer(bare):
+        of = defined.get(m[1])
+        if of and modules.index(of) > mine:
+            report.fault(path, line_of(bare, m.start()),
+                         f'{m[1]}() is of {of}, above {path.relative_to(lib)}')
 
 
 TOOL_HEADERS = {'command.h', 'json.h', 'doctor.h', 'doctor_ring.h'}
@@ -109,13 +136,18 @@ def main():
     report = Report()
     lib = source / 'lib'
     modules = modules_of(source)
-    headers = modules_of(source, 'headers')
+    headers = (modules_of(source, 'headers') +
+               modules_of(source, 'adapter_headers'))
     check_folders(report, modules)
+    adapters = {name: modules_of(source, name + '_modules') for name in ADAPTERS}
+    defined = {name: definitions(lib, adapters[name]) for name in ADAPTERS}
     files = sorted(p for p in lib.rglob('*') if p.suffix in ('.c', '.h'))
     for path in files:
         name = path.relative_to(lib)
-        if folder_of(name) in ADAPTERS:
-            check_adapter(report, path, folder_of(name))
+        adapter = folder_of(name)
+        if str(name.with_suffix('')) in adapters.get(adapter, []):
+            check_adapter(report, lib, path, adapter, adapters[adapter],
+                          defined[adapter])
         elif str(name.with_suffix('')) in modules:
             check_module(report, lib, path, modules)
         else:
@@ -128,12 +160,15 @@ def main():
         name = path.relative_to(source)
         folder = name.parts[1] if name.parts[1] in ADAPTERS else name.parts[0]
         includes[folder] += len(INCLUDE.findall(read(path)))
-    for stem in modules:
+    for stem in itertools.chain(modules, *adapters.values()):
         name = stem + ('.h' if stem in headers else '.c')
         if not (source / 'lib' / name).exists():
             report.fault('lib/meson.build', 0, f'{name} is not there')
-    report.end(f'{len(files)} files, {len(modules)} modules: each below its '
-               'users', files=len(files), modules=len(modules),
+    count = len(modules) + sum(map(len, adapters.values()))
+    report.end(f'{len(files)} files, {count} modules: each below its users',
+               files=len(files), modules=len(modules),
+               **{f'functions_of_{name}': len(of)
+                  for name, of in defined.items()},
                **{f'includes_of_{folder}': count
                   for folder, count in includes.items()})
 

@@ -101,7 +101,7 @@ MUTANTS = [
 
 	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
-		dp_rdma_backing_close(grant, true);
+		dp_backing_close(grant, true);
 		drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold);
 		assert(drop_ret == 0);
 	}
@@ -120,7 +120,7 @@ MUTANTS = [
 }''',
      '''		ret = close_door(grant);
 	}
-	grant->mr = NULL;
+	grant->access.own_mr = NULL;
 	return 0;
 }''',
      'what_the_device_does_not_end_is_quarantined'),
@@ -128,8 +128,8 @@ MUTANTS = [
     # ------------------------------------------------------ memory windows (A6)
     ('window-of-the-untrusted', WINDOW, 'lib/rdma/access.c',
      'windows are used whatever was seen of them',
-     'doors->window2 = dp_rdma_trusts(&report->window2);',
-     'doors->window2 = report->window2.verdict;',
+     'accesses->use_window2 = dp_rdma_trusts(&report->window2);',
+     'accesses->use_window2 = report->window2.verdict;',
      'nobody_is_let_in_by_what_does_not_fence'),
     ('window-over-the-segment', WINDOW, 'lib/rdma/access.c',
      'a window is as long as the region under it',
@@ -148,18 +148,18 @@ MUTANTS = [
      'what_was_not_tried_gets_a_region'),
     ('window-of-another-domain', WINDOW, 'lib/rdma/access.c',
      'a window is bound on a queue pair that cannot have it',
-     'if (doors->window2 && o->qp && o->qp->pd == grant->rdma->pd)',
-     'if (doors->window2 && o->qp)',
+     'if (accesses->use_window2 && o->qp && o->qp->pd == grant->rdma->pd)',
+     'if (accesses->use_window2 && o->qp)',
      'each_type_is_judged_by_itself'),
     ('window-refused-is-over', WINDOW, 'lib/rdma/access.c',
      'a window that the device keeps is forgotten',
      '''	if (ret)
 		return ret;
-	grant->mw = NULL;
-	dp_rdma_key''',
+	grant->access.own_mw = NULL;
+	dp_local_key''',
      '''	ret = 0;
-	grant->mw = NULL;
-	dp_rdma_key''',
+	grant->access.own_mw = NULL;
+	dp_local_key''',
      'a_window_that_stays_is_quarantine'),
     ('lost-window-drops', WINDOW, 'lib/rdma/grant.c',
      'the hold goes though the device keeps a window',
@@ -173,21 +173,21 @@ MUTANTS = [
      'a_segments_region_stays_under_its_windows'),
     ('window-on-a-broken-connection', WINDOW, 'lib/rdma/access.c',
      'the next bind takes the completion of the last',
-     '		doors->broken = ret != 0;', '		doors->broken = false;',
+     '		accesses->is_broken = ret != 0;', '		accesses->is_broken = false;',
      'a_bind_that_fails_is_a_region_and_counted'),
     ('window-freed-while-binding', WINDOW, 'lib/rdma/access.c',
      'a bind may come after the window was freed, to what has its number',
-     '	if (grant->door != DAXPIN_GRANT_DOOR_WINDOW1)\n		return -EINPROGRESS;',
-     '	if (grant->door != DAXPIN_GRANT_DOOR_WINDOW1)\n		return 0;',
+     '	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW1)\n		return -EINPROGRESS;',
+     '	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW1)\n		return 0;',
      'a_bind_that_may_still_come_is_flushed_first'),
-    ('bind-flushed-elsewhere', WINDOW, 'lib/rdma/revoke.c',
+    ('bind-flushed-elsewhere', WINDOW, 'lib/rdma/access.c',
      'any queue pair in error is taken for the one of the bind',
-     '		if (atomic_load(&grant->binding) == grant->qp)',
-     '		if (atomic_load(&grant->binding))',
+     '	if (atomic_load(&grant->access.bind_qp) == qp)\n',
+     '	if (qp)\n',
      'another_queue_pair_does_not_flush_it'),
     ('bind-lost-with-its-connection', WINDOW, 'lib/rdma/access.c',
      'a connection that is lost is taken for one that was reset',
-     '		if (!mend_loop(doors))\n			atomic_store',
+     '		if (!mend_loop(accesses))\n			atomic_store',
      '		if (!ret)\n			atomic_store',
      'a_connection_that_is_lost_in_a_bind_keeps_the_hold'),
 

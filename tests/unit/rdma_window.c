@@ -6,7 +6,7 @@
  */
 #include "fixture.h"
 #include "verbs_fake.h"
-#include "rdma/rdma.h"
+#include "rdma/probe.h"
 #include "rdma/loopback.h"
 #include "grant_fixture.h"
 
@@ -24,7 +24,7 @@ static struct ibv_pd other_pd = { .context = &fake_context };
 
 static struct {
 	enum daxpin_rdma_verdict window2, window1;
-	int open_error, close_error, connect_error;	/* of the loop */
+	int open_error, close_error, connect_error;	/* of the loopback */
 	int bind_result;		/* what comes of a bind there */
 	unsigned int probes, opens, closes, connects;
 	int wanted;			/* segment that a reclaim wants, or -1 */
@@ -45,39 +45,39 @@ int __wrap_dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 	return 0;
 }
 
-int __wrap_dp_loop_open(struct loop *loop, struct ibv_pd *pd,
+int __wrap_dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 			uint64_t deadline_ns);
-int __wrap_dp_loop_open(struct loop *loop, struct ibv_pd *pd,
+int __wrap_dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 			uint64_t deadline_ns)
 {
 	assert_ptr_equal(pd, &fake_pd);
 	assert_true(deadline_ns > daxpin_deadline_ms(0));
-	loop->far = &far_qp;
+	loopback->far = &far_qp;
 	device.opens++;
 	return device.open_error;
 }
 
-int __wrap_dp_loop_close(struct loop *loop);
-int __wrap_dp_loop_close(struct loop *loop)
+int __wrap_dp_loopback_close(struct dp_loopback *loopback);
+int __wrap_dp_loopback_close(struct dp_loopback *loopback)
 {
-	assert_ptr_equal(loop->far, &far_qp);
+	assert_ptr_equal(loopback->far, &far_qp);
 	assert_int_equal(fake.windows, 0);
 	device.closes++;
 	return device.close_error;
 }
 
-int __wrap_dp_loop_connect(struct loop *loop);
-int __wrap_dp_loop_connect(struct loop *loop)
+int __wrap_dp_loopback_connect(struct dp_loopback *loopback);
+int __wrap_dp_loopback_connect(struct dp_loopback *loopback)
 {
-	assert_ptr_equal(loop->far, &far_qp);
+	assert_ptr_equal(loopback->far, &far_qp);
 	device.connects++;
 	return device.connect_error;
 }
 
-int __wrap_dp_loop_far_wait(struct loop *loop);
-int __wrap_dp_loop_far_wait(struct loop *loop)
+int __wrap_dp_loopback_far_wait(struct dp_loopback *loopback);
+int __wrap_dp_loopback_far_wait(struct dp_loopback *loopback)
 {
-	assert_true(loop->deadline_ns > daxpin_deadline_ms(0));
+	assert_true(loopback->deadline_ns > daxpin_deadline_ms(0));
 	return device.bind_result;
 }
 

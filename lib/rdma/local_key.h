@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One memory region for each segment, without access for peers. */
+#ifndef DP_RDMA_LOCAL_KEY_H
+#define DP_RDMA_LOCAL_KEY_H
+
+#include "rdma/types.h"
+
+void dp_local_keys_init(struct daxpin_rdma *rdma);
+void dp_local_keys_destroy(struct daxpin_rdma *rdma);
+/* Until this call there are none: -EOPNOTSUPP. */
+void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows);
+
+/* The region of the segment of a pool address, to bind a window to. It is not
+ * deregistered until it was returned. 0 or -errno. */
+int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
+		      struct ibv_mr **ret_mr);
+void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr);
+
+/* Deregister those of segments that a reclaim wants. Stops at the first error. */
+int dp_local_keys_service(struct daxpin_rdma *rdma);
+/* Deregister all. Stops at the first error and can be called again. */
+int dp_local_keys_close(struct daxpin_rdma *rdma);
+uint32_t dp_local_keys_count(struct daxpin_rdma *rdma);
+
+#endif

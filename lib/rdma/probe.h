@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a device really does with regions and windows. */
+#ifndef DP_RDMA_PROBE_H
+#define DP_RDMA_PROBE_H
+
+#include <daxpin-rdma.h>
+#include <stdbool.h>
+
+/* As daxpin_rdma_probe(); *ret_kept: the device did not release `memory`. */
+int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
+		  struct daxpin_rdma_report *report, bool *ret_kept);
+/* Nothing was tried yet. */
+void dp_rdma_report_init(struct daxpin_rdma_report *report);
+
+#endif

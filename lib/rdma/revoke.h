@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The states of grants, from the moment they are out. */
+#ifndef DP_RDMA_REVOKE_H
+#define DP_RDMA_REVOKE_H
+
+#include "rdma/types.h"
+
+void dp_revokes_init(struct daxpin_rdma *rdma,
+		     const struct daxpin_rdma_options *o);
+void dp_revokes_destroy(struct daxpin_rdma *rdma);
+/* -EBUSY: grants are out. */
+int dp_revokes_check_none(struct daxpin_rdma *rdma);
+/* The grants that are over, whose handles are remembered, as a list. */
+struct daxpin_grant *dp_revokes_over(struct daxpin_rdma *rdma);
+void dp_revokes_free(struct daxpin_grant *first);
+void dp_revokes_count(struct daxpin_rdma *rdma,
+		      struct daxpin_rdma_info *ret_info);
+/* End the grants that are due. The first error of them. */
+int dp_revokes_service(struct daxpin_rdma *rdma);
+
+/* The grant is out from now on; its callbacks and queue pair are in o. */
+void dp_revoke_add(struct daxpin_grant *grant,
+		   const struct daxpin_grant_options *o);
+/* A grant that the caller never gets, because opening it failed and the device
+ * did not release its window. It is revoked until the device does. */
+void dp_revoke_add_lost(struct daxpin_grant *grant);
+/* Any thread. */
+bool dp_revoke_is_over(const struct daxpin_grant *grant);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory windows make a grant cheaper than a region of its own, if the device
+ * keeps a peer inside the window and lets nothing land once it is gone. Soft-RoCE
+ * does not keep a peer inside (RDMA 0.3), so this is found out by trying, with the
+ * same steps that a grant takes (access.c).
+ *
+ * Owns the windows that it tries. A window is allocated after its queue pairs and
+ * freed before them (RDMA 0.5), and before its region, which cannot end while a
+ * window is bound to it (RDMA 5).
+ */
+#include "rdma/window_probe.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "rdma/mr.h"
+#include "rdma/window.h"
+
+#define PAGE		DAXPIN_BLOCK_SIZE
+#define PAGES		16u		/* of the region */
+#define FROM		PAGE		/* where a window begins in it */
+#define SPAN		(6 * PAGE)	/* and how much it covers */
+#define ROUNDS		12u		/* ends under fire */
+#define SALVO		24u		/* writes to each */
+
+static_assert(DP_LOOPBACK_BYTES <= SPAN, "a write fits the window");
+static_assert(SALVO <= DP_LOOPBACK_DEPTH, "all of them can be posted");
+
+struct window {
+	struct dp_loopback *loopback;
+	enum ibv_mw_type type;
+	unsigned char *memory;
+	struct ibv_mr *mr;
+	struct ibv_mw *mw;
+	uint32_t rkey;			/* what a peer would be given */
+};
+
+/* What was seen. */
+enum fence { FENCE_UNTRIED, FENCE_HOLDS, FENCE_LEAKS };
+
+struct facts {
+	enum fence range, rights, end;
+	unsigned int rounds, late;
+};
+
+/* ------------------------------------------------------------ one to be tried */
+
+static int bind_window(struct window *w, unsigned int access)
+{
+	const struct ibv_mw_bind_info info = {
+		.mr = w->mr,
+		.addr = (uintptr_t)w->memory + FROM,
+		.length = SPAN,
+		.mw_access_flags = access,
+	};
+	int ret;
+
+	if (w->type == IBV_MW_TYPE_1)
+		return dp_window_bind_call(w->loopback, w->mw, &info);
+	ret = dp_window_bind_request(w->loopback->far, w->mw, &info, 0);
+	return ret ? ret : dp_loopback_far_wait(w->loopback);
+}
+
+/* A new window, and the connection as after no error. */
+static int open_window(struct window *w, unsigned int access)
+{
+	int ret;
+
+	assert(!w->mw);
+	ret = dp_loopback_connect(w->loopback);
+	if (!ret)
+		ret = dp_window_make(w->loopback->pd, w->type, &w->mw);
+	if (ret)
+		return ret;
+	memset(w->memory, 0, PAGES * PAGE);
+	memset(dp_loopback_source(w->loopback), 0xa5, DP_LOOPBACK_BYTES);
+	ret = bind_window(w, access);
+	w->rkey = w->mw->rkey;
+	return ret;
+}
+
+static int shut_window(struct window *w)
+{
+	int ret = w->mw ? dp_window_free(w->mw) : 0;
+
+	if (!ret)
+		w->mw = NULL;
+	return ret;
+}
+
+/* --------------------------------------------------------------- the trials */
+
+/*
+ * A trial gives 0 and a fact, a status (positive) or an error where it could
+ * not be made. What lies at `at` is 0 before; does a write of `length` change
+ * anything there?
+ */
+static int write_and_look(struct window *w, uint64_t at, uint32_t length,
+			  enum fence *ret_fence)
+{
+	unsigned char *byte = w->memory + at;
+	int status = dp_loopback_write(w->loopback, byte, w->rkey, length);
+
+	if (status < 0)
+		return status;
+	for (uint32_t i = 0; i < length; i++)
+		if (byte[i]) {
+			*ret_fence = FENCE_LEAKS;
+			return 0;
+		}
+	/* A success that changed nothing says nothing. */
+	if (status)
+		*ret_fence = FENCE_HOLDS;
+	return 0;
+}
+
+/* Without this nothing that is refused says anything. */
+static int write_inside(struct window *w)
+{
+	int status = dp_loopback_write(w->loopback, w->memory + FROM, w->rkey, 1);
+
+	if (!status && !w->memory[FROM])
+		return -EIO;
+	w->memory[FROM] = 0;
+	return status;
+}
+
+/* Beyond it, and across its end. */
+static int try_range(struct window *w, struct facts *facts)
+{
+	int ret = write_inside(w);
+
+	return ret ? ret : write_and_look(w, FROM + SPAN, 1, &facts->range);
+}
+
+static int try_edge(struct window *w, struct facts *facts)
+{
+	enum fence edge = FENCE_UNTRIED;
+	int ret = write_inside(w);
+
+	if (!ret)
+		ret = write_and_look(w, FROM + SPAN - 1, 2, &edge);
+	/* The byte inside may arrive; the one outside may not. */
+	if (!ret && w->memory[FROM + SPAN])
+		facts->range = FENCE_LEAKS;
+	return ret;
+}
+
+static int try_rights(struct window *w, struct facts *facts)
+{
+	int ret = write_inside(w), status;
+
+	if (ret)
+		return ret;
+	status = dp_loopback_read(w->loopback, w->memory + FROM, w->rkey, 1);
+	if (status < 0)
+		return status;
+	facts->rights = status ? FENCE_HOLDS : FENCE_LEAKS;
+	return 0;
+}
+
+static int try_end(struct window *w, struct facts *facts)
+{
+	int ret = write_inside(w);
+
+	if (!ret)
+		ret = shut_window(w);
+	return ret ? ret : write_and_look(w, FROM, 1, &facts->end);
+}
+
+static int open_fire(struct window *w)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; !ret && i < SALVO; i++)
+		ret = dp_loopback_post(w->loopback, w->memory + FROM, w->rkey,
+				   DP_LOOPBACK_BYTES, i == SALVO - 1);
+	while (!ret && !__atomic_load_n(&w->memory[FROM], __ATOMIC_ACQUIRE))
+		if (daxpin_deadline_ms(0) >= w->loopback->deadline_ns)
+			ret = -ETIMEDOUT;
+	return ret;
+}
+
+/*
+ * The window is freed while writes come in. Once that is said to be done the
+ * memory is wiped: what is not 0 when the last write was answered came later.
+ */
+static int try_late(struct window *w, struct facts *facts)
+{
+	int ret = open_fire(w);
+
+	if (!ret)
+		ret = shut_window(w);
+	if (ret)
+		return ret;
+	memset(w->memory, 0, PAGES * PAGE);
+	ret = dp_loopback_near_wait(w->loopback);
+	if (ret < 0)
+		return ret;
+	facts->rounds++;
+	for (uint32_t i = 0; i < PAGES * PAGE; i++)
+		if (w->memory[i]) {
+			facts->late++;
+			break;
+		}
+	return 0;
+}
+
+typedef int trial_fn(struct window *w, struct facts *facts);
+
+static int run_trial(struct window *w, trial_fn *trial, struct facts *facts)
+{
+	int ret = open_window(w, IBV_ACCESS_REMOTE_WRITE), shut;
+
+	if (!ret)
+		ret = trial(w, facts);
+	shut = shut_window(w);
+	return shut ? shut : ret;
+}
+
+static int run_trials(struct window *w, struct facts *facts)
+{
+	static trial_fn *const trials[] = {
+		try_range, try_edge, try_rights, try_end,
+	};
+	int ret = 0;
+
+	for (unsigned int i = 0; !ret && i < sizeof(trials) / sizeof(trials[0]);
+	     i++)
+		ret = run_trial(w, trials[i], facts);
+	for (unsigned int i = 0; !ret && i < ROUNDS; i++)
+		ret = run_trial(w, try_late, facts);
+	return ret;
+}
+
+/* ---------------------------------------------------------------- the words */
+
+static bool is_offered(struct ibv_pd *pd, enum ibv_mw_type type)
+{
+	const unsigned int type2 = IBV_DEVICE_MEM_WINDOW_TYPE_2A |
+				   IBV_DEVICE_MEM_WINDOW_TYPE_2B;
+	const unsigned int wanted = type == IBV_MW_TYPE_2 ? type2 :
+				    IBV_DEVICE_MEM_WINDOW;
+	struct ibv_device_attr attr = { 0 };
+
+	return !ibv_query_device(pd->context, &attr) &&
+	       attr.device_cap_flags & wanted;
+}
+
+static const char *of(enum fence fence, const char *holds, const char *leaks)
+{
+	return fence == FENCE_HOLDS ? holds :
+	       fence == FENCE_LEAKS ? leaks : "was not tried";
+}
+
+static bool is_wrong(const struct facts *facts)
+{
+	return facts->range == FENCE_LEAKS || facts->rights == FENCE_LEAKS ||
+	       facts->end == FENCE_LEAKS || facts->late;
+}
+
+static bool is_whole(const struct facts *facts)
+{
+	return facts->range == FENCE_HOLDS && facts->rights == FENCE_HOLDS &&
+	       facts->end == FENCE_HOLDS && facts->rounds;
+}
+
+static void say_facts(const struct facts *facts,
+		      struct daxpin_rdma_finding *finding)
+{
+	finding->verdict = is_wrong(facts) ? DAXPIN_RDMA_WRONG :
+			   is_whole(facts) ? DAXPIN_RDMA_WORKS :
+			   DAXPIN_RDMA_UNKNOWN;
+	snprintf(finding->what, sizeof(finding->what),
+		 "a write past the window, inside its region, %s; a read that it does not allow %s; a write after its end %s; in %u of %u ends under fire bytes landed later",
+		 of(facts->range, "was refused", "arrived"),
+		 of(facts->rights, "was refused", "was answered"),
+		 of(facts->end, "was refused", "arrived"),
+		 facts->late, facts->rounds);
+}
+
+static void say_untried(int ret, struct daxpin_rdma_finding *finding)
+{
+	finding->verdict = DAXPIN_RDMA_UNKNOWN;
+	snprintf(finding->what, sizeof(finding->what),
+		 "not all could be tried: %s", ret < 0 ? strerror(-ret) :
+		 ibv_wc_status_str((enum ibv_wc_status)ret));
+}
+
+/* What the device keeps stays mapped, for good. */
+static int end_memory(struct window *w)
+{
+	int ret = w->mw ? -EBUSY : 0;
+
+	if (!ret && w->mr)
+		ret = dp_mr_deregister(w->mr);
+	return ret ? ret : munmap(w->memory, PAGES * PAGE) ? -errno : 0;
+}
+
+int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
+		  struct daxpin_rdma_finding *ret_finding)
+{
+	struct window w = { .loopback = loopback, .type = type };
+	struct facts facts = { 0 };
+	int ret;
+
+	if (!is_offered(loopback->pd, type)) {
+		ret_finding->verdict = DAXPIN_RDMA_NONE;
+		snprintf(ret_finding->what, sizeof(ret_finding->what),
+			 "the device has none of this type");
+		return 0;
+	}
+	w.memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (w.memory == MAP_FAILED)
+		return -errno;
+	/* Without remote rights of its own: a window gives them, or nobody. */
+	ret = dp_mr_register(loopback->pd, w.memory, PAGES * PAGE,
+			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND,
+			     &w.mr);
+	if (!ret)
+		ret = run_trials(&w, &facts);
+	if (ret && !is_wrong(&facts))
+		say_untried(ret, ret_finding);
+	else
+		say_facts(&facts, ret_finding);
+	return end_memory(&w);
+}

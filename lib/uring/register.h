@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the adapter asks of the kernel about a ring: its file and buffer tables. */
+#ifndef DP_URING_REGISTER_H
+#define DP_URING_REGISTER_H
+
+#include <daxpin-uring.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Newer than the oldest liburing; the kernel is asked whether it has them. */
+#define DP_URING_OP_READV_FIXED		60
+#define DP_URING_OP_WRITEV_FIXED	61
+
+/* private to register.c */
+struct dp_uring_link {
+	int ring_fd_copy;		/* a descriptor of our own, or an index */
+	unsigned int index_flag;	/* flag of every call, or 0 */
+};
+
+/* All return 0 or -errno unless something else is said. */
+int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link);
+void dp_uring_unlink(struct dp_uring_link *link);
+bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode);
+int dp_uring_make_files(const struct dp_uring_link *link, int fd);
+int dp_uring_remove_files(const struct dp_uring_link *link);
+/* fd -1 empties the slot. */
+int dp_uring_put_file(const struct dp_uring_link *link, uint32_t slot, int fd);
+int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots);
+int dp_uring_remove_buffers(const struct dp_uring_link *link);
+/* A base of NULL and a size of 0 empty the slot. */
+int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
+			void *base, size_t size);
+/* The first slot of the range that is seen to be in use, or -1. */
+int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t slot);
+int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,
+			  uint32_t count);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A ring that is attached, and what each module keeps in it. */
+#ifndef DP_URING_TYPES_H
+#define DP_URING_TYPES_H
+
+#include <daxpin-uring.h>
+#include "uring/register.h"
+#include "util/util.h"
+
+struct dp_uring_slot;
+struct dp_uring_segment;
+
+/* The ring's buffer table, or our range of it. */
+/* private to buffer_slots.c */
+struct dp_uring_table {
+	bool is_wanted;			/* the caller did not ask for DAXPIN_URING_PLAIN */
+	bool is_open;
+	bool is_own;			/* the table is ours to take out */
+	bool is_eager;
+	uint32_t first_number;
+	uint32_t slot_count;
+	uint32_t filled;
+	uint32_t fill_limit;		/* slots for which there is memory, as far
+					   as is known */
+	uint64_t use_clock;
+	int last_error;			/* why requests are plain, or 0 */
+	uint64_t filled_bytes;
+	uint64_t fill_count, evict_count, fallback_count;
+	struct dp_uring_slot *slot_of;
+	struct dp_uring_segment *segment_of;	/* one for each segment */
+};
+
+/* attach.c writes these fields and every module may read them, but in_flight is
+ * written by prep.c. */
+struct daxpin_uring {
+	struct daxpin_pool *pool;	/* NULL when detached */
+	struct dp_uring_link link;
+	struct daxpin_registration *registration;
+	char label[DAXPIN_LABEL_MAX];
+	/* Of requests: what they do, and for which ring. */
+	char read_label[DAXPIN_LABEL_MAX];
+	char write_label[DAXPIN_LABEL_MAX];
+	char send_label[DAXPIN_LABEL_MAX];
+	char command_label[DAXPIN_LABEL_MAX];
+	int file_slot;
+	bool own_files;			/* the file table is ours to take out */
+	bool has_vectors;		/* the kernel knows READV_FIXED */
+	bool has_send_zc;
+	uint32_t segments;
+	uint32_t segment_shift;		/* log2 of a segment's size */
+	uint64_t needed_bytes;		/* of all segments */
+	uint64_t in_flight;		/* requests from prep to their last CQE */
+	struct dp_uring_table table;
+};
+
+/* 0, or what every call on a uring returns: -EINVAL, -ESTALE. */
+static inline int dp_uring_enter(const struct daxpin_uring *uring)
+{
+	if (!uring)
+		return -EINVAL;
+	return uring->pool ? 0 : -ESTALE;
+}
+
+#endif
