@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
+#include "child.h"
 #include "rdma_fixture.h"
 
 #define NOBODY		65534
@@ -434,8 +434,9 @@ static void every_pin_is_given_back(void **state)
 
 /* ------------------------------------------------------------ other processes */
 
-static int try_as_child(struct fixture *f)
+static int try_as_child(void *arg)
 {
+	struct fixture *f = arg;
 	struct daxpin_grant_options options = {
 		.size = sizeof(options),
 		.access = WRITE,
@@ -444,11 +445,11 @@ static int try_as_child(struct fixture *f)
 	struct daxpin_grant *other;
 	uint32_t key;
 
-	return daxpin_rdma_lkey(f->rdma, 0, &key) == -EOWNERDEAD &&
-	       daxpin_rdma_revoke(f->grants[0]) == -EOWNERDEAD &&
-	       daxpin_rdma_grant(f->rdma, extent, &options, &other) ==
-	       -EOWNERDEAD &&
-	       daxpin_rdma_detach(f->rdma) == -EOWNERDEAD;
+	return daxpin_rdma_lkey(f->rdma, 0, &key) != -EOWNERDEAD ||
+	       daxpin_rdma_revoke(f->grants[0]) != -EOWNERDEAD ||
+	       daxpin_rdma_grant(f->rdma, extent, &options, &other) !=
+	       -EOWNERDEAD ||
+	       daxpin_rdma_detach(f->rdma) != -EOWNERDEAD;
 }
 
 static void a_child_changes_nothing(void **state)
@@ -457,17 +458,10 @@ static void a_child_changes_nothing(void **state)
 	struct daxpin_extent extent = reserve(f);
 	struct daxpin_grant_key key;
 	uint32_t lkey;
-	int status;
-	pid_t pid;
 
 	assert_int_equal(daxpin_rdma_lkey(f->rdma, 0, &lkey), 0);
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(!try_as_child(f));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	assert_int_equal(run_child(try_as_child, f), 0);
 	key = key_of(f, 0);
 	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
 }
@@ -475,8 +469,9 @@ static void a_child_changes_nothing(void **state)
 #define SMALL_LIMIT	(64u << 10)
 
 /* In a process of its own: an exit status that says which step went wrong. */
-static int live_on_little_memory(const char *path)
+static int live_on_little_memory(void *arg)
 {
+	const char *path = arg;
 	struct rlimit limit = { SMALL_LIMIT, SMALL_LIMIT };
 	struct fixture f = { .why = "" };
 	struct daxpin_extent extent, small;
@@ -521,7 +516,6 @@ static void a_small_memlock_limit_is_named(void **state)
 	struct stat before;
 	char path[64];
 	int status;
-	pid_t pid;
 
 	if (geteuid() != 0) {
 		print_message("# skipped: only root can become somebody else\n");
@@ -531,16 +525,11 @@ static void a_small_memlock_limit_is_named(void **state)
 	assert_int_equal(daxpin_pool_close(pool), 0);
 	assert_int_equal(stat(path, &before), 0);
 	assert_int_equal(nftw(path, let_nobody_in, 8, FTW_PHYS), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(live_on_little_memory(path));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	status = run_child(live_on_little_memory, path);
 	assert_int_equal(chmod(path, before.st_mode & 07777), 0);
 	if (!place->device)
 		remove_tree(path);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status, 0);
 }
 
 /* ------------------------------------------------------- other backings */

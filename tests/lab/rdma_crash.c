@@ -6,10 +6,8 @@
  * under a bound memory window, allocated before it, keeps its dead process 50
  * seconds in the kernel (RDMA 0.5), which complains of it.
  */
+#include "child.h"
 #include "rdma_fixture.h"
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #define REGIONS		128		/* a teardown that takes its time */
 #define ROUNDS		3
@@ -92,12 +90,20 @@ static int bind_window(struct fixture *f, struct ibv_mr *mr)
 	return n == 1 && wc.status == IBV_WC_SUCCESS ? 0 : -1;
 }
 
-static void own(struct fixture *f, enum order order, bool hang, int ready)
+struct owner {
+	struct fixture *f;
+	enum order order;
+	bool hang;
+};
+
+static int own(void *arg, int fd)
 {
+	const struct owner *owner = arg;
+	enum order order = owner->order;
+	struct fixture *f = owner->f;
 	struct ibv_mr *mr;
 	char error = 0;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (order == VERBS_FIRST && nic_open(&f->nic, rdma_device))
 		error = 1;
 	if (open_pool(f, 5000, NULL))
@@ -108,33 +114,27 @@ static void own(struct fixture *f, enum order order, bool hang, int ready)
 		error = 4;
 	if (!error && pin_pool(f, &mr))
 		error = 5;
-	if (!error && hang && bind_window(f, mr))
+	if (!error && owner->hang && bind_window(f, mr))
 		error = 6;
-	if (write(ready, &error, 1) != 1 || error)
-		_exit(1);
+	if (!send_message(fd, &error, 1) || error)
+		return 1;
 	for (;;)
 		pause();
 }
 
 /* Killed, not reaped: that may take as long as its end. */
-static pid_t kill_an_owner(struct fixture *f, enum order order, bool hang)
+static struct child kill_an_owner(struct fixture *f, enum order order,
+				  bool hang)
 {
-	int ends[2];
+	struct owner owner = { f, order, hang };
+	struct child child = fork_child(own, &owner);
 	char error = -1;
-	pid_t pid;
 
-	assert_int_equal(pipe(ends), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		own(f, order, hang, ends[1]);
-	close(ends[1]);
-	assert_int_equal(read(ends[0], &error, 1), 1);
-	close(ends[0]);
+	assert_true(receive_message(child.fd, &error, 1));
 	assert_int_equal(error, 0);
 	assert_true(pinned_pages() > 0);
-	assert_int_equal(kill(pid, SIGKILL), 0);
-	return pid;
+	assert_int_equal(kill(child.pid, SIGKILL), 0);
+	return child;
 }
 
 static int pool_setup(void **state)
@@ -167,17 +167,17 @@ static int pool_teardown(void **state)
 static void nothing_is_pinned_after(struct fixture *f, enum order order)
 {
 	const long long before = pinned_pages();
-	pid_t pid;
+	struct child child;
 
 	for (int i = 0; i < ROUNDS; i++) {
-		pid = kill_an_owner(f, order, false);
+		child = kill_an_owner(f, order, false);
 		if (open_pool(f, 60000, NULL))
 			fail_msg("%s", f->why);
 		/* Not a moment later: whoever is let in may write. */
 		assert_int_equal(pinned_pages(), before);
 		assert_int_equal(daxpin_pool_close(f->pool), 0);
 		f->pool = NULL;
-		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		assert_int_equal(end_child(&child), -SIGKILL);
 	}
 }
 
@@ -192,8 +192,10 @@ static void the_verbs_before_the_lock(void **state)
 }
 
 /* In a child: a context of its living parent's cannot be told from it. */
-static int attach_inherited(struct fixture *f)
+static int attach_inherited(void *arg)
 {
+	struct fixture *f = arg;
+
 	if (open_pool(f, 5000, NULL))
 		return 1;
 	if (attach(f) != -EINVAL)
@@ -205,17 +207,11 @@ static void an_inherited_context_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	int status;
-	pid_t pid;
 
 	assert_int_equal(nic_open(&f->nic, rdma_device), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(attach_inherited(f));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	status = run_child(attach_inherited, f);
 	assert_int_equal(nic_close(&f->nic), 0);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status, 0);
 }
 
 /* The verbs first, so that the lock is free 50 seconds too early. */
@@ -224,12 +220,12 @@ static void a_teardown_that_hangs_is_awaited(void **state)
 	struct fixture *f = *state;
 	const long long before = pinned_pages();
 	struct told told = { 0 };
-	pid_t pid = kill_an_owner(f, VERBS_FIRST, true);
+	struct child child = kill_an_owner(f, VERBS_FIRST, true);
 	char words[32];
 
 	assert_int_equal(open_pool(f, 5000, &told), -EBUSY);
 	print_message("# %s\n", f->why);
-	snprintf(words, sizeof(words), "process %d", pid);
+	snprintf(words, sizeof(words), "process %d", child.pid);
 	assert_non_null(strstr(f->why, words));
 	assert_true(told.all & 1u << DAXPIN_OWNER_RDMA);
 	assert_true(pinned_pages() > before);
@@ -237,7 +233,7 @@ static void a_teardown_that_hangs_is_awaited(void **state)
 	if (open_pool(f, 200000, &told))
 		fail_msg("%s", f->why);
 	assert_int_equal(pinned_pages(), before);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(end_child(&child), -SIGKILL);
 }
 
 int main(int argc, char **argv)

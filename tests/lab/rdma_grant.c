@@ -18,7 +18,7 @@
 #define OWN_DEVICE	"daxpin_grant0"
 #define OWN_NETDEV	"daxpin_gnet0"
 
-static struct peer_process peer;	/* of the test that runs */
+static struct child peer;	/* of the test that runs */
 static long long pins_before;
 static const struct place *here;
 
@@ -543,8 +543,9 @@ static void a_device_that_is_removed_still_answers(void **state)
 /* -------------------------------------------------------------- limits */
 
 /* Steps of a process with little memory, each looked at from outside. */
-static int take_one_segment(struct fixture *f, int ready, int go)
+static int take_one_segment(void *arg, int fd)
 {
+	struct fixture *f = arg;
 	struct rlimit limit = { 40u << 20, 40u << 20 };
 	struct daxpin_rdma_info info = { .size = sizeof(info) };
 	struct daxpin_extent extent;
@@ -559,7 +560,7 @@ static int take_one_segment(struct fixture *f, int ready, int go)
 		return 1;
 	if (daxpin_rdma_lkey(f->rdma, 0, &one))
 		return 2;
-	if (write(ready, "1", 1) != 1 || read(go, &info, 1) != 1)
+	if (!send_step(fd) || !await_step(fd))
 		return 3;
 	/* The limit is met half-way: nothing of the second stays pinned. */
 	if (daxpin_rdma_lkey(f->rdma, DAXPIN_SEGMENT_MIN, &two) != -ENOMEM)
@@ -568,9 +569,8 @@ static int take_one_segment(struct fixture *f, int ready, int go)
 	    grant(f, 0, extent, WRITE, 0) != -ENOMEM ||
 	    daxpin_idle(f->pool, extent) != 1)
 		return 5;
-	if (write(ready, "2", 1) != 1 || read(go, &info, 1) != 1)
+	if (!send_step(fd) || !await_step(fd))
 		return 6;
-	info.size = sizeof(info);
 	if (daxpin_rdma_lkey(f->rdma, 0, &two) || one != two ||
 	    daxpin_rdma_info(f->rdma, &info) || info.local_mrs != 1 ||
 	    info.grants)
@@ -605,11 +605,10 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 	};
 	const long long pages = DAXPIN_SEGMENT_MIN / 4096;
 	struct fixture f = { .why = "" };
-	int ready[2], go[2], status;
+	struct child child;
 	long long before;
 	struct stat mode;
-	char step;
-	pid_t pid;
+	int status;
 
 	assert_int_equal(make_pool(place, f.path, &f.pool), 0);
 	assert_int_equal(daxpin_pool_close(f.pool), 0);
@@ -618,26 +617,17 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 	assert_int_equal(stat(f.path, &mode), 0);
 	assert_int_equal(nftw(f.path, let_nobody_in, 8, FTW_PHYS), 0);
 	before = pinned_pages();
-	assert_true(!pipe(ready) && !pipe(go));
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(take_one_segment(&f, ready[1], go[0]));
-	close(ready[1]);
-	close(go[0]);
-	while (read(ready[0], &step, 1) == 1) {
+	child = fork_child(take_one_segment, &f);
+	while (await_step(child.fd)) {
 		/* After the first step and after the failures: the same. */
 		assert_int_equal(pinned_pages() - before, pages);
-		assert_int_equal(write(go[1], &step, 1), 1);
+		assert_true(send_step(child.fd));
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	close(ready[0]);
-	close(go[1]);
+	status = end_child(&child);
 	assert_int_equal(chmod(f.path, mode.st_mode & 07777), 0);
 	if (!place->device)
 		remove_tree(f.path);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status, 0);
 	assert_int_equal(pinned_pages(), before);
 }
 

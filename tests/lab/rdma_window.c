@@ -13,7 +13,7 @@
 #define WR_ID		4711
 
 static long long pins_before;
-static struct peer_process peer;
+static struct child peer;
 
 bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
 {

@@ -6,11 +6,10 @@
 #include "fixture.h"
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#include "child.h"
 #include "media/layout.h"
 #include "owner/rdma_netlink.h"
 
@@ -328,71 +327,7 @@ static inline void assert_create_fails(struct fixture *f, int error,
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-/* --------------------------------------------------------------- children */
-
-/*
- * A process beside this one. fn does its work; what it returns is told to the
- * parent, and then the child does `then` when the parent says so, or dies.
- */
-struct child {
-	pid_t pid;
-	int told;			/* what fn returned */
-	int to;
-};
-
-static inline struct child start_child(struct fixture *f,
-				       int (*fn)(struct fixture *f),
-				       int (*then)(struct fixture *f))
-{
-	struct child child;
-	int up[2], down[2], ret;
-	char go;
-
-	assert_int_equal(pipe2(up, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(down, O_CLOEXEC), 0);
-	fflush(stdout);
-	child.pid = fork();
-	assert_true(child.pid >= 0);
-	if (!child.pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		/* A failed assertion must not run the rest of the tests. */
-		setenv("CMOCKA_TEST_ABORT", "1", 1);
-		close(down[1]);
-		ret = fn(f);
-		if (write(up[1], &ret, sizeof(ret)) != sizeof(ret) ||
-		    read(down[0], &go, 1) != 1 || !then)
-			_exit(0);
-		_exit(-then(f));
-	}
-	close(up[1]);
-	close(down[0]);
-	child.to = down[1];
-	if (read(up[0], &child.told, sizeof(child.told)) != sizeof(child.told))
-		child.told = -EPIPE;
-	close(up[0]);
-	return child;
-}
-
-static inline void let_go(struct child *child)
-{
-	assert_int_equal(write(child->to, "", 1), 1);
-}
-
-/* Wait for it; its exit status, or -signal. */
-static inline int end_child(struct child *child)
-{
-	int status;
-
-	close(child->to);
-	assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-static inline void kill_child(struct child *child)
-{
-	kill(child->pid, SIGKILL);
-	assert_int_equal(end_child(child), -SIGKILL);
-}
+/* ---------------------------------------------- what a child does: child.h */
 
 static inline int child_opens(struct fixture *f)
 {

@@ -424,6 +424,12 @@ static void create_refuses_when_a_later_segment_is_not_blank(void **state)
 	assert_create_fails(f, -EEXIST, "overwrite");
 }
 
+static int creates(void *arg, int fd)
+{
+	(void)fd;
+	return -child_creates(arg);
+}
+
 /* Whatever the instant, open refuses or has it all, and create goes on. */
 static void create_killed_at_any_time_can_be_completed(void **state)
 {
@@ -431,13 +437,10 @@ static void create_killed_at_any_time_can_be_completed(void **state)
 	int cut = 0, done = 0, ret;
 
 	for (int i = 0; i < 60; i++) {
-		pid_t pid = fork();
+		struct child child = fork_child(creates, f);
 
-		if (!pid)
-			_exit(-child_creates(f));
 		usleep(i * 1000);
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
+		stop_child(&child);
 		f->why[0] = '\0';
 		ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 		if (!ret) {

@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
+#include "child.h"
 #include "fixture.h"
 #include "support/invariant.h"
 #include "os/os.h"
@@ -210,8 +210,9 @@ static void forbid_all_calls(void)
  * made all the same, the last of a retired extent too. In a child with a pool of
  * its own.
  */
-static void hold_where_nothing_may_sleep(struct fixture *f)
+static int hold_where_nothing_may_sleep(void *arg)
 {
+	struct fixture *f = arg;
 	struct daxpin_extent live_one, retired;
 	int failed = 0;
 
@@ -233,6 +234,7 @@ static void hold_where_nothing_may_sleep(struct fixture *f)
 	failed |= daxpin_drop(f->pool, retired);
 	failed |= daxpin_hold(f->pool, retired, DAXPIN_HOLD_READ) != -ESTALE;
 	syscall(SYS_exit_group, failed ? 1 : 0);
+	return 4;
 }
 
 /* I33, I34: no lock, no sleep, no system call, and no waiting for others. */
@@ -240,22 +242,16 @@ static void hold_and_drop_never_sleep(void **state)
 {
 	struct fixture *f = *state;
 	int status;
-	pid_t pid;
 
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	f->pool = NULL;
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		hold_where_nothing_may_sleep(f);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	status = run_child(hold_where_nothing_may_sleep, f);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 3) {
+	if (status == 3) {
 		print_message("# skipped: seccomp is not to be had here\n");
 		skip();
 	}
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status, 0);
 }
 
 /* ------------------------------------------------------------------ the media */

@@ -2,7 +2,7 @@
 /* Waiting, waking and events; and what a forked child may not do. */
 #include <poll.h>
 #include <pthread.h>
-#include <sys/wait.h>
+#include "child.h"
 #include "fixture.h"
 #include "support/invariant.h"
 #include "os/os.h"
@@ -209,8 +209,16 @@ static void a_watch_can_be_taken_back(void **state)
 
 /* ------------------------------------------------------------------- fork */
 
-static int every_call(struct fixture *f, struct daxpin_extent extent)
+struct call {
+	struct fixture *f;
+	struct daxpin_extent extent;
+};
+
+static int every_call(void *arg)
 {
+	const struct call *call = arg;
+	struct daxpin_extent extent = call->extent;
+	struct fixture *f = call->f;
 	struct daxpin_op op = { .type = DAXPIN_OP_KEEP, .extent = extent };
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_registration_options options = {
@@ -265,15 +273,9 @@ static void a_forked_child_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = held(f);
-	int status;
-	pid_t pid = fork();
+	struct call call = { f, extent };
 
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(every_call(f, extent));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(run_child(every_call, &call), 0);
 	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), 1);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	dp_invariants(f->pool);

@@ -3,15 +3,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "child.h"
 #include "forbid.h"
 #include "os/os.h"
 #include "owner/owner.h"
@@ -67,9 +66,9 @@ static struct dp_owner self_with_device(void)
 	return owner;
 }
 
-/* A child with a record of its own, which lives until it is killed. */
-struct child {
-	pid_t pid;
+/* A process with a record of its own, which lives until it is killed. */
+struct other {
+	struct child child;
 	struct dp_owner owner;
 };
 
@@ -79,43 +78,31 @@ static void live_on(void)
 		pause();
 }
 
-static struct child child_begin(void (*life)(void))
-{
-	struct child child;
-	int ends[2];
+struct life {
+	void (*live)(void);
+};
 
-	assert_int_equal(pipe(ends), 0);
-	child.pid = fork();
-	assert_true(child.pid >= 0);
-	if (!child.pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (!dp_owner_self(&child.owner) &&
-		    dp_owner_add_device(&child.owner, NO_DEVICE) == 1 &&
-		    write(ends[1], &child.owner, sizeof(child.owner)) > 0)
-			life();
-		_exit(1);
-	}
-	close(ends[1]);
-	assert_int_equal(read(ends[0], &child.owner, sizeof(child.owner)),
-			 sizeof(child.owner));
-	close(ends[0]);
-	return child;
+static int live_as_owner(void *arg, int fd)
+{
+	const struct life *life = arg;
+	struct dp_owner owner;
+
+	if (!dp_owner_self(&owner) &&
+	    dp_owner_add_device(&owner, NO_DEVICE) == 1 &&
+	    send_message(fd, &owner, sizeof(owner)))
+		life->live();
+	return 1;
 }
 
-/* Dead, and still to be reaped. */
-static void child_kill(const struct child *child)
+static struct other start_other(void (*live)(void))
 {
-	siginfo_t info;
+	struct life life = { live };
+	struct other other;
 
-	kill(child->pid, SIGKILL);
-	assert_int_equal(waitid(P_PID, child->pid, &info, WEXITED | WNOWAIT),
-			 0);
-}
-
-static void child_end(const struct child *child)
-{
-	kill(child->pid, SIGKILL);
-	assert_int_equal(waitpid(child->pid, NULL, 0), child->pid);
+	other.child = fork_child(live_as_owner, &life);
+	assert_true(receive_message(other.child.fd, &other.owner,
+				    sizeof(other.owner)));
+	return other;
 }
 
 static bool every(uint32_t pid, void *arg)
@@ -166,16 +153,16 @@ static void self_is_described(void **state)
 static void start_time_is_when_it_started(void **state)
 {
 	struct dp_owner self;
-	struct child child;
+	struct other other;
 	uint64_t now = dp_os_now_ns() / 1000000000;
 
 	(void)state;
 	assert_int_equal(dp_owner_self(&self), 0);
-	child = child_begin(live_on);
-	child_end(&child);
-	assert_true(child.owner.start_time >= self.start_time);
+	other = start_other(live_on);
+	stop_child(&other.child);
+	assert_true(other.owner.start_time >= self.start_time);
 	/* Ticks since boot, which is no earlier than the monotonic clock. */
-	assert_true(child.owner.start_time / sysconf(_SC_CLK_TCK) + 1 >= now);
+	assert_true(other.owner.start_time / sysconf(_SC_CLK_TCK) + 1 >= now);
 }
 
 static void devices_are_added_once(void **state)
@@ -294,53 +281,53 @@ static void a_damaged_record_is_refused(void **state)
 
 static void a_reused_pid_is_not_the_owner(void **state)
 {
-	struct child child;
+	struct other other;
 
 	(void)state;
 	need_quiet_rdma();
-	child = child_begin(live_on);
-	child.owner.start_time += 1000000;
-	assert_int_equal(await(&child.owner, 0, NULL), 0);
-	child_end(&child);
+	other = start_other(live_on);
+	other.owner.start_time += 1000000;
+	assert_int_equal(await(&other.owner, 0, NULL), 0);
+	stop_child(&other.child);
 
 	/* Nor is it when the pid is our own by now. */
-	child.owner.pid = getpid();
-	assert_int_equal(await(&child.owner, 0, NULL), 0);
+	other.owner.pid = getpid();
+	assert_int_equal(await(&other.owner, 0, NULL), 0);
 }
 
 static void a_living_owner_is_waited_for(void **state)
 {
-	struct child child = child_begin(live_on);
+	struct other other = start_other(live_on);
 	struct told told = { 0 };
 	uint64_t begin = dp_os_now_ns();
 	char pid[16];
 
 	(void)state;
-	assert_int_equal(await(&child.owner, 50 * MS, &told), -EBUSY);
+	assert_int_equal(await(&other.owner, 50 * MS, &told), -EBUSY);
 	assert_true(dp_os_now_ns() - begin >= 50 * MS);
 	assert_true(told.times > 0);
 	assert_int_equal(told.owner, DP_OWNER_RDMA);
-	assert_int_equal(told.pid, child.pid);
-	sprintf(pid, "%d", child.pid);
+	assert_int_equal(told.pid, other.child.pid);
+	sprintf(pid, "%d", other.child.pid);
 	assert_non_null(strstr(sentence, pid));
 	assert_non_null(strstr(sentence, NO_DEVICE));
 
 	told.answer = 1;
-	assert_int_equal(await(&child.owner, 60000 * MS, &told), -ECANCELED);
-	child_end(&child);
+	assert_int_equal(await(&other.owner, 60000 * MS, &told), -ECANCELED);
+	stop_child(&other.child);
 }
 
 static void a_dead_owner_may_be_a_zombie(void **state)
 {
-	struct child child;
+	struct other other;
 
 	(void)state;
 	need_quiet_rdma();
-	child = child_begin(live_on);
-	child_kill(&child);
-	assert_int_equal(await(&child.owner, 0, NULL), 0);
-	child_end(&child);
-	assert_int_equal(await(&child.owner, 0, NULL), 0);
+	other = start_other(live_on);
+	kill_child_unreaped(&other.child);
+	assert_int_equal(await(&other.owner, 0, NULL), 0);
+	stop_child(&other.child);
+	assert_int_equal(await(&other.owner, 0, NULL), 0);
 }
 
 static void named_like_a_zombie(void)
@@ -351,11 +338,11 @@ static void named_like_a_zombie(void)
 
 static void a_name_cannot_feign_death(void **state)
 {
-	struct child child = child_begin(named_like_a_zombie);
+	struct other other = start_other(named_like_a_zombie);
 
 	(void)state;
-	assert_int_equal(await(&child.owner, 50 * MS, NULL), -EBUSY);
-	child_end(&child);
+	assert_int_equal(await(&other.owner, 50 * MS, NULL), -EBUSY);
+	stop_child(&other.child);
 }
 
 static void *sleep_on(void *arg)
@@ -374,53 +361,46 @@ static void leave_a_thread(void)
 
 static void a_thread_outlives_its_leader(void **state)
 {
-	struct child child;
+	struct other other;
 	char path[32], text[512];
 	int tries = 1000;
 
 	(void)state;
 	need_quiet_rdma();
-	child = child_begin(leave_a_thread);
-	sprintf(path, "/proc/%d/stat", child.pid);
+	other = start_other(leave_a_thread);
+	sprintf(path, "/proc/%d/stat", other.child.pid);
 	do {
 		dp_os_sleep_ns(MS);
 		assert_true(dp_os_read_file(path, text, sizeof(text)) > 0);
 	} while (!strstr(text, ") Z ") && --tries);
 	assert_true(tries);
-	assert_int_equal(await(&child.owner, 50 * MS, NULL), -EBUSY);
-	child_kill(&child);
-	assert_int_equal(await(&child.owner, 1000 * MS, NULL), 0);
-	child_end(&child);
+	assert_int_equal(await(&other.owner, 50 * MS, NULL), -EBUSY);
+	kill_child_unreaped(&other.child);
+	assert_int_equal(await(&other.owner, 1000 * MS, NULL), 0);
+	stop_child(&other.child);
 }
 
 /* ------------------------------------------------- what is not to be asked */
 
-/* In a process of its own: 0 as it should be, 77 no seccomp here. */
-static int await_without_sockets(const struct dp_owner *owner, int error)
+/* In a child: 0 if refused as it must be, 77 if there is no seccomp here. */
+static int await_without_sockets(void *arg)
 {
-	int status;
-	pid_t pid = fork();
+	const struct dp_owner *owner = arg;
 
-	assert_true(pid >= 0);
-	if (!pid) {
-		if (forbid(SYS_socket, error))
-			_exit(77);
-		_exit(await(owner, 1000 * MS, NULL) != -EBUSY ||
-		      !strstr(sentence, "NETLINK_RDMA"));
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
+	if (forbid(SYS_socket, EACCES))
+		return 77;
+	return await(owner, 1000 * MS, NULL) != -EBUSY ||
+	       !strstr(sentence, "NETLINK_RDMA");
 }
 
 static void no_netlink_is_no_answer(void **state)
 {
-	struct child child = child_begin(live_on);
+	struct other other = start_other(live_on);
 	int ret;
 
 	(void)state;
-	child_end(&child);
-	ret = await_without_sockets(&child.owner, EACCES);
+	stop_child(&other.child);
+	ret = run_child(await_without_sockets, &other.owner);
 	if (ret == 77)
 		skip();
 	assert_int_equal(ret, 0);

@@ -4,8 +4,7 @@
  * executor, the polite hand-back, and what may go wrong on the way.
  */
 #include "fixture.h"
-#include <signal.h>
-#include <sys/wait.h>
+#include "child.h"
 #include "verbs_fake.h"
 #include "grant_fixture.h"
 
@@ -562,31 +561,17 @@ static void an_entry_stays_within_its_extent(void **state)
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 }
 
-static int in_child(void (*fn)(struct daxpin_grant *), struct daxpin_grant *g)
+static int call_all(void *arg)
 {
-	int status;
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (!pid) {
-		fn(g);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return status;
-}
-
-static void call_all(struct daxpin_grant *grant)
-{
+	struct daxpin_grant *grant = arg;
 	struct daxpin_grant_info info = { .size = sizeof(info) };
 	struct ibv_sge sge;
 
-	if (daxpin_rdma_revoke_start(grant, 0) != -EOWNERDEAD ||
-	    daxpin_grant_returned(grant) != -EOWNERDEAD ||
-	    daxpin_grant_qp(grant, NULL) != -EOWNERDEAD ||
-	    daxpin_grant_info(grant, &info) != -EOWNERDEAD ||
-	    daxpin_rdma_sge(rdma, extent, 0, 1, &sge) != -EOWNERDEAD)
-		_exit(1);
+	return daxpin_rdma_revoke_start(grant, 0) != -EOWNERDEAD ||
+	       daxpin_grant_returned(grant) != -EOWNERDEAD ||
+	       daxpin_grant_qp(grant, NULL) != -EOWNERDEAD ||
+	       daxpin_grant_info(grant, &info) != -EOWNERDEAD ||
+	       daxpin_rdma_sge(rdma, extent, 0, 1, &sge) != -EOWNERDEAD;
 }
 
 static void a_child_of_fork_ends_nothing(void **state)
@@ -594,7 +579,7 @@ static void a_child_of_fork_ends_nothing(void **state)
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
 	(void)state;
-	assert_int_equal(in_child(call_all, grant), 0);
+	assert_int_equal(run_child(call_all, grant), 0);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 

@@ -9,7 +9,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
+#include "child.h"
 #include "core/handle.h"
 #include "fixture.h"
 #include "forbid.h"
@@ -477,25 +477,32 @@ static void the_refused_are_told(void **state)
 #define CANNOT	255			/* this machine does not let it */
 #define CHILD(condition) do { if (!(condition)) return __LINE__; } while (0)
 
+struct story {
+	struct fixture *f;
+	int (*fn)(struct fixture *f);
+};
+
+static int run_story(void *arg)
+{
+	const struct story *story = arg;
+	int line = story->fn(story->f);
+
+	if (line && line != CANNOT)
+		fprintf(stderr, "# line %d: %s\n", line, story->f->why);
+	return line == CANNOT ? CANNOT : !!line;
+}
+
 /* The pool is closed meanwhile. fn: 0, CANNOT, or the line that failed. */
 static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
 		     const char *why_not)
 {
-	int status, line;
-	pid_t pid;
+	struct story story = { f, fn };
+	int status;
 
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid) {
-		line = fn(f);
-		if (line && line != CANNOT)
-			fprintf(stderr, "# line %d: %s\n", line, f->why);
-		_exit(line == CANNOT ? CANNOT : !!line);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	status = run_child(run_story, &story);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	if (status == CANNOT << 8) {
+	if (status == CANNOT) {
 		print_message("# skipped: %s\n", why_not);
 		skip();
 	}

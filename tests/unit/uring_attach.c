@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include "child.h"
 #include "uring_fixture.h"
 
 #define LENGTH 65536u
@@ -422,11 +423,12 @@ static void the_pool_stays_open_while_a_ring_is_guarded(void **state)
 /* ----------------------------------------------- limits, as somebody else */
 
 /* In the child: an own pool, made as nobody with little memory to lock. */
-static int attach_poor(void)
+static int attach_poor(void *arg)
 {
 	struct rlimit limit = { 1 << 20, 1 << 20 };
 	struct world w = { .uring = NULL };
 
+	(void)arg;
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) || setgid(65534) || setuid(65534))
 		return 2;
 	target = SHMEM;
@@ -447,15 +449,8 @@ static int attach_poor(void)
 
 static void too_little_memlock_is_said_with_the_sum(void **state)
 {
-	int status;
-	pid_t pid;
-
 	(void)state;
-	pid = fork();
-	if (!pid)
-		_exit(attach_poor());
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(run_child(attach_poor, NULL), 0);
 }
 
 /* -------------------------------------------------------------- the crash */

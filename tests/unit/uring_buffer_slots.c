@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
+#include "child.h"
 #include "uring_fixture.h"
 #include "pins.h"
 
@@ -490,20 +490,26 @@ static void fail_midway(struct world *wp)
 
 static char *poor_path;		/* of the child's pool, for the parent */
 
-static void run_poor(rlim_t bytes, void (*story)(struct world *))
+struct poor {
+	rlim_t bytes;
+	void (*story)(struct world *w);
+};
+
+static int run_poor(void *arg)
 {
+	const struct poor *poor = arg;
 	struct world w = { .pool_size = 4 * (uint64_t)SEGMENT,
 			   .segment_size = SEGMENT };
-
 	int ret;
 
-	MUST(become_poor(bytes));
+	MUST(become_poor(poor->bytes));
 	ret = create_pool(&w);
 	strcpy(poor_path, w.f.path);
 	MUST(!ret);
 	MUST(!io_uring_queue_init(8, &w.ring, 0));
-	story(&w);
+	poor->story(&w);
 	MUST(!daxpin_pool_close(w.f.pool));
+	return 0;
 }
 
 /* The pool's directory is the child's to make and the parent's to remove. */
@@ -512,23 +518,17 @@ static void as_poor(rlim_t bytes, void (*story)(struct world *))
 	/* In a guest nobody else pins anything. */
 	bool alone = getenv("DAXPIN_TEST_DAX");
 	long long before = alone ? pinned_pages() : 0;
+	struct poor poor = { bytes, story };
 	int status;
-	pid_t pid;
 
 	poor_path = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_true(poor_path != MAP_FAILED);
-	pid = fork();
-	if (!pid) {
-		run_poor(bytes, story);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	status = run_child(run_poor, &poor);
 	if (poor_path[0])
 		nftw(poor_path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	munmap(poor_path, 4096);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(status, 0);
 	/* The kernel takes a ring apart after its last close. */
 	for (int i = 0; alone && pinned_pages() != before && i < 100; i++)
 		usleep(50000);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Child processes of a test. A child is killed when its parent dies, exits with
+ * what its function returns, and aborts when a cmocka assertion fails in it. Child
+ * and parent exchange messages over a socket; each end reads the end of the file
+ * when the other process is gone.
+ */
+#ifndef CHILD_H
+#define CHILD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+
+struct fixture;
+
+struct child {
+	pid_t pid;
+	int fd;			/* the parent's end of the socket */
+	int told;		/* start_child(): what fn returned */
+};
+
+/* Start a child that runs fn(arg, fd), where fd is its end of the socket. */
+struct child fork_child(int (*fn)(void *arg, int fd), void *arg);
+
+/*
+ * Start a child that runs fn(f), and wait until fn has returned: `told` is its
+ * result. The child then waits for let_go(), runs `then`, if not NULL, and exits
+ * with the negated result.
+ */
+struct child start_child(struct fixture *f, int (*fn)(struct fixture *f),
+			 int (*then)(struct fixture *f));
+void let_go(struct child *child);
+
+/* Run fn(arg) in a child and wait for its end: the exit status, or -signal. */
+int run_child(int (*fn)(void *arg), void *arg);
+
+/* Messages of a fixed size, for both processes; false if the other is gone. */
+bool send_message(int fd, const void *message, size_t size);
+bool receive_message(int fd, void *message, size_t size);
+
+/* Report a step with a message of one byte, and wait for one. */
+bool send_step(int fd);
+bool await_step(int fd);
+
+/* Wait for its end and reap it: the exit status, or -signal. */
+int end_child(struct child *child);
+
+/* The same within ms milliseconds; false, and not reaped, if it lives longer. */
+bool child_ends_within(struct child *child, int ms, int *ret_status);
+
+/* Kill it and reap it; kill_child() requires that the signal is what ended it. */
+int stop_child(struct child *child);
+void kill_child(struct child *child);
+
+/* Kill it and wait until it is dead, but leave it to be reaped. */
+void kill_child_unreaped(const struct child *child);
+
+#endif
