@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finding free blocks for a new extent. The bits are taken first, and only who has
- * them may change the word that stands at them (I16, I28).
+ * Finding free blocks for a new extent. The bits are taken first, and only who
+ * has them may change the word that stands at them (I16, I28).
  */
 #include <errno.h>
 #include "core/allocate.h"
@@ -55,6 +55,9 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	ret = allocate_find(pool, blocks, &block);
 	if (ret)
 		return ret;
+	/* A segment's chunk 0 is metadata: recover.c took it off the bitmap. */
+	assert((block & ((1ull << pool->leases.segment_shift) - 1)) >=
+	       DP_CHUNK_BLOCKS);
 	if (zero)
 		dp_persist_zero(&pool->media.persist, pool->media.map.base +
 				(block << DP_BLOCK_SHIFT),

@@ -1,28 +1,44 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The order between payload, media and memory. Each operation changes one word
- * on media; it is a step of a batch:
+ * Making a batch of operations durable, all or none. Each operation changes one
+ * word on media; it is a step of the batch.
  *
- *	claim	  every word that is to change, or none: the publishing bit of
- *		  extents that are kept or retired, the slot of roots (D2, D18)
- *	persist	  payloads where asked, new roots' names; their fence first (D1)
- *	write	  one word: store, flush, fence. More: a redo lane, three fences
- *	settle	  only now does memory say so, and only so can blocks be
- *		  reused (D3)
+ *	batch:	OPEN --> CLAIMED --> DURABLE --> SETTLED
+ *		  |         |    \
+ *		  |         |     `-> FAILED
+ *		  +---------+-------> LET GO
  *
- * Claims never wait: whoever meets one gets -EBUSY and the batch lets go of all
- * that it has. A SET has no state that a claim could change, so that many
- * threads can set words of one index: it holds its extent, so that a retire
- * meanwhile does not free the blocks under an open lane, and waits for the lock
- * of its word, hashed by address, taken in ascending order, after all claims
- * and before the lane. Whoever has a lane waits for nothing.
+ *	OPEN -> CLAIMED		[batch_claim]: every word that is to change is
+ *				ours: the publishing bit of extents that are
+ *				kept or retired, the slot of roots (D2, D18)
+ *	CLAIMED -> DURABLE	[batch_persist_first]: payloads that were asked
+ *				for and the names of new roots, and their fence
+ *				(D1); [publish_write_one]: one word: store,
+ *				flush, fence; [batch_write]: more words: a redo
+ *				lane, three fences
+ *	DURABLE -> SETTLED	[batch_settle]: only now does memory follow, and
+ *				only then can blocks be reused (D3)
+ *	OPEN -> LET GO		[step_let_go]: something was in the way
+ *	CLAIMED -> LET GO	[step_let_go]: a payload could not be persisted;
+ *				no word was stored yet
+ *	CLAIMED -> FAILED	[step_drop_hold]: the medium failed at a word,
+ *				and what it holds is unknown: the claims are
+ *				kept for good, and the pool takes no more
+ *				publishes
  *
- * A root counts in the lease of the extent that it names, from before its claim
- * is complete until it names another. RETIRE claims, then looks at that count;
- * ROOT counts, then looks for a claim: they cannot miss each other (D14).
+ * Claims never wait: a batch that meets another's claim lets go of all that it
+ * has and returns -EBUSY. A SET has no state that a claim could change, so that
+ * many threads can set words of one index: it holds its extent, so that a
+ * retire meanwhile does not free the blocks under an open lane, and waits for
+ * the lock of its word. These locks are hashed by address and taken in
+ * ascending order, after all claims and before the lane. Whoever has a lane
+ * waits for nothing.
  *
- * When the medium fails at the write nobody can tell what it holds: the claims
- * are kept for good, and the pool takes no more publishes.
+ * A root counts in the word of the extent that it names, from before its claim
+ * is complete until it names another. RETIRE claims, then reads that count;
+ * ROOT counts, then looks for a claim: they cannot both miss the other (D14).
+ *
+ * tests/model/root.pml searches the interleavings of roots and claims.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -66,6 +82,8 @@ static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
 		word.kind = DP_KIND_DATA;
 		word.blocks = dp_lease_blocks(&pool->leases,
 					      step->handle.block);
+		/* RESERVED, so that its length is there and stays (I20). */
+		assert(word.blocks);
 	}
 	word.gen = gen & DP_WORD_GEN_MASK;
 	return dp_table_change(&segment->table, in_segment, word);
@@ -414,6 +432,8 @@ static int publish_write_one(struct daxpin_pool *pool,
 	char *to = pool->media.map.base + change.addr;
 	int ret;
 
+	/* Half of a word cannot become durable, so no lane is needed. */
+	assert(change.addr % sizeof(change.value) == 0);
 	dp_persist_store(persist, to, change.value);
 	ret = dp_persist_flush(persist, to, sizeof(change.value));
 	dp_persist_fence(persist);
@@ -479,11 +499,35 @@ static void batch_settle(struct batch *batch)
 
 /* ----------------------------------------------------------------- the whole */
 
+/*
+ * D2, D18: what each step's word depends on is its batch's own. Only a SET of
+ * an extent that the same batch keeps needs no hold: its claim does for both.
+ */
+static int step_assert_claimed(struct batch *batch, struct step *step)
+{
+	switch (step->op->type) {
+	case DAXPIN_OP_KEEP:
+	case DAXPIN_OP_RETIRE:
+		assert(step->has == HAS_CLAIM);
+		break;
+	case DAXPIN_OP_SET:
+		assert(step->has == HAS_HOLD ||
+		       batch_step_of(batch, step->handle.block));
+		break;
+	default:
+		assert(step->has == (HAS_SLOT |
+				     (step->handle.block ? HAS_ROOT : 0)));
+	}
+	return 0;
+}
+
 /* Everything is claimed. On failure at a word the claims stay for good. */
 static int batch_write_and_settle(struct batch *batch)
 {
-	int ret = batch_persist_first(batch);
+	int ret;
 
+	batch_for_each(batch, step_assert_claimed);
+	ret = batch_persist_first(batch);
 	if (ret) {
 		batch_for_each(batch, step_let_go);
 		return ret;
@@ -495,6 +539,8 @@ static int batch_write_and_settle(struct batch *batch)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
 	batch_for_each_lock(batch, pthread_mutex_unlock);
+	/* No later publish writes to a medium that failed this one. */
+	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)
 		batch_for_each(batch, step_drop_hold);
 	else
@@ -533,7 +579,7 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	struct step one;
 	int ret;
 
-	assert(count && count <= DP_LANE_ENTRIES);
+	assert(count && count <= DP_LANE_ENTRIES && !pool->media.readonly);
 	batch.step = &one;
 	if (count > 1)
 		batch.step = malloc(count * sizeof(*batch.step));

@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Building what is in memory from what is on media, and taking it down. All is
- * read as it will be when the last owner's committed lanes are applied, and all
- * must check out, before the first store (D8).
+ * A pool in memory: built from what is on media, and taken down.
+ *
+ *	NONE --> MEDIA --> BUILT --> OURS
+ *
+ *	NONE -> MEDIA		dp_pool_open() or dp_pool_create(): lock,
+ *				superblock, map
+ *	MEDIA -> BUILT		[recover_rebuild]: lanes are read, then space
+ *				and extent states from the tables, then roots.
+ *				Everything is read as it will be when the last
+ *				owner's committed lanes are applied
+ *	BUILT -> OURS		[recover_take_over]: these lanes are replayed
+ *				and closed, and the next epoch begins
+ *	any -> NONE		[dp_discard], after dp_pool_close()
+ *
+ * Invariants:
+ *	D8	nothing is stored before OURS: everything must check out first
+ *	D9	only blocks of backed chunks are free
+ *	D11	no lane is left open, and no torn one in place
+ *	D15	an epoch is never used twice
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,18 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two races, and why neither loses an event (I21, I38, I44).
+ * Watches, notices, and the queue of what happened.
+ *
+ *	watch:	NONE --> WAITING --> READY --> NONE
+ *
+ *	NONE -> WAITING		[dp_events_watch], the extent is held
+ *	NONE -> READY		[dp_events_watch], it is not
+ *	WAITING -> READY	[dp_events_fire], the last hold was dropped
+ *	READY -> NONE		[dp_events_next], the caller has the event
+ *	any -> NONE		[dp_events_unwatch], [dp_events_fini]
+ *
+ *	notice:	not posted --[dp_events_post]--> posted
+ *		           <--[dp_events_next], [dp_events_withdraw]--
+ *
+ * A WAITING watch is in the list of its bucket, a READY one in the queue; one
+ * in state NONE is in neither and belongs to the caller. Everything here is
+ * under events->mutex except for `armed`, which is an atomic.
+ *
+ * No event is lost (I21, I38, I44), although two races are open:
  *
  * Watch against drop: the watcher puts the watch into its bucket and only then
- * sets the lease's waiters bit, both under the mutex. A drop that clears the
- * bit takes the mutex afterwards and finds the watch; a drop that was earlier
- * left a count of 0, which the watcher sees.
+ * sets the extent's waiters bit, both under the mutex. A drop that clears the
+ * bit takes the mutex afterwards and finds the watch; an earlier drop left a
+ * count of 0, which the watcher sees.
  *
- * Arm against fire: the consumer sets armed, then looks at the queue; fire
- * queues, then takes armed by an exchange. Both hold the mutex while they look
- * at the queue, so one of the two sees the other's store.
+ * Arm against fire: the consumer sets armed, then reads the queue; fire queues,
+ * then takes armed by an exchange. Both hold the mutex while they access the
+ * queue, so one of the two sees the other's store.
  *
  * A watch may fire although a new hold was taken meanwhile: an event says that
  * the extent was idle, daxpin_idle() says whether it is.
+ *
+ * tests/model/event.pml searches the interleavings.
  */
 #include "extent/event.h"
 #include "os/os.h"
@@ -44,6 +63,7 @@ static struct daxpin_watch **event_bucket(struct dp_events *events,
 static void event_unlink_watch(struct dp_events *events,
 			       struct daxpin_watch *watch)
 {
+	assert(watch->state != WATCH_NONE && *watch->prev == watch);
 	*watch->prev = watch->next;
 	if (watch->next)
 		watch->next->prev = watch->prev;
@@ -65,6 +85,7 @@ void dp_events_fini(struct dp_events *events)
 	for (unsigned int i = 0; i < DP_WATCH_BUCKETS; i++)
 		event_forget_all(&events->waiting[i], events);
 	event_forget_all(&events->ready, events);
+	assert(events->ready_end == &events->ready);
 	dp_os_close(events->fd);
 	pthread_mutex_destroy(&events->mutex);
 }
@@ -72,6 +93,8 @@ void dp_events_fini(struct dp_events *events)
 static void event_make_ready(struct dp_events *events,
 			     struct daxpin_watch *watch)
 {
+	/* Off its bucket's list, and the queue's end is where a link is NULL. */
+	assert(watch->state == WATCH_NONE && !*events->ready_end);
 	watch->state = WATCH_READY;
 	watch->next = NULL;
 	watch->prev = events->ready_end;
@@ -91,6 +114,8 @@ void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 	struct daxpin_watch **head = event_bucket(events, watch->extent.addr);
 
 	pthread_mutex_lock(&events->mutex);
+	/* Linked already, it would be in two lists and end neither. */
+	assert(watch->state == WATCH_NONE);
 	watch->state = WATCH_WAITING;
 	watch->next = *head;
 	watch->prev = head;
@@ -142,6 +167,7 @@ void dp_events_post(struct dp_events *events, struct dp_notice *notice)
 	if (!notice->posted) {
 		notice->posted = true;
 		notice->next = NULL;
+		assert(!*events->notice_end);
 		*events->notice_end = notice;
 		events->notice_end = &notice->next;
 		event_signal_if_armed(events);
@@ -155,8 +181,10 @@ static void event_take_notice(struct dp_events *events,
 {
 	struct dp_notice **at = &events->notice;
 
-	while (*at != notice)
+	while (*at != notice) {
+		assert(*at);		/* `posted` means that it is queued */
 		at = &(*at)->next;
+	}
 	*at = notice->next;
 	if (!*at)
 		events->notice_end = at;

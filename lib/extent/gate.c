@@ -29,7 +29,8 @@
  *		a drop's last access to the pool's memory, because a closer may
  *		unmap it right after
  *	D17	the gate is a count: who opens it first does not open it for all
- *	I23	one counter a segment, so that a close does not visit every extent
+ *	I23	one counter a segment, so that a close does not visit every
+ *		extent
  *	I32	with the gate closed, a segment that was idle stays idle
  * tests/model/gate.pml searches the interleavings.
  */

@@ -1,4 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Labelled holds and registrations: who holds what, for people. The counts that
+ * decide are in state.c and gate.c; only a close asks for the number of
+ * registrations, and a reclaim for their pins.
+ *
+ * A registration BY_SEGMENT has a pin for each segment:
+ *
+ *	none --> THERE --> THERE|WANTED --> none
+ *
+ *	none -> THERE		[dp_registration_pin]
+ *	THERE -> THERE|WANTED	[dp_registrations_want], a reclaim needs it back
+ *	THERE|WANTED -> THERE	[dp_registrations_unwant], the reclaim is over
+ *	any -> none		[dp_registration_revoked], by the owner of the
+ *				pin
+ *
+ * Invariants:
+ *	A6	a pin is asked back before its segment is punched, and the punch
+ *		waits until it is none
+ *	I10	each pin of a segment that the library knows is a registration
+ *	I37	labelled holds are listed here in addition to being counted, so
+ *		listed and unlisted holds make up the count
+ */
 #include <errno.h>
 #include <stdio.h>
 #include "extent/holders.h"
@@ -29,6 +51,8 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 {
 	struct dp_holder_shard *shard;
 
+	/* The caller's struct names an access only while it is on a list. */
+	assert(hold->access && hold->label);
 	hold->since_ns = dp_os_now_coarse_ns();
 	hold->shard = holder_shard(hold->extent.addr);
 	shard = &holders->shard[hold->shard];
@@ -59,6 +83,9 @@ void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration)
 {
 	registration->since_ns = dp_os_now_ns();
+	/* It may pin one segment or any of them, and none before it is listed. */
+	assert(registration->segment < registration->segments ||
+	       registration->segment == DAXPIN_ALL_SEGMENTS);
 	pthread_mutex_lock(&holders->mutex);
 	registration->next = holders->registration;
 	holders->registration = registration;
@@ -167,6 +194,8 @@ static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 		return false;
 	if (!(at->pin[segment] & DP_PIN_WANTED))
 		dp_events_post(events, &at->wanted);
+	/* WANTED is never set alone: what is revoked becomes 0 (A6). */
+	assert(at->pin[segment] & DP_PIN_THERE);
 	at->pin[segment] |= DP_PIN_WANTED;
 	return true;
 }

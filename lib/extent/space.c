@@ -1,11 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bits go 1 -> 0 only under the mutex, and 0 -> 1 at any time by a drop that
- * must not sleep. So a run that a searcher saw free stays free until he claims
- * it, and a claim never has to be undone.
+ * The free blocks of a segment and those in quarantine.
  *
- * I14, I16: the extent's state is final before dp_space_free() sets its bits
- * (release), and the searcher's loads of them are acquires.
+ *	block:	FREE (bit set) --> TAKEN (bit clear) --> FREE
+ *
+ *	FREE -> TAKEN		[dp_space_claim], [dp_space_claim_at], under the
+ *				mutex [dp_space_take], at open
+ *	TAKEN -> FREE		[dp_space_free], by any thread, without the
+ *				mutex
+ *	either -> QUARANTINED	[dp_space_close_off], at open; never FREE again
+ *
+ * A drop must not sleep, so it sets bits without the mutex; because bits are
+ * only cleared under it, a run that a searcher saw free stays free until it is
+ * claimed, and a claim never has to be undone.
+ *
+ * Invariants:
+ *	I14	an extent's state is final before its bits are set: the release
+ *		in dp_space_free() pairs with the searcher's acquire (also I16)
+ *	I18	blocks are freed once
+ *	I28	a claim gets a run that is free from end to end, or nothing
+ *	I33	freeing takes no lock
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -130,6 +144,8 @@ int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 	pthread_mutex_unlock(&space->mutex);
 	if (block >= to)
 		return -ENOSPC;
+	/* I28: a run ends in the segment that it began in. */
+	assert(blocks <= space->blocks - block);
 	*ret_block = block;
 	return 0;
 }
@@ -173,13 +189,16 @@ static uint32_t space_count_returning(const struct dp_space *space,
 
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
-	uint32_t end = block + blocks, next;
+	uint32_t returning = space_count_returning(space, block, blocks);
+	uint32_t end = block + blocks, next, was_free;
 
 	assert(blocks && end <= space->blocks);
 	/* Counted first: whoever sees a bit must not count below zero. */
-	atomic_fetch_add_explicit(&space->free_count,
-				  space_count_returning(space, block, blocks),
-				  memory_order_relaxed);
+	was_free = atomic_fetch_add_explicit(&space->free_count, returning,
+					     memory_order_relaxed);
+	/* A claim counts its blocks off before anybody can free them. */
+	assert(returning <= space->blocks - was_free);
+	(void)was_free;
 	for (; block < end; block = next) {
 		uint32_t word = block / WORD_BITS;
 		uint64_t mask = space_without_quarantine(
@@ -195,6 +214,8 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 int dp_space_take(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
 	assert(block + blocks <= space->blocks);
+	/* Later, blocks in quarantine would be taken for lost ones. */
+	assert(!space->quarantine_count);
 	if (space_find_bit(space, block, block + blocks, false) !=
 	    block + blocks)
 		return -EUCLEAN;
@@ -207,6 +228,7 @@ int dp_space_quarantine(struct dp_space *space, uint32_t block, uint32_t blocks)
 	uint32_t end = block + blocks, next;
 
 	assert(blocks && end <= space->blocks);
+	assert(!space->quarantine_count);	/* not yet closed off */
 	if (!space->quarantine)
 		space->quarantine = calloc(space->blocks / WORD_BITS,
 					   sizeof(*space->quarantine));

@@ -1,32 +1,58 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lease word of an extent's first block:
+ * The state of every extent: one word at its first block.
  *
  *	 63               24 23        6    5      4    2        1          0
  *	+-------------------+----------+---------+-------+------------+---------+
- *	|        life       |  count   | writers | state | publishing | waiters |
+ *	|    generation     |  count   | writers | state | publishing | waiters |
  *	+-------------------+----------+---------+-------+------------+---------+
  *
- *	FREE --reserve--> RESERVED --settle--> LIVE --settle--> RETIRED --+
- *	  ^                  |  cancel, held: RETIRED                     |
- *	  +--cancel, idle----+          the CAS that makes count 0 -------+
+ *	FREE -----> RESERVED -----> LIVE -----> RETIRED
+ *	  ^            |  |           |            ^  |
+ *	  +--not held--+  +----held---|------------+  |
+ *	  +---------not held----------+               |
+ *	  +------------------last drop----------------+
  *
- * One CAS decides one fact (D12). A hold succeeds only from RESERVED or LIVE
- * with the handle's life, and otherwise leaves the word alone, so there is no
- * speculative count to take back (I30 and I36 hold by construction). The CAS
- * that reaches FREE moves life with it: no later call with the old handle can
- * match, and whoever's CAS that was frees the blocks and wakes, exactly once
- * (I18, I19, I21, I38). All free leases are alike: count 0, no flags (I13-I15).
- * A call takes or drops one hold or many, and there is one loop for both: n to 0
- * in one step wakes and frees as 1 to 0 does.
+ *	FREE -> RESERVED	[dp_lease_reserve], by who has the blocks
+ *	RESERVED -> LIVE	[dp_lease_settle], claimed by a publish
+ *	RESERVED -> FREE	[dp_lease_cancel], while not held
+ *	RESERVED -> RETIRED	[dp_lease_cancel], while held
+ *	LIVE -> FREE		[dp_lease_settle], claimed, while not held
+ *	LIVE -> RETIRED		[dp_lease_settle], claimed, while held
+ *	RETIRED -> FREE		[dp_lease_drop], the one that makes the count 0
+ *	publishing on, off	[dp_lease_claim], [dp_lease_unclaim] or settle
+ *	writers on		[dp_lease_hold], [dp_lease_clone] for writing
+ *	waiters on		[dp_lease_wait], [dp_lease_watch] while held
+ *	writers, waiters off	by the drop that makes the count 0
  *
- * writers: a write hold was taken since the count last was 0, or was tried
- * while the gate was closed. Whoever backs out leaves the bit to the last drop
- * where others have holds: that the word is again what his own CAS made of it
- * does not tell that no writer came meanwhile, since a reader may have gone.
+ * What is true in each state:
+ *	FREE		count 0 and no flag; the blocks' bits may be set
+ *			(I13-I15)
+ *	RESERVED	may be held; media does not know the extent
+ *	LIVE		may be held; the word on media says so (D3)
+ *	RETIRED		held, takes no new holds, publishing is off
  *
- * A hold raises the segment's counter before its CAS and reads the gate after it;
- * the last drop raises the counter after everything else (D13, D16): see gate.c.
+ * Invariants:
+ *	D12	each change is one CAS, and one CAS decides one fact
+ *	I18	the CAS that reaches FREE also moves the generation, so no call
+ *		with an old handle can match later, and whoever made it frees
+ *		the blocks and wakes, exactly once (also I19, I21, I38)
+ *	I30	a hold succeeds only from RESERVED or LIVE with the handle's
+ *		generation and leaves the word alone otherwise, so there is no
+ *		speculative count to take back (also I36)
+ *	D13	a hold raises the segment's counter before its CAS and reads the
+ *		gate after it; the last drop raises the counter after everything
+ *		else (also D16): see gate.c
+ *
+ * A call takes or drops one hold or many in one loop: n to 0 in one step wakes
+ * and frees as 1 to 0 does.
+ *
+ * writers means that a write hold was taken since the count last was 0, or was
+ * tried while the gate was closed. A hold that backs out leaves the bit to the
+ * last drop if there are other holds: although the word is again what its own
+ * CAS made of it, a writer may have come and a reader gone meanwhile.
+ *
+ * tests/model/lease.pml, wait.pml and root.pml search the interleavings.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -112,6 +138,8 @@ int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 	void *base;
 	int ret;
 
+	/* A block's index in its segment has 32 bits, see dp_space_free(). */
+	assert(segments && segment_shift < 32);
 	leases->blocks = (uint64_t)segments << segment_shift;
 	leases->segment_shift = segment_shift;
 	leases->space = space;
@@ -150,6 +178,7 @@ void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
 		      uint64_t life, enum dp_state state)
 {
 	assert(state_load(leases, block) == 0 && life <= DP_LIFE_MASK);
+	assert(!blocks == (state == DP_STATE_FREE));
 	if (state != DP_STATE_FREE)
 		state_set_blocks(leases, block, blocks);
 	atomic_store(state_word(leases, block),
@@ -195,6 +224,10 @@ static void state_free_blocks(struct dp_leases *leases, uint64_t block)
 static inline void state_after_swap(struct dp_leases *leases, uint64_t block,
 				    uint64_t was, uint64_t now)
 {
+	/* I13, I15: a generation ends with its number, count and flags. */
+	assert(word_state(now) != DP_STATE_FREE || now == word_next_life(was));
+	/* D2: under a claim only holds come and go. */
+	assert(!(now & PUBLISHING) || word_state(now) == word_state(was));
 	if (word_state(now) == DP_STATE_FREE)
 		state_free_blocks(leases, block);
 	if (was & WAITERS && !(now & WAITERS))
@@ -285,6 +318,9 @@ void dp_lease_unclaim(struct dp_leases *leases, uint64_t block)
 	uint64_t was = atomic_fetch_and(state_word(leases, block), ~PUBLISHING);
 
 	assert(was & PUBLISHING);
+	/* D2: a claimed extent can be neither cancelled nor retired. */
+	assert(word_state(was) == DP_STATE_RESERVED ||
+	       word_state(was) == DP_STATE_LIVE);
 	(void)was;
 }
 
@@ -331,6 +367,7 @@ uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
 
 static uint64_t word_with_holds(uint64_t word, uint32_t count, bool write)
 {
+	assert(count <= DP_COUNT_MAX - word_count(word));
 	return (word + count * COUNT_ONE) | (write ? WRITERS : 0);
 }
 
@@ -356,6 +393,8 @@ static int state_take_hold(struct dp_leases *leases, uint64_t block,
 		}
 	} while (!state_swap(leases, block, &word,
 			     word_with_holds(word, count, write)));
+	/* I25: whoever takes the count from 0 has raised inc before. */
+	assert(ret || word_count(word) || raised);
 	*ret_was = word;
 	if (raised && (ret || word_count(word)))
 		dp_gate_raise_dec(&leases->gates, state_segment(leases, block));

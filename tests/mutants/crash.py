@@ -142,6 +142,8 @@ int dp_lane_run'''),
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
 	batch_for_each_lock(batch, pthread_mutex_unlock);
+	/* No later publish writes to a medium that failed this one. */
+	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)
 		batch_for_each(batch, step_drop_hold);
 	else
