@@ -2,8 +2,9 @@
 /*
  * The layout barrier, on the DAX filesystem that DAXPIN_TEST_FSDAX names: what
  * a dead owner's ring that was never attached writes late, and what a page in
- * a pipe keeps pinned. DAXPIN_TEST_SLOWER is a disk that reads 0xA5 everywhere,
- * after 1.5 s.
+ * a pipe keeps pinned. The owner reads from a disk that holds its read until the
+ * test lets it land: after the fifth report that the barrier waits for it, or
+ * after the successor has written, if no barrier waits.
  */
 #include "media.h"
 #include <liburing.h>
@@ -15,14 +16,16 @@
 #include "forbid.h"
 #include "owner/barrier.h"
 #include "os/os.h"
+#include "../support/fake_clock.h"
+#include "../support/held_disk.h"
 
 #define LENGTH		65536u
 #define OURS		0x3c
-/* The read ends 1.5 s after it began: by then what is late was seen. */
-#define WATCH_MS	2000
-#define SIGHT_MS	20000		/* where it must be seen */
+#define HANG_MS		600000		/* limit of a wait that must end */
+#define REPORTS		5		/* of pins, before what is pinned is let go */
 
-static const char *directory, *disk, *kernel;
+static const char *directory, *kernel;
+static struct held_disk disk;
 static uint64_t target;		/* pool address that the dead owner reads to */
 
 /* --------------------------------------------------------------- fixtures */
@@ -40,6 +43,8 @@ static int setup(void **state)
 	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX", directory);
 	if (!mkdtemp(f->path))
 		return -1;
+	if (held_disk_make(&disk))
+		return -1;
 	f->options.pool_size = 96 * MIB;
 	create_pool(f);
 	first = live(f, 30 * MIB);
@@ -54,7 +59,7 @@ static int setup(void **state)
 /* In the child: a read by a ring that knows nothing of the pool. */
 static int reads_by_a_foreign_ring(struct fixture *f)
 {
-	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	int fd = held_disk_open(&disk);
 	struct daxpin_extent extent;
 	struct io_uring ring;
 	int ret = child_opens(f);
@@ -65,11 +70,7 @@ static int reads_by_a_foreign_ring(struct fixture *f)
 		return ret ? ret : -EIO;
 	io_uring_prep_read(io_uring_get_sqe(&ring), fd,
 			   daxpin_ptr(f->pool, extent, 0), LENGTH, 0);
-	if (io_uring_submit(&ring) != 1)
-		return -EIO;
-	/* A request that a worker has not begun is cancelled by the kill. */
-	usleep(100000);
-	return 0;
+	return io_uring_submit(&ring) == 1 ? 0 : -EIO;
 }
 
 /* The pool's owner is dead, and a read of his goes on. */
@@ -78,6 +79,7 @@ static pid_t kill_the_reader(struct fixture *f)
 	struct child child = start_child(f, reads_by_a_foreign_ring, NULL);
 
 	assert_int_equal(child.told, 0);
+	assert_true(held_disk_wait(&disk, 1));
 	kill_child(&child);
 	return child.pid;
 }
@@ -90,16 +92,14 @@ static void kill_an_idle_owner(struct fixture *f)
 	kill_child(&child);
 }
 
-/* Bytes that are not ours any more, as soon as there are any. */
-static uint32_t late_bytes(const volatile unsigned char *memory, int watch_ms)
+/* Lets the read land, if it is still held; bytes that are not ours any more. */
+static uint32_t late_bytes(const volatile unsigned char *memory)
 {
 	uint32_t late = 0;
 
-	for (int ms = 0; ms < watch_ms && !late; ms += 50) {
-		for (uint32_t i = 0; i < LENGTH; i++)
-			late += memory[i] != OURS;
-		usleep(50000);
-	}
+	assert_int_equal(held_disk_land(&disk), 0);
+	for (uint32_t i = 0; i < LENGTH; i++)
+		late += memory[i] != OURS;
 	return late;
 }
 
@@ -113,14 +113,29 @@ static int same_fd(uint32_t index, void *arg)
 	return *(int *)arg;
 }
 
+/* A barrier that waits is not let go at its first word. */
+static int let_land(enum dp_owner_state owner, int pid, uint64_t waited_ns,
+		    void *arg)
+{
+	int *reports = arg;
+
+	(void)pid;
+	(void)waited_ns;
+	if (owner == DP_OWNER_PINNED && ++*reports == REPORTS)
+		return held_disk_land(&disk);
+	return 0;
+}
+
 static void pass_barrier(int fd)
 {
+	int reports = 0;
 	char why[400] = "";
 	const struct dp_barrier barrier = {
 		.path = "it", .files = 1, .file = same_fd, .arg = &fd,
 	};
 	struct dp_patience patience = {
-		.deadline_ns = daxpin_deadline_ms(20000),
+		.deadline_ns = daxpin_deadline_ms(HANG_MS),
+		.progress = let_land, .arg = &reports,
 	};
 	int ret;
 
@@ -132,7 +147,7 @@ static void pass_barrier(int fd)
 }
 
 /* A successor of no daxpin: takes the lock, and the memory in that order. */
-static uint32_t succeed(struct fixture *f, enum order order, int watch_ms)
+static uint32_t succeed(struct fixture *f, enum order order)
 {
 	int lock = open_file(f, 0), fd = open_file(f, target / (32 * MIB));
 	unsigned char *base;
@@ -146,7 +161,7 @@ static uint32_t succeed(struct fixture *f, enum order order, int watch_ms)
 	if (order == MAP_THEN_BARRIER)
 		pass_barrier(fd);
 	memset(base + target % (32 * MIB), OURS, LENGTH);
-	late = late_bytes(base + target % (32 * MIB), watch_ms);
+	late = late_bytes(base + target % (32 * MIB));
 	munmap(base, 32 * MIB);
 	close(fd);
 	close(lock);
@@ -158,7 +173,7 @@ static void without_a_barrier_the_read_lands_late(void **state)
 	struct fixture *f = *state;
 
 	kill_the_reader(f);
-	assert_int_not_equal(succeed(f, NO_BARRIER, SIGHT_MS), 0);
+	assert_int_not_equal(succeed(f, NO_BARRIER), 0);
 }
 
 /* Kernels differ (KERNEL 1.4), and the lab has one of each kind. */
@@ -169,7 +184,7 @@ static void before_mapping_a_barrier_is_none_on_legacy_kernels(void **state)
 	uint32_t late;
 
 	kill_the_reader(f);
-	late = succeed(f, BARRIER_THEN_MAP, legacy ? SIGHT_MS : WATCH_MS);
+	late = succeed(f, BARRIER_THEN_MAP);
 	print_message("# barrier, then map: %u bytes were late\n", late);
 	if (legacy)
 		assert_int_not_equal(late, 0);
@@ -182,7 +197,7 @@ static void after_mapping_a_barrier_holds(void **state)
 	struct fixture *f = *state;
 
 	kill_the_reader(f);
-	assert_int_equal(succeed(f, MAP_THEN_BARRIER, WATCH_MS), 0);
+	assert_int_equal(succeed(f, MAP_THEN_BARRIER), 0);
 }
 
 /* -------------------------------------------------------------- in the pool */
@@ -191,6 +206,8 @@ struct told {
 	int times;		/* of being told of pins */
 	int pid;
 	int answer;
+	bool lets_land;		/* at the fifth time */
+	bool ends_time;		/* the same, by the clock */
 };
 
 static int tell(const struct daxpin_wait *wait, void *arg)
@@ -199,29 +216,32 @@ static int tell(const struct daxpin_wait *wait, void *arg)
 
 	if (wait->owner != DAXPIN_OWNER_PINNED)
 		return 0;
-	told->times++;
 	told->pid = wait->pid;
+	if (++told->times == REPORTS && told->lets_land)
+		assert_int_equal(held_disk_land(&disk), 0);
+	if (told->times == REPORTS && told->ends_time)
+		put_clock_forward(2 * HANG_MS);
 	return told->answer;
 }
 
 static void wait_for_pins(struct fixture *f, uint64_t ms, struct told *told)
 {
 	f->options.deadline_ns = daxpin_deadline_ms(ms);
-	f->options.progress = tell;
+	f->options.progress = told ? tell : NULL;
 	f->options.progress_arg = told;
 }
 
 static void open_waits_for_a_foreign_rings_read(void **state)
 {
 	struct fixture *f = *state;
-	struct told told = { 0 };
+	struct told told = { .lets_land = true };
 	pid_t pid = kill_the_reader(f);
 	struct daxpin_extent extent;
 	unsigned char *memory;
 
-	wait_for_pins(f, 20000, &told);
+	wait_for_pins(f, HANG_MS, &told);
 	open_pool(f);
-	assert_true(told.times > 0);
+	assert_true(told.times >= REPORTS);
 	assert_int_equal(told.pid, pid);
 	assert_int_equal(daxpin_extent_at(f->pool, target, &extent), 0);
 	memory = daxpin_ptr(f->pool, extent, 0);
@@ -229,7 +249,7 @@ static void open_waits_for_a_foreign_rings_read(void **state)
 	for (uint32_t i = 0; i < LENGTH; i++)
 		assert_int_equal(memory[i], 0xa5);
 	memset(memory, OURS, LENGTH);
-	assert_int_equal(late_bytes(memory, WATCH_MS), 0);
+	assert_int_equal(late_bytes(memory), 0);
 }
 
 /* Over the old pool, larger than it was, so that files are old and new. */
@@ -253,15 +273,17 @@ static void create_waits_for_a_foreign_rings_read(void **state)
 	assert_memory_equal(&before, &after, sizeof(before));
 	assert_int_equal(count_files(f->path), 3);
 
-	wait_for_pins(f, 20000, &told);
+	told = (struct told) { .lets_land = true };
+	wait_for_pins(f, HANG_MS, &told);
 	create_pool(f);
+	assert_true(told.times >= REPORTS);
 	assert_int_equal(info_of(f).segments, 5);
 	reserve(f, 30 * MIB);
 	extent = reserve(f, 30 * MIB);
 	assert_int_equal(extent.addr / (32 * MIB), target / (32 * MIB));
 	memory = daxpin_ptr(f->pool, extent, target - extent.addr);
 	memset(memory, OURS, LENGTH);
-	assert_int_equal(late_bytes(memory, WATCH_MS), 0);
+	assert_int_equal(late_bytes(memory), 0);
 }
 
 /* --------------------------------------------------- pinned until we let go */
@@ -302,21 +324,20 @@ static bool can_be_read(struct fixture *f)
 	assert_true(pid >= 0);
 	if (!pid)
 		_exit(pread(open_file(f, 1), &byte, 1, 0) != 1);
-	for (int i = 0; i < 500 && !reaped; i++) {
+	for (int ms = 0; ms < HANG_MS && !reaped; ms += 10) {
 		usleep(10000);
 		reaped = waitpid(pid, NULL, WNOHANG);
 	}
 	return reaped == pid;
 }
 
-static void check_pinned(struct fixture *f, struct told *told, uint64_t ms,
-			 int error, const char *words)
+static void check_pinned(struct fixture *f, struct told *told, int error, const char *words)
 {
 	int pipe_fd[2], ret;
 	bool readable;
 
 	pin(f, pipe_fd);
-	wait_for_pins(f, ms, told);
+	wait_for_pins(f, HANG_MS, told);
 	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 	readable = can_be_read(f);
 	unpin(pipe_fd);
@@ -324,7 +345,7 @@ static void check_pinned(struct fixture *f, struct told *told, uint64_t ms,
 	assert_true(readable);
 	assert_null(f->pool);
 	assert_says(f, words);
-	wait_for_pins(f, 20000, told);
+	wait_for_pins(f, HANG_MS, NULL);
 	open_pool(f);
 	assert_int_equal(info_of(f).unclean, 1);
 }
@@ -332,11 +353,11 @@ static void check_pinned(struct fixture *f, struct told *told, uint64_t ms,
 static void pinned_memory_is_busy_at_the_deadline(void **state)
 {
 	struct fixture *f = *state;
-	struct told told = { 0 };
+	struct told told = { .ends_time = true };
 
 	kill_an_idle_owner(f);
-	check_pinned(f, &told, 300, -EBUSY, "segment 1");
-	assert_true(told.times > 0);
+	check_pinned(f, &told, -EBUSY, "segment 1");
+	assert_int_equal(told.times, REPORTS);
 }
 
 static void progress_ends_the_wait_for_pinned_memory(void **state)
@@ -345,7 +366,7 @@ static void progress_ends_the_wait_for_pinned_memory(void **state)
 	struct told told = { .answer = 1 };
 
 	kill_an_idle_owner(f);
-	check_pinned(f, &told, 60000, -ECANCELED, "gave up");
+	check_pinned(f, &told, -ECANCELED, "gave up");
 }
 
 /* The library looks into a pool of its own for pins only after a crash. */
@@ -432,7 +453,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	f->options.progress = NULL;
-	return fixture_teardown(state);
+	return fixture_teardown(state) | held_disk_remove(&disk);
 }
 
 int main(void)
@@ -453,10 +474,9 @@ int main(void)
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");
-	disk = getenv("DAXPIN_TEST_SLOWER");
 	kernel = getenv("DAXPIN_TEST_KERNEL");
-	if (!directory || !disk) {
-		printf("DAXPIN_TEST_FSDAX and DAXPIN_TEST_SLOWER are not both set\n");
+	if (!directory || !getenv("DAXPIN_TEST_DISK")) {
+		printf("DAXPIN_TEST_FSDAX and DAXPIN_TEST_DISK are not both set\n");
 		return 77;
 	}
 	if (!kernel)

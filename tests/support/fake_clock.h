@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The library's clock, which a test can put forward, so that a deadline passes when
+ * the test says so. For programs linked with -Wl,--wrap=dp_os_now_ns.
+ */
+#ifndef FAKE_CLOCK_H
+#define FAKE_CLOCK_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+static _Atomic uint64_t clock_ahead_ns;
+
+uint64_t __real_dp_os_now_ns(void);
+uint64_t __wrap_dp_os_now_ns(void);
+uint64_t __wrap_dp_os_now_ns(void)
+{
+	return __real_dp_os_now_ns() + atomic_load(&clock_ahead_ns);
+}
+
+static inline void put_clock_forward(uint64_t ms)
+{
+	atomic_fetch_add(&clock_ahead_ns, ms * 1000000);
+}
+
+#endif
