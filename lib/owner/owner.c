@@ -8,8 +8,13 @@
  *    files.
  *  - Who else may have them: a forked child, whoever got the descriptor, or a
  *    teardown that hangs (RDMA 0.5). The context is listed as long, without a
- *    pid once its maker is reaped (verbs.c). So contexts without a pid count,
- *    whoever's they are, and contexts of other processes do not.
+ *    pid once its maker is reaped (rdma_netlink.c). So contexts without a pid
+ *    count, whoever's they are, and contexts of other processes do not.
+ *  - A device that is removed ends its contexts, before it leaves sysfs. Up to
+ *    6.12 it waits until their processes close them; 7.3 destroys their objects
+ *    at once, by the same function, and removes the device. Either way nothing
+ *    lands once neither netlink lists the context nor sysfs the device: 0 bytes
+ *    were late in the trials of docs/rdma.md.
  *  - A pid means something only in one boot and one pid namespace, a list of
  *    devices only in one net namespace. A reused pid has another start time.
  *  - The threads are looked at first, the contexts then: a context that shows
@@ -307,7 +312,7 @@ static int still_there(const struct dp_owner *owner, enum process process,
 			       "process %u, which had the pool with RDMA on %s, lives on: end it, or wait with a longer deadline",
 			       owner->pid, names);
 	return dp_fail(why, -EBUSY,
-		       "process %u is dead, but %d verbs context(s) that may be its own live on (it used %s): end its forked children, or whoever else `rdma resource show ctx` lists without a pid (so does a context opened by a thread that has ended, or in another pid namespace), wait with a longer deadline, or reboot",
+		       "process %u is dead, but %d verbs context(s) that may be its own live on (it used %s): end its forked children, or whoever else `rdma resource show ctx` lists without a pid (so does a context opened by a thread that has ended, or in another pid namespace; what uses a device that is being removed is not listed there, but `grep -l uverbs /proc/[0-9]*/maps` finds it), wait with a longer deadline, or reboot",
 		       owner->pid, contexts, names);
 }
 
@@ -344,7 +349,7 @@ int dp_owner_await_unknown(struct dp_patience *patience,
 		ret = dp_patience_wait(patience, DP_OWNER_RDMA, 0);
 		if (ret == -ETIMEDOUT)
 			return dp_fail(why, -EBUSY,
-				       "the record of the pool's last owner was lost with a damaged superblock, and any of the %d verbs context(s) on this machine may be its own: end the programs that `rdma resource show ctx` lists, wait with a longer deadline, or reboot",
+				       "the record of the pool's last owner was lost with a damaged superblock, and any of the %d verbs context(s) on this machine may be its own: end the programs that `rdma resource show ctx` lists (for a device that is being removed `grep -l uverbs /proc/[0-9]*/maps`), wait with a longer deadline, or reboot",
 				       left);
 		if (ret)
 			return dp_fail(why, ret, "gave up waiting for the RDMA of the pool's owner");

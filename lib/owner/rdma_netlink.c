@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * RDMA netlink, as much of it as the question needs: a dump of the devices,
- * and of each device's contexts. What the kernel says, seen on 6.12 and 7.2:
+ * and of each device's contexts. What the kernel does, seen on 6.12 and 7.3:
  *
  *  - A context is listed from its making until its last object is destroyed,
  *    whoever keeps it: a forked child's mapping is enough.
  *  - Its pid is its maker's thread id and is left out once that thread is
  *    reaped, or when it is not of the asker's pid namespace.
- *  - A device leaves the list when its removal begins, and its contexts may
- *    live on until it ends; its directory in sysfs stays as long.
+ *  - A device leaves the list when its removal begins; its directory in sysfs
+ *    goes after the last object of its contexts. 6.12 waits in between until
+ *    the processes close their contexts, 7.3 takes these away (docs/rdma.md).
  *  - A dump of several messages skips an entry when an earlier one is freed
  *    between two of them. Ids are not used again soon, so two dumps that list
  *    the same ids show that nothing was freed meanwhile.
@@ -35,6 +36,7 @@ struct talk {
 struct device {
 	uint32_t index;
 	bool named;			/* the caller asked for it */
+	char name[DP_DEVICE_NAME_MAX];
 };
 
 struct device_list {
@@ -173,24 +175,33 @@ static int dump(struct talk *talk, unsigned int command, const uint32_t *index,
 
 /* --------------------------------------------------------------- devices */
 
-static bool is_named(const struct device_list *list, struct attributes message)
+static bool is_named(const struct device_list *list, const char *name)
 {
-	const struct attributes name = attribute_inside(
-		attribute_find(message, RDMA_NLDEV_ATTR_DEV_NAME));
-
-	for (uint32_t i = 0; name.left && i < list->names; i++)
-		if (!strncmp(list->name[i], name.at, name.left))
+	for (uint32_t i = 0; i < list->names; i++)
+		if (!strncmp(list->name[i], name, DP_DEVICE_NAME_MAX))
 			return true;
 	return false;
+}
+
+static void read_name(struct attributes message, char name[DP_DEVICE_NAME_MAX])
+{
+	const struct attributes in = attribute_inside(
+		attribute_find(message, RDMA_NLDEV_ATTR_DEV_NAME));
+
+	memset(name, 0, DP_DEVICE_NAME_MAX);
+	if (in.left)
+		memcpy(name, in.at, dp_min(in.left, DP_DEVICE_NAME_MAX - 1u));
 }
 
 static int device_add(struct attributes message, void *arg)
 {
 	struct device_list *list = arg;
-	struct device *more, new = { .named = is_named(list, message) };
+	struct device *more, new;
 
 	if (!attribute_u32(message, RDMA_NLDEV_ATTR_DEV_INDEX, &new.index))
 		return 0;
+	read_name(message, new.name);
+	new.named = is_named(list, new.name);
 	more = realloc(list->device, (list->count + 1) * sizeof(*more));
 	if (!more)
 		return -ENOMEM;
@@ -217,14 +228,45 @@ static int device_exists(struct talk *talk, uint32_t index)
 	return ret ? ret : index == UINT32_MAX;
 }
 
-static bool is_in_sysfs(const char *name)
-{
-	struct stat stat;
-	char path[DP_DEVICE_NAME_MAX + 32];
+struct sysfs_scan {
+	const struct device_list *list;
+	uint32_t unlisted;
+};
 
-	snprintf(path, sizeof(path), "/sys/class/infiniband/%.*s",
-		 DP_DEVICE_NAME_MAX - 1, name);
-	return !dp_os_stat(AT_FDCWD, path, &stat);
+static int sysfs_entry(const char *name, void *arg)
+{
+	struct sysfs_scan *scan = arg;
+
+	if (name[0] == '.')
+		return 0;
+	for (uint32_t i = 0; i < scan->list->count; i++)
+		if (!strncmp(scan->list->device[i].name, name,
+			     DP_DEVICE_NAME_MAX))
+			return 0;
+	scan->unlisted++;
+	return 0;
+}
+
+/*
+ * How many devices sysfs has that are not in the list, which was made before:
+ * those that are being removed. A device that came or was renamed meanwhile
+ * counts too; the next look will tell.
+ */
+static int count_unlisted(const struct device_list *list)
+{
+	struct sysfs_scan scan = { .list = list };
+	struct stat stat;
+	int ret, dir = dp_os_open(AT_FDCWD, "/sys/class/infiniband",
+				  O_RDONLY | O_DIRECTORY, 0);
+
+	/* No such class, or no sysfs? */
+	if (dir == -ENOENT)
+		return dp_os_stat(AT_FDCWD, "/sys/module", &stat);
+	if (dir < 0)
+		return dir;
+	ret = dp_os_list(dir, sysfs_entry, &scan);
+	dp_os_close(dir);
+	return ret < 0 ? ret : (int)scan.unlisted;
 }
 
 /* -------------------------------------------------------------- contexts */
@@ -280,13 +322,13 @@ static int contexts_count(struct talk *talk, uint32_t index,
 
 /*
  * Of the devices named, or of all when none is named, or when one of these is
- * not to be found.
+ * not to be found: it may have been renamed, and removed after that.
  */
 static int devices_count(struct talk *talk, struct device_list *list,
 			 dp_verbs_filter *filter, void *arg)
 {
 	bool all;
-	int ret, count = 0;
+	int ret, count = 0, unlisted = 0;
 
 	ret = dump(talk, RDMA_NLDEV_CMD_GET, NULL, device_add, list);
 	all = !list->names || list->named < list->names;
@@ -296,12 +338,13 @@ static int devices_count(struct talk *talk, struct device_list *list,
 		ret = contexts_count(talk, list->device[i].index, filter, arg);
 		count += ret > 0 ? ret : 0;
 	}
+	if (ret >= 0 && all && !count)
+		unlisted = count_unlisted(list);
 	if (ret < 0)
 		return ret;
-	for (uint32_t i = 0; all && !count && i < list->names; i++)
-		if (is_in_sysfs(list->name[i]))
-			count += filter(0, arg);
-	return count;
+	if (unlisted <= 0)
+		return unlisted < 0 ? unlisted : count;
+	return filter(0, arg) ? unlisted : 0;
 }
 
 /* --------------------------------------------------------- the whole answer */
@@ -366,34 +409,6 @@ static bool every(uint32_t pid, void *arg)
 	return true;
 }
 
-static int sysfs_entry(const char *name, void *arg)
-{
-	uint32_t *count = arg;
-
-	*count += name[0] != '.';
-	return 0;
-}
-
-/* A device that is being removed is no longer listed, but still in sysfs. */
-static int devices_in_sysfs(uint32_t *ret_count)
-{
-	uint32_t count = 0;
-	struct stat stat;
-	int ret, dir = dp_os_open(AT_FDCWD, "/sys/class/infiniband",
-				  O_RDONLY | O_DIRECTORY, 0);
-
-	*ret_count = 0;
-	/* No such class, or no sysfs? */
-	if (dir == -ENOENT)
-		return dp_os_stat(AT_FDCWD, "/sys/module", &stat);
-	if (dir < 0)
-		return dir;
-	ret = dp_os_list(dir, sysfs_entry, &count);
-	dp_os_close(dir);
-	*ret_count = count;
-	return ret;
-}
-
 /* Does RDMA netlink show this process all there is on the machine? */
 static int check_outlook(const struct dp_why *why)
 {
@@ -414,17 +429,10 @@ static int check_outlook(const struct dp_why *why)
 static int count_every(struct talk *talk)
 {
 	struct device_list list = { .name = NULL };
-	uint32_t in_sysfs;
 	int ret = devices_count(talk, &list, every, NULL);
 
 	free(list.device);
-	if (ret)
-		return ret;
-	/* After the list: a device that comes meanwhile is looked at again. */
-	ret = devices_in_sysfs(&in_sysfs);
-	if (ret)
-		return ret;
-	return in_sysfs > list.count ? in_sysfs - list.count : 0;
+	return ret;
 }
 
 int dp_verbs_count_all(const struct dp_why *why)
