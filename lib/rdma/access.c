@@ -62,7 +62,8 @@ int dp_accesses_open(struct daxpin_rdma *rdma,
 	accesses->loopback = calloc(1, sizeof(*accesses->loopback));
 	if (!accesses->loopback)
 		return -ENOMEM;
-	ret = dp_loopback_open(accesses->loopback, rdma->pd, daxpin_deadline_ms(BIND_MS));
+	ret = dp_loopback_open(accesses->loopback, rdma->pd,
+			       daxpin_deadline_ms(BIND_MS));
 	if (!ret)
 		return 0;
 	*ret_kept = dp_accesses_close(rdma) != 0;
@@ -74,9 +75,11 @@ int dp_accesses_open(struct daxpin_rdma *rdma,
 int dp_accesses_close(struct daxpin_rdma *rdma)
 {
 	struct dp_accesses *accesses = &rdma->accesses;
-	int ret = accesses->loopback ? dp_loopback_close(accesses->loopback) : 0;
+	int ret = 0;
 
 	assert(!atomic_load(&accesses->windows_out));
+	if (accesses->loopback)
+		ret = dp_loopback_close(accesses->loopback);
 	if (ret)
 		return ret;
 	free(accesses->loopback);
@@ -93,13 +96,14 @@ void dp_accesses_count(struct daxpin_rdma *rdma,
 			 struct daxpin_rdma_info *info)
 {
 	info->windows = atomic_load(&rdma->accesses.windows_out);
-	info->windows_refused = atomic_load(&rdma->accesses.windows_refused_count);
+	info->windows_refused =
+		atomic_load(&rdma->accesses.windows_refused_count);
 }
 
 /* ---------------------------------------------------------------- a region */
 
-static int open_region(struct daxpin_grant *grant, int access,
-		       const struct daxpin_grant_options *o)
+static int access_open_region(struct daxpin_grant *grant, int access,
+			      const struct daxpin_grant_options *o)
 {
 	const struct daxpin_grant_key *key = &grant->key;
 	struct ibv_pd *pd = grant->rdma->pd;
@@ -129,8 +133,9 @@ static int open_region(struct daxpin_grant *grant, int access,
 
 /* ---------------------------------------------------------------- a window */
 
-static uint32_t choose_window(const struct daxpin_grant *grant, int access,
-			      const struct daxpin_grant_options *o)
+static uint32_t access_choose_window(const struct daxpin_grant *grant,
+				     int access,
+				     const struct daxpin_grant_options *o)
 {
 	const struct dp_accesses *accesses = &grant->rdma->accesses;
 
@@ -142,35 +147,38 @@ static uint32_t choose_window(const struct daxpin_grant *grant, int access,
 }
 
 /* Under the lock. From reset, which throws away what was still under way. */
-static bool mend_loop(struct dp_accesses *accesses)
+static bool access_reconnect(struct dp_accesses *accesses)
 {
 	if (accesses->is_broken)
-		accesses->is_broken = dp_loopback_connect(accesses->loopback) != 0;
+		accesses->is_broken =
+			dp_loopback_connect(accesses->loopback) != 0;
 	return !accesses->is_broken;
 }
 
 /* In turn: the completion is the next one. After a failure nobody knows whether
  * the bind may still come. */
-static int bind_on_loop(struct daxpin_grant *grant,
-			const struct ibv_mw_bind_info *info)
+static int access_bind_on_loopback(struct daxpin_grant *grant,
+				   const struct ibv_mw_bind_info *info)
 {
 	struct dp_accesses *accesses = &grant->rdma->accesses;
 	int ret = -EIO;
 
 	pthread_mutex_lock(&accesses->bind_lock);
 	accesses->loopback->deadline_ns = daxpin_deadline_ms(BIND_MS);
-	if (mend_loop(accesses)) {
-		ret = dp_window_bind_call(accesses->loopback, grant->access.own_mw, info);
+	if (access_reconnect(accesses)) {
+		ret = dp_window_bind_call(accesses->loopback,
+					  grant->access.own_mw, info);
 		accesses->is_broken = ret != 0;
-		if (!mend_loop(accesses))
-			atomic_store(&grant->access.bind_qp, accesses->loopback->far);
+		if (!access_reconnect(accesses))
+			atomic_store(&grant->access.bind_qp,
+				     accesses->loopback->far);
 	}
 	pthread_mutex_unlock(&accesses->bind_lock);
 	return ret > 0 ? -EIO : ret;
 }
 
-static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
-		       int access, const struct daxpin_grant_options *o)
+static int access_bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
+			      int access, const struct daxpin_grant_options *o)
 {
 	const struct ibv_mw_bind_info info = {
 		.mr = parent,
@@ -181,29 +189,31 @@ static int bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 	int ret;
 
 	if (grant->access.via == DAXPIN_GRANT_DOOR_WINDOW1)
-		return bind_on_loop(grant, &info);
-	ret = dp_window_bind_request(o->qp, grant->access.own_mw, &info, o->bind_wr_id);
+		return access_bind_on_loopback(grant, &info);
+	ret = dp_window_bind_request(o->qp, grant->access.own_mw, &info,
+				     o->bind_wr_id);
 	if (!ret)
 		atomic_store(&grant->access.bind_qp, o->qp);
 	return ret;
 }
 
-static int make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
-		       int access, const struct daxpin_grant_options *o)
+static int access_make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
+			      int access, const struct daxpin_grant_options *o)
 {
+	bool is_type2 = grant->access.via == DAXPIN_GRANT_DOOR_WINDOW2;
 	int ret = dp_window_make(grant->rdma->pd,
-				 grant->access.via == DAXPIN_GRANT_DOOR_WINDOW2 ?
-				 IBV_MW_TYPE_2 : IBV_MW_TYPE_1, &grant->access.own_mw);
+				 is_type2 ? IBV_MW_TYPE_2 : IBV_MW_TYPE_1,
+				 &grant->access.own_mw);
 
 	if (!ret)
-		ret = bind_window(grant, parent, access, o);
+		ret = access_bind_window(grant, parent, access, o);
 	if (!ret)
 		grant->key.rkey = grant->access.own_mw->rkey;
 	return ret;
 }
 
 /* Of our own connection we can say it: what it had went with the reset. */
-static int check_bind(struct daxpin_grant *grant)
+static int access_check_bind(struct daxpin_grant *grant)
 {
 	struct dp_accesses *accesses = &grant->rdma->accesses;
 	bool mended;
@@ -213,16 +223,16 @@ static int check_bind(struct daxpin_grant *grant)
 	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW1)
 		return -EINPROGRESS;
 	pthread_mutex_lock(&accesses->bind_lock);
-	mended = mend_loop(accesses);
+	mended = access_reconnect(accesses);
 	pthread_mutex_unlock(&accesses->bind_lock);
 	if (mended)
 		atomic_store(&grant->access.bind_qp, NULL);
 	return mended ? 0 : -EINPROGRESS;
 }
 
-static int close_window(struct daxpin_grant *grant)
+static int access_close_window(struct daxpin_grant *grant)
 {
-	int ret = check_bind(grant);
+	int ret = access_check_bind(grant);
 
 	if (!ret && grant->access.own_mw)
 		ret = dp_window_free(grant->access.own_mw);
@@ -233,8 +243,9 @@ static int close_window(struct daxpin_grant *grant)
 	return 0;
 }
 
-static int open_window(struct daxpin_grant *grant, int access,
-		       const struct daxpin_grant_options *o, bool *ret_kept)
+static int access_open_window(struct daxpin_grant *grant, int access,
+			      const struct daxpin_grant_options *o,
+			      bool *ret_kept)
 {
 	struct ibv_mr *parent;
 	int ret = dp_local_key_lend(grant->rdma, grant->key.extent.addr,
@@ -242,9 +253,9 @@ static int open_window(struct daxpin_grant *grant, int access,
 
 	if (ret)
 		return ret;
-	ret = make_window(grant, parent, access, o);
+	ret = access_make_window(grant, parent, access, o);
 	if (ret)
-		*ret_kept = close_window(grant) != 0;
+		*ret_kept = access_close_window(grant) != 0;
 	return ret;
 }
 
@@ -256,10 +267,10 @@ int dp_access_open(struct daxpin_grant *grant, int access,
 	struct dp_accesses *accesses = &grant->rdma->accesses;
 	int ret;
 
-	grant->access.via = choose_window(grant, access, o);
+	grant->access.via = access_choose_window(grant, access, o);
 	if (!grant->access.via)
-		return open_region(grant, access, o);
-	ret = open_window(grant, access, o, ret_kept);
+		return access_open_region(grant, access, o);
+	ret = access_open_window(grant, access, o, ret_kept);
 	if (!ret || *ret_kept)
 		atomic_fetch_add(&accesses->windows_out, 1);
 	if (!ret)
@@ -270,7 +281,7 @@ int dp_access_open(struct daxpin_grant *grant, int access,
 			       strerror(-ret), ibv_get_device_name(
 				       grant->rdma->pd->context->device));
 	atomic_fetch_add(&accesses->windows_refused_count, 1);
-	return open_region(grant, access, o);
+	return access_open_region(grant, access, o);
 }
 
 int dp_access_close(struct daxpin_grant *grant)
@@ -284,7 +295,7 @@ int dp_access_close(struct daxpin_grant *grant)
 			grant->access.own_mr = NULL;
 		return ret;
 	}
-	ret = close_window(grant);
+	ret = access_close_window(grant);
 	if (!ret)
 		atomic_fetch_sub(&grant->rdma->accesses.windows_out, 1);
 	return ret;

@@ -26,8 +26,8 @@
 
 /* ---------------------------------------------------------- attach, detach */
 
-static int check_source(const struct daxpin_pool_info *info,
-			const struct daxpin_rdma_options *o)
+static int attach_check_source(const struct daxpin_pool_info *info,
+			       const struct daxpin_rdma_options *o)
 {
 	if (info->source != DAXPIN_SOURCE_DISK)
 		return 0;
@@ -35,21 +35,22 @@ static int check_source(const struct daxpin_pool_info *info,
 		       "the pool is on an ordinary disk, whose page cache loses what a device writes: use a device-dax pool, or one on tmpfs");
 }
 
-static size_t rdma_bytes(uint32_t segments)
+static size_t attach_bytes(uint32_t segments)
 {
-	return sizeof(struct daxpin_rdma) + segments * sizeof(struct dp_local_key);
+	return sizeof(struct daxpin_rdma) +
+	       segments * sizeof(struct dp_local_key);
 }
 
-static void destroy(struct daxpin_rdma *rdma)
+static void attach_destroy(struct daxpin_rdma *rdma)
 {
 	dp_revokes_destroy(rdma);
 	dp_accesses_destroy(rdma);
 	dp_local_keys_destroy(rdma);
-	munmap(rdma, rdma_bytes(rdma->segments));
+	munmap(rdma, attach_bytes(rdma->segments));
 }
 
 /* Of its grants, too, the handles are remembered for so long. */
-static void bury(struct daxpin_rdma *rdma)
+static void attach_tombstone(struct daxpin_rdma *rdma)
 {
 	static struct dp_detached_list detached = {
 		.lock = PTHREAD_MUTEX_INITIALIZER
@@ -63,16 +64,16 @@ static void bury(struct daxpin_rdma *rdma)
 				      rdma, dp_revokes_over(rdma) });
 	dp_revokes_free(oldest.more);
 	if (oldest.handle)
-		destroy(oldest.handle);
+		attach_destroy(oldest.handle);
 }
 
-static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
-		  const struct daxpin_pool_info *info,
-		  const struct daxpin_rdma_options *o,
-		  struct daxpin_rdma **ret_rdma)
+static int attach_create(struct daxpin_pool *pool, struct ibv_pd *pd,
+			 const struct daxpin_pool_info *info,
+			 const struct daxpin_rdma_options *o,
+			 struct daxpin_rdma **ret_rdma)
 {
 	struct daxpin_segment last = { 0 };
-	size_t bytes = rdma_bytes(info->segments);
+	size_t bytes = attach_bytes(info->segments);
 	struct daxpin_rdma *rdma;
 	int ret;
 
@@ -102,8 +103,8 @@ static int create(struct daxpin_pool *pool, struct ibv_pd *pd,
 }
 
 /* Tell the pool, which records the device on media before it returns. */
-static int announce(struct daxpin_rdma *rdma,
-		    const struct daxpin_rdma_options *o)
+static int attach_register(struct daxpin_rdma *rdma,
+			   const struct daxpin_rdma_options *o)
 {
 	const char *device = ibv_get_device_name(rdma->pd->context->device);
 	struct daxpin_registration_options options = {
@@ -120,9 +121,10 @@ static int announce(struct daxpin_rdma *rdma,
 }
 
 /* *ret_kept: it failed, and the device did not release what it was tried on. */
-static int open_parts(struct daxpin_rdma *rdma,
-		      const struct daxpin_pool_info *info,
-		      const struct daxpin_rdma_options *o, bool *ret_kept)
+static int attach_open_parts(struct daxpin_rdma *rdma,
+			     const struct daxpin_pool_info *info,
+			     const struct daxpin_rdma_options *o,
+			     bool *ret_kept)
 {
 	int ret = dp_backing_choose(rdma, info, o, ret_kept);
 
@@ -137,20 +139,21 @@ static int open_parts(struct daxpin_rdma *rdma,
 }
 
 /* What was announced stays so while the device keeps memory of the pool. */
-static int start(struct daxpin_rdma *rdma, const struct daxpin_pool_info *info,
-		 const struct daxpin_rdma_options *o)
+static int attach_start(struct daxpin_rdma *rdma,
+			const struct daxpin_pool_info *info,
+			const struct daxpin_rdma_options *o)
 {
 	bool kept = false;
-	int ret = announce(rdma, o), end_ret;
+	int ret = attach_register(rdma, o), end_ret;
 
 	if (!ret) {
-		ret = open_parts(rdma, info, o, &kept);
+		ret = attach_open_parts(rdma, info, o, &kept);
 		if (!ret)
 			return 0;
 		end_ret = kept ? 0 : daxpin_unregister(rdma->registration);
 		assert(end_ret == 0);
 	}
-	destroy(rdma);
+	attach_destroy(rdma);
 	return ret;
 }
 
@@ -173,12 +176,12 @@ DP_EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 			       "flags 0x%x: unknown", o.flags);
 	ret = daxpin_pool_info(pool, &info);
 	if (!ret)
-		ret = check_source(&info, &o);
+		ret = attach_check_source(&info, &o);
 	if (!ret)
-		ret = create(pool, pd, &info, &o, &rdma);
+		ret = attach_create(pool, pd, &info, &o, &rdma);
 	if (ret)
 		return ret;
-	ret = start(rdma, &info, &o);
+	ret = attach_start(rdma, &info, &o);
 	if (ret)
 		return ret;
 	*ret_rdma = rdma;
@@ -225,6 +228,6 @@ DP_EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 	if (!ret)
 		ret = daxpin_unregister(rdma->registration);
 	if (!ret)
-		bury(rdma);
+		attach_tombstone(rdma);
 	return ret;
 }

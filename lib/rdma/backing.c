@@ -35,8 +35,8 @@
 
 /* ------------------------------------------------------- what the device can */
 
-static void say_untried(struct daxpin_rdma_finding *finding, int ret,
-			const char *why)
+static void backing_report_untried(struct daxpin_rdma_finding *finding, int ret,
+				   const char *why)
 {
 	finding->verdict = DAXPIN_RDMA_UNKNOWN;
 	finding->error = ret;
@@ -44,7 +44,7 @@ static void say_untried(struct daxpin_rdma_finding *finding, int ret,
 		 "could not be tried: %s: %s", why, strerror(-ret));
 }
 
-static void try_windows(struct daxpin_rdma *rdma)
+static void backing_try_windows(struct daxpin_rdma *rdma)
 {
 	struct daxpin_rdma_report *report = &rdma->backing.findings;
 	bool kept = false;
@@ -53,14 +53,14 @@ static void try_windows(struct daxpin_rdma *rdma)
 
 	assert(!kept);			/* none of the pool's was lent */
 	if (ret && report->window2.verdict == DAXPIN_RDMA_UNTRIED)
-		say_untried(&report->window2, ret, "no connection");
+		backing_report_untried(&report->window2, ret, "no connection");
 	if (ret && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
-		say_untried(&report->window1, ret, "no connection");
+		backing_report_untried(&report->window1, ret, "no connection");
 }
 
 /* On blocks of the pool: what works on other memory says nothing. */
-static int try_extent(struct daxpin_rdma *rdma, struct daxpin_extent extent,
-		      bool *ret_kept)
+static int backing_try_extent(struct daxpin_rdma *rdma,
+			      struct daxpin_extent extent, bool *ret_kept)
 {
 	struct daxpin_rdma_report *report = &rdma->backing.findings;
 	bool kept = false;
@@ -73,13 +73,13 @@ static int try_extent(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		return ret;
 	}
 	if (ret)
-		say_untried(&report->odp, ret, "no connection");
+		backing_report_untried(&report->odp, ret, "no connection");
 	ret = daxpin_drop(rdma->pool, extent);
 	assert(ret == 0);
 	return 0;
 }
 
-static int try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
+static int backing_try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
 {
 	struct daxpin_rdma_finding *odp = &rdma->backing.findings.odp;
 	struct daxpin_extent extent;
@@ -87,25 +87,26 @@ static int try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
 
 	ret = daxpin_reserve(rdma->pool, DAXPIN_RDMA_TRY_BYTES, 0, &extent);
 	if (ret) {
-		say_untried(odp, ret, "no free space in the pool");
+		backing_report_untried(odp, ret, "no free space in the pool");
 		return 0;
 	}
 	ret = daxpin_hold(rdma->pool, extent,
 			  DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE);
 	if (ret)
-		say_untried(odp, ret, "the space cannot be held");
+		backing_report_untried(odp, ret, "the space cannot be held");
 	else
-		ret = try_extent(rdma, extent, ret_kept);
+		ret = backing_try_extent(rdma, extent, ret_kept);
 	daxpin_cancel(rdma->pool, extent);
 	return *ret_kept ? ret : 0;
 }
 
-static int choose_for_files(struct daxpin_rdma *rdma,
-			    const struct daxpin_rdma_options *o, bool *ret_kept)
+static int backing_choose_for_files(struct daxpin_rdma *rdma,
+				    const struct daxpin_rdma_options *o,
+				    bool *ret_kept)
 {
 	struct dp_backing *backing = &rdma->backing;
 	const char *name = ibv_get_device_name(rdma->pd->context->device);
-	int ret = try_on_demand(rdma, ret_kept);
+	int ret = backing_try_on_demand(rdma, ret_kept);
 
 	if (ret)
 		return dp_fail(DP_WHY_OF(o), ret,
@@ -132,10 +133,10 @@ int dp_backing_choose(struct daxpin_rdma *rdma,
 	backing->mode = DAXPIN_RDMA_PINNED;
 	dp_rdma_report_init(&backing->findings);
 	if (o->flags & (DAXPIN_RDMA_TRY | DAXPIN_RDMA_WINDOWS))
-		try_windows(rdma);
+		backing_try_windows(rdma);
 	if (info->source != DAXPIN_SOURCE_FSDAX)
 		return 0;
-	return choose_for_files(rdma, o, ret_kept);
+	return backing_choose_for_files(rdma, o, ret_kept);
 }
 
 bool dp_backing_is_pinned(const struct daxpin_rdma *rdma)
@@ -176,8 +177,8 @@ void dp_backing_count(struct daxpin_rdma *rdma,
 /* ------------------------------------------------------------ bounce buffers */
 
 /* Others who hold it may write, or want to see what the peer writes. */
-static int check_alone(struct daxpin_grant *grant,
-		       const struct daxpin_grant_options *o)
+static int backing_check_alone(struct daxpin_grant *grant,
+			       const struct daxpin_grant_options *o)
 {
 	int holds = daxpin_holds(grant->rdma->pool, grant->key.extent, NULL,
 				 NULL);
@@ -190,12 +191,12 @@ static int check_alone(struct daxpin_grant *grant,
 		       holds - 1);
 }
 
-static int open_bounce(struct daxpin_grant *grant,
-		       const struct daxpin_grant_options *o)
+static int backing_open_bounce(struct daxpin_grant *grant,
+			       const struct daxpin_grant_options *o)
 {
 	struct daxpin_grant_key *key = &grant->key;
 	struct daxpin_rdma *rdma = grant->rdma;
-	int ret = check_alone(grant, o);
+	int ret = backing_check_alone(grant, o);
 	void *buffer;
 
 	if (ret)
@@ -224,7 +225,7 @@ static int open_bounce(struct daxpin_grant *grant,
 	return 0;
 }
 
-static void copy_home(struct daxpin_grant *grant)
+static void backing_copy_back(struct daxpin_grant *grant)
 {
 	const struct daxpin_grant_key *key = &grant->key;
 	struct daxpin_pool *pool = grant->rdma->pool;
@@ -244,11 +245,11 @@ int dp_backing_open(struct daxpin_grant *grant,
 	enum daxpin_rdma_way mode = grant->rdma->backing.mode;
 
 	*ret_flags = mode == DAXPIN_RDMA_ON_DEMAND ? IBV_ACCESS_ON_DEMAND : 0;
-	return mode == DAXPIN_RDMA_BOUNCED ? open_bounce(grant, o) : 0;
+	return mode == DAXPIN_RDMA_BOUNCED ? backing_open_bounce(grant, o) : 0;
 }
 
 #ifdef DP_HAVE_ADVISE_MR
-static int prefetch(struct daxpin_grant *grant)
+static int backing_prefetch(struct daxpin_grant *grant)
 {
 	struct ibv_sge sge = {
 		.addr = grant->key.addr, .length = (uint32_t)grant->key.length,
@@ -261,7 +262,7 @@ static int prefetch(struct daxpin_grant *grant)
 			     IBV_ADVISE_MR_FLAG_FLUSH, &sge, 1);
 }
 #else
-static int prefetch(struct daxpin_grant *grant)
+static int backing_prefetch(struct daxpin_grant *grant)
 {
 	(void)grant;
 	return EOPNOTSUPP;
@@ -276,7 +277,7 @@ void dp_backing_ready(struct daxpin_grant *grant)
 	if (backing->mode != DAXPIN_RDMA_ON_DEMAND)
 		return;
 	assert(dp_access_region(grant));
-	atomic_fetch_add(prefetch(grant) ? &backing->prefetch_failed :
+	atomic_fetch_add(backing_prefetch(grant) ? &backing->prefetch_failed :
 			 &backing->prefetch_done, 1);
 }
 
@@ -287,7 +288,7 @@ void dp_backing_close(struct daxpin_grant *grant, bool copy)
 	if (!grant->bounce.bounce_memory)
 		return;
 	if (copy && grant->key.access & WRITES)
-		copy_home(grant);
+		backing_copy_back(grant);
 	munmap(grant->bounce.bounce_memory, grant->key.length);
 	grant->bounce.bounce_memory = NULL;
 	atomic_fetch_sub(&backing->bounced_out, 1);

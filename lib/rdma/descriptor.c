@@ -42,13 +42,14 @@ static_assert(IBV_ACCESS_REMOTE_WRITE == 2 && IBV_ACCESS_REMOTE_READ == 4 &&
 			 IBV_ACCESS_REMOTE_ATOMIC | DAXPIN_ACCESS_FLUSH | \
 			 DAXPIN_KEY_BOUNCED)
 
-static void put(unsigned char *at, uint64_t value, unsigned int bytes)
+static void descriptor_put(unsigned char *at, uint64_t value,
+			   unsigned int bytes)
 {
 	for (unsigned int i = 0; i < bytes; i++)
 		at[i] = (unsigned char)(value >> 8 * i);
 }
 
-static uint64_t get(const unsigned char *at, unsigned int bytes)
+static uint64_t descriptor_get(const unsigned char *at, unsigned int bytes)
 {
 	uint64_t value = 0;
 
@@ -58,7 +59,7 @@ static uint64_t get(const unsigned char *at, unsigned int bytes)
 }
 
 /* CRC-32C, which every storage stack has. */
-static uint32_t checksum(const unsigned char *bytes, size_t length)
+static uint32_t descriptor_checksum(const unsigned char *bytes, size_t length)
 {
 	uint32_t crc = UINT32_MAX;
 
@@ -83,21 +84,21 @@ DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 	key = &grant->key;
 	assert(key->length > 0);
 	memcpy(out + AT_MAGIC, MAGIC, sizeof(MAGIC));
-	put(out + AT_VERSION, VERSION, 2);
-	put(out + AT_SIZE, END, 2);
-	put(out + AT_ACCESS, key->access & ACCESS_ALL, 4);
-	put(out + AT_ADDR, key->addr, 8);
-	put(out + AT_LENGTH, key->length, 8);
-	put(out + AT_EXTENT, key->extent.addr, 8);
-	put(out + AT_GEN, key->extent.gen, 8);
+	descriptor_put(out + AT_VERSION, VERSION, 2);
+	descriptor_put(out + AT_SIZE, END, 2);
+	descriptor_put(out + AT_ACCESS, key->access & ACCESS_ALL, 4);
+	descriptor_put(out + AT_ADDR, key->addr, 8);
+	descriptor_put(out + AT_LENGTH, key->length, 8);
+	descriptor_put(out + AT_EXTENT, key->extent.addr, 8);
+	descriptor_put(out + AT_GEN, key->extent.gen, 8);
 	memcpy(out + AT_UUID, key->uuid, sizeof(key->uuid));
-	put(out + AT_RKEY, key->rkey, 4);
-	put(out + AT_CHECK, checksum(out, AT_CHECK), 4);
+	descriptor_put(out + AT_RKEY, key->rkey, 4);
+	descriptor_put(out + AT_CHECK, descriptor_checksum(out, AT_CHECK), 4);
 	return END;
 }
 
 /* What no grant can be, though somebody took the trouble of a checksum. */
-static int check_content(const struct daxpin_grant_key *key)
+static int descriptor_check(const struct daxpin_grant_key *key)
 {
 	if (!key->access || key->access & ~(uint32_t)ACCESS_ALL)
 		return -EINVAL;
@@ -116,20 +117,21 @@ DP_EXPORT int daxpin_grant_import(const void *buf, size_t size,
 	if (!buf || !ret_key || size < END ||
 	    memcmp(in + AT_MAGIC, MAGIC, sizeof(MAGIC)))
 		return -EINVAL;
-	if (get(in + AT_VERSION, 2) != VERSION)
+	if (descriptor_get(in + AT_VERSION, 2) != VERSION)
 		return -EPROTONOSUPPORT;
-	if (get(in + AT_CHECK, 4) != checksum(in, AT_CHECK))
+	if (descriptor_get(in + AT_CHECK, 4) !=
+	    descriptor_checksum(in, AT_CHECK))
 		return -EBADMSG;
-	if (get(in + AT_SIZE, 2) != END)
+	if (descriptor_get(in + AT_SIZE, 2) != END)
 		return -EINVAL;
-	key.access = (uint32_t)get(in + AT_ACCESS, 4);
-	key.addr = get(in + AT_ADDR, 8);
-	key.length = get(in + AT_LENGTH, 8);
-	key.extent.addr = get(in + AT_EXTENT, 8);
-	key.extent.gen = get(in + AT_GEN, 8);
+	key.access = (uint32_t)descriptor_get(in + AT_ACCESS, 4);
+	key.addr = descriptor_get(in + AT_ADDR, 8);
+	key.length = descriptor_get(in + AT_LENGTH, 8);
+	key.extent.addr = descriptor_get(in + AT_EXTENT, 8);
+	key.extent.gen = descriptor_get(in + AT_GEN, 8);
 	memcpy(key.uuid, in + AT_UUID, sizeof(key.uuid));
-	key.rkey = (uint32_t)get(in + AT_RKEY, 4);
-	ret = check_content(&key);
+	key.rkey = (uint32_t)descriptor_get(in + AT_RKEY, 4);
+	ret = descriptor_check(&key);
 	if (!ret)
 		*ret_key = key;
 	return ret;

@@ -31,7 +31,7 @@ struct flush {
 	const struct daxpin_flush_options *o;
 };
 
-static int check_range(const struct flush *flush)
+static int flush_check_range(const struct flush *flush)
 {
 	const struct daxpin_grant_key *key = flush->key;
 
@@ -45,7 +45,7 @@ static int check_range(const struct flush *flush)
 
 #ifdef DP_HAVE_WR_FLUSH
 /* A queue pair has the verb if it was created with IBV_QP_EX_WITH_FLUSH. */
-static struct ibv_qp_ex *with_verb(const struct flush *flush)
+static struct ibv_qp_ex *flush_verb_queue_pair(const struct flush *flush)
 {
 	struct ibv_qp_ex *ex = ibv_qp_to_qp_ex(flush->qp);
 
@@ -53,9 +53,9 @@ static struct ibv_qp_ex *with_verb(const struct flush *flush)
 	       ex : NULL;
 }
 
-static int post_verb(const struct flush *flush)
+static int flush_post_verb(const struct flush *flush)
 {
-	struct ibv_qp_ex *ex = with_verb(flush);
+	struct ibv_qp_ex *ex = flush_verb_queue_pair(flush);
 
 	if (!ex)
 		return -EOPNOTSUPP;
@@ -67,14 +67,14 @@ static int post_verb(const struct flush *flush)
 	return -ibv_wr_complete(ex);
 }
 #else
-static int post_verb(const struct flush *flush)
+static int flush_post_verb(const struct flush *flush)
 {
 	(void)flush;
 	return -EOPNOTSUPP;
 }
 #endif
 
-static int check_read(const struct flush *flush)
+static int flush_check_read(const struct flush *flush)
 {
 	const struct daxpin_flush_options *o = flush->o;
 
@@ -91,7 +91,7 @@ static int check_read(const struct flush *flush)
 	return 0;
 }
 
-static int post_read(const struct flush *flush)
+static int flush_post_read(const struct flush *flush)
 {
 	struct ibv_sge sink = flush->o->sink;
 	struct ibv_send_wr wr = {
@@ -106,13 +106,13 @@ static int post_read(const struct flush *flush)
 		},
 	};
 	struct ibv_send_wr *bad;
-	int ret = check_read(flush);
+	int ret = flush_check_read(flush);
 
 	sink.length = 1;
 	return ret ? ret : -ibv_post_send(flush->qp, &wr, &bad);
 }
 
-static int post(const struct flush *flush, enum daxpin_flush_way *ret_way)
+static int flush_post(const struct flush *flush, enum daxpin_flush_way *ret_way)
 {
 	enum daxpin_flush_way way = DAXPIN_FLUSH_VERB;
 	int ret;
@@ -120,13 +120,13 @@ static int post(const struct flush *flush, enum daxpin_flush_way *ret_way)
 	if (flush->key->access & DAXPIN_KEY_BOUNCED)
 		return dp_fail(DP_WHY_OF(flush->o), -EOPNOTSUPP,
 			       "the grant is a copy in the target's ordinary memory: only the target can make it durable, with the revoke");
-	ret = check_range(flush);
+	ret = flush_check_range(flush);
 	if (ret)
 		return ret;
-	ret = post_verb(flush);
+	ret = flush_post_verb(flush);
 	if (ret == -EOPNOTSUPP) {
 		way = DAXPIN_FLUSH_READ;
-		ret = post_read(flush);
+		ret = flush_post_read(flush);
 	}
 	if (!ret && ret_way)
 		*ret_way = way;
@@ -154,5 +154,5 @@ DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
 		ret = dp_fail(DP_WHY_OF(&o), -EINVAL,
 			      "flags 0x%x, platform %u: unknown", o.flags,
 			      o.platform);
-	return ret ? ret : post(&flush, ret_way);
+	return ret ? ret : flush_post(&flush, ret_way);
 }

@@ -27,7 +27,7 @@
 
 static_assert(sizeof(struct daxpin_grant_key) == 56, "peers rely on it");
 
-static int check_grant(const struct daxpin_grant_options *o)
+static int grant_check_options(const struct daxpin_grant_options *o)
 {
 	if (o->flags & ~(DAXPIN_GRANT_ZERO | DAXPIN_GRANT_EXPOSE))
 		return dp_fail(DP_WHY_OF(o), -EINVAL,
@@ -47,8 +47,8 @@ static int check_grant(const struct daxpin_grant_options *o)
  * What the peer would see of those who had the blocks before. The state is
  * asked under the hold, so that no other life can have begun meanwhile.
  */
-static int settle_old_bytes(struct daxpin_grant *grant,
-			    const struct daxpin_grant_options *o)
+static int grant_settle_old_bytes(struct daxpin_grant *grant,
+				  const struct daxpin_grant_options *o)
 {
 	enum daxpin_state state = DAXPIN_STATE_FREE;
 	bool reserved;
@@ -71,8 +71,9 @@ static int settle_old_bytes(struct daxpin_grant *grant,
 	return 0;
 }
 
-static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
-		    const struct daxpin_grant_options *o)
+static int grant_fill_key(struct daxpin_grant *grant,
+			  struct daxpin_extent extent,
+			  const struct daxpin_grant_options *o)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_pool *pool = grant->rdma->pool;
@@ -83,16 +84,17 @@ static int fill_key(struct daxpin_grant *grant, struct daxpin_extent extent,
 	grant->key.length = grant->hold.bytes;
 	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
 	assert(grant->key.addr && grant->key.length);
-	grant->key.access = (uint32_t)o->access & (ACCESS_READS | ACCESS_WRITES |
-						   DAXPIN_ACCESS_FLUSH);
+	grant->key.access =
+		(uint32_t)o->access &
+		(ACCESS_READS | ACCESS_WRITES | DAXPIN_ACCESS_FLUSH);
 	grant->key.extent = extent;
 	memcpy(grant->key.uuid, info.uuid, sizeof(info.uuid));
 	return 0;
 }
 
 /* The last step: what the peer reaches, and the door to it. */
-static int let_in(struct daxpin_grant *grant,
-		  const struct daxpin_grant_options *o, bool *ret_kept)
+static int grant_open(struct daxpin_grant *grant,
+		      const struct daxpin_grant_options *o, bool *ret_kept)
 {
 	int access, ret;
 
@@ -108,8 +110,8 @@ static int let_in(struct daxpin_grant *grant,
 }
 
 /* *ret_kept: the hold stays, for the device keeps what was to be the door. */
-static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
-		const struct daxpin_grant_options *o, bool *ret_kept)
+static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
+		      const struct daxpin_grant_options *o, bool *ret_kept)
 {
 	struct daxpin_pool *pool = grant->rdma->pool;
 	uint32_t access = 0;
@@ -126,11 +128,11 @@ static int give(struct daxpin_grant *grant, struct daxpin_extent extent,
 	if (ret)
 		return dp_fail(DP_WHY_OF(o), ret,
 			       "the extent cannot be held: %s", strerror(-ret));
-	ret = fill_key(grant, extent, o);
+	ret = grant_fill_key(grant, extent, o);
 	if (!ret)
-		ret = settle_old_bytes(grant, o);
+		ret = grant_settle_old_bytes(grant, o);
 	if (!ret)
-		ret = let_in(grant, o, ret_kept);
+		ret = grant_open(grant, o, ret_kept);
 	if (!ret || *ret_kept)
 		return ret;
 	drop_ret = daxpin_drop_labelled(pool, &grant->hold);
@@ -154,14 +156,14 @@ DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 	if (!ret)
 		ret = dp_copy_versioned(&o, sizeof(o), options);
 	if (!ret)
-		ret = check_grant(&o);
+		ret = grant_check_options(&o);
 	if (ret)
 		return ret;
 	grant = calloc(1, sizeof(*grant));
 	if (!grant)
 		return -ENOMEM;
 	grant->rdma = rdma;
-	ret = give(grant, extent, &o, &kept);
+	ret = grant_give(grant, extent, &o, &kept);
 	if (kept)
 		dp_revoke_add_lost(grant);
 	else if (ret)

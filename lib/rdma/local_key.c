@@ -42,7 +42,8 @@ void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows)
 }
 
 /* Under the lock: the key of a segment, made where there is none yet. */
-static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
+static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
+			  uint64_t *ret_key)
 {
 	struct dp_local_key *slot = &rdma->slots[index];
 	struct daxpin_segment segment = { 0 };
@@ -66,7 +67,8 @@ static int make_key(struct daxpin_rdma *rdma, uint32_t index, uint64_t *ret_key)
 		}
 		atomic_fetch_add(&rdma->keys.mr_count, 1);
 		/* Pairs with the acquire in daxpin_rdma_lkey(). */
-		atomic_store_explicit(&slot->key_word, KEY_VALID | slot->segment_mr->lkey,
+		atomic_store_explicit(&slot->key_word,
+				      KEY_VALID | slot->segment_mr->lkey,
 				      memory_order_release);
 	}
 	*ret_key = KEY_VALID | slot->segment_mr->lkey;
@@ -87,12 +89,12 @@ DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 		return ret ? ret : -ENOENT;
 	}
 	index = (uint32_t)(addr / rdma->segment_size);
-	/* Pairs with the release in make_key(). */
+	/* Pairs with the release in local_key_make(). */
 	key = atomic_load_explicit(&rdma->slots[index].key_word,
 				   memory_order_acquire);
 	if (!key) {
 		pthread_mutex_lock(&rdma->keys.make_lock);
-		ret = make_key(rdma, index, &key);
+		ret = local_key_make(rdma, index, &key);
 		pthread_mutex_unlock(&rdma->keys.make_lock);
 	}
 	if (!ret)
@@ -108,7 +110,7 @@ int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 	int ret;
 
 	pthread_mutex_lock(&rdma->keys.make_lock);
-	ret = make_key(rdma, index, &key);
+	ret = local_key_make(rdma, index, &key);
 	if (!ret) {
 		rdma->slots[index].lent++;
 		*ret_mr = rdma->slots[index].segment_mr;
@@ -128,7 +130,7 @@ void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr)
 }
 
 /* Under the lock: what was made is unmade, or all stays as it was. */
-static int end_key(struct daxpin_rdma *rdma, uint32_t index)
+static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 {
 	struct dp_local_key *slot = &rdma->slots[index];
 	uint64_t key;
@@ -139,7 +141,8 @@ static int end_key(struct daxpin_rdma *rdma, uint32_t index)
 	key = atomic_exchange(&slot->key_word, 0);
 	ret = dp_mr_deregister(slot->segment_mr);
 	if (ret) {
-		atomic_store_explicit(&slot->key_word, key, memory_order_release);
+		atomic_store_explicit(&slot->key_word, key,
+				      memory_order_release);
 		return ret;
 	}
 	slot->segment_mr = NULL;
@@ -154,7 +157,7 @@ int dp_local_keys_service(struct daxpin_rdma *rdma)
 	pthread_mutex_lock(&rdma->keys.make_lock);
 	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
 				rdma->registration, &i) > 0; i++)
-		ret = end_key(rdma, i);
+		ret = local_key_end(rdma, i);
 	pthread_mutex_unlock(&rdma->keys.make_lock);
 	return ret;
 }

@@ -27,7 +27,7 @@ static_assert(DP_LOOPBACK_BYTES + 3 * SKEW <= HALF, "each half has room for it")
 /* --------------------------------------------------------------- the device */
 
 /* The last GID there is: RoCE lists its routable ones behind the others. */
-static void choose_gid(struct dp_loopback *loopback, int length)
+static void loopback_choose_gid(struct dp_loopback *loopback, int length)
 {
 	struct ibv_gid_entry entry;
 
@@ -41,7 +41,7 @@ static void choose_gid(struct dp_loopback *loopback, int length)
 }
 
 /* The first port that is up. */
-static int choose_port(struct dp_loopback *loopback)
+static int loopback_choose_port(struct dp_loopback *loopback)
 {
 	struct ibv_device_attr device;
 	struct ibv_port_attr port;
@@ -57,15 +57,18 @@ static int choose_port(struct dp_loopback *loopback)
 		loopback->lid = port.lid;
 		loopback->gid_index = -1;
 		if (port.link_layer == IBV_LINK_LAYER_ETHERNET)
-			choose_gid(loopback, port.gid_tbl_len);
-		return loopback->lid || loopback->gid_index >= 0 ? 0 : -EADDRNOTAVAIL;
+			loopback_choose_gid(loopback, port.gid_tbl_len);
+		return loopback->lid || loopback->gid_index >= 0 ?
+			       0 :
+			       -EADDRNOTAVAIL;
 	}
 	return -ENETDOWN;
 }
 
 /* ----------------------------------------------------------- the connection */
 
-static struct ibv_qp *make_queue_pair(struct ibv_pd *pd, struct ibv_cq *cq)
+static struct ibv_qp *loopback_make_queue_pair(struct ibv_pd *pd,
+					       struct ibv_cq *cq)
 {
 	struct ibv_qp_init_attr init = {
 		.send_cq = cq, .recv_cq = cq,
@@ -79,7 +82,8 @@ static struct ibv_qp *make_queue_pair(struct ibv_pd *pd, struct ibv_cq *cq)
 	return ibv_create_qp(pd, &init);
 }
 
-static int to_init(const struct dp_loopback *loopback, struct ibv_qp *qp)
+static int loopback_to_init(const struct dp_loopback *loopback,
+			    struct ibv_qp *qp)
 {
 	struct ibv_qp_attr reset = { .qp_state = IBV_QPS_RESET };
 	struct ibv_qp_attr init = {
@@ -96,8 +100,8 @@ static int to_init(const struct dp_loopback *loopback, struct ibv_qp *qp)
 			      IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
-static int to_receive(const struct dp_loopback *loopback, struct ibv_qp *qp,
-		      uint32_t peer)
+static int loopback_to_receive(const struct dp_loopback *loopback,
+			       struct ibv_qp *qp, uint32_t peer)
 {
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTR,
@@ -106,7 +110,8 @@ static int to_receive(const struct dp_loopback *loopback, struct ibv_qp *qp,
 		.rq_psn = FIRST_PSN,
 		.max_dest_rd_atomic = 1,
 		.min_rnr_timer = 12,
-		.ah_attr = { .port_num = loopback->port, .dlid = loopback->lid },
+		.ah_attr = { .port_num = loopback->port,
+			     .dlid = loopback->lid },
 	};
 
 	if (loopback->gid_index >= 0) {
@@ -121,7 +126,7 @@ static int to_receive(const struct dp_loopback *loopback, struct ibv_qp *qp,
 			      IBV_QP_MIN_RNR_TIMER);
 }
 
-static int to_send(struct ibv_qp *qp)
+static int loopback_to_send(struct ibv_qp *qp)
 {
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTS,
@@ -137,7 +142,7 @@ static int to_send(struct ibv_qp *qp)
 }
 
 /* What the last connection left. */
-static void empty(struct ibv_cq *cq)
+static void loopback_empty_queue(struct ibv_cq *cq)
 {
 	struct ibv_wc wc;
 
@@ -145,49 +150,55 @@ static void empty(struct ibv_cq *cq)
 		;
 }
 
-static int connect_once(struct dp_loopback *loopback)
+static int loopback_connect_once(struct dp_loopback *loopback)
 {
-	int ret = to_init(loopback, loopback->near);
+	int ret = loopback_to_init(loopback, loopback->near);
 
 	if (!ret)
-		ret = to_init(loopback, loopback->far);
-	empty(loopback->near_cq);
-	empty(loopback->far_cq);
+		ret = loopback_to_init(loopback, loopback->far);
+	loopback_empty_queue(loopback->near_cq);
+	loopback_empty_queue(loopback->far_cq);
 	if (!ret)
-		ret = to_receive(loopback, loopback->near, loopback->far->qp_num);
+		ret = loopback_to_receive(loopback, loopback->near,
+					  loopback->far->qp_num);
 	if (!ret)
-		ret = to_receive(loopback, loopback->far, loopback->near->qp_num);
+		ret = loopback_to_receive(loopback, loopback->far,
+					  loopback->near->qp_num);
 	if (!ret)
-		ret = to_send(loopback->near);
-	return ret ? ret : to_send(loopback->far);
+		ret = loopback_to_send(loopback->near);
+	return ret ? ret : loopback_to_send(loopback->far);
 }
 
 /* A packet that is still under way can spoil it (RDMA 12). */
 int dp_loopback_connect(struct dp_loopback *loopback)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
-	int ret = connect_once(loopback);
+	int ret = loopback_connect_once(loopback);
 
 	for (int i = 1; ret && i < CONNECT_TRIES; i++) {
 		nanosleep(&pause, NULL);
-		ret = connect_once(loopback);
+		ret = loopback_connect_once(loopback);
 	}
 	return ret;
 }
 
-static int make_parts(struct dp_loopback *loopback)
+static int loopback_make_parts(struct dp_loopback *loopback)
 {
 	struct ibv_context *context = loopback->pd->context;
 
 	errno = 0;
-	loopback->near_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH), NULL, NULL, 0);
-	loopback->far_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH), NULL, NULL, 0);
+	loopback->near_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH),
+					  NULL, NULL, 0);
+	loopback->far_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH),
+					 NULL, NULL, 0);
 	loopback->buffer = aligned_alloc(PAGE, 2 * HALF);
 	if (!loopback->near_cq || !loopback->far_cq || !loopback->buffer)
 		return errno ? -errno : -ENOMEM;
 	memset(loopback->buffer, 0, 2 * HALF);
-	loopback->near = make_queue_pair(loopback->pd, loopback->near_cq);
-	loopback->far = make_queue_pair(loopback->pd, loopback->far_cq);
+	loopback->near =
+		loopback_make_queue_pair(loopback->pd, loopback->near_cq);
+	loopback->far =
+		loopback_make_queue_pair(loopback->pd, loopback->far_cq);
 	if (!loopback->near || !loopback->far)
 		return errno ? -errno : -ENOMEM;
 	return dp_mr_register(loopback->pd, loopback->buffer, 2 * HALF,
@@ -202,13 +213,13 @@ int dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 	memset(loopback, 0, sizeof(*loopback));
 	loopback->pd = pd;
 	loopback->deadline_ns = deadline_ns;
-	ret = choose_port(loopback);
+	ret = loopback_choose_port(loopback);
 	if (!ret)
-		ret = make_parts(loopback);
+		ret = loopback_make_parts(loopback);
 	return ret ? ret : dp_loopback_connect(loopback);
 }
 
-static int end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
+static int loopback_end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
 {
 	int ret = *qp ? ibv_destroy_qp(*qp) : 0;
 
@@ -231,8 +242,8 @@ int dp_loopback_close(struct dp_loopback *loopback)
 		free(loopback->buffer);
 		loopback->buffer = NULL;
 	}
-	near = end_queue_pair(&loopback->near, &loopback->near_cq);
-	far = end_queue_pair(&loopback->far, &loopback->far_cq);
+	near = loopback_end_queue_pair(&loopback->near, &loopback->near_cq);
+	far = loopback_end_queue_pair(&loopback->far, &loopback->far_cq);
 	return ret ? ret : near ? near : far;
 }
 
@@ -248,7 +259,7 @@ unsigned char *dp_loopback_sink(struct dp_loopback *loopback)
 	return loopback->buffer + HALF + 3 * SKEW;
 }
 
-static int wait_for(struct dp_loopback *loopback, struct ibv_cq *cq)
+static int loopback_wait(struct dp_loopback *loopback, struct ibv_cq *cq)
 {
 	struct ibv_wc wc;
 	int count;
@@ -263,17 +274,18 @@ static int wait_for(struct dp_loopback *loopback, struct ibv_cq *cq)
 
 int dp_loopback_near_wait(struct dp_loopback *loopback)
 {
-	return wait_for(loopback, loopback->near_cq);
+	return loopback_wait(loopback, loopback->near_cq);
 }
 
 int dp_loopback_far_wait(struct dp_loopback *loopback)
 {
-	return wait_for(loopback, loopback->far_cq);
+	return loopback_wait(loopback, loopback->far_cq);
 }
 
-static int post(struct dp_loopback *loopback, enum ibv_wr_opcode opcode,
-		const void *near, const void *far, uint32_t rkey,
-		uint32_t length, unsigned int flags)
+static int loopback_post(struct dp_loopback *loopback,
+			 enum ibv_wr_opcode opcode, const void *near,
+			 const void *far, uint32_t rkey, uint32_t length,
+			 unsigned int flags)
 {
 	struct ibv_sge sge = {
 		.addr = (uintptr_t)near, .length = length,
@@ -293,8 +305,9 @@ static int post(struct dp_loopback *loopback, enum ibv_wr_opcode opcode,
 int dp_loopback_write(struct dp_loopback *loopback, const void *to,
 		      uint32_t rkey, uint32_t length)
 {
-	int ret = post(loopback, IBV_WR_RDMA_WRITE, dp_loopback_source(loopback), to, rkey,
-		       length, IBV_SEND_SIGNALED);
+	int ret = loopback_post(loopback, IBV_WR_RDMA_WRITE,
+				dp_loopback_source(loopback), to, rkey, length,
+				IBV_SEND_SIGNALED);
 
 	return ret ? ret : dp_loopback_near_wait(loopback);
 }
@@ -302,8 +315,9 @@ int dp_loopback_write(struct dp_loopback *loopback, const void *to,
 int dp_loopback_read(struct dp_loopback *loopback, const void *from,
 		     uint32_t rkey, uint32_t length)
 {
-	int ret = post(loopback, IBV_WR_RDMA_READ, dp_loopback_sink(loopback), from, rkey,
-		       length, IBV_SEND_SIGNALED);
+	int ret = loopback_post(loopback, IBV_WR_RDMA_READ,
+				dp_loopback_sink(loopback), from, rkey, length,
+				IBV_SEND_SIGNALED);
 
 	return ret ? ret : dp_loopback_near_wait(loopback);
 }
@@ -311,6 +325,7 @@ int dp_loopback_read(struct dp_loopback *loopback, const void *from,
 int dp_loopback_post(struct dp_loopback *loopback, const void *to,
 		     uint32_t rkey, uint32_t length, bool last)
 {
-	return post(loopback, IBV_WR_RDMA_WRITE, dp_loopback_source(loopback), to, rkey,
-		    length, last ? IBV_SEND_SIGNALED : 0);
+	return loopback_post(loopback, IBV_WR_RDMA_WRITE,
+			     dp_loopback_source(loopback), to, rkey, length,
+			     last ? IBV_SEND_SIGNALED : 0);
 }

@@ -30,8 +30,8 @@ static_assert(OFFSET + DP_LOOPBACK_BYTES < DAXPIN_RDMA_TRY_BYTES,
 	      "with something behind it");
 
 __attribute__((format(printf, 3, 4)))
-static void say(struct daxpin_rdma_finding *finding, uint32_t verdict,
-		const char *format, ...)
+static void probe_report(struct daxpin_rdma_finding *finding, uint32_t verdict,
+			 const char *format, ...)
 {
 	va_list args;
 
@@ -48,14 +48,14 @@ struct transfer {
 	uint64_t wrong_written, wrong_read;
 };
 
-static void pattern(unsigned char *bytes, size_t size, unsigned int seed)
+static void probe_pattern(unsigned char *bytes, size_t size, unsigned int seed)
 {
 	for (size_t i = 0; i < size; i++)
 		bytes[i] = (i * 167 + (i >> 8) * 59 + seed) & 0xff;
 }
 
-static uint64_t differences(const unsigned char *a, const unsigned char *b,
-			    size_t size)
+static uint64_t probe_differences(const unsigned char *a,
+				  const unsigned char *b, size_t size)
 {
 	uint64_t count = 0;
 
@@ -65,50 +65,59 @@ static uint64_t differences(const unsigned char *a, const unsigned char *b,
 }
 
 /* Write several packets into the middle of it, look at all of it, read back. */
-static struct transfer try_transfer(struct dp_loopback *loopback,
-				    const struct ibv_mr *mr,
-				    unsigned char *expected)
+static struct transfer probe_try_transfer(struct dp_loopback *loopback,
+					  const struct ibv_mr *mr,
+					  unsigned char *expected)
 {
 	unsigned char *memory = mr->addr;
 	struct transfer t = { 0 };
 
-	pattern(memory, DAXPIN_RDMA_TRY_BYTES, 1);
-	pattern(dp_loopback_source(loopback), DP_LOOPBACK_BYTES, 2);
+	probe_pattern(memory, DAXPIN_RDMA_TRY_BYTES, 1);
+	probe_pattern(dp_loopback_source(loopback), DP_LOOPBACK_BYTES, 2);
 	memcpy(expected, memory, DAXPIN_RDMA_TRY_BYTES);
-	memcpy(expected + OFFSET, dp_loopback_source(loopback), DP_LOOPBACK_BYTES);
-	t.status = dp_loopback_write(loopback, memory + OFFSET, mr->rkey, DP_LOOPBACK_BYTES);
+	memcpy(expected + OFFSET, dp_loopback_source(loopback),
+	       DP_LOOPBACK_BYTES);
+	t.status = dp_loopback_write(loopback, memory + OFFSET, mr->rkey,
+				     DP_LOOPBACK_BYTES);
 	if (t.status)
 		return t;
-	t.wrong_written = differences(memory, expected, DAXPIN_RDMA_TRY_BYTES);
+	t.wrong_written =
+		probe_differences(memory, expected, DAXPIN_RDMA_TRY_BYTES);
 	/* A read is good if it shows what is there, right or wrong. */
-	pattern(dp_loopback_sink(loopback), DP_LOOPBACK_BYTES, 3);
-	t.status = dp_loopback_read(loopback, memory + OFFSET, mr->rkey, DP_LOOPBACK_BYTES);
+	probe_pattern(dp_loopback_sink(loopback), DP_LOOPBACK_BYTES, 3);
+	t.status = dp_loopback_read(loopback, memory + OFFSET, mr->rkey,
+				    DP_LOOPBACK_BYTES);
 	if (!t.status)
-		t.wrong_read = differences(memory + OFFSET, dp_loopback_sink(loopback),
-					   DP_LOOPBACK_BYTES);
+		t.wrong_read = probe_differences(memory + OFFSET,
+						 dp_loopback_sink(loopback),
+						 DP_LOOPBACK_BYTES);
 	return t;
 }
 
-static void say_transfer(const struct transfer *t,
-			 struct daxpin_rdma_finding *finding)
+static void probe_report_transfer(const struct transfer *t,
+				  struct daxpin_rdma_finding *finding)
 {
 	if (t->status)
-		say(finding, DAXPIN_RDMA_UNKNOWN, "a transfer failed: %s",
-		    t->status < 0 ? strerror(-t->status) :
-		    ibv_wc_status_str((enum ibv_wc_status)t->status));
+		probe_report(finding, DAXPIN_RDMA_UNKNOWN, "a transfer failed: %s",
+			     t->status < 0 ? strerror(-t->status) :
+			     ibv_wc_status_str((enum ibv_wc_status)t->status));
 	else if (t->wrong_written || t->wrong_read)
-		say(finding, DAXPIN_RDMA_WRONG,
-		    "corrupts: writing %u bytes to an odd address left %" PRIu64 " bytes wrong, reading them back got %" PRIu64 " wrong, both with a status of success",
-		    DP_LOOPBACK_BYTES, t->wrong_written, t->wrong_read);
+		probe_report(
+			finding, DAXPIN_RDMA_WRONG,
+			"corrupts: writing %u bytes to an odd address left %" PRIu64
+			" bytes wrong, reading them back got %" PRIu64
+			" wrong, both with a status of success",
+			DP_LOOPBACK_BYTES, t->wrong_written, t->wrong_read);
 	else
-		say(finding, DAXPIN_RDMA_WORKS,
-		    "%u bytes at an odd address were written and read back as they were",
-		    DP_LOOPBACK_BYTES);
+		probe_report(finding, DAXPIN_RDMA_WORKS,
+			     "%u bytes at an odd address were written and read back as they were",
+			     DP_LOOPBACK_BYTES);
 }
 
 /* 0 and what was found, or -errno; *ret_kept: the device keeps the region. */
-static int try_region(struct dp_loopback *loopback, void *memory, int access,
-		      struct daxpin_rdma_finding *finding, bool *ret_kept)
+static int probe_try_region(struct dp_loopback *loopback, void *memory,
+			    int access, struct daxpin_rdma_finding *finding,
+			    bool *ret_kept)
 {
 	unsigned char *expected = malloc(DAXPIN_RDMA_TRY_BYTES);
 	struct transfer t;
@@ -121,16 +130,16 @@ static int try_region(struct dp_loopback *loopback, void *memory, int access,
 		free(expected);
 		return ret;
 	}
-	ret = dp_mr_register(loopback->pd, memory, DAXPIN_RDMA_TRY_BYTES, access,
-			       &mr);
+	ret = dp_mr_register(loopback->pd, memory, DAXPIN_RDMA_TRY_BYTES,
+			     access, &mr);
 	if (ret) {
-		say(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-ret));
+		probe_report(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-ret));
 		finding->error = ret;
 		free(expected);
 		return 0;
 	}
-	t = try_transfer(loopback, mr, expected);
-	say_transfer(&t, finding);
+	t = probe_try_transfer(loopback, mr, expected);
+	probe_report_transfer(&t, finding);
 	free(expected);
 	ret = dp_mr_deregister(mr);
 	*ret_kept = ret != 0;
@@ -139,7 +148,7 @@ static int try_region(struct dp_loopback *loopback, void *memory, int access,
 
 /* -------------------------------------------------------------------- kinds */
 
-static bool has_odp(struct ibv_context *context)
+static bool probe_has_odp(struct ibv_context *context)
 {
 	const uint32_t needed = IBV_ODP_SUPPORT_WRITE | IBV_ODP_SUPPORT_READ;
 	struct ibv_device_attr_ex attr = { 0 };
@@ -150,31 +159,35 @@ static bool has_odp(struct ibv_context *context)
 	       (caps->per_transport_caps.rc_odp_caps & needed) == needed;
 }
 
-static int try_odp(struct dp_loopback *loopback, void *memory,
-		   struct daxpin_rdma_finding *finding, bool *ret_kept)
+static int probe_try_odp(struct dp_loopback *loopback, void *memory,
+			 struct daxpin_rdma_finding *finding, bool *ret_kept)
 {
-	if (has_odp(loopback->pd->context))
-		return try_region(loopback, memory, ACCESS | IBV_ACCESS_ON_DEMAND,
-				  finding, ret_kept);
-	say(finding, DAXPIN_RDMA_NONE,
-	    "the device or its driver has no on-demand paging for reads and writes");
+	if (probe_has_odp(loopback->pd->context))
+		return probe_try_region(loopback, memory,
+					ACCESS | IBV_ACCESS_ON_DEMAND, finding,
+					ret_kept);
+	probe_report(finding, DAXPIN_RDMA_NONE,
+		     "the device or its driver has no on-demand paging for reads and writes");
 	return 0;
 }
 
-static int try_all(struct dp_loopback *loopback, void *memory, uint32_t tries,
-		   struct daxpin_rdma_report *report, bool *ret_kept)
+static int probe_try_all(struct dp_loopback *loopback, void *memory,
+			 uint32_t tries, struct daxpin_rdma_report *report,
+			 bool *ret_kept)
 {
 	int ret = 0;
 
 	if (tries & DAXPIN_RDMA_TRY_PINNED)
-		ret = try_region(loopback, memory, ACCESS, &report->pinned,
-				 ret_kept);
+		ret = probe_try_region(loopback, memory, ACCESS,
+				       &report->pinned, ret_kept);
 	if (!ret && tries & DAXPIN_RDMA_TRY_ODP)
-		ret = try_odp(loopback, memory, &report->odp, ret_kept);
+		ret = probe_try_odp(loopback, memory, &report->odp, ret_kept);
 	if (!ret && tries & DAXPIN_RDMA_TRY_WINDOWS)
-		ret = dp_window_probe(loopback, IBV_MW_TYPE_2, &report->window2);
+		ret = dp_window_probe(loopback, IBV_MW_TYPE_2,
+				      &report->window2);
 	if (!ret && tries & DAXPIN_RDMA_TRY_WINDOWS)
-		ret = dp_window_probe(loopback, IBV_MW_TYPE_1, &report->window1);
+		ret = dp_window_probe(loopback, IBV_MW_TYPE_1,
+				      &report->window1);
 	return ret;
 }
 
@@ -187,7 +200,7 @@ void dp_rdma_report_init(struct daxpin_rdma_report *report)
 
 	for (unsigned int i = 0; i < sizeof(findings) / sizeof(findings[0]);
 	     i++)
-		say(findings[i], DAXPIN_RDMA_UNTRIED, "was not tried");
+		probe_report(findings[i], DAXPIN_RDMA_UNTRIED, "was not tried");
 }
 
 int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
@@ -198,7 +211,7 @@ int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 
 	ret = dp_loopback_open(&loopback, pd, daxpin_deadline_ms(PATIENCE_MS));
 	if (!ret)
-		ret = try_all(&loopback, memory, tries, report, ret_kept);
+		ret = probe_try_all(&loopback, memory, tries, report, ret_kept);
 	close_ret = dp_loopback_close(&loopback);
 	return ret ? ret : close_ret;
 }
@@ -214,7 +227,8 @@ DP_EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 	if (!pd || !ret_report || tries & ~TRIES)
 		return -EINVAL;
 	if (tries & (DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP) &&
-	    (!memory || (uintptr_t)memory % PAGE || length < DAXPIN_RDMA_TRY_BYTES))
+	    (!memory || (uintptr_t)memory % PAGE ||
+	     length < DAXPIN_RDMA_TRY_BYTES))
 		return -EINVAL;
 	dp_rdma_report_init(&report);
 	ret = dp_rdma_probe(pd, memory, tries, &report, &kept);

@@ -10,8 +10,8 @@
 #include <string.h>
 #include "rdma/types.h"
 
-static bool is_kept(struct daxpin_extent extent, const struct daxpin_op *ops,
-		    size_t count)
+static bool publish_is_kept(struct daxpin_extent extent,
+			    const struct daxpin_op *ops, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (ops[i].type == DAXPIN_OP_KEEP &&
@@ -22,8 +22,9 @@ static bool is_kept(struct daxpin_extent extent, const struct daxpin_op *ops,
 }
 
 /* What is kept here is made durable by the publish. */
-static int end(struct daxpin_rdma *rdma, struct daxpin_grant **grant,
-	       const struct daxpin_op *ops, size_t op_count)
+static int publish_end_grant(struct daxpin_rdma *rdma,
+			     struct daxpin_grant **grant,
+			     const struct daxpin_op *ops, size_t op_count)
 {
 	const struct daxpin_grant_key key = (*grant)->key;
 	int ret = daxpin_rdma_revoke(*grant);
@@ -31,13 +32,13 @@ static int end(struct daxpin_rdma *rdma, struct daxpin_grant **grant,
 	if (ret)
 		return ret;
 	*grant = NULL;
-	if (is_kept(key.extent, ops, op_count))
+	if (publish_is_kept(key.extent, ops, op_count))
 		return 0;
 	return daxpin_persist(rdma->pool, key.extent, 0, key.length);
 }
 
-static void copy_ops(struct daxpin_op copies[], const struct daxpin_op *ops,
-		     size_t count)
+static void publish_copy_ops(struct daxpin_op copies[],
+			     const struct daxpin_op *ops, size_t count)
 {
 	memcpy(copies, ops, count * sizeof(*ops));
 	for (size_t i = 0; i < count; i++)
@@ -64,9 +65,10 @@ DP_EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
 			return -EINVAL;
 	for (size_t i = 0; !ret && i < grant_count; i++)
 		if (grants[i])
-			ret = end(rdma, &grants[i], ops, op_count);
+			ret = publish_end_grant(rdma, &grants[i], ops,
+						op_count);
 	if (ret || !op_count)
 		return ret;
-	copy_ops(copies, ops, op_count);
+	publish_copy_ops(copies, ops, op_count);
 	return daxpin_publish(rdma->pool, copies, op_count);
 }

@@ -38,24 +38,25 @@
 #define DRAIN_NS	10000000
 #define AGAIN_MS	1000		/* for what nobody else can revoke */
 
-static void lock(struct daxpin_rdma *rdma)
+static void revoke_lock(struct daxpin_rdma *rdma)
 {
 	pthread_mutex_lock(&rdma->revokes.grants_lock);
 }
 
-static void unlock(struct daxpin_rdma *rdma)
+static void revoke_unlock(struct daxpin_rdma *rdma)
 {
 	pthread_mutex_unlock(&rdma->revokes.grants_lock);
 }
 
 /* ------------------------------------------------- lists; all under the lock */
 
-static void become(struct daxpin_grant *grant, uint32_t state)
+static void revoke_become(struct daxpin_grant *grant, uint32_t state)
 {
-	atomic_store_explicit(&grant->revoke.revoke_state, state, memory_order_relaxed);
+	atomic_store_explicit(&grant->revoke.revoke_state, state,
+			      memory_order_relaxed);
 }
 
-static void add_pending(struct daxpin_grant *grant)
+static void revoke_add_pending(struct daxpin_grant *grant)
 {
 	struct dp_revokes *revokes = &grant->rdma->revokes;
 
@@ -63,29 +64,31 @@ static void add_pending(struct daxpin_grant *grant)
 	grant->revoke.next_grant = revokes->pending_first;
 	grant->revoke.prev_grant = &revokes->pending_first;
 	if (grant->revoke.next_grant)
-		grant->revoke.next_grant->revoke.prev_grant = &grant->revoke.next_grant;
+		grant->revoke.next_grant->revoke.prev_grant =
+			&grant->revoke.next_grant;
 	revokes->pending_first = grant;
 }
 
-static void remove_pending(struct daxpin_grant *grant)
+static void revoke_remove_pending(struct daxpin_grant *grant)
 {
 	if (!grant->revoke.prev_grant)
 		return;
 	*grant->revoke.prev_grant = grant->revoke.next_grant;
 	if (grant->revoke.next_grant)
-		grant->revoke.next_grant->revoke.prev_grant = grant->revoke.prev_grant;
+		grant->revoke.next_grant->revoke.prev_grant =
+			grant->revoke.prev_grant;
 	grant->revoke.next_grant = NULL;
 	grant->revoke.prev_grant = NULL;
 }
 
-static void remember(struct daxpin_grant *grant)
+static void revoke_remember(struct daxpin_grant *grant)
 {
 	struct dp_revokes *revokes = &grant->rdma->revokes;
 	struct daxpin_grant *oldest = revokes->over_first;
 
 	assert(!grant->revoke.prev_grant && !grant->revoke.next_grant &&
 	       !dp_access_is_open(grant));
-	become(grant, STATE_OVER);
+	revoke_become(grant, STATE_OVER);
 	*revokes->over_end = grant;
 	revokes->over_end = &grant->revoke.next_grant;
 	if (revokes->over_count < OVER_MAX) {
@@ -99,33 +102,33 @@ static void remember(struct daxpin_grant *grant)
 /* ----------------------------------------------------------------- the ladder */
 
 /* The barrier. What the device says is kept, for whoever asks about the grant. */
-static int close_door(struct daxpin_grant *grant)
+static int revoke_close_access(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	int ret = dp_access_close(grant);
 
 	DP_PROBE_REVOKE(rdma->pool, grant->key.extent.addr, grant->key.length,
 			grant->label, ret);
-	lock(rdma);
+	revoke_lock(rdma);
 	grant->revoke.mr_error = ret;
 	if (ret && ret != -EINPROGRESS) {	/* it was asked */
 		grant->revoke.refusal_count++;
 		rdma->revokes.totals.refusals++;
 	}
-	unlock(rdma);
+	revoke_unlock(rdma);
 	return ret;
 }
 
 /* To error: what the peer sends is answered no more, what is posted is flushed. */
-static bool stop_queue_pair(struct daxpin_grant *grant)
+static bool revoke_stop_queue_pair(struct daxpin_grant *grant)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
 	bool stopped = false;
 
-	lock(grant->rdma);
+	revoke_lock(grant->rdma);
 	if (grant->revoke.peer_qp) {
-		grant->revoke.stop_error = -ibv_modify_qp(grant->revoke.peer_qp, &attr,
-						 IBV_QP_STATE);
+		grant->revoke.stop_error = -ibv_modify_qp(grant->revoke.peer_qp,
+							  &attr, IBV_QP_STATE);
 		stopped = !grant->revoke.stop_error;
 	}
 	if (stopped) {
@@ -133,37 +136,37 @@ static bool stop_queue_pair(struct daxpin_grant *grant)
 		grant->revoke.escalation = DAXPIN_GRANT_STEP_QUEUE_PAIR;
 		grant->rdma->revokes.totals.queue_pairs_stopped++;
 	}
-	unlock(grant->rdma);
+	revoke_unlock(grant->rdma);
 	return stopped;
 }
 
-static int climb(struct daxpin_grant *grant)
+static int revoke_escalate(struct daxpin_grant *grant)
 {
 	const struct timespec pause = { .tv_nsec = DRAIN_NS };
-	int ret = close_door(grant), tries;
+	int ret = revoke_close_access(grant), tries;
 
 	if (!ret)
 		return 0;
-	lock(grant->rdma);
+	revoke_lock(grant->rdma);
 	if (grant->revoke.escalation < DAXPIN_GRANT_STEP_DEREGISTER)
 		grant->revoke.escalation = DAXPIN_GRANT_STEP_DEREGISTER;
-	unlock(grant->rdma);
-	if (!stop_queue_pair(grant))
+	revoke_unlock(grant->rdma);
+	if (!revoke_stop_queue_pair(grant))
 		return ret;
 	for (tries = 0; ret && tries < DRAIN_TRIES; tries++) {
 		if (tries)
 			nanosleep(&pause, NULL);
-		ret = close_door(grant);
+		ret = revoke_close_access(grant);
 	}
 	return ret;
 }
 
 /* By the thread that moved it to ENDING; the grant is gone when this is 0. */
-static int end(struct daxpin_grant *grant, bool was_quarantined)
+static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	struct daxpin_rdma_info *count = &rdma->revokes.totals;
-	int ret = climb(grant), drop_ret;
+	int ret = revoke_escalate(grant), drop_ret;
 
 	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
@@ -171,37 +174,38 @@ static int end(struct daxpin_grant *grant, bool was_quarantined)
 		drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold);
 		assert(drop_ret == 0);
 	}
-	lock(rdma);
+	revoke_lock(rdma);
 	count->quarantined += (ret != 0) - was_quarantined;
 	count->pending--;
 	if (ret) {
 		grant->revoke.escalation = DAXPIN_GRANT_STEP_QUARANTINE;
-		become(grant, DAXPIN_GRANT_STATE_QUARANTINED);
+		revoke_become(grant, DAXPIN_GRANT_STATE_QUARANTINED);
 	} else {
 		count->ended++;
 		count->grants--;
-		remember(grant);
+		revoke_remember(grant);
 	}
-	unlock(rdma);
+	revoke_unlock(rdma);
 	return ret;
 }
 
 /* ------------------------------------------------------- who does it, and when */
 
 /* Who hears done() may detach: after it nothing is touched. */
-static int end_queued(struct daxpin_grant *grant)
+static int revoke_end_queued(struct daxpin_grant *grant)
 {
 	void (*done)(void *arg, int result) = grant->revoke.done;
 	void *done_arg = grant->revoke.done_arg;
 	bool was_quarantined, lost = grant->revoke.is_lost;
 	int ret;
 
-	lock(grant->rdma);
+	revoke_lock(grant->rdma);
 	assert(grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED);
-	was_quarantined = grant->revoke.escalation == DAXPIN_GRANT_STEP_QUARANTINE;
-	become(grant, DAXPIN_GRANT_STATE_ENDING);
-	unlock(grant->rdma);
-	ret = end(grant, was_quarantined);
+	was_quarantined = grant->revoke.escalation ==
+			  DAXPIN_GRANT_STEP_QUARANTINE;
+	revoke_become(grant, DAXPIN_GRANT_STATE_ENDING);
+	revoke_unlock(grant->rdma);
+	ret = revoke_end(grant, was_quarantined);
 	if (ret && lost)
 		daxpin_rdma_revoke_start(grant, daxpin_deadline_ms(AGAIN_MS));
 	if (done)
@@ -209,30 +213,31 @@ static int end_queued(struct daxpin_grant *grant)
 	return ret;
 }
 
-static void execute(void *arg)
+static void revoke_execute(void *arg)
 {
-	end_queued(arg);
+	revoke_end_queued(arg);
 }
 
 /* Under the lock, which it lets go: no more grace for a grant that is pending. */
-static void launch_and_unlock(struct daxpin_grant *grant)
+static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	struct dp_revokes *revokes = &rdma->revokes;
 
-	remove_pending(grant);
-	become(grant, DAXPIN_GRANT_STATE_QUEUED);
+	revoke_remove_pending(grant);
+	revoke_become(grant, DAXPIN_GRANT_STATE_QUEUED);
 	if (!revokes->run)
-		add_pending(grant);
-	unlock(rdma);
+		revoke_add_pending(grant);
+	revoke_unlock(rdma);
 	if (revokes->run)
-		revokes->run(execute, grant, revokes->run_arg);
+		revokes->run(revoke_execute, grant, revokes->run_arg);
 }
 
 /* Under the lock: may it be taken back, by whoever asks now? */
-static int check_free(struct daxpin_grant *grant)
+static int revoke_check_free(struct daxpin_grant *grant)
 {
-	switch (atomic_load_explicit(&grant->revoke.revoke_state, memory_order_relaxed)) {
+	switch (atomic_load_explicit(&grant->revoke.revoke_state,
+				     memory_order_relaxed)) {
 	case STATE_OVER:
 		return -ESTALE;
 	case DAXPIN_GRANT_STATE_QUEUED:
@@ -244,17 +249,17 @@ static int check_free(struct daxpin_grant *grant)
 }
 
 /* Take the lock where the grant may be taken back, and count it as pending. */
-static int lock_free(struct daxpin_grant *grant)
+static int revoke_lock_free(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	int ret = dp_rdma_enter(rdma);
 
 	if (ret)
 		return ret;
-	lock(rdma);
-	ret = check_free(grant);
+	revoke_lock(rdma);
+	ret = revoke_check_free(grant);
 	if (ret)
-		unlock(rdma);
+		revoke_unlock(rdma);
 	else if (grant->revoke.revoke_state != DAXPIN_GRANT_STATE_ASKED)
 		rdma->revokes.totals.pending++;
 	return ret;
@@ -267,14 +272,15 @@ DP_EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 
 	if (!grant)
 		return 0;
-	ret = lock_free(grant);
+	ret = revoke_lock_free(grant);
 	if (ret)
 		return ret;
-	remove_pending(grant);
-	was_quarantined = grant->revoke.escalation == DAXPIN_GRANT_STEP_QUARANTINE;
-	become(grant, DAXPIN_GRANT_STATE_ENDING);
-	unlock(grant->rdma);
-	return end(grant, was_quarantined);
+	revoke_remove_pending(grant);
+	was_quarantined = grant->revoke.escalation ==
+			  DAXPIN_GRANT_STEP_QUARANTINE;
+	revoke_become(grant, DAXPIN_GRANT_STATE_ENDING);
+	revoke_unlock(grant->rdma);
+	return revoke_end(grant, was_quarantined);
 }
 
 DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
@@ -287,11 +293,11 @@ DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
 
 	if (!grant)
 		return -EINVAL;
-	ret = lock_free(grant);
+	ret = revoke_lock_free(grant);
 	if (ret)
 		return ret;
 	if (deadline_ns <= daxpin_deadline_ms(0)) {
-		launch_and_unlock(grant);
+		revoke_launch_and_unlock(grant);
 		return 0;
 	}
 	/* Asked once: a grant that is ASKED gets another deadline. */
@@ -300,10 +306,10 @@ DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
 	key = grant->key;
 	arg = grant->revoke.done_arg;
 	grant->revoke.ask_deadline_ns = deadline_ns;
-	remove_pending(grant);
-	add_pending(grant);
-	become(grant, DAXPIN_GRANT_STATE_ASKED);
-	unlock(grant->rdma);
+	revoke_remove_pending(grant);
+	revoke_add_pending(grant);
+	revoke_become(grant, DAXPIN_GRANT_STATE_ASKED);
+	revoke_unlock(grant->rdma);
 	if (ask_back)
 		ask_back(arg, &key);
 	return 0;
@@ -315,21 +321,22 @@ DP_EXPORT int daxpin_grant_returned(struct daxpin_grant *grant)
 
 	if (!grant)
 		return -EINVAL;
-	ret = lock_free(grant);
+	ret = revoke_lock_free(grant);
 	if (ret)
 		return ret;
 	grant->rdma->revokes.totals.returned++;
-	launch_and_unlock(grant);
+	revoke_launch_and_unlock(grant);
 	return 0;
 }
 
 /* Under the lock: one whose grace is over, or that waits for nothing else. */
-static struct daxpin_grant *find_due(struct dp_revokes *revokes)
+static struct daxpin_grant *revoke_find_due(struct dp_revokes *revokes)
 {
 	const uint64_t now = daxpin_deadline_ms(0);
 	struct daxpin_grant *grant;
 
-	for (grant = revokes->pending_first; grant; grant = grant->revoke.next_grant)
+	for (grant = revokes->pending_first; grant;
+	     grant = grant->revoke.next_grant)
 		if (grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED ||
 		    grant->revoke.ask_deadline_ns <= now)
 			return grant;
@@ -338,17 +345,17 @@ static struct daxpin_grant *find_due(struct dp_revokes *revokes)
 
 /* Under the lock, which it lets go: with its time run out a grant is QUEUED, and
  * one that is QUEUED is for us where there is no executor. */
-static int serve(struct daxpin_rdma *rdma, struct daxpin_grant *grant)
+static int revoke_serve(struct daxpin_rdma *rdma, struct daxpin_grant *grant)
 {
 	if (grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED) {
 		rdma->revokes.totals.expired++;
-		launch_and_unlock(grant);
+		revoke_launch_and_unlock(grant);
 		return 0;
 	}
 	assert(!rdma->revokes.run);
-	remove_pending(grant);
-	unlock(rdma);
-	return end_queued(grant);
+	revoke_remove_pending(grant);
+	revoke_unlock(rdma);
+	return revoke_end_queued(grant);
 }
 
 int dp_revokes_service(struct daxpin_rdma *rdma)
@@ -357,26 +364,27 @@ int dp_revokes_service(struct daxpin_rdma *rdma)
 	int ret, first = 0;
 
 	for (;;) {
-		lock(rdma);
-		grant = find_due(&rdma->revokes);
+		revoke_lock(rdma);
+		grant = revoke_find_due(&rdma->revokes);
 		if (!grant)
 			break;
-		ret = serve(rdma, grant);
+		ret = revoke_serve(rdma, grant);
 		if (!first)
 			first = ret;
 	}
-	unlock(rdma);
+	revoke_unlock(rdma);
 	return first;
 }
 
 /* ------------------------------------------------------------ what is told of it */
 
-static uint64_t next_deadline(const struct dp_revokes *revokes)
+static uint64_t revoke_next_deadline(const struct dp_revokes *revokes)
 {
 	const struct daxpin_grant *grant;
 	uint64_t next = 0, at;
 
-	for (grant = revokes->pending_first; grant; grant = grant->revoke.next_grant) {
+	for (grant = revokes->pending_first; grant;
+	     grant = grant->revoke.next_grant) {
 		at = grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED ?
 		     1 : grant->revoke.ask_deadline_ns;
 		if (!next || at < next)
@@ -396,20 +404,22 @@ DP_EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 	ret = dp_rdma_enter(grant->rdma);
 	if (ret)
 		return ret;
-	lock(grant->rdma);
-	info = (struct daxpin_grant_info) {
+	revoke_lock(grant->rdma);
+	info = (struct daxpin_grant_info){
 		.state = grant->revoke.revoke_state,
 		.step = grant->revoke.escalation,
 		.refusals = grant->revoke.refusal_count,
-		.deadline_ns = grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED ?
-			       grant->revoke.ask_deadline_ns : 0,
+		.deadline_ns = grant->revoke.revoke_state ==
+					       DAXPIN_GRANT_STATE_ASKED ?
+				       grant->revoke.ask_deadline_ns :
+				       0,
 		.device_error = grant->revoke.mr_error,
 		.qp_error = grant->revoke.stop_error,
 		.door = dp_access_via(grant),
 	};
 	if (grant->revoke.revoke_state == STATE_OVER)
 		ret = -ESTALE;
-	unlock(grant->rdma);
+	revoke_unlock(grant->rdma);
 	if (ret)
 		return ret;
 	return dp_return_versioned(ret_info, &info, sizeof(info));
@@ -421,12 +431,12 @@ DP_EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 
 	if (ret)
 		return ret;
-	lock(grant->rdma);
+	revoke_lock(grant->rdma);
 	if (grant->revoke.revoke_state == STATE_OVER)
 		ret = -ESTALE;
 	else
 		grant->revoke.peer_qp = qp;
-	unlock(grant->rdma);
+	revoke_unlock(grant->rdma);
 	return ret;
 }
 
@@ -437,12 +447,12 @@ DP_EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
 
 	if (ret)
 		return ret;
-	lock(grant->rdma);
+	revoke_lock(grant->rdma);
 	if (grant->revoke.revoke_state == STATE_OVER)
 		ret = -ESTALE;
 	else
 		ret = dp_access_bound(grant);
-	unlock(grant->rdma);
+	revoke_unlock(grant->rdma);
 	return ret ? ret : wc->status ? -EIO : 0;
 }
 
@@ -452,11 +462,11 @@ static void revoke_add(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 
-	lock(rdma);
-	become(grant, DAXPIN_GRANT_STATE_OUT);
+	revoke_lock(rdma);
+	revoke_become(grant, DAXPIN_GRANT_STATE_OUT);
 	rdma->revokes.totals.grants++;
 	rdma->revokes.totals.granted++;
-	unlock(rdma);
+	revoke_unlock(rdma);
 }
 
 void dp_revoke_add(struct daxpin_grant *grant,
@@ -514,9 +524,9 @@ int dp_revokes_check_none(struct daxpin_rdma *rdma)
 	struct dp_revokes *revokes = &rdma->revokes;
 	uint32_t grants;
 
-	lock(rdma);
+	revoke_lock(rdma);
 	grants = revokes->totals.grants;
-	unlock(rdma);
+	revoke_unlock(rdma);
 	if (grants)
 		return -EBUSY;
 	assert(!revokes->pending_first && !revokes->totals.quarantined);
@@ -536,8 +546,8 @@ void dp_revokes_free(struct daxpin_grant *first)
 void dp_revokes_count(struct daxpin_rdma *rdma,
 			   struct daxpin_rdma_info *ret_info)
 {
-	lock(rdma);
+	revoke_lock(rdma);
 	*ret_info = rdma->revokes.totals;
-	ret_info->next_deadline_ns = next_deadline(&rdma->revokes);
-	unlock(rdma);
+	ret_info->next_deadline_ns = revoke_next_deadline(&rdma->revokes);
+	revoke_unlock(rdma);
 }

@@ -49,7 +49,7 @@ struct facts {
 
 /* ------------------------------------------------------------ one to be tried */
 
-static int bind_window(struct window *w, unsigned int access)
+static int window_probe_bind(struct window *w, unsigned int access)
 {
 	const struct ibv_mw_bind_info info = {
 		.mr = w->mr,
@@ -66,7 +66,7 @@ static int bind_window(struct window *w, unsigned int access)
 }
 
 /* A new window, and the connection as after no error. */
-static int open_window(struct window *w, unsigned int access)
+static int window_probe_open(struct window *w, unsigned int access)
 {
 	int ret;
 
@@ -78,12 +78,12 @@ static int open_window(struct window *w, unsigned int access)
 		return ret;
 	memset(w->memory, 0, PAGES * PAGE);
 	memset(dp_loopback_source(w->loopback), 0xa5, DP_LOOPBACK_BYTES);
-	ret = bind_window(w, access);
+	ret = window_probe_bind(w, access);
 	w->rkey = w->mw->rkey;
 	return ret;
 }
 
-static int shut_window(struct window *w)
+static int window_probe_close(struct window *w)
 {
 	int ret = w->mw ? dp_window_free(w->mw) : 0;
 
@@ -99,8 +99,8 @@ static int shut_window(struct window *w)
  * not be made. What lies at `at` is 0 before; does a write of `length` change
  * anything there?
  */
-static int write_and_look(struct window *w, uint64_t at, uint32_t length,
-			  enum fence *ret_fence)
+static int window_probe_write_and_look(struct window *w, uint64_t at,
+				       uint32_t length, enum fence *ret_fence)
 {
 	unsigned char *byte = w->memory + at;
 	int status = dp_loopback_write(w->loopback, byte, w->rkey, length);
@@ -119,9 +119,10 @@ static int write_and_look(struct window *w, uint64_t at, uint32_t length,
 }
 
 /* Without this nothing that is refused says anything. */
-static int write_inside(struct window *w)
+static int window_probe_write_inside(struct window *w)
 {
-	int status = dp_loopback_write(w->loopback, w->memory + FROM, w->rkey, 1);
+	int status =
+		dp_loopback_write(w->loopback, w->memory + FROM, w->rkey, 1);
 
 	if (!status && !w->memory[FROM])
 		return -EIO;
@@ -130,29 +131,31 @@ static int write_inside(struct window *w)
 }
 
 /* Beyond it, and across its end. */
-static int try_range(struct window *w, struct facts *facts)
+static int window_probe_try_range(struct window *w, struct facts *facts)
 {
-	int ret = write_inside(w);
+	int ret = window_probe_write_inside(w);
 
-	return ret ? ret : write_and_look(w, FROM + SPAN, 1, &facts->range);
+	return ret ? ret :
+		     window_probe_write_and_look(w, FROM + SPAN, 1,
+						 &facts->range);
 }
 
-static int try_edge(struct window *w, struct facts *facts)
+static int window_probe_try_edge(struct window *w, struct facts *facts)
 {
 	enum fence edge = FENCE_UNTRIED;
-	int ret = write_inside(w);
+	int ret = window_probe_write_inside(w);
 
 	if (!ret)
-		ret = write_and_look(w, FROM + SPAN - 1, 2, &edge);
+		ret = window_probe_write_and_look(w, FROM + SPAN - 1, 2, &edge);
 	/* The byte inside may arrive; the one outside may not. */
 	if (!ret && w->memory[FROM + SPAN])
 		facts->range = FENCE_LEAKS;
 	return ret;
 }
 
-static int try_rights(struct window *w, struct facts *facts)
+static int window_probe_try_rights(struct window *w, struct facts *facts)
 {
-	int ret = write_inside(w), status;
+	int ret = window_probe_write_inside(w), status;
 
 	if (ret)
 		return ret;
@@ -163,16 +166,16 @@ static int try_rights(struct window *w, struct facts *facts)
 	return 0;
 }
 
-static int try_end(struct window *w, struct facts *facts)
+static int window_probe_try_end(struct window *w, struct facts *facts)
 {
-	int ret = write_inside(w);
+	int ret = window_probe_write_inside(w);
 
 	if (!ret)
-		ret = shut_window(w);
-	return ret ? ret : write_and_look(w, FROM, 1, &facts->end);
+		ret = window_probe_close(w);
+	return ret ? ret : window_probe_write_and_look(w, FROM, 1, &facts->end);
 }
 
-static int open_fire(struct window *w)
+static int window_probe_post_writes(struct window *w)
 {
 	int ret = 0;
 
@@ -189,12 +192,12 @@ static int open_fire(struct window *w)
  * The window is freed while writes come in. Once that is said to be done the
  * memory is wiped: what is not 0 when the last write was answered came later.
  */
-static int try_late(struct window *w, struct facts *facts)
+static int window_probe_try_late(struct window *w, struct facts *facts)
 {
-	int ret = open_fire(w);
+	int ret = window_probe_post_writes(w);
 
 	if (!ret)
-		ret = shut_window(w);
+		ret = window_probe_close(w);
 	if (ret)
 		return ret;
 	memset(w->memory, 0, PAGES * PAGE);
@@ -212,34 +215,38 @@ static int try_late(struct window *w, struct facts *facts)
 
 typedef int trial_fn(struct window *w, struct facts *facts);
 
-static int run_trial(struct window *w, trial_fn *trial, struct facts *facts)
+static int window_probe_run_one(struct window *w, trial_fn *trial,
+				struct facts *facts)
 {
-	int ret = open_window(w, IBV_ACCESS_REMOTE_WRITE), shut;
+	int ret = window_probe_open(w, IBV_ACCESS_REMOTE_WRITE), shut;
 
 	if (!ret)
 		ret = trial(w, facts);
-	shut = shut_window(w);
+	shut = window_probe_close(w);
 	return shut ? shut : ret;
 }
 
-static int run_trials(struct window *w, struct facts *facts)
+static int window_probe_run_all(struct window *w, struct facts *facts)
 {
 	static trial_fn *const trials[] = {
-		try_range, try_edge, try_rights, try_end,
+		window_probe_try_range,
+		window_probe_try_edge,
+		window_probe_try_rights,
+		window_probe_try_end,
 	};
 	int ret = 0;
 
 	for (unsigned int i = 0; !ret && i < sizeof(trials) / sizeof(trials[0]);
 	     i++)
-		ret = run_trial(w, trials[i], facts);
+		ret = window_probe_run_one(w, trials[i], facts);
 	for (unsigned int i = 0; !ret && i < ROUNDS; i++)
-		ret = run_trial(w, try_late, facts);
+		ret = window_probe_run_one(w, window_probe_try_late, facts);
 	return ret;
 }
 
 /* ---------------------------------------------------------------- the words */
 
-static bool is_offered(struct ibv_pd *pd, enum ibv_mw_type type)
+static bool window_probe_is_offered(struct ibv_pd *pd, enum ibv_mw_type type)
 {
 	const unsigned int type2 = IBV_DEVICE_MEM_WINDOW_TYPE_2A |
 				   IBV_DEVICE_MEM_WINDOW_TYPE_2B;
@@ -251,39 +258,41 @@ static bool is_offered(struct ibv_pd *pd, enum ibv_mw_type type)
 	       attr.device_cap_flags & wanted;
 }
 
-static const char *of(enum fence fence, const char *holds, const char *leaks)
+static const char *window_probe_words_for(enum fence fence, const char *holds,
+					  const char *leaks)
 {
 	return fence == FENCE_HOLDS ? holds :
 	       fence == FENCE_LEAKS ? leaks : "was not tried";
 }
 
-static bool is_wrong(const struct facts *facts)
+static bool window_probe_is_wrong(const struct facts *facts)
 {
 	return facts->range == FENCE_LEAKS || facts->rights == FENCE_LEAKS ||
 	       facts->end == FENCE_LEAKS || facts->late;
 }
 
-static bool is_whole(const struct facts *facts)
+static bool window_probe_is_whole(const struct facts *facts)
 {
 	return facts->range == FENCE_HOLDS && facts->rights == FENCE_HOLDS &&
 	       facts->end == FENCE_HOLDS && facts->rounds;
 }
 
-static void say_facts(const struct facts *facts,
-		      struct daxpin_rdma_finding *finding)
+static void window_probe_report_facts(const struct facts *facts,
+				      struct daxpin_rdma_finding *finding)
 {
-	finding->verdict = is_wrong(facts) ? DAXPIN_RDMA_WRONG :
-			   is_whole(facts) ? DAXPIN_RDMA_WORKS :
+	finding->verdict = window_probe_is_wrong(facts) ? DAXPIN_RDMA_WRONG :
+			   window_probe_is_whole(facts) ? DAXPIN_RDMA_WORKS :
 			   DAXPIN_RDMA_UNKNOWN;
 	snprintf(finding->what, sizeof(finding->what),
 		 "a write past the window, inside its region, %s; a read that it does not allow %s; a write after its end %s; in %u of %u ends under fire bytes landed later",
-		 of(facts->range, "was refused", "arrived"),
-		 of(facts->rights, "was refused", "was answered"),
-		 of(facts->end, "was refused", "arrived"),
+		 window_probe_words_for(facts->range, "was refused", "arrived"),
+		 window_probe_words_for(facts->rights, "was refused", "was answered"),
+		 window_probe_words_for(facts->end, "was refused", "arrived"),
 		 facts->late, facts->rounds);
 }
 
-static void say_untried(int ret, struct daxpin_rdma_finding *finding)
+static void window_probe_report_untried(int ret,
+					struct daxpin_rdma_finding *finding)
 {
 	finding->verdict = DAXPIN_RDMA_UNKNOWN;
 	snprintf(finding->what, sizeof(finding->what),
@@ -292,7 +301,7 @@ static void say_untried(int ret, struct daxpin_rdma_finding *finding)
 }
 
 /* What the device keeps stays mapped, for good. */
-static int end_memory(struct window *w)
+static int window_probe_end_memory(struct window *w)
 {
 	int ret = w->mw ? -EBUSY : 0;
 
@@ -308,7 +317,7 @@ int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 	struct facts facts = { 0 };
 	int ret;
 
-	if (!is_offered(loopback->pd, type)) {
+	if (!window_probe_is_offered(loopback->pd, type)) {
 		ret_finding->verdict = DAXPIN_RDMA_NONE;
 		snprintf(ret_finding->what, sizeof(ret_finding->what),
 			 "the device has none of this type");
@@ -323,10 +332,10 @@ int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND,
 			     &w.mr);
 	if (!ret)
-		ret = run_trials(&w, &facts);
-	if (ret && !is_wrong(&facts))
-		say_untried(ret, ret_finding);
+		ret = window_probe_run_all(&w, &facts);
+	if (ret && !window_probe_is_wrong(&facts))
+		window_probe_report_untried(ret, ret_finding);
 	else
-		say_facts(&facts, ret_finding);
-	return end_memory(&w);
+		window_probe_report_facts(&facts, ret_finding);
+	return window_probe_end_memory(&w);
 }

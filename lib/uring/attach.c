@@ -13,8 +13,9 @@
 
 /* ------------------------------------------------------- lock in the ring */
 
-static int refuse_file(const struct daxpin_uring *uring,
-		       const struct daxpin_uring_options *options, int error)
+static int attach_refuse_file(const struct daxpin_uring *uring,
+			      const struct daxpin_uring_options *options,
+			      int error)
 {
 	if (error == -EEXIST)
 		return dp_fail(DP_WHY_OF(options), error,
@@ -25,8 +26,8 @@ static int refuse_file(const struct daxpin_uring *uring,
 }
 
 /* An update would silently take the caller's file out of its slot. */
-static int put_into_slot(struct daxpin_uring *uring, int fd,
-			 const struct daxpin_uring_options *options)
+static int attach_put_into_slot(struct daxpin_uring *uring, int fd,
+				const struct daxpin_uring_options *options)
 {
 	int ret;
 
@@ -35,29 +36,29 @@ static int put_into_slot(struct daxpin_uring *uring, int fd,
 			       "slot %d of the ring's file table is in use: name a free one in file_slot",
 			       uring->file_slot);
 	ret = dp_uring_put_file(&uring->link, uring->file_slot, fd);
-	return ret ? refuse_file(uring, options, ret) : 0;
+	return ret ? attach_refuse_file(uring, options, ret) : 0;
 }
 
-static int put_lock(struct daxpin_uring *uring,
-		    const struct daxpin_uring_options *options)
+static int attach_put_lock(struct daxpin_uring *uring,
+			   const struct daxpin_uring_options *options)
 {
 	int fd = daxpin_lock_fd(uring->pool), ret;
 
 	uring->file_slot = options->file_slot;
 	if (options->file_slot != DAXPIN_URING_OWN_FILES)
-		return put_into_slot(uring, fd, options);
+		return attach_put_into_slot(uring, fd, options);
 	uring->file_slot = 0;
 	ret = dp_uring_make_files(&uring->link, fd);
 	if (ret == -EBUSY)
 		return dp_fail(DP_WHY_OF(options), ret,
 			       "the ring has a registered-file table already: name a free slot of it in file_slot");
 	if (ret)
-		return refuse_file(uring, options, ret);
+		return attach_refuse_file(uring, options, ret);
 	uring->own_files = true;
 	return 0;
 }
 
-static int take_lock_out(struct daxpin_uring *uring)
+static int attach_take_lock_out(struct daxpin_uring *uring)
 {
 	return uring->own_files ? dp_uring_remove_files(&uring->link) :
 	       dp_uring_put_file(&uring->link, uring->file_slot, -1);
@@ -65,7 +66,8 @@ static int take_lock_out(struct daxpin_uring *uring)
 
 /* ----------------------------------------------------------------- options */
 
-static int check_buffer_options(const struct daxpin_uring_options *options)
+static int
+attach_check_buffer_options(const struct daxpin_uring_options *options)
 {
 	const uint32_t plain = DAXPIN_URING_PLAIN;
 	const uint32_t fixed = DAXPIN_URING_NEED_FIXED | DAXPIN_URING_EAGER |
@@ -89,8 +91,8 @@ static int check_buffer_options(const struct daxpin_uring_options *options)
 	return 0;
 }
 
-static int check_options(const struct daxpin_uring_options *options,
-			 struct daxpin_uring_options *ret_copy)
+static int attach_check_options(const struct daxpin_uring_options *options,
+				struct daxpin_uring_options *ret_copy)
 {
 	int ret;
 
@@ -109,13 +111,13 @@ static int check_options(const struct daxpin_uring_options *options,
 	if (ret_copy->file_slot < DAXPIN_URING_OWN_FILES)
 		return dp_fail(DP_WHY_OF(ret_copy), -EINVAL,
 			       "there is no file slot %d", ret_copy->file_slot);
-	return check_buffer_options(ret_copy);
+	return attach_check_buffer_options(ret_copy);
 }
 
 /* ------------------------------------------------------- attach and detach */
 
 /* The operation first: a long label is cut at its end. */
-static void name_requests(struct daxpin_uring *uring, const char *label)
+static void attach_name_requests(struct daxpin_uring *uring, const char *label)
 {
 	const struct {
 		char *at;
@@ -133,8 +135,8 @@ static void name_requests(struct daxpin_uring *uring, const char *label)
 }
 
 /* The pool knows of the ring before the ring knows of the pool. */
-static int announce(struct daxpin_uring *uring,
-		    const struct daxpin_uring_options *options)
+static int attach_register_ring(struct daxpin_uring *uring,
+				const struct daxpin_uring_options *options)
 {
 	struct daxpin_registration_options registration = {
 		.size = sizeof(registration),
@@ -150,13 +152,14 @@ static int announce(struct daxpin_uring *uring,
 
 /* fsdax refuses long-term pins (KERNEL 0.1); read-only memory cannot be
  * written. The rest is tried. */
-static bool can_be_fixed(const struct daxpin_pool_info *info)
+static bool attach_can_be_fixed(const struct daxpin_pool_info *info)
 {
 	return info->source != DAXPIN_SOURCE_FSDAX &&
 	       !(info->flags & DAXPIN_POOL_READONLY);
 }
 
-static uint64_t sum_of_segments(struct daxpin_pool *pool, uint32_t segments)
+static uint64_t attach_sum_of_segments(struct daxpin_pool *pool,
+				       uint32_t segments)
 {
 	struct daxpin_segment segment;
 	uint64_t bytes = 0;
@@ -168,8 +171,8 @@ static uint64_t sum_of_segments(struct daxpin_pool *pool, uint32_t segments)
 }
 
 static struct daxpin_uring *
-make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
-	   const struct daxpin_uring_options *options)
+attach_make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
+		  const struct daxpin_uring_options *options)
 {
 	struct daxpin_uring *uring = calloc(1, sizeof(*uring));
 
@@ -179,54 +182,54 @@ make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
 	uring->segments = info->segments;
 	assert(__builtin_popcountll(info->segment_size) == 1);
 	uring->segment_shift = __builtin_ctzll(info->segment_size);
-	uring->needed_bytes = sum_of_segments(pool, info->segments);
-	name_requests(uring, options->label);
+	uring->needed_bytes = attach_sum_of_segments(pool, info->segments);
+	attach_name_requests(uring, options->label);
 	return uring;
 }
 
 /* In this order, and out of it the other way round. */
-static int join(struct daxpin_uring *uring, bool can_be_fixed,
-		const struct daxpin_uring_options *options)
+static int attach_join(struct daxpin_uring *uring, bool can_be_fixed,
+		       const struct daxpin_uring_options *options)
 {
-	int ret = announce(uring, options);
+	int ret = attach_register_ring(uring, options);
 
 	if (ret)
 		return ret;
-	ret = put_lock(uring, options);
+	ret = attach_put_lock(uring, options);
 	if (ret)
 		goto unregister;
 	ret = dp_uring_table_open(uring, can_be_fixed, options);
 	if (!ret)
 		return 0;
-	take_lock_out(uring);
+	attach_take_lock_out(uring);
 unregister:
 	daxpin_unregister(uring->registration);
 	return ret;
 }
 
-static void take_down(struct daxpin_uring *uring)
+static void attach_take_down(struct daxpin_uring *uring)
 {
 	dp_uring_table_free(uring);
 	dp_uring_unlink(&uring->link);
 	uring->pool = NULL;
 }
 
-static void bury(struct daxpin_uring *uring)
+static void attach_tombstone_ring(struct daxpin_uring *uring)
 {
 	static struct dp_detached_list detached = {
 		.lock = PTHREAD_MUTEX_INITIALIZER
 	};
 	struct dp_detached oldest;
 
-	take_down(uring);
+	attach_take_down(uring);
 	oldest = dp_detached_remember(&detached,
 				      (struct dp_detached) { uring, NULL });
 	free(oldest.handle);
 }
 
-static int attach(struct daxpin_pool *pool, struct io_uring *ring,
-		  const struct daxpin_uring_options *user_options, bool guard,
-		  struct daxpin_uring **ret_uring)
+static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
+		       const struct daxpin_uring_options *user_options,
+		       bool guard, struct daxpin_uring **ret_uring)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_uring_options options;
@@ -235,14 +238,14 @@ static int attach(struct daxpin_pool *pool, struct io_uring *ring,
 
 	if (!ring || !ret_uring)
 		return -EINVAL;
-	ret = check_options(user_options, &options);
+	ret = attach_check_options(user_options, &options);
 	if (!ret)
 		ret = daxpin_pool_info(pool, &info);
 	if (ret)
 		return ret;
 	if (guard)
 		options.flags = DAXPIN_URING_PLAIN;
-	uring = make_uring(pool, &info, &options);
+	uring = attach_make_uring(pool, &info, &options);
 	if (!uring)
 		return -ENOMEM;
 	ret = dp_uring_link(ring, &uring->link);
@@ -255,12 +258,12 @@ static int attach(struct daxpin_pool *pool, struct io_uring *ring,
 	uring->has_vectors = dp_uring_knows(&uring->link,
 					    DP_URING_OP_READV_FIXED);
 	uring->has_send_zc = dp_uring_knows(&uring->link, IORING_OP_SEND_ZC);
-	ret = join(uring, can_be_fixed(&info), &options);
+	ret = attach_join(uring, attach_can_be_fixed(&info), &options);
 	if (!ret) {
 		*ret_uring = uring;
 		return 0;
 	}
-	take_down(uring);
+	attach_take_down(uring);
 	free(uring);
 	return ret;
 }
@@ -270,7 +273,7 @@ DP_EXPORT int daxpin_uring_attach(struct daxpin_pool *pool,
 				  const struct daxpin_uring_options *options,
 				  struct daxpin_uring **ret_uring)
 {
-	return attach(pool, ring, options, false, ret_uring);
+	return attach_ring(pool, ring, options, false, ret_uring);
 }
 
 DP_EXPORT int daxpin_uring_guard(struct daxpin_pool *pool,
@@ -278,7 +281,7 @@ DP_EXPORT int daxpin_uring_guard(struct daxpin_pool *pool,
 				 const struct daxpin_uring_options *options,
 				 struct daxpin_uring **ret_uring)
 {
-	return attach(pool, ring, options, true, ret_uring);
+	return attach_ring(pool, ring, options, true, ret_uring);
 }
 
 DP_EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
@@ -311,20 +314,21 @@ DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 		return 0;
 	ret = dp_uring_enter(uring);
 	if (!ret)
-		ret = daxpin_pool_info(uring->pool,
-				       &(struct daxpin_pool_info) {
-				       .size = sizeof(struct daxpin_pool_info) });
+		ret = daxpin_pool_info(
+			uring->pool,
+			&(struct daxpin_pool_info){
+				.size = sizeof(struct daxpin_pool_info) });
 	if (ret)
 		return ret;
 	if (uring->in_flight)
 		return -EBUSY;
 	ret = dp_uring_table_close(uring);
 	if (!ret)
-		ret = take_lock_out(uring);
+		ret = attach_take_lock_out(uring);
 	if (ret)
 		return ret;
 	ret = daxpin_unregister(uring->registration);
 	assert(!ret);
-	bury(uring);
+	attach_tombstone_ring(uring);
 	return 0;
 }

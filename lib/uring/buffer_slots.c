@@ -36,7 +36,7 @@
 #define THRESHOLD_AFTER_FAILURE	4096
 #define PROBE_BYTES		4096
 
-static uint64_t memlock(void)
+static uint64_t slots_memlock(void)
 {
 	struct rlimit limit;
 
@@ -60,13 +60,13 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 	info->registrations = table->fill_count;
 	info->evictions = table->evict_count;
 	info->fallbacks = table->fallback_count;
-	info->limit_bytes = memlock();
+	info->limit_bytes = slots_memlock();
 }
 
 /* -------------------------------------------------------- fill and empty */
 
-static struct daxpin_segment segment_at(const struct daxpin_uring *uring,
-					uint32_t index)
+static struct daxpin_segment slots_segment_at(const struct daxpin_uring *uring,
+					      uint32_t index)
 {
 	struct daxpin_segment segment;
 	int ret = daxpin_segment(uring->pool, index, &segment);
@@ -79,17 +79,18 @@ static struct daxpin_segment segment_at(const struct daxpin_uring *uring,
  * The pin is announced before it is taken, for a segment with holes must not
  * have one: the kernel would fill them in again (KERNEL 0.13).
  */
-static int pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
-	       size_t bytes_max)
+static int slots_pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
+		     size_t bytes_max)
 {
-	struct daxpin_segment segment = segment_at(uring, index);
+	struct daxpin_segment segment = slots_segment_at(uring, index);
 	int ret = daxpin_registration_pin(uring->registration, index);
 
 	if (ret)
 		return ret;
 	if (segment.size > bytes_max)
 		segment.size = bytes_max;
-	ret = dp_uring_put_buffer(&uring->link, uring->table.first_number + slot,
+	ret = dp_uring_put_buffer(&uring->link,
+				  uring->table.first_number + slot,
 				  segment.base, segment.size);
 	if (ret)
 		daxpin_registration_revoked(uring->registration, index);
@@ -97,36 +98,38 @@ static int pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
 }
 
 /* With or without (-1) a slot: its requests are counted from here on. */
-static void set_slot_state(struct dp_uring_table *table, uint32_t index,
-			   int slot)
+static void slots_set_state(struct dp_uring_table *table, uint32_t index,
+			    int slot)
 {
 	struct dp_uring_segment *state = &table->segment_of[index];
 
-	*state = (struct dp_uring_segment) { .mapped_base = state->mapped_base, .slot_index = slot };
+	*state = (struct dp_uring_segment) {
+		.mapped_base = state->mapped_base, .slot_index = slot
+	};
 }
 
-static int fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
+static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 {
 	struct dp_uring_table *table = &uring->table;
 	int ret;
 
 	assert(table->slot_of[slot].segment_index == DP_URING_EMPTY);
 	assert(table->segment_of[index].slot_index < 0);
-	ret = pin(uring, index, slot, SIZE_MAX);
+	ret = slots_pin(uring, index, slot, SIZE_MAX);
 	if (ret)
 		return ret;
 	table->slot_of[slot] = (struct dp_uring_slot) {
 		.segment_index = index, .last_use = ++table->use_clock
 	};
-	set_slot_state(table, index, slot);
+	slots_set_state(table, index, slot);
 	table->filled++;
 	table->fill_count++;
-	table->filled_bytes += segment_at(uring, index).size;
+	table->filled_bytes += slots_segment_at(uring, index).size;
 	return 0;
 }
 
 /* Nobody names the slot, and nobody will. */
-static void forget(struct daxpin_uring *uring, uint32_t slot)
+static void slots_forget(struct daxpin_uring *uring, uint32_t slot)
 {
 	struct dp_uring_table *table = &uring->table;
 	uint32_t index = table->slot_of[slot].segment_index;
@@ -134,27 +137,27 @@ static void forget(struct daxpin_uring *uring, uint32_t slot)
 
 	assert(index != DP_URING_EMPTY && !table->slot_of[slot].users);
 	table->slot_of[slot].segment_index = DP_URING_EMPTY;
-	set_slot_state(table, index, -1);
+	slots_set_state(table, index, -1);
 	table->filled--;
-	table->filled_bytes -= segment_at(uring, index).size;
+	table->filled_bytes -= slots_segment_at(uring, index).size;
 	ret = daxpin_registration_revoked(uring->registration, index);
 	assert(!ret);
 }
 
 /* A table that its owner took out in the meantime has no slots to empty. */
-static int empty(struct daxpin_uring *uring, uint32_t slot)
+static int slots_empty(struct daxpin_uring *uring, uint32_t slot)
 {
-	int ret = dp_uring_put_buffer(&uring->link, uring->table.first_number + slot,
-				      NULL, 0);
+	int ret = dp_uring_put_buffer(
+		&uring->link, uring->table.first_number + slot, NULL, 0);
 
 	if (ret && ret != -ENXIO)
 		return ret;
-	forget(uring, slot);
+	slots_forget(uring, slot);
 	return 0;
 }
 
 /* When its last request is done: nobody can name the segment any more. */
-static int leave(struct daxpin_uring *uring, uint32_t index)
+static int slots_leave(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_segment *state = &uring->table.segment_of[index];
 
@@ -163,10 +166,10 @@ static int leave(struct daxpin_uring *uring, uint32_t index)
 		return 0;
 	/* What memory holds is to be found out anew. */
 	uring->table.fill_limit = uring->table.slot_count;
-	return empty(uring, state->slot_index);
+	return slots_empty(uring, state->slot_index);
 }
 
-static int find_empty(const struct dp_uring_table *table)
+static int slots_find_empty(const struct dp_uring_table *table)
 {
 	for (uint32_t i = 0; i < table->slot_count; i++)
 		if (table->slot_of[i].segment_index == DP_URING_EMPTY)
@@ -175,7 +178,7 @@ static int find_empty(const struct dp_uring_table *table)
 }
 
 /* The one whose last request was prepared the longest ago, with none going on. */
-static int find_idle(const struct dp_uring_table *table)
+static int slots_find_idle(const struct dp_uring_table *table)
 {
 	int oldest = -1;
 
@@ -184,7 +187,8 @@ static int find_idle(const struct dp_uring_table *table)
 
 		if (slot->segment_index == DP_URING_EMPTY || slot->users)
 			continue;
-		if (oldest < 0 || slot->last_use < table->slot_of[oldest].last_use)
+		if (oldest < 0 ||
+		    slot->last_use < table->slot_of[oldest].last_use)
 			oldest = i;
 	}
 	return oldest;
@@ -193,26 +197,28 @@ static int find_idle(const struct dp_uring_table *table)
 /* ------------------------------------------------------------- on demand */
 
 /* An empty slot, at the cost of another segment if need be; or -1. */
-static int make_empty_slot(struct daxpin_uring *uring)
+static int slots_make_empty(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
 	int slot;
 
 	if (table->filled < table->fill_limit)
-		return find_empty(table);
-	slot = find_idle(table);
-	if (slot < 0 || empty(uring, slot))
+		return slots_find_empty(table);
+	slot = slots_find_idle(table);
+	if (slot < 0 || slots_empty(uring, slot))
 		return -1;
 	table->evict_count++;
 	return slot;
 }
 
 /* Is it the segment's turn to ask for a slot? */
-static bool is_due(struct dp_uring_table *table, struct dp_uring_segment *state)
+static bool slots_is_due(struct dp_uring_table *table,
+			 struct dp_uring_segment *state)
 {
 	uint32_t threshold = state->miss_threshold;
 
-	if (table->filled >= table->fill_limit && threshold < THRESHOLD_FOR_A_SLOT)
+	if (table->filled >= table->fill_limit &&
+	    threshold < THRESHOLD_FOR_A_SLOT)
 		threshold = THRESHOLD_FOR_A_SLOT;
 	if (state->misses++ < threshold)
 		return false;
@@ -220,29 +226,30 @@ static bool is_due(struct dp_uring_table *table, struct dp_uring_segment *state)
 	return true;
 }
 
-static int try_fill(struct daxpin_uring *uring, uint32_t index)
+static int slots_try_fill(struct daxpin_uring *uring, uint32_t index)
 {
-	int slot = make_empty_slot(uring);
+	int slot = slots_make_empty(uring);
 
-	return slot < 0 ? -EBUSY : fill(uring, index, slot);
+	return slot < 0 ? -EBUSY : slots_fill(uring, index, slot);
 }
 
 /*
  * A slot for the segment. Where memory ran out for the first time, another
  * segment makes room at once: from now on it is one for one.
  */
-static void ask_for_slot(struct daxpin_uring *uring, uint32_t index)
+static void slots_ask(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
 	struct dp_uring_segment *state = &table->segment_of[index];
 	int ret;
 
-	if (!is_due(table, state))
+	if (!slots_is_due(table, state))
 		return;
-	ret = try_fill(uring, index);
-	if (ret == -ENOMEM && table->fill_limit == table->slot_count && table->filled) {
+	ret = slots_try_fill(uring, index);
+	if (ret == -ENOMEM && table->fill_limit == table->slot_count &&
+	    table->filled) {
 		table->fill_limit = table->filled;
-		ret = try_fill(uring, index);
+		ret = slots_try_fill(uring, index);
 	}
 	if (!ret)
 		return;
@@ -261,7 +268,7 @@ int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
 
 	assert(index < uring->segments);
 	if (table->is_open && state->slot_index < 0)
-		ask_for_slot(uring, index);
+		slots_ask(uring, index);
 	if (state->slot_index < 0 || state->is_leaving) {
 		table->fallback_count += table->is_wanted;
 		return -1;
@@ -275,13 +282,17 @@ int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
 void dp_uring_slot_release(struct daxpin_uring *uring, int number)
 {
 	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_slot *slot = &table->slot_of[number - table->first_number];
-	struct dp_uring_segment *state = &table->segment_of[slot->segment_index];
+	struct dp_uring_slot *slot =
+		&table->slot_of[number - table->first_number];
+	struct dp_uring_segment *state =
+		&table->segment_of[slot->segment_index];
 
-	assert(slot->users && state->slot_index == (int)(number - table->first_number));
+	assert(slot->users &&
+	       state->slot_index == (int)(number - table->first_number));
 	slot->users--;
 	/* What fails here is tried again by the next service call. */
-	if (state->is_leaving && !slot->users && leave(uring, slot->segment_index))
+	if (state->is_leaving && !slot->users &&
+	    slots_leave(uring, slot->segment_index))
 		state->is_leaving = false;
 }
 
@@ -291,7 +302,7 @@ void dp_uring_slot_refused(struct daxpin_uring *uring)
 }
 
 /* Those that were refused may ask again; an eager table asks for them. */
-static int come_back(struct daxpin_uring *uring, uint32_t index)
+static int slots_come_back(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
 	struct dp_uring_segment *state = &table->segment_of[index];
@@ -303,7 +314,7 @@ static int come_back(struct daxpin_uring *uring, uint32_t index)
 		state->miss_threshold = 0;
 	if (!table->is_eager || table->filled >= table->fill_limit)
 		return 0;
-	ret = fill(uring, index, find_empty(table));
+	ret = slots_fill(uring, index, slots_find_empty(table));
 	return ret == -EAGAIN ? 0 : ret;
 }
 
@@ -315,15 +326,15 @@ int dp_uring_table_service(struct daxpin_uring *uring)
 		return 0;
 	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
 				uring->registration, &i) > 0; i++)
-		ret = leave(uring, i);
+		ret = slots_leave(uring, i);
 	for (uint32_t i = 0; !ret && i < uring->segments; i++)
-		ret = come_back(uring, i);
+		ret = slots_come_back(uring, i);
 	return ret;
 }
 
 /* ------------------------------------------------------------ open, close */
 
-static int allocate(struct daxpin_uring *uring)
+static int slots_allocate(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
 
@@ -332,7 +343,8 @@ static int allocate(struct daxpin_uring *uring)
 	if (!table->segment_of || !table->slot_of)
 		return -ENOMEM;		/* the owner frees what there is */
 	for (uint32_t i = 0; i < uring->segments; i++) {
-		table->segment_of[i].mapped_base = segment_at(uring, i).base;
+		table->segment_of[i].mapped_base =
+			slots_segment_at(uring, i).base;
 		table->segment_of[i].slot_index = -1;
 	}
 	for (uint32_t i = 0; i < table->slot_count; i++)
@@ -346,14 +358,15 @@ void dp_uring_table_free(struct daxpin_uring *uring)
 	free(uring->table.slot_of);
 }
 
-static void choose_size(struct daxpin_uring *uring,
-			const struct daxpin_uring_options *options)
+static void slots_choose_size(struct daxpin_uring *uring,
+			      const struct daxpin_uring_options *options)
 {
 	struct dp_uring_table *table = &uring->table;
 
 	table->slot_count = options->buffer_slots;
 	table->is_own = !(options->flags & DAXPIN_URING_BUFFER_RANGE);
-	if (table->is_own && (!table->slot_count || table->slot_count > uring->segments))
+	if (table->is_own &&
+	    (!table->slot_count || table->slot_count > uring->segments))
 		table->slot_count = uring->segments;
 	if (table->is_own && table->slot_count > DAXPIN_URING_SLOTS_MAX)
 		table->slot_count = DAXPIN_URING_SLOTS_MAX;
@@ -363,8 +376,8 @@ static void choose_size(struct daxpin_uring *uring,
 }
 
 /* An update would silently take the caller's buffer out of its slot. */
-static int take_range(struct daxpin_uring *uring,
-		      const struct daxpin_uring_options *options)
+static int slots_take_range(struct daxpin_uring *uring,
+			    const struct daxpin_uring_options *options)
 {
 	struct dp_uring_table *table = &uring->table;
 	int number = dp_uring_taken_buffer(&uring->link, table->first_number,
@@ -376,21 +389,24 @@ static int take_range(struct daxpin_uring *uring,
 			       number);
 	/* The last slot: is the table there, and long enough? */
 	ret = dp_uring_put_buffer(&uring->link,
-				  table->first_number + table->slot_count - 1, NULL, 0);
+				  table->first_number + table->slot_count - 1,
+				  NULL, 0);
 	if (ret == -ENXIO || ret == -EINVAL)
-		return dp_fail(DP_WHY_OF(options), -EINVAL,
-			       "the ring has no buffer table with the slots %u to %u: register one with io_uring_register_buffers_sparse() first",
-			       table->first_number, table->first_number + table->slot_count - 1);
+		return dp_fail(
+			DP_WHY_OF(options), -EINVAL,
+			"the ring has no buffer table with the slots %u to %u: register one with io_uring_register_buffers_sparse() first",
+			table->first_number,
+			table->first_number + table->slot_count - 1);
 	return ret;
 }
 
-static int make_table(struct daxpin_uring *uring,
-		      const struct daxpin_uring_options *options)
+static int slots_make_table(struct daxpin_uring *uring,
+			    const struct daxpin_uring_options *options)
 {
 	int ret;
 
 	if (!uring->table.is_own)
-		return take_range(uring, options);
+		return slots_take_range(uring, options);
 	ret = dp_uring_make_buffers(&uring->link, uring->table.slot_count);
 	if (ret == -EBUSY)
 		return dp_fail(DP_WHY_OF(options), ret,
@@ -402,33 +418,33 @@ static int make_table(struct daxpin_uring *uring,
  * One page tells what this kernel says to buffers on this backing. Segments
  * with holes are not asked.
  */
-static int probe(struct daxpin_uring *uring)
+static int slots_probe(struct daxpin_uring *uring)
 {
 	int ret = -EAGAIN;
 
 	for (uint32_t i = 0; ret == -EAGAIN && i < uring->segments; i++) {
-		ret = pin(uring, i, 0, PROBE_BYTES);
+		ret = slots_pin(uring, i, 0, PROBE_BYTES);
 		if (ret)
 			continue;
-		ret = dp_uring_put_buffer(&uring->link, uring->table.first_number,
-					  NULL, 0);
+		ret = dp_uring_put_buffer(&uring->link,
+					  uring->table.first_number, NULL, 0);
 		daxpin_registration_revoked(uring->registration, i);
 	}
 	return ret == -EAGAIN || ret == -ENOMEM ? 0 : ret;
 }
 
-static int refuse_memory(struct daxpin_uring *uring,
-			 const struct daxpin_uring_options *options)
+static int slots_refuse_memory(struct daxpin_uring *uring,
+			       const struct daxpin_uring_options *options)
 {
 	return dp_fail(DP_WHY_OF(options), -ENOMEM,
 		       "fixed buffers for the pool lock %llu KiB, RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l), or leave out DAXPIN_URING_NEED_FIXED",
 		       (unsigned long long)uring->needed_bytes >> 10,
-		       (unsigned long long)memlock() >> 10);
+		       (unsigned long long)slots_memlock() >> 10);
 }
 
 /* As many as there are slots and memory for, or all. */
-static int fill_all(struct daxpin_uring *uring,
-		    const struct daxpin_uring_options *options)
+static int slots_fill_all(struct daxpin_uring *uring,
+			  const struct daxpin_uring_options *options)
 {
 	struct dp_uring_table *table = &uring->table;
 	bool need = options->flags & DAXPIN_URING_NEED_FIXED;
@@ -436,13 +452,13 @@ static int fill_all(struct daxpin_uring *uring,
 
 	for (uint32_t i = 0; i < uring->segments &&
 	     table->filled < table->slot_count; i++) {
-		ret = fill(uring, i, find_empty(table));
+		ret = slots_fill(uring, i, slots_find_empty(table));
 		if (ret && ret != -EAGAIN)
 			break;
 		ret = 0;
 	}
 	if (ret == -ENOMEM && need)
-		return refuse_memory(uring, options);
+		return slots_refuse_memory(uring, options);
 	if (ret != -ENOMEM)
 		return ret;
 	table->last_error = ret;
@@ -450,7 +466,7 @@ static int fill_all(struct daxpin_uring *uring,
 	return 0;
 }
 
-static int needs_more_slots(struct daxpin_uring *uring,
+static int slots_needs_more(struct daxpin_uring *uring,
 			    const struct daxpin_uring_options *options)
 {
 	if (!(options->flags & DAXPIN_URING_NEED_FIXED) ||
@@ -470,7 +486,7 @@ int dp_uring_table_close(struct daxpin_uring *uring)
 		return 0;
 	for (uint32_t i = 0; !ret && i < table->slot_count; i++)
 		if (table->slot_of[i].segment_index != DP_URING_EMPTY)
-			ret = empty(uring, i);
+			ret = slots_empty(uring, i);
 	if (!ret && table->is_own)
 		ret = dp_uring_remove_buffers(&uring->link);
 	if (ret && ret != -ENXIO)
@@ -480,25 +496,25 @@ int dp_uring_table_close(struct daxpin_uring *uring)
 }
 
 /* What only tells that this backing or kernel has no fixed buffers. */
-static bool is_not_supported(int error)
+static bool slots_is_not_supported(int error)
 {
 	return error == -EOPNOTSUPP || error == -EFAULT;
 }
 
-static int open_table(struct daxpin_uring *uring,
-		      const struct daxpin_uring_options *options)
+static int slots_open_table(struct daxpin_uring *uring,
+			    const struct daxpin_uring_options *options)
 {
 	struct dp_uring_table *table = &uring->table;
-	int ret = make_table(uring, options);
+	int ret = slots_make_table(uring, options);
 
 	if (ret)
 		return ret;
 	table->is_open = true;
-	ret = probe(uring);
+	ret = slots_probe(uring);
 	if (!ret)
-		ret = needs_more_slots(uring, options);
+		ret = slots_needs_more(uring, options);
 	if (!ret && table->is_eager)
-		ret = fill_all(uring, options);
+		ret = slots_fill_all(uring, options);
 	if (ret)
 		dp_uring_table_close(uring);
 	return ret;
@@ -514,12 +530,12 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 	table->is_wanted = !(options->flags & DAXPIN_URING_PLAIN);
 	table->is_eager = need || options->flags & DAXPIN_URING_EAGER;
 	if (table->is_wanted)
-		choose_size(uring, options);
-	ret = allocate(uring);
+		slots_choose_size(uring, options);
+	ret = slots_allocate(uring);
 	if (ret || !table->is_wanted)
 		return ret;
-	ret = can_be_fixed ? open_table(uring, options) : -EOPNOTSUPP;
-	if (!is_not_supported(ret))
+	ret = can_be_fixed ? slots_open_table(uring, options) : -EOPNOTSUPP;
+	if (!slots_is_not_supported(ret))
 		return ret;
 	if (need && !(options->why && options->why_size && options->why[0]))
 		dp_fail(DP_WHY_OF(options), ret,

@@ -17,9 +17,9 @@ struct piece {
 };
 
 /* Hold, then look at the size: a held extent keeps it. */
-static int take(struct daxpin_uring *uring, struct daxpin_hold *hold,
-		struct daxpin_extent extent, uint64_t offset, uint32_t length,
-		uint32_t access, const char *label)
+static int prep_take(struct daxpin_uring *uring, struct daxpin_hold *hold,
+		     struct daxpin_extent extent, uint64_t offset,
+		     uint32_t length, uint32_t access, const char *label)
 {
 	int ret = daxpin_hold_labelled(uring->pool, extent, access, label,
 				       hold);
@@ -33,33 +33,34 @@ static int take(struct daxpin_uring *uring, struct daxpin_hold *hold,
 	return -EINVAL;
 }
 
-static void begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
-		  int slot)
+static void prep_begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+		       int slot)
 {
 	io->uring = uring;
 	io->fixed = slot;
 	uring->in_flight++;
 }
 
-static uint32_t segment_of(const struct daxpin_uring *uring,
-			   struct daxpin_extent extent)
+static uint32_t prep_segment_of(const struct daxpin_uring *uring,
+				struct daxpin_extent extent)
 {
 	return extent.addr >> uring->segment_shift;
 }
 
-/* Where an offset lies that is in the extent, as take() has found. */
-static void *memory_of(const struct daxpin_uring *uring,
-		       struct daxpin_extent extent, uint64_t offset)
+/* Where an offset lies that is in the extent, as prep_take() has found. */
+static void *prep_memory_of(const struct daxpin_uring *uring,
+			    struct daxpin_extent extent, uint64_t offset)
 {
 	uint64_t mask = (1ull << uring->segment_shift) - 1;
-	char *base = dp_uring_segment_base(uring, segment_of(uring, extent));
+	char *base =
+		dp_uring_segment_base(uring, prep_segment_of(uring, extent));
 
 	assert(base);
 	return base + (extent.addr & mask) + offset;
 }
 
 /* A slot where there is a request that can name it; or -1. */
-static int use_slot(struct daxpin_uring *uring, uint32_t segment, bool can)
+static int prep_use_slot(struct daxpin_uring *uring, uint32_t segment, bool can)
 {
 	if (can)
 		return dp_uring_slot_use(uring, segment);
@@ -70,27 +71,28 @@ static int use_slot(struct daxpin_uring *uring, uint32_t segment, bool can)
 /* One extent, and where it is. Inline: a piece that is passed in memory is read back
  * before it is written. */
 static inline __attribute__((always_inline))
-int begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
-		     const struct piece *piece, uint32_t access,
-		     const char *label, bool can_be_fixed, void **ret_at)
+int prep_begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+			  const struct piece *piece, uint32_t access,
+			  const char *label, bool can_be_fixed, void **ret_at)
 {
 	struct daxpin_extent extent = piece->extent;
-	int ret = take(uring, &io->hold, extent, piece->offset, piece->length,
-		       access, label);
+	int ret = prep_take(uring, &io->hold, extent, piece->offset,
+			    piece->length, access, label);
 
 	if (ret)
 		return ret;
-	*ret_at = memory_of(uring, extent, piece->offset);
+	*ret_at = prep_memory_of(uring, extent, piece->offset);
 	io->vec_count = 0;
-	begin(uring, io, use_slot(uring, segment_of(uring, extent),
-				  can_be_fixed));
+	prep_begin(uring, io,
+		   prep_use_slot(uring, prep_segment_of(uring, extent),
+				 can_be_fixed));
 	return 0;
 }
 
 /* From here on the sqe does nothing, whatever the call returns. */
-static int check_usable(const struct daxpin_uring *uring,
-			const struct daxpin_uring_io *io,
-			struct io_uring_sqe *sqe)
+static int prep_check_usable(const struct daxpin_uring *uring,
+			     const struct daxpin_uring_io *io,
+			     struct io_uring_sqe *sqe)
 {
 	if (sqe)
 		io_uring_prep_nop(sqe);
@@ -107,12 +109,13 @@ DP_EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
 				     uint64_t file_offset)
 {
 	void *at;
-	int ret = check_usable(uring, io, sqe);
+	int ret = prep_check_usable(uring, io, sqe);
 
 	if (ret)
 		return ret;
-	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
-			DAXPIN_HOLD_WRITE, uring->read_label, true, &at);
+	ret = prep_begin_one(uring, io,
+			     &(struct piece){ extent, offset, length },
+			     DAXPIN_HOLD_WRITE, uring->read_label, true, &at);
 	if (ret)
 		return ret;
 	if (io->fixed >= 0)
@@ -131,12 +134,13 @@ DP_EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
 				      uint64_t file_offset)
 {
 	void *at;
-	int ret = check_usable(uring, io, sqe);
+	int ret = prep_check_usable(uring, io, sqe);
 
 	if (ret)
 		return ret;
-	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
-			DAXPIN_HOLD_READ, uring->write_label, true, &at);
+	ret = prep_begin_one(uring, io,
+			     &(struct piece){ extent, offset, length },
+			     DAXPIN_HOLD_READ, uring->write_label, true, &at);
 	if (ret)
 		return ret;
 	if (io->fixed >= 0)
@@ -150,8 +154,8 @@ DP_EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
 /* ----------------------------------------------------- many pieces at once */
 
 /* All of the pieces, whatever becomes of one: a drop is never lost. */
-static int drop_pieces(struct daxpin_uring *uring,
-		       struct daxpin_uring_vec *vec, uint32_t count)
+static int prep_drop_pieces(struct daxpin_uring *uring,
+			    struct daxpin_uring_vec *vec, uint32_t count)
 {
 	int first = 0;
 
@@ -163,36 +167,37 @@ static int drop_pieces(struct daxpin_uring *uring,
 	return first;
 }
 
-static int take_pieces(struct daxpin_uring *uring, struct daxpin_uring_vec *vec,
-		       struct iovec *iov, uint32_t count, uint32_t access,
-		       const char *label)
+static int prep_take_pieces(struct daxpin_uring *uring,
+			    struct daxpin_uring_vec *vec, struct iovec *iov,
+			    uint32_t count, uint32_t access, const char *label)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		int ret = take(uring, &vec[i].hold, vec[i].extent,
-			       vec[i].offset, vec[i].length, access, label);
+		int ret = prep_take(uring, &vec[i].hold, vec[i].extent,
+				    vec[i].offset, vec[i].length, access,
+				    label);
 
 		if (ret) {
-			drop_pieces(uring, vec, i);
+			prep_drop_pieces(uring, vec, i);
 			return ret;
 		}
-		iov[i].iov_base = memory_of(uring, vec[i].extent,
-					    vec[i].offset);
+		iov[i].iov_base = prep_memory_of(uring, vec[i].extent,
+						 vec[i].offset);
 		iov[i].iov_len = vec[i].length;
 	}
 	return 0;
 }
 
 /* One slot is all that a request can name. */
-static int use_slot_of_pieces(struct daxpin_uring *uring,
-			      const struct daxpin_uring_vec *vec,
-			      uint32_t count)
+static int prep_use_slot_of_pieces(struct daxpin_uring *uring,
+				   const struct daxpin_uring_vec *vec,
+				   uint32_t count)
 {
-	uint32_t segment = segment_of(uring, vec[0].extent);
+	uint32_t segment = prep_segment_of(uring, vec[0].extent);
 	bool can = uring->has_vectors;
 
 	for (uint32_t i = 1; i < count; i++)
-		can &= segment_of(uring, vec[i].extent) == segment;
-	return use_slot(uring, segment, can);
+		can &= prep_segment_of(uring, vec[i].extent) == segment;
+	return prep_use_slot(uring, segment, can);
 }
 
 static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
@@ -200,20 +205,20 @@ static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		       struct daxpin_uring_vec *vec, struct iovec *iov,
 		       uint32_t count, uint64_t file_offset, bool read)
 {
-	int ret = check_usable(uring, io, sqe);
+	int ret = prep_check_usable(uring, io, sqe);
 
 	if (ret)
 		return ret;
 	if (!vec || !iov || !count || count > VECTORS_MAX)
 		return -EINVAL;
-	ret = take_pieces(uring, vec, iov, count,
-			  read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ,
-			  read ? uring->read_label : uring->write_label);
+	ret = prep_take_pieces(uring, vec, iov, count,
+			       read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ,
+			       read ? uring->read_label : uring->write_label);
 	if (ret)
 		return ret;
 	io->vec = vec;
 	io->vec_count = count;
-	begin(uring, io, use_slot_of_pieces(uring, vec, count));
+	prep_begin(uring, io, prep_use_slot_of_pieces(uring, vec, count));
 	if (read)
 		io_uring_prep_readv(sqe, fd, iov, count, file_offset);
 	else
@@ -263,16 +268,16 @@ DP_EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
 				     int msg_flags, uint32_t flags)
 {
 	void *at;
-	int ret = check_usable(uring, io, sqe);
+	int ret = prep_check_usable(uring, io, sqe);
 
 	if (ret)
 		return ret;
 	if (msg_flags & MSG_ZEROCOPY || flags & ~DAXPIN_URING_SEND_COPY)
 		return -EINVAL;
-	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
-			DAXPIN_HOLD_READ, uring->send_label,
-			uring->has_send_zc && !(flags & DAXPIN_URING_SEND_COPY),
-			&at);
+	ret = prep_begin_one(
+		uring, io, &(struct piece){ extent, offset, length },
+		DAXPIN_HOLD_READ, uring->send_label,
+		uring->has_send_zc && !(flags & DAXPIN_URING_SEND_COPY), &at);
 	if (ret)
 		return ret;
 	if (io->fixed >= 0)
@@ -292,14 +297,15 @@ DP_EXPORT int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
 				    uint32_t access, void **ret_memory)
 {
 	void *at;
-	int ret = check_usable(uring, io, sqe);
+	int ret = prep_check_usable(uring, io, sqe);
 
 	if (ret)
 		return ret;
 	if (!ret_memory)
 		return -EINVAL;
-	ret = begin_one(uring, io, &(struct piece) { extent, offset, length },
-			access, uring->command_label, true, &at);
+	ret = prep_begin_one(uring, io,
+			     &(struct piece){ extent, offset, length }, access,
+			     uring->command_label, true, &at);
 	if (ret)
 		return ret;
 	sqe->opcode = IORING_OP_URING_CMD;
@@ -321,13 +327,13 @@ DP_EXPORT int daxpin_uring_is_fixed(const struct daxpin_uring_io *io)
 /* ------------------------------------------------------------- completions */
 
 /* The request is over, or never was. */
-static int end(struct daxpin_uring_io *io)
+static int prep_end(struct daxpin_uring_io *io)
 {
 	struct daxpin_uring *uring = io->uring;
 	int ret;
 
 	if (io->vec_count)
-		ret = drop_pieces(uring, io->vec, io->vec_count);
+		ret = prep_drop_pieces(uring, io->vec, io->vec_count);
 	else
 		ret = daxpin_drop_labelled(uring->pool, &io->hold);
 	if (ret)
@@ -349,13 +355,13 @@ DP_EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
 		return -EINVAL;
 	if (cqe->flags & IORING_CQE_F_MORE)
 		return 0;
-	ret = end(io);
+	ret = prep_end(io);
 	return ret ? ret : 1;
 }
 
 DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
 {
-	return io && io->uring ? end(io) : -EINVAL;
+	return io && io->uring ? prep_end(io) : -EINVAL;
 }
 
 DP_EXPORT int daxpin_uring_reap(struct io_uring *ring,

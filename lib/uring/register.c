@@ -47,8 +47,8 @@ void dp_uring_unlink(struct dp_uring_link *link)
 }
 
 /* 0 or more, or -errno. */
-static int change(const struct dp_uring_link *link, unsigned int what,
-		  const void *argument, unsigned int count)
+static int register_change(const struct dp_uring_link *link, unsigned int what,
+			   const void *argument, unsigned int count)
 {
 	int ret = syscall(__NR_io_uring_register, link->ring_fd_copy,
 			  what | link->index_flag, argument, count);
@@ -66,7 +66,7 @@ bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode)
 
 	if (!probe)
 		return false;
-	if (!change(link, IORING_REGISTER_PROBE, probe, OPERATIONS))
+	if (!register_change(link, IORING_REGISTER_PROBE, probe, OPERATIONS))
 		known = opcode <= probe->last_op &&
 			probe->ops[opcode].flags & IO_URING_OP_SUPPORTED;
 	free(probe);
@@ -75,12 +75,12 @@ bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode)
 
 int dp_uring_make_files(const struct dp_uring_link *link, int fd)
 {
-	return change(link, IORING_REGISTER_FILES, &fd, 1);
+	return register_change(link, IORING_REGISTER_FILES, &fd, 1);
 }
 
 int dp_uring_remove_files(const struct dp_uring_link *link)
 {
-	return change(link, IORING_UNREGISTER_FILES, NULL, 0);
+	return register_change(link, IORING_UNREGISTER_FILES, NULL, 0);
 }
 
 int dp_uring_put_file(const struct dp_uring_link *link, uint32_t slot, int fd)
@@ -88,7 +88,8 @@ int dp_uring_put_file(const struct dp_uring_link *link, uint32_t slot, int fd)
 	struct io_uring_files_update update = {
 		.offset = slot, .fds = (uintptr_t)&fd
 	};
-	int ret = change(link, IORING_REGISTER_FILES_UPDATE, &update, 1);
+	int ret =
+		register_change(link, IORING_REGISTER_FILES_UPDATE, &update, 1);
 
 	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
 }
@@ -99,12 +100,13 @@ int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots)
 		.nr = slots, .flags = IORING_RSRC_REGISTER_SPARSE
 	};
 
-	return change(link, IORING_REGISTER_BUFFERS2, &table, sizeof(table));
+	return register_change(link, IORING_REGISTER_BUFFERS2, &table,
+			       sizeof(table));
 }
 
 int dp_uring_remove_buffers(const struct dp_uring_link *link)
 {
-	return change(link, IORING_UNREGISTER_BUFFERS, NULL, 0);
+	return register_change(link, IORING_UNREGISTER_BUFFERS, NULL, 0);
 }
 
 /* Empty the slot with a base of NULL and a size of 0. */
@@ -117,8 +119,8 @@ int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 		.offset = slot, .data = (uintptr_t)&iov,
 		.tags = (uintptr_t)&no_tag, .nr = 1
 	};
-	int ret = change(link, IORING_REGISTER_BUFFERS_UPDATE, &update,
-			 sizeof(update));
+	int ret = register_change(link, IORING_REGISTER_BUFFERS_UPDATE, &update,
+				  sizeof(update));
 
 	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
 }
@@ -130,13 +132,13 @@ int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
  * file's name may be empty; "<none>", no line at all, or an address of all ones
  * for a free one. It shows nothing while the ring is busy.
  */
-static bool is_in_use(const char *line)
+static bool register_is_in_use(const char *line)
 {
 	return !strstr(line, ": <none>\n") && !strstr(line, ": 0xffffffffffffffff/");
 }
 
-static int find_taken(FILE *fdinfo, const char *table, uint32_t first,
-		      uint32_t count)
+static int register_find_taken(FILE *fdinfo, const char *table, uint32_t first,
+			       uint32_t count)
 {
 	bool in_table = false, ended = false;
 	unsigned int number;
@@ -148,7 +150,7 @@ static int find_taken(FILE *fdinfo, const char *table, uint32_t first,
 		if (in_table && sscanf(line, " %u:", &number) != 1)
 			ended = true;
 		else if (in_table && number >= first &&
-			 number - first < count && is_in_use(line))
+			 number - first < count && register_is_in_use(line))
 			taken = number;
 		in_table |= !strncmp(line, table, strlen(table));
 	}
@@ -156,8 +158,8 @@ static int find_taken(FILE *fdinfo, const char *table, uint32_t first,
 	return taken;
 }
 
-static int taken(const struct dp_uring_link *link, const char *table,
-		 uint32_t first, uint32_t count)
+static int register_taken(const struct dp_uring_link *link, const char *table,
+			  uint32_t first, uint32_t count)
 {
 	FILE *fdinfo;
 	char path[64];
@@ -169,18 +171,18 @@ static int taken(const struct dp_uring_link *link, const char *table,
 	fdinfo = fopen(path, "re");
 	if (!fdinfo)
 		return -1;		/* cannot be told: his to know */
-	slot = find_taken(fdinfo, table, first, count);
+	slot = register_find_taken(fdinfo, table, first, count);
 	fclose(fdinfo);
 	return slot;
 }
 
 int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t slot)
 {
-	return taken(link, "UserFiles:", slot, 1);
+	return register_taken(link, "UserFiles:", slot, 1);
 }
 
 int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,
 			  uint32_t count)
 {
-	return taken(link, "UserBufs:", first, count);
+	return register_taken(link, "UserBufs:", first, count);
 }

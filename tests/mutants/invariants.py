@@ -89,15 +89,15 @@ MUTANTS = [
      'a_retired_extent_waits_for_its_read'),
     ('cancelled-keeps-its-hold', URING, 'lib/uring/prep.c',
      'the hold of a request that was cancelled never ends',
-     '''	ret = end(io);
+     '''	ret = prep_end(io);
 	return ret ? ret : 1;''',
-     '''	ret = cqe->res == -ECANCELED ? 0 : end(io);
+     '''	ret = cqe->res == -ECANCELED ? 0 : prep_end(io);
 	return ret ? ret : 1;''',
      'a_cancelled_read_ends_its_hold_at_the_cqe'),
 
     ('revoke-drops-first', REVOKE, 'lib/rdma/revoke.c',
      'a grant lets its extent go before the device has answered',
-     '''	int ret = climb(grant), drop_ret;
+     '''	int ret = revoke_escalate(grant), drop_ret;
 
 	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
@@ -114,11 +114,11 @@ MUTANTS = [
      'the_hold_stays_until_the_device_has_answered'),
     ('refused-is-over', REVOKE, 'lib/rdma/revoke.c',
      'the last rung of the ladder lets the blocks go',
-     '''		ret = close_door(grant);
+     '''		ret = revoke_close_access(grant);
 	}
 	return ret;
 }''',
-     '''		ret = close_door(grant);
+     '''		ret = revoke_close_access(grant);
 	}
 	grant->access.own_mr = NULL;
 	return 0;
@@ -187,7 +187,7 @@ MUTANTS = [
      'another_queue_pair_does_not_flush_it'),
     ('bind-lost-with-its-connection', WINDOW, 'lib/rdma/access.c',
      'a connection that is lost is taken for one that was reset',
-     '		if (!mend_loop(accesses))\n			atomic_store',
+     '		if (!access_reconnect(accesses))\n			atomic_store',
      '		if (!ret)\n			atomic_store',
      'a_connection_that_is_lost_in_a_bind_keeps_the_hold'),
 
