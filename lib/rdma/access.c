@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What lets a peer in, and is taken away to keep him out: a memory region of the
- * grant's own; or, where the caller asked for it and the device was seen to fence
- * them, a memory window over the region that its segment has for local keys.
+ * Owns what gives a peer access to the memory of a grant: a memory region of the
+ * grant's own, or a memory window over the region that its segment has for local
+ * keys, if the caller asked for windows and the device was seen to enforce them.
  *
- *  - A window is ended by ibv_dealloc_mw() alone, the same barrier as a region's
- *    end as far as the device's trial went (rdma_window.c).
- *  - Type 2 is bound on the peer's queue pair: requests behind it, such as the
- *    message with the key, begin when it is done, and where it fails they are
- *    flushed. Its completion is the caller's to see, so he tells.
- *  - Type 1 is bound on a connection of the attachment's own, and waited for.
- *  - A window is not freed while a bind of it may still come: by then its number
- *    may be another's, and the peer would be let at what is in its place. Either
- *    the bind is over, or its queue pair has thrown away what it had.
- *  - A window that cannot be had, or not with these rights, is a region instead:
- *    what is refused is counted, and the grant says which it is.
+ *	closed -> region		[access_open_region]
+ *	closed -> binding -> window	[access_open_window]
+ *	region, window -> closed	[dp_access_close]
+ *
+ * binding is over when its completion was reported [dp_access_bound], its queue
+ * pair is in error [dp_access_flushed], or the loopback connection was reset
+ * [access_check_bind].
+ *
+ *  - ibv_dealloc_mw() is the only end of a window, and in the probe it was the same
+ *    barrier as the end of a region (window_probe.c).
+ *  - A window of type 2 is bound on the peer's queue pair: requests behind it, such
+ *    as the message with the key, begin when it is done, and are flushed if it
+ *    fails. The caller sees its completion and reports it.
+ *  - A window of type 1 is bound on a loopback connection of the attachment, and
+ *    the bind is waited for.
+ *  - A window is not freed while a bind of it may still arrive: its number may
+ *    belong to another window by then, and the peer would reach that one's memory.
+ *  - If no window is available, or not with the access that was asked for, the
+ *    grant gets a region. Refusals are counted, and daxpin_grant_info() says which
+ *    it is.
  *  - A segment's region does not end while windows are bound to it (RDMA 5).
  */
 
@@ -146,7 +155,7 @@ static uint32_t access_choose_window(const struct daxpin_grant *grant,
 	return accesses->loopback ? DAXPIN_GRANT_DOOR_WINDOW1 : 0;
 }
 
-/* Under the lock. From reset, which throws away what was still under way. */
+/* Under bind_lock. The reset discards requests that were still in flight. */
 static bool access_reconnect(struct dp_accesses *accesses)
 {
 	if (accesses->is_broken)
@@ -155,8 +164,8 @@ static bool access_reconnect(struct dp_accesses *accesses)
 	return !accesses->is_broken;
 }
 
-/* In turn: the completion is the next one. After a failure nobody knows whether
- * the bind may still come. */
+/* One at a time, so that the next completion is this bind's. After a failure the
+ * bind may still arrive. */
 static int access_bind_on_loopback(struct daxpin_grant *grant,
 				   const struct ibv_mw_bind_info *info)
 {
@@ -212,7 +221,7 @@ static int access_make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 	return ret;
 }
 
-/* Of our own connection we can say it: what it had went with the reset. */
+/* May the window be freed? A reset of our own connection discards its binds. */
 static int access_check_bind(struct daxpin_grant *grant)
 {
 	struct dp_accesses *accesses = &grant->rdma->accesses;
@@ -267,6 +276,7 @@ int dp_access_open(struct daxpin_grant *grant, int access,
 	struct dp_accesses *accesses = &grant->rdma->accesses;
 	int ret;
 
+	assert(!dp_access_is_open(grant));
 	grant->access.via = access_choose_window(grant, access, o);
 	if (!grant->access.via)
 		return access_open_region(grant, access, o);
@@ -286,6 +296,7 @@ int dp_access_open(struct daxpin_grant *grant, int access,
 
 int dp_access_close(struct daxpin_grant *grant)
 {
+	uint32_t windows = 1;
 	int ret;
 
 	assert(!grant->access.own_mr != !grant->access.own_mw);
@@ -297,7 +308,9 @@ int dp_access_close(struct daxpin_grant *grant)
 	}
 	ret = access_close_window(grant);
 	if (!ret)
-		atomic_fetch_sub(&grant->rdma->accesses.windows_out, 1);
+		windows = atomic_fetch_sub(&grant->rdma->accesses.windows_out,
+					   1);
+	assert(windows);
 	return ret;
 }
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The RDMA adapter: attaching a protection domain, and its memory regions.
+ * Owns struct daxpin_rdma, in which every module keeps its part (types.h), and the
+ * registration that announces the protection domain.
  *
- * Owns the registration that announces the protection domain, and struct
- * daxpin_rdma, in which the adapter's other files keep theirs (rdma.h).
+ *	- -> registered -> attached	[attach_start], undone on failure unless the
+ *					device keeps memory of the pool
+ *	attached -> detached		[daxpin_rdma_detach], with no grant out
  *
  *  - A child of fork() shares the verbs objects: deregistering there would
- *    deregister here. So struct daxpin_rdma is wiped in a child, and whoever
- *    finds no pool in it stops.
+ *    deregister in the parent. So struct daxpin_rdma is wiped in a child, and every
+ *    call that finds no pool in it returns -EOWNERDEAD.
  */
 
 #include <assert.h>

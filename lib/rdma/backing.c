@@ -287,6 +287,7 @@ void dp_backing_close(struct daxpin_grant *grant, bool copy)
 
 	if (!grant->bounce.bounce_memory)
 		return;
+	assert(!dp_access_is_open(grant));	/* nothing lands there any more */
 	if (copy && grant->key.access & WRITES)
 		backing_copy_back(grant);
 	munmap(grant->bounce.bounce_memory, grant->key.length);

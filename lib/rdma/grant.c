@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants of the RDMA adapter: a peer is let at exactly one extent.
+ * Granting a peer remote access to exactly one extent.
  *
- *  - A grant's hold is taken before its door exists (rdma_door.c); rdma_revoke.c
- *    says when it is dropped.
+ *	hold [grant_give] -> key [grant_fill_key] -> backing, access [grant_open]
+ *	-> out [dp_revoke_add], or undone in the opposite order
+ *
+ *  - A grant's hold is taken before its access is opened (access.c); revoke.c drops
+ *    it.
  *  - A peer does not see what others left in the blocks unless the caller
  *    says so.
  */
@@ -92,7 +95,7 @@ static int grant_fill_key(struct daxpin_grant *grant,
 	return 0;
 }
 
-/* The last step: what the peer reaches, and the door to it. */
+/* The last step: what the peer reaches, and its access. */
 static int grant_open(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o, bool *ret_kept)
 {
@@ -109,7 +112,7 @@ static int grant_open(struct daxpin_grant *grant,
 	return ret;
 }
 
-/* *ret_kept: the hold stays, for the device keeps what was to be the door. */
+/* *ret_kept: the hold stays, since the device did not release the window. */
 static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *o, bool *ret_kept)
 {

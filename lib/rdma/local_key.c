@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Local keys of the RDMA adapter: one memory region for each segment that
- * somebody asked for, with no access for any peer.
+ * Owns the local keys: one memory region for each segment that was asked for, with
+ * no access for any peer.
  *
- *  - A local key is published after its MR exists, so that finding it is one
- *    load. It stays until a reclaim wants the segment, or the detach.
- *  - Its MR is lent to memory windows, too. None is out where a reclaim wants the
- *    segment, for it asks when nothing is held there; but it may think better of
- *    it, and then a key that is lent stays, though asked for a moment ago.
+ *	none -> made		[local_key_make]
+ *	made -> lent -> made	[dp_local_key_lend, dp_local_key_return]
+ *	made -> none		[local_key_end] for a reclaim,
+ *				[dp_local_keys_close] at the detach
+ *
+ *  - A key is published after its region exists, so that a lookup is one load.
+ *  - A region that is lent to memory windows is not deregistered. A reclaim asks
+ *    for segments in which nothing is held, so none of them is lent; but it may
+ *    withdraw, and then a region can be lent that was wanted a moment before.
  */
 
 #include "rdma/local_key.h"

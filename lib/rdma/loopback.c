@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns two queue pairs of one device that are connected with each other. What
- * drivers are known to hang at is left out: retries are fewer than "for ever"
- * (RDMA 0.10), and nothing is waited for without a deadline.
+ * Owns two queue pairs of one device that are connected with each other. It avoids
+ * what some drivers hang at: retries are fewer than "for ever" (RDMA 0.10), and
+ * every wait has a deadline.
  */
 #include "rdma/loopback.h"
 

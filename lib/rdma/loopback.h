@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A reliable connection of an RDMA device with itself, in somebody's protection
- * domain, to try the device on. For the adapter's other files.
+ * A reliable connection of an RDMA device with itself, in a given protection
+ * domain, to try the device and to bind windows on.
  */
 #ifndef DP_RDMA_LOOPBACK_H
 #define DP_RDMA_LOOPBACK_H

@@ -1,25 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Taking grants back.
+ * Owns the state of every grant that is out, the list of those that wait for
+ * something, and the list of those that are over:
  *
- * Owns the state of every grant, and the list of those that wait for something:
+ *	         +------------- QUARANTINED <----+
+ *	         |                |              |
+ *	         v                v              |
+ *	OUT -> ASKED ---------> QUEUED ------> ENDING -> over
+ *	  |      |                               ^
+ *	  +------+----> QUEUED, or --------------+
  *
- *	OUT --start--> ASKED --yes, deadline--> QUEUED --executor--> ENDING
- *	ENDING --device's yes--> over        ENDING --no--> QUARANTINED
- *	QUARANTINED --start, yes, revoke--> as if it were OUT
+ *	new -> OUT			[dp_revoke_add]
+ *	OUT, QUARANTINED -> ASKED	[daxpin_rdma_revoke_start] asks the peer
+ *	ASKED -> ASKED			[daxpin_rdma_revoke_start] another deadline
+ *	OUT, ASKED, QUARANTINED -> QUEUED
+ *					[daxpin_grant_returned], or the deadline is
+ *					over [daxpin_rdma_revoke_start,
+ *					dp_revokes_service]
+ *	QUEUED -> ENDING		[revoke_end_queued] by the executor, or by
+ *					dp_revokes_service without one
+ *	OUT, ASKED, QUARANTINED -> ENDING
+ *					[daxpin_rdma_revoke] in the caller's thread
+ *	ENDING -> over			[revoke_end] the device released the memory
+ *	ENDING -> QUARANTINED		[revoke_end] it refused
  *
- * A revoke in the caller's thread goes from OUT, ASKED or QUARANTINED to ENDING.
+ * While a grant is ENDING its escalation goes on: close the access; if the device
+ * refuses, put the peer's queue pair to error and try again for half a second;
+ * then quarantine.
  *
- *  - A grant's hold is dropped only after its door was closed (rdma_door.c), by
- *    ibv_dereg_mr() as a rule, the one DMA barrier on every device (RDMA 0.2). A
- *    device that refuses leaves the hold where it is, and so the memory.
- *  - Who moved a grant to ENDING, and nobody else, talks to the device about it.
- *  - No window is ever invalidated and no queue pair destroyed: on soft-RoCE
- *    either can end in the kernel (RDMA 0.4, 0.5). To error is safe.
- *  - A handle that is over is remembered for a while, so that a second revoke is
- *    told so rather than let at memory that is another's.
- *  - Callbacks and the device are called without the lock, the queue pair with
- *    it: who takes it away must know that it is used no more.
+ *  - The hold is dropped only after the access was closed (I9, A6), as a rule by
+ *    ibv_dereg_mr(), the one DMA barrier on every device (RDMA 0.2). If the device
+ *    refuses, the hold stays, and so does the memory.
+ *  - Only the thread that moved a grant to ENDING asks the device about it.
+ *  - No window is invalidated and no queue pair destroyed: on soft-RoCE either can
+ *    crash in the kernel (RDMA 0.4, 0.5). Changing a queue pair to error is safe.
+ *  - A handle that is over is remembered for a while, so that a second revoke
+ *    returns -ESTALE and does not reach memory that has been reused.
+ *  - Callbacks and the device are called without the lock, the queue pair with it:
+ *    daxpin_grant_qp() promises that it is not used after the call returned.
  */
 
 #include "rdma/revoke.h"
@@ -32,7 +50,13 @@
 #include "rdma/backing.h"
 #include "util/probe.h"
 
-#define STATE_OVER	0		/* else enum daxpin_grant_state */
+/* Besides enum daxpin_grant_state. A new grant is zeroed memory. */
+#define STATE_OVER	0
+#define STATE_NEW	STATE_OVER
+/* In these a revoke may begin. */
+#define FREE_STATES	(1u << DAXPIN_GRANT_STATE_OUT | \
+			 1u << DAXPIN_GRANT_STATE_ASKED | \
+			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
 #define DRAIN_TRIES	50
 #define DRAIN_NS	10000000
@@ -52,6 +76,18 @@ static void revoke_unlock(struct daxpin_rdma *rdma)
 
 static void revoke_become(struct daxpin_grant *grant, uint32_t state)
 {
+	static const uint32_t may_be_from[] = {
+		[STATE_OVER] = 1u << DAXPIN_GRANT_STATE_ENDING,
+		[DAXPIN_GRANT_STATE_OUT] = 1u << STATE_NEW,
+		[DAXPIN_GRANT_STATE_ASKED] = FREE_STATES,
+		[DAXPIN_GRANT_STATE_QUEUED] = FREE_STATES,
+		[DAXPIN_GRANT_STATE_ENDING] =
+			FREE_STATES | 1u << DAXPIN_GRANT_STATE_QUEUED,
+		[DAXPIN_GRANT_STATE_QUARANTINED] =
+			1u << DAXPIN_GRANT_STATE_ENDING,
+	};
+
+	assert(may_be_from[state] >> grant->revoke.revoke_state & 1u);
 	atomic_store_explicit(&grant->revoke.revoke_state, state,
 			      memory_order_relaxed);
 }
@@ -99,9 +135,9 @@ static void revoke_remember(struct daxpin_grant *grant)
 	free(oldest);
 }
 
-/* ----------------------------------------------------------------- the ladder */
+/* -------------------------------------------------------------- escalation */
 
-/* The barrier. What the device says is kept, for whoever asks about the grant. */
+/* The DMA barrier. Its result is kept for daxpin_grant_info(). */
 static int revoke_close_access(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
@@ -119,7 +155,7 @@ static int revoke_close_access(struct daxpin_grant *grant)
 	return ret;
 }
 
-/* To error: what the peer sends is answered no more, what is posted is flushed. */
+/* To error: the peer gets no more answers, and what is posted is flushed. */
 static bool revoke_stop_queue_pair(struct daxpin_grant *grant)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
@@ -161,7 +197,7 @@ static int revoke_escalate(struct daxpin_grant *grant)
 	return ret;
 }
 
-/* By the thread that moved it to ENDING; the grant is gone when this is 0. */
+/* In the thread that moved it to ENDING. 0: the grant is over. */
 static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
@@ -175,6 +211,9 @@ static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 		assert(drop_ret == 0);
 	}
 	revoke_lock(rdma);
+	assert(!ret == !dp_access_is_open(grant));
+	assert(count->pending && count->grants);
+	assert(count->quarantined >= was_quarantined);
 	count->quarantined += (ret != 0) - was_quarantined;
 	count->pending--;
 	if (ret) {
@@ -189,9 +228,9 @@ static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 	return ret;
 }
 
-/* ------------------------------------------------------- who does it, and when */
+/* -------------------------------------------------------- in which thread */
 
-/* Who hears done() may detach: after it nothing is touched. */
+/* done() may detach, so access nothing after calling it. */
 static int revoke_end_queued(struct daxpin_grant *grant)
 {
 	void (*done)(void *arg, int result) = grant->revoke.done;
@@ -218,7 +257,7 @@ static void revoke_execute(void *arg)
 	revoke_end_queued(arg);
 }
 
-/* Under the lock, which it lets go: no more grace for a grant that is pending. */
+/* Called with the lock, which it releases: the grant does not wait any longer. */
 static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
@@ -233,7 +272,7 @@ static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 		revokes->run(revoke_execute, grant, revokes->run_arg);
 }
 
-/* Under the lock: may it be taken back, by whoever asks now? */
+/* Under the lock: may a revoke begin? */
 static int revoke_check_free(struct daxpin_grant *grant)
 {
 	switch (atomic_load_explicit(&grant->revoke.revoke_state,
@@ -248,7 +287,7 @@ static int revoke_check_free(struct daxpin_grant *grant)
 	}
 }
 
-/* Take the lock where the grant may be taken back, and count it as pending. */
+/* If a revoke may begin, take the lock and count the grant as pending. */
 static int revoke_lock_free(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
@@ -329,7 +368,7 @@ DP_EXPORT int daxpin_grant_returned(struct daxpin_grant *grant)
 	return 0;
 }
 
-/* Under the lock: one whose grace is over, or that waits for nothing else. */
+/* Under the lock: a grant whose deadline is over, or that is QUEUED. */
 static struct daxpin_grant *revoke_find_due(struct dp_revokes *revokes)
 {
 	const uint64_t now = daxpin_deadline_ms(0);
@@ -343,8 +382,8 @@ static struct daxpin_grant *revoke_find_due(struct dp_revokes *revokes)
 	return NULL;
 }
 
-/* Under the lock, which it lets go: with its time run out a grant is QUEUED, and
- * one that is QUEUED is for us where there is no executor. */
+/* Called with the lock, which it releases. A grant whose deadline is over becomes
+ * QUEUED; one that is QUEUED is ended here, since there is no executor. */
 static int revoke_serve(struct daxpin_rdma *rdma, struct daxpin_grant *grant)
 {
 	if (grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED) {
@@ -376,7 +415,7 @@ int dp_revokes_service(struct daxpin_rdma *rdma)
 	return first;
 }
 
-/* ------------------------------------------------------------ what is told of it */
+/* ------------------------------------------------------ reports, queue pairs */
 
 static uint64_t revoke_next_deadline(const struct dp_revokes *revokes)
 {
@@ -456,7 +495,7 @@ DP_EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
 	return ret ? ret : wc->status ? -EIO : 0;
 }
 
-/* ------------------------------------------------------------- for the others */
+/* ------------------------------------------------------ for other modules */
 
 static void revoke_add(struct daxpin_grant *grant)
 {
@@ -530,6 +569,7 @@ int dp_revokes_check_none(struct daxpin_rdma *rdma)
 	if (grants)
 		return -EBUSY;
 	assert(!revokes->pending_first && !revokes->totals.quarantined);
+	assert(!revokes->totals.pending);
 	return 0;
 }
 

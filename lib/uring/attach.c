@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libdaxpin-uring, on the public header alone: a ring is attached and detached
- * here. The buffer slots are uring_slot.c's, requests uring_prep.c's.
+ * libdaxpin-uring, on the public header alone. Owns struct daxpin_uring: attaching
+ * a ring and detaching it. The modules are buffer_slots.c (fixed buffers), prep.c
+ * (requests) and register.c (calls about the ring).
+ *
+ *	- -> registered -> locked -> attached	[attach_join], undone in the
+ *						opposite order on failure
+ *	attached -> detached			[daxpin_uring_detach], with no
+ *						request in flight
  *
  * The owner lock is the first thing that goes into the ring and the last that
  * comes out: from before the first SQE to after the last CQE (LOCK 4, rows 4
@@ -209,6 +215,7 @@ unregister:
 
 static void attach_take_down(struct daxpin_uring *uring)
 {
+	assert(!uring->in_flight);
 	dp_uring_table_free(uring);
 	dp_uring_unlink(&uring->link);
 	uring->pool = NULL;

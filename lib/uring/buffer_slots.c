@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which segments are fixed buffers of the ring: a slot is filled at the first
- * request into its segment, and goes to another segment when slots or memory
- * run out.
+ * Owns which segments are fixed buffers of the ring, and by which slot. A slot is
+ * filled at the first request into its segment, and goes to another segment when
+ * slots or memory run out.
  *
- * A slot is only a faster way to name memory: what protects memory is the hold
- * that every request has of its own (A5). So a slot may be emptied, and its
- * segment be called free of pins, as soon as no request names it, and that is
- * counted here (in_flight, from prep to the last CQE).
+ *	segment without a slot -> with one	[slots_fill]
+ *	with one -> leaving			[slots_leave] a reclaim wants it
+ *	with one, leaving -> without		[slots_forget] no request names it
+ *	leaving -> with one			[dp_uring_slot_release] emptying failed;
+ *						the next service call tries again
+ *
+ *  - Slot and segment name each other, or neither does.
+ *  - A slot is emptied only while no request names it (users, counted from prep to
+ *    the last CQE).
+ *  - A slot protects nothing: memory is protected by the hold that every request
+ *    has (A5). So the segment has no pins of ours once its slot is empty.
  *
  * Why no tags (KERNEL 4). A tag's CQE says that no request uses a registration
  * any more. Only our requests can name our slots, each is counted to its last
@@ -122,13 +129,14 @@ static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 		.segment_index = index, .last_use = ++table->use_clock
 	};
 	slots_set_state(table, index, slot);
+	assert(table->filled < table->slot_count);
 	table->filled++;
 	table->fill_count++;
 	table->filled_bytes += slots_segment_at(uring, index).size;
 	return 0;
 }
 
-/* Nobody names the slot, and nobody will. */
+/* The slot is empty, and no request names it. */
 static void slots_forget(struct daxpin_uring *uring, uint32_t slot)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -136,6 +144,8 @@ static void slots_forget(struct daxpin_uring *uring, uint32_t slot)
 	int ret;
 
 	assert(index != DP_URING_EMPTY && !table->slot_of[slot].users);
+	assert(table->segment_of[index].slot_index == (int)slot);
+	assert(table->filled);
 	table->slot_of[slot].segment_index = DP_URING_EMPTY;
 	slots_set_state(table, index, -1);
 	table->filled--;
@@ -161,6 +171,7 @@ static int slots_leave(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_segment *state = &uring->table.segment_of[index];
 
+	assert(state->slot_index >= 0);
 	state->is_leaving = true;
 	if (uring->table.slot_of[state->slot_index].users)
 		return 0;
@@ -273,6 +284,7 @@ int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
 		table->fallback_count += table->is_wanted;
 		return -1;
 	}
+	assert(table->slot_of[state->slot_index].segment_index == index);
 	table->slot_of[state->slot_index].users++;
 	table->slot_of[state->slot_index].last_use = ++table->use_clock;
 	return table->first_number + state->slot_index;
@@ -491,6 +503,7 @@ int dp_uring_table_close(struct daxpin_uring *uring)
 		ret = dp_uring_remove_buffers(&uring->link);
 	if (ret && ret != -ENXIO)
 		return ret;
+	assert(!table->filled && !table->filled_bytes);
 	table->is_open = false;
 	return 0;
 }
