@@ -1,18 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kernel's side of io_uring, below the library's own lib/os/ring.c: requests
- * that were submitted and not completed. A seed decides in which order they move
- * on, and when each is completed.
- *
- *	LINKED	waits for the one before it in a chain	[take_requests]
- *	RUNNING	began, or may begin at any time;	[start]
- *		a fallocate() changes a chunk at a time
- *	DONE	has its result; no completion posted	[finish]
- *
- * What it may do was measured on kernels from 6.1 to 7.2. A punch that has not
- * begun can be interrupted, and then did nothing; one that has begun ends by
- * itself. A refill can end after a part of its chunks, interrupted or out of
- * space. Both, and the layout barrier, wait while a page of the file is pinned.
+ * The kernel's side of io_uring, below the library's own lib/os/ring.c: the
+ * queues of each ring, and how the kernel treats requests (request.h).
  */
 #ifndef MACHINE_RING_H
 #define MACHINE_RING_H
@@ -33,12 +22,12 @@ struct machine_ring_plan {
 
 /* Other processors run for a moment: a request may move on. */
 void machine_ring_turn(void);
-/* The descriptor is closed: what is in flight ends, done or not. */
+/* The descriptor is closed. */
 void machine_ring_close(uint32_t ring);
+/* A request of it is completed. */
+void machine_ring_post(uint32_t ring, uint64_t user_data, int result);
 /* The machine is off: no ring and no request is left. */
 void machine_rings_forget(void);
-/* Requests without completion. */
-uint32_t machine_ring_pending(void);
 /* Can one of them still make a hole of a byte there? */
 bool machine_may_be_punched(uint32_t file, uint64_t offset, uint64_t size);
 

@@ -178,6 +178,29 @@ static void take_all(struct world *world)
 
 /* ------------------------------------------------------------------ reclaim */
 
+/* Every third chunk is in use, so that a request has several runs. */
+static void setup_fragments(struct world *world)
+{
+	struct world_batch batch = { .count = 0 };
+	struct world_extent extent[28];
+
+	if (world_create(world, false))
+		return;
+	for (uint32_t i = 0; i < 28; i++)
+		if (world_reserve(world, DP_CHUNK_BLOCKS, 0, &extent[i]))
+			world_wrong(world, "no chunk %u", i);
+	for (uint32_t i = 0; i < 28; i++) {
+		if (i % 3) {
+			daxpin_cancel(world->pool, extent[i].extent);
+			continue;
+		}
+		world_fill(world, &extent[i]);
+		batch_keep(&batch, &extent[i], DAXPIN_OP_PERSIST);
+	}
+	world_commit(world, &batch);
+	world_close(world);
+}
+
 static void run_reclaim(struct world *world)
 {
 	struct daxpin_job *job;
@@ -363,13 +386,13 @@ static const struct kind list[] = {
 	{ "reclaim", "a few chunks, while others publish", 2, 2, 1, 6, 100,
 	  setup_pool, run_reclaim, NULL },
 	{ "reclaim-parts", "all segments, two jobs at once", 2, 2, 1, 4, 100,
-	  setup_pool, run_parts, NULL },
+	  setup_fragments, run_parts, NULL },
 	{ "reclaim-failing", "requests interrupted, failed, done in part", 2, 2,
-	  1, 8, 100, setup_pool, run_failing, NULL },
+	  1, 8, 100, setup_fragments, run_failing, NULL },
 	{ "reclaim-cancelled", "before, while and after the kernel begins", 2,
-	  2, 1, 8, 100, setup_pool, run_cancelled, NULL },
+	  2, 1, 8, 100, setup_fragments, run_cancelled, NULL },
 	{ "reclaim-late", "pinned past the deadline", 2, 2, 1, 6, 100,
-	  setup_pool, run_late, NULL },
+	  setup_fragments, run_late, NULL },
 	{ "refill", "and what comes back published at once", 2, 2, 1, 4, 100,
 	  setup_holes, run_refill, NULL },
 	{ "refill-full", "a filesystem with room for a part", 2, 2, 1, 6, 100,
