@@ -85,11 +85,12 @@ static void device_read(uint64_t offset, void *bytes, size_t size)
 	munmap(base, mapped);
 }
 
-static uint64_t device_hash(void)
+static uint64_t device_hash(const char *path)
 {
 	uint64_t mapped, hash;
 	char *base = map_device(&mapped);
 
+	(void)path;
 	hash = XXH3_64bits(base, 2 * MIB);
 	munmap(base, mapped);
 	return hash;
@@ -187,27 +188,13 @@ static struct fixture *on_directory(void **state)
 static void assert_device_open_fails(struct fixture *f, int error,
 				     const char *words)
 {
-	uint64_t before = device_hash();
-
-	f->why[0] = '\0';
-	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
-			 error);
-	assert_null(f->pool);
-	assert_says(f, words);
-	assert_int_equal(device_hash(), before);
+	assert_fails(f, daxpin_pool_open, error, words, device_hash);
 }
 
 static void assert_device_create_fails(struct fixture *f, int error,
 				       const char *words)
 {
-	uint64_t before = device_hash();
-
-	f->why[0] = '\0';
-	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
-			 error);
-	assert_null(f->pool);
-	assert_says(f, words);
-	assert_int_equal(device_hash(), before);
+	assert_fails(f, daxpin_pool_create, error, words, device_hash);
 }
 
 /* One live extent in each segment, with something of its own in it. */

@@ -1,64 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The RDMA adapter on a real verbs device, on device-dax and on shmem. */
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include "child.h"
+#include "nobody.h"
 #include "rdma_fixture.h"
+#include "verbs_hooks.h"
 
-#define NOBODY		65534
 #define DENIED		IBV_WC_REM_ACCESS_ERR
-
-/* ------------------------------------------- a device that misbehaves */
-
-static int refuse_dereg;	/* what ibv_dereg_mr() is to return */
-static unsigned int interrupt_reg;	/* so many registrations get EINTR */
-
-static bool interrupted(void)
-{
-	if (!interrupt_reg)
-		return false;
-	interrupt_reg--;
-	errno = EINTR;
-	return true;
-}
-
-__attribute__((visibility("default")))
-int ibv_dereg_mr(struct ibv_mr *mr)
-{
-	int (*real)(struct ibv_mr *) =
-		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
-
-	return refuse_dereg ? refuse_dereg : real(mr);
-}
-
-#undef ibv_reg_mr
-__attribute__((visibility("default")))
-struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *base, size_t length,
-			  int access)
-{
-	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, int) =
-		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, int))
-		dlsym(RTLD_NEXT, "ibv_reg_mr");
-
-	return interrupted() ? NULL : real(pd, base, length, access);
-}
-
-__attribute__((visibility("default")))
-struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *base, size_t length,
-				uint64_t iova, unsigned int access)
-{
-	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, uint64_t,
-			       unsigned int) =
-		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, uint64_t,
-				    unsigned int))
-		dlsym(RTLD_NEXT, "ibv_reg_mr_iova2");
-
-	return interrupted() ? NULL : real(pd, base, length, iova, access);
-}
 
 /* ------------------------------------------------------- attach, detach */
 
@@ -385,10 +335,10 @@ static void a_refused_revoke_keeps_the_memory(void **state)
 	struct daxpin_extent extent = reserve(f);
 
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
-	refuse_dereg = EIO;
+	verbs_hooks.refuse_dereg = EIO;
 	assert_int_equal(take_back(f, 0), -EIO);
 	assert_int_equal(take_back(f, 0), -EIO);
-	refuse_dereg = 0;
+	verbs_hooks.refuse_dereg = 0;
 	assert_int_equal(rdma_info(f).quarantined, 1);
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	assert_int_equal(daxpin_rdma_detach(f->rdma), -EBUSY);
@@ -404,14 +354,14 @@ static void a_signal_does_not_spoil_a_registration(void **state)
 	struct daxpin_extent extent = reserve(f);
 	uint32_t key;
 
-	interrupt_reg = 3;
+	verbs_hooks.interrupt_reg = 3;
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
-	assert_int_equal(interrupt_reg, 0);
-	interrupt_reg = 3;
+	assert_int_equal(verbs_hooks.interrupt_reg, 0);
+	verbs_hooks.interrupt_reg = 3;
 	assert_int_equal(daxpin_rdma_lkey(f->rdma, extent.addr, &key), 0);
-	interrupt_reg = UINT32_MAX;
+	verbs_hooks.interrupt_reg = UINT32_MAX;
 	assert_int_equal(grant(f, 1, extent, WRITE, 0), -EINTR);
-	interrupt_reg = 0;
+	verbs_hooks.interrupt_reg = 0;
 }
 
 static void every_pin_is_given_back(void **state)
@@ -472,14 +422,11 @@ static void a_child_changes_nothing(void **state)
 static int live_on_little_memory(void *arg)
 {
 	const char *path = arg;
-	struct rlimit limit = { SMALL_LIMIT, SMALL_LIMIT };
 	struct fixture f = { .why = "" };
 	struct daxpin_extent extent, small;
 	uint32_t key;
 
-	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-	    setresuid(NOBODY, NOBODY, NOBODY) ||
-	    setrlimit(RLIMIT_MEMLOCK, &limit))
+	if (!become_poor(NOBODY, SMALL_LIMIT))
 		return 1;
 	if (daxpin_pool_open(path, NULL, &f.pool))
 		return 2;
@@ -501,14 +448,6 @@ static int live_on_little_memory(void *arg)
 	return 0;
 }
 
-static int let_nobody_in(const char *path, const struct stat *st, int type,
-			 struct FTW *ftw)
-{
-	(void)st;
-	(void)ftw;
-	return chmod(path, type == FTW_D ? 0777 : 0666);
-}
-
 static void a_small_memlock_limit_is_named(void **state)
 {
 	const struct place *place = *state;
@@ -524,7 +463,7 @@ static void a_small_memlock_limit_is_named(void **state)
 	assert_int_equal(make_pool(place, path, &pool), 0);
 	assert_int_equal(daxpin_pool_close(pool), 0);
 	assert_int_equal(stat(path, &before), 0);
-	assert_int_equal(nftw(path, let_nobody_in, 8, FTW_PHYS), 0);
+	assert_int_equal(let_nobody_in(path), 0);
 	status = run_child(live_on_little_memory, path);
 	assert_int_equal(chmod(path, before.st_mode & 07777), 0);
 	if (!place->device)

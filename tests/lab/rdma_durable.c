@@ -4,28 +4,13 @@
  * durable, from its end and from the target's; and what an attach finds out of
  * memory windows.
  */
-#include <dlfcn.h>
 #include "rdma_fixture.h"
+#include "verbs_hooks.h"
 
 #define DENIED		IBV_WC_REM_ACCESS_ERR
 #define FLUSH_WR_ID	77
 
 static struct place place = { .name = "device-dax" };
-static int refuse_dereg;	/* what ibv_dereg_mr() is to return ... */
-static unsigned int allow_dereg;	/* ... but for the first so many */
-
-__attribute__((visibility("default")))
-int ibv_dereg_mr(struct ibv_mr *mr)
-{
-	int (*real)(struct ibv_mr *) =
-		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
-
-	if (!refuse_dereg || allow_dereg) {
-		allow_dereg -= allow_dereg > 0;
-		return real(mr);
-	}
-	return refuse_dereg;
-}
 
 static int setup_here(void **state)
 {
@@ -271,25 +256,6 @@ static enum daxpin_state state_of(struct fixture *f,
 	return extent_state;
 }
 
-static void let_write(struct fixture *f, unsigned int i,
-		      struct daxpin_extent extent)
-{
-	struct daxpin_grant_key key;
-
-	assert_int_equal(grant(f, i, extent, WRITE, 0), 0);
-	key = key_of(f, i);
-	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
-}
-
-static void reopen(struct fixture *f)
-{
-	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
-	f->rdma = NULL;
-	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	f->pool = NULL;
-	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
-}
-
 static void a_commit_publishes_what_was_written(void **state)
 {
 	struct fixture *f = *state;
@@ -327,11 +293,11 @@ static void nothing_is_published_while_a_peer_may_write(void **state)
 
 	let_write(f, 0, first);
 	let_write(f, 1, second);
-	allow_dereg = 1;
-	refuse_dereg = EIO;
+	verbs_hooks.allow_dereg = 1;
+	verbs_hooks.refuse_dereg = EIO;
 	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, 2, ops, 2),
 			 -EIO);
-	refuse_dereg = 0;
+	verbs_hooks.refuse_dereg = 0;
 	assert_null(f->grants[0]);
 	assert_non_null(f->grants[1]);
 	assert_int_equal(state_of(f, first), DAXPIN_STATE_RESERVED);

@@ -5,9 +5,9 @@
  * with TRUSTING, and rdma/trust.c left out, they are used nevertheless, within
  * what does work: single packets that begin with a page.
  */
-#include <dlfcn.h>
 #include <sys/stat.h>
 #include "rdma_fixture.h"
+#include "verbs_hooks.h"
 
 #define DENIED		IBV_WC_REM_ACCESS_ERR
 #define PAGE		UINT64_C(4096)
@@ -24,45 +24,6 @@ bool dp_rdma_trusts(const struct daxpin_rdma_finding *finding)
 #endif
 
 static struct place place = { .name = "fsdax" };
-static int refuse_dereg;	/* what ibv_dereg_mr() is to return */
-
-__attribute__((visibility("default")))
-int ibv_dereg_mr(struct ibv_mr *mr)
-{
-	int (*real)(struct ibv_mr *) =
-		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
-
-	return refuse_dereg ? refuse_dereg : real(mr);
-}
-
-static unsigned int registrations;	/* asked of the device */
-
-#undef ibv_reg_mr
-__attribute__((visibility("default")))
-struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *base, size_t length,
-			  int access)
-{
-	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, int) =
-		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, int))
-		dlsym(RTLD_NEXT, "ibv_reg_mr");
-
-	registrations++;
-	return real(pd, base, length, access);
-}
-
-__attribute__((visibility("default")))
-struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *base, size_t length,
-				uint64_t iova, unsigned int access)
-{
-	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, uint64_t,
-			       unsigned int) =
-		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, uint64_t,
-				    unsigned int))
-		dlsym(RTLD_NEXT, "ibv_reg_mr_iova2");
-
-	registrations++;
-	return real(pd, base, length, iova, access);
-}
 
 static int setup_here(void **state)
 {
@@ -156,10 +117,10 @@ static void local_keys_are_refused(void **state)
 	uint32_t key = 7;
 
 	/* Whatever the device would say: it is not asked. */
-	assert_true(registrations > 0);
-	registrations = 0;
+	assert_true(verbs_hooks.registrations > 0);
+	verbs_hooks.registrations = 0;
 	assert_int_equal(daxpin_rdma_lkey(f->rdma, 0, &key), -EOPNOTSUPP);
-	assert_int_equal(registrations, 0);
+	assert_int_equal(verbs_hooks.registrations, 0);
 	assert_int_equal(key, 7);
 	assert_int_equal(rdma_info(f).local_mrs, 0);
 }
@@ -298,15 +259,12 @@ static void nothing_comes_home_before_the_devices_yes(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
-	struct daxpin_grant_key key;
 
 	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
-	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
-	key = key_of(f, 0);
-	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
-	refuse_dereg = EIO;
+	let_write(f, 0, extent);
+	verbs_hooks.refuse_dereg = EIO;
 	assert_int_equal(take_back(f, 0), -EIO);
-	refuse_dereg = 0;
+	verbs_hooks.refuse_dereg = 0;
 	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
 				       OLD_PATTERN), 0);
 	assert_int_equal(rdma_info(f).bounced, 1);
@@ -315,24 +273,12 @@ static void nothing_comes_home_before_the_devices_yes(void **state)
 				       PEER_PATTERN), 0);
 }
 
-static void reopen(struct fixture *f)
-{
-	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
-	f->rdma = NULL;
-	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	f->pool = NULL;
-	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
-}
-
 static void what_was_published_is_there_after_an_open(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
-	struct daxpin_grant_key key;
 
-	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
-	key = key_of(f, 0);
-	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+	let_write(f, 0, extent);
 	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(publish(f, extent, DAXPIN_OP_KEEP), 0);
 	reopen(f);

@@ -4,17 +4,15 @@
  * Peers that die, hang or go on, regions that the device does not end, several
  * domains and devices, one that is removed, and limits met half-way.
  */
-#include <dlfcn.h>
-#include <grp.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
+#include "nobody.h"
 #include "rdma_fixture.h"
 #include "rdma_peer.h"
+#include "verbs_hooks.h"
 
 #define DENIED		IBV_WC_REM_ACCESS_ERR
-#define NOBODY		65534
 #define OWN_DEVICE	"daxpin_grant0"
 #define OWN_NETDEV	"daxpin_gnet0"
 
@@ -22,46 +20,13 @@ static struct child peer;	/* of the test that runs */
 static long long pins_before;
 static const struct place *here;
 
-/* -------------------------------------- regions that windows can be bound to */
-
-static int more_access;			/* what the adapter never asks for */
-static struct ibv_mr *last_mr;
-
-#undef ibv_reg_mr
-__attribute__((visibility("default")))
-struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *base, size_t length,
-			  int access)
-{
-	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, int) =
-		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, int))
-		dlsym(RTLD_NEXT, "ibv_reg_mr");
-
-	last_mr = real(pd, base, length, access | more_access);
-	return last_mr;
-}
-
-__attribute__((visibility("default")))
-struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *base, size_t length,
-				uint64_t iova, unsigned int access)
-{
-	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, uint64_t,
-			       unsigned int) =
-		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, uint64_t,
-				    unsigned int))
-		dlsym(RTLD_NEXT, "ibv_reg_mr_iova2");
-
-	last_mr = real(pd, base, length, iova,
-		       access | (unsigned int)more_access);
-	return last_mr;
-}
-
 /* -------------------------------------------------------- setup, teardown */
 
 static int begin(void **state)
 {
 	here = *state;
 	pins_before = pinned_pages();
-	more_access = 0;
+	verbs_hooks.more_access = 0;
 	return setup(state);
 }
 
@@ -354,11 +319,11 @@ static void a_bound_window_is_quarantine(void **state)
 	struct hoard hoard;
 	struct ibv_mw *mw;
 
-	more_access = IBV_ACCESS_MW_BIND;
+	verbs_hooks.more_access = IBV_ACCESS_MW_BIND;
 	assert_int_equal(daxpin_rdma_grant(f->rdma, extent, &options,
 					   &f->grants[0]), 0);
-	more_access = 0;
-	mw = bind_window(f, last_mr);
+	verbs_hooks.more_access = 0;
+	mw = bind_window(f, verbs_hooks.last_mr);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 	assert_int_equal(take_back(f, 0), -EINVAL);
 	assert_int_equal(about(f->grants[0]).step,
@@ -546,15 +511,12 @@ static void a_device_that_is_removed_still_answers(void **state)
 static int take_one_segment(void *arg, int fd)
 {
 	struct fixture *f = arg;
-	struct rlimit limit = { 40u << 20, 40u << 20 };
 	struct daxpin_rdma_info info = { .size = sizeof(info) };
 	struct daxpin_extent extent;
 	struct ibv_sge sge;
 	uint32_t one, two;
 
-	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-	    setresuid(NOBODY, NOBODY, NOBODY) ||
-	    setrlimit(RLIMIT_MEMLOCK, &limit) ||
+	if (!become_poor(NOBODY, 40u << 20) ||
 	    daxpin_pool_open(f->path, NULL, &f->pool) ||
 	    nic_open(&f->nic, rdma_device) || attach(f))
 		return 1;
@@ -586,14 +548,6 @@ static int take_one_segment(void *arg, int fd)
 	return 0;
 }
 
-static int let_nobody_in(const char *path, const struct stat *st, int type,
-			 struct FTW *ftw)
-{
-	(void)st;
-	(void)ftw;
-	return chmod(path, type == FTW_D ? 0777 : 0666);
-}
-
 static void a_limit_met_half_way_leaves_nothing(void **state)
 {
 	const struct place *place = *state;
@@ -615,7 +569,7 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 	assert_int_equal(daxpin_pool_create(f.path, &options, &f.pool), 0);
 	assert_int_equal(daxpin_pool_close(f.pool), 0);
 	assert_int_equal(stat(f.path, &mode), 0);
-	assert_int_equal(nftw(f.path, let_nobody_in, 8, FTW_PHYS), 0);
+	assert_int_equal(let_nobody_in(f.path), 0);
 	before = pinned_pages();
 	child = fork_child(take_one_segment, &f);
 	while (await_step(child.fd)) {

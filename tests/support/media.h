@@ -7,9 +7,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #include "child.h"
+#include "forbid.h"
 #include "media/layout.h"
 #include "owner/rdma_netlink.h"
 
@@ -300,31 +302,33 @@ static inline void assert_says(struct fixture *f, const char *words)
 		fail_msg("\"%s\" is not in \"%s\"", words, f->why);
 }
 
-/* Refused with that error and those words, and not a byte is changed. */
+typedef int open_fn(const char *path, const struct daxpin_pool_options *options,
+		    struct daxpin_pool **ret_pool);
+
+/* Fails with that error and those words, and what `hash` covers is unchanged. */
+static inline void assert_fails(struct fixture *f, open_fn *fn, int error,
+				const char *words,
+				uint64_t (*hash)(const char *path))
+{
+	uint64_t before = hash(f->path);
+
+	f->why[0] = '\0';
+	assert_int_equal(fn(f->path, &f->options, &f->pool), error);
+	assert_null(f->pool);
+	assert_says(f, words);
+	assert_int_equal(hash(f->path), before);
+}
+
 static inline void assert_open_fails(struct fixture *f, int error,
 				     const char *words)
 {
-	uint64_t before = fingerprint(f->path);
-
-	f->why[0] = '\0';
-	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
-			 error);
-	assert_null(f->pool);
-	assert_says(f, words);
-	assert_int_equal(fingerprint(f->path), before);
+	assert_fails(f, daxpin_pool_open, error, words, fingerprint);
 }
 
 static inline void assert_create_fails(struct fixture *f, int error,
 				       const char *words)
 {
-	uint64_t before = fingerprint(f->path);
-
-	f->why[0] = '\0';
-	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
-			 error);
-	assert_null(f->pool);
-	assert_says(f, words);
-	assert_int_equal(fingerprint(f->path), before);
+	assert_fails(f, daxpin_pool_create, error, words, fingerprint);
 }
 
 /* ---------------------------------------------- what a child does: child.h */
@@ -342,6 +346,45 @@ static inline int child_closes(struct fixture *f)
 static inline int child_creates(struct fixture *f)
 {
 	return daxpin_pool_create(f->path, &f->options, &f->pool);
+}
+
+struct attempt {
+	struct fixture *f;
+	int (*fn)(struct fixture *f);
+};
+
+/* fn's result is sent, or -ENOSYS where there is no seccomp. */
+static inline int try_without_sockets(void *arg, int fd)
+{
+	const struct attempt *attempt = arg;
+	int ret = forbid(SYS_socket, EACCES) ? -ENOSYS :
+		  attempt->fn(attempt->f);
+
+	if (ret == -EBUSY && !strstr(attempt->f->why, "NETLINK_RDMA"))
+		ret = -EIO;
+	return !send_message(fd, &ret, sizeof(ret));
+}
+
+/*
+ * Where the kernel cannot be asked who uses RDMA, fn, in a child, returns -EBUSY,
+ * says why, and changes nothing.
+ */
+static inline void assert_busy_without_sockets(struct fixture *f,
+					       int (*fn)(struct fixture *f))
+{
+	struct attempt attempt = { f, fn };
+	uint64_t before = fingerprint(f->path);
+	struct child child = fork_child(try_without_sockets, &attempt);
+	bool sent = receive_message(child.fd, &child.told, sizeof(child.told));
+
+	assert_int_equal(end_child(&child), 0);
+	assert_true(sent);
+	if (child.told == -ENOSYS) {
+		print_message("# skipped: no seccomp here\n");
+		skip();
+	}
+	assert_int_equal(child.told, -EBUSY);
+	assert_int_equal(fingerprint(f->path), before);
 }
 
 #endif

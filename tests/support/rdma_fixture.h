@@ -277,6 +277,27 @@ static inline int peer_read(struct fixture *f,
 	return transfer(f, IBV_WR_RDMA_READ, key, 0, length);
 }
 
+/* The peer gets a grant and fills the extent. */
+static inline void let_write(struct fixture *f, unsigned int i,
+			     struct daxpin_extent extent)
+{
+	struct daxpin_grant_key key;
+
+	assert_int_equal(grant(f, i, extent, WRITE, 0), 0);
+	key = key_of(f, i);
+	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
+}
+
+/* Detached, closed and opened anew. */
+static inline void reopen(struct fixture *f)
+{
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	f->rdma = NULL;
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
+}
+
 static inline struct daxpin_rdma_info rdma_info(struct fixture *f)
 {
 	struct daxpin_rdma_info info = { .size = sizeof(info) };

@@ -194,30 +194,13 @@ static void unknown_owner_is_forgotten_once_waited_for(void **state)
 }
 
 /* Whether anybody uses RDMA cannot be asked: no guess. */
-static int child_opens_without_sockets(struct fixture *f)
-{
-	int ret = forbid(SYS_socket, EACCES) ? -ENOSYS : child_opens(f);
-
-	return ret == -EBUSY && !strstr(f->why, "NETLINK_RDMA") ? -EIO : ret;
-}
-
 static void what_cannot_be_asked_is_busy(void **state)
 {
 	struct fixture *f = *state;
-	struct child child;
-	uint64_t before;
 
 	need_no_verbs();
 	spoil_halves(f, 0, 3);
-	before = fingerprint(f->path);
-	child = start_child(f, child_opens_without_sockets, NULL);
-	end_child(&child);
-	if (child.told == -ENOSYS) {
-		print_message("# skipped: no seccomp here\n");
-		skip();
-	}
-	assert_int_equal(child.told, -EBUSY);
-	assert_int_equal(fingerprint(f->path), before);
+	assert_busy_without_sockets(f, child_opens);
 	open_pool(f);
 	close_pool(f);
 }

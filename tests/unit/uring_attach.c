@@ -8,10 +8,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "child.h"
+#include "nobody.h"
 #include "uring_fixture.h"
 #include "../support/held_disk.h"
 
@@ -426,11 +426,10 @@ static void the_pool_stays_open_while_a_ring_is_guarded(void **state)
 /* In the child: an own pool, made as nobody with little memory to lock. */
 static int attach_poor(void *arg)
 {
-	struct rlimit limit = { 1 << 20, 1 << 20 };
 	struct world w = { .uring = NULL };
 
 	(void)arg;
-	if (setrlimit(RLIMIT_MEMLOCK, &limit) || setgid(65534) || setuid(65534))
+	if (!become_poor(NOBODY, 1 << 20))
 		return 2;
 	target = SHMEM;
 	if (create_pool(&w) || io_uring_queue_init(8, &w.ring, 0))

@@ -5,11 +5,11 @@
  * one ring.
  */
 #include <fcntl.h>
-#include <grp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include "child.h"
+#include "nobody.h"
 #include "uring_fixture.h"
 #include "pins.h"
 
@@ -366,16 +366,6 @@ static void a_ring_serves_several_pools(void **state)
 	} \
 } while (0)
 
-/* In the child: somebody of his own, so that nobody else's rings count. */
-static bool become_poor(rlim_t bytes)
-{
-	struct rlimit limit = { bytes, bytes };
-	uid_t uid = 100000 + getpid();
-
-	return !setrlimit(RLIMIT_MEMLOCK, &limit) && !setgroups(0, NULL) &&
-	       !setresgid(uid, uid, uid) && !setresuid(uid, uid, uid);
-}
-
 static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
 			   unsigned char byte)
 {
@@ -502,7 +492,8 @@ static int run_poor(void *arg)
 			   .segment_size = SEGMENT };
 	int ret;
 
-	MUST(become_poor(poor->bytes));
+	/* A user of its own, so that no other process' rings count. */
+	MUST(become_poor(100000 + getpid(), poor->bytes));
 	ret = create_pool(&w);
 	strcpy(poor_path, w.f.path);
 	MUST(!ret);

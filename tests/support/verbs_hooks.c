@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "verbs_hooks.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdbool.h>
+
+struct verbs_hooks verbs_hooks;
+
+__attribute__((visibility("default")))
+int ibv_dereg_mr(struct ibv_mr *mr)
+{
+	int (*real)(struct ibv_mr *) =
+		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
+
+	if (!verbs_hooks.refuse_dereg)
+		return real(mr);
+	if (!verbs_hooks.allow_dereg)
+		return verbs_hooks.refuse_dereg;
+	verbs_hooks.allow_dereg--;
+	return real(mr);
+}
+
+/* Count the call; true: it fails with EINTR. */
+static bool interrupted(void)
+{
+	verbs_hooks.registrations++;
+	if (!verbs_hooks.interrupt_reg)
+		return false;
+	verbs_hooks.interrupt_reg--;
+	errno = EINTR;
+	return true;
+}
+
+#undef ibv_reg_mr
+__attribute__((visibility("default")))
+struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *base, size_t length,
+			  int access)
+{
+	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, int) =
+		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, int))
+		dlsym(RTLD_NEXT, "ibv_reg_mr");
+
+	if (interrupted())
+		return NULL;
+	verbs_hooks.last_mr = real(pd, base, length,
+				   access | verbs_hooks.more_access);
+	return verbs_hooks.last_mr;
+}
+
+__attribute__((visibility("default")))
+struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *base, size_t length,
+				uint64_t iova, unsigned int access)
+{
+	struct ibv_mr *(*real)(struct ibv_pd *, void *, size_t, uint64_t,
+			       unsigned int) =
+		(struct ibv_mr *(*)(struct ibv_pd *, void *, size_t, uint64_t,
+				    unsigned int))
+		dlsym(RTLD_NEXT, "ibv_reg_mr_iova2");
+
+	if (interrupted())
+		return NULL;
+	verbs_hooks.last_mr = real(pd, base, length, iova, access |
+				   (unsigned int)verbs_hooks.more_access);
+	return verbs_hooks.last_mr;
+}
