@@ -55,38 +55,6 @@ static int register_check(struct daxpin_pool *pool, uint32_t segment,
 	return 0;
 }
 
-static struct daxpin_registration *
-register_make(struct daxpin_pool *pool, uint32_t segment,
-	      const struct daxpin_registration_options *options)
-{
-	struct daxpin_registration *registration =
-		calloc(1, sizeof(*registration));
-
-	if (!registration)
-		return NULL;
-	registration->pool = pool;
-	registration->segment = segment;
-	registration->segments = pool->media.segments;
-	registration->wanted.event = (struct daxpin_event) {
-		.type = DAXPIN_EVENT_REVOKE, .registration = registration
-	};
-	snprintf(registration->label, sizeof(registration->label), "%s",
-		 options->label);
-	if (!(options->flags & DAXPIN_REGISTRATION_BY_SEGMENT))
-		return registration;
-	registration->pin = calloc(pool->media.segments, 1);
-	if (registration->pin)
-		return registration;
-	free(registration);
-	return NULL;
-}
-
-static void register_destroy(struct daxpin_registration *registration)
-{
-	free(registration->pin);
-	free(registration);
-}
-
 DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 			      const struct daxpin_registration_options *options,
 			      struct daxpin_registration **ret_registration)
@@ -105,13 +73,14 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 	ret = register_check(pool, segment, &copy, &why);
 	if (ret)
 		return ret;
-	registration = register_make(pool, segment, &copy);
+	registration = dp_registration_make(pool, pool->media.segments, segment,
+		copy.flags & DAXPIN_REGISTRATION_BY_SEGMENT, copy.label);
 	if (!registration)
 		return -ENOMEM;
 	if (copy.rdma_device)
 		ret = dp_pool_record_rdma(&pool->media, copy.rdma_device);
 	if (ret) {
-		register_destroy(registration);
+		dp_registration_free(registration);
 		return dp_fail(&why, ret,
 			       "the verbs device %s cannot be recorded in the pool: %s",
 			       copy.rdma_device, strerror(-ret));
@@ -121,20 +90,25 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 	return 0;
 }
 
+/* Every call on a registration begins like this. */
+static int register_enter(const struct daxpin_registration *registration,
+			  struct daxpin_pool **ret_pool)
+{
+	if (!registration)
+		return -EINVAL;
+	*ret_pool = dp_registration_pool(registration);
+	return dp_enter(*ret_pool);
+}
+
 DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 {
 	struct daxpin_pool *pool;
-	int ret;
+	int ret = register_enter(registration, &pool);
 
-	if (!registration)
-		return -EINVAL;
-	pool = registration->pool;
-	ret = dp_enter(pool);
 	if (ret)
 		return ret;
-	dp_registration_remove(&pool->holders, registration);
-	dp_events_withdraw(&pool->events, &registration->wanted);
-	register_destroy(registration);
+	dp_registration_remove(&pool->holders, registration, &pool->events);
+	dp_registration_free(registration);
 	dp_jobs_look(&pool->jobs);
 	return 0;
 }
@@ -142,37 +116,37 @@ DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 DP_EXPORT int daxpin_registration_pin(struct daxpin_registration *registration,
 				      uint32_t segment)
 {
-	int ret = registration ? dp_enter(registration->pool) : -EINVAL;
+	struct daxpin_pool *pool;
+	int ret = register_enter(registration, &pool);
 
-	return ret ? ret : dp_jobs_pin(&registration->pool->jobs, registration,
-				       segment);
+	return ret ? ret : dp_jobs_pin(&pool->jobs, registration, segment);
 }
 
 DP_EXPORT int
 daxpin_registration_wanted(struct daxpin_registration *registration,
 			   uint32_t *segment)
 {
-	int ret = registration && segment ? dp_enter(registration->pool) :
-		  -EINVAL;
+	struct daxpin_pool *pool;
+	int ret = segment ? register_enter(registration, &pool) : -EINVAL;
 
-	return ret ? ret : dp_registration_wanted(&registration->pool->holders,
-						  registration, segment);
+	return ret ? ret : dp_registration_wanted(&pool->holders, registration,
+						  segment);
 }
 
 DP_EXPORT int
 daxpin_registration_revoked(struct daxpin_registration *registration,
 			    uint32_t segment)
 {
-	int ret = registration ? dp_enter(registration->pool) : -EINVAL;
+	struct daxpin_pool *pool;
+	int ret = register_enter(registration, &pool);
 
 	if (ret)
 		return ret;
-	ret = dp_registration_revoked(&registration->pool->holders,
-				      registration, segment);
-	DP_PROBE_REVOKE(registration->pool,
-			segment * registration->pool->media.segment_size,
-			registration->pool->media.segment_size,
-			registration->label, ret);
-	dp_jobs_look(&registration->pool->jobs);
+	ret = dp_registration_revoked(&pool->holders, registration, segment);
+	DP_PROBE_REVOKE(pool,
+			segment * pool->media.segment_size,
+			pool->media.segment_size,
+			dp_registration_label(registration), ret);
+	dp_jobs_look(&pool->jobs);
 	return ret;
 }

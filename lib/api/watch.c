@@ -46,7 +46,7 @@ DP_EXPORT int daxpin_event_fd(struct daxpin_pool *pool)
 {
 	int ret = dp_enter(pool);
 
-	return ret ? ret : pool->events.fd;
+	return ret ? ret : dp_events_fd(&pool->events);
 }
 
 DP_EXPORT int daxpin_event_arm(struct daxpin_pool *pool)

@@ -340,7 +340,7 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 	struct dp_image *image = audit->report->image;
 	struct daxpin_check_summary *summary = &audit->report->summary;
 	const struct dp_table_visitor visitor = { on_word, on_damage, audit };
-	uint64_t bad_bytes;
+	uint64_t bad_bytes, quarantined;
 	int ret;
 
 	audit->table = dp_audit_table_of(audit, image->index, size);
@@ -360,8 +360,9 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 	dp_space_close_off(&audit->space);
 	summary->free_bytes += (uint64_t)dp_space_free_count(&audit->space)
 			       << DP_BLOCK_SHIFT;
-	summary->quarantined_bytes += ((uint64_t)audit->space.quarantine_count
-				       << DP_BLOCK_SHIFT) - bad_bytes;
+	quarantined = dp_space_quarantined_count(&audit->space);
+	summary->quarantined_bytes += (quarantined << DP_BLOCK_SHIFT) -
+				      bad_bytes;
 	dp_space_fini(&audit->space);
 	return ret;
 }

@@ -145,16 +145,17 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 static int recover_close_off(struct daxpin_pool *pool, uint32_t index)
 {
 	struct dp_space *space = &pool->space[index];
-	uint64_t bad;
+	uint64_t bad, all;
 	int ret = recover_quarantine_bad(pool, index, &bad);
 
 	if (ret)
 		return ret;
 	dp_space_close_off(space);
-	assert(space->quarantine_count >= bad);
+	all = dp_space_quarantined_count(space);
+	assert(all >= bad);
 	pool->bad_blocks += bad;
-	pool->quarantined_blocks += space->quarantine_count - bad;
-	pool->usable_blocks -= space->quarantine_count;
+	pool->quarantined_blocks += all - bad;
+	pool->usable_blocks -= all;
 	return 0;
 }
 

@@ -54,6 +54,11 @@ int dp_events_init(struct dp_events *events)
 	return 0;
 }
 
+int dp_events_fd(const struct dp_events *events)
+{
+	return events->fd;
+}
+
 static struct daxpin_watch **event_bucket(struct dp_events *events,
 					  uint64_t addr)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Watches on blocks, notices, the queues of both, and the eventfd that tells of
- * them. */
+/* Watches on blocks, notices, the queues of both, and their eventfd. */
 #ifndef DP_EVENT_H
 #define DP_EVENT_H
 
@@ -10,13 +9,17 @@
 
 #define DP_WATCH_BUCKETS 64u
 
-/* Something to tell of, once however often it is posted until it is taken. */
+/*
+ * An event that is reported once, however often it is posted until it is taken.
+ * Its owner sets `event`; the rest is private to event.c.
+ */
 struct dp_notice {
 	struct daxpin_event event;
 	bool posted;
 	struct dp_notice *next;
 };
 
+/* private to event.c */
 struct dp_events {
 	pthread_mutex_t mutex;
 	int fd;
@@ -30,6 +33,7 @@ struct dp_events {
 
 int dp_events_init(struct dp_events *events);
 void dp_events_fini(struct dp_events *events);
+int dp_events_fd(const struct dp_events *events);
 
 /*
  * Watch a block. still_busy(arg) runs with the lock that dp_events_fire()

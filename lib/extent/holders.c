@@ -23,8 +23,12 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "extent/holders.h"
 #include "os/os.h"
+
+#define PIN_THERE	0x1u
+#define PIN_WANTED	0x2u
 
 void dp_holders_init(struct dp_holders *holders)
 {
@@ -79,6 +83,48 @@ void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 	hold->prev = NULL;
 }
 
+struct daxpin_registration *
+dp_registration_make(struct daxpin_pool *pool, uint32_t segments,
+		     uint32_t segment, bool by_segment, const char *label)
+{
+	struct daxpin_registration *registration =
+		calloc(1, sizeof(*registration));
+
+	if (!registration)
+		return NULL;
+	registration->pool = pool;
+	registration->segment = segment;
+	registration->segments = segments;
+	registration->wanted.event = (struct daxpin_event) {
+		.type = DAXPIN_EVENT_REVOKE, .registration = registration
+	};
+	snprintf(registration->label, sizeof(registration->label), "%s", label);
+	if (!by_segment)
+		return registration;
+	registration->pin = calloc(segments, 1);
+	if (registration->pin)
+		return registration;
+	free(registration);
+	return NULL;
+}
+
+void dp_registration_free(struct daxpin_registration *registration)
+{
+	free(registration->pin);
+	free(registration);
+}
+
+struct daxpin_pool *
+dp_registration_pool(const struct daxpin_registration *registration)
+{
+	return registration->pool;
+}
+
+const char *dp_registration_label(const struct daxpin_registration *registration)
+{
+	return registration->label;
+}
+
 void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration)
 {
@@ -94,7 +140,8 @@ void dp_registration_add(struct dp_holders *holders,
 }
 
 void dp_registration_remove(struct dp_holders *holders,
-			    struct daxpin_registration *registration)
+			    struct daxpin_registration *registration,
+			    struct dp_events *events)
 {
 	struct daxpin_registration **at = &holders->registration;
 
@@ -105,6 +152,8 @@ void dp_registration_remove(struct dp_holders *holders,
 	*at = registration->next;
 	holders->registrations--;
 	pthread_mutex_unlock(&holders->mutex);
+	/* Nobody can post it now: only listed registrations are asked for pins. */
+	dp_events_withdraw(events, &registration->wanted);
 }
 
 uint32_t dp_registration_count(struct dp_holders *holders)
@@ -143,7 +192,7 @@ int dp_registration_pin(struct dp_holders *holders,
 	if (registration->pin[segment])
 		ret = -EALREADY;
 	else
-		registration->pin[segment] = DP_PIN_THERE;
+		registration->pin[segment] = PIN_THERE;
 	pthread_mutex_unlock(&holders->mutex);
 	return ret;
 }
@@ -158,7 +207,7 @@ int dp_registration_wanted(struct dp_holders *holders,
 		return 0;
 	pthread_mutex_lock(&holders->mutex);
 	while (at < registration->segments &&
-	       !(registration->pin[at] & DP_PIN_WANTED))
+	       !(registration->pin[at] & PIN_WANTED))
 		at++;
 	pthread_mutex_unlock(&holders->mutex);
 	if (at >= registration->segments)
@@ -192,11 +241,11 @@ static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 		return true;
 	if (!at->pin[segment])
 		return false;
-	if (!(at->pin[segment] & DP_PIN_WANTED))
+	if (!(at->pin[segment] & PIN_WANTED))
 		dp_events_post(events, &at->wanted);
 	/* WANTED is never set alone: what is revoked becomes 0 (A6). */
-	assert(at->pin[segment] & DP_PIN_THERE);
-	at->pin[segment] |= DP_PIN_WANTED;
+	assert(at->pin[segment] & PIN_THERE);
+	at->pin[segment] |= PIN_WANTED;
 	return true;
 }
 
@@ -231,7 +280,7 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 	pthread_mutex_lock(&holders->mutex);
 	for (at = holders->registration; at; at = at->next)
 		if (registration_may_pin(at, segment))
-			at->pin[segment] &= ~DP_PIN_WANTED;
+			at->pin[segment] &= ~PIN_WANTED;
 	pthread_mutex_unlock(&holders->mutex);
 }
 

@@ -13,11 +13,13 @@
 
 #define DP_HOLDER_SHARDS 64u
 
+/* private to holders.c */
 struct dp_holder_shard {
 	pthread_mutex_t mutex;
 	struct daxpin_hold *first;
 } DP_ALIGNED;
 
+/* private to holders.c */
 struct daxpin_registration {
 	struct daxpin_pool *pool;
 	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS */
@@ -27,12 +29,10 @@ struct daxpin_registration {
 	/* BY_SEGMENT, else NULL: one flag each, DP_PIN_... */
 	uint8_t *pin;
 	uint32_t segments;
-	struct dp_notice wanted;	/* some are asked back */
+	struct dp_notice wanted;	/* some are asked for */
 };
 
-#define DP_PIN_THERE	0x1u
-#define DP_PIN_WANTED	0x2u
-
+/* private to holders.c */
 struct dp_holders {
 	struct dp_holder_shard shard[DP_HOLDER_SHARDS];
 	pthread_mutex_t mutex;		/* of the registrations */
@@ -47,10 +47,24 @@ void dp_holders_fini(struct dp_holders *holders);
 void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold);
 void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold);
 
+/*
+ * A registration of a segment or of DAXPIN_ALL_SEGMENTS, in a pool of that many;
+ * by_segment: with a pin for each. Not yet listed. NULL: no memory.
+ */
+struct daxpin_registration *
+dp_registration_make(struct daxpin_pool *pool, uint32_t segments,
+		     uint32_t segment, bool by_segment, const char *label);
+void dp_registration_free(struct daxpin_registration *registration);
+struct daxpin_pool *
+dp_registration_pool(const struct daxpin_registration *registration);
+const char *dp_registration_label(const struct daxpin_registration *registration);
+
 void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration);
+/* Off the list, and its notice is withdrawn. */
 void dp_registration_remove(struct dp_holders *holders,
-			    struct daxpin_registration *registration);
+			    struct daxpin_registration *registration,
+			    struct dp_events *events);
 
 /* As the public functions, which see daxpin.h. */
 int dp_registration_pin(struct dp_holders *holders,

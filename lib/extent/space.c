@@ -275,3 +275,8 @@ uint32_t dp_space_free_count(struct dp_space *space)
 {
 	return atomic_load_explicit(&space->free_count, memory_order_relaxed);
 }
+
+uint32_t dp_space_quarantined_count(const struct dp_space *space)
+{
+	return space->quarantine_count;
+}

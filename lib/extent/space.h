@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include "util/util.h"
 
+/* private to space.c */
 struct dp_space {
 	pthread_mutex_t mutex;		/* who clears bits */
 	uint32_t blocks;
@@ -45,5 +46,7 @@ bool dp_space_is_quarantined(const struct dp_space *space, uint32_t block);
 
 bool dp_space_is_free(struct dp_space *space, uint32_t block);
 uint32_t dp_space_free_count(struct dp_space *space);
+/* Blocks in quarantine: 0 before dp_space_close_off(). */
+uint32_t dp_space_quarantined_count(const struct dp_space *space);
 
 #endif

@@ -22,12 +22,14 @@ enum dp_state {			/* as enum daxpin_state */
 	DP_STATE_RETIRED,
 };
 
+/* private to state.c */
 struct dp_lease {
 	_Atomic uint64_t word;
 	_Atomic uint32_t blocks;	/* set while not FREE */
 	_Atomic uint32_t roots;		/* that name it, or are about to */
 };
 
+/* private to state.c */
 struct dp_leases {
 	uint64_t blocks;		/* in all segments, gaps included */
 	uint32_t segment_shift;		/* log2 of blocks per segment */
