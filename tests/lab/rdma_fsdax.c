@@ -59,7 +59,7 @@ static struct daxpin_job_summary reclaim(struct fixture *f)
 	struct daxpin_job *job;
 
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(20000)), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
 	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), 0);
 	assert_int_equal(daxpin_job_end(job), 0);
 	return summary;

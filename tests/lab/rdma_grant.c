@@ -555,7 +555,7 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 		.size = sizeof(options), .flags = DAXPIN_POOL_OVERWRITE,
 		.pool_size = place->device ? 0 : UINT64_C(128) << 20,
 		.segment_size = DAXPIN_SEGMENT_MIN,
-		.deadline_ns = daxpin_deadline_ms(5000),
+		.deadline_ns = daxpin_deadline_ms(600000),
 	};
 	const long long pages = DAXPIN_SEGMENT_MIN / 4096;
 	struct fixture f = { .why = "" };
@@ -592,7 +592,7 @@ static void the_largest_segment_is_one_region(void **state)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .flags = DAXPIN_POOL_OVERWRITE,
 		.segment_size = DAXPIN_SEGMENT_MAX,
-		.deadline_ns = daxpin_deadline_ms(5000),
+		.deadline_ns = daxpin_deadline_ms(600000),
 	};
 	const long long before = pinned_pages();
 	struct fixture f = { .why = "" };

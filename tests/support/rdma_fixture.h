@@ -80,7 +80,7 @@ static inline int make_pool(const struct place *place, char path[64],
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.flags = DAXPIN_POOL_OVERWRITE,
-		.deadline_ns = daxpin_deadline_ms(5000),
+		.deadline_ns = daxpin_deadline_ms(600000),
 		.why = why,
 		.why_size = sizeof(why),
 	};

@@ -46,7 +46,7 @@ static inline int create_pool(struct world *w)
 
 	f->options.size = sizeof(f->options);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
-	f->options.deadline_ns = daxpin_deadline_ms(20000);
+	f->options.deadline_ns = daxpin_deadline_ms(600000);
 	f->options.why = f->why;
 	f->options.why_size = sizeof(f->why);
 	if (name_target(w, f))

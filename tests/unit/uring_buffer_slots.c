@@ -395,13 +395,13 @@ static void must_reclaim(struct world *wp)
 	struct world w = *wp;
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = 0,
-		.deadline_ns = daxpin_deadline_ms(20000),
+		.deadline_ns = daxpin_deadline_ms(600000),
 	};
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 	struct daxpin_job *job;
 
 	MUST(!daxpin_reclaim(w.f.pool, &options, &job));
-	MUST(!daxpin_job_wait(job, daxpin_deadline_ms(20000)));
+	MUST(!daxpin_job_wait(job, daxpin_deadline_ms(600000)));
 	MUST(!daxpin_job_report(job, NULL, NULL, &summary));
 	MUST(summary.done_bytes > 0);
 	MUST(!daxpin_job_end(job));
@@ -521,7 +521,7 @@ static void as_poor(rlim_t bytes, void (*story)(struct world *))
 	munmap(poor_path, 4096);
 	assert_int_equal(status, 0);
 	/* The kernel takes a ring apart after its last close. */
-	for (int i = 0; alone && pinned_pages() != before && i < 100; i++)
+	for (int i = 0; alone && pinned_pages() != before && i < 12000; i++)
 		usleep(50000);
 	if (alone)
 		assert_int_equal(pinned_pages(), before);

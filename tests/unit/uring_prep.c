@@ -686,7 +686,7 @@ static void a_deferring_ring_gives_back_in_its_thread(void **state)
 	struct elsewhere elsewhere = { .w = w };
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = 0,
-		.deadline_ns = daxpin_deadline_ms(60000),
+		.deadline_ns = daxpin_deadline_ms(600000),
 	};
 	struct daxpin_job *job;
 	pthread_t thread;
@@ -712,7 +712,7 @@ static void a_deferring_ring_gives_back_in_its_thread(void **state)
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(50)),
 			 -ETIMEDOUT);
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(20000)), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
 	assert_int_equal(daxpin_job_end(job), 0);
 	assert_int_equal(info_of(w->uring).fixed_segments, 1);
 }
@@ -724,7 +724,7 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 	struct daxpin_uring_io io[2] = { { .uring = NULL } };
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = 0,
-		.deadline_ns = daxpin_deadline_ms(60000),
+		.deadline_ns = daxpin_deadline_ms(600000),
 	};
 	struct daxpin_extent extent = live(&w->f, BYTES);
 	struct daxpin_job *job;
@@ -753,7 +753,7 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 	/* The last one gives the segment back, and then it is punched. */
 	assert_int_equal(finish(w, &io[0]), 5);
 	assert_int_equal(info_of(w->uring).fixed_segments, 0);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(20000)), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
 	assert_int_equal(daxpin_job_end(job), 0);
 	assert_string_equal(daxpin_ptr(w->f.pool, extent, 0), "late");
 }
@@ -868,7 +868,7 @@ static void a_ring_freed_in_mid_read_keeps_its_hold(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
 	/* And it does land. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
-	for (int i = 0; i < 500 && memory[0] != 'x'; i++)
+	for (int i = 0; i < 60000 && memory[0] != 'x'; i++)
 		usleep(10000);
 	assert_int_equal(memory[0], 'x');
 	assert_int_equal(daxpin_uring_abort(&io), 0);
