@@ -234,7 +234,7 @@ hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 		    void (*fn)(const struct daxpin_holder *, void *), void *arg)
 {
 	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
-	uint64_t end = first + pool->media.segment[segment].blocks;
+	uint64_t end = first + dp_geometry_blocks(&pool->media.geometry, segment);
 	struct dp_lease_view view;
 	uint64_t holds = 0;
 
@@ -257,7 +257,7 @@ static int hold_report_pool(struct daxpin_pool *pool,
 {
 	uint64_t holds = 0;
 
-	for (uint32_t i = 0; i < pool->media.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
 			holds += hold_report_segment(pool, i, fn, arg);
 	if (fn)

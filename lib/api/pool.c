@@ -61,13 +61,13 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 
 static void pool_close_gates(struct daxpin_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->media.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		dp_gate_close(dp_lease_gates(&pool->leases), i);
 }
 
 static void pool_open_gates(struct daxpin_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->media.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		dp_gate_open(dp_lease_gates(&pool->leases), i);
 	dp_jobs_tell_refused(&pool->jobs);
 }
@@ -75,7 +75,7 @@ static void pool_open_gates(struct daxpin_pool *pool)
 /* Under the gate: is anything held anywhere? */
 static bool pool_is_busy(struct daxpin_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->media.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
 			return true;
 	return false;
@@ -124,7 +124,7 @@ static uint64_t pool_free_blocks(struct daxpin_pool *pool)
 {
 	uint64_t blocks = 0;
 
-	for (uint32_t i = 0; i < pool->media.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		blocks += dp_space_free_count(&pool->space[i]);
 	return blocks;
 }
@@ -137,8 +137,8 @@ static bool pool_is_bad_unknown(const struct dp_pool *media)
 	if (media->source.kind != DP_SOURCE_DEVDAX &&
 	    media->source.kind != DP_SOURCE_FSDAX)
 		return false;
-	for (uint32_t i = 0; i < media->segments; i++)
-		unknown |= media->segment[i].bad.unknown;
+	for (uint32_t i = 0; i < media->geometry.segments; i++)
+		unknown |= dp_segment_bad(&media->segments, i)->unknown;
 	return unknown;
 }
 
@@ -155,15 +155,16 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 	info = (struct daxpin_pool_info) {
 		.source = media->source.kind,
 		.granularity = media->persist.granularity,
-		.segments = media->segments,
+		.segments = media->geometry.segments,
 		.flags = (media->readonly ? DAXPIN_POOL_READONLY : 0) |
 			 (media->degraded ? DAXPIN_POOL_DEGRADED : 0),
-		.segment_size = media->segment_size,
+		.segment_size = media->geometry.segment_size,
 		.epoch = media->super.epoch,
 		.media_bytes = media->super.pool_size,
 		.usable_bytes = pool->usable_blocks << DP_BLOCK_SHIFT,
 		.free_bytes = pool_free_blocks(pool) << DP_BLOCK_SHIFT,
-		.largest_extent = media->segment[0].size - DP_CHUNK_SIZE,
+		.largest_extent = dp_geometry_size(&media->geometry, 0) -
+				  DP_CHUNK_SIZE,
 		.hole_bytes = pool->jobs.holes.blocks << DP_BLOCK_SHIFT,
 		.unaligned_chunks = pool->unaligned_chunks,
 		.ignored_files = media->ignored_files,

@@ -33,7 +33,7 @@ static int reclaim_check_pool(const struct daxpin_pool *pool, enum dp_way way,
 	    (zero && way == DP_WAY_REFILL))
 		return dp_fail(why, -EINVAL, "flags 0x%x make no sense",
 			       options->flags);
-	if (options->segment >= media->segments &&
+	if (options->segment >= media->geometry.segments &&
 	    options->segment != DAXPIN_ALL_SEGMENTS)
 		return dp_fail(why, -ENOENT, "there is no segment %u",
 			       options->segment);

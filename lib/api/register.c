@@ -16,12 +16,12 @@ DP_EXPORT int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
 
 	if (ret || !ret_segment)
 		return ret ? ret : -EINVAL;
-	if (index >= pool->media.segments)
+	if (index >= pool->media.geometry.segments)
 		return -ENOENT;
 	*ret_segment = (struct daxpin_segment) {
-		.addr = index * pool->media.segment_size,
-		.size = pool->media.segment[index].size,
-		.base = pool->media.segment[index].base,
+		.addr = dp_geometry_begin(&pool->media.geometry, index),
+		.size = dp_geometry_size(&pool->media.geometry, index),
+		.base = dp_geometry_base(&pool->media.geometry, index),
 	};
 	return 0;
 }
@@ -37,7 +37,8 @@ static int register_check(struct daxpin_pool *pool, uint32_t segment,
 			  const struct daxpin_registration_options *options,
 			  const struct dp_why *why)
 {
-	if (segment >= pool->media.segments && segment != DAXPIN_ALL_SEGMENTS)
+	if (segment >= pool->media.geometry.segments &&
+	    segment != DAXPIN_ALL_SEGMENTS)
 		return -ENOENT;
 	if (options->flags & ~DAXPIN_REGISTRATION_BY_SEGMENT)
 		return dp_fail(why, -EINVAL, "flags 0x%x make no sense",
@@ -73,7 +74,8 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 	ret = register_check(pool, segment, &copy, &why);
 	if (ret)
 		return ret;
-	registration = dp_registration_make(pool, pool->media.segments, segment,
+	registration = dp_registration_make(pool,
+					    pool->media.geometry.segments, segment,
 		copy.flags & DAXPIN_REGISTRATION_BY_SEGMENT, copy.label);
 	if (!registration)
 		return -ENOMEM;
@@ -144,8 +146,8 @@ daxpin_registration_revoked(struct daxpin_registration *registration,
 		return ret;
 	ret = dp_registration_revoked(&pool->holders, registration, segment);
 	DP_PROBE_REVOKE(pool,
-			segment * pool->media.segment_size,
-			pool->media.segment_size,
+			segment * pool->media.geometry.segment_size,
+			pool->media.geometry.segment_size,
 			dp_registration_label(registration), ret);
 	dp_jobs_look(&pool->jobs);
 	return ret;

@@ -49,17 +49,17 @@ DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent
 	if (dp_find(pool, extent, &handle, &view) ||
 	    dp_range(pool, handle.block, offset, &length))
 		return NULL;
-	return pool->media.map.base + extent.addr + offset;
+	return pool->media.geometry.base + extent.addr + offset;
 }
 
 DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint64_t offset, uint64_t length, void *to)
 {
-	const struct dp_segment *segment;
+	const struct dp_bad_view *medium;
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	uint64_t range = length;
-	uint32_t block;
+	uint32_t segment, block;
 	int ret = to ? dp_find(pool, extent, &handle, &view) : -EINVAL;
 
 	if (!ret)
@@ -67,7 +67,8 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (ret || !length)
 		return ret;
 	segment = dp_segment_of(pool, handle.block, &block);
-	ret = dp_bad_read(&segment->view, ((uint64_t)block << DP_BLOCK_SHIFT) +
+	medium = dp_segment_view(&pool->media.segments, segment);
+	ret = dp_bad_read(medium, ((uint64_t)block << DP_BLOCK_SHIFT) +
 			  offset, to, length);
 	/* What was copied is the extent's only if it was that to the end. */
 	if (dp_find(pool, extent, &handle, &view))
@@ -129,13 +130,13 @@ DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent
 static bool reserve_is_bad(struct daxpin_pool *pool, uint64_t block,
 			   uint64_t offset, uint64_t length)
 {
-	const struct dp_segment *segment;
 	struct dp_bad_run run;
-	uint32_t in_segment;
+	uint32_t segment, in_segment;
 
 	segment = dp_segment_of(pool, block, &in_segment);
 	offset += (uint64_t)in_segment << DP_BLOCK_SHIFT;
-	return dp_bad_find(&segment->bad, offset, offset + length, &run);
+	return dp_bad_find(dp_segment_bad(&pool->media.segments, segment),
+			   offset, offset + length, &run);
 }
 
 DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
@@ -154,7 +155,7 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 		ret = -EIO;
 	if (ret)
 		return ret;
-	ret = dp_persist_flush(&pool->media.persist, pool->media.map.base +
+	ret = dp_persist_flush(&pool->media.persist, pool->media.geometry.base +
 			       extent.addr + offset, length);
 	dp_persist_fence(&pool->media.persist);
 	return ret;
@@ -197,7 +198,8 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
 		uint32_t in_segment = b & ((1ull << shift) - 1);
 
 		blocks = 1;
-		if (in_segment >= pool->media.segment[b >> shift].blocks ||
+		if (in_segment >= dp_geometry_blocks(&pool->media.geometry,
+						     b >> shift) ||
 		    dp_space_is_free(&pool->space[b >> shift], in_segment))
 			continue;
 		blocks = reserve_look_at(pool, b, &view);

@@ -21,6 +21,7 @@ struct dp_audit {
 	struct dp_report *report;
 	const struct dp_why *why;
 	const struct dp_super *super;	/* segment 0's */
+	struct dp_geometry geometry;	/* as it says */
 	uint64_t seed;
 	struct dp_bad no_bad;		/* of a private copy */
 	struct dp_bad_view copy;

@@ -20,8 +20,7 @@ static bool is_word(const struct dp_audit *audit,
 
 	if (entry->addr % 8 || index >= audit->super->segments)
 		return false;
-	size = dp_pool_size_of_segment(audit->super->pool_size,
-				       audit->super->segment_size, index);
+	size = dp_geometry_size(&audit->geometry, index);
 	table = dp_audit_table_of(audit, index, size);
 	if (offset < DP_COPY_OFFSET)
 		return dp_table_accepts(&table, offset, entry->value);

@@ -18,6 +18,7 @@ void dp_audit_begin(struct dp_audit *audit, struct dp_report *report,
 	memset(audit, 0, sizeof(*audit));
 	audit->report = report;
 	audit->super = super;
+	audit->geometry = dp_geometry_of(super->pool_size, super->segment_size);
 	audit->seed = dp_layout_seed(super->uuid);
 	audit->why = why;
 }
@@ -32,8 +33,8 @@ struct dp_table dp_audit_table_of(const struct dp_audit *audit, uint32_t index,
 				uint64_t size)
 {
 	return (struct dp_table) {
-		.first_block = index * (audit->super->segment_size >>
-					DP_BLOCK_SHIFT),
+		.first_block = dp_geometry_begin(&audit->geometry, index) >>
+			       DP_BLOCK_SHIFT,
 		.blocks = size >> DP_BLOCK_SHIFT,
 		.segment = index,
 		.seed = audit->seed,

@@ -335,9 +335,7 @@ static int look_at(struct walk *walk, uint32_t index, uint64_t size,
 
 static int check_segment(struct walk *walk, uint32_t index)
 {
-	uint64_t size = dp_pool_size_of_segment(walk->super.pool_size,
-						walk->super.segment_size,
-						index);
+	uint64_t size = dp_geometry_size(&walk->image->pool.geometry, index);
 	bool there, ours = true;
 	int ret = look_at(walk, index, size, &there);
 
@@ -380,7 +378,8 @@ int dp_check(struct dp_report *report, const struct dp_why *why)
 		ret = check_first_super(&walk);
 	if (ret || !walk.complete)
 		return ret;
-	walk.image->pool.segment_size = walk.super.segment_size;
+	walk.image->pool.geometry = dp_geometry_of(walk.super.pool_size,
+						   walk.super.segment_size);
 	dp_audit_begin(&walk.audit, report, &walk.super, why);
 	ret = check_files(&walk);
 	for (uint32_t i = 0; !ret && i < walk.super.segments; i++)

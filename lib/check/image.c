@@ -180,7 +180,8 @@ static int map_device(struct dp_image *image, uint64_t size,
 		      const struct dp_why *why)
 {
 	const struct dp_source *source = &image->pool.source;
-	uint64_t at = image->index * image->pool.segment_size;
+	uint64_t at = dp_geometry_begin(&image->pool.geometry,
+					image->index);
 	uint64_t length = size ? size : DP_CHUNK_SIZE;
 	int ret;
 

@@ -43,14 +43,11 @@ static int await_owner(struct dp_image *image, struct dp_pool_request *request)
 static int go_to(struct dp_image *image, uint32_t segment,
 		 const struct dp_why *why)
 {
-	const struct dp_super *super = &image->pool.super;
-
 	if (image->base && image->index == segment)
 		return 0;
 	return dp_image_segment(image, segment,
-				dp_pool_size_of_segment(super->pool_size,
-							super->segment_size,
-							segment), why);
+				dp_geometry_size(&image->pool.geometry,
+						 segment), why);
 }
 
 static int store(struct dp_image *image, const struct dp_patch *patch,
@@ -225,7 +222,9 @@ static int put_back(struct dp_image *image, const struct dp_patches *patches,
 			       "the backup is of another pool than %s; it was left untouched",
 			       image->pool.source.path);
 	ret = dp_pool_check_super(&image->pool, super, why);
-	image->pool.segment_size = super->segment_size;
+	if (!ret)
+		image->pool.geometry = dp_geometry_of(super->pool_size,
+						      super->segment_size);
 	for (size_t i = 0; !ret && i < patches->count; i++) {
 		if (patches->patch[i].segment >= super->segments)
 			return dp_fail(why, -EUCLEAN,

@@ -11,7 +11,7 @@
 static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
 			  uint64_t *ret_block)
 {
-	uint32_t segments = pool->media.segments, block;
+	uint32_t segments = pool->media.geometry.segments, block;
 	uint32_t first = dp_thread_slot() % segments;
 
 	for (uint32_t i = 0; i < segments; i++) {
@@ -42,7 +42,7 @@ static int allocate_find(struct daxpin_pool *pool, uint32_t blocks,
 uint64_t dp_allocate_max(const struct daxpin_pool *pool)
 {
 	/* Only the last segment may be shorter than the first. */
-	return pool->media.segment[0].blocks - DP_CHUNK_BLOCKS;
+	return dp_geometry_blocks(&pool->media.geometry, 0) - DP_CHUNK_BLOCKS;
 }
 
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
@@ -59,7 +59,7 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	assert((block & ((1ull << pool->leases.segment_shift) - 1)) >=
 	       DP_CHUNK_BLOCKS);
 	if (zero)
-		dp_persist_zero(&pool->media.persist, pool->media.map.base +
+		dp_persist_zero(&pool->media.persist, pool->media.geometry.base +
 				(block << DP_BLOCK_SHIFT),
 				(uint64_t)blocks << DP_BLOCK_SHIFT);
 	*ret_handle = (struct dp_handle) {

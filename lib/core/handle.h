@@ -47,15 +47,14 @@ struct dp_handle {
 	uint64_t life;
 };
 
-/* Where a block of the pool lies. */
-static inline struct dp_segment *dp_segment_of(struct daxpin_pool *pool,
-					       uint64_t block,
-					       uint32_t *ret_in_segment)
+/* Where a block of the pool lies: its segment. */
+static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
+				     uint64_t block, uint32_t *ret_in_segment)
 {
 	uint32_t shift = pool->leases.segment_shift;
 
 	*ret_in_segment = block & ((1ull << shift) - 1);
-	return &pool->media.segment[block >> shift];
+	return block >> shift;
 }
 
 /*
@@ -72,7 +71,8 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 
 	if (extent.addr % DP_BLOCK_SIZE || block >= pool->leases.blocks ||
 	    in_segment < DP_CHUNK_BLOCKS ||
-	    in_segment >= pool->media.segment[block >> shift].blocks)
+	    in_segment >= dp_geometry_blocks(&pool->media.geometry,
+					     block >> shift))
 		return -EINVAL;
 	if (extent.gen >> DP_LIFE_BITS != (pool->epoch & DP_EPOCH_MASK))
 		return -ESTALE;

@@ -74,8 +74,7 @@ static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
 	uint64_t gen = step->handle.life + 1;
 	uint32_t in_segment;
-	struct dp_segment *segment = dp_segment_of(pool, step->handle.block,
-						   &in_segment);
+	uint32_t segment = dp_segment_of(pool, step->handle.block, &in_segment);
 
 	if (step->op->type == DAXPIN_OP_KEEP) {
 		gen = step->handle.life;
@@ -86,16 +85,17 @@ static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
 		assert(word.blocks);
 	}
 	word.gen = gen & DP_WORD_GEN_MASK;
-	return dp_table_change(&segment->table, in_segment, word);
+	return dp_table_change(dp_segment_table(&pool->media.segments, segment),
+			       in_segment, word);
 }
 
 /* Where a block's descriptor stands: what orders and finds KEEP and RETIRE. */
 static uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment;
-	struct dp_segment *segment = dp_segment_of(pool, block, &in_segment);
+	uint32_t segment = dp_segment_of(pool, block, &in_segment);
 
-	return (segment->table.first_block << DP_BLOCK_SHIFT) +
+	return dp_geometry_begin(&pool->media.geometry, segment) +
 	       dp_word_offset(in_segment);
 }
 
@@ -231,13 +231,14 @@ static int publish_refuse_root(struct dp_leases *leases,
 static int step_check_medium(struct batch *batch, const struct step *step)
 {
 	uint64_t size = sizeof(step->op->value), offset;
-	const struct dp_segment *segment;
+	const struct dp_bad *bad;
 	struct dp_bad_run run;
-	uint32_t block;
+	uint32_t segment, block;
 
 	segment = dp_segment_of(batch->pool, step->handle.block, &block);
+	bad = dp_segment_bad(&batch->pool->media.segments, segment);
 	offset = ((uint64_t)block << DP_BLOCK_SHIFT) + step->op->offset;
-	return dp_bad_find(&segment->bad, offset, offset + size, &run) ? -EIO : 0;
+	return dp_bad_find(bad, offset, offset + size, &run) ? -EIO : 0;
 }
 
 static int step_hold_target(struct batch *batch, struct step *step)
@@ -395,7 +396,7 @@ static int step_persist_payload(struct batch *batch, const struct step *step)
 			   &length);
 
 	return ret ? ret :
-	       dp_persist_flush(&media->persist, media->map.base +
+	       dp_persist_flush(&media->persist, media->geometry.base +
 				step->op->extent.addr + step->op->offset,
 				length);
 }
@@ -429,7 +430,7 @@ static int publish_write_one(struct daxpin_pool *pool,
 			     struct dp_lane_entry change)
 {
 	struct dp_persist *persist = &pool->media.persist;
-	char *to = pool->media.map.base + change.addr;
+	char *to = pool->media.geometry.base + change.addr;
 	int ret;
 
 	/* Half of a word cannot become durable, so no lane is needed. */

@@ -42,13 +42,14 @@ static int recover_mark_owner(struct daxpin_pool *pool)
 /* Chunk 0 is metadata; chunks without backing store are nobody's (D9). */
 static int recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 {
-	const struct dp_segment *segment = &pool->media.segment[index];
-	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
+	const struct dp_segments *segments = &pool->media.segments;
+	uint32_t chunks = dp_geometry_chunks(&pool->media.geometry, index);
 
 	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-		bool backed = segment->chunk[chunk] & DP_CHUNK_BACKED;
+		uint8_t flags = dp_segment_chunk(segments, index, chunk);
+		bool backed = flags & DP_CHUNK_BACKED;
 
-		if (!(segment->chunk[chunk] & DP_CHUNK_ALIGNED))
+		if (!(flags & DP_CHUNK_ALIGNED))
 			pool->unaligned_chunks++;
 		if (chunk && backed)
 			continue;
@@ -57,7 +58,8 @@ static int recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 		dp_space_take(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
 			      DP_CHUNK_BLOCKS);
 	}
-	return segment->chunk[0] & DP_CHUNK_BACKED ? 0 : -EUCLEAN;
+	return dp_segment_chunk(segments, index, 0) & DP_CHUNK_BACKED ?
+	       0 : -EUCLEAN;
 }
 
 struct rebuild {
@@ -107,8 +109,8 @@ static int recover_quarantine_damage(void *arg,
 static int recover_scan_segment(struct rebuild *rebuild)
 {
 	struct daxpin_pool *pool = rebuild->pool;
-	const struct dp_table *table =
-		&pool->media.segment[rebuild->segment].table;
+	const struct dp_table *table = dp_segment_table(&pool->media.segments,
+							rebuild->segment);
 	const struct dp_table_visitor visitor = {
 		recover_extent, recover_quarantine_damage, rebuild
 	};
@@ -124,12 +126,14 @@ static int recover_scan_segment(struct rebuild *rebuild)
 static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 				  uint64_t *ret_blocks)
 {
-	const struct dp_segment *segment = &pool->media.segment[index];
+	const struct dp_bad *list = dp_segment_bad(&pool->media.segments,
+						   index);
+	uint64_t size = dp_geometry_size(&pool->media.geometry, index);
 	uint64_t at = DP_CHUNK_SIZE, bad = 0;
 	struct dp_bad_run run;
 	int ret = 0;
 
-	while (!ret && dp_bad_find(&segment->bad, at, segment->size, &run)) {
+	while (!ret && dp_bad_find(list, at, size, &run)) {
 		uint32_t blocks = (run.end - run.begin) >> DP_BLOCK_SHIFT;
 
 		ret = dp_space_quarantine(&pool->space[index],
@@ -162,14 +166,14 @@ static int recover_close_off(struct daxpin_pool *pool, uint32_t index)
 static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 			   const struct dp_why *why)
 {
-	struct dp_segment *segment = &pool->media.segment[index];
+	uint32_t blocks = dp_geometry_blocks(&pool->media.geometry, index);
 	struct rebuild rebuild = { pool, index, why };
 	int ret;
 
-	ret = dp_space_init(&pool->space[index], segment->blocks);
+	ret = dp_space_init(&pool->space[index], blocks);
 	if (ret)
 		return ret;
-	pool->usable_blocks += segment->blocks - DP_CHUNK_BLOCKS;
+	pool->usable_blocks += blocks - DP_CHUNK_BLOCKS;
 	ret = recover_take_chunks(pool, index);
 	if (ret)
 		return dp_fail(why, ret,
@@ -183,32 +187,32 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 static bool recover_is_word(struct daxpin_pool *pool,
 			    const struct dp_lane_entry *entry)
 {
-	uint64_t index = entry->addr / pool->media.segment_size;
-	uint64_t offset = entry->addr % pool->media.segment_size;
-	const struct dp_segment *segment;
+	uint64_t index = entry->addr / pool->media.geometry.segment_size;
+	uint64_t offset = entry->addr % pool->media.geometry.segment_size;
+	const struct dp_segments *segments = &pool->media.segments;
 
-	if (entry->addr % 8 || index >= pool->media.segments)
+	if (entry->addr % 8 || index >= pool->media.geometry.segments)
 		return false;
-	segment = &pool->media.segment[index];
 	if (offset < DP_COPY_OFFSET)
-		return dp_table_accepts(&segment->table, offset, entry->value);
+		return dp_table_accepts(dp_segment_table(segments, index),
+					offset, entry->value);
 	if (offset < DP_CHUNK_SIZE)
 		return !index && dp_roots_accept(&pool->roots, offset,
 						 entry->value);
-	return offset < segment->size &&
-	       segment->chunk[offset >> DP_CHUNK_SHIFT] & DP_CHUNK_BACKED;
+	return offset < dp_geometry_size(&pool->media.geometry, index) &&
+	       dp_segment_chunk(segments, index, offset >> DP_CHUNK_SHIFT) &
+	       DP_CHUNK_BACKED;
+}
+
+static bool recover_keeps_word(void *arg, const struct dp_lane_entry *entry)
+{
+	return recover_is_word(arg, entry);
 }
 
 /* Of batches that are only looked at, what can be applied to a copy. */
 static void recover_drop_nonsense(struct daxpin_pool *pool)
 {
-	struct dp_lanes *lanes = &pool->lanes;
-	size_t kept = 0;
-
-	for (size_t i = 0; i < lanes->pending_count; i++)
-		if (recover_is_word(pool, &lanes->pending[i]))
-			lanes->pending[kept++] = lanes->pending[i];
-	lanes->pending_count = kept;
+	dp_lanes_keep(&pool->lanes, recover_keeps_word, pool);
 }
 
 /* May it be replayed? A store where the medium is bad may be a SIGBUS. */
@@ -216,8 +220,8 @@ static int recover_check_pending(struct daxpin_pool *pool,
 				 const struct dp_lane_entry *entry,
 				 const struct dp_why *why)
 {
-	uint64_t index = entry->addr / pool->media.segment_size;
-	uint64_t offset = entry->addr % pool->media.segment_size;
+	uint64_t index = entry->addr / pool->media.geometry.segment_size;
+	uint64_t offset = entry->addr % pool->media.geometry.segment_size;
 	const struct dp_bad_view *view;
 	char name[64];
 	uint64_t was;
@@ -227,7 +231,7 @@ static int recover_check_pending(struct daxpin_pool *pool,
 		return dp_fail(why, -EUCLEAN,
 			       "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
 			       (unsigned long long)entry->addr);
-	view = &pool->media.segment[index].view;
+	view = dp_segment_view(&pool->media.segments, index);
 	ret = dp_bad_read(view, offset, &was, sizeof(was));
 	if (!ret)
 		return 0;
@@ -248,9 +252,10 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 		recover_drop_nonsense(pool);
 		return ret;
 	}
-	for (size_t i = 0; !ret && i < lanes->pending_count; i++)
-		ret = recover_check_pending(pool, &lanes->pending[i], why);
-	if (!ret && pool->media.readonly && lanes->pending_count)
+	for (size_t i = 0; !ret && i < dp_lanes_pending(lanes); i++)
+		ret = recover_check_pending(pool, dp_lanes_pending_entry(lanes, i),
+					    why);
+	if (!ret && pool->media.readonly && dp_lanes_pending(lanes))
 		ret = dp_fail(why, -EUCLEAN,
 			      "%s has a batch to be completed: open it for writing once",
 			      pool->media.source.path);
@@ -274,8 +279,9 @@ static bool recover_count_root(void *arg, struct dp_root_word word)
 
 static int recover_init_directories(struct daxpin_pool *pool)
 {
-	const struct dp_bad_view *view = &pool->media.segment[0].view;
-	char *base = pool->media.map.base;
+	const struct dp_bad_view *view = dp_segment_view(&pool->media.segments,
+							 0);
+	char *base = pool->media.geometry.base;
 
 	dp_lanes_init(&pool->lanes, base, view, pool->media.seed,
 		      &pool->media.persist);
@@ -288,8 +294,8 @@ static int recover_init_directories(struct daxpin_pool *pool)
 /* Everything above the media, from the media. Changes nothing on it. */
 static int recover_rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 {
-	uint32_t segments = pool->media.segments;
-	uint64_t per_segment = pool->media.segment_size >> DP_BLOCK_SHIFT;
+	uint32_t segments = pool->media.geometry.segments;
+	uint64_t per_segment = pool->media.geometry.segment_size >> DP_BLOCK_SHIFT;
 	int ret;
 
 	pool->space = calloc(segments, sizeof(*pool->space));
@@ -338,7 +344,7 @@ void dp_discard(struct daxpin_pool *pool)
 	dp_jobs_fini(&pool->jobs);
 	recover_fini_directories(pool);
 	dp_leases_fini(&pool->leases);
-	for (uint32_t i = 0; pool->space && i < pool->media.segments; i++)
+	for (uint32_t i = 0; pool->space && i < pool->media.geometry.segments; i++)
 		dp_space_fini(&pool->space[i]);
 	free(pool->space);
 	dp_holders_fini(&pool->holders);
@@ -368,7 +374,7 @@ int dp_recover(struct dp_pool_request *request,
 	if (!ret)
 		ret = media(&pool->media, request);
 	if (ret) {
-		pool->media.segments = 0;
+		pool->media.geometry.segments = 0;
 		dp_discard(pool);
 		return ret;
 	}

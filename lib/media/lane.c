@@ -140,6 +140,30 @@ int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
 	return ret;
 }
 
+size_t dp_lanes_pending(const struct dp_lanes *lanes)
+{
+	return lanes->pending_count;
+}
+
+const struct dp_lane_entry *dp_lanes_pending_entry(const struct dp_lanes *lanes,
+						   size_t index)
+{
+	assert(index < lanes->pending_count);
+	return &lanes->pending[index];
+}
+
+void dp_lanes_keep(struct dp_lanes *lanes,
+		   bool (*fn)(void *arg, const struct dp_lane_entry *entry),
+		   void *arg)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < lanes->pending_count; i++)
+		if (fn(arg, &lanes->pending[i]))
+			lanes->pending[kept++] = lanes->pending[i];
+	lanes->pending_count = kept;
+}
+
 void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,
 		    char *copy)
 {

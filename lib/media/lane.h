@@ -53,6 +53,15 @@ enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
 int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
 		  const struct dp_why *why);
 
+/* How many pending entries there are, and each of them. */
+size_t dp_lanes_pending(const struct dp_lanes *lanes);
+const struct dp_lane_entry *dp_lanes_pending_entry(const struct dp_lanes *lanes,
+						   size_t index);
+/* Forget the pending entries for which fn returns false; of a read-only open. */
+void dp_lanes_keep(struct dp_lanes *lanes,
+		   bool (*fn)(void *arg, const struct dp_lane_entry *entry),
+		   void *arg);
+
 /* Apply the pending entries in [addr, addr + size) to a copy of that range. */
 void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,
 		    char *copy);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include "media/table.h"
 
-int dp_table_format(struct dp_table *table)
+int dp_table_format(const struct dp_table *table)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
 

@@ -22,7 +22,7 @@ struct dp_table {
 };
 
 /* Every word FREE, generation 0; durable after the next fence. */
-int dp_table_format(struct dp_table *table);
+int dp_table_format(const struct dp_table *table);
 
 /* The change of a block's word that makes it `word`. block: in the segment. */
 struct dp_lane_entry dp_table_change(const struct dp_table *table,

@@ -88,13 +88,13 @@ static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request
 	return await_old_owner(pool, request, ret);
 }
 
-static int check_geometry(const struct dp_pool *pool,
+static int check_geometry(struct dp_pool *pool,
 			  const struct dp_pool_request *request,
 			  uint64_t *ret_size)
 {
 	uint64_t size = request->pool_size;
 
-	if (!dp_pool_segment_size_is_valid(pool->segment_size))
+	if (!dp_geometry_segment_size_is_valid(request->segment_size))
 		return dp_fail(request->why, -EINVAL,
 			       "a segment has 32 to 512 MiB and a power of two");
 	if (pool->source.kind == DP_SOURCE_DEVDAX) {
@@ -103,8 +103,9 @@ static int check_geometry(const struct dp_pool *pool,
 				       "a pool takes the whole device: give no size");
 		size = pool->source.device_size;
 	}
+	pool->geometry = dp_geometry_of(size, request->segment_size);
 	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
-	    dp_pool_count_segments(size, pool->segment_size) > DP_SEGMENTS_MAX)
+	    pool->geometry.segments > DP_SEGMENTS_MAX)
 		return dp_fail(request->why, -EINVAL,
 			       "a pool has 32 MiB to %u segments, in multiples of 2 MiB",
 			       DP_SEGMENTS_MAX);
@@ -115,7 +116,7 @@ static int check_geometry(const struct dp_pool *pool,
 /* Empty roots and lanes, for segment 0; durable after the next fence. */
 static int format_directories(struct dp_pool *pool)
 {
-	char *base = pool->segment[0].base;
+	char *base = pool->geometry.base;
 	uint64_t none;
 
 	for (uint32_t i = 0; i < DP_ROOTS; i++) {
@@ -141,8 +142,8 @@ static struct dp_super new_super(const struct dp_pool *pool, uint32_t index)
 	struct dp_super super = {
 		.magic = DP_MAGIC,
 		.version = DP_VERSION,
-		.segment_size = pool->segment_size,
-		.size = pool->segment[index].size,
+		.segment_size = pool->geometry.segment_size,
+		.size = dp_geometry_size(&pool->geometry, index),
 		.index = index,
 	};
 
@@ -161,7 +162,7 @@ static int wipe(struct dp_pool *pool, char *from, uint64_t size)
 static int wipe_chunk(struct dp_pool *pool, uint32_t index)
 {
 	uint64_t keep = index ? 0 : DP_BLOCK_SIZE;
-	char *base = pool->segment[index].base;
+	char *base = dp_geometry_base(&pool->geometry, index);
 	int ret;
 
 	ret = wipe(pool, base + keep, DP_COPY_OFFSET - keep);
@@ -175,7 +176,6 @@ static int wipe_chunk(struct dp_pool *pool, uint32_t index)
 /* Everything of a segment but, for segment 0, its superblock. */
 static int format_segment(struct dp_pool *pool, uint32_t index)
 {
-	struct dp_segment *segment = &pool->segment[index];
 	struct dp_super super = new_super(pool, index);
 	int ret;
 
@@ -183,10 +183,11 @@ static int format_segment(struct dp_pool *pool, uint32_t index)
 	if (!ret && !index)
 		ret = format_directories(pool);
 	if (!ret)
-		ret = dp_table_format(&segment->table);
+		ret = dp_table_format(dp_segment_table(&pool->segments, index));
 	dp_persist_fence(&pool->persist);
 	if (!ret && index)
-		ret = dp_super_write(segment->base, &pool->persist, &super);
+		ret = dp_super_write(dp_geometry_base(&pool->geometry, index),
+				     &pool->persist, &super);
 	return ret;
 }
 
@@ -194,6 +195,7 @@ static int format_segment(struct dp_pool *pool, uint32_t index)
 static int format_pool(struct dp_pool *pool, uint64_t size)
 {
 	struct dp_super super = new_super(pool, 0);
+	char *base = pool->geometry.base;
 	int ret;
 
 	super.sequence = pool->super.sequence;
@@ -203,19 +205,18 @@ static int format_pool(struct dp_pool *pool, uint64_t size)
 		super.epoch++;
 	super.flags = DP_SUPER_CREATING;
 	super.pool_size = size;
-	super.segments = pool->segments;
-	for (uint32_t i = 0; i < pool->segments; i++)
+	super.segments = pool->geometry.segments;
+	for (uint32_t i = 0; i < pool->geometry.segments; i++)
 		super.segment_set[i / 8] |= 1u << i % 8;
-	ret = dp_super_announce(pool->segment[0].base, &pool->persist);
+	ret = dp_super_announce(base, &pool->persist);
 	if (!ret)
-		ret = dp_super_write(pool->segment[0].base, &pool->persist,
-				     &super);
-	for (uint32_t i = 0; !ret && i < pool->segments; i++)
+		ret = dp_super_write(base, &pool->persist, &super);
+	for (uint32_t i = 0; !ret && i < pool->geometry.segments; i++)
 		ret = format_segment(pool, i);
 	if (ret)
 		return ret;
 	super.flags = 0;
-	ret = dp_super_write(pool->segment[0].base, &pool->persist, &super);
+	ret = dp_super_write(base, &pool->persist, &super);
 	pool->super = super;
 	return ret;
 }
@@ -227,8 +228,8 @@ static int sync_files(struct dp_pool *pool)
 
 	if (pool->source.dir < 0)
 		return 0;
-	for (uint32_t i = 0; !ret && i < pool->segments; i++)
-		ret = dp_os_fsync(pool->segment[i].fd);
+	for (uint32_t i = 0; !ret && i < pool->geometry.segments; i++)
+		ret = dp_os_fsync(dp_segment_fd(&pool->segments, i));
 	return ret ? ret : dp_os_fsync(pool->source.dir);
 }
 
@@ -237,8 +238,9 @@ static int check_medium(const struct dp_pool *pool, const struct dp_why *why)
 {
 	struct dp_bad_run run;
 
-	for (uint32_t i = 0; i < pool->segments; i++) {
-		if (!dp_bad_find(&pool->segment[i].bad, 0, DP_CHUNK_SIZE, &run))
+	for (uint32_t i = 0; i < pool->geometry.segments; i++) {
+		if (!dp_bad_find(dp_segment_bad(&pool->segments, i), 0,
+				 DP_CHUNK_SIZE, &run))
 			continue;
 		return dp_fail(why, -EIO,
 			       "segment %u of %s: the medium is bad at offset 0x%llx of it, where metadata goes: clear it (ndctl clear-errors)%s",
@@ -256,7 +258,6 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	uint64_t size = 0;
 	int ret;
 
-	pool->segment_size = request->segment_size;
 	ret = check_geometry(pool, request, &size);
 	if (!ret)
 		ret = check_overwrite(pool, request, fd);
@@ -282,8 +283,9 @@ static void remove_new_files(struct dp_pool *pool, bool first_is_new)
 	char name[DP_SEGMENT_NAME_SIZE];
 
 	/* Segment 0 last: while it is there, the next create goes on from it. */
-	for (uint32_t i = pool->segments_open ? pool->segments_open : 1; i--;) {
-		if (i ? !pool->segment[i].made : !first_is_new)
+	for (uint32_t i = DP_SEGMENTS_MAX; i--;) {
+		if (i ? !dp_segment_was_made(&pool->segments, i) :
+			!first_is_new)
 			continue;
 		dp_source_segment_name(i, name);
 		dp_os_unlink(pool->source.dir, name);

@@ -8,37 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include "media/super.h"
 #include "os/os.h"
 #include "owner/barrier.h"
 #include "owner/owner.h"
 #include "pool/pool.h"
-
-/* --------------------------------------------------------------- geometry */
-
-/* Sizes of a pool on a medium of `size` bytes. A rest below 32 MiB is lost. */
-uint32_t dp_pool_count_segments(uint64_t size, uint64_t segment_size)
-{
-	uint64_t rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
-
-	return size / segment_size + (rest >= DP_SEGMENT_SIZE_MIN);
-}
-
-uint64_t dp_pool_size_of_segment(uint64_t size, uint64_t segment_size,
-				 uint32_t index)
-{
-	uint64_t begin = index * segment_size;
-
-	assert(index < dp_pool_count_segments(size, segment_size));
-	return dp_min(segment_size, (size - begin) & ~(DP_CHUNK_SIZE - 1));
-}
-
-bool dp_pool_segment_size_is_valid(uint64_t size)
-{
-	return dp_is_power_of_two(size) && size >= DP_SEGMENT_SIZE_MIN &&
-	       size <= DP_SEGMENT_SIZE_MAX;
-}
 
 /* ------------------------------------------------------- finding and locking */
 
@@ -239,182 +213,11 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 
 /* ---------------------------------------------------------------- mapping */
 
-static int map_one(struct dp_pool *pool, uint64_t offset, uint64_t size, int fd,
-		   const struct dp_why *why)
+static int barrier_fd(uint32_t index, void *arg)
 {
-	uint32_t flags = pool->readonly ? DP_MAP_READONLY : 0;
-	int ret;
+	const struct dp_segments *segments = arg;
 
-	if (pool->source.kind == DP_SOURCE_FSDAX)
-		flags |= DP_MAP_SYNC;
-	ret = dp_map_file(&pool->map, offset, size, fd, flags);
-	if (ret)
-		return dp_fail(why, ret, "%s cannot be mapped%s: %s",
-			       pool->source.path,
-			       flags & DP_MAP_SYNC ? " with MAP_SYNC" : "",
-			       strerror(-ret));
-	if (offset)
-		return 0;
-	return dp_persist_bind(&pool->persist, fd, pool->map.base, size, why);
-}
-
-/* Open the file of a segment, or make it where there is none. */
-static int open_or_make(struct dp_pool *pool, uint32_t index, bool create,
-			const struct dp_why *why)
-{
-	struct dp_segment *segment = &pool->segment[index];
-	int flags = pool->readonly ? O_RDONLY : O_RDWR;
-
-	if (create)
-		segment->fd = dp_source_open(&pool->source, index,
-					     flags | O_CREAT | O_EXCL, NULL);
-	segment->made = segment->fd >= 0;
-	if (!segment->made)
-		segment->fd = dp_source_open(&pool->source, index, flags, why);
-	return segment->fd < 0 ? segment->fd : 0;
-}
-
-/* A new file gets its size with its space; an old one must have it. */
-static int check_file_size(struct dp_pool *pool, uint32_t index,
-			   const struct dp_why *why)
-{
-	const struct dp_segment *segment = &pool->segment[index];
-	struct stat st;
-	int ret = dp_os_fstat(segment->fd, &st);
-
-	if (!ret && (uint64_t)st.st_size < segment->size)
-		return dp_fail(why, -EUCLEAN,
-			       "segment %u of %s has %llu bytes instead of %llu: truncated; the pool was left untouched",
-			       index, pool->source.path,
-			       (unsigned long long)st.st_size,
-			       (unsigned long long)segment->size);
-	return ret;
-}
-
-static void describe_segment(struct dp_pool *pool, uint32_t index, uint64_t size)
-{
-	struct dp_segment *segment = &pool->segment[index];
-
-	segment->base = pool->map.base + index * pool->segment_size;
-	segment->size = size;
-	segment->blocks = size >> DP_BLOCK_SHIFT;
-	segment->view = (struct dp_bad_view) { &segment->bad, segment->base, -1 };
-	segment->table = (struct dp_table) {
-		.base = segment->base,
-		.view = &segment->view,
-		.first_block = index * (pool->segment_size >> DP_BLOCK_SHIFT),
-		.blocks = segment->blocks,
-		.segment = index,
-		.seed = pool->seed,
-		.persist = &pool->persist,
-	};
-}
-
-/* Open the segment's file, or make it, and map it: no more (see the barrier). */
-static int map_segment(struct dp_pool *pool, uint32_t index, bool create,
-		       const struct dp_why *why)
-{
-	struct dp_segment *segment = &pool->segment[index];
-	int ret = 0;
-
-	segment->chunk = calloc(1, segment->size >> DP_CHUNK_SHIFT);
-	if (!segment->chunk)
-		return -ENOMEM;
-	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		return 0;
-	if (index)
-		ret = open_or_make(pool, index, create, why);
-	if (!ret && !create)
-		ret = check_file_size(pool, index, why);
-	if (ret)
-		return ret;
-	return map_one(pool, index * pool->segment_size, segment->size,
-		       segment->fd, why);
-}
-
-static int map_segments(struct dp_pool *pool, uint64_t size, int fd,
-			bool create, const struct dp_why *why)
-{
-	int ret = 0;
-
-	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		ret = map_one(pool, 0, size, fd, why);
-	for (uint32_t i = 0; !ret && i < pool->segments; i++) {
-		describe_segment(pool, i, dp_pool_size_of_segment(
-					 size, pool->segment_size, i));
-		pool->size += pool->segment[i].size;
-		pool->segment[i].fd = -1;
-		if (!i && pool->source.kind != DP_SOURCE_DEVDAX)
-			pool->segment[i].fd = fd;
-		pool->segments_open = i + 1;
-		ret = map_segment(pool, i, create, why);
-	}
-	return ret;
-}
-
-/* Which of its blocks are bad, and how it is read. */
-static int find_bad(struct dp_pool *pool, uint32_t index,
-		    const struct dp_why *why)
-{
-	struct dp_segment *segment = &pool->segment[index];
-	int ret;
-
-	segment->view.fd = segment->fd;
-	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		ret = dp_bad_of_slice(&pool->bad, index * pool->segment_size,
-				      segment->size, &segment->bad);
-	else
-		ret = dp_bad_of_file(&pool->bad, segment->fd, segment->size,
-				     &segment->bad);
-	if (ret)
-		return dp_fail(why, ret,
-			       "segment %u of %s: its bad blocks cannot be listed: %s",
-			       index, pool->source.path, strerror(-ret));
-	return 0;
-}
-
-/* Now that nothing reaches it: its space, and which chunks have any. */
-static int back_segment(struct dp_pool *pool, uint32_t index, bool create,
-			const struct dp_why *why)
-{
-	struct dp_segment *segment = &pool->segment[index];
-	int ret = 0;
-
-	if (create && pool->source.kind != DP_SOURCE_DEVDAX)
-		ret = dp_os_allocate(segment->fd, segment->size);
-	if (ret)
-		return dp_fail(why, ret,
-			       "%s: no room for segment %u of %llu MiB: %s",
-			       pool->source.path, index,
-			       (unsigned long long)segment->size >> 20,
-			       strerror(-ret));
-	if (create && pool->source.kind == DP_SOURCE_SHMEM)
-		ret = dp_os_advise(segment->base, segment->size,
-				   MADV_POPULATE_WRITE);
-	if (ret)
-		return ret;
-	ret = dp_source_chunks(&pool->source, segment->fd, segment->size,
-			       segment->chunk, why);
-	return ret ? ret : find_bad(pool, index, why);
-}
-
-static int segment_fd(uint32_t index, void *arg)
-{
-	const struct dp_pool *pool = arg;
-
-	return pool->segment[index].fd;
-}
-
-/* Files that this create made have no past, and an empty one no pages. */
-static bool has_old_files(const struct dp_pool *pool)
-{
-	struct stat st;
-
-	for (uint32_t i = 0; i < pool->segments; i++)
-		if (!pool->segment[i].made &&
-		    (dp_os_fstat(pool->segment[i].fd, &st) || st.st_size))
-			return true;
-	return false;
+	return dp_segment_fd(segments, index);
 }
 
 /*
@@ -428,14 +231,14 @@ static int pass_barrier(struct dp_pool *pool, struct dp_pool_request *request,
 	const struct dp_barrier barrier = {
 		.path = pool->source.path,
 		.pid = pool->super.owner.pid,
-		.files = pool->segments,
-		.file = segment_fd,
-		.arg = pool,
+		.files = pool->geometry.segments,
+		.file = barrier_fd,
+		.arg = &pool->segments,
 	};
 
 	if (pool->source.kind != DP_SOURCE_FSDAX || pool->readonly)
 		return 0;
-	if (create ? !has_old_files(pool) : !pool->was_unclean)
+	if (create ? !dp_segments_have_old_files(&pool->segments) : !pool->was_unclean)
 		return 0;
 	return dp_barrier_pass(&barrier, &request->patience, request->why);
 }
@@ -443,50 +246,30 @@ static int pass_barrier(struct dp_pool *pool, struct dp_pool_request *request,
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 		uint64_t size, int fd, bool create)
 {
-	uint64_t range;
+	struct dp_segments *segments = &pool->segments;
 	int ret;
 
-	pool->segments = dp_pool_count_segments(size, pool->segment_size);
-	assert(pool->segments && pool->segments <= DP_SEGMENTS_MAX);
-	range = pool->segments * pool->segment_size;
-	if (pool->source.kind == DP_SOURCE_DEVDAX && range < size)
-		range = size;
-	ret = dp_map_reserve(&pool->map, range, pool->source.align);
-	if (ret)
-		return dp_fail(request->why, ret,
-			       "no %llu MiB of addresses for the pool",
-			       (unsigned long long)range >> 20);
-	pool->segment = calloc(pool->segments, sizeof(*pool->segment));
-	if (!pool->segment)
-		return -ENOMEM;
-	ret = map_segments(pool, size, fd, create, request->why);
+	segments->source = &pool->source;
+	segments->persist = &pool->persist;
+	segments->medium = &pool->bad;
+	segments->seed = pool->seed;
+	segments->readonly = pool->readonly;
+	ret = dp_segments_map(segments, size, &pool->geometry, fd, create,
+			      request->why);
 	if (!ret)
 		ret = pass_barrier(pool, request, create);
-	for (uint32_t i = 0; !ret && i < pool->segments; i++)
-		ret = back_segment(pool, i, create, request->why);
+	if (!ret)
+		ret = dp_segments_back(segments, create, request->why);
 	pool->ignored_files = dp_source_extra_files(&pool->source,
-						    pool->segments);
+						    pool->geometry.segments);
 	return ret;
-}
-
-static void close_segments(struct dp_pool *pool)
-{
-	for (uint32_t i = 0; i < pool->segments_open; i++) {
-		if (i)
-			dp_os_close(pool->segment[i].fd);
-		free(pool->segment[i].chunk);
-		dp_bad_fini(&pool->segment[i].bad);
-	}
-	free(pool->segment);
-	pool->segment = NULL;
 }
 
 /* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
 void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock)
 {
 	dp_persist_fini(&pool->persist);
-	dp_map_release(&pool->map);
-	close_segments(pool);
+	dp_segments_close(&pool->segments);
 	dp_bad_fini(&pool->bad);
 	if (unlock)
 		dp_lock_drop(&pool->lock);
@@ -520,57 +303,18 @@ int dp_pool_check_super(const struct dp_pool *pool,
 		return dp_fail(why, -EUCLEAN,
 			       "%s: its creation was cut short: create it again",
 			       pool->source.path);
-	if (!dp_pool_segment_size_is_valid(super->segment_size) || super->index ||
+	if (!dp_geometry_segment_size_is_valid(super->segment_size) ||
+	    super->index ||
 	    !super->segments || super->segments > DP_SEGMENTS_MAX ||
 	    super->pool_size > DP_SEGMENTS_MAX * DP_SEGMENT_SIZE_MAX ||
 	    super->segments !=
-	    dp_pool_count_segments(super->pool_size, super->segment_size) ||
+	    dp_geometry_of(super->pool_size, super->segment_size).segments ||
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
 	    !segment_set_is_valid(super) ||
 	    super->owner.rdma_devices > DP_RDMA_DEVICES_MAX)
 		return dp_fail(why, -EUCLEAN,
 			       "the superblock of %s checks out but makes no sense; the pool was left untouched",
 			       pool->source.path);
-	return 0;
-}
-
-static int super_is_lost(const struct dp_pool *pool, uint32_t index,
-			 const struct dp_why *why)
-{
-	return dp_fail(why, -EUCLEAN,
-		       "the superblock at offset 0x0 of segment %u of %s is damaged, its copy is whole: open it for writing once, which restores it",
-		       index, pool->source.path);
-}
-
-/* Each segment says itself which one it is, of which pool, and how large. */
-static int check_segments(const struct dp_pool *pool, const struct dp_why *why)
-{
-	struct dp_super super;
-	char sentence[400];
-	struct dp_why inner = { sentence, sizeof(sentence) };
-	int ret;
-
-	for (uint32_t i = 0; i < pool->segments; i++) {
-		ret = dp_super_read(&pool->segment[i].view,
-				    dp_pool_only_looks(pool), &super, &inner);
-		if (ret == -EMEDIUMTYPE)
-			return dp_fail(why, -EUCLEAN,
-				       "segment %u of %s has no superblock; the pool was left untouched",
-				       i, pool->source.path);
-		if (ret)
-			return dp_fail(why, ret, "segment %u of %s: %s", i,
-				       pool->source.path, sentence);
-		if (super.index != i || super.size != pool->segment[i].size ||
-		    memcmp(super.uuid, pool->super.uuid, 16))
-			return dp_fail(why, -EUCLEAN,
-				       "segment %u of %s is not the one that belongs there; the pool was left untouched",
-				       i, pool->source.path);
-		pool->segment[i].super_lost =
-			super.flags & DP_SUPER_OWNER_UNKNOWN;
-		if (pool->segment[i].super_lost && pool->readonly &&
-		    !pool->degraded)
-			return super_is_lost(pool, i, why);
-	}
 	return 0;
 }
 
@@ -584,7 +328,8 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 	if (dp_pool_only_looks(pool))
 		return 0;
 	if (pool->readonly && unknown)
-		return super_is_lost(pool, 0, request->why);
+		return dp_segment_super_is_lost(&pool->source, 0,
+						request->why);
 	if (pool->readonly)
 		return dp_fail(request->why, -EUCLEAN,
 			       "%s was not closed by its last owner: open it for writing once",
@@ -612,7 +357,8 @@ static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	if (ret)
 		return ret;
 	pool->was_unclean = pool->super.flags & DP_SUPER_UNCLEAN;
-	pool->segment_size = pool->super.segment_size;
+	pool->geometry = dp_geometry_of(pool->super.pool_size,
+					pool->super.segment_size);
 	pool->seed = dp_layout_seed(pool->super.uuid);
 	if (pool->source.kind == DP_SOURCE_DEVDAX &&
 	    pool->source.device_size != pool->super.pool_size)
@@ -622,7 +368,9 @@ static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
 			       (unsigned long long)pool->source.device_size,
 			       (unsigned long long)pool->super.pool_size);
 	ret = dp_pool_map(pool, request, pool->super.pool_size, fd, false);
-	return ret ? ret : check_segments(pool, request->why);
+	return ret ? ret : dp_segments_check(&pool->segments, pool->super.uuid,
+					     dp_pool_only_looks(pool),
+					     request->why);
 }
 
 int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
@@ -663,29 +411,8 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 
 static int write_super(struct dp_pool *pool)
 {
-	return dp_super_write(pool->segment[0].base, &pool->persist,
+	return dp_super_write(pool->geometry.base, &pool->persist,
 			      &pool->super);
-}
-
-/* Only segment 0's changes after create: the others' say what they said. */
-static int restore_supers(struct dp_pool *pool)
-{
-	struct dp_super super;
-	int ret = 0;
-
-	for (uint32_t i = 1; !ret && i < pool->segments; i++) {
-		struct dp_segment *segment = &pool->segment[i];
-
-		if (!segment->super_lost)
-			continue;
-		ret = dp_super_read(&segment->view, false, &super, NULL);
-		super.flags = 0;
-		if (!ret)
-			ret = dp_super_write(segment->base, &pool->persist,
-					     &super);
-		segment->super_lost = ret;
-	}
-	return ret;
 }
 
 uint64_t dp_pool_next_epoch(const struct dp_pool *pool)
@@ -705,7 +432,7 @@ int dp_pool_own(struct dp_pool *pool)
 		return 0;
 	ret = dp_owner_self(&super->owner);
 	if (!ret)
-		ret = restore_supers(pool);
+		ret = dp_segments_restore_supers(&pool->segments);
 	if (ret)
 		return ret;
 	super->epoch = dp_pool_next_epoch(pool);

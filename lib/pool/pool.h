@@ -10,40 +10,22 @@
 #include "media/badblocks.h"
 #include "media/layout.h"
 #include "media/persist.h"
-#include "media/table.h"
 #include "owner/lock.h"
-#include "pool/map.h"
+#include "pool/segment.h"
 #include "pool/source.h"
-
-struct dp_segment {
-	char *base;
-	uint64_t size;
-	uint32_t blocks;
-	int fd;				/* -1: a slice of the device */
-	bool made;			/* the file, by this create */
-	bool super_lost;		/* its superblock stands in the copy */
-	struct dp_table table;
-	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
-	struct dp_bad bad;		/* whole blocks, by bytes of it */
-	struct dp_bad_view view;
-};
 
 struct dp_pool {
 	struct dp_source source;
 	struct dp_bad bad;		/* of the device, or the whole disk */
 	struct dp_lock lock;
-	struct dp_map map;
 	struct dp_persist persist;
 	bool readonly;
 	bool degraded;			/* what checks out is used */
 	bool was_unclean;
-	uint32_t segments;
-	uint32_t segments_open;		/* of them, those with resources */
-	uint64_t segment_size;
-	uint64_t size;			/* of all segments */
+	struct dp_geometry geometry;
 	uint32_t ignored_files;
 	uint64_t seed;
-	struct dp_segment *segment;
+	struct dp_segments segments;
 	pthread_mutex_t super_mutex;
 	struct dp_super super;		/* segment 0's, as on media */
 };
@@ -104,7 +86,8 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request);
 int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 				const struct dp_why *why);
 /*
- * Map all segments; create: make the files, with their space. On a DAX
+ * Map all segments, by pool->geometry, of a medium of `size` bytes; create: make
+ * the files, with their space. On a DAX
  * filesystem returns only when no DMA into old files goes on (D8), and before
  * that nothing in them is changed.
  */
@@ -113,12 +96,6 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 /* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
 void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock);
 
-/* Segments on a medium of that size; a rest below 32 MiB is lost. */
-uint32_t dp_pool_count_segments(uint64_t size, uint64_t segment_size);
-bool dp_pool_segment_size_is_valid(uint64_t size);
-/* Of segment index on a medium of that size; only the last can be shorter. */
-uint64_t dp_pool_size_of_segment(uint64_t size, uint64_t segment_size,
-				 uint32_t index);
 /* Does what a whole superblock of segment 0 says make sense? -EUCLEAN. */
 int dp_pool_check_super(const struct dp_pool *pool,
 			const struct dp_super *super, const struct dp_why *why);

@@ -3,14 +3,13 @@
 
 static uint32_t chunks_of(const struct dp_holes *holes, uint32_t segment)
 {
-	return holes->media->segment[segment].size >> DP_CHUNK_SHIFT;
+	return dp_geometry_chunks(&holes->media->geometry, segment);
 }
 
-static uint8_t *flags_of(const struct dp_holes *holes, uint32_t segment,
-			 uint32_t chunk)
+static uint8_t flags_of(const struct dp_holes *holes, uint32_t segment,
+			uint32_t chunk)
 {
-	assert(chunk && chunk < chunks_of(holes, segment));
-	return &holes->media->segment[segment].chunk[chunk];
+	return dp_segment_chunk(&holes->media->segments, segment, chunk);
 }
 
 static bool is_all_free(struct dp_holes *holes, uint32_t segment, uint32_t chunk)
@@ -26,7 +25,7 @@ static bool is_all_free(struct dp_holes *holes, uint32_t segment, uint32_t chunk
 static bool is_candidate(struct dp_holes *holes, uint32_t segment,
 			 uint32_t chunk, enum dp_way way, bool spare)
 {
-	uint8_t flags = *flags_of(holes, segment, chunk);
+	uint8_t flags = flags_of(holes, segment, chunk);
 
 	if (flags & DP_CHUNK_CLAIMED)
 		return false;
@@ -52,15 +51,16 @@ uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
 			uint32_t chunk, enum dp_way way, bool spare)
 {
-	uint8_t *flags = flags_of(holes, segment, chunk);
+	uint8_t flags = flags_of(holes, segment, chunk);
 
 	if (!is_candidate(holes, segment, chunk, way, spare))
 		return false;
-	if (*flags & DP_CHUNK_BACKED &&
+	if (flags & DP_CHUNK_BACKED &&
 	    !dp_space_claim_at(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
 			       DP_CHUNK_BLOCKS))
 		return false;
-	*flags |= DP_CHUNK_CLAIMED;
+	dp_segment_set_chunk(&holes->media->segments, segment, chunk,
+			     flags | DP_CHUNK_CLAIMED);
 	atomic_fetch_add(&holes->claimed, 1);
 	return true;
 }
@@ -83,34 +83,41 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 		run[count - 1].chunk--;
 		run[count - 1].chunks++;
 		chunks--;
-		spare -= !!(*flags_of(holes, segment, i) &
-			    DP_CHUNK_BACKED);
+		spare -= !!(flags_of(holes, segment, i) & DP_CHUNK_BACKED);
 	}
 	return count;
+}
+
+/* Flags of a chunk whose claim has ended so. */
+static uint8_t flags_after(uint8_t flags, bool backed, enum dp_way_end end)
+{
+	flags &= ~(DP_CHUNK_BACKED | DP_CHUNK_CLAIMED);
+	if (end != DP_WAY_UNCHANGED)
+		flags &= ~DP_CHUNK_DOUBT;
+	if (end == DP_WAY_DOUBT)
+		flags |= DP_CHUNK_DOUBT;
+	return backed ? flags | DP_CHUNK_BACKED : flags;
 }
 
 static void end_one(struct dp_holes *holes, uint32_t segment, uint32_t chunk,
 		    enum dp_way way, enum dp_way_end end)
 {
-	uint8_t *flags = flags_of(holes, segment, chunk);
-	bool was_backed = *flags & DP_CHUNK_BACKED;
+	uint8_t flags = flags_of(holes, segment, chunk);
+	bool was_backed = flags & DP_CHUNK_BACKED;
 	bool backed = end == DP_WAY_UNCHANGED ? was_backed :
 		      end == DP_WAY_DONE && way == DP_WAY_REFILL;
 
-	assert(*flags & DP_CHUNK_CLAIMED && !(was_backed &&
-					      *flags & DP_CHUNK_DOUBT));
-	*flags &= ~(DP_CHUNK_BACKED | DP_CHUNK_CLAIMED);
-	if (end != DP_WAY_UNCHANGED)
-		*flags &= ~DP_CHUNK_DOUBT;
-	if (end == DP_WAY_DOUBT)
-		*flags |= DP_CHUNK_DOUBT;
+	assert(flags & DP_CHUNK_CLAIMED);
+	assert(!(was_backed && flags & DP_CHUNK_DOUBT));
+	flags = flags_after(flags, backed, end);
+	assert(!(backed && flags & DP_CHUNK_DOUBT));
+	dp_segment_set_chunk(&holes->media->segments, segment, chunk, flags);
 	if (was_backed && !backed)
 		atomic_fetch_add(&holes->blocks, DP_CHUNK_BLOCKS);
 	if (!was_backed && backed)
 		atomic_fetch_sub(&holes->blocks, DP_CHUNK_BLOCKS);
 	if (!backed)
 		return;
-	*flags |= DP_CHUNK_BACKED;
 	dp_space_free(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
 		      DP_CHUNK_BLOCKS);
 }
@@ -127,7 +134,7 @@ void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
 bool dp_holes_any(const struct dp_holes *holes, uint32_t segment)
 {
 	for (uint32_t i = 1; i < chunks_of(holes, segment); i++)
-		if (!(*flags_of(holes, segment, i) & DP_CHUNK_BACKED))
+		if (!(flags_of(holes, segment, i) & DP_CHUNK_BACKED))
 			return true;
 	return false;
 }

@@ -87,7 +87,7 @@ static int job_make_parts(struct daxpin_job *job, uint32_t segment)
 {
 	bool all = segment == DAXPIN_ALL_SEGMENTS;
 
-	job->parts = all ? job->jobs->holes.media->segments : 1;
+	job->parts = all ? job->jobs->holes.media->geometry.segments : 1;
 	job->part = calloc(job->parts, sizeof(*job->part));
 	if (!job->part)
 		return -ENOMEM;
@@ -213,7 +213,7 @@ int dp_jobs_pin(struct dp_jobs *jobs, struct daxpin_registration *registration,
 {
 	int ret = -EAGAIN;
 
-	if (segment >= jobs->holes.media->segments)
+	if (segment >= jobs->holes.media->geometry.segments)
 		return -EINVAL;
 	pthread_mutex_lock(&jobs->mutex);
 	if (!dp_holes_any(&jobs->holes, segment) && !jobs_want(jobs, segment))

@@ -106,7 +106,8 @@ static uint32_t part_spare_chunks(const struct dp_part *part)
 
 	if (job->way == DP_WAY_REFILL)
 		return 0;
-	for (uint32_t i = 0; i < job->jobs->holes.media->segments; i++)
+	for (uint32_t i = 0; i < job->jobs->holes.media->geometry.segments;
+	     i++)
 		free += dp_space_free_count(&job->jobs->holes.space[i]);
 	if (free <= job->keep_blocks)
 		return 0;
@@ -116,10 +117,11 @@ static uint32_t part_spare_chunks(const struct dp_part *part)
 static void part_find_holder(struct dp_part *part, uint64_t busy)
 {
 	struct dp_jobs *jobs = part->job->jobs;
-	uint64_t size = jobs->holes.media->segment_size;
-	uint64_t begin = part->report.segment * size;
+	const struct dp_geometry *geometry = &jobs->holes.media->geometry;
+	uint64_t begin = dp_geometry_begin(geometry, part->report.segment);
+	uint64_t end = begin + geometry->segment_size;
 
-	if (!dp_holders_oldest(jobs->holders, begin, begin + size,
+	if (!dp_holders_oldest(jobs->holders, begin, end,
 			       &part->report.holder, part->label))
 		part->report.holder = (struct daxpin_holder) { .count = busy };
 	part->report.holder.segment = part->report.segment;
@@ -151,15 +153,17 @@ static void part_ask_kernel(struct dp_part *part, uint32_t runs,
 			    struct dp_part **slot)
 {
 	struct daxpin_job *job = part->job;
-	const struct dp_pool *media = job->jobs->holes.media;
-	const struct dp_segment *segment = &media->segment[part->report.segment];
+	const struct dp_segments *segments = &job->jobs->holes.media->segments;
+	const struct dp_geometry *geometry = &job->jobs->holes.media->geometry;
+	uint32_t segment = part->report.segment;
 	uint64_t soonest_ns = dp_os_now_ns() + GRACE_NS;
 
 	part->state = DP_PART_KERNEL;
 	part->pending = runs;
 	part->request = (struct dp_request) {
 		.attempt = ++job->jobs->attempts, .way = job->way,
-		.fd = segment->fd, .base = segment->base,
+		.fd = dp_segment_fd(segments, segment),
+		.base = dp_geometry_base(geometry, segment),
 		.run = part->run, .runs = runs,
 		.cancel_ns = job->deadline_ns > soonest_ns ?
 			     job->deadline_ns : soonest_ns,
@@ -276,8 +280,8 @@ static void part_probe_run(const struct dp_part *part, struct dp_run run,
 			   int result)
 {
 	const struct daxpin_job *job = part->job;
-	uint64_t addr = part->report.segment *
-			job->jobs->holes.media->segment_size +
+	uint64_t addr = dp_geometry_begin(&job->jobs->holes.media->geometry,
+					  part->report.segment) +
 			((uint64_t)run.chunk << DP_CHUNK_SHIFT);
 	uint64_t bytes = (uint64_t)run.chunks << DP_CHUNK_SHIFT;
 
@@ -425,8 +429,9 @@ void dp_part_zero_free(struct dp_part *part)
 	struct daxpin_job *job = part->job;
 	struct dp_jobs *jobs = job->jobs;
 	struct dp_pool *media = jobs->holes.media;
-	const struct dp_segment *segment = &media->segment[part->report.segment];
-	uint32_t chunks = segment->size >> DP_CHUNK_SHIFT;
+	uint32_t segment = part->report.segment;
+	uint32_t chunks = dp_geometry_chunks(&media->geometry, segment);
+	char *base = dp_geometry_base(&media->geometry, segment);
 
 	for (uint32_t i = 1; i < chunks && job->budget &&
 	     part_spare_chunks(part); i++) {
@@ -436,8 +441,9 @@ void dp_part_zero_free(struct dp_part *part)
 					job->way, true))
 			continue;
 		pthread_mutex_unlock(&jobs->mutex);
-		dp_persist_wipe(&media->persist, segment->base +
-				((uint64_t)i << DP_CHUNK_SHIFT), DP_CHUNK_SIZE);
+		dp_persist_wipe(&media->persist,
+				base + ((uint64_t)i << DP_CHUNK_SHIFT),
+				DP_CHUNK_SIZE);
 		pthread_mutex_lock(&jobs->mutex);
 		dp_holes_end(&jobs->holes, part->report.segment, job->way, run,
 			     DP_WAY_UNCHANGED);

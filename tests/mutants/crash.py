@@ -255,9 +255,9 @@ int dp_lane_run'''),
 '''),
     ('table-not-durable-at-create', SIM, 'lib/pool/create.c',
      'a pool without a table',
-     '''		ret = dp_table_format(&segment->table);
+     '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));
 	dp_persist_fence(&pool->persist);''',
-     '''		ret = dp_table_format(&segment->table);'''),
+     '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));'''),
     ('unclean-not-written', SIM, 'lib/pool/pool.c',
      'an owner that dies leaves a pool that looks clean',
      '''	super->flags |= DP_SUPER_UNCLEAN;

@@ -483,9 +483,9 @@ MUTANTS = [
      'a_registration_keeps_all'),
     ('punch-of-unclaimed', RECLAIM, 'lib/reclaim/hole.c',
      'a hole stays on the free list',
-     '''	if (*flags & DP_CHUNK_BACKED &&
+     '''	if (flags & DP_CHUNK_BACKED &&
 	    !dp_space_claim_at(''',
-     '''	if (0 && *flags & DP_CHUNK_BACKED &&
+     '''	if (0 && flags & DP_CHUNK_BACKED &&
 	    !dp_space_claim_at(''',
      'everything_goes_and_comes_back'),
     ('pin-of-holes', RECLAIM, 'lib/reclaim/job.c',
@@ -503,8 +503,8 @@ MUTANTS = [
      'what was punched is free space',
      '''	if (!backed)
 		return;
-	*flags |=''',
-     '''	*flags |=''',
+	dp_space_free(''',
+     '''	dp_space_free(''',
      'everything_goes_and_comes_back'),
     ('gate-opened-early', RECLAIM, 'lib/reclaim/part.c',
      'holds are possible while the kernel punches',

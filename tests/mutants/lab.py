@@ -56,7 +56,7 @@ MUTANTS = [
      'a_job_outlives_the_thread_that_began_it'),
     ('lab-doubt-forgotten', RECLAIM_EXT4 + ['a_full_filesystem_kills_nobody'],
      'lib/reclaim/hole.c', 'what a refill that failed got of the filesystem is lost to it',
-     '		*flags |= DP_CHUNK_DOUBT;',
-     '		*flags |= 0;',
+     '		flags |= DP_CHUNK_DOUBT;',
+     '		flags |= 0;',
      'a_full_filesystem_kills_nobody'),
 ]

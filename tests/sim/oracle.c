@@ -149,7 +149,7 @@ static bool look_at_super(struct oracle *oracle, struct model *seen)
 /* What is a hole is not free, or it would be handed out. */
 static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->media.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		for (uint32_t b = DP_CHUNK_BLOCKS;
 		     b < MEDIA_SEGMENT_SIZE / DP_BLOCK_SIZE; b++)
 			if (machine_inode(i)->hole[b / DP_CHUNK_BLOCKS] &&

@@ -12,7 +12,8 @@ static void check_extent(struct daxpin_pool *pool, uint32_t segment,
 {
 	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
 
-	assert(blocks && block + blocks <= pool->media.segment[segment].blocks);
+	assert(blocks && block + blocks <= dp_geometry_blocks(&pool->media.geometry,
+							  segment));
 	for (uint32_t b = block; b < block + blocks; b++) {
 		assert(!dp_space_is_free(&pool->space[segment], b));
 		if (b > block)
@@ -26,7 +27,7 @@ static bool is_bad(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
 	uint64_t begin = (uint64_t)block << DP_BLOCK_SHIFT;
 	struct dp_bad_run run;
 
-	return dp_bad_find(&pool->media.segment[segment].bad, begin,
+	return dp_bad_find(dp_segment_bad(&pool->media.segments, segment), begin,
 			   begin + DP_BLOCK_SIZE, &run);
 }
 
@@ -35,7 +36,8 @@ static void check_word(struct daxpin_pool *pool, uint32_t segment,
 		       uint32_t block, struct dp_lease_view view,
 		       uint32_t blocks)
 {
-	const struct dp_table *table = &pool->media.segment[segment].table;
+	const struct dp_table *table = dp_segment_table(&pool->media.segments,
+							segment);
 	struct dp_word word;
 	uint64_t raw;
 	bool whole;
@@ -137,7 +139,7 @@ static void check_roots(struct daxpin_pool *pool)
 static void check_lane(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_lane *lane = (const struct dp_lane *)
-		(pool->media.map.base + DP_LANES_OFFSET) + index;
+		(pool->media.geometry.base + DP_LANES_OFFSET) + index;
 
 	assert(lane->done == pool->lanes.lane[index].done);
 	assert(dp_lane_judge(pool->media.seed, index, lane) == DP_LANE_CLOSED);
@@ -145,11 +147,11 @@ static void check_lane(struct daxpin_pool *pool, uint32_t index)
 
 void dp_invariants(struct daxpin_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->media.segments; i++) {
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++) {
 		struct totals totals = { 0, 0 };
 		uint32_t block = DP_CHUNK_BLOCKS;
 
-		while (block < pool->media.segment[i].blocks)
+		while (block < dp_geometry_blocks(&pool->media.geometry, i))
 			block += check_block(pool, i, block, &totals);
 		/* I29: the counter is the sum of the blocks that are held. */
 		assert(totals.held ==

@@ -184,7 +184,7 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 	pthread_mutex_lock(&pool->holders.shard[a].mutex);
 	if (a != b)
 		pthread_mutex_lock(&pool->holders.shard[b].mutex);
-	for (uint32_t i = 0; i < pool->media.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		pthread_mutex_lock(&pool->space[i].mutex);
 }
 
@@ -258,9 +258,9 @@ static void hold_and_drop_never_sleep(void **state)
 
 static void copy_metadata(struct fixture *f, char *to)
 {
-	for (uint32_t i = 0; i < f->pool->media.segments; i++)
+	for (uint32_t i = 0; i < f->pool->media.geometry.segments; i++)
 		memcpy(to + i * DAXPIN_CHUNK_SIZE,
-		       f->pool->media.segment[i].base, DAXPIN_CHUNK_SIZE);
+		       dp_geometry_base(&f->pool->media.geometry, i), DAXPIN_CHUNK_SIZE);
 }
 
 /* D7: whoever dies with a hold leaves nothing to be cleaned up. */

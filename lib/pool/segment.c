@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns the array of segments, their files, mappings, chunk flags and lists of bad
+ * blocks. A set of segments goes through these states, in this order:
+ *
+ *	NONE ---> MAPPED ---> BACKED ---> CHECKED ---> NONE
+ *
+ *	NONE -> MAPPED		[dp_segments_map]
+ *	MAPPED -> BACKED	[dp_segments_back]
+ *	BACKED -> CHECKED	[dp_segments_check]; a create writes them anew
+ *	any, also half way -> NONE	[dp_segments_close]
+ *
+ *	MAPPED   all files are open and mapped once, at their place in one range
+ *	         of addresses; nothing in them was read or changed: the layout
+ *	         barrier needs them mapped, and comes before the first change (D8)
+ *	BACKED   what is backed (D9) and what is bad is known of each
+ *	CHECKED  each says itself that it is that segment of that pool
+ *
+ * A segment stays mapped until all are closed (I24, A2).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include "media/super.h"
+#include "os/os.h"
+#include "pool/segment.h"
+
+struct dp_segment {
+	char *base;
+	uint64_t size;
+	int fd;				/* -1: a slice of the device */
+	bool made;			/* the file, by this create */
+	bool super_lost;		/* its superblock stands in the copy */
+	struct dp_table table;
+	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
+	struct dp_bad bad;		/* whole blocks, by bytes of it */
+	struct dp_bad_view view;
+};
+
+/* --------------------------------------------------------------- geometry */
+
+bool dp_geometry_segment_size_is_valid(uint64_t size)
+{
+	return dp_is_power_of_two(size) && size >= DP_SEGMENT_SIZE_MIN &&
+	       size <= DP_SEGMENT_SIZE_MAX;
+}
+
+struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
+{
+	uint64_t rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
+	bool last = rest >= DP_SEGMENT_SIZE_MIN;
+
+	assert(dp_geometry_segment_size_is_valid(segment_size));
+	return (struct dp_geometry) {
+		.segment_size = segment_size,
+		.last_size = last ? rest : segment_size,
+		.segments = dp_min(size / segment_size + last, UINT32_MAX),
+	};
+}
+
+/* ---------------------------------------------------------------- mapping */
+
+static int segment_map_one(struct dp_segments *segments, uint64_t offset,
+			   uint64_t size, int fd, const struct dp_why *why)
+{
+	uint32_t flags = segments->readonly ? DP_MAP_READONLY : 0;
+	int ret;
+
+	if (segments->source->kind == DP_SOURCE_FSDAX)
+		flags |= DP_MAP_SYNC;
+	ret = dp_map_file(&segments->range, offset, size, fd, flags);
+	if (ret)
+		return dp_fail(why, ret, "%s cannot be mapped%s: %s",
+			       segments->source->path,
+			       flags & DP_MAP_SYNC ? " with MAP_SYNC" : "",
+			       strerror(-ret));
+	if (offset)
+		return 0;
+	return dp_persist_bind(segments->persist, fd, segments->range.base,
+			       size, why);
+}
+
+/* Open the file of a segment, or make it if there is none. */
+static int segment_open(struct dp_segments *segments, uint32_t index,
+			bool create, const struct dp_why *why)
+{
+	struct dp_segment *segment = &segments->all[index];
+	int flags = segments->readonly ? O_RDONLY : O_RDWR;
+
+	if (create)
+		segment->fd = dp_source_open(segments->source, index,
+					     flags | O_CREAT | O_EXCL, NULL);
+	segment->made = segment->fd >= 0;
+	if (!segment->made)
+		segment->fd = dp_source_open(segments->source, index, flags,
+					     why);
+	return segment->fd < 0 ? segment->fd : 0;
+}
+
+/* A new file gets its size with its space; an old one must have it. */
+static int segment_check_size(const struct dp_segments *segments,
+			      uint32_t index, const struct dp_why *why)
+{
+	const struct dp_segment *segment = &segments->all[index];
+	struct stat st;
+	int ret = dp_os_fstat(segment->fd, &st);
+
+	if (!ret && (uint64_t)st.st_size < segment->size)
+		return dp_fail(why, -EUCLEAN,
+			       "segment %u of %s has %llu bytes instead of %llu: truncated; the pool was left untouched",
+			       index, segments->source->path,
+			       (unsigned long long)st.st_size,
+			       (unsigned long long)segment->size);
+	return ret;
+}
+
+static void segment_describe(struct dp_segments *segments, uint32_t index)
+{
+	const struct dp_geometry *geometry = &segments->divided;
+	struct dp_segment *segment = &segments->all[index];
+	uint64_t begin = dp_geometry_begin(geometry, index);
+
+	segment->base = dp_geometry_base(geometry, index);
+	segment->size = dp_geometry_size(geometry, index);
+	segment->fd = -1;
+	segment->view = (struct dp_bad_view) { &segment->bad, segment->base, -1 };
+	segment->table = (struct dp_table) {
+		.base = segment->base,
+		.view = &segment->view,
+		.first_block = begin >> DP_BLOCK_SHIFT,
+		.blocks = segment->size >> DP_BLOCK_SHIFT,
+		.segment = index,
+		.seed = segments->seed,
+		.persist = segments->persist,
+	};
+}
+
+/* Open the segment's file, or make it, and map it: no more (see the barrier). */
+static int segment_map(struct dp_segments *segments, uint32_t index,
+		       bool create, const struct dp_why *why)
+{
+	struct dp_segment *segment = &segments->all[index];
+	int ret = 0;
+
+	segment->chunk = calloc(1, segment->size >> DP_CHUNK_SHIFT);
+	if (!segment->chunk)
+		return -ENOMEM;
+	if (segments->source->kind == DP_SOURCE_DEVDAX)
+		return 0;
+	if (index)
+		ret = segment_open(segments, index, create, why);
+	if (!ret && !create)
+		ret = segment_check_size(segments, index, why);
+	if (ret)
+		return ret;
+	return segment_map_one(segments, dp_geometry_begin(&segments->divided,
+							   index),
+			       segment->size, segment->fd, why);
+}
+
+static int segment_map_all(struct dp_segments *segments, uint64_t size, int fd,
+			   bool create, const struct dp_why *why)
+{
+	bool device = segments->source->kind == DP_SOURCE_DEVDAX;
+	int ret = 0;
+
+	if (device)
+		ret = segment_map_one(segments, 0, size, fd, why);
+	for (uint32_t i = 0; !ret && i < segments->divided.segments; i++) {
+		segment_describe(segments, i);
+		if (!i && !device)
+			segments->all[i].fd = fd;
+		segments->opened = i + 1;
+		ret = segment_map(segments, i, create, why);
+	}
+	return ret;
+}
+
+int dp_segments_map(struct dp_segments *segments, uint64_t size,
+		    struct dp_geometry *geometry, int fd, bool create,
+		    const struct dp_why *why)
+{
+	uint64_t range = dp_geometry_begin(geometry, geometry->segments);
+	int ret;
+
+	assert(geometry->segments && geometry->segments <= DP_SEGMENTS_MAX);
+	assert(!segments->all && segments->source && segments->persist);
+	if (segments->source->kind == DP_SOURCE_DEVDAX && range < size)
+		range = size;
+	ret = dp_map_reserve(&segments->range, range, segments->source->align);
+	if (ret)
+		return dp_fail(why, ret,
+			       "no %llu MiB of addresses for the pool",
+			       (unsigned long long)range >> 20);
+	geometry->base = segments->range.base;
+	segments->divided = *geometry;
+	segments->all = calloc(geometry->segments, sizeof(*segments->all));
+	if (!segments->all)
+		return -ENOMEM;
+	ret = segment_map_all(segments, size, fd, create, why);
+	assert(ret || segments->opened == geometry->segments);
+	return ret;
+}
+
+void dp_segments_close(struct dp_segments *segments)
+{
+	dp_map_release(&segments->range);
+	for (uint32_t i = 0; i < segments->opened; i++) {
+		if (i)
+			dp_os_close(segments->all[i].fd);
+		free(segments->all[i].chunk);
+		dp_bad_fini(&segments->all[i].bad);
+	}
+	free(segments->all);
+	segments->all = NULL;
+	segments->opened = 0;
+}
+
+/* ---------------------------------------------------------------- backing */
+
+/* Which of its blocks are bad, and how it is read. */
+static int segment_find_bad(struct dp_segments *segments, uint32_t index,
+			    const struct dp_why *why)
+{
+	struct dp_segment *segment = &segments->all[index];
+	int ret;
+
+	segment->view.fd = segment->fd;
+	if (segments->source->kind == DP_SOURCE_DEVDAX)
+		ret = dp_bad_of_slice(segments->medium,
+				      dp_geometry_begin(&segments->divided,
+							index),
+				      segment->size, &segment->bad);
+	else
+		ret = dp_bad_of_file(segments->medium, segment->fd,
+				     segment->size, &segment->bad);
+	if (ret)
+		return dp_fail(why, ret,
+			       "segment %u of %s: its bad blocks cannot be listed: %s",
+			       index, segments->source->path, strerror(-ret));
+	return 0;
+}
+
+/* Its space, if it is new, and which chunks have any. */
+static int segment_back(struct dp_segments *segments, uint32_t index,
+			bool create, const struct dp_why *why)
+{
+	struct dp_segment *segment = &segments->all[index];
+	const struct dp_source *source = segments->source;
+	int ret = 0;
+
+	if (create && source->kind != DP_SOURCE_DEVDAX)
+		ret = dp_os_allocate(segment->fd, segment->size);
+	if (ret)
+		return dp_fail(why, ret,
+			       "%s: no room for segment %u of %llu MiB: %s",
+			       source->path, index,
+			       (unsigned long long)segment->size >> 20,
+			       strerror(-ret));
+	if (create && source->kind == DP_SOURCE_SHMEM)
+		ret = dp_os_advise(segment->base, segment->size,
+				   MADV_POPULATE_WRITE);
+	if (ret)
+		return ret;
+	ret = dp_source_chunks(source, segment->fd, segment->size,
+			       segment->chunk, why);
+	return ret ? ret : segment_find_bad(segments, index, why);
+}
+
+int dp_segments_back(struct dp_segments *segments, bool create,
+		     const struct dp_why *why)
+{
+	int ret = 0;
+
+	assert(segments->opened == segments->divided.segments);
+	for (uint32_t i = 0; !ret && i < segments->opened; i++)
+		ret = segment_back(segments, i, create, why);
+	return ret;
+}
+
+/* Files that this create made have no past, and an empty one no pages. */
+bool dp_segments_have_old_files(const struct dp_segments *segments)
+{
+	struct stat st;
+
+	for (uint32_t i = 0; i < segments->opened; i++)
+		if (!segments->all[i].made &&
+		    (dp_os_fstat(segments->all[i].fd, &st) || st.st_size))
+			return true;
+	return false;
+}
+
+/* --------------------------------------------------------------- checking */
+
+int dp_segment_super_is_lost(const struct dp_source *source, uint32_t index,
+			     const struct dp_why *why)
+{
+	return dp_fail(why, -EUCLEAN,
+		       "the superblock at offset 0x0 of segment %u of %s is damaged, its copy is whole: open it for writing once, which restores it",
+		       index, source->path);
+}
+
+static int segment_check(struct dp_segments *segments, uint32_t index,
+			 const uint8_t uuid[16], bool tolerant,
+			 const struct dp_why *why)
+{
+	struct dp_segment *segment = &segments->all[index];
+	const char *path = segments->source->path;
+	char sentence[400];
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_super super;
+	int ret = dp_super_read(&segment->view, tolerant, &super, &inner);
+
+	if (ret == -EMEDIUMTYPE)
+		return dp_fail(why, -EUCLEAN,
+			       "segment %u of %s has no superblock; the pool was left untouched",
+			       index, path);
+	if (ret)
+		return dp_fail(why, ret, "segment %u of %s: %s", index, path,
+			       sentence);
+	if (super.index != index || super.size != segment->size ||
+	    memcmp(super.uuid, uuid, 16))
+		return dp_fail(why, -EUCLEAN,
+			       "segment %u of %s is not the one that belongs there; the pool was left untouched",
+			       index, path);
+	segment->super_lost = super.flags & DP_SUPER_OWNER_UNKNOWN;
+	if (segment->super_lost && segments->readonly && !tolerant)
+		return dp_segment_super_is_lost(segments->source, index, why);
+	return 0;
+}
+
+int dp_segments_check(struct dp_segments *segments, const uint8_t uuid[16],
+		      bool tolerant, const struct dp_why *why)
+{
+	int ret = 0;
+
+	assert(!tolerant || segments->readonly);
+	for (uint32_t i = 0; !ret && i < segments->opened; i++)
+		ret = segment_check(segments, i, uuid, tolerant, why);
+	return ret;
+}
+
+/* Only segment 0's changes after create: the others' say what they said. */
+int dp_segments_restore_supers(struct dp_segments *segments)
+{
+	struct dp_super super;
+	int ret = 0;
+
+	assert(!segments->readonly);
+	for (uint32_t i = 1; !ret && i < segments->opened; i++) {
+		struct dp_segment *segment = &segments->all[i];
+
+		if (!segment->super_lost)
+			continue;
+		ret = dp_super_read(&segment->view, false, &super, NULL);
+		super.flags = 0;
+		if (!ret)
+			ret = dp_super_write(segment->base, segments->persist,
+					     &super);
+		segment->super_lost = ret;
+	}
+	return ret;
+}
+
+/* ------------------------------------------------------------------ access */
+
+static struct dp_segment *segment_at(const struct dp_segments *segments,
+				     uint32_t index)
+{
+	assert(index < segments->opened);
+	return &segments->all[index];
+}
+
+int dp_segment_fd(const struct dp_segments *segments, uint32_t index)
+{
+	return segment_at(segments, index)->fd;
+}
+
+bool dp_segment_was_made(const struct dp_segments *segments, uint32_t index)
+{
+	return index < segments->opened && segments->all[index].made;
+}
+
+const struct dp_table *dp_segment_table(const struct dp_segments *segments,
+					uint32_t index)
+{
+	return &segment_at(segments, index)->table;
+}
+
+const struct dp_bad *dp_segment_bad(const struct dp_segments *segments,
+				    uint32_t index)
+{
+	return &segment_at(segments, index)->bad;
+}
+
+const struct dp_bad_view *dp_segment_view(const struct dp_segments *segments,
+					  uint32_t index)
+{
+	return &segment_at(segments, index)->view;
+}
+
+uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
+			 uint32_t chunk)
+{
+	assert(chunk < dp_geometry_chunks(&segments->divided, index));
+	return segment_at(segments, index)->chunk[chunk];
+}
+
+void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,
+			  uint32_t chunk, uint8_t flags)
+{
+	/* Chunk 0 has the metadata: it is always backed. */
+	assert(chunk && chunk < dp_geometry_chunks(&segments->divided, index));
+	segment_at(segments, index)->chunk[chunk] = flags;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The segments of a pool: how its medium is divided, and what is open, mapped
+ * and known of each of them. See segment.c for the order of the calls.
+ */
+#ifndef DP_SEGMENT_H
+#define DP_SEGMENT_H
+
+#include "media/badblocks.h"
+#include "media/layout.h"
+#include "media/persist.h"
+#include "media/table.h"
+#include "pool/map.h"
+#include "pool/source.h"
+
+/* --------------------------------------------------------------- geometry */
+
+/* How a medium is divided: a value, which may be copied. */
+struct dp_geometry {
+	char *base;			/* pool address 0, once it is mapped */
+	uint64_t segment_size;		/* a power of two */
+	uint64_t last_size;		/* of the last segment, which may be less */
+	uint32_t segments;
+};
+
+bool dp_geometry_segment_size_is_valid(uint64_t size);
+
+/*
+ * Of a medium of `size` bytes: as many whole segments as there are, and the rest
+ * as one more; a rest below 32 MiB is lost. segment_size is valid. No segment, or
+ * more than DP_SEGMENTS_MAX, is for the caller to refuse.
+ */
+struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size);
+
+/* Bytes of a segment. */
+static inline uint64_t dp_geometry_size(const struct dp_geometry *geometry,
+					uint32_t segment)
+{
+	assert(segment < geometry->segments);
+	return segment + 1 < geometry->segments ? geometry->segment_size :
+						  geometry->last_size;
+}
+
+static inline uint32_t dp_geometry_blocks(const struct dp_geometry *geometry,
+					  uint32_t segment)
+{
+	return dp_geometry_size(geometry, segment) >> DP_BLOCK_SHIFT;
+}
+
+static inline uint32_t dp_geometry_chunks(const struct dp_geometry *geometry,
+					  uint32_t segment)
+{
+	return dp_geometry_size(geometry, segment) >> DP_CHUNK_SHIFT;
+}
+
+/* Of all segments. */
+static inline uint64_t dp_geometry_total(const struct dp_geometry *geometry)
+{
+	return (geometry->segments - 1) * geometry->segment_size +
+	       geometry->last_size;
+}
+
+/* The pool address where a segment begins. */
+static inline uint64_t dp_geometry_begin(const struct dp_geometry *geometry,
+					 uint32_t segment)
+{
+	return segment * geometry->segment_size;
+}
+
+/* Where a segment is mapped. */
+static inline char *dp_geometry_base(const struct dp_geometry *geometry,
+				     uint32_t segment)
+{
+	assert(geometry->base && segment < geometry->segments);
+	return geometry->base + dp_geometry_begin(geometry, segment);
+}
+
+/* --------------------------------------------------------------- segments */
+
+struct dp_segment;			/* segment.c has the fields */
+
+struct dp_segments {
+	/* Set by the user, and not changed while segments are open. */
+	struct dp_source *source;
+	struct dp_persist *persist;
+	const struct dp_bad *medium;	/* its bad blocks */
+	uint64_t seed;
+	bool readonly;
+	/* Private to segment.c. */
+	struct dp_geometry divided;
+	struct dp_map range;
+	uint32_t opened;		/* of them, those with resources */
+	struct dp_segment *all;
+};
+
+/*
+ * Reserve the addresses of all segments, open their files and map them; sets
+ * geometry->base. fd is segment 0's or the device's, which has `size` bytes.
+ * create: files that are missing are made. What is in them is neither read nor
+ * changed: the barrier comes first.
+ */
+int dp_segments_map(struct dp_segments *segments, uint64_t size,
+		    struct dp_geometry *geometry, int fd, bool create,
+		    const struct dp_why *why);
+/*
+ * When nothing else can reach the files any more: allocate their space if this is
+ * a create, and find out which chunks are backed and which blocks are bad.
+ */
+int dp_segments_back(struct dp_segments *segments, bool create,
+		     const struct dp_why *why);
+/*
+ * Each segment must say itself which one it is, of the pool with that uuid, and
+ * how large. tolerant: a superblock that is lost or unreadable is accepted if the
+ * other page is whole; otherwise a read-only open refuses it.
+ */
+int dp_segments_check(struct dp_segments *segments, const uint8_t uuid[16],
+		      bool tolerant, const struct dp_why *why);
+/* Write the superblocks that dp_segments_check() found lost; not segment 0's. */
+int dp_segments_restore_supers(struct dp_segments *segments);
+/* Close and unmap all that is there; segment 0's descriptor is the caller's. */
+void dp_segments_close(struct dp_segments *segments);
+
+/* Was any file there before this create, with something in it? */
+bool dp_segments_have_old_files(const struct dp_segments *segments);
+/* The refusal of an open for reading: segment `index` has its copy alone. */
+int dp_segment_super_is_lost(const struct dp_source *source, uint32_t index,
+			     const struct dp_why *why);
+
+/* Its file, or -1: a slice of the device. */
+int dp_segment_fd(const struct dp_segments *segments, uint32_t index);
+/* Did this create make its file? False if it was not reached. */
+bool dp_segment_was_made(const struct dp_segments *segments, uint32_t index);
+
+const struct dp_table *dp_segment_table(const struct dp_segments *segments,
+					uint32_t index);
+/* Its bad blocks, whole ones, by bytes of the segment. */
+const struct dp_bad *dp_segment_bad(const struct dp_segments *segments,
+				    uint32_t index);
+/* How it can be read without dying of poison. */
+const struct dp_bad_view *dp_segment_view(const struct dp_segments *segments,
+					  uint32_t index);
+
+/* DP_CHUNK_... of a chunk. hole.c changes them, under its caller's mutex. */
+uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
+			 uint32_t chunk);
+void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,
+			  uint32_t chunk, uint8_t flags);
+
+#endif
