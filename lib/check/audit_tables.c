@@ -43,8 +43,8 @@ struct dp_table dp_audit_table_of(const struct dp_audit *audit, uint32_t index,
 
 /* ----------------------------------------------------------------- repairs */
 
-static bool decode(const struct dp_audit *audit, uint32_t block,
-		   struct dp_word *ret_word)
+static bool audit_decode(const struct dp_audit *audit, uint32_t block,
+			 struct dp_word *ret_word)
 {
 	const char *from = audit->report->image->copy + dp_word_offset(block);
 	uint64_t raw;
@@ -62,7 +62,7 @@ static uint32_t next_gen(struct dp_audit *audit)
 	if (audit->next_gen)
 		return audit->next_gen;
 	for (uint32_t b = DP_CHUNK_BLOCKS; b < audit->table.blocks; b++)
-		if (decode(audit, b, &word) && word.gen > audit->next_gen)
+		if (audit_decode(audit, b, &word) && word.gen > audit->next_gen)
 			audit->next_gen = word.gen;
 	audit->next_gen++;
 	return audit->next_gen;
@@ -100,7 +100,7 @@ static int patch_bad_words(struct dp_audit *audit, uint32_t begin, uint32_t end)
 	int ret = 0;
 
 	for (uint32_t b = begin; !ret && b < end; b++)
-		if (!decode(audit, b, &word) &&
+		if (!audit_decode(audit, b, &word) &&
 		    !dp_image_is_unreadable(audit->report->image,
 					    dp_word_offset(b), 8))
 			ret = patch_free(audit, b, fresh_gen(audit, b));
@@ -114,7 +114,7 @@ static int patch_heads(struct dp_audit *audit, uint32_t begin, uint32_t end)
 	int ret = 0;
 
 	for (uint32_t b = begin; !ret && b < end; b++)
-		if (decode(audit, b, &word) && word.kind != DP_KIND_FREE)
+		if (audit_decode(audit, b, &word) && word.kind != DP_KIND_FREE)
 			ret = patch_free(audit, b, word.gen + 1);
 	return ret;
 }
@@ -167,8 +167,8 @@ static int tell_inner_words(struct dp_audit *audit)
 	return ret > 0 ? patch_bad_words(audit, begin, end) : ret;
 }
 
-static int tell_word(struct dp_audit *audit,
-		     const struct dp_table_damage *damage)
+static int audit_report_word(struct dp_audit *audit,
+			     const struct dp_table_damage *damage)
 {
 	struct daxpin_finding finding = table_finding(audit, damage->block);
 	bool unreadable;
@@ -192,7 +192,7 @@ static int tell_overlap(struct dp_audit *audit,
 	struct dp_word first = { .blocks = 1 };
 	int ret;
 
-	decode(audit, damage->begin, &first);
+	audit_decode(audit, damage->begin, &first);
 	finding.remedy = "keep the first and give up those that begin inside it";
 	ret = dp_report_tell(audit->report, finding,
 			     "segment %u, block %u: an extent begins inside the one of blocks %u to %u",
@@ -237,7 +237,7 @@ static int on_damage(void *arg, const struct dp_table_damage *damage)
 		audit->inner_end = damage->end;
 		return 0;
 	case DP_TABLE_WORD:
-		return tell_word(audit, damage);
+		return audit_report_word(audit, damage);
 	case DP_TABLE_OVERLAP:
 		return tell_overlap(audit, damage);
 	case DP_TABLE_PAST_END:
@@ -375,7 +375,7 @@ bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size)
 
 	audit->table = dp_audit_table_of(audit, audit->report->image->index, size);
 	for (uint32_t b = DP_CHUNK_BLOCKS; b < audit->table.blocks; b++)
-		found += decode(audit, b, &word);
+		found += audit_decode(audit, b, &word);
 	/* By chance it is one word in 65536 or fewer. */
 	return found > audit->table.blocks / 2;
 }

@@ -23,9 +23,9 @@ struct walk {
 	struct dp_audit audit;
 };
 
-static struct daxpin_finding found(const struct walk *walk,
-				   enum daxpin_structure structure,
-				   enum daxpin_severity severity)
+static struct daxpin_finding check_found(const struct walk *walk,
+					 enum daxpin_structure structure,
+					 enum daxpin_severity severity)
 {
 	return (struct daxpin_finding) {
 		.structure = structure,
@@ -36,9 +36,9 @@ static struct daxpin_finding found(const struct walk *walk,
 
 static struct daxpin_finding found_page(const struct walk *walk, int page)
 {
-	struct daxpin_finding finding = found(walk,
-					      DAXPIN_STRUCTURE_SUPERBLOCK,
-					      DAXPIN_SEVERITY_DAMAGE);
+	struct daxpin_finding finding = check_found(walk,
+						    DAXPIN_STRUCTURE_SUPERBLOCK,
+						    DAXPIN_SEVERITY_DAMAGE);
 
 	finding.offset = dp_super_offset[page];
 	finding.length = DP_BLOCK_SIZE;
@@ -173,8 +173,9 @@ static int no_super(struct walk *walk, const struct dp_super_halves *halves,
 
 static int note_owner(struct walk *walk)
 {
-	struct daxpin_finding finding = found(walk, DAXPIN_STRUCTURE_OWNER,
-					      DAXPIN_SEVERITY_NOTE);
+	struct daxpin_finding finding = check_found(walk,
+						    DAXPIN_STRUCTURE_OWNER,
+						    DAXPIN_SEVERITY_NOTE);
 	const struct dp_super *super = &walk->super;
 
 	walk->report->summary.unclean = !!(super->flags & DP_SUPER_UNCLEAN);
@@ -329,8 +330,9 @@ static int look_at(struct walk *walk, uint32_t index, uint64_t size,
 		return dp_fail(walk->why, ret, "%s", sentence[0] ? sentence :
 			       strerror(-ret));
 	return dp_report_tell(walk->report,
-			      found(walk, DAXPIN_STRUCTURE_FILE,
-				    DAXPIN_SEVERITY_DAMAGE), "%s", sentence);
+			      check_found(walk, DAXPIN_STRUCTURE_FILE,
+					  DAXPIN_SEVERITY_DAMAGE),
+			      "%s", sentence);
 }
 
 static int check_segment(struct walk *walk, uint32_t index)
@@ -354,8 +356,8 @@ static int check_files(struct walk *walk)
 {
 	uint32_t extra = dp_source_extra_files(&walk->image->pool.source,
 					       walk->super.segments);
-	struct daxpin_finding finding = found(walk, DAXPIN_STRUCTURE_FILE,
-					      DAXPIN_SEVERITY_NOTE);
+	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,
+						    DAXPIN_SEVERITY_NOTE);
 
 	walk->report->summary.ignored_files = extra;
 	finding.segment = walk->super.segments;

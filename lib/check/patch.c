@@ -57,7 +57,7 @@ struct text {
 };
 
 __attribute__((format(printf, 2, 3)))
-static void put(struct text *text, const char *format, ...)
+static void patch_put(struct text *text, const char *format, ...)
 {
 	va_list ap;
 	int n;
@@ -72,10 +72,10 @@ static void put(struct text *text, const char *format, ...)
 static void put_bytes(struct text *text, const char *name,
 		      const uint8_t *bytes, uint32_t length)
 {
-	put(text, "%s ", name);
+	patch_put(text, "%s ", name);
 	for (uint32_t i = 0; i < length; i++)
-		put(text, "%02x", bytes[i]);
-	put(text, "\n");
+		patch_put(text, "%02x", bytes[i]);
+	patch_put(text, "\n");
 }
 
 int dp_patches_format(const struct dp_patches *patches, char **ret_text,
@@ -91,25 +91,25 @@ int dp_patches_format(const struct dp_patches *patches, char **ret_text,
 	if (!begin)
 		return -ENOMEM;
 	text = (struct text) { begin, begin + size };
-	put(&text, TITLE);
+	patch_put(&text, TITLE);
 	put_bytes(&text, "uuid", patches->uuid, 16);
 	for (size_t i = 0; i < patches->count; i++) {
 		const struct dp_patch *patch = &patches->patch[i];
 
-		put(&text, "segment %" PRIu32 " offset 0x%" PRIx64
-		    " length %" PRIu32 "\n",
-		    patch->segment, patch->offset, patch->length);
+		patch_put(&text, "segment %" PRIu32 " offset 0x%" PRIx64
+			  " length %" PRIu32 "\n",
+			  patch->segment, patch->offset, patch->length);
 		put_bytes(&text, "old", patch->old, patch->length);
 		put_bytes(&text, "new", patch->new, patch->length);
 	}
-	put(&text, "end %016" PRIx64 "\n",
-	    dp_layout_digest(begin, text.at - begin));
+	patch_put(&text, "end %016" PRIx64 "\n",
+		  dp_layout_digest(begin, text.at - begin));
 	*ret_text = begin;
 	*ret_size = text.at - begin;
 	return 0;
 }
 
-static int hex_digit(char c)
+static int patch_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -126,8 +126,8 @@ static const char *get_bytes(const char *at, const char *name, uint8_t *bytes,
 		return NULL;
 	at += skip + 1;
 	for (uint32_t i = 0; i < length; i++, at += 2) {
-		int high = hex_digit(at[0]);
-		int low = high < 0 ? -1 : hex_digit(at[1]);
+		int high = patch_hex_digit(at[0]);
+		int low = high < 0 ? -1 : patch_hex_digit(at[1]);
 
 		if (low < 0)
 			return NULL;
@@ -159,7 +159,7 @@ static int parse_one(struct dp_patches *patches, const char **at)
 	return dp_patches_add(patches, segment, offset, old, new, length);
 }
 
-static int parse(struct dp_patches *patches, const char *text)
+static int patch_parse(struct dp_patches *patches, const char *text)
 {
 	const char *at = text + strlen(TITLE);
 	uint64_t digest;
@@ -188,7 +188,7 @@ int dp_patches_parse(struct dp_patches *patches, const char *text,
 	int ret;
 
 	memset(patches, 0, sizeof(*patches));
-	ret = parse(patches, text);
+	ret = patch_parse(patches, text);
 	if (ret)
 		dp_patches_fini(patches);
 	if (ret == -EINVAL)

@@ -50,8 +50,8 @@ static int go_to(struct dp_image *image, uint32_t segment,
 						 segment), why);
 }
 
-static int store(struct dp_image *image, const struct dp_patch *patch,
-		 const uint8_t *bytes)
+static int repair_store(struct dp_image *image, const struct dp_patch *patch,
+			const uint8_t *bytes)
 {
 	struct dp_persist *persist = &image->pool.persist;
 	char *to = image->base + patch->offset;
@@ -151,16 +151,17 @@ static int read_backup(struct dp_patches *patches, const char *path,
 
 /* --------------------------------------------------------------------- repair */
 
-static int apply(struct dp_image *image, const struct dp_patches *patches,
-		 const struct dp_why *why)
+static int repair_apply(struct dp_image *image,
+			const struct dp_patches *patches,
+			const struct dp_why *why)
 {
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < patches->count; i++) {
 		ret = go_to(image, patches->patch[i].segment, why);
 		if (!ret)
-			ret = store(image, &patches->patch[i],
-				    patches->patch[i].new);
+			ret = repair_store(image, &patches->patch[i],
+					   patches->patch[i].new);
 	}
 	return ret;
 }
@@ -182,7 +183,7 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 	if (!ret && report->patches->count)
 		ret = write_backup(report->patches, backup, request->why);
 	if (!ret)
-		ret = apply(&image, report->patches, request->why);
+		ret = repair_apply(&image, report->patches, request->why);
 	report->image = NULL;
 	dp_image_close(&image);
 	return ret;
@@ -191,8 +192,8 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 /* ----------------------------------------------------------------- the way back */
 
 /* It must be as the repair left it, or as the backup has it: cut short. */
-static int verify(struct dp_image *image, const struct dp_patch *patch,
-		  const struct dp_why *why)
+static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
+			 const struct dp_why *why)
 {
 	uint8_t now[DP_BLOCK_SIZE];
 	int ret = go_to(image, patch->segment, why);
@@ -230,13 +231,13 @@ static int put_back(struct dp_image *image, const struct dp_patches *patches,
 			return dp_fail(why, -EUCLEAN,
 				       "the pool has no segment %u any more; it was left untouched",
 				       patches->patch[i].segment);
-		ret = verify(image, &patches->patch[i], why);
+		ret = repair_verify(image, &patches->patch[i], why);
 	}
 	for (size_t i = patches->count; !ret && i--;) {
 		ret = go_to(image, patches->patch[i].segment, why);
 		if (!ret)
-			ret = store(image, &patches->patch[i],
-				    patches->patch[i].old);
+			ret = repair_store(image, &patches->patch[i],
+					   patches->patch[i].old);
 	}
 	return ret;
 }

@@ -40,7 +40,7 @@ static int add_run(struct dp_bad *bad, uint64_t begin, uint64_t end)
 	return 0;
 }
 
-static int compare(const void *a, const void *b)
+static int bad_compare(const void *a, const void *b)
 {
 	const struct dp_bad_run *one = a, *two = b;
 
@@ -48,13 +48,13 @@ static int compare(const void *a, const void *b)
 }
 
 /* Sorted, and joined where they touch. */
-static void tidy(struct dp_bad *bad)
+static void bad_tidy(struct dp_bad *bad)
 {
 	uint32_t last = 0;
 
 	if (!bad->runs)
 		return;
-	qsort(bad->run, bad->runs, sizeof(*bad->run), compare);
+	qsort(bad->run, bad->runs, sizeof(*bad->run), bad_compare);
 	for (uint32_t i = 1; i < bad->runs; i++) {
 		struct dp_bad_run run = bad->run[i];
 
@@ -96,13 +96,13 @@ bool dp_bad_find(const struct dp_bad *bad, uint64_t begin, uint64_t end,
 }
 
 /* Hand over a list, or throw it away. */
-static int finish(struct dp_bad *bad, int ret, struct dp_bad *ret_bad)
+static int bad_finish(struct dp_bad *bad, int ret, struct dp_bad *ret_bad)
 {
 	if (ret) {
 		dp_bad_fini(bad);
 		return ret;
 	}
-	tidy(bad);
+	bad_tidy(bad);
 	*ret_bad = *bad;
 	return 0;
 }
@@ -126,7 +126,7 @@ static int add_from(struct dp_bad *bad, uint64_t begin, uint64_t end,
  * without its end says that there would be more. One empty line is how a disk
  * without any list answers.
  */
-static int parse(struct dp_bad *bad, const char *text, uint64_t from)
+static int bad_parse(struct dp_bad *bad, const char *text, uint64_t from)
 {
 	uint64_t sector, count;
 	const char *line, *end;
@@ -158,9 +158,9 @@ static int read_list(const char *path, uint64_t from, struct dp_bad *ret_bad)
 	if (dp_os_read_file(path, text, LIST_SIZE) < 0)
 		bad.unknown = true;
 	else
-		ret = parse(&bad, text, from);
+		ret = bad_parse(&bad, text, from);
 	free(text);
-	return finish(&bad, ret, ret_bad);
+	return bad_finish(&bad, ret, ret_bad);
 }
 
 static int read_number(const char *path, uint64_t *ret_number)
@@ -249,7 +249,7 @@ int dp_bad_of_slice(const struct dp_bad *medium, uint64_t begin, uint64_t size,
 
 	assert(begin % DP_BLOCK_SIZE == 0 && size % DP_BLOCK_SIZE == 0);
 	ret = add_stretch(&bad, medium, 0, size, begin);
-	return finish(&bad, ret, ret_bad);
+	return bad_finish(&bad, ret, ret_bad);
 }
 
 struct translation {
@@ -258,7 +258,7 @@ struct translation {
 	uint64_t size;
 };
 
-static int translate(const struct dp_os_extent *extent, void *arg)
+static int bad_translate(const struct dp_os_extent *extent, void *arg)
 {
 	struct translation *to = arg;
 
@@ -280,8 +280,8 @@ int dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
 	if (dp_os_is_realtime(fd))
 		to.bad.unknown = true;
 	else if (medium->runs)
-		ret = dp_os_fiemap(fd, translate, &to);
-	return finish(&to.bad, ret, ret_bad);
+		ret = dp_os_fiemap(fd, bad_translate, &to);
+	return bad_finish(&to.bad, ret, ret_bad);
 }
 
 /* ----------------------------------------------------------------- reading */

@@ -100,8 +100,8 @@ static int add_pending(struct dp_lanes *lanes, const struct dp_lane *lane)
 	return 0;
 }
 
-static int load_one(struct dp_lanes *lanes, uint32_t index,
-		    const struct dp_why *why)
+static int lane_load(struct dp_lanes *lanes, uint32_t index,
+		     const struct dp_why *why)
 {
 	struct dp_lane_control *control = &lanes->lane[index];
 	unsigned long long offset = DP_LANES_OFFSET + index * DP_BLOCK_SIZE;
@@ -133,7 +133,7 @@ int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
 
 	assert(!lanes->pending);
 	for (uint32_t i = 0; !ret && i < DP_LANES; i++) {
-		ret = load_one(lanes, i, why);
+		ret = lane_load(lanes, i, why);
 		if (tolerant && (ret == -EUCLEAN || ret == -EIO))
 			ret = 0;
 	}
@@ -175,8 +175,8 @@ void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,
 	}
 }
 
-static int apply(struct dp_lanes *lanes, const struct dp_lane_entry *entries,
-		 size_t count)
+static int lane_apply(struct dp_lanes *lanes,
+		      const struct dp_lane_entry *entries, size_t count)
 {
 	int ret = 0;
 
@@ -247,7 +247,7 @@ int dp_lanes_recover(struct dp_lanes *lanes)
 		work += lanes->lane[i].found != DP_LANE_CLOSED;
 	if (!work)
 		return 0;
-	ret = apply(lanes, lanes->pending, lanes->pending_count);
+	ret = lane_apply(lanes, lanes->pending, lanes->pending_count);
 	if (!ret)
 		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
 	dp_persist_fence(lanes->persist);
@@ -284,8 +284,8 @@ void dp_lane_release(struct dp_lanes *lanes, uint32_t index)
 }
 
 /* Entries and header; after the fence it is committed. */
-static int commit(struct dp_lanes *lanes, uint32_t index,
-		  const struct dp_lane_entry *entries, uint32_t count)
+static int lane_commit(struct dp_lanes *lanes, uint32_t index,
+		       const struct dp_lane_entry *entries, uint32_t count)
 {
 	struct dp_lane *to = on_media(lanes, index);
 	uint64_t size = count * sizeof(*entries);
@@ -313,10 +313,10 @@ int dp_lane_run(struct dp_lanes *lanes, uint32_t index,
 
 	assert(count && count <= DP_LANE_ENTRIES);
 	assert(!lanes->pending);	/* D11: recovered before the first batch */
-	ret = commit(lanes, index, entries, count);
+	ret = lane_commit(lanes, index, entries, count);
 	if (ret)
 		return ret;
-	ret = apply(lanes, entries, count);
+	ret = lane_apply(lanes, entries, count);
 	dp_persist_fence(lanes->persist);
 	if (ret)
 		return ret;

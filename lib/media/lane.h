@@ -18,6 +18,7 @@ enum dp_lane_state {
 	DP_LANE_DAMAGED,	/* no order of stores leaves this */
 };
 
+/* private to lane.c */
 struct dp_lane_control {
 	pthread_mutex_t mutex;		/* whoever has the lane */
 	uint64_t sequence;		/* on media, at load */

@@ -48,7 +48,8 @@ static uint64_t hash_of(const char name[DP_ROOT_NAME_MAX])
 
 /* ---------------------------------------------------------------- at open */
 
-static int damaged(uint32_t slot, const char *what, const struct dp_why *why)
+static int root_damaged(uint32_t slot, const char *what,
+			const struct dp_why *why)
 {
 	return dp_fail(why, -EUCLEAN,
 		       "root slot %u at offset 0x%llx: %s; the pool was left untouched",
@@ -68,20 +69,20 @@ static bool is_padded(const char name[DP_ROOT_NAME_MAX])
 	return length == DP_ROOT_NAME_MAX;
 }
 
-static int load_one(struct dp_roots *roots, uint32_t index,
-		    const struct dp_root *media, const struct dp_why *why)
+static int root_load(struct dp_roots *roots, uint32_t index,
+		     const struct dp_root *media, const struct dp_why *why)
 {
 	struct dp_root_slot *slot = &roots->slot[index];
 	struct dp_root_word word;
 
 	if (!dp_root_decode(roots->seed, index, media->word, &word))
-		return damaged(index, "the word does not check out", why);
+		return root_damaged(index, "the word does not check out", why);
 	if (!word.block)
 		return 0;
 	if (media->name_check != dp_root_name_check(roots->seed, index,
 						    media->name) ||
 	    !is_padded(media->name))
-		return damaged(index, "the name does not check out", why);
+		return root_damaged(index, "the name does not check out", why);
 	memcpy(slot->name, media->name, sizeof(slot->name));
 	slot->hash = hash_of(slot->name);
 	slot->block = word.block;
@@ -137,7 +138,7 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 	for (uint32_t i = 0; !ret && i < DP_ROOTS; i++) {
 		struct dp_root_slot *slot = &roots->slot[i];
 
-		ret = load_one(roots, i, &copy[i], why);
+		ret = root_load(roots, i, &copy[i], why);
 		if (ret == -EUCLEAN && degraded) {
 			go_around(slot);
 			ret = 0;
@@ -164,8 +165,8 @@ bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,
 /* ----------------------------------------------------------------- by name */
 
 /* The slot of a name, or of "": a free one. DP_ROOTS: there is none. */
-static uint32_t search(const struct dp_roots *roots,
-		       const char name[DP_ROOT_NAME_MAX])
+static uint32_t root_search(const struct dp_roots *roots,
+			    const char name[DP_ROOT_NAME_MAX])
 {
 	uint64_t hash = name[0] ? hash_of(name) : 0;
 	uint32_t i;
@@ -177,7 +178,7 @@ static uint32_t search(const struct dp_roots *roots,
 	return i;
 }
 
-static void pad(char padded[DP_ROOT_NAME_MAX], const char *name)
+static void root_pad(char padded[DP_ROOT_NAME_MAX], const char *name)
 {
 	size_t length = strlen(name);
 
@@ -193,9 +194,9 @@ int dp_root_find(struct dp_roots *roots, const char *name,
 	struct dp_root_word word = { 0, 0 };
 	uint32_t slot;
 
-	pad(padded, name);
+	root_pad(padded, name);
 	pthread_mutex_lock(&roots->mutex);
-	slot = search(roots, padded);
+	slot = root_search(roots, padded);
 	if (slot < DP_ROOTS)
 		word = (struct dp_root_word) { roots->slot[slot].block,
 					       roots->slot[slot].gen };
@@ -213,13 +214,13 @@ static int claim_locked(struct dp_roots *roots,
 			uint32_t *ret_slot)
 {
 	static const char none[DP_ROOT_NAME_MAX];
-	uint32_t index = search(roots, name);
+	uint32_t index = root_search(roots, name);
 	bool known = index < DP_ROOTS;
 
 	if (!known && !make)
 		return -ENOENT;
 	if (!known)
-		index = search(roots, none);
+		index = root_search(roots, none);
 	if (index == DP_ROOTS)
 		return -ENOSPC;
 	*ret_slot = index;
@@ -239,7 +240,7 @@ int dp_root_claim(struct dp_roots *roots, const char *name, bool make,
 	char padded[DP_ROOT_NAME_MAX];
 	int ret;
 
-	pad(padded, name);
+	root_pad(padded, name);
 	pthread_mutex_lock(&roots->mutex);
 	ret = claim_locked(roots, padded, make, ret_slot);
 	pthread_mutex_unlock(&roots->mutex);

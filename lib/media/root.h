@@ -12,6 +12,7 @@
 #include "media/layout.h"
 #include "media/persist.h"
 
+/* private to root.c */
 struct dp_root_slot {
 	char name[DP_ROOT_NAME_MAX];	/* "": the slot is free */
 	uint64_t hash;

@@ -16,7 +16,7 @@ static_assert(2 * sizeof(struct dp_super) == DP_BLOCK_SIZE,
  * The newer whole half, or NULL. One that stands where its sequence number does
  * not belong is none: the next change would be written over the newest.
  */
-static const struct dp_super *newest(const struct dp_super half[2])
+static const struct dp_super *super_newest(const struct dp_super half[2])
 {
 	const struct dp_super *found = NULL;
 
@@ -53,8 +53,8 @@ int dp_super_look(const struct dp_bad_view *view,
 struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
 {
 	struct dp_super_verdict verdict = {
-		.page = newest(halves->half[0]),
-		.copy = newest(halves->half[1]),
+		.page = super_newest(halves->half[0]),
+		.copy = super_newest(halves->half[1]),
 		.never = !has_magic(halves->half[0]) &&
 			 !has_magic(halves->half[1]) &&
 			 !halves->error[0] && !halves->error[1],
@@ -77,9 +77,9 @@ static bool can_go_on(const struct dp_super *super)
 	       super->epoch < DP_SUPER_COUNTS_MAX;
 }
 
-static int refuse(const struct dp_super_halves *halves,
-		  const struct dp_super_verdict *verdict,
-		  const struct dp_why *why)
+static int super_refuse(const struct dp_super_halves *halves,
+			const struct dp_super_verdict *verdict,
+			const struct dp_why *why)
 {
 	if (verdict->never)
 		return dp_fail(why, -EMEDIUMTYPE,
@@ -119,7 +119,7 @@ int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 					   i ? "the superblock's copy" :
 					   "the superblock", why);
 	verdict = dp_super_judge(&halves);
-	ret = refuse(&halves, &verdict, why);
+	ret = super_refuse(&halves, &verdict, why);
 	if (ret)
 		return ret;
 	*ret_super = *verdict.newest;
@@ -154,8 +154,8 @@ static int write_half(char *base, struct dp_persist *persist, int page,
 }
 
 /* A half that is neither whole nor blank will never be whole. */
-static int unmake(char *base, struct dp_persist *persist, int page,
-		  uint64_t sequence)
+static int super_unmake(char *base, struct dp_persist *persist, int page,
+			uint64_t sequence)
 {
 	char *to = base + dp_super_offset[page] +
 		   (sequence & 1) * sizeof(struct dp_super) +
@@ -172,7 +172,7 @@ static int unmake(char *base, struct dp_persist *persist, int page,
  * is given out now, is unmade, or the words of the new change could complete
  * the old one.
  */
-static int mend(char *base, struct dp_persist *persist, uint64_t sequence)
+static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence)
 {
 	static const struct dp_bad none;
 	const struct dp_bad_view view = { &none, base, -1 };
@@ -192,7 +192,7 @@ static int mend(char *base, struct dp_persist *persist, uint64_t sequence)
 		if (!half->check || dp_super_is_whole(half))
 			continue;
 		mended = true;
-		ret = unmake(base, persist, i, sequence);
+		ret = super_unmake(base, persist, i, sequence);
 	}
 	if (mended)
 		dp_persist_fence(persist);
@@ -206,7 +206,7 @@ int dp_super_write(char *base, struct dp_persist *persist,
 
 	super->sequence++;
 	dp_super_seal(super);
-	ret = mend(base, persist, super->sequence);
+	ret = super_mend(base, persist, super->sequence);
 	for (int i = 0; !ret && i < 2; i++) {
 		ret = write_half(base, persist, i, super->sequence, super);
 		if (!ret)

@@ -68,8 +68,8 @@ struct scan {
 	const struct dp_table_visitor *visitor;
 };
 
-static bool decode(const struct scan *scan, uint32_t block,
-		   struct dp_word *ret_word)
+static bool table_decode(const struct scan *scan, uint32_t block,
+			 struct dp_word *ret_word)
 {
 	const struct dp_table *table = scan->table;
 	uint64_t raw;
@@ -85,13 +85,13 @@ static uint32_t next_head(const struct scan *scan, uint32_t block)
 	struct dp_word word;
 
 	while (block < scan->table->blocks &&
-	       (!decode(scan, block, &word) || word.kind == DP_KIND_FREE))
+	       (!table_decode(scan, block, &word) || word.kind == DP_KIND_FREE))
 		block++;
 	return block;
 }
 
-static int tell_word(const struct scan *scan, uint32_t block,
-		     struct dp_word word)
+static int table_report_word(const struct scan *scan, uint32_t block,
+			     struct dp_word word)
 {
 	if (word.kind == DP_KIND_FREE && !word.gen)
 		return 0;
@@ -119,11 +119,11 @@ static int scan_extent(const struct scan *scan, uint32_t block,
 	int ret = 0;
 
 	for (uint32_t b = block + 1; !ret && b < end; b++) {
-		if (!decode(scan, b, &word)) {
+		if (!table_decode(scan, b, &word)) {
 			ret = tell_damage(scan, DP_TABLE_INNER_WORD, b, b,
 					  b + 1);
 		} else if (word.kind == DP_KIND_FREE) {
-			ret = tell_word(scan, b, word);
+			ret = table_report_word(scan, b, word);
 		} else {
 			overlap = overlap ? overlap : b;
 			word.blocks = dp_min(word.blocks,
@@ -138,7 +138,7 @@ static int scan_extent(const struct scan *scan, uint32_t block,
 	if (overlap)
 		return tell_damage(scan, DP_TABLE_OVERLAP, overlap, block,
 				   *ret_end);
-	return tell_word(scan, block, head);
+	return table_report_word(scan, block, head);
 }
 
 /* One word that stands in no extent, or one extent. */
@@ -148,10 +148,10 @@ static int scan_one(const struct scan *scan, uint32_t block, uint32_t *ret_end)
 	struct dp_word word;
 
 	*ret_end = block + 1;
-	if (!decode(scan, block, &word))
+	if (!table_decode(scan, block, &word))
 		fault = DP_TABLE_WORD;
 	else if (word.kind == DP_KIND_FREE)
-		return tell_word(scan, block, word);
+		return table_report_word(scan, block, word);
 	else if (word.blocks <= scan->table->blocks - block)
 		return scan_extent(scan, block, word, ret_end);
 	*ret_end = next_head(scan, block + 1);

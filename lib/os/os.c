@@ -31,14 +31,14 @@
 /* What a pipe holds by default; a poor one takes less at a time. */
 #define PIPE_BYTES	(64u << 10)
 
-static int result(long ret)
+static int os_result(long ret)
 {
 	return ret < 0 ? -errno : (int)ret;
 }
 
 int dp_os_open(int dir, const char *name, int flags, unsigned int mode)
 {
-	return result(openat(dir, name, flags | O_CLOEXEC, mode));
+	return os_result(openat(dir, name, flags | O_CLOEXEC, mode));
 }
 
 void dp_os_close(int fd)
@@ -49,27 +49,27 @@ void dp_os_close(int fd)
 
 int dp_os_stat(int dir, const char *name, struct stat *ret_stat)
 {
-	return result(fstatat(dir, name, ret_stat, 0));
+	return os_result(fstatat(dir, name, ret_stat, 0));
 }
 
 int dp_os_fstat(int fd, struct stat *ret_stat)
 {
-	return result(fstat(fd, ret_stat));
+	return os_result(fstat(fd, ret_stat));
 }
 
 int dp_os_mkdir(const char *path)
 {
-	return result(mkdir(path, 0777));
+	return os_result(mkdir(path, 0777));
 }
 
 int dp_os_unlink(int dir, const char *name)
 {
-	return result(unlinkat(dir, name, 0));
+	return os_result(unlinkat(dir, name, 0));
 }
 
 int dp_os_rmdir(const char *path)
 {
-	return result(rmdir(path));
+	return os_result(rmdir(path));
 }
 
 int dp_os_write(int fd, const void *from, uint64_t size)
@@ -91,7 +91,7 @@ int dp_os_write(int fd, const void *from, uint64_t size)
 
 int dp_os_fsync(int fd)
 {
-	return result(fsync(fd));
+	return os_result(fsync(fd));
 }
 
 int dp_os_allocate(int fd, uint64_t size)
@@ -99,14 +99,14 @@ int dp_os_allocate(int fd, uint64_t size)
 	int ret;
 
 	do
-		ret = result(fallocate(fd, 0, 0, size));
+		ret = os_result(fallocate(fd, 0, 0, size));
 	while (ret == -EINTR);
 	return ret;
 }
 
 int dp_os_truncate(int fd, uint64_t size)
 {
-	return result(ftruncate(fd, size));
+	return os_result(ftruncate(fd, size));
 }
 
 int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
@@ -114,7 +114,7 @@ int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 	int ret;
 
 	do
-		ret = result(fallocate(fd, mode, offset, length));
+		ret = os_result(fallocate(fd, mode, offset, length));
 	while (ret == -EINTR);
 	return ret;
 }
@@ -268,7 +268,7 @@ int dp_os_seek_data(int fd, uint64_t size,
 
 int dp_os_flock(int fd, int operation)
 {
-	return result(flock(fd, operation));
+	return os_result(flock(fd, operation));
 }
 
 static struct flock alive_byte(short type)
@@ -283,7 +283,7 @@ int dp_os_byte_lock(int fd, bool write)
 {
 	struct flock lock = alive_byte(write ? F_WRLCK : F_RDLCK);
 
-	return result(fcntl(fd, F_SETLK, &lock));
+	return os_result(fcntl(fd, F_SETLK, &lock));
 }
 
 void dp_os_byte_unlock(int fd)
@@ -322,7 +322,7 @@ int dp_os_netlink(int protocol)
 	if (fd >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second,
 			   sizeof(second));
-	return result(fd);
+	return os_result(fd);
 }
 
 int dp_os_netlink_send(int fd, const void *message, size_t size)
@@ -356,7 +356,7 @@ int dp_os_netlink_receive(int fd, void *buffer, size_t size)
 
 int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params)
 {
-	return result(syscall(SYS_io_uring_setup, entries, params));
+	return os_result(syscall(SYS_io_uring_setup, entries, params));
 }
 
 int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
@@ -372,7 +372,7 @@ int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
 
 int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count)
 {
-	return result(syscall(SYS_io_uring_register, fd, what, with, count));
+	return os_result(syscall(SYS_io_uring_register, fd, what, with, count));
 }
 
 int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns)
@@ -383,11 +383,12 @@ int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns)
 	struct io_uring_getevents_arg arg = { .ts = (uintptr_t)&wait };
 
 	if (!wait_ns)
-		return result(syscall(SYS_io_uring_enter, fd, submit, 0, flags,
-				      NULL, 0));
+		return os_result(syscall(SYS_io_uring_enter, fd, submit, 0,
+					 flags,
+					 NULL, 0));
 	flags |= IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-	return result(syscall(SYS_io_uring_enter, fd, submit, 1, flags, &arg,
-			      sizeof(arg)));
+	return os_result(syscall(SYS_io_uring_enter, fd, submit, 1, flags, &arg,
+				 sizeof(arg)));
 }
 
 int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
@@ -408,12 +409,12 @@ void dp_os_unmap(void *base, uint64_t size)
 
 int dp_os_advise(void *base, uint64_t size, int advice)
 {
-	return result(madvise(base, size, advice));
+	return os_result(madvise(base, size, advice));
 }
 
 int dp_os_msync(void *base, uint64_t size)
 {
-	return result(msync(base, size, MS_SYNC));
+	return os_result(msync(base, size, MS_SYNC));
 }
 
 /* Through a pipe, of which one side is always empty or the other never full. */
@@ -510,10 +511,10 @@ int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns)
 	bool forever = deadline_ns > INT64_MAX;
 
 	/* FUTEX_WAIT_BITSET takes an absolute deadline. */
-	return result(syscall(SYS_futex, word,
-			      FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
-			      forever ? NULL : &t, NULL,
-			      FUTEX_BITSET_MATCH_ANY));
+	return os_result(syscall(SYS_futex, word,
+				 FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
+				 forever ? NULL : &t, NULL,
+				 FUTEX_BITSET_MATCH_ANY));
 }
 
 void dp_os_futex_wake(const void *word)
@@ -524,7 +525,7 @@ void dp_os_futex_wake(const void *word)
 
 int dp_os_eventfd(void)
 {
-	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	return os_result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 void dp_os_eventfd_signal(int fd)

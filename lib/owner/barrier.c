@@ -47,7 +47,7 @@ static int file_of(const struct dp_barrier *barrier, uint32_t index,
 
 /* --------------------------------------------------------------- one file */
 
-static int begin(struct passage *p, uint32_t index)
+static int barrier_begin(struct passage *p, uint32_t index)
 {
 	struct io_uring_sqe *sqe;
 	struct stat st;
@@ -66,7 +66,7 @@ static int begin(struct passage *p, uint32_t index)
 }
 
 /* Something interrupted a worker, and it was not us: once more. */
-static int end(struct passage *p, const struct io_uring_cqe *cqe)
+static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 {
 	assert(p->in_flight);
 	p->in_flight--;
@@ -76,7 +76,7 @@ static int end(struct passage *p, const struct io_uring_cqe *cqe)
 		return 0;
 	}
 	if (dp_ring_was_interrupted(cqe->res))
-		return begin(p, cqe->user_data);
+		return barrier_begin(p, cqe->user_data);
 	return cqe->res;
 }
 
@@ -88,7 +88,7 @@ static int wait_for_one(struct passage *p)
 	int ret = dp_ring_next(&p->ring, STEP_NS, &cqe);
 
 	if (ret > 0)
-		return end(p, &cqe);
+		return barrier_end(p, &cqe);
 	if (!ret)
 		ret = dp_patience_tell(p->patience, DP_OWNER_PINNED,
 				       p->barrier->pid);
@@ -105,7 +105,7 @@ static int pass_all(struct passage *p)
 	while (!ret && p->passed < p->barrier->files) {
 		while (!ret && p->begun < p->barrier->files &&
 		       p->in_flight < ENTRIES)
-			ret = begin(p, p->begun++);
+			ret = barrier_begin(p, p->begun++);
 		if (!ret)
 			ret = wait_for_one(p);
 	}
@@ -113,7 +113,7 @@ static int pass_all(struct passage *p)
 }
 
 /* Leave no worker behind that still holds a file and its i_rwsem. */
-static void cancel(struct passage *p)
+static void barrier_cancel(struct passage *p)
 {
 	struct io_uring_cqe cqe;
 	int ret = 0;
@@ -183,7 +183,7 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 	if (ret)
 		return without_ring(barrier, patience, ret, why);
 	ret = pass_all(&p);
-	cancel(&p);
+	barrier_cancel(&p);
 	dp_ring_close(&p.ring);
 	/* A kernel that does not know the request says so to the first. */
 	if (ret == -EINVAL && !p.passed)

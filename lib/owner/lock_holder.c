@@ -100,7 +100,7 @@ static bool has_it_mapped(const struct search *search)
 }
 
 /* An entry of /proc; 1 ends the search. */
-static int look_at_process(const char *name, void *arg)
+static int holder_look_at_process(const char *name, void *arg)
 {
 	struct search *search = arg;
 	char path[PATH_SIZE];
@@ -131,7 +131,7 @@ int dp_keeper_find(int fd, dev_t dev, ino_t ino)
 	search.text = malloc(TEXT_SIZE);
 	proc = dp_os_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0);
 	if (search.name++ && search.text && proc >= 0)
-		found = dp_os_list(proc, look_at_process, &search);
+		found = dp_os_list(proc, holder_look_at_process, &search);
 	dp_os_close(proc);
 	free(search.text);
 	return found > 0 ? search.pid : 0;

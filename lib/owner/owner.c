@@ -47,7 +47,7 @@ struct stat_line {
 
 /* ------------------------------------------------------------- this process */
 
-static int hex_digit(char c)
+static int owner_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -69,7 +69,7 @@ static int read_boot_id(uint8_t boot_id[16])
 	if (ret < 0)
 		return ret;
 	for (const char *c = text; *c && digits < 32; c++) {
-		digit = hex_digit(*c);
+		digit = owner_hex_digit(*c);
 		if (digit < 0)
 			continue;
 		byte = &boot_id[digits++ / 2];
@@ -173,7 +173,7 @@ static int thread_lives(const char *name, void *arg)
 }
 
 /* A process that hides from us (hidepid) lives, as far as we can tell. */
-static enum process look_at_process(const struct dp_owner *owner)
+static enum process owner_look_at_process(const struct dp_owner *owner)
 {
 	struct stat_line line;
 	char path[PATH_SIZE];
@@ -244,7 +244,7 @@ int dp_owner_has_context(const char *device)
 static int look_for_rest(const struct dp_owner *owner,
 			 enum process *ret_process, const struct dp_why *why)
 {
-	struct suspect suspect = { owner, look_at_process(owner) };
+	struct suspect suspect = { owner, owner_look_at_process(owner) };
 
 	*ret_process = suspect.process;
 	if (suspect.process == PROCESS_ALIVE)

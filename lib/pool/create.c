@@ -152,7 +152,7 @@ static struct dp_super new_super(const struct dp_pool *pool, uint32_t index)
 }
 
 /* Zero a range and write it back. */
-static int wipe(struct dp_pool *pool, char *from, uint64_t size)
+static int create_wipe(struct dp_pool *pool, char *from, uint64_t size)
 {
 	dp_persist_zero(&pool->persist, from, size);
 	return dp_persist_flush(&pool->persist, from, size);
@@ -165,10 +165,10 @@ static int wipe_chunk(struct dp_pool *pool, uint32_t index)
 	char *base = dp_geometry_base(&pool->geometry, index);
 	int ret;
 
-	ret = wipe(pool, base + keep, DP_COPY_OFFSET - keep);
+	ret = create_wipe(pool, base + keep, DP_COPY_OFFSET - keep);
 	if (!ret)
-		ret = wipe(pool, base + DP_COPY_OFFSET + keep,
-			   DP_CHUNK_SIZE - DP_COPY_OFFSET - keep);
+		ret = create_wipe(pool, base + DP_COPY_OFFSET + keep,
+				  DP_CHUNK_SIZE - DP_COPY_OFFSET - keep);
 	dp_persist_fence(&pool->persist);
 	return ret;
 }

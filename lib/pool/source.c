@@ -156,8 +156,8 @@ static int find_directory(struct dp_source *source, const struct dp_why *why)
 	return 0;
 }
 
-static int find(struct dp_source *source, uint32_t flags,
-		const struct dp_why *why)
+static int source_find(struct dp_source *source, uint32_t flags,
+		       const struct dp_why *why)
 {
 	struct stat st;
 	int ret = dp_os_stat(AT_FDCWD, source->path, &st);
@@ -192,7 +192,7 @@ int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
 	source->path = strdup(path);
 	if (!source->path)
 		return -ENOMEM;
-	ret = find(source, flags, why);
+	ret = source_find(source, flags, why);
 	if (ret)
 		dp_source_close(source);
 	return ret;

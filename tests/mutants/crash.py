@@ -19,10 +19,10 @@ MUTANTS = [
      '''	return write_done(lanes, index);'''),
     ('second-fence-missing', SIM, 'lib/media/lane.c',
      'done may arrive before the words',
-     '''	ret = apply(lanes, entries, count);
+     '''	ret = lane_apply(lanes, entries, count);
 	dp_persist_fence(lanes->persist);
 	if (ret)''',
-     '''	ret = apply(lanes, entries, count);
+     '''	ret = lane_apply(lanes, entries, count);
 	if (ret)'''),
     ('commit-fence-missing', SIM, 'lib/media/lane.c',
      'words may arrive before the lane is committed',
@@ -93,7 +93,7 @@ int dp_lane_run'''),
      '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);'''),
     ('lanes-not-replayed', SIM, 'lib/media/lane.c',
      'a committed batch is closed without being applied',
-     '''	ret = apply(lanes, lanes->pending, lanes->pending_count);''',
+     '''	ret = lane_apply(lanes, lanes->pending, lanes->pending_count);''',
      '''	ret = 0;'''),
     ('tables-read-without-lanes', SIM, 'lib/media/lane.c',
      'memory is rebuilt from what is about to change',

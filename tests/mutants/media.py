@@ -12,7 +12,7 @@ MUTANTS = [
      'last & ~(DP_BLOCK_SIZE - 1) ? : 1);'),
     ('bad-list-not-sorted', TEST, 'lib/media/badblocks.c',
      'a search by halves misses runs',
-     'qsort(bad->run, bad->runs, sizeof(*bad->run), compare);',
+     'qsort(bad->run, bad->runs, sizeof(*bad->run), bad_compare);',
      '(void)compare;'),
     ('bad-list-not-joined', TEST, 'lib/media/badblocks.c',
      'of runs that touch only the first is bad',
