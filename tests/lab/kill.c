@@ -343,7 +343,6 @@ static void own(struct arena *arena, enum mode mode, uint32_t flags,
 	struct owner *o = calloc(1, sizeof(*o));
 
 	must(o);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	o->arena = arena;
 	o->journal = arena->journal;
 	o->random = seed;
@@ -534,7 +533,6 @@ static void succeed(struct arena *arena, enum mode mode, bool close)
 		verify(&s);
 	if (close)
 		must(!daxpin_pool_close(f->pool));
-	_exit(0);
 }
 
 /* ------------------------------------------------------------------- rounds */
@@ -548,31 +546,45 @@ static void hide_the_crash(struct arena *arena)
 	write_super(&arena->f, 0, super);
 }
 
-static pid_t start_owner(struct arena *arena, enum mode mode, uint32_t flags,
-			 uint64_t seed)
+struct role {
+	struct arena *arena;
+	enum mode mode;
+	uint32_t flags;			/* the owner's */
+	uint64_t seed;			/* the owner's */
+	bool close;			/* the successor's */
+};
+
+static int run_owner(void *arg, int parent)
 {
-	pid_t pid;
+	const struct role *role = arg;
+
+	(void)parent;
+	own(role->arena, role->mode, role->flags, role->seed);
+	return 1;
+}
+
+static struct child start_owner(struct arena *arena, enum mode mode,
+				uint32_t flags, uint64_t seed)
+{
+	struct role role = {
+		.arena = arena, .mode = mode, .flags = flags, .seed = seed,
+	};
 
 	arena->journal->late = 0;
 	atomic_store(&arena->journal->waited_for, 0);
 	atomic_store(&arena->journal->filled, false);
 	atomic_store(&arena->journal->landed, false);
 	atomic_store(&arena->journal->reads, 0);
-	fflush(stdout);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		own(arena, mode, flags, seed);
-	return pid;
+	return fork_child(run_owner, &role);
 }
 
 /* The disk has all reads of an owner that lives. */
-static void await_reads(struct arena *arena, pid_t pid)
+static void await_reads(struct arena *arena, struct child *child)
 {
 	int status, ms = HANG_MS;
 
 	while (held_disk_reads(&arena->disk) < READS && --ms) {
-		assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+		assert_false(child_ends_within(child, 0, &status));
 		usleep(1000);
 	}
 	assert_true(ms);
@@ -582,37 +594,39 @@ static void await_reads(struct arena *arena, pid_t pid)
  * While its reads are held; or, with the lock, somewhere between their landing and
  * the next ones being held. Reads land some times before.
  */
-static void kill_owner(struct arena *arena, pid_t pid, bool held,
+static void kill_owner(struct arena *arena, struct child *child, bool held,
 		       uint64_t *random, uint32_t *reads)
 {
 	uint32_t landings = next(random) % 4 + !held;
-	int status;
 
-	await_reads(arena, pid);
+	await_reads(arena, child);
 	for (uint32_t i = 0; i < landings; i++) {
 		assert_int_equal(held_disk_land(&arena->disk), 0);
 		if (held || i + 1 < landings)
-			await_reads(arena, pid);
+			await_reads(arena, child);
 	}
 	usleep(next(random) % 50000);
 	*reads = atomic_load(&arena->journal->reads);
-	kill(pid, SIGKILL);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	kill_child(child);
 }
 
-static pid_t start_successor(struct arena *arena, enum mode mode, bool close)
+static int run_successor(void *arg, int parent)
 {
-	pid_t pid;
+	const struct role *role = arg;
+
+	(void)parent;
+	succeed(role->arena, role->mode, role->close);
+	return 0;
+}
+
+static struct child start_successor(struct arena *arena, enum mode mode,
+				    bool close)
+{
+	struct role role = { .arena = arena, .mode = mode, .close = close };
 
 	if (mode == UNPROTECTED && !arena->device)
 		hide_the_crash(arena);
-	fflush(stdout);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid)
-		succeed(arena, mode, close);
-	return pid;
+	return fork_child(run_successor, &role);
 }
 
 struct tally {
@@ -624,7 +638,7 @@ struct tally {
 };
 
 /* It waits for the lock or for pins, or is in already, or has failed. */
-static void let_land(struct arena *arena, pid_t pid)
+static void let_land(struct arena *arena, const struct child *child)
 {
 	struct journal *journal = arena->journal;
 	siginfo_t info = { .si_pid = 0 };
@@ -633,7 +647,7 @@ static void let_land(struct arena *arena, pid_t pid)
 	while (!atomic_load(&journal->waited_for) &&
 	       !atomic_load(&journal->filled) && !info.si_pid && --ms) {
 		usleep(1000);
-		assert_int_equal(waitid(P_PID, pid, &info,
+		assert_int_equal(waitid(P_PID, child->pid, &info,
 					WEXITED | WNOHANG | WNOWAIT), 0);
 	}
 	assert_true(ms);
@@ -641,14 +655,11 @@ static void let_land(struct arena *arena, pid_t pid)
 	atomic_store(&journal->landed, true);
 }
 
-static void end_successor(struct arena *arena, pid_t pid, struct tally *tally)
+static void end_successor(struct arena *arena, struct child *child,
+			  struct tally *tally)
 {
-	int status;
-
-	let_land(arena, pid);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	let_land(arena, child);
+	assert_int_equal(end_child(child), 0);
 	tally->kills++;
 	tally->late += arena->journal->late;
 	tally->waited_for |= atomic_load(&arena->journal->waited_for);
@@ -664,25 +675,27 @@ static int in_order(uint64_t seed, int i)
 /* tally[0]: the device's, tally[1]: the directories'. */
 static void run_round(enum mode mode, uint64_t seed, struct tally tally[2])
 {
-	pid_t pid[POOLS_MAX + 1];
+	struct child child[POOLS_MAX + 1];
 	uint64_t random = seed;
 	uint32_t reads;
 
 	for (int i = 0; i < arenas_count; i++)
-		pid[i] = start_owner(&arenas[i], mode,
-				     seed & 1 ? DAXPIN_URING_PLAIN : 0,
-				     next(&random));
+		child[i] = start_owner(&arenas[i], mode,
+				       seed & 1 ? DAXPIN_URING_PLAIN : 0,
+				       next(&random));
 	for (int n = 0; n < arenas_count; n++) {
 		int i = in_order(seed, n);
 
-		kill_owner(&arenas[i], pid[i],
+		kill_owner(&arenas[i], &child[i],
 			   mode != ATTACHED || !seed || !((seed + i) % 2),
 			   &random, &reads);
 		tally[!arenas[i].device].reads += reads;
-		pid[i] = start_successor(&arenas[i], mode, next(&random) & 1);
+		child[i] = start_successor(&arenas[i], mode,
+					   next(&random) & 1);
 	}
 	for (int i = 0; i < arenas_count; i++)
-		end_successor(&arenas[i], pid[i], &tally[!arenas[i].device]);
+		end_successor(&arenas[i], &child[i],
+			      &tally[!arenas[i].device]);
 }
 
 static void show(const struct tally tally[2])

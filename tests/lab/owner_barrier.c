@@ -315,20 +315,21 @@ static void unpin(int pipe_fd[2])
 	close(pipe_fd[1]);
 }
 
+static int read_a_byte(void *arg, int parent)
+{
+	char byte;
+
+	(void)parent;
+	return pread(open_file(arg, 1), &byte, 1, 0) != 1;
+}
+
 /* A barrier that still waited would keep it in the kernel (KERNEL 0.5). */
 static bool can_be_read(struct fixture *f)
 {
-	pid_t pid = fork(), reaped = 0;
-	char byte;
+	struct child child = fork_child(read_a_byte, f);
+	int status;
 
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(pread(open_file(f, 1), &byte, 1, 0) != 1);
-	for (int ms = 0; ms < HANG_MS && !reaped; ms += 10) {
-		usleep(10000);
-		reaped = waitpid(pid, NULL, WNOHANG);
-	}
-	return reaped == pid;
+	return child_ends_within(&child, HANG_MS, &status);
 }
 
 static void check_pinned(struct fixture *f, struct told *told, int error, const char *words)

@@ -15,23 +15,28 @@
 #define READERS		2
 
 static const char *directory, *disk;
-static pid_t reader[READERS];
+static struct child reader[READERS];
 
 /* -------------------------------------------------------------------- readers */
 
-static void keep_reading(struct fixture *f, int index)
+struct reading {
+	struct fixture *f;
+	int index;
+};
+
+static int keep_reading(void *arg, int parent)
 {
-	uint64_t at = live_extent[A].addr % SEGMENT + index * 4096;
+	const struct reading *reading = arg;
+	uint64_t at = live_extent[A].addr % SEGMENT + reading->index * 4096;
 	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	char *base;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	setenv("CMOCKA_TEST_ABORT", "1", 1);
-	base = map_segment(f, A);
-	usleep(750000 * index);
+	(void)parent;
+	base = map_segment(reading->f, A);
+	usleep(750000 * reading->index);
 	while (pread(fd, base + at, 4096, 0) == 4096)
 		;
-	_exit(1);
+	return 1;
 }
 
 /* Two processes take turns, so that a page of A is under DMA at any time. */
@@ -40,10 +45,9 @@ static void start_readers(struct fixture *f)
 	long long before = pinned_pages();
 
 	for (int i = 0; i < READERS; i++) {
-		reader[i] = fork();
-		assert_true(reader[i] >= 0);
-		if (!reader[i])
-			keep_reading(f, i);
+		struct reading reading = { f, i };
+
+		reader[i] = fork_child(keep_reading, &reading);
 	}
 	for (int i = 0; i < 500 && pinned_pages() < before + READERS; i++)
 		usleep(20000);
@@ -54,11 +58,10 @@ static void start_readers(struct fixture *f)
 static void end_readers(void)
 {
 	for (int i = 0; i < READERS; i++) {
-		if (reader[i] <= 0)
+		if (reader[i].pid <= 0)
 			continue;
-		kill(reader[i], SIGKILL);
-		waitpid(reader[i], NULL, 0);
-		reader[i] = 0;
+		stop_child(&reader[i]);
+		reader[i].pid = 0;
 	}
 }
 
@@ -217,27 +220,25 @@ static void others_read_into_the_file(void **state)
 
 /* --------------------------------------------------------------- the deadline */
 
-/* A process that reads the file: not before a punch that waits has ended. */
-static pid_t start_pread(struct fixture *f)
+static int read_a_byte(void *arg, int parent)
 {
-	pid_t pid = fork();
 	char byte;
 
-	assert_true(pid >= 0);
-	if (!pid)
-		_exit(pread(open_file(f, A), &byte, 1, 0) != 1);
-	return pid;
+	(void)parent;
+	return pread(open_file(arg, A), &byte, 1, 0) != 1;
 }
 
-static bool is_over(pid_t pid, int wait_ms)
+/* A process that reads the file: not before a punch that waits has ended. */
+static struct child start_pread(struct fixture *f)
 {
-	pid_t reaped = waitpid(pid, NULL, WNOHANG);
+	return fork_child(read_a_byte, f);
+}
 
-	for (int ms = 0; ms < wait_ms && !reaped; ms += 10) {
-		usleep(10000);
-		reaped = waitpid(pid, NULL, WNOHANG);
-	}
-	return reaped == pid;
+static bool is_over(struct child *child, int wait_ms)
+{
+	int status;
+
+	return child_ends_within(child, wait_ms, &status);
 }
 
 static void *begins_for_an_hour(void *arg)
@@ -283,21 +284,21 @@ static void begin_in_a_thread(struct fixture *f, void *(*fn)(void *f))
 static void deadline_passes(struct fixture *f, uint64_t deadline_ns)
 {
 	bool at_once, before_deadline, at_last;
-	pid_t pid;
+	struct child child;
 
-	pid = start_pread(f);
-	at_once = is_over(pid, A_WHILE_MS);
+	child = start_pread(f);
+	at_once = is_over(&child, A_WHILE_MS);
 	before_deadline = daxpin_deadline_ms(0) < deadline_ns;
-	at_last = at_once || is_over(pid, 20000);
+	at_last = at_once || is_over(&child, 20000);
 	if (at_last) {
 		/* That was of one run, perhaps; the next would wait again. */
 		usleep(500000);
-		pid = start_pread(f);
-		at_last = is_over(pid, 20000);
+		child = start_pread(f);
+		at_last = is_over(&child, 20000);
 	}
 	if (!at_last) {
 		unpin();
-		waitpid(pid, NULL, 0);
+		end_child(&child);
 	}
 	assert_true(at_last);
 	/* On a machine so slow nothing was seen of the wait. */
@@ -342,17 +343,17 @@ static void a_job_outlives_the_thread_that_began_it(void **state)
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
 	bool waits, goes_on;
-	pid_t pid;
+	struct child child;
 
 	pin(f, A, free_at(A));
 	begin_in_a_thread(f, begins_for_an_hour);
-	pid = start_pread(f);
-	waits = !is_over(pid, A_WHILE_MS);
+	child = start_pread(f);
+	waits = !is_over(&child, A_WHILE_MS);
 	goes_on = daxpin_hold(f->pool, live_extent[A], DAXPIN_HOLD_READ) ==
 		  -EAGAIN;
 	unpin();
 	if (waits)
-		waitpid(pid, NULL, 0);
+		end_child(&child);
 	assert_true(waits);
 	assert_true(goes_on);
 	assert_int_equal(finish(f, open_jobs[0]).done_bytes, FREE);

@@ -106,13 +106,21 @@ static pid_t fork_keeper(struct fixture *f, void (*keep)(struct fixture *f))
 	return pid;
 }
 
-static void own(struct fixture *f, void (*keep)(struct fixture *f), int tell_to)
+struct owning {
+	struct fixture *f;
+	void (*keep)(struct fixture *f);
+};
+
+static int own(void *arg, int tell_to)
 {
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	const struct owning *owning = arg;
+	struct fixture *f = owning->f;
+
 	if (daxpin_pool_open(f->path, &f->options, &f->pool))
-		_exit(1);
-	say(tell_to, fork_keeper(f, keep));
+		return 1;
+	say(tell_to, fork_keeper(f, owning->keep));
 	live_on();
+	return 1;
 }
 
 /* The owner of a pool that was open is dead and reaped; his child lives. */
@@ -120,21 +128,15 @@ static struct death leave_a_child(struct fixture *f,
 				  void (*keep)(struct fixture *f))
 {
 	struct death death = { .f = f };
-	int ends[2];
+	struct owning owning = { f, keep };
+	struct child child;
 
 	assert_int_equal(fixture_reopen(f), 0);
 	close_pool(f);
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	fflush(stdout);
-	death.owner = fork();
-	assert_true(death.owner >= 0);
-	if (!death.owner)
-		own(f, keep, ends[1]);
-	close(ends[1]);
-	death.keeper = hear(ends[0]);
-	close(ends[0]);
-	kill(death.owner, SIGKILL);
-	assert_int_equal(waitpid(death.owner, NULL, 0), death.owner);
+	child = fork_child(own, &owning);
+	death.owner = child.pid;
+	death.keeper = hear(child.fd);
+	kill_child(&child);
 	return death;
 }
 
@@ -262,18 +264,19 @@ static void a_dup_for_another_program_keeps_the_lock(void **state)
 }
 
 /* A child can unlock with one call, but not so that a living owner loses. */
+static int unlock(void *arg)
+{
+	return flock(*(int *)arg, LOCK_UN);
+}
+
 static int unlock_in_a_child(struct fixture *f)
 {
-	int fd, status, ret = child_opens(f);
-	pid_t pid;
+	int fd, ret = child_opens(f);
 
-	fd = ret ? -1 : daxpin_lock_fd(f->pool);
-	pid = fork();
-	if (!pid)
-		_exit(flock(fd, LOCK_UN));
-	if (ret || pid < 0 || waitpid(pid, &status, 0) != pid || status)
+	if (ret)
 		return -ECHILD;
-	return 0;
+	fd = daxpin_lock_fd(f->pool);
+	return run_child(unlock, &fd) ? -ECHILD : 0;
 }
 
 static void a_living_owner_whose_lock_was_dropped_is_not_succeeded(void **state)
@@ -361,58 +364,66 @@ static void take_ring(int socket)
 
 enum gift { LOCK_GIFT, RING_GIFT };
 
-static void own_and_give(struct fixture *f, enum gift gift, int socket)
+struct giving {
+	struct fixture *f;
+	enum gift gift;
+	int socket[2];			/* the giver's end, the keeper's */
+};
+
+static int own_and_give(void *arg, int parent)
 {
+	const struct giving *giving = arg;
+	struct fixture *f = giving->f;
 	struct daxpin_uring *uring;
 	struct io_uring ring;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)parent;
 	if (child_opens(f) || io_uring_queue_init(8, &ring, 0) ||
 	    daxpin_uring_guard(f->pool, &ring, NULL, &uring))
-		_exit(1);
-	if (gift == RING_GIFT) {
-		say(socket, getpid());
-		say(socket, ring.ring_fd);
+		return 1;
+	if (giving->gift == RING_GIFT) {
+		say(giving->socket[0], getpid());
+		say(giving->socket[0], ring.ring_fd);
 	} else {
-		send_fd(socket, daxpin_lock_fd(f->pool));
+		send_fd(giving->socket[0], daxpin_lock_fd(f->pool));
 	}
 	live_on();
+	return 1;
+}
+
+static int keep_gift(void *arg, int parent)
+{
+	const struct giving *giving = arg;
+
+	close(giving->socket[0]);
+	if (giving->gift == RING_GIFT)
+		take_ring(giving->socket[1]);
+	else
+		receive_fd(giving->socket[1]);
+	say(parent, 0);
+	live_on();
+	return 1;
 }
 
 /* A process that knows nothing of the pool but what it was sent. */
 static struct death leave_a_gift(struct fixture *f, enum gift gift)
 {
-	struct death death = { .f = f };
-	int socket[2], ready[2];
+	struct giving giving = { .f = f, .gift = gift };
+	struct child keeper, owner;
 
 	close_pool(f);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-				    socket), 0);
-	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
-	fflush(stdout);
-	death.keeper = fork();
-	if (!death.keeper) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(socket[0]);
-		if (gift == RING_GIFT)
-			take_ring(socket[1]);
-		else
-			receive_fd(socket[1]);
-		say(ready[1], 0);
-		live_on();
-	}
-	death.owner = fork();
-	if (!death.owner)
-		own_and_give(f, gift, socket[0]);
-	assert_true(death.keeper > 0 && death.owner > 0);
-	close(socket[0]);
-	close(socket[1]);
-	close(ready[1]);
-	assert_int_equal(hear(ready[0]), 0);
-	close(ready[0]);
-	kill(death.owner, SIGKILL);
-	assert_int_equal(waitpid(death.owner, NULL, 0), death.owner);
-	return death;
+				    giving.socket), 0);
+	keeper = fork_child(keep_gift, &giving);
+	owner = fork_child(own_and_give, &giving);
+	close(giving.socket[0]);
+	close(giving.socket[1]);
+	assert_int_equal(hear(keeper.fd), 0);
+	close(keeper.fd);
+	kill_child(&owner);
+	return (struct death) {
+		.f = f, .owner = owner.pid, .keeper = keeper.pid,
+	};
 }
 
 static void a_lock_that_was_sent_is_kept(void **state)
@@ -453,22 +464,20 @@ static void a_ring_that_was_taken_keeps_the_lock(void **state)
 /* --------------------------------------------------------------- namespaces */
 
 /* As in another container: 0, or what went wrong; 77 no namespaces here. */
+static int fails_to_open(void *arg)
+{
+	struct fixture *f = arg;
+	struct daxpin_pool *pool;
+
+	f->options.deadline_ns = 0;
+	if (daxpin_pool_open(f->path, &f->options, &pool) != -EBUSY)
+		return 1;
+	return !strstr(f->why, "another pid namespace");
+}
+
 static int fails_from_another_namespace(struct fixture *f)
 {
-	struct daxpin_pool *pool;
-	int status;
-	pid_t pid;
-
-	if (unshare(CLONE_NEWPID))
-		return 77;
-	pid = fork();
-	if (!pid) {
-		f->options.deadline_ns = 0;
-		if (daxpin_pool_open(f->path, &f->options, &pool) != -EBUSY)
-			_exit(1);
-		_exit(!strstr(f->why, "another pid namespace"));
-	}
-	return waitpid(pid, &status, 0) == pid ? status : -1;
+	return unshare(CLONE_NEWPID) ? 77 : run_child(fails_to_open, f);
 }
 
 static void an_owner_in_another_namespace_is_alive(void **state)
@@ -484,24 +493,22 @@ static void an_owner_in_another_namespace_is_alive(void **state)
 	assert_int_equal(child.told, 0);
 }
 
-static void own_in_another_namespace(struct fixture *f, int ready)
+static int own_in_another_namespace(void *arg, int parent)
 {
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	say(ready, child_opens(f));
+	say(parent, child_opens(arg));
 	live_on();
+	return 1;
 }
 
 static int opens_in_another_namespace(struct fixture *f)
 {
-	int ready[2], ret;
+	struct child child;
+	int ret;
 
 	if (unshare(CLONE_NEWPID))
 		return 77;
-	if (pipe(ready))
-		return -1;
-	if (!fork())
-		own_in_another_namespace(f, ready[1]);
-	return read(ready[0], &ret, sizeof(ret)) == sizeof(ret) ? ret : -1;
+	child = fork_child(own_in_another_namespace, f);
+	return receive_message(child.fd, &ret, sizeof(ret)) ? ret : -1;
 }
 
 static void an_owner_in_a_namespace_below_is_named_and_succeeded(void **state)
@@ -571,8 +578,7 @@ struct crash {
 	const struct kind *kind;
 	struct fixture f;
 	struct daxpin_extent extent;
-	pid_t pid;
-	int socket;
+	struct child child;
 	pthread_t thread;		/* the successor's */
 	struct told told;
 	_Atomic bool followed;		/* the successor has the pool */
@@ -620,16 +626,16 @@ static void start_slow_read(struct crash *crash, struct io_uring *ring,
 		_exit(1);
 }
 
-static void own_with_ring(struct crash *crash, int socket)
+static int own_with_ring(void *arg, int socket)
 {
+	struct crash *crash = arg;
 	const struct kind *kind = crash->kind;
 	static struct daxpin_uring *uring, *other;
 	static struct io_uring ring, idle;
 	int fd = held_disk_open(&disk);
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (fd < 0 || child_opens(&crash->f))
-		_exit(1);
+		return 1;
 	if (kind->second < 0)
 		add_ring(&crash->f, kind, &idle, &other);
 	add_ring(&crash->f, kind, &ring, &uring);
@@ -643,6 +649,7 @@ static void own_with_ring(struct crash *crash, int socket)
 		exec_sleep(&crash->f);
 	}
 	live_on();
+	return 1;
 }
 
 static int make_crash(struct crash *crash, const struct kind *kind)
@@ -667,18 +674,8 @@ static int make_crash(struct crash *crash, const struct kind *kind)
 
 static void begin_crash(struct crash *crash)
 {
-	int ends[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-				    ends), 0);
-	fflush(stdout);
-	crash->pid = fork();
-	assert_true(crash->pid >= 0);
-	if (!crash->pid)
-		own_with_ring(crash, ends[1]);
-	close(ends[1]);
-	crash->socket = ends[0];
-	assert_int_equal(hear(crash->socket), 0);
+	crash->child = fork_child(own_with_ring, crash);
+	assert_int_equal(hear(crash->child.fd), 0);
 }
 
 /*
@@ -690,21 +687,20 @@ static void kill_owner(struct crash *crash)
 	siginfo_t info;
 
 	if (crash->kind->exec)
-		say(crash->socket, 0);
+		say(crash->child.fd, 0);
 	else
-		kill(crash->pid, SIGKILL);
+		kill(crash->child.pid, SIGKILL);
 	if (crash->kind->told == DAXPIN_OWNER_ALIVE)
-		assert_true(kernel_stack_wait(crash->pid, "io_uring_cancel"));
+		assert_true(kernel_stack_wait(crash->child.pid, "io_uring_cancel"));
 	else
-		assert_int_equal(waitid(P_PID, crash->pid, &info,
+		assert_int_equal(waitid(P_PID, crash->child.pid, &info,
 					WEXITED | WNOWAIT), 0);
-	close(crash->socket);
 }
 
 static void reap_owner(struct crash *crash)
 {
 	if (!crash->kind->exec)
-		assert_int_equal(waitpid(crash->pid, NULL, 0), crash->pid);
+		assert_int_equal(end_child(&crash->child), -SIGKILL);
 }
 
 static void *follow(void *arg)
@@ -794,7 +790,7 @@ static void check_crash(struct crash *crash)
 	if (crash->kind->alone)
 		assert_int_equal(told & (alive | draining), 0);
 	assert_true(told & expected(crash));
-	assert_int_equal(crash->told.pid, crash->pid);
+	assert_int_equal(crash->told.pid, crash->child.pid);
 	assert_true(is_ours(crash->memory));
 }
 
@@ -840,10 +836,8 @@ static int crash_teardown(void **state)
 	int ret = 0;
 
 	for (size_t i = 0; i < KINDS; i++) {
-		if (crash[i].kind->exec && crash[i].pid > 0) {
-			kill(crash[i].pid, SIGKILL);
-			waitpid(crash[i].pid, NULL, 0);
-		}
+		if (crash[i].kind->exec && crash[i].child.pid > 0)
+			stop_child(&crash[i].child);
 		ret |= daxpin_pool_close(crash[i].f.pool);
 		nftw(crash[i].f.path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	}

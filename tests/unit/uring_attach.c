@@ -459,24 +459,29 @@ static void too_little_memlock_is_said_with_the_sum(void **state)
 
 static struct held_disk disk;
 
+struct reader {
+	const char *path;
+	uint64_t addr;
+};
+
 /* In the child: a read in flight, then wait to be killed. */
-static void own_and_read(const char *path, uint64_t addr, int ready)
+static int own_and_read(void *arg, int parent)
 {
+	const struct reader *reader = arg;
 	struct world w = { .uring = NULL };
 	struct daxpin_uring_io io = { .uring = NULL };
 	struct daxpin_extent extent;
 	int fd = held_disk_open(&disk);
 
-	if (fd < 0 || daxpin_pool_open(path, NULL, &w.f.pool) ||
-	    daxpin_extent_at(w.f.pool, addr, &extent) ||
+	if (fd < 0 || daxpin_pool_open(reader->path, NULL, &w.f.pool) ||
+	    daxpin_extent_at(w.f.pool, reader->addr, &extent) ||
 	    io_uring_queue_init(8, &w.ring, 0) || attach(&w, 0) ||
 	    daxpin_uring_prep_read(w.uring, &io, io_uring_get_sqe(&w.ring), fd,
 				   extent, 0, LENGTH, 0) ||
-	    io_uring_submit(&w.ring) != 1)
-		_exit(1);
-	if (write(ready, "r", 1) != 1)
-		_exit(1);
+	    io_uring_submit(&w.ring) != 1 || !send_step(parent))
+		return 1;
 	pause();
+	return 1;
 }
 
 struct draining {
@@ -498,21 +503,13 @@ static int saw_draining(const struct daxpin_wait *wait, void *arg)
 /* The pool's owner is dead and reaped, and a read of his goes on. */
 static pid_t kill_the_reader(struct world *w, uint64_t addr)
 {
-	int status, ready[2];
-	char byte;
-	pid_t pid;
+	struct reader reader = { w->f.path, addr };
+	struct child child = fork_child(own_and_read, &reader);
 
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	if (!pid)
-		own_and_read(w->f.path, addr, ready[1]);
-	close(ready[1]);
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	close(ready[0]);
+	assert_true(await_step(child.fd));
 	assert_true(held_disk_wait(&disk, 1));
-	kill(pid, SIGKILL);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return pid;
+	kill_child(&child);
+	return child.pid;
 }
 
 /* The successor opens the pool, or makes another in its place. */
