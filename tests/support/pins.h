@@ -1,42 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The kernel's balance of long-term pins; after cmocka.h. */
+/* The kernel's balance of long-term pins. */
 #ifndef PINS_H
 #define PINS_H
 
 #include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
 
 /* Pages that long-term pins hold just now. */
-static inline long long pinned_pages(void)
-{
-	FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
-	long long value, acquired = 0, released = 0;
-	char name[64];
-
-	assert_non_null(file);
-	assert_true(fputs("1", file) >= 0);
-	fclose(file);
-	file = fopen("/proc/vmstat", "r");
-	assert_non_null(file);
-	while (fscanf(file, "%63s %lld", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			acquired = value;
-		if (!strcmp(name, "nr_foll_pin_released"))
-			released = value;
-	}
-	fclose(file);
-	return acquired - released;
-}
+long long pinned_pages(void);
 
 /* Are there as many as before? Says how many are not gone. */
-static inline bool pins_are_back(long long before)
-{
-	long long pins = pinned_pages();
-
-	if (pins != before)
-		print_message("# %lld pages are still pinned\n", pins - before);
-	return pins == before;
-}
+bool pins_are_back(long long before);
 
 #endif

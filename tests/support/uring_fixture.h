@@ -10,7 +10,7 @@
 #include "fixture.h"
 
 enum target { SHMEM, DEVDAX, FSDAX };
-static enum target target;
+extern enum target target;
 
 struct world {
 	struct fixture f;
@@ -22,175 +22,46 @@ struct world {
 	uint64_t segment_size;
 };
 
-static inline int name_target(const struct world *w, struct fixture *f)
-{
-	const char *fsdax = getenv("DAXPIN_TEST_FSDAX");
+int name_target(const struct world *w, struct fixture *f);
 
-	if (target == DEVDAX) {
-		snprintf(f->path, sizeof(f->path), "%s", getenv("DAXPIN_TEST_DAX"));
-		f->options.pool_size = 0;
-		f->options.segment_size = w->segment_size ? w->segment_size :
-					  DAXPIN_SEGMENT_DEFAULT;
-		return 0;
-	}
-	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX",
-		 target == FSDAX ? fsdax : "/dev/shm");
-	f->options.pool_size = w->pool_size ? w->pool_size : 64 << 20;
-	f->options.segment_size = 32 << 20;
-	return mkdtemp(f->path) ? 0 : -1;
-}
+int create_pool(struct world *w);
 
-static inline int create_pool(struct world *w)
-{
-	struct fixture *f = &w->f;
+void remove_pool(struct fixture *f);
 
-	f->options.size = sizeof(f->options);
-	f->options.flags = DAXPIN_POOL_OVERWRITE;
-	f->options.deadline_ns = daxpin_deadline_ms(600000);
-	f->options.why = f->why;
-	f->options.why_size = sizeof(f->why);
-	if (name_target(w, f))
-		return -1;
-	if (!daxpin_pool_create(f->path, &f->options, &f->pool))
-		return 0;
-	fprintf(stderr, "%s\n", f->why);
-	return -1;
-}
+int setup_sized(void **state, uint64_t pool_size, uint64_t segment_size);
 
-static inline void remove_pool(struct fixture *f)
-{
-	if (target != DEVDAX)
-		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
+int setup(void **state);
 
-static inline int setup_sized(void **state, uint64_t pool_size,
-			      uint64_t segment_size)
-{
-	struct world *w = calloc(1, sizeof(*w));
+int teardown(void **state);
 
-	*state = w;
-	if (!w)
-		return -1;
-	w->pool_size = pool_size;
-	w->segment_size = segment_size;
-	if (create_pool(w) || pipe(w->pipe))
-		return -1;
-	return io_uring_queue_init(8, &w->ring, 0);
-}
+struct daxpin_uring_options uring_options(struct world *w, uint32_t flags);
 
-static inline int setup(void **state)
-{
-	return setup_sized(state, 0, 0);
-}
-
-static inline int teardown(void **state)
-{
-	struct world *w = *state;
-	int ret = daxpin_uring_detach(w->uring);
-
-	io_uring_queue_exit(&w->ring);
-	ret |= daxpin_pool_close(w->f.pool);
-	close(w->pipe[0]);
-	close(w->pipe[1]);
-	remove_pool(&w->f);
-	free(w);
-	return ret;
-}
-
-static inline struct daxpin_uring_options uring_options(struct world *w, uint32_t flags)
-{
-	return (struct daxpin_uring_options) {
-		.size = sizeof(struct daxpin_uring_options),
-		.flags = flags,
-		.file_slot = DAXPIN_URING_OWN_FILES,
-		.label = "test ring",
-		.why = w->f.why,
-		.why_size = sizeof(w->f.why),
-	};
-}
-
-static inline int attach(struct world *w, uint32_t flags)
-{
-	struct daxpin_uring_options options = uring_options(w, flags);
-
-	return daxpin_uring_attach(w->f.pool, &w->ring, &options, &w->uring);
-}
+int attach(struct world *w, uint32_t flags);
 
 /* A kernel thread that polls may not have told of those before it yet: more. */
-static inline void submit_one(struct world *w)
-{
-	int ret = io_uring_submit(&w->ring);
-
-	assert_true(ret == 1 || (w->ring.flags & IORING_SETUP_SQPOLL && ret > 0));
-}
+void submit_one(struct world *w);
 
 /* Submit a read from the empty pipe into the extent. */
-static inline void start_read(struct world *w, struct daxpin_uring_io *io,
-		       struct daxpin_extent extent)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+void start_read(struct world *w, struct daxpin_uring_io *io,
+		struct daxpin_extent extent);
 
-	assert_int_equal(daxpin_uring_prep_read(w->uring, io, sqe, w->pipe[0],
-						extent, 0, 4096, 0), 0);
-	submit_one(w);
-}
-
-static inline int finish(struct world *w, struct daxpin_uring_io *io)
-{
-	struct io_uring_cqe *cqe;
-	int result;
-
-	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
-	result = cqe->res;
-	assert_int_equal(daxpin_uring_done(io, cqe), 1);
-	io_uring_cqe_seen(&w->ring, cqe);
-	return result;
-}
+int finish(struct world *w, struct daxpin_uring_io *io);
 
 /* The first `length` bytes of an extent. */
-static inline void colour(struct world *w, struct daxpin_extent extent,
-			  size_t length, unsigned char byte)
-{
-	memset(daxpin_ptr(w->f.pool, extent, 0), byte, length);
-}
+void colour(struct world *w, struct daxpin_extent extent, size_t length,
+	    unsigned char byte);
 
-static inline bool has_colour(struct world *w, struct daxpin_extent extent,
-			      size_t length, unsigned char byte)
-{
-	const unsigned char *memory = daxpin_ptr(w->f.pool, extent, 0);
+bool has_colour(struct world *w, struct daxpin_extent extent, size_t length,
+		unsigned char byte);
 
-	for (size_t i = 0; i < length; i++)
-		if (memory[i] != byte)
-			return false;
-	return true;
-}
+struct daxpin_uring_info info_of(struct daxpin_uring *uring);
 
-static inline struct daxpin_uring_info info_of(struct daxpin_uring *uring)
-{
-	struct daxpin_uring_info info = { .size = sizeof(info) };
+/* An empty file without a name. */
+int scratch_file(void);
 
-	assert_int_equal(daxpin_uring_info(uring, &info), 0);
-	return info;
-}
-
-static inline int skip_all(const char *reason)
-{
-	printf("1..0 # SKIP %s\n", reason);
-	return 0;
-}
+int skip_all(const char *reason);
 
 /* The backing by its name; false: it is not here, and that has been said. */
-static inline bool choose_target(const char *which)
-{
-	if (!strcmp(which, "devdax"))
-		target = DEVDAX;
-	if (!strcmp(which, "fsdax"))
-		target = FSDAX;
-	if (target == DEVDAX && !getenv("DAXPIN_TEST_DAX"))
-		return skip_all("needs DAXPIN_TEST_DAX, a device-dax node");
-	if (target == FSDAX && !getenv("DAXPIN_TEST_FSDAX"))
-		return skip_all("needs DAXPIN_TEST_FSDAX, a DAX directory");
-	return true;
-}
+bool choose_target(const char *which);
 
 #endif

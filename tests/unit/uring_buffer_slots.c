@@ -23,16 +23,6 @@ static int setup_many(void **state)
 	return setup_sized(state, SEGMENTS * (uint64_t)SEGMENT, SEGMENT);
 }
 
-static int scratch_file(void)
-{
-	char path[] = "/tmp/daxpin-file-XXXXXX";
-	int fd = mkstemp(path);
-
-	assert_true(fd >= 0);
-	unlink(path);
-	return fd;
-}
-
 /* An extent in that segment, and in each before it one that fills it. */
 static struct daxpin_extent live_in(struct world *w, uint32_t segment)
 {

@@ -32,16 +32,6 @@ static bool knows(struct world *w, int opcode)
 	return known;
 }
 
-static int scratch_file(void)
-{
-	char path[] = "/tmp/daxpin-file-XXXXXX";
-	int fd = mkstemp(path);
-
-	assert_true(fd >= 0);
-	unlink(path);
-	return fd;
-}
-
 /* ---------------------------------------------------------------- vectored */
 
 struct pieces {
