@@ -109,7 +109,7 @@ MUTANTS = [
      '''	int drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold), ret;
 
 	assert(drop_ret == 0);
-	ret = climb(grant);
+	ret = revoke_escalate(grant);
 ''',
      'the_hold_stays_until_the_device_has_answered'),
     ('refused-is-over', REVOKE, 'lib/rdma/revoke.c',

@@ -13,7 +13,7 @@ MUTANTS = [
     ('bad-list-not-sorted', TEST, 'lib/media/badblocks.c',
      'a search by halves misses runs',
      'qsort(bad->run, bad->runs, sizeof(*bad->run), bad_compare);',
-     '(void)compare;'),
+     '(void)bad_compare;'),
     ('bad-list-not-joined', TEST, 'lib/media/badblocks.c',
      'of runs that touch only the first is bad',
      '''			bad->run[last].end = run.end;''',
