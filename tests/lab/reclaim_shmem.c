@@ -9,6 +9,7 @@
  * show nothing.
  */
 #include "reclaim_fixture.h"
+#include "../support/memlock.h"
 #include <daxpin-uring.h>
 #ifdef HAVE_RDMA
 #include <daxpin-rdma.h>
@@ -16,6 +17,7 @@
 #endif
 
 #define RINGS		2
+#define LOCKED_MAX	(256ull << 20)	/* by the rings and an RDMA device */
 #define BYTES		(256u << 10)	/* of one request */
 #define FROM_FILE	0x5c
 
@@ -406,5 +408,10 @@ int main(void)
 		TEST(unsafe_registering_fills_holes),
 	};
 
+	if (!can_lock(LOCKED_MAX)) {
+		printf("1..0 # SKIP RLIMIT_MEMLOCK of %llu KiB is too little to register the pool with %d rings\n",
+		       memlock_kib(), RINGS);
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ import time
 
 import head
 
-SECONDS = 240	# for one search
+SECONDS = 2400	# for one search: only ends what hangs
 LAST = 8	# steps of a trail that are shown
 
 # The proper model: statement merging would hide what is not reached.

@@ -551,7 +551,7 @@ MUTANTS = [
      '''	if (!ret)
 		ret = dp_lease_hold(&pool->leases, handle.block,''',
      '''	if (!ret)
-		pool->media.map.base[DP_CHUNK_SIZE - 1]++;
+		pool->media.geometry.base[DP_CHUNK_SIZE - 1]++;
 	if (!ret)
 		ret = dp_lease_hold(&pool->leases, handle.block,''',
      'holds_leave_no_mark_on_media'),

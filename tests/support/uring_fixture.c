@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "uring_fixture.h"
+#include "memlock.h"
 
 enum target target;
 
@@ -111,6 +112,20 @@ void start_read(struct world *w, struct daxpin_uring_io *io,
 	assert_int_equal(daxpin_uring_prep_read(w->uring, io, sqe, w->pipe[0],
 						extent, 0, 4096, 0), 0);
 	submit_one(w);
+}
+
+void need_fixed_buffers(struct world *w)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	uint64_t bytes;
+
+	assert_int_equal(daxpin_pool_info(w->f.pool, &info), 0);
+	bytes = info.media_bytes + (64 << 20);
+	if (can_lock(bytes))
+		return;
+	print_message("# skipped: RLIMIT_MEMLOCK of %llu KiB is too little to register %llu KiB\n",
+		      memlock_kib(), (unsigned long long)bytes / 1024);
+	skip();
 }
 
 int finish(struct world *w, struct daxpin_uring_io *io)

@@ -45,6 +45,9 @@ void submit_one(struct world *w);
 void start_read(struct world *w, struct daxpin_uring_io *io,
 		struct daxpin_extent extent);
 
+/* For a test of fixed buffers: its pool's segments, and another pool's. */
+void need_fixed_buffers(struct world *w);
+
 int finish(struct world *w, struct daxpin_uring_io *io);
 
 /* The first `length` bytes of an extent. */

@@ -24,6 +24,7 @@ static void info_says_fixed_or_plain(void **state)
 	struct world *w = *state;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
 	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
 	assert_int_equal(info.in_flight, 0);
@@ -41,6 +42,7 @@ static void fixed_can_be_demanded(void **state)
 	struct world *w = *state;
 	int ret = attach(w, DAXPIN_URING_NEED_FIXED);
 
+	need_fixed_buffers(w);
 	if (target != FSDAX) {
 		assert_int_equal(ret, 0);
 		return;

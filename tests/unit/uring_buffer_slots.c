@@ -97,6 +97,7 @@ static void a_segment_is_fixed_at_its_first_request(void **state)
 	struct daxpin_uring_info info;
 	int fd = scratch_file();
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach(w, 0), 0);
 	info = info_of(w->uring);
 	assert_int_equal(info.fixed_segments, 0);
@@ -121,6 +122,7 @@ static void a_pool_may_have_more_segments_than_slots(void **state)
 	struct daxpin_uring_info info;
 	int fd = scratch_file();
 
+	need_fixed_buffers(w);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
 		extent[i] = live_in(w, i);
 	assert_int_equal(attach_slots(w, 0, 2), 0);
@@ -146,6 +148,7 @@ static void the_one_used_the_longest_ago_makes_room(void **state)
 			     c = live_in(w, 2);
 	int fd = scratch_file();
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach_slots(w, 0, 2), 0);
 	assert_true(is_right(w, fd, a, 1));
 	assert_true(is_right(w, fd, b, 2));
@@ -166,6 +169,7 @@ static void a_slot_with_a_request_in_flight_stays(void **state)
 	struct daxpin_extent a = live_in(w, 0), b = live_in(w, 1);
 	int fd = scratch_file();
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach_slots(w, 0, 1), 0);
 	start_read(w, &io, a);
 	assert_int_equal(daxpin_uring_is_fixed(&io), 1);
@@ -186,6 +190,7 @@ static void eager_takes_what_there_is(void **state)
 {
 	struct world *w = *state;
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach_slots(w, DAXPIN_URING_EAGER, 3), 0);
 	assert_int_equal(info_of(w->uring).fixed_segments, 3);
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
@@ -243,6 +248,7 @@ static void a_range_of_a_table_is_enough(void **state)
 	char *memory = daxpin_ptr(w->f.pool, extent, 0);
 	int fd = scratch_file();
 
+	need_fixed_buffers(w);
 	make_their_table(w);
 	assert_int_equal(attach_range(w, 5, 2), 0);
 	assert_int_equal(info_of(w->uring).buffer_slot, 5);
@@ -300,6 +306,7 @@ static void a_table_taken_out_by_its_owner_is_no_harm(void **state)
 	struct daxpin_extent extent = live(&w->f, BYTES);
 	int fd = scratch_file();
 
+	need_fixed_buffers(w);
 	make_their_table(w);
 	assert_int_equal(attach_range(w, 5, 2), 0);
 	assert_true(is_right(w, fd, extent, 1));
@@ -317,6 +324,7 @@ static void a_ring_serves_several_pools(void **state)
 	struct daxpin_extent a = live(&w->f, BYTES), b;
 	int fd = scratch_file();
 
+	need_fixed_buffers(w);
 	target = SHMEM;
 	assert_int_equal(create_pool(&second), 0);
 	target = first;

@@ -99,6 +99,7 @@ static void pieces_of_a_segment_are_fixed_where_the_kernel_can(void **state)
 	struct daxpin_extent extent[PIECES];
 	bool fixed;
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach(w, 0), 0);
 	for (uint32_t i = 0; i < PIECES; i++)
 		extent[i] = live(&w->f, BYTES);
@@ -255,6 +256,7 @@ static void a_sends_hold_ends_with_its_notification(void **state)
 	int from, to;
 	bool fixed;
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach(w, 0), 0);
 	connect_pair(&from, &to);
 	extent = live(&w->f, BYTES);
@@ -344,6 +346,7 @@ static void a_command_names_its_buffer(void **state)
 	struct daxpin_extent extent;
 	void *memory = NULL;
 
+	need_fixed_buffers(w);
 	assert_int_equal(attach(w, 0), 0);
 	extent = live(&w->f, BYTES);
 	assert_int_equal(daxpin_uring_prep_cmd(w->uring, &io, &sqe, 5, 77,
@@ -558,6 +561,7 @@ static void rings_of_every_kind_can_be_attached(void **state)
 	struct world *w = *state;
 	struct daxpin_extent extent = live(&w->f, BYTES);
 
+	need_fixed_buffers(w);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		int ret;
 
@@ -589,6 +593,7 @@ static void a_ring_without_a_descriptor_can_be_attached(void **state)
 	struct io_uring view;
 	int ret = io_uring_register_ring_fd(&w->ring);
 
+	need_fixed_buffers(w);
 	assert_int_equal(ret, 1);
 	view = w->ring;
 	view.ring_fd = -1;
@@ -644,6 +649,7 @@ static void a_single_issuers_ring_is_left_to_its_thread(void **state)
 	struct elsewhere elsewhere = { .w = w };
 	pthread_t thread;
 
+	need_fixed_buffers(w);
 	io_uring_queue_exit(&w->ring);
 	assert_int_equal(io_uring_queue_init(8, &w->ring,
 					     IORING_SETUP_SINGLE_ISSUER), 0);
@@ -681,6 +687,7 @@ static void a_deferring_ring_gives_back_in_its_thread(void **state)
 	struct daxpin_job *job;
 	pthread_t thread;
 
+	need_fixed_buffers(w);
 	if (target != SHMEM) {
 		print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
 		skip();
@@ -719,6 +726,7 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 	struct daxpin_extent extent = live(&w->f, BYTES);
 	struct daxpin_job *job;
 
+	need_fixed_buffers(w);
 	if (target != SHMEM) {
 		print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
 		skip();
