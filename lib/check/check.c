@@ -34,7 +34,7 @@ static struct daxpin_finding check_found(const struct walk *walk,
 	};
 }
 
-static struct daxpin_finding found_page(const struct walk *walk, int page)
+static struct daxpin_finding check_found_page(const struct walk *walk, int page)
 {
 	struct daxpin_finding finding = check_found(walk,
 						    DAXPIN_STRUCTURE_SUPERBLOCK,
@@ -47,7 +47,8 @@ static struct daxpin_finding found_page(const struct walk *walk, int page)
 
 /* ------------------------------------------------------------- superblocks */
 
-static int patch_half(struct walk *walk, int page, const struct dp_super *super)
+static int check_patch_half(struct walk *walk, int page,
+			    const struct dp_super *super)
 {
 	return dp_report_patch(walk->report, dp_super_offset[page] +
 			       (super->sequence & 1) * sizeof(*super), super,
@@ -55,7 +56,7 @@ static int patch_half(struct walk *walk, int page, const struct dp_super *super)
 }
 
 /* The page from its copy; nobody is left that it may have known. */
-static int patch_page(struct walk *walk, const struct dp_super *newest)
+static int check_patch_page(struct walk *walk, const struct dp_super *newest)
 {
 	struct dp_super next = *newest;
 	int ret;
@@ -68,24 +69,24 @@ static int patch_page(struct walk *walk, const struct dp_super *newest)
 		memset(&next.owner, 0, sizeof(next.owner));
 	}
 	dp_super_seal(&next);
-	ret = patch_half(walk, 0, &next);
+	ret = check_patch_half(walk, 0, &next);
 	if (!ret)
-		ret = patch_half(walk, 1, &next);
-	return ret ? ret : patch_half(walk, 0, newest);
+		ret = check_patch_half(walk, 1, &next);
+	return ret ? ret : check_patch_half(walk, 0, newest);
 }
 
-static int patch_copy(struct walk *walk, const struct dp_super half[2])
+static int check_patch_copy(struct walk *walk, const struct dp_super half[2])
 {
 	int ret = 0;
 
 	for (int i = 0; !ret && i < 2; i++)
 		if (dp_super_is_whole(&half[i]))
-			ret = patch_half(walk, 1, &half[i]);
+			ret = check_patch_half(walk, 1, &half[i]);
 	return ret;
 }
 
 /* Lost: no whole half, or more than one change behind the page. */
-static bool copy_is_lost(const struct dp_super_verdict *verdict)
+static bool check_copy_is_lost(const struct dp_super_verdict *verdict)
 {
 	return verdict->page && (!verdict->copy ||
 				 verdict->copy->sequence + 1 <
@@ -96,11 +97,11 @@ static int check_pages(struct walk *walk, const struct dp_super_halves *halves,
 		       const struct dp_super_verdict *verdict)
 {
 	static const char *const name[2] = { "superblock", "superblock's copy" };
-	bool lost[2] = { verdict->page_lost, copy_is_lost(verdict) };
+	bool lost[2] = { verdict->page_lost, check_copy_is_lost(verdict) };
 	int ret = 0;
 
 	for (int i = 0; !ret && i < 2; i++) {
-		struct daxpin_finding finding = found_page(walk, i);
+		struct daxpin_finding finding = check_found_page(walk, i);
 
 		if (halves->error[i]) {
 			ret = dp_report_tell(walk->report, finding,
@@ -117,16 +118,16 @@ static int check_pages(struct walk *walk, const struct dp_super_halves *halves,
 				     "segment %u: the %s is damaged",
 				     finding.segment, name[i]);
 		if (ret > 0)
-			ret = i ? patch_copy(walk, halves->half[0]) :
-				  patch_page(walk, verdict->newest);
+			ret = i ? check_patch_copy(walk, halves->half[0]) :
+				  check_patch_page(walk, verdict->newest);
 	}
 	return ret;
 }
 
 #define NUMBER_SIZE	24
 
-static const char *sequence_of(const struct dp_super *super,
-			       char text[NUMBER_SIZE])
+static const char *check_sequence_of(const struct dp_super *super,
+				     char text[NUMBER_SIZE])
 {
 	if (!super)
 		return "none";
@@ -135,25 +136,28 @@ static const char *sequence_of(const struct dp_super *super,
 	return text;
 }
 
-static int note_pages(struct walk *walk, const struct dp_super_halves *halves,
-		      const struct dp_super_verdict *verdict)
+static int check_note_pages(struct walk *walk,
+			    const struct dp_super_halves *halves,
+			    const struct dp_super_verdict *verdict)
 {
-	struct daxpin_finding finding = found_page(walk, 0);
+	struct daxpin_finding finding = check_found_page(walk, 0);
 	char page[NUMBER_SIZE], copy[NUMBER_SIZE];
 	int whole = 0;
 
 	for (int i = 0; i < 4; i++)
 		whole += dp_super_is_whole(&halves->half[i / 2][i % 2]);
 	finding.severity = DAXPIN_SEVERITY_NOTE;
-	return dp_report_tell(walk->report, finding,
-			      "superblock: sequence %s, its copy: %s; %d of 4 halves are whole, one each is enough",
-			      sequence_of(verdict->page, page),
-			      sequence_of(verdict->copy, copy), whole);
+	return dp_report_tell(
+		walk->report, finding,
+		"superblock: sequence %s, its copy: %s; %d of 4 halves are whole, one each is enough",
+		check_sequence_of(verdict->page, page),
+		check_sequence_of(verdict->copy, copy), whole);
 }
 
 /* Not one whole half: a pool cannot be known by anything else. */
-static int no_super(struct walk *walk, const struct dp_super_halves *halves,
-		    const struct dp_super_verdict *verdict)
+static int check_no_super(struct walk *walk,
+			  const struct dp_super_halves *halves,
+			  const struct dp_super_verdict *verdict)
 {
 	const char *path = walk->image->pool.source.path;
 
@@ -165,13 +169,13 @@ static int no_super(struct walk *walk, const struct dp_super_halves *halves,
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
 			       path);
-	return dp_report_tell(walk->report, found_page(walk, 0),
-			      "segment 0: no half of the superblock is whole%s, and so geometry, epoch and owner are lost",
-			      halves->error[0] || halves->error[1] ?
-			      " or can be read" : "");
+	return dp_report_tell(
+		walk->report, check_found_page(walk, 0),
+		"segment 0: no half of the superblock is whole%s, and so geometry, epoch and owner are lost",
+		halves->error[0] || halves->error[1] ? " or can be read" : "");
 }
 
-static int note_owner(struct walk *walk)
+static int check_note_owner(struct walk *walk)
 {
 	struct daxpin_finding finding = check_found(walk,
 						    DAXPIN_STRUCTURE_OWNER,
@@ -214,11 +218,12 @@ static int check_sense(struct walk *walk)
 			      (unsigned long long)pool->source.device_size,
 			      (unsigned long long)walk->super.pool_size);
 	walk->complete = !ret;
-	return ret ? dp_report_tell(walk->report, found_page(walk, 0), "%s",
-				    sentence) : 0;
+	return ret ? dp_report_tell(walk->report, check_found_page(walk, 0),
+				    "%s", sentence) :
+		     0;
 }
 
-static void summarize(struct walk *walk)
+static void check_summarize(struct walk *walk)
 {
 	struct daxpin_check_summary *summary = &walk->report->summary;
 	const struct dp_super *super = &walk->super;
@@ -242,7 +247,7 @@ static int check_first_super(struct walk *walk)
 	dp_image_super(walk->image, &halves);
 	verdict = dp_super_judge(&halves);
 	if (!verdict.newest)
-		return no_super(walk, &halves, &verdict);
+		return check_no_super(walk, &halves, &verdict);
 	if (verdict.newest->version != DP_VERSION)
 		return dp_fail(walk->why, -EPROTONOSUPPORT,
 			       "the pool has format version %u, this library knows %u: use a newer daxpin",
@@ -253,17 +258,17 @@ static int check_first_super(struct walk *walk)
 	ret = check_sense(walk);
 	if (ret || !walk->complete)
 		return ret;
-	summarize(walk);
-	ret = note_pages(walk, &halves, &verdict);
+	check_summarize(walk);
+	ret = check_note_pages(walk, &halves, &verdict);
 	if (!ret)
 		ret = check_pages(walk, &halves, &verdict);
-	return ret ? ret : note_owner(walk);
+	return ret ? ret : check_note_owner(walk);
 }
 
 /* Both pages of a later segment are lost, but it says nothing else has not. */
-static int derive_super(struct walk *walk, uint64_t size)
+static int check_derive_super(struct walk *walk, uint64_t size)
 {
-	struct daxpin_finding finding = found_page(walk, 0);
+	struct daxpin_finding finding = check_found_page(walk, 0);
 	struct dp_super super = {
 		.magic = DP_MAGIC, .version = DP_VERSION, .sequence = 1,
 		.segment_size = walk->super.segment_size, .size = size,
@@ -284,8 +289,8 @@ static int derive_super(struct walk *walk, uint64_t size)
 		return ret;
 	memcpy(super.uuid, walk->super.uuid, sizeof(super.uuid));
 	dp_super_seal(&super);
-	ret = patch_half(walk, 0, &super);
-	return ret ? ret : patch_half(walk, 1, &super);
+	ret = check_patch_half(walk, 0, &super);
+	return ret ? ret : check_patch_half(walk, 1, &super);
 }
 
 /* *ret_ours: its table is the pool's. */
@@ -301,23 +306,24 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 		return check_pages(walk, &halves, &verdict);
 	if (!verdict.newest) {
 		*ret_ours = dp_audit_recognizes(&walk->audit, size);
-		return derive_super(walk, size);
+		return check_derive_super(walk, size);
 	}
 	if (verdict.newest->index == walk->image->index &&
 	    verdict.newest->size == size &&
 	    !memcmp(verdict.newest->uuid, walk->super.uuid, 16))
 		return check_pages(walk, &halves, &verdict);
 	*ret_ours = false;
-	return dp_report_tell(walk->report, found_page(walk, 0),
-			      "segment %u is not the one that belongs there: put the right file in its place",
-			      walk->image->index);
+	return dp_report_tell(
+		walk->report, check_found_page(walk, 0),
+		"segment %u is not the one that belongs there: put the right file in its place",
+		walk->image->index);
 }
 
 /* ---------------------------------------------------------------- segments */
 
 /* -ENOENT, -EUCLEAN: what is wrong with its file is told; *ret_there. */
-static int look_at(struct walk *walk, uint32_t index, uint64_t size,
-		   bool *ret_there)
+static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
+			 bool *ret_there)
 {
 	char sentence[WHY_SIZE] = "";
 	struct dp_why inner = { sentence, sizeof(sentence) };
@@ -339,7 +345,7 @@ static int check_segment(struct walk *walk, uint32_t index)
 {
 	uint64_t size = dp_geometry_size(&walk->image->pool.geometry, index);
 	bool there, ours = true;
-	int ret = look_at(walk, index, size, &there);
+	int ret = check_look_at(walk, index, size, &there);
 
 	if (ret || !there)
 		return ret;
@@ -375,7 +381,7 @@ int dp_check(struct dp_report *report, const struct dp_why *why)
 	int ret;
 
 	report->summary.source = walk.image->pool.source.kind;
-	ret = look_at(&walk, 0, 0, &there);
+	ret = check_look_at(&walk, 0, 0, &there);
 	if (!ret && there)
 		ret = check_first_super(&walk);
 	if (ret || !walk.complete)

@@ -11,12 +11,12 @@
 #include "check/image.h"
 #include "os/os.h"
 
-static int access_flags(const struct dp_image *image)
+static int image_access_flags(const struct dp_image *image)
 {
 	return image->pool.readonly ? O_RDONLY : O_RDWR;
 }
 
-static void end_segment(struct dp_image *image)
+static void image_end_segment(struct dp_image *image)
 {
 	dp_persist_fini(&image->pool.persist);
 	dp_map_release(&image->map);
@@ -38,7 +38,8 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 	ret = dp_pool_begin(pool, request, 0);
 	if (ret)
 		return ret;
-	ret = dp_pool_lock(pool, request, access_flags(image), &image->fd);
+	ret = dp_pool_lock(pool, request, image_access_flags(image),
+			   &image->fd);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 						  request->why);
@@ -52,14 +53,14 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 
 void dp_image_close(struct dp_image *image)
 {
-	end_segment(image);
+	image_end_segment(image);
 	free(image->copy);
 	image->copy = NULL;
 	dp_pool_tear_down(&image->pool, image->fd, true);
 	image->fd = -1;
 }
 
-static int read_page(struct dp_image *image, uint64_t at)
+static int image_read_page(struct dp_image *image, uint64_t at)
 {
 	char *to = image->copy + at;
 	int ret = dp_bad_read(&image->view, at, to, DP_BLOCK_SIZE);
@@ -72,18 +73,18 @@ static int read_page(struct dp_image *image, uint64_t at)
 	return 0;
 }
 
-static int read_supers(struct dp_image *image)
+static int image_read_supers(struct dp_image *image)
 {
 	int ret = 0;
 
 	memset(image->unreadable, 0, sizeof(image->unreadable));
 	memset(image->copy, 0, DP_CHUNK_SIZE);
 	for (int i = 0; !ret && i < 2; i++)
-		ret = read_page(image, dp_super_offset[i]);
+		ret = image_read_page(image, dp_super_offset[i]);
 	return ret;
 }
 
-static int read_chunk(struct dp_image *image)
+static int image_read_chunk(struct dp_image *image)
 {
 	int ret = dp_bad_read(&image->view, 0, image->copy, DP_CHUNK_SIZE);
 
@@ -92,12 +93,12 @@ static int read_chunk(struct dp_image *image)
 		return ret;
 	ret = 0;
 	for (uint64_t at = 0; !ret && at < DP_CHUNK_SIZE; at += DP_BLOCK_SIZE)
-		ret = read_page(image, at);
+		ret = image_read_page(image, at);
 	return ret;
 }
 
-static int map_range(struct dp_image *image, uint64_t size,
-		     const struct dp_why *why)
+static int image_map_range(struct dp_image *image, uint64_t size,
+			   const struct dp_why *why)
 {
 	const struct dp_source *source = &image->pool.source;
 	uint32_t flags = image->pool.readonly ? DP_MAP_READONLY : 0;
@@ -119,7 +120,7 @@ static int map_range(struct dp_image *image, uint64_t size,
 }
 
 /* Segment 0's file is open, and must not be opened twice (lock.c). */
-static int open_file(struct dp_image *image, const struct dp_why *why)
+static int image_open_file(struct dp_image *image, const struct dp_why *why)
 {
 	struct dp_source *source = &image->pool.source;
 
@@ -127,15 +128,15 @@ static int open_file(struct dp_image *image, const struct dp_why *why)
 	if (!image->index || source->kind == DP_SOURCE_DEVDAX)
 		return 0;
 	image->segment_fd = dp_source_open(source, image->index,
-					   access_flags(image), why);
+					   image_access_flags(image), why);
 	/* Of a later segment dp_source_open() says so when it is missing. */
 	if (image->segment_fd == -EUCLEAN)
 		return -ENOENT;
 	return image->segment_fd < 0 ? image->segment_fd : 0;
 }
 
-static int check_length(struct dp_image *image, uint64_t size,
-			const struct dp_why *why)
+static int image_check_length(struct dp_image *image, uint64_t size,
+			      const struct dp_why *why)
 {
 	struct stat st;
 	int ret = dp_os_fstat(image->segment_fd, &st);
@@ -149,14 +150,14 @@ static int check_length(struct dp_image *image, uint64_t size,
 }
 
 /* A load from a hole of a tmpfs file would fill it: look first. */
-static int map_file(struct dp_image *image, uint64_t size,
-		    const struct dp_why *why)
+static int image_map_file(struct dp_image *image, uint64_t size,
+			  const struct dp_why *why)
 {
 	uint64_t length = size ? size : DP_CHUNK_SIZE;
-	int ret = open_file(image, why);
+	int ret = image_open_file(image, why);
 
 	if (!ret)
-		ret = check_length(image, length, why);
+		ret = image_check_length(image, length, why);
 	if (!ret)
 		ret = dp_source_chunks(&image->pool.source, image->segment_fd,
 				       length, image->chunk, why);
@@ -165,7 +166,7 @@ static int map_file(struct dp_image *image, uint64_t size,
 			      "the metadata of segment %u lie in a hole of its file",
 			      image->index);
 	if (!ret)
-		ret = map_range(image, DP_CHUNK_SIZE, why);
+		ret = image_map_range(image, DP_CHUNK_SIZE, why);
 	if (!ret)
 		ret = dp_bad_of_file(&image->pool.bad, image->segment_fd,
 				     length, &image->bad);
@@ -176,8 +177,8 @@ static int map_file(struct dp_image *image, uint64_t size,
 	return ret;
 }
 
-static int map_device(struct dp_image *image, uint64_t size,
-		      const struct dp_why *why)
+static int image_map_device(struct dp_image *image, uint64_t size,
+			    const struct dp_why *why)
 {
 	const struct dp_source *source = &image->pool.source;
 	uint64_t at = dp_geometry_begin(&image->pool.geometry,
@@ -189,7 +190,7 @@ static int map_device(struct dp_image *image, uint64_t size,
 	image->segment_fd = image->fd;
 	ret = dp_source_chunks(source, image->fd, length, image->chunk, why);
 	if (!ret)
-		ret = map_range(image, source->device_size, why);
+		ret = image_map_range(image, source->device_size, why);
 	if (!ret)
 		ret = dp_bad_of_slice(&image->pool.bad, at, length,
 				      &image->bad);
@@ -204,16 +205,16 @@ int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 	int ret;
 
 	assert(size <= DP_SEGMENT_SIZE_MAX && (size || !index));
-	end_segment(image);
+	image_end_segment(image);
 	image->index = index;
 	if (image->pool.source.kind == DP_SOURCE_DEVDAX)
-		ret = map_device(image, size, why);
+		ret = image_map_device(image, size, why);
 	else
-		ret = map_file(image, size, why);
+		ret = image_map_file(image, size, why);
 	if (!ret)
-		ret = size ? read_chunk(image) : read_supers(image);
+		ret = size ? image_read_chunk(image) : image_read_supers(image);
 	if (ret)
-		end_segment(image);
+		image_end_segment(image);
 	return ret;
 }
 

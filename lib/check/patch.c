@@ -69,8 +69,8 @@ static void patch_put(struct text *text, const char *format, ...)
 	text->at += n;
 }
 
-static void put_bytes(struct text *text, const char *name,
-		      const uint8_t *bytes, uint32_t length)
+static void patch_put_bytes(struct text *text, const char *name,
+			    const uint8_t *bytes, uint32_t length)
 {
 	patch_put(text, "%s ", name);
 	for (uint32_t i = 0; i < length; i++)
@@ -92,15 +92,15 @@ int dp_patches_format(const struct dp_patches *patches, char **ret_text,
 		return -ENOMEM;
 	text = (struct text) { begin, begin + size };
 	patch_put(&text, TITLE);
-	put_bytes(&text, "uuid", patches->uuid, 16);
+	patch_put_bytes(&text, "uuid", patches->uuid, 16);
 	for (size_t i = 0; i < patches->count; i++) {
 		const struct dp_patch *patch = &patches->patch[i];
 
 		patch_put(&text, "segment %" PRIu32 " offset 0x%" PRIx64
 			  " length %" PRIu32 "\n",
 			  patch->segment, patch->offset, patch->length);
-		put_bytes(&text, "old", patch->old, patch->length);
-		put_bytes(&text, "new", patch->new, patch->length);
+		patch_put_bytes(&text, "old", patch->old, patch->length);
+		patch_put_bytes(&text, "new", patch->new, patch->length);
 	}
 	patch_put(&text, "end %016" PRIx64 "\n",
 		  dp_layout_digest(begin, text.at - begin));
@@ -117,8 +117,8 @@ static int patch_hex_digit(char c)
 }
 
 /* A line of a name and that many bytes; what follows it, or NULL. */
-static const char *get_bytes(const char *at, const char *name, uint8_t *bytes,
-			     uint32_t length)
+static const char *patch_get_bytes(const char *at, const char *name,
+				   uint8_t *bytes, uint32_t length)
 {
 	size_t skip = strlen(name);
 
@@ -136,7 +136,7 @@ static const char *get_bytes(const char *at, const char *name, uint8_t *bytes,
 	return *at == '\n' ? at + 1 : NULL;
 }
 
-static int parse_one(struct dp_patches *patches, const char **at)
+static int patch_parse_one(struct dp_patches *patches, const char **at)
 {
 	uint8_t old[LENGTH_MAX], new[LENGTH_MAX];
 	uint32_t segment, length;
@@ -151,8 +151,8 @@ static int parse_one(struct dp_patches *patches, const char **at)
 	if (segment >= DP_SEGMENTS_MAX || !length || length > LENGTH_MAX ||
 	    offset > DP_CHUNK_SIZE - length)
 		return -EINVAL;
-	next = get_bytes(*at + skip + 1, "old", old, length);
-	next = next ? get_bytes(next, "new", new, length) : NULL;
+	next = patch_get_bytes(*at + skip + 1, "old", old, length);
+	next = next ? patch_get_bytes(next, "new", new, length) : NULL;
 	if (!next)
 		return -EINVAL;
 	*at = next;
@@ -167,11 +167,11 @@ static int patch_parse(struct dp_patches *patches, const char *text)
 
 	if (strncmp(text, TITLE, strlen(TITLE)))
 		return -EINVAL;
-	at = get_bytes(at, "uuid", patches->uuid, 16);
+	at = patch_get_bytes(at, "uuid", patches->uuid, 16);
 	if (!at)
 		return -EINVAL;
 	while (!strncmp(at, "segment ", 8)) {
-		ret = parse_one(patches, &at);
+		ret = patch_parse_one(patches, &at);
 		if (ret)
 			return ret;
 	}

@@ -18,7 +18,8 @@
 /* ------------------------------------------------------------------ the media */
 
 /* Who had it is in the way still, or this pool is nobody's. */
-static int await_owner(struct dp_image *image, struct dp_pool_request *request)
+static int repair_await_owner(struct dp_image *image,
+			      struct dp_pool_request *request)
 {
 	struct dp_super_halves halves;
 	struct dp_super_verdict verdict;
@@ -40,8 +41,8 @@ static int await_owner(struct dp_image *image, struct dp_pool_request *request)
 	return dp_pool_await_owner(pool, request);
 }
 
-static int go_to(struct dp_image *image, uint32_t segment,
-		 const struct dp_why *why)
+static int repair_go_to(struct dp_image *image, uint32_t segment,
+			const struct dp_why *why)
 {
 	if (image->base && image->index == segment)
 		return 0;
@@ -72,7 +73,7 @@ static int repair_store(struct dp_image *image, const struct dp_patch *patch,
 /* ----------------------------------------------------------------- the backup */
 
 /* A new name is durable when its directory is. */
-static int sync_directory(const char *path)
+static int repair_sync_directory(const char *path)
 {
 	char *dir = strdup(path), *slash;
 	int fd, ret;
@@ -92,7 +93,7 @@ static int sync_directory(const char *path)
 	return ret;
 }
 
-static int write_file(const char *path, const char *text, size_t size)
+static int repair_write_file(const char *path, const char *text, size_t size)
 {
 	int fd = dp_os_open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	int ret;
@@ -104,14 +105,14 @@ static int write_file(const char *path, const char *text, size_t size)
 		ret = dp_os_fsync(fd);
 	dp_os_close(fd);
 	if (!ret)
-		ret = sync_directory(path);
+		ret = repair_sync_directory(path);
 	if (ret)
 		dp_os_unlink(AT_FDCWD, path);
 	return ret;
 }
 
-static int write_backup(const struct dp_patches *patches, const char *path,
-			const struct dp_why *why)
+static int repair_write_backup(const struct dp_patches *patches,
+			       const char *path, const struct dp_why *why)
 {
 	char *text;
 	size_t size;
@@ -119,7 +120,7 @@ static int write_backup(const struct dp_patches *patches, const char *path,
 
 	if (ret)
 		return ret;
-	ret = write_file(path, text, size);
+	ret = repair_write_file(path, text, size);
 	free(text);
 	if (ret)
 		return dp_fail(why, ret,
@@ -128,8 +129,8 @@ static int write_backup(const struct dp_patches *patches, const char *path,
 	return 0;
 }
 
-static int read_backup(struct dp_patches *patches, const char *path,
-		       const struct dp_why *why)
+static int repair_read_backup(struct dp_patches *patches, const char *path,
+			      const struct dp_why *why)
 {
 	struct stat st;
 	char *text;
@@ -158,7 +159,7 @@ static int repair_apply(struct dp_image *image,
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < patches->count; i++) {
-		ret = go_to(image, patches->patch[i].segment, why);
+		ret = repair_go_to(image, patches->patch[i].segment, why);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].new);
@@ -177,11 +178,12 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 	if (ret)
 		return ret;
 	report->image = &image;
-	ret = await_owner(&image, request);
+	ret = repair_await_owner(&image, request);
 	if (!ret)
 		ret = dp_check(report, request->why);
 	if (!ret && report->patches->count)
-		ret = write_backup(report->patches, backup, request->why);
+		ret = repair_write_backup(report->patches, backup,
+					  request->why);
 	if (!ret)
 		ret = repair_apply(&image, report->patches, request->why);
 	report->image = NULL;
@@ -196,7 +198,7 @@ static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
 			 const struct dp_why *why)
 {
 	uint8_t now[DP_BLOCK_SIZE];
-	int ret = go_to(image, patch->segment, why);
+	int ret = repair_go_to(image, patch->segment, why);
 
 	if (!ret)
 		ret = dp_bad_read(&image->view, patch->offset, now,
@@ -212,8 +214,9 @@ static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
 	return 0;
 }
 
-static int put_back(struct dp_image *image, const struct dp_patches *patches,
-		    const struct dp_why *why)
+static int repair_put_back(struct dp_image *image,
+			   const struct dp_patches *patches,
+			   const struct dp_why *why)
 {
 	const struct dp_super *super = &image->pool.super;
 	int ret = 0;
@@ -234,7 +237,7 @@ static int put_back(struct dp_image *image, const struct dp_patches *patches,
 		ret = repair_verify(image, &patches->patch[i], why);
 	}
 	for (size_t i = patches->count; !ret && i--;) {
-		ret = go_to(image, patches->patch[i].segment, why);
+		ret = repair_go_to(image, patches->patch[i].segment, why);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].old);
@@ -246,16 +249,16 @@ int dp_repair_undo(struct dp_pool_request *request, const char *backup)
 {
 	struct dp_patches patches;
 	struct dp_image image;
-	int ret = read_backup(&patches, backup, request->why);
+	int ret = repair_read_backup(&patches, backup, request->why);
 
 	if (ret)
 		return ret;
 	assert(!request->readonly);
 	ret = dp_image_open(&image, request);
 	if (!ret) {
-		ret = await_owner(&image, request);
+		ret = repair_await_owner(&image, request);
 		if (!ret)
-			ret = put_back(&image, &patches, request->why);
+			ret = repair_put_back(&image, &patches, request->why);
 		dp_image_close(&image);
 	}
 	dp_patches_fini(&patches);

@@ -27,7 +27,7 @@
 
 /* ------------------------------------------------------------------- lists */
 
-static int add_run(struct dp_bad *bad, uint64_t begin, uint64_t end)
+static int bad_add_run(struct dp_bad *bad, uint64_t begin, uint64_t end)
 {
 	struct dp_bad_run *run;
 
@@ -113,12 +113,12 @@ static int bad_finish(struct dp_bad *bad, int ret, struct dp_bad *ret_bad)
  * Take the part of [begin, end) that lies at or after `from`, as counted from
  * there.
  */
-static int add_from(struct dp_bad *bad, uint64_t begin, uint64_t end,
-		    uint64_t from)
+static int bad_add_from(struct dp_bad *bad, uint64_t begin, uint64_t end,
+			uint64_t from)
 {
 	if (end <= from)
 		return 0;
-	return add_run(bad, begin > from ? begin - from : 0, end - from);
+	return bad_add_run(bad, begin > from ? begin - from : 0, end - from);
 }
 
 /*
@@ -138,8 +138,9 @@ static int bad_parse(struct dp_bad *bad, const char *text, uint64_t from)
 		    sector > SECTORS_MAX - count)
 			bad->unknown = true;
 		else
-			ret = add_from(bad, sector * SECTOR_SIZE,
-				       (sector + count) * SECTOR_SIZE, from);
+			ret = bad_add_from(bad, sector * SECTOR_SIZE,
+					   (sector + count) * SECTOR_SIZE,
+					   from);
 	}
 	if (*line)
 		bad->unknown = true;
@@ -147,7 +148,8 @@ static int bad_parse(struct dp_bad *bad, const char *text, uint64_t from)
 }
 
 /* from: where on the list's medium ours begins. */
-static int read_list(const char *path, uint64_t from, struct dp_bad *ret_bad)
+static int bad_read_list(const char *path, uint64_t from,
+			 struct dp_bad *ret_bad)
 {
 	struct dp_bad bad = { NULL, 0, false };
 	char *text = malloc(LIST_SIZE);
@@ -163,7 +165,7 @@ static int read_list(const char *path, uint64_t from, struct dp_bad *ret_bad)
 	return bad_finish(&bad, ret, ret_bad);
 }
 
-static int read_number(const char *path, uint64_t *ret_number)
+static int bad_read_number(const char *path, uint64_t *ret_number)
 {
 	char text[32], *end;
 	int ret = dp_os_read_file(path, text, sizeof(text));
@@ -187,16 +189,16 @@ int dp_bad_of_device(const char *device, struct dp_bad *ret_bad)
 	int ret;
 
 	snprintf(path, sizeof(path), "%s/%s/../../resource", dir, device);
-	ret = read_number(path, &region);
+	ret = bad_read_number(path, &region);
 	snprintf(path, sizeof(path), "%s/%s/resource", dir, device);
 	if (!ret)
-		ret = read_number(path, &begin);
+		ret = bad_read_number(path, &begin);
 	if (ret || begin < region) {
 		*ret_bad = (struct dp_bad) { .unknown = true };
 		return 0;
 	}
 	snprintf(path, sizeof(path), "%s/%s/../../badblocks", dir, device);
-	return read_list(path, begin - region, ret_bad);
+	return bad_read_list(path, begin - region, ret_bad);
 }
 
 /* A partition has no list of its own, but a start on its disk. */
@@ -212,19 +214,19 @@ int dp_bad_of_disk(int fd, struct dp_bad *ret_bad)
 	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", major(st.st_dev),
 		 minor(st.st_dev));
 	snprintf(path, sizeof(path), "%s/start", dir);
-	if (read_number(path, &start)) {
+	if (bad_read_number(path, &start)) {
 		snprintf(path, sizeof(path), "%s/badblocks", dir);
-		return read_list(path, 0, ret_bad);
+		return bad_read_list(path, 0, ret_bad);
 	}
 	snprintf(path, sizeof(path), "%s/../badblocks", dir);
-	return read_list(path, start * SECTOR_SIZE, ret_bad);
+	return bad_read_list(path, start * SECTOR_SIZE, ret_bad);
 }
 
 /* -------------------------------------------------------------- translation */
 
 /* What a stretch of ours has, which begins at `physical` of the medium. */
-static int add_stretch(struct dp_bad *bad, const struct dp_bad *medium,
-		       uint64_t offset, uint64_t length, uint64_t physical)
+static int bad_add_stretch(struct dp_bad *bad, const struct dp_bad *medium,
+			   uint64_t offset, uint64_t length, uint64_t physical)
 {
 	uint64_t at = physical, end = physical + length;
 	struct dp_bad_run run;
@@ -234,8 +236,8 @@ static int add_stretch(struct dp_bad *bad, const struct dp_bad *medium,
 		uint64_t first = run.begin - physical + offset;
 		uint64_t last = run.end - physical + offset;
 
-		ret = add_run(bad, first & ~(DP_BLOCK_SIZE - 1),
-			      dp_round_up(last, DP_BLOCK_SIZE));
+		ret = bad_add_run(bad, first & ~(DP_BLOCK_SIZE - 1),
+				  dp_round_up(last, DP_BLOCK_SIZE));
 		at = run.end;
 	}
 	return ret;
@@ -248,7 +250,7 @@ int dp_bad_of_slice(const struct dp_bad *medium, uint64_t begin, uint64_t size,
 	int ret;
 
 	assert(begin % DP_BLOCK_SIZE == 0 && size % DP_BLOCK_SIZE == 0);
-	ret = add_stretch(&bad, medium, 0, size, begin);
+	ret = bad_add_stretch(&bad, medium, 0, size, begin);
 	return bad_finish(&bad, ret, ret_bad);
 }
 
@@ -264,9 +266,10 @@ static int bad_translate(const struct dp_os_extent *extent, void *arg)
 
 	if (extent->offset >= to->size)
 		return 0;
-	return add_stretch(&to->bad, to->medium, extent->offset,
-			   dp_min(extent->length, to->size - extent->offset),
-			   extent->physical);
+	return bad_add_stretch(&to->bad, to->medium, extent->offset,
+			       dp_min(extent->length,
+				      to->size - extent->offset),
+			       extent->physical);
 }
 
 int dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,

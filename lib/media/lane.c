@@ -37,7 +37,8 @@
 
 #define HEADER_SIZE	offsetof(struct dp_lane, zero_1)
 
-static struct dp_lane *on_media(const struct dp_lanes *lanes, uint32_t index)
+static struct dp_lane *lane_on_media(const struct dp_lanes *lanes,
+				     uint32_t index)
 {
 	assert(index < DP_LANES);
 	return (struct dp_lane *)(lanes->base + DP_LANES_OFFSET) + index;
@@ -83,7 +84,7 @@ enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
 	return ahead ? DP_LANE_OPEN : DP_LANE_CLOSED;
 }
 
-static int add_pending(struct dp_lanes *lanes, const struct dp_lane *lane)
+static int lane_add_pending(struct dp_lanes *lanes, const struct dp_lane *lane)
 {
 	size_t count = lanes->pending_count + lane->count;
 	struct dp_lane_entry *grown;
@@ -123,7 +124,8 @@ static int lane_load(struct dp_lanes *lanes, uint32_t index,
 			       "redo lane %u at offset 0x%llx is damaged (sequence %llu, done %llu); the pool was left untouched",
 			       index, offset, (unsigned long long)copy.sequence,
 			       (unsigned long long)copy.done);
-	return control->found == DP_LANE_OPEN ? add_pending(lanes, &copy) : 0;
+	return control->found == DP_LANE_OPEN ? lane_add_pending(lanes, &copy) :
+						0;
 }
 
 int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
@@ -190,16 +192,16 @@ static int lane_apply(struct dp_lanes *lanes,
 	return ret;
 }
 
-static int write_header(struct dp_lanes *lanes, uint32_t index,
-			const struct dp_lane *lane)
+static int lane_write_header(struct dp_lanes *lanes, uint32_t index,
+			     const struct dp_lane *lane)
 {
-	struct dp_lane *to = on_media(lanes, index);
+	struct dp_lane *to = lane_on_media(lanes, index);
 
 	dp_persist_copy(lanes->persist, to, lane, HEADER_SIZE);
 	return dp_persist_flush(lanes->persist, to, HEADER_SIZE);
 }
 
-static int write_empty(struct dp_lanes *lanes, uint32_t index)
+static int lane_write_empty(struct dp_lanes *lanes, uint32_t index)
 {
 	struct dp_lane empty = {
 		.sequence = lanes->lane[index].done,
@@ -207,12 +209,12 @@ static int write_empty(struct dp_lanes *lanes, uint32_t index)
 	};
 
 	empty.check = dp_lane_check(lanes->seed, index, &empty);
-	return write_header(lanes, index, &empty);
+	return lane_write_header(lanes, index, &empty);
 }
 
-static int write_done(struct dp_lanes *lanes, uint32_t index)
+static int lane_write_done(struct dp_lanes *lanes, uint32_t index)
 {
-	uint64_t *done = &on_media(lanes, index)->done;
+	uint64_t *done = &lane_on_media(lanes, index)->done;
 
 	lanes->lane[index].done++;
 	dp_persist_store(lanes->persist, done, lanes->lane[index].done);
@@ -220,16 +222,17 @@ static int write_done(struct dp_lanes *lanes, uint32_t index)
 }
 
 /* The sequence number that a torn batch had, unless a cut came after this. */
-static int use_up(struct dp_lanes *lanes, uint32_t index)
+static int lane_use_up(struct dp_lanes *lanes, uint32_t index)
 {
 	const struct dp_lane_control *control = &lanes->lane[index];
 
 	return control->sequence + 1 == control->done ? 0 :
-	       write_done(lanes, index);
+	       lane_write_done(lanes, index);
 }
 
-static int for_each_found(struct dp_lanes *lanes, enum dp_lane_state state,
-			  int (*fn)(struct dp_lanes *lanes, uint32_t index))
+static int lane_for_each_found(struct dp_lanes *lanes, enum dp_lane_state state,
+			       int (*fn)(struct dp_lanes *lanes,
+					 uint32_t index))
 {
 	int ret = 0;
 
@@ -249,12 +252,13 @@ int dp_lanes_recover(struct dp_lanes *lanes)
 		return 0;
 	ret = lane_apply(lanes, lanes->pending, lanes->pending_count);
 	if (!ret)
-		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+		ret = lane_for_each_found(lanes, DP_LANE_TORN, lane_use_up);
 	dp_persist_fence(lanes->persist);
 	if (!ret)
-		ret = for_each_found(lanes, DP_LANE_TORN, write_empty);
+		ret = lane_for_each_found(lanes, DP_LANE_TORN,
+					  lane_write_empty);
 	if (!ret)
-		ret = for_each_found(lanes, DP_LANE_OPEN, write_done);
+		ret = lane_for_each_found(lanes, DP_LANE_OPEN, lane_write_done);
 	dp_persist_fence(lanes->persist);
 	free(lanes->pending);
 	lanes->pending = NULL;
@@ -287,7 +291,7 @@ void dp_lane_release(struct dp_lanes *lanes, uint32_t index)
 static int lane_commit(struct dp_lanes *lanes, uint32_t index,
 		       const struct dp_lane_entry *entries, uint32_t count)
 {
-	struct dp_lane *to = on_media(lanes, index);
+	struct dp_lane *to = lane_on_media(lanes, index);
 	uint64_t size = count * sizeof(*entries);
 	struct dp_lane lane = {
 		.sequence = lanes->lane[index].done + 1,
@@ -301,7 +305,7 @@ static int lane_commit(struct dp_lanes *lanes, uint32_t index,
 	dp_persist_copy(lanes->persist, to->entry, entries, size);
 	ret = dp_persist_flush(lanes->persist, to->entry, size);
 	if (!ret)
-		ret = write_header(lanes, index, &lane);
+		ret = lane_write_header(lanes, index, &lane);
 	dp_persist_fence(lanes->persist);
 	return ret;
 }
@@ -320,7 +324,7 @@ int dp_lane_run(struct dp_lanes *lanes, uint32_t index,
 	dp_persist_fence(lanes->persist);
 	if (ret)
 		return ret;
-	ret = write_done(lanes, index);
+	ret = lane_write_done(lanes, index);
 	dp_persist_fence(lanes->persist);
 	return ret;
 }

@@ -41,7 +41,7 @@ void dp_roots_fini(struct dp_roots *roots)
 }
 
 /* A name's hash says nothing of the slot, unlike its check on media. */
-static uint64_t hash_of(const char name[DP_ROOT_NAME_MAX])
+static uint64_t root_hash_of(const char name[DP_ROOT_NAME_MAX])
 {
 	return dp_root_name_check(0, 0, name);
 }
@@ -58,7 +58,7 @@ static int root_damaged(uint32_t slot, const char *what,
 }
 
 /* 1 to 47 bytes, and zeroes: no other could be asked for. */
-static bool is_padded(const char name[DP_ROOT_NAME_MAX])
+static bool root_is_padded(const char name[DP_ROOT_NAME_MAX])
 {
 	size_t length = strnlen(name, DP_ROOT_NAME_MAX);
 
@@ -79,29 +79,29 @@ static int root_load(struct dp_roots *roots, uint32_t index,
 		return root_damaged(index, "the word does not check out", why);
 	if (!word.block)
 		return 0;
-	if (media->name_check != dp_root_name_check(roots->seed, index,
-						    media->name) ||
-	    !is_padded(media->name))
+	if (media->name_check !=
+		    dp_root_name_check(roots->seed, index, media->name) ||
+	    !root_is_padded(media->name))
 		return root_damaged(index, "the name does not check out", why);
 	memcpy(slot->name, media->name, sizeof(slot->name));
-	slot->hash = hash_of(slot->name);
+	slot->hash = root_hash_of(slot->name);
 	slot->block = word.block;
 	slot->gen = word.gen;
 	return 0;
 }
 
 /* A slot under a name that cannot be asked for: it does not end with a NUL. */
-static void go_around(struct dp_root_slot *slot)
+static void root_go_around(struct dp_root_slot *slot)
 {
 	memset(slot, 0, sizeof(*slot));
 	memset(slot->name, 0xff, sizeof(slot->name));
-	slot->hash = hash_of(slot->name);
+	slot->hash = root_hash_of(slot->name);
 	slot->damaged = true;
 }
 
 /* What cannot be read is shown as zeroes: no word of it checks out (D6). */
-static int read_slots(const struct dp_roots *roots, bool degraded,
-		      struct dp_root *copy)
+static int root_read_slots(const struct dp_roots *roots, bool degraded,
+			   struct dp_root *copy)
 {
 	int ret = dp_bad_read(roots->view, DP_ROOTS_OFFSET, copy, ROOTS_SIZE);
 
@@ -128,7 +128,7 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 
 	if (!copy)
 		return -ENOMEM;
-	ret = read_slots(roots, degraded, copy);
+	ret = root_read_slots(roots, degraded, copy);
 	if (ret)
 		ret = dp_bad_fail(roots->view, ret, DP_ROOTS_OFFSET, ROOTS_SIZE,
 				  "segment 0: the root directory", why);
@@ -140,7 +140,7 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 
 		ret = root_load(roots, i, &copy[i], why);
 		if (ret == -EUCLEAN && degraded) {
-			go_around(slot);
+			root_go_around(slot);
 			ret = 0;
 		}
 		if (!ret && slot->block)
@@ -168,7 +168,7 @@ bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,
 static uint32_t root_search(const struct dp_roots *roots,
 			    const char name[DP_ROOT_NAME_MAX])
 {
-	uint64_t hash = name[0] ? hash_of(name) : 0;
+	uint64_t hash = name[0] ? root_hash_of(name) : 0;
 	uint32_t i;
 
 	for (i = 0; i < DP_ROOTS; i++)
@@ -209,9 +209,9 @@ int dp_root_find(struct dp_roots *roots, const char *name,
 
 /* ------------------------------------------------------------------ change */
 
-static int claim_locked(struct dp_roots *roots,
-			const char name[DP_ROOT_NAME_MAX], bool make,
-			uint32_t *ret_slot)
+static int root_claim_locked(struct dp_roots *roots,
+			     const char name[DP_ROOT_NAME_MAX], bool make,
+			     uint32_t *ret_slot)
 {
 	static const char none[DP_ROOT_NAME_MAX];
 	uint32_t index = root_search(roots, name);
@@ -228,7 +228,7 @@ static int claim_locked(struct dp_roots *roots,
 		return -EBUSY;
 	if (!known) {
 		memcpy(roots->slot[index].name, name, DP_ROOT_NAME_MAX);
-		roots->slot[index].hash = hash_of(name);
+		roots->slot[index].hash = root_hash_of(name);
 	}
 	roots->slot[index].claimed = true;
 	return 0;
@@ -242,14 +242,14 @@ int dp_root_claim(struct dp_roots *roots, const char *name, bool make,
 
 	root_pad(padded, name);
 	pthread_mutex_lock(&roots->mutex);
-	ret = claim_locked(roots, padded, make, ret_slot);
+	ret = root_claim_locked(roots, padded, make, ret_slot);
 	pthread_mutex_unlock(&roots->mutex);
 	return ret;
 }
 
 /* What it names from now on; nothing: the slot is free. */
-static void end_claim(struct dp_roots *roots, uint32_t index,
-		      struct dp_root_word word)
+static void root_end_claim(struct dp_roots *roots, uint32_t index,
+			   struct dp_root_word word)
 {
 	struct dp_root_slot *slot = &roots->slot[index];
 
@@ -268,7 +268,8 @@ void dp_root_unclaim(struct dp_roots *roots, uint32_t slot)
 	struct dp_root_slot *it = &roots->slot[slot];
 
 	pthread_mutex_lock(&roots->mutex);
-	end_claim(roots, slot, (struct dp_root_word) { it->block, it->gen });
+	root_end_claim(roots, slot,
+		       (struct dp_root_word){ it->block, it->gen });
 	pthread_mutex_unlock(&roots->mutex);
 }
 
@@ -316,7 +317,7 @@ uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
 
 	pthread_mutex_lock(&roots->mutex);
 	was = dp_root_counted(roots, slot);
-	end_claim(roots, slot, word);
+	root_end_claim(roots, slot, word);
 	roots->slot[slot].counted = word.block != 0;
 	pthread_mutex_unlock(&roots->mutex);
 	return was;

@@ -28,14 +28,15 @@ static const struct dp_super *super_newest(const struct dp_super half[2])
 	return found;
 }
 
-static bool has_magic(const struct dp_super half[2])
+static bool super_has_magic(const struct dp_super half[2])
 {
 	return !memcmp(half[0].magic, DP_MAGIC, 8) ||
 	       !memcmp(half[1].magic, DP_MAGIC, 8);
 }
 
-int dp_super_look(const struct dp_bad_view *view,
-		  struct dp_super_halves *ret_halves)
+/* The halves of a segment's superblock and of its copy. */
+static int super_read_halves(const struct dp_bad_view *view,
+			     struct dp_super_halves *ret_halves)
 {
 	for (int i = 0; i < 2; i++) {
 		int ret = dp_bad_read(view, dp_super_offset[i],
@@ -55,8 +56,8 @@ struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
 	struct dp_super_verdict verdict = {
 		.page = super_newest(halves->half[0]),
 		.copy = super_newest(halves->half[1]),
-		.never = !has_magic(halves->half[0]) &&
-			 !has_magic(halves->half[1]) &&
+		.never = !super_has_magic(halves->half[0]) &&
+			 !super_has_magic(halves->half[1]) &&
 			 !halves->error[0] && !halves->error[1],
 	};
 
@@ -71,7 +72,7 @@ struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
 }
 
 /* One more of each must be possible: an epoch that wraps is used twice (D15). */
-static bool can_go_on(const struct dp_super *super)
+static bool super_can_go_on(const struct dp_super *super)
 {
 	return super->sequence < DP_SUPER_COUNTS_MAX &&
 	       super->epoch < DP_SUPER_COUNTS_MAX;
@@ -92,7 +93,7 @@ static int super_refuse(const struct dp_super_halves *halves,
 		return dp_fail(why, -EPROTONOSUPPORT,
 			       "the pool has format version %u, this library knows %u: use a newer daxpin",
 			       verdict->newest->version, DP_VERSION);
-	if (!can_go_on(verdict->newest))
+	if (!super_can_go_on(verdict->newest))
 		return dp_fail(why, -EUCLEAN,
 			       "the superblock counts %llu writes and %llu opens, which nobody can have made; the pool was left untouched",
 			       (unsigned long long)verdict->newest->sequence,
@@ -108,7 +109,7 @@ int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 	int ret;
 
 	memset(ret_super, 0, sizeof(*ret_super));
-	ret = dp_super_look(view, &halves);
+	ret = super_read_halves(view, &halves);
 	if (ret)
 		return dp_fail(why, ret, "the superblock cannot be read: %s",
 			       strerror(-ret));
@@ -143,8 +144,8 @@ int dp_super_announce(char *base, struct dp_persist *persist)
 }
 
 /* Bytes of a half, made durable by the next fence. */
-static int write_half(char *base, struct dp_persist *persist, int page,
-		      uint64_t sequence, const struct dp_super *super)
+static int super_write_half(char *base, struct dp_persist *persist, int page,
+			    uint64_t sequence, const struct dp_super *super)
 {
 	char *to = base + dp_super_offset[page] +
 		   (sequence & 1) * sizeof(*super);
@@ -178,13 +179,13 @@ static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence)
 	const struct dp_bad_view view = { &none, base, -1 };
 	struct dp_super_halves halves;
 	const struct dp_super *last = &halves.half[0][~sequence & 1];
-	int ret = dp_super_look(&view, &halves);
+	int ret = super_read_halves(&view, &halves);
 	bool mended = false;
 
 	if (!ret && dp_super_is_whole(last) && last->sequence == sequence - 1 &&
 	    memcmp(last, &halves.half[1][~sequence & 1], sizeof(*last))) {
 		mended = true;
-		ret = write_half(base, persist, 1, last->sequence, last);
+		ret = super_write_half(base, persist, 1, last->sequence, last);
 	}
 	for (int i = 0; !ret && i < 2; i++) {
 		const struct dp_super *half = &halves.half[i][sequence & 1];
@@ -208,7 +209,8 @@ int dp_super_write(char *base, struct dp_persist *persist,
 	dp_super_seal(super);
 	ret = super_mend(base, persist, super->sequence);
 	for (int i = 0; !ret && i < 2; i++) {
-		ret = write_half(base, persist, i, super->sequence, super);
+		ret = super_write_half(base, persist, i, super->sequence,
+				       super);
 		if (!ret)
 			dp_persist_fence(persist);
 	}

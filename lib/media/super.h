@@ -27,9 +27,6 @@ struct dp_super_verdict {
 	bool never;			/* no half ever was a superblock */
 };
 
-/* Read them from a segment. */
-int dp_super_look(const struct dp_bad_view *view,
-		  struct dp_super_halves *ret_halves);
 struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves);
 
 /*

@@ -80,7 +80,7 @@ static bool table_decode(const struct scan *scan, uint32_t block,
 }
 
 /* The first block from there on at which an extent begins. */
-static uint32_t next_head(const struct scan *scan, uint32_t block)
+static uint32_t table_next_head(const struct scan *scan, uint32_t block)
 {
 	struct dp_word word;
 
@@ -98,8 +98,8 @@ static int table_report_word(const struct scan *scan, uint32_t block,
 	return scan->visitor->word(scan->visitor->arg, block, word);
 }
 
-static int tell_damage(const struct scan *scan, enum dp_table_fault fault,
-		       uint32_t block, uint32_t begin, uint32_t end)
+static int table_tell_damage(const struct scan *scan, enum dp_table_fault fault,
+			     uint32_t block, uint32_t begin, uint32_t end)
 {
 	struct dp_table_damage damage = { fault, block, begin, end };
 
@@ -111,8 +111,8 @@ static int tell_damage(const struct scan *scan, enum dp_table_fault fault,
  * An extent, and all words inside it. Its head is told last: another extent
  * that begins among them makes liars of both.
  */
-static int scan_extent(const struct scan *scan, uint32_t block,
-		       struct dp_word head, uint32_t *ret_end)
+static int table_scan_extent(const struct scan *scan, uint32_t block,
+			     struct dp_word head, uint32_t *ret_end)
 {
 	uint32_t end = block + head.blocks, overlap = 0;
 	struct dp_word word;
@@ -120,8 +120,8 @@ static int scan_extent(const struct scan *scan, uint32_t block,
 
 	for (uint32_t b = block + 1; !ret && b < end; b++) {
 		if (!table_decode(scan, b, &word)) {
-			ret = tell_damage(scan, DP_TABLE_INNER_WORD, b, b,
-					  b + 1);
+			ret = table_tell_damage(scan, DP_TABLE_INNER_WORD, b, b,
+						b + 1);
 		} else if (word.kind == DP_KIND_FREE) {
 			ret = table_report_word(scan, b, word);
 		} else {
@@ -132,17 +132,18 @@ static int scan_extent(const struct scan *scan, uint32_t block,
 				end = b + word.blocks;
 		}
 	}
-	*ret_end = overlap ? next_head(scan, end) : end;
+	*ret_end = overlap ? table_next_head(scan, end) : end;
 	if (ret)
 		return ret;
 	if (overlap)
-		return tell_damage(scan, DP_TABLE_OVERLAP, overlap, block,
-				   *ret_end);
+		return table_tell_damage(scan, DP_TABLE_OVERLAP, overlap, block,
+					 *ret_end);
 	return table_report_word(scan, block, head);
 }
 
 /* One word that stands in no extent, or one extent. */
-static int scan_one(const struct scan *scan, uint32_t block, uint32_t *ret_end)
+static int table_scan_one(const struct scan *scan, uint32_t block,
+			  uint32_t *ret_end)
 {
 	enum dp_table_fault fault = DP_TABLE_PAST_END;
 	struct dp_word word;
@@ -153,9 +154,9 @@ static int scan_one(const struct scan *scan, uint32_t block, uint32_t *ret_end)
 	else if (word.kind == DP_KIND_FREE)
 		return table_report_word(scan, block, word);
 	else if (word.blocks <= scan->table->blocks - block)
-		return scan_extent(scan, block, word, ret_end);
-	*ret_end = next_head(scan, block + 1);
-	return tell_damage(scan, fault, block, block, *ret_end);
+		return table_scan_extent(scan, block, word, ret_end);
+	*ret_end = table_next_head(scan, block + 1);
+	return table_tell_damage(scan, fault, block, block, *ret_end);
 }
 
 int dp_table_scan_copy(const struct dp_table *table, const char *copy,
@@ -166,14 +167,14 @@ int dp_table_scan_copy(const struct dp_table *table, const char *copy,
 	int ret = 0;
 
 	while (!ret && block < table->blocks)
-		ret = scan_one(&scan, block, &block);
+		ret = table_scan_one(&scan, block, &block);
 	return ret;
 }
 
 /* ---------------------------------------------------------------- reading */
 
 /* A page that cannot be read is shown as zeroes: no word of it checks out. */
-static int read_pages(const struct dp_table *table, char *copy)
+static int table_read_pages(const struct dp_table *table, char *copy)
 {
 	int ret;
 
@@ -196,7 +197,7 @@ static int read_table(const struct dp_table *table, bool tolerant, char *copy,
 	int ret = dp_bad_read(table->view, DP_TABLE_OFFSET, copy, size);
 
 	if (ret == -EIO && tolerant)
-		ret = read_pages(table, copy);
+		ret = table_read_pages(table, copy);
 	if (!ret)
 		return 0;
 	snprintf(name, sizeof(name), "segment %u: its descriptor table",
@@ -240,14 +241,14 @@ struct strict {
 	const struct dp_why *why;
 };
 
-static int strict_word(void *arg, uint32_t block, struct dp_word word)
+static int table_strict_word(void *arg, uint32_t block, struct dp_word word)
 {
 	const struct strict *strict = arg;
 
 	return strict->fn(strict->arg, block, word);
 }
 
-static int strict_damage(void *arg, const struct dp_table_damage *damage)
+static int table_strict_damage(void *arg, const struct dp_table_damage *damage)
 {
 	const struct strict *strict = arg;
 
@@ -263,9 +264,8 @@ int dp_table_scan(const struct dp_table *table, const struct dp_lanes *lanes,
 		  void *arg, const struct dp_why *why)
 {
 	struct strict strict = { table, fn, arg, why };
-	struct dp_table_visitor visitor = {
-		strict_word, strict_damage, &strict
-	};
+	struct dp_table_visitor visitor = { table_strict_word,
+					    table_strict_damage, &strict };
 
 	return scan_table(table, lanes, false, &visitor, why);
 }

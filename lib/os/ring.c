@@ -18,13 +18,13 @@
  * Waking it costs a system call, as each submit does without it. */
 #define POLL_MS		1
 
-static _Atomic uint32_t *word(const struct dp_ring *ring, uint32_t offset)
+static _Atomic uint32_t *ring_word(const struct dp_ring *ring, uint32_t offset)
 {
 	return (_Atomic uint32_t *)((char *)ring->rings + offset);
 }
 
 /* Slot i of the queue is always sqe i. */
-static void fill_array(struct dp_ring *ring)
+static void ring_fill_array(struct dp_ring *ring)
 {
 	uint32_t *array = (uint32_t *)((char *)ring->rings +
 				       ring->params.sq_off.array);
@@ -84,7 +84,7 @@ int dp_ring_open(struct dp_ring *ring, uint32_t entries,
 		dp_ring_close(ring);
 		return ret;
 	}
-	fill_array(ring);
+	ring_fill_array(ring);
 	return 0;
 }
 
@@ -100,21 +100,21 @@ void dp_ring_close(struct dp_ring *ring)
 }
 
 /* Prepared or shown, and not read by the kernel. */
-static uint32_t unread(const struct dp_ring *ring)
+static uint32_t ring_unread(const struct dp_ring *ring)
 {
 	/* Pairs with the kernel's release when it has read an sqe. */
-	uint32_t head = atomic_load_explicit(word(ring,
-						  ring->params.sq_off.head),
-					     memory_order_acquire);
+	uint32_t head =
+		atomic_load_explicit(ring_word(ring, ring->params.sq_off.head),
+				     memory_order_acquire);
 
 	assert(ring->tail - head <= ring->entries);
 	return ring->tail - head;
 }
 
-static bool is_shown(const struct dp_ring *ring)
+static bool ring_is_shown(const struct dp_ring *ring)
 {
 	/* Ours alone to store. */
-	return atomic_load_explicit(word(ring, ring->params.sq_off.tail),
+	return atomic_load_explicit(ring_word(ring, ring->params.sq_off.tail),
 				    memory_order_relaxed) == ring->tail;
 }
 
@@ -122,18 +122,18 @@ struct io_uring_sqe *dp_ring_prepare(struct dp_ring *ring)
 {
 	struct io_uring_sqe *sqe;
 
-	if (unread(ring) == ring->entries)
+	if (ring_unread(ring) == ring->entries)
 		return NULL;
 	sqe = &ring->sqe[ring->tail++ & (ring->entries - 1)];
 	memset(sqe, 0, sizeof(*sqe));
 	return sqe;
 }
 
-static int hand_over(struct dp_ring *ring)
+static int ring_hand_over(struct dp_ring *ring)
 {
 	int ret;
 
-	for (uint32_t count; (count = unread(ring));) {
+	for (uint32_t count; (count = ring_unread(ring));) {
 		ret = dp_os_ring_enter(ring->fd, count, 0, 0);
 		if (ret < 0 && ret != -EINTR)
 			return ret;
@@ -143,43 +143,44 @@ static int hand_over(struct dp_ring *ring)
 
 /* seq_cst, as was the store of the tail: the thread says that it sleeps, and then
  * looks at the tail once more. Not both miss. */
-static int wake(struct dp_ring *ring)
+static int ring_wake(struct dp_ring *ring)
 {
-	uint32_t flags = atomic_load(word(ring, ring->params.sq_off.flags));
+	uint32_t flags =
+		atomic_load(ring_word(ring, ring->params.sq_off.flags));
 	int ret = 0;
 
-	if (unread(ring) && flags & IORING_SQ_NEED_WAKEUP)
+	if (ring_unread(ring) && flags & IORING_SQ_NEED_WAKEUP)
 		ret = dp_os_ring_enter(ring->fd, 0, IORING_ENTER_SQ_WAKEUP, 0);
 	return ret < 0 ? ret : 0;
 }
 
 int dp_ring_submit(struct dp_ring *ring)
 {
-	atomic_store(word(ring, ring->params.sq_off.tail), ring->tail);
-	return ring->polled ? wake(ring) : hand_over(ring);
+	atomic_store(ring_word(ring, ring->params.sq_off.tail), ring->tail);
+	return ring->polled ? ring_wake(ring) : ring_hand_over(ring);
 }
 
 int dp_ring_make_room(struct dp_ring *ring, uint32_t requests)
 {
 	int ret = 0;
 
-	assert(requests <= ring->entries && is_shown(ring));
+	assert(requests <= ring->entries && ring_is_shown(ring));
 	if (!ring->polled)
-		return hand_over(ring);
-	while (ret >= 0 && ring->entries - unread(ring) < requests)
+		return ring_hand_over(ring);
+	while (ret >= 0 && ring->entries - ring_unread(ring) < requests)
 		ret = dp_os_ring_enter(ring->fd, 0, IORING_ENTER_SQ_WAKEUP |
 				       IORING_ENTER_SQ_WAIT, 0);
 	return ret < 0 ? ret : 0;
 }
 
-static bool take(struct dp_ring *ring, struct io_uring_cqe *ret_cqe)
+static bool ring_take(struct dp_ring *ring, struct io_uring_cqe *ret_cqe)
 {
 	const struct io_cqring_offsets *off = &ring->params.cq_off;
-	_Atomic uint32_t *head_word = word(ring, off->head);
+	_Atomic uint32_t *head_word = ring_word(ring, off->head);
 	/* Ours alone to store. */
 	uint32_t head = atomic_load_explicit(head_word, memory_order_relaxed);
 	/* Pairs with the kernel's release when it has written a cqe. */
-	uint32_t tail = atomic_load_explicit(word(ring, off->tail),
+	uint32_t tail = atomic_load_explicit(ring_word(ring, off->tail),
 					     memory_order_acquire);
 	const struct io_uring_cqe *cqe = (const struct io_uring_cqe *)
 		((char *)ring->rings + off->cqes);
@@ -198,15 +199,15 @@ int dp_ring_next(struct dp_ring *ring, uint64_t wait_ns,
 {
 	int ret;
 
-	assert(is_shown(ring));
-	if (take(ring, ret_cqe))
+	assert(ring_is_shown(ring));
+	if (ring_take(ring, ret_cqe))
 		return 1;
 	if (ring->polled && !wait_ns)
 		return 0;
 	ret = dp_os_ring_enter(ring->fd, 0, 0, wait_ns);
 	if (ret < 0 && ret != -ETIME && ret != -EINTR)
 		return ret;
-	return take(ring, ret_cqe);
+	return ring_take(ring, ret_cqe);
 }
 
 int dp_ring_cancel_all(struct dp_ring *ring, uint64_t user_data)

@@ -35,8 +35,8 @@ struct passage {
 	uint64_t moved_ns;		/* when a file last came through */
 };
 
-static int file_of(const struct dp_barrier *barrier, uint32_t index,
-		   struct stat *ret_stat)
+static int barrier_file_of(const struct dp_barrier *barrier, uint32_t index,
+			   struct stat *ret_stat)
 {
 	int fd = barrier->file(index, barrier->arg);
 	int ret = dp_os_fstat(fd, ret_stat);
@@ -51,7 +51,7 @@ static int barrier_begin(struct passage *p, uint32_t index)
 {
 	struct io_uring_sqe *sqe;
 	struct stat st;
-	int fd = file_of(p->barrier, index, &st);
+	int fd = barrier_file_of(p->barrier, index, &st);
 
 	if (fd < 0)
 		return fd;
@@ -82,7 +82,7 @@ static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 
 /* ------------------------------------------------------------------- all */
 
-static int wait_for_one(struct passage *p)
+static int barrier_wait_for_one(struct passage *p)
 {
 	struct io_uring_cqe cqe;
 	int ret = dp_ring_next(&p->ring, STEP_NS, &cqe);
@@ -97,7 +97,7 @@ static int wait_for_one(struct passage *p)
 	return ret;
 }
 
-static int pass_all(struct passage *p)
+static int barrier_pass_all(struct passage *p)
 {
 	int ret = 0;
 
@@ -107,7 +107,7 @@ static int pass_all(struct passage *p)
 		       p->in_flight < ENTRIES)
 			ret = barrier_begin(p, p->begun++);
 		if (!ret)
-			ret = wait_for_one(p);
+			ret = barrier_wait_for_one(p);
 	}
 	return ret;
 }
@@ -137,13 +137,13 @@ static void barrier_cancel(struct passage *p)
  * In the caller's own thread, where he is ready to wait for ever: no signal of
  * ours could end the call at a deadline.
  */
-static int pass_blocking(const struct dp_barrier *barrier)
+static int barrier_pass_blocking(const struct dp_barrier *barrier)
 {
 	struct stat st;
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < barrier->files; i++) {
-		int fd = file_of(barrier, i, &st);
+		int fd = barrier_file_of(barrier, i, &st);
 
 		do
 			ret = fd < 0 ? fd : dp_os_truncate(fd, st.st_size);
@@ -152,12 +152,12 @@ static int pass_blocking(const struct dp_barrier *barrier)
 	return ret;
 }
 
-static int without_ring(const struct dp_barrier *barrier,
-			const struct dp_patience *patience, int error,
-			const struct dp_why *why)
+static int barrier_without_ring(const struct dp_barrier *barrier,
+				const struct dp_patience *patience, int error,
+				const struct dp_why *why)
 {
 	if (patience->deadline_ns == UINT64_MAX && !patience->progress)
-		return pass_blocking(barrier);
+		return barrier_pass_blocking(barrier);
 	return dp_fail(why, -ENOSYS,
 		       "%s was not closed by its last owner, and whether DMA still reaches its files can only be waited for by io_uring, which cannot be had here (%s): allow io_uring (ftruncate by it is in Linux 6.9 and later), or open with no deadline and no progress function, which waits without end in the calling thread",
 		       barrier->path, strerror(-error));
@@ -165,7 +165,8 @@ static int without_ring(const struct dp_barrier *barrier,
 
 /* ------------------------------------------------------------------ verdict */
 
-static int still_pinned(const struct passage *p, const struct dp_why *why)
+static int barrier_still_pinned(const struct passage *p,
+				const struct dp_why *why)
 {
 	return dp_fail(why, -EBUSY,
 		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or somebody else began has not ended: wait with a longer deadline, or end it",
@@ -181,15 +182,15 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 	assert(barrier->files && barrier->file);
 	ret = dp_ring_open(&p.ring, ENTRIES, DP_RING_PLAIN);
 	if (ret)
-		return without_ring(barrier, patience, ret, why);
-	ret = pass_all(&p);
+		return barrier_without_ring(barrier, patience, ret, why);
+	ret = barrier_pass_all(&p);
 	barrier_cancel(&p);
 	dp_ring_close(&p.ring);
 	/* A kernel that does not know the request says so to the first. */
 	if (ret == -EINVAL && !p.passed)
-		return without_ring(barrier, patience, ret, why);
+		return barrier_without_ring(barrier, patience, ret, why);
 	if (ret == -ETIMEDOUT)
-		return still_pinned(&p, why);
+		return barrier_still_pinned(&p, why);
 	if (ret == -ECANCELED)
 		return dp_fail(why, ret,
 			       "gave up waiting for pinned memory of %s",

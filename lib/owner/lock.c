@@ -42,7 +42,8 @@ void dp_patience_begin(struct dp_patience *patience)
 	patience->told_ns = 0;
 }
 
-bool dp_patience_is_due(const struct dp_patience *patience)
+/* Would dp_patience_tell() report now? Then it is worth finding out what. */
+static bool patience_is_due(const struct dp_patience *patience)
 {
 	return patience->progress &&
 	       dp_os_now_ns() - patience->told_ns >= TELL_STEP_NS;
@@ -78,7 +79,7 @@ int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
 
 /* ----------------------------------------------------- one open a process */
 
-static bool is_claimed(dev_t dev, ino_t ino)
+static bool lock_is_claimed(dev_t dev, ino_t ino)
 {
 	for (size_t i = 0; i < claims_count; i++)
 		if (claims[i]->dev == dev && claims[i]->ino == ino)
@@ -99,7 +100,7 @@ int dp_lock_claim(struct dp_lock *lock, dev_t dev, ino_t ino,
 	if (claims_pid != dp_os_pid())
 		claims_count = 0;
 	claims_pid = dp_os_pid();
-	if (is_claimed(dev, ino)) {
+	if (lock_is_claimed(dev, ino)) {
 		ret = dp_fail(why, -EBUSY,
 			      "the pool is open in this process already: use that handle");
 	} else {
@@ -158,8 +159,8 @@ out:
  * the byte by closing some descriptor of the file; and the lock is kept by a
  * process, or else by I/O.
  */
-static enum dp_owner_state who_keeps(const struct dp_lock *lock, int fd,
-				     int *ret_pid)
+static enum dp_owner_state lock_who_keeps(const struct dp_lock *lock, int fd,
+					  int *ret_pid)
 {
 	int owner = flock_pid(lock);
 	int keeper = dp_keeper_find(fd, lock->dev, lock->ino);
@@ -171,19 +172,19 @@ static enum dp_owner_state who_keeps(const struct dp_lock *lock, int fd,
 						   DP_OWNER_UNKNOWN;
 }
 
-static enum dp_owner_state who_holds(const struct dp_lock *lock, int fd,
-				     int *ret_pid)
+static enum dp_owner_state lock_who_holds(const struct dp_lock *lock, int fd,
+					  int *ret_pid)
 {
 	int pid = dp_os_byte_owner(fd);
 
 	if (!pid || pid < -1)
-		return who_keeps(lock, fd, ret_pid);
+		return lock_who_keeps(lock, fd, ret_pid);
 	*ret_pid = pid > 0 ? pid : 0;
 	return DP_OWNER_ALIVE;
 }
 
-static int still_held(enum dp_owner_state owner, int pid,
-		      const struct dp_why *why)
+static int lock_still_held(enum dp_owner_state owner, int pid,
+			   const struct dp_why *why)
 {
 	switch (owner) {
 	case DP_OWNER_ALIVE:
@@ -233,12 +234,12 @@ int dp_lock_take(struct dp_lock *lock, int fd, bool shared,
 
 	assert(lock->fd < 0);
 	while ((ret = try_lock(fd, shared)) == -EWOULDBLOCK) {
-		if (dp_patience_is_due(patience))
-			owner = who_holds(lock, fd, &pid);
+		if (patience_is_due(patience))
+			owner = lock_who_holds(lock, fd, &pid);
 		ret = dp_patience_wait(patience, owner, pid);
 		if (ret == -ETIMEDOUT) {
-			owner = who_holds(lock, fd, &pid);
-			return still_held(owner, pid, why);
+			owner = lock_who_holds(lock, fd, &pid);
+			return lock_still_held(owner, pid, why);
 		}
 		if (ret)
 			return dp_fail(why, ret, "gave up waiting for the pool's owner");

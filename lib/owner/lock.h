@@ -30,8 +30,6 @@ struct dp_patience {
 };
 
 void dp_patience_begin(struct dp_patience *patience);
-/* Would dp_patience_tell() tell now? Then it is worth while to find out what. */
-bool dp_patience_is_due(const struct dp_patience *patience);
 /* Tell of the wait when it is time to. Returns as dp_patience_wait(). */
 int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);

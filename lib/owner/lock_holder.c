@@ -28,14 +28,14 @@ struct search {
 	char *text;
 };
 
-static bool has_name(const struct search *search, const char *path)
+static bool holder_has_name(const struct search *search, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
 	return slash && !strcmp(slash + 1, search->name);
 }
 
-static bool is_it(const struct search *search, const char *path)
+static bool holder_is_it(const struct search *search, const char *path)
 {
 	struct stat stat;
 
@@ -48,7 +48,7 @@ static bool is_it(const struct search *search, const char *path)
  * them, show the last part alone, and any pool's segment has that name: there
  * a ring by itself is not found.
  */
-static bool is_in_ring(const struct search *search, const char *fd)
+static bool holder_is_in_ring(const struct search *search, const char *fd)
 {
 	char path[PATH_SIZE], *line, *file, *save = NULL;
 
@@ -61,14 +61,14 @@ static bool is_in_ring(const struct search *search, const char *fd)
 		if (!strncmp(line, "UserBufs:", 9))
 			return false;
 		file = strstr(line, ": ");
-		if (file && has_name(search, file + 2) &&
-		    is_it(search, file + 2))
+		if (file && holder_has_name(search, file + 2) &&
+		    holder_is_it(search, file + 2))
 			return true;
 	}
 	return false;
 }
 
-static int look_at_fd(const char *fd, void *arg)
+static int holder_look_at_fd(const char *fd, void *arg)
 {
 	const struct search *search = arg;
 	char path[PATH_SIZE], link[LINK_SIZE];
@@ -77,11 +77,11 @@ static int look_at_fd(const char *fd, void *arg)
 	if (dp_os_readlink(path, link, sizeof(link)) < 0)
 		return 0;
 	if (!strcmp(link, "anon_inode:[io_uring]"))
-		return is_in_ring(search, fd);
-	return has_name(search, link) && is_it(search, path);
+		return holder_is_in_ring(search, fd);
+	return holder_has_name(search, link) && holder_is_it(search, path);
 }
 
-static bool has_it_mapped(const struct search *search)
+static bool holder_has_it_mapped(const struct search *search)
 {
 	char path[PATH_SIZE], *line, *save = NULL;
 	unsigned int maj, min;
@@ -113,9 +113,9 @@ static int holder_look_at_process(const char *name, void *arg)
 	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
 	if (dir < 0)
 		return 0;
-	found = dp_os_list(dir, look_at_fd, search);
+	found = dp_os_list(dir, holder_look_at_fd, search);
 	dp_os_close(dir);
-	return found > 0 || has_it_mapped(search);
+	return found > 0 || holder_has_it_mapped(search);
 }
 
 int dp_keeper_find(int fd, dev_t dev, ino_t ino)

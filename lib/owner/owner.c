@@ -57,7 +57,7 @@ static int owner_hex_digit(char c)
 }
 
 /* 16 bytes from hexadecimal digits; the dashes between them are skipped. */
-static int read_boot_id(uint8_t boot_id[16])
+static int owner_read_boot_id(uint8_t boot_id[16])
 {
 	char text[64];
 	unsigned int digits = 0;
@@ -78,7 +78,7 @@ static int read_boot_id(uint8_t boot_id[16])
 	return digits == 32 ? 0 : -EIO;
 }
 
-static int read_namespace(const char *path, uint64_t *ret_inode)
+static int owner_read_namespace(const char *path, uint64_t *ret_inode)
 {
 	struct stat stat;
 	int ret = dp_os_stat(AT_FDCWD, path, &stat);
@@ -89,7 +89,7 @@ static int read_namespace(const char *path, uint64_t *ret_inode)
 }
 
 /* The name in between may hold anything, so the rest follows the last ')'. */
-static int read_stat(const char *path, struct stat_line *ret_line)
+static int owner_read_stat(const char *path, struct stat_line *ret_line)
 {
 	char text[STAT_SIZE];
 	const char *rest;
@@ -114,13 +114,15 @@ int dp_owner_self(struct dp_owner *owner)
 	struct stat_line line;
 	int ret;
 
-	ret = read_boot_id(self.boot_id);
+	ret = owner_read_boot_id(self.boot_id);
 	if (!ret)
-		ret = read_namespace("/proc/self/ns/pid", &self.pid_namespace);
+		ret = owner_read_namespace("/proc/self/ns/pid",
+					   &self.pid_namespace);
 	if (!ret)
-		ret = read_namespace("/proc/self/ns/net", &self.net_namespace);
+		ret = owner_read_namespace("/proc/self/ns/net",
+					   &self.net_namespace);
 	if (!ret)
-		ret = read_stat("/proc/self/stat", &line);
+		ret = owner_read_stat("/proc/self/stat", &line);
 	if (ret)
 		return ret;
 	self.start_time = line.start_time;
@@ -129,7 +131,7 @@ int dp_owner_self(struct dp_owner *owner)
 }
 
 /* A name that the kernel gives to devices, and that is safe in a path. */
-static bool is_device_name(const char *name)
+static bool owner_is_device_name(const char *name)
 {
 	size_t length = strnlen(name, DP_DEVICE_NAME_MAX);
 
@@ -140,7 +142,7 @@ static bool is_device_name(const char *name)
 int dp_owner_add_device(struct dp_owner *owner, const char *device)
 {
 	assert(owner->rdma_devices <= DP_RDMA_DEVICES_MAX);
-	if (!device || !is_device_name(device))
+	if (!device || !owner_is_device_name(device))
 		return -EINVAL;
 	for (uint32_t i = 0; i < owner->rdma_devices; i++)
 		if (!strcmp(owner->rdma_device[i], device))
@@ -155,7 +157,7 @@ int dp_owner_add_device(struct dp_owner *owner, const char *device)
 
 /* -------------------------------------------------------- the one before us */
 
-static int thread_lives(const char *name, void *arg)
+static int owner_thread_lives(const char *name, void *arg)
 {
 	const struct dp_owner *owner = arg;
 	struct stat_line line;
@@ -166,7 +168,7 @@ static int thread_lives(const char *name, void *arg)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%u/task/%.16s/stat", owner->pid,
 		 name);
-	ret = read_stat(path, &line);
+	ret = owner_read_stat(path, &line);
 	if (ret)
 		return ret != -ENOENT;
 	return line.state != 'Z' && line.state != 'X';
@@ -180,7 +182,7 @@ static enum process owner_look_at_process(const struct dp_owner *owner)
 	int dir, ret;
 
 	snprintf(path, sizeof(path), "/proc/%u/stat", owner->pid);
-	if (read_stat(path, &line))
+	if (owner_read_stat(path, &line))
 		return dp_os_pid_exists(owner->pid) ? PROCESS_ALIVE :
 						      PROCESS_GONE;
 	if (line.start_time != owner->start_time)
@@ -189,7 +191,7 @@ static enum process owner_look_at_process(const struct dp_owner *owner)
 	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
 	if (dir < 0)
 		return PROCESS_ALIVE;
-	ret = dp_os_list(dir, thread_lives, (void *)owner);
+	ret = dp_os_list(dir, owner_thread_lives, (void *)owner);
 	dp_os_close(dir);
 	return ret ? PROCESS_ALIVE : PROCESS_ZOMBIE;
 }
@@ -218,7 +220,7 @@ static bool may_be_owners(uint32_t pid, void *arg)
 }
 
 /* As may_be_owners() will see it when we are dead. */
-static bool may_be_ours(uint32_t pid, void *arg)
+static bool owner_may_be_ours(uint32_t pid, void *arg)
 {
 	char path[PATH_SIZE];
 	struct stat stat;
@@ -234,15 +236,16 @@ int dp_owner_has_context(const char *device)
 {
 	char name[1][DP_DEVICE_NAME_MAX] = { "" };
 
-	if (!is_device_name(device))
+	if (!owner_is_device_name(device))
 		return 1;		/* adding it says what is wrong */
 	strncpy(name[0], device, DP_DEVICE_NAME_MAX - 1);
-	return dp_verbs_count(name, 1, may_be_ours, NULL, NULL) != 0;
+	return dp_verbs_count(name, 1, owner_may_be_ours, NULL, NULL) != 0;
 }
 
 /* What is left of the owner: 0 nothing, else how many contexts, or threads. */
-static int look_for_rest(const struct dp_owner *owner,
-			 enum process *ret_process, const struct dp_why *why)
+static int owner_look_for_rest(const struct dp_owner *owner,
+			       enum process *ret_process,
+			       const struct dp_why *why)
 {
 	struct suspect suspect = { owner, owner_look_at_process(owner) };
 
@@ -255,20 +258,20 @@ static int look_for_rest(const struct dp_owner *owner,
 
 /* -------------------------------------------------------------- the verdict */
 
-static bool is_record(const struct dp_owner *owner)
+static bool owner_is_record(const struct dp_owner *owner)
 {
 	if (owner->rdma_devices > DP_RDMA_DEVICES_MAX || !owner->pid ||
 	    owner->pid > INT32_MAX)
 		return false;
 	for (uint32_t i = 0; i < owner->rdma_devices; i++)
-		if (!is_device_name(owner->rdma_device[i]))
+		if (!owner_is_device_name(owner->rdma_device[i]))
 			return false;
 	return true;
 }
 
 /* 1: the owner's boot, seen from where the owner was. 0: another boot. */
-static int compare_places(const struct dp_owner *owner,
-			  const struct dp_why *why)
+static int owner_compare_places(const struct dp_owner *owner,
+				const struct dp_why *why)
 {
 	struct dp_owner self;
 	struct stat_line line;
@@ -288,7 +291,8 @@ static int compare_places(const struct dp_owner *owner,
 		return dp_fail(why, -EBUSY,
 			       "process %u, which had the pool, was in another net namespace, so whether it can still write to it by RDMA cannot be told: open the pool there once, or reboot",
 			       owner->pid);
-	if (read_stat("/proc/self/stat", &line) || line.pid != dp_os_pid())
+	if (owner_read_stat("/proc/self/stat", &line) ||
+	    line.pid != dp_os_pid())
 		return dp_fail(why, -EBUSY,
 			       "/proc shows another pid namespace than this process is in, so whether process %u, which had the pool, can still write to it by RDMA cannot be told: mount /proc anew",
 			       owner->pid);
@@ -298,8 +302,8 @@ static int compare_places(const struct dp_owner *owner,
 	return 1;
 }
 
-static int still_there(const struct dp_owner *owner, enum process process,
-		       int contexts, const struct dp_why *why)
+static int owner_still_there(const struct dp_owner *owner, enum process process,
+			     int contexts, const struct dp_why *why)
 {
 	char names[DP_RDMA_DEVICES_MAX * (DP_DEVICE_NAME_MAX + 2)] = "";
 	size_t at = 0;
@@ -324,16 +328,16 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 
 	if (!owner->rdma_devices)
 		return 0;
-	if (!is_record(owner))
+	if (!owner_is_record(owner))
 		return dp_fail(why, -EUCLEAN,
 			       "the record of the pool's last owner makes no sense; the pool was left untouched");
-	ret = compare_places(owner, why);
+	ret = owner_compare_places(owner, why);
 	if (ret <= 0)
 		return ret;
-	while ((left = look_for_rest(owner, &process, why)) > 0) {
+	while ((left = owner_look_for_rest(owner, &process, why)) > 0) {
 		ret = dp_patience_wait(patience, DP_OWNER_RDMA, owner->pid);
 		if (ret == -ETIMEDOUT)
-			return still_there(owner, process, left, why);
+			return owner_still_there(owner, process, left, why);
 		if (ret)
 			return dp_fail(why, ret, "gave up waiting for the RDMA of the pool's owner");
 	}

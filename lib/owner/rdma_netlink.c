@@ -109,7 +109,8 @@ static bool attribute_u32(struct attributes set, unsigned int type,
 }
 
 /* Ask for a dump; of one device's when index is given. */
-static int ask(struct talk *talk, unsigned int command, const uint32_t *index)
+static int netlink_ask(struct talk *talk, unsigned int command,
+		       const uint32_t *index)
 {
 	struct {
 		struct nlmsghdr header;
@@ -135,7 +136,8 @@ static int ask(struct talk *talk, unsigned int command, const uint32_t *index)
 typedef int digest_fn(struct attributes message, void *arg);
 
 /* What came in one piece. 1: the dump ended with it. */
-static int digest(struct talk *talk, uint32_t length, digest_fn *fn, void *arg)
+static int netlink_digest(struct talk *talk, uint32_t length, digest_fn *fn,
+			  void *arg)
 {
 	const struct nlmsghdr *m = (const struct nlmsghdr *)talk->buffer;
 	int ret = 0;
@@ -158,24 +160,24 @@ static int digest(struct talk *talk, uint32_t length, digest_fn *fn, void *arg)
 	return ret;
 }
 
-static int dump(struct talk *talk, unsigned int command, const uint32_t *index,
-		digest_fn *fn, void *arg)
+static int netlink_dump(struct talk *talk, unsigned int command,
+			const uint32_t *index, digest_fn *fn, void *arg)
 {
-	int ret = ask(talk, command, index);
+	int ret = netlink_ask(talk, command, index);
 
 	talk->messages = 0;
 	while (!ret) {
 		ret = dp_os_netlink_receive(talk->fd, talk->buffer,
 					    BUFFER_SIZE);
 		if (ret >= 0)
-			ret = digest(talk, ret, fn, arg);
+			ret = netlink_digest(talk, ret, fn, arg);
 	}
 	return ret < 0 ? ret : 0;
 }
 
 /* --------------------------------------------------------------- devices */
 
-static bool is_named(const struct device_list *list, const char *name)
+static bool netlink_is_named(const struct device_list *list, const char *name)
 {
 	for (uint32_t i = 0; i < list->names; i++)
 		if (!strncmp(list->name[i], name, DP_DEVICE_NAME_MAX))
@@ -183,7 +185,8 @@ static bool is_named(const struct device_list *list, const char *name)
 	return false;
 }
 
-static void read_name(struct attributes message, char name[DP_DEVICE_NAME_MAX])
+static void netlink_read_name(struct attributes message,
+			      char name[DP_DEVICE_NAME_MAX])
 {
 	const struct attributes in = attribute_inside(
 		attribute_find(message, RDMA_NLDEV_ATTR_DEV_NAME));
@@ -200,8 +203,8 @@ static int device_add(struct attributes message, void *arg)
 
 	if (!attribute_u32(message, RDMA_NLDEV_ATTR_DEV_INDEX, &new.index))
 		return 0;
-	read_name(message, new.name);
-	new.named = is_named(list, new.name);
+	netlink_read_name(message, new.name);
+	new.named = netlink_is_named(list, new.name);
 	more = realloc(list->device, (list->count + 1) * sizeof(*more));
 	if (!more)
 		return -ENOMEM;
@@ -223,7 +226,8 @@ static int device_is(struct attributes message, void *arg)
 
 static int device_exists(struct talk *talk, uint32_t index)
 {
-	int ret = dump(talk, RDMA_NLDEV_CMD_GET, NULL, device_is, &index);
+	int ret =
+		netlink_dump(talk, RDMA_NLDEV_CMD_GET, NULL, device_is, &index);
 
 	return ret ? ret : index == UINT32_MAX;
 }
@@ -233,7 +237,7 @@ struct sysfs_scan {
 	uint32_t unlisted;
 };
 
-static int sysfs_entry(const char *name, void *arg)
+static int netlink_sysfs_entry(const char *name, void *arg)
 {
 	struct sysfs_scan *scan = arg;
 
@@ -252,7 +256,7 @@ static int sysfs_entry(const char *name, void *arg)
  * those that are being removed. A device that came or was renamed meanwhile
  * counts too; the next look will tell.
  */
-static int count_unlisted(const struct device_list *list)
+static int netlink_count_unlisted(const struct device_list *list)
 {
 	struct sysfs_scan scan = { .list = list };
 	struct stat stat;
@@ -264,7 +268,7 @@ static int count_unlisted(const struct device_list *list)
 		return dp_os_stat(AT_FDCWD, "/sys/module", &stat);
 	if (dir < 0)
 		return dir;
-	ret = dp_os_list(dir, sysfs_entry, &scan);
+	ret = dp_os_list(dir, netlink_sysfs_entry, &scan);
 	dp_os_close(dir);
 	return ret < 0 ? ret : (int)scan.unlisted;
 }
@@ -302,8 +306,8 @@ static int contexts_count(struct talk *talk, uint32_t index,
 		struct context_list list = {
 			.filter = filter, .arg = arg, .ids = 1,
 		};
-		int ret = dump(talk, RDMA_NLDEV_CMD_RES_CTX_GET, &index,
-			       context_add, &list);
+		int ret = netlink_dump(talk, RDMA_NLDEV_CMD_RES_CTX_GET, &index,
+				       context_add, &list);
 
 		if (ret == -EINVAL) {
 			ret = device_exists(talk, index);
@@ -330,7 +334,7 @@ static int devices_count(struct talk *talk, struct device_list *list,
 	bool all;
 	int ret, count = 0, unlisted = 0;
 
-	ret = dump(talk, RDMA_NLDEV_CMD_GET, NULL, device_add, list);
+	ret = netlink_dump(talk, RDMA_NLDEV_CMD_GET, NULL, device_add, list);
 	all = !list->names || list->named < list->names;
 	for (uint32_t i = 0; ret >= 0 && i < list->count; i++) {
 		if (!all && !list->device[i].named)
@@ -339,7 +343,7 @@ static int devices_count(struct talk *talk, struct device_list *list,
 		count += ret > 0 ? ret : 0;
 	}
 	if (ret >= 0 && all && !count)
-		unlisted = count_unlisted(list);
+		unlisted = netlink_count_unlisted(list);
 	if (ret < 0)
 		return ret;
 	if (unlisted <= 0)
@@ -363,7 +367,7 @@ static bool has_no_rdma(void)
 	       dp_os_stat(AT_FDCWD, "/sys/class/infiniband", &stat) == -ENOENT;
 }
 
-static int cannot_tell(int error, const struct dp_why *why)
+static int netlink_cannot_tell(int error, const struct dp_why *why)
 {
 	if (error == -ENOMEM)
 		return error;
@@ -387,14 +391,14 @@ int dp_verbs_count(const char (*device)[DP_DEVICE_NAME_MAX], uint32_t devices,
 	if (talk.fd == -EPROTONOSUPPORT && has_no_rdma())
 		return 0;
 	if (talk.fd < 0)
-		return cannot_tell(talk.fd, why);
+		return netlink_cannot_tell(talk.fd, why);
 	talk.buffer = malloc(BUFFER_SIZE);
 	if (talk.buffer)
 		ret = devices_count(&talk, &list, filter, arg);
 	free(list.device);
 	free(talk.buffer);
 	dp_os_close(talk.fd);
-	return ret < 0 ? cannot_tell(ret, why) : ret;
+	return ret < 0 ? netlink_cannot_tell(ret, why) : ret;
 }
 
 /* --------------------------------------------------------- every context */
@@ -402,7 +406,7 @@ int dp_verbs_count(const char (*device)[DP_DEVICE_NAME_MAX], uint32_t devices,
 /* Fixed since Linux 3.8 (the kernel's PROC_PID_INIT_INO). */
 #define INITIAL_PID_NAMESPACE	0xEFFFFFFCu
 
-static bool every(uint32_t pid, void *arg)
+static bool netlink_every(uint32_t pid, void *arg)
 {
 	(void)pid;
 	(void)arg;
@@ -410,7 +414,7 @@ static bool every(uint32_t pid, void *arg)
 }
 
 /* Does RDMA netlink show this process all there is on the machine? */
-static int check_outlook(const struct dp_why *why)
+static int netlink_check_outlook(const struct dp_why *why)
 {
 	struct stat stat;
 	char mode[8];
@@ -426,10 +430,10 @@ static int check_outlook(const struct dp_why *why)
 	return 0;
 }
 
-static int count_every(struct talk *talk)
+static int netlink_count_every(struct talk *talk)
 {
 	struct device_list list = { .name = NULL };
-	int ret = devices_count(talk, &list, every, NULL);
+	int ret = devices_count(talk, &list, netlink_every, NULL);
 
 	free(list.device);
 	return ret;
@@ -443,8 +447,8 @@ int dp_verbs_count_all(const struct dp_why *why)
 	if (talk.fd == -EPROTONOSUPPORT && has_no_rdma())
 		return 0;
 	if (talk.fd < 0)
-		return cannot_tell(talk.fd, why);
-	ret = check_outlook(why);
+		return netlink_cannot_tell(talk.fd, why);
+	ret = netlink_check_outlook(why);
 	if (ret) {
 		dp_os_close(talk.fd);
 		return ret;
@@ -452,8 +456,8 @@ int dp_verbs_count_all(const struct dp_why *why)
 	ret = -ENOMEM;
 	talk.buffer = malloc(BUFFER_SIZE);
 	if (talk.buffer)
-		ret = count_every(&talk);
+		ret = netlink_count_every(&talk);
 	free(talk.buffer);
 	dp_os_close(talk.fd);
-	return ret < 0 ? cannot_tell(ret, why) : ret;
+	return ret < 0 ? netlink_cannot_tell(ret, why) : ret;
 }

@@ -11,7 +11,7 @@
 #include "os/os.h"
 #include "pool/create.h"
 
-static bool file_is_blank(int fd)
+static bool create_file_is_blank(int fd)
 {
 	struct stat st;
 	static const struct dp_bad none;
@@ -30,7 +30,7 @@ static bool file_is_blank(int fd)
 }
 
 /* Files of later segments: a create that was cut short leaves blank ones. */
-static bool later_segments_are_blank(struct dp_pool *pool)
+static bool create_later_segments_are_blank(struct dp_pool *pool)
 {
 	int extra = dp_source_extra_files(&pool->source, 1);
 	bool blank = true;
@@ -41,7 +41,7 @@ static bool later_segments_are_blank(struct dp_pool *pool)
 		if (fd == -EUCLEAN)	/* no such file */
 			continue;
 		extra--;
-		blank = fd >= 0 && file_is_blank(fd);
+		blank = fd >= 0 && create_file_is_blank(fd);
 		dp_os_close(fd);
 	}
 	return blank;
@@ -51,8 +51,8 @@ static bool later_segments_are_blank(struct dp_pool *pool)
  * Whose was it? Where no half of the superblock is whole nobody can tell, and
  * the RDMA of that owner may go on.
  */
-static int await_old_owner(struct dp_pool *pool, struct dp_pool_request *request,
-			   int damage)
+static int create_await_old_owner(struct dp_pool *pool,
+				  struct dp_pool_request *request, int damage)
 {
 	switch (damage) {
 	case 0:
@@ -69,8 +69,8 @@ static int await_old_owner(struct dp_pool *pool, struct dp_pool_request *request
 }
 
 /* May what is there be written over? On 0 pool->super continues its counts. */
-static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request,
-			   int fd)
+static int create_check_overwrite(struct dp_pool *pool,
+				  struct dp_pool_request *request, int fd)
 {
 	bool blank, unfinished;
 	int ret;
@@ -79,18 +79,18 @@ static int check_overwrite(struct dp_pool *pool, struct dp_pool_request *request
 	if (ret == -EIO)
 		return ret;
 	unfinished = !ret && pool->super.flags & DP_SUPER_CREATING;
-	if (unfinished || (blank && later_segments_are_blank(pool)))
+	if (unfinished || (blank && create_later_segments_are_blank(pool)))
 		return 0;
 	if (!request->overwrite)
 		return dp_fail(request->why, -EEXIST,
 			       "%s holds %s already: open it, or create with the overwrite flag to destroy it",
 			       request->path, ret ? "something" : "a pool");
-	return await_old_owner(pool, request, ret);
+	return create_await_old_owner(pool, request, ret);
 }
 
-static int check_geometry(struct dp_pool *pool,
-			  const struct dp_pool_request *request,
-			  uint64_t *ret_size)
+static int create_check_geometry(struct dp_pool *pool,
+				 const struct dp_pool_request *request,
+				 uint64_t *ret_size)
 {
 	uint64_t size = request->pool_size;
 
@@ -114,7 +114,7 @@ static int check_geometry(struct dp_pool *pool,
 }
 
 /* Empty roots and lanes, for segment 0; durable after the next fence. */
-static int format_directories(struct dp_pool *pool)
+static int create_format_directories(struct dp_pool *pool)
 {
 	char *base = pool->geometry.base;
 	uint64_t none;
@@ -137,7 +137,8 @@ static int format_directories(struct dp_pool *pool)
 				DP_LANES_END - DP_ROOTS_OFFSET);
 }
 
-static struct dp_super new_super(const struct dp_pool *pool, uint32_t index)
+static struct dp_super create_new_super(const struct dp_pool *pool,
+					uint32_t index)
 {
 	struct dp_super super = {
 		.magic = DP_MAGIC,
@@ -159,7 +160,7 @@ static int create_wipe(struct dp_pool *pool, char *from, uint64_t size)
 }
 
 /* All of chunk 0 but segment 0's superblock and its copy, which say CREATING. */
-static int wipe_chunk(struct dp_pool *pool, uint32_t index)
+static int create_wipe_chunk(struct dp_pool *pool, uint32_t index)
 {
 	uint64_t keep = index ? 0 : DP_BLOCK_SIZE;
 	char *base = dp_geometry_base(&pool->geometry, index);
@@ -174,14 +175,14 @@ static int wipe_chunk(struct dp_pool *pool, uint32_t index)
 }
 
 /* Everything of a segment but, for segment 0, its superblock. */
-static int format_segment(struct dp_pool *pool, uint32_t index)
+static int create_format_segment(struct dp_pool *pool, uint32_t index)
 {
-	struct dp_super super = new_super(pool, index);
+	struct dp_super super = create_new_super(pool, index);
 	int ret;
 
-	ret = wipe_chunk(pool, index);
+	ret = create_wipe_chunk(pool, index);
 	if (!ret && !index)
-		ret = format_directories(pool);
+		ret = create_format_directories(pool);
 	if (!ret)
 		ret = dp_table_format(dp_segment_table(&pool->segments, index));
 	dp_persist_fence(&pool->persist);
@@ -192,9 +193,9 @@ static int format_segment(struct dp_pool *pool, uint32_t index)
 }
 
 /* Segment 0's superblock first says CREATING, and last that all is there. */
-static int format_pool(struct dp_pool *pool, uint64_t size)
+static int create_format_pool(struct dp_pool *pool, uint64_t size)
 {
-	struct dp_super super = new_super(pool, 0);
+	struct dp_super super = create_new_super(pool, 0);
 	char *base = pool->geometry.base;
 	int ret;
 
@@ -212,7 +213,7 @@ static int format_pool(struct dp_pool *pool, uint64_t size)
 	if (!ret)
 		ret = dp_super_write(base, &pool->persist, &super);
 	for (uint32_t i = 0; !ret && i < pool->geometry.segments; i++)
-		ret = format_segment(pool, i);
+		ret = create_format_segment(pool, i);
 	if (ret)
 		return ret;
 	super.flags = 0;
@@ -222,7 +223,7 @@ static int format_pool(struct dp_pool *pool, uint64_t size)
 }
 
 /* The files' sizes and names must survive a power cut as the stores do. */
-static int sync_files(struct dp_pool *pool)
+static int create_sync_files(struct dp_pool *pool)
 {
 	int ret = 0;
 
@@ -234,7 +235,8 @@ static int sync_files(struct dp_pool *pool)
 }
 
 /* Metadata cannot be moved elsewhere, and a store there may be a SIGBUS. */
-static int check_medium(const struct dp_pool *pool, const struct dp_why *why)
+static int create_check_medium(const struct dp_pool *pool,
+			       const struct dp_why *why)
 {
 	struct dp_bad_run run;
 
@@ -258,9 +260,9 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	uint64_t size = 0;
 	int ret;
 
-	ret = check_geometry(pool, request, &size);
+	ret = create_check_geometry(pool, request, &size);
 	if (!ret)
-		ret = check_overwrite(pool, request, fd);
+		ret = create_check_overwrite(pool, request, fd);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->why);
@@ -271,14 +273,14 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	pool->seed = dp_layout_seed(pool->super.uuid);
 	ret = dp_pool_map(pool, request, size, fd, true);
 	if (!ret)
-		ret = check_medium(pool, request->why);
+		ret = create_check_medium(pool, request->why);
 	if (!ret)
-		ret = sync_files(pool);
-	return ret ? ret : format_pool(pool, size);
+		ret = create_sync_files(pool);
+	return ret ? ret : create_format_pool(pool, size);
 }
 
 /* Take back what this call made, and nothing that was there before. */
-static void remove_new_files(struct dp_pool *pool, bool first_is_new)
+static void create_remove_new_files(struct dp_pool *pool, bool first_is_new)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
 
@@ -300,7 +302,7 @@ static int create_or_remove(struct dp_pool *pool,
 	int ret = create_locked(pool, request, fd);
 
 	if (ret && pool->source.dir >= 0)
-		remove_new_files(pool, first_is_new);
+		create_remove_new_files(pool, first_is_new);
 	return ret;
 }
 

@@ -40,7 +40,8 @@ int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 }
 
 /* Without segment 0 there is no pool, unless others of its files are there. */
-static int no_first_segment(const struct dp_pool *pool, const struct dp_why *why)
+static int pool_no_first_segment(const struct dp_pool *pool,
+				 const struct dp_why *why)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
 
@@ -55,7 +56,8 @@ static int no_first_segment(const struct dp_pool *pool, const struct dp_why *why
 }
 
 /* While one waits for the lock, the file may be removed or replaced. */
-static int check_identity(const struct dp_pool *pool, const struct dp_why *why)
+static int pool_check_identity(const struct dp_pool *pool,
+			       const struct dp_why *why)
 {
 	dev_t dev;
 	ino_t ino;
@@ -69,7 +71,7 @@ static int check_identity(const struct dp_pool *pool, const struct dp_why *why)
 }
 
 /* Of the medium as a whole; which of it is whose is found out later. */
-static int list_bad(struct dp_pool *pool, int fd)
+static int pool_list_bad(struct dp_pool *pool, int fd)
 {
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
 		return dp_bad_of_device(pool->source.device, &pool->bad);
@@ -86,7 +88,7 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 
 	ret = dp_source_identity(&pool->source, &dev, &ino);
 	if (ret == -ENOENT)
-		return no_first_segment(pool, request->why);
+		return pool_no_first_segment(pool, request->why);
 	if (ret)
 		return dp_fail(request->why, ret, "%s: %s", request->path,
 			       strerror(-ret));
@@ -100,14 +102,15 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 	ret = dp_lock_take(&pool->lock, fd, request->readonly,
 			   &request->patience, request->why);
 	if (!ret)
-		ret = check_identity(pool, request->why);
+		ret = pool_check_identity(pool, request->why);
 	if (!ret)
 		ret = dp_source_classify(&pool->source, fd);
-	return ret ? ret : list_bad(pool, fd);
+	return ret ? ret : pool_list_bad(pool, fd);
 }
 
 /* Bytes of segment 0's file, or of the device. */
-static int medium_size(const struct dp_pool *pool, int fd, uint64_t *ret_size)
+static int pool_medium_size(const struct dp_pool *pool, int fd,
+			    uint64_t *ret_size)
 {
 	struct stat st;
 	int ret;
@@ -122,7 +125,7 @@ static int medium_size(const struct dp_pool *pool, int fd, uint64_t *ret_size)
 	return ret;
 }
 
-static bool is_zero(const char *from, uint64_t size)
+static bool pool_is_zero(const char *from, uint64_t size)
 {
 	return !from[0] && !memcmp(from, from + 1, size - 1);
 }
@@ -141,17 +144,18 @@ bool dp_pool_is_blank(const struct dp_bad_view *view)
 	if (!copy)
 		return false;
 	blank = !dp_bad_read(view, 0, copy, DP_CHUNK_SIZE) &&
-		is_zero(copy, half) &&
-		(is_zero(copy + half, half) ||
+		pool_is_zero(copy, half) &&
+		(pool_is_zero(copy + half, half) ||
 		 !memcmp(copy + half, DP_MAGIC, 8)) &&
-		is_zero(copy + DP_BLOCK_SIZE, DP_CHUNK_SIZE - DP_BLOCK_SIZE);
+		pool_is_zero(copy + DP_BLOCK_SIZE,
+			     DP_CHUNK_SIZE - DP_BLOCK_SIZE);
 	free(copy);
 	return blank;
 }
 
 /* Segment 0 is too short for any superblock. */
-static int is_stunted(const struct dp_pool *pool, uint64_t size,
-		      const struct dp_why *why)
+static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
+			   const struct dp_why *why)
 {
 	bool was_longer = size || dp_source_extra_files(&pool->source, 1);
 
@@ -166,8 +170,8 @@ static int is_stunted(const struct dp_pool *pool, uint64_t size,
  * Of the device or of segment 0's file, before the file's own list is there:
  * it does without, for its filesystem knows as well.
  */
-static struct dp_bad_view first_view(const struct dp_pool *pool, int fd,
-				     const char *base)
+static struct dp_bad_view pool_first_view(const struct dp_pool *pool, int fd,
+					  const char *base)
 {
 	static const struct dp_bad none;
 
@@ -188,19 +192,19 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 	int ret;
 
 	*ret_blank = false;
-	ret = medium_size(pool, fd, &size);
+	ret = pool_medium_size(pool, fd, &size);
 	if (ret)
 		return ret;
 	*ret_blank = !size;
 	if (size < DP_CHUNK_SIZE)
-		return is_stunted(pool, size, why);
+		return pool_is_stunted(pool, size, why);
 	if (pool->source.kind != DP_SOURCE_DEVDAX)
 		size = DP_CHUNK_SIZE;
 	ret = dp_map_peek(fd, size, &base);
 	if (ret)
 		return dp_fail(why, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
-	view = first_view(pool, fd, base);
+	view = pool_first_view(pool, fd, base);
 	ret = dp_super_read(&view, dp_pool_only_looks(pool), ret_super, &inner);
 	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
 		     dp_pool_is_blank(&view);
@@ -213,7 +217,7 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 
 /* ---------------------------------------------------------------- mapping */
 
-static int barrier_fd(uint32_t index, void *arg)
+static int pool_barrier_fd(uint32_t index, void *arg)
 {
 	const struct dp_segments *segments = arg;
 
@@ -225,14 +229,14 @@ static int barrier_fd(uint32_t index, void *arg)
  * or of a page in a pipe. On a DAX filesystem the kernel does. A create takes
  * whatever files it finds, so it does not ask how they were left.
  */
-static int pass_barrier(struct dp_pool *pool, struct dp_pool_request *request,
-			bool create)
+static int pool_pass_barrier(struct dp_pool *pool,
+			     struct dp_pool_request *request, bool create)
 {
 	const struct dp_barrier barrier = {
 		.path = pool->source.path,
 		.pid = pool->super.owner.pid,
 		.files = pool->geometry.segments,
-		.file = barrier_fd,
+		.file = pool_barrier_fd,
 		.arg = &pool->segments,
 	};
 
@@ -257,7 +261,7 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 	ret = dp_segments_map(segments, size, &pool->geometry, fd, create,
 			      request->why);
 	if (!ret)
-		ret = pass_barrier(pool, request, create);
+		ret = pool_pass_barrier(pool, request, create);
 	if (!ret)
 		ret = dp_segments_back(segments, create, request->why);
 	pool->ignored_files = dp_source_extra_files(&pool->source,
@@ -282,7 +286,7 @@ void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock)
 /* ------------------------------------------------------------------- open */
 
 /* D10: here the set is always the first ones, up to their number. */
-static bool segment_set_is_valid(const struct dp_super *super)
+static bool pool_segment_set_is_valid(const struct dp_super *super)
 {
 	for (uint32_t i = 0; i < DP_SEGMENTS_MAX; i++)
 		if ((super->segment_set[i / 8] >> i % 8 & 1) !=
@@ -304,13 +308,14 @@ int dp_pool_check_super(const struct dp_pool *pool,
 			       "%s: its creation was cut short: create it again",
 			       pool->source.path);
 	if (!dp_geometry_segment_size_is_valid(super->segment_size) ||
-	    super->index ||
-	    !super->segments || super->segments > DP_SEGMENTS_MAX ||
+	    super->index || !super->segments ||
+	    super->segments > DP_SEGMENTS_MAX ||
 	    super->pool_size > DP_SEGMENTS_MAX * DP_SEGMENT_SIZE_MAX ||
 	    super->segments !=
-	    dp_geometry_of(super->pool_size, super->segment_size).segments ||
+		    dp_geometry_of(super->pool_size, super->segment_size)
+			    .segments ||
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
-	    !segment_set_is_valid(super) ||
+	    !pool_segment_set_is_valid(super) ||
 	    super->owner.rdma_devices > DP_RDMA_DEVICES_MAX)
 		return dp_fail(why, -EUCLEAN,
 			       "the superblock of %s checks out but makes no sense; the pool was left untouched",
@@ -340,8 +345,8 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 			      request->why);
 }
 
-static int open_locked(struct dp_pool *pool, struct dp_pool_request *request,
-		       int fd)
+static int pool_open_locked(struct dp_pool *pool,
+			    struct dp_pool_request *request, int fd)
 {
 	bool blank;
 	int ret;
@@ -401,7 +406,7 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 		return ret;
 	ret = dp_pool_lock(pool, request, flags, &fd);
 	if (!ret)
-		ret = open_locked(pool, request, fd);
+		ret = pool_open_locked(pool, request, fd);
 	if (ret)
 		dp_pool_tear_down(pool, fd, true);
 	return ret;
@@ -409,7 +414,7 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 
 /* -------------------------------------------------------- owning, closing */
 
-static int write_super(struct dp_pool *pool)
+static int pool_write_super(struct dp_pool *pool)
 {
 	return dp_super_write(pool->geometry.base, &pool->persist,
 			      &pool->super);
@@ -438,7 +443,7 @@ int dp_pool_own(struct dp_pool *pool)
 	super->epoch = dp_pool_next_epoch(pool);
 	super->flags |= DP_SUPER_UNCLEAN;
 	super->flags &= ~DP_SUPER_OWNER_UNKNOWN;
-	return write_super(pool);
+	return pool_write_super(pool);
 }
 
 int dp_pool_record_rdma(struct dp_pool *pool, const char *device)
@@ -449,7 +454,7 @@ int dp_pool_record_rdma(struct dp_pool *pool, const char *device)
 	pthread_mutex_lock(&pool->super_mutex);
 	ret = dp_owner_add_device(&pool->super.owner, device);
 	if (ret > 0)
-		ret = write_super(pool);
+		ret = pool_write_super(pool);
 	pthread_mutex_unlock(&pool->super_mutex);
 	return ret;
 }
@@ -463,7 +468,7 @@ int dp_pool_close(struct dp_pool *pool, bool clean)
 	if (clean && !pool->readonly && !ret) {
 		pool->super.flags &= ~DP_SUPER_UNCLEAN;
 		memset(&pool->super.owner, 0, sizeof(pool->super.owner));
-		ret = write_super(pool);
+		ret = pool_write_super(pool);
 	}
 	dp_pool_tear_down(pool, fd, true);
 	return ret;

@@ -53,13 +53,6 @@ static inline uint32_t dp_geometry_chunks(const struct dp_geometry *geometry,
 	return dp_geometry_size(geometry, segment) >> DP_CHUNK_SHIFT;
 }
 
-/* Of all segments. */
-static inline uint64_t dp_geometry_total(const struct dp_geometry *geometry)
-{
-	return (geometry->segments - 1) * geometry->segment_size +
-	       geometry->last_size;
-}
-
 /* The pool address where a segment begins. */
 static inline uint64_t dp_geometry_begin(const struct dp_geometry *geometry,
 					 uint32_t segment)

@@ -26,7 +26,7 @@ void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE])
 /* ------------------------------------------------------------- device-dax */
 
 /* Fill in size and alignment of the device with that number. */
-static int describe_device(struct dp_source *source, dev_t rdev)
+static int source_describe_device(struct dp_source *source, dev_t rdev)
 {
 	struct daxctl_region *region;
 	struct daxctl_ctx *ctx;
@@ -51,7 +51,7 @@ static int describe_device(struct dp_source *source, dev_t rdev)
 	return ret;
 }
 
-static bool driver_is(const char *device, const char *driver)
+static bool source_driver_is(const char *device, const char *driver)
 {
 	char path[128], target[256];
 	const char *name;
@@ -64,7 +64,7 @@ static bool driver_is(const char *device, const char *driver)
 }
 
 /* Is there a mount of type devtmpfs with that device number? */
-static bool is_devtmpfs(dev_t dev)
+static bool source_is_devtmpfs(dev_t dev)
 {
 	char wanted[32], *text, *line, *save = NULL;
 	bool found = false;
@@ -84,31 +84,32 @@ out:
 }
 
 /* The one node that counts is /dev/<device> on devtmpfs. */
-static int check_node(const struct dp_source *source, const struct stat *st,
-		      const struct dp_why *why)
+static int source_check_node(const struct dp_source *source,
+			     const struct stat *st, const struct dp_why *why)
 {
 	char path[128];
 	struct stat real;
 
 	snprintf(path, sizeof(path), "/dev/%s", source->device);
-	if (is_devtmpfs(st->st_dev) && !dp_os_stat(AT_FDCWD, path, &real) &&
-	    real.st_dev == st->st_dev && real.st_ino == st->st_ino)
+	if (source_is_devtmpfs(st->st_dev) &&
+	    !dp_os_stat(AT_FDCWD, path, &real) && real.st_dev == st->st_dev &&
+	    real.st_ino == st->st_ino)
 		return 0;
 	return dp_fail(why, -EPERM,
 		       "%s is a second node of %s, and its lock would not exclude users of %s: use %s",
 		       source->path, source->device, path, path);
 }
 
-static int find_device(struct dp_source *source, const struct stat *st,
-		       uint32_t flags, const struct dp_why *why)
+static int source_find_device(struct dp_source *source, const struct stat *st,
+			      uint32_t flags, const struct dp_why *why)
 {
-	int ret = describe_device(source, st->st_rdev);
+	int ret = source_describe_device(source, st->st_rdev);
 
 	if (ret)
 		return dp_fail(why, -ENODEV,
 			       "%s is not a device-dax node: give a /dev/daxX.Y or a directory",
 			       source->path);
-	if (driver_is(source->device, "kmem"))
+	if (source_driver_is(source->device, "kmem"))
 		return dp_fail(why, -ENODEV,
 			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
 			       source->path, source->device);
@@ -118,16 +119,17 @@ static int find_device(struct dp_source *source, const struct stat *st,
 	source->kind = DP_SOURCE_DEVDAX;
 	if (flags & DP_SOURCE_ANY_NODE)
 		return 0;
-	return check_node(source, st, why);
+	return source_check_node(source, st, why);
 }
 
 /* A path that is not there; a device in system-ram mode may lack its node. */
-static int not_there(const struct dp_source *source, const struct dp_why *why)
+static int source_not_there(const struct dp_source *source,
+			    const struct dp_why *why)
 {
 	const char *name = strrchr(source->path, '/');
 
 	name = name ? name + 1 : source->path;
-	if (!strncmp(name, "dax", 3) && driver_is(name, "kmem"))
+	if (!strncmp(name, "dax", 3) && source_driver_is(name, "kmem"))
 		return dp_fail(why, -ENODEV,
 			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
 			       name, name);
@@ -138,7 +140,8 @@ static int not_there(const struct dp_source *source, const struct dp_why *why)
 
 /* -------------------------------------------------------------- directory */
 
-static int find_directory(struct dp_source *source, const struct dp_why *why)
+static int source_find_directory(struct dp_source *source,
+				 const struct dp_why *why)
 {
 	uint64_t magic;
 	int ret;
@@ -163,20 +166,20 @@ static int source_find(struct dp_source *source, uint32_t flags,
 	int ret = dp_os_stat(AT_FDCWD, source->path, &st);
 
 	if (ret == -ENOENT && flags & DP_SOURCE_MAKE_DIR &&
-	    not_there(source, NULL) == -ENOENT) {
+	    source_not_there(source, NULL) == -ENOENT) {
 		ret = dp_os_mkdir(source->path);
 		source->made_dir = !ret;
 		if (!ret)
 			ret = dp_os_stat(AT_FDCWD, source->path, &st);
 	}
 	if (ret == -ENOENT)
-		return not_there(source, why);
+		return source_not_there(source, why);
 	if (ret)
 		return dp_fail(why, ret, "%s: %s", source->path, strerror(-ret));
 	if (S_ISCHR(st.st_mode))
-		return find_device(source, &st, flags, why);
+		return source_find_device(source, &st, flags, why);
 	if (S_ISDIR(st.st_mode))
-		return find_directory(source, why);
+		return source_find_directory(source, why);
 	return dp_fail(why, -EMEDIUMTYPE,
 		       "%s is another program's file: a pool is a directory or a device-dax node",
 		       source->path);
@@ -279,7 +282,7 @@ struct extra_count {
 	int extra;
 };
 
-static int count_extra(const char *name, void *arg)
+static int source_count_extra(const char *name, void *arg)
 {
 	struct extra_count *count = arg;
 	char expected[DP_SEGMENT_NAME_SIZE];
@@ -298,7 +301,7 @@ int dp_source_extra_files(const struct dp_source *source, uint32_t segments)
 	struct extra_count count = { segments, 0 };
 
 	if (source->dir >= 0)
-		dp_os_list(source->dir, count_extra, &count);
+		dp_os_list(source->dir, source_count_extra, &count);
 	return count.extra;
 }
 
@@ -312,7 +315,7 @@ struct chunk_map {
 };
 
 /* Extents never overlap, so a chunk is backed when its pieces sum up to it. */
-static int mark_chunks(const struct dp_os_extent *extent, void *arg)
+static int source_mark_chunks(const struct dp_os_extent *extent, void *arg)
 {
 	struct chunk_map *map = arg;
 	bool aligned = !((extent->physical - extent->offset) &
@@ -335,8 +338,8 @@ static int mark_chunks(const struct dp_os_extent *extent, void *arg)
 	return 0;
 }
 
-static int list_extents(const struct dp_source *source, int fd,
-			struct chunk_map *map, const struct dp_why *why)
+static int source_list_extents(const struct dp_source *source, int fd,
+			       struct chunk_map *map, const struct dp_why *why)
 {
 	int ret;
 
@@ -344,9 +347,9 @@ static int list_extents(const struct dp_source *source, int fd,
 	if (!map->covered)
 		return -ENOMEM;
 	if (source->kind == DP_SOURCE_SHMEM)
-		ret = dp_os_seek_data(fd, map->size, mark_chunks, map);
+		ret = dp_os_seek_data(fd, map->size, source_mark_chunks, map);
 	else
-		ret = dp_os_fiemap(fd, mark_chunks, map);
+		ret = dp_os_fiemap(fd, source_mark_chunks, map);
 	for (uint64_t i = 0; i < map->size >> DP_CHUNK_SHIFT; i++)
 		if (map->covered[i] && !(map->chunk[i] & DP_CHUNK_BACKED))
 			map->chunk[i] |= DP_CHUNK_DOUBT;
@@ -369,7 +372,7 @@ int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
 		       size >> DP_CHUNK_SHIFT);
 		return 0;
 	}
-	ret = list_extents(source, fd, &map, why);
+	ret = source_list_extents(source, fd, &map, why);
 	if (!ret && map.shared)
 		return dp_fail(why, -EOPNOTSUPP,
 			       "%s has reflinked extents, which hardware would write around: copy the files without --reflink, or use a filesystem made with reflink=0",

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "reclaim/hole.h"
 
-static uint32_t chunks_of(const struct dp_holes *holes, uint32_t segment)
+static uint32_t hole_chunks_of(const struct dp_holes *holes, uint32_t segment)
 {
 	return dp_geometry_chunks(&holes->media->geometry, segment);
 }
 
-static uint8_t flags_of(const struct dp_holes *holes, uint32_t segment,
-			uint32_t chunk)
+static uint8_t hole_flags_of(const struct dp_holes *holes, uint32_t segment,
+			     uint32_t chunk)
 {
 	return dp_segment_chunk(&holes->media->segments, segment, chunk);
 }
 
-static bool is_all_free(struct dp_holes *holes, uint32_t segment, uint32_t chunk)
+static bool hole_is_all_free(struct dp_holes *holes, uint32_t segment,
+			     uint32_t chunk)
 {
 	uint32_t block = chunk * DP_CHUNK_BLOCKS;
 
@@ -22,10 +23,10 @@ static bool is_all_free(struct dp_holes *holes, uint32_t segment, uint32_t chunk
 	return true;
 }
 
-static bool is_candidate(struct dp_holes *holes, uint32_t segment,
-			 uint32_t chunk, enum dp_way way, bool spare)
+static bool hole_is_candidate(struct dp_holes *holes, uint32_t segment,
+			      uint32_t chunk, enum dp_way way, bool spare)
 {
-	uint8_t flags = flags_of(holes, segment, chunk);
+	uint8_t flags = hole_flags_of(holes, segment, chunk);
 
 	if (flags & DP_CHUNK_CLAIMED)
 		return false;
@@ -34,7 +35,7 @@ static bool is_candidate(struct dp_holes *holes, uint32_t segment,
 	if (flags & DP_CHUNK_DOUBT)
 		return true;
 	return spare && flags & DP_CHUNK_BACKED &&
-	       is_all_free(holes, segment, chunk);
+	       hole_is_all_free(holes, segment, chunk);
 }
 
 uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
@@ -42,8 +43,8 @@ uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 1; i < chunks_of(holes, segment); i++)
-		count += is_candidate(holes, segment, i, way, spare);
+	for (uint32_t i = 1; i < hole_chunks_of(holes, segment); i++)
+		count += hole_is_candidate(holes, segment, i, way, spare);
 	return count;
 }
 
@@ -51,9 +52,9 @@ uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
 			uint32_t chunk, enum dp_way way, bool spare)
 {
-	uint8_t flags = flags_of(holes, segment, chunk);
+	uint8_t flags = hole_flags_of(holes, segment, chunk);
 
-	if (!is_candidate(holes, segment, chunk, way, spare))
+	if (!hole_is_candidate(holes, segment, chunk, way, spare))
 		return false;
 	if (flags & DP_CHUNK_BACKED &&
 	    !dp_space_claim_at(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
@@ -71,7 +72,8 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = chunks_of(holes, segment) - 1; i && chunks; i--) {
+	for (uint32_t i = hole_chunks_of(holes, segment) - 1; i && chunks;
+	     i--) {
 		bool follows = count && run[count - 1].chunk == i + 1;
 
 		if (!follows && count == runs)
@@ -83,13 +85,13 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 		run[count - 1].chunk--;
 		run[count - 1].chunks++;
 		chunks--;
-		spare -= !!(flags_of(holes, segment, i) & DP_CHUNK_BACKED);
+		spare -= !!(hole_flags_of(holes, segment, i) & DP_CHUNK_BACKED);
 	}
 	return count;
 }
 
 /* Flags of a chunk whose claim has ended so. */
-static uint8_t flags_after(uint8_t flags, bool backed, enum dp_way_end end)
+static uint8_t hole_flags_after(uint8_t flags, bool backed, enum dp_way_end end)
 {
 	flags &= ~(DP_CHUNK_BACKED | DP_CHUNK_CLAIMED);
 	if (end != DP_WAY_UNCHANGED)
@@ -99,17 +101,17 @@ static uint8_t flags_after(uint8_t flags, bool backed, enum dp_way_end end)
 	return backed ? flags | DP_CHUNK_BACKED : flags;
 }
 
-static void end_one(struct dp_holes *holes, uint32_t segment, uint32_t chunk,
-		    enum dp_way way, enum dp_way_end end)
+static void hole_end_one(struct dp_holes *holes, uint32_t segment,
+			 uint32_t chunk, enum dp_way way, enum dp_way_end end)
 {
-	uint8_t flags = flags_of(holes, segment, chunk);
+	uint8_t flags = hole_flags_of(holes, segment, chunk);
 	bool was_backed = flags & DP_CHUNK_BACKED;
 	bool backed = end == DP_WAY_UNCHANGED ? was_backed :
 		      end == DP_WAY_DONE && way == DP_WAY_REFILL;
 
 	assert(flags & DP_CHUNK_CLAIMED);
 	assert(!(was_backed && flags & DP_CHUNK_DOUBT));
-	flags = flags_after(flags, backed, end);
+	flags = hole_flags_after(flags, backed, end);
 	assert(!(backed && flags & DP_CHUNK_DOUBT));
 	dp_segment_set_chunk(&holes->media->segments, segment, chunk, flags);
 	if (was_backed && !backed)
@@ -127,14 +129,14 @@ void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
 {
 	assert(run.chunks);
 	for (uint32_t i = 0; i < run.chunks; i++)
-		end_one(holes, segment, run.chunk + i, way, end);
+		hole_end_one(holes, segment, run.chunk + i, way, end);
 	atomic_fetch_sub(&holes->claimed, run.chunks);
 }
 
 bool dp_holes_any(const struct dp_holes *holes, uint32_t segment)
 {
-	for (uint32_t i = 1; i < chunks_of(holes, segment); i++)
-		if (!(flags_of(holes, segment, i) & DP_CHUNK_BACKED))
+	for (uint32_t i = 1; i < hole_chunks_of(holes, segment); i++)
+		if (!(hole_flags_of(holes, segment, i) & DP_CHUNK_BACKED))
 			return true;
 	return false;
 }

@@ -37,7 +37,7 @@
 
 static_assert(DP_PUNCH_RUNS <= 1 << RUN_BITS, "a run has its number");
 
-static int open_ring(struct dp_ring *ring, int lock_fd, int event_fd)
+static int punch_open_ring(struct dp_ring *ring, int lock_fd, int event_fd)
 {
 	uint32_t workers[2] = { WORKERS, 0 };
 	int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);
@@ -59,7 +59,7 @@ static int open_ring(struct dp_ring *ring, int lock_fd, int event_fd)
 }
 
 /* A ring with a thread would keep that awake from tick to tick. */
-static int open_clock(struct dp_ring *clock, int event_fd)
+static int punch_open_clock(struct dp_ring *clock, int event_fd)
 {
 	int ret = dp_ring_open(clock, TICKS, DP_RING_PLAIN);
 
@@ -77,10 +77,10 @@ int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd)
 	int ret;
 
 	assert(!punch->open);
-	ret = open_ring(&punch->ring, lock_fd, event_fd);
+	ret = punch_open_ring(&punch->ring, lock_fd, event_fd);
 	if (ret)
 		return ret;
-	ret = open_clock(&punch->clock, event_fd);
+	ret = punch_open_clock(&punch->clock, event_fd);
 	if (ret) {
 		dp_ring_close(&punch->ring);
 		return ret;
@@ -100,26 +100,28 @@ void dp_punch_close(struct dp_punch *punch)
 
 /* --------------------------------------------------------------- requests */
 
-static uint64_t user_data(uint64_t attempt, enum dp_answer_to to, uint32_t run)
+static uint64_t punch_user_data(uint64_t attempt, enum dp_answer_to to,
+				uint32_t run)
 {
 	return (attempt << RUN_BITS | run) << TO_BITS | to;
 }
 
-static struct io_uring_sqe *prepare(struct dp_punch *punch, unsigned int opcode,
-				    uint64_t attempt, enum dp_answer_to to)
+static struct io_uring_sqe *punch_prepare(struct dp_punch *punch,
+					  unsigned int opcode, uint64_t attempt,
+					  enum dp_answer_to to)
 {
 	struct io_uring_sqe *sqe = dp_ring_prepare(&punch->ring);
 
-	assert(sqe);			/* make_room() was called */
+	assert(sqe); /* punch_make_room() was called */
 	sqe->opcode = opcode;
 	sqe->fd = -1;
-	sqe->user_data = user_data(attempt, to, 0);
+	sqe->user_data = punch_user_data(attempt, to, 0);
 	return sqe;
 }
 
 /* For all that one submit hands over: links must not end half way. What the thread
  * was given it takes at once, so that this hardly ever waits. */
-static void make_room(struct dp_punch *punch, uint32_t requests)
+static void punch_make_room(struct dp_punch *punch, uint32_t requests)
 {
 	int ret = dp_ring_make_room(&punch->ring, requests);
 
@@ -127,13 +129,14 @@ static void make_room(struct dp_punch *punch, uint32_t requests)
 }
 
 /* If the thread cannot be woken now it is when somebody looks. */
-static void submit(struct dp_punch *punch)
+static void punch_submit(struct dp_punch *punch)
 {
 	dp_ring_submit(&punch->ring);
 }
 
-static void fill_timeout(struct io_uring_sqe *sqe,
-			 const struct __kernel_timespec *at, uint32_t flags)
+static void punch_fill_timeout(struct io_uring_sqe *sqe,
+			       const struct __kernel_timespec *at,
+			       uint32_t flags)
 {
 	sqe->opcode = IORING_OP_TIMEOUT;
 	sqe->fd = -1;
@@ -142,66 +145,67 @@ static void fill_timeout(struct io_uring_sqe *sqe,
 	sqe->timeout_flags = flags | IORING_TIMEOUT_ETIME_SUCCESS;
 }
 
-static struct io_uring_sqe *prepare_timeout(struct dp_punch *punch,
-					    uint64_t attempt,
-					    enum dp_answer_to to,
-					    const struct __kernel_timespec *at,
-					    uint32_t flags)
+static struct io_uring_sqe *
+punch_prepare_timeout(struct dp_punch *punch, uint64_t attempt,
+		      enum dp_answer_to to, const struct __kernel_timespec *at,
+		      uint32_t flags)
 {
-	struct io_uring_sqe *sqe = prepare(punch, IORING_OP_TIMEOUT, attempt,
-					   to);
+	struct io_uring_sqe *sqe =
+		punch_prepare(punch, IORING_OP_TIMEOUT, attempt, to);
 
-	fill_timeout(sqe, at, flags);
+	punch_fill_timeout(sqe, at, flags);
 	return sqe;
 }
 
-static struct io_uring_sqe *prepare_cancel(struct dp_punch *punch,
-					   const struct dp_request *request)
+static struct io_uring_sqe *
+punch_prepare_cancel(struct dp_punch *punch, const struct dp_request *request)
 {
-	struct io_uring_sqe *sqe = prepare(punch, IORING_OP_ASYNC_CANCEL,
-					   request->attempt, DP_ANSWER_ELSE);
+	struct io_uring_sqe *sqe = punch_prepare(punch, IORING_OP_ASYNC_CANCEL,
+						 request->attempt,
+						 DP_ANSWER_ELSE);
 
 	sqe->fd = request->fd;
 	sqe->cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
 	return sqe;
 }
 
-static int mode_of(enum dp_way way)
+static int punch_mode_of(enum dp_way way)
 {
 	return way == DP_WAY_RECLAIM ?
 	       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0;
 }
 
-static uint64_t begin_of(struct dp_run run)
+static uint64_t punch_begin_of(struct dp_run run)
 {
 	return (uint64_t)run.chunk << DP_CHUNK_SHIFT;
 }
 
-static uint64_t size_of(struct dp_run run)
+static uint64_t punch_size_of(struct dp_run run)
 {
 	return (uint64_t)run.chunks << DP_CHUNK_SHIFT;
 }
 
-static void prepare_runs(struct dp_punch *punch,
-			 const struct dp_request *request)
+static void punch_prepare_runs(struct dp_punch *punch,
+			       const struct dp_request *request)
 {
 	for (uint32_t i = 0; i < request->runs; i++) {
-		struct io_uring_sqe *sqe = prepare(punch, IORING_OP_FALLOCATE,
-						   request->attempt,
-						   DP_ANSWER_RUN);
+		struct io_uring_sqe *sqe =
+			punch_prepare(punch, IORING_OP_FALLOCATE,
+				      request->attempt, DP_ANSWER_RUN);
 
 		sqe->fd = request->fd;
-		sqe->off = begin_of(request->run[i]);
-		sqe->addr = size_of(request->run[i]);
-		sqe->len = mode_of(request->way);
-		sqe->user_data = user_data(request->attempt, DP_ANSWER_RUN, i);
+		sqe->off = punch_begin_of(request->run[i]);
+		sqe->addr = punch_size_of(request->run[i]);
+		sqe->len = punch_mode_of(request->way);
+		sqe->user_data =
+			punch_user_data(request->attempt, DP_ANSWER_RUN, i);
 	}
 }
 
 #define LATER		2		/* cancellations after the first */
 #define DEADLINE_REQUESTS	(2 * (LATER + 1))
 
-static bool has_deadline(const struct dp_request *request)
+static bool punch_has_deadline(const struct dp_request *request)
 {
 	return request->cancel_ns <= INT64_MAX;
 }
@@ -209,8 +213,8 @@ static bool has_deadline(const struct dp_request *request)
 /* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not
  * end the chain, the end of a timeout by dp_punch_forget() does. The kernel reads
  * the time later, but before it begins the first run, so it may be the request's. */
-static void prepare_deadline(struct dp_punch *punch,
-			     struct dp_request *request)
+static void punch_prepare_deadline(struct dp_punch *punch,
+				   struct dp_request *request)
 {
 	static const struct __kernel_timespec later[LATER] = {
 		{ 0, 20 * MS }, { 0, 200 * MS }
@@ -221,28 +225,28 @@ static void prepare_deadline(struct dp_punch *punch,
 		request->cancel_ns / (1000 * MS),
 		request->cancel_ns % (1000 * MS)
 	};
-	sqe = prepare_timeout(punch, request->attempt, DP_ANSWER_TIMER,
-			      &request->at, IORING_TIMEOUT_ABS);
+	sqe = punch_prepare_timeout(punch, request->attempt, DP_ANSWER_TIMER,
+				    &request->at, IORING_TIMEOUT_ABS);
 	for (uint32_t i = 0; i < LATER; i++) {
 		sqe->flags = IOSQE_IO_LINK;
-		sqe = prepare_cancel(punch, request);
+		sqe = punch_prepare_cancel(punch, request);
 		sqe->flags = IOSQE_IO_HARDLINK;
-		sqe = prepare_timeout(punch, request->attempt,
-				      DP_ANSWER_TIMER, &later[i], 0);
+		sqe = punch_prepare_timeout(punch, request->attempt,
+					    DP_ANSWER_TIMER, &later[i], 0);
 	}
 	sqe->flags = IOSQE_IO_LINK;
-	prepare_cancel(punch, request);
+	punch_prepare_cancel(punch, request);
 }
 
 void dp_punch_ask(struct dp_punch *punch, struct dp_request *request)
 {
 	assert(punch->open && request->attempt && request->runs);
 	assert(request->runs <= DP_PUNCH_RUNS);
-	make_room(punch, request->runs + DEADLINE_REQUESTS);
-	if (has_deadline(request))
-		prepare_deadline(punch, request);
-	prepare_runs(punch, request);
-	submit(punch);
+	punch_make_room(punch, request->runs + DEADLINE_REQUESTS);
+	if (punch_has_deadline(request))
+		punch_prepare_deadline(punch, request);
+	punch_prepare_runs(punch, request);
+	punch_submit(punch);
 }
 
 /* Whichever of its timeouts is running: the next cancellation would be of what is
@@ -251,39 +255,41 @@ void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request)
 {
 	struct io_uring_sqe *sqe;
 
-	if (!has_deadline(request))
+	if (!punch_has_deadline(request))
 		return;
-	make_room(punch, 1);
-	sqe = prepare(punch, IORING_OP_ASYNC_CANCEL, request->attempt,
-		      DP_ANSWER_ELSE);
-	sqe->addr = user_data(request->attempt, DP_ANSWER_TIMER, 0);
+	punch_make_room(punch, 1);
+	sqe = punch_prepare(punch, IORING_OP_ASYNC_CANCEL, request->attempt,
+			    DP_ANSWER_ELSE);
+	sqe->addr = punch_user_data(request->attempt, DP_ANSWER_TIMER, 0);
 	sqe->cancel_flags = IORING_ASYNC_CANCEL_ALL;
-	submit(punch);
+	punch_submit(punch);
 }
 
 void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request)
 {
-	make_room(punch, 1);
-	prepare_cancel(punch, request);
-	submit(punch);
+	punch_make_room(punch, 1);
+	punch_prepare_cancel(punch, request);
+	punch_submit(punch);
 }
 
-static void prepare_settle(struct dp_punch *punch,
-			   const struct dp_request *request, uint32_t run,
-			   bool shmem)
+static void punch_prepare_settle(struct dp_punch *punch,
+				 const struct dp_request *request, uint32_t run,
+				 bool shmem)
 {
-	struct io_uring_sqe *sqe = prepare(punch, shmem ? IORING_OP_MADVISE :
-					   IORING_OP_FSYNC, request->attempt,
-					   DP_ANSWER_SETTLE);
+	struct io_uring_sqe *sqe = punch_prepare(
+		punch, shmem ? IORING_OP_MADVISE : IORING_OP_FSYNC,
+		request->attempt, DP_ANSWER_SETTLE);
 
-	sqe->user_data = user_data(request->attempt, DP_ANSWER_SETTLE, run);
+	sqe->user_data =
+		punch_user_data(request->attempt, DP_ANSWER_SETTLE, run);
 	if (!shmem) {
 		sqe->fd = request->fd;
 		sqe->fsync_flags = IORING_FSYNC_DATASYNC;
 		return;
 	}
-	sqe->addr = (uintptr_t)request->base + begin_of(request->run[run]);
-	sqe->len = size_of(request->run[run]);
+	sqe->addr =
+		(uintptr_t)request->base + punch_begin_of(request->run[run]);
+	sqe->len = punch_size_of(request->run[run]);
 	sqe->fadvise_advice = MADV_POPULATE_WRITE;
 }
 
@@ -298,24 +304,24 @@ uint32_t dp_punch_settle(struct dp_punch *punch,
 {
 	uint32_t answers = 0;
 
-	make_room(punch, request->runs);
+	punch_make_room(punch, request->runs);
 	for (uint32_t i = 0; i < request->runs; i++) {
 		if (!result[i] && (shmem || !answers)) {
-			prepare_settle(punch, request, i, shmem);
+			punch_prepare_settle(punch, request, i, shmem);
 			answers++;
 		}
 	}
 	assert(answers);
-	submit(punch);
+	punch_submit(punch);
 	return answers;
 }
 
 int dp_punch_here(const struct dp_request *request, uint32_t run)
 {
 	assert(run < request->runs);
-	return dp_os_fallocate(request->fd, mode_of(request->way),
-			       begin_of(request->run[run]),
-			       size_of(request->run[run]));
+	return dp_os_fallocate(request->fd, punch_mode_of(request->way),
+			       punch_begin_of(request->run[run]),
+			       punch_size_of(request->run[run]));
 }
 
 int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
@@ -323,8 +329,9 @@ int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 {
 	if (!shmem)
 		return dp_os_fsync(request->fd);
-	return dp_os_advise(request->base + begin_of(request->run[run]),
-			    size_of(request->run[run]), MADV_POPULATE_WRITE);
+	return dp_os_advise(request->base + punch_begin_of(request->run[run]),
+			    punch_size_of(request->run[run]),
+			    MADV_POPULATE_WRITE);
 }
 
 /* ---------------------------------------------------------------- answers */
@@ -339,12 +346,12 @@ void dp_punch_tick(struct dp_punch *punch)
 	punch->ticking = true;
 	sqe = dp_ring_prepare(&punch->clock);
 	assert(sqe);			/* one at a time */
-	fill_timeout(sqe, &at, 0);
+	punch_fill_timeout(sqe, &at, 0);
 	dp_ring_submit(&punch->clock);
 }
 
 /* It is submitted again here if the kernel had no memory for it. */
-static void look_at_clock(struct dp_punch *punch)
+static void punch_look_at_clock(struct dp_punch *punch)
 {
 	struct io_uring_cqe cqe;
 
@@ -359,7 +366,7 @@ bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)
 
 	if (!punch->open)
 		return false;
-	look_at_clock(punch);
+	punch_look_at_clock(punch);
 	if (dp_ring_submit(&punch->ring) ||
 	    dp_ring_next(&punch->ring, 0, &cqe) <= 0)
 		return false;

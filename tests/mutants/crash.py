@@ -13,10 +13,10 @@ MUTANTS = [
      '''	return dp_persist_flush(lanes->persist, done, sizeof(*done));'''),
     ('third-fence-missing', SIM, 'lib/media/lane.c',
      'done may arrive after the call returned',
-     '''	ret = write_done(lanes, index);
+     '''	ret = lane_write_done(lanes, index);
 	dp_persist_fence(lanes->persist);
 	return ret;''',
-     '''	return write_done(lanes, index);'''),
+     '''	return lane_write_done(lanes, index);'''),
     ('second-fence-missing', SIM, 'lib/media/lane.c',
      'done may arrive before the words',
      '''	ret = lane_apply(lanes, entries, count);
@@ -26,13 +26,13 @@ MUTANTS = [
 	if (ret)'''),
     ('commit-fence-missing', SIM, 'lib/media/lane.c',
      'words may arrive before the lane is committed',
-     '''		ret = write_header(lanes, index, &lane);
+     '''		ret = lane_write_header(lanes, index, &lane);
 	dp_persist_fence(lanes->persist);
 	return ret;
 }
 
 int dp_lane_run''',
-     '''		ret = write_header(lanes, index, &lane);
+     '''		ret = lane_write_header(lanes, index, &lane);
 	return ret;
 }
 
@@ -41,10 +41,10 @@ int dp_lane_run'''),
      'the header is committed without what it commits',
      '''	ret = dp_persist_flush(lanes->persist, to->entry, size);
 	if (!ret)
-		ret = write_header''',
+		ret = lane_write_header''',
      '''	ret = 0;
 	if (!ret)
-		ret = write_header'''),
+		ret = lane_write_header'''),
     ('lane-check-without-entries', SIM, 'lib/media/layout.c',
      'a torn lane passes for a committed one',
      '''	return XXH3_64bits_withSeed(lane->entry,
@@ -61,22 +61,24 @@ int dp_lane_run'''),
 '''),
     ('torn-number-used-up-last', SIM, 'lib/media/lane.c',
      'the empty header completes the torn batch that it is to discard',
-     '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+     '''		ret = lane_for_each_found(lanes, DP_LANE_TORN, lane_use_up);
 	dp_persist_fence(lanes->persist);
 	if (!ret)
-		ret = for_each_found(lanes, DP_LANE_TORN, write_empty);
+		ret = lane_for_each_found(lanes, DP_LANE_TORN,
+					  lane_write_empty);
 	if (!ret)''',
-     '''		ret = for_each_found(lanes, DP_LANE_TORN, write_empty);
+     '''		ret = lane_for_each_found(lanes, DP_LANE_TORN,
+					  lane_write_empty);
 	dp_persist_fence(lanes->persist);
 	if (!ret)
-		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+		ret = lane_for_each_found(lanes, DP_LANE_TORN, lane_use_up);
 	if (!ret)'''),
     ('torn-number-used-up-twice', SIM, 'lib/media/lane.c',
      'a few cuts in recoveries make damage of a torn lane',
      '''	return control->sequence + 1 == control->done ? 0 :
-	       write_done(lanes, index);''',
+	       lane_write_done(lanes, index);''',
      '''	(void)control;
-	return write_done(lanes, index);'''),
+	return lane_write_done(lanes, index);'''),
     ('sequence-used-twice', SIM, 'lib/media/lane.c',
      'the second batch of a lane looks closed before it is applied',
      '''		.sequence = lanes->lane[index].done + 1,
@@ -88,9 +90,9 @@ int dp_lane_run'''),
 		.count = count,'''),
     ('done-before-words-at-recovery', SIM, 'lib/media/lane.c',
      'a recovery that is cut cannot be done again',
-     '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);
+     '''		ret = lane_for_each_found(lanes, DP_LANE_TORN, lane_use_up);
 	dp_persist_fence(lanes->persist);''',
-     '''		ret = for_each_found(lanes, DP_LANE_TORN, use_up);'''),
+     '''		ret = lane_for_each_found(lanes, DP_LANE_TORN, lane_use_up);'''),
     ('lanes-not-replayed', SIM, 'lib/media/lane.c',
      'a committed batch is closed without being applied',
      '''	ret = lane_apply(lanes, lanes->pending, lanes->pending_count);''',
@@ -220,9 +222,9 @@ int dp_lane_run'''),
     ('copy-not-written', SIM, 'lib/media/super.c',
      'nothing to restore a superblock from',
      '''	for (int i = 0; !ret && i < 2; i++) {
-		ret = write_half(''',
+		ret = super_write_half(''',
      '''	for (int i = 0; !ret && i < 1; i++) {
-		ret = write_half('''),
+		ret = super_write_half('''),
     ('copy-not-brought-up', SIM, 'lib/media/super.c',
      'two cuts leave no half of the copy whole',
      '''	if (!ret && dp_super_is_whole(last) && last->''',

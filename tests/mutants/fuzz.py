@@ -27,7 +27,8 @@ MUTANTS = [
      'if (super.index != index || super.size', 'if (super.size'),
     ('image-no-segments', IMAGE, 'lib/pool/pool.c',
      'a pool may have no segments',
-     '!super->segments || super->segments > DP_SEGMENTS_MAX',
+     '''!super->segments ||
+	    super->segments > DP_SEGMENTS_MAX''',
      'super->segments > DP_SEGMENTS_MAX'),
     ('image-segment-set', IMAGE, 'lib/pool/pool.c',
      'the segment set is not compared with their number',

@@ -31,17 +31,17 @@ MUTANTS = [
      'a_full_filesystem_kills_nobody'),
     ('lab-no-deadline', RECLAIM + ['the_deadline_is_the_kernels'],
      'lib/reclaim/punch.c', 'the deadline is kept only by who comes by',
-     '	if (has_deadline(request))\n		prepare_deadline(',
-     '	if (0 && has_deadline(request))\n		prepare_deadline(',
+     '	if (punch_has_deadline(request))\n		punch_prepare_deadline(',
+     '	if (0 && punch_has_deadline(request))\n		punch_prepare_deadline(',
      'the_deadline_is_the_kernels'),
     ('lab-cancel-does-nothing', RECLAIM +
      ['a_job_is_cancelled_while_the_kernel_waits'], 'lib/reclaim/punch.c',
      'a job that the kernel has is not ended',
-     '''	make_room(punch, 1);
-	prepare_cancel(punch, request);''',
+     '''	punch_make_room(punch, 1);
+	punch_prepare_cancel(punch, request);''',
      '''	if (punch && request)
 		return;
-	prepare_cancel(punch, request);''',
+	punch_prepare_cancel(punch, request);''',
      'a_job_is_cancelled_while_the_kernel_waits'),
     ('lab-one-part-at-a-time', RECLAIM + ['a_pin_stops_its_own_segment_alone'],
      'lib/reclaim/part.h', 'a pin in one segment stops all',
