@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-SECONDS = 180	# for one run of a command
+SECONDS = 1800	# for one run of a command: ends what hangs
 
 
 def not_source(directory, names):
