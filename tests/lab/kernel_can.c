@@ -83,7 +83,7 @@ static long long pins(void)
 
 static bool pinned_reads(void)
 {
-	const char *path = getenv("DAXPIN_TEST_SLOW");
+	const char *path = getenv("DAXPIN_TEST_SLOWER");
 	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd = path ? open(path, O_RDONLY | O_DIRECT) : -1;

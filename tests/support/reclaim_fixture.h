@@ -24,7 +24,7 @@
 #define A		1		/* two segments; 0 has the lock */
 #define B		2
 #define JOBS_MAX	4
-#define PATIENCE_MS	60000		/* for what must come */
+#define PATIENCE_MS	600000		/* limit of a wait that must end */
 #define A_WHILE_MS	300		/* in which what must wait would be done */
 
 typedef int begin_fn(struct daxpin_pool *pool,
