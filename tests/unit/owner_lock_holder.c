@@ -784,7 +784,7 @@ static void check_crash(struct crash *crash)
 	uint32_t told = atomic_load(&crash->told.all);
 
 	for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (told & 1u << i)
+		if (told & 1u << i && names[i])
 			print_message("# %s: waited for %s\n",
 				      crash->kind->name, names[i]);
 	if (crash->kind->alone)
