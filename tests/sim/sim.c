@@ -44,6 +44,8 @@ struct run {
 
 static struct option_values {
 	const char *kind;
+	const char *except[16];
+	uint32_t excepted;
 	uint64_t seed;
 	uint64_t states;
 	unsigned int jobs;
@@ -52,9 +54,10 @@ static struct option_values {
 } chosen = { .seed = 1, .states = QUICK_STATES };
 
 static const char usage[] =
-	"sim [--kind NAME] [--seed N] [--states N | --long] [--jobs N] [--stop]\n    [--list]\n"
+	"sim [--kind NAME] [--except NAME]... [--seed N] [--states N | --long]\n    [--jobs N] [--stop] [--list]\n"
 	"\n"
 	"  --kind NAME   that kind alone; NAME* for all that begin so\n"
+	"  --except NAME all but that kind, or those; up to 16 times\n"
 	"  --seed N      of everything random (1); the same one gives the same run\n"
 	"  --states N    of a usual kind, about; what has more is sampled (3000)\n"
 	"  --long        50000 states of a usual kind\n"
@@ -193,16 +196,21 @@ static void print_table(const struct run *run, uint32_t count)
 
 /* ------------------------------------------------------------------ main */
 
+static bool is_named(const char *name, const char *pattern)
+{
+	size_t length = strlen(pattern);
+
+	if (length && pattern[length - 1] == '*')
+		return !strncmp(name, pattern, length - 1);
+	return !strcmp(name, pattern);
+}
+
 static bool is_chosen(const struct kind *kind)
 {
-	size_t length;
-
-	if (!chosen.kind)
-		return true;
-	length = strlen(chosen.kind);
-	if (length && chosen.kind[length - 1] == '*')
-		return !strncmp(kind->name, chosen.kind, length - 1);
-	return !strcmp(kind->name, chosen.kind);
+	for (uint32_t i = 0; i < chosen.excepted; i++)
+		if (is_named(kind->name, chosen.except[i]))
+			return false;
+	return !chosen.kind || is_named(kind->name, chosen.kind);
 }
 
 static uint32_t choose(struct run *run)
@@ -224,6 +232,7 @@ static void parse(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "kind", required_argument, NULL, 'k' },
+		{ "except", required_argument, NULL, 'x' },
 		{ "seed", required_argument, NULL, 's' },
 		{ "states", required_argument, NULL, 'n' },
 		{ "jobs", required_argument, NULL, 'j' },
@@ -239,6 +248,13 @@ static void parse(int argc, char **argv)
 		switch (option) {
 		case 'k':
 			chosen.kind = optarg;
+			break;
+		case 'x':
+			if (chosen.excepted == 16) {
+				fputs(usage, stderr);
+				exit(2);
+			}
+			chosen.except[chosen.excepted++] = optarg;
 			break;
 		case 's':
 			chosen.seed = strtoull(optarg, NULL, 0);
