@@ -109,13 +109,6 @@ int dp_patches_format(const struct dp_patches *patches, char **ret_text,
 	return 0;
 }
 
-static int patch_hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* A line of a name and that many bytes; what follows it, or NULL. */
 static const char *patch_get_bytes(const char *at, const char *name,
 				   uint8_t *bytes, uint32_t length)
@@ -126,8 +119,8 @@ static const char *patch_get_bytes(const char *at, const char *name,
 		return NULL;
 	at += skip + 1;
 	for (uint32_t i = 0; i < length; i++, at += 2) {
-		int high = patch_hex_digit(at[0]);
-		int low = high < 0 ? -1 : patch_hex_digit(at[1]);
+		int high = dp_hex_digit(at[0]);
+		int low = high < 0 ? -1 : dp_hex_digit(at[1]);
 
 		if (low < 0)
 			return NULL;

@@ -47,15 +47,6 @@ struct stat_line {
 
 /* ------------------------------------------------------------- this process */
 
-static int owner_hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 /* 16 bytes from hexadecimal digits; the dashes between them are skipped. */
 static int owner_read_boot_id(uint8_t boot_id[16])
 {
@@ -69,7 +60,7 @@ static int owner_read_boot_id(uint8_t boot_id[16])
 	if (ret < 0)
 		return ret;
 	for (const char *c = text; *c && digits < 32; c++) {
-		digit = owner_hex_digit(*c);
+		digit = dp_hex_digit(*c);
 		if (digit < 0)
 			continue;
 		byte = &boot_id[digits++ / 2];

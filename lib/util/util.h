@@ -72,6 +72,14 @@ static inline bool dp_is_power_of_two(uint64_t value)
 	return value && !(value & (value - 1));
 }
 
+/* The value of a lower-case hexadecimal digit, or -1. */
+static inline int dp_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /*
  * A versioned struct begins with `size_t size`, the size that its owner was
  * compiled with. Fields that one side does not know are left as they are.

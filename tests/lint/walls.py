@@ -3,8 +3,8 @@
 
 A struct whose definition in a header of lib/ follows a line `/* private to
 NAME.c */` belongs to NAME.c.  Those of its fields whose names no other struct of
-lib/ or include/ has must not follow `->` or `.` in another file. NAME.h and the header that
-defines the struct may have them, for their inline functions.
+lib/ or include/ has must not follow `->` or `.` in another file.  NAME.h and the
+header that defines the struct may have them, for their inline functions.
 """
 import collections
 import pathlib
