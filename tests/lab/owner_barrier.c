@@ -73,6 +73,17 @@ static int reads_by_a_foreign_ring(struct fixture *f)
 	return io_uring_submit(&ring) == 1 ? 0 : -EIO;
 }
 
+/* The kernel ends the dead owner's own ring, which has the lock, in its own time. */
+static void kill_and_wait_for_the_lock(struct fixture *f, struct child *child)
+{
+	int fd;
+
+	kill_child(child);
+	fd = open_file(f, 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	close(fd);
+}
+
 /* The pool's owner is dead, and a read of his goes on. */
 static pid_t kill_the_reader(struct fixture *f)
 {
@@ -80,7 +91,7 @@ static pid_t kill_the_reader(struct fixture *f)
 
 	assert_int_equal(child.told, 0);
 	assert_true(held_disk_wait(&disk, 1));
-	kill_child(&child);
+	kill_and_wait_for_the_lock(f, &child);
 	return child.pid;
 }
 
@@ -89,7 +100,7 @@ static void kill_an_idle_owner(struct fixture *f)
 	struct child child = start_child(f, child_opens, NULL);
 
 	assert_int_equal(child.told, 0);
-	kill_child(&child);
+	kill_and_wait_for_the_lock(f, &child);
 }
 
 /* Lets the read land, if it is still held; bytes that are not ours any more. */
@@ -452,9 +463,13 @@ static void without_rings_one_must_be_ready_to_wait(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
+	int ret;
 
 	f->options.progress = NULL;
-	return fixture_teardown(state) | held_disk_remove(&disk);
+	/* Before the files go: their removal waits for what is in flight. */
+	ret = held_disk_land(&disk);
+	ret |= fixture_teardown(state);
+	return ret | held_disk_remove(&disk);
 }
 
 int main(void)
