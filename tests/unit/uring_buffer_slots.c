@@ -435,6 +435,23 @@ static void live_on_8_mib(struct world *wp)
 	MUST(!daxpin_cancel(w.f.pool, extent));
 }
 
+/* The limit of a wait that must end. */
+#define HANG_MS		600000
+
+/*
+ * Linux 6.1 gives the memory of a buffer back some time after the buffer was
+ * taken out of its ring, and another segment fits only then. True: not at once.
+ */
+static bool wait_until_fixed(struct world *w, int fd,
+			     struct daxpin_extent extent)
+{
+	int ms = 0;
+
+	while (!child_is_right(w, fd, extent, ms) && ms++ < HANG_MS)
+		usleep(1000);
+	return ms;
+}
+
 /* Two segments fit: fewer are fixed, and they change places. */
 static void live_on_80_mib(struct world *wp)
 {
@@ -442,18 +459,23 @@ static void live_on_80_mib(struct world *wp)
 	struct daxpin_uring_info info = { .size = sizeof(info) };
 	struct daxpin_extent extent[4];
 	int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	bool late = false;
 
 	for (int i = 0; i < 4; i++)
 		MUST(!daxpin_reserve(w.f.pool, SEGMENT - (2u << 20), 0,
 				     &extent[i]));
 	MUST(!attach(&w, 0));
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
 		for (uint32_t turn = 0; turn < 2 * PRICE; turn++)
 			child_is_right(&w, fd, extent[i], turn + i);
+		late |= wait_until_fixed(&w, fd, extent[i]);
+	}
 	MUST(child_is_right(&w, fd, extent[3], 1));
 	MUST(!daxpin_uring_info(w.uring, &info));
-	MUST(info.fixed_segments == 2);
-	MUST(info.evictions == 2 && info.registrations == 4);
+	MUST(info.registrations == 4);
+	/* A place that was made in vain is another eviction. */
+	MUST(info.fixed_segments == 4 - info.evictions);
+	MUST(info.evictions == 2 || (late && info.evictions == 3));
 	MUST(!daxpin_uring_detach(w.uring));
 	for (int i = 0; i < 4; i++)
 		MUST(!daxpin_cancel(w.f.pool, extent[i]));
@@ -469,11 +491,16 @@ static void fail_midway(struct world *wp)
 		MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
 		MUST(strstr(w.f.why, "131072 KiB"));
 	}
-	/* Nothing is charged any more: two fit again. */
-	MUST(!attach(&w, DAXPIN_URING_EAGER));
-	MUST(!daxpin_uring_info(w.uring, &info));
+	/* Nothing is charged any more, or soon: two fit again. */
+	for (int ms = 0; ms < HANG_MS; ms++) {
+		MUST(!attach(&w, DAXPIN_URING_EAGER));
+		MUST(!daxpin_uring_info(w.uring, &info));
+		MUST(!daxpin_uring_detach(w.uring));
+		if (info.fixed_segments == 2)
+			break;
+		usleep(1000);
+	}
 	MUST(info.fixed_segments == 2 && info.fallback == -ENOMEM);
-	MUST(!daxpin_uring_detach(w.uring));
 }
 
 static char *poor_path;		/* of the child's pool, for the parent */
@@ -506,7 +533,6 @@ static void as_poor(rlim_t bytes, void (*story)(struct world *))
 {
 	/* In a guest nobody else pins anything. */
 	bool alone = getenv("DAXPIN_TEST_DAX");
-	long long before = alone ? pinned_pages() : 0;
 	struct poor poor = { bytes, story };
 	int status;
 
@@ -519,10 +545,10 @@ static void as_poor(rlim_t bytes, void (*story)(struct world *))
 	munmap(poor_path, 4096);
 	assert_int_equal(status, 0);
 	/* The kernel takes a ring apart after its last close. */
-	for (int i = 0; alone && pinned_pages() != before && i < 12000; i++)
+	for (int ms = 0; alone && pinned_pages() && ms < HANG_MS; ms += 50)
 		usleep(50000);
 	if (alone)
-		assert_int_equal(pinned_pages(), before);
+		assert_int_equal(pinned_pages(), 0);
 }
 
 static void with_the_usual_8_mib_all_is_plain(void **state)
