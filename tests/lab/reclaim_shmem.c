@@ -10,6 +10,7 @@
  */
 #include "reclaim_fixture.h"
 #include "../support/memlock.h"
+#include "shm.h"
 #include <daxpin-uring.h>
 #ifdef HAVE_RDMA
 #include <daxpin-rdma.h>
@@ -170,7 +171,7 @@ static int teardown(void **state)
 static int setup(void **state)
 {
 	struct fixture *f;
-	int ret = reclaim_setup(state, "/dev/shm");
+	int ret = reclaim_setup(state, shm_directory());
 
 	if (ret)
 		return ret;

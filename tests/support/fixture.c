@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fixture.h"
+#include "shm.h"
 
 int remove_one(const char *path, const struct stat *st, int type,
 	       struct FTW *ftw)
@@ -16,7 +17,8 @@ int fixture_make(void **state, uint64_t size)
 
 	if (!f)
 		return -1;
-	strcpy(f->path, "/dev/shm/daxpin-test-XXXXXX");
+	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX",
+		 shm_directory());
 	if (!mkdtemp(f->path))
 		return -1;
 	f->options = (struct daxpin_pool_options) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rdma_fixture.h"
+#include "shm.h"
 
 const char *rdma_device;
 
@@ -34,7 +35,7 @@ int make_pool(const struct place *place, char path[64],
 		snprintf(path, 64, "%s", place->device);
 	} else {
 		snprintf(path, 64, "%s/daxpin-test-XXXXXX",
-			 place->directory ? place->directory : "/dev/shm");
+			 place->directory ? place->directory : shm_directory());
 		if (!mkdtemp(path))
 			return -errno;
 		/* An emulated CPU zeroes all of it on shmem. */

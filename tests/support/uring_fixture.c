@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "uring_fixture.h"
 #include "memlock.h"
+#include "shm.h"
 
 enum target target;
 
@@ -16,7 +17,7 @@ int name_target(const struct world *w, struct fixture *f)
 		return 0;
 	}
 	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX",
-		 target == FSDAX ? fsdax : "/dev/shm");
+		 target == FSDAX ? fsdax : shm_directory());
 	f->options.pool_size = w->pool_size ? w->pool_size : 64 << 20;
 	f->options.segment_size = 32 << 20;
 	return mkdtemp(f->path) ? 0 : -1;

@@ -2,6 +2,7 @@
 /* A pool from its creation on: sizes, opens, and who may have it when. */
 #include "fake_clock.h"
 #include "media.h"
+#include "shm.h"
 #include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -31,7 +32,7 @@ static uint64_t spare_bytes(void)
 		sscanf(line, "MemAvailable: %lu", &kib);
 	if (file)
 		fclose(file);
-	if (statvfs("/dev/shm", &fs))
+	if (statvfs(shm_directory(), &fs))
 		return 0;
 	return dp_min(kib * 1024ull, fs.f_bavail * fs.f_bsize) / 2;
 }
@@ -270,6 +271,9 @@ static void create_refuses_impossible_sizes(void **state)
 		{ 64 * MIB + 4096, 32 * MIB }, { 64 * MIB + 1, 32 * MIB },
 		{ 63 * MIB, 32 * MIB }, { UINT64_MAX, 32 * MIB },
 		{ (4096 * 32 + 32) * MIB, 32 * MIB },
+		/* Of these segments 32 bits hold none, or one. */
+		{ (1ull << 32) * 32 * MIB, 32 * MIB },
+		{ ((1ull << 32) + 1) * 32 * MIB, 32 * MIB },
 		{ 64 * MIB, 16 * MIB }, { 64 * MIB, 48 * MIB },
 		{ 64 * MIB, 1024 * MIB }, { 64 * MIB, 1 },
 		{ 64 * MIB, UINT64_MAX },
