@@ -92,7 +92,7 @@ static inline void segment_path(struct fixture *f, uint32_t index,
 	snprintf(path, 128, "%s/segment.%04u", f->path, index);
 }
 
-/* The metadata: all of it takes long, and is compared where no sanitizer is. */
+/* All of it takes long, and is compared where no sanitizer is. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define HASHED_MAX	DP_CHUNK_SIZE
 #else
@@ -100,10 +100,9 @@ static inline void segment_path(struct fixture *f, uint32_t index,
 #endif
 
 /* read(), for a load would fill a hole of a tmpfs file. */
-static inline uint64_t hash_file(int dir, const char *name)
+static inline uint64_t hash_file(int dir, const char *name, uint64_t left)
 {
 	size_t size = 1 << 20;
-	uint64_t left = HASHED_MAX;
 	char *buffer = malloc(size);
 	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
 	XXH3_state_t *hash = XXH3_createState();
@@ -125,8 +124,7 @@ static inline uint64_t hash_file(int dir, const char *name)
 	return ret;
 }
 
-/* Of the names and all bytes of a directory's files. */
-static inline uint64_t fingerprint(const char *path)
+static inline uint64_t hash_files(const char *path, uint64_t most)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -136,9 +134,24 @@ static inline uint64_t fingerprint(const char *path)
 		return 0;
 	while ((entry = readdir(dir)))
 		if (entry->d_type == DT_REG)
-			sum += hash_file(dirfd(dir), entry->d_name);
+			sum += hash_file(dirfd(dir), entry->d_name, most);
 	closedir(dir);
 	return sum;
+}
+
+/* Of the names and all bytes of a directory's files. */
+static inline uint64_t fingerprint(const char *path)
+{
+	return hash_files(path, HASHED_MAX);
+}
+
+/*
+ * Of the names and the metadata. For loops: before and after them all bytes are
+ * compared.
+ */
+static inline uint64_t metadata_fingerprint(const char *path)
+{
+	return hash_files(path, DP_CHUNK_SIZE);
 }
 
 static inline int count_files(const char *path)

@@ -44,6 +44,22 @@ static void a_whole_pool_is_clean_and_counted(void **state)
 	assert_int_equal(found.summary.repaired, 0);
 }
 
+static void a_check_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct findings found;
+	uint64_t before;
+
+	put_extent(f, 1, 600, 8);
+	put_extent(f, 1, 604, 1);
+	write_raw(f, 2, 1000, 0);
+	spoil_page(f, 2, DP_COPY_OFFSET);
+	before = fingerprint(f->path);
+	check_pool(f, &found);
+	assert_true(found.summary.damages >= 3);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
 static void holes_are_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -646,6 +662,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_whole_pool_is_clean_and_counted),
+		TEST(a_check_changes_nothing),
 		TEST(holes_are_counted),
 		TEST(an_unclean_pool_is_no_damage),
 		TEST(a_living_owner_is_named),
