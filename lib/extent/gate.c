@@ -85,13 +85,9 @@ uint64_t dp_gate_busy(struct dp_gates *gates, uint32_t segment)
 
 void dp_gate_close(struct dp_gates *gates, uint32_t segment)
 {
-	uint32_t was;
-
 	assert(segment < gates->gate_count);
-	was = atomic_fetch_add(&gates->gate[segment].closed, 1);
+	atomic_fetch_add(&gates->gate[segment].closed, 1);
 	dp_fence_after_rmw();
-	assert(was != UINT32_MAX);
-	(void)was;
 }
 
 void dp_gate_open(struct dp_gates *gates, uint32_t segment)

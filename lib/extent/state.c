@@ -367,7 +367,6 @@ uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
 
 static uint64_t word_with_holds(uint64_t word, uint32_t count, bool write)
 {
-	assert(count <= DP_COUNT_MAX - word_count(word));
 	return (word + count * COUNT_ONE) | (write ? WRITERS : 0);
 }
 

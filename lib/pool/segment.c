@@ -48,10 +48,12 @@ bool dp_geometry_segment_size_is_valid(uint64_t size)
 
 struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
 {
-	uint64_t rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
-	bool last = rest >= DP_SEGMENT_SIZE_MIN;
+	uint64_t rest;
+	bool last;
 
 	assert(dp_geometry_segment_size_is_valid(segment_size));
+	rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
+	last = rest >= DP_SEGMENT_SIZE_MIN;
 	return (struct dp_geometry) {
 		.segment_size = segment_size,
 		.last_size = last ? rest : segment_size,
@@ -198,9 +200,7 @@ int dp_segments_map(struct dp_segments *segments, uint64_t size,
 	segments->all = calloc(geometry->segments, sizeof(*segments->all));
 	if (!segments->all)
 		return -ENOMEM;
-	ret = segment_map_all(segments, size, fd, create, why);
-	assert(ret || segments->opened == geometry->segments);
-	return ret;
+	return segment_map_all(segments, size, fd, create, why);
 }
 
 void dp_segments_close(struct dp_segments *segments)

@@ -28,7 +28,6 @@ int dp_mr_deregister(struct ibv_mr *mr)
 {
 	int ret;
 
-	assert(mr);
 	errno = 0;
 	ret = ibv_dereg_mr(mr);		/* an errno, or -1 and errno */
 	if (ret >= 0)

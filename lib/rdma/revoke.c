@@ -565,12 +565,11 @@ int dp_revokes_check_none(struct daxpin_rdma *rdma)
 
 	revoke_lock(rdma);
 	grants = revokes->totals.grants;
+	assert(grants || (!revokes->pending_first &&
+			  !revokes->totals.quarantined));
+	assert(grants || !revokes->totals.pending);
 	revoke_unlock(rdma);
-	if (grants)
-		return -EBUSY;
-	assert(!revokes->pending_first && !revokes->totals.quarantined);
-	assert(!revokes->totals.pending);
-	return 0;
+	return grants ? -EBUSY : 0;
 }
 
 void dp_revokes_free(struct daxpin_grant *first)

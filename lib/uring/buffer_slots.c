@@ -129,7 +129,6 @@ static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 		.segment_index = index, .last_use = ++table->use_clock
 	};
 	slots_set_state(table, index, slot);
-	assert(table->filled < table->slot_count);
 	table->filled++;
 	table->fill_count++;
 	table->filled_bytes += slots_segment_at(uring, index).size;
@@ -145,7 +144,6 @@ static void slots_forget(struct daxpin_uring *uring, uint32_t slot)
 
 	assert(index != DP_URING_EMPTY && !table->slot_of[slot].users);
 	assert(table->segment_of[index].slot_index == (int)slot);
-	assert(table->filled);
 	table->slot_of[slot].segment_index = DP_URING_EMPTY;
 	slots_set_state(table, index, -1);
 	table->filled--;

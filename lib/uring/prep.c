@@ -55,7 +55,6 @@ static void *prep_memory_of(const struct daxpin_uring *uring,
 	char *base =
 		dp_uring_segment_base(uring, prep_segment_of(uring, extent));
 
-	assert(base);
 	return base + (extent.addr & mask) + offset;
 }
 
