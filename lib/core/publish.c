@@ -199,6 +199,9 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 		return ret;
 	step->has |= HAS_CLAIM;
 	step->change = step_descriptor_change(batch->pool, step);
+	/* The steps are sorted by this address already. */
+	assert(step->change.addr ==
+	       step_descriptor_addr(batch->pool, step->handle.block));
 	return 0;
 }
 
@@ -448,8 +451,11 @@ static int batch_write(struct batch *batch)
 	uint32_t lane;
 	int ret;
 
-	for (size_t i = 0; i < batch->count; i++)
+	for (size_t i = 0; i < batch->count; i++) {
 		entry[i] = batch->step[i].change;
+		/* No word twice: a lane has no order among its entries. */
+		assert(!i || entry[i - 1].addr < entry[i].addr);
+	}
 	lane = dp_lane_take(lanes, dp_thread_slot());
 	/* Its last user may have failed and left it open. */
 	ret = dp_persist_error(&batch->pool->media.persist);

@@ -157,6 +157,7 @@ void dp_events_fire(struct dp_events *events, uint64_t addr)
 		next = watch->next;
 		if (watch->extent.addr != addr)
 			continue;
+		assert(watch->state == WATCH_WAITING);
 		event_unlink_watch(events, watch);
 		event_make_ready(events, watch);
 		any = true;
@@ -186,6 +187,7 @@ static void event_take_notice(struct dp_events *events,
 {
 	struct dp_notice **at = &events->notice;
 
+	assert(notice->posted);
 	while (*at != notice) {
 		assert(*at);		/* `posted` means that it is queued */
 		at = &(*at)->next;
@@ -214,6 +216,7 @@ bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
 	watch = events->ready;
 	notice = events->notice;
 	if (watch) {
+		assert(watch->state == WATCH_READY);
 		event_unlink_watch(events, watch);
 		*ret_event = (struct daxpin_event) {
 			.type = DAXPIN_EVENT_IDLE, .watch = watch

@@ -203,11 +203,14 @@ static int lane_write_header(struct dp_lanes *lanes, uint32_t index,
 
 static int lane_write_empty(struct dp_lanes *lanes, uint32_t index)
 {
+	const struct dp_lane_control *control = &lanes->lane[index];
 	struct dp_lane empty = {
-		.sequence = lanes->lane[index].done,
+		.sequence = control->done,
 		.epoch = lanes->epoch,
 	};
 
+	/* The number of the torn batch, which is on media, is used up. */
+	assert(control->done - control->sequence <= 1);
 	empty.check = dp_lane_check(lanes->seed, index, &empty);
 	return lane_write_header(lanes, index, &empty);
 }
@@ -246,8 +249,11 @@ int dp_lanes_recover(struct dp_lanes *lanes)
 {
 	int ret = 0, work = 0;
 
-	for (uint32_t i = 0; i < DP_LANES; i++)
+	for (uint32_t i = 0; i < DP_LANES; i++) {
+		/* D8: with a damaged lane the pool was not opened for writing. */
+		assert(lanes->lane[i].found != DP_LANE_DAMAGED);
 		work += lanes->lane[i].found != DP_LANE_CLOSED;
+	}
 	if (!work)
 		return 0;
 	ret = lane_apply(lanes, lanes->pending, lanes->pending_count);

@@ -227,6 +227,8 @@ static int root_claim_locked(struct dp_roots *roots,
 	if (roots->slot[index].claimed)
 		return -EBUSY;
 	if (!known) {
+		/* D1: so dp_root_is_new(), and its name is written first. */
+		assert(!roots->slot[index].block);
 		memcpy(roots->slot[index].name, name, DP_ROOT_NAME_MAX);
 		roots->slot[index].hash = root_hash_of(name);
 	}

@@ -163,11 +163,15 @@ int dp_table_scan_copy(const struct dp_table *table, const char *copy,
 		       const struct dp_table_visitor *visitor)
 {
 	const struct scan scan = { table, copy, visitor };
-	uint32_t block = DP_CHUNK_BLOCKS;
+	uint32_t block = DP_CHUNK_BLOCKS, end;
 	int ret = 0;
 
-	while (!ret && block < table->blocks)
-		ret = table_scan_one(&scan, block, &block);
+	while (!ret && block < table->blocks) {
+		ret = table_scan_one(&scan, block, &end);
+		/* Each block is in one step, whatever the medium says. */
+		assert(end > block && end <= table->blocks);
+		block = end;
+	}
 	return ret;
 }
 

@@ -184,6 +184,8 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 	if (ret)
 		return barrier_without_ring(barrier, patience, ret, why);
 	ret = barrier_pass_all(&p);
+	/* Each file's own request came back: none is left to be cancelled. */
+	assert(ret || !p.in_flight);
 	barrier_cancel(&p);
 	dp_ring_close(&p.ring);
 	/* A kernel that does not know the request says so to the first. */

@@ -452,6 +452,8 @@ int dp_pool_record_rdma(struct dp_pool *pool, const char *device)
 
 	assert(!pool->readonly);
 	pthread_mutex_lock(&pool->super_mutex);
+	/* A successor reads the record of an unclean pool alone. */
+	assert(pool->super.flags & DP_SUPER_UNCLEAN);
 	ret = dp_owner_add_device(&pool->super.owner, device);
 	if (ret > 0)
 		ret = pool_write_super(pool);
