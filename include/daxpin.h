@@ -499,10 +499,12 @@ struct daxpin_event {
 	uint32_t type;			/* enum daxpin_event_type */
 	struct daxpin_watch *watch;	/* IDLE, else NULL */
 	struct daxpin_job *job;		/* JOB */
-	struct daxpin_registration *registration;	/* REVOKE */
+	struct daxpin_registration *registration;	/* REVOKE; may be an adapter's:
+							   then call its service */
 };
 
-/* Ask for one event when the extent is idle (at once where it is already). */
+/* Ask for one event when the extent is idle (at once where it is already).
+ * -EINVAL, and *watch is unchanged: it is in use, also by another thread's call. */
 int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 void *arg, struct daxpin_watch *watch);
 

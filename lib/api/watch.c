@@ -15,22 +15,20 @@ static bool watch_is_over(void *arg)
 DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   void *arg, struct daxpin_watch *watch)
 {
+	const struct daxpin_watch wanted = { .extent = extent, .arg = arg };
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
-	if (!ret && (!watch || watch->state))
+	if (!ret && !watch)
 		ret = -EINVAL;
 	if (!ret)
 		ret = dp_handle(pool, extent, &handle);
-	if (ret && ret != -ESTALE)
-		return ret;
-	watch->extent = extent;
-	watch->arg = arg;
-	if (ret)
-		dp_events_watch(&pool->events, watch, watch_is_over, NULL);
-	else
-		dp_lease_watch(&pool->leases, handle.block, handle.life, watch);
-	return 0;
+	if (ret == -ESTALE)
+		return dp_events_watch(&pool->events, watch, &wanted,
+				       watch_is_over, NULL);
+	return ret ? ret :
+	       dp_lease_watch(&pool->leases, handle.block, handle.life, watch,
+			      &wanted);
 }
 
 DP_EXPORT int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch)

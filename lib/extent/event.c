@@ -33,6 +33,7 @@
  *
  * tests/model/event.pml searches the interleavings.
  */
+#include <errno.h>
 #include "extent/event.h"
 #include "os/os.h"
 
@@ -113,26 +114,41 @@ static void event_signal_if_armed(struct dp_events *events)
 		dp_os_eventfd_signal(events->fd);
 }
 
-void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
-		     bool (*still_busy)(void *arg), void *arg)
+static void event_make_wait(struct dp_events *events,
+			    struct daxpin_watch *watch,
+			    const struct daxpin_watch *wanted)
 {
-	struct daxpin_watch **head = event_bucket(events, watch->extent.addr);
+	struct daxpin_watch **head = event_bucket(events, wanted->extent.addr);
 
-	pthread_mutex_lock(&events->mutex);
-	/* Linked already, it would be in two lists and end neither. */
-	assert(watch->state == WATCH_NONE);
+	watch->extent = wanted->extent;
+	watch->arg = wanted->arg;
 	watch->state = WATCH_WAITING;
 	watch->next = *head;
 	watch->prev = head;
 	if (watch->next)
 		watch->next->prev = &watch->next;
 	*head = watch;
+}
+
+int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
+		    const struct daxpin_watch *wanted,
+		    bool (*still_busy)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&events->mutex);
+	/* Under the mutex, for two threads may use one watch by mistake: linked
+	 * twice it would be in two lists and end neither. */
+	if (watch->state != WATCH_NONE) {
+		pthread_mutex_unlock(&events->mutex);
+		return -EINVAL;
+	}
+	event_make_wait(events, watch, wanted);
 	if (!still_busy(arg)) {
 		event_unlink_watch(events, watch);
 		event_make_ready(events, watch);
 		event_signal_if_armed(events);
 	}
 	pthread_mutex_unlock(&events->mutex);
+	return 0;
 }
 
 bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch)

@@ -36,11 +36,13 @@ void dp_events_fini(struct dp_events *events);
 int dp_events_fd(const struct dp_events *events);
 
 /*
- * Watch a block. still_busy(arg) runs with the lock that dp_events_fire()
- * takes: it asks the lease for a wake-up, or says that there is none to come.
+ * Watch wanted->extent; the event has wanted->arg. still_busy(arg) runs with the
+ * lock that dp_events_fire() takes: it asks the extent's state for a wake-up, or
+ * returns false if none will come. -EINVAL, and *watch is as it was: it is in use.
  */
-void dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
-		     bool (*still_busy)(void *arg), void *arg);
+int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
+		    const struct daxpin_watch *wanted,
+		    bool (*still_busy)(void *arg), void *arg);
 bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch);
 
 /* The extent at that pool address became idle: its watches are events now. */

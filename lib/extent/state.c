@@ -514,10 +514,12 @@ static bool state_watch_is_busy(void *arg)
 	return state_ask_wake(lease->leases, lease->block, lease->life, &word);
 }
 
-void dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
-		    struct daxpin_watch *watch)
+int dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
+		   struct daxpin_watch *watch,
+		   const struct daxpin_watch *wanted)
 {
 	struct watch_lease lease = { leases, block, life };
 
-	dp_events_watch(leases->events, watch, state_watch_is_busy, &lease);
+	return dp_events_watch(leases->events, watch, wanted,
+			       state_watch_is_busy, &lease);
 }

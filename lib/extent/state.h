@@ -94,8 +94,10 @@ int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
 
 int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
 		  uint64_t deadline_ns);
-void dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
-		    struct daxpin_watch *watch);
+/* As dp_events_watch(). */
+int dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
+		   struct daxpin_watch *watch,
+		   const struct daxpin_watch *wanted);
 
 /* The gates of the segments, and how many extents of each are held. */
 static inline struct dp_gates *dp_lease_gates(struct dp_leases *leases)

@@ -275,8 +275,11 @@ static bool busy(void *arg)
 
 static void watch(void)
 {
-	world.watch.extent.addr = world.block << 12;
-	dp_events_watch(&world.events, &world.watch, busy, NULL);
+	const struct daxpin_watch wanted = {
+		.extent.addr = world.block << 12,
+	};
+
+	dp_events_watch(&world.events, &world.watch, &wanted, busy, NULL);
 }
 
 static void fire(void)

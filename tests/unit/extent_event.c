@@ -207,6 +207,76 @@ static void a_watch_can_be_taken_back(void **state)
 	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
 }
 
+/* A watch that is in use is refused before anything of it is changed. */
+static void a_watch_in_use_keeps_its_extent(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = held(f), other = held(f);
+	struct daxpin_watch watch = { .state = 0 };
+	struct daxpin_event event;
+
+	assert_int_equal(daxpin_watch(f->pool, extent, f, &watch), 0);
+	assert_int_equal(daxpin_watch(f->pool, other, NULL, &watch), -EINVAL);
+	assert_int_equal(daxpin_drop(f->pool, other), 0);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_watch(f->pool, other, NULL, &watch), -EINVAL);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_int_equal(event.watch->extent.addr, extent.addr);
+	assert_ptr_equal(event.watch->arg, f);
+}
+
+struct watcher {
+	pthread_t thread;
+	pthread_barrier_t *barrier;
+	struct daxpin_pool *pool;
+	struct daxpin_extent extent;
+	struct daxpin_watch *watch;
+	int ret;
+};
+
+static void *watch_thread(void *arg)
+{
+	struct watcher *w = arg;
+
+	pthread_barrier_wait(w->barrier);
+	w->ret = daxpin_watch(w->pool, w->extent, w, w->watch);
+	return NULL;
+}
+
+static void of_two_threads_with_one_watch_one_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent[] = { held(f), held(f) };
+	struct daxpin_watch watch = { .state = 0 };
+	struct watcher watcher[2];
+	struct daxpin_event event;
+	pthread_barrier_t barrier;
+
+	pthread_barrier_init(&barrier, NULL, 2);
+	for (int i = 0; i < 200; i++) {
+		for (int j = 0; j < 2; j++) {
+			watcher[j] = (struct watcher) {
+				.barrier = &barrier, .pool = f->pool,
+				.extent = extent[j], .watch = &watch,
+			};
+			assert_int_equal(pthread_create(&watcher[j].thread,
+							NULL, watch_thread,
+							&watcher[j]), 0);
+		}
+		for (int j = 0; j < 2; j++)
+			assert_int_equal(pthread_join(watcher[j].thread, NULL),
+					 0);
+		assert_int_equal(watcher[0].ret + watcher[1].ret, -EINVAL);
+		assert_ptr_equal(watch.arg, &watcher[watcher[0].ret != 0]);
+		assert_int_equal(daxpin_unwatch(f->pool, &watch), 1);
+	}
+	pthread_barrier_destroy(&barrier);
+	for (int j = 0; j < 2; j++)
+		assert_int_equal(daxpin_drop(f->pool, extent[j]), 0);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
+}
+
 /* ------------------------------------------------------------------- fork */
 
 struct call {
@@ -295,6 +365,8 @@ int main(void)
 		TEST(the_fd_is_written_only_when_armed),
 		TEST(a_watch_on_an_idle_extent_is_an_event_at_once),
 		TEST(a_watch_can_be_taken_back),
+		TEST(a_watch_in_use_keeps_its_extent),
+		TEST(of_two_threads_with_one_watch_one_is_refused),
 		TEST(a_forked_child_is_refused),
 	};
 
