@@ -441,8 +441,12 @@ struct daxpin_hold {
 	const char *label;		/* the caller's */
 };
 
-/* daxpin_hold() that daxpin_holds() can show. The label stays where it is until the
- * drop, as *hold does. Takes a short lock. */
+/*
+ * daxpin_hold() that daxpin_holds() can show. The label stays where it is until the
+ * drop, as *hold does. Takes a short lock. A drop by a copy of *hold, or the second
+ * drop by two threads, is -EINVAL and changes nothing; but a copy must not be
+ * passed when the structs around it may be freed, for the drop follows its links.
+ */
 int daxpin_hold_labelled(struct daxpin_pool *pool, struct daxpin_extent extent,
 			 uint32_t access, const char *label,
 			 struct daxpin_hold *hold);

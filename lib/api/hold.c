@@ -205,9 +205,8 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 	if (!hold || !hold->access)
 		return -EINVAL;
 	/* Off the list first: after the drop the pool may be closed. */
-	dp_holder_remove(&pool->holders, hold);
-	hold->access = 0;
-	return daxpin_drop(pool, hold->extent);
+	ret = dp_holder_remove(&pool->holders, hold);
+	return ret ? ret : daxpin_drop(pool, hold->extent);
 }
 
 /* Those who hold an extent that has `count` holds. */

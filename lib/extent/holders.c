@@ -69,18 +69,30 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 	pthread_mutex_unlock(&shard->mutex);
 }
 
-void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
+/*
+ * The callers' mistakes are looked for under the mutex: of two threads that drop
+ * one struct the second finds prev NULL, and a copy is not what prev leads to. A
+ * prev of a copy may also lead to memory that was freed: the header forbids it.
+ */
+int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {
-	struct dp_holder_shard *shard = &holders->shard[hold->shard];
+	struct dp_holder_shard *shard;
+	bool listed;
 
-	assert(hold->shard == holder_shard(hold->extent.addr));
+	if (hold->shard != holder_shard(hold->extent.addr))
+		return -EINVAL;
+	shard = &holders->shard[hold->shard];
 	pthread_mutex_lock(&shard->mutex);
-	assert(hold->prev && *hold->prev == hold);
-	*hold->prev = hold->next;
-	if (hold->next)
-		hold->next->prev = hold->prev;
+	listed = hold->prev && *hold->prev == hold;
+	if (listed) {
+		*hold->prev = hold->next;
+		if (hold->next)
+			hold->next->prev = hold->prev;
+		hold->prev = NULL;
+		hold->access = 0;
+	}
 	pthread_mutex_unlock(&shard->mutex);
-	hold->prev = NULL;
+	return listed ? 0 : -EINVAL;
 }
 
 struct daxpin_registration *

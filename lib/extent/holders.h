@@ -45,7 +45,8 @@ void dp_holders_fini(struct dp_holders *holders);
 
 /* hold->extent, access and label are set; it is held already. */
 void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold);
-void dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold);
+/* -EINVAL: it is no struct that was added, or was removed meanwhile. */
+int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold);
 
 /*
  * A registration of a segment or of DAXPIN_ALL_SEGMENTS, in a pool of that many;

@@ -2,7 +2,8 @@
 /*
  * Rules of docs/invariants.md that no test of a call shows by the way: that a
  * pin is not a hold, what a shut gate lets through, that the fast path never
- * sleeps, and what the media may be. Each test says its rules.
+ * sleeps, what the media may be, and what becomes of a caller's mistake. Each
+ * test says its rules.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -388,6 +389,73 @@ static void a_read_never_waits_for_the_file(void **state)
 	assert_false(read_may_wait);
 }
 
+/* ----------------------------------------------- mistakes with labelled holds */
+
+static void label(struct fixture *f, struct daxpin_extent extent,
+		  struct daxpin_hold *ret_hold)
+{
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ,
+					      "reader", ret_hold), 0);
+}
+
+static void a_copy_of_a_hold_is_not_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+	struct daxpin_hold one = { .access = 0 }, copy;
+
+	label(f, extent, &one);
+	copy = one;
+	assert_int_equal(daxpin_drop_labelled(f->pool, &copy), -EINVAL);
+	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), 1);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &one), 0);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &copy), -EINVAL);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	dp_invariants(f->pool);
+}
+
+/* As the second of two threads finds it that saw it held at the same time. */
+static void a_hold_is_dropped_once(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+	struct daxpin_hold one = { .access = 0 };
+
+	hold(f, extent);
+	label(f, extent, &one);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &one), 0);
+	one.access = DAXPIN_HOLD_READ;
+	assert_int_equal(daxpin_drop_labelled(f->pool, &one), -EINVAL);
+	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), 1);
+	drop(f, extent);
+	dp_invariants(f->pool);
+}
+
+/* A struct that was not zeroed. */
+static void a_hold_that_was_never_taken_is_not_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_hold one;
+
+	memset(&one, 0xa5, sizeof(one));
+	assert_int_equal(daxpin_drop_labelled(f->pool, &one), -EINVAL);
+}
+
+/* The count does not tell whose hold it is: the labelled drop finds none left. */
+static void a_drop_too_many_is_told_to_the_last(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+	struct daxpin_hold one = { .access = 0 };
+
+	label(f, extent, &one);
+	drop(f, extent);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &one), -EINVAL);
+	label(f, extent, &one);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &one), 0);
+	dp_invariants(f->pool);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
@@ -405,6 +473,10 @@ int main(void)
 		TEST(reflinked_files_are_refused),
 		TEST(a_chunk_with_a_gap_is_a_hole),
 		TEST(a_read_never_waits_for_the_file),
+		TEST(a_copy_of_a_hold_is_not_dropped),
+		TEST(a_hold_is_dropped_once),
+		TEST(a_hold_that_was_never_taken_is_not_dropped),
+		TEST(a_drop_too_many_is_told_to_the_last),
 	};
 
 	return cmocka_run_group_tests_name("api_rules", tests, NULL, NULL);
