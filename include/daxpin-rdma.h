@@ -77,7 +77,9 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 /*
  * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
  * fn(arg) called, once, in whatever thread, or before it returns. Not set:
- * daxpin_rdma_service() calls it. Both must live until the detach.
+ * daxpin_rdma_service() calls it. Both must live until the detach. A second call of
+ * fn(arg) ends the process by an assertion: fn returns nothing, and what arg points
+ * to may be freed by then.
  */
 struct daxpin_rdma_options {
 	size_t size;			/* sizeof(struct daxpin_rdma_options) */
@@ -263,7 +265,9 @@ int daxpin_grant_import(const void *buf, size_t size,
  * returned and the extent is quarantined: grant and hold stay, the pool cannot be
  * closed. Each further call asks again; only the device's yes ends it. -EALREADY:
  * it is being ended elsewhere; -EINPROGRESS: see daxpin_grant_bound(); -ESTALE: it
- * is over. NULL is fine. Any thread.
+ * is over; -EINVAL, where daxpin_grant_info() returns -ESTALE: it is over now, but
+ * its hold was gone: a daxpin_drop() too many ended it, and the peer may have
+ * written into what the blocks became. NULL is fine. Any thread.
  */
 int daxpin_rdma_revoke(struct daxpin_grant *grant);
 

@@ -175,7 +175,8 @@ int daxpin_uring_is_fixed(const struct daxpin_uring_io *io);
 
 /*
  * Account for one CQE of the request, whatever its result. 1: it was the last
- * and the hold is dropped; 0: more will come.
+ * and the hold is dropped; 0: more will come. -EINVAL, -ESTALE: it was the last, but
+ * a daxpin_drop() too many had ended the hold; or io is not in use (-EINVAL).
  */
 int daxpin_uring_done(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe);
 
@@ -197,7 +198,8 @@ int daxpin_uring_reap(struct io_uring *ring,
  * may be fixed again from now on. Meanwhile their requests are plain. Call it in the ring's
  * thread when there was a DAXPIN_EVENT_REVOKE, or now and then. Without it no
  * segment that is a fixed buffer here can be reclaimed. -EEXIST: the ring is
- * another thread's. What was not done then is tried by the next call.
+ * another thread's; -EINVAL: a pin was taken or given back by a call of the caller's
+ * on the adapter's registration. What was not done then is tried by the next call.
  */
 int daxpin_uring_service(struct daxpin_uring *uring);
 

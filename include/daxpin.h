@@ -404,7 +404,12 @@ int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
 		      uint32_t access);
 
-/* End a hold. The last one frees a retired extent. -EINVAL: none was out. */
+/*
+ * End a hold. The last one frees a retired extent. -EINVAL: none was out. Drop each
+ * hold once: a drop too many ends a hold of somebody else, which may be a labelled
+ * one or an adapter's, and memory is reused while DMA reaches it. That cannot be
+ * detected here; the owner of that hold gets -EINVAL or -ESTALE at its own drop.
+ */
 int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent);
 
 /*
@@ -577,7 +582,12 @@ int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 		    const struct daxpin_registration_options *options,
 		    struct daxpin_registration **ret_registration);
 
-/* The pin is gone: the hardware can no longer reach the segment. */
+/*
+ * The pin is gone: the hardware can no longer reach the segment. For this and the
+ * next three: a registration belongs to whoever made it. An adapter's, as an event
+ * may name it, is not for the caller: its service call or detach returns -EINVAL
+ * for a pin that others took or gave back; after an unregister it uses freed memory.
+ */
 int daxpin_unregister(struct daxpin_registration *registration);
 
 /*

@@ -183,7 +183,8 @@ static int backing_check_alone(struct daxpin_grant *grant,
 	int holds = daxpin_holds(grant->rdma->pool, grant->key.extent, NULL,
 				 NULL);
 
-	assert(holds >= 1);		/* the grant's own */
+	if (holds < 1)			/* not even the grant's own */
+		return dp_fail(DP_WHY_OF(o), -EINVAL, DP_HOLD_LOST);
 	if (holds == 1 || !(o->access & WRITES))
 		return 0;
 	return dp_fail(DP_WHY_OF(o), -EBUSY,
@@ -231,9 +232,11 @@ static void backing_copy_back(struct daxpin_grant *grant)
 	struct daxpin_pool *pool = grant->rdma->pool;
 	void *home = daxpin_ptr(pool, key->extent, 0);
 
-	assert(home && home != grant->bounce.bounce_memory);
-	memcpy(home, grant->bounce.bounce_memory, key->length);
-	if (daxpin_persist(pool, key->extent, 0, key->length))
+	assert(home != grant->bounce.bounce_memory);
+	/* NULL: a drop too many ended its life, and the blocks are another's. */
+	if (home)
+		memcpy(home, grant->bounce.bounce_memory, key->length);
+	if (!home || daxpin_persist(pool, key->extent, 0, key->length))
 		atomic_fetch_add(&grant->rdma->backing.copy_errors, 1);
 }
 

@@ -86,7 +86,8 @@ static int grant_fill_key(struct daxpin_grant *grant,
 		return ret;
 	grant->key.length = grant->hold.bytes;
 	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
-	assert(grant->key.addr && grant->key.length);
+	if (!grant->key.addr)
+		return dp_fail(DP_WHY_OF(o), -EINVAL, DP_HOLD_LOST);
 	grant->key.access =
 		(uint32_t)o->access &
 		(ACCESS_READS | ACCESS_WRITES | DAXPIN_ACCESS_FLUSH);
@@ -118,7 +119,7 @@ static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
 {
 	struct daxpin_pool *pool = grant->rdma->pool;
 	uint32_t access = 0;
-	int ret, drop_ret;
+	int ret;
 
 	if (o->access & ACCESS_WRITES)
 		access |= DAXPIN_HOLD_WRITE;
@@ -138,8 +139,8 @@ static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
 		ret = grant_open(grant, o, ret_kept);
 	if (!ret || *ret_kept)
 		return ret;
-	drop_ret = daxpin_drop_labelled(pool, &grant->hold);
-	assert(drop_ret == 0);
+	if (daxpin_drop_labelled(pool, &grant->hold))
+		return dp_fail(DP_WHY_OF(o), -EINVAL, DP_HOLD_LOST);
 	return ret;
 }
 

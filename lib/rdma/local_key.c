@@ -133,13 +133,18 @@ void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr)
 	pthread_mutex_unlock(&rdma->keys.make_lock);
 }
 
-/* Under the lock: what was made is unmade, or all stays as it was. */
+/*
+ * Under the lock: what was made is unmade, or all stays as it was. -EINVAL: the pin
+ * is not ours, but that of a call of the caller's on our registration.
+ */
 static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 {
 	struct dp_local_key *slot = &rdma->slots[index];
 	uint64_t key;
 	int ret;
 
+	if (!slot->segment_mr)
+		return -EINVAL;
 	if (slot->lent)
 		return 0;
 	key = atomic_exchange(&slot->key_word, 0);

@@ -197,18 +197,29 @@ static int revoke_escalate(struct daxpin_grant *grant)
 	return ret;
 }
 
-/* In the thread that moved it to ENDING. 0: the grant is over. */
+/*
+ * A drop of the caller's that had no hold may have taken the grant's: -EINVAL. Of a
+ * lost grant nobody waits for the result, and an error would begin it again.
+ */
+static int revoke_drop_hold(struct daxpin_grant *grant)
+{
+	int ret = daxpin_drop_labelled(grant->rdma->pool, &grant->hold);
+
+	return ret && !grant->revoke.is_lost ? -EINVAL : 0;
+}
+
+/* In the thread that moved it to ENDING. 0: the grant is over. -EINVAL also: it is,
+ * but its hold was gone. */
 static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	struct daxpin_rdma_info *count = &rdma->revokes.totals;
-	int ret = revoke_escalate(grant), drop_ret;
+	int ret = revoke_escalate(grant), drop_ret = 0;
 
 	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
 		dp_backing_close(grant, true);
-		drop_ret = daxpin_drop_labelled(rdma->pool, &grant->hold);
-		assert(drop_ret == 0);
+		drop_ret = revoke_drop_hold(grant);
 	}
 	revoke_lock(rdma);
 	assert(!ret == !dp_access_is_open(grant));
@@ -225,12 +236,16 @@ static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 		revoke_remember(grant);
 	}
 	revoke_unlock(rdma);
-	return ret;
+	return ret ? ret : drop_ret;
 }
 
 /* -------------------------------------------------------- in which thread */
 
-/* done() may detach, so access nothing after calling it. */
+/*
+ * done() may detach, so access nothing after calling it. The assertion finds an
+ * executor that runs a job twice: there is no caller to return an error to, and
+ * the next such run may find the grant freed.
+ */
 static int revoke_end_queued(struct daxpin_grant *grant)
 {
 	void (*done)(void *arg, int result) = grant->revoke.done;

@@ -93,6 +93,9 @@ static inline int dp_rdma_enter(const struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------------- of a grant */
 
+/* The sentence of a grant whose own hold is gone. */
+#define DP_HOLD_LOST	"the hold of this grant was dropped by a daxpin_drop() that had no hold of its own: drop each hold once"
+
 /* private to access.c */
 struct dp_access {
 	struct ibv_mr *own_mr;		/* the grant's own region, or ... */

@@ -135,12 +135,14 @@ static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 	return 0;
 }
 
-/* The slot is empty, and no request names it. */
-static void slots_forget(struct daxpin_uring *uring, uint32_t slot)
+/*
+ * The slot is empty, and no request names it. -EINVAL: the pin was given back by
+ * a call of the caller's on our registration; the slot is forgotten all the same.
+ */
+static int slots_forget(struct daxpin_uring *uring, uint32_t slot)
 {
 	struct dp_uring_table *table = &uring->table;
 	uint32_t index = table->slot_of[slot].segment_index;
-	int ret;
 
 	assert(index != DP_URING_EMPTY && !table->slot_of[slot].users);
 	assert(table->segment_of[index].slot_index == (int)slot);
@@ -148,8 +150,7 @@ static void slots_forget(struct daxpin_uring *uring, uint32_t slot)
 	slots_set_state(table, index, -1);
 	table->filled--;
 	table->filled_bytes -= slots_segment_at(uring, index).size;
-	ret = daxpin_registration_revoked(uring->registration, index);
-	assert(!ret);
+	return daxpin_registration_revoked(uring->registration, index);
 }
 
 /* A table that its owner took out in the meantime has no slots to empty. */
@@ -160,16 +161,19 @@ static int slots_empty(struct daxpin_uring *uring, uint32_t slot)
 
 	if (ret && ret != -ENXIO)
 		return ret;
-	slots_forget(uring, slot);
-	return 0;
+	return slots_forget(uring, slot);
 }
 
-/* When its last request is done: nobody can name the segment any more. */
+/*
+ * When its last request is done: nobody can name the segment any more. -EINVAL:
+ * the pin is not ours, but that of a call of the caller's on our registration.
+ */
 static int slots_leave(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_segment *state = &uring->table.segment_of[index];
 
-	assert(state->slot_index >= 0);
+	if (state->slot_index < 0)
+		return -EINVAL;
 	state->is_leaving = true;
 	if (uring->table.slot_of[state->slot_index].users)
 		return 0;

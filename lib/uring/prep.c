@@ -28,8 +28,7 @@ static int prep_take(struct daxpin_uring *uring, struct daxpin_hold *hold,
 		return ret;
 	if (length && offset <= hold->bytes && length <= hold->bytes - offset)
 		return 0;
-	ret = daxpin_drop_labelled(uring->pool, hold);
-	assert(!ret);
+	daxpin_drop_labelled(uring->pool, hold);
 	return -EINVAL;
 }
 
@@ -335,14 +334,15 @@ static int prep_end(struct daxpin_uring_io *io)
 		ret = prep_drop_pieces(uring, io->vec, io->vec_count);
 	else
 		ret = daxpin_drop_labelled(uring->pool, &io->hold);
-	if (ret)
+	if (ret == -EOWNERDEAD)
 		return ret;
+	/* Any other error: the hold was gone, by a drop too many. */
 	assert(uring->in_flight);
 	uring->in_flight--;
 	if (io->fixed >= 0)
 		dp_uring_slot_release(uring, io->fixed);
 	io->uring = NULL;
-	return 0;
+	return ret;
 }
 
 DP_EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,

@@ -23,7 +23,8 @@ static struct {
 	uint32_t reg_allowed;
 	int qp_error;			/* what modify_qp returns */
 	int bind_error;			/* what a bind returns */
-	void (*in_dereg)(void);		/* called in there, without the lock */
+	void (*in_reg)(void);		/* called in there, without the lock */
+	void (*in_dereg)(void);		/* and in there */
 	/* What it did. */
 	uint32_t regs, deregs, live, qp_stops;
 	enum ibv_qp_state qp_state;
@@ -48,7 +49,7 @@ static inline void fake_reset(void)
 	fake.dereg_refusals = 0;
 	fake.dereg_after_qp = false;
 	fake.reg_allowed = ALWAYS;
-	fake.in_dereg = NULL;
+	fake.in_reg = fake.in_dereg = NULL;
 	fake.regs = fake.deregs = fake.live = fake.qp_stops = 0;
 	fake.longest = 0;
 	fake.qp_state = IBV_QPS_RTS;
@@ -65,6 +66,8 @@ static inline struct ibv_mr *fake_register(struct ibv_pd *pd, void *base,
 {
 	struct ibv_mr *mr = NULL;
 
+	if (fake.in_reg)
+		fake.in_reg();
 	pthread_mutex_lock(&fake.lock);
 	if (fake.regs >= fake.reg_allowed) {
 		errno = fake.reg_error;

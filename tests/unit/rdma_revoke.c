@@ -498,6 +498,52 @@ static void what_makes_no_sense_is_refused(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
+/* The peer's access is over and its grant too: the call says what was found. */
+static void a_drop_too_many_is_told_by_the_revoke(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+
+	(void)state;
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), -EINVAL);
+	assert_int_equal(fake.live, 0);
+	assert_int_equal(daxpin_grant_info(grant, &info), -ESTALE);
+	assert_int_equal(daxpin_rdma_revoke(grant), -ESTALE);
+	grant = grant_of(extent, NULL);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(daxpin_rdma_service(rdma), -EINVAL);
+	assert_int_equal(news.result, -EINVAL);
+	assert_int_equal(counts().ended, 2);
+	assert_int_equal(counts().grants | counts().pending, 0);
+}
+
+/* While the region is made: a drop by a thread that has no hold. */
+static void drop_too_many(void)
+{
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+}
+
+static void a_drop_too_many_is_told_by_the_grant(void **state)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .why = f->why,
+		.why_size = sizeof(f->why),
+	};
+	struct daxpin_grant *grant = NULL;
+
+	(void)state;
+	fake.in_reg = drop_too_many;
+	fake.reg_allowed = 0;
+	fake.reg_error = ENOSPC;
+	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &grant),
+			 -EINVAL);
+	assert_non_null(strstr(f->why, "drop each hold once"));
+	assert_null(grant);
+	fake.reg_allowed = ALWAYS;
+}
+
 static void no_regions_left_leaves_no_hold(void **state)
 {
 	struct daxpin_grant_options options = {
@@ -716,6 +762,8 @@ int main(void)
 		TEST(patience_may_end_earlier, setup),
 		TEST(a_grant_that_is_over_is_told, setup),
 		TEST(what_makes_no_sense_is_refused, setup),
+		TEST(a_drop_too_many_is_told_by_the_revoke, setup),
+		TEST(a_drop_too_many_is_told_by_the_grant, setup),
 		TEST(no_regions_left_leaves_no_hold, setup),
 		TEST(an_entry_stays_within_its_extent, setup),
 		TEST(a_child_of_fork_ends_nothing, setup),

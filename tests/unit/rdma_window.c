@@ -522,6 +522,17 @@ static void a_segments_region_stays_under_its_windows(void **state)
 	device.wanted = -1;
 }
 
+/* By a call on the adapter's registration, which an event names. */
+static void a_pin_that_others_took_is_told(void **state)
+{
+	(void)state;
+	device.wanted = 0;
+	assert_int_equal(daxpin_rdma_service(rdma), -EINVAL);
+	assert_int_equal(fake.deregs, 0);
+	device.wanted = -1;
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+}
+
 static void a_connection_that_cannot_be_had_is_told(void **state)
 {
 	(void)state;
@@ -565,6 +576,7 @@ int main(void)
 		TEST(another_queue_pair_does_not_flush_it, setup),
 		TEST(a_connection_that_is_lost_in_a_bind_keeps_the_hold, setup),
 		TEST(a_segments_region_stays_under_its_windows, setup),
+		TEST(a_pin_that_others_took_is_told, setup),
 		TEST(a_connection_that_cannot_be_had_is_told, setup),
 		TEST(a_connection_that_stays_keeps_the_attachment, setup),
 	};

@@ -584,6 +584,93 @@ static void a_registration_that_fails_midway_leaves_nothing(void **state)
 	as_poor(80 << 20, fail_midway);
 }
 
+/* ---------------------------------- mistakes with the adapter's registration */
+
+static struct daxpin_job *reclaim(struct world *w, uint32_t segment)
+{
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = segment,
+		.deadline_ns = daxpin_deadline_ms(600000),
+	};
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_reclaim(w->f.pool, &options, &job), 0);
+	return job;
+}
+
+static void end_job(struct daxpin_job *job)
+{
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+}
+
+/* Until the reclaim wants a pin back: an event says whose. */
+static struct daxpin_registration *whose_pin_is_wanted(struct world *w)
+{
+	struct daxpin_event event = { .type = 0 };
+
+	while (event.type != DAXPIN_EVENT_REVOKE)
+		if (!daxpin_next_event(w->f.pool, &event))
+			usleep(1000);
+	return event.registration;
+}
+
+static void need_holes(struct world *w)
+{
+	need_fixed_buffers(w);
+	if (target != SHMEM)
+		skip();
+}
+
+/* The slot is forgotten all the same, and the next detach goes on. */
+static void a_pin_that_others_gave_back_is_told(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent = live_in(w, 0);
+	struct daxpin_registration *adapters;
+	int fd = scratch_file();
+	struct daxpin_job *job;
+
+	need_holes(w);
+	assert_int_equal(attach_slots(w, 0, 0), 0);
+	assert_true(is_right(w, fd, extent, 1));
+	job = reclaim(w, 0);
+	adapters = whose_pin_is_wanted(w);
+	assert_int_equal(daxpin_registration_revoked(adapters, 0), 0);
+	end_job(job);
+	assert_int_equal(daxpin_uring_detach(w->uring), -EINVAL);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	close(fd);
+}
+
+static void a_pin_that_others_took_is_told(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent = live_in(w, 0);
+	struct daxpin_registration *adapters;
+	int fd = scratch_file();
+	struct daxpin_job *job;
+
+	need_holes(w);
+	assert_int_equal(attach_slots(w, 0, 0), 0);
+	assert_true(is_right(w, fd, extent, 1));
+	job = reclaim(w, 0);
+	adapters = whose_pin_is_wanted(w);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	end_job(job);
+	assert_int_equal(daxpin_registration_pin(adapters, 1), 0);
+	job = reclaim(w, 1);
+	assert_ptr_equal(whose_pin_is_wanted(w), adapters);
+	assert_int_equal(daxpin_uring_service(w->uring), -EINVAL);
+	assert_int_equal(daxpin_registration_revoked(adapters, 1), 0);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	end_job(job);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	close(fd);
+}
+
 /* -------------------------------------------------------------------------- */
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_many, teardown)
@@ -614,6 +701,8 @@ int main(int argc, char **argv)
 		TEST(a_range_needs_a_table),
 		TEST(a_table_taken_out_by_its_owner_is_no_harm),
 		TEST(a_ring_serves_several_pools),
+		TEST(a_pin_that_others_gave_back_is_told),
+		TEST(a_pin_that_others_took_is_told),
 	};
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))

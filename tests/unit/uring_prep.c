@@ -206,6 +206,27 @@ static void an_aborted_vector_leaves_no_hold(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent[0]), 1);
 }
 
+/* The mistake is told once, and the ring can be detached (in the teardown). */
+static void a_drop_too_many_is_told_by_the_end_of_the_request(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent[PIECES];
+	struct pieces pieces;
+
+	assert_int_equal(attach(w, 0), 0);
+	for (uint32_t i = 0; i < PIECES; i++)
+		extent[i] = live(&w->f, BYTES);
+	pieces = pieces_of(extent);
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), 0);
+	assert_int_equal(daxpin_drop(w->f.pool, extent[1]), 0);
+	assert_int_equal(daxpin_uring_abort(&io), -EINVAL);
+	for (uint32_t i = 0; i < PIECES; i++)
+		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
+	assert_int_equal(info_of(w->uring).in_flight, 0);
+	assert_null(io.uring);
+}
+
 /* -------------------------------------------------------------------- send */
 
 /* Two ends of a TCP connection over loopback. */
@@ -886,6 +907,7 @@ int main(int argc, char **argv)
 		TEST(a_bad_piece_holds_nothing),
 		TEST(a_cancelled_vector_ends_its_holds_at_the_cqe),
 		TEST(an_aborted_vector_leaves_no_hold),
+		TEST(a_drop_too_many_is_told_by_the_end_of_the_request),
 		TEST(a_sends_hold_ends_with_its_notification),
 		TEST(a_copying_send_goes_to_any_socket),
 		TEST(a_bad_send_is_refused),
