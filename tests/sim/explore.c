@@ -46,6 +46,17 @@ struct explore {
 
 static struct explore *exploring;
 
+/* A number for the usual run, and less of it where fewer states are asked for. */
+static uint64_t scaled(const struct explore *explore, uint64_t usual)
+{
+	uint64_t states = explore->limits->states, less;
+
+	if (states >= EXPLORE_STATES)
+		return usual;
+	less = usual * states / EXPLORE_STATES;
+	return less ? less : 1;
+}
+
 /* ---------------------------------------------------------------- failures */
 
 static const char *event_text(const struct media_event *event, char text[160])
@@ -208,15 +219,15 @@ static void share_epoch(struct explore *explore,
 			uint64_t *count, uint32_t cuts, uint64_t states)
 {
 	uint64_t share = fill(count, cuts, states);
+	uint64_t turn = scaled(explore, TURN_STATES);
 
 	for (uint32_t i = 0; i < cuts; i++) {
 		bool lucky = !share && count[i] &&
 			     random_below(&explore->random, cuts) < states;
 
-		if (share < TURN_STATES && is_turn(trace, begin + i)) {
+		if (share < turn && is_turn(trace, begin + i)) {
 			explore->report->sampled |= !explore->depth;
-			count[i] = count[i] < TURN_STATES ? count[i] :
-				   TURN_STATES;
+			count[i] = count[i] < turn ? count[i] : turn;
 			continue;
 		}
 
@@ -303,8 +314,8 @@ static void find_candidates(struct explore *explore, struct level *level)
 /* What a run after one more crash may try. */
 static uint64_t states_below(const struct explore *explore)
 {
-	return explore->depth + 2 == explore->kind->levels ? LAST_STATES :
-	       NESTED_STATES;
+	return scaled(explore, explore->depth + 2 == explore->kind->levels ?
+		      LAST_STATES : NESTED_STATES);
 }
 
 static bool try_state(struct explore *explore, struct level *level, bool deeper)
@@ -434,25 +445,33 @@ static bool next_schedule(struct explore *explore, struct schedule *schedule,
 	return true;
 }
 
-/* At least every single preemption, and as many random schedules. */
+/*
+ * In the usual run at least every single preemption, and as many random schedules;
+ * of fewer states each stretch of these has one, anywhere in it.
+ */
 static bool try_schedules(struct explore *explore, const struct model *base,
 			  uint64_t states)
 {
 	struct world *world = &explore->level[0].world;
 	uint64_t seed = random_next(&explore->random);
-	uint64_t count = states / SCHEDULE_STATES;
+	uint64_t count = states / SCHEDULE_STATES, most, number;
 	uint32_t points;
 
 	memset(&world->schedule, 0, sizeof(world->schedule));
 	if (!run(explore, base, seed) || !try_cuts(explore, states / 16))
 		return false;
 	points = world->points;
-	if (count < 2 * points * (explore->kind->actors - 1))
-		count = 2 * points * (explore->kind->actors - 1);
+	most = 2ull * points * (explore->kind->actors - 1);
+	if (count < scaled(explore, most))
+		count = scaled(explore, most);
 	for (uint64_t i = 0; i < count; i++) {
-		next_schedule(explore, &world->schedule, i, points);
+		number = i;
+		if (count < most)
+			number = (i * most + random_below(&explore->random,
+							  most)) / count;
+		next_schedule(explore, &world->schedule, number, points);
 		if (!run(explore, base, seed) ||
-		    !try_cuts(explore, SCHEDULE_STATES))
+		    !try_cuts(explore, scaled(explore, SCHEDULE_STATES)))
 			return false;
 	}
 	return true;

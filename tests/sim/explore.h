@@ -9,6 +9,7 @@
 #include "world.h"
 
 #define EXPLORE_LEVELS	3u		/* crashes in a chain */
+#define EXPLORE_STATES	3000u		/* of a usual kind, in the usual run */
 
 /* A kind of operation. */
 struct kind {

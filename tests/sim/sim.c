@@ -28,7 +28,6 @@
 #include "kinds.h"
 
 #define KINDS_MAX	64u
-#define QUICK_STATES	3000u
 #define LONG_STATES	50000u
 #define SUBSETS		(1u << 16)
 
@@ -51,7 +50,7 @@ static struct option_values {
 	unsigned int jobs;
 	bool list;
 	bool stop;
-} chosen = { .seed = 1, .states = QUICK_STATES };
+} chosen = { .seed = 1, .states = EXPLORE_STATES };
 
 static const char usage[] =
 	"sim [--kind NAME] [--except NAME]... [--seed N] [--states N | --long]\n    [--jobs N] [--stop] [--list]\n"
