@@ -14,7 +14,9 @@
 #include "fixture.h"
 #include "forbid.h"
 #include "support/invariant.h"
+#include "../support/fake_clock.h"
 
+#define HANG_MS	600000			/* limit of a wait that must end */
 #define MIB	(1ull << 20)
 #define CHUNK	((uint64_t)DAXPIN_CHUNK_SIZE)
 /* Two segments of 16 chunks, the first of each is metadata. */
@@ -42,7 +44,7 @@ static struct daxpin_job_summary finish(struct fixture *f,
 {
 	struct daxpin_job_summary summary;
 
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 	summary = summary_of(job);
 	assert_int_equal(daxpin_job_end(job), 0);
 	dp_invariants(f->pool);
@@ -54,8 +56,8 @@ static struct daxpin_job_summary run(struct fixture *f,
 		    struct daxpin_job **),
 	const struct daxpin_job_options *options)
 {
-	/* A busy machine may need longer for a punch than the second it has. */
-	const struct daxpin_job_options patient = all_for(60000);
+	/* Without a deadline the kernel has one second for a punch. */
+	const struct daxpin_job_options patient = all_for(HANG_MS);
 	struct daxpin_job *job;
 
 	assert_int_equal(what(f->pool, options ? options : &patient, &job), 0);
@@ -148,7 +150,7 @@ static void what_is_used_stays(void **state)
 static void so_much_and_no_more(void **state)
 {
 	struct fixture *f = *state;
-	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 
 	options.bytes = 3 * CHUNK + 1;
 	assert_int_equal(run(f, daxpin_reclaim, &options).done_bytes, 3 * CHUNK);
@@ -233,13 +235,23 @@ static struct seen parts_of(struct daxpin_job *job)
 	return seen;
 }
 
+/* One segment is in use; its deadline passes when the other has been punched. */
+static void pass_deadline(struct fixture *f, struct daxpin_job *job)
+{
+	while (info_of(f).hole_bytes < 15 * CHUNK)
+		assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(10)),
+				 -ETIMEDOUT);
+	put_clock_forward(2 * HANG_MS);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
+}
+
 /* Its segment is left alone, and the report says who; the other one goes. */
 static void a_hold_keeps_its_segment(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f, 4096);
 	struct daxpin_hold hold = { .access = 0 };
-	struct daxpin_job_options options = all_for(3000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_job *job;
 	struct seen seen;
 	int held = extent.addr / (32 * MIB);
@@ -248,7 +260,7 @@ static void a_hold_keeps_its_segment(void **state)
 					      DAXPIN_HOLD_WRITE, "a slow disk",
 					      &hold), 0);
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	pass_deadline(f, job);
 	seen = parts_of(job);
 	assert_int_equal(seen.count, 2);
 	assert_int_equal(seen.part[held].result, -EBUSY);
@@ -270,7 +282,7 @@ static void a_hold_keeps_its_segment(void **state)
 static void a_job_waits_for_the_drop(void **state)
 {
 	struct fixture *f = *state;
-	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_extent extent = reserve(f, 4096);
 	struct daxpin_job *job;
 
@@ -291,7 +303,7 @@ static void a_job_waits_for_the_drop(void **state)
 static void a_waiting_job_is_cancelled(void **state)
 {
 	struct fixture *f = *state;
-	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_extent extent = reserve(f, 4096);
 	struct daxpin_job *job;
 	struct daxpin_job_summary s;
@@ -332,7 +344,7 @@ static void a_registration_keeps_all(void **state)
 
 	assert_int_equal(daxpin_registration_pin(registration, 0), -EINVAL);
 	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 	seen = parts_of(job);
 	assert_int_equal(seen.count, 2);
 	for (int i = 0; i < 2; i++) {
@@ -351,7 +363,7 @@ static void a_pin_is_asked_back(void **state)
 	struct fixture *f = *state;
 	struct daxpin_registration *r =
 		register_all(f, DAXPIN_REGISTRATION_BY_SEGMENT);
-	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_event event;
 	struct daxpin_job *job;
 	uint32_t segment = 0;
@@ -386,12 +398,15 @@ static void a_pin_that_is_kept(void **state)
 	struct fixture *f = *state;
 	struct daxpin_registration *r =
 		register_all(f, DAXPIN_REGISTRATION_BY_SEGMENT);
-	struct daxpin_job_options options = all_for(3000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_job_summary s;
+	struct daxpin_job *job;
 	uint32_t segment = 0;
 
 	assert_int_equal(daxpin_registration_pin(r, 0), 0);
-	s = run(f, daxpin_reclaim, &options);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	pass_deadline(f, job);
+	s = finish(f, job);
 	assert_int_equal(s.result, -EBUSY);
 	assert_int_equal(s.done_bytes, 15 * CHUNK);
 	assert_int_equal(daxpin_registration_wanted(r, &segment), 0);
@@ -400,6 +415,8 @@ static void a_pin_that_is_kept(void **state)
 
 /* ------------------------------------------------------------------ events */
 
+static _Atomic int wakes;		/* of next_of() by its eventfd */
+
 static int next_of(struct fixture *f, struct daxpin_event *event)
 {
 	struct pollfd poll_fd = { daxpin_event_fd(f->pool), POLLIN, 0 };
@@ -407,8 +424,9 @@ static int next_of(struct fixture *f, struct daxpin_event *event)
 
 	for (;;) {
 		if (daxpin_event_arm(f->pool) == 0) {
-			assert_int_equal(poll(&poll_fd, 1, 60000), 1);
+			assert_int_equal(poll(&poll_fd, 1, HANG_MS), 1);
 			assert_int_equal(read(poll_fd.fd, &count, 8), 8);
+			atomic_fetch_add(&wakes, 1);
 		}
 		if (daxpin_next_event(f->pool, event))
 			return 1;
@@ -420,11 +438,13 @@ struct late_drop {
 	struct daxpin_extent extent;
 };
 
+/* After the job has been looked at in vain several times. */
 static void *drop_late(void *arg)
 {
 	struct late_drop *late = arg;
 
-	usleep(200000);
+	for (int ms = 0; ms < HANG_MS && atomic_load(&wakes) < 5; ms++)
+		usleep(1000);
 	return daxpin_drop(late->pool, late->extent) ? arg : NULL;
 }
 
@@ -436,7 +456,7 @@ static void the_event_fd_is_enough(void **state)
 	struct late_drop late = { .pool = f->pool };
 	pthread_t thread;
 	void *failed;
-	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_extent extent = reserve(f, 4096);
 	struct daxpin_event event;
 	struct daxpin_job *job;
@@ -444,6 +464,7 @@ static void the_event_fd_is_enough(void **state)
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
 	late.extent = extent;
+	atomic_store(&wakes, 0);
 	assert_int_equal(pthread_create(&thread, NULL, drop_late, &late), 0);
 	assert_int_equal(next_of(f, &event), 1);
 	pthread_join(thread, &failed);
@@ -581,6 +602,7 @@ typedef bool choose_fn(uint64_t segment, uint64_t chunk);
 /* So many chunks, that fn chooses, are holes, and then there is room for some. */
 static int make_room(struct fixture *f, choose_fn *is_hole, int holes, int room)
 {
+	const struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_extent extent[30];
 	bool hole[30];
 	struct daxpin_job *job;
@@ -594,8 +616,8 @@ static int make_room(struct fixture *f, choose_fn *is_hole, int holes, int room)
 	}
 	for (int i = 0; i < 30; i++)
 		CHILD(!hole[i] || !daxpin_cancel(f->pool, extent[i]));
-	CHILD(!daxpin_reclaim(f->pool, NULL, &job));
-	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(60000)));
+	CHILD(!daxpin_reclaim(f->pool, &options, &job));
+	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)));
 	CHILD(summary_of(job).done_bytes == holes * CHUNK);
 	CHILD(!daxpin_job_end(job));
 	for (int i = 0; i < 30; i++)
@@ -621,13 +643,13 @@ static bool ended_with(struct fixture *f, struct daxpin_job *job, int result)
 /* What was refilled before the end came is whole, and stays so. */
 static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 {
-	struct daxpin_job_options options = all_for(60000);
+	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_extent extent;
 	struct daxpin_job *job;
 	uint64_t holes;
 
 	CHILD(!daxpin_refill(f->pool, &options, &job));
-	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(60000)));
+	CHILD(!daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)));
 	CHILD(ended_with(f, job, -ENOSPC));
 	*ret_done = summary_of(job).done_bytes;
 	CHILD(*ret_done + summary_of(job).left_bytes == all);
@@ -759,7 +781,7 @@ static void what_makes_no_sense(void **state)
 	assert_int_equal(daxpin_job_end(NULL), 0);
 	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
 	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), -EINVAL);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(60000)), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 	assert_int_equal(daxpin_job_end(job), 0);
 	/* With nothing to do it is over at once. */
 	run(f, daxpin_reclaim, NULL);
