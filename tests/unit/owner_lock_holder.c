@@ -833,7 +833,8 @@ static int crash_setup(void **state)
 static int crash_teardown(void **state)
 {
 	struct crash *crash = *state;
-	int ret = 0;
+	/* Before the files go: their removal waits for what is in flight. */
+	int ret = held_disk_land(&disk);
 
 	for (size_t i = 0; i < KINDS; i++) {
 		if (crash[i].kind->exec && crash[i].child.pid > 0)

@@ -595,7 +595,10 @@ static int crash_setup(void **state)
 
 static int crash_teardown(void **state)
 {
-	return teardown(state) | held_disk_remove(&disk);
+	/* Before the files go: their removal waits for what is in flight. */
+	int ret = held_disk_land(&disk);
+
+	return teardown(state) | held_disk_remove(&disk) | ret;
 }
 
 static int run_crash(void)
