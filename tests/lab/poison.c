@@ -24,7 +24,7 @@
 #define BLOCK		DP_BLOCK_SIZE
 #define SECTOR		512ull
 #define EXTENT		(64 * BLOCK)
-#define PATIENCE_MS	10000
+#define HANG_MS		600000		/* limit of a wait that must end */
 
 static const char *device, *directory, *fstype;
 static char disk[64];			/* under the directory: "pmem1" */
@@ -86,7 +86,7 @@ static bool find_disk(void)
 
 static int mount_it(const char *source)
 {
-	for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+	for (int ms = 0; ms < HANG_MS; ms += 20) {
 		if (!mount(source, directory, fstype, 0, "dax=always"))
 			return 0;
 		wait_a_little();
@@ -96,7 +96,7 @@ static int mount_it(const char *source)
 
 static int unmount_it(void)
 {
-	for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+	for (int ms = 0; ms < HANG_MS; ms += 20) {
 		if (!umount(directory) || errno == EINVAL)
 			return 0;
 		wait_a_little();
@@ -607,7 +607,7 @@ static bool inject(uint64_t offset)
 			return false;
 	if (tell(INJECT "addr", addr) || tell(INJECT "bank", "4"))
 		return false;
-	for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+	for (int ms = 0; ms < HANG_MS; ms += 20) {
 		if (list_length() != before)
 			return true;
 		wait_a_little();

@@ -16,6 +16,7 @@
 #include <sys/sysmacros.h>
 
 #define NOBODY		65534
+#define HANG_S		600		/* limit of a wait that must end */
 #define GIB		(1024 * MIB)
 
 static const char *device, *directory;
@@ -729,11 +730,8 @@ static void fsdax_create_without_room_leaves_nothing(void **state)
 	assert_create_fails(f, -ENOSPC, "no room for segment");
 	assert_int_equal(access(f->path, F_OK), -1);
 	strcpy(f->path, path);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < HANG_S && room() + 2 * MIB <= before; i++)
 		settle();
-		if (room() + 2 * MIB > before)
-			break;
-	}
 	assert_true(room() + 2 * MIB > before);
 }
 
@@ -781,8 +779,8 @@ static void check_reflink(struct fixture *f)
 	file_name(f, "copy", path);
 	assert_int_equal(unlink(path), 0);
 	/* XFS unshares what a removed file had some time later. */
-	for (int i = 0; i < 100 && daxpin_pool_open(f->path, &f->options,
-						    &f->pool); i++) {
+	for (int i = 0; i < HANG_S * 10 && daxpin_pool_open(f->path, &f->options,
+							   &f->pool); i++) {
 		sync();
 		usleep(100000);
 	}
@@ -866,7 +864,7 @@ static bool become_system_ram(void)
 
 static bool become_devdax(void)
 {
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < HANG_S; i++) {
 		if (!reconfigure("devdax --force") && !access(device, F_OK))
 			return true;
 		sleep(1);
