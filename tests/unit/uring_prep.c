@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -393,6 +394,18 @@ static void a_command_names_its_buffer(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 }
 
+/* So many bytes have arrived; if not, they never will. */
+static void await_bytes(int socket, int bytes)
+{
+	int arrived = 0;
+
+	for (int ms = 0; ms < 600000 && arrived < bytes; ms++) {
+		assert_int_equal(ioctl(socket, FIONREAD, &arrived), 0);
+		usleep(1000);
+	}
+	assert_int_equal(arrived, bytes);
+}
+
 /* A socket's, which does not look at memory; older kernels have none. */
 static void a_command_holds_to_its_cqe(void **state)
 {
@@ -413,8 +426,7 @@ static void a_command_holds_to_its_cqe(void **state)
 					       SOCKET_COMMAND_INQ, extent, 0,
 					       BYTES, DAXPIN_HOLD_WRITE,
 					       &memory), 0);
-	/* On loopback it has arrived when send() has returned, or soon. */
-	usleep(100000);
+	await_bytes(to, 5);
 	assert_int_equal(io_uring_submit(&w->ring), 1);
 	next_cqe(w, &cqe);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
