@@ -27,7 +27,7 @@
 #define MR_SIZE		(1 << 20)
 #define PAGE_SIZE	4096
 #define MANY_MRS	128		/* a teardown that takes its time */
-#define REMOVAL_MS	10000
+#define REMOVAL_MS	600000
 
 static const char *lab_device;
 static pid_t keeper;		/* the last one that was begun */

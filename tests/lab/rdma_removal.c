@@ -275,7 +275,7 @@ static void begin_round(enum keep keep)
 			 sizeof(theirs));
 	assert_int_equal(recv(to_owner, &go, 1, 0), 1);
 	assert_int_equal(send(to_peer, "", 1, 0), 1);
-	for (int i = 0; counters->writes < WRITES && i < 3000; i++)
+	for (int i = 0; counters->writes < WRITES && i < 60000; i++)
 		sleep_ms(10);
 	assert_true(counters->writes >= WRITES);
 	close(to_owner);
