@@ -2,19 +2,24 @@
 /*
  * Reclaim on the DAX filesystem that DAXPIN_TEST_FSDAX names, under pins that
  * the library knows nothing of: a page in a pipe, which is pinned until the pipe
- * is read, and another process's O_DIRECT reads from the disk that
- * DAXPIN_TEST_SLOWER names, which answers after 1.5 s.
+ * is read, and another process's O_DIRECT reads from disks over the one that
+ * DAXPIN_TEST_DISK names, which land when the test says so.
  */
 #include "reclaim_fixture.h"
 #include <pthread.h>
 #include <sys/resource.h>
 #include "core/handle.h"
 #include "support/invariant.h"
-#include "pins.h"
+#include "../support/fake_clock.h"
+#include "../support/held_disk.h"
 
 #define READERS		2
+#define TURNS		3
+#define HOUR_MS		3600000
+#define FIRST_DEADLINE_MS	1500
 
-static const char *directory, *disk;
+static const char *directory;
+static struct held_disk disk[READERS];	/* one each */
 static struct child reader[READERS];
 
 /* -------------------------------------------------------------------- readers */
@@ -24,49 +29,67 @@ struct reading {
 	int index;
 };
 
+/* Into a page of its own, from a disk of its own, again and again. */
 static int keep_reading(void *arg, int parent)
 {
 	const struct reading *reading = arg;
 	uint64_t at = live_extent[A].addr % SEGMENT + reading->index * 4096;
-	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	int fd = held_disk_open(&disk[reading->index]);
 	char *base;
 
 	(void)parent;
 	base = map_segment(reading->f, A);
-	usleep(750000 * reading->index);
 	while (pread(fd, base + at, 4096, 0) == 4096)
 		;
 	return 1;
 }
 
-/* Two processes take turns, so that a page of A is under DMA at any time. */
-static void start_readers(struct fixture *f)
+/* Returns when its first read is held. */
+static void start_reader(struct fixture *f, int i)
 {
-	long long before = pinned_pages();
+	struct reading reading = { f, i };
 
-	for (int i = 0; i < READERS; i++) {
-		struct reading reading = { f, i };
+	assert_int_equal(held_disk_make(&disk[i]), 0);
+	reader[i] = fork_child(keep_reading, &reading);
+	assert_true(held_disk_wait(&disk[i], 1));
+}
 
-		reader[i] = fork_child(keep_reading, &reading);
-	}
-	for (int i = 0; i < 500 && pinned_pages() < before + READERS; i++)
-		usleep(20000);
-	assert_true(pinned_pages() >= before + READERS);
+/* Its read lands, and then its next one is held. */
+static void take_turn(int i)
+{
+	assert_int_equal(held_disk_land(&disk[i]), 0);
+	assert_true(held_disk_wait(&disk[i], 1));
 }
 
 /* Dead, and what they began has landed. */
 static void end_readers(void)
 {
+	int status;
+
 	for (int i = 0; i < READERS; i++) {
 		if (reader[i].pid <= 0)
 			continue;
-		stop_child(&reader[i]);
+		kill(reader[i].pid, SIGKILL);
+		/* It may have begun one more read before it died. */
+		do
+			held_disk_land(&disk[i]);
+		while (!child_ends_within(&reader[i], 100, &status));
 		reader[i].pid = 0;
 	}
 }
 
+static int remove_disks(void)
+{
+	int ret = 0;
+
+	for (int i = 0; i < READERS; i++)
+		ret |= held_disk_remove(&disk[i]);
+	return ret;
+}
+
 static int setup(void **state)
 {
+	put_clock_right();
 	return reclaim_setup(state, directory);
 }
 
@@ -76,7 +99,7 @@ static int teardown(void **state)
 
 	unpin();
 	end_readers();
-	ret = end_jobs();
+	ret = end_jobs() | remove_disks();
 	return fixture_teardown(state) | ret;
 }
 
@@ -108,10 +131,11 @@ static void time_out_then_retry(struct fixture *f, uint64_t pinned_at)
 
 	hoard_others(f);
 	pin(f, A, pinned_at);
-	job = begin(f, daxpin_reclaim, A, 1500);
-	assert_waits(job, A_WHILE_MS);
+	job = begin(f, daxpin_reclaim, A, PATIENCE_MS);
+	assert_kernel_waits(job);
 	assert_int_equal(daxpin_reserve(f->pool, 4096, 0, &extent), -EAGAIN);
 	assert_int_equal(summary_of(job).result, -EINPROGRESS);
+	put_clock_forward(2 * PATIENCE_MS);
 	assert_nothing_happened(f, finish(f, job), -ETIMEDOUT, &before);
 	unpin();
 	must_do(f, daxpin_reclaim, A, FREE);
@@ -172,8 +196,8 @@ static void a_job_is_cancelled_while_the_kernel_waits(void **state)
 
 	hoard_others(f);
 	pin(f, A, free_at(A));
-	job = begin(f, daxpin_reclaim, A, 3600000);
-	assert_waits(job, A_WHILE_MS);
+	job = begin(f, daxpin_reclaim, A, HOUR_MS);
+	assert_kernel_waits(job);
 	assert_int_equal(daxpin_job_cancel(job), 0);
 	assert_nothing_happened(f, finish(f, job), -ECANCELED, &before);
 	unpin();
@@ -190,8 +214,8 @@ static void a_job_is_done_when_the_pin_goes(void **state)
 	struct daxpin_job *job;
 
 	pin(f, A, free_at(A));
-	job = begin(f, daxpin_reclaim, A, 3600000);
-	assert_waits(job, A_WHILE_MS);
+	job = begin(f, daxpin_reclaim, A, HOUR_MS);
+	assert_kernel_waits(job);
 	unpin();
 	s = finish(f, job);
 	assert_int_equal(s.result, 0);
@@ -199,18 +223,28 @@ static void a_job_is_done_when_the_pin_goes(void **state)
 	assert_reclaimed(f, &before);
 }
 
+/* They take turns, so that a page of A is under DMA at any time. */
 static void others_read_into_the_file(void **state)
 {
 	struct fixture *f = *state;
+	struct daxpin_job *job;
 	struct shape before;
 
 	/* What they read is there already, so that it changes nothing. */
-	memset(daxpin_ptr(f->pool, live_extent[A], 0), 0xa5, READERS * 4096);
+	memset(daxpin_ptr(f->pool, live_extent[A], 0), HELD_DISK_BYTE,
+	       READERS * 4096);
 	hoard_others(f);
 	before = shape_of(f, A);
-	start_readers(f);
-	assert_int_equal(finish(f, begin(f, daxpin_reclaim, A, 2500)).result,
-			 -ETIMEDOUT);
+	for (int i = 0; i < READERS; i++)
+		start_reader(f, i);
+	job = begin(f, daxpin_reclaim, A, PATIENCE_MS);
+	assert_kernel_waits(job);
+	for (int i = 0; i < TURNS * READERS; i++) {
+		take_turn(i % READERS);
+		assert_kernel_waits(job);
+	}
+	put_clock_forward(2 * PATIENCE_MS);
+	assert_int_equal(finish(f, job).result, -ETIMEDOUT);
 	end_readers();
 	assert_same_shape(f, A, &before);
 	assert_int_equal(info_of(f).hole_bytes, 0);
@@ -220,39 +254,62 @@ static void others_read_into_the_file(void **state)
 
 /* --------------------------------------------------------------- the deadline */
 
-static int read_a_byte(void *arg, int parent)
-{
-	char byte;
+#define ANSWER_TO	3u		/* in user_data: punch.c */
 
-	(void)parent;
-	return pread(open_file(arg, A), &byte, 1, 0) != 1;
+/* Of how many runs the ring has answers that the library has not taken. */
+static uint32_t runs_answered(const struct fixture *f)
+{
+	const struct dp_ring *ring = &f->pool->jobs.punch.ring;
+	const struct io_cqring_offsets *at = &ring->params.cq_off;
+	const char *rings = ring->rings;
+	const struct io_uring_cqe *cqe = (const void *)(rings + at->cqes);
+	uint32_t head = *(const uint32_t *)(rings + at->head), runs = 0;
+	uint32_t tail = atomic_load((_Atomic uint32_t *)(rings + at->tail));
+
+	for (; head != tail; head++)
+		runs += (cqe[head & (ring->params.cq_entries - 1)].user_data &
+			 ANSWER_TO) == DP_ANSWER_RUN;
+	return runs;
 }
 
-/* A process that reads the file: not before a punch that waits has ended. */
-static struct child start_pread(struct fixture *f)
+static bool all_are_answered(const struct fixture *f, uint32_t runs)
 {
-	return fork_child(read_a_byte, f);
+	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+		if (runs_answered(f) == runs)
+			return true;
+		usleep(1000);
+	}
+	return false;
 }
 
-static bool is_over(struct child *child, int wait_ms)
-{
-	int status;
+struct beginning {
+	struct fixture *f;
+	uint64_t ms;
+	uint64_t deadline_ns;
+	bool waits;			/* with it, in the kernel */
+};
 
-	return child_ends_within(child, wait_ms, &status);
+/* false: the deadline has passed before the wait for pins was seen. */
+static bool is_seen_to_wait(const struct fixture *f)
+{
+	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+		if (kernel_stack_has(getpid(), WAITS_FOR_PINS))
+			return true;
+		if (runs_answered(f))
+			return false;
+		usleep(1000);
+	}
+	return false;
 }
 
-static void *begins_for_an_hour(void *arg)
+/* The thread that submits a request must not exit before a worker has it. */
+static void *begins(void *arg)
 {
-	begin(arg, daxpin_reclaim, A, 3600000);
-	/* Its request is with a worker by then, or the kernel drops it. */
-	usleep(A_WHILE_MS * 1000);
-	return NULL;
-}
+	struct beginning *beginning = arg;
 
-static void *begins_with_a_deadline(void *arg)
-{
-	begin(arg, daxpin_reclaim, A, 2500);
-	usleep(A_WHILE_MS * 1000);
+	beginning->deadline_ns = daxpin_deadline_ms(beginning->ms);
+	begin(beginning->f, daxpin_reclaim, A, beginning->ms);
+	beginning->waits = is_seen_to_wait(beginning->f);
 	return NULL;
 }
 
@@ -266,43 +323,35 @@ static bool has_ended(pthread_t thread, int seconds)
 }
 
 /* The pin stays, and the thread is gone. */
-static void begin_in_a_thread(struct fixture *f, void *(*fn)(void *f))
+static void *begins_in_a_thread(void *arg)
 {
 	pthread_t thread;
 	bool ended;
 
-	assert_int_equal(pthread_create(&thread, NULL, fn, f), 0);
+	assert_int_equal(pthread_create(&thread, NULL, begins, arg), 0);
 	ended = has_ended(thread, PATIENCE_MS / 1000);
 	if (!ended) {
 		unpin();
 		pthread_join(thread, NULL);
 	}
 	assert_true(ended);
+	return NULL;
 }
 
-/* No call into the library from the begin on until the kernel waits no more. */
-static void deadline_passes(struct fixture *f, uint64_t deadline_ns)
+/* No call into the library from the begin on until the kernel has answered. */
+static void deadline_passes(struct fixture *f, void *(*how)(void *beginning),
+			    uint32_t runs)
 {
-	bool at_once, before_deadline, at_last;
-	struct child child;
+	struct beginning b = { .f = f, .ms = FIRST_DEADLINE_MS };
 
-	child = start_pread(f);
-	at_once = is_over(&child, A_WHILE_MS);
-	before_deadline = daxpin_deadline_ms(0) < deadline_ns;
-	at_last = at_once || is_over(&child, 20000);
-	if (at_last) {
-		/* That was of one run, perhaps; the next would wait again. */
-		usleep(500000);
-		child = start_pread(f);
-		at_last = is_over(&child, 20000);
+	/* On a slow machine the wait is seen only with a longer deadline. */
+	for (how(&b); !b.waits; how(&b)) {
+		assert_int_equal(finish(f, open_jobs[0]).result, -ETIMEDOUT);
+		b.ms *= 2;
 	}
-	if (!at_last) {
-		unpin();
-		end_child(&child);
-	}
-	assert_true(at_last);
-	/* On a machine so slow nothing was seen of the wait. */
-	assert_true(!at_once || !before_deadline);
+	assert_true(all_are_answered(f, runs));
+	assert_true(daxpin_deadline_ms(0) >= b.deadline_ns);
+	assert_int_equal(finish(f, open_jobs[0]).result, -ETIMEDOUT);
 }
 
 static void the_deadline_is_the_kernels(void **state)
@@ -310,16 +359,10 @@ static void the_deadline_is_the_kernels(void **state)
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
 	struct daxpin_extent chunk[8];
-	uint64_t deadline_ns;
-	struct daxpin_job *job;
 
 	scatter(f, chunk);
-	deadline_ns = daxpin_deadline_ms(2500);
 	pin(f, A, free_at(A));
-	job = begin(f, daxpin_reclaim, A, 2500);
-	usleep(A_WHILE_MS * 1000);
-	deadline_passes(f, deadline_ns);
-	assert_int_equal(finish(f, job).result, -ETIMEDOUT);
+	deadline_passes(f, begins, 4);
 	assert_same_shape(f, A, &before);
 }
 
@@ -327,35 +370,26 @@ static void a_deadline_outlives_the_thread_that_set_it(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
-	uint64_t deadline_ns = daxpin_deadline_ms(2500);
 
 	pin(f, A, free_at(A));
-	begin_in_a_thread(f, begins_with_a_deadline);
-	deadline_passes(f, deadline_ns);
-	assert_int_equal(finish(f, open_jobs[0]).result, -ETIMEDOUT);
+	deadline_passes(f, begins_in_a_thread, 1);
 	assert_same_shape(f, A, &before);
 }
 
-/* The request is not the thread's, and goes on waiting without it: who reads the
- * file waits too. */
+/* The request is not the thread's, and goes on waiting without it. */
 static void a_job_outlives_the_thread_that_began_it(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
-	bool waits, goes_on;
-	struct child child;
+	struct beginning beginning = { .f = f, .ms = HOUR_MS };
 
 	pin(f, A, free_at(A));
-	begin_in_a_thread(f, begins_for_an_hour);
-	child = start_pread(f);
-	waits = !is_over(&child, A_WHILE_MS);
-	goes_on = daxpin_hold(f->pool, live_extent[A], DAXPIN_HOLD_READ) ==
-		  -EAGAIN;
+	begins_in_a_thread(&beginning);
+	assert_true(beginning.waits);
+	assert_true(is_seen_to_wait(f));
+	assert_int_equal(daxpin_hold(f->pool, live_extent[A],
+				     DAXPIN_HOLD_READ), -EAGAIN);
 	unpin();
-	if (waits)
-		end_child(&child);
-	assert_true(waits);
-	assert_true(goes_on);
 	assert_int_equal(finish(f, open_jobs[0]).done_bytes, FREE);
 	assert_reclaimed(f, &before);
 }
@@ -368,8 +402,8 @@ static void a_pin_stops_its_own_segment_alone(void **state)
 	struct daxpin_job *job;
 
 	pin(f, A, live_extent[A].addr % SEGMENT);
-	job = begin(f, daxpin_reclaim, A, 3600000);
-	assert_waits(job, 50);
+	job = begin(f, daxpin_reclaim, A, HOUR_MS);
+	assert_kernel_waits(job);
 	must_do(f, daxpin_reclaim, B, FREE);
 	assert_int_equal(daxpin_job_end(job), -EBUSY);
 	assert_true(reads_as_zeroes(f, B, free_at(B), FREE));
@@ -379,9 +413,12 @@ static void a_pin_stops_its_own_segment_alone(void **state)
 	assert_int_equal(finish(f, job).result, -ECANCELED);
 
 	/* In one job too. */
-	job = begin(f, daxpin_reclaim, DAXPIN_ALL_SEGMENTS, 3600000);
-	for (int i = 0; i < 2000 && info_of(f).hole_bytes < 2 * FREE; i++)
-		assert_waits(job, 10);
+	job = begin(f, daxpin_reclaim, DAXPIN_ALL_SEGMENTS, HOUR_MS);
+	for (int ms = 0; ms < PATIENCE_MS && info_of(f).hole_bytes < 2 * FREE;
+	     ms++) {
+		assert_waits(job);
+		usleep(1000);
+	}
 	assert_int_equal(info_of(f).hole_bytes, 2 * FREE);
 	unpin();
 	assert_int_equal(finish(f, job).done_bytes, 3 * FREE);
@@ -448,12 +485,12 @@ static void never_under_a_hold(void **state)
 	struct daxpin_job *job;
 
 	assert_int_equal(daxpin_hold(f->pool, own, DAXPIN_HOLD_WRITE), 0);
-	job = begin(f, daxpin_reclaim, A, 3600000);
-	assert_waits(job, A_WHILE_MS);
+	job = begin(f, daxpin_reclaim, A, HOUR_MS);
+	assert_waits_for_holder(job);
 	assert_same_shape(f, A, &before);
 	assert_int_equal(daxpin_hold_clone(f->pool, own, DAXPIN_HOLD_WRITE), 0);
 	assert_int_equal(daxpin_drop(f->pool, own), 0);
-	assert_waits(job, 50);
+	assert_waits_for_holder(job);
 	assert_same_shape(f, A, &before);
 	assert_int_equal(daxpin_drop(f->pool, own), 0);
 	assert_int_equal(finish(f, job).done_bytes, FREE);
@@ -480,8 +517,8 @@ static void no_hold_while_the_kernel_waits(void **state)
 	struct daxpin_job *job;
 
 	pin(f, A, free_at(A));
-	job = begin(f, daxpin_reclaim, A, 3600000);
-	assert_waits(job, A_WHILE_MS);
+	job = begin(f, daxpin_reclaim, A, HOUR_MS);
+	assert_kernel_waits(job);
 	assert_int_equal(daxpin_hold(f->pool, live_extent[A],
 				     DAXPIN_HOLD_READ), -EAGAIN);
 	/* Elsewhere as always. */
@@ -503,7 +540,7 @@ static void the_refused_one_opens_the_gate(void **state)
 	int ret = -EAGAIN;
 
 	pin(f, A, free_at(A));
-	begin(f, daxpin_reclaim, A, 3600000);
+	begin(f, daxpin_reclaim, A, HOUR_MS);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(daxpin_hold(f->pool, live_extent[A],
 					     DAXPIN_HOLD_READ), -EAGAIN);
@@ -538,9 +575,8 @@ int main(int argc, char **argv)
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");
-	disk = getenv("DAXPIN_TEST_SLOWER");
-	if (!directory || !disk) {
-		printf("DAXPIN_TEST_FSDAX and DAXPIN_TEST_SLOWER are not both set\n");
+	if (!directory || !getenv("DAXPIN_TEST_DISK")) {
+		printf("DAXPIN_TEST_FSDAX and DAXPIN_TEST_DISK are not both set\n");
 		return 77;
 	}
 	check_pool = dp_invariants;

@@ -280,7 +280,7 @@ static void reclaim_in_turn(struct fixture *f, int first)
 
 		if (who == RINGS && !has_rdma())
 			continue;
-		assert_waits(job, 50);
+		assert_waits_for_holder(job);
 		assert_int_equal(blocks_of(f, A), before);
 		assert_int_equal(service(who), 0);
 	}

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include "kernel_stack.h"
 
 #define CHUNK		((uint64_t)DAXPIN_CHUNK_SIZE)
 #define SEGMENTS	3
@@ -25,7 +26,6 @@
 #define B		2
 #define JOBS_MAX	4
 #define PATIENCE_MS	600000		/* limit of a wait that must end */
-#define A_WHILE_MS	300		/* in which what must wait would be done */
 
 typedef int begin_fn(struct daxpin_pool *pool,
 		     const struct daxpin_job_options *options,
@@ -265,11 +265,38 @@ static inline struct daxpin_job *begin(struct fixture *f, begin_fn *what,
 	return open_jobs[slot];
 }
 
-/* Is it not over for so long? */
-static inline void assert_waits(struct daxpin_job *job, uint64_t ms)
+/* It is not over after the library has looked what it can do for it. */
+static inline void assert_waits(struct daxpin_job *job)
 {
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(ms)),
-			 -ETIMEDOUT);
+	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
+}
+
+static inline void add_holders(const struct daxpin_job_part *part, void *arg)
+{
+	*(uint64_t *)arg += part->holder.count;
+}
+
+/* It waits for a hold or a registration, so the kernel has not been asked. */
+static inline void assert_waits_for_holder(struct daxpin_job *job)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	uint64_t holders = 0;
+
+	assert_waits(job);
+	assert_int_equal(daxpin_job_report(job, add_holders, &holders,
+					   &summary), 0);
+	assert_int_not_equal(holders, 0);
+}
+
+/* The function in which each filesystem waits for the pins of a file:
+ * xfs_break_dax_layouts(), ext4_break_layouts(), dax_break_layout(). */
+#define WAITS_FOR_PINS	"break_"
+
+/* The kernel waits for pins with what this job has asked. */
+static inline void assert_kernel_waits(struct daxpin_job *job)
+{
+	assert_true(kernel_stack_wait(getpid(), WAITS_FOR_PINS));
+	assert_waits(job);
 }
 
 static inline struct daxpin_job_summary summary_of(struct daxpin_job *job)
