@@ -321,17 +321,17 @@ static int recover_rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 /* The first stores: what the last owner committed, then that it is ours. */
 static int recover_take_over(struct daxpin_pool *pool)
 {
+	uint64_t epoch = dp_pool_next_epoch(&pool->media);
 	int ret = 0;
 
-	pool->lanes.epoch = dp_pool_next_epoch(&pool->media);
 	if (!pool->media.readonly)
-		ret = dp_lanes_recover(&pool->lanes);
+		ret = dp_lanes_recover(&pool->lanes, epoch);
 	return ret ? ret : dp_pool_own(&pool->media);
 }
 
 static void recover_fini_directories(struct daxpin_pool *pool)
 {
-	if (!pool->lanes.persist)
+	if (!dp_lanes_are_there(&pool->lanes))
 		return;
 	dp_roots_fini(&pool->roots);
 	dp_lanes_fini(&pool->lanes);

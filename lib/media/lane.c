@@ -59,7 +59,7 @@ void dp_lanes_init(struct dp_lanes *lanes, char *base,
 
 void dp_lanes_fini(struct dp_lanes *lanes)
 {
-	if (!lanes->persist)
+	if (!dp_lanes_are_there(lanes))
 		return;
 	for (uint32_t i = 0; i < DP_LANES; i++)
 		pthread_mutex_destroy(&lanes->lane[i].mutex);
@@ -206,7 +206,7 @@ static int lane_write_empty(struct dp_lanes *lanes, uint32_t index)
 	const struct dp_lane_control *control = &lanes->lane[index];
 	struct dp_lane empty = {
 		.sequence = control->done,
-		.epoch = lanes->epoch,
+		.epoch = lanes->batch_epoch,
 	};
 
 	/* The number of the torn batch, which is on media, is used up. */
@@ -245,10 +245,11 @@ static int lane_for_each_found(struct dp_lanes *lanes, enum dp_lane_state state,
 	return ret;
 }
 
-int dp_lanes_recover(struct dp_lanes *lanes)
+int dp_lanes_recover(struct dp_lanes *lanes, uint64_t epoch)
 {
 	int ret = 0, work = 0;
 
+	lanes->batch_epoch = epoch;
 	for (uint32_t i = 0; i < DP_LANES; i++) {
 		/* D8: with a damaged lane the pool was not opened for writing. */
 		assert(lanes->lane[i].found != DP_LANE_DAMAGED);
@@ -301,7 +302,7 @@ static int lane_commit(struct dp_lanes *lanes, uint32_t index,
 	uint64_t size = count * sizeof(*entries);
 	struct dp_lane lane = {
 		.sequence = lanes->lane[index].done + 1,
-		.epoch = lanes->epoch,
+		.epoch = lanes->batch_epoch,
 		.count = count,
 	};
 	int ret;

@@ -26,11 +26,12 @@ struct dp_lane_control {
 	enum dp_lane_state found;	/* at load */
 };
 
+/* private to lane.c */
 struct dp_lanes {
 	char *base;			/* pool address 0, mapped */
 	const struct dp_bad_view *view;	/* of segment 0, for reading it */
 	uint64_t seed;
-	uint64_t epoch;			/* for new batches */
+	uint64_t batch_epoch;		/* of new batches */
 	struct dp_persist *persist;
 	struct dp_lane_control lane[DP_LANES];
 	struct dp_lane_entry *pending;	/* of the open lanes, in lane order */
@@ -41,6 +42,11 @@ void dp_lanes_init(struct dp_lanes *lanes, char *base,
 		   const struct dp_bad_view *view, uint64_t seed,
 		   struct dp_persist *persist);
 void dp_lanes_fini(struct dp_lanes *lanes);
+/* Were they initialized? Zeroed memory was not. */
+static inline bool dp_lanes_are_there(const struct dp_lanes *lanes)
+{
+	return lanes->persist;
+}
 
 /* What a lane on media is; seed of the pool. */
 enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
@@ -67,8 +73,9 @@ void dp_lanes_keep(struct dp_lanes *lanes,
 void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,
 		    char *copy);
 
-/* Apply the pending entries to media and leave every lane closed (D11). */
-int dp_lanes_recover(struct dp_lanes *lanes);
+/* Apply the pending entries to media and leave every lane closed (D11). What is
+ * written from now on is of that epoch. */
+int dp_lanes_recover(struct dp_lanes *lanes, uint64_t epoch);
 
 /* A lane for one batch, waiting for one if need be; near: spreads threads. */
 uint32_t dp_lane_take(struct dp_lanes *lanes, uint32_t near);

@@ -52,7 +52,7 @@ MUTANTS = [
      'if (entry->addr % 8 || index', 'if (index'),
     ('image-lane-not-replayed', IMAGE, 'lib/core/recover.c',
      'what a lane committed is shown and never written',
-     '''		ret = dp_lanes_recover(&pool->lanes);''',
+     '''		ret = dp_lanes_recover(&pool->lanes, epoch);''',
      '''		ret = 0;'''),
     ('image-root-check', IMAGE, 'lib/media/root.c',
      'a root may have a name that does not check out',
@@ -65,7 +65,7 @@ MUTANTS = [
      '''	if (!ret)
 		ret = recover_load_lanes(pool, why);
 	if (!ret && !pool->media.readonly)
-		ret = dp_lanes_recover(&pool->lanes);
+		ret = dp_lanes_recover(&pool->lanes, epoch);
 '''),
     ('image-hole', IMAGE, 'lib/core/recover.c',
      'chunks without backing store are handed out',
