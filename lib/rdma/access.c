@@ -173,14 +173,15 @@ static int access_bind_on_loopback(struct daxpin_grant *grant,
 	int ret = -EIO;
 
 	pthread_mutex_lock(&accesses->bind_lock);
-	accesses->loopback->deadline_ns = daxpin_deadline_ms(BIND_MS);
+	dp_loopback_set_deadline(accesses->loopback,
+				 daxpin_deadline_ms(BIND_MS));
 	if (access_reconnect(accesses)) {
 		ret = dp_window_bind_call(accesses->loopback,
 					  grant->access.own_mw, info);
 		accesses->is_broken = ret != 0;
 		if (!access_reconnect(accesses))
 			atomic_store(&grant->access.bind_qp,
-				     accesses->loopback->far);
+				     dp_loopback_far(accesses->loopback));
 	}
 	pthread_mutex_unlock(&accesses->bind_lock);
 	return ret > 0 ? -EIO : ret;

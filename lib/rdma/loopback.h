@@ -14,6 +14,7 @@
 #define DP_LOOPBACK_BYTES	20011u
 #define DP_LOOPBACK_DEPTH	32u
 
+/* private to loopback.c */
 struct dp_loopback {
 	struct ibv_pd *pd;
 	struct ibv_cq *near_cq, *far_cq;
@@ -37,6 +38,32 @@ int dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 int dp_loopback_close(struct dp_loopback *loopback);
 /* Anew, from reset: after an error nothing goes through the old one. */
 int dp_loopback_connect(struct dp_loopback *loopback);
+
+static inline struct ibv_pd *
+dp_loopback_pd(const struct dp_loopback *loopback)
+{
+	return loopback->pd;
+}
+
+/* The far end, to bind windows on. */
+static inline struct ibv_qp *
+dp_loopback_far(const struct dp_loopback *loopback)
+{
+	return loopback->far;
+}
+
+/* Until when its calls wait. */
+static inline uint64_t
+dp_loopback_deadline(const struct dp_loopback *loopback)
+{
+	return loopback->deadline_ns;
+}
+
+static inline void dp_loopback_set_deadline(struct dp_loopback *loopback,
+					    uint64_t deadline_ns)
+{
+	loopback->deadline_ns = deadline_ns;
+}
 
 /* Where the near end sends from, and where it receives. */
 unsigned char *dp_loopback_source(struct dp_loopback *loopback);

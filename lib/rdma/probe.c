@@ -130,7 +130,7 @@ static int probe_try_region(struct dp_loopback *loopback, void *memory,
 		free(expected);
 		return ret;
 	}
-	ret = dp_mr_register(loopback->pd, memory, DAXPIN_RDMA_TRY_BYTES,
+	ret = dp_mr_register(dp_loopback_pd(loopback), memory, DAXPIN_RDMA_TRY_BYTES,
 			     access, &mr);
 	if (ret) {
 		probe_report(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-ret));
@@ -162,7 +162,7 @@ static bool probe_has_odp(struct ibv_context *context)
 static int probe_try_odp(struct dp_loopback *loopback, void *memory,
 			 struct daxpin_rdma_finding *finding, bool *ret_kept)
 {
-	if (probe_has_odp(loopback->pd->context))
+	if (probe_has_odp(dp_loopback_pd(loopback)->context))
 		return probe_try_region(loopback, memory,
 					ACCESS | IBV_ACCESS_ON_DEMAND, finding,
 					ret_kept);

@@ -39,7 +39,7 @@ int dp_window_bind_call(struct dp_loopback *loopback, struct ibv_mw *mw,
 		.send_flags = IBV_SEND_SIGNALED,
 		.bind_info = *info,
 	};
-	int ret = ibv_bind_mw(loopback->far, mw, &bind);
+	int ret = ibv_bind_mw(dp_loopback_far(loopback), mw, &bind);
 
 	return ret ? -ret : dp_loopback_far_wait(loopback);
 }

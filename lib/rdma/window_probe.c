@@ -61,7 +61,7 @@ static int window_probe_bind(struct window *w, unsigned int access)
 
 	if (w->type == IBV_MW_TYPE_1)
 		return dp_window_bind_call(w->loopback, w->mw, &info);
-	ret = dp_window_bind_request(w->loopback->far, w->mw, &info, 0);
+	ret = dp_window_bind_request(dp_loopback_far(w->loopback), w->mw, &info, 0);
 	return ret ? ret : dp_loopback_far_wait(w->loopback);
 }
 
@@ -73,7 +73,7 @@ static int window_probe_open(struct window *w, unsigned int access)
 	assert(!w->mw);
 	ret = dp_loopback_connect(w->loopback);
 	if (!ret)
-		ret = dp_window_make(w->loopback->pd, w->type, &w->mw);
+		ret = dp_window_make(dp_loopback_pd(w->loopback), w->type, &w->mw);
 	if (ret)
 		return ret;
 	memset(w->memory, 0, PAGES * PAGE);
@@ -183,7 +183,7 @@ static int window_probe_post_writes(struct window *w)
 		ret = dp_loopback_post(w->loopback, w->memory + FROM, w->rkey,
 				   DP_LOOPBACK_BYTES, i == SALVO - 1);
 	while (!ret && !__atomic_load_n(&w->memory[FROM], __ATOMIC_ACQUIRE))
-		if (daxpin_deadline_ms(0) >= w->loopback->deadline_ns)
+		if (daxpin_deadline_ms(0) >= dp_loopback_deadline(w->loopback))
 			ret = -ETIMEDOUT;
 	return ret;
 }
@@ -317,7 +317,7 @@ int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 	struct facts facts = { 0 };
 	int ret;
 
-	if (!window_probe_is_offered(loopback->pd, type)) {
+	if (!window_probe_is_offered(dp_loopback_pd(loopback), type)) {
 		ret_finding->verdict = DAXPIN_RDMA_NONE;
 		snprintf(ret_finding->what, sizeof(ret_finding->what),
 			 "the device has none of this type");
@@ -328,7 +328,7 @@ int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 	if (w.memory == MAP_FAILED)
 		return -errno;
 	/* Without remote rights of its own: a window gives them, or nobody. */
-	ret = dp_mr_register(loopback->pd, w.memory, PAGES * PAGE,
+	ret = dp_mr_register(dp_loopback_pd(loopback), w.memory, PAGES * PAGE,
 			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND,
 			     &w.mr);
 	if (!ret)
