@@ -215,7 +215,7 @@ unregister:
 
 static void attach_take_down(struct daxpin_uring *uring)
 {
-	assert(!uring->in_flight);
+	assert(!dp_uring_in_flight(uring));
 	dp_uring_table_free(uring);
 	dp_uring_unlink(&uring->link);
 	uring->pool = NULL;
@@ -301,7 +301,7 @@ DP_EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 		return ret;
 	dp_uring_table_info(uring, &info);
 	info.file_slot = uring->file_slot;
-	info.in_flight = uring->in_flight;
+	info.in_flight = dp_uring_in_flight(uring);
 	info.needed_bytes = uring->needed_bytes;
 	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
@@ -327,7 +327,7 @@ DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 				.size = sizeof(struct daxpin_pool_info) });
 	if (ret)
 		return ret;
-	if (uring->in_flight)
+	if (dp_uring_in_flight(uring))
 		return -EBUSY;
 	ret = dp_uring_table_close(uring);
 	if (!ret)

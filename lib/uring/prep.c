@@ -37,7 +37,7 @@ static void prep_begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 {
 	io->uring = uring;
 	io->fixed = slot;
-	uring->in_flight++;
+	uring->requests.unfinished++;
 }
 
 static uint32_t prep_segment_of(const struct daxpin_uring *uring,
@@ -337,8 +337,8 @@ static int prep_end(struct daxpin_uring_io *io)
 	if (ret == -EOWNERDEAD)
 		return ret;
 	/* Any other error: the hold was gone, by a drop too many. */
-	assert(uring->in_flight);
-	uring->in_flight--;
+	assert(uring->requests.unfinished);
+	uring->requests.unfinished--;
 	if (io->fixed >= 0)
 		dp_uring_slot_release(uring, io->fixed);
 	io->uring = NULL;

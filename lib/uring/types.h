@@ -30,8 +30,12 @@ struct dp_uring_table {
 	struct dp_uring_segment *segment_of;	/* one for each segment */
 };
 
-/* attach.c writes these fields and every module may read them, but in_flight is
- * written by prep.c. */
+/* private to prep.c */
+struct dp_uring_requests {
+	uint64_t unfinished;		/* from prep to their last CQE */
+};
+
+/* attach.c writes the first part, and every module may read it. */
 struct daxpin_uring {
 	struct daxpin_pool *pool;	/* NULL when detached */
 	struct dp_uring_link link;
@@ -49,9 +53,14 @@ struct daxpin_uring {
 	uint32_t segments;
 	uint32_t segment_shift;		/* log2 of a segment's size */
 	uint64_t needed_bytes;		/* of all segments */
-	uint64_t in_flight;		/* requests from prep to their last CQE */
+	struct dp_uring_requests requests;
 	struct dp_uring_table table;
 };
+
+static inline uint64_t dp_uring_in_flight(const struct daxpin_uring *uring)
+{
+	return uring->requests.unfinished;
+}
 
 /* 0, or what every call on a uring returns: -EINVAL, -ESTALE. */
 static inline int dp_uring_enter(const struct daxpin_uring *uring)
