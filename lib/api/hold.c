@@ -216,7 +216,7 @@ static void hold_report_extent(struct daxpin_pool *pool,
 			       void *arg)
 {
 	uint32_t segment = extent.addr >> DP_BLOCK_SHIFT >>
-			   pool->leases.segment_shift;
+			   dp_leases_shift(&pool->leases);
 	uint32_t labelled = dp_holders_of(&pool->holders, extent, segment, fn,
 					  arg);
 
@@ -232,7 +232,7 @@ static uint64_t
 hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 		    void (*fn)(const struct daxpin_holder *, void *), void *arg)
 {
-	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
+	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
 	uint64_t end = first + dp_geometry_blocks(&pool->media.geometry, segment);
 	struct dp_lease_view view;
 	uint64_t holds = 0;
@@ -282,7 +282,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 	hold_report_extent(pool, extent, view.count, fn, arg);
 	if (fn)
 		dp_registrations_of(&pool->holders, handle.block >>
-				    pool->leases.segment_shift, fn, arg);
+				    dp_leases_shift(&pool->leases), fn, arg);
 	return view.count;
 }
 

@@ -193,8 +193,8 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
 
 	if (ret || !fn)
 		return ret ? ret : -EINVAL;
-	for (uint64_t b = 0; !ret && b < pool->leases.blocks; b += blocks) {
-		uint32_t shift = pool->leases.segment_shift;
+	for (uint64_t b = 0; !ret && b < dp_leases_blocks(&pool->leases); b += blocks) {
+		uint32_t shift = dp_leases_shift(&pool->leases);
 		uint32_t in_segment = b & ((1ull << shift) - 1);
 
 		blocks = 1;

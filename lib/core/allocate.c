@@ -20,7 +20,7 @@ static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
 		if (dp_space_claim(&pool->space[segment], blocks, &block))
 			continue;
 		*ret_block = block + ((uint64_t)segment <<
-				      pool->leases.segment_shift);
+				      dp_leases_shift(&pool->leases));
 		return 0;
 	}
 	return -ENOSPC;
@@ -56,7 +56,7 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	if (ret)
 		return ret;
 	/* A segment's chunk 0 is metadata: recover.c took it off the bitmap. */
-	assert((block & ((1ull << pool->leases.segment_shift) - 1)) >=
+	assert((block & ((1ull << dp_leases_shift(&pool->leases)) - 1)) >=
 	       DP_CHUNK_BLOCKS);
 	if (zero)
 		dp_persist_zero(&pool->media.persist, pool->media.geometry.base +

@@ -6,7 +6,7 @@
 struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
 			       uint64_t life)
 {
-	assert(block < pool->leases.blocks && life <= DP_LIFE_MASK);
+	assert(block < dp_leases_blocks(&pool->leases) && life <= DP_LIFE_MASK);
 	return (struct daxpin_extent) {
 		.addr = block << DP_BLOCK_SHIFT,
 		.gen = (pool->epoch & DP_EPOCH_MASK) << DP_LIFE_BITS | life,
@@ -32,7 +32,7 @@ int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 		 struct dp_lease_view *ret_view)
 {
-	if (word.block >= pool->leases.blocks)
+	if (word.block >= dp_leases_blocks(&pool->leases))
 		return false;
 	*ret_view = dp_lease_look(&pool->leases, word.block);
 	return ret_view->state == DP_STATE_LIVE &&

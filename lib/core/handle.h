@@ -51,7 +51,7 @@ struct dp_handle {
 static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
 				     uint64_t block, uint32_t *ret_in_segment)
 {
-	uint32_t shift = pool->leases.segment_shift;
+	uint32_t shift = dp_leases_shift(&pool->leases);
 
 	*ret_in_segment = block & ((1ull << shift) - 1);
 	return block >> shift;
@@ -66,10 +66,10 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 			    struct dp_handle *ret_handle)
 {
 	uint64_t block = extent.addr >> DP_BLOCK_SHIFT;
-	uint32_t shift = pool->leases.segment_shift;
+	uint32_t shift = dp_leases_shift(&pool->leases);
 	uint64_t in_segment = block & ((1ull << shift) - 1);
 
-	if (extent.addr % DP_BLOCK_SIZE || block >= pool->leases.blocks ||
+	if (extent.addr % DP_BLOCK_SIZE || block >= dp_leases_blocks(&pool->leases) ||
 	    in_segment < DP_CHUNK_BLOCKS ||
 	    in_segment >= dp_geometry_blocks(&pool->media.geometry,
 					     block >> shift))

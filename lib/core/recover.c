@@ -73,7 +73,7 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 	struct rebuild *rebuild = arg;
 	struct daxpin_pool *pool = rebuild->pool;
 	uint64_t in_pool = block + ((uint64_t)rebuild->segment <<
-				    pool->leases.segment_shift);
+				    dp_leases_shift(&pool->leases));
 
 	if (word.kind == DP_KIND_FREE) {
 		dp_lease_restore(&pool->leases, in_pool, 0, word.gen,

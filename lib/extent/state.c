@@ -101,7 +101,7 @@ static uint64_t word_next_life(uint64_t word)
 
 static _Atomic uint64_t *state_word(struct dp_leases *leases, uint64_t block)
 {
-	assert(block < leases->blocks);
+	assert(block < leases->block_count);
 	return &leases->lease[block].word;
 }
 
@@ -121,14 +121,14 @@ static bool state_swap(struct dp_leases *leases, uint64_t block, uint64_t *word,
 
 static uint32_t state_segment(const struct dp_leases *leases, uint64_t block)
 {
-	return block >> leases->segment_shift;
+	return block >> leases->block_shift;
 }
 
 /* ------------------------------------------------------------ the tables */
 
 static uint64_t state_table_size(const struct dp_leases *leases)
 {
-	return leases->blocks * sizeof(*leases->lease);
+	return leases->block_count * sizeof(*leases->lease);
 }
 
 int dp_leases_init(struct dp_leases *leases, uint32_t segments,
@@ -140,8 +140,8 @@ int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 
 	/* A block's index in its segment has 32 bits, see dp_space_free(). */
 	assert(segments && segment_shift < 32);
-	leases->blocks = (uint64_t)segments << segment_shift;
-	leases->segment_shift = segment_shift;
+	leases->block_count = (uint64_t)segments << segment_shift;
+	leases->block_shift = segment_shift;
 	leases->space = space;
 	leases->events = events;
 	/* Anonymous memory is zeroed: every extent is FREE, of generation 0. */
@@ -214,7 +214,7 @@ static void state_wake(struct dp_leases *leases, uint64_t block)
 
 static void state_free_blocks(struct dp_leases *leases, uint64_t block)
 {
-	uint64_t mask = (1ull << leases->segment_shift) - 1;
+	uint64_t mask = (1ull << leases->block_shift) - 1;
 
 	dp_space_free(&leases->space[state_segment(leases, block)],
 		      block & mask, dp_lease_blocks(leases, block));

@@ -31,8 +31,8 @@ struct dp_lease {
 
 /* private to state.c */
 struct dp_leases {
-	uint64_t blocks;		/* in all segments, gaps included */
-	uint32_t segment_shift;		/* log2 of blocks per segment */
+	uint64_t block_count;		/* in all segments, gaps included */
+	uint32_t block_shift;		/* log2 of blocks per segment */
 	struct dp_lease *lease;
 	struct dp_gates gates;
 	struct dp_space *space;		/* one per segment; not owned */
@@ -52,6 +52,18 @@ int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 		   uint32_t segment_shift, struct dp_space *space,
 		   struct dp_events *events);
 void dp_leases_fini(struct dp_leases *leases);
+
+/* Blocks in all segments, gaps included, and log2 of those of one. Inline, because
+ * each hold and drop asks. */
+static inline uint64_t dp_leases_blocks(const struct dp_leases *leases)
+{
+	return leases->block_count;
+}
+
+static inline uint32_t dp_leases_shift(const struct dp_leases *leases)
+{
+	return leases->block_shift;
+}
 
 /* At open, before anybody else. */
 void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,

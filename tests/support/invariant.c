@@ -10,7 +10,7 @@ struct totals {
 static void check_extent(struct daxpin_pool *pool, uint32_t segment,
 			 uint32_t block, uint32_t blocks)
 {
-	uint64_t first = (uint64_t)segment << pool->leases.segment_shift;
+	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
 
 	assert(blocks && block + blocks <= dp_geometry_blocks(&pool->media.geometry,
 							  segment));
@@ -68,7 +68,7 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 			    uint32_t block, struct totals *totals)
 {
 	uint64_t in_pool = block + ((uint64_t)segment <<
-				    pool->leases.segment_shift);
+				    dp_leases_shift(&pool->leases));
 	struct dp_lease_view view = dp_lease_look(&pool->leases, in_pool);
 	uint32_t blocks = dp_lease_blocks(&pool->leases, in_pool);
 
@@ -130,7 +130,7 @@ static void check_roots(struct daxpin_pool *pool)
 		check_root(pool, i);
 		counted += pool->roots.slot[i].counted;
 	}
-	for (uint64_t b = 0; b < pool->leases.blocks; b++)
+	for (uint64_t b = 0; b < dp_leases_blocks(&pool->leases); b++)
 		leases += dp_lease_roots(&pool->leases, b);
 	assert(counted == leases);
 }

@@ -84,7 +84,7 @@ static void repeat(struct daxpin_extent *extents, struct daxpin_extent extent,
 
 static uint32_t segment_of(struct fixture *f, struct daxpin_extent extent)
 {
-	return extent.addr >> 12 >> f->pool->leases.segment_shift;
+	return extent.addr >> 12 >> dp_leases_shift(&f->pool->leases);
 }
 
 /* -------------------------------------------------------------------- holds */

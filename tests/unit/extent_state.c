@@ -101,7 +101,7 @@ static int call_hold(struct fixture *f, struct daxpin_extent extent)
 
 static int call_hold_gated(struct fixture *f, struct daxpin_extent extent)
 {
-	uint32_t segment = block_of(extent) >> f->pool->leases.segment_shift;
+	uint32_t segment = block_of(extent) >> dp_leases_shift(&f->pool->leases);
 	int ret;
 
 	dp_gate_close(dp_lease_gates(&f->pool->leases), segment);
