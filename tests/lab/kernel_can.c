@@ -6,7 +6,6 @@
  *   ring-truncate	a ring truncates files (Linux 6.9): an unclean pool on a
  *			DAX filesystem cannot be opened with a deadline without
  *   device-buffers	memory of device-dax is registered with a ring (6.5)
- *   pinned-reads	O_DIRECT pins pages as FOLL_PIN counts them (6.5)
  *   shmem-allocate	fallocate() on tmpfs goes on at a signal
  */
 #include <errno.h>
@@ -63,35 +62,6 @@ static bool device_buffers(void)
 	       !ring_register(IORING_REGISTER_BUFFERS, &buffer, 1);
 }
 
-/* How often pages were pinned since the machine booted. */
-static long long pins(void)
-{
-	FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
-	long long value, acquired = 0;
-	char name[64];
-
-	if (file && fputs("1", file) >= 0)
-		fclose(file);
-	file = fopen("/proc/vmstat", "r");
-	while (file && fscanf(file, "%63s %lld", name, &value) == 2)
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			acquired = value;
-	if (file)
-		fclose(file);
-	return acquired;
-}
-
-static bool pinned_reads(void)
-{
-	const char *path = getenv("DAXPIN_TEST_SLOWER");
-	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int fd = path ? open(path, O_RDONLY | O_DIRECT) : -1;
-	long long before = pins();
-
-	return fd < 0 || pread(fd, page, 4096, 0) != 4096 || pins() > before;
-}
-
 static void ignore(int number)
 {
 	(void)number;
@@ -120,8 +90,6 @@ static const struct ability {
 	  "has no IORING_OP_FTRUNCATE, so an unclean pool on a DAX filesystem is not opened with a deadline (Linux 6.9 and later)" },
 	{ "device-buffers", device_buffers,
 	  "does not register device-dax memory with a ring (Linux 6.5 and later)" },
-	{ "pinned-reads", pinned_reads,
-	  "does not count the pages of O_DIRECT as pinned, and does not wake who waits for them on a DAX filesystem" },
 	{ "shmem-allocate", shmem_allocate,
 	  "breaks off fallocate() on tmpfs at any signal" },
 };
