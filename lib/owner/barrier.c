@@ -12,7 +12,10 @@
  * write() or allocate here meanwhile. Loads, stores and faults go on.
  *
  * The deadline is for waiting, and a barrier that meets no pin does not wait:
- * as long as files come through, and for a second after, it goes on.
+ * as long as files come through, and for a second after, it goes on. A file is
+ * said to be pinned only if the kernel was seen to wait for it: the cancel then
+ * interrupts a call. If no worker has begun with any of the files (the machine
+ * is busy), the barrier begins again and allows twice the time.
  */
 #include <errno.h>
 #include "os/os.h"
@@ -23,6 +26,7 @@
 #define CANCEL		UINT64_MAX	/* user_data; else the file's index */
 #define STEP_NS		(10 * 1000000ull)
 #define GRACE_NS	(1000 * 1000000ull)
+#define GRACE_MAX_NS	(16 * GRACE_NS)
 
 struct passage {
 	const struct dp_barrier *barrier;
@@ -31,8 +35,10 @@ struct passage {
 	uint32_t begun;
 	uint32_t passed;
 	uint32_t in_flight;		/* truncations without completion */
-	uint32_t stuck;			/* a file that did not come through */
+	bool waited;			/* the kernel did, for the pins of */
+	uint32_t stuck;			/* this file */
 	uint64_t moved_ns;		/* when a file last came through */
+	uint64_t grace_ns;		/* for the next one after that */
 };
 
 static int barrier_file_of(const struct dp_barrier *barrier, uint32_t index,
@@ -92,7 +98,7 @@ static int barrier_wait_for_one(struct passage *p)
 	if (!ret)
 		ret = dp_patience_tell(p->patience, DP_OWNER_PINNED,
 				       p->barrier->pid);
-	if (ret == -ETIMEDOUT && dp_os_now_ns() - p->moved_ns < GRACE_NS)
+	if (ret == -ETIMEDOUT && dp_os_now_ns() - p->moved_ns < p->grace_ns)
 		return 0;
 	return ret;
 }
@@ -101,6 +107,9 @@ static int barrier_pass_all(struct passage *p)
 {
 	int ret = 0;
 
+	assert(!p->in_flight && !p->waited);
+	p->begun = 0;
+	p->passed = 0;
 	p->moved_ns = dp_os_now_ns();
 	while (!ret && p->passed < p->barrier->files) {
 		while (!ret && p->begun < p->barrier->files &&
@@ -110,6 +119,18 @@ static int barrier_pass_all(struct passage *p)
 			ret = barrier_wait_for_one(p);
 	}
 	return ret;
+}
+
+/* A request that no worker has begun ends with -ECANCELED instead. */
+static void barrier_end_cancelled(struct passage *p,
+				  const struct io_uring_cqe *cqe)
+{
+	assert(p->in_flight);
+	p->in_flight--;
+	if (!cqe->res || cqe->res == -ECANCELED)
+		return;
+	p->waited = true;
+	p->stuck = cqe->user_data;
 }
 
 /* Leave no worker behind that still holds a file and its i_rwsem. */
@@ -122,13 +143,25 @@ static void barrier_cancel(struct passage *p)
 		ret = dp_ring_cancel_all(&p->ring, CANCEL);
 		while (ret >= 0 && p->in_flight &&
 		       (ret = dp_ring_next(&p->ring, STEP_NS, &cqe)) > 0) {
-			if (cqe.user_data == CANCEL)
-				continue;
-			p->in_flight--;
-			if (cqe.res)
-				p->stuck = cqe.user_data;
+			if (cqe.user_data != CANCEL)
+				barrier_end_cancelled(p, &cqe);
 		}
 	}
+}
+
+static int barrier_pass_or_see_why(struct passage *p)
+{
+	int ret;
+
+	do {
+		ret = barrier_pass_all(p);
+		/* Each file's own request came back: none is left to cancel. */
+		assert(ret || !p->in_flight);
+		barrier_cancel(p);
+		p->grace_ns *= 2;
+	} while (ret == -ETIMEDOUT && !p->waited &&
+		 p->grace_ns <= GRACE_MAX_NS);
+	return ret;
 }
 
 /* ----------------------------------------------------------- without a ring */
@@ -168,6 +201,10 @@ static int barrier_without_ring(const struct dp_barrier *barrier,
 static int barrier_still_pinned(const struct passage *p,
 				const struct dp_why *why)
 {
+	if (!p->waited)
+		return dp_fail(why, -EBUSY,
+			       "whether memory of %s is pinned could not be found out, since this machine's kernel did not begin to look within half a minute: open again when it is less busy",
+			       p->barrier->path);
 	return dp_fail(why, -EBUSY,
 		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or somebody else began has not ended: wait with a longer deadline, or end it",
 		       p->stuck, p->barrier->path, p->barrier->pid);
@@ -176,17 +213,15 @@ static int barrier_still_pinned(const struct passage *p,
 int dp_barrier_pass(const struct dp_barrier *barrier,
 		    struct dp_patience *patience, const struct dp_why *why)
 {
-	struct passage p = { .barrier = barrier, .patience = patience };
+	struct passage p = { .barrier = barrier, .patience = patience,
+			     .grace_ns = GRACE_NS };
 	int ret;
 
 	assert(barrier->files && barrier->file);
 	ret = dp_ring_open(&p.ring, ENTRIES, DP_RING_PLAIN);
 	if (ret)
 		return barrier_without_ring(barrier, patience, ret, why);
-	ret = barrier_pass_all(&p);
-	/* Each file's own request came back: none is left to be cancelled. */
-	assert(ret || !p.in_flight);
-	barrier_cancel(&p);
+	ret = barrier_pass_or_see_why(&p);
 	dp_ring_close(&p.ring);
 	/* A kernel that does not know the request says so to the first. */
 	if (ret == -EINVAL && !p.passed)

@@ -82,8 +82,8 @@ MUTANTS = [
     # ------------------------------------------------- the layout barrier
     ('barrier-not-awaited', sim('barrier'), 'lib/owner/barrier.c',
      'D8: an open does not wait until no page is pinned',
-     '	ret = barrier_pass_all(&p);\n',
-     '	ret = barrier->files ? 0 : barrier_pass_all(&p);\n'),
+     '		ret = barrier_pass_all(p);\n',
+     '		ret = p->barrier->files ? 0 : barrier_pass_all(p);\n'),
     ('barrier-interrupted-is-passed', sim('barrier'), 'lib/owner/barrier.c',
      'D8: a barrier that was interrupted is taken for passed',
      '''	if (!cqe->res) {
