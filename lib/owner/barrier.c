@@ -74,6 +74,9 @@ static int barrier_begin(struct passage *p, uint32_t index)
 /* Something interrupted a worker, and it was not us: once more. */
 static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 {
+	/* Of a cancel before this pass: its files ended first. */
+	if (cqe->user_data == CANCEL)
+		return 0;
 	assert(p->in_flight);
 	p->in_flight--;
 	if (!cqe->res) {
