@@ -65,7 +65,8 @@ MUTANTS = [
      '''	if (!ret)
 		ret = recover_load_lanes(pool, why);
 	if (!ret && !pool->media.readonly)
-		ret = dp_lanes_recover(&pool->lanes, epoch);
+		ret = dp_lanes_recover(&pool->lanes,
+				       dp_pool_next_epoch(&pool->media));
 '''),
     ('image-hole', IMAGE, 'lib/core/recover.c',
      'chunks without backing store are handed out',
