@@ -31,9 +31,8 @@ static inline int collect(const struct daxpin_finding *finding, void *arg)
 }
 
 /*
- * A check, and not a byte of the metadata is changed by it. Of all bytes
- * a_check_changes_nothing says so in check_audit, and each whole way in
- * check_repair.
+ * A check, and not a byte of the metadata is changed by it. All bytes are compared
+ * by a_check_changes_nothing in check_audit, and around each repair in check_repair.
  */
 static inline int try_check(struct fixture *f, struct findings *found)
 {

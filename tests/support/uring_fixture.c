@@ -129,6 +129,33 @@ void need_fixed_buffers(struct world *w)
 	skip();
 }
 
+void need_reclaimable_buffers(struct world *w)
+{
+	need_fixed_buffers(w);
+	if (target == SHMEM)
+		return;
+	print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
+	skip();
+}
+
+struct daxpin_job *begin_reclaim(struct world *w, uint32_t segment)
+{
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = segment,
+		.deadline_ns = daxpin_deadline_ms(600000),
+	};
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_reclaim(w->f.pool, &options, &job), 0);
+	return job;
+}
+
+void end_reclaim(struct daxpin_job *job)
+{
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+}
+
 int finish(struct world *w, struct daxpin_uring_io *io)
 {
 	struct io_uring_cqe *cqe;

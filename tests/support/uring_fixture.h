@@ -48,6 +48,13 @@ void start_read(struct world *w, struct daxpin_uring_io *io,
 /* For a test of fixed buffers: its pool's segments, and another pool's. */
 void need_fixed_buffers(struct world *w);
 
+/* For a test in which a reclaim wants a fixed buffer back: skips elsewhere. */
+void need_reclaimable_buffers(struct world *w);
+
+/* A reclaim of that segment, and its end, which may come late but must come. */
+struct daxpin_job *begin_reclaim(struct world *w, uint32_t segment);
+void end_reclaim(struct daxpin_job *job);
+
 int finish(struct world *w, struct daxpin_uring_io *io);
 
 /* The first `length` bytes of an extent. */

@@ -140,13 +140,15 @@ static void apply(struct fixture *f, const struct dp_patches *patches,
  * The power goes between any two changes: another repair completes it, if it is
  * not good enough, with numbers of its own but in the same places.
  */
-static void check_every_cut(struct fixture *f, uint64_t after)
+static void check_every_cut(struct fixture *f, uint64_t all_before,
+			    uint64_t all_after)
 {
 	uint64_t done = metadata_fingerprint(f->path), before;
 	struct dp_patches patches;
 
 	read_patches(f, &patches);
 	undo(f);
+	assert_int_equal(fingerprint(f->path), all_before);
 	before = metadata_fingerprint(f->path);
 	for (size_t cut = 0; cut <= patches.count; cut++) {
 		undo(f);
@@ -157,7 +159,7 @@ static void check_every_cut(struct fixture *f, uint64_t after)
 		apply(f, &patches, patches.count);
 		assert_int_equal(metadata_fingerprint(f->path), done);
 	}
-	assert_int_equal(fingerprint(f->path), after);
+	assert_int_equal(fingerprint(f->path), all_after);
 	dp_patches_fini(&patches);
 }
 
@@ -182,7 +184,7 @@ static void repair_and_open(struct fixture *f, bool lossy)
 	forget_backup(f);
 	repair_pool(f, lossy, 1);
 	assert_int_equal(fingerprint(f->path), after);
-	check_every_cut(f, after);
+	check_every_cut(f, before, after);
 	open_pool(f);
 	dp_invariants(f->pool);
 	close_pool(f);

@@ -17,6 +17,7 @@
 #define SEGMENTS	8u		/* at least */
 #define PRICE		64u		/* requests that a slot costs */
 #define BYTES		4096u
+#define HANG_MS		600000		/* limit of a wait that must end */
 
 static int setup_many(void **state)
 {
@@ -393,13 +394,13 @@ static void must_reclaim(struct world *wp)
 	struct world w = *wp;
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = 0,
-		.deadline_ns = daxpin_deadline_ms(600000),
+		.deadline_ns = daxpin_deadline_ms(HANG_MS),
 	};
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 	struct daxpin_job *job;
 
 	MUST(!daxpin_reclaim(w.f.pool, &options, &job));
-	MUST(!daxpin_job_wait(job, daxpin_deadline_ms(600000)));
+	MUST(!daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)));
 	MUST(!daxpin_job_report(job, NULL, NULL, &summary));
 	MUST(summary.done_bytes > 0);
 	MUST(!daxpin_job_end(job));
@@ -434,9 +435,6 @@ static void live_on_8_mib(struct world *wp)
 	MUST(!daxpin_uring_detach(w.uring));
 	MUST(!daxpin_cancel(w.f.pool, extent));
 }
-
-/* The limit of a wait that must end. */
-#define HANG_MS		600000
 
 /*
  * Linux 6.1 gives the memory of a buffer back some time after the buffer was
@@ -586,89 +584,67 @@ static void a_registration_that_fails_midway_leaves_nothing(void **state)
 
 /* ---------------------------------- mistakes with the adapter's registration */
 
-static struct daxpin_job *reclaim(struct world *w, uint32_t segment)
-{
-	struct daxpin_job_options options = {
-		.size = sizeof(options), .segment = segment,
-		.deadline_ns = daxpin_deadline_ms(600000),
-	};
-	struct daxpin_job *job;
-
-	assert_int_equal(daxpin_reclaim(w->f.pool, &options, &job), 0);
-	return job;
-}
-
-static void end_job(struct daxpin_job *job)
-{
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
-	assert_int_equal(daxpin_job_end(job), 0);
-}
-
 /* Until the reclaim wants a pin back: an event says whose. */
 static struct daxpin_registration *whose_pin_is_wanted(struct world *w)
 {
 	struct daxpin_event event = { .type = 0 };
 
-	while (event.type != DAXPIN_EVENT_REVOKE)
-		if (!daxpin_next_event(w->f.pool, &event))
-			usleep(1000);
+	for (int ms = 0; ms < HANG_MS && event.type != DAXPIN_EVENT_REVOKE;) {
+		if (daxpin_next_event(w->f.pool, &event))
+			continue;
+		usleep(1000);
+		ms++;
+	}
+	assert_int_equal(event.type, DAXPIN_EVENT_REVOKE);
 	return event.registration;
 }
 
-static void need_holes(struct world *w)
+/* Segment 0 is fixed, and a reclaim wants the adapter's pin back. */
+static struct daxpin_registration *want_back(struct world *w,
+					     struct daxpin_job **ret_job)
 {
-	need_fixed_buffers(w);
-	if (target != SHMEM)
-		skip();
+	struct daxpin_extent extent = live_in(w, 0);
+	int fd = scratch_file();
+
+	need_reclaimable_buffers(w);
+	assert_int_equal(attach_slots(w, 0, 0), 0);
+	assert_true(is_right(w, fd, extent, 1));
+	close(fd);
+	*ret_job = begin_reclaim(w, 0);
+	return whose_pin_is_wanted(w);
 }
 
 /* The slot is forgotten all the same, and the next detach goes on. */
 static void a_pin_that_others_gave_back_is_told(void **state)
 {
 	struct world *w = *state;
-	struct daxpin_extent extent = live_in(w, 0);
-	struct daxpin_registration *adapters;
-	int fd = scratch_file();
 	struct daxpin_job *job;
+	struct daxpin_registration *adapters = want_back(w, &job);
 
-	need_holes(w);
-	assert_int_equal(attach_slots(w, 0, 0), 0);
-	assert_true(is_right(w, fd, extent, 1));
-	job = reclaim(w, 0);
-	adapters = whose_pin_is_wanted(w);
 	assert_int_equal(daxpin_registration_revoked(adapters, 0), 0);
-	end_job(job);
+	end_reclaim(job);
 	assert_int_equal(daxpin_uring_detach(w->uring), -EINVAL);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
-	close(fd);
 }
 
 static void a_pin_that_others_took_is_told(void **state)
 {
 	struct world *w = *state;
-	struct daxpin_extent extent = live_in(w, 0);
-	struct daxpin_registration *adapters;
-	int fd = scratch_file();
 	struct daxpin_job *job;
+	struct daxpin_registration *adapters = want_back(w, &job);
 
-	need_holes(w);
-	assert_int_equal(attach_slots(w, 0, 0), 0);
-	assert_true(is_right(w, fd, extent, 1));
-	job = reclaim(w, 0);
-	adapters = whose_pin_is_wanted(w);
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
-	end_job(job);
+	end_reclaim(job);
 	assert_int_equal(daxpin_registration_pin(adapters, 1), 0);
-	job = reclaim(w, 1);
+	job = begin_reclaim(w, 1);
 	assert_ptr_equal(whose_pin_is_wanted(w), adapters);
 	assert_int_equal(daxpin_uring_service(w->uring), -EINVAL);
 	assert_int_equal(daxpin_registration_revoked(adapters, 1), 0);
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
-	end_job(job);
+	end_reclaim(job);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
-	close(fd);
 }
 
 /* -------------------------------------------------------------------------- */

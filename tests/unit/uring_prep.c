@@ -125,6 +125,15 @@ static void pieces_of_two_segments_are_plain(void **state)
 	assert_false(round_trip(w, extent));
 }
 
+/* Each in an extent of its own. */
+static struct pieces live_pieces(struct world *w,
+				 struct daxpin_extent extent[PIECES])
+{
+	for (uint32_t i = 0; i < PIECES; i++)
+		extent[i] = live(&w->f, BYTES);
+	return pieces_of(extent);
+}
+
 static void a_bad_piece_holds_nothing(void **state)
 {
 	struct world *w = *state;
@@ -134,9 +143,7 @@ static void a_bad_piece_holds_nothing(void **state)
 	struct io_uring_sqe sqe;
 
 	assert_int_equal(attach(w, 0), 0);
-	for (uint32_t i = 0; i < PIECES; i++)
-		extent[i] = live(&w->f, BYTES);
-	pieces = pieces_of(extent);
+	pieces = live_pieces(w, extent);
 	pieces.vec[2].offset = 1;
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
 			 -EINVAL);
@@ -166,9 +173,7 @@ static void a_cancelled_vector_ends_its_holds_at_the_cqe(void **state)
 	struct io_uring_cqe *cqe;
 
 	assert_int_equal(attach(w, 0), 0);
-	for (uint32_t i = 0; i < PIECES; i++)
-		extent[i] = live(&w->f, BYTES);
-	pieces = pieces_of(extent);
+	pieces = live_pieces(w, extent);
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), 0);
 	assert_int_equal(io_uring_submit(&w->ring), 1);
 	sqe = io_uring_get_sqe(&w->ring);
@@ -216,9 +221,7 @@ static void a_drop_too_many_is_told_by_the_end_of_the_request(void **state)
 	struct pieces pieces;
 
 	assert_int_equal(attach(w, 0), 0);
-	for (uint32_t i = 0; i < PIECES; i++)
-		extent[i] = live(&w->f, BYTES);
-	pieces = pieces_of(extent);
+	pieces = live_pieces(w, extent);
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), 0);
 	assert_int_equal(daxpin_drop(w->f.pool, extent[1]), 0);
 	assert_int_equal(daxpin_uring_abort(&io), -EINVAL);
@@ -713,25 +716,17 @@ static void a_deferring_ring_gives_back_in_its_thread(void **state)
 {
 	struct world *w = *state;
 	struct elsewhere elsewhere = { .w = w };
-	struct daxpin_job_options options = {
-		.size = sizeof(options), .segment = 0,
-		.deadline_ns = daxpin_deadline_ms(600000),
-	};
 	struct daxpin_job *job;
 	pthread_t thread;
 
-	need_fixed_buffers(w);
-	if (target != SHMEM) {
-		print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
-		skip();
-	}
+	need_reclaimable_buffers(w);
 	io_uring_queue_exit(&w->ring);
 	assert_int_equal(io_uring_queue_init(8, &w->ring,
 					     IORING_SETUP_SINGLE_ISSUER |
 					     IORING_SETUP_DEFER_TASKRUN), 0);
 	assert_int_equal(attach(w, DAXPIN_URING_NEED_FIXED), 0);
 	assert_int_equal(info_of(w->uring).fixed_segments, 2);
-	assert_int_equal(daxpin_reclaim(w->f.pool, &options, &job), 0);
+	job = begin_reclaim(w, 0);
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(50)),
 			 -ETIMEDOUT);
 	assert_int_equal(pthread_create(&thread, NULL, serve_elsewhere,
@@ -742,8 +737,7 @@ static void a_deferring_ring_gives_back_in_its_thread(void **state)
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(50)),
 			 -ETIMEDOUT);
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
-	assert_int_equal(daxpin_job_end(job), 0);
+	end_reclaim(job);
 	assert_int_equal(info_of(w->uring).fixed_segments, 1);
 }
 
@@ -752,24 +746,16 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io[2] = { { .uring = NULL } };
-	struct daxpin_job_options options = {
-		.size = sizeof(options), .segment = 0,
-		.deadline_ns = daxpin_deadline_ms(600000),
-	};
 	struct daxpin_extent extent = live(&w->f, BYTES);
 	struct daxpin_job *job;
 
-	need_fixed_buffers(w);
-	if (target != SHMEM) {
-		print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
-		skip();
-	}
+	need_reclaimable_buffers(w);
 	assert_int_equal(attach(w, 0), 0);
 	start_read(w, &io[0], extent);
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	assert_int_equal(finish(w, &io[0]), 1);
 	/* Nobody holds it, so it is wanted at once; holds are taken meanwhile. */
-	assert_int_equal(daxpin_reclaim(w->f.pool, &options, &job), 0);
+	job = begin_reclaim(w, 0);
 	start_read(w, &io[0], extent);
 	assert_int_equal(daxpin_uring_is_fixed(&io[0]), 1);
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
@@ -784,8 +770,7 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 	/* The last one gives the segment back, and then it is punched. */
 	assert_int_equal(finish(w, &io[0]), 5);
 	assert_int_equal(info_of(w->uring).fixed_segments, 0);
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
-	assert_int_equal(daxpin_job_end(job), 0);
+	end_reclaim(job);
 	assert_string_equal(daxpin_ptr(w->f.pool, extent, 0), "late");
 }
 
