@@ -5,8 +5,11 @@
 #include <unistd.h>
 #include "rdma_wire.h"
 
-#define FIRST_PSN	7
 #define RETRY_COUNT	6	/* soft-RoCE retries for ever with 7 */
+#define ACK_TIMEOUT	17	/* 4.096 us << 17 is half a second */
+#define PSN_STEP	0x10001u
+#define PSN_MASK	0xffffffu
+#define CONNECT_TRIES	250	/* 20 ms apart */
 #define DEPTH		16
 #define COMPLETE_NS	UINT64_C(30000000000)
 
@@ -148,11 +151,23 @@ void wire_close(struct wire *wire)
 	ibv_destroy_cq(wire->cq);
 }
 
-struct wire_address wire_address(const struct wire *wire)
+/*
+ * Each connection has packet numbers of its own. A machine that is busy repeats
+ * requests, and what is left of an old connection arrives when the same two queue
+ * pairs are connected again: with the same numbers it would count for the new one.
+ */
+struct wire_address wire_address(struct wire *wire)
 {
+	static uint32_t psn;
+
+	if (!psn)
+		psn = (uint32_t)getpid() << 4;
+	psn += PSN_STEP;
+	wire->psn = psn & PSN_MASK;
 	return (struct wire_address){
 		.gid = wire->nic->gid,
 		.qp_number = wire->qp->qp_num,
+		.psn = wire->psn,
 		.lid = wire->nic->lid,
 	};
 }
@@ -190,7 +205,7 @@ static int to_receive(struct wire *wire, const struct wire_address *to)
 		.qp_state = IBV_QPS_RTR,
 		.path_mtu = wire->nic->mtu,
 		.dest_qp_num = to->qp_number,
-		.rq_psn = FIRST_PSN,
+		.rq_psn = to->psn,
 		.max_dest_rd_atomic = 1,
 		.min_rnr_timer = 12,
 		.ah_attr.port_num = wire->nic->port,
@@ -213,10 +228,10 @@ static int to_send(struct wire *wire)
 {
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTS,
-		.timeout = 14,
+		.timeout = ACK_TIMEOUT,
 		.retry_cnt = RETRY_COUNT,
 		.rnr_retry = RETRY_COUNT,
-		.sq_psn = FIRST_PSN,
+		.sq_psn = wire->psn,
 		.max_rd_atomic = 1,
 	};
 
@@ -230,7 +245,7 @@ int wire_connect(struct wire *wire, const struct wire_address *to)
 	int err, tries;
 
 	/* A reset can fail while a packet arrives: try again. */
-	for (tries = 0; tries < 5; tries++) {
+	for (tries = 0; tries < CONNECT_TRIES; tries++) {
 		err = to_reset(wire);
 		if (!err)
 			err = to_init(wire);

@@ -22,12 +22,14 @@ struct wire {
 	struct nic *nic;
 	struct ibv_cq *cq;
 	struct ibv_qp *qp;
+	uint32_t psn;			/* of the first packet it sends */
 };
 
 /* What the other end needs to connect. */
 struct wire_address {
 	union ibv_gid gid;
 	uint32_t qp_number;
+	uint32_t psn;
 	uint16_t lid;
 };
 
@@ -46,7 +48,9 @@ int nic_close(struct nic *nic);
 
 int wire_open(struct wire *wire, struct nic *nic);
 void wire_close(struct wire *wire);
-struct wire_address wire_address(const struct wire *wire);
+
+/* For one connection: both ends exchange it, then both connect. */
+struct wire_address wire_address(struct wire *wire);
 
 /* Connect, or reconnect after an error: from RESET to ready-to-send. */
 int wire_connect(struct wire *wire, const struct wire_address *to);
