@@ -94,6 +94,14 @@ struct daxpin_wait {
 					   same node */
 #define DAXPIN_POOL_DEGRADED	0x8u	/* open: around what is damaged; with
 					   READONLY an unclean pool too */
+/*
+ * open: do not wait longer for the RDMA of an owner that died where that can't be
+ * told, or past the deadline. If one of its peers still writes, it overwrites
+ * whatever the pool has there by then. For a person who has looked, never for a
+ * program that starts by itself. A context whose maker is seen to live is still
+ * -EBUSY.
+ */
+#define DAXPIN_POOL_ADOPT_DESPITE_RDMA	0x100u
 
 struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */
@@ -566,11 +574,19 @@ struct daxpin_registration_options {
 	size_t size;			/* sizeof(struct ..._options) */
 	uint32_t flags;			/* DAXPIN_REGISTRATION_... */
 	const char *label;		/* shown by daxpin_holds(); copied */
-	const char *rdma_device;	/* set: DMA through this verbs device can
-					   outlive the owner lock; recorded on
-					   media before the call returns */
+	const char *rdma_device;	/* set: DMA through a verbs context of this
+					   device can outlive the owner lock; the
+					   name is for messages */
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
+	/*
+	 * Needed with rdma_device, else NULL: makes (make is 1) or ends (0) one
+	 * protection domain in that verbs context, in the calling thread, and
+	 * returns 0 or a negative errno. The context's number is found by it, and
+	 * is on media before the call returns. Called a few times at most.
+	 */
+	int (*rdma_domain)(int make, void *arg);
+	void *rdma_arg;			/* passed to rdma_domain */
 };
 
 /*

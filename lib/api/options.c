@@ -59,6 +59,8 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.readonly = copy->flags & DAXPIN_POOL_READONLY,
 		.degraded = copy->flags & DAXPIN_POOL_DEGRADED,
 		.overwrite = copy->flags & DAXPIN_POOL_OVERWRITE,
+		.despite_rdma =
+			copy->flags & DAXPIN_POOL_ADOPT_DESPITE_RDMA,
 		.any_node = copy->flags & DAXPIN_POOL_ANY_NODE,
 		.granularity = copy->granularity,
 		.pool_size = copy->pool_size,

@@ -49,11 +49,52 @@ static int register_check(struct daxpin_pool *pool, uint32_t segment,
 			       pool->media.source.path);
 	if (options->rdma_device && pool->media.readonly)
 		return -EROFS;
-	if (options->rdma_device && !dp_owner_has_context(options->rdma_device))
+	if (!options->rdma_device != !options->rdma_domain)
 		return dp_fail(why, -EINVAL,
-			       "this process opened no verbs context on %s: after a crash nobody could tell that another's was in use here, so open the device in this process",
-			       options->rdma_device);
+			       "rdma_device and rdma_domain need each other: the one names the device in messages, by the other its verbs context is found");
 	return 0;
+}
+
+/* Find the verbs context, and put it on record. */
+static int register_rdma(struct daxpin_pool *pool,
+			 const struct daxpin_registration_options *options,
+			 struct daxpin_registration *registration,
+			 const struct dp_why *why)
+{
+	struct dp_rdma_context context;
+	int unknown, ret;
+
+	ret = unknown = dp_owner_find_context(options->rdma_domain,
+					      options->rdma_arg, &context, why);
+	if (ret < 0)
+		return ret;
+	ret = dp_pool_record_rdma(&pool->media, unknown ? NULL : &context);
+	if (ret == -ENOSPC)
+		return dp_fail(why, ret,
+			       "%s cannot be recorded in the pool, which has room for %u verbs contexts: attach protection domains of fewer contexts, or detach some",
+			       options->rdma_device, DP_RDMA_CONTEXTS_MAX);
+	if (ret)
+		return dp_fail(why, ret,
+			       "the verbs context of %s cannot be recorded in the pool: %s",
+			       options->rdma_device, strerror(-ret));
+	dp_registration_set_rdma(registration, (struct dp_registration_rdma) {
+		.is_used = true,
+		.is_known = !unknown,
+		.device = unknown ? 0 : context.device,
+		.number = unknown ? 0 : context.number,
+	});
+	return 0;
+}
+
+/* The last registration with a verbs context takes it off the record. */
+static void register_forget_rdma(struct daxpin_pool *pool,
+				 const struct dp_registration_rdma *rdma)
+{
+	const struct dp_rdma_context context = { rdma->device, rdma->number, 0 };
+
+	if (rdma->is_used)
+		dp_pool_forget_rdma(&pool->media,
+				    rdma->is_known ? &context : NULL);
 }
 
 DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
@@ -80,12 +121,10 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 	if (!registration)
 		return -ENOMEM;
 	if (copy.rdma_device)
-		ret = dp_pool_record_rdma(&pool->media, copy.rdma_device);
+		ret = register_rdma(pool, &copy, registration, &why);
 	if (ret) {
 		dp_registration_free(registration);
-		return dp_fail(&why, ret,
-			       "the verbs device %s cannot be recorded in the pool: %s",
-			       copy.rdma_device, strerror(-ret));
+		return ret;
 	}
 	dp_registration_add(&pool->holders, registration);
 	*ret_registration = registration;
@@ -104,11 +143,14 @@ static int register_enter(const struct daxpin_registration *registration,
 
 DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 {
+	struct dp_registration_rdma rdma;
 	struct daxpin_pool *pool;
 	int ret = register_enter(registration, &pool);
 
 	if (ret)
 		return ret;
+	rdma = dp_registration_rdma(registration);
+	register_forget_rdma(pool, &rdma);
 	dp_registration_remove(&pool->holders, registration, &pool->events);
 	dp_registration_free(registration);
 	dp_jobs_look(&pool->jobs);

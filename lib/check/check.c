@@ -11,6 +11,7 @@
 #include <errno.h>
 #include "check/audit.h"
 #include "check/check.h"
+#include "owner/owner.h"
 
 #define WHY_SIZE	400
 
@@ -193,12 +194,12 @@ static int check_note_owner(struct walk *walk)
 		return dp_report_tell(walk->report, finding,
 				      "the last owner's record was lost with the superblock");
 	}
-	finding.remedy = super->owner.rdma_devices ?
+	finding.remedy = dp_owner_has_rdma(&super->owner) ?
 		"the next open for writing waits for its RDMA" :
 		"the next open for writing takes over";
 	return dp_report_tell(walk->report, finding,
-			      "the last owner, process %u with %u RDMA device(s), did not close the pool",
-			      super->owner.pid, super->owner.rdma_devices);
+			      "the last owner, process %u with %u verbs context(s) on record, did not close the pool",
+			      super->owner.pid, super->owner.contexts);
 }
 
 /* What a whole superblock says; *ret_sense: the rest can be found by it. */

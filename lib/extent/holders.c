@@ -137,6 +137,18 @@ const char *dp_registration_label(const struct daxpin_registration *registration
 	return registration->label;
 }
 
+void dp_registration_set_rdma(struct daxpin_registration *registration,
+			      struct dp_registration_rdma rdma)
+{
+	registration->rdma = rdma;
+}
+
+struct dp_registration_rdma
+dp_registration_rdma(const struct daxpin_registration *registration)
+{
+	return registration->rdma;
+}
+
 void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration)
 {

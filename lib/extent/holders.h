@@ -19,6 +19,14 @@ struct dp_holder_shard {
 	struct daxpin_hold *first;
 } DP_ALIGNED;
 
+/* A verbs context, by the kernel's numbers. */
+struct dp_registration_rdma {
+	bool is_used;
+	bool is_known;			/* by number */
+	uint32_t device;
+	uint32_t number;
+};
+
 /* private to holders.c */
 struct daxpin_registration {
 	struct daxpin_pool *pool;
@@ -30,6 +38,8 @@ struct daxpin_registration {
 	uint8_t *pin;
 	uint32_t segments;
 	struct dp_notice wanted;	/* some are asked for */
+	/* DMA that may outlive the owner lock. */
+	struct dp_registration_rdma rdma;
 };
 
 /* private to holders.c */
@@ -59,6 +69,11 @@ void dp_registration_free(struct daxpin_registration *registration);
 struct daxpin_pool *
 dp_registration_pool(const struct daxpin_registration *registration);
 const char *dp_registration_label(const struct daxpin_registration *registration);
+/* What is on record for it; before it is added. */
+void dp_registration_set_rdma(struct daxpin_registration *registration,
+			      struct dp_registration_rdma rdma);
+struct dp_registration_rdma
+dp_registration_rdma(const struct daxpin_registration *registration);
 
 void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration);

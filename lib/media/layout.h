@@ -112,8 +112,7 @@ static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 
 #define DP_MAGIC		"DAXPIN\r\n"
 #define DP_VERSION		1u
-#define DP_DEVICE_NAME_MAX	64
-#define DP_RDMA_DEVICES_MAX	4
+#define DP_RDMA_CONTEXTS_MAX	20
 
 #define DP_SUPER_UNCLEAN	0x1u	/* an owner has it, or died with it */
 #define DP_SUPER_CREATING	0x2u	/* create has not finished */
@@ -123,15 +122,40 @@ static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 #define DP_SUPER_FLAGS		0x7u	/* all that this version knows */
 #define DP_SUPER_COUNTS_MAX	(1ull << 63)	/* sequence and epoch stay below */
 
+/* The boot id was the kernel's own, not what a container mounts over it. */
+#define DP_OWNER_BOOT_GENUINE	0x1u
+/* A verbs context is in use whose number could not be learnt. */
+#define DP_OWNER_RDMA_UNKNOWN	0x2u
+
+#define DP_OWNER_FLAGS		0x3u	/* all that this version knows */
+
+/* Its maker was a thread of the owner's when it was recorded. */
+#define DP_CONTEXT_OWN		0x1u
+
+#define DP_CONTEXT_FLAGS	0x1u	/* all that this version knows */
+
+/* A verbs context: the kernel numbers devices, and each device's contexts, ever
+ * upwards from 0 (docs/rdma.md). */
+struct dp_rdma_context {
+	uint32_t device;		/* its index, which a new name keeps */
+	uint32_t number;
+	uint32_t flags;
+};
+
 /* Who has the pool, for the successor's messages and its RDMA check. */
 struct dp_owner {
-	uint8_t boot_id[16];
+	uint8_t boot_id[16];		/* zero: it could not be read */
+	/* As the kernel itself says; zero: not known. */
 	uint64_t pid_namespace;		/* inode numbers */
-	uint64_t net_namespace;
-	uint64_t start_time;		/* clock ticks since boot */
-	uint32_t pid;
-	uint32_t rdma_devices;		/* 0: no DMA that outlives the lock */
-	char rdma_device[DP_RDMA_DEVICES_MAX][DP_DEVICE_NAME_MAX];
+	uint64_t time_namespace;
+	uint64_t start_time;		/* clock ticks since boot, as this time
+					   namespace counts */
+	uint32_t pid;			/* in its own namespace */
+	uint32_t flags;
+	uint32_t contexts;		/* 0, and no RDMA_UNKNOWN: no DMA that
+					   outlives the lock */
+	uint8_t zero[12];
+	struct dp_rdma_context context[DP_RDMA_CONTEXTS_MAX];
 };
 
 /* One half of the superblock page. Segment 0's is the pool's; the others' say
@@ -154,6 +178,8 @@ struct dp_super {
 	uint64_t check;			/* XXH3 of all the bytes before */
 };
 
+static_assert(sizeof(struct dp_rdma_context) == 12, "on media");
+static_assert(offsetof(struct dp_owner, context) == 64, "on media");
 static_assert(sizeof(struct dp_owner) == 304, "on media");
 static_assert(offsetof(struct dp_super, uuid) == 16, "on media");
 static_assert(offsetof(struct dp_super, sequence) == 32, "on media");

@@ -177,6 +177,25 @@ int dp_os_filesystem(int fd, uint64_t *ret_magic)
 	return 0;
 }
 
+int dp_os_is_genuine(const char *path, uint64_t magic)
+{
+	struct statx attributes = { .stx_mask = 0 };
+	uint64_t is = 0;
+	int ret, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	ret = dp_os_filesystem(fd, &is);
+	if (!ret)
+		ret = os_result(statx(fd, "", AT_EMPTY_PATH, 0, &attributes));
+	close(fd);
+	if (ret)
+		return ret;
+	return is == magic &&
+	       (attributes.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
+	       !(attributes.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
 int dp_os_is_dax(int fd)
 {
 	struct statx stx;
@@ -312,6 +331,16 @@ int dp_os_pid(void)
 int dp_os_pid_exists(int pid)
 {
 	return !kill(pid, 0) || errno != ESRCH;
+}
+
+int dp_os_thread(void)
+{
+	return (int)syscall(SYS_gettid);
+}
+
+bool dp_os_is_own_thread(int thread)
+{
+	return !syscall(SYS_tgkill, getpid(), thread, 0);
 }
 
 int dp_os_netlink(int protocol)

@@ -30,6 +30,13 @@ int dp_os_read_file(const char *path, char *buffer, size_t size);
 /* Names in a directory; stops when fn returns non-zero. */
 int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg);
 int dp_os_filesystem(int fd, uint64_t *ret_magic);
+/*
+ * Is what path names the kernel's own, on a filesystem of that magic number?
+ * 1: yes. 0: another filesystem, something is mounted over it, or this kernel
+ * does not tell (before 5.8). A directory above it may be mounted anew, from the
+ * same kind of filesystem.
+ */
+int dp_os_is_genuine(const char *path, uint64_t magic);
 /* 1: the kernel says the file is DAX. */
 int dp_os_is_dax(int fd);
 /* XFS: is the file's data on the realtime device? */
@@ -61,6 +68,9 @@ void dp_os_byte_unlock(int fd);
 int dp_os_pid(void);
 /* 1: a process, or a thread of one, with that pid exists. */
 int dp_os_pid_exists(int pid);
+/* The calling thread's id, and whether a thread is one of this process's. */
+int dp_os_thread(void);
+bool dp_os_is_own_thread(int thread);
 
 /* Netlink: a socket; a request; what came back, -EMSGSIZE when it did not fit,
  * -EAGAIN when the kernel says nothing for a second. */

@@ -1,353 +1,254 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who had the pool, and whether its RDMA is over. The argument:
+ * Who had the pool, and whether its RDMA is over. The argument (W9, W10):
  *
- *  - A memory region ends with its verbs context, and a process's contexts
- *    with its descriptors and mappings of them, so with its last thread, if
- *    nobody else has them. A thread is a zombie only after it let go of its
- *    files.
- *  - Who else may have them: a forked child, whoever got the descriptor, or a
- *    teardown that hangs (RDMA 0.5). The context is listed as long, without a
- *    pid once its maker is reaped (rdma_netlink.c). So contexts without a pid
- *    count, whoever's they are, and contexts of other processes do not.
- *  - A device that is removed ends its contexts, before it leaves sysfs. Up to
- *    6.12 it waits until their processes close them; 7.3 destroys their objects
- *    at once, by the same function, and removes the device. Either way nothing
- *    lands once neither netlink lists the context nor sysfs the device: 0 bytes
- *    were late in the trials of docs/rdma.md.
- *  - A pid means something only in one boot and one pid namespace, a list of
- *    devices only in one net namespace. A reused pid has another start time.
- *  - The threads are looked at first, the contexts then: a context that shows
- *    the pid of a process that was gone by then belongs to the pid's next user.
+ *  - A memory region ends with its verbs context, whoever keeps that: a forked
+ *    child, whoever got the descriptor, or a teardown that hangs (RDMA 0.5). So
+ *    the record names contexts, and the kernel is asked for each by its number;
+ *    who the owner was, and whether it lives, does not matter.
+ *  - Numbers begin at 0 again with each boot, so after one another context may
+ *    have the number. Two boot ids that are proven genuine and differ settle it:
+ *    nothing is asked. Otherwise a context that is there is waited for, unless
+ *    its maker is a living thread that is proven not to be the owner's
+ *    (place.c). That excuse holds only for a context whose maker was a thread of
+ *    the owner's when it was recorded (DP_CONTEXT_OWN): any other may have been
+ *    handed over by a process that lives on.
+ *  - A pid may be used again between two questions. The maker is the same task
+ *    if the kernel gives the same pid before and after it was looked at.
+ *  - A device that is removed ends its contexts, before it leaves sysfs. Nothing
+ *    lands once neither netlink lists it nor sysfs has it: 0 bytes were late in
+ *    the trials of docs/rdma.md.
  *
  * What cannot be told is -EBUSY.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include "os/os.h"
 #include "owner/owner.h"
+#include "owner/place.h"
+#include "owner/rdma_devices.h"
 #include "owner/rdma_netlink.h"
 
-#define STAT_SIZE	1024
-#define PATH_SIZE	64
+/* --------------------------------------------------------------- the record */
 
-enum process {
-	PROCESS_GONE,
-	PROCESS_ZOMBIE,		/* no thread but zombies */
-	PROCESS_ALIVE,		/* or it cannot be told */
-};
-
-/* What /proc/PID/stat tells, as far as it matters. */
-struct stat_line {
-	int pid;
-	char state;
-	uint64_t start_time;	/* clock ticks since boot */
-};
-
-/* ------------------------------------------------------------- this process */
-
-/* 16 bytes from hexadecimal digits; the dashes between them are skipped. */
-static int owner_read_boot_id(uint8_t boot_id[16])
+void dp_owner_self(struct dp_owner *owner)
 {
-	char text[64];
-	unsigned int digits = 0;
-	uint8_t *byte;
-	int ret, digit;
-
-	ret = dp_os_read_file("/proc/sys/kernel/random/boot_id", text,
-			      sizeof(text));
-	if (ret < 0)
-		return ret;
-	for (const char *c = text; *c && digits < 32; c++) {
-		digit = dp_hex_digit(*c);
-		if (digit < 0)
-			continue;
-		byte = &boot_id[digits++ / 2];
-		*byte = (uint8_t)(*byte << 4 | digit);
-	}
-	return digits == 32 ? 0 : -EIO;
+	dp_place_describe(owner);
+	assert(!dp_owner_has_rdma(owner));
 }
 
-static int owner_read_namespace(const char *path, uint64_t *ret_inode)
+bool dp_owner_has_rdma(const struct dp_owner *owner)
 {
-	struct stat stat;
-	int ret = dp_os_stat(AT_FDCWD, path, &stat);
-
-	if (!ret)
-		*ret_inode = stat.st_ino;
-	return ret;
+	return owner->contexts || owner->flags & DP_OWNER_RDMA_UNKNOWN;
 }
 
-/* The name in between may hold anything, so the rest follows the last ')'. */
-static int owner_read_stat(const char *path, struct stat_line *ret_line)
+static struct dp_rdma_context *
+owner_find(struct dp_owner *owner, const struct dp_rdma_context *context)
 {
-	char text[STAT_SIZE];
-	const char *rest;
-	struct stat_line line;
-	int ret = dp_os_read_file(path, text, sizeof(text));
-
-	if (ret < 0)
-		return ret;
-	rest = strrchr(text, ')');
-	if (!rest || sscanf(text, "%d", &line.pid) != 1 ||
-	    sscanf(rest + 1,
-		   " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64,
-		   &line.state, &line.start_time) != 2)
-		return -EIO;
-	*ret_line = line;
-	return 0;
+	assert(owner->contexts <= DP_RDMA_CONTEXTS_MAX);
+	for (uint32_t i = 0; i < owner->contexts; i++)
+		if (owner->context[i].device == context->device &&
+		    owner->context[i].number == context->number)
+			return &owner->context[i];
+	return NULL;
 }
 
-int dp_owner_self(struct dp_owner *owner)
+/* Its maker may have died since it was recorded; then it was the owner's. */
+int dp_owner_add_context(struct dp_owner *owner,
+			 const struct dp_rdma_context *context)
 {
-	struct dp_owner self = { .pid = dp_os_pid() };
-	struct stat_line line;
-	int ret;
-
-	ret = owner_read_boot_id(self.boot_id);
-	if (!ret)
-		ret = owner_read_namespace("/proc/self/ns/pid",
-					   &self.pid_namespace);
-	if (!ret)
-		ret = owner_read_namespace("/proc/self/ns/net",
-					   &self.net_namespace);
-	if (!ret)
-		ret = owner_read_stat("/proc/self/stat", &line);
-	if (ret)
-		return ret;
-	self.start_time = line.start_time;
-	*owner = self;
-	return 0;
-}
-
-/* A name that the kernel gives to devices, and that is safe in a path. */
-static bool owner_is_device_name(const char *name)
-{
-	size_t length = strnlen(name, DP_DEVICE_NAME_MAX);
-
-	return length && length < DP_DEVICE_NAME_MAX && name[0] != '.' &&
-	       !memchr(name, '/', length);
-}
-
-int dp_owner_add_device(struct dp_owner *owner, const char *device)
-{
-	assert(owner->rdma_devices <= DP_RDMA_DEVICES_MAX);
-	if (!device || !owner_is_device_name(device))
-		return -EINVAL;
-	for (uint32_t i = 0; i < owner->rdma_devices; i++)
-		if (!strcmp(owner->rdma_device[i], device))
-			return 0;
-	if (owner->rdma_devices == DP_RDMA_DEVICES_MAX)
+	if (owner_find(owner, context))
+		return 0;
+	if (owner->contexts == DP_RDMA_CONTEXTS_MAX)
 		return -ENOSPC;
-	/* The rest of the name is media too: zeroes, not what stood there. */
-	strncpy(owner->rdma_device[owner->rdma_devices++], device,
-		DP_DEVICE_NAME_MAX);
+	owner->context[owner->contexts++] = *context;
 	return 1;
+}
+
+void dp_owner_remove_context(struct dp_owner *owner,
+			     const struct dp_rdma_context *context)
+{
+	struct dp_rdma_context *found = owner_find(owner, context);
+
+	assert(found);
+	*found = owner->context[--owner->contexts];
+	owner->context[owner->contexts] = (struct dp_rdma_context) { 0 };
+	assert(!owner_find(owner, context));
+}
+
+bool dp_owner_is_record(const struct dp_owner *owner)
+{
+	if (owner->contexts > DP_RDMA_CONTEXTS_MAX ||
+	    owner->flags & ~DP_OWNER_FLAGS)
+		return false;
+	for (uint32_t i = 0; i < owner->contexts; i++)
+		if (owner->context[i].flags & ~DP_CONTEXT_FLAGS)
+			return false;
+	return !dp_owner_has_rdma(owner) ||
+	       (owner->pid && owner->pid <= INT32_MAX);
+}
+
+/* -------------------------------------------------------- contexts of ours */
+
+int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
+			  struct dp_rdma_context *ret_context,
+			  const struct dp_why *why)
+{
+	struct dp_rdma_context context;
+	uint32_t maker;
+	int ret = dp_rdma_self_find(domain, arg, &context, &maker);
+
+	if (ret == -EBUSY)
+		return 1;
+	if (ret == -ENODEV)
+		return dp_fail(why, -EINVAL,
+			       "this process has no verbs context: the kernel has no RDMA");
+	if (ret)
+		return dp_fail(why, ret,
+			       "the verbs context cannot be told from others, which takes a protection domain of its own for a moment: %s",
+			       strerror(-ret));
+	if (maker && dp_os_is_own_thread((int)maker))
+		context.flags = DP_CONTEXT_OWN;
+	else if (maker && dp_os_pid_exists((int)maker))
+		return dp_fail(why, -EINVAL,
+			       "verbs context %u was opened by process or thread %u, which lives and is none of this process: after a crash the next owner would wait for it, so open the device in this process",
+			       context.number, maker);
+	*ret_context = context;
+	return 0;
 }
 
 /* -------------------------------------------------------- the one before us */
 
-static int owner_thread_lives(const char *name, void *arg)
-{
-	const struct dp_owner *owner = arg;
-	struct stat_line line;
-	char path[PATH_SIZE];
-	int ret;
-
-	if (name[0] == '.')
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%u/task/%.16s/stat", owner->pid,
-		 name);
-	ret = owner_read_stat(path, &line);
-	if (ret)
-		return ret != -ENOENT;
-	return line.state != 'Z' && line.state != 'X';
-}
-
-/* A process that hides from us (hidepid) lives, as far as we can tell. */
-static enum process owner_look_at_process(const struct dp_owner *owner)
-{
-	struct stat_line line;
-	char path[PATH_SIZE];
-	int dir, ret;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", owner->pid);
-	if (owner_read_stat(path, &line))
-		return dp_os_pid_exists(owner->pid) ? PROCESS_ALIVE :
-						      PROCESS_GONE;
-	if (line.start_time != owner->start_time)
-		return PROCESS_GONE;
-	snprintf(path, sizeof(path), "/proc/%u/task", owner->pid);
-	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-	if (dir < 0)
-		return PROCESS_ALIVE;
-	ret = dp_os_list(dir, owner_thread_lives, (void *)owner);
-	dp_os_close(dir);
-	return ret ? PROCESS_ALIVE : PROCESS_ZOMBIE;
-}
-
-struct suspect {
-	const struct dp_owner *owner;
-	enum process process;
+/* What is left of the owner: the first context that may be its own. */
+struct rest {
+	const struct dp_rdma_context *context;
+	struct dp_verbs_seen seen;
+	uint32_t count;
 };
 
-/* Whether a context may be the owner's. Contexts carry a thread's id. */
-static bool may_be_owners(uint32_t pid, void *arg)
+/* Is it there, and by its maker another process's? Then that is 0. */
+static int owner_look_at(const struct dp_owner *owner,
+			 const struct dp_rdma_context *context,
+			 struct dp_verbs_seen *seen, const struct dp_why *why)
 {
-	const struct suspect *suspect = arg;
-	char path[PATH_SIZE];
-	struct stat stat;
+	uint32_t maker;
+	bool outside;
+	int ret = dp_verbs_look(context, seen, why);
 
-	/* Reaped since the kernel wrote it down: the next look will tell. */
-	if (!pid || !dp_os_pid_exists(pid))
-		return true;
-	if (suspect->process == PROCESS_GONE)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%u/task/%u", suspect->owner->pid,
-		 pid);
-	return pid == suspect->owner->pid ||
-	       !dp_os_stat(AT_FDCWD, path, &stat);
+	if (ret || seen->state != DP_VERBS_THERE || !seen->maker ||
+	    !(context->flags & DP_CONTEXT_OWN))
+		return ret ? ret : seen->state != DP_VERBS_GONE;
+	maker = seen->maker;
+	outside = dp_place_is_outside(owner, maker);
+	ret = dp_verbs_look(context, seen, why);
+	if (ret)
+		return ret;
+	return seen->state != DP_VERBS_GONE &&
+	       !(outside && seen->maker == maker);
 }
 
-/* As may_be_owners() will see it when we are dead. */
-static bool owner_may_be_ours(uint32_t pid, void *arg)
-{
-	char path[PATH_SIZE];
-	struct stat stat;
-
-	(void)arg;
-	if (!pid || !dp_os_pid_exists(pid))
-		return true;
-	snprintf(path, sizeof(path), "/proc/self/task/%u", pid);
-	return !dp_os_stat(AT_FDCWD, path, &stat);
-}
-
-int dp_owner_has_context(const char *device)
-{
-	char name[1][DP_DEVICE_NAME_MAX] = { "" };
-
-	if (!owner_is_device_name(device))
-		return 1;		/* adding it says what is wrong */
-	strncpy(name[0], device, DP_DEVICE_NAME_MAX - 1);
-	return dp_verbs_count(name, 1, owner_may_be_ours, NULL, NULL) != 0;
-}
-
-/* What is left of the owner: 0 nothing, else how many contexts, or threads. */
 static int owner_look_for_rest(const struct dp_owner *owner,
-			       enum process *ret_process,
-			       const struct dp_why *why)
+			       struct rest *ret_rest, const struct dp_why *why)
 {
-	struct suspect suspect = { owner, owner_look_at_process(owner) };
+	struct rest rest = { 0 };
 
-	*ret_process = suspect.process;
-	if (suspect.process == PROCESS_ALIVE)
-		return 1;
-	return dp_verbs_count(owner->rdma_device, owner->rdma_devices,
-			      may_be_owners, &suspect, why);
+	for (uint32_t i = 0; i < owner->contexts; i++) {
+		struct dp_verbs_seen seen;
+		int ret = owner_look_at(owner, &owner->context[i], &seen, why);
+
+		if (ret < 0)
+			return ret;
+		if (ret && !rest.count++) {
+			rest.context = &owner->context[i];
+			rest.seen = seen;
+		}
+	}
+	*ret_rest = rest;
+	return 0;
 }
 
 /* -------------------------------------------------------------- the verdict */
 
-static bool owner_is_record(const struct dp_owner *owner)
+/* To wait for it would be to wait for this thread. */
+static bool owner_is_ours(const struct rest *rest)
 {
-	if (owner->rdma_devices > DP_RDMA_DEVICES_MAX || !owner->pid ||
-	    owner->pid > INT32_MAX)
-		return false;
-	for (uint32_t i = 0; i < owner->rdma_devices; i++)
-		if (!owner_is_device_name(owner->rdma_device[i]))
-			return false;
-	return true;
+	return rest->seen.state == DP_VERBS_THERE && rest->seen.maker &&
+	       dp_os_is_own_thread((int)rest->seen.maker);
 }
 
-/* 1: the owner's boot, seen from where the owner was. 0: another boot. */
-static int owner_compare_places(const struct dp_owner *owner,
-				const struct dp_why *why)
+static int owner_still_there(const struct dp_owner *owner,
+			     const struct rest *rest, const struct dp_why *why)
 {
-	struct dp_owner self;
-	struct stat_line line;
-	int ret = dp_owner_self(&self);
+	char name[DP_DEVICE_NAME_MAX];
 
-	if (ret)
+	if (rest->seen.state == DP_VERBS_LEAVING)
 		return dp_fail(why, -EBUSY,
-			       "whether process %u, which had the pool, can still write to it by RDMA cannot be told without /proc (%s): mount it",
-			       owner->pid, strerror(-ret));
-	if (memcmp(self.boot_id, owner->boot_id, sizeof(self.boot_id)))
-		return 0;
-	if (self.pid_namespace != owner->pid_namespace)
+			       "process %u, which had the pool, used verbs context %u of RDMA device %u, which is being removed: end the programs that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
+			       owner->pid, rest->context->number,
+			       rest->context->device);
+	dp_device_name(rest->context->device, name);
+	if (owner_is_ours(rest))
 		return dp_fail(why, -EBUSY,
-			       "process %u, which had the pool, was in another pid namespace, so whether it can still write to it by RDMA cannot be told: open the pool there once, or reboot",
-			       owner->pid);
-	if (self.net_namespace != owner->net_namespace)
+			       "verbs context %u of %s is this process's, and the pool's last owner, process %u, is on record with it: close the device, open the pool, and then the device; or open the pool from another process",
+			       rest->context->number, name, owner->pid);
+	if (rest->seen.maker)
 		return dp_fail(why, -EBUSY,
-			       "process %u, which had the pool, was in another net namespace, so whether it can still write to it by RDMA cannot be told: open the pool there once, or reboot",
-			       owner->pid);
-	if (owner_read_stat("/proc/self/stat", &line) ||
-	    line.pid != dp_os_pid())
-		return dp_fail(why, -EBUSY,
-			       "/proc shows another pid namespace than this process is in, so whether process %u, which had the pool, can still write to it by RDMA cannot be told: mount /proc anew",
-			       owner->pid);
-	if (self.pid == owner->pid && self.start_time == owner->start_time)
-		return dp_fail(why, -EBUSY,
-			       "this process had the pool with RDMA and did not close it: open it from another one when this has ended");
-	return 1;
-}
-
-static int owner_still_there(const struct dp_owner *owner, enum process process,
-			     int contexts, const struct dp_why *why)
-{
-	char names[DP_RDMA_DEVICES_MAX * (DP_DEVICE_NAME_MAX + 2)] = "";
-	size_t at = 0;
-
-	for (uint32_t i = 0; i < owner->rdma_devices; i++)
-		at += snprintf(names + at, sizeof(names) - at, "%s%s",
-			       i ? ", " : "", owner->rdma_device[i]);
-	if (process == PROCESS_ALIVE)
-		return dp_fail(why, -EBUSY,
-			       "process %u, which had the pool with RDMA on %s, lives on: end it, or wait with a longer deadline",
-			       owner->pid, names);
+			       "process %u, which had the pool, used verbs context %u of %s, which thread %u has: end that, or wait with a longer deadline",
+			       owner->pid, rest->context->number, name,
+			       rest->seen.maker);
 	return dp_fail(why, -EBUSY,
-		       "process %u is dead, but %d verbs context(s) that may be its own live on (it used %s): end its forked children, or whoever else `rdma resource show ctx` lists without a pid (so does a context opened by a thread that has ended, or in another pid namespace; what uses a device that is being removed is not listed there, but `grep -l uverbs /proc/[0-9]*/maps` finds it), wait with a longer deadline, or reboot",
-		       owner->pid, contexts, names);
+		       "process %u, which had the pool, used verbs context %u of %s, and %u of its verbs context(s) are still there (`rdma resource show ctx`), without a living maker in this pid namespace: end its forked children, or whoever else `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
+		       owner->pid, rest->context->number, name, rest->count);
+}
+
+/* At a deadline that passed, or where it cannot be told. */
+static int owner_decide(int ret, const struct rest *rest, bool despite)
+{
+	return ret == -EBUSY && despite && !rest->seen.maker ? 0 : ret;
 }
 
 int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
-		   const struct dp_why *why)
+		   bool despite, const struct dp_why *why)
 {
-	enum process process;
-	int ret, left;
+	struct rest rest = { 0 };
+	int ret;
 
-	if (!owner->rdma_devices)
+	if (!dp_owner_has_rdma(owner))
 		return 0;
-	if (!owner_is_record(owner))
+	if (!dp_owner_is_record(owner))
 		return dp_fail(why, -EUCLEAN,
 			       "the record of the pool's last owner makes no sense; the pool was left untouched");
-	ret = owner_compare_places(owner, why);
-	if (ret <= 0)
-		return ret;
-	while ((left = owner_look_for_rest(owner, &process, why)) > 0) {
+	if (dp_place_is_another_boot(owner))
+		return 0;
+	if (owner->flags & DP_OWNER_RDMA_UNKNOWN)
+		return dp_owner_await_unknown(patience, despite, why);
+	for (;;) {
+		ret = owner_look_for_rest(owner, &rest, why);
+		if (ret || !rest.count)
+			return owner_decide(ret, &rest, despite);
 		ret = dp_patience_wait(patience, DP_OWNER_RDMA, owner->pid);
-		if (ret == -ETIMEDOUT)
-			return owner_still_there(owner, process, left, why);
+		if (ret == -ETIMEDOUT || (!ret && owner_is_ours(&rest)))
+			return owner_decide(owner_still_there(owner, &rest, why),
+					    &rest, despite);
 		if (ret)
 			return dp_fail(why, ret, "gave up waiting for the RDMA of the pool's owner");
 	}
-	return left;
 }
 
-int dp_owner_await_unknown(struct dp_patience *patience,
+int dp_owner_await_unknown(struct dp_patience *patience, bool despite,
 			   const struct dp_why *why)
 {
 	int ret, left;
 
 	while ((left = dp_verbs_count_all(why)) > 0) {
 		ret = dp_patience_wait(patience, DP_OWNER_RDMA, 0);
+		if (ret == -ETIMEDOUT && despite)
+			return 0;
 		if (ret == -ETIMEDOUT)
 			return dp_fail(why, -EBUSY,
-				       "the record of the pool's last owner was lost with a damaged superblock, and any of the %d verbs context(s) on this machine may be its own: end the programs that `rdma resource show ctx` lists (for a device that is being removed `grep -l uverbs /proc/[0-9]*/maps`), wait with a longer deadline, or reboot",
+				       "which verbs context the pool's last owner had is not on record, and any of the %d on this machine may be its own: end the programs that `rdma resource show ctx` lists (for a device that is being removed `grep -l uverbs /proc/[0-9]*/maps`), wait with a longer deadline, or reboot",
 				       left);
 		if (ret)
 			return dp_fail(why, ret, "gave up waiting for the RDMA of the pool's owner");
 	}
-	return left;
+	return left == -EBUSY && despite ? 0 : left;
 }

@@ -2,43 +2,57 @@
 /*
  * The owner's record on media, and the successor's check of it. RDMA is not
  * ordered by the owner lock (a verbs context closed late outlives it: LOCK 1),
- * so whoever opens after an unclean end looks whether that owner's threads and
- * verbs contexts are gone.
+ * so whoever opens after an unclean end looks whether that owner's verbs contexts
+ * are gone.
  */
 #ifndef DP_OWNER_H
 #define DP_OWNER_H
 
 #include "media/layout.h"
 #include "owner/lock.h"
+#include "owner/rdma_self.h"
 
-/* Describe this process; no RDMA devices yet. */
-int dp_owner_self(struct dp_owner *owner);
-
-/* Add a device; 1 when it was new, 0 when it stood there, -ENOSPC, -EINVAL. */
-int dp_owner_add_device(struct dp_owner *owner, const char *device);
+/* Describe this process; no verbs contexts yet. */
+void dp_owner_self(struct dp_owner *owner);
 
 /*
- * Does the kernel list a verbs context of that device that a successor would
- * know as this process's? 0: none, so it is another process's. 1: yes, or
- * nothing can be asked here.
+ * The verbs context that domain works in: 0, or 1 where its number cannot be
+ * learnt. -EINVAL with a sentence: another process made it and lives, or there is
+ * none. Otherwise what domain returned.
  */
-int dp_owner_has_context(const char *device);
+int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
+			  struct dp_rdma_context *ret_context,
+			  const struct dp_why *why);
+
+/* Add a context; 1 when it was new, 0 when it was there, -ENOSPC. */
+int dp_owner_add_context(struct dp_owner *owner,
+			 const struct dp_rdma_context *context);
+/* One that is there. */
+void dp_owner_remove_context(struct dp_owner *owner,
+			     const struct dp_rdma_context *context);
+
+/* May its DMA outlive the lock? */
+bool dp_owner_has_rdma(const struct dp_owner *owner);
+
+/* Could this library have written it? */
+bool dp_owner_is_record(const struct dp_owner *owner);
 
 /*
  * Wait until the dead owner's verbs can write no more. 0: nothing can (also
- * another boot, or no devices). -EBUSY: cannot be told from here (another pid
- * or network namespace, no netlink), or not gone at the deadline. -EUCLEAN: the
- * record makes no sense. -ECANCELED: progress said stop.
+ * another boot, or no contexts). -EBUSY: cannot be told from here, or not gone at
+ * the deadline. -EUCLEAN: the record makes no sense. -ECANCELED: progress said
+ * stop. despite: 0 also where it cannot be told, or a context is there at the
+ * deadline whose maker is dead or not to be seen.
  */
 int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
-		   const struct dp_why *why);
+		   bool despite, const struct dp_why *why);
 
 /*
  * The same when the record was lost: wait until no verbs context at all exists
  * on this machine. The caller has the owner lock, so whatever else could bring
  * a write is over. -EBUSY also when that cannot be told from here.
  */
-int dp_owner_await_unknown(struct dp_patience *patience,
+int dp_owner_await_unknown(struct dp_patience *patience, bool despite,
 			   const struct dp_why *why);
 
 #endif

@@ -8,25 +8,35 @@
 #define DP_VERBS_H
 
 #include "media/layout.h"
+#include "owner/netlink.h"
 
-/* Says whether the context of that pid (0: see dp_verbs_count) counts. */
-typedef bool dp_verbs_filter(uint32_t pid, void *arg);
+enum dp_verbs_state {
+	DP_VERBS_GONE,
+	DP_VERBS_THERE,
+	DP_VERBS_LEAVING,	/* its device may be one that is being removed */
+};
+
+struct dp_verbs_seen {
+	enum dp_verbs_state state;
+	uint32_t maker;			/* the thread that made it; 0: dead, or in
+					   another pid namespace */
+};
 
 /*
- * How many of these devices' contexts pass the filter. A pid is that of the
- * thread that opened the context, 0 when that thread is dead or in another pid
- * namespace. A device that is being removed counts as one context with pid 0;
- * one that is not there has none, but may have been renamed: then the contexts
- * of every device are asked for. -EBUSY with a sentence: it cannot be told.
+ * Is that context there? By its number, so that nothing else matters. -EBUSY with
+ * a sentence: it cannot be told.
  */
-int dp_verbs_count(const char (*device)[DP_DEVICE_NAME_MAX], uint32_t devices,
-		   dp_verbs_filter *filter, void *arg,
-		   const struct dp_why *why);
+int dp_verbs_look(const struct dp_rdma_context *context,
+		  struct dp_verbs_seen *ret_seen, const struct dp_why *why);
+
+/* The kernel's answer alone: 0, -ENOENT, or -EINVAL for a device that is not seen. */
+int dp_verbs_get(struct dp_netlink *netlink,
+		 const struct dp_rdma_context *context,
+		 struct dp_verbs_seen *ret_seen);
 
 /*
  * How many contexts there are at all, of every device. -EBUSY with a sentence:
- * it cannot be told, which takes the initial pid namespace, and devices that
- * no network namespace has for itself.
+ * it cannot be told.
  */
 int dp_verbs_count_all(const struct dp_why *why);
 

@@ -316,7 +316,7 @@ int dp_pool_check_super(const struct dp_pool *pool,
 			    .segments ||
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
 	    !pool_segment_set_is_valid(super) ||
-	    super->owner.rdma_devices > DP_RDMA_DEVICES_MAX)
+	    super->owner.contexts > DP_RDMA_CONTEXTS_MAX)
 		return dp_fail(why, -EUCLEAN,
 			       "the superblock of %s checks out but makes no sense; the pool was left untouched",
 			       pool->source.path);
@@ -340,9 +340,11 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 			       "%s was not closed by its last owner: open it for writing once",
 			       request->path);
 	if (unknown)
-		return dp_owner_await_unknown(&request->patience, request->why);
+		return dp_owner_await_unknown(&request->patience,
+					      request->despite_rdma,
+					      request->why);
 	return dp_owner_await(&pool->super.owner, &request->patience,
-			      request->why);
+			      request->despite_rdma, request->why);
 }
 
 static int pool_open_locked(struct dp_pool *pool,
@@ -435,9 +437,8 @@ int dp_pool_own(struct dp_pool *pool)
 
 	if (pool->readonly)
 		return 0;
-	ret = dp_owner_self(&super->owner);
-	if (!ret)
-		ret = dp_segments_restore_supers(&pool->segments);
+	dp_owner_self(&super->owner);
+	ret = dp_segments_restore_supers(&pool->segments);
 	if (ret)
 		return ret;
 	super->epoch = dp_pool_next_epoch(pool);
@@ -446,7 +447,70 @@ int dp_pool_own(struct dp_pool *pool)
 	return pool_write_super(pool);
 }
 
-int dp_pool_record_rdma(struct dp_pool *pool, const char *device)
+/* The context's own entry, or else a free one; NULL: neither. */
+static struct dp_rdma_use *
+pool_find_rdma_use(struct dp_pool *pool, const struct dp_rdma_context *context)
+{
+	struct dp_rdma_use *unused = NULL;
+
+	for (uint32_t i = 0; i < DP_RDMA_CONTEXTS_MAX; i++) {
+		struct dp_rdma_use *use = &pool->rdma_use[i];
+
+		if (!use->count)
+			unused = use;
+		else if (use->context.device == context->device &&
+			 use->context.number == context->number)
+			return use;
+	}
+	return unused;
+}
+
+/* Counted, and on record; 1: the record is new. */
+static int pool_add_rdma(struct dp_pool *pool,
+			 const struct dp_rdma_context *context)
+{
+	struct dp_owner *owner = &pool->super.owner;
+	struct dp_rdma_use *use;
+	int ret;
+
+	if (!context) {
+		owner->flags |= DP_OWNER_RDMA_UNKNOWN;
+		return !pool->rdma_unknown++;
+	}
+	ret = dp_owner_add_context(owner, context);
+	if (ret < 0)
+		return ret;
+	use = pool_find_rdma_use(pool, context);
+	assert(use && ret == !use->count);
+	use->context = *context;
+	use->count++;
+	return ret;
+}
+
+/* 1: the record is gone. */
+static int pool_remove_rdma(struct dp_pool *pool,
+			    const struct dp_rdma_context *context)
+{
+	struct dp_owner *owner = &pool->super.owner;
+	struct dp_rdma_use *use;
+
+	if (!context) {
+		assert(pool->rdma_unknown);
+		if (--pool->rdma_unknown)
+			return 0;
+		owner->flags &= ~DP_OWNER_RDMA_UNKNOWN;
+		return 1;
+	}
+	use = pool_find_rdma_use(pool, context);
+	assert(use && use->count);
+	if (--use->count)
+		return 0;
+	dp_owner_remove_context(owner, context);
+	return 1;
+}
+
+int dp_pool_record_rdma(struct dp_pool *pool,
+			const struct dp_rdma_context *context)
 {
 	int ret;
 
@@ -454,11 +518,26 @@ int dp_pool_record_rdma(struct dp_pool *pool, const char *device)
 	pthread_mutex_lock(&pool->super_mutex);
 	/* A successor reads the record of an unclean pool alone. */
 	assert(pool->super.flags & DP_SUPER_UNCLEAN);
-	ret = dp_owner_add_device(&pool->super.owner, device);
-	if (ret > 0)
+	ret = pool_add_rdma(pool, context);
+	if (ret > 0) {
 		ret = pool_write_super(pool);
+		if (ret)
+			pool_remove_rdma(pool, context);
+	}
 	pthread_mutex_unlock(&pool->super_mutex);
 	return ret;
+}
+
+/* A write that fails leaves a record too many, which is safe; the close reports
+ * the failure. */
+void dp_pool_forget_rdma(struct dp_pool *pool,
+			 const struct dp_rdma_context *context)
+{
+	assert(!pool->readonly);
+	pthread_mutex_lock(&pool->super_mutex);
+	if (pool_remove_rdma(pool, context))
+		pool_write_super(pool);
+	pthread_mutex_unlock(&pool->super_mutex);
 }
 
 int dp_pool_close(struct dp_pool *pool, bool clean)

@@ -14,6 +14,12 @@
 #include "pool/segment.h"
 #include "pool/source.h"
 
+/* A verbs context on record, and how many registrations have it. */
+struct dp_rdma_use {
+	struct dp_rdma_context context;
+	uint32_t count;
+};
+
 struct dp_pool {
 	struct dp_source source;
 	struct dp_bad bad;		/* of the device, or the whole disk */
@@ -28,6 +34,9 @@ struct dp_pool {
 	struct dp_segments segments;
 	pthread_mutex_t super_mutex;
 	struct dp_super super;		/* segment 0's, as on media */
+	/* Under super_mutex, as is the record in super. */
+	struct dp_rdma_use rdma_use[DP_RDMA_CONTEXTS_MAX];
+	uint32_t rdma_unknown;		/* registrations without a number */
 };
 
 struct dp_pool_request {
@@ -36,6 +45,7 @@ struct dp_pool_request {
 	bool degraded;
 	bool overwrite;
 	bool any_node;
+	bool despite_rdma;		/* a person took the risk */
 	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
 	uint64_t pool_size;
 	uint64_t segment_size;
@@ -55,8 +65,15 @@ uint64_t dp_pool_next_epoch(const struct dp_pool *pool);
 /* The tables checked out: the next epoch begins, on media too (D15). */
 int dp_pool_own(struct dp_pool *pool);
 
-/* This process's verbs may outlive the lock: on media before it returns. */
-int dp_pool_record_rdma(struct dp_pool *pool, const char *device);
+/*
+ * This verbs context may outlive the lock: on media before it returns. NULL: one
+ * whose number cannot be learnt. -ENOSPC: DP_RDMA_CONTEXTS_MAX are on record.
+ */
+int dp_pool_record_rdma(struct dp_pool *pool,
+			const struct dp_rdma_context *context);
+/* Undo one record; with the last of a context it is taken from media. */
+void dp_pool_forget_rdma(struct dp_pool *pool,
+			 const struct dp_rdma_context *context);
 
 /* Unmap, unlock, close. clean: nothing of ours can reach the pool any more. */
 int dp_pool_close(struct dp_pool *pool, bool clean);

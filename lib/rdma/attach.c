@@ -104,7 +104,23 @@ static int attach_create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	return 0;
 }
 
-/* Tell the pool, which records the device on media before it returns. */
+/* By this the pool finds out which verbs context is attached. */
+static int attach_domain(int make, void *arg)
+{
+	struct daxpin_rdma *rdma = arg;
+	int err;
+
+	assert(!make == !!rdma->domain);
+	if (!make) {
+		err = ibv_dealloc_pd(rdma->domain);
+		rdma->domain = NULL;
+		return -err;
+	}
+	rdma->domain = ibv_alloc_pd(rdma->pd->context);
+	return rdma->domain ? 0 : errno ? -errno : -EIO;
+}
+
+/* Tell the pool, which records the context on media before it returns. */
 static int attach_register(struct daxpin_rdma *rdma,
 			   const struct daxpin_rdma_options *o)
 {
@@ -114,6 +130,8 @@ static int attach_register(struct daxpin_rdma *rdma,
 		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
 		.label = o->label ? o->label : device,
 		.rdma_device = device,
+		.rdma_domain = attach_domain,
+		.rdma_arg = rdma,
 		.why = o->why,
 		.why_size = o->why_size,
 	};

@@ -70,6 +70,7 @@ struct daxpin_rdma {
 					   fork() */
 	bool detached;
 	struct ibv_pd *pd;
+	struct ibv_pd *domain;		/* one of its context, while that is found */
 	struct daxpin_registration *registration;
 	uint64_t segment_size;
 	uint64_t end;			/* pool address past the last segment */

@@ -340,13 +340,33 @@ static void call_close(void)
 		machine_expect_quiet();
 }
 
+static void unregister(uint32_t at)
+{
+	agree("unregister", daxpin_unregister(model.registration[at]), 0);
+	m_unregister(model.has_rdma[at]);
+	model.registration[at] = NULL;
+	model.has_rdma[at] = false;
+}
+
 static void unregister_all(void)
 {
+	for (uint32_t i = 0; i < M_REGISTRATIONS; i++)
+		if (model.registration[i])
+			unregister(i);
+}
+
+/* As a death does: without daxpin_unregister(), which takes the record off media. */
+static void lose_registrations(struct daxpin_pool *pool)
+{
 	for (uint32_t i = 0; i < M_REGISTRATIONS; i++) {
-		if (!model.registration[i])
-			continue;
-		agree("unregister", daxpin_unregister(model.registration[i]), 0);
+		struct daxpin_registration *lost = model.registration[i];
+
 		model.registration[i] = NULL;
+		model.has_rdma[i] = false;
+		if (!lost)
+			continue;
+		dp_registration_remove(&pool->holders, lost, &pool->events);
+		dp_registration_free(lost);
 	}
 }
 
@@ -357,7 +377,7 @@ static void call_crash(const struct call *call)
 
 	fuzz_say("%3u crash, %s", run.calls,
 		 call->flags & 1 ? "the machine too" : "of the process");
-	unregister_all();
+	lose_registrations(pool);
 	dp_pool_close(&pool->media, false);
 	dp_discard(pool);
 	m_crash(call->flags & 1);
@@ -874,27 +894,45 @@ static void call_events(const struct call *call)
 
 /* --------------------------------------------------------------- adapters */
 
+/* Without netlink no domain is asked for. */
+static int no_domain(int make, void *arg)
+{
+	(void)make;
+	(void)arg;
+	expect(false, "a protection domain was made for nothing");
+	return -EIO;
+}
+
 static void call_register(const struct call *call)
 {
-	static const char *const devices[] = {
-		NULL, "a", "b", "c", "d", "e", "", ".", "a/b",
-	};
+	bool rdma = call->flags & 1;
 	struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "registration",
-		.rdma_device = devices[call->flags % 9],
+		.rdma_device = rdma ? "a" : NULL,
+		.rdma_domain = rdma ? no_domain : NULL,
 		.why = run.why, .why_size = sizeof(run.why),
 	};
 	uint32_t at = call->slot % M_REGISTRATIONS;
 	int want;
 
 	if (model.registration[at]) {
-		agree("unregister", daxpin_unregister(model.registration[at]), 0);
-		model.registration[at] = NULL;
+		unregister(at);
 		return;
 	}
-	want = m_register(call->a, options.rdma_device);
+	want = m_register(call->a, rdma);
 	agree("register", daxpin_register(model.pool, call->a, &options,
 					  &model.registration[at]), want);
+	model.has_rdma[at] = !want && rdma;
+	options.rdma_domain = rdma ? NULL : no_domain;
+	want = call->a < model.segments || call->a == DAXPIN_ALL_SEGMENTS ?
+	       -EINVAL : -ENOENT;
+	if (machine.kind == DP_SOURCE_DISK && want == -EINVAL)
+		want = -EOPNOTSUPP;
+	if (rdma && model.readonly && want == -EINVAL)
+		want = -EROFS;
+	agree("register: half of it",
+	      daxpin_register(model.pool, call->a, &options,
+			      &(struct daxpin_registration *) { NULL }), want);
 	options.label = NULL;
 	agree("register: no label",
 	      daxpin_register(model.pool, 0, &options,

@@ -5,7 +5,6 @@
 #define GEN_MASK	0xfffffffu
 #define LIFE_BITS	40
 #define LIFE_MASK	((1ull << LIFE_BITS) - 1)
-#define DEVICES_MAX	4u
 
 struct model model;
 
@@ -199,7 +198,7 @@ void m_event(struct daxpin_watch *watch)
 /* The owner's verbs are gone with its boot; else that cannot be told here. */
 static bool owner_may_write(void)
 {
-	return model.unclean && model.devices && machine.has_rdma &&
+	return model.unclean && model.unnumbered && machine.has_rdma &&
 	       model.owner_boot == machine.boot_id[0];
 }
 
@@ -251,7 +250,7 @@ static void begin_epoch(struct daxpin_pool *pool, bool readonly)
 		return;
 	model.epoch++;
 	model.unclean = true;
-	model.devices = 0;
+	model.unnumbered = 0;
 	model.owner_boot = machine.boot_id[0];
 }
 
@@ -316,7 +315,7 @@ int m_close(void)
 		return -EIO;
 	if (!model.readonly) {
 		model.unclean = false;
-		model.devices = 0;
+		model.unnumbered = 0;
 	}
 	return 0;
 }
@@ -337,29 +336,26 @@ int m_drain(void)
 	return 0;
 }
 
-int m_register(uint32_t segment, const char *device)
+int m_register(uint32_t segment, bool rdma)
 {
 	if (segment >= model.segments && segment != DAXPIN_ALL_SEGMENTS)
 		return -ENOENT;
 	if (machine.kind == DP_SOURCE_DISK)
 		return -EOPNOTSUPP;
-	if (!device)
+	if (!rdma)
 		return 0;
 	if (model.readonly)
 		return -EROFS;
-	if (!device[0] || device[0] == '.' || strchr(device, '/') ||
-	    strlen(device) > 63)
-		return -EINVAL;
-	/* There, the machine cannot tell whose the verbs contexts are. */
+	/* The machine has no netlink: no number is learnt where it has RDMA. */
 	if (!machine.has_rdma)
 		return -EINVAL;
-	/* The names that are used are one letter, a to z, of a bit each. */
-	if (model.devices & 1u << (device[0] - 'a'))
-		return 0;
-	if (__builtin_popcount(model.devices) == DEVICES_MAX)
-		return -ENOSPC;
-	model.devices |= 1u << (device[0] - 'a');
+	model.unnumbered++;
 	return 0;
+}
+
+void m_unregister(bool rdma)
+{
+	model.unnumbered -= rdma;
 }
 
 /* ------------------------------------------------------- reserve to retire */

@@ -81,7 +81,8 @@ struct model {
 	uint64_t epoch;
 	bool unclean;			/* on media */
 	uint8_t owner_boot;
-	uint32_t devices;		/* on media, of that owner */
+	uint32_t unnumbered;		/* registrations whose verbs context has no
+					   number, on media of that owner */
 	uint32_t gates;
 	bool armed;
 	uint64_t signals;		/* to the eventfd, not yet looked at */
@@ -96,6 +97,7 @@ struct model {
 	struct m_watch watch[M_WATCHES];
 	struct m_hold hold[M_HOLDS];
 	struct daxpin_registration *registration[M_REGISTRATIONS];
+	bool has_rdma[M_REGISTRATIONS];
 	uint32_t registered_on[M_REGISTRATIONS];
 };
 
@@ -147,6 +149,7 @@ int m_arm(void);
 /* The library says that this event is next, or NULL that there is none. */
 void m_event(struct daxpin_watch *watch);
 
-int m_register(uint32_t segment, const char *device);
+int m_register(uint32_t segment, bool rdma);
+void m_unregister(bool rdma);
 
 #endif

@@ -96,33 +96,25 @@ static const char *judge_geometry(const struct dp_super *super)
 
 static bool owner_makes_sense(const struct dp_owner *owner)
 {
-	if (!owner->pid || owner->pid > INT32_MAX)
+	if (!owner->pid || owner->pid > INT32_MAX || owner->flags & ~3u)
 		return false;
-	for (uint32_t i = 0; i < owner->rdma_devices; i++) {
-		const char *name = owner->rdma_device[i];
-		size_t length = strnlen(name, 64);
-
-		if (!length || length == 64 || name[0] == '.' ||
-		    memchr(name, '/', length))
+	for (uint32_t i = 0; i < owner->contexts; i++)
+		if (owner->context[i].flags & ~1u)
 			return false;
-	}
 	return true;
 }
 
 /* RDMA of a dead owner: none is left, or that cannot be told from here. */
 static const char *judge_owner(const struct dp_owner *owner)
 {
-	if (!owner->rdma_devices)
+	if (!owner->contexts && !(owner->flags & 2))
 		return NULL;
 	if (!owner_makes_sense(owner))
 		return "owner record";
-	if (memcmp(owner->boot_id, machine.boot_id, sizeof(machine.boot_id)))
+	/* The machine's own boot id is genuine. */
+	if (owner->flags & 1 &&
+	    memcmp(owner->boot_id, machine.boot_id, sizeof(machine.boot_id)))
 		return NULL;
-	if (owner->pid_namespace != MACHINE_PID_NAMESPACE ||
-	    owner->net_namespace != MACHINE_NET_NAMESPACE)
-		return "owner of another namespace";
-	if ((int)owner->pid == machine.pid)
-		return "owner lives";
 	return machine.has_rdma ? "verbs of the owner" : NULL;
 }
 
@@ -136,8 +128,8 @@ static const char *judge_super(const struct reading *reading, uint32_t how)
 		return "flags";
 	if (super->flags & DP_SUPER_CREATING)
 		return "creating";
-	if (super->owner.rdma_devices > 4)
-		return "number of RDMA devices";
+	if (super->owner.contexts > 20)
+		return "number of verbs contexts";
 	refuse = judge_geometry(super);
 	if (refuse || (!unknown && !reading->unclean))
 		return refuse;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -28,6 +29,10 @@
 #define PAGE_SIZE	4096
 #define MANY_MRS	128		/* a teardown that takes its time */
 #define REMOVAL_MS	600000
+#define BOOT_ID_FILE	"/run/daxpin-boot-id"	/* of a container's own */
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME	0x80
+#endif
 
 static const char *lab_device;
 static pid_t keeper;		/* the last one that was begun */
@@ -52,6 +57,26 @@ static struct ibv_context *open_with_memory(const char *name, int mrs)
 		if (!ibv_reg_mr(pd, memory, MR_SIZE, access))
 			return NULL;
 	return context;
+}
+
+/* For dp_owner_find_context(). */
+static int make_domain(int make, void *arg)
+{
+	static struct ibv_pd *pd;
+
+	if (!make)
+		return -ibv_dealloc_pd(pd);
+	pd = ibv_alloc_pd(arg);
+	return pd ? 0 : -errno;
+}
+
+static bool record(struct ibv_context *context, struct dp_owner *owner)
+{
+	struct dp_rdma_context found;
+
+	dp_owner_self(owner);
+	return !dp_owner_find_context(make_domain, context, &found, &why) &&
+	       dp_owner_add_context(owner, &found) == 1;
 }
 
 /* A queue pair and its completion queue are mappings of the uverbs file. */
@@ -109,8 +134,7 @@ static void own(int socket, const char *device, enum keep keep, int mrs)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	context = open_with_memory(device, mrs);
 	if (!context || !map_queues(context) ||
-	    dp_owner_self(&death.record) ||
-	    dp_owner_add_device(&death.record, device) != 1)
+	    !record(context, &death.record))
 		_exit(1);
 	death.keeper = fork_keeper(keep);
 	if (write(socket, &death, sizeof(death)) != sizeof(death))
@@ -194,8 +218,8 @@ static int await(const struct dp_owner *owner, uint64_t wait_ns, int *told_pid)
 
 	sentence[0] = '\0';
 	dp_patience_begin(&patience);
-	ret = owner ? dp_owner_await(owner, &patience, &why) :
-		      dp_owner_await_unknown(&patience, &why);
+	ret = owner ? dp_owner_await(owner, &patience, false, &why) :
+		      dp_owner_await_unknown(&patience, false, &why);
 	if (ret)
 		print_message("%d: %s\n", ret, sentence);
 	return ret;
@@ -240,7 +264,7 @@ static void wait_for_the_keeper(enum keep keep)
 	owner_reap(&death);
 	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
 	assert_non_null(strstr(sentence, lab_device));
-	assert_non_null(strstr(sentence, "1 verbs context"));
+	assert_non_null(strstr(sentence, "1 of its verbs context"));
 
 	keeper_end();
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
@@ -288,9 +312,6 @@ static void others_contexts_do_not_count(void **state)
 	owner_reap(&dead);
 	assert_int_equal(await(&dead.record, LONG_NS, NULL), 0);
 
-	/* The pid's next user has contexts of its own. */
-	other.record.start_time += 1000000;
-	assert_int_equal(await(&other.record, SHORT_NS, NULL), 0);
 	owner_kill(&other);
 	owner_reap(&other);
 	ibv_close_device(ours);
@@ -468,29 +489,241 @@ static void an_unknown_owner_counts_every_device(void **state)
 	remove_under_a_keeper(OWN_DEVICE, NULL);
 }
 
-/* From a child pid namespace not all contexts' makers can be seen. */
-static void an_unknown_owner_needs_the_initial_namespace(void **state)
+/* 0 if the child, in namespaces of its own, got what it must. */
+static int in_child(int namespaces, int (*fn)(void *arg), void *arg)
 {
 	int status;
-	pid_t pid;
+	pid_t pid = fork();
 
-	(void)state;
-	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
-		/* The child of this one is in the new namespace. */
-		if (unshare(CLONE_NEWPID))
+		/* The child of this one is in a new pid namespace. */
+		if (unshare(namespaces))
 			_exit(77);
 		pid = fork();
 		if (!pid)
-			_exit(await(NULL, SHORT_NS, NULL) != -EBUSY ||
-			      !strstr(sentence, "initial pid namespace"));
+			_exit(fn(arg));
 		_exit(waitpid(pid, &status, 0) == pid ? WEXITSTATUS(status) :
 							1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	return WEXITSTATUS(status);
+}
+
+static int expect_unknown(void *arg)
+{
+	return await(arg, SHORT_NS, NULL) != -EBUSY ||
+	       !strstr(sentence, "initial network namespace");
+}
+
+static int expect_over(void *arg)
+{
+	return await(arg, SHORT_NS, NULL) != 0;
+}
+
+/*
+ * From another network namespace a device that is being removed cannot be seen; but
+ * that no uverbs file is open on the machine can.
+ */
+static void another_network_sees_less(void **state)
+{
+	struct death death;
+	pid_t remover;
+
+	(void)state;
+	need_own_device();
+	death = owner_begin(OWN_DEVICE, KEEP_MAPPINGS);
+	owner_kill(&death);
+	owner_reap(&death);
+	remover = own_device_begin_removal(OWN_DEVICE);
+	assert_true(own_device_is_unlisted(OWN_DEVICE));
+	assert_int_equal(in_child(CLONE_NEWNET, expect_unknown, &death.record),
+			 0);
+	assert_int_equal(in_child(CLONE_NEWNET, expect_unknown, NULL), 0);
+	keeper_end();
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+	assert_true(own_device_ends_within(remover, REMOVAL_MS));
+	assert_int_equal(in_child(CLONE_NEWNET, expect_over, &death.record), 0);
+	assert_int_equal(in_child(CLONE_NEWNET | CLONE_NEWPID, expect_over,
+				  NULL), 0);
+}
+
+/* ------------------------------------------------- containers, bystanders */
+
+static void *open_and_end(void *arg)
+{
+	return own_device_open(arg);
+}
+
+/* Its contexts have a pid, or none: then their maker was a thread that ended. */
+static pid_t begin_bystander(const char *device, bool with_pid)
+{
+	int ends[2];
+	pthread_t thread;
+	char opened = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		void *context = NULL;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (with_pid)
+			context = own_device_open(device);
+		else if (!pthread_create(&thread, NULL, open_and_end,
+					 (void *)device))
+			pthread_join(thread, &context);
+		opened = context != NULL;
+		if (write(ends[1], &opened, 1) == 1)
+			live_on();
+		_exit(1);
+	}
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &opened, 1), 1);
+	assert_true(opened);
+	close(ends[0]);
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void bystanders_do_not_count(void **state)
+{
+	pid_t before[] = { begin_bystander(lab_device, true),
+			   begin_bystander(lab_device, false) };
+	struct death death = owner_begin(lab_device, KEEP_NOTHING);
+	pid_t after[] = { begin_bystander(lab_device, true),
+			  begin_bystander(lab_device, false) };
+
+	(void)state;
+	owner_kill(&death);
+	owner_reap(&death);
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		end_process(before[i]);
+		end_process(after[i]);
+	}
+}
+
+/* An owner in namespaces of its own, with what a container mounts over /proc. */
+static struct death owner_begin_contained(enum keep keep)
+{
+	struct death death;
+	int ends[2];
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		close(ends[0]);
+		if (unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
+			    CLONE_NEWTIME))
+			_exit(77);
+		pid = fork();
+		if (!pid) {
+			if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+			    mount("proc", "/proc", "proc", 0, NULL) ||
+			    mount(BOOT_ID_FILE, "/proc/sys/kernel/random/boot_id",
+				  NULL, MS_BIND, NULL))
+				_exit(1);
+			own(ends[1], lab_device, keep, 1);
+		}
+		close(ends[1]);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(waitpid(pid, NULL, 0) != pid);
+	}
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &death, sizeof(death)), sizeof(death));
+	assert_int_equal(death.owner, 1);
+	death.owner = pid;
+	death.socket = ends[0];
+	return death;
+}
+
+/* The first process of a pid namespace takes all of it along. */
+static void end_container(const struct death *death)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "pkill -KILL -P %d", death->owner);
+	assert_int_equal(system(command), 0);
+	owner_reap(death);
+}
+
+static void an_owner_in_a_container_is_over(void **state)
+{
+	pid_t bystander[] = { begin_bystander(lab_device, true),
+			      begin_bystander(lab_device, false) };
+	struct death death = owner_begin_contained(KEEP_NOTHING);
+
+	(void)state;
+	assert_int_equal(death.record.flags & DP_OWNER_BOOT_GENUINE, 0);
+	assert_int_equal(death.record.pid, 1);
+	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
+	end_container(&death);
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+	/* And from containers: none of them, or another one. */
+	assert_int_equal(in_child(CLONE_NEWPID, expect_over, &death.record), 0);
+	assert_int_equal(in_child(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME,
+				  expect_over, &death.record), 0);
+	end_process(bystander[0]);
+	end_process(bystander[1]);
+}
+
+static int expect_wait(void *arg)
+{
+	return await(arg, SHORT_NS, NULL) != -EBUSY ||
+	       !strstr(sentence, lab_device);
+}
+
+/* The descriptor is here, as whoever got it may have it. */
+static void a_context_out_of_a_container_is_waited_for(void **state)
+{
+	struct death death = owner_begin_contained(KEEP_NOTHING);
+	int pidfd, uverbs = -1;
+	char path[64];
+	pid_t inside;
+	FILE *children;
+
+	(void)state;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", death.owner,
+		 death.owner);
+	children = fopen(path, "r");
+	assert_non_null(children);
+	assert_int_equal(fscanf(children, "%d", &inside), 1);
+	fclose(children);
+	pidfd = (int)syscall(SYS_pidfd_open, inside, 0);
+	assert_true(pidfd >= 0);
+	for (int fd = 3; fd < 64 && uverbs < 0; fd++) {
+		char target[64] = "";
+		int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+		if (copy < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+		if (readlink(path, target, sizeof(target) - 1) > 0 &&
+		    strstr(target, "uverbs"))
+			uverbs = copy;
+		else
+			close(copy);
+	}
+	close(pidfd);
+	assert_true(uverbs >= 0);
+	end_container(&death);
+	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
+	assert_int_equal(in_child(CLONE_NEWPID, expect_wait, &death.record), 0);
+	assert_int_equal(in_child(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME,
+				  expect_wait, &death.record), 0);
+	close(uverbs);
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 }
 
 #define TEST(f)		cmocka_unit_test_teardown(f, clean_up)
@@ -512,7 +745,10 @@ int main(void)
 		TEST_DEVICE(a_renamed_device_being_removed_is_waited_for),
 		TEST(an_unknown_owner_may_be_anybody),
 		TEST_DEVICE(an_unknown_owner_counts_every_device),
-		TEST(an_unknown_owner_needs_the_initial_namespace),
+		TEST_DEVICE(another_network_sees_less),
+		TEST(bystanders_do_not_count),
+		TEST(an_owner_in_a_container_is_over),
+		TEST(a_context_out_of_a_container_is_waited_for),
 	};
 
 	lab_device = getenv("DAXPIN_TEST_RDMA");
@@ -524,6 +760,8 @@ int main(void)
 	printf("# a device that is removed %s\n",
 	       removal_takes_contexts ? "takes its contexts from their processes"
 				      : "waits until its contexts are closed");
+	if (system("echo 01234567-89ab-4cde-8f01-23456789abcd >" BOOT_ID_FILE))
+		return 1;
 	/* Orphaned keepers are ours to reap. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,7 @@ ONLY_IN = {                     # a foreign header -> the one file that has it
     'xxhash.h': 'media/layout.c',
     'libpmem2.h': 'media/persist.c',
     'daxctl/libdaxctl.h': 'pool/source.c',
-    'rdma/rdma_netlink.h': 'owner/rdma_netlink.c',
+    'rdma/rdma_netlink.h': 'owner/netlink.h',
     'sys/sdt.h': 'util/probe.h',
 }
 # Calls that go through the seam, lib/os/os.c.

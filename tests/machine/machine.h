@@ -35,7 +35,7 @@
 #define MACHINE_POOL		"/pool"
 #define MACHINE_START_TIME	4711u		/* of its process */
 #define MACHINE_PID_NAMESPACE	4026531836u
-#define MACHINE_NET_NAMESPACE	4026531840u
+#define MACHINE_TIME_NAMESPACE	4026531834u
 
 struct machine {
 	struct machine_disk *disk;

@@ -43,6 +43,16 @@ int dp_os_pid_exists(int pid)
 	return pid == machine.pid;
 }
 
+int dp_os_thread(void)
+{
+	return machine.pid;
+}
+
+bool dp_os_is_own_thread(int thread)
+{
+	return thread == machine.pid;
+}
+
 int dp_os_netlink(int protocol)
 {
 	(void)protocol;

@@ -19,6 +19,7 @@ const char *history_op_name(enum op_kind kind)
 		[OP_ROOT] = "root",
 		[OP_BATCH] = "batch",
 		[OP_RDMA] = "record of rdma",
+		[OP_NO_RDMA] = "rdma off record",
 		[OP_RESERVE_ZERO] = "reserve, zero",
 		[OP_PERSIST] = "persist",
 		[OP_READ] = "read",

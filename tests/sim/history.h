@@ -23,6 +23,7 @@ enum op_kind {
 	OP_ROOT,
 	OP_BATCH,
 	OP_RDMA,
+	OP_NO_RDMA,
 	OP_RESERVE_ZERO,
 	OP_PERSIST,
 	OP_READ,

@@ -43,8 +43,9 @@ static void run_rdma(struct world *world)
 		return;
 	if (!world->level)
 		world_ready(world);
-	world_record_rdma(world, "rxe0");
-	world_record_rdma(world, "a-device-with-a-name-longer-than-a-line");
+	world_record_rdma(world, 0, 7);
+	world_record_rdma(world, 1, 7);
+	world_forget_rdma(world, 0, 7);
 	world_close(world);
 }
 
@@ -63,7 +64,7 @@ static const struct kind list[] = {
 	  setup_left_pool, run_open, NULL },
 	{ "close", "a clean close, and an open after it", 1, 3, 1, 1, 50,
 	  setup_left_pool, run_close_and_open, NULL },
-	{ "rdma", "RDMA devices on record", 1, 3, 1, 1, 100,
+	{ "rdma", "verbs contexts on record, and off it", 1, 3, 1, 1, 100,
 	  setup_pool, run_rdma, NULL },
 };
 

@@ -146,13 +146,12 @@ static void run_retire(struct world *world)
 
 static void act_rdma(uint32_t actor, void *arg)
 {
-	static const char *const device[] = { "rxe0", "rxe1", "mlx5_0" };
 	struct world *world = arg;
 
 	if (actor == SECOND)
 		publish_one(world, &world->slot[0], false);
 	else
-		world_record_rdma(world, device[actor]);
+		world_record_rdma(world, actor, 7);
 }
 
 static void run_rdma(struct world *world)
@@ -331,7 +330,7 @@ static const struct kind list[] = {
 	  100, setup_pool, run_keep, NULL },
 	{ "together-retire", "one retires, others want the space", 1, 1, 3, 1,
 	  150, setup_retire, run_retire, NULL },
-	{ "together-rdma", "two devices on record, and a keep", 1, 1, 3, 1,
+	{ "together-rdma", "two verbs contexts on record, and a keep", 1, 1, 3, 1,
 	  100,
 	  setup_pool, run_rdma, NULL },
 	{ "together-batches", "two batches, a third retires what it can", 1, 1,

@@ -195,6 +195,9 @@ static bool change_owner(struct model *model, const struct effect *effect)
 	case EFFECT_RDMA:
 		model->rdma++;
 		return model->ready;
+	case EFFECT_NO_RDMA:
+		model->rdma--;
+		return model->ready;
 	case EFFECT_DESTROY:
 		model->ready = false;
 		model->unclean = false;

@@ -135,7 +135,7 @@ static bool look_at_super(struct oracle *oracle, struct model *seen)
 	uint64_t copy = look.copy ? look.copy->sequence : 0;
 
 	seen->unclean = look.main && look.main->flags & DP_SUPER_UNCLEAN;
-	seen->rdma = look.main ? look.main->owner.rdma_devices : 0;
+	seen->rdma = look.main ? look.main->owner.contexts : 0;
 	if (main - copy > 1)
 		return wrong(oracle, "superblock %llu, its copy %llu",
 			     (unsigned long long)main,

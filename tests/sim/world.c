@@ -156,17 +156,28 @@ int world_close(struct world *world)
 	return ret;
 }
 
-int world_record_rdma(struct world *world, const char *device)
+int world_record_rdma(struct world *world, uint32_t device, uint32_t number)
 {
+	const struct dp_rdma_context context = { device, number, 0 };
 	uint32_t op = history_call(&world->history, OP_RDMA);
 	int ret;
 
 	history_effect(&world->history, effect_of(EFFECT_RDMA));
-	ret = dp_pool_record_rdma(&world->pool->media, device);
+	ret = dp_pool_record_rdma(&world->pool->media, &context);
 	history_return(&world->history, op, ret < 0 ? ret : 0);
 	if (ret < 0)
 		world_wrong(world, "record of rdma: %s", strerror(-ret));
 	return ret;
+}
+
+void world_forget_rdma(struct world *world, uint32_t device, uint32_t number)
+{
+	const struct dp_rdma_context context = { device, number, 0 };
+	uint32_t op = history_call(&world->history, OP_NO_RDMA);
+
+	history_effect(&world->history, effect_of(EFFECT_NO_RDMA));
+	dp_pool_forget_rdma(&world->pool->media, &context);
+	history_return(&world->history, op, 0);
 }
 
 /* ------------------------------------------------------------------- space */

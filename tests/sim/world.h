@@ -59,7 +59,8 @@ int world_open_until(struct world *world, uint64_t deadline_ns);
 /* The process dies and another begins; what others do goes on. */
 void world_kill(struct world *world);
 int world_close(struct world *world);
-int world_record_rdma(struct world *world, const char *device);
+int world_record_rdma(struct world *world, uint32_t device, uint32_t number);
+void world_forget_rdma(struct world *world, uint32_t device, uint32_t number);
 
 /* Space and payload. What is in a hole, or may be punched, is wrong. */
 int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,

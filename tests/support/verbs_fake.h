@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <daxpin-rdma.h>
+#include "owner/rdma_self.h"
 
 #define ALWAYS		UINT32_MAX
 
@@ -210,11 +211,19 @@ static inline void fake_have_windows(void)
 	fake_context.ops.bind_mw = fake_bind_mw;
 }
 
-int __wrap_dp_owner_has_context(const char *device);
-int __wrap_dp_owner_has_context(const char *device)
+/* In the place of RDMA netlink. */
+int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
+				 struct dp_rdma_context *ret_context,
+				 const struct dp_why *why);
+int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
+				 struct dp_rdma_context *ret_context,
+				 const struct dp_why *why)
 {
-	assert_string_equal(device, fake_device.name);
-	return 1;
+	(void)why;
+	assert_non_null(domain);
+	assert_non_null(arg);
+	*ret_context = (struct dp_rdma_context) { 0, 7, DP_CONTEXT_OWN };
+	return 0;
 }
 
 #endif

@@ -1,435 +1,510 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The owner's record, and what can be told of it without an RDMA device. */
-#include <errno.h>
-#include <pthread.h>
+/* The owner's record, and how long the next owner waits for its RDMA. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include <cmocka.h>
-#include "child.h"
 #include "fake_clock.h"
-#include "forbid.h"
-#include "os/os.h"
+#include "fake_rdma.h"
 #include "owner/owner.h"
-#include "owner/rdma_netlink.h"
 
 #define MS		1000000ull
 #define LONG_MS		600000		/* limit of a wait that must end */
-#define NO_DEVICE	"daxpin-none0"
 
-static char sentence[400];
+static char sentence[700];
 static const struct dp_why why = { sentence, sizeof(sentence) };
+static struct dp_owner owner;	/* process 100, which had context 5 of rxe0 */
 
-/* --------------------------------------------------------------- fixtures */
-
-struct told {
+/* Of a wait: what was reported, and what happens at a report. */
+static struct {
 	int times;
 	int pid;
-	enum dp_owner_state owner;
+	enum dp_owner_state state;
 	int answer;
-	bool ends_time;			/* at the third, by the library's clock */
-};
+	void (*at_third)(void);
+} told;
 
-static int tell(enum dp_owner_state owner, int pid, uint64_t waited_ns,
+static int tell(enum dp_owner_state state, int pid, uint64_t waited_ns,
 		void *arg)
 {
-	struct told *told = arg;
-
 	(void)waited_ns;
-	told->times++;
-	told->pid = pid;
-	told->owner = owner;
-	if (told->ends_time && told->times == 3)
-		put_clock_forward(2 * LONG_MS);
-	return told->answer;
+	(void)arg;
+	told.times++;
+	told.pid = pid;
+	told.state = state;
+	if (told.times == 3 && told.at_third)
+		told.at_third();
+	return told.answer;
 }
 
-static int await(const struct dp_owner *owner, uint64_t wait_ns,
-		 struct told *told)
+static void time_is_up(void)
+{
+	put_clock_forward(2 * LONG_MS);
+}
+
+static int await_despite(bool despite)
 {
 	struct dp_patience patience = {
-		.deadline_ns = dp_os_now_ns() + wait_ns,
-		.progress = told ? tell : NULL,
-		.arg = told,
+		.deadline_ns = dp_os_now_ns() + LONG_MS * MS,
+		.progress = tell,
 	};
 
 	sentence[0] = '\0';
+	told.times = 0;
 	dp_patience_begin(&patience);
-	return dp_owner_await(owner, &patience, &why);
+	return dp_owner_await(&owner, &patience, despite, &why);
 }
 
-static struct dp_owner self_with_device(void)
+static int await(void)
 {
-	struct dp_owner owner;
-
-	assert_int_equal(dp_owner_self(&owner), 0);
-	assert_int_equal(dp_owner_add_device(&owner, NO_DEVICE), 1);
-	return owner;
+	return await_despite(false);
 }
 
-/* A process with a record of its own, which lives until it is killed. */
-struct other {
-	struct child child;
-	struct dp_owner owner;
-};
-
-static void live_on(void)
+/* It is the owner's, and its process waits for it until the deadline. */
+static void expect_wait(const char *words)
 {
-	for (;;)
-		pause();
+	told.at_third = time_is_up;
+	assert_int_equal(await(), -EBUSY);
+	assert_int_equal(told.times, 3);
+	assert_int_equal(told.state, DP_OWNER_RDMA);
+	assert_int_equal(told.pid, 100);
+	assert_non_null(strstr(sentence, words));
+	assert_non_null(strstr(sentence, "100"));
 }
 
-struct life {
-	void (*live)(void);
-};
-
-static int live_as_owner(void *arg, int fd)
+static void expect_at_once(int ret)
 {
-	const struct life *life = arg;
-	struct dp_owner owner;
-
-	if (!dp_owner_self(&owner) &&
-	    dp_owner_add_device(&owner, NO_DEVICE) == 1 &&
-	    send_message(fd, &owner, sizeof(owner)))
-		life->live();
-	return 1;
+	assert_int_equal(await(), ret);
+	assert_int_equal(told.times, 0);
 }
 
-static struct other start_other(void (*live)(void))
+/* Then process 300 opens the pool, and process 100 is gone. */
+static int setup(void **state)
 {
-	struct life life = { live };
-	struct other other;
+	const struct dp_rdma_context own = { 0, 5, DP_CONTEXT_OWN };
 
-	other.child = fork_child(live_as_owner, &life);
-	assert_true(receive_message(other.child.fd, &other.owner,
-				    sizeof(other.owner)));
-	return other;
+	(void)state;
+	memset(&told, 0, sizeof(told));
+	fake_reset();
+	dp_owner_self(&owner);
+	assert_int_equal(dp_owner_add_context(&owner, &own), 1);
+	fake.pid = fake.thread = 300;
+	fake_put("/proc/self/status", PROC_SUPER_MAGIC,
+		 "Name:\tx\nNStgid:\t300\n");
+	fake_put("/proc/self/stat", PROC_SUPER_MAGIC,
+		 "300 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9000 0");
+	return 0;
 }
 
-static bool every(uint32_t pid, void *arg)
+static int teardown(void **state)
 {
-	(void)pid;
-	(void)arg;
-	return true;
-}
-
-/* Where others' verbs contexts are about, or nothing can be told of them. */
-static void need_quiet_rdma(void)
-{
-	const char name[1][DP_DEVICE_NAME_MAX] = { NO_DEVICE };
-	int ret = dp_verbs_count(name, 1, every, NULL, &why);
-
-	if (!ret)
-		return;
-	print_message("# skipped: %s\n", ret < 0 ? sentence :
-		      "other processes use RDMA on this machine");
-	skip();
+	(void)state;
+	return fake.sockets != 0;
 }
 
 /* -------------------------------------------------------------- the record */
 
-static void self_is_described(void **state)
+static void contexts_are_added_once(void **state)
 {
-	struct dp_owner owner;
-	char id[64], hex[64];
-	int at = 0;
+	struct dp_rdma_context context = { 3, 4, 0 };
 
 	(void)state;
-	memset(&owner, 0xa5, sizeof(owner));
-	assert_int_equal(dp_owner_self(&owner), 0);
-	assert_int_equal(owner.pid, getpid());
-	assert_int_equal(owner.rdma_devices, 0);
-	assert_true(owner.pid_namespace && owner.net_namespace);
-	assert_true(owner.start_time);
-	for (int i = 0; i < 16; i++)
-		at += sprintf(hex + at, "%s%02x", i == 4 || i == 6 || i == 8 ||
-			      i == 10 ? "-" : "", owner.boot_id[i]);
-	assert_true(dp_os_read_file("/proc/sys/kernel/random/boot_id", id,
-				    sizeof(id)) > 0);
-	assert_memory_equal(id, hex, 36);
-	for (size_t i = 0; i < sizeof(owner.rdma_device); i++)
-		assert_int_equal(((char *)owner.rdma_device)[i], 0);
+	assert_int_equal(dp_owner_add_context(&owner, &context), 1);
+	context.flags = DP_CONTEXT_OWN;
+	assert_int_equal(dp_owner_add_context(&owner, &context), 0);
+	assert_int_equal(owner.contexts, 2);
+	assert_int_equal(owner.context[1].flags, 0);
+	context.device = 4;
+	assert_int_equal(dp_owner_add_context(&owner, &context), 1);
+	assert_int_equal(owner.contexts, 3);
 }
 
-static void start_time_is_when_it_started(void **state)
+static void a_context_is_removed_without_a_trace(void **state)
 {
-	struct dp_owner self;
-	struct other other;
-	uint64_t now = dp_os_now_ns() / 1000000000;
+	const struct dp_rdma_context none = { 0 };
+	struct dp_rdma_context context = { 3, 4, 0 };
 
 	(void)state;
-	assert_int_equal(dp_owner_self(&self), 0);
-	other = start_other(live_on);
-	stop_child(&other.child);
-	assert_true(other.owner.start_time >= self.start_time);
-	/* Ticks since boot, which is no earlier than the monotonic clock. */
-	assert_true(other.owner.start_time / sysconf(_SC_CLK_TCK) + 1 >= now);
+	assert_int_equal(dp_owner_add_context(&owner, &context), 1);
+	dp_owner_remove_context(&owner, &(struct dp_rdma_context) { 0, 5, 0 });
+	assert_int_equal(owner.contexts, 1);
+	assert_memory_equal(&owner.context[0], &context, sizeof(context));
+	assert_memory_equal(&owner.context[1], &none, sizeof(none));
+	dp_owner_remove_context(&owner, &context);
+	assert_false(dp_owner_has_rdma(&owner));
+	assert_memory_equal(&owner.context[0], &none, sizeof(none));
 }
 
-static void devices_are_added_once(void **state)
+static void a_context_too_many_does_not_fit(void **state)
 {
-	struct dp_owner owner;
-	char name[DP_DEVICE_NAME_MAX + 1];
+	struct dp_rdma_context context = { 0, 5, 0 };
 
 	(void)state;
-	assert_int_equal(dp_owner_self(&owner), 0);
-	assert_int_equal(dp_owner_add_device(&owner, "rxe0"), 1);
-	assert_int_equal(dp_owner_add_device(&owner, "rxe0"), 0);
-	assert_int_equal(dp_owner_add_device(&owner, "rxe01"), 1);
-	assert_int_equal(owner.rdma_devices, 2);
-	assert_string_equal(owner.rdma_device[0], "rxe0");
-	assert_string_equal(owner.rdma_device[1], "rxe01");
-
-	memset(name, 'x', sizeof(name));
-	name[DP_DEVICE_NAME_MAX] = '\0';
-	assert_int_equal(dp_owner_add_device(&owner, name), -EINVAL);
-	name[DP_DEVICE_NAME_MAX - 1] = '\0';
-	assert_int_equal(dp_owner_add_device(&owner, name), 1);
-	assert_string_equal(owner.rdma_device[2], name);
-}
-
-static void bad_device_names_are_refused(void **state)
-{
-	struct dp_owner owner;
-
-	(void)state;
-	assert_int_equal(dp_owner_self(&owner), 0);
-	assert_int_equal(dp_owner_add_device(&owner, NULL), -EINVAL);
-	assert_int_equal(dp_owner_add_device(&owner, ""), -EINVAL);
-	assert_int_equal(dp_owner_add_device(&owner, ".."), -EINVAL);
-	assert_int_equal(dp_owner_add_device(&owner, "a/b"), -EINVAL);
-	assert_int_equal(owner.rdma_devices, 0);
-}
-
-static void a_fifth_device_does_not_fit(void **state)
-{
-	const char *name[] = { "a", "b", "c", "d" };
-	struct dp_owner owner;
-
-	(void)state;
-	assert_int_equal(dp_owner_self(&owner), 0);
-	for (unsigned int i = 0; i < DP_RDMA_DEVICES_MAX; i++)
-		assert_int_equal(dp_owner_add_device(&owner, name[i]), 1);
-	assert_int_equal(dp_owner_add_device(&owner, "e"), -ENOSPC);
-	assert_int_equal(dp_owner_add_device(&owner, "d"), 0);
-	assert_int_equal(owner.rdma_devices, DP_RDMA_DEVICES_MAX);
-}
-
-/* ------------------------------------------------------------- the verdict */
-
-static void no_devices_need_no_wait(void **state)
-{
-	struct dp_owner owner;
-
-	(void)state;
-	assert_int_equal(dp_owner_self(&owner), 0);
-	assert_int_equal(await(&owner, 0, NULL), 0);
-	memset(&owner, 0, sizeof(owner));
-	assert_int_equal(await(&owner, 0, NULL), 0);
-}
-
-static void another_boot_needs_no_wait(void **state)
-{
-	struct dp_owner owner = self_with_device();
-
-	(void)state;
-	owner.boot_id[15] ^= 1;
-	owner.pid_namespace++;
-	assert_int_equal(await(&owner, 0, NULL), 0);
-}
-
-static void another_namespace_cannot_be_told(void **state)
-{
-	struct dp_owner owner = self_with_device();
-
-	(void)state;
-	owner.pid_namespace++;
-	assert_int_equal(await(&owner, 1000 * MS, NULL), -EBUSY);
-	assert_non_null(strstr(sentence, "pid namespace"));
-	owner.pid_namespace--;
-	owner.net_namespace++;
-	assert_int_equal(await(&owner, 1000 * MS, NULL), -EBUSY);
-	assert_non_null(strstr(sentence, "net namespace"));
-}
-
-static void ourselves_are_not_waited_for(void **state)
-{
-	struct dp_owner owner = self_with_device();
-	uint64_t begin = dp_os_now_ns();
-
-	(void)state;
-	assert_int_equal(await(&owner, 60000 * MS, NULL), -EBUSY);
-	assert_true(dp_os_now_ns() - begin < 30000 * MS);
-	assert_non_null(strstr(sentence, "this process"));
+	while (owner.contexts < DP_RDMA_CONTEXTS_MAX) {
+		context.number++;
+		assert_int_equal(dp_owner_add_context(&owner, &context), 1);
+	}
+	assert_int_equal(dp_owner_add_context(&owner, &context), 0);
+	context.number++;
+	assert_int_equal(dp_owner_add_context(&owner, &context), -ENOSPC);
+	assert_int_equal(owner.contexts, DP_RDMA_CONTEXTS_MAX);
+	assert_true(dp_owner_is_record(&owner));
 }
 
 static void a_damaged_record_is_refused(void **state)
 {
-	struct dp_owner owner = self_with_device();
+	const struct dp_owner good = owner;
 
 	(void)state;
-	owner.rdma_devices = DP_RDMA_DEVICES_MAX + 1;
-	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
-	owner = self_with_device();
-	owner.pid = 0;
-	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
-	owner = self_with_device();
-	memset(owner.rdma_device[0], 'x', DP_DEVICE_NAME_MAX);
-	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
-	strcpy(owner.rdma_device[0], "../../../etc");
-	assert_int_equal(await(&owner, 0, NULL), -EUCLEAN);
+	owner.contexts = DP_RDMA_CONTEXTS_MAX + 1;
+	expect_at_once(-EUCLEAN);
+	owner = good, owner.pid = 0;
+	expect_at_once(-EUCLEAN);
+	owner.contexts = 0, owner.flags = DP_OWNER_RDMA_UNKNOWN;
+	expect_at_once(-EUCLEAN);
+	owner = good, owner.pid = 1u << 31;
+	expect_at_once(-EUCLEAN);
+	owner = good, owner.flags = 0x80;
+	expect_at_once(-EUCLEAN);
+	owner = good, owner.context[0].flags = 2;
+	expect_at_once(-EUCLEAN);
 }
 
-static void a_reused_pid_is_not_the_owner(void **state)
+/* ------------------------------------------------------------- our contexts */
+
+static struct {
+	uint32_t number;
+} domain;
+
+static int make_domain(int make, void *arg)
 {
-	struct other other;
-
-	(void)state;
-	need_quiet_rdma();
-	other = start_other(live_on);
-	other.owner.start_time += 1000000;
-	assert_int_equal(await(&other.owner, 0, NULL), 0);
-	stop_child(&other.child);
-
-	/* Nor is it when the pid is our own by now. */
-	other.owner.pid = getpid();
-	assert_int_equal(await(&other.owner, 0, NULL), 0);
+	(void)arg;
+	if (make)
+		fake.domain[fake.domains++] = (struct fake_object) {
+			.context = 8, .number = ++domain.number,
+			.pid = fake.thread,
+		};
+	else
+		fake.domains--;
+	return 0;
 }
 
-static void a_living_owner_is_waited_for(void **state)
+static int find(struct dp_rdma_context *ret_context)
 {
-	struct other other = start_other(live_on);
-	struct told told = { .ends_time = true };
-	char pid[16];
+	sentence[0] = '\0';
+	return dp_owner_find_context(make_domain, NULL, ret_context, &why);
+}
+
+static void our_own_context_is_known_as_ours(void **state)
+{
+	struct dp_rdma_context context;
 
 	(void)state;
-	assert_int_equal(await(&other.owner, LONG_MS * MS, &told), -EBUSY);
-	/* The deadline passed with the third report, and not before. */
+	fake_have_context(0, 8, 300);
+	assert_int_equal(find(&context), 0);
+	assert_int_equal(context.number, 8);
+	assert_int_equal(context.flags, DP_CONTEXT_OWN);
+	/* By another thread of this process. */
+	fake.context[0].pid = 302;
+	fake.own_thread[0] = 302;
+	assert_int_equal(find(&context), 0);
+	assert_int_equal(context.flags, DP_CONTEXT_OWN);
+}
+
+static void another_living_processs_context_is_refused(void **state)
+{
+	struct dp_rdma_context context;
+
+	(void)state;
+	fake_have_context(0, 8, 4711);
+	fake.alive[0] = 4711;
+	assert_int_equal(find(&context), -EINVAL);
+	assert_non_null(strstr(sentence, "4711"));
+	assert_non_null(strstr(sentence, "context 8"));
+}
+
+/* It is waited for by its number, whoever made it. */
+static void a_context_without_a_maker_is_taken(void **state)
+{
+	struct dp_rdma_context context;
+
+	(void)state;
+	fake_have_context(0, 8, 0);
+	assert_int_equal(find(&context), 0);
+	assert_int_equal(context.flags, 0);
+	fake.context[0].pid = 4711;	/* dead since the answer */
+	assert_int_equal(find(&context), 0);
+	assert_int_equal(context.flags, 0);
+}
+
+static void a_number_that_cannot_be_learnt_is_no_error(void **state)
+{
+	struct dp_rdma_context context;
+
+	(void)state;
+	fake.socket_error = -EACCES;
+	assert_int_equal(find(&context), 1);
+	fake.socket_error = -EPROTONOSUPPORT;
+	fake_remove("/sys/module/ib_core");
+	fake_remove("/sys/class/infiniband");
+	assert_int_equal(find(&context), -EINVAL);
+	assert_non_null(strstr(sentence, "no RDMA"));
+}
+
+/* ------------------------------------------------------- what lets it go on */
+
+static void nothing_on_record_is_not_asked_about(void **state)
+{
+	(void)state;
+	owner.contexts = 0;
+	fake.socket_error = -EACCES;
+	expect_at_once(0);
+	memset(&owner, 0, sizeof(owner));
+	expect_at_once(0);
+}
+
+static void a_proven_reboot_is_not_asked_about(void **state)
+{
+	(void)state;
+	fake_have_context(0, 5, 0);
+	owner.boot_id[15] ^= 1;
+	fake.socket_error = -EACCES;
+	expect_at_once(0);
+	owner.contexts = 0, owner.flags |= DP_OWNER_RDMA_UNKNOWN;
+	expect_at_once(0);
+}
+
+static void a_context_that_is_gone_is_not_waited_for(void **state)
+{
+	(void)state;
+	fake_have_context(0, 4, 0);
+	fake_have_context(0, 6, 100);
+	expect_at_once(0);
+}
+
+/* Bystanders, with a pid and without, have other numbers. */
+static void an_owner_in_a_container_is_over_when_its_context_is(void **state)
+{
+	(void)state;
+	owner.flags = 0;
+	owner.pid_namespace = owner.time_namespace = owner.start_time = 0;
+	fake_have_context(0, 7, 0);
+	fake_have_context(0, 8, 100);
+	expect_at_once(0);
+}
+
+/* --------------------------------------------------------- what is waited for */
+
+static void its_last_context_goes(void)
+{
+	fake_drop_context(0, 5);
+}
+
+static void a_context_that_lives_is_waited_for(void **state)
+{
+	(void)state;
+	fake_have_context(0, 5, 0);
+	told.at_third = its_last_context_goes;
+	assert_int_equal(await(), 0);
 	assert_int_equal(told.times, 3);
-	assert_int_equal(told.owner, DP_OWNER_RDMA);
-	assert_int_equal(told.pid, other.child.pid);
-	sprintf(pid, "%d", other.child.pid);
-	assert_non_null(strstr(sentence, pid));
-	assert_non_null(strstr(sentence, NO_DEVICE));
+	assert_int_equal(told.state, DP_OWNER_RDMA);
+	assert_int_equal(told.pid, 100);
+}
 
+static void the_wait_names_the_context(void **state)
+{
+	(void)state;
+	fake_have_context(0, 5, 0);
+	expect_wait("context 5 of rxe0");
+	fake.device[0].name = "renamed";
+	expect_wait("context 5 of renamed");
+	told.at_third = NULL;
 	told.answer = 1;
-	told.ends_time = false;
-	assert_int_equal(await(&other.owner, 60000 * MS, &told), -ECANCELED);
-	stop_child(&other.child);
+	assert_int_equal(await(), -ECANCELED);
 }
 
-static void a_dead_owner_may_be_a_zombie(void **state)
+static void a_containers_boot_id_is_no_reboot(void **state)
 {
-	struct other other;
-
 	(void)state;
-	need_quiet_rdma();
-	other = start_other(live_on);
-	kill_child_unreaped(&other.child);
-	assert_int_equal(await(&other.owner, 0, NULL), 0);
-	stop_child(&other.child);
-	assert_int_equal(await(&other.owner, 0, NULL), 0);
+	fake_have_context(0, 5, 0);
+	owner.boot_id[15] ^= 1;
+	fake_find("/proc/sys/kernel/random/boot_id")->is_mounted = true;
+	expect_wait("context 5");
+	fake_find("/proc/sys/kernel/random/boot_id")->is_mounted = false;
+	owner.flags = 0;
+	expect_wait("context 5");
 }
 
-static void named_like_a_zombie(void)
+static void the_owner_that_hangs_is_waited_for(void **state)
 {
-	prctl(PR_SET_NAME, "a) Z 1 2 3");
-	live_on();
-}
-
-static void a_name_cannot_feign_death(void **state)
-{
-	struct other other = start_other(named_like_a_zombie);
-
 	(void)state;
-	assert_int_equal(await(&other.owner, 50 * MS, NULL), -EBUSY);
-	stop_child(&other.child);
+	fake_have_context(0, 5, 100);
+	fake_put("/proc/100/status", PROC_SUPER_MAGIC,
+		 "Name:\ta\nNStgid:\t100\n");
+	expect_wait("thread 100");
+	/* However its start time looks from a time namespace. */
+	owner.start_time += 100000;
+	expect_wait("thread 100");
+	/* And from the host, if it is in a container. */
+	fake.context[0].pid = 4000;
+	fake_put("/proc/4000/status", PROC_SUPER_MAGIC,
+		 "Name:\ta\nNStgid:\t4000\t100\n");
+	fake_put("/proc/4000/ns/pid", NSFS_MAGIC, NULL)->inode = FAKE_PID_NS;
+	expect_wait("thread 4000");
 }
 
-static void *sleep_on(void *arg)
+/* A number used again, since a reboot that could not be proven. */
+static void another_living_processs_context_is_not_the_owners(void **state)
 {
-	live_on();
-	return arg;
-}
-
-static void leave_a_thread(void)
-{
-	pthread_t thread;
-
-	if (!pthread_create(&thread, NULL, sleep_on, NULL))
-		syscall(SYS_exit, 0);
-}
-
-static void a_thread_outlives_its_leader(void **state)
-{
-	struct other other;
-	char path[32], text[512];
-	int tries = 600000;
-
 	(void)state;
-	need_quiet_rdma();
-	other = start_other(leave_a_thread);
-	sprintf(path, "/proc/%d/stat", other.child.pid);
-	do {
-		dp_os_sleep_ns(MS);
-		assert_true(dp_os_read_file(path, text, sizeof(text)) > 0);
-	} while (!strstr(text, ") Z ") && --tries);
-	assert_true(tries);
-	assert_int_equal(await(&other.owner, 50 * MS, NULL), -EBUSY);
-	kill_child_unreaped(&other.child);
-	assert_int_equal(await(&other.owner, 600000 * MS, NULL), 0);
-	stop_child(&other.child);
+	fake_have_context(0, 5, 4711);
+	expect_wait("thread 4711");
+	fake_put("/proc/4711/status", PROC_SUPER_MAGIC,
+		 "Name:\ty\nNStgid:\t4700\n");
+	expect_at_once(0);
 }
 
-/* ------------------------------------------------- what is not to be asked */
-
-/* In a child: 0 if refused as it must be, 77 if there is no seccomp here. */
-static int await_without_sockets(void *arg)
+/* Made by a process that could not be seen, and handed over: that one lives. */
+static void a_context_that_was_handed_over_has_no_excuse(void **state)
 {
-	const struct dp_owner *owner = arg;
-
-	if (forbid(SYS_socket, EACCES))
-		return 77;
-	return await(owner, 1000 * MS, NULL) != -EBUSY ||
-	       !strstr(sentence, "NETLINK_RDMA");
-}
-
-static void no_netlink_is_no_answer(void **state)
-{
-	struct other other = start_other(live_on);
-	int ret;
-
 	(void)state;
-	stop_child(&other.child);
-	ret = run_child(await_without_sockets, &other.owner);
-	if (ret == 77)
-		skip();
-	assert_int_equal(ret, 0);
+	owner.context[0].flags = 0;
+	fake_have_context(0, 5, 4711);
+	fake_put("/proc/4711/status", PROC_SUPER_MAGIC,
+		 "Name:\ty\nNStgid:\t4700\n");
+	expect_wait("thread 4711");
+}
+
+static unsigned int lookups;
+
+/* The maker dies between two questions, and its pid is used again. */
+static void the_maker_dies(unsigned int command)
+{
+	if (command == RDMA_NLDEV_CMD_RES_CTX_GET && lookups++ % 2)
+		fake.context[0].pid = 0;
+	else if (command == RDMA_NLDEV_CMD_RES_CTX_GET)
+		fake.context[0].pid = 100;
+}
+
+static void a_pid_that_is_used_again_is_no_excuse(void **state)
+{
+	(void)state;
+	fake_have_context(0, 5, 100);
+	fake_put("/proc/100/status", PROC_SUPER_MAGIC,
+		 "Name:\ty\nNStgid:\t4700\n");
+	lookups = 0;
+	fake.on_question = the_maker_dies;
+	expect_wait("context 5");
+}
+
+static void our_own_context_ends_the_wait_at_once(void **state)
+{
+	(void)state;
+	fake.pid = fake.thread = 100;
+	fake_have_context(0, 5, 100);
+	assert_int_equal(await(), -EBUSY);
+	assert_true(told.times <= 1);
+	assert_non_null(strstr(sentence, "this process's"));
+	assert_int_equal(await_despite(true), -EBUSY);
+}
+
+static void a_device_that_is_being_removed_is_waited_for(void **state)
+{
+	(void)state;
+	fake.device[0].index = 1;
+	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe0 rxe1");
+	expect_wait("being removed");
+}
+
+/* -------------------------------------------------------- what is not known */
+
+static void what_cannot_be_told_is_busy_at_once(void **state)
+{
+	(void)state;
+	fake.exclusive = true;
+	fake.device[0].index = 1;
+	expect_at_once(-EBUSY);
+	assert_non_null(strstr(sentence, "rdma system"));
+	fake.socket_error = -EACCES;
+	expect_at_once(-EBUSY);
+	assert_non_null(strstr(sentence, "NETLINK_RDMA"));
+}
+
+static void a_person_may_open_despite_it(void **state)
+{
+	(void)state;
+	fake.socket_error = -EACCES;
+	assert_int_equal(await_despite(true), 0);
+	fake.socket_error = 0;
+	fake_have_context(0, 5, 0);
+	told.at_third = time_is_up;
+	assert_int_equal(await_despite(true), 0);
+	assert_int_equal(told.times, 3);
+	/* But not over a maker that is seen to live. */
+	fake.context[0].pid = 4000;
+	assert_int_equal(await_despite(true), -EBUSY);
+	assert_non_null(strstr(sentence, "thread 4000"));
+	told.at_third = NULL;
+	told.answer = 1;
+	assert_int_equal(await_despite(true), -ECANCELED);
+	owner.context[0].flags = 2;
+	assert_int_equal(await_despite(true), -EUCLEAN);
+}
+
+static void the_last_goes(void)
+{
+	fake.contexts = 0;
+}
+
+static void without_a_number_every_context_is_waited_for(void **state)
+{
+	(void)state;
+	owner.contexts = 0;
+	owner.flags |= DP_OWNER_RDMA_UNKNOWN;
+	expect_at_once(0);
+	fake_have_context(0, 77, 4711);
+	told.at_third = the_last_goes;
+	assert_int_equal(await(), 0);
+	assert_int_equal(told.times, 3);
+	fake_have_context(0, 78, 0);
+	told.at_third = time_is_up;
+	assert_int_equal(await(), -EBUSY);
+	assert_non_null(strstr(sentence, "any of the 1 on this machine"));
+	assert_int_equal(await_despite(true), 0);
+	fake.exclusive = true;
+	expect_at_once(-EBUSY);
+	assert_int_equal(await_despite(true), 0);
 }
 
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(self_is_described),
-		cmocka_unit_test(start_time_is_when_it_started),
-		cmocka_unit_test(devices_are_added_once),
-		cmocka_unit_test(bad_device_names_are_refused),
-		cmocka_unit_test(a_fifth_device_does_not_fit),
-		cmocka_unit_test(no_devices_need_no_wait),
-		cmocka_unit_test(another_boot_needs_no_wait),
-		cmocka_unit_test(another_namespace_cannot_be_told),
-		cmocka_unit_test(ourselves_are_not_waited_for),
-		cmocka_unit_test(a_damaged_record_is_refused),
-		cmocka_unit_test(a_reused_pid_is_not_the_owner),
-		cmocka_unit_test(a_living_owner_is_waited_for),
-		cmocka_unit_test(a_dead_owner_may_be_a_zombie),
-		cmocka_unit_test(a_name_cannot_feign_death),
-		cmocka_unit_test(a_thread_outlives_its_leader),
-		cmocka_unit_test(no_netlink_is_no_answer),
+		TEST(contexts_are_added_once),
+		TEST(a_context_is_removed_without_a_trace),
+		TEST(a_context_too_many_does_not_fit),
+		TEST(a_damaged_record_is_refused),
+		TEST(our_own_context_is_known_as_ours),
+		TEST(another_living_processs_context_is_refused),
+		TEST(a_context_without_a_maker_is_taken),
+		TEST(a_number_that_cannot_be_learnt_is_no_error),
+		TEST(nothing_on_record_is_not_asked_about),
+		TEST(a_proven_reboot_is_not_asked_about),
+		TEST(a_context_that_is_gone_is_not_waited_for),
+		TEST(an_owner_in_a_container_is_over_when_its_context_is),
+		TEST(a_context_that_lives_is_waited_for),
+		TEST(the_wait_names_the_context),
+		TEST(a_containers_boot_id_is_no_reboot),
+		TEST(the_owner_that_hangs_is_waited_for),
+		TEST(another_living_processs_context_is_not_the_owners),
+		TEST(a_context_that_was_handed_over_has_no_excuse),
+		TEST(a_pid_that_is_used_again_is_no_excuse),
+		TEST(our_own_context_ends_the_wait_at_once),
+		TEST(a_device_that_is_being_removed_is_waited_for),
+		TEST(what_cannot_be_told_is_busy_at_once),
+		TEST(a_person_may_open_despite_it),
+		TEST(without_a_number_every_context_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

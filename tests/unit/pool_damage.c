@@ -389,7 +389,7 @@ static void open_refuses_a_superblock_that_makes_no_sense(void **state)
 	check_nonsense(f, super);
 	super = good, super.index = 1;
 	check_nonsense(f, super);
-	super = good, super.owner.rdma_devices = DP_RDMA_DEVICES_MAX + 1;
+	super = good, super.owner.contexts = DP_RDMA_CONTEXTS_MAX + 1;
 	check_nonsense(f, super);
 	super = good, super.segment_set[0] = 0x3;
 	check_nonsense(f, super);

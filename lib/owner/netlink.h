@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * RDMA netlink, the protocol: requests for one object and for lists, and the
+ * attributes of the answers. What is asked, and what an answer means, is
+ * rdma_netlink.c's business.
+ */
+#ifndef DP_NETLINK_H
+#define DP_NETLINK_H
+
+#include <rdma/rdma_netlink.h>
+#include "util/util.h"
+
+/* A conversation with the kernel; private to netlink.c */
+struct dp_netlink {
+	int fd;
+	uint32_t sequence;
+	uint32_t messages;		/* of the answer so far */
+	char *buffer;
+};
+
+/* Attributes that stand side by side. */
+struct dp_attributes {
+	const char *at;
+	size_t left;
+};
+
+/* One message of an answer; a result below 0 ends the request with it. */
+typedef int dp_netlink_fn(struct dp_attributes message, void *arg);
+
+/* An attribute of a request. */
+struct dp_netlink_u32 {
+	unsigned int type;
+	uint32_t value;
+};
+
+/* -EPROTONOSUPPORT: the kernel has no RDMA, or a filter of system calls says so. */
+int dp_netlink_open(struct dp_netlink *netlink);
+void dp_netlink_close(struct dp_netlink *netlink);
+
+/* Every object, in one or more messages; first is an attribute or NULL. */
+int dp_netlink_dump(struct dp_netlink *netlink, unsigned int command,
+		    const struct dp_netlink_u32 *first, dp_netlink_fn *fn,
+		    void *arg);
+/* One object, which count attributes name. The kernel's error, or fn's. */
+int dp_netlink_get(struct dp_netlink *netlink, unsigned int command,
+		   const struct dp_netlink_u32 *name, uint32_t count,
+		   dp_netlink_fn *fn, void *arg);
+/* How many messages the last answer had. */
+uint32_t dp_netlink_messages(const struct dp_netlink *netlink);
+
+/* The next attribute's inside; false at the end. */
+bool dp_attribute_next(struct dp_attributes *set, struct dp_attributes *ret_in);
+/* The inside of the first attribute of that type, or nothing. */
+struct dp_attributes dp_attribute_find(struct dp_attributes set,
+				       unsigned int type);
+bool dp_attribute_u32(struct dp_attributes set, unsigned int type,
+		      uint32_t *ret_value);
+
+#endif

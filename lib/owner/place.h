@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where this process is: boot, namespaces, start time; and what these say of a
+ * dead owner. A container or an administrator can mount something over any file of
+ * /proc, shift start times (time namespaces), and get the number of a namespace
+ * that has ended. So an answer that lets an open go on is given only when the
+ * kernel itself says so; otherwise the answer is "not known" (W10).
+ */
+#ifndef DP_PLACE_H
+#define DP_PLACE_H
+
+#include "media/layout.h"
+
+/* Describe this process, with no verbs contexts. What cannot be read is zero. */
+void dp_place_describe(struct dp_owner *ret_owner);
+
+/* Is it proven that the machine was started again since the owner wrote it? */
+bool dp_place_is_another_boot(const struct dp_owner *owner);
+
+/*
+ * Is it proven that this thread, a living one by its number in this pid
+ * namespace, is not one of the owner's? The caller knows that it is the same
+ * thread before and after the call.
+ */
+bool dp_place_is_outside(const struct dp_owner *owner, uint32_t thread);
+
+/* Is it proven that this process is in the initial network namespace, and /sys
+ * shows that one? */
+bool dp_place_sees_initial_network(void);
+
+#endif

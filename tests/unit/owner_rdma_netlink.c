@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What RDMA netlink answers, and what of it proves that a context is gone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "fake_rdma.h"
+#include "owner/rdma_netlink.h"
+#include "owner/rdma_self.h"
+
+static char sentence[700];
+static const struct dp_why why = { sentence, sizeof(sentence) };
+static const struct dp_rdma_context context = { 0, 5, 0 };
+static struct dp_verbs_seen seen;
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_reset();
+	sentence[0] = '\0';
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return fake.sockets != 0;
+}
+
+static void expect_state(enum dp_verbs_state state)
+{
+	assert_int_equal(dp_verbs_look(&context, &seen, &why), 0);
+	assert_int_equal(seen.state, state);
+}
+
+static void expect_unknown(const char *words)
+{
+	sentence[0] = '\0';
+	assert_int_equal(dp_verbs_look(&context, &seen, &why), -EBUSY);
+	assert_non_null(strstr(sentence, words));
+}
+
+/* ------------------------------------------------------------- one context */
+
+static void a_context_is_asked_for_by_number(void **state)
+{
+	(void)state;
+	fake_have_context(0, 4, 100);
+	fake_have_context(0, 6, 100);
+	fake_have_context(1, 5, 100);
+	expect_state(DP_VERBS_GONE);
+	assert_int_equal(fake.questions, 1);
+	fake_have_context(0, 5, 321);
+	expect_state(DP_VERBS_THERE);
+	assert_int_equal(seen.maker, 321);
+	fake.context[3].pid = 0;
+	expect_state(DP_VERBS_THERE);
+	assert_int_equal(seen.maker, 0);
+}
+
+static void a_device_that_is_gone_has_no_context(void **state)
+{
+	(void)state;
+	fake.device[0].index = 1;
+	expect_state(DP_VERBS_GONE);
+}
+
+static void a_device_that_is_being_removed_may_have_it(void **state)
+{
+	(void)state;
+	fake_have_device(1, "rxe1");
+	fake.device[0].unlisted = true;
+	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe1 renamed");
+	expect_state(DP_VERBS_LEAVING);
+	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe1");
+	expect_state(DP_VERBS_GONE);
+}
+
+static void the_last_device_that_is_removed_is_gone(void **state)
+{
+	(void)state;
+	fake.devices = 0;
+	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "");
+	expect_state(DP_VERBS_GONE);
+}
+
+static void absence_in_exclusive_mode_proves_nothing(void **state)
+{
+	(void)state;
+	fake.device[0].index = 1;
+	fake.exclusive = true;
+	expect_unknown("rdma system");
+	fake.exclusive = false;
+	expect_state(DP_VERBS_GONE);
+}
+
+static void another_networks_sysfs_proves_nothing(void **state)
+{
+	(void)state;
+	fake.device[0].index = 1;
+	fake_remove("/proc/sys/net/core/netdev_budget");
+	expect_unknown("initial network namespace");
+	fake_reset();
+	fake.device[0].index = 1;
+	fake_find("/sys/class/infiniband")->magic = TMPFS_MAGIC;
+	expect_unknown("initial network namespace");
+	fake_remove("/sys/class/infiniband");
+	expect_unknown("initial network namespace");
+}
+
+/* What can be found out otherwise. */
+static void no_uverbs_file_is_open_anywhere(void **state)
+{
+	(void)state;
+	fake.device[0].index = 1;
+	fake.exclusive = true;
+	fake_put("/sys/module/ib_uverbs/refcnt", SYSFS_MAGIC, "1\n");
+	expect_state(DP_VERBS_GONE);
+	fake_find("/sys/module/ib_uverbs/refcnt")->is_mounted = true;
+	expect_unknown("rdma system");
+	fake_put("/sys/module/ib_uverbs/refcnt", SYSFS_MAGIC, "1\n");
+	fake_find("/sys/module")->magic = TMPFS_MAGIC;
+	expect_unknown("rdma system");
+	fake_find("/sys/module")->magic = SYSFS_MAGIC;
+	fake_put("/sys/module/ib_uverbs/holders", SYSFS_MAGIC, "");
+	expect_unknown("rdma system");
+	fake_remove("/sys/module/ib_uverbs/holders");
+	expect_unknown("rdma system");
+}
+
+static void the_module_may_not_be_loaded(void **state)
+{
+	(void)state;
+	fake.socket_error = -EACCES;
+	fake_remove("/sys/module/ib_uverbs");
+	expect_state(DP_VERBS_GONE);
+	/* Or it is a part of the kernel, which is not shown. */
+	fake_remove("/sys/module/ib_core/refcnt");
+	expect_unknown("NETLINK_RDMA");
+}
+
+static void a_kernel_without_rdma_has_none(void **state)
+{
+	(void)state;
+	fake.socket_error = -EPROTONOSUPPORT;
+	expect_unknown("NETLINK_RDMA");
+	fake_remove("/sys/module/ib_core");
+	fake_remove("/sys/module/ib_uverbs");
+	fake_remove("/sys/module/ib_core/refcnt");
+	expect_unknown("NETLINK_RDMA");
+	fake_remove("/sys/class/infiniband");
+	expect_state(DP_VERBS_GONE);
+	fake_find("/sys/module")->is_mounted = true;
+	expect_unknown("NETLINK_RDMA");
+}
+
+static void a_kernel_that_lists_no_contexts_is_no_answer(void **state)
+{
+	(void)state;
+	fake.no_context_list = true;
+	expect_unknown("5.14");
+}
+
+static void errors_are_no_answer(void **state)
+{
+	(void)state;
+	fake.answer_error = -EPERM;
+	expect_unknown("Operation not permitted");
+	fake.answer_error = 0;
+	fake.socket_error = -EACCES;
+	expect_unknown("Permission denied");
+	fake.socket_error = -ENOMEM;
+	assert_int_equal(dp_verbs_look(&context, &seen, &why), -ENOMEM);
+}
+
+/* ------------------------------------------------------------ every context */
+
+static void every_context_counts(void **state)
+{
+	(void)state;
+	assert_int_equal(dp_verbs_count_all(&why), 0);
+	fake_have_device(1, "rxe1");
+	fake_have_context(0, 4, 100);
+	fake_have_context(1, 5, 0);
+	assert_int_equal(dp_verbs_count_all(&why), 2);
+}
+
+static void a_device_that_is_being_removed_counts(void **state)
+{
+	(void)state;
+	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe0 rxe1 rxe2");
+	assert_int_equal(dp_verbs_count_all(&why), 2);
+}
+
+static void what_is_not_seen_is_not_none(void **state)
+{
+	(void)state;
+	fake.exclusive = true;
+	assert_int_equal(dp_verbs_count_all(&why), -EBUSY);
+	assert_non_null(strstr(sentence, "rdma system"));
+	fake.exclusive = false;
+	fake_remove("/proc/sys/net/core/netdev_budget");
+	assert_int_equal(dp_verbs_count_all(&why), -EBUSY);
+	assert_non_null(strstr(sentence, "initial network namespace"));
+	fake_put("/sys/module/ib_uverbs/refcnt", SYSFS_MAGIC, "1\n");
+	assert_int_equal(dp_verbs_count_all(&why), 0);
+	fake.no_context_list = true;
+	fake_put("/sys/module/ib_uverbs/refcnt", SYSFS_MAGIC, "2\n");
+	assert_int_equal(dp_verbs_count_all(&why), -EBUSY);
+	assert_non_null(strstr(sentence, "5.14"));
+}
+
+/* ---------------------------------------------------------- our own context */
+
+/* The domain that a test's context makes. */
+static struct {
+	uint32_t device, context, number;
+	int error;
+	uint32_t made, ended;
+	uint32_t lost;			/* from the list after it was made */
+	void (*when_made)(void);
+	void (*when_ended)(void);
+} own;
+
+static int make_domain(int make, void *arg)
+{
+	assert_ptr_equal(arg, &own);
+	if (own.error)
+		return own.error;
+	if (!make) {
+		own.ended++;
+		fake.domains--;
+		assert_int_equal(fake.domain[fake.domains].number, own.number);
+		if (own.when_ended)
+			own.when_ended();
+		return 0;
+	}
+	own.made++;
+	fake.domain[fake.domains++] = (struct fake_object) {
+		.device = own.device, .context = own.context,
+		.number = ++own.number, .pid = fake.thread,
+		.lost = own.made == 1 ? own.lost : 0,
+	};
+	if (own.when_made)
+		own.when_made();
+	return 0;
+}
+
+static void have_domain(uint32_t device, uint32_t number, uint32_t of,
+			uint32_t pid)
+{
+	fake.domain[fake.domains++] = (struct fake_object) {
+		.device = device, .number = number, .context = of, .pid = pid,
+	};
+}
+
+static int own_setup(void **state)
+{
+	setup(state);
+	memset(&own, 0, sizeof(own));
+	own.context = 7;
+	own.number = 50;
+	fake_have_context(0, 7, 100);
+	return 0;
+}
+
+static void expect_own(uint32_t device, uint32_t number)
+{
+	struct dp_rdma_context found;
+	uint32_t maker = 0;
+
+	assert_int_equal(dp_rdma_self_find(make_domain, &own, &found, &maker),
+			 0);
+	assert_int_equal(found.device, device);
+	assert_int_equal(found.number, number);
+	assert_int_equal(found.flags, 0);
+	assert_int_equal(maker, 100);
+	assert_int_equal(own.made, own.ended);
+}
+
+static int find_own(void)
+{
+	struct dp_rdma_context found;
+	uint32_t maker;
+
+	return dp_rdma_self_find(make_domain, &own, &found, &maker);
+}
+
+static void our_domain_shows_our_context(void **state)
+{
+	(void)state;
+	have_domain(0, 3, 1, 100);	/* older ones of this thread's */
+	have_domain(0, 4, 7, 100);
+	have_domain(0, 5, 2, 901);	/* others' */
+	have_domain(0, 6, 2, 0);
+	expect_own(0, 7);
+	assert_int_equal(own.made, 1);
+}
+
+static void the_device_is_found_without_its_name(void **state)
+{
+	(void)state;
+	fake_have_device(9, "rxe9");
+	fake_have_context(9, 7, 100);
+	own.device = 9;
+	have_domain(0, 3, 7, 100);
+	expect_own(9, 7);
+}
+
+static void make_others(void)
+{
+	have_domain(0, 200, 2, 901);
+	fake.domain[fake.domains] = fake.domain[fake.domains - 2];
+	fake.domain[fake.domains - 2] = fake.domain[fake.domains - 1];
+	fake.domain[fake.domains - 1] = fake.domain[fake.domains];
+}
+
+static void what_others_make_meanwhile_is_not_ours(void **state)
+{
+	(void)state;
+	own.when_made = make_others;
+	expect_own(0, 7);
+}
+
+/* The first list loses an old domain of this thread's: it seems to be new. */
+static void an_old_domain_that_a_list_lost_is_not_taken(void **state)
+{
+	(void)state;
+	have_domain(0, 3, 1, 100);
+	fake.domain[0].lost = 1;
+	expect_own(0, 7);
+	/* And the second list loses the new one. */
+	fake.domain[0].lost = 1;
+	own.made = own.ended = 0;
+	own.lost = 1;
+	expect_own(0, 7);
+	assert_int_equal(own.made, 2);
+}
+
+static void a_number_that_is_never_seen_is_not_known(void **state)
+{
+	(void)state;
+	fake.pid = 100;
+	own.device = 3;			/* of another network namespace */
+	assert_int_equal(find_own(), -EBUSY);
+	assert_int_equal(own.made, own.ended);
+}
+
+static void without_netlink_no_domain_is_made(void **state)
+{
+	(void)state;
+	fake.socket_error = -EACCES;
+	assert_int_equal(find_own(), -EBUSY);
+	fake.socket_error = 0;
+	fake.answer_error = -EPERM;
+	assert_int_equal(find_own(), -EBUSY);
+	assert_int_equal(own.made, 0);
+	fake.socket_error = -EPROTONOSUPPORT;
+	fake_remove("/sys/module/ib_core");
+	fake_remove("/sys/class/infiniband");
+	assert_int_equal(find_own(), -ENODEV);
+}
+
+static void a_domain_that_cannot_be_made_is_an_error(void **state)
+{
+	(void)state;
+	own.error = -ENOMEM;
+	assert_int_equal(find_own(), -ENOMEM);
+	own.error = -ENOSPC;
+	assert_int_equal(find_own(), -ENOSPC);
+}
+
+static void a_kernel_without_numbers_is_no_answer(void **state)
+{
+	(void)state;
+	fake.no_context_list = true;
+	assert_int_equal(find_own(), -EBUSY);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_OWN(name) cmocka_unit_test_setup_teardown(name, own_setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_context_is_asked_for_by_number),
+		TEST(a_device_that_is_gone_has_no_context),
+		TEST(a_device_that_is_being_removed_may_have_it),
+		TEST(the_last_device_that_is_removed_is_gone),
+		TEST(absence_in_exclusive_mode_proves_nothing),
+		TEST(another_networks_sysfs_proves_nothing),
+		TEST(no_uverbs_file_is_open_anywhere),
+		TEST(the_module_may_not_be_loaded),
+		TEST(a_kernel_without_rdma_has_none),
+		TEST(a_kernel_that_lists_no_contexts_is_no_answer),
+		TEST(errors_are_no_answer),
+		TEST(every_context_counts),
+		TEST(a_device_that_is_being_removed_counts),
+		TEST(what_is_not_seen_is_not_none),
+		TEST_OWN(our_domain_shows_our_context),
+		TEST_OWN(the_device_is_found_without_its_name),
+		TEST_OWN(what_others_make_meanwhile_is_not_ours),
+		TEST_OWN(an_old_domain_that_a_list_lost_is_not_taken),
+		TEST_OWN(a_number_that_is_never_seen_is_not_known),
+		TEST_OWN(without_netlink_no_domain_is_made),
+		TEST_OWN(a_domain_that_cannot_be_made_is_an_error),
+		TEST_OWN(a_kernel_without_numbers_is_no_answer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
