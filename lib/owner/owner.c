@@ -93,6 +93,7 @@ int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 			  struct dp_rdma_context *ret_context,
 			  const struct dp_why *why)
 {
+	char name[DP_DEVICE_NAME_MAX];
 	struct dp_rdma_context context;
 	uint32_t maker;
 	int ret = dp_rdma_self_find(domain, arg, &context, &maker);
@@ -106,12 +107,14 @@ int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 		return dp_fail(why, ret,
 			       "the verbs context cannot be told from others, which takes a protection domain of its own for a moment: %s",
 			       strerror(-ret));
-	if (maker && dp_os_is_own_thread((int)maker))
+	if (maker && dp_os_is_own_thread((int)maker)) {
 		context.flags = DP_CONTEXT_OWN;
-	else if (maker && dp_os_pid_exists((int)maker))
+	} else if (maker && dp_os_pid_exists((int)maker)) {
+		dp_device_name(context.device, name);
 		return dp_fail(why, -EINVAL,
-			       "verbs context %u was opened by process or thread %u, which lives and is none of this process: after a crash the next owner would wait for it, so open the device in this process",
-			       context.number, maker);
+			       "verbs context %u of %s was opened by thread %u, which lives in another process: that one's regions would outlive this process, so open the device in this process",
+			       context.number, name, maker);
+	}
 	*ret_context = context;
 	return 0;
 }

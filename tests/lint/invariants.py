@@ -16,7 +16,7 @@ from lint import Report, line_of, read, without_comments
 
 PAGE = 'docs/invariants.md'
 RULES = [f'I{i}' for i in range(1, 45)] + [f'A{i}' for i in range(1, 11)] + \
-        [f'D{i}' for i in range(1, 19)]
+        [f'D{i}' for i in range(1, 19)] + [f'W{i}' for i in range(9, 12)]
 KEPT = re.compile(r'`(lib/[\w/]+\.[ch])`: (`\w+`(?:, `\w+`)*)')
 SHOWN = re.compile(r'`([\w .]+)`(?:: `(\w[\w-]*)`)?'
                    r'(?: under (`[\w-]+`(?:, `[\w-]+`)*))?')
@@ -143,7 +143,7 @@ def main():
     tree = Tree(source)
     text = read(source / PAGE)
     seen, used = [], set()
-    for m in re.finditer(r'^\| ([IAD]\d+) \|(.*)\|$', text, re.M):
+    for m in re.finditer(r'^\| ([IADW]\d+) \|(.*)\|$', text, re.M):
         rule, where = m[1], line_of(text, m.start())
         cells = [c.strip() for c in m[2].split('|')]
         seen.append(rule)

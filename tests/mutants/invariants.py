@@ -11,6 +11,10 @@ POOL = ['tests/unit/api_pool']
 URING = ['tests/unit/uring_attach', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
 WINDOW = ['tests/unit/rdma_window']
+OWNER = ['tests/unit/owner_owner']
+PLACE = ['tests/unit/owner_place']
+NETLINK = ['tests/unit/owner_rdma_netlink']
+REGISTER = ['tests/unit/api_register_rdma']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
@@ -580,4 +584,84 @@ MUTANTS = [
 		return ret;
 ''',
      'open_elsewhere_names_the_owner'),
+    # ---------------------------------------- verbs contexts (W9, W10, W11)
+    ('context-that-is-there-is-over', OWNER, 'lib/owner/owner.c',
+     'only a device that is being removed is waited for',
+     '''		return ret ? ret : seen->state != DP_VERBS_GONE;''',
+     '''		return ret ? ret : seen->state == DP_VERBS_LEAVING;''',
+     'a_context_that_lives_is_waited_for'),
+    ('removal-is-the-end', NETLINK, 'lib/owner/rdma_netlink.c',
+     'a device that is being removed has no contexts',
+     '''	seen->state = ret ? DP_VERBS_LEAVING : DP_VERBS_GONE;''',
+     '''	seen->state = DP_VERBS_GONE;''',
+     'a_device_that_is_being_removed_may_have_it'),
+    ('any-new-domain-is-ours', NETLINK, 'lib/owner/rdma_self.c',
+     'a domain that the first list lost is taken for the new one',
+     '''		if (domain_is_listed(before, domain) ||
+		    domain_get(netlink, domain) != -ENOENT)''',
+     '''		if (domain_is_listed(before, domain) ||
+		    domain_get(netlink, domain) == -ENOMEM)''',
+     'an_old_domain_that_a_list_lost_is_not_taken'),
+    ('foreign-context-is-attached', OWNER, 'lib/owner/owner.c',
+     'a context that another living process opened is taken',
+     '''	} else if (maker && dp_os_pid_exists((int)maker)) {''',
+     '''	} else if (maker && !dp_os_pid_exists((int)maker)) {''',
+     'another_living_processs_context_is_refused'),
+    ('first-detach-takes-the-record', REGISTER, 'lib/pool/pool.c',
+     'a context goes off the record while another domain of it is attached',
+     '''	if (--use->count)
+		return 0;
+	dp_owner_remove_context(owner, context);''',
+     '''	if (use->count == 2)
+		use->count = 0;
+	else if (use->count)
+		use->count--;
+	dp_owner_remove_context(owner, context);''',
+     'the_last_domain_of_a_context_takes_it_off'),
+    ('any-boot-id-will-do', PLACE, 'lib/owner/place.c',
+     'a boot id that a container mounted proves a reboot',
+     '''	return (owner->flags & self.flags & DP_OWNER_BOOT_GENUINE) &&''',
+     '''	return''',
+     'an_id_that_is_mounted_proves_no_reboot'),
+    ('any-proc-will-do', PLACE, 'lib/owner/place.c',
+     "another pid namespace's /proc is read as this one's",
+     '''	if (self.count != 1 || self.last != (uint32_t)dp_os_pid())
+		return false;''',
+     '''	if (!self.count)
+		return false;''',
+     'proc_of_another_pid_namespace_proves_nothing'),
+    ('start-times-are-absolute', PLACE, 'lib/owner/place.c',
+     "another process's start time is compared across time namespaces",
+     '''	return dp_os_is_own_thread((int)thread) && place_began_later(owner);''',
+     '''	return place_began_later(owner);''',
+     'the_owners_pid_may_be_the_owner'),
+    ('handed-over-is-excused', OWNER, 'lib/owner/owner.c',
+     "a maker that never was the owner's shows that the context is not",
+     '''	if (ret || seen->state != DP_VERBS_THERE || !seen->maker ||
+	    !(context->flags & DP_CONTEXT_OWN))''',
+     '''	if (ret || seen->state != DP_VERBS_THERE || !seen->maker)''',
+     'a_context_that_was_handed_over_has_no_excuse'),
+    ('pid-is-read-once', OWNER, 'lib/owner/owner.c',
+     "the maker's pid is another process's by the time it is looked at",
+     '''	       !(outside && seen->maker == maker);''',
+     '''	       !(outside && maker);''',
+     'a_pid_that_is_used_again_is_no_excuse'),
+    ('absence-is-the-end', NETLINK, 'lib/owner/rdma_netlink.c',
+     'a device in another network namespace is taken for gone',
+     '''	if (!dp_devices_are_shared(netlink))
+		return EXCLUSIVE;
+	ret = dp_devices_list(netlink, &list);''',
+     '''	ret = dp_devices_list(netlink, &list);''',
+     'absence_in_exclusive_mode_proves_nothing'),
+    ('any-sysfs-will-do', NETLINK, 'lib/owner/rdma_netlink.c',
+     "sysfs of a container shows no device that is being removed",
+     '''	if (!ret && !all)
+		return UNSEEN;''',
+     '''	(void)all;''',
+     'another_networks_sysfs_proves_nothing'),
+    ('no-socket-is-no-rdma', NETLINK, 'lib/owner/rdma_netlink.c',
+     'a filter of system calls is taken for a kernel without RDMA',
+     '''	} else if (ret == -EPROTONOSUPPORT && dp_devices_have_no_support()) {''',
+     '''	} else if (ret == -EPROTONOSUPPORT) {''',
+     'a_kernel_without_rdma_has_none'),
 ]

@@ -381,7 +381,7 @@ static void a_kernel_without_numbers_is_no_answer(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_OWN(name) cmocka_unit_test_setup_teardown(name, own_setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, own_setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_context_is_asked_for_by_number),
 		TEST(a_device_that_is_gone_has_no_context),
@@ -397,14 +397,14 @@ int main(void)
 		TEST(every_context_counts),
 		TEST(a_device_that_is_being_removed_counts),
 		TEST(what_is_not_seen_is_not_none),
-		TEST_OWN(our_domain_shows_our_context),
-		TEST_OWN(the_device_is_found_without_its_name),
-		TEST_OWN(what_others_make_meanwhile_is_not_ours),
-		TEST_OWN(an_old_domain_that_a_list_lost_is_not_taken),
-		TEST_OWN(a_number_that_is_never_seen_is_not_known),
-		TEST_OWN(without_netlink_no_domain_is_made),
-		TEST_OWN(a_domain_that_cannot_be_made_is_an_error),
-		TEST_OWN(a_kernel_without_numbers_is_no_answer),
+		CASE(our_domain_shows_our_context),
+		CASE(the_device_is_found_without_its_name),
+		CASE(what_others_make_meanwhile_is_not_ours),
+		CASE(an_old_domain_that_a_list_lost_is_not_taken),
+		CASE(a_number_that_is_never_seen_is_not_known),
+		CASE(without_netlink_no_domain_is_made),
+		CASE(a_domain_that_cannot_be_made_is_an_error),
+		CASE(a_kernel_without_numbers_is_no_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

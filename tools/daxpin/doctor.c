@@ -26,6 +26,10 @@ static const struct {
 	[SUBJECT_PUNCH_WAITS] = { "punch_waits", "punch waits" },
 	[SUBJECT_PUNCH_CANCEL] = { "punch_cancel", "punch taken back" },
 	[SUBJECT_IDLE_AT_ZERO] = { "idle_at_zero", "idle at zero" },
+	[SUBJECT_BOOT_ID] = { "boot_id", "boot id" },
+	[SUBJECT_PROC] = { "proc", "/proc" },
+	[SUBJECT_NETLINK] = { "rdma_netlink", "RDMA netlink" },
+	[SUBJECT_NETWORK] = { "rdma_network", "RDMA removal" },
 	[SUBJECT_RDMA] = { "rdma", "RDMA device" },
 	[SUBJECT_PINNED_MR] = { "pinned_mr", "pinned region" },
 	[SUBJECT_ODP] = { "odp", "on-demand region" },
@@ -196,6 +200,7 @@ static void look(struct doctor *doctor)
 	doctor_place(doctor);
 	doctor_memory(doctor);
 	doctor_uring(doctor);
+	doctor_container(doctor);
 	doctor_rdma(doctor);
 	ground_close(&doctor->ground);
 }

@@ -33,6 +33,10 @@ enum subject {
 	SUBJECT_PUNCH_WAITS,
 	SUBJECT_PUNCH_CANCEL,
 	SUBJECT_IDLE_AT_ZERO,
+	SUBJECT_BOOT_ID,
+	SUBJECT_PROC,
+	SUBJECT_NETLINK,
+	SUBJECT_NETWORK,
 	SUBJECT_RDMA,
 	SUBJECT_PINNED_MR,
 	SUBJECT_ODP,
@@ -127,6 +131,9 @@ void doctor_memory(struct doctor *doctor);
 void doctor_uring(struct doctor *doctor);
 /* doctor_punch.c: only where there is a ring. */
 void doctor_punch(struct doctor *doctor);
+
+/* doctor_container.c */
+void doctor_container(struct doctor *doctor);
 
 /* doctor_rdma.c, or doctor_no_rdma.c */
 void doctor_rdma(struct doctor *doctor);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What of /proc, /sys and netlink is seen from here: after a crash of an owner that
+ * used RDMA, the next open has to find out whether that is over (daxpin(7),
+ * CONTAINERS).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include "doctor.h"
+
+#define BOOT_ID	"/proc/sys/kernel/random/boot_id"
+
+/* 0: the kernel's own. -ENOENT and the like, or -EXDEV: something is over it. */
+static int look_at(const char *path, long magic)
+{
+	struct statx attributes = { .stx_mask = 0 };
+	struct statfs filesystem;
+	int ret = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	if (fstatfs(fd, &filesystem) ||
+	    statx(fd, "", AT_EMPTY_PATH, 0, &attributes))
+		ret = -errno;
+	else if (filesystem.f_type != magic ||
+		 (attributes.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		ret = -EXDEV;
+	close(fd);
+	return ret;
+}
+
+/* How many ids the process has in /proc's pid namespace and below; 0: unseen. */
+static int count_ids(void)
+{
+	FILE *status = fopen("/proc/self/status", "re");
+	char line[512];
+	int count = 0;
+
+	while (status && fgets(line, sizeof(line), status))
+		if (!strncmp(line, "NStgid:", 7))
+			for (char *at = line; (at = strchr(at, '\t')); at++)
+				count++;
+	if (status)
+		fclose(status);
+	return count;
+}
+
+static void say_boot_id(struct doctor *doctor)
+{
+	int ret = look_at(BOOT_ID, PROC_SUPER_MAGIC);
+
+	if (!ret) {
+		doctor_say(doctor, (struct answer) {
+			.subject = SUBJECT_BOOT_ID, .verdict = VERDICT_YES,
+			.needed = false,
+		}, "it is the kernel's own, so a reboot is proven by it");
+		return;
+	}
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_BOOT_ID,
+		.verdict = ret == -EXDEV ? VERDICT_NO : VERDICT_UNKNOWN,
+		.needed = false,
+		.remedy = "after a power cut open the pool before the RDMA device, or give the container the host's /proc/sys/kernel/random/boot_id",
+	}, "%s %s", BOOT_ID, ret == -EXDEV ? "is not the kernel's own: a container has its own" :
+	   strerror(-ret));
+}
+
+static void say_proc(struct doctor *doctor)
+{
+	int count = count_ids();
+
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_PROC,
+		.verdict = count == 1 ? VERDICT_YES :
+			   count ? VERDICT_NO : VERDICT_UNKNOWN,
+		.needed = false,
+		.remedy = count == 1 ? NULL : "mount /proc of the process's own pid namespace, with other users' processes",
+	}, count == 1 ? "/proc is of this pid namespace, so other processes' contexts are told apart" :
+	   count ? "/proc is of another pid namespace than this process" :
+		   "/proc does not show this process");
+}
+
+static void say_netlink(struct doctor *doctor)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_RDMA);
+	int error = fd < 0 ? errno : 0;
+	bool none = error == EPROTONOSUPPORT &&
+		    !look_at("/sys/module", SYSFS_MAGIC) &&
+		    access("/sys/module/ib_core", F_OK);
+
+	if (fd >= 0)
+		close(fd);
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_NETLINK,
+		.verdict = !error ? VERDICT_YES :
+			   none ? VERDICT_UNKNOWN : VERDICT_NO,
+		.needed = doctor->rdma != NULL,
+		.remedy = !error ? NULL :
+			  none ? "load the device's driver" :
+				 "allow socket(AF_NETLINK, SOCK_RAW, NETLINK_RDMA) to this process",
+	}, !error ? "verbs contexts can be asked for by number" :
+	   none ? "the kernel has no RDMA now" :
+		  "no socket (%s), so after a crash a verbs context is not known to be gone while any is open on the machine",
+	   strerror(error));
+}
+
+/* One character, or 0. */
+static char read_first(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	int c = file ? fgetc(file) : EOF;
+
+	if (file)
+		fclose(file);
+	return c == EOF ? 0 : (char)c;
+}
+
+static void say_network(struct doctor *doctor)
+{
+	char mode = read_first("/sys/module/ib_core/parameters/netns_mode");
+	bool initial = !look_at("/proc/sys/net/core/netdev_budget",
+				PROC_SUPER_MAGIC) &&
+		       !look_at("/sys/class/net", SYSFS_MAGIC);
+
+	doctor_say(doctor, (struct answer) {
+		.subject = SUBJECT_NETWORK,
+		.verdict = mode == 'N' ? VERDICT_NO :
+			   mode == 'Y' && initial ? VERDICT_YES :
+						    VERDICT_UNKNOWN,
+		.needed = false,
+		.remedy = mode == 'Y' && initial ? NULL :
+			"only for a device that is gone after a crash: open the pool once on the host, or end every program that has an RDMA device",
+	}, mode == 'N' ? "network namespaces have RDMA devices for themselves, so one that is not seen is not known to be gone" :
+	   mode != 'Y' ? "whether network namespaces share RDMA devices is not seen in /sys" :
+	   initial ? "RDMA devices are shared, and one that is being removed is seen" :
+		     "RDMA devices are shared, but one that is being removed is seen from the initial network namespace alone");
+}
+
+void doctor_container(struct doctor *doctor)
+{
+	say_boot_id(doctor);
+	say_proc(doctor);
+	say_netlink(doctor);
+	say_network(doctor);
+}
