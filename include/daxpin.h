@@ -102,6 +102,13 @@ struct daxpin_wait {
  * -EBUSY.
  */
 #define DAXPIN_POOL_ADOPT_DESPITE_RDMA	0x100u
+#define DAXPIN_POOL_ANY_OWNER	0x200u	/* take directories and files that other
+					   users own or can write to: they can
+					   change what is opened */
+#define DAXPIN_POOL_ANY_FILESYSTEM 0x400u /* take directories on filesystems whose
+					   locks may not keep everybody out
+					   (overlayfs, 9p, FUSE, NFS, SMB, unknown
+					   ones): as DAXPIN_SOURCE_DISK, no DMA */
 
 struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */
@@ -117,6 +124,10 @@ struct daxpin_pool_options {
 	void *progress_arg;
 	char *why;			/* on failure: one sentence, cause and cure */
 	size_t why_size;
+	uint32_t mode;			/* create, directories: permission bits of new
+					   files, less the umask; 0: 0600. Not for
+					   others to write. A directory that is made
+					   has x for each r as well */
 };
 
 struct daxpin_pool_info {

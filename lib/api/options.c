@@ -2,6 +2,10 @@
 #include "api/options.h"
 #include "owner/owner.h"
 
+#define NEW_FILE_MODE	0600u
+/* Flags that every call accepts. */
+#define ALWAYS		(DAXPIN_POOL_ANY_OWNER | DAXPIN_POOL_ANY_FILESYSTEM)
+
 static int options_pass_progress(enum dp_owner_state owner, int pid,
 				 uint64_t waited_ns, void *arg)
 {
@@ -33,10 +37,15 @@ static int options_copy(const struct daxpin_pool_options *options,
 	why = (struct dp_why) { ret_copy->why, ret_copy->why_size };
 	if (why.text && why.size)
 		why.text[0] = '\0';
-	if (ret_copy->flags & ~flags)
+	if (ret_copy->mode &&
+	    (ret_copy->mode & ~0775u || (ret_copy->mode & 0600) != 0600))
+		return dp_fail(&why, -EINVAL,
+			       "mode 0%o: new files take permission bits alone, with both of the owner's (0600), and not for others to write (0002)",
+			       ret_copy->mode);
+	if (ret_copy->flags & ~(flags | ALWAYS))
 		return dp_fail(&why, -EINVAL,
 			       "flags 0x%x are not for this call",
-			       ret_copy->flags & ~flags);
+			       ret_copy->flags & ~(flags | ALWAYS));
 	return 0;
 }
 
@@ -62,6 +71,9 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.despite_rdma =
 			copy->flags & DAXPIN_POOL_ADOPT_DESPITE_RDMA,
 		.any_node = copy->flags & DAXPIN_POOL_ANY_NODE,
+		.any_owner = copy->flags & DAXPIN_POOL_ANY_OWNER,
+		.any_filesystem = copy->flags & DAXPIN_POOL_ANY_FILESYSTEM,
+		.mode = copy->mode ? copy->mode : NEW_FILE_MODE,
 		.granularity = copy->granularity,
 		.pool_size = copy->pool_size,
 		.segment_size = copy->segment_size ? copy->segment_size :

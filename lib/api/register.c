@@ -30,7 +30,7 @@ DP_EXPORT int daxpin_lock_fd(struct daxpin_pool *pool)
 {
 	int ret = dp_enter(pool);
 
-	return ret ? ret : pool->media.lock.fd;
+	return ret ? ret : dp_file_fd(&pool->media.first);
 }
 
 static int register_check(struct daxpin_pool *pool, uint32_t segment,

@@ -322,7 +322,7 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 
 /* ---------------------------------------------------------------- segments */
 
-/* -ENOENT, -EUCLEAN: what is wrong with its file is told; *ret_there. */
+/* What is wrong with its file is a finding; *ret_there. */
 static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 			 bool *ret_there)
 {
@@ -333,7 +333,8 @@ static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 	*ret_there = !ret;
 	if (!ret)
 		return 0;
-	if (ret != -ENOENT && ret != -EUCLEAN && ret != -EOPNOTSUPP)
+	if (ret != -ENOENT && ret != -EUCLEAN && ret != -EOPNOTSUPP &&
+	    ret != -EPERM && ret != -EMEDIUMTYPE)
 		return dp_fail(walk->why, ret, "%s", sentence[0] ? sentence :
 			       strerror(-ret));
 	return dp_report_tell(walk->report,
@@ -361,15 +362,19 @@ static int check_segment(struct walk *walk, uint32_t index)
 
 static int check_files(struct walk *walk)
 {
-	uint32_t extra = dp_source_extra_files(&walk->image->pool.source,
+	int extra = dp_source_extra_files(&walk->image->pool.source,
 					       walk->super.segments);
 	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,
 						    DAXPIN_SEVERITY_NOTE);
 
+	if (extra < 0)
+		return dp_fail(walk->why, extra,
+			       "the files of %s cannot be listed: %s",
+			       walk->image->pool.source.path, strerror(-extra));
 	walk->report->summary.ignored_files = extra;
 	finding.segment = walk->super.segments;
 	return extra ? dp_report_tell(walk->report, finding,
-				      "%u segment file(s) that are not the pool's are ignored",
+				      "%d segment file(s) that are not the pool's are ignored",
 				      extra) : 0;
 }
 

@@ -11,9 +11,14 @@
 #include "check/image.h"
 #include "os/os.h"
 
-static int image_access_flags(const struct dp_image *image)
+static enum dp_file_access image_access(const struct dp_image *image)
 {
-	return image->pool.readonly ? O_RDONLY : O_RDWR;
+	return image->pool.readonly ? DP_FILE_READ : DP_FILE_WRITE;
+}
+
+static int image_first_fd(const struct dp_image *image)
+{
+	return dp_file_fd(&image->pool.first);
 }
 
 static void image_end_segment(struct dp_image *image)
@@ -21,8 +26,7 @@ static void image_end_segment(struct dp_image *image)
 	dp_persist_fini(&image->pool.persist);
 	dp_map_release(&image->map);
 	dp_bad_fini(&image->bad);
-	if (image->segment_fd != image->fd)
-		dp_os_close(image->segment_fd);
+	dp_file_close(&image->own);
 	image->segment_fd = -1;
 	image->base = NULL;
 }
@@ -33,13 +37,12 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 	int ret;
 
 	memset(image, 0, sizeof(*image));
-	image->fd = -1;
 	image->segment_fd = -1;
+	image->patience = &request->patience;
 	ret = dp_pool_begin(pool, request, 0);
 	if (ret)
 		return ret;
-	ret = dp_pool_lock(pool, request, image_access_flags(image),
-			   &image->fd);
+	ret = dp_pool_lock(pool, request, image_access(image));
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 						  request->why);
@@ -56,8 +59,7 @@ void dp_image_close(struct dp_image *image)
 	image_end_segment(image);
 	free(image->copy);
 	image->copy = NULL;
-	dp_pool_tear_down(&image->pool, image->fd, true);
-	image->fd = -1;
+	dp_pool_tear_down(&image->pool);
 }
 
 static int image_read_page(struct dp_image *image, uint64_t at)
@@ -119,20 +121,43 @@ static int image_map_range(struct dp_image *image, uint64_t size,
 			       image->map.base, size, why);
 }
 
-/* Segment 0's file is open, and must not be opened twice (lock.c). */
+static int image_lock_own(struct dp_image *image, const struct dp_why *why)
+{
+	const struct dp_source *source = &image->pool.source;
+	int ret = dp_file_lock(&image->own, source, image->pool.readonly,
+			       image->patience, why);
+
+	if (ret == -ESTALE)
+		return dp_fail(why, -EBUSY,
+			       "segment %u of %s was replaced while its lock was waited for: try again",
+			       image->index, source->path);
+	return ret;
+}
+
+/* Segment 0's file is open, and must not be opened twice (claim.c). */
 static int image_open_file(struct dp_image *image, const struct dp_why *why)
 {
 	struct dp_source *source = &image->pool.source;
+	char name[DP_SEGMENT_NAME_SIZE];
+	int ret;
 
-	image->segment_fd = image->fd;
+	image->segment_fd = image_first_fd(image);
 	if (!image->index || source->kind == DP_SOURCE_DEVDAX)
 		return 0;
-	image->segment_fd = dp_source_open(source, image->index,
-					   image_access_flags(image), why);
-	/* Of a later segment dp_source_open() says so when it is missing. */
-	if (image->segment_fd == -EUCLEAN)
-		return -ENOENT;
-	return image->segment_fd < 0 ? image->segment_fd : 0;
+	image->segment_fd = -1;
+	ret = dp_file_open(&image->own, source, image->index,
+			   image_access(image), why);
+	if (ret == -ENOENT) {
+		dp_source_segment_name(image->index, name);
+		return dp_fail(why, ret,
+			       "%s/%s is missing: bring the file back, the pool needs all its segments",
+			       source->path, name);
+	}
+	if (!ret)
+		ret = image_lock_own(image, why);
+	if (!ret)
+		image->segment_fd = dp_file_fd(&image->own);
+	return ret;
 }
 
 static int image_check_length(struct dp_image *image, uint64_t size,
@@ -187,8 +212,8 @@ static int image_map_device(struct dp_image *image, uint64_t size,
 	int ret;
 
 	assert(at + length <= source->device_size);
-	image->segment_fd = image->fd;
-	ret = dp_source_chunks(source, image->fd, length, image->chunk, why);
+	image->segment_fd = image_first_fd(image);
+	ret = dp_source_chunks(source, image->segment_fd, length, image->chunk, why);
 	if (!ret)
 		ret = image_map_range(image, source->device_size, why);
 	if (!ret)

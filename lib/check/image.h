@@ -14,10 +14,11 @@
 
 struct dp_image {
 	struct dp_pool pool;		/* found and locked, none of it mapped */
-	int fd;				/* segment 0, or the device */
+	struct dp_patience *patience;	/* for the locks of later segments */
 	/* The segment that is looked at. */
 	uint32_t index;
-	int segment_fd;			/* fd, or its own */
+	struct dp_file own;		/* of a later segment */
+	int segment_fd;			/* its, or the first's; -1: none */
 	struct dp_map map;		/* the device, or the file's chunk 0 */
 	char *base;			/* of the segment, mapped */
 	char *copy;			/* chunk 0; unreadable pages are zeroes */

@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -52,14 +53,19 @@ int dp_os_stat(int dir, const char *name, struct stat *ret_stat)
 	return os_result(fstatat(dir, name, ret_stat, 0));
 }
 
+int dp_os_lstat(int dir, const char *name, struct stat *ret_stat)
+{
+	return os_result(fstatat(dir, name, ret_stat, AT_SYMLINK_NOFOLLOW));
+}
+
 int dp_os_fstat(int fd, struct stat *ret_stat)
 {
 	return os_result(fstat(fd, ret_stat));
 }
 
-int dp_os_mkdir(const char *path)
+int dp_os_mkdir(const char *path, unsigned int mode)
 {
-	return os_result(mkdir(path, 0777));
+	return os_result(mkdir(path, mode));
 }
 
 int dp_os_unlink(int dir, const char *name)
@@ -161,8 +167,13 @@ int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg)
 		close(fd);
 		return -ENOMEM;
 	}
-	while (!ret && (entry = readdir(stream)))
+	errno = 0;
+	while (!ret && (entry = readdir(stream))) {
 		ret = fn(entry->d_name, arg);
+		errno = 0;
+	}
+	if (!ret)
+		ret = -errno;
 	closedir(stream);
 	return ret;
 }
@@ -326,6 +337,18 @@ int dp_os_byte_owner(int fd)
 int dp_os_pid(void)
 {
 	return getpid();
+}
+
+uint32_t dp_os_user(void)
+{
+	return geteuid();
+}
+
+uint64_t dp_os_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur;
 }
 
 int dp_os_pid_exists(int pid)

@@ -13,8 +13,10 @@
 int dp_os_open(int dir, const char *name, int flags, unsigned int mode);
 void dp_os_close(int fd);
 int dp_os_stat(int dir, const char *name, struct stat *ret_stat);
+/* Of the name itself: a symbolic link is not followed. */
+int dp_os_lstat(int dir, const char *name, struct stat *ret_stat);
 int dp_os_fstat(int fd, struct stat *ret_stat);
-int dp_os_mkdir(const char *path);
+int dp_os_mkdir(const char *path, unsigned int mode);
 int dp_os_unlink(int dir, const char *name);
 int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
@@ -66,6 +68,10 @@ int dp_os_byte_owner(int fd);
 /* Closing an inode's last descriptor does it too; this is the orderly way. */
 void dp_os_byte_unlock(int fd);
 int dp_os_pid(void);
+/* The user that this process acts as. */
+uint32_t dp_os_user(void);
+/* How many descriptors this process may have: RLIMIT_NOFILE. */
+uint64_t dp_os_descriptor_limit(void);
 /* 1: a process, or a thread of one, with that pid exists. */
 int dp_os_pid_exists(int pid);
 /* The calling thread's id, and whether a thread is one of this process's. */

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Why a successor that has the lock may touch the pool: a killed process's I/O
- * goes on after it is reaped (KERNEL 0.8). An flock() belongs to the open file,
- * and the open file is kept by
+ * Why a successor that has the lock may touch a file of the pool: a killed
+ * process's I/O goes on after it is reaped (KERNEL 0.8). An flock() belongs to the
+ * open file, and the open file is kept by
  *
  *  - the descriptor, until the process exits;
- *  - the mapping of segment 0, until its address space is gone, also when a
+ *  - the mapping of that segment, until its address space is gone, also when a
  *    debugger keeps that alive (LOCK 2, 5e);
  *  - the registered-file table of every ring, until the ring's last request is
  *    done (KERNEL 0.9).
  *
- * So the lock is free only when none of these can bring a write any more. It
- * says nothing about RDMA: owner.c does. A classic record lock on one byte
- * tells a living owner from one that drains; it dies with the process. That it
- * is free shows nothing; that it is not keeps the lock's next owner out, in
- * case somebody unlocked a living one. The process-wide table exists because
- * closing any descriptor of an inode drops that byte; it is the one global here.
+ * So the lock is free only when none of these can bring a write any more. DMA
+ * reaches an inode and not a pool, so each file has its own (W2). The lock says
+ * nothing about RDMA: owner.c does. A classic record lock on one byte tells a
+ * living owner from one that drains; it dies with the process. That it is free
+ * shows nothing; that it is not keeps the lock's next owner out, in case somebody
+ * unlocked a living one.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
@@ -28,11 +27,6 @@
 
 #define WAIT_STEP_NS	(10 * 1000000ull)
 #define TELL_STEP_NS	(100 * 1000000ull)
-
-static pthread_mutex_t claims_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct dp_lock **claims;
-static size_t claims_count;
-static int claims_pid;		/* a forked child has claimed nothing yet */
 
 /* --------------------------------------------------------------- patience */
 
@@ -77,56 +71,32 @@ int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
 	return ret;
 }
 
-/* ----------------------------------------------------- one open a process */
+/* ------------------------------------------------------ one open a process */
 
-static bool lock_is_claimed(dev_t dev, ino_t ino)
+int dp_lock_init(struct dp_lock *lock)
 {
-	for (size_t i = 0; i < claims_count; i++)
-		if (claims[i]->dev == dev && claims[i]->ino == ino)
-			return true;
-	return false;
+	*lock = (struct dp_lock) { .claim = dp_claim_new() };
+	return lock->claim ? 0 : -ENOMEM;
 }
 
-int dp_lock_claim(struct dp_lock *lock, dev_t dev, ino_t ino,
-		  const struct dp_why *why)
+int dp_lock_claim(struct dp_lock *lock, int fd, const struct stat *stat)
 {
-	struct dp_lock **more;
-	int ret = 0;
-
-	lock->dev = dev;
-	lock->ino = ino;
-	lock->fd = -1;
-	pthread_mutex_lock(&claims_mutex);
-	if (claims_pid != dp_os_pid())
-		claims_count = 0;
-	claims_pid = dp_os_pid();
-	if (lock_is_claimed(dev, ino)) {
-		ret = dp_fail(why, -EBUSY,
-			      "the pool is open in this process already: use that handle");
-	} else {
-		more = realloc(claims, (claims_count + 1) * sizeof(*claims));
-		if (more) {
-			claims = more;
-			claims[claims_count++] = lock;
-		} else {
-			ret = -ENOMEM;
-		}
-	}
-	pthread_mutex_unlock(&claims_mutex);
-	return ret;
+	return dp_claim_take(&lock->claim, fd, stat);
 }
 
-void dp_lock_unclaim(struct dp_lock *lock)
+void dp_lock_give_away(struct dp_lock *lock, int fd)
 {
-	pthread_mutex_lock(&claims_mutex);
-	for (size_t i = 0; i < claims_count; i++)
-		if (claims[i] == lock)
-			claims[i--] = claims[--claims_count];
-	if (!claims_count) {
-		free(claims);
-		claims = NULL;
-	}
-	pthread_mutex_unlock(&claims_mutex);
+	dp_claim_stray(&lock->claim, fd);
+}
+
+int dp_lock_fd(const struct dp_lock *lock)
+{
+	return dp_claim_fd(lock->claim);
+}
+
+bool dp_lock_is_of(const struct dp_lock *lock, const struct stat *stat)
+{
+	return dp_claim_is_of(lock->claim, stat);
 }
 
 /* ------------------------------------------------------------- the lock */
@@ -147,7 +117,8 @@ static int flock_pid(const struct dp_lock *lock)
 	     line = strtok_r(NULL, "\n", &save))
 		if (sscanf(line, "%*s FLOCK %*s %*s %d %x:%x:%lu", &pid, &maj,
 			   &min, &ino) == 4 &&
-		    ino == lock->ino && makedev(maj, min) == lock->dev)
+		    ino == dp_claim_inode(lock->claim) &&
+		    makedev(maj, min) == dp_claim_device(lock->claim))
 			found = pid;
 out:
 	free(text);
@@ -159,11 +130,13 @@ out:
  * the byte by closing some descriptor of the file; and the lock is kept by a
  * process, or else by I/O.
  */
-static enum dp_owner_state lock_who_keeps(const struct dp_lock *lock, int fd,
+static enum dp_owner_state lock_who_keeps(const struct dp_lock *lock,
 					  int *ret_pid)
 {
 	int owner = flock_pid(lock);
-	int keeper = dp_keeper_find(fd, lock->dev, lock->ino);
+	int keeper = dp_keeper_find(dp_lock_fd(lock),
+				    dp_claim_device(lock->claim),
+				    dp_claim_inode(lock->claim));
 
 	*ret_pid = keeper ? keeper : owner;
 	if (keeper)
@@ -172,13 +145,13 @@ static enum dp_owner_state lock_who_keeps(const struct dp_lock *lock, int fd,
 						   DP_OWNER_UNKNOWN;
 }
 
-static enum dp_owner_state lock_who_holds(const struct dp_lock *lock, int fd,
+static enum dp_owner_state lock_who_holds(const struct dp_lock *lock,
 					  int *ret_pid)
 {
-	int pid = dp_os_byte_owner(fd);
+	int pid = dp_os_byte_owner(dp_lock_fd(lock));
 
 	if (!pid || pid < -1)
-		return lock_who_keeps(lock, fd, ret_pid);
+		return lock_who_keeps(lock, ret_pid);
 	*ret_pid = pid > 0 ? pid : 0;
 	return DP_OWNER_ALIVE;
 }
@@ -226,19 +199,18 @@ static int try_lock(int fd, bool shared)
 	return -EWOULDBLOCK;
 }
 
-int dp_lock_take(struct dp_lock *lock, int fd, bool shared,
-		 struct dp_patience *patience, const struct dp_why *why)
+static int lock_await(const struct dp_lock *lock, bool shared,
+		      struct dp_patience *patience, const struct dp_why *why)
 {
 	enum dp_owner_state owner = DP_OWNER_UNKNOWN;
-	int ret, pid = 0;
+	int ret, pid = 0, fd = dp_lock_fd(lock);
 
-	assert(lock->fd < 0);
 	while ((ret = try_lock(fd, shared)) == -EWOULDBLOCK) {
 		if (patience_is_due(patience))
-			owner = lock_who_holds(lock, fd, &pid);
+			owner = lock_who_holds(lock, &pid);
 		ret = dp_patience_wait(patience, owner, pid);
 		if (ret == -ETIMEDOUT) {
-			owner = lock_who_holds(lock, fd, &pid);
+			owner = lock_who_holds(lock, &pid);
 			return lock_still_held(owner, pid, why);
 		}
 		if (ret)
@@ -247,15 +219,40 @@ int dp_lock_take(struct dp_lock *lock, int fd, bool shared,
 	if (ret)
 		return dp_fail(why, ret, "the pool cannot be locked: %s",
 			       strerror(-ret));
-	lock->fd = fd;
 	return 0;
 }
 
-void dp_lock_drop(struct dp_lock *lock)
+int dp_lock_take(struct dp_lock *lock, bool shared,
+		 struct dp_patience *patience, const struct dp_why *why)
 {
-	if (lock->fd < 0)
-		return;
-	dp_os_byte_unlock(lock->fd);
-	dp_os_flock(lock->fd, LOCK_UN);
-	lock->fd = -1;
+	int ret;
+
+	assert(!lock->taken && dp_lock_fd(lock) >= 0);
+	ret = lock_await(lock, shared, patience, why);
+	lock->taken = !ret;
+	return ret;
+}
+
+bool dp_lock_try(struct dp_lock *lock)
+{
+	if (!lock->taken)
+		lock->taken = !try_lock(dp_lock_fd(lock), false);
+	return lock->taken;
+}
+
+bool dp_lock_is_taken(const struct dp_lock *lock)
+{
+	return lock->taken;
+}
+
+void dp_lock_end(struct dp_lock *lock)
+{
+	int fd = dp_lock_fd(lock);
+
+	if (lock->taken) {
+		dp_os_byte_unlock(fd);
+		dp_os_flock(fd, LOCK_UN);
+	}
+	dp_claim_end(lock->claim);
+	*lock = (struct dp_lock) { NULL, false };
 }

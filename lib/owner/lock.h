@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The owner lock: an flock() on segment 0 or the device node that lives as
- * long as the owner's DMA, because rings keep its descriptor in their file
- * tables and the pool is mapped through it. See lock.c for the argument.
+ * The owner lock: an flock() on each segment's file, or on the device node, that
+ * lives as long as the owner's DMA. See lock.c for the argument.
  */
 #ifndef DP_LOCK_H
 #define DP_LOCK_H
 
-#include <sys/types.h>
+#include <sys/stat.h>
+#include "owner/claim.h"
 #include "util/util.h"
 
 enum dp_owner_state {		/* as enum daxpin_owner */
@@ -37,24 +37,39 @@ int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);
 
+/* Of one file of a pool, or of the device. */
+/* private to lock.c */
 struct dp_lock {
-	int fd;
-	dev_t dev;
-	ino_t ino;
+	struct dp_claim *claim;
+	bool taken;
 };
 
+/* Nothing is locked, and dp_lock_claim() will need no memory: else -ENOMEM. */
+int dp_lock_init(struct dp_lock *lock);
 /*
- * One open of an inode per process: closing any descriptor of it would drop
- * the owner byte. Call before the inode is opened. -EBUSY: it is open here.
+ * One open of an inode per process: closing any descriptor of it would drop the
+ * owner byte (claim.c). fd is the lock's from now on, whatever is returned; stat
+ * is what it has open.
+ *
+ * -EBUSY  the inode is claimed in this process
  */
-int dp_lock_claim(struct dp_lock *lock, dev_t dev, ino_t ino,
-		  const struct dp_why *why);
-void dp_lock_unclaim(struct dp_lock *lock);
+int dp_lock_claim(struct dp_lock *lock, int fd, const struct stat *stat);
+/* Give fd away, whose inode cannot be found out: it may be a claimed one. */
+void dp_lock_give_away(struct dp_lock *lock, int fd);
+/* The claimed file's descriptor, or -1. */
+int dp_lock_fd(const struct dp_lock *lock);
+bool dp_lock_is_of(const struct dp_lock *lock, const struct stat *stat);
 
-/* Take the lock on fd, which stays the caller's to close. */
-int dp_lock_take(struct dp_lock *lock, int fd, bool shared,
+/* Take the lock on the claimed file. */
+int dp_lock_take(struct dp_lock *lock, bool shared,
 		 struct dp_patience *patience, const struct dp_why *why);
-/* A clean close: nothing can reach the pool, so no reference may keep it. */
-void dp_lock_drop(struct dp_lock *lock);
+/* Is it taken, or could it be taken now, for this process alone? */
+bool dp_lock_try(struct dp_lock *lock);
+bool dp_lock_is_taken(const struct dp_lock *lock);
+/*
+ * Unlock and close the file, and end the claim: nothing of ours can reach the file
+ * any more, so no other reference to it may keep the lock.
+ */
+void dp_lock_end(struct dp_lock *lock);
 
 #endif

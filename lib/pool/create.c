@@ -9,42 +9,65 @@
 #include <fcntl.h>
 #include "media/super.h"
 #include "os/os.h"
+#include "owner/owner.h"
 #include "pool/create.h"
 
-static bool create_file_is_blank(int fd)
+static int create_file_is_blank(int fd)
 {
-	struct stat st;
 	static const struct dp_bad none;
+	struct stat st;
 	void *base;
 	bool blank;
+	int ret = dp_os_fstat(fd, &st);
 
-	if (dp_os_fstat(fd, &st))
-		return false;
+	if (ret)
+		return ret;
 	if ((uint64_t)st.st_size < DP_CHUNK_SIZE)
 		return !st.st_size;
-	if (dp_map_peek(fd, DP_CHUNK_SIZE, &base))
-		return false;
+	ret = dp_map_peek(fd, DP_CHUNK_SIZE, &base);
+	if (ret)
+		return ret;
 	blank = dp_pool_is_blank(&(struct dp_bad_view) { &none, base, fd });
 	dp_os_unmap(base, DP_CHUNK_SIZE);
 	return blank;
 }
 
-/* Files of later segments: a create that was cut short leaves blank ones. */
-static bool create_later_segments_are_blank(struct dp_pool *pool)
+/* A file past those that this create is to have: 1, 0, or -errno. */
+static int create_extra_is_blank(struct dp_pool *pool,
+				 struct dp_pool_request *request, uint32_t index)
 {
-	int extra = dp_source_extra_files(&pool->source, 1);
-	bool blank = true;
+	struct dp_file file;
+	int ret = dp_file_open(&file, &pool->source, index, DP_FILE_READ,
+			       request->why);
 
-	for (uint32_t i = 1; blank && extra && i < DP_SEGMENTS_MAX; i++) {
-		int fd = dp_source_open(&pool->source, i, O_RDONLY, NULL);
+	if (ret)
+		return ret == -ENOENT ? 1 : ret;
+	ret = create_file_is_blank(dp_file_fd(&file));
+	dp_file_close(&file);
+	return ret;
+}
 
-		if (fd == -EUCLEAN)	/* no such file */
-			continue;
-		extra--;
-		blank = fd >= 0 && create_file_is_blank(fd);
-		dp_os_close(fd);
-	}
-	return blank;
+/*
+ * Files of later segments: a create that was cut short leaves blank ones. All that
+ * this create will write to are open and locked. 1, 0, or -errno.
+ */
+static int create_later_segments_are_blank(struct dp_pool *pool,
+					   struct dp_pool_request *request)
+{
+	uint32_t i = 1;
+	int extra, ret = 1;
+
+	for (; ret > 0 && i < pool->geometry.segments; i++)
+		if (pool->source.dir >= 0 &&
+		    !dp_segment_was_empty(&pool->segments, i))
+			ret = create_file_is_blank(
+				dp_segment_fd(&pool->segments, i));
+	extra = dp_source_extra_files(&pool->source, i);
+	if (extra < 0)
+		return extra;
+	for (; ret > 0 && extra && i < DP_SEGMENTS_MAX; i++)
+		ret = create_extra_is_blank(pool, request, i);
+	return ret;
 }
 
 /*
@@ -59,33 +82,66 @@ static int create_await_old_owner(struct dp_pool *pool,
 		return dp_pool_await_owner(pool, request);
 	case -EMEDIUMTYPE:		/* never a pool */
 		return 0;
-	case -EUCLEAN:
+	default:
+		assert(damage == -EUCLEAN);
 		return dp_fail(request->why, damage,
 			       "%s: its superblock is lost, and with it whose RDMA may still reach it: make sure that none does, then remove its files (or zero the first 2 MiB of the device) and create again",
 			       request->path);
-	default:
-		return damage;
 	}
 }
 
-/* May what is there be written over? On 0 pool->super continues its counts. */
-static int create_check_overwrite(struct dp_pool *pool,
-				  struct dp_pool_request *request, int fd)
+static int create_would_overwrite(const struct dp_pool_request *request,
+				  const char *what)
 {
-	bool blank, unfinished;
-	int ret;
+	return dp_fail(request->why, -EEXIST,
+		       "%s holds %s already: open it, or create with the overwrite flag to destroy it",
+		       request->path, what);
+}
 
-	ret = dp_pool_peek(pool, fd, &pool->super, &blank, request->why);
-	if (ret == -EIO)
-		return ret;
-	unfinished = !ret && pool->super.flags & DP_SUPER_CREATING;
-	if (unfinished || (blank && create_later_segments_are_blank(pool)))
+/*
+ * May what is there be written over, by what segment 0 or the device says? On 0
+ * pool->super continues its counts. *ret_blank: then the others decide.
+ */
+static int create_check_first(struct dp_pool *pool,
+			      struct dp_pool_request *request, bool *ret_blank)
+{
+	char sentence[400] = "";
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	int ret = dp_pool_peek(pool, &pool->super, ret_blank, &inner);
+
+	if (ret && ret != -EMEDIUMTYPE && ret != -EUCLEAN &&
+	    ret != -EPROTONOSUPPORT)
+		return sentence[0] ? dp_fail(request->why, ret, "%s", sentence) :
+				     ret;
+	if (!ret && pool->super.flags & DP_SUPER_CREATING)
+		return 0;
+	if (*ret_blank)
 		return 0;
 	if (!request->overwrite)
-		return dp_fail(request->why, -EEXIST,
-			       "%s holds %s already: open it, or create with the overwrite flag to destroy it",
-			       request->path, ret ? "something" : "a pool");
+		return create_would_overwrite(request,
+					      ret ? "something" : "a pool");
+	if (ret == -EPROTONOSUPPORT)
+		return dp_fail(request->why, ret, "%s", sentence);
 	return create_await_old_owner(pool, request, ret);
+}
+
+/*
+ * The first is blank. If others are not it was wiped, or they are no pool's: who
+ * had them cannot be told.
+ */
+static int create_check_others(struct dp_pool *pool,
+			       struct dp_pool_request *request)
+{
+	int ret = create_later_segments_are_blank(pool, request);
+
+	if (ret)
+		return ret < 0 ? ret : 0;
+	if (!request->overwrite)
+		return dp_fail(request->why, -EEXIST,
+			       "%s has no superblock in its first segment, but something in later ones: if a pool was there, bring segment.0000 back from a backup; to give up what is left, create with the overwrite flag",
+			       request->path);
+	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
+				      request->why);
 }
 
 static int create_check_geometry(struct dp_pool *pool,
@@ -254,15 +310,16 @@ static int create_check_medium(const struct dp_pool *pool,
 	return 0;
 }
 
-static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
-			 int fd)
+/* Everything that decides is learnt under the locks, and before any change. */
+static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 {
+	bool blank = false;
 	uint64_t size = 0;
 	int ret;
 
 	ret = create_check_geometry(pool, request, &size);
 	if (!ret)
-		ret = create_check_overwrite(pool, request, fd);
+		ret = create_check_first(pool, request, &blank);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->why);
@@ -271,7 +328,11 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	if (ret)
 		return ret;
 	pool->seed = dp_layout_seed(pool->super.uuid);
-	ret = dp_pool_map(pool, request, size, fd, true);
+	ret = dp_pool_open_segments(pool, request, true);
+	if (!ret && blank)
+		ret = create_check_others(pool, request);
+	if (!ret)
+		ret = dp_pool_map(pool, request, size, true);
 	if (!ret)
 		ret = create_check_medium(pool, request->why);
 	if (!ret)
@@ -279,62 +340,32 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request,
 	return ret ? ret : create_format_pool(pool, size);
 }
 
-/* Take back what this call made, and nothing that was there before. */
-static void create_remove_new_files(struct dp_pool *pool, bool first_is_new)
+/*
+ * Take back what this call made, and nothing that was there before. Segment 0 last:
+ * while it is there, the next create goes on from it.
+ */
+static void create_undo(struct dp_pool *pool)
 {
-	char name[DP_SEGMENT_NAME_SIZE];
-
-	/* Segment 0 last: while it is there, the next create goes on from it. */
-	for (uint32_t i = DP_SEGMENTS_MAX; i--;) {
-		if (i ? !dp_segment_was_made(&pool->segments, i) :
-			!first_is_new)
-			continue;
-		dp_source_segment_name(i, name);
-		dp_os_unlink(pool->source.dir, name);
-	}
-}
-
-/* Under the lock, or the new file may be somebody else's by now. */
-static int create_or_remove(struct dp_pool *pool,
-			    struct dp_pool_request *request, int fd,
-			    bool first_is_new)
-{
-	int ret = create_locked(pool, request, fd);
-
-	if (ret && pool->source.dir >= 0)
-		create_remove_new_files(pool, first_is_new);
-	return ret;
+	dp_segments_undo(&pool->segments);
+	dp_file_undo(&pool->first, &pool->source);
 }
 
 int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
 {
-	bool fresh;
-	int fd = -1, ret;
-	dev_t dev;
-	ino_t ino;
+	int ret;
 
 	if (request->readonly)
 		return -EINVAL;
 	ret = dp_pool_begin(pool, request, DP_SOURCE_MAKE_DIR);
 	if (ret)
 		return ret;
-	fresh = pool->source.dir >= 0 &&
-		dp_source_identity(&pool->source, &dev, &ino) == -ENOENT;
-	if (fresh) {
-		/* Made by name first, so that there is an inode to claim. */
-		fd = dp_source_open(&pool->source, 0, O_RDWR | O_CREAT | O_EXCL,
-				    request->why);
-		dp_os_close(fd);
-		ret = fd < 0 ? fd : 0;
-		fd = -1;
-	}
+	ret = dp_pool_lock(pool, request, DP_FILE_MAKE);
 	if (!ret)
-		ret = dp_pool_lock(pool, request, O_RDWR, &fd);
-	if (!ret)
-		ret = create_or_remove(pool, request, fd, fresh);
+		ret = create_locked(pool, request);
 	if (ret) {
+		create_undo(pool);
 		dp_source_unmake(&pool->source);
-		dp_pool_tear_down(pool, fd, true);
+		dp_pool_tear_down(pool);
 	}
 	return ret;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opening: claim the inode in this process, take the owner lock, wait for the
- * verbs of an owner that died, map everything, pass the layout barrier on a DAX
- * filesystem, check everything; only then may anything be written (D8). A
- * failure on the way leaves the medium as it was.
+ * Opening: open the first file, claim its inode in this process, take its lock,
+ * wait for the verbs of an owner that died, do the same with the other files, map
+ * everything, pass the layout barrier on a DAX filesystem, check everything; only
+ * then may anything be written (D8). A failure on the way leaves the medium as it
+ * was.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,14 +40,32 @@ int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 	return 0;
 }
 
+static int pool_cannot_list(const struct dp_pool *pool, int error,
+			    const struct dp_why *why)
+{
+	return dp_fail(why, error, "the files of %s cannot be listed: %s",
+		       pool->source.path, strerror(-error));
+}
+
 /* Without segment 0 there is no pool, unless others of its files are there. */
 static int pool_no_first_segment(const struct dp_pool *pool,
+				 enum dp_file_access access,
 				 const struct dp_why *why)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
+	int extra = dp_source_extra_files(&pool->source, 1);
 
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		return dp_fail(why, -ENOENT, "%s was removed meanwhile",
+			       pool->source.path);
+	if (access == DP_FILE_MAKE)
+		return dp_fail(why, -EBUSY,
+			       "%s was removed while a pool was made in it: try again",
+			       pool->source.path);
+	if (extra < 0)
+		return pool_cannot_list(pool, extra, why);
 	dp_source_segment_name(0, name);
-	if (dp_source_extra_files(&pool->source, 1))
+	if (extra)
 		return dp_fail(why, -EUCLEAN,
 			       "%s/%s is missing: bring the file back, the pool needs all its segments",
 			       pool->source.path, name);
@@ -55,62 +74,58 @@ static int pool_no_first_segment(const struct dp_pool *pool,
 		       pool->source.path);
 }
 
-/* While one waits for the lock, the file may be removed or replaced. */
-static int pool_check_identity(const struct dp_pool *pool,
-			       const struct dp_why *why)
-{
-	dev_t dev;
-	ino_t ino;
-
-	if (!dp_source_identity(&pool->source, &dev, &ino) &&
-	    dev == pool->lock.dev && ino == pool->lock.ino)
-		return 0;
-	return dp_fail(why, -EBUSY,
-		       "%s was replaced while its lock was waited for: try again",
-		       pool->source.path);
-}
-
 /* Of the medium as a whole; which of it is whose is found out later. */
-static int pool_list_bad(struct dp_pool *pool, int fd)
+static int pool_list_bad(struct dp_pool *pool)
 {
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
 		return dp_bad_of_device(pool->source.device, &pool->bad);
-	return dp_bad_of_disk(fd, &pool->bad);
+	return dp_bad_of_disk(dp_file_fd(&pool->first), &pool->bad);
 }
 
-/* Find the path, claim it in this process, open and lock segment 0. */
-int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
-		 int flags, int *ret_fd)
+/* What is there may be made, removed and replaced by others meanwhile. */
+static int pool_lock_first(struct dp_pool *pool,
+			   struct dp_pool_request *request,
+			   enum dp_file_access access)
 {
-	dev_t dev;
-	ino_t ino;
-	int fd, ret;
+	int ret = dp_file_open(&pool->first, &pool->source, 0, access,
+			       request->why);
 
-	ret = dp_source_identity(&pool->source, &dev, &ino);
 	if (ret == -ENOENT)
-		return pool_no_first_segment(pool, request->why);
-	if (ret)
-		return dp_fail(request->why, ret, "%s: %s", request->path,
-			       strerror(-ret));
-	ret = dp_lock_claim(&pool->lock, dev, ino, request->why);
+		return pool_no_first_segment(pool, access, request->why);
 	if (ret)
 		return ret;
-	fd = dp_source_open(&pool->source, 0, flags, request->why);
-	if (fd < 0)
-		return fd;
-	*ret_fd = fd;
-	ret = dp_lock_take(&pool->lock, fd, request->readonly,
+	ret = dp_file_lock(&pool->first, &pool->source, request->readonly,
 			   &request->patience, request->why);
+	if (ret == -ESTALE)
+		ret = dp_fail(request->why, ret,
+			      "%s was replaced while its lock was waited for: try again",
+			      pool->source.path);
+	return ret;
+}
+
+/*
+ * A create whose first file was taken away by the create that made it begins anew:
+ * it met no pool. Each turn needs another such one, so that this ends.
+ */
+int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
+		 enum dp_file_access access)
+{
+	int ret;
+
+	while ((ret = pool_lock_first(pool, request, access)) == -ESTALE &&
+	       access == DP_FILE_MAKE &&
+	       pool->source.kind != DP_SOURCE_DEVDAX)
+		dp_file_close(&pool->first);
+	if (ret == -ESTALE)
+		ret = -EBUSY;
 	if (!ret)
-		ret = pool_check_identity(pool, request->why);
-	if (!ret)
-		ret = dp_source_classify(&pool->source, fd);
-	return ret ? ret : pool_list_bad(pool, fd);
+		ret = dp_source_classify(&pool->source,
+					 dp_file_fd(&pool->first));
+	return ret ? ret : pool_list_bad(pool);
 }
 
 /* Bytes of segment 0's file, or of the device. */
-static int pool_medium_size(const struct dp_pool *pool, int fd,
-			    uint64_t *ret_size)
+static int pool_medium_size(const struct dp_pool *pool, uint64_t *ret_size)
 {
 	struct stat st;
 	int ret;
@@ -119,7 +134,7 @@ static int pool_medium_size(const struct dp_pool *pool, int fd,
 		*ret_size = pool->source.device_size;
 		return 0;
 	}
-	ret = dp_os_fstat(fd, &st);
+	ret = dp_os_fstat(dp_file_fd(&pool->first), &st);
 	if (!ret)
 		*ret_size = st.st_size;
 	return ret;
@@ -157,8 +172,11 @@ bool dp_pool_is_blank(const struct dp_bad_view *view)
 static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
 			   const struct dp_why *why)
 {
-	bool was_longer = size || dp_source_extra_files(&pool->source, 1);
+	int extra = dp_source_extra_files(&pool->source, 1);
+	bool was_longer = size || extra;
 
+	if (extra < 0)
+		return pool_cannot_list(pool, extra, why);
 	return dp_fail(why, was_longer ? -EUCLEAN : -EMEDIUMTYPE,
 		       "segment 0 of %s has %llu bytes: %s", pool->source.path,
 		       (unsigned long long)size, was_longer ?
@@ -181,9 +199,10 @@ static struct dp_bad_view pool_first_view(const struct dp_pool *pool, int fd,
 }
 
 /* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
-int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
+int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_why *why)
 {
+	int fd = dp_file_fd(&pool->first);
 	char sentence[400];
 	struct dp_why inner = { sentence, sizeof(sentence) };
 	struct dp_bad_view view;
@@ -192,7 +211,7 @@ int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
 	int ret;
 
 	*ret_blank = false;
-	ret = pool_medium_size(pool, fd, &size);
+	ret = pool_medium_size(pool, &size);
 	if (ret)
 		return ret;
 	*ret_blank = !size;
@@ -247,38 +266,43 @@ static int pool_pass_barrier(struct dp_pool *pool,
 	return dp_barrier_pass(&barrier, &request->patience, request->why);
 }
 
-int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
-		uint64_t size, int fd, bool create)
+int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
+			  bool create)
 {
 	struct dp_segments *segments = &pool->segments;
-	int ret;
 
 	segments->source = &pool->source;
 	segments->persist = &pool->persist;
 	segments->medium = &pool->bad;
 	segments->seed = pool->seed;
 	segments->readonly = pool->readonly;
-	ret = dp_segments_map(segments, size, &pool->geometry, fd, create,
+	return dp_segments_open(segments, &pool->first, &pool->geometry, create,
+				&request->patience, request->why);
+}
+
+int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
+		uint64_t size, bool create)
+{
+	struct dp_segments *segments = &pool->segments;
+	int ret, extra = dp_source_extra_files(&pool->source,
+					       pool->geometry.segments);
+
+	if (extra < 0)
+		return pool_cannot_list(pool, extra, request->why);
+	pool->ignored_files = extra;
+	ret = dp_segments_map(segments, size, &pool->geometry, create,
 			      request->why);
 	if (!ret)
 		ret = pool_pass_barrier(pool, request, create);
-	if (!ret)
-		ret = dp_segments_back(segments, create, request->why);
-	pool->ignored_files = dp_source_extra_files(&pool->source,
-						    pool->geometry.segments);
-	return ret;
+	return ret ? ret : dp_segments_back(segments, create, request->why);
 }
 
-/* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
-void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock)
+void dp_pool_tear_down(struct dp_pool *pool)
 {
 	dp_persist_fini(&pool->persist);
 	dp_segments_close(&pool->segments);
 	dp_bad_fini(&pool->bad);
-	if (unlock)
-		dp_lock_drop(&pool->lock);
-	dp_os_close(fd);
-	dp_lock_unclaim(&pool->lock);
+	dp_file_close(&pool->first);
 	dp_source_close(&pool->source);
 	pthread_mutex_destroy(&pool->super_mutex);
 }
@@ -348,12 +372,12 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 }
 
 static int pool_open_locked(struct dp_pool *pool,
-			    struct dp_pool_request *request, int fd)
+			    struct dp_pool_request *request)
 {
 	bool blank;
 	int ret;
 
-	ret = dp_pool_peek(pool, fd, &pool->super, &blank, request->why);
+	ret = dp_pool_peek(pool, &pool->super, &blank, request->why);
 	if (!ret)
 		ret = dp_pool_check_super(pool, &pool->super, request->why);
 	if (!ret)
@@ -374,7 +398,9 @@ static int pool_open_locked(struct dp_pool *pool,
 			       request->path,
 			       (unsigned long long)pool->source.device_size,
 			       (unsigned long long)pool->super.pool_size);
-	ret = dp_pool_map(pool, request, pool->super.pool_size, fd, false);
+	ret = dp_pool_open_segments(pool, request, false);
+	if (!ret)
+		ret = dp_pool_map(pool, request, pool->super.pool_size, false);
 	return ret ? ret : dp_segments_check(&pool->segments, pool->super.uuid,
 					     dp_pool_only_looks(pool),
 					     request->why);
@@ -386,13 +412,17 @@ int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
 	int ret;
 
 	memset(pool, 0, sizeof(*pool));
-	pool->lock.fd = -1;
 	pool->readonly = request->readonly;
 	pool->degraded = request->degraded;
 	if (request->any_node)
 		flags |= DP_SOURCE_ANY_NODE;
+	if (request->any_owner)
+		flags |= DP_JUDGE_ANY_OWNER;
+	if (request->any_filesystem)
+		flags |= DP_JUDGE_ANY_FILESYSTEM;
 	dp_patience_begin(&request->patience);
-	ret = dp_source_find(&pool->source, request->path, flags, request->why);
+	ret = dp_source_find(&pool->source, request->path, flags, request->mode,
+			     request->why);
 	if (!ret)
 		pthread_mutex_init(&pool->super_mutex, NULL);
 	return ret;
@@ -400,17 +430,16 @@ int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
 
 int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 {
-	int flags = request->readonly ? O_RDONLY : O_RDWR;
-	int fd = -1, ret;
+	int ret = dp_pool_begin(pool, request, 0);
 
-	ret = dp_pool_begin(pool, request, 0);
 	if (ret)
 		return ret;
-	ret = dp_pool_lock(pool, request, flags, &fd);
+	ret = dp_pool_lock(pool, request, request->readonly ? DP_FILE_READ :
+							      DP_FILE_WRITE);
 	if (!ret)
-		ret = pool_open_locked(pool, request, fd);
+		ret = pool_open_locked(pool, request);
 	if (ret)
-		dp_pool_tear_down(pool, fd, true);
+		dp_pool_tear_down(pool);
 	return ret;
 }
 
@@ -542,7 +571,6 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 
 int dp_pool_close(struct dp_pool *pool, bool clean)
 {
-	int fd = pool->lock.fd;
 	int ret = dp_persist_error(&pool->persist);
 
 	/* After an error nobody can tell what is on media: the next open looks. */
@@ -551,6 +579,6 @@ int dp_pool_close(struct dp_pool *pool, bool clean)
 		memset(&pool->super.owner, 0, sizeof(pool->super.owner));
 		ret = pool_write_super(pool);
 	}
-	dp_pool_tear_down(pool, fd, true);
+	dp_pool_tear_down(pool);
 	return ret;
 }

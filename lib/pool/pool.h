@@ -11,6 +11,7 @@
 #include "media/layout.h"
 #include "media/persist.h"
 #include "owner/lock.h"
+#include "pool/file.h"
 #include "pool/segment.h"
 #include "pool/source.h"
 
@@ -23,7 +24,7 @@ struct dp_rdma_use {
 struct dp_pool {
 	struct dp_source source;
 	struct dp_bad bad;		/* of the device, or the whole disk */
-	struct dp_lock lock;
+	struct dp_file first;		/* the device, or segment 0's */
 	struct dp_persist persist;
 	bool readonly;
 	bool degraded;			/* what checks out is used */
@@ -46,6 +47,9 @@ struct dp_pool_request {
 	bool overwrite;
 	bool any_node;
 	bool despite_rdma;		/* a person took the risk */
+	bool any_owner;
+	bool any_filesystem;
+	uint32_t mode;			/* of new files */
 	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
 	uint64_t pool_size;
 	uint64_t segment_size;
@@ -83,14 +87,17 @@ int dp_pool_close(struct dp_pool *pool, bool clean);
 /* Find the path; flags as dp_source_find(). */
 int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
 		  uint32_t flags);
-/* Claim, open and lock segment 0 or the device. *ret_fd may be set on failure. */
+/* Open, claim and lock segment 0 or the device, as pool->first. */
 int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
-		 int flags, int *ret_fd);
+		 enum dp_file_access access);
+/* Open and lock the others, by pool->geometry. */
+int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
+			  bool create);
 /*
  * Segment 0's superblock, before the geometry is known; as dp_super_read().
  * *ret_blank is set in any case: nothing was ever finished here.
  */
-int dp_pool_peek(const struct dp_pool *pool, int fd, struct dp_super *ret_super,
+int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_why *why);
 bool dp_pool_is_blank(const struct dp_bad_view *view);
 /* Nothing is written, and what can be read is good enough. */
@@ -103,15 +110,15 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request);
 int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 				const struct dp_why *why);
 /*
- * Map all segments, by pool->geometry, of a medium of `size` bytes; create: make
- * the files, with their space. On a DAX
+ * Map all segments, which are open, of a medium of `size` bytes; create: give the
+ * files their space. On a DAX
  * filesystem returns only when no DMA into old files goes on (D8), and before
  * that nothing in them is changed.
  */
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
-		uint64_t size, int fd, bool create);
-/* Undo everything but what is on media. fd: segment 0 or the device, or -1. */
-void dp_pool_tear_down(struct dp_pool *pool, int fd, bool unlock);
+		uint64_t size, bool create);
+/* Undo everything but what is on media. */
+void dp_pool_tear_down(struct dp_pool *pool);
 
 /* Does what a whole superblock of segment 0 says make sense? -EUCLEAN. */
 int dp_pool_check_super(const struct dp_pool *pool,

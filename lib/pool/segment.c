@@ -3,14 +3,17 @@
  * Owns the array of segments, their files, mappings, chunk flags and lists of bad
  * blocks. A set of segments goes through these states, in this order:
  *
- *	NONE ---> MAPPED ---> BACKED ---> CHECKED ---> NONE
+ *	NONE ---> OPEN ---> MAPPED ---> BACKED ---> CHECKED ---> NONE
  *
- *	NONE -> MAPPED		[dp_segments_map]
+ *	NONE -> OPEN		[dp_segments_open]
+ *	OPEN -> MAPPED		[dp_segments_map]
  *	MAPPED -> BACKED	[dp_segments_back]
  *	BACKED -> CHECKED	[dp_segments_check]; a create writes them anew
  *	any, also half way -> NONE	[dp_segments_close]
  *
- *	MAPPED   all files are open and mapped once, at their place in one range
+ *	OPEN     all files are open, claimed in this process and locked, in the
+ *	         order of their numbers (W2); what was found is known (W1)
+ *	MAPPED   all files are mapped once, at their place in one range
  *	         of addresses; nothing in them was read or changed: the layout
  *	         barrier needs them mapped, and comes before the first change (D8)
  *	BACKED   what is backed (D9) and what is bad is known of each
@@ -29,8 +32,8 @@
 struct dp_segment {
 	char *base;
 	uint64_t size;
-	int fd;				/* -1: a slice of the device */
-	bool made;			/* the file, by this create */
+	struct dp_file own;		/* of all but the first */
+	struct dp_file *file;		/* NULL: a slice of the device */
 	bool super_lost;		/* its superblock stands in the copy */
 	struct dp_table table;
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
@@ -61,6 +64,105 @@ struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
 	};
 }
 
+/* ---------------------------------------------------------------- opening */
+
+/* All files of a pool are DAX, or none is: XFS and ext4 can tell each. */
+static int segment_check_kind(const struct dp_segments *segments,
+			      uint32_t index, const struct dp_why *why)
+{
+	const struct dp_source *source = segments->source;
+	int dax;
+
+	if (source->kind != DP_SOURCE_FSDAX)
+		return 0;
+	dax = dp_os_is_dax(dp_file_fd(segments->all[index].file));
+	if (dax > 0)
+		return 0;
+	return dp_fail(why, dax ? dax : -EOPNOTSUPP,
+		       "segment %u of %s is %s: mount with -o dax=always, or copy the file to one that is DAX",
+		       index, source->path, dax ? strerror(-dax) :
+		       "no DAX file, though the first is");
+}
+
+static int segment_is_not_there(const struct dp_segments *segments,
+				uint32_t index, bool create,
+				const struct dp_why *why)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+
+	dp_source_segment_name(index, name);
+	if (create)
+		return dp_fail(why, -EBUSY,
+			       "%s was removed while a pool was made in it: try again",
+			       segments->source->path);
+	return dp_fail(why, -EUCLEAN,
+		       "%s/%s is missing: bring the file back, the pool needs all its segments",
+		       segments->source->path, name);
+}
+
+static int segment_lock(struct dp_segments *segments, uint32_t index,
+			struct dp_patience *patience, const struct dp_why *why)
+{
+	int ret = dp_file_lock(segments->all[index].file, segments->source,
+			       segments->readonly, patience, why);
+
+	if (ret != -ESTALE)
+		return ret;
+	return dp_fail(why, -EBUSY,
+		       "segment %u of %s was replaced while its lock was waited for: try again",
+		       index, segments->source->path);
+}
+
+static int segment_open(struct dp_segments *segments, uint32_t index,
+			bool create, struct dp_patience *patience,
+			const struct dp_why *why)
+{
+	struct dp_segment *segment = &segments->all[index];
+	enum dp_file_access access = create ? DP_FILE_MAKE :
+				     segments->readonly ? DP_FILE_READ :
+							  DP_FILE_WRITE;
+	int ret = dp_file_open(&segment->own, segments->source, index, access,
+			       why);
+
+	if (ret == -ENOENT)
+		return segment_is_not_there(segments, index, create, why);
+	if (ret)
+		return ret;
+	segment->file = &segment->own;
+	ret = segment_lock(segments, index, patience, why);
+	return ret ? ret : segment_check_kind(segments, index, why);
+}
+
+int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
+		     const struct dp_geometry *geometry, bool create,
+		     struct dp_patience *patience, const struct dp_why *why)
+{
+	int ret = 0;
+
+	assert(geometry->segments && geometry->segments <= DP_SEGMENTS_MAX);
+	assert(!segments->all && segments->source);
+	segments->all = calloc(geometry->segments, sizeof(*segments->all));
+	if (!segments->all)
+		return -ENOMEM;
+	segments->first = first;
+	for (uint32_t i = 0; !ret && i < geometry->segments; i++) {
+		segments->opened = i + 1;
+		if (segments->source->kind == DP_SOURCE_DEVDAX)
+			continue;
+		if (i)
+			ret = segment_open(segments, i, create, patience, why);
+		else
+			segments->all[i].file = first;
+	}
+	return ret;
+}
+
+void dp_segments_undo(struct dp_segments *segments)
+{
+	for (uint32_t i = segments->opened; i-- > 1;)
+		dp_file_undo(&segments->all[i].own, segments->source);
+}
+
 /* ---------------------------------------------------------------- mapping */
 
 static int segment_map_one(struct dp_segments *segments, uint64_t offset,
@@ -83,30 +185,13 @@ static int segment_map_one(struct dp_segments *segments, uint64_t offset,
 			       size, why);
 }
 
-/* Open the file of a segment, or make it if there is none. */
-static int segment_open(struct dp_segments *segments, uint32_t index,
-			bool create, const struct dp_why *why)
-{
-	struct dp_segment *segment = &segments->all[index];
-	int flags = segments->readonly ? O_RDONLY : O_RDWR;
-
-	if (create)
-		segment->fd = dp_source_open(segments->source, index,
-					     flags | O_CREAT | O_EXCL, NULL);
-	segment->made = segment->fd >= 0;
-	if (!segment->made)
-		segment->fd = dp_source_open(segments->source, index, flags,
-					     why);
-	return segment->fd < 0 ? segment->fd : 0;
-}
-
 /* A new file gets its size with its space; an old one must have it. */
 static int segment_check_size(const struct dp_segments *segments,
 			      uint32_t index, const struct dp_why *why)
 {
 	const struct dp_segment *segment = &segments->all[index];
 	struct stat st;
-	int ret = dp_os_fstat(segment->fd, &st);
+	int ret = dp_os_fstat(dp_file_fd(segment->file), &st);
 
 	if (!ret && (uint64_t)st.st_size < segment->size)
 		return dp_fail(why, -EUCLEAN,
@@ -125,7 +210,6 @@ static void segment_describe(struct dp_segments *segments, uint32_t index)
 
 	segment->base = dp_geometry_base(geometry, index);
 	segment->size = dp_geometry_size(geometry, index);
-	segment->fd = -1;
 	segment->view = (struct dp_bad_view) { &segment->bad, segment->base, -1 };
 	segment->table = (struct dp_table) {
 		.base = segment->base,
@@ -138,7 +222,6 @@ static void segment_describe(struct dp_segments *segments, uint32_t index)
 	};
 }
 
-/* Open the segment's file, or make it, and map it: no more (see the barrier). */
 static int segment_map(struct dp_segments *segments, uint32_t index,
 		       bool create, const struct dp_why *why)
 {
@@ -148,46 +231,40 @@ static int segment_map(struct dp_segments *segments, uint32_t index,
 	segment->chunk = calloc(1, segment->size >> DP_CHUNK_SHIFT);
 	if (!segment->chunk)
 		return -ENOMEM;
-	if (segments->source->kind == DP_SOURCE_DEVDAX)
+	if (!segment->file)
 		return 0;
-	if (index)
-		ret = segment_open(segments, index, create, why);
-	if (!ret && !create)
+	if (!create)
 		ret = segment_check_size(segments, index, why);
 	if (ret)
 		return ret;
 	return segment_map_one(segments, dp_geometry_begin(&segments->divided,
 							   index),
-			       segment->size, segment->fd, why);
+			       segment->size, dp_file_fd(segment->file), why);
 }
 
-static int segment_map_all(struct dp_segments *segments, uint64_t size, int fd,
+static int segment_map_all(struct dp_segments *segments, uint64_t size,
 			   bool create, const struct dp_why *why)
 {
-	bool device = segments->source->kind == DP_SOURCE_DEVDAX;
 	int ret = 0;
 
-	if (device)
-		ret = segment_map_one(segments, 0, size, fd, why);
+	if (segments->source->kind == DP_SOURCE_DEVDAX)
+		ret = segment_map_one(segments, 0, size,
+				      dp_file_fd(segments->first), why);
 	for (uint32_t i = 0; !ret && i < segments->divided.segments; i++) {
 		segment_describe(segments, i);
-		if (!i && !device)
-			segments->all[i].fd = fd;
-		segments->opened = i + 1;
 		ret = segment_map(segments, i, create, why);
 	}
 	return ret;
 }
 
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
-		    struct dp_geometry *geometry, int fd, bool create,
+		    struct dp_geometry *geometry, bool create,
 		    const struct dp_why *why)
 {
 	uint64_t range = dp_geometry_begin(geometry, geometry->segments);
 	int ret;
 
-	assert(geometry->segments && geometry->segments <= DP_SEGMENTS_MAX);
-	assert(!segments->all && segments->source && segments->persist);
+	assert(segments->opened == geometry->segments && segments->persist);
 	if (segments->source->kind == DP_SOURCE_DEVDAX && range < size)
 		range = size;
 	ret = dp_map_reserve(&segments->range, range, segments->source->align);
@@ -197,18 +274,14 @@ int dp_segments_map(struct dp_segments *segments, uint64_t size,
 			       (unsigned long long)range >> 20);
 	geometry->base = segments->range.base;
 	segments->divided = *geometry;
-	segments->all = calloc(geometry->segments, sizeof(*segments->all));
-	if (!segments->all)
-		return -ENOMEM;
-	return segment_map_all(segments, size, fd, create, why);
+	return segment_map_all(segments, size, create, why);
 }
 
 void dp_segments_close(struct dp_segments *segments)
 {
 	dp_map_release(&segments->range);
 	for (uint32_t i = 0; i < segments->opened; i++) {
-		if (i)
-			dp_os_close(segments->all[i].fd);
+		dp_file_close(&segments->all[i].own);
 		free(segments->all[i].chunk);
 		dp_bad_fini(&segments->all[i].bad);
 	}
@@ -226,14 +299,14 @@ static int segment_find_bad(struct dp_segments *segments, uint32_t index,
 	struct dp_segment *segment = &segments->all[index];
 	int ret;
 
-	segment->view.fd = segment->fd;
+	segment->view.fd = dp_segment_fd(segments, index);
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
 		ret = dp_bad_of_slice(segments->medium,
 				      dp_geometry_begin(&segments->divided,
 							index),
 				      segment->size, &segment->bad);
 	else
-		ret = dp_bad_of_file(segments->medium, segment->fd,
+		ret = dp_bad_of_file(segments->medium, segment->view.fd,
 				     segment->size, &segment->bad);
 	if (ret)
 		return dp_fail(why, ret,
@@ -251,7 +324,7 @@ static int segment_back(struct dp_segments *segments, uint32_t index,
 	int ret = 0;
 
 	if (create && source->kind != DP_SOURCE_DEVDAX)
-		ret = dp_os_allocate(segment->fd, segment->size);
+		ret = dp_os_allocate(dp_file_fd(segment->file), segment->size);
 	if (ret)
 		return dp_fail(why, ret,
 			       "%s: no room for segment %u of %llu MiB: %s",
@@ -263,8 +336,8 @@ static int segment_back(struct dp_segments *segments, uint32_t index,
 				   MADV_POPULATE_WRITE);
 	if (ret)
 		return ret;
-	ret = dp_source_chunks(source, segment->fd, segment->size,
-			       segment->chunk, why);
+	ret = dp_source_chunks(source, dp_segment_fd(segments, index),
+			       segment->size, segment->chunk, why);
 	return ret ? ret : segment_find_bad(segments, index, why);
 }
 
@@ -279,14 +352,11 @@ int dp_segments_back(struct dp_segments *segments, bool create,
 	return ret;
 }
 
-/* Files that this create made have no past, and an empty one no pages. */
+/* An empty file has no pages that anybody could have pinned. */
 bool dp_segments_have_old_files(const struct dp_segments *segments)
 {
-	struct stat st;
-
 	for (uint32_t i = 0; i < segments->opened; i++)
-		if (!segments->all[i].made &&
-		    (dp_os_fstat(segments->all[i].fd, &st) || st.st_size))
+		if (!dp_segment_was_empty(segments, i))
 			return true;
 	return false;
 }
@@ -374,12 +444,16 @@ static struct dp_segment *segment_at(const struct dp_segments *segments,
 
 int dp_segment_fd(const struct dp_segments *segments, uint32_t index)
 {
-	return segment_at(segments, index)->fd;
+	const struct dp_file *file = segment_at(segments, index)->file;
+
+	return file ? dp_file_fd(file) : -1;
 }
 
-bool dp_segment_was_made(const struct dp_segments *segments, uint32_t index)
+bool dp_segment_was_empty(const struct dp_segments *segments, uint32_t index)
 {
-	return index < segments->opened && segments->all[index].made;
+	const struct dp_file *file = segment_at(segments, index)->file;
+
+	return file && dp_file_was_empty(file);
 }
 
 const struct dp_table *dp_segment_table(const struct dp_segments *segments,

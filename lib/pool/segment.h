@@ -10,6 +10,7 @@
 #include "media/layout.h"
 #include "media/persist.h"
 #include "media/table.h"
+#include "pool/file.h"
 #include "pool/map.h"
 #include "pool/source.h"
 
@@ -80,20 +81,28 @@ struct dp_segments {
 	uint64_t seed;
 	bool readonly;
 	/* Private to segment.c. */
+	struct dp_file *first;		/* the device, or segment 0 */
 	struct dp_geometry divided;
 	struct dp_map range;
-	uint32_t opened;		/* of them, those with resources */
+	uint32_t opened;		/* of them, those with files */
 	struct dp_segment *all;
 };
 
 /*
- * Reserve the addresses of all segments, open their files and map them; sets
- * geometry->base. fd is segment 0's or the device's, which has `size` bytes.
- * create: files that are missing are made. What is in them is neither read nor
- * changed: the barrier comes first.
+ * Open and lock the files of all segments after the first, which is `first` (or the
+ * device); create: files that are missing are made. What is in them is neither read
+ * nor changed.
+ */
+int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
+		     const struct dp_geometry *geometry, bool create,
+		     struct dp_patience *patience, const struct dp_why *why);
+/*
+ * Reserve the addresses of all segments and map them; sets geometry->base. A device
+ * has `size` bytes. What is in the files is neither read nor changed: the barrier
+ * comes first. create: their sizes are not looked at.
  */
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
-		    struct dp_geometry *geometry, int fd, bool create,
+		    struct dp_geometry *geometry, bool create,
 		    const struct dp_why *why);
 /*
  * When nothing else can reach the files any more: allocate their space if this is
@@ -110,10 +119,12 @@ int dp_segments_check(struct dp_segments *segments, const uint8_t uuid[16],
 		      bool tolerant, const struct dp_why *why);
 /* Write the superblocks that dp_segments_check() found lost; not segment 0's. */
 int dp_segments_restore_supers(struct dp_segments *segments);
-/* Close and unmap all that is there; segment 0's descriptor is the caller's. */
+/* Unmap all that is there, unlock and close the files; not the first. */
 void dp_segments_close(struct dp_segments *segments);
+/* A create failed: dp_file_undo() of all files but the first. */
+void dp_segments_undo(struct dp_segments *segments);
 
-/* Was any file there before this create, with something in it? */
+/* Had any file something in it before this create? */
 bool dp_segments_have_old_files(const struct dp_segments *segments);
 /* The refusal of an open for reading: segment `index` has its copy alone. */
 int dp_segment_super_is_lost(const struct dp_source *source, uint32_t index,
@@ -121,8 +132,8 @@ int dp_segment_super_is_lost(const struct dp_source *source, uint32_t index,
 
 /* Its file, or -1: a slice of the device. */
 int dp_segment_fd(const struct dp_segments *segments, uint32_t index);
-/* Did this create make its file? False if it was not reached. */
-bool dp_segment_was_made(const struct dp_segments *segments, uint32_t index);
+/* Under its lock: had its file no bytes when it was found or made? */
+bool dp_segment_was_empty(const struct dp_segments *segments, uint32_t index);
 
 const struct dp_table *dp_segment_table(const struct dp_segments *segments,
 					uint32_t index);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finding out what a path is. A device-dax node counts only through devtmpfs:
- * flock is per inode, and a mknod alias would be a second lock on the same
- * device (KERNEL 0.14). Keeps A10, no shared extents; D9 rests on
+ * Finding out what a path is. A directory is opened once, and its files relative
+ * to it; what is opened is judged by its descriptor (judge.c). A device-dax node
+ * counts only through devtmpfs: flock is per inode, and a mknod alias would be a
+ * second lock on the same device (KERNEL 0.14). Keeps A10, no shared extents; D9 rests on
  * dp_source_chunks().
  */
 #include <daxctl/libdaxctl.h>
@@ -63,24 +64,26 @@ static bool source_driver_is(const char *device, const char *driver)
 	return !strcmp(name ? name + 1 : target, driver);
 }
 
-/* Is there a mount of type devtmpfs with that device number? */
-static bool source_is_devtmpfs(dev_t dev)
+/* Is there a mount of type devtmpfs with that device number? 1, 0, or -errno. */
+static int source_is_devtmpfs(dev_t dev)
 {
 	char wanted[32], *text, *line, *save = NULL;
-	bool found = false;
+	int ret;
 
 	text = malloc(1 << 20);
 	if (!text)
-		return false;
-	if (dp_os_read_file("/proc/self/mountinfo", text, 1 << 20) < 0)
+		return -ENOMEM;
+	ret = dp_os_read_file("/proc/self/mountinfo", text, 1 << 20);
+	if (ret < 0)
 		goto out;
+	ret = 0;
 	snprintf(wanted, sizeof(wanted), " %u:%u ", major(dev), minor(dev));
-	for (line = strtok_r(text, "\n", &save); line && !found;
+	for (line = strtok_r(text, "\n", &save); line && !ret;
 	     line = strtok_r(NULL, "\n", &save))
-		found = strstr(line, wanted) && strstr(line, " - devtmpfs ");
+		ret = strstr(line, wanted) && strstr(line, " - devtmpfs ");
 out:
 	free(text);
-	return found;
+	return ret;
 }
 
 /* The one node that counts is /dev/<device> on devtmpfs. */
@@ -89,26 +92,44 @@ static int source_check_node(const struct dp_source *source,
 {
 	char path[128];
 	struct stat real;
+	int ret = source_is_devtmpfs(st->st_dev);
 
+	if (ret < 0)
+		return dp_fail(why, -EPERM,
+			       "whether %s is the kernel's own node of %s cannot be told, since /proc/self/mountinfo cannot be read (%s), and the lock of a second node would not exclude users of the first: mount /proc, or insist with DAXPIN_POOL_ANY_NODE",
+			       source->path, source->device, strerror(-ret));
 	snprintf(path, sizeof(path), "/dev/%s", source->device);
-	if (source_is_devtmpfs(st->st_dev) &&
-	    !dp_os_stat(AT_FDCWD, path, &real) && real.st_dev == st->st_dev &&
-	    real.st_ino == st->st_ino)
+	if (ret && !dp_os_stat(AT_FDCWD, path, &real) &&
+	    real.st_dev == st->st_dev && real.st_ino == st->st_ino)
 		return 0;
 	return dp_fail(why, -EPERM,
 		       "%s is a second node of %s, and its lock would not exclude users of %s: use %s",
 		       source->path, source->device, path, path);
 }
 
+/* Nothing was found of it: does sysfs know no such device, or is none there? */
+static int source_no_device(const struct dp_source *source,
+			    const struct dp_why *why)
+{
+	struct stat st;
+	int ret = dp_os_stat(AT_FDCWD, "/sys/bus", &st);
+
+	if (ret)
+		return dp_fail(why, -ENODEV,
+			       "what device %s is cannot be told, since /sys/bus cannot be looked at: %s; mount /sys",
+			       source->path, strerror(-ret));
+	return dp_fail(why, -ENODEV,
+		       "%s is not a device-dax node: give a /dev/daxX.Y or a directory",
+		       source->path);
+}
+
 static int source_find_device(struct dp_source *source, const struct stat *st,
-			      uint32_t flags, const struct dp_why *why)
+			      const struct dp_why *why)
 {
 	int ret = source_describe_device(source, st->st_rdev);
 
 	if (ret)
-		return dp_fail(why, -ENODEV,
-			       "%s is not a device-dax node: give a /dev/daxX.Y or a directory",
-			       source->path);
+		return source_no_device(source, why);
 	if (source_driver_is(source->device, "kmem"))
 		return dp_fail(why, -ENODEV,
 			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
@@ -117,9 +138,20 @@ static int source_find_device(struct dp_source *source, const struct stat *st,
 		return dp_fail(why, -ENOSPC, "%s has less than 32 MiB",
 			       source->path);
 	source->kind = DP_SOURCE_DEVDAX;
-	if (flags & DP_SOURCE_ANY_NODE)
-		return 0;
-	return source_check_node(source, st, why);
+	source->device_number = st->st_rdev;
+	return 0;
+}
+
+/* It was found by name; what was opened must be the same. */
+static int source_judge_device(const struct dp_source *source,
+			       const struct stat *st, const struct dp_why *why)
+{
+	if (!S_ISCHR(st->st_mode) || st->st_rdev != source->device_number)
+		return dp_fail(why, -EBUSY,
+			       "%s was replaced while it was opened: try again",
+			       source->path);
+	return source->flags & DP_SOURCE_ANY_NODE ? 0 :
+	       source_check_node(source, st, why);
 }
 
 /* A path that is not there; a device in system-ram mode may lack its node. */
@@ -140,64 +172,97 @@ static int source_not_there(const struct dp_source *source,
 
 /* -------------------------------------------------------------- directory */
 
-static int source_find_directory(struct dp_source *source,
-				 const struct dp_why *why)
+static int source_judge_directory(struct dp_source *source,
+				  const struct dp_why *why)
 {
-	uint64_t magic;
-	int ret;
+	enum dp_filesystem filesystem;
+	int ret = dp_os_fstat(source->dir, &source->dir_stat);
 
-	ret = dp_os_open(AT_FDCWD, source->path, O_RDONLY | O_DIRECTORY, 0);
-	if (ret < 0)
-		return dp_fail(why, ret, "%s cannot be opened: %s",
+	if (ret)
+		return dp_fail(why, ret, "%s cannot be looked at: %s",
 			       source->path, strerror(-ret));
-	source->dir = ret;
-	source->align = DP_CHUNK_SIZE;
-	ret = dp_os_filesystem(source->dir, &magic);
+	ret = dp_judge_directory(source->path, &source->dir_stat, source->flags,
+				 why);
+	if (!ret)
+		ret = dp_judge_filesystem(source->path, NULL, source->dir,
+					  source->flags, &filesystem, why);
 	if (ret)
 		return ret;
-	source->kind = magic == TMPFS_MAGIC ? DP_SOURCE_SHMEM : DP_SOURCE_DISK;
+	source->align = DP_CHUNK_SIZE;
+	source->no_dma = filesystem == DP_FILESYSTEM_DOUBTFUL;
+	source->kind = filesystem == DP_FILESYSTEM_TMPFS ? DP_SOURCE_SHMEM :
+							   DP_SOURCE_DISK;
 	return 0;
 }
 
-static int source_find(struct dp_source *source, uint32_t flags,
-		       const struct dp_why *why)
+/* With x where r is. */
+static unsigned int source_directory_mode(unsigned int mode)
+{
+	return mode | (mode & 0444) >> 2;
+}
+
+/* -EEXIST: somebody else made it meanwhile, and it is opened all the same. */
+static int source_make_directory(struct dp_source *source)
+{
+	int ret = dp_os_mkdir(source->path, source_directory_mode(source->mode));
+
+	source->made_dir = !ret;
+	return ret == -EEXIST ? 0 : ret;
+}
+
+static int source_open_directory(struct dp_source *source)
+{
+	const int flags = O_RDONLY | O_DIRECTORY;
+	int dir = dp_os_open(AT_FDCWD, source->path, flags, 0);
+
+	if (dir == -ENOENT && source->flags & DP_SOURCE_MAKE_DIR &&
+	    source_not_there(source, NULL) == -ENOENT) {
+		dir = source_make_directory(source);
+		if (!dir)
+			dir = dp_os_open(AT_FDCWD, source->path, flags, 0);
+	}
+	return dir;
+}
+
+static int source_find(struct dp_source *source, const struct dp_why *why)
 {
 	struct stat st;
-	int ret = dp_os_stat(AT_FDCWD, source->path, &st);
+	int ret = source_open_directory(source);
 
-	if (ret == -ENOENT && flags & DP_SOURCE_MAKE_DIR &&
-	    source_not_there(source, NULL) == -ENOENT) {
-		ret = dp_os_mkdir(source->path);
-		source->made_dir = !ret;
-		if (!ret)
-			ret = dp_os_stat(AT_FDCWD, source->path, &st);
+	if (ret >= 0) {
+		source->dir = ret;
+		return source_judge_directory(source, why);
 	}
+	if (ret == -ENOTDIR)
+		ret = dp_os_stat(AT_FDCWD, source->path, &st);
 	if (ret == -ENOENT)
 		return source_not_there(source, why);
 	if (ret)
-		return dp_fail(why, ret, "%s: %s", source->path, strerror(-ret));
+		return dp_source_cannot_open(source, 0, ret, why);
 	if (S_ISCHR(st.st_mode))
-		return source_find_device(source, &st, flags, why);
-	if (S_ISDIR(st.st_mode))
-		return source_find_directory(source, why);
+		return source_find_device(source, &st, why);
 	return dp_fail(why, -EMEDIUMTYPE,
 		       "%s is another program's file: a pool is a directory or a device-dax node",
 		       source->path);
 }
 
 int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
-		   const struct dp_why *why)
+		   unsigned int mode, const struct dp_why *why)
 {
 	int ret;
 
 	memset(source, 0, sizeof(*source));
 	source->dir = -1;
+	source->flags = flags;
+	source->mode = mode;
 	source->path = strdup(path);
 	if (!source->path)
 		return -ENOMEM;
-	ret = source_find(source, flags, why);
-	if (ret)
+	ret = source_find(source, why);
+	if (ret) {
+		dp_source_unmake(source);
 		dp_source_close(source);
+	}
 	return ret;
 }
 
@@ -212,56 +277,111 @@ void dp_source_close(struct dp_source *source)
 
 void dp_source_unmake(struct dp_source *source)
 {
-	if (source->made_dir)
+	struct stat now;
+
+	if (source->made_dir &&
+	    (source->dir < 0 ||
+	     (!dp_os_stat(AT_FDCWD, source->path, &now) &&
+	      now.st_dev == source->dir_stat.st_dev &&
+	      now.st_ino == source->dir_stat.st_ino)))
 		dp_os_rmdir(source->path);
 	source->made_dir = false;
 }
 
-int dp_source_identity(const struct dp_source *source, dev_t *ret_dev,
-		       ino_t *ret_ino)
+/* ------------------------------------------------------------------- files */
+
+int dp_source_open(const struct dp_source *source, uint32_t index, int flags)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
-	struct stat st;
-	int ret;
-
-	dp_source_segment_name(0, name);
-	if (source->kind == DP_SOURCE_DEVDAX)
-		ret = dp_os_stat(AT_FDCWD, source->path, &st);
-	else
-		ret = dp_os_stat(source->dir, name, &st);
-	if (ret)
-		return ret;
-	*ret_dev = st.st_dev;
-	*ret_ino = st.st_ino;
-	return 0;
-}
-
-int dp_source_open(struct dp_source *source, uint32_t index, int flags,
-		   const struct dp_why *why)
-{
-	char name[DP_SEGMENT_NAME_SIZE];
-	int fd;
 
 	dp_source_segment_name(index, name);
 	assert(source->kind != DP_SOURCE_DEVDAX || index == 0);
 	if (source->kind == DP_SOURCE_DEVDAX)
-		fd = dp_os_open(AT_FDCWD, source->path, flags & O_ACCMODE, 0);
+		return dp_os_open(AT_FDCWD, source->path,
+				  (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY,
+				  0);
+	return dp_os_open(source->dir, name,
+			  flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+			  source->mode);
+}
+
+int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
+			  int error, const struct dp_why *why)
+{
+	char what[300], name[DP_SEGMENT_NAME_SIZE];
+
+	dp_source_segment_name(index, name);
+	if (source->dir < 0)
+		snprintf(what, sizeof(what), "%s", source->path);
 	else
-		fd = dp_os_open(source->dir, name, flags, 0666);
-	if (fd >= 0)
-		return fd;
-	if (fd == -ENOENT && index)
-		return dp_fail(why, -EUCLEAN,
-			       "%s/%s is missing: bring the file back, the pool needs all its segments",
-			       source->path, name);
-	if (fd == -ENOENT)
+		snprintf(what, sizeof(what), "%s/%s", source->path, name);
+	switch (error) {
+	case -ELOOP:
 		return dp_fail(why, -EMEDIUMTYPE,
-			       "%s holds no daxpin pool: create one", source->path);
+			       "%s is a symbolic link, and links are not followed there: put the pool's file itself in its place",
+			       what);
+	case -EISDIR:
+	case -ENXIO:
+		return dp_fail(why, -EMEDIUMTYPE,
+			       "%s is a %s and no regular file: remove it, or put the pool's file there",
+			       what, error == -EISDIR ? "directory" : "socket or a device");
+	case -EROFS:
+		return dp_fail(why, error,
+			       "%s is on a filesystem that is mounted read-only: open the pool for reading, or mount it for writing",
+			       what);
+	case -EWOULDBLOCK:
+	case -EBUSY:
+		return dp_fail(why, -EBUSY,
+			       "%s is being changed by another process, or under its lease: try again",
+			       what);
+	default:
+		return dp_fail(why, error, "%s cannot be opened: %s", what,
+			       strerror(-error));
+	}
+}
+
+int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
+		    const struct stat *stat, bool to_be_made,
+		    const struct dp_why *why)
+{
+	uint32_t flags = source->flags | (to_be_made ? DP_JUDGE_ONE_NAME : 0);
+	char name[DP_SEGMENT_NAME_SIZE];
+	enum dp_filesystem filesystem;
+	int ret;
+
 	if (source->kind == DP_SOURCE_DEVDAX)
-		return dp_fail(why, fd, "%s cannot be opened: %s",
-			       source->path, strerror(-fd));
-	return dp_fail(why, fd, "%s/%s cannot be opened: %s", source->path,
-		       name, strerror(-fd));
+		return source_judge_device(source, stat, why);
+	dp_source_segment_name(index, name);
+	ret = dp_judge_file(source->path, name, stat, &source->dir_stat, flags,
+			    why);
+	if (!ret)
+		ret = dp_judge_filesystem(source->path, name, fd, flags,
+					  &filesystem, why);
+	return ret;
+}
+
+int dp_source_look(const struct dp_source *source, uint32_t index,
+		   struct stat *ret_stat)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+
+	if (source->kind == DP_SOURCE_DEVDAX)
+		return dp_os_stat(AT_FDCWD, source->path, ret_stat);
+	dp_source_segment_name(index, name);
+	return dp_os_lstat(source->dir, name, ret_stat);
+}
+
+void dp_source_remove(const struct dp_source *source, uint32_t index, int fd)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+	struct stat named, open;
+
+	assert(source->kind != DP_SOURCE_DEVDAX);
+	dp_source_segment_name(index, name);
+	if (!dp_source_look(source, index, &named) &&
+	    !dp_os_fstat(fd, &open) && named.st_dev == open.st_dev &&
+	    named.st_ino == open.st_ino)
+		dp_os_unlink(source->dir, name);
 }
 
 int dp_source_classify(struct dp_source *source, int fd)
@@ -270,7 +390,7 @@ int dp_source_classify(struct dp_source *source, int fd)
 
 	if (source->kind != DP_SOURCE_DISK && source->kind != DP_SOURCE_FSDAX)
 		return 0;
-	dax = dp_os_is_dax(fd);
+	dax = source->no_dma ? 0 : dp_os_is_dax(fd);
 	if (dax < 0)
 		return dax;
 	source->kind = dax ? DP_SOURCE_FSDAX : DP_SOURCE_DISK;
@@ -299,10 +419,11 @@ static int source_count_extra(const char *name, void *arg)
 int dp_source_extra_files(const struct dp_source *source, uint32_t segments)
 {
 	struct extra_count count = { segments, 0 };
+	int ret = 0;
 
 	if (source->dir >= 0)
-		dp_os_list(source->dir, source_count_extra, &count);
-	return count.extra;
+		ret = dp_os_list(source->dir, source_count_extra, &count);
+	return ret ? ret : count.extra;
 }
 
 /* ----------------------------------------------------------------- chunks */

@@ -6,7 +6,8 @@
 #ifndef DP_SOURCE_H
 #define DP_SOURCE_H
 
-#include <sys/types.h>
+#include <sys/stat.h>
+#include "pool/judge.h"
 #include "util/util.h"
 
 enum dp_source_kind {		/* as enum daxpin_source */
@@ -19,37 +20,55 @@ enum dp_source_kind {		/* as enum daxpin_source */
 struct dp_source {
 	enum dp_source_kind kind;
 	int dir;			/* -1 for a device */
+	struct stat dir_stat;		/* of it, as it was opened */
 	bool made_dir;
+	bool no_dma;			/* the filesystem was insisted on */
+	uint32_t flags;			/* DP_SOURCE_... */
+	unsigned int mode;		/* of new files, less the umask */
 	char *path;			/* a copy, for messages */
 	char device[64];		/* "daxX.Y" */
+	dev_t device_number;
 	uint64_t device_size;
 	uint64_t align;			/* of mappings */
 };
 
-#define DP_SOURCE_ANY_NODE	0x1u	/* a node outside devtmpfs is fine */
-#define DP_SOURCE_MAKE_DIR	0x2u
+/* DP_JUDGE_ANY_OWNER and _ANY_FILESYSTEM, and: */
+#define DP_SOURCE_ANY_NODE	0x10u	/* a node outside devtmpfs is fine */
+#define DP_SOURCE_MAKE_DIR	0x20u
 
+/* mode: of the files and, with x for each r, the directory that are made. */
 int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
-		   const struct dp_why *why);
+		   unsigned int mode, const struct dp_why *why);
 void dp_source_close(struct dp_source *source);
 /* Take back the directory that dp_source_find() made, if it is empty. */
 void dp_source_unmake(struct dp_source *source);
 
-/* Who segment 0 is, without opening it. -ENOENT: there is none. */
-int dp_source_identity(const struct dp_source *source, dev_t *ret_dev,
-		       ino_t *ret_ino);
-
 #define DP_SEGMENT_NAME_SIZE 24
 void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE]);
 
-/* Open segment index (for a device: the node, index 0 only); open(2) flags. */
-int dp_source_open(struct dp_source *source, uint32_t index, int flags,
-		   const struct dp_why *why);
+/*
+ * Open segment index (for a device: the node, index 0 only); open(2) flags. No
+ * link is followed, nothing is waited for, and what was opened is not judged yet.
+ * A negative errno of openat(); dp_source_cannot_open() has the sentence.
+ */
+int dp_source_open(const struct dp_source *source, uint32_t index, int flags);
+/* error: of dp_source_open(). What it means here: another errno perhaps. */
+int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
+			  int error, const struct dp_why *why);
+/* May fd, which has stat open, be the file of segment index, or the device? */
+int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
+		    const struct stat *stat, bool to_be_made,
+		    const struct dp_why *why);
+/* What the name of segment index, or of the device, stands for now. */
+int dp_source_look(const struct dp_source *source, uint32_t index,
+		   struct stat *ret_stat);
+/* Remove the name of segment index if it still is the file that fd has open. */
+void dp_source_remove(const struct dp_source *source, uint32_t index, int fd);
 
 /* Tell fsdax from disk by a first open file; nothing to tell elsewhere. */
 int dp_source_classify(struct dp_source *source, int fd);
 
-/* Segment files whose index is not below `segments`. */
+/* How many segment files have an index not below `segments`; or -errno. */
 int dp_source_extra_files(const struct dp_source *source, uint32_t segments);
 
 #define DP_CHUNK_BACKED		0x1u

@@ -112,7 +112,7 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 	pthread_mutex_lock(&jobs->mutex);
 	if (!job->zero && !job->blocking && !jobs->punch.open)
 		ret = dp_punch_open(&jobs->punch,
-				    jobs->holes.media->lock.fd,
+				    dp_file_fd(&jobs->holes.media->first),
 				    jobs->events->fd);
 	if (ret) {
 		pthread_mutex_unlock(&jobs->mutex);

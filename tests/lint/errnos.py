@@ -13,6 +13,9 @@ from lint import Report, line_of, read, without_comments
 PAGE = 'docs/man7/daxpin.7'
 # Between modules only: no caller of the library gets one of these.
 INTERNAL = {
+    'EISDIR',           # pool/source.c: no regular file, in the end -EMEDIUMTYPE
+    'ELOOP',            # as EISDIR
+    'ENXIO',            # as EISDIR
     'EADDRNOTAVAIL',    # rdma/loopback.c: the trial of a device does not pass
     'EMSGSIZE',         # os.c: more than the buffer has room for
     'ENETDOWN',         # as EADDRNOTAVAIL

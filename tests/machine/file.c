@@ -81,7 +81,9 @@ static int stat_file(uint32_t file, struct stat *ret_stat)
 	if (!is_there(file))
 		return -ENOENT;
 	memset(ret_stat, 0, sizeof(*ret_stat));
-	ret_stat->st_mode = S_IFREG | 0666;
+	ret_stat->st_mode = S_IFREG | 0600;
+	ret_stat->st_nlink = 1;
+	ret_stat->st_uid = MACHINE_USER;
 	ret_stat->st_dev = MACHINE_DEVICE;
 	ret_stat->st_ino = INODE_FIRST + file;
 	ret_stat->st_size = machine_inode(file)->size;
@@ -95,14 +97,22 @@ int dp_os_stat(int dir, const char *name, struct stat *ret_stat)
 	return machine_proc_stat(name, ret_stat);
 }
 
+int dp_os_lstat(int dir, const char *name, struct stat *ret_stat)
+{
+	return dp_os_stat(dir, name, ret_stat);
+}
+
 int dp_os_fstat(int fd, struct stat *ret_stat)
 {
+	if (machine_handle(fd)->kind == MACHINE_HANDLE_POOL)
+		return machine_proc_stat(MACHINE_POOL, ret_stat);
 	return stat_file(machine_handle(fd)->file, ret_stat);
 }
 
-int dp_os_mkdir(const char *path)
+int dp_os_mkdir(const char *path, unsigned int mode)
 {
 	(void)path;
+	(void)mode;
 	return -EEXIST;
 }
 
@@ -113,6 +123,7 @@ int dp_os_unlink(int dir, const char *name)
 	expect(machine_handle(dir)->kind == MACHINE_HANDLE_POOL, "unlink elsewhere");
 	if (!is_there(file))
 		return -ENOENT;
+	expect(machine_handle_locks(file), "a name is removed without its lock");
 	machine_set(&machine_inode(file)->there, 0);
 	machine_set(&machine_inode(file)->size, 0);
 	machine.changes++;
@@ -205,13 +216,23 @@ static void wait_for_pins(uint32_t file)
 		machine.now_ns += 1000000;
 }
 
-/* A layout barrier truncates to the size that the file has. */
+/*
+ * A layout barrier truncates to the size that the file has; a create that failed
+ * gives a file its size back, under its lock.
+ */
 int dp_os_truncate(int fd, uint64_t size)
 {
 	uint32_t file = machine_handle_file(fd);
+	struct machine_inode *inode = machine_inode(file);
 
-	expect(machine_inode(file)->size == size, "a file is truncated");
+	expect(inode->size >= size, "a file grows by a truncation");
+	expect(inode->size == size || machine_handle(fd)->locked,
+	       "a file is truncated without its lock");
 	wait_for_pins(file);
+	if (inode->size != size) {
+		machine_set(&inode->size, size);
+		machine.changes++;
+	}
 	return 0;
 }
 

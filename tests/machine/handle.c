@@ -6,16 +6,15 @@
 #include "os/os.h"
 
 #define FIRST_FD	1000
-#define HANDLES		32
 
-static struct machine_handle handles[HANDLES];
+static struct machine_handle handles[MACHINE_HANDLES];
 
 int machine_handle_new(enum machine_handle_kind kind, uint32_t file)
 {
-	for (int i = 0; i < HANDLES; i++) {
+	for (int i = 0; i < MACHINE_HANDLES; i++) {
 		if (handles[i].kind)
 			continue;
-		handles[i] = (struct machine_handle) { kind, file, 0 };
+		handles[i] = (struct machine_handle) { kind, file, 0, false };
 		machine.open++;
 		return FIRST_FD + i;
 	}
@@ -24,7 +23,7 @@ int machine_handle_new(enum machine_handle_kind kind, uint32_t file)
 
 struct machine_handle *machine_handle(int fd)
 {
-	expect(fd >= FIRST_FD && fd < FIRST_FD + HANDLES &&
+	expect(fd >= FIRST_FD && fd < FIRST_FD + MACHINE_HANDLES &&
 	       handles[fd - FIRST_FD].kind, "descriptor %d is not open", fd);
 	return &handles[fd - FIRST_FD];
 }
@@ -33,6 +32,15 @@ uint32_t machine_handle_file(int fd)
 {
 	expect(machine_handle(fd)->kind == MACHINE_HANDLE_SEGMENT, "not a segment file");
 	return machine_handle(fd)->file;
+}
+
+bool machine_handle_locks(uint32_t file)
+{
+	for (int i = 0; i < MACHINE_HANDLES; i++)
+		if (handles[i].kind == MACHINE_HANDLE_SEGMENT &&
+		    handles[i].file == file && handles[i].locked)
+			return true;
+	return false;
 }
 
 void machine_handles_forget(void)

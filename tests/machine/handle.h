@@ -3,7 +3,10 @@
 #ifndef MACHINE_HANDLE_H
 #define MACHINE_HANDLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#define MACHINE_HANDLES		32
 
 enum machine_handle_kind {
 	MACHINE_HANDLE_NONE,
@@ -17,6 +20,7 @@ struct machine_handle {
 	enum machine_handle_kind kind;
 	uint32_t file;			/* of a segment; a ring's number */
 	uint64_t count;			/* of an eventfd */
+	bool locked;			/* a segment's, by flock() */
 };
 
 /* The descriptor, or -EMFILE. */
@@ -25,6 +29,8 @@ int machine_handle_new(enum machine_handle_kind kind, uint32_t file);
 struct machine_handle *machine_handle(int fd);
 /* The file of a segment's descriptor. */
 uint32_t machine_handle_file(int fd);
+/* Has this process the file of a segment locked? */
+bool machine_handle_locks(uint32_t file);
 void machine_handles_forget(void);
 
 /* How often an eventfd was written since the last call. */

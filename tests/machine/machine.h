@@ -33,6 +33,7 @@
 #include "space.h"
 
 #define MACHINE_POOL		"/pool"
+#define MACHINE_USER		1000u		/* who runs, and owns the files */
 #define MACHINE_START_TIME	4711u		/* of its process */
 #define MACHINE_PID_NAMESPACE	4026531836u
 #define MACHINE_TIME_NAMESPACE	4026531834u

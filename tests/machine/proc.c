@@ -10,7 +10,8 @@
 int machine_proc_stat(const char *path, struct stat *ret_stat)
 {
 	memset(ret_stat, 0, sizeof(*ret_stat));
-	ret_stat->st_mode = S_IFDIR | 0777;
+	ret_stat->st_mode = S_IFDIR | 0700;
+	ret_stat->st_uid = MACHINE_USER;
 	ret_stat->st_dev = MACHINE_DEVICE;
 	if (!strcmp(path, "/proc/self/ns/pid"))
 		ret_stat->st_ino = MACHINE_PID_NAMESPACE;

@@ -1,18 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Locks, processes, and netlink, which is not there. Others have a lock only if
- * the test says so; the locks of this process are not kept.
+ * the test says so. Of this process a file may be locked through one descriptor:
+ * it has no other open one (lib/owner/claim.c).
  */
 #include <errno.h>
+#include <sys/file.h>
+#include "expect.h"
 #include "handle.h"
 #include "machine.h"
 #include "os/os.h"
 
 int dp_os_flock(int fd, int operation)
 {
-	(void)operation;
-	machine_handle_file(fd);
-	return machine.locked_elsewhere ? -EWOULDBLOCK : 0;
+	uint32_t file = machine_handle_file(fd);
+	struct machine_handle *handle = machine_handle(fd);
+
+	if (operation & LOCK_UN) {
+		expect(handle->locked, "an unlock of what is not locked");
+		handle->locked = false;
+		return 0;
+	}
+	if (machine.locked_elsewhere)
+		return -EWOULDBLOCK;
+	expect(!machine_handle_locks(file), "a file is locked twice");
+	handle->locked = true;
+	return 0;
 }
 
 int dp_os_byte_lock(int fd, bool write)
@@ -36,6 +49,16 @@ int dp_os_byte_owner(int fd)
 int dp_os_pid(void)
 {
 	return machine.pid;
+}
+
+uint32_t dp_os_user(void)
+{
+	return MACHINE_USER;
+}
+
+uint64_t dp_os_descriptor_limit(void)
+{
+	return MACHINE_HANDLES;
 }
 
 int dp_os_pid_exists(int pid)

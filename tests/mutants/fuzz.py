@@ -76,9 +76,9 @@ MUTANTS = [
 			continue;'''),
     ('image-leak', IMAGE, 'lib/pool/pool.c',
      'a refused open leaves the file open',
-     '''	dp_os_close(fd);
-	dp_lock_unclaim(&pool->lock);''',
-     '''	dp_lock_unclaim(&pool->lock);'''),
+     '''	dp_bad_fini(&pool->bad);
+	dp_file_close(&pool->first);''',
+     '''	dp_bad_fini(&pool->bad);'''),
     # ------------------------------------------------------ what calls return
     ('calls-stale-hold', CALLS, 'lib/extent/state.c',
      'a hold by the handle of an earlier life',

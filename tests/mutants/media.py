@@ -43,8 +43,8 @@ MUTANTS = [
      'if (0)'),
     ('bad-not-listed', TEST, 'lib/pool/pool.c',
      'the kernel is not asked',
-     'return ret ? ret : pool_list_bad(pool, fd);',
-     '(void)list_bad; return ret;'),
+     'return ret ? ret : pool_list_bad(pool);',
+     'return (void)pool_list_bad, ret;'),
     # -------------------------------------------------------------- the space
     ('bad-not-quarantined', TEST, 'lib/core/recover.c',
      'known bad blocks are handed out',
@@ -69,10 +69,9 @@ MUTANTS = [
      '(void)check_medium;'),
     ('create-over-unreadable', TEST, 'lib/pool/create.c',
      'what cannot be read is called something else',
-     '''	if (ret == -EIO)
-		return ret;
-''',
-     ''),
+     '''	if (ret && ret != -EMEDIUMTYPE && ret != -EUCLEAN &&
+	    ret != -EPROTONOSUPPORT)''',
+     '''	if (false)'''),
     ('set-over-bad', TEST, 'lib/core/publish.c',
      'a SET stores where the medium is known to be bad',
      'return ret ? ret : step_check_medium(batch, step);',

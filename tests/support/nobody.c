@@ -18,7 +18,8 @@ static int open_one(const char *path, const struct stat *st, int type,
 {
 	(void)st;
 	(void)ftw;
-	return chmod(path, type == FTW_D ? 0777 : 0666);
+	return lchown(path, -1, NOBODY) ||
+	       chmod(path, type == FTW_D ? 0750 : 0660);
 }
 
 int let_nobody_in(const char *path)

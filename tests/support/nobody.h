@@ -12,7 +12,8 @@
 /* In the child: it has no groups, this uid and gid, and this RLIMIT_MEMLOCK. */
 bool become_poor(uid_t uid, rlim_t memlock_bytes);
 
-/* In the parent, before: the path, and all below it, may be read and written. */
+/* In the parent, before: what is below the path may be read and written by
+ * become_poor(NOBODY), and the path only read: others must not write there. */
 int let_nobody_in(const char *path);
 
 #endif

@@ -350,7 +350,7 @@ static void create_without_room_removes_what_it_made(void **state)
 	struct fixture *f = *state;
 	char path[64];
 
-	mount_small(f, "size=48m");
+	mount_small(f, "size=48m,mode=700");
 	write_file(f, "letter", "dear sir", 0);
 	assert_create_fails(f, -ENOSPC, "no room for segment 1");
 	assert_says(f, f->path);
@@ -370,7 +370,7 @@ static void create_without_room_leaves_the_old_pool(void **state)
 {
 	struct fixture *f = *state;
 
-	mount_small(f, "size=80m");
+	mount_small(f, "size=80m,mode=700");
 	create_pool(f);
 	live(f, 4096);
 	close_pool(f);
@@ -855,7 +855,7 @@ static void open_without_permission_is_eacces(void **state)
 	assert_int_equal(chmod(f->path, 0755), 0);
 	for (int i = 0; i < 3; i++) {
 		segment_path(f, i, path);
-		assert_int_equal(chmod(path, i ? 0666 : 0600), 0);
+		assert_int_equal(chmod(path, i ? 0644 : 0600), 0);
 	}
 	assert_int_equal(as_other(f, nobody_opens), 1);
 	segment_path(f, 0, path);

@@ -589,7 +589,7 @@ static int mount_small(struct fixture *f)
 {
 	if (unshare(CLONE_NEWNS) ||
 	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("none", f->path, "tmpfs", 0, "size=65m"))
+	    mount("none", f->path, "tmpfs", 0, "size=65m,mode=700"))
 		return CANNOT;
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	CHILD(!daxpin_pool_create(f->path, &f->options, &f->pool));

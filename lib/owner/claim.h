@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which inodes this process has open as files of a pool, and through which
+ * descriptors. A claim owns its descriptor: it is closed when the claim ends,
+ * and not before. See claim.c for why.
+ */
+#ifndef DP_CLAIM_H
+#define DP_CLAIM_H
+
+#include <sys/stat.h>
+#include "util/util.h"
+
+struct dp_claim;			/* claim.c has the fields */
+
+/* Of nothing yet: made before a file is opened, so that the claim cannot fail
+ * for want of memory afterwards. NULL: no memory. */
+struct dp_claim *dp_claim_new(void);
+
+/*
+ * Claim the inode that fd has open. On failure fd stays open as long as it must,
+ * and *claim is NULL.
+ *
+ * -EBUSY  this process has claimed that inode already
+ */
+int dp_claim_take(struct dp_claim **claim, int fd, const struct stat *stat);
+/* Give a descriptor away whose inode cannot be found out; *claim is NULL then. */
+void dp_claim_stray(struct dp_claim **claim, int fd);
+
+/* The descriptor, or -1 if nothing was claimed. */
+int dp_claim_fd(const struct dp_claim *claim);
+bool dp_claim_is_of(const struct dp_claim *claim, const struct stat *stat);
+dev_t dp_claim_device(const struct dp_claim *claim);
+ino_t dp_claim_inode(const struct dp_claim *claim);
+
+/* Close the descriptors and end the claim. NULL is fine. */
+void dp_claim_end(struct dp_claim *claim);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns a pool file's descriptor, from its open to its close:
+ *
+ *	CLOSED -> CLAIMED	[dp_file_open]: openat() that follows no link and
+ *				never waits, fstat(), claim, judgement
+ *	CLAIMED -> LOCKED	[dp_file_lock], where the name is looked at again
+ *	any -> CLOSED		[dp_file_close]
+ *
+ * What decides anything is read from this descriptor, and what decides over bytes
+ * or over the name only while LOCKED (W1): a file is removed by the call that
+ * made it, and only if it was still empty when that call had locked it; else
+ * another creator was first, and the file is that one's pool (W15). Names are
+ * never followed, and nothing but a regular file is kept open (W14).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include "os/os.h"
+#include "pool/file.h"
+#include "pool/judge.h"
+
+#define ATTEMPTS	100u		/* to meet a file that others make and remove */
+
+/* ------------------------------------------------------------------ opening */
+
+/* -EEXIST from the first of them means that the second finds it; or not, if it
+ * was removed in between. */
+static int file_make_or_open(struct dp_file *file,
+			     const struct dp_source *source)
+{
+	int fd = -ENOENT;
+
+	for (unsigned int i = 0; fd == -ENOENT && i < ATTEMPTS; i++) {
+		fd = dp_source_open(source, file->index,
+				    O_RDWR | O_CREAT | O_EXCL);
+		file->made = fd >= 0;
+		if (fd == -EEXIST)
+			fd = dp_source_open(source, file->index, O_RDWR);
+		else if (fd == -ENOENT)
+			return fd;	/* the directory was removed */
+	}
+	return fd == -ENOENT ? -EBUSY : fd;
+}
+
+static int file_open_name(struct dp_file *file, const struct dp_source *source,
+			  enum dp_file_access access)
+{
+	if (access == DP_FILE_MAKE && source->kind != DP_SOURCE_DEVDAX)
+		return file_make_or_open(file, source);
+	return dp_source_open(source, file->index,
+			      access == DP_FILE_READ ? O_RDONLY : O_RDWR);
+}
+
+static int file_is_claimed(const struct dp_source *source, uint32_t index,
+			   const struct dp_why *why)
+{
+	if (!index)
+		return dp_fail(why, -EBUSY,
+			       "the pool is open in this process already: use that handle");
+	return dp_fail(why, -EBUSY,
+		       "segment %u of %s is a file that this process has open already, in another pool or in another place of this one: give each its own",
+		       index, source->path);
+}
+
+/* One that was just made, and of which fstat() tells nothing: once more. */
+static void file_remove_unknown(const struct dp_file *file,
+				const struct dp_source *source, int fd)
+{
+	struct stat stat;
+
+	if (!file->made || dp_os_flock(fd, LOCK_EX | LOCK_NB))
+		return;
+	if (!dp_os_fstat(fd, &stat) && !stat.st_size)
+		dp_source_remove(source, file->index, fd);
+	dp_os_flock(fd, LOCK_UN);
+}
+
+/* From here on the descriptor is the lock's, and closed as the lock sees fit. */
+static int file_claim(struct dp_file *file, const struct dp_source *source,
+		      int fd, bool to_be_made, const struct dp_why *why)
+{
+	struct stat stat;
+	int ret = dp_os_fstat(fd, &stat);
+
+	if (ret) {
+		file_remove_unknown(file, source, fd);
+		dp_lock_give_away(&file->lock, fd);
+		return dp_fail(why, ret, "segment %u of %s cannot be looked at: %s",
+			       file->index, source->path, strerror(-ret));
+	}
+	if (dp_lock_claim(&file->lock, fd, &stat))
+		return file_is_claimed(source, file->index, why);
+	file->names = stat.st_nlink;
+	ret = dp_source_judge(source, file->index, fd, &stat, to_be_made, why);
+	if (ret && file->made)
+		dp_file_undo(file, source);
+	return ret;
+}
+
+int dp_file_open(struct dp_file *file, const struct dp_source *source,
+		 uint32_t index, enum dp_file_access access,
+		 const struct dp_why *why)
+{
+	int ret, fd;
+
+	memset(file, 0, sizeof(*file));
+	file->index = index;
+	ret = dp_lock_init(&file->lock);
+	if (ret)
+		return ret;
+	fd = file_open_name(file, source, access);
+	if (fd == -ENOENT)
+		ret = fd;
+	else if (fd < 0)
+		ret = dp_source_cannot_open(source, index, fd, why);
+	else
+		ret = file_claim(file, source, fd, access == DP_FILE_MAKE, why);
+	if (ret)
+		dp_file_close(file);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ locking */
+
+/* While one waits for the lock, the file may be removed or replaced. */
+static bool file_is_still_there(const struct dp_file *file,
+				const struct dp_source *source)
+{
+	struct stat stat;
+
+	return !dp_source_look(source, file->index, &stat) &&
+	       dp_lock_is_of(&file->lock, &stat);
+}
+
+int dp_file_lock(struct dp_file *file, const struct dp_source *source,
+		 bool shared, struct dp_patience *patience,
+		 const struct dp_why *why)
+{
+	char sentence[400] = "";
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct stat stat;
+	int ret = dp_lock_take(&file->lock, shared, patience,
+			       file->index ? &inner : why);
+
+	if (ret && file->index)
+		return dp_fail(why, ret, "segment %u of %s%s: %s", file->index,
+			       source->path, file->names > 1 ?
+			       ", a file with hard links, which may be in another pool" :
+			       "", sentence);
+	if (!ret)
+		ret = dp_os_fstat(dp_file_fd(file), &stat);
+	if (ret)
+		return ret;
+	file->size_before = stat.st_size;
+	file->size_is_known = true;
+	return file_is_still_there(file, source) ? 0 : -ESTALE;
+}
+
+/* ------------------------------------------------------------------- access */
+
+int dp_file_fd(const struct dp_file *file)
+{
+	return dp_lock_fd(&file->lock);
+}
+
+bool dp_file_was_empty(const struct dp_file *file)
+{
+	assert(dp_lock_is_taken(&file->lock) && file->size_is_known);
+	return !file->size_before;
+}
+
+/* ------------------------------------------------------------------ closing */
+
+/* It was not locked yet when something failed; another creator may have it. */
+static bool file_lock_for_undo(struct dp_file *file)
+{
+	struct stat stat;
+
+	if (!dp_lock_try(&file->lock))
+		return false;
+	if (!file->size_is_known &&
+	    !dp_os_fstat(dp_file_fd(file), &stat)) {
+		file->size_before = stat.st_size;
+		file->size_is_known = true;
+	}
+	return file->size_is_known;
+}
+
+void dp_file_undo(struct dp_file *file, const struct dp_source *source)
+{
+	struct stat stat;
+	int fd = dp_file_fd(file);
+
+	if (fd < 0 || source->kind == DP_SOURCE_DEVDAX)
+		return;
+	if (!file->made && !dp_lock_is_taken(&file->lock))
+		return;
+	if (!file_lock_for_undo(file))
+		return;
+	if (file->made && !file->size_before)
+		dp_source_remove(source, file->index, fd);
+	else if (!dp_os_fstat(fd, &stat) &&
+		 (uint64_t)stat.st_size > file->size_before)
+		dp_os_truncate(fd, file->size_before);
+}
+
+void dp_file_close(struct dp_file *file)
+{
+	dp_lock_end(&file->lock);
+}
