@@ -28,13 +28,16 @@ struct daxpin_uring;
 
 #define DAXPIN_URING_SLOTS_MAX	16384u	/* of a buffer table */
 #define DAXPIN_URING_OWN_FILES	(-1)	/* the adapter registers a file table */
+#define DAXPIN_URING_FILES	3u	/* slots that it takes in a file table */
 
 struct daxpin_uring_options {
 	size_t size;			/* sizeof(struct daxpin_uring_options) */
 	uint32_t flags;			/* DAXPIN_URING_... */
-	int file_slot;			/* a free slot in the ring's registered-file
-					   table for the owner lock (-EBUSY: it is
-					   in use), or OWN_FILES */
+	int file_slot;			/* the first of DAXPIN_URING_FILES free slots
+					   beside each other in the ring's
+					   registered-file table (-EBUSY: one is in
+					   use; -EINVAL: the table ends before), or
+					   OWN_FILES */
 	const char *label;		/* shown by daxpin_holds(), with "read, "
 					   or "write, " before it at the holds
 					   of requests; copied */
@@ -51,7 +54,7 @@ struct daxpin_uring_info {
 	size_t size;			/* sizeof(struct daxpin_uring_info) */
 	uint32_t fixed_segments;	/* registered as fixed buffers now */
 	uint32_t plain_segments;	/* the others */
-	int file_slot;			/* where the owner lock is */
+	int file_slot;			/* the first of DAXPIN_URING_FILES */
 	int fallback;			/* 0, or the -errno that last kept a segment
 					   from being fixed; -ENOMEM: memory to lock */
 	uint64_t registered_bytes;	/* what RLIMIT_MEMLOCK is charged */
@@ -85,8 +88,8 @@ struct daxpin_uring_vec {
 };
 
 /*
- * Attach a ring: the owner lock goes into its registered-file table, before
- * anything else. A segment becomes a fixed buffer at its first request, where
+ * Attach a ring: what keeps the pool locked goes into its registered-file table,
+ * before anything else. A segment becomes a fixed buffer at its first request, where
  * backing, kernel, slots and memory allow; see `fallback` and `fallbacks`.
  * Rings of every kind; the ring's thread, as all calls here. -EBUSY: a file or
  * buffer table is there already, or a slot is in use; -EEXIST: the ring is
@@ -99,7 +102,7 @@ int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
 			struct daxpin_uring **ret_uring);
 
 /*
- * Only the owner lock, for a ring whose requests its owner prepares and
+ * Only what keeps the pool locked, for a ring whose requests its owner prepares and
  * accounts for himself. Same errors. Ends with daxpin_uring_detach().
  */
 int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
@@ -209,7 +212,8 @@ int daxpin_uring_abort(struct daxpin_uring_io *io);
 /*
  * Take the buffers and the lock out of the ring and free uring: -ESTALE from then
  * on, which the library remembers of the last 64. Tables of the caller's stay, with
- * our slots empty. -EBUSY, and nothing is done, while a request is in flight.
+ * our slots empty. -EBUSY, and nothing is done, while a request is in flight;
+ * -ENXIO, and nothing is done, if somebody emptied the ring's file table.
  * Kernels before 6.13 wait here for every request in the ring that uses a
  * registered file or buffer. Call it before the ring is freed: else the ring lives
  * on, and a request whose CQE is lost keeps its hold. NULL is fine.

@@ -568,12 +568,17 @@ int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
 		   struct daxpin_segment *ret_segment);
 
 /*
- * The owner lock's descriptor: every ring that does I/O into the pool keeps it
- * in its registered-file table from before its first SQE, so that the lock
- * lives as long as the DMA (KERNEL 0.9). Owned by the pool: never close,
- * dup or unlock it.
+ * The first segment's file, or the device, with its owner lock; and the anchor, a
+ * socket that keeps all files of the pool open and locked. Every ring that does
+ * I/O into the pool keeps both in its registered-file table from before its first
+ * SQE, so that the locks live as long as the DMA (KERNEL 0.9), and who keeps them
+ * can be named. Owned by the pool: never close, dup or unlock them, nor read from
+ * the anchor. A descriptor, or a negative errno; any thread.
+ *
+ * -EOPNOTSUPP  (anchor) the pool is on a disk, where no DMA is allowed
  */
 int daxpin_lock_fd(struct daxpin_pool *pool);
+int daxpin_anchor_fd(struct daxpin_pool *pool);
 
 #define DAXPIN_ALL_SEGMENTS	UINT32_MAX
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/options.h"
+#include "os/os.h"
 #include "owner/owner.h"
 
 #define NEW_FILE_MODE	0600u
+/* Descriptors of a pool besides one a segment: directory, anchor, event, rings, and
+ * what is open for a moment. */
+#define SPARE		16u
 /* Flags that every call accepts. */
 #define ALWAYS		(DAXPIN_POOL_ANY_OWNER | DAXPIN_POOL_ANY_FILESYSTEM)
 
@@ -89,10 +93,22 @@ int dp_options_take(struct dp_options *options, const char *path,
 	return 0;
 }
 
+/* Whatever it was that needed one: the number is the same, and so is the cure. */
+static int options_no_descriptor(const struct dp_pool_request *request)
+{
+	return dp_fail(request->why, -EMFILE,
+		       "%s: this process has no descriptor left: RLIMIT_NOFILE is %llu, and a pool of %u segments needs %u besides what the program has open: raise the limit (ulimit -n; systemd: LimitNOFILE=)",
+		       request->path,
+		       (unsigned long long)dp_os_descriptor_limit(),
+		       request->segments, request->segments + SPARE);
+}
+
 int dp_options_end(const struct dp_options *options, int ret)
 {
 	const struct daxpin_pool_options *copy = &options->copy;
 
+	if (ret == -EMFILE)
+		return options_no_descriptor(&options->request);
 	if (ret < 0 && copy->why && copy->why_size && !copy->why[0])
 		dp_fail(&options->why, ret, "%s: %s", options->request.path,
 			strerror(-ret));

@@ -33,6 +33,16 @@ DP_EXPORT int daxpin_lock_fd(struct daxpin_pool *pool)
 	return ret ? ret : dp_file_fd(&pool->media.first);
 }
 
+DP_EXPORT int daxpin_anchor_fd(struct daxpin_pool *pool)
+{
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	ret = dp_anchor_fd(&pool->media.anchor);
+	return ret < 0 ? -EOPNOTSUPP : ret;
+}
+
 static int register_check(struct daxpin_pool *pool, uint32_t segment,
 			  const struct daxpin_registration_options *options,
 			  const struct dp_why *why)

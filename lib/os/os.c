@@ -334,6 +334,40 @@ int dp_os_byte_owner(int fd)
 	return lock.l_pid > 0 ? lock.l_pid : -1;
 }
 
+int dp_os_socketpair(int ret_fd[2])
+{
+	return os_result(socketpair(AF_UNIX,
+				    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				    0, ret_fd));
+}
+
+int dp_os_send_descriptors(int socket, const int *fd, uint32_t count)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(253 * sizeof(int))];
+	} control;
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+	struct cmsghdr *header = &control.align;
+	ssize_t n;
+
+	assert(count && count <= 253);
+	memset(&control, 0, sizeof(control));
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(header), fd, count * sizeof(int));
+	do
+		n = sendmsg(socket, &message, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
 int dp_os_pid(void)
 {
 	return getpid();

@@ -67,6 +67,10 @@ int dp_os_byte_lock(int fd, bool write);
 int dp_os_byte_owner(int fd);
 /* Closing an inode's last descriptor does it too; this is the orderly way. */
 void dp_os_byte_unlock(int fd);
+/* Two connected AF_UNIX sockets, which never wait. */
+int dp_os_socketpair(int ret_fd[2]);
+/* To the other end's queue, at most 253. */
+int dp_os_send_descriptors(int socket, const int *fd, uint32_t count);
 int dp_os_pid(void);
 /* The user that this process acts as. */
 uint32_t dp_os_user(void);

@@ -270,14 +270,21 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 			  bool create)
 {
 	struct dp_segments *segments = &pool->segments;
+	int ret;
 
+	request->segments = pool->geometry.segments;
 	segments->source = &pool->source;
 	segments->persist = &pool->persist;
 	segments->medium = &pool->bad;
 	segments->seed = pool->seed;
 	segments->readonly = pool->readonly;
-	return dp_segments_open(segments, &pool->first, &pool->geometry, create,
-				&request->patience, request->why);
+	ret = dp_segments_open(segments, &pool->first, &pool->geometry, create,
+			       &request->patience, request->why);
+	if (ret || pool->source.kind == DP_SOURCE_DISK)
+		return ret;
+	ret = dp_anchor_open(&pool->anchor, request->why);
+	return ret ? ret : dp_segments_keep(segments, &pool->anchor,
+					    request->why);
 }
 
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
@@ -300,6 +307,7 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 void dp_pool_tear_down(struct dp_pool *pool)
 {
 	dp_persist_fini(&pool->persist);
+	dp_anchor_close(&pool->anchor);
 	dp_segments_close(&pool->segments);
 	dp_bad_fini(&pool->bad);
 	dp_file_close(&pool->first);

@@ -25,6 +25,7 @@ struct dp_pool {
 	struct dp_source source;
 	struct dp_bad bad;		/* of the device, or the whole disk */
 	struct dp_file first;		/* the device, or segment 0's */
+	struct dp_anchor anchor;	/* keeps all files; not of a disk: no DMA */
 	struct dp_persist persist;
 	bool readonly;
 	bool degraded;			/* what checks out is used */
@@ -53,6 +54,7 @@ struct dp_pool_request {
 	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
 	uint64_t pool_size;
 	uint64_t segment_size;
+	uint32_t segments;		/* set when they are known, for messages */
 	struct dp_patience patience;
 	const struct dp_why *why;
 };

@@ -157,6 +157,24 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 	return ret;
 }
 
+int dp_segments_keep(const struct dp_segments *segments,
+		     struct dp_anchor *anchor, const struct dp_why *why)
+{
+	int device = dp_file_fd(segments->first), ret;
+	int *fd;
+
+	if (segments->source->kind == DP_SOURCE_DEVDAX)
+		return dp_anchor_add(anchor, &device, 1, why);
+	fd = calloc(segments->opened, sizeof(*fd));
+	if (!fd)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < segments->opened; i++)
+		fd[i] = dp_segment_fd(segments, i);
+	ret = dp_anchor_add(anchor, fd, segments->opened, why);
+	free(fd);
+	return ret;
+}
+
 void dp_segments_undo(struct dp_segments *segments)
 {
 	for (uint32_t i = segments->opened; i-- > 1;)

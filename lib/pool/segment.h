@@ -10,6 +10,7 @@
 #include "media/layout.h"
 #include "media/persist.h"
 #include "media/table.h"
+#include "owner/anchor.h"
 #include "pool/file.h"
 #include "pool/map.h"
 #include "pool/source.h"
@@ -96,6 +97,9 @@ struct dp_segments {
 int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     const struct dp_geometry *geometry, bool create,
 		     struct dp_patience *patience, const struct dp_why *why);
+/* Put all files, which are open and locked, into the anchor (W3). */
+int dp_segments_keep(const struct dp_segments *segments,
+		     struct dp_anchor *anchor, const struct dp_why *why);
 /*
  * Reserve the addresses of all segments and map them; sets geometry->base. A device
  * has `size` bytes. What is in the files is neither read nor changed: the barrier

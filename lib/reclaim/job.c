@@ -113,6 +113,7 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 	if (!job->zero && !job->blocking && !jobs->punch.open)
 		ret = dp_punch_open(&jobs->punch,
 				    dp_file_fd(&jobs->holes.media->first),
+				    dp_anchor_fd(&jobs->holes.media->anchor),
 				    jobs->events->fd);
 	if (ret) {
 		pthread_mutex_unlock(&jobs->mutex);

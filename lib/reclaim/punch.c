@@ -15,8 +15,9 @@
  * the thread that asks: at its exit it would wait for them, for as long as memory
  * is pinned, since its deadlines end with it.
  *
- * The owner lock is in the ring's file table from before the first request: it
- * lives as long as they do, also when this process is killed (KERNEL 0.9).
+ * The first file and the anchor are in the ring's file table from before the first
+ * request: the locks live as long as they do, also when this process is killed
+ * (KERNEL 0.9, W3).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,14 +38,16 @@
 
 static_assert(DP_PUNCH_RUNS <= 1 << RUN_BITS, "a run has its number");
 
-static int punch_open_ring(struct dp_ring *ring, int lock_fd, int event_fd)
+static int punch_open_ring(struct dp_ring *ring, int lock_fd, int anchor_fd,
+			   int event_fd)
 {
+	int files[] = { lock_fd, anchor_fd };
 	uint32_t workers[2] = { WORKERS, 0 };
 	int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);
 
 	if (ret)
 		return ret;
-	ret = dp_os_ring_register(ring->fd, IORING_REGISTER_FILES, &lock_fd, 1);
+	ret = dp_os_ring_register(ring->fd, IORING_REGISTER_FILES, files, 2);
 	if (!ret)
 		ret = dp_os_ring_register(ring->fd, IORING_REGISTER_EVENTFD,
 					  &event_fd, 1);
@@ -72,12 +75,13 @@ static int punch_open_clock(struct dp_ring *clock, int event_fd)
 	return ret;
 }
 
-int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd)
+int dp_punch_open(struct dp_punch *punch, int lock_fd, int anchor_fd,
+		  int event_fd)
 {
 	int ret;
 
 	assert(!punch->open);
-	ret = punch_open_ring(&punch->ring, lock_fd, event_fd);
+	ret = punch_open_ring(&punch->ring, lock_fd, anchor_fd, event_fd);
 	if (ret)
 		return ret;
 	ret = punch_open_clock(&punch->clock, event_fd);

@@ -46,7 +46,8 @@ struct dp_answer {
 };
 
 /* As dp_ring_open(). Both descriptors stay the caller's. */
-int dp_punch_open(struct dp_punch *punch, int lock_fd, int event_fd);
+int dp_punch_open(struct dp_punch *punch, int lock_fd, int anchor_fd,
+		  int event_fd);
 void dp_punch_close(struct dp_punch *punch);
 
 /*

@@ -9,65 +9,119 @@
  *	attached -> detached			[daxpin_uring_detach], with no
  *						request in flight
  *
- * The owner lock is the first thing that goes into the ring and the last that
- * comes out: from before the first SQE to after the last CQE (LOCK 4, rows 4
- * and 10).
+ * What keeps the pool locked is the first thing that goes into the ring and the
+ * last that comes out: from before the first SQE to after the last CQE (LOCK 4,
+ * rows 4 and 10). It is three files beside each other: the first segment's, whose
+ * lock's holder can be named; the anchor, which keeps all of them (W3); and the
+ * write end of a pipe of the ring's own.
  */
 #include <stdlib.h>
 #include "uring/buffer_slots.h"
 #include "util/detached.h"
 
-/* ------------------------------------------------------- lock in the ring */
+/* ------------------------------------------------------ locks in the ring */
 
-static int attach_refuse_file(const struct daxpin_uring *uring,
-			      const struct daxpin_uring_options *options,
-			      int error)
+static int attach_refuse_files(const struct daxpin_uring *uring,
+			       const struct daxpin_uring_options *options,
+			       int error)
 {
 	if (error == -EEXIST)
 		return dp_fail(DP_WHY_OF(options), error,
 			    "the ring belongs to another thread (IORING_SETUP_SINGLE_ISSUER): attach and detach there");
+	if (error == -EINVAL)
+		return dp_fail(DP_WHY_OF(options), error,
+			       "the ring's file table must have %u slots from slot %d on, %u in all, and has fewer",
+			       DAXPIN_URING_FILES, uring->file_slot,
+			       uring->file_slot + DAXPIN_URING_FILES);
+	if (error == -EMFILE)
+		return dp_fail(DP_WHY_OF(options), error,
+			       "a ring's file table counts against RLIMIT_NOFILE, and %u files for it do not fit: raise the limit (ulimit -n; systemd: LimitNOFILE=)",
+			       DAXPIN_URING_FILES);
 	return dp_fail(DP_WHY_OF(options), error,
-		       "the owner lock cannot go into slot %d of the ring's file table: %s",
-		       uring->file_slot, strerror(-error));
+		       "what keeps the pool locked cannot go into slot %d of the ring's file table, and the %u after it: %s",
+		       uring->file_slot, DAXPIN_URING_FILES - 1,
+		       strerror(-error));
 }
 
 /* An update would silently take the caller's file out of its slot. */
-static int attach_put_into_slot(struct daxpin_uring *uring, int fd,
-				const struct daxpin_uring_options *options)
+static int attach_put_into_slots(struct daxpin_uring *uring, const int *fd,
+				 const struct daxpin_uring_options *options)
+{
+	int ret = dp_uring_taken_file(&uring->link, uring->file_slot,
+				      DAXPIN_URING_FILES);
+
+	if (ret >= 0)
+		return dp_fail(DP_WHY_OF(options), -EBUSY,
+			       "slot %d of the ring's file table is in use: name the first of %u free ones in file_slot",
+			       ret, DAXPIN_URING_FILES);
+	ret = dp_uring_put_files(&uring->link, uring->file_slot, fd,
+				 DAXPIN_URING_FILES);
+	return ret ? attach_refuse_files(uring, options, ret) : 0;
+}
+
+static int attach_put_files(struct daxpin_uring *uring, const int *fd,
+			    const struct daxpin_uring_options *options)
 {
 	int ret;
 
-	if (dp_uring_taken_file(&uring->link, uring->file_slot) >= 0)
-		return dp_fail(DP_WHY_OF(options), -EBUSY,
-			       "slot %d of the ring's file table is in use: name a free one in file_slot",
-			       uring->file_slot);
-	ret = dp_uring_put_file(&uring->link, uring->file_slot, fd);
-	return ret ? attach_refuse_file(uring, options, ret) : 0;
-}
-
-static int attach_put_lock(struct daxpin_uring *uring,
-			   const struct daxpin_uring_options *options)
-{
-	int fd = daxpin_lock_fd(uring->pool), ret;
-
 	uring->file_slot = options->file_slot;
 	if (options->file_slot != DAXPIN_URING_OWN_FILES)
-		return attach_put_into_slot(uring, fd, options);
+		return attach_put_into_slots(uring, fd, options);
 	uring->file_slot = 0;
-	ret = dp_uring_make_files(&uring->link, fd);
+	ret = dp_uring_make_files(&uring->link, fd, DAXPIN_URING_FILES);
 	if (ret == -EBUSY)
 		return dp_fail(DP_WHY_OF(options), ret,
-			       "the ring has a registered-file table already: name a free slot of it in file_slot");
+			       "the ring has a registered-file table already: name the first of %u free slots of it in file_slot",
+			       DAXPIN_URING_FILES);
 	if (ret)
-		return attach_refuse_file(uring, options, ret);
+		return attach_refuse_files(uring, options, ret);
 	uring->own_files = true;
 	return 0;
 }
 
+/* The pipe's write end is in the table alone: when it hangs up, the table has
+ * been emptied, or the ring is gone with its last request. */
+static int attach_put_lock(struct daxpin_uring *uring,
+			   const struct daxpin_uring_options *options)
+{
+	int fd[DAXPIN_URING_FILES] = {
+		daxpin_lock_fd(uring->pool), daxpin_anchor_fd(uring->pool), -1
+	};
+	int ends[2], ret;
+
+	if (fd[0] < 0 || fd[1] < 0)
+		return fd[0] < 0 ? fd[0] : fd[1];
+	ret = dp_uring_pipe(ends);
+	if (ret)
+		return dp_fail(DP_WHY_OF(options), ret,
+			       "no pipe for the ring, which takes two descriptors: %s%s",
+			       strerror(-ret), ret == -EMFILE ?
+			       " (RLIMIT_NOFILE); raise it with ulimit -n" : "");
+	fd[2] = ends[1];
+	ret = attach_put_files(uring, fd, options);
+	dp_uring_close(ends[1]);
+	if (ret)
+		dp_uring_close(ends[0]);
+	else
+		uring->pipe = ends[0];
+	return ret;
+}
+
+/* Somebody's table may have other files in these slots by now: look first. */
 static int attach_take_lock_out(struct daxpin_uring *uring)
 {
-	return uring->own_files ? dp_uring_remove_files(&uring->link) :
-	       dp_uring_put_file(&uring->link, uring->file_slot, -1);
+	int ret;
+
+	if (dp_uring_pipe_is_hung_up(uring->pipe))
+		return -ENXIO;
+	ret = uring->own_files ? dp_uring_remove_files(&uring->link) :
+	      dp_uring_put_files(&uring->link, uring->file_slot, NULL,
+				 DAXPIN_URING_FILES);
+	if (ret)
+		return ret;
+	dp_uring_close(uring->pipe);
+	uring->pipe = -1;
+	return 0;
 }
 
 /* ----------------------------------------------------------------- options */
@@ -185,6 +239,7 @@ attach_make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
 	if (!uring)
 		return NULL;
 	uring->pool = pool;
+	uring->pipe = -1;
 	uring->segments = info->segments;
 	assert(__builtin_popcountll(info->segment_size) == 1);
 	uring->segment_shift = __builtin_ctzll(info->segment_size);

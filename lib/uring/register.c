@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,9 +74,10 @@ bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode)
 	return known;
 }
 
-int dp_uring_make_files(const struct dp_uring_link *link, int fd)
+int dp_uring_make_files(const struct dp_uring_link *link, const int *fd,
+			uint32_t count)
 {
-	return register_change(link, IORING_REGISTER_FILES, &fd, 1);
+	return register_change(link, IORING_REGISTER_FILES, fd, count);
 }
 
 int dp_uring_remove_files(const struct dp_uring_link *link)
@@ -83,7 +85,8 @@ int dp_uring_remove_files(const struct dp_uring_link *link)
 	return register_change(link, IORING_UNREGISTER_FILES, NULL, 0);
 }
 
-int dp_uring_put_file(const struct dp_uring_link *link, uint32_t slot, int fd)
+static int register_put_file(const struct dp_uring_link *link, uint32_t slot,
+			     int fd)
 {
 	struct io_uring_files_update update = {
 		.offset = slot, .fds = (uintptr_t)&fd
@@ -92,6 +95,39 @@ int dp_uring_put_file(const struct dp_uring_link *link, uint32_t slot, int fd)
 		register_change(link, IORING_REGISTER_FILES_UPDATE, &update, 1);
 
 	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+}
+
+int dp_uring_put_files(const struct dp_uring_link *link, uint32_t slot,
+		       const int *fd, uint32_t count)
+{
+	int ret = 0;
+	uint32_t i = 0;
+
+	for (; !ret && i < count; i++)
+		ret = register_put_file(link, slot + i, fd ? fd[i] : -1);
+	if (!ret || !fd)
+		return ret;
+	for (i--; i--;)
+		register_put_file(link, slot + i, -1);
+	return ret;
+}
+
+int dp_uring_pipe(int ret_fd[2])
+{
+	return pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK) ? -errno : 0;
+}
+
+bool dp_uring_pipe_is_hung_up(int read_fd)
+{
+	struct pollfd one = { .fd = read_fd };
+
+	return poll(&one, 1, 0) > 0 && one.revents & POLLHUP;
+}
+
+void dp_uring_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
 }
 
 int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots)
@@ -176,9 +212,10 @@ static int register_taken(const struct dp_uring_link *link, const char *table,
 	return slot;
 }
 
-int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t slot)
+int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,
+			uint32_t count)
 {
-	return register_taken(link, "UserFiles:", slot, 1);
+	return register_taken(link, "UserFiles:", first, count);
 }
 
 int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,

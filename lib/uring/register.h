@@ -22,17 +22,25 @@ struct dp_uring_link {
 int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link);
 void dp_uring_unlink(struct dp_uring_link *link);
 bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode);
-int dp_uring_make_files(const struct dp_uring_link *link, int fd);
+int dp_uring_make_files(const struct dp_uring_link *link, const int *fd,
+			uint32_t count);
 int dp_uring_remove_files(const struct dp_uring_link *link);
-/* fd -1 empties the slot. */
-int dp_uring_put_file(const struct dp_uring_link *link, uint32_t slot, int fd);
+/* Into slots beside each other; all or none. fd NULL empties them. */
+int dp_uring_put_files(const struct dp_uring_link *link, uint32_t slot,
+		       const int *fd, uint32_t count);
+/* A pipe of one ring: its write end is to go into the ring's file table. */
+int dp_uring_pipe(int ret_fd[2]);
+/* No write end is left: the ring has none of the files that were put there. */
+bool dp_uring_pipe_is_hung_up(int read_fd);
+void dp_uring_close(int fd);
 int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots);
 int dp_uring_remove_buffers(const struct dp_uring_link *link);
 /* A base of NULL and a size of 0 empty the slot. */
 int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 			void *base, size_t size);
 /* The first slot of the range that is seen to be in use, or -1. */
-int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t slot);
+int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,
+			uint32_t count);
 int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,
 			  uint32_t count);
 

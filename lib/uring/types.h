@@ -46,7 +46,8 @@ struct daxpin_uring {
 	char write_label[DAXPIN_LABEL_MAX];
 	char send_label[DAXPIN_LABEL_MAX];
 	char command_label[DAXPIN_LABEL_MAX];
-	int file_slot;
+	int file_slot;			/* the first of DAXPIN_URING_FILES */
+	int pipe;			/* the read end of the ring's own pipe; -1 */
 	bool own_files;			/* the file table is ours to take out */
 	bool has_vectors;		/* the kernel knows READV_FIXED */
 	bool has_send_zc;

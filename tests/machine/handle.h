@@ -14,6 +14,7 @@ enum machine_handle_kind {
 	MACHINE_HANDLE_SEGMENT,
 	MACHINE_HANDLE_EVENT,
 	MACHINE_HANDLE_RING,
+	MACHINE_HANDLE_SOCKET,
 };
 
 struct machine_handle {

@@ -46,6 +46,31 @@ int dp_os_byte_owner(int fd)
 	return machine.byte_owner;
 }
 
+int dp_os_socketpair(int ret_fd[2])
+{
+	int fd = machine_handle_new(MACHINE_HANDLE_SOCKET, 0);
+
+	if (fd < 0)
+		return fd;
+	ret_fd[1] = machine_handle_new(MACHINE_HANDLE_SOCKET, 0);
+	if (ret_fd[1] < 0) {
+		dp_os_close(fd);
+		return -EMFILE;
+	}
+	ret_fd[0] = fd;
+	return 0;
+}
+
+int dp_os_send_descriptors(int socket, const int *fd, uint32_t count)
+{
+	expect(machine_handle(socket)->kind == MACHINE_HANDLE_SOCKET &&
+	       count && count <= 253, "descriptors are sent elsewhere");
+	for (uint32_t i = 0; i < count; i++)
+		expect(machine_handle(fd[i])->locked,
+		       "a file goes into the anchor without its lock");
+	return 0;
+}
+
 int dp_os_pid(void)
 {
 	return machine.pid;

@@ -10,6 +10,8 @@ RECLAIM = ['tests/unit/reclaim_job']
 POOL = ['tests/unit/api_pool']
 URING = ['tests/unit/uring_attach', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
+OUTSIDE = ['tests/unit/pool_outside']
+HOLDER = ['tests/unit/owner_lock_holder']
 WINDOW = ['tests/unit/rdma_window']
 OWNER = ['tests/unit/owner_owner']
 PLACE = ['tests/unit/owner_place']
@@ -664,4 +666,60 @@ MUTANTS = [
      '''	} else if (ret == -EPROTONOSUPPORT && dp_devices_have_no_support()) {''',
      '''	} else if (ret == -EPROTONOSUPPORT) {''',
      'a_kernel_without_rdma_has_none'),
+    # ------------------------------------- files that others can reach (W1-W15)
+    ('removed-by-its-maker', OUTSIDE, 'lib/pool/file.c',
+     'a file is removed by whoever made it, whatever became of it since',
+     '''	if (file->made && !file->size_before)''',
+     '''	if (file->made)''',
+     'a_pool_that_another_made_meanwhile_stays'),
+    ('later-segments-unlocked', OUTSIDE, 'lib/pool/segment.c',
+     'the first segment alone is locked',
+     '''	ret = segment_lock(segments, index, patience, why);
+	return ret ? ret :''',
+     '''	if (create)
+		ret = segment_lock(segments, index, patience, why);
+	return ret ? ret :''',
+     'a_later_segment_belongs_to_one_owner'),
+    ('claimed-twice', OUTSIDE, 'lib/owner/claim.c',
+     'a process opens a file of two pools twice',
+     '''	at = claim_find(stat->st_dev, stat->st_ino);
+	if (*at) {''',
+     '''	at = claim_find(stat->st_dev, stat->st_ino);
+	if (*at && false) {''',
+     'a_later_segment_is_open_once_in_a_process'),
+    ('closed-instead-of-parked', OUTSIDE, 'lib/owner/claim.c',
+     "a second descriptor is closed, and the owner's byte with it",
+     '''		claim_park(&(*at)->parked, claim, fd);
+		ret = -EBUSY;''',
+     '''		claim_park(&(*at)->parked, claim, fd);
+		dp_os_close(fd);
+		ret = -EBUSY;''',
+     'a_later_segment_is_open_once_in_a_process'),
+    ('anchor-without-files', HOLDER, 'lib/owner/anchor.c',
+     'rings keep the first segment alone',
+     '''	return ret ? anchor_refused(ret, count, why) : 0;''',
+     '''	dp_anchor_close(anchor);
+	return ret ? anchor_refused(ret, count, why) :
+	       dp_anchor_open(anchor, why);''',
+     'a_ring_keeps_later_segments_too'),
+    ('links-are-followed', OUTSIDE, 'lib/pool/source.c',
+     "a symbolic link in the pool's directory is followed",
+     '''flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,''',
+     '''flags | O_NONBLOCK | O_NOCTTY,''',
+     'a_link_is_not_followed'),
+    ('others-may-write', OUTSIDE, 'lib/pool/judge.c',
+     'who may put other files into the directory is not looked at',
+     '''	if (!ret && stat->st_mode & (S_IWGRP | S_IWOTH))''',
+     '''	if (!ret && stat->st_mode & S_IFIFO & S_IWOTH)''',
+     'what_others_can_write_is_refused'),
+    ('strangers-files', OUTSIDE, 'lib/pool/judge.c',
+     'whose files they are is not looked at',
+     '''	if (stat->st_uid && stat->st_uid != us)''',
+     '''	if (stat->st_uid && stat->st_uid != us && !stat->st_ino)''',
+     'what_others_own_is_refused'),
+    ('later-files-stay', OUTSIDE, 'lib/pool/segment.c',
+     'a create that fails leaves the files that it made',
+     '''	for (uint32_t i = segments->opened; i-- > 1;)''',
+     '''	for (uint32_t i = segments->opened; i-- > UINT32_MAX - 1;)''',
+     'too_few_descriptors_leave_nothing'),
 ]

@@ -595,6 +595,7 @@ static void null_arguments_are_refused_or_harmless(void **state)
 	assert_int_equal(daxpin_pool_close(NULL), 0);
 	assert_int_equal(daxpin_pool_drain(NULL, 0), -EINVAL);
 	assert_int_equal(daxpin_lock_fd(NULL), -EINVAL);
+	assert_int_equal(daxpin_anchor_fd(NULL), -EINVAL);
 	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
 }
 

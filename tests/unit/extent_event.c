@@ -330,6 +330,7 @@ static int every_call(void *arg)
 		daxpin_next_event(f->pool, &event),
 		daxpin_segment(f->pool, 0, &segment),
 		daxpin_lock_fd(f->pool),
+		daxpin_anchor_fd(f->pool),
 		daxpin_register(f->pool, 0, &options, &registration),
 	};
 

@@ -461,6 +461,25 @@ static void a_ring_that_was_taken_keeps_the_lock(void **state)
 						    DAXPIN_OWNER_DRAINING);
 }
 
+/* A ring's table has the anchor, and so every file: not the first alone. */
+static void a_ring_keeps_later_segments_too(void **state)
+{
+	struct death death = leave_a_gift(*state, RING_GIFT);
+	char path[128];
+	int fd, ret;
+
+	segment_path(death.f, 1, path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	ret = flock(fd, LOCK_EX | LOCK_NB) ? errno : 0;
+	end_keeper(&death);
+	assert_int_equal(ret, EWOULDBLOCK);
+	/* The kernel ends a ring later than its process. */
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	close(fd);
+	assert_int_equal(try_open(death.f, LONG_MS, NULL), 0);
+}
+
 /* --------------------------------------------------------------- namespaces */
 
 /* As in another container: 0, or what went wrong; 77 no namespaces here. */
@@ -859,7 +878,7 @@ static void no_read_of_a_dead_ring_reaches_its_successor(void **state)
 
 static int setup(void **state)
 {
-	return fixture_setup_sized(state, 32 * MIB);
+	return fixture_setup_sized(state, 64 * MIB);
 }
 
 static int run_crash(void)
@@ -891,6 +910,7 @@ int main(int argc, char **argv)
 		TEST(a_dup_does_not_keep_the_lock_of_a_closed_pool),
 		TEST(a_lock_that_was_sent_is_kept),
 		TEST(a_ring_that_was_taken_keeps_the_lock),
+		TEST(a_ring_keeps_later_segments_too),
 		TEST(an_owner_in_another_namespace_is_alive),
 		TEST(an_owner_in_a_namespace_below_is_named_and_succeeded),
 	};

@@ -330,7 +330,7 @@ static void a_ring_serves_several_pools(void **state)
 	assert_int_equal(create_pool(&second), 0);
 	target = first;
 	b = live(&second.f, BYTES);
-	assert_int_equal(io_uring_register_files_sparse(&w->ring, 4), 0);
+	assert_int_equal(io_uring_register_files_sparse(&w->ring, 6), 0);
 	assert_int_equal(io_uring_register_buffers_sparse(&w->ring, 8), 0);
 	options.flags = DAXPIN_URING_BUFFER_RANGE;
 	options.buffer_slots = 4;
@@ -338,7 +338,7 @@ static void a_ring_serves_several_pools(void **state)
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), 0);
 	options.buffer_slot = 4;
-	options.file_slot = 1;
+	options.file_slot = 3;
 	assert_int_equal(daxpin_uring_attach(second.f.pool, &w->ring, &options,
 					     &second.uring), 0);
 	second.ring = w->ring;

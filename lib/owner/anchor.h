@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One descriptor that keeps all files of a pool open and locked: a socket with
+ * their descriptors in its queue. See anchor.c.
+ */
+#ifndef DP_ANCHOR_H
+#define DP_ANCHOR_H
+
+#include "util/util.h"
+
+/* private to anchor.c */
+struct dp_anchor {
+	bool open;
+	int queue;			/* what rings keep in their file tables */
+	int feed;			/* what is sent here lies in the queue */
+};
+
+/*
+ * -EMFILE        no two descriptors left
+ * -EAFNOSUPPORT  this process may have no AF_UNIX sockets
+ */
+int dp_anchor_open(struct dp_anchor *anchor, const struct dp_why *why);
+/*
+ * Also while rings have the anchor: from now on they keep these files too.
+ *
+ * -ETOOMANYREFS  too many descriptors of this user are in sockets
+ * -ENOMEM        the socket's buffer is full
+ */
+int dp_anchor_add(struct dp_anchor *anchor, const int *fd, uint32_t count,
+		  const struct dp_why *why);
+/* The descriptor, or -1 where there is none: zeroed memory has none. */
+int dp_anchor_fd(const struct dp_anchor *anchor);
+void dp_anchor_close(struct dp_anchor *anchor);
+
+#endif

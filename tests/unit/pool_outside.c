@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What others may have prepared in a pool's directory, and other creators at the
+ * same time: W1, W2, W14 and W15. Nothing here hangs, and nothing is written that
+ * is not this pool's.
+ */
+#include "media.h"
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sched.h>
+#include "../support/nobody.h"
+
+static uint64_t hash_nothing(const char *path)
+{
+	(void)path;
+	return 0;
+}
+
+static void open_refuses(struct fixture *f, int error, const char *words)
+{
+	assert_fails(f, daxpin_pool_open, error, words, hash_nothing);
+}
+
+static void second_path(struct fixture *f, char path[128])
+{
+	segment_path(f, 1, path);
+	assert_int_equal(unlink(path), 0);
+}
+
+/* ------------------------------------------------------- what is no segment */
+
+static void a_fifo_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	close_pool(f);
+	second_path(f, path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	open_refuses(f, -EMEDIUMTYPE, "is a FIFO");
+	segment_path(f, 0, path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	open_refuses(f, -EMEDIUMTYPE, "is a FIFO");
+	assert_fails(f, daxpin_pool_create, -EMEDIUMTYPE, "is a FIFO",
+		     hash_nothing);
+}
+
+static void a_link_is_not_followed(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], target[140];
+	struct stat st;
+
+	close_pool(f);
+	second_path(f, path);
+	snprintf(target, sizeof(target), "%s/other", f->path);
+	write_file(f, "other", "", 0);
+	assert_int_equal(symlink(target, path), 0);
+	open_refuses(f, -EMEDIUMTYPE, "symbolic link");
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_fails(f, daxpin_pool_create, -EMEDIUMTYPE, "symbolic link",
+		     hash_nothing);
+	assert_int_equal(stat(target, &st), 0);
+	assert_int_equal(st.st_size, 0);
+}
+
+static void a_directory_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	close_pool(f);
+	second_path(f, path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	open_refuses(f, -EMEDIUMTYPE, "is a directory");
+}
+
+/* ----------------------------------------------------------- owners, modes */
+
+static void what_others_can_write_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	close_pool(f);
+	assert_int_equal(chmod(f->path, 0770), 0);
+	open_refuses(f, -EPERM, "other users can write to the directory");
+	assert_int_equal(chmod(f->path, 0700), 0);
+	segment_path(f, 1, path);
+	assert_int_equal(chmod(path, 0666), 0);
+	open_refuses(f, -EPERM, "every user can write to");
+	f->options.flags = DAXPIN_POOL_ANY_OWNER;
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+}
+
+static void what_others_own_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	if (geteuid()) {
+		print_message("# skipped: to give a file away needs root\n");
+		skip();
+	}
+	close_pool(f);
+	segment_path(f, 1, path);
+	assert_int_equal(chown(path, NOBODY, NOBODY), 0);
+	open_refuses(f, -EPERM, "belongs to user 65534");
+	assert_int_equal(chown(path, 0, 0), 0);
+	assert_int_equal(chown(f->path, NOBODY, NOBODY), 0);
+	open_refuses(f, -EPERM, "belongs to user 65534");
+	f->options.flags = DAXPIN_POOL_ANY_OWNER;
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+}
+
+static void new_files_are_the_owners_alone(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	struct stat st;
+
+	segment_path(f, 1, path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	close_pool(f);
+	assert_int_equal(unlink(path), 0);
+	segment_path(f, 0, path);
+	assert_int_equal(unlink(path), 0);
+	f->options.mode = 0602;
+	assert_fails(f, daxpin_pool_create, -EINVAL, "mode 0602", hash_nothing);
+	f->options.mode = 0640;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0137, 0);
+}
+
+/* ------------------------------------------------------- one file, two pools */
+
+/* Only the second segment is the same file: B's first is a copy. */
+static void make_twin(struct fixture *f, char twin[128])
+{
+	char command[600];
+
+	snprintf(twin, 128, "%s/twin", f->path);
+	snprintf(command, sizeof(command),
+		 "mkdir -m 700 %s && cp -p %s/segment.0000 %s/ && ln %s/segment.0001 %s/",
+		 twin, f->path, twin, f->path, twin);
+	assert_int_equal(system(command), 0);
+}
+
+static void a_later_segment_belongs_to_one_owner(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_pool *other = NULL;
+	struct child child;
+	char twin[128];
+	int ret;
+
+	close_pool(f);
+	make_twin(f, twin);
+	child = start_child(f, child_opens, NULL);
+	assert_int_equal(child.told, 0);
+	ret = daxpin_pool_open(twin, &f->options, &other);
+	kill_child(&child);
+	assert_int_equal(ret, -EBUSY);
+	assert_says(f, "segment 1 of");
+}
+
+/* The claim: and the first pool keeps its byte, though the file was opened again. */
+static void a_later_segment_is_open_once_in_a_process(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_pool *other = NULL;
+	char twin[128], path[128];
+	struct flock byte = { .l_type = F_WRLCK, .l_len = 1 };
+	int fd;
+
+	close_pool(f);
+	make_twin(f, twin);
+	open_pool(f);
+	assert_int_equal(daxpin_pool_open(twin, &f->options, &other), -EBUSY);
+	assert_says(f, "this process has open already");
+	segment_path(f, 1, path);
+	fd = -1;
+	if (!fork()) {
+		fd = open(path, O_RDWR);
+		_exit(fcntl(fd, F_GETLK, &byte) || byte.l_type == F_UNLCK);
+	}
+	int status;
+	assert_true(wait(&status) > 0);
+	assert_int_equal(status, 0);
+	close_pool(f);
+	open_pool(f);
+}
+
+/* ------------------------------------------------------------------ creators */
+
+static int create_and_keep(void *arg)
+{
+	struct fixture *f = arg;
+	struct daxpin_op ops[2] = {
+		{ .type = DAXPIN_OP_KEEP },
+		{ .type = DAXPIN_OP_ROOT, .name = "precious" },
+	};
+	int ret;
+
+	f->options.deadline_ns = daxpin_deadline_ms(600000);
+	ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+	if (ret)
+		return ret == -EEXIST ? 1 : 2;
+	if (daxpin_reserve(f->pool, 4096, 0, &ops[0].extent))
+		return 3;
+	ops[1].extent = ops[0].extent;
+	return daxpin_publish(f->pool, ops, 2) || daxpin_pool_close(f->pool) ?
+	       3 : 0;
+}
+
+#define CREATORS	4
+
+static void one_round_of_creators(struct fixture *f)
+{
+	int go[2], status, winners = 0;
+	char c;
+
+	assert_int_equal(pipe(go), 0);
+	for (int i = 0; i < CREATORS; i++)
+		if (!fork()) {
+			close(go[1]);
+			if (read(go[0], &c, 1))
+				_exit(4);
+			_exit(create_and_keep(f));
+		}
+	close(go[0]);
+	close(go[1]);
+	for (int i = 0; i < CREATORS; i++) {
+		assert_true(wait(&status) > 0);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+		winners += !WEXITSTATUS(status);
+	}
+	assert_int_equal(winners, 1);
+}
+
+/* Runs once, before the next flock(). */
+static void (*before_lock)(struct fixture *f);
+static struct fixture *before_lock_fixture;
+
+int __real_dp_os_flock(int fd, int operation);
+int __wrap_dp_os_flock(int fd, int operation);
+int __wrap_dp_os_flock(int fd, int operation)
+{
+	void (*now)(struct fixture *f) = before_lock;
+
+	before_lock = NULL;
+	if (now)
+		now(before_lock_fixture);
+	return __real_dp_os_flock(fd, operation);
+}
+
+static void another_creates(struct fixture *f)
+{
+	assert_int_equal(run_child(create_and_keep, f), 0);
+}
+
+/* The file was made by us, and is another's pool by the time it is locked. */
+static void a_pool_that_another_made_meanwhile_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	before_lock = another_creates;
+	before_lock_fixture = f;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 -EEXIST);
+	open_pool(f);
+	assert_int_equal(daxpin_root(f->pool, "precious", &extent), 0);
+}
+
+static void of_creators_at_once_one_wins(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	char path[128];
+	int rounds = getenv("DAXPIN_TEST_ROUNDS") ?
+		     atoi(getenv("DAXPIN_TEST_ROUNDS")) : 25;
+
+	for (int i = 0; i < rounds; i++) {
+		one_round_of_creators(f);
+		open_pool(f);
+		assert_int_equal(daxpin_root(f->pool, "precious", &extent), 0);
+		close_pool(f);
+		for (int k = 0; k < 2; k++) {
+			segment_path(f, k, path);
+			assert_int_equal(unlink(path), 0);
+		}
+	}
+}
+
+/* --------------------------------------------------------------- descriptors */
+
+static void too_few_descriptors_leave_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit many, few;
+	int ret = -EMFILE;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &many), 0);
+	f->options.pool_size = 1024 * MIB;
+	for (few = many, few.rlim_cur = 4; ret == -EMFILE; few.rlim_cur++) {
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		f->why[0] = '\0';
+		ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+		setrlimit(RLIMIT_NOFILE, &many);
+		if (ret == -EMFILE) {
+			assert_says(f, "RLIMIT_NOFILE is");
+			assert_int_equal(count_files(f->path), 0);
+		}
+	}
+	assert_int_equal(ret, 0);
+	assert_true(few.rlim_cur > 32);
+}
+
+#define TEST(name, setup) \
+	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_fifo_is_refused, fixture_setup),
+		TEST(a_link_is_not_followed, fixture_setup),
+		TEST(a_directory_is_refused, fixture_setup),
+		TEST(what_others_can_write_is_refused, fixture_setup),
+		TEST(what_others_own_is_refused, fixture_setup),
+		TEST(new_files_are_the_owners_alone, fixture_setup),
+		TEST(a_later_segment_belongs_to_one_owner, fixture_setup),
+		TEST(a_later_segment_is_open_once_in_a_process, fixture_setup),
+		TEST(a_pool_that_another_made_meanwhile_stays, empty_setup),
+		TEST(of_creators_at_once_one_wins, empty_setup),
+		TEST(too_few_descriptors_leave_nothing, empty_setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
