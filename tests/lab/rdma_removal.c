@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -39,6 +40,8 @@ enum keep {
 	KEEP_DESCRIPTOR,	/* a forked child with the uverbs descriptor */
 	KEEP_MEMORY,		/* a process that shares the owner's memory */
 };
+
+#define BOOT_ID_FILE	"/run/daxpin-boot-id"
 
 enum order {
 	KILL_THEN_REMOVE,
@@ -71,6 +74,7 @@ struct outcome {
 /* Shared with the peer. */
 struct counters {
 	_Atomic uint64_t writes;	/* that were good */
+	_Atomic uint64_t late;		/* bytes, that a child saw */
 };
 
 static const char *pool_path;
@@ -220,16 +224,42 @@ static int write_on(int socket)
 		pause();
 }
 
+/* ------------------------------------------------------------- containers */
+
+/* As LXC and systemd-nspawn set it up, with a boot id of its own. */
+static bool enter_mounts(void)
+{
+	return !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	       !mount("proc", "/proc", "proc", 0, NULL) &&
+	       !mount(BOOT_ID_FILE, "/proc/sys/kernel/random/boot_id", NULL,
+		      MS_BIND, NULL);
+}
+
+/* The child is the first process of the new pid namespace. */
+static pid_t fork_container(void)
+{
+	const unsigned long flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
+				    SIGCHLD;
+
+	return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+}
+
+static int own_contained(int socket, enum keep keep)
+{
+	return enter_mounts() ? own(socket, keep) : 9;
+}
+
 /* ------------------------------------------------------------- processes */
 
-static pid_t begin(int *ret_socket, int (*role)(int, enum keep), enum keep keep)
+static pid_t begin(int *ret_socket, int (*role)(int, enum keep), enum keep keep,
+		   pid_t (*make)(void))
 {
 	int ends[2];
 	pid_t pid;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
 				    ends), 0);
-	pid = fork();
+	pid = make();
 	assert_true(pid >= 0);
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -254,7 +284,7 @@ static void sleep_ms(unsigned int ms)
 }
 
 /* The owner's file is opened before the peer's: so it is taken away first. */
-static void begin_round(enum keep keep)
+static void begin_round(enum keep keep, bool contained)
 {
 	struct wire_address theirs;
 	struct target target;
@@ -262,11 +292,12 @@ static void begin_round(enum keep keep)
 	char go;
 
 	counters->writes = 0;
-	owner = begin(&to_owner, own, keep);
+	owner = contained ? begin(&to_owner, own_contained, keep, fork_container) :
+			    begin(&to_owner, own, keep, fork);
 	assert_int_equal(recv(to_owner, &target, sizeof(target), 0),
 			 sizeof(target));
 	keeper = target.keeper;
-	peer = begin(&to_peer, peer_role, keep);
+	peer = begin(&to_peer, peer_role, keep, fork);
 	assert_int_equal(send(to_peer, &target, sizeof(target), 0),
 			 sizeof(target));
 	assert_int_equal(recv(to_peer, &theirs, sizeof(theirs), 0),
@@ -371,7 +402,7 @@ static void one_round(const struct scenario *s, unsigned int round,
 	struct daxpin_segment segment;
 	int ret;
 
-	begin_round(s->keep);
+	begin_round(s->keep, false);
 	do_in_order(s->order, round);
 	if (removal_waits)
 		assert_true(own_device_is_unlisted(OWN_DEVICE));
@@ -431,7 +462,7 @@ static void without_a_check_bytes_are_late(void **state)
 
 	(void)state;
 	assert_true(own_device_add());
-	begin_round(KEEP_MAPPINGS);
+	begin_round(KEEP_MAPPINGS, false);
 	do_in_order(KILL_ONLY, 0);
 	fd = open(pool_path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
@@ -443,6 +474,101 @@ static void without_a_check_bytes_are_late(void **state)
 	assert_int_not_equal(late, 0);
 	munmap(at, 4 * OFFSET);
 	close(fd);
+}
+
+/* Of the owner's descriptors the one of its verbs device. */
+static int take_uverbs(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, owner, 0);
+
+	for (int fd = 3; pidfd >= 0 && fd < 64; fd++) {
+		int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+		char path[64], target[64] = "";
+
+		if (copy < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
+		if (readlink(path, target, sizeof(target) - 1) > 0 &&
+		    strstr(target, "uverbs")) {
+			close(pidfd);
+			return copy;
+		}
+		close(copy);
+	}
+	return -1;
+}
+
+static void begin_taker(void)
+{
+	int ends[2];
+	char taken;
+
+	assert_int_equal(pipe(ends), 0);
+	keeper = fork();
+	assert_true(keeper >= 0);
+	if (!keeper) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		taken = take_uverbs() >= 0;
+		if (write(ends[1], &taken, 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ends[0], &taken, 1), 1);
+	assert_true(taken);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* In a container: 1 if it is refused, 0 if not; how many bytes are late then? */
+static int open_contained(unsigned int ms)
+{
+	int status;
+	pid_t pid = fork_container();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		struct fixture f = { 0 };
+		struct daxpin_segment segment;
+		int ret = enter_mounts() ? open_pool(&f, ms) : -EPERM;
+
+		if (ret)
+			_exit(ret == -EBUSY && strstr(f.why, "verbs context") ?
+			      1 : 2);
+		if (daxpin_segment(f.pool, 0, &segment))
+			_exit(3);
+		counters->late = watch((unsigned char *)segment.base + OFFSET);
+		_exit(daxpin_pool_close(f.pool) ? 4 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void no_byte_is_late_in_containers(void **state)
+{
+	unsigned int refused = 0;
+	struct fixture f = { 0 };
+
+	(void)state;
+	for (unsigned int i = 0; i < rounds; i++) {
+		assert_true(own_device_add());
+		counters->late = 0;
+		begin_round(KEEP_NOTHING, true);
+		begin_taker();
+		end_owner();
+		assert_int_equal(open_contained(SHORT_MS), 1);
+		assert_int_equal(open_pool(&f, SHORT_MS), -EBUSY);
+		assert_non_null(strstr(f.why, "verbs context"));
+		refused += 2;
+		end_process(&keeper);
+		/* Its peer writes on, as far as anything knows. */
+		assert_int_equal(open_contained(LONG_MS), 0);
+		assert_int_equal(counters->late, 0);
+		round_end(NULL);
+	}
+	print_message("# containers: %u rounds, %u opens refused, 0 bytes late\n",
+		      rounds, refused);
 }
 
 #define SCENARIO(keep, order) { #keep " " #order, keep, order }
@@ -466,8 +592,10 @@ static struct scenario scenarios[] = {
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[SCENARIOS + 1] = {
+	struct CMUnitTest tests[SCENARIOS + 2] = {
 		cmocka_unit_test_teardown(without_a_check_bytes_are_late,
+					  round_end),
+		cmocka_unit_test_teardown(no_byte_is_late_in_containers,
 					  round_end),
 	};
 	static struct place place;
@@ -498,10 +626,12 @@ int main(int argc, char **argv)
 	    daxpin_pool_close(pool))
 		return 1;
 	pool_path = path;
+	if (system("echo 01234567-89ab-4cde-8f01-23456789abcd >" BOOT_ID_FILE))
+		return 1;
 	/* Orphaned keepers are ours to reap. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (size_t i = 0; i < SCENARIOS; i++)
-		tests[i + 1] = (struct CMUnitTest) {
+		tests[i + 2] = (struct CMUnitTest) {
 			.name = scenarios[i].name,
 			.test_func = no_byte_is_late,
 			.teardown_func = round_end,
