@@ -559,6 +559,41 @@ static void another_network_sees_less(void **state)
 				  NULL), 0);
 }
 
+static int expect_exclusive(void *arg)
+{
+	return await(arg, SHORT_NS, NULL) != -EBUSY ||
+	       !strstr(sentence, "`rdma system`");
+}
+
+/* To another namespace a device in exclusive mode is as one that never was. */
+static void a_device_elsewhere_is_not_gone(void **state)
+{
+	struct death death;
+
+	(void)state;
+	if (system("rdma system set netns exclusive")) {
+		print_message("# skipped: RDMA devices cannot be made exclusive here\n");
+		skip();
+	}
+	death = owner_begin(lab_device, KEEP_MAPPINGS);
+	owner_kill(&death);
+	owner_reap(&death);
+	assert_int_equal(in_child(CLONE_NEWNET, expect_exclusive,
+				  &death.record), 0);
+	assert_int_equal(in_child(CLONE_NEWNET, expect_exclusive, NULL), 0);
+	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
+	keeper_end();
+	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
+	/* No uverbs file is open at all: that is seen from everywhere. */
+	assert_int_equal(in_child(CLONE_NEWNET, expect_over, &death.record), 0);
+}
+
+static int share_devices(void **state)
+{
+	clean_up(state);
+	return system("rdma system set netns shared");
+}
+
 /* ------------------------------------------------- containers, bystanders */
 
 static void *open_and_end(void *arg)
@@ -766,6 +801,8 @@ int main(void)
 		TEST(an_unknown_owner_may_be_anybody),
 		TEST_DEVICE(an_unknown_owner_counts_every_device),
 		TEST_DEVICE(another_network_sees_less),
+		cmocka_unit_test_teardown(a_device_elsewhere_is_not_gone,
+					  share_devices),
 		TEST(bystanders_do_not_count),
 		TEST(an_owner_in_a_container_is_over),
 		TEST(a_context_out_of_a_container_is_waited_for),

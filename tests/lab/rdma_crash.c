@@ -187,12 +187,13 @@ static void the_verbs_before_the_lock(void **state)
 	nothing_is_pinned_after(*state, VERBS_FIRST);
 }
 
-/* In a child: a context of its living parent's cannot be told from it. */
+/* In a child: a context of its living parent's, beside one of its own. */
 static int attach_inherited(void *arg)
 {
 	struct fixture *f = arg;
+	struct nic own;
 
-	if (open_pool(f, HANG_MS, NULL))
+	if (open_pool(f, HANG_MS, NULL) || nic_open(&own, rdma_device))
 		return 1;
 	if (attach(f) != -EINVAL)
 		return 2;
