@@ -109,6 +109,9 @@ struct daxpin_wait {
 					   locks may not keep everybody out
 					   (overlayfs, 9p, FUSE, NFS, SMB, unknown
 					   ones): as DAXPIN_SOURCE_DISK, no DMA */
+#define DAXPIN_POOL_ADOPT	0x10u	/* open: this is a copy of a pool that was
+					   not closed, and it is to be used; see
+					   "Backup and restore" in daxpin(7) */
 
 struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */
@@ -128,6 +131,8 @@ struct daxpin_pool_options {
 					   files, less the umask; 0: 0600. Not for
 					   others to write. A directory that is made
 					   has x for each r as well */
+	unsigned char uuid[16];		/* not create: the pool that is meant, or
+					   -ENXIO; zeroes: any */
 };
 
 struct daxpin_pool_info {

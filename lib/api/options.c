@@ -78,6 +78,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.any_owner = copy->flags & DAXPIN_POOL_ANY_OWNER,
 		.any_filesystem = copy->flags & DAXPIN_POOL_ANY_FILESYSTEM,
 		.mode = copy->mode ? copy->mode : NEW_FILE_MODE,
+		.adopt = copy->flags & DAXPIN_POOL_ADOPT,
 		.granularity = copy->granularity,
 		.pool_size = copy->pool_size,
 		.segment_size = copy->segment_size ? copy->segment_size :
@@ -90,6 +91,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 		},
 		.why = &options->why,
 	};
+	memcpy(options->request.uuid, copy->uuid, sizeof(copy->uuid));
 	return 0;
 }
 

@@ -47,6 +47,8 @@ int dp_audit_root_slots(struct dp_audit *audit);
 int dp_audit_table(struct dp_audit *audit, uint64_t size);
 /* Does the segment hold any word of this pool? */
 bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size);
+/* The table of that segment is not audited: its roots may name what is there. */
+void dp_audit_skip_table(struct dp_audit *audit, uint32_t index);
 /* After all tables: reports the roots that name nothing. */
 int dp_audit_roots(struct dp_audit *audit);
 

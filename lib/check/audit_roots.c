@@ -126,6 +126,15 @@ void dp_audit_mark_roots(struct dp_audit *audit, uint64_t block, uint32_t gen)
 		root->found |= root->gen == (gen & DP_ROOT_GEN_MASK);
 }
 
+void dp_audit_skip_table(struct dp_audit *audit, uint32_t index)
+{
+	uint64_t per_segment = audit->super->segment_size >> DP_BLOCK_SHIFT;
+
+	for (uint32_t i = 0; i < audit->roots; i++)
+		audit->root[i].found |= audit->root[i].block / per_segment ==
+					index;
+}
+
 int dp_audit_roots(struct dp_audit *audit)
 {
 	int ret = 0;

@@ -9,11 +9,20 @@
  * stays lost for whoever opens (D15).
  */
 #include <errno.h>
+#include <stdlib.h>
 #include "check/audit.h"
 #include "check/check.h"
+#include "media/stamp.h"
 #include "owner/owner.h"
 
 #define WHY_SIZE	400
+
+/* All segments' superblocks together. */
+struct together {
+	struct dp_stamp *stamp;		/* one a segment, zeroes where none is */
+	struct dp_stamp_tally tally;
+	struct dp_stamp_files files;
+};
 
 struct walk {
 	struct dp_report *report;
@@ -22,6 +31,7 @@ struct walk {
 	struct dp_super super;		/* segment 0's */
 	bool complete;			/* it says where the rest is */
 	struct dp_audit audit;
+	struct together together;
 };
 
 static struct daxpin_finding check_found(const struct walk *walk,
@@ -56,6 +66,22 @@ static int check_patch_half(struct walk *walk, int page,
 			       sizeof(*super));
 }
 
+/*
+ * The lost page may have begun an epoch. So has what stands in for it, and no
+ * segment has it yet, as after an open that was cut short.
+ */
+static void check_begin_epoch(struct dp_super *super)
+{
+	if (!(super->flags & DP_SUPER_OPENING)) {
+		super->before_epoch = super->epoch;
+		super->before_open_id = super->open_id;
+	}
+	super->epoch++;
+	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
+	super->flags &= ~DP_SUPER_OWNER_UNKNOWN;
+	memset(&super->owner, 0, sizeof(super->owner));
+}
+
 /* The page from its copy; nobody is left that it may have known. */
 static int check_patch_page(struct walk *walk, const struct dp_super *newest)
 {
@@ -63,12 +89,8 @@ static int check_patch_page(struct walk *walk, const struct dp_super *newest)
 	int ret;
 
 	next.sequence++;
-	if (!walk->image->index) {
-		next.epoch++;
-		next.flags |= DP_SUPER_UNCLEAN;
-		next.flags &= ~DP_SUPER_OWNER_UNKNOWN;
-		memset(&next.owner, 0, sizeof(next.owner));
-	}
+	if (!walk->image->index)
+		check_begin_epoch(&next);
 	dp_super_seal(&next);
 	ret = check_patch_half(walk, 0, &next);
 	if (!ret)
@@ -183,8 +205,8 @@ static int check_note_owner(struct walk *walk)
 						    DAXPIN_SEVERITY_NOTE);
 	const struct dp_super *super = &walk->super;
 
-	walk->report->summary.unclean = !!(super->flags & DP_SUPER_UNCLEAN);
-	if (!(super->flags & DP_SUPER_UNCLEAN))
+	walk->report->summary.unclean = dp_super_is_unclean(super);
+	if (!dp_super_is_unclean(super))
 		return 0;
 	finding.offset = offsetof(struct dp_super, owner);
 	finding.length = sizeof(super->owner);
@@ -249,14 +271,16 @@ static int check_first_super(struct walk *walk)
 	verdict = dp_super_judge(&halves);
 	if (!verdict.newest)
 		return check_no_super(walk, &halves, &verdict);
-	if (verdict.newest->version != DP_VERSION)
-		return dp_fail(walk->why, -EPROTONOSUPPORT,
-			       "the pool has format version %u, this library knows %u: use a newer daxpin",
-			       verdict.newest->version, DP_VERSION);
+	ret = dp_super_check_version(verdict.newest, walk->why);
+	if (ret)
+		return ret;
 	walk->super = *verdict.newest;
 	if (verdict.page_lost)
-		walk->super.flags |= DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
-	ret = check_sense(walk);
+		walk->super.flags |= DP_SUPER_OWNER_UNKNOWN;
+	ret = dp_pool_check_uuid(&walk->image->pool, &walk->super,
+				 walk->image->uuid, walk->why);
+	if (!ret)
+		ret = check_sense(walk);
 	if (ret || !walk->complete)
 		return ret;
 	check_summarize(walk);
@@ -266,31 +290,150 @@ static int check_first_super(struct walk *walk)
 	return ret ? ret : check_note_owner(walk);
 }
 
-/* Both pages of a later segment are lost, but it says nothing else has not. */
+/* ----------------------------------------------- of one open, and whose files */
+
+/* The superblock of the segment that is looked at. *ret_ours: of this time. */
+static int check_stamp(struct walk *walk, const struct dp_super *super,
+		       bool *ret_ours)
+{
+	struct together *together = &walk->together;
+	uint32_t index = walk->image->index;
+	struct dp_file_id file;
+	int ret = dp_source_file_id(&walk->image->pool.source,
+				    walk->image->segment_fd, &file);
+
+	if (ret)
+		return dp_fail(walk->why, ret, "segment %u: %s", index,
+			       strerror(-ret));
+	together->stamp[index] = dp_stamp_of(super, &file);
+	if (index)
+		dp_stamp_count(&together->tally, &walk->super, index,
+			       &together->stamp[index]);
+	*ret_ours = !index || dp_stamp_fit(&walk->super,
+					   &together->stamp[index]) ==
+				      DP_STAMP_FITS;
+	if (*ret_ours)
+		dp_stamp_count_file(&together->files, &walk->super, index,
+				    &together->stamp[index]);
+	return 0;
+}
+
+static int check_tell_file(struct walk *walk, uint32_t segment,
+			   const char *sentence)
+{
+	struct daxpin_finding finding = check_found(walk,
+						    DAXPIN_STRUCTURE_FILE,
+						    DAXPIN_SEVERITY_DAMAGE);
+
+	finding.segment = segment;
+	return dp_report_tell(walk->report, finding, "%s", sentence);
+}
+
+/* Each that is of another time; one that is of no time was told already. */
+static int check_tell_times(struct walk *walk)
+{
+	struct dp_stamp_tally tally = walk->together.tally;
+	char sentence[WHY_SIZE];
+	const struct dp_why inner = { sentence, sizeof(sentence) };
+	int ret = 0;
+
+	for (uint32_t i = tally.misfit; !ret && tally.misfits &&
+	     i < walk->super.segments; i++) {
+		const struct dp_stamp *stamp = &walk->together.stamp[i];
+
+		if (!stamp->seen || dp_stamp_fit(&walk->super, stamp) ==
+				    DP_STAMP_FITS)
+			continue;
+		tally.misfit = i;
+		tally.of_misfit = *stamp;
+		dp_stamp_refuse(&tally, &walk->super,
+				walk->image->pool.source.path, "", &inner);
+		if (dp_stamp_first_is_odd(&tally, &walk->super))
+			return check_tell_file(walk, 0, sentence);
+		ret = check_tell_file(walk, i, sentence);
+	}
+	return ret;
+}
+
+static int check_tell_files(struct walk *walk)
+{
+	const struct dp_stamp_files *files = &walk->together.files;
+	const char *path = walk->image->pool.source.path;
+	struct daxpin_finding finding = check_found(walk,
+						    DAXPIN_STRUCTURE_FILE,
+						    DAXPIN_SEVERITY_NOTE);
+	char sentence[WHY_SIZE];
+	const struct dp_why inner = { sentence, sizeof(sentence) };
+
+	if (dp_stamp_refuse_mixture(files, path, "", &inner))
+		return check_tell_file(walk, files->copy, sentence);
+	if (!dp_stamp_is_copy(files))
+		return 0;
+	if (dp_super_is_unclean(&walk->super)) {
+		dp_stamp_refuse_copy(path, "", &inner);
+		return check_tell_file(walk, 0, sentence);
+	}
+	finding.segment = 0;
+	finding.cure = DAXPIN_CURE_OPEN;
+	finding.remedy = "the next open for writing records the new files";
+	return dp_report_tell(walk->report, finding,
+			      "%s is a copy of a pool that was closed", path);
+}
+
+/*
+ * What an open that is not cut short would have left there. Of a copy it records
+ * no file, which is another one than it has.
+ */
+static int check_make_super(struct walk *walk, uint64_t size,
+			    struct dp_super *ret_super)
+{
+	const struct dp_super *first = &walk->super;
+	bool opening = first->flags & DP_SUPER_OPENING;
+	struct dp_super super = {
+		.magic = DP_MAGIC, .version = DP_VERSION, .sequence = 1,
+		.flags = first->flags & DP_SUPER_UNCLEAN,
+		.epoch = opening ? first->before_epoch : first->epoch,
+		.open_id = opening ? first->before_open_id : first->open_id,
+		.segment_size = first->segment_size, .size = size,
+		.index = walk->image->index,
+	};
+	int ret = 0;
+
+	memcpy(super.uuid, first->uuid, sizeof(super.uuid));
+	if (walk->together.files.as_recorded)
+		ret = dp_source_file_id(&walk->image->pool.source,
+					walk->image->segment_fd, &super.file);
+	dp_super_seal(&super);
+	*ret_super = super;
+	return ret;
+}
+
+/*
+ * Both pages of a later segment are lost. Of a slice of a device they follow from
+ * segment 0's; whether a file is of the last open nobody can tell any more.
+ */
 static int check_derive_super(struct walk *walk, uint64_t size)
 {
 	struct daxpin_finding finding = check_found_page(walk, 0);
-	struct dp_super super = {
-		.magic = DP_MAGIC, .version = DP_VERSION, .sequence = 1,
-		.segment_size = walk->super.segment_size, .size = size,
-		.index = walk->image->index,
-	};
+	bool device = walk->image->pool.source.kind == DP_SOURCE_DEVDAX;
+	struct dp_super super;
 	int ret;
 
 	if (!dp_audit_recognizes(&walk->audit, size))
 		return dp_report_tell(walk->report, finding,
 				      "segment %u: neither superblock nor table is this pool's",
 				      finding.segment);
-	finding.cure = DAXPIN_CURE_DERIVED;
-	finding.remedy = "write both from segment 0's";
+	finding.cure = device ? DAXPIN_CURE_DERIVED : DAXPIN_CURE_LOSSY;
+	finding.remedy = device ? "write both from segment 0's" :
+		"write both from segment 0's: no if the file may come from a backup, since nothing else says from when it is";
 	ret = dp_report_tell(walk->report, finding,
 			     "segment %u: the superblock and its copy are damaged",
 			     finding.segment);
 	if (ret <= 0)
 		return ret;
-	memcpy(super.uuid, walk->super.uuid, sizeof(super.uuid));
-	dp_super_seal(&super);
-	ret = check_patch_half(walk, 0, &super);
+	ret = check_make_super(walk, size, &super);
+	if (!ret)
+		ret = check_patch_half(walk, 0, &super);
 	return ret ? ret : check_patch_half(walk, 1, &super);
 }
 
@@ -299,6 +442,7 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 {
 	struct dp_super_halves halves;
 	struct dp_super_verdict verdict;
+	int ret;
 
 	dp_image_super(walk->image, &halves);
 	verdict = dp_super_judge(&halves);
@@ -309,10 +453,13 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 		*ret_ours = dp_audit_recognizes(&walk->audit, size);
 		return check_derive_super(walk, size);
 	}
-	if (verdict.newest->index == walk->image->index &&
+	if (verdict.newest->version == DP_VERSION &&
+	    verdict.newest->index == walk->image->index &&
 	    verdict.newest->size == size &&
-	    !memcmp(verdict.newest->uuid, walk->super.uuid, 16))
-		return check_pages(walk, &halves, &verdict);
+	    !memcmp(verdict.newest->uuid, walk->super.uuid, 16)) {
+		ret = check_stamp(walk, verdict.newest, ret_ours);
+		return ret ? ret : check_pages(walk, &halves, &verdict);
+	}
 	*ret_ours = false;
 	return dp_report_tell(
 		walk->report, check_found_page(walk, 0),
@@ -349,15 +496,22 @@ static int check_segment(struct walk *walk, uint32_t index)
 	bool there, ours = true;
 	int ret = check_look_at(walk, index, size, &there);
 
-	if (ret || !there)
+	if (ret)
 		return ret;
-	if (index)
+	if (there && index)
 		ret = check_later_super(walk, size, &ours);
-	else
+	else if (there)
+		ret = check_stamp(walk, &walk->super, &ours);
+	if (!ret && there && !index)
 		ret = dp_audit_lanes(&walk->audit);
-	if (!ret && !index)
+	if (!ret && there && !index)
 		ret = dp_audit_root_slots(&walk->audit);
-	return ret || !ours ? ret : dp_audit_table(&walk->audit, size);
+	if (ret)
+		return ret;
+	if (there && ours)
+		return dp_audit_table(&walk->audit, size);
+	dp_audit_skip_table(&walk->audit, index);
+	return 0;
 }
 
 static int check_files(struct walk *walk)
@@ -378,6 +532,25 @@ static int check_files(struct walk *walk)
 				      extra) : 0;
 }
 
+/* All segments, and what they say together. */
+static int check_segments(struct walk *walk)
+{
+	int ret = check_files(walk);
+
+	walk->together.stamp = calloc(walk->super.segments,
+				      sizeof(*walk->together.stamp));
+	if (!walk->together.stamp)
+		return -ENOMEM;
+	for (uint32_t i = 0; !ret && i < walk->super.segments; i++)
+		ret = check_segment(walk, i);
+	if (!ret)
+		ret = check_tell_times(walk);
+	if (!ret)
+		ret = check_tell_files(walk);
+	free(walk->together.stamp);
+	return ret ? ret : dp_audit_roots(&walk->audit);
+}
+
 int dp_check(struct dp_report *report, const struct dp_why *why)
 {
 	struct walk walk = {
@@ -395,11 +568,7 @@ int dp_check(struct dp_report *report, const struct dp_why *why)
 	walk.image->pool.geometry = dp_geometry_of(walk.super.pool_size,
 						   walk.super.segment_size);
 	dp_audit_begin(&walk.audit, report, &walk.super, why);
-	ret = check_files(&walk);
-	for (uint32_t i = 0; !ret && i < walk.super.segments; i++)
-		ret = check_segment(&walk, i);
-	if (!ret)
-		ret = dp_audit_roots(&walk.audit);
+	ret = check_segments(&walk);
 	dp_audit_end(&walk.audit);
 	return ret;
 }

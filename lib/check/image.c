@@ -39,6 +39,7 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 	memset(image, 0, sizeof(*image));
 	image->segment_fd = -1;
 	image->patience = &request->patience;
+	memcpy(image->uuid, request->uuid, sizeof(image->uuid));
 	ret = dp_pool_begin(pool, request, 0);
 	if (ret)
 		return ret;

@@ -15,6 +15,7 @@
 struct dp_image {
 	struct dp_pool pool;		/* found and locked, none of it mapped */
 	struct dp_patience *patience;	/* for the locks of later segments */
+	uint8_t uuid[16];		/* of the pool that is meant; 0: any */
 	/* The segment that is looked at. */
 	uint32_t index;
 	struct dp_file own;		/* of a later segment */

@@ -37,8 +37,10 @@ static int repair_await_owner(struct dp_image *image,
 		return 0;
 	pool->super = *verdict.newest;
 	if (verdict.page_lost)
-		pool->super.flags |= DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
-	return dp_pool_await_owner(pool, request);
+		pool->super.flags |= DP_SUPER_OWNER_UNKNOWN;
+	ret = dp_pool_check_uuid(pool, &pool->super, request->uuid,
+				 request->why);
+	return ret ? ret : dp_pool_await_owner(pool, request);
 }
 
 static int repair_go_to(struct dp_image *image, uint32_t segment,
@@ -226,6 +228,8 @@ static int repair_put_back(struct dp_image *image,
 			       "the backup is of another pool than %s; it was left untouched",
 			       image->pool.source.path);
 	ret = dp_pool_check_super(&image->pool, super, why);
+	if (!ret)
+		ret = dp_pool_check_device(&image->pool, why);
 	if (!ret)
 		image->pool.geometry = dp_geometry_of(super->pool_size,
 						      super->segment_size);

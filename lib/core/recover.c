@@ -68,6 +68,16 @@ struct rebuild {
 	const struct dp_why *why;
 };
 
+/* Of a segment of another time nothing is believed, nor written to it. */
+static int recover_quarantine_segment(struct daxpin_pool *pool, uint32_t index)
+{
+	uint32_t blocks = dp_geometry_blocks(&pool->media.geometry, index);
+
+	assert(pool->media.degraded);
+	return dp_space_quarantine(&pool->space[index], DP_CHUNK_BLOCKS,
+				   blocks - DP_CHUNK_BLOCKS);
+}
+
 static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 {
 	struct rebuild *rebuild = arg;
@@ -179,7 +189,10 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 		return dp_fail(why, ret,
 			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
 			       index);
-	ret = recover_scan_segment(&rebuild);
+	if (dp_epochs_is_foreign(&pool->media.epochs, index))
+		ret = recover_quarantine_segment(pool, index);
+	else
+		ret = recover_scan_segment(&rebuild);
 	return ret ? ret : recover_close_off(pool, index);
 }
 
@@ -191,7 +204,8 @@ static bool recover_is_word(struct daxpin_pool *pool,
 	uint64_t offset = entry->addr % pool->media.geometry.segment_size;
 	const struct dp_segments *segments = &pool->media.segments;
 
-	if (entry->addr % 8 || index >= pool->media.geometry.segments)
+	if (entry->addr % 8 || index >= pool->media.geometry.segments ||
+	    dp_epochs_is_foreign(&pool->media.epochs, index))
 		return false;
 	if (offset < DP_COPY_OFFSET)
 		return dp_table_accepts(dp_segment_table(segments, index),
@@ -321,7 +335,7 @@ static int recover_rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 /* The first stores: what the last owner committed, then that it is ours. */
 static int recover_take_over(struct daxpin_pool *pool)
 {
-	uint64_t epoch = dp_pool_next_epoch(&pool->media);
+	uint64_t epoch = dp_epochs_next(&pool->media.epochs);
 	int ret = 0;
 
 	if (!pool->media.readonly)

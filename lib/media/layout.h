@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The whole on-media format, version 1. docs/format.md describes it byte by
+ * The whole on-media format, version 2. docs/format.md describes it byte by
  * byte and changes with this file. Little-endian throughout; this library runs
  * on little-endian machines only (asserted below).
  *
@@ -111,15 +111,23 @@ static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 /* ------------------------------------------------------------- superblock */
 
 #define DP_MAGIC		"DAXPIN\r\n"
-#define DP_VERSION		1u
+#define DP_VERSION		2u
+#define DP_VERSION_DEVELOPMENT	1u	/* before the first release: refused */
 #define DP_RDMA_CONTEXTS_MAX	20
 
-#define DP_SUPER_UNCLEAN	0x1u	/* an owner has it, or died with it */
+/* Of segment 0; the others have UNCLEAN alone. */
+#define DP_SUPER_UNCLEAN	0x1u	/* an owner has it, or died with it. Of a
+					   later segment: its open did not close it */
 #define DP_SUPER_CREATING	0x2u	/* create has not finished */
 #define DP_SUPER_OWNER_UNKNOWN	0x4u	/* restored: what owner records it had
 					   cannot be told */
+#define DP_SUPER_OPENING	0x8u	/* the open of this epoch has not written
+					   the superblock of every segment */
+#define DP_SUPER_ADOPTING	0x10u	/* that open is the first one of a copy:
+					   segments that it has not written record
+					   the files they were copied from */
 
-#define DP_SUPER_FLAGS		0x7u	/* all that this version knows */
+#define DP_SUPER_FLAGS		0x1fu	/* all that this version knows */
 #define DP_SUPER_COUNTS_MAX	(1ull << 63)	/* sequence and epoch stay below */
 
 /* The boot id was the kernel's own, not what a container mounts over it. */
@@ -158,8 +166,25 @@ struct dp_owner {
 	struct dp_rdma_context context[DP_RDMA_CONTEXTS_MAX];
 };
 
+#define DP_FILE_INODE		0x1u
+#define DP_FILE_GENERATION	0x2u
+#define DP_FILE_BIRTH		0x4u
+
+/*
+ * Which file a segment was written to. A copy of the file has another one; that
+ * two are equal proves nothing. What the filesystem has not is zero.
+ */
+struct dp_file_id {
+	uint32_t known;			/* DP_FILE_...; 0: a slice of a device */
+	uint32_t generation;		/* FS_IOC_GETVERSION */
+	uint64_t inode;
+	uint64_t birth_seconds;
+	uint32_t birth_ns;
+	uint32_t zero;
+};
+
 /* One half of the superblock page. Segment 0's is the pool's; the others' say
- * only which segment of which pool they are. */
+ * which segment of which pool they are, and which open wrote to them last. */
 struct dp_super {
 	char magic[8];
 	uint32_t version;
@@ -167,6 +192,12 @@ struct dp_super {
 	uint8_t uuid[16];		/* of the pool */
 	uint64_t sequence;		/* the higher valid one counts */
 	uint64_t epoch;			/* one per open, never used twice (D15) */
+	uint64_t open_id;		/* random: copies count epochs alike */
+	struct dp_file_id file;		/* of this segment */
+	/* Segment 0 only: the last open that wrote to every segment. Says what
+	   the others may be while this is OPENING. */
+	uint64_t before_epoch;
+	uint64_t before_open_id;
 	uint64_t segment_size;
 	uint64_t size;			/* of this segment: less only for the last */
 	uint64_t pool_size;		/* of the medium; segment 0 only */
@@ -174,7 +205,7 @@ struct dp_super {
 	uint32_t segments;		/* bits set in segment_set */
 	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
 	struct dp_owner owner;		/* segment 0 only */
-	uint8_t zero[1144];
+	uint8_t zero[1088];
 	uint64_t check;			/* XXH3 of all the bytes before */
 };
 
@@ -183,11 +214,14 @@ static_assert(offsetof(struct dp_owner, context) == 64, "on media");
 static_assert(sizeof(struct dp_owner) == 304, "on media");
 static_assert(offsetof(struct dp_super, uuid) == 16, "on media");
 static_assert(offsetof(struct dp_super, sequence) == 32, "on media");
-static_assert(offsetof(struct dp_super, segment_size) == 48, "on media");
-static_assert(offsetof(struct dp_super, index) == 72, "on media");
-static_assert(offsetof(struct dp_super, segment_set) == 80, "on media");
-static_assert(offsetof(struct dp_super, owner) == 592, "on media");
-static_assert(offsetof(struct dp_super, zero) == 896, "on media");
+static_assert(sizeof(struct dp_file_id) == 32, "on media");
+static_assert(offsetof(struct dp_super, file) == 56, "on media");
+static_assert(offsetof(struct dp_super, before_epoch) == 88, "on media");
+static_assert(offsetof(struct dp_super, segment_size) == 104, "on media");
+static_assert(offsetof(struct dp_super, index) == 128, "on media");
+static_assert(offsetof(struct dp_super, segment_set) == 136, "on media");
+static_assert(offsetof(struct dp_super, owner) == 648, "on media");
+static_assert(offsetof(struct dp_super, zero) == 952, "on media");
 static_assert(offsetof(struct dp_super, check) == 2040, "on media");
 static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE / 2, "two halves a page");
 

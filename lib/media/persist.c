@@ -85,17 +85,24 @@ void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
 	persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
-static int flush_pages(struct dp_persist *persist, const void *from,
-		       uint64_t size)
+/* The first error stays. */
+static int remember_error(struct dp_persist *persist, int ret)
 {
-	uintptr_t begin = (uintptr_t)from & ~(uintptr_t)4095;
-	uintptr_t end = dp_round_up((uintptr_t)from + size, 4096);
-	int ret = dp_os_msync((void *)begin, end - begin);
 	int none = 0;
 
 	if (ret)
 		atomic_compare_exchange_strong(&persist->error, &none, ret);
 	return ret;
+}
+
+static int flush_pages(struct dp_persist *persist, const void *from,
+		       uint64_t size)
+{
+	uintptr_t begin = (uintptr_t)from & ~(uintptr_t)4095;
+	uintptr_t end = dp_round_up((uintptr_t)from + size, 4096);
+
+	return remember_error(persist,
+			      dp_os_msync((void *)begin, end - begin));
 }
 
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size)
@@ -110,6 +117,22 @@ void dp_persist_fence(struct dp_persist *persist)
 {
 	if (persist->granularity != DP_GRANULARITY_PAGE)
 		persist->drain();
+}
+
+int dp_persist_collect(struct dp_persist *persist, const void *from,
+		       uint64_t size)
+{
+	if (persist->granularity != DP_GRANULARITY_PAGE)
+		persist->flush(from, size);
+	return 0;
+}
+
+int dp_persist_settle(struct dp_persist *persist, int fd)
+{
+	if (persist->granularity == DP_GRANULARITY_PAGE)
+		return remember_error(persist, dp_os_syncfs(fd));
+	persist->drain();
+	return 0;
 }
 
 int dp_persist_error(struct dp_persist *persist)

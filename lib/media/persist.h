@@ -49,6 +49,13 @@ void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
 /* Write the range back; durable after the next fence. */
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size);
 void dp_persist_fence(struct dp_persist *persist);
+/*
+ * The same for ranges in many files: with PAGE they wait for one sync of their
+ * filesystem, which fd is of, instead of an msync() for each.
+ */
+int dp_persist_collect(struct dp_persist *persist, const void *from,
+		       uint64_t size);
+int dp_persist_settle(struct dp_persist *persist, int fd);
 /* 0, or the first error of a flush. */
 int dp_persist_error(struct dp_persist *persist);
 

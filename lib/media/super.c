@@ -78,6 +78,20 @@ static bool super_can_go_on(const struct dp_super *super)
 	       super->epoch < DP_SUPER_COUNTS_MAX;
 }
 
+int dp_super_check_version(const struct dp_super *super,
+			   const struct dp_why *why)
+{
+	if (super->version == DP_VERSION)
+		return 0;
+	if (super->version == DP_VERSION_DEVELOPMENT)
+		return dp_fail(why, -EPROTONOSUPPORT,
+			       "the pool was made by a development version of daxpin, in format version %u, which this library does not read: copy the data out with the daxpin that made it, remove the files of the pool (or zero the first 2 MiB of the device), and create it again",
+			       super->version);
+	return dp_fail(why, -EPROTONOSUPPORT,
+		       "the pool has format version %u, this library knows %u: use a newer daxpin",
+		       super->version, DP_VERSION);
+}
+
 static int super_refuse(const struct dp_super_halves *halves,
 			const struct dp_super_verdict *verdict,
 			const struct dp_why *why)
@@ -90,9 +104,7 @@ static int super_refuse(const struct dp_super_halves *halves,
 			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx too; the pool was left untouched",
 			       (unsigned long long)DP_COPY_OFFSET);
 	if (verdict->newest->version != DP_VERSION)
-		return dp_fail(why, -EPROTONOSUPPORT,
-			       "the pool has format version %u, this library knows %u: use a newer daxpin",
-			       verdict->newest->version, DP_VERSION);
+		return dp_super_check_version(verdict->newest, why);
 	if (!super_can_go_on(verdict->newest))
 		return dp_fail(why, -EUCLEAN,
 			       "the superblock counts %llu writes and %llu opens, which nobody can have made; the pool was left untouched",
@@ -125,7 +137,22 @@ int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 		return ret;
 	*ret_super = *verdict.newest;
 	if (verdict.page_lost)
-		ret_super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
+		ret_super->flags |= DP_SUPER_OWNER_UNKNOWN;
+	return 0;
+}
+
+int dp_super_newest(const struct dp_bad_view *view, struct dp_super *ret_super)
+{
+	struct dp_super_halves halves;
+	struct dp_super_verdict verdict;
+	int ret = super_read_halves(view, &halves);
+
+	if (ret)
+		return ret;
+	verdict = dp_super_judge(&halves);
+	if (!verdict.newest)
+		return -EUCLEAN;
+	*ret_super = *verdict.newest;
 	return 0;
 }
 
@@ -143,27 +170,32 @@ int dp_super_announce(char *base, struct dp_persist *persist)
 	return ret;
 }
 
+/* dp_persist_flush(), or _collect() where many segments are written. */
+typedef int super_flush_fn(struct dp_persist *persist, const void *from,
+			   uint64_t size);
+
 /* Bytes of a half, made durable by the next fence. */
 static int super_write_half(char *base, struct dp_persist *persist, int page,
-			    uint64_t sequence, const struct dp_super *super)
+			    const struct dp_super *super, super_flush_fn *flush)
 {
 	char *to = base + dp_super_offset[page] +
-		   (sequence & 1) * sizeof(*super);
+		   (super->sequence & 1) * sizeof(*super);
 
+	assert(dp_super_is_whole(super));
 	dp_persist_copy(persist, to, super, sizeof(*super));
-	return dp_persist_flush(persist, to, sizeof(*super));
+	return flush(persist, to, sizeof(*super));
 }
 
 /* A half that is neither whole nor blank will never be whole. */
 static int super_unmake(char *base, struct dp_persist *persist, int page,
-			uint64_t sequence)
+			uint64_t sequence, super_flush_fn *flush)
 {
 	char *to = base + dp_super_offset[page] +
 		   (sequence & 1) * sizeof(struct dp_super) +
 		   offsetof(struct dp_super, check);
 
 	dp_persist_store(persist, to, 0);
-	return dp_persist_flush(persist, to, sizeof(uint64_t));
+	return flush(persist, to, sizeof(uint64_t));
 }
 
 /*
@@ -173,7 +205,8 @@ static int super_unmake(char *base, struct dp_persist *persist, int page,
  * is given out now, is unmade, or the words of the new change could complete
  * the old one.
  */
-static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence)
+static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence,
+		      super_flush_fn *flush, bool *ret_mended)
 {
 	static const struct dp_bad none;
 	const struct dp_bad_view view = { &none, base, -1 };
@@ -185,7 +218,7 @@ static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence)
 	if (!ret && dp_super_is_whole(last) && last->sequence == sequence - 1 &&
 	    memcmp(last, &halves.half[1][~sequence & 1], sizeof(*last))) {
 		mended = true;
-		ret = super_write_half(base, persist, 1, last->sequence, last);
+		ret = super_write_half(base, persist, 1, last, flush);
 	}
 	for (int i = 0; !ret && i < 2; i++) {
 		const struct dp_super *half = &halves.half[i][sequence & 1];
@@ -193,26 +226,45 @@ static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence)
 		if (!half->check || dp_super_is_whole(half))
 			continue;
 		mended = true;
-		ret = super_unmake(base, persist, i, sequence);
+		ret = super_unmake(base, persist, i, sequence, flush);
 	}
-	if (mended)
-		dp_persist_fence(persist);
+	*ret_mended = mended;
 	return ret;
 }
 
 int dp_super_write(char *base, struct dp_persist *persist,
 		   struct dp_super *super)
 {
+	bool mended;
 	int ret;
 
 	super->sequence++;
 	dp_super_seal(super);
-	ret = super_mend(base, persist, super->sequence);
+	ret = super_mend(base, persist, super->sequence, dp_persist_flush,
+			 &mended);
+	if (mended)
+		dp_persist_fence(persist);
 	for (int i = 0; !ret && i < 2; i++) {
-		ret = super_write_half(base, persist, i, super->sequence,
-				       super);
+		ret = super_write_half(base, persist, i, super,
+				       dp_persist_flush);
 		if (!ret)
 			dp_persist_fence(persist);
 	}
 	return ret;
+}
+
+int dp_super_write_part(char *base, struct dp_persist *persist,
+			enum dp_super_part part, const struct dp_super *super)
+{
+	bool stored = true;
+	int ret;
+
+	if (part == DP_SUPER_PART_MEND)
+		ret = super_mend(base, persist, super->sequence,
+				 dp_persist_collect, &stored);
+	else
+		ret = super_write_half(base, persist,
+				       part == DP_SUPER_PART_COPY, super,
+				       dp_persist_collect);
+	return ret ? ret : stored;
 }

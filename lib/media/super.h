@@ -29,15 +29,28 @@ struct dp_super_verdict {
 
 struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves);
 
+/* An owner has it or died with it, as far as anybody can tell. */
+static inline bool dp_super_is_unclean(const struct dp_super *super)
+{
+	return super->flags & (DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN);
+}
+
+/* Does this library know the version of a whole half? -EPROTONOSUPPORT. */
+int dp_super_check_version(const struct dp_super *super,
+			   const struct dp_why *why);
+
 /*
  * The newest whole half in a segment. When it is the copy's because the
- * page is lost, it says UNCLEAN and OWNER_UNKNOWN, whatever stands there: the
- * page may have known an owner that the copy does not. -EMEDIUMTYPE: no
- * superblock was ever here; -EPROTONOSUPPORT: a newer version's; -EUCLEAN: none
+ * page is lost, it says OWNER_UNKNOWN, whatever stands there: the page may have
+ * known an owner that the copy does not. -EMEDIUMTYPE: no
+ * superblock was ever here; -EPROTONOSUPPORT: another version's; -EUCLEAN: none
  * is whole; -EIO: unreadable, unless tolerant and the other page is whole.
  */
 int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 		  struct dp_super *ret_super, const struct dp_why *why);
+
+/* The newest whole half, whatever it says, or -EUCLEAN: there is none. */
+int dp_super_newest(const struct dp_bad_view *view, struct dp_super *ret_super);
 
 /*
  * Before the very first write: the magic alone, durable, so that a first half
@@ -48,5 +61,19 @@ int dp_super_announce(char *base, struct dp_persist *persist);
 /* Write the next one, half and copy, durable when it returns. */
 int dp_super_write(char *base, struct dp_persist *persist,
 		   struct dp_super *super);
+
+/*
+ * The same for many segments at a time, in three parts: mend, page, copy. After
+ * each part, for all segments, comes dp_persist_settle(), unless none returned 1:
+ * then nothing was stored. The superblock is sealed with its new sequence.
+ */
+enum dp_super_part {
+	DP_SUPER_PART_MEND,
+	DP_SUPER_PART_PAGE,
+	DP_SUPER_PART_COPY,
+};
+
+int dp_super_write_part(char *base, struct dp_persist *persist,
+			enum dp_super_part part, const struct dp_super *super);
 
 #endif

@@ -63,6 +63,30 @@ int dp_os_fstat(int fd, struct stat *ret_stat)
 	return os_result(fstat(fd, ret_stat));
 }
 
+/* The kernel writes an int, whatever the number of the request says. */
+int dp_os_file_id(int fd, struct dp_os_file_id *ret_id)
+{
+	struct dp_os_file_id id = { 0 };
+	struct stat st;
+	struct statx stx;
+	long version = 0;
+
+	if (fstat(fd, &st))
+		return -errno;
+	id.inode = st.st_ino;
+	id.has_generation = !ioctl(fd, FS_IOC_GETVERSION, &version);
+	if (id.has_generation)
+		id.generation = (uint32_t)version;
+	id.has_birth = !statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx) &&
+		       stx.stx_mask & STATX_BTIME;
+	if (id.has_birth) {
+		id.birth_seconds = stx.stx_btime.tv_sec;
+		id.birth_ns = stx.stx_btime.tv_nsec;
+	}
+	*ret_id = id;
+	return 0;
+}
+
 int dp_os_mkdir(const char *path, unsigned int mode)
 {
 	return os_result(mkdir(path, mode));
@@ -98,6 +122,11 @@ int dp_os_write(int fd, const void *from, uint64_t size)
 int dp_os_fsync(int fd)
 {
 	return os_result(fsync(fd));
+}
+
+int dp_os_syncfs(int fd)
+{
+	return os_result(syncfs(fd));
 }
 
 int dp_os_allocate(int fd, uint64_t size)

@@ -16,10 +16,25 @@ int dp_os_stat(int dir, const char *name, struct stat *ret_stat);
 /* Of the name itself: a symbolic link is not followed. */
 int dp_os_lstat(int dir, const char *name, struct stat *ret_stat);
 int dp_os_fstat(int fd, struct stat *ret_stat);
+
+/* What tells a file from its copies. A generation or a time of birth is there
+ * where the filesystem has one. */
+struct dp_os_file_id {
+	uint64_t inode;
+	bool has_generation;
+	bool has_birth;
+	uint32_t generation;
+	uint32_t birth_ns;
+	int64_t birth_seconds;
+};
+
+int dp_os_file_id(int fd, struct dp_os_file_id *ret_id);
 int dp_os_mkdir(const char *path, unsigned int mode);
 int dp_os_unlink(int dir, const char *name);
 int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
+/* All that was written to the file's filesystem, by a mapping too. */
+int dp_os_syncfs(int fd);
 int dp_os_allocate(int fd, uint64_t size);
 int dp_os_truncate(int fd, uint64_t size);
 /* fallocate(2) as it is; the size stays. May wait for pins. */

@@ -148,8 +148,12 @@ static int create_check_geometry(struct dp_pool *pool,
 				 const struct dp_pool_request *request,
 				 uint64_t *ret_size)
 {
+	static const uint8_t none[16];
 	uint64_t size = request->pool_size;
 
+	if (memcmp(request->uuid, none, sizeof(none)))
+		return dp_fail(request->why, -EINVAL,
+			       "a new pool gets a new uuid: leave it out of the options");
 	if (!dp_geometry_segment_size_is_valid(request->segment_size))
 		return dp_fail(request->why, -EINVAL,
 			       "a segment has 32 to 512 MiB and a power of two");
@@ -193,12 +197,15 @@ static int create_format_directories(struct dp_pool *pool)
 				DP_LANES_END - DP_ROOTS_OFFSET);
 }
 
+/* Whose file is not looked at yet. */
 static struct dp_super create_new_super(const struct dp_pool *pool,
 					uint32_t index)
 {
 	struct dp_super super = {
 		.magic = DP_MAGIC,
 		.version = DP_VERSION,
+		.epoch = pool->super.epoch,
+		.open_id = pool->super.open_id,
 		.segment_size = pool->geometry.segment_size,
 		.size = dp_geometry_size(&pool->geometry, index),
 		.index = index,
@@ -237,6 +244,10 @@ static int create_format_segment(struct dp_pool *pool, uint32_t index)
 	int ret;
 
 	ret = create_wipe_chunk(pool, index);
+	if (!ret)
+		ret = dp_source_file_id(&pool->source,
+					dp_segment_fd(&pool->segments, index),
+					&super.file);
 	if (!ret && !index)
 		ret = create_format_directories(pool);
 	if (!ret)
@@ -256,16 +267,15 @@ static int create_format_pool(struct dp_pool *pool, uint64_t size)
 	int ret;
 
 	super.sequence = pool->super.sequence;
-	super.epoch = pool->super.epoch;
-	/* As dp_pool_own() does: D15. */
-	if (pool->super.flags & DP_SUPER_OWNER_UNKNOWN)
-		super.epoch++;
 	super.flags = DP_SUPER_CREATING;
 	super.pool_size = size;
 	super.segments = pool->geometry.segments;
 	for (uint32_t i = 0; i < pool->geometry.segments; i++)
 		super.segment_set[i / 8] |= 1u << i % 8;
-	ret = dp_super_announce(base, &pool->persist);
+	ret = dp_source_file_id(&pool->source, dp_segment_fd(&pool->segments, 0),
+				&super.file);
+	if (!ret)
+		ret = dp_super_announce(base, &pool->persist);
 	if (!ret)
 		ret = dp_super_write(base, &pool->persist, &super);
 	for (uint32_t i = 0; !ret && i < pool->geometry.segments; i++)
@@ -325,6 +335,9 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 					  request->why);
 	if (!ret)
 		ret = dp_os_random(pool->super.uuid, 16);
+	if (!ret)
+		ret = dp_os_random(&pool->super.open_id,
+				   sizeof(pool->super.open_id));
 	if (ret)
 		return ret;
 	pool->seed = dp_layout_seed(pool->super.uuid);
@@ -337,7 +350,12 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 		ret = create_check_medium(pool, request->why);
 	if (!ret)
 		ret = create_sync_files(pool);
-	return ret ? ret : create_format_pool(pool, size);
+	if (!ret)
+		ret = create_format_pool(pool, size);
+	return ret ? ret : dp_epochs_check(&pool->epochs, &pool->segments,
+					   &pool->super,
+					   &(struct dp_epochs_rules) { 0 },
+					   request->why);
 }
 
 /*

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include "media/stamp.h"
 #include "media/super.h"
 #include "os/os.h"
 #include "owner/barrier.h"
@@ -307,6 +308,7 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 void dp_pool_tear_down(struct dp_pool *pool)
 {
 	dp_persist_fini(&pool->persist);
+	dp_epochs_fini(&pool->epochs);
 	dp_anchor_close(&pool->anchor);
 	dp_segments_close(&pool->segments);
 	dp_bad_fini(&pool->bad);
@@ -360,13 +362,10 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	bool unknown = pool->super.flags & DP_SUPER_OWNER_UNKNOWN;
 
-	if (!unknown && !(pool->super.flags & DP_SUPER_UNCLEAN))
-		return 0;
-	if (dp_pool_only_looks(pool))
+	if (!dp_super_is_unclean(&pool->super) || dp_pool_only_looks(pool))
 		return 0;
 	if (pool->readonly && unknown)
-		return dp_segment_super_is_lost(&pool->source, 0,
-						request->why);
+		return dp_epochs_refuse_lost(&pool->source, 0, request->why);
 	if (pool->readonly)
 		return dp_fail(request->why, -EUCLEAN,
 			       "%s was not closed by its last owner: open it for writing once",
@@ -379,6 +378,74 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 			      request->despite_rdma, request->why);
 }
 
+int dp_pool_check_uuid(const struct dp_pool *pool,
+		       const struct dp_super *super, const uint8_t uuid[16],
+		       const struct dp_why *why)
+{
+	static const uint8_t any[16];
+
+	if (!memcmp(uuid, any, sizeof(any)) ||
+	    !memcmp(uuid, super->uuid, sizeof(any)))
+		return 0;
+	return dp_fail(why, -ENXIO,
+		       "%s holds another pool than the one that was asked for by its uuid: give the path of that one, or leave the uuid out of the options",
+		       pool->source.path);
+}
+
+/*
+ * Whoever had the pool that this file was copied from never had this one: its
+ * RDMA is not waited for. Whether the others are copies too is found out later.
+ */
+static int pool_await_if_original(struct dp_pool *pool,
+				  struct dp_pool_request *request)
+{
+	struct dp_file_id file;
+	int ret = dp_source_file_id(&pool->source,
+				    dp_file_fd(&pool->first), &file);
+
+	if (ret)
+		return dp_fail(request->why, ret, "segment 0 of %s: %s",
+			       request->path, strerror(-ret));
+	if (!pool->readonly && !dp_file_id_is(&pool->super.file, &file))
+		return 0;
+	return dp_pool_await_owner(pool, request);
+}
+
+int dp_pool_check_device(const struct dp_pool *pool, const struct dp_why *why)
+{
+	if (pool->source.kind != DP_SOURCE_DEVDAX ||
+	    pool->source.device_size == pool->super.pool_size)
+		return 0;
+	return dp_fail(why, -EUCLEAN,
+		       "%s has %llu bytes, its pool was made on %llu: the device was reconfigured; the pool was left untouched",
+		       pool->source.path,
+		       (unsigned long long)pool->source.device_size,
+		       (unsigned long long)pool->super.pool_size);
+}
+
+static int pool_map_and_check(struct dp_pool *pool,
+			      struct dp_pool_request *request)
+{
+	const struct dp_epochs_rules rules = {
+		.only_looks = dp_pool_only_looks(pool),
+		.degraded = pool->degraded,
+		.adopt = request->adopt,
+	};
+	int ret;
+
+	pool->was_unclean = dp_super_is_unclean(&pool->super);
+	pool->geometry = dp_geometry_of(pool->super.pool_size,
+					pool->super.segment_size);
+	pool->seed = dp_layout_seed(pool->super.uuid);
+	ret = dp_pool_check_device(pool, request->why);
+	if (!ret)
+		ret = dp_pool_open_segments(pool, request, false);
+	if (!ret)
+		ret = dp_pool_map(pool, request, pool->super.pool_size, false);
+	return ret ? ret : dp_epochs_check(&pool->epochs, &pool->segments,
+					   &pool->super, &rules, request->why);
+}
+
 static int pool_open_locked(struct dp_pool *pool,
 			    struct dp_pool_request *request)
 {
@@ -389,29 +456,14 @@ static int pool_open_locked(struct dp_pool *pool,
 	if (!ret)
 		ret = dp_pool_check_super(pool, &pool->super, request->why);
 	if (!ret)
-		ret = dp_pool_await_owner(pool, request);
+		ret = dp_pool_check_uuid(pool, &pool->super, request->uuid,
+					 request->why);
+	if (!ret)
+		ret = pool_await_if_original(pool, request);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->why);
-	if (ret)
-		return ret;
-	pool->was_unclean = pool->super.flags & DP_SUPER_UNCLEAN;
-	pool->geometry = dp_geometry_of(pool->super.pool_size,
-					pool->super.segment_size);
-	pool->seed = dp_layout_seed(pool->super.uuid);
-	if (pool->source.kind == DP_SOURCE_DEVDAX &&
-	    pool->source.device_size != pool->super.pool_size)
-		return dp_fail(request->why, -EUCLEAN,
-			       "%s has %llu bytes, its pool was made on %llu: the device was reconfigured; the pool was left untouched",
-			       request->path,
-			       (unsigned long long)pool->source.device_size,
-			       (unsigned long long)pool->super.pool_size);
-	ret = dp_pool_open_segments(pool, request, false);
-	if (!ret)
-		ret = dp_pool_map(pool, request, pool->super.pool_size, false);
-	return ret ? ret : dp_segments_check(&pool->segments, pool->super.uuid,
-					     dp_pool_only_looks(pool),
-					     request->why);
+	return ret ? ret : pool_map_and_check(pool, request);
 }
 
 int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
@@ -453,18 +505,36 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 
 /* -------------------------------------------------------- owning, closing */
 
+/*
+ * Is what this open wrote last still there? After a hibernation or a restore of
+ * the process another owner may have had the pool, whose superblock is not to be
+ * written over. A read is cheap beside a write.
+ */
+static int pool_check_ours(const struct dp_pool *pool)
+{
+	const struct dp_super *super = &pool->super;
+	struct dp_super now;
+	int ret = dp_super_newest(dp_segment_view(&pool->segments, 0), &now);
+
+	if (ret)
+		return ret;
+	return now.sequence == super->sequence && now.epoch == super->epoch &&
+	       now.open_id == super->open_id ? 0 : -ESTALE;
+}
+
 static int pool_write_super(struct dp_pool *pool)
 {
 	return dp_super_write(pool->geometry.base, &pool->persist,
 			      &pool->super);
 }
 
-uint64_t dp_pool_next_epoch(const struct dp_pool *pool)
+/* Whom the others' superblocks are of, until this open has written to them. */
+static void pool_remember_before(struct dp_super *super)
 {
-	const struct dp_super *super = &pool->super;
-
-	/* D15: a page that was lost may have been one epoch ahead. */
-	return super->epoch + (super->flags & DP_SUPER_OWNER_UNKNOWN ? 2 : 1);
+	if (super->flags & DP_SUPER_OPENING)
+		return;
+	super->before_epoch = super->epoch;
+	super->before_open_id = super->open_id;
 }
 
 int dp_pool_own(struct dp_pool *pool)
@@ -474,13 +544,23 @@ int dp_pool_own(struct dp_pool *pool)
 
 	if (pool->readonly)
 		return 0;
+	pool_remember_before(super);
 	dp_owner_self(&super->owner);
-	ret = dp_segments_restore_supers(&pool->segments);
+	ret = dp_os_random(&super->open_id, sizeof(super->open_id));
 	if (ret)
 		return ret;
-	super->epoch = dp_pool_next_epoch(pool);
-	super->flags |= DP_SUPER_UNCLEAN;
+	super->epoch = dp_epochs_next(&pool->epochs);
+	super->file = dp_epochs_file(&pool->epochs, 0);
+	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
 	super->flags &= ~DP_SUPER_OWNER_UNKNOWN;
+	if (dp_epochs_are_copied(&pool->epochs))
+		super->flags |= DP_SUPER_ADOPTING;
+	ret = pool_write_super(pool);
+	if (!ret)
+		ret = dp_epochs_write(&pool->epochs, super, false);
+	if (ret)
+		return ret;
+	super->flags &= ~(DP_SUPER_OPENING | DP_SUPER_ADOPTING);
 	return pool_write_super(pool);
 }
 
@@ -555,7 +635,9 @@ int dp_pool_record_rdma(struct dp_pool *pool,
 	pthread_mutex_lock(&pool->super_mutex);
 	/* A successor reads the record of an unclean pool alone. */
 	assert(pool->super.flags & DP_SUPER_UNCLEAN);
-	ret = pool_add_rdma(pool, context);
+	ret = pool_check_ours(pool);
+	if (!ret)
+		ret = pool_add_rdma(pool, context);
 	if (ret > 0) {
 		ret = pool_write_super(pool);
 		if (ret)
@@ -572,9 +654,24 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 {
 	assert(!pool->readonly);
 	pthread_mutex_lock(&pool->super_mutex);
-	if (pool_remove_rdma(pool, context))
+	if (pool_remove_rdma(pool, context) && !pool_check_ours(pool))
 		pool_write_super(pool);
 	pthread_mutex_unlock(&pool->super_mutex);
+}
+
+/* The others first: CLEAN says that they all are closed. */
+static int pool_mark_clean(struct dp_pool *pool)
+{
+	struct dp_super *super = &pool->super;
+	int ret = pool_check_ours(pool);
+
+	if (!ret)
+		ret = dp_epochs_write(&pool->epochs, super, true);
+	if (ret)
+		return ret;
+	super->flags &= ~DP_SUPER_UNCLEAN;
+	memset(&super->owner, 0, sizeof(super->owner));
+	return pool_write_super(pool);
 }
 
 int dp_pool_close(struct dp_pool *pool, bool clean)
@@ -582,11 +679,8 @@ int dp_pool_close(struct dp_pool *pool, bool clean)
 	int ret = dp_persist_error(&pool->persist);
 
 	/* After an error nobody can tell what is on media: the next open looks. */
-	if (clean && !pool->readonly && !ret) {
-		pool->super.flags &= ~DP_SUPER_UNCLEAN;
-		memset(&pool->super.owner, 0, sizeof(pool->super.owner));
-		ret = pool_write_super(pool);
-	}
+	if (clean && !pool->readonly && !ret)
+		ret = pool_mark_clean(pool);
 	dp_pool_tear_down(pool);
 	return ret;
 }

@@ -11,6 +11,7 @@
 #include "media/layout.h"
 #include "media/persist.h"
 #include "owner/lock.h"
+#include "pool/epoch.h"
 #include "pool/file.h"
 #include "pool/segment.h"
 #include "pool/source.h"
@@ -34,6 +35,7 @@ struct dp_pool {
 	uint32_t ignored_files;
 	uint64_t seed;
 	struct dp_segments segments;
+	struct dp_epochs epochs;
 	pthread_mutex_t super_mutex;
 	struct dp_super super;		/* segment 0's, as on media */
 	/* Under super_mutex, as is the record in super. */
@@ -51,6 +53,8 @@ struct dp_pool_request {
 	bool any_owner;
 	bool any_filesystem;
 	uint32_t mode;			/* of new files */
+	bool adopt;			/* a copy of a pool that was not closed */
+	uint8_t uuid[16];		/* of the pool that is meant; 0: any */
 	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
 	uint64_t pool_size;
 	uint64_t segment_size;
@@ -65,10 +69,10 @@ struct dp_pool_request {
  */
 int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
 
-/* Which dp_pool_own() will begin: two on where a superblock was lost (D15). */
-uint64_t dp_pool_next_epoch(const struct dp_pool *pool);
-
-/* The tables checked out: the next epoch begins, on media too (D15). */
+/*
+ * The tables checked out: the next epoch, dp_epochs_next(), begins, on media too
+ * (D15).
+ */
 int dp_pool_own(struct dp_pool *pool);
 
 /*
@@ -81,7 +85,10 @@ int dp_pool_record_rdma(struct dp_pool *pool,
 void dp_pool_forget_rdma(struct dp_pool *pool,
 			 const struct dp_rdma_context *context);
 
-/* Unmap, unlock, close. clean: nothing of ours can reach the pool any more. */
+/*
+ * Unmap, unlock, close. clean: nothing of ours can reach the pool any more, and
+ * so the medium says. -ESTALE: it is another open's by now, and was left alone.
+ */
 int dp_pool_close(struct dp_pool *pool, bool clean);
 
 /* ------------------------------------------- the steps, for create.c as well */
@@ -125,5 +132,11 @@ void dp_pool_tear_down(struct dp_pool *pool);
 /* Does what a whole superblock of segment 0 says make sense? -EUCLEAN. */
 int dp_pool_check_super(const struct dp_pool *pool,
 			const struct dp_super *super, const struct dp_why *why);
+/* Is it the pool with that uuid? Zeroes ask for none. -ENXIO. */
+int dp_pool_check_uuid(const struct dp_pool *pool,
+		       const struct dp_super *super, const uint8_t uuid[16],
+		       const struct dp_why *why);
+/* Was the pool of pool->super made on a device of this size? -EUCLEAN. */
+int dp_pool_check_device(const struct dp_pool *pool, const struct dp_why *why);
 
 #endif

@@ -3,12 +3,11 @@
  * Owns the array of segments, their files, mappings, chunk flags and lists of bad
  * blocks. A set of segments goes through these states, in this order:
  *
- *	NONE ---> OPEN ---> MAPPED ---> BACKED ---> CHECKED ---> NONE
+ *	NONE ---> OPEN ---> MAPPED ---> BACKED ---> NONE
  *
  *	NONE -> OPEN		[dp_segments_open]
  *	OPEN -> MAPPED		[dp_segments_map]
  *	MAPPED -> BACKED	[dp_segments_back]
- *	BACKED -> CHECKED	[dp_segments_check]; a create writes them anew
  *	any, also half way -> NONE	[dp_segments_close]
  *
  *	OPEN     all files are open, claimed in this process and locked, in the
@@ -17,7 +16,6 @@
  *	         of addresses; nothing in them was read or changed: the layout
  *	         barrier needs them mapped, and comes before the first change (D8)
  *	BACKED   what is backed (D9) and what is bad is known of each
- *	CHECKED  each says itself that it is that segment of that pool
  *
  * A segment stays mapped until all are closed (I24, A2).
  */
@@ -25,7 +23,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include "media/super.h"
 #include "os/os.h"
 #include "pool/segment.h"
 
@@ -34,7 +31,6 @@ struct dp_segment {
 	uint64_t size;
 	struct dp_file own;		/* of all but the first */
 	struct dp_file *file;		/* NULL: a slice of the device */
-	bool super_lost;		/* its superblock stands in the copy */
 	struct dp_table table;
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
 	struct dp_bad bad;		/* whole blocks, by bytes of it */
@@ -377,78 +373,6 @@ bool dp_segments_have_old_files(const struct dp_segments *segments)
 		if (!dp_segment_was_empty(segments, i))
 			return true;
 	return false;
-}
-
-/* --------------------------------------------------------------- checking */
-
-int dp_segment_super_is_lost(const struct dp_source *source, uint32_t index,
-			     const struct dp_why *why)
-{
-	return dp_fail(why, -EUCLEAN,
-		       "the superblock at offset 0x0 of segment %u of %s is damaged, its copy is whole: open it for writing once, which restores it",
-		       index, source->path);
-}
-
-static int segment_check(struct dp_segments *segments, uint32_t index,
-			 const uint8_t uuid[16], bool tolerant,
-			 const struct dp_why *why)
-{
-	struct dp_segment *segment = &segments->all[index];
-	const char *path = segments->source->path;
-	char sentence[400];
-	struct dp_why inner = { sentence, sizeof(sentence) };
-	struct dp_super super;
-	int ret = dp_super_read(&segment->view, tolerant, &super, &inner);
-
-	if (ret == -EMEDIUMTYPE)
-		return dp_fail(why, -EUCLEAN,
-			       "segment %u of %s has no superblock; the pool was left untouched",
-			       index, path);
-	if (ret)
-		return dp_fail(why, ret, "segment %u of %s: %s", index, path,
-			       sentence);
-	if (super.index != index || super.size != segment->size ||
-	    memcmp(super.uuid, uuid, 16))
-		return dp_fail(why, -EUCLEAN,
-			       "segment %u of %s is not the one that belongs there; the pool was left untouched",
-			       index, path);
-	segment->super_lost = super.flags & DP_SUPER_OWNER_UNKNOWN;
-	if (segment->super_lost && segments->readonly && !tolerant)
-		return dp_segment_super_is_lost(segments->source, index, why);
-	return 0;
-}
-
-int dp_segments_check(struct dp_segments *segments, const uint8_t uuid[16],
-		      bool tolerant, const struct dp_why *why)
-{
-	int ret = 0;
-
-	assert(!tolerant || segments->readonly);
-	for (uint32_t i = 0; !ret && i < segments->opened; i++)
-		ret = segment_check(segments, i, uuid, tolerant, why);
-	return ret;
-}
-
-/* Only segment 0's changes after create: the others' say what they said. */
-int dp_segments_restore_supers(struct dp_segments *segments)
-{
-	struct dp_super super;
-	int ret = 0;
-
-	assert(!segments->readonly);
-	for (uint32_t i = 1; !ret && i < segments->opened; i++) {
-		struct dp_segment *segment = &segments->all[i];
-
-		if (!segment->super_lost)
-			continue;
-		ret = dp_super_read(&segment->view, false, &super, NULL);
-		super.flags = 0;
-		if (!ret)
-			ret = dp_super_write(segment->base, segments->persist,
-					     &super);
-		segment->super_lost = ret;
-	}
-	return ret;
 }
 
 /* ------------------------------------------------------------------ access */

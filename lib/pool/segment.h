@@ -114,15 +114,6 @@ int dp_segments_map(struct dp_segments *segments, uint64_t size,
  */
 int dp_segments_back(struct dp_segments *segments, bool create,
 		     const struct dp_why *why);
-/*
- * Each segment must say itself which one it is, of the pool with that uuid, and
- * how large. tolerant: a superblock that is lost or unreadable is accepted if the
- * other page is whole; otherwise a read-only open refuses it.
- */
-int dp_segments_check(struct dp_segments *segments, const uint8_t uuid[16],
-		      bool tolerant, const struct dp_why *why);
-/* Write the superblocks that dp_segments_check() found lost; not segment 0's. */
-int dp_segments_restore_supers(struct dp_segments *segments);
 /* Unmap all that is there, unlock and close the files; not the first. */
 void dp_segments_close(struct dp_segments *segments);
 /* A create failed: dp_file_undo() of all files but the first. */
@@ -130,9 +121,6 @@ void dp_segments_undo(struct dp_segments *segments);
 
 /* Had any file something in it before this create? */
 bool dp_segments_have_old_files(const struct dp_segments *segments);
-/* The refusal of an open for reading: segment `index` has its copy alone. */
-int dp_segment_super_is_lost(const struct dp_source *source, uint32_t index,
-			     const struct dp_why *why);
 
 /* Its file, or -1: a slice of the device. */
 int dp_segment_fd(const struct dp_segments *segments, uint32_t index);

@@ -290,6 +290,30 @@ void dp_source_unmake(struct dp_source *source)
 
 /* ------------------------------------------------------------------- files */
 
+int dp_source_file_id(const struct dp_source *source, int fd,
+		      struct dp_file_id *ret_id)
+{
+	struct dp_os_file_id id = { 0 };
+	int ret = 0;
+
+	memset(ret_id, 0, sizeof(*ret_id));
+	if (source->kind == DP_SOURCE_DEVDAX)
+		return 0;
+	ret = dp_os_file_id(fd, &id);
+	if (ret)
+		return ret;
+	*ret_id = (struct dp_file_id) {
+		.known = DP_FILE_INODE |
+			 (id.has_generation ? DP_FILE_GENERATION : 0) |
+			 (id.has_birth ? DP_FILE_BIRTH : 0),
+		.generation = id.generation,
+		.inode = id.inode,
+		.birth_seconds = (uint64_t)id.birth_seconds,
+		.birth_ns = id.birth_ns,
+	};
+	return 0;
+}
+
 int dp_source_open(const struct dp_source *source, uint32_t index, int flags)
 {
 	char name[DP_SEGMENT_NAME_SIZE];

@@ -7,6 +7,7 @@
 #define DP_SOURCE_H
 
 #include <sys/stat.h>
+#include "media/layout.h"
 #include "pool/judge.h"
 #include "util/util.h"
 
@@ -64,6 +65,10 @@ int dp_source_look(const struct dp_source *source, uint32_t index,
 		   struct stat *ret_stat);
 /* Remove the name of segment index if it still is the file that fd has open. */
 void dp_source_remove(const struct dp_source *source, uint32_t index, int fd);
+
+/* Which file an open one is; nothing for a device. */
+int dp_source_file_id(const struct dp_source *source, int fd,
+		      struct dp_file_id *ret_id);
 
 /* Tell fsdax from disk by a first open file; nothing to tell elsewhere. */
 int dp_source_classify(struct dp_source *source, int fd);

@@ -35,6 +35,15 @@ static const struct field super_fields[] = {
 	FIELD(struct dp_super, owner.context),
 	FIELD(struct dp_super, zero),
 	FIELD(struct dp_super, check),
+	FIELD(struct dp_super, open_id),
+	FIELD(struct dp_super, before_epoch),
+	FIELD(struct dp_super, before_open_id),
+	FIELD(struct dp_super, file.known),
+	FIELD(struct dp_super, file.generation),
+	FIELD(struct dp_super, file.inode),
+	FIELD(struct dp_super, file.birth_seconds),
+	FIELD(struct dp_super, file.birth_ns),
+	FIELD(struct dp_super, file.zero),
 };
 
 static const struct field lane_fields[] = {
@@ -323,9 +332,9 @@ static void edit_file(const struct edit *edit, uint32_t index)
 {
 	struct machine_inode *file = machine_inode(index);
 
-	fuzz_say("  file %u: attribute %u = 0x%llx", index, edit->field % 6,
+	fuzz_say("  file %u: attribute %u = 0x%llx", index, edit->field % 7,
 		 (unsigned long long)edit->value);
-	switch (edit->field % 6) {
+	switch (edit->field % 7) {
 	case 0:
 		file->size = dp_min(edit->value, MACHINE_FILE_MAX);
 		break;
@@ -343,6 +352,9 @@ static void edit_file(const struct edit *edit, uint32_t index)
 		break;
 	case 5:
 		machine.extra_files = edit->value % 3;
+		break;
+	case 6:
+		file->copies = edit->value;
 		break;
 	}
 }

@@ -39,6 +39,7 @@ struct header {
 #define DO_DEGRADED	0x8u		/* open it around the damage instead */
 #define IMPATIENT	0x10u		/* with a deadline that has passed */
 #define DO_CHECK	0x20u		/* daxpin_check() before */
+#define ADOPT		0x40u		/* open copies, whatever they are of */
 
 static_assert(sizeof(struct header) == sizeof(struct edit), "a record");
 
@@ -259,14 +260,6 @@ static void compare(struct daxpin_pool *pool, const struct reading *reading)
 	compare_roots(pool);
 }
 
-static uint64_t next_epoch(const struct reading *reading)
-{
-	bool unknown = reading->lost ||
-		       reading->super.flags & DP_SUPER_OWNER_UNKNOWN;
-
-	return reading->super.epoch + (unknown ? 2 : 1);
-}
-
 /* D15, D11: on media is the new epoch, and that it is ours; no lane is open. */
 static void check_ours(const struct daxpin_pool_info *info)
 {
@@ -287,7 +280,7 @@ static void check_info(struct daxpin_pool *pool, const struct reading *reading,
 
 	expect(!daxpin_pool_info(pool, &info), "info");
 	expect(info.epoch == (readonly ? reading->super.epoch :
-			      next_epoch(reading)), "epoch %llu after %llu",
+			      reading->highest + 1), "epoch %llu after %llu",
 	       (unsigned long long)info.epoch,
 	       (unsigned long long)reading->super.epoch);
 	expect(info.segments == reading->super.segments &&
@@ -305,12 +298,14 @@ static void check_info(struct daxpin_pool *pool, const struct reading *reading,
 static uint32_t reader_how(const struct header *header, bool readonly)
 {
 	return (readonly ? READER_READONLY : 0) |
-	       (header->what & IMPATIENT ? READER_IMPATIENT : 0);
+	       (header->what & IMPATIENT ? READER_IMPATIENT : 0) |
+	       (header->what & ADOPT ? READER_ADOPT : 0);
 }
 
 static struct daxpin_pool *try_open(const struct header *header, uint32_t flags)
 {
-	struct daxpin_pool_options options = options_for(header, flags);
+	uint32_t adopt = header->what & ADOPT ? DAXPIN_POOL_ADOPT : 0;
+	struct daxpin_pool_options options = options_for(header, flags | adopt);
 	struct before before = look();
 	struct daxpin_pool *pool = NULL;
 	int ret = daxpin_pool_open(MACHINE_POOL, &options, &pool);
@@ -581,7 +576,7 @@ static bool has_counted_to_its_end(void)
 	struct reading reading;
 
 	reader_read(0, &reading);
-	return (reading.super.sequence | reading.super.epoch) >> 63;
+	return reading.refuse && !strcmp(reading.refuse, READER_COUNTED_OUT);
 }
 
 static void open_and_use(const struct header *header)

@@ -56,10 +56,10 @@ static const char *read_super(uint32_t file, struct dp_super *ret_super,
 		*ret_super = copy;
 	if (!whole && !*ret_lost)
 		return "no half is whole";
-	if (ret_super->version != 1)
+	if (ret_super->version != 2)
 		return "another version";
 	return (ret_super->sequence | ret_super->epoch) >> 63 ?
-	       "sequence or epoch" : NULL;
+	       READER_COUNTED_OUT : NULL;
 }
 
 static uint64_t segments_of(uint64_t pool_size, uint64_t segment_size)
@@ -118,13 +118,72 @@ static const char *judge_owner(const struct dp_owner *owner)
 	return machine.has_rdma ? "verbs of the owner" : NULL;
 }
 
+/* ----------------------------------------------------- whose files, and when */
+
+/* What the machine says of the file, as docs/format.md wants it recorded. */
+static bool is_its_file(uint32_t file, const struct dp_super *super)
+{
+	const struct dp_file_id *id = &super->file;
+	bool has_generation = machine.kind != DP_SOURCE_SHMEM;
+
+	return id->known == (has_generation ? 7u : 5u) &&
+	       id->generation ==
+		       (has_generation ? MACHINE_GENERATION + file : 0) &&
+	       id->inode == MACHINE_INODE_FIRST + file &&
+	       id->birth_seconds == MACHINE_BIRTH_SECONDS &&
+	       id->birth_ns == (uint32_t)machine_inode(file)->copies;
+}
+
+static void count_file(struct reading *reading, uint32_t index,
+		       const struct dp_super *super)
+{
+	if (index && reading->super.flags & 16 &&
+	    super->epoch < reading->super.epoch)
+		return;
+	if (is_its_file(index, super))
+		reading->originals++;
+	else
+		reading->copies++;
+}
+
+static const char *judge_files(const struct reading *reading, uint32_t how)
+{
+	if (!reading->copies)
+		return NULL;
+	if (reading->originals)
+		return "a file that is a copy, among others";
+	return reading->unclean && !(how & READER_ADOPT) ?
+	       "a copy of an unclean pool" : NULL;
+}
+
+static const char *judge_time(const struct dp_super *first,
+			      const struct dp_super *super)
+{
+	bool of_first = super->epoch == first->epoch &&
+			super->open_id == first->open_id;
+	bool of_before = super->epoch == first->before_epoch &&
+			 super->open_id == first->before_open_id;
+
+	if (first->flags & 8) {
+		if (of_first || (super->epoch > first->before_epoch &&
+				 super->epoch < first->epoch))
+			return NULL;
+		return of_before && super->epoch < first->epoch ? NULL :
+		       "a segment of another time, in an open";
+	}
+	if (!of_first)
+		return "a segment of another time";
+	return !(first->flags & 1) && super->flags & 1 ?
+	       "a segment without its closed stamp" : NULL;
+}
+
 static const char *judge_super(const struct reading *reading, uint32_t how)
 {
 	const struct dp_super *super = &reading->super;
 	bool unknown = super->flags & DP_SUPER_OWNER_UNKNOWN || reading->lost;
 	const char *refuse;
 
-	if (super->flags & ~7u)
+	if (super->flags & ~31u)
 		return "flags";
 	if (super->flags & DP_SUPER_CREATING)
 		return "creating";
@@ -135,6 +194,8 @@ static const char *judge_super(const struct reading *reading, uint32_t how)
 		return refuse;
 	if (how & READER_READONLY)
 		return "unclean";
+	if (!is_its_file(0, super))
+		return NULL;
 	if (unknown)
 		return machine.has_rdma ? "verbs of anybody" : NULL;
 	return judge_owner(&super->owner);
@@ -142,7 +203,7 @@ static const char *judge_super(const struct reading *reading, uint32_t how)
 
 /* --------------------------------------------------------------- segments */
 
-static const char *judge_segment(const struct reading *reading, uint32_t index,
+static const char *judge_segment(struct reading *reading, uint32_t index,
 				 uint32_t how)
 {
 	uint64_t size = size_of(&reading->super, index);
@@ -169,7 +230,10 @@ static const char *judge_segment(const struct reading *reading, uint32_t index,
 	if (how & READER_READONLY &&
 	    (lost || super.flags & DP_SUPER_OWNER_UNKNOWN))
 		return "a superblock to be restored";
-	return NULL;
+	if (super.epoch > reading->highest)
+		reading->highest = super.epoch;
+	count_file(reading, index, &super);
+	return index ? judge_time(&reading->super, &super) : NULL;
 }
 
 /* ------------------------------------------------------------------ lanes */
@@ -445,11 +509,12 @@ static const char *judge(uint32_t how, struct reading *reading)
 	if (refuse)
 		return refuse;
 	reading->seed = format_seed(reading->super.uuid);
-	reading->unclean = reading->super.flags & DP_SUPER_UNCLEAN ||
-			   reading->lost;
+	reading->unclean = reading->super.flags & 5 || reading->lost;
 	refuse = judge_super(reading, how);
 	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
 		refuse = judge_segment(reading, i, how);
+	if (!refuse)
+		refuse = judge_files(reading, how);
 	if (!refuse && machine.kind == DP_SOURCE_FSDAX && reading->unclean &&
 	    how & READER_IMPATIENT)
 		refuse = "no barrier with a deadline";

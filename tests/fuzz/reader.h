@@ -15,11 +15,17 @@ struct reading {
 	bool unclean;
 	bool lost;			/* segment 0's superblock page */
 	uint32_t entries;		/* of open lanes, to be replayed */
+	uint64_t highest;		/* epoch of all segments */
+	uint32_t originals, copies;	/* of the files that count */
 };
+
+/* A refusal that any pool comes to, after 2^63 opens or writes. */
+#define READER_COUNTED_OUT	"sequence or epoch"
 
 /* How it would be opened. */
 #define READER_READONLY		0x1u
 #define READER_IMPATIENT	0x2u	/* with a deadline */
+#define READER_ADOPT		0x4u	/* a copy of an unclean pool will do */
 
 struct reader_extent {
 	uint64_t addr;

@@ -14,6 +14,9 @@
 #include "media/layout.h"
 
 #define MACHINE_FILES		4u	/* at most */
+#define MACHINE_INODE_FIRST	100u	/* number of file 0's inode */
+#define MACHINE_GENERATION	700u	/* and its generation */
+#define MACHINE_BIRTH_SECONDS	1700000000u
 #define MACHINE_FILE_MAX	DP_SEGMENT_SIZE_MAX
 #define MACHINE_CHUNKS		(MACHINE_FILE_MAX >> DP_CHUNK_SHIFT)
 #define MACHINE_PAGES		(DP_CHUNK_SIZE >> DP_BLOCK_SHIFT)
@@ -29,7 +32,9 @@ struct machine_inode {
 	uint64_t size;
 	uint64_t unused_1[7];
 	uint64_t shared;		/* reflinked */
-	uint64_t unused_2[7];
+	uint64_t copies;		/* 0: the file itself; n: its n-th copy,
+					   which has another identity */
+	uint64_t unused_2[6];
 	uint64_t hole[MACHINE_CHUNKS];
 };
 

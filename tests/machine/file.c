@@ -16,7 +16,6 @@
 #include "proc.h"
 
 #define EXTRA_FIRST	4000u
-#define INODE_FIRST	100u
 
 /* The file of a name; the number of files for any other name. */
 static uint32_t file_of(const char *name)
@@ -85,7 +84,7 @@ static int stat_file(uint32_t file, struct stat *ret_stat)
 	ret_stat->st_nlink = 1;
 	ret_stat->st_uid = MACHINE_USER;
 	ret_stat->st_dev = MACHINE_DEVICE;
-	ret_stat->st_ino = INODE_FIRST + file;
+	ret_stat->st_ino = MACHINE_INODE_FIRST + file;
 	ret_stat->st_size = machine_inode(file)->size;
 	return 0;
 }
@@ -107,6 +106,23 @@ int dp_os_fstat(int fd, struct stat *ret_stat)
 	if (machine_handle(fd)->kind == MACHINE_HANDLE_POOL)
 		return machine_proc_stat(MACHINE_POOL, ret_stat);
 	return stat_file(machine_handle(fd)->file, ret_stat);
+}
+
+/* A copy may have got the number of an inode, but not its birth. */
+int dp_os_file_id(int fd, struct dp_os_file_id *ret_id)
+{
+	uint32_t file = machine_handle_file(fd);
+
+	*ret_id = (struct dp_os_file_id) {
+		.inode = MACHINE_INODE_FIRST + file,
+		.has_generation = machine.kind != DP_SOURCE_SHMEM,
+		.has_birth = true,
+		.birth_seconds = MACHINE_BIRTH_SECONDS,
+		.birth_ns = machine_inode(file)->copies,
+	};
+	if (ret_id->has_generation)
+		ret_id->generation = MACHINE_GENERATION + file;
+	return 0;
 }
 
 int dp_os_mkdir(const char *path, unsigned int mode)
@@ -183,6 +199,13 @@ static void sync_names(const struct machine_observer *observer)
 	for (uint32_t i = 0; i < machine.disk->files; i++)
 		observer->flush(&machine_inode(i)->there, 8);
 	observer->fence();
+}
+
+/* Stores are durable by their flushes: persist.c. */
+int dp_os_syncfs(int fd)
+{
+	machine_handle(fd);
+	return 0;
 }
 
 int dp_os_fsync(int fd)

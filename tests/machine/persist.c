@@ -126,6 +126,30 @@ void dp_persist_fence(struct dp_persist *persist)
 		machine.observer->fence();
 }
 
+/* With PAGE the sync is what may fail; the flushes are seen as they come. */
+int dp_persist_collect(struct dp_persist *persist, const void *from,
+		       uint64_t size)
+{
+	(void)persist;
+	expect(machine_mapping_at(from, size), "a flush outside of every file");
+	take_turn();
+	if (machine.observer)
+		machine.observer->flush(from, size);
+	return 0;
+}
+
+int dp_persist_settle(struct dp_persist *persist, int fd)
+{
+	(void)fd;
+	take_turn();
+	if (machine.observer)
+		machine.observer->fence();
+	if (persist->granularity != DP_GRANULARITY_PAGE ||
+	    !machine.flushes_to_failure || --machine.flushes_to_failure)
+		return 0;
+	return fail_flush(persist);
+}
+
 int dp_persist_error(struct dp_persist *persist)
 {
 	return atomic_load_explicit(&persist->error, memory_order_acquire);

@@ -238,12 +238,12 @@ int dp_lane_run'''),
      '''		if (half->check || dp_super_is_whole(half))'''),
     ('newer-half-overwritten', SIM, 'lib/media/super.c',
      'a torn write destroys the only whole half',
-     '''		   (sequence & 1) * sizeof(*super);
+     '''		   (super->sequence & 1) * sizeof(*super);
 
-	dp_persist_copy''',
-     '''		   (sequence | 1) % 2 * sizeof(*super);
+	assert(''',
+     '''		   (super->sequence | 1) % 2 * sizeof(*super);
 
-	dp_persist_copy'''),
+	assert('''),
     ('super-not-fenced', SIM, 'lib/media/super.c',
      'the copy may be whole before the page is, or neither',
      '''		if (!ret)
@@ -265,13 +265,14 @@ int dp_lane_run'''),
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));'''),
     ('unclean-not-written', SIM, 'lib/pool/pool.c',
      'an owner that dies leaves a pool that looks clean',
-     '''	super->flags |= DP_SUPER_UNCLEAN;
-	super->flags &=''',
+     '''	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
+''',
      '''	super->flags &= ~DP_SUPER_UNCLEAN;
-	super->flags &='''),
+	super->flags |= DP_SUPER_OPENING;
+'''),
     ('epoch-stands-still', SIM, 'lib/pool/pool.c',
      'a handle of the last open is good in this one',
-     '''	super->epoch = dp_pool_next_epoch(pool);
+     '''	super->epoch = dp_epochs_next(&pool->epochs);
 ''',
      ''''''),
 

@@ -22,9 +22,9 @@ MUTANTS = [
      'the last word of a segment is not looked at',
      'while (!ret && block < table->blocks)',
      'while (!ret && block < table->blocks - 1)'),
-    ('image-index', IMAGE, 'lib/pool/segment.c',
+    ('image-index', IMAGE, 'lib/pool/epoch.c',
      'a later segment may be any of the pool',
-     'if (super.index != index || super.size', 'if (super.size'),
+     'if (super->index == index && super->size', 'if (super->size'),
     ('image-no-segments', IMAGE, 'lib/pool/pool.c',
      'a pool may have no segments',
      '''!super->segments ||

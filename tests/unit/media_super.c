@@ -25,11 +25,31 @@ static struct halves look_at_halves(struct fixture *f, uint32_t segment)
 	return halves;
 }
 
+/* Of all segments of a pool: they are of one open. */
+struct pool_halves {
+	struct halves segment[3];
+};
+
+static struct pool_halves look_at_pool(struct fixture *f)
+{
+	struct pool_halves all;
+
+	for (uint32_t i = 0; i < 3; i++)
+		all.segment[i] = look_at_halves(f, i);
+	return all;
+}
+
 static void put_halves(struct fixture *f, uint32_t segment,
 		       const struct halves *halves)
 {
 	for (int i = 0; i < 2; i++)
 		patch(f, segment, place[i], halves->half[i], 2 * HALF);
+}
+
+static void put_pool(struct fixture *f, const struct pool_halves *all)
+{
+	for (uint32_t i = 0; i < 3; i++)
+		put_halves(f, i, &all->segment[i]);
 }
 
 /* Spoil those whose bit is set: page 0, page 1, copy 0, copy 1. */
@@ -75,8 +95,8 @@ static void open_restored(struct fixture *f, const struct dp_super *from,
 			  bool from_copy)
 {
 	open_pool(f);
-	/* D15: the lost page may have been one ahead. */
-	assert_int_equal(info_of(f).epoch, from->epoch + (from_copy ? 2 : 1));
+	/* D15: above that of every segment. */
+	assert_int_equal(info_of(f).epoch, from->epoch + 1);
 	assert_int_equal(info_of(f).unclean,
 			 from_copy || from->flags & DP_SUPER_UNCLEAN);
 	assert_int_equal(read_super(f, 0).flags, DP_SUPER_UNCLEAN);
@@ -84,17 +104,18 @@ static void open_restored(struct fixture *f, const struct dp_super *from,
 	open_pool(f);
 	assert_int_equal(info_of(f).unclean, 0);
 	close_pool(f);
-	assert_settled(f, from->epoch + (from_copy ? 3 : 2));
+	assert_settled(f, from->epoch + 2);
 }
 
 /* One subset of the four halves is spoilt. */
-static void try_one(struct fixture *f, const struct halves *whole,
+static void try_one(struct fixture *f, const struct pool_halves *whole,
 		    unsigned int mask)
 {
 	bool from_copy = false;
-	const struct dp_super *from = newest_but(whole, mask, &from_copy);
+	const struct dp_super *from = newest_but(&whole->segment[0], mask,
+						 &from_copy);
 
-	put_halves(f, 0, whole);
+	put_pool(f, whole);
 	spoil_halves(f, 0, mask);
 	if (!from) {
 		assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
@@ -117,27 +138,37 @@ static void try_one(struct fixture *f, const struct halves *whole,
 static void every_subset_of_the_halves_is_dealt_with(void **state)
 {
 	struct fixture *f = *state;
-	struct halves whole = look_at_halves(f, 0);
+	struct pool_halves whole = look_at_pool(f);
 
 	need_no_verbs();
 	for (unsigned int mask = 0; mask < 16; mask++)
 		try_one(f, &whole, mask);
 }
 
+/* What the next open writes first. */
+static struct dp_super next_opening(const struct dp_super *last)
+{
+	struct dp_super next = *last;
+
+	next.sequence++;
+	next.before_epoch = next.epoch++;
+	next.before_open_id = next.open_id++;
+	next.flags = DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
+	dp_super_seal(&next);
+	return next;
+}
+
 /* The power went between page and copy: page one change ahead. */
 static void every_subset_with_the_copy_behind(void **state)
 {
 	struct fixture *f = *state;
-	struct halves whole = look_at_halves(f, 0);
+	struct pool_halves whole = look_at_pool(f);
 	bool in_copy;
-	struct dp_super next = *newest_but(&whole, 0, &in_copy);
+	struct dp_super next = next_opening(
+		newest_but(&whole.segment[0], 0, &in_copy));
 
 	need_no_verbs();
-	next.sequence++;
-	next.epoch++;
-	next.flags = DP_SUPER_UNCLEAN;
-	dp_super_seal(&next);
-	whole.half[0][next.sequence & 1] = next;
+	whole.segment[0].half[0][next.sequence & 1] = next;
 	for (unsigned int mask = 0; mask < 16; mask++)
 		try_one(f, &whole, mask);
 }
@@ -146,24 +177,25 @@ static void every_subset_with_the_copy_behind(void **state)
 static void torn_changes_are_no_damage(void **state)
 {
 	struct fixture *f = *state;
-	struct halves whole = look_at_halves(f, 0), cut;
+	struct pool_halves whole = look_at_pool(f), cut;
 	bool in_copy;
-	struct dp_super next = *newest_but(&whole, 0, &in_copy);
-	uint64_t epoch = next.epoch;
+	struct dp_super last = *newest_but(&whole.segment[0], 0, &in_copy);
+	struct dp_super next = next_opening(&last);
 
-	next.sequence++;
-	next.epoch++;
-	dp_super_seal(&next);
 	for (int copy = 0; copy < 2; copy++) {
 		for (size_t at = 0; at <= HALF; at += 256) {
+			struct halves *first = &cut.segment[0];
+
 			cut = whole;
 			if (copy)
-				cut.half[0][next.sequence & 1] = next;
-			memcpy(&cut.half[copy][next.sequence & 1], &next, at);
-			put_halves(f, 0, &cut);
+				first->half[0][next.sequence & 1] = next;
+			memcpy(&first->half[copy][next.sequence & 1], &next,
+			       at);
+			put_pool(f, &cut);
 			open_pool(f);
-			assert_int_equal(info_of(f).unclean, 0);
-			assert_int_equal(info_of(f).epoch, epoch + 1 +
+			assert_int_equal(info_of(f).unclean,
+					 copy || at == HALF);
+			assert_int_equal(info_of(f).epoch, last.epoch + 1 +
 					 (copy || at == HALF));
 			close_pool(f);
 		}
@@ -189,7 +221,7 @@ static void unknown_owner_is_forgotten_once_waited_for(void **state)
 	spoil(f, 1, dp_word_offset(1000));
 	open_pool(f);
 	assert_int_equal(read_super(f, 0).flags, DP_SUPER_UNCLEAN);
-	assert_int_equal(info_of(f).epoch, epoch + 2);
+	assert_int_equal(info_of(f).epoch, epoch + 1);
 	close_pool(f);
 }
 
@@ -224,8 +256,11 @@ static void later_segments_are_restored_too(void **state)
 	assert_int_equal(info_of(f).unclean, 0);
 	close_pool(f);
 	after = read_super(f, 2);
-	assert_int_equal(after.sequence, before.sequence + 1);
+	assert_int_equal(after.sequence, before.sequence + 2);
+	assert_int_equal(after.epoch, before.epoch + 1);
 	after.sequence = before.sequence;
+	after.epoch = before.epoch;
+	after.open_id = before.open_id;
 	dp_super_seal(&after);
 	assert_memory_equal(&after, &before, sizeof(after));
 	f->options.flags = DAXPIN_POOL_READONLY;

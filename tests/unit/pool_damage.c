@@ -97,16 +97,23 @@ static void create_refuses_a_file_that_begins_with_zeroes(void **state)
 	assert_create_fails(f, -EEXIST, "overwrite");
 }
 
-static void open_refuses_a_newer_format(void **state)
+static void open_refuses_other_formats(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
 
 	super.version = DP_VERSION + 1;
 	write_super(f, 0, super);
-	assert_open_fails(f, -EPROTONOSUPPORT, "version 2");
+	assert_open_fails(f, -EPROTONOSUPPORT, "use a newer daxpin");
 	assert_says(f, f->path);
 	assert_create_fails(f, -EEXIST, f->path);
+	super.version = 1;
+	super.sequence += 2;
+	write_super(f, 0, super);
+	assert_open_fails(f, -EPROTONOSUPPORT, "development version");
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_create_fails(f, -EPROTONOSUPPORT, "remove the files");
+	f->options.flags = 0;
 }
 
 /* ------------------------------------------------------------------ files */
@@ -761,7 +768,7 @@ int main(void)
 		TEST(open_refuses_a_segment_0_of_text, empty_setup),
 		TEST(create_refuses_a_file_that_begins_with_zeroes,
 		     empty_setup),
-		TEST(open_refuses_a_newer_format, closed_setup),
+		TEST(open_refuses_other_formats, closed_setup),
 		TEST(a_torn_first_superblock_is_an_unfinished_create, empty_setup),
 		TEST(open_refuses_flags_it_does_not_know, closed_setup),
 		TEST(open_refuses_a_truncated_first_segment, closed_setup),

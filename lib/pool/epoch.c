@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Keeps W4 and W5 for an open: media/stamp.c has the rules. A segment of another
+ * time is foreign to a degraded open: it is not read, not written, and so still
+ * refused by the next open that is not degraded.
+ *
+ * A step of an open or a close writes a superblock to every segment, as
+ * dp_super_write() does it to one: first what a power cut left is mended in all,
+ * then all pages are written, then all copies, each durable before the next. On a
+ * disk that is one sync of the filesystem each.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "media/stamp.h"
+#include "media/super.h"
+#include "pool/epoch.h"
+
+#define NOTHING_CHANGED	"; the pool was left untouched"
+
+struct dp_epoch {
+	struct dp_stamp stamp;
+	uint64_t sequence;		/* of its superblock */
+	bool foreign;
+};
+
+/* ----------------------------------------------------------------- reading */
+
+int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
+			  const struct dp_why *why)
+{
+	return dp_fail(why, -EUCLEAN,
+		       "the superblock at offset 0x0 of segment %u of %s is damaged, its copy is whole: open it for writing once, which restores it",
+		       index, source->path);
+}
+
+/* Which segment of which pool? */
+static int epoch_check_place(const struct dp_epochs *epochs, uint32_t index,
+			     const struct dp_super *first,
+			     const struct dp_super *super,
+			     const struct dp_why *why)
+{
+	const struct dp_segments *segments = epochs->segments;
+	uint64_t size = (uint64_t)dp_segment_table(segments, index)->blocks <<
+			DP_BLOCK_SHIFT;
+
+	if (super->index == index && super->size == size &&
+	    !memcmp(super->uuid, first->uuid, sizeof(super->uuid)))
+		return 0;
+	return dp_fail(why, -EUCLEAN,
+		       "segment %u of %s is not the one that belongs there%s",
+		       index, segments->source->path, NOTHING_CHANGED);
+}
+
+/* -EUCLEAN, or what reading failed with, with a sentence. */
+static int epoch_read_super(const struct dp_epochs *epochs, uint32_t index,
+			    bool tolerant, struct dp_super *ret_super,
+			    const struct dp_why *why)
+{
+	const struct dp_segments *segments = epochs->segments;
+	char sentence[400];
+	struct dp_why inner = { sentence, sizeof(sentence) };
+	int ret = dp_super_read(dp_segment_view(segments, index), tolerant,
+				ret_super, &inner);
+
+	if (ret == -EMEDIUMTYPE)
+		return dp_fail(why, -EUCLEAN,
+			       "segment %u of %s has no superblock%s", index,
+			       segments->source->path, NOTHING_CHANGED);
+	if (ret)
+		return dp_fail(why, ret, "segment %u of %s: %s", index,
+			       segments->source->path, sentence);
+	return 0;
+}
+
+static int epoch_read(struct dp_epochs *epochs, uint32_t index,
+		      const struct dp_super *first, bool tolerant,
+		      const struct dp_why *why)
+{
+	struct dp_segments *segments = epochs->segments;
+	struct dp_epoch *epoch = &epochs->all[index];
+	struct dp_file_id file;
+	struct dp_super super;
+	int ret = epoch_read_super(epochs, index, tolerant, &super, why);
+
+	if (!ret)
+		ret = epoch_check_place(epochs, index, first, &super, why);
+	if (ret)
+		return ret;
+	if (super.flags & DP_SUPER_OWNER_UNKNOWN && segments->readonly &&
+	    !tolerant)
+		return dp_epochs_refuse_lost(segments->source, index, why);
+	ret = dp_source_file_id(segments->source,
+				dp_segment_fd(segments, index), &file);
+	if (ret)
+		return dp_fail(why, ret, "segment %u of %s: %s", index,
+			       segments->source->path, strerror(-ret));
+	epoch->stamp = dp_stamp_of(&super, &file);
+	epoch->sequence = super.sequence;
+	if (super.epoch > epochs->highest)
+		epochs->highest = super.epoch;
+	return 0;
+}
+
+/* ----------------------------------------------------------------- judging */
+
+static int epochs_judge_time(struct dp_epochs *epochs,
+			     const struct dp_super *first, bool degraded,
+			     const struct dp_why *why)
+{
+	struct dp_stamp_tally tally = { 0 };
+
+	for (uint32_t i = 1; i < epochs->count; i++) {
+		struct dp_epoch *epoch = &epochs->all[i];
+
+		dp_stamp_count(&tally, first, i, &epoch->stamp);
+		epoch->foreign = dp_stamp_fit(first, &epoch->stamp) !=
+				 DP_STAMP_FITS;
+	}
+	if (degraded)
+		return 0;
+	return dp_stamp_refuse(&tally, first, epochs->segments->source->path,
+			       NOTHING_CHANGED, why);
+}
+
+static int epochs_judge_files(struct dp_epochs *epochs,
+			      const struct dp_super *first, bool adopt,
+			      const struct dp_why *why)
+{
+	const char *path = epochs->segments->source->path;
+	struct dp_stamp_files files = { 0 };
+	int ret;
+
+	for (uint32_t i = 0; i < epochs->count; i++)
+		if (!epochs->all[i].foreign)
+			dp_stamp_count_file(&files, first, i,
+					    &epochs->all[i].stamp);
+	ret = dp_stamp_refuse_mixture(&files, path, NOTHING_CHANGED, why);
+	if (ret)
+		return ret;
+	epochs->copied = dp_stamp_is_copy(&files);
+	if (epochs->copied && dp_super_is_unclean(first) && !adopt)
+		return dp_stamp_refuse_copy(path, NOTHING_CHANGED, why);
+	return 0;
+}
+
+int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
+		    const struct dp_super *first,
+		    const struct dp_epochs_rules *rules,
+		    const struct dp_why *why)
+{
+	int ret = 0;
+
+	assert(!epochs->all && (!rules->only_looks || segments->readonly));
+	epochs->all = calloc(first->segments, sizeof(*epochs->all));
+	if (!epochs->all)
+		return -ENOMEM;
+	epochs->segments = segments;
+	epochs->count = first->segments;
+	for (uint32_t i = 0; !ret && i < epochs->count; i++)
+		ret = epoch_read(epochs, i, first, rules->only_looks, why);
+	if (!ret)
+		ret = epochs_judge_time(epochs, first, rules->degraded, why);
+	if (!ret && !rules->only_looks)
+		ret = epochs_judge_files(epochs, first, rules->adopt, why);
+	return ret;
+}
+
+void dp_epochs_fini(struct dp_epochs *epochs)
+{
+	free(epochs->all);
+	memset(epochs, 0, sizeof(*epochs));
+}
+
+uint64_t dp_epochs_next(const struct dp_epochs *epochs)
+{
+	assert(epochs->highest < DP_SUPER_COUNTS_MAX);
+	return epochs->highest + 1;
+}
+
+struct dp_file_id dp_epochs_file(const struct dp_epochs *epochs, uint32_t index)
+{
+	assert(index < epochs->count);
+	return epochs->all[index].stamp.found;
+}
+
+bool dp_epochs_are_copied(const struct dp_epochs *epochs)
+{
+	return epochs->copied;
+}
+
+bool dp_epochs_is_foreign(const struct dp_epochs *epochs, uint32_t index)
+{
+	assert(index < epochs->count);
+	return epochs->all[index].foreign;
+}
+
+/* ----------------------------------------------------------------- writing */
+
+static struct dp_super epoch_super(const struct dp_epochs *epochs,
+				   uint32_t index, const struct dp_super *first,
+				   bool closed)
+{
+	const struct dp_epoch *epoch = &epochs->all[index];
+	struct dp_super super = {
+		.magic = DP_MAGIC,
+		.version = DP_VERSION,
+		.flags = closed ? 0 : DP_SUPER_UNCLEAN,
+		.sequence = epoch->sequence + 1,
+		.epoch = first->epoch,
+		.open_id = first->open_id,
+		.file = epoch->stamp.found,
+		.segment_size = first->segment_size,
+		.size = (uint64_t)dp_segment_table(epochs->segments, index)
+				->blocks << DP_BLOCK_SHIFT,
+		.index = index,
+	};
+
+	memcpy(super.uuid, first->uuid, sizeof(super.uuid));
+	dp_super_seal(&super);
+	return super;
+}
+
+static int epochs_write_part(struct dp_epochs *epochs,
+			     const struct dp_super *first, bool closed,
+			     enum dp_super_part part)
+{
+	struct dp_segments *segments = epochs->segments;
+	bool stored = false;
+	int ret = 0;
+
+	for (uint32_t i = 1; ret >= 0 && i < epochs->count; i++) {
+		struct dp_super super = epoch_super(epochs, i, first, closed);
+
+		if (epochs->all[i].foreign)
+			continue;
+		ret = dp_super_write_part(dp_segment_table(segments, i)->base,
+					  segments->persist, part, &super);
+		stored |= ret > 0;
+	}
+	if (ret < 0 || !stored)
+		return ret < 0 ? ret : 0;
+	return dp_persist_settle(segments->persist, segments->source->dir);
+}
+
+int dp_epochs_write(struct dp_epochs *epochs, const struct dp_super *first,
+		    bool closed)
+{
+	int ret = 0;
+
+	assert(!epochs->segments->readonly && first->epoch >= epochs->highest);
+	if (epochs->count == 1)
+		return 0;
+	for (int part = DP_SUPER_PART_MEND; !ret && part <= DP_SUPER_PART_COPY;
+	     part++)
+		ret = epochs_write_part(epochs, first, closed, part);
+	for (uint32_t i = 1; !ret && i < epochs->count; i++)
+		if (!epochs->all[i].foreign)
+			epochs->all[i].sequence++;
+	epochs->highest = first->epoch;
+	return ret;
+}
