@@ -276,6 +276,35 @@ int dp_lane_run'''),
 ''',
      ''''''),
 
+    ('opening-not-said', SIM, 'lib/pool/pool.c',
+     'an open that was cut short leaves segments of two times',
+     """	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
+""",
+     """	super->flags |= DP_SUPER_UNCLEAN;
+"""),
+    ('adopting-not-said', SIM, 'lib/pool/pool.c',
+     'an open of a copy that was cut short leaves a mixture',
+     """		super->flags |= DP_SUPER_ADOPTING;
+""",
+     """		super->flags |= DP_SUPER_OPENING;
+"""),
+    ('stamps-after-clean', SIM, 'lib/pool/pool.c',
+     'a close that was cut short says CLEAN without the stamps',
+     """		ret = dp_epochs_write(&pool->epochs, super, true);
+	if (ret)
+		return ret;
+	super->flags &= ~DP_SUPER_UNCLEAN;
+	memset(&super->owner, 0, sizeof(super->owner));
+	return pool_write_super(pool);
+""",
+     """		super->flags &= ~DP_SUPER_UNCLEAN;
+	if (ret)
+		return ret;
+	memset(&super->owner, 0, sizeof(super->owner));
+	ret = pool_write_super(pool);
+	return ret ? ret : dp_epochs_write(&pool->epochs, super, true);
+"""),
+
     # ----------------------------------------------------------------- checks
     ('check-without-length', SIM, 'lib/media/layout.c',
      'a word whose length was damaged checks out',

@@ -11,6 +11,7 @@ POOL = ['tests/unit/api_pool']
 URING = ['tests/unit/uring_attach', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
+EPOCH = ['tests/unit/pool_epoch']
 HOLDER = ['tests/unit/owner_lock_holder']
 WINDOW = ['tests/unit/rdma_window']
 OWNER = ['tests/unit/owner_owner']
@@ -722,4 +723,51 @@ MUTANTS = [
      '''	for (uint32_t i = segments->opened; i-- > 1;)''',
      '''	for (uint32_t i = segments->opened; i-- > UINT32_MAX - 1;)''',
      'too_few_descriptors_leave_nothing'),
+
+    # ------------------------------------------ copies, backups, times (W4, W5)
+    ('another-time-is-taken', EPOCH, 'lib/media/stamp.c',
+     'a segment of an older backup opens as if nothing were amiss',
+     '''	if (!tally->misfits)
+		return 0;
+	fit =''',
+     '''	if (!tally->misfits || tally->later)
+		return 0;
+	fit =''',
+     'a_segment_of_an_older_backup_is_named'),
+    ('epochs-alone-are-compared', EPOCH, 'lib/media/stamp.c',
+     'two copies that were opened equally often are taken for one pool',
+     '''	if (later->open_id != first->open_id)
+		return DP_STAMP_OTHER;
+	if''',
+     '''	if (later->open_id != first->open_id && !first->epoch)
+		return DP_STAMP_OTHER;
+	if''',
+     'a_segment_of_another_copy_is_named'),
+    ('stamps-not-asked-for', EPOCH, 'lib/media/stamp.c',
+     'a segment that was copied before the close is taken',
+     '''	if (!(first->flags & DP_SUPER_UNCLEAN) && !later->closed)''',
+     '''	if (!(first->flags & DP_SUPER_FLAGS) && !later->seen)''',
+     'a_segment_copied_too_early_is_named'),
+    ('clean-over-another-open', EPOCH, 'lib/pool/pool.c',
+     'a process that was suspended marks the pool of its successor as clean',
+     '''	       now.open_id == super->open_id ? 0 : -ESTALE;''',
+     '''	       now.open_id == super->open_id ? 0 : 0;''',
+     'a_close_leaves_another_opens_mark_alone'),
+    ('foreign-segments-are-written', EPOCH, 'lib/pool/epoch.c',
+     'a degraded open makes a segment of another time look like the others',
+     '''		if (epochs->all[i].foreign)
+			continue;''',
+     '''		if (epochs->all[i].foreign && closed)
+			continue;''',
+     'a_degraded_open_leaves_it_alone'),
+    ('unclean-copy-is-taken', EPOCH, 'lib/pool/epoch.c',
+     'a copy of two moments opens',
+     '''	if (epochs->copied && dp_super_is_unclean(first) && !adopt)''',
+     '''	if (epochs->copied && dp_super_is_unclean(first) && adopt)''',
+     'a_copy_of_an_open_pool_wants_to_be_adopted'),
+    ('mixture-is-taken', EPOCH, 'lib/media/stamp.c',
+     'a file that replaced another one is opened with the rest',
+     '''	if (!files->others || !files->as_recorded)''',
+     '''	if (!files->others || files->as_recorded)''',
+     'a_mixture_is_refused_adopted_or_not'),
 ]

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "kinds.h"
+#include "machine/machine.h"
 
 /* After a crash in it, a create completes it, which may be cut as well. */
 static void run_create(struct world *world)
@@ -36,6 +37,14 @@ static void run_close_and_open(struct world *world)
 		world_open(world);
 }
 
+/* All files of a pool that was closed are copies: their identities are new. */
+static void setup_copied_pool(struct world *world)
+{
+	setup_pool(world);
+	for (uint32_t i = 0; i < world->segments; i++)
+		machine_set(&machine_inode(i)->copies, 1);
+}
+
 static void run_rdma(struct world *world)
 {
 	recover(world);
@@ -62,6 +71,10 @@ static const struct kind list[] = {
 	  setup_pool, run_open, NULL },
 	{ "open-left", "a pool whose owner died, two segments", 2, 3, 1, 1, 50,
 	  setup_left_pool, run_open, NULL },
+	{ "adopt", "a copy of a pool that was closed, two segments", 2, 3, 1, 1,
+	  50, setup_copied_pool, run_open, NULL },
+	{ "close-segments", "a clean close of two segments, and an open after it",
+	  2, 3, 1, 1, 50, setup_left_pool, run_close_and_open, NULL },
 	{ "close", "a clean close, and an open after it", 1, 3, 1, 1, 50,
 	  setup_left_pool, run_close_and_open, NULL },
 	{ "rdma", "verbs contexts on record, and off it", 1, 3, 1, 1, 100,

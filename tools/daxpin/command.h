@@ -18,6 +18,7 @@ struct command {
 	int (*run)(int argc, char **argv);
 };
 
+extern const struct command adopt_command;
 extern const struct command check_command;
 extern const struct command doctor_command;
 

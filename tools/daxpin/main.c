@@ -6,6 +6,7 @@
 #include "command.h"
 
 static const struct command *const commands[] = {
+	&adopt_command,
 	&check_command,
 	&doctor_command,
 };

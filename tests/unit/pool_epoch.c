@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All segments of a pool are of one open, and its files are the ones that it was
+ * made of, or all of them copies: W4, W5.
+ */
+#include "findings.h"
+
+#define SEGMENTS	3
+
+/* Chunk 0 of each segment: all that an open looks at. */
+struct backup {
+	char *chunk[SEGMENTS];
+};
+
+static struct backup back_up(struct fixture *f)
+{
+	struct backup backup;
+
+	for (uint32_t i = 0; i < SEGMENTS; i++) {
+		backup.chunk[i] = malloc(DP_CHUNK_SIZE);
+		assert_non_null(backup.chunk[i]);
+		look(f, i, 0, backup.chunk[i], DP_CHUNK_SIZE);
+	}
+	return backup;
+}
+
+/* Into the same file: the identity stays. */
+static void bring_back(struct fixture *f, const struct backup *backup,
+		       uint32_t segment)
+{
+	patch(f, segment, 0, backup->chunk[segment], DP_CHUNK_SIZE);
+}
+
+static void forget(struct backup *backup)
+{
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		free(backup->chunk[i]);
+}
+
+/* As cp and mv do it: the same bytes, in another file. */
+static void replace_file(struct fixture *f, uint32_t segment)
+{
+	char *chunk = malloc(DP_CHUNK_SIZE), path[128], other[140];
+	int fd;
+
+	assert_non_null(chunk);
+	look(f, segment, 0, chunk, DP_CHUNK_SIZE);
+	segment_path(f, segment, path);
+	snprintf(other, sizeof(other), "%s.new", path);
+	fd = open(other, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, chunk, DP_CHUNK_SIZE, 0), DP_CHUNK_SIZE);
+	assert_int_equal(posix_fallocate(fd, 0, 32 * MIB), 0);
+	close(fd);
+	assert_int_equal(rename(other, path), 0);
+	free(chunk);
+}
+
+static void replace_all(struct fixture *f)
+{
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		replace_file(f, i);
+}
+
+static void open_and_close(struct fixture *f)
+{
+	open_pool(f);
+	close_pool(f);
+}
+
+/* An owner that dies: what it had on media comes back after its close. */
+static void leave_open(struct fixture *f)
+{
+	struct backup backup;
+
+	open_pool(f);
+	backup = back_up(f);
+	close_pool(f);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		bring_back(f, &backup, i);
+	forget(&backup);
+}
+
+/* Open and check refuse it with the same words, and check names the segment. */
+static void assert_named(struct fixture *f, uint32_t segment, const char *words)
+{
+	assert_open_fails(f, -EUCLEAN, words);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	assert_open_fails(f, -EUCLEAN, words);
+	f->options.flags = 0;
+	assert_damage(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_NONE, segment, 0,
+		      words);
+}
+
+/* -------------------------------------------------------------------- time */
+
+static void a_segment_of_an_older_backup_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct backup backup = back_up(f), now;
+
+	open_and_close(f);
+	now = back_up(f);
+	bring_back(f, &backup, 1);
+	assert_named(f, 1, "segment 1 of ");
+	assert_named(f, 1, "is older by 1 open than the others");
+	bring_back(f, &now, 1);
+	open_and_close(f);
+	bring_back(f, &backup, 2);
+	assert_named(f, 2, "is older by 2 opens than the others");
+	forget(&backup);
+	forget(&now);
+}
+
+static void so_is_segment_0(void **state)
+{
+	struct fixture *f = *state;
+	struct backup backup = back_up(f);
+
+	open_and_close(f);
+	bring_back(f, &backup, 0);
+	assert_named(f, 0, "segment 0 of ");
+	assert_named(f, 0, "is older by 1 open than the others");
+	forget(&backup);
+}
+
+static void a_segment_from_later_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct backup older = back_up(f), newer;
+
+	open_and_close(f);
+	newer = back_up(f);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		bring_back(f, &older, i);
+	bring_back(f, &newer, 2);
+	assert_named(f, 2, "segment 2 of ");
+	assert_named(f, 2, "is newer by 1 open than the others");
+	forget(&older);
+	forget(&newer);
+}
+
+/* Both copies were opened once: the epochs are equal. */
+static void a_segment_of_another_copy_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct backup before = back_up(f), one;
+
+	open_and_close(f);
+	one = back_up(f);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		bring_back(f, &before, i);
+	open_and_close(f);
+	bring_back(f, &one, 1);
+	assert_named(f, 1, "another copy of this pool");
+	forget(&before);
+	forget(&one);
+}
+
+static void a_segment_copied_too_early_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct backup early;
+
+	open_pool(f);
+	early = back_up(f);
+	close_pool(f);
+	bring_back(f, &early, 2);
+	assert_named(f, 2, "was copied while the pool was open");
+	forget(&early);
+}
+
+/* While segment 0 says OPENING others may be older, but not by any number. */
+static void an_open_cut_short_bounds_the_past(void **state)
+{
+	struct fixture *f = *state;
+	struct backup oldest = back_up(f), before;
+	struct dp_super super;
+
+	open_and_close(f);
+	before = back_up(f);
+	open_and_close(f);
+	super = read_super(f, 0);
+	super.flags = DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
+	write_super(f, 0, super);
+	bring_back(f, &before, 1);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	assert_open_fails(f, -EUCLEAN, "open it for writing once");
+	f->options.flags = 0;
+	open_and_close(f);
+	assert_clean(f);
+	super.sequence += 10;
+	write_super(f, 0, super);
+	for (uint32_t i = 1; i < SEGMENTS; i++)
+		bring_back(f, &before, i);
+	bring_back(f, &oldest, 2);
+	assert_open_fails(f, -EUCLEAN, "segment 2 of ");
+	assert_says(f, "is older by 1 open");
+	forget(&oldest);
+	forget(&before);
+}
+
+/* It is gone around, not written, and refused again afterwards. */
+static void a_degraded_open_leaves_it_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct backup backup = back_up(f);
+	char *now = malloc(DP_CHUNK_SIZE);
+
+	assert_non_null(now);
+	open_and_close(f);
+	bring_back(f, &backup, 1);
+	f->options.flags = DAXPIN_POOL_DEGRADED;
+	open_pool(f);
+	assert_int_equal(info_of(f).quarantined_bytes, 30 * MIB);
+	close_pool(f);
+	f->options.flags = 0;
+	look(f, 1, 0, now, DP_CHUNK_SIZE);
+	assert_memory_equal(now, backup.chunk[1], DP_CHUNK_SIZE);
+	assert_named(f, 1, "is older by 2 opens than the others");
+	free(now);
+	forget(&backup);
+}
+
+/* Hibernated, and another system had the pool meanwhile. */
+static void a_close_leaves_another_opens_mark_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super;
+	uint64_t before;
+
+	open_pool(f);
+	super = read_super(f, 0);
+	super.epoch++;
+	super.open_id ^= 1;
+	super.sequence++;
+	write_super(f, 0, super);
+	before = fingerprint(f->path);
+	assert_int_equal(daxpin_pool_close(f->pool), -ESTALE);
+	f->pool = NULL;
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+/* ------------------------------------------------------------------- files */
+
+static void a_copy_of_a_closed_pool_is_taken(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super before = read_super(f, 1), after;
+
+	replace_all(f);
+	assert_note(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_OPEN,
+		    "is a copy of a pool that was closed");
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_and_close(f);
+	f->options.flags = 0;
+	open_and_close(f);
+	after = read_super(f, 1);
+	assert_int_not_equal(memcmp(&before.file, &after.file,
+				    sizeof(before.file)), 0);
+	assert_clean(f);
+	leave_open(f);		/* its own files: no copy any more */
+	open_and_close(f);
+}
+
+static void a_copy_of_an_open_pool_wants_to_be_adopted(void **state)
+{
+	struct fixture *f = *state;
+
+	leave_open(f);
+	replace_all(f);
+	assert_open_fails(f, -EUCLEAN, "is a copy of a pool that was not closed");
+	assert_damage(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_NONE, 0, 0,
+		      "is a copy of a pool that was not closed");
+	f->options.flags = DAXPIN_POOL_ADOPT;
+	open_pool(f);
+	assert_int_equal(info_of(f).unclean, 1);
+	close_pool(f);
+	f->options.flags = 0;
+	open_and_close(f);
+	assert_clean(f);
+}
+
+static void a_mixture_is_refused_adopted_or_not(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint32_t i = 0; i < SEGMENTS; i++) {
+		struct backup backup = back_up(f);
+		char words[64];
+
+		replace_file(f, i);
+		snprintf(words, sizeof(words), "segment %u of ", i);
+		assert_named(f, i, words);
+		f->options.flags = DAXPIN_POOL_ADOPT;
+		assert_open_fails(f, -EUCLEAN, "is a copy, segment ");
+		f->options.flags = DAXPIN_POOL_ADOPT | DAXPIN_POOL_DEGRADED;
+		assert_open_fails(f, -EUCLEAN, "is a copy, segment ");
+		f->options.flags = 0;
+		/* The way on that the sentence names. */
+		replace_all(f);
+		open_and_close(f);
+		forget(&backup);
+	}
+}
+
+/* -------------------------------------------------------------------- uuid */
+
+static void the_pool_that_is_meant_is_opened_or_none(void **state)
+{
+	struct fixture *f = *state;
+	struct findings found;
+
+	memcpy(f->options.uuid, read_super(f, 0).uuid, 16);
+	open_and_close(f);
+	assert_clean(f);
+	f->options.uuid[7] ^= 1;
+	assert_open_fails(f, -ENXIO, "another pool");
+	assert_int_equal(try_check(f, &found), -ENXIO);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_create_fails(f, -EINVAL, "uuid");
+}
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, closed_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_segment_of_an_older_backup_is_named),
+		TEST(so_is_segment_0),
+		TEST(a_segment_from_later_is_named),
+		TEST(a_segment_of_another_copy_is_named),
+		TEST(a_segment_copied_too_early_is_named),
+		TEST(an_open_cut_short_bounds_the_past),
+		TEST(a_degraded_open_leaves_it_alone),
+		TEST(a_close_leaves_another_opens_mark_alone),
+		TEST(a_copy_of_a_closed_pool_is_taken),
+		TEST(a_copy_of_an_open_pool_wants_to_be_adopted),
+		TEST(a_mixture_is_refused_adopted_or_not),
+		TEST(the_pool_that_is_meant_is_opened_or_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
