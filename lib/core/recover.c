@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include "core/recover.h"
 #include "os/os.h"
+#include "pool/create.h"
 
 static int recover_mark_owner(struct daxpin_pool *pool)
 {
@@ -396,7 +397,7 @@ int dp_recover(struct dp_pool_request *request,
 	if (!ret)
 		ret = recover_take_over(pool);
 	if (ret) {
-		dp_pool_close(&pool->media, false);
+		dp_pool_give_up(&pool->media);
 		dp_discard(pool);
 		return ret;
 	}

@@ -380,10 +380,17 @@ int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
 	ret = dp_pool_lock(pool, request, DP_FILE_MAKE);
 	if (!ret)
 		ret = create_locked(pool, request);
-	if (ret) {
+	pool->created = true;
+	if (ret)
+		dp_pool_give_up(pool);
+	return ret;
+}
+
+void dp_pool_give_up(struct dp_pool *pool)
+{
+	if (pool->created) {
 		create_undo(pool);
 		dp_source_unmake(&pool->source);
-		dp_pool_tear_down(pool);
 	}
-	return ret;
+	dp_pool_tear_down(pool);
 }

@@ -31,6 +31,7 @@ struct dp_pool {
 	bool readonly;
 	bool degraded;			/* what checks out is used */
 	bool was_unclean;
+	bool created;			/* by the create that is still under way */
 	struct dp_geometry geometry;
 	uint32_t ignored_files;
 	uint64_t seed;

@@ -277,13 +277,14 @@ void dp_source_close(struct dp_source *source)
 
 void dp_source_unmake(struct dp_source *source)
 {
-	struct stat now;
+	struct stat made, now;
 
+	/* The path may be of another directory by now, which may be empty too. */
 	if (source->made_dir &&
 	    (source->dir < 0 ||
-	     (!dp_os_stat(AT_FDCWD, source->path, &now) &&
-	      now.st_dev == source->dir_stat.st_dev &&
-	      now.st_ino == source->dir_stat.st_ino)))
+	     (!dp_os_fstat(source->dir, &made) &&
+	      !dp_os_stat(AT_FDCWD, source->path, &now) &&
+	      now.st_dev == made.st_dev && now.st_ino == made.st_ino)))
 		dp_os_rmdir(source->path);
 	source->made_dir = false;
 }

@@ -66,7 +66,7 @@ MUTANTS = [
 		ret = recover_load_lanes(pool, why);
 	if (!ret && !pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes,
-				       dp_pool_next_epoch(&pool->media));
+				       dp_epochs_next(&pool->media.epochs));
 '''),
     ('image-hole', IMAGE, 'lib/core/recover.c',
      'chunks without backing store are handed out',

@@ -723,6 +723,11 @@ MUTANTS = [
      '''	for (uint32_t i = segments->opened; i-- > 1;)''',
      '''	for (uint32_t i = segments->opened; i-- > UINT32_MAX - 1;)''',
      'too_few_descriptors_leave_nothing'),
+    ('created-then-forgotten', OUTSIDE, 'lib/core/recover.c',
+     'a create that fails after the pool was made leaves it',
+     'dp_pool_give_up(&pool->media);',
+     'dp_pool_close(&pool->media, false);',
+     'a_create_that_fails_anywhere_leaves_nothing'),
 
     # ------------------------------------------ copies, backups, times (W4, W5)
     ('another-time-is-taken', EPOCH, 'lib/media/stamp.c',

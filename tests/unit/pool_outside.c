@@ -298,6 +298,100 @@ static void of_creators_at_once_one_wins(void **state)
 	}
 }
 
+/* ------------------------------------------------- every failure, one by one */
+
+/* Each call of these that the library makes fails in turn. */
+static struct {
+	bool armed;
+	unsigned int left;		/* calls that still succeed */
+	bool failed;
+} trial;
+
+static bool must_fail(void)
+{
+	if (!trial.armed || trial.failed)
+		return false;
+	trial.failed = !trial.left--;
+	return trial.failed;
+}
+
+#define FAILS(type, name, parameters, arguments, failure)		\
+	type __real_##name parameters;					\
+	type __wrap_##name parameters;					\
+	type __wrap_##name parameters					\
+	{								\
+		return must_fail() ? failure : __real_##name arguments;	\
+	}
+
+FAILS(void *, malloc, (size_t size), (size), NULL)
+FAILS(void *, calloc, (size_t count, size_t size), (count, size), NULL)
+FAILS(void *, realloc, (void *old, size_t size), (old, size), NULL)
+FAILS(void *, aligned_alloc, (size_t align, size_t size), (align, size), NULL)
+FAILS(char *, strdup, (const char *text), (text), NULL)
+FAILS(int, dp_os_open, (int dir, const char *name, int flags, unsigned int mode),
+      (dir, name, flags, mode), -EIO)
+FAILS(int, dp_os_stat, (int dir, const char *name, struct stat *st),
+      (dir, name, st), -EIO)
+FAILS(int, dp_os_lstat, (int dir, const char *name, struct stat *st),
+      (dir, name, st), -EIO)
+FAILS(int, dp_os_fstat, (int fd, struct stat *st), (fd, st), -EIO)
+FAILS(int, dp_os_mkdir, (const char *path, unsigned int mode), (path, mode), -EIO)
+FAILS(int, dp_os_fsync, (int fd), (fd), -EIO)
+FAILS(int, dp_os_allocate, (int fd, uint64_t size), (fd, size), -ENOSPC)
+FAILS(int, dp_os_list, (int dir, int (*fn)(const char *, void *), void *arg),
+      (dir, fn, arg), -EIO)
+FAILS(int, dp_os_filesystem, (int fd, uint64_t *magic), (fd, magic), -EIO)
+FAILS(int, dp_os_map, (void *at, uint64_t size, int protection, int flags, int fd,
+		       void **base),
+      (at, size, protection, flags, fd, base), -ENOMEM)
+FAILS(int, dp_os_advise, (void *base, uint64_t size, int advice),
+      (base, size, advice), -EIO)
+FAILS(int, dp_os_random, (void *to, size_t size), (to, size), -EIO)
+FAILS(int, dp_os_socketpair, (int fd[2]), (fd), -EMFILE)
+FAILS(int, dp_os_send_descriptors, (int socket, const int *fd, uint32_t count),
+      (socket, fd, count), -ETOOMANYREFS)
+FAILS(int, dp_os_eventfd, (void), (), -EMFILE)
+FAILS(int, dp_os_read_file, (const char *path, char *buffer, size_t size),
+      (path, buffer, size), -EIO)
+
+/* 1: it succeeded without a failure: every call had its turn. */
+static int create_with_a_failure(struct fixture *f, unsigned int successes)
+{
+	int descriptors = count_files("/proc/self/fd"), ret;
+
+	trial.left = successes;
+	trial.failed = false;
+	trial.armed = true;
+	ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+	trial.armed = false;
+	if (!ret)
+		close_pool(f);
+	if (count_files("/proc/self/fd") != descriptors)
+		fail_msg("after %u calls: descriptors are left", successes);
+	if (ret && !access(f->path, F_OK))
+		fail_msg("after %u calls: %d, %s, and something is left",
+			 successes, ret, f->why);
+	if (!ret && trial.failed)
+		/* It could do without. */
+		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return !ret && !trial.failed;
+}
+
+static void a_create_that_fails_anywhere_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	char parent[sizeof(f->path)];
+	unsigned int i = 0;
+
+	strcpy(parent, f->path);
+	strcat(f->path, "/sub");
+	while (!create_with_a_failure(f, i))
+		i++;
+	strcpy(f->path, parent);
+	print_message("# %u calls failed in turn\n", i);
+	assert_true(i > 60);
+}
+
 /* --------------------------------------------------------------- descriptors */
 
 static void too_few_descriptors_leave_nothing(void **state)
@@ -338,6 +432,7 @@ int main(void)
 		TEST(a_later_segment_is_open_once_in_a_process, fixture_setup),
 		TEST(a_pool_that_another_made_meanwhile_stays, empty_setup),
 		TEST(of_creators_at_once_one_wins, empty_setup),
+		TEST(a_create_that_fails_anywhere_leaves_nothing, empty_setup),
 		TEST(too_few_descriptors_leave_nothing, empty_setup),
 	};
 
