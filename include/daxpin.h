@@ -69,7 +69,7 @@ enum daxpin_granularity {
 	DAXPIN_GRANULARITY_PAGE,	/* msync() */
 };
 
-/* Why daxpin_pool_open() is still waiting. */
+/* What a call that opens or creates a pool is waiting for. */
 enum daxpin_owner {
 	DAXPIN_OWNER_ALIVE = 1,		/* a living process has the pool open */
 	DAXPIN_OWNER_DRAINING,		/* its owner died, its DMA goes on */
@@ -79,12 +79,19 @@ enum daxpin_owner {
 					   that keeps no lock (fsdax) */
 	DAXPIN_OWNER_KEPT,		/* its owner is gone, another process
 					   keeps the lock; pid is that one's */
+	DAXPIN_OWNER_NOBODY,		/* for nobody: blocks of the files are
+					   being allocated, done_bytes so far */
 };
 
+/* The library fills it in, and may know more fields than this header has. */
 struct daxpin_wait {
+	size_t size;			/* of the library's: a field is there if
+					   it ends below that */
 	enum daxpin_owner owner;
 	int pid;			/* 0 where it is not known */
-	uint64_t waited_ns;
+	uint64_t waited_ns;		/* since the call began */
+	uint64_t done_bytes;		/* NOBODY: allocated, of total_bytes */
+	uint64_t total_bytes;
 };
 
 #define DAXPIN_POOL_READONLY	0x1u	/* open: shared, refuses an unclean pool */
@@ -121,8 +128,11 @@ struct daxpin_pool_options {
 					   2 MiB. 0: the whole device */
 	uint64_t segment_size;		/* create: power of two; 0: default */
 	uint64_t deadline_ns;		/* until when to wait for the owner lock,
-					   and for the DMA of an owner that died */
-	/* Called about every 100 ms of waiting; non-zero gives up: -ECANCELED. */
+					   and for the DMA of an owner that died;
+					   and to allocate blocks, unless it has
+					   passed when the call begins */
+	/* Called about every 100 ms of waiting, or of allocating blocks; non-zero
+	   gives up: -ECANCELED. */
 	int (*progress)(const struct daxpin_wait *wait, void *arg);
 	void *progress_arg;
 	char *why;			/* on failure: one sentence, cause and cure */
@@ -159,6 +169,12 @@ struct daxpin_pool_info {
 	uint64_t bad_bytes;		/* in known bad blocks: never handed out */
 	int bad_unknown;		/* DAX, and the kernel's list of bad blocks
 					   could not be read, or not all of it */
+	uint64_t shared_bytes;		/* chunks that a reflink shares with other
+					   files, counted at open: not on fsdax
+					   after an open for writing */
+	uint64_t sparse_bytes;		/* READONLY: chunks with metadata or extents
+					   that are holes in part: they read as
+					   zeroes, an open for writing fills them */
 };
 
 /*

@@ -10,11 +10,17 @@
 /* Flags that every call accepts. */
 #define ALWAYS		(DAXPIN_POOL_ANY_OWNER | DAXPIN_POOL_ANY_FILESYSTEM)
 
-static int options_pass_progress(enum dp_owner_state owner, int pid,
-				 uint64_t waited_ns, void *arg)
+static int options_pass_progress(const struct dp_wait *from, void *arg)
 {
 	struct dp_options_progress *progress = arg;
-	struct daxpin_wait wait = { (enum daxpin_owner)owner, pid, waited_ns };
+	struct daxpin_wait wait = {
+		.size = sizeof(wait),
+		.owner = (enum daxpin_owner)from->owner,
+		.pid = from->pid,
+		.waited_ns = from->waited_ns,
+		.done_bytes = from->done_bytes,
+		.total_bytes = from->total_bytes,
+	};
 
 	return progress->fn(&wait, progress->arg);
 }

@@ -247,6 +247,23 @@ static int on_damage(void *arg, const struct dp_table_damage *damage)
 			      dp_table_fault_text(damage->fault));
 }
 
+/* What is published in a hole is zeroes, and whole (W7): as an open does it. */
+static void want_chunks(struct dp_audit *audit, uint32_t block, uint32_t blocks)
+{
+	uint32_t last = (block + blocks - 1) / DP_CHUNK_BLOCKS;
+
+	for (uint32_t i = block / DP_CHUNK_BLOCKS; i <= last; i++) {
+		uint8_t *chunk = &audit->report->image->chunk[i];
+
+		if (*chunk & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
+			continue;
+		*chunk |= DP_CHUNK_WANTED;
+		dp_space_free(&audit->space, i * DP_CHUNK_BLOCKS,
+			      DP_CHUNK_BLOCKS);
+		audit->report->summary.hole_bytes -= DP_CHUNK_SIZE;
+	}
+}
+
 static int on_word(void *arg, uint32_t block, struct dp_word word)
 {
 	struct dp_audit *audit = arg;
@@ -260,13 +277,10 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 		return dp_fail(audit->why, -EPROTONOSUPPORT,
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       audit->table.segment, block);
-	if (dp_space_take(&audit->space, block, word.blocks)) {
-		int ret = dp_space_quarantine(&audit->space, block,
-					      word.blocks);
-
-		return ret ? ret : give_up_extent(audit, block,
-			"a published extent lies in a hole of its file");
-	}
+	want_chunks(audit, block, word.blocks);
+	/* What overlaps it is told, and in doubt, already. */
+	if (dp_space_take(&audit->space, block, word.blocks))
+		return dp_space_quarantine(&audit->space, block, word.blocks);
 	summary->extents++;
 	summary->extent_bytes += (uint64_t)word.blocks << DP_BLOCK_SHIFT;
 	dp_audit_mark_roots(audit, audit->table.first_block + block, word.gen);
@@ -295,7 +309,8 @@ static bool is_taken(struct dp_audit *audit, uint32_t begin, uint32_t end)
 	bool taken = false;
 
 	for (uint32_t b = begin; b < end; b++)
-		taken |= chunk[b / DP_CHUNK_BLOCKS] & DP_CHUNK_BACKED &&
+		taken |= chunk[b / DP_CHUNK_BLOCKS] &
+				 (DP_CHUNK_BACKED | DP_CHUNK_WANTED) &&
 			 !dp_space_is_free(&audit->space, b) &&
 			 !dp_space_is_quarantined(&audit->space, b);
 	return taken;

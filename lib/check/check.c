@@ -187,8 +187,7 @@ static int check_no_super(struct walk *walk,
 	if (verdict->never)
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s holds no daxpin pool", path);
-	if (walk->image->chunk[0] & DP_CHUNK_BACKED &&
-	    dp_pool_is_blank(&walk->image->view))
+	if (dp_pool_is_blank(&walk->image->view))
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
 			       path);
@@ -490,6 +489,46 @@ static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 			      "%s", sentence);
 }
 
+static uint64_t check_chunks_with(const struct walk *walk, uint64_t size,
+				  uint8_t flag)
+{
+	uint64_t count = 0;
+
+	for (uint64_t i = 0; i < size >> DP_CHUNK_SHIFT; i++)
+		count += !!(walk->image->chunk[i] & flag);
+	return count;
+}
+
+/* W8: how the blocks of its file lie is no damage. After its table was looked at:
+ * what is in holes and published is WANTED. */
+static int check_note_blocks(struct walk *walk, uint64_t size)
+{
+	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,
+						    DAXPIN_SEVERITY_NOTE);
+	bool fsdax = walk->image->pool.source.kind == DP_SOURCE_FSDAX;
+	uint64_t shared = check_chunks_with(walk, size, DP_CHUNK_SHARED);
+	uint64_t sparse = check_chunks_with(walk, size, DP_CHUNK_WANTED);
+	int ret = 0;
+
+	sparse += !(walk->image->chunk[0] & DP_CHUNK_BACKED);
+	if (sparse) {
+		finding.cure = DAXPIN_CURE_OPEN;
+		finding.remedy = "the next open for writing allocates them, and loses nothing";
+		ret = dp_report_tell(walk->report, finding,
+				     "segment %u: %llu MiB with metadata or extents are holes of its file, at least in part, as a sparse copy leaves them: they read as zeroes",
+				     finding.segment,
+				     (unsigned long long)sparse << 1);
+	}
+	if (ret < 0 || !shared)
+		return ret;
+	finding.cure = fsdax ? DAXPIN_CURE_OPEN : DAXPIN_CURE_NONE;
+	finding.remedy = fsdax ? "the next open for writing gives it blocks of its own, and loses nothing" :
+				 NULL;
+	return dp_report_tell(walk->report, finding,
+			      "segment %u: %llu MiB of its file share blocks with another file (cp makes such copies by itself): a store there needs new space",
+			      finding.segment, (unsigned long long)shared << 1);
+}
+
 static int check_segment(struct walk *walk, uint32_t index)
 {
 	uint64_t size = dp_geometry_size(&walk->image->pool.geometry, index);
@@ -508,10 +547,12 @@ static int check_segment(struct walk *walk, uint32_t index)
 		ret = dp_audit_root_slots(&walk->audit);
 	if (ret)
 		return ret;
-	if (there && ours)
-		return dp_audit_table(&walk->audit, size);
-	dp_audit_skip_table(&walk->audit, index);
-	return 0;
+	if (!there || !ours) {
+		dp_audit_skip_table(&walk->audit, index);
+		return 0;
+	}
+	ret = dp_audit_table(&walk->audit, size);
+	return ret ? ret : check_note_blocks(walk, size);
 }
 
 static int check_files(struct walk *walk)

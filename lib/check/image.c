@@ -187,10 +187,6 @@ static int image_map_file(struct dp_image *image, uint64_t size,
 	if (!ret)
 		ret = dp_source_chunks(&image->pool.source, image->segment_fd,
 				       length, image->chunk, why);
-	if (!ret && size && !(image->chunk[0] & DP_CHUNK_BACKED))
-		ret = dp_fail(why, -EUCLEAN,
-			      "the metadata of segment %u lie in a hole of its file",
-			      image->index);
 	if (!ret)
 		ret = image_map_range(image, DP_CHUNK_SIZE, why);
 	if (!ret)

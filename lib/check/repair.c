@@ -14,6 +14,7 @@
 #include "check/check.h"
 #include "check/repair.h"
 #include "os/os.h"
+#include "pool/blocks.h"
 
 /* ------------------------------------------------------------------ the media */
 
@@ -51,6 +52,35 @@ static int repair_go_to(struct dp_image *image, uint32_t segment,
 	return dp_image_segment(image, segment,
 				dp_geometry_size(&image->pool.geometry,
 						 segment), why);
+}
+
+/* A store to a hole, or to a block that is shared, needs space: where there is none
+ * it is a SIGBUS. So before the first one. */
+static int repair_give_blocks(struct dp_image *image,
+			      struct dp_patience *patience,
+			      const struct dp_why *why)
+{
+	struct dp_blocks blocks = {
+		.patience = patience, .total_bytes = DP_CHUNK_SIZE,
+	};
+	const struct dp_source *source = &image->pool.source;
+	struct dp_blocks_range range = {
+		.fd = image->segment_fd, .size = DP_CHUNK_SIZE,
+		.mapped = source->kind == DP_SOURCE_SHMEM ? image->base : NULL,
+	};
+	uint8_t flags = image->chunk[0];
+	int ret = 0;
+
+	if (source->kind == DP_SOURCE_FSDAX && flags & DP_CHUNK_SHARED)
+		ret = dp_blocks_unshare(&blocks, range);
+	else if (!(flags & DP_CHUNK_BACKED))
+		ret = dp_blocks_allocate(&blocks, range);
+	if (ret)
+		return dp_fail(why, ret,
+			       "segment %u of %s: its metadata (2 MiB) are in a hole or shared by a reflink, and cannot be given blocks: %s",
+			       image->index, source->path, strerror(-ret));
+	image->chunk[0] = DP_CHUNK_BACKED;
+	return 0;
 }
 
 static int repair_store(struct dp_image *image, const struct dp_patch *patch,
@@ -156,12 +186,16 @@ static int repair_read_backup(struct dp_patches *patches, const char *path,
 
 static int repair_apply(struct dp_image *image,
 			const struct dp_patches *patches,
-			const struct dp_why *why)
+			struct dp_pool_request *request)
 {
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < patches->count; i++) {
-		ret = repair_go_to(image, patches->patch[i].segment, why);
+		ret = repair_go_to(image, patches->patch[i].segment,
+				   request->why);
+		if (!ret)
+			ret = repair_give_blocks(image, &request->patience,
+						 request->why);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].new);
@@ -187,7 +221,7 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 		ret = repair_write_backup(report->patches, backup,
 					  request->why);
 	if (!ret)
-		ret = repair_apply(&image, report->patches, request->why);
+		ret = repair_apply(&image, report->patches, request);
 	report->image = NULL;
 	dp_image_close(&image);
 	return ret;
@@ -218,8 +252,9 @@ static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
 
 static int repair_put_back(struct dp_image *image,
 			   const struct dp_patches *patches,
-			   const struct dp_why *why)
+			   struct dp_pool_request *request)
 {
+	const struct dp_why *why = request->why;
 	const struct dp_super *super = &image->pool.super;
 	int ret = 0;
 
@@ -243,6 +278,8 @@ static int repair_put_back(struct dp_image *image,
 	for (size_t i = patches->count; !ret && i--;) {
 		ret = repair_go_to(image, patches->patch[i].segment, why);
 		if (!ret)
+			ret = repair_give_blocks(image, &request->patience, why);
+		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].old);
 	}
@@ -262,7 +299,7 @@ int dp_repair_undo(struct dp_pool_request *request, const char *backup)
 	if (!ret) {
 		ret = repair_await_owner(&image, request);
 		if (!ret)
-			ret = repair_put_back(&image, &patches, request->why);
+			ret = repair_put_back(&image, &patches, request);
 		dp_image_close(&image);
 	}
 	dp_patches_fini(&patches);

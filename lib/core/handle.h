@@ -33,6 +33,8 @@ struct daxpin_pool {
 	uint64_t quarantined_blocks;	/* for damage */
 	uint64_t bad_blocks;		/* and these, known to be bad */
 	uint64_t unaligned_chunks;
+	uint64_t shared_chunks;
+	uint64_t sparse_chunks;		/* with metadata or extents */
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");

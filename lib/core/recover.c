@@ -10,7 +10,8 @@
  *				and extent states from the tables, then roots.
  *				Everything is read as it will be when the last
  *				owner's committed lanes are applied
- *	BUILT -> OURS		[recover_take_over]: these lanes are replayed
+ *	BUILT -> OURS		[recover_give_blocks, recover_take_over]: what is
+ *				in holes gets blocks, for it is stored to; lanes are replayed
  *				and closed, and the next epoch begins
  *	any -> NONE		[dp_discard], after dp_pool_close()
  *
@@ -40,27 +41,50 @@ static int recover_mark_owner(struct daxpin_pool *pool)
 	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
 }
 
-/* Chunk 0 is metadata; chunks without backing store are nobody's (D9). */
-static int recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
+/* Chunk 0 is metadata; chunks without backing store are nobody's (D9), unless a lane
+ * has a word there. */
+static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_segments *segments = &pool->media.segments;
 	uint32_t chunks = dp_geometry_chunks(&pool->media.geometry, index);
 
 	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
 		uint8_t flags = dp_segment_chunk(segments, index, chunk);
-		bool backed = flags & DP_CHUNK_BACKED;
-
-		if (!(flags & DP_CHUNK_ALIGNED))
-			pool->unaligned_chunks++;
-		if (chunk && backed)
+		pool->unaligned_chunks += !(flags & DP_CHUNK_ALIGNED);
+		pool->shared_chunks += !!(flags & DP_CHUNK_SHARED);
+		pool->sparse_chunks += !(flags & DP_CHUNK_BACKED) &&
+				       (!chunk || flags & DP_CHUNK_WANTED);
+		if (chunk && flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
 			continue;
 		if (chunk)
 			pool->jobs.holes.blocks += DP_CHUNK_BLOCKS;
 		dp_space_take(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
 			      DP_CHUNK_BLOCKS);
 	}
-	return dp_segment_chunk(segments, index, 0) & DP_CHUNK_BACKED ?
-	       0 : -EUCLEAN;
+}
+
+/*
+ * W7: what is published in a hole is zeroes, and whole. The chunks are backed before
+ * the first store (recover_give_blocks), and until then their blocks are as others'.
+ */
+static void recover_want_chunks(struct daxpin_pool *pool, uint32_t index,
+				uint32_t block, uint32_t blocks)
+{
+	struct dp_segments *segments = &pool->media.segments;
+	uint32_t last = (block + blocks - 1) / DP_CHUNK_BLOCKS;
+
+	for (uint32_t chunk = block / DP_CHUNK_BLOCKS; chunk <= last; chunk++) {
+		uint8_t flags = dp_segment_chunk(segments, index, chunk);
+
+		if (flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
+			continue;
+		dp_segment_set_chunk(segments, index, chunk,
+				     flags | DP_CHUNK_WANTED);
+		dp_space_free(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
+			      DP_CHUNK_BLOCKS);
+		pool->jobs.holes.blocks -= DP_CHUNK_BLOCKS;
+		pool->sparse_chunks++;
+	}
 }
 
 struct rebuild {
@@ -95,13 +119,11 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 		return dp_fail(rebuild->why, -EPROTONOSUPPORT,
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       rebuild->segment, block);
+	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
+	/* What overlaps it the table has refused, or hidden, already. */
 	if (dp_space_take(&pool->space[rebuild->segment], block, word.blocks))
-		return pool->media.degraded ?
-		       dp_space_quarantine(&pool->space[rebuild->segment],
-					   block, word.blocks) :
-		       dp_fail(rebuild->why, -EUCLEAN,
-			       "segment %u, block %u: a published extent lies in a hole of its file; the pool was left untouched",
-			       rebuild->segment, block);
+		return dp_space_quarantine(&pool->space[rebuild->segment],
+					   block, word.blocks);
 	dp_lease_restore(&pool->leases, in_pool, word.blocks, word.gen,
 			 DP_STATE_LIVE);
 	return 0;
@@ -185,16 +207,10 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 	if (ret)
 		return ret;
 	pool->usable_blocks += blocks - DP_CHUNK_BLOCKS;
-	ret = recover_take_chunks(pool, index);
-	if (ret)
-		return dp_fail(why, ret,
-			       "segment %u: its metadata lies in a hole of its file; the pool was left untouched",
-			       index);
-	if (dp_epochs_is_foreign(&pool->media.epochs, index))
-		ret = recover_quarantine_segment(pool, index);
-	else
-		ret = recover_scan_segment(&rebuild);
-	return ret ? ret : recover_close_off(pool, index);
+	recover_take_chunks(pool, index);
+	return dp_epochs_is_foreign(&pool->media.epochs, index) ?
+	       recover_quarantine_segment(pool, index) :
+	       recover_scan_segment(&rebuild);
 }
 
 /* May a batch have changed that word? Descriptors, roots, and data, by SET. */
@@ -214,9 +230,21 @@ static bool recover_is_word(struct daxpin_pool *pool,
 	if (offset < DP_CHUNK_SIZE)
 		return !index && dp_roots_accept(&pool->roots, offset,
 						 entry->value);
-	return offset < dp_geometry_size(&pool->media.geometry, index) &&
-	       dp_segment_chunk(segments, index, offset >> DP_CHUNK_SHIFT) &
-	       DP_CHUNK_BACKED;
+	return offset < dp_geometry_size(&pool->media.geometry, index);
+}
+
+/* A word of data that a lane changes may lie in a hole, as the extent does. */
+static void recover_want_word(struct daxpin_pool *pool,
+			      const struct dp_lane_entry *entry)
+{
+	uint64_t index = entry->addr / pool->media.geometry.segment_size;
+	uint64_t offset = entry->addr % pool->media.geometry.segment_size;
+	uint32_t chunk = offset >> DP_CHUNK_SHIFT;
+	uint8_t flags = dp_segment_chunk(&pool->media.segments, index, chunk);
+
+	if (!(flags & DP_CHUNK_BACKED) && chunk)
+		dp_segment_set_chunk(&pool->media.segments, index, chunk,
+				     flags | DP_CHUNK_WANTED);
 }
 
 static bool recover_keeps_word(void *arg, const struct dp_lane_entry *entry)
@@ -248,6 +276,7 @@ static int recover_check_pending(struct daxpin_pool *pool,
 			       (unsigned long long)entry->addr);
 	view = dp_segment_view(&pool->media.segments, index);
 	ret = dp_bad_read(view, offset, &was, sizeof(was));
+	recover_want_word(pool, entry);
 	if (!ret)
 		return 0;
 	snprintf(name, sizeof(name),
@@ -333,6 +362,27 @@ static int recover_rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 				   pool, why);
 }
 
+/*
+ * All has checked out, so what lacks blocks gets them, before the first store and the
+ * first reserve. Which blocks are bad is known when they are where they stay.
+ */
+static int recover_give_blocks(struct daxpin_pool *pool,
+			       struct dp_pool_request *request)
+{
+	int ret = 0;
+
+	if (!pool->media.readonly) {
+		ret = dp_pool_give_blocks(&pool->media, &request->patience,
+					  request->why);
+		pool->sparse_chunks = 0;
+		if (pool->media.source.kind == DP_SOURCE_FSDAX)
+			pool->shared_chunks = 0;
+	}
+	for (uint32_t i = 0; !ret && i < pool->media.geometry.segments; i++)
+		ret = recover_close_off(pool, i);
+	return ret;
+}
+
 /* The first stores: what the last owner committed, then that it is ours. */
 static int recover_take_over(struct daxpin_pool *pool)
 {
@@ -394,6 +444,8 @@ int dp_recover(struct dp_pool_request *request,
 		return ret;
 	}
 	ret = recover_rebuild(pool, request->why);
+	if (!ret)
+		ret = recover_give_blocks(pool, request);
 	if (!ret)
 		ret = recover_take_over(pool);
 	if (ret) {

@@ -129,16 +129,6 @@ int dp_os_syncfs(int fd)
 	return os_result(syncfs(fd));
 }
 
-int dp_os_allocate(int fd, uint64_t size)
-{
-	int ret;
-
-	do
-		ret = os_result(fallocate(fd, 0, 0, size));
-	while (ret == -EINTR);
-	return ret;
-}
-
 int dp_os_truncate(int fd, uint64_t size)
 {
 	return os_result(ftruncate(fd, size));
@@ -146,12 +136,7 @@ int dp_os_truncate(int fd, uint64_t size)
 
 int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 {
-	int ret;
-
-	do
-		ret = os_result(fallocate(fd, mode, offset, length));
-	while (ret == -EINTR);
-	return ret;
+	return os_result(fallocate(fd, mode, offset, length));
 }
 
 int dp_os_readlink(const char *path, char *buffer, size_t size)
@@ -234,6 +219,19 @@ int dp_os_is_genuine(const char *path, uint64_t magic)
 	return is == magic &&
 	       (attributes.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
 	       !(attributes.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+/* Some of it may be kept for root. A tmpfs without a limit has no blocks at all. */
+int dp_os_free_space(int fd, uint64_t *ret_bytes)
+{
+	struct statfs fs;
+	uint64_t blocks;
+
+	if (fstatfs(fd, &fs))
+		return -errno;
+	blocks = geteuid() ? fs.f_bavail : fs.f_bfree;
+	*ret_bytes = fs.f_blocks ? blocks * (uint64_t)fs.f_frsize : UINT64_MAX;
+	return 0;
 }
 
 int dp_os_is_dax(int fd)

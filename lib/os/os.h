@@ -35,9 +35,8 @@ int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
 /* All that was written to the file's filesystem, by a mapping too. */
 int dp_os_syncfs(int fd);
-int dp_os_allocate(int fd, uint64_t size);
 int dp_os_truncate(int fd, uint64_t size);
-/* fallocate(2) as it is; the size stays. May wait for pins. */
+/* fallocate(2) as it is: -EINTR at a signal. May wait for pins. */
 int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 int dp_os_readlink(const char *path, char *buffer, size_t size);
 /* All of it, at the file's position. */
@@ -54,6 +53,9 @@ int dp_os_filesystem(int fd, uint64_t *ret_magic);
  * same kind of filesystem.
  */
 int dp_os_is_genuine(const char *path, uint64_t magic);
+/* What the file's filesystem has left for this process; UINT64_MAX: it does not
+ * say. Quotas are not in it. */
+int dp_os_free_space(int fd, uint64_t *ret_bytes);
 /* 1: the kernel says the file is DAX. */
 int dp_os_is_dax(int fd);
 /* XFS: is the file's data on the realtime device? */
@@ -64,7 +66,7 @@ struct dp_os_extent {
 	uint64_t offset;
 	uint64_t length;
 	uint64_t physical;
-	bool shared;			/* reflinked */
+	bool shared;			/* with another file */
 };
 
 /* Extents by FIEMAP, unwritten ones included; fn as in dp_os_list(). */

@@ -43,6 +43,16 @@ static bool patience_is_due(const struct dp_patience *patience)
 	       dp_os_now_ns() - patience->told_ns >= TELL_STEP_NS;
 }
 
+static int patience_tell(struct dp_patience *patience, struct dp_wait wait,
+			 uint64_t now)
+{
+	if (!patience->progress || now - patience->told_ns < TELL_STEP_NS)
+		return 0;
+	patience->told_ns = now;
+	wait.waited_ns = now - patience->begin_ns;
+	return patience->progress(&wait, patience->arg) ? -ECANCELED : 0;
+}
+
 int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid)
 {
@@ -50,13 +60,22 @@ int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 
 	if (now >= patience->deadline_ns)
 		return -ETIMEDOUT;
-	if (patience->progress && now - patience->told_ns >= TELL_STEP_NS) {
-		patience->told_ns = now;
-		if (patience->progress(owner, pid, now - patience->begin_ns,
-				       patience->arg))
-			return -ECANCELED;
-	}
-	return 0;
+	return patience_tell(patience, (struct dp_wait) {
+			     .owner = owner, .pid = pid }, now);
+}
+
+int dp_patience_work(struct dp_patience *patience, uint64_t done_bytes,
+		     uint64_t total_bytes)
+{
+	uint64_t now = dp_os_now_ns();
+
+	assert(done_bytes <= total_bytes);
+	if (now >= patience->deadline_ns &&
+	    patience->deadline_ns > patience->begin_ns)
+		return -ETIMEDOUT;
+	return patience_tell(patience, (struct dp_wait) {
+			     .owner = DP_OWNER_NOBODY, .done_bytes = done_bytes,
+			     .total_bytes = total_bytes }, now);
 }
 
 int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,

@@ -17,13 +17,22 @@ enum dp_owner_state {		/* as enum daxpin_owner */
 	DP_OWNER_RDMA,
 	DP_OWNER_PINNED,
 	DP_OWNER_KEPT,
+	DP_OWNER_NOBODY,
+};
+
+/* Why a call is not back yet. */
+struct dp_wait {
+	enum dp_owner_state owner;
+	int pid;
+	uint64_t waited_ns;
+	uint64_t done_bytes;		/* of its own work */
+	uint64_t total_bytes;
 };
 
 /* How long to wait, and whom to tell. */
 struct dp_patience {
 	uint64_t deadline_ns;
-	int (*progress)(enum dp_owner_state owner, int pid, uint64_t waited_ns,
-			void *arg);
+	int (*progress)(const struct dp_wait *wait, void *arg);
 	void *arg;
 	uint64_t begin_ns;		/* set by dp_patience_begin() */
 	uint64_t told_ns;
@@ -33,6 +42,12 @@ void dp_patience_begin(struct dp_patience *patience);
 /* Tell of the wait when it is time to. Returns as dp_patience_wait(). */
 int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);
+/*
+ * The same where nobody is waited for, but there is work to do. A deadline that had
+ * passed when the call began, as 0 has, was meant for waiting, and does not end it.
+ */
+int dp_patience_work(struct dp_patience *patience, uint64_t done_bytes,
+		     uint64_t total_bytes);
 /* Sleep a little. -ETIMEDOUT at the deadline, -ECANCELED when told to stop. */
 int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);

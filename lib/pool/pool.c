@@ -14,6 +14,7 @@
 #include "os/os.h"
 #include "owner/barrier.h"
 #include "owner/owner.h"
+#include "pool/blocks.h"
 #include "pool/pool.h"
 
 /* ------------------------------------------------------- finding and locking */
@@ -250,7 +251,8 @@ static int pool_barrier_fd(uint32_t index, void *arg)
  * whatever files it finds, so it does not ask how they were left.
  */
 static int pool_pass_barrier(struct dp_pool *pool,
-			     struct dp_pool_request *request, bool create)
+			     struct dp_patience *patience,
+			     const struct dp_why *why)
 {
 	const struct dp_barrier barrier = {
 		.path = pool->source.path,
@@ -260,11 +262,29 @@ static int pool_pass_barrier(struct dp_pool *pool,
 		.arg = &pool->segments,
 	};
 
-	if (pool->source.kind != DP_SOURCE_FSDAX || pool->readonly)
+	int ret;
+
+	if (pool->source.kind != DP_SOURCE_FSDAX || pool->readonly ||
+	    pool->passed_barrier)
 		return 0;
-	if (create ? !dp_segments_have_old_files(&pool->segments) : !pool->was_unclean)
+	ret = dp_barrier_pass(&barrier, patience, why);
+	pool->passed_barrier = !ret;
+	return ret;
+}
+
+/* After a clean close the barrier keeps the calls from waiting, no more: where it
+ * cannot be had they are made all the same. */
+int dp_pool_give_blocks(struct dp_pool *pool, struct dp_patience *patience,
+			const struct dp_why *why)
+{
+	int ret;
+
+	if (pool->readonly || !dp_blocks_lacking(&pool->segments))
 		return 0;
-	return dp_barrier_pass(&barrier, &request->patience, request->why);
+	ret = pool_pass_barrier(pool, patience, why);
+	if (ret && (ret != -ENOSYS || pool->was_unclean))
+		return ret;
+	return dp_blocks_give(&pool->segments, patience, why);
 }
 
 int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
@@ -300,9 +320,21 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 	pool->ignored_files = extra;
 	ret = dp_segments_map(segments, size, &pool->geometry, create,
 			      request->why);
+	if (!ret && (create ? dp_segments_have_old_files(segments) :
+		     pool->was_unclean))
+		ret = pool_pass_barrier(pool, &request->patience,
+					request->why);
+	if (!ret && create)
+		ret = dp_blocks_create(segments, &request->patience,
+				       request->why);
 	if (!ret)
-		ret = pool_pass_barrier(pool, request, create);
-	return ret ? ret : dp_segments_back(segments, create, request->why);
+		ret = dp_segments_list(segments, request->why);
+	if (!ret && create)
+		ret = dp_pool_give_blocks(pool, &request->patience,
+					  request->why);
+	if (!ret)
+		ret = dp_segments_find_bad(segments, request->why);
+	return ret;
 }
 
 void dp_pool_tear_down(struct dp_pool *pool)

@@ -32,6 +32,7 @@ struct dp_pool {
 	bool degraded;			/* what checks out is used */
 	bool was_unclean;
 	bool created;			/* by the create that is still under way */
+	bool passed_barrier;		/* at this open */
 	struct dp_geometry geometry;
 	uint32_t ignored_files;
 	uint64_t seed;
@@ -127,6 +128,10 @@ int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
  */
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 		uint64_t size, bool create);
+/* What dp_blocks_lacking() counts gets its blocks, if this may change anything;
+ * on a DAX filesystem behind the barrier. */
+int dp_pool_give_blocks(struct dp_pool *pool, struct dp_patience *patience,
+			const struct dp_why *why);
 /* Undo everything but what is on media. */
 void dp_pool_tear_down(struct dp_pool *pool);
 

@@ -7,7 +7,8 @@
  *
  *	NONE -> OPEN		[dp_segments_open]
  *	OPEN -> MAPPED		[dp_segments_map]
- *	MAPPED -> BACKED	[dp_segments_back]
+ *	MAPPED -> BACKED	[dp_segments_list, dp_segments_find_bad], and
+ *				once more where blocks.c has changed it
  *	any, also half way -> NONE	[dp_segments_close]
  *
  *	OPEN     all files are open, claimed in this process and locked, in the
@@ -22,7 +23,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include "os/os.h"
 #include "pool/segment.h"
 
@@ -307,12 +307,14 @@ void dp_segments_close(struct dp_segments *segments)
 /* ---------------------------------------------------------------- backing */
 
 /* Which of its blocks are bad, and how it is read. */
-static int segment_find_bad(struct dp_segments *segments, uint32_t index,
-			    const struct dp_why *why)
+int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
+			const struct dp_why *why)
 {
 	struct dp_segment *segment = &segments->all[index];
 	int ret;
 
+	assert(index < segments->opened);
+	dp_bad_fini(&segment->bad);
 	segment->view.fd = dp_segment_fd(segments, index);
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
 		ret = dp_bad_of_slice(segments->medium,
@@ -329,40 +331,34 @@ static int segment_find_bad(struct dp_segments *segments, uint32_t index,
 	return 0;
 }
 
-/* Its space, if it is new, and which chunks have any. */
-static int segment_back(struct dp_segments *segments, uint32_t index,
-			bool create, const struct dp_why *why)
+int dp_segments_find_bad(struct dp_segments *segments,
+			 const struct dp_why *why)
 {
-	struct dp_segment *segment = &segments->all[index];
-	const struct dp_source *source = segments->source;
 	int ret = 0;
 
-	if (create && source->kind != DP_SOURCE_DEVDAX)
-		ret = dp_os_allocate(dp_file_fd(segment->file), segment->size);
-	if (ret)
-		return dp_fail(why, ret,
-			       "%s: no room for segment %u of %llu MiB: %s",
-			       source->path, index,
-			       (unsigned long long)segment->size >> 20,
-			       strerror(-ret));
-	if (create && source->kind == DP_SOURCE_SHMEM)
-		ret = dp_os_advise(segment->base, segment->size,
-				   MADV_POPULATE_WRITE);
-	if (ret)
-		return ret;
-	ret = dp_source_chunks(source, dp_segment_fd(segments, index),
-			       segment->size, segment->chunk, why);
-	return ret ? ret : segment_find_bad(segments, index, why);
+	for (uint32_t i = 0; !ret && i < segments->opened; i++)
+		ret = dp_segment_find_bad(segments, i, why);
+	return ret;
 }
 
-int dp_segments_back(struct dp_segments *segments, bool create,
-		     const struct dp_why *why)
+int dp_segment_list(struct dp_segments *segments, uint32_t index,
+		    const struct dp_why *why)
+{
+	struct dp_segment *segment = &segments->all[index];
+
+	assert(index < segments->opened);
+	return dp_source_chunks(segments->source,
+				dp_segment_fd(segments, index), segment->size,
+				segment->chunk, why);
+}
+
+int dp_segments_list(struct dp_segments *segments, const struct dp_why *why)
 {
 	int ret = 0;
 
 	assert(segments->opened == segments->divided.segments);
 	for (uint32_t i = 0; !ret && i < segments->opened; i++)
-		ret = segment_back(segments, i, create, why);
+		ret = dp_segment_list(segments, i, why);
 	return ret;
 }
 
@@ -382,6 +378,11 @@ static struct dp_segment *segment_at(const struct dp_segments *segments,
 {
 	assert(index < segments->opened);
 	return &segments->all[index];
+}
+
+uint32_t dp_segments_count(const struct dp_segments *segments)
+{
+	return segments->opened;
 }
 
 int dp_segment_fd(const struct dp_segments *segments, uint32_t index)
@@ -426,7 +427,7 @@ uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
 void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,
 			  uint32_t chunk, uint8_t flags)
 {
-	/* Chunk 0 has the metadata: it is always backed. */
+	/* Chunk 0 has the metadata: nobody takes its blocks away. */
 	assert(chunk && chunk < dp_geometry_chunks(&segments->divided, index));
 	segment_at(segments, index)->chunk[chunk] = flags;
 }

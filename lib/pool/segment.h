@@ -108,12 +108,15 @@ int dp_segments_keep(const struct dp_segments *segments,
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		    struct dp_geometry *geometry, bool create,
 		    const struct dp_why *why);
-/*
- * When nothing else can reach the files any more: allocate their space if this is
- * a create, and find out which chunks are backed and which blocks are bad.
- */
-int dp_segments_back(struct dp_segments *segments, bool create,
-		     const struct dp_why *why);
+/* When nothing else can reach the files any more: which chunks are backed. */
+int dp_segments_list(struct dp_segments *segments, const struct dp_why *why);
+int dp_segment_list(struct dp_segments *segments, uint32_t index,
+		    const struct dp_why *why);
+/* And which blocks are bad: anew where other blocks were given. */
+int dp_segments_find_bad(struct dp_segments *segments,
+			 const struct dp_why *why);
+int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
+			const struct dp_why *why);
 /* Unmap all that is there, unlock and close the files; not the first. */
 void dp_segments_close(struct dp_segments *segments);
 /* A create failed: dp_file_undo() of all files but the first. */
@@ -122,6 +125,8 @@ void dp_segments_undo(struct dp_segments *segments);
 /* Had any file something in it before this create? */
 bool dp_segments_have_old_files(const struct dp_segments *segments);
 
+/* Of which the functions below tell. */
+uint32_t dp_segments_count(const struct dp_segments *segments);
 /* Its file, or -1: a slice of the device. */
 int dp_segment_fd(const struct dp_segments *segments, uint32_t index);
 /* Under its lock: had its file no bytes when it was found or made? */
@@ -136,7 +141,8 @@ const struct dp_bad *dp_segment_bad(const struct dp_segments *segments,
 const struct dp_bad_view *dp_segment_view(const struct dp_segments *segments,
 					  uint32_t index);
 
-/* DP_CHUNK_... of a chunk. hole.c changes them, under its caller's mutex. */
+/* DP_CHUNK_... of a chunk. An open changes them, and hole.c, under its caller's
+ * mutex. */
 uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
 			 uint32_t chunk);
 void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,

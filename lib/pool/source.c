@@ -3,7 +3,8 @@
  * Finding out what a path is. A directory is opened once, and its files relative
  * to it; what is opened is judged by its descriptor (judge.c). A device-dax node
  * counts only through devtmpfs: flock is per inode, and a mknod alias would be a
- * second lock on the same device (KERNEL 0.14). Keeps A10, no shared extents; D9 rests on
+ * second lock on the same device (KERNEL 0.14). A10, no shared extents, and
+ * D9 rest on
  * dp_source_chunks().
  */
 #include <daxctl/libdaxctl.h>
@@ -457,7 +458,6 @@ struct chunk_map {
 	uint8_t *chunk;
 	uint32_t *covered;		/* bytes of each chunk that are backed */
 	uint64_t size;
-	bool shared;
 };
 
 /* Extents never overlap, so a chunk is backed when its pieces sum up to it. */
@@ -469,11 +469,12 @@ static int source_mark_chunks(const struct dp_os_extent *extent, void *arg)
 	uint64_t at = extent->offset;
 	uint64_t end = dp_min(at + extent->length, map->size);
 
-	map->shared |= extent->shared;
 	while (at < end) {
 		uint64_t chunk = at >> DP_CHUNK_SHIFT;
 		uint64_t next = dp_min(end, (chunk + 1) << DP_CHUNK_SHIFT);
 
+		if (extent->shared)
+			map->chunk[chunk] |= DP_CHUNK_SHARED;
 		map->covered[chunk] += next - at;
 		if (map->covered[chunk] == DP_CHUNK_SIZE)
 			map->chunk[chunk] |= DP_CHUNK_BACKED;
@@ -510,7 +511,6 @@ int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
 		     uint8_t *chunk, const struct dp_why *why)
 {
 	struct chunk_map map = { .chunk = chunk, .size = size };
-	int ret;
 
 	memset(chunk, 0, size >> DP_CHUNK_SHIFT);
 	if (source->kind == DP_SOURCE_DEVDAX) {
@@ -518,10 +518,5 @@ int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
 		       size >> DP_CHUNK_SHIFT);
 		return 0;
 	}
-	ret = source_list_extents(source, fd, &map, why);
-	if (!ret && map.shared)
-		return dp_fail(why, -EOPNOTSUPP,
-			       "%s has reflinked extents, which hardware would write around: copy the files without --reflink, or use a filesystem made with reflink=0",
-			       source->path);
-	return ret;
+	return source_list_extents(source, fd, &map, why);
 }

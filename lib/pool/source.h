@@ -79,8 +79,10 @@ int dp_source_extra_files(const struct dp_source *source, uint32_t segments);
 #define DP_CHUNK_BACKED		0x1u
 #define DP_CHUNK_ALIGNED	0x2u	/* physically, to 2 MiB */
 #define DP_CHUNK_DOUBT		0x4u	/* not BACKED, perhaps not all a hole */
+#define DP_CHUNK_WANTED		0x20u	/* not BACKED, but something stands there */
+#define DP_CHUNK_SHARED		0x10u	/* another file has some of its blocks */
 
-/* Flags of each chunk of a segment. Reflinked files: -EOPNOTSUPP (A10). */
+/* Flags of each chunk of a segment. */
 int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
 		     uint8_t *chunk, const struct dp_why *why);
 

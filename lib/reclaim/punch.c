@@ -24,6 +24,7 @@
 #include <linux/falloc.h>
 #include <sys/mman.h>
 #include "os/os.h"
+#include "pool/blocks.h"
 #include "reclaim/punch.h"
 
 #define ENTRIES		(DP_PUNCH_ANSWERS / 2)	/* as the kernel has it */
@@ -322,20 +323,38 @@ uint32_t dp_punch_settle(struct dp_punch *punch,
 
 int dp_punch_here(const struct dp_request *request, uint32_t run)
 {
+	uint64_t begin = punch_begin_of(request->run[run]);
+	uint64_t size = punch_size_of(request->run[run]);
+	int ret;
+
 	assert(run < request->runs);
-	return dp_os_fallocate(request->fd, punch_mode_of(request->way),
-			       punch_begin_of(request->run[run]),
-			       punch_size_of(request->run[run]));
+	if (request->way == DP_WAY_REFILL)
+		return dp_blocks_allocate_here((struct dp_blocks_range) {
+			.fd = request->fd, .offset = begin, .size = size,
+		});
+	/* What a signal ends is the wait for pins, which has no middle (A7). */
+	do
+		ret = dp_os_fallocate(request->fd, punch_mode_of(request->way),
+				      begin, size);
+	while (ret == -EINTR);
+	return ret;
 }
 
 int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 			 bool shmem)
 {
+	int ret;
+
 	if (!shmem)
 		return dp_os_fsync(request->fd);
-	return dp_os_advise(request->base + punch_begin_of(request->run[run]),
-			    punch_size_of(request->run[run]),
-			    MADV_POPULATE_WRITE);
+	/* The pages that are there when a signal ends it stay (W13). */
+	do
+		ret = dp_os_advise(request->base +
+				   punch_begin_of(request->run[run]),
+				   punch_size_of(request->run[run]),
+				   MADV_POPULATE_WRITE);
+	while (ret == -EINTR);
+	return ret;
 }
 
 /* ---------------------------------------------------------------- answers */

@@ -328,6 +328,15 @@ static void copy_file(uint32_t to, uint32_t from)
 	machine_write(to, 0, machine_memory(from), DP_CHUNK_SIZE);
 }
 
+/* A hole is zeroes. */
+static void set_hole(uint32_t file, uint32_t chunk, bool is_hole)
+{
+	machine_inode(file)->hole[chunk] = is_hole;
+	if (is_hole)
+		machine_write(file, (uint64_t)chunk << DP_CHUNK_SHIFT, NULL,
+			      DP_CHUNK_SIZE);
+}
+
 static void edit_file(const struct edit *edit, uint32_t index)
 {
 	struct machine_inode *file = machine_inode(index);
@@ -342,7 +351,8 @@ static void edit_file(const struct edit *edit, uint32_t index)
 		file->there = edit->value & 1;
 		break;
 	case 2:
-		file->hole[edit->value % MACHINE_CHUNKS] = edit->value >> 32 & 1;
+		set_hole(index, edit->value % MACHINE_CHUNKS,
+			 edit->value >> 32 & 1);
 		break;
 	case 3:
 		copy_file(index, edit->value % MACHINE_FILES);

@@ -217,10 +217,6 @@ static const char *judge_segment(struct reading *reading, uint32_t index,
 	file = machine_inode(index);
 	if (file->size < size)
 		return "a file is too short";
-	if (file->shared)
-		return "reflinks";
-	if (file->hole[0])
-		return "metadata in a hole";
 	refuse = read_super(index, &super, &lost);
 	if (refuse)
 		return refuse;
@@ -316,7 +312,7 @@ static bool is_word(const struct reading *reading,
 	if (is_unreadable(segment, at, 8))
 		return false;
 	if (at >= 0x200000)
-		return !machine_inode(segment)->hole[at / 0x200000];
+		return true;
 	if (at < 0x100000) {
 		block = block_at(at);
 		return block >= 512 &&
@@ -404,7 +400,6 @@ static uint64_t word_at(const struct reading *reading, uint32_t segment,
 static const char *judge_table(const struct reading *reading, uint32_t segment)
 {
 	uint64_t blocks = size_of(&reading->super, segment) / 4096;
-	const uint64_t *hole = machine_inode(segment)->hole;
 	uint64_t end = 0;		/* of the extent before */
 	bool right;
 
@@ -423,8 +418,6 @@ static const char *judge_table(const struct reading *reading, uint32_t segment)
 			end = block + length_of(word);
 		if (end > blocks)
 			return "an extent past the end";
-		if (block < end && hole[block / 512])
-			return "an extent in a hole";
 	}
 	return NULL;
 }

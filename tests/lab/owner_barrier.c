@@ -125,14 +125,11 @@ static int same_fd(uint32_t index, void *arg)
 }
 
 /* A barrier that waits is not let go at its first word. */
-static int let_land(enum dp_owner_state owner, int pid, uint64_t waited_ns,
-		    void *arg)
+static int let_land(const struct dp_wait *wait, void *arg)
 {
 	int *reports = arg;
 
-	(void)pid;
-	(void)waited_ns;
-	if (owner == DP_OWNER_PINNED && ++*reports == REPORTS)
+	if (wait->owner == DP_OWNER_PINNED && ++*reports == REPORTS)
 		return held_disk_land(&disk);
 	return 0;
 }

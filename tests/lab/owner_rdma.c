@@ -198,12 +198,10 @@ static int clean_up(void **state)
 	return 0;
 }
 
-static int tell(enum dp_owner_state owner, int pid, uint64_t waited_ns,
-		void *arg)
+static int tell(const struct dp_wait *wait, void *arg)
 {
-	(void)waited_ns;
-	assert_int_equal(owner, DP_OWNER_RDMA);
-	*(int *)arg = pid;
+	assert_int_equal(wait->owner, DP_OWNER_RDMA);
+	*(int *)arg = wait->pid;
 	return 0;
 }
 

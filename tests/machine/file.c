@@ -86,6 +86,7 @@ static int stat_file(uint32_t file, struct stat *ret_stat)
 	ret_stat->st_dev = MACHINE_DEVICE;
 	ret_stat->st_ino = MACHINE_INODE_FIRST + file;
 	ret_stat->st_size = machine_inode(file)->size;
+	ret_stat->st_blocks = ret_stat->st_size / 512;
 	return 0;
 }
 
@@ -219,17 +220,27 @@ int dp_os_fsync(int fd)
 
 /* ------------------------------------------------------------------- space */
 
-int dp_os_allocate(int fd, uint64_t size)
+/* Space for a file that grows there always is; `room` is for holes. */
+static int grow(uint32_t file, uint64_t size)
 {
-	struct machine_inode *inode = machine_inode(machine_handle_file(fd));
+	struct machine_inode *inode = machine_inode(file);
 
 	if (size > machine.disk->file_max)
 		return -ENOSPC;
+	if (inode->size >= size)
+		return 0;
 	machine.changes++;
-	if (inode->size < size)
-		machine_set(&inode->size, size);
-	for (uint32_t i = 0; i < size >> DP_CHUNK_SHIFT; i++)
+	for (uint64_t i = inode->size >> DP_CHUNK_SHIFT;
+	     i < size >> DP_CHUNK_SHIFT; i++)
 		machine_set(&inode->hole[i], 0);
+	machine_set(&inode->size, size);
+	return 0;
+}
+
+int dp_os_free_space(int fd, uint64_t *ret_bytes)
+{
+	machine_handle(fd);
+	*ret_bytes = UINT64_MAX;
 	return 0;
 }
 
@@ -268,6 +279,10 @@ int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		wait_for_pins(file);
+	else
+		ret = grow(file, offset + length);
+	if (!ret && mode & FALLOC_FL_UNSHARE_RANGE)
+		machine_set(&machine_inode(file)->shared, 0);
 	for (; !ret && chunk < end; chunk++)
 		if (mode & FALLOC_FL_PUNCH_HOLE)
 			machine_punch_chunk(file, chunk);

@@ -70,7 +70,7 @@ MUTANTS = [
 '''),
     ('image-hole', IMAGE, 'lib/core/recover.c',
      'chunks without backing store are handed out',
-     '''		if (chunk && backed)
+     '''		if (chunk && flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
 			continue;''',
      '''		if (chunk)
 			continue;'''),

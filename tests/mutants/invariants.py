@@ -8,6 +8,9 @@ WAIT = ['tests/unit/extent_event']
 RULES = ['tests/unit/api_rules']
 RECLAIM = ['tests/unit/reclaim_job']
 POOL = ['tests/unit/api_pool']
+BLOCKS = ['tests/unit/pool_blocks']
+DAMAGE = ['tests/unit/pool_damage']
+REPAIR = ['tests/unit/check_repair']
 URING = ['tests/unit/uring_attach', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
@@ -561,9 +564,55 @@ MUTANTS = [
      'holds_leave_no_mark_on_media'),
     ('reflinks-taken', RULES, 'lib/pool/source.c',
      'hardware writes into another file too',
-     '''	map->shared |= extent->shared;''',
-     '''	map->shared &= extent->shared;''',
-     'reflinked_files_are_refused'),
+     '''		if (extent->shared)
+			map''',
+     '''		if (0 && extent->shared)
+			map''',
+     'shared_blocks_are_seen'),
+    ('a-segment-in-one-go', BLOCKS, 'lib/pool/blocks.c',
+     'a call that a signal ended is a failure',
+     '''			step = blocks_half(size);
+			ret = 0;''',
+     '''			step = blocks_half(size);''',
+     'every_step_that_was_done_is_kept'),
+    ('filled-and-then-refused', BLOCKS, 'lib/pool/blocks.c',
+     'a create that cannot fit fills the filesystem first',
+     '''	if (ret || missing <= room)
+		return ret;''',
+     '''	if (ret || missing <= room || missing)
+		return ret;''',
+     'a_create_that_cannot_fit_fills_nothing'),
+    ('work-without-a-deadline', BLOCKS, 'lib/owner/lock.c',
+     'a deadline is for waiting alone',
+     '''	if (now >= patience->deadline_ns &&
+	    patience->deadline_ns > patience->begin_ns)''',
+     '''	if (now >= patience->deadline_ns && !total_bytes)''',
+     'a_deadline_ends_it_between_two_steps'),
+    ('hole-is-damage', DAMAGE, 'lib/core/recover.c',
+     'a chunk without blocks is nobody\'s, also under an extent',
+     '''	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
+	/*''',
+     '''	/*''',
+     'an_extent_in_a_hole_is_zeroes_and_is_allocated'),
+    ('hole-is-not-filled', DAMAGE, 'lib/pool/blocks.c',
+     'a published extent stays in its hole',
+     '''	bool needed = !chunk || flags & DP_CHUNK_WANTED;''',
+     '''	bool needed = !chunk;''',
+     'an_extent_in_a_hole_is_zeroes_and_is_allocated'),
+    ('whole-is-given-up', REPAIR, 'lib/check/audit_tables.c',
+     'repair offers to give up what lies in a hole',
+     '''	want_chunks(audit, block, word.blocks);
+	/* What overlaps it is told, and in doubt, already. */
+	if (dp_space_take(&audit->space, block, word.blocks))
+		return''',
+     '''	if (dp_space_take(&audit->space, block, word.blocks))
+		return give_up_extent(audit, block, "in a hole") < 0 ? -EIO :''',
+     'what_lies_in_holes_is_left'),
+    ('metadata-stored-to-a-hole', REPAIR, 'lib/check/repair.c',
+     'a repair stores where there is no block',
+     '''	else if (!(flags & DP_CHUNK_BACKED))''',
+     '''	else if (!flags)''',
+     'metadata_that_are_repaired_have_blocks_first'),
     ('any-piece-backs-a-chunk', RULES, 'lib/pool/source.c',
      'a chunk with a gap is handed out',
      '''		if (map->covered[chunk] == DP_CHUNK_SIZE)''',

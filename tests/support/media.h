@@ -265,13 +265,30 @@ static inline void write_word(struct fixture *f, uint32_t segment, uint32_t bloc
 	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
 }
 
-static inline void punch(struct fixture *f, uint32_t segment, uint64_t offset)
+static inline void punch_at(struct fixture *f, uint32_t segment, uint64_t offset,
+			    uint64_t size)
 {
 	int fd = open_file(f, segment);
 
 	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
-				   FALLOC_FL_KEEP_SIZE, offset, 2 * MIB), 0);
+				   FALLOC_FL_KEEP_SIZE, offset, size), 0);
 	close(fd);
+}
+
+static inline void punch(struct fixture *f, uint32_t segment, uint64_t offset)
+{
+	punch_at(f, segment, offset, 2 * MIB);
+}
+
+/* Is every page of that range there? */
+static inline bool is_backed(struct fixture *f, uint32_t segment, uint64_t offset,
+			     uint64_t size)
+{
+	int fd = open_file(f, segment);
+	bool backed = lseek(fd, offset, SEEK_HOLE) >= (off_t)(offset + size);
+
+	close(fd);
+	return backed;
 }
 
 static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };

@@ -352,18 +352,82 @@ static void create_without_room_removes_what_it_made(void **state)
 
 	mount_small(f, "size=48m,mode=700");
 	write_file(f, "letter", "dear sir", 0);
-	assert_create_fails(f, -ENOSPC, "no room for segment 1");
+	assert_create_fails(f, -ENOSPC, "the pool needs 67108864 bytes");
 	assert_says(f, f->path);
 	assert_int_equal(count_files(f->path), 1);
 	strcpy(path, f->path);
 	strcat(f->path, "/sub");
-	assert_create_fails(f, -ENOSPC, "no room for segment 1");
+	assert_create_fails(f, -ENOSPC, "make room");
 	assert_int_equal(access(f->path, F_OK), -1);
 	strcpy(f->path, path);
 	f->options.pool_size = 32 * MIB;
 	create_pool(f);
 	close_pool(f);
 	umount2(f->path, MNT_DETACH);
+}
+
+/* Each report puts the clock forward, so that the next step makes one, too. */
+struct work {
+	uint32_t reports, stop_at;
+	uint64_t done, total;
+	bool ends_time;
+};
+
+static int note_work(const struct daxpin_wait *wait, void *arg)
+{
+	struct work *work = arg;
+
+	assert_int_equal(wait->size, sizeof(*wait));
+	assert_int_equal(wait->owner, DAXPIN_OWNER_NOBODY);
+	assert_int_equal(wait->pid, 0);
+	assert_true(!work->reports || wait->done_bytes > work->done);
+	work->done = wait->done_bytes;
+	work->total = wait->total_bytes;
+	put_clock_forward(work->ends_time ? 2 * LONG_MS : 200);
+	return ++work->reports == work->stop_at;
+}
+
+static void create_says_how_far_it_is(void **state)
+{
+	struct fixture *f = *state;
+	struct work work = { .reports = 0 };
+
+	f->options.progress = note_work;
+	f->options.progress_arg = &work;
+	/* A deadline that has passed was for waiting. */
+	f->options.deadline_ns = 0;
+	create_pool(f);
+	assert_int_equal(work.total, 64 * MIB);
+	assert_int_equal(work.done, 48 * MIB);
+	assert_int_equal(work.reports, 4);
+	close_pool(f);
+}
+
+static void create_ends_when_progress_says_so(void **state)
+{
+	struct fixture *f = *state;
+	struct work work = { .stop_at = 4 };
+
+	f->options.progress = note_work;
+	f->options.progress_arg = &work;
+	assert_create_fails(f, -ECANCELED, "48 of 64 MiB");
+	assert_int_equal(count_files(f->path), 0);
+	f->options.progress = NULL;
+	create_pool(f);
+	close_pool(f);
+}
+
+static void create_ends_at_the_deadline(void **state)
+{
+	struct fixture *f = *state;
+	struct work work = { .ends_time = true };
+
+	f->options.progress = note_work;
+	f->options.progress_arg = &work;
+	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	assert_create_fails(f, -ETIMEDOUT, "deadline");
+	assert_int_equal(work.reports, 1);
+	assert_int_equal(count_files(f->path), 0);
 }
 
 static void create_without_room_leaves_the_old_pool(void **state)
@@ -376,7 +440,7 @@ static void create_without_room_leaves_the_old_pool(void **state)
 	close_pool(f);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.pool_size = 128 * MIB;
-	assert_create_fails(f, -ENOSPC, "no room for segment 2");
+	assert_create_fails(f, -ENOSPC, "67108864 bytes");
 	assert_int_equal(count_files(f->path), 2);
 	f->options.flags = 0;
 	open_pool(f);
@@ -1048,6 +1112,9 @@ int main(void)
 		TEST(overwrite_makes_another_pool, fixture_setup),
 		TEST(create_without_room_removes_what_it_made, empty_setup),
 		TEST(create_without_room_leaves_the_old_pool, empty_setup),
+		TEST(create_says_how_far_it_is, empty_setup),
+		TEST(create_ends_when_progress_says_so, empty_setup),
+		TEST(create_ends_at_the_deadline, empty_setup),
 		TEST(create_cut_short_is_refused_and_completed, closed_setup),
 		TEST(create_completes_blank_files, empty_setup),
 		TEST(create_refuses_when_a_later_segment_is_not_blank,

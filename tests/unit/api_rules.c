@@ -319,8 +319,8 @@ static int chunks_of_the_file(uint8_t chunk[3], struct dp_why *why)
 	return dp_source_chunks(&source, -1, 3 * DAXPIN_CHUNK_SIZE, chunk, why);
 }
 
-/* A10: a write by hardware would reach the other file too. */
-static void reflinked_files_are_refused(void **state)
+/* A10: of these hardware would write to the other file's. */
+static void shared_blocks_are_seen(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_why why = { f->why, sizeof(f->why) };
@@ -331,9 +331,19 @@ static void reflinked_files_are_refused(void **state)
 		.offset = 0, .physical = 0, .length = 3 * DAXPIN_CHUNK_SIZE,
 	};
 	assert_int_equal(chunks_of_the_file(chunk, &why), 0);
-	file.extent[0].shared = true;
-	assert_int_equal(chunks_of_the_file(chunk, &why), -EOPNOTSUPP);
-	assert_non_null(strstr(f->why, "reflinked"));
+	assert_int_equal(chunk[1], DP_CHUNK_BACKED | DP_CHUNK_ALIGNED);
+	file.count = 2;
+	file.extent[0].length = DAXPIN_CHUNK_SIZE + DAXPIN_BLOCK_SIZE;
+	file.extent[1] = (struct dp_os_extent) {
+		.offset = DAXPIN_CHUNK_SIZE + DAXPIN_BLOCK_SIZE,
+		.physical = DAXPIN_CHUNK_SIZE + DAXPIN_BLOCK_SIZE,
+		.length = DAXPIN_CHUNK_SIZE - DAXPIN_BLOCK_SIZE,
+		.shared = true,
+	};
+	assert_int_equal(chunks_of_the_file(chunk, &why), 0);
+	assert_false(chunk[0] & DP_CHUNK_SHARED);
+	assert_int_equal(chunk[1], DP_CHUNK_BACKED | DP_CHUNK_SHARED);
+	assert_false(chunk[2] & DP_CHUNK_SHARED);
 }
 
 /* A9, D9: a chunk is backed as a whole or not at all. */
@@ -470,7 +480,7 @@ int main(void)
 		TEST(a_gate_is_open_when_the_last_opened_it),
 		TEST(hold_and_drop_never_sleep),
 		TEST(holds_leave_no_mark_on_media),
-		TEST(reflinked_files_are_refused),
+		TEST(shared_blocks_are_seen),
 		TEST(a_chunk_with_a_gap_is_a_hole),
 		TEST(a_read_never_waits_for_the_file),
 		TEST(a_copy_of_a_hold_is_not_dropped),

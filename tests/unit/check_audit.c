@@ -344,13 +344,20 @@ static void extra_files_are_noted(void **state)
 		    "2 segment file(s)");
 }
 
-static void metadata_in_a_hole_are_found(void **state)
+/* What was not zeroes is damage; where it was, there is a note. */
+static void metadata_in_a_hole_are_zeroes(void **state)
 {
 	struct fixture *f = *state;
+	struct findings found;
 
+	punch_at(f, 2, DP_LANES_END, DP_CHUNK_SIZE - DP_LANES_END);
+	assert_note(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_OPEN,
+		    "segment 2: 2 MiB with metadata or extents are holes");
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 0);
 	punch(f, 2, 0);
-	assert_damage(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_NONE, 2, 0,
-		      "hole");
+	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 2, 0,
+		      "neither superblock nor table");
 }
 
 /* ------------------------------------------------------------------ tables */
@@ -395,14 +402,24 @@ static void overlaps_and_ends_are_found(void **state)
 		      dp_word_offset(8191), "past the segment's end");
 }
 
-static void an_extent_in_a_hole_is_found(void **state)
+/* W7: it is whole, and reads as zeroes. */
+static void an_extent_in_a_hole_is_a_note(void **state)
 {
 	struct fixture *f = *state;
+	struct findings found;
 
 	put_extent(f, 1, 1500, 100);
 	punch(f, 1, 6 * MIB);
-	assert_damage(f, DAXPIN_STRUCTURE_TABLE, DAXPIN_CURE_LOSSY, 1,
-		      dp_word_offset(1500), "hole");
+	punch(f, 1, 10 * MIB);
+	assert_note(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_OPEN,
+		    "segment 1: 2 MiB with metadata or extents are holes");
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 0);
+	assert_int_equal(found.summary.extents, 1);
+	assert_int_equal(found.summary.hole_bytes, 2 * MIB);
+	assert_int_equal(found.summary.quarantined_bytes, 0);
+	assert_int_equal(found.summary.free_bytes,
+			 88 * MIB - 100 * DP_BLOCK_SIZE);
 }
 
 /* Table, quarantine and counts are those of a degraded open. */
@@ -681,10 +698,10 @@ int main(void)
 		TEST(nonsense_is_found),
 		TEST(missing_and_short_files_are_found),
 		TEST(extra_files_are_noted),
-		TEST(metadata_in_a_hole_are_found),
+		TEST(metadata_in_a_hole_are_zeroes),
 		TEST(bad_words_are_found),
 		TEST(overlaps_and_ends_are_found),
-		TEST(an_extent_in_a_hole_is_found),
+		TEST(an_extent_in_a_hole_is_a_note),
 		TEST(it_sees_what_a_degraded_open_sees),
 		TEST(torn_lanes_are_normal),
 		TEST(open_lanes_are_looked_through),

@@ -385,16 +385,39 @@ static void the_first_of_overlapping_extents_is_kept(void **state)
 	close_pool(f);
 }
 
-static void extents_past_the_end_and_in_holes_are_given_up(void **state)
+static void extents_past_the_end_are_given_up(void **state)
 {
 	struct fixture *f = *state;
 
 	put_extent(f, 0, 8191, 2);
 	repair_and_open(f, true);
-	forget_backup(f);
+}
+
+/* W7: nothing whole is offered, to whoever agrees to everything. */
+static void what_lies_in_holes_is_left(void **state)
+{
+	struct fixture *f = *state;
+
 	put_extent(f, 2, 1500, 100);
 	punch(f, 2, 6 * MIB);
-	repair_and_open(f, true);
+	repair_pool(f, 1, 0);
+	open_pool(f);
+	assert_true(exists(f, 2, 1500));
+	close_pool(f);
+}
+
+/* A store there would need a block, and without room be a SIGBUS. */
+static void metadata_that_are_repaired_have_blocks_first(void **state)
+{
+	struct fixture *f = *state;
+	char zero[DP_BLOCK_SIZE] = "";
+
+	put_extent(f, 1, 1000, 100);
+	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
+	punch_at(f, 1, 2 * DP_BLOCK_SIZE, DP_BLOCK_SIZE);
+	repair_pool(f, 1, 2);
+	assert_true(is_backed(f, 1, 0, DP_CHUNK_SIZE));
+	assert_clean(f);
 }
 
 static void a_wiped_page_of_words_is_rewritten(void **state)
@@ -699,7 +722,9 @@ int main(void)
 		TEST(a_root_does_not_meet_a_later_life),
 		TEST(words_in_free_space_are_given_up),
 		TEST(the_first_of_overlapping_extents_is_kept),
-		TEST(extents_past_the_end_and_in_holes_are_given_up),
+		TEST(extents_past_the_end_are_given_up),
+		TEST(what_lies_in_holes_is_left),
+		TEST(metadata_that_are_repaired_have_blocks_first),
 		TEST(a_wiped_page_of_words_is_rewritten),
 		TEST(poison_is_not_written_to),
 		TEST(torn_lanes_are_emptied),

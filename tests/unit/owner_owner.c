@@ -25,14 +25,12 @@ static struct {
 	void (*at_third)(void);
 } told;
 
-static int tell(enum dp_owner_state state, int pid, uint64_t waited_ns,
-		void *arg)
+static int tell(const struct dp_wait *wait, void *arg)
 {
-	(void)waited_ns;
 	(void)arg;
 	told.times++;
-	told.pid = pid;
-	told.state = state;
+	told.pid = wait->pid;
+	told.state = wait->owner;
 	if (told.times == 3 && told.at_third)
 		told.at_third();
 	return told.answer;

@@ -3,6 +3,7 @@
  * What is no pool, or not the pool it was: each refusal has its errno and its
  * sentence, and leaves every byte where it was.
  */
+#include "invariant.h"
 #include "media.h"
 
 /* ------------------------------------------------------------- not a pool */
@@ -525,26 +526,95 @@ static void open_refuses_a_slab_that_it_cannot_read(void **state)
 	assert_says(f, "segment 0, block 600");
 }
 
-static void open_refuses_an_extent_in_a_hole(void **state)
+/* The filesystem is full. The test is linked with --wrap. */
+static bool no_room;
+
+int __real_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
+int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
+
+int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	return no_room ? -ENOSPC :
+			 __real_dp_os_fallocate(fd, mode, offset, length);
+}
+
+/* W7: a chunk with a published extent has its blocks again, others stay holes. */
+static void an_extent_in_a_hole_is_zeroes_and_is_allocated(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	uint64_t bytes[2] = { 1, 1 };
+
+	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1 });
+	punch(f, 1, 6 * MIB);		/* blocks 1536 to 2047 */
+	punch_at(f, 1, 8 * MIB, 8192);	/* of a chunk that is free */
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_pool(f);
+	assert_int_equal(info_of(f).sparse_bytes, 2 * MIB);
+	assert_int_equal(info_of(f).hole_bytes, 2 * MIB);
+	close_pool(f);
+	assert_false(is_backed(f, 1, 6 * MIB, 2 * MIB));
+	f->options.flags = 0;
+	open_pool(f);
+	assert_int_equal(daxpin_extent_at(f->pool, 32 * MIB + 1500 * 4096ull,
+					  &extent), 0);
+	assert_int_equal(daxpin_read(f->pool, extent, 64 * 4096, sizeof(bytes),
+				     bytes), 0);
+	assert_true(!bytes[0] && !bytes[1]);
+	assert_int_equal(info_of(f).hole_bytes, 2 * MIB);
+	assert_int_equal(info_of(f).sparse_bytes, 0);
+	assert_int_equal(info_of(f).free_bytes, 88 * MIB - 100 * 4096);
+	dp_invariants(f->pool);
+	close_pool(f);
+	assert_true(is_backed(f, 1, 6 * MIB, 2 * MIB));
+	assert_false(is_backed(f, 1, 8 * MIB, 2 * MIB));
+}
+
+/* Zero is no word, so what was there is damage; where nothing was, nothing is. */
+static void metadata_in_a_hole_are_zeroes(void **state)
+{
+	struct fixture *f = *state;
+
+	punch_at(f, 1, DP_LANES_END, DP_CHUNK_SIZE - DP_LANES_END);
+	open_pool(f);
+	close_pool(f);
+	assert_true(is_backed(f, 1, 0, DP_CHUNK_SIZE));
+	punch_at(f, 1, dp_word_offset(1024), DP_BLOCK_SIZE);
+	assert_open_fails(f, -EUCLEAN, "(block 1024)");
+}
+
+/* The words of its batch were committed: a lane is replayed into a hole, too. */
+static void a_batch_is_completed_in_a_hole(void **state)
+{
+	struct fixture *f = *state;
+	const struct dp_lane_entry entry = {
+		.addr = 32 * MIB + 1600 * 4096ull, .value = 77,
+	};
+	uint64_t now;
+
+	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 200, 1 });
+	punch(f, 1, 6 * MIB);
+	put_open_lane(f, 3, &entry, 1);
+	open_pool(f);
+	dp_invariants(f->pool);
+	close_pool(f);
+	look(f, 1, 1600 * 4096ull, &now, sizeof(now));
+	assert_int_equal(now, 77);
+}
+
+/* Nothing was stored, so the next open with room finds what this one did. */
+static void without_room_for_its_holes_a_pool_is_left_as_it_is(void **state)
 {
 	struct fixture *f = *state;
 
 	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1 });
-	punch(f, 1, 6 * MIB);	/* blocks 1536 to 2047 */
-	assert_open_fails(f, -EUCLEAN, "hole");
-	assert_says(f, "segment 1, block 1500");
-	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 36, 1 });
+	punch(f, 1, 6 * MIB);
+	no_room = true;
+	assert_open_fails(f, -ENOSPC, "2 MiB");
+	assert_says(f, "holes");
+	no_room = false;
 	open_pool(f);
-	assert_int_equal(info_of(f).hole_bytes, 2 * MIB);
 	close_pool(f);
-}
-
-static void open_refuses_metadata_in_a_hole(void **state)
-{
-	struct fixture *f = *state;
-
-	punch(f, 1, 0);
-	assert_open_fails(f, -EUCLEAN, "segment 1");
 }
 
 /* D9: what has no backing store is nobody's. */
@@ -804,8 +874,12 @@ int main(void)
 		TEST(open_refuses_an_extent_past_the_segments_end,
 		     closed_setup),
 		TEST(open_refuses_a_slab_that_it_cannot_read, closed_setup),
-		TEST(open_refuses_an_extent_in_a_hole, closed_setup),
-		TEST(open_refuses_metadata_in_a_hole, closed_setup),
+		TEST(an_extent_in_a_hole_is_zeroes_and_is_allocated,
+		     closed_setup),
+		TEST(metadata_in_a_hole_are_zeroes, closed_setup),
+		TEST(a_batch_is_completed_in_a_hole, closed_setup),
+		TEST(without_room_for_its_holes_a_pool_is_left_as_it_is,
+		     closed_setup),
 		TEST(reserve_never_hands_out_a_hole, closed_setup),
 		TEST(open_refuses_halves_in_the_wrong_place, closed_setup),
 		TEST(open_refuses_a_damaged_lane, closed_setup),

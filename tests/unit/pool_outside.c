@@ -337,7 +337,10 @@ FAILS(int, dp_os_lstat, (int dir, const char *name, struct stat *st),
 FAILS(int, dp_os_fstat, (int fd, struct stat *st), (fd, st), -EIO)
 FAILS(int, dp_os_mkdir, (const char *path, unsigned int mode), (path, mode), -EIO)
 FAILS(int, dp_os_fsync, (int fd), (fd), -EIO)
-FAILS(int, dp_os_allocate, (int fd, uint64_t size), (fd, size), -ENOSPC)
+FAILS(int, dp_os_fallocate,
+      (int fd, int mode, uint64_t offset, uint64_t length),
+      (fd, mode, offset, length), -ENOSPC)
+FAILS(int, dp_os_free_space, (int fd, uint64_t *ret_bytes), (fd, ret_bytes), -EIO)
 FAILS(int, dp_os_list, (int dir, int (*fn)(const char *, void *), void *arg),
       (dir, fn, arg), -EIO)
 FAILS(int, dp_os_filesystem, (int fd, uint64_t *magic), (fd, magic), -EIO)

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * W13: a call that a signal ends begins from nothing the next time, on some kernels:
+ * fallocate() on tmpfs takes back what it had allocated (KERNEL 0.23), so that with
+ * a timer's signal every few milliseconds a whole segment is never done. So a range
+ * is done in steps, and a step that was done is kept. A step that a signal ended is
+ * halved, down to one block, and one that was done is followed by a longer one.
+ *
+ * Between two steps whoever waits is told how far it is, and may end it.
+ *
+ * W7, W8: what a copy has left out of a file (cp --sparse, rsync -S, any copy of a
+ * file with holes) are zeroes, and reads as zeroes: the data is whole. Only a store
+ * there needs a block, which a full filesystem refuses by SIGBUS (KERNEL 0.16), so it
+ * is allocated before the first store. A block that a reflink shares with another file
+ * is whole, too, but on a DAX filesystem a store moves it while hardware writes on to
+ * where it was (A10); on a disk the kernel copies, and nothing need be done.
+ *
+ * XFS waits in these calls while a page of the file is pinned, in a way that nobody
+ * can end: so the layout barrier comes first (pool.c).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include "media/layout.h"
+#include "os/os.h"
+#include "pool/blocks.h"
+
+#define STEP_MAX	(16ull << 20)
+#define STEP_MIN	DP_BLOCK_SIZE
+
+static_assert(STEP_MAX % DP_CHUNK_SIZE == 0, "whole chunks, if nobody interrupts");
+
+/* One call each. On tmpfs a block is there when its page is: until then it counts
+ * as a hole (KERNEL 0.17). */
+static int blocks_step(const struct dp_blocks_range *range, uint64_t done,
+		       uint64_t size, int mode)
+{
+	int ret = dp_os_fallocate(range->fd, mode, range->offset + done, size);
+
+	if (!ret && range->mapped)
+		ret = dp_os_advise(range->mapped + done, size,
+				   MADV_POPULATE_WRITE);
+	return ret;
+}
+
+/* After a signal: half of what was tried, whole blocks, one at least. */
+static uint64_t blocks_half(uint64_t size)
+{
+	uint64_t half = size / 2 & ~(STEP_MIN - 1);
+
+	return half ? half : STEP_MIN;
+}
+
+static int blocks_ask(const struct dp_blocks *blocks)
+{
+	return blocks ? dp_patience_work(blocks->patience, blocks->done_bytes,
+					 blocks->total_bytes) : 0;
+}
+
+/* blocks: NULL, or whom to tell. */
+static int blocks_do(struct dp_blocks *blocks, struct dp_blocks_range range,
+		     int mode)
+{
+	uint64_t step = STEP_MAX, done = 0, size;
+	int ret = 0;
+
+	assert(range.offset % DP_BLOCK_SIZE == 0 &&
+	       range.size % DP_BLOCK_SIZE == 0);
+	while (!ret && done < range.size) {
+		size = dp_min(step, range.size - done);
+		ret = blocks_ask(blocks);
+		if (!ret)
+			ret = blocks_step(&range, done, size, mode);
+		if (ret == -EINTR) {
+			step = blocks_half(size);
+			ret = 0;
+		} else if (!ret) {
+			done += size;
+			step = dp_min(2 * step, STEP_MAX);
+			if (blocks)
+				blocks->done_bytes += size;
+		}
+	}
+	assert(ret || done == range.size);
+	return ret;
+}
+
+int dp_blocks_allocate(struct dp_blocks *blocks, struct dp_blocks_range range)
+{
+	return blocks_do(blocks, range, 0);
+}
+
+int dp_blocks_unshare(struct dp_blocks *blocks, struct dp_blocks_range range)
+{
+	return blocks_do(blocks, range, FALLOC_FL_UNSHARE_RANGE);
+}
+
+int dp_blocks_allocate_here(struct dp_blocks_range range)
+{
+	return blocks_do(NULL, range, 0);
+}
+
+/* ------------------------------------------------------------- of a whole pool */
+
+#define MIB(bytes)	((unsigned long long)(bytes) >> 20)
+
+enum blocks_work {
+	BLOCKS_NONE,
+	BLOCKS_ALLOCATE,
+	BLOCKS_UNSHARE,
+};
+
+static enum blocks_work blocks_work_of(const struct dp_segments *segments,
+				       uint32_t index, uint32_t chunk)
+{
+	uint8_t flags = dp_segment_chunk(segments, index, chunk);
+	bool needed = !chunk || flags & DP_CHUNK_WANTED;
+
+	if (flags & DP_CHUNK_SHARED &&
+	    segments->source->kind == DP_SOURCE_FSDAX)
+		return BLOCKS_UNSHARE;
+	return needed && !(flags & DP_CHUNK_BACKED) ? BLOCKS_ALLOCATE :
+						      BLOCKS_NONE;
+}
+
+static uint64_t blocks_size_of(const struct dp_segments *segments,
+			       uint32_t index)
+{
+	return (uint64_t)dp_segment_table(segments, index)->blocks
+	       << DP_BLOCK_SHIFT;
+}
+
+static uint32_t blocks_chunks_of(const struct dp_segments *segments,
+				 uint32_t index)
+{
+	return blocks_size_of(segments, index) >> DP_CHUNK_SHIFT;
+}
+
+static uint64_t blocks_segment_lacks(const struct dp_segments *segments,
+				     uint32_t index)
+{
+	uint64_t chunks = 0;
+
+	for (uint32_t i = 0; i < blocks_chunks_of(segments, index); i++)
+		chunks += blocks_work_of(segments, index, i) != BLOCKS_NONE;
+	return chunks << DP_CHUNK_SHIFT;
+}
+
+uint64_t dp_blocks_lacking(const struct dp_segments *segments)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < dp_segments_count(segments); i++)
+		bytes += blocks_segment_lacks(segments, i);
+	return bytes;
+}
+
+static struct dp_blocks_range blocks_range_of(const struct dp_segments *segments,
+					      uint32_t index, uint64_t offset,
+					      uint64_t size)
+{
+	char *base = dp_segment_table(segments, index)->base;
+
+	return (struct dp_blocks_range) {
+		.fd = dp_segment_fd(segments, index),
+		.offset = offset, .size = size,
+		.mapped = segments->source->kind == DP_SOURCE_SHMEM ?
+			  base + offset : NULL,
+	};
+}
+
+/* Runs of chunks with the same work; what is there is durable before it is used. */
+static int blocks_give_segment(struct dp_blocks *blocks,
+			       const struct dp_segments *segments,
+			       uint32_t index)
+{
+	uint32_t chunks = blocks_chunks_of(segments, index);
+	uint32_t end;
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < chunks; i = end) {
+		enum blocks_work work = blocks_work_of(segments, index, i);
+		struct dp_blocks_range range;
+
+		for (end = i + 1; end < chunks &&
+		     blocks_work_of(segments, index, end) == work; end++)
+			;
+		range = blocks_range_of(segments, index,
+					(uint64_t)i << DP_CHUNK_SHIFT,
+					(uint64_t)(end - i) << DP_CHUNK_SHIFT);
+		if (work == BLOCKS_ALLOCATE)
+			ret = dp_blocks_allocate(blocks, range);
+		else if (work == BLOCKS_UNSHARE)
+			ret = dp_blocks_unshare(blocks, range);
+	}
+	return ret ? ret : dp_os_fsync(dp_segment_fd(segments, index));
+}
+
+static int blocks_fail(const struct dp_blocks *blocks, int error,
+		       const char *path, const char *what,
+		       const struct dp_why *why)
+{
+	uint64_t left = blocks->total_bytes - blocks->done_bytes;
+
+	if (error == -ENOSPC)
+		return dp_fail(why, error,
+			       "%s: the filesystem is full, and %llu MiB %s are without blocks: make room for them",
+			       path, MIB(left), what);
+	if (error == -EOPNOTSUPP)
+		return dp_fail(why, error,
+			       "%s shares blocks with another file (a reflink), which hardware would write around, and this kernel does not unshare them: copy the files with cp --reflink=never, and use the copy",
+			       path);
+	if (error == -ECANCELED || error == -ETIMEDOUT)
+		return dp_fail(why, error,
+			       "%s: %s when %llu of %llu MiB %s had their blocks",
+			       path, error == -ECANCELED ? "gave up" :
+			       "the deadline passed", MIB(blocks->done_bytes),
+			       MIB(blocks->total_bytes), what);
+	return dp_fail(why, error, "%s: blocks cannot be allocated: %s", path,
+		       strerror(-error));
+}
+
+int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
+		   const struct dp_why *why)
+{
+	struct dp_blocks blocks = {
+		.patience = patience,
+		.total_bytes = dp_blocks_lacking(segments),
+	};
+	const char *path = segments->source->path;
+	int ret = 0;
+
+	assert(!segments->readonly);
+	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++) {
+		if (!blocks_segment_lacks(segments, i))
+			continue;
+		ret = blocks_give_segment(&blocks, segments, i);
+		if (ret)
+			return blocks_fail(&blocks, ret, path,
+					   "that are holes of its files, or shared by a reflink,",
+					   why);
+		ret = dp_segment_list(segments, i, why);
+		if (!ret)
+			ret = dp_segment_find_bad(segments, i, why);
+		if (!ret && blocks_segment_lacks(segments, i))
+			return dp_fail(why, -EOPNOTSUPP,
+				       "segment %u of %s was given blocks of its own, and its filesystem does not show them: copy the files with cp --reflink=never --sparse=never, and use the copy",
+				       i, path);
+	}
+	return ret;
+}
+
+/* -------------------------------------------------------------------- a create */
+
+/* Of the segments' files what is not allocated yet. */
+static int blocks_missing(const struct dp_segments *segments,
+			  uint64_t *ret_bytes)
+{
+	struct stat st;
+	int ret = 0;
+
+	*ret_bytes = 0;
+	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++) {
+		uint64_t size = blocks_size_of(segments, i);
+
+		ret = dp_os_fstat(dp_segment_fd(segments, i), &st);
+		if (!ret && (uint64_t)st.st_blocks * 512 < size)
+			*ret_bytes += size - (uint64_t)st.st_blocks * 512;
+	}
+	return ret;
+}
+
+/* Said before the filesystem is filled, as far as it says how full it is. */
+static int blocks_check_room(const struct dp_segments *segments,
+			     const struct dp_why *why)
+{
+	uint64_t missing = 0, room = UINT64_MAX;
+	int ret = blocks_missing(segments, &missing);
+
+	if (!ret)
+		ret = dp_os_free_space(dp_segment_fd(segments, 0), &room);
+	if (ret || missing <= room)
+		return ret;
+	return dp_fail(why, -ENOSPC,
+		       "%s: the pool needs %llu bytes, and its filesystem has %llu left: make room, or create a smaller pool",
+		       segments->source->path, (unsigned long long)missing,
+		       (unsigned long long)room);
+}
+
+int dp_blocks_create(struct dp_segments *segments,
+		     struct dp_patience *patience, const struct dp_why *why)
+{
+	struct dp_blocks blocks = { .patience = patience };
+	int ret;
+
+	if (segments->source->kind == DP_SOURCE_DEVDAX)
+		return 0;
+	ret = blocks_check_room(segments, why);
+	if (ret)
+		return ret;
+	for (uint32_t i = 0; i < dp_segments_count(segments); i++)
+		blocks.total_bytes += blocks_size_of(segments, i);
+	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++)
+		ret = dp_blocks_allocate(&blocks, blocks_range_of(
+			segments, i, 0, blocks_size_of(segments, i)));
+	return ret ? blocks_fail(&blocks, ret, segments->source->path,
+				 "of the new pool", why) : 0;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Blocks in steps: what a signal does to a call that begins from nothing each time
+ * (W13), and what is refused before anything is filled. The calls are the library's
+ * own, with a fallocate() that takes back what it did when it is interrupted, as
+ * tmpfs does on Linux 6.1.
+ */
+#include <sys/mman.h>
+#include "fake_clock.h"
+#include "fixture.h"
+#include "media.h"
+#include "os/os.h"
+#include "pool/blocks.h"
+
+#define FILE_SIZE	(24 * MIB)
+
+/* How much a call gets done before the signal comes; 0: there is none. */
+static uint64_t undisturbed;
+static uint32_t calls, interrupted;
+static uint64_t left = UINT64_MAX;
+
+int __real_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
+int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
+int __real_dp_os_free_space(int fd, uint64_t *ret_bytes);
+int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes);
+
+int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
+{
+	calls++;
+	if (undisturbed && length > undisturbed) {
+		interrupted++;
+		return -EINTR;
+	}
+	return __real_dp_os_fallocate(fd, mode, offset, length);
+}
+
+int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes)
+{
+	if (left == UINT64_MAX)
+		return __real_dp_os_free_space(fd, ret_bytes);
+	*ret_bytes = left;
+	return 0;
+}
+
+static int file(void)
+{
+	int fd = memfd_create("pool_blocks", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	calls = interrupted = 0;
+	return fd;
+}
+
+static uint64_t allocated(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_blocks * 512ull;
+}
+
+static int allocate(int fd, struct dp_patience *patience, uint64_t *ret_done)
+{
+	struct dp_blocks blocks = {
+		.patience = patience, .total_bytes = FILE_SIZE,
+	};
+	int ret;
+
+	dp_patience_begin(patience);
+	ret = dp_blocks_allocate(&blocks, (struct dp_blocks_range) {
+				 .fd = fd, .size = FILE_SIZE });
+	*ret_done = blocks.done_bytes;
+	return ret;
+}
+
+static void every_step_that_was_done_is_kept(void **state)
+{
+	static const uint64_t between_signals[] = { 3 * MIB, 65536, 5000, 4096 };
+	uint64_t done;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct dp_patience patience = { .deadline_ns = 0 };
+		int fd = file();
+
+		undisturbed = between_signals[i];
+		assert_int_equal(allocate(fd, &patience, &done), 0);
+		assert_int_equal(done, FILE_SIZE);
+		assert_int_equal(allocated(fd), FILE_SIZE);
+		/* At least every other call gets something done. */
+		assert_in_range(interrupted, 1, 13 + calls / 2);
+		close(fd);
+	}
+	undisturbed = 0;
+}
+
+static void a_refill_without_a_ring_makes_progress(void **state)
+{
+	int fd = file();
+
+	(void)state;
+	undisturbed = MIB;
+	assert_int_equal(dp_blocks_allocate_here((struct dp_blocks_range) {
+			 .fd = fd, .size = FILE_SIZE }), 0);
+	assert_int_equal(allocated(fd), FILE_SIZE);
+	undisturbed = 0;
+	close(fd);
+}
+
+static int end_time(const struct dp_wait *wait, void *arg)
+{
+	*(uint64_t *)arg = wait->done_bytes;
+	put_clock_forward(100000);
+	return 0;
+}
+
+/* One that lies ahead; what was done until then is kept. */
+static void a_deadline_ends_it_between_two_steps(void **state)
+{
+	uint64_t told = 1, done;
+	struct dp_patience patience = {
+		.deadline_ns = daxpin_deadline_ms(90000),
+		.progress = end_time, .arg = &told,
+	};
+	int fd = file();
+
+	(void)state;
+	assert_int_equal(allocate(fd, &patience, &done), -ETIMEDOUT);
+	assert_int_equal(calls, 1);
+	assert_int_equal(told, 0);
+	assert_int_equal(done, 16 * MIB);
+	assert_int_equal(allocated(fd), 16 * MIB);
+	close(fd);
+}
+
+static void a_create_that_cannot_fit_fills_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	left = 64 * MIB - 1;
+	calls = 0;
+	assert_create_fails(f, -ENOSPC, "67108863 left");
+	assert_int_equal(calls, 0);
+	assert_int_equal(count_files(f->path), 0);
+	left = 64 * MIB;
+	create_pool(f);
+	close_pool(f);
+	/* What its files have already need not be there twice. */
+	left = 0;
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	create_pool(f);
+	close_pool(f);
+	left = UINT64_MAX;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_step_that_was_done_is_kept),
+		cmocka_unit_test(a_refill_without_a_ring_makes_progress),
+		cmocka_unit_test(a_deadline_ends_it_between_two_steps),
+		cmocka_unit_test_setup_teardown(
+			a_create_that_cannot_fit_fills_nothing, empty_setup,
+			fixture_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
