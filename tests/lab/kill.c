@@ -540,10 +540,15 @@ static void succeed(struct arena *arena, enum mode mode, bool close)
 /* The pool looks as if it had been closed, so nobody looks for pins. */
 static void hide_the_crash(struct arena *arena)
 {
-	struct dp_super super = read_super(&arena->f, 0);
+	uint32_t segments = read_super(&arena->f, 0).segments;
 
-	super.flags &= ~DP_SUPER_UNCLEAN;
-	write_super(&arena->f, 0, super);
+	for (uint32_t i = 0; i < segments; i++) {
+		struct dp_super super = read_super(&arena->f, i);
+
+		super.flags &= ~(DP_SUPER_UNCLEAN | DP_SUPER_OPENING |
+				 DP_SUPER_ADOPTING);
+		write_super(&arena->f, i, super);
+	}
 }
 
 struct role {
