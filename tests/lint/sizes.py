@@ -2,6 +2,8 @@
 """sizes.py SOURCE: a file and a function can be taken in by a reader.
 
 STYLE: about 500 lines a file, 70 lines a function.  A file fails above 750.
+include/daxpin.h may have 1000: it is the manual of the whole library, and who
+includes it wants one file.
 """
 import pathlib
 import sys
@@ -9,6 +11,7 @@ import sys
 from lint import Report, read
 
 FILE_LINES = 750
+LONGER = {'include/daxpin.h': 1000}
 FUNCTION_LINES = 70
 WHERE = ['lib/*/*.[ch]', 'include/*.h', 'examples/**/*.[ch]', 'tools/**/*.[ch]']
 
@@ -36,8 +39,9 @@ def main():
     longest = count = 0
     for path in files:
         lines = read(path).splitlines()
-        if len(lines) > FILE_LINES:
-            report.fault(path, 0, f'{len(lines)} lines, {FILE_LINES} at most')
+        most = LONGER.get(str(path.relative_to(source)), FILE_LINES)
+        if len(lines) > most:
+            report.fault(path, 0, f'{len(lines)} lines, {most} at most')
         for line, length in functions(lines):
             longest = max(longest, length)
             count += 1
