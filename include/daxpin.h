@@ -106,9 +106,10 @@ struct daxpin_wait {
  * told, or past the deadline. If one of its peers still writes, it overwrites
  * whatever the pool has there by then. For a person who has looked, never for a
  * program that starts by itself. A context whose maker is seen to live is still
- * -EBUSY.
+ * -EBUSY. It has nothing to do with DAXPIN_POOL_ADOPT, which is about copies: no
+ * RDMA of an earlier owner can reach those.
  */
-#define DAXPIN_POOL_ADOPT_DESPITE_RDMA	0x100u
+#define DAXPIN_POOL_DESPITE_RDMA	0x100u
 #define DAXPIN_POOL_ANY_OWNER	0x200u	/* take directories and files that other
 					   users own or can write to: they can
 					   change what is opened */
@@ -118,7 +119,8 @@ struct daxpin_wait {
 					   ones): as DAXPIN_SOURCE_DISK, no DMA */
 #define DAXPIN_POOL_ADOPT	0x10u	/* open: this is a copy of a pool that was
 					   not closed, and it is to be used; see
-					   "Backup and restore" in daxpin(7) */
+					   "Backup and restore" in daxpin(7). A
+					   pool that is no copy opens as without */
 
 struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */

@@ -79,7 +79,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.degraded = copy->flags & DAXPIN_POOL_DEGRADED,
 		.overwrite = copy->flags & DAXPIN_POOL_OVERWRITE,
 		.despite_rdma =
-			copy->flags & DAXPIN_POOL_ADOPT_DESPITE_RDMA,
+			copy->flags & DAXPIN_POOL_DESPITE_RDMA,
 		.any_node = copy->flags & DAXPIN_POOL_ANY_NODE,
 		.any_owner = copy->flags & DAXPIN_POOL_ANY_OWNER,
 		.any_filesystem = copy->flags & DAXPIN_POOL_ANY_FILESYSTEM,

@@ -56,7 +56,7 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 	return pool_start(path, options,
 			  DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
 			  DAXPIN_POOL_DEGRADED | DAXPIN_POOL_ADOPT |
-			  DAXPIN_POOL_ADOPT_DESPITE_RDMA,
+			  DAXPIN_POOL_DESPITE_RDMA,
 			  dp_pool_open, ret_pool);
 }
 

@@ -648,6 +648,12 @@ MUTANTS = [
 				      request->why);''',
      '''	return 0;''',
      'overwrite_without_the_first_segment_waits_for_all_rdma'),
+    ('adopted-despite-rdma', DAMAGE, 'lib/api/options.c',
+     'who adopts a copy is taken to know that no RDMA is left',
+     '''			copy->flags & DAXPIN_POOL_DESPITE_RDMA,''',
+     '''			copy->flags & (DAXPIN_POOL_DESPITE_RDMA |
+				       DAXPIN_POOL_ADOPT),''',
+     'a_lost_record_is_waited_for_unless_a_person_insists'),
     ('removal-is-the-end', NETLINK, 'lib/owner/rdma_netlink.c',
      'a device that is being removed has no contexts',
      '''	seen->state = ret ? DP_VERBS_LEAVING : DP_VERBS_GONE;''',

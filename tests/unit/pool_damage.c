@@ -803,6 +803,35 @@ static void overwrite_without_the_first_segment_waits_for_all_rdma(void **state)
 	contexts = REAL_CONTEXTS;
 }
 
+static void lose_first_page(struct fixture *f)
+{
+	static const char zero[DP_BLOCK_SIZE];
+
+	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
+}
+
+/* That page had the record of the last owner. A copy is something else. */
+static void a_lost_record_is_waited_for_unless_a_person_insists(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.flags = DAXPIN_POOL_ADOPT;
+	contexts = 3;
+	lose_first_page(f);
+	assert_open_fails(f, -EBUSY, "any of the 3 on this machine may be its own");
+	contexts = -EBUSY;
+	assert_open_fails(f, -EBUSY, "nobody can count them");
+	f->options.flags = DAXPIN_POOL_DESPITE_RDMA;
+	open_pool(f);
+	close_pool(f);
+	f->options.flags = 0;
+	open_pool(f);
+	close_pool(f);
+	f->options.flags = DAXPIN_POOL_DESPITE_RDMA;
+	assert_create_fails(f, -EINVAL, "");
+	contexts = REAL_CONTEXTS;
+}
+
 static void overwrite_refuses_a_superblock_without_a_whole_half(void **state)
 {
 	struct fixture *f = *state;
@@ -924,6 +953,7 @@ int main(void)
 		TEST(overwrite_replaces_damaged_segments, closed_setup),
 		TEST(overwrite_without_the_first_segment_waits_for_all_rdma,
 		     closed_setup),
+		TEST(a_lost_record_is_waited_for_unless_a_person_insists, closed_setup),
 		TEST(overwrite_refuses_a_superblock_without_a_whole_half,
 		     closed_setup),
 		TEST(overwrite_refuses_a_newer_format, closed_setup),

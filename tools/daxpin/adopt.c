@@ -5,11 +5,11 @@
 #include <daxpin.h>
 #include "command.h"
 
-static int adopt(const char *path)
+static int adopt(const char *path, unsigned int flags)
 {
 	char why[512] = "";
 	struct daxpin_pool_options options = {
-		.size = sizeof(options), .flags = DAXPIN_POOL_ADOPT,
+		.size = sizeof(options), .flags = DAXPIN_POOL_ADOPT | flags,
 		.why = why, .why_size = sizeof(why),
 	};
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -36,21 +36,32 @@ static int adopt(const char *path)
 
 static int run(int argc, char **argv)
 {
-	if (argc != 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: daxpin adopt PATH\n");
+	unsigned int flags = 0;
+	int at = 1;
+
+	if (argc > 2 && !strcmp(argv[at], "--despite-rdma")) {
+		flags = DAXPIN_POOL_DESPITE_RDMA;
+		at++;
+	}
+	if (argc != at + 1 || argv[at][0] == '-') {
+		fprintf(stderr, "usage: daxpin adopt [--despite-rdma] PATH\n");
 		return EXIT_CANNOT_TELL;
 	}
-	return adopt(argv[1]);
+	return adopt(argv[at], flags);
 }
 
 const struct command adopt_command = {
 	.name = "adopt",
 	.summary = "use a copy of a pool that was not closed",
 	.help =
-	"usage: daxpin adopt PATH\n\n"
+	"usage: daxpin adopt [--despite-rdma] PATH\n\n"
 	"Opens a copy of a pool that was not closed, and closes it. It may be of\n"
-	"several moments if somebody wrote to the pool while it was copied: then\n"
+	"several moments if something wrote to the pool while it was copied: then\n"
 	"copy it again instead. See BACKUP AND RESTORE in daxpin(7).\n"
+	"  --despite-rdma  don't wait for the RDMA of an owner that died, nor refuse\n"
+	"                  the pool where nothing can be told of it. If one of its\n"
+	"                  peers still writes, it overwrites what the pool has there\n"
+	"                  by then. See CONTAINERS in daxpin(7)\n"
 	"Exits with 0 if that was done, 2 if not.\n",
 	.run = run,
 };
