@@ -69,6 +69,13 @@ enum daxpin_granularity {
 	DAXPIN_GRANULARITY_PAGE,	/* msync() */
 };
 
+/* That a thing could not be looked at is an answer of its own. */
+enum daxpin_tristate {
+	DAXPIN_UNKNOWN,
+	DAXPIN_NO,
+	DAXPIN_YES,
+};
+
 /* What a call that opens or creates a pool is waiting for. */
 enum daxpin_owner {
 	DAXPIN_OWNER_ALIVE = 1,		/* a living process has the pool open */
@@ -177,6 +184,9 @@ struct daxpin_pool_info {
 	uint64_t sparse_bytes;		/* READONLY: chunks with metadata or extents
 					   that are holes in part: they read as
 					   zeroes, an open for writing fills them */
+	uint32_t movable;		/* enum daxpin_tristate: xfs_fsr may move blocks
+					   of its files, also while hardware writes
+					   there. Known on device-dax (NO) and XFS */
 };
 
 /*

@@ -20,6 +20,7 @@ static_assert(DAXPIN_ROOTS_MAX == DP_ROOTS, "public and media");
 static_assert(DAXPIN_ROOT_NAME_MAX == DP_ROOT_NAME_MAX, "public and media");
 static_assert((int)DAXPIN_SOURCE_DISK == DP_SOURCE_DISK, "same order");
 static_assert((int)DAXPIN_GRANULARITY_PAGE == DP_GRANULARITY_PAGE, "same order");
+static_assert((int)DAXPIN_YES == DP_YES, "same order");
 static_assert((int)DAXPIN_OWNER_KEPT == DP_OWNER_KEPT, "same order");
 static_assert((int)DAXPIN_STATE_RETIRED == DP_STATE_RETIRED, "same order");
 
@@ -176,6 +177,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.bad_bytes = pool->bad_blocks << DP_BLOCK_SHIFT,
 		.bad_unknown = pool_is_bad_unknown(media),
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
+		.movable = media->movable,
 	};
 	memcpy(info.uuid, media->super.uuid, 16);
 	return dp_return_versioned(ret_info, &info, sizeof(info));

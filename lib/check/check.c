@@ -14,6 +14,7 @@
 #include "check/check.h"
 #include "media/stamp.h"
 #include "owner/owner.h"
+#include "pool/defrag.h"
 
 #define WHY_SIZE	400
 
@@ -529,6 +530,22 @@ static int check_note_blocks(struct walk *walk, uint64_t size)
 			      finding.segment, (unsigned long long)shared << 1);
 }
 
+static int check_note_defrag(struct walk *walk)
+{
+	struct dp_image *image = walk->image;
+	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,
+						    DAXPIN_SEVERITY_NOTE);
+
+	if (dp_defrag_may_move(&image->pool.source, image->segment_fd) !=
+	    DP_YES)
+		return 0;
+	finding.cure = DAXPIN_CURE_OPEN;
+	finding.remedy = "the next open for writing by its owner marks the file, and so does xfs_io -c 'chattr +f'";
+	return dp_report_tell(walk->report, finding,
+			      "segment %u: xfs_fsr may move the blocks of its file, also while hardware writes there, and such writes are lost",
+			      finding.segment);
+}
+
 static int check_segment(struct walk *walk, uint32_t index)
 {
 	uint64_t size = dp_geometry_size(&walk->image->pool.geometry, index);
@@ -552,7 +569,9 @@ static int check_segment(struct walk *walk, uint32_t index)
 		return 0;
 	}
 	ret = dp_audit_table(&walk->audit, size);
-	return ret ? ret : check_note_blocks(walk, size);
+	if (!ret)
+		ret = check_note_blocks(walk, size);
+	return ret ? ret : check_note_defrag(walk);
 }
 
 static int check_files(struct walk *walk)

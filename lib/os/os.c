@@ -251,6 +251,25 @@ bool dp_os_is_realtime(int fd)
 	       attributes.fsx_xflags & FS_XFLAG_REALTIME;
 }
 
+int dp_os_nodefrag(int fd)
+{
+	struct fsxattr attributes;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes))
+		return -errno;
+	return !!(attributes.fsx_xflags & FS_XFLAG_NODEFRAG);
+}
+
+int dp_os_set_nodefrag(int fd)
+{
+	struct fsxattr attributes;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes))
+		return -errno;
+	attributes.fsx_xflags |= FS_XFLAG_NODEFRAG;
+	return os_result(ioctl(fd, FS_IOC_FSSETXATTR, &attributes));
+}
+
 #define FIEMAP_BATCH 128
 
 /* One batch from *offset on; *ret_more tells whether another must follow. */

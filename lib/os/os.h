@@ -60,6 +60,10 @@ int dp_os_free_space(int fd, uint64_t *ret_bytes);
 int dp_os_is_dax(int fd);
 /* XFS: is the file's data on the realtime device? */
 bool dp_os_is_realtime(int fd);
+/* 1: a file or directory is marked as not to be defragmented (FS_XFLAG_NODEFRAG). */
+int dp_os_nodefrag(int fd);
+/* Mark it, and change nothing else. 0 is no promise: ext4 does not keep it. */
+int dp_os_set_nodefrag(int fd);
 
 /* One stretch of a file that has backing store. */
 struct dp_os_extent {

@@ -11,6 +11,7 @@
 #include "os/os.h"
 #include "owner/owner.h"
 #include "pool/create.h"
+#include "pool/defrag.h"
 
 static int create_file_is_blank(int fd)
 {
@@ -377,6 +378,8 @@ int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
 	ret = dp_pool_begin(pool, request, DP_SOURCE_MAKE_DIR);
 	if (ret)
 		return ret;
+	if (pool->source.made_dir)
+		dp_defrag_prevent_one(&pool->source, pool->source.dir);
 	ret = dp_pool_lock(pool, request, DP_FILE_MAKE);
 	if (!ret)
 		ret = create_locked(pool, request);

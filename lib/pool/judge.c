@@ -161,7 +161,7 @@ static const struct {
 	enum dp_filesystem is;
 	const char *name;		/* of a doubtful one, and why it is */
 } filesystems[] = {
-	{ XFS_SUPER_MAGIC, DP_FILESYSTEM_KNOWN, NULL },
+	{ XFS_SUPER_MAGIC, DP_FILESYSTEM_XFS, NULL },
 	{ EXT4_SUPER_MAGIC, DP_FILESYSTEM_KNOWN, NULL },
 	{ BTRFS_SUPER_MAGIC, DP_FILESYSTEM_KNOWN, NULL },
 	{ F2FS_SUPER_MAGIC, DP_FILESYSTEM_KNOWN, NULL },

@@ -15,6 +15,7 @@
 
 enum dp_filesystem {
 	DP_FILESYSTEM_KNOWN = 1,	/* one lock an inode, for everybody */
+	DP_FILESYSTEM_XFS,		/* the same, and its tools move blocks */
 	DP_FILESYSTEM_TMPFS,
 	DP_FILESYSTEM_DOUBTFUL,		/* insisted on */
 };

@@ -15,6 +15,7 @@
 #include "owner/barrier.h"
 #include "owner/owner.h"
 #include "pool/blocks.h"
+#include "pool/defrag.h"
 #include "pool/pool.h"
 
 /* ------------------------------------------------------- finding and locking */
@@ -574,6 +575,7 @@ int dp_pool_own(struct dp_pool *pool)
 	struct dp_super *super = &pool->super;
 	int ret;
 
+	pool->movable = dp_defrag_prevent(&pool->segments);
 	if (pool->readonly)
 		return 0;
 	pool_remember_before(super);

@@ -33,6 +33,7 @@ struct dp_pool {
 	bool was_unclean;
 	bool created;			/* by the create that is still under way */
 	bool passed_barrier;		/* at this open */
+	enum dp_tristate movable;		/* see pool/defrag.h */
 	struct dp_geometry geometry;
 	uint32_t ignored_files;
 	uint64_t seed;
@@ -72,8 +73,8 @@ struct dp_pool_request {
 int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
 
 /*
- * The tables checked out: the next epoch, dp_epochs_next(), begins, on media too
- * (D15).
+ * The tables checked out: the files are marked against defragmenters (W6), and the
+ * next epoch, dp_epochs_next(), begins, on media too (D15).
  */
 int dp_pool_own(struct dp_pool *pool);
 

@@ -191,6 +191,7 @@ static int source_judge_directory(struct dp_source *source,
 		return ret;
 	source->align = DP_CHUNK_SIZE;
 	source->no_dma = filesystem == DP_FILESYSTEM_DOUBTFUL;
+	source->is_xfs = filesystem == DP_FILESYSTEM_XFS;
 	source->kind = filesystem == DP_FILESYSTEM_TMPFS ? DP_SOURCE_SHMEM :
 							   DP_SOURCE_DISK;
 	return 0;

@@ -24,6 +24,7 @@ struct dp_source {
 	struct stat dir_stat;		/* of it, as it was opened */
 	bool made_dir;
 	bool no_dma;			/* the filesystem was insisted on */
+	bool is_xfs;
 	uint32_t flags;			/* DP_SOURCE_... */
 	unsigned int mode;		/* of new files, less the umask */
 	char *path;			/* a copy, for messages */

@@ -56,6 +56,21 @@ static inline int dp_fail(const struct dp_why *why, int error,
 #define DP_WHY_OF(options) \
 	(&(struct dp_why) { (options)->why, (options)->why_size })
 
+/* That a thing could not be looked at is an answer of its own (W11). */
+enum dp_tristate {		/* as enum daxpin_tristate */
+	DP_UNKNOWN,
+	DP_NO,
+	DP_YES,
+};
+
+/* Is it so of either? */
+static inline enum dp_tristate dp_either(enum dp_tristate a, enum dp_tristate b)
+{
+	if (a == DP_YES || b == DP_YES)
+		return DP_YES;
+	return a == DP_NO ? b : DP_UNKNOWN;
+}
+
 static inline uint64_t dp_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

@@ -7,6 +7,7 @@
 #include "media.h"
 #include <grp.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #define NOBODY		65534
 #define HANG_S		600		/* limit of a wait that must end */
@@ -841,6 +843,95 @@ static void reflinked_extents_become_its_own(void **state)
 	assert_int_equal(umount2(f->path, MNT_DETACH), 0);
 }
 
+/* ------------------------------------------------------------ defragmenters */
+
+static bool is_on_xfs(const char *path)
+{
+	struct statfs fs;
+
+	assert_int_equal(statfs(path, &fs), 0);
+	return fs.f_type == XFS_SUPER_MAGIC;
+}
+
+/* The attributes that a file then has. */
+static uint32_t change_attributes(const char *path, uint32_t take, uint32_t give)
+{
+	struct fsxattr attributes;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, FS_IOC_FSGETXATTR, &attributes), 0);
+	attributes.fsx_xflags = (attributes.fsx_xflags & ~take) | give;
+	if (take || give)
+		assert_int_equal(ioctl(fd, FS_IOC_FSSETXATTR, &attributes), 0);
+	assert_int_equal(ioctl(fd, FS_IOC_FSGETXATTR, &attributes), 0);
+	close(fd);
+	return attributes.fsx_xflags;
+}
+
+static uint32_t attributes_of(const char *path)
+{
+	return change_attributes(path, 0, 0);
+}
+
+/* A restore leaves other attributes; of those only the one changes. */
+static void check_marks(struct fixture *f)
+{
+	uint32_t others[3];
+	char path[128];
+
+	for (int i = 0; i < 3; i++) {
+		segment_path(f, i, path);
+		assert_true(attributes_of(path) & FS_XFLAG_NODEFRAG);
+		others[i] = change_attributes(path, FS_XFLAG_NODEFRAG,
+					      FS_XFLAG_NODUMP |
+					      FS_XFLAG_NOATIME);
+		assert_false(others[i] & FS_XFLAG_NODEFRAG);
+	}
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_pool(f);
+	assert_int_equal(info_of(f).movable, DAXPIN_YES);
+	close_pool(f);
+	f->options.flags = 0;
+	open_pool(f);
+	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	close_pool(f);
+	for (int i = 0; i < 3; i++) {
+		segment_path(f, i, path);
+		assert_int_equal(attributes_of(path),
+				 others[i] | FS_XFLAG_NODEFRAG);
+	}
+}
+
+static void files_on_xfs_are_marked_against_defragmenters(void **state)
+{
+	struct fixture *f = on_directory(state);
+	char path[128];
+
+	assert_int_equal(rmdir(f->path), 0);
+	create_pool(f);
+	if (!is_on_xfs(f->path)) {
+		print_message("# %s is not XFS\n", directory);
+		assert_int_equal(info_of(f).movable, DAXPIN_UNKNOWN);
+		return;
+	}
+	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	close_pool(f);
+	assert_true(attributes_of(f->path) & FS_XFLAG_NODEFRAG);
+	write_file(f, "restored", "x", 0);
+	file_name(f, "restored", path);
+	assert_true(attributes_of(path) & FS_XFLAG_NODEFRAG);
+	check_marks(f);
+}
+
+static void a_device_is_not_defragmented(void **state)
+{
+	struct fixture *f = on_device(state);
+
+	create_pool(f);
+	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+}
+
 /* -------------------------------------------------------- system-ram, last */
 
 static int reconfigure(const char *mode)
@@ -949,6 +1040,8 @@ int main(void)
 		ON_DIRECTORY(fsdax_create_without_room_leaves_nothing),
 		ON_DIRECTORY(fsdax_pool_works_on_a_full_filesystem),
 		ON_DIRECTORY(reflinked_extents_become_its_own),
+		ON_DIRECTORY(files_on_xfs_are_marked_against_defragmenters),
+		ON_DEVICE(a_device_is_not_defragmented),
 		ON_DEVICE(device_in_system_ram_mode_is_enodev),
 	};
 

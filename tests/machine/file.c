@@ -193,6 +193,19 @@ bool dp_os_is_realtime(int fd)
 	return false;
 }
 
+/* The machine has no XFS, so nothing is asked of it. */
+int dp_os_nodefrag(int fd)
+{
+	machine_handle(fd);
+	return -ENOTTY;
+}
+
+int dp_os_set_nodefrag(int fd)
+{
+	machine_handle(fd);
+	return -ENOTTY;
+}
+
 /* ------------------------------------------------------------- durability */
 
 static void sync_names(const struct machine_observer *observer)

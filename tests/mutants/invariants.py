@@ -15,6 +15,7 @@ URING = ['tests/unit/uring_attach', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
 EPOCH = ['tests/unit/pool_epoch']
+DEFRAG = ['tests/unit/pool_defrag']
 HOLDER = ['tests/unit/owner_lock_holder']
 WINDOW = ['tests/unit/rdma_window']
 OWNER = ['tests/unit/owner_owner']
@@ -836,4 +837,35 @@ MUTANTS = [
      '''	if (!files->others || !files->as_recorded)''',
      '''	if (!files->others || files->as_recorded)''',
      'a_mixture_is_refused_adopted_or_not'),
+    # ------------------------------------------- blocks that are not moved (W6)
+    ('marked-at-create-alone', DEFRAG, 'lib/pool/defrag.c',
+     'an open leaves the files as they are',
+     '''		any = dp_either(any, segments->readonly ?''',
+     '''		any = dp_either(any, fd >= 0 ?''',
+     'a_mark_that_was_lost_is_back_after_an_open_for_writing'),
+    ('mark-is-not-read-back', DEFRAG, 'lib/pool/defrag.c',
+     'the call succeeded, so the mark is there',
+     '''	dp_os_set_nodefrag(fd);
+	return dp_defrag_may_move(source, fd);''',
+     '''	return dp_os_set_nodefrag(fd) ? DP_YES : DP_NO;''',
+     'a_mark_that_is_not_kept_is_reported'),
+    ('last-file-counts', DEFRAG, 'lib/pool/defrag.c',
+     'the pool is like its last file',
+     '''		any = dp_either(any, segments''',
+     '''		any = dp_either(DP_NO, segments''',
+     'one_file_without_a_mark_is_reported'),
+    ('unread-mark-is-there', DEFRAG, 'lib/pool/defrag.c',
+     'an error is taken for a mark',
+     '''	if (marked < 0)
+		return DP_UNKNOWN;
+''',
+     '',
+     'a_mark_that_cannot_be_read_is_not_known'),
+    ('any-filesystem-is-xfs', DEFRAG, 'lib/pool/defrag.c',
+     'a mark is believed on every filesystem',
+     '''	if (!source->is_xfs)
+		return DP_UNKNOWN;
+''',
+     '',
+     'nothing_is_claimed_of_other_filesystems'),
 ]
