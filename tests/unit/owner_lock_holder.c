@@ -613,7 +613,8 @@ static void add_ring(struct fixture *f, const struct kind *kind,
 	int ret = io_uring_queue_init(8, ring, kind->setup);
 
 	if (!ret && kind->slot >= 0)
-		ret = io_uring_register_files_sparse(ring, kind->slot + 1);
+		ret = io_uring_register_files_sparse(ring, kind->slot +
+						     DAXPIN_URING_FILES);
 	if (!ret && kind->guard)
 		ret = daxpin_uring_guard(f->pool, ring, &options, ret_uring);
 	else if (!ret && !kind->alone)
