@@ -15,6 +15,7 @@
 #include "media/stamp.h"
 #include "owner/owner.h"
 #include "pool/defrag.h"
+#include "pool/remains.h"
 
 #define WHY_SIZE	400
 
@@ -183,8 +184,17 @@ static int check_no_super(struct walk *walk,
 			  const struct dp_super_halves *halves,
 			  const struct dp_super_verdict *verdict)
 {
-	const char *path = walk->image->pool.source.path;
+	const struct dp_source *source = &walk->image->pool.source;
+	const char *path = source->path;
+	char sentence[WHY_SIZE];
+	const struct dp_why inner = { sentence, sizeof(sentence) };
+	uint32_t index = verdict->never ? dp_remains_find(source, 1) : 0;
 
+	if (index) {
+		dp_remains_fail(source, index, -EUCLEAN, &inner);
+		return dp_report_tell(walk->report, check_found_page(walk, 0),
+				      "%s", sentence);
+	}
 	if (verdict->never)
 		return dp_fail(walk->why, -EMEDIUMTYPE,
 			       "%s holds no daxpin pool", path);

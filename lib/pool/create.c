@@ -12,6 +12,7 @@
 #include "owner/owner.h"
 #include "pool/create.h"
 #include "pool/defrag.h"
+#include "pool/remains.h"
 
 static int create_file_is_blank(int fd)
 {
@@ -91,12 +92,33 @@ static int create_await_old_owner(struct dp_pool *pool,
 	}
 }
 
-static int create_would_overwrite(const struct dp_pool_request *request,
-				  const char *what)
+/* Why there is something already. What may be whole is not offered to be given up. */
+static int create_would_overwrite(const struct dp_pool *pool,
+				  const struct dp_pool_request *request,
+				  int damage, const char *sentence)
 {
-	return dp_fail(request->why, -EEXIST,
-		       "%s holds %s already: open it, or create with the overwrite flag to destroy it",
-		       request->path, what);
+	uint32_t index;
+
+	switch (damage) {
+	case 0:
+		return dp_fail(request->why, -EEXIST,
+			       "%s holds a pool already: open it, or create with the overwrite flag to destroy it",
+			       request->path);
+	case -EUCLEAN:
+		return dp_fail(request->why, -EEXIST,
+			       "%s holds a damaged pool: `daxpin check` says what can be mended, and the overwrite flag would destroy it",
+			       request->path);
+	case -EPROTONOSUPPORT:
+		return dp_fail(request->why, -EEXIST, "%s", sentence);
+	default:
+		index = dp_remains_find(&pool->source, 1);
+		if (index)
+			return dp_remains_fail(&pool->source, index, -EEXIST,
+					       request->why);
+		return dp_fail(request->why, -EEXIST,
+			       "%s holds something that is no pool: give another path, or create with the overwrite flag to destroy it",
+			       request->path);
+	}
 }
 
 /*
@@ -119,11 +141,21 @@ static int create_check_first(struct dp_pool *pool,
 	if (*ret_blank)
 		return 0;
 	if (!request->overwrite)
-		return create_would_overwrite(request,
-					      ret ? "something" : "a pool");
+		return create_would_overwrite(pool, request, ret, sentence);
 	if (ret == -EPROTONOSUPPORT)
 		return dp_fail(request->why, ret, "%s", sentence);
 	return create_await_old_owner(pool, request, ret);
+}
+
+/* A later segment's superblock, in those that are open or in others; or 0. */
+static uint32_t create_find_remains(const struct dp_pool *pool)
+{
+	uint32_t i, count = pool->geometry.segments;
+
+	for (i = 1; i < count; i++)
+		if (dp_remains_in(dp_segment_fd(&pool->segments, i)))
+			return i;
+	return dp_remains_find(&pool->source, count);
 }
 
 /*
@@ -134,12 +166,17 @@ static int create_check_others(struct dp_pool *pool,
 			       struct dp_pool_request *request)
 {
 	int ret = create_later_segments_are_blank(pool, request);
+	uint32_t index;
 
 	if (ret)
 		return ret < 0 ? ret : 0;
+	index = request->overwrite ? 0 : create_find_remains(pool);
+	if (index)
+		return dp_remains_fail(&pool->source, index, -EEXIST,
+				       request->why);
 	if (!request->overwrite)
 		return dp_fail(request->why, -EEXIST,
-			       "%s has no superblock in its first segment, but something in later ones: if a pool was there, bring segment.0000 back from a backup; to give up what is left, create with the overwrite flag",
+			       "%s has nothing in its first segment, but something that is no pool in later ones: give another path, or create with the overwrite flag to destroy it",
 			       request->path);
 	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
 				      request->why);

@@ -17,6 +17,7 @@
 #include "pool/blocks.h"
 #include "pool/defrag.h"
 #include "pool/pool.h"
+#include "pool/remains.h"
 
 /* ------------------------------------------------------- finding and locking */
 
@@ -183,7 +184,7 @@ static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
 	return dp_fail(why, was_longer ? -EUCLEAN : -EMEDIUMTYPE,
 		       "segment 0 of %s has %llu bytes: %s", pool->source.path,
 		       (unsigned long long)size, was_longer ?
-		       "truncated; the pool was left untouched" :
+		       "truncated: bring the file back, the pool needs all its segments; the pool was left untouched" :
 		       "there is no daxpin pool: create one");
 }
 
@@ -479,6 +480,17 @@ static int pool_map_and_check(struct dp_pool *pool,
 					   &pool->super, &rules, request->why);
 }
 
+/* "No pool" would send the user to create one over what is left of this one. */
+static int pool_refuse_remains(const struct dp_pool *pool,
+			       const struct dp_why *why)
+{
+	uint32_t index = dp_remains_find(&pool->source, 1);
+
+	if (!index)
+		return -EMEDIUMTYPE;
+	return dp_remains_fail(&pool->source, index, -EUCLEAN, why);
+}
+
 static int pool_open_locked(struct dp_pool *pool,
 			    struct dp_pool_request *request)
 {
@@ -486,6 +498,8 @@ static int pool_open_locked(struct dp_pool *pool,
 	int ret;
 
 	ret = dp_pool_peek(pool, &pool->super, &blank, request->why);
+	if (ret == -EMEDIUMTYPE)
+		ret = pool_refuse_remains(pool, request->why);
 	if (!ret)
 		ret = dp_pool_check_super(pool, &pool->super, request->why);
 	if (!ret)

@@ -494,7 +494,8 @@ static int source_list_extents(const struct dp_source *source, int fd,
 	map->covered = calloc(map->size >> DP_CHUNK_SHIFT, sizeof(uint32_t));
 	if (!map->covered)
 		return -ENOMEM;
-	if (source->kind == DP_SOURCE_SHMEM)
+	/* 9p, NFS and FUSE have no fiemap. */
+	if (source->kind == DP_SOURCE_SHMEM || source->no_dma)
 		ret = dp_os_seek_data(fd, map->size, source_mark_chunks, map);
 	else
 		ret = dp_os_fiemap(fd, source_mark_chunks, map);

@@ -765,6 +765,27 @@ MUTANTS = [
 	return ret ? anchor_refused(ret, count, why) :
 	       dp_anchor_open(anchor, why);''',
      'a_ring_keeps_later_segments_too'),
+    ('any-filesystem-will-do', OUTSIDE, 'lib/pool/judge.c',
+     'overlayfs, NFS, FUSE and unknown filesystems are as good as others',
+     '''	if (*ret_filesystem != DP_FILESYSTEM_DOUBTFUL ||
+	    flags & DP_JUDGE_ANY_FILESYSTEM)''',
+     '''	(void)flags;
+	if (described || magic)''',
+     'filesystems_with_doubtful_locks_are_refused'),
+    ('anything-is-a-file', OUTSIDE, 'lib/pool/judge.c',
+     'a FIFO or a device is taken for a segment',
+     'if (!S_ISREG(stat->st_mode))',
+     'if (S_ISDIR(stat->st_mode))',
+     'a_fifo_is_refused'),
+    ('wiped-is-no-pool', DAMAGE, 'lib/pool/pool.c',
+     'without its first superblock a pool was never there',
+     '''	uint32_t index = dp_remains_find(&pool->source, 1);
+
+	if (!index)''',
+     '''	uint32_t index = dp_remains_find(&pool->source, 1);
+
+	if (index)''',
+     'a_wiped_first_segment_is_not_blank'),
     ('links-are-followed', OUTSIDE, 'lib/pool/source.c',
      "a symbolic link in the pool's directory is followed",
      '''flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,''',

@@ -3,6 +3,7 @@
  * What is no pool, or not the pool it was: each refusal has its errno and its
  * sentence, and leaves every byte where it was.
  */
+#include "findings.h"
 #include "invariant.h"
 #include "media.h"
 
@@ -335,6 +336,20 @@ static void open_refuses_a_later_segments_lost_superblock(void **state)
 	check_all_halves(*state, 2);
 }
 
+static void assert_says_wiped(struct fixture *f)
+{
+	const char *cure = "bring it back from the backup that the other files are of";
+	struct findings found;
+
+	assert_open_fails(f, -EUCLEAN, cure);
+	assert_null(strstr(f->why, "create"));
+	assert_create_fails(f, -EEXIST, cure);
+	assert_null(strstr(f->why, "overwrite"));
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 1);
+	assert_non_null(strstr(found.what[0], cure));
+}
+
 /* A wiped page is damage, not a blank medium: the copy tells. */
 static void wiped_superblock_is_not_blank(void **state)
 {
@@ -344,8 +359,42 @@ static void wiped_superblock_is_not_blank(void **state)
 	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
 	assert_create_fails(f, -EEXIST, "overwrite");
 	patch(f, 0, DP_COPY_OFFSET, zero, sizeof(zero));
-	assert_open_fails(f, -EMEDIUMTYPE, f->path);
-	assert_create_fails(f, -EEXIST, "overwrite");
+	assert_says_wiped(f);
+}
+
+/* Blank, but for the others: no cure that is named destroys them. */
+static void a_wiped_first_segment_is_not_blank(void **state)
+{
+	struct fixture *f = *state;
+	char *zero = calloc(1, DP_CHUNK_SIZE), path[128];
+
+	patch(f, 0, 0, zero, DP_CHUNK_SIZE);
+	assert_says_wiped(f);
+	segment_path(f, 1, path);
+	assert_int_equal(unlink(path), 0);
+	assert_says_wiped(f);		/* by the third */
+	f->options.pool_size = f->options.segment_size = 32 * MIB;
+	assert_says_wiped(f);
+	f->options.segment_size = 64 * MIB;
+	f->options.pool_size = 128 * MIB;
+	assert_says_wiped(f);
+	truncate_segment(f, 0, 0);
+	assert_open_fails(f, -EUCLEAN, "bring the file back");
+	assert_null(strstr(f->why, "create"));
+	free(zero);
+}
+
+/* What is no pool's is not called one. */
+static void what_is_in_later_segments_may_be_no_pool(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.segment_size = 32 * MIB;
+	f->options.pool_size = 96 * MIB;
+	write_file(f, "segment.0000", "", 32 * MIB);
+	write_file(f, "segment.0002", "dear sir", 32 * MIB);
+	assert_open_fails(f, -EMEDIUMTYPE, "there is no daxpin pool");
+	assert_create_fails(f, -EEXIST, "give another path");
 }
 
 static void later_segment_without_superblock_is_damage(void **state)
@@ -948,6 +997,8 @@ int main(void)
 		TEST(open_refuses_halves_in_the_wrong_place, closed_setup),
 		TEST(open_refuses_a_damaged_lane, closed_setup),
 		TEST(open_discards_a_torn_lane, closed_setup),
+		TEST(a_wiped_first_segment_is_not_blank, closed_setup),
+		TEST(what_is_in_later_segments_may_be_no_pool, empty_setup),
 		TEST(overwrite_replaces_a_damaged_superblock, closed_setup),
 		TEST(overwrite_refuses_what_nobody_can_tell_the_owner_of, closed_setup),
 		TEST(overwrite_replaces_damaged_segments, closed_setup),

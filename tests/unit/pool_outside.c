@@ -7,9 +7,12 @@
 #include "media.h"
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <linux/magic.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sched.h>
+#include <sys/sysmacros.h>
 #include "../support/nobody.h"
 
 static uint64_t hash_nothing(const char *path)
@@ -76,6 +79,128 @@ static void a_directory_is_refused(void **state)
 	second_path(f, path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	open_refuses(f, -EMEDIUMTYPE, "is a directory");
+}
+
+static void a_socket_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char path[128];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	close_pool(f);
+	second_path(f, path);
+	assert_true(strlen(path) < sizeof(address.sun_path));
+	memcpy(address.sun_path, path, strlen(path));
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address,
+			      sizeof(address)), 0);
+	open_refuses(f, -EMEDIUMTYPE, "is a socket or a device");
+	close(fd);
+}
+
+static void a_device_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	close_pool(f);
+	second_path(f, path);
+	if (mknod(path, S_IFCHR | 0600, makedev(1, 3))) {
+		print_message("# skipped: no device can be made: %s\n",
+			      strerror(errno));
+		skip();
+	}
+	/* A mount with nodev has another word for it. */
+	if (open(path, O_RDWR | O_CLOEXEC) < 0)
+		open_refuses(f, -EACCES, "cannot be opened");
+	else
+		open_refuses(f, -EMEDIUMTYPE, "is a device");
+}
+
+/* ------------------------------------------------------------- filesystems */
+
+/* In a mount namespace of its own; 77: there is none to be had. */
+static void run_in_mounts(struct fixture *f, int (*fn)(void *arg))
+{
+	int ret = run_child(fn, f);
+
+	if (ret == 77) {
+		print_message("# skipped: no mount namespace for this user\n");
+		skip();
+	}
+	assert_int_equal(ret, 0);
+}
+
+static bool own_mounts(void)
+{
+	return !unshare(CLONE_NEWNS) &&
+	       !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
+static int opens_with_anothers_file(void *arg)
+{
+	struct fixture *f = arg;
+	char dir[128], command[600], path[128];
+
+	snprintf(dir, sizeof(dir), "%s/other", f->path);
+	segment_path(f, 1, path);
+	snprintf(command, sizeof(command), "cp %s %s/", path, dir);
+	if (!own_mounts() || mount("tmpfs", dir, "tmpfs", 0, NULL))
+		return 77;
+	if (system(command))
+		return 2;
+	snprintf(command, sizeof(command), "%s/segment.0001", dir);
+	if (mount(command, path, NULL, MS_BIND, NULL))
+		return 3;
+	return daxpin_pool_open(f->path, &f->options, &f->pool) != -EPERM ||
+	       !strstr(f->why, "on another filesystem than its directory");
+}
+
+static void a_file_of_another_filesystem_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char dir[128];
+
+	close_pool(f);
+	snprintf(dir, sizeof(dir), "%s/other", f->path);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	run_in_mounts(f, opens_with_anothers_file);
+}
+
+/* Nothing can be changed, and a reader can read all the same. */
+static int uses_what_is_read_only(void *arg)
+{
+	struct fixture *f = arg;
+	const char *words = "is on a filesystem that is mounted read-only";
+
+	if (!own_mounts() || mount(f->path, f->path, NULL, MS_BIND, NULL) ||
+	    mount(NULL, f->path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL))
+		return 77;
+	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EROFS ||
+	    !strstr(f->why, words))
+		return 2;
+	f->options.flags = DAXPIN_POOL_READONLY;
+	if (daxpin_pool_open(f->path, &f->options, &f->pool) ||
+	    daxpin_pool_close(f->pool))
+		return 3;
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	if (daxpin_pool_create(f->path, &f->options, &f->pool) != -EROFS ||
+	    !strstr(f->why, words))
+		return 4;
+	strcat(f->path, "/sub");
+	f->options.flags = 0;
+	return daxpin_pool_create(f->path, &f->options, &f->pool) != -EROFS ||
+	       !strstr(f->why, words) ? 5 : 0;
+}
+
+static void a_read_only_filesystem_is_named(void **state)
+{
+	struct fixture *f = *state;
+
+	close_pool(f);
+	run_in_mounts(f, uses_what_is_read_only);
+	open_pool(f);
 }
 
 /* ----------------------------------------------------------- owners, modes */
@@ -343,16 +468,48 @@ FAILS(int, dp_os_fallocate,
 FAILS(int, dp_os_free_space, (int fd, uint64_t *ret_bytes), (fd, ret_bytes), -EIO)
 FAILS(int, dp_os_list, (int dir, int (*fn)(const char *, void *), void *arg),
       (dir, fn, arg), -EIO)
-FAILS(int, dp_os_filesystem, (int fd, uint64_t *magic), (fd, magic), -EIO)
+
+static uint64_t other_filesystem;	/* 0: the one that it is on */
+
+int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
+int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic);
+int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic)
+{
+	if (must_fail())
+		return -EIO;
+	if (!other_filesystem)
+		return __real_dp_os_filesystem(fd, ret_magic);
+	*ret_magic = other_filesystem;
+	return 0;
+}
+
 FAILS(int, dp_os_map, (void *at, uint64_t size, int protection, int flags, int fd,
 		       void **base),
       (at, size, protection, flags, fd, base), -ENOMEM)
 FAILS(int, dp_os_advise, (void *base, uint64_t size, int advice),
       (base, size, advice), -EIO)
 FAILS(int, dp_os_random, (void *to, size_t size), (to, size), -EIO)
-FAILS(int, dp_os_socketpair, (int fd[2]), (fd), -EMFILE)
-FAILS(int, dp_os_send_descriptors, (int socket, const int *fd, uint32_t count),
-      (socket, fd, count), -ETOOMANYREFS)
+
+static int socketpair_failure = -EMFILE;
+static int send_failure = -ETOOMANYREFS;
+static bool no_socketpair, no_send;
+
+int __real_dp_os_socketpair(int fd[2]);
+int __wrap_dp_os_socketpair(int fd[2]);
+int __wrap_dp_os_socketpair(int fd[2])
+{
+	return no_socketpair || must_fail() ? socketpair_failure :
+					      __real_dp_os_socketpair(fd);
+}
+
+int __real_dp_os_send_descriptors(int socket, const int *fd, uint32_t count);
+int __wrap_dp_os_send_descriptors(int socket, const int *fd, uint32_t count);
+int __wrap_dp_os_send_descriptors(int socket, const int *fd, uint32_t count)
+{
+	return no_send || must_fail() ? send_failure :
+		__real_dp_os_send_descriptors(socket, fd, count);
+}
+
 FAILS(int, dp_os_eventfd, (void), (), -EMFILE)
 FAILS(int, dp_os_read_file, (const char *path, char *buffer, size_t size),
       (path, buffer, size), -EIO)
@@ -395,7 +552,118 @@ static void a_create_that_fails_anywhere_leaves_nothing(void **state)
 	assert_true(i > 60);
 }
 
+/* ---------------------------------------------------- filesystems, by number */
+
+static void a_filesystem_is_doubted(struct fixture *f, uint64_t magic,
+				    const char *words)
+{
+	uint64_t before = metadata_fingerprint(f->path);
+
+	other_filesystem = magic;
+	open_refuses(f, -EOPNOTSUPP, words);
+	assert_says(f, "DAXPIN_POOL_ANY_FILESYSTEM");
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_refuses(f, -EOPNOTSUPP, words);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_fails(f, daxpin_pool_create, -EOPNOTSUPP, words, hash_nothing);
+	f->options.flags = 0;
+	assert_true(metadata_fingerprint(f->path) == before);
+	other_filesystem = 0;
+}
+
+static void filesystems_with_doubtful_locks_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	close_pool(f);
+	a_filesystem_is_doubted(f, NFS_SUPER_MAGIC, "is on NFS");
+	a_filesystem_is_doubted(f, SMB_SUPER_MAGIC, "is on SMB");
+	a_filesystem_is_doubted(f, 0xff534d42, "is on SMB");
+	a_filesystem_is_doubted(f, 0x65735546, "is on FUSE or virtiofs");
+	a_filesystem_is_doubted(f, V9FS_MAGIC, "is on 9p");
+	a_filesystem_is_doubted(f, OVERLAYFS_SUPER_MAGIC, "is on overlayfs");
+	a_filesystem_is_doubted(f, 0x12345678, "type 0x12345678");
+	other_filesystem = OVERLAYFS_SUPER_MAGIC;
+	f->options.flags = DAXPIN_POOL_ANY_FILESYSTEM;
+	f->options.granularity = DAXPIN_GRANULARITY_AUTO;
+	open_pool(f);
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	assert_int_equal(info.source, DAXPIN_SOURCE_DISK);
+	assert_int_equal(daxpin_anchor_fd(f->pool), -EOPNOTSUPP);
+	close_pool(f);
+	f->options.flags = 0;
+	other_filesystem = 0;
+}
+
 /* --------------------------------------------------------------- descriptors */
+
+/* Neither a create nor an open leaves a half. */
+static void anchor_is_refused(struct fixture *f, int error, const char *words)
+{
+	uint64_t before = metadata_fingerprint(f->path);
+	int descriptors = count_files("/proc/self/fd");
+	char *end = f->path + strlen(f->path);
+
+	open_refuses(f, error, words);
+	assert_true(metadata_fingerprint(f->path) == before);
+	strcpy(end, "/sub");
+	assert_fails(f, daxpin_pool_create, error, words, hash_nothing);
+	assert_int_equal(access(f->path, F_OK), -1);
+	*end = '\0';
+	assert_int_equal(count_files("/proc/self/fd"), descriptors);
+}
+
+static void an_anchor_that_is_refused_says_why(void **state)
+{
+	struct fixture *f = *state;
+
+	close_pool(f);
+	no_socketpair = true;
+	socketpair_failure = -EAFNOSUPPORT;
+	anchor_is_refused(f, -EAFNOSUPPORT, "RestrictAddressFamilies=AF_UNIX");
+	socketpair_failure = -EACCES;
+	anchor_is_refused(f, -EACCES, "the socket that keeps the pool's files locked");
+	socketpair_failure = -EMFILE;
+	anchor_is_refused(f, -EMFILE, "RLIMIT_NOFILE is");
+	no_socketpair = false;
+	no_send = true;
+	send_failure = -ETOOMANYREFS;
+	anchor_is_refused(f, -ETOOMANYREFS, "raise the limit (ulimit -n");
+	send_failure = -EWOULDBLOCK;
+	anchor_is_refused(f, -ENOMEM, "net.core.wmem_default");
+	send_failure = -ETOOMANYREFS;
+	no_send = false;
+	open_pool(f);
+}
+
+static void too_few_descriptors_open_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit many, few;
+	int ret = -EMFILE, steps = 0, descriptors;
+	uint64_t before;
+
+	close_pool(f);
+	before = metadata_fingerprint(f->path);
+	descriptors = count_files("/proc/self/fd");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &many), 0);
+	for (few = many, few.rlim_cur = 3; ret == -EMFILE; few.rlim_cur++) {
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		f->why[0] = '\0';
+		ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+		setrlimit(RLIMIT_NOFILE, &many);
+		if (ret == -EMFILE) {
+			steps++;
+			assert_says(f, "RLIMIT_NOFILE is");
+			assert_int_equal(count_files("/proc/self/fd"),
+					 descriptors);
+			assert_true(metadata_fingerprint(f->path) == before);
+		}
+	}
+	assert_int_equal(ret, 0);
+	assert_true(steps > 4);
+}
 
 static void too_few_descriptors_leave_nothing(void **state)
 {
@@ -437,6 +705,14 @@ int main(void)
 		TEST(of_creators_at_once_one_wins, empty_setup),
 		TEST(a_create_that_fails_anywhere_leaves_nothing, empty_setup),
 		TEST(too_few_descriptors_leave_nothing, empty_setup),
+		TEST(too_few_descriptors_open_nothing, fixture_setup),
+		TEST(an_anchor_that_is_refused_says_why, fixture_setup),
+		TEST(filesystems_with_doubtful_locks_are_refused,
+		     fixture_setup),
+		TEST(a_socket_is_refused, fixture_setup),
+		TEST(a_device_is_refused, fixture_setup),
+		TEST(a_file_of_another_filesystem_is_refused, fixture_setup),
+		TEST(a_read_only_filesystem_is_named, fixture_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
