@@ -129,6 +129,9 @@ struct daxpin_wait {
 					   "Backup and restore" in daxpin(7). A
 					   pool that is no copy opens as without */
 
+#define DAXPIN_POOL_NEED_FLUSHED 0x20u	/* only if dirty_shutdown of struct
+					   daxpin_pool_info is then DAXPIN_NO */
+
 struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */
 	uint32_t flags;			/* DAXPIN_POOL_... */
@@ -187,6 +190,10 @@ struct daxpin_pool_info {
 	uint32_t movable;		/* enum daxpin_tristate: xfs_fsr may move blocks
 					   of its files, also while hardware writes
 					   there. Known on device-dax (NO) and XFS */
+	uint32_t dirty_shutdown;	/* enum daxpin_tristate: while the pool was not
+					   closed, power failed before all that was
+					   durable had arrived on its NVDIMMs, which
+					   count that. NO where there is no DAX */
 };
 
 /*

@@ -85,6 +85,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.any_filesystem = copy->flags & DAXPIN_POOL_ANY_FILESYSTEM,
 		.mode = copy->mode ? copy->mode : NEW_FILE_MODE,
 		.adopt = copy->flags & DAXPIN_POOL_ADOPT,
+		.need_flushed = copy->flags & DAXPIN_POOL_NEED_FLUSHED,
 		.granularity = copy->granularity,
 		.pool_size = copy->pool_size,
 		.segment_size = copy->segment_size ? copy->segment_size :

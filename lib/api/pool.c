@@ -46,7 +46,8 @@ DP_EXPORT int daxpin_pool_create(const char *path,
 				 struct daxpin_pool **ret_pool)
 {
 	return pool_start(path, options,
-			  DAXPIN_POOL_OVERWRITE | DAXPIN_POOL_ANY_NODE,
+			  DAXPIN_POOL_OVERWRITE | DAXPIN_POOL_ANY_NODE |
+			  DAXPIN_POOL_NEED_FLUSHED,
 			  dp_pool_create, ret_pool);
 }
 
@@ -57,6 +58,7 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 	return pool_start(path, options,
 			  DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
 			  DAXPIN_POOL_DEGRADED | DAXPIN_POOL_ADOPT |
+			  DAXPIN_POOL_NEED_FLUSHED |
 			  DAXPIN_POOL_DESPITE_RDMA,
 			  dp_pool_open, ret_pool);
 }
@@ -178,6 +180,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.bad_unknown = pool_is_bad_unknown(media),
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 		.movable = media->movable,
+		.dirty_shutdown = media->flushed.dirty,
 	};
 	memcpy(info.uuid, media->super.uuid, 16);
 	return dp_return_versioned(ret_info, &info, sizeof(info));

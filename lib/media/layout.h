@@ -205,7 +205,11 @@ struct dp_super {
 	uint32_t segments;		/* bits set in segment_set */
 	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
 	struct dp_owner owner;		/* segment 0 only */
-	uint8_t zero[1088];
+	/* Segment 0 only, as the last open found it that found the pool closed. */
+	uint64_t nvdimms;		/* under the pool, a digest of their ids; 0:
+					   not known */
+	uint64_t dirty_shutdowns;	/* that they had counted together */
+	uint8_t zero[1072];
 	uint64_t check;			/* XXH3 of all the bytes before */
 };
 
@@ -221,7 +225,8 @@ static_assert(offsetof(struct dp_super, segment_size) == 104, "on media");
 static_assert(offsetof(struct dp_super, index) == 128, "on media");
 static_assert(offsetof(struct dp_super, segment_set) == 136, "on media");
 static_assert(offsetof(struct dp_super, owner) == 648, "on media");
-static_assert(offsetof(struct dp_super, zero) == 952, "on media");
+static_assert(offsetof(struct dp_super, nvdimms) == 952, "on media");
+static_assert(offsetof(struct dp_super, zero) == 968, "on media");
 static_assert(offsetof(struct dp_super, check) == 2040, "on media");
 static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE / 2, "two halves a page");
 

@@ -367,6 +367,11 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 
 	ret = create_check_geometry(pool, request, &size);
 	if (!ret)
+		ret = dp_flushed_look(&pool->flushed, &pool->source,
+				      dp_file_fd(&pool->first),
+				      &(struct dp_super) { .flags = 0 },
+				      request->need_flushed, request->why);
+	if (!ret)
 		ret = create_check_first(pool, request, &blank);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,

@@ -473,6 +473,10 @@ static int pool_map_and_check(struct dp_pool *pool,
 	pool->seed = dp_layout_seed(pool->super.uuid);
 	ret = dp_pool_check_device(pool, request->why);
 	if (!ret)
+		ret = dp_flushed_look(&pool->flushed, &pool->source,
+				      dp_file_fd(&pool->first), &pool->super,
+				      request->need_flushed, request->why);
+	if (!ret)
 		ret = dp_pool_open_segments(pool, request, false);
 	if (!ret)
 		ret = dp_pool_map(pool, request, pool->super.pool_size, false);
@@ -592,6 +596,7 @@ int dp_pool_own(struct dp_pool *pool)
 	pool->movable = dp_defrag_prevent(&pool->segments);
 	if (pool->readonly)
 		return 0;
+	dp_shutdowns_record(super, &pool->flushed.now);
 	pool_remember_before(super);
 	dp_owner_self(&super->owner);
 	ret = dp_os_random(&super->open_id, sizeof(super->open_id));

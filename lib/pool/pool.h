@@ -13,6 +13,7 @@
 #include "owner/lock.h"
 #include "pool/epoch.h"
 #include "pool/file.h"
+#include "pool/flushed.h"
 #include "pool/segment.h"
 #include "pool/source.h"
 
@@ -33,7 +34,8 @@ struct dp_pool {
 	bool was_unclean;
 	bool created;			/* by the create that is still under way */
 	bool passed_barrier;		/* at this open */
-	enum dp_tristate movable;		/* see pool/defrag.h */
+	enum dp_tristate movable;	/* see pool/defrag.h */
+	struct dp_flushed flushed;
 	struct dp_geometry geometry;
 	uint32_t ignored_files;
 	uint64_t seed;
@@ -57,6 +59,7 @@ struct dp_pool_request {
 	bool any_filesystem;
 	uint32_t mode;			/* of new files */
 	bool adopt;			/* a copy of a pool that was not closed */
+	bool need_flushed;
 	uint8_t uuid[16];		/* of the pool that is meant; 0: any */
 	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
 	uint64_t pool_size;

@@ -33,6 +33,8 @@ static const struct field super_fields[] = {
 	FIELD(struct dp_super, owner.flags),
 	FIELD(struct dp_super, owner.contexts),
 	FIELD(struct dp_super, owner.context),
+	FIELD(struct dp_super, nvdimms),
+	FIELD(struct dp_super, dirty_shutdowns),
 	FIELD(struct dp_super, zero),
 	FIELD(struct dp_super, check),
 	FIELD(struct dp_super, open_id),

@@ -16,6 +16,7 @@ REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
 EPOCH = ['tests/unit/pool_epoch']
 DEFRAG = ['tests/unit/pool_defrag']
+SHUTDOWNS = ['tests/unit/media_shutdowns']
 HOLDER = ['tests/unit/owner_lock_holder']
 WINDOW = ['tests/unit/rdma_window']
 OWNER = ['tests/unit/owner_owner']
@@ -889,4 +890,36 @@ MUTANTS = [
 ''',
      '',
      'nothing_is_claimed_of_other_filesystems'),
+    # ------------------------------------------------- dirty shutdowns (W11)
+    ('some-nvdimms-will-do', SHUTDOWNS, 'lib/media/shutdowns.c',
+     'an NVDIMM that cannot be read is left out of the sum',
+     '''	return ret ? none : all;''',
+     '''	return ret && !all.nvdimms ? none : all;''',
+     'what_is_not_counted_is_not_known'),
+    ('not-known-is-flushed', SHUTDOWNS, 'lib/pool/flushed.c',
+     'what cannot be told is taken for flushed',
+     '''	if (!needed || flushed->dirty == DP_NO)''',
+     '''	if (!needed || flushed->dirty != DP_YES)''',
+     'what_is_not_counted_is_not_known'),
+    ('other-nvdimms-are-compared', SHUTDOWNS, 'lib/media/shutdowns.c',
+     'the count of any NVDIMMs is compared',
+     '''	if (super->nvdimms != now->nvdimms ||
+	    now->count''',
+     '''	if (!super->nvdimms ||
+	    now->count''',
+     'counts_of_other_nvdimms_say_nothing'),
+    ('unclean-open-records', SHUTDOWNS, 'lib/media/shutdowns.c',
+     'an open after a dirty shutdown records the new count',
+     '''	if (dp_super_is_unclean(super))
+		return;
+''',
+     '',
+     'a_second_crash_does_not_hide_the_first'),
+    ('mounted-counts-will-do', SHUTDOWNS, 'lib/media/shutdowns.c',
+     'a file that is mounted over sysfs is believed',
+     '''	if (dp_os_is_genuine(path, SYSFS_MAGIC) <= 0)
+		return -EIO;
+''',
+     '',
+     'what_is_mounted_over_sysfs_says_nothing'),
 ]

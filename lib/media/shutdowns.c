@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The way through sysfs: a medium is part of a region, which has a mapping to each of
+ * its NVDIMMs; each of these has an id and counts for itself. If anything on that way
+ * cannot be read, nothing is known (W11): a sum without one of them could stand
+ * still while that one counts.
+ */
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/sysmacros.h>
+#include "media/shutdowns.h"
+#include "media/super.h"
+#include "os/os.h"
+
+#define NVDIMMS_MAX	64u		/* of one region */
+#define PATH_SIZE	192u
+#define NAME_SIZE	32u
+#define ID_SIZE		64u
+
+/* Of an NVDIMM, by the name of its provider's attributes. */
+static const char *const providers[] = { "nfit", "cxl" };
+
+/* Without its newline; -errno: there is none, or an empty one, or something is
+ * mounted over it (W10). */
+static int shutdowns_read(const char *path, char *text, size_t size)
+{
+	int length = dp_os_read_file(path, text, size);
+
+	if (length < 0)
+		return length;
+	if (dp_os_is_genuine(path, SYSFS_MAGIC) <= 0)
+		return -EIO;
+	text[strcspn(text, "\n")] = '\0';
+	return text[0] ? 0 : -EIO;
+}
+
+static int shutdowns_read_number(const char *path, uint64_t *ret_number)
+{
+	char text[ID_SIZE], *end;
+	int ret = shutdowns_read(path, text, sizeof(text));
+
+	if (ret)
+		return ret;
+	*ret_number = strtoull(text, &end, 0);
+	return *end || text[0] == '-' ? -EIO : 0;
+}
+
+/* Add one NVDIMM, by what one provider says of it. */
+static int shutdowns_add_from(struct dp_shutdowns *all, const char *nvdimm,
+			      const char *provider)
+{
+	char path[PATH_SIZE];
+	struct {
+		uint64_t before;
+		char id[ID_SIZE];
+	} chain = { .before = all->nvdimms };
+	uint64_t count;
+	int ret;
+
+	snprintf(path, sizeof(path), "/sys/bus/nd/devices/%s/%s/id", nvdimm,
+		 provider);
+	ret = shutdowns_read(path, chain.id, sizeof(chain.id));
+	snprintf(path, sizeof(path), "/sys/bus/nd/devices/%s/%s/dirty_shutdown",
+		 nvdimm, provider);
+	if (!ret)
+		ret = shutdowns_read_number(path, &count);
+	if (ret)
+		return ret;
+	/* Bytes behind the id would be of an earlier text. */
+	memset(chain.id + strlen(chain.id), 0,
+	       sizeof(chain.id) - strlen(chain.id));
+	all->nvdimms = dp_layout_digest(&chain, sizeof(chain)) | 1;
+	all->count += count;
+	return 0;
+}
+
+/* "nmem0,0,1073741824,0": its name, and which bytes of it. */
+static int shutdowns_add(struct dp_shutdowns *all, const char *region,
+			 uint64_t mapping)
+{
+	char path[PATH_SIZE], nvdimm[NAME_SIZE];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/mapping%llu", region,
+		 (unsigned long long)mapping);
+	ret = shutdowns_read(path, nvdimm, sizeof(nvdimm));
+	if (ret)
+		return ret;
+	nvdimm[strcspn(nvdimm, ",")] = '\0';
+	ret = -ENOENT;
+	for (size_t i = 0; ret && i < sizeof(providers) / sizeof(*providers); i++)
+		ret = shutdowns_add_from(all, nvdimm, providers[i]);
+	return ret;
+}
+
+static struct dp_shutdowns shutdowns_of_region(const char *region)
+{
+	const struct dp_shutdowns none = { 0 };
+	struct dp_shutdowns all = { 0 };
+	char path[PATH_SIZE];
+	uint64_t mappings;
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/mappings", region);
+	ret = shutdowns_read_number(path, &mappings);
+	if (ret || !mappings || mappings > NVDIMMS_MAX)
+		return none;
+	for (uint64_t i = 0; !ret && i < mappings; i++)
+		ret = shutdowns_add(&all, region, i);
+	return ret ? none : all;
+}
+
+/* The device stands two levels below its region: region0/dax0.0/dax0.0. */
+struct dp_shutdowns dp_shutdowns_of_device(const char *device)
+{
+	char region[PATH_SIZE];
+
+	snprintf(region, sizeof(region), "/sys/bus/dax/devices/%s/../..", device);
+	return shutdowns_of_region(region);
+}
+
+/* A disk's device is a namespace, or what has one, and stands one level below. */
+struct dp_shutdowns dp_shutdowns_of_disk(int fd)
+{
+	char dir[PATH_SIZE / 3], path[PATH_SIZE / 2];
+	struct stat st;
+	uint64_t start;
+
+	/* Such a file lies on a second device, which stat() does not name. */
+	if (dp_os_fstat(fd, &st) || dp_os_is_realtime(fd))
+		return (struct dp_shutdowns) { 0 };
+	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", major(st.st_dev),
+		 minor(st.st_dev));
+	snprintf(path, sizeof(path), "%s/start", dir);
+	snprintf(path, sizeof(path), "%s/%sdevice/..", dir,
+		 shutdowns_read_number(path, &start) ? "" : "../");
+	return shutdowns_of_region(path);
+}
+
+enum dp_tristate dp_shutdowns_compare(const struct dp_super *super,
+				      const struct dp_shutdowns *now)
+{
+	if (!now->nvdimms)
+		return DP_UNKNOWN;
+	if (!dp_super_is_unclean(super))
+		return DP_NO;
+	if (super->nvdimms != now->nvdimms ||
+	    now->count < super->dirty_shutdowns)
+		return DP_UNKNOWN;
+	return now->count == super->dirty_shutdowns ? DP_NO : DP_YES;
+}
+
+void dp_shutdowns_record(struct dp_super *super,
+			 const struct dp_shutdowns *now)
+{
+	if (dp_super_is_unclean(super))
+		return;
+	super->nvdimms = now->nvdimms;
+	super->dirty_shutdowns = now->count;
+}

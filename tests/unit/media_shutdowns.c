@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Dirty shutdowns (W11): what sysfs says of the NVDIMMs under a pool, and what an open
+ * concludes. The pool is on shmem that passes for a DAX filesystem, on a disk that has
+ * a made-up place in sysfs.
+ */
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include "media.h"
+#include "media/shutdowns.h"
+#include "os/os.h"
+#include "owner/barrier.h"
+
+#ifndef MAP_SYNC
+#define MAP_SYNC	0x80000
+#endif
+
+static struct {
+	bool dax;
+	bool partition;
+	uint32_t nvdimms;
+	struct {
+		char id[32];
+		const char *provider;
+		int count;
+	} nvdimm[2];
+	const char *missing;		/* paths with it in them are not there */
+	const char *odd;		/* and those with this have odd text */
+	const char *faked;		/* and something is mounted over these */
+} sys;
+
+int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
+int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic);
+int __real_dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
+		     void **ret_base);
+int __wrap_dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
+		     void **ret_base);
+int __real_dp_os_read_file(const char *path, char *buffer, size_t size);
+int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size);
+int __real_dp_os_is_genuine(const char *path, uint64_t magic);
+int __wrap_dp_os_is_genuine(const char *path, uint64_t magic);
+int __wrap_dp_os_is_dax(int fd);
+int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
+			void *arg);
+int __wrap_dp_barrier_pass(const struct dp_barrier *barrier,
+			   struct dp_patience *patience,
+			   const struct dp_why *why);
+
+int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic)
+{
+	int ret = __real_dp_os_filesystem(fd, ret_magic);
+
+	if (sys.dax)
+		*ret_magic = EXT4_SUPER_MAGIC;
+	return ret;
+}
+
+int __wrap_dp_os_is_dax(int fd)
+{
+	(void)fd;
+	return sys.dax;
+}
+
+int __wrap_dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
+		     void **ret_base)
+{
+	if (flags & MAP_SYNC)
+		flags = (flags & ~(MAP_SYNC | MAP_SHARED_VALIDATE)) |
+			MAP_SHARED;
+	return __real_dp_os_map(at, size, protection, flags, fd, ret_base);
+}
+
+int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
+			void *arg)
+{
+	return dp_os_seek_data(fd, 32 * MIB, fn, arg);
+}
+
+int __wrap_dp_barrier_pass(const struct dp_barrier *barrier,
+			   struct dp_patience *patience,
+			   const struct dp_why *why)
+{
+	(void)barrier;
+	(void)patience;
+	(void)why;
+	return 0;
+}
+
+/* ------------------------------------------------------------ a made-up sysfs */
+
+static int answer(char *buffer, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int answer(char *buffer, size_t size, const char *format, ...)
+{
+	va_list ap;
+	int length;
+
+	va_start(ap, format);
+	length = vsnprintf(buffer, size, format, ap);
+	va_end(ap);
+	return length < (int)size ? length : (int)size - 1;
+}
+
+/* "mappings", "mapping1". */
+static int read_region(const char *name, char *buffer, size_t size)
+{
+	unsigned int i;
+
+	if (!strcmp(name, "mappings"))
+		return answer(buffer, size, "%u\n", sys.nvdimms);
+	if (sscanf(name, "mapping%u", &i) != 1 || i >= sys.nvdimms)
+		return -ENOENT;
+	return answer(buffer, size, "nmem%u,0,1073741824,%u\n", i, i);
+}
+
+/* "nmem0/nfit/id" */
+static int read_nvdimm(const char *name, char *buffer, size_t size)
+{
+	char provider[16], attribute[32];
+	unsigned int i;
+
+	if (sscanf(name, "nmem%u/%15[a-z]/%31[a-z_]", &i, provider,
+		   attribute) != 3 || i >= sys.nvdimms ||
+	    strcmp(provider, sys.nvdimm[i].provider))
+		return -ENOENT;
+	if (!strcmp(attribute, "id"))
+		return answer(buffer, size, "%s\n", sys.nvdimm[i].id);
+	if (!strcmp(attribute, "dirty_shutdown"))
+		return answer(buffer, size, "%d\n", sys.nvdimm[i].count);
+	return -ENOENT;
+}
+
+/* The text behind that beginning, or NULL. */
+static const char *behind(const char *path, const char *beginning)
+{
+	size_t length = strlen(beginning);
+
+	return strncmp(path, beginning, length) ? NULL : path + length;
+}
+
+static int read_disk(const char *rest, char *buffer, size_t size)
+{
+	const char *device = sys.partition ? "/../device/../" : "/device/../";
+
+	rest += strcspn(rest, "/");
+	if (!strcmp(rest, "/start") && sys.partition)
+		return answer(buffer, size, "2048\n");
+	rest = behind(rest, device);
+	return rest ? read_region(rest, buffer, size) : -ENOENT;
+}
+
+int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size)
+{
+	const char *rest;
+
+	if (!behind(path, "/sys/"))
+		return __real_dp_os_read_file(path, buffer, size);
+	if (sys.missing && strstr(path, sys.missing))
+		return -ENOENT;
+	if (sys.odd && strstr(path, sys.odd))
+		return answer(buffer, size, "-1\n");
+	if ((rest = behind(path, "/sys/dev/block/")))
+		return read_disk(rest, buffer, size);
+	if ((rest = behind(path, "/sys/bus/dax/devices/dax0.0/../../")))
+		return read_region(rest, buffer, size);
+	if ((rest = behind(path, "/sys/bus/nd/devices/")))
+		return read_nvdimm(rest, buffer, size);
+	return -ENOENT;
+}
+
+int __wrap_dp_os_is_genuine(const char *path, uint64_t magic)
+{
+	if (!behind(path, "/sys/"))
+		return __real_dp_os_is_genuine(path, magic);
+	assert_int_equal(magic, SYSFS_MAGIC);
+	return !sys.faked || !strstr(path, sys.faked);
+}
+
+/* ---------------------------------------------------------------- fixtures */
+
+static void two_nvdimms(void)
+{
+	memset(&sys, 0, sizeof(sys));
+	sys.dax = true;
+	sys.nvdimms = 2;
+	strcpy(sys.nvdimm[0].id, "8089-a2-1839-00001234");
+	strcpy(sys.nvdimm[1].id, "8089-a2-1839-00005678");
+	sys.nvdimm[0].provider = sys.nvdimm[1].provider = "nfit";
+	sys.nvdimm[0].count = 3;
+	sys.nvdimm[1].count = 4;
+}
+
+static int shutdowns_setup(void **state)
+{
+	struct fixture *f;
+
+	two_nvdimms();
+	if (fixture_make(state, 96 * MIB))
+		return -1;
+	f = *state;
+	f->options.granularity = DAXPIN_GRANULARITY_AUTO;
+	create_pool(f);
+	close_pool(f);
+	return 0;
+}
+
+static void leave_open(struct fixture *f)
+{
+	struct child child = start_child(f, child_opens, NULL);
+
+	assert_int_equal(child.told, 0);
+	kill_child(&child);
+}
+
+static void lose_power(void)
+{
+	sys.nvdimm[1].count++;
+}
+
+/* What an open that asks for nothing reports; the pool is closed afterwards. */
+static uint32_t dirty_at_open(struct fixture *f)
+{
+	uint32_t dirty;
+
+	open_pool(f);
+	dirty = info_of(f).dirty_shutdown;
+	close_pool(f);
+	return dirty;
+}
+
+/* The same for a look without any change. */
+static uint32_t dirty_at_look(struct fixture *f)
+{
+	uint32_t dirty;
+
+	f->options.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED;
+	dirty = dirty_at_open(f);
+	f->options.flags = 0;
+	return dirty;
+}
+
+/* Refused, and nothing is changed by that. */
+static void assert_not_flushed(struct fixture *f, int error, const char *words)
+{
+	f->options.flags = DAXPIN_POOL_NEED_FLUSHED;
+	assert_open_fails(f, error, words);
+	f->options.flags = 0;
+}
+
+static void assert_flushed(struct fixture *f)
+{
+	f->options.flags = DAXPIN_POOL_NEED_FLUSHED;
+	assert_int_equal(dirty_at_open(f), DAXPIN_NO);
+	f->options.flags = 0;
+}
+
+/* ------------------------------------------------------------------- tests */
+
+static void what_is_counted_is_recorded(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+
+	assert_true(super.nvdimms);
+	assert_int_equal(super.dirty_shutdowns, 7);
+	assert_false(read_super(f, 1).nvdimms);
+	lose_power();
+	assert_flushed(f);		/* it was closed */
+	super = read_super(f, 0);
+	assert_int_equal(super.dirty_shutdowns, 8);
+}
+
+static void a_killed_owner_alone_is_no_dirty_shutdown(void **state)
+{
+	struct fixture *f = *state;
+
+	leave_open(f);
+	assert_int_equal(dirty_at_look(f), DAXPIN_NO);
+	assert_flushed(f);
+}
+
+static void power_that_failed_while_it_was_open_is_reported(void **state)
+{
+	struct fixture *f = *state;
+
+	leave_open(f);
+	lose_power();
+	assert_not_flushed(f, -EUCLEAN,
+			   "count 8 dirty shutdowns, 7 when it was opened");
+	assert_int_equal(dirty_at_look(f), DAXPIN_YES);
+	assert_int_equal(dirty_at_open(f), DAXPIN_YES);
+	assert_flushed(f);		/* after an orderly close */
+}
+
+static void a_second_crash_does_not_hide_the_first(void **state)
+{
+	struct fixture *f = *state;
+
+	leave_open(f);
+	lose_power();
+	leave_open(f);
+	leave_open(f);
+	assert_not_flushed(f, -EUCLEAN, "7 when it was opened");
+	assert_int_equal(dirty_at_open(f), DAXPIN_YES);
+}
+
+static void nor_does_an_open_that_could_not_count(void **state)
+{
+	struct fixture *f = *state;
+
+	leave_open(f);
+	lose_power();
+	sys.missing = "nmem1";
+	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
+	leave_open(f);
+	sys.missing = NULL;
+	assert_int_equal(dirty_at_look(f), DAXPIN_YES);
+}
+
+/* Whatever is missing, in an open, and in a create which then leaves nothing. */
+static void what_is_not_counted_is_not_known(void **state)
+{
+	static const char *const missing[] = {
+		"/mappings", "/mapping1", "nmem0/nfit/id", "nmem1/nfit/id",
+		"nmem0/nfit/dirty", "nmem1/nfit/dirty", "/sys/",
+	};
+	static const char *const odd[] = { "/mappings", "dirty_shutdown" };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
+		sys.missing = missing[i];
+		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+		assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
+	}
+	sys.missing = NULL;
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		sys.odd = odd[i];
+		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	}
+	sys.odd = NULL;
+	sys.nvdimms = 0;		/* of a region without any */
+	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
+	assert_false(read_super(f, 0).nvdimms);
+}
+
+/* As a container or its administrator can. */
+static void what_is_mounted_over_sysfs_says_nothing(void **state)
+{
+	static const char *const faked[] = {
+		"/mappings", "/mapping0", "nmem0/nfit/id", "nmem1/nfit/dirty",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(faked) / sizeof(faked[0]); i++) {
+		sys.faked = faked[i];
+		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	}
+}
+
+static void a_create_asks_too(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = fingerprint(f->path);
+
+	sys.missing = "dirty_shutdown";
+	f->options.flags = DAXPIN_POOL_NEED_FLUSHED | DAXPIN_POOL_OVERWRITE;
+	assert_create_fails(f, -EOPNOTSUPP, "cannot be told here");
+	assert_true(fingerprint(f->path) == before);
+	sys.missing = NULL;
+	create_pool(f);
+	assert_int_equal(info_of(f).dirty_shutdown, DAXPIN_NO);
+}
+
+static void counts_of_other_nvdimms_say_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	leave_open(f);
+	sys.nvdimm[1].id[0]++;
+	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
+	leave_open(f);			/* does not make these the pool's */
+	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
+	sys.nvdimm[1].id[0]--;
+	assert_int_equal(dirty_at_look(f), DAXPIN_NO);
+	sys.nvdimm[1].count--;		/* nothing counts backwards */
+	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
+	assert_flushed(f);
+}
+
+static void a_pool_without_a_record_is_not_known(void **state)
+{
+	struct fixture *f = *state;
+
+	sys.missing = "dirty_shutdown";
+	leave_open(f);
+	sys.missing = NULL;
+	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
+	assert_flushed(f);
+}
+
+static void partitions_and_devices_have_their_region_elsewhere(void **state)
+{
+	struct dp_shutdowns device, cxl;
+	struct fixture *f = *state;
+
+	device = dp_shutdowns_of_device("dax0.0");
+	assert_true(device.nvdimms == read_super(f, 0).nvdimms);
+	assert_int_equal(device.count, 7);
+	assert_false(dp_shutdowns_of_device("dax1.0").nvdimms);
+	sys.nvdimm[0].provider = "cxl";
+	cxl = dp_shutdowns_of_device("dax0.0");
+	assert_true(cxl.nvdimms && cxl.count == 7);
+	sys.nvdimm[0].provider = "papr";
+	assert_false(dp_shutdowns_of_device("dax0.0").nvdimms);
+	two_nvdimms();
+	sys.partition = true;
+	assert_flushed(f);
+	assert_int_equal(read_super(f, 0).dirty_shutdowns, 7);
+}
+
+/* There is no way to lose what the disk has said is written. */
+static void without_dax_nothing_is_under_way(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.granularity = DAXPIN_GRANULARITY_CACHE_LINE;
+	memset(&sys, 0, sizeof(sys));
+	create_pool(f);
+	close_pool(f);
+	f->options.flags = 0;
+	leave_open(f);
+	assert_flushed(f);
+	assert_false(read_super(f, 0).nvdimms);
+}
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, shutdowns_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_counted_is_recorded),
+		TEST(a_killed_owner_alone_is_no_dirty_shutdown),
+		TEST(power_that_failed_while_it_was_open_is_reported),
+		TEST(a_second_crash_does_not_hide_the_first),
+		TEST(nor_does_an_open_that_could_not_count),
+		TEST(what_is_not_counted_is_not_known),
+		TEST(what_is_mounted_over_sysfs_says_nothing),
+		TEST(a_create_asks_too),
+		TEST(counts_of_other_nvdimms_say_nothing),
+		TEST(a_pool_without_a_record_is_not_known),
+		TEST(partitions_and_devices_have_their_region_elsewhere),
+		TEST(without_dax_nothing_is_under_way),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
