@@ -18,6 +18,12 @@ static const struct {
 	[SUBJECT_MAP_SYNC] = { "map_sync", "MAP_SYNC" },
 	[SUBJECT_HUGE_PAGES] = { "huge_pages", "huge pages" },
 	[SUBJECT_BAD_BLOCKS] = { "bad_blocks", "bad-block list" },
+	[SUBJECT_DEFRAG] = { "defragmentation", "defragmentation" },
+	[SUBJECT_REFLINKS] = { "reflinks", "reflinks" },
+	[SUBJECT_BLOCKS] = { "blocks", "blocks" },
+	[SUBJECT_DESCRIPTORS] = { "descriptors", "RLIMIT_NOFILE" },
+	[SUBJECT_UBLK] = { "ublk", "ublk" },
+	[SUBJECT_SHUTDOWNS] = { "dirty_shutdowns", "dirty shutdowns" },
 	[SUBJECT_MEMLOCK] = { "memlock", "RLIMIT_MEMLOCK" },
 	[SUBJECT_URING] = { "io_uring", "io_uring" },
 	[SUBJECT_FIXED_BUFFERS] = { "fixed_buffers", "fixed buffers" },
@@ -199,6 +205,8 @@ static void look(struct doctor *doctor)
 	ground_open(&doctor->ground, &doctor->place);
 	doctor_place(doctor);
 	doctor_memory(doctor);
+	doctor_files(doctor);
+	doctor_outside(doctor);
 	doctor_uring(doctor);
 	doctor_container(doctor);
 	doctor_rdma(doctor);

@@ -25,6 +25,12 @@ enum subject {
 	SUBJECT_MAP_SYNC,
 	SUBJECT_HUGE_PAGES,
 	SUBJECT_BAD_BLOCKS,
+	SUBJECT_DEFRAG,
+	SUBJECT_REFLINKS,
+	SUBJECT_BLOCKS,
+	SUBJECT_DESCRIPTORS,
+	SUBJECT_UBLK,
+	SUBJECT_SHUTDOWNS,
 	SUBJECT_MEMLOCK,
 	SUBJECT_URING,
 	SUBJECT_FIXED_BUFFERS,
@@ -58,6 +64,7 @@ struct place {
 	const char *path;
 	int fd;				/* the directory; the node, -1 in use */
 	uint64_t media_bytes;		/* of pool or device; 0: not known */
+	uint32_t segments;		/* files of a pool; 0: there are none */
 	char filesystem[32];		/* directories */
 	char device[64];		/* "daxX.Y" */
 	uint64_t align;			/* of a device's mappings */
@@ -126,6 +133,12 @@ void ground_sweep(const struct place *place);
 
 /* doctor_memory.c */
 void doctor_memory(struct doctor *doctor);
+
+/* doctor_files.c: only in a directory, and not on tmpfs. */
+void doctor_files(struct doctor *doctor);
+
+/* doctor_outside.c */
+void doctor_outside(struct doctor *doctor);
 
 /* doctor_uring.c, or doctor_no_uring.c */
 void doctor_uring(struct doctor *doctor);

@@ -159,19 +159,19 @@ static int tell_dax(const struct place *place)
 	return ret;
 }
 
-static uint64_t segment_bytes(int dir)
+/* By their names: one in use is not opened. */
+static void find_segments(struct place *place)
 {
-	uint64_t bytes = 0;
 	struct stat st;
 	char name[32];
 
 	for (unsigned int i = 0; i < DAXPIN_SEGMENTS_MAX; i++) {
 		snprintf(name, sizeof(name), "segment.%04u", i);
-		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
+		if (fstatat(place->fd, name, &st, AT_SYMLINK_NOFOLLOW))
 			break;
-		bytes += st.st_size;
+		place->media_bytes += st.st_size;
+		place->segments++;
 	}
-	return bytes;
 }
 
 static int find_directory(struct place *place, char *why, size_t why_size)
@@ -187,8 +187,10 @@ static int find_directory(struct place *place, char *why, size_t why_size)
 	}
 	name_filesystem(place, fs.f_type);
 	try_pool(place);
-	if (!place->opened)
-		place->media_bytes = segment_bytes(place->fd);
+	if (place->opened)
+		place->segments = place->info.segments;
+	else
+		find_segments(place);
 	if (place->source)
 		return 0;
 	if (fs.f_type == TMPFS_MAGIC) {

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A pool's files on their filesystem: who may move their blocks, share them, or has
+ * left holes in them. What needs a trial is tried on scratch files.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include "doctor.h"
+
+/* ---------------------------------------------------------- defragmentation */
+
+static int marked(int fd)
+{
+	struct fsxattr attributes;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes))
+		return -errno;
+	return !!(attributes.fsx_xflags & FS_XFLAG_NODEFRAG);
+}
+
+/* 1: a new file takes the mark and keeps it. */
+static int takes_mark(int fd)
+{
+	struct fsxattr attributes;
+
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes))
+		return -errno;
+	attributes.fsx_xflags |= FS_XFLAG_NODEFRAG;
+	if (ioctl(fd, FS_IOC_FSSETXATTR, &attributes))
+		return -errno;
+	return marked(fd);
+}
+
+static void say_pool_defrag(struct doctor *doctor, struct answer answer)
+{
+	switch (doctor->place.info.movable) {
+	case DAXPIN_NO:
+		answer.verdict = VERDICT_YES;
+		doctor_say(doctor, answer,
+			   "xfs_fsr leaves the pool's files alone: each is marked");
+		break;
+	case DAXPIN_YES:
+		answer.verdict = VERDICT_NO;
+		answer.remedy = "open the pool for writing once, as the owner of its files or root, or mark them: xfs_io -c 'chattr +f'";
+		doctor_say(doctor, answer,
+			   "xfs_fsr may move blocks of the pool while hardware writes there, and such writes are lost");
+		break;
+	default:
+		answer.verdict = VERDICT_UNKNOWN;
+		answer.remedy = "do not run xfs_fsr on this filesystem while the pool is open";
+		doctor_say(doctor, answer,
+			   "whether xfs_fsr leaves the pool's files alone cannot be read");
+	}
+}
+
+static void try_mark(struct doctor *doctor, struct answer answer)
+{
+	int ret = takes_mark(doctor->ground.fd);
+
+	answer.verdict = ret > 0 ? VERDICT_YES : VERDICT_NO;
+	if (ret > 0) {
+		doctor_say(doctor, answer,
+			   "a new file can be marked so that xfs_fsr leaves it alone, as each open for writing marks the pool's%s",
+			   doctor->place.in_use ? "; those in use are not looked at" : "");
+		return;
+	}
+	answer.remedy = "do not run xfs_fsr on this filesystem while a pool is open";
+	doctor_say(doctor, answer,
+		   "a new file cannot be marked so that xfs_fsr leaves it alone%s%s",
+		   ret ? ": " : "", ret ? strerror(-ret) : "");
+}
+
+static void say_defrag(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	struct answer answer = {
+		.subject = SUBJECT_DEFRAG,
+		.needed = place->source == DAXPIN_SOURCE_FSDAX,
+	};
+
+	if (strcmp(place->filesystem, "XFS") != 0) {
+		answer.needed = false;
+		answer.verdict = VERDICT_UNKNOWN;
+		doctor_say(doctor, answer,
+			   "of tools that move blocks on %s nothing is known: run none on the files of an open pool",
+			   place->filesystem);
+	} else if (place->opened) {
+		say_pool_defrag(doctor, answer);
+	} else if (doctor->ground.fd < 0) {
+		doctor_say_no_ground(doctor, SUBJECT_DEFRAG, answer.needed);
+	} else {
+		try_mark(doctor, answer);
+	}
+}
+
+/* ----------------------------------------------------------------- reflinks */
+
+/* 1: two files can have the same blocks; 0: they cannot; or -errno. */
+static int try_reflink(const struct place *place)
+{
+	struct ground from, to;
+	int ret = -EACCES;
+
+	ground_open(&from, place);
+	ground_open(&to, place);
+	if (from.fd >= 0 && to.fd >= 0) {
+		struct file_clone_range range = {
+			.src_fd = from.fd, .src_length = PAGE,
+		};
+
+		ret = ioctl(to.fd, FICLONERANGE, &range) ? -errno : 1;
+		if (ret == -EOPNOTSUPP || ret == -ENOTTY || ret == -EINVAL)
+			ret = 0;
+	}
+	ground_close(&to);
+	ground_close(&from);
+	return ret;
+}
+
+static uint64_t room(const struct place *place)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(place->fd, &fs))
+		return 0;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static void say_reflinks(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	int can = try_reflink(place);
+	struct answer answer = {
+		.subject = SUBJECT_REFLINKS,
+		.needed = place->source == DAXPIN_SOURCE_FSDAX,
+		.verdict = can < 0 ? VERDICT_UNKNOWN : VERDICT_YES,
+	};
+
+	if (can <= 0) {
+		answer.remedy = can ? "run this as a user who may write there" :
+				      NULL;
+		doctor_say(doctor, answer, can ?
+			   "whether files can share blocks cannot be tried: %s" :
+			   "no file can share a pool's blocks, so no copy makes its stores need space",
+			   strerror(-can));
+		return;
+	}
+	if (room(place) < place->media_bytes)
+		answer.verdict = VERDICT_NO;
+	answer.remedy = "mkfs.xfs -m reflink=0; or files of mode 0600, copied with cp --reflink=never, and as much room as the pool has";
+	doctor_say(doctor, answer,
+		   "cp shares blocks by itself, and then stores of a mapped pool need space, or are SIGBUS: %" PRIu64 " MiB are free, %s %" PRIu64 " MiB",
+		   room(place) / MIB, place->media_bytes ? "the pool has" :
+		   "and there is no pool yet:", place->media_bytes / MIB);
+}
+
+/* ------------------------------------------------------------------- blocks */
+
+/* What the next open for writing allocates, by a look at the pool. */
+static void say_blocks(struct doctor *doctor)
+{
+	const struct daxpin_pool_info *info = &doctor->place.info;
+	bool fsdax = doctor->place.source == DAXPIN_SOURCE_FSDAX;
+	uint64_t need = info->sparse_bytes + (fsdax ? info->shared_bytes : 0);
+	bool fits = need <= room(&doctor->place);
+	struct answer answer = {
+		.subject = SUBJECT_BLOCKS, .needed = true,
+		.verdict = fits ? VERDICT_YES : VERDICT_NO,
+		.remedy = fits ? NULL : "make room before the pool is opened",
+	};
+
+	if (!doctor->place.opened)
+		return;
+	if (!info->sparse_bytes && !info->shared_bytes)
+		doctor_say(doctor, answer,
+			   "none of the pool's is shared or missing");
+	else
+		doctor_say(doctor, answer,
+			   "%" PRIu64 " MiB of the pool share blocks with other files, %" PRIu64 " MiB in use are holes: nothing is lost, and the next open for writing needs %" PRIu64 " MiB, of which %" PRIu64 " are free",
+			   info->shared_bytes / MIB, info->sparse_bytes / MIB,
+			   need / MIB, room(&doctor->place) / MIB);
+}
+
+void doctor_files(struct doctor *doctor)
+{
+	if (doctor->place.source != DAXPIN_SOURCE_FSDAX &&
+	    doctor->place.source != DAXPIN_SOURCE_DISK)
+		return;
+	say_defrag(doctor);
+	say_reflinks(doctor);
+	say_blocks(doctor);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a pool depends on outside its memory: limits, other drivers, the power. */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "doctor.h"
+
+/* Of a pool, besides one for each segment. */
+#define SPARE	16u
+
+/* --------------------------------------------------------------- descriptors */
+
+static void say_descriptors(struct doctor *doctor)
+{
+	uint64_t segments = doctor->place.segments ? doctor->place.segments : 1;
+	struct answer answer = {
+		.subject = SUBJECT_DESCRIPTORS, .verdict = VERDICT_YES,
+		.needed = true,
+	};
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < segments + SPARE) {
+		answer.verdict = VERDICT_NO;
+		answer.remedy = "raise it (ulimit -n, LimitNOFILE= of a unit), or create with a larger segment_size";
+	}
+	doctor_say(doctor, answer,
+		   "%" PRIu64 " for each process; %s of %" PRIu64 " segment(s) needs %" PRIu64 ", and of all pools of a user as many segments as that can be open at once (else ETOOMANYREFS)",
+		   (uint64_t)limit.rlim_cur, doctor->place.segments ?
+		   "the pool" : "a pool", segments, segments + SPARE);
+}
+
+/* --------------------------------------------------------------------- ublk */
+
+/* How many there are; -1: sysfs is not seen. */
+static int count_ublk(void)
+{
+	DIR *dir = opendir("/sys/class/ublk-char");
+	struct dirent *entry;
+	int count = 0;
+
+	if (!dir)
+		return access("/sys/class/mem", F_OK) ? -1 : 0;
+	while ((entry = readdir(dir)))
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+/* Only what can be pinned for long; on a DAX filesystem nothing can. */
+static void say_ublk(struct doctor *doctor)
+{
+	int count = count_ublk();
+	struct answer answer = {
+		.subject = SUBJECT_UBLK,
+		.verdict = count ? VERDICT_UNKNOWN : VERDICT_YES,
+	};
+
+	if (doctor->place.source != DAXPIN_SOURCE_DEVDAX &&
+	    doctor->place.source != DAXPIN_SOURCE_SHMEM)
+		return;
+	if (!count) {
+		doctor_say(doctor, answer,
+			   "there is no ublk device that could have this memory pinned");
+		return;
+	}
+	answer.remedy = "give no memory of a pool to a ublk server; delete a device whose server ended before its memory is opened again";
+	if (count < 0)
+		doctor_say(doctor, answer,
+			   "whether there are ublk devices is not seen: /sys is not there");
+	else
+		doctor_say(doctor, answer,
+			   "%d ublk device(s): what memory they have pinned is not seen, and from Linux 7.1 on a device with UBLK_F_SHMEM_ZC keeps it when its server ends",
+			   count);
+}
+
+/* ---------------------------------------------------------- dirty shutdowns */
+
+static void say_shutdowns(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	struct answer answer = { .subject = SUBJECT_SHUTDOWNS };
+
+	if (place->source != DAXPIN_SOURCE_DEVDAX &&
+	    place->source != DAXPIN_SOURCE_FSDAX)
+		return;
+	if (place->opened && place->info.dirty_shutdown == DAXPIN_NO) {
+		answer.verdict = VERDICT_YES;
+		answer.needed = true;
+		doctor_say(doctor, answer,
+			   "they are counted, and while the pool was open there was none");
+	} else if (place->opened && place->info.dirty_shutdown == DAXPIN_YES) {
+		answer.verdict = VERDICT_NO;
+		answer.needed = true;
+		answer.remedy = "check what is in the pool's extents, or restore a backup";
+		doctor_say(doctor, answer,
+			   "power failed while the pool was open, before all that was durable had reached the NVDIMMs");
+	} else {
+		answer.verdict = VERDICT_UNKNOWN;
+		answer.remedy = "open with DAXPIN_POOL_NEED_FLUSHED where a pool that may lack something must not be opened";
+		doctor_say(doctor, answer, place->opened ?
+			   "the NVDIMMs under the pool are not seen to count them (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown), or not since it was opened" :
+			   "a pool records their count, and there is none that was looked at");
+	}
+}
+
+void doctor_outside(struct doctor *doctor)
+{
+	say_descriptors(doctor);
+	say_ublk(doctor);
+	say_shutdowns(doctor);
+}
