@@ -14,7 +14,9 @@
 #include "check/check.h"
 #include "check/repair.h"
 #include "os/os.h"
+#include "owner/claim.h"
 #include "pool/blocks.h"
+#include "pool/judge.h"
 
 /* ------------------------------------------------------------------ the media */
 
@@ -161,24 +163,61 @@ static int repair_write_backup(const struct dp_patches *patches,
 	return 0;
 }
 
-static int repair_read_backup(struct dp_patches *patches, const char *path,
+static int repair_cannot_open(const char *path, int error,
 			      const struct dp_why *why)
 {
-	struct stat st;
-	char *text;
-	int ret = dp_os_stat(AT_FDCWD, path, &st);
+	if (error == -ELOOP)
+		return dp_fail(why, -EINVAL,
+			       "the backup %s is a symbolic link, and links are not followed there: give the file itself",
+			       path);
+	return dp_fail(why, error, "the backup %s: %s", path, strerror(-error));
+}
 
-	if (ret || !S_ISREG(st.st_mode))
-		return dp_fail(why, ret ? ret : -EINVAL,
-			       "the backup %s: %s", path,
-			       strerror(ret ? -ret : EINVAL));
-	text = malloc(st.st_size + 1);
-	if (!text)
-		return -ENOMEM;
-	ret = dp_os_read_file(path, text, st.st_size + 1);
+/*
+ * What is in it is stored to the pool: it is read from the descriptor that was
+ * judged. And the name may be that of a file of an open pool, whose lock ends when
+ * any descriptor of it is closed: so it is claimed like one.
+ */
+static int repair_open_backup(struct dp_claim **claim, const char *path,
+			      const struct dp_pool_request *request,
+			      struct stat *ret_stat)
+{
+	uint32_t flags = request->any_owner ? DP_JUDGE_ANY_OWNER : 0;
+	int ret, fd = dp_os_open(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW |
+				 O_NONBLOCK | O_NOCTTY, 0);
+
+	if (fd < 0)
+		return repair_cannot_open(path, fd, request->why);
+	ret = dp_os_fstat(fd, ret_stat);
+	if (ret) {
+		dp_claim_stray(claim, fd);
+		return repair_cannot_open(path, ret, request->why);
+	}
+	if (dp_claim_take(claim, fd, ret_stat))
+		return dp_fail(request->why, -EBUSY,
+			       "the backup %s is a file of a pool that this process has open: give the file that the repair made",
+			       path);
+	return dp_judge_other_file(path, ret_stat, flags, request->why);
+}
+
+static int repair_read_backup(struct dp_patches *patches, const char *path,
+			      const struct dp_pool_request *request)
+{
+	struct dp_claim *claim = dp_claim_new();
+	char *text = NULL;
+	struct stat st;
+	int ret = claim ? repair_open_backup(&claim, path, request, &st) :
+			  -ENOMEM;
+
+	if (!ret) {
+		text = malloc(st.st_size + 1);
+		ret = text ? dp_os_read_text(dp_claim_fd(claim), text,
+					     st.st_size + 1) : -ENOMEM;
+	}
 	if (ret >= 0)
-		ret = dp_patches_parse(patches, text, why);
+		ret = dp_patches_parse(patches, text, request->why);
 	free(text);
+	dp_claim_end(claim);
 	return ret;
 }
 
@@ -290,7 +329,7 @@ int dp_repair_undo(struct dp_pool_request *request, const char *backup)
 {
 	struct dp_patches patches;
 	struct dp_image image;
-	int ret = repair_read_backup(&patches, backup, request->why);
+	int ret = repair_read_backup(&patches, backup, request);
 
 	if (ret)
 		return ret;

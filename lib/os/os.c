@@ -149,22 +149,29 @@ int dp_os_readlink(const char *path, char *buffer, size_t size)
 	return (int)length;
 }
 
-int dp_os_read_file(const char *path, char *buffer, size_t size)
+int dp_os_read_text(int fd, char *buffer, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t length = 0;
 	ssize_t got = 1;
 
-	if (fd < 0)
-		return -errno;
 	while (got > 0 && length < size - 1) {
 		got = read(fd, buffer + length, size - 1 - length);
 		if (got > 0)
 			length += got;
 	}
 	buffer[length] = '\0';
-	close(fd);
 	return got < 0 ? -EIO : (int)length;
+}
+
+int dp_os_read_file(const char *path, char *buffer, size_t size)
+{
+	int ret, fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	ret = dp_os_read_text(fd, buffer, size);
+	close(fd);
+	return ret;
 }
 
 int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg)

@@ -41,7 +41,8 @@ int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 int dp_os_readlink(const char *path, char *buffer, size_t size);
 /* All of it, at the file's position. */
 int dp_os_write(int fd, const void *from, uint64_t size);
-/* A whole small file as a string; the length. */
+/* A whole small file as a string, from the file's position; the length. */
+int dp_os_read_text(int fd, char *buffer, size_t size);
 int dp_os_read_file(const char *path, char *buffer, size_t size);
 /* Names in a directory; stops when fn returns non-zero. */
 int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg);

@@ -127,6 +127,22 @@ static int judge_links(const char *what, const struct stat *stat,
 		       what, (unsigned long long)stat->st_nlink);
 }
 
+/* Who can change what is in it? */
+static int judge_writers(const char *what, const struct stat *stat,
+			 uint32_t flags, const struct dp_why *why)
+{
+	int ret;
+
+	if (flags & DP_JUDGE_ANY_OWNER)
+		return 0;
+	ret = judge_owner(what, stat, why);
+	if (!ret && stat->st_mode & S_IWOTH)
+		ret = dp_fail(why, -EPERM,
+			      "every user can write to %s (mode %04o): chmod o-w it, or insist with DAXPIN_POOL_ANY_OWNER",
+			      what, stat->st_mode & 07777u);
+	return ret;
+}
+
 int dp_judge_file(const char *path, const char *name, const struct stat *stat,
 		  const struct stat *directory, uint32_t flags,
 		  const struct dp_why *why)
@@ -144,14 +160,16 @@ int dp_judge_file(const char *path, const char *name, const struct stat *stat,
 			       "%s is on another filesystem than its directory: all files of a pool are on one",
 			       what);
 	ret = flags & DP_JUDGE_ONE_NAME ? judge_links(what, stat, why) : 0;
-	if (ret || flags & DP_JUDGE_ANY_OWNER)
-		return ret;
-	ret = judge_owner(what, stat, why);
-	if (!ret && stat->st_mode & S_IWOTH)
-		ret = dp_fail(why, -EPERM,
-			      "every user can write to %s (mode %04o): chmod o-w it, or insist with DAXPIN_POOL_ANY_OWNER",
-			      what, stat->st_mode & 07777u);
-	return ret;
+	return ret ? ret : judge_writers(what, stat, flags, why);
+}
+
+int dp_judge_other_file(const char *path, const struct stat *stat,
+			uint32_t flags, const struct dp_why *why)
+{
+	if (!S_ISREG(stat->st_mode))
+		return dp_fail(why, -EINVAL, "%s is %s and no regular file",
+			       path, judge_kind(stat->st_mode));
+	return judge_writers(path, stat, flags, why);
 }
 
 /* -------------------------------------------------------------- filesystems */

@@ -350,6 +350,14 @@ int dp_os_write(int fd, const void *from, uint64_t size)
 	return -EOPNOTSUPP;
 }
 
+int dp_os_read_text(int fd, char *buffer, size_t size)
+{
+	(void)fd;
+	(void)buffer;
+	(void)size;
+	return -EOPNOTSUPP;
+}
+
 /* The kernel reads; of every other range only a part, now. */
 int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 		   uint64_t *ret_done)

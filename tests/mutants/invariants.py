@@ -766,6 +766,24 @@ MUTANTS = [
 	return ret ? anchor_refused(ret, count, why) :
 	       dp_anchor_open(anchor, why);''',
      'a_ring_keeps_later_segments_too'),
+    ('backup-links-are-followed', REPAIR, 'lib/check/repair.c',
+     'a symbolic link is taken for a backup',
+     'O_RDONLY | O_NOFOLLOW |',
+     'O_RDONLY |',
+     'a_backup_that_others_may_have_made_is_refused'),
+    ('anybodys-backup', REPAIR, 'lib/check/repair.c',
+     'a backup that every user can write to is stored to the pool',
+     'return dp_judge_other_file(path, ret_stat, flags, request->why);',
+     'return (void)flags, 0;',
+     'a_backup_that_others_may_have_made_is_refused'),
+    ('backup-is-not-claimed', REPAIR, 'lib/check/repair.c',
+     'a file of an open pool is opened and closed as a backup',
+     '''	if (dp_claim_take(claim, fd, ret_stat))
+		return''',
+     '''	dp_os_close(dp_os_open(AT_FDCWD, path, O_RDONLY, 0));
+	if (dp_claim_take(claim, fd, ret_stat))
+		return''',
+     'an_open_pools_file_is_no_backup'),
     ('any-filesystem-will-do', OUTSIDE, 'lib/pool/judge.c',
      'overlayfs, NFS, FUSE and unknown filesystems are as good as others',
      '''	if (*ret_filesystem != DP_FILESYSTEM_DOUBTFUL ||

@@ -490,8 +490,8 @@ static void create_refuses_when_a_later_segment_is_not_blank(void **state)
 	segment_path(f, 0, path);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(truncate(path, 32 * MIB), 0);
-	assert_open_fails(f, -EMEDIUMTYPE, f->path);
-	assert_create_fails(f, -EEXIST, "overwrite");
+	assert_open_fails(f, -EUCLEAN, "segment.0000 was wiped");
+	assert_create_fails(f, -EEXIST, "segment.0000 was wiped");
 }
 
 static int creates(void *arg, int fd)

@@ -690,6 +690,66 @@ static void a_damaged_backup_is_refused(void **state)
 	undo_fails(f, -ENOENT, path);
 }
 
+static void undo_from_fails(struct fixture *f, const char *backup, int error,
+			    const char *words)
+{
+	uint64_t before = fingerprint(f->path);
+
+	f->why[0] = '\0';
+	assert_int_equal(daxpin_repair_undo(f->path, &f->options, backup),
+			 error);
+	assert_says(f, words);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+/* What is in it will be stored to the pool. */
+static void a_backup_that_others_may_have_made_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], other[140];
+
+	write_raw(f, 1, 1000, 0);
+	repair_pool(f, 1, 1);
+	backup_path(f, path);
+	snprintf(other, sizeof(other), "%s.other", path);
+	assert_int_equal(symlink(path, other), 0);
+	undo_from_fails(f, other, -EINVAL, "symbolic link");
+	assert_int_equal(unlink(other), 0);
+	assert_int_equal(mkfifo(other, 0600), 0);
+	undo_from_fails(f, other, -EINVAL, "is a FIFO");
+	assert_int_equal(unlink(other), 0);
+	undo_from_fails(f, f->path, -EINVAL, "is a directory");
+	assert_int_equal(chmod(path, 0666), 0);
+	undo_from_fails(f, path, -EPERM, "every user can write to");
+	f->options.flags = DAXPIN_POOL_ANY_OWNER;
+	undo(f);
+	f->options.flags = 0;
+}
+
+/* Closing a descriptor of an open pool's file would drop the owner's byte. */
+static void an_open_pools_file_is_no_backup(void **state)
+{
+	struct fixture *f = *state;
+	struct flock byte = { .l_type = F_WRLCK, .l_len = 1 };
+	struct daxpin_pool_options options = f->options;
+	struct daxpin_pool *other = NULL;
+	char path[128], file[150];
+	int status, fd;
+
+	snprintf(path, sizeof(path), "%s/other", f->path);
+	snprintf(file, sizeof(file), "%s/segment.0000", path);
+	options.pool_size = options.segment_size = 32 * MIB;
+	assert_int_equal(daxpin_pool_create(path, &options, &other), 0);
+	undo_from_fails(f, file, -EBUSY, "this process has open");
+	if (!fork()) {
+		fd = open(file, O_RDWR);
+		_exit(fcntl(fd, F_GETLK, &byte) || byte.l_type == F_UNLCK);
+	}
+	assert_true(wait(&status) > 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(daxpin_pool_close(other), 0);
+}
+
 /* It can be undone by hand: docs/format.md says how. */
 static void a_backup_can_be_read(void **state)
 {
@@ -738,6 +798,8 @@ int main(void)
 		TEST(without_a_backup_nothing_is_changed),
 		TEST(a_pool_that_was_used_is_not_put_back),
 		TEST(another_pools_backup_is_refused),
+		TEST(a_backup_that_others_may_have_made_is_refused),
+		TEST(an_open_pools_file_is_no_backup),
 		TEST(a_damaged_backup_is_refused),
 		TEST(a_backup_can_be_read),
 	};
