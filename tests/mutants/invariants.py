@@ -793,8 +793,10 @@ MUTANTS = [
      'filesystems_with_doubtful_locks_are_refused'),
     ('anything-is-a-file', OUTSIDE, 'lib/pool/judge.c',
      'a FIFO or a device is taken for a segment',
-     'if (!S_ISREG(stat->st_mode))',
-     'if (S_ISDIR(stat->st_mode))',
+     '''	if (!S_ISREG(stat->st_mode))
+		return dp_fail(why, -EMEDIUMTYPE,''',
+     '''	if (S_ISDIR(stat->st_mode))
+		return dp_fail(why, -EMEDIUMTYPE,''',
      'a_fifo_is_refused'),
     ('wiped-is-no-pool', DAMAGE, 'lib/pool/pool.c',
      'without its first superblock a pool was never there',
