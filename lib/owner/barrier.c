@@ -3,10 +3,21 @@
  * What breaks the layout of a DAX file waits until no page of it is pinned.
  * Of the calls that do, truncating a file to the size it has is the one that
  * changes nothing: no byte, no block, no extent (measured on XFS and ext4, 6.12
- * and 7.2; a punch past the end waits there too, but older ext4 returns before
- * it looks). It goes through a ring, because the call itself cannot be given a
+ * and 7.2). It goes through a ring, because the call itself cannot be given a
  * deadline: in a worker of the ring's it waits interruptibly, and cancelling
  * the request ends it in milliseconds, with nothing done.
+ *
+ * Rings truncate since Linux 6.9. On kernels before it a fallocate() past the end
+ * of the file waits for the same pins (measured on 6.1): on XFS a punch there, which
+ * changes nothing either; on ext4, which returns from that at once, zeroing a block
+ * there. ext4 then keeps that block, unwritten and past the end, until the file is
+ * truncated, as by the next barrier of a later kernel. It looks for the block
+ * after the wait, so that there is none to be had (ENOSPC) is an answer too.
+ *
+ * W12: a wake-up is a hint. 6.1 does not wake what waits here when direct I/O lets
+ * go of a page, so whatever has not come back is cancelled and asked anew at
+ * growing intervals (util/again.h). That is no failure and touches no deadline: a
+ * file is passed only by a request of its own that ended with success.
  *
  * While it waits the kernel holds the file's i_rwsem: nobody may read(),
  * write() or allocate here meanwhile. Loads, stores and faults go on.
@@ -18,9 +29,14 @@
  * is busy), the barrier begins again and allows twice the time.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include "media/layout.h"
 #include "os/os.h"
 #include "os/ring.h"
 #include "owner/barrier.h"
+#include "util/again.h"
 
 #define ENTRIES		32u		/* files at a time */
 #define CANCEL		UINT64_MAX	/* user_data; else the file's index */
@@ -28,13 +44,23 @@
 #define GRACE_NS	(1000 * 1000000ull)
 #define GRACE_MAX_NS	(16 * GRACE_NS)
 
+/* What is asked of each file. */
+enum passage_by {
+	BY_TRUNCATE,
+	BY_PUNCH_PAST_END,		/* XFS before Linux 6.9 */
+	BY_ZERO_PAST_END,		/* ext4 before it */
+};
+
 struct passage {
 	const struct dp_barrier *barrier;
+	enum passage_by by;
 	struct dp_patience *patience;
 	struct dp_ring ring;
 	uint32_t begun;
 	uint32_t passed;
 	uint32_t in_flight;		/* truncations without completion */
+	struct dp_again again;		/* when to ask anew */
+	bool unbegun;			/* some request, when it was last done */
 	bool waited;			/* the kernel did, for the pins of */
 	uint32_t stuck;			/* this file */
 	uint64_t moved_ns;		/* when a file last came through */
@@ -53,6 +79,23 @@ static int barrier_file_of(const struct dp_barrier *barrier, uint32_t index,
 
 /* --------------------------------------------------------------- one file */
 
+/* Of a file of that size; blocks of a DAX filesystem are pages. */
+static void barrier_fill(struct io_uring_sqe *sqe, enum passage_by by,
+			 uint64_t size)
+{
+	if (by == BY_TRUNCATE) {
+		sqe->opcode = DP_RING_FTRUNCATE;
+		sqe->off = size;
+		return;
+	}
+	sqe->opcode = IORING_OP_FALLOCATE;
+	sqe->off = dp_round_up(size, DP_BLOCK_SIZE);
+	sqe->addr = DP_BLOCK_SIZE;
+	sqe->len = FALLOC_FL_KEEP_SIZE | (by == BY_PUNCH_PAST_END ?
+					  FALLOC_FL_PUNCH_HOLE :
+					  FALLOC_FL_ZERO_RANGE);
+}
+
 static int barrier_begin(struct passage *p, uint32_t index)
 {
 	struct io_uring_sqe *sqe;
@@ -63,33 +106,50 @@ static int barrier_begin(struct passage *p, uint32_t index)
 		return fd;
 	sqe = dp_ring_prepare(&p->ring);
 	assert(sqe);
-	sqe->opcode = DP_RING_FTRUNCATE;
+	barrier_fill(sqe, p->by, st.st_size);
 	sqe->fd = fd;
-	sqe->off = st.st_size;
 	sqe->user_data = index;
 	p->in_flight++;
 	return dp_ring_submit(&p->ring);
 }
 
-/* Something interrupted a worker, and it was not us: once more. */
+static bool barrier_is_passed(const struct passage *p, int result)
+{
+	return !result || (p->by == BY_ZERO_PAST_END && result == -ENOSPC);
+}
+
+/* Something interrupted a worker, perhaps we: once more. */
 static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 {
-	/* Of a cancel before this pass: its files ended first. */
+	/* What it ended tells more than the answer to a cancel. */
 	if (cqe->user_data == CANCEL)
 		return 0;
 	assert(p->in_flight);
 	p->in_flight--;
-	if (!cqe->res) {
+	if (barrier_is_passed(p, cqe->res)) {
 		p->passed++;
 		p->moved_ns = dp_os_now_ns();
 		return 0;
 	}
+	p->unbegun |= cqe->res == -ECANCELED;
 	if (dp_ring_was_interrupted(cqe->res))
 		return barrier_begin(p, cqe->user_data);
 	return cqe->res;
 }
 
 /* ------------------------------------------------------------------- all */
+
+/* W12: each of the requests comes back, and barrier_end() asks anew. */
+static int barrier_look_again(struct passage *p)
+{
+	uint64_t now_ns = dp_os_now_ns();
+
+	if (now_ns < p->again.at_ns)
+		return 0;
+	dp_again_next(&p->again, now_ns, p->unbegun);
+	p->unbegun = false;
+	return dp_ring_cancel_all(&p->ring, CANCEL);
+}
 
 static int barrier_wait_for_one(struct passage *p)
 {
@@ -102,8 +162,8 @@ static int barrier_wait_for_one(struct passage *p)
 		ret = dp_patience_tell(p->patience, DP_OWNER_PINNED,
 				       p->barrier->pid);
 	if (ret == -ETIMEDOUT && dp_os_now_ns() - p->moved_ns < p->grace_ns)
-		return 0;
-	return ret;
+		ret = 0;
+	return ret ? ret : barrier_look_again(p);
 }
 
 static int barrier_pass_all(struct passage *p)
@@ -114,6 +174,8 @@ static int barrier_pass_all(struct passage *p)
 	p->begun = 0;
 	p->passed = 0;
 	p->moved_ns = dp_os_now_ns();
+	p->again = dp_again_begin(p->moved_ns);
+	p->unbegun = false;
 	while (!ret && p->passed < p->barrier->files) {
 		while (!ret && p->begun < p->barrier->files &&
 		       p->in_flight < ENTRIES)
@@ -130,7 +192,7 @@ static void barrier_end_cancelled(struct passage *p,
 {
 	assert(p->in_flight);
 	p->in_flight--;
-	if (!cqe->res || cqe->res == -ECANCELED)
+	if (!dp_ring_was_interrupted(cqe->res) || cqe->res == -ECANCELED)
 		return;
 	p->waited = true;
 	p->stuck = cqe->user_data;
@@ -171,7 +233,8 @@ static int barrier_pass_or_see_why(struct passage *p)
 
 /*
  * In the caller's own thread, where he is ready to wait for ever: no signal of
- * ours could end the call at a deadline.
+ * ours could end the call at a deadline. Nor can we look again (W12): on a kernel
+ * that does not wake it, any signal that the thread gets does that.
  */
 static int barrier_pass_blocking(const struct dp_barrier *barrier)
 {
@@ -195,7 +258,7 @@ static int barrier_without_ring(const struct dp_barrier *barrier,
 	if (patience->deadline_ns == UINT64_MAX && !patience->progress)
 		return barrier_pass_blocking(barrier);
 	return dp_fail(why, -ENOSYS,
-		       "%s was not closed by its last owner, and whether DMA still reaches its files can only be waited for by io_uring, which cannot be had here (%s): allow io_uring (ftruncate by it is in Linux 6.9 and later), or open with no deadline and no progress function, which waits without end in the calling thread",
+		       "%s was not closed by its last owner, and whether DMA still reaches its files can only be waited for by io_uring, which cannot be had here (%s): allow io_uring (this filesystem needs Linux 6.9 or later), or open with no deadline and no progress function, which waits without end in the calling thread",
 		       barrier->path, strerror(-error));
 }
 
@@ -213,6 +276,39 @@ static int barrier_still_pinned(const struct passage *p,
 		       p->stuck, p->barrier->path, p->barrier->pid);
 }
 
+/* Before Linux 6.9, by what was seen to wait there. false: nothing was. */
+static bool barrier_find_other_way(struct passage *p)
+{
+	struct stat st;
+	uint64_t magic;
+	int fd = barrier_file_of(p->barrier, 0, &st);
+
+	if (fd < 0 || dp_os_filesystem(fd, &magic))
+		return false;
+	if (magic == XFS_SUPER_MAGIC)
+		p->by = BY_PUNCH_PAST_END;
+	else if (magic == EXT4_SUPER_MAGIC)
+		p->by = BY_ZERO_PAST_END;
+	return p->by != BY_TRUNCATE;
+}
+
+/* The filesystem or the kernel does not know what it is asked: the first says so. */
+static bool barrier_is_unknown(const struct passage *p, int result)
+{
+	return !p->passed && (result == -EINVAL || result == -EOPNOTSUPP);
+}
+
+static int barrier_pass_somehow(struct passage *p)
+{
+	int ret = barrier_pass_or_see_why(p);
+
+	if (!barrier_is_unknown(p, ret) || !barrier_find_other_way(p))
+		return ret;
+	p->grace_ns = GRACE_NS;
+	p->waited = false;
+	return barrier_pass_or_see_why(p);
+}
+
 int dp_barrier_pass(const struct dp_barrier *barrier,
 		    struct dp_patience *patience, const struct dp_why *why)
 {
@@ -224,10 +320,9 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 	ret = dp_ring_open(&p.ring, ENTRIES, DP_RING_PLAIN);
 	if (ret)
 		return barrier_without_ring(barrier, patience, ret, why);
-	ret = barrier_pass_or_see_why(&p);
+	ret = barrier_pass_somehow(&p);
 	dp_ring_close(&p.ring);
-	/* A kernel that does not know the request says so to the first. */
-	if (ret == -EINVAL && !p.passed)
+	if (barrier_is_unknown(&p, ret))
 		return barrier_without_ring(barrier, patience, ret, why);
 	if (ret == -ETIMEDOUT)
 		return barrier_still_pinned(&p, why);

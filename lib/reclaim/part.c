@@ -14,6 +14,7 @@
  *
  *	WAITING -> KERNEL	[part_ask_kernel]
  *	WAITING -> OVER		[part_advance, part_try, dp_part_zero_free]
+ *	KERNEL -> KERNEL	[part_after_kernel], asked anew
  *	KERNEL -> SETTLING	[part_after_kernel]
  *	KERNEL -> WAITING, OVER	[part_end_round]
  *	SETTLING -> WAITING, OVER	[part_end_round]
@@ -49,6 +50,10 @@
  *	(6) After any other failure a chunk is in doubt, and counts as a hole until
  *	    it is one or is backed. (D9) Each run has an answer of its own, because
  *	    one may succeed after another has failed.
+ *	(7) A wake-up by the kernel is a hint: what it was asked is cancelled and
+ *	    asked anew at growing intervals, for which the eventfd is written from
+ *	    time to time. The end of a request that was ended for this is never
+ *	    taken for the deadline's. (W12)
  */
 #include <errno.h>
 #include "os/os.h"
@@ -148,15 +153,45 @@ static void part_finish(struct dp_part *part, int result)
 	dp_events_post(jobs->events, &job->over);
 }
 
+static bool part_is_fsdax(const struct dp_part *part)
+{
+	return part->job->jobs->holes.media->source.kind == DP_SOURCE_FSDAX;
+}
+
+/* Of the last request's runs: had some not begun when it was ended? */
+static bool part_was_unbegun(const struct dp_part *part)
+{
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		if (part->result[i] == -ECANCELED)
+			return true;
+	return false;
+}
+
+/*
+ * W12: where the kernel may wait for pins it is asked anew before the deadline. On
+ * tmpfs nothing waits for them, and a cancel would undo what was allocated
+ * (KERNEL 0.23).
+ */
+static void part_plan_look(struct dp_part *part, uint64_t now_ns)
+{
+	if (!part->again.interval_ns)
+		part->again = dp_again_begin(now_ns);
+	else
+		dp_again_next(&part->again, now_ns, part_was_unbegun(part));
+	part->looked = false;
+	part->again_ns = part->request.cancel_ns;
+	if (part_is_fsdax(part) && part->again.at_ns < part->job->deadline_ns)
+		part->again_ns = part->again.at_ns;
+}
+
 /* The gate is shut, and what is in part->run is claimed. */
-static void part_ask_kernel(struct dp_part *part, uint32_t runs,
-			    struct dp_part **slot)
+static void part_ask(struct dp_part *part, uint32_t runs)
 {
 	struct daxpin_job *job = part->job;
 	const struct dp_segments *segments = &job->jobs->holes.media->segments;
 	const struct dp_geometry *geometry = &job->jobs->holes.media->geometry;
 	uint32_t segment = part->report.segment;
-	uint64_t soonest_ns = dp_os_now_ns() + GRACE_NS;
+	uint64_t now_ns = dp_os_now_ns(), soonest_ns = now_ns + GRACE_NS;
 
 	part->state = DP_PART_KERNEL;
 	part->pending = runs;
@@ -168,13 +203,19 @@ static void part_ask_kernel(struct dp_part *part, uint32_t runs,
 		.cancel_ns = job->deadline_ns > soonest_ns ?
 			     job->deadline_ns : soonest_ns,
 	};
-	part->again_ns = part->request.cancel_ns;
+	part_plan_look(part, now_ns);
+	if (!job->blocking)
+		dp_punch_ask(&job->jobs->punch, &part->request);
+}
+
+static void part_ask_kernel(struct dp_part *part, uint32_t runs,
+			    struct dp_part **slot)
+{
 	for (uint32_t i = 0; i < runs; i++)
-		job->budget -= part->run[i].chunks;
-	if (job->blocking)
-		return;
-	*slot = part;
-	dp_punch_ask(&job->jobs->punch, &part->request);
+		part->job->budget -= part->run[i].chunks;
+	if (!part->job->blocking)
+		*slot = part;
+	part_ask(part, runs);
 }
 
 /*
@@ -324,6 +365,8 @@ static void part_end_round(struct dp_part *part)
 	int error = part_error(part);
 
 	part_leave_slot(part);
+	if (!dp_ring_was_interrupted(error))
+		part->again = (struct dp_again) { .interval_ns = 0 };
 	part_end_runs(part);
 	part->state = DP_PART_WAITING;
 	if (!error)
@@ -332,9 +375,26 @@ static void part_end_round(struct dp_part *part)
 		part_finish(part, error);
 	else if (job->cancelled)
 		part_finish(part, -ECANCELED);
-	else if (dp_os_now_ns() >= job->deadline_ns)
+	else if (!part->looked && dp_os_now_ns() >= job->deadline_ns)
 		part_finish(part, -ETIMEDOUT);
-	/* Otherwise the cancellation of another part of the same file ended it. */
+	/* Otherwise we ended it to look again, or the cancellation of another part
+	 * of the same file did. */
+}
+
+/*
+ * W12: did all runs come back with nothing done because we look again? Then they
+ * are asked anew, and the gate stays closed: for it to close there had to be a
+ * moment without a hold. The deadline may have passed meanwhile; it ends the next
+ * request then, which has its second, and not this one.
+ */
+static bool part_looks_again(const struct dp_part *part)
+{
+	if (!part->looked || part->job->cancelled)
+		return false;
+	for (uint32_t i = 0; i < part->request.runs; i++)
+		if (!dp_ring_was_interrupted(part->result[i]))
+			return false;
+	return true;
 }
 
 /* The kernel has answered every request of the runs. */
@@ -343,6 +403,11 @@ static void part_after_kernel(struct dp_part *part)
 	struct dp_jobs *jobs = part->job->jobs;
 
 	assert(part->state == DP_PART_KERNEL && !part->pending);
+	if (part_looks_again(part)) {
+		dp_punch_forget(&jobs->punch, &part->request);
+		part_ask(part, part->request.runs);
+		return;
+	}
 	dp_gate_open(dp_lease_gates(jobs->leases), part->report.segment);
 	if (part->job->blocking) {
 		part_end_round(part);
@@ -397,6 +462,22 @@ void dp_parts_take_answer(struct dp_jobs *jobs,
 		part_take_settled(part, answer);
 }
 
+/* To look again, or because its time is over or the job was cancelled. Somebody who
+ * comes by after the deadline is too late to look: the request has its second. */
+static void part_end_request(struct dp_part *part, uint64_t now_ns)
+{
+	const struct daxpin_job *job = part->job;
+	bool early = now_ns < job->deadline_ns;
+
+	if (!early && !job->cancelled && now_ns < part->request.cancel_ns) {
+		part->again_ns = part->request.cancel_ns;
+		return;
+	}
+	part->looked |= early;
+	part->again_ns = now_ns + STEP_NS;
+	dp_punch_cancel(&job->jobs->punch, &part->request);
+}
+
 void dp_part_poll(struct dp_part *part)
 {
 	struct dp_punch *punch = &part->job->jobs->punch;
@@ -405,11 +486,13 @@ void dp_part_poll(struct dp_part *part)
 	if (part->state == DP_PART_WAITING)
 		part_advance(part);
 	if (part->state == DP_PART_WAITING)
-		dp_punch_tick(punch);
-	if (part->state != DP_PART_KERNEL || now_ns < part->again_ns)
+		dp_punch_tick(punch, DP_TICK_SHORT);
+	if (part->state != DP_PART_KERNEL)
 		return;
-	part->again_ns = now_ns + STEP_NS;
-	dp_punch_cancel(punch, &part->request);
+	if (part_is_fsdax(part))
+		dp_punch_tick(punch, DP_TICK_LONG);
+	if (now_ns >= part->again_ns)
+		part_end_request(part, now_ns);
 }
 
 void dp_part_cancel(struct dp_part *part)

@@ -11,6 +11,7 @@
 #include "extent/state.h"
 #include "reclaim/hole.h"
 #include "reclaim/punch.h"
+#include "util/again.h"
 
 #define DP_PART_RUNS	32u		/* for the kernel at once, of a segment */
 #define DP_PARTS_MAX	16u		/* that the kernel has at once */
@@ -30,6 +31,8 @@ struct dp_part {
 	struct dp_request request;	/* of these */
 	uint32_t pending;		/* completions to come */
 	int result[DP_PART_RUNS];	/* of each run */
+	struct dp_again again;		/* when to ask anew; no interval: begin */
+	bool looked;			/* the request was ended for that */
 	uint64_t again_ns;		/* when to ask for its end once more */
 	struct daxpin_job_part report;
 	char label[DAXPIN_LABEL_MAX];	/* report.holder's */

@@ -28,10 +28,8 @@
 #include "reclaim/punch.h"
 
 #define ENTRIES		(DP_PUNCH_ANSWERS / 2)	/* as the kernel has it */
-#define TICKS		2u
 #define WORKERS		512u	/* one for each run, where it takes that */
 #define MS		1000000ull
-#define TICK_NS		(10 * MS)
 
 /* user_data: the attempt, which run of it, and what of that. */
 #define TO_BITS		2
@@ -65,7 +63,7 @@ static int punch_open_ring(struct dp_ring *ring, int lock_fd, int anchor_fd,
 /* A ring with a thread would keep that awake from tick to tick. */
 static int punch_open_clock(struct dp_ring *clock, int event_fd)
 {
-	int ret = dp_ring_open(clock, TICKS, DP_RING_PLAIN);
+	int ret = dp_ring_open(clock, DP_TICKS, DP_RING_PLAIN);
 
 	if (ret)
 		return ret;
@@ -359,17 +357,21 @@ int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 
 /* ---------------------------------------------------------------- answers */
 
-void dp_punch_tick(struct dp_punch *punch)
+void dp_punch_tick(struct dp_punch *punch, enum dp_tick tick)
 {
-	static const struct __kernel_timespec at = { 0, TICK_NS };
+	static const struct __kernel_timespec at[DP_TICKS] = {
+		[DP_TICK_SHORT] = { 0, 10 * MS },
+		[DP_TICK_LONG] = { 0, 100 * MS },
+	};
 	struct io_uring_sqe *sqe;
 
-	if (punch->ticking)
+	if (punch->ticking[tick])
 		return;
-	punch->ticking = true;
+	punch->ticking[tick] = true;
 	sqe = dp_ring_prepare(&punch->clock);
-	assert(sqe);			/* one at a time */
-	punch_fill_timeout(sqe, &at, 0);
+	assert(sqe);			/* one of each at a time */
+	punch_fill_timeout(sqe, &at[tick], 0);
+	sqe->user_data = tick;
 	dp_ring_submit(&punch->clock);
 }
 
@@ -378,9 +380,11 @@ static void punch_look_at_clock(struct dp_punch *punch)
 {
 	struct io_uring_cqe cqe;
 
-	if (punch->ticking && !dp_ring_submit(&punch->clock) &&
-	    dp_ring_next(&punch->clock, 0, &cqe) > 0)
-		punch->ticking = false;
+	if (!punch->ticking[DP_TICK_SHORT] && !punch->ticking[DP_TICK_LONG])
+		return;
+	while (!dp_ring_submit(&punch->clock) &&
+	       dp_ring_next(&punch->clock, 0, &cqe) > 0)
+		punch->ticking[cqe.user_data] = false;
 }
 
 bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)

@@ -12,11 +12,18 @@
 #define DP_PUNCH_ANSWERS	1024u	/* that may be on their way */
 #define DP_PUNCH_RUNS		64u	/* in one request, at most */
 
+/* Have the eventfd written, to look what can be done: */
+enum dp_tick {
+	DP_TICK_SHORT,			/* in 10 ms, for what we wait for */
+	DP_TICK_LONG,			/* in 100 ms, for what the kernel does */
+	DP_TICKS,
+};
+
 struct dp_punch {
 	struct dp_ring ring;
 	struct dp_ring clock;		/* of ticks alone */
 	bool open;
-	bool ticking;
+	bool ticking[DP_TICKS];
 };
 
 /* What is asked for at once, of one file. */
@@ -70,8 +77,8 @@ int dp_punch_here(const struct dp_request *request, uint32_t run);
 int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 			 bool shmem);
 
-/* Have the eventfd written in 10 ms. */
-void dp_punch_tick(struct dp_punch *punch);
+/* Unless one of this kind is on its way. */
+void dp_punch_tick(struct dp_punch *punch, enum dp_tick tick);
 
 bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer);
 

@@ -3,8 +3,6 @@
  * kernel_can ABILITY...: exits 0 if the kernel has each, else 77 with a
  * sentence on what it lacks. For lab tests that need it as a whole:
  *
- *   ring-truncate	a ring truncates files (Linux 6.9): an unclean pool on a
- *			DAX filesystem cannot be opened with a deadline without
  *   device-buffers	memory of device-dax is registered with a ring (6.5)
  *   shmem-allocate	fallocate() on tmpfs goes on at a signal
  */
@@ -23,7 +21,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define OP_FTRUNCATE	55u		/* newer than some headers */
 #define BYTES		((size_t)2 << 20)
 
 static int ring(void)
@@ -36,16 +33,6 @@ static int ring(void)
 static int ring_register(unsigned int what, void *arg, unsigned int count)
 {
 	return (int)syscall(SYS_io_uring_register, ring(), what, arg, count);
-}
-
-static bool ring_truncate(void)
-{
-	struct io_uring_probe *probe =
-		calloc(1, sizeof(*probe) + 256 * sizeof(probe->ops[0]));
-
-	return probe && !ring_register(IORING_REGISTER_PROBE, probe, 256) &&
-	       probe->last_op >= OP_FTRUNCATE &&
-	       probe->ops[OP_FTRUNCATE].flags & IO_URING_OP_SUPPORTED;
 }
 
 static bool device_buffers(void)
@@ -86,8 +73,6 @@ static const struct ability {
 	bool (*is_there)(void);
 	const char *lack;
 } abilities[] = {
-	{ "ring-truncate", ring_truncate,
-	  "has no IORING_OP_FTRUNCATE, so an unclean pool on a DAX filesystem is not opened with a deadline (Linux 6.9 and later)" },
 	{ "device-buffers", device_buffers,
 	  "does not register device-dax memory with a ring (Linux 6.5 and later)" },
 	{ "shmem-allocate", shmem_allocate,

@@ -8,14 +8,17 @@
  */
 #include "media.h"
 #include <liburing.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include "forbid.h"
 #include "owner/barrier.h"
 #include "os/os.h"
+#include "os/ring.h"
 #include "../support/fake_clock.h"
 #include "../support/held_disk.h"
 
@@ -401,6 +404,20 @@ static void without_pins_no_deadline_is_needed(void **state)
 	assert_int_equal(info_of(f).unclean, 1);
 }
 
+/* Before Linux 6.9 a block past the end of a file is asked of ext4 (barrier.c). */
+static uint64_t blocks_past_end(const struct fixture *f)
+{
+	struct io_uring_probe *probe = io_uring_get_probe();
+	bool truncates;
+	struct statfs fs;
+
+	assert_non_null(probe);
+	truncates = io_uring_opcode_supported(probe, DP_RING_FTRUNCATE);
+	io_uring_free_probe(probe);
+	assert_int_equal(statfs(f->path, &fs), 0);
+	return !truncates && fs.f_type == EXT4_SUPER_MAGIC ? 4096 / 512 : 0;
+}
+
 /* Bytes, blocks and sizes are those of before, wherever the open ends. */
 static void the_barrier_changes_nothing(void **state)
 {
@@ -419,8 +436,15 @@ static void the_barrier_changes_nothing(void **state)
 	close(fd);
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_equal(before.st_size, after.st_size);
-	assert_int_equal(before.st_blocks, after.st_blocks);
+	assert_int_equal(before.st_blocks + blocks_past_end(f),
+			 after.st_blocks);
 	assert_int_equal(fingerprint(f->path), sum);
+	/* Once for good. */
+	fd = open_file(f, 1);
+	pass_barrier(fd);
+	close(fd);
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(before.st_blocks, after.st_blocks);
 }
 
 /* ----------------------------------------------------------- without io_uring */

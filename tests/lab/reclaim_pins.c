@@ -223,6 +223,30 @@ static void a_job_is_done_when_the_pin_goes(void **state)
 	assert_reclaimed(f, &before);
 }
 
+/* A read of another process lands: 6.1 wakes nobody then, and is asked again. */
+static void a_job_is_done_when_a_read_has_landed(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_summary s;
+	struct daxpin_job *job;
+	struct shape before;
+
+	/* What is read is there already, so that it changes nothing. */
+	memset(daxpin_ptr(f->pool, live_extent[A], 0), HELD_DISK_BYTE, 4096);
+	before = shape_of(f, A);
+	start_reader(f, 0);
+	job = begin(f, daxpin_reclaim, A, HOUR_MS);
+	assert_kernel_waits(job);
+	kill(reader[0].pid, SIGKILL);
+	end_readers();
+	s = finish(f, job);
+	assert_int_equal(s.result, 0);
+	assert_int_equal(s.done_bytes, FREE);
+	assert_int_equal(info_of(f).hole_bytes, FREE);
+	assert_int_equal(shape_of(f, A).mapped, before.mapped - FREE);
+	assert_true(reads_as_zeroes(f, A, free_at(A), FREE));
+}
+
 /* They take turns, so that a page of A is under DMA at any time. */
 static void others_read_into_the_file(void **state)
 {
@@ -563,6 +587,7 @@ int main(int argc, char **argv)
 		TEST(many_runs_time_out),
 		TEST(a_job_is_cancelled_while_the_kernel_waits),
 		TEST(a_job_is_done_when_the_pin_goes),
+		TEST(a_job_is_done_when_a_read_has_landed),
 		TEST(others_read_into_the_file),
 		TEST(the_deadline_is_the_kernels),
 		TEST(a_pin_stops_its_own_segment_alone),

@@ -20,6 +20,8 @@ struct request {
 	uint32_t after;			/* LINKED: the request before it */
 	struct io_uring_sqe sqe;
 	int result;
+	bool begun;			/* by a worker */
+	bool asleep;			/* and no pin's end wakes it */
 	bool decided;			/* its end: */
 	int error;			/* 0, or how it ends */
 	uint32_t error_at;		/* after so many chunks */
@@ -45,15 +47,20 @@ static bool happens(uint8_t odds)
 	return odds && random_below(256) < odds;
 }
 
+/* Of what a worker has begun. */
 static int interruption(void)
 {
-	static const int error[] = { -EINTR, -ECANCELED, -RESTART };
+	static const int error[] = { -EINTR, -RESTART };
 
-	return error[random_below(3)];
+	return error[random_below(2)];
 }
 
 /* --------------------------------------------------------------- requests */
 
+static void finish(struct request *request, int result);
+static void cancel(struct request *request);
+
+/* A cancellation is done at once, before what was submitted after it. */
 static void start(struct request *request)
 {
 	const struct io_uring_sqe *sqe = &request->sqe;
@@ -61,6 +68,10 @@ static void start(struct request *request)
 		(const void *)(uintptr_t)sqe->addr;
 
 	request->state = RUNNING;
+	if (sqe->opcode == DP_RING_FTRUNCATE && machine.ring.old)
+		finish(request, -EINVAL);
+	if (sqe->opcode == IORING_OP_ASYNC_CANCEL)
+		cancel(request);
 	if (sqe->opcode != IORING_OP_TIMEOUT)
 		return;
 	request->expires_ns = at->tv_sec * 1000000000ull + at->tv_nsec;
@@ -130,10 +141,27 @@ static bool is_punch(const struct request *request)
 	       request->sqe.len & FALLOC_FL_PUNCH_HOLE;
 }
 
-/* It waits for pins, before it changes anything. */
+static bool is_for_worker(const struct request *request)
+{
+	return request->sqe.opcode == DP_RING_FTRUNCATE ||
+	       request->sqe.opcode == IORING_OP_FALLOCATE;
+}
+
+static bool is_past_end(const struct request *request)
+{
+	uint32_t file = machine_handle_file(request->sqe.fd);
+
+	return request->sqe.off >= machine_inode(file)->size;
+}
+
+/* It waits for pins, before it changes anything. As ext4: a punch past the end
+ * does not, and zeroing there does. */
 static bool breaks_layout(const struct request *request)
 {
-	return request->sqe.opcode == DP_RING_FTRUNCATE || is_punch(request);
+	if (request->sqe.opcode != IORING_OP_FALLOCATE)
+		return request->sqe.opcode == DP_RING_FTRUNCATE;
+	return request->sqe.len & FALLOC_FL_ZERO_RANGE ||
+	       (is_punch(request) && !is_past_end(request));
 }
 
 static uint32_t chunks_of(const struct request *request)
@@ -148,14 +176,16 @@ static void decide(struct request *request)
 	bool punch = is_punch(request);
 
 	request->decided = true;
-	if (happens(plan->interrupted))
+	/* What has no chunk to change is only interrupted while it waits. */
+	if (chunks_of(request) && happens(plan->interrupted))
 		request->error = interruption();
 	else if (happens(plan->failed))
 		request->error = -EIO;
 	else if (!punch && happens(plan->full))
 		request->error = -ENOSPC;
 	/* Interrupted, a punch did nothing. */
-	if (request->error && !(punch && request->error != -EIO))
+	if (request->error && chunks_of(request) &&
+	    !(punch && request->error != -EIO))
 		request->error_at = random_below(chunks_of(request));
 }
 
@@ -188,25 +218,41 @@ static void step_fallocate(struct request *request)
 
 /* ----------------------------------------------------------------- cancel */
 
-static bool is_meant(const struct io_uring_sqe *cancel,
+static bool is_meant(const struct io_uring_sqe *sqe,
 		     const struct request *request)
 {
-	if (request->state != RUNNING || &request->sqe == cancel)
+	if (request->state != RUNNING || &request->sqe == sqe)
 		return false;
-	if (cancel->cancel_flags & IORING_ASYNC_CANCEL_ANY)
+	if (sqe->cancel_flags & IORING_ASYNC_CANCEL_ANY)
 		return true;
-	if (cancel->cancel_flags & IORING_ASYNC_CANCEL_FD)
-		return request->sqe.fd == cancel->fd &&
-		       request->sqe.opcode != IORING_OP_ASYNC_CANCEL;
-	return request->sqe.user_data == cancel->addr;
+	if (sqe->cancel_flags & IORING_ASYNC_CANCEL_FD)
+		return request->sqe.fd == sqe->fd;
+	return request->sqe.user_data == sqe->addr;
 }
 
-/* A punch that has begun ends by itself. */
+static bool waits_for_pin(const struct request *request)
+{
+	return breaks_layout(request) && !request->chunks &&
+	       (request->asleep ||
+		machine_is_pinned(machine_handle_file(request->sqe.fd)));
+}
+
+/* What breaks the layout can only before, and while it waits for pins. */
 static bool may_be_interrupted(const struct request *request)
 {
-	return request->sqe.opcode == DP_RING_FTRUNCATE ||
-	       (request->sqe.opcode == IORING_OP_FALLOCATE &&
-		!(is_punch(request) && request->chunks));
+	return is_for_worker(request) &&
+	       (!request->begun || !breaks_layout(request) ||
+		waits_for_pin(request));
+}
+
+/* A sleeper that is woken looks at the pins, and goes on if there are none. */
+static void interrupt(struct request *request)
+{
+	request->asleep = false;
+	if (!request->begun)
+		finish(request, -ECANCELED);
+	else if (!breaks_layout(request) || waits_for_pin(request))
+		finish(request, interruption());
 }
 
 /* False: it cannot be ended, or the signal was lost. */
@@ -220,11 +266,11 @@ static bool end_early(struct request *request)
 		return false;
 	if (!may_be_interrupted(request))
 		return false;
-	finish(request, interruption());
+	interrupt(request);
 	return true;
 }
 
-static void step_cancel(struct request *request)
+static void cancel(struct request *request)
 {
 	int count = 0;
 
@@ -237,10 +283,15 @@ static void step_cancel(struct request *request)
 
 /* ------------------------------------------------------------------ steps */
 
-static bool waits_for_pin(const struct request *request)
+static bool has_to_begin(const struct request *request)
 {
-	return breaks_layout(request) && !request->chunks &&
-	       machine_is_pinned(machine_handle_file(request->sqe.fd));
+	return is_for_worker(request) && !request->begun;
+}
+
+static void begin(struct request *request)
+{
+	request->begun = true;
+	request->asleep = machine.ring.forgets && waits_for_pin(request);
 }
 
 static bool can_move(const struct request *request)
@@ -251,6 +302,8 @@ static bool can_move(const struct request *request)
 	case RUNNING:
 		if (request->sqe.opcode == IORING_OP_TIMEOUT)
 			return machine.now_ns >= request->expires_ns;
+		if (has_to_begin(request))
+			return machine.now_ns >= machine.ring.busy_until_ns;
 		return !waits_for_pin(request) ||
 		       happens(machine.ring.interrupted);
 	default:
@@ -260,16 +313,17 @@ static bool can_move(const struct request *request)
 
 static void step_running(struct request *request)
 {
+	if (has_to_begin(request)) {
+		begin(request);
+		return;
+	}
 	if (waits_for_pin(request)) {
-		finish(request, interruption());
+		interrupt(request);
 		return;
 	}
 	switch (request->sqe.opcode) {
 	case IORING_OP_TIMEOUT:
 		finish(request, -ETIME);
-		break;
-	case IORING_OP_ASYNC_CANCEL:
-		step_cancel(request);
 		break;
 	case IORING_OP_FALLOCATE:
 		step_fallocate(request);

@@ -8,10 +8,12 @@
  *		a fallocate() changes a chunk at a time
  *	DONE	has its result; no completion posted	[finish]
  *
- * What a kernel may do was measured on kernels from 6.1 to 7.2. A punch that has
- * not begun can be interrupted, and then did nothing; one that has begun ends by
- * itself. A refill can end after a part of its chunks, interrupted or out of
- * space. A punch and the layout barrier wait while a page of the file is pinned.
+ * What a kernel may do was measured on kernels from 6.1 to 7.3. A request that no
+ * worker has begun is cancelled with ECANCELED. A punch that waits for pins can be
+ * interrupted, and then did nothing; one that has changed something ends by itself.
+ * A refill can end after a part of its chunks, interrupted or out of space. A punch
+ * and the layout barrier wait while a page of the file is pinned, and where the
+ * kernel forgets to wake them (6.1) until they are cancelled.
  */
 #ifndef MACHINE_REQUEST_H
 #define MACHINE_REQUEST_H

@@ -9,10 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Odds of 256; all zero: a calm kernel. */
+/* The bytes are odds of 256; all zero: a calm kernel. */
 struct machine_ring_plan {
 	bool present;			/* else there is no io_uring */
 	uint64_t seed;
+	bool forgets;			/* to wake who waits for a pin, as 6.1 */
+	bool old;			/* before 6.9: does not truncate */
+	uint64_t busy_until_ns;		/* no worker begins anything before */
 	uint8_t late;			/* nothing moves on in a turn */
 	uint8_t lost;			/* a cancellation misses a request */
 	uint8_t interrupted;		/* a signal meets a fallocate() */

@@ -45,9 +45,10 @@ MUTANTS = [
     # ------------------------------------------------- when it is over
     ('deadline-without-an-answer', sim('reclaim-late'), 'lib/reclaim/part.c',
      'I7: at the deadline chunks are free, and the kernel may still punch them',
-     '''	part->again_ns = now_ns + STEP_NS;
-	dp_punch_cancel(punch, &part->request);''',
-     '''	dp_punch_cancel(punch, &part->request);
+     '''	dp_punch_cancel(&job->jobs->punch, &part->request);''',
+     '''	dp_punch_cancel(&job->jobs->punch, &part->request);
+	if (early)
+		return;
 	for (uint32_t i = 0; i < part->request.runs; i++)
 		part->result[i] = -ECANCELED;
 	part->pending = 0;
@@ -69,8 +70,8 @@ MUTANTS = [
 	return true;'''),
     ('refill-free-when-asked', sim('refill'), 'lib/reclaim/part.c',
      'D9: a chunk is handed out before its refill is answered',
-     '	dp_punch_ask(&job->jobs->punch, &part->request);',
-     '''	dp_punch_ask(&job->jobs->punch, &part->request);
+     '		dp_punch_ask(&job->jobs->punch, &part->request);',
+     '''		dp_punch_ask(&job->jobs->punch, &part->request);
 	if (job->way == DP_WAY_REFILL)
 		dp_space_free(&job->jobs->holes.space[part->report.segment],
 			      part->run[0].chunk * DP_CHUNK_BLOCKS,
@@ -86,8 +87,42 @@ MUTANTS = [
      '		ret = p->barrier->files ? 0 : barrier_pass_all(p);\n'),
     ('barrier-interrupted-is-passed', sim('barrier'), 'lib/owner/barrier.c',
      'D8: a barrier that was interrupted is taken for passed',
-     '''	if (!cqe->res) {
+     '''	if (barrier_is_passed(p, cqe->res)) {
 		p->passed++;''',
-     '''	if (!cqe->res || dp_ring_was_interrupted(cqe->res)) {
+     '''	if (barrier_is_passed(p, cqe->res) ||
+	    dp_ring_was_interrupted(cqe->res)) {
 		p->passed++;'''),
+    ('barrier-unbegun-is-pinned', sim('barrier-busy'), 'lib/owner/barrier.c',
+     'a file that no worker has begun with is called pinned',
+     '	if (!dp_ring_was_interrupted(cqe->res) || cqe->res == -ECANCELED)\n',
+     '	if (!dp_ring_was_interrupted(cqe->res))\n'),
+    ('barrier-by-what-does-not-wait', sim('barrier'), 'lib/owner/barrier.c',
+     'D8: before Linux 6.9 ext4 is asked for what does not wait for pins',
+     '		p->by = BY_ZERO_PAST_END;',
+     '		p->by = BY_PUNCH_PAST_END;'),
+    ('barrier-full-is-a-failure', sim('barrier'), 'lib/owner/barrier.c',
+     'a full ext4 has no block to zero after the wait, and the open fails',
+     'return !result || (p->by == BY_ZERO_PAST_END && result == -ENOSPC);',
+     'return !result;'),
+    # ------------------------------------------- a wake-up is a hint (W12)
+    ('barrier-waits-to-be-woken', sim('barrier'), 'lib/owner/barrier.c',
+     'W12: an open hangs on a kernel that does not wake it',
+     '	if (now_ns < p->again.at_ns)\n',
+     '	if (p->again.at_ns)\n'),
+    ('punch-waits-to-be-woken', sim('reclaim-asleep'), 'lib/reclaim/part.c',
+     'W12: a reclaim hangs on a kernel that does not wake it',
+     '	if (part_is_fsdax(part) && part->again.at_ns < part->job->deadline_ns)',
+     '	if (!part_is_fsdax(part))'),
+    ('punch-looks-when-called', sim('reclaim-asleep'), 'lib/reclaim/part.c',
+     'W12: who sleeps on the eventfd is not woken to look again',
+     '		dp_punch_tick(punch, DP_TICK_LONG);',
+     '		;'),
+    ('look-after-the-deadline', sim('reclaim-busy'), 'lib/reclaim/part.c',
+     'W12: after the deadline a request is ended before its second is over',
+     'if (!early && !job->cancelled && now_ns < part->request.cancel_ns) {',
+     'if (!part->again_ns) {'),
+    ('look-is-the-deadline', sim('reclaim-busy'), 'lib/reclaim/part.c',
+     'W12: a request that was ended to look again timed out',
+     '	part->looked |= early;',
+     '	part->looked |= false;'),
 ]

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include "core/handle.h"
 #include "kinds.h"
+#include "machine/handle.h"
 #include "machine/machine.h"
 #include "os/os.h"
 #include "random.h"
@@ -296,6 +297,66 @@ static void run_late(struct world *world)
 	take_all(world);
 }
 
+/* As an application that calls only when its eventfd was written. */
+static void sleep_on_events(struct world *world, struct daxpin_job *job)
+{
+	const struct machine_handle *fd =
+		machine_handle(world->pool->jobs.events->fd);
+	uint64_t until_ns = machine.now_ns + STUCK_NS, seen = 0;
+
+	while (!dp_job_is_over(job) && machine.now_ns < until_ns) {
+		dp_os_sleep_ns(MS);
+		if (fd->count == seen)
+			continue;
+		seen = fd->count;
+		daxpin_next_event(world->pool, &(struct daxpin_event) {
+			.type = 0 });
+	}
+	if (!dp_job_is_over(job))
+		world_wrong(world, "stuck, though nothing is pinned");
+}
+
+/* The kernel does not wake what waits when the pin has gone: looking again does.
+ * No deadline ends it. */
+static void run_asleep(struct world *world)
+{
+	struct machine_ring_plan plan = calm;
+	struct daxpin_job *job;
+
+	plan.forgets = true;
+	plan.lost = 100;
+	if (!begin(world, plan))
+		return;
+	machine_pin(1, machine.now_ns + random_below(&world->random, 4) * 400 *
+		    MS + MS, NULL, NULL);
+	job = begin_job(world, false, 1, CHUNKS(3), 3 * STUCK_NS);
+	publish_some(world, 2);
+	if (job)
+		sleep_on_events(world, job);
+	check_result(world, end_job(world, job), 0);
+	check_chunks(world);
+	take_all(world);
+}
+
+/* A request that no worker has begun is asked again, and the application comes by
+ * after the deadline: no end that we made ourselves is taken for it. */
+static void run_busy(struct world *world)
+{
+	struct daxpin_job *job;
+
+	if (!begin(world, calm))
+		return;
+	machine.ring.busy_until_ns = machine.now_ns + 400 * MS;
+	job = begin_job(world, false, 1, CHUNKS(3), 500 * MS);
+	dp_os_sleep_ns(random_below(&world->random, 3) * 100 * MS);
+	publish_some(world, 2);
+	dp_os_sleep_ns(300 * MS);
+	publish_some(world, 1);
+	dp_os_sleep_ns(300 * MS);
+	check_result(world, end_job(world, job), 0);
+	check_chunks(world);
+}
+
 /* ------------------------------------------------------------------- refill */
 
 static void setup_holes(struct world *world)
@@ -355,11 +416,24 @@ static void land(void *arg)
 			    sizeof(zero));
 }
 
+/* Some kernels wake what waits, but it is interrupted, some do not; some truncate
+ * by a ring, older ones do not, and may have no block left. */
+static struct machine_ring_plan any_kernel(struct world *world)
+{
+	struct machine_ring_plan plan = {
+		.present = true, .late = 40, .lost = 100, .full = 60,
+		.forgets = random_below(&world->random, 2),
+		.old = random_below(&world->random, 2),
+	};
+
+	if (!plan.forgets)
+		plan.interrupted = 60;
+	return plan;
+}
+
 static void run_barrier(struct world *world)
 {
-	static const struct machine_ring_plan plan = {
-		.present = true, .late = 40, .lost = 100, .interrupted = 60,
-	};
+	const struct machine_ring_plan plan = any_kernel(world);
 	uint64_t pinned_ns = random_below(&world->random, 5) * 500 * MS;
 	struct world_extent *dead = &world->slot[0];
 	uint32_t events;
@@ -374,12 +448,28 @@ static void run_barrier(struct world *world)
 	ret = world_open_until(world, machine.now_ns + 10 * MS);
 	if (ret && media_events() != events && pinned_ns > 1100 * MS)
 		world_wrong(world, "an open that was refused stored something");
-	if (ret == -EBUSY)
-		world_open(world);
+	if (ret == -EBUSY && world_open_until(world, machine.now_ns + STUCK_NS))
+		world_wrong(world, "an open that is stuck, though nothing is pinned");
 	if (machine_is_pinned(dead->extent.addr / MEDIA_SEGMENT_SIZE))
 		world_wrong(world, "opened while the dead owner's pages are pinned");
 	publish_some(world, 3);
 	dp_os_sleep_ns(5000 * MS);
+}
+
+/* Nothing is pinned, and no worker of the ring begins for a while. That says
+ * nothing of pins, so the open goes on until it knows. */
+static void run_barrier_busy(struct world *world)
+{
+	const struct machine_ring_plan plan = any_kernel(world);
+
+	if (!begin(world, plan))
+		return;
+	world_kill(world);
+	machine.ring.busy_until_ns = machine.now_ns + 1000 * MS *
+				     (1 + random_below(&world->random, 8));
+	if (world_open_until(world, machine.now_ns + 10 * MS))
+		world_wrong(world, "pinned, it says, and nobody has looked");
+	publish_some(world, 2);
 }
 
 static const struct kind list[] = {
@@ -393,12 +483,18 @@ static const struct kind list[] = {
 	  2, 1, 8, 100, setup_fragments, run_cancelled, NULL },
 	{ "reclaim-late", "pinned past the deadline", 2, 2, 1, 6, 100,
 	  setup_fragments, run_late, NULL },
+	{ "reclaim-asleep", "a kernel that does not wake what waits for a pin",
+	  2, 2, 1, 6, 100, setup_fragments, run_asleep, NULL },
+	{ "reclaim-busy", "no worker begins for a while", 2, 2, 1, 6, 100,
+	  setup_fragments, run_busy, NULL },
 	{ "refill", "and what comes back published at once", 2, 2, 1, 4, 100,
 	  setup_holes, run_refill, NULL },
 	{ "refill-full", "a filesystem with room for a part", 2, 2, 1, 6, 100,
 	  setup_holes, run_refill_full, NULL },
 	{ "barrier", "a dead owner's pages pinned at open", 2, 2, 1, 12, 100,
 	  setup_pool, run_barrier, NULL },
+	{ "barrier-busy", "an open when no worker begins for a while", 2, 2, 1,
+	  4, 100, setup_pool, run_barrier_busy, NULL },
 };
 
 const struct kind_list kinds_reclaim = {

@@ -2,9 +2,11 @@
 /* What of io_uring can be had, and what of it on this memory. */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 #include "doctor.h"
@@ -217,6 +219,15 @@ static int try_ftruncate(struct io_uring *ring, int fd)
 	return ring_await(ring, 1, PATIENCE_MS, &ret) ? ret : -ETIMEDOUT;
 }
 
+/* What an open asks instead before Linux 6.9: lib/owner/barrier.c. */
+static bool has_other_barrier(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && (fs.f_type == XFS_SUPER_MAGIC ||
+				     fs.f_type == EXT4_SUPER_MAGIC);
+}
+
 static void say_barrier(struct doctor *doctor, struct io_uring *ring)
 {
 	struct answer answer = {
@@ -233,6 +244,11 @@ static void say_barrier(struct doctor *doctor, struct io_uring *ring)
 	if (!ret) {
 		doctor_say(doctor, answer,
 			   "a scratch file was truncated to its size by the ring");
+		return;
+	}
+	if (ret == -EINVAL && has_other_barrier(doctor->ground.fd)) {
+		doctor_say(doctor, answer,
+			   "the ring does not truncate (Linux 6.9 and later): fallocate() past the end of each file is used instead");
 		return;
 	}
 	answer.verdict = VERDICT_NO;

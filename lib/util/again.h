@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * W12: when to look again at what waits in the kernel. On some kernels (6.1 is
+ * one) nothing wakes a call that waits for a pin when the pin has gone
+ * (KERNEL 0.22), so such a request is cancelled and asked anew: first after 100 ms,
+ * which few pins outlast, then at intervals that double, up to a second, because
+ * each asking unmaps the whole file, and its pages must be faulted in again.
+ *
+ * A request that is cancelled before any worker has begun it shows that the
+ * machine is busy, and not that something is pinned. The next one gets twice the
+ * time, without regard to that second, or on a slow machine none would ever begin.
+ */
+#ifndef DP_AGAIN_H
+#define DP_AGAIN_H
+
+#include "util/util.h"
+
+#define DP_AGAIN_FIRST_NS	(100 * 1000000ull)
+#define DP_AGAIN_MAX_NS		(10 * DP_AGAIN_FIRST_NS)
+#define DP_AGAIN_BUSY_NS	(160 * DP_AGAIN_FIRST_NS)
+
+struct dp_again {
+	uint64_t at_ns;
+	uint64_t interval_ns;
+};
+
+static inline struct dp_again dp_again_begin(uint64_t now_ns)
+{
+	return (struct dp_again) {
+		.at_ns = now_ns + DP_AGAIN_FIRST_NS,
+		.interval_ns = DP_AGAIN_FIRST_NS,
+	};
+}
+
+/* It was asked anew. unbegun: something of it had not begun when it was cancelled. */
+static inline void dp_again_next(struct dp_again *again, uint64_t now_ns,
+				 bool unbegun)
+{
+	again->interval_ns = dp_min(2 * again->interval_ns,
+				    unbegun ? DP_AGAIN_BUSY_NS :
+					      DP_AGAIN_MAX_NS);
+	again->at_ns = now_ns + again->interval_ns;
+}
+
+#endif
