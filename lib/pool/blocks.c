@@ -15,8 +15,9 @@
  * is whole, too, but on a DAX filesystem a store moves it while hardware writes on to
  * where it was (A10); on a disk the kernel copies, and nothing need be done.
  *
- * XFS waits in these calls while a page of the file is pinned, in a way that nobody
- * can end: so the layout barrier comes first (pool.c).
+ * XFS waits in these calls while a page of the file is pinned. The layout barrier
+ * comes first (pool.c), so that only somebody without the pool's locks can have pinned
+ * one; they go through a ring all the same, which looks again (W12) and can be ended.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,12 +32,31 @@
 
 static_assert(STEP_MAX % DP_CHUNK_SIZE == 0, "whole chunks, if nobody interrupts");
 
+static int blocks_ask(void *arg)
+{
+	const struct dp_blocks *blocks = arg;
+
+	return blocks ? dp_patience_work(blocks->patience, blocks->done_bytes,
+					 blocks->total_bytes) : 0;
+}
+
+static int blocks_fallocate(struct dp_blocks *blocks, struct dp_ask_call call)
+{
+	if (blocks && blocks->ask)
+		return dp_ask_fallocate(blocks->ask, call, blocks_ask, blocks);
+	return dp_os_fallocate(call.fd, call.mode, call.offset, call.size);
+}
+
 /* One call each. On tmpfs a block is there when its page is: until then it counts
  * as a hole (KERNEL 0.17). */
-static int blocks_step(const struct dp_blocks_range *range, uint64_t done,
+static int blocks_step(struct dp_blocks *blocks,
+		       const struct dp_blocks_range *range, uint64_t done,
 		       uint64_t size, int mode)
 {
-	int ret = dp_os_fallocate(range->fd, mode, range->offset + done, size);
+	int ret = blocks_fallocate(blocks, (struct dp_ask_call) {
+		.fd = range->fd, .mode = mode,
+		.offset = range->offset + done, .size = size,
+	});
 
 	if (!ret && range->mapped)
 		ret = dp_os_advise(range->mapped + done, size,
@@ -52,12 +72,6 @@ static uint64_t blocks_half(uint64_t size)
 	return half ? half : STEP_MIN;
 }
 
-static int blocks_ask(const struct dp_blocks *blocks)
-{
-	return blocks ? dp_patience_work(blocks->patience, blocks->done_bytes,
-					 blocks->total_bytes) : 0;
-}
-
 /* blocks: NULL, or whom to tell. */
 static int blocks_do(struct dp_blocks *blocks, struct dp_blocks_range range,
 		     int mode)
@@ -71,7 +85,7 @@ static int blocks_do(struct dp_blocks *blocks, struct dp_blocks_range range,
 		size = dp_min(step, range.size - done);
 		ret = blocks_ask(blocks);
 		if (!ret)
-			ret = blocks_step(&range, done, size, mode);
+			ret = blocks_step(blocks, &range, done, size, mode);
 		if (ret == -EINTR) {
 			step = blocks_half(size);
 			ret = 0;
@@ -221,23 +235,19 @@ static int blocks_fail(const struct dp_blocks *blocks, int error,
 		       strerror(-error));
 }
 
-int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
-		   const struct dp_why *why)
+static int blocks_give_all(struct dp_blocks *blocks,
+			   struct dp_segments *segments,
+			   const struct dp_why *why)
 {
-	struct dp_blocks blocks = {
-		.patience = patience,
-		.total_bytes = dp_blocks_lacking(segments),
-	};
 	const char *path = segments->source->path;
 	int ret = 0;
 
-	assert(!segments->readonly);
 	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++) {
 		if (!blocks_segment_lacks(segments, i))
 			continue;
-		ret = blocks_give_segment(&blocks, segments, i);
+		ret = blocks_give_segment(blocks, segments, i);
 		if (ret)
-			return blocks_fail(&blocks, ret, path,
+			return blocks_fail(blocks, ret, path,
 					   "that are holes of its files, or shared by a reflink,",
 					   why);
 		ret = dp_segment_list(segments, i, why);
@@ -248,6 +258,39 @@ int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
 				       "segment %u of %s was given blocks of its own, and its filesystem does not show them: copy the files with cp --reflink=never --sparse=never, and use the copy",
 				       i, path);
 	}
+	return ret;
+}
+
+/* Waiting calls on a DAX filesystem go through a ring. */
+static void blocks_begin(struct dp_blocks *blocks,
+			 const struct dp_segments *segments, struct dp_ask *ask)
+{
+	if (segments->source->kind != DP_SOURCE_FSDAX)
+		return;
+	dp_ask_open(ask);
+	blocks->ask = ask;
+}
+
+static void blocks_end(struct dp_blocks *blocks)
+{
+	if (blocks->ask)
+		dp_ask_close(blocks->ask);
+}
+
+int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
+		   const struct dp_why *why)
+{
+	struct dp_blocks blocks = {
+		.patience = patience,
+		.total_bytes = dp_blocks_lacking(segments),
+	};
+	struct dp_ask ask;
+	int ret;
+
+	assert(!segments->readonly);
+	blocks_begin(&blocks, segments, &ask);
+	ret = blocks_give_all(&blocks, segments, why);
+	blocks_end(&blocks);
 	return ret;
 }
 
@@ -292,6 +335,7 @@ int dp_blocks_create(struct dp_segments *segments,
 		     struct dp_patience *patience, const struct dp_why *why)
 {
 	struct dp_blocks blocks = { .patience = patience };
+	struct dp_ask ask;
 	int ret;
 
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
@@ -301,9 +345,11 @@ int dp_blocks_create(struct dp_segments *segments,
 		return ret;
 	for (uint32_t i = 0; i < dp_segments_count(segments); i++)
 		blocks.total_bytes += blocks_size_of(segments, i);
+	blocks_begin(&blocks, segments, &ask);
 	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++)
 		ret = dp_blocks_allocate(&blocks, blocks_range_of(
 			segments, i, 0, blocks_size_of(segments, i)));
+	blocks_end(&blocks);
 	return ret ? blocks_fail(&blocks, ret, segments->source->path,
 				 "of the new pool", why) : 0;
 }

@@ -7,11 +7,13 @@
 #define DP_BLOCKS_H
 
 #include "owner/lock.h"
+#include "pool/ask.h"
 #include "pool/segment.h"
 
 /* What is to be done, all of it together, and how far that is. */
 struct dp_blocks {
 	struct dp_patience *patience;
+	struct dp_ask *ask;		/* on a DAX filesystem; else NULL */
 	uint64_t done_bytes;
 	uint64_t total_bytes;
 };

@@ -141,6 +141,13 @@ static bool is_punch(const struct request *request)
 	       request->sqe.len & FALLOC_FL_PUNCH_HOLE;
 }
 
+static bool allocates(const struct request *request)
+{
+	return request->sqe.opcode == IORING_OP_FALLOCATE &&
+	       !(request->sqe.len & (FALLOC_FL_PUNCH_HOLE |
+				     FALLOC_FL_ZERO_RANGE));
+}
+
 static bool is_for_worker(const struct request *request)
 {
 	return request->sqe.opcode == DP_RING_FTRUNCATE ||
@@ -160,6 +167,8 @@ static bool breaks_layout(const struct request *request)
 {
 	if (request->sqe.opcode != IORING_OP_FALLOCATE)
 		return request->sqe.opcode == DP_RING_FTRUNCATE;
+	if (machine.ring.allocation_waits && allocates(request))
+		return true;
 	return request->sqe.len & FALLOC_FL_ZERO_RANGE ||
 	       (is_punch(request) && !is_past_end(request));
 }
@@ -204,6 +213,13 @@ static void change_chunk(struct request *request)
 		finish(request, ret);
 }
 
+/* The file's size, and what is left over by whole chunks. */
+static int allocate(const struct request *request)
+{
+	return dp_os_fallocate(request->sqe.fd, request->sqe.len,
+			       request->sqe.off, request->sqe.addr);
+}
+
 static void step_fallocate(struct request *request)
 {
 	if (!request->decided)
@@ -211,7 +227,7 @@ static void step_fallocate(struct request *request)
 	if (request->error && request->chunks == request->error_at)
 		finish(request, request->error);
 	else if (request->chunks == chunks_of(request))
-		finish(request, 0);
+		finish(request, allocates(request) ? allocate(request) : 0);
 	else
 		change_chunk(request);
 }

@@ -14,6 +14,7 @@ struct machine_ring_plan {
 	bool present;			/* else there is no io_uring */
 	uint64_t seed;
 	bool forgets;			/* to wake who waits for a pin, as 6.1 */
+	bool allocation_waits;		/* for pins too, as on XFS */
 	bool old;			/* before 6.9: does not truncate */
 	uint64_t busy_until_ns;		/* no worker begins anything before */
 	uint8_t late;			/* nothing moves on in a turn */

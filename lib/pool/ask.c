@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One request at a time, in a ring, since the call itself cannot be ended at a
+ * deadline. W12: what has not come back is cancelled and asked anew at growing
+ * intervals (util/again.h). On XFS and ext4 that undoes nothing: before the file is
+ * changed the call waits, and once it changes the file no cancel ends it. So it is
+ * not for tmpfs, where one would (KERNEL 0.23).
+ */
+#include <errno.h>
+#include "os/os.h"
+#include "pool/ask.h"
+#include "util/again.h"
+
+#define ENTRIES		2u		/* the request, and its cancellation */
+#define CANCEL		1u		/* user_data; the request's is 0 */
+#define STEP_NS		(10 * 1000000ull)
+
+void dp_ask_open(struct dp_ask *ask)
+{
+	ask->open = !dp_ring_open(&ask->ring, ENTRIES, DP_RING_PLAIN);
+}
+
+void dp_ask_close(struct dp_ask *ask)
+{
+	if (ask->open)
+		dp_ring_close(&ask->ring);
+	ask->open = false;
+}
+
+static int ask_submit(struct dp_ask *ask, const struct dp_ask_call *call)
+{
+	struct io_uring_sqe *sqe = dp_ring_prepare(&ask->ring);
+
+	assert(sqe);
+	sqe->opcode = IORING_OP_FALLOCATE;
+	sqe->fd = call->fd;
+	sqe->off = call->offset;
+	sqe->addr = call->size;
+	sqe->len = call->mode;
+	return dp_ring_submit(&ask->ring);
+}
+
+/* 1: the request came back. */
+static int ask_next(struct dp_ask *ask, int *ret_result)
+{
+	struct io_uring_cqe cqe;
+	int ret = dp_ring_next(&ask->ring, STEP_NS, &cqe);
+
+	if (ret > 0 && cqe.user_data == CANCEL)
+		return 0;
+	if (ret > 0)
+		*ret_result = cqe.res;
+	return ret;
+}
+
+/* Until it comes back. *failed: what go_on said, after which it is only ended. */
+static int ask_await(struct dp_ask *ask, struct dp_again *again,
+		     int (*go_on)(void *arg), void *arg, int *failed)
+{
+	int result = 0, ret;
+
+	while (!(ret = ask_next(ask, &result))) {
+		if (!*failed)
+			*failed = go_on(arg);
+		if (!*failed && dp_os_now_ns() < again->at_ns)
+			continue;
+		again->at_ns = dp_os_now_ns() + STEP_NS;
+		ret = dp_ring_cancel_all(&ask->ring, CANCEL);
+		if (ret)
+			break;
+	}
+	return ret < 0 ? ret : result;
+}
+
+int dp_ask_fallocate(struct dp_ask *ask, struct dp_ask_call call,
+		     int (*go_on)(void *arg), void *arg)
+{
+	struct dp_again again = dp_again_begin(dp_os_now_ns());
+	int ret, failed = 0;
+
+	if (!ask->open)
+		return dp_os_fallocate(call.fd, call.mode, call.offset,
+				       call.size);
+	for (;;) {
+		ret = ask_submit(ask, &call);
+		if (!ret)
+			ret = ask_await(ask, &again, go_on, arg, &failed);
+		if (!dp_ring_was_interrupted(ret))
+			return ret;
+		if (failed)
+			return failed;
+		dp_again_next(&again, dp_os_now_ns(), ret == -ECANCELED);
+	}
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An allocation that waits for pins, as on XFS, by a ring of the machine in memory:
+ * on a kernel that does not wake it, on one that does not begin with it, and with
+ * nobody left to wait.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include "machine/handle.h"
+#include "machine/machine.h"
+#include "os/os.h"
+#include "pool/ask.h"
+
+#define MS		1000000ull
+#define FILE_SIZE	(4 * DP_CHUNK_SIZE)
+#define STUCK_NS	(600000 * MS)
+
+static uint64_t until_ns;		/* that whoever waits goes on */
+static uint32_t times;			/* that he was asked */
+
+static int go_on(void *arg)
+{
+	(void)arg;
+	times++;
+	return machine.now_ns < until_ns ? 0 : -ETIMEDOUT;
+}
+
+/* A file with a hole, and a kernel. */
+static int begin(struct machine_ring_plan plan)
+{
+	static struct machine_disk *disk;
+	char name[DP_SEGMENT_NAME_SIZE];
+	int dir, fd;
+
+	if (!disk)
+		disk = machine_disk_new();
+	machine_reset(disk);
+	dp_source_segment_name(0, name);
+	dir = dp_os_open(AT_FDCWD, MACHINE_POOL, O_RDONLY, 0);
+	fd = dp_os_open(dir, name, O_RDWR | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	dp_os_close(dir);
+	assert_int_equal(dp_os_fallocate(fd, 0, 0, FILE_SIZE), 0);
+	machine_punch_chunk(0, 1);
+	machine.ring = plan;
+	times = 0;
+	return fd;
+}
+
+static int allocate(int fd, uint64_t ns)
+{
+	struct dp_ask ask;
+	int ret;
+
+	until_ns = machine.now_ns + ns;
+	dp_ask_open(&ask);
+	ret = dp_ask_fallocate(&ask, (struct dp_ask_call) {
+			       .fd = fd, .size = FILE_SIZE }, go_on, NULL);
+	dp_ask_close(&ask);
+	dp_os_close(fd);
+	return ret;
+}
+
+static void a_wake_up_that_is_lost_does_not_hang_it(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed < 200; seed++) {
+		int fd = begin((struct machine_ring_plan) {
+			.present = true, .seed = seed, .late = 40, .lost = 100,
+			.forgets = true, .allocation_waits = true,
+		});
+
+		machine_pin(0, machine.now_ns + seed * 10 * MS, NULL, NULL);
+		assert_int_equal(allocate(fd, STUCK_NS), 0);
+		assert_false(machine_is_pinned(0));
+		assert_false(machine_is_hole(0, 0, FILE_SIZE));
+	}
+}
+
+static void whoever_waits_can_end_it(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed < 200; seed++) {
+		int fd = begin((struct machine_ring_plan) {
+			.present = true, .seed = seed, .lost = 100,
+			.forgets = seed & 1, .allocation_waits = true,
+		});
+
+		machine_pin(0, UINT64_MAX, NULL, NULL);
+		assert_int_equal(allocate(fd, 500 * MS), -ETIMEDOUT);
+		assert_in_range(times, 10, 60);
+		assert_true(machine_is_hole(0, 0, FILE_SIZE));
+	}
+}
+
+/* Each time it is cancelled before it began, it has more time to begin. */
+static void a_busy_machine_begins_with_it_at_last(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed < 50; seed++) {
+		int fd = begin((struct machine_ring_plan) {
+			.present = true, .seed = seed, .late = 250,
+			.allocation_waits = true,
+		});
+
+		machine.ring.busy_until_ns = machine.now_ns + seed * 100 * MS;
+		assert_int_equal(allocate(fd, STUCK_NS), 0);
+		assert_false(machine_is_hole(0, 0, FILE_SIZE));
+	}
+}
+
+static void without_a_ring_it_is_the_call(void **state)
+{
+	int fd = begin((struct machine_ring_plan) { .present = false });
+
+	(void)state;
+	assert_int_equal(allocate(fd, STUCK_NS), 0);
+	assert_int_equal(times, 0);
+	assert_false(machine_is_hole(0, 0, FILE_SIZE));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_wake_up_that_is_lost_does_not_hang_it),
+		cmocka_unit_test(whoever_waits_can_end_it),
+		cmocka_unit_test(a_busy_machine_begins_with_it_at_last),
+		cmocka_unit_test(without_a_ring_it_is_the_call),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
