@@ -174,7 +174,7 @@ static int barrier_pass_all(struct passage *p)
 	p->begun = 0;
 	p->passed = 0;
 	p->moved_ns = dp_os_now_ns();
-	p->again = dp_again_begin(p->moved_ns);
+	p->again.at_ns = p->moved_ns + p->again.interval_ns;
 	p->unbegun = false;
 	while (!ret && p->passed < p->barrier->files) {
 		while (!ret && p->begun < p->barrier->files &&
@@ -313,6 +313,7 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 		    struct dp_patience *patience, const struct dp_why *why)
 {
 	struct passage p = { .barrier = barrier, .patience = patience,
+			     .again = dp_again_begin(dp_os_now_ns()),
 			     .grace_ns = GRACE_NS };
 	int ret;
 

@@ -20,6 +20,7 @@ struct request {
 	uint32_t after;			/* LINKED: the request before it */
 	struct io_uring_sqe sqe;
 	int result;
+	uint64_t added_ns;
 	bool begun;			/* by a worker */
 	bool asleep;			/* and no pin's end wakes it */
 	bool decided;			/* its end: */
@@ -124,6 +125,7 @@ uint32_t machine_request_add(uint32_t ring, const struct io_uring_sqe *sqe,
 
 	*request = (struct request) {
 		.ring = ring, .after = after, .sqe = *sqe,
+		.added_ns = machine.now_ns,
 	};
 	if (after == MACHINE_REQUEST_NONE)
 		start(request);
@@ -310,6 +312,13 @@ static void begin(struct request *request)
 	request->asleep = machine.ring.forgets && waits_for_pin(request);
 }
 
+static bool may_begin(const struct request *request)
+{
+	return machine.now_ns >= machine.ring.busy_until_ns &&
+	       machine.now_ns >= request->added_ns +
+				 machine.ring.begins_after_ns;
+}
+
 static bool can_move(const struct request *request)
 {
 	switch (request->state) {
@@ -319,7 +328,7 @@ static bool can_move(const struct request *request)
 		if (request->sqe.opcode == IORING_OP_TIMEOUT)
 			return machine.now_ns >= request->expires_ns;
 		if (has_to_begin(request))
-			return machine.now_ns >= machine.ring.busy_until_ns;
+			return may_begin(request);
 		return !waits_for_pin(request) ||
 		       happens(machine.ring.interrupted);
 	default:

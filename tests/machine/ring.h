@@ -17,6 +17,7 @@ struct machine_ring_plan {
 	bool allocation_waits;		/* for pins too, as on XFS */
 	bool old;			/* before 6.9: does not truncate */
 	uint64_t busy_until_ns;		/* no worker begins anything before */
+	uint64_t begins_after_ns;	/* one begins so long after the submit */
 	uint8_t late;			/* nothing moves on in a turn */
 	uint8_t lost;			/* a cancellation misses a request */
 	uint8_t interrupted;		/* a signal meets a fallocate() */

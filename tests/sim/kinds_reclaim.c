@@ -89,7 +89,7 @@ static int end_job(struct world *world, struct daxpin_job *job)
 	if (daxpin_job_wait(job, machine.now_ns + STUCK_NS))
 		world_wrong(world, "a job that does not end");
 	daxpin_job_report(job, NULL, NULL, &summary);
-	if (!world_is_wrong(world) && daxpin_job_end(job))
+	if (daxpin_job_end(job))
 		world_wrong(world, "a job that is over and does not end");
 	return summary.result;
 }
@@ -312,8 +312,10 @@ static void sleep_on_events(struct world *world, struct daxpin_job *job)
 		daxpin_next_event(world->pool, &(struct daxpin_event) {
 			.type = 0 });
 	}
-	if (!dp_job_is_over(job))
-		world_wrong(world, "stuck, though nothing is pinned");
+	if (dp_job_is_over(job))
+		return;
+	world_wrong(world, "a reclaim is stuck, though nothing is pinned");
+	daxpin_job_cancel(job);
 }
 
 /* The kernel does not wake what waits when the pin has gone: looking again does.
@@ -431,6 +433,14 @@ static struct machine_ring_plan any_kernel(struct world *world)
 	return plan;
 }
 
+static void open_in_time(struct world *world)
+{
+	uint64_t until_ns = machine.now_ns + STUCK_NS;
+
+	if (world_open_until(world, until_ns) || machine.now_ns >= until_ns)
+		world_wrong(world, "an open is stuck, though nothing is pinned");
+}
+
 static void run_barrier(struct world *world)
 {
 	const struct machine_ring_plan plan = any_kernel(world);
@@ -448,8 +458,8 @@ static void run_barrier(struct world *world)
 	ret = world_open_until(world, machine.now_ns + 10 * MS);
 	if (ret && media_events() != events && pinned_ns > 1100 * MS)
 		world_wrong(world, "an open that was refused stored something");
-	if (ret == -EBUSY && world_open_until(world, machine.now_ns + STUCK_NS))
-		world_wrong(world, "an open that is stuck, though nothing is pinned");
+	if (ret == -EBUSY)
+		open_in_time(world);
 	if (machine_is_pinned(dead->extent.addr / MEDIA_SEGMENT_SIZE))
 		world_wrong(world, "opened while the dead owner's pages are pinned");
 	publish_some(world, 3);
@@ -466,7 +476,9 @@ static void run_barrier_busy(struct world *world)
 		return;
 	world_kill(world);
 	machine.ring.busy_until_ns = machine.now_ns + 1000 * MS *
-				     (1 + random_below(&world->random, 8));
+				     (1 + random_below(&world->random, 4));
+	machine.ring.begins_after_ns = random_below(&world->random, 5) * 1000 *
+				       MS;
 	if (world_open_until(world, machine.now_ns + 10 * MS))
 		world_wrong(world, "pinned, it says, and nobody has looked");
 	publish_some(world, 2);

@@ -75,6 +75,7 @@ static void a_wake_up_that_is_lost_does_not_hang_it(void **state)
 
 		machine_pin(0, machine.now_ns + seed * 10 * MS, NULL, NULL);
 		assert_int_equal(allocate(fd, STUCK_NS), 0);
+		assert_true(machine.now_ns < until_ns);
 		assert_false(machine_is_pinned(0));
 		assert_false(machine_is_hole(0, 0, FILE_SIZE));
 	}
@@ -89,9 +90,9 @@ static void whoever_waits_can_end_it(void **state)
 			.forgets = seed & 1, .allocation_waits = true,
 		});
 
-		machine_pin(0, UINT64_MAX, NULL, NULL);
+		machine_pin(0, machine.now_ns + 20000 * MS, NULL, NULL);
 		assert_int_equal(allocate(fd, 500 * MS), -ETIMEDOUT);
-		assert_in_range(times, 10, 60);
+		assert_true(times >= 10);
 		assert_true(machine_is_hole(0, 0, FILE_SIZE));
 	}
 }
@@ -102,12 +103,13 @@ static void a_busy_machine_begins_with_it_at_last(void **state)
 	(void)state;
 	for (uint64_t seed = 1; seed < 50; seed++) {
 		int fd = begin((struct machine_ring_plan) {
-			.present = true, .seed = seed, .late = 250,
+			.present = true, .seed = seed, .late = 40,
 			.allocation_waits = true,
 		});
 
-		machine.ring.busy_until_ns = machine.now_ns + seed * 100 * MS;
+		machine.ring.begins_after_ns = seed * 100 * MS;
 		assert_int_equal(allocate(fd, STUCK_NS), 0);
+		assert_true(machine.now_ns < until_ns);
 		assert_false(machine_is_hole(0, 0, FILE_SIZE));
 	}
 }
