@@ -234,6 +234,24 @@ static int check_note_owner(struct walk *walk)
 			      super->owner.pid, super->owner.contexts);
 }
 
+/* No check of metadata sees that bytes in an extent are missing. */
+static int check_note_shutdown(struct walk *walk)
+{
+	const struct dp_pool *pool = &walk->image->pool;
+	struct dp_flushed flushed;
+
+	dp_flushed_look(&flushed, &pool->source, dp_file_fd(&pool->first),
+			&walk->super, false, NULL);
+	if (flushed.dirty != DP_YES)
+		return 0;
+	return dp_report_tell(walk->report,
+			      check_found(walk, DAXPIN_STRUCTURE_DATA,
+					  DAXPIN_SEVERITY_NOTE),
+			      "power failed while the pool was open, before all that was durable had reached its NVDIMMs (they count %llu dirty shutdowns, %llu when it was opened): bytes of any extent may be missing",
+			      (unsigned long long)flushed.now.count,
+			      (unsigned long long)walk->super.dirty_shutdowns);
+}
+
 /* What a whole superblock says; *ret_sense: the rest can be found by it. */
 static int check_sense(struct walk *walk)
 {
@@ -297,7 +315,9 @@ static int check_first_super(struct walk *walk)
 	ret = check_note_pages(walk, &halves, &verdict);
 	if (!ret)
 		ret = check_pages(walk, &halves, &verdict);
-	return ret ? ret : check_note_owner(walk);
+	if (!ret)
+		ret = check_note_owner(walk);
+	return ret ? ret : check_note_shutdown(walk);
 }
 
 /* ----------------------------------------------- of one open, and whose files */

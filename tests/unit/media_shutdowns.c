@@ -240,6 +240,26 @@ static uint32_t dirty_at_look(struct fixture *f)
 	return dirty;
 }
 
+static int count_note(const struct daxpin_finding *finding, void *arg)
+{
+	unsigned int *count = arg;
+
+	assert_int_equal(finding->severity, DAXPIN_SEVERITY_NOTE);
+	*count += strstr(finding->what, "8 dirty shutdowns, 7 when") != NULL;
+	return 0;
+}
+
+/* What a check says of it. */
+static unsigned int notes(struct fixture *f)
+{
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	unsigned int count = 0;
+
+	assert_int_equal(daxpin_check(f->path, &f->options, count_note, &count,
+				      &summary), 0);
+	return count;
+}
+
 /* Refused, and nothing is changed by that. */
 static void assert_not_flushed(struct fixture *f, int error, const char *words)
 {
@@ -289,7 +309,9 @@ static void power_that_failed_while_it_was_open_is_reported(void **state)
 	assert_not_flushed(f, -EUCLEAN,
 			   "count 8 dirty shutdowns, 7 when it was opened");
 	assert_int_equal(dirty_at_look(f), DAXPIN_YES);
+	assert_int_equal(notes(f), 1);
 	assert_int_equal(dirty_at_open(f), DAXPIN_YES);
+	assert_int_equal(notes(f), 0);
 	assert_flushed(f);		/* after an orderly close */
 }
 
