@@ -4,7 +4,8 @@
 Every public function is in the SYNOPSIS of one page of section 3, with the
 header's prototype, in that page's NAME and, unless the page has its name, in
 the table of aliases of docs/meson.build.  Every public constant and every
-member of a public struct is on some page.  Each page has all its sections.
+member of a public struct is on some page, and every constant on a page is in a
+header.  Each page has all its sections.
 """
 import pathlib
 import re
@@ -131,17 +132,32 @@ def check_names(report, source, text):
     return count
 
 
+def check_constants(report, source, pages):
+    """What a page marks as a constant: a name that was changed in the header."""
+    declared = set()
+    for header in PUBLIC:
+        declared |= set(re.findall(r'DAXPIN_\w+',
+                                   read(source / 'include' / header)))
+    for path, text in pages.items():
+        for m in re.finditer(r'\bDv (DAXPIN_\w+)', text):
+            if m[1] not in declared:
+                report.fault(path, line_of(text, m.start()),
+                             f'{m[1]} is in no header')
+
+
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
     pages = {path: read(path)
              for path in sorted((source / 'docs' / 'man3').glob('*.3'))}
-    concepts = [read(path)
-                for path in sorted((source / 'docs' / 'man7').glob('*.7'))]
+    concepts = {path: read(path)
+                for path in sorted((source / 'docs' / 'man7').glob('*.7'))}
     for path, text in pages.items():
         check_sections(report, path, text)
     functions = check_functions(report, source, pages)
-    names = check_names(report, source, '\n'.join([*pages.values(), *concepts]))
+    names = check_names(report, source, '\n'.join([*pages.values(),
+                                                   *concepts.values()]))
+    check_constants(report, source, {**pages, **concepts})
     report.end(f'{functions} functions on {len(pages)} pages; '
                f'{names} constants and members', pages=len(pages),
                pages_of_section_7=len(concepts), functions=functions,
