@@ -784,6 +784,15 @@ MUTANTS = [
 	if (dp_claim_take(claim, fd, ret_stat))
 		return''',
      'an_open_pools_file_is_no_backup'),
+    ('unread-map-is-whole', OUTSIDE, 'lib/pool/judge.c',
+     'without /proc the overflow uid is one user',
+     '''	ret = judge_every_uid_is_one_user();
+	if (ret > 0)
+		return 0;''',
+     '''	ret = judge_every_uid_is_one_user();
+	if (ret)
+		return 0;''',
+     'whose_files_they_are_is_unknown_without_proc'),
     ('any-filesystem-will-do', OUTSIDE, 'lib/pool/judge.c',
      'overlayfs, NFS, FUSE and unknown filesystems are as good as others',
      '''	if (*ret_filesystem != DP_FILESYSTEM_DOUBTFUL ||

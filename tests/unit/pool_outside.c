@@ -511,8 +511,17 @@ int __wrap_dp_os_send_descriptors(int socket, const int *fd, uint32_t count)
 }
 
 FAILS(int, dp_os_eventfd, (void), (), -EMFILE)
-FAILS(int, dp_os_read_file, (const char *path, char *buffer, size_t size),
-      (path, buffer, size), -EIO)
+
+static bool no_proc;			/* neither /proc nor /sys is mounted */
+
+int __real_dp_os_read_file(const char *path, char *buffer, size_t size);
+int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size);
+int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size)
+{
+	if (must_fail())
+		return -EIO;
+	return no_proc ? -ENOENT : __real_dp_os_read_file(path, buffer, size);
+}
 
 /* 1: it succeeded without a failure: every call had its turn. */
 static int create_with_a_failure(struct fixture *f, unsigned int successes)
@@ -594,6 +603,59 @@ static void filesystems_with_doubtful_locks_are_refused(void **state)
 	close_pool(f);
 	f->options.flags = 0;
 	other_filesystem = 0;
+}
+
+/* ------------------------------------------------------- /proc and /sys (W11) */
+
+static void without_proc_a_pool_of_ones_own_works(void **state)
+{
+	struct fixture *f = *state;
+
+	if (geteuid() == NOBODY) {
+		print_message("# skipped: this user may stand for others\n");
+		skip();
+	}
+	no_proc = true;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool), 0);
+	close_pool(f);
+	open_pool(f);
+	close_pool(f);
+	no_proc = false;
+}
+
+/* As the overflow uid, which may stand for every user of another namespace. */
+static int nobody_meets_no_proc(void *arg)
+{
+	struct fixture *f = arg;
+	const char *words = "/proc/self/uid_map, which says whether it does, cannot be read";
+
+	if (!become_poor(NOBODY, 1 << 20))
+		return 2;
+	if (daxpin_pool_create(f->path, &f->options, &f->pool))
+		return 3;
+	if (daxpin_pool_close(f->pool))
+		return 4;
+	f->pool = NULL;
+	no_proc = true;
+	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EPERM ||
+	    !strstr(f->why, words))
+		return 5;
+	strcat(f->path, "/sub");
+	if (daxpin_pool_create(f->path, &f->options, &f->pool) != -EPERM ||
+	    !strstr(f->why, words))
+		return 6;
+	return access(f->path, F_OK) ? 0 : 7;
+}
+
+static void whose_files_they_are_is_unknown_without_proc(void **state)
+{
+	struct fixture *f = *state;
+
+	if (geteuid() || chown(f->path, NOBODY, NOBODY)) {
+		print_message("# skipped: to become another user needs root\n");
+		skip();
+	}
+	assert_int_equal(run_child(nobody_meets_no_proc, f), 0);
 }
 
 /* --------------------------------------------------------------- descriptors */
@@ -709,6 +771,8 @@ int main(void)
 		TEST(an_anchor_that_is_refused_says_why, fixture_setup),
 		TEST(filesystems_with_doubtful_locks_are_refused,
 		     fixture_setup),
+		TEST(without_proc_a_pool_of_ones_own_works, empty_setup),
+		TEST(whose_files_they_are_is_unknown_without_proc, empty_setup),
 		TEST(a_socket_is_refused, fixture_setup),
 		TEST(a_device_is_refused, fixture_setup),
 		TEST(a_file_of_another_filesystem_is_refused, fixture_setup),
