@@ -780,7 +780,7 @@ MUTANTS = [
      'a file of an open pool is opened and closed as a backup',
      '''	if (dp_claim_take(claim, fd, ret_stat))
 		return''',
-     '''	dp_os_close(dp_os_open(AT_FDCWD, path, O_RDONLY, 0));
+     '''	dp_os_close(dp_os_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0));
 	if (dp_claim_take(claim, fd, ret_stat))
 		return''',
      'an_open_pools_file_is_no_backup'),
