@@ -399,12 +399,13 @@ static void use_new(struct daxpin_pool *pool, uint8_t how)
 	expect(!daxpin_drop(pool, op.extent), "drop");
 }
 
+/* Of a pool that is open: a degraded open opens what the reader has not judged. */
 static bool has_root(struct daxpin_extent extent)
 {
 	struct reader_root root;
 
 	for (uint32_t i = 0; i < DP_ROOTS; i++)
-		if (reader_root(i, &root) && root.addr == extent.addr &&
+		if (reader_root_on_media(i, &root) && root.addr == extent.addr &&
 		    root.gen == (extent.gen & 0xffff))
 			return true;
 	return false;

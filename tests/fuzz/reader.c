@@ -454,17 +454,28 @@ static const char *judge_roots(const struct reading *reading)
 	return NULL;
 }
 
-bool reader_root(uint32_t slot, struct reader_root *ret_root)
+static bool root_in(const void *roots, uint32_t slot,
+		    struct reader_root *ret_root)
 {
 	struct dp_root root;
 
-	memcpy(&root, roots_now + slot * 64, 64);
+	memcpy(&root, (const char *)roots + slot * 64, 64);
 	if (!(root.word & 0xffffffff))
 		return false;
 	memcpy(ret_root->name, root.name, 48);
 	ret_root->addr = (root.word & 0xffffffff) * 4096;
 	ret_root->gen = root.word >> 32 & 0xffff;
 	return true;
+}
+
+bool reader_root(uint32_t slot, struct reader_root *ret_root)
+{
+	return root_in(roots_now, slot, ret_root);
+}
+
+bool reader_root_on_media(uint32_t slot, struct reader_root *ret_root)
+{
+	return root_in(memory(0) + 0x110000, slot, ret_root);
 }
 
 /* -------------------------------------------------------------------- all */

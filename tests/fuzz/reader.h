@@ -46,8 +46,10 @@ struct reader_root {
 	uint32_t gen;			/* its low 16 bits */
 };
 
-/* What a root slot says, or false: nothing. */
+/* What a root slot says, or false: nothing. With the open lanes, as of the last
+ * reader_read(), which has to have come so far; and as it is on the medium now. */
 bool reader_root(uint32_t slot, struct reader_root *ret_root);
+bool reader_root_on_media(uint32_t slot, struct reader_root *ret_root);
 
 /* The words outside of metadata that open lanes set are on the medium now. */
 void reader_expect_set(const struct reading *reading);
