@@ -74,6 +74,8 @@ static int judge_owner(const char *what, const struct stat *stat,
 	ret = judge_every_uid_is_one_user();
 	if (ret > 0)
 		return 0;
+	if (ret == -EMFILE)
+		return ret;		/* dp_options_end() has the sentence */
 	if (ret < 0)
 		return dp_fail(why, -EPERM,
 			       "%s belongs to user %u, which may stand for any user of another namespace, and /proc/self/uid_map, which says whether it does, cannot be read: %s; run as another user, or insist with DAXPIN_POOL_ANY_OWNER",
