@@ -50,6 +50,7 @@ static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 
 	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
 		uint8_t flags = dp_segment_chunk(segments, index, chunk);
+
 		pool->unaligned_chunks += !(flags & DP_CHUNK_ALIGNED);
 		pool->shared_chunks += !!(flags & DP_CHUNK_SHARED);
 		pool->sparse_chunks += !(flags & DP_CHUNK_BACKED) &&

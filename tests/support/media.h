@@ -326,6 +326,31 @@ static inline void put_open_lane(struct fixture *f, uint32_t index,
 
 /* --------------------------------------------------------------- refusals */
 
+/* A check finds notes alone; how many have these words? */
+struct note_count {
+	const char *words;
+	unsigned int count;
+};
+
+static inline int count_note(const struct daxpin_finding *finding, void *arg)
+{
+	struct note_count *notes = arg;
+
+	assert_int_equal(finding->severity, DAXPIN_SEVERITY_NOTE);
+	notes->count += strstr(finding->what, notes->words) != NULL;
+	return 0;
+}
+
+static inline unsigned int count_notes(struct fixture *f, const char *words)
+{
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	struct note_count notes = { .words = words };
+
+	assert_int_equal(daxpin_check(f->path, &f->options, count_note, &notes,
+				      &summary), 0);
+	return notes.count;
+}
+
 static inline void assert_says(struct fixture *f, const char *words)
 {
 	if (!strstr(f->why, words))

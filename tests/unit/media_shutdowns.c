@@ -240,24 +240,10 @@ static uint32_t dirty_at_look(struct fixture *f)
 	return dirty;
 }
 
-static int count_note(const struct daxpin_finding *finding, void *arg)
-{
-	unsigned int *count = arg;
-
-	assert_int_equal(finding->severity, DAXPIN_SEVERITY_NOTE);
-	*count += strstr(finding->what, "8 dirty shutdowns, 7 when") != NULL;
-	return 0;
-}
-
 /* What a check says of it. */
 static unsigned int notes(struct fixture *f)
 {
-	struct daxpin_check_summary summary = { .size = sizeof(summary) };
-	unsigned int count = 0;
-
-	assert_int_equal(daxpin_check(f->path, &f->options, count_note, &count,
-				      &summary), 0);
-	return count;
+	return count_notes(f, "8 dirty shutdowns, 7 when");
 }
 
 /* Refused, and nothing is changed by that. */

@@ -132,24 +132,10 @@ static uint32_t movable_at_open(struct fixture *f)
 	return movable;
 }
 
-static int count_note(const struct daxpin_finding *finding, void *arg)
-{
-	unsigned int *count = arg;
-
-	assert_int_equal(finding->severity, DAXPIN_SEVERITY_NOTE);
-	*count += strstr(finding->what, "xfs_fsr may move") != NULL;
-	return 0;
-}
-
 /* What a check says of it. */
 static unsigned int notes(struct fixture *f)
 {
-	struct daxpin_check_summary summary = { .size = sizeof(summary) };
-	unsigned int count = 0;
-
-	assert_int_equal(daxpin_check(f->path, &f->options, count_note, &count,
-				      &summary), 0);
-	return count;
+	return count_notes(f, "xfs_fsr may move");
 }
 
 /* ------------------------------------------------------------------- tests */
