@@ -45,14 +45,14 @@ struct copy {
 	int error;
 };
 
-static char why[256];
+static char errmsg[256];
 
 static int check(const char *what, int ret)
 {
 	if (ret < 0)
 		fprintf(stderr, "uring-copy: %s: %s\n", what,
-			why[0] ? why : strerror(-ret));
-	why[0] = '\0';
+			errmsg[0] ? errmsg : strerror(-ret));
+	errmsg[0] = '\0';
 	return ret < 0;
 }
 
@@ -317,7 +317,8 @@ static int with_ring(struct copy *copy, int from, int to)
 {
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .file_slot = DAXPIN_URING_OWN_FILES,
-		.label = "uring-copy", .why = why, .why_size = sizeof(why),
+		.label = "uring-copy", .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	int ret;
 
@@ -340,7 +341,7 @@ static int open_pool(struct copy *copy, const char *path)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .segment_size = 32 << 20,
 		.pool_size = (parts / PARTS_A_SEGMENT + 2) * (32 << 20),
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct stat st;
 	int ret;

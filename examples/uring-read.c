@@ -12,12 +12,13 @@
 
 #define LENGTH 65536
 
-static char why[256];
+static char errmsg[256];
 
 static int check(const char *what, int ret)
 {
 	if (ret < 0)
-		fprintf(stderr, "%s: %s\n", what, why[0] ? why : strerror(-ret));
+		fprintf(stderr, "%s: %s\n", what,
+			errmsg[0] ? errmsg : strerror(-ret));
 	return ret < 0;
 }
 
@@ -50,7 +51,8 @@ static int run(struct daxpin_pool *pool, struct io_uring *ring, int fd)
 {
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .file_slot = DAXPIN_URING_OWN_FILES,
-		.label = "uring-read", .why = why, .why_size = sizeof(why),
+		.label = "uring-read", .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST };
 	struct daxpin_uring *uring;
@@ -75,7 +77,8 @@ int main(int argc, char **argv)
 {
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .pool_size = 64 << 20,
-		.segment_size = 32 << 20, .why = why, .why_size = sizeof(why),
+		.segment_size = 32 << 20, .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_pool *pool;
 	struct io_uring ring;

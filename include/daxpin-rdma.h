@@ -85,8 +85,8 @@ struct daxpin_rdma_options {
 	size_t size;			/* sizeof(struct daxpin_rdma_options) */
 	uint32_t flags;			/* DAXPIN_RDMA_BOUNCE, _TRY, _WINDOWS */
 	const char *label;		/* shown by daxpin_holds(); copied */
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
 	void (*run)(void (*fn)(void *arg), void *arg, void *executor);
 	void *executor;			/* yours */
 };
@@ -204,8 +204,8 @@ struct daxpin_grant_options {
 	int access;			/* IBV_ACCESS_REMOTE_READ, _WRITE, _ATOMIC;
 					   DAXPIN_ACCESS_FLUSH */
 	const char *label;		/* the peer, for daxpin_holds(); copied */
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
 	struct ibv_qp *qp;		/* the peer's; see daxpin_grant_qp() */
 	uint64_t bind_wr_id;		/* see daxpin_grant_bound() */
 	/* For daxpin_rdma_revoke_start(), all optional: */
@@ -380,8 +380,8 @@ struct daxpin_flush_options {
 	uint32_t platform;		/* enum daxpin_platform */
 	uint64_t wr_id;			/* of the completion */
 	struct ibv_sge sink;		/* READ: a byte of registered memory */
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
 };
 
 /*

@@ -41,8 +41,8 @@ struct daxpin_uring_options {
 	const char *label;		/* shown by daxpin_holds(), with "read, "
 					   or "write, " before it at the holds
 					   of requests; copied */
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
 	uint32_t buffer_slot;		/* BUFFER_RANGE: the first of these slots in
 					   the table that the ring has; all must be
 					   free (-EBUSY: one is in use) */
@@ -94,8 +94,8 @@ struct daxpin_uring_vec {
  * Rings of every kind; the ring's thread, as all calls here. -EBUSY: a file or
  * buffer table is there already, or a slot is in use; -EEXIST: the ring is
  * another thread's; -ENOMEM: NEED_FIXED and RLIMIT_MEMLOCK, the sum needed is
- * in `why`; -EOPNOTSUPP: a disk directory, or NEED_FIXED. On failure the ring
- * is as it was. It must not do I/O into the pool before this call.
+ * in `errmsg`; -EOPNOTSUPP: a disk directory, or NEED_FIXED. On failure the
+ * ring is as it was. It must not do I/O into the pool before this call.
  */
 int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
 			const struct daxpin_uring_options *options,

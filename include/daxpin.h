@@ -147,8 +147,8 @@ struct daxpin_pool_options {
 	   gives up: -ECANCELED. */
 	int (*progress)(const struct daxpin_wait *wait, void *arg);
 	void *progress_arg;
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
 	uint32_t mode;			/* create, directories: permission bits of new
 					   files, less the umask; 0: 0600. Not for
 					   others to write. A directory that is made
@@ -208,9 +208,9 @@ int daxpin_pool_create(const char *path,
 
 /*
  * Open an existing pool; options may be NULL. Waits for the owner lock until
- * the deadline, then -EBUSY, with the owner's pid in `why`. Damage is -EUCLEAN
- * and leaves the medium untouched; with DAXPIN_POOL_DEGRADED what checks out can
- * be used, see daxpin_check(3).
+ * the deadline, then -EBUSY, with the owner's pid in `errmsg`. Damage is
+ * -EUCLEAN and leaves the medium untouched; with DAXPIN_POOL_DEGRADED what checks
+ * out can be used, see daxpin_check(3).
  */
 int daxpin_pool_open(const char *path,
 		     const struct daxpin_pool_options *options,
@@ -633,8 +633,8 @@ struct daxpin_registration_options {
 	const char *rdma_device;	/* set: DMA through a verbs context of this
 					   device can outlive the owner lock; the
 					   name is for messages */
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
 	/*
 	 * Needed with rdma_device, else NULL: makes (make is 1) or ends (0) one
 	 * protection domain in that verbs context, in the calling thread, and
@@ -699,8 +699,8 @@ struct daxpin_job_options {
 	uint64_t bytes;			/* at most, in chunks of 2 MiB; 0: all */
 	uint64_t keep_bytes;		/* reclaim: so much stays free and backed */
 	uint64_t deadline_ns;		/* for holds, revokes and foreign pins */
-	char *why;			/* on failure: one sentence, cause and cure */
-	size_t why_size;
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
 };
 
 /*

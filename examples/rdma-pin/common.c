@@ -33,21 +33,21 @@ static int tell_wait(const struct daxpin_wait *wait, void *arg)
 struct daxpin_pool *open_pool(const struct stage *stage, unsigned int wait_ms)
 {
 	enum daxpin_owner told = 0;
-	char why[256] = "";
+	char errmsg[256] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.deadline_ns = daxpin_deadline_ms(wait_ms),
 		.progress = tell_wait,
 		.progress_arg = &told,
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_pool *pool;
 	int err;
 
 	err = daxpin_pool_open(stage->pool_path, &options, &pool);
 	if (err)
-		give_up("%s (%s)", why, strerror(-err));
+		give_up("%s (%s)", errmsg, strerror(-err));
 	return pool;
 }
 

@@ -160,15 +160,16 @@ static void check_slow(const struct stage *stage)
 		give_up("--slow %s: %s", stage->slow, strerror(errno));
 }
 
-static int create(const struct arguments *arguments, uint32_t flags, char *why,
-		  size_t why_size)
+static int create(const struct arguments *arguments, uint32_t flags,
+		  char *errmsg,
+		  size_t errmsg_size)
 {
 	struct daxpin_pool_options pool_options = {
 		.size = sizeof(pool_options),
 		.flags = flags,
 		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
-		.why = why,
-		.why_size = why_size,
+		.errmsg = errmsg,
+		.errmsg_size = errmsg_size,
 	};
 	struct daxpin_pool *pool;
 	struct stat place;
@@ -194,19 +195,20 @@ static int create(const struct arguments *arguments, uint32_t flags, char *why,
 static void prepare_pool(const struct arguments *arguments)
 {
 	const char *path = arguments->stage.pool_path;
-	char why[256] = "", why_create[256] = "";
+	char errmsg[256] = "", why_create[256] = "";
 	struct daxpin_pool_options pool_options = {
 		.size = sizeof(pool_options),
 		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_pool *pool;
 	int err;
 
 	if (arguments->create) {
-		if (create(arguments, DAXPIN_POOL_OVERWRITE, why, sizeof(why)))
-			give_up("%s", why);
+		if (create(arguments, DAXPIN_POOL_OVERWRITE, errmsg,
+			   sizeof(errmsg)))
+			give_up("%s", errmsg);
 		return;
 	}
 	err = daxpin_pool_open(path, &pool_options, &pool);
@@ -215,11 +217,11 @@ static void prepare_pool(const struct arguments *arguments)
 		return;
 	}
 	if (err == -EBUSY)
-		give_up("%s", why);
+		give_up("%s", errmsg);
 	err = create(arguments, 0, why_create, sizeof(why_create));
 	if (err == -EEXIST)
 		give_up("%s: no pool that opens (%s), and not empty: --create makes a pool over what is there",
-			path, why);
+			path, errmsg);
 	if (err)
 		give_up("%s", why_create);
 }

@@ -53,14 +53,14 @@ void well_close(struct well *well)
 		close(well->spring);
 }
 
-static int attach(struct reading *reading, char *why, size_t why_size)
+static int attach(struct reading *reading, char *errmsg, size_t errmsg_size)
 {
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = DAXPIN_URING_EAGER,
 		.file_slot = DAXPIN_URING_OWN_FILES,
 		.label = "rdma-pin ring",
-		.why = why,
-		.why_size = why_size,
+		.errmsg = errmsg,
+		.errmsg_size = errmsg_size,
 	};
 	int err;
 
@@ -91,7 +91,7 @@ static int prepare(struct reading *reading, const struct well *well)
 
 int reading_begin(struct reading *reading, struct daxpin_pool *pool,
 		  struct daxpin_extent extent, const struct well *well,
-		  bool unsafe, char *why, size_t why_size)
+		  bool unsafe, char *errmsg, size_t errmsg_size)
 {
 	int err;
 
@@ -100,17 +100,18 @@ int reading_begin(struct reading *reading, struct daxpin_pool *pool,
 	reading->extent = extent;
 	err = io_uring_queue_init(8, &reading->ring, 0);
 	if (err) {
-		snprintf(why, why_size,
+		snprintf(errmsg, errmsg_size,
 			 "no io_uring here: %s: see the sysctl kernel.io_uring_disabled and the container's seccomp profile",
 			 strerror(-err));
 		return err;
 	}
 	if (!unsafe)
-		err = attach(reading, why, why_size);
+		err = attach(reading, errmsg, errmsg_size);
 	if (!err) {
 		err = prepare(reading, well);
 		if (err)
-			snprintf(why, why_size, "the read cannot be prepared: %s",
+			snprintf(errmsg, errmsg_size,
+				 "the read cannot be prepared: %s",
 				 strerror(-err));
 	}
 	if (err) {

@@ -34,7 +34,7 @@ struct reading {
  */
 int reading_begin(struct reading *reading, struct daxpin_pool *pool,
 		  struct daxpin_extent extent, const struct well *well,
-		  bool unsafe, char *why, size_t why_size);
+		  bool unsafe, char *errmsg, size_t errmsg_size);
 bool reading_in_flight(struct reading *reading);
 /* Wait for it: its result. */
 int reading_end(struct reading *reading);

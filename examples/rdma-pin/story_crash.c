@@ -33,7 +33,7 @@
 struct will {
 	int err;
 	uint64_t addr, bytes, begin_ns;
-	char why[256];
+	char errmsg[256];
 };
 
 struct tale {
@@ -65,7 +65,7 @@ static int leave_a_read(const struct stage *stage, struct will *will)
 		return err;
 	pattern_fill(daxpin_ptr(pool, extent, 0), well.bytes, PATTERN_OWNER);
 	err = reading_begin(&reading, pool, extent, &well, stage->unsafe,
-			    will->why, sizeof(will->why));
+			    will->errmsg, sizeof(will->errmsg));
 	will->addr = extent.addr;
 	will->bytes = well.bytes;
 	will->begin_ns = reading.begin_ns;
@@ -96,7 +96,7 @@ static void receive_will(struct tale *tale, int fd, pid_t pid)
 			(int)pid);
 	if (tale->will.err)
 		give_up("the owner (process %d): %s (%s)", (int)pid,
-			tale->will.why, strerror(-tale->will.err));
+			tale->will.errmsg, strerror(-tale->will.err));
 }
 
 static void kill_an_owner(struct tale *tale)

@@ -57,14 +57,14 @@ static void grant_unsafe(struct tale *tale)
 
 static void grant_writer(struct tale *tale)
 {
-	char why[256] = "";
+	char errmsg[256] = "";
 	struct daxpin_grant_options options = {
 		.size = sizeof(options),
 		.flags = DAXPIN_GRANT_ZERO,
 		.access = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
 		.label = "rdma writer",
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	uint64_t begin;
 
@@ -80,7 +80,7 @@ static void grant_writer(struct tale *tale)
 	} else {
 		if (daxpin_rdma_grant(tale->rdma, tale->extent, &options,
 				      &tale->grant))
-			give_up("daxpin_rdma_grant: %s", why);
+			give_up("daxpin_rdma_grant: %s", errmsg);
 		daxpin_grant_key(tale->grant, &tale->key);
 	}
 	fact("rkey", tale->key.rkey);
@@ -383,12 +383,12 @@ static void tell_unsafe(struct tale *tale)
 /* With the pool open. False, with stage->no_rdma, where it takes no RDMA. */
 static bool attach(struct tale *tale)
 {
-	static char why[256];
+	static char errmsg[256];
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options),
 		.label = "rdma-pin",
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	int err;
 
@@ -399,12 +399,12 @@ static bool attach(struct tale *tale)
 	err = daxpin_rdma_attach(tale->pool, tale->nic.pd, &options,
 				 &tale->rdma);
 	if (err == -EOPNOTSUPP) {
-		tale->stage->no_rdma = why;
+		tale->stage->no_rdma = errmsg;
 		must(nic_close(&tale->nic), "closing the device");
 		return false;
 	}
 	if (err)
-		give_up("daxpin_rdma_attach: %s (%s)", why, strerror(-err));
+		give_up("daxpin_rdma_attach: %s (%s)", errmsg, strerror(-err));
 	if (tale->stage->unsafe) {
 		must(daxpin_rdma_detach(tale->rdma), "daxpin_rdma_detach");
 		tale->rdma = NULL;

@@ -38,7 +38,7 @@ static void tell_ways(const struct tale *tale)
 
 static void begin(struct tale *tale)
 {
-	char why[256] = "";
+	char errmsg[256] = "";
 	int err;
 
 	must(daxpin_reserve(tale->pool, tale->well.bytes, 0, &tale->extent),
@@ -46,12 +46,13 @@ static void begin(struct tale *tale)
 	must(publish(tale->pool, tale->extent, DAXPIN_OP_KEEP, 0),
 	     "daxpin_publish");
 	err = reading_begin(&tale->reading, tale->pool, tale->extent,
-			    &tale->well, tale->stage->unsafe, why, sizeof(why));
+			    &tale->well, tale->stage->unsafe, errmsg,
+			    sizeof(errmsg));
 	if (err) {
 		/* The pool is the user's: leave nothing in it. */
 		publish(tale->pool, tale->extent, DAXPIN_OP_RETIRE, 0);
 		must(daxpin_pool_close(tale->pool), "daxpin_pool_close");
-		give_up("%s (%s)", why, strerror(-err));
+		give_up("%s (%s)", errmsg, strerror(-err));
 	}
 	tell_ways(tale);
 	fact("addr", tale->extent.addr);

@@ -179,19 +179,19 @@ static int write_data(struct client *client, struct data *data)
 /* The data are durable, before anybody at the target has looked at them. */
 static int flush(struct client *client, struct data *data)
 {
-	char why[256] = "";
+	char errmsg[256] = "";
 	struct daxpin_flush_options options = {
 		.size = sizeof(options), .platform = client->platform,
 		.sink = { (uintptr_t)data->bytes + data->size - 1, 1,
 			  data->mr->lkey },
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	int err = daxpin_rdma_flush(client->conn.id->qp, &client->key,
 				    sizeof(struct header), data->size,
 				    &options, NULL);
 
 	if (err)
-		fprintf(stderr, "rdma-client: flush: %s\n", why);
+		fprintf(stderr, "rdma-client: flush: %s\n", errmsg);
 	return err ? err : conn_complete(&client->conn);
 }
 

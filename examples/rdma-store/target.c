@@ -205,20 +205,20 @@ static void serve_until_signal(struct target *target, int signal_fd)
 
 /* -------------------------------------------------------- begin and end */
 
-static int fail(const char *what, const char *why, int err)
+static int fail(const char *what, const char *errmsg, int err)
 {
 	fprintf(stderr, "rdma-target: %s: %s\n", what,
-		why && why[0] ? why : strerror(-err));
+		errmsg && errmsg[0] ? errmsg : strerror(-err));
 	return err;
 }
 
 static int open_pool(struct target *target)
 {
-	char why[256] = "";
+	char errmsg[256] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	int ret = -ENOENT;
 
@@ -234,15 +234,15 @@ static int open_pool(struct target *target)
 		ret = daxpin_pool_create(target->path, &options,
 					 &target->store.pool);
 	}
-	return ret ? fail(target->path, why, ret) : 0;
+	return ret ? fail(target->path, errmsg, ret) : 0;
 }
 
 static int attach(struct target *target)
 {
-	char why[256] = "";
+	char errmsg[256] = "";
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .label = "rdma-target",
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	int ret = conn_listen(target->address, target->port, &target->listen);
 
@@ -254,7 +254,7 @@ static int attach(struct target *target)
 		return fail("protection domain", NULL, -errno);
 	ret = daxpin_rdma_attach(target->store.pool, target->pd, &options,
 				 &target->store.rdma);
-	return ret ? fail(target->path, why, ret) : 0;
+	return ret ? fail(target->path, errmsg, ret) : 0;
 }
 
 /* In the order that lets nothing be reached that is not there any more. */

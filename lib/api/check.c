@@ -14,7 +14,7 @@ static int check_begin_report(const struct dp_options *options,
 			      const struct daxpin_check_summary *summary)
 {
 	if (!summary || summary->size < sizeof(size_t))
-		return dp_fail(&options->why, -EINVAL,
+		return dp_fail(&options->errmsg, -EINVAL,
 			       "nowhere to put the summary, or no size in it");
 	*report = (struct dp_report) {
 		.fn = fn, .arg = arg, .summary.size = summary->size,
@@ -37,7 +37,7 @@ static int check_run(struct dp_report *report, struct dp_pool_request *request)
 	if (ret)
 		return ret;
 	report->image = &image;
-	ret = dp_check(report, request->why);
+	ret = dp_check(report, request->errmsg);
 	dp_image_close(&image);
 	return ret;
 }
@@ -79,7 +79,8 @@ DP_EXPORT int daxpin_repair(const char *path,
 		ret = check_begin_report(&options, &report, fn, arg,
 					 ret_summary);
 	if (!ret && !backup)
-		ret = dp_fail(&options.why, -EINVAL, "no name for the backup");
+		ret = dp_fail(&options.errmsg, -EINVAL,
+			      "no name for the backup");
 	if (ret)
 		return ret;
 	report.patches = &patches;
@@ -98,7 +99,7 @@ DP_EXPORT int daxpin_repair_undo(const char *path,
 	int ret = dp_options_take(&options, path, user, DAXPIN_POOL_ANY_NODE);
 
 	if (!ret && !backup)
-		ret = dp_fail(&options.why, -EINVAL, "no backup");
+		ret = dp_fail(&options.errmsg, -EINVAL, "no backup");
 	if (ret)
 		return ret;
 	return dp_options_end(&options, dp_repair_undo(&options.request, backup));

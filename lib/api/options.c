@@ -28,7 +28,7 @@ static int options_pass_progress(const struct dp_wait *from, void *arg)
 static int options_copy(const struct daxpin_pool_options *options,
 			uint32_t flags, struct daxpin_pool_options *ret_copy)
 {
-	struct dp_why why;
+	struct dp_errmsg errmsg;
 	int ret;
 
 	memset(ret_copy, 0, sizeof(*ret_copy));
@@ -37,23 +37,23 @@ static int options_copy(const struct daxpin_pool_options *options,
 	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options);
 	if (ret == -E2BIG) {
 		/* Longer than ours, so it has these fields. */
-		why = (struct dp_why) { options->why, options->why_size };
-		return dp_fail(&why, ret,
+		errmsg = *DP_ERRMSG_OF(options);
+		return dp_fail(&errmsg, ret,
 			       "the options ask for what daxpin %s does not know",
 			       DAXPIN_VERSION);
 	}
 	if (ret)
 		return ret;
-	why = (struct dp_why) { ret_copy->why, ret_copy->why_size };
-	if (why.text && why.size)
-		why.text[0] = '\0';
+	errmsg = (struct dp_errmsg) { ret_copy->errmsg, ret_copy->errmsg_size };
+	if (errmsg.text && errmsg.size)
+		errmsg.text[0] = '\0';
 	if (ret_copy->mode &&
 	    (ret_copy->mode & ~0775u || (ret_copy->mode & 0600) != 0600))
-		return dp_fail(&why, -EINVAL,
+		return dp_fail(&errmsg, -EINVAL,
 			       "mode 0%o: new files take permission bits alone, with both of the owner's (0600), and not for others to write (0002)",
 			       ret_copy->mode);
 	if (ret_copy->flags & ~(flags | ALWAYS))
-		return dp_fail(&why, -EINVAL,
+		return dp_fail(&errmsg, -EINVAL,
 			       "flags 0x%x are not for this call",
 			       ret_copy->flags & ~(flags | ALWAYS));
 	return 0;
@@ -67,9 +67,9 @@ int dp_options_take(struct dp_options *options, const char *path,
 
 	if (ret)
 		return ret;
-	options->why = (struct dp_why) { copy->why, copy->why_size };
+	options->errmsg = *DP_ERRMSG_OF(copy);
 	if (!path)
-		return dp_fail(&options->why, -EINVAL, "no path");
+		return dp_fail(&options->errmsg, -EINVAL, "no path");
 	options->progress = (struct dp_options_progress) {
 		copy->progress, copy->progress_arg
 	};
@@ -96,7 +96,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 				    NULL,
 			.arg = &options->progress,
 		},
-		.why = &options->why,
+		.errmsg = &options->errmsg,
 	};
 	memcpy(options->request.uuid, copy->uuid, sizeof(copy->uuid));
 	return 0;
@@ -105,7 +105,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 /* Whatever it was that needed one: the number is the same, and so is the cure. */
 static int options_no_descriptor(const struct dp_pool_request *request)
 {
-	return dp_fail(request->why, -EMFILE,
+	return dp_fail(request->errmsg, -EMFILE,
 		       "%s: this process has no descriptor left: RLIMIT_NOFILE is %llu, and a pool of %u segments needs %u besides what the program has open: raise the limit (ulimit -n; systemd: LimitNOFILE=)",
 		       request->path,
 		       (unsigned long long)dp_os_descriptor_limit(),
@@ -118,8 +118,8 @@ int dp_options_end(const struct dp_options *options, int ret)
 
 	if (ret == -EMFILE)
 		return options_no_descriptor(&options->request);
-	if (ret < 0 && copy->why && copy->why_size && !copy->why[0])
-		dp_fail(&options->why, ret, "%s: %s", options->request.path,
+	if (ret < 0 && copy->errmsg && copy->errmsg_size && !copy->errmsg[0])
+		dp_fail(&options->errmsg, ret, "%s: %s", options->request.path,
 			strerror(-ret));
 	return ret;
 }

@@ -18,7 +18,7 @@ struct dp_options_progress {
 struct dp_options {
 	struct daxpin_pool_options copy;	/* fields unknown to the caller: 0 */
 	struct dp_options_progress progress;
-	struct dp_why why;
+	struct dp_errmsg errmsg;
 	struct dp_pool_request request;
 };
 

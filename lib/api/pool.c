@@ -35,7 +35,7 @@ static int pool_start(const char *path, const struct daxpin_pool_options *user,
 	if (ret)
 		return ret;
 	if (!ret_pool)
-		return dp_fail(&options.why, -EINVAL,
+		return dp_fail(&options.errmsg, -EINVAL,
 			       "nowhere to put the pool");
 	return dp_options_end(&options, dp_recover(&options.request, media,
 						   ret_pool));

@@ -24,30 +24,30 @@ static int reclaim_check_options(const struct daxpin_job_options *user,
 /* What could not be right on this pool, whatever happens later. */
 static int reclaim_check_pool(const struct daxpin_pool *pool, enum dp_way way,
 			      const struct daxpin_job_options *options,
-			      const struct dp_why *why)
+			      const struct dp_errmsg *errmsg)
 {
 	const struct dp_pool *media = &pool->media;
 	bool zero = options->flags & DAXPIN_JOB_ZERO;
 
 	if (options->flags & ~(DAXPIN_JOB_BLOCKING | DAXPIN_JOB_ZERO) ||
 	    (zero && way == DP_WAY_REFILL))
-		return dp_fail(why, -EINVAL, "flags 0x%x make no sense",
+		return dp_fail(errmsg, -EINVAL, "flags 0x%x make no sense",
 			       options->flags);
 	if (options->segment >= media->geometry.segments &&
 	    options->segment != DAXPIN_ALL_SEGMENTS)
-		return dp_fail(why, -ENOENT, "there is no segment %u",
+		return dp_fail(errmsg, -ENOENT, "there is no segment %u",
 			       options->segment);
 	if (media->readonly)
 		return -EROFS;
 	if (media->source.kind == DP_SOURCE_DEVDAX && !zero)
-		return dp_fail(why, -EOPNOTSUPP,
+		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s is device-dax, which has no holes: there is nothing to give back, but DAXPIN_JOB_ZERO zeroes what is free",
 			       media->source.path);
 	/* On kernels from 6.15 a punch forgets which other pages of the file
 	 * are dirty (KERNEL 0.11), so a later msync() would write nothing. */
 	if (media->source.kind == DP_SOURCE_FSDAX &&
 	    media->persist.granularity == DP_GRANULARITY_PAGE)
-		return dp_fail(why, -EOPNOTSUPP,
+		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s is on a DAX filesystem and open with page granularity: punching it could lose what msync() has still to write; open it with cache line granularity",
 			       media->source.path);
 	return 0;
@@ -83,14 +83,14 @@ static bool reclaim_is_refusal(int error)
 /* Where there can be no ring, in this thread, if that is allowed. */
 static int reclaim_begin_job(struct daxpin_job *job,
 			     const struct daxpin_job_options *options,
-			     const struct dp_why *why)
+			     const struct dp_errmsg *errmsg)
 {
 	int ret = dp_job_begin(job, options->segment);
 
 	if (!reclaim_is_refusal(ret))
 		return ret;
 	if (!(options->flags & DAXPIN_JOB_BLOCKING))
-		return dp_fail(why, -ENOSYS,
+		return dp_fail(errmsg, -ENOSYS,
 			       "io_uring, by which a punch can be given a deadline, cannot be had here (%s): allow it, or set DAXPIN_JOB_BLOCKING to wait in the calling thread for as long as memory is pinned",
 			       strerror(-ret));
 	job->blocking = true;
@@ -103,7 +103,7 @@ static int reclaim_begin(struct daxpin_pool *pool, enum dp_way way,
 {
 	struct daxpin_job_options options;
 	struct daxpin_job *job;
-	struct dp_why why;
+	struct dp_errmsg errmsg;
 	int ret = dp_enter(pool);
 
 	if (!ret && !ret_job)
@@ -112,14 +112,14 @@ static int reclaim_begin(struct daxpin_pool *pool, enum dp_way way,
 		ret = reclaim_check_options(user, &options);
 	if (ret)
 		return ret;
-	why = (struct dp_why) { options.why, options.why_size };
-	ret = reclaim_check_pool(pool, way, &options, &why);
+	errmsg = (struct dp_errmsg) { options.errmsg, options.errmsg_size };
+	ret = reclaim_check_pool(pool, way, &options, &errmsg);
 	if (ret)
 		return ret;
 	job = reclaim_make_job(pool, way, &options);
 	if (!job)
 		return -ENOMEM;
-	ret = reclaim_begin_job(job, &options, &why);
+	ret = reclaim_begin_job(job, &options, &errmsg);
 	if (ret) {
 		free(job);
 		return ret;

@@ -45,22 +45,22 @@ DP_EXPORT int daxpin_anchor_fd(struct daxpin_pool *pool)
 
 static int register_check(struct daxpin_pool *pool, uint32_t segment,
 			  const struct daxpin_registration_options *options,
-			  const struct dp_why *why)
+			  const struct dp_errmsg *errmsg)
 {
 	if (segment >= pool->media.geometry.segments &&
 	    segment != DAXPIN_ALL_SEGMENTS)
 		return -ENOENT;
 	if (options->flags & ~DAXPIN_REGISTRATION_BY_SEGMENT)
-		return dp_fail(why, -EINVAL, "flags 0x%x make no sense",
+		return dp_fail(errmsg, -EINVAL, "flags 0x%x make no sense",
 			       options->flags);
 	if (pool->media.source.kind == DP_SOURCE_DISK)
-		return dp_fail(why, -EOPNOTSUPP,
+		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s is on a disk, whose page-cache pages lose their dirty state under DMA: use a DAX filesystem, device-dax or tmpfs",
 			       pool->media.source.path);
 	if (options->rdma_device && pool->media.readonly)
 		return -EROFS;
 	if (!options->rdma_device != !options->rdma_domain)
-		return dp_fail(why, -EINVAL,
+		return dp_fail(errmsg, -EINVAL,
 			       "rdma_device and rdma_domain need each other: the one names the device in messages, by the other its verbs context is found");
 	return 0;
 }
@@ -69,22 +69,23 @@ static int register_check(struct daxpin_pool *pool, uint32_t segment,
 static int register_rdma(struct daxpin_pool *pool,
 			 const struct daxpin_registration_options *options,
 			 struct daxpin_registration *registration,
-			 const struct dp_why *why)
+			 const struct dp_errmsg *errmsg)
 {
 	struct dp_rdma_context context;
 	int unknown, ret;
 
 	ret = unknown = dp_owner_find_context(options->rdma_domain,
-					      options->rdma_arg, &context, why);
+					      options->rdma_arg, &context,
+					      errmsg);
 	if (ret < 0)
 		return ret;
 	ret = dp_pool_record_rdma(&pool->media, unknown ? NULL : &context);
 	if (ret == -ENOSPC)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "%s cannot be recorded in the pool, which has room for %u verbs contexts: attach protection domains of fewer contexts, or detach some",
 			       options->rdma_device, DP_RDMA_CONTEXTS_MAX);
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "the verbs context of %s cannot be recorded in the pool: %s",
 			       options->rdma_device, strerror(-ret));
 	dp_registration_set_rdma(registration, (struct dp_registration_rdma) {
@@ -113,7 +114,7 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 {
 	struct daxpin_registration_options copy = { 0 };
 	struct daxpin_registration *registration;
-	struct dp_why why;
+	struct dp_errmsg errmsg;
 	int ret = dp_enter(pool);
 
 	if (ret || !options || !ret_registration)
@@ -121,8 +122,8 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 	ret = dp_copy_versioned(&copy, sizeof(copy), options);
 	if (ret || !copy.label)
 		return ret ? ret : -EINVAL;
-	why = (struct dp_why) { copy.why, copy.why_size };
-	ret = register_check(pool, segment, &copy, &why);
+	errmsg = (struct dp_errmsg) { copy.errmsg, copy.errmsg_size };
+	ret = register_check(pool, segment, &copy, &errmsg);
 	if (ret)
 		return ret;
 	registration = dp_registration_make(pool,
@@ -131,7 +132,7 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 	if (!registration)
 		return -ENOMEM;
 	if (copy.rdma_device)
-		ret = register_rdma(pool, &copy, registration, &why);
+		ret = register_rdma(pool, &copy, registration, &errmsg);
 	if (ret) {
 		dp_registration_free(registration);
 		return ret;

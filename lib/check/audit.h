@@ -19,7 +19,7 @@ struct dp_audit_root {
 
 struct dp_audit {
 	struct dp_report *report;
-	const struct dp_why *why;
+	const struct dp_errmsg *errmsg;
 	const struct dp_super *super;	/* segment 0's */
 	struct dp_geometry geometry;	/* as it says */
 	uint64_t seed;
@@ -36,7 +36,8 @@ struct dp_audit {
 };
 
 void dp_audit_begin(struct dp_audit *audit, struct dp_report *report,
-		    const struct dp_super *super, const struct dp_why *why);
+		    const struct dp_super *super,
+		    const struct dp_errmsg *errmsg);
 void dp_audit_end(struct dp_audit *audit);
 
 /* The image is at segment 0. Before roots and tables, which lanes change. */

@@ -161,7 +161,7 @@ int dp_audit_lanes(struct dp_audit *audit)
 	dp_lanes_init(&audit->lanes, image->copy, &audit->copy, audit->seed,
 		      &image->pool.persist);
 	if (!ret)
-		ret = dp_lanes_load(&audit->lanes, true, audit->why);
+		ret = dp_lanes_load(&audit->lanes, true, audit->errmsg);
 	if (!ret)
 		dp_audit_apply_lanes(audit);
 	return ret;

@@ -13,14 +13,15 @@
 #include "check/audit.h"
 
 void dp_audit_begin(struct dp_audit *audit, struct dp_report *report,
-		    const struct dp_super *super, const struct dp_why *why)
+		    const struct dp_super *super,
+		    const struct dp_errmsg *errmsg)
 {
 	memset(audit, 0, sizeof(*audit));
 	audit->report = report;
 	audit->super = super;
 	audit->geometry = dp_geometry_of(super->pool_size, super->segment_size);
 	audit->seed = dp_layout_seed(super->uuid);
-	audit->why = why;
+	audit->errmsg = errmsg;
 }
 
 void dp_audit_end(struct dp_audit *audit)
@@ -274,7 +275,7 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 		return 0;
 	}
 	if (word.kind == DP_KIND_SLAB)
-		return dp_fail(audit->why, -EPROTONOSUPPORT,
+		return dp_fail(audit->errmsg, -EPROTONOSUPPORT,
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       audit->table.segment, block);
 	want_chunks(audit, block, word.blocks);

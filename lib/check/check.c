@@ -29,7 +29,7 @@ struct together {
 struct walk {
 	struct dp_report *report;
 	struct dp_image *image;
-	const struct dp_why *why;
+	const struct dp_errmsg *errmsg;
 	struct dp_super super;		/* segment 0's */
 	bool complete;			/* it says where the rest is */
 	struct dp_audit audit;
@@ -187,7 +187,7 @@ static int check_no_super(struct walk *walk,
 	const struct dp_source *source = &walk->image->pool.source;
 	const char *path = source->path;
 	char sentence[WHY_SIZE];
-	const struct dp_why inner = { sentence, sizeof(sentence) };
+	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	uint32_t index = verdict->never ? dp_remains_find(source, 1) : 0;
 
 	if (index) {
@@ -196,10 +196,10 @@ static int check_no_super(struct walk *walk,
 				      "%s", sentence);
 	}
 	if (verdict->never)
-		return dp_fail(walk->why, -EMEDIUMTYPE,
+		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
 			       "%s holds no daxpin pool", path);
 	if (dp_pool_is_blank(&walk->image->view))
-		return dp_fail(walk->why, -EMEDIUMTYPE,
+		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
 			       path);
 	return dp_report_tell(
@@ -257,11 +257,11 @@ static int check_sense(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
 	char sentence[WHY_SIZE];
-	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = dp_pool_check_super(pool, &walk->super, &inner);
 
 	if (ret && ret != -EUCLEAN)
-		return dp_fail(walk->why, ret, "%s", sentence);
+		return dp_fail(walk->errmsg, ret, "%s", sentence);
 	if (!ret && pool->source.kind == DP_SOURCE_DEVDAX &&
 	    pool->source.device_size != walk->super.pool_size)
 		ret = dp_fail(&inner, -EUCLEAN,
@@ -299,14 +299,14 @@ static int check_first_super(struct walk *walk)
 	verdict = dp_super_judge(&halves);
 	if (!verdict.newest)
 		return check_no_super(walk, &halves, &verdict);
-	ret = dp_super_check_version(verdict.newest, walk->why);
+	ret = dp_super_check_version(verdict.newest, walk->errmsg);
 	if (ret)
 		return ret;
 	walk->super = *verdict.newest;
 	if (verdict.page_lost)
 		walk->super.flags |= DP_SUPER_OWNER_UNKNOWN;
 	ret = dp_pool_check_uuid(&walk->image->pool, &walk->super,
-				 walk->image->uuid, walk->why);
+				 walk->image->uuid, walk->errmsg);
 	if (!ret)
 		ret = check_sense(walk);
 	if (ret || !walk->complete)
@@ -333,7 +333,7 @@ static int check_stamp(struct walk *walk, const struct dp_super *super,
 				    walk->image->segment_fd, &file);
 
 	if (ret)
-		return dp_fail(walk->why, ret, "segment %u: %s", index,
+		return dp_fail(walk->errmsg, ret, "segment %u: %s", index,
 			       strerror(-ret));
 	together->stamp[index] = dp_stamp_of(super, &file);
 	if (index)
@@ -364,7 +364,7 @@ static int check_tell_times(struct walk *walk)
 {
 	struct dp_stamp_tally tally = walk->together.tally;
 	char sentence[WHY_SIZE];
-	const struct dp_why inner = { sentence, sizeof(sentence) };
+	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = 0;
 
 	for (uint32_t i = tally.misfit; !ret && tally.misfits &&
@@ -393,7 +393,7 @@ static int check_tell_files(struct walk *walk)
 						    DAXPIN_STRUCTURE_FILE,
 						    DAXPIN_SEVERITY_NOTE);
 	char sentence[WHY_SIZE];
-	const struct dp_why inner = { sentence, sizeof(sentence) };
+	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 
 	if (dp_stamp_refuse_mixture(files, path, "", &inner))
 		return check_tell_file(walk, files->copy, sentence);
@@ -504,7 +504,7 @@ static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 			 bool *ret_there)
 {
 	char sentence[WHY_SIZE] = "";
-	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = dp_image_segment(walk->image, index, size, &inner);
 
 	*ret_there = !ret;
@@ -512,7 +512,7 @@ static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 		return 0;
 	if (ret != -ENOENT && ret != -EUCLEAN && ret != -EOPNOTSUPP &&
 	    ret != -EPERM && ret != -EMEDIUMTYPE)
-		return dp_fail(walk->why, ret, "%s", sentence[0] ? sentence :
+		return dp_fail(walk->errmsg, ret, "%s", sentence[0] ? sentence :
 			       strerror(-ret));
 	return dp_report_tell(walk->report,
 			      check_found(walk, DAXPIN_STRUCTURE_FILE,
@@ -612,7 +612,7 @@ static int check_files(struct walk *walk)
 						    DAXPIN_SEVERITY_NOTE);
 
 	if (extra < 0)
-		return dp_fail(walk->why, extra,
+		return dp_fail(walk->errmsg, extra,
 			       "the files of %s cannot be listed: %s",
 			       walk->image->pool.source.path, strerror(-extra));
 	walk->report->summary.ignored_files = extra;
@@ -641,10 +641,10 @@ static int check_segments(struct walk *walk)
 	return ret ? ret : dp_audit_roots(&walk->audit);
 }
 
-int dp_check(struct dp_report *report, const struct dp_why *why)
+int dp_check(struct dp_report *report, const struct dp_errmsg *errmsg)
 {
 	struct walk walk = {
-		.report = report, .image = report->image, .why = why,
+		.report = report, .image = report->image, .errmsg = errmsg,
 	};
 	bool there;
 	int ret;
@@ -657,7 +657,7 @@ int dp_check(struct dp_report *report, const struct dp_why *why)
 		return ret;
 	walk.image->pool.geometry = dp_geometry_of(walk.super.pool_size,
 						   walk.super.segment_size);
-	dp_audit_begin(&walk.audit, report, &walk.super, why);
+	dp_audit_begin(&walk.audit, report, &walk.super, errmsg);
 	ret = check_segments(&walk);
 	dp_audit_end(&walk.audit);
 	return ret;

@@ -11,6 +11,6 @@
  * Walk an open image; stores nothing. Negative: it cannot be told, with a
  * sentence, or what the report's fn returned.
  */
-int dp_check(struct dp_report *report, const struct dp_why *why);
+int dp_check(struct dp_report *report, const struct dp_errmsg *errmsg);
 
 #endif

@@ -46,7 +46,7 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 	ret = dp_pool_lock(pool, request, image_access(image));
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
-						  request->why);
+						  request->errmsg);
 	image->copy = ret ? NULL : malloc(DP_CHUNK_SIZE);
 	if (!ret && !image->copy)
 		ret = -ENOMEM;
@@ -101,7 +101,7 @@ static int image_read_chunk(struct dp_image *image)
 }
 
 static int image_map_range(struct dp_image *image, uint64_t size,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	const struct dp_source *source = &image->pool.source;
 	uint32_t flags = image->pool.readonly ? DP_MAP_READONLY : 0;
@@ -114,29 +114,32 @@ static int image_map_range(struct dp_image *image, uint64_t size,
 		ret = dp_map_file(&image->map, 0, size, image->segment_fd,
 				  flags);
 	if (ret)
-		return dp_fail(why, ret, "segment %u of %s cannot be mapped: %s",
+		return dp_fail(errmsg, ret,
+			       "segment %u of %s cannot be mapped: %s",
 			       image->index, source->path, strerror(-ret));
 	if (image->pool.readonly)
 		return 0;
 	return dp_persist_bind(&image->pool.persist, image->segment_fd,
-			       image->map.base, size, why);
+			       image->map.base, size, errmsg);
 }
 
-static int image_lock_own(struct dp_image *image, const struct dp_why *why)
+static int image_lock_own(struct dp_image *image,
+			  const struct dp_errmsg *errmsg)
 {
 	const struct dp_source *source = &image->pool.source;
 	int ret = dp_file_lock(&image->own, source, image->pool.readonly,
-			       image->patience, why);
+			       image->patience, errmsg);
 
 	if (ret == -ESTALE)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "segment %u of %s was replaced while its lock was waited for: try again",
 			       image->index, source->path);
 	return ret;
 }
 
 /* Segment 0's file is open, and must not be opened twice (claim.c). */
-static int image_open_file(struct dp_image *image, const struct dp_why *why)
+static int image_open_file(struct dp_image *image,
+			   const struct dp_errmsg *errmsg)
 {
 	struct dp_source *source = &image->pool.source;
 	char name[DP_SEGMENT_NAME_SIZE];
@@ -147,29 +150,29 @@ static int image_open_file(struct dp_image *image, const struct dp_why *why)
 		return 0;
 	image->segment_fd = -1;
 	ret = dp_file_open(&image->own, source, image->index,
-			   image_access(image), why);
+			   image_access(image), errmsg);
 	if (ret == -ENOENT) {
 		dp_source_segment_name(image->index, name);
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "%s/%s is missing: bring the file back, the pool needs all its segments",
 			       source->path, name);
 	}
 	if (!ret)
-		ret = image_lock_own(image, why);
+		ret = image_lock_own(image, errmsg);
 	if (!ret)
 		image->segment_fd = dp_file_fd(&image->own);
 	return ret;
 }
 
 static int image_check_length(struct dp_image *image, uint64_t size,
-			      const struct dp_why *why)
+			      const struct dp_errmsg *errmsg)
 {
 	struct stat st;
 	int ret = dp_os_fstat(image->segment_fd, &st);
 
 	if (ret || (uint64_t)st.st_size >= size)
 		return ret;
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "segment %u has %llu bytes instead of %llu or more: its file is truncated",
 		       image->index, (unsigned long long)st.st_size,
 		       (unsigned long long)size);
@@ -177,18 +180,18 @@ static int image_check_length(struct dp_image *image, uint64_t size,
 
 /* A load from a hole of a tmpfs file would fill it: look first. */
 static int image_map_file(struct dp_image *image, uint64_t size,
-			  const struct dp_why *why)
+			  const struct dp_errmsg *errmsg)
 {
 	uint64_t length = size ? size : DP_CHUNK_SIZE;
-	int ret = image_open_file(image, why);
+	int ret = image_open_file(image, errmsg);
 
 	if (!ret)
-		ret = image_check_length(image, length, why);
+		ret = image_check_length(image, length, errmsg);
 	if (!ret)
 		ret = dp_source_chunks(&image->pool.source, image->segment_fd,
-				       length, image->chunk, why);
+				       length, image->chunk, errmsg);
 	if (!ret)
-		ret = image_map_range(image, DP_CHUNK_SIZE, why);
+		ret = image_map_range(image, DP_CHUNK_SIZE, errmsg);
 	if (!ret)
 		ret = dp_bad_of_file(&image->pool.bad, image->segment_fd,
 				     length, &image->bad);
@@ -200,7 +203,7 @@ static int image_map_file(struct dp_image *image, uint64_t size,
 }
 
 static int image_map_device(struct dp_image *image, uint64_t size,
-			    const struct dp_why *why)
+			    const struct dp_errmsg *errmsg)
 {
 	const struct dp_source *source = &image->pool.source;
 	uint64_t at = dp_geometry_begin(&image->pool.geometry,
@@ -210,9 +213,10 @@ static int image_map_device(struct dp_image *image, uint64_t size,
 
 	assert(at + length <= source->device_size);
 	image->segment_fd = image_first_fd(image);
-	ret = dp_source_chunks(source, image->segment_fd, length, image->chunk, why);
+	ret = dp_source_chunks(source, image->segment_fd, length, image->chunk,
+			       errmsg);
 	if (!ret)
-		ret = image_map_range(image, source->device_size, why);
+		ret = image_map_range(image, source->device_size, errmsg);
 	if (!ret)
 		ret = dp_bad_of_slice(&image->pool.bad, at, length,
 				      &image->bad);
@@ -222,7 +226,7 @@ static int image_map_device(struct dp_image *image, uint64_t size,
 }
 
 int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
-		     const struct dp_why *why)
+		     const struct dp_errmsg *errmsg)
 {
 	int ret;
 
@@ -230,9 +234,9 @@ int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 	image_end_segment(image);
 	image->index = index;
 	if (image->pool.source.kind == DP_SOURCE_DEVDAX)
-		ret = image_map_device(image, size, why);
+		ret = image_map_device(image, size, errmsg);
 	else
-		ret = image_map_file(image, size, why);
+		ret = image_map_file(image, size, errmsg);
 	if (!ret)
 		ret = size ? image_read_chunk(image) : image_read_supers(image);
 	if (ret)

@@ -39,7 +39,7 @@ void dp_image_close(struct dp_image *image);
  * with a sentence.
  */
 int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
-		     const struct dp_why *why);
+		     const struct dp_errmsg *errmsg);
 
 /* The superblock's halves, of the copy. */
 void dp_image_super(const struct dp_image *image,

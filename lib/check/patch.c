@@ -176,7 +176,7 @@ static int patch_parse(struct dp_patches *patches, const char *text)
 }
 
 int dp_patches_parse(struct dp_patches *patches, const char *text,
-		     const struct dp_why *why)
+		     const struct dp_errmsg *errmsg)
 {
 	int ret;
 
@@ -185,7 +185,7 @@ int dp_patches_parse(struct dp_patches *patches, const char *text,
 	if (ret)
 		dp_patches_fini(patches);
 	if (ret == -EINVAL)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "that is no whole backup of a daxpin repair");
 	return ret;
 }

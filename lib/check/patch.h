@@ -33,6 +33,6 @@ int dp_patches_format(const struct dp_patches *patches, char **ret_text,
 		      size_t *ret_size);
 /* -EINVAL: it is no such text, or was cut or changed. */
 int dp_patches_parse(struct dp_patches *patches, const char *text,
-		     const struct dp_why *why);
+		     const struct dp_errmsg *errmsg);
 
 #endif

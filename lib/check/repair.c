@@ -27,7 +27,7 @@ static int repair_await_owner(struct dp_image *image,
 	struct dp_super_halves halves;
 	struct dp_super_verdict verdict;
 	struct dp_pool *pool = &image->pool;
-	int ret = dp_image_segment(image, 0, 0, request->why);
+	int ret = dp_image_segment(image, 0, 0, request->errmsg);
 
 	/* Nothing will be found that could be repaired. */
 	if (ret == -EUCLEAN)
@@ -42,25 +42,25 @@ static int repair_await_owner(struct dp_image *image,
 	if (verdict.page_lost)
 		pool->super.flags |= DP_SUPER_OWNER_UNKNOWN;
 	ret = dp_pool_check_uuid(pool, &pool->super, request->uuid,
-				 request->why);
+				 request->errmsg);
 	return ret ? ret : dp_pool_await_owner(pool, request);
 }
 
 static int repair_go_to(struct dp_image *image, uint32_t segment,
-			const struct dp_why *why)
+			const struct dp_errmsg *errmsg)
 {
 	if (image->base && image->index == segment)
 		return 0;
 	return dp_image_segment(image, segment,
 				dp_geometry_size(&image->pool.geometry,
-						 segment), why);
+						 segment), errmsg);
 }
 
 /* A store to a hole, or to a block that is shared, needs space: where there is none
  * it is a SIGBUS. So before the first one. */
 static int repair_give_blocks(struct dp_image *image,
 			      struct dp_patience *patience,
-			      const struct dp_why *why)
+			      const struct dp_errmsg *errmsg)
 {
 	struct dp_blocks blocks = {
 		.patience = patience, .total_bytes = DP_CHUNK_SIZE,
@@ -78,7 +78,7 @@ static int repair_give_blocks(struct dp_image *image,
 	else if (!(flags & DP_CHUNK_BACKED))
 		ret = dp_blocks_allocate(&blocks, range);
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "segment %u of %s: its metadata (2 MiB) are in a hole or shared by a reflink, and cannot be given blocks: %s",
 			       image->index, source->path, strerror(-ret));
 	image->chunk[0] = DP_CHUNK_BACKED;
@@ -146,7 +146,7 @@ static int repair_write_file(const char *path, const char *text, size_t size)
 }
 
 static int repair_write_backup(const struct dp_patches *patches,
-			       const char *path, const struct dp_why *why)
+			       const char *path, const struct dp_errmsg *errmsg)
 {
 	char *text;
 	size_t size;
@@ -157,20 +157,21 @@ static int repair_write_backup(const struct dp_patches *patches,
 	ret = repair_write_file(path, text, size);
 	free(text);
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "the backup %s cannot be written: %s; the pool was left untouched",
 			       path, strerror(-ret));
 	return 0;
 }
 
 static int repair_cannot_open(const char *path, int error,
-			      const struct dp_why *why)
+			      const struct dp_errmsg *errmsg)
 {
 	if (error == -ELOOP)
-		return dp_fail(why, -EINVAL,
+		return dp_fail(errmsg, -EINVAL,
 			       "the backup %s is a symbolic link, and links are not followed there: give the file itself",
 			       path);
-	return dp_fail(why, error, "the backup %s: %s", path, strerror(-error));
+	return dp_fail(errmsg, error, "the backup %s: %s", path,
+		       strerror(-error));
 }
 
 /*
@@ -187,17 +188,17 @@ static int repair_open_backup(struct dp_claim **claim, const char *path,
 				 O_NONBLOCK | O_NOCTTY, 0);
 
 	if (fd < 0)
-		return repair_cannot_open(path, fd, request->why);
+		return repair_cannot_open(path, fd, request->errmsg);
 	ret = dp_os_fstat(fd, ret_stat);
 	if (ret) {
 		dp_claim_stray(claim, fd);
-		return repair_cannot_open(path, ret, request->why);
+		return repair_cannot_open(path, ret, request->errmsg);
 	}
 	if (dp_claim_take(claim, fd, ret_stat))
-		return dp_fail(request->why, -EBUSY,
+		return dp_fail(request->errmsg, -EBUSY,
 			       "the backup %s is a file of a pool that this process has open: give the file that the repair made",
 			       path);
-	return dp_judge_other_file(path, ret_stat, flags, request->why);
+	return dp_judge_other_file(path, ret_stat, flags, request->errmsg);
 }
 
 static int repair_read_backup(struct dp_patches *patches, const char *path,
@@ -215,7 +216,7 @@ static int repair_read_backup(struct dp_patches *patches, const char *path,
 					     st.st_size + 1) : -ENOMEM;
 	}
 	if (ret >= 0)
-		ret = dp_patches_parse(patches, text, request->why);
+		ret = dp_patches_parse(patches, text, request->errmsg);
 	free(text);
 	dp_claim_end(claim);
 	return ret;
@@ -231,10 +232,10 @@ static int repair_apply(struct dp_image *image,
 
 	for (size_t i = 0; !ret && i < patches->count; i++) {
 		ret = repair_go_to(image, patches->patch[i].segment,
-				   request->why);
+				   request->errmsg);
 		if (!ret)
 			ret = repair_give_blocks(image, &request->patience,
-						 request->why);
+						 request->errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].new);
@@ -255,10 +256,10 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 	report->image = &image;
 	ret = repair_await_owner(&image, request);
 	if (!ret)
-		ret = dp_check(report, request->why);
+		ret = dp_check(report, request->errmsg);
 	if (!ret && report->patches->count)
 		ret = repair_write_backup(report->patches, backup,
-					  request->why);
+					  request->errmsg);
 	if (!ret)
 		ret = repair_apply(&image, report->patches, request);
 	report->image = NULL;
@@ -270,10 +271,10 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 
 /* It must be as the repair left it, or as the backup has it: cut short. */
 static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
-			 const struct dp_why *why)
+			 const struct dp_errmsg *errmsg)
 {
 	uint8_t now[DP_BLOCK_SIZE];
-	int ret = repair_go_to(image, patch->segment, why);
+	int ret = repair_go_to(image, patch->segment, errmsg);
 
 	if (!ret)
 		ret = dp_bad_read(&image->view, patch->offset, now,
@@ -282,7 +283,7 @@ static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
 		return ret;
 	if (memcmp(now, patch->new, patch->length) &&
 	    memcmp(now, patch->old, patch->length))
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "segment %u, offset 0x%llx: the pool was written to since the repair; it was left untouched",
 			       patch->segment,
 			       (unsigned long long)patch->offset);
@@ -293,31 +294,32 @@ static int repair_put_back(struct dp_image *image,
 			   const struct dp_patches *patches,
 			   struct dp_pool_request *request)
 {
-	const struct dp_why *why = request->why;
+	const struct dp_errmsg *errmsg = request->errmsg;
 	const struct dp_super *super = &image->pool.super;
 	int ret = 0;
 
 	if (!super->version || memcmp(super->uuid, patches->uuid, 16))
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "the backup is of another pool than %s; it was left untouched",
 			       image->pool.source.path);
-	ret = dp_pool_check_super(&image->pool, super, why);
+	ret = dp_pool_check_super(&image->pool, super, errmsg);
 	if (!ret)
-		ret = dp_pool_check_device(&image->pool, why);
+		ret = dp_pool_check_device(&image->pool, errmsg);
 	if (!ret)
 		image->pool.geometry = dp_geometry_of(super->pool_size,
 						      super->segment_size);
 	for (size_t i = 0; !ret && i < patches->count; i++) {
 		if (patches->patch[i].segment >= super->segments)
-			return dp_fail(why, -EUCLEAN,
+			return dp_fail(errmsg, -EUCLEAN,
 				       "the pool has no segment %u any more; it was left untouched",
 				       patches->patch[i].segment);
-		ret = repair_verify(image, &patches->patch[i], why);
+		ret = repair_verify(image, &patches->patch[i], errmsg);
 	}
 	for (size_t i = patches->count; !ret && i--;) {
-		ret = repair_go_to(image, patches->patch[i].segment, why);
+		ret = repair_go_to(image, patches->patch[i].segment, errmsg);
 		if (!ret)
-			ret = repair_give_blocks(image, &request->patience, why);
+			ret = repair_give_blocks(image, &request->patience,
+						 errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].old);

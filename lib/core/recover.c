@@ -91,7 +91,7 @@ static void recover_want_chunks(struct daxpin_pool *pool, uint32_t index,
 struct rebuild {
 	struct daxpin_pool *pool;
 	uint32_t segment;
-	const struct dp_why *why;
+	const struct dp_errmsg *errmsg;
 };
 
 /* Of a segment of another time nothing is believed, nor written to it. */
@@ -117,7 +117,7 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 		return 0;
 	}
 	if (word.kind == DP_KIND_SLAB)
-		return dp_fail(rebuild->why, -EPROTONOSUPPORT,
+		return dp_fail(rebuild->errmsg, -EPROTONOSUPPORT,
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       rebuild->segment, block);
 	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
@@ -151,9 +151,9 @@ static int recover_scan_segment(struct rebuild *rebuild)
 
 	if (!pool->media.degraded)
 		return dp_table_scan(table, &pool->lanes, recover_extent,
-				     rebuild, rebuild->why);
+				     rebuild, rebuild->errmsg);
 	return dp_table_scan_damaged(table, &pool->lanes, &visitor,
-				     rebuild->why);
+				     rebuild->errmsg);
 }
 
 /* Bad blocks are nobody's next; what a live extent has of them stays its own. */
@@ -198,10 +198,10 @@ static int recover_close_off(struct daxpin_pool *pool, uint32_t index)
 }
 
 static int recover_segment(struct daxpin_pool *pool, uint32_t index,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	uint32_t blocks = dp_geometry_blocks(&pool->media.geometry, index);
-	struct rebuild rebuild = { pool, index, why };
+	struct rebuild rebuild = { pool, index, errmsg };
 	int ret;
 
 	ret = dp_space_init(&pool->space[index], blocks);
@@ -262,7 +262,7 @@ static void recover_drop_nonsense(struct daxpin_pool *pool)
 /* May it be replayed? A store where the medium is bad may be a SIGBUS. */
 static int recover_check_pending(struct daxpin_pool *pool,
 				 const struct dp_lane_entry *entry,
-				 const struct dp_why *why)
+				 const struct dp_errmsg *errmsg)
 {
 	uint64_t index = entry->addr / pool->media.geometry.segment_size;
 	uint64_t offset = entry->addr % pool->media.geometry.segment_size;
@@ -272,7 +272,7 @@ static int recover_check_pending(struct daxpin_pool *pool,
 	int ret;
 
 	if (!recover_is_word(pool, entry))
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
 			       (unsigned long long)entry->addr);
 	view = dp_segment_view(&pool->media.segments, index);
@@ -283,15 +283,15 @@ static int recover_check_pending(struct daxpin_pool *pool,
 	snprintf(name, sizeof(name),
 		 "segment %u: a word that a redo lane changes",
 		 (unsigned int)index);
-	return dp_bad_fail(view, ret, offset, sizeof(was), name, why);
+	return dp_bad_fail(view, ret, offset, sizeof(was), name, errmsg);
 }
 
 static int recover_load_lanes(struct daxpin_pool *pool,
-			      const struct dp_why *why)
+			      const struct dp_errmsg *errmsg)
 {
 	struct dp_lanes *lanes = &pool->lanes;
 	bool only_looks = dp_pool_only_looks(&pool->media);
-	int ret = dp_lanes_load(lanes, only_looks, why);
+	int ret = dp_lanes_load(lanes, only_looks, errmsg);
 
 	if (only_looks) {
 		recover_drop_nonsense(pool);
@@ -299,9 +299,9 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 	}
 	for (size_t i = 0; !ret && i < dp_lanes_pending(lanes); i++)
 		ret = recover_check_pending(pool, dp_lanes_pending_entry(lanes, i),
-					    why);
+					    errmsg);
 	if (!ret && pool->media.readonly && dp_lanes_pending(lanes))
-		ret = dp_fail(why, -EUCLEAN,
+		ret = dp_fail(errmsg, -EUCLEAN,
 			      "%s has a batch to be completed: open it for writing once",
 			      pool->media.source.path);
 	return ret;
@@ -337,7 +337,8 @@ static int recover_init_directories(struct daxpin_pool *pool)
 }
 
 /* Everything above the media, from the media. Changes nothing on it. */
-static int recover_rebuild(struct daxpin_pool *pool, const struct dp_why *why)
+static int recover_rebuild(struct daxpin_pool *pool,
+			   const struct dp_errmsg *errmsg)
 {
 	uint32_t segments = pool->media.geometry.segments;
 	uint64_t per_segment = pool->media.geometry.segment_size >> DP_BLOCK_SHIFT;
@@ -354,13 +355,13 @@ static int recover_rebuild(struct daxpin_pool *pool, const struct dp_why *why)
 	if (!ret)
 		ret = recover_init_directories(pool);
 	if (!ret)
-		ret = recover_load_lanes(pool, why);
+		ret = recover_load_lanes(pool, errmsg);
 	for (uint32_t i = 0; !ret && i < segments; i++)
-		ret = recover_segment(pool, i, why);
+		ret = recover_segment(pool, i, errmsg);
 	return ret ? ret :
 		     dp_roots_load(&pool->roots, &pool->lanes,
 				   pool->media.degraded, recover_count_root,
-				   pool, why);
+				   pool, errmsg);
 }
 
 /*
@@ -374,7 +375,7 @@ static int recover_give_blocks(struct daxpin_pool *pool,
 
 	if (!pool->media.readonly) {
 		ret = dp_pool_give_blocks(&pool->media, &request->patience,
-					  request->why);
+					  request->errmsg);
 		pool->sparse_chunks = 0;
 		if (pool->media.source.kind == DP_SOURCE_FSDAX)
 			pool->shared_chunks = 0;
@@ -444,7 +445,7 @@ int dp_recover(struct dp_pool_request *request,
 		dp_discard(pool);
 		return ret;
 	}
-	ret = recover_rebuild(pool, request->why);
+	ret = recover_rebuild(pool, request->errmsg);
 	if (!ret)
 		ret = recover_give_blocks(pool, request);
 	if (!ret)

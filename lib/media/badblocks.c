@@ -309,14 +309,16 @@ int dp_bad_read(const struct dp_bad_view *view, uint64_t offset, void *to,
 }
 
 int dp_bad_fail(const struct dp_bad_view *view, int error, uint64_t offset,
-		uint64_t size, const char *structure, const struct dp_why *why)
+		uint64_t size, const char *structure,
+		const struct dp_errmsg *errmsg)
 {
 	uint64_t at = offset & ~(DP_BLOCK_SIZE - 1);
 	char *block = malloc(DP_BLOCK_SIZE);
 
 	if (error != -EIO || !block) {
 		free(block);
-		return dp_fail(why, error, "%s cannot be read: %s", structure,
+		return dp_fail(errmsg, error, "%s cannot be read: %s",
+			       structure,
 			       strerror(-error));
 	}
 	/* Poison may come and go: then the first block is named. */
@@ -324,7 +326,7 @@ int dp_bad_fail(const struct dp_bad_view *view, int error, uint64_t offset,
 	       dp_bad_read(view, at, block, DP_BLOCK_SIZE) != -EIO)
 		at += DP_BLOCK_SIZE;
 	free(block);
-	return dp_fail(why, error,
+	return dp_fail(errmsg, error,
 		       "%s cannot be read, the medium is bad at offset 0x%llx; the pool was left untouched: save what a degraded open for reading reaches, then clear the bad blocks (ndctl clear-errors) and create anew",
 		       structure,
 		       (unsigned long long)(at < offset + size ? at : offset));

@@ -59,6 +59,7 @@ int dp_bad_read(const struct dp_bad_view *view, uint64_t offset, void *to,
  * there and the block that cannot be read. Returns error.
  */
 int dp_bad_fail(const struct dp_bad_view *view, int error, uint64_t offset,
-		uint64_t size, const char *structure, const struct dp_why *why);
+		uint64_t size, const char *structure,
+		const struct dp_errmsg *errmsg);
 
 #endif

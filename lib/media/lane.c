@@ -102,7 +102,7 @@ static int lane_add_pending(struct dp_lanes *lanes, const struct dp_lane *lane)
 }
 
 static int lane_load(struct dp_lanes *lanes, uint32_t index,
-		     const struct dp_why *why)
+		     const struct dp_errmsg *errmsg)
 {
 	struct dp_lane_control *control = &lanes->lane[index];
 	unsigned long long offset = DP_LANES_OFFSET + index * DP_BLOCK_SIZE;
@@ -114,13 +114,13 @@ static int lane_load(struct dp_lanes *lanes, uint32_t index,
 	if (ret) {
 		snprintf(name, sizeof(name), "segment 0: redo lane %u", index);
 		return dp_bad_fail(lanes->view, ret, offset, sizeof(copy), name,
-				   why);
+				   errmsg);
 	}
 	control->sequence = copy.sequence;
 	control->done = copy.done;
 	control->found = dp_lane_judge(lanes->seed, index, &copy);
 	if (control->found == DP_LANE_DAMAGED)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "redo lane %u at offset 0x%llx is damaged (sequence %llu, done %llu); the pool was left untouched",
 			       index, offset, (unsigned long long)copy.sequence,
 			       (unsigned long long)copy.done);
@@ -129,13 +129,13 @@ static int lane_load(struct dp_lanes *lanes, uint32_t index,
 }
 
 int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
-		  const struct dp_why *why)
+		  const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
 	assert(!lanes->pending);
 	for (uint32_t i = 0; !ret && i < DP_LANES; i++) {
-		ret = lane_load(lanes, i, why);
+		ret = lane_load(lanes, i, errmsg);
 		if (tolerant && (ret == -EUCLEAN || ret == -EIO))
 			ret = 0;
 	}

@@ -58,7 +58,7 @@ enum dp_lane_state dp_lane_judge(uint64_t seed, uint32_t index,
  * damaged or unreadable, and what it had is left out if tolerant; -ENOMEM.
  */
 int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
-		  const struct dp_why *why);
+		  const struct dp_errmsg *errmsg);
 
 /* How many pending entries there are, and each of them. */
 size_t dp_lanes_pending(const struct dp_lanes *lanes);

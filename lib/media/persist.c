@@ -29,7 +29,7 @@ static enum pmem2_granularity to_pmem2(enum dp_granularity granularity)
 }
 
 int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
-		    uint64_t size, const struct dp_why *why)
+		    uint64_t size, const struct dp_errmsg *errmsg)
 {
 	struct pmem2_source *source;
 	int ret = pmem2_source_from_fd(&source, fd);
@@ -48,7 +48,8 @@ int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 	return 0;
 fail:
 	/* Its own codes lie beyond every errno. */
-	return dp_fail(why, ret > PMEM2_E_UNKNOWN ? ret : -EIO, "libpmem2 cannot use the mapping: %s",
+	return dp_fail(errmsg, ret > PMEM2_E_UNKNOWN ? ret : -EIO,
+		       "libpmem2 cannot use the mapping: %s",
 		       pmem2_errormsg());
 }
 

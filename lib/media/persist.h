@@ -35,7 +35,7 @@ void dp_persist_init(struct dp_persist *persist,
  * of one kind and granularity, so its functions serve them all.
  */
 int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
-		    uint64_t size, const struct dp_why *why);
+		    uint64_t size, const struct dp_errmsg *errmsg);
 void dp_persist_fini(struct dp_persist *persist);
 
 /* One aligned 8-byte store to media, all there or not at all. */

@@ -49,9 +49,9 @@ static uint64_t root_hash_of(const char name[DP_ROOT_NAME_MAX])
 /* ---------------------------------------------------------------- at open */
 
 static int root_damaged(uint32_t slot, const char *what,
-			const struct dp_why *why)
+			const struct dp_errmsg *errmsg)
 {
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "root slot %u at offset 0x%llx: %s; the pool was left untouched",
 		       slot, DP_ROOTS_OFFSET + slot * sizeof(struct dp_root),
 		       what);
@@ -70,19 +70,22 @@ static bool root_is_padded(const char name[DP_ROOT_NAME_MAX])
 }
 
 static int root_load(struct dp_roots *roots, uint32_t index,
-		     const struct dp_root *media, const struct dp_why *why)
+		     const struct dp_root *media,
+		     const struct dp_errmsg *errmsg)
 {
 	struct dp_root_slot *slot = &roots->slot[index];
 	struct dp_root_word word;
 
 	if (!dp_root_decode(roots->seed, index, media->word, &word))
-		return root_damaged(index, "the word does not check out", why);
+		return root_damaged(index, "the word does not check out",
+				    errmsg);
 	if (!word.block)
 		return 0;
 	if (media->name_check !=
 		    dp_root_name_check(roots->seed, index, media->name) ||
 	    !root_is_padded(media->name))
-		return root_damaged(index, "the name does not check out", why);
+		return root_damaged(index, "the name does not check out",
+				    errmsg);
 	memcpy(slot->name, media->name, sizeof(slot->name));
 	slot->hash = root_hash_of(slot->name);
 	slot->block = word.block;
@@ -121,7 +124,7 @@ static int root_read_slots(const struct dp_roots *roots, bool degraded,
 int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		  bool degraded,
 		  bool (*fn)(void *arg, struct dp_root_word word), void *arg,
-		  const struct dp_why *why)
+		  const struct dp_errmsg *errmsg)
 {
 	struct dp_root *copy = malloc(ROOTS_SIZE);
 	int ret;
@@ -131,14 +134,14 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 	ret = root_read_slots(roots, degraded, copy);
 	if (ret)
 		ret = dp_bad_fail(roots->view, ret, DP_ROOTS_OFFSET, ROOTS_SIZE,
-				  "segment 0: the root directory", why);
+				  "segment 0: the root directory", errmsg);
 	if (!ret)
 		dp_lanes_patch(lanes, DP_ROOTS_OFFSET, ROOTS_SIZE,
 			       (char *)copy);
 	for (uint32_t i = 0; !ret && i < DP_ROOTS; i++) {
 		struct dp_root_slot *slot = &roots->slot[i];
 
-		ret = root_load(roots, i, &copy[i], why);
+		ret = root_load(roots, i, &copy[i], errmsg);
 		if (ret == -EUCLEAN && degraded) {
 			root_go_around(slot);
 			ret = 0;

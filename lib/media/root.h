@@ -46,7 +46,7 @@ void dp_roots_fini(struct dp_roots *roots);
 int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		  bool degraded,
 		  bool (*fn)(void *arg, struct dp_root_word word), void *arg,
-		  const struct dp_why *why);
+		  const struct dp_errmsg *errmsg);
 
 /* Would that value at that offset in segment 0 be a root word? */
 bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,

@@ -98,9 +98,9 @@ bool dp_stamp_first_is_odd(const struct dp_stamp_tally *tally,
 
 static int stamp_say_apart(uint32_t odd, bool older, uint64_t opens,
 			   const char *path, const char *end,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "segment %u of %s is %s by %llu open%s than the others: %s; bring back the file that belongs there, or all files of one backup%s",
 		       odd, path, older ? "older" : "newer",
 		       (unsigned long long)opens, opens == 1 ? "" : "s",
@@ -111,7 +111,7 @@ static int stamp_say_apart(uint32_t odd, bool older, uint64_t opens,
 
 int dp_stamp_refuse(const struct dp_stamp_tally *tally,
 		    const struct dp_super *first, const char *path,
-		    const char *end, const struct dp_why *why)
+		    const char *end, const struct dp_errmsg *errmsg)
 {
 	const struct dp_stamp *odd = &tally->of_misfit;
 	enum dp_stamp_fit fit;
@@ -130,12 +130,12 @@ int dp_stamp_refuse(const struct dp_stamp_tally *tally,
 				       (fit == DP_STAMP_OLDER) != swap,
 				       fit == DP_STAMP_OLDER ?
 				       epoch - odd->epoch : odd->epoch - epoch,
-				       path, end, why);
+				       path, end, errmsg);
 	if (fit == DP_STAMP_OTHER)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "segment %u of %s is of another copy of this pool, which was opened as often; bring back the file that belongs there%s",
 			       swap ? 0 : tally->misfit, path, end);
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "segment %u of %s was copied while the pool was open, segment 0 after it was closed; bring back the file that belongs there, or all files of one backup%s",
 		       tally->misfit, path, end);
 }
@@ -172,19 +172,19 @@ void dp_stamp_count_file(struct dp_stamp_files *files,
 
 int dp_stamp_refuse_mixture(const struct dp_stamp_files *files,
 			    const char *path, const char *end,
-			    const struct dp_why *why)
+			    const struct dp_errmsg *errmsg)
 {
 	if (!files->others || !files->as_recorded)
 		return 0;
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "segment %u of %s is a copy, segment %u is the file that the pool was made of: bring back the original, or copy all files to another directory (cp -a --reflink=never) and open that%s",
 		       files->copy, path, files->original, end);
 }
 
 int dp_stamp_refuse_copy(const char *path, const char *end,
-			 const struct dp_why *why)
+			 const struct dp_errmsg *errmsg)
 {
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "%s is a copy of a pool that was not closed, and may be of more than one moment: copy it again once the pool is closed, or, if nothing wrote to the pool meanwhile, open the copy with DAXPIN_POOL_ADOPT (daxpin adopt)%s",
 		       path, end);
 }

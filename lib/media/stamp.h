@@ -55,7 +55,7 @@ bool dp_stamp_first_is_odd(const struct dp_stamp_tally *tally,
  */
 int dp_stamp_refuse(const struct dp_stamp_tally *tally,
 		    const struct dp_super *first, const char *path,
-		    const char *end, const struct dp_why *why);
+		    const char *end, const struct dp_errmsg *errmsg);
 
 /* Whose files they are. Begin with zeroes. */
 struct dp_stamp_files {
@@ -79,9 +79,9 @@ static inline bool dp_stamp_is_copy(const struct dp_stamp_files *files)
 /* -EUCLEAN: some are as recorded, and some are not. */
 int dp_stamp_refuse_mixture(const struct dp_stamp_files *files,
 			    const char *path, const char *end,
-			    const struct dp_why *why);
+			    const struct dp_errmsg *errmsg);
 /* -EUCLEAN: a copy of a pool that was open. */
 int dp_stamp_refuse_copy(const char *path, const char *end,
-			 const struct dp_why *why);
+			 const struct dp_errmsg *errmsg);
 
 #endif

@@ -79,34 +79,34 @@ static bool super_can_go_on(const struct dp_super *super)
 }
 
 int dp_super_check_version(const struct dp_super *super,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	if (super->version == DP_VERSION)
 		return 0;
 	if (super->version == DP_VERSION_DEVELOPMENT)
-		return dp_fail(why, -EPROTONOSUPPORT,
+		return dp_fail(errmsg, -EPROTONOSUPPORT,
 			       "the pool was made by a development version of daxpin, in format version %u, which this library does not read: copy the data out with the daxpin that made it, remove the files of the pool (or zero the first 2 MiB of the device), and create it again",
 			       super->version);
-	return dp_fail(why, -EPROTONOSUPPORT,
+	return dp_fail(errmsg, -EPROTONOSUPPORT,
 		       "the pool has format version %u, this library knows %u: use a newer daxpin",
 		       super->version, DP_VERSION);
 }
 
 static int super_refuse(const struct dp_super_halves *halves,
 			const struct dp_super_verdict *verdict,
-			const struct dp_why *why)
+			const struct dp_errmsg *errmsg)
 {
 	if (verdict->never)
-		return dp_fail(why, -EMEDIUMTYPE,
+		return dp_fail(errmsg, -EMEDIUMTYPE,
 			       "there is no daxpin pool: create one");
 	if (!verdict->newest)
-		return dp_fail(why, halves->error[0] ? -EIO : -EUCLEAN,
+		return dp_fail(errmsg, halves->error[0] ? -EIO : -EUCLEAN,
 			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx too; the pool was left untouched",
 			       (unsigned long long)DP_COPY_OFFSET);
 	if (verdict->newest->version != DP_VERSION)
-		return dp_super_check_version(verdict->newest, why);
+		return dp_super_check_version(verdict->newest, errmsg);
 	if (!super_can_go_on(verdict->newest))
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "the superblock counts %llu writes and %llu opens, which nobody can have made; the pool was left untouched",
 			       (unsigned long long)verdict->newest->sequence,
 			       (unsigned long long)verdict->newest->epoch);
@@ -114,7 +114,7 @@ static int super_refuse(const struct dp_super_halves *halves,
 }
 
 int dp_super_read(const struct dp_bad_view *view, bool tolerant,
-		  struct dp_super *ret_super, const struct dp_why *why)
+		  struct dp_super *ret_super, const struct dp_errmsg *errmsg)
 {
 	struct dp_super_halves halves;
 	struct dp_super_verdict verdict;
@@ -123,16 +123,16 @@ int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 	memset(ret_super, 0, sizeof(*ret_super));
 	ret = super_read_halves(view, &halves);
 	if (ret)
-		return dp_fail(why, ret, "the superblock cannot be read: %s",
+		return dp_fail(errmsg, ret, "the superblock cannot be read: %s",
 			       strerror(-ret));
 	for (int i = 0; i < 2 && !tolerant; i++)
 		if (halves.error[i])
 			return dp_bad_fail(view, halves.error[i],
 					   dp_super_offset[i], DP_BLOCK_SIZE,
 					   i ? "the superblock's copy" :
-					   "the superblock", why);
+					   "the superblock", errmsg);
 	verdict = dp_super_judge(&halves);
-	ret = super_refuse(&halves, &verdict, why);
+	ret = super_refuse(&halves, &verdict, errmsg);
 	if (ret)
 		return ret;
 	*ret_super = *verdict.newest;

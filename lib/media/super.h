@@ -37,7 +37,7 @@ static inline bool dp_super_is_unclean(const struct dp_super *super)
 
 /* Does this library know the version of a whole half? -EPROTONOSUPPORT. */
 int dp_super_check_version(const struct dp_super *super,
-			   const struct dp_why *why);
+			   const struct dp_errmsg *errmsg);
 
 /*
  * The newest whole half in a segment. When it is the copy's because the
@@ -47,7 +47,7 @@ int dp_super_check_version(const struct dp_super *super,
  * is whole; -EIO: unreadable, unless tolerant and the other page is whole.
  */
 int dp_super_read(const struct dp_bad_view *view, bool tolerant,
-		  struct dp_super *ret_super, const struct dp_why *why);
+		  struct dp_super *ret_super, const struct dp_errmsg *errmsg);
 
 /* The newest whole half, whatever it says, or -EUCLEAN: there is none. */
 int dp_super_newest(const struct dp_bad_view *view, struct dp_super *ret_super);

@@ -194,7 +194,7 @@ static int table_read_pages(const struct dp_table *table, char *copy)
 }
 
 static int read_table(const struct dp_table *table, bool tolerant, char *copy,
-		      const struct dp_why *why)
+		      const struct dp_errmsg *errmsg)
 {
 	uint64_t size = table->blocks * 8ull;
 	char name[48];
@@ -206,20 +206,21 @@ static int read_table(const struct dp_table *table, bool tolerant, char *copy,
 		return 0;
 	snprintf(name, sizeof(name), "segment %u: its descriptor table",
 		 table->segment);
-	return dp_bad_fail(table->view, ret, DP_TABLE_OFFSET, size, name, why);
+	return dp_bad_fail(table->view, ret, DP_TABLE_OFFSET, size, name,
+			   errmsg);
 }
 
 static int scan_table(const struct dp_table *table,
 		      const struct dp_lanes *lanes, bool tolerant,
 		      const struct dp_table_visitor *visitor,
-		      const struct dp_why *why)
+		      const struct dp_errmsg *errmsg)
 {
 	char *copy = malloc(table->blocks * 8ull);
 	int ret;
 
 	if (!copy)
 		return -ENOMEM;
-	ret = read_table(table, tolerant, copy, why);
+	ret = read_table(table, tolerant, copy, errmsg);
 	if (!ret) {
 		dp_lanes_patch(lanes, table->first_block << DP_BLOCK_SHIFT,
 			       table->blocks * 8ull, copy);
@@ -232,9 +233,9 @@ static int scan_table(const struct dp_table *table,
 int dp_table_scan_damaged(const struct dp_table *table,
 			  const struct dp_lanes *lanes,
 			  const struct dp_table_visitor *visitor,
-			  const struct dp_why *why)
+			  const struct dp_errmsg *errmsg)
 {
-	return scan_table(table, lanes, true, visitor, why);
+	return scan_table(table, lanes, true, visitor, errmsg);
 }
 
 /* The visitor of a scan that ends with the first damage. */
@@ -242,7 +243,7 @@ struct strict {
 	const struct dp_table *table;
 	int (*fn)(void *arg, uint32_t block, struct dp_word word);
 	void *arg;
-	const struct dp_why *why;
+	const struct dp_errmsg *errmsg;
 };
 
 static int table_strict_word(void *arg, uint32_t block, struct dp_word word)
@@ -256,7 +257,7 @@ static int table_strict_damage(void *arg, const struct dp_table_damage *damage)
 {
 	const struct strict *strict = arg;
 
-	return dp_fail(strict->why, -EUCLEAN,
+	return dp_fail(strict->errmsg, -EUCLEAN,
 		       "segment %u, descriptor table, offset 0x%llx (block %u): %s; the pool was left untouched",
 		       strict->table->segment,
 		       (unsigned long long)dp_word_offset(damage->block),
@@ -265,11 +266,11 @@ static int table_strict_damage(void *arg, const struct dp_table_damage *damage)
 
 int dp_table_scan(const struct dp_table *table, const struct dp_lanes *lanes,
 		  int (*fn)(void *arg, uint32_t block, struct dp_word word),
-		  void *arg, const struct dp_why *why)
+		  void *arg, const struct dp_errmsg *errmsg)
 {
-	struct strict strict = { table, fn, arg, why };
+	struct strict strict = { table, fn, arg, errmsg };
 	struct dp_table_visitor visitor = { table_strict_word,
 					    table_strict_damage, &strict };
 
-	return scan_table(table, lanes, false, &visitor, why);
+	return scan_table(table, lanes, false, &visitor, errmsg);
 }

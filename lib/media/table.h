@@ -40,7 +40,7 @@ bool dp_table_accepts(const struct dp_table *table, uint64_t offset,
  */
 int dp_table_scan(const struct dp_table *table, const struct dp_lanes *lanes,
 		  int (*fn)(void *arg, uint32_t block, struct dp_word word),
-		  void *arg, const struct dp_why *why);
+		  void *arg, const struct dp_errmsg *errmsg);
 
 enum dp_table_fault {
 	DP_TABLE_WORD,			/* does not check out, or unreadable */
@@ -74,7 +74,7 @@ struct dp_table_visitor {
 int dp_table_scan_damaged(const struct dp_table *table,
 			  const struct dp_lanes *lanes,
 			  const struct dp_table_visitor *visitor,
-			  const struct dp_why *why);
+			  const struct dp_errmsg *errmsg);
 
 /* The same over a copy of the table, of blocks * 8 bytes. */
 int dp_table_scan_copy(const struct dp_table *table, const char *copy,

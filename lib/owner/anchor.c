@@ -22,44 +22,45 @@
 
 #define MESSAGE_MAX	253u		/* the kernel's SCM_MAX_FD */
 
-int dp_anchor_open(struct dp_anchor *anchor, const struct dp_why *why)
+int dp_anchor_open(struct dp_anchor *anchor, const struct dp_errmsg *errmsg)
 {
 	int ends[2];
 	int ret = dp_os_socketpair(ends);
 
 	assert(!anchor->open);
 	if (ret == -EAFNOSUPPORT)
-		return dp_fail(why, -EAFNOSUPPORT,
+		return dp_fail(errmsg, -EAFNOSUPPORT,
 			       "this process may have no AF_UNIX socket, which keeps the pool's files locked until all DMA is over: allow it (systemd: RestrictAddressFamilies=AF_UNIX)");
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "the socket that keeps the pool's files locked cannot be made: %s",
 			       strerror(-ret));
 	*anchor = (struct dp_anchor) { true, ends[0], ends[1] };
 	return 0;
 }
 
-static int anchor_refused(int error, uint32_t count, const struct dp_why *why)
+static int anchor_refused(int error, uint32_t count,
+			  const struct dp_errmsg *errmsg)
 {
 	switch (error) {
 	case -ETOOMANYREFS:
-		return dp_fail(why, error,
+		return dp_fail(errmsg, error,
 			       "the pool's %u descriptors are kept in a socket, and all processes of a user may have RLIMIT_NOFILE of them there, %llu: raise the limit (ulimit -n; systemd: LimitNOFILE=), or close other pools",
 			       count,
 			       (unsigned long long)dp_os_descriptor_limit());
 	case -EWOULDBLOCK:
-		return dp_fail(why, -ENOMEM,
+		return dp_fail(errmsg, -ENOMEM,
 			       "the socket that keeps the pool's %u files locked is full: raise net.core.wmem_default",
 			       count);
 	default:
-		return dp_fail(why, error,
+		return dp_fail(errmsg, error,
 			       "the pool's descriptors cannot be kept in a socket: %s",
 			       strerror(-error));
 	}
 }
 
 int dp_anchor_add(struct dp_anchor *anchor, const int *fd, uint32_t count,
-		  const struct dp_why *why)
+		  const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
@@ -67,7 +68,7 @@ int dp_anchor_add(struct dp_anchor *anchor, const int *fd, uint32_t count,
 	for (uint32_t i = 0; !ret && i < count; i += MESSAGE_MAX)
 		ret = dp_os_send_descriptors(anchor->feed, fd + i,
 					     dp_min(count - i, MESSAGE_MAX));
-	return ret ? anchor_refused(ret, count, why) : 0;
+	return ret ? anchor_refused(ret, count, errmsg) : 0;
 }
 
 int dp_anchor_fd(const struct dp_anchor *anchor)

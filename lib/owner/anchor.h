@@ -19,7 +19,7 @@ struct dp_anchor {
  * -EMFILE        no two descriptors left
  * -EAFNOSUPPORT  this process may have no AF_UNIX sockets
  */
-int dp_anchor_open(struct dp_anchor *anchor, const struct dp_why *why);
+int dp_anchor_open(struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
 /*
  * Also while rings have the anchor: from now on they keep these files too.
  *
@@ -27,7 +27,7 @@ int dp_anchor_open(struct dp_anchor *anchor, const struct dp_why *why);
  * -ENOMEM        the socket's buffer is full
  */
 int dp_anchor_add(struct dp_anchor *anchor, const int *fd, uint32_t count,
-		  const struct dp_why *why);
+		  const struct dp_errmsg *errmsg);
 /* The descriptor, or -1 where there is none: zeroed memory has none. */
 int dp_anchor_fd(const struct dp_anchor *anchor);
 void dp_anchor_close(struct dp_anchor *anchor);

@@ -253,11 +253,11 @@ static int barrier_pass_blocking(const struct dp_barrier *barrier)
 
 static int barrier_without_ring(const struct dp_barrier *barrier,
 				const struct dp_patience *patience, int error,
-				const struct dp_why *why)
+				const struct dp_errmsg *errmsg)
 {
 	if (patience->deadline_ns == UINT64_MAX && !patience->progress)
 		return barrier_pass_blocking(barrier);
-	return dp_fail(why, -ENOSYS,
+	return dp_fail(errmsg, -ENOSYS,
 		       "%s was not closed by its last owner, and whether DMA still reaches its files can only be waited for by io_uring, which cannot be had here (%s): allow io_uring (this filesystem needs Linux 6.9 or later), or open with no deadline and no progress function, which waits without end in the calling thread",
 		       barrier->path, strerror(-error));
 }
@@ -265,13 +265,13 @@ static int barrier_without_ring(const struct dp_barrier *barrier,
 /* ------------------------------------------------------------------ verdict */
 
 static int barrier_still_pinned(const struct passage *p,
-				const struct dp_why *why)
+				const struct dp_errmsg *errmsg)
 {
 	if (!p->waited)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "whether memory of %s is pinned could not be found out, since this machine's kernel did not begin to look within half a minute: open again when it is less busy",
 			       p->barrier->path);
-	return dp_fail(why, -EBUSY,
+	return dp_fail(errmsg, -EBUSY,
 		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or somebody else began has not ended: wait with a longer deadline, or end it",
 		       p->stuck, p->barrier->path, p->barrier->pid);
 }
@@ -310,7 +310,8 @@ static int barrier_pass_somehow(struct passage *p)
 }
 
 int dp_barrier_pass(const struct dp_barrier *barrier,
-		    struct dp_patience *patience, const struct dp_why *why)
+		    struct dp_patience *patience,
+		    const struct dp_errmsg *errmsg)
 {
 	struct passage p = { .barrier = barrier, .patience = patience,
 			     .again = dp_again_begin(dp_os_now_ns()),
@@ -320,19 +321,20 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 	assert(barrier->files && barrier->file);
 	ret = dp_ring_open(&p.ring, ENTRIES, DP_RING_PLAIN);
 	if (ret)
-		return barrier_without_ring(barrier, patience, ret, why);
+		return barrier_without_ring(barrier, patience, ret, errmsg);
 	ret = barrier_pass_somehow(&p);
 	dp_ring_close(&p.ring);
 	if (barrier_is_unknown(&p, ret))
-		return barrier_without_ring(barrier, patience, ret, why);
+		return barrier_without_ring(barrier, patience, ret, errmsg);
 	if (ret == -ETIMEDOUT)
-		return barrier_still_pinned(&p, why);
+		return barrier_still_pinned(&p, errmsg);
 	if (ret == -ECANCELED)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "gave up waiting for pinned memory of %s",
 			       barrier->path);
 	if (ret)
-		return dp_fail(why, ret, "the layout of %s cannot be broken: %s",
+		return dp_fail(errmsg, ret,
+			       "the layout of %s cannot be broken: %s",
 			       barrier->path, strerror(-ret));
 	return 0;
 }

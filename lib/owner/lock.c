@@ -176,26 +176,26 @@ static enum dp_owner_state lock_who_holds(const struct dp_lock *lock,
 }
 
 static int lock_still_held(enum dp_owner_state owner, int pid,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	switch (owner) {
 	case DP_OWNER_ALIVE:
 		if (!pid)
-			return dp_fail(why, -EBUSY,
+			return dp_fail(errmsg, -EBUSY,
 				       "the pool is open in a process of another pid namespace: close it there, or wait with a deadline");
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "the pool is open in process %d: close it there, or wait with a deadline",
 			       pid);
 	case DP_OWNER_DRAINING:
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "process %d died with I/O into the pool that has not ended: wait with a longer deadline",
 			       pid);
 	case DP_OWNER_KEPT:
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "the pool's owner is gone, but process %d keeps its lock, as its child or by a descriptor or a ring that it was given: end it, or wait with a deadline",
 			       pid);
 	default:
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "somebody holds the pool's lock (process %d by /proc/locks; 0: not to be seen from here): a child that inherited it, another namespace, or I/O of a dead owner",
 			       pid);
 	}
@@ -219,7 +219,8 @@ static int try_lock(int fd, bool shared)
 }
 
 static int lock_await(const struct dp_lock *lock, bool shared,
-		      struct dp_patience *patience, const struct dp_why *why)
+		      struct dp_patience *patience,
+		      const struct dp_errmsg *errmsg)
 {
 	enum dp_owner_state owner = DP_OWNER_UNKNOWN;
 	int ret, pid = 0, fd = dp_lock_fd(lock);
@@ -230,24 +231,25 @@ static int lock_await(const struct dp_lock *lock, bool shared,
 		ret = dp_patience_wait(patience, owner, pid);
 		if (ret == -ETIMEDOUT) {
 			owner = lock_who_holds(lock, &pid);
-			return lock_still_held(owner, pid, why);
+			return lock_still_held(owner, pid, errmsg);
 		}
 		if (ret)
-			return dp_fail(why, ret, "gave up waiting for the pool's owner");
+			return dp_fail(errmsg, ret,
+				       "gave up waiting for the pool's owner");
 	}
 	if (ret)
-		return dp_fail(why, ret, "the pool cannot be locked: %s",
+		return dp_fail(errmsg, ret, "the pool cannot be locked: %s",
 			       strerror(-ret));
 	return 0;
 }
 
 int dp_lock_take(struct dp_lock *lock, bool shared,
-		 struct dp_patience *patience, const struct dp_why *why)
+		 struct dp_patience *patience, const struct dp_errmsg *errmsg)
 {
 	int ret;
 
 	assert(!lock->taken && dp_lock_fd(lock) >= 0);
-	ret = lock_await(lock, shared, patience, why);
+	ret = lock_await(lock, shared, patience, errmsg);
 	lock->taken = !ret;
 	return ret;
 }

@@ -77,7 +77,7 @@ bool dp_lock_is_of(const struct dp_lock *lock, const struct stat *stat);
 
 /* Take the lock on the claimed file. */
 int dp_lock_take(struct dp_lock *lock, bool shared,
-		 struct dp_patience *patience, const struct dp_why *why);
+		 struct dp_patience *patience, const struct dp_errmsg *errmsg);
 /* Is it taken, or could it be taken now, for this process alone? */
 bool dp_lock_try(struct dp_lock *lock);
 bool dp_lock_is_taken(const struct dp_lock *lock);

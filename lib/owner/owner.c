@@ -91,7 +91,7 @@ bool dp_owner_is_record(const struct dp_owner *owner)
 
 int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 			  struct dp_rdma_context *ret_context,
-			  const struct dp_why *why)
+			  const struct dp_errmsg *errmsg)
 {
 	char name[DP_DEVICE_NAME_MAX];
 	struct dp_rdma_context context;
@@ -101,17 +101,17 @@ int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 	if (ret == -EBUSY)
 		return 1;
 	if (ret == -ENODEV)
-		return dp_fail(why, -EINVAL,
+		return dp_fail(errmsg, -EINVAL,
 			       "this process has no verbs context: the kernel has no RDMA");
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "the verbs context cannot be told from others, which takes a protection domain of its own for a moment: %s",
 			       strerror(-ret));
 	if (maker && dp_os_is_own_thread((int)maker)) {
 		context.flags = DP_CONTEXT_OWN;
 	} else if (maker && dp_os_pid_exists((int)maker)) {
 		dp_device_name(context.device, name);
-		return dp_fail(why, -EINVAL,
+		return dp_fail(errmsg, -EINVAL,
 			       "verbs context %u of %s was opened by thread %u, which lives in another process: that one's regions would outlive this process, so open the device in this process",
 			       context.number, name, maker);
 	}
@@ -131,18 +131,19 @@ struct rest {
 /* Is it there, and by its maker another process's? Then that is 0. */
 static int owner_look_at(const struct dp_owner *owner,
 			 const struct dp_rdma_context *context,
-			 struct dp_verbs_seen *seen, const struct dp_why *why)
+			 struct dp_verbs_seen *seen,
+			 const struct dp_errmsg *errmsg)
 {
 	uint32_t maker;
 	bool outside;
-	int ret = dp_verbs_look(context, seen, why);
+	int ret = dp_verbs_look(context, seen, errmsg);
 
 	if (ret || seen->state != DP_VERBS_THERE || !seen->maker ||
 	    !(context->flags & DP_CONTEXT_OWN))
 		return ret ? ret : seen->state != DP_VERBS_GONE;
 	maker = seen->maker;
 	outside = dp_place_is_outside(owner, maker);
-	ret = dp_verbs_look(context, seen, why);
+	ret = dp_verbs_look(context, seen, errmsg);
 	if (ret)
 		return ret;
 	return seen->state != DP_VERBS_GONE &&
@@ -150,13 +151,15 @@ static int owner_look_at(const struct dp_owner *owner,
 }
 
 static int owner_look_for_rest(const struct dp_owner *owner,
-			       struct rest *ret_rest, const struct dp_why *why)
+			       struct rest *ret_rest,
+			       const struct dp_errmsg *errmsg)
 {
 	struct rest rest = { 0 };
 
 	for (uint32_t i = 0; i < owner->contexts; i++) {
 		struct dp_verbs_seen seen;
-		int ret = owner_look_at(owner, &owner->context[i], &seen, why);
+		int ret = owner_look_at(owner, &owner->context[i], &seen,
+					errmsg);
 
 		if (ret < 0)
 			return ret;
@@ -179,26 +182,27 @@ static bool owner_is_ours(const struct rest *rest)
 }
 
 static int owner_still_there(const struct dp_owner *owner,
-			     const struct rest *rest, const struct dp_why *why)
+			     const struct rest *rest,
+			     const struct dp_errmsg *errmsg)
 {
 	char name[DP_DEVICE_NAME_MAX];
 
 	if (rest->seen.state == DP_VERBS_LEAVING)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "process %u, which had the pool, used verbs context %u of RDMA device %u, which is being removed: end the programs that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
 			       owner->pid, rest->context->number,
 			       rest->context->device);
 	dp_device_name(rest->context->device, name);
 	if (owner_is_ours(rest))
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "verbs context %u of %s is this process's, and the pool's last owner, process %u, is on record with it: close the device, open the pool, and then the device; or open the pool from another process",
 			       rest->context->number, name, owner->pid);
 	if (rest->seen.maker)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "process %u, which had the pool, used verbs context %u of %s, which thread %u has: end that, or wait with a longer deadline",
 			       owner->pid, rest->context->number, name,
 			       rest->seen.maker);
-	return dp_fail(why, -EBUSY,
+	return dp_fail(errmsg, -EBUSY,
 		       "process %u, which had the pool, used verbs context %u of %s, and %u of its verbs context(s) are still there (`rdma resource show ctx`), without a living maker in this pid namespace: end its forked children, or whoever else `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
 		       owner->pid, rest->context->number, name, rest->count);
 }
@@ -210,7 +214,7 @@ static int owner_decide(int ret, const struct rest *rest, bool despite)
 }
 
 int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
-		   bool despite, const struct dp_why *why)
+		   bool despite, const struct dp_errmsg *errmsg)
 {
 	struct rest rest = { 0 };
 	int ret;
@@ -218,40 +222,43 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 	if (!dp_owner_has_rdma(owner))
 		return 0;
 	if (!dp_owner_is_record(owner))
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "the record of the pool's last owner makes no sense; the pool was left untouched");
 	if (dp_place_is_another_boot(owner))
 		return 0;
 	if (owner->flags & DP_OWNER_RDMA_UNKNOWN)
-		return dp_owner_await_unknown(patience, despite, why);
+		return dp_owner_await_unknown(patience, despite, errmsg);
 	for (;;) {
-		ret = owner_look_for_rest(owner, &rest, why);
+		ret = owner_look_for_rest(owner, &rest, errmsg);
 		if (ret || !rest.count)
 			return owner_decide(ret, &rest, despite);
 		ret = dp_patience_wait(patience, DP_OWNER_RDMA, owner->pid);
 		if (ret == -ETIMEDOUT || (!ret && owner_is_ours(&rest)))
-			return owner_decide(owner_still_there(owner, &rest, why),
+			return owner_decide(owner_still_there(owner, &rest,
+							      errmsg),
 					    &rest, despite);
 		if (ret)
-			return dp_fail(why, ret, "gave up waiting for the RDMA of the pool's owner");
+			return dp_fail(errmsg, ret,
+				       "gave up waiting for the RDMA of the pool's owner");
 	}
 }
 
 int dp_owner_await_unknown(struct dp_patience *patience, bool despite,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	int ret, left;
 
-	while ((left = dp_verbs_count_all(why)) > 0) {
+	while ((left = dp_verbs_count_all(errmsg)) > 0) {
 		ret = dp_patience_wait(patience, DP_OWNER_RDMA, 0);
 		if (ret == -ETIMEDOUT && despite)
 			return 0;
 		if (ret == -ETIMEDOUT)
-			return dp_fail(why, -EBUSY,
+			return dp_fail(errmsg, -EBUSY,
 				       "which verbs context the pool's last owner had is not on record, and any of the %d on this machine may be its own: end the programs that `rdma resource show ctx` lists (for a device that is being removed `grep -l uverbs /proc/[0-9]*/maps`), wait with a longer deadline, or reboot",
 				       left);
 		if (ret)
-			return dp_fail(why, ret, "gave up waiting for the RDMA of the pool's owner");
+			return dp_fail(errmsg, ret,
+				       "gave up waiting for the RDMA of the pool's owner");
 	}
 	return left == -EBUSY && despite ? 0 : left;
 }

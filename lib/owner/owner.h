@@ -22,7 +22,7 @@ void dp_owner_self(struct dp_owner *owner);
  */
 int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 			  struct dp_rdma_context *ret_context,
-			  const struct dp_why *why);
+			  const struct dp_errmsg *errmsg);
 
 /* Add a context; 1 when it was new, 0 when it was there, -ENOSPC. */
 int dp_owner_add_context(struct dp_owner *owner,
@@ -45,7 +45,7 @@ bool dp_owner_is_record(const struct dp_owner *owner);
  * deadline whose maker is dead or not to be seen.
  */
 int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
-		   bool despite, const struct dp_why *why);
+		   bool despite, const struct dp_errmsg *errmsg);
 
 /*
  * The same when the record was lost: wait until no verbs context at all exists
@@ -53,6 +53,6 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
  * a write is over. -EBUSY also when that cannot be told from here.
  */
 int dp_owner_await_unknown(struct dp_patience *patience, bool despite,
-			   const struct dp_why *why);
+			   const struct dp_errmsg *errmsg);
 
 #endif

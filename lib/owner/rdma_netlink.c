@@ -27,20 +27,20 @@
 /* ------------------------------------------------------ what is not known */
 
 /* Each reason that it cannot be told, with what to look at. */
-static int verbs_cannot_tell(int error, const struct dp_why *why)
+static int verbs_cannot_tell(int error, const struct dp_errmsg *errmsg)
 {
 	if (error == -ENOMEM)
 		return error;
 	if (error == -EOPNOTSUPP)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "a dead owner may still write into the pool by RDMA, and this kernel does not list verbs contexts (Linux 5.14 and later do): reboot, then open");
 	if (error == EXCLUSIVE)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "a dead owner may still write into the pool by RDMA: not every RDMA device is seen from here, as network namespaces may have devices for themselves (`rdma system`): open the pool once from the namespace that has the device, end what `grep -l uverbs /proc/[0-9]*/maps` lists on the host, or reboot");
 	if (error == UNSEEN)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "a dead owner may still write into the pool by RDMA: a device that is being removed is shown by /sys of the initial network namespace alone, with /proc: open the pool once on the host, end what `grep -l uverbs /proc/[0-9]*/maps` lists there, or reboot");
-	return dp_fail(why, -EBUSY,
+	return dp_fail(errmsg, -EBUSY,
 		       "a dead owner may still write into the pool by RDMA, and RDMA netlink does not tell (%s): allow socket(AF_NETLINK, SOCK_RAW, NETLINK_RDMA) to this process, or reboot, then open",
 		       strerror(-error));
 }
@@ -115,7 +115,8 @@ static int context_look(struct dp_netlink *netlink,
 }
 
 int dp_verbs_look(const struct dp_rdma_context *context,
-		  struct dp_verbs_seen *ret_seen, const struct dp_why *why)
+		  struct dp_verbs_seen *ret_seen,
+		  const struct dp_errmsg *errmsg)
 {
 	struct dp_verbs_seen seen = { DP_VERBS_GONE, 0 };
 	struct dp_netlink netlink;
@@ -128,7 +129,7 @@ int dp_verbs_look(const struct dp_rdma_context *context,
 		ret = 0;
 	}
 	if (ret && !dp_devices_none_is_open())
-		return verbs_cannot_tell(ret, why);
+		return verbs_cannot_tell(ret, errmsg);
 	*ret_seen = ret ? (struct dp_verbs_seen) { DP_VERBS_GONE, 0 } : seen;
 	return 0;
 }
@@ -203,7 +204,7 @@ static int devices_count(struct dp_netlink *netlink, struct dp_device_list *list
 	return ret || all ? ret : UNSEEN;
 }
 
-int dp_verbs_count_all(const struct dp_why *why)
+int dp_verbs_count_all(const struct dp_errmsg *errmsg)
 {
 	struct dp_device_list list = { 0 };
 	struct dp_netlink netlink;
@@ -218,5 +219,5 @@ int dp_verbs_count_all(const struct dp_why *why)
 	}
 	if (ret >= 0)
 		return ret;
-	return dp_devices_none_is_open() ? 0 : verbs_cannot_tell(ret, why);
+	return dp_devices_none_is_open() ? 0 : verbs_cannot_tell(ret, errmsg);
 }

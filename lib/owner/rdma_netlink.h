@@ -27,7 +27,8 @@ struct dp_verbs_seen {
  * a sentence: it cannot be told.
  */
 int dp_verbs_look(const struct dp_rdma_context *context,
-		  struct dp_verbs_seen *ret_seen, const struct dp_why *why);
+		  struct dp_verbs_seen *ret_seen,
+		  const struct dp_errmsg *errmsg);
 
 /* The kernel's answer alone: 0, -ENOENT, or -EINVAL for a device that is not seen. */
 int dp_verbs_get(struct dp_netlink *netlink,
@@ -38,6 +39,6 @@ int dp_verbs_get(struct dp_netlink *netlink,
  * How many contexts there are at all, of every device. -EBUSY with a sentence:
  * it cannot be told.
  */
-int dp_verbs_count_all(const struct dp_why *why);
+int dp_verbs_count_all(const struct dp_errmsg *errmsg);
 
 #endif

@@ -213,31 +213,32 @@ static int blocks_give_segment(struct dp_blocks *blocks,
 
 static int blocks_fail(const struct dp_blocks *blocks, int error,
 		       const char *path, const char *what,
-		       const struct dp_why *why)
+		       const struct dp_errmsg *errmsg)
 {
 	uint64_t left = blocks->total_bytes - blocks->done_bytes;
 
 	if (error == -ENOSPC)
-		return dp_fail(why, error,
+		return dp_fail(errmsg, error,
 			       "%s: the filesystem is full, and %llu MiB %s are without blocks: make room for them",
 			       path, MIB(left), what);
 	if (error == -EOPNOTSUPP)
-		return dp_fail(why, error,
+		return dp_fail(errmsg, error,
 			       "%s shares blocks with another file (a reflink), which hardware would write around, and this kernel does not unshare them: copy the files with cp --reflink=never, and use the copy",
 			       path);
 	if (error == -ECANCELED || error == -ETIMEDOUT)
-		return dp_fail(why, error,
+		return dp_fail(errmsg, error,
 			       "%s: %s when %llu of %llu MiB %s had their blocks",
 			       path, error == -ECANCELED ? "gave up" :
 			       "the deadline passed", MIB(blocks->done_bytes),
 			       MIB(blocks->total_bytes), what);
-	return dp_fail(why, error, "%s: blocks cannot be allocated: %s", path,
+	return dp_fail(errmsg, error, "%s: blocks cannot be allocated: %s",
+		       path,
 		       strerror(-error));
 }
 
 static int blocks_give_all(struct dp_blocks *blocks,
 			   struct dp_segments *segments,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	const char *path = segments->source->path;
 	int ret = 0;
@@ -249,12 +250,12 @@ static int blocks_give_all(struct dp_blocks *blocks,
 		if (ret)
 			return blocks_fail(blocks, ret, path,
 					   "that are holes of its files, or shared by a reflink,",
-					   why);
-		ret = dp_segment_list(segments, i, why);
+					   errmsg);
+		ret = dp_segment_list(segments, i, errmsg);
 		if (!ret)
-			ret = dp_segment_find_bad(segments, i, why);
+			ret = dp_segment_find_bad(segments, i, errmsg);
 		if (!ret && blocks_segment_lacks(segments, i))
-			return dp_fail(why, -EOPNOTSUPP,
+			return dp_fail(errmsg, -EOPNOTSUPP,
 				       "segment %u of %s was given blocks of its own, and its filesystem does not show them: copy the files with cp --reflink=never --sparse=never, and use the copy",
 				       i, path);
 	}
@@ -278,7 +279,7 @@ static void blocks_end(struct dp_blocks *blocks)
 }
 
 int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
-		   const struct dp_why *why)
+		   const struct dp_errmsg *errmsg)
 {
 	struct dp_blocks blocks = {
 		.patience = patience,
@@ -289,7 +290,7 @@ int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
 
 	assert(!segments->readonly);
 	blocks_begin(&blocks, segments, &ask);
-	ret = blocks_give_all(&blocks, segments, why);
+	ret = blocks_give_all(&blocks, segments, errmsg);
 	blocks_end(&blocks);
 	return ret;
 }
@@ -316,7 +317,7 @@ static int blocks_missing(const struct dp_segments *segments,
 
 /* Said before the filesystem is filled, as far as it says how full it is. */
 static int blocks_check_room(const struct dp_segments *segments,
-			     const struct dp_why *why)
+			     const struct dp_errmsg *errmsg)
 {
 	uint64_t missing = 0, room = UINT64_MAX;
 	int ret = blocks_missing(segments, &missing);
@@ -325,14 +326,15 @@ static int blocks_check_room(const struct dp_segments *segments,
 		ret = dp_os_free_space(dp_segment_fd(segments, 0), &room);
 	if (ret || missing <= room)
 		return ret;
-	return dp_fail(why, -ENOSPC,
+	return dp_fail(errmsg, -ENOSPC,
 		       "%s: the pool needs %llu bytes, and its filesystem has %llu left: make room, or create a smaller pool",
 		       segments->source->path, (unsigned long long)missing,
 		       (unsigned long long)room);
 }
 
 int dp_blocks_create(struct dp_segments *segments,
-		     struct dp_patience *patience, const struct dp_why *why)
+		     struct dp_patience *patience,
+		     const struct dp_errmsg *errmsg)
 {
 	struct dp_blocks blocks = { .patience = patience };
 	struct dp_ask ask;
@@ -340,7 +342,7 @@ int dp_blocks_create(struct dp_segments *segments,
 
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
 		return 0;
-	ret = blocks_check_room(segments, why);
+	ret = blocks_check_room(segments, errmsg);
 	if (ret)
 		return ret;
 	for (uint32_t i = 0; i < dp_segments_count(segments); i++)
@@ -351,5 +353,5 @@ int dp_blocks_create(struct dp_segments *segments,
 			segments, i, 0, blocks_size_of(segments, i)));
 	blocks_end(&blocks);
 	return ret ? blocks_fail(&blocks, ret, segments->source->path,
-				 "of the new pool", why) : 0;
+				 "of the new pool", errmsg) : 0;
 }

@@ -43,7 +43,8 @@ int dp_blocks_allocate_here(struct dp_blocks_range range);
 /* The files of a create, which are mapped, get their size and all their blocks. What
  * cannot fit is refused before the first is allocated. */
 int dp_blocks_create(struct dp_segments *segments,
-		     struct dp_patience *patience, const struct dp_why *why);
+		     struct dp_patience *patience,
+		     const struct dp_errmsg *errmsg);
 /*
  * Of chunks that an open for writing must have and that lack blocks, the bytes: of
  * metadata and WANTED ones that are not all there; on a DAX filesystem of those with
@@ -52,6 +53,6 @@ int dp_blocks_create(struct dp_segments *segments,
 uint64_t dp_blocks_lacking(const struct dp_segments *segments);
 /* They get them, and are listed anew. Bytes that are read stay as they are (W7). */
 int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
-		   const struct dp_why *why);
+		   const struct dp_errmsg *errmsg);
 
 #endif

@@ -40,7 +40,7 @@ static int create_extra_is_blank(struct dp_pool *pool,
 {
 	struct dp_file file;
 	int ret = dp_file_open(&file, &pool->source, index, DP_FILE_READ,
-			       request->why);
+			       request->errmsg);
 
 	if (ret)
 		return ret == -ENOENT ? 1 : ret;
@@ -86,7 +86,7 @@ static int create_await_old_owner(struct dp_pool *pool,
 		return 0;
 	default:
 		assert(damage == -EUCLEAN);
-		return dp_fail(request->why, damage,
+		return dp_fail(request->errmsg, damage,
 			       "%s: its superblock is lost, and with it whose RDMA may still reach it: make sure that none does, then remove its files (or zero the first 2 MiB of the device) and create again",
 			       request->path);
 	}
@@ -101,21 +101,21 @@ static int create_would_overwrite(const struct dp_pool *pool,
 
 	switch (damage) {
 	case 0:
-		return dp_fail(request->why, -EEXIST,
+		return dp_fail(request->errmsg, -EEXIST,
 			       "%s holds a pool already: open it, or create with the overwrite flag to destroy it",
 			       request->path);
 	case -EUCLEAN:
-		return dp_fail(request->why, -EEXIST,
+		return dp_fail(request->errmsg, -EEXIST,
 			       "%s holds a damaged pool: `daxpin check` says what can be mended, and the overwrite flag would destroy it",
 			       request->path);
 	case -EPROTONOSUPPORT:
-		return dp_fail(request->why, -EEXIST, "%s", sentence);
+		return dp_fail(request->errmsg, -EEXIST, "%s", sentence);
 	default:
 		index = dp_remains_find(&pool->source, 1);
 		if (index)
 			return dp_remains_fail(&pool->source, index, -EEXIST,
-					       request->why);
-		return dp_fail(request->why, -EEXIST,
+					       request->errmsg);
+		return dp_fail(request->errmsg, -EEXIST,
 			       "%s holds something that is no pool: give another path, or create with the overwrite flag to destroy it",
 			       request->path);
 	}
@@ -129,12 +129,13 @@ static int create_check_first(struct dp_pool *pool,
 			      struct dp_pool_request *request, bool *ret_blank)
 {
 	char sentence[400] = "";
-	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = dp_pool_peek(pool, &pool->super, ret_blank, &inner);
 
 	if (ret && ret != -EMEDIUMTYPE && ret != -EUCLEAN &&
 	    ret != -EPROTONOSUPPORT)
-		return sentence[0] ? dp_fail(request->why, ret, "%s", sentence) :
+		return sentence[0] ? dp_fail(request->errmsg, ret, "%s",
+					     sentence) :
 				     ret;
 	if (!ret && pool->super.flags & DP_SUPER_CREATING)
 		return 0;
@@ -143,7 +144,7 @@ static int create_check_first(struct dp_pool *pool,
 	if (!request->overwrite)
 		return create_would_overwrite(pool, request, ret, sentence);
 	if (ret == -EPROTONOSUPPORT)
-		return dp_fail(request->why, ret, "%s", sentence);
+		return dp_fail(request->errmsg, ret, "%s", sentence);
 	return create_await_old_owner(pool, request, ret);
 }
 
@@ -173,13 +174,13 @@ static int create_check_others(struct dp_pool *pool,
 	index = request->overwrite ? 0 : create_find_remains(pool);
 	if (index)
 		return dp_remains_fail(&pool->source, index, -EEXIST,
-				       request->why);
+				       request->errmsg);
 	if (!request->overwrite)
-		return dp_fail(request->why, -EEXIST,
+		return dp_fail(request->errmsg, -EEXIST,
 			       "%s has nothing in its first segment, but something that is no pool in later ones: give another path, or create with the overwrite flag to destroy it",
 			       request->path);
 	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
-				      request->why);
+				      request->errmsg);
 }
 
 static int create_check_geometry(struct dp_pool *pool,
@@ -190,21 +191,21 @@ static int create_check_geometry(struct dp_pool *pool,
 	uint64_t size = request->pool_size;
 
 	if (memcmp(request->uuid, none, sizeof(none)))
-		return dp_fail(request->why, -EINVAL,
+		return dp_fail(request->errmsg, -EINVAL,
 			       "a new pool gets a new uuid: leave it out of the options");
 	if (!dp_geometry_segment_size_is_valid(request->segment_size))
-		return dp_fail(request->why, -EINVAL,
+		return dp_fail(request->errmsg, -EINVAL,
 			       "a segment has 32 to 512 MiB and a power of two");
 	if (pool->source.kind == DP_SOURCE_DEVDAX) {
 		if (size)
-			return dp_fail(request->why, -EINVAL,
+			return dp_fail(request->errmsg, -EINVAL,
 				       "a pool takes the whole device: give no size");
 		size = pool->source.device_size;
 	}
 	pool->geometry = dp_geometry_of(size, request->segment_size);
 	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
 	    pool->geometry.segments > DP_SEGMENTS_MAX)
-		return dp_fail(request->why, -EINVAL,
+		return dp_fail(request->errmsg, -EINVAL,
 			       "a pool has 32 MiB to %u segments, in multiples of 2 MiB",
 			       DP_SEGMENTS_MAX);
 	*ret_size = size;
@@ -340,7 +341,7 @@ static int create_sync_files(struct dp_pool *pool)
 
 /* Metadata cannot be moved elsewhere, and a store there may be a SIGBUS. */
 static int create_check_medium(const struct dp_pool *pool,
-			       const struct dp_why *why)
+			       const struct dp_errmsg *errmsg)
 {
 	struct dp_bad_run run;
 
@@ -348,7 +349,7 @@ static int create_check_medium(const struct dp_pool *pool,
 		if (!dp_bad_find(dp_segment_bad(&pool->segments, i), 0,
 				 DP_CHUNK_SIZE, &run))
 			continue;
-		return dp_fail(why, -EIO,
+		return dp_fail(errmsg, -EIO,
 			       "segment %u of %s: the medium is bad at offset 0x%llx of it, where metadata goes: clear it (ndctl clear-errors)%s",
 			       i, pool->source.path,
 			       (unsigned long long)run.begin,
@@ -370,12 +371,12 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 		ret = dp_flushed_look(&pool->flushed, &pool->source,
 				      dp_file_fd(&pool->first),
 				      &(struct dp_super) { .flags = 0 },
-				      request->need_flushed, request->why);
+				      request->need_flushed, request->errmsg);
 	if (!ret)
 		ret = create_check_first(pool, request, &blank);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
-					  request->why);
+					  request->errmsg);
 	if (!ret)
 		ret = dp_os_random(pool->super.uuid, 16);
 	if (!ret)
@@ -390,7 +391,7 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 	if (!ret)
 		ret = dp_pool_map(pool, request, size, true);
 	if (!ret)
-		ret = create_check_medium(pool, request->why);
+		ret = create_check_medium(pool, request->errmsg);
 	if (!ret)
 		ret = create_sync_files(pool);
 	if (!ret)
@@ -398,7 +399,7 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 	return ret ? ret : dp_epochs_check(&pool->epochs, &pool->segments,
 					   &pool->super,
 					   &(struct dp_epochs_rules) { 0 },
-					   request->why);
+					   request->errmsg);
 }
 
 /*

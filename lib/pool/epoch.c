@@ -26,9 +26,9 @@ struct dp_epoch {
 /* ----------------------------------------------------------------- reading */
 
 int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
-			  const struct dp_why *why)
+			  const struct dp_errmsg *errmsg)
 {
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "the superblock at offset 0x0 of segment %u of %s is damaged, its copy is whole: open it for writing once, which restores it",
 		       index, source->path);
 }
@@ -37,7 +37,7 @@ int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
 static int epoch_check_place(const struct dp_epochs *epochs, uint32_t index,
 			     const struct dp_super *first,
 			     const struct dp_super *super,
-			     const struct dp_why *why)
+			     const struct dp_errmsg *errmsg)
 {
 	const struct dp_segments *segments = epochs->segments;
 	uint64_t size = (uint64_t)dp_segment_table(segments, index)->blocks <<
@@ -46,7 +46,7 @@ static int epoch_check_place(const struct dp_epochs *epochs, uint32_t index,
 	if (super->index == index && super->size == size &&
 	    !memcmp(super->uuid, first->uuid, sizeof(super->uuid)))
 		return 0;
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "segment %u of %s is not the one that belongs there%s",
 		       index, segments->source->path, NOTHING_CHANGED);
 }
@@ -54,45 +54,45 @@ static int epoch_check_place(const struct dp_epochs *epochs, uint32_t index,
 /* -EUCLEAN, or what reading failed with, with a sentence. */
 static int epoch_read_super(const struct dp_epochs *epochs, uint32_t index,
 			    bool tolerant, struct dp_super *ret_super,
-			    const struct dp_why *why)
+			    const struct dp_errmsg *errmsg)
 {
 	const struct dp_segments *segments = epochs->segments;
 	char sentence[400];
-	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = dp_super_read(dp_segment_view(segments, index), tolerant,
 				ret_super, &inner);
 
 	if (ret == -EMEDIUMTYPE)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "segment %u of %s has no superblock%s", index,
 			       segments->source->path, NOTHING_CHANGED);
 	if (ret)
-		return dp_fail(why, ret, "segment %u of %s: %s", index,
+		return dp_fail(errmsg, ret, "segment %u of %s: %s", index,
 			       segments->source->path, sentence);
 	return 0;
 }
 
 static int epoch_read(struct dp_epochs *epochs, uint32_t index,
 		      const struct dp_super *first, bool tolerant,
-		      const struct dp_why *why)
+		      const struct dp_errmsg *errmsg)
 {
 	struct dp_segments *segments = epochs->segments;
 	struct dp_epoch *epoch = &epochs->all[index];
 	struct dp_file_id file;
 	struct dp_super super;
-	int ret = epoch_read_super(epochs, index, tolerant, &super, why);
+	int ret = epoch_read_super(epochs, index, tolerant, &super, errmsg);
 
 	if (!ret)
-		ret = epoch_check_place(epochs, index, first, &super, why);
+		ret = epoch_check_place(epochs, index, first, &super, errmsg);
 	if (ret)
 		return ret;
 	if (super.flags & DP_SUPER_OWNER_UNKNOWN && segments->readonly &&
 	    !tolerant)
-		return dp_epochs_refuse_lost(segments->source, index, why);
+		return dp_epochs_refuse_lost(segments->source, index, errmsg);
 	ret = dp_source_file_id(segments->source,
 				dp_segment_fd(segments, index), &file);
 	if (ret)
-		return dp_fail(why, ret, "segment %u of %s: %s", index,
+		return dp_fail(errmsg, ret, "segment %u of %s: %s", index,
 			       segments->source->path, strerror(-ret));
 	epoch->stamp = dp_stamp_of(&super, &file);
 	epoch->sequence = super.sequence;
@@ -105,7 +105,7 @@ static int epoch_read(struct dp_epochs *epochs, uint32_t index,
 
 static int epochs_judge_time(struct dp_epochs *epochs,
 			     const struct dp_super *first, bool degraded,
-			     const struct dp_why *why)
+			     const struct dp_errmsg *errmsg)
 {
 	struct dp_stamp_tally tally = { 0 };
 
@@ -119,12 +119,12 @@ static int epochs_judge_time(struct dp_epochs *epochs,
 	if (degraded)
 		return 0;
 	return dp_stamp_refuse(&tally, first, epochs->segments->source->path,
-			       NOTHING_CHANGED, why);
+			       NOTHING_CHANGED, errmsg);
 }
 
 static int epochs_judge_files(struct dp_epochs *epochs,
 			      const struct dp_super *first, bool adopt,
-			      const struct dp_why *why)
+			      const struct dp_errmsg *errmsg)
 {
 	const char *path = epochs->segments->source->path;
 	struct dp_stamp_files files = { 0 };
@@ -134,19 +134,19 @@ static int epochs_judge_files(struct dp_epochs *epochs,
 		if (!epochs->all[i].foreign)
 			dp_stamp_count_file(&files, first, i,
 					    &epochs->all[i].stamp);
-	ret = dp_stamp_refuse_mixture(&files, path, NOTHING_CHANGED, why);
+	ret = dp_stamp_refuse_mixture(&files, path, NOTHING_CHANGED, errmsg);
 	if (ret)
 		return ret;
 	epochs->copied = dp_stamp_is_copy(&files);
 	if (epochs->copied && dp_super_is_unclean(first) && !adopt)
-		return dp_stamp_refuse_copy(path, NOTHING_CHANGED, why);
+		return dp_stamp_refuse_copy(path, NOTHING_CHANGED, errmsg);
 	return 0;
 }
 
 int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 		    const struct dp_super *first,
 		    const struct dp_epochs_rules *rules,
-		    const struct dp_why *why)
+		    const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
@@ -157,11 +157,11 @@ int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 	epochs->segments = segments;
 	epochs->count = first->segments;
 	for (uint32_t i = 0; !ret && i < epochs->count; i++)
-		ret = epoch_read(epochs, i, first, rules->only_looks, why);
+		ret = epoch_read(epochs, i, first, rules->only_looks, errmsg);
 	if (!ret)
-		ret = epochs_judge_time(epochs, first, rules->degraded, why);
+		ret = epochs_judge_time(epochs, first, rules->degraded, errmsg);
 	if (!ret && !rules->only_looks)
-		ret = epochs_judge_files(epochs, first, rules->adopt, why);
+		ret = epochs_judge_files(epochs, first, rules->adopt, errmsg);
 	return ret;
 }
 

@@ -35,7 +35,7 @@ struct dp_epochs_rules {
 int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 		    const struct dp_super *first,
 		    const struct dp_epochs_rules *rules,
-		    const struct dp_why *why);
+		    const struct dp_errmsg *errmsg);
 void dp_epochs_fini(struct dp_epochs *epochs);
 
 /* Above that of every segment (D15). */
@@ -56,6 +56,6 @@ int dp_epochs_write(struct dp_epochs *epochs, const struct dp_super *first,
 
 /* The refusal of an open for reading: segment `index` has its copy alone. */
 int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
-			  const struct dp_why *why);
+			  const struct dp_errmsg *errmsg);
 
 #endif

@@ -53,12 +53,12 @@ static int file_open_name(struct dp_file *file, const struct dp_source *source,
 }
 
 static int file_is_claimed(const struct dp_source *source, uint32_t index,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	if (!index)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "the pool is open in this process already: use that handle");
-	return dp_fail(why, -EBUSY,
+	return dp_fail(errmsg, -EBUSY,
 		       "segment %u of %s is a file that this process has open already, in another pool or in another place of this one: give each its own",
 		       index, source->path);
 }
@@ -78,7 +78,7 @@ static void file_remove_unknown(const struct dp_file *file,
 
 /* From here on the descriptor is the lock's, and closed as the lock sees fit. */
 static int file_claim(struct dp_file *file, const struct dp_source *source,
-		      int fd, bool to_be_made, const struct dp_why *why)
+		      int fd, bool to_be_made, const struct dp_errmsg *errmsg)
 {
 	struct stat stat;
 	int ret = dp_os_fstat(fd, &stat);
@@ -86,13 +86,15 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 	if (ret) {
 		file_remove_unknown(file, source, fd);
 		dp_lock_give_away(&file->lock, fd);
-		return dp_fail(why, ret, "segment %u of %s cannot be looked at: %s",
+		return dp_fail(errmsg, ret,
+			       "segment %u of %s cannot be looked at: %s",
 			       file->index, source->path, strerror(-ret));
 	}
 	if (dp_lock_claim(&file->lock, fd, &stat))
-		return file_is_claimed(source, file->index, why);
+		return file_is_claimed(source, file->index, errmsg);
 	file->names = stat.st_nlink;
-	ret = dp_source_judge(source, file->index, fd, &stat, to_be_made, why);
+	ret = dp_source_judge(source, file->index, fd, &stat, to_be_made,
+			      errmsg);
 	if (ret && file->made)
 		dp_file_undo(file, source);
 	return ret;
@@ -100,7 +102,7 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 
 int dp_file_open(struct dp_file *file, const struct dp_source *source,
 		 uint32_t index, enum dp_file_access access,
-		 const struct dp_why *why)
+		 const struct dp_errmsg *errmsg)
 {
 	int ret, fd;
 
@@ -113,9 +115,10 @@ int dp_file_open(struct dp_file *file, const struct dp_source *source,
 	if (fd == -ENOENT)
 		ret = fd;
 	else if (fd < 0)
-		ret = dp_source_cannot_open(source, index, fd, why);
+		ret = dp_source_cannot_open(source, index, fd, errmsg);
 	else
-		ret = file_claim(file, source, fd, access == DP_FILE_MAKE, why);
+		ret = file_claim(file, source, fd, access == DP_FILE_MAKE,
+				 errmsg);
 	if (ret)
 		dp_file_close(file);
 	return ret;
@@ -135,16 +138,17 @@ static bool file_is_still_there(const struct dp_file *file,
 
 int dp_file_lock(struct dp_file *file, const struct dp_source *source,
 		 bool shared, struct dp_patience *patience,
-		 const struct dp_why *why)
+		 const struct dp_errmsg *errmsg)
 {
 	char sentence[400] = "";
-	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	struct stat stat;
 	int ret = dp_lock_take(&file->lock, shared, patience,
-			       file->index ? &inner : why);
+			       file->index ? &inner : errmsg);
 
 	if (ret && file->index)
-		return dp_fail(why, ret, "segment %u of %s%s: %s", file->index,
+		return dp_fail(errmsg, ret, "segment %u of %s%s: %s",
+			       file->index,
 			       source->path, file->names > 1 ?
 			       ", a file with hard links, which may be in another pool" :
 			       "", sentence);

@@ -36,14 +36,14 @@ enum dp_file_access {
  */
 int dp_file_open(struct dp_file *file, const struct dp_source *source,
 		 uint32_t index, enum dp_file_access access,
-		 const struct dp_why *why);
+		 const struct dp_errmsg *errmsg);
 /*
  * Lock it: shared, or for this process alone. -ESTALE: it is not the file of that
  * name any more, without a sentence.
  */
 int dp_file_lock(struct dp_file *file, const struct dp_source *source,
 		 bool shared, struct dp_patience *patience,
-		 const struct dp_why *why);
+		 const struct dp_errmsg *errmsg);
 /* Its descriptor, or -1 for one that is not open; zeroed memory is not. */
 int dp_file_fd(const struct dp_file *file);
 /* Under the lock: had it no bytes when it was found? */

@@ -9,17 +9,18 @@
 
 static int flushed_refuse(const struct dp_flushed *flushed,
 			  const struct dp_source *source,
-			  const struct dp_super *super, const struct dp_why *why)
+			  const struct dp_super *super,
+			  const struct dp_errmsg *errmsg)
 {
 	if (!flushed->now.nvdimms)
-		return dp_fail(why, -EOPNOTSUPP,
+		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s: whether all that is durable reaches the NVDIMMs when power fails cannot be told here: the count of dirty shutdowns of every one is not seen in sysfs (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown); mount /sys, or open without DAXPIN_POOL_NEED_FLUSHED",
 			       source->path);
 	if (flushed->dirty == DP_UNKNOWN)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "%s was not closed, and does not record how many dirty shutdowns these NVDIMMs had counted before: whether all that was durable arrived cannot be told; the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check what it has",
 			       source->path);
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "%s was not closed, and since then power has failed before all that was durable had arrived: its NVDIMMs count %llu dirty shutdowns, %llu when it was opened; the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check what it has, or restore a backup",
 		       source->path, (unsigned long long)flushed->now.count,
 		       (unsigned long long)super->dirty_shutdowns);
@@ -27,7 +28,7 @@ static int flushed_refuse(const struct dp_flushed *flushed,
 
 int dp_flushed_look(struct dp_flushed *flushed, const struct dp_source *source,
 		    int fd, const struct dp_super *super, bool needed,
-		    const struct dp_why *why)
+		    const struct dp_errmsg *errmsg)
 {
 	*flushed = (struct dp_flushed) { .dirty = DP_NO };
 	if (source->kind == DP_SOURCE_DEVDAX)
@@ -39,5 +40,5 @@ int dp_flushed_look(struct dp_flushed *flushed, const struct dp_source *source,
 	flushed->dirty = dp_shutdowns_compare(super, &flushed->now);
 	if (!needed || flushed->dirty == DP_NO)
 		return 0;
-	return flushed_refuse(flushed, source, super, why);
+	return flushed_refuse(flushed, source, super, errmsg);
 }

@@ -21,6 +21,6 @@ struct dp_flushed {
  */
 int dp_flushed_look(struct dp_flushed *flushed, const struct dp_source *source,
 		    int fd, const struct dp_super *super, bool needed,
-		    const struct dp_why *why);
+		    const struct dp_errmsg *errmsg);
 
 #endif

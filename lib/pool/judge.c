@@ -60,13 +60,13 @@ static int judge_every_uid_is_one_user(void)
 }
 
 static int judge_owner(const char *what, const struct stat *stat,
-		       const struct dp_why *why)
+		       const struct dp_errmsg *errmsg)
 {
 	uint32_t us = dp_os_user();
 	int ret;
 
 	if (stat->st_uid && stat->st_uid != us)
-		return dp_fail(why, -EPERM,
+		return dp_fail(errmsg, -EPERM,
 			       "%s belongs to user %u, and this process runs as user %u: use files of your own, or insist with DAXPIN_POOL_ANY_OWNER",
 			       what, stat->st_uid, us);
 	if (!stat->st_uid || stat->st_uid != judge_overflow_uid())
@@ -77,24 +77,24 @@ static int judge_owner(const char *what, const struct stat *stat,
 	if (ret == -EMFILE)
 		return ret;		/* dp_options_end() has the sentence */
 	if (ret < 0)
-		return dp_fail(why, -EPERM,
+		return dp_fail(errmsg, -EPERM,
 			       "%s belongs to user %u, which may stand for any user of another namespace, and /proc/self/uid_map, which says whether it does, cannot be read: %s; run as another user, or insist with DAXPIN_POOL_ANY_OWNER",
 			       what, stat->st_uid, strerror(-ret));
-	return dp_fail(why, -EPERM,
+	return dp_fail(errmsg, -EPERM,
 		       "%s belongs to user %u, which stands for every user that this user namespace does not know: run as a user that it maps, or insist with DAXPIN_POOL_ANY_OWNER",
 		       what, stat->st_uid);
 }
 
 int dp_judge_directory(const char *path, const struct stat *stat,
-		       uint32_t flags, const struct dp_why *why)
+		       uint32_t flags, const struct dp_errmsg *errmsg)
 {
 	int ret;
 
 	if (flags & DP_JUDGE_ANY_OWNER)
 		return 0;
-	ret = judge_owner(path, stat, why);
+	ret = judge_owner(path, stat, errmsg);
 	if (!ret && stat->st_mode & (S_IWGRP | S_IWOTH))
-		ret = dp_fail(why, -EPERM,
+		ret = dp_fail(errmsg, -EPERM,
 			      "other users can write to the directory %s (mode %04o), and so put other files in the place of the pool's: chmod go-w it, or insist with DAXPIN_POOL_ANY_OWNER",
 			      path, stat->st_mode & 07777u);
 	return ret;
@@ -120,26 +120,26 @@ static const char *judge_kind(mode_t mode)
 }
 
 static int judge_links(const char *what, const struct stat *stat,
-		       const struct dp_why *why)
+		       const struct dp_errmsg *errmsg)
 {
 	if (stat->st_nlink <= 1)
 		return 0;		/* 0: removed, which is told under the lock */
-	return dp_fail(why, -EPERM,
+	return dp_fail(errmsg, -EPERM,
 		       "%s has %llu names (hard links), so another pool may have the same file: remove the other names",
 		       what, (unsigned long long)stat->st_nlink);
 }
 
 /* Who can change what is in it? */
 static int judge_writers(const char *what, const struct stat *stat,
-			 uint32_t flags, const struct dp_why *why)
+			 uint32_t flags, const struct dp_errmsg *errmsg)
 {
 	int ret;
 
 	if (flags & DP_JUDGE_ANY_OWNER)
 		return 0;
-	ret = judge_owner(what, stat, why);
+	ret = judge_owner(what, stat, errmsg);
 	if (!ret && stat->st_mode & S_IWOTH)
-		ret = dp_fail(why, -EPERM,
+		ret = dp_fail(errmsg, -EPERM,
 			      "every user can write to %s (mode %04o): chmod o-w it, or insist with DAXPIN_POOL_ANY_OWNER",
 			      what, stat->st_mode & 07777u);
 	return ret;
@@ -147,31 +147,31 @@ static int judge_writers(const char *what, const struct stat *stat,
 
 int dp_judge_file(const char *path, const char *name, const struct stat *stat,
 		  const struct stat *directory, uint32_t flags,
-		  const struct dp_why *why)
+		  const struct dp_errmsg *errmsg)
 {
 	char what[300];
 	int ret;
 
 	snprintf(what, sizeof(what), "%s/%s", path, name);
 	if (!S_ISREG(stat->st_mode))
-		return dp_fail(why, -EMEDIUMTYPE,
+		return dp_fail(errmsg, -EMEDIUMTYPE,
 			       "%s is %s and no regular file: remove it, or put the pool's file there",
 			       what, judge_kind(stat->st_mode));
 	if (stat->st_dev != directory->st_dev)
-		return dp_fail(why, -EPERM,
+		return dp_fail(errmsg, -EPERM,
 			       "%s is on another filesystem than its directory: all files of a pool are on one",
 			       what);
-	ret = flags & DP_JUDGE_ONE_NAME ? judge_links(what, stat, why) : 0;
-	return ret ? ret : judge_writers(what, stat, flags, why);
+	ret = flags & DP_JUDGE_ONE_NAME ? judge_links(what, stat, errmsg) : 0;
+	return ret ? ret : judge_writers(what, stat, flags, errmsg);
 }
 
 int dp_judge_other_file(const char *path, const struct stat *stat,
-			uint32_t flags, const struct dp_why *why)
+			uint32_t flags, const struct dp_errmsg *errmsg)
 {
 	if (!S_ISREG(stat->st_mode))
-		return dp_fail(why, -EINVAL, "%s is %s and no regular file",
+		return dp_fail(errmsg, -EINVAL, "%s is %s and no regular file",
 			       path, judge_kind(stat->st_mode));
-	return judge_writers(path, stat, flags, why);
+	return judge_writers(path, stat, flags, errmsg);
 }
 
 /* -------------------------------------------------------------- filesystems */
@@ -216,29 +216,29 @@ static const struct {
 };
 
 static int judge_doubt(const char *path, const char *name, uint32_t magic,
-		       const char *described, const struct dp_why *why)
+		       const char *described, const struct dp_errmsg *errmsg)
 {
 	const char *slash = name ? "/" : "";
 
 	if (described)
-		return dp_fail(why, -EOPNOTSUPP,
+		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s%s%s is on %s, past the owner lock: use XFS, ext4, btrfs or tmpfs, or insist with DAXPIN_POOL_ANY_FILESYSTEM, which allows no DMA",
 			       path, slash, name ? name : "", described);
-	return dp_fail(why, -EOPNOTSUPP,
+	return dp_fail(errmsg, -EOPNOTSUPP,
 		       "%s%s%s is on a filesystem of type 0x%x, of which daxpin does not know whether its locks keep everybody out: use XFS, ext4, btrfs or tmpfs, or insist with DAXPIN_POOL_ANY_FILESYSTEM, which allows no DMA",
 		       path, slash, name ? name : "", magic);
 }
 
 int dp_judge_filesystem(const char *path, const char *name, int fd,
 			uint32_t flags, enum dp_filesystem *ret_filesystem,
-			const struct dp_why *why)
+			const struct dp_errmsg *errmsg)
 {
 	const char *described = NULL;
 	uint64_t magic;
 	int ret = dp_os_filesystem(fd, &magic);
 
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "what filesystem %s is on cannot be told: %s",
 			       path, strerror(-ret));
 	*ret_filesystem = DP_FILESYSTEM_DOUBTFUL;
@@ -250,5 +250,5 @@ int dp_judge_filesystem(const char *path, const char *name, int fd,
 	if (*ret_filesystem != DP_FILESYSTEM_DOUBTFUL ||
 	    flags & DP_JUDGE_ANY_FILESYSTEM)
 		return 0;
-	return judge_doubt(path, name, magic, described, why);
+	return judge_doubt(path, name, magic, described, errmsg);
 }

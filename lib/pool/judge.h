@@ -29,16 +29,16 @@ enum dp_filesystem {
  * other        of the system call
  */
 int dp_judge_directory(const char *path, const struct stat *stat,
-		       uint32_t flags, const struct dp_why *why);
+		       uint32_t flags, const struct dp_errmsg *errmsg);
 /* Also -EMEDIUMTYPE: it is not a regular file. */
 int dp_judge_file(const char *path, const char *name, const struct stat *stat,
 		  const struct stat *directory, uint32_t flags,
-		  const struct dp_why *why);
+		  const struct dp_errmsg *errmsg);
 /* A file that is no pool's, and is read for one: -EPERM, or -EINVAL if it is none. */
 int dp_judge_other_file(const char *path, const struct stat *stat,
-			uint32_t flags, const struct dp_why *why);
+			uint32_t flags, const struct dp_errmsg *errmsg);
 int dp_judge_filesystem(const char *path, const char *name, int fd,
 			uint32_t flags, enum dp_filesystem *ret_filesystem,
-			const struct dp_why *why);
+			const struct dp_errmsg *errmsg);
 
 #endif

@@ -22,22 +22,22 @@
 /* ------------------------------------------------------- finding and locking */
 
 int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
-				const struct dp_why *why)
+				const struct dp_errmsg *errmsg)
 {
 	enum dp_source_kind kind = pool->source.kind;
 	bool dax = kind == DP_SOURCE_DEVDAX || kind == DP_SOURCE_FSDAX;
 
 	if (wanted > DP_GRANULARITY_PAGE)
-		return dp_fail(why, -EINVAL, "there is no granularity %u",
+		return dp_fail(errmsg, -EINVAL, "there is no granularity %u",
 			       wanted);
 	if (!wanted)
 		wanted = dax ? DP_GRANULARITY_CACHE_LINE : DP_GRANULARITY_PAGE;
 	if (kind == DP_SOURCE_DISK && wanted != DP_GRANULARITY_PAGE)
-		return dp_fail(why, -EINVAL,
+		return dp_fail(errmsg, -EINVAL,
 			       "%s is on a disk: only page granularity is durable there",
 			       pool->source.path);
 	if (kind == DP_SOURCE_DEVDAX && wanted == DP_GRANULARITY_PAGE)
-		return dp_fail(why, -EINVAL,
+		return dp_fail(errmsg, -EINVAL,
 			       "%s is device-dax, which has no msync: use cache line granularity",
 			       pool->source.path);
 	dp_persist_init(&pool->persist, wanted);
@@ -45,35 +45,35 @@ int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 }
 
 static int pool_cannot_list(const struct dp_pool *pool, int error,
-			    const struct dp_why *why)
+			    const struct dp_errmsg *errmsg)
 {
-	return dp_fail(why, error, "the files of %s cannot be listed: %s",
+	return dp_fail(errmsg, error, "the files of %s cannot be listed: %s",
 		       pool->source.path, strerror(-error));
 }
 
 /* Without segment 0 there is no pool, unless others of its files are there. */
 static int pool_no_first_segment(const struct dp_pool *pool,
 				 enum dp_file_access access,
-				 const struct dp_why *why)
+				 const struct dp_errmsg *errmsg)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
 	int extra = dp_source_extra_files(&pool->source, 1);
 
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		return dp_fail(why, -ENOENT, "%s was removed meanwhile",
+		return dp_fail(errmsg, -ENOENT, "%s was removed meanwhile",
 			       pool->source.path);
 	if (access == DP_FILE_MAKE)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "%s was removed while a pool was made in it: try again",
 			       pool->source.path);
 	if (extra < 0)
-		return pool_cannot_list(pool, extra, why);
+		return pool_cannot_list(pool, extra, errmsg);
 	dp_source_segment_name(0, name);
 	if (extra)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "%s/%s is missing: bring the file back, the pool needs all its segments",
 			       pool->source.path, name);
-	return dp_fail(why, -EMEDIUMTYPE,
+	return dp_fail(errmsg, -EMEDIUMTYPE,
 		       "%s holds no daxpin pool: create one",
 		       pool->source.path);
 }
@@ -92,16 +92,16 @@ static int pool_lock_first(struct dp_pool *pool,
 			   enum dp_file_access access)
 {
 	int ret = dp_file_open(&pool->first, &pool->source, 0, access,
-			       request->why);
+			       request->errmsg);
 
 	if (ret == -ENOENT)
-		return pool_no_first_segment(pool, access, request->why);
+		return pool_no_first_segment(pool, access, request->errmsg);
 	if (ret)
 		return ret;
 	ret = dp_file_lock(&pool->first, &pool->source, request->readonly,
-			   &request->patience, request->why);
+			   &request->patience, request->errmsg);
 	if (ret == -ESTALE)
-		ret = dp_fail(request->why, ret,
+		ret = dp_fail(request->errmsg, ret,
 			      "%s was replaced while its lock was waited for: try again",
 			      pool->source.path);
 	return ret;
@@ -174,14 +174,14 @@ bool dp_pool_is_blank(const struct dp_bad_view *view)
 
 /* Segment 0 is too short for any superblock. */
 static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	int extra = dp_source_extra_files(&pool->source, 1);
 	bool was_longer = size || extra;
 
 	if (extra < 0)
-		return pool_cannot_list(pool, extra, why);
-	return dp_fail(why, was_longer ? -EUCLEAN : -EMEDIUMTYPE,
+		return pool_cannot_list(pool, extra, errmsg);
+	return dp_fail(errmsg, was_longer ? -EUCLEAN : -EMEDIUMTYPE,
 		       "segment 0 of %s has %llu bytes: %s", pool->source.path,
 		       (unsigned long long)size, was_longer ?
 		       "truncated: bring the file back, the pool needs all its segments; the pool was left untouched" :
@@ -204,11 +204,11 @@ static struct dp_bad_view pool_first_view(const struct dp_pool *pool, int fd,
 
 /* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
 int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
-		 bool *ret_blank, const struct dp_why *why)
+		 bool *ret_blank, const struct dp_errmsg *errmsg)
 {
 	int fd = dp_file_fd(&pool->first);
 	char sentence[400];
-	struct dp_why inner = { sentence, sizeof(sentence) };
+	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	struct dp_bad_view view;
 	uint64_t size;
 	void *base;
@@ -220,12 +220,12 @@ int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		return ret;
 	*ret_blank = !size;
 	if (size < DP_CHUNK_SIZE)
-		return pool_is_stunted(pool, size, why);
+		return pool_is_stunted(pool, size, errmsg);
 	if (pool->source.kind != DP_SOURCE_DEVDAX)
 		size = DP_CHUNK_SIZE;
 	ret = dp_map_peek(fd, size, &base);
 	if (ret)
-		return dp_fail(why, ret, "%s cannot be mapped: %s",
+		return dp_fail(errmsg, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
 	view = pool_first_view(pool, fd, base);
 	ret = dp_super_read(&view, dp_pool_only_looks(pool), ret_super, &inner);
@@ -233,7 +233,7 @@ int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		     dp_pool_is_blank(&view);
 	dp_os_unmap(base, size);
 	if (ret)
-		return dp_fail(why, ret, "segment 0 of %s: %s",
+		return dp_fail(errmsg, ret, "segment 0 of %s: %s",
 			       pool->source.path, sentence);
 	return 0;
 }
@@ -254,7 +254,7 @@ static int pool_barrier_fd(uint32_t index, void *arg)
  */
 static int pool_pass_barrier(struct dp_pool *pool,
 			     struct dp_patience *patience,
-			     const struct dp_why *why)
+			     const struct dp_errmsg *errmsg)
 {
 	const struct dp_barrier barrier = {
 		.path = pool->source.path,
@@ -269,7 +269,7 @@ static int pool_pass_barrier(struct dp_pool *pool,
 	if (pool->source.kind != DP_SOURCE_FSDAX || pool->readonly ||
 	    pool->passed_barrier)
 		return 0;
-	ret = dp_barrier_pass(&barrier, patience, why);
+	ret = dp_barrier_pass(&barrier, patience, errmsg);
 	pool->passed_barrier = !ret;
 	return ret;
 }
@@ -277,16 +277,16 @@ static int pool_pass_barrier(struct dp_pool *pool,
 /* After a clean close the barrier keeps the calls from waiting, no more: where it
  * cannot be had they are made all the same. */
 int dp_pool_give_blocks(struct dp_pool *pool, struct dp_patience *patience,
-			const struct dp_why *why)
+			const struct dp_errmsg *errmsg)
 {
 	int ret;
 
 	if (pool->readonly || !dp_blocks_lacking(&pool->segments))
 		return 0;
-	ret = pool_pass_barrier(pool, patience, why);
+	ret = pool_pass_barrier(pool, patience, errmsg);
 	if (ret && (ret != -ENOSYS || pool->was_unclean))
 		return ret;
-	return dp_blocks_give(&pool->segments, patience, why);
+	return dp_blocks_give(&pool->segments, patience, errmsg);
 }
 
 int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
@@ -302,12 +302,12 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 	segments->seed = pool->seed;
 	segments->readonly = pool->readonly;
 	ret = dp_segments_open(segments, &pool->first, &pool->geometry, create,
-			       &request->patience, request->why);
+			       &request->patience, request->errmsg);
 	if (ret || pool->source.kind == DP_SOURCE_DISK)
 		return ret;
-	ret = dp_anchor_open(&pool->anchor, request->why);
+	ret = dp_anchor_open(&pool->anchor, request->errmsg);
 	return ret ? ret : dp_segments_keep(segments, &pool->anchor,
-					    request->why);
+					    request->errmsg);
 }
 
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
@@ -318,24 +318,24 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 					       pool->geometry.segments);
 
 	if (extra < 0)
-		return pool_cannot_list(pool, extra, request->why);
+		return pool_cannot_list(pool, extra, request->errmsg);
 	pool->ignored_files = extra;
 	ret = dp_segments_map(segments, size, &pool->geometry, create,
-			      request->why);
+			      request->errmsg);
 	if (!ret && (create ? dp_segments_have_old_files(segments) :
 		     pool->was_unclean))
 		ret = pool_pass_barrier(pool, &request->patience,
-					request->why);
+					request->errmsg);
 	if (!ret && create)
 		ret = dp_blocks_create(segments, &request->patience,
-				       request->why);
+				       request->errmsg);
 	if (!ret)
-		ret = dp_segments_list(segments, request->why);
+		ret = dp_segments_list(segments, request->errmsg);
 	if (!ret && create)
 		ret = dp_pool_give_blocks(pool, &request->patience,
-					  request->why);
+					  request->errmsg);
 	if (!ret)
-		ret = dp_segments_find_bad(segments, request->why);
+		ret = dp_segments_find_bad(segments, request->errmsg);
 	return ret;
 }
 
@@ -365,14 +365,15 @@ static bool pool_segment_set_is_valid(const struct dp_super *super)
 
 /* What a whole superblock says must also make sense. */
 int dp_pool_check_super(const struct dp_pool *pool,
-			const struct dp_super *super, const struct dp_why *why)
+			const struct dp_super *super,
+			const struct dp_errmsg *errmsg)
 {
 	if (super->flags & ~DP_SUPER_FLAGS)
-		return dp_fail(why, -EPROTONOSUPPORT,
+		return dp_fail(errmsg, -EPROTONOSUPPORT,
 			       "%s has flags 0x%x that this library does not know: use a newer daxpin",
 			       pool->source.path, super->flags & ~DP_SUPER_FLAGS);
 	if (super->flags & DP_SUPER_CREATING)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "%s: its creation was cut short: create it again",
 			       pool->source.path);
 	if (!dp_geometry_segment_size_is_valid(super->segment_size) ||
@@ -385,7 +386,7 @@ int dp_pool_check_super(const struct dp_pool *pool,
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
 	    !pool_segment_set_is_valid(super) ||
 	    super->owner.contexts > DP_RDMA_CONTEXTS_MAX)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "the superblock of %s checks out but makes no sense; the pool was left untouched",
 			       pool->source.path);
 	return 0;
@@ -399,29 +400,29 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 	if (!dp_super_is_unclean(&pool->super) || dp_pool_only_looks(pool))
 		return 0;
 	if (pool->readonly && unknown)
-		return dp_epochs_refuse_lost(&pool->source, 0, request->why);
+		return dp_epochs_refuse_lost(&pool->source, 0, request->errmsg);
 	if (pool->readonly)
-		return dp_fail(request->why, -EUCLEAN,
+		return dp_fail(request->errmsg, -EUCLEAN,
 			       "%s was not closed by its last owner: open it for writing once",
 			       request->path);
 	if (unknown)
 		return dp_owner_await_unknown(&request->patience,
 					      request->despite_rdma,
-					      request->why);
+					      request->errmsg);
 	return dp_owner_await(&pool->super.owner, &request->patience,
-			      request->despite_rdma, request->why);
+			      request->despite_rdma, request->errmsg);
 }
 
 int dp_pool_check_uuid(const struct dp_pool *pool,
 		       const struct dp_super *super, const uint8_t uuid[16],
-		       const struct dp_why *why)
+		       const struct dp_errmsg *errmsg)
 {
 	static const uint8_t any[16];
 
 	if (!memcmp(uuid, any, sizeof(any)) ||
 	    !memcmp(uuid, super->uuid, sizeof(any)))
 		return 0;
-	return dp_fail(why, -ENXIO,
+	return dp_fail(errmsg, -ENXIO,
 		       "%s holds another pool than the one that was asked for by its uuid: give the path of that one, or leave the uuid out of the options",
 		       pool->source.path);
 }
@@ -438,19 +439,20 @@ static int pool_await_if_original(struct dp_pool *pool,
 				    dp_file_fd(&pool->first), &file);
 
 	if (ret)
-		return dp_fail(request->why, ret, "segment 0 of %s: %s",
+		return dp_fail(request->errmsg, ret, "segment 0 of %s: %s",
 			       request->path, strerror(-ret));
 	if (!pool->readonly && !dp_file_id_is(&pool->super.file, &file))
 		return 0;
 	return dp_pool_await_owner(pool, request);
 }
 
-int dp_pool_check_device(const struct dp_pool *pool, const struct dp_why *why)
+int dp_pool_check_device(const struct dp_pool *pool,
+			 const struct dp_errmsg *errmsg)
 {
 	if (pool->source.kind != DP_SOURCE_DEVDAX ||
 	    pool->source.device_size == pool->super.pool_size)
 		return 0;
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "%s has %llu bytes, its pool was made on %llu: the device was reconfigured; the pool was left untouched",
 		       pool->source.path,
 		       (unsigned long long)pool->source.device_size,
@@ -471,28 +473,29 @@ static int pool_map_and_check(struct dp_pool *pool,
 	pool->geometry = dp_geometry_of(pool->super.pool_size,
 					pool->super.segment_size);
 	pool->seed = dp_layout_seed(pool->super.uuid);
-	ret = dp_pool_check_device(pool, request->why);
+	ret = dp_pool_check_device(pool, request->errmsg);
 	if (!ret)
 		ret = dp_flushed_look(&pool->flushed, &pool->source,
 				      dp_file_fd(&pool->first), &pool->super,
-				      request->need_flushed, request->why);
+				      request->need_flushed, request->errmsg);
 	if (!ret)
 		ret = dp_pool_open_segments(pool, request, false);
 	if (!ret)
 		ret = dp_pool_map(pool, request, pool->super.pool_size, false);
 	return ret ? ret : dp_epochs_check(&pool->epochs, &pool->segments,
-					   &pool->super, &rules, request->why);
+					   &pool->super, &rules,
+					   request->errmsg);
 }
 
 /* "No pool" would send the user to create one over what is left of this one. */
 static int pool_refuse_remains(const struct dp_pool *pool,
-			       const struct dp_why *why)
+			       const struct dp_errmsg *errmsg)
 {
 	uint32_t index = dp_remains_find(&pool->source, 1);
 
 	if (!index)
 		return -EMEDIUMTYPE;
-	return dp_remains_fail(&pool->source, index, -EUCLEAN, why);
+	return dp_remains_fail(&pool->source, index, -EUCLEAN, errmsg);
 }
 
 static int pool_open_locked(struct dp_pool *pool,
@@ -501,19 +504,19 @@ static int pool_open_locked(struct dp_pool *pool,
 	bool blank;
 	int ret;
 
-	ret = dp_pool_peek(pool, &pool->super, &blank, request->why);
+	ret = dp_pool_peek(pool, &pool->super, &blank, request->errmsg);
 	if (ret == -EMEDIUMTYPE)
-		ret = pool_refuse_remains(pool, request->why);
+		ret = pool_refuse_remains(pool, request->errmsg);
 	if (!ret)
-		ret = dp_pool_check_super(pool, &pool->super, request->why);
+		ret = dp_pool_check_super(pool, &pool->super, request->errmsg);
 	if (!ret)
 		ret = dp_pool_check_uuid(pool, &pool->super, request->uuid,
-					 request->why);
+					 request->errmsg);
 	if (!ret)
 		ret = pool_await_if_original(pool, request);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
-					  request->why);
+					  request->errmsg);
 	return ret ? ret : pool_map_and_check(pool, request);
 }
 
@@ -533,7 +536,7 @@ int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
 		flags |= DP_JUDGE_ANY_FILESYSTEM;
 	dp_patience_begin(&request->patience);
 	ret = dp_source_find(&pool->source, request->path, flags, request->mode,
-			     request->why);
+			     request->errmsg);
 	if (!ret)
 		pthread_mutex_init(&pool->super_mutex, NULL);
 	return ret;

@@ -66,7 +66,7 @@ struct dp_pool_request {
 	uint64_t segment_size;
 	uint32_t segments;		/* set when they are known, for messages */
 	struct dp_patience patience;
-	const struct dp_why *why;
+	const struct dp_errmsg *errmsg;
 };
 
 /*
@@ -113,7 +113,7 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
  * *ret_blank is set in any case: nothing was ever finished here.
  */
 int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
-		 bool *ret_blank, const struct dp_why *why);
+		 bool *ret_blank, const struct dp_errmsg *errmsg);
 bool dp_pool_is_blank(const struct dp_bad_view *view);
 /* Nothing is written, and what can be read is good enough. */
 static inline bool dp_pool_only_looks(const struct dp_pool *pool)
@@ -123,7 +123,7 @@ static inline bool dp_pool_only_looks(const struct dp_pool *pool)
 /* Wait for whoever pool->super says had it, or say who is in the way. */
 int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request);
 int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
-				const struct dp_why *why);
+				const struct dp_errmsg *errmsg);
 /*
  * Map all segments, which are open, of a medium of `size` bytes; create: give the
  * files their space. On a DAX
@@ -135,18 +135,20 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 /* What dp_blocks_lacking() counts gets its blocks, if this may change anything;
  * on a DAX filesystem behind the barrier. */
 int dp_pool_give_blocks(struct dp_pool *pool, struct dp_patience *patience,
-			const struct dp_why *why);
+			const struct dp_errmsg *errmsg);
 /* Undo everything but what is on media. */
 void dp_pool_tear_down(struct dp_pool *pool);
 
 /* Does what a whole superblock of segment 0 says make sense? -EUCLEAN. */
 int dp_pool_check_super(const struct dp_pool *pool,
-			const struct dp_super *super, const struct dp_why *why);
+			const struct dp_super *super,
+			const struct dp_errmsg *errmsg);
 /* Is it the pool with that uuid? Zeroes ask for none. -ENXIO. */
 int dp_pool_check_uuid(const struct dp_pool *pool,
 		       const struct dp_super *super, const uint8_t uuid[16],
-		       const struct dp_why *why);
+		       const struct dp_errmsg *errmsg);
 /* Was the pool of pool->super made on a device of this size? -EUCLEAN. */
-int dp_pool_check_device(const struct dp_pool *pool, const struct dp_why *why);
+int dp_pool_check_device(const struct dp_pool *pool,
+			 const struct dp_errmsg *errmsg);
 
 #endif

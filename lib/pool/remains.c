@@ -54,9 +54,9 @@ uint32_t dp_remains_find(const struct dp_source *source, uint32_t index)
 }
 
 int dp_remains_fail(const struct dp_source *source, uint32_t index, int error,
-		    const struct dp_why *why)
+		    const struct dp_errmsg *errmsg)
 {
-	return dp_fail(why, error,
+	return dp_fail(errmsg, error,
 		       "segment 0 of %s has no superblock of a pool, but segment %u has one: segment.0000 was wiped or replaced, so bring it back from the backup that the other files are of; nothing was changed",
 		       source->path, index);
 }

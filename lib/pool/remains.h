@@ -19,6 +19,6 @@ bool dp_remains_in(int fd);
 uint32_t dp_remains_find(const struct dp_source *source, uint32_t index);
 /* The sentence: which cures lose nothing. Returns error. */
 int dp_remains_fail(const struct dp_source *source, uint32_t index, int error,
-		    const struct dp_why *why);
+		    const struct dp_errmsg *errmsg);
 
 #endif

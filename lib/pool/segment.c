@@ -64,7 +64,7 @@ struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
 
 /* All files of a pool are DAX, or none is: XFS and ext4 can tell each. */
 static int segment_check_kind(const struct dp_segments *segments,
-			      uint32_t index, const struct dp_why *why)
+			      uint32_t index, const struct dp_errmsg *errmsg)
 {
 	const struct dp_source *source = segments->source;
 	int dax;
@@ -74,7 +74,7 @@ static int segment_check_kind(const struct dp_segments *segments,
 	dax = dp_os_is_dax(dp_file_fd(segments->all[index].file));
 	if (dax > 0)
 		return 0;
-	return dp_fail(why, dax ? dax : -EOPNOTSUPP,
+	return dp_fail(errmsg, dax ? dax : -EOPNOTSUPP,
 		       "segment %u of %s is %s: mount with -o dax=always, or copy the file to one that is DAX",
 		       index, source->path, dax ? strerror(-dax) :
 		       "no DAX file, though the first is");
@@ -82,56 +82,58 @@ static int segment_check_kind(const struct dp_segments *segments,
 
 static int segment_is_not_there(const struct dp_segments *segments,
 				uint32_t index, bool create,
-				const struct dp_why *why)
+				const struct dp_errmsg *errmsg)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
 
 	dp_source_segment_name(index, name);
 	if (create)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "%s was removed while a pool was made in it: try again",
 			       segments->source->path);
-	return dp_fail(why, -EUCLEAN,
+	return dp_fail(errmsg, -EUCLEAN,
 		       "%s/%s is missing: bring the file back, the pool needs all its segments",
 		       segments->source->path, name);
 }
 
 static int segment_lock(struct dp_segments *segments, uint32_t index,
-			struct dp_patience *patience, const struct dp_why *why)
+			struct dp_patience *patience,
+			const struct dp_errmsg *errmsg)
 {
 	int ret = dp_file_lock(segments->all[index].file, segments->source,
-			       segments->readonly, patience, why);
+			       segments->readonly, patience, errmsg);
 
 	if (ret != -ESTALE)
 		return ret;
-	return dp_fail(why, -EBUSY,
+	return dp_fail(errmsg, -EBUSY,
 		       "segment %u of %s was replaced while its lock was waited for: try again",
 		       index, segments->source->path);
 }
 
 static int segment_open(struct dp_segments *segments, uint32_t index,
 			bool create, struct dp_patience *patience,
-			const struct dp_why *why)
+			const struct dp_errmsg *errmsg)
 {
 	struct dp_segment *segment = &segments->all[index];
 	enum dp_file_access access = create ? DP_FILE_MAKE :
 				     segments->readonly ? DP_FILE_READ :
 							  DP_FILE_WRITE;
 	int ret = dp_file_open(&segment->own, segments->source, index, access,
-			       why);
+			       errmsg);
 
 	if (ret == -ENOENT)
-		return segment_is_not_there(segments, index, create, why);
+		return segment_is_not_there(segments, index, create, errmsg);
 	if (ret)
 		return ret;
 	segment->file = &segment->own;
-	ret = segment_lock(segments, index, patience, why);
-	return ret ? ret : segment_check_kind(segments, index, why);
+	ret = segment_lock(segments, index, patience, errmsg);
+	return ret ? ret : segment_check_kind(segments, index, errmsg);
 }
 
 int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     const struct dp_geometry *geometry, bool create,
-		     struct dp_patience *patience, const struct dp_why *why)
+		     struct dp_patience *patience,
+		     const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
@@ -146,7 +148,8 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		if (segments->source->kind == DP_SOURCE_DEVDAX)
 			continue;
 		if (i)
-			ret = segment_open(segments, i, create, patience, why);
+			ret = segment_open(segments, i, create, patience,
+					   errmsg);
 		else
 			segments->all[i].file = first;
 	}
@@ -154,19 +157,19 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 }
 
 int dp_segments_keep(const struct dp_segments *segments,
-		     struct dp_anchor *anchor, const struct dp_why *why)
+		     struct dp_anchor *anchor, const struct dp_errmsg *errmsg)
 {
 	int device = dp_file_fd(segments->first), ret;
 	int *fd;
 
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
-		return dp_anchor_add(anchor, &device, 1, why);
+		return dp_anchor_add(anchor, &device, 1, errmsg);
 	fd = calloc(segments->opened, sizeof(*fd));
 	if (!fd)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < segments->opened; i++)
 		fd[i] = dp_segment_fd(segments, i);
-	ret = dp_anchor_add(anchor, fd, segments->opened, why);
+	ret = dp_anchor_add(anchor, fd, segments->opened, errmsg);
 	free(fd);
 	return ret;
 }
@@ -180,7 +183,8 @@ void dp_segments_undo(struct dp_segments *segments)
 /* ---------------------------------------------------------------- mapping */
 
 static int segment_map_one(struct dp_segments *segments, uint64_t offset,
-			   uint64_t size, int fd, const struct dp_why *why)
+			   uint64_t size, int fd,
+			   const struct dp_errmsg *errmsg)
 {
 	uint32_t flags = segments->readonly ? DP_MAP_READONLY : 0;
 	int ret;
@@ -189,26 +193,26 @@ static int segment_map_one(struct dp_segments *segments, uint64_t offset,
 		flags |= DP_MAP_SYNC;
 	ret = dp_map_file(&segments->range, offset, size, fd, flags);
 	if (ret)
-		return dp_fail(why, ret, "%s cannot be mapped%s: %s",
+		return dp_fail(errmsg, ret, "%s cannot be mapped%s: %s",
 			       segments->source->path,
 			       flags & DP_MAP_SYNC ? " with MAP_SYNC" : "",
 			       strerror(-ret));
 	if (offset)
 		return 0;
 	return dp_persist_bind(segments->persist, fd, segments->range.base,
-			       size, why);
+			       size, errmsg);
 }
 
 /* A new file gets its size with its space; an old one must have it. */
 static int segment_check_size(const struct dp_segments *segments,
-			      uint32_t index, const struct dp_why *why)
+			      uint32_t index, const struct dp_errmsg *errmsg)
 {
 	const struct dp_segment *segment = &segments->all[index];
 	struct stat st;
 	int ret = dp_os_fstat(dp_file_fd(segment->file), &st);
 
 	if (!ret && (uint64_t)st.st_size < segment->size)
-		return dp_fail(why, -EUCLEAN,
+		return dp_fail(errmsg, -EUCLEAN,
 			       "segment %u of %s has %llu bytes instead of %llu: truncated; the pool was left untouched",
 			       index, segments->source->path,
 			       (unsigned long long)st.st_size,
@@ -237,7 +241,7 @@ static void segment_describe(struct dp_segments *segments, uint32_t index)
 }
 
 static int segment_map(struct dp_segments *segments, uint32_t index,
-		       bool create, const struct dp_why *why)
+		       bool create, const struct dp_errmsg *errmsg)
 {
 	struct dp_segment *segment = &segments->all[index];
 	int ret = 0;
@@ -248,32 +252,33 @@ static int segment_map(struct dp_segments *segments, uint32_t index,
 	if (!segment->file)
 		return 0;
 	if (!create)
-		ret = segment_check_size(segments, index, why);
+		ret = segment_check_size(segments, index, errmsg);
 	if (ret)
 		return ret;
 	return segment_map_one(segments, dp_geometry_begin(&segments->divided,
 							   index),
-			       segment->size, dp_file_fd(segment->file), why);
+			       segment->size, dp_file_fd(segment->file),
+			       errmsg);
 }
 
 static int segment_map_all(struct dp_segments *segments, uint64_t size,
-			   bool create, const struct dp_why *why)
+			   bool create, const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
 		ret = segment_map_one(segments, 0, size,
-				      dp_file_fd(segments->first), why);
+				      dp_file_fd(segments->first), errmsg);
 	for (uint32_t i = 0; !ret && i < segments->divided.segments; i++) {
 		segment_describe(segments, i);
-		ret = segment_map(segments, i, create, why);
+		ret = segment_map(segments, i, create, errmsg);
 	}
 	return ret;
 }
 
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		    struct dp_geometry *geometry, bool create,
-		    const struct dp_why *why)
+		    const struct dp_errmsg *errmsg)
 {
 	uint64_t range = dp_geometry_begin(geometry, geometry->segments);
 	int ret;
@@ -283,12 +288,12 @@ int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		range = size;
 	ret = dp_map_reserve(&segments->range, range, segments->source->align);
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "no %llu MiB of addresses for the pool",
 			       (unsigned long long)range >> 20);
 	geometry->base = segments->range.base;
 	segments->divided = *geometry;
-	return segment_map_all(segments, size, create, why);
+	return segment_map_all(segments, size, create, errmsg);
 }
 
 void dp_segments_close(struct dp_segments *segments)
@@ -308,7 +313,7 @@ void dp_segments_close(struct dp_segments *segments)
 
 /* Which of its blocks are bad, and how it is read. */
 int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
-			const struct dp_why *why)
+			const struct dp_errmsg *errmsg)
 {
 	struct dp_segment *segment = &segments->all[index];
 	int ret;
@@ -325,40 +330,41 @@ int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
 		ret = dp_bad_of_file(segments->medium, segment->view.fd,
 				     segment->size, &segment->bad);
 	if (ret)
-		return dp_fail(why, ret,
+		return dp_fail(errmsg, ret,
 			       "segment %u of %s: its bad blocks cannot be listed: %s",
 			       index, segments->source->path, strerror(-ret));
 	return 0;
 }
 
 int dp_segments_find_bad(struct dp_segments *segments,
-			 const struct dp_why *why)
+			 const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < segments->opened; i++)
-		ret = dp_segment_find_bad(segments, i, why);
+		ret = dp_segment_find_bad(segments, i, errmsg);
 	return ret;
 }
 
 int dp_segment_list(struct dp_segments *segments, uint32_t index,
-		    const struct dp_why *why)
+		    const struct dp_errmsg *errmsg)
 {
 	struct dp_segment *segment = &segments->all[index];
 
 	assert(index < segments->opened);
 	return dp_source_chunks(segments->source,
 				dp_segment_fd(segments, index), segment->size,
-				segment->chunk, why);
+				segment->chunk, errmsg);
 }
 
-int dp_segments_list(struct dp_segments *segments, const struct dp_why *why)
+int dp_segments_list(struct dp_segments *segments,
+		     const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
 	assert(segments->opened == segments->divided.segments);
 	for (uint32_t i = 0; !ret && i < segments->opened; i++)
-		ret = dp_segment_list(segments, i, why);
+		ret = dp_segment_list(segments, i, errmsg);
 	return ret;
 }
 

@@ -96,10 +96,11 @@ struct dp_segments {
  */
 int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     const struct dp_geometry *geometry, bool create,
-		     struct dp_patience *patience, const struct dp_why *why);
+		     struct dp_patience *patience,
+		     const struct dp_errmsg *errmsg);
 /* Put all files, which are open and locked, into the anchor (W3). */
 int dp_segments_keep(const struct dp_segments *segments,
-		     struct dp_anchor *anchor, const struct dp_why *why);
+		     struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
 /*
  * Reserve the addresses of all segments and map them; sets geometry->base. A device
  * has `size` bytes. What is in the files is neither read nor changed: the barrier
@@ -107,16 +108,17 @@ int dp_segments_keep(const struct dp_segments *segments,
  */
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		    struct dp_geometry *geometry, bool create,
-		    const struct dp_why *why);
+		    const struct dp_errmsg *errmsg);
 /* When nothing else can reach the files any more: which chunks are backed. */
-int dp_segments_list(struct dp_segments *segments, const struct dp_why *why);
+int dp_segments_list(struct dp_segments *segments,
+		     const struct dp_errmsg *errmsg);
 int dp_segment_list(struct dp_segments *segments, uint32_t index,
-		    const struct dp_why *why);
+		    const struct dp_errmsg *errmsg);
 /* And which blocks are bad: anew where other blocks were given. */
 int dp_segments_find_bad(struct dp_segments *segments,
-			 const struct dp_why *why);
+			 const struct dp_errmsg *errmsg);
 int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
-			const struct dp_why *why);
+			const struct dp_errmsg *errmsg);
 /* Unmap all that is there, unlock and close the files; not the first. */
 void dp_segments_close(struct dp_segments *segments);
 /* A create failed: dp_file_undo() of all files but the first. */

@@ -89,54 +89,55 @@ out:
 
 /* The one node that counts is /dev/<device> on devtmpfs. */
 static int source_check_node(const struct dp_source *source,
-			     const struct stat *st, const struct dp_why *why)
+			     const struct stat *st,
+			     const struct dp_errmsg *errmsg)
 {
 	char path[128];
 	struct stat real;
 	int ret = source_is_devtmpfs(st->st_dev);
 
 	if (ret < 0)
-		return dp_fail(why, -EPERM,
+		return dp_fail(errmsg, -EPERM,
 			       "whether %s is the kernel's own node of %s cannot be told, since /proc/self/mountinfo cannot be read (%s), and the lock of a second node would not exclude users of the first: mount /proc, or insist with DAXPIN_POOL_ANY_NODE",
 			       source->path, source->device, strerror(-ret));
 	snprintf(path, sizeof(path), "/dev/%s", source->device);
 	if (ret && !dp_os_stat(AT_FDCWD, path, &real) &&
 	    real.st_dev == st->st_dev && real.st_ino == st->st_ino)
 		return 0;
-	return dp_fail(why, -EPERM,
+	return dp_fail(errmsg, -EPERM,
 		       "%s is a second node of %s, and its lock would not exclude users of %s: use %s",
 		       source->path, source->device, path, path);
 }
 
 /* Nothing was found of it: does sysfs know no such device, or is none there? */
 static int source_no_device(const struct dp_source *source,
-			    const struct dp_why *why)
+			    const struct dp_errmsg *errmsg)
 {
 	struct stat st;
 	int ret = dp_os_stat(AT_FDCWD, "/sys/bus", &st);
 
 	if (ret)
-		return dp_fail(why, -ENODEV,
+		return dp_fail(errmsg, -ENODEV,
 			       "what device %s is cannot be told, since /sys/bus cannot be looked at: %s; mount /sys",
 			       source->path, strerror(-ret));
-	return dp_fail(why, -ENODEV,
+	return dp_fail(errmsg, -ENODEV,
 		       "%s is not a device-dax node: give a /dev/daxX.Y or a directory",
 		       source->path);
 }
 
 static int source_find_device(struct dp_source *source, const struct stat *st,
-			      const struct dp_why *why)
+			      const struct dp_errmsg *errmsg)
 {
 	int ret = source_describe_device(source, st->st_rdev);
 
 	if (ret)
-		return source_no_device(source, why);
+		return source_no_device(source, errmsg);
 	if (source_driver_is(source->device, "kmem"))
-		return dp_fail(why, -ENODEV,
+		return dp_fail(errmsg, -ENODEV,
 			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
 			       source->path, source->device);
 	if (source->device_size < DP_SEGMENT_SIZE_MIN)
-		return dp_fail(why, -ENOSPC, "%s has less than 32 MiB",
+		return dp_fail(errmsg, -ENOSPC, "%s has less than 32 MiB",
 			       source->path);
 	source->kind = DP_SOURCE_DEVDAX;
 	source->device_number = st->st_rdev;
@@ -145,28 +146,29 @@ static int source_find_device(struct dp_source *source, const struct stat *st,
 
 /* It was found by name; what was opened must be the same. */
 static int source_judge_device(const struct dp_source *source,
-			       const struct stat *st, const struct dp_why *why)
+			       const struct stat *st,
+			       const struct dp_errmsg *errmsg)
 {
 	if (!S_ISCHR(st->st_mode) || st->st_rdev != source->device_number)
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "%s was replaced while it was opened: try again",
 			       source->path);
 	return source->flags & DP_SOURCE_ANY_NODE ? 0 :
-	       source_check_node(source, st, why);
+	       source_check_node(source, st, errmsg);
 }
 
 /* A path that is not there; a device in system-ram mode may lack its node. */
 static int source_not_there(const struct dp_source *source,
-			    const struct dp_why *why)
+			    const struct dp_errmsg *errmsg)
 {
 	const char *name = strrchr(source->path, '/');
 
 	name = name ? name + 1 : source->path;
 	if (!strncmp(name, "dax", 3) && source_driver_is(name, "kmem"))
-		return dp_fail(why, -ENODEV,
+		return dp_fail(errmsg, -ENODEV,
 			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
 			       name, name);
-	return dp_fail(why, -ENOENT,
+	return dp_fail(errmsg, -ENOENT,
 		       "%s is not there: create a pool, or check the path",
 		       source->path);
 }
@@ -174,19 +176,19 @@ static int source_not_there(const struct dp_source *source,
 /* -------------------------------------------------------------- directory */
 
 static int source_judge_directory(struct dp_source *source,
-				  const struct dp_why *why)
+				  const struct dp_errmsg *errmsg)
 {
 	enum dp_filesystem filesystem;
 	int ret = dp_os_fstat(source->dir, &source->dir_stat);
 
 	if (ret)
-		return dp_fail(why, ret, "%s cannot be looked at: %s",
+		return dp_fail(errmsg, ret, "%s cannot be looked at: %s",
 			       source->path, strerror(-ret));
 	ret = dp_judge_directory(source->path, &source->dir_stat, source->flags,
-				 why);
+				 errmsg);
 	if (!ret)
 		ret = dp_judge_filesystem(source->path, NULL, source->dir,
-					  source->flags, &filesystem, why);
+					  source->flags, &filesystem, errmsg);
 	if (ret)
 		return ret;
 	source->align = DP_CHUNK_SIZE;
@@ -226,30 +228,30 @@ static int source_open_directory(struct dp_source *source)
 	return dir;
 }
 
-static int source_find(struct dp_source *source, const struct dp_why *why)
+static int source_find(struct dp_source *source, const struct dp_errmsg *errmsg)
 {
 	struct stat st;
 	int ret = source_open_directory(source);
 
 	if (ret >= 0) {
 		source->dir = ret;
-		return source_judge_directory(source, why);
+		return source_judge_directory(source, errmsg);
 	}
 	if (ret == -ENOTDIR)
 		ret = dp_os_stat(AT_FDCWD, source->path, &st);
 	if (ret == -ENOENT)
-		return source_not_there(source, why);
+		return source_not_there(source, errmsg);
 	if (ret)
-		return dp_source_cannot_open(source, 0, ret, why);
+		return dp_source_cannot_open(source, 0, ret, errmsg);
 	if (S_ISCHR(st.st_mode))
-		return source_find_device(source, &st, why);
-	return dp_fail(why, -EMEDIUMTYPE,
+		return source_find_device(source, &st, errmsg);
+	return dp_fail(errmsg, -EMEDIUMTYPE,
 		       "%s is another program's file: a pool is a directory or a device-dax node",
 		       source->path);
 }
 
 int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
-		   unsigned int mode, const struct dp_why *why)
+		   unsigned int mode, const struct dp_errmsg *errmsg)
 {
 	int ret;
 
@@ -260,7 +262,7 @@ int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
 	source->path = strdup(path);
 	if (!source->path)
 		return -ENOMEM;
-	ret = source_find(source, why);
+	ret = source_find(source, errmsg);
 	if (ret) {
 		dp_source_unmake(source);
 		dp_source_close(source);
@@ -333,7 +335,7 @@ int dp_source_open(const struct dp_source *source, uint32_t index, int flags)
 }
 
 int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
-			  int error, const struct dp_why *why)
+			  int error, const struct dp_errmsg *errmsg)
 {
 	char what[300], name[DP_SEGMENT_NAME_SIZE];
 
@@ -344,32 +346,32 @@ int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
 		snprintf(what, sizeof(what), "%s/%s", source->path, name);
 	switch (error) {
 	case -ELOOP:
-		return dp_fail(why, -EMEDIUMTYPE,
+		return dp_fail(errmsg, -EMEDIUMTYPE,
 			       "%s is a symbolic link, and links are not followed there: put the pool's file itself in its place",
 			       what);
 	case -EISDIR:
 	case -ENXIO:
-		return dp_fail(why, -EMEDIUMTYPE,
+		return dp_fail(errmsg, -EMEDIUMTYPE,
 			       "%s is a %s and no regular file: remove it, or put the pool's file there",
 			       what, error == -EISDIR ? "directory" : "socket or a device");
 	case -EROFS:
-		return dp_fail(why, error,
+		return dp_fail(errmsg, error,
 			       "%s is on a filesystem that is mounted read-only: open the pool for reading, or mount it for writing",
 			       what);
 	case -EWOULDBLOCK:
 	case -EBUSY:
-		return dp_fail(why, -EBUSY,
+		return dp_fail(errmsg, -EBUSY,
 			       "%s is being changed by another process, or under its lease: try again",
 			       what);
 	default:
-		return dp_fail(why, error, "%s cannot be opened: %s", what,
+		return dp_fail(errmsg, error, "%s cannot be opened: %s", what,
 			       strerror(-error));
 	}
 }
 
 int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
 		    const struct stat *stat, bool to_be_made,
-		    const struct dp_why *why)
+		    const struct dp_errmsg *errmsg)
 {
 	uint32_t flags = source->flags | (to_be_made ? DP_JUDGE_ONE_NAME : 0);
 	char name[DP_SEGMENT_NAME_SIZE];
@@ -377,13 +379,13 @@ int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
 	int ret;
 
 	if (source->kind == DP_SOURCE_DEVDAX)
-		return source_judge_device(source, stat, why);
+		return source_judge_device(source, stat, errmsg);
 	dp_source_segment_name(index, name);
 	ret = dp_judge_file(source->path, name, stat, &source->dir_stat, flags,
-			    why);
+			    errmsg);
 	if (!ret)
 		ret = dp_judge_filesystem(source->path, name, fd, flags,
-					  &filesystem, why);
+					  &filesystem, errmsg);
 	return ret;
 }
 
@@ -487,7 +489,8 @@ static int source_mark_chunks(const struct dp_os_extent *extent, void *arg)
 }
 
 static int source_list_extents(const struct dp_source *source, int fd,
-			       struct chunk_map *map, const struct dp_why *why)
+			       struct chunk_map *map,
+			       const struct dp_errmsg *errmsg)
 {
 	int ret;
 
@@ -504,13 +507,14 @@ static int source_list_extents(const struct dp_source *source, int fd,
 			map->chunk[i] |= DP_CHUNK_DOUBT;
 	free(map->covered);
 	if (ret)
-		return dp_fail(why, ret, "%s: its extents cannot be listed: %s",
+		return dp_fail(errmsg, ret,
+			       "%s: its extents cannot be listed: %s",
 			       source->path, strerror(-ret));
 	return 0;
 }
 
 int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
-		     uint8_t *chunk, const struct dp_why *why)
+		     uint8_t *chunk, const struct dp_errmsg *errmsg)
 {
 	struct chunk_map map = { .chunk = chunk, .size = size };
 
@@ -520,5 +524,5 @@ int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
 		       size >> DP_CHUNK_SHIFT);
 		return 0;
 	}
-	return source_list_extents(source, fd, &map, why);
+	return source_list_extents(source, fd, &map, errmsg);
 }

@@ -40,7 +40,7 @@ struct dp_source {
 
 /* mode: of the files and, with x for each r, the directory that are made. */
 int dp_source_find(struct dp_source *source, const char *path, uint32_t flags,
-		   unsigned int mode, const struct dp_why *why);
+		   unsigned int mode, const struct dp_errmsg *errmsg);
 void dp_source_close(struct dp_source *source);
 /* Take back the directory that dp_source_find() made, if it is empty. */
 void dp_source_unmake(struct dp_source *source);
@@ -56,11 +56,11 @@ void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE]);
 int dp_source_open(const struct dp_source *source, uint32_t index, int flags);
 /* error: of dp_source_open(). What it means here: another errno perhaps. */
 int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
-			  int error, const struct dp_why *why);
+			  int error, const struct dp_errmsg *errmsg);
 /* May fd, which has stat open, be the file of segment index, or the device? */
 int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
 		    const struct stat *stat, bool to_be_made,
-		    const struct dp_why *why);
+		    const struct dp_errmsg *errmsg);
 /* What the name of segment index, or of the device, stands for now. */
 int dp_source_look(const struct dp_source *source, uint32_t index,
 		   struct stat *ret_stat);
@@ -85,6 +85,6 @@ int dp_source_extra_files(const struct dp_source *source, uint32_t segments);
 
 /* Flags of each chunk of a segment. */
 int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
-		     uint8_t *chunk, const struct dp_why *why);
+		     uint8_t *chunk, const struct dp_errmsg *errmsg);
 
 #endif

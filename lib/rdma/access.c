@@ -76,7 +76,7 @@ int dp_accesses_open(struct daxpin_rdma *rdma,
 	if (!ret)
 		return 0;
 	*ret_kept = dp_accesses_close(rdma) != 0;
-	return dp_fail(DP_WHY_OF(o), ret,
+	return dp_fail(DP_ERRMSG_OF(o), ret,
 		       "no connection to bind memory windows on: %s",
 		       strerror(-ret));
 }
@@ -130,11 +130,11 @@ static int access_open_region(struct daxpin_grant *grant, int access,
 	}
 	if (ret == -ENOMEM) {
 		getrlimit(RLIMIT_MEMLOCK, &limit);
-		return dp_fail(DP_WHY_OF(o), ret,
+		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "%" PRIu64 " bytes cannot be pinned: RLIMIT_MEMLOCK is %" PRIu64 ": raise it (ulimit -l, LimitMEMLOCK=) or give CAP_IPC_LOCK",
 			       key->length, (uint64_t)limit.rlim_cur);
 	}
-	return dp_fail(DP_WHY_OF(o), ret,
+	return dp_fail(DP_ERRMSG_OF(o), ret,
 		       "%s refused a memory region of %" PRIu64 " bytes with access 0x%x: %s",
 		       ibv_get_device_name(pd->context->device), key->length,
 		       (unsigned int)access, strerror(-ret));
@@ -287,7 +287,7 @@ int dp_access_open(struct daxpin_grant *grant, int access,
 	if (!ret)
 		return 0;
 	if (*ret_kept)
-		return dp_fail(DP_WHY_OF(o), ret,
+		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "a memory window could not be bound (%s), and %s does not let go of it: the extent stays held, the pool cannot be closed",
 			       strerror(-ret), ibv_get_device_name(
 				       grant->rdma->pd->context->device));

@@ -33,7 +33,7 @@ static int attach_check_source(const struct daxpin_pool_info *info,
 {
 	if (info->source != DAXPIN_SOURCE_DISK)
 		return 0;
-	return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
+	return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
 		       "the pool is on an ordinary disk, whose page cache loses what a device writes: use a device-dax pool, or one on tmpfs");
 }
 
@@ -132,8 +132,8 @@ static int attach_register(struct daxpin_rdma *rdma,
 		.rdma_device = device,
 		.rdma_domain = attach_domain,
 		.rdma_arg = rdma,
-		.why = o->why,
-		.why_size = o->why_size,
+		.errmsg = o->errmsg,
+		.errmsg_size = o->errmsg_size,
 	};
 
 	return daxpin_register(rdma->pool, DAXPIN_ALL_SEGMENTS, &options,
@@ -192,7 +192,7 @@ DP_EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 	if (ret)
 		return ret;
 	if (o.flags & ~FLAGS)
-		return dp_fail(DP_WHY_OF(&o), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(&o), -EINVAL,
 			       "flags 0x%x: unknown", o.flags);
 	ret = daxpin_pool_info(pool, &info);
 	if (!ret)

@@ -36,12 +36,12 @@
 /* ------------------------------------------------------- what the device can */
 
 static void backing_report_untried(struct daxpin_rdma_finding *finding, int ret,
-				   const char *why)
+				   const char *errmsg)
 {
 	finding->verdict = DAXPIN_RDMA_UNKNOWN;
 	finding->error = ret;
 	snprintf(finding->what, sizeof(finding->what),
-		 "could not be tried: %s: %s", why, strerror(-ret));
+		 "could not be tried: %s: %s", errmsg, strerror(-ret));
 }
 
 static void backing_try_windows(struct daxpin_rdma *rdma)
@@ -109,7 +109,7 @@ static int backing_choose_for_files(struct daxpin_rdma *rdma,
 	int ret = backing_try_on_demand(rdma, ret_kept);
 
 	if (ret)
-		return dp_fail(DP_WHY_OF(o), ret,
+		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "%s does not let go of memory that it was tried on (%s): the pool cannot be closed",
 			       name, strerror(-ret));
 	if (dp_rdma_trusts(&backing->findings.odp))
@@ -117,7 +117,7 @@ static int backing_choose_for_files(struct daxpin_rdma *rdma,
 	else if (o->flags & DAXPIN_RDMA_BOUNCE)
 		backing->mode = DAXPIN_RDMA_BOUNCED;
 	else
-		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
+		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
 			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
 			       name, backing->findings.odp.what);
 	return 0;
@@ -184,10 +184,10 @@ static int backing_check_alone(struct daxpin_grant *grant,
 				 NULL);
 
 	if (holds < 1)			/* not even the grant's own */
-		return dp_fail(DP_WHY_OF(o), -EINVAL, DP_HOLD_LOST);
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
 	if (holds == 1 || !(o->access & WRITES))
 		return 0;
-	return dp_fail(DP_WHY_OF(o), -EBUSY,
+	return dp_fail(DP_ERRMSG_OF(o), -EBUSY,
 		       "%d others hold the extent: what they write would be lost when this grant's bounce buffer is copied home; wait for them, or use a device-dax pool",
 		       holds - 1);
 }
@@ -203,18 +203,18 @@ static int backing_open_bounce(struct daxpin_grant *grant,
 	if (ret)
 		return ret;
 	if ((uint32_t)o->access & DAXPIN_ACCESS_FLUSH)
-		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
+		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
 			       "a bounced grant cannot be flushed: leave DAXPIN_ACCESS_FLUSH out, or use a device-dax pool");
 	buffer = mmap(NULL, key->length, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer == MAP_FAILED)
-		return dp_fail(DP_WHY_OF(o), -errno,
+		return dp_fail(DP_ERRMSG_OF(o), -errno,
 			       "no %" PRIu64 " bytes of memory for a bounce buffer: %s",
 			       key->length, strerror(errno));
 	ret = daxpin_read(rdma->pool, key->extent, 0, key->length, buffer);
 	if (ret) {
 		munmap(buffer, key->length);
-		return dp_fail(DP_WHY_OF(o), ret,
+		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "the extent cannot be copied to a bounce buffer: %s",
 			       strerror(-ret));
 	}

@@ -38,7 +38,7 @@ static int flush_check_range(const struct flush *flush)
 	if (flush->length && flush->offset < key->length &&
 	    flush->length <= key->length - flush->offset)
 		return 0;
-	return dp_fail(DP_WHY_OF(flush->o), -EINVAL,
+	return dp_fail(DP_ERRMSG_OF(flush->o), -EINVAL,
 		       "%" PRIu64 " bytes at %" PRIu64 " are not in the grant, which has %" PRIu64,
 		       flush->length, flush->offset, key->length);
 }
@@ -80,13 +80,13 @@ static int flush_check_read(const struct flush *flush)
 
 	if (o->platform != DAXPIN_PLATFORM_ADR_NO_DDIO &&
 	    o->platform != DAXPIN_PLATFORM_EADR)
-		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
+		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
 			       "this queue pair and grant have no FLUSH, and nobody has said that a read makes writes durable at the target: set platform if it is so there, or let the target publish with daxpin_rdma_publish()");
 	if (!(flush->key->access & IBV_ACCESS_REMOTE_READ))
-		return dp_fail(DP_WHY_OF(o), -EOPNOTSUPP,
+		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
 			       "this queue pair and grant have no FLUSH, and the grant allows no read: ask for one with IBV_ACCESS_REMOTE_READ");
 	if (!o->sink.addr || !o->sink.length)
-		return dp_fail(DP_WHY_OF(o), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
 			       "a read needs a byte to go to: set sink");
 	return 0;
 }
@@ -118,7 +118,7 @@ static int flush_post(const struct flush *flush, enum daxpin_flush_way *ret_way)
 	int ret;
 
 	if (flush->key->access & DAXPIN_KEY_BOUNCED)
-		return dp_fail(DP_WHY_OF(flush->o), -EOPNOTSUPP,
+		return dp_fail(DP_ERRMSG_OF(flush->o), -EOPNOTSUPP,
 			       "the grant is a copy in the target's ordinary memory: only the target can make it durable, with the revoke");
 	ret = flush_check_range(flush);
 	if (ret)
@@ -151,7 +151,7 @@ DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
 		return -EINVAL;
 	ret = dp_copy_versioned(&o, sizeof(o), options);
 	if (!ret && (o.flags || o.platform > DAXPIN_PLATFORM_EADR))
-		ret = dp_fail(DP_WHY_OF(&o), -EINVAL,
+		ret = dp_fail(DP_ERRMSG_OF(&o), -EINVAL,
 			      "flags 0x%x, platform %u: unknown", o.flags,
 			      o.platform);
 	return ret ? ret : flush_post(&flush, ret_way);

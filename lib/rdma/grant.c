@@ -33,14 +33,14 @@ static_assert(sizeof(struct daxpin_grant_key) == 56, "peers rely on it");
 static int grant_check_options(const struct daxpin_grant_options *o)
 {
 	if (o->flags & ~(DAXPIN_GRANT_ZERO | DAXPIN_GRANT_EXPOSE))
-		return dp_fail(DP_WHY_OF(o), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
 			       "flags 0x%x: unknown", o->flags);
 	if (!(o->access & (ACCESS_READS | ACCESS_WRITES)))
-		return dp_fail(DP_WHY_OF(o), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
 			       "access 0x%x gives the peer nothing: name IBV_ACCESS_REMOTE_READ, _WRITE or _ATOMIC",
 			       (unsigned int)o->access);
 	if (o->access & ACCESS_REFUSED)
-		return dp_fail(DP_WHY_OF(o), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
 			       "access 0x%x: memory windows, on-demand and zero-based regions reach past the grant",
 			       (unsigned int)o->access);
 	return 0;
@@ -63,10 +63,10 @@ static int grant_settle_old_bytes(struct daxpin_grant *grant,
 	assert(state != DAXPIN_STATE_FREE);
 	reserved = state == DAXPIN_STATE_RESERVED;
 	if ((o->flags & DAXPIN_GRANT_ZERO) && !reserved)
-		return dp_fail(DP_WHY_OF(o), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
 			       "DAXPIN_GRANT_ZERO would wipe a published extent");
 	if (reserved && (o->access & ACCESS_READS) && !o->flags)
-		return dp_fail(DP_WHY_OF(o), -EPERM,
+		return dp_fail(DP_ERRMSG_OF(o), -EPERM,
 			       "the peer could read what the blocks held before: zero them (DAXPIN_GRANT_ZERO) or allow it (DAXPIN_GRANT_EXPOSE)");
 	if (o->flags & DAXPIN_GRANT_ZERO)
 		memset((void *)(uintptr_t)grant->key.addr, 0,
@@ -87,7 +87,7 @@ static int grant_fill_key(struct daxpin_grant *grant,
 	grant->key.length = grant->hold.bytes;
 	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
 	if (!grant->key.addr)
-		return dp_fail(DP_WHY_OF(o), -EINVAL, DP_HOLD_LOST);
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
 	grant->key.access =
 		(uint32_t)o->access &
 		(ACCESS_READS | ACCESS_WRITES | DAXPIN_ACCESS_FLUSH);
@@ -130,7 +130,7 @@ static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
 	ret = daxpin_hold_labelled(pool, extent, access, grant->label,
 				   &grant->hold);
 	if (ret)
-		return dp_fail(DP_WHY_OF(o), ret,
+		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "the extent cannot be held: %s", strerror(-ret));
 	ret = grant_fill_key(grant, extent, o);
 	if (!ret)
@@ -140,7 +140,7 @@ static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
 	if (!ret || *ret_kept)
 		return ret;
 	if (daxpin_drop_labelled(pool, &grant->hold))
-		return dp_fail(DP_WHY_OF(o), -EINVAL, DP_HOLD_LOST);
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
 	return ret;
 }
 

@@ -26,18 +26,18 @@ static int attach_refuse_files(const struct daxpin_uring *uring,
 			       int error)
 {
 	if (error == -EEXIST)
-		return dp_fail(DP_WHY_OF(options), error,
+		return dp_fail(DP_ERRMSG_OF(options), error,
 			    "the ring belongs to another thread (IORING_SETUP_SINGLE_ISSUER): attach and detach there");
 	if (error == -EINVAL)
-		return dp_fail(DP_WHY_OF(options), error,
+		return dp_fail(DP_ERRMSG_OF(options), error,
 			       "the ring's file table must have %u slots from slot %d on, %u in all, and has fewer",
 			       DAXPIN_URING_FILES, uring->file_slot,
 			       uring->file_slot + DAXPIN_URING_FILES);
 	if (error == -EMFILE)
-		return dp_fail(DP_WHY_OF(options), error,
+		return dp_fail(DP_ERRMSG_OF(options), error,
 			       "a ring's file table counts against RLIMIT_NOFILE, and %u files for it do not fit: raise the limit (ulimit -n; systemd: LimitNOFILE=)",
 			       DAXPIN_URING_FILES);
-	return dp_fail(DP_WHY_OF(options), error,
+	return dp_fail(DP_ERRMSG_OF(options), error,
 		       "what keeps the pool locked cannot go into slot %d of the ring's file table, and the %u after it: %s",
 		       uring->file_slot, DAXPIN_URING_FILES - 1,
 		       strerror(-error));
@@ -51,7 +51,7 @@ static int attach_put_into_slots(struct daxpin_uring *uring, const int *fd,
 				      DAXPIN_URING_FILES);
 
 	if (ret >= 0)
-		return dp_fail(DP_WHY_OF(options), -EBUSY,
+		return dp_fail(DP_ERRMSG_OF(options), -EBUSY,
 			       "slot %d of the ring's file table is in use: name the first of %u free ones in file_slot",
 			       ret, DAXPIN_URING_FILES);
 	ret = dp_uring_put_files(&uring->link, uring->file_slot, fd,
@@ -70,7 +70,7 @@ static int attach_put_files(struct daxpin_uring *uring, const int *fd,
 	uring->file_slot = 0;
 	ret = dp_uring_make_files(&uring->link, fd, DAXPIN_URING_FILES);
 	if (ret == -EBUSY)
-		return dp_fail(DP_WHY_OF(options), ret,
+		return dp_fail(DP_ERRMSG_OF(options), ret,
 			       "the ring has a registered-file table already: name the first of %u free slots of it in file_slot",
 			       DAXPIN_URING_FILES);
 	if (ret)
@@ -93,7 +93,7 @@ static int attach_put_lock(struct daxpin_uring *uring,
 		return fd[0] < 0 ? fd[0] : fd[1];
 	ret = dp_uring_pipe(ends);
 	if (ret)
-		return dp_fail(DP_WHY_OF(options), ret,
+		return dp_fail(DP_ERRMSG_OF(options), ret,
 			       "no pipe for the ring, which takes two descriptors: %s%s",
 			       strerror(-ret), ret == -EMFILE ?
 			       " (RLIMIT_NOFILE); raise it with ulimit -n" : "");
@@ -136,17 +136,17 @@ attach_check_buffer_options(const struct daxpin_uring_options *options)
 
 	if (options->flags & ~(plain | fixed) ||
 	    (options->flags & plain && options->flags & fixed))
-		return dp_fail(DP_WHY_OF(options), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
 			       "flags 0x%x make no sense", options->flags);
 	if (is_range && (!options->buffer_slots ||
 			 options->buffer_slot >= DAXPIN_URING_SLOTS_MAX ||
 			 options->buffer_slots > DAXPIN_URING_SLOTS_MAX -
 						 options->buffer_slot))
-		return dp_fail(DP_WHY_OF(options), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
 			       "%u buffer slots from %u on are no range",
 			       options->buffer_slots, options->buffer_slot);
 	if (!is_range && options->buffer_slot)
-		return dp_fail(DP_WHY_OF(options), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
 			       "a buffer_slot without DAXPIN_URING_BUFFER_RANGE makes no sense");
 	return 0;
 }
@@ -166,10 +166,10 @@ static int attach_check_options(const struct daxpin_uring_options *options,
 		return ret;
 	if (!ret_copy->label)
 		ret_copy->label = "io_uring";
-	if (ret_copy->why && ret_copy->why_size)
-		ret_copy->why[0] = '\0';
+	if (ret_copy->errmsg && ret_copy->errmsg_size)
+		ret_copy->errmsg[0] = '\0';
 	if (ret_copy->file_slot < DAXPIN_URING_OWN_FILES)
-		return dp_fail(DP_WHY_OF(ret_copy), -EINVAL,
+		return dp_fail(DP_ERRMSG_OF(ret_copy), -EINVAL,
 			       "there is no file slot %d", ret_copy->file_slot);
 	return attach_check_buffer_options(ret_copy);
 }
@@ -202,8 +202,8 @@ static int attach_register_ring(struct daxpin_uring *uring,
 		.size = sizeof(registration),
 		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
 		.label = uring->label,
-		.why = options->why,
-		.why_size = options->why_size,
+		.errmsg = options->errmsg,
+		.errmsg_size = options->errmsg_size,
 	};
 
 	return daxpin_register(uring->pool, DAXPIN_ALL_SEGMENTS, &registration,
@@ -313,7 +313,7 @@ static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
 	ret = dp_uring_link(ring, &uring->link);
 	if (ret) {
 		free(uring);
-		return dp_fail(DP_WHY_OF(&options), ret,
+		return dp_fail(DP_ERRMSG_OF(&options), ret,
 			       "the ring's descriptor cannot be duplicated: %s",
 			       strerror(-ret));
 	}

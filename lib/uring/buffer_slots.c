@@ -398,7 +398,7 @@ static int slots_take_range(struct daxpin_uring *uring,
 					   table->slot_count), ret;
 
 	if (number >= 0)
-		return dp_fail(DP_WHY_OF(options), -EBUSY,
+		return dp_fail(DP_ERRMSG_OF(options), -EBUSY,
 			       "slot %d of the ring's buffer table is in use: name a range of free ones in buffer_slot and buffer_slots",
 			       number);
 	/* The last slot: is the table there, and long enough? */
@@ -407,7 +407,7 @@ static int slots_take_range(struct daxpin_uring *uring,
 				  NULL, 0);
 	if (ret == -ENXIO || ret == -EINVAL)
 		return dp_fail(
-			DP_WHY_OF(options), -EINVAL,
+			DP_ERRMSG_OF(options), -EINVAL,
 			"the ring has no buffer table with the slots %u to %u: register one with io_uring_register_buffers_sparse() first",
 			table->first_number,
 			table->first_number + table->slot_count - 1);
@@ -423,7 +423,7 @@ static int slots_make_table(struct daxpin_uring *uring,
 		return slots_take_range(uring, options);
 	ret = dp_uring_make_buffers(&uring->link, uring->table.slot_count);
 	if (ret == -EBUSY)
-		return dp_fail(DP_WHY_OF(options), ret,
+		return dp_fail(DP_ERRMSG_OF(options), ret,
 			       "the ring has a buffer table already: name a range of free slots of it (DAXPIN_URING_BUFFER_RANGE), or attach with DAXPIN_URING_PLAIN");
 	return ret;
 }
@@ -450,7 +450,7 @@ static int slots_probe(struct daxpin_uring *uring)
 static int slots_refuse_memory(struct daxpin_uring *uring,
 			       const struct daxpin_uring_options *options)
 {
-	return dp_fail(DP_WHY_OF(options), -ENOMEM,
+	return dp_fail(DP_ERRMSG_OF(options), -ENOMEM,
 		       "fixed buffers for the pool lock %llu KiB, RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l), or leave out DAXPIN_URING_NEED_FIXED",
 		       (unsigned long long)uring->needed_bytes >> 10,
 		       (unsigned long long)slots_memlock() >> 10);
@@ -486,7 +486,7 @@ static int slots_needs_more(struct daxpin_uring *uring,
 	if (!(options->flags & DAXPIN_URING_NEED_FIXED) ||
 	    uring->table.slot_count >= uring->segments)
 		return 0;
-	return dp_fail(DP_WHY_OF(options), -EOPNOTSUPP,
+	return dp_fail(DP_ERRMSG_OF(options), -EOPNOTSUPP,
 		       "%u segments do not fit into %u slots: leave out DAXPIN_URING_NEED_FIXED",
 		       uring->segments, uring->table.slot_count);
 }
@@ -552,8 +552,9 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 	ret = can_be_fixed ? slots_open_table(uring, options) : -EOPNOTSUPP;
 	if (!slots_is_not_supported(ret))
 		return ret;
-	if (need && !(options->why && options->why_size && options->why[0]))
-		dp_fail(DP_WHY_OF(options), ret,
+	if (need && !(options->errmsg && options->errmsg_size &&
+		      options->errmsg[0]))
+		dp_fail(DP_ERRMSG_OF(options), ret,
 			"no fixed buffers on this backing and kernel: leave out DAXPIN_URING_NEED_FIXED");
 	if (need)
 		return ret;

@@ -31,30 +31,30 @@
 #endif
 
 /* Where a failure puts its sentence: cause and cure. Both may be absent. */
-struct dp_why {
+struct dp_errmsg {
 	char *text;
 	size_t size;
 };
 
 /* Write the sentence and return error, so that callers can return the call. */
 __attribute__((format(printf, 3, 4)))
-static inline int dp_fail(const struct dp_why *why, int error,
+static inline int dp_fail(const struct dp_errmsg *errmsg, int error,
 			  const char *format, ...)
 {
 	va_list ap;
 
 	assert(error < 0);
-	if (why && why->text && why->size) {
+	if (errmsg && errmsg->text && errmsg->size) {
 		va_start(ap, format);
-		vsnprintf(why->text, why->size, format, ap);
+		vsnprintf(errmsg->text, errmsg->size, format, ap);
 		va_end(ap);
 	}
 	return error;
 }
 
-/* Of a struct of options that has the public fields `why` and `why_size`. */
-#define DP_WHY_OF(options) \
-	(&(struct dp_why) { (options)->why, (options)->why_size })
+/* The errmsg and errmsg_size of a public struct of options. */
+#define DP_ERRMSG_OF(options) \
+	(&(struct dp_errmsg) { (options)->errmsg, (options)->errmsg_size })
 
 /* That a thing could not be looked at is an answer of its own (W11). */
 enum dp_tristate {		/* as enum daxpin_tristate */

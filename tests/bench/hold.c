@@ -348,13 +348,13 @@ static void fill_work(struct work *work, uint64_t segment)
 
 static void make_pool(void)
 {
-	static char why[256];
+	static char errmsg[256];
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.pool_size = 2 * DAXPIN_SEGMENT_MIN,
 		.segment_size = DAXPIN_SEGMENT_MIN,
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	int ret;
 
@@ -362,7 +362,7 @@ static void make_pool(void)
 		must(-errno, "/dev/shm");
 	atexit(remove_pool);
 	ret = daxpin_pool_create(path, &options, &pool);
-	must(ret, why);
+	must(ret, errmsg);
 	for (int i = 0; i < 3; i++)
 		fill_work(&works[i], i / 2);
 }

@@ -203,13 +203,13 @@ static void warm_up(void)
  * and all of it reserved: nothing is free but what is to be timed. */
 static void make_pool(void)
 {
-	static char why[256];
+	static char errmsg[256];
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.pool_size = DAXPIN_SEGMENT_MAX,
 		.segment_size = DAXPIN_SEGMENT_MAX,
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 
 	int ret = -ENOSPC;
@@ -223,7 +223,7 @@ static void make_pool(void)
 		if (ret == -ENOSPC)
 			usleep(100000);
 	}
-	must(ret, why);
+	must(ret, errmsg);
 	for (int i = 0; i < CHUNKS; i++)
 		must(daxpin_reserve(pool, CHUNK, 0, &all[i]), "reserve");
 	qsort(all, CHUNKS, sizeof(*all), compare_addr);

@@ -46,14 +46,14 @@ struct bench {
 	double seconds;			/* for each size */
 };
 
-static char why[256];
+static char errmsg[256];
 
 static void must(const char *what, int ret)
 {
 	if (ret >= 0)
 		return;
 	fprintf(stderr, "bench_uring: %s: %s\n", what,
-		why[0] ? why : strerror(-ret));
+		errmsg[0] ? errmsg : strerror(-ret));
 	exit(1);
 }
 
@@ -254,7 +254,7 @@ static double time_attach(struct bench *bench, uint32_t flags,
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = flags,
 		.file_slot = DAXPIN_URING_OWN_FILES,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_uring *uring;
 	struct io_uring ring;
@@ -312,7 +312,7 @@ static void open_rings(struct bench *bench)
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = DAXPIN_URING_NEED_FIXED,
 		.file_slot = DAXPIN_URING_OWN_FILES,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_segment segment;
 	struct iovec iov;
@@ -371,7 +371,7 @@ int main(int argc, char **argv)
 		.size = sizeof(options), .flags = DAXPIN_POOL_OVERWRITE,
 		.segment_size = DAXPIN_SEGMENT_DEFAULT,
 		.pool_size = 2 * DAXPIN_SEGMENT_DEFAULT,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	static struct bench bench;
 	const char *path = argc > 1 ? argv[1] : mkdtemp(directory);

@@ -35,7 +35,7 @@ static struct {
 	uint32_t ops;			/* of the batch that is being put together */
 	uint32_t calls;
 	uint32_t creates;
-	char why[512];
+	char errmsg[512];
 } run;
 
 static const char *name_of(int result)
@@ -227,21 +227,21 @@ static void check_all(void)
 
 static struct daxpin_pool_options options_for(uint32_t flags)
 {
-	run.why[0] = '\0';
+	run.errmsg[0] = '\0';
 	return (struct daxpin_pool_options) {
 		.size = sizeof(struct daxpin_pool_options),
 		.flags = flags,
 		.granularity = run.granularity,
-		.why = run.why,
-		.why_size = sizeof(run.why),
+		.errmsg = run.errmsg,
+		.errmsg_size = sizeof(run.errmsg),
 	};
 }
 
 static void check_why(int ret)
 {
-	expect(!ret || strlen(run.why) > 10, "%s without a sentence",
+	expect(!ret || strlen(run.errmsg) > 10, "%s without a sentence",
 	       name_of(ret));
-	fuzz_say("    %s", run.why);
+	fuzz_say("    %s", run.errmsg);
 }
 
 static void call_open(const struct call *call)
@@ -910,7 +910,7 @@ static void call_register(const struct call *call)
 		.size = sizeof(options), .label = "registration",
 		.rdma_device = rdma ? "a" : NULL,
 		.rdma_domain = rdma ? no_domain : NULL,
-		.why = run.why, .why_size = sizeof(run.why),
+		.errmsg = run.errmsg, .errmsg_size = sizeof(run.errmsg),
 	};
 	uint32_t at = call->slot % M_REGISTRATIONS;
 	int want;

@@ -43,12 +43,12 @@ struct header {
 
 static_assert(sizeof(struct header) == sizeof(struct edit), "a record");
 
-static char why[512];
+static char errmsg[512];
 
 static struct daxpin_pool_options options_for(const struct header *header,
 					      uint32_t flags)
 {
-	why[0] = '\0';
+	errmsg[0] = '\0';
 	return (struct daxpin_pool_options) {
 		.size = sizeof(struct daxpin_pool_options),
 		.flags = flags,
@@ -56,8 +56,8 @@ static struct daxpin_pool_options options_for(const struct header *header,
 		/* Nobody would end a wait for a lock. */
 		.deadline_ns = header->what & IMPATIENT ||
 			       machine.locked_elsewhere ? 0 : DAXPIN_NO_DEADLINE,
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 }
 
@@ -100,7 +100,7 @@ static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
 	options.segment_size = segment_size;
 	machine_reset(disk);
 	expect(!daxpin_pool_create(MACHINE_POOL, &options, &pool),
-	       "create: %s", why);
+	       "create: %s", errmsg);
 	for (uint64_t i = 0; i < 5; i++) {
 		extent = keep(pool, 1 + i * i * i * i, i == 2 ? "two" : NULL);
 		if (i % 2)
@@ -174,9 +174,11 @@ static void expect_untouched(const struct before *before)
 
 static void expect_listed(int error)
 {
-	expect(is_listed(error), "error %d is not in the manual: %s", error, why);
-	expect(strlen(why) > 10, "error %d without a sentence: \"%s\"", error,
-	       why);
+	expect(is_listed(error), "error %d is not in the manual: %s", error,
+	       errmsg);
+	expect(strlen(errmsg) > 10, "error %d without a sentence: \"%s\"",
+	       error,
+	       errmsg);
 	machine_expect_quiet();
 }
 
@@ -312,7 +314,7 @@ static struct daxpin_pool *try_open(const struct header *header, uint32_t flags)
 
 	fuzz_say("open%s%s: %d %s",
 		 flags & DAXPIN_POOL_READONLY ? " readonly" : "",
-		 flags & DAXPIN_POOL_DEGRADED ? " degraded" : "", ret, why);
+		 flags & DAXPIN_POOL_DEGRADED ? " degraded" : "", ret, errmsg);
 	expect(!pool == !!ret, "a pool along with error %d", ret);
 	if (ret)
 		expect_listed(ret);
@@ -336,7 +338,7 @@ static struct daxpin_pool *open_it(const struct header *header, bool readonly)
 	fuzz_say("the reader says: %s", reading.refuse ? reading.refuse : "opens");
 	pool = try_open(header, readonly ? DAXPIN_POOL_READONLY : 0);
 	expect(!pool == !!reading.refuse,
-	       "open says %s, the reader of format.md %s", pool ? "0" : why,
+	       "open says %s, the reader of format.md %s", pool ? "0" : errmsg,
 	       reading.refuse ? reading.refuse : "that it must open");
 	if (!pool)
 		return NULL;
@@ -358,7 +360,7 @@ static struct daxpin_pool *open_around(const struct header *header,
 	if (!granularity_fits(header))
 		reading.refuse = "granularity";
 	pool = try_open(header, flags);
-	expect(pool || reading.refuse, "whole, and does not open: %s", why);
+	expect(pool || reading.refuse, "whole, and does not open: %s", errmsg);
 	if (pool && !reading.refuse) {
 		compare(pool, &reading);
 		check_info(pool, &reading, readonly);
@@ -511,7 +513,7 @@ static void create(const struct header *header)
 
 	options.pool_size = options.segment_size = 32 * MIB;
 	ret = daxpin_pool_create(MACHINE_POOL, &options, &pool);
-	fuzz_say("create%s: %d %s", overwrite ? " over it" : "", ret, why);
+	fuzz_say("create%s: %d %s", overwrite ? " over it" : "", ret, errmsg);
 	if (ret) {
 		expect_listed(ret);
 		/* Files may have been made and removed again; past a decision
@@ -560,7 +562,7 @@ static void check(const struct header *header)
 	reader_read(0, &reading);
 	ret = daxpin_check(MACHINE_POOL, &options, hear_finding, &damages,
 			   &summary);
-	fuzz_say("check: %d %s, %u damages", ret, why, damages);
+	fuzz_say("check: %d %s, %u damages", ret, errmsg, damages);
 	if (ret)
 		expect_listed(ret);
 	expect_untouched(&before);

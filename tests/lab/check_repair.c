@@ -22,18 +22,19 @@
 #define EXTENTS		5
 #define TEXT		"extent %d is whole"
 
-static char path[200], file[220], backup[64], why[1024];
+static char path[200], file[220], backup[64], errmsg[1024];
 static int is_device;
 
 static struct daxpin_pool_options options = {
 	.size = sizeof(options), .segment_size = 32 * MIB,
-	.flags = DAXPIN_POOL_OVERWRITE, .why = why, .why_size = sizeof(why),
+	.flags = DAXPIN_POOL_OVERWRITE, .errmsg = errmsg,
+	.errmsg_size = sizeof(errmsg),
 };
 
 static void check_call(int ret, const char *what)
 {
 	if (ret)
-		fail_msg("%s: %d, %s", what, ret, why);
+		fail_msg("%s: %d, %s", what, ret, errmsg);
 }
 
 /* Five extents, each with a text, and their addresses. */

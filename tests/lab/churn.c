@@ -361,12 +361,12 @@ static void verify(struct churn *churn)
 
 static void open_pool(struct churn *churn)
 {
-	char why[400] = "";
+	char errmsg[400] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.deadline_ns = daxpin_deadline_ms(10000),
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	bool acked = churn->worker[0].acked || churn->worker[1].acked;
 	int ret = daxpin_pool_open(churn->path, &options, &churn->pool);
@@ -379,7 +379,7 @@ static void open_pool(struct churn *churn)
 		ret = daxpin_pool_create(churn->path, &options, &churn->pool);
 	}
 	if (ret)
-		die("%s: %s", churn->name, why);
+		die("%s: %s", churn->name, errmsg);
 }
 
 static void parse(struct churn *churn, const char *text)

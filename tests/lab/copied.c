@@ -39,8 +39,8 @@ static struct daxpin_pool_options options = {
 	.size = sizeof(options),
 	.pool_size = POOL_SIZE,
 	.segment_size = SEGMENT_SIZE,
-	.why = errmsg,
-	.why_size = sizeof(errmsg),
+	.errmsg = errmsg,
+	.errmsg_size = sizeof(errmsg),
 };
 
 static unsigned char value_at(uint64_t addr, uint64_t offset)
@@ -153,8 +153,8 @@ static void give_back(struct daxpin_pool *pool)
 	struct daxpin_job_options job_options = {
 		.size = sizeof(job_options),
 		.deadline_ns = daxpin_deadline_ms(600000),
-		.why = errmsg,
-		.why_size = sizeof(errmsg),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_job *job;
 

@@ -531,7 +531,7 @@ static void replace_pool(struct fixture *f)
 	}
 	ret = daxpin_pool_create(f->path, &f->options, &f->pool);
 	if (ret)
-		fprintf(stderr, "# %s: %d, %s\n", f->path, ret, f->why);
+		fprintf(stderr, "# %s: %d, %s\n", f->path, ret, f->errmsg);
 	must(!ret);
 }
 
@@ -540,7 +540,7 @@ static void reopen_pool(struct fixture *f)
 	int ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 
 	if (ret)
-		fprintf(stderr, "# %s: %d, %s\n", f->path, ret, f->why);
+		fprintf(stderr, "# %s: %d, %s\n", f->path, ret, f->errmsg);
 	must(!ret);
 }
 
@@ -611,7 +611,7 @@ static int make_index(struct arena *arena)
 
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	if (daxpin_pool_create(f->path, &f->options, &f->pool)) {
-		print_message("# %s: %s\n", f->path, f->why);
+		print_message("# %s: %s\n", f->path, f->errmsg);
 		return -1;
 	}
 	memset(arena->journal, 0, sizeof(*arena->journal));
@@ -928,8 +928,8 @@ static int add_arena(const char *path, bool device, bool later)
 		.pool_size = device ? 0 : 96 * MIB,
 		.segment_size = device ? 0 : 32 * MIB,
 		.deadline_ns = daxpin_deadline_ms(HANG_MS),
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	arena->journal = mmap(NULL, sizeof(*arena->journal),
 			      PROT_READ | PROT_WRITE,

@@ -140,7 +140,7 @@ static int let_land(const struct dp_wait *wait, void *arg)
 static void pass_barrier(int fd)
 {
 	int reports = 0;
-	char why[400] = "";
+	char errmsg[400] = "";
 	const struct dp_barrier barrier = {
 		.path = "it", .files = 1, .file = same_fd, .arg = &fd,
 	};
@@ -152,9 +152,9 @@ static void pass_barrier(int fd)
 
 	dp_patience_begin(&patience);
 	ret = dp_barrier_pass(&barrier, &patience,
-			      &(struct dp_why) { why, sizeof(why) });
+			      &(struct dp_errmsg) { errmsg, sizeof(errmsg) });
 	if (ret)
-		fail_msg("%d: %s", ret, why);
+		fail_msg("%d: %s", ret, errmsg);
 }
 
 /* A successor of no daxpin: takes the lock, and the memory in that order. */
@@ -457,7 +457,7 @@ static int opens_without_rings(struct fixture *f)
 	f->options.deadline_ns = daxpin_deadline_ms(5000);
 	if (child_opens(f) != -ENOSYS)
 		return 1;
-	if (!strstr(f->why, "io_uring"))
+	if (!strstr(f->errmsg, "io_uring"))
 		return 2;
 	f->options.deadline_ns = DAXPIN_NO_DEADLINE;
 	if (child_opens(f))

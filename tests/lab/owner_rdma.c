@@ -39,7 +39,7 @@ static const char *lab_device;
 static pid_t keeper;		/* the last one that was begun */
 static int removal_takes_contexts;	/* -1: no device to try it with */
 static char sentence[700];
-static const struct dp_why why = { sentence, sizeof(sentence) };
+static const struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
 
 /* ------------------------------------------------------------------- verbs */
 
@@ -76,7 +76,7 @@ static bool record(struct ibv_context *context, struct dp_owner *owner)
 	struct dp_rdma_context found;
 
 	dp_owner_self(owner);
-	return !dp_owner_find_context(make_domain, context, &found, &why) &&
+	return !dp_owner_find_context(make_domain, context, &found, &errmsg) &&
 	       dp_owner_add_context(owner, &found) == 1;
 }
 
@@ -217,8 +217,8 @@ static int await(const struct dp_owner *owner, uint64_t wait_ns, int *told_pid)
 
 	sentence[0] = '\0';
 	dp_patience_begin(&patience);
-	ret = owner ? dp_owner_await(owner, &patience, false, &why) :
-		      dp_owner_await_unknown(&patience, false, &why);
+	ret = owner ? dp_owner_await(owner, &patience, false, &errmsg) :
+		      dp_owner_await_unknown(&patience, false, &errmsg);
 	if (ret)
 		print_message("%d: %s\n", ret, sentence);
 	return ret;

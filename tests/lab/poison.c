@@ -194,8 +194,8 @@ static int setup(void **state)
 	*state = f;
 	f->options = (struct daxpin_pool_options) {
 		.size = sizeof(f->options),
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	if (!directory) {
 		snprintf(f->path, sizeof(f->path), "%s", device);
@@ -439,7 +439,7 @@ static void check_metadata(struct fixture *f, uint32_t segment, uint64_t offset,
 	hash = hash_readable(f);
 	for (int i = 0; i < 2; i++) {
 		f->options.flags = i ? DAXPIN_POOL_READONLY : 0;
-		f->why[0] = '\0';
+		f->errmsg[0] = '\0';
 		assert_int_equal(daxpin_pool_open(f->path, &f->options,
 						  &f->pool), -EIO);
 		assert_null(f->pool);
@@ -657,7 +657,7 @@ static void device_list_is_the_regions(void **state)
 
 static void assert_refused(struct fixture *f, const char *words)
 {
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), -EIO);
 	assert_null(f->pool);
 	assert_says(f, words);

@@ -123,8 +123,8 @@ static int device_setup(void **state)
 	snprintf(f->path, sizeof(f->path), "%s", device);
 	f->options = (struct daxpin_pool_options) {
 		.size = sizeof(f->options),
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	*state = f;
 	return 0;
@@ -161,8 +161,8 @@ static int directory_setup(void **state)
 		.size = sizeof(f->options),
 		.pool_size = 96 * MIB,
 		.segment_size = 32 * MIB,
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	*state = f;
 	return 0;
@@ -446,9 +446,9 @@ static int nobody_opens(struct fixture *f)
 {
 	if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
 		return -ENOSYS;
-	return child_opens(f) == -EACCES && strstr(f->why, device) &&
-	       !strstr(f->why, "segment") &&
-	       strstr(f->why, "Permission denied");
+	return child_opens(f) == -EACCES && strstr(f->errmsg, device) &&
+	       !strstr(f->errmsg, "segment") &&
+	       strstr(f->errmsg, "Permission denied");
 }
 
 static void device_without_permission_is_eacces(void **state)
@@ -983,7 +983,7 @@ static void device_in_system_ram_mode_is_enodev(void **state)
 {
 	struct fixture *f = on_device(state);
 	int opened, created;
-	char why[sizeof(f->why)];
+	char errmsg[sizeof(f->errmsg)];
 
 	if (!become_system_ram()) {
 		show_what_was_said();
@@ -992,19 +992,20 @@ static void device_in_system_ram_mode_is_enodev(void **state)
 	}
 	/* First all back as it was, then the judgement. */
 	opened = daxpin_pool_open(f->path, &f->options, &f->pool);
-	strcpy(why, f->why);
+	strcpy(errmsg, f->errmsg);
 	created = daxpin_pool_create(f->path, &f->options, &f->pool);
 	if (!become_devdax()) {
 		show_what_was_said();
 		fail_msg("%s did not come back from system-ram", device);
 	}
 	unlink("/dev/shm/daxpin-said");
-	print_message("# %s\n", why);
+	print_message("# %s\n", errmsg);
 	assert_int_equal(opened, -ENODEV);
 	assert_int_equal(created, -ENODEV);
-	assert_non_null(strstr(why, "system-ram"));
-	assert_non_null(strstr(why, "daxctl reconfigure-device --mode=devdax"));
-	assert_non_null(strstr(why, device_name()));
+	assert_non_null(strstr(errmsg, "system-ram"));
+	assert_non_null(strstr(errmsg,
+			       "daxctl reconfigure-device --mode=devdax"));
+	assert_non_null(strstr(errmsg, device_name()));
 	assert_says(f, "system-ram");
 }
 

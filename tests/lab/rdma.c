@@ -257,7 +257,7 @@ static void fresh_space_is_not_shown_unasked(void **state)
 
 	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
 	assert_int_equal(grant(f, 0, extent, READ, 0), -EPERM);
-	assert_non_null(strstr(f->why, "DAXPIN_GRANT_ZERO"));
+	assert_non_null(strstr(f->errmsg, "DAXPIN_GRANT_ZERO"));
 	assert_int_equal(grant(f, 0, extent, WRITE | ATOMIC, 0), -EPERM);
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	assert_int_equal(rdma_info(f).grants, 0);
@@ -316,14 +316,14 @@ static void access_past_the_grant_is_refused(void **state)
 
 	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		assert_int_equal(grant(f, 0, extent, refused[i], 0), -EINVAL);
-		assert_true(strlen(f->why) > 20);
+		assert_true(strlen(f->errmsg) > 20);
 	}
 	assert_int_equal(grant(f, 0, extent, WRITE, 8), -EINVAL);
 	/* Soft-RoCE knows no huge pages; who does may. */
 	err = grant(f, 0, extent, WRITE | IBV_ACCESS_HUGETLB, 0);
-	print_message("IBV_ACCESS_HUGETLB: %d %s\n", err, f->why);
+	print_message("IBV_ACCESS_HUGETLB: %d %s\n", err, f->errmsg);
 	assert_true(err == 0 || err == -EOPNOTSUPP || err == -EINVAL);
-	assert_true(err == 0 || strstr(f->why, rdma_device));
+	assert_true(err == 0 || strstr(f->errmsg, rdma_device));
 	assert_int_equal(daxpin_idle(f->pool, extent), err != 0);
 }
 
@@ -422,7 +422,7 @@ static void a_child_changes_nothing(void **state)
 static int live_on_little_memory(void *arg)
 {
 	const char *path = arg;
-	struct fixture f = { .why = "" };
+	struct fixture f = { .errmsg = "" };
 	struct daxpin_extent extent, small;
 	uint32_t key;
 
@@ -437,7 +437,7 @@ static int live_on_little_memory(void *arg)
 	if (daxpin_reserve(f.pool, EXTENT_BYTES, 0, &extent) ||
 	    grant(&f, 0, extent, WRITE, 0) != -ENOMEM)
 		return 5;
-	if (!strstr(f.why, "RLIMIT_MEMLOCK is 65536"))
+	if (!strstr(f.errmsg, "RLIMIT_MEMLOCK is 65536"))
 		return 6;
 	if (daxpin_reserve(f.pool, 4096, 0, &small) ||
 	    grant(&f, 0, small, WRITE, 0) || take_back(&f, 0))
@@ -481,7 +481,7 @@ static void a_dax_file_system_is_refused(void **state)
 		.pool_size = UINT64_C(64) << 20,
 		.segment_size = DAXPIN_SEGMENT_MIN,
 	};
-	struct fixture f = { .why = "" };
+	struct fixture f = { .errmsg = "" };
 
 	(void)state;
 	if (!fsdax) {
@@ -490,12 +490,12 @@ static void a_dax_file_system_is_refused(void **state)
 	}
 	snprintf(f.path, sizeof(f.path), "%s/rdma-test-XXXXXX", fsdax);
 	assert_non_null(mkdtemp(f.path));
-	options.why = f.why;
-	options.why_size = sizeof(f.why);
+	options.errmsg = f.errmsg;
+	options.errmsg_size = sizeof(f.errmsg);
 	assert_int_equal(daxpin_pool_create(f.path, &options, &f.pool), 0);
 	assert_int_equal(nic_open(&f.nic, rdma_device), 0);
 	assert_int_equal(attach(&f), -EOPNOTSUPP);
-	assert_non_null(strstr(f.why, "DAX filesystem"));
+	assert_non_null(strstr(f.errmsg, "DAX filesystem"));
 	assert_int_equal(nic_close(&f.nic), 0);
 	assert_int_equal(daxpin_pool_close(f.pool), 0);
 	remove_tree(f.path);

@@ -39,11 +39,11 @@ static int open_pool(struct fixture *f, uint64_t ms, struct waited *ret_waited)
 		.deadline_ns = daxpin_deadline_ms(ms),
 		.progress = ret_waited ? give_up_on_the_dead : NULL,
 		.progress_arg = ret_waited,
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	return daxpin_pool_open(f->path, &options, &f->pool);
 }
 
@@ -174,7 +174,7 @@ static void nothing_is_pinned_after(struct fixture *f, enum order order)
 	for (int i = 0; i < ROUNDS; i++) {
 		child = kill_an_owner(f, order, false);
 		if (open_pool(f, HANG_MS, NULL))
-			fail_msg("%s", f->why);
+			fail_msg("%s", f->errmsg);
 		/* Not a moment later: whoever is let in may write. */
 		assert_int_equal(pinned_pages(), before);
 		assert_int_equal(daxpin_pool_close(f->pool), 0);
@@ -203,7 +203,7 @@ static int attach_inherited(void *arg)
 		return 1;
 	if (attach(f) != -EINVAL)
 		return 2;
-	return strstr(f->why, rdma_device) ? 0 : 3;
+	return strstr(f->errmsg, rdma_device) ? 0 : 3;
 }
 
 static void an_inherited_context_is_refused(void **state)
@@ -241,7 +241,7 @@ static bool open_meets_the_hang(struct fixture *f, const struct child *child,
 	ret = open_pool(f, 0, NULL);
 	if (!ret)
 		return false;
-	print_message("# %s\n", f->why);
+	print_message("# %s\n", f->errmsg);
 	assert_int_equal(ret, -EBUSY);
 	return pinned > before;
 }
@@ -257,7 +257,7 @@ static void a_teardown_that_hangs_is_awaited(void **state)
 		child = kill_an_owner(f, VERBS_FIRST, true);
 		seen = open_meets_the_hang(f, &child, before);
 		if (!f->pool && open_pool(f, HANG_MS, NULL))
-			fail_msg("%s", f->why);
+			fail_msg("%s", f->errmsg);
 		assert_int_equal(pinned_pages(), before);
 		assert_int_equal(daxpin_pool_close(f->pool), 0);
 		f->pool = NULL;

@@ -23,7 +23,7 @@ static int setup_here(void **state)
 static struct daxpin_flush_options flush_options(struct fixture *f,
 						 uint32_t platform)
 {
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	return (struct daxpin_flush_options) {
 		.size = sizeof(struct daxpin_flush_options),
 		.platform = platform,
@@ -32,8 +32,8 @@ static struct daxpin_flush_options flush_options(struct fixture *f,
 			.addr = (uintptr_t)f->buffer, .length = 1,
 			.lkey = f->mr->lkey,
 		},
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 }
 
@@ -101,7 +101,7 @@ static void nobody_guesses_what_the_platform_does(void **state)
 	key = key_of(f, 0);
 	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN, &way),
 			 -EOPNOTSUPP);
-	assert_non_null(strstr(f->why, "daxpin_rdma_publish"));
+	assert_non_null(strstr(f->errmsg, "daxpin_rdma_publish"));
 	assert_int_equal(way, 0);
 	assert_nothing_posted(f);
 }
@@ -117,7 +117,7 @@ static void what_cannot_be_flushed_is_refused(void **state)
 	key = key_of(f, 0);
 	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_EADR, NULL),
 			 -EOPNOTSUPP);
-	assert_non_null(strstr(f->why, "REMOTE_READ"));
+	assert_non_null(strstr(f->errmsg, "REMOTE_READ"));
 	key.access |= READ;
 	assert_int_equal(flush(f, &key, 1, EXTENT_BYTES, DAXPIN_PLATFORM_EADR,
 			       NULL), -EINVAL);
@@ -134,7 +134,7 @@ static void what_cannot_be_flushed_is_refused(void **state)
 	key.access |= DAXPIN_KEY_BOUNCED;
 	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_EADR, NULL),
 			 -EOPNOTSUPP);
-	assert_non_null(strstr(f->why, "copy"));
+	assert_non_null(strstr(f->errmsg, "copy"));
 	assert_nothing_posted(f);
 }
 
@@ -165,7 +165,7 @@ static void a_grant_says_that_it_may_be_flushed(void **state)
 	err = grant(f, 0, extent, WRITE | DAXPIN_ACCESS_FLUSH, 0);
 	if (err) {
 		print_message("# skipped: no regions to be flushed: %s\n",
-			      f->why);
+			      f->errmsg);
 		assert_true(err == -EOPNOTSUPP || err == -EINVAL);
 		skip();
 	}

@@ -53,8 +53,8 @@ static struct daxpin_job_summary reclaim(struct fixture *f)
 		.size = sizeof(options),
 		.segment = DAXPIN_ALL_SEGMENTS,
 		.deadline_ns = daxpin_deadline_ms(100),
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	struct daxpin_job *job;
 
@@ -151,7 +151,7 @@ static void without_the_flag_it_is_refused(void **state)
 	f->rdma = NULL;
 	f->flags = 0;
 	assert_int_equal(attach(f), -EOPNOTSUPP);
-	assert_non_null(strstr(f->why, "DAXPIN_RDMA_BOUNCE"));
+	assert_non_null(strstr(f->errmsg, "DAXPIN_RDMA_BOUNCE"));
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
 }
@@ -246,7 +246,7 @@ static void a_bounced_writer_is_alone(void **state)
 
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), -EBUSY);
-	assert_non_null(strstr(f->why, "1 others hold"));
+	assert_non_null(strstr(f->errmsg, "1 others hold"));
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
 	assert_int_equal(grant(f, 1, extent, WRITE | ATOMIC, EXPOSE), -EBUSY);

@@ -388,8 +388,8 @@ static void attach_other(struct fixture *f, const char *device, struct nic *nic,
 			 struct daxpin_rdma **ret_rdma)
 {
 	struct daxpin_rdma_options options = {
-		.size = sizeof(options), .why = f->why,
-		.why_size = sizeof(f->why),
+		.size = sizeof(options), .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 
 	assert_int_equal(nic_open(nic, device), 0);
@@ -558,7 +558,7 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 		.deadline_ns = daxpin_deadline_ms(600000),
 	};
 	const long long pages = DAXPIN_SEGMENT_MIN / 4096;
-	struct fixture f = { .why = "" };
+	struct fixture f = { .errmsg = "" };
 	struct child child;
 	long long before;
 	struct stat mode;
@@ -595,7 +595,7 @@ static void the_largest_segment_is_one_region(void **state)
 		.deadline_ns = daxpin_deadline_ms(600000),
 	};
 	const long long before = pinned_pages();
-	struct fixture f = { .why = "" };
+	struct fixture f = { .errmsg = "" };
 	uint32_t first, last;
 
 	if (!place->device) {

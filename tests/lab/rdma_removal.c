@@ -153,8 +153,8 @@ static int own(int socket, enum keep keep)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.deadline_ns = daxpin_deadline_ms(LONG_MS),
-		.why = f.why,
-		.why_size = sizeof(f.why),
+		.errmsg = f.errmsg,
+		.errmsg_size = sizeof(f.errmsg),
 	};
 	struct daxpin_segment segment;
 	struct wire_address theirs;
@@ -164,7 +164,7 @@ static int own(int socket, enum keep keep)
 	if (nic_open(&f.nic, OWN_DEVICE) || wire_open(&f.wire, &f.nic))
 		return 2;
 	if (daxpin_pool_open(pool_path, &options, &f.pool) || attach(&f)) {
-		print_message("# owner: %s\n", f.why);
+		print_message("# owner: %s\n", f.errmsg);
 		return 3;
 	}
 	if (daxpin_segment(f.pool, 0, &segment))
@@ -359,11 +359,11 @@ static int open_pool(struct fixture *f, unsigned int ms)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.deadline_ns = daxpin_deadline_ms(ms),
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	return daxpin_pool_open(pool_path, &options, &f->pool);
 }
 
@@ -388,7 +388,7 @@ static uint64_t watch(unsigned char *at)
 static void expect_refusal(struct fixture *f, struct outcome *outcome)
 {
 	assert_int_equal(open_pool(f, SHORT_MS), -EBUSY);
-	assert_non_null(strstr(f->why, "verbs context"));
+	assert_non_null(strstr(f->errmsg, "verbs context"));
 	outcome->refused++;
 }
 
@@ -415,7 +415,7 @@ static void one_round(const struct scenario *s, unsigned int round,
 	/* The peer's own context on that device is not in the way. */
 	ret = open_pool(&f, LONG_MS);
 	if (ret)
-		fail_msg("%s", f.why);
+		fail_msg("%s", f.errmsg);
 	assert_int_equal(daxpin_segment(f.pool, 0, &segment), 0);
 	outcome->late += watch((unsigned char *)segment.base + OFFSET);
 	outcome->rounds++;
@@ -533,7 +533,8 @@ static int open_contained(unsigned int ms)
 		int ret = enter_mounts() ? open_pool(&f, ms) : -EPERM;
 
 		if (ret)
-			_exit(ret == -EBUSY && strstr(f.why, "verbs context") ?
+			_exit(ret == -EBUSY && strstr(f.errmsg,
+						      "verbs context") ?
 			      1 : 2);
 		if (daxpin_segment(f.pool, 0, &segment))
 			_exit(3);
@@ -563,7 +564,7 @@ static void no_byte_is_late_in_containers(void **state)
 		end_owner();
 		assert_int_equal(open_contained(SHORT_MS), 1);
 		assert_int_equal(open_pool(&f, SHORT_MS), -EBUSY);
-		assert_non_null(strstr(f.why, "verbs context"));
+		assert_non_null(strstr(f.errmsg, "verbs context"));
 		refused += 2;
 		end_process(&keeper);
 		/* Its peer writes on, as far as anything knows. */

@@ -54,7 +54,7 @@ static struct daxpin_grant_key grant_by(struct fixture *f, unsigned int i,
 		.size = sizeof(options), .access = access, .qp = qp,
 		.flags = access & READ ? ZERO : 0,
 		.bind_wr_id = WR_ID,
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 
 	assert_int_equal(daxpin_rdma_grant(f->rdma, extent, &options,

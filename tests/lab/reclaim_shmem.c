@@ -38,7 +38,7 @@ static int attach_ring(struct fixture *f, struct ring *ring)
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = DAXPIN_URING_NEED_FIXED,
 		.file_slot = DAXPIN_URING_OWN_FILES, .label = "a ring",
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 	int ret = io_uring_queue_init(8, &ring->ring, 0);
 
@@ -47,7 +47,7 @@ static int attach_ring(struct fixture *f, struct ring *ring)
 	ring->open = true;
 	ret = daxpin_uring_attach(f->pool, &ring->ring, &options, &ring->uring);
 	if (ret)
-		print_message("# %s\n", f->why);
+		print_message("# %s\n", f->errmsg);
 	return ret;
 }
 
@@ -83,7 +83,7 @@ static int attach_rdma(struct fixture *f)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .label = "a domain",
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 	const char *name = getenv("DAXPIN_TEST_RDMA");
 	int ret;
@@ -96,7 +96,7 @@ static int attach_rdma(struct fixture *f)
 	if (!ret)
 		ret = daxpin_rdma_attach(f->pool, nic.pd, &options, &rdma);
 	if (ret)
-		print_message("# RDMA: %d, %s\n", ret, f->why);
+		print_message("# RDMA: %d, %s\n", ret, f->errmsg);
 	return ret;
 }
 

@@ -19,7 +19,7 @@
 #define OLD	0x77
 
 static struct daxpin_pool *pool;
-static char why[1024];
+static char errmsg[1024];
 
 static struct daxpin_extent reserve_old(uint64_t size)
 {
@@ -41,8 +41,8 @@ static struct daxpin_job_summary run(uint32_t flags, uint64_t bytes)
 {
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .flags = flags, .bytes = bytes,
-		.segment = DAXPIN_ALL_SEGMENTS, .why = why,
-		.why_size = sizeof(why),
+		.segment = DAXPIN_ALL_SEGMENTS, .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 	struct daxpin_event event;
@@ -50,7 +50,7 @@ static struct daxpin_job_summary run(uint32_t flags, uint64_t bytes)
 	int ret = daxpin_reclaim(pool, &options, &job);
 
 	if (ret)
-		fail_msg("reclaim: %d, %s", ret, why);
+		fail_msg("reclaim: %d, %s", ret, errmsg);
 	/* Over when the call returns, and told like any other. */
 	assert_int_equal(daxpin_next_event(pool, &event), 1);
 	assert_int_equal(event.type, DAXPIN_EVENT_JOB);
@@ -63,13 +63,13 @@ static void nothing_to_give_back(void **state)
 {
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_job *job;
 
 	(void)state;
 	assert_int_equal(daxpin_reclaim(pool, &options, &job), -EOPNOTSUPP);
-	assert_non_null(strstr(why, "DAXPIN_JOB_ZERO"));
+	assert_non_null(strstr(errmsg, "DAXPIN_JOB_ZERO"));
 	assert_int_equal(daxpin_refill(pool, &options, &job), -EOPNOTSUPP);
 }
 
@@ -117,13 +117,14 @@ static int setup(void **state)
 {
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .flags = DAXPIN_POOL_OVERWRITE,
-		.segment_size = 64 << 20, .why = why, .why_size = sizeof(why),
+		.segment_size = 64 << 20, .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 
 	(void)state;
 	if (!daxpin_pool_create(getenv("DAXPIN_TEST_DAX"), &options, &pool))
 		return 0;
-	fprintf(stderr, "%s\n", why);
+	fprintf(stderr, "%s\n", errmsg);
 	return -1;
 }
 

@@ -18,12 +18,12 @@ void dp_persist_init(struct dp_persist *persist,
 }
 
 int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
-		    uint64_t size, const struct dp_why *why)
+		    uint64_t size, const struct dp_errmsg *errmsg)
 {
 	(void)persist;
 	(void)fd;
 	(void)size;
-	(void)why;
+	(void)errmsg;
 	expect(machine_mapping_at(base, 0), "bound to no mapping");
 	return 0;
 }

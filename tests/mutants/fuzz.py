@@ -60,10 +60,10 @@ MUTANTS = [
     ('image-early-store', IMAGE, 'lib/core/recover.c',
      'lanes are replayed before the rest was looked at',
      '''	if (!ret)
-		ret = recover_load_lanes(pool, why);
+		ret = recover_load_lanes(pool, errmsg);
 ''',
      '''	if (!ret)
-		ret = recover_load_lanes(pool, why);
+		ret = recover_load_lanes(pool, errmsg);
 	if (!ret && !pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes,
 				       dp_epochs_next(&pool->media.epochs));

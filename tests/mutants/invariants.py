@@ -647,7 +647,7 @@ MUTANTS = [
     ('destroyed-without-asking', DAMAGE, 'lib/pool/create.c',
      'a create over segments whose owner is on no record asks for no RDMA',
      '''	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
-				      request->why);''',
+				      request->errmsg);''',
      '''	return 0;''',
      'overwrite_without_the_first_segment_waits_for_all_rdma'),
     ('adopted-despite-rdma', DAMAGE, 'lib/api/options.c',
@@ -738,10 +738,10 @@ MUTANTS = [
      'a_pool_that_another_made_meanwhile_stays'),
     ('later-segments-unlocked', OUTSIDE, 'lib/pool/segment.c',
      'the first segment alone is locked',
-     '''	ret = segment_lock(segments, index, patience, why);
+     '''	ret = segment_lock(segments, index, patience, errmsg);
 	return ret ? ret :''',
      '''	if (create)
-		ret = segment_lock(segments, index, patience, why);
+		ret = segment_lock(segments, index, patience, errmsg);
 	return ret ? ret :''',
      'a_later_segment_belongs_to_one_owner'),
     ('claimed-twice', OUTSIDE, 'lib/owner/claim.c',
@@ -761,10 +761,10 @@ MUTANTS = [
      'a_later_segment_is_open_once_in_a_process'),
     ('anchor-without-files', HOLDER, 'lib/owner/anchor.c',
      'rings keep the first segment alone',
-     '''	return ret ? anchor_refused(ret, count, why) : 0;''',
+     '''	return ret ? anchor_refused(ret, count, errmsg) : 0;''',
      '''	dp_anchor_close(anchor);
-	return ret ? anchor_refused(ret, count, why) :
-	       dp_anchor_open(anchor, why);''',
+	return ret ? anchor_refused(ret, count, errmsg) :
+	       dp_anchor_open(anchor, errmsg);''',
      'a_ring_keeps_later_segments_too'),
     ('backup-links-are-followed', REPAIR, 'lib/check/repair.c',
      'a symbolic link is taken for a backup',
@@ -773,7 +773,7 @@ MUTANTS = [
      'a_backup_that_others_may_have_made_is_refused'),
     ('anybodys-backup', REPAIR, 'lib/check/repair.c',
      'a backup that every user can write to is stored to the pool',
-     'return dp_judge_other_file(path, ret_stat, flags, request->why);',
+     'return dp_judge_other_file(path, ret_stat, flags, request->errmsg);',
      'return (void)flags, 0;',
      'a_backup_that_others_may_have_made_is_refused'),
     ('backup-is-not-claimed', REPAIR, 'lib/check/repair.c',
@@ -803,9 +803,9 @@ MUTANTS = [
     ('anything-is-a-file', OUTSIDE, 'lib/pool/judge.c',
      'a FIFO or a device is taken for a segment',
      '''	if (!S_ISREG(stat->st_mode))
-		return dp_fail(why, -EMEDIUMTYPE,''',
+		return dp_fail(errmsg, -EMEDIUMTYPE,''',
      '''	if (S_ISDIR(stat->st_mode))
-		return dp_fail(why, -EMEDIUMTYPE,''',
+		return dp_fail(errmsg, -EMEDIUMTYPE,''',
      'a_fifo_is_refused'),
     ('wiped-is-no-pool', DAMAGE, 'lib/pool/pool.c',
      'without its first superblock a pool was never there',

@@ -65,7 +65,7 @@ MUTANTS = [
      'uint64_t at = 0, bad = 0;'),
     ('create-over-bad', TEST, 'lib/pool/create.c',
      'metadata is written over bad blocks',
-     'ret = create_check_medium(pool, request->why);',
+     'ret = create_check_medium(pool, request->errmsg);',
      '(void)check_medium;'),
     ('create-over-unreadable', TEST, 'lib/pool/create.c',
      'what cannot be read is called something else',

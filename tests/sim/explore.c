@@ -112,9 +112,9 @@ void explore_print_place(void)
 	fflush(stdout);
 }
 
-static bool fail(struct explore *explore, const char *what, const char *why)
+static bool fail(struct explore *explore, const char *what, const char *errmsg)
 {
-	printf("# %s: %s\n", what, why);
+	printf("# %s: %s\n", what, errmsg);
 	explore->report->failed = true;
 	explore_print_place();
 	return false;

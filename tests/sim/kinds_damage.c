@@ -31,10 +31,10 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 		     const char *what)
 {
 	struct daxpin_pool *pool = NULL;
-	char why[300] = "", place[80];
+	char errmsg[300] = "", place[80];
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	uint64_t was = ((uint64_t *)media_base())[offset / 8];
 	bool refused;
@@ -55,7 +55,7 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	/* A zero never checks out; of others one in 65536 does by chance. */
 	if (!refused && (!value || ret || damage->missed++ >= MISSED_MAX)) {
 		printf("# %s, %s: open says %d: %s\n",
-		       media_place(offset, place), what, ret, why);
+		       media_place(offset, place), what, ret, errmsg);
 		return false;
 	}
 	return true;

@@ -303,17 +303,17 @@ static bool check_lives(struct oracle *oracle, struct daxpin_pool *pool,
 
 /* ----------------------------------------------------------------- recover */
 
-static int start(struct oracle *oracle, bool create, char why[300],
+static int start(struct oracle *oracle, bool create, char errmsg[300],
 		 struct daxpin_pool **ret_pool)
 {
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
-		.why = why, .why_size = 300,
+		.errmsg = errmsg, .errmsg_size = 300,
 	};
 
 	machine_reboot();
 	oracle->opens++;
-	why[0] = '\0';
+	errmsg[0] = '\0';
 	if (!create)
 		return daxpin_pool_open(MACHINE_POOL, &options, ret_pool);
 	options.pool_size = oracle->segments * MEDIA_SEGMENT_SIZE;
@@ -335,18 +335,19 @@ static struct daxpin_pool *recover(struct oracle *oracle,
 				   uint32_t count, bool *ret_created)
 {
 	struct daxpin_pool *pool = NULL;
-	char why[300], second[300];
-	int ret = start(oracle, false, why, &pool);
+	char errmsg[300], second[300];
+	int ret = start(oracle, false, errmsg, &pool);
 
 	*ret_created = ret != 0;
 	if (!ret)
 		return pool;
 	if (!any(candidate, count, false)) {
-		wrong(oracle, "it does not open: %s (%d)", why, ret);
+		wrong(oracle, "it does not open: %s (%d)", errmsg, ret);
 		return NULL;
 	}
 	if (ret != -EMEDIUMTYPE && ret != -EUCLEAN && ret != -ENOENT) {
-		wrong(oracle, "an unfinished create: open says: %s (%d)", why,
+		wrong(oracle, "an unfinished create: open says: %s (%d)",
+		      errmsg,
 		      ret);
 		return NULL;
 	}
@@ -354,7 +355,7 @@ static struct daxpin_pool *recover(struct oracle *oracle,
 	if (!ret)
 		return pool;
 	wrong(oracle, "an unfinished create is not completed: %s (%d); open: %s",
-	      second, ret, why);
+	      second, ret, errmsg);
 	return NULL;
 }
 
@@ -393,14 +394,14 @@ static bool find_match(struct oracle *oracle, struct daxpin_pool *pool,
 static bool recover_again(struct oracle *oracle)
 {
 	struct daxpin_pool *pool = NULL;
-	char why[300];
+	char errmsg[300];
 	const uint64_t epoch = oracle->again.epoch;
 	bool fine;
-	int ret = start(oracle, false, why, &pool);
+	int ret = start(oracle, false, errmsg, &pool);
 
 	if (ret)
 		return wrong(oracle, "recovered once it does not open again: %s (%d)",
-			     why, ret);
+			     errmsg, ret);
 	fine = oracle_observe(oracle, pool, &oracle->again);
 	oracle->again.unclean = oracle->seen.unclean;
 	oracle->again.rdma = oracle->seen.rdma;

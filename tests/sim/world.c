@@ -81,13 +81,13 @@ static uint64_t epoch_of(struct daxpin_pool *pool)
 
 int world_create(struct world *world, bool overwrite)
 {
-	char why[300] = "";
+	char errmsg[300] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
 		.flags = overwrite ? DAXPIN_POOL_OVERWRITE : 0,
 		.pool_size = world->segments * MEDIA_SEGMENT_SIZE,
 		.segment_size = MEDIA_SEGMENT_SIZE,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct history *history = &world->history;
 	uint32_t op = history_call(history, OP_CREATE), last;
@@ -102,17 +102,17 @@ int world_create(struct world *world, bool overwrite)
 	if (!ret)
 		history->effect[last].value = epoch_of(world->pool);
 	else
-		world_wrong(world, "create: %s (%d)", why, ret);
+		world_wrong(world, "create: %s (%d)", errmsg, ret);
 	history_return(history, op, ret);
 	return ret;
 }
 
 int world_open_until(struct world *world, uint64_t deadline_ns)
 {
-	char why[300] = "";
+	char errmsg[300] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .deadline_ns = deadline_ns,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct history *history = &world->history;
 	uint32_t op = history_call(history, OP_OPEN), last;
@@ -124,7 +124,7 @@ int world_open_until(struct world *world, uint64_t deadline_ns)
 	if (!ret)
 		history->effect[last].value = epoch_of(world->pool);
 	else if (ret != -EBUSY || deadline_ns == DAXPIN_NO_DEADLINE)
-		world_wrong(world, "open: %s (%d)", why, ret);
+		world_wrong(world, "open: %s (%d)", errmsg, ret);
 	history_return(history, op, ret);
 	return ret;
 }

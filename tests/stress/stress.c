@@ -46,7 +46,7 @@ static struct {
 static void must(const char *call, int ret, int right)
 {
 	if (ret != right)
-		shadow_fail("%s: %d, %s", call, ret, run.f->why);
+		shadow_fail("%s: %d, %s", call, ret, run.f->errmsg);
 }
 
 /* ------------------------------------------------------------- the threads */

@@ -41,7 +41,7 @@ static inline int try_check(struct fixture *f, struct findings *found)
 
 	memset(found, 0, sizeof(*found));
 	found->summary.size = sizeof(found->summary);
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	ret = daxpin_check(f->path, &f->options, collect, found,
 			   &found->summary);
 	assert_int_equal(metadata_fingerprint(f->path), before);
@@ -53,7 +53,7 @@ static inline void check_pool(struct fixture *f, struct findings *found)
 	int ret = try_check(f, found);
 
 	if (ret)
-		fail_msg("check: %d, %s", ret, f->why);
+		fail_msg("check: %d, %s", ret, f->errmsg);
 }
 
 static inline void assert_clean(struct fixture *f)

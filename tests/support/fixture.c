@@ -26,8 +26,8 @@ int fixture_make(void **state, uint64_t size)
 		.granularity = DAXPIN_GRANULARITY_CACHE_LINE,
 		.pool_size = size,
 		.segment_size = 32 << 20,
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	*state = f;
 	return 0;
@@ -41,7 +41,7 @@ int fixture_setup_sized(void **state, uint64_t size)
 		return -1;
 	f = *state;
 	if (daxpin_pool_create(f->path, &f->options, &f->pool)) {
-		fprintf(stderr, "%s\n", f->why);
+		fprintf(stderr, "%s\n", f->errmsg);
 		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 		return -1;
 	}

@@ -18,7 +18,7 @@
 
 struct fixture {
 	char path[64];
-	char why[512];
+	char errmsg[512];
 	struct daxpin_pool_options options;
 	struct daxpin_pool *pool;
 };

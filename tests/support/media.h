@@ -57,7 +57,7 @@ static inline void open_pool(struct fixture *f)
 	int ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 
 	if (ret)
-		fail_msg("open: %d, %s", ret, f->why);
+		fail_msg("open: %d, %s", ret, f->errmsg);
 }
 
 static inline void create_pool(struct fixture *f)
@@ -65,7 +65,7 @@ static inline void create_pool(struct fixture *f)
 	int ret = daxpin_pool_create(f->path, &f->options, &f->pool);
 
 	if (ret)
-		fail_msg("create: %d, %s", ret, f->why);
+		fail_msg("create: %d, %s", ret, f->errmsg);
 }
 
 static inline struct daxpin_pool_info info_of(struct fixture *f)
@@ -297,7 +297,7 @@ static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };
 static inline void need_no_verbs(void)
 {
 	char sentence[400] = "other processes use RDMA on this machine";
-	int ret = dp_verbs_count_all(&(struct dp_why) { sentence,
+	int ret = dp_verbs_count_all(&(struct dp_errmsg) { sentence,
 							sizeof(sentence) });
 
 	if (!ret)
@@ -353,8 +353,8 @@ static inline unsigned int count_notes(struct fixture *f, const char *words)
 
 static inline void assert_says(struct fixture *f, const char *words)
 {
-	if (!strstr(f->why, words))
-		fail_msg("\"%s\" is not in \"%s\"", words, f->why);
+	if (!strstr(f->errmsg, words))
+		fail_msg("\"%s\" is not in \"%s\"", words, f->errmsg);
 }
 
 typedef int open_fn(const char *path, const struct daxpin_pool_options *options,
@@ -367,7 +367,7 @@ static inline void assert_fails(struct fixture *f, open_fn *fn, int error,
 {
 	uint64_t before = hash(f->path);
 
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	assert_int_equal(fn(f->path, &f->options, &f->pool), error);
 	assert_null(f->pool);
 	assert_says(f, words);
@@ -415,7 +415,7 @@ static inline int try_without_sockets(void *arg, int fd)
 	int ret = forbid(SYS_socket, EACCES) ? -ENOSYS :
 		  attempt->fn(attempt->f);
 
-	if (ret == -EBUSY && !strstr(attempt->f->why, "NETLINK_RDMA"))
+	if (ret == -EBUSY && !strstr(attempt->f->errmsg, "NETLINK_RDMA"))
 		ret = -EIO;
 	return !send_message(fd, &ret, sizeof(ret));
 }

@@ -21,13 +21,13 @@ void remove_tree(const char *path)
 int make_pool(const struct place *place, char path[64],
 	      struct daxpin_pool **ret_pool)
 {
-	char why[256] = "";
+	char errmsg[256] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.flags = DAXPIN_POOL_OVERWRITE,
 		.deadline_ns = daxpin_deadline_ms(600000),
-		.why = why,
-		.why_size = sizeof(why),
+		.errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
 	};
 	int err;
 
@@ -46,7 +46,7 @@ int make_pool(const struct place *place, char path[64],
 	err = daxpin_pool_create(path, &options, ret_pool);
 	if (!err)
 		return 0;
-	print_message("%s\n", why);
+	print_message("%s\n", errmsg);
 	if (!place->device)
 		remove_tree(path);
 	return err;
@@ -58,8 +58,8 @@ int attach(struct fixture *f)
 		.size = sizeof(options),
 		.flags = f->flags,
 		.label = "test domain",
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 
 	return daxpin_rdma_attach(f->pool, f->nic.pd, &options, &f->rdma);
@@ -155,12 +155,12 @@ int grant(struct fixture *f, unsigned int i, struct daxpin_extent extent,
 		.flags = flags,
 		.access = access,
 		.label = "test peer",
-		.why = f->why,
-		.why_size = sizeof(f->why),
+		.errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 
 	assert_true(i < GRANTS_MAX && !f->grants[i]);
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	return daxpin_rdma_grant(f->rdma, extent, &options, &f->grants[i]);
 }
 

@@ -45,7 +45,7 @@ struct place {
 
 struct fixture {
 	char path[64];
-	char why[256];
+	char errmsg[256];
 	struct daxpin_pool *pool;
 	struct nic nic, peer_nic;
 	struct wire wire, peer;		/* the target's end, the peer's end */

@@ -30,13 +30,13 @@ int create_pool(struct world *w)
 	f->options.size = sizeof(f->options);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.deadline_ns = daxpin_deadline_ms(600000);
-	f->options.why = f->why;
-	f->options.why_size = sizeof(f->why);
+	f->options.errmsg = f->errmsg;
+	f->options.errmsg_size = sizeof(f->errmsg);
 	if (name_target(w, f))
 		return -1;
 	if (!daxpin_pool_create(f->path, &f->options, &f->pool))
 		return 0;
-	fprintf(stderr, "%s\n", f->why);
+	fprintf(stderr, "%s\n", f->errmsg);
 	return -1;
 }
 
@@ -86,8 +86,8 @@ struct daxpin_uring_options uring_options(struct world *w, uint32_t flags)
 		.flags = flags,
 		.file_slot = DAXPIN_URING_OWN_FILES,
 		.label = "test ring",
-		.why = w->f.why,
-		.why_size = sizeof(w->f.why),
+		.errmsg = w->f.errmsg,
+		.errmsg_size = sizeof(w->f.errmsg),
 	};
 }
 

@@ -214,12 +214,12 @@ static inline void fake_have_windows(void)
 /* In the place of RDMA netlink. */
 int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 				 struct dp_rdma_context *ret_context,
-				 const struct dp_why *why);
+				 const struct dp_errmsg *errmsg);
 int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 				 struct dp_rdma_context *ret_context,
-				 const struct dp_why *why)
+				 const struct dp_errmsg *errmsg)
 {
-	(void)why;
+	(void)errmsg;
 	assert_non_null(domain);
 	assert_non_null(arg);
 	*ret_context = (struct dp_rdma_context) { 0, 7, DP_CONTEXT_OWN };

@@ -511,7 +511,7 @@ static void create_killed_at_any_time_can_be_completed(void **state)
 
 		usleep(i * 1000);
 		stop_child(&child);
-		f->why[0] = '\0';
+		f->errmsg[0] = '\0';
 		ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 		if (!ret) {
 			done++;
@@ -646,10 +646,10 @@ static void null_arguments_are_refused_or_harmless(void **state)
 
 	assert_int_equal(daxpin_pool_open(NULL, &f->options, &f->pool),
 			 -EINVAL);
-	assert_true(f->why[0]);
-	f->why[0] = '\0';
+	assert_true(f->errmsg[0]);
+	f->errmsg[0] = '\0';
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, NULL), -EINVAL);
-	assert_true(f->why[0]);
+	assert_true(f->errmsg[0]);
 	assert_int_equal(daxpin_pool_create(NULL, &f->options, &f->pool),
 			 -EINVAL);
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, NULL),
@@ -666,23 +666,23 @@ static void null_arguments_are_refused_or_harmless(void **state)
 static void sentence_is_cut_to_its_buffer(void **state)
 {
 	struct fixture *f = *state;
-	char *why = malloc(8);
+	char *errmsg = malloc(8);
 
-	assert_non_null(why);
-	f->options.why = why;
-	f->options.why_size = 8;
+	assert_non_null(errmsg);
+	f->options.errmsg = errmsg;
+	f->options.errmsg_size = 8;
 	strcat(f->path, "/none");
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
 			 -ENOENT);
-	assert_int_equal(strlen(why), 7);
-	f->options.why_size = 0;
+	assert_int_equal(strlen(errmsg), 7);
+	f->options.errmsg_size = 0;
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
 			 -ENOENT);
-	f->options.why = NULL;
+	f->options.errmsg = NULL;
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
 			 -ENOENT);
 	f->path[strlen(f->path) - 5] = '\0';
-	free(why);
+	free(errmsg);
 }
 
 /* ------------------------------------------------------------------- owners */
@@ -819,7 +819,7 @@ static int child_tells_owner(struct fixture *f)
 	char words[32];
 
 	snprintf(words, sizeof(words), "process %d", getppid());
-	return ret == -EBUSY && strstr(f->why, words) ? 0 : 1;
+	return ret == -EBUSY && strstr(f->errmsg, words) ? 0 : 1;
 }
 
 /* A forked child is another process: it is told who has the pool. */
@@ -883,8 +883,8 @@ static int nobody_opens(struct fixture *f)
 	if (!ret)
 		ret = child_opens(f);
 	/* 1: refused, and it says what and why. */
-	if (ret == -EACCES && strstr(f->why, f->path) &&
-	    strstr(f->why, "Permission denied"))
+	if (ret == -EACCES && strstr(f->errmsg, f->path) &&
+	    strstr(f->errmsg, "Permission denied"))
 		return 1;
 	return ret;
 }
@@ -894,8 +894,8 @@ static int nobody_creates(struct fixture *f)
 	strcat(f->path, "/sub");
 	if (as_nobody(f))
 		return -ENOSYS;
-	if (child_creates(f) == -EACCES && strstr(f->why, f->path) &&
-	    strstr(f->why, "Permission denied"))
+	if (child_creates(f) == -EACCES && strstr(f->errmsg, f->path) &&
+	    strstr(f->errmsg, "Permission denied"))
 		return 1;
 	return 0;
 }
@@ -1056,13 +1056,13 @@ static void disk_pool_refuses_hardware(void **state)
 	struct daxpin_registration *registration = NULL;
 	struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "a",
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 
 	go_to_disk(f);
 	create_pool(f);
 	for (int i = 0; i < 2; i++) {
-		f->why[0] = '\0';
+		f->errmsg[0] = '\0';
 		assert_int_equal(daxpin_register(f->pool, i ?
 						 DAXPIN_ALL_SEGMENTS : 0,
 						 &options, &registration),

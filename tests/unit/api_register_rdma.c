@@ -13,16 +13,16 @@ static struct {
 
 int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 				 struct dp_rdma_context *ret_context,
-				 const struct dp_why *why);
+				 const struct dp_errmsg *errmsg);
 int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 				 struct dp_rdma_context *ret_context,
-				 const struct dp_why *why)
+				 const struct dp_errmsg *errmsg)
 {
 	found.asked++;
 	assert_int_equal(domain(1, arg), 0);
 	assert_int_equal(domain(0, arg), 0);
 	*ret_context = found.context;
-	return found.ret < 0 ? dp_fail(why, found.ret, "as the test says") :
+	return found.ret < 0 ? dp_fail(errmsg, found.ret, "as the test says") :
 			       found.ret;
 }
 
@@ -45,7 +45,7 @@ static int announce(struct fixture *f, struct daxpin_registration **ret)
 	const struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "a", .rdma_device = "rxe0",
 		.rdma_domain = domain, .rdma_arg = &called,
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 
 	return daxpin_register(f->pool, 0, &options, ret);
@@ -137,7 +137,7 @@ static void a_refused_context_leaves_nothing(void **state)
 
 	found.ret = -EINVAL;
 	assert_int_equal(announce(f, &registration), -EINVAL);
-	assert_string_equal(f->why, "as the test says");
+	assert_string_equal(f->errmsg, "as the test says");
 	assert_null(registration);
 	assert_int_equal(on_media(f).contexts, 0);
 	assert_false(on_media(f).flags & DP_OWNER_RDMA_UNKNOWN);
@@ -154,8 +154,8 @@ static void a_context_too_many_is_refused(void **state)
 	assert_int_equal(daxpin_unregister(more), 0);
 	found.context.number++;
 	assert_int_equal(announce(f, &more), -ENOSPC);
-	assert_non_null(strstr(f->why, "20"));
-	assert_non_null(strstr(f->why, "rxe0"));
+	assert_non_null(strstr(f->errmsg, "20"));
+	assert_non_null(strstr(f->errmsg, "rxe0"));
 	assert_int_equal(on_media(f).contexts, DP_RDMA_CONTEXTS_MAX);
 	for (uint32_t i = 0; i < DP_RDMA_CONTEXTS_MAX; i++)
 		assert_int_equal(daxpin_unregister(registration[i]), 0);
@@ -167,13 +167,13 @@ static void name_and_domain_need_each_other(void **state)
 	struct fixture *f = *state;
 	struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "a", .rdma_device = "rxe0",
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 	struct daxpin_registration *registration;
 
 	assert_int_equal(daxpin_register(f->pool, 0, &options, &registration),
 			 -EINVAL);
-	assert_non_null(strstr(f->why, "rdma_domain"));
+	assert_non_null(strstr(f->errmsg, "rdma_domain"));
 	options.rdma_device = NULL;
 	options.rdma_domain = domain;
 	assert_int_equal(daxpin_register(f->pool, 0, &options, &registration),

@@ -312,25 +312,26 @@ int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
 	return ret;
 }
 
-static int chunks_of_the_file(uint8_t chunk[3], struct dp_why *why)
+static int chunks_of_the_file(uint8_t chunk[3], struct dp_errmsg *errmsg)
 {
 	struct dp_source source = { .kind = DP_SOURCE_FSDAX };
 
-	return dp_source_chunks(&source, -1, 3 * DAXPIN_CHUNK_SIZE, chunk, why);
+	return dp_source_chunks(&source, -1, 3 * DAXPIN_CHUNK_SIZE, chunk,
+				errmsg);
 }
 
 /* A10: of these hardware would write to the other file's. */
 static void shared_blocks_are_seen(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_why why = { f->why, sizeof(f->why) };
+	struct dp_errmsg errmsg = { f->errmsg, sizeof(f->errmsg) };
 	uint8_t chunk[3];
 
 	file.count = 1;
 	file.extent[0] = (struct dp_os_extent) {
 		.offset = 0, .physical = 0, .length = 3 * DAXPIN_CHUNK_SIZE,
 	};
-	assert_int_equal(chunks_of_the_file(chunk, &why), 0);
+	assert_int_equal(chunks_of_the_file(chunk, &errmsg), 0);
 	assert_int_equal(chunk[1], DP_CHUNK_BACKED | DP_CHUNK_ALIGNED);
 	file.count = 2;
 	file.extent[0].length = DAXPIN_CHUNK_SIZE + DAXPIN_BLOCK_SIZE;
@@ -340,7 +341,7 @@ static void shared_blocks_are_seen(void **state)
 		.length = DAXPIN_CHUNK_SIZE - DAXPIN_BLOCK_SIZE,
 		.shared = true,
 	};
-	assert_int_equal(chunks_of_the_file(chunk, &why), 0);
+	assert_int_equal(chunks_of_the_file(chunk, &errmsg), 0);
 	assert_false(chunk[0] & DP_CHUNK_SHARED);
 	assert_int_equal(chunk[1], DP_CHUNK_BACKED | DP_CHUNK_SHARED);
 	assert_false(chunk[2] & DP_CHUNK_SHARED);
@@ -350,7 +351,7 @@ static void shared_blocks_are_seen(void **state)
 static void a_chunk_with_a_gap_is_a_hole(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_why why = { f->why, sizeof(f->why) };
+	struct dp_errmsg errmsg = { f->errmsg, sizeof(f->errmsg) };
 	uint8_t chunk[3];
 
 	file.count = 2;
@@ -362,7 +363,7 @@ static void a_chunk_with_a_gap_is_a_hole(void **state)
 		.physical = DAXPIN_CHUNK_SIZE + 8192,
 		.length = 2 * DAXPIN_CHUNK_SIZE - 8192,
 	};
-	assert_int_equal(chunks_of_the_file(chunk, &why), 0);
+	assert_int_equal(chunks_of_the_file(chunk, &errmsg), 0);
 	assert_true(chunk[0] & DP_CHUNK_BACKED);
 	assert_false(chunk[1] & DP_CHUNK_BACKED);
 	assert_true(chunk[2] & DP_CHUNK_BACKED);

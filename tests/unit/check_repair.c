@@ -40,7 +40,7 @@ static int try_repair(struct fixture *f, int answer, struct findings *found)
 	memset(found, 0, sizeof(*found));
 	found->summary.size = sizeof(found->summary);
 	found->answer = answer;
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	return daxpin_repair(f->path, &f->options, path, collect, found,
 			     &found->summary);
 }
@@ -51,7 +51,7 @@ static void repair_pool(struct fixture *f, int answer, uint32_t repaired)
 	int ret = try_repair(f, answer, &found);
 
 	if (ret)
-		fail_msg("repair: %d, %s", ret, f->why);
+		fail_msg("repair: %d, %s", ret, f->errmsg);
 	assert_int_equal(found.summary.repaired, repaired);
 	assert_int_equal(has_backup(f), repaired > 0);
 }
@@ -72,7 +72,7 @@ static int try_undo(struct fixture *f)
 	char path[128];
 
 	backup_path(f, path);
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	return daxpin_repair_undo(f->path, &f->options, path);
 }
 
@@ -81,7 +81,7 @@ static void undo(struct fixture *f)
 	int ret = try_undo(f);
 
 	if (ret)
-		fail_msg("undo: %d, %s", ret, f->why);
+		fail_msg("undo: %d, %s", ret, f->errmsg);
 }
 
 static void undo_fails(struct fixture *f, int error, const char *words)
@@ -695,7 +695,7 @@ static void undo_from_fails(struct fixture *f, const char *backup, int error,
 {
 	uint64_t before = fingerprint(f->path);
 
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	assert_int_equal(daxpin_repair_undo(f->path, &f->options, backup),
 			 error);
 	assert_says(f, words);

@@ -44,7 +44,7 @@ int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
 			void *arg);
 int __wrap_dp_barrier_pass(const struct dp_barrier *barrier,
 			   struct dp_patience *patience,
-			   const struct dp_why *why);
+			   const struct dp_errmsg *errmsg);
 
 int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic)
 {
@@ -78,11 +78,11 @@ int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
 
 int __wrap_dp_barrier_pass(const struct dp_barrier *barrier,
 			   struct dp_patience *patience,
-			   const struct dp_why *why)
+			   const struct dp_errmsg *errmsg)
 {
 	(void)barrier;
 	(void)patience;
-	(void)why;
+	(void)errmsg;
 	return 0;
 }
 

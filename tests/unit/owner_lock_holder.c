@@ -491,7 +491,7 @@ static int fails_to_open(void *arg)
 	f->options.deadline_ns = 0;
 	if (daxpin_pool_open(f->path, &f->options, &pool) != -EBUSY)
 		return 1;
-	return !strstr(f->why, "another pid namespace");
+	return !strstr(f->errmsg, "another pid namespace");
 }
 
 static int fails_from_another_namespace(struct fixture *f)
@@ -680,7 +680,7 @@ static int make_crash(struct crash *crash, const struct kind *kind)
 	f->options = (struct daxpin_pool_options) {
 		.size = sizeof(f->options), .pool_size = 32 * MIB,
 		.segment_size = 32 * MIB,
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 	snprintf(f->path, sizeof(f->path), "%s/daxpin-test-XXXXXX", directory);
 	if (!mkdtemp(f->path))
@@ -740,7 +740,7 @@ static void *follow(void *arg)
 		assert_int_equal(extent.addr, crash->extent.addr);
 	} else {
 		if (try_open(f, LONG_MS, &crash->told))
-			fail_msg("%s: %s", crash->kind->name, f->why);
+			fail_msg("%s: %s", crash->kind->name, f->errmsg);
 		assert_int_equal(daxpin_extent_at(f->pool, extent.addr,
 						  &extent), 0);
 	}

@@ -13,7 +13,7 @@
 #define LONG_MS		600000		/* limit of a wait that must end */
 
 static char sentence[700];
-static const struct dp_why why = { sentence, sizeof(sentence) };
+static const struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
 static struct dp_owner owner;	/* process 100, which had context 5 of rxe0 */
 
 /* Of a wait: what was reported, and what happens at a report. */
@@ -51,7 +51,7 @@ static int await_despite(bool despite)
 	sentence[0] = '\0';
 	told.times = 0;
 	dp_patience_begin(&patience);
-	return dp_owner_await(&owner, &patience, despite, &why);
+	return dp_owner_await(&owner, &patience, despite, &errmsg);
 }
 
 static int await(void)
@@ -191,7 +191,7 @@ static int make_domain(int make, void *arg)
 static int find(struct dp_rdma_context *ret_context)
 {
 	sentence[0] = '\0';
-	return dp_owner_find_context(make_domain, NULL, ret_context, &why);
+	return dp_owner_find_context(make_domain, NULL, ret_context, &errmsg);
 }
 
 static void our_own_context_is_known_as_ours(void **state)

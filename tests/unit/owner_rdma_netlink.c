@@ -10,7 +10,7 @@
 #include "owner/rdma_self.h"
 
 static char sentence[700];
-static const struct dp_why why = { sentence, sizeof(sentence) };
+static const struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
 static const struct dp_rdma_context context = { 0, 5, 0 };
 static struct dp_verbs_seen seen;
 
@@ -30,14 +30,14 @@ static int teardown(void **state)
 
 static void expect_state(enum dp_verbs_state state)
 {
-	assert_int_equal(dp_verbs_look(&context, &seen, &why), 0);
+	assert_int_equal(dp_verbs_look(&context, &seen, &errmsg), 0);
 	assert_int_equal(seen.state, state);
 }
 
 static void expect_unknown(const char *words)
 {
 	sentence[0] = '\0';
-	assert_int_equal(dp_verbs_look(&context, &seen, &why), -EBUSY);
+	assert_int_equal(dp_verbs_look(&context, &seen, &errmsg), -EBUSY);
 	assert_non_null(strstr(sentence, words));
 }
 
@@ -171,7 +171,7 @@ static void errors_are_no_answer(void **state)
 	fake.socket_error = -EACCES;
 	expect_unknown("Permission denied");
 	fake.socket_error = -ENOMEM;
-	assert_int_equal(dp_verbs_look(&context, &seen, &why), -ENOMEM);
+	assert_int_equal(dp_verbs_look(&context, &seen, &errmsg), -ENOMEM);
 }
 
 /* ------------------------------------------------------------ every context */
@@ -179,35 +179,35 @@ static void errors_are_no_answer(void **state)
 static void every_context_counts(void **state)
 {
 	(void)state;
-	assert_int_equal(dp_verbs_count_all(&why), 0);
+	assert_int_equal(dp_verbs_count_all(&errmsg), 0);
 	fake_have_device(1, "rxe1");
 	fake_have_context(0, 4, 100);
 	fake_have_context(1, 5, 0);
-	assert_int_equal(dp_verbs_count_all(&why), 2);
+	assert_int_equal(dp_verbs_count_all(&errmsg), 2);
 }
 
 static void a_device_that_is_being_removed_counts(void **state)
 {
 	(void)state;
 	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe0 rxe1 rxe2");
-	assert_int_equal(dp_verbs_count_all(&why), 2);
+	assert_int_equal(dp_verbs_count_all(&errmsg), 2);
 }
 
 static void what_is_not_seen_is_not_none(void **state)
 {
 	(void)state;
 	fake.exclusive = true;
-	assert_int_equal(dp_verbs_count_all(&why), -EBUSY);
+	assert_int_equal(dp_verbs_count_all(&errmsg), -EBUSY);
 	assert_non_null(strstr(sentence, "rdma system"));
 	fake.exclusive = false;
 	fake_remove("/proc/sys/net/core/netdev_budget");
-	assert_int_equal(dp_verbs_count_all(&why), -EBUSY);
+	assert_int_equal(dp_verbs_count_all(&errmsg), -EBUSY);
 	assert_non_null(strstr(sentence, "initial network namespace"));
 	fake_put("/sys/module/ib_uverbs/refcnt", SYSFS_MAGIC, "1\n");
-	assert_int_equal(dp_verbs_count_all(&why), 0);
+	assert_int_equal(dp_verbs_count_all(&errmsg), 0);
 	fake.no_context_list = true;
 	fake_put("/sys/module/ib_uverbs/refcnt", SYSFS_MAGIC, "2\n");
-	assert_int_equal(dp_verbs_count_all(&why), -EBUSY);
+	assert_int_equal(dp_verbs_count_all(&errmsg), -EBUSY);
 	assert_non_null(strstr(sentence, "5.14"));
 }
 

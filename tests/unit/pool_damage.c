@@ -342,9 +342,9 @@ static void assert_says_wiped(struct fixture *f)
 	struct findings found;
 
 	assert_open_fails(f, -EUCLEAN, cure);
-	assert_null(strstr(f->why, "create"));
+	assert_null(strstr(f->errmsg, "create"));
 	assert_create_fails(f, -EEXIST, cure);
-	assert_null(strstr(f->why, "overwrite"));
+	assert_null(strstr(f->errmsg, "overwrite"));
 	check_pool(f, &found);
 	assert_int_equal(found.summary.damages, 1);
 	assert_non_null(strstr(found.what[0], cure));
@@ -380,7 +380,7 @@ static void a_wiped_first_segment_is_not_blank(void **state)
 	assert_says_wiped(f);
 	truncate_segment(f, 0, 0);
 	assert_open_fails(f, -EUCLEAN, "bring the file back");
-	assert_null(strstr(f->why, "create"));
+	assert_null(strstr(f->errmsg, "create"));
 	free(zero);
 }
 
@@ -406,7 +406,7 @@ static void later_segment_without_superblock_is_damage(void **state)
 	patch(f, 1, DP_COPY_OFFSET, zero, sizeof(zero));
 	assert_open_fails(f, -EUCLEAN, "segment 1");
 	assert_says(f, "untouched");
-	assert_null(strstr(f->why, "create"));
+	assert_null(strstr(f->errmsg, "create"));
 }
 
 static void check_nonsense(struct fixture *f, struct dp_super super)
@@ -806,7 +806,7 @@ static void overwrite_refuses_what_nobody_can_tell_the_owner_of(void **state)
 
 	truncate_segment(f, 0, 5000);
 	assert_int_equal(overwrite(f), -EUCLEAN);
-	assert_non_null(strstr(f->why, "RDMA"));
+	assert_non_null(strstr(f->errmsg, "RDMA"));
 }
 
 /* Verbs contexts on this machine, or what counting them failed with; 1000: real. */
@@ -814,13 +814,14 @@ static void overwrite_refuses_what_nobody_can_tell_the_owner_of(void **state)
 
 static int contexts = REAL_CONTEXTS;
 
-int __real_dp_verbs_count_all(const struct dp_why *why);
-int __wrap_dp_verbs_count_all(const struct dp_why *why);
-int __wrap_dp_verbs_count_all(const struct dp_why *why)
+int __real_dp_verbs_count_all(const struct dp_errmsg *errmsg);
+int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg);
+int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg)
 {
 	if (contexts == REAL_CONTEXTS)
-		return __real_dp_verbs_count_all(why);
-	return contexts < 0 ? dp_fail(why, contexts, "nobody can count them") :
+		return __real_dp_verbs_count_all(errmsg);
+	return contexts < 0 ? dp_fail(errmsg, contexts,
+				      "nobody can count them") :
 	       contexts;
 }
 
@@ -830,7 +831,7 @@ static void overwrite_is_busy(struct fixture *f, int count, const char *words)
 
 	contexts = count;
 	assert_int_equal(overwrite(f), -EBUSY);
-	assert_non_null(strstr(f->why, words));
+	assert_non_null(strstr(f->errmsg, words));
 	assert_true(metadata_fingerprint(f->path) == before);
 }
 
@@ -887,7 +888,7 @@ static void overwrite_refuses_a_superblock_without_a_whole_half(void **state)
 
 	spoil_all_halves(f, 0);
 	assert_int_equal(overwrite(f), -EUCLEAN);
-	assert_non_null(strstr(f->why, "RDMA"));
+	assert_non_null(strstr(f->errmsg, "RDMA"));
 }
 
 static void overwrite_refuses_a_newer_format(void **state)
@@ -898,7 +899,7 @@ static void overwrite_refuses_a_newer_format(void **state)
 	super.version = DP_VERSION + 1;
 	write_super(f, 0, super);
 	assert_int_equal(overwrite(f), -EPROTONOSUPPORT);
-	assert_non_null(strstr(f->why, "newer"));
+	assert_non_null(strstr(f->errmsg, "newer"));
 }
 
 /* A power cut in the first superblock write of all: magic, and some of it. */

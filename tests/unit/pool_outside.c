@@ -154,7 +154,7 @@ static int opens_with_anothers_file(void *arg)
 	if (mount(command, path, NULL, MS_BIND, NULL))
 		return 3;
 	return daxpin_pool_open(f->path, &f->options, &f->pool) != -EPERM ||
-	       !strstr(f->why, "on another filesystem than its directory");
+	       !strstr(f->errmsg, "on another filesystem than its directory");
 }
 
 static void a_file_of_another_filesystem_is_refused(void **state)
@@ -178,7 +178,7 @@ static int uses_what_is_read_only(void *arg)
 	    mount(NULL, f->path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL))
 		return 77;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EROFS ||
-	    !strstr(f->why, words))
+	    !strstr(f->errmsg, words))
 		return 2;
 	f->options.flags = DAXPIN_POOL_READONLY;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) ||
@@ -186,12 +186,12 @@ static int uses_what_is_read_only(void *arg)
 		return 3;
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	if (daxpin_pool_create(f->path, &f->options, &f->pool) != -EROFS ||
-	    !strstr(f->why, words))
+	    !strstr(f->errmsg, words))
 		return 4;
 	strcat(f->path, "/sub");
 	f->options.flags = 0;
 	return daxpin_pool_create(f->path, &f->options, &f->pool) != -EROFS ||
-	       !strstr(f->why, words) ? 5 : 0;
+	       !strstr(f->errmsg, words) ? 5 : 0;
 }
 
 static void a_read_only_filesystem_is_named(void **state)
@@ -539,7 +539,7 @@ static int create_with_a_failure(struct fixture *f, unsigned int successes)
 		fail_msg("after %u calls: descriptors are left", successes);
 	if (ret && !access(f->path, F_OK))
 		fail_msg("after %u calls: %d, %s, and something is left",
-			 successes, ret, f->why);
+			 successes, ret, f->errmsg);
 	if (!ret && trial.failed)
 		/* It could do without. */
 		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -638,11 +638,11 @@ static int nobody_meets_no_proc(void *arg)
 	f->pool = NULL;
 	no_proc = true;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EPERM ||
-	    !strstr(f->why, words))
+	    !strstr(f->errmsg, words))
 		return 5;
 	strcat(f->path, "/sub");
 	if (daxpin_pool_create(f->path, &f->options, &f->pool) != -EPERM ||
-	    !strstr(f->why, words))
+	    !strstr(f->errmsg, words))
 		return 6;
 	return access(f->path, F_OK) ? 0 : 7;
 }
@@ -712,7 +712,7 @@ static void too_few_descriptors_open_nothing(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &many), 0);
 	for (few = many, few.rlim_cur = 3; ret == -EMFILE; few.rlim_cur++) {
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-		f->why[0] = '\0';
+		f->errmsg[0] = '\0';
 		ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 		setrlimit(RLIMIT_NOFILE, &many);
 		if (ret == -EMFILE) {
@@ -737,7 +737,7 @@ static void too_few_descriptors_leave_nothing(void **state)
 	f->options.pool_size = 1024 * MIB;
 	for (few = many, few.rlim_cur = 4; ret == -EMFILE; few.rlim_cur++) {
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-		f->why[0] = '\0';
+		f->errmsg[0] = '\0';
 		ret = daxpin_pool_create(f->path, &f->options, &f->pool);
 		setrlimit(RLIMIT_NOFILE, &many);
 		if (ret == -EMFILE) {

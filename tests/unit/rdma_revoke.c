@@ -528,8 +528,8 @@ static void drop_too_many(void)
 static void a_drop_too_many_is_told_by_the_grant(void **state)
 {
 	struct daxpin_grant_options options = {
-		.size = sizeof(options), .access = WRITE, .why = f->why,
-		.why_size = sizeof(f->why),
+		.size = sizeof(options), .access = WRITE, .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	struct daxpin_grant *grant = NULL;
 
@@ -539,7 +539,7 @@ static void a_drop_too_many_is_told_by_the_grant(void **state)
 	fake.reg_error = ENOSPC;
 	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &grant),
 			 -EINVAL);
-	assert_non_null(strstr(f->why, "drop each hold once"));
+	assert_non_null(strstr(f->errmsg, "drop each hold once"));
 	assert_null(grant);
 	fake.reg_allowed = ALWAYS;
 }
@@ -547,8 +547,8 @@ static void a_drop_too_many_is_told_by_the_grant(void **state)
 static void no_regions_left_leaves_no_hold(void **state)
 {
 	struct daxpin_grant_options options = {
-		.size = sizeof(options), .access = WRITE, .why = f->why,
-		.why_size = sizeof(f->why),
+		.size = sizeof(options), .access = WRITE, .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
 	};
 	struct daxpin_grant *first = grant_of(extent, NULL), *grant = NULL;
 	struct daxpin_extent other;
@@ -561,7 +561,7 @@ static void no_regions_left_leaves_no_hold(void **state)
 	assert_int_equal(daxpin_rdma_grant(rdma, other, &options, &grant),
 			 -ENOSPC);
 	assert_null(grant);
-	assert_non_null(strstr(f->why, "fake0"));
+	assert_non_null(strstr(f->errmsg, "fake0"));
 	assert_int_equal(daxpin_idle(f->pool, other), 1);
 	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &key), -ENOSPC);
 	assert_int_equal(key, 7);

@@ -99,7 +99,7 @@ static int attach_with(uint32_t flags)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .flags = flags,
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 
 	return daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma);
@@ -154,10 +154,10 @@ static int try_grant(int access, struct ibv_qp *qp, struct daxpin_grant **ret)
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = access, .qp = qp,
 		.flags = DAXPIN_GRANT_EXPOSE, .bind_wr_id = WR_ID,
-		.why = f->why, .why_size = sizeof(f->why),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 
-	f->why[0] = '\0';
+	f->errmsg[0] = '\0';
 	return daxpin_rdma_grant(rdma, extent, &options, ret);
 }
 
@@ -382,7 +382,7 @@ static void a_lost_window_keeps_the_hold(void **state)
 	fake.dereg_refusals = 1;
 	assert_int_equal(try_grant(WRITE, &fake_qp, &grant), -EIO);
 	assert_null(grant);
-	assert_non_null(strstr(f->why, "stays held"));
+	assert_non_null(strstr(f->errmsg, "stays held"));
 	assert_int_equal(fake.windows, 1);
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	assert_int_equal(counts().grants, 1);
@@ -543,7 +543,7 @@ static void a_connection_that_cannot_be_had_is_told(void **state)
 	assert_int_equal(attach_with(DAXPIN_RDMA_WINDOWS), -ENETDOWN);
 	assert_null(rdma);
 	assert_int_equal(device.closes, 2);
-	assert_non_null(strstr(f->why, "memory windows"));
+	assert_non_null(strstr(f->errmsg, "memory windows"));
 }
 
 static void a_connection_that_stays_keeps_the_attachment(void **state)

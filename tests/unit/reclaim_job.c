@@ -509,7 +509,7 @@ static int run_story(void *arg)
 	int line = story->fn(story->f);
 
 	if (line && line != CANNOT)
-		fprintf(stderr, "# line %d: %s\n", line, story->f->why);
+		fprintf(stderr, "# line %d: %s\n", line, story->f->errmsg);
 	return line == CANNOT ? CANNOT : !!line;
 }
 
@@ -541,10 +541,10 @@ static int reclaim_blocking(struct fixture *f)
 	if (forbid(SYS_io_uring_setup, refusal))
 		return CANNOT;
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
-	options.why = f->why;
-	options.why_size = sizeof(f->why);
+	options.errmsg = f->errmsg;
+	options.errmsg_size = sizeof(f->errmsg);
 	CHILD(daxpin_reclaim(f->pool, &options, &job) == -ENOSYS);
-	CHILD(strstr(f->why, "DAXPIN_JOB_BLOCKING"));
+	CHILD(strstr(f->errmsg, "DAXPIN_JOB_BLOCKING"));
 	CHILD(info_of(f).hole_bytes == 0);
 	options.flags = DAXPIN_JOB_BLOCKING;
 	CHILD(!daxpin_reserve(f->pool, 4096, 0, &extent));
@@ -633,7 +633,7 @@ static bool ended_with(struct fixture *f, struct daxpin_job *job, int result)
 {
 	struct daxpin_job_summary s = summary_of(job);
 
-	snprintf(f->why, sizeof(f->why),
+	snprintf(f->errmsg, sizeof(f->errmsg),
 		 "it ended with %d, done %llu, left %llu", s.result,
 		 (unsigned long long)s.done_bytes,
 		 (unsigned long long)s.left_bytes);

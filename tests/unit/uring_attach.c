@@ -48,7 +48,7 @@ static void fixed_can_be_demanded(void **state)
 		return;
 	}
 	assert_int_equal(ret, -EOPNOTSUPP);
-	assert_non_null(strstr(w->f.why, "fixed"));
+	assert_non_null(strstr(w->f.errmsg, "fixed"));
 	/* The ring is as it was: it can be attached. */
 	assert_int_equal(attach(w, 0), 0);
 }
@@ -258,12 +258,13 @@ static void a_ring_with_a_file_table_names_a_slot(void **state)
 
 	assert_int_equal(io_uring_register_files(&w->ring, files, 5), 0);
 	assert_int_equal(attach(w, 0), -EBUSY);
-	assert_non_null(strstr(w->f.why, "file_slot"));
+	assert_non_null(strstr(w->f.errmsg, "file_slot"));
 	/* A table that ends too early is left as it was. */
 	options.file_slot = 3;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), -EINVAL);
-	assert_non_null(strstr(w->f.why, "3 slots from slot 3 on, 6 in all"));
+	assert_non_null(strstr(w->f.errmsg,
+			       "3 slots from slot 3 on, 6 in all"));
 	options.file_slot = 2;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), 0);
@@ -285,7 +286,7 @@ static void a_slot_in_use_is_refused(void **state)
 		assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring,
 						     &options, &w->uring),
 				 -EBUSY);
-		assert_non_null(strstr(w->f.why, "in use"));
+		assert_non_null(strstr(w->f.errmsg, "in use"));
 	}
 	/* The file is where it was. */
 	sqe = io_uring_get_sqe(&w->ring);
@@ -315,7 +316,7 @@ static void a_ring_without_a_table_has_no_slot(void **state)
 	options.file_slot = 0;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), -ENXIO);
-	assert_non_null(strstr(w->f.why, "slot 0"));
+	assert_non_null(strstr(w->f.errmsg, "slot 0"));
 	assert_int_equal(io_uring_register_files_sparse(&w->ring, 8), 0);
 	options.file_slot = 5;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
@@ -396,7 +397,7 @@ static void a_ring_with_a_buffer_table_goes_plain(void **state)
 		return;			/* plain anyway */
 	assert_int_equal(io_uring_register_buffers(&w->ring, &iov, 1), 0);
 	assert_int_equal(attach(w, 0), -EBUSY);
-	assert_non_null(strstr(w->f.why, "PLAIN"));
+	assert_non_null(strstr(w->f.errmsg, "PLAIN"));
 	assert_int_equal(attach(w, DAXPIN_URING_PLAIN), 0);
 }
 
@@ -440,7 +441,8 @@ static int attach_poor(void *arg)
 		return 3;
 	if (attach(&w, DAXPIN_URING_NEED_FIXED) != -ENOMEM)
 		return 4;
-	if (!strstr(w.f.why, "RLIMIT_MEMLOCK") || !strstr(w.f.why, "65536 KiB"))
+	if (!strstr(w.f.errmsg, "RLIMIT_MEMLOCK") || !strstr(w.f.errmsg,
+							     "65536 KiB"))
 		return 5;
 	/* Nothing was left in the ring, and plain works. */
 	if (attach(&w, DAXPIN_URING_PLAIN) || daxpin_uring_detach(w.uring))

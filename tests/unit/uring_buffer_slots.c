@@ -199,7 +199,7 @@ static void eager_takes_what_there_is(void **state)
 	w->uring = NULL;
 	assert_int_equal(attach_slots(w, DAXPIN_URING_NEED_FIXED, 3),
 			 -EOPNOTSUPP);
-	assert_non_null(strstr(w->f.why, "3 slots"));
+	assert_non_null(strstr(w->f.errmsg, "3 slots"));
 	assert_int_equal(attach(w, DAXPIN_URING_NEED_FIXED), 0);
 	assert_int_equal(info_of(w->uring).plain_segments, 0);
 }
@@ -273,12 +273,12 @@ static void a_range_in_use_is_refused(void **state)
 
 	make_their_table(w);
 	assert_int_equal(attach_range(w, 0, 2), -EBUSY);
-	assert_non_null(strstr(w->f.why, "slot 1 "));
+	assert_non_null(strstr(w->f.errmsg, "slot 1 "));
 	assert_int_equal(attach(w, 0), -EBUSY);
-	assert_non_null(strstr(w->f.why, "BUFFER_RANGE"));
+	assert_non_null(strstr(w->f.errmsg, "BUFFER_RANGE"));
 	assert_theirs_works(w);
 	assert_int_equal(attach_range(w, 7, 2), -EINVAL);
-	assert_non_null(strstr(w->f.why, "7 to 8"));
+	assert_non_null(strstr(w->f.errmsg, "7 to 8"));
 	assert_int_equal(attach_range(w, 0, 1), 0);
 }
 
@@ -288,7 +288,7 @@ static void a_range_needs_a_table(void **state)
 	struct daxpin_uring_options options = uring_options(w, 0);
 
 	assert_int_equal(attach_range(w, 0, 2), -EINVAL);
-	assert_non_null(strstr(w->f.why, "sparse"));
+	assert_non_null(strstr(w->f.errmsg, "sparse"));
 	assert_int_equal(attach_range(w, 0, 0), -EINVAL);
 	assert_int_equal(attach_range(w, DAXPIN_URING_SLOTS_MAX - 1, 2),
 			 -EINVAL);
@@ -360,7 +360,8 @@ static void a_ring_serves_several_pools(void **state)
 
 #define MUST(what) do { \
 	if (!(what)) { \
-		fprintf(stderr, "line %d: %s: %s\n", __LINE__, #what, w.f.why); \
+		fprintf(stderr, "line %d: %s: %s\n", __LINE__, #what, \
+			w.f.errmsg); \
 		_exit(1); \
 	} \
 } while (0)
@@ -428,7 +429,8 @@ static void live_on_8_mib(struct world *wp)
 	MUST(info.fallback == -ENOMEM && !info.fixed_segments);
 	MUST(!daxpin_uring_detach(w.uring));
 	MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
-	MUST(strstr(w.f.why, "131072 KiB") && strstr(w.f.why, "8192 KiB"));
+	MUST(strstr(w.f.errmsg, "131072 KiB") &&
+	     strstr(w.f.errmsg, "8192 KiB"));
 	MUST(!attach(&w, 0));
 	MUST(!child_is_right(&w, fd, extent, 1));
 	must_reclaim(&w);
@@ -487,7 +489,7 @@ static void fail_midway(struct world *wp)
 
 	for (int i = 0; i < 8; i++) {
 		MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
-		MUST(strstr(w.f.why, "131072 KiB"));
+		MUST(strstr(w.f.errmsg, "131072 KiB"));
 	}
 	/* Nothing is charged any more, or soon: two fit again. */
 	for (int ms = 0; ms < HANG_MS; ms++) {

@@ -650,11 +650,11 @@ static void a_ring_that_is_none_is_refused(void **state)
 
 	assert_true(daxpin_uring_attach(w->f.pool, &none, &options,
 					&w->uring) < 0);
-	assert_true(strlen(w->f.why) > 0);
+	assert_true(strlen(w->f.errmsg) > 0);
 	none.ring_fd = -1;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &none, &options,
 					     &w->uring), -EBADF);
-	assert_true(strlen(w->f.why) > 0);
+	assert_true(strlen(w->f.errmsg) > 0);
 }
 
 struct elsewhere {
@@ -693,7 +693,7 @@ static void a_single_issuers_ring_is_left_to_its_thread(void **state)
 					&elsewhere), 0);
 	pthread_join(thread, NULL);
 	assert_int_equal(elsewhere.attached, -EEXIST);
-	assert_non_null(strstr(w->f.why, "another thread"));
+	assert_non_null(strstr(w->f.errmsg, "another thread"));
 	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
 	assert_int_equal(pthread_create(&thread, NULL, try_elsewhere,
 					&elsewhere), 0);

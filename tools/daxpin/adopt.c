@@ -7,17 +7,18 @@
 
 static int adopt(const char *path, unsigned int flags)
 {
-	char why[512] = "";
+	char errmsg[512] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .flags = DAXPIN_POOL_ADOPT | flags,
-		.why = why, .why_size = sizeof(why),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_pool *pool;
 	int ret = daxpin_pool_open(path, &options, &pool);
 
 	if (ret) {
-		fprintf(stderr, "daxpin: %s\n", why[0] ? why : strerror(-ret));
+		fprintf(stderr, "daxpin: %s\n",
+			errmsg[0] ? errmsg : strerror(-ret));
 		return EXIT_CANNOT_TELL;
 	}
 	ret = daxpin_pool_info(pool, &info);

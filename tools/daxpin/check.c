@@ -25,7 +25,7 @@ struct options {
 struct check {
 	struct options options;
 	struct daxpin_pool_options pool;
-	char why[1024];
+	char errmsg[1024];
 	char backup[NAME_SIZE];
 	struct json json;
 	struct daxpin_check_summary summary;
@@ -321,7 +321,7 @@ static void end_json(struct check *check, int ret, enum exit_status status)
 		json_string(json, "backup", repaired ? check->backup : NULL);
 	}
 	json_string(json, "verdict", verdict_name[status]);
-	json_string(json, "why", ret ? check->why : NULL);
+	json_string(json, "why", ret ? check->errmsg : NULL);
 	json_end_object(json);
 }
 
@@ -330,7 +330,7 @@ static void end_text(struct check *check, int ret, enum exit_status status)
 	const struct options *options = &check->options;
 
 	if (ret) {
-		fprintf(stderr, "daxpin check: %s\n", check->why);
+		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
 		printf("%s: %s\n", options->path, verdict_name[status]);
 		return;
 	}
@@ -353,7 +353,7 @@ static int restore(struct check *check)
 				     check->options.restore);
 
 	if (ret) {
-		fprintf(stderr, "daxpin check: %s\n", check->why);
+		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
 		return EXIT_CANNOT_TELL;
 	}
 	printf("%s: as it was before the repair\n", check->options.path);
@@ -375,7 +375,7 @@ static int run(int argc, char **argv)
 		.flags = check.options.any_node ? DAXPIN_POOL_ANY_NODE : 0,
 		.deadline_ns = check.options.wait_s ?
 			daxpin_deadline_ms(check.options.wait_s * 1000) : 0,
-		.why = check.why, .why_size = sizeof(check.why),
+		.errmsg = check.errmsg, .errmsg_size = sizeof(check.errmsg),
 	};
 	if (check.options.restore)
 		return restore(&check);

@@ -116,7 +116,7 @@ void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
 		.remedy = doctor->place.in_use ?
 			"look again while nobody has it open" :
 			"run this as a user who may write there",
-	}, "%s", doctor->ground.why);
+	}, "%s", doctor->ground.errmsg);
 }
 
 /* A "no" outweighs what could not be seen. */
@@ -143,7 +143,7 @@ static void begin_json(struct doctor *doctor, const char *path)
 }
 
 static void end_json(struct doctor *doctor, enum exit_status status,
-		     const char *why)
+		     const char *errmsg)
 {
 	struct json *json = &doctor->json;
 	const struct place *place = &doctor->place;
@@ -155,15 +155,15 @@ static void end_json(struct doctor *doctor, enum exit_status status,
 	json_number(json, "wrong", doctor->wrong);
 	json_number(json, "unknown", doctor->unknown);
 	json_string(json, "verdict", status_name[status]);
-	json_string(json, "why", why);
+	json_string(json, "why", errmsg);
 	json_end_object(json);
 }
 
 static void end_text(const struct doctor *doctor, enum exit_status status,
-		     const char *path, const char *why)
+		     const char *path, const char *errmsg)
 {
-	if (why) {
-		fprintf(stderr, "daxpin doctor: %s\n", why);
+	if (errmsg) {
+		fprintf(stderr, "daxpin doctor: %s\n", errmsg);
 		printf("%s: %s\n", path, status_name[status]);
 		return;
 	}
@@ -217,7 +217,7 @@ static int run(int argc, char **argv)
 {
 	static struct doctor doctor;
 	enum exit_status status;
-	char why[TEXT_SIZE] = "";
+	char errmsg[TEXT_SIZE] = "";
 	const char *path;
 	int ret;
 
@@ -227,15 +227,15 @@ static int run(int argc, char **argv)
 	}
 	if (doctor.as_json)
 		begin_json(&doctor, path);
-	ret = place_find(&doctor.place, path, why, sizeof(why));
+	ret = place_find(&doctor.place, path, errmsg, sizeof(errmsg));
 	if (!ret)
 		look(&doctor);
 	place_close(&doctor.place);
 	status = ret ? EXIT_CANNOT_TELL : verdict_of(&doctor);
 	if (doctor.as_json)
-		end_json(&doctor, status, ret ? why : NULL);
+		end_json(&doctor, status, ret ? errmsg : NULL);
 	else
-		end_text(&doctor, status, path, ret ? why : NULL);
+		end_text(&doctor, status, path, ret ? errmsg : NULL);
 	if (fflush(stdout) || ferror(stdout)) {
 		perror("daxpin doctor: the report");
 		return EXIT_CANNOT_TELL;

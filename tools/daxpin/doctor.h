@@ -85,7 +85,7 @@ struct ground {
 	uint64_t size;
 	bool scratch;			/* ours to store into */
 	int sync_error;			/* 0, or what MAP_SYNC failed with */
-	char why[256];			/* there is none, because */
+	char errmsg[256];			/* there is none, because */
 };
 
 struct doctor {
@@ -107,8 +107,8 @@ void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
 const char *doctor_source_name(enum daxpin_source source);
 
 /* doctor_place.c. -errno and a sentence: nothing can be looked at. */
-int place_find(struct place *place, const char *path, char *why,
-	       size_t why_size);
+int place_find(struct place *place, const char *path, char *errmsg,
+	       size_t errmsg_size);
 void place_close(struct place *place);
 void doctor_place(struct doctor *doctor);
 

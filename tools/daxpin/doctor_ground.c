@@ -160,7 +160,7 @@ static void map(struct ground *ground)
 	ground->sync_error = errno;
 	ground->base = map_with(ground, MAP_SHARED);
 	if (!ground->base)
-		snprintf(ground->why, sizeof(ground->why),
+		snprintf(ground->errmsg, sizeof(ground->errmsg),
 			 "it cannot be mapped: %s", strerror(errno));
 }
 
@@ -182,7 +182,7 @@ static void open_scratch(struct ground *ground, const struct place *place)
 	if (ret >= 0)
 		ret = allocate(ground->fd, ground->size);
 	if (ret) {
-		snprintf(ground->why, sizeof(ground->why),
+		snprintf(ground->errmsg, sizeof(ground->errmsg),
 			 "no scratch file of %" PRIu64 " MiB can be made there: %s",
 			 SCRATCH_SIZE / MIB, strerror(-ret));
 		return;
@@ -193,12 +193,12 @@ static void open_scratch(struct ground *ground, const struct place *place)
 static void open_device(struct ground *ground, const struct place *place)
 {
 	if (place->in_use) {
-		snprintf(ground->why, sizeof(ground->why),
+		snprintf(ground->errmsg, sizeof(ground->errmsg),
 			 "the device is in use, and nothing is tried on it");
 		return;
 	}
 	if (place->fd < 0) {
-		snprintf(ground->why, sizeof(ground->why),
+		snprintf(ground->errmsg, sizeof(ground->errmsg),
 			 "%s cannot be opened for writing", place->path);
 		return;
 	}

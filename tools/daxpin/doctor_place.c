@@ -31,7 +31,8 @@ static void try_pool(struct place *place)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED,
-		.why = place->pool_why, .why_size = sizeof(place->pool_why),
+		.errmsg = place->pool_why,
+		.errmsg_size = sizeof(place->pool_why),
 	};
 	struct daxpin_pool *pool;
 
@@ -105,12 +106,12 @@ static void open_device(struct place *place)
 	}
 }
 
-static int find_device(struct place *place, dev_t number, char *why,
-		       size_t why_size)
+static int find_device(struct place *place, dev_t number, char *errmsg,
+		       size_t errmsg_size)
 {
 	try_pool(place);
 	if (!name_device(place, number)) {
-		snprintf(why, why_size, "%s", place->pool_why[0] ?
+		snprintf(errmsg, errmsg_size, "%s", place->pool_why[0] ?
 			 place->pool_why : "this is no device-dax node");
 		return -ENODEV;
 	}
@@ -174,7 +175,7 @@ static void find_segments(struct place *place)
 	}
 }
 
-static int find_directory(struct place *place, char *why, size_t why_size)
+static int find_directory(struct place *place, char *errmsg, size_t errmsg_size)
 {
 	struct statfs fs;
 	int ret;
@@ -182,7 +183,8 @@ static int find_directory(struct place *place, char *why, size_t why_size)
 	place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (place->fd < 0 || fstatfs(place->fd, &fs)) {
 		ret = -errno;
-		snprintf(why, why_size, "%s: %s", place->path, strerror(-ret));
+		snprintf(errmsg, errmsg_size, "%s: %s", place->path,
+			 strerror(-ret));
 		return ret;
 	}
 	name_filesystem(place, fs.f_type);
@@ -199,7 +201,7 @@ static int find_directory(struct place *place, char *why, size_t why_size)
 	}
 	ret = tell_dax(place);
 	if (ret < 0) {
-		snprintf(why, why_size,
+		snprintf(errmsg, errmsg_size,
 			 "%s: no file can be made there to see what it is made of: look as a user who may",
 			 place->path);
 		return ret;
@@ -208,8 +210,8 @@ static int find_directory(struct place *place, char *why, size_t why_size)
 	return 0;
 }
 
-int place_find(struct place *place, const char *path, char *why,
-	       size_t why_size)
+int place_find(struct place *place, const char *path, char *errmsg,
+	       size_t errmsg_size)
 {
 	struct stat st;
 	int ret;
@@ -219,14 +221,14 @@ int place_find(struct place *place, const char *path, char *why,
 	place->fd = -1;
 	if (stat(path, &st)) {
 		ret = -errno;
-		snprintf(why, why_size, "%s: %s", path, strerror(-ret));
+		snprintf(errmsg, errmsg_size, "%s: %s", path, strerror(-ret));
 		return ret;
 	}
 	if (S_ISCHR(st.st_mode))
-		return find_device(place, st.st_rdev, why, why_size);
+		return find_device(place, st.st_rdev, errmsg, errmsg_size);
 	if (S_ISDIR(st.st_mode))
-		return find_directory(place, why, why_size);
-	snprintf(why, why_size,
+		return find_directory(place, errmsg, errmsg_size);
+	snprintf(errmsg, errmsg_size,
 		 "%s is a file: a pool is a directory or a device-dax node",
 		 path);
 	return -ENOTDIR;
