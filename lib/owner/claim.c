@@ -8,6 +8,7 @@
  *	opened, stat() of the descriptor -> claimed	[dp_claim_take]
  *	                                 -> parked with the claim that is there
  *	inode unknown                    -> parked with whatever is claimed
+ *	the name has a claimed inode     -> not opened	[dp_claim_exists]
  *	claimed -> ended		[dp_claim_end]: its descriptor, then those
  *					that were parked with it
  *
@@ -15,7 +16,9 @@
  * ending claim stays in the table until its last descriptor is closed, outside
  * the mutex since a close may wait; a thread that opens the inode meanwhile is
  * refused and its descriptor parked, so no close can drop the byte of a claim
- * that was made after it. The table is the one global of the library.
+ * that was made after it. A caller looks at the name before it opens the file, so
+ * that an open that is tried again and again in vain does not park a descriptor each
+ * time; only another thread that claims the file in between makes one. The table is the one global of the library.
  *
  * Keeps W1 (the descriptor that is judged is the one that is kept) and W2.
  */
@@ -126,6 +129,16 @@ int dp_claim_take(struct dp_claim **claim, int fd, const struct stat *stat)
 	}
 	pthread_mutex_unlock(&claims_mutex);
 	return ret;
+}
+
+bool dp_claim_exists(const struct stat *stat)
+{
+	bool exists;
+
+	claim_lock();
+	exists = *claim_find(stat->st_dev, stat->st_ino);
+	pthread_mutex_unlock(&claims_mutex);
+	return exists;
 }
 
 void dp_claim_stray(struct dp_claim **claim, int fd)

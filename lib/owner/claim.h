@@ -23,6 +23,11 @@ struct dp_claim *dp_claim_new(void);
  * -EBUSY  this process has claimed that inode already
  */
 int dp_claim_take(struct dp_claim **claim, int fd, const struct stat *stat);
+/*
+ * Has this process claimed that inode? To ask before it is opened again: each
+ * descriptor that is opened in vain stays open as long as the claim.
+ */
+bool dp_claim_exists(const struct stat *stat);
 /* Give a descriptor away whose inode cannot be found out; *claim is NULL then. */
 void dp_claim_stray(struct dp_claim **claim, int fd);
 

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include "os/os.h"
+#include "owner/claim.h"
 #include "pool/file.h"
 #include "pool/judge.h"
 
@@ -52,8 +53,8 @@ static int file_open_name(struct dp_file *file, const struct dp_source *source,
 			      access == DP_FILE_READ ? O_RDONLY : O_RDWR);
 }
 
-static int file_is_claimed(const struct dp_source *source, uint32_t index,
-			   const struct dp_errmsg *errmsg)
+static int file_claimed(const struct dp_source *source, uint32_t index,
+			const struct dp_errmsg *errmsg)
 {
 	if (!index)
 		return dp_fail(errmsg, -EBUSY,
@@ -91,7 +92,7 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 			       file->index, source->path, strerror(-ret));
 	}
 	if (dp_lock_claim(&file->lock, fd, &stat))
-		return file_is_claimed(source, file->index, errmsg);
+		return file_claimed(source, file->index, errmsg);
 	file->names = stat.st_nlink;
 	ret = dp_source_judge(source, file->index, fd, &stat, to_be_made,
 			      errmsg);
@@ -100,25 +101,45 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 	return ret;
 }
 
+/* Known before it is opened, when the name can be looked at. */
+static bool file_is_claimed(const struct dp_file *file,
+			    const struct dp_source *source)
+{
+	struct stat stat;
+
+	return !dp_source_look(source, file->index, &stat) &&
+	       dp_claim_exists(&stat);
+}
+
+static int file_open_and_claim(struct dp_file *file,
+			       const struct dp_source *source,
+			       enum dp_file_access access,
+			       const struct dp_errmsg *errmsg)
+{
+	int fd = file_open_name(file, source, access);
+
+	if (fd == -ENOENT)
+		return fd;
+	if (fd < 0)
+		return dp_source_cannot_open(source, file->index, fd, errmsg);
+	return file_claim(file, source, fd, access == DP_FILE_MAKE, errmsg);
+}
+
 int dp_file_open(struct dp_file *file, const struct dp_source *source,
 		 uint32_t index, enum dp_file_access access,
 		 const struct dp_errmsg *errmsg)
 {
-	int ret, fd;
+	int ret;
 
 	memset(file, 0, sizeof(*file));
 	file->index = index;
 	ret = dp_lock_init(&file->lock);
 	if (ret)
 		return ret;
-	fd = file_open_name(file, source, access);
-	if (fd == -ENOENT)
-		ret = fd;
-	else if (fd < 0)
-		ret = dp_source_cannot_open(source, index, fd, errmsg);
+	if (file_is_claimed(file, source))
+		ret = file_claimed(source, index, errmsg);
 	else
-		ret = file_claim(file, source, fd, access == DP_FILE_MAKE,
-				 errmsg);
+		ret = file_open_and_claim(file, source, access, errmsg);
 	if (ret)
 		dp_file_close(file);
 	return ret;

@@ -759,6 +759,11 @@ MUTANTS = [
 		dp_os_close(fd);
 		ret = -EBUSY;''',
      'a_later_segment_is_open_once_in_a_process'),
+    ('opened-without-a-look', OUTSIDE, 'lib/pool/file.c',
+     'an open that is refused keeps a descriptor each time',
+     'if (file_is_claimed(file, source))',
+     'if (file_is_claimed(file, source) && false)',
+     'opens_in_vain_keep_no_descriptor'),
     ('anchor-without-files', HOLDER, 'lib/owner/anchor.c',
      'rings keep the first segment alone',
      '''	return ret ? anchor_refused(ret, count, errmsg) : 0;''',

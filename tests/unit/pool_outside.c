@@ -294,7 +294,10 @@ static void a_later_segment_belongs_to_one_owner(void **state)
 	assert_says(f, "segment 1 of");
 }
 
-/* The claim: and the first pool keeps its byte, though the file was opened again. */
+static const char *unseen;	/* this name cannot be looked at, only opened */
+
+/* The claim: and the first pool keeps its byte, though the file was opened again,
+ * as it is where another thread claims it between the look and the open. */
 static void a_later_segment_is_open_once_in_a_process(void **state)
 {
 	struct fixture *f = *state;
@@ -306,7 +309,9 @@ static void a_later_segment_is_open_once_in_a_process(void **state)
 	close_pool(f);
 	make_twin(f, twin);
 	open_pool(f);
+	unseen = "segment.0001";
 	assert_int_equal(daxpin_pool_open(twin, &f->options, &other), -EBUSY);
+	unseen = NULL;
 	assert_says(f, "this process has open already");
 	segment_path(f, 1, path);
 	fd = -1;
@@ -319,6 +324,28 @@ static void a_later_segment_is_open_once_in_a_process(void **state)
 	assert_int_equal(status, 0);
 	close_pool(f);
 	open_pool(f);
+}
+
+static void opens_in_vain_keep_no_descriptor(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_pool *other = NULL;
+	char twin[128];
+	int descriptors;
+
+	close_pool(f);
+	make_twin(f, twin);
+	open_pool(f);
+	descriptors = count_files("/proc/self/fd");
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(daxpin_pool_open(f->path, &f->options, &other),
+				 -EBUSY);
+		assert_int_equal(daxpin_pool_create(f->path, &f->options,
+						    &other), -EBUSY);
+		assert_int_equal(daxpin_pool_open(twin, &f->options, &other),
+				 -EBUSY);
+	}
+	assert_int_equal(count_files("/proc/self/fd"), descriptors);
 }
 
 /* ------------------------------------------------------------------ creators */
@@ -457,8 +484,16 @@ FAILS(int, dp_os_open, (int dir, const char *name, int flags, unsigned int mode)
       (dir, name, flags, mode), -EIO)
 FAILS(int, dp_os_stat, (int dir, const char *name, struct stat *st),
       (dir, name, st), -EIO)
-FAILS(int, dp_os_lstat, (int dir, const char *name, struct stat *st),
-      (dir, name, st), -EIO)
+
+int __real_dp_os_lstat(int dir, const char *name, struct stat *st);
+int __wrap_dp_os_lstat(int dir, const char *name, struct stat *st);
+int __wrap_dp_os_lstat(int dir, const char *name, struct stat *st)
+{
+	if (must_fail() || (unseen && !strcmp(name, unseen)))
+		return -EIO;
+	return __real_dp_os_lstat(dir, name, st);
+}
+
 FAILS(int, dp_os_fstat, (int fd, struct stat *st), (fd, st), -EIO)
 FAILS(int, dp_os_mkdir, (const char *path, unsigned int mode), (path, mode), -EIO)
 FAILS(int, dp_os_fsync, (int fd), (fd), -EIO)
@@ -763,6 +798,7 @@ int main(void)
 		TEST(new_files_are_the_owners_alone, fixture_setup),
 		TEST(a_later_segment_belongs_to_one_owner, fixture_setup),
 		TEST(a_later_segment_is_open_once_in_a_process, fixture_setup),
+		TEST(opens_in_vain_keep_no_descriptor, fixture_setup),
 		TEST(a_pool_that_another_made_meanwhile_stays, empty_setup),
 		TEST(of_creators_at_once_one_wins, empty_setup),
 		TEST(a_create_that_fails_anywhere_leaves_nothing, empty_setup),
