@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 		.segment_size = 32 << 20, .errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};
-	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST };
+	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP };
 	struct daxpin_pool *pool;
 	int found = 0;
 
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 	    check("reserve", daxpin_reserve(pool, 4096, 0, &keep.extent)))
 		return 1;
 	strcpy(daxpin_ptr(pool, keep.extent, 0), "hello, persistent world");
-	if (check("publish", daxpin_publish(pool, &keep, 1)) ||
+	if (check("publish", daxpin_publish(pool, &keep, 1, NULL, NULL)) ||
 	    check("close", daxpin_pool_close(pool)))
 		return 1;
 

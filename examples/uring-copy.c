@@ -219,10 +219,10 @@ static int keep_all(struct copy *copy)
 {
 	for (uint32_t i = 0; i < copy->parts; i++) {
 		struct daxpin_op keep = {
-			.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+			.type = DAXPIN_OP_KEEP,
 			.extent = copy->part[i]
 		};
-		int ret = daxpin_publish(copy->pool, &keep, 1);
+		int ret = daxpin_publish(copy->pool, &keep, 1, NULL, NULL);
 
 		if (ret)
 			return ret;
@@ -241,7 +241,7 @@ static int remove_all(struct copy *copy)
 			.type = DAXPIN_OP_RETIRE, .extent = copy->part[i]
 		};
 		int ret = i < copy->kept ?
-			  daxpin_publish(copy->pool, &retire, 1) :
+			  daxpin_publish(copy->pool, &retire, 1, NULL, NULL) :
 			  daxpin_cancel(copy->pool, retire.extent);
 
 		error = error ? error : ret;

@@ -54,7 +54,7 @@ static int run(struct daxpin_pool *pool, struct io_uring *ring, int fd)
 		.label = "uring-read", .errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};
-	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST };
+	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP };
 	struct daxpin_uring *uring;
 	int bytes, fixed = 0;
 
@@ -64,7 +64,7 @@ static int run(struct daxpin_pool *pool, struct io_uring *ring, int fd)
 		return 1;
 	bytes = read_into(uring, ring, fd, keep.extent, &fixed);
 	if (check("read", bytes) ||
-	    check("publish", daxpin_publish(pool, &keep, 1)) ||
+	    check("publish", daxpin_publish(pool, &keep, 1, NULL, NULL)) ||
 	    check("detach", daxpin_uring_detach(uring)))
 		return 1;
 	printf("%d bytes read %s and published at address 0x%llx\n", bytes,

@@ -348,7 +348,7 @@ int daxpin_grant_info(struct daxpin_grant *grant,
 
 /*
  * For the target, when a peer says that all is written: revoke the grants, which
- * blocks, then publish, with DAXPIN_OP_PERSIST for each KEEP; a grant's extent
+ * blocks, then publish; each KEEP makes its payload durable; a grant's extent
  * that is not kept here is made durable by itself. A grant that is over is NULL
  * in the array from then on, and NULLs are skipped: so after a failure, when
  * nothing was published, the same call goes on where it stopped. Without ops the

@@ -366,8 +366,10 @@ enum daxpin_op_type {
 	DAXPIN_OP_ROOT,			/* a name for a live extent */
 };
 
-#define DAXPIN_OP_PERSIST	0x1u	/* KEEP: make [offset, offset + length)
-					   durable first; length 0: all of it */
+#define DAXPIN_OP_PERSISTED	0x1u	/* KEEP: the caller has made the payload
+					   durable, or needs none of it: the call
+					   writes nothing back but the extent's own
+					   word. offset and length are 0 */
 #define DAXPIN_OP_WRITERS	0x2u	/* KEEP: although it may be written still */
 
 /* What a type does not use is 0. */
@@ -376,23 +378,46 @@ struct daxpin_op {
 	uint32_t flags;			/* DAXPIN_OP_... */
 	struct daxpin_extent extent;	/* ROOT: {0, 0} takes the name away */
 	uint64_t offset;		/* bytes in the extent; SET: 8-aligned */
-	uint64_t length;		/* KEEP with PERSIST */
+	uint64_t length;		/* KEEP: [offset, offset + length) is made
+					   durable; 0: from offset to the end */
 	uint64_t value;			/* SET */
 	const char *name;		/* ROOT */
+	uint64_t reserved[2];
+};
+
+struct daxpin_publish_options {
+	size_t size;			/* sizeof(struct daxpin_publish_options) */
+	uint32_t flags;			/* must be 0 */
+	char *errmsg;			/* on failure: a sentence that names the
+					   operation, the cause and the cure; else
+					   empty */
+	size_t errmsg_size;
 };
 
 /*
- * Make `count` operations durable, all or none, also across a power cut; when
- * it returns 0 they are. SET and ROOT take an extent that is live or kept in
- * the same call. One operation is one aligned 8-byte store, one flush and one
- * fence; more take three fences; PERSIST and new names one more. -EBUSY: another
- * publish has an extent or a name, a root names what is retired, KEEP while a
- * write hold is out; -EALREADY: retired before; -EINVAL: wrong state, or one
- * word twice; -ENOENT: no such name to take away; -ENOSPC: no name left;
- * -EAGAIN: SET in a segment whose gate is shut; -E2BIG; -EROFS. Any thread.
+ * Make `count` operations durable, all or none, also across a power cut; when it
+ * returns 0 they are. A KEEP makes the payload durable before the extent. SET and
+ * ROOT take an extent that is live or kept in the same call. One operation is one
+ * aligned 8-byte store, one flush and one fence; more take three fences; payloads
+ * and new names take one more. options may be NULL. On failure, and then alone,
+ * *failed (may be NULL) is the index of the operation that could not be made, or
+ * count where it is none of them by itself. Any thread.
+ *
+ * -EBUSY	another publish has an extent or a name; RETIRE of what a root names;
+ *		KEEP while a write hold is out
+ * -EALREADY	the extent was retired before
+ * -EINVAL	wrong state, a field that is not used and not 0, or one word twice
+ * -ENOENT	there is no such name to take away
+ * -ENOSPC	all names are in use
+ * -EAGAIN	SET in a segment whose gate is closed
+ * -E2BIG	more than DAXPIN_OPS_MAX
+ * -EIO		the medium failed
+ * -EROFS	the pool is open for reading
+ * -ESTALE	the extent's life is over
  */
 int daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
-		   size_t count);
+		   size_t count, const struct daxpin_publish_options *options,
+		   size_t *failed);
 
 /*
  * The handle of the extent with that name. -ENOENT: there is none; -ESTALE: it
@@ -763,6 +788,16 @@ int daxpin_job_report(struct daxpin_job *job,
 /* Free a job that is over: -EBUSY while it is not. Its event is taken back.
  * NULL is fine. */
 int daxpin_job_end(struct daxpin_job *job);
+
+/*
+ * What a negative errno of any call means, as daxpin(7) has it: a sentence without
+ * a full stop. Where an errno is not daxpin's own, the system's word for it. Static
+ * text, never NULL; any thread.
+ */
+const char *daxpin_strerror(int error);
+
+/* The version of this header, as a number and as a string: compare with < and >. */
+#define DAXPIN_VERSION_NUM	0x000100u	/* major << 16 | minor << 8 | patch */
 
 /* The version of the library, such as "0.1.0". */
 const char *daxpin_version(void);

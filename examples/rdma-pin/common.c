@@ -89,5 +89,5 @@ int publish(struct daxpin_pool *pool, struct daxpin_extent extent,
 		.extent = extent,
 	};
 
-	return daxpin_publish(pool, &op, 1);
+	return daxpin_publish(pool, &op, 1, NULL, NULL);
 }

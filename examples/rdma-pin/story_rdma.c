@@ -163,19 +163,18 @@ static void reader_reads(struct tale *tale)
 
 static void keep(struct tale *tale)
 {
-	const uint32_t flags = DAXPIN_OP_PERSIST | DAXPIN_OP_WRITERS;
 	uint64_t begin;
 	int err;
 
 	if (!tale->stage->unsafe) {
-		err = publish(tale->pool, tale->extent, DAXPIN_OP_KEEP,
-			      DAXPIN_OP_PERSIST);
+		err = publish(tale->pool, tale->extent, DAXPIN_OP_KEEP, 0);
 		claim(err == -EBUSY, "keep",
 		      "publish refuses while a writer may still write: %s",
 		      err ? strerror(-err) : "no error");
 	}
 	begin = now_ns();
-	err = publish(tale->pool, tale->extent, DAXPIN_OP_KEEP, flags);
+	err = publish(tale->pool, tale->extent, DAXPIN_OP_KEEP,
+		      DAXPIN_OP_WRITERS);
 	fact("us", (now_ns() - begin) / 1000);
 	claim(!err, "keep", "%s: durable in %.2f ms",
 	      tale->stage->unsafe ? "published, with the writer still let in" :

@@ -64,7 +64,7 @@ static int revoke(struct access *access)
 static int publish(struct store *store, const struct access *access)
 {
 	struct daxpin_op ops[3] = {
-		{ .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+		{ .type = DAXPIN_OP_KEEP,
 		  .extent = access->extent },
 		{ .type = DAXPIN_OP_ROOT, .extent = access->extent,
 		  .name = access->name },
@@ -74,7 +74,7 @@ static int publish(struct store *store, const struct access *access)
 
 	if (ret && ret != -ENOENT)
 		return ret;
-	return daxpin_publish(store->pool, ops, ret ? 2 : 3);
+	return daxpin_publish(store->pool, ops, ret ? 2 : 3, NULL, NULL);
 }
 
 /* The data are looked at when nobody can write them any more. */
@@ -146,7 +146,7 @@ int block_retire(struct store *store, const char *name)
 	};
 	int ret = daxpin_root(store->pool, name, &ops[1].extent);
 
-	return ret ? ret : daxpin_publish(store->pool, ops, 2);
+	return ret ? ret : daxpin_publish(store->pool, ops, 2, NULL, NULL);
 }
 
 int block_take_back(struct store *store, struct access *access)

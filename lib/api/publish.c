@@ -19,11 +19,15 @@ static int publish_check_name(const char *name)
 /* Fields that the type does not use must be zero: they may get a meaning. */
 static int publish_check_op(const struct daxpin_op *op)
 {
+	bool persisted = op->flags & DAXPIN_OP_PERSISTED;
 	bool plain = !op->flags && !op->offset && !op->length;
 
+	if (op->reserved[0] || op->reserved[1])
+		return -EINVAL;
 	switch (op->type) {
 	case DAXPIN_OP_KEEP:
-		if (op->flags & ~(DAXPIN_OP_PERSIST | DAXPIN_OP_WRITERS))
+		if (op->flags & ~(DAXPIN_OP_PERSISTED | DAXPIN_OP_WRITERS) ||
+		    (persisted && (op->offset || op->length)))
 			return -EINVAL;
 		return op->value || op->name ? -EINVAL : 0;
 	case DAXPIN_OP_RETIRE:
@@ -43,7 +47,8 @@ static int publish_check_op(const struct daxpin_op *op)
 
 /* The first op that is wrong decides. */
 static int publish_check(const struct daxpin_pool *pool,
-			 const struct daxpin_op *ops, size_t count)
+			 const struct daxpin_op *ops, size_t count,
+			 size_t *failed)
 {
 	struct dp_handle handle;
 	int ret = 0;
@@ -52,15 +57,19 @@ static int publish_check(const struct daxpin_pool *pool,
 		ret = publish_check_op(&ops[i]);
 		if (!ret && !dp_op_names_nothing(&ops[i]))
 			ret = dp_handle(pool, ops[i].extent, &handle);
+		if (ret)
+			*failed = i;
 	}
 	return ret;
 }
 
-DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
-			     const struct daxpin_op *ops, size_t count)
+/* The whole call, and which operation failed. */
+static int publish_run(struct daxpin_pool *pool, const struct daxpin_op *ops,
+		       size_t count, size_t *failed)
 {
 	int ret = dp_enter(pool);
 
+	*failed = count;
 	if (ret)
 		return ret;
 	if (!ops || !count)
@@ -69,8 +78,130 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 		return -E2BIG;
 	if (pool->media.readonly)
 		return -EROFS;
-	ret = publish_check(pool, ops, count);
-	return ret ? ret : dp_publish(pool, ops, count);
+	ret = publish_check(pool, ops, count, failed);
+	return ret ? ret : dp_publish(pool, ops, count, failed);
+}
+
+/* ------------------------------------------------------------- why it failed */
+
+static const char *publish_op_name(uint32_t type)
+{
+	static const char *const names[] = {
+		[DAXPIN_OP_KEEP] = "KEEP",
+		[DAXPIN_OP_RETIRE] = "RETIRE",
+		[DAXPIN_OP_SET] = "SET",
+		[DAXPIN_OP_ROOT] = "ROOT",
+	};
+
+	return type && type < sizeof(names) / sizeof(names[0]) ? names[type] :
+	       "an unknown type";
+}
+
+static const char *publish_why_busy(uint32_t type)
+{
+	switch (type) {
+	case DAXPIN_OP_KEEP:
+		return "another publish has the extent, or it was held for writing since it was last idle: wait for the last drop, or keep it all the same with DAXPIN_OP_WRITERS";
+	case DAXPIN_OP_RETIRE:
+		return "another publish has the extent, or a root names it: let that root name something else in the same call";
+	case DAXPIN_OP_ROOT:
+		return "another publish has the name or the extent: try again";
+	default:
+		return "somebody else has the extent for himself: try again when he has dropped it";
+	}
+}
+
+static const char *publish_why_invalid(const struct daxpin_op *op)
+{
+	switch (op->type) {
+	case DAXPIN_OP_KEEP:
+		return "the extent is not reserved, or the range is not inside it, or there is one beside DAXPIN_OP_PERSISTED, or a field or flag is set that KEEP does not use, or another operation has the extent";
+	case DAXPIN_OP_RETIRE:
+		return "the extent is not published, or a field is set that RETIRE does not use, or another operation has the extent";
+	case DAXPIN_OP_SET:
+		return "the extent is not published nor kept by this call, or the offset is not a multiple of 8 inside it, or a field is set that SET does not use, or another operation sets the same word";
+	case DAXPIN_OP_ROOT:
+		return "the name is empty, or the extent is not published nor kept by this call, or a field is set that ROOT does not use, or another operation has the name";
+	default:
+		return "there is no such type of operation";
+	}
+}
+
+static const char *publish_why(const struct daxpin_op *op, int error)
+{
+	switch (error) {
+	case -EBUSY:
+		return publish_why_busy(op->type);
+	case -EINVAL:
+		return publish_why_invalid(op);
+	case -ENOENT:
+		return "no root has that name";
+	case -ENOSPC:
+		return "all of the pool's names for roots are in use: take one away";
+	default:
+		return daxpin_strerror(error);
+	}
+}
+
+static int publish_failed(const struct dp_errmsg *errmsg,
+			  const struct daxpin_op *ops, size_t count,
+			  size_t failed, int error)
+{
+	const struct daxpin_op *op = &ops[failed];
+
+	if (error == -E2BIG)
+		return dp_fail(errmsg, error,
+			       "%zu operations are more than one call takes, which is %u",
+			       count, DAXPIN_OPS_MAX);
+	if (failed == count)
+		return dp_fail(errmsg, error, "%s", daxpin_strerror(error));
+	if (op->type == DAXPIN_OP_ROOT && op->name)
+		return dp_fail(errmsg, error, "operation %zu (ROOT \"%.*s\"): %s",
+			       failed, (int)DP_ROOT_NAME_MAX, op->name,
+			       publish_why(op, error));
+	return dp_fail(errmsg, error,
+		       "operation %zu (%s of the extent at 0x%llx): %s", failed,
+		       publish_op_name(op->type),
+		       (unsigned long long)op->extent.addr,
+		       publish_why(op, error));
+}
+
+static int publish_options(const struct daxpin_publish_options *user,
+			   struct daxpin_publish_options *ret_options)
+{
+	int ret;
+
+	*ret_options = (struct daxpin_publish_options) { .size = 0 };
+	if (!user)
+		return 0;
+	ret = dp_copy_versioned(ret_options, sizeof(*ret_options), user);
+	if (!ret)
+		dp_clear_errmsg(DP_ERRMSG_OF(ret_options));
+	if (!ret && ret_options->flags)
+		ret = dp_fail(DP_ERRMSG_OF(ret_options), -EINVAL,
+			      "flags 0x%x: a publish has none",
+			      ret_options->flags);
+	return ret;
+}
+
+DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
+			     const struct daxpin_op *ops, size_t count,
+			     const struct daxpin_publish_options *user,
+			     size_t *failed)
+{
+	struct daxpin_publish_options options;
+	size_t index = count;
+	int ret = publish_options(user, &options);
+
+	if (!ret) {
+		ret = publish_run(pool, ops, count, &index);
+		if (ret)
+			publish_failed(DP_ERRMSG_OF(&options), ops, count,
+				       index, ret);
+	}
+	if (ret && failed)
+		*failed = index;
+	return ret;
 }
 
 DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,

@@ -63,6 +63,7 @@ struct batch {
 	struct daxpin_pool *pool;
 	struct step *step;
 	size_t count;
+	const struct daxpin_op *failed;	/* NULL: none of them by itself */
 	uint64_t locks[DP_WORD_LOCKS / 64];
 };
 
@@ -181,8 +182,13 @@ static int batch_sort(struct batch *batch)
 		return 0;
 	qsort(batch->step, batch->count, sizeof(*batch->step), step_compare);
 	for (size_t i = 1; i < batch->count; i++)
-		if (!step_compare(&batch->step[i - 1], &batch->step[i]))
+		if (!step_compare(&batch->step[i - 1], &batch->step[i])) {
+			/* The later one, in the caller's order. */
+			batch->failed = batch->step[i - 1].op;
+			if (batch->step[i].op > batch->failed)
+				batch->failed = batch->step[i].op;
 			return -EINVAL;
+		}
 	return 0;
 }
 
@@ -329,8 +335,11 @@ static int batch_for_each(struct batch *batch,
 {
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < batch->count; i++)
+	for (size_t i = 0; !ret && i < batch->count; i++) {
 		ret = fn(batch, &batch->step[i]);
+		if (ret)
+			batch->failed = batch->step[i].op;
+	}
 	return ret;
 }
 
@@ -414,7 +423,7 @@ static int batch_persist_first(struct batch *batch)
 		struct step *step = &batch->step[i];
 
 		if (step->op->type == DAXPIN_OP_KEEP &&
-		    step->op->flags & DAXPIN_OP_PERSIST)
+		    !(step->op->flags & DAXPIN_OP_PERSISTED))
 			ret = step_persist_payload(batch, step);
 		else if (step->op->type == DAXPIN_OP_ROOT &&
 			 dp_root_is_new(&batch->pool->roots, step->slot))
@@ -423,6 +432,8 @@ static int batch_persist_first(struct batch *batch)
 		else
 			continue;
 		any = true;
+		if (ret)
+			batch->failed = step->op;
 	}
 	if (any)
 		dp_persist_fence(&batch->pool->media.persist);
@@ -580,7 +591,7 @@ static int batch_run(struct batch *batch, const struct daxpin_op *ops)
 }
 
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
-	       size_t count)
+	       size_t count, size_t *failed)
 {
 	struct batch batch = { .pool = pool, .count = count };
 	struct step one;
@@ -590,9 +601,9 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	batch.step = &one;
 	if (count > 1)
 		batch.step = malloc(count * sizeof(*batch.step));
-	if (!batch.step)
-		return -ENOMEM;
-	ret = batch_run(&batch, ops);
+	ret = batch.step ? batch_run(&batch, ops) : -ENOMEM;
+	if (ret)
+		*failed = batch.failed ? (size_t)(batch.failed - ops) : count;
 	if (count > 1)
 		free(batch.step);
 	return ret;

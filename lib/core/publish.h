@@ -15,9 +15,11 @@ static inline bool dp_op_names_nothing(const struct daxpin_op *op)
 /*
  * The pool is writable, count is 1 to DP_LANE_ENTRIES, and each op is well
  * formed: known type and flags, unused fields 0, a handle that dp_handle() takes.
- * What is in the way is an error, see daxpin_publish(3).
+ * What is in the way is an error, see daxpin_publish(3). On failure, and then
+ * alone, *failed is the index of the operation that could not be made, or count
+ * where it is none of them by itself.
  */
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
-	       size_t count);
+	       size_t count, size_t *failed);
 
 #endif

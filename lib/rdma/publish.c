@@ -41,9 +41,9 @@ static void publish_copy_ops(struct daxpin_op copies[],
 			     const struct daxpin_op *ops, size_t count)
 {
 	memcpy(copies, ops, count * sizeof(*ops));
+	/* What a peer wrote until now nobody can have made durable. */
 	for (size_t i = 0; i < count; i++)
-		if (copies[i].type == DAXPIN_OP_KEEP)
-			copies[i].flags |= DAXPIN_OP_PERSIST;
+		copies[i].flags &= ~DAXPIN_OP_PERSISTED;
 }
 
 DP_EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
@@ -70,5 +70,5 @@ DP_EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
 	if (ret || !op_count)
 		return ret;
 	publish_copy_ops(copies, ops, op_count);
-	return daxpin_publish(rdma->pool, copies, op_count);
+	return daxpin_publish(rdma->pool, copies, op_count, NULL, NULL);
 }

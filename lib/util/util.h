@@ -36,6 +36,13 @@ struct dp_errmsg {
 	size_t size;
 };
 
+/* At the entry of a call: the sentence belongs to its failure alone. */
+static inline void dp_clear_errmsg(const struct dp_errmsg *errmsg)
+{
+	if (errmsg->text && errmsg->size)
+		errmsg->text[0] = '\0';
+}
+
 /* Write the sentence and return error, so that callers can return the call. */
 __attribute__((format(printf, 3, 4)))
 static inline int dp_fail(const struct dp_errmsg *errmsg, int error,

@@ -80,7 +80,7 @@ static void publish(const struct daxpin_extent *extent, int count, uint32_t type
 	for (int i = 0; i < count; i++)
 		ops[i] = (struct daxpin_op) { .type = type,
 					      .extent = extent[i] };
-	must(daxpin_publish(pool, ops, count), "publish");
+	must(daxpin_publish(pool, ops, count, NULL, NULL), "publish");
 }
 
 static double raw(const struct daxpin_extent *extent, int mode)

@@ -545,7 +545,14 @@ static void say_op(const struct daxpin_op *op)
 static void publish(uint32_t fails_at)
 {
 	struct m_errors want = m_publish(run.op, run.ops, set_failure(fails_at));
-	int ret = daxpin_publish(model.pool, run.op, run.ops);
+	char errmsg[300] = "left";
+	const struct daxpin_publish_options options = {
+		.size = sizeof(options), .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
+	};
+	size_t failed = SIZE_MAX;
+	int ret = daxpin_publish(model.pool, run.op, run.ops, &options,
+				 &failed);
 	bool agreed = !want.count && !ret;
 
 	machine.flushes_to_failure = 0;
@@ -555,6 +562,10 @@ static void publish(uint32_t fails_at)
 	expect(agreed, "call %u, publish: %s, the model says %d, %d", run.calls,
 	       name_of(ret), want.count ? want.error[0] : 0,
 	       want.count > 1 ? want.error[1] : 0);
+	expect(ret ? failed <= run.ops && errmsg[0] :
+	       failed == SIZE_MAX && !errmsg[0],
+	       "call %u, publish: %s, operation %zu: %s", run.calls,
+	       name_of(ret), failed, errmsg);
 	if (!ret)
 		m_published(run.op, run.ops);
 	run.ops = 0;
@@ -594,10 +605,13 @@ static void call_publish_badly(const struct call *call)
 	ops[0] = (struct daxpin_op) {
 		.type = DAXPIN_OP_KEEP, .extent = handle_of(call),
 	};
-	agree("publish: NULL", daxpin_publish(model.pool, NULL, 1), -EINVAL);
-	agree("publish: none", daxpin_publish(model.pool, ops, 0), -EINVAL);
+	agree("publish: NULL", daxpin_publish(model.pool, NULL, 1,
+					      NULL, NULL), -EINVAL);
+	agree("publish: none", daxpin_publish(model.pool, ops, 0,
+					      NULL, NULL), -EINVAL);
 	agree("publish: too many", daxpin_publish(model.pool, ops,
-						  DAXPIN_OPS_MAX + 1), -E2BIG);
+						  DAXPIN_OPS_MAX + 1,
+						  NULL, NULL), -E2BIG);
 }
 
 static void call_root(const struct call *call)

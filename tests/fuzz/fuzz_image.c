@@ -75,7 +75,7 @@ static struct daxpin_extent keep(struct daxpin_pool *pool, uint64_t blocks,
 	expect(!daxpin_reserve(pool, blocks * 4096, 0, &op[0].extent),
 	       "no good pool to begin with");
 	op[1].extent = op[2].extent = op[0].extent;
-	expect(!daxpin_publish(pool, op, name ? 3 : 1),
+	expect(!daxpin_publish(pool, op, name ? 3 : 1, NULL, NULL),
 	       "no good pool to begin with");
 	return op[0].extent;
 }
@@ -84,7 +84,8 @@ static void retire(struct daxpin_pool *pool, struct daxpin_extent extent)
 {
 	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE, .extent = extent };
 
-	expect(!daxpin_publish(pool, &op, 1), "no good pool to begin with");
+	expect(!daxpin_publish(pool, &op, 1,
+			       NULL, NULL), "no good pool to begin with");
 }
 
 static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
@@ -395,7 +396,7 @@ static void use_new(struct daxpin_pool *pool, uint8_t how)
 		return;
 	expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_READ), "hold");
 	if (how & 8)
-		expect(!daxpin_publish(pool, &op, 1), "KEEP");
+		expect(!daxpin_publish(pool, &op, 1, NULL, NULL), "KEEP");
 	else
 		expect(!daxpin_cancel(pool, op.extent), "cancel");
 	expect(!daxpin_drop(pool, op.extent), "drop");
@@ -422,7 +423,7 @@ static void use_old(struct daxpin_pool *pool, bool retire_it, bool degraded)
 		return;
 	expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_WRITE), "hold");
 	want = has_root(op.extent) ? -EBUSY : 0;
-	ret = retire_it ? daxpin_publish(pool, &op, 1) : want;
+	ret = retire_it ? daxpin_publish(pool, &op, 1, NULL, NULL) : want;
 	/* A degraded open may have gone around the root. */
 	expect(ret == want || (!ret && degraded), "RETIRE: %d", ret);
 	want = ret;
@@ -456,7 +457,8 @@ static void use_word(struct daxpin_pool *pool, uint8_t how)
 	want = op.offset >= size ? -EINVAL :
 	       is_bad_at(op.extent.addr + op.offset, info.segment_size) ?
 	       -EIO : 0;
-	expect(daxpin_publish(pool, &op, 1) == want, "SET: not %d", want);
+	expect(daxpin_publish(pool, &op, 1,
+			      NULL, NULL) == want, "SET: not %d", want);
 	expect(daxpin_persist(pool, op.extent, op.offset, 8) == want,
 	       "persist: not %d", want);
 	if (!want)
@@ -488,7 +490,8 @@ static void use_readonly(struct daxpin_pool *pool)
 
 	expect(daxpin_reserve(pool, 4096, 0, &op.extent) == -EROFS, "reserve");
 	if (daxpin_foreach(pool, take_first, &op.extent)) {
-		expect(daxpin_publish(pool, &op, 1) == -EROFS, "RETIRE");
+		expect(daxpin_publish(pool, &op, 1,
+				      NULL, NULL) == -EROFS, "RETIRE");
 		expect(daxpin_hold(pool, op.extent, DAXPIN_HOLD_WRITE) ==
 		       -EROFS, "a write hold");
 		expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_READ), "hold");

@@ -449,6 +449,8 @@ static int check_op(const struct daxpin_op *op)
 {
 	switch (op->type) {
 	case DAXPIN_OP_KEEP:
+		if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
+			return -EINVAL;
 		return op->value || op->name || op->flags > 3 ? -EINVAL : 0;
 	case DAXPIN_OP_RETIRE:
 		return op->value || op->name || op->flags || op->offset ||
@@ -727,7 +729,7 @@ static uint32_t count_first(const struct daxpin_op *ops, uint32_t count)
 
 	for (uint32_t i = 0; i < count; i++)
 		first += (ops[i].type == DAXPIN_OP_KEEP &&
-			  ops[i].flags & DAXPIN_OP_PERSIST) ||
+			  !(ops[i].flags & DAXPIN_OP_PERSISTED)) ||
 			 (ops[i].type == DAXPIN_OP_ROOT &&
 			  !find_root(model.root, ops[i].name));
 	return first;
@@ -764,7 +766,8 @@ struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,
 		return errors;
 	first = count_first(ops, count);
 	for (uint32_t i = 0; i < count; i++)
-		if (ops[i].flags & DAXPIN_OP_PERSIST &&
+		if (ops[i].type == DAXPIN_OP_KEEP &&
+		    !(ops[i].flags & DAXPIN_OP_PERSISTED) &&
 		    !in_range(m_find(ops[i].extent), ops[i].offset,
 			      ops[i].length))
 			may(&errors, -EINVAL);

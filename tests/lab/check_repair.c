@@ -46,13 +46,14 @@ static void fill_pool(uint64_t addr[EXTENTS])
 	options.flags = 0;
 	for (int i = 0; i < EXTENTS; i++) {
 		struct daxpin_op keep = {
-			.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+			.type = DAXPIN_OP_KEEP,
 		};
 
 		check_call(daxpin_reserve(pool, 16384, 0, &keep.extent),
 			   "reserve");
 		sprintf(daxpin_ptr(pool, keep.extent, 0), TEXT, i);
-		check_call(daxpin_publish(pool, &keep, 1), "publish");
+		check_call(daxpin_publish(pool, &keep, 1,
+					  NULL, NULL), "publish");
 		addr[i] = keep.extent.addr;
 	}
 	check_call(daxpin_pool_close(pool), "close");

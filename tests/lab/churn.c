@@ -185,14 +185,15 @@ static void keep_and_retire_a_spare(const struct worker *worker, uint64_t step)
 {
 	struct daxpin_op op = {
 		.type = DAXPIN_OP_KEEP,
-		.flags = DAXPIN_OP_PERSIST,
 		.extent = new_extent(worker, step, SPARE),
 	};
 
-	MUST(!daxpin_publish(worker->churn->pool, &op, 1), worker->churn);
+	MUST(!daxpin_publish(worker->churn->pool, &op, 1,
+			     NULL, NULL), worker->churn);
 	op.type = DAXPIN_OP_RETIRE;
 	op.flags = 0;
-	MUST(!daxpin_publish(worker->churn->pool, &op, 1), worker->churn);
+	MUST(!daxpin_publish(worker->churn->pool, &op, 1,
+			     NULL, NULL), worker->churn);
 }
 
 static void do_step(struct worker *worker, uint64_t step)
@@ -201,7 +202,7 @@ static void do_step(struct worker *worker, uint64_t step)
 	struct daxpin_extent extent = new_extent(worker, step, slot);
 	char name[32];
 	struct daxpin_op ops[5] = {
-		{ .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+		{ .type = DAXPIN_OP_KEEP,
 		  .extent = extent },
 		{ .type = DAXPIN_OP_SET, .extent = worker->index,
 		  .offset = offsetof(struct index, step), .value = step },
@@ -220,7 +221,8 @@ static void do_step(struct worker *worker, uint64_t step)
 	if (moves_root(worker, step))
 		ops[count++] = (struct daxpin_op) { .type = DAXPIN_OP_ROOT,
 			.extent = extent, .name = name };
-	MUST(!daxpin_publish(worker->churn->pool, ops, count), worker->churn);
+	MUST(!daxpin_publish(worker->churn->pool, ops, count,
+			     NULL, NULL), worker->churn);
 	note_step(worker, step);
 	worker->slot[slot] = extent;
 	if (step % 5 == 0)
@@ -252,7 +254,7 @@ static void start_index(struct worker *worker)
 {
 	char name[32];
 	struct daxpin_op ops[2] = {
-		{ .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST },
+		{ .type = DAXPIN_OP_KEEP },
 		{ .type = DAXPIN_OP_ROOT, .name = name },
 	};
 
@@ -261,7 +263,8 @@ static void start_index(struct worker *worker)
 			     DAXPIN_RESERVE_ZERO, &ops[0].extent),
 	     worker->churn);
 	ops[1].extent = ops[0].extent;
-	MUST(!daxpin_publish(worker->churn->pool, ops, 2), worker->churn);
+	MUST(!daxpin_publish(worker->churn->pool, ops, 2,
+			     NULL, NULL), worker->churn);
 	worker->index = ops[0].extent;
 }
 
@@ -324,7 +327,7 @@ static int verify_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 	MUST(header->thread < THREADS && is_whole(from, header), churn);
 	if (header->slot == SPARE) {
 		churn->live--;
-		MUST(!daxpin_publish(pool, &op, 1), churn);
+		MUST(!daxpin_publish(pool, &op, 1, NULL, NULL), churn);
 		return 0;
 	}
 	MUST(header->slot < SLOTS, churn);

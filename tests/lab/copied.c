@@ -80,11 +80,9 @@ static void create(const char *path)
 		index->addr[i] = extent.addr;
 		ops[i].extent = extent;
 	}
-	for (uint32_t i = 0; i <= EXTENTS; i++) {
+	for (uint32_t i = 0; i <= EXTENTS; i++)
 		ops[i].type = DAXPIN_OP_KEEP;
-		ops[i].flags = DAXPIN_OP_PERSIST;
-	}
-	check(daxpin_publish(pool, ops, EXTENTS + 2), "publish");
+	check(daxpin_publish(pool, ops, EXTENTS + 2, NULL, NULL), "publish");
 	check(daxpin_pool_close(pool), "close");
 }
 
@@ -184,7 +182,7 @@ static void reclaim(const char *path)
 		check(daxpin_extent_at(pool, index->addr[i], &ops[0].extent),
 		      "an extent");
 		ops[1].offset = i * sizeof(index->addr[0]);
-		check(daxpin_publish(pool, ops, 2), "publish");
+		check(daxpin_publish(pool, ops, 2, NULL, NULL), "publish");
 	}
 	give_back(pool);
 	check(daxpin_pool_close(pool), "close");

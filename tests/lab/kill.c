@@ -176,7 +176,6 @@ static uint32_t make_ops(struct owner *o, const struct daxpin_extent *extent,
 		if (change->after.addr)
 			ops[count++] = (struct daxpin_op) {
 				.type = DAXPIN_OP_KEEP, .extent = extent[i],
-				.flags = DAXPIN_OP_PERSIST,
 			};
 		if (o->journal->slot[change->slot].addr)
 			ops[count++] = (struct daxpin_op) {
@@ -201,7 +200,7 @@ static void publish_changes(struct owner *o, const struct daxpin_extent *extent)
 	uint32_t count = make_ops(o, extent, ops);
 
 	atomic_store(&j->phase, PUBLISHING);
-	must(!daxpin_publish(o->pool, ops, count));
+	must(!daxpin_publish(o->pool, ops, count, NULL, NULL));
 	atomic_store(&j->phase, ACKNOWLEDGED);
 	for (uint32_t i = 0; i < j->changes; i++) {
 		o->extent[j->change[i].slot] = extent[i];
@@ -596,7 +595,7 @@ static uint32_t fill_first_segment(struct daxpin_pool *pool)
 			assert_int_equal(daxpin_cancel(pool, extent[i]), 0);
 			continue;
 		}
-		assert_int_equal(daxpin_publish(pool, &keep, 1), 0);
+		assert_int_equal(daxpin_publish(pool, &keep, 1, NULL, NULL), 0);
 		filled++;
 	}
 	free(extent);
@@ -619,12 +618,11 @@ static int make_index(struct arena *arena)
 	memset(daxpin_ptr(f->pool, index, 0), 0, INDEXED * 8);
 	ops[0] = (struct daxpin_op) {
 		.type = DAXPIN_OP_KEEP, .extent = index,
-		.flags = DAXPIN_OP_PERSIST,
 	};
 	ops[1] = (struct daxpin_op) {
 		.type = DAXPIN_OP_ROOT, .extent = index, .name = "index",
 	};
-	assert_int_equal(daxpin_publish(f->pool, ops, 2), 0);
+	assert_int_equal(daxpin_publish(f->pool, ops, 2, NULL, NULL), 0);
 	arena->journal->index = index.addr;
 	if (arena->later)
 		arena->journal->ballast = fill_first_segment(f->pool);

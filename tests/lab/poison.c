@@ -239,12 +239,12 @@ static void fill(uint8_t *to, uint64_t size)
 static uint64_t make_live(struct fixture *f)
 {
 	struct daxpin_op keep = {
-		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+		.type = DAXPIN_OP_KEEP,
 	};
 
 	keep.extent = reserve(f, EXTENT);
 	fill(daxpin_ptr(f->pool, keep.extent, 0), EXTENT);
-	assert_int_equal(daxpin_publish(f->pool, &keep, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &keep, 1, NULL, NULL), 0);
 	return keep.extent.addr;
 }
 

@@ -209,14 +209,15 @@ static void fill(struct fixture *f, struct daxpin_extent *extent, uint32_t max)
 	assert_true(segments <= max);
 	for (uint32_t i = 0; i < segments; i++) {
 		struct daxpin_op op = {
-			.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+			.type = DAXPIN_OP_KEEP,
 		};
 
 		/* More than half of a segment: one fits into each. */
 		if (daxpin_reserve(f->pool, size, 0, &op.extent))
 			op.extent = reserve(f, 4096);
 		snprintf(daxpin_ptr(f->pool, op.extent, 0), 64, "extent %u", i);
-		assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1,
+						NULL, NULL), 0);
 		extent[i] = op.extent;
 	}
 }

@@ -79,7 +79,7 @@ static void free_chunks_are_zeroed(void **state)
 	struct daxpin_extent live = reserve_old(CHUNK + 4096);
 	struct daxpin_extent gone = reserve_old(9 * CHUNK);
 	const struct daxpin_op keep = {
-		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+		.type = DAXPIN_OP_KEEP,
 		.extent = live,
 	};
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -88,7 +88,7 @@ static void free_chunks_are_zeroed(void **state)
 	uint64_t free_bytes;
 
 	(void)state;
-	assert_int_equal(daxpin_publish(pool, &keep, 1), 0);
+	assert_int_equal(daxpin_publish(pool, &keep, 1, NULL, NULL), 0);
 	/* Held and retired: it is not free, whatever media says. */
 	assert_int_equal(daxpin_hold(pool, gone, DAXPIN_HOLD_WRITE), 0);
 	assert_int_equal(daxpin_cancel(pool, gone), 0);

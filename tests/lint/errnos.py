@@ -3,6 +3,7 @@
 
 Whatever errno a public header, a page of section 3 or a file of lib/ names
 stands in the table of daxpin(7) exactly once, and the table has no other.
+daxpin_strerror() knows the errnos of that table, and no other.
 """
 import pathlib
 import re
@@ -11,6 +12,7 @@ import sys
 from lint import Report, line_of, read, without_comments
 
 PAGE = 'docs/man7/daxpin.7'
+STRINGS = 'lib/api/errors.c'     # daxpin_strerror()
 # Between modules only: no caller of the library gets one of these.
 INTERNAL = {
     'EISDIR',           # pool/source.c: no regular file, in the end -EMEDIUMTYPE
@@ -65,6 +67,10 @@ def main():
         mentions[path.relative_to(source).parts[0]] += 1
         if errno not in rows:
             report.fault(path, line, f'{errno} is not in {PAGE}')
+    told = {m[1] for m in re.finditer(r'\{ (E[A-Z0-9]+), "',
+                                      read(source / STRINGS))}
+    for errno in sorted(set(rows) ^ told):
+        report.fault(STRINGS, 0, f'{errno} is not both here and in {PAGE}')
     for errno in sorted(set(rows) - seen):
         report.fault(PAGE, rows[errno], f'{errno} is returned nowhere')
     report.end(f'{len(rows)} errnos, named {sum(mentions.values())} times',

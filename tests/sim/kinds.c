@@ -23,7 +23,7 @@ static void keep_some(struct world *world)
 	for (uint32_t i = 0; i < 5; i++) {
 		if (world_prepare(world, blocks[i], &extent))
 			return;
-		world_keep(world, &extent, 0);
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 		if (i == 1)		/* a block that had a life */
 			world_retire(world, &extent);
 	}
@@ -49,7 +49,7 @@ void fill_all_but(struct world *world, uint32_t blocks)
 	struct world_extent extent;
 
 	if (!world_prepare(world, all - blocks, &extent))
-		world_keep(world, &extent, 0);
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
 /* ---------------------------------------------------------- random things */
@@ -73,13 +73,13 @@ static void random_keep(struct world *world)
 		return;
 	world_fill(world, &extent);
 	if (how & 1) {
-		world_keep(world, &extent, DAXPIN_OP_PERSIST);
+		world_keep(world, &extent, 0);
 	} else if (how == 2) {
 		extent.loose = true;	/* the application did not care */
-		world_keep(world, &extent, 0);
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 	} else {
 		world_persist(world, &extent);
-		world_keep(world, &extent, 0);
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 	}
 }
 
@@ -111,7 +111,7 @@ static void add_random(struct world *world, struct world_batch *batch,
 		if (world_reserve(world, random_size(world), 0, &extent))
 			return;
 		world_fill(world, &extent);
-		batch_keep(batch, &extent, DAXPIN_OP_PERSIST);
+		batch_keep(batch, &extent, 0);
 		if (random_below(&world->random, 2))
 			batch_root(batch, batch->count % MODEL_ROOTS, &extent);
 		break;

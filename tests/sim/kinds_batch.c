@@ -55,8 +55,8 @@ static void run_pairs(struct world *world)
 	if (begin(world, list, 4) < 3 || world_prepare(world, 1, &a) ||
 	    world_prepare(world, 2, &b))
 		return;
-	batch_keep(&batch, &a, 0);
-	batch_keep(&batch, &b, 0);
+	batch_keep(&batch, &a, DAXPIN_OP_PERSISTED);
+	batch_keep(&batch, &b, DAXPIN_OP_PERSISTED);
 	world_commit(world, &batch);
 	batch.count = 0;
 	batch_set(&batch, &a, MARK, 1);
@@ -86,7 +86,7 @@ static void run_exchange(struct world *world)
 		world_fill(world, &fresh);
 		batch.count = 0;
 		batch_root(&batch, 1, &fresh);
-		batch_keep(&batch, &fresh, DAXPIN_OP_PERSIST);
+		batch_keep(&batch, &fresh, 0);
 		batch_set(&batch, &fresh, 8, 77);
 		batch_set(&batch, &list[2], MARK, fresh.extent.addr);
 		batch_retire(&batch, &list[i]);
@@ -107,8 +107,8 @@ static void run_then_single(struct world *world)
 	if (begin(world, list, 4) < 3 || world_prepare(world, 1, &a) ||
 	    world_prepare(world, 1, &b))
 		return;
-	batch_keep(&batch, &a, 0);
-	batch_keep(&batch, &b, 0);
+	batch_keep(&batch, &a, DAXPIN_OP_PERSISTED);
+	batch_keep(&batch, &b, DAXPIN_OP_PERSISTED);
 	batch_root(&batch, 2, &b);
 	batch_set(&batch, &list[0], MARK, 5);
 	world_commit(world, &batch);
@@ -128,7 +128,7 @@ static void setup_full_pair(struct world *world)
 	fill_all_but(world, 2);
 	for (uint32_t i = 0; i < 2 && !world_is_wrong(world); i++)
 		if (!world_prepare(world, 1, &extent))
-			world_keep(world, &extent, 0);
+			world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
 /* The block of a SET belongs to another extent soon after. */
@@ -148,7 +148,7 @@ static void run_set_reuse(struct world *world)
 		return;
 	}
 	world_fill(world, &again);
-	world_keep(world, &again, DAXPIN_OP_PERSIST);
+	world_keep(world, &again, 0);
 }
 
 /*
@@ -164,7 +164,7 @@ static void run_torn(struct world *world)
 	if (!count || world_prepare(world, 3 - world->level, &fresh))
 		return;
 	batch_retire(&batch, &list[0]);
-	batch_keep(&batch, &fresh, 0);
+	batch_keep(&batch, &fresh, DAXPIN_OP_PERSISTED);
 	world_commit(world, &batch);
 }
 
@@ -178,7 +178,7 @@ static void setup_segments(struct world *world)
 		return;
 	for (uint32_t i = 0; i < 4 && !world_is_wrong(world); i++)
 		if (!world_prepare(world, blocks[i], &extent))
-			world_keep(world, &extent, 0);
+			world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
 static void run_segments(struct world *world)
@@ -189,7 +189,7 @@ static void run_segments(struct world *world)
 
 	if (count < 4 || world_prepare(world, 1800, &fresh))
 		return;
-	batch_keep(&batch, &fresh, 0);
+	batch_keep(&batch, &fresh, DAXPIN_OP_PERSISTED);
 	batch_set(&batch, &fresh, 2048, 9);
 	batch_set(&batch, &list[0], 8, 10);
 	batch_retire(&batch, &list[1]);
@@ -208,7 +208,7 @@ static void setup_many(struct world *world)
 		return;
 	for (uint32_t i = 0; i < 120 && !world_is_wrong(world); i++)
 		if (!world_prepare(world, 1, &extent))
-			batch_keep(&batch, &extent, 0);
+			batch_keep(&batch, &extent, DAXPIN_OP_PERSISTED);
 	world_commit(world, &batch);
 }
 
@@ -225,7 +225,7 @@ static void run_many(struct world *world)
 	while (batch.count < DAXPIN_OPS_MAX - 2) {
 		if (world_prepare(world, 1, &fresh))
 			return;
-		batch_keep(&batch, &fresh, 0);
+		batch_keep(&batch, &fresh, DAXPIN_OP_PERSISTED);
 	}
 	batch_root(&batch, 0, &fresh);
 	batch_root(&batch, 4, &fresh);
@@ -244,7 +244,7 @@ static void run_recovery(struct world *world)
 	}
 	if (begin(world, list, 4) < 2 || world_prepare(world, 1, &fresh))
 		return;
-	batch_keep(&batch, &fresh, 0);
+	batch_keep(&batch, &fresh, DAXPIN_OP_PERSISTED);
 	batch_retire(&batch, &list[0]);
 	world_commit(world, &batch);
 }

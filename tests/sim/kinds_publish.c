@@ -21,8 +21,8 @@ static void run_keep(struct world *world)
 		return;
 	if (!world->level)
 		world_ready(world);
-	world_keep(world, &a, 0);
-	world_keep(world, &b, 0);
+	world_keep(world, &a, DAXPIN_OP_PERSISTED);
+	world_keep(world, &b, DAXPIN_OP_PERSISTED);
 }
 
 /* The payload is made durable by the publish, or is a part of it. */
@@ -39,7 +39,7 @@ static void run_keep_persist(struct world *world)
 		if (world_reserve(world, blocks[i], 0, &extent))
 			return;
 		world_fill(world, &extent);
-		world_keep(world, &extent, DAXPIN_OP_PERSIST);
+		world_keep(world, &extent, 0);
 	}
 }
 
@@ -56,7 +56,7 @@ static void run_keep_loose(struct world *world)
 		return;
 	world_fill(world, &extent);
 	extent.loose = true;
-	world_keep(world, &extent, 0);
+	world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
 static void run_retire(struct world *world)
@@ -82,7 +82,7 @@ static void setup_full(struct world *world)
 		return;
 	fill_all_but(world, 2);
 	if (!world_prepare(world, 2, &extent))
-		world_keep(world, &extent, 0);
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
 static void run_reuse(struct world *world)
@@ -104,7 +104,7 @@ static void run_reuse(struct world *world)
 			return;
 		}
 		world_fill(world, &extent);
-		world_keep(world, &extent, DAXPIN_OP_PERSIST);
+		world_keep(world, &extent, 0);
 		world_retire(world, &extent);
 	}
 }

@@ -120,7 +120,7 @@ static void keep_one(struct world *world, uint32_t blocks)
 	if (world_reserve(world, blocks, 0, &extent))
 		return;
 	world_fill(world, &extent);
-	batch_keep(&batch, &extent, DAXPIN_OP_PERSIST);
+	batch_keep(&batch, &extent, 0);
 	try_publish(world, &batch);
 }
 
@@ -196,7 +196,7 @@ static void setup_fragments(struct world *world)
 			continue;
 		}
 		world_fill(world, &extent[i]);
-		batch_keep(&batch, &extent[i], DAXPIN_OP_PERSIST);
+		batch_keep(&batch, &extent[i], 0);
 	}
 	world_commit(world, &batch);
 	world_close(world);

@@ -38,7 +38,7 @@ static void publish_one(struct world *world, const struct world_extent *extent,
 	if (retire)
 		batch_retire(&batch, extent);
 	else
-		batch_keep(&batch, extent, 0);
+		batch_keep(&batch, extent, DAXPIN_OP_PERSISTED);
 	may_be(world, world_publish(world, &batch), "publish");
 }
 
@@ -126,7 +126,7 @@ static void setup_retire(struct world *world)
 		return;
 	fill_all_but(world, 3);
 	if (!world_prepare(world, 2, &extent))
-		world_keep(world, &extent, 0);
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
 static void run_retire(struct world *world)
@@ -172,11 +172,11 @@ static void act_batches(uint32_t actor, void *arg)
 
 	switch (actor) {
 	case FIRST:
-		batch_keep(&batch, &slot[0], 0);
+		batch_keep(&batch, &slot[0], DAXPIN_OP_PERSISTED);
 		batch_retire(&batch, &slot[4]);
 		break;
 	case SECOND:
-		batch_keep(&batch, &slot[1], 0);
+		batch_keep(&batch, &slot[1], DAXPIN_OP_PERSISTED);
 		batch_set(&batch, &slot[5], 64, 2);
 		break;
 	default:
@@ -215,11 +215,11 @@ static void act_space(uint32_t actor, void *arg)
 	switch (actor) {
 	case FIRST:
 		batch_set(&batch, &slot[0], 64, 1);
-		batch_keep(&batch, &slot[1], 0);
+		batch_keep(&batch, &slot[1], DAXPIN_OP_PERSISTED);
 		break;
 	case SECOND:
 		batch_retire(&batch, &slot[0]);
-		batch_keep(&batch, &slot[2], 0);
+		batch_keep(&batch, &slot[2], DAXPIN_OP_PERSISTED);
 		break;
 	default:
 		publish_one(world, &slot[0], true);
@@ -251,7 +251,7 @@ static void setup_space(struct world *world)
 		return;
 	fill_all_but(world, 4);
 	if (!world_prepare(world, 2, &extent))
-		world_keep(world, &extent, 0);
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
 /* ------------------------------------------------------------ one word, set */

@@ -316,7 +316,7 @@ void batch_keep(struct world_batch *batch, const struct world_extent *extent,
 	effect.gen = extent->gen;
 	effect.loose = extent->loose;
 	add_op(batch, DAXPIN_OP_KEEP, extent->extent, effect)->flags = flags;
-	batch->persists |= flags & DAXPIN_OP_PERSIST;
+	batch->persists |= !(flags & DAXPIN_OP_PERSISTED);
 }
 
 void batch_retire(struct world_batch *batch, const struct world_extent *extent)
@@ -378,7 +378,7 @@ int world_publish(struct world *world, const struct world_batch *batch)
 
 	for (uint32_t i = 0; i < batch->count; i++)
 		history_effect(&world->history, batch->effect[i]);
-	ret = daxpin_publish(world->pool, batch->op, batch->count);
+	ret = daxpin_publish(world->pool, batch->op, batch->count, NULL, NULL);
 	history_return(&world->history, op, ret);
 	return ret;
 }

@@ -443,8 +443,8 @@ static bool keep(struct thread *thread)
 
 	op.extent = named.extent;
 	op.flags = chance(thread, 4) ? DAXPIN_OP_WRITERS : 0;
-	op.flags |= chance(thread, 2) ? DAXPIN_OP_PERSIST : 0;
-	ret = daxpin_publish(world.pool, &op, 1);
+	op.flags |= chance(thread, 2) ? DAXPIN_OP_PERSISTED : 0;
+	ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
 	EXPECT("KEEP", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
 	expect_life("KEEP", ret, named, over);
 	if (!ret)
@@ -458,7 +458,7 @@ static int retire_one(struct named named)
 		.type = DAXPIN_OP_RETIRE, .extent = named.extent,
 	};
 	bool over = !shadow_ending(named);
-	int ret = daxpin_publish(world.pool, &op, 1);
+	int ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
 
 	EXPECT("RETIRE", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
 	if (over && ret != -ESTALE)
@@ -485,7 +485,7 @@ static bool set(struct thread *thread)
 	op.extent = named.extent;
 	op.offset = chance(thread, named.blocks) * DAXPIN_BLOCK_SIZE + 8;
 	op.value = named.life << 8 | chance(thread, 256);
-	ret = daxpin_publish(world.pool, &op, 1);
+	ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
 	EXPECT("SET", ret, -ESTALE, -EALREADY, -EINVAL, -EAGAIN);
 	expect_gate("SET", ret, gates);
 	expect_life("SET", ret, named, over);
@@ -539,7 +539,7 @@ static bool run_batch(struct batch *batch)
 	for (uint32_t i = 0; i < batch->count; i++)
 		if (batch->op[i].type == DAXPIN_OP_RETIRE)
 			batch->ending[i] = shadow_ending(batch->named[i]);
-	ret = daxpin_publish(world.pool, batch->op, batch->count);
+	ret = daxpin_publish(world.pool, batch->op, batch->count, NULL, NULL);
 	EXPECT("a batch", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY, -ENOENT,
 	       -EAGAIN);
 	for (uint32_t i = 0; i < batch->count; i++) {

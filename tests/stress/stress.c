@@ -222,7 +222,7 @@ static void clear_all(void)
 		int ret;
 
 		snprintf(name, sizeof(name), "r%d", i);
-		ret = daxpin_publish(world.pool, &op, 1);
+		ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
 		if (ret != -ENOENT)
 			must("taking a name away", ret, 0);
 	}
@@ -233,7 +233,8 @@ static void clear_all(void)
 			continue;
 		op.extent = named.extent;
 		shadow_ending(named);
-		must("retire", daxpin_publish(world.pool, &op, 1), 0);
+		must("retire", daxpin_publish(world.pool, &op, 1,
+					      NULL, NULL), 0);
 	}
 }
 

@@ -155,7 +155,7 @@ static inline void make_root(struct fixture *f, const char *name)
 	};
 
 	ops[1].extent = ops[0].extent;
-	assert_int_equal(daxpin_publish(f->pool, ops, 2), 0);
+	assert_int_equal(daxpin_publish(f->pool, ops, 2, NULL, NULL), 0);
 }
 
 /*

@@ -84,7 +84,7 @@ int publish(struct fixture *f, uint32_t type, struct daxpin_extent extent)
 {
 	struct daxpin_op op = { .type = type, .extent = extent };
 
-	return daxpin_publish(f->pool, &op, 1);
+	return daxpin_publish(f->pool, &op, 1, NULL, NULL);
 }
 
 struct daxpin_extent live(struct fixture *f, uint64_t size)

@@ -144,7 +144,7 @@ int publish(struct fixture *f, struct daxpin_extent extent, uint32_t type)
 		.extent = extent,
 	};
 
-	return daxpin_publish(f->pool, &op, 1);
+	return daxpin_publish(f->pool, &op, 1, NULL, NULL);
 }
 
 int grant(struct fixture *f, unsigned int i, struct daxpin_extent extent,

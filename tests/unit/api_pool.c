@@ -1038,10 +1038,10 @@ static void disk_pool_is_durable_through_msync(void **state)
 	extent = reserve(f, 8192);
 	strcpy(daxpin_ptr(f->pool, extent, 4096), "on disk");
 	op = (struct daxpin_op) {
-		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSIST,
+		.type = DAXPIN_OP_KEEP,
 		.extent = extent,
 	};
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_int_equal(daxpin_persist(f->pool, extent, 4096, 8), 0);
 	close_pool(f);
 	open_pool(f);

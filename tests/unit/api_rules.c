@@ -467,11 +467,40 @@ static void a_drop_too_many_is_told_to_the_last(void **state)
 	dp_invariants(f->pool);
 }
 
+/* ------------------------------------------------------- what an error means */
+
+static void every_errno_has_a_sentence(void **state)
+{
+	const int ours[] = { E2BIG, EAGAIN, EINVAL, ESTALE, EUCLEAN };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		assert_string_not_equal(daxpin_strerror(-ours[i]),
+					strerror(ours[i]));
+	assert_string_equal(daxpin_strerror(-EACCES), strerror(EACCES));
+	assert_string_equal(daxpin_strerror(0), "no error");
+	assert_string_equal(daxpin_strerror(3), "no error");
+	for (int error = -4096; error < 0; error++)
+		assert_true(daxpin_strerror(error)[0]);
+}
+
+static void the_version_is_told_twice_alike(void **state)
+{
+	char text[32];
+
+	(void)state;
+	snprintf(text, sizeof(text), "%u.%u.%u", DAXPIN_VERSION_NUM >> 16,
+		 DAXPIN_VERSION_NUM >> 8 & 0xff, DAXPIN_VERSION_NUM & 0xff);
+	assert_string_equal(daxpin_version(), text);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(every_errno_has_a_sentence),
+		TEST(the_version_is_told_twice_alike),
 		TEST(a_registration_is_no_hold),
 		TEST(a_registered_pool_does_not_close),
 		TEST(every_kind_of_hold_keeps_it_busy),

@@ -10,7 +10,7 @@
 
 #define ASSERT_PUBLISH(f, ops, result) do {				\
 	assert_int_equal(daxpin_publish((f)->pool, ops,			\
-			 sizeof(ops) / sizeof((ops)[0])), result);	\
+			 sizeof(ops) / sizeof((ops)[0]), NULL, NULL), result); \
 	dp_invariants((f)->pool);						\
 } while (0)
 
@@ -71,6 +71,86 @@ static void assert_root(struct fixture *f, const char *name,
 	assert_true(found.addr == extent.addr);
 }
 
+/* ------------------------------------------------- which one failed, and why */
+
+/* It fails so, at that operation, with a sentence that has those words. */
+static void assert_fails_at(struct fixture *f, const struct daxpin_op *ops,
+			    size_t count, int error, size_t at,
+			    const char *words)
+{
+	char errmsg[400] = "old";
+	const struct daxpin_publish_options options = {
+		.size = sizeof(options), .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
+	};
+	size_t failed = 1000;
+
+	assert_int_equal(daxpin_publish(f->pool, ops, count, &options, &failed),
+			 error);
+	assert_int_equal(failed, at);
+	if (!strstr(errmsg, words))
+		fail_msg("\"%s\" does not say \"%s\"", errmsg, words);
+	assert_int_equal(daxpin_publish(f->pool, ops, count, NULL, NULL), error);
+}
+
+static void the_operation_that_fails_is_named(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent a = live(f, 4096), b = reserve(f, 4096);
+	struct daxpin_extent gone = live(f, 4096), held = reserve(f, 4096);
+	struct daxpin_op stale[] = { keep(b), retire(gone) };
+	struct daxpin_op busy[] = { retire(a), keep(b), keep(held) };
+	struct daxpin_op twice[] = { set(a, 8, 1), keep(b), set(a, 8, 2) };
+	struct daxpin_op nameless[] = { keep(b), root("none", (struct daxpin_extent) { 0, 0 }) };
+	struct daxpin_op range[] = { retire(a), keep(b) };
+	struct daxpin_op again[] = { keep(a) };
+
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, gone), 0);
+	assert_fails_at(f, stale, 2, -ESTALE, 1, "operation 1 (RETIRE of");
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_WRITE), 0);
+	assert_fails_at(f, busy, 3, -EBUSY, 2, "DAXPIN_OP_WRITERS");
+	assert_int_equal(daxpin_drop(f->pool, held), 0);
+	assert_fails_at(f, twice, 3, -EINVAL, 2, "sets the same word");
+	assert_fails_at(f, nameless, 2, -ENOENT, 1, "(ROOT \"none\")");
+	range[1].offset = 4097;
+	assert_fails_at(f, range, 2, -EINVAL, 1, "operation 1 (KEEP of");
+	assert_fails_at(f, again, 1, -EINVAL, 0, "is not reserved");
+}
+
+static void a_publish_that_fails_as_a_whole_is_told(void **state)
+{
+	struct fixture *f = *state;
+	static struct daxpin_op ops[DAXPIN_OPS_MAX + 1];
+
+	assert_fails_at(f, ops, DAXPIN_OPS_MAX + 1, -E2BIG, DAXPIN_OPS_MAX + 1,
+			"249 operations");
+	assert_fails_at(f, ops, 0, -EINVAL, 0, "makes no sense");
+}
+
+static void what_succeeds_says_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_op op = keep(reserve(f, 4096));
+	char errmsg[100] = "old";
+	struct daxpin_publish_options options = {
+		.size = sizeof(options), .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
+	};
+	size_t failed = 77;
+
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, &options, &failed), 0);
+	assert_string_equal(errmsg, "");
+	assert_int_equal(failed, 77);
+	op.type = DAXPIN_OP_RETIRE;
+	options.flags = 1;
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, &options, &failed),
+			 -EINVAL);
+	assert_int_equal(failed, 1);
+	assert_non_null(strstr(errmsg, "0x1"));
+	op.reserved[1] = 1;
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EINVAL);
+}
+
 /* ------------------------------------------------------------ what they do */
 
 static void a_batch_is_there_after_a_reopen(void **state)
@@ -126,13 +206,15 @@ static void the_largest_batch(void **state)
 	}
 	ASSERT_PUBLISH(f, ops, -E2BIG);
 	assert_int_equal(state_of(f, extent[0]), DAXPIN_STATE_RESERVED);
-	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX), 0);
+	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX,
+					NULL, NULL), 0);
 	assert_int_equal(daxpin_cancel(f->pool, extent[DAXPIN_OPS_MAX]), 0);
 	for (size_t i = 0; i < DAXPIN_OPS_MAX; i++) {
 		assert_int_equal(state_of(f, extent[i]), DAXPIN_STATE_LIVE);
 		ops[i] = retire(extent[i]);
 	}
-	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX), 0);
+	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX,
+					NULL, NULL), 0);
 	assert_int_equal(free_bytes(f), before);
 	dp_invariants(f->pool);
 }
@@ -184,7 +266,7 @@ static void a_refused_batch_changes_nothing(void **state)
 	struct daxpin_extent retired = live(f, 4096), named = live(f, 4096);
 	struct daxpin_op name = root("name", named);
 
-	assert_int_equal(daxpin_publish(f->pool, &name, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &name, 1, NULL, NULL), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, over), 0);
 	assert_int_equal(daxpin_hold(f->pool, retired, DAXPIN_HOLD_READ), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, retired), 0);
@@ -295,7 +377,7 @@ static void a_root_is_moved_and_taken_away(void **state)
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, old), -EBUSY);
 	ASSERT_PUBLISH(f, replace, 0);
 	assert_root(f, "index", new);
-	assert_int_equal(daxpin_publish(f->pool, &again, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &again, 1, NULL, NULL), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, new), -EBUSY);
 	assert_int_equal(fixture_reopen(f), 0);
 	dp_invariants(f->pool);
@@ -336,9 +418,10 @@ static void the_limits_of_names(void **state)
 
 	memset(longest, 'x', DAXPIN_ROOT_NAME_MAX - 1);
 	memset(longer, 'x', DAXPIN_ROOT_NAME_MAX);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	op.name = longer;
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), -ENAMETOOLONG);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL),
+			 -ENAMETOOLONG);
 	assert_int_equal(daxpin_root(f->pool, longer, &found), -ENAMETOOLONG);
 	assert_int_equal(daxpin_root(f->pool, "", &found), -EINVAL);
 	assert_int_equal(daxpin_root(f->pool, NULL, &found), -EINVAL);
@@ -357,17 +440,18 @@ static void the_limit_of_roots(void **state)
 	op.name = name;
 	for (unsigned int i = 0; i < DAXPIN_ROOTS_MAX; i++) {
 		snprintf(name, sizeof(name), "root %u", i);
-		assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1,
+						NULL, NULL), 0);
 	}
 	strcpy(name, "one more");
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), -ENOSPC);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -ENOSPC);
 	dp_invariants(f->pool);
 	assert_int_equal(fixture_reopen(f), 0);
 	op = root("root 500", nothing);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
 	op = root("one more", extent);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_int_equal(daxpin_root(f->pool, "root 1023", &found), 0);
 	assert_int_equal(daxpin_root(f->pool, "root 500", &found), -ENOENT);
 }
@@ -380,13 +464,13 @@ static void a_set_is_for_live_extents(void **state)
 	struct daxpin_extent extent = reserve(f, 4096);
 	struct daxpin_op op = set(extent, 16, 5);
 
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EINVAL);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EINVAL);
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_int_equal(word_at(f, extent, 16), 5);
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	assert_int_equal(fixture_reopen(f), 0);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), -ESTALE);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -ESTALE);
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
 	assert_int_equal(word_at(f, extent, 16), 5);
 }
@@ -512,7 +596,7 @@ static void a_damaged_root_is_refused(void **state)
 	open_pool(f);
 	extent = live(f, 4096);
 	op = root("name", extent);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	close_pool(f);
 	look(f, 0, DP_ROOTS_OFFSET, &letter, 1);
 	assert_int_equal(letter, 'n');
@@ -540,7 +624,7 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 	open_pool(f);
 	extent = live(f, 4096);
 	op = root("name", extent);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	close_pool(f);
 	entry = descriptor_entry(f, extent.addr / 4096, none);
 	patch(f, entry.addr / (32 * MIB), entry.addr % (32 * MIB),
@@ -549,7 +633,7 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 	dp_invariants(f->pool);
 	assert_int_equal(daxpin_root(f->pool, "name", &found), -ESTALE);
 	op = root("name", live(f, 4096));
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_root(f, "name", op.extent);
 	dp_invariants(f->pool);
 	close_pool(f);
@@ -578,7 +662,8 @@ static void *set_words(void *arg)
 			set(world.index, 1024 + me * 8, i),
 		};
 
-		assert_int_equal(daxpin_publish(world.f->pool, ops, 1 + i % 3),
+		assert_int_equal(daxpin_publish(world.f->pool, ops, 1 + i % 3,
+						NULL, NULL),
 				 0);
 	}
 	return NULL;
@@ -599,7 +684,7 @@ static void *replace(void *arg)
 			assert_int_equal(ret, 0);
 			ret = daxpin_publish(pool, (struct daxpin_op[]) {
 				keep(new), root(name, new), retire(old),
-			}, 3);
+			}, 3, NULL, NULL);
 		} while (ret == -EBUSY || ret == -ESTALE || ret == -EALREADY);
 		assert_int_equal(ret, 0);
 	}
@@ -672,6 +757,9 @@ int main(void)
 		     closed_setup),
 		TEST(a_damaged_root_is_refused, closed_setup),
 		TEST(a_root_whose_extent_is_gone_is_stale, closed_setup),
+		TEST(the_operation_that_fails_is_named, fixture_setup),
+		TEST(a_publish_that_fails_as_a_whole_is_told, fixture_setup),
+		TEST(what_succeeds_says_nothing, fixture_setup),
 		TEST(threads_set_words_of_one_line, fixture_setup),
 		TEST(threads_replace_what_a_name_names, fixture_setup),
 	};

@@ -307,7 +307,7 @@ static int every_call(void *arg)
 		daxpin_pool_info(f->pool, &info),
 		daxpin_reserve(f->pool, 4096, 0, &extent),
 		daxpin_cancel(f->pool, extent),
-		daxpin_publish(f->pool, &op, 1),
+		daxpin_publish(f->pool, &op, 1, NULL, NULL),
 		daxpin_extent_at(f->pool, extent.addr, &extent),
 		daxpin_size(f->pool, extent, &size),
 		daxpin_state(f->pool, extent, &state),

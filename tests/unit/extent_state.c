@@ -440,18 +440,18 @@ static void keep_with_a_writer_needs_the_flag(void **state)
 	struct fixture *f = *state;
 	struct daxpin_op op = {
 		.type = DAXPIN_OP_KEEP,
-		.flags = DAXPIN_OP_WRITERS | DAXPIN_OP_PERSIST,
+		.flags = DAXPIN_OP_WRITERS,
 		.extent = reserved_written(f),
 	};
 
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
 	/* The mark goes with the last drop. */
 	op.extent = reserved_written(f);
 	op.flags = 0;
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EBUSY);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EBUSY);
 	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	dp_invariants(f->pool);
 }
 
@@ -531,10 +531,11 @@ static void bad_arguments_change_nothing(void **state)
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0x80, &out), -EINVAL);
 	assert_int_equal(daxpin_reserve(f->pool, (30 << 20) + 1, 0, &out), -EFBIG);
 	assert_int_equal(daxpin_reserve(f->pool, UINT64_MAX, 0, &out), -EFBIG);
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), -EINVAL);
-	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX + 1),
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EINVAL);
+	assert_int_equal(daxpin_publish(f->pool, ops, DAXPIN_OPS_MAX + 1,
+					NULL, NULL),
 			 -E2BIG);
-	assert_int_equal(daxpin_publish(f->pool, ops, 0), -EINVAL);
+	assert_int_equal(daxpin_publish(f->pool, ops, 0, NULL, NULL), -EINVAL);
 	assert_int_equal(daxpin_hold(f->pool, extent, 0), -EINVAL);
 	assert_int_equal(daxpin_hold(f->pool, extent, 4), -EINVAL);
 	bad.addr = 0;

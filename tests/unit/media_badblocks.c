@@ -721,7 +721,7 @@ static int set(struct fixture *f, struct daxpin_extent extent, uint64_t offset,
 		.value = value,
 	};
 
-	return daxpin_publish(f->pool, &op, 1);
+	return daxpin_publish(f->pool, &op, 1, NULL, NULL);
 }
 
 static void set_keeps_off_bad_blocks(void **state)

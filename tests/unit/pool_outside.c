@@ -366,7 +366,8 @@ static int create_and_keep(void *arg)
 	if (daxpin_reserve(f->pool, 4096, 0, &ops[0].extent))
 		return 3;
 	ops[1].extent = ops[0].extent;
-	return daxpin_publish(f->pool, ops, 2) || daxpin_pool_close(f->pool) ?
+	return daxpin_publish(f->pool, ops, 2, NULL, NULL) ||
+	       daxpin_pool_close(f->pool) ?
 	       3 : 0;
 }
 

@@ -203,8 +203,8 @@ static void what_the_device_does_not_end_is_quarantined(void **state)
 	struct daxpin_extent other;
 
 	(void)state;
-	assert_int_equal(daxpin_publish(f->pool, &keep, 1), 0);
-	assert_int_equal(daxpin_publish(f->pool, &retire, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &keep, 1, NULL, NULL), 0);
+	assert_int_equal(daxpin_publish(f->pool, &retire, 1, NULL, NULL), 0);
 	fake.dereg_error = EIO;
 	fake.dereg_refusals = ALWAYS;
 	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);

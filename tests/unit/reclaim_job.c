@@ -94,10 +94,9 @@ static void keep(struct fixture *f, struct daxpin_extent extent)
 {
 	const struct daxpin_op op = {
 		.type = DAXPIN_OP_KEEP, .extent = extent,
-		.flags = DAXPIN_OP_PERSIST
 	};
 
-	assert_int_equal(daxpin_publish(f->pool, &op, 1), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 }
 
 /* ---------------------------------------------------------- there and back */
