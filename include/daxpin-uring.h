@@ -217,6 +217,9 @@ int daxpin_uring_abort(struct daxpin_uring_io *io);
  * Kernels before 6.13 wait here for every request in the ring that uses a
  * registered file or buffer. Call it before the ring is freed: else the ring lives
  * on, and a request whose CQE is lost keeps its hold. NULL is fine.
+ *
+ * In a child of fork(), before daxpin_pool_close(): close the descriptors that the
+ * adapter has of the ring, and return 0. The parent's ring stays attached.
  */
 int daxpin_uring_detach(struct daxpin_uring *uring);
 

@@ -12,7 +12,8 @@
  *    (read, write, libaio). vmsplice, MSG_ZEROCOPY and rings that were neither
  *    attached nor guarded are outside the promise.
  *  - A pool belongs to one process. In a child of fork() every call returns
- *    -EOWNERDEAD.
+ *    -EOWNERDEAD, except daxpin_uring_detach() and daxpin_pool_close(), which
+ *    give back what was inherited.
  *  - A hold is dropped only when the hardware is known to be done: at the
  *    request's last CQE, or when ibv_dereg_mr() has returned. The adapters
  *    (daxpin-uring.h, daxpin-rdma.h) do this for you.
@@ -219,6 +220,14 @@ int daxpin_pool_open(const char *path,
 /*
  * Close. -EBUSY, and nothing is torn down, while a hold, a registration or a
  * job is out. Not concurrent with any other call on the pool. NULL is fine.
+ *
+ * In a child of fork(): unmap and close what the child has inherited, and return
+ * 0. The parent's pool stays open and locked. A child that lives on after its
+ * parent, as after daemon(3), must do so before it can open the pool itself. Before
+ * that it calls daxpin_uring_detach() for each attached ring, and it must also close
+ * the rings of the parent that it has inherited. Not in a child of vfork() or of
+ * clone() with CLONE_VM or CLONE_FILES, whose memory or descriptors are its parent's
+ * own.
  */
 int daxpin_pool_close(struct daxpin_pool *pool);
 

@@ -91,9 +91,10 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 
 	if (!pool)
 		return 0;
-	ret = dp_enter(pool);
-	if (ret)
-		return ret;
+	if (dp_enter(pool)) {
+		dp_give_back(pool);
+		return 0;
+	}
 	pool_close_gates(pool);
 	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {

@@ -421,6 +421,21 @@ void dp_discard(struct daxpin_pool *pool)
 	free(pool);
 }
 
+/*
+ * The parent's threads do not exist in the child. A mutex that one of them had stays
+ * locked, and what it changed stays half changed: so no mutex is taken and no list is
+ * followed. What those lead to is left allocated.
+ */
+void dp_give_back(struct daxpin_pool *pool)
+{
+	dp_jobs_give_back(&pool->jobs);
+	dp_events_give_back(&pool->events);
+	dp_leases_fini(&pool->leases);
+	dp_pool_tear_down(&pool->media);
+	dp_os_unmap(pool->owner_page, 4096);
+	free(pool);
+}
+
 int dp_recover(struct dp_pool_request *request,
 		  int (*media)(struct dp_pool *, struct dp_pool_request *),
 		  struct daxpin_pool **ret_pool)

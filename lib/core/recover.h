@@ -16,4 +16,7 @@ int dp_recover(struct dp_pool_request *request,
 /* Free everything but the media, which must be closed already. */
 void dp_discard(struct daxpin_pool *pool);
 
+/* In a forked child: unmap and close what it inherited. Its parent's pool stays open. */
+void dp_give_back(struct daxpin_pool *pool);
+
 #endif

@@ -96,6 +96,11 @@ void dp_events_fini(struct dp_events *events)
 	pthread_mutex_destroy(&events->mutex);
 }
 
+void dp_events_give_back(struct dp_events *events)
+{
+	dp_os_close(events->fd);
+}
+
 static void event_make_ready(struct dp_events *events,
 			     struct daxpin_watch *watch)
 {

@@ -33,6 +33,8 @@ struct dp_events {
 
 int dp_events_init(struct dp_events *events);
 void dp_events_fini(struct dp_events *events);
+/* In a forked child: close its descriptor. The watches are its parent's. */
+void dp_events_give_back(struct dp_events *events);
 int dp_events_fd(const struct dp_events *events);
 
 /*

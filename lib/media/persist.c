@@ -2,9 +2,14 @@
 /*
  * The real medium: libpmem2 writes cache lines back. Pages are written back
  * by msync() here, because libpmem2 aborts the process when msync() fails.
+ *
+ * libpmem2 keeps a list of all mappings under a lock of its own. A child that is forked
+ * while another thread has it would wait for that thread for ever, so no thread is in
+ * there while this process forks.
  */
 #include <errno.h>
 #include <libpmem2.h>
+#include <pthread.h>
 #include "media/persist.h"
 #include "os/os.h"
 
@@ -28,18 +33,51 @@ static enum pmem2_granularity to_pmem2(enum dp_granularity granularity)
 	return PMEM2_GRANULARITY_PAGE;
 }
 
-int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
-		    uint64_t size, const struct dp_errmsg *errmsg)
+/* Whoever is in libpmem2's list of mappings, or forks. */
+static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t list_once = PTHREAD_ONCE_INIT;
+
+static void persist_lock_list(void)
+{
+	pthread_mutex_lock(&list_mutex);
+}
+
+static void persist_unlock_list(void)
+{
+	pthread_mutex_unlock(&list_mutex);
+}
+
+/* A child's one thread is the one that forked, so the mutex is its own. */
+static void persist_guard_forks(void)
+{
+	pthread_atfork(persist_lock_list, persist_unlock_list,
+		       persist_unlock_list);
+}
+
+static int persist_map(struct dp_persist *persist, int fd, void *base,
+		       uint64_t size)
 {
 	struct pmem2_source *source;
 	int ret = pmem2_source_from_fd(&source, fd);
 
-	assert(!persist->map);
 	if (ret)
-		goto fail;
+		return ret;
+	pthread_once(&list_once, persist_guard_forks);
+	persist_lock_list();
 	ret = pmem2_map_from_existing(&persist->map, source, base, size,
 				      to_pmem2(persist->granularity));
+	persist_unlock_list();
 	pmem2_source_delete(&source);
+	return ret;
+}
+
+int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
+		    uint64_t size, const struct dp_errmsg *errmsg)
+{
+	int ret;
+
+	assert(!persist->map);
+	ret = persist_map(persist, fd, base, size);
 	if (ret)
 		goto fail;
 	persist->flush = pmem2_get_flush_fn(persist->map);
@@ -55,8 +93,11 @@ fail:
 
 void dp_persist_fini(struct dp_persist *persist)
 {
-	if (persist->map)
-		pmem2_map_delete(&persist->map);
+	if (!persist->map)
+		return;
+	persist_lock_list();
+	pmem2_map_delete(&persist->map);
+	persist_unlock_list();
 }
 
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value)

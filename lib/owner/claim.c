@@ -11,6 +11,8 @@
  *	the name has a claimed inode     -> not opened	[dp_claim_exists]
  *	claimed -> ended		[dp_claim_end]: its descriptor, then those
  *					that were parked with it
+ *	inherited by a forked child -> ended, or parked with the child's own claim
+ *	of that inode			[dp_claim_end]
  *
  * Concurrency: claims_mutex guards the table and the lists of parked ones. An
  * ending claim stays in the table until its last descriptor is closed, outside
@@ -18,13 +20,21 @@
  * refused and its descriptor parked, so no close can drop the byte of a claim
  * that was made after it. A caller looks at the name before it opens the file, so
  * that an open that is tried again and again in vain does not park a descriptor each
- * time; only another thread that claims the file in between makes one. The table is the one global of the library.
+ * time; only another thread that claims the file in between makes one.
+ *
+ * The table is the one global of the library. It lies in memory that a forked child
+ * gets as zeroes, because a thread of the parent, which the child does not have, may
+ * hold the mutex. Zeroes are an unlocked mutex and an empty table, which is what the
+ * child has claimed. Process ids would not do: in each new pid namespace they begin
+ * again.
  *
  * Keeps W1 (the descriptor that is judged is the one that is kept) and W2.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "os/os.h"
 #include "owner/claim.h"
 
@@ -38,41 +48,74 @@ struct dp_claim {
 	struct dp_claim *parked;	/* the same inode, opened once more */
 };
 
-static pthread_mutex_t claims_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct dp_claim *claims[BUCKETS];
-static size_t claims_count;
-static struct dp_claim *claims_strays;	/* of unknown inodes */
-static int claims_pid;		/* a forked child has claimed nothing yet */
+/* All zeroes: nothing is claimed, and the mutex is free. */
+struct claims {
+	pthread_mutex_t mutex;
+	struct dp_claim *bucket[BUCKETS];
+	size_t count;
+	struct dp_claim *strays;	/* of unknown inodes */
+};
 
-static struct dp_claim **claim_bucket(dev_t dev, ino_t ino)
+static struct claims *_Atomic claims_there;
+
+/* In memory that is wiped in a forked child. */
+static struct claims *claims_make(void)
 {
-	return &claims[(ino ^ dev * 31) % BUCKETS];
+	void *made;
+
+	if (dp_os_map(NULL, sizeof(struct claims), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, &made))
+		return NULL;
+	if (!dp_os_advise(made, sizeof(struct claims), MADV_WIPEONFORK))
+		return made;
+	dp_os_unmap(made, sizeof(struct claims));
+	return NULL;
+}
+
+/* Made once a process and its children; NULL: there is no memory. */
+static struct claims *claims_get(void)
+{
+	struct claims *claims = atomic_load(&claims_there), *made;
+
+	if (claims)
+		return claims;
+	made = claims_make();
+	if (!made || atomic_compare_exchange_strong(&claims_there, &claims, made))
+		return made;
+	dp_os_unmap(made, sizeof(struct claims));	/* another was first */
+	return claims;
+}
+
+static struct dp_claim **claim_bucket(struct claims *claims, dev_t dev,
+				      ino_t ino)
+{
+	return &claims->bucket[(ino ^ dev * 31) % BUCKETS];
 }
 
 /* Its place in the bucket, where NULL stands if there is none. */
-static struct dp_claim **claim_find(dev_t dev, ino_t ino)
+static struct dp_claim **claim_find(struct claims *claims, dev_t dev,
+				    ino_t ino)
 {
-	struct dp_claim **at = claim_bucket(dev, ino);
+	struct dp_claim **at = claim_bucket(claims, dev, ino);
 
 	while (*at && ((*at)->dev != dev || (*at)->ino != ino))
 		at = &(*at)->next;
 	return at;
 }
 
-static void claim_lock(void)
+/* There is a table as soon as there is a claim, dp_claim_new(). */
+static struct claims *claims_lock(void)
 {
-	pthread_mutex_lock(&claims_mutex);
-	if (claims_pid != dp_os_pid()) {
-		memset(claims, 0, sizeof(claims));
-		claims_count = 0;
-		claims_strays = NULL;
-	}
-	claims_pid = dp_os_pid();
+	struct claims *claims = atomic_load(&claims_there);
+
+	assert(claims);
+	pthread_mutex_lock(&claims->mutex);
+	return claims;
 }
 
 struct dp_claim *dp_claim_new(void)
 {
-	struct dp_claim *claim = calloc(1, sizeof(*claim));
+	struct dp_claim *claim = claims_get() ? calloc(1, sizeof(*claim)) : NULL;
 
 	if (claim)
 		claim->fd = -1;
@@ -91,12 +134,12 @@ static void claim_close(struct dp_claim *list)
 }
 
 /* Under the mutex: before anything is claimed, so before any byte is taken. */
-static void claim_close_strays(void)
+static void claim_close_strays(struct claims *claims)
 {
-	if (claims_count)
+	if (claims->count)
 		return;
-	claim_close(claims_strays);
-	claims_strays = NULL;
+	claim_close(claims->strays);
+	claims->strays = NULL;
 }
 
 /* The claim of a descriptor that must not be closed yet serves to remember it. */
@@ -108,16 +151,28 @@ static void claim_park(struct dp_claim **list, struct dp_claim **claim, int fd)
 	*claim = NULL;
 }
 
+static void claim_hand_over(struct dp_claim **list, struct dp_claim *from)
+{
+	struct dp_claim *next;
+
+	for (; from; from = next) {
+		next = from->next;
+		from->next = *list;
+		*list = from;
+	}
+}
+
 int dp_claim_take(struct dp_claim **claim, int fd, const struct stat *stat)
 {
+	struct claims *claims;
 	struct dp_claim **at;
 	int ret = 0;
 
 	assert(*claim && (*claim)->fd < 0 && fd >= 0);
 	(*claim)->dev = stat->st_dev;
 	(*claim)->ino = stat->st_ino;
-	claim_lock();
-	at = claim_find(stat->st_dev, stat->st_ino);
+	claims = claims_lock();
+	at = claim_find(claims, stat->st_dev, stat->st_ino);
 	if (*at) {
 		claim_park(&(*at)->parked, claim, fd);
 		ret = -EBUSY;
@@ -125,45 +180,77 @@ int dp_claim_take(struct dp_claim **claim, int fd, const struct stat *stat)
 		(*claim)->fd = fd;
 		(*claim)->next = NULL;
 		*at = *claim;
-		claims_count++;
+		claims->count++;
 	}
-	pthread_mutex_unlock(&claims_mutex);
+	pthread_mutex_unlock(&claims->mutex);
 	return ret;
 }
 
 bool dp_claim_exists(const struct stat *stat)
 {
+	struct claims *claims;
 	bool exists;
 
-	claim_lock();
-	exists = *claim_find(stat->st_dev, stat->st_ino);
-	pthread_mutex_unlock(&claims_mutex);
+	if (!atomic_load(&claims_there))
+		return false;
+	claims = claims_lock();
+	exists = *claim_find(claims, stat->st_dev, stat->st_ino);
+	pthread_mutex_unlock(&claims->mutex);
 	return exists;
 }
 
 void dp_claim_stray(struct dp_claim **claim, int fd)
 {
-	claim_lock();
-	claim_park(&claims_strays, claim, fd);
-	claim_close_strays();
-	pthread_mutex_unlock(&claims_mutex);
+	struct claims *claims = claims_lock();
+
+	claim_park(&claims->strays, claim, fd);
+	claim_close_strays(claims);
+	pthread_mutex_unlock(&claims->mutex);
+}
+
+bool dp_claim_is_ours(const struct dp_claim *claim)
+{
+	struct claims *claims = claims_lock();
+	bool ours = *claim_find(claims, claim->dev, claim->ino) == claim;
+
+	pthread_mutex_unlock(&claims->mutex);
+	return ours;
+}
+
+/*
+ * An inherited one: what closes it ends record locks of this process on the same inode,
+ * if it has opened that itself meanwhile. Then that one keeps it.
+ */
+static bool claim_park_inherited(struct dp_claim *claim)
+{
+	struct claims *claims = claims_lock();
+	struct dp_claim *own = *claim_find(claims, claim->dev, claim->ino);
+
+	if (own && own != claim) {
+		claim_hand_over(&own->parked, claim->parked);
+		claim->parked = NULL;
+		claim->next = NULL;
+		claim_hand_over(&own->parked, claim);
+	}
+	pthread_mutex_unlock(&claims->mutex);
+	return own && own != claim;
 }
 
 /* Take the claim out, unless something was parked meanwhile: that is returned. */
 static struct dp_claim *claim_take_out(struct dp_claim *claim)
 {
+	struct claims *claims = claims_lock();
 	struct dp_claim **at, *parked;
 
-	claim_lock();
 	parked = claim->parked;
 	claim->parked = NULL;
-	at = claim_find(claim->dev, claim->ino);
+	at = claim_find(claims, claim->dev, claim->ino);
 	if (!parked && *at == claim) {	/* an inherited one is not there */
 		*at = claim->next;
-		claims_count--;
+		claims->count--;
 	}
-	claim_close_strays();
-	pthread_mutex_unlock(&claims_mutex);
+	claim_close_strays(claims);
+	pthread_mutex_unlock(&claims->mutex);
 	return parked;
 }
 
@@ -172,6 +259,8 @@ void dp_claim_end(struct dp_claim *claim)
 	struct dp_claim *parked;
 
 	if (!claim)
+		return;
+	if (claim->fd >= 0 && claim_park_inherited(claim))
 		return;
 	if (claim->fd >= 0) {
 		dp_os_close(claim->fd);

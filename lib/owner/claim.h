@@ -37,7 +37,10 @@ bool dp_claim_is_of(const struct dp_claim *claim, const struct stat *stat);
 dev_t dp_claim_device(const struct dp_claim *claim);
 ino_t dp_claim_inode(const struct dp_claim *claim);
 
-/* Close the descriptors and end the claim. NULL is fine. */
+/* false: a forked child inherited it, and has claimed nothing with it. */
+bool dp_claim_is_ours(const struct dp_claim *claim);
+
+/* Close the descriptors and end the claim, also an inherited one. NULL is fine. */
 void dp_claim_end(struct dp_claim *claim);
 
 #endif

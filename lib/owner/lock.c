@@ -191,6 +191,9 @@ static int lock_still_held(enum dp_owner_state owner, int pid,
 			       "process %d died with I/O into the pool that has not ended: wait with a longer deadline",
 			       pid);
 	case DP_OWNER_KEPT:
+		if (pid == dp_os_pid())
+			return dp_fail(errmsg, -EBUSY,
+				       "the pool's owner is gone, and this process, its child, has inherited the lock: give it back first with daxpin_pool_close() of the handle that was open before the fork, and close the rings of that time");
 		return dp_fail(errmsg, -EBUSY,
 			       "the pool's owner is gone, but process %d keeps its lock, as its child or by a descriptor or a ring that it was given: end it, or wait with a deadline",
 			       pid);
@@ -270,7 +273,9 @@ void dp_lock_end(struct dp_lock *lock)
 {
 	int fd = dp_lock_fd(lock);
 
-	if (lock->taken) {
+	/* An inherited descriptor is the parent's lock as well, and LOCK_UN by the
+	 * child would end it: a close does not. */
+	if (lock->taken && dp_claim_is_ours(lock->claim)) {
 		dp_os_byte_unlock(fd);
 		dp_os_flock(fd, LOCK_UN);
 	}

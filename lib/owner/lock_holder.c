@@ -78,6 +78,9 @@ static int holder_look_at_fd(const char *fd, void *arg)
 		return 0;
 	if (!strcmp(link, "anon_inode:[io_uring]"))
 		return holder_is_in_ring(search, fd);
+	/* This process has the file open to ask for its lock. */
+	if (search->pid == dp_os_pid())
+		return 0;
 	return holder_has_name(search, link) && holder_is_it(search, path);
 }
 
@@ -107,7 +110,7 @@ static int holder_look_at_process(const char *name, void *arg)
 	int dir, found;
 
 	search->pid = atoi(name);
-	if (search->pid <= 0 || search->pid == dp_os_pid())
+	if (search->pid <= 0)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/fd", search->pid);
 	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);

@@ -9,7 +9,8 @@
 #include <sys/types.h>
 #include "util/util.h"
 
-/* Another process that keeps the file that fd has open; its pid, or 0. */
+/* The process that keeps the file that fd has open, or 0. This one does, if it has
+ * inherited the pool. */
 int dp_keeper_find(int fd, dev_t dev, ino_t ino);
 
 /* No such process any more, or only its remains, which keep no files. */

@@ -54,9 +54,7 @@ static void attach_destroy(struct daxpin_rdma *rdma)
 /* Of its grants, too, the handles are remembered for so long. */
 static void attach_tombstone(struct daxpin_rdma *rdma)
 {
-	static struct dp_detached_list detached = {
-		.lock = PTHREAD_MUTEX_INITIALIZER
-	};
+	static struct dp_detached_list detached;
 	struct dp_detached oldest;
 
 	rdma->detached = true;

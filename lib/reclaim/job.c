@@ -83,6 +83,11 @@ void dp_jobs_fini(struct dp_jobs *jobs)
 	pthread_mutex_destroy(&jobs->mutex);
 }
 
+void dp_jobs_give_back(struct dp_jobs *jobs)
+{
+	dp_punch_close(&jobs->punch);
+}
+
 static int job_make_parts(struct daxpin_job *job, uint32_t segment)
 {
 	bool all = segment == DAXPIN_ALL_SEGMENTS;

@@ -276,11 +276,22 @@ static void attach_take_down(struct daxpin_uring *uring)
 	uring->pool = NULL;
 }
 
+/*
+ * In a forked child: close what it inherited, and change nothing in the ring,
+ * which is its parent's. A mutex may be locked by a thread that the child does
+ * not have, so what is in memory is left there.
+ */
+static void attach_give_back(struct daxpin_uring *uring)
+{
+	dp_uring_unlink(&uring->link);
+	dp_uring_close(uring->pipe);
+	uring->pipe = -1;
+	uring->pool = NULL;
+}
+
 static void attach_tombstone_ring(struct daxpin_uring *uring)
 {
-	static struct dp_detached_list detached = {
-		.lock = PTHREAD_MUTEX_INITIALIZER
-	};
+	static struct dp_detached_list detached;
 	struct dp_detached oldest;
 
 	attach_take_down(uring);
@@ -380,6 +391,10 @@ DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 			uring->pool,
 			&(struct daxpin_pool_info){
 				.size = sizeof(struct daxpin_pool_info) });
+	if (ret == -EOWNERDEAD) {
+		attach_give_back(uring);
+		return 0;
+	}
 	if (ret)
 		return ret;
 	if (dp_uring_in_flight(uring))

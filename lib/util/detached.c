@@ -6,13 +6,11 @@
 struct dp_detached dp_detached_remember(struct dp_detached_list *list,
 					struct dp_detached detached)
 {
-	struct dp_detached oldest;
+	unsigned int at = atomic_fetch_add(&list->next, 1) % DP_DETACHED_MAX;
 
 	assert(detached.handle);
-	pthread_mutex_lock(&list->lock);
-	oldest = list->of[list->next];
-	list->of[list->next] = detached;
-	list->next = (list->next + 1) % DP_DETACHED_MAX;
-	pthread_mutex_unlock(&list->lock);
-	return oldest;
+	return (struct dp_detached) {
+		atomic_exchange(&list->handle[at], detached.handle),
+		atomic_exchange(&list->more[at], detached.more),
+	};
 }

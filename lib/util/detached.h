@@ -3,11 +3,14 @@
  * Handles that were detached, remembered for a while: a late call on one finds
  * memory that says so and returns an error, where it would otherwise reach
  * memory that has been reused.
+ *
+ * No lock: a thread of the parent could hold it while another thread forks, and
+ * the child would wait for that thread, which it does not have, forever.
  */
 #ifndef DP_DETACHED_H
 #define DP_DETACHED_H
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 #define DP_DETACHED_MAX		64u
 
@@ -17,14 +20,18 @@ struct dp_detached {
 				   here, whatever memory the handle is in */
 };
 
-/* One for each kind of handle, static, with lock = PTHREAD_MUTEX_INITIALIZER. */
+/* One for each kind of handle, static, all zeroes at first. */
 struct dp_detached_list {
-	pthread_mutex_t lock;
-	struct dp_detached of[DP_DETACHED_MAX];
-	unsigned int next;
+	_Atomic(void *) handle[DP_DETACHED_MAX];
+	_Atomic(void *) more[DP_DETACHED_MAX];
+	atomic_uint next;
 };
 
-/* Returns the oldest entry, which the caller must free, or NULLs. Any thread. */
+/*
+ * Returns an old entry, which the caller must free, or NULLs. Any thread. Each
+ * pointer is returned once; its handle and its more may come apart when
+ * DP_DETACHED_MAX threads detach at once.
+ */
 struct dp_detached dp_detached_remember(struct dp_detached_list *list,
 					struct dp_detached detached);
 

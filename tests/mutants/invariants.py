@@ -23,6 +23,7 @@ OWNER = ['tests/unit/owner_owner']
 PLACE = ['tests/unit/owner_place']
 NETLINK = ['tests/unit/owner_rdma_netlink']
 REGISTER = ['tests/unit/api_register_rdma']
+FORK = ['tests/unit/api_fork']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
@@ -746,9 +747,9 @@ MUTANTS = [
      'a_later_segment_belongs_to_one_owner'),
     ('claimed-twice', OUTSIDE, 'lib/owner/claim.c',
      'a process opens a file of two pools twice',
-     '''	at = claim_find(stat->st_dev, stat->st_ino);
+     '''	at = claim_find(claims, stat->st_dev, stat->st_ino);
 	if (*at) {''',
-     '''	at = claim_find(stat->st_dev, stat->st_ino);
+     '''	at = claim_find(claims, stat->st_dev, stat->st_ino);
 	if (*at && false) {''',
      'a_later_segment_is_open_once_in_a_process'),
     ('closed-instead-of-parked', OUTSIDE, 'lib/owner/claim.c',
@@ -956,4 +957,29 @@ MUTANTS = [
 ''',
      '',
      'what_is_mounted_over_sysfs_says_nothing'),
+    # ---------------------------------------------- calls that end badly (C1-C12)
+    ('child-unlocks', FORK, 'lib/owner/lock.c',
+     'a child that gives back ends its parent\'s lock',
+     '''	if (lock->taken && dp_claim_is_ours(lock->claim)) {''',
+     '''	if (lock->taken) {''',
+     'a_child_gives_back_what_it_inherited'),
+    ('claims-are-inherited', FORK, 'lib/owner/claim.c',
+     'a child has its parent\'s claims',
+     '''	if (!dp_os_advise(made, sizeof(struct claims), MADV_WIPEONFORK))''',
+     '''	if (!dp_os_advise(made, sizeof(struct claims), MADV_NORMAL))''',
+     'after_daemon_a_process_opens_its_pool_again'),
+    ('own-lock-is-not-named', FORK, 'lib/owner/lock_holder.c',
+     'a process that inherited the lock is not found',
+     '''	if (search->pid <= 0)
+		return 0;''',
+     '''	if (search->pid <= 0 || search->pid == dp_os_pid())
+		return 0;''',
+     'after_daemon_a_process_opens_its_pool_again'),
+    ('ring-is-kept-by-the-child', URING, 'lib/uring/attach.c',
+     'a child\'s detach leaves the descriptor of the ring open',
+     '''	dp_uring_unlink(&uring->link);
+	dp_uring_close(uring->pipe);
+	uring->pipe = -1;''',
+     '''	uring->pipe = -1;''',
+     'a_daemon_gives_its_ring_back'),
 ]

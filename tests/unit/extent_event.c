@@ -302,7 +302,6 @@ static int every_call(void *arg)
 	enum daxpin_state state;
 	uint64_t size;
 	const int ret[] = {
-		daxpin_pool_close(f->pool),
 		daxpin_pool_drain(f->pool, 0),
 		daxpin_pool_info(f->pool, &info),
 		daxpin_reserve(f->pool, 4096, 0, &extent),

@@ -459,6 +459,72 @@ static void too_little_memlock_is_said_with_the_sum(void **state)
 	assert_int_equal(run_child(attach_poor, NULL), 0);
 }
 
+/* --------------------------------------------------------------- the fork */
+
+#define LONG_MS		600000
+
+/* It would wait for itself. */
+static int sees_itself(const struct daxpin_wait *wait, void *arg)
+{
+	(void)arg;
+	return wait->owner == DAXPIN_OWNER_KEPT && wait->pid == getpid();
+}
+
+/* In the process that lives on: 0, or which step went wrong. */
+static int open_anew(struct world *w, pid_t parent)
+{
+	w->f.options.flags = 0;
+	w->f.options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	w->f.options.progress = sees_itself;
+	if (daxpin_uring_detach(w->uring))
+		return 1;
+	if (daxpin_uring_detach(w->uring) != -ESTALE)
+		return 2;
+	io_uring_queue_exit(&w->ring);
+	if (daxpin_pool_close(w->f.pool))
+		return 3;
+	while (getppid() == parent)
+		usleep(1000);
+	if (daxpin_pool_open(w->f.path, &w->f.options, &w->f.pool))
+		return 4;
+	return daxpin_pool_close(w->f.pool) ? 5 : 0;
+}
+
+/* In the child: an owner with a ring forks and ends, as daemon(3) does. */
+static int become_a_daemon(void *arg, int fd)
+{
+	struct world *w = arg;
+	pid_t parent = getpid();
+	unsigned char step;
+
+	if (daxpin_pool_open(w->f.path, NULL, &w->f.pool) ||
+	    io_uring_queue_init(8, &w->ring, 0) || attach(w, 0))
+		return 1;
+	if (!fork()) {
+		step = open_anew(w, parent);
+		send_message(fd, &step, sizeof(step));
+	}
+	_exit(0);
+}
+
+static void a_daemon_gives_its_ring_back(void **state)
+{
+	struct world *w = *state;
+	unsigned char step = 255;
+	struct child child;
+
+	assert_int_equal(daxpin_pool_close(w->f.pool), 0);
+	w->f.pool = NULL;
+	child = fork_child(become_a_daemon, w);
+	assert_true(receive_message(child.fd, &step, sizeof(step)));
+	assert_int_equal(end_child(&child), 0);
+	assert_int_equal(step, 0);
+	w->f.options.flags = 0;
+	w->f.options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	assert_int_equal(daxpin_pool_open(w->f.path, &w->f.options, &w->f.pool),
+			 0);
+}
+
 /* -------------------------------------------------------------- the crash */
 
 #define REPORTS		3		/* of its wait, before the read lands */
@@ -587,6 +653,7 @@ static int run_all(void)
 		TEST(a_ring_with_a_buffer_table_goes_plain),
 		TEST(a_ring_can_come_back),
 		TEST(the_pool_stays_open_while_a_ring_is_guarded),
+		TEST(a_daemon_gives_its_ring_back),
 	};
 
 	return cmocka_run_group_tests_name("uring_attach", tests, NULL, NULL);

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Forked children: what they inherit they can give back, without harm to their
+ * parent, and they can use pools of their own, whatever its threads were doing.
+ */
+#include "child.h"
+#include "fixture.h"
+#include "invariant.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#define MIB		(UINT64_C(1) << 20)
+#define THREADS		8
+#define CHILDREN	100
+#define LONG_MS		600000
+
+/* ------------------------------------------------------- what is inherited */
+
+/* This process's descriptors of files of the pool. */
+static int count_descriptors(const char *path)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	char name[300], link[300];
+	struct dirent *entry;
+	int count = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		ssize_t length;
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%s", entry->d_name);
+		length = readlink(name, link, sizeof(link) - 1);
+		link[length < 0 ? 0 : length] = '\0';
+		count += !!strstr(link, path);
+	}
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+static int count_mappings(const char *path)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[400];
+	int count = 0;
+
+	while (maps && fgets(line, sizeof(line), maps))
+		count += !!strstr(line, path);
+	if (maps)
+		fclose(maps);
+	return count;
+}
+
+static int gives_back(void *arg)
+{
+	struct fixture *f = arg;
+
+	if (!count_descriptors(f->path) || !count_mappings(f->path))
+		return 1;
+	if (daxpin_pool_close(f->pool))
+		return 2;
+	return count_descriptors(f->path) || count_mappings(f->path) ? 3 : 0;
+}
+
+static int opens_at_once(void *arg)
+{
+	struct fixture *f = arg;
+	struct daxpin_pool *pool;
+
+	return -daxpin_pool_open(f->path, &f->options, &pool);
+}
+
+/* By an open file of its own, in a child: a close would end the parent's byte. */
+static int finds_it_locked(void *arg)
+{
+	char path[40];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", *(int *)arg);
+	fd = open(path, O_RDWR);
+	return fd < 0 || !flock(fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK;
+}
+
+static void a_child_gives_back_what_it_inherited(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f, 4096);
+	int fd = daxpin_lock_fd(f->pool);
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
+	assert_int_equal(run_child(gives_back, f), 0);
+	/* The parent's lock is not touched, nor is its pool. */
+	assert_int_equal(run_child(finds_it_locked, &fd), 0);
+	assert_int_equal(run_child(opens_at_once, f), EBUSY);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+	dp_invariants(f->pool);
+}
+
+/* -------------------------------------------------------------- after daemon(3) */
+
+/* In the process that lives on: 0, or which step went wrong. */
+static int lives_on(struct fixture *f, pid_t parent)
+{
+	struct daxpin_pool *pool = f->pool;
+
+	while (getppid() == parent)
+		usleep(1000);
+	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EBUSY)
+		return 1;
+	if (!strstr(f->errmsg, "this process") ||
+	    !strstr(f->errmsg, "daxpin_pool_close()"))
+		return 2;
+	if (daxpin_pool_close(pool))
+		return 3;
+	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	if (daxpin_pool_open(f->path, &f->options, &f->pool))
+		return 4;
+	return daxpin_pool_close(f->pool) ? 5 : 0;
+}
+
+/* An owner that forks and ends, as daemon(3) does. */
+static int becomes_a_daemon(void *arg, int fd)
+{
+	struct fixture *f = arg;
+	pid_t parent = getpid();
+	unsigned char step;
+
+	if (daxpin_pool_open(f->path, &f->options, &f->pool))
+		return 1;
+	if (!fork()) {
+		prctl(PR_SET_PDEATHSIG, 0);
+		step = lives_on(f, parent);
+		send_message(fd, &step, sizeof(step));
+		_exit(0);
+	}
+	_exit(0);
+}
+
+static void after_daemon_a_process_opens_its_pool_again(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char step = 255;
+	struct child child;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	child = fork_child(becomes_a_daemon, f);
+	assert_true(receive_message(child.fd, &step, sizeof(step)));
+	assert_int_equal(end_child(&child), 0);
+	assert_int_equal(step, 0);
+	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+}
+
+/* ------------------------------------------------------------- busy threads */
+
+struct busy {
+	pthread_t thread;
+	char path[80];
+	char shared[80];		/* the pool of the first thread */
+	void (*turn)(struct busy *busy);
+	atomic_bool *stop;
+	atomic_uint turns;
+};
+
+/* An assertion of cmocka's works in the first thread alone. */
+#define busy_must(call)							\
+	do {								\
+		int busy_ret = (call);					\
+									\
+		if (busy_ret) {						\
+			fprintf(stderr, "%s: %d\n", #call, busy_ret);	\
+			abort();					\
+		}							\
+	} while (0)
+
+static struct daxpin_pool *busy_open(struct busy *busy)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options),
+		.pool_size = 32 * MIB,
+		.segment_size = DAXPIN_SEGMENT_MIN,
+		.deadline_ns = daxpin_deadline_ms(LONG_MS),
+	};
+	struct daxpin_pool *pool;
+	int ret;
+
+	/* In one process the second open does not wait for the first. */
+	while ((ret = daxpin_pool_open(busy->path, &options, &pool)) == -EBUSY)
+		usleep(100);
+	if (ret)
+		busy_must(daxpin_pool_create(busy->path, &options, &pool));
+	return pool;
+}
+
+/* A pool of its own, opened and closed. */
+static void open_and_close(struct busy *busy)
+{
+	busy_must(daxpin_pool_close(busy_open(busy)));
+}
+
+/* A pool that another thread opens and closes: most opens are refused. */
+static void fail_to_open(struct busy *busy)
+{
+	struct daxpin_pool *pool;
+
+	if (!daxpin_pool_open(busy->shared, NULL, &pool))
+		busy_must(daxpin_pool_close(pool));
+}
+
+static void busy_end_job(struct daxpin_job *job)
+{
+	busy_must(daxpin_job_wait(job, DAXPIN_NO_DEADLINE));
+	busy_must(daxpin_job_end(job));
+}
+
+/* Most mutexes of a pool are taken now and then. */
+static void use_a_pool(struct busy *busy)
+{
+	const struct daxpin_job_options some = {
+		.size = sizeof(some), .keep_bytes = 8 * MIB,
+		.segment = DAXPIN_ALL_SEGMENTS,
+	};
+	struct daxpin_pool *pool = busy_open(busy);
+
+	for (int i = 0; i < 20; i++) {
+		struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+		struct daxpin_hold hold;
+		struct daxpin_job *job;
+
+		busy_must(daxpin_reserve(pool, 8192, 0, &op.extent));
+		busy_must(daxpin_hold_labelled(pool, op.extent,
+					       DAXPIN_HOLD_READ, "busy",
+					       &hold));
+		busy_must(daxpin_publish(pool, &op, 1, NULL, NULL));
+		busy_must(daxpin_drop_labelled(pool, &hold));
+		op.type = DAXPIN_OP_RETIRE;
+		busy_must(daxpin_publish(pool, &op, 1, NULL, NULL));
+		busy_must(daxpin_reclaim(pool, &some, &job));
+		busy_end_job(job);
+		busy_must(daxpin_refill(pool, NULL, &job));
+		busy_end_job(job);
+	}
+	busy_must(daxpin_pool_close(pool));
+}
+
+#define BUSY_TURNS	4
+
+static void (*const busy_turns[BUSY_TURNS])(struct busy *) = {
+	open_and_close, fail_to_open, use_a_pool, fail_to_open,
+};
+
+static void *be_busy(void *arg)
+{
+	struct busy *busy = arg;
+
+	while (!atomic_load(busy->stop)) {
+		busy->turn(busy);
+		atomic_fetch_add(&busy->turns, 1);
+	}
+	return NULL;
+}
+
+static int opens_another_pool(void *arg)
+{
+	struct fixture *f = arg;
+	struct daxpin_pool *pool;
+	int ret;
+
+	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	ret = daxpin_pool_open(f->path, &f->options, &pool);
+	return ret ? -ret : -daxpin_pool_close(pool);
+}
+
+/* Each test run makes CHILDREN of them; DAXPIN_TEST_FORKS asks for more. */
+static int count_children(void)
+{
+	const char *count = getenv("DAXPIN_TEST_FORKS");
+
+	return count ? atoi(count) : CHILDREN;
+}
+
+static void start_busy(struct busy *busy, const struct fixture *f, int number,
+		       atomic_bool *stop)
+{
+	snprintf(busy->path, sizeof(busy->path), "%s/%d", f->path, number);
+	snprintf(busy->shared, sizeof(busy->shared), "%s/0", f->path);
+	busy->turn = busy_turns[number % BUSY_TURNS];
+	busy->stop = stop;
+	assert_int_equal(pthread_create(&busy->thread, NULL, be_busy, busy), 0);
+}
+
+static void a_child_of_busy_threads_opens_another_pool(void **state)
+{
+	struct fixture *f = *state;
+	struct busy busy[THREADS] = { 0 };
+	atomic_bool stop = false;
+	int children = count_children();
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	for (int i = 0; i < THREADS; i++)
+		start_busy(&busy[i], f, i, &stop);
+	for (int i = 0; i < THREADS; i++)
+		while (!atomic_load(&busy[i].turns))
+			usleep(1000);
+	for (int i = 0; i < children; i++)
+		assert_int_equal(run_child(opens_another_pool, f), 0);
+	atomic_store(&stop, true);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(busy[i].thread, NULL), 0);
+	print_message("# %d children opened a pool\n", children);
+	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_child_gives_back_what_it_inherited),
+		TEST(after_daemon_a_process_opens_its_pool_again),
+		TEST(a_child_of_busy_threads_opens_another_pool),
+	};
+
+	return cmocka_run_group_tests_name("api_fork", tests, NULL, NULL);
+}
