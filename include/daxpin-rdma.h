@@ -76,8 +76,11 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 
 /*
  * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
- * fn(arg) called, once, in whatever thread, or before it returns. Not set:
- * daxpin_rdma_service() calls it. Both must live until the detach. A second call of
+ * fn(arg) called, once, in whatever thread, or before it returns, and returns 0. If
+ * it returns anything else, fn must not be called; daxpin_rdma_service() offers the
+ * grant to `run` again. Until fn is called, a daxpin_rdma_revoke() takes the grant
+ * over, and fn, whenever it is called, does nothing. fn cannot be cancelled. Not set:
+ * daxpin_rdma_service() calls fn. Both must live until the detach. A second call of
  * fn(arg) ends the process by an assertion: fn returns nothing, and what arg points
  * to may be freed by then.
  */
@@ -87,7 +90,7 @@ struct daxpin_rdma_options {
 	const char *label;		/* shown by daxpin_holds(); copied */
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
-	void (*run)(void (*fn)(void *arg), void *arg, void *executor);
+	int (*run)(void (*fn)(void *arg), void *arg, void *executor);
 	void *executor;			/* yours */
 };
 
@@ -122,6 +125,8 @@ struct daxpin_rdma_info {
 	uint64_t prefetch_refused;	/* or come with the first access */
 	uint64_t windows_refused;	/* grants by a region for want of a window */
 	uint32_t windows;		/* grants out that are by one */
+	uint32_t reserved;		/* 0 */
+	uint64_t executor_refusals;	/* times that run() refused */
 };
 
 /*
@@ -196,6 +201,9 @@ struct daxpin_grant_key {
 					   DAXPIN_KEY_BOUNCED */
 	struct daxpin_extent extent;	/* to name it in messages */
 	unsigned char uuid[16];		/* of the pool */
+	uint64_t id;			/* of the grant: see daxpin_rdma_returned() */
+	uint64_t offset;		/* in the extent, of the first byte */
+	uint64_t reserved[2];		/* 0 */
 };
 
 struct daxpin_grant_options {
@@ -239,7 +247,7 @@ int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 void daxpin_grant_key(const struct daxpin_grant *grant,
 		      struct daxpin_grant_key *ret_key);
 
-#define DAXPIN_GRANT_DESCRIPTOR_SIZE	72
+#define DAXPIN_GRANT_DESCRIPTOR_SIZE	96
 
 /*
  * The key as bytes that any machine can take, with a checksum; docs/format.md
@@ -260,35 +268,64 @@ int daxpin_grant_import(const void *buf, size_t size,
 /*
  * Take a grant back and free it, now and in this thread: blocks in
  * ibv_dereg_mr(). When it returns 0 no byte of the peer's can land any more and
- * the hold is dropped. Should the device refuse, the grant's queue pair is put to
- * error and the device asked again for half a second; then its -errno is
- * returned and the extent is quarantined: grant and hold stay, the pool cannot be
- * closed. Each further call asks again; only the device's yes ends it. -EALREADY:
- * it is being ended elsewhere; -EINPROGRESS: see daxpin_grant_bound(); -ESTALE: it
- * is over; -EINVAL, where daxpin_grant_info() returns -ESTALE: it is over now, but
- * its hold was gone: a daxpin_drop() too many ended it, and the peer may have
- * written into what the blocks became. NULL is fine. Any thread.
+ * the hold is dropped. 0 also for a grant that is over already. A device that fails
+ * for a passing reason (EINTR, EAGAIN, EBUSY) is asked again for an eighth of a
+ * second. Should it refuse all the same, the grant's queue pair is put to error and
+ * the device asked for half a second more; then its -errno is returned and the extent
+ * is quarantined: grant and hold stay, the pool cannot be closed. Each further call
+ * asks again; only the device's success ends it. A grant that waits for the executor
+ * is taken over, and done() is not called. If another thread is in ask_back() of this
+ * grant, this call waits for that to return. NULL is fine. Any thread.
+ *
+ * -EALREADY     another thread is ending it
+ * -EINPROGRESS  see daxpin_grant_bound()
+ * -EINVAL       if daxpin_grant_info() then returns -ESTALE: it is over, but its hold
+ *               was gone: a daxpin_drop() too many had ended that, and the peer may
+ *               have written into what the blocks became
  */
 int daxpin_rdma_revoke(struct daxpin_grant *grant);
 
 /*
- * The same without blocking: ask_back() tells the peer, before this returns, and
- * the peer has until the deadline to say yes: daxpin_grant_returned(). Then, or
- * at the deadline, which daxpin_rdma_service() looks at, or at once when that is
- * past, the grant is ended as above in the executor. done() tells the result;
- * 0: the grant is over, and freed. A second call gives another deadline. A
- * daxpin_rdma_revoke() meanwhile takes over, and then done() is not called.
- * Neither callback is called under a lock. -EALREADY, -ESTALE. Any thread.
+ * The same without blocking: ask_back() is called before this returns and sends the
+ * peer a message; the peer has until the deadline to answer, which is reported by
+ * daxpin_rdma_returned() or daxpin_grant_returned(). Then, or at the deadline, which
+ * daxpin_rdma_service() looks at, or at once if that is past, the grant is ended as
+ * above in the executor. done() has the result; 0: the grant is over, and freed. A
+ * second call gives another deadline. A daxpin_rdma_revoke() meanwhile takes over,
+ * and then done() is not called. 0 also, and no callback, for a grant that is over
+ * already. Any thread.
+ *
+ * The callbacks are called without a lock, and those of one grant one after the
+ * other, in whatever threads: ask_back() once at most; it has returned before done()
+ * is called; nothing is called after a done() with result 0.
+ *
+ * -EALREADY     it is being ended
  */
 int daxpin_rdma_revoke_start(struct daxpin_grant *grant, uint64_t deadline_ns);
 
-/* The peer says that it is done with the grant, asked or not: end it now, in the
- * executor. Errors as above. Any thread. */
+/*
+ * The peer is done with a grant, asked or not: end it now, in the executor. The grant
+ * is the one whose id, extent and uuid are in key, which is what the peer sent back
+ * (daxpin_grant_import() of the bytes that it was given). So an answer that comes
+ * late ends no other grant, whatever has the extent by then. Any thread.
+ *
+ * -EALREADY  it is being ended
+ * -ESTALE    no such grant is out: it is over, or was another open's
+ */
+int daxpin_rdma_returned(struct daxpin_rdma *rdma,
+			 const struct daxpin_grant_key *key);
+
+/*
+ * The same for a caller that knows by other means which grant is meant, for example
+ * because each connection has one at a time. Errors as above. Any thread.
+ */
 int daxpin_grant_returned(struct daxpin_grant *grant);
 
 /*
  * The queue pair that goes to error when the device refuses to end the grant.
- * Before it is destroyed: NULL; when this returns it is used no more. Any thread.
+ * Before it is destroyed: NULL; when this returns it is used no more. -EINVAL: qp is
+ * of another protection domain than rdma; -ESTALE: the grant is over, and qp is not
+ * NULL. Any thread.
  */
 int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
 
@@ -349,10 +386,11 @@ int daxpin_grant_info(struct daxpin_grant *grant,
 /*
  * For the target, when a peer says that all is written: revoke the grants, which
  * blocks, then publish; each KEEP makes its payload durable; a grant's extent
- * that is not kept here is made durable by itself. A grant that is over is NULL
- * in the array from then on, and NULLs are skipped: so after a failure, when
- * nothing was published, the same call goes on where it stopped. Without ops the
- * extents are only made durable. Errors of daxpin_rdma_revoke(), daxpin_persist()
+ * that is not kept here is made durable by itself. A grant that is over, by this
+ * call or before, and durable is NULL in the array from then on, and NULLs are
+ * skipped. A grant that the device does not end stops no other; then nothing is
+ * published, and the same call again does what is left. Without ops the extents
+ * are only made durable. Errors of daxpin_rdma_revoke(), daxpin_persist()
  * and daxpin_publish(); -EINVAL: a grant of another attachment. Any thread.
  */
 int daxpin_rdma_publish(struct daxpin_rdma *rdma, struct daxpin_grant **grants,

@@ -37,7 +37,7 @@ struct message {
 	unsigned char grant[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 };
 
-_Static_assert(sizeof(struct message) == 152, "the same on every machine");
+_Static_assert(sizeof(struct message) == 176, "the same on every machine");
 
 /* Between a machine's order and the wire's: its own inverse. */
 static inline struct message message_swap(struct message m)

@@ -36,6 +36,7 @@
 #include "rdma/local_key.h"
 #include "rdma/loopback.h"
 #include "rdma/mr.h"
+#include "rdma/retry.h"
 #include "rdma/trust.h"
 #include "rdma/window.h"
 
@@ -257,15 +258,21 @@ static int access_open_window(struct daxpin_grant *grant, int access,
 			      const struct daxpin_grant_options *o,
 			      bool *ret_kept)
 {
+	struct dp_retry retry = { 0 };
 	struct ibv_mr *parent;
 	int ret = dp_local_key_lend(grant->rdma, grant->key.extent.addr,
 				   &parent);
+	int close_ret;
 
 	if (ret)
 		return ret;
 	ret = access_make_window(grant, parent, access, o);
-	if (ret)
-		*ret_kept = access_close_window(grant) != 0;
+	if (!ret)
+		return 0;
+	do
+		close_ret = access_close_window(grant);
+	while (dp_retry(&retry, close_ret));
+	*ret_kept = close_ret != 0;
 	return ret;
 }
 
@@ -302,7 +309,7 @@ int dp_access_close(struct daxpin_grant *grant)
 
 	assert(!grant->access.own_mr != !grant->access.own_mw);
 	if (grant->access.own_mr) {
-		ret = dp_mr_deregister(grant->access.own_mr);
+		ret = dp_mr_deregister_once(grant->access.own_mr);
 		if (!ret)
 			grant->access.own_mr = NULL;
 		return ret;

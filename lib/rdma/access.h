@@ -31,7 +31,8 @@ int dp_access_open(struct daxpin_grant *grant, int flags,
  * 0: the device reports that the peer reaches nothing by this grant any more.
  *
  * -EINPROGRESS  the device was not asked, since a bind may still arrive
- * -errno        the device refused
+ * -errno        the device refused; it was asked once, and a passing failure
+ *               (retry.h) is the caller's to try again
  */
 int dp_access_close(struct daxpin_grant *grant);
 bool dp_access_is_open(const struct daxpin_grant *grant);

@@ -18,7 +18,9 @@
 #include <sys/mman.h>
 #include "rdma/access.h"
 #include "rdma/backing.h"
+#include "rdma/escalate.h"
 #include "rdma/local_key.h"
+#include "rdma/retry.h"
 #include "rdma/revoke.h"
 #include "rdma/types.h"
 #include "util/detached.h"
@@ -46,6 +48,7 @@ static size_t attach_bytes(uint32_t segments)
 static void attach_destroy(struct daxpin_rdma *rdma)
 {
 	dp_revokes_destroy(rdma);
+	dp_escalations_destroy(rdma);
 	dp_accesses_destroy(rdma);
 	dp_local_keys_destroy(rdma);
 	munmap(rdma, attach_bytes(rdma->segments));
@@ -97,25 +100,34 @@ static int attach_create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	rdma->end = last.addr + last.size;
 	dp_local_keys_init(rdma);
 	dp_accesses_init(rdma);
+	dp_escalations_init(rdma);
 	dp_revokes_init(rdma, o);
 	*ret_rdma = rdma;
 	return 0;
+}
+
+static int attach_make_domain(struct daxpin_rdma *rdma)
+{
+	errno = 0;
+	rdma->domain = ibv_alloc_pd(rdma->pd->context);
+	return rdma->domain ? 0 : errno ? -errno : -EIO;
 }
 
 /* By this the pool finds out which verbs context is attached. */
 static int attach_domain(int make, void *arg)
 {
 	struct daxpin_rdma *rdma = arg;
-	int err;
+	struct dp_retry retry = { 0 };
+	int ret;
 
 	assert(!make == !!rdma->domain);
-	if (!make) {
-		err = ibv_dealloc_pd(rdma->domain);
+	do
+		ret = make ? attach_make_domain(rdma) :
+			     -ibv_dealloc_pd(rdma->domain);
+	while (dp_retry(&retry, ret));
+	if (!make)
 		rdma->domain = NULL;
-		return -err;
-	}
-	rdma->domain = ibv_alloc_pd(rdma->pd->context);
-	return rdma->domain ? 0 : errno ? -errno : -EIO;
+	return ret;
 }
 
 /* Tell the pool, which records the context on media before it returns. */
@@ -215,6 +227,7 @@ DP_EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 	if (ret)
 		return ret;
 	dp_revokes_count(rdma, &info);
+	dp_escalations_count(rdma, &info);
 	info.local_mrs = dp_local_keys_count(rdma);
 	dp_backing_count(rdma, &info);
 	dp_accesses_count(rdma, &info);
@@ -223,11 +236,14 @@ DP_EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 
 DP_EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
 {
-	int ret = dp_rdma_enter(rdma);
+	int ret = dp_rdma_enter(rdma), keys_ret;
 
-	if (!ret)
-		ret = dp_local_keys_service(rdma);
-	return ret ? ret : dp_revokes_service(rdma);
+	if (ret)
+		return ret;
+	/* The grants have deadlines, and giving one to an executor does not block. */
+	ret = dp_revokes_service(rdma);
+	keys_ret = dp_local_keys_service(rdma);
+	return ret ? ret : keys_ret;
 }
 
 DP_EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)

@@ -27,8 +27,12 @@ enum {
 	AT_GEN = 40,		/* u64 */
 	AT_UUID = 48,		/* 16 bytes */
 	AT_RKEY = 64,		/* u32 */
-	AT_CHECK = 68,		/* u32, over all before it */
-	END = 72,
+	AT_ZERO = 68,		/* u32, 0 */
+	AT_ID = 72,		/* u64 */
+	AT_OFFSET = 80,		/* u64 */
+	AT_ZERO2 = 88,		/* u32, 0 */
+	AT_CHECK = 92,		/* u32, over all before it */
+	END = 96,
 };
 
 #define VERSION		1
@@ -93,6 +97,10 @@ DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 	descriptor_put(out + AT_GEN, key->extent.gen, 8);
 	memcpy(out + AT_UUID, key->uuid, sizeof(key->uuid));
 	descriptor_put(out + AT_RKEY, key->rkey, 4);
+	descriptor_put(out + AT_ZERO, 0, 4);
+	descriptor_put(out + AT_ID, key->id, 8);
+	descriptor_put(out + AT_OFFSET, key->offset, 8);
+	descriptor_put(out + AT_ZERO2, 0, 4);
 	descriptor_put(out + AT_CHECK, descriptor_checksum(out, AT_CHECK), 4);
 	return END;
 }
@@ -102,7 +110,8 @@ static int descriptor_check(const struct daxpin_grant_key *key)
 {
 	if (!key->access || key->access & ~(uint32_t)ACCESS_ALL)
 		return -EINVAL;
-	if (!key->length || key->addr > UINT64_MAX - key->length)
+	if (!key->length || key->addr > UINT64_MAX - key->length ||
+	    key->offset > UINT64_MAX - key->length || !key->id)
 		return -EINVAL;
 	return 0;
 }
@@ -122,7 +131,8 @@ DP_EXPORT int daxpin_grant_import(const void *buf, size_t size,
 	if (descriptor_get(in + AT_CHECK, 4) !=
 	    descriptor_checksum(in, AT_CHECK))
 		return -EBADMSG;
-	if (descriptor_get(in + AT_SIZE, 2) != END)
+	if (descriptor_get(in + AT_SIZE, 2) != END ||
+	    descriptor_get(in + AT_ZERO, 4) || descriptor_get(in + AT_ZERO2, 4))
 		return -EINVAL;
 	key.access = (uint32_t)descriptor_get(in + AT_ACCESS, 4);
 	key.addr = descriptor_get(in + AT_ADDR, 8);
@@ -130,6 +140,8 @@ DP_EXPORT int daxpin_grant_import(const void *buf, size_t size,
 	key.extent.addr = descriptor_get(in + AT_EXTENT, 8);
 	key.extent.gen = descriptor_get(in + AT_GEN, 8);
 	memcpy(key.uuid, in + AT_UUID, sizeof(key.uuid));
+	key.id = descriptor_get(in + AT_ID, 8);
+	key.offset = descriptor_get(in + AT_OFFSET, 8);
 	key.rkey = (uint32_t)descriptor_get(in + AT_RKEY, 4);
 	ret = descriptor_check(&key);
 	if (!ret)

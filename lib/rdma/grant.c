@@ -17,6 +17,7 @@
 #include <string.h>
 #include "rdma/access.h"
 #include "rdma/backing.h"
+#include "rdma/escalate.h"
 #include "rdma/revoke.h"
 #include "rdma/types.h"
 
@@ -28,7 +29,7 @@
 #define ACCESS_REFUSED	(IBV_ACCESS_MW_BIND | IBV_ACCESS_ON_DEMAND | \
 			 IBV_ACCESS_ZERO_BASED)
 
-static_assert(sizeof(struct daxpin_grant_key) == 56, "peers rely on it");
+static_assert(sizeof(struct daxpin_grant_key) == 88, "peers rely on it");
 
 static int grant_check_options(const struct daxpin_grant_options *o)
 {
@@ -144,6 +145,23 @@ static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
 	return ret;
 }
 
+/*
+ * C10: no two grants of a process have one number, whatever attachment they are of.
+ * The grants of two opens of a pool differ in their extents' generations.
+ */
+static uint64_t grant_next_id(void)
+{
+	static _Atomic uint64_t last_id;
+
+	return atomic_fetch_add(&last_id, 1) + 1;
+}
+
+static void grant_undo(struct daxpin_grant *grant)
+{
+	dp_revokes_unreserve(grant->rdma);
+	free(grant);
+}
+
 DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 				struct daxpin_extent extent,
 				const struct daxpin_grant_options *options,
@@ -167,11 +185,18 @@ DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 	if (!grant)
 		return -ENOMEM;
 	grant->rdma = rdma;
+	grant->key.id = grant_next_id();
+	dp_escalation_set_peer(grant, o.qp);
+	ret = dp_revokes_reserve(rdma);
+	if (ret) {
+		free(grant);
+		return ret;
+	}
 	ret = grant_give(grant, extent, &o, &kept);
 	if (kept)
 		dp_revoke_add_lost(grant);
 	else if (ret)
-		free(grant);
+		grant_undo(grant);
 	if (ret)
 		return ret;
 	dp_revoke_add(grant, &o);

@@ -8,6 +8,9 @@
  *	made -> none		[local_key_end] for a reclaim,
  *				[dp_local_keys_close] at the detach
  *
+ *  - C5: one key that the device does not end stops no other.
+ *  - C8: the device is asked again after a passing failure, and nobody waits for
+ *    make_lock meanwhile.
  *  - A key is published after its region exists, so that a lookup is one load.
  *  - A region that is lent to memory windows is not deregistered. A reclaim asks
  *    for segments in which nothing is held, so none of them is lent; but it may
@@ -19,6 +22,7 @@
 #include <assert.h>
 #include <errno.h>
 #include "rdma/mr.h"
+#include "rdma/retry.h"
 
 #define KEY_VALID	(UINT64_C(1) << 32)
 
@@ -45,9 +49,10 @@ void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows)
 	rdma->keys.mr_access = access;
 }
 
-/* Under the lock: the key of a segment, made where there is none yet. */
+/* Under the lock: the key of a segment, made if there is none yet. *ret_device: it
+ * was the device that failed. */
 static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
-			  uint64_t *ret_key)
+			  uint64_t *ret_key, bool *ret_device)
 {
 	struct dp_local_key *slot = &rdma->slots[index];
 	struct daxpin_segment segment = { 0 };
@@ -63,9 +68,11 @@ static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
 		if (ret)
 			return ret;
 		assert(segment.addr == index * rdma->segment_size);
-		ret = dp_mr_register(rdma->pd, segment.base, segment.size,
-				     rdma->keys.mr_access, &slot->segment_mr);
+		ret = dp_mr_register_once(rdma->pd, segment.base, segment.size,
+					  rdma->keys.mr_access,
+					  &slot->segment_mr);
 		if (ret) {
+			*ret_device = true;
 			daxpin_registration_revoked(rdma->registration, index);
 			return ret;
 		}
@@ -77,6 +84,25 @@ static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
 	}
 	*ret_key = KEY_VALID | slot->segment_mr->lkey;
 	return 0;
+}
+
+/* The key of a segment, and lend its region to one window more if lend. */
+static int local_key_find(struct daxpin_rdma *rdma, uint32_t index, bool lend,
+			  uint64_t *ret_key)
+{
+	struct dp_retry retry = { 0 };
+	bool of_device;
+	int ret;
+
+	do {
+		of_device = false;
+		pthread_mutex_lock(&rdma->keys.make_lock);
+		ret = local_key_make(rdma, index, ret_key, &of_device);
+		if (!ret && lend)
+			rdma->slots[index].lent++;
+		pthread_mutex_unlock(&rdma->keys.make_lock);
+	} while (of_device && dp_retry(&retry, ret));
+	return ret;
 }
 
 DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
@@ -96,11 +122,8 @@ DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 	/* Pairs with the release in local_key_make(). */
 	key = atomic_load_explicit(&rdma->slots[index].key_word,
 				   memory_order_acquire);
-	if (!key) {
-		pthread_mutex_lock(&rdma->keys.make_lock);
-		ret = local_key_make(rdma, index, &key);
-		pthread_mutex_unlock(&rdma->keys.make_lock);
-	}
+	if (!key)
+		ret = local_key_find(rdma, index, false, &key);
 	if (!ret)
 		*ret_lkey = (uint32_t)key;
 	return ret;
@@ -111,15 +134,11 @@ int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 {
 	uint32_t index = (uint32_t)(addr / rdma->segment_size);
 	uint64_t key;
-	int ret;
+	int ret = local_key_find(rdma, index, true, &key);
 
-	pthread_mutex_lock(&rdma->keys.make_lock);
-	ret = local_key_make(rdma, index, &key);
-	if (!ret) {
-		rdma->slots[index].lent++;
+	/* What is lent stays as it is until it was returned. */
+	if (!ret)
 		*ret_mr = rdma->slots[index].segment_mr;
-	}
-	pthread_mutex_unlock(&rdma->keys.make_lock);
 	return ret;
 }
 
@@ -148,7 +167,7 @@ static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 	if (slot->lent)
 		return 0;
 	key = atomic_exchange(&slot->key_word, 0);
-	ret = dp_mr_deregister(slot->segment_mr);
+	ret = dp_mr_deregister_once(slot->segment_mr);
 	if (ret) {
 		atomic_store_explicit(&slot->key_word, key,
 				      memory_order_release);
@@ -159,15 +178,36 @@ static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 	return daxpin_registration_revoked(rdma->registration, index);
 }
 
+/*
+ * Each segment that is wanted, whatever becomes of the others. The first error; a
+ * passing one, if there was any, in *ret_passing.
+ */
+static int local_keys_end_wanted(struct daxpin_rdma *rdma, int *ret_passing)
+{
+	int ret, first = 0;
+
+	*ret_passing = 0;
+	pthread_mutex_lock(&rdma->keys.make_lock);
+	for (uint32_t i = 0; daxpin_registration_wanted(rdma->registration,
+							&i) > 0; i++) {
+		ret = local_key_end(rdma, i);
+		if (!first)
+			first = ret;
+		if (dp_retry_is_passing(ret))
+			*ret_passing = ret;
+	}
+	pthread_mutex_unlock(&rdma->keys.make_lock);
+	return first;
+}
+
 int dp_local_keys_service(struct daxpin_rdma *rdma)
 {
-	int ret = 0;
+	struct dp_retry retry = { 0 };
+	int ret, passing;
 
-	pthread_mutex_lock(&rdma->keys.make_lock);
-	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
-				rdma->registration, &i) > 0; i++)
-		ret = local_key_end(rdma, i);
-	pthread_mutex_unlock(&rdma->keys.make_lock);
+	do
+		ret = local_keys_end_wanted(rdma, &passing);
+	while (dp_retry(&retry, passing));
 	return ret;
 }
 
@@ -208,22 +248,32 @@ DP_EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
 	return 0;
 }
 
+static int local_key_close(struct daxpin_rdma *rdma, struct dp_local_key *slot)
+{
+	int ret;
+
+	if (!slot->segment_mr)
+		return 0;
+	assert(!slot->lent);
+	ret = dp_mr_deregister(slot->segment_mr);
+	if (ret)
+		return ret;
+	atomic_store(&slot->key_word, 0);
+	slot->segment_mr = NULL;
+	atomic_fetch_sub(&rdma->keys.mr_count, 1);
+	return 0;
+}
+
 int dp_local_keys_close(struct daxpin_rdma *rdma)
 {
 	struct dp_local_key *slot;
-	int ret;
+	int ret, first = 0;
 
 	for (slot = rdma->slots; slot < rdma->slots + rdma->segments; slot++) {
-		if (!slot->segment_mr)
-			continue;
-		assert(!slot->lent);
-		ret = dp_mr_deregister(slot->segment_mr);
-		if (ret)
-			return ret;
-		atomic_store(&slot->key_word, 0);
-		slot->segment_mr = NULL;
-		atomic_fetch_sub(&rdma->keys.mr_count, 1);
+		ret = local_key_close(rdma, slot);
+		if (!first)
+			first = ret;
 	}
-	assert(atomic_load(&rdma->keys.mr_count) == 0);
-	return 0;
+	assert(first || atomic_load(&rdma->keys.mr_count) == 0);
+	return first;
 }

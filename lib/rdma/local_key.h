@@ -16,9 +16,9 @@ int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 		      struct ibv_mr **ret_mr);
 void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr);
 
-/* Deregister those of segments that a reclaim wants. Stops at the first error. */
+/* Deregister those of segments that a reclaim wants. The first error of them. */
 int dp_local_keys_service(struct daxpin_rdma *rdma);
-/* Deregister all. Stops at the first error and can be called again. */
+/* Deregister all. The first error of them, and it can be called again. */
 int dp_local_keys_close(struct daxpin_rdma *rdma);
 uint32_t dp_local_keys_count(struct daxpin_rdma *rdma);
 

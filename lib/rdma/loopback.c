@@ -13,6 +13,7 @@
 #include <time.h>
 #include <daxpin-rdma.h>
 #include "rdma/mr.h"
+#include "rdma/retry.h"
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define HALF		(8 * PAGE)	/* of the near end's buffer */
@@ -78,8 +79,38 @@ static struct ibv_qp *loopback_make_queue_pair(struct ibv_pd *pd,
 		},
 		.qp_type = IBV_QPT_RC,
 	};
+	struct dp_retry retry = { 0 };
+	struct ibv_qp *qp;
 
-	return ibv_create_qp(pd, &init);
+	do
+		qp = ibv_create_qp(pd, &init);
+	while (!qp && dp_retry(&retry, -errno));
+	return qp;
+}
+
+static struct ibv_cq *loopback_make_completion_queue(struct ibv_context *context)
+{
+	struct dp_retry retry = { 0 };
+	struct ibv_cq *cq;
+
+	do
+		cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH), NULL,
+				   NULL, 0);
+	while (!cq && dp_retry(&retry, -errno));
+	return cq;
+}
+
+/* A port that comes up, or a signal, is a passing failure. */
+static int loopback_modify(struct ibv_qp *qp, struct ibv_qp_attr *attr,
+			   int mask)
+{
+	struct dp_retry retry = { 0 };
+	int ret;
+
+	do
+		ret = -ibv_modify_qp(qp, attr, mask);
+	while (dp_retry(&retry, ret));
+	return ret;
 }
 
 static int loopback_to_init(const struct dp_loopback *loopback,
@@ -92,11 +123,11 @@ static int loopback_to_init(const struct dp_loopback *loopback,
 		.qp_access_flags = IBV_ACCESS_REMOTE_READ |
 				   IBV_ACCESS_REMOTE_WRITE,
 	};
-	int ret = ibv_modify_qp(qp, &reset, IBV_QP_STATE);
+	int ret = loopback_modify(qp, &reset, IBV_QP_STATE);
 
 	if (ret)
-		return -ret;
-	return -ibv_modify_qp(qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX |
+		return ret;
+	return loopback_modify(qp, &init, IBV_QP_STATE | IBV_QP_PKEY_INDEX |
 			      IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
@@ -120,7 +151,7 @@ static int loopback_to_receive(const struct dp_loopback *loopback,
 		attr.ah_attr.grh.sgid_index = (uint8_t)loopback->gid_index;
 		attr.ah_attr.grh.hop_limit = 64;
 	}
-	return -ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_AV |
+	return loopback_modify(qp, &attr, IBV_QP_STATE | IBV_QP_AV |
 			      IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
 			      IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
 			      IBV_QP_MIN_RNR_TIMER);
@@ -136,7 +167,7 @@ static int loopback_to_send(struct ibv_qp *qp)
 		.max_rd_atomic = 1,
 	};
 
-	return -ibv_modify_qp(qp, &attr, IBV_QP_STATE | IBV_QP_TIMEOUT |
+	return loopback_modify(qp, &attr, IBV_QP_STATE | IBV_QP_TIMEOUT |
 			      IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
 			      IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
 }
@@ -187,10 +218,8 @@ static int loopback_make_parts(struct dp_loopback *loopback)
 	struct ibv_context *context = loopback->pd->context;
 
 	errno = 0;
-	loopback->near_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH),
-					  NULL, NULL, 0);
-	loopback->far_cq = ibv_create_cq(context, (int)(2 * DP_LOOPBACK_DEPTH),
-					 NULL, NULL, 0);
+	loopback->near_cq = loopback_make_completion_queue(context);
+	loopback->far_cq = loopback_make_completion_queue(context);
 	loopback->buffer = aligned_alloc(PAGE, 2 * HALF);
 	if (!loopback->near_cq || !loopback->far_cq || !loopback->buffer)
 		return errno ? -errno : -ENOMEM;
@@ -221,15 +250,19 @@ int dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 
 static int loopback_end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
 {
-	int ret = *qp ? ibv_destroy_qp(*qp) : 0;
+	struct dp_retry retry = { 0 };
+	int ret;
 
-	if (ret)
-		return -ret;
-	*qp = NULL;
-	ret = *cq ? ibv_destroy_cq(*cq) : 0;
-	if (!ret)
-		*cq = NULL;
-	return -ret;
+	do {
+		ret = *qp ? -ibv_destroy_qp(*qp) : 0;
+		if (ret)
+			continue;
+		*qp = NULL;
+		ret = *cq ? -ibv_destroy_cq(*cq) : 0;
+		if (!ret)
+			*cq = NULL;
+	} while (dp_retry(&retry, ret));
+	return ret;
 }
 
 /* The region first: its end is what the buffer may be freed after. */

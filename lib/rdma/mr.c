@@ -3,28 +3,23 @@
 
 #include <assert.h>
 #include <errno.h>
+#include "rdma/retry.h"
 
-#define EINTR_TRIES	100
-
-/* A pending signal can make ibv_reg_mr() fail with EINTR (RDMA 0.6). */
-int dp_mr_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
-		   struct ibv_mr **ret_mr)
+int dp_mr_register_once(struct ibv_pd *pd, void *base, uint64_t length,
+			int access, struct ibv_mr **ret_mr)
 {
 	struct ibv_mr *mr;
-	int tries = 0;
 
 	assert(base && length);
-	do {
-		errno = 0;
-		mr = ibv_reg_mr(pd, base, length, access);
-	} while (!mr && errno == EINTR && ++tries < EINTR_TRIES);
+	errno = 0;
+	mr = ibv_reg_mr(pd, base, length, access);
 	if (!mr)
 		return errno ? -errno : -EIO;
 	*ret_mr = mr;
 	return 0;
 }
 
-int dp_mr_deregister(struct ibv_mr *mr)
+int dp_mr_deregister_once(struct ibv_mr *mr)
 {
 	int ret;
 
@@ -33,4 +28,27 @@ int dp_mr_deregister(struct ibv_mr *mr)
 	if (ret >= 0)
 		return -ret;
 	return errno ? -errno : -EIO;
+}
+
+int dp_mr_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
+		   struct ibv_mr **ret_mr)
+{
+	struct dp_retry retry = { 0 };
+	int ret;
+
+	do
+		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
+	while (dp_retry(&retry, ret));
+	return ret;
+}
+
+int dp_mr_deregister(struct ibv_mr *mr)
+{
+	struct dp_retry retry = { 0 };
+	int ret;
+
+	do
+		ret = dp_mr_deregister_once(mr);
+	while (dp_retry(&retry, ret));
+	return ret;
 }

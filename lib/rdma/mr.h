@@ -6,11 +6,19 @@
 #include <infiniband/verbs.h>
 #include <stdint.h>
 
-/* ibv_reg_mr(), repeated if a signal interrupts it. 0 or -errno. */
+/* ibv_reg_mr(). Asks again after a passing failure, so hold no lock. 0 or -errno. */
 int dp_mr_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
 		   struct ibv_mr **ret_mr);
-/* 0: the device reports that nothing reaches the memory by this region any more.
- * -errno: it may still. */
+/*
+ * ibv_dereg_mr(). Asks again after a passing failure, so hold no lock. 0: the device
+ * reports that nothing reaches the memory by this region any more. -errno: it may
+ * still.
+ */
 int dp_mr_deregister(struct ibv_mr *mr);
+
+/* The same, and the device is asked once: for callers that hold a lock. */
+int dp_mr_register_once(struct ibv_pd *pd, void *base, uint64_t length,
+			int access, struct ibv_mr **ret_mr);
+int dp_mr_deregister_once(struct ibv_mr *mr);
 
 #endif

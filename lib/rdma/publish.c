@@ -21,7 +21,12 @@ static bool publish_is_kept(struct daxpin_extent extent,
 	return false;
 }
 
-/* What is kept here is made durable by the publish. */
+/*
+ * What is kept here is made durable by the publish.
+ *
+ * A grant that was ended elsewhere is as good (C9). It stays in the array until its
+ * extent is durable, or the next call would publish what is not.
+ */
 static int publish_end_grant(struct daxpin_rdma *rdma,
 			     struct daxpin_grant **grant,
 			     const struct daxpin_op *ops, size_t op_count)
@@ -29,12 +34,29 @@ static int publish_end_grant(struct daxpin_rdma *rdma,
 	const struct daxpin_grant_key key = (*grant)->key;
 	int ret = daxpin_rdma_revoke(*grant);
 
-	if (ret)
-		return ret;
-	*grant = NULL;
-	if (publish_is_kept(key.extent, ops, op_count))
-		return 0;
-	return daxpin_persist(rdma->pool, key.extent, 0, key.length);
+	if (!ret && !publish_is_kept(key.extent, ops, op_count))
+		ret = daxpin_persist(rdma->pool, key.extent, key.offset,
+				     key.length);
+	if (!ret)
+		*grant = NULL;
+	return ret;
+}
+
+/* C5: each of them, whatever becomes of the others. The first error. */
+static int publish_end_grants(struct daxpin_rdma *rdma,
+			      struct daxpin_grant **grants, size_t grant_count,
+			      const struct daxpin_op *ops, size_t op_count)
+{
+	int ret, first = 0;
+
+	for (size_t i = 0; i < grant_count; i++) {
+		if (!grants[i])
+			continue;
+		ret = publish_end_grant(rdma, &grants[i], ops, op_count);
+		if (!first)
+			first = ret;
+	}
+	return first;
 }
 
 static void publish_copy_ops(struct daxpin_op copies[],
@@ -63,10 +85,7 @@ DP_EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
 	for (size_t i = 0; i < grant_count; i++)
 		if (grants[i] && grants[i]->rdma != rdma)
 			return -EINVAL;
-	for (size_t i = 0; !ret && i < grant_count; i++)
-		if (grants[i])
-			ret = publish_end_grant(rdma, &grants[i], ops,
-						op_count);
+	ret = publish_end_grants(rdma, grants, grant_count, ops, op_count);
 	if (ret || !op_count)
 		return ret;
 	publish_copy_ops(copies, ops, op_count);

@@ -1,43 +1,47 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns the state of every grant that is out, the list of those that wait for
- * something, and the list of those that are over:
+ * Owns the state of every grant that is out, and the list of those that are over:
  *
  *	         +------------- QUARANTINED <----+
  *	         |                |              |
  *	         v                v              |
  *	OUT -> ASKED ---------> QUEUED ------> ENDING -> over
- *	  |      |                               ^
- *	  +------+----> QUEUED, or --------------+
+ *	  |      |                |              ^
+ *	  +------+----> QUEUED, or+--------------+
  *
  *	new -> OUT			[dp_revoke_add]
  *	OUT, QUARANTINED -> ASKED	[daxpin_rdma_revoke_start] asks the peer
  *	ASKED -> ASKED			[daxpin_rdma_revoke_start] another deadline
  *	OUT, ASKED, QUARANTINED -> QUEUED
- *					[daxpin_grant_returned], or the deadline is
- *					over [daxpin_rdma_revoke_start,
- *					dp_revokes_service]
+ *					[daxpin_grant_returned, daxpin_rdma_returned],
+ *					or the deadline is over
+ *					[daxpin_rdma_revoke_start, dp_revokes_service]
+ *	QUEUED -> QUEUED		[dp_revokes_service] offers what the executor
+ *					refused to the executor again
  *	QUEUED -> ENDING		[revoke_end_queued] by the executor, or by
- *					dp_revokes_service without one
+ *					dp_revokes_service without one;
+ *					[daxpin_rdma_revoke] takes it over
  *	OUT, ASKED, QUARANTINED -> ENDING
  *					[daxpin_rdma_revoke] in the caller's thread
  *	ENDING -> over			[revoke_end] the device released the memory
  *	ENDING -> QUARANTINED		[revoke_end] it refused
  *
- * While a grant is ENDING its escalation goes on: close the access; if the device
- * refuses, put the peer's queue pair to error and try again for half a second;
- * then quarantine.
+ * While a grant is ENDING its escalation goes on (escalate.c).
  *
- *  - The hold is dropped only after the access was closed (I9, A6), as a rule by
- *    ibv_dereg_mr(), the one DMA barrier on every device (RDMA 0.2). If the device
+ *  - The hold is dropped only after the access was closed (I9, A6). If the device
  *    refuses, the hold stays, and so does the memory.
  *  - Only the thread that moved a grant to ENDING asks the device about it.
- *  - No window is invalidated and no queue pair destroyed: on soft-RoCE either can
- *    crash in the kernel (RDMA 0.4, 0.5). Changing a queue pair to error is safe.
- *  - A handle that is over is remembered for a while, so that a second revoke
- *    returns -ESTALE and does not reach memory that has been reused.
- *  - Callbacks and the device are called without the lock, the queue pair with it:
- *    daxpin_grant_qp() promises that it is not used after the call returned.
+ *  - C9: a handle that is over is remembered for a while, so that a second revoke
+ *    returns 0 and does not reach memory that has been reused.
+ *  - Callbacks and the device are called without the lock.
+ *  - C6: the callbacks of one grant never overlap, and nothing follows the done()
+ *    with which it is over. While ask_back(), or the done() of a quarantined grant,
+ *    runs, a launch is put off until it has returned, and a revoke in another thread
+ *    waits for that. No ask_back() follows a done().
+ *  - A grant that is QUEUED is never lost with an executor: it is taken over by a
+ *    revoke, and offered again if the executor refused it (handoff.c).
+ *  - C10: a peer's answer names a grant by its number, which no other grant of this
+ *    process has, and by its extent, whose generation no other open of the pool has.
  */
 
 #include "rdma/revoke.h"
@@ -45,10 +49,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
 #include "rdma/access.h"
 #include "rdma/backing.h"
-#include "util/probe.h"
+#include "rdma/escalate.h"
+#include "rdma/handoff.h"
+#include "rdma/pending.h"
+#include "rdma/table.h"
+#include "util/cancel.h"
 
 /* Besides enum daxpin_grant_state. A new grant is zeroed memory. */
 #define STATE_OVER	0
@@ -58,9 +66,8 @@
 			 1u << DAXPIN_GRANT_STATE_ASKED | \
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
-#define DRAIN_TRIES	50
-#define DRAIN_NS	10000000
 #define AGAIN_MS	1000		/* for what nobody else can revoke */
+#define REFUSED_MS	10		/* until an executor is asked again */
 
 static void revoke_lock(struct daxpin_rdma *rdma)
 {
@@ -72,7 +79,13 @@ static void revoke_unlock(struct daxpin_rdma *rdma)
 	pthread_mutex_unlock(&rdma->revokes.grants_lock);
 }
 
-/* ------------------------------------------------- lists; all under the lock */
+/* ----------------------------------------------------- states; under the lock */
+
+static uint32_t revoke_state(const struct daxpin_grant *grant)
+{
+	return atomic_load_explicit(&grant->revoke.revoke_state,
+				    memory_order_relaxed);
+}
 
 static void revoke_become(struct daxpin_grant *grant, uint32_t state)
 {
@@ -92,109 +105,27 @@ static void revoke_become(struct daxpin_grant *grant, uint32_t state)
 			      memory_order_relaxed);
 }
 
-static void revoke_add_pending(struct daxpin_grant *grant)
-{
-	struct dp_revokes *revokes = &grant->rdma->revokes;
-
-	assert(!grant->revoke.prev_grant);
-	grant->revoke.next_grant = revokes->pending_first;
-	grant->revoke.prev_grant = &revokes->pending_first;
-	if (grant->revoke.next_grant)
-		grant->revoke.next_grant->revoke.prev_grant =
-			&grant->revoke.next_grant;
-	revokes->pending_first = grant;
-}
-
-static void revoke_remove_pending(struct daxpin_grant *grant)
-{
-	if (!grant->revoke.prev_grant)
-		return;
-	*grant->revoke.prev_grant = grant->revoke.next_grant;
-	if (grant->revoke.next_grant)
-		grant->revoke.next_grant->revoke.prev_grant =
-			grant->revoke.prev_grant;
-	grant->revoke.next_grant = NULL;
-	grant->revoke.prev_grant = NULL;
-}
-
+/* Its handle is remembered, the oldest one forgotten. Who waits for a callback of it
+ * finds that it is over. */
 static void revoke_remember(struct daxpin_grant *grant)
 {
 	struct dp_revokes *revokes = &grant->rdma->revokes;
 	struct daxpin_grant *oldest = revokes->over_first;
 
-	assert(!grant->revoke.prev_grant && !grant->revoke.next_grant &&
-	       !dp_access_is_open(grant));
+	assert(!dp_pending_is_queued(grant) && !dp_pending_deadline(grant));
+	assert(!dp_access_is_open(grant) && revokes->promised);
 	revoke_become(grant, STATE_OVER);
+	dp_table_remove(&revokes->table, grant);
+	revokes->promised--;
+	pthread_cond_broadcast(&revokes->callback_over);
 	*revokes->over_end = grant;
-	revokes->over_end = &grant->revoke.next_grant;
+	revokes->over_end = &grant->revoke.next_over;
 	if (revokes->over_count < OVER_MAX) {
 		revokes->over_count++;
 		return;
 	}
-	revokes->over_first = oldest->revoke.next_grant;
-	free(oldest);
-}
-
-/* -------------------------------------------------------------- escalation */
-
-/* The DMA barrier. Its result is kept for daxpin_grant_info(). */
-static int revoke_close_access(struct daxpin_grant *grant)
-{
-	struct daxpin_rdma *rdma = grant->rdma;
-	int ret = dp_access_close(grant);
-
-	DP_PROBE_REVOKE(rdma->pool, grant->key.extent.addr, grant->key.length,
-			grant->label, ret);
-	revoke_lock(rdma);
-	grant->revoke.mr_error = ret;
-	if (ret && ret != -EINPROGRESS) {	/* it was asked */
-		grant->revoke.refusal_count++;
-		rdma->revokes.totals.refusals++;
-	}
-	revoke_unlock(rdma);
-	return ret;
-}
-
-/* To error: the peer gets no more answers, and what is posted is flushed. */
-static bool revoke_stop_queue_pair(struct daxpin_grant *grant)
-{
-	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
-	bool stopped = false;
-
-	revoke_lock(grant->rdma);
-	if (grant->revoke.peer_qp) {
-		grant->revoke.stop_error = -ibv_modify_qp(grant->revoke.peer_qp,
-							  &attr, IBV_QP_STATE);
-		stopped = !grant->revoke.stop_error;
-	}
-	if (stopped) {
-		dp_access_flushed(grant, grant->revoke.peer_qp);
-		grant->revoke.escalation = DAXPIN_GRANT_STEP_QUEUE_PAIR;
-		grant->rdma->revokes.totals.queue_pairs_stopped++;
-	}
-	revoke_unlock(grant->rdma);
-	return stopped;
-}
-
-static int revoke_escalate(struct daxpin_grant *grant)
-{
-	const struct timespec pause = { .tv_nsec = DRAIN_NS };
-	int ret = revoke_close_access(grant), tries;
-
-	if (!ret)
-		return 0;
-	revoke_lock(grant->rdma);
-	if (grant->revoke.escalation < DAXPIN_GRANT_STEP_DEREGISTER)
-		grant->revoke.escalation = DAXPIN_GRANT_STEP_DEREGISTER;
-	revoke_unlock(grant->rdma);
-	if (!revoke_stop_queue_pair(grant))
-		return ret;
-	for (tries = 0; ret && tries < DRAIN_TRIES; tries++) {
-		if (tries)
-			nanosleep(&pause, NULL);
-		ret = revoke_close_access(grant);
-	}
-	return ret;
+	revokes->over_first = oldest->revoke.next_over;
+	dp_handoff_forget(oldest);
 }
 
 /*
@@ -208,13 +139,79 @@ static int revoke_drop_hold(struct daxpin_grant *grant)
 	return ret && !grant->revoke.is_lost ? -EINVAL : 0;
 }
 
-/* In the thread that moved it to ENDING. 0: the grant is over. -EINVAL also: it is,
- * but its hold was gone. */
-static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
+/* -------------------------------------------------------------- callbacks */
+
+/* Under the lock. The grant's memory stays until revoke_end_callback(). */
+static void revoke_begin_callback(struct daxpin_grant *grant)
+{
+	assert(!grant->revoke.in_callback && !grant->revoke.launch_later);
+	grant->revoke.was_asked = true;
+	grant->revoke.in_callback = true;
+	grant->revoke.callback_thread = pthread_self();
+	dp_handoff_ref(grant);
+}
+
+static bool revoke_is_called_elsewhere(const struct daxpin_grant *grant)
+{
+	return grant->revoke.in_callback &&
+	       !pthread_equal(grant->revoke.callback_thread, pthread_self());
+}
+
+/* Under the lock: wait until no other thread is in a callback of the grant. true:
+ * the grant is over, and its memory may be gone. */
+static bool revoke_await_callback(struct daxpin_grant *grant)
+{
+	struct dp_revokes *revokes = &grant->rdma->revokes;
+	bool over;
+
+	dp_handoff_ref(grant);
+	while (!dp_revoke_is_over(grant) && revoke_is_called_elsewhere(grant))
+		pthread_cond_wait(&revokes->callback_over,
+				  &revokes->grants_lock);
+	over = dp_revoke_is_over(grant);
+	dp_handoff_unref(grant);
+	return over;
+}
+
+static void revoke_hand_over_and_unlock(struct daxpin_grant *grant);
+
+/*
+ * Over already: the callback itself has ended it, and may have detached, so nothing
+ * but the grant is accessed. No other thread ends it while the callback runs.
+ */
+static void revoke_end_callback(struct daxpin_grant *grant)
+{
+	struct daxpin_rdma *rdma = grant->rdma;
+
+	if (!dp_revoke_is_over(grant)) {
+		revoke_lock(rdma);
+		assert(grant->revoke.in_callback);
+		grant->revoke.in_callback = false;
+		pthread_cond_broadcast(&rdma->revokes.callback_over);
+		if (grant->revoke.launch_later) {
+			grant->revoke.launch_later = false;
+			revoke_hand_over_and_unlock(grant);
+		} else {
+			revoke_unlock(rdma);
+		}
+	}
+	dp_handoff_unref(grant);
+}
+
+/* ------------------------------------------------------------------ the end */
+
+/*
+ * In the thread that moved it to ENDING. 0: the grant is over. -EINVAL also: it is,
+ * but its hold was gone. *ret_over is false if it is quarantined; then a callback
+ * begins, if there is one.
+ */
+static int revoke_end(struct daxpin_grant *grant, bool has_callback,
+		      bool *ret_over)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	struct daxpin_rdma_info *count = &rdma->revokes.totals;
-	int ret = revoke_escalate(grant), drop_ret = 0;
+	bool was_quarantined = dp_escalation_is_quarantined(grant);
+	int ret = dp_escalate(grant), drop_ret = 0;
 
 	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
@@ -227,9 +224,11 @@ static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 	assert(count->quarantined >= was_quarantined);
 	count->quarantined += (ret != 0) - was_quarantined;
 	count->pending--;
+	*ret_over = !ret;
 	if (ret) {
-		grant->revoke.escalation = DAXPIN_GRANT_STEP_QUARANTINE;
 		revoke_become(grant, DAXPIN_GRANT_STATE_QUARANTINED);
+		if (has_callback)
+			revoke_begin_callback(grant);
 	} else {
 		count->ended++;
 		count->grants--;
@@ -239,212 +238,334 @@ static int revoke_end(struct daxpin_grant *grant, bool was_quarantined)
 	return ret ? ret : drop_ret;
 }
 
-/* -------------------------------------------------------- in which thread */
-
 /*
- * done() may detach, so access nothing after calling it. The assertion finds an
- * executor that runs a job twice: there is no caller to return an error to, and
- * the next such run may find the grant freed.
+ * Called with the lock, which it releases. The done() with which the grant is over
+ * may detach, so access nothing after calling it.
  */
-static int revoke_end_queued(struct daxpin_grant *grant)
+static int revoke_end_queued_and_unlock(struct daxpin_grant *grant)
 {
 	void (*done)(void *arg, int result) = grant->revoke.done;
 	void *done_arg = grant->revoke.done_arg;
-	bool was_quarantined, lost = grant->revoke.is_lost;
+	bool over, lost = grant->revoke.is_lost;
 	int ret;
 
-	revoke_lock(grant->rdma);
-	assert(grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED);
-	was_quarantined = grant->revoke.escalation ==
-			  DAXPIN_GRANT_STEP_QUARANTINE;
+	assert(revoke_state(grant) == DAXPIN_GRANT_STATE_QUEUED);
+	assert(!grant->revoke.in_callback && !grant->revoke.launch_later);
 	revoke_become(grant, DAXPIN_GRANT_STATE_ENDING);
 	revoke_unlock(grant->rdma);
-	ret = revoke_end(grant, was_quarantined);
-	if (ret && lost)
+	ret = revoke_end(grant, done, &over);
+	if (!over && lost)
 		daxpin_rdma_revoke_start(grant, daxpin_deadline_ms(AGAIN_MS));
-	if (done)
+	if (done) {
 		done(done_arg, ret);
+		if (!over)
+			revoke_end_callback(grant);
+	}
 	return ret;
 }
 
+/* -------------------------------------------------------- in which thread */
+
+/* In the executor. A thread that is cancelled in here would take the grant with it. */
 static void revoke_execute(void *arg)
 {
-	revoke_end_queued(arg);
+	struct daxpin_grant *grant = arg;
+	DP_UNCANCELLED();
+
+	if (!dp_handoff_begin(grant))
+		return;
+	/* It is not over, so neither it nor its attachment is gone. */
+	revoke_lock(grant->rdma);
+	revoke_end_queued_and_unlock(grant);
 }
 
-/* Called with the lock, which it releases: the grant does not wait any longer. */
-static void revoke_launch_and_unlock(struct daxpin_grant *grant)
+/* The service call offers it again, unless a revoke has taken it meanwhile. */
+static void revoke_keep_refused(struct daxpin_rdma *rdma,
+				struct daxpin_grant *grant)
+{
+	struct dp_revokes *revokes = &rdma->revokes;
+
+	revoke_lock(rdma);
+	revokes->totals.executor_refusals++;
+	if (dp_handoff_refused(grant)) {
+		dp_pending_queue(&revokes->pending, grant);
+		revokes->refused_again_ns = daxpin_deadline_ms(REFUSED_MS);
+	}
+	revoke_unlock(rdma);
+}
+
+/* Called with the lock, which it releases: a grant that is QUEUED. It may be over
+ * when this returns. */
+static void revoke_hand_over_and_unlock(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 	struct dp_revokes *revokes = &rdma->revokes;
 
-	revoke_remove_pending(grant);
-	revoke_become(grant, DAXPIN_GRANT_STATE_QUEUED);
-	if (!revokes->run)
-		revoke_add_pending(grant);
+	assert(revoke_state(grant) == DAXPIN_GRANT_STATE_QUEUED);
+	if (grant->revoke.in_callback) {
+		grant->revoke.launch_later = true;
+		revoke_unlock(rdma);
+		return;
+	}
+	if (!revokes->run) {
+		dp_pending_queue(&revokes->pending, grant);
+		revoke_unlock(rdma);
+		return;
+	}
+	dp_handoff_give(grant);
 	revoke_unlock(rdma);
-	if (revokes->run)
-		revokes->run(revoke_execute, grant, revokes->run_arg);
+	/* If it was not refused, done() may have detached. */
+	if (revokes->run(revoke_execute, grant, revokes->run_arg))
+		revoke_keep_refused(rdma, grant);
 }
 
-/* Under the lock: may a revoke begin? */
-static int revoke_check_free(struct daxpin_grant *grant)
+/* Called with the lock, which it releases: the grant waits for its peer no longer. */
+static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 {
-	switch (atomic_load_explicit(&grant->revoke.revoke_state,
-				     memory_order_relaxed)) {
+	dp_pending_remove(&grant->rdma->revokes.pending, grant);
+	revoke_become(grant, DAXPIN_GRANT_STATE_QUEUED);
+	revoke_hand_over_and_unlock(grant);
+}
+
+/* Under the lock: take a grant that is QUEUED from whoever was to end it. */
+static bool revoke_take_queued(struct daxpin_grant *grant)
+{
+	if (grant->revoke.launch_later) {
+		grant->revoke.launch_later = false;
+		return true;
+	}
+	return dp_pending_is_queued(grant) || dp_handoff_take(grant);
+}
+
+/* Under the lock: may a revoke begin? Then count the grant as pending. */
+static int revoke_begin(struct daxpin_grant *grant)
+{
+	switch (revoke_state(grant)) {
 	case STATE_OVER:
 		return -ESTALE;
 	case DAXPIN_GRANT_STATE_QUEUED:
 	case DAXPIN_GRANT_STATE_ENDING:
 		return -EALREADY;
+	case DAXPIN_GRANT_STATE_ASKED:
+		return 0;
 	default:
+		grant->rdma->revokes.totals.pending++;
 		return 0;
 	}
 }
 
-/* If a revoke may begin, take the lock and count the grant as pending. */
-static int revoke_lock_free(struct daxpin_grant *grant)
+/* Under the lock, and moves to ENDING what a revoke in this thread can end. */
+static int revoke_begin_here(struct daxpin_grant *grant)
 {
-	struct daxpin_rdma *rdma = grant->rdma;
-	int ret = dp_rdma_enter(rdma);
+	int ret = revoke_begin(grant);
 
+	if (revoke_state(grant) == DAXPIN_GRANT_STATE_QUEUED &&
+	    revoke_take_queued(grant))
+		ret = 0;
 	if (ret)
 		return ret;
-	revoke_lock(rdma);
-	ret = revoke_check_free(grant);
-	if (ret)
-		revoke_unlock(rdma);
-	else if (grant->revoke.revoke_state != DAXPIN_GRANT_STATE_ASKED)
-		rdma->revokes.totals.pending++;
-	return ret;
+	dp_pending_remove(&grant->rdma->revokes.pending, grant);
+	revoke_become(grant, DAXPIN_GRANT_STATE_ENDING);
+	return 0;
+}
+
+/* C9: of a grant that is over there is nothing left to do. */
+static int revoke_ignore_over(int ret)
+{
+	return ret == -ESTALE ? 0 : ret;
 }
 
 DP_EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 {
-	bool was_quarantined;
+	struct daxpin_rdma *rdma;
+	DP_UNCANCELLED();
+	bool over;
 	int ret;
 
 	if (!grant)
 		return 0;
-	ret = revoke_lock_free(grant);
+	rdma = grant->rdma;
+	ret = dp_rdma_enter(rdma);
 	if (ret)
-		return ret;
-	revoke_remove_pending(grant);
-	was_quarantined = grant->revoke.escalation ==
-			  DAXPIN_GRANT_STEP_QUARANTINE;
-	revoke_become(grant, DAXPIN_GRANT_STATE_ENDING);
+		return revoke_ignore_over(ret);
+	revoke_lock(rdma);
+	ret = revoke_await_callback(grant) ? -ESTALE : revoke_begin_here(grant);
+	revoke_unlock(rdma);
+	return ret ? revoke_ignore_over(ret) : revoke_end(grant, false, &over);
+}
+
+/* Called with the lock, which it releases. */
+static void revoke_ask_and_unlock(struct daxpin_grant *grant,
+				  uint64_t deadline_ns)
+{
+	void (*ask_back)(void *arg, const struct daxpin_grant_key *key) =
+		grant->revoke.was_asked ? NULL : grant->revoke.ask_back;
+	const struct daxpin_grant_key key = grant->key;
+	void *arg = grant->revoke.done_arg;
+
+	dp_pending_ask(&grant->rdma->revokes.pending, grant, deadline_ns);
+	revoke_become(grant, DAXPIN_GRANT_STATE_ASKED);
+	if (ask_back)
+		revoke_begin_callback(grant);
 	revoke_unlock(grant->rdma);
-	return revoke_end(grant, was_quarantined);
+	if (!ask_back)
+		return;
+	ask_back(arg, &key);
+	revoke_end_callback(grant);
 }
 
 DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
 				       uint64_t deadline_ns)
 {
-	struct daxpin_grant_key key;
-	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
-	void *arg;
-	int ret;
+	DP_UNCANCELLED();
+	int ret = grant ? dp_rdma_enter(grant->rdma) : -EINVAL;
 
-	if (!grant)
-		return -EINVAL;
-	ret = revoke_lock_free(grant);
 	if (ret)
-		return ret;
-	if (deadline_ns <= daxpin_deadline_ms(0)) {
+		return revoke_ignore_over(ret);
+	revoke_lock(grant->rdma);
+	ret = revoke_begin(grant);
+	if (ret)
+		revoke_unlock(grant->rdma);
+	else if (deadline_ns <= daxpin_deadline_ms(0))
 		revoke_launch_and_unlock(grant);
-		return 0;
+	else
+		revoke_ask_and_unlock(grant, deadline_ns);
+	return revoke_ignore_over(ret);
+}
+
+/* Called with the lock, which it releases: the peer is done with it. */
+static int revoke_return_and_unlock(struct daxpin_grant *grant)
+{
+	struct daxpin_rdma *rdma = grant->rdma;
+	int ret = revoke_begin(grant);
+
+	if (ret) {
+		revoke_unlock(rdma);
+		return ret;
 	}
-	/* Asked once: a grant that is ASKED gets another deadline. */
-	ask_back = grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED ?
-		   NULL : grant->revoke.ask_back;
-	key = grant->key;
-	arg = grant->revoke.done_arg;
-	grant->revoke.ask_deadline_ns = deadline_ns;
-	revoke_remove_pending(grant);
-	revoke_add_pending(grant);
-	revoke_become(grant, DAXPIN_GRANT_STATE_ASKED);
-	revoke_unlock(grant->rdma);
-	if (ask_back)
-		ask_back(arg, &key);
+	rdma->revokes.totals.returned++;
+	revoke_launch_and_unlock(grant);
 	return 0;
 }
 
 DP_EXPORT int daxpin_grant_returned(struct daxpin_grant *grant)
 {
-	int ret;
+	DP_UNCANCELLED();
+	int ret = grant ? dp_rdma_enter(grant->rdma) : -EINVAL;
 
-	if (!grant)
-		return -EINVAL;
-	ret = revoke_lock_free(grant);
 	if (ret)
 		return ret;
-	grant->rdma->revokes.totals.returned++;
-	revoke_launch_and_unlock(grant);
-	return 0;
+	revoke_lock(grant->rdma);
+	return revoke_return_and_unlock(grant);
 }
 
-/* Under the lock: a grant whose deadline is over, or that is QUEUED. */
-static struct daxpin_grant *revoke_find_due(struct dp_revokes *revokes)
+static bool revoke_is_named(const struct daxpin_grant *grant,
+			    const struct daxpin_grant_key *key)
+{
+	return grant && grant->key.extent.addr == key->extent.addr &&
+	       grant->key.extent.gen == key->extent.gen &&
+	       !memcmp(grant->key.uuid, key->uuid, sizeof(key->uuid));
+}
+
+DP_EXPORT int daxpin_rdma_returned(struct daxpin_rdma *rdma,
+				   const struct daxpin_grant_key *key)
+{
+	struct daxpin_grant *grant;
+	DP_UNCANCELLED();
+	int ret = key ? dp_rdma_enter(rdma) : -EINVAL;
+
+	if (ret)
+		return ret;
+	revoke_lock(rdma);
+	grant = dp_table_find(&rdma->revokes.table, key->id);
+	if (revoke_is_named(grant, key))
+		return revoke_return_and_unlock(grant);
+	revoke_unlock(rdma);
+	return -ESTALE;
+}
+
+/* ------------------------------------------------------------- the service */
+
+/* Called with the lock, as the next two, and returns with it: once for each grant
+ * that the executor had refused when this began. */
+static void revoke_offer_again(struct daxpin_rdma *rdma)
+{
+	struct dp_pending *pending = &rdma->revokes.pending;
+	uint32_t count = dp_pending_queued(pending);
+	struct daxpin_grant *grant;
+
+	for (; count; count--) {
+		grant = dp_pending_first_queued(pending);
+		if (!grant)
+			return;
+		dp_pending_remove(pending, grant);
+		revoke_hand_over_and_unlock(grant);
+		revoke_lock(rdma);
+	}
+}
+
+static void revoke_launch_expired(struct daxpin_rdma *rdma)
 {
 	const uint64_t now = daxpin_deadline_ms(0);
 	struct daxpin_grant *grant;
 
-	for (grant = revokes->pending_first; grant;
-	     grant = grant->revoke.next_grant)
-		if (grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED ||
-		    grant->revoke.ask_deadline_ns <= now)
-			return grant;
-	return NULL;
-}
-
-/* Called with the lock, which it releases. A grant whose deadline is over becomes
- * QUEUED; one that is QUEUED is ended here, since there is no executor. */
-static int revoke_serve(struct daxpin_rdma *rdma, struct daxpin_grant *grant)
-{
-	if (grant->revoke.revoke_state == DAXPIN_GRANT_STATE_ASKED) {
+	for (;;) {
+		grant = dp_pending_expired(&rdma->revokes.pending, now);
+		if (!grant)
+			return;
 		rdma->revokes.totals.expired++;
 		revoke_launch_and_unlock(grant);
-		return 0;
+		revoke_lock(rdma);
 	}
-	assert(!rdma->revokes.run);
-	revoke_remove_pending(grant);
-	revoke_unlock(rdma);
-	return revoke_end_queued(grant);
 }
 
-int dp_revokes_service(struct daxpin_rdma *rdma)
+/* C5: each of them, whatever becomes of the others. The first error. */
+static int revoke_end_all_queued(struct daxpin_rdma *rdma)
 {
+	struct dp_pending *pending = &rdma->revokes.pending;
 	struct daxpin_grant *grant;
 	int ret, first = 0;
 
 	for (;;) {
-		revoke_lock(rdma);
-		grant = revoke_find_due(&rdma->revokes);
+		grant = dp_pending_first_queued(pending);
 		if (!grant)
-			break;
-		ret = revoke_serve(rdma, grant);
+			return first;
+		dp_pending_remove(pending, grant);
+		ret = revoke_end_queued_and_unlock(grant);
 		if (!first)
 			first = ret;
+		revoke_lock(rdma);
 	}
+}
+
+int dp_revokes_service(struct daxpin_rdma *rdma)
+{
+	int ret = 0;
+
+	revoke_lock(rdma);
+	if (rdma->revokes.run)
+		revoke_offer_again(rdma);
+	revoke_launch_expired(rdma);
+	if (!rdma->revokes.run)
+		ret = revoke_end_all_queued(rdma);
 	revoke_unlock(rdma);
-	return first;
+	return ret;
 }
 
 /* ------------------------------------------------------ reports, queue pairs */
 
+/* Without an executor the service call has what is queued to do, now. */
 static uint64_t revoke_next_deadline(const struct dp_revokes *revokes)
 {
-	const struct daxpin_grant *grant;
-	uint64_t next = 0, at;
+	uint64_t next = dp_pending_next_deadline(&revokes->pending);
 
-	for (grant = revokes->pending_first; grant;
-	     grant = grant->revoke.next_grant) {
-		at = grant->revoke.revoke_state == DAXPIN_GRANT_STATE_QUEUED ?
-		     1 : grant->revoke.ask_deadline_ns;
-		if (!next || at < next)
-			next = at;
-	}
-	return next;
+	if (!dp_pending_queued(&revokes->pending))
+		return next;
+	if (!revokes->run)
+		return 1;
+	return next && next < revokes->refused_again_ns ?
+		       next :
+		       revokes->refused_again_ns;
 }
 
 DP_EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
@@ -461,16 +582,10 @@ DP_EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 	revoke_lock(grant->rdma);
 	info = (struct daxpin_grant_info){
 		.state = grant->revoke.revoke_state,
-		.step = grant->revoke.escalation,
-		.refusals = grant->revoke.refusal_count,
-		.deadline_ns = grant->revoke.revoke_state ==
-					       DAXPIN_GRANT_STATE_ASKED ?
-				       grant->revoke.ask_deadline_ns :
-				       0,
-		.device_error = grant->revoke.mr_error,
-		.qp_error = grant->revoke.stop_error,
+		.deadline_ns = dp_pending_deadline(grant),
 		.door = dp_access_via(grant),
 	};
+	dp_escalation_report(grant, &info);
 	if (grant->revoke.revoke_state == STATE_OVER)
 		ret = -ESTALE;
 	revoke_unlock(grant->rdma);
@@ -479,45 +594,39 @@ DP_EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
 
-DP_EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
-{
-	int ret = grant ? dp_rdma_enter(grant->rdma) : -EINVAL;
+/* ------------------------------------------------------ for other modules */
 
-	if (ret)
-		return ret;
-	revoke_lock(grant->rdma);
-	if (grant->revoke.revoke_state == STATE_OVER)
-		ret = -ESTALE;
-	else
-		grant->revoke.peer_qp = qp;
-	revoke_unlock(grant->rdma);
+int dp_revokes_reserve(struct daxpin_rdma *rdma)
+{
+	struct dp_revokes *revokes = &rdma->revokes;
+	int ret;
+
+	revoke_lock(rdma);
+	ret = dp_pending_reserve(&revokes->pending, revokes->promised + 1);
+	if (!ret)
+		ret = dp_table_reserve(&revokes->table, revokes->promised + 1);
+	if (!ret)
+		revokes->promised++;
+	revoke_unlock(rdma);
 	return ret;
 }
 
-DP_EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
-				 const struct ibv_wc *wc)
+void dp_revokes_unreserve(struct daxpin_rdma *rdma)
 {
-	int ret = grant && wc ? dp_rdma_enter(grant->rdma) : -EINVAL;
-
-	if (ret)
-		return ret;
-	revoke_lock(grant->rdma);
-	if (grant->revoke.revoke_state == STATE_OVER)
-		ret = -ESTALE;
-	else
-		ret = dp_access_bound(grant);
-	revoke_unlock(grant->rdma);
-	return ret ? ret : wc->status ? -EIO : 0;
+	revoke_lock(rdma);
+	assert(rdma->revokes.promised > rdma->revokes.totals.grants);
+	rdma->revokes.promised--;
+	revoke_unlock(rdma);
 }
-
-/* ------------------------------------------------------ for other modules */
 
 static void revoke_add(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
 
 	revoke_lock(rdma);
+	assert(rdma->revokes.totals.grants < rdma->revokes.promised);
 	revoke_become(grant, DAXPIN_GRANT_STATE_OUT);
+	dp_table_add(&rdma->revokes.table, grant);
 	rdma->revokes.totals.grants++;
 	rdma->revokes.totals.granted++;
 	revoke_unlock(rdma);
@@ -530,7 +639,6 @@ void dp_revoke_add(struct daxpin_grant *grant,
 	grant->revoke.ask_back = o->ask_back;
 	grant->revoke.done = o->done;
 	grant->revoke.done_arg = o->arg;
-	grant->revoke.peer_qp = o->qp;
 	revoke_add(grant);
 }
 
@@ -548,8 +656,7 @@ void dp_revoke_add_lost(struct daxpin_grant *grant)
 
 bool dp_revoke_is_over(const struct daxpin_grant *grant)
 {
-	return atomic_load_explicit(&grant->revoke.revoke_state,
-				    memory_order_relaxed) == STATE_OVER;
+	return revoke_state(grant) == STATE_OVER;
 }
 
 void dp_revokes_init(struct daxpin_rdma *rdma,
@@ -558,6 +665,8 @@ void dp_revokes_init(struct daxpin_rdma *rdma,
 	struct dp_revokes *revokes = &rdma->revokes;
 
 	pthread_mutex_init(&revokes->grants_lock, NULL);
+	pthread_cond_init(&revokes->callback_over, NULL);
+	dp_pending_init(&revokes->pending);
 	revokes->run = o->run;
 	revokes->run_arg = o->executor;
 	revokes->over_end = &revokes->over_first;
@@ -565,6 +674,9 @@ void dp_revokes_init(struct daxpin_rdma *rdma,
 
 void dp_revokes_destroy(struct daxpin_rdma *rdma)
 {
+	dp_pending_destroy(&rdma->revokes.pending);
+	dp_table_destroy(&rdma->revokes.table);
+	pthread_cond_destroy(&rdma->revokes.callback_over);
 	pthread_mutex_destroy(&rdma->revokes.grants_lock);
 }
 
@@ -580,7 +692,8 @@ int dp_revokes_check_none(struct daxpin_rdma *rdma)
 
 	revoke_lock(rdma);
 	grants = revokes->totals.grants;
-	assert(grants || (!revokes->pending_first &&
+	assert(grants || (!dp_pending_queued(&revokes->pending) &&
+			  !dp_pending_next_deadline(&revokes->pending) &&
 			  !revokes->totals.quarantined));
 	assert(grants || !revokes->totals.pending);
 	revoke_unlock(rdma);
@@ -592,8 +705,8 @@ void dp_revokes_free(struct daxpin_grant *first)
 	struct daxpin_grant *next;
 
 	for (; first; first = next) {
-		next = first->revoke.next_grant;
-		free(first);
+		next = first->revoke.next_over;
+		dp_handoff_forget(first);
 	}
 }
 

@@ -18,6 +18,11 @@ void dp_revokes_count(struct daxpin_rdma *rdma,
 /* End the grants that are due. The first error of them. */
 int dp_revokes_service(struct daxpin_rdma *rdma);
 
+/* Room for one more grant, so that nothing fails once it is out. 0 or -ENOMEM. A
+ * grant that is added has it until it is over; else give it back. */
+int dp_revokes_reserve(struct daxpin_rdma *rdma);
+void dp_revokes_unreserve(struct daxpin_rdma *rdma);
+
 /* The grant is out from now on; its callbacks and queue pair are in o. */
 void dp_revoke_add(struct daxpin_grant *grant,
 		   const struct daxpin_grant_options *o);

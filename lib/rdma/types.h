@@ -52,13 +52,38 @@ struct dp_backing {
 	_Atomic uint64_t prefetch_failed;
 };
 
+/* private to escalate.c */
+struct dp_escalations {
+	pthread_mutex_t escalations_lock;	/* of all here and of struct
+						   dp_escalation */
+	uint64_t refusals, queue_pairs_stopped;	/* since the attach */
+};
+
+/* private to pending.c */
+struct dp_pending {
+	struct daxpin_grant **heap;	/* by deadline, from index 1 on */
+	uint32_t heap_count, heap_room;
+	struct daxpin_grant *queue_first, **queue_end;
+	uint32_t queue_count;
+};
+
+/* private to table.c */
+struct dp_table {
+	struct daxpin_grant **places;
+	uint32_t place_count;		/* a power of two, or 0 */
+};
+
 /* private to revoke.c */
 struct dp_revokes {
 	pthread_mutex_t grants_lock;	/* of all here and of struct dp_revoke */
-	void (*run)(void (*fn)(void *arg), void *arg, void *executor);
+	pthread_cond_t callback_over;	/* some grant's callback has returned */
+	int (*run)(void (*fn)(void *arg), void *arg, void *executor);
 	void *run_arg;
-	struct daxpin_grant *pending_first;	/* ASKED; QUEUED if there is no
-						   executor */
+	struct dp_pending pending;	/* ASKED; and QUEUED, unless an executor
+					   has it */
+	struct dp_table table;		/* all that are not over */
+	uint32_t promised;		/* grants that there is room for above */
+	uint64_t refused_again_ns;	/* when to offer the queue to the executor */
 	struct daxpin_grant *over_first, **over_end;	/* the oldest first */
 	uint32_t over_count;
 	struct daxpin_rdma_info totals;
@@ -78,6 +103,7 @@ struct daxpin_rdma {
 	struct dp_local_keys keys;
 	struct dp_accesses accesses;
 	struct dp_backing backing;
+	struct dp_escalations escalations;
 	struct dp_revokes revokes;
 	struct dp_local_key slots[];	/* one for each segment */
 };
@@ -110,19 +136,45 @@ struct dp_bounce {
 	void *bounce_memory;		/* what the region is over, or NULL */
 };
 
+/* private to escalate.c */
+struct dp_escalation {
+	uint32_t step;			/* enum daxpin_grant_step */
+	bool is_closed;			/* the device released the memory */
+	uint64_t refusal_count;
+	int mr_error, stop_error;
+	struct ibv_qp *peer_qp;
+};
+
 /* private to revoke.c */
 struct dp_revoke {
 	_Atomic uint32_t revoke_state;	/* enum daxpin_grant_state, or OVER; may be
 					   read without grants_lock */
-	uint32_t escalation;		/* enum daxpin_grant_step */
 	bool is_lost;			/* the caller has no handle */
-	uint64_t refusal_count, ask_deadline_ns;
-	int mr_error, stop_error;
-	struct ibv_qp *peer_qp;
+	bool was_asked;			/* ask_back is not called any more */
+	bool in_callback;		/* one is running, in callback_thread */
+	bool launch_later;		/* QUEUED, once the callback has returned */
+	pthread_t callback_thread;
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
 	void (*done)(void *arg, int result);
 	void *done_arg;
-	struct daxpin_grant *next_grant, **prev_grant;	/* pending, or over */
+	struct daxpin_grant *next_over;
+};
+
+/* private to handoff.c */
+struct dp_handoff {
+	_Atomic uint32_t word;
+};
+
+/* private to pending.c */
+struct dp_waiting {
+	uint64_t due_ns;
+	uint32_t heap_index;		/* 0: not in the heap */
+	struct daxpin_grant *next, **prev;	/* in the queue; prev NULL: not */
+};
+
+/* private to table.c */
+struct dp_listed {
+	struct daxpin_grant *next;
 };
 
 struct daxpin_grant {
@@ -133,7 +185,11 @@ struct daxpin_grant {
 					   before the grant is out; then constant */
 	struct dp_access access;
 	struct dp_bounce bounce;
+	struct dp_escalation escalation;
 	struct dp_revoke revoke;
+	struct dp_handoff handoff;
+	struct dp_waiting pending;
+	struct dp_listed listed;
 };
 
 #endif

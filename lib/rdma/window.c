@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include "rdma/retry.h"
 
 int dp_window_bind_request(struct ibv_qp *qp, struct ibv_mw *mw,
 			   const struct ibv_mw_bind_info *info, uint64_t wr_id)
@@ -47,14 +48,18 @@ int dp_window_bind_call(struct dp_loopback *loopback, struct ibv_mw *mw,
 int dp_window_make(struct ibv_pd *pd, enum ibv_mw_type type,
 		   struct ibv_mw **ret_mw)
 {
+	struct dp_retry retry = { 0 };
 	struct ibv_mw *mw;
+	int ret;
 
-	errno = 0;
-	mw = ibv_alloc_mw(pd, type);
-	if (!mw)
-		return errno ? -errno : -ENOMEM;
-	*ret_mw = mw;
-	return 0;
+	do {
+		errno = 0;
+		mw = ibv_alloc_mw(pd, type);
+		ret = mw ? 0 : errno ? -errno : -ENOMEM;
+	} while (dp_retry(&retry, ret));
+	if (!ret)
+		*ret_mw = mw;
+	return ret;
 }
 
 int dp_window_free(struct ibv_mw *mw)

@@ -110,7 +110,7 @@ MUTANTS = [
 
     ('revoke-drops-first', REVOKE, 'lib/rdma/revoke.c',
      'a grant lets its extent go before the device has answered',
-     '''	int ret = revoke_escalate(grant), drop_ret = 0;
+     '''	int ret = dp_escalate(grant), drop_ret = 0;
 
 	if (!ret) {
 		/* Nothing that the peer sends can reach the extent any more. */
@@ -118,17 +118,17 @@ MUTANTS = [
 		drop_ret = revoke_drop_hold(grant);
 	}
 ''',
-     '''	int drop_ret = revoke_drop_hold(grant), ret = revoke_escalate(grant);
+     '''	int drop_ret = revoke_drop_hold(grant), ret = dp_escalate(grant);
 
 ''',
      'the_hold_stays_until_the_device_has_answered'),
-    ('refused-is-over', REVOKE, 'lib/rdma/revoke.c',
+    ('refused-is-over', REVOKE, 'lib/rdma/escalate.c',
      'the last rung of the ladder lets the blocks go',
-     '''		ret = revoke_close_access(grant);
+     '''		ret = escalate_count_refusal(grant, escalate_close_once(grant));
 	}
 	return ret;
 }''',
-     '''		ret = revoke_close_access(grant);
+     '''		ret = escalate_count_refusal(grant, escalate_close_once(grant));
 	}
 	grant->access.own_mr = NULL;
 	return 0;

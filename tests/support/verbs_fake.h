@@ -20,9 +20,12 @@ static struct {
 	int dereg_error;		/* an errno, so many times ... */
 	uint32_t dereg_refusals;
 	bool dereg_after_qp;		/* ... or until the queue pair is in error */
+	int reg_passing;		/* an errno, once, and then it is 0 */
 	int reg_error;			/* after so many registrations */
 	uint32_t reg_allowed;
-	int qp_error;			/* what modify_qp returns */
+	uint32_t stuck_key;		/* the region with this lkey is not ended */
+	int qp_error;			/* what modify_qp returns, so many times */
+	uint32_t qp_refusals;
 	int bind_error;			/* what a bind returns */
 	void (*in_reg)(void);		/* called in there, without the lock */
 	void (*in_dereg)(void);		/* and in there */
@@ -33,7 +36,8 @@ static struct {
 	unsigned int access;		/* of the last registration */
 	uint32_t windows;		/* allocated now */
 	struct ibv_send_wr bound;	/* by the last request */
-} fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .reg_allowed = ALWAYS };
+} fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .reg_allowed = ALWAYS,
+	    .qp_refusals = ALWAYS };
 
 static struct ibv_device fake_device = { .name = "fake0" };
 static struct ibv_context fake_context = { .device = &fake_device };
@@ -46,6 +50,9 @@ static inline void fake_reset(void)
 {
 	pthread_mutex_lock(&fake.lock);
 	fake.dereg_error = fake.reg_error = fake.qp_error = 0;
+	fake.reg_passing = 0;
+	fake.stuck_key = 0;
+	fake.qp_refusals = ALWAYS;
 	fake.bind_error = 0;
 	fake.dereg_refusals = 0;
 	fake.dereg_after_qp = false;
@@ -70,7 +77,10 @@ static inline struct ibv_mr *fake_register(struct ibv_pd *pd, void *base,
 	if (fake.in_reg)
 		fake.in_reg();
 	pthread_mutex_lock(&fake.lock);
-	if (fake.regs >= fake.reg_allowed) {
+	if (fake.reg_passing) {
+		errno = fake.reg_passing;
+		fake.reg_passing = 0;
+	} else if (fake.regs >= fake.reg_allowed) {
 		errno = fake.reg_error;
 	} else {
 		mr = calloc(1, sizeof(*mr));
@@ -141,6 +151,8 @@ static inline int fake_end(uint32_t *live, void *object)
 
 int ibv_dereg_mr(struct ibv_mr *mr)
 {
+	if (fake.stuck_key && mr->lkey == fake.stuck_key)
+		return fake.dereg_error;
 	return fake_end(&fake.live, mr);
 }
 
@@ -152,7 +164,9 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 	assert_int_equal(mask, IBV_QP_STATE);
 	pthread_mutex_lock(&fake.lock);
 	fake.qp_stops++;
-	err = fake.qp_error;
+	err = fake.qp_refusals ? fake.qp_error : 0;
+	if (err && fake.qp_refusals != ALWAYS)
+		fake.qp_refusals--;
 	if (!err)
 		fake.qp_state = attr->qp_state;
 	pthread_mutex_unlock(&fake.lock);

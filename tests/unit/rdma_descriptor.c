@@ -6,14 +6,17 @@
 /* By hand from docs/format.md, and so not by the code that is tested. */
 static const unsigned char fixed[DAXPIN_GRANT_DESCRIPTOR_SIZE] = {
 	'D', 'A', 'X', 'G', 'R', 'A', 'N', 'T',
-	0x01, 0x00, 0x48, 0x00, 0x06, 0x00, 0x00, 0x00,
+	0x01, 0x00, 0x60, 0x00, 0x06, 0x00, 0x00, 0x00,
 	0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
 	0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00,
 	0x00, 0x00, 0x20, 0x10, 0x00, 0x00, 0x00, 0x00,
 	0x05, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00,
 	0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
 	0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
-	0xef, 0xbe, 0xad, 0xde, 0xc0, 0x09, 0x66, 0xc4,
+	0xef, 0xbe, 0xad, 0xde, 0x00, 0x00, 0x00, 0x00,
+	0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01, 0x00,
+	0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+	0x00, 0x00, 0x00, 0x00, 0x9a, 0x30, 0xdb, 0x88,
 };
 
 static void fixed_bytes_mean_what_the_format_says(void **state)
@@ -30,6 +33,8 @@ static void fixed_bytes_mean_what_the_format_says(void **state)
 	assert_int_equal(key.extent.addr, 0x10200000);
 	assert_int_equal(key.extent.gen, UINT64_C(3) << 40 | 5);
 	assert_memory_equal(key.uuid, fixed + 48, 16);
+	assert_int_equal(key.id, 0x0001020304050607);
+	assert_int_equal(key.offset, 4096);
 }
 
 /* All 255 ways to damage each byte, and nothing is given out. */
@@ -92,9 +97,9 @@ static int import_with(size_t at, uint64_t value, size_t size)
 	memcpy(bytes, fixed, sizeof(bytes));
 	for (size_t i = 0; i < size; i++)
 		bytes[at + i] = (unsigned char)(value >> 8 * i);
-	crc = crc32c(bytes, 68);
+	crc = crc32c(bytes, 92);
 	for (size_t i = 0; i < 4; i++)
-		bytes[68 + i] = (unsigned char)(crc >> 8 * i);
+		bytes[92 + i] = (unsigned char)(crc >> 8 * i);
 	return daxpin_grant_import(bytes, sizeof(bytes), &key);
 }
 
@@ -106,9 +111,15 @@ static void what_no_grant_can_be_is_refused(void **state)
 	assert_int_equal(import_with(12, 0, 4), -EINVAL);
 	assert_int_equal(import_with(12, 1, 4), -EINVAL);
 	assert_int_equal(import_with(12, 16 | 2, 4), -EINVAL);
-	assert_int_equal(import_with(10, 71, 2), -EINVAL);
+	assert_int_equal(import_with(10, 95, 2), -EINVAL);
 	assert_int_equal(import_with(24, 0, 8), -EINVAL);
 	assert_int_equal(import_with(24, UINT64_MAX, 8), -EINVAL);
+	assert_int_equal(import_with(72, 0, 8), -EINVAL);
+	assert_int_equal(import_with(80, UINT64_MAX - (256 << 10) + 1, 8),
+			 -EINVAL);
+	/* For later versions, which say so. */
+	assert_int_equal(import_with(68, 1, 4), -EINVAL);
+	assert_int_equal(import_with(88, 1, 4), -EINVAL);
 	assert_int_equal(import_with(16, UINT64_MAX - (256 << 10), 8), 0);
 	assert_int_equal(import_with(16, UINT64_MAX - (256 << 10) + 1, 8),
 			 -EINVAL);
@@ -136,13 +147,13 @@ static void what_is_exported_comes_out_again(void **state)
 	assert_int_equal(daxpin_rdma_attach(f->pool, &fake_pd, NULL, &rdma), 0);
 	assert_int_equal(daxpin_reserve(f->pool, 12288, 0, &extent), 0);
 	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &grant), 0);
-	assert_int_equal(daxpin_grant_export(grant, bytes, 71), -EINVAL);
-	assert_int_equal(daxpin_grant_export(grant, NULL, 72), -EINVAL);
-	assert_int_equal(daxpin_grant_export(NULL, bytes, 72), -EINVAL);
-	bytes[72] = 0x5a;
-	assert_int_equal(daxpin_grant_export(grant, bytes, sizeof(bytes)), 72);
-	assert_int_equal(bytes[72], 0x5a);
-	assert_int_equal(daxpin_grant_import(bytes, 72, &other), 0);
+	assert_int_equal(daxpin_grant_export(grant, bytes, 95), -EINVAL);
+	assert_int_equal(daxpin_grant_export(grant, NULL, 96), -EINVAL);
+	assert_int_equal(daxpin_grant_export(NULL, bytes, 96), -EINVAL);
+	bytes[96] = 0x5a;
+	assert_int_equal(daxpin_grant_export(grant, bytes, sizeof(bytes)), 96);
+	assert_int_equal(bytes[96], 0x5a);
+	assert_int_equal(daxpin_grant_import(bytes, 96, &other), 0);
 	daxpin_grant_key(grant, &key);
 	assert_int_equal(key.rkey, 0x8000);
 	assert_int_equal(key.length, 12288);

@@ -355,10 +355,10 @@ static void a_window_that_stays_is_quarantine(void **state)
 
 	(void)state;
 	assert_int_equal(bound(grant, 0), 0);
-	fake.dereg_error = EBUSY;
+	fake.dereg_error = EIO;
 	fake.dereg_refusals = ALWAYS;
 	fake.in_dereg = see_the_hold;
-	assert_int_equal(daxpin_rdma_revoke(grant), -EBUSY);
+	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
 	assert_int_equal(fake.qp_stops, 1);
 	assert_int_equal(fake.deregs, 51);
 	assert_int_equal(about(grant).step, DAXPIN_GRANT_STEP_QUARANTINE);
@@ -371,6 +371,30 @@ static void a_window_that_stays_is_quarantine(void **state)
 	assert_int_equal(counts().windows, 0);
 }
 
+/* C8: of a window as of a region, and when a bind failed. */
+static void a_window_is_freed_though_interrupted(void **state)
+{
+	const int passing[] = { EINTR, EAGAIN, EBUSY };
+	struct daxpin_grant *grant;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		grant = grant_of(WRITE, &fake_qp);
+		assert_int_equal(bound(grant, 0), 0);
+		fake.dereg_error = passing[i];
+		fake.dereg_refusals = 3;
+		assert_int_equal(daxpin_rdma_revoke(grant), 0);
+		fake.bind_error = EIO;
+		fake.dereg_refusals = 3;
+		assert_int_equal(door_of(WRITE, &fake_qp),
+				 DAXPIN_GRANT_DOOR_REGION);
+		fake.bind_error = 0;
+	}
+	assert_int_equal(fake.qp_stops, 0);
+	assert_int_equal(counts().refusals, 0);
+	assert_int_equal(fake.windows, 0);
+}
+
 /* A window that nobody has, and that the device does not take back either. */
 static void a_lost_window_keeps_the_hold(void **state)
 {
@@ -378,7 +402,7 @@ static void a_lost_window_keeps_the_hold(void **state)
 
 	(void)state;
 	fake.bind_error = EIO;
-	fake.dereg_error = EBUSY;
+	fake.dereg_error = EIO;
 	fake.dereg_refusals = 1;
 	assert_int_equal(try_grant(WRITE, &fake_qp, &grant), -EIO);
 	assert_null(grant);
@@ -569,6 +593,7 @@ int main(void)
 		TEST(a_bind_that_fails_is_a_region_and_counted, setup),
 		TEST(a_segment_that_cannot_be_pinned_has_no_windows, setup),
 		TEST(a_window_that_stays_is_quarantine, setup),
+		TEST(a_window_is_freed_though_interrupted, setup),
 		TEST(a_lost_window_keeps_the_hold, setup),
 		TEST(a_bind_that_may_still_come_is_flushed_first, setup),
 		TEST(a_bind_that_failed_is_told, setup),

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who may end a grant that was given to the caller's executor, and for how long its
+ * memory stays.
+ *
+ *	 31                             2      1         0
+ *	+--------------------------------+-----------+---------+
+ *	|  references                    | FORGOTTEN | CLAIMED |
+ *	+--------------------------------+-----------+---------+
+ *
+ *	CLAIMED on		[dp_handoff_give]: whoever clears it ends the grant
+ *	CLAIMED off		[dp_handoff_begin] by the executor, [dp_handoff_take] by a
+ *				revoke, [dp_handoff_refused] if the executor refused
+ *	FORGOTTEN on		[dp_handoff_forget]
+ *
+ *  - One CAS clears CLAIMED, so an executor and a revoke never both end a grant,
+ *    and an executor that lost its job loses no grant: a revoke takes it over.
+ *  - An executor may run what was taken from it at any later time, when the grant is
+ *    over and its attachment detached. So each job counts as a reference, and the
+ *    last one frees the memory of a grant that was forgotten. That is why this word
+ *    is not under grants_lock, which is memory of the attachment.
+ *  - A job that is never run keeps the memory of its grant, a few hundred bytes.
+ */
+#include "rdma/handoff.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define CLAIMED		1u
+#define FORGOTTEN	2u
+#define REFERENCE	4u
+
+/* acq_rel: who frees the memory sees all that was done to it before. */
+static uint32_t handoff_change(struct daxpin_grant *grant, uint32_t more,
+			   uint32_t less, uint32_t clear, uint32_t set)
+{
+	uint32_t word = atomic_load_explicit(&grant->handoff.word,
+					     memory_order_relaxed), to;
+
+	do {
+		/* Also an executor that runs one job twice. */
+		assert(word + more >= less);
+		to = ((word + more - less) & ~clear) | set;
+	} while (!atomic_compare_exchange_weak_explicit(&grant->handoff.word, &word,
+							to, memory_order_acq_rel,
+							memory_order_relaxed));
+	if (to & FORGOTTEN && to < REFERENCE)
+		free(grant);
+	return word;
+}
+
+void dp_handoff_give(struct daxpin_grant *grant)
+{
+	uint32_t was = handoff_change(grant, REFERENCE, 0, 0, CLAIMED);
+
+	assert(!(was & (CLAIMED | FORGOTTEN)));
+}
+
+bool dp_handoff_begin(struct daxpin_grant *grant)
+{
+	return handoff_change(grant, 0, REFERENCE, CLAIMED, 0) & CLAIMED;
+}
+
+bool dp_handoff_refused(struct daxpin_grant *grant)
+{
+	return handoff_change(grant, 0, REFERENCE, CLAIMED, 0) & CLAIMED;
+}
+
+bool dp_handoff_take(struct daxpin_grant *grant)
+{
+	return handoff_change(grant, 0, 0, CLAIMED, 0) & CLAIMED;
+}
+
+void dp_handoff_ref(struct daxpin_grant *grant)
+{
+	handoff_change(grant, REFERENCE, 0, 0, 0);
+}
+
+void dp_handoff_unref(struct daxpin_grant *grant)
+{
+	handoff_change(grant, 0, REFERENCE, 0, 0);
+}
+
+void dp_handoff_forget(struct daxpin_grant *grant)
+{
+	handoff_change(grant, 0, 0, 0, FORGOTTEN);
+}

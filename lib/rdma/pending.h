@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which grants wait for a deadline, and which for a thread. All under grants_lock. */
+#ifndef DP_RDMA_PENDING_H
+#define DP_RDMA_PENDING_H
+
+#include "rdma/types.h"
+
+void dp_pending_init(struct dp_pending *pending);
+void dp_pending_destroy(struct dp_pending *pending);
+/* Make room for so many grants, so that nothing below can fail. 0 or -ENOMEM. */
+int dp_pending_reserve(struct dp_pending *pending, uint32_t grants);
+
+/* The grant waits for its peer until then; or until then instead. */
+void dp_pending_ask(struct dp_pending *pending, struct daxpin_grant *grant,
+		    uint64_t deadline_ns);
+/* The grant waits for a thread that ends it; behind those that do already. */
+void dp_pending_queue(struct dp_pending *pending, struct daxpin_grant *grant);
+/* It waits for neither; also if it did not wait. */
+void dp_pending_remove(struct dp_pending *pending, struct daxpin_grant *grant);
+bool dp_pending_is_queued(const struct daxpin_grant *grant);
+
+/* The end of the grant's grace; 0: it does not wait for that. */
+uint64_t dp_pending_deadline(const struct daxpin_grant *grant);
+/* The earliest deadline; 0: there is none. */
+uint64_t dp_pending_next_deadline(const struct dp_pending *pending);
+/* The grant with the earliest deadline, if that is not after now; or NULL. */
+struct daxpin_grant *dp_pending_expired(const struct dp_pending *pending,
+					uint64_t now_ns);
+/* The grant that has waited longest for a thread, or NULL; and how many wait. */
+struct daxpin_grant *dp_pending_first_queued(const struct dp_pending *pending);
+uint32_t dp_pending_queued(const struct dp_pending *pending);
+
+#endif

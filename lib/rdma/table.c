@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Finds a grant that is out by the number that its peer sent (C10). Numbers are given
+ * out one after the other, so a grant's place is its number modulo the size of the
+ * table, and grants that share a place are few.
+ */
+#include "rdma/table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define PLACES_FIRST	64u
+
+void dp_table_destroy(struct dp_table *table)
+{
+	free(table->places);
+}
+
+static struct daxpin_grant **table_place(const struct dp_table *table,
+					 uint64_t id)
+{
+	return &table->places[id & (table->place_count - 1)];
+}
+
+static void table_put(struct dp_table *table, struct daxpin_grant *grant)
+{
+	struct daxpin_grant **place = table_place(table, grant->key.id);
+
+	grant->listed.next = *place;
+	*place = grant;
+}
+
+/* To a table with so many places. */
+static int table_grow(struct dp_table *table, uint32_t count)
+{
+	struct dp_table old = *table;
+	struct daxpin_grant *grant, *next;
+	struct daxpin_grant **places = calloc(count,
+					      sizeof(struct daxpin_grant *));
+
+	if (!places)
+		return -ENOMEM;
+	table->places = places;
+	table->place_count = count;
+	for (uint32_t i = 0; i < old.place_count; i++)
+		for (grant = old.places[i]; grant; grant = next) {
+			next = grant->listed.next;
+			table_put(table, grant);
+		}
+	free(old.places);
+	return 0;
+}
+
+int dp_table_reserve(struct dp_table *table, uint32_t grants)
+{
+	uint32_t count = table->place_count ? table->place_count : PLACES_FIRST;
+
+	while (count < grants)
+		count *= 2;
+	return count == table->place_count ? 0 : table_grow(table, count);
+}
+
+void dp_table_add(struct dp_table *table, struct daxpin_grant *grant)
+{
+	assert(grant->key.id && !dp_table_find(table, grant->key.id));
+	table_put(table, grant);
+}
+
+void dp_table_remove(struct dp_table *table, struct daxpin_grant *grant)
+{
+	struct daxpin_grant **at = table_place(table, grant->key.id);
+
+	while (*at != grant) {
+		assert(*at);
+		at = &(*at)->listed.next;
+	}
+	*at = grant->listed.next;
+	grant->listed.next = NULL;
+}
+
+struct daxpin_grant *dp_table_find(const struct dp_table *table, uint64_t id)
+{
+	struct daxpin_grant *grant;
+
+	if (!table->place_count)
+		return NULL;
+	for (grant = *table_place(table, id); grant; grant = grant->listed.next)
+		if (grant->key.id == id)
+			break;
+	return grant;
+}

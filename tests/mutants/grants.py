@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in how grants end: what one failure does to others, callbacks, answers that
+come late, executors. The rule that each breaks is in docs/invariants.md, which names
+these mutants. The last item is the test that must fail."""
+
+ENDING = ['tests/unit/rdma_ending']
+WINDOW = ['tests/unit/rdma_window']
+
+MUTANTS = [
+    # ---------------------------------------------- one failure and others (C5)
+    ('key-error-ends-the-service', ENDING, 'lib/rdma/attach.c',
+     'a local key that stays keeps grants from being ended',
+     '''	ret = dp_revokes_service(rdma);
+	keys_ret = dp_local_keys_service(rdma);
+	return ret ? ret : keys_ret;''',
+     '''	keys_ret = dp_local_keys_service(rdma);
+	ret = keys_ret ? 0 : dp_revokes_service(rdma);
+	return ret ? ret : keys_ret;''',
+     'a_stuck_local_key_stops_no_deadline'),
+    ('first-key-error-ends-all', ENDING, 'lib/rdma/local_key.c',
+     'behind a local key that stays others stay too',
+     '''		if (dp_retry_is_passing(ret))
+			*ret_passing = ret;
+''',
+     '''		if (dp_retry_is_passing(ret))
+			*ret_passing = ret;
+		if (ret)
+			break;
+''',
+     'a_stuck_local_key_stops_no_deadline'),
+    ('publish-stops-at-the-first', ENDING, 'lib/rdma/publish.c',
+     'a grant that stays keeps the others of the call',
+     '	for (size_t i = 0; i < grant_count; i++) {',
+     '	for (size_t i = 0; !first && i < grant_count; i++) {',
+     'a_publish_ends_each_grant'),
+    ('detach-stops-at-the-first', ENDING, 'lib/rdma/local_key.c',
+     'a local key that stays keeps the others at the detach',
+     '''		ret = local_key_close(rdma, slot);
+''',
+     '''		ret = first ? 0 : local_key_close(rdma, slot);
+''',
+     'a_detach_ends_each_local_key'),
+
+    # ----------------------------------------------------------- callbacks (C6)
+    ('launched-in-a-callback', ENDING, 'lib/rdma/revoke.c',
+     'done() does not wait for ask_back() to return',
+     '	if (grant->revoke.in_callback) {',
+     '	if (false) {',
+     'the_end_is_reported_after_the_failure'),
+    ('revoked-in-a-callback', ENDING, 'lib/rdma/revoke.c',
+     'a revoke returns while ask_back() runs elsewhere',
+     '	while (!dp_revoke_is_over(grant) && revoke_is_called_elsewhere(grant))',
+     '''	while (false && revoke_is_called_elsewhere(grant))''',
+     'a_revoke_waits_for_ask_back'),
+    ('asked-after-done', ENDING, 'lib/rdma/revoke.c',
+     'a peer is asked when done() was called already',
+     '		grant->revoke.was_asked ? NULL : grant->revoke.ask_back;',
+     '		grant->revoke.ask_back;',
+     'no_peer_is_asked_after_done'),
+
+    # ----------------------------------------------------- passing failures (C8)
+    ('interruption-is-a-refusal', ENDING, 'lib/rdma/retry.c',
+     'a signal quarantines',
+     '	return ret == -EINTR || ret == -EAGAIN || ret == -EBUSY;',
+     '	return ret == -EAGAIN || ret == -EBUSY;',
+     'a_passing_failure_escalates_nothing'),
+    ('busy-is-a-refusal', ENDING, 'lib/rdma/retry.c',
+     'a device that is busy for a moment quarantines',
+     '	if (retry->refusals == REFUSALS_MAX)',
+     '	if (ret)',
+     'a_passing_failure_escalates_nothing'),
+    ('queue-pair-is-tried-once', ENDING, 'lib/rdma/escalate.c',
+     'a signal keeps the queue pair from being stopped',
+     '''		escalate_unlock(grant->rdma);
+	} while (dp_retry(&retry, ret));''',
+     '''		escalate_unlock(grant->rdma);
+	} while (false && dp_retry(&retry, ret));''',
+     'a_queue_pair_is_stopped_though_interrupted'),
+    ('registration-is-tried-once', ENDING, 'lib/rdma/mr.c',
+     'a grant fails for a signal',
+     '''		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
+	while (dp_retry(&retry, ret));''',
+     '''		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
+	while (false && dp_retry(&retry, ret));''',
+     'a_registration_is_tried_again'),
+    ('window-is-tried-once', WINDOW, 'lib/rdma/access.c',
+     'a window is lost for a signal',
+     '	while (dp_retry(&retry, close_ret));',
+     '	while (false && dp_retry(&retry, close_ret));',
+     'a_window_is_freed_though_interrupted'),
+
+    # --------------------------------------------------------- over already (C9)
+    ('over-is-stale', ENDING, 'lib/rdma/revoke.c',
+     'a commit fails because its grant has ended',
+     '	return ret == -ESTALE ? 0 : ret;\n}\n\nDP_EXPORT int daxpin_rdma_revoke(',
+     '	return ret;\n}\n\nDP_EXPORT int daxpin_rdma_revoke(',
+     'a_commit_at_the_deadline_succeeds'),
+
+    # -------------------------------------------------------- late answers (C10)
+    ('answer-by-extent', ENDING, 'lib/rdma/grant.c',
+     'all grants have one number',
+     '	return atomic_fetch_add(&last_id, 1) + 1;',
+     '	return atomic_fetch_add(&last_id, 0) + 1;',
+     'a_late_answer_ends_no_other_grant'),
+    ('answer-of-yesterday', ENDING, 'lib/rdma/revoke.c',
+     'the number alone names a grant',
+     '	       grant->key.extent.gen == key->extent.gen &&\n',
+     '',
+     'a_late_answer_ends_no_other_grant'),
+
+    # --------------------------------------------------------------- executors
+    ('refused-is-lost', ENDING, 'lib/rdma/revoke.c',
+     'what an executor refused is not offered again',
+     '''		revoke_offer_again(rdma);''',
+     '''		(void)revoke_offer_again;''',
+     'a_refused_grant_is_offered_again'),
+    ('lost-job-loses-the-grant', ENDING, 'lib/rdma/revoke.c',
+     'a revoke does not take over what an executor has',
+     '	return dp_pending_is_queued(grant) || dp_handoff_take(grant);',
+     '	return dp_pending_is_queued(grant);',
+     'a_revoke_takes_over_what_an_executor_lost'),
+    ('taken-job-runs', ENDING, 'lib/rdma/handoff.c',
+     'an executor ends what was taken from it',
+     '''bool dp_handoff_take(struct daxpin_grant *grant)
+{
+	return handoff_change(grant, 0, 0, CLAIMED, 0) & CLAIMED;''',
+     '''bool dp_handoff_take(struct daxpin_grant *grant)
+{
+	return handoff_change(grant, 0, 0, 0, 0) & CLAIMED;''',
+     'a_revoke_takes_over_what_an_executor_lost'),
+    ('cancelled-in-the-executor', ENDING, 'lib/rdma/revoke.c',
+     'a thread that is cancelled takes its grant with it',
+     '''	struct daxpin_grant *grant = arg;
+	DP_UNCANCELLED();
+''',
+     '''	struct daxpin_grant *grant = arg;
+''',
+     'a_cancelled_executor_ends_its_grant'),
+
+    # ---------------------------------------------------------------- very many
+    ('heap-does-not-go-down', ENDING, 'lib/rdma/pending.c',
+     'the heap forgets its order when its first is taken',
+     '''	pending_move_up(pending, last);
+	pending_move_down(pending, last);''',
+     '''	pending_move_up(pending, last);''',
+     'deadlines_are_kept_in_order'),
+]

@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants that end badly: a device that fails for a moment or for one of them, peers
+ * that answer late, executors that refuse or lose what they were given, callbacks
+ * that meet, and very many of them at once.
+ */
+#include "fixture.h"
+#include "fake_clock.h"
+#include "verbs_fake.h"
+#include "grant_fixture.h"
+#include "executor_fixture.h"
+
+#define MANY		5000
+
+static struct daxpin_grant *reserve_and_grant(struct daxpin_extent *ret_extent)
+{
+	assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, ret_extent), 0);
+	return grant_of(*ret_extent, NULL);
+}
+
+static struct daxpin_grant_key key_of(const struct daxpin_grant *grant)
+{
+	struct daxpin_grant_key key;
+
+	daxpin_grant_key(grant, &key);
+	return key;
+}
+
+static int info_of(struct daxpin_grant *grant)
+{
+	struct daxpin_grant_info info = { .size = sizeof(info) };
+
+	return daxpin_grant_info(grant, &info);
+}
+
+/* -------------------------------------- the failure of one is that of one (C5) */
+
+static int setup_large(void **state)
+{
+	fake_reset();
+	executor.count = executor.taken = executor.refusals = 0;
+	news.asked = news.done = 0;
+	if (fixture_setup_sized(state, 128 << 20))
+		return -1;
+	f = *state;
+	return attach_with(NULL);
+}
+
+/* In the third segment, so that nothing in the first two is held. */
+static void reserve_far_extent(void)
+{
+	struct daxpin_extent near[64];
+	unsigned int count = 0;
+
+	for (;;) {
+		assert_int_equal(daxpin_reserve(f->pool, 2 << 20, 0, &extent),
+				 0);
+		if (extent.addr >= 64 << 20)
+			break;
+		near[count++] = extent;
+	}
+	while (count--)
+		assert_int_equal(daxpin_cancel(f->pool, near[count]), 0);
+}
+
+static void a_stuck_local_key_stops_no_deadline(void **state)
+{
+	const struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+		.deadline_ns = NEVER,
+	};
+	struct daxpin_grant *grant;
+	struct daxpin_job *job;
+	uint32_t first, second;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &first), 0);
+	assert_int_equal(daxpin_rdma_lkey(rdma, 32 << 20, &second), 0);
+	reserve_far_extent();
+	grant = grant_of(extent, NULL);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, daxpin_deadline_ms(50)),
+			 0);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	fake.stuck_key = first;
+	fake.dereg_error = EIO;
+	put_clock_forward(100);
+	assert_int_equal(daxpin_rdma_service(rdma), -EIO);
+	assert_int_equal(info_of(grant), -ESTALE);
+	assert_int_equal(news.done, 1);
+	assert_int_equal(counts().local_mrs, 1);	/* the stuck one */
+	fake.stuck_key = 0;
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(counts().local_mrs, 0);
+	daxpin_job_cancel(job);
+	assert_int_equal(daxpin_job_wait(job, DAXPIN_NO_DEADLINE), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+}
+
+static void a_publish_ends_each_grant(void **state)
+{
+	struct daxpin_extent extents[3];
+	struct daxpin_grant *grants[3], *stuck;
+	struct daxpin_op keeps[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		grants[i] = reserve_and_grant(&extents[i]);
+		keeps[i] = (struct daxpin_op) {
+			.type = DAXPIN_OP_KEEP, .extent = extents[i],
+		};
+	}
+	stuck = grants[0];
+	fake.stuck_key = key_of(stuck).rkey - 0x8000 + 0x100;
+	fake.dereg_error = EIO;
+	assert_int_equal(daxpin_rdma_publish(rdma, grants, 3, keeps, 3), -EIO);
+	assert_ptr_equal(grants[0], stuck);
+	assert_null(grants[1]);
+	assert_null(grants[2]);
+	assert_int_equal(counts().grants, 1);
+	assert_int_equal(daxpin_idle(f->pool, extents[2]), 1);
+	fake.stuck_key = 0;
+	assert_int_equal(daxpin_rdma_publish(rdma, grants, 3, keeps, 3), 0);
+	assert_null(grants[0]);
+}
+
+static void a_detach_ends_each_local_key(void **state)
+{
+	uint32_t first, second;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &first), 0);
+	assert_int_equal(daxpin_rdma_lkey(rdma, 32 << 20, &second), 0);
+	fake.stuck_key = first;
+	fake.dereg_error = EIO;
+	assert_int_equal(daxpin_rdma_detach(rdma), -EIO);
+	assert_int_equal(counts().local_mrs, 1);
+	fake.stuck_key = 0;
+}
+
+/* ------------------------------------------------ the order of callbacks (C6) */
+
+static void *return_it(void *grant)
+{
+	assert_int_equal(daxpin_grant_returned(grant), 0);
+	return NULL;
+}
+
+static void *revoke_it(void *grant)
+{
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	news.result = 1;
+	return NULL;
+}
+
+static struct daxpin_grant *in_question;
+static void *(*meanwhile)(void *grant);
+static pthread_t other;
+static bool is_joined;
+
+/* The message is on its way, and what follows from it comes at once. */
+static void on_ask_and_more(void *arg, const struct daxpin_grant_key *key)
+{
+	on_ask(arg, key);
+	assert_int_equal(pthread_create(&other, NULL, meanwhile, in_question),
+			 0);
+	if (is_joined)
+		pthread_join(other, NULL);
+	else
+		usleep(50000);		/* it should have waited all the time */
+	assert_int_equal(news.done, 0);
+	assert_int_equal(news.result, 0);
+}
+
+static struct daxpin_grant *grant_with(void (*ask_back)(void *arg,
+					const struct daxpin_grant_key *key),
+				       void (*done)(void *arg, int result))
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE,
+		.ask_back = ask_back, .done = done, .arg = &news,
+	};
+
+	news.result = 0;
+	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &in_question),
+			 0);
+	return in_question;
+}
+
+static void done_comes_after_ask_back_has_returned(void **state)
+{
+	struct daxpin_grant *grant = grant_with(on_ask_and_more, on_done);
+
+	(void)state;
+	meanwhile = return_it;
+	is_joined = true;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
+	assert_int_equal(news.asked, 1);
+	assert_int_equal(news.done, 1);
+	assert_int_equal(info_of(grant), -ESTALE);
+}
+
+static void on_ask_return(void *arg, const struct daxpin_grant_key *key)
+{
+	on_ask(arg, key);
+	assert_int_equal(daxpin_grant_returned(in_question), 0);
+	/* Not in here, though the executor runs at once. */
+	assert_int_equal(news.done, 0);
+	assert_int_equal(about(in_question).state, DAXPIN_GRANT_STATE_QUEUED);
+}
+
+static void an_answer_in_ask_back_is_taken_later(void **state)
+{
+	struct daxpin_grant *grant = grant_with(on_ask_return, on_done);
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
+	assert_int_equal(news.done, 1);
+	assert_int_equal(counts().pending, 0);
+}
+
+static void a_revoke_waits_for_ask_back(void **state)
+{
+	struct daxpin_grant *grant = grant_with(on_ask_and_more, on_done);
+
+	(void)state;
+	meanwhile = revoke_it;
+	is_joined = false;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
+	pthread_join(other, NULL);
+	assert_int_equal(news.result, 1);
+	assert_int_equal(news.done, 0);
+	assert_int_equal(info_of(grant), -ESTALE);
+}
+
+static void on_ask_revoke(void *arg, const struct daxpin_grant_key *key)
+{
+	on_ask(arg, key);
+	assert_int_equal(daxpin_rdma_revoke(in_question), 0);
+}
+
+static void ask_back_may_revoke(void **state)
+{
+	struct daxpin_grant *grant = grant_with(on_ask_revoke, on_done);
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
+	assert_int_equal(news.done, 0);
+	assert_int_equal(info_of(grant), -ESTALE);
+	assert_int_equal(counts().pending, 0);
+}
+
+/* Once it failed: ask again, from within the report of the failure. */
+static void on_done_again(void *arg, int result)
+{
+	uint32_t before = news.done;
+
+	on_done(arg, result);
+	if (!result)
+		return;
+	assert_int_equal(daxpin_rdma_revoke_start(in_question, 0), 0);
+	assert_int_equal(news.done, before + 1);
+}
+
+static void the_end_is_reported_after_the_failure(void **state)
+{
+	struct daxpin_grant *grant = grant_with(on_ask, on_done_again);
+
+	(void)state;
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(news.done, 2);
+	assert_int_equal(news.result, 0);
+	assert_int_equal(info_of(grant), -ESTALE);
+}
+
+static void no_peer_is_asked_after_done(void **state)
+{
+	struct daxpin_grant *grant = grant_with(on_ask, on_done);
+
+	(void)state;
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(news.result, -EIO);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
+	assert_int_equal(news.asked, 0);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+/* -------------------------------------------------- what passes by itself (C8) */
+
+static const int passing[] = { EINTR, EAGAIN, EBUSY };
+
+#define PASSING		(sizeof(passing) / sizeof(passing[0]))
+
+static void a_passing_failure_escalates_nothing(void **state)
+{
+	struct daxpin_grant *grant;
+
+	(void)state;
+	for (size_t i = 0; i < 2 * PASSING; i++) {
+		grant = grant_of(extent, i < PASSING ? NULL : &fake_qp);
+		fake.dereg_error = passing[i % PASSING];
+		fake.dereg_refusals = 3;
+		assert_int_equal(daxpin_rdma_revoke(grant), 0);
+		assert_int_equal(fake.qp_stops, 0);
+	}
+	assert_int_equal(counts().refusals, 0);
+	assert_int_equal(counts().quarantined, 0);
+}
+
+static void a_failure_that_does_not_pass_escalates(void **state)
+{
+	struct daxpin_grant *grant;
+
+	(void)state;
+	for (size_t i = 0; i < PASSING; i++) {
+		grant = grant_of(extent, NULL);
+		fake.dereg_error = passing[i];
+		fake.dereg_refusals = ALWAYS;
+		assert_int_equal(daxpin_rdma_revoke(grant), -passing[i]);
+		assert_int_equal(counts().quarantined, 1);
+		fake.dereg_refusals = 0;
+		assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	}
+}
+
+static void a_queue_pair_is_stopped_though_interrupted(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
+
+	(void)state;
+	fake.dereg_error = EIO;
+	fake.dereg_after_qp = true;
+	fake.qp_error = EINTR;
+	fake.qp_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(fake.qp_state, IBV_QPS_ERR);
+}
+
+static void a_registration_is_tried_again(void **state)
+{
+	uint32_t key;
+
+	(void)state;
+	for (size_t i = 0; i < PASSING; i++) {
+		fake.reg_passing = passing[i];
+		assert_int_equal(daxpin_rdma_revoke(grant_of(extent, NULL)), 0);
+	}
+	fake.reg_passing = EAGAIN;
+	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &key), 0);
+	fake.dereg_error = EINTR;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	assert_int_equal(attach_with(NULL), 0);
+}
+
+/* ----------------------------------------------------- what is over already (C9) */
+
+static void a_commit_at_the_deadline_succeeds(void **state)
+{
+	struct daxpin_grant *grants[] = { grant_of(extent, NULL) };
+	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP, .extent = extent };
+	enum daxpin_state now;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(grants[0],
+						  daxpin_deadline_ms(50)), 0);
+	put_clock_forward(100);
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(counts().expired, 1);
+	assert_int_equal(daxpin_rdma_publish(rdma, grants, 1, &keep, 1), 0);
+	assert_null(grants[0]);
+	assert_int_equal(daxpin_state(f->pool, extent, &now), 0);
+	assert_int_equal(now, DAXPIN_STATE_LIVE);
+}
+
+/* ------------------------------------------------------ answers of peers (C10) */
+
+static void a_late_answer_ends_no_other_grant(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+	const struct daxpin_grant_key old = key_of(grant);
+	struct daxpin_grant_key key;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	grant = grant_of(extent, NULL);
+	key = key_of(grant);
+	assert_int_equal(key.extent.gen, old.extent.gen);
+	assert_int_not_equal(key.id, old.id);
+	assert_int_equal(daxpin_rdma_returned(rdma, &old), -ESTALE);
+	/* Of yesterday: another open of the pool had that number. */
+	key.extent.gen -= UINT64_C(1) << 40;
+	assert_int_equal(daxpin_rdma_returned(rdma, &key), -ESTALE);
+	key = key_of(grant);
+	key.extent.addr += 4096;
+	assert_int_equal(daxpin_rdma_returned(rdma, &key), -ESTALE);
+	key = key_of(grant);
+	key.uuid[15] ^= 1;
+	assert_int_equal(daxpin_rdma_returned(rdma, &key), -ESTALE);
+	assert_int_equal(daxpin_rdma_returned(rdma, NULL), -EINVAL);
+	assert_int_equal(daxpin_rdma_returned(NULL, &key), -EINVAL);
+	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_OUT);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+static void the_bytes_of_a_peer_name_its_grant(void **state)
+{
+	static struct daxpin_grant *grants[MANY];
+	unsigned char bytes[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+	struct daxpin_grant_key key;
+
+	(void)state;
+	for (unsigned int i = 0; i < MANY; i++)
+		grants[i] = grant_of(extent, NULL);
+	for (unsigned int i = 0; i < MANY; i += 7) {
+		assert_int_equal(daxpin_grant_export(grants[i], bytes,
+						     sizeof(bytes)),
+				 DAXPIN_GRANT_DESCRIPTOR_SIZE);
+		assert_int_equal(daxpin_grant_import(bytes, sizeof(bytes),
+						     &key), 0);
+		assert_int_equal(daxpin_rdma_returned(rdma, &key), 0);
+		assert_int_equal(daxpin_rdma_returned(rdma, &key), -EALREADY);
+		assert_int_equal(about(grants[i]).state,
+				 DAXPIN_GRANT_STATE_QUEUED);
+	}
+	assert_int_equal(counts().returned, (MANY + 6) / 7);
+	for (unsigned int i = 0; i < MANY; i++)
+		assert_int_equal(daxpin_rdma_revoke(grants[i]), 0);
+	assert_int_equal(counts().pending, 0);
+}
+
+/* ------------------------------------------------------------- the executor */
+
+static void a_refused_grant_is_offered_again(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	executor.refusals = 2;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_QUEUED);
+	assert_int_equal(counts().executor_refusals, 1);
+	assert_true(counts().next_deadline_ns > daxpin_deadline_ms(0));
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(counts().executor_refusals, 2);
+	assert_false(run_job());
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(counts().next_deadline_ns, 0);
+	assert_true(run_job());
+	assert_int_equal(news.done, 1);
+	assert_int_equal(info_of(grant), -ESTALE);
+}
+
+/* One of them that was asked back, too, and one that its peer returned. */
+static void an_executor_that_always_refuses_loses_nothing(void **state)
+{
+	struct daxpin_extent extents[3];
+	struct daxpin_grant *grants[3];
+
+	(void)state;
+	executor.refusals = ALWAYS;
+	for (int i = 0; i < 3; i++)
+		grants[i] = reserve_and_grant(&extents[i]);
+	assert_int_equal(daxpin_rdma_revoke_start(grants[0], 0), 0);
+	assert_int_equal(daxpin_rdma_revoke_start(grants[1],
+						  daxpin_deadline_ms(50)), 0);
+	assert_int_equal(daxpin_grant_returned(grants[2]), 0);
+	put_clock_forward(100);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(daxpin_rdma_service(rdma), 0);
+	assert_int_equal(counts().executor_refusals, 2 * 4 + 3);
+	assert_int_equal(counts().pending, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(daxpin_rdma_revoke(grants[i]), 0);
+	assert_int_equal(counts().pending | counts().grants, 0);
+	assert_int_equal(counts().next_deadline_ns, 0);
+	assert_int_equal(news.done, 0);
+}
+
+/* And runs it much later, when the attachment is another. */
+static void a_revoke_takes_over_what_an_executor_lost(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_QUEUED);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	for (unsigned int i = 0; i < 1100; i++)
+		assert_int_equal(daxpin_rdma_revoke(grant_of(extent, NULL)), 0);
+	for (unsigned int i = 0; i < 70; i++) {
+		assert_int_equal(daxpin_rdma_detach(rdma), 0);
+		assert_int_equal(attach_with(keep_job), 0);
+	}
+	assert_true(run_job());
+	assert_int_equal(news.done, 0);
+	assert_int_equal(fake.deregs, 1101);
+}
+
+/* Taken over, and the device refuses: the executor gets it a second time. */
+static void two_jobs_of_one_grant_end_it_once(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	fake.dereg_error = EIO;
+	fake.dereg_refusals = 1;
+	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_true(run_job());
+	assert_int_equal(news.done, 1);
+	assert_int_equal(info_of(grant), -ESTALE);
+	assert_true(run_job());
+	assert_int_equal(news.done, 1);
+}
+
+static void *run_cancelled(void *unused)
+{
+	(void)unused;
+	pthread_cancel(pthread_self());
+	run_job();
+	pthread_testcancel();
+	return NULL;
+}
+
+/* A cancellation point, as a driver may have many. */
+static void sleep_a_little(void)
+{
+	usleep(1);
+}
+
+static void a_cancelled_executor_ends_its_grant(void **state)
+{
+	struct daxpin_grant *grant = grant_of(extent, NULL);
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	fake.in_dereg = sleep_a_little;
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_cancelled, NULL), 0);
+	pthread_join(thread, &result);
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	assert_int_equal(news.done, 1);
+	assert_int_equal(info_of(grant), -ESTALE);
+}
+
+/* ------------------------------------------------------------------ very many */
+
+static uint64_t random_of(unsigned int i)
+{
+	return i * UINT64_C(2654435761) % 1000;
+}
+
+/* In the order of their deadlines, whatever the order they were asked in, and also
+ * if some are asked for another deadline and others are ended meanwhile. */
+static void deadlines_are_kept_in_order(void **state)
+{
+	static struct daxpin_grant *grants[MANY];
+	const uint64_t begin = daxpin_deadline_ms(1000);
+	uint64_t least = UINT64_MAX, at;
+	unsigned int i, ended = 0;
+
+	(void)state;
+	for (i = 0; i < MANY; i++) {
+		grants[i] = grant_of(extent, NULL);
+		at = begin + random_of(i) * 1000000;
+		assert_int_equal(daxpin_rdma_revoke_start(grants[i], at), 0);
+		if (at < least)
+			least = at;
+		assert_int_equal(counts().next_deadline_ns, least);
+	}
+	for (i = 0; i < MANY; i += 3)
+		assert_int_equal(daxpin_rdma_revoke_start(grants[i], begin +
+					random_of(i + 1) * 1000000), 0);
+	for (i = 1; i < MANY; i += 3, ended++)
+		assert_int_equal(daxpin_rdma_revoke(grants[i]), 0);
+	while (counts().grants) {
+		at = counts().next_deadline_ns;
+		assert_true(at >= least);
+		least = at;
+		put_clock_forward((at - daxpin_deadline_ms(0)) / 1000000 + 1);
+		assert_int_equal(daxpin_rdma_service(rdma), 0);
+		assert_true(!counts().grants || counts().next_deadline_ns > at);
+	}
+	assert_int_equal(counts().expired, MANY - ended);
+	assert_int_equal(news.done, MANY - ended);
+}
+
+int main(void)
+{
+#define TEST(name, how) \
+	cmocka_unit_test_setup_teardown(name, how, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_stuck_local_key_stops_no_deadline, setup_large),
+		TEST(a_publish_ends_each_grant, setup),
+		TEST(a_detach_ends_each_local_key, setup),
+		TEST(done_comes_after_ask_back_has_returned, setup_inline),
+		TEST(an_answer_in_ask_back_is_taken_later, setup_inline),
+		TEST(a_revoke_waits_for_ask_back, setup),
+		TEST(ask_back_may_revoke, setup),
+		TEST(the_end_is_reported_after_the_failure, setup_inline),
+		TEST(no_peer_is_asked_after_done, setup_inline),
+		TEST(a_passing_failure_escalates_nothing, setup),
+		TEST(a_failure_that_does_not_pass_escalates, setup),
+		TEST(a_queue_pair_is_stopped_though_interrupted, setup),
+		TEST(a_registration_is_tried_again, setup),
+		TEST(a_commit_at_the_deadline_succeeds, setup),
+		TEST(a_late_answer_ends_no_other_grant, setup),
+		TEST(the_bytes_of_a_peer_name_its_grant, setup),
+		TEST(a_refused_grant_is_offered_again, setup_executor),
+		TEST(an_executor_that_always_refuses_loses_nothing,
+		     setup_executor),
+		TEST(a_revoke_takes_over_what_an_executor_lost, setup_executor),
+		TEST(two_jobs_of_one_grant_end_it_once, setup_executor),
+		TEST(a_cancelled_executor_ends_its_grant, setup_executor),
+		TEST(deadlines_are_kept_in_order, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
