@@ -60,7 +60,8 @@ struct passage {
 	uint32_t passed;
 	uint32_t in_flight;		/* truncations without completion */
 	struct dp_again again;		/* when to ask anew */
-	bool unbegun;			/* some request, when it was last done */
+	bool back;			/* some request, since it was last done */
+	bool unbegun;			/* one of those that no worker had begun */
 	bool waited;			/* the kernel did, for the pins of */
 	uint32_t stuck;			/* this file */
 	uint64_t moved_ns;		/* when a file last came through */
@@ -131,6 +132,7 @@ static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 		p->moved_ns = dp_os_now_ns();
 		return 0;
 	}
+	p->back = true;
 	p->unbegun |= cqe->res == -ECANCELED;
 	if (dp_ring_was_interrupted(cqe->res))
 		return barrier_begin(p, cqe->user_data);
@@ -139,15 +141,22 @@ static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 
 /* ------------------------------------------------------------------- all */
 
-/* W12: each of the requests comes back, and barrier_end() asks anew. */
+/*
+ * W12: each of the requests comes back, and barrier_end() asks anew. A cancellation
+ * may miss all of them; then nothing was learnt, and the interval stays: were it
+ * shorter, the next one would come before a slow machine has begun a request.
+ */
 static int barrier_look_again(struct passage *p)
 {
 	uint64_t now_ns = dp_os_now_ns();
 
 	if (now_ns < p->again.at_ns)
 		return 0;
-	dp_again_next(&p->again, now_ns, p->unbegun);
-	p->unbegun = false;
+	if (p->back)
+		dp_again_next(&p->again, now_ns, p->unbegun);
+	else
+		p->again.at_ns = now_ns + p->again.interval_ns;
+	p->back = p->unbegun = false;
 	return dp_ring_cancel_all(&p->ring, CANCEL);
 }
 
@@ -175,6 +184,7 @@ static int barrier_pass_all(struct passage *p)
 	p->passed = 0;
 	p->moved_ns = dp_os_now_ns();
 	p->again.at_ns = p->moved_ns + p->again.interval_ns;
+	p->back = true;
 	p->unbegun = false;
 	while (!ret && p->passed < p->barrier->files) {
 		while (!ret && p->begun < p->barrier->files &&
