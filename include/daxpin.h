@@ -23,7 +23,9 @@
  * meaning, listed in daxpin(7). Outputs come last, are called ret_..., and are
  * written only on success. Sizes, offsets and addresses are bytes. Deadlines
  * are CLOCK_MONOTONIC nanoseconds: 0 means "do not wait". Structs that begin
- * with `size` may grow: set it to sizeof, zero the rest.
+ * with `size` may grow: set it to sizeof, zero the rest. Of those that the library
+ * hands to a callback it is the library's: a field is there if it ends below that.
+ * Reserved fields of the caller's are zero.
  */
 #ifndef DAXPIN_H
 #define DAXPIN_H
@@ -265,6 +267,7 @@ enum daxpin_cure {
 };
 
 struct daxpin_finding {
+	size_t size;			/* as of struct daxpin_wait */
 	uint32_t structure;		/* enum daxpin_structure */
 	uint32_t severity;		/* enum daxpin_severity */
 	uint32_t cure;			/* enum daxpin_cure */
@@ -537,6 +540,7 @@ struct daxpin_hold {
 	struct daxpin_hold *next;
 	struct daxpin_hold **prev;
 	const char *label;		/* the caller's */
+	uint64_t reserved[2];
 };
 
 /*
@@ -552,6 +556,7 @@ int daxpin_drop_labelled(struct daxpin_pool *pool, struct daxpin_hold *hold);
 
 /* One who holds an extent, or a segment (registrations: extent is {0, 0}). */
 struct daxpin_holder {
+	size_t size;			/* as of struct daxpin_wait */
 	struct daxpin_extent extent;
 	uint64_t age_ns;		/* 0: anonymous */
 	uint32_t access;		/* 0: anonymous */
@@ -588,6 +593,7 @@ struct daxpin_watch {
 	struct daxpin_watch *next;	/* the library's */
 	struct daxpin_watch **prev;
 	uint32_t state;
+	uint64_t reserved[2];
 };
 
 enum daxpin_event_type {
@@ -603,6 +609,7 @@ struct daxpin_event {
 	struct daxpin_job *job;		/* JOB */
 	struct daxpin_registration *registration;	/* REVOKE; may be an adapter's:
 							   then call its service */
+	uint64_t reserved[2];		/* 0 */
 };
 
 /* Ask for one event when the extent is idle (at once where it is already).
@@ -635,6 +642,7 @@ struct daxpin_segment {
 	uint64_t addr;			/* pool address */
 	uint64_t size;			/* bytes */
 	void *base;			/* where it is mapped */
+	uint64_t reserved[2];		/* 0 */
 };
 
 /* The segment with that index: -ENOENT past the last. */
@@ -769,6 +777,7 @@ int daxpin_job_cancel(struct daxpin_job *job);
 
 /* What became of one segment. */
 struct daxpin_job_part {
+	size_t size;			/* as of struct daxpin_wait */
 	uint32_t segment;
 	int result;			/* 0: all that was to be done; -EINPROGRESS;
 					   -EBUSY: held or registered, by `holder`;
@@ -777,7 +786,7 @@ struct daxpin_job_part {
 					   full; else what the kernel said */
 	uint64_t done_bytes;
 	uint64_t left_bytes;		/* were to be done, and were not */
-	struct daxpin_holder holder;	/* count 0: nobody */
+	const struct daxpin_holder *holder;	/* NULL: nobody */
 };
 
 struct daxpin_job_summary {

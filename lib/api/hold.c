@@ -222,6 +222,7 @@ static void hold_report_extent(struct daxpin_pool *pool,
 
 	if (fn && count > labelled)
 		fn(&(struct daxpin_holder) {
+			.size = sizeof(struct daxpin_holder),
 			.extent = extent,
 			.count = count - labelled,
 			.segment = segment }, arg);

@@ -18,6 +18,7 @@ int dp_report_tell(struct dp_report *report, struct daxpin_finding finding,
 	va_start(ap, format);
 	vsnprintf(what, sizeof(what), format, ap);
 	va_end(ap);
+	finding.size = sizeof(finding);
 	finding.what = what;
 	report->summary.damages += finding.severity == DAXPIN_SEVERITY_DAMAGE;
 	if (report->fn)

@@ -273,6 +273,19 @@ static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 	return true;
 }
 
+static struct daxpin_holder
+registration_holder(const struct daxpin_registration *at)
+{
+	return (struct daxpin_holder) {
+		.size = sizeof(struct daxpin_holder),
+		.age_ns = dp_os_now_ns() - at->since_ns,
+		.access = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE,
+		.count = 1,
+		.label = at->label,
+		.segment = at->segment,
+	};
+}
+
 bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
 			   struct dp_events *events,
 			   struct daxpin_holder *ret_holder,
@@ -287,11 +300,8 @@ bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
 			continue;
 		any = true;
 		memcpy(label, at->label, DAXPIN_LABEL_MAX);
-		*ret_holder = (struct daxpin_holder) {
-			{ 0, 0 }, dp_os_now_ns() - at->since_ns,
-			DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE, 1, label,
-			at->segment
-		};
+		*ret_holder = registration_holder(at);
+		ret_holder->label = label;
 	}
 	pthread_mutex_unlock(&holders->mutex);
 	return any;
@@ -326,6 +336,7 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 		count++;
 		if (fn)
 			fn(&(struct daxpin_holder) {
+				.size = sizeof(struct daxpin_holder),
 				.extent = extent,
 				.age_ns = now - hold->since_ns,
 				.access = hold->access,
@@ -374,6 +385,7 @@ bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 	if (!any)
 		return false;
 	*ret_holder = (struct daxpin_holder) {
+		.size = sizeof(*ret_holder),
 		.extent = hold.extent,
 		.age_ns = dp_os_now_ns() - oldest_ns,
 		.access = hold.access,
@@ -388,17 +400,15 @@ void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void *arg)
 {
 	struct daxpin_registration *at;
-	uint64_t now = dp_os_now_ns();
+	struct daxpin_holder holder;
 
 	pthread_mutex_lock(&holders->mutex);
-	for (at = holders->registration; at; at = at->next)
-		if (segment == DAXPIN_ALL_SEGMENTS ||
-		    registration_covers(at, segment))
-			fn(&(struct daxpin_holder) {
-				.age_ns = now - at->since_ns,
-				.access = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE,
-				.count = 1,
-				.label = at->label,
-				.segment = at->segment }, arg);
+	for (at = holders->registration; at; at = at->next) {
+		if (segment != DAXPIN_ALL_SEGMENTS &&
+		    !registration_covers(at, segment))
+			continue;
+		holder = registration_holder(at);
+		fn(&holder, arg);
+	}
 	pthread_mutex_unlock(&holders->mutex);
 }

@@ -172,17 +172,20 @@ void dp_job_report(struct daxpin_job *job,
 	*ret_summary = (struct daxpin_job_summary) { .result = 0 };
 	pthread_mutex_lock(&job->jobs->mutex);
 	for (uint32_t i = 0; i < job->parts; i++) {
-		const struct daxpin_job_part *report = &job->part[i].report;
+		const struct dp_part *part = &job->part[i];
+		struct daxpin_job_part report = part->report;
 
-		if (!job_had_work(report))
+		if (!job_had_work(&report))
 			continue;
+		report.size = sizeof(report);
+		report.holder = part->holder.count ? &part->holder : NULL;
 		if (fn)
-			fn(report, arg);
+			fn(&report, arg);
 		ret_summary->segments++;
-		ret_summary->done_bytes += report->done_bytes;
-		ret_summary->left_bytes += report->left_bytes;
+		ret_summary->done_bytes += report.done_bytes;
+		ret_summary->left_bytes += report.left_bytes;
 		if (!ret_summary->result)
-			ret_summary->result = report->result;
+			ret_summary->result = report.result;
 	}
 	pthread_mutex_unlock(&job->jobs->mutex);
 }

@@ -127,9 +127,11 @@ static void part_find_holder(struct dp_part *part, uint64_t busy)
 	uint64_t end = begin + geometry->segment_size;
 
 	if (!dp_holders_oldest(jobs->holders, begin, end,
-			       &part->report.holder, part->label))
-		part->report.holder = (struct daxpin_holder) { .count = busy };
-	part->report.holder.segment = part->report.segment;
+			       &part->holder, part->label))
+		part->holder = (struct daxpin_holder) {
+			.size = sizeof(part->holder), .count = busy,
+		};
+	part->holder.segment = part->report.segment;
 }
 
 /* ----------------------------------------------------- WAITING -> KERNEL, OVER */
@@ -219,7 +221,7 @@ static void part_ask_kernel(struct dp_part *part, uint32_t runs,
 }
 
 /*
- * true: the segment is in use, and part->report.holder says by whom. false: its
+ * true: the segment is in use, and part->holder says by whom. false: its
  * gate is closed now. A pin is not asked back while a hold exists, because a
  * request through that registration may be what holds.
  */
@@ -232,7 +234,7 @@ static bool part_is_in_use(struct dp_part *part)
 	dp_gate_close(dp_lease_gates(jobs->leases), segment);
 	busy = dp_gate_busy(dp_lease_gates(jobs->leases), segment);
 	if (!busy && !dp_registrations_want(jobs->holders, segment,
-					    jobs->events, &part->report.holder,
+					    jobs->events, &part->holder,
 					    part->label))
 		return false;
 	dp_gate_open(dp_lease_gates(jobs->leases), segment);
@@ -259,7 +261,7 @@ static bool part_try(struct dp_part *part)
 	}
 	if (!slot)
 		return false;
-	part->report.holder = (struct daxpin_holder) { .count = 0 };
+	part->holder = (struct daxpin_holder) { .count = 0 };
 	if (part_is_in_use(part))
 		return true;
 	runs = dp_holes_claim(&jobs->holes, segment, job->way,

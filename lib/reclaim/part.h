@@ -34,8 +34,9 @@ struct dp_part {
 	struct dp_again again;		/* when to ask anew; no interval: begin */
 	bool looked;			/* the request was ended for that */
 	uint64_t again_ns;		/* when to ask for its end once more */
-	struct daxpin_job_part report;
-	char label[DAXPIN_LABEL_MAX];	/* report.holder's */
+	struct daxpin_job_part report;	/* all but its pointer to the holder */
+	struct daxpin_holder holder;	/* count 0: nobody */
+	char label[DAXPIN_LABEL_MAX];	/* the holder's */
 };
 
 struct dp_jobs {

@@ -487,7 +487,7 @@ MUTANTS = [
     ('punch-of-pinned', RECLAIM, 'lib/reclaim/part.c',
      'what is registered is punched',
      '''	if (!busy && !dp_registrations_want(jobs->holders, segment,
-					    jobs->events, &part->report.holder,
+					    jobs->events, &part->holder,
 					    part->label))''',
      '''	if (!busy)''',
      'a_registration_keeps_all'),

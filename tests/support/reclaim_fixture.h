@@ -273,7 +273,7 @@ static inline void assert_waits(struct daxpin_job *job)
 
 static inline void add_holders(const struct daxpin_job_part *part, void *arg)
 {
-	*(uint64_t *)arg += part->holder.count;
+	*(uint64_t *)arg += part->holder ? part->holder->count : 0;
 }
 
 /* It waits for a hold or a registration, so the kernel has not been asked. */

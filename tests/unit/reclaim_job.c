@@ -211,6 +211,7 @@ static void open_finds_the_holes(void **state)
 
 struct seen {
 	struct daxpin_job_part part[8];
+	struct daxpin_holder holder[8];
 	char label[8][DAXPIN_LABEL_MAX];
 	int count;
 };
@@ -219,8 +220,13 @@ static void see(const struct daxpin_job_part *part, void *arg)
 {
 	struct seen *seen = arg;
 
-	snprintf(seen->label[seen->count], DAXPIN_LABEL_MAX, "%s",
-		 part->holder.label ? part->holder.label : "");
+	assert_int_equal(part->size, sizeof(*part));
+	if (part->holder) {
+		assert_int_equal(part->holder->size, sizeof(*part->holder));
+		seen->holder[seen->count] = *part->holder;
+		snprintf(seen->label[seen->count], DAXPIN_LABEL_MAX, "%s",
+			 part->holder->label ? part->holder->label : "");
+	}
 	seen->part[seen->count++] = *part;
 }
 
@@ -266,7 +272,7 @@ static void a_hold_keeps_its_segment(void **state)
 	assert_int_equal(seen.part[held].done_bytes, 0);
 	assert_int_equal(seen.part[held].left_bytes, 14 * CHUNK);
 	assert_string_equal(seen.label[held], "a slow disk");
-	assert_int_equal(seen.part[held].holder.extent.addr, extent.addr);
+	assert_int_equal(seen.holder[held].extent.addr, extent.addr);
 	assert_int_equal(seen.part[!held].result, 0);
 	assert_int_equal(seen.part[!held].done_bytes, 15 * CHUNK);
 	assert_int_equal(daxpin_job_end(job), 0);
