@@ -7,6 +7,7 @@
 #include "api/options.h"
 #include "check/check.h"
 #include "check/repair.h"
+#include "util/cancel.h"
 
 static int check_begin_report(const struct dp_options *options,
 			      struct dp_report *report, daxpin_finding_fn *fn,
@@ -47,6 +48,7 @@ DP_EXPORT int daxpin_check(const char *path,
 			   daxpin_finding_fn *fn, void *arg,
 			   struct daxpin_check_summary *ret_summary)
 {
+	DP_UNCANCELLED();
 	struct dp_report report;
 	struct dp_options options;
 	int ret = dp_options_take(&options, path, user, DAXPIN_POOL_ANY_NODE);
@@ -70,6 +72,7 @@ DP_EXPORT int daxpin_repair(const char *path,
 			    void *arg,
 			    struct daxpin_check_summary *ret_summary)
 {
+	DP_UNCANCELLED();
 	struct dp_patches patches = { .count = 0 };
 	struct dp_report report;
 	struct dp_options options;
@@ -95,6 +98,7 @@ DP_EXPORT int daxpin_repair_undo(const char *path,
 				 const struct daxpin_pool_options *user,
 				 const char *backup)
 {
+	DP_UNCANCELLED();
 	struct dp_options options;
 	int ret = dp_options_take(&options, path, user, DAXPIN_POOL_ANY_NODE);
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include "core/handle.h"
+#include "util/cancel.h"
 
 static int hold_check_access(uint32_t access)
 {
@@ -270,6 +271,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 			   void (*fn)(const struct daxpin_holder *holder,
 				      void *arg), void *arg)
 {
+	DP_UNCANCELLED();
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
@@ -301,6 +303,7 @@ DP_EXPORT int daxpin_idle(struct daxpin_pool *pool, struct daxpin_extent extent)
 DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
 			       struct daxpin_extent extent, uint64_t deadline_ns)
 {
+	DP_UNCANCELLED();
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	int ret = dp_find(pool, extent, &handle, &view);

@@ -8,6 +8,7 @@
 #include "core/recover.h"
 #include "os/os.h"
 #include "pool/create.h"
+#include "util/cancel.h"
 
 static_assert(DAXPIN_BLOCK_SIZE == DP_BLOCK_SIZE, "public and media");
 static_assert(DAXPIN_CHUNK_SIZE == DP_CHUNK_SIZE, "public and media");
@@ -45,6 +46,8 @@ DP_EXPORT int daxpin_pool_create(const char *path,
 				 const struct daxpin_pool_options *options,
 				 struct daxpin_pool **ret_pool)
 {
+	DP_UNCANCELLED();
+
 	return pool_start(path, options,
 			  DAXPIN_POOL_OVERWRITE | DAXPIN_POOL_ANY_NODE |
 			  DAXPIN_POOL_NEED_FLUSHED,
@@ -55,6 +58,8 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 			       const struct daxpin_pool_options *options,
 			       struct daxpin_pool **ret_pool)
 {
+	DP_UNCANCELLED();
+
 	return pool_start(path, options,
 			  DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
 			  DAXPIN_POOL_DEGRADED | DAXPIN_POOL_ADOPT |
@@ -87,6 +92,7 @@ static bool pool_is_busy(struct daxpin_pool *pool)
 
 DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 {
+	DP_UNCANCELLED();
 	int ret;
 
 	if (!pool)
@@ -108,6 +114,7 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 
 DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 {
+	DP_UNCANCELLED();
 	uint64_t step_ns = 50000;
 	int ret = dp_enter(pool);
 

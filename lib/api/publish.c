@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include "core/publish.h"
+#include "util/cancel.h"
 
 /* Is it a name that a root can have? */
 static int publish_check_name(const char *name)
@@ -189,6 +190,7 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 			     const struct daxpin_publish_options *user,
 			     size_t *failed)
 {
+	DP_UNCANCELLED();
 	struct daxpin_publish_options options;
 	size_t index = count;
 	int ret = publish_options(user, &options);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "core/handle.h"
 #include "os/os.h"
+#include "util/cancel.h"
 
 static int reclaim_check_options(const struct daxpin_job_options *user,
 				 struct daxpin_job_options *ret_options)
@@ -132,6 +133,8 @@ DP_EXPORT int daxpin_reclaim(struct daxpin_pool *pool,
 			     const struct daxpin_job_options *options,
 			     struct daxpin_job **ret_job)
 {
+	DP_UNCANCELLED();
+
 	return reclaim_begin(pool, DP_WAY_RECLAIM, options, ret_job);
 }
 
@@ -139,11 +142,14 @@ DP_EXPORT int daxpin_refill(struct daxpin_pool *pool,
 			    const struct daxpin_job_options *options,
 			    struct daxpin_job **ret_job)
 {
+	DP_UNCANCELLED();
+
 	return reclaim_begin(pool, DP_WAY_REFILL, options, ret_job);
 }
 
 DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)
 {
+	DP_UNCANCELLED();
 	uint64_t step_ns = 50000;
 	int ret = job ? dp_enter(job->pool) : -EINVAL;
 
@@ -162,6 +168,7 @@ DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)
 
 DP_EXPORT int daxpin_job_cancel(struct daxpin_job *job)
 {
+	DP_UNCANCELLED();
 	int ret = job ? dp_enter(job->pool) : -EINVAL;
 
 	if (!ret)
@@ -174,6 +181,7 @@ DP_EXPORT int daxpin_job_report(struct daxpin_job *job,
 					   void *arg),
 				void *arg, struct daxpin_job_summary *ret_summary)
 {
+	DP_UNCANCELLED();
 	struct daxpin_job_summary summary;
 	int ret = job ? dp_enter(job->pool) : -EINVAL;
 
@@ -189,6 +197,7 @@ DP_EXPORT int daxpin_job_report(struct daxpin_job *job,
 
 DP_EXPORT int daxpin_job_end(struct daxpin_job *job)
 {
+	DP_UNCANCELLED();
 	int ret;
 
 	if (!job)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "core/handle.h"
 #include "owner/owner.h"
+#include "util/cancel.h"
 #include "util/probe.h"
 
 DP_EXPORT int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
@@ -112,6 +113,7 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 			      const struct daxpin_registration_options *options,
 			      struct daxpin_registration **ret_registration)
 {
+	DP_UNCANCELLED();
 	struct daxpin_registration_options copy = { 0 };
 	struct daxpin_registration *registration;
 	struct dp_errmsg errmsg;
@@ -154,6 +156,7 @@ static int register_enter(const struct daxpin_registration *registration,
 
 DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 {
+	DP_UNCANCELLED();
 	struct dp_registration_rdma rdma;
 	struct daxpin_pool *pool;
 	int ret = register_enter(registration, &pool);
@@ -171,6 +174,7 @@ DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 DP_EXPORT int daxpin_registration_pin(struct daxpin_registration *registration,
 				      uint32_t segment)
 {
+	DP_UNCANCELLED();
 	struct daxpin_pool *pool;
 	int ret = register_enter(registration, &pool);
 
@@ -192,6 +196,7 @@ DP_EXPORT int
 daxpin_registration_revoked(struct daxpin_registration *registration,
 			    uint32_t segment)
 {
+	DP_UNCANCELLED();
 	struct daxpin_pool *pool;
 	int ret = register_enter(registration, &pool);
 

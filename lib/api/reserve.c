@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "core/allocate.h"
 #include "core/handle.h"
+#include "util/cancel.h"
 
 DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 			     uint32_t flags, struct daxpin_extent *ret_extent)
@@ -55,6 +56,7 @@ DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent
 DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint64_t offset, uint64_t length, void *to)
 {
+	DP_UNCANCELLED();
 	const struct dp_bad_view *medium;
 	struct dp_lease_view view;
 	struct dp_handle handle;
@@ -143,6 +145,7 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 			     struct daxpin_extent extent, uint64_t offset,
 			     uint64_t length)
 {
+	DP_UNCANCELLED();
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	int ret = dp_find(pool, extent, &handle, &view);
@@ -187,6 +190,7 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
 				       struct daxpin_extent extent,
 				       uint64_t size, void *arg), void *arg)
 {
+	DP_UNCANCELLED();
 	struct dp_lease_view view;
 	uint32_t blocks;
 	int ret = dp_enter(pool);

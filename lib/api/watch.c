@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include "core/handle.h"
+#include "util/cancel.h"
 
 static bool watch_is_over(void *arg)
 {
@@ -49,6 +50,7 @@ DP_EXPORT int daxpin_event_fd(struct daxpin_pool *pool)
 
 DP_EXPORT int daxpin_event_arm(struct daxpin_pool *pool)
 {
+	DP_UNCANCELLED();
 	int ret = dp_enter(pool);
 
 	return ret ? ret : dp_events_arm(&pool->events);
@@ -57,6 +59,7 @@ DP_EXPORT int daxpin_event_arm(struct daxpin_pool *pool)
 DP_EXPORT int daxpin_next_event(struct daxpin_pool *pool,
 				struct daxpin_event *ret_event)
 {
+	DP_UNCANCELLED();
 	int ret = dp_enter(pool);
 
 	if (ret || !ret_event)

@@ -36,6 +36,7 @@
 #include <errno.h>
 #include "extent/event.h"
 #include "os/os.h"
+#include "util/cancel.h"
 
 enum watch_state {
 	WATCH_NONE,
@@ -113,10 +114,18 @@ static void event_make_ready(struct dp_events *events,
 	events->ready_end = &watch->next;
 }
 
+/* The one place that a drop reaches where its thread could be cancelled. */
+static void event_signal(struct dp_events *events)
+{
+	DP_UNCANCELLED();
+
+	dp_os_eventfd_signal(events->fd);
+}
+
 static void event_signal_if_armed(struct dp_events *events)
 {
 	if (atomic_exchange(&events->armed, 0))
-		dp_os_eventfd_signal(events->fd);
+		event_signal(events);
 }
 
 static void event_make_wait(struct dp_events *events,

@@ -23,6 +23,7 @@
 #include "rdma/retry.h"
 #include "rdma/revoke.h"
 #include "rdma/types.h"
+#include "util/cancel.h"
 #include "util/detached.h"
 
 #define FLAGS		(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY | \
@@ -191,6 +192,7 @@ DP_EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 				 const struct daxpin_rdma_options *options,
 				 struct daxpin_rdma **ret_rdma)
 {
+	DP_UNCANCELLED();
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_rdma_options o = { .size = sizeof(o) };
 	struct daxpin_rdma *rdma = NULL;
@@ -236,6 +238,7 @@ DP_EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,
 
 DP_EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
 {
+	DP_UNCANCELLED();
 	int ret = dp_rdma_enter(rdma), keys_ret;
 
 	if (ret)
@@ -248,6 +251,7 @@ DP_EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
 
 DP_EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 {
+	DP_UNCANCELLED();
 	int ret;
 
 	if (!rdma)

@@ -191,6 +191,7 @@ void dp_escalation_report(struct daxpin_grant *grant,
 /* C9: of a grant that is over no queue pair is used any more. */
 DP_EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 {
+	DP_UNCANCELLED();
 	int ret = grant ? dp_rdma_enter(grant->rdma) : -EINVAL;
 
 	if (!ret && qp && qp->pd != grant->rdma->pd)
@@ -209,6 +210,7 @@ DP_EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 DP_EXPORT int daxpin_grant_bound(struct daxpin_grant *grant,
 				 const struct ibv_wc *wc)
 {
+	DP_UNCANCELLED();
 	int ret = grant && wc ? dp_rdma_enter(grant->rdma) : -EINVAL;
 
 	if (ret)

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <daxpin-rdma.h>
+#include "util/cancel.h"
 #include "util/util.h"
 
 #define FLUSH_PERSISTENT	(1u << 9)	/* IBV_ACCESS_FLUSH_PERSISTENT */
@@ -139,6 +140,7 @@ DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
 				const struct daxpin_flush_options *options,
 				enum daxpin_flush_way *ret_way)
 {
+	DP_UNCANCELLED();
 	struct daxpin_flush_options o = { .size = sizeof(o) };
 	struct flush flush = {
 		.qp = qp, .key = key, .offset = offset, .length = length,

@@ -20,6 +20,7 @@
 #include "rdma/escalate.h"
 #include "rdma/revoke.h"
 #include "rdma/types.h"
+#include "util/cancel.h"
 
 #define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 /* A fetch-and-add of nothing shows eight bytes. */
@@ -167,6 +168,7 @@ DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 				const struct daxpin_grant_options *options,
 				struct daxpin_grant **ret_grant)
 {
+	DP_UNCANCELLED();
 	struct daxpin_grant_options o = { .size = sizeof(o) };
 	struct daxpin_grant *grant;
 	bool kept = false;

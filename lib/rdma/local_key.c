@@ -23,6 +23,7 @@
 #include <errno.h>
 #include "rdma/mr.h"
 #include "rdma/retry.h"
+#include "util/cancel.h"
 
 #define KEY_VALID	(UINT64_C(1) << 32)
 
@@ -108,6 +109,7 @@ static int local_key_find(struct daxpin_rdma *rdma, uint32_t index, bool lend,
 DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 			       uint32_t *ret_lkey)
 {
+	DP_UNCANCELLED();
 	uint32_t index;
 	uint64_t key;
 	int ret = 0;
@@ -220,6 +222,7 @@ DP_EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
 			      struct daxpin_extent extent, uint64_t offset,
 			      uint64_t length, struct ibv_sge *ret_sge)
 {
+	DP_UNCANCELLED();
 	uint64_t size;
 	uint32_t lkey;
 	int ret = ret_sge ? dp_rdma_enter(rdma) : -EINVAL;

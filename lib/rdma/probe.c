@@ -16,6 +16,7 @@
 #include "rdma/loopback.h"
 #include "rdma/mr.h"
 #include "rdma/window_probe.h"
+#include "util/cancel.h"
 #include "util/util.h"
 
 #define PAGE		DAXPIN_BLOCK_SIZE
@@ -220,6 +221,7 @@ DP_EXPORT int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 				uint32_t tries,
 				struct daxpin_rdma_report *ret_report)
 {
+	DP_UNCANCELLED();
 	struct daxpin_rdma_report report = { .size = sizeof(report) };
 	bool kept = false;
 	int ret;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include "rdma/types.h"
+#include "util/cancel.h"
 
 static bool publish_is_kept(struct daxpin_extent extent,
 			    const struct daxpin_op *ops, size_t count)
@@ -73,6 +74,7 @@ DP_EXPORT int daxpin_rdma_publish(struct daxpin_rdma *rdma,
 				  size_t grant_count,
 				  const struct daxpin_op *ops, size_t op_count)
 {
+	DP_UNCANCELLED();
 	struct daxpin_op copies[DAXPIN_OPS_MAX];
 	int ret = dp_rdma_enter(rdma);
 

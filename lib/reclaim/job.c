@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include "os/os.h"
 #include "reclaim/job.h"
+#include "util/cancel.h"
 
 static void jobs_poll(struct dp_jobs *jobs)
 {
@@ -37,6 +38,8 @@ void dp_jobs_look(struct dp_jobs *jobs)
 
 void dp_jobs_refused(struct dp_jobs *jobs)
 {
+	DP_UNCANCELLED();
+
 	atomic_store(&jobs->retry, true);
 	if (!atomic_load(&jobs->under_way) ||
 	    pthread_mutex_trylock(&jobs->mutex))

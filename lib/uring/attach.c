@@ -17,6 +17,7 @@
  */
 #include <stdlib.h>
 #include "uring/buffer_slots.h"
+#include "util/cancel.h"
 #include "util/detached.h"
 
 /* ------------------------------------------------------ locks in the ring */
@@ -346,6 +347,8 @@ DP_EXPORT int daxpin_uring_attach(struct daxpin_pool *pool,
 				  const struct daxpin_uring_options *options,
 				  struct daxpin_uring **ret_uring)
 {
+	DP_UNCANCELLED();
+
 	return attach_ring(pool, ring, options, false, ret_uring);
 }
 
@@ -354,6 +357,8 @@ DP_EXPORT int daxpin_uring_guard(struct daxpin_pool *pool,
 				 const struct daxpin_uring_options *options,
 				 struct daxpin_uring **ret_uring)
 {
+	DP_UNCANCELLED();
+
 	return attach_ring(pool, ring, options, true, ret_uring);
 }
 
@@ -374,6 +379,7 @@ DP_EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 
 DP_EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
 {
+	DP_UNCANCELLED();
 	int ret = dp_uring_enter(uring);
 
 	return ret ? ret : dp_uring_table_service(uring);
@@ -381,6 +387,7 @@ DP_EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
 
 DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 {
+	DP_UNCANCELLED();
 	int ret;
 
 	if (!uring)

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <sys/socket.h>
 #include "uring/buffer_slots.h"
+#include "util/cancel.h"
 
 #define VECTORS_MAX	IOV_MAX		/* the kernel's UIO_MAXIOV */
 
@@ -369,6 +370,7 @@ DP_EXPORT int daxpin_uring_reap(struct io_uring *ring,
 					void *arg),
 				void *arg)
 {
+	DP_UNCANCELLED();
 	struct io_uring_cqe *cqe;
 	unsigned int head, count = 0;
 	int error = 0;

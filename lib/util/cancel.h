@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A call that pthread_cancel() does not end halfway (C1): cancellation is off from
- * the line with DP_UNCANCELLED() to the end of its block, callbacks included.
+ * A thread that pthread_cancel() ends inside a call would leave mutexes locked,
+ * extents claimed and a protocol half done, for good. So no call of the library is a
+ * cancellation point (C1). A public function in which something can block begins with
+ * DP_UNCANCELLED(): cancellation is off from there to the end of the block, callbacks
+ * included. Functions without it reach no cancellation point; what they do rarely
+ * (signal the event descriptor, look at a job) has DP_UNCANCELLED() of its own. To
+ * disable cancellation in each hold and drop would double what they cost.
+ * tests/lint/cancel.py knows which functions are which.
  */
 #ifndef DP_CANCEL_H
 #define DP_CANCEL_H

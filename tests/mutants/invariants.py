@@ -23,6 +23,7 @@ OWNER = ['tests/unit/owner_owner']
 PLACE = ['tests/unit/owner_place']
 NETLINK = ['tests/unit/owner_rdma_netlink']
 REGISTER = ['tests/unit/api_register_rdma']
+CANCEL = ['tests/unit/api_cancel']
 FORK = ['tests/unit/api_fork']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
@@ -958,6 +959,42 @@ MUTANTS = [
      '',
      'what_is_mounted_over_sysfs_says_nothing'),
     # ---------------------------------------------- calls that end badly (C1-C12)
+    ('publish-is-cancelled', CANCEL, 'lib/api/publish.c',
+     'a publish is a cancellation point',
+     '''	DP_UNCANCELLED();
+''',
+     '',
+     'no_call_is_a_cancellation_point'),
+    ('drop-is-cancelled', CANCEL, 'lib/extent/event.c',
+     'a drop is a cancellation point where it signals an event',
+     '''	DP_UNCANCELLED();
+
+	dp_os_eventfd_signal''',
+     '''	dp_os_eventfd_signal''',
+     'no_call_is_a_cancellation_point'),
+    ('callback-is-cancelled', CANCEL, 'lib/api/hold.c',
+     'a callback is a cancellation point',
+     '''			   void (*fn)(const struct daxpin_holder *holder,
+				      void *arg), void *arg)
+{
+	DP_UNCANCELLED();
+''',
+     '''			   void (*fn)(const struct daxpin_holder *holder,
+				      void *arg), void *arg)
+{
+''',
+     'no_call_is_a_cancellation_point'),
+    ('detach-is-cancelled', URING, 'lib/util/cancel.h',
+     'cancellation stays enabled',
+     '''	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);''',
+     '''	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before);''',
+     'no_call_on_a_ring_is_a_cancellation_point'),
+    ('revoke-is-cancelled', REVOKE, 'lib/util/cancel.h',
+     'cancellation is enabled again too early',
+     '''	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);''',
+     '''	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	pthread_setcancelstate(before, NULL);''',
+     'no_call_on_a_domain_is_a_cancellation_point'),
     ('child-unlocks', FORK, 'lib/owner/lock.c',
      'a child that gives back ends its parent\'s lock',
      '''	if (lock->taken && dp_claim_is_ours(lock->claim)) {''',

@@ -604,6 +604,42 @@ static void threads_end_each_grant_once(void **state)
 	assert_true(news.done <= executor.count);
 }
 
+/* In a device's call a thread may be cancelled, as in any system call. */
+static void *grant_and_revoke(void *arg)
+{
+	struct daxpin_grant *grant;
+
+	pthread_cancel(pthread_self());
+	grant = grant_of(extent, NULL);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	grant = grant_of(extent, NULL);
+	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
+	while (run_job())
+		;
+	assert_int_equal(daxpin_rdma_service(rdma), 0);
+	*(bool *)arg = true;
+	pthread_testcancel();
+	return NULL;
+}
+
+static void no_call_on_a_domain_is_a_cancellation_point(void **state)
+{
+	bool returned = false;
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	fake.in_reg = fake.in_dereg = pthread_testcancel;
+	assert_int_equal(pthread_create(&thread, NULL, grant_and_revoke,
+					&returned), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	fake.in_reg = fake.in_dereg = NULL;
+	assert_true(returned);
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	assert_int_equal(counts().ended, 2);
+	assert_int_equal(counts().grants, 0);
+}
+
 int main(void)
 {
 #define TEST(name, how) \
@@ -633,6 +669,8 @@ int main(void)
 		TEST(a_child_of_fork_ends_nothing, setup),
 		TEST(what_was_detached_is_told, setup),
 		TEST(threads_end_each_grant_once, setup_executor),
+		TEST(no_call_on_a_domain_is_a_cancellation_point,
+		     setup_executor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,8 +7,10 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "child.h"
 #include "nobody.h"
@@ -459,6 +461,47 @@ static void too_little_memlock_is_said_with_the_sum(void **state)
 	assert_int_equal(run_child(attach_poor, NULL), 0);
 }
 
+/* --------------------------------------------------------------- the cancel */
+
+/* With a cancellation pending from the first call on to the last. */
+static void *use_a_ring(void *arg)
+{
+	struct world *w = arg;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent = reserve(&w->f, 4096);
+	struct io_uring_cqe *cqe = NULL;
+
+	pthread_cancel(pthread_self());
+	assert_int_equal(attach(w, 0), 0);
+	start_read(w, &io, extent);
+	/* write() would be the test's own cancellation point. */
+	assert_int_equal(syscall(SYS_write, w->pipe[1], "late", 5), 5);
+	while (!cqe)
+		io_uring_wait_cqe(&w->ring, &cqe);
+	assert_int_equal(daxpin_uring_done(&io, cqe), 1);
+	io_uring_cqe_seen(&w->ring, cqe);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_int_equal(daxpin_cancel(w->f.pool, extent), 0);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void no_call_on_a_ring_is_a_cancellation_point(void **state)
+{
+	struct world *w = *state;
+	uint64_t before = free_bytes(&w->f);
+	pthread_t thread;
+	void *result;
+
+	assert_int_equal(pthread_create(&thread, NULL, use_a_ring, w), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	assert_null(w->uring);
+	assert_int_equal(free_bytes(&w->f), before);
+}
+
 /* --------------------------------------------------------------- the fork */
 
 #define LONG_MS		600000
@@ -653,6 +696,7 @@ static int run_all(void)
 		TEST(a_ring_with_a_buffer_table_goes_plain),
 		TEST(a_ring_can_come_back),
 		TEST(the_pool_stays_open_while_a_ring_is_guarded),
+		TEST(no_call_on_a_ring_is_a_cancellation_point),
 		TEST(a_daemon_gives_its_ring_back),
 	};
 

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""cancel.py SOURCE: no public function is a cancellation point.
+
+Each begins with DP_UNCANCELLED(), lib/util/cancel.h, or is one of these that
+reach no cancellation point without a guard of its own: no system call but the futex
+and io_uring's, which syscall() makes, and no callback.
+"""
+import pathlib
+import re
+import sys
+
+from lint import Report, line_of, read, without_comments
+
+FREE = set('''
+    anchor_fd cancel deadline_ms drop drop_labelled drop_many event_fd extent_at
+    hold hold_clone hold_labelled hold_many idle lock_fd pool_info ptr
+    registration_wanted reserve root segment size state strerror unwatch version
+    watch
+    uring_abort uring_done uring_info uring_is_fixed uring_prep_cmd
+    uring_prep_read uring_prep_readv uring_prep_send uring_prep_write
+    uring_prep_writev
+    grant_export grant_import grant_info grant_key rdma_info rdma_report
+    '''.split())
+BEGIN = re.compile(r'^DP_EXPORT [^;{]*?\bdaxpin_(\w+)\([^;{]*?\)\n\{\n', re.M)
+# What none of the functions without a guard may do in its own body.
+BLOCKS = re.compile(r'\b(?:fn|progress|done|close|poll|read|write|dp_os_(?!now_ns)\w+)'
+                    r'\(')
+
+
+def body_of(text, start):
+    return text[start:text.index('\n}', start)]
+
+
+def main():
+    source = pathlib.Path(sys.argv[1])
+    report = Report()
+    guarded, free = set(), set()
+    for path in sorted((source / 'lib').glob('*/*.c')):
+        text = without_comments(read(path))
+        name_of_file = path.relative_to(source)
+        for m in BEGIN.finditer(text):
+            where = line_of(text, m.start())
+            body = body_of(text, m.end())
+            if 'DP_UNCANCELLED();' in body:
+                if re.search(r'^\t(?:if|for|while|return|\w+\()',
+                             body[:body.index('DP_UNCANCELLED')], re.M):
+                    report.fault(name_of_file, where, f'daxpin_{m[1]}() does '
+                                 'something before DP_UNCANCELLED()')
+                guarded.add(m[1])
+                continue
+            free.add(m[1])
+            if m[1] not in FREE:
+                report.fault(name_of_file, where, f'daxpin_{m[1]}() does not '
+                             'begin with DP_UNCANCELLED(): in a thread that is '
+                             'cancelled there it would not return')
+            elif BLOCKS.search(body):
+                report.fault(name_of_file, where,
+                             f'daxpin_{m[1]}() may block or call back: it must '
+                             'begin with DP_UNCANCELLED()')
+    for name in sorted(guarded & FREE):
+        report.fault('tests/lint/cancel.py', 0, f'{name} has a guard')
+    for name in sorted(FREE - guarded - free):
+        report.fault('tests/lint/cancel.py', 0, f'there is no {name}')
+    report.end(f'{len(guarded)} functions with a guard, {len(free)} without',
+               guarded=len(guarded), free=len(free))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * No call is a cancellation point. Each is made by a thread whose cancellation is
+ * pending before the call, and then again for each system call in it, with a
+ * cancellation that comes there. Every system call counts as a cancellation point,
+ * except those that are made by syscall() or need no kernel. The call must return,
+ * and afterwards the pool is used, drained and closed.
+ */
+#include "fixture.h"
+#include "invariant.h"
+#include "seam_called.h"
+#include <pthread.h>
+
+#define MIB		(UINT64_C(1) << 20)
+
+/* What a call needs, and what it left. */
+struct scene {
+	struct fixture f;
+	char other[80];			/* the path of another pool */
+	char backup[80];
+	struct daxpin_pool *pool;	/* that one, when it is open */
+	struct daxpin_extent extent;	/* reserved */
+	struct daxpin_extent live;
+	struct daxpin_hold hold;
+	struct daxpin_watch watch;
+	struct daxpin_registration *registration;
+	struct daxpin_job *job;
+};
+
+/* One attempt: `at` is the system call that the cancellation comes in. */
+struct attempt {
+	const struct call *call;
+	struct scene *scene;
+	unsigned int at;		/* 0: it is pending before */
+	unsigned int seen;
+	int ret;
+	bool returned;
+};
+
+struct call {
+	const char *name;
+	void (*before)(struct scene *s);
+	int (*run)(struct scene *s);
+	void (*after)(struct scene *s, int ret);
+};
+
+static _Thread_local struct attempt *mine;
+
+static bool is_cancellation_point(const char *name)
+{
+	static const char *const none[] = {
+		"dp_os_futex_wake", "dp_os_now_ns", "dp_os_now_coarse_ns",
+		"dp_os_pid", "dp_os_thread", "dp_os_unmap",
+	};
+
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		if (!strcmp(name, none[i]))
+			return false;
+	return true;
+}
+
+void seam_called(const char *name)
+{
+	if (!mine || !is_cancellation_point(name))
+		return;
+	if (++mine->seen == mine->at)
+		pthread_cancel(pthread_self());
+	pthread_testcancel();
+}
+
+static void *try_call(void *arg)
+{
+	struct attempt *attempt = arg;
+
+	mine = attempt;
+	if (!attempt->at)
+		pthread_cancel(pthread_self());
+	attempt->ret = attempt->call->run(attempt->scene);
+	mine = NULL;
+	attempt->returned = true;
+	pthread_testcancel();
+	return NULL;
+}
+
+/* ---------------------------------------------------------------- the calls */
+
+static struct daxpin_op op_of(uint32_t type, struct daxpin_extent extent)
+{
+	return (struct daxpin_op) { .type = type, .extent = extent };
+}
+
+static void must(int ret)
+{
+	assert_int_equal(ret, 0);
+}
+
+static void must_work(struct scene *s, int ret)
+{
+	(void)s;
+	must(ret);
+}
+
+static void reserve_one(struct scene *s)
+{
+	s->extent = reserve(&s->f, 8192);
+}
+
+static void cancel_one(struct scene *s, int ret)
+{
+	must(ret);
+	must(daxpin_cancel(s->f.pool, s->extent));
+}
+
+static int run_reserve(struct scene *s)
+{
+	return daxpin_reserve(s->f.pool, 8192, DAXPIN_RESERVE_ZERO, &s->extent);
+}
+
+static int run_cancel(struct scene *s)
+{
+	return daxpin_cancel(s->f.pool, s->extent);
+}
+
+static int run_read(struct scene *s)
+{
+	char to[4096];
+
+	return daxpin_read(s->f.pool, s->live, 0, sizeof(to), to);
+}
+
+static int run_persist(struct scene *s)
+{
+	return daxpin_persist(s->f.pool, s->live, 0, 0);
+}
+
+static int run_publish(struct scene *s)
+{
+	struct daxpin_op ops[] = {
+		op_of(DAXPIN_OP_KEEP, s->extent),
+		op_of(DAXPIN_OP_SET, s->live),
+		op_of(DAXPIN_OP_ROOT, s->extent),
+	};
+
+	ops[1].value = 7;
+	ops[2].name = "root";
+	return daxpin_publish(s->f.pool, ops, 3, NULL, NULL);
+}
+
+static void unpublish(struct scene *s, int ret)
+{
+	struct daxpin_op ops[] = {
+		op_of(DAXPIN_OP_ROOT, (struct daxpin_extent) { 0, 0 }),
+		op_of(DAXPIN_OP_RETIRE, s->extent),
+	};
+
+	must(ret);
+	ops[0].name = "root";
+	must(daxpin_publish(s->f.pool, ops, 2, NULL, NULL));
+}
+
+/* With a watch, and the event descriptor armed: the drop writes it. */
+static void hold_and_watch(struct scene *s)
+{
+	reserve_one(s);
+	must(daxpin_hold(s->f.pool, s->extent, DAXPIN_HOLD_READ));
+	s->watch = (struct daxpin_watch) { .arg = NULL };
+	must(daxpin_watch(s->f.pool, s->extent, NULL, &s->watch));
+	must(daxpin_event_arm(s->f.pool));
+}
+
+static int run_drop(struct scene *s)
+{
+	return daxpin_drop(s->f.pool, s->extent);
+}
+
+static void expect_the_event(struct scene *s, int ret)
+{
+	struct daxpin_event event;
+
+	must(ret);
+	assert_int_equal(daxpin_next_event(s->f.pool, &event), 1);
+	assert_ptr_equal(event.watch, &s->watch);
+	must(daxpin_cancel(s->f.pool, s->extent));
+}
+
+static int run_hold(struct scene *s)
+{
+	return daxpin_hold(s->f.pool, s->extent, DAXPIN_HOLD_WRITE);
+}
+
+static void drop_and_cancel(struct scene *s, int ret)
+{
+	must(ret);
+	must(daxpin_drop(s->f.pool, s->extent));
+	must(daxpin_cancel(s->f.pool, s->extent));
+}
+
+static int run_hold_labelled(struct scene *s)
+{
+	s->hold = (struct daxpin_hold) { .access = 0 };
+	return daxpin_hold_labelled(s->f.pool, s->extent, DAXPIN_HOLD_READ,
+				    "cancelled", &s->hold);
+}
+
+static void drop_labelled_and_cancel(struct scene *s, int ret)
+{
+	must(ret);
+	must(daxpin_drop_labelled(s->f.pool, &s->hold));
+	must(daxpin_cancel(s->f.pool, s->extent));
+}
+
+static void called_back(const struct daxpin_holder *holder, void *arg)
+{
+	(void)holder;
+	++*(int *)arg;
+	pthread_testcancel();
+}
+
+static void hold_one(struct scene *s)
+{
+	reserve_one(s);
+	must(run_hold(s));
+}
+
+static int run_holds(struct scene *s)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	int called = 0;
+
+	return daxpin_holds(s->f.pool, all, called_back, &called) != 1 ||
+	       called != 1;
+}
+
+static int found_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)extent;
+	(void)size;
+	++*(int *)arg;
+	pthread_testcancel();
+	return 0;
+}
+
+static int run_foreach(struct scene *s)
+{
+	int called = 0;
+
+	return daxpin_foreach(s->f.pool, found_extent, &called) || called != 1;
+}
+
+static int run_wait_idle(struct scene *s)
+{
+	return daxpin_wait_idle(s->f.pool, s->extent, daxpin_deadline_ms(2)) !=
+	       -ETIMEDOUT;
+}
+
+static int run_drain(struct scene *s)
+{
+	return daxpin_pool_drain(s->f.pool, daxpin_deadline_ms(2)) !=
+	       -ETIMEDOUT;
+}
+
+static int run_register(struct scene *s)
+{
+	const struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "cancelled",
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
+	};
+
+	return daxpin_register(s->f.pool, DAXPIN_ALL_SEGMENTS, &options,
+			       &s->registration);
+}
+
+static void register_one(struct scene *s)
+{
+	must(run_register(s));
+}
+
+static int run_unregister(struct scene *s)
+{
+	return daxpin_unregister(s->registration);
+}
+
+static void unregister_one(struct scene *s, int ret)
+{
+	must(ret);
+	must(run_unregister(s));
+}
+
+static int run_pin(struct scene *s)
+{
+	return daxpin_registration_pin(s->registration, 0);
+}
+
+static void pin_one(struct scene *s)
+{
+	register_one(s);
+	must(run_pin(s));
+}
+
+static int run_revoked(struct scene *s)
+{
+	return daxpin_registration_revoked(s->registration, 0);
+}
+
+static int run_reclaim(struct scene *s)
+{
+	return daxpin_reclaim(s->f.pool, NULL, &s->job);
+}
+
+static int run_job_wait(struct scene *s)
+{
+	return daxpin_job_wait(s->job, DAXPIN_NO_DEADLINE);
+}
+
+static int run_job_end(struct scene *s)
+{
+	return daxpin_job_end(s->job);
+}
+
+static int run_refill(struct scene *s)
+{
+	return daxpin_refill(s->f.pool, NULL, &s->job);
+}
+
+static void refill_all(struct scene *s)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	must(run_refill(s));
+	must(run_job_wait(s));
+	must(run_job_end(s));
+	must(daxpin_pool_info(s->f.pool, &info));
+	assert_int_equal(info.hole_bytes, 0);
+}
+
+static void end_job_and_refill(struct scene *s, int ret)
+{
+	must(ret);
+	must(run_job_wait(s));
+	must(run_job_end(s));
+	refill_all(s);
+}
+
+static void end_job(struct scene *s, int ret)
+{
+	must(ret);
+	must(run_job_wait(s));
+	must(run_job_end(s));
+}
+
+static void reclaim_all(struct scene *s)
+{
+	must(run_reclaim(s));
+	must(run_job_wait(s));
+}
+
+static void begin_reclaim(struct scene *s)
+{
+	must(run_reclaim(s));
+}
+
+static void reclaim_to_the_end(struct scene *s)
+{
+	reclaim_all(s);
+	must(run_job_end(s));
+}
+
+static void refill_after_the_end(struct scene *s, int ret)
+{
+	must(ret);
+	refill_all(s);
+}
+
+/* It looks at all jobs, and all are over. */
+static int run_next_event(struct scene *s)
+{
+	struct daxpin_event event;
+
+	return daxpin_next_event(s->f.pool, &event) < 0;
+}
+
+static int run_job_cancel(struct scene *s)
+{
+	return daxpin_job_cancel(s->job);
+}
+
+static int run_job_report(struct scene *s)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+
+	return daxpin_job_report(s->job, NULL, NULL, &summary);
+}
+
+static void end_job_of_all(struct scene *s, int ret)
+{
+	must(ret);
+	must(run_job_end(s));
+	refill_all(s);
+}
+
+/* -------------------------------------------------- calls that take a path */
+
+static const struct daxpin_pool_options small = {
+	.size = sizeof(small), .pool_size = 32 * MIB,
+	.segment_size = DAXPIN_SEGMENT_MIN, .flags = DAXPIN_POOL_OVERWRITE,
+};
+
+static int run_create(struct scene *s)
+{
+	return daxpin_pool_create(s->other, &small, &s->pool);
+}
+
+static int run_open(struct scene *s)
+{
+	return daxpin_pool_open(s->other, NULL, &s->pool);
+}
+
+static int run_close(struct scene *s)
+{
+	return daxpin_pool_close(s->pool);
+}
+
+static void close_other(struct scene *s, int ret)
+{
+	must(ret);
+	must(run_close(s));
+}
+
+static void create_and_close(struct scene *s)
+{
+	must(run_create(s));
+	must(run_close(s));
+}
+
+static void open_other(struct scene *s)
+{
+	must(run_open(s));
+}
+
+/* Nothing of the process keeps it: the next open has it at once. */
+static void open_once_more(struct scene *s, int ret)
+{
+	must(ret);
+	must(run_open(s));
+	must(run_close(s));
+}
+
+static int run_check(struct scene *s)
+{
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+
+	return daxpin_check(s->other, NULL, NULL, NULL, &summary);
+}
+
+static int run_repair(struct scene *s)
+{
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+
+	return daxpin_repair(s->other, NULL, s->backup, NULL, NULL, &summary);
+}
+
+/* No repair was made, so there is none to undo. */
+static int run_repair_undo(struct scene *s)
+{
+	return daxpin_repair_undo(s->other, NULL, s->backup) >= 0;
+}
+
+/* ----------------------------------------------------------------- the test */
+
+static const struct call calls[] = {
+	{ "reserve", NULL, run_reserve, cancel_one },
+	{ "cancel", reserve_one, run_cancel, must_work },
+	{ "read", NULL, run_read, must_work },
+	{ "persist", NULL, run_persist, must_work },
+	{ "publish", reserve_one, run_publish, unpublish },
+	{ "drop", hold_and_watch, run_drop, expect_the_event },
+	{ "hold", reserve_one, run_hold, drop_and_cancel },
+	{ "hold_labelled", reserve_one, run_hold_labelled,
+	  drop_labelled_and_cancel },
+	{ "holds", hold_one, run_holds, drop_and_cancel },
+	{ "foreach", NULL, run_foreach, must_work },
+	{ "wait_idle", hold_one, run_wait_idle, drop_and_cancel },
+	{ "pool_drain", hold_one, run_drain, drop_and_cancel },
+	{ "register", NULL, run_register, unregister_one },
+	{ "unregister", pin_one, run_unregister, must_work },
+	{ "registration_pin", register_one, run_pin, unregister_one },
+	{ "registration_revoked", pin_one, run_revoked, unregister_one },
+	{ "reclaim", NULL, run_reclaim, end_job_and_refill },
+	{ "refill", reclaim_to_the_end, run_refill, end_job },
+	{ "job_wait", begin_reclaim, run_job_wait, end_job_of_all },
+	{ "next_event", reclaim_all, run_next_event, end_job_of_all },
+	{ "job_cancel", reclaim_all, run_job_cancel, end_job_of_all },
+	{ "job_report", reclaim_all, run_job_report, end_job_of_all },
+	{ "job_end", reclaim_all, run_job_end, refill_after_the_end },
+	{ "pool_create", NULL, run_create, close_other },
+	{ "pool_open", create_and_close, run_open, close_other },
+	{ "pool_close", open_other, run_close, open_once_more },
+	{ "check", NULL, run_check, open_once_more },
+	{ "repair", NULL, run_repair, open_once_more },
+	{ "repair_undo", NULL, run_repair_undo, open_once_more },
+};
+
+/* What a pool is for, from beginning to end. */
+static void use_the_pool(struct scene *s)
+{
+	struct daxpin_extent extent = live(&s->f, 4096);
+
+	must(daxpin_hold(s->f.pool, extent, DAXPIN_HOLD_READ));
+	must(publish(&s->f, DAXPIN_OP_RETIRE, extent));
+	must(daxpin_drop(s->f.pool, extent));
+	dp_invariants(s->f.pool);
+}
+
+/* How many system calls it made. */
+static unsigned int cancel_at(struct scene *s, const struct call *call,
+			      unsigned int at)
+{
+	struct attempt attempt = { .call = call, .scene = s, .at = at };
+	pthread_t thread;
+	void *result;
+
+	if (call->before)
+		call->before(s);
+	must(pthread_create(&thread, NULL, try_call, &attempt));
+	must(pthread_join(thread, &result));
+	if (!attempt.returned)
+		fail_msg("%s, cancelled at system call %u of it, did not return",
+			 call->name, at);
+	/* The cancellation is not lost: the thread ends after the call. */
+	assert_int_equal(result == PTHREAD_CANCELED, at <= attempt.seen);
+	call->after(s, attempt.ret);
+	use_the_pool(s);
+	return attempt.seen;
+}
+
+static void no_call_is_a_cancellation_point(void **state)
+{
+	struct scene *s = *state;
+	unsigned int seen = 0, at;
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		for (at = 0; at <= (at ? seen : 1); at++)
+			seen = cancel_at(s, &calls[i], at);
+		print_message("# %s: cancelled at each of %u system calls\n",
+			      calls[i].name, seen);
+	}
+	must(daxpin_pool_drain(s->f.pool, daxpin_deadline_ms(600000)));
+}
+
+static int setup(void **state)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+	void *made;
+
+	if (!s || fixture_make(&made, 64 * MIB))
+		return -1;
+	memcpy(&s->f, made, sizeof(s->f));
+	free(made);
+	/* So that a publish and a persist make system calls, too. */
+	s->f.options.granularity = DAXPIN_GRANULARITY_PAGE;
+	s->f.options.errmsg = s->f.errmsg;
+	snprintf(s->other, sizeof(s->other), "%s/other", s->f.path);
+	snprintf(s->backup, sizeof(s->backup), "%s/backup", s->f.path);
+	if (daxpin_pool_create(s->f.path, &s->f.options, &s->f.pool))
+		return -1;
+	s->live = live(&s->f, 4096);
+	*state = s;
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(no_call_is_a_cancellation_point,
+						setup, fixture_teardown),
+	};
+
+	return cmocka_run_group_tests_name("api_cancel", tests, NULL, NULL);
+}
