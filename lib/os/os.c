@@ -546,6 +546,19 @@ void dp_os_unmap(void *base, uint64_t size)
 	munmap(base, size);
 }
 
+int dp_os_map_for_process(uint64_t size, void **ret_base)
+{
+	int ret = dp_os_map(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, ret_base);
+
+	if (ret)
+		return ret;
+	ret = dp_os_advise(*ret_base, size, MADV_WIPEONFORK);
+	if (ret)
+		dp_os_unmap(*ret_base, size);
+	return ret;
+}
+
 int dp_os_advise(void *base, uint64_t size, int advice)
 {
 	return os_result(madvise(base, size, advice));

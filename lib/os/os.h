@@ -123,6 +123,8 @@ int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns);
 int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
 	      void **ret_base);
 void dp_os_unmap(void *base, uint64_t size);
+/* Zeroes, for as long as the process lives; a forked child has zeroes there again. */
+int dp_os_map_for_process(uint64_t size, void **ret_base);
 int dp_os_advise(void *base, uint64_t size, int advice);
 int dp_os_msync(void *base, uint64_t size);
 /* Copy from a mapping; poison that the kernel knows is -EIO, not SIGBUS. */

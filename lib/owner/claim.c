@@ -34,7 +34,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include "os/os.h"
 #include "owner/claim.h"
 
@@ -58,29 +57,17 @@ struct claims {
 
 static struct claims *_Atomic claims_there;
 
-/* In memory that is wiped in a forked child. */
-static struct claims *claims_make(void)
-{
-	void *made;
-
-	if (dp_os_map(NULL, sizeof(struct claims), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, &made))
-		return NULL;
-	if (!dp_os_advise(made, sizeof(struct claims), MADV_WIPEONFORK))
-		return made;
-	dp_os_unmap(made, sizeof(struct claims));
-	return NULL;
-}
-
 /* Made once a process and its children; NULL: there is no memory. */
 static struct claims *claims_get(void)
 {
-	struct claims *claims = atomic_load(&claims_there), *made;
+	struct claims *claims = atomic_load(&claims_there);
+	void *made;
 
 	if (claims)
 		return claims;
-	made = claims_make();
-	if (!made || atomic_compare_exchange_strong(&claims_there, &claims, made))
+	if (dp_os_map_for_process(sizeof(struct claims), &made))
+		return NULL;
+	if (atomic_compare_exchange_strong(&claims_there, &claims, made))
 		return made;
 	dp_os_unmap(made, sizeof(struct claims));	/* another was first */
 	return claims;

@@ -189,6 +189,14 @@ void dp_os_unmap(void *base, uint64_t size)
 
 /* ------------------------------------------------------------------ others */
 
+/* Not counted: nobody gives it back. */
+int dp_os_map_for_process(uint64_t size, void **ret_base)
+{
+	*ret_base = map_anonymous(NULL, size, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS);
+	return *ret_base == MAP_FAILED ? -ENOMEM : 0;
+}
+
 int dp_os_advise(void *base, uint64_t size, int advice)
 {
 	(void)base;
