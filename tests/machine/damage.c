@@ -6,7 +6,8 @@ bool machine_is_poisoned(uint32_t file, uint64_t offset, uint64_t size)
 	for (uint32_t i = 0; i < machine.poisons; i++) {
 		const struct machine_poison *p = &machine.poison[i];
 
-		if (p->file == file && offset < p->offset + p->size &&
+		if (p->size && p->file == file &&
+		    offset < p->offset + p->size &&
 		    p->offset < offset + size)
 			return true;
 	}
