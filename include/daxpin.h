@@ -485,19 +485,31 @@ int daxpin_foreach(struct daxpin_pool *pool,
 
 #define DAXPIN_HOLD_READ	0x1u	/* the device reads the memory */
 #define DAXPIN_HOLD_WRITE	0x2u	/* the device may write it */
+#define DAXPIN_HOLD_EXCLUSIVE	0x4u	/* with either: and nothing else holds it */
 
 /*
- * Hold an extent: until the drop its blocks belong to nobody else, whatever
+ * Hold an extent: until the drop its blocks are not used for anything else, whatever
  * becomes of the extent. Never sleeps or allocates, and locks only when it has
- * to back out. -ESTALE: its life is over; -EALREADY: retired; -EAGAIN: its
- * segment is being closed or punched, DAXPIN_EVENT_RETRY tells when to try again; -EOVERFLOW: DAXPIN_HOLDS_MAX holds are out; -EROFS: a
- * write hold on a read-only pool. Any thread; the drop may be another's.
+ * to back out. Any thread; another thread may make the drop.
+ *
+ * With DAXPIN_HOLD_EXCLUSIVE the extent must not be held or be published by another
+ * call, and until the drop every other hold and clone of it, a SET in it and its KEEP
+ * are -EBUSY. It is for who replaces the bytes as a whole, from a copy for example.
+ * Stores of the CPU's are not seen, and a RETIRE, which changes no byte, is allowed.
+ *
+ * -ESTALE     its life is over
+ * -EALREADY   it is retired
+ * -EBUSY      it is held exclusively; or EXCLUSIVE, and it is held or being published
+ * -EAGAIN     its segment is being closed or punched; DAXPIN_EVENT_RETRY follows
+ * -EOVERFLOW  DAXPIN_HOLDS_MAX holds are out
+ * -EROFS      a write hold on a read-only pool
  */
 int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint32_t access);
 
 /* One more hold for whoever has one already: works on retired extents too,
- * and while holds are refused. The caller must have a hold. */
+ * and while holds are refused. The caller must have a hold, and not an exclusive one:
+ * -EBUSY. */
 int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
 		      uint32_t access);
 

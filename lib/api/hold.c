@@ -10,7 +10,9 @@
 
 static int hold_check_access(uint32_t access)
 {
-	if (!access || access & ~(DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE))
+	const uint32_t modes = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE;
+
+	if (!(access & modes) || access & ~(modes | DAXPIN_HOLD_EXCLUSIVE))
 		return -EINVAL;
 	return 0;
 }
@@ -26,22 +28,28 @@ static int hold_check(const struct daxpin_pool *pool,
 	return ret;
 }
 
+static unsigned int hold_flags(uint32_t access)
+{
+	return (access & DAXPIN_HOLD_WRITE ? DP_LEASE_WRITE : 0) |
+	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_LEASE_ALONE : 0);
+}
+
 /* `count` holds of one extent. */
 static int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
 		     uint32_t count, uint32_t access)
 {
 	struct dp_handle handle;
-	bool write = access & DAXPIN_HOLD_WRITE;
+	unsigned int flags = hold_flags(access);
 	int ret = hold_check(pool, extent, access, &handle);
 
 	if (!ret)
 		ret = dp_lease_hold(&pool->leases, handle.block, handle.life,
-				    count, write);
+				    count, flags);
 	if (ret != -EAGAIN)
 		return ret;
 	dp_jobs_refused(&pool->jobs);
 	return dp_lease_hold(&pool->leases, handle.block, handle.life, count,
-			     write);
+			     flags);
 }
 
 /* How many of `count` there were to drop, or why none. */
@@ -73,6 +81,8 @@ DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
 
 	if (!ret)
 		ret = hold_check_access(access);
+	if (!ret && access & DAXPIN_HOLD_EXCLUSIVE)
+		ret = -EINVAL;
 	if (!ret)
 		ret = hold_check(pool, extent, access, &handle);
 	return ret ? ret : dp_lease_clone(&pool->leases, handle.block,

@@ -261,7 +261,7 @@ static int step_hold_target(struct batch *batch, struct step *step)
 		return kept;
 	if (!kept) {
 		ret = dp_lease_hold(leases, step->handle.block,
-				    step->handle.life, 1, false);
+				    step->handle.life, 1, 0);
 		if (ret)
 			return ret;
 		step->has |= HAS_HOLD;

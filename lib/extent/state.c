@@ -2,10 +2,10 @@
 /*
  * The state of every extent: one word at its first block.
  *
- *	 63               24 23        6    5      4    2        1          0
- *	+-------------------+----------+---------+-------+------------+---------+
- *	|    generation     |  count   | writers | state | publishing | waiters |
- *	+-------------------+----------+---------+-------+------------+---------+
+ *	 63          24 23     6    5        4       3   2       1          0
+ *	+--------------+--------+---------+-------+-------+------------+---------+
+ *	|  generation  | count  | writers | alone | state | publishing | waiters |
+ *	+--------------+--------+---------+-------+-------+------------+---------+
  *
  *	FREE -----> RESERVED -----> LIVE -----> RETIRED
  *	  ^            |  |           |            ^  |
@@ -22,8 +22,10 @@
  *	RETIRED -> FREE		[dp_lease_drop], the one that makes the count 0
  *	publishing on, off	[dp_lease_claim], [dp_lease_unclaim] or settle
  *	writers on		[dp_lease_hold], [dp_lease_clone] for writing
+ *	alone on		[dp_lease_hold] by an exclusive hold
  *	waiters on		[dp_lease_wait], [dp_lease_watch] while held
- *	writers, waiters off	by the drop that makes the count 0
+ *	writers, alone, waiters off
+ *				by the drop that makes the count 0
  *
  * What is true in each state:
  *	FREE		count 0 and no flag; the blocks' bits may be set
@@ -44,6 +46,12 @@
  *		gate after it; the last drop raises the counter after everything
  *		else (also D16): see gate.c
  *
+ *	C7	alone means that the one hold there is excludes others. It is set by
+ *		the CAS that takes the count from 0 to 1, and only if no publish has a
+ *		claim; while it is set no hold is taken (a SET needs one), no clone,
+ *		and no claim for a KEEP. So an exclusive hold and what it excludes
+ *		meet in this word, whichever comes first.
+ *
  * A call takes or drops one hold or many in one loop: n to 0 in one step wakes
  * and frees as 1 to 0 does.
  *
@@ -63,7 +71,8 @@
 #define WAITERS		(1ull << 0)
 #define PUBLISHING	(1ull << 1)
 #define STATE_SHIFT	2
-#define STATE_MASK	(7ull << STATE_SHIFT)
+#define STATE_MASK	(3ull << STATE_SHIFT)
+#define ALONE		(1ull << 4)
 #define WRITERS		(1ull << 5)
 #define COUNT_SHIFT	6
 #define COUNT_ONE	(1ull << COUNT_SHIFT)
@@ -195,6 +204,7 @@ struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block)
 		.life = word_life(word),
 		.publishing = word & PUBLISHING,
 		.writers = word & WRITERS,
+		.alone = word & ALONE,
 	};
 }
 
@@ -226,6 +236,8 @@ static inline void state_after_swap(struct dp_leases *leases, uint64_t block,
 {
 	/* I13, I15: a generation ends with its number, count and flags. */
 	assert(word_state(now) != DP_STATE_FREE || now == word_next_life(was));
+	/* C7: the one hold that excludes others is the only one. */
+	assert(!(now & ALONE) || word_count(now) == 1);
 	/* D2: under a claim only holds come and go. */
 	assert(!(now & PUBLISHING) || word_state(now) == word_state(was));
 	if (word_state(now) == DP_STATE_FREE)
@@ -307,6 +319,9 @@ int dp_lease_claim(struct dp_leases *leases, uint64_t block, uint64_t life,
 			ret = -EINVAL;
 		if (!ret && (word & PUBLISHING || (no_writers && word & WRITERS)))
 			ret = -EBUSY;
+		/* C7: a KEEP persists the payload. A RETIRE touches no byte. */
+		if (!ret && word & ALONE && from == DP_STATE_RESERVED)
+			ret = -EBUSY;
 		if (ret)
 			return ret;
 	} while (!state_swap(leases, block, &word, word | PUBLISHING));
@@ -365,14 +380,26 @@ uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
 
 /* ---------------------------------------------------------- hold and drop */
 
-static uint64_t word_with_holds(uint64_t word, uint32_t count, bool write)
+static uint64_t word_with_holds(uint64_t word, uint32_t count,
+				unsigned int flags)
 {
-	return (word + count * COUNT_ONE) | (write ? WRITERS : 0);
+	return (word + count * COUNT_ONE) |
+	       (flags & DP_LEASE_WRITE ? WRITERS : 0) |
+	       (flags & DP_LEASE_ALONE ? ALONE : 0);
+}
+
+/* C7: does an exclusive hold, this one or one that is out, keep this one away? */
+static bool word_excludes(uint64_t word, uint32_t count, unsigned int flags)
+{
+	if (word & ALONE)
+		return true;
+	return flags & DP_LEASE_ALONE &&
+	       (word_count(word) || count > 1 || word & PUBLISHING);
 }
 
 /* 0 and the word before in *ret_was. inc is up when the count was 0. */
 static int state_take_hold(struct dp_leases *leases, uint64_t block,
-			   uint64_t life, uint32_t count, bool write,
+			   uint64_t life, uint32_t count, unsigned int flags,
 			   uint64_t *ret_was)
 {
 	uint64_t word = state_load(leases, block);
@@ -381,6 +408,8 @@ static int state_take_hold(struct dp_leases *leases, uint64_t block,
 
 	do {
 		ret = state_refuse(word, life);
+		if (!ret && word_excludes(word, count, flags))
+			ret = -EBUSY;
 		if (!ret && count > DP_COUNT_MAX - word_count(word))
 			ret = -EOVERFLOW;
 		if (ret)
@@ -391,7 +420,7 @@ static int state_take_hold(struct dp_leases *leases, uint64_t block,
 			raised = true;
 		}
 	} while (!state_swap(leases, block, &word,
-			     word_with_holds(word, count, write)));
+			     word_with_holds(word, count, flags)));
 	/* I25: whoever takes the count from 0 has raised inc before. */
 	assert(ret || word_count(word) || raised);
 	*ret_was = word;
@@ -401,17 +430,17 @@ static int state_take_hold(struct dp_leases *leases, uint64_t block,
 }
 
 int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
-		  uint32_t count, bool write)
+		  uint32_t count, unsigned int flags)
 {
 	uint64_t was;
 	int ret;
 
 	assert(count);
-	ret = state_take_hold(leases, block, life, count, write, &was);
+	ret = state_take_hold(leases, block, life, count, flags, &was);
 	if (ret)
 		return ret;
 	DP_PROBE_HOLD(leases, block << 12, life, count, word_count(was) + count,
-		      write);
+		      !!(flags & DP_LEASE_WRITE));
 	dp_fence_after_rmw();
 	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 		return 0;
@@ -431,10 +460,13 @@ int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
 			return -ESTALE;
 		if (!word_count(word))
 			return -EINVAL;
+		if (word & ALONE)
+			return -EBUSY;
 		if (word_count(word) == DP_COUNT_MAX)
 			return -EOVERFLOW;
 	} while (!state_swap(leases, block, &word,
-			     word_with_holds(word, 1, write)));
+			     word_with_holds(word, 1,
+					     write ? DP_LEASE_WRITE : 0)));
 	DP_PROBE_HOLD(leases, block << 12, life, 1, word_count(word) + 1,
 		      write);
 	return 0;
@@ -455,7 +487,7 @@ int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
 		dropped = dp_min(count, word_count(word));
 		to = word - dropped * COUNT_ONE;
 		if (!word_count(to))
-			to &= ~(WRITERS | WAITERS);
+			to &= ~(WRITERS | ALONE | WAITERS);
 		if (!word_count(to) && word_state(to) == DP_STATE_RETIRED)
 			to = word_next_life(to);
 	} while (!state_swap(leases, block, &word, to));

@@ -46,6 +46,7 @@ struct dp_lease_view {
 	uint64_t life;
 	bool publishing;
 	bool writers;
+	bool alone;			/* held by one who excludes others */
 };
 
 int dp_leases_init(struct dp_leases *leases, uint32_t segments,
@@ -95,9 +96,12 @@ void dp_lease_add_root(struct dp_leases *leases, uint64_t block);
 void dp_lease_remove_root(struct dp_leases *leases, uint64_t block);
 uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block);
 
-/* `count` holds at once, all or none; 0 or why not. */
+#define DP_LEASE_WRITE	1u
+#define DP_LEASE_ALONE	2u	/* exclusive: -EBUSY if it is held or claimed */
+
+/* `count` holds at once, all or none; 0 or why not. Flags are DP_LEASE_... */
 int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
-		  uint32_t count, bool write);
+		  uint32_t count, unsigned int flags);
 int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
 		   bool write);
 /* Drop `count` holds at once, or as many as there are: how many, or why none. */

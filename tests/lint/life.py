@@ -30,6 +30,8 @@ CALLS = {
     'wait_idle': 'call_wait',
     'extent_at': 'call_extent_at',
     'pool_close': 'call_close',
+    'hold EXCLUSIVE': 'call_hold_exclusive',
+    'publish SET': 'call_set',
 }
 
 

@@ -46,7 +46,7 @@ MUTANTS = [
      'done() does not wait for ask_back() to return',
      '	if (grant->revoke.in_callback) {',
      '	if (false) {',
-     'the_end_is_reported_after_the_failure'),
+     'done_comes_after_ask_back_has_returned'),
     ('revoked-in-a-callback', ENDING, 'lib/rdma/revoke.c',
      'a revoke returns while ask_back() runs elsewhere',
      '	while (!dp_revoke_is_over(grant) && revoke_is_called_elsewhere(grant))',
@@ -98,9 +98,9 @@ MUTANTS = [
 
     # -------------------------------------------------------- late answers (C10)
     ('answer-by-extent', ENDING, 'lib/rdma/grant.c',
-     'all grants have one number',
-     '	return atomic_fetch_add(&last_id, 1) + 1;',
-     '	return atomic_fetch_add(&last_id, 0) + 1;',
+     'the grants of an extent have one number',
+     '	grant->key.id = grant_next_id();',
+     '	grant->key.id = ((void)grant_next_id, extent.addr / 4096);',
      'a_late_answer_ends_no_other_grant'),
     ('answer-of-yesterday', ENDING, 'lib/rdma/revoke.c',
      'the number alone names a grant',

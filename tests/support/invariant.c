@@ -75,6 +75,7 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 	if (view.state == DP_STATE_FREE) {
 		/* I13-I15: one canonical free value. */
 		assert(!view.count && !view.publishing && !view.writers);
+		assert(!view.alone);
 		totals->free += dp_space_is_free(&pool->space[segment], block);
 		assert(!dp_space_is_free(&pool->space[segment], block) ||
 		       !is_bad(pool, segment, block));
@@ -83,6 +84,7 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 		check_extent(pool, segment, block, blocks);
 	}
 	assert(view.state != DP_STATE_RETIRED || view.count);
+	assert(!view.alone || view.count == 1);		/* C7 */
 	totals->held += view.count > 0;
 	for (uint32_t b = block; b < block + blocks; b++) {
 		bool head = b == block;

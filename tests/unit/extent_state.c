@@ -84,6 +84,22 @@ static struct daxpin_extent live_claimed(struct fixture *f)
 	return extent;
 }
 
+static struct daxpin_extent reserved_alone(struct fixture *f)
+{
+	struct daxpin_extent extent = reserved(f);
+
+	hold(f, extent, DAXPIN_HOLD_READ | DAXPIN_HOLD_EXCLUSIVE);
+	return extent;
+}
+
+static struct daxpin_extent live_alone(struct fixture *f)
+{
+	struct daxpin_extent extent = live_idle(f);
+
+	hold(f, extent, DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE);
+	return extent;
+}
+
 static struct daxpin_extent retired_held(struct fixture *f)
 {
 	struct daxpin_extent extent = live_held(f);
@@ -204,6 +220,17 @@ static int call_extent_at(struct fixture *f, struct daxpin_extent extent)
 	return ret;
 }
 
+static int call_hold_exclusive(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_hold(f->pool, extent,
+			   DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE);
+}
+
+static int call_set(struct fixture *f, struct daxpin_extent extent)
+{
+	return publish(f, DAXPIN_OP_SET, extent);
+}
+
 static int call_close(struct fixture *f, struct daxpin_extent extent)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -237,7 +264,7 @@ static int (*const calls[])(struct fixture *, struct daxpin_extent) = {
 	call_hold, call_hold_gated, call_hold_many, call_clone, call_drop,
 	call_drop_many, call_cancel,
 	call_keep, call_retire, call_size, call_ptr, call_idle, call_wait,
-	call_extent_at, call_close,
+	call_extent_at, call_close, call_hold_exclusive, call_set,
 };
 
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
@@ -255,52 +282,73 @@ struct row {
 
 static const struct row rows[] = {
 	/*  hold, gated, hold_many, clone, drop, drop_many, cancel,
-	 *  KEEP, RETIRE, size, ptr, idle, wait, extent_at, close */
+	 *  KEEP, RETIRE, size, ptr, idle, wait, extent_at, close, hold_exclusive, SET */
 	{ ended, GONE, 0, {
 		E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE),
 		E(ESTALE), E(ESTALE),
 		E(ESTALE), E(ESTALE),
-		E(ESTALE), E(ESTALE), YES, OK, E(ENOENT), OK } },
+		E(ESTALE), E(ESTALE), YES, OK, E(ENOENT), OK,
+		E(ESTALE), E(ESTALE) } },
 	{ reserved, RESERVED, 0, {
 		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
 		E(EINVAL), { 0, GONE, 0 },
 		{ 0, LIVE, 0 }, E(EINVAL),
-		OK, OK, YES, OK, E(ENOENT), OK } },
+		OK, OK, YES, OK, E(ENOENT), OK,
+		{ 0, SAME, 1 }, E(EINVAL) } },
 	{ reserved_read, RESERVED, 1, {
 		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 3 }, { 0, SAME, 2 },
 		{ 0, SAME, 0 }, { 0, SAME, 0 }, { 0, RETIRED, 1 },
 		{ 0, LIVE, 1 }, E(EINVAL),
-		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
+		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY),
+		E(EBUSY), E(EINVAL) } },
 	{ reserved_written, RESERVED, 1, {
 		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 3 }, { 0, SAME, 2 },
 		{ 0, SAME, 0 }, { 0, SAME, 0 }, { 0, RETIRED, 1 },
 		E(EBUSY), E(EINVAL),
-		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
+		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY),
+		E(EBUSY), E(EINVAL) } },
 	{ reserved_claimed, RESERVED, 0, {
 		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
 		E(EINVAL), E(EBUSY),
 		E(EBUSY), E(EINVAL),
-		OK, OK, YES, OK, E(ENOENT), OK } },
+		OK, OK, YES, OK, E(ENOENT), OK,
+		E(EBUSY), E(EINVAL) } },
 	{ live_idle, LIVE, 0, {
 		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
 		E(EINVAL), E(EINVAL),
 		E(EINVAL), { 0, GONE, 0 },
-		OK, OK, YES, OK, OK, OK } },
+		OK, OK, YES, OK, OK, OK,
+		{ 0, SAME, 1 }, OK } },
 	{ live_held, LIVE, 1, {
 		{ 0, SAME, 2 }, E(EAGAIN), { 0, SAME, 3 }, { 0, SAME, 2 },
 		{ 0, SAME, 0 }, { 0, SAME, 0 }, E(EINVAL),
 		E(EINVAL), { 0, RETIRED, 1 },
-		OK, OK, OK, E(ETIMEDOUT), OK, E(EBUSY) } },
+		OK, OK, OK, E(ETIMEDOUT), OK, E(EBUSY),
+		E(EBUSY), OK } },
 	{ live_claimed, LIVE, 0, {
 		{ 0, SAME, 1 }, E(EAGAIN), { 0, SAME, 2 }, E(EINVAL), E(EINVAL),
 		E(EINVAL), E(EINVAL),
 		E(EINVAL), E(EBUSY),
-		OK, OK, YES, OK, OK, OK } },
+		OK, OK, YES, OK, OK, OK,
+		E(EBUSY), OK } },
+	{ reserved_alone, RESERVED, 1, {
+		E(EBUSY), E(EBUSY), E(EBUSY), E(EBUSY),
+		{ 0, SAME, 0 }, { 0, SAME, 0 }, { 0, RETIRED, 1 },
+		E(EBUSY), E(EINVAL),
+		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY),
+		E(EBUSY), E(EBUSY) } },
+	{ live_alone, LIVE, 1, {
+		E(EBUSY), E(EBUSY), E(EBUSY), E(EBUSY),
+		{ 0, SAME, 0 }, { 0, SAME, 0 }, E(EINVAL),
+		E(EINVAL), { 0, RETIRED, 1 },
+		OK, OK, OK, E(ETIMEDOUT), OK, E(EBUSY),
+		E(EBUSY), E(EBUSY) } },
 	{ retired_held, RETIRED, 1, {
 		E(EALREADY), E(EALREADY), E(EALREADY), { 0, SAME, 2 },
 		{ 0, GONE, 0 }, { 0, GONE, 0 }, E(EALREADY),
 		E(EALREADY), E(EALREADY),
-		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY) } },
+		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY),
+		E(EALREADY), E(EALREADY) } },
 };
 
 static void assert_state(struct fixture *f, struct daxpin_extent extent,
@@ -455,6 +503,33 @@ static void keep_with_a_writer_needs_the_flag(void **state)
 	dp_invariants(f->pool);
 }
 
+/* Also with the flag for writers, of several in a call, and of a clone. */
+static void an_exclusive_hold_is_alone(void **state)
+{
+	const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;
+	struct fixture *f = *state;
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_WRITERS,
+		.extent = reserved(f),
+	};
+	struct daxpin_extent twice[] = { op.extent, op.extent };
+	size_t failed = 7;
+
+	assert_int_equal(daxpin_hold_many(f->pool, twice, 2, access, &failed),
+			 -EBUSY);
+	assert_int_equal(failed, 0);
+	hold(f, op.extent, access);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EBUSY);
+	assert_int_equal(daxpin_hold_clone(f->pool, op.extent, access), -EINVAL);
+	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
+	/* The mark goes with the drop. */
+	hold(f, op.extent, DAXPIN_HOLD_READ);
+	assert_int_equal(daxpin_hold(f->pool, op.extent, access), -EBUSY);
+	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	dp_invariants(f->pool);
+}
+
 static void drain_refuses_holds_and_times_out(void **state)
 {
 	struct fixture *f = *state;
@@ -537,7 +612,9 @@ static void bad_arguments_change_nothing(void **state)
 			 -E2BIG);
 	assert_int_equal(daxpin_publish(f->pool, ops, 0, NULL, NULL), -EINVAL);
 	assert_int_equal(daxpin_hold(f->pool, extent, 0), -EINVAL);
-	assert_int_equal(daxpin_hold(f->pool, extent, 4), -EINVAL);
+	assert_int_equal(daxpin_hold(f->pool, extent, 8), -EINVAL);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_EXCLUSIVE),
+			 -EINVAL);
 	bad.addr = 0;
 	assert_int_equal(daxpin_hold(f->pool, bad, DAXPIN_HOLD_READ), -EINVAL);
 	bad.addr = extent.addr + 1;
@@ -580,6 +657,7 @@ int main(void)
 		TEST(a_life_that_ended_on_media_does_not_come_back),
 		TEST(the_count_does_not_overflow),
 		TEST(keep_with_a_writer_needs_the_flag),
+		TEST(an_exclusive_hold_is_alone),
 		TEST(drain_refuses_holds_and_times_out),
 		TEST(holders_are_named),
 		TEST(bad_arguments_change_nothing),
