@@ -36,7 +36,7 @@ enum daxpin_rdma_verdict {
 
 struct daxpin_rdma_finding {
 	uint32_t verdict;		/* enum daxpin_rdma_verdict */
-	int32_t error;			/* NONE: what the refusal was, or 0 */
+	int32_t error;			/* NONE, UNKNOWN: -errno, or 0 */
 	char what[DAXPIN_RDMA_WHAT_MAX];	/* in words, without a dot */
 };
 
@@ -96,7 +96,8 @@ struct daxpin_rdma_options {
 
 /* How grants reach the memory. */
 enum daxpin_rdma_way {
-	DAXPIN_RDMA_PINNED = 1,		/* device-dax, shmem */
+	DAXPIN_RDMA_UNDECIDED,		/* fsdax, and the trial could not be made yet */
+	DAXPIN_RDMA_PINNED,		/* device-dax, shmem */
 	DAXPIN_RDMA_ON_DEMAND,		/* fsdax, and the device was seen to do it */
 	DAXPIN_RDMA_BOUNCED,		/* fsdax: by a copy */
 };
@@ -133,9 +134,12 @@ struct daxpin_rdma_info {
  * Attach a protection domain. The owner is recorded on media, so that a
  * successor waits for this process's verbs context. Nothing is pinned yet. On a
  * DAX filesystem, which takes no long-term pins (KERNEL 0.1), on-demand regions
- * are tried first, on free space of the pool, as daxpin_rdma_probe() does; where
- * they cannot be relied on, grants are bounced with DAXPIN_RDMA_BOUNCE, without
- * it -EOPNOTSUPP. -EOPNOTSUPP: a disk directory. daxpin_rdma_report() has words.
+ * are tried first, on free space of the pool or on a file without a name beside
+ * it, as daxpin_rdma_probe() does; where they cannot be relied on, grants are bounced
+ * with DAXPIN_RDMA_BOUNCE, without it -EOPNOTSUPP. If the trial cannot be made, for a
+ * link that is down for example, the attach succeeds and the next grant tries again;
+ * until then a grant is bounced, or without DAXPIN_RDMA_BOUNCE fails with the errno of
+ * the trial. -EOPNOTSUPP: a disk directory. daxpin_rdma_report() has words.
  */
 int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 		       const struct daxpin_rdma_options *options,
@@ -182,7 +186,8 @@ int daxpin_rdma_service(struct daxpin_rdma *rdma);
 int daxpin_rdma_sge(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		    uint64_t offset, uint64_t length, struct ibv_sge *ret_sge);
 
-#define DAXPIN_GRANT_ZERO	0x1u	/* zero it first; reserved extents only */
+#define DAXPIN_GRANT_ZERO	0x1u	/* zero it first: reserved extents only, that
+					   nothing else holds or publishes */
 #define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read what is there */
 
 #define DAXPIN_KEY_BOUNCED	0x80000000u	/* what the peer writes reaches the
@@ -220,25 +225,37 @@ struct daxpin_grant_options {
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
 	void (*done)(void *arg, int result);
 	void *arg;
+	uint64_t offset, length;	/* grant so many bytes of the extent from there
+					   on; length 0: all the rest */
 };
 
 /*
- * Let a peer at exactly this extent. Takes a hold until the revoke. A grant
- * that can read a reserved extent would show the previous owner's bytes: it
- * needs ZERO or EXPOSE, else -EPERM. Registering blocks. Errors as
- * daxpin_hold(), and those of ibv_reg_mr(). Any thread.
+ * Give a peer remote access to exactly this extent, or to the part of it that offset
+ * and length name. Takes a hold until the revoke. A grant that can read a reserved
+ * extent would show the previous owner's bytes: it needs ZERO or EXPOSE. Registering
+ * blocks. Any thread.
+ *
+ * A key works on every queue pair of the protection domain, so use one domain for each
+ * peer if peers must not use each other's keys.
  *
  * Bounced (see daxpin_rdma_info): the peer gets a copy, which costs as much
  * memory and is brought home by the revoke, durably; a crash before loses it.
- * One that can write wants to be the only hold, else -EBUSY: meanwhile nobody
- * else is to write the extent, not by the CPU either.
+ * One that can write has a DAXPIN_HOLD_EXCLUSIVE hold: until its end other holds,
+ * also of readers, SETs and the KEEP are -EBUSY, and the CPU must not write there.
  *
  * With DAXPIN_RDMA_WINDOWS, where the attach saw them work, and for reads and
  * writes alone: a memory window over the region of the segment's local key, which
- * the first of them registers. Of type 2 where qp is given and of rdma's
- * protection domain: bound by a request on qp, which is to be ready to send, and
- * to be destroyed after the revoke; see daxpin_grant_bound(). Else of type 1. Where
- * neither can be had the grant is a region as ever: daxpin_grant_info() tells.
+ * the first of them registers. Of type 2 if qp is given: bound by a request on qp,
+ * which must be ready to send, and must be destroyed only after the revoke; see
+ * daxpin_grant_bound(). Else of type 1. If neither is available the grant is a
+ * region: daxpin_grant_info() tells.
+ *
+ * -EINVAL  an unknown flag or access; a range that is not in the extent; ZERO of a
+ *          published extent; qp is of another protection domain than rdma
+ * -EPERM   the peer could read old bytes
+ * -EBUSY   the extent is held exclusively; or ZERO, or a bounced grant that can
+ *          write, and it is held or being published
+ * and the errors of daxpin_hold() and of ibv_reg_mr()
  */
 int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *options,

@@ -62,21 +62,25 @@ int dp_accesses_open(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_report *report, bool *ret_kept)
 {
 	struct dp_accesses *accesses = &rdma->accesses;
+	struct dp_loopback *loopback;
 	int ret;
 
 	if (!(o->flags & DAXPIN_RDMA_WINDOWS))
 		return 0;
 	accesses->use_window2 = dp_rdma_trusts(&report->window2);
-	if (!dp_rdma_trusts(&report->window1))
+	if (accesses->loopback || !dp_rdma_trusts(&report->window1))
 		return 0;
-	accesses->loopback = calloc(1, sizeof(*accesses->loopback));
-	if (!accesses->loopback)
+	loopback = calloc(1, sizeof(*loopback));
+	if (!loopback)
 		return -ENOMEM;
-	ret = dp_loopback_open(accesses->loopback, rdma->pd,
-			       daxpin_deadline_ms(BIND_MS));
-	if (!ret)
+	ret = dp_loopback_open(loopback, rdma->pd, daxpin_deadline_ms(BIND_MS));
+	if (!ret) {
+		accesses->loopback = loopback;
 		return 0;
-	*ret_kept = dp_accesses_close(rdma) != 0;
+	}
+	*ret_kept = dp_loopback_close(loopback) != 0;
+	if (!*ret_kept)
+		free(loopback);
 	return dp_fail(DP_ERRMSG_OF(o), ret,
 		       "no connection to bind memory windows on: %s",
 		       strerror(-ret));
@@ -151,7 +155,8 @@ static uint32_t access_choose_window(const struct daxpin_grant *grant,
 
 	if (access & ~(WINDOW_ACCESS | IBV_ACCESS_LOCAL_WRITE))
 		return 0;
-	if (accesses->use_window2 && o->qp && o->qp->pd == grant->rdma->pd)
+	assert(!o->qp || o->qp->pd == grant->rdma->pd);
+	if (accesses->use_window2 && o->qp)
 		return DAXPIN_GRANT_DOOR_WINDOW2;
 	return accesses->loopback ? DAXPIN_GRANT_DOOR_WINDOW1 : 0;
 }

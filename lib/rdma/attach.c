@@ -50,6 +50,7 @@ static void attach_destroy(struct daxpin_rdma *rdma)
 {
 	dp_revokes_destroy(rdma);
 	dp_escalations_destroy(rdma);
+	dp_backing_destroy(rdma);
 	dp_accesses_destroy(rdma);
 	dp_local_keys_destroy(rdma);
 	munmap(rdma, attach_bytes(rdma->segments));
@@ -101,6 +102,7 @@ static int attach_create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	rdma->end = last.addr + last.size;
 	dp_local_keys_init(rdma);
 	dp_accesses_init(rdma);
+	dp_backing_init(rdma);
 	dp_escalations_init(rdma);
 	dp_revokes_init(rdma, o);
 	*ret_rdma = rdma;
@@ -165,7 +167,8 @@ static int attach_open_parts(struct daxpin_rdma *rdma,
 		return ret;
 	ret = dp_accesses_open(rdma, o, dp_backing_report(rdma), ret_kept);
 	if (!ret)
-		dp_local_keys_allow(rdma, dp_accesses_have_windows(rdma));
+		dp_local_keys_allow(rdma, dp_accesses_have_windows(rdma) ||
+				    dp_backing_wants_windows(rdma));
 	return ret;
 }
 

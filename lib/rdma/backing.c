@@ -13,8 +13,11 @@
  *    nothing, and would ask for what a peer cannot give at once.
  *  - A bounce buffer begins as a copy of the extent, also for a peer that may
  *    not read: what he leaves alone must come home as it was.
- *  - So what anybody else writes into the extent meanwhile would be lost. A
- *    bounced grant that can write is therefore the only hold, or is not given.
+ *  - So what is written into the extent otherwise meanwhile would be lost. A bounced
+ *    grant that can write therefore has an exclusive hold (C7), which keeps away
+ *    every other hold, SETs and the KEEP, until its end. Readers as well: the copy
+ *    home would change what their requests read. One that only reads has a plain
+ *    hold, and its peer sees the extent as it was.
  *  - The copy home is between the region's end and the drop: nothing of the
  *    peer's can land any more, and nobody else has the blocks.
  */
@@ -29,6 +32,7 @@
 #include <sys/mman.h>
 #include "rdma/access.h"
 #include "rdma/probe.h"
+#include "rdma/scratch.h"
 #include "rdma/trust.h"
 
 #define WRITES		(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
@@ -36,18 +40,26 @@
 /* ------------------------------------------------------- what the device can */
 
 static void backing_report_untried(struct daxpin_rdma_finding *finding, int ret,
-				   const char *errmsg)
+				   const char *reason)
 {
 	finding->verdict = DAXPIN_RDMA_UNKNOWN;
 	finding->error = ret;
 	snprintf(finding->what, sizeof(finding->what),
-		 "could not be tried: %s: %s", errmsg, strerror(-ret));
+		 "could not be tried: %s: %s", reason, strerror(-ret));
+}
+
+/* A trial that could not be made, or not to its end, is no verdict. */
+static bool backing_is_untried(const struct daxpin_rdma_finding *finding)
+{
+	return finding->verdict == DAXPIN_RDMA_UNTRIED ||
+	       finding->verdict == DAXPIN_RDMA_UNKNOWN;
 }
 
 static void backing_try_windows(struct daxpin_rdma *rdma)
 {
 	struct daxpin_rdma_report *report = &rdma->backing.findings;
 	bool kept = false;
+	uint64_t begin = daxpin_deadline_ms(0), end;
 	int ret = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
 				report, &kept);
 
@@ -56,48 +68,118 @@ static void backing_try_windows(struct daxpin_rdma *rdma)
 		backing_report_untried(&report->window2, ret, "no connection");
 	if (ret && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
 		backing_report_untried(&report->window1, ret, "no connection");
+	end = daxpin_deadline_ms(0);
+	rdma->backing.next_trial_ns = end + 10 * (end - begin);
+	if (!backing_is_untried(&report->window2) &&
+	    !backing_is_untried(&report->window1))
+		atomic_store(&rdma->backing.windows_wanted, false);
 }
 
-/* On blocks of the pool: what works on other memory says nothing. */
-static int backing_try_extent(struct daxpin_rdma *rdma,
-			      struct daxpin_extent extent, bool *ret_kept)
+/* Under the lock: for grants by windows, again. Until then grants are regions. */
+static void backing_try_windows_again(struct daxpin_rdma *rdma)
 {
-	struct daxpin_rdma_report *report = &rdma->backing.findings;
+	const struct daxpin_rdma_options o = { .flags = DAXPIN_RDMA_WINDOWS };
+	struct dp_backing *backing = &rdma->backing;
 	bool kept = false;
-	int ret;
 
-	ret = dp_rdma_probe(rdma->pd, daxpin_ptr(rdma->pool, extent, 0),
-			    DAXPIN_RDMA_TRY_ODP, report, &kept);
-	if (kept) {
-		*ret_kept = true;
-		return ret;
-	}
-	if (ret)
-		backing_report_untried(&report->odp, ret, "no connection");
-	ret = daxpin_drop(rdma->pool, extent);
-	assert(ret == 0);
-	return 0;
+	if (!backing->windows_wanted ||
+	    daxpin_deadline_ms(0) < backing->next_trial_ns)
+		return;
+	backing->findings.window2.verdict = DAXPIN_RDMA_UNTRIED;
+	backing->findings.window1.verdict = DAXPIN_RDMA_UNTRIED;
+	backing_try_windows(rdma);
+	/* Without the connection windows of type 1 are not used. */
+	if (dp_accesses_open(rdma, &o, &backing->findings, &kept))
+		atomic_store(&backing->windows_wanted, false);
 }
 
-static int backing_try_on_demand(struct daxpin_rdma *rdma, bool *ret_kept)
+/* On memory of the pool's filesystem: what works on other memory says nothing. 0, or
+ * -errno: there is no connection. */
+static int backing_try_memory(struct daxpin_rdma *rdma, void *memory)
 {
-	struct daxpin_rdma_finding *odp = &rdma->backing.findings.odp;
+	struct dp_backing *backing = &rdma->backing;
+	int ret = dp_rdma_probe(rdma->pd, memory, DAXPIN_RDMA_TRY_ODP,
+				&backing->findings, &backing->is_kept);
+
+	if (ret && !backing->is_kept)
+		backing_report_untried(&backing->findings.odp, ret,
+				       "no connection");
+	return ret;
+}
+
+/* *ret_tried: there was space to try it on. What the device keeps stays held. */
+static void backing_try_reserved(struct daxpin_rdma *rdma, bool *ret_tried)
+{
 	struct daxpin_extent extent;
 	int ret;
 
-	ret = daxpin_reserve(rdma->pool, DAXPIN_RDMA_TRY_BYTES, 0, &extent);
-	if (ret) {
-		backing_report_untried(odp, ret, "no free space in the pool");
-		return 0;
+	*ret_tried = false;
+	if (daxpin_reserve(rdma->pool, DAXPIN_RDMA_TRY_BYTES, 0, &extent))
+		return;
+	if (!daxpin_hold(rdma->pool, extent,
+			 DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE)) {
+		*ret_tried = true;
+		backing_try_memory(rdma, daxpin_ptr(rdma->pool, extent, 0));
+		if (!rdma->backing.is_kept) {
+			ret = daxpin_drop(rdma->pool, extent);
+			assert(ret == 0);
+		}
 	}
-	ret = daxpin_hold(rdma->pool, extent,
-			  DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE);
-	if (ret)
-		backing_report_untried(odp, ret, "the space cannot be held");
-	else
-		ret = backing_try_extent(rdma, extent, ret_kept);
 	daxpin_cancel(rdma->pool, extent);
-	return *ret_kept ? ret : 0;
+}
+
+/* For a pool that is full, or whose free space is being reclaimed. */
+static void backing_try_scratch(struct daxpin_rdma *rdma)
+{
+	struct dp_backing *backing = &rdma->backing;
+	void *memory;
+	int ret = dp_scratch_map(rdma->pool, DAXPIN_RDMA_TRY_BYTES, &memory);
+
+	if (ret) {
+		backing_report_untried(&backing->findings.odp, ret,
+				       "no free space in the pool, and no file beside it");
+		return;
+	}
+	backing_try_memory(rdma, memory);
+	if (!backing->is_kept)
+		munmap(memory, DAXPIN_RDMA_TRY_BYTES);
+}
+
+/*
+ * Under the lock, of a DAX filesystem. Sets the mode if there was a verdict; else the
+ * next grant tries again, so that trials take a tenth of the time at most.
+ */
+static void backing_try_on_demand(struct daxpin_rdma *rdma)
+{
+	struct dp_backing *backing = &rdma->backing;
+	const struct daxpin_rdma_finding *odp = &backing->findings.odp;
+	uint64_t begin = daxpin_deadline_ms(0), end;
+	bool tried;
+
+	backing_try_reserved(rdma, &tried);
+	if (!tried)
+		backing_try_scratch(rdma);
+	end = daxpin_deadline_ms(0);
+	backing->next_trial_ns = end + 10 * (end - begin);
+	backing->trial_error = odp->error ? odp->error : -EIO;
+	if (backing->is_kept || backing_is_untried(odp))
+		return;
+	atomic_store(&backing->mode, dp_rdma_trusts(odp) ?
+		     DAXPIN_RDMA_ON_DEMAND : DAXPIN_RDMA_BOUNCED);
+}
+
+static int backing_refuse(struct daxpin_rdma *rdma, int ret,
+			  const struct dp_errmsg *errmsg)
+{
+	const char *name = ibv_get_device_name(rdma->pd->context->device);
+
+	if (ret == -EOPNOTSUPP)
+		return dp_fail(errmsg, ret,
+			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
+			       name, rdma->backing.findings.odp.what);
+	return dp_fail(errmsg, ret,
+		       "whether on-demand regions of %s can be relied on is not known yet: %s; allow copies with DAXPIN_RDMA_BOUNCE, or try again when that is mended",
+		       name, rdma->backing.findings.odp.what);
 }
 
 static int backing_choose_for_files(struct daxpin_rdma *rdma,
@@ -105,22 +187,27 @@ static int backing_choose_for_files(struct daxpin_rdma *rdma,
 				    bool *ret_kept)
 {
 	struct dp_backing *backing = &rdma->backing;
-	const char *name = ibv_get_device_name(rdma->pd->context->device);
-	int ret = backing_try_on_demand(rdma, ret_kept);
 
-	if (ret)
-		return dp_fail(DP_ERRMSG_OF(o), ret,
+	backing_try_on_demand(rdma);
+	*ret_kept = backing->is_kept;
+	if (backing->is_kept)
+		return dp_fail(DP_ERRMSG_OF(o), backing->trial_error,
 			       "%s does not let go of memory that it was tried on (%s): the pool cannot be closed",
-			       name, strerror(-ret));
-	if (dp_rdma_trusts(&backing->findings.odp))
-		backing->mode = DAXPIN_RDMA_ON_DEMAND;
-	else if (o->flags & DAXPIN_RDMA_BOUNCE)
-		backing->mode = DAXPIN_RDMA_BOUNCED;
-	else
-		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
-			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
-			       name, backing->findings.odp.what);
+			       ibv_get_device_name(rdma->pd->context->device),
+			       strerror(-backing->trial_error));
+	if (backing->mode == DAXPIN_RDMA_BOUNCED && !backing->may_bounce)
+		return backing_refuse(rdma, -EOPNOTSUPP, DP_ERRMSG_OF(o));
 	return 0;
+}
+
+void dp_backing_init(struct daxpin_rdma *rdma)
+{
+	pthread_mutex_init(&rdma->backing.trial_lock, NULL);
+}
+
+void dp_backing_destroy(struct daxpin_rdma *rdma)
+{
+	pthread_mutex_destroy(&rdma->backing.trial_lock);
 }
 
 int dp_backing_choose(struct daxpin_rdma *rdma,
@@ -130,13 +217,56 @@ int dp_backing_choose(struct daxpin_rdma *rdma,
 	struct dp_backing *backing = &rdma->backing;
 
 	assert(rdma->registration && !backing->mode);
-	backing->mode = DAXPIN_RDMA_PINNED;
+	backing->may_bounce = o->flags & DAXPIN_RDMA_BOUNCE;
 	dp_rdma_report_init(&backing->findings);
+	backing->windows_wanted = o->flags & DAXPIN_RDMA_WINDOWS &&
+				  info->source != DAXPIN_SOURCE_FSDAX;
 	if (o->flags & (DAXPIN_RDMA_TRY | DAXPIN_RDMA_WINDOWS))
 		backing_try_windows(rdma);
-	if (info->source != DAXPIN_SOURCE_FSDAX)
+	if (info->source == DAXPIN_SOURCE_FSDAX)
+		return backing_choose_for_files(rdma, o, ret_kept);
+	atomic_store(&backing->mode, DAXPIN_RDMA_PINNED);
+	return 0;
+}
+
+/* Under the lock: as the mode says, or by a copy while there is none. */
+static int backing_settle(struct daxpin_grant *grant,
+			  const struct daxpin_grant_options *o)
+{
+	struct dp_backing *backing = &grant->rdma->backing;
+
+	if (!backing->mode && !backing->is_kept &&
+	    daxpin_deadline_ms(0) >= backing->next_trial_ns)
+		backing_try_on_demand(grant->rdma);
+	grant->bounce.mode = backing->mode ? backing->mode :
+			     DAXPIN_RDMA_BOUNCED;
+	if (grant->bounce.mode != DAXPIN_RDMA_BOUNCED || backing->may_bounce)
 		return 0;
-	return backing_choose_for_files(rdma, o, ret_kept);
+	return backing_refuse(grant->rdma, backing->mode ? -EOPNOTSUPP :
+			      backing->trial_error, DP_ERRMSG_OF(o));
+}
+
+int dp_backing_settle(struct daxpin_grant *grant,
+		      const struct daxpin_grant_options *o)
+{
+	struct dp_backing *backing = &grant->rdma->backing;
+	int ret;
+
+	grant->bounce.mode = atomic_load(&backing->mode);
+	if ((grant->bounce.mode == DAXPIN_RDMA_PINNED ||
+	     grant->bounce.mode == DAXPIN_RDMA_ON_DEMAND) &&
+	    !atomic_load(&backing->windows_wanted))
+		return 0;
+	pthread_mutex_lock(&backing->trial_lock);
+	backing_try_windows_again(grant->rdma);
+	ret = backing_settle(grant, o);
+	pthread_mutex_unlock(&backing->trial_lock);
+	return ret;
+}
+
+bool dp_backing_wants_windows(const struct daxpin_rdma *rdma)
+{
+	return rdma->backing.windows_wanted;
 }
 
 bool dp_backing_is_pinned(const struct daxpin_rdma *rdma)
@@ -157,8 +287,11 @@ DP_EXPORT int daxpin_rdma_report(struct daxpin_rdma *rdma,
 
 	if (ret)
 		return ret;
-	return dp_return_versioned(ret_report, &rdma->backing.findings,
-				   sizeof(*ret_report));
+	pthread_mutex_lock(&rdma->backing.trial_lock);
+	ret = dp_return_versioned(ret_report, &rdma->backing.findings,
+				  sizeof(*ret_report));
+	pthread_mutex_unlock(&rdma->backing.trial_lock);
+	return ret;
 }
 
 void dp_backing_count(struct daxpin_rdma *rdma,
@@ -176,20 +309,12 @@ void dp_backing_count(struct daxpin_rdma *rdma,
 
 /* ------------------------------------------------------------ bounce buffers */
 
-/* Others who hold it may write, or want to see what the peer writes. */
-static int backing_check_alone(struct daxpin_grant *grant,
-			       const struct daxpin_grant_options *o)
+/* C7: what others write meanwhile would be lost, and what they read would change
+ * under them. */
+uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
+				const struct daxpin_grant_options *o)
 {
-	int holds = daxpin_holds(grant->rdma->pool, grant->key.extent, NULL,
-				 NULL);
-
-	if (holds < 1)			/* not even the grant's own */
-		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
-	if (holds == 1 || !(o->access & WRITES))
-		return 0;
-	return dp_fail(DP_ERRMSG_OF(o), -EBUSY,
-		       "%d others hold the extent: what they write would be lost when this grant's bounce buffer is copied home; wait for them, or use a device-dax pool",
-		       holds - 1);
+	return grant->bounce.mode == DAXPIN_RDMA_BOUNCED && o->access & WRITES ? DAXPIN_HOLD_EXCLUSIVE : 0;
 }
 
 static int backing_open_bounce(struct daxpin_grant *grant,
@@ -197,11 +322,9 @@ static int backing_open_bounce(struct daxpin_grant *grant,
 {
 	struct daxpin_grant_key *key = &grant->key;
 	struct daxpin_rdma *rdma = grant->rdma;
-	int ret = backing_check_alone(grant, o);
 	void *buffer;
+	int ret;
 
-	if (ret)
-		return ret;
 	if ((uint32_t)o->access & DAXPIN_ACCESS_FLUSH)
 		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
 			       "a bounced grant cannot be flushed: leave DAXPIN_ACCESS_FLUSH out, or use a device-dax pool");
@@ -211,7 +334,8 @@ static int backing_open_bounce(struct daxpin_grant *grant,
 		return dp_fail(DP_ERRMSG_OF(o), -errno,
 			       "no %" PRIu64 " bytes of memory for a bounce buffer: %s",
 			       key->length, strerror(errno));
-	ret = daxpin_read(rdma->pool, key->extent, 0, key->length, buffer);
+	ret = daxpin_read(rdma->pool, key->extent, key->offset, key->length,
+			  buffer);
 	if (ret) {
 		munmap(buffer, key->length);
 		return dp_fail(DP_ERRMSG_OF(o), ret,
@@ -230,13 +354,13 @@ static void backing_copy_back(struct daxpin_grant *grant)
 {
 	const struct daxpin_grant_key *key = &grant->key;
 	struct daxpin_pool *pool = grant->rdma->pool;
-	void *home = daxpin_ptr(pool, key->extent, 0);
+	void *home = daxpin_ptr(pool, key->extent, key->offset);
 
 	assert(home != grant->bounce.bounce_memory);
 	/* NULL: a drop too many ended its life, and the blocks are another's. */
 	if (home)
 		memcpy(home, grant->bounce.bounce_memory, key->length);
-	if (!home || daxpin_persist(pool, key->extent, 0, key->length))
+	if (!home || daxpin_persist(pool, key->extent, key->offset, key->length))
 		atomic_fetch_add(&grant->rdma->backing.copy_errors, 1);
 }
 
@@ -245,8 +369,9 @@ static void backing_copy_back(struct daxpin_grant *grant)
 int dp_backing_open(struct daxpin_grant *grant,
 			 const struct daxpin_grant_options *o, int *ret_flags)
 {
-	enum daxpin_rdma_way mode = grant->rdma->backing.mode;
+	enum daxpin_rdma_way mode = grant->bounce.mode;
 
+	assert(mode);
 	*ret_flags = mode == DAXPIN_RDMA_ON_DEMAND ? IBV_ACCESS_ON_DEMAND : 0;
 	return mode == DAXPIN_RDMA_BOUNCED ? backing_open_bounce(grant, o) : 0;
 }
@@ -277,7 +402,7 @@ void dp_backing_ready(struct daxpin_grant *grant)
 {
 	struct dp_backing *backing = &grant->rdma->backing;
 
-	if (backing->mode != DAXPIN_RDMA_ON_DEMAND)
+	if (grant->bounce.mode != DAXPIN_RDMA_ON_DEMAND)
 		return;
 	assert(dp_access_region(grant));
 	atomic_fetch_add(backing_prefetch(grant) ? &backing->prefetch_failed :

@@ -5,19 +5,30 @@
 
 #include "rdma/types.h"
 
+void dp_backing_init(struct daxpin_rdma *rdma);
+void dp_backing_destroy(struct daxpin_rdma *rdma);
 /*
  * After the registration, before any grant: find out what the device can do for
- * this pool. *ret_kept: it failed, and the device did not release the pool's
+ * this pool. If the trial could not be made, that is tried again by
+ * dp_backing_settle(). *ret_kept: it failed, and the device did not release the pool's
  * memory, so that the registration must stay.
  */
 int dp_backing_choose(struct daxpin_rdma *rdma,
 		      const struct daxpin_pool_info *info,
 		      const struct daxpin_rdma_options *o, bool *ret_kept);
+/* Their trial is still to be made. */
+bool dp_backing_wants_windows(const struct daxpin_rdma *rdma);
 bool dp_backing_is_pinned(const struct daxpin_rdma *rdma);
 const struct daxpin_rdma_report *
 dp_backing_report(const struct daxpin_rdma *rdma);
 void dp_backing_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info);
 
+/* Before the grant's hold: how it reaches the memory. 0, or why it cannot. */
+int dp_backing_settle(struct daxpin_grant *grant,
+		      const struct daxpin_grant_options *o);
+/* DAXPIN_HOLD_EXCLUSIVE if the grant's hold must be, or 0. */
+uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
+				const struct daxpin_grant_options *o);
 /*
  * Under the grant's hold, before its access is opened. Changes key.addr, which
  * was the extent's own address, if a bounce buffer is used; *ret_flags are verbs

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Granting a peer remote access to exactly one extent.
+ * Granting a peer remote access to exactly one extent, or a part of it.
  *
- *	hold [grant_give] -> key [grant_fill_key] -> backing, access [grant_open]
- *	-> out [dp_revoke_add], or undone in the opposite order
+ *	range [grant_fill_range] -> zeroes [grant_zero] -> hold [grant_hold] -> key
+ *	[grant_fill_key] -> backing, access [grant_open] -> out [dp_revoke_add], or
+ *	undone in the opposite order
  *
  *  - A grant's hold is taken before its access is opened (access.c); revoke.c drops
  *    it.
@@ -13,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "rdma/access.h"
@@ -32,7 +34,8 @@
 
 static_assert(sizeof(struct daxpin_grant_key) == 88, "peers rely on it");
 
-static int grant_check_options(const struct daxpin_grant_options *o)
+static int grant_check_options(const struct daxpin_rdma *rdma,
+			       const struct daxpin_grant_options *o)
 {
 	if (o->flags & ~(DAXPIN_GRANT_ZERO | DAXPIN_GRANT_EXPOSE))
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
@@ -45,56 +48,102 @@ static int grant_check_options(const struct daxpin_grant_options *o)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
 			       "access 0x%x: memory windows, on-demand and zero-based regions reach past the grant",
 			       (unsigned int)o->access);
+	if (o->qp && o->qp->pd != rdma->pd)
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
+			       "the queue pair is of another protection domain than the one that is attached, so its peer could not use the grant: create it in that domain, or grant by the attachment of its own");
 	return 0;
+}
+
+/* The range of the extent that is granted: its offset and length. 0: all the rest. */
+static int grant_fill_range(struct daxpin_grant *grant,
+			    const struct daxpin_grant_options *o)
+{
+	struct daxpin_grant_key *key = &grant->key;
+	uint64_t size;
+	int ret = daxpin_size(grant->rdma->pool, key->extent, &size);
+
+	if (ret)
+		return dp_fail(DP_ERRMSG_OF(o), ret,
+			       "the extent cannot be held: %s", strerror(-ret));
+	key->offset = o->offset;
+	key->length = o->length ? o->length : size - o->offset;
+	if (key->offset < size && key->length <= size - key->offset)
+		return 0;
+	return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
+		       "%" PRIu64 " bytes at %" PRIu64 " are not in the extent, which has %" PRIu64,
+		       o->length, o->offset, size);
+}
+
+/*
+ * Zero the range, under an exclusive hold of its own (C7): no other peer, request or
+ * SET can have written into the extent's bytes by then or do so meanwhile, and no
+ * publish makes it live. Then the hold may go before the grant's own is taken: what
+ * others write from then on belongs to this life of the extent.
+ */
+static int grant_zero(struct daxpin_grant *grant,
+		      const struct daxpin_grant_options *o)
+{
+	const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;
+	const struct daxpin_grant_key *key = &grant->key;
+	struct daxpin_pool *pool = grant->rdma->pool;
+	enum daxpin_state state = DAXPIN_STATE_FREE;
+	void *memory;
+	int ret = daxpin_hold(pool, key->extent, access);
+
+	if (ret == -EBUSY)
+		return dp_fail(DP_ERRMSG_OF(o), ret,
+			       "DAXPIN_GRANT_ZERO would wipe an extent that others hold or publish: leave it out, or wait for them");
+	if (ret)
+		return dp_fail(DP_ERRMSG_OF(o), ret,
+			       "the extent cannot be held: %s", strerror(-ret));
+	ret = daxpin_state(pool, key->extent, &state);
+	if (!ret && state != DAXPIN_STATE_RESERVED)
+		ret = dp_fail(DP_ERRMSG_OF(o), -EINVAL,
+			      "DAXPIN_GRANT_ZERO would wipe a published extent");
+	memory = daxpin_ptr(pool, key->extent, key->offset);
+	if (!ret && memory)
+		memset(memory, 0, key->length);
+	if (daxpin_drop(pool, key->extent) || !memory)
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
+	return ret;
 }
 
 /*
  * What the peer would see of those who had the blocks before. The state is
  * asked under the hold, so that no other life can have begun meanwhile.
  */
-static int grant_settle_old_bytes(struct daxpin_grant *grant,
-				  const struct daxpin_grant_options *o)
+static int grant_check_old_bytes(struct daxpin_grant *grant,
+				 const struct daxpin_grant_options *o)
 {
 	enum daxpin_state state = DAXPIN_STATE_FREE;
-	bool reserved;
-	int ret;
+	int ret = daxpin_state(grant->rdma->pool, grant->key.extent, &state);
 
-	ret = daxpin_state(grant->rdma->pool, grant->key.extent, &state);
 	if (ret)
 		return ret;
 	assert(state != DAXPIN_STATE_FREE);
-	reserved = state == DAXPIN_STATE_RESERVED;
-	if ((o->flags & DAXPIN_GRANT_ZERO) && !reserved)
-		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-			       "DAXPIN_GRANT_ZERO would wipe a published extent");
-	if (reserved && (o->access & ACCESS_READS) && !o->flags)
+	if (state == DAXPIN_STATE_RESERVED && o->access & ACCESS_READS &&
+	    !o->flags)
 		return dp_fail(DP_ERRMSG_OF(o), -EPERM,
 			       "the peer could read what the blocks held before: zero them (DAXPIN_GRANT_ZERO) or allow it (DAXPIN_GRANT_EXPOSE)");
-	if (o->flags & DAXPIN_GRANT_ZERO)
-		memset((void *)(uintptr_t)grant->key.addr, 0,
-		       grant->key.length);
 	return 0;
 }
 
 static int grant_fill_key(struct daxpin_grant *grant,
-			  struct daxpin_extent extent,
 			  const struct daxpin_grant_options *o)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_grant_key *key = &grant->key;
 	struct daxpin_pool *pool = grant->rdma->pool;
 	int ret = daxpin_pool_info(pool, &info);
 
 	if (ret)
 		return ret;
-	grant->key.length = grant->hold.bytes;
-	grant->key.addr = (uintptr_t)daxpin_ptr(pool, extent, 0);
-	if (!grant->key.addr)
+	key->addr = (uintptr_t)daxpin_ptr(pool, key->extent, key->offset);
+	if (!key->addr)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
-	grant->key.access =
-		(uint32_t)o->access &
-		(ACCESS_READS | ACCESS_WRITES | DAXPIN_ACCESS_FLUSH);
-	grant->key.extent = extent;
-	memcpy(grant->key.uuid, info.uuid, sizeof(info.uuid));
+	key->access = (uint32_t)o->access &
+		      (ACCESS_READS | ACCESS_WRITES | DAXPIN_ACCESS_FLUSH);
+	memcpy(key->uuid, info.uuid, sizeof(info.uuid));
 	return 0;
 }
 
@@ -115,12 +164,11 @@ static int grant_open(struct daxpin_grant *grant,
 	return ret;
 }
 
-/* *ret_kept: the hold stays, since the device did not release the window. */
-static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
-		      const struct daxpin_grant_options *o, bool *ret_kept)
+/* The grant's own hold. */
+static int grant_hold(struct daxpin_grant *grant,
+		      const struct daxpin_grant_options *o)
 {
-	struct daxpin_pool *pool = grant->rdma->pool;
-	uint32_t access = 0;
+	uint32_t access = dp_backing_hold_access(grant, o);
 	int ret;
 
 	if (o->access & ACCESS_WRITES)
@@ -129,19 +177,41 @@ static int grant_give(struct daxpin_grant *grant, struct daxpin_extent extent,
 		access |= DAXPIN_HOLD_READ;
 	snprintf(grant->label, sizeof(grant->label), "%s",
 		 o->label ? o->label : "grant");
-	ret = daxpin_hold_labelled(pool, extent, access, grant->label,
-				   &grant->hold);
+	ret = daxpin_hold_labelled(grant->rdma->pool, grant->key.extent, access,
+				   grant->label, &grant->hold);
+	if (ret == -EBUSY)
+		return dp_fail(DP_ERRMSG_OF(o), ret,
+			       access & DAXPIN_HOLD_EXCLUSIVE ?
+			       "others hold or publish the extent, and what they write would be lost when this grant's bounce buffer is copied home: wait for them, or use a device-dax pool" :
+			       "the extent is held exclusively, as by a bounced grant that can write: wait for its end");
 	if (ret)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "the extent cannot be held: %s", strerror(-ret));
-	ret = grant_fill_key(grant, extent, o);
+	return 0;
+}
+
+/* *ret_kept: the hold stays, since the device did not release the window. */
+static int grant_give(struct daxpin_grant *grant,
+		      const struct daxpin_grant_options *o, bool *ret_kept)
+{
+	int ret = grant_fill_range(grant, o);
+
 	if (!ret)
-		ret = grant_settle_old_bytes(grant, o);
+		ret = dp_backing_settle(grant, o);
+	if (!ret && o->flags & DAXPIN_GRANT_ZERO)
+		ret = grant_zero(grant, o);
+	if (!ret)
+		ret = grant_hold(grant, o);
+	if (ret)
+		return ret;
+	ret = grant_fill_key(grant, o);
+	if (!ret)
+		ret = grant_check_old_bytes(grant, o);
 	if (!ret)
 		ret = grant_open(grant, o, ret_kept);
 	if (!ret || *ret_kept)
 		return ret;
-	if (daxpin_drop_labelled(pool, &grant->hold))
+	if (daxpin_drop_labelled(grant->rdma->pool, &grant->hold))
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
 	return ret;
 }
@@ -180,7 +250,7 @@ DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 	if (!ret)
 		ret = dp_copy_versioned(&o, sizeof(o), options);
 	if (!ret)
-		ret = grant_check_options(&o);
+		ret = grant_check_options(rdma, &o);
 	if (ret)
 		return ret;
 	grant = calloc(1, sizeof(*grant));
@@ -188,13 +258,14 @@ DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 		return -ENOMEM;
 	grant->rdma = rdma;
 	grant->key.id = grant_next_id();
+	grant->key.extent = extent;
 	dp_escalation_set_peer(grant, o.qp);
 	ret = dp_revokes_reserve(rdma);
 	if (ret) {
 		free(grant);
 		return ret;
 	}
-	ret = grant_give(grant, extent, &o, &kept);
+	ret = grant_give(grant, &o, &kept);
 	if (kept)
 		dp_revoke_add_lost(grant);
 	else if (ret)

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "rdma/loopback.h"
 #include "rdma/mr.h"
+#include "rdma/retry.h"
 #include "rdma/window_probe.h"
 #include "util/cancel.h"
 #include "util/util.h"
@@ -134,7 +135,10 @@ static int probe_try_region(struct dp_loopback *loopback, void *memory,
 	ret = dp_mr_register(dp_loopback_pd(loopback), memory, DAXPIN_RDMA_TRY_BYTES,
 			     access, &mr);
 	if (ret) {
-		probe_report(finding, DAXPIN_RDMA_NONE, "refused: %s", strerror(-ret));
+		/* Want of memory says nothing of what the device can do. */
+		probe_report(finding, ret == -ENOMEM || dp_retry_is_passing(ret) ?
+			     DAXPIN_RDMA_UNKNOWN : DAXPIN_RDMA_NONE,
+			     "refused: %s", strerror(-ret));
 		finding->error = ret;
 		free(expected);
 		return 0;

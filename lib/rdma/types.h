@@ -33,8 +33,9 @@ struct dp_local_keys {
 
 /* private to access.c */
 struct dp_accesses {
-	bool use_window2;		/* the device's windows of type 2 are trusted */
-	struct dp_loopback *loopback;	/* to bind windows of type 1, or NULL */
+	_Atomic bool use_window2;	/* the device's windows of type 2 are trusted */
+	_Atomic(struct dp_loopback *) loopback;	/* to bind windows of type 1, or
+						   NULL */
 	pthread_mutex_t bind_lock;	/* of the loopback */
 	bool is_broken;			/* it must be connected again */
 	_Atomic uint32_t windows_out;	/* grants by a window */
@@ -43,8 +44,15 @@ struct dp_accesses {
 
 /* private to backing.c */
 struct dp_backing {
-	enum daxpin_rdma_way mode;
+	_Atomic uint32_t mode;		/* enum daxpin_rdma_way */
+	bool may_bounce;
+	_Atomic bool windows_wanted;	/* and their trial could not be made yet */
+	pthread_mutex_t trial_lock;	/* of what follows, until the next comment */
 	struct daxpin_rdma_report findings;
+	int trial_error;		/* of the last trial that was not made */
+	uint64_t next_trial_ns;		/* not before then */
+	bool is_kept;			/* the device keeps what it was tried on */
+	/* Counts: */
 	_Atomic uint32_t bounced_out;
 	_Atomic uint64_t bounced_out_bytes;
 	_Atomic uint64_t copy_errors;	/* since the attach, as the next two */
@@ -133,6 +141,7 @@ struct dp_access {
 
 /* private to backing.c */
 struct dp_bounce {
+	enum daxpin_rdma_way mode;	/* of this grant */
 	void *bounce_memory;		/* what the region is over, or NULL */
 };
 

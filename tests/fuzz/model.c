@@ -554,7 +554,7 @@ static int claim(const struct daxpin_op *op)
 	if (!ret && life->state !=
 	    (keep ? DAXPIN_STATE_RESERVED : DAXPIN_STATE_LIVE))
 		ret = -EINVAL;
-	if (!ret && (life->publishing ||
+	if (!ret && (life->publishing || (keep && life->alone) ||
 		     (keep && !(op->flags & DAXPIN_OP_WRITERS) &&
 		      life->written)))
 		ret = -EBUSY;
@@ -582,6 +582,8 @@ static int check_target(const struct daxpin_op *ops, uint32_t count,
 	if (here)
 		return here == DAXPIN_OP_KEEP ? 0 : -EINVAL;
 	ret = usable(op->extent, &life);
+	if (!ret && op->type == DAXPIN_OP_SET && life->alone)
+		return -EBUSY;
 	if (!ret && op->type == DAXPIN_OP_SET && model.gates)
 		return -EAGAIN;
 	return !ret && life->state != DAXPIN_STATE_LIVE ? -EINVAL : ret;
@@ -836,13 +838,20 @@ int m_extent_at(uint64_t addr, struct daxpin_extent *ret_extent)
 
 static int check_access(uint32_t access)
 {
-	return access >= 1 && access <= 3 ? 0 : -EINVAL;
+	return access & 3 && access <= 7 ? 0 : -EINVAL;
 }
 
 static void take(struct m_life *life, uint32_t access)
 {
 	life->count++;
 	life->written |= access & DAXPIN_HOLD_WRITE;
+	life->alone = access & DAXPIN_HOLD_EXCLUSIVE;
+}
+
+static bool excludes(const struct m_life *life, uint32_t access)
+{
+	return life->alone || (access & DAXPIN_HOLD_EXCLUSIVE &&
+			       (life->count || life->publishing));
 }
 
 int m_hold(struct daxpin_extent extent, uint32_t access)
@@ -856,6 +865,8 @@ int m_hold(struct daxpin_extent extent, uint32_t access)
 		ret = -EROFS;
 	if (!ret)
 		ret = usable(extent, &life);
+	if (!ret && excludes(life, access))
+		ret = -EBUSY;
 	if (!ret && model.gates)
 		ret = -EAGAIN;
 	if (!ret)
@@ -881,12 +892,16 @@ int m_clone(struct daxpin_extent extent, uint32_t access)
 	struct m_life *life;
 	int ret = check_access(access);
 
+	if (access & DAXPIN_HOLD_EXCLUSIVE)
+		ret = -EINVAL;
 	if (!ret)
 		ret = bad_handle(extent);
 	if (!ret && access & DAXPIN_HOLD_WRITE && model.readonly)
 		ret = -EROFS;
 	if (!ret)
 		ret = find_held(extent, &life);
+	if (!ret && life->alone)
+		ret = -EBUSY;
 	if (!ret)
 		take(life, access);
 	return ret;
@@ -901,7 +916,7 @@ int m_drop(struct daxpin_extent extent)
 		return ret;
 	if (--life->count)
 		return 0;
-	life->written = false;
+	life->written = life->alone = false;
 	if (life->state == DAXPIN_STATE_RETIRED)
 		end_life(life);
 	fire(extent.addr);

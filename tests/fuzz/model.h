@@ -27,6 +27,7 @@ struct m_life {
 	enum daxpin_state state;	/* FREE: over */
 	uint32_t count;
 	bool written;			/* a write hold since it last was idle */
+	bool alone;			/* its one hold is exclusive */
 	bool publishing;		/* for good: the medium failed */
 	uint64_t tag;			/* what stands at its end */
 };

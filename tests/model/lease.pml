@@ -2,13 +2,13 @@
 /*
  * lease.pml: the life of one extent. A block is reserved twice. Its owner and a
  * rival with the same handle publish, retire and cancel it as they like; one
- * thread takes a read or write hold by any handle that was ever given out,
- * another clones, and both drop, the latter what he has one by one or at once.
+ * thread takes a read, write or exclusive hold by any handle that was ever given
+ * out, another clones, and both drop, the latter what it has one by one or at once.
  *
  * Stands for:
  *	lib/extent/state.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
  *	lib/extent/state.c: dp_lease_unclaim dp_lease_settle dp_lease_hold
- *	lib/extent/state.c: state_take_hold dp_lease_clone dp_lease_drop
+ *	lib/extent/state.c: state_take_hold dp_lease_clone dp_lease_drop word_excludes
  *	lib/extent/state.c: state_after_swap word_retired state_refuse
  *	lib/extent/space.c: dp_space_claim dp_space_free
  *	lib/core/publish.c: step_claim_extent batch_settle
@@ -31,6 +31,11 @@
  *	CANCEL_CLAIMED: D2: cancel does not mind a publish
  *	CLAIM_TWICE: D2: a claim does not mind another
  *	WRITERS_APART: D12: KEEP looks for writers once, not in its CAS
+ *	ALONE_LOOKS_ONCE: C7: an exclusive hold looks for others once, not in its CAS
+ *	ALONE_TO_HOLDS: C7: other holds do not mind an exclusive one
+ *	ALONE_TO_CLONES: C7: clones do not mind an exclusive one
+ *	ALONE_TO_KEEP: C7: KEEP does not mind an exclusive hold
+ *	KEEP_TO_ALONE: C7: an exclusive hold does not mind a KEEP
  */
 #include "word.h"
 
@@ -44,6 +49,8 @@ byte known;			/* handles given out: lives below this */
 byte using[LIVES];
 byte writing[LIVES];
 byte claims;
+bool keeping;			/* the claim is of a KEEP, whose payload is read */
+bool alone_out;			/* somebody's hold excludes others */
 byte over;			/* threads that are done */
 
 /*
@@ -184,6 +191,9 @@ inline claim(life, from)
 #else
 	   ret = ret || (from == RESERVED && w & WRITERS);
 #endif
+#ifndef MUTANT_ALONE_TO_KEEP
+	   ret = ret || (from == RESERVED && w & ALONE);
+#endif
 	   if
 	   :: ret -> break
 	   :: else ->
@@ -193,6 +203,8 @@ inline claim(life, from)
 				assert(from == LIVE || !writing[life]);	/* D12 */
 				claims++;
 				assert(claims == 1);			/* D2 */
+				keeping = from == RESERVED;
+				assert(!(keeping && alone_out));	/* C7 */
 				word = w | PUBLISHING; ok = true
 			:: else -> w = word; ok = false
 			fi
@@ -207,7 +219,7 @@ inline unclaim()
 {
 	d_step {
 		assert(word & PUBLISHING);			/* D2 */
-		claims--;
+		claims--; keeping = false;
 		word = word & ~PUBLISHING
 	}
 }
@@ -215,7 +227,7 @@ inline unclaim()
 /* dp_lease_settle(): media says so, now memory does. */
 inline settle_live()
 {
-	claims--;
+	d_step { claims--; keeping = false };
 	w = word;
 	do
 	:: assert(w & PUBLISHING && state_of(w) == RESERVED);	/* D2 */
@@ -259,15 +271,31 @@ inline publish_retire(life)
 
 /* ---------------------------------------------------------- hold and drop */
 
-#define one_more(w, write)	(((w) + COUNT_ONE) | (write -> WRITERS : 0))
+#define one_more(w, write, alone) \
+	(((w) + COUNT_ONE) | (write -> WRITERS : 0) | (alone -> ALONE : 0))
+
+/* word_excludes() */
+#ifdef MUTANT_ALONE_TO_HOLDS
+#define excluded(w)	false
+#else
+#define excluded(w)	((w) & ALONE)
+#endif
+#ifdef MUTANT_KEEP_TO_ALONE
+#define in_the_way(w)	(count_of(w) > 0)
+#else
+#define in_the_way(w)	(count_of(w) > 0 || (w) & PUBLISHING)
+#endif
 
 /* The hold is real from its CAS on. */
-inline hold_cas(life, write)
+inline hold_cas(life, write, alone)
 {
 	d_step {
 		if
 		:: word == w ->
-			word = one_more(w, write); ok = true;
+			word = one_more(w, write, alone); ok = true;
+			assert(!alone_out);			/* C7 */
+			assert(!alone || (!using[life] && !keeping)); /* C7 */
+			alone_out = alone;
 			using[life]++;
 			writing[life] = writing[life] + write
 		:: else -> w = word; ok = false
@@ -275,7 +303,7 @@ inline hold_cas(life, write)
 	}
 }
 
-inline hold(life, write)
+inline hold(life, write, alone)
 {
 #ifdef MUTANT_ADD_THEN_LOOK
 	d_step { w = word; word = word + COUNT_ONE };
@@ -288,10 +316,16 @@ inline hold(life, write)
 	w = word;
 	do
 	:: refuse(life);
-	   ret = ret || count_of(w) == COUNT_MAX;
+	   ret = ret || count_of(w) == COUNT_MAX || excluded(w);
+#ifdef MUTANT_ALONE_LOOKS_ONCE
+	   ret = ret || (alone && !before && in_the_way(w));
+	   before = true;
+#else
+	   ret = ret || (alone && in_the_way(w));
+#endif
 	   if
 	   :: ret -> break
-	   :: else -> hold_cas(life, write); if :: ok -> break :: else fi
+	   :: else -> hold_cas(life, write, alone); if :: ok -> break :: else fi
 	   fi
 	od;
 #endif
@@ -306,24 +340,30 @@ inline clone(life, write, mine)
 	:: assert(!mine || (life_of(w) == life && count_of(w) > 0)); /* I26 I41 */
 	   ret = life_of(w) != life || count_of(w) == 0 ||
 		 count_of(w) == COUNT_MAX;
+#ifndef MUTANT_ALONE_TO_CLONES
+	   ret = ret || w & ALONE;
+#endif
 	   if
 	   :: ret -> break
-	   :: else -> hold_cas(life, write); if :: ok -> break :: else fi
+	   :: else -> hold_cas(life, write, false); if :: ok -> break :: else fi
 	   fi
 	od;
 	settled()
 }
 
 /* n holds of the caller's at once. */
-inline drop(n, life, write)
+inline drop(n, life, write, alone)
 {
-	atomic { using[life] = using[life] - n; writing[life] = writing[life] - write };
+	atomic {
+		using[life] = using[life] - n; writing[life] = writing[life] - write;
+		if :: alone -> alone_out = false :: else fi
+	};
 	w = word;
 	do
 	:: assert(count_of(w) >= n);			/* D13 I41 */
 	   to = w - n * COUNT_ONE;
 	   if
-	   :: count_of(to) == 0 -> to = to & ~WRITERS
+	   :: count_of(to) == 0 -> to = to & ~(WRITERS | ALONE)
 	   :: else
 	   fi;
 	   if
@@ -382,17 +422,18 @@ active proctype writer()
 {
 	LOCALS;
 	byte life;
-	bool write;
+	bool write, alone;
+	bool before;		/* of some mutants */
 
 	if
 	:: known > 0
 	:: known > 1 -> life = 1
 	fi;
-	if :: write = true :: true fi;
-	hold(life, write);
+	if :: write = true :: alone = true :: true fi;
+	hold(life, write, alone);
 	if
 	:: ret
-	:: else -> drop(1, life, write)
+	:: else -> drop(1, life, write, alone)
 	fi;
 	over++
 }
@@ -402,13 +443,14 @@ active proctype cloner()
 {
 	LOCALS;
 	byte life, holds;
+	bool before;		/* of some mutants */
 
 	if
 	:: known > 0
 	:: known > 1 -> life = 1
 	fi;
 	if
-	:: hold(life, false); if :: ret :: else -> holds = 1 fi
+	:: hold(life, false, false); if :: ret :: else -> holds = 1 fi
 	:: true
 	fi;
 	clone(life, false, holds > 0);
@@ -417,8 +459,8 @@ active proctype cloner()
 	:: else -> holds++
 	fi;
 	do
-	:: holds > 0 -> holds--; drop(1, life, false)
-	:: holds > 1 -> holds = 0; drop(2, life, false)
+	:: holds > 0 -> holds--; drop(1, life, false, false)
+	:: holds > 1 -> holds = 0; drop(2, life, false, false)
 	:: holds == 0 -> break
 	od;
 	over++

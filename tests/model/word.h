@@ -2,7 +2,7 @@
 /*
  * The lease word of lib/extent/state.c with fewer bits, for the models:
  *
- *	life 8 | count 2 | writers | state 2 | publishing | waiters
+ *	life 8 | count 2 | alone | writers | state 2 | publishing | waiters
  *
  * Every step between two loads, stores or CASes of the code is a step of the
  * model; what stands in d_step is one instruction, or touches nothing shared.
@@ -17,10 +17,11 @@
 #define STATE_SHIFT	2
 #define STATE_MASK	(3 << STATE_SHIFT)
 #define WRITERS		16
-#define COUNT_SHIFT	5
+#define ALONE		32
+#define COUNT_SHIFT	6
 #define COUNT_ONE	(1 << COUNT_SHIFT)
 #define COUNT_MAX	3
-#define LIFE_SHIFT	7
+#define LIFE_SHIFT	8
 
 #define state_of(w)	(((w) & STATE_MASK) >> STATE_SHIFT)
 #define count_of(w)	(((w) >> COUNT_SHIFT) & COUNT_MAX)

@@ -5,6 +5,9 @@ these mutants. The last item is the test that must fail."""
 
 ENDING = ['tests/unit/rdma_ending']
 WINDOW = ['tests/unit/rdma_window']
+BACKING = ['tests/unit/rdma_backing']
+STATE = ['tests/unit/extent_state']
+STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 MUTANTS = [
     # ---------------------------------------------- one failure and others (C5)
@@ -57,6 +60,61 @@ MUTANTS = [
      '		grant->revoke.was_asked ? NULL : grant->revoke.ask_back;',
      '		grant->revoke.ask_back;',
      'no_peer_is_asked_after_done'),
+
+    # ---------------------------------------------------------- exclusion (C7)
+    ('exclusive-beside-others', STATE, 'lib/extent/state.c',
+     'an exclusive hold is taken though others are out',
+     '	       (word_count(word) || count > 1 || word & PUBLISHING);',
+     '	       (count > 1 || word & PUBLISHING);',
+     'an_exclusive_hold_is_alone'),
+    ('others-beside-exclusive', STATE, 'lib/extent/state.c',
+     'a hold is taken though an exclusive one is out',
+     '''	if (word & ALONE)
+		return true;
+	return flags''',
+     '''	return flags''',
+     'every_cell_of_the_table'),
+    ('others-beside-exclusive-raced', STRESS, 'lib/extent/state.c',
+     'the same, met by threads',
+     '''	if (word & ALONE)
+		return true;
+	return flags''',
+     '''	return flags''',
+     'no_block_has_two_lives_at_once'),
+    ('kept-while-exclusive', STATE, 'lib/extent/state.c',
+     'a KEEP of what is held exclusively',
+     'if (!ret && word & ALONE && from == DP_STATE_RESERVED)',
+     'if (false)',
+     'every_cell_of_the_table'),
+    ('bounced-beside-others', BACKING, 'lib/rdma/backing.c',
+     'a copy is brought home over what others wrote meanwhile',
+     'o->access & WRITES ? DAXPIN_HOLD_EXCLUSIVE : 0;',
+     'o->access & WRITES ? 0 : 0;',
+     'nothing_meets_a_bounced_grant_that_writes'),
+    ('zeroed-beside-others', BACKING, 'lib/rdma/grant.c',
+     'a second grant wipes what the first peer wrote',
+     'const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;',
+     'const uint32_t access = DAXPIN_HOLD_WRITE;',
+     'zeroing_meets_nothing'),
+    ('all-comes-home', BACKING, 'lib/rdma/backing.c',
+     'a part of an extent is copied home to its beginning',
+     'void *home = daxpin_ptr(pool, key->extent, key->offset);',
+     'void *home = daxpin_ptr(pool, key->extent, 0);',
+     'only_the_part_comes_home'),
+
+    # ------------------------------------------------- trials that are not made
+    ('no-trial-is-a-verdict', BACKING, 'lib/rdma/backing.c',
+     'a link that is down at the attach means copies for good',
+     '	if (backing->is_kept || backing_is_untried(odp))',
+     '	if (backing->is_kept)',
+     'a_link_that_is_down_is_no_verdict'),
+    ('full-is-untried', BACKING, 'lib/rdma/backing.c',
+     'what the device can do depends on how full the pool is',
+     '''	if (!tried)
+		backing_try_scratch(rdma);''',
+     '''	if (!tried)
+		(void)backing_try_scratch;''',
+     'a_full_pool_is_tried_beside_it'),
 
     # ----------------------------------------------------- passing failures (C8)
     ('interruption-is-a-refusal', ENDING, 'lib/rdma/retry.c',

@@ -75,23 +75,23 @@ MUTANTS = [
      'what is word_retired can be held anew',
      '''	do {
 		ret = state_refuse(word, life);
-		if (!ret && count > DP_COUNT_MAX''',
+		if (!ret && word_excludes''',
      '''	do {
 		ret = state_refuse(word, life);
 		if (ret == -EALREADY)
 			ret = 0;
-		if (!ret && count > DP_COUNT_MAX''',
+		if (!ret && word_excludes''',
      CELLS),
     ('hold-of-retired-raced', STRESS, 'lib/extent/state.c',
      'the same, met by threads',
      '''	do {
 		ret = state_refuse(word, life);
-		if (!ret && count > DP_COUNT_MAX''',
+		if (!ret && word_excludes''',
      '''	do {
 		ret = state_refuse(word, life);
 		if (ret == -EALREADY || ret == -ESTALE)
 			ret = 0;
-		if (!ret && count > DP_COUNT_MAX''',
+		if (!ret && word_excludes''',
      LIVES),
     ('request-without-hold', URING, 'lib/uring/prep.c',
      'the hold of a request ends when it is prepared',
@@ -157,11 +157,11 @@ MUTANTS = [
      'if (access & ~(WINDOW_ACCESS | IBV_ACCESS_LOCAL_WRITE))',
      'if (access & ~(WINDOW_ACCESS | IBV_ACCESS_REMOTE_ATOMIC))',
      'what_was_not_tried_gets_a_region'),
-    ('window-of-another-domain', WINDOW, 'lib/rdma/access.c',
-     'a window is bound on a queue pair that cannot have it',
-     'if (accesses->use_window2 && o->qp && o->qp->pd == grant->rdma->pd)',
-     'if (accesses->use_window2 && o->qp)',
-     'each_type_is_judged_by_itself'),
+    ('window-of-another-domain', WINDOW, 'lib/rdma/grant.c',
+     'a grant is given for a queue pair that cannot have it',
+     'if (o->qp && o->qp->pd != rdma->pd)',
+     'if (false)',
+     'a_queue_pair_of_another_domain_is_refused'),
     ('window-refused-is-over', WINDOW, 'lib/rdma/access.c',
      'a window that the device keeps is forgotten',
      '''	if (ret)
@@ -230,7 +230,8 @@ MUTANTS = [
     ('clone-not-counted', RULES, 'lib/extent/state.c',
      'a clone rides on the hold it was made of',
      '''	} while (!state_swap(leases, block, &word,
-			     word_with_holds(word, 1, write)));''',
+			     word_with_holds(word, 1,
+					     write ? DP_LEASE_WRITE : 0)));''',
      '''	} while (!state_swap(leases, block, &word, word));
 	(void)write;''',
      'every_kind_of_hold_keeps_it_busy'),
@@ -419,8 +420,8 @@ MUTANTS = [
      'a clone counts up from zero, past counter and gate',
      '''		if (!word_count(word))
 			return -EINVAL;
-		if (word_count(word) == DP_COUNT_MAX)''',
-     '''		if (word_count(word) == DP_COUNT_MAX)''',
+		if (word & ALONE)''',
+     '''		if (word & ALONE)''',
      CELLS),
     ('gate-not-looked-at', LIFE, 'lib/extent/state.c',
      'a hold does not mind the gate',
@@ -439,13 +440,13 @@ MUTANTS = [
     ('gate-before-cas', STRESS, 'lib/extent/state.c',
      'a hold looks at the gate, and a little later counts',
      '''	assert(count);
-	ret = state_take_hold(leases, block, life, count, write, &was);''',
+	ret = state_take_hold(leases, block, life, count, flags, &was);''',
      '''	assert(count);
 	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block))) {
 		dp_os_sleep_ns(1000);
-		return state_take_hold(leases, block, life, count, write, &was);
+		return state_take_hold(leases, block, life, count, flags, &was);
 	}
-	ret = state_take_hold(leases, block, life, count, write, &was);''',
+	ret = state_take_hold(leases, block, life, count, flags, &was);''',
      LIVES),
     ('one-to-n-exempt', LIFE, 'lib/extent/state.c',
      'only the hold from zero looks at the gate',
@@ -458,12 +459,12 @@ MUTANTS = [
      'who has a hold cannot clone it while somebody closes',
      '''		if (!word_count(word))
 			return -EINVAL;
-		if (word_count(word) == DP_COUNT_MAX)''',
+		if (word & ALONE)''',
      '''		if (!word_count(word))
 			return -EINVAL;
 		if (dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 			return -EAGAIN;
-		if (word_count(word) == DP_COUNT_MAX)''',
+		if (word & ALONE)''',
      'a_gate_lets_clones_and_drops_through'),
     ('backs-out-by-hand', LIFE, 'lib/extent/state.c',
      'a gated hold takes its count back, and not its inc',

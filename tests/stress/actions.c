@@ -73,6 +73,20 @@ static void expect_gate(const char *call, int ret, struct gates before)
 		shadow_fail("%s: %d, and no gate was shut", call, ret);
 }
 
+/* The same of exclusive holds. */
+static struct gates look_at_exclusions(void)
+{
+	return (struct gates) { atomic_load(&world.exclusions_begun),
+				atomic_load(&world.exclusions_over) };
+}
+
+static void expect_exclusion(const char *call, int ret, struct gates before)
+{
+	if (ret == -EBUSY && before.begun == before.over &&
+	    atomic_load(&world.exclusions_begun) == before.begun)
+		shadow_fail("%s: %d, and no hold was exclusive", call, ret);
+}
+
 /* ------------------------------------------------------------------- stamps */
 
 static _Atomic uint64_t *stamp_at(struct named named, uint32_t block,
@@ -189,6 +203,7 @@ static bool take(struct thread *thread, struct named named,
 		 struct held *ret_held)
 {
 	struct gates gates = look_at_gates();
+	struct gates exclusions = look_at_exclusions();
 	struct held held = { .access = 1 + chance(thread, 3) };
 	bool over = named.life && shadow_is_over(named);
 	int ret;
@@ -196,8 +211,9 @@ static bool take(struct thread *thread, struct named named,
 	ret = chance(thread, 4) ?
 	      daxpin_hold(world.pool, named.extent, held.access) :
 	      take_label(named.extent, &held);
-	EXPECT("hold", ret, -ESTALE, -EALREADY, -EAGAIN);
+	EXPECT("hold", ret, -ESTALE, -EALREADY, -EAGAIN, -EBUSY);
 	expect_gate("hold", ret, gates);
+	expect_exclusion("hold", ret, exclusions);
 	if (named.life)
 		expect_life("hold", ret, named, over);
 	if (ret)
@@ -296,11 +312,51 @@ static bool clone_hold(struct thread *thread)
 	return true;
 }
 
+static void check_is_alone(struct named named, uint64_t word)
+{
+	if (shadow_holds(named) != 1)
+		shadow_fail("life %" PRIu64 " is held exclusively, and by %u",
+			    named.life, shadow_holds(named));
+	if (atomic_load_explicit(stamp_at(named, 0, 1),
+				 memory_order_relaxed) != word)
+		shadow_fail("a SET in life %" PRIu64 ", which is held exclusively",
+			    named.life);
+}
+
+/* Nobody else holds it, takes a hold or makes a SET until the drop. */
+static bool hold_exclusively(struct thread *thread)
+{
+	struct held held = { .access = 1 + chance(thread, 3) };
+	struct named named = pick(thread);
+	uint64_t word;
+	int ret;
+
+	atomic_fetch_add(&world.exclusions_begun, 1);
+	ret = daxpin_hold(world.pool, named.extent,
+			  held.access | DAXPIN_HOLD_EXCLUSIVE);
+	EXPECT("exclusive hold", ret, -ESTALE, -EALREADY, -EAGAIN, -EBUSY);
+	if (!ret) {
+		held.named = shadow_find(named.extent);
+		shadow_hold(held.named);
+		word = atomic_load_explicit(stamp_at(held.named, 0, 1),
+					    memory_order_relaxed);
+		check_is_alone(held.named, word);
+		if (chance(thread, 2))
+			sched_yield();
+		use(thread, &held);
+		check_is_alone(held.named, word);
+		let_go(thread, held);
+	}
+	atomic_fetch_add(&world.exclusions_over, 1);
+	return !ret;
+}
+
 /* All or none, some of them more than once, and all dropped in a call too. */
 static bool hold_many(struct thread *thread)
 {
 	uint32_t count = 2 + chance(thread, MANY - 1), i;
 	uint32_t access = 1 + chance(thread, 3);
+	struct gates exclusions = look_at_exclusions();
 	struct daxpin_extent extent[MANY];
 	struct held held[MANY];
 	int ret;
@@ -309,7 +365,8 @@ static bool hold_many(struct thread *thread)
 		extent[i] = i && chance(thread, 2) ? extent[i - 1] :
 			    pick(thread).extent;
 	ret = daxpin_hold_many(world.pool, extent, count, access, NULL);
-	EXPECT("hold_many", ret, -ESTALE, -EALREADY, -EAGAIN);
+	EXPECT("hold_many", ret, -ESTALE, -EALREADY, -EAGAIN, -EBUSY);
+	expect_exclusion("hold_many", ret, exclusions);
 	if (ret)
 		return false;
 	for (i = 0; i < count; i++) {
@@ -478,6 +535,7 @@ static bool set(struct thread *thread)
 {
 	struct named named = pick(thread);
 	struct gates gates = look_at_gates();
+	struct gates exclusions = look_at_exclusions();
 	struct daxpin_op op = { .type = DAXPIN_OP_SET };
 	bool over = shadow_is_over(named);
 	int ret;
@@ -486,7 +544,8 @@ static bool set(struct thread *thread)
 	op.offset = chance(thread, named.blocks) * DAXPIN_BLOCK_SIZE + 8;
 	op.value = named.life << 8 | chance(thread, 256);
 	ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
-	EXPECT("SET", ret, -ESTALE, -EALREADY, -EINVAL, -EAGAIN);
+	EXPECT("SET", ret, -ESTALE, -EALREADY, -EINVAL, -EAGAIN, -EBUSY);
+	expect_exclusion("SET", ret, exclusions);
 	expect_gate("SET", ret, gates);
 	expect_life("SET", ret, named, over);
 	return !ret;
@@ -847,6 +906,7 @@ const struct action actions[] = {
 	{ "walk", 25, walk },
 	{ "hold", 2000, hold },
 	{ "clone", 200, clone_hold },
+	{ "alone", 300, hold_exclusively },
 	{ "many", 300, hold_many },
 	{ "found", 200, hold_found },
 	{ "dropped by another", 1500, drop_from_bag },

@@ -64,6 +64,8 @@ struct world {
 	bool jobs_in_use;
 	/* Drains and jobs; a hold may be refused only while one goes on. */
 	_Atomic uint64_t gates_begun, gates_over;
+	_Atomic uint64_t exclusions_begun, exclusions_over;	/* tries to hold
+								   exclusively */
 	_Atomic bool stop;		/* no more actions */
 	_Atomic bool drained;		/* there is nothing more to do */
 };

@@ -256,8 +256,27 @@ static void without_a_queue_pair_it_is_for_the_domain(void **state)
 	assert_int_equal(fake.bound.bind_mw.mw->type, IBV_MW_TYPE_1);
 	assert_int_equal(fake.bound.send_flags, IBV_SEND_SIGNALED);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+}
+
+/* Whatever the grant would be by: its peer could use neither. */
+static void a_queue_pair_of_another_domain_is_refused(void **state)
+{
+	const int accesses[] = { WRITE, READ | WRITE, IBV_ACCESS_REMOTE_ATOMIC };
+	struct daxpin_grant *grant = NULL;
+
+	(void)state;
 	fake_qp.pd = &other_pd;
-	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_WINDOW1);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(try_grant(accesses[i], &fake_qp, &grant),
+				 -EINVAL);
+		assert_non_null(strstr(f->errmsg, "another protection domain"));
+	}
+	assert_null(grant);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	grant = grant_of(WRITE, NULL);
+	assert_int_equal(daxpin_grant_qp(grant, &fake_qp), -EINVAL);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	fake_qp.pd = &fake_pd;
 }
 
 /* ------------------------------------------------------------ a region instead */
@@ -293,8 +312,6 @@ static void each_type_is_judged_by_itself(void **state)
 	assert_int_equal(device.opens, 0);
 	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_WINDOW2);
 	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
-	fake_qp.pd = &other_pd;
-	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_REGION);
 }
 
 static void nobody_has_windows_who_did_not_ask(void **state)
@@ -588,6 +605,8 @@ int main(void)
 		TEST(without_a_queue_pair_it_is_for_the_domain, setup),
 		TEST(what_was_not_tried_gets_a_region, setup),
 		TEST(nobody_is_let_in_by_what_does_not_fence, setup_none),
+		TEST(a_queue_pair_of_another_domain_is_refused, setup),
+		TEST(a_queue_pair_of_another_domain_is_refused, setup_none),
 		TEST(each_type_is_judged_by_itself, setup_only2),
 		TEST(nobody_has_windows_who_did_not_ask, setup),
 		TEST(a_bind_that_fails_is_a_region_and_counted, setup),

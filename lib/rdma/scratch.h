@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Memory of a pool's DAX filesystem that is not the pool's, to try a device on. */
+#ifndef DP_RDMA_SCRATCH_H
+#define DP_RDMA_SCRATCH_H
+
+#include <stdint.h>
+
+struct daxpin_pool;
+
+/*
+ * Map so many bytes of a new file without a name, beside the pool's first file. 0 and
+ * *ret_memory, which the caller unmaps; the file is gone with the mapping. -EOPNOTSUPP:
+ * the file is not on DAX as the pool's are; else what the filesystem says.
+ */
+int dp_scratch_map(struct daxpin_pool *pool, uint64_t bytes, void **ret_memory);
+
+#endif
