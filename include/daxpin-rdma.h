@@ -158,7 +158,8 @@ int daxpin_rdma_report(struct daxpin_rdma *rdma,
  * give no remote access. Whoever posts a work request with it takes a hold, and
  * asks for the key under it: daxpin_rdma_service() may end a key.
  * -ENOENT: past the pool's end; -ENOMEM: RLIMIT_MEMLOCK; -EAGAIN: the segment
- * has holes or is being reclaimed, refill it first; -EOPNOTSUPP: a DAX
+ * is being reclaimed or refilled; -ENOSPC: it has holes, refill it first;
+ * -EOPNOTSUPP: a DAX
  * filesystem: use device-dax, or a buffer of your own and a copy. Any thread.
  */
 int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,

@@ -361,10 +361,16 @@ enum daxpin_state {
 
 /*
  * Reserve a run of whole blocks for `size` bytes, inside one segment. Volatile:
- * a crash forgets it. -EINVAL size 0; -EFBIG larger than the largest extent;
- * -ENOSPC no run of that length free now; -EAGAIN the same, but space is being
- * reclaimed or refilled, or there are holes to be refilled: DAXPIN_EVENT_RETRY
- * tells when; -EROFS. Never calls the filesystem (D9). Any thread.
+ * a crash forgets it. Never calls the filesystem (D9). Any thread.
+ *
+ * -EAGAIN	no run of that length is free now, and a job is giving space back or
+ *		taking it: DAXPIN_EVENT_RETRY follows
+ * -ENOSPC	no run of that length is free, and nothing under way will give one.
+ *		DAXPIN_EVENT_RETRY follows when space becomes free. hole_bytes of
+ *		struct daxpin_pool_info is what daxpin_refill() could free
+ * -EFBIG	larger than the largest extent
+ * -EINVAL	size 0
+ * -EROFS	the pool is open for reading
  */
 int daxpin_reserve(struct daxpin_pool *pool, uint64_t size, uint32_t flags,
 		   struct daxpin_extent *ret_extent);
@@ -422,7 +428,7 @@ struct daxpin_publish_options {
  * -EINVAL	wrong state, a field that is not used and not 0, or one word twice
  * -ENOENT	there is no such name to take away
  * -ENOSPC	all names are in use
- * -EAGAIN	SET in a segment whose gate is closed
+ * -EAGAIN	SET in a segment whose gate is closed: DAXPIN_EVENT_RETRY follows
  * -E2BIG	more than DAXPIN_OPS_MAX
  * -EIO		the medium failed
  * -EROFS	the pool is open for reading
@@ -611,7 +617,9 @@ struct daxpin_watch {
 
 enum daxpin_event_type {
 	DAXPIN_EVENT_IDLE = 1,		/* a watched extent became idle */
-	DAXPIN_EVENT_RETRY,		/* what was refused with -EAGAIN may work */
+	DAXPIN_EVENT_RETRY,		/* what was refused with -EAGAIN, or with
+					   -ENOSPC for want of free space, may work.
+					   One event for all refusals before it */
 	DAXPIN_EVENT_JOB,		/* a reclaim or refill is over */
 	DAXPIN_EVENT_REVOKE,		/* daxpin_registration_wanted() has one */
 };
@@ -721,8 +729,13 @@ int daxpin_unregister(struct daxpin_registration *registration);
  * Of a registration BY_SEGMENT. A segment with holes must not be pinned: on
  * tmpfs that would fill them in again (KERNEL 0.13); and a pinned one must not be
  * punched: the pin would keep pages that are no longer the file's (KERNEL 0.6).
- * So ask before pinning: 0, or -EAGAIN while the segment has holes or is being
- * reclaimed. -EALREADY: pinned already. Any thread.
+ * So ask before pinning. Any thread.
+ *
+ * -EAGAIN	a job works on the segment or waits for it: DAXPIN_EVENT_RETRY follows
+ * -ENOSPC	it has holes, which only daxpin_refill() fills: DAXPIN_EVENT_RETRY
+ *		follows when it has
+ * -EALREADY	pinned already
+ * -EINVAL	no such segment, or one that the registration does not cover
  */
 int daxpin_registration_pin(struct daxpin_registration *registration,
 			    uint32_t segment);

@@ -29,7 +29,7 @@ static const struct {
 	{ ENODEV, "it is no device-dax node, or its device is in system-ram mode" },
 	{ ENOENT, "nothing is there: no such path, extent, segment or name" },
 	{ ENOMEM, "there is no memory, or RLIMIT_MEMLOCK does not let so much be pinned" },
-	{ ENOSPC, "there is no room now" },
+	{ ENOSPC, "there is no room now, and nothing under way will make any: retire or drop something, or refill holes" },
 	{ ENOSYS, "this kernel, or a filter of its calls, leaves no way to wait with a deadline: io_uring is needed" },
 	{ ENXIO, "what the call is about is not there: it is another pool than the one that was named, or the ring's file table was emptied" },
 	{ EOPNOTSUPP, "this memory, kernel or device cannot do it" },

@@ -42,14 +42,8 @@ static int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
 	unsigned int flags = hold_flags(access);
 	int ret = hold_check(pool, extent, access, &handle);
 
-	if (!ret)
-		ret = dp_lease_hold(&pool->leases, handle.block, handle.life,
-				    count, flags);
-	if (ret != -EAGAIN)
-		return ret;
-	dp_jobs_refused(&pool->jobs);
-	return dp_lease_hold(&pool->leases, handle.block, handle.life, count,
-			     flags);
+	return ret ? ret : dp_jobs_hold(&pool->jobs, handle.block, handle.life,
+					count, flags);
 }
 
 /* How many of `count` there were to drop, or why none. */

@@ -78,7 +78,7 @@ static void pool_open_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		dp_gate_open(dp_lease_gates(&pool->leases), i);
-	dp_jobs_tell_refused(&pool->jobs);
+	dp_events_tell_refused(&pool->events);
 }
 
 /* Under the gate: is anything held anywhere? */

@@ -26,17 +26,18 @@ static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
 	return -ENOSPC;
 }
 
-/* -EAGAIN: there may be room when a job is over, or after a refill. */
-static int allocate_find(struct daxpin_pool *pool, uint32_t blocks,
-			 uint64_t *ret_block)
-{
-	int ret = allocate_claim(pool, blocks, ret_block);
+struct allocation {
+	struct daxpin_pool *pool;
+	uint32_t blocks;
+	uint64_t block;			/* the first of them */
+};
 
-	if (ret != -ENOSPC || !dp_jobs_may_give_space(&pool->jobs))
-		return ret;
-	dp_jobs_refused(&pool->jobs);
-	ret = allocate_claim(pool, blocks, ret_block);
-	return ret == -ENOSPC ? -EAGAIN : ret;
+static int allocate_try(void *arg)
+{
+	struct allocation *allocation = arg;
+
+	return allocate_claim(allocation->pool, allocation->blocks,
+			      &allocation->block);
 }
 
 uint64_t dp_allocate_max(const struct daxpin_pool *pool)
@@ -48,13 +49,15 @@ uint64_t dp_allocate_max(const struct daxpin_pool *pool)
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct dp_handle *ret_handle)
 {
+	struct allocation allocation = { .pool = pool, .blocks = blocks };
 	uint64_t block;
 	int ret;
 
 	assert(blocks && blocks <= dp_allocate_max(pool));
-	ret = allocate_find(pool, blocks, &block);
+	ret = dp_jobs_space(&pool->jobs, allocate_try, &allocation);
 	if (ret)
 		return ret;
+	block = allocation.block;
 	/* A segment's chunk 0 is metadata: recover.c took it off the bitmap. */
 	assert((block & ((1ull << dp_leases_shift(&pool->leases)) - 1)) >=
 	       DP_CHUNK_BLOCKS);

@@ -13,7 +13,7 @@ uint64_t dp_allocate_max(const struct daxpin_pool *pool);
  * though not yet durable.
  *
  * -ENOSPC  no segment has a free run of that length
- * -EAGAIN  the same, but a job that is under way or a refill may give space
+ * -EAGAIN  the same, but a job is giving space back or taking it
  */
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct dp_handle *ret_handle);

@@ -260,8 +260,8 @@ static int step_hold_target(struct batch *batch, struct step *step)
 	if (kept < 0)
 		return kept;
 	if (!kept) {
-		ret = dp_lease_hold(leases, step->handle.block,
-				    step->handle.life, 1, 0);
+		ret = dp_jobs_hold(&batch->pool->jobs, step->handle.block,
+				   step->handle.life, 1, 0);
 		if (ret)
 			return ret;
 		step->has |= HAS_HOLD;

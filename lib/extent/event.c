@@ -49,6 +49,7 @@ int dp_events_init(struct dp_events *events)
 	memset(events, 0, sizeof(*events));
 	events->ready_end = &events->ready;
 	events->notice_end = &events->notice;
+	events->retry.event.type = DAXPIN_EVENT_RETRY;
 	events->fd = dp_os_eventfd();
 	if (events->fd < 0)
 		return events->fd;
@@ -209,6 +210,24 @@ void dp_events_post(struct dp_events *events, struct dp_notice *notice)
 		event_signal_if_armed(events);
 	}
 	pthread_mutex_unlock(&events->mutex);
+}
+
+/*
+ * seq_cst, two-sided: a thread that is refused sets `refused` and then looks once
+ * more for what it wants; a thread that opens a gate or frees blocks does so and then
+ * reads `refused`. One of the two sees the other.
+ */
+void dp_events_refused(struct dp_events *events)
+{
+	atomic_store(&events->refused, true);
+}
+
+void dp_events_tell_refused(struct dp_events *events)
+{
+	dp_fence_after_rmw();
+	if (atomic_load(&events->refused) &&
+	    atomic_exchange(&events->refused, false))
+		dp_events_post(events, &events->retry);
 }
 
 /* From wherever it is in the queue. */

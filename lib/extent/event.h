@@ -29,6 +29,8 @@ struct dp_events {
 	struct daxpin_watch **ready_end;
 	struct dp_notice *notice;	/* posted, the oldest first */
 	struct dp_notice **notice_end;
+	_Atomic bool refused;		/* a call; RETRY is owed */
+	struct dp_notice retry;
 };
 
 int dp_events_init(struct dp_events *events);
@@ -53,6 +55,15 @@ void dp_events_fire(struct dp_events *events, uint64_t addr);
 /* The notice is the caller's, who withdraws it before it goes away. */
 void dp_events_post(struct dp_events *events, struct dp_notice *notice);
 void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice);
+
+/*
+ * C4: a call is about to be refused, for a closed gate or for want of space. The
+ * caller tries once more after this, and then returns the refusal.
+ */
+void dp_events_refused(struct dp_events *events);
+/* What a refusal was about has changed: a gate is open, blocks are free, a job is
+ * over. Call it after the change. No mutex unless a call was refused. */
+void dp_events_tell_refused(struct dp_events *events);
 
 bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event);
 bool dp_events_arm(struct dp_events *events);

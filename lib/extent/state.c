@@ -228,6 +228,7 @@ static void state_free_blocks(struct dp_leases *leases, uint64_t block)
 
 	dp_space_free(&leases->space[state_segment(leases, block)],
 		      block & mask, dp_lease_blocks(leases, block));
+	dp_events_tell_refused(leases->events);
 }
 
 /* After the CAS from `was` to `now`: what only its maker may do. */

@@ -36,30 +36,49 @@ void dp_jobs_look(struct dp_jobs *jobs)
 	pthread_mutex_unlock(&jobs->mutex);
 }
 
-void dp_jobs_refused(struct dp_jobs *jobs)
+/*
+ * What is under way may be over by now, and only a call takes its answer. The refusal
+ * is noted after that and before the caller's last look: the poll itself opens gates
+ * and would take the note with it.
+ */
+static void jobs_refused(struct dp_jobs *jobs)
 {
 	DP_UNCANCELLED();
 
-	atomic_store(&jobs->retry, true);
-	if (!atomic_load(&jobs->under_way) ||
-	    pthread_mutex_trylock(&jobs->mutex))
-		return;
-	jobs_poll(jobs);
-	pthread_mutex_unlock(&jobs->mutex);
+	if (atomic_load(&jobs->under_way) &&
+	    !pthread_mutex_trylock(&jobs->mutex)) {
+		jobs_poll(jobs);
+		pthread_mutex_unlock(&jobs->mutex);
+	}
+	dp_events_refused(jobs->events);
 }
 
-bool dp_jobs_may_give_space(struct dp_jobs *jobs)
-{
-	bool full;
+/* ----------------------------------------------------- refusals (C4, -EAGAIN) */
 
-	if (atomic_load(&jobs->holes.claimed))
-		return true;
-	if (!atomic_load(&jobs->holes.blocks))
-		return false;
-	pthread_mutex_lock(&jobs->mutex);
-	full = jobs->full;
-	pthread_mutex_unlock(&jobs->mutex);
-	return !full;
+int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
+		 uint32_t count, unsigned int flags)
+{
+	int ret = dp_lease_hold(jobs->leases, block, life, count, flags);
+
+	if (ret != -EAGAIN)
+		return ret;
+	jobs_refused(jobs);
+	return dp_lease_hold(jobs->leases, block, life, count, flags);
+}
+
+int dp_jobs_space(struct dp_jobs *jobs, int (*claim)(void *arg), void *arg)
+{
+	int ret = claim(arg);
+
+	if (ret != -ENOSPC)
+		return ret;
+	jobs_refused(jobs);
+	ret = claim(arg);
+	if (ret != -ENOSPC)
+		return ret;
+	/* Read after `refused` was set: if a job ends or frees later, it posts RETRY. */
+	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?
+	       -EAGAIN : -ENOSPC;
 }
 
 /* --------------------------------------------------------------- whole jobs */
@@ -74,7 +93,6 @@ void dp_jobs_init(struct dp_jobs *jobs, struct dp_pool *media,
 	jobs->leases = leases;
 	jobs->events = events;
 	jobs->holders = holders;
-	jobs->retry_notice.event.type = DAXPIN_EVENT_RETRY;
 }
 
 void dp_jobs_fini(struct dp_jobs *jobs)
@@ -132,6 +150,7 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 	jobs->first = job;
 	atomic_fetch_add(&jobs->count, 1);
 	atomic_fetch_add(&jobs->under_way, 1);
+	atomic_fetch_add(&jobs->refills, job->way == DP_WAY_REFILL);
 	for (uint32_t i = 0; job->zero && i < job->parts; i++)
 		dp_part_zero_free(&job->part[i]);
 	if (job->blocking)
@@ -223,13 +242,20 @@ static bool jobs_want(const struct dp_jobs *jobs, uint32_t segment)
 int dp_jobs_pin(struct dp_jobs *jobs, struct daxpin_registration *registration,
 		uint32_t segment)
 {
-	int ret = -EAGAIN;
+	int ret;
 
 	if (segment >= jobs->holes.media->geometry.segments)
 		return -EINVAL;
 	pthread_mutex_lock(&jobs->mutex);
-	if (!dp_holes_any(&jobs->holes, segment) && !jobs_want(jobs, segment))
+	if (jobs_want(jobs, segment))
+		ret = -EAGAIN;
+	else if (dp_holes_any(&jobs->holes, segment))
+		ret = -ENOSPC;
+	else
 		ret = dp_registration_pin(jobs->holders, registration, segment);
+	/* Jobs end and fill holes under this mutex, and then post RETRY. */
+	if (ret == -EAGAIN || ret == -ENOSPC)
+		dp_events_refused(jobs->events);
 	pthread_mutex_unlock(&jobs->mutex);
 	return ret;
 }

@@ -29,15 +29,29 @@ void dp_job_end(struct daxpin_job *job);
 
 /* Take what the kernel has answered, and do what comes next. Any time. */
 void dp_jobs_look(struct dp_jobs *jobs);
-/*
- * Somebody was refused for a shut gate or for want of space: he is told when to
- * try again, and should do so once himself after this. Never sleeps.
- */
-void dp_jobs_refused(struct dp_jobs *jobs);
-/* Could space come back? */
-bool dp_jobs_may_give_space(struct dp_jobs *jobs);
 
-/* 0: the registration may pin the segment; -EAGAIN, -EALREADY, -EINVAL. */
+/*
+ * C4: a call that cannot have what it wants is refused by one of these three, and
+ * DAXPIN_EVENT_RETRY is posted when that has changed. They never sleep.
+ */
+
+/* dp_lease_hold(). -EAGAIN: the gate is closed. */
+int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
+		 uint32_t count, unsigned int flags);
+/*
+ * Space by claim(arg), 0 or -ENOSPC.
+ *
+ * -EAGAIN  a job is giving space back or taking it
+ * -ENOSPC  nothing under way gives any; only a drop, a retire or a refill will
+ */
+int dp_jobs_space(struct dp_jobs *jobs, int (*claim)(void *arg), void *arg);
+/*
+ * 0: the registration may pin the segment.
+ *
+ * -EAGAIN    a job works on it or waits for it
+ * -ENOSPC    it has holes, which only a refill will fill
+ * -EALREADY, -EINVAL
+ */
 int dp_jobs_pin(struct dp_jobs *jobs, struct daxpin_registration *registration,
 		uint32_t segment);
 

@@ -70,17 +70,6 @@ static_assert(DP_PART_RUNS <= DP_PUNCH_RUNS, "a part is one request");
 
 /* ----------------------------------------------------------------- helpers */
 
-/*
- * seq_cst: a thread that opens a gate or frees a chunk reads `retry` afterwards,
- * and a thread that was refused tries again after setting it: one of the two
- * sees the other.
- */
-void dp_jobs_tell_refused(struct dp_jobs *jobs)
-{
-	if (atomic_exchange(&jobs->retry, false))
-		dp_events_post(jobs->events, &jobs->retry_notice);
-}
-
 static bool part_is_shmem(const struct dp_part *part)
 {
 	return part->job->jobs->holes.media->source.kind == DP_SOURCE_SHMEM;
@@ -149,10 +138,14 @@ static void part_finish(struct dp_part *part, int result)
 			dp_holes_candidates(&jobs->holes, part->report.segment,
 					    job->way, true);
 	dp_registrations_unwant(jobs->holders, part->report.segment);
-	if (--job->open_parts)
-		return;
-	atomic_fetch_sub(&jobs->under_way, 1);
-	dp_events_post(jobs->events, &job->over);
+	if (!--job->open_parts) {
+		atomic_fetch_sub(&jobs->under_way, 1);
+		atomic_fetch_sub(&jobs->refills, job->way == DP_WAY_REFILL);
+		dp_events_post(jobs->events, &job->over);
+	}
+	/* A pin of the segment may be possible now; or it is certain that no space
+	 * comes back. */
+	dp_events_tell_refused(jobs->events);
 }
 
 static bool part_is_fsdax(const struct dp_part *part)
@@ -238,7 +231,7 @@ static bool part_is_in_use(struct dp_part *part)
 					    part->label))
 		return false;
 	dp_gate_open(dp_lease_gates(jobs->leases), segment);
-	dp_jobs_tell_refused(jobs);
+	dp_events_tell_refused(jobs->events);
 	if (busy)
 		part_find_holder(part, busy);
 	return true;
@@ -272,7 +265,7 @@ static bool part_try(struct dp_part *part)
 		return true;
 	}
 	dp_gate_open(dp_lease_gates(jobs->leases), segment);
-	dp_jobs_tell_refused(jobs);
+	dp_events_tell_refused(jobs->events);
 	return false;			/* a reserve was faster: look again */
 }
 
@@ -353,11 +346,7 @@ static void part_end_runs(struct dp_part *part)
 		else
 			job->budget += part->run[i].chunks;
 	}
-	if (part_error(part) == -ENOSPC)
-		job->jobs->full = true;
-	else if (part_runs_done(part))
-		job->jobs->full = false;
-	dp_jobs_tell_refused(job->jobs);
+	dp_events_tell_refused(job->jobs->events);
 }
 
 /* To the next round, or over. */
@@ -535,7 +524,7 @@ void dp_part_zero_free(struct dp_part *part)
 		part->report.done_bytes += DP_CHUNK_SIZE;
 		job->budget--;
 	}
-	dp_jobs_tell_refused(jobs);
+	dp_events_tell_refused(jobs->events);
 	part_finish(part, 0);
 }
 

@@ -49,11 +49,9 @@ struct dp_jobs {
 	struct daxpin_job *first;
 	uint64_t attempts;
 	struct dp_part *in_kernel[DP_PARTS_MAX];
-	bool full;			/* the filesystem, when last refilled */
 	_Atomic uint32_t count;		/* jobs that were not ended */
 	_Atomic uint32_t under_way;	/* of them, those that are not over */
-	_Atomic bool retry;		/* somebody was refused with -EAGAIN */
-	struct dp_notice retry_notice;
+	_Atomic uint32_t refills;	/* of these, those that give space back */
 };
 
 struct daxpin_job {
@@ -87,8 +85,5 @@ void dp_part_cancel(struct dp_part *part);
 void dp_part_zero_free(struct dp_part *part);
 /* To the end, in this thread, without a ring. The mutex is released meanwhile. */
 void dp_part_run_blocking(struct dp_part *part);
-
-/* A gate opened, or space came back. Needs no mutex. */
-void dp_jobs_tell_refused(struct dp_jobs *jobs);
 
 #endif

@@ -92,8 +92,9 @@ static int slots_pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
 	struct daxpin_segment segment = slots_segment_at(uring, index);
 	int ret = daxpin_registration_pin(uring->registration, index);
 
+	/* -ENOSPC: it has holes. Like a job, they go; then it is tried again. */
 	if (ret)
-		return ret;
+		return ret == -ENOSPC ? -EAGAIN : ret;
 	if (segment.size > bytes_max)
 		segment.size = bytes_max;
 	ret = dp_uring_put_buffer(&uring->link,

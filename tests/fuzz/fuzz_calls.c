@@ -58,6 +58,8 @@ static void agree(const char *call, int got, int want)
 	fuzz_say("%3u %s: %s", run.calls, call, name_of(got));
 	expect(got == want, "call %u, %s: %s, the model says %s", run.calls,
 	       call, name_of(got), wanted);
+	if (got == -EAGAIN || (got == -ENOSPC && !strcmp(call, "reserve")))
+		m_refused();
 }
 
 /* ---------------------------------------------------------------- handles */
@@ -568,6 +570,8 @@ static void publish(uint32_t fails_at)
 	       name_of(ret), failed, errmsg);
 	if (!ret)
 		m_published(run.op, run.ops);
+	if (ret == -EAGAIN)
+		m_refused();
 	run.ops = 0;
 }
 
@@ -900,8 +904,8 @@ static void call_events(const struct call *call)
 	for (uint32_t i = call->a % 4; i && ret > 0; i--) {
 		ret = daxpin_next_event(model.pool, &event);
 		fuzz_say("%3u next_event: %d", run.calls, ret);
-		m_event(ret ? event.watch : NULL);
-		expect(!ret || event.watch->arg == event.watch,
+		m_event(ret ? &event : NULL);
+		expect(!ret || !event.watch || event.watch->arg == event.watch,
 		       "arg is not ours");
 	}
 	check_signals();

@@ -389,7 +389,7 @@ static void use_new(struct daxpin_pool *pool, uint8_t how)
 
 	expect(!daxpin_pool_info(pool, &info), "info");
 	expect(!ret || ret == -EFBIG ||
-	       ret == (info.hole_bytes ? -EAGAIN : -ENOSPC),
+	       ret == -ENOSPC,
 	       "reserve: %d, with %" PRIu64 " bytes of holes", ret,
 	       info.hole_bytes);
 	if (ret)

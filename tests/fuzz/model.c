@@ -117,6 +117,20 @@ static void fire(uint64_t addr)
 		signal_if_armed();
 }
 
+void m_refused(void)
+{
+	model.refused = true;
+}
+
+static void tell_refused(void)
+{
+	if (model.refused && !model.retry) {
+		model.retry = true;
+		signal_if_armed();
+	}
+	model.refused = false;
+}
+
 static void end_life(struct m_life *life)
 {
 	uint64_t block = life->extent.addr / 4096;
@@ -127,6 +141,7 @@ static void end_life(struct m_life *life)
 	mark(block, life->blocks, false);
 	model.block[block].life = (model.block[block].life + 1) & LIFE_MASK;
 	life->state = DAXPIN_STATE_FREE;
+	tell_refused();
 }
 
 static void end_or_retire(struct m_life *life)
@@ -175,15 +190,23 @@ static uint64_t oldest_batch(void)
 int m_arm(void)
 {
 	model.armed = true;
-	return oldest_batch() != UINT64_MAX;
+	return oldest_batch() != UINT64_MAX || model.retry;
 }
 
-void m_event(struct daxpin_watch *watch)
+void m_event(const struct daxpin_event *event)
 {
+	struct daxpin_watch *watch = event ? event->watch : NULL;
 	uint64_t batch = oldest_batch();
 
 	expect(!watch == (batch == UINT64_MAX), "an event too %s",
 	       watch ? "many" : "few");
+	if (!watch) {
+		expect(!event == !model.retry, "a RETRY too %s",
+		       event ? "many" : "few");
+		expect(!event || event->type == DAXPIN_EVENT_RETRY,
+		       "event %u", event ? event->type : 0);
+		model.retry = false;
+	}
 	for (uint32_t i = 0; watch && i < M_WATCHES; i++) {
 		if (&model.watch[i].watch != watch)
 			continue;
@@ -218,7 +241,7 @@ int m_open(bool readonly, bool patient)
 static void forget_memory(void)
 {
 	model.gates = 0;
-	model.armed = false;
+	model.armed = model.refused = model.retry = false;
 	model.signals = 0;
 	for (uint32_t i = 0; i < model.lives; i++)
 		model.life[i].state = DAXPIN_STATE_FREE;
@@ -301,13 +324,20 @@ static bool anything_held(void)
 	return false;
 }
 
+/* Its gates open again. */
+static int refused_close(void)
+{
+	tell_refused();
+	return -EBUSY;
+}
+
 int m_close(void)
 {
 	for (uint32_t i = 0; i < M_REGISTRATIONS; i++)
 		if (model.registration[i])
-			return -EBUSY;
+			return refused_close();
 	if (anything_held())
-		return -EBUSY;
+		return refused_close();
 	model.pool = NULL;
 	forget_memory();
 	/* Nobody can tell what is on media: the next open looks. */
@@ -330,8 +360,10 @@ void m_crash(bool boot)
 
 int m_drain(void)
 {
-	if (anything_held())
+	if (anything_held()) {
+		tell_refused();
 		return -ETIMEDOUT;
+	}
 	model.gates++;
 	return 0;
 }

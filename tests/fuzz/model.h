@@ -85,6 +85,8 @@ struct model {
 	uint32_t unnumbered;		/* registrations whose verbs context has no
 					   number, on media of that owner */
 	uint32_t gates;
+	bool refused;			/* with -EAGAIN, or for want of space */
+	bool retry;			/* the event is there */
 	bool armed;
 	uint64_t signals;		/* to the eventfd, not yet looked at */
 	uint64_t batches;
@@ -147,8 +149,10 @@ int m_holds(struct daxpin_extent extent);
 int m_watch(struct m_watch *watch, struct daxpin_extent extent);
 int m_unwatch(struct m_watch *watch);
 int m_arm(void);
+/* A call was refused, and a RETRY is owed. */
+void m_refused(void);
 /* The library says that this event is next, or NULL that there is none. */
-void m_event(struct daxpin_watch *watch);
+void m_event(const struct daxpin_event *event);
 
 int m_register(uint32_t segment, bool rdma);
 void m_unregister(bool rdma);

@@ -120,7 +120,7 @@ static void a_full_filesystem_kills_nobody(void **state)
 	fd = start_filler();
 	print_message("# full, but for %llu bytes\n",
 		      (unsigned long long)fs_free());
-	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EAGAIN);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
 	assert_refill_finds_no_space(f);
 	scribble(f, reserved, CHUNK);
 	for (int i = 0; i < SEGMENTS; i++)
@@ -172,7 +172,7 @@ static void refill_under_a_foreign_pin(void **state)
 		assert_same_shape(f, A, &before);
 		assert_int_equal(info_of(f).hole_bytes, FREE);
 		assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent),
-				 -EAGAIN);
+				 -ENOSPC);
 		unpin();
 		s = run(f, daxpin_refill, A);
 	}

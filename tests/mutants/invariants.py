@@ -23,6 +23,7 @@ OWNER = ['tests/unit/owner_owner']
 PLACE = ['tests/unit/owner_place']
 NETLINK = ['tests/unit/owner_rdma_netlink']
 REGISTER = ['tests/unit/api_register_rdma']
+RETRY = ['tests/unit/api_retry']
 CANCEL = ['tests/unit/api_cancel']
 FORK = ['tests/unit/api_fork']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
@@ -502,14 +503,15 @@ MUTANTS = [
      'everything_goes_and_comes_back'),
     ('pin-of-holes', RECLAIM, 'lib/reclaim/job.c',
      'a pin fills the holes again',
-     '''	if (!dp_holes_any(&jobs->holes, segment) && !jobs_want(''',
-     '''	if (!jobs_want(''',
+     '''	else if (dp_holes_any(&jobs->holes, segment))''',
+     '''	else if (0 && dp_holes_any(&jobs->holes, segment))''',
      'a_pin_is_asked_back'),
     ('pin-while-wanted', RECLAIM, 'lib/reclaim/job.c',
      'a segment that is to be punched is pinned anew',
-     '''	if (!dp_holes_any(&jobs->holes, segment) && !jobs_want(jobs, segment))''',
-     '''	(void)jobs_want;
-	if (!dp_holes_any(&jobs->holes, segment))''',
+     '''	if (jobs_want(jobs, segment))
+		ret = -EAGAIN;''',
+     '''	if (0 && jobs_want(jobs, segment))
+		ret = -EAGAIN;''',
      'a_pin_is_asked_back'),
     ('holes-handed-out', RECLAIM, 'lib/reclaim/hole.c',
      'what was punched is free space',
@@ -560,12 +562,10 @@ MUTANTS = [
     # ------------------------------------------------------- media and kernel
     ('hold-on-media', RULES, 'lib/api/hold.c',
      'a hold_take leaves a mark where a crash keeps it',
-     '''	if (!ret)
-		ret = dp_lease_hold(&pool->leases, handle.block,''',
+     '''	return ret ? ret : dp_jobs_hold(&pool->jobs, handle.block, handle.life,''',
      '''	if (!ret)
 		pool->media.geometry.base[DP_CHUNK_SIZE - 1]++;
-	if (!ret)
-		ret = dp_lease_hold(&pool->leases, handle.block,''',
+	return ret ? ret : dp_jobs_hold(&pool->jobs, handle.block, handle.life,''',
      'holds_leave_no_mark_on_media'),
     ('reflinks-taken', RULES, 'lib/pool/source.c',
      'hardware writes into another file too',
@@ -996,6 +996,37 @@ MUTANTS = [
      '''	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
 	pthread_setcancelstate(before, NULL);''',
      'no_call_on_a_domain_is_a_cancellation_point'),
+    ('holes-may-give-space', RETRY, 'lib/reclaim/job.c',
+     'holes that nobody fills are something under way',
+     '''	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?''',
+     '''	return atomic_load(&jobs->holes.claimed) ||
+	       atomic_load(&jobs->holes.blocks) ?''',
+     'only_holes_are_no_space'),
+    ('end-of-a-job-is-not-told', RETRY, 'lib/reclaim/part.c',
+     'the end of a job is no news for who was refused',
+     '''	/* A pin of the segment may be possible now; or it is certain that no space
+	 * comes back. */
+	dp_events_tell_refused(jobs->events);''',
+     '',
+     'a_refill_that_gives_nothing_is_reported'),
+    ('free-space-is-not-told', RETRY, 'lib/extent/state.c',
+     'free space is no news for who was refused',
+     '''	dp_events_tell_refused(leases->events);''',
+     '',
+     'the_first_free_space_is_reported'),
+    ('refused-set-is-not-noted', RETRY, 'lib/core/publish.c',
+     'a SET is refused in silence',
+     '''		ret = dp_jobs_hold(&batch->pool->jobs, step->handle.block,
+				   step->handle.life, 1, 0);''',
+     '''		ret = dp_lease_hold(leases, step->handle.block,
+				    step->handle.life, 1, 0);''',
+     'a_set_that_was_refused_may_be_tried_again'),
+    ('refused-pin-is-not-noted', RETRY, 'lib/reclaim/job.c',
+     'a pin is refused in silence',
+     '''	if (ret == -EAGAIN || ret == -ENOSPC)
+		dp_events_refused(jobs->events);''',
+     '',
+     'a_pin_that_was_refused_may_be_tried_again'),
     ('child-unlocks', FORK, 'lib/owner/lock.c',
      'a child that gives back ends its parent\'s lock',
      '''	if (lock->taken && dp_claim_is_ours(lock->claim)) {''',

@@ -24,11 +24,6 @@ MUTANTS = [
      '''	if (!part->result[run] || part->job->way == DP_WAY_REFILL)
 		return DP_WAY_DONE;''',
      'a_full_filesystem_kills_nobody'),
-    ('lab-enospc-forgotten', RECLAIM_FS + ['a_full_filesystem_kills_nobody'],
-     'lib/reclaim/part.c', 'a reserve is told to wait for what cannot be had',
-     '		job->jobs->full = true;',
-     '		job->jobs->full = false;',
-     'a_full_filesystem_kills_nobody'),
     ('lab-no-deadline', RECLAIM + ['the_deadline_is_the_kernels'],
      'lib/reclaim/punch.c', 'the deadline is kept only by who comes by',
      '	if (punch_has_deadline(request))\n		punch_prepare_deadline(',

@@ -115,7 +115,7 @@ static void everything_goes_and_comes_back(void **state)
 	assert_int_equal(file_bytes(f), before - ALL);
 	assert_int_equal(info_of(f).hole_bytes, ALL);
 	assert_int_equal(info_of(f).free_bytes, 0);
-	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EAGAIN);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
 
 	s = run(f, daxpin_refill, NULL);
 	assert_int_equal(s.done_bytes, ALL);
@@ -198,7 +198,7 @@ static void open_finds_the_holes(void **state)
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
 	assert_int_equal(info_of(f).hole_bytes, ALL - CHUNK);
-	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EAGAIN);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
 	assert_int_equal(run(f, daxpin_refill, NULL).done_bytes, ALL - CHUNK);
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
@@ -387,11 +387,11 @@ static void a_pin_is_asked_back(void **state)
 	assert_ptr_equal(event.registration, r);
 	assert_int_equal(daxpin_registration_wanted(r, &segment), 1);
 	assert_int_equal(segment, 1);
-	assert_int_equal(daxpin_registration_pin(r, 0), -EAGAIN);
+	assert_int_equal(daxpin_registration_pin(r, 0), -ENOSPC);
 	assert_int_equal(daxpin_registration_revoked(r, 1), 0);
 	assert_int_equal(daxpin_registration_pin(r, 1), -EAGAIN);
 	assert_int_equal(finish(f, job).done_bytes, ALL);
-	assert_int_equal(daxpin_registration_pin(r, 1), -EAGAIN);
+	assert_int_equal(daxpin_registration_pin(r, 1), -ENOSPC);
 	run(f, daxpin_refill, NULL);
 	assert_int_equal(daxpin_registration_pin(r, 1), 0);
 	assert_int_equal(daxpin_unregister(r), 0);
@@ -489,7 +489,7 @@ static void the_refused_are_told(void **state)
 	struct daxpin_event event;
 
 	run(f, daxpin_reclaim, NULL);
-	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EAGAIN);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
 	run(f, daxpin_refill, NULL);
 	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
 	assert_int_equal(event.type, DAXPIN_EVENT_RETRY);

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A refusal that will pass is followed by DAXPIN_EVENT_RETRY, whichever call was
+ * refused and whatever it was refused for; one that will not pass is no -EAGAIN.
+ */
+#include "fixture.h"
+#include "invariant.h"
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define CHUNK		DAXPIN_CHUNK_SIZE
+#define ALL		(30ull * CHUNK)	/* in two segments */
+#define LONG_MS		600000
+#define ROUNDS		2000
+
+static bool take_retry(struct fixture *f)
+{
+	struct daxpin_event event;
+	bool any = false;
+
+	while (daxpin_next_event(f->pool, &event) == 1)
+		any |= event.type == DAXPIN_EVENT_RETRY;
+	return any;
+}
+
+static uint64_t hole_bytes(struct fixture *f)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return info.hole_bytes;
+}
+
+static struct daxpin_job *begin(struct fixture *f,
+				int (*start)(struct daxpin_pool *,
+					     const struct daxpin_job_options *,
+					     struct daxpin_job **))
+{
+	const struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+		.deadline_ns = daxpin_deadline_ms(LONG_MS),
+	};
+	struct daxpin_job *job;
+
+	assert_int_equal(start(f->pool, &options, &job), 0);
+	return job;
+}
+
+static void finish(struct daxpin_job *job)
+{
+	assert_int_equal(daxpin_job_wait(job, DAXPIN_NO_DEADLINE), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+}
+
+/* ---------------------------------------------------------------- the space */
+
+static void only_holes_are_no_space(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	finish(begin(f, daxpin_reclaim));
+	assert_int_equal(hole_bytes(f), ALL);
+	take_retry(f);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
+	assert_false(take_retry(f));
+	finish(begin(f, daxpin_refill));
+	assert_true(take_retry(f));
+	extent = reserve(f, 1);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* A refill that is under way and gives nothing: the refusal is over all the same. */
+static void a_refill_that_gives_nothing_is_reported(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent live, extent;
+	struct daxpin_job *job;
+
+	live = reserve(f, CHUNK);
+	finish(begin(f, daxpin_reclaim));
+	assert_int_equal(daxpin_hold(f->pool, live, DAXPIN_HOLD_READ), 0);
+	extent = live;
+	/* The other segment is filled; in this one the job waits for the hold. */
+	job = begin(f, daxpin_refill);
+	while (daxpin_job_wait(job, daxpin_deadline_ms(1)) &&
+	       hole_bytes(f) > 14 * CHUNK)
+		;
+	while (!daxpin_reserve(f->pool, CHUNK, 0, &extent))
+		;
+	take_retry(f);
+	assert_int_equal(daxpin_reserve(f->pool, CHUNK, 0, &extent), -EAGAIN);
+	assert_int_equal(daxpin_job_cancel(job), 0);
+	finish(job);
+	assert_true(take_retry(f));
+	assert_int_equal(daxpin_reserve(f->pool, CHUNK, 0, &extent), -ENOSPC);
+	assert_int_equal(daxpin_drop(f->pool, live), 0);
+	assert_false(take_retry(f));
+	assert_int_equal(daxpin_cancel(f->pool, live), 0);
+	assert_true(take_retry(f));
+}
+
+/* Every way that blocks become free. */
+static void the_first_free_space_is_reported(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent[30], held;
+	uint32_t i;
+
+	for (i = 0; i < 30; i++)
+		extent[i] = reserve(f, CHUNK);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent[0]), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent[1]), 0);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(daxpin_reserve(f->pool, 1, 0, &held), -ENOSPC);
+		assert_false(take_retry(f));
+		if (i == 0) {
+			assert_int_equal(publish(f, DAXPIN_OP_RETIRE,
+						 extent[0]), 0);
+		} else if (i == 1) {
+			assert_int_equal(daxpin_hold(f->pool, extent[1],
+						     DAXPIN_HOLD_READ), 0);
+			assert_int_equal(publish(f, DAXPIN_OP_RETIRE,
+						 extent[1]), 0);
+			assert_false(take_retry(f));
+			assert_int_equal(daxpin_drop(f->pool, extent[1]), 0);
+		} else {
+			assert_int_equal(daxpin_cancel(f->pool, extent[2]), 0);
+		}
+		assert_true(take_retry(f));
+		reserve(f, CHUNK);
+	}
+	/* What nobody was refused is no event. */
+	assert_int_equal(daxpin_cancel(f->pool, extent[3]), 0);
+	assert_false(take_retry(f));
+}
+
+/* ----------------------------------------------------------------- the gate */
+
+/* A close that is refused closes the gates for a moment, here for good: drain. */
+struct gate {
+	struct fixture *f;
+	struct daxpin_extent extent;
+	atomic_bool closed, refused;
+};
+
+static void *refuse(void *arg)
+{
+	struct gate *gate = arg;
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_SET, .extent = gate->extent, .value = 1,
+	};
+	int ret;
+
+	do {
+		ret = daxpin_publish(gate->f->pool, &op, 1, NULL, NULL);
+	} while (!ret);
+	assert_int_equal(ret, -EAGAIN);
+	atomic_store(&gate->refused, true);
+	return NULL;
+}
+
+/* Refused in a drain that then fails, because another extent is held. */
+static void a_set_that_was_refused_may_be_tried_again(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent held = reserve(f, 4096);
+	struct gate gate = { .f = f, .extent = live(f, 4096) };
+	pthread_t thread;
+
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(pthread_create(&thread, NULL, refuse, &gate), 0);
+	while (!atomic_load(&gate.refused))
+		assert_int_equal(daxpin_pool_drain(f->pool,
+						   daxpin_deadline_ms(1)),
+				 -ETIMEDOUT);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(take_retry(f));
+	assert_int_equal(daxpin_drop(f->pool, held), 0);
+	assert_int_equal(daxpin_cancel(f->pool, held), 0);
+}
+
+/* ------------------------------------------------------------------ the pin */
+
+static void a_pin_that_was_refused_may_be_tried_again(void **state)
+{
+	const struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "pin",
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
+	};
+	struct fixture *f = *state;
+	struct daxpin_extent held = reserve(f, 4096);
+	struct daxpin_registration *r;
+	struct daxpin_job *job;
+	uint32_t segment = held.addr / DAXPIN_SEGMENT_MIN;
+
+	assert_int_equal(daxpin_register(f->pool, DAXPIN_ALL_SEGMENTS, &options,
+					 &r), 0);
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);
+	job = begin(f, daxpin_reclaim);
+	assert_int_equal(daxpin_registration_pin(r, segment), -EAGAIN);
+	take_retry(f);
+	assert_int_equal(daxpin_registration_pin(r, segment), -EAGAIN);
+	assert_int_equal(daxpin_job_cancel(job), 0);
+	finish(job);
+	assert_true(take_retry(f));
+	assert_int_equal(daxpin_registration_pin(r, segment), 0);
+	assert_int_equal(daxpin_registration_revoked(r, segment), 0);
+	assert_int_equal(daxpin_drop(f->pool, held), 0);
+	assert_int_equal(daxpin_cancel(f->pool, held), 0);
+	finish(begin(f, daxpin_reclaim));
+	assert_int_equal(daxpin_registration_pin(r, segment), -ENOSPC);
+	take_retry(f);
+	assert_int_equal(daxpin_registration_pin(r, segment), -ENOSPC);
+	finish(begin(f, daxpin_refill));
+	assert_true(take_retry(f));
+	assert_int_equal(daxpin_registration_pin(r, segment), 0);
+	assert_int_equal(daxpin_unregister(r), 0);
+}
+
+/* ------------------------------------------------------------- at the same time */
+
+struct race {
+	struct fixture *f;
+	struct daxpin_extent extent;
+	atomic_uint round;
+};
+
+/* Frees the one extent that there is, once a round, at any time. */
+static void *free_it(void *arg)
+{
+	struct race *race = arg;
+
+	for (unsigned int round = 1; round <= ROUNDS; round++) {
+		while (atomic_load(&race->round) < round)
+			;
+		for (volatile unsigned int i = round % 97 * 10; i; i--)
+			;
+		if (daxpin_cancel(race->f->pool, race->extent))
+			abort();
+	}
+	return NULL;
+}
+
+/* As an event loop does: arm, look, sleep. A RETRY that is lost hangs it. */
+static void wait_for_retry(struct fixture *f)
+{
+	struct pollfd fd = {
+		.fd = daxpin_event_fd(f->pool), .events = POLLIN,
+	};
+	uint64_t count;
+
+	while (!take_retry(f)) {
+		if (daxpin_event_arm(f->pool))
+			continue;
+		assert_int_equal(poll(&fd, 1, LONG_MS), 1);
+		assert_int_equal(read(fd.fd, &count, sizeof(count)), 8);
+	}
+}
+
+static void no_refusal_is_forgotten_in_a_race(void **state)
+{
+	struct fixture *f = *state;
+	struct race race = { .f = f };
+	struct daxpin_extent next, rest[29];
+	uint32_t refused = 0;
+	pthread_t thread;
+
+	for (int i = 0; i < 29; i++)
+		rest[i] = reserve(f, CHUNK);
+	race.extent = reserve(f, CHUNK);
+	assert_int_equal(pthread_create(&thread, NULL, free_it, &race), 0);
+	for (unsigned int round = 1; round <= ROUNDS; round++) {
+		atomic_store(&race.round, round);
+		while (daxpin_reserve(f->pool, CHUNK, 0, &next)) {
+			refused++;
+			wait_for_retry(f);
+		}
+		race.extent = next;
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	print_message("# %u refusals in %u rounds\n", refused, ROUNDS);
+	for (int i = 0; i < 29; i++)
+		assert_int_equal(daxpin_cancel(f->pool, rest[i]), 0);
+	assert_int_equal(daxpin_cancel(f->pool, race.extent), 0);
+	dp_invariants(f->pool);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(only_holes_are_no_space),
+		TEST(a_refill_that_gives_nothing_is_reported),
+		TEST(the_first_free_space_is_reported),
+		TEST(a_set_that_was_refused_may_be_tried_again),
+		TEST(a_pin_that_was_refused_may_be_tried_again),
+		TEST(no_refusal_is_forgotten_in_a_race),
+	};
+
+	return cmocka_run_group_tests_name("api_retry", tests, NULL, NULL);
+}
