@@ -133,6 +133,8 @@ struct daxpin_wait {
 					   "Backup and restore" in daxpin(7). A
 					   pool that is no copy opens as without */
 
+#define DAXPIN_POOL_CREATE	0x40u	/* open: make a pool where there is none, and
+					   complete a create that was cut short */
 #define DAXPIN_POOL_NEED_FLUSHED 0x20u	/* only if dirty_shutdown of struct
 					   daxpin_pool_info is then DAXPIN_NO */
 
@@ -140,9 +142,12 @@ struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */
 	uint32_t flags;			/* DAXPIN_POOL_... */
 	uint32_t granularity;		/* enum daxpin_granularity */
-	uint64_t pool_size;		/* create, directories: bytes; a multiple of
-					   2 MiB. 0: the whole device */
-	uint64_t segment_size;		/* create: power of two; 0: default */
+	uint64_t pool_size;		/* bytes that the pool has at least, else
+					   -ENOSPC. A new one takes the whole device,
+					   or so much of a directory's filesystem,
+					   rounded up to 2 MiB. 0: of a filesystem
+					   all that is free, but 1/64 for itself */
+	uint64_t segment_size;		/* of a new pool: power of two; 0: default */
 	uint64_t deadline_ns;		/* until when to wait for the owner lock,
 					   and for the DMA of an owner that died;
 					   and to allocate blocks, unless it has
@@ -153,12 +158,12 @@ struct daxpin_pool_options {
 	void *progress_arg;
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
-	uint32_t mode;			/* create, directories: permission bits of new
+	uint32_t mode;			/* directories: permission bits of new
 					   files, less the umask; 0: 0600. Not for
 					   others to write. A directory that is made
 					   has x for each r as well */
-	unsigned char uuid[16];		/* not create: the pool that is meant, or
-					   -ENXIO; zeroes: any */
+	unsigned char uuid[16];		/* not of a new pool: the pool that is meant,
+					   or -ENXIO; zeroes: any */
 };
 
 struct daxpin_pool_info {
@@ -201,20 +206,36 @@ struct daxpin_pool_info {
 };
 
 /*
- * Make a pool and open it. A directory is made where there is none; an existing
- * pool, and a device that is not blank, need DAXPIN_POOL_OVERWRITE, and then
- * this call first waits for the old owner and its DMA, as an open does. A
- * create cut short leaves a pool that open refuses and the next create completes.
+ * Make a pool and open it. A directory is made where there is none. Where something
+ * is already, a pool or not, this is -EEXIST; with DAXPIN_POOL_OVERWRITE the call
+ * first waits for the old owner and its DMA, as an open does, and then destroys it.
+ * A create cut short leaves a pool that open refuses and the next create completes.
+ * Other errors as daxpin_pool_open().
  */
 int daxpin_pool_create(const char *path,
 		       const struct daxpin_pool_options *options,
 		       struct daxpin_pool **ret_pool);
 
 /*
- * Open an existing pool; options may be NULL. Waits for the owner lock until
- * the deadline, then -EBUSY, with the owner's pid in `errmsg`. Damage is
- * -EUCLEAN and leaves the medium untouched; with DAXPIN_POOL_DEGRADED what checks
- * out can be used, see daxpin_check(3).
+ * Open a pool; options may be NULL. With DAXPIN_POOL_CREATE a pool is made where
+ * there is none: of several processes that do so at once one makes it, and each
+ * opens it in its turn. Waits for the owner lock, and for the DMA of an owner that
+ * died, until the deadline.
+ *
+ * -EBUSY	somebody has it, or DMA of a dead owner may reach it; errmsg says who
+ * -ENOENT	the path is not there; with CREATE, not even the directory above it
+ * -EMEDIUMTYPE	there is no pool; with CREATE: there is something else
+ * -EUCLEAN	damaged, or a copy or for reading and not closed; the medium is left
+ *		untouched. With DAXPIN_POOL_DEGRADED what checks out can be used,
+ *		see daxpin_check(3)
+ * -ENXIO	it is not the pool whose uuid was given
+ * -ENOSPC	it has less than pool_size bytes, or there is no room for a new one
+ * -EPROTONOSUPPORT	a newer daxpin wrote it
+ * -EPERM	its owner, its permissions or its node are not to be trusted
+ * -EROFS	the filesystem is read-only
+ * -ECANCELED	progress() gave up
+ * -EINVAL	options that contradict each other, or a size that no pool can have
+ * -E2BIG	options that this library does not know
  */
 int daxpin_pool_open(const char *path,
 		     const struct daxpin_pool_options *options,

@@ -77,6 +77,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.path = path,
 		.readonly = copy->flags & DAXPIN_POOL_READONLY,
 		.degraded = copy->flags & DAXPIN_POOL_DEGRADED,
+		.create = copy->flags & DAXPIN_POOL_CREATE,
 		.overwrite = copy->flags & DAXPIN_POOL_OVERWRITE,
 		.despite_rdma =
 			copy->flags & DAXPIN_POOL_DESPITE_RDMA,

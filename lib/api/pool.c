@@ -54,6 +54,17 @@ DP_EXPORT int daxpin_pool_create(const char *path,
 			  dp_pool_create, ret_pool);
 }
 
+static int pool_open_as_asked(struct dp_pool *pool,
+			      struct dp_pool_request *request)
+{
+	if (!request->create)
+		return dp_pool_open(pool, request);
+	if (request->readonly)
+		return dp_fail(request->errmsg, -EINVAL,
+			       "DAXPIN_POOL_CREATE would write, and DAXPIN_POOL_READONLY must not: leave one out");
+	return dp_pool_open_or_create(pool, request);
+}
+
 DP_EXPORT int daxpin_pool_open(const char *path,
 			       const struct daxpin_pool_options *options,
 			       struct daxpin_pool **ret_pool)
@@ -64,8 +75,8 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 			  DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
 			  DAXPIN_POOL_DEGRADED | DAXPIN_POOL_ADOPT |
 			  DAXPIN_POOL_NEED_FLUSHED |
-			  DAXPIN_POOL_DESPITE_RDMA,
-			  dp_pool_open, ret_pool);
+			  DAXPIN_POOL_DESPITE_RDMA | DAXPIN_POOL_CREATE,
+			  pool_open_as_asked, ret_pool);
 }
 
 static void pool_close_gates(struct daxpin_pool *pool)

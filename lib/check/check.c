@@ -198,7 +198,7 @@ static int check_no_super(struct walk *walk,
 	if (verdict->never)
 		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
 			       "%s holds no daxpin pool", path);
-	if (dp_pool_is_blank(&walk->image->view))
+	if (dp_remains_are_none(&walk->image->view))
 		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
 			       path);

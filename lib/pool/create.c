@@ -14,6 +14,9 @@
 #include "pool/defrag.h"
 #include "pool/remains.h"
 
+#define ATTEMPTS	8u	/* to open what another has made, or to make it */
+#define FILESYSTEM_PART	64u	/* of its free space a filesystem keeps one part */
+
 static int create_file_is_blank(int fd)
 {
 	static const struct dp_bad none;
@@ -29,7 +32,7 @@ static int create_file_is_blank(int fd)
 	ret = dp_map_peek(fd, DP_CHUNK_SIZE, &base);
 	if (ret)
 		return ret;
-	blank = dp_pool_is_blank(&(struct dp_bad_view) { &none, base, fd });
+	blank = dp_remains_are_none(&(struct dp_bad_view) { &none, base, fd });
 	dp_os_unmap(base, DP_CHUNK_SIZE);
 	return blank;
 }
@@ -183,12 +186,79 @@ static int create_check_others(struct dp_pool *pool,
 				      request->errmsg);
 }
 
+static int create_size_of_device(const struct dp_pool *pool,
+				 const struct dp_pool_request *request,
+				 uint64_t *ret_size)
+{
+	*ret_size = pool->source.device_size;
+	if (*ret_size >= request->pool_size)
+		return 0;
+	return dp_fail(request->errmsg, -ENOSPC,
+		       "%s has %llu bytes, and the options ask for at least %llu",
+		       request->path, (unsigned long long)*ret_size,
+		       (unsigned long long)request->pool_size);
+}
+
+/* What segment files of a create that was cut short occupy already. */
+static uint64_t create_size_of_files(const struct dp_source *source)
+{
+	uint64_t size = 0;
+	struct stat st;
+
+	for (uint32_t i = 0; i < DP_SEGMENTS_MAX; i++) {
+		if (dp_source_look(source, i, &st))
+			break;
+		size += (uint64_t)st.st_blocks * 512;
+	}
+	return size;
+}
+
+/* All that the filesystem has, but for what it needs itself to keep files there. */
+static int create_size_of_filesystem(const struct dp_pool *pool,
+				     const struct dp_pool_request *request,
+				     uint64_t *ret_size)
+{
+	uint64_t most = (uint64_t)DP_SEGMENTS_MAX * request->segment_size;
+	uint64_t room;
+	int ret = dp_os_free_space(dp_file_fd(&pool->first), &room);
+
+	if (ret)
+		return dp_fail(request->errmsg, ret,
+			       "how much room there is at %s cannot be found out (%s): give a pool_size",
+			       request->path, strerror(-ret));
+	room += create_size_of_files(&pool->source);
+	room = dp_min(room - room / FILESYSTEM_PART, most);
+	*ret_size = room - room % DP_CHUNK_SIZE;
+	if (*ret_size >= DP_SEGMENT_SIZE_MIN)
+		return 0;
+	return dp_fail(request->errmsg, -ENOSPC,
+		       "the filesystem of %s has %llu bytes left for a pool, which needs 32 MiB: make room",
+		       request->path, (unsigned long long)*ret_size);
+}
+
+/* 0 takes all that there is, and anything else at least that. */
+static int create_choose_size(const struct dp_pool *pool,
+			      const struct dp_pool_request *request,
+			      uint64_t *ret_size)
+{
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		return create_size_of_device(pool, request, ret_size);
+	if (!request->pool_size)
+		return create_size_of_filesystem(pool, request, ret_size);
+	/* What is so large that it cannot be rounded up is refused as it is. */
+	*ret_size = dp_round_up(dp_min(request->pool_size,
+				       UINT64_MAX - DP_CHUNK_SIZE),
+				DP_CHUNK_SIZE);
+	return 0;
+}
+
 static int create_check_geometry(struct dp_pool *pool,
 				 const struct dp_pool_request *request,
 				 uint64_t *ret_size)
 {
 	static const uint8_t none[16];
-	uint64_t size = request->pool_size;
+	uint64_t size = 0;
+	int ret;
 
 	if (memcmp(request->uuid, none, sizeof(none)))
 		return dp_fail(request->errmsg, -EINVAL,
@@ -196,17 +266,16 @@ static int create_check_geometry(struct dp_pool *pool,
 	if (!dp_geometry_segment_size_is_valid(request->segment_size))
 		return dp_fail(request->errmsg, -EINVAL,
 			       "a segment has 32 to 512 MiB and a power of two");
-	if (pool->source.kind == DP_SOURCE_DEVDAX) {
-		if (size)
-			return dp_fail(request->errmsg, -EINVAL,
-				       "a pool takes the whole device: give no size");
-		size = pool->source.device_size;
-	}
+	ret = create_choose_size(pool, request, &size);
+	if (ret)
+		return ret;
 	pool->geometry = dp_geometry_of(size, request->segment_size);
 	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
 	    pool->geometry.segments > DP_SEGMENTS_MAX)
 		return dp_fail(request->errmsg, -EINVAL,
-			       "a pool has 32 MiB to %u segments, in multiples of 2 MiB",
+			       "%llu bytes cannot be a pool of segments of %llu bytes: a pool has 32 MiB to %u segments, in multiples of 2 MiB",
+			       (unsigned long long)size,
+			       (unsigned long long)request->segment_size,
 			       DP_SEGMENTS_MAX);
 	*ret_size = size;
 	return 0;
@@ -429,6 +498,30 @@ int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
 	pool->created = true;
 	if (ret)
 		dp_pool_give_up(pool);
+	return ret;
+}
+
+/*
+ * Creating comes first, since it alone looks and makes under one lock: of several
+ * processes at once one makes the pool. -EEXIST says that it changed nothing. What
+ * was there then may be gone when it is opened: the other's create has failed.
+ */
+int dp_pool_open_or_create(struct dp_pool *pool,
+			   struct dp_pool_request *request)
+{
+	int ret = -EEXIST;
+
+	assert(!request->readonly && !request->overwrite);
+	for (unsigned int i = 0; i < ATTEMPTS; i++) {
+		dp_clear_errmsg(request->errmsg);
+		ret = dp_pool_create(pool, request);
+		if (ret != -EEXIST)
+			return ret;
+		dp_clear_errmsg(request->errmsg);
+		ret = dp_pool_open(pool, request);
+		if (ret != -ENOENT && ret != -EMEDIUMTYPE)
+			return ret;
+	}
 	return ret;
 }
 

@@ -144,34 +144,6 @@ static int pool_medium_size(const struct dp_pool *pool, uint64_t *ret_size)
 	return ret;
 }
 
-static bool pool_is_zero(const char *from, uint64_t size)
-{
-	return !from[0] && !memcmp(from, from + 1, size - 1);
-}
-
-/*
- * Chunk 0 is all zeroes: a page of them may be damage, or another's medium. Or
- * all zeroes but for the first superblock of a create that was cut short, which
- * announces itself by the magic (dp_super_announce).
- */
-bool dp_pool_is_blank(const struct dp_bad_view *view)
-{
-	const uint64_t half = sizeof(struct dp_super);
-	char *copy = malloc(DP_CHUNK_SIZE);
-	bool blank;
-
-	if (!copy)
-		return false;
-	blank = !dp_bad_read(view, 0, copy, DP_CHUNK_SIZE) &&
-		pool_is_zero(copy, half) &&
-		(pool_is_zero(copy + half, half) ||
-		 !memcmp(copy + half, DP_MAGIC, 8)) &&
-		pool_is_zero(copy + DP_BLOCK_SIZE,
-			     DP_CHUNK_SIZE - DP_BLOCK_SIZE);
-	free(copy);
-	return blank;
-}
-
 /* Segment 0 is too short for any superblock. */
 static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
 			   const struct dp_errmsg *errmsg)
@@ -230,7 +202,7 @@ int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 	view = pool_first_view(pool, fd, base);
 	ret = dp_super_read(&view, dp_pool_only_looks(pool), ret_super, &inner);
 	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
-		     dp_pool_is_blank(&view);
+		     dp_remains_are_none(&view);
 	dp_os_unmap(base, size);
 	if (ret)
 		return dp_fail(errmsg, ret, "segment 0 of %s: %s",
@@ -459,6 +431,17 @@ int dp_pool_check_device(const struct dp_pool *pool,
 		       (unsigned long long)pool->super.pool_size);
 }
 
+static int pool_check_size(const struct dp_pool *pool,
+			   const struct dp_pool_request *request)
+{
+	if (pool->super.pool_size >= request->pool_size)
+		return 0;
+	return dp_fail(request->errmsg, -ENOSPC,
+		       "%s has %llu bytes, and the options ask for a pool of at least %llu: open it with less, or create a larger one elsewhere",
+		       request->path, (unsigned long long)pool->super.pool_size,
+		       (unsigned long long)request->pool_size);
+}
+
 static int pool_map_and_check(struct dp_pool *pool,
 			      struct dp_pool_request *request)
 {
@@ -474,6 +457,8 @@ static int pool_map_and_check(struct dp_pool *pool,
 					pool->super.segment_size);
 	pool->seed = dp_layout_seed(pool->super.uuid);
 	ret = dp_pool_check_device(pool, request->errmsg);
+	if (!ret)
+		ret = pool_check_size(pool, request);
 	if (!ret)
 		ret = dp_flushed_look(&pool->flushed, &pool->source,
 				      dp_file_fd(&pool->first), &pool->super,

@@ -52,6 +52,7 @@ struct dp_pool_request {
 	const char *path;
 	bool readonly;
 	bool degraded;
+	bool create;			/* where there is none */
 	bool overwrite;
 	bool any_node;
 	bool despite_rdma;		/* a person took the risk */
@@ -114,7 +115,6 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
  */
 int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_errmsg *errmsg);
-bool dp_pool_is_blank(const struct dp_bad_view *view);
 /* Nothing is written, and what can be read is good enough. */
 static inline bool dp_pool_only_looks(const struct dp_pool *pool)
 {

@@ -1,10 +1,39 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* W7 and W15: a pool whose first segment was wiped is not a place for a new one. */
+#include <stdlib.h>
 #include "media/super.h"
 #include "os/os.h"
 #include "pool/file.h"
 #include "pool/map.h"
 #include "pool/remains.h"
+
+static bool remains_are_zero(const char *from, uint64_t size)
+{
+	return !from[0] && !memcmp(from, from + 1, size - 1);
+}
+
+/*
+ * Chunk 0 is all zeroes: a page of them may be damage, or another's medium. Or
+ * all zeroes but for the first superblock of a create that was cut short, which
+ * announces itself by the magic (dp_super_announce).
+ */
+bool dp_remains_are_none(const struct dp_bad_view *view)
+{
+	const uint64_t half = sizeof(struct dp_super);
+	char *copy = malloc(DP_CHUNK_SIZE);
+	bool blank;
+
+	if (!copy)
+		return false;
+	blank = !dp_bad_read(view, 0, copy, DP_CHUNK_SIZE) &&
+		remains_are_zero(copy, half) &&
+		(remains_are_zero(copy + half, half) ||
+		 !memcmp(copy + half, DP_MAGIC, 8)) &&
+		remains_are_zero(copy + DP_BLOCK_SIZE,
+			     DP_CHUNK_SIZE - DP_BLOCK_SIZE);
+	free(copy);
+	return blank;
+}
 
 bool dp_remains_in(int fd)
 {

@@ -7,8 +7,14 @@
 #ifndef DP_REMAINS_H
 #define DP_REMAINS_H
 
+#include "media/badblocks.h"
 #include "pool/source.h"
 
+/*
+ * Is there nothing in the first chunk, or no more than a create that was cut short
+ * leaves?
+ */
+bool dp_remains_are_none(const struct dp_bad_view *view);
 /* Has this open file a whole superblock of a later segment? */
 bool dp_remains_in(int fd);
 /*

@@ -320,7 +320,7 @@ static void call_create(const struct call *call)
 	options.segment_size = 32 * MIB;
 	options.pool_size = model.segments * 32 * MIB;
 	if (call->flags & 2 && !model.pool) {
-		options.pool_size += call->b | 1;
+		options.pool_size = 1 + call->b % (30 * MIB);
 		want = -EINVAL;
 	}
 	ret = daxpin_pool_create(MACHINE_POOL, &options, &pool);

@@ -267,9 +267,9 @@ static void create_refuses_impossible_sizes(void **state)
 	static const struct {
 		uint64_t pool, segment;
 	} bad[] = {
-		{ 0, 32 * MIB }, { 30 * MIB, 32 * MIB }, { 4096, 32 * MIB },
-		{ 64 * MIB + 4096, 32 * MIB }, { 64 * MIB + 1, 32 * MIB },
-		{ 63 * MIB, 32 * MIB }, { UINT64_MAX, 32 * MIB },
+		{ 30 * MIB, 32 * MIB }, { 4096, 32 * MIB },
+		{ 30 * MIB - 1, 32 * MIB }, { UINT64_MAX, 32 * MIB },
+		{ UINT64_MAX - 2 * MIB, 32 * MIB },
 		{ (4096 * 32 + 32) * MIB, 32 * MIB },
 		/* Of these segments 32 bits hold none, or one. */
 		{ (1ull << 32) * 32 * MIB, 32 * MIB },
@@ -443,6 +443,7 @@ static void create_without_room_leaves_the_old_pool(void **state)
 	assert_create_fails(f, -ENOSPC, "67108864 bytes");
 	assert_int_equal(count_files(f->path), 2);
 	f->options.flags = 0;
+	f->options.pool_size = 0;
 	open_pool(f);
 	assert_int_equal(info_of(f).free_bytes, 60 * MIB - 4096);
 	close_pool(f);
@@ -460,7 +461,9 @@ static void create_cut_short_is_refused_and_completed(void **state)
 	write_super(f, 0, super);
 	assert_open_fails(f, -EUCLEAN, "its creation was cut short");
 	assert_says(f, f->path);
-	create_pool(f);
+	f->options.flags = DAXPIN_POOL_CREATE;
+	open_pool(f);
+	f->options.flags = 0;
 	assert_int_equal(info_of(f).segments, 3);
 	close_pool(f);
 	open_pool(f);
@@ -654,8 +657,8 @@ static void null_arguments_are_refused_or_harmless(void **state)
 			 -EINVAL);
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, NULL),
 			 -EINVAL);
-	/* A directory needs a size. */
-	assert_int_equal(daxpin_pool_create(f->path, NULL, &f->pool), -EINVAL);
+	/* It needs no options, and finds the fixture's pool. */
+	assert_int_equal(daxpin_pool_create(f->path, NULL, &f->pool), -EEXIST);
 	assert_int_equal(daxpin_pool_close(NULL), 0);
 	assert_int_equal(daxpin_pool_drain(NULL, 0), -EINVAL);
 	assert_int_equal(daxpin_lock_fd(NULL), -EINVAL);

@@ -359,6 +359,7 @@ static int create_and_keep(void *arg)
 	};
 	int ret;
 
+	f->options.flags = 0;
 	f->options.deadline_ns = daxpin_deadline_ms(600000);
 	ret = daxpin_pool_create(f->path, &f->options, &f->pool);
 	if (ret)
@@ -501,7 +502,19 @@ FAILS(int, dp_os_fsync, (int fd), (fd), -EIO)
 FAILS(int, dp_os_fallocate,
       (int fd, int mode, uint64_t offset, uint64_t length),
       (fd, mode, offset, length), -ENOSPC)
-FAILS(int, dp_os_free_space, (int fd, uint64_t *ret_bytes), (fd, ret_bytes), -EIO)
+
+static uint64_t free_space;		/* 0: what the filesystem says */
+
+int __real_dp_os_free_space(int fd, uint64_t *ret_bytes);
+int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes);
+int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes)
+{
+	if (must_fail())
+		return -EIO;
+	*ret_bytes = free_space;
+	return free_space ? 0 : __real_dp_os_free_space(fd, ret_bytes);
+}
+
 FAILS(int, dp_os_list, (int dir, int (*fn)(const char *, void *), void *arg),
       (dir, fn, arg), -EIO)
 
@@ -785,6 +798,146 @@ static void too_few_descriptors_leave_nothing(void **state)
 	assert_true(few.rlim_cur > 32);
 }
 
+/* -------------------------------------------------------- open, or else create */
+
+static int open_or_create(struct fixture *f)
+{
+	f->options.flags = DAXPIN_POOL_CREATE;
+	return daxpin_pool_open(f->path, &f->options, &f->pool);
+}
+
+static void an_open_makes_what_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_pool_info made, found;
+	struct daxpin_extent extent;
+
+	assert_int_equal(open_or_create(f), 0);
+	assert_string_equal(f->errmsg, "");
+	made = info_of(f);
+	extent = live(f, 4096);
+	close_pool(f);
+	assert_int_equal(open_or_create(f), 0);
+	assert_string_equal(f->errmsg, "");
+	found = info_of(f);
+	assert_memory_equal(found.uuid, made.uuid, 16);
+	assert_int_equal(found.epoch, made.epoch + 1);
+	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
+}
+
+static int open_in_turn(void *arg)
+{
+	struct fixture *f = arg;
+	int ret;
+
+	f->options.deadline_ns = DAXPIN_NO_DEADLINE;
+	ret = open_or_create(f);
+	return ret ? -ret : -daxpin_pool_close(f->pool);
+}
+
+/* One makes it, and each has it in its turn. */
+static void of_those_who_open_or_create_none_fails(void **state)
+{
+	enum { PROCESSES = 6 };
+	struct fixture *f = *state;
+	int status;
+
+	for (int i = 0; i < PROCESSES; i++)
+		if (!fork())
+			_exit(open_in_turn(f));
+	for (int i = 0; i < PROCESSES; i++) {
+		assert_true(wait(&status) > 0);
+		assert_int_equal(status, 0);
+	}
+	f->options.flags = 0;
+	open_pool(f);
+	assert_int_equal(info_of(f).epoch, 1 + PROCESSES);
+}
+
+static void what_another_made_meanwhile_is_opened(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	before_lock = another_creates;
+	before_lock_fixture = f;
+	assert_int_equal(open_or_create(f), 0);
+	assert_string_equal(f->errmsg, "");
+	assert_int_equal(daxpin_root(f->pool, "precious", &extent), 0);
+}
+
+static void what_is_no_pool_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], text[32] = "";
+	FILE *file;
+
+	segment_path(f, 0, path);
+	file = fopen(path, "w");
+	assert_true(fputs("somebody's text", file) >= 0 && !fclose(file));
+	assert_int_equal(truncate(path, 4 * MIB), 0);
+	assert_int_equal(open_or_create(f), -EMEDIUMTYPE);
+	assert_string_not_equal(f->errmsg, "");
+	file = fopen(path, "r");
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	assert_string_equal(text, "somebody's text");
+}
+
+static void to_create_and_only_to_read_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.flags = DAXPIN_POOL_CREATE | DAXPIN_POOL_READONLY;
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
+			 -EINVAL);
+	assert_says(f, "leave one out");
+	f->options.uuid[0] = 1;
+	assert_int_equal(open_or_create(f), -EINVAL);
+	assert_says(f, "uuid");
+	assert_int_equal(count_files(f->path), 0);
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
+			 -EINVAL);
+	assert_says(f, "0x40");
+}
+
+static void a_pool_has_the_size_at_least(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.pool_size = 64 * MIB + 1;
+	assert_int_equal(open_or_create(f), 0);
+	assert_int_equal(info_of(f).media_bytes, 66 * MIB);
+	close_pool(f);
+	f->options.pool_size = 66 * MIB;
+	assert_int_equal(open_or_create(f), 0);
+	close_pool(f);
+	f->options.pool_size = 66 * MIB + 1;
+	assert_int_equal(open_or_create(f), -ENOSPC);
+	assert_says(f, "at least 69206017");
+	f->options.flags = 0;
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
+			 -ENOSPC);
+	f->options.pool_size = 0;
+	open_pool(f);
+}
+
+static void without_a_size_all_that_is_free_is_taken(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.pool_size = 0;
+	free_space = 32 * MIB;
+	assert_int_equal(open_or_create(f), -ENOSPC);
+	assert_says(f, "make room");
+	assert_int_equal(count_files(f->path), 0);
+	free_space = 100 * MIB;
+	assert_int_equal(open_or_create(f), 0);
+	free_space = 0;
+	/* One part in 64 is the filesystem's: 98.4 MiB. */
+	assert_int_equal(info_of(f).media_bytes, 98 * MIB);
+}
+
 #define TEST(name, setup) \
 	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
@@ -810,6 +963,13 @@ int main(void)
 		     fixture_setup),
 		TEST(without_proc_a_pool_of_ones_own_works, empty_setup),
 		TEST(whose_files_they_are_is_unknown_without_proc, empty_setup),
+		TEST(an_open_makes_what_is_not_there, empty_setup),
+		TEST(of_those_who_open_or_create_none_fails, empty_setup),
+		TEST(what_another_made_meanwhile_is_opened, empty_setup),
+		TEST(what_is_no_pool_is_left_alone, empty_setup),
+		TEST(to_create_and_only_to_read_is_refused, empty_setup),
+		TEST(a_pool_has_the_size_at_least, empty_setup),
+		TEST(without_a_size_all_that_is_free_is_taken, empty_setup),
 		TEST(a_socket_is_refused, fixture_setup),
 		TEST(a_device_is_refused, fixture_setup),
 		TEST(a_file_of_another_filesystem_is_refused, fixture_setup),
