@@ -649,7 +649,8 @@ struct daxpin_event {
 	uint32_t type;			/* enum daxpin_event_type */
 	struct daxpin_watch *watch;	/* IDLE, else NULL */
 	struct daxpin_job *job;		/* JOB */
-	struct daxpin_registration *registration;	/* REVOKE; may be an adapter's:
+	struct daxpin_registration *registration;	/* REVOKE; may be an adapter's,
+							   as daxpin_uring_of() says:
 							   then call its service */
 	uint64_t reserved[2];		/* 0 */
 };
@@ -727,12 +728,18 @@ struct daxpin_registration_options {
 	 */
 	int (*rdma_domain)(int make, void *arg);
 	void *rdma_arg;			/* passed to rdma_domain */
+	const void *maker;		/* for daxpin_registration_arg(); or NULL */
+	void *maker_arg;
 };
 
 /*
  * Announce a long-lived pin on one segment, or on all. The pool is not closed
- * while it exists. -EOPNOTSUPP on a disk directory: page-cache pages under DMA
- * lose their dirty state. Any thread.
+ * while it exists. Any thread.
+ *
+ * -EOPNOTSUPP  the pool is on a disk, where page-cache pages under DMA lose their
+ *              dirty state
+ * -EAGAIN      without BY_SEGMENT: the kernel is punching or filling a part of what
+ *              is registered; DAXPIN_EVENT_RETRY follows
  */
 int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 		    const struct daxpin_registration_options *options,
@@ -768,6 +775,14 @@ int daxpin_registration_pin(struct daxpin_registration *registration,
  */
 int daxpin_registration_wanted(struct daxpin_registration *registration,
 			       uint32_t *segment);
+
+/*
+ * The maker_arg of a registration that was made with this `maker`, else NULL. An
+ * adapter passes the address of something of its own as maker, and so tells its
+ * registrations, which an event may name, from those of others. Any thread.
+ */
+void *daxpin_registration_arg(const struct daxpin_registration *registration,
+			      const void *maker);
 
 /* The pin on the segment is gone, asked for or not: no hardware can reach it
  * through this registration. -EINVAL: it was not pinned. Any thread. */

@@ -109,6 +109,26 @@ static void register_forget_rdma(struct daxpin_pool *pool,
 				    rdma->is_known ? &context : NULL);
 }
 
+/* On failure nothing is left of the registration. */
+static int register_list(struct daxpin_pool *pool, uint32_t segment,
+			 const struct daxpin_registration_options *options,
+			 struct daxpin_registration *registration)
+{
+	struct dp_registration_rdma rdma = dp_registration_rdma(registration);
+	int ret = 0;
+
+	if (options->flags & DAXPIN_REGISTRATION_BY_SEGMENT)
+		dp_registration_add(&pool->holders, registration);
+	else
+		ret = dp_jobs_register(&pool->jobs, registration, segment);
+	if (!ret)
+		return 0;
+	register_forget_rdma(pool, &rdma);
+	dp_registration_free(registration);
+	return dp_fail(DP_ERRMSG_OF(options), ret,
+		       "the kernel is punching or filling a part of what is registered: try again after DAXPIN_EVENT_RETRY");
+}
+
 DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 			      const struct daxpin_registration_options *options,
 			      struct daxpin_registration **ret_registration)
@@ -133,15 +153,17 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 		copy.flags & DAXPIN_REGISTRATION_BY_SEGMENT, copy.label);
 	if (!registration)
 		return -ENOMEM;
+	dp_registration_set_maker(registration, copy.maker, copy.maker_arg);
 	if (copy.rdma_device)
 		ret = register_rdma(pool, &copy, registration, &errmsg);
 	if (ret) {
 		dp_registration_free(registration);
 		return ret;
 	}
-	dp_registration_add(&pool->holders, registration);
-	*ret_registration = registration;
-	return 0;
+	ret = register_list(pool, segment, &copy, registration);
+	if (!ret)
+		*ret_registration = registration;
+	return ret;
 }
 
 /* Every call on a registration begins like this. */
@@ -152,6 +174,16 @@ static int register_enter(const struct daxpin_registration *registration,
 		return -EINVAL;
 	*ret_pool = dp_registration_pool(registration);
 	return dp_enter(*ret_pool);
+}
+
+DP_EXPORT void *
+daxpin_registration_arg(const struct daxpin_registration *registration,
+			const void *maker)
+{
+	struct daxpin_pool *pool;
+
+	return register_enter(registration, &pool) ?
+	       NULL : dp_registration_arg(registration, maker);
 }
 
 DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)

@@ -137,6 +137,20 @@ const char *dp_registration_label(const struct daxpin_registration *registration
 	return registration->label;
 }
 
+void dp_registration_set_maker(struct daxpin_registration *registration,
+			       const void *maker, void *arg)
+{
+	registration->maker = maker;
+	registration->maker_arg = arg;
+}
+
+void *dp_registration_arg(const struct daxpin_registration *registration,
+			  const void *maker)
+{
+	return maker && registration->maker == maker ? registration->maker_arg :
+						       NULL;
+}
+
 void dp_registration_set_rdma(struct daxpin_registration *registration,
 			      struct dp_registration_rdma rdma)
 {
@@ -204,6 +218,19 @@ static bool registration_may_pin(const struct daxpin_registration *registration,
 	       registration_covers(registration, segment);
 }
 
+/* A segment's flags change: under the mutex, before they do. */
+static void registration_count_wanted(struct daxpin_registration *at,
+				      uint8_t before, uint8_t after)
+{
+	int change = !!(after & PIN_WANTED) - !!(before & PIN_WANTED);
+	uint32_t count = atomic_load_explicit(&at->wanted_segments,
+					      memory_order_relaxed);
+
+	assert(change >= 0 || count);
+	atomic_store_explicit(&at->wanted_segments, count + change,
+			      memory_order_relaxed);
+}
+
 int dp_registration_pin(struct dp_holders *holders,
 			struct daxpin_registration *registration,
 			uint32_t segment)
@@ -227,7 +254,11 @@ int dp_registration_wanted(struct dp_holders *holders,
 {
 	uint32_t at = *segment;
 
-	if (!registration->pin)
+	/* Adapters ask often. Who is told by an event that there is one finds it:
+	   events are posted and taken under a mutex. */
+	if (!registration->pin ||
+	    !atomic_load_explicit(&registration->wanted_segments,
+				  memory_order_relaxed))
 		return 0;
 	pthread_mutex_lock(&holders->mutex);
 	while (at < registration->segments &&
@@ -244,12 +275,13 @@ int dp_registration_revoked(struct dp_holders *holders,
 			    struct daxpin_registration *registration,
 			    uint32_t segment)
 {
-	bool was;
+	uint8_t was;
 
 	if (!registration_may_pin(registration, segment))
 		return -EINVAL;
 	pthread_mutex_lock(&holders->mutex);
 	was = registration->pin[segment];
+	registration_count_wanted(registration, was, 0);
 	registration->pin[segment] = 0;
 	pthread_mutex_unlock(&holders->mutex);
 	return was ? 0 : -EINVAL;
@@ -269,6 +301,7 @@ static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 		dp_events_post(events, &at->wanted);
 	/* WANTED is never set alone: what is revoked becomes 0 (A6). */
 	assert(at->pin[segment] & PIN_THERE);
+	registration_count_wanted(at, at->pin[segment], PIN_WANTED);
 	at->pin[segment] |= PIN_WANTED;
 	return true;
 }
@@ -312,9 +345,12 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 	struct daxpin_registration *at;
 
 	pthread_mutex_lock(&holders->mutex);
-	for (at = holders->registration; at; at = at->next)
-		if (registration_may_pin(at, segment))
-			at->pin[segment] &= ~PIN_WANTED;
+	for (at = holders->registration; at; at = at->next) {
+		if (!registration_may_pin(at, segment))
+			continue;
+		registration_count_wanted(at, at->pin[segment], 0);
+		at->pin[segment] &= ~PIN_WANTED;
+	}
 	pthread_mutex_unlock(&holders->mutex);
 }
 

@@ -37,7 +37,10 @@ struct daxpin_registration {
 	/* BY_SEGMENT, else NULL: one flag each, DP_PIN_... */
 	uint8_t *pin;
 	uint32_t segments;
-	struct dp_notice wanted;	/* some are asked for */
+	struct dp_notice wanted;	/* some are asked for, */
+	_Atomic uint32_t wanted_segments;	/* so many */
+	const void *maker;		/* as daxpin_registration_arg() says */
+	void *maker_arg;
 	/* DMA that may outlive the owner lock. */
 	struct dp_registration_rdma rdma;
 };
@@ -69,6 +72,11 @@ void dp_registration_free(struct daxpin_registration *registration);
 struct daxpin_pool *
 dp_registration_pool(const struct daxpin_registration *registration);
 const char *dp_registration_label(const struct daxpin_registration *registration);
+/* As daxpin_registration_arg(); set before it is added. */
+void dp_registration_set_maker(struct daxpin_registration *registration,
+			       const void *maker, void *arg);
+void *dp_registration_arg(const struct daxpin_registration *registration,
+			  const void *maker);
 /* What is on record for it; before it is added. */
 void dp_registration_set_rdma(struct daxpin_registration *registration,
 			      struct dp_registration_rdma rdma);

@@ -239,6 +239,38 @@ static bool jobs_want(const struct dp_jobs *jobs, uint32_t segment)
 	return false;
 }
 
+/* Has the kernel been asked for a part of what a registration covers? */
+static bool jobs_are_in_kernel(const struct dp_jobs *jobs, uint32_t segment)
+{
+	for (const struct daxpin_job *job = jobs->first; job; job = job->next)
+		for (uint32_t i = 0; i < job->parts; i++)
+			if (job->part[i].state == DP_PART_KERNEL &&
+			    (segment == DAXPIN_ALL_SEGMENTS ||
+			     segment == job->part[i].report.segment))
+				return true;
+	return false;
+}
+
+/*
+ * Under the mutex, so that a part either sees the registration before it asks the
+ * kernel, or is seen here (A6). Its end posts the RETRY.
+ */
+int dp_jobs_register(struct dp_jobs *jobs,
+		     struct daxpin_registration *registration, uint32_t segment)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&jobs->mutex);
+	if (jobs_are_in_kernel(jobs, segment)) {
+		dp_events_refused(jobs->events);
+		ret = -EAGAIN;
+	} else {
+		dp_registration_add(jobs->holders, registration);
+	}
+	pthread_mutex_unlock(&jobs->mutex);
+	return ret;
+}
+
 int dp_jobs_pin(struct dp_jobs *jobs, struct daxpin_registration *registration,
 		uint32_t segment)
 {

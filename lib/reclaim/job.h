@@ -46,6 +46,14 @@ int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
  */
 int dp_jobs_space(struct dp_jobs *jobs, int (*claim)(void *arg), void *arg);
 /*
+ * List a registration that pins all that it covers, which is that segment or all of
+ * them.
+ *
+ * -EAGAIN  the kernel is punching or filling a part of that
+ */
+int dp_jobs_register(struct dp_jobs *jobs,
+		     struct daxpin_registration *registration, uint32_t segment);
+/*
  * 0: the registration may pin the segment.
  *
  * -EAGAIN    a job works on it or waits for it

@@ -362,6 +362,36 @@ static void a_registration_keeps_all(void **state)
 	assert_int_equal(run(f, daxpin_reclaim, NULL).done_bytes, ALL);
 }
 
+/* While the kernel has a part of it nothing can be pinned for good: the pin could
+ * get pages that the kernel takes out of the file. */
+static void a_registration_waits_for_the_kernel(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_registration *r;
+	const struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "an adapter",
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
+	};
+	struct daxpin_event event;
+	struct daxpin_job *job;
+
+	/* The answers of the kernel are not looked at before the wait. */
+	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
+	assert_int_equal(daxpin_register(f->pool, DAXPIN_ALL_SEGMENTS, &options,
+					 &r), -EAGAIN);
+	assert_non_null(strstr(f->errmsg, "DAXPIN_EVENT_RETRY"));
+	assert_int_equal(daxpin_register(f->pool, 1, &options, &r), -EAGAIN);
+	r = register_all(f, DAXPIN_REGISTRATION_BY_SEGMENT);
+	assert_int_equal(daxpin_unregister(r), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
+	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+	assert_int_equal(event.type, DAXPIN_EVENT_RETRY);
+	assert_int_equal(daxpin_job_end(job), 0);
+	assert_int_equal(info_of(f).registrations, 0);
+	r = register_all(f, 0);
+	assert_int_equal(daxpin_unregister(r), 0);
+}
+
 /* A job asks for what is pinned, waits, and no new pin is given meanwhile. */
 static void a_pin_is_asked_back(void **state)
 {
@@ -813,6 +843,7 @@ int main(void)
 		TEST(a_job_waits_for_the_drop),
 		TEST(a_waiting_job_is_cancelled),
 		TEST(a_registration_keeps_all),
+		TEST(a_registration_waits_for_the_kernel),
 		TEST(a_pin_is_asked_back),
 		TEST(a_pin_that_is_kept),
 		TEST(the_event_fd_is_enough),
