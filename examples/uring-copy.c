@@ -128,14 +128,23 @@ static int submit(struct copy *copy)
 	return ret < 0 ? ret : 0;
 }
 
-/* daxpin_uring_reap() asks whose completion it is. */
+/* daxpin_uring_reap() asks whose completion it is, */
 static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
+{
+	struct request *request = io_uring_cqe_get_data(cqe);
+
+	(void)arg;
+	return request ? &request->io : NULL;
+}
+
+/* and says that the request is over: it can be used again. */
+static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
+		  void *arg)
 {
 	struct request *request = io_uring_cqe_get_data(cqe);
 	struct copy *copy = arg;
 
-	if (!request)
-		return NULL;
+	(void)io;
 	copy->in_flight--;
 	if (cqe->res > 0) {
 		request->at += cqe->res;
@@ -146,7 +155,6 @@ static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 		/* A file that ends too early has shrunk meanwhile. */
 		copy->error = cqe->res ? cqe->res : -EIO;
 	}
-	return &request->io;
 }
 
 /* What the kernel has must end, whatever went wrong. */
@@ -162,7 +170,8 @@ static int run(struct copy *copy)
 	}
 	while (!copy->error && copy->moved < copy->size) {
 		copy->error = submit(copy);
-		ret = daxpin_uring_reap(&copy->ring, find, copy);
+		ret = daxpin_uring_reap(copy->uring, &copy->ring, find, ended,
+					copy);
 		if (ret < 0 && !copy->error)
 			copy->error = ret;
 		show_progress(copy);
@@ -170,7 +179,8 @@ static int run(struct copy *copy)
 	while (copy->in_flight && ret >= 0) {
 		ret = io_uring_submit_and_wait(&copy->ring, 1);
 		if (ret >= 0)
-			ret = daxpin_uring_reap(&copy->ring, find, copy);
+			ret = daxpin_uring_reap(copy->uring, &copy->ring, find, ended,
+					copy);
 	}
 	return copy->error;
 }
@@ -316,7 +326,7 @@ static int with_space(struct copy *copy, int from, int to)
 static int with_ring(struct copy *copy, int from, int to)
 {
 	struct daxpin_uring_options options = {
-		.size = sizeof(options), .file_slot = DAXPIN_URING_OWN_FILES,
+		.size = sizeof(options),
 		.label = "uring-copy", .errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};

@@ -57,7 +57,6 @@ static int attach(struct reading *reading, char *errmsg, size_t errmsg_size)
 {
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = DAXPIN_URING_EAGER,
-		.file_slot = DAXPIN_URING_OWN_FILES,
 		.label = "rdma-pin ring",
 		.errmsg = errmsg,
 		.errmsg_size = errmsg_size,

@@ -12,10 +12,12 @@ static const struct {
 	const char *text;
 } errors[] = {
 	{ E2BIG, "more than this library knows or takes: a struct with a tail that is not zero, or too many operations" },
+	{ EACCES, "the ring has restrictions that forbid what must be registered with it" },
 	{ EAFNOSUPPORT, "this process may have no AF_UNIX socket, which keeps the files of a pool locked" },
 	{ EAGAIN, "not now, and something under way will change it: DAXPIN_EVENT_RETRY tells when to try again" },
 	{ EALREADY, "it was done before: the extent is retired, the segment is pinned, or the grant is being ended" },
 	{ EBADMSG, "the message is damaged: its checksum does not fit" },
+	{ EBADR, "the kernel dropped a completion of a ring, because it had no memory for it" },
 	{ EBUSY, "somebody else has it at this time" },
 	{ ECANCELED, "the caller's progress function gave up, or the job was cancelled" },
 	{ EEXIST, "something is there already; or the ring belongs to another thread" },
@@ -38,7 +40,7 @@ static const struct {
 	{ EPERM, "it would be unsafe, and the flag that insists was not given" },
 	{ EPROTONOSUPPORT, "a newer daxpin wrote this, or a development version before the first release" },
 	{ EROFS, "the pool is open for reading, or its filesystem is mounted read-only" },
-	{ ESTALE, "its life is over: the extent was freed, the grant has ended, the ring or the protection domain was detached, or the pool was opened by another since" },
+	{ ESTALE, "its life is over: the extent was freed, the grant has ended, the ring was detached or abandoned, the protection domain was detached, or the pool was opened by another since" },
 	{ ETIMEDOUT, "the deadline has passed" },
 	{ ETOOMANYREFS, "more descriptors of this user lie in sockets than RLIMIT_NOFILE allows" },
 	{ EUCLEAN, "the medium is damaged, incomplete, of more than one time, or was not closed" },

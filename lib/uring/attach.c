@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * libdaxpin-uring, on the public header alone. Owns struct daxpin_uring: attaching
- * a ring and detaching it. The modules are buffer_slots.c (fixed buffers), prep.c
- * (requests) and register.c (calls about the ring).
+ * a ring. The modules are buffer_slots.c (fixed buffers), prep.c (requests), end.c
+ * (detach and abandon) and register.c (calls about the ring).
  *
  *	- -> registered -> locked -> attached	[attach_join], undone in the
  *						opposite order on failure
- *	attached -> detached			[daxpin_uring_detach], with no
- *						request in flight
  *
  * What keeps the pool locked is the first thing that goes into the ring and the
  * last that comes out: from before the first SQE to after the last CQE (LOCK 4,
@@ -17,8 +15,8 @@
  */
 #include <stdlib.h>
 #include "uring/buffer_slots.h"
+#include "uring/end.h"
 #include "util/cancel.h"
-#include "util/detached.h"
 
 /* ------------------------------------------------------ locks in the ring */
 
@@ -29,9 +27,12 @@ static int attach_refuse_files(const struct daxpin_uring *uring,
 	if (error == -EEXIST)
 		return dp_fail(DP_ERRMSG_OF(options), error,
 			    "the ring belongs to another thread (IORING_SETUP_SINGLE_ISSUER): attach and detach there");
+	if (error == -EACCES)
+		return dp_fail(DP_ERRMSG_OF(options), error,
+			       "the ring has restrictions (IORING_REGISTER_RESTRICTIONS) that forbid changes of its tables: attach before io_uring_enable_rings(), or allow IORING_REGISTER_FILES, IORING_REGISTER_FILES_UPDATE and IORING_UNREGISTER_FILES, and without DAXPIN_URING_PLAIN those of buffers");
 	if (error == -EINVAL)
 		return dp_fail(DP_ERRMSG_OF(options), error,
-			       "the ring's file table must have %u slots from slot %d on, %u in all, and has fewer",
+			       "the ring's file table must have %u slots from slot %u on, %u in all, and has fewer",
 			       DAXPIN_URING_FILES, uring->file_slot,
 			       uring->file_slot + DAXPIN_URING_FILES);
 	if (error == -EMFILE)
@@ -39,7 +40,7 @@ static int attach_refuse_files(const struct daxpin_uring *uring,
 			       "a ring's file table counts against RLIMIT_NOFILE, and %u files for it do not fit: raise the limit (ulimit -n; systemd: LimitNOFILE=)",
 			       DAXPIN_URING_FILES);
 	return dp_fail(DP_ERRMSG_OF(options), error,
-		       "what keeps the pool locked cannot go into slot %d of the ring's file table, and the %u after it: %s",
+		       "what keeps the pool locked cannot go into slot %u of the ring's file table, and the %u after it: %s",
 		       uring->file_slot, DAXPIN_URING_FILES - 1,
 		       strerror(-error));
 }
@@ -66,13 +67,12 @@ static int attach_put_files(struct daxpin_uring *uring, const int *fd,
 	int ret;
 
 	uring->file_slot = options->file_slot;
-	if (options->file_slot != DAXPIN_URING_OWN_FILES)
+	if (options->flags & DAXPIN_URING_FILE_SLOT)
 		return attach_put_into_slots(uring, fd, options);
-	uring->file_slot = 0;
 	ret = dp_uring_make_files(&uring->link, fd, DAXPIN_URING_FILES);
 	if (ret == -EBUSY)
 		return dp_fail(DP_ERRMSG_OF(options), ret,
-			       "the ring has a registered-file table already: name the first of %u free slots of it in file_slot",
+			       "the ring has a registered-file table already: name the first of %u free slots of it in file_slot, and set DAXPIN_URING_FILE_SLOT",
 			       DAXPIN_URING_FILES);
 	if (ret)
 		return attach_refuse_files(uring, options, ret);
@@ -108,37 +108,39 @@ static int attach_put_lock(struct daxpin_uring *uring,
 	return ret;
 }
 
-/* Somebody's table may have other files in these slots by now: look first. */
-static int attach_take_lock_out(struct daxpin_uring *uring)
-{
-	int ret;
+/* ----------------------------------------------------------------- options */
 
-	if (dp_uring_pipe_is_hung_up(uring->pipe))
-		return -ENXIO;
-	ret = uring->own_files ? dp_uring_remove_files(&uring->link) :
-	      dp_uring_put_files(&uring->link, uring->file_slot, NULL,
-				 DAXPIN_URING_FILES);
-	if (ret)
-		return ret;
-	dp_uring_close(uring->pipe);
-	uring->pipe = -1;
+static int attach_check_flags(const struct daxpin_uring_options *options,
+			      bool guard)
+{
+	const uint32_t plain = DAXPIN_URING_PLAIN | DAXPIN_URING_NO_BUFFERS;
+	const uint32_t fixed = DAXPIN_URING_NEED_FIXED | DAXPIN_URING_EAGER |
+			       DAXPIN_URING_BUFFER_RANGE;
+	uint32_t flags = options->flags;
+
+	if (flags & ~(plain | fixed | DAXPIN_URING_FILE_SLOT) ||
+	    (flags & plain && flags & fixed))
+		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
+			       "flags 0x%x make no sense", flags);
+	if (guard && flags & fixed)
+		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
+			       "flags 0x%x are about fixed buffers, and a guard registers none: use daxpin_uring_attach()",
+			       flags & fixed);
+	if (!guard && flags & DAXPIN_URING_NO_BUFFERS)
+		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
+			       "DAXPIN_URING_NO_BUFFERS is for daxpin_uring_guard(): DAXPIN_URING_PLAIN attaches a ring without fixed buffers");
+	if (!(flags & DAXPIN_URING_FILE_SLOT) && options->file_slot)
+		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
+			       "file_slot %u without DAXPIN_URING_FILE_SLOT makes no sense",
+			       options->file_slot);
 	return 0;
 }
-
-/* ----------------------------------------------------------------- options */
 
 static int
 attach_check_buffer_options(const struct daxpin_uring_options *options)
 {
-	const uint32_t plain = DAXPIN_URING_PLAIN;
-	const uint32_t fixed = DAXPIN_URING_NEED_FIXED | DAXPIN_URING_EAGER |
-			       DAXPIN_URING_BUFFER_RANGE;
 	bool is_range = options->flags & DAXPIN_URING_BUFFER_RANGE;
 
-	if (options->flags & ~(plain | fixed) ||
-	    (options->flags & plain && options->flags & fixed))
-		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
-			       "flags 0x%x make no sense", options->flags);
 	if (is_range && (!options->buffer_slots ||
 			 options->buffer_slot >= DAXPIN_URING_SLOTS_MAX ||
 			 options->buffer_slots > DAXPIN_URING_SLOTS_MAX -
@@ -153,12 +155,12 @@ attach_check_buffer_options(const struct daxpin_uring_options *options)
 }
 
 static int attach_check_options(const struct daxpin_uring_options *options,
+				bool guard,
 				struct daxpin_uring_options *ret_copy)
 {
 	int ret;
 
 	memset(ret_copy, 0, sizeof(*ret_copy));
-	ret_copy->file_slot = DAXPIN_URING_OWN_FILES;
 	ret_copy->label = "io_uring";
 	if (!options)
 		return 0;
@@ -169,13 +171,11 @@ static int attach_check_options(const struct daxpin_uring_options *options,
 		ret_copy->label = "io_uring";
 	if (ret_copy->errmsg && ret_copy->errmsg_size)
 		ret_copy->errmsg[0] = '\0';
-	if (ret_copy->file_slot < DAXPIN_URING_OWN_FILES)
-		return dp_fail(DP_ERRMSG_OF(ret_copy), -EINVAL,
-			       "there is no file slot %d", ret_copy->file_slot);
-	return attach_check_buffer_options(ret_copy);
+	ret = attach_check_flags(ret_copy, guard);
+	return ret ? ret : attach_check_buffer_options(ret_copy);
 }
 
-/* ------------------------------------------------------- attach and detach */
+/* ------------------------------------------------------------------ attach */
 
 /* The operation first: a long label is cut at its end. */
 static void attach_name_requests(struct daxpin_uring *uring, const char *label)
@@ -195,14 +195,24 @@ static void attach_name_requests(struct daxpin_uring *uring, const char *label)
 			 names[i].verb, uring->label);
 }
 
-/* The pool knows of the ring before the ring knows of the pool. */
+/* Its address says which registrations are those of rings. */
+static const char attach_maker;
+
+/*
+ * The pool knows of the ring before the ring knows of the pool. What the owner of a
+ * guarded ring registers as buffers is not known to the adapter, so that a guard
+ * counts as a pin of every segment (C12).
+ */
 static int attach_register_ring(struct daxpin_uring *uring,
 				const struct daxpin_uring_options *options)
 {
 	struct daxpin_registration_options registration = {
 		.size = sizeof(registration),
-		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
+		.flags = uring->has_own_buffers ? 0 :
+			 DAXPIN_REGISTRATION_BY_SEGMENT,
 		.label = uring->label,
+		.maker = &attach_maker,
+		.maker_arg = uring,
 		.errmsg = options->errmsg,
 		.errmsg_size = options->errmsg_size,
 	};
@@ -263,42 +273,10 @@ static int attach_join(struct daxpin_uring *uring, bool can_be_fixed,
 	ret = dp_uring_table_open(uring, can_be_fixed, options);
 	if (!ret)
 		return 0;
-	attach_take_lock_out(uring);
+	dp_uring_take_lock_out(uring);
 unregister:
 	daxpin_unregister(uring->registration);
 	return ret;
-}
-
-static void attach_take_down(struct daxpin_uring *uring)
-{
-	assert(!dp_uring_in_flight(uring));
-	dp_uring_table_free(uring);
-	dp_uring_unlink(&uring->link);
-	uring->pool = NULL;
-}
-
-/*
- * In a forked child: close what it inherited, and change nothing in the ring,
- * which is its parent's. A mutex may be locked by a thread that the child does
- * not have, so what is in memory is left there.
- */
-static void attach_give_back(struct daxpin_uring *uring)
-{
-	dp_uring_unlink(&uring->link);
-	dp_uring_close(uring->pipe);
-	uring->pipe = -1;
-	uring->pool = NULL;
-}
-
-static void attach_tombstone_ring(struct daxpin_uring *uring)
-{
-	static struct dp_detached_list detached;
-	struct dp_detached oldest;
-
-	attach_take_down(uring);
-	oldest = dp_detached_remember(&detached,
-				      (struct dp_detached) { uring, NULL });
-	free(oldest.handle);
 }
 
 static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
@@ -312,16 +290,18 @@ static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
 
 	if (!ring || !ret_uring)
 		return -EINVAL;
-	ret = attach_check_options(user_options, &options);
+	ret = attach_check_options(user_options, guard, &options);
 	if (!ret)
 		ret = daxpin_pool_info(pool, &info);
 	if (ret)
 		return ret;
 	if (guard)
-		options.flags = DAXPIN_URING_PLAIN;
+		options.flags |= DAXPIN_URING_PLAIN;
 	uring = attach_make_uring(pool, &info, &options);
 	if (!uring)
 		return -ENOMEM;
+	uring->has_own_buffers =
+		guard && !(options.flags & DAXPIN_URING_NO_BUFFERS);
 	ret = dp_uring_link(ring, &uring->link);
 	if (ret) {
 		free(uring);
@@ -337,7 +317,7 @@ static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
 		*ret_uring = uring;
 		return 0;
 	}
-	attach_take_down(uring);
+	dp_uring_take_down(uring);
 	free(uring);
 	return ret;
 }
@@ -373,6 +353,7 @@ DP_EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 	dp_uring_table_info(uring, &info);
 	info.file_slot = uring->file_slot;
 	info.in_flight = dp_uring_in_flight(uring);
+	dp_uring_end_info(uring, &info);
 	info.needed_bytes = uring->needed_bytes;
 	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
@@ -380,39 +361,14 @@ DP_EXPORT int daxpin_uring_info(const struct daxpin_uring *uring,
 DP_EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
 {
 	DP_UNCANCELLED();
-	int ret = dp_uring_enter(uring);
+	int ret = dp_uring_enter_ring(uring);
 
 	return ret ? ret : dp_uring_table_service(uring);
 }
 
-DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
+DP_EXPORT struct daxpin_uring *daxpin_uring_of(const struct daxpin_event *event)
 {
-	DP_UNCANCELLED();
-	int ret;
-
-	if (!uring)
-		return 0;
-	ret = dp_uring_enter(uring);
-	if (!ret)
-		ret = daxpin_pool_info(
-			uring->pool,
-			&(struct daxpin_pool_info){
-				.size = sizeof(struct daxpin_pool_info) });
-	if (ret == -EOWNERDEAD) {
-		attach_give_back(uring);
-		return 0;
-	}
-	if (ret)
-		return ret;
-	if (dp_uring_in_flight(uring))
-		return -EBUSY;
-	ret = dp_uring_table_close(uring);
-	if (!ret)
-		ret = attach_take_lock_out(uring);
-	if (ret)
-		return ret;
-	ret = daxpin_unregister(uring->registration);
-	assert(!ret);
-	attach_tombstone_ring(uring);
-	return 0;
+	if (!event || event->type != DAXPIN_EVENT_REVOKE)
+		return NULL;
+	return daxpin_registration_arg(event->registration, &attach_maker);
 }

@@ -423,6 +423,9 @@ static int slots_make_table(struct daxpin_uring *uring,
 	if (!uring->table.is_own)
 		return slots_take_range(uring, options);
 	ret = dp_uring_make_buffers(&uring->link, uring->table.slot_count);
+	if (ret == -EACCES)
+		return dp_fail(DP_ERRMSG_OF(options), ret,
+			       "the ring has restrictions (IORING_REGISTER_RESTRICTIONS) that forbid a buffer table: attach before io_uring_enable_rings(), allow IORING_REGISTER_BUFFERS2, IORING_REGISTER_BUFFERS_UPDATE and IORING_UNREGISTER_BUFFERS, or attach with DAXPIN_URING_PLAIN");
 	if (ret == -EBUSY)
 		return dp_fail(DP_ERRMSG_OF(options), ret,
 			       "the ring has a buffer table already: name a range of free slots of it (DAXPIN_URING_BUFFER_RANGE), or attach with DAXPIN_URING_PLAIN");
@@ -509,6 +512,21 @@ int dp_uring_table_close(struct daxpin_uring *uring)
 	assert(!table->filled && !table->filled_bytes);
 	table->is_open = false;
 	return 0;
+}
+
+void dp_uring_table_forget(struct daxpin_uring *uring)
+{
+	struct dp_uring_table *table = &uring->table;
+
+	for (uint32_t i = 0; table->is_open && i < table->slot_count; i++) {
+		if (table->slot_of[i].segment_index == DP_URING_EMPTY)
+			continue;
+		table->slot_of[i].users = 0;
+		/* A pin that others gave back is over all the same. */
+		slots_forget(uring, i);
+	}
+	assert(!table->filled && !table->filled_bytes);
+	table->is_open = false;
 }
 
 /* What only tells that this backing or kernel has no fixed buffers. */

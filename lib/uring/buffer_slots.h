@@ -28,6 +28,8 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 			const struct daxpin_uring_options *options);
 /* No request is in flight. After an error it can be called again. */
 int dp_uring_table_close(struct daxpin_uring *uring);
+/* The kernel has freed the ring, and its buffers with it. */
+void dp_uring_table_forget(struct daxpin_uring *uring);
 void dp_uring_table_free(struct daxpin_uring *uring);
 int dp_uring_table_service(struct daxpin_uring *uring);
 void dp_uring_table_info(const struct daxpin_uring *uring,

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <sys/socket.h>
 #include "uring/buffer_slots.h"
+#include "uring/prep.h"
 #include "util/cancel.h"
 
 #define VECTORS_MAX	IOV_MAX		/* the kernel's UIO_MAXIOV */
@@ -36,8 +37,15 @@ static int prep_take(struct daxpin_uring *uring, struct daxpin_hold *hold,
 static void prep_begin(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		       int slot)
 {
+	struct daxpin_uring_io **first = &uring->requests.first;
+
 	io->uring = uring;
 	io->fixed = slot;
+	io->next = *first;
+	io->prev = first;
+	if (io->next)
+		io->next->prev = &io->next;
+	*first = io;
 	uring->requests.unfinished++;
 }
 
@@ -95,7 +103,7 @@ static int prep_check_usable(const struct daxpin_uring *uring,
 {
 	if (sqe)
 		io_uring_prep_nop(sqe);
-	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter(uring);
+	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter_ring(uring);
 }
 
 /* ---------------------------------------------------------- read and write */
@@ -210,6 +218,9 @@ static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 		return ret;
 	if (!vec || !iov || !count || count > VECTORS_MAX)
 		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++)
+		if (vec[i].reserved[0] || vec[i].reserved[1] || vec[i].flags)
+			return -EINVAL;
 	ret = prep_take_pieces(uring, vec, iov, count,
 			       read ? DAXPIN_HOLD_WRITE : DAXPIN_HOLD_READ,
 			       read ? uring->read_label : uring->write_label);
@@ -338,12 +349,29 @@ static int prep_end(struct daxpin_uring_io *io)
 	if (ret == -EOWNERDEAD)
 		return ret;
 	/* Any other error: the hold was gone, by a drop too many. */
-	assert(uring->requests.unfinished);
+	assert(uring->requests.unfinished && *io->prev == io);
 	uring->requests.unfinished--;
+	*io->prev = io->next;
+	if (io->next)
+		io->next->prev = io->prev;
 	if (io->fixed >= 0)
 		dp_uring_slot_release(uring, io->fixed);
 	io->uring = NULL;
 	return ret;
+}
+
+void dp_uring_requests_end(struct daxpin_uring *uring)
+{
+	struct daxpin_uring_io *io;
+	int ret;
+
+	while ((io = uring->requests.first)) {
+		io->fixed = -1;
+		/* That there was a drop too many cannot be reported any more. */
+		ret = prep_end(io);
+		assert(ret != -EOWNERDEAD && uring->requests.first != io);
+	}
+	assert(!uring->requests.unfinished);
 }
 
 DP_EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
@@ -364,27 +392,122 @@ DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
 	return io && io->uring ? prep_end(io) : -EINVAL;
 }
 
-DP_EXPORT int daxpin_uring_reap(struct io_uring *ring,
-				struct daxpin_uring_io *
-				(*find)(const struct io_uring_cqe *cqe,
-					void *arg),
-				void *arg)
+/* ------------------------------------------------------ a completion queue */
+
+/* Of kernels newer than the oldest liburing: this CQE has 32 bytes. */
+#define CQE_IS_BIG		(1u << 15)
+
+/* Outlives its place in the queue. */
+union reap_cqe {
+	struct io_uring_cqe cqe;
+	unsigned char bytes[2 * sizeof(struct io_uring_cqe)];
+};
+
+struct reap {
+	struct io_uring *ring;
+	struct daxpin_uring_io *(*find)(const struct io_uring_cqe *cqe,
+					void *arg);
+	void (*ended)(struct daxpin_uring_io *io,
+		      const struct io_uring_cqe *cqe, void *arg);
+	void *arg;
+	bool was_entered;		/* since the last CQE was found */
+};
+
+/*
+ * The kernel has completions, or may have, that appear in the queue only when
+ * the ring is entered. Those of task work it announces by a flag where the ring
+ * was made with IORING_SETUP_TASKRUN_FLAG, and else not at all.
+ */
+static bool reap_is_kept_back(const struct io_uring *ring)
+{
+	const unsigned int silent =
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN;
+	unsigned int said = IO_URING_READ_ONCE(*ring->sq.kflags);
+
+	if (said & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN) ||
+	    ring->flags & IORING_SETUP_IOPOLL)
+		return true;
+	return ring->flags & silent &&
+	       !(ring->flags & IORING_SETUP_TASKRUN_FLAG);
+}
+
+/* 0, -EAGAIN: the queue is empty, or -errno. */
+static int reap_next(struct reap *reap, struct io_uring_cqe **ret_cqe)
+{
+	int ret = io_uring_peek_cqe(reap->ring, ret_cqe);
+
+	if (ret == -EAGAIN && !reap->was_entered &&
+	    reap_is_kept_back(reap->ring)) {
+		reap->was_entered = true;
+		ret = io_uring_get_events(reap->ring);
+		/* A ring that was never enabled has no completions. */
+		if (ret < 0 && ret != -EINTR && ret != -EBADFD)
+			return ret;
+		ret = io_uring_peek_cqe(reap->ring, ret_cqe);
+	}
+	return ret;
+}
+
+/*
+ * The CQE leaves the queue before ended() is called, which may use the ring and
+ * call daxpin_uring_reap() again.
+ */
+static int reap_one(struct reap *reap, struct io_uring_cqe *cqe)
+{
+	struct daxpin_uring_io *io = reap->find(cqe, reap->arg);
+	bool is_big = reap->ring->flags & IORING_SETUP_CQE32 ||
+		      cqe->flags & CQE_IS_BIG;
+	union reap_cqe copy;
+	bool was_in_use = io && io->uring;
+	int ret = 0;
+
+	memcpy(copy.bytes, cqe, is_big ? sizeof(copy) : sizeof(*cqe));
+	io_uring_cqe_seen(reap->ring, cqe);
+	reap->was_entered = false;
+	if (io)
+		ret = daxpin_uring_done(io, &copy.cqe);
+	if (was_in_use && !io->uring && reap->ended)
+		reap->ended(io, &copy.cqe, reap->arg);
+	return ret < 0 ? ret : 0;
+}
+
+/* Give back what a reclaim wants, as daxpin_uring_service() does. */
+static int reap_serve(struct daxpin_uring *uring)
+{
+	uint32_t segment = 0;
+
+	/* Also where ended() detached it, or has begun to abandon it. */
+	if (dp_uring_enter_ring(uring) ||
+	    daxpin_registration_wanted(uring->registration, &segment) <= 0)
+		return 0;
+	return dp_uring_table_service(uring);
+}
+
+DP_EXPORT int
+daxpin_uring_reap(struct daxpin_uring *uring, struct io_uring *ring,
+		  struct daxpin_uring_io *(*find)(const struct io_uring_cqe *cqe,
+						  void *arg),
+		  void (*ended)(struct daxpin_uring_io *io,
+				const struct io_uring_cqe *cqe, void *arg),
+		  void *arg)
 {
 	DP_UNCANCELLED();
+	struct reap reap = {
+		.ring = ring, .find = find, .ended = ended, .arg = arg
+	};
 	struct io_uring_cqe *cqe;
-	unsigned int head, count = 0;
-	int error = 0;
+	int error = dp_uring_enter(uring), count = 0, ret;
 
-	if (!ring || !find)
-		return -EINVAL;
-	io_uring_for_each_cqe(ring, head, cqe) {
-		struct daxpin_uring_io *io = find(cqe, arg);
-		int ret = io ? daxpin_uring_done(io, cqe) : 0;
-
-		if (ret < 0 && !error)
-			error = ret;
+	if (error || !ring || !find)
+		return error ? error : -EINVAL;
+	while (!(ret = reap_next(&reap, &cqe))) {
+		ret = reap_one(&reap, cqe);
+		error = error ? error : ret;
 		count++;
 	}
-	io_uring_cq_advance(ring, count);
-	return error ? error : (int)count;
+	if (!error && ret != -EAGAIN)
+		error = ret;
+	ret = reap_serve(uring);
+	error = error ? error : ret;
+	return error ? error : count;
 }

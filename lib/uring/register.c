@@ -5,22 +5,43 @@
  *
  * By a descriptor of its own, so that a ring which its owner frees too early is
  * still there for the detach, and no other ring is taken for it that got its
- * number.
+ * number. A ring that is known by its index among the registered rings alone has
+ * no descriptor. Such an index belongs to one thread; in another thread it may
+ * be that of another ring, so every call there is refused here. The kernel gives
+ * the id of a thread that ended to another one, so threads are told apart by
+ * numbers of the adapter's own.
  */
 #include "uring/register.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Newer than the oldest liburing. */
 #define BY_REGISTERED_RING	(1u << 31)
+/* A wait for the kernel looks again after this time, whatever wakes it. */
+#define LOOK_AGAIN_NS		100000000ull
+
+static uint64_t register_thread(void)
+{
+	static _Thread_local uint64_t number;
+	static atomic_uint_fast64_t threads;
+
+	if (!number)
+		number = 1 + atomic_fetch_add_explicit(&threads, 1,
+						       memory_order_relaxed);
+	return number;
+}
 
 int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link)
 {
@@ -29,29 +50,36 @@ int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link)
 	/* A ring that is known by its number among the thread's registered
 	 * rings alone: there is nothing to duplicate. */
 	if (ring->ring_fd < 0 && ring->enter_ring_fd >= 0) {
-		*ret_link = (struct dp_uring_link) { ring->enter_ring_fd,
-						     BY_REGISTERED_RING };
+		*ret_link = (struct dp_uring_link) {
+			.ring_fd_copy = ring->enter_ring_fd,
+			.index_flag = BY_REGISTERED_RING,
+			.thread = register_thread(),
+		};
 		return 0;
 	}
 	fd = fcntl(ring->ring_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return -errno;
-	*ret_link = (struct dp_uring_link) { fd, 0 };
+	*ret_link = (struct dp_uring_link) { .ring_fd_copy = fd };
 	return 0;
 }
 
 void dp_uring_unlink(struct dp_uring_link *link)
 {
-	if (!link->index_flag)
-		close(link->ring_fd_copy);
+	if (!link->index_flag && link->ring_fd_copy >= 0)
+		dp_uring_close(link->ring_fd_copy);
 	link->ring_fd_copy = -1;
 }
 
-/* 0 or more, or -errno. */
+/* 0 or more, or -errno. -EEXIST: the ring belongs to another thread. */
 static int register_change(const struct dp_uring_link *link, unsigned int what,
 			   const void *argument, unsigned int count)
 {
-	int ret = syscall(__NR_io_uring_register, link->ring_fd_copy,
+	int ret;
+
+	if (link->index_flag && link->thread != register_thread())
+		return -EEXIST;
+	ret = syscall(__NR_io_uring_register, link->ring_fd_copy,
 			  what | link->index_flag, argument, count);
 
 	return ret < 0 ? -errno : ret;
@@ -117,17 +145,50 @@ int dp_uring_pipe(int ret_fd[2])
 	return pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK) ? -errno : 0;
 }
 
-bool dp_uring_pipe_is_hung_up(int read_fd)
+/* By a plain system call, which is no cancellation point. */
+static bool register_poll(int read_fd, struct timespec *timeout)
 {
 	struct pollfd one = { .fd = read_fd };
 
-	return poll(&one, 1, 0) > 0 && one.revents & POLLHUP;
+	return syscall(__NR_ppoll, &one, 1, timeout, NULL, 0) > 0 &&
+	       one.revents & POLLHUP;
+}
+
+bool dp_uring_pipe_is_hung_up(int read_fd)
+{
+	return register_poll(read_fd, &(struct timespec) { 0 });
+}
+
+static struct timespec register_time_left(uint64_t now_ns, uint64_t deadline_ns)
+{
+	uint64_t left = deadline_ns - now_ns;
+
+	assert(deadline_ns > now_ns);
+	if (left > LOOK_AGAIN_NS)
+		left = LOOK_AGAIN_NS;
+	return (struct timespec) { .tv_nsec = left };
+}
+
+int dp_uring_pipe_await(int read_fd, uint64_t deadline_ns)
+{
+	struct timespec left;
+	uint64_t now_ns;
+
+	while (!dp_uring_pipe_is_hung_up(read_fd)) {
+		now_ns = daxpin_deadline_ms(0);
+		if (now_ns >= deadline_ns)
+			return -ETIMEDOUT;
+		left = register_time_left(now_ns, deadline_ns);
+		if (register_poll(read_fd, &left))
+			break;
+	}
+	return 0;
 }
 
 void dp_uring_close(int fd)
 {
 	if (fd >= 0)
-		close(fd);
+		syscall(__NR_close, fd);
 }
 
 int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots)
@@ -194,17 +255,22 @@ static int register_find_taken(FILE *fdinfo, const char *table, uint32_t first,
 	return taken;
 }
 
+static FILE *register_fdinfo(const struct dp_uring_link *link)
+{
+	char path[64];
+
+	if (link->index_flag)
+		return NULL;
+	snprintf(path, sizeof(path), "/proc/thread-self/fdinfo/%d", link->ring_fd_copy);
+	return fopen(path, "re");
+}
+
 static int register_taken(const struct dp_uring_link *link, const char *table,
 			  uint32_t first, uint32_t count)
 {
-	FILE *fdinfo;
-	char path[64];
+	FILE *fdinfo = register_fdinfo(link);
 	int slot;
 
-	if (link->index_flag)
-		return -1;
-	snprintf(path, sizeof(path), "/proc/thread-self/fdinfo/%d", link->ring_fd_copy);
-	fdinfo = fopen(path, "re");
 	if (!fdinfo)
 		return -1;		/* cannot be told: his to know */
 	slot = register_find_taken(fdinfo, table, first, count);
@@ -222,4 +288,59 @@ int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,
 			  uint32_t count)
 {
 	return register_taken(link, "UserBufs:", first, count);
+}
+
+/*
+ * As pipe:[INODE], or without a name: before Linux 6.13 no pipe has one, and there
+ * another pipe of the caller's in this slot is taken for ours.
+ */
+static enum dp_tristate register_is_pipe(const char *line, int read_fd)
+{
+	const char *name = strchr(line, ':');
+	char expected[64];
+	struct stat st;
+
+	assert(name);
+	if (fstat(read_fd, &st))
+		return DP_UNKNOWN;
+	snprintf(expected, sizeof(expected), ": pipe:[%llu]\n",
+		 (unsigned long long)st.st_ino);
+	return !strcmp(name, ": \n") || !strcmp(name, expected) ? DP_YES : DP_NO;
+}
+
+/* The lines of the file table follow its size. */
+static enum dp_tristate register_find_pipe(FILE *fdinfo, uint32_t slot,
+					   int read_fd)
+{
+	enum dp_tristate has = DP_UNKNOWN;
+	unsigned int number, files = 0;
+	bool in_table = false;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (has == DP_UNKNOWN && getline(&line, &size, fdinfo) > 0) {
+		if (!in_table)
+			in_table = sscanf(line, "UserFiles: %u", &files) == 1;
+		else if (sscanf(line, " %u:", &number) != 1)
+			break;
+		else if (number == slot)
+			has = register_is_pipe(line, read_fd);
+		if (in_table && files <= slot)
+			has = DP_NO;
+	}
+	free(line);
+	return has;
+}
+
+enum dp_tristate dp_uring_has_pipe(const struct dp_uring_link *link,
+				   uint32_t slot, int read_fd)
+{
+	FILE *fdinfo = register_fdinfo(link);
+	enum dp_tristate has;
+
+	if (!fdinfo)
+		return DP_UNKNOWN;
+	has = register_find_pipe(fdinfo, slot, read_fd);
+	fclose(fdinfo);
+	return has;
 }

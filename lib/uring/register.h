@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "util/util.h"
 
 /* Newer than the oldest liburing; the kernel is asked whether it has them. */
 #define DP_URING_OP_READV_FIXED		60
@@ -16,6 +17,8 @@
 struct dp_uring_link {
 	int ring_fd_copy;		/* a descriptor of our own, or an index */
 	unsigned int index_flag;	/* flag of every call, or 0 */
+	uint64_t thread;		/* the one thread in which an index means
+					   this ring */
 };
 
 /* All return 0 or -errno unless something else is said. */
@@ -32,6 +35,8 @@ int dp_uring_put_files(const struct dp_uring_link *link, uint32_t slot,
 int dp_uring_pipe(int ret_fd[2]);
 /* No write end is left: the ring has none of the files that were put there. */
 bool dp_uring_pipe_is_hung_up(int read_fd);
+/* Wait for that. -ETIMEDOUT at the deadline, in CLOCK_MONOTONIC nanoseconds. */
+int dp_uring_pipe_await(int read_fd, uint64_t deadline_ns);
 void dp_uring_close(int fd);
 int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots);
 int dp_uring_remove_buffers(const struct dp_uring_link *link);
@@ -43,5 +48,8 @@ int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count);
 int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,
 			  uint32_t count);
+/* Is a pipe in that slot of the file table the one with this read end? */
+enum dp_tristate dp_uring_has_pipe(const struct dp_uring_link *link,
+				   uint32_t slot, int read_fd);
 
 #endif

@@ -32,12 +32,19 @@ struct dp_uring_table {
 
 /* private to prep.c */
 struct dp_uring_requests {
-	uint64_t unfinished;		/* from prep to their last CQE */
+	uint64_t unfinished;		/* from prep to their last CQE, */
+	struct daxpin_uring_io *first;	/* and a list of them */
+};
+
+/* private to end.c */
+struct dp_uring_end {
+	bool is_begun;			/* by daxpin_uring_abandon() */
+	bool is_quarantined;		/* it cannot tell when requests end */
 };
 
 /* attach.c writes the first part, and every module may read it. */
 struct daxpin_uring {
-	struct daxpin_pool *pool;	/* NULL when detached */
+	struct daxpin_pool *pool;	/* NULL when detached or abandoned */
 	struct dp_uring_link link;
 	struct daxpin_registration *registration;
 	char label[DAXPIN_LABEL_MAX];
@@ -46,9 +53,10 @@ struct daxpin_uring {
 	char write_label[DAXPIN_LABEL_MAX];
 	char send_label[DAXPIN_LABEL_MAX];
 	char command_label[DAXPIN_LABEL_MAX];
-	int file_slot;			/* the first of DAXPIN_URING_FILES */
+	uint32_t file_slot;		/* the first of DAXPIN_URING_FILES */
 	int pipe;			/* the read end of the ring's own pipe; -1 */
 	bool own_files;			/* the file table is ours to take out */
+	bool has_own_buffers;		/* a guard: its owner may register some */
 	bool has_vectors;		/* the kernel knows READV_FIXED */
 	bool has_send_zc;
 	uint32_t segments;
@@ -56,6 +64,7 @@ struct daxpin_uring {
 	uint64_t needed_bytes;		/* of all segments */
 	struct dp_uring_requests requests;
 	struct dp_uring_table table;
+	struct dp_uring_end end;
 };
 
 static inline uint64_t dp_uring_in_flight(const struct daxpin_uring *uring)
@@ -63,12 +72,20 @@ static inline uint64_t dp_uring_in_flight(const struct daxpin_uring *uring)
 	return uring->requests.unfinished;
 }
 
-/* 0, or what every call on a uring returns: -EINVAL, -ESTALE. */
+/* 0, or what every call on a uring returns: -EINVAL, -ESTALE. A call that needs
+ * the ring must see that daxpin_uring_abandon() has not begun, too. */
 static inline int dp_uring_enter(const struct daxpin_uring *uring)
 {
 	if (!uring)
 		return -EINVAL;
 	return uring->pool ? 0 : -ESTALE;
+}
+
+static inline int dp_uring_enter_ring(const struct daxpin_uring *uring)
+{
+	int ret = dp_uring_enter(uring);
+
+	return ret || !uring->end.is_begun ? ret : -ESTALE;
 }
 
 #endif

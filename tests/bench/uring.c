@@ -106,7 +106,8 @@ static void batch_of_ours(struct bench *bench)
 		io_uring_sqe_set_data(sqe, &bench->io[i]);
 	}
 	must("submit", io_uring_submit_and_wait(&bench->ours, bench->depth));
-	must("reap", daxpin_uring_reap(&bench->ours, find, bench));
+	must("reap", daxpin_uring_reap(bench->uring, &bench->ours, find,
+				       NULL, bench));
 }
 
 static void batch_of_theirs(struct bench *bench)
@@ -253,7 +254,6 @@ static double time_attach(struct bench *bench, uint32_t flags,
 {
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = flags,
-		.file_slot = DAXPIN_URING_OWN_FILES,
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_uring *uring;
@@ -311,7 +311,6 @@ static void open_rings(struct bench *bench)
 {
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = DAXPIN_URING_NEED_FIXED,
-		.file_slot = DAXPIN_URING_OWN_FILES,
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_segment segment;

@@ -332,7 +332,6 @@ static void open_as_owner(struct owner *o, enum mode mode, uint32_t flags)
 	const char *path = o->arena->f.path;
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = flags,
-		.file_slot = DAXPIN_URING_OWN_FILES,
 	};
 
 	o->arena->f.options.deadline_ns = daxpin_deadline_ms(HANG_MS);

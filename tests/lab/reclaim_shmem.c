@@ -37,7 +37,7 @@ static int attach_ring(struct fixture *f, struct ring *ring)
 {
 	struct daxpin_uring_options options = {
 		.size = sizeof(options), .flags = DAXPIN_URING_NEED_FIXED,
-		.file_slot = DAXPIN_URING_OWN_FILES, .label = "a ring",
+		.label = "a ring",
 		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 	int ret = io_uring_queue_init(8, &ring->ring, 0);

@@ -215,7 +215,8 @@ static void reap_all(struct world *w, uint32_t count)
 		int ret = io_uring_wait_cqe(&w->ring, &cqe);
 
 		assert_int_equal(ret, 0);
-		ret = daxpin_uring_reap(&w->ring, find_io, NULL);
+		ret = daxpin_uring_reap(w->uring, &w->ring, find_io, NULL,
+					NULL);
 		assert_in_range(ret, 1, count);
 		count -= ret;
 	}

@@ -12,6 +12,7 @@ BLOCKS = ['tests/unit/pool_blocks']
 DAMAGE = ['tests/unit/pool_damage']
 REPAIR = ['tests/unit/check_repair']
 URING = ['tests/unit/uring_attach', 'shmem']
+ABANDON = ['tests/unit/uring_abandon', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
 EPOCH = ['tests/unit/pool_epoch']
@@ -1044,7 +1045,62 @@ MUTANTS = [
      '''	if (search->pid <= 0 || search->pid == dp_os_pid())
 		return 0;''',
      'after_daemon_a_process_opens_its_pool_again'),
-    ('ring-is-kept-by-the-child', URING, 'lib/uring/attach.c',
+    ('abandoned-is-over', ABANDON, 'lib/uring/end.c',
+     'C3: holds go when a ring is abandoned, and its read goes on',
+     '''		ret = dp_uring_pipe_await(uring->pipe, deadline_ns);''',
+     '''		dp_uring_pipe_await(uring->pipe, deadline_ns);''',
+     'the_hold_stays_as_long_as_the_ring'),
+    ('abandoned-ring-is-kept', ABANDON, 'lib/uring/end.c',
+     'C3: a pool is never closed after a ring was abandoned',
+     '''	int ret = daxpin_unregister(uring->registration);
+''',
+     '''	int ret = 0;
+''',
+     'a_ring_freed_in_mid_read_is_abandoned'),
+    ('emptied-table-is-the-end', ABANDON, 'lib/uring/end.c',
+     'C3: a pipe that was taken out of the table is taken for the end of DMA',
+     '''	if (dp_uring_pipe_is_hung_up(uring->pipe))
+		return abandon_without_sign(uring);
+	ret = abandon_renew_pipe(uring);''',
+     '''	if (dp_uring_pipe_is_hung_up(uring->pipe))
+		return 0;
+	ret = abandon_renew_pipe(uring);''',
+     'an_emptied_table_says_nothing_of_the_end'),
+    ('emptied-table-cannot-be-left', ABANDON, 'lib/uring/end.c',
+     'C3: who emptied the file table can never close the pool',
+     '''	if (!dp_uring_pipe_is_hung_up(uring->pipe))
+		ret = uring->own_files''',
+     '''	if (dp_uring_pipe_is_hung_up(uring->pipe))
+		ret = -ENXIO;
+	else
+		ret = uring->own_files''',
+     'an_emptied_table_can_be_detached_when_all_is_done'),
+    ('index-of-another-thread', ABANDON, 'lib/uring/register.c',
+     'C3: a detach in another thread takes the lock out of another ring',
+     '''	if (link->index_flag && link->thread != register_thread())
+		return -EEXIST;
+''', '',
+     'an_index_means_its_ring_in_its_thread_alone'),
+    ('kept-back-is-not-asked-for', ['tests/unit/uring_reap', 'shmem'],
+     'lib/uring/prep.c',
+     'C3: a ring with IORING_SETUP_DEFER_TASKRUN has no completions',
+     '''	if (ret == -EAGAIN && !reap->was_entered &&
+	    reap_is_kept_back(reap->ring)) {''',
+     '''	if (ret == -EAGAIN && !reap->was_entered &&
+	    !reap->ring) {''',
+     'one_reap_finds_all'),
+    ('guard-pins-nothing', URING, 'lib/uring/attach.c',
+     'C12: a reclaim punches what a guarded ring\'s owner has registered',
+     '''		.flags = uring->has_own_buffers ? 0 :
+			 DAXPIN_REGISTRATION_BY_SEGMENT,''',
+     '''		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,''',
+     'a_guard_keeps_its_owners_buffers'),
+    ('pinned-while-punched', ['tests/unit/reclaim_job'], 'lib/reclaim/job.c',
+     'C12: a pin that nobody asks back begins while the kernel punches',
+     '''	if (jobs_are_in_kernel(jobs, segment)) {''',
+     '''	if (jobs_are_in_kernel(jobs, segment) && !registration) {''',
+     'a_registration_waits_for_the_kernel'),
+    ('ring-is-kept-by-the-child', URING, 'lib/uring/end.c',
      'a child\'s detach leaves the descriptor of the ring open',
      '''	dp_uring_unlink(&uring->link);
 	dp_uring_close(uring->pipe);

@@ -84,7 +84,6 @@ struct daxpin_uring_options uring_options(struct world *w, uint32_t flags)
 	return (struct daxpin_uring_options) {
 		.size = sizeof(struct daxpin_uring_options),
 		.flags = flags,
-		.file_slot = DAXPIN_URING_OWN_FILES,
 		.label = "test ring",
 		.errmsg = w->f.errmsg,
 		.errmsg_size = sizeof(w->f.errmsg),

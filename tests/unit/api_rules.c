@@ -477,7 +477,7 @@ static void every_errno_has_a_sentence(void **state)
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		assert_string_not_equal(daxpin_strerror(-ours[i]),
 					strerror(ours[i]));
-	assert_string_equal(daxpin_strerror(-EACCES), strerror(EACCES));
+	assert_string_equal(daxpin_strerror(-EXDEV), strerror(EXDEV));
 	assert_string_equal(daxpin_strerror(0), "no error");
 	assert_string_equal(daxpin_strerror(3), "no error");
 	for (int error = -4096; error < 0; error++)

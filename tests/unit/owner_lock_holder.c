@@ -564,7 +564,7 @@ struct kind {
 	unsigned char sqe;		/* flags of the request */
 	bool guard;			/* and its own prep */
 	bool alone;			/* not even that: outside the contract */
-	int slot;			/* of a sparse table, or OWN_FILES */
+	int slot;			/* of a sparse table, or -1 */
 	int second;			/* an idle ring beside it, 1 after, -1 before */
 	bool exec;			/* the owner becomes another program */
 	bool create;			/* his successor overwrites the pool */
@@ -608,7 +608,9 @@ static void add_ring(struct fixture *f, const struct kind *kind,
 		     struct io_uring *ring, struct daxpin_uring **ret_uring)
 {
 	struct daxpin_uring_options options = {
-		.size = sizeof(options), .file_slot = kind->slot,
+		.size = sizeof(options),
+		.flags = kind->slot >= 0 ? DAXPIN_URING_FILE_SLOT : 0,
+		.file_slot = kind->slot >= 0 ? kind->slot : 0,
 	};
 	int ret = io_uring_queue_init(8, ring, kind->setup);
 

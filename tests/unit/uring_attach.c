@@ -262,6 +262,7 @@ static void a_ring_with_a_file_table_names_a_slot(void **state)
 	assert_int_equal(attach(w, 0), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "file_slot"));
 	/* A table that ends too early is left as it was. */
+	options.flags = DAXPIN_URING_FILE_SLOT;
 	options.file_slot = 3;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), -EINVAL);
@@ -284,6 +285,7 @@ static void a_slot_in_use_is_refused(void **state)
 	struct io_uring_cqe *cqe;
 
 	assert_int_equal(io_uring_register_files(&w->ring, files, 4), 0);
+	options.flags = DAXPIN_URING_FILE_SLOT;
 	for (options.file_slot = 0; options.file_slot < 2; options.file_slot++) {
 		assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring,
 						     &options, &w->uring),
@@ -315,7 +317,7 @@ static void a_ring_without_a_table_has_no_slot(void **state)
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
 
-	options.file_slot = 0;
+	options.flags = DAXPIN_URING_FILE_SLOT;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), -ENXIO);
 	assert_non_null(strstr(w->f.errmsg, "slot 0"));
@@ -426,6 +428,239 @@ static void the_pool_stays_open_while_a_ring_is_guarded(void **state)
 	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
 	assert_int_equal(info.fixed_segments, 0);
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
+}
+
+/* ------------------------------------------ buffers of a guarded ring's owner */
+
+struct seen_part {
+	int result;
+	bool is_held;			/* by a registration of every segment */
+};
+
+static void see_part(const struct daxpin_job_part *part, void *arg)
+{
+	struct seen_part *seen = arg;
+
+	seen->result = part->result;
+	seen->is_held = part->holder &&
+			part->holder->segment == DAXPIN_ALL_SEGMENTS;
+}
+
+/* What one job did, which may come to nothing at its deadline. */
+static struct daxpin_job_summary do_job(struct world *w, bool refill,
+					struct seen_part *ret_part)
+{
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = 0,
+		.deadline_ns = daxpin_deadline_ms(refill ? 600000 : 50),
+	};
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job *job;
+
+	assert_int_equal((refill ? daxpin_refill : daxpin_reclaim)(
+		w->f.pool, &options, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
+	assert_int_equal(daxpin_job_report(job, see_part, ret_part, &summary),
+			 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	return summary;
+}
+
+/* By the caller's buffer 0, which is the whole segment. */
+static void read_by_own_buffer(struct world *w, struct daxpin_extent extent)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+	char *memory = daxpin_ptr(w->f.pool, extent, 0);
+	struct io_uring_cqe *cqe;
+
+	memset(memory, 0x11, 5);
+	assert_int_equal(daxpin_hold(w->f.pool, extent, DAXPIN_HOLD_WRITE), 0);
+	io_uring_prep_read_fixed(sqe, w->pipe[0], memory, 5, 0, 0);
+	submit_one(w);
+	assert_int_equal(write(w->pipe[1], "late", 5), 5);
+	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+	assert_int_equal(cqe->res, 5);
+	io_uring_cqe_seen(&w->ring, cqe);
+	assert_int_equal(daxpin_drop(w->f.pool, extent), 0);
+	assert_string_equal(memory, "late");
+}
+
+static void a_guard_keeps_its_owners_buffers(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+	struct seen_part part = { .result = 0 };
+	struct daxpin_segment segment;
+	struct iovec iov;
+
+	need_reclaimable_buffers(w);
+	assert_int_equal(daxpin_segment(w->f.pool, 0, &segment), 0);
+	iov = (struct iovec) { segment.base, segment.size };
+	assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring, &options,
+					    &w->uring), 0);
+	assert_int_equal(io_uring_register_buffers(&w->ring, &iov, 1), 0);
+	assert_int_equal(do_job(w, false, &part).done_bytes, 0);
+	assert_int_equal(part.result, -EBUSY);
+	assert_true(part.is_held);
+	do_job(w, true, &part);
+	read_by_own_buffer(w, live(&w->f, 4096));
+	assert_int_equal(io_uring_unregister_buffers(&w->ring), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_true(do_job(w, false, &part).done_bytes > 0);
+}
+
+static void a_guard_without_buffers_lets_its_pool_be_reclaimed(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options =
+		uring_options(w, DAXPIN_URING_NO_BUFFERS);
+	struct seen_part part = { .result = 0 };
+
+	need_reclaimable_buffers(w);
+	assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring, &options,
+					    &w->uring), 0);
+	assert_true(do_job(w, false, &part).done_bytes > 0);
+	assert_int_equal(part.result, 0);
+}
+
+/* ----------------------------------------------------------------- options */
+
+static int try_options(struct world *w, bool guard, uint32_t flags,
+		       uint32_t file_slot)
+{
+	struct daxpin_uring_options options = uring_options(w, flags);
+	int ret;
+
+	options.file_slot = file_slot;
+	ret = (guard ? daxpin_uring_guard : daxpin_uring_attach)(
+		w->f.pool, &w->ring, &options, &w->uring);
+	if (ret)
+		return ret;
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	return 0;
+}
+
+static void bad_options_are_refused_with_a_sentence(void **state)
+{
+	struct world *w = *state;
+	const struct {
+		bool guard;
+		uint32_t flags, file_slot;
+		const char *says;
+	} bad[] = {
+		{ false, 0x80000000u, 0, "0x80000000" },
+		{ false, DAXPIN_URING_PLAIN | DAXPIN_URING_EAGER, 0, "flags" },
+		{ false, DAXPIN_URING_NO_BUFFERS, 0, "daxpin_uring_guard" },
+		{ false, 0, 3, "file_slot 3 without DAXPIN_URING_FILE_SLOT" },
+		{ true, 0, 1, "file_slot 1 without DAXPIN_URING_FILE_SLOT" },
+		{ true, DAXPIN_URING_EAGER, 0, "daxpin_uring_attach" },
+		{ true, DAXPIN_URING_NEED_FIXED, 0, "daxpin_uring_attach" },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(try_options(w, bad[i].guard, bad[i].flags,
+					     bad[i].file_slot), -EINVAL);
+		assert_non_null(strstr(w->f.errmsg, bad[i].says));
+	}
+	assert_int_equal(try_options(w, true, DAXPIN_URING_PLAIN, 0), 0);
+}
+
+/* Zeroed, it means what NULL means; the ring has no table of files. */
+static void zeroed_options_are_valid(void **state)
+{
+	struct world *w = *state;
+	const struct daxpin_uring_options options = {
+		.size = sizeof(options),
+	};
+
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring,
+						     i ? &options : NULL,
+						     &w->uring), 0);
+		assert_int_equal(info_of(w->uring).file_slot, 0);
+		assert_int_equal(daxpin_uring_detach(w->uring), 0);
+		assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring,
+						    i ? &options : NULL,
+						    &w->uring), 0);
+		assert_int_equal(daxpin_uring_detach(w->uring), 0);
+		w->uring = NULL;
+	}
+}
+
+/* ------------------------------------------------------------ restrictions */
+
+/* liburing 2.3 declares functions for these and does not have them. */
+static int register_with(struct world *w, unsigned int what, const void *argument,
+			 unsigned int count)
+{
+	return syscall(__NR_io_uring_register, w->ring.ring_fd, what, argument,
+		       count);
+}
+
+/* Of calls about the ring: it may be enabled, and no table may be changed. */
+static void restrict_ring(struct world *w)
+{
+	struct io_uring_restriction enable = {
+		.opcode = IORING_RESTRICTION_REGISTER_OP,
+		.register_op = IORING_REGISTER_ENABLE_RINGS,
+	};
+	struct io_uring_restriction read = {
+		.opcode = IORING_RESTRICTION_SQE_OP,
+		.sqe_op = IORING_OP_READ,
+	};
+	struct io_uring_restriction both[] = { enable, read };
+
+	assert_int_equal(register_with(w, IORING_REGISTER_RESTRICTIONS, both, 2),
+			 0);
+}
+
+static void enable_ring(struct world *w)
+{
+	assert_int_equal(register_with(w, IORING_REGISTER_ENABLE_RINGS, NULL,
+				       0), 0);
+}
+
+static void restart_disabled(struct world *w)
+{
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &w->ring,
+					     IORING_SETUP_R_DISABLED), 0);
+}
+
+static void a_restricted_ring_is_refused_with_a_sentence(void **state)
+{
+	struct world *w = *state;
+
+	restart_disabled(w);
+	restrict_ring(w);
+	enable_ring(w);
+	assert_int_equal(attach(w, 0), -EACCES);
+	assert_non_null(strstr(w->f.errmsg, "IORING_REGISTER_RESTRICTIONS"));
+	assert_non_null(strstr(w->f.errmsg, "IORING_REGISTER_FILES"));
+}
+
+/* The restrictions forbid the detach: the ring is freed and abandoned. */
+static void a_ring_restricted_afterwards_is_abandoned(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+
+	restart_disabled(w);
+	restrict_ring(w);
+	assert_int_equal(attach(w, DAXPIN_URING_PLAIN), 0);
+	enable_ring(w);
+	start_read(w, &io, live(&w->f, 4096));
+	assert_int_equal(write(w->pipe[1], "x", 1), 1);
+	assert_int_equal(finish(w, &io), 1);
+	assert_int_equal(daxpin_uring_detach(w->uring), -EACCES);
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(daxpin_uring_abandon(w->uring,
+					      daxpin_deadline_ms(600000)), 0);
+	w->uring = NULL;
+	assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
+	assert_int_equal(fixture_reopen(&w->f), 0);
 }
 
 /* ----------------------------------------------- limits, as somebody else */
@@ -698,6 +933,12 @@ static int run_all(void)
 		TEST(the_pool_stays_open_while_a_ring_is_guarded),
 		TEST(no_call_on_a_ring_is_a_cancellation_point),
 		TEST(a_daemon_gives_its_ring_back),
+		TEST(a_guard_keeps_its_owners_buffers),
+		TEST(a_guard_without_buffers_lets_its_pool_be_reclaimed),
+		TEST(bad_options_are_refused_with_a_sentence),
+		TEST(zeroed_options_are_valid),
+		TEST(a_restricted_ring_is_refused_with_a_sentence),
+		TEST(a_ring_restricted_afterwards_is_abandoned),
 	};
 
 	return cmocka_run_group_tests_name("uring_attach", tests, NULL, NULL);

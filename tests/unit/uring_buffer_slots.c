@@ -332,9 +332,8 @@ static void a_ring_serves_several_pools(void **state)
 	b = live(&second.f, BYTES);
 	assert_int_equal(io_uring_register_files_sparse(&w->ring, 6), 0);
 	assert_int_equal(io_uring_register_buffers_sparse(&w->ring, 8), 0);
-	options.flags = DAXPIN_URING_BUFFER_RANGE;
+	options.flags = DAXPIN_URING_BUFFER_RANGE | DAXPIN_URING_FILE_SLOT;
 	options.buffer_slots = 4;
-	options.file_slot = 0;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), 0);
 	options.buffer_slot = 4;

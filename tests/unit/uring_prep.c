@@ -151,6 +151,15 @@ static void a_bad_piece_holds_nothing(void **state)
 	pieces.vec[1].extent.gen++;
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
 			 -ESTALE);
+	pieces.vec[1].extent.gen--;
+	/* What a later version may mean by these is not ignored. */
+	pieces.vec[2].flags = 1;
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
+			 -EINVAL);
+	pieces.vec[2].flags = 0;
+	pieces.vec[0].reserved[1] = 1;
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
+			 -EINVAL);
 	for (uint32_t i = 0; i < PIECES; i++)
 		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
 	assert_int_equal(daxpin_uring_prep_readv(w->uring, &io, &sqe, 0,
@@ -475,7 +484,8 @@ static void a_whole_queue_is_reaped_at_once(void **state)
 	int fd = scratch_file();
 
 	assert_int_equal(attach(w, 0), 0);
-	assert_int_equal(daxpin_uring_reap(&w->ring, find_io, &reaping), 0);
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_io,
+					   NULL, &reaping), 0);
 	for (int i = 0; i < 4; i++) {
 		reaping.extent[i] = live(&w->f, BYTES);
 		sqe = io_uring_get_sqe(&w->ring);
@@ -489,7 +499,8 @@ static void a_whole_queue_is_reaped_at_once(void **state)
 	io_uring_prep_nop(sqe);
 	sqe->user_data = 99;
 	assert_int_equal(io_uring_submit_and_wait(&w->ring, 5), 5);
-	assert_int_equal(daxpin_uring_reap(&w->ring, find_io, &reaping), 5);
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_io,
+					   NULL, &reaping), 5);
 	assert_int_equal(reaping.found, 4);
 	for (int i = 0; i < 4; i++) {
 		assert_int_equal(daxpin_idle(w->f.pool, reaping.extent[i]), 1);
@@ -497,8 +508,8 @@ static void a_whole_queue_is_reaped_at_once(void **state)
 				 -EINVAL);
 	}
 	assert_int_equal(io_uring_cq_ready(&w->ring), 0);
-	assert_int_equal(daxpin_uring_reap(NULL, find_io, NULL), -EINVAL);
-	assert_int_equal(daxpin_uring_reap(&w->ring, NULL, NULL), -EINVAL);
+	assert_int_equal(daxpin_uring_reap(w->uring, NULL, find_io, NULL, NULL), -EINVAL);
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, NULL, NULL, NULL), -EINVAL);
 	close(fd);
 }
 
@@ -524,7 +535,8 @@ static void a_stray_completion_does_not_stop_the_reaping(void **state)
 		sqe->user_data = i;
 	}
 	assert_int_equal(io_uring_submit_and_wait(&w->ring, 2), 2);
-	assert_int_equal(daxpin_uring_reap(&w->ring, find_io, &reaping),
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_io,
+					   NULL, &reaping),
 			 -EINVAL);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(daxpin_drop(w->f.pool, reaping.extent[i]), 0);
@@ -672,7 +684,6 @@ static void *try_elsewhere(void *arg)
 		elsewhere->detached = daxpin_uring_detach(elsewhere->w->uring);
 		return NULL;
 	}
-	options.file_slot = DAXPIN_URING_OWN_FILES;
 	elsewhere->attached = daxpin_uring_attach(elsewhere->w->f.pool,
 						  &elsewhere->w->ring, &options,
 						  &uring);

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * daxpin_uring_reap(): all completions of a ring, those that the kernel keeps back
+ * too, what can be done when a hold is dropped, and what a reclaim wants back.
+ */
+#include <pthread.h>
+#include "uring_fixture.h"
+
+#define BYTES		4096u
+#define REQUESTS	32u
+#define ENTRIES		4u
+
+struct reaping {
+	struct world *w;
+	struct daxpin_uring_io io[REQUESTS];
+	struct daxpin_extent extent[REQUESTS];
+	uint32_t prepared, found, ended;
+	uint32_t more;			/* requests that ended() makes */
+	bool nested;			/* ended() reaps, too */
+};
+
+static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
+{
+	struct reaping *reaping = arg;
+
+	if (cqe->user_data == REQUESTS)
+		return NULL;
+	assert_int_equal(daxpin_idle(reaping->w->f.pool,
+				     reaping->extent[cqe->user_data]), 0);
+	reaping->found++;
+	return &reaping->io[cqe->user_data];
+}
+
+static void count_end(struct daxpin_uring_io *io,
+		      const struct io_uring_cqe *cqe, void *arg)
+{
+	struct reaping *reaping = arg;
+
+	assert_ptr_equal(io, &reaping->io[cqe->user_data]);
+	assert_null(io->uring);
+	assert_int_equal(cqe->res, 1);
+	assert_int_equal(daxpin_idle(reaping->w->f.pool,
+				     reaping->extent[cqe->user_data]), 1);
+	reaping->ended++;
+}
+
+/* One byte from the pipe. */
+static void prepare(struct reaping *reaping, uint32_t i)
+{
+	struct world *w = reaping->w;
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+
+	assert_int_equal(daxpin_uring_prep_read(w->uring, &reaping->io[i], sqe,
+						w->pipe[0], reaping->extent[i],
+						0, 1, 0), 0);
+	io_uring_sqe_set_data64(sqe, i);
+	submit_one(w);
+	reaping->prepared++;
+}
+
+static void prepare_all(struct reaping *reaping, uint32_t count)
+{
+	for (uint32_t i = 0; i < REQUESTS; i++)
+		reaping->extent[i] = reserve(&reaping->w->f, BYTES);
+	for (uint32_t i = 0; i < count; i++)
+		prepare(reaping, i);
+}
+
+static int reap(struct reaping *reaping,
+		void (*ended)(struct daxpin_uring_io *io,
+			      const struct io_uring_cqe *cqe, void *arg))
+{
+	return daxpin_uring_reap(reaping->w->uring, &reaping->w->ring, find,
+				 ended, reaping);
+}
+
+/* --------------------------------------------- what the kernel keeps back */
+
+static const struct {
+	const char *name;
+	unsigned int flags;
+} kinds[] = {
+	{ "plain", 0 },
+	{ "SINGLE_ISSUER, DEFER_TASKRUN",
+	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN },
+	{ "SINGLE_ISSUER, DEFER_TASKRUN, TASKRUN_FLAG",
+	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+	  IORING_SETUP_TASKRUN_FLAG },
+	{ "COOP_TASKRUN", IORING_SETUP_COOP_TASKRUN },
+	{ "COOP_TASKRUN, TASKRUN_FLAG",
+	  IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG },
+};
+
+static bool use_ring(struct world *w, const char *name, unsigned int flags)
+{
+	struct io_uring_params params = {
+		.flags = flags | IORING_SETUP_CQSIZE,
+		.cq_entries = 2 * ENTRIES,
+	};
+	int ret;
+
+	io_uring_queue_exit(&w->ring);
+	ret = io_uring_queue_init_params(ENTRIES, &w->ring, &params);
+	if (!ret)
+		return true;
+	assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
+	print_message("# not here: %s: %s\n", name, strerror(-ret));
+	return false;
+}
+
+/* The queue has room for 8 of them, the kernel keeps the others. */
+static void one_reap_finds_all(void **state)
+{
+	struct world *w = *state;
+	const char bytes[REQUESTS] = { 0 };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct reaping reaping = { .w = w };
+
+		if (!use_ring(w, kinds[i].name, kinds[i].flags))
+			continue;
+		print_message("# %s\n", kinds[i].name);
+		assert_int_equal(attach(w, 0), 0);
+		prepare_all(&reaping, REQUESTS);
+		assert_int_equal(reap(&reaping, count_end), 0);
+		assert_int_equal(write(w->pipe[1], bytes, REQUESTS), REQUESTS);
+		assert_int_equal(reap(&reaping, count_end), REQUESTS);
+		assert_int_equal(reaping.found, REQUESTS);
+		assert_int_equal(reaping.ended, REQUESTS);
+		assert_int_equal(info_of(w->uring).in_flight, 0);
+		assert_int_equal(reap(&reaping, count_end), 0);
+		assert_int_equal(daxpin_uring_detach(w->uring), 0);
+		w->uring = NULL;
+	}
+}
+
+/* A ring that was not enabled has nothing, and that is no error. */
+static void a_disabled_ring_is_empty(void **state)
+{
+	struct world *w = *state;
+	struct reaping reaping = { .w = w };
+
+	if (!use_ring(w, "disabled", IORING_SETUP_R_DISABLED |
+		      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN))
+		skip();
+	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(reap(&reaping, count_end), 0);
+}
+
+static void *reap_elsewhere(void *arg)
+{
+	struct reaping *reaping = arg;
+	int ret = reap(reaping, count_end);
+
+	assert_int_equal(ret, -EEXIST);
+	return NULL;
+}
+
+static void another_thread_is_told(void **state)
+{
+	struct world *w = *state;
+	struct reaping reaping = { .w = w };
+	pthread_t thread;
+
+	if (!use_ring(w, "deferring", IORING_SETUP_SINGLE_ISSUER |
+		      IORING_SETUP_DEFER_TASKRUN))
+		skip();
+	assert_int_equal(attach(w, 0), 0);
+	prepare_all(&reaping, 1);
+	assert_int_equal(write(w->pipe[1], "x", 1), 1);
+	assert_int_equal(pthread_create(&thread, NULL, reap_elsewhere,
+					&reaping), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(reap(&reaping, count_end), 1);
+}
+
+/* -------------------------------------------------------- after the drop */
+
+/* While a device may write, nothing is published. */
+static struct daxpin_uring_io *find_unpublished(const struct io_uring_cqe *cqe,
+						void *arg)
+{
+	struct reaping *reaping = arg;
+
+	assert_int_equal(publish(&reaping->w->f, DAXPIN_OP_KEEP,
+				 reaping->extent[cqe->user_data]), -EBUSY);
+	return find(cqe, arg);
+}
+
+static void publish_it(struct daxpin_uring_io *io,
+		       const struct io_uring_cqe *cqe, void *arg)
+{
+	struct reaping *reaping = arg;
+
+	count_end(io, cqe, arg);
+	assert_int_equal(publish(&reaping->w->f, DAXPIN_OP_KEEP,
+				 reaping->extent[cqe->user_data]), 0);
+}
+
+static void what_was_read_can_be_published(void **state)
+{
+	struct world *w = *state;
+	struct reaping reaping = { .w = w };
+	enum daxpin_state is;
+
+	assert_int_equal(attach(w, 0), 0);
+	prepare_all(&reaping, 2);
+	assert_int_equal(write(w->pipe[1], "ab", 2), 2);
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_unpublished,
+					   publish_it, &reaping), 2);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(daxpin_state(w->f.pool, reaping.extent[i],
+					      &is), 0);
+		assert_int_equal(is, DAXPIN_STATE_LIVE);
+	}
+}
+
+/* The io, the ring and reap itself can be used in there. */
+static void read_again(struct daxpin_uring_io *io,
+		       const struct io_uring_cqe *cqe, void *arg)
+{
+	struct reaping *reaping = arg;
+	uint32_t i = cqe->user_data;
+
+	count_end(io, cqe, arg);
+	if (!reaping->more)
+		return;
+	reaping->more--;
+	prepare(reaping, i);
+	assert_int_equal(write(reaping->w->pipe[1], "x", 1), 1);
+	if (reaping->nested)
+		assert_true(reap(reaping, read_again) >= 0);
+}
+
+static void a_request_can_be_made_again_at_once(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(attach(w, 0), 0);
+	for (int nested = 0; nested < 2; nested++) {
+		struct reaping reaping = {
+			.w = w, .more = REQUESTS, .nested = nested
+		};
+
+		prepare_all(&reaping, 2);
+		assert_int_equal(write(w->pipe[1], "ab", 2), 2);
+		for (int i = 0; i < 60000 && reaping.ended < REQUESTS + 2; i++) {
+			assert_true(reap(&reaping, read_again) >= 0);
+			usleep(1000);
+		}
+		/* Each was accounted for once. */
+		assert_int_equal(reaping.prepared, REQUESTS + 2);
+		assert_int_equal(reaping.found, REQUESTS + 2);
+		assert_int_equal(reaping.ended, REQUESTS + 2);
+		assert_int_equal(info_of(w->uring).in_flight, 0);
+	}
+}
+
+static void count_only(struct daxpin_uring_io *io,
+		       const struct io_uring_cqe *cqe, void *arg)
+{
+	(void)io;
+	(void)cqe;
+	++*(uint32_t *)arg;
+}
+
+static struct daxpin_uring_io *find_none(const struct io_uring_cqe *cqe,
+					 void *arg)
+{
+	static struct daxpin_uring_io unused;
+
+	(void)arg;
+	return cqe->user_data ? &unused : NULL;
+}
+
+static void only_what_ended_is_reported(void **state)
+{
+	struct world *w = *state;
+	struct io_uring_sqe *sqe;
+	uint32_t ended = 0;
+
+	assert_int_equal(attach(w, 0), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		sqe = io_uring_get_sqe(&w->ring);
+		io_uring_prep_nop(sqe);
+		io_uring_sqe_set_data64(sqe, i);
+	}
+	assert_int_equal(io_uring_submit_and_wait(&w->ring, 2), 2);
+	/* A stranger's, and one of a request that is not in use. */
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_none,
+					   count_only, &ended), -EINVAL);
+	assert_int_equal(ended, 0);
+	assert_int_equal(io_uring_cq_ready(&w->ring), 0);
+}
+
+/* ------------------------------------------------- what a reclaim wants back */
+
+/* The next event of the type, or type 0 where there is none. */
+static struct daxpin_event next_event(struct world *w, uint32_t type)
+{
+	struct daxpin_event event = { .type = 0 };
+
+	for (int i = 0; i < 60000; i++) {
+		while (daxpin_next_event(w->f.pool, &event) > 0)
+			if (event.type == type)
+				return event;
+		usleep(1000);
+	}
+	return (struct daxpin_event) { .type = 0 };
+}
+
+static void reap_gives_back_what_a_reclaim_wants(void **state)
+{
+	struct world *w = *state;
+	struct reaping reaping = { .w = w };
+	struct daxpin_event event;
+	struct daxpin_job *job;
+
+	need_reclaimable_buffers(w);
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
+	assert_int_equal(info_of(w->uring).fixed_segments, 2);
+	job = begin_reclaim(w, 0);
+	event = next_event(w, DAXPIN_EVENT_REVOKE);
+	assert_int_equal(event.type, DAXPIN_EVENT_REVOKE);
+	assert_ptr_equal(daxpin_uring_of(&event), w->uring);
+	/* There is nothing to account for. */
+	assert_int_equal(reap(&reaping, count_end), 0);
+	assert_int_equal(info_of(w->uring).fixed_segments, 1);
+	end_reclaim(job);
+}
+
+static void an_event_of_others_means_no_ring(void **state)
+{
+	struct world *w = *state;
+	const struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "mine",
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT, .maker = &options,
+		.maker_arg = w,
+	};
+	struct daxpin_event event = { .type = DAXPIN_EVENT_REVOKE };
+
+	assert_null(daxpin_uring_of(NULL));
+	assert_int_equal(daxpin_register(w->f.pool, DAXPIN_ALL_SEGMENTS,
+					 &options, &event.registration), 0);
+	assert_null(daxpin_uring_of(&event));
+	assert_ptr_equal(daxpin_registration_arg(event.registration, &options),
+			 w);
+	assert_null(daxpin_registration_arg(event.registration, NULL));
+	assert_null(daxpin_registration_arg(NULL, &options));
+	assert_int_equal(daxpin_unregister(event.registration), 0);
+	event.registration = NULL;
+	assert_null(daxpin_uring_of(&event));
+	event.type = DAXPIN_EVENT_RETRY;
+	assert_null(daxpin_uring_of(&event));
+}
+
+/* -------------------------------------------------------------------------- */
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* uring_reap shmem|devdax|fsdax */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(one_reap_finds_all),
+		TEST(a_disabled_ring_is_empty),
+		TEST(another_thread_is_told),
+		TEST(what_was_read_can_be_published),
+		TEST(a_request_can_be_made_again_at_once),
+		TEST(only_what_ended_is_reported),
+		TEST(reap_gives_back_what_a_reclaim_wants),
+		TEST(an_event_of_others_means_no_ring),
+	};
+
+	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
+		return 0;
+	return cmocka_run_group_tests_name("uring_reap", tests, NULL, NULL);
+}
