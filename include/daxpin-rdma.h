@@ -73,6 +73,8 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 #define DAXPIN_RDMA_TRY		0x2u	/* try memory windows, for the report */
 #define DAXPIN_RDMA_WINDOWS	0x4u	/* and grant by them, where they were seen to
 					   work; not on a DAX filesystem */
+#define DAXPIN_RDMA_NO_REGIONS	0x8u	/* the caller registers no memory of the pool
+					   in this domain itself; see attach */
 
 /*
  * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
@@ -132,7 +134,11 @@ struct daxpin_rdma_info {
 
 /*
  * Attach a protection domain. The owner is recorded on media, so that a
- * successor waits for this process's verbs context. Nothing is pinned yet. On a
+ * successor waits for this process's verbs context. The library pins nothing yet; but
+ * the caller may make regions of its own over the pool in this domain, by
+ * ibv_reg_mr(), which the library cannot see. So all segments count as pinned until
+ * the detach, and no reclaim punches any, unless DAXPIN_RDMA_NO_REGIONS says that
+ * there are no such regions. Deregister them before the detach. On a
  * DAX filesystem, which takes no long-term pins (KERNEL 0.1), on-demand regions
  * are tried first, on free space of the pool or on a file without a name beside
  * it, as daxpin_rdma_probe() does; where they cannot be relied on, grants are bounced

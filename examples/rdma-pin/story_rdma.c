@@ -385,6 +385,7 @@ static bool attach(struct tale *tale)
 	static char errmsg[256];
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options),
+		.flags = DAXPIN_RDMA_NO_REGIONS,
 		.label = "rdma-pin",
 		.errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),

@@ -242,6 +242,7 @@ static int attach(struct target *target)
 	char errmsg[256] = "";
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .label = "rdma-target",
+		.flags = DAXPIN_RDMA_NO_REGIONS,
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	int ret = conn_listen(target->address, target->port, &target->listen);

@@ -27,7 +27,7 @@
 #include "util/detached.h"
 
 #define FLAGS		(DAXPIN_RDMA_BOUNCE | DAXPIN_RDMA_TRY | \
-			 DAXPIN_RDMA_WINDOWS)
+			 DAXPIN_RDMA_WINDOWS | DAXPIN_RDMA_NO_REGIONS)
 
 /* ---------------------------------------------------------- attach, detach */
 
@@ -153,6 +153,58 @@ static int attach_register(struct daxpin_rdma *rdma,
 			       &rdma->registration);
 }
 
+/*
+ * C12: whoever has the protection domain can register memory of the pool in it, and
+ * nothing tells the library. So such regions are counted as if they were over all
+ * segments, unless the caller says that it makes none.
+ */
+static int attach_register_regions(struct daxpin_rdma *rdma,
+				   const struct daxpin_rdma_options *o)
+{
+	char label[DAXPIN_LABEL_MAX];
+	const struct daxpin_registration_options options = {
+		.size = sizeof(options),
+		.label = label,
+		.errmsg = o->errmsg,
+		.errmsg_size = o->errmsg_size,
+	};
+
+	if (o->flags & DAXPIN_RDMA_NO_REGIONS)
+		return 0;
+	snprintf(label, sizeof(label), "%.40s: regions of its own",
+		 o->label ? o->label :
+		 ibv_get_device_name(rdma->pd->context->device));
+	return daxpin_register(rdma->pool, DAXPIN_ALL_SEGMENTS, &options,
+			       &rdma->regions);
+}
+
+/* Both registrations, or none. */
+static int attach_announce(struct daxpin_rdma *rdma,
+			   const struct daxpin_rdma_options *o)
+{
+	int ret = attach_register(rdma, o), end_ret;
+
+	if (ret)
+		return ret;
+	ret = attach_register_regions(rdma, o);
+	if (ret) {
+		end_ret = daxpin_unregister(rdma->registration);
+		assert(end_ret == 0);
+	}
+	return ret;
+}
+
+/* The one that excludes a reclaim first. */
+static int attach_withdraw(struct daxpin_rdma *rdma)
+{
+	int ret = rdma->regions ? daxpin_unregister(rdma->regions) : 0;
+
+	if (ret)
+		return ret;
+	rdma->regions = NULL;
+	return daxpin_unregister(rdma->registration);
+}
+
 /* *ret_kept: it failed, and the device did not release what it was tried on. */
 static int attach_open_parts(struct daxpin_rdma *rdma,
 			     const struct daxpin_pool_info *info,
@@ -178,13 +230,13 @@ static int attach_start(struct daxpin_rdma *rdma,
 			const struct daxpin_rdma_options *o)
 {
 	bool kept = false;
-	int ret = attach_register(rdma, o), end_ret;
+	int ret = attach_announce(rdma, o), end_ret;
 
 	if (!ret) {
 		ret = attach_open_parts(rdma, info, o, &kept);
 		if (!ret)
 			return 0;
-		end_ret = kept ? 0 : daxpin_unregister(rdma->registration);
+		end_ret = kept ? 0 : attach_withdraw(rdma);
 		assert(end_ret == 0);
 	}
 	attach_destroy(rdma);
@@ -267,7 +319,7 @@ DP_EXPORT int daxpin_rdma_detach(struct daxpin_rdma *rdma)
 	if (!ret)
 		ret = dp_local_keys_close(rdma);
 	if (!ret)
-		ret = daxpin_unregister(rdma->registration);
+		ret = attach_withdraw(rdma);
 	if (!ret)
 		attach_tombstone(rdma);
 	return ret;

@@ -104,7 +104,8 @@ struct daxpin_rdma {
 	bool detached;
 	struct ibv_pd *pd;
 	struct ibv_pd *domain;		/* one of its context, while that is found */
-	struct daxpin_registration *registration;
+	struct daxpin_registration *registration;	/* of local keys */
+	struct daxpin_registration *regions;	/* of the caller's own, or NULL */
 	uint64_t segment_size;
 	uint64_t end;			/* pool address past the last segment */
 	uint32_t segments;

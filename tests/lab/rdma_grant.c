@@ -387,8 +387,8 @@ static void attach_other(struct fixture *f, const char *device, struct nic *nic,
 			 struct daxpin_rdma **ret_rdma)
 {
 	struct daxpin_rdma_options options = {
-		.size = sizeof(options), .errmsg = f->errmsg,
-		.errmsg_size = sizeof(f->errmsg),
+		.size = sizeof(options), .flags = DAXPIN_RDMA_NO_REGIONS,
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 
 	assert_int_equal(nic_open(nic, device), 0);

@@ -83,6 +83,7 @@ static int attach_rdma(struct fixture *f)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .label = "a domain",
+		.flags = DAXPIN_RDMA_NO_REGIONS,
 		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
 	};
 	const char *name = getenv("DAXPIN_TEST_RDMA");

@@ -154,6 +154,13 @@ MUTANTS = [
      '	return ret;\n}\n\nDP_EXPORT int daxpin_rdma_revoke(',
      'a_commit_at_the_deadline_succeeds'),
 
+    # ------------------------------------------------- regions of its own (C12)
+    ('own-regions-do-not-count', ENDING, 'lib/rdma/attach.c',
+     'a reclaim punches below a region that the caller made',
+     'if (o->flags & DAXPIN_RDMA_NO_REGIONS)',
+     'if (o)',
+     'a_domain_pins_all_unless_told_otherwise'),
+
     # -------------------------------------------------------- late answers (C10)
     ('answer-by-extent', ENDING, 'lib/rdma/grant.c',
      'the grants of an extent have one number',

@@ -99,7 +99,8 @@ static inline void on_done(void *arg, int result)
 static inline int attach_with(int (*run)(void (*fn)(void *arg), void *arg, void *to))
 {
 	struct daxpin_rdma_options options = {
-		.size = sizeof(options), .run = run, .executor = &executor,
+		.size = sizeof(options), .flags = DAXPIN_RDMA_NO_REGIONS,
+		.run = run, .executor = &executor,
 	};
 
 	return daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma);

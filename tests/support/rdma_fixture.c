@@ -56,7 +56,7 @@ int attach(struct fixture *f)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options),
-		.flags = f->flags,
+		.flags = f->flags | DAXPIN_RDMA_NO_REGIONS,
 		.label = "test domain",
 		.errmsg = f->errmsg,
 		.errmsg_size = sizeof(f->errmsg),

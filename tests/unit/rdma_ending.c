@@ -137,6 +137,59 @@ static void a_detach_ends_each_local_key(void **state)
 	fake.stuck_key = 0;
 }
 
+/* ---------------------------------------- regions of the caller's own (C12) */
+
+struct part {
+	int result;
+	char holder[DAXPIN_LABEL_MAX];
+};
+
+static void see_part(const struct daxpin_job_part *part, void *arg)
+{
+	struct part *seen = arg;
+
+	seen->result = part->result;
+	snprintf(seen->holder, sizeof(seen->holder), "%s",
+		 part->holder ? part->holder->label : "");
+}
+
+static struct part reclaim_all(void)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct part part = { 1, "" };
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, DAXPIN_NO_DEADLINE), 0);
+	assert_int_equal(daxpin_job_report(job, see_part, &part, &summary), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	return part;
+}
+
+/* What the caller may have registered is not punched. */
+static void a_domain_pins_all_unless_told_otherwise(void **state)
+{
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options), .label = "a server",
+	};
+	struct part part;
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	assert_int_equal(daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma),
+			 0);
+	part = reclaim_all();
+	assert_int_equal(part.result, -EBUSY);
+	assert_string_equal(part.holder, "a server: regions of its own");
+	/* Local keys and grants go on as ever. */
+	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &(uint32_t) { 0 }), 0);
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	options.flags = DAXPIN_RDMA_NO_REGIONS;
+	assert_int_equal(daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma),
+			 0);
+	assert_int_equal(reclaim_all().result, 0);
+}
+
 /* ------------------------------------------------ the order of callbacks (C6) */
 
 static void *return_it(void *grant)
@@ -613,6 +666,7 @@ int main(void)
 		TEST(a_stuck_local_key_stops_no_deadline, setup_large),
 		TEST(a_publish_ends_each_grant, setup),
 		TEST(a_detach_ends_each_local_key, setup),
+		TEST(a_domain_pins_all_unless_told_otherwise, setup),
 		TEST(done_comes_after_ask_back_has_returned, setup_inline),
 		TEST(an_answer_in_ask_back_is_taken_later, setup_inline),
 		TEST(a_revoke_waits_for_ask_back, setup),
