@@ -30,25 +30,94 @@
 #define PIN_THERE	0x1u
 #define PIN_WANTED	0x2u
 
+/* When a shard gets more lists, and how many times as many. */
+#define LIST_HOLDS	2u
+#define LISTS_MORE	4u
+
 void dp_holders_init(struct dp_holders *holders)
 {
 	memset(holders, 0, sizeof(*holders));
 	pthread_mutex_init(&holders->mutex, NULL);
-	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++)
+	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++) {
 		pthread_mutex_init(&holders->shard[i].mutex, NULL);
+		holders->shard[i].list = &holders->shard[i].only_list;
+		holders->shard[i].lists = 1;
+	}
 }
 
 void dp_holders_fini(struct dp_holders *holders)
 {
 	assert(!holders->registrations);
 	pthread_mutex_destroy(&holders->mutex);
-	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++)
+	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++) {
+		if (holders->shard[i].lists > 1)
+			free(holders->shard[i].list);
 		pthread_mutex_destroy(&holders->shard[i].mutex);
+	}
 }
 
 static uint32_t holder_shard(uint64_t addr)
 {
 	return (addr >> 12) % DP_HOLDER_SHARDS;
+}
+
+static struct daxpin_hold **shard_list(const struct dp_holder_shard *shard,
+				       uint64_t addr)
+{
+	uint64_t index = (addr >> 12) / DP_HOLDER_SHARDS;
+
+	/* Neighbours are in lists side by side; large extents, which begin at round
+	 * addresses, not all in the same. */
+	index ^= index >> 3 ^ index >> 7;
+	return &shard->list[index & (shard->lists - 1)];
+}
+
+static void shard_link(struct dp_holder_shard *shard, struct daxpin_hold *hold)
+{
+	struct daxpin_hold **list = shard_list(shard, hold->extent.addr);
+
+	hold->next = *list;
+	hold->prev = list;
+	if (hold->next)
+		hold->next->prev = &hold->next;
+	*list = hold;
+}
+
+/* All holds, from the lists there were before. */
+static void shard_link_again(struct dp_holder_shard *shard,
+			     struct daxpin_hold **list, uint32_t lists)
+{
+	struct daxpin_hold *hold, *next;
+
+	for (uint32_t i = 0; i < lists; i++)
+		for (hold = list[i]; hold; hold = next) {
+			next = hold->next;
+			shard_link(shard, hold);
+		}
+}
+
+/*
+ * Under the mutex: keep the lists short, so that who holds one extent is found in the
+ * same time whatever the number of holds. Without memory they stay as they are, and
+ * are only slower.
+ */
+static void shard_grow(struct dp_holder_shard *shard)
+{
+	struct daxpin_hold **before = shard->list, **list;
+	uint32_t lists = shard->lists;
+
+	if (shard->holds < lists * LIST_HOLDS)
+		return;
+	list = calloc(lists * LISTS_MORE, sizeof(struct daxpin_hold *));
+	if (!list)
+		return;
+	shard->list = list;
+	shard->lists = lists * LISTS_MORE;
+	shard_link_again(shard, before, lists);
+	if (lists > 1)
+		free(before);
+	else
+		shard->only_list = NULL;
 }
 
 void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
@@ -61,11 +130,9 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 	hold->shard = holder_shard(hold->extent.addr);
 	shard = &holders->shard[hold->shard];
 	pthread_mutex_lock(&shard->mutex);
-	hold->next = shard->first;
-	hold->prev = &shard->first;
-	if (hold->next)
-		hold->next->prev = &hold->next;
-	shard->first = hold;
+	shard_link(shard, hold);
+	shard->holds++;
+	shard_grow(shard);
 	pthread_mutex_unlock(&shard->mutex);
 }
 
@@ -90,6 +157,7 @@ int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 			hold->next->prev = hold->prev;
 		hold->prev = NULL;
 		hold->access = 0;
+		shard->holds--;
 	}
 	pthread_mutex_unlock(&shard->mutex);
 	return listed ? 0 : -EINVAL;
@@ -365,7 +433,8 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 	uint32_t count = 0;
 
 	pthread_mutex_lock(&shard->mutex);
-	for (struct daxpin_hold *hold = shard->first; hold; hold = hold->next) {
+	for (struct daxpin_hold *hold = *shard_list(shard, extent.addr); hold;
+	     hold = hold->next) {
 		if (hold->extent.addr != extent.addr ||
 		    hold->extent.gen != extent.gen)
 			continue;
@@ -384,16 +453,15 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 	return count;
 }
 
-/* Of one shard: older than *oldest_ns? Then it is the one. */
-static bool holder_find_older(struct dp_holder_shard *shard, uint64_t begin,
-			      uint64_t end, uint64_t *oldest_ns,
-			      struct daxpin_hold *ret_hold,
-			      char label[DAXPIN_LABEL_MAX])
+/* In one list: older than *oldest_ns? Then it is the one. */
+static bool list_find_older(const struct daxpin_hold *hold, uint64_t begin,
+			    uint64_t end, uint64_t *oldest_ns,
+			    struct daxpin_hold *ret_hold,
+			    char label[DAXPIN_LABEL_MAX])
 {
 	bool any = false;
 
-	pthread_mutex_lock(&shard->mutex);
-	for (struct daxpin_hold *hold = shard->first; hold; hold = hold->next) {
+	for (; hold; hold = hold->next) {
 		if (hold->extent.addr < begin || hold->extent.addr >= end ||
 		    hold->since_ns >= *oldest_ns)
 			continue;
@@ -403,6 +471,20 @@ static bool holder_find_older(struct dp_holder_shard *shard, uint64_t begin,
 		/* The drop waits for the mutex, and its caller's label for it. */
 		snprintf(label, DAXPIN_LABEL_MAX, "%s", hold->label);
 	}
+	return any;
+}
+
+static bool holder_find_older(struct dp_holder_shard *shard, uint64_t begin,
+			      uint64_t end, uint64_t *oldest_ns,
+			      struct daxpin_hold *ret_hold,
+			      char label[DAXPIN_LABEL_MAX])
+{
+	bool any = false;
+
+	pthread_mutex_lock(&shard->mutex);
+	for (uint32_t i = 0; i < shard->lists; i++)
+		any |= list_find_older(shard->list[i], begin, end, oldest_ns,
+				       ret_hold, label);
 	pthread_mutex_unlock(&shard->mutex);
 	return any;
 }

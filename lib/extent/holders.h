@@ -16,7 +16,10 @@
 /* private to holders.c */
 struct dp_holder_shard {
 	pthread_mutex_t mutex;
-	struct daxpin_hold *first;
+	struct daxpin_hold *only_list;	/* of a shard with few holds */
+	struct daxpin_hold **list;	/* by address; &only_list, or allocated */
+	uint32_t lists;			/* a power of two */
+	uint32_t holds;			/* in all of them */
 } DP_ALIGNED;
 
 /* A verbs context, by the kernel's numbers. */

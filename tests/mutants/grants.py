@@ -7,6 +7,7 @@ ENDING = ['tests/unit/rdma_ending']
 WINDOW = ['tests/unit/rdma_window']
 BACKING = ['tests/unit/rdma_backing']
 STATE = ['tests/unit/extent_state']
+HOLDS = ['tests/unit/api_hold_many']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 MUTANTS = [
@@ -203,6 +204,11 @@ MUTANTS = [
      'a_cancelled_executor_ends_its_grant'),
 
     # ---------------------------------------------------------------- very many
+    ('lists-lose-holds', HOLDS, 'lib/extent/holders.c',
+     'labels are lost when a shard gets more lists',
+     '	for (uint32_t i = 0; i < lists; i++)\n		for (hold = list[i]; hold; hold = next) {',
+     '	for (uint32_t i = 1; i < lists; i++)\n		for (hold = list[i]; hold; hold = next) {',
+     'thousands_of_labels_are_each_shown'),
     ('heap-does-not-go-down', ENDING, 'lib/rdma/pending.c',
      'the heap forgets its order when its first is taken',
      '''	pending_move_up(pending, last);

@@ -490,6 +490,58 @@ static void the_whole_pool_tells_who_keeps_it(void **state)
 	assert_int_equal(seen.count, 0);
 }
 
+#define THOUSANDS	5000
+
+static void count_labels(const struct daxpin_holder *holder, void *arg)
+{
+	uint32_t *seen = arg;
+	uint32_t i;
+
+	assert_int_equal(sscanf(holder->label, "%u", &i), 1);
+	seen[i]++;
+}
+
+/* Also those of round addresses, and when many were dropped and others came. */
+static void thousands_of_labels_are_each_shown(void **state)
+{
+	static struct daxpin_hold holds[THOUSANDS];
+	static char labels[THOUSANDS][12];
+	static uint32_t seen[THOUSANDS];
+	const struct daxpin_extent all = { 0, 0 };
+	struct daxpin_extent extent;
+	struct fixture *f = *state;
+	uint32_t i, round;
+
+	for (i = 0; i < THOUSANDS; i++)
+		snprintf(labels[i], sizeof(labels[i]), "%u", i);
+	for (round = 1; round <= 3; round++) {
+		for (i = 0; i < THOUSANDS; i++) {
+			if (holds[i].access)
+				continue;
+			assert_int_equal(daxpin_reserve(f->pool, 4096, 0,
+							&extent), 0);
+			assert_int_equal(daxpin_hold_labelled(f->pool, extent,
+					DAXPIN_HOLD_READ, labels[i],
+					&holds[i]), 0);
+			assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+		}
+		memset(seen, 0, sizeof(seen));
+		assert_int_equal(daxpin_holds(f->pool, all, count_labels, seen),
+				 THOUSANDS);
+		for (i = 0; i < THOUSANDS; i++) {
+			assert_int_equal(seen[i], 1);
+			seen[i] = 0;
+			assert_int_equal(daxpin_holds(f->pool, holds[i].extent,
+						      count_labels, seen), 1);
+			assert_int_equal(seen[i], 1);
+			if (round == 3 || i % (round + 1) == 0)
+				assert_int_equal(daxpin_drop_labelled(f->pool,
+							&holds[i]), 0);
+		}
+	}
+	assert_int_equal(daxpin_holds(f->pool, all, NULL, NULL), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
@@ -506,6 +558,7 @@ int main(void)
 		TEST(no_drop_is_lost),
 		TEST(too_many_of_one_are_as_one_by_one),
 		TEST(the_whole_pool_tells_who_keeps_it),
+		TEST(thousands_of_labels_are_each_shown),
 	};
 
 	return cmocka_run_group_tests_name("api_hold_many", tests, NULL, NULL);
