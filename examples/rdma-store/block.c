@@ -6,15 +6,14 @@
 #include <xxhash.h>
 #include "block.h"
 
-static int let_in(struct store *store, struct access *access,
-		  const char *peer, int rights, uint32_t flags,
-		  struct message *answer)
+static int let_in(struct access *access, const char *peer, int rights,
+		  uint32_t flags, struct message *answer)
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .flags = flags, .access = rights,
 		.label = peer,
 	};
-	int ret = daxpin_rdma_grant(store->rdma, access->extent, &options,
+	int ret = daxpin_rdma_grant(access->rdma, access->extent, &options,
 				    &access->grant);
 
 	if (ret)
@@ -42,7 +41,7 @@ int block_put(struct store *store, struct access *access, const char *peer,
 	access->writing = 1;
 	memcpy(access->name, request->name, sizeof(access->name));
 	/* It may read, so as to flush: zeroed, so that it sees nobody's bytes. */
-	ret = let_in(store, access, peer,
+	ret = let_in(access, peer,
 		     IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
 		     DAXPIN_GRANT_ZERO, answer);
 	if (ret)
@@ -124,7 +123,7 @@ int block_get(struct store *store, struct access *access, const char *peer,
 		return ret;
 	access->writing = 0;
 	/* Its hold keeps the block where it is, whoever retires it now. */
-	ret = let_in(store, access, peer, IBV_ACCESS_REMOTE_READ, 0, answer);
+	ret = let_in(access, peer, IBV_ACCESS_REMOTE_READ, 0, answer);
 	if (ret)
 		return ret == -ESTALE || ret == -EALREADY ? -ENOENT : ret;
 	ret = daxpin_read(store->pool, access->extent, 0, sizeof(header),

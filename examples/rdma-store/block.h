@@ -10,11 +10,12 @@
 
 struct store {
 	struct daxpin_pool *pool;
-	struct daxpin_rdma *rdma;
 };
 
-/* What one peer has been let at; one at a time. */
+/* What one peer has been let at; one at a time. A key works on every queue pair of
+ * its protection domain, so each peer has one of its own. */
 struct access {
+	struct daxpin_rdma *rdma;	/* of the peer's domain */
 	struct daxpin_grant *grant;	/* NULL: nothing */
 	struct daxpin_extent extent;
 	uint64_t size;			/* of the data */

@@ -11,6 +11,7 @@
 #define RETRIES		6	/* soft-RoCE takes 7 as "for ever" (RDMA 0.10) */
 #define ANSWER_MS	30000
 #define REFUSAL_MS	1000
+#define HANDSHAKE_MS	10000
 
 static const struct ibv_qp_init_attr qp_options = {
 	.cap = {
@@ -80,20 +81,49 @@ static int begin(struct conn *conn)
 	return conn->mr ? conn_expect(conn) : -errno;
 }
 
-int conn_accept(struct conn *conn, struct rdma_cm_id *listen,
-		struct ibv_pd *pd)
+int conn_take(struct conn *conn, struct rdma_cm_id *listen)
+{
+	return rdma_get_request(listen, &conn->id) ? -errno : 0;
+}
+
+/* The peer's last message of the handshake, or its end. */
+static int await_established(struct conn *conn)
+{
+	struct pollfd fds[] = {
+		{ .fd = conn->channel->fd, .events = POLLIN },
+		{ .fd = conn->stop_fd, .events = POLLIN },
+	};
+	struct rdma_cm_event *event;
+	int count, err;
+
+	do
+		count = poll(fds, 2, HANDSHAKE_MS);
+	while (count < 0 && errno == EINTR);
+	if (count <= 0)
+		return count ? -errno : -ETIMEDOUT;
+	if (fds[1].revents)
+		return -ECANCELED;
+	if (rdma_get_cm_event(conn->channel, &event))
+		return -errno;
+	err = event->event == RDMA_CM_EVENT_ESTABLISHED ? 0 : -ECONNRESET;
+	rdma_ack_cm_event(event);
+	return err;
+}
+
+/* On a channel of its own rdma_accept() does not wait for the peer, who may never
+ * answer. */
+int conn_welcome(struct conn *conn, struct ibv_pd *pd)
 {
 	struct ibv_qp_init_attr options = qp_options;
 	int err;
 
-	if (rdma_get_request(listen, &conn->id))
+	conn->channel = rdma_create_event_channel();
+	if (!conn->channel || rdma_migrate_id(conn->id, conn->channel))
 		return -errno;
 	err = rdma_create_qp(conn->id, pd, &options) ? -errno : begin(conn);
 	if (!err && rdma_accept(conn->id, parameters()))
 		err = -errno;
-	if (err)
-		conn_close(conn);
-	return err;
+	return err ? err : await_established(conn);
 }
 
 int conn_connect(struct conn *conn, const char *host, const char *port)
@@ -126,6 +156,9 @@ void conn_close(struct conn *conn)
 	if (mr)
 		ibv_dereg_mr(mr);
 	rdma_destroy_ep(conn->id);
+	if (conn->channel)
+		rdma_destroy_event_channel(conn->channel);
+	conn->channel = NULL;
 	conn->mr = NULL;
 	conn->id = NULL;
 }

@@ -12,6 +12,7 @@
 
 struct conn {
 	struct rdma_cm_id *id;
+	struct rdma_event_channel *channel;	/* of the id's own, or NULL */
 	struct ibv_mr *mr;		/* of the two messages */
 	int stop_fd;			/* readable: give up waiting; or -1 */
 	bool gone;			/* the peer has hung up */
@@ -21,8 +22,11 @@ struct conn {
 /* All return 0 or -errno. Listen at an address that a device of this machine has. */
 int conn_listen(const char *address, const char *port,
 		struct rdma_cm_id **ret_listen);
-int conn_accept(struct conn *conn, struct rdma_cm_id *listen,
-		struct ibv_pd *pd);
+/* Take a request to connect off the listening id. Does not wait for the peer. */
+int conn_take(struct conn *conn, struct rdma_cm_id *listen);
+/* And answer it: wait, with a deadline and for stop_fd, until the peer has completed
+ * the handshake. After an error conn_close() it. */
+int conn_welcome(struct conn *conn, struct ibv_pd *pd);
 int conn_connect(struct conn *conn, const char *host, const char *port);
 void conn_close(struct conn *conn);
 

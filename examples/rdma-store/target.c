@@ -3,8 +3,11 @@
  * rdma-target: a remote block store in a pool. Clients write and read blocks by
  * RDMA, past this machine's CPU; what they may reach, and until when, is here.
  *
- * A thread for each client and a queue pair for each: a client whose key was
- * taken back while it writes loses its connection, nobody else's (RDMA 6).
+ * A thread for each client, and a queue pair and a protection domain for each: a
+ * client whose key was taken back while it writes loses its connection and no other,
+ * and no client can use another's key. The handshake is in the client's thread, with
+ * a deadline, so one that never answers keeps nobody waiting, nor does one that is
+ * connected and silent.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,6 +32,7 @@ struct session {
 	bool there;			/* to be joined */
 	atomic_bool over;
 	struct target *target;
+	struct ibv_pd *pd;
 	struct conn conn;
 	struct access access;
 	char peer[64];
@@ -38,10 +42,9 @@ struct target {
 	const char *path, *address, *port;
 	uint64_t pool_size;		/* of a pool to be made; 0: none */
 	bool overwrite;
-	int grace_ms;
+	int grace_ms, idle_ms;
 	struct store store;
 	struct rdma_cm_id *listen;
-	struct ibv_pd *pd;
 	int stop_fd;
 	struct session session[CLIENTS];
 };
@@ -56,7 +59,8 @@ static const char usage[] =
 "  --create BYTES	make a pool in the directory PATH, unless there is one\n"
 "		(0: on the whole device)\n"
 "  --overwrite	with --create: over whatever is there\n"
-"  --grace MS	how long a client may keep a grant (default 10000)\n";
+"  --grace MS	how long a client may keep a grant (default 10000)\n"
+"  --idle MS	how long a client may be silent otherwise (default 300000)\n";
 
 /* ---------------------------------------------------------------- sessions */
 
@@ -106,10 +110,11 @@ static const char *name_of(uint32_t type)
 static int serve_one(struct session *session)
 {
 	struct message request, answer = { .version = STORE_VERSION };
-	int timeout_ms = session->access.grant ? session->target->grace_ms : -1;
+	int timeout_ms = session->access.grant ? session->target->grace_ms :
+						 session->target->idle_ms;
 	int err = conn_receive(&session->conn, timeout_ms, &request);
 
-	if (err == -ETIMEDOUT) {
+	if (err == -ETIMEDOUT && session->access.grant) {
 		err = block_take_back(&session->target->store,
 				      &session->access);
 		say(session, "its grant was taken back", err);
@@ -124,19 +129,61 @@ static int serve_one(struct session *session)
 	return err ? err : conn_send(&session->conn, &answer);
 }
 
+/* A domain for this peer, so that its keys are no other's. */
+static int open_domain(struct session *session)
+{
+	char errmsg[256] = "";
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options), .label = session->peer,
+		.flags = DAXPIN_RDMA_NO_REGIONS,
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+	};
+	int ret;
+
+	session->pd = ibv_alloc_pd(session->conn.id->verbs);
+	if (!session->pd)
+		return -errno;
+	ret = daxpin_rdma_attach(session->target->store.pool, session->pd,
+				 &options, &session->access.rdma);
+	if (ret && errmsg[0])
+		say(session, errmsg, 0);
+	return ret;
+}
+
+/* The queue pair is gone. What the device did not end stays attached. */
+static void close_domain(struct session *session)
+{
+	if (!daxpin_rdma_detach(session->access.rdma) && session->pd)
+		ibv_dealloc_pd(session->pd);
+}
+
+static void serve_all(struct session *session)
+{
+	int err = open_domain(session);
+
+	if (!err)
+		err = conn_welcome(&session->conn, session->pd);
+	if (err) {
+		say(session, "could not be connected", err);
+		return;
+	}
+	say(session, "is here", 0);
+	do
+		err = serve_one(session);
+	while (!err);
+}
+
 static void *serve(void *arg)
 {
 	struct session *session = arg;
 	int err;
 
-	say(session, "is here", 0);
-	do
-		err = serve_one(session);
-	while (!err);
+	serve_all(session);
 	err = block_take_back(&session->target->store, &session->access);
 	if (err)
 		say(session, "what it was let at stays out of use", err);
 	conn_close(&session->conn);
+	close_domain(session);
 	say(session, "is gone", 0);
 	atomic_store(&session->over, true);
 	return NULL;
@@ -177,7 +224,7 @@ static void welcome(struct target *target)
 	}
 	session->target = target;
 	session->conn.stop_fd = target->stop_fd;
-	if (conn_accept(&session->conn, target->listen, target->pd))
+	if (conn_take(&session->conn, target->listen))
 		return;
 	conn_peer(&session->conn, session->peer, sizeof(session->peer));
 	if (pthread_create(&session->thread, NULL, serve, session))
@@ -237,38 +284,48 @@ static int open_pool(struct target *target)
 	return ret ? fail(target->path, errmsg, ret) : 0;
 }
 
-static int attach(struct target *target)
+/* What each client will need, so that it is found out at the start if the pool or the
+ * device cannot do it. */
+static int try_domain(struct target *target)
 {
 	char errmsg[256] = "";
 	struct daxpin_rdma_options options = {
-		.size = sizeof(options), .label = "rdma-target",
-		.flags = DAXPIN_RDMA_NO_REGIONS,
+		.size = sizeof(options), .flags = DAXPIN_RDMA_NO_REGIONS,
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
+	struct ibv_pd *pd = ibv_alloc_pd(target->listen->verbs);
+	struct daxpin_rdma *rdma;
+	int ret;
+
+	if (!pd)
+		return fail("protection domain", NULL, -errno);
+	ret = daxpin_rdma_attach(target->store.pool, pd, &options, &rdma);
+	if (ret)
+		fail(target->path, errmsg, ret);
+	else
+		ret = daxpin_rdma_detach(rdma);
+	ibv_dealloc_pd(pd);
+	return ret;
+}
+
+static int start_listening(struct target *target)
+{
 	int ret = conn_listen(target->address, target->port, &target->listen);
 
 	if (ret)
 		return fail(target->address, ret == -ENODEV ?
 			    "no RDMA device has this address" : NULL, ret);
-	target->pd = ibv_alloc_pd(target->listen->verbs);
-	if (!target->pd)
-		return fail("protection domain", NULL, -errno);
-	ret = daxpin_rdma_attach(target->store.pool, target->pd, &options,
-				 &target->store.rdma);
-	return ret ? fail(target->path, errmsg, ret) : 0;
+	return try_domain(target);
 }
 
 /* In the order that lets nothing be reached that is not there any more. */
 static int end(struct target *target)
 {
-	int ret = daxpin_rdma_detach(target->store.rdma);
+	int ret;
 
-	if (target->pd)
-		ibv_dealloc_pd(target->pd);
 	if (target->listen)
 		rdma_destroy_ep(target->listen);
-	if (!ret)
-		ret = daxpin_pool_close(target->store.pool);
+	ret = daxpin_pool_close(target->store.pool);
 	return ret ? fail("close", NULL, ret) : 0;
 }
 
@@ -308,6 +365,7 @@ static void parse(struct target *target, int argc, char **argv)
 		{ "create", required_argument, NULL, 'c' },
 		{ "overwrite", no_argument, NULL, 'o' },
 		{ "grace", required_argument, NULL, 'g' },
+		{ "idle", required_argument, NULL, 'i' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int code;
@@ -320,6 +378,7 @@ static void parse(struct target *target, int argc, char **argv)
 		case 'c': target->pool_size = number(optarg, INT64_MAX); break;
 		case 'o': target->overwrite = true; break;
 		case 'g': target->grace_ms = (int)number(optarg, INT32_MAX); break;
+		case 'i': target->idle_ms = (int)number(optarg, INT32_MAX); break;
 		default:  target->path = NULL; optind = argc; break;
 		}
 	if (target->path && target->address && optind == argc &&
@@ -333,6 +392,7 @@ int main(int argc, char **argv)
 {
 	static struct target target = {
 		.port = STORE_PORT, .pool_size = UINT64_MAX, .grace_ms = 10000,
+		.idle_ms = 300000,
 	};
 	int signal_fd, ret;
 
@@ -344,7 +404,7 @@ int main(int argc, char **argv)
 	ret = open_pool(&target);
 	if (ret)
 		return 1;
-	ret = attach(&target);
+	ret = start_listening(&target);
 	if (!ret) {
 		printf("rdma-target: %s at %s:%s\n", target.path,
 		       target.address, target.port);

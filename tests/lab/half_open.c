@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * half_open ADDRESS PORT: a client that sends its request to connect and never
+ * completes the handshake, as one does that was stopped at that moment. Says `ready`
+ * when the request is on its way, and stays until it is killed.
+ */
+#include <errno.h>
+#include <rdma/rdma_cma.h>
+#include <rdma/rdma_verbs.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "half_open: %s: %s\n", what, strerror(errno));
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *info;
+	struct rdma_event_channel *channel = rdma_create_event_channel();
+	struct ibv_qp_init_attr options = {
+		.cap = {
+			.max_send_wr = 1, .max_recv_wr = 1,
+			.max_send_sge = 1, .max_recv_sge = 1,
+		},
+		.qp_type = IBV_QPT_RC,
+	};
+	struct rdma_conn_param parameters = {
+		.responder_resources = 1, .initiator_depth = 1,
+		.retry_count = 6, .rnr_retry_count = 6,
+	};
+	struct rdma_cm_id *id;
+
+	if (argc != 3 || !channel)
+		return fail("ADDRESS PORT");
+	if (rdma_getaddrinfo(argv[1], argv[2], &hints, &info) ||
+	    rdma_create_ep(&id, info, NULL, &options) ||
+	    rdma_migrate_id(id, channel))
+		return fail("an endpoint");
+	/* The answer to this would be taken off the channel. */
+	if (rdma_connect(id, &parameters))
+		return fail("connect");
+	puts("ready");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
