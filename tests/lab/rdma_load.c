@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma_load [SECONDS [shmem|devdax]]: 64 extents that are granted, written by
+ * rdma_load [SECONDS [shmem|devdax [faults]]]: 64 extents that are granted, written by
  * peers, taken back, retired and reused, at random and side by side, with peers
  * that keep old keys and try them.
  *
  * Every 8 bytes of an extent say who wrote them: the fill of this life, or one
  * grant. So a write that lands where it no longer may is seen whenever it comes,
- * in the extent it hits. A good write that is refused is a failure as well.
+ * in the extent it hits. A good write that is refused is a failure as well. With
+ * faults an executor refuses one grant in ten and runs the others later, revokes take
+ * over what it has, peers answer for grants that are over, and the device fails one
+ * call in ten for a passing reason: none of it may be seen.
  */
 #include "rdma_fixture.h"
+#include "verbs_hooks.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,6 +26,7 @@
 #define SERIALS_MAX	8		/* grants in one life */
 #define HANG_MS		600000		/* limit of a wait that must end */
 #define DENIED		IBV_WC_REM_ACCESS_ERR
+#define JOBS		1024u
 
 enum known_state { UNUSED, LIVE, ENDING, OLD };
 
@@ -53,6 +58,7 @@ static struct {
 	_Atomic uint64_t unanswered, violations;
 	uint64_t grants, revokes, asked, forced, kept, retired, cancelled;
 	uint64_t reserved, reused, checked_bytes, full;
+	uint64_t taken_over, late_answers;
 } seen;
 
 static struct fixture *f;
@@ -63,6 +69,15 @@ static struct peer peers[PEERS];
 static atomic_bool stop;
 static uint32_t last_serial;
 static unsigned int seconds = 4;
+static bool with_faults;
+static struct {
+	unsigned int seed;
+	uint32_t first, count;
+	struct {
+		void (*fn)(void *arg);
+		void *arg;
+	} job[JOBS];
+} executor = { .seed = 99 };
 static unsigned char *used_before;	/* a byte for each block of the pool */
 
 static unsigned int draw(unsigned int *seed, unsigned int below)
@@ -76,6 +91,34 @@ static void violation(const char *what, uint32_t serial, uint64_t addr)
 	if (atomic_fetch_add(&seen.violations, 1) < 8)
 		print_message("# VIOLATION: %s (serial %u, pool address 0x%" PRIx64 ")\n",
 			      what, serial, addr);
+}
+
+/* -------------------------------------------------------------- the executor */
+
+/* In this thread, as all that is not a peer: it refuses one in ten, or keeps it. */
+static int run_later(void (*fn)(void *arg), void *arg, void *to)
+{
+	uint32_t at;
+
+	(void)to;
+	if (!draw(&executor.seed, 10) || executor.count == JOBS)
+		return 1;
+	at = (executor.first + executor.count++) % JOBS;
+	executor.job[at].fn = fn;
+	executor.job[at].arg = arg;
+	return 0;
+}
+
+static void run_jobs(uint32_t most)
+{
+	uint32_t at;
+
+	while (executor.count && most--) {
+		at = executor.first;
+		executor.first = (at + 1) % JOBS;
+		executor.count--;
+		executor.job[at].fn(executor.job[at].arg);
+	}
 }
 
 /* ------------------------------------------------------------------- a peer */
@@ -347,7 +390,8 @@ static void take_back_by(struct slot *slot, unsigned int way)
 	case 0:		/* by a peer that was asked, and says yes */
 		assert_int_equal(daxpin_rdma_revoke_start(slot->grant,
 						daxpin_deadline_ms(HANG_MS)), 0);
-		assert_int_equal(daxpin_grant_returned(slot->grant), 0);
+		assert_int_equal(daxpin_rdma_returned(f->rdma,
+						      &slot->known->key), 0);
 		seen.asked++;
 		break;
 	case 1:		/* one that says nothing: the service call will */
@@ -366,14 +410,36 @@ static bool is_pending(const struct slot *slot)
 	return slot->known->state == ENDING;
 }
 
+/* Although the executor has it, or its peer is asked. */
+static void take_over(struct slot *slot)
+{
+	assert_int_equal(daxpin_rdma_revoke(slot->grant), 0);
+	on_end(slot, 0);
+	seen.taken_over++;
+}
+
+/* Of a peer that was slow: its grant is over, and its extent may be another's. */
+static void answer_late(unsigned int *seed)
+{
+	const struct known *at = &known[draw(seed, KNOWN)];
+
+	if (at->state != OLD)
+		return;
+	assert_int_equal(daxpin_rdma_returned(f->rdma, &at->key), -ESTALE);
+	seen.late_answers++;
+}
+
 static void step(struct slot *slot, unsigned int *seed)
 {
 	unsigned int what = draw(seed, 8);
 
 	if (!slot->taken)
 		take(slot, seed);
-	else if (slot->grant && is_pending(slot))
+	else if (slot->grant && is_pending(slot)) {
+		if (with_faults && !draw(seed, 8))
+			take_over(slot);
 		return;
+	}
 	else if (slot->grant && (slot->retired || what < 3))
 		take_back_by(slot, draw(seed, 4));
 	else if (what < 5 && !slot->grant)
@@ -404,8 +470,10 @@ static void end_all(void)
 	for (struct slot *slot = slots; slot < slots + SLOTS; slot++) {
 		if (slot->grant && !is_pending(slot))
 			take_back_by(slot, 2);
-		while (slot->grant)
+		while (slot->grant) {
 			assert_int_equal(daxpin_rdma_service(f->rdma), 0);
+			run_jobs(JOBS);
+		}
 		if (slot->taken)
 			let_go(slot);
 	}
@@ -429,11 +497,21 @@ static void tell(void)
 		      seen.written, seen.overtaken, seen.stale_writes,
 		      seen.stale_reads, seen.unanswered,
 		      seen.checked_bytes >> 20, seen.violations);
+	if (with_faults)
+		print_message("# the executor refused %" PRIu64 " times, %" PRIu64
+			      " grants were taken over, %" PRIu64
+			      " answers came late, the device failed %u times\n",
+			      info.executor_refusals, seen.taken_over,
+			      seen.late_answers, verbs_hooks.passing);
 }
 
 /* It was no idle run. */
 static bool has_seen_all(void)
 {
+	if (with_faults && !(seen.taken_over && seen.late_answers &&
+			     verbs_hooks.passing &&
+			     rdma_info(f).executor_refusals))
+		return false;
 	return seen.written && seen.stale_writes && seen.reused;
 }
 
@@ -447,6 +525,10 @@ static void run_load(unsigned int *draws)
 	       daxpin_deadline_ms(0) < (has_seen_all() ? end : hang)) {
 		step(&slots[draw(draws, SLOTS)], draws);
 		assert_int_equal(daxpin_rdma_service(f->rdma), 0);
+		if (!with_faults)
+			continue;
+		answer_late(draws);
+		run_jobs(draw(draws, 2));
 	}
 }
 
@@ -462,10 +544,18 @@ static void no_old_key_is_good(void **state)
 	used_before = calloc(info.segments, info.segment_size /
 					    DAXPIN_BLOCK_SIZE);
 	assert_non_null(used_before);
+	if (with_faults) {
+		assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+		f->run = run_later;
+		assert_int_equal(attach(f), 0);
+	}
 	leave_room(&hoard);
 	start_peers();
+	verbs_hooks.passing_one_in = with_faults ? 10 : 0;
 	run_load(&seed);
 	end_all();
+	run_jobs(JOBS);
+	verbs_hooks.passing_one_in = 0;
 	stop_peers();
 	tell();
 	hoard_release(&hoard);
@@ -473,6 +563,9 @@ static void no_old_key_is_good(void **state)
 	assert_int_equal(seen.violations, 0);
 	assert_true(has_seen_all());
 	assert_int_equal(rdma_info(f).refusals, 0);
+	assert_int_equal(rdma_info(f).quarantined, 0);
+	assert_int_equal(rdma_info(f).queue_pairs_stopped, 0);
+	assert_int_equal(rdma_info(f).pending, 0);
 	assert_int_equal(rdma_info(f).grants, 0);
 	assert_int_equal(pinned_pages(), before);
 }
@@ -494,5 +587,6 @@ int main(int argc, char **argv)
 		seconds = (unsigned int)atoi(argv[1]);
 	if (argc < 3 || !strcmp(argv[2], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
+	with_faults = argc > 3 && !strcmp(argv[3], "faults");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,6 +58,7 @@ int attach(struct fixture *f)
 		.size = sizeof(options),
 		.flags = f->flags | DAXPIN_RDMA_NO_REGIONS,
 		.label = "test domain",
+		.run = f->run,
 		.errmsg = f->errmsg,
 		.errmsg_size = sizeof(f->errmsg),
 	};

@@ -53,7 +53,8 @@ struct fixture {
 	struct ibv_mr *mr;
 	struct daxpin_rdma *rdma;
 	struct daxpin_grant *grants[GRANTS_MAX];
-	uint32_t flags;			/* of the attach */
+	uint32_t flags;			/* of the attach, and its executor */
+	int (*run)(void (*fn)(void *arg), void *arg, void *executor);
 };
 
 extern const char *rdma_device;

@@ -2,16 +2,36 @@
 #include "verbs_hooks.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct verbs_hooks verbs_hooks;
 
+/* An errno that passes by itself, now and then; else 0. */
+static int passing_failure(void)
+{
+	static const int failures[] = { EINTR, EAGAIN, EBUSY };
+	static _Atomic unsigned int random = 4711;
+	unsigned int drawn = atomic_load(&random), next;
+
+	do
+		next = drawn * 1664525u + 1013904223u;
+	while (!atomic_compare_exchange_weak(&random, &drawn, next));
+	if (!verbs_hooks.passing_one_in ||
+	    (next >> 8) % verbs_hooks.passing_one_in)
+		return 0;
+	return failures[atomic_fetch_add(&verbs_hooks.passing, 1) % 3];
+}
+
 __attribute__((visibility("default")))
 int ibv_dereg_mr(struct ibv_mr *mr)
 {
+	int err = passing_failure();
 	int (*real)(struct ibv_mr *) =
 		(int (*)(struct ibv_mr *))dlsym(RTLD_NEXT, "ibv_dereg_mr");
 
+	if (err)
+		return err;
 	if (!verbs_hooks.refuse_dereg)
 		return real(mr);
 	if (!verbs_hooks.allow_dereg)
@@ -20,12 +40,16 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 	return real(mr);
 }
 
-/* Count the call; true: it fails with EINTR. */
+/* Count the call; true: it fails with EINTR, or another passing failure. */
 static bool interrupted(void)
 {
+	int err = passing_failure();
+
 	verbs_hooks.registrations++;
-	if (!verbs_hooks.interrupt_reg)
-		return false;
+	if (err)
+		errno = err;
+	if (err || !verbs_hooks.interrupt_reg)
+		return err;
 	verbs_hooks.interrupt_reg--;
 	errno = EINTR;
 	return true;

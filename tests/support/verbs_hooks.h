@@ -13,6 +13,9 @@ struct verbs_hooks {
 	int refuse_dereg;		/* what ibv_dereg_mr() returns ... */
 	unsigned int allow_dereg;	/* ... but for the first so many */
 	unsigned int interrupt_reg;	/* so many registrations get EINTR */
+	unsigned int passing_one_in;	/* one call in so many fails with EINTR, EAGAIN
+					   or EBUSY; 0: none */
+	_Atomic unsigned int passing;	/* calls that did */
 	int more_access;		/* added to what a registration asks for */
 	unsigned int registrations;	/* calls */
 	struct ibv_mr *last_mr;		/* of the last registration */
