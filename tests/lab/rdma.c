@@ -267,6 +267,9 @@ static void fresh_space_is_not_shown_unasked(void **state)
 	assert_int_equal(peer_read(f, &key, EXTENT_BYTES), 0);
 	assert_int_equal(pattern_wrong(f->buffer, EXTENT_BYTES, OLD_PATTERN),
 			 0);
+	/* Not under the first peer. */
+	assert_int_equal(grant(f, 1, extent, READ, ZERO), -EBUSY);
+	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(grant(f, 1, extent, READ, ZERO), 0);
 	key = key_of(f, 1);
 	assert_int_equal(peer_read(f, &key, EXTENT_BYTES), 0);
