@@ -336,6 +336,12 @@ DP_EXPORT int daxpin_uring_is_fixed(const struct daxpin_uring_io *io)
 
 /* ------------------------------------------------------------- completions */
 
+/* Not so of a copy of the struct: the ring knows the original alone. */
+static bool prep_is_in_use(const struct daxpin_uring_io *io)
+{
+	return io && io->uring && io->prev && *io->prev == io;
+}
+
 /* The request is over, or never was. */
 static int prep_end(struct daxpin_uring_io *io)
 {
@@ -354,6 +360,7 @@ static int prep_end(struct daxpin_uring_io *io)
 	*io->prev = io->next;
 	if (io->next)
 		io->next->prev = io->prev;
+	io->prev = NULL;
 	if (io->fixed >= 0)
 		dp_uring_slot_release(uring, io->fixed);
 	io->uring = NULL;
@@ -379,7 +386,7 @@ DP_EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
 {
 	int ret;
 
-	if (!io || !io->uring || !cqe)
+	if (!prep_is_in_use(io) || !cqe)
 		return -EINVAL;
 	if (cqe->flags & IORING_CQE_F_MORE)
 		return 0;
@@ -389,7 +396,7 @@ DP_EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
 
 DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
 {
-	return io && io->uring ? prep_end(io) : -EINVAL;
+	return prep_is_in_use(io) ? prep_end(io) : -EINVAL;
 }
 
 /* ------------------------------------------------------ a completion queue */

@@ -546,6 +546,32 @@ static void a_stray_completion_does_not_stop_the_reaping(void **state)
 	close(fd);
 }
 
+/* The ring knows the struct that it was given; its copy ends nothing. */
+static void a_copy_of_a_request_ends_nothing(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io[3] = { { .uring = NULL } }, copy;
+	struct io_uring_cqe cqe = { .res = 0 };
+	struct daxpin_extent extent;
+
+	assert_int_equal(attach(w, 0), 0);
+	extent = live(&w->f, BYTES);
+	for (int i = 0; i < 3; i++)
+		start_read(w, &io[i], extent);
+	copy = io[1];
+	assert_int_equal(daxpin_uring_done(&copy, &cqe), -EINVAL);
+	assert_int_equal(daxpin_uring_abort(&copy), -EINVAL);
+	assert_int_equal(info_of(w->uring).in_flight, 3);
+	assert_int_equal(daxpin_holds(w->f.pool, extent, NULL, NULL), 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(write(w->pipe[1], "x", 1), 1);
+		assert_int_equal(finish(w, &io[i]), 1);
+		/* Now of one that is over. */
+		assert_int_equal(daxpin_uring_done(&copy, &cqe), -EINVAL);
+		assert_int_equal(info_of(w->uring).in_flight, 2 - i);
+	}
+}
+
 /* ------------------------------------------------------------ kinds of ring */
 
 static const struct {
@@ -923,6 +949,7 @@ int main(int argc, char **argv)
 		TEST(a_command_holds_to_its_cqe),
 		TEST(a_whole_queue_is_reaped_at_once),
 		TEST(a_stray_completion_does_not_stop_the_reaping),
+		TEST(a_copy_of_a_request_ends_nothing),
 		TEST(rings_of_every_kind_can_be_attached),
 		TEST(a_ring_without_a_descriptor_can_be_attached),
 		TEST(a_ring_that_is_none_is_refused),

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * abandon.pml: a ring with two requests in flight is abandoned. Before that its
+ * caller may empty its file table or replace the pipe in it; the caller closes its
+ * descriptor of the ring before or after. The kernel ends requests and frees the ring
+ * at any time that it may.
+ *
+ * Stands for:
+ *	lib/uring/end.c: daxpin_uring_abandon abandon_begin abandon_check_sign
+ *	lib/uring/end.c: abandon_renew_pipe abandon_look_at_table
+ *	lib/uring/end.c: abandon_without_sign abandon_end
+ *
+ * Left out: completions that are seen all the same, deadlines, tables of buffers. A
+ * replaced file stays open for as long as an older request, as before Linux 6.13, or
+ * not.
+ *
+ * Scenarios:
+ *	ANY: this thread may change the ring's tables
+ *	ISSUER: it may not, and reads what is in the file table
+ *	INDEX: the adapter has no descriptor of the ring
+ *
+ * Mutants:
+ *	HUNG_UP_IS_OVER (ISSUER): C3: a pipe that hung up before is the end
+ *	INDEX_IS_OVER (INDEX): C3: the same, where there is no descriptor
+ *	NOT_RENEWED (ANY): C3: a pipe that did not hang up is in the table
+ *	NOT_LOOKED_AT (ISSUER): C3: the same, where it cannot be renewed
+ *	AT_ONCE (ANY): C3: the holds go when the descriptor is closed
+ *	FILES_FIRST (ANY): C3: a kernel that drops files before requests end
+ *	CLOSED_FIRST (ISSUER): C3: the pipe is looked at when the ring may be gone
+ *	DESCRIPTOR_KEPT (ANY): stuck: the adapter's descriptor keeps the ring
+ */
+#define NO_TABLE	0
+#define PIPE		1
+#define OTHER		2
+
+byte slot = PIPE;		/* what is in the ring's file table */
+byte ends = 1;			/* what keeps the pipe from hanging up */
+bool lingers;			/* one of them is of an older request */
+byte requests = 2;		/* that the kernel has */
+bool callers = true;		/* the caller's descriptor */
+#ifdef INDEX
+bool adapters = false;
+#else
+bool adapters = true;
+#endif
+bool freed;
+bool changed;			/* the table, by the caller */
+byte holds = 2;
+
+inline leave_table()
+{
+	if
+	:: slot == PIPE -> ends--
+	:: else
+	fi;
+	slot = NO_TABLE
+}
+
+active proctype kernel()
+{
+end:	do
+	:: atomic {
+		requests ->
+		requests--;	/* the oldest */
+		if
+		:: lingers -> lingers = false; ends--
+		:: else
+		fi
+	   }
+	:: atomic {
+		!requests && !callers && !adapters && !freed ->
+		freed = true;
+		leave_table()
+	   }
+#ifdef MUTANT_FILES_FIRST
+	:: atomic { !callers && !adapters && slot -> leave_table() }
+#endif
+	od
+}
+
+/* The pipe that is in the table now is another one than before. */
+inline renew()
+{
+	atomic {
+		if
+		:: slot == NO_TABLE -> goto quarantine
+		:: else -> slot = PIPE; ends = 1; lingers = false
+		fi
+	}
+}
+
+inline check_sign()
+{
+	if
+	:: !ends ->
+#if defined(MUTANT_HUNG_UP_IS_OVER) || defined(MUTANT_INDEX_IS_OVER)
+		goto over
+#else
+		goto quarantine
+#endif
+	:: else
+	fi;
+#if defined(ANY) || defined(INDEX)
+#ifndef MUTANT_NOT_RENEWED
+	renew()
+#endif
+#elif defined(ISSUER)
+#ifndef MUTANT_NOT_LOOKED_AT
+	if
+	:: slot != PIPE -> goto quarantine
+	:: else
+	fi
+#endif
+#endif
+}
+
+active proctype caller()
+{
+	/* What the manual forbids. */
+	if
+	:: atomic { !freed -> leave_table(); changed = true };
+		if
+		:: slot = OTHER		/* a table of its own */
+		:: skip
+		fi
+	:: atomic {
+		slot = OTHER;
+		changed = true;
+		if
+		:: requests -> lingers = true
+		:: ends--
+		fi
+	   }
+	:: skip
+	fi;
+	if
+	:: callers = false
+	:: skip
+	fi;
+
+#ifdef MUTANT_CLOSED_FIRST
+	adapters = false;
+#endif
+	check_sign();
+#ifndef MUTANT_DESCRIPTOR_KEPT
+	adapters = false;
+#endif
+	callers = false;
+#ifndef MUTANT_AT_ONCE
+	!ends;
+#endif
+over:	holds = 0;
+	assert(!requests);	/* C3 */
+	goto out;
+
+quarantine:
+	assert(holds == 2);
+#ifndef INDEX
+	assert(changed);	/* C3 */
+#endif
+out:	skip
+}
