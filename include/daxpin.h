@@ -203,6 +203,12 @@ struct daxpin_pool_info {
 					   closed, power failed before all that was
 					   durable had arrived on its NVDIMMs, which
 					   count that. NO where there is no DAX */
+	/* Snapshots; counted since the open: */
+	uint64_t retired_bytes;		/* of retired and cancelled extents that are
+					   held: free at their last drop */
+	uint64_t deferred_frees;	/* extents that ended at a drop */
+	uint64_t publishes;		/* calls that succeeded */
+	uint64_t no_space;		/* reserves that found no free run */
 };
 
 /*
@@ -467,6 +473,17 @@ int daxpin_root(struct daxpin_pool *pool, const char *name,
 		struct daxpin_extent *ret_extent);
 
 /*
+ * Call fn for every name, in no order, with the handle of its extent: {0, 0} where a
+ * repair took that away. Stops when fn returns non-zero, and returns that. fn may
+ * call daxpin; `name` is good until it returns. Names that are published meanwhile
+ * may or may not be seen. Any thread.
+ */
+int daxpin_roots(struct daxpin_pool *pool,
+		 int (*fn)(struct daxpin_pool *pool, const char *name,
+			   struct daxpin_extent extent, void *arg),
+		 void *arg);
+
+/*
  * The address of `offset` in the extent, for the CPU; NULL where the handle is
  * stale or offset is past its end. Good while the extent is yours or held.
  */
@@ -533,6 +550,23 @@ int daxpin_foreach(struct daxpin_pool *pool,
  */
 int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint32_t access);
+
+/*
+ * Hold the live extent that begins at a pool address, and return its handle: one
+ * step, for a reader that found the address and has no handle. No lock and no sleep.
+ *
+ * So 8 bytes are all that an index needs for an extent. Writers change the index word
+ * by a SET in the same publish that keeps the new extent and retires the old one. A
+ * reader loads the word, holds what is at that address, and loads the word again: if
+ * it is the same, the extent is the one that the index means, and stays so until the
+ * drop; if not, it drops and begins anew, as after -ENOENT, which then is a publish
+ * under way.
+ *
+ * -ENOENT	no live extent begins there: it was retired, or is being published
+ * Others as daxpin_hold().
+ */
+int daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t access,
+		   struct daxpin_extent *ret_extent);
 
 /* One more hold for whoever has one already: works on retired extents too,
  * and while holds are refused. The caller must have a hold, and not an exclusive one:

@@ -67,6 +67,25 @@ DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return ret ? ret : hold_take(pool, extent, 1, access);
 }
 
+/* One that ended between the two steps was not there; another may be by now. */
+DP_EXPORT int daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr,
+			     uint32_t access, struct daxpin_extent *ret_extent)
+{
+	struct daxpin_extent extent;
+	int ret;
+
+	if (!ret_extent)
+		return -EINVAL;
+	do {
+		ret = daxpin_extent_at(pool, addr, &extent);
+		if (!ret)
+			ret = daxpin_hold(pool, extent, access);
+	} while (ret == -ESTALE || ret == -EALREADY);
+	if (!ret)
+		*ret_extent = extent;
+	return ret;
+}
+
 DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
 				struct daxpin_extent extent, uint32_t access)
 {

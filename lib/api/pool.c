@@ -168,6 +168,7 @@ static bool pool_is_bad_unknown(const struct dp_pool *media)
 DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 			       struct daxpin_pool_info *ret_info)
 {
+	struct dp_lease_deferred deferred;
 	const struct dp_pool *media;
 	struct daxpin_pool_info info;
 	int ret = dp_enter(pool);
@@ -175,6 +176,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 	if (ret)
 		return ret;
 	media = &pool->media;
+	deferred = dp_leases_deferred(&pool->leases);
 	info = (struct daxpin_pool_info) {
 		.source = media->source.kind,
 		.granularity = media->persist.granularity,
@@ -197,6 +199,12 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.unclean = media->was_unclean,
 		.bad_bytes = pool->bad_blocks << DP_BLOCK_SHIFT,
 		.bad_unknown = pool_is_bad_unknown(media),
+		.retired_bytes = deferred.blocks << DP_BLOCK_SHIFT,
+		.deferred_frees = deferred.extents,
+		.publishes = atomic_load_explicit(&pool->publishes,
+						  memory_order_relaxed),
+		.no_space = atomic_load_explicit(&pool->no_space,
+						 memory_order_relaxed),
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 		.movable = media->movable,
 		.dirty_shutdown = media->flushed.dirty,

@@ -232,3 +232,43 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 	} while (word.block != was.block || word.gen != was.gen);
 	return -ESTALE;
 }
+
+/* false: no name is there. The extent is {0, 0} where the name's is gone. */
+static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
+			    char ret_name[DP_ROOT_NAME_MAX],
+			    struct daxpin_extent *ret_extent)
+{
+	struct dp_root_word word = { 0, 0 }, was;
+	struct dp_lease_view view;
+
+	*ret_extent = (struct daxpin_extent) { 0, 0 };
+	do {
+		was = word;
+		if (!dp_root_at(&pool->roots, slot, ret_name, &word))
+			return false;
+		if (dp_is_named(pool, word, &view)) {
+			*ret_extent = dp_extent(pool, word.block, view.life);
+			return true;
+		}
+		/* Perhaps it moved between the two looks: look once more. */
+	} while (word.block != was.block || word.gen != was.gen);
+	return true;
+}
+
+DP_EXPORT int daxpin_roots(struct daxpin_pool *pool,
+			   int (*fn)(struct daxpin_pool *pool, const char *name,
+				     struct daxpin_extent extent, void *arg),
+			   void *arg)
+{
+	DP_UNCANCELLED();
+	char name[DP_ROOT_NAME_MAX];
+	struct daxpin_extent extent;
+	int ret = dp_enter(pool);
+
+	if (!ret && !fn)
+		ret = -EINVAL;
+	for (uint32_t i = 0; !ret && i < DP_ROOTS; i++)
+		if (publish_root_at(pool, i, name, &extent))
+			ret = fn(pool, name, extent, arg);
+	return ret;
+}

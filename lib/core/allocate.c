@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "core/allocate.h"
 #include "extent/thread_slot.h"
+#include "util/probe.h"
 
 /* Threads begin in different segments, so that they seldom meet. */
 static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
@@ -55,8 +56,13 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 
 	assert(blocks && blocks <= dp_allocate_max(pool));
 	ret = dp_jobs_space(&pool->jobs, allocate_try, &allocation);
-	if (ret)
+	if (ret) {
+		DP_PROBE_NO_SPACE(&pool->leases,
+				  (uint64_t)blocks << DP_BLOCK_SHIFT, ret);
+		atomic_fetch_add_explicit(&pool->no_space, 1,
+					  memory_order_relaxed);
 		return ret;
+	}
 	block = allocation.block;
 	/* A segment's chunk 0 is metadata: recover.c took it off the bitmap. */
 	assert((block & ((1ull << dp_leases_shift(&pool->leases)) - 1)) >=
@@ -68,5 +74,7 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	*ret_handle = (struct dp_handle) {
 		block, dp_lease_reserve(&pool->leases, block, blocks)
 	};
+	DP_PROBE_RESERVE(&pool->leases, block << DP_BLOCK_SHIFT,
+			 ret_handle->life, (uint64_t)blocks << DP_BLOCK_SHIFT);
 	return 0;
 }

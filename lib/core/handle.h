@@ -35,6 +35,9 @@ struct daxpin_pool {
 	uint64_t unaligned_chunks;
 	uint64_t shared_chunks;
 	uint64_t sparse_chunks;		/* with metadata or extents */
+	/* For daxpin_pool_info(), since the open. */
+	DP_ALIGNED _Atomic uint64_t publishes;	/* that succeeded */
+	_Atomic uint64_t no_space;	/* reserves that found none */
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");

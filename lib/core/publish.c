@@ -43,6 +43,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "core/publish.h"
+#include "util/probe.h"
 
 enum {				/* what a step has, to be let go of */
 	HAS_CLAIM = 1,		/* the publishing bit */
@@ -601,9 +602,14 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	batch.step = &one;
 	if (count > 1)
 		batch.step = malloc(count * sizeof(*batch.step));
+	DP_PROBE_PUBLISH_BEGIN(&pool->leases, count, ops[0].extent.addr);
 	ret = batch.step ? batch_run(&batch, ops) : -ENOMEM;
+	DP_PROBE_PUBLISH(&pool->leases, count, ret);
 	if (ret)
 		*failed = batch.failed ? (size_t)(batch.failed - ops) : count;
+	else
+		atomic_fetch_add_explicit(&pool->publishes, 1,
+					  memory_order_relaxed);
 	if (count > 1)
 		free(batch.step);
 	return ret;

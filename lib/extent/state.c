@@ -231,6 +231,29 @@ static void state_free_blocks(struct dp_leases *leases, uint64_t block)
 	dp_events_tell_refused(leases->events);
 }
 
+/*
+ * The extent ends at its last drop, which may be over by now: the sum may be below 0
+ * for a moment, and blocks were read before the CAS.
+ */
+static void state_defer(struct dp_leases *leases, uint32_t blocks)
+{
+	atomic_fetch_add_explicit(&leases->deferred_blocks, blocks,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&leases->deferred, 1, memory_order_relaxed);
+}
+
+struct dp_lease_deferred dp_leases_deferred(struct dp_leases *leases)
+{
+	int64_t blocks = atomic_load_explicit(&leases->deferred_blocks,
+					      memory_order_relaxed);
+
+	return (struct dp_lease_deferred) {
+		.blocks = blocks > 0 ? blocks : 0,
+		.extents = atomic_load_explicit(&leases->deferred,
+						memory_order_relaxed),
+	};
+}
+
 /* After the CAS from `was` to `now`: what only its maker may do. */
 static inline void state_after_swap(struct dp_leases *leases, uint64_t block,
 				    uint64_t was, uint64_t now)
@@ -241,6 +264,11 @@ static inline void state_after_swap(struct dp_leases *leases, uint64_t block,
 	assert(!(now & ALONE) || word_count(now) == 1);
 	/* D2: under a claim only holds come and go. */
 	assert(!(now & PUBLISHING) || word_state(now) == word_state(was));
+	if (word_state(now) == DP_STATE_FREE &&
+	    word_state(was) == DP_STATE_RETIRED)
+		atomic_fetch_sub_explicit(&leases->deferred_blocks,
+					  dp_lease_blocks(leases, block),
+					  memory_order_relaxed);
 	if (word_state(now) == DP_STATE_FREE)
 		state_free_blocks(leases, block);
 	if (was & WAITERS && !(now & WAITERS))
@@ -291,6 +319,7 @@ uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
 int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
 {
 	uint64_t word = state_load(leases, block), to;
+	uint32_t blocks = dp_lease_blocks(leases, block);
 	int ret;
 
 	do {
@@ -304,6 +333,8 @@ int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
 		to = word_retired(word);
 	} while (!state_swap(leases, block, &word, to));
 	DP_PROBE_RETIRE(leases, block << 12, life, word_count(to));
+	if (word_state(to) == DP_STATE_RETIRED)
+		state_defer(leases, blocks);
 	state_after_swap(leases, block, word, to);
 	return 0;
 }
@@ -343,6 +374,7 @@ void dp_lease_unclaim(struct dp_leases *leases, uint64_t block)
 void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
 {
 	uint64_t word = state_load(leases, block), next;
+	uint32_t blocks = dp_lease_blocks(leases, block);
 
 	assert(to == DP_STATE_LIVE || to == DP_STATE_RETIRED);
 	do {
@@ -355,6 +387,8 @@ void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
 	if (to == DP_STATE_RETIRED)
 		DP_PROBE_RETIRE(leases, block << 12, word_life(word),
 				word_count(next));
+	if (word_state(next) == DP_STATE_RETIRED)
+		state_defer(leases, blocks);
 	state_after_swap(leases, block, word, next);
 }
 

@@ -37,6 +37,15 @@ struct dp_leases {
 	struct dp_gates gates;
 	struct dp_space *space;		/* one per segment; not owned */
 	struct dp_events *events;	/* not owned */
+	/* Of extents that were retired or cancelled while held. */
+	DP_ALIGNED _Atomic int64_t deferred_blocks;	/* not free yet */
+	_Atomic uint64_t deferred;	/* how many there ever were */
+};
+
+/* Extents that wait, or waited, for their last drop; a snapshot. */
+struct dp_lease_deferred {
+	uint64_t blocks;		/* of those that still wait */
+	uint64_t extents;		/* since the open */
 };
 
 /* A lease taken apart. */
@@ -72,6 +81,7 @@ void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
 
 struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block);
 uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block);
+struct dp_lease_deferred dp_leases_deferred(struct dp_leases *leases);
 
 /* The caller claimed the blocks from space: FREE -> RESERVED. Its life. */
 uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,

@@ -307,6 +307,22 @@ int dp_root_write_name(struct dp_roots *roots, uint32_t slot)
 	return dp_persist_flush(roots->persist, to, sizeof(*to));
 }
 
+bool dp_root_at(struct dp_roots *roots, uint32_t slot,
+		char ret_name[DP_ROOT_NAME_MAX], struct dp_root_word *ret_word)
+{
+	const struct dp_root_slot *it = &roots->slot[slot];
+	bool named;
+
+	pthread_mutex_lock(&roots->mutex);
+	named = it->block && it->name[0];
+	if (named) {
+		memcpy(ret_name, it->name, DP_ROOT_NAME_MAX);
+		*ret_word = (struct dp_root_word) { it->block, it->gen };
+	}
+	pthread_mutex_unlock(&roots->mutex);
+	return named;
+}
+
 uint64_t dp_root_counted(const struct dp_roots *roots, uint32_t slot)
 {
 	const struct dp_root_slot *it = &roots->slot[slot];

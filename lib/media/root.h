@@ -79,6 +79,10 @@ bool dp_root_is_new(const struct dp_roots *roots, uint32_t slot);
 uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
 			struct dp_root_word word);
 
+/* The name of a slot and what it says; false: it names nothing. */
+bool dp_root_at(struct dp_roots *roots, uint32_t slot,
+		char ret_name[DP_ROOT_NAME_MAX], struct dp_root_word *ret_word);
+
 /* Of a claimed slot: the block whose lease counts it, or 0. */
 uint64_t dp_root_counted(const struct dp_roots *roots, uint32_t slot);
 

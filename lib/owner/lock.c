@@ -24,6 +24,7 @@
 #include "os/os.h"
 #include "owner/lock.h"
 #include "owner/lock_holder.h"
+#include "util/probe.h"
 
 #define WAIT_STEP_NS	(10 * 1000000ull)
 #define TELL_STEP_NS	(100 * 1000000ull)
@@ -60,6 +61,7 @@ int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 
 	if (now >= patience->deadline_ns)
 		return -ETIMEDOUT;
+	DP_PROBE_WAIT(owner, pid, now - patience->begin_ns);
 	return patience_tell(patience, (struct dp_wait) {
 			     .owner = owner, .pid = pid }, now);
 }

@@ -28,6 +28,29 @@
 	(DP_PROBE5(name, a, b, c, d, e), (void)(f))
 #endif
 
+/* [addr, addr + bytes) was reserved. */
+#define DP_PROBE_RESERVE(pool, addr, life, bytes) \
+	DP_PROBE4(reserve, pool, addr, life, bytes)
+
+/* A reserve found no free run of so many bytes. */
+#define DP_PROBE_NO_SPACE(pool, bytes, result) \
+	DP_PROBE3(no_space, pool, bytes, result)
+
+/* A publish of `count` operations begins; addr: of the first one's extent. */
+#define DP_PROBE_PUBLISH_BEGIN(pool, count, addr) \
+	DP_PROBE3(publish_begin, pool, count, addr)
+
+/* It is over, in the same thread: the time between is what durability costs. */
+#define DP_PROBE_PUBLISH(pool, count, result) \
+	DP_PROBE3(publish, pool, count, result)
+
+/*
+ * An open or create waits, for enum daxpin_owner, since waited_ns. There is no pool
+ * yet. About every 10 ms.
+ */
+#define DP_PROBE_WAIT(owner, pid, waited_ns) \
+	DP_PROBE3(wait, owner, pid, waited_ns)
+
 /*
  * Holds were taken: `holds` at once, and then there were `count` of them. One
  * that meets a shut gate is taken and dropped again, and both is told.

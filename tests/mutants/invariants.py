@@ -964,8 +964,8 @@ MUTANTS = [
     ('publish-is-cancelled', CANCEL, 'lib/api/publish.c',
      'a publish is a cancellation point',
      '''	DP_UNCANCELLED();
-''',
-     '',
+	struct daxpin_publish_options options;''',
+     '	struct daxpin_publish_options options;',
      'no_call_is_a_cancellation_point'),
     ('drop-is-cancelled', CANCEL, 'lib/extent/event.c',
      'a drop is a cancellation point where it signals an event',

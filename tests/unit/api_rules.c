@@ -467,6 +467,163 @@ static void a_drop_too_many_is_told_to_the_last(void **state)
 	dp_invariants(f->pool);
 }
 
+/* ------------------------------------------------------------- by an address */
+
+static void an_address_becomes_a_hold(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 8192), held = { 0, 0 };
+	struct daxpin_extent reserved = reserve(f, 4096);
+
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr, DAXPIN_HOLD_READ,
+					&held), 0);
+	assert_true(held.addr == extent.addr && held.gen == extent.gen);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	/* Retired, and held: not to be had by its address. */
+	held.addr = 1;
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr, DAXPIN_HOLD_READ,
+					&held), -ENOENT);
+	assert_true(held.addr == 1);
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr + 4096,
+					DAXPIN_HOLD_READ, &held), -ENOENT);
+	assert_int_equal(daxpin_hold_at(f->pool, reserved.addr,
+					DAXPIN_HOLD_READ, &held), -ENOENT);
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr + 1,
+					DAXPIN_HOLD_READ, &held), -EINVAL);
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr, 0, &held),
+			 -ENOENT);
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr, 1, NULL), -EINVAL);
+	drop(f, extent);
+	dp_invariants(f->pool);
+}
+
+/* A writer replaces the extent of an index's word; a reader holds what it names. */
+static struct {
+	struct fixture *f;
+	struct daxpin_extent index;
+	_Atomic uint64_t *word;
+	atomic_bool over;
+} table;
+
+static struct daxpin_extent filled_with_its_address(struct fixture *f)
+{
+	struct daxpin_extent extent;
+	uint64_t *data;
+
+	while (daxpin_reserve(f->pool, 4096, 0, &extent))
+		;
+	data = daxpin_ptr(f->pool, extent, 0);
+	for (int i = 0; i < 512; i++)
+		__atomic_store_n(&data[i], extent.addr ^ extent.gen,
+				 __ATOMIC_RELAXED);
+	return extent;
+}
+
+static void *replace_again_and_again(void *arg)
+{
+	struct daxpin_extent now = *(struct daxpin_extent *)arg, next;
+	struct fixture *f = table.f;
+
+	for (int i = 0; i < 3000; i++) {
+		next = filled_with_its_address(f);
+		struct daxpin_op ops[] = {
+			{ .type = DAXPIN_OP_KEEP, .extent = next },
+			{ .type = DAXPIN_OP_SET, .extent = table.index,
+			  .value = next.addr },
+			{ .type = DAXPIN_OP_RETIRE, .extent = now },
+		};
+
+		assert(!daxpin_publish(f->pool, ops, 3, NULL, NULL));
+		now = next;
+	}
+	atomic_store(&table.over, true);
+	return NULL;
+}
+
+/* As daxpin_hold(3) has it. */
+static struct daxpin_extent hold_what_the_index_names(void)
+{
+	struct daxpin_extent extent;
+	uint64_t addr;
+	int ret;
+
+	do {
+		addr = atomic_load(table.word);
+		ret = daxpin_hold_at(table.f->pool, addr, DAXPIN_HOLD_READ,
+				     &extent);
+		if (!ret && atomic_load(table.word) != addr) {
+			drop(table.f, extent);
+			ret = -ENOENT;
+		}
+	} while (ret == -ENOENT);
+	assert_int_equal(ret, 0);
+	return extent;
+}
+
+static void a_reader_without_a_lock_sees_whole_extents(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent first, extent;
+	unsigned int looks = 0;
+	pthread_t writer;
+	uint64_t *data;
+
+	table.f = f;
+	table.index = live(f, 4096);
+	table.word = daxpin_ptr(f->pool, table.index, 0);
+	first = filled_with_its_address(f);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, first), 0);
+	atomic_store(table.word, first.addr);
+	atomic_store(&table.over, false);
+	assert_int_equal(pthread_create(&writer, NULL, replace_again_and_again,
+					&first), 0);
+	for (; !atomic_load(&table.over); looks++) {
+		extent = hold_what_the_index_names();
+		data = daxpin_ptr(f->pool, extent, 0);
+		for (int i = 0; i < 512; i++)
+			assert_true(__atomic_load_n(&data[i], __ATOMIC_RELAXED)
+				    == (extent.addr ^ extent.gen));
+		drop(f, extent);
+	}
+	pthread_join(writer, NULL);
+	print_message("# %u looks\n", looks);
+	dp_invariants(f->pool);
+}
+
+static struct daxpin_pool_info counted(struct fixture *f)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return info;
+}
+
+static void what_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_pool_info before = counted(f), now;
+	struct daxpin_extent a = live(f, 8192), b = reserve(f, 4096), none;
+
+	hold(f, a);
+	hold(f, b);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, a), 0);
+	assert_int_equal(daxpin_cancel(f->pool, b), 0);
+	now = counted(f);
+	assert_int_equal(now.retired_bytes, 3 * 4096);
+	assert_int_equal(now.deferred_frees, before.deferred_frees + 2);
+	assert_int_equal(now.publishes, before.publishes + 2);
+	drop(f, a);
+	assert_int_equal(counted(f).retired_bytes, 4096);
+	drop(f, b);
+	assert_int_equal(counted(f).retired_bytes, 0);
+	assert_int_equal(counted(f).no_space, before.no_space);
+	while (!daxpin_reserve(f->pool, 1 << 20, 0, &none))
+		;
+	assert_int_equal(counted(f).no_space, before.no_space + 1);
+	assert_int_equal(counted(f).publishes, before.publishes + 2);
+}
+
 /* ------------------------------------------------------- what an error means */
 
 static void every_errno_has_a_sentence(void **state)
@@ -499,6 +656,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(an_address_becomes_a_hold),
+		TEST(a_reader_without_a_lock_sees_whole_extents),
+		TEST(what_is_counted),
 		TEST(every_errno_has_a_sentence),
 		TEST(the_version_is_told_twice_alike),
 		TEST(a_registration_is_no_hold),

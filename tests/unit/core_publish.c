@@ -430,6 +430,50 @@ static void the_limits_of_names(void **state)
 	assert_root(f, longest, extent);
 }
 
+struct names {
+	char name[4][DAXPIN_ROOT_NAME_MAX];
+	struct daxpin_extent extent[4];
+	int count, most;
+};
+
+static int note_name(struct daxpin_pool *pool, const char *name,
+		     struct daxpin_extent extent, void *arg)
+{
+	struct names *names = arg;
+
+	assert_true(names->count < 4);
+	strcpy(names->name[names->count], name);
+	names->extent[names->count++] = extent;
+	if (extent.addr)
+		assert_int_equal(daxpin_idle(pool, extent), 1);
+	return names->count == names->most ? 77 : 0;
+}
+
+static void roots_can_be_listed(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent a = live(f, 4096), b = live(f, 8192);
+	struct daxpin_op ops[] = { root("one", a), root("two", b) };
+	struct names names = { .most = -1 };
+
+	assert_int_equal(daxpin_roots(f->pool, note_name, &names), 0);
+	assert_int_equal(names.count, 0);
+	ASSERT_PUBLISH(f, ops, 0);
+	assert_int_equal(daxpin_roots(f->pool, note_name, &names), 0);
+	assert_int_equal(names.count, 2);
+	for (int i = 0; i < 2; i++) {
+		bool one = !strcmp(names.name[i], "one");
+
+		assert_true(one || !strcmp(names.name[i], "two"));
+		assert_true(names.extent[i].addr == (one ? a : b).addr);
+		assert_true(names.extent[i].gen == (one ? a : b).gen);
+	}
+	names = (struct names) { .most = 1 };
+	assert_int_equal(daxpin_roots(f->pool, note_name, &names), 77);
+	assert_int_equal(names.count, 1);
+	assert_int_equal(daxpin_roots(f->pool, NULL, NULL), -EINVAL);
+}
+
 static void the_limit_of_roots(void **state)
 {
 	struct fixture *f = *state;
@@ -617,6 +661,7 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_word none = { DP_KIND_FREE, 1, 9 };
+	struct names names = { .most = -1 };
 	struct dp_lane_entry entry;
 	struct daxpin_extent extent, found;
 	struct daxpin_op op;
@@ -632,6 +677,9 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 	open_pool(f);
 	dp_invariants(f->pool);
 	assert_int_equal(daxpin_root(f->pool, "name", &found), -ESTALE);
+	assert_int_equal(daxpin_roots(f->pool, note_name, &names), 0);
+	assert_int_equal(names.count, 1);
+	assert_true(!names.extent[0].addr && !names.extent[0].gen);
 	op = root("name", live(f, 4096));
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_root(f, "name", op.extent);
@@ -757,6 +805,7 @@ int main(void)
 		     closed_setup),
 		TEST(a_damaged_root_is_refused, closed_setup),
 		TEST(a_root_whose_extent_is_gone_is_stale, closed_setup),
+		TEST(roots_can_be_listed, fixture_setup),
 		TEST(the_operation_that_fails_is_named, fixture_setup),
 		TEST(a_publish_that_fails_as_a_whole_is_told, fixture_setup),
 		TEST(what_succeeds_says_nothing, fixture_setup),
