@@ -62,6 +62,7 @@ static void attach_tombstone(struct daxpin_rdma *rdma)
 	static struct dp_detached_list detached;
 	struct dp_detached oldest;
 
+	dp_revokes_close(rdma);
 	rdma->detached = true;
 	rdma->pool = NULL;
 	rdma->end = 0;

@@ -28,6 +28,8 @@ void dp_pending_destroy(struct dp_pending *pending)
 {
 	assert(!pending->heap_count && !pending->queue_first);
 	free(pending->heap);
+	pending->heap = NULL;
+	pending->heap_room = 0;
 }
 
 int dp_pending_reserve(struct dp_pending *pending, uint32_t grants)

@@ -672,10 +672,15 @@ void dp_revokes_init(struct daxpin_rdma *rdma,
 	revokes->over_end = &revokes->over_first;
 }
 
-void dp_revokes_destroy(struct daxpin_rdma *rdma)
+void dp_revokes_close(struct daxpin_rdma *rdma)
 {
 	dp_pending_destroy(&rdma->revokes.pending);
 	dp_table_destroy(&rdma->revokes.table);
+}
+
+void dp_revokes_destroy(struct daxpin_rdma *rdma)
+{
+	dp_revokes_close(rdma);
 	pthread_cond_destroy(&rdma->revokes.callback_over);
 	pthread_mutex_destroy(&rdma->revokes.grants_lock);
 }

@@ -7,6 +7,8 @@
 
 void dp_revokes_init(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_options *o);
+/* No grant is out, and none will be. Can be called again. */
+void dp_revokes_close(struct daxpin_rdma *rdma);
 void dp_revokes_destroy(struct daxpin_rdma *rdma);
 /* -EBUSY: grants are out. */
 int dp_revokes_check_none(struct daxpin_rdma *rdma);

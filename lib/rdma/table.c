@@ -15,6 +15,8 @@
 void dp_table_destroy(struct dp_table *table)
 {
 	free(table->places);
+	table->places = NULL;
+	table->place_count = 0;
 }
 
 static struct daxpin_grant **table_place(const struct dp_table *table,
