@@ -22,7 +22,9 @@
  *
  * Conventions: functions return 0 or a count, or -errno; each errno has one
  * meaning, listed in daxpin(7). Outputs come last, are called ret_..., and are
- * written only on success. Sizes, offsets and addresses are bytes. Deadlines
+ * written only on success. An errmsg of the caller's is emptied when the call begins
+ * and has a sentence only if it fails. Where a call ends a handle, the handle is gone
+ * after 0 and is not after anything else. Sizes, offsets and addresses are bytes. Deadlines
  * are CLOCK_MONOTONIC nanoseconds: 0 means "do not wait". Structs that begin
  * with `size` may grow: set it to sizeof, zero the rest. Of those that the library
  * hands to a callback it is the library's: a field is there if it ends below that.
@@ -248,8 +250,16 @@ int daxpin_pool_open(const char *path,
 		     struct daxpin_pool **ret_pool);
 
 /*
- * Close. -EBUSY, and nothing is torn down, while a hold, a registration or a
- * job is out. Not concurrent with any other call on the pool. NULL is fine.
+ * Close. After 0 the handle is gone, after anything else it is not. Not concurrent
+ * with any other call on the pool. NULL is fine.
+ *
+ * -EBUSY	a hold, a registration or a job is out: the pool is as it was
+ * -EIO		the medium failed, now or in an earlier call
+ * -ESTALE	another open has had the pool meanwhile, after a hibernation
+ *
+ * After -EIO and -ESTALE the pool is not marked as closed, and the next open reports
+ * `unclean` and recovers it. The handle can only be read with, and the next call of
+ * daxpin_pool_close() closes it and returns 0, as long as nothing is out.
  *
  * In a child of fork(): unmap and close what the child has inherited, and return
  * 0. The parent's pool stays open and locked. A child that lives on after its
@@ -780,7 +790,8 @@ int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 		    struct daxpin_registration **ret_registration);
 
 /*
- * The pin is gone: the hardware can no longer reach the segment. For this and the
+ * The pin is gone: the hardware can no longer reach the segment. After 0 the handle
+ * is gone, after anything else it is not. For this and the
  * next three: a registration belongs to whoever made it. An adapter's, as an event
  * may name it, is not for the caller: its service call or detach returns -EINVAL
  * for a pin that others took or gave back; after an unregister it uses freed memory.
@@ -899,8 +910,8 @@ int daxpin_job_report(struct daxpin_job *job,
 		      void (*fn)(const struct daxpin_job_part *part, void *arg),
 		      void *arg, struct daxpin_job_summary *ret_summary);
 
-/* Free a job that is over: -EBUSY while it is not. Its event is taken back.
- * NULL is fine. */
+/* Free a job that is over: -EBUSY while it is not. Its event is taken back. After 0
+ * the handle is gone, after anything else it is not. NULL is fine. */
 int daxpin_job_end(struct daxpin_job *job);
 
 /*

@@ -34,19 +34,10 @@ static int options_copy(const struct daxpin_pool_options *options,
 	memset(ret_copy, 0, sizeof(*ret_copy));
 	if (!options)
 		return 0;
-	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options);
-	if (ret == -E2BIG) {
-		/* Longer than ours, so it has these fields. */
-		errmsg = *DP_ERRMSG_OF(options);
-		return dp_fail(&errmsg, ret,
-			       "the options ask for what daxpin %s does not know",
-			       DAXPIN_VERSION);
-	}
+	ret = DP_TAKE_OPTIONS(ret_copy, options);
 	if (ret)
 		return ret;
-	errmsg = (struct dp_errmsg) { ret_copy->errmsg, ret_copy->errmsg_size };
-	if (errmsg.text && errmsg.size)
-		errmsg.text[0] = '\0';
+	errmsg = *DP_ERRMSG_OF(ret_copy);
 	if (ret_copy->mode &&
 	    (ret_copy->mode & ~0775u || (ret_copy->mode & 0600) != 0600))
 		return dp_fail(&errmsg, -EINVAL,
@@ -122,5 +113,5 @@ int dp_options_end(const struct dp_options *options, int ret)
 	if (ret < 0 && copy->errmsg && copy->errmsg_size && !copy->errmsg[0])
 		dp_fail(&options->errmsg, ret, "%s: %s", options->request.path,
 			strerror(-ret));
-	return ret;
+	return dp_end_errmsg(&options->errmsg, ret, daxpin_strerror(ret));
 }

@@ -32,7 +32,7 @@ struct dp_options {
 int dp_options_take(struct dp_options *options, const char *path,
 		    const struct daxpin_pool_options *user, uint32_t flags);
 
-/* Returns ret. For an error without a sentence, writes the errno's text. */
+/* Returns ret. C11: the sentence is one of the error that is returned, or empty. */
 int dp_options_end(const struct dp_options *options, int ret);
 
 #endif

@@ -118,9 +118,14 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 		pool_open_gates(pool);
 		return -EBUSY;
 	}
-	ret = dp_pool_close(&pool->media, true);
+	ret = dp_pool_end(&pool->media);
+	if (ret) {
+		pool_open_gates(pool);
+		return ret;
+	}
+	dp_pool_tear_down(&pool->media);
 	dp_discard(pool);
-	return ret;
+	return 0;
 }
 
 DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)

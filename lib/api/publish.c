@@ -175,9 +175,7 @@ static int publish_options(const struct daxpin_publish_options *user,
 	*ret_options = (struct daxpin_publish_options) { .size = 0 };
 	if (!user)
 		return 0;
-	ret = dp_copy_versioned(ret_options, sizeof(*ret_options), user);
-	if (!ret)
-		dp_clear_errmsg(DP_ERRMSG_OF(ret_options));
+	ret = DP_TAKE_OPTIONS(ret_options, user);
 	if (!ret && ret_options->flags)
 		ret = dp_fail(DP_ERRMSG_OF(ret_options), -EINVAL,
 			      "flags 0x%x: a publish has none",

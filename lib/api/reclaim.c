@@ -14,8 +14,7 @@ static int reclaim_check_options(const struct daxpin_job_options *user,
 {
 	memset(ret_options, 0, sizeof(*ret_options));
 	if (user)
-		return dp_copy_versioned(ret_options, sizeof(*ret_options),
-					 user);
+		return DP_TAKE_OPTIONS(ret_options, user);
 	*ret_options = (struct daxpin_job_options) {
 		.size = sizeof(*ret_options), .segment = DAXPIN_ALL_SEGMENTS
 	};
@@ -98,35 +97,43 @@ static int reclaim_begin_job(struct daxpin_job *job,
 	return dp_job_begin(job, options->segment);
 }
 
-static int reclaim_begin(struct daxpin_pool *pool, enum dp_way way,
-			 const struct daxpin_job_options *user,
-			 struct daxpin_job **ret_job)
+static int reclaim_make(struct daxpin_pool *pool, enum dp_way way,
+			const struct daxpin_job_options *options,
+			struct daxpin_job **ret_job)
 {
-	struct daxpin_job_options options;
+	const struct dp_errmsg *errmsg = DP_ERRMSG_OF(options);
+	int ret = reclaim_check_pool(pool, way, options, errmsg);
 	struct daxpin_job *job;
-	struct dp_errmsg errmsg;
-	int ret = dp_enter(pool);
 
-	if (!ret && !ret_job)
-		ret = -EINVAL;
-	if (!ret)
-		ret = reclaim_check_options(user, &options);
 	if (ret)
 		return ret;
-	errmsg = (struct dp_errmsg) { options.errmsg, options.errmsg_size };
-	ret = reclaim_check_pool(pool, way, &options, &errmsg);
-	if (ret)
-		return ret;
-	job = reclaim_make_job(pool, way, &options);
+	job = reclaim_make_job(pool, way, options);
 	if (!job)
 		return -ENOMEM;
-	ret = reclaim_begin_job(job, &options, &errmsg);
+	ret = reclaim_begin_job(job, options, errmsg);
 	if (ret) {
 		free(job);
 		return ret;
 	}
 	*ret_job = job;
 	return 0;
+}
+
+static int reclaim_begin(struct daxpin_pool *pool, enum dp_way way,
+			 const struct daxpin_job_options *user,
+			 struct daxpin_job **ret_job)
+{
+	struct daxpin_job_options options;
+	int ret = reclaim_check_options(user, &options);
+
+	if (ret)
+		return ret;
+	ret = dp_enter(pool);
+	if (!ret && !ret_job)
+		ret = -EINVAL;
+	if (!ret)
+		ret = reclaim_make(pool, way, &options, ret_job);
+	return dp_end_errmsg(DP_ERRMSG_OF(&options), ret, daxpin_strerror(ret));
 }
 
 DP_EXPORT int daxpin_reclaim(struct daxpin_pool *pool,

@@ -129,41 +129,52 @@ static int register_list(struct daxpin_pool *pool, uint32_t segment,
 		       "the kernel is punching or filling a part of what is registered: try again after DAXPIN_EVENT_RETRY");
 }
 
-DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
-			      const struct daxpin_registration_options *options,
-			      struct daxpin_registration **ret_registration)
+static int register_make(struct daxpin_pool *pool, uint32_t segment,
+			 const struct daxpin_registration_options *options,
+			 struct daxpin_registration **ret_registration)
 {
-	DP_UNCANCELLED();
-	struct daxpin_registration_options copy = { 0 };
+	const struct dp_errmsg *errmsg = DP_ERRMSG_OF(options);
 	struct daxpin_registration *registration;
-	struct dp_errmsg errmsg;
-	int ret = dp_enter(pool);
+	int ret = register_check(pool, segment, options, errmsg);
 
-	if (ret || !options || !ret_registration)
-		return ret ? ret : -EINVAL;
-	ret = dp_copy_versioned(&copy, sizeof(copy), options);
-	if (ret || !copy.label)
-		return ret ? ret : -EINVAL;
-	errmsg = (struct dp_errmsg) { copy.errmsg, copy.errmsg_size };
-	ret = register_check(pool, segment, &copy, &errmsg);
 	if (ret)
 		return ret;
-	registration = dp_registration_make(pool,
-					    pool->media.geometry.segments, segment,
-		copy.flags & DAXPIN_REGISTRATION_BY_SEGMENT, copy.label);
+	registration = dp_registration_make(
+		pool, pool->media.geometry.segments, segment,
+		options->flags & DAXPIN_REGISTRATION_BY_SEGMENT,
+		options->label);
 	if (!registration)
 		return -ENOMEM;
-	dp_registration_set_maker(registration, copy.maker, copy.maker_arg);
-	if (copy.rdma_device)
-		ret = register_rdma(pool, &copy, registration, &errmsg);
+	dp_registration_set_maker(registration, options->maker,
+				  options->maker_arg);
+	if (options->rdma_device)
+		ret = register_rdma(pool, options, registration, errmsg);
 	if (ret) {
 		dp_registration_free(registration);
 		return ret;
 	}
-	ret = register_list(pool, segment, &copy, registration);
+	ret = register_list(pool, segment, options, registration);
 	if (!ret)
 		*ret_registration = registration;
 	return ret;
+}
+
+DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
+			      const struct daxpin_registration_options *user,
+			      struct daxpin_registration **ret_registration)
+{
+	DP_UNCANCELLED();
+	struct daxpin_registration_options options = { 0 };
+	int ret = user ? DP_TAKE_OPTIONS(&options, user) : -EINVAL;
+
+	if (ret)
+		return ret;
+	ret = dp_enter(pool);
+	if (!ret && (!options.label || !ret_registration))
+		ret = -EINVAL;
+	if (!ret)
+		ret = register_make(pool, segment, &options, ret_registration);
+	return dp_end_errmsg(DP_ERRMSG_OF(&options), ret, daxpin_strerror(ret));
 }
 
 /* Every call on a registration begins like this. */

@@ -197,7 +197,7 @@ static int image_map_file(struct dp_image *image, uint64_t size,
 				     length, &image->bad);
 	image->base = image->map.base;
 	image->view = (struct dp_bad_view) {
-		&image->bad, image->base, image->segment_fd
+		.bad = &image->bad, .base = image->base, .fd = image->segment_fd
 	};
 	return ret;
 }
@@ -221,7 +221,8 @@ static int image_map_device(struct dp_image *image, uint64_t size,
 		ret = dp_bad_of_slice(&image->pool.bad, at, length,
 				      &image->bad);
 	image->base = image->map.base + at;
-	image->view = (struct dp_bad_view) { &image->bad, image->base, -1 };
+	image->view = (struct dp_bad_view) {
+		.bad = &image->bad, .base = image->base, .fd = -1 };
 	return ret;
 }
 

@@ -13,7 +13,8 @@
  *	BUILT -> OURS		[recover_give_blocks, recover_take_over]: what is
  *				in holes gets blocks, for it is stored to; lanes are replayed
  *				and closed, and the next epoch begins
- *	any -> NONE		[dp_discard], after dp_pool_close()
+ *	any -> NONE		[dp_discard], after dp_pool_end() and
+ *				dp_pool_tear_down()
  *
  * Invariants:
  *	D8	nothing is stored before OURS: everything must check out first

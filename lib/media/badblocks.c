@@ -304,6 +304,10 @@ int dp_bad_read(const struct dp_bad_view *view, uint64_t offset, void *to,
 		return ret;
 	if (done == size)
 		return 0;
+	if (view->pipe)
+		return dp_os_copy_by_pipe(view->pipe, (char *)to + done,
+					  view->base + offset + done,
+					  size - done);
 	return dp_os_copy_checked((char *)to + done, view->base + offset + done,
 				  size - done);
 }

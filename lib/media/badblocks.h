@@ -45,6 +45,8 @@ struct dp_bad_view {
 	const struct dp_bad *bad;
 	const char *base;
 	int fd;				/* -1: none */
+	const int *pipe;		/* to copy by, of this view's only user; NULL:
+					   one is made for each read */
 };
 
 /*

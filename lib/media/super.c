@@ -209,7 +209,8 @@ static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence,
 		      super_flush_fn *flush, bool *ret_mended)
 {
 	static const struct dp_bad none;
-	const struct dp_bad_view view = { &none, base, -1 };
+	const struct dp_bad_view view = {
+		.bad = &none, .base = base, .fd = -1, .pipe = persist->pipe };
 	struct dp_super_halves halves;
 	const struct dp_super *last = &halves.half[0][~sequence & 1];
 	int ret = super_read_halves(&view, &halves);

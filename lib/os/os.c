@@ -595,15 +595,26 @@ static int copy_by_pipe(const int fd[2], char *to, const char *from,
  */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
-	int fd[2], ret;
+	int fd[2], ret = dp_os_pipe(fd);
 
-	/* A pipe that is empty takes at least a page at once: no waiting. */
-	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
-		return -errno;
-	ret = copy_by_pipe(fd, to, from, size);
+	if (ret)
+		return ret;
+	ret = dp_os_copy_by_pipe(fd, to, from, size);
 	close(fd[0]);
 	close(fd[1]);
 	return ret;
+}
+
+/* A pipe that is empty takes at least a page at once: no waiting. */
+int dp_os_pipe(int ret_fd[2])
+{
+	return os_result(pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK));
+}
+
+int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from,
+		       uint64_t size)
+{
+	return copy_by_pipe(fd, to, from, size);
 }
 
 int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,

@@ -129,6 +129,11 @@ int dp_os_advise(void *base, uint64_t size, int advice);
 int dp_os_msync(void *base, uint64_t size);
 /* Copy from a mapping; poison that the kernel knows is -EIO, not SIGBUS. */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size);
+/* The same by a pipe that was made before, for when no descriptor may be left. One
+ * thread at a time. */
+int dp_os_pipe(int ret_fd[2]);
+int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from,
+		       uint64_t size);
 /*
  * As much as can be read from a file without waiting for its lock or a disk:
  * *ret_done bytes, perhaps none, and not past the first poison: -EIO there.

@@ -75,6 +75,23 @@ void dp_owner_remove_context(struct dp_owner *owner,
 	assert(!owner_find(owner, context));
 }
 
+struct dp_rdma_use *dp_owner_find_use(struct dp_rdma_use *uses,
+				      const struct dp_rdma_context *context)
+{
+	struct dp_rdma_use *unused = NULL;
+
+	for (uint32_t i = 0; i < DP_RDMA_CONTEXTS_MAX; i++) {
+		struct dp_rdma_use *use = &uses[i];
+
+		if (!use->count)
+			unused = use;
+		else if (use->context.device == context->device &&
+			 use->context.number == context->number)
+			return use;
+	}
+	return unused;
+}
+
 bool dp_owner_is_record(const struct dp_owner *owner)
 {
 	if (owner->contexts > DP_RDMA_CONTEXTS_MAX ||

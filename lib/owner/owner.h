@@ -31,6 +31,16 @@ int dp_owner_add_context(struct dp_owner *owner,
 void dp_owner_remove_context(struct dp_owner *owner,
 			     const struct dp_rdma_context *context);
 
+/* A verbs context on record, and how many registrations have it. */
+struct dp_rdma_use {
+	struct dp_rdma_context context;
+	uint32_t count;
+};
+
+/* Of DP_RDMA_CONTEXTS_MAX, the context's own, or else one that is not used, or NULL. */
+struct dp_rdma_use *dp_owner_find_use(struct dp_rdma_use *uses,
+				      const struct dp_rdma_context *context);
+
 /* May its DMA outlive the lock? */
 bool dp_owner_has_rdma(const struct dp_owner *owner);
 

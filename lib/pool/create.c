@@ -32,7 +32,8 @@ static int create_file_is_blank(int fd)
 	ret = dp_map_peek(fd, DP_CHUNK_SIZE, &base);
 	if (ret)
 		return ret;
-	blank = dp_remains_are_none(&(struct dp_bad_view) { &none, base, fd });
+	blank = dp_remains_are_none(&(struct dp_bad_view) { &none, base, fd,
+						       NULL });
 	dp_os_unmap(base, DP_CHUNK_SIZE);
 	return blank;
 }

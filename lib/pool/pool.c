@@ -170,8 +170,8 @@ static struct dp_bad_view pool_first_view(const struct dp_pool *pool, int fd,
 	static const struct dp_bad none;
 
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		return (struct dp_bad_view) { &pool->bad, base, -1 };
-	return (struct dp_bad_view) { &none, base, fd };
+		return (struct dp_bad_view) { &pool->bad, base, -1, NULL };
+	return (struct dp_bad_view) { &none, base, fd, NULL };
 }
 
 /* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
@@ -313,6 +313,10 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 
 void dp_pool_tear_down(struct dp_pool *pool)
 {
+	if (pool->has_pipe) {
+		dp_os_close(pool->pipe[0]);
+		dp_os_close(pool->pipe[1]);
+	}
 	dp_persist_fini(&pool->persist);
 	dp_epochs_fini(&pool->epochs);
 	dp_anchor_close(&pool->anchor);
@@ -552,9 +556,13 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 static int pool_check_ours(const struct dp_pool *pool)
 {
 	const struct dp_super *super = &pool->super;
+	struct dp_bad_view view = *dp_segment_view(&pool->segments, 0);
 	struct dp_super now;
-	int ret = dp_super_newest(dp_segment_view(&pool->segments, 0), &now);
+	int ret;
 
+	assert(pool->has_pipe);
+	view.pipe = pool->pipe;
+	ret = dp_super_newest(&view, &now);
 	if (ret)
 		return ret;
 	return now.sequence == super->sequence && now.epoch == super->epoch &&
@@ -602,25 +610,14 @@ int dp_pool_own(struct dp_pool *pool)
 	if (ret)
 		return ret;
 	super->flags &= ~(DP_SUPER_OPENING | DP_SUPER_ADOPTING);
-	return pool_write_super(pool);
-}
-
-/* The context's own entry, or else a free one; NULL: neither. */
-static struct dp_rdma_use *
-pool_find_rdma_use(struct dp_pool *pool, const struct dp_rdma_context *context)
-{
-	struct dp_rdma_use *unused = NULL;
-
-	for (uint32_t i = 0; i < DP_RDMA_CONTEXTS_MAX; i++) {
-		struct dp_rdma_use *use = &pool->rdma_use[i];
-
-		if (!use->count)
-			unused = use;
-		else if (use->context.device == context->device &&
-			 use->context.number == context->number)
-			return use;
-	}
-	return unused;
+	ret = pool_write_super(pool);
+	if (!ret)
+		ret = dp_os_pipe(pool->pipe);
+	if (ret)
+		return ret;
+	pool->has_pipe = true;
+	pool->persist.pipe = pool->pipe;
+	return 0;
 }
 
 /* Counted, and on record; 1: the record is new. */
@@ -638,7 +635,7 @@ static int pool_add_rdma(struct dp_pool *pool,
 	ret = dp_owner_add_context(owner, context);
 	if (ret < 0)
 		return ret;
-	use = pool_find_rdma_use(pool, context);
+	use = dp_owner_find_use(pool->rdma_use, context);
 	assert(use && ret == !use->count);
 	use->context = *context;
 	use->count++;
@@ -659,7 +656,7 @@ static int pool_remove_rdma(struct dp_pool *pool,
 		owner->flags &= ~DP_OWNER_RDMA_UNKNOWN;
 		return 1;
 	}
-	use = pool_find_rdma_use(pool, context);
+	use = dp_owner_find_use(pool->rdma_use, context);
 	assert(use && use->count);
 	if (--use->count)
 		return 0;
@@ -715,13 +712,17 @@ static int pool_mark_clean(struct dp_pool *pool)
 	return pool_write_super(pool);
 }
 
-int dp_pool_close(struct dp_pool *pool, bool clean)
+int dp_pool_end(struct dp_pool *pool)
 {
-	int ret = dp_persist_error(&pool->persist);
+	int ret;
 
-	/* After an error nobody can tell what is on media: the next open looks. */
-	if (clean && !pool->readonly && !ret)
+	if (pool->readonly)
+		return 0;
+	ret = dp_persist_error(&pool->persist);
+	/* After an error it is unknown what is on media: the next open looks. */
+	if (!ret)
 		ret = pool_mark_clean(pool);
-	dp_pool_tear_down(pool);
+	/* The mark may be there in part, so nothing may be stored after it. */
+	pool->readonly = true;
 	return ret;
 }

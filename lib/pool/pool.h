@@ -11,17 +11,12 @@
 #include "media/layout.h"
 #include "media/persist.h"
 #include "owner/lock.h"
+#include "owner/owner.h"
 #include "pool/epoch.h"
 #include "pool/file.h"
 #include "pool/flushed.h"
 #include "pool/segment.h"
 #include "pool/source.h"
-
-/* A verbs context on record, and how many registrations have it. */
-struct dp_rdma_use {
-	struct dp_rdma_context context;
-	uint32_t count;
-};
 
 struct dp_pool {
 	struct dp_source source;
@@ -42,6 +37,9 @@ struct dp_pool {
 	struct dp_segments segments;
 	struct dp_epochs epochs;
 	pthread_mutex_t super_mutex;
+	bool has_pipe;
+	int pipe[2];			/* under super_mutex: a close must read the
+					   superblocks when no descriptor is left */
 	struct dp_super super;		/* segment 0's, as on media */
 	/* Under super_mutex, as is the record in super. */
 	struct dp_rdma_use rdma_use[DP_RDMA_CONTEXTS_MAX];
@@ -93,10 +91,13 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 			 const struct dp_rdma_context *context);
 
 /*
- * Unmap, unlock, close. clean: nothing of ours can reach the pool any more, and
- * so the medium says. -ESTALE: it is another open's by now, and was left alone.
+ * Nothing of ours can reach the pool any more: mark it as closed. The pool can
+ * only be read afterwards, whatever is returned; a second call returns 0.
+ *
+ * -EIO     the medium failed, now or before
+ * -ESTALE  the pool is another open's by now, and was left alone
  */
-int dp_pool_close(struct dp_pool *pool, bool clean);
+int dp_pool_end(struct dp_pool *pool);
 
 /* ------------------------------------------- the steps, for create.c as well */
 

@@ -38,7 +38,8 @@ bool dp_remains_are_none(const struct dp_bad_view *view)
 bool dp_remains_in(int fd)
 {
 	static const struct dp_bad none;
-	struct dp_bad_view view = { &none, NULL, fd };
+	struct dp_bad_view view = {
+		.bad = &none, .base = NULL, .fd = fd };
 	struct dp_super super;
 	struct stat st;
 	void *base;

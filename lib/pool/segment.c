@@ -228,7 +228,8 @@ static void segment_describe(struct dp_segments *segments, uint32_t index)
 
 	segment->base = dp_geometry_base(geometry, index);
 	segment->size = dp_geometry_size(geometry, index);
-	segment->view = (struct dp_bad_view) { &segment->bad, segment->base, -1 };
+	segment->view = (struct dp_bad_view) {
+		.bad = &segment->bad, .base = segment->base, .fd = -1 };
 	segment->table = (struct dp_table) {
 		.base = segment->base,
 		.view = &segment->view,

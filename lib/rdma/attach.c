@@ -244,36 +244,42 @@ static int attach_start(struct daxpin_rdma *rdma,
 	return ret;
 }
 
+static int attach_checked(struct daxpin_pool *pool, struct ibv_pd *pd,
+			  const struct daxpin_rdma_options *o,
+			  struct daxpin_rdma **ret_rdma)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_rdma *rdma = NULL;
+	int ret;
+
+	if (o->flags & ~FLAGS)
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
+			       "flags 0x%x: unknown", o->flags);
+	ret = daxpin_pool_info(pool, &info);
+	if (!ret)
+		ret = attach_check_source(&info, o);
+	if (!ret)
+		ret = attach_create(pool, pd, &info, o, &rdma);
+	if (!ret)
+		ret = attach_start(rdma, &info, o);
+	if (!ret)
+		*ret_rdma = rdma;
+	return ret;
+}
+
 DP_EXPORT int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 				 const struct daxpin_rdma_options *options,
 				 struct daxpin_rdma **ret_rdma)
 {
 	DP_UNCANCELLED();
-	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_rdma_options o = { .size = sizeof(o) };
-	struct daxpin_rdma *rdma = NULL;
-	int ret;
+	int ret = options ? DP_TAKE_OPTIONS(&o, options) : 0;
 
-	if (!pool || !pd || !ret_rdma)
-		return -EINVAL;
-	ret = options ? dp_copy_versioned(&o, sizeof(o), options) : 0;
 	if (ret)
 		return ret;
-	if (o.flags & ~FLAGS)
-		return dp_fail(DP_ERRMSG_OF(&o), -EINVAL,
-			       "flags 0x%x: unknown", o.flags);
-	ret = daxpin_pool_info(pool, &info);
-	if (!ret)
-		ret = attach_check_source(&info, &o);
-	if (!ret)
-		ret = attach_create(pool, pd, &info, &o, &rdma);
-	if (ret)
-		return ret;
-	ret = attach_start(rdma, &info, &o);
-	if (ret)
-		return ret;
-	*ret_rdma = rdma;
-	return 0;
+	ret = pool && pd && ret_rdma ?
+	      attach_checked(pool, pd, &o, ret_rdma) : -EINVAL;
+	return dp_end_errmsg(DP_ERRMSG_OF(&o), ret, daxpin_strerror(ret));
 }
 
 DP_EXPORT int daxpin_rdma_info(struct daxpin_rdma *rdma,

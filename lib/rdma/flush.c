@@ -146,15 +146,18 @@ DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
 		.qp = qp, .key = key, .offset = offset, .length = length,
 		.o = &o,
 	};
-	int ret;
+	int ret = options ? DP_TAKE_OPTIONS(&o, options) : -EINVAL;
 
+	if (ret)
+		return ret;
 	/* Only of a reliable connection is the order known. */
-	if (!qp || qp->qp_type != IBV_QPT_RC || !key || !options)
-		return -EINVAL;
-	ret = dp_copy_versioned(&o, sizeof(o), options);
+	if (!qp || qp->qp_type != IBV_QPT_RC || !key)
+		ret = -EINVAL;
 	if (!ret && (o.flags || o.platform > DAXPIN_PLATFORM_EADR))
 		ret = dp_fail(DP_ERRMSG_OF(&o), -EINVAL,
 			      "flags 0x%x, platform %u: unknown", o.flags,
 			      o.platform);
-	return ret ? ret : flush_post(&flush, ret_way);
+	if (!ret)
+		ret = flush_post(&flush, ret_way);
+	return dp_end_errmsg(DP_ERRMSG_OF(&o), ret, daxpin_strerror(ret));
 }

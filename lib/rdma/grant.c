@@ -233,6 +233,37 @@ static void grant_undo(struct daxpin_grant *grant)
 	free(grant);
 }
 
+static int grant_make(struct daxpin_rdma *rdma, struct daxpin_extent extent,
+		      const struct daxpin_grant_options *o,
+		      struct daxpin_grant **ret_grant)
+{
+	struct daxpin_grant *grant = calloc(1, sizeof(*grant));
+	bool kept = false;
+	int ret;
+
+	if (!grant)
+		return -ENOMEM;
+	grant->rdma = rdma;
+	grant->key.id = grant_next_id();
+	grant->key.extent = extent;
+	dp_escalation_set_peer(grant, o->qp);
+	ret = dp_revokes_reserve(rdma);
+	if (ret) {
+		free(grant);
+		return ret;
+	}
+	ret = grant_give(grant, o, &kept);
+	if (kept)
+		dp_revoke_add_lost(grant);
+	else if (ret)
+		grant_undo(grant);
+	if (ret)
+		return ret;
+	dp_revoke_add(grant, o);
+	*ret_grant = grant;
+	return 0;
+}
+
 DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 				struct daxpin_extent extent,
 				const struct daxpin_grant_options *options,
@@ -240,41 +271,16 @@ DP_EXPORT int daxpin_rdma_grant(struct daxpin_rdma *rdma,
 {
 	DP_UNCANCELLED();
 	struct daxpin_grant_options o = { .size = sizeof(o) };
-	struct daxpin_grant *grant;
-	bool kept = false;
-	int ret;
+	int ret = options ? DP_TAKE_OPTIONS(&o, options) : -EINVAL;
 
-	if (!options || !ret_grant)
-		return -EINVAL;
-	ret = dp_rdma_enter(rdma);
-	if (!ret)
-		ret = dp_copy_versioned(&o, sizeof(o), options);
+	if (ret)
+		return ret;
+	ret = ret_grant ? dp_rdma_enter(rdma) : -EINVAL;
 	if (!ret)
 		ret = grant_check_options(rdma, &o);
-	if (ret)
-		return ret;
-	grant = calloc(1, sizeof(*grant));
-	if (!grant)
-		return -ENOMEM;
-	grant->rdma = rdma;
-	grant->key.id = grant_next_id();
-	grant->key.extent = extent;
-	dp_escalation_set_peer(grant, o.qp);
-	ret = dp_revokes_reserve(rdma);
-	if (ret) {
-		free(grant);
-		return ret;
-	}
-	ret = grant_give(grant, &o, &kept);
-	if (kept)
-		dp_revoke_add_lost(grant);
-	else if (ret)
-		grant_undo(grant);
-	if (ret)
-		return ret;
-	dp_revoke_add(grant, &o);
-	*ret_grant = grant;
-	return 0;
+	if (!ret)
+		ret = grant_make(rdma, extent, &o, ret_grant);
+	return dp_end_errmsg(DP_ERRMSG_OF(&o), ret, daxpin_strerror(ret));
 }
 
 DP_EXPORT void daxpin_grant_key(const struct daxpin_grant *grant,

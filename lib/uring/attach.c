@@ -164,13 +164,11 @@ static int attach_check_options(const struct daxpin_uring_options *options,
 	ret_copy->label = "io_uring";
 	if (!options)
 		return 0;
-	ret = dp_copy_versioned(ret_copy, sizeof(*ret_copy), options);
+	ret = DP_TAKE_OPTIONS(ret_copy, options);
 	if (ret)
 		return ret;
 	if (!ret_copy->label)
 		ret_copy->label = "io_uring";
-	if (ret_copy->errmsg && ret_copy->errmsg_size)
-		ret_copy->errmsg[0] = '\0';
 	ret = attach_check_flags(ret_copy, guard);
 	return ret ? ret : attach_check_buffer_options(ret_copy);
 }
@@ -279,40 +277,32 @@ unregister:
 	return ret;
 }
 
-static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
-		       const struct daxpin_uring_options *user_options,
-		       bool guard, struct daxpin_uring **ret_uring)
+static int attach_make_and_join(struct daxpin_pool *pool, struct io_uring *ring,
+				const struct daxpin_uring_options *options,
+				bool guard, struct daxpin_uring **ret_uring)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
-	struct daxpin_uring_options options;
 	struct daxpin_uring *uring;
-	int ret;
+	int ret = daxpin_pool_info(pool, &info);
 
-	if (!ring || !ret_uring)
-		return -EINVAL;
-	ret = attach_check_options(user_options, guard, &options);
-	if (!ret)
-		ret = daxpin_pool_info(pool, &info);
 	if (ret)
 		return ret;
-	if (guard)
-		options.flags |= DAXPIN_URING_PLAIN;
-	uring = attach_make_uring(pool, &info, &options);
+	uring = attach_make_uring(pool, &info, options);
 	if (!uring)
 		return -ENOMEM;
 	uring->has_own_buffers =
-		guard && !(options.flags & DAXPIN_URING_NO_BUFFERS);
+		guard && !(options->flags & DAXPIN_URING_NO_BUFFERS);
 	ret = dp_uring_link(ring, &uring->link);
 	if (ret) {
 		free(uring);
-		return dp_fail(DP_ERRMSG_OF(&options), ret,
+		return dp_fail(DP_ERRMSG_OF(options), ret,
 			       "the ring's descriptor cannot be duplicated: %s",
 			       strerror(-ret));
 	}
 	uring->has_vectors = dp_uring_knows(&uring->link,
 					    DP_URING_OP_READV_FIXED);
 	uring->has_send_zc = dp_uring_knows(&uring->link, IORING_OP_SEND_ZC);
-	ret = attach_join(uring, attach_can_be_fixed(&info), &options);
+	ret = attach_join(uring, attach_can_be_fixed(&info), options);
 	if (!ret) {
 		*ret_uring = uring;
 		return 0;
@@ -320,6 +310,23 @@ static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
 	dp_uring_take_down(uring);
 	free(uring);
 	return ret;
+}
+
+static int attach_ring(struct daxpin_pool *pool, struct io_uring *ring,
+		       const struct daxpin_uring_options *user_options,
+		       bool guard, struct daxpin_uring **ret_uring)
+{
+	struct daxpin_uring_options options;
+	int ret = attach_check_options(user_options, guard, &options);
+
+	if (ret)
+		return ret;
+	if (guard)
+		options.flags |= DAXPIN_URING_PLAIN;
+	ret = ring && ret_uring ?
+	      attach_make_and_join(pool, ring, &options, guard, ret_uring) :
+	      -EINVAL;
+	return dp_end_errmsg(DP_ERRMSG_OF(&options), ret, daxpin_strerror(ret));
 }
 
 DP_EXPORT int daxpin_uring_attach(struct daxpin_pool *pool,

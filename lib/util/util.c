@@ -38,3 +38,22 @@ int dp_return_versioned(void *ret_to, const void *from, size_t size)
 	       dp_min(size, to_size) - begin);
 	return 0;
 }
+
+int dp_take_options(void *to, size_t size, const void *from, size_t errmsg_at)
+{
+	int ret = dp_copy_versioned(to, size, from);
+	const char *owner = ret ? from : to;
+	struct dp_errmsg errmsg;
+
+	/* Of -EINVAL nothing is known. One that is too large has our fields. */
+	if (ret == -EINVAL)
+		return ret;
+	memcpy(&errmsg.text, owner + errmsg_at, sizeof(errmsg.text));
+	memcpy(&errmsg.size, owner + errmsg_at + sizeof(errmsg.text),
+	       sizeof(errmsg.size));
+	dp_clear_errmsg(&errmsg);
+	if (ret)
+		dp_fail(&errmsg, ret,
+			"the options have a field that this version does not know, and it is not 0: use a newer daxpin, or zero it");
+	return ret;
+}

@@ -121,4 +121,29 @@ int dp_copy_versioned(void *to, size_t size, const void *from);
  */
 int dp_return_versioned(void *ret_to, const void *from, size_t size);
 
+/*
+ * The options of a call, which have the public fields `errmsg` and `errmsg_size`, one
+ * after the other, at errmsg_at. As dp_copy_versioned(). C11: the caller's sentence is
+ * emptied, and written for -E2BIG.
+ */
+int dp_take_options(void *to, size_t size, const void *from, size_t errmsg_at);
+
+#define DP_TAKE_OPTIONS(to, from) \
+	dp_take_options(to, sizeof(*(to)), from, \
+			offsetof(__typeof__(*(to)), errmsg))
+
+/*
+ * Returns ret, at the end of a call. C11: a sentence belongs to the failure that is
+ * returned. Without failure there is none, and a failure without one gets `text`.
+ */
+static inline int dp_end_errmsg(const struct dp_errmsg *errmsg, int ret,
+				const char *text)
+{
+	if (ret >= 0)
+		dp_clear_errmsg(errmsg);
+	else if (errmsg->text && errmsg->size && !errmsg->text[0])
+		dp_fail(errmsg, ret, "%s", text);
+	return ret;
+}
+
 #endif

@@ -338,11 +338,14 @@ int m_close(void)
 			return refused_close();
 	if (anything_held())
 		return refused_close();
+	/* Nobody can tell what is on media: the next open looks. */
+	if (model.failed && !model.readonly) {
+		model.readonly = true;
+		tell_refused();
+		return -EIO;
+	}
 	model.pool = NULL;
 	forget_memory();
-	/* Nobody can tell what is on media: the next open looks. */
-	if (model.failed)
-		return -EIO;
 	if (!model.readonly) {
 		model.unclean = false;
 		model.unnumbered = 0;

@@ -46,6 +46,11 @@ int dp_os_byte_owner(int fd)
 	return machine.byte_owner;
 }
 
+int dp_os_pipe(int ret_fd[2])
+{
+	return dp_os_socketpair(ret_fd);
+}
+
 int dp_os_socketpair(int ret_fd[2])
 {
 	int fd = machine_handle_new(MACHINE_HANDLE_SOCKET, 0);

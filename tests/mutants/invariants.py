@@ -24,6 +24,7 @@ OWNER = ['tests/unit/owner_owner']
 PLACE = ['tests/unit/owner_place']
 NETLINK = ['tests/unit/owner_rdma_netlink']
 REGISTER = ['tests/unit/api_register_rdma']
+ERRMSG = ['tests/unit/api_errmsg']
 RETRY = ['tests/unit/api_retry']
 CANCEL = ['tests/unit/api_cancel']
 FORK = ['tests/unit/api_fork']
@@ -848,7 +849,7 @@ MUTANTS = [
     ('created-then-forgotten', OUTSIDE, 'lib/core/recover.c',
      'a create that fails after the pool was made leaves it',
      'dp_pool_give_up(&pool->media);',
-     'dp_pool_close(&pool->media, false);',
+     'dp_pool_tear_down(&pool->media);',
      'a_create_that_fails_anywhere_leaves_nothing'),
 
     # ------------------------------------------ copies, backups, times (W4, W5)
@@ -1028,6 +1029,43 @@ MUTANTS = [
 		dp_events_refused(jobs->events);''',
      '',
      'a_pin_that_was_refused_may_be_tried_again'),
+    ('close-needs-a-descriptor', ERRMSG, 'lib/media/super.c',
+     'a close makes a pipe to read with',
+     '.fd = -1, .pipe = persist->pipe };',
+     '.fd = -1 };',
+     'a_close_needs_no_descriptor'),
+    ('failed-close-is-not-over', EPOCH, 'lib/pool/pool.c',
+     'after a close that failed the pool is stored to',
+     '''	pool->readonly = true;
+	return ret;''',
+     '''	return ret;''',
+     'a_close_leaves_another_opens_mark_alone'),
+    ('sentence-is-not-emptied', ERRMSG, 'lib/util/util.c',
+     'a failure without a sentence has that of an earlier call',
+     '''	dp_clear_errmsg(&errmsg);''',
+     '',
+     'a_sentence_belongs_to_its_failure'),
+    ('failure-without-a-sentence', ERRMSG, 'lib/util/util.h',
+     'a failure may have no sentence',
+     '''		dp_fail(errmsg, ret, "%s", text);
+	return ret;''',
+     '''		(void)text;
+	return ret;''',
+     'a_sentence_belongs_to_its_failure'),
+    ('output-without-success', ERRMSG, 'lib/api/register.c',
+     'a registration is returned before it is made',
+     '''	int ret = register_check(pool, segment, options, errmsg);
+
+	if (ret)
+		return ret;
+''',
+     '''	int ret = register_check(pool, segment, options, errmsg);
+
+	*ret_registration = NULL;
+	if (ret)
+		return ret;
+''',
+     'a_sentence_belongs_to_its_failure'),
     ('child-unlocks', FORK, 'lib/owner/lock.c',
      'a child that gives back ends its parent\'s lock',
      '''	if (lock->taken && dp_claim_is_ours(lock->claim)) {''',

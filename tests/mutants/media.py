@@ -94,8 +94,8 @@ MUTANTS = [
      '''	if (done == size)'''),
     ('read-short', TEST, 'lib/media/badblocks.c',
      'what read() left over is copied from the beginning',
-     'view->base + offset + done,',
-     'view->base + offset,'),
+     'dp_os_copy_checked((char *)to + done, view->base + offset + done,',
+     'dp_os_copy_checked((char *)to + done, view->base + offset,'),
     ('read-nothing', TEST, 'lib/api/reserve.c',
      'a length of 0 reads all',
      '''	if (ret || !length)
@@ -115,21 +115,13 @@ MUTANTS = [
      'each copy leaves a descriptor open',
      '''	close(fd[0]);
 	close(fd[1]);
-	return ret;
-}
-
-int dp_os_read_now''',
+	return ret;''',
      '''	close(fd[0]);
-	return ret;
-}
-
-int dp_os_read_now'''),
+	return ret;'''),
     ('copy-blames-the-medium', TEST, 'lib/os/os.c',
      'a lack of descriptors is called a bad medium',
-     '''	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
-		return -errno;''',
-     '''	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK))
-		return -EIO;'''),
+     '''	return os_result(pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK));''',
+     '''	return pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK) ? -EIO : 0;'''),
     ('table-not-tolerant', TEST, 'lib/media/table.c',
      'a degraded open stops at a page that cannot be read',
      '''	if (ret == -EIO && tolerant)

@@ -28,7 +28,7 @@ void world_abandon(struct daxpin_pool *pool)
 {
 	if (!pool)
 		return;
-	dp_pool_close(&pool->media, false);
+	dp_pool_tear_down(&pool->media);
 	dp_discard(pool);
 }
 

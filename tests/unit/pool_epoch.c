@@ -225,7 +225,9 @@ static void a_degraded_open_leaves_it_alone(void **state)
 /* Hibernated, and another system had the pool meanwhile. */
 static void a_close_leaves_another_opens_mark_alone(void **state)
 {
+	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct fixture *f = *state;
+	struct daxpin_extent extent;
 	struct dp_super super;
 	uint64_t before;
 
@@ -237,6 +239,11 @@ static void a_close_leaves_another_opens_mark_alone(void **state)
 	write_super(f, 0, super);
 	before = fingerprint(f->path);
 	assert_int_equal(daxpin_pool_close(f->pool), -ESTALE);
+	/* The handle is still there, to read with. */
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	assert_true(info.flags & DAXPIN_POOL_READONLY);
+	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EROFS);
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	f->pool = NULL;
 	assert_int_equal(fingerprint(f->path), before);
 }

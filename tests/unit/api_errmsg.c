@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A sentence belongs to the failure that is returned. Each call that has room for one
+ * is made with another call's sentence in it: with success it must be empty, with a
+ * failure new. Outputs are written on success alone. And what a close returns.
+ */
+#include "fixture.h"
+#include "invariant.h"
+#include <stdbool.h>
+#include <sys/resource.h>
+#include "child.h"
+
+#define MIB		(UINT64_C(1) << 20)
+#define STALE		"what an earlier call left"
+#define UNTOUCHED	((void *)0x5a5a)
+
+/* What each call is made with; `how` says whether it can succeed. */
+enum how { GOOD, BAD, TOO_NEW };
+
+struct scene {
+	struct fixture *f;
+	char errmsg[512];
+	char other[80];
+	char backup[80];
+	void *output;
+	unsigned char summary[sizeof(struct daxpin_check_summary)];
+};
+
+/* Options of a newer version: a tail that is not zero. */
+#define OPTIONS(type, ...)						\
+	struct {							\
+		type o;							\
+		uint64_t tail;						\
+	} options = { .o = {						\
+		.size = how == TOO_NEW ? sizeof(options) :		\
+			sizeof(options.o),				\
+		.errmsg = s->errmsg, .errmsg_size = sizeof(s->errmsg),	\
+		__VA_ARGS__ }, .tail = 1 }
+
+static int call_create(struct scene *s, enum how how)
+{
+	OPTIONS(struct daxpin_pool_options, .pool_size = 32 * MIB,
+		.segment_size = how == BAD ? 33 * MIB : 32 * MIB,
+		.flags = DAXPIN_POOL_OVERWRITE);
+
+	return daxpin_pool_create(s->other, &options.o, (void *)&s->output);
+}
+
+static int call_open(struct scene *s, enum how how)
+{
+	OPTIONS(struct daxpin_pool_options, .uuid = { how == BAD });
+
+	return daxpin_pool_open(s->other, &options.o, (void *)&s->output);
+}
+
+static void close_it(struct scene *s)
+{
+	assert_int_equal(daxpin_pool_close(s->output), 0);
+}
+
+static int call_check(struct scene *s, enum how how)
+{
+	OPTIONS(struct daxpin_pool_options);
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	int ret;
+
+	ret = daxpin_check(how == BAD ? "/dev/null" : s->other, &options.o,
+			   NULL, NULL, &summary);
+	if (!ret)
+		s->output = NULL;
+	else
+		assert_int_equal(summary.source, 0);
+	return ret;
+}
+
+static int call_repair(struct scene *s, enum how how)
+{
+	OPTIONS(struct daxpin_pool_options);
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	int ret;
+
+	ret = daxpin_repair(how == BAD ? "/dev/null" : s->other, &options.o,
+			    s->backup, NULL, NULL, &summary);
+	if (!ret)
+		s->output = NULL;
+	else
+		assert_int_equal(summary.source, 0);
+	return ret;
+}
+
+static int call_undo(struct scene *s, enum how how)
+{
+	OPTIONS(struct daxpin_pool_options);
+
+	return daxpin_repair_undo(s->other, &options.o, s->backup);
+}
+
+static int call_publish(struct scene *s, enum how how)
+{
+	OPTIONS(struct daxpin_publish_options);
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+	size_t failed = SIZE_MAX;
+	int ret;
+
+	assert_int_equal(daxpin_reserve(s->f->pool, 4096, 0, &op.extent), 0);
+	if (how == BAD)
+		op.type = DAXPIN_OP_RETIRE;
+	ret = daxpin_publish(s->f->pool, &op, 1, &options.o, &failed);
+	assert_true(ret ? failed <= 1 : failed == SIZE_MAX);
+	if (ret)
+		assert_int_equal(daxpin_cancel(s->f->pool, op.extent), 0);
+	else
+		s->output = NULL;
+	return ret;
+}
+
+static int call_register(struct scene *s, enum how how)
+{
+	OPTIONS(struct daxpin_registration_options, .label = "errmsg");
+
+	return daxpin_register(s->f->pool, how == BAD ? 99 : 0, &options.o,
+			       (void *)&s->output);
+}
+
+static void unregister(struct scene *s)
+{
+	assert_int_equal(daxpin_unregister(s->output), 0);
+}
+
+static int call_job(struct scene *s, enum how how,
+		    int (*begin)(struct daxpin_pool *,
+				 const struct daxpin_job_options *,
+				 struct daxpin_job **))
+{
+	OPTIONS(struct daxpin_job_options, .segment = how == BAD ? 99 : 0);
+
+	return begin(s->f->pool, &options.o, (void *)&s->output);
+}
+
+static int call_reclaim(struct scene *s, enum how how)
+{
+	return call_job(s, how, daxpin_reclaim);
+}
+
+static int call_refill(struct scene *s, enum how how)
+{
+	return call_job(s, how, daxpin_refill);
+}
+
+static void end_job(struct scene *s)
+{
+	assert_int_equal(daxpin_job_wait(s->output, DAXPIN_NO_DEADLINE), 0);
+	assert_int_equal(daxpin_job_end(s->output), 0);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct scene *s, enum how how);
+	void (*undo)(struct scene *s);
+	bool fails_only;
+} calls[] = {
+	{ "create", call_create, close_it, false },
+	{ "open", call_open, close_it, false },
+	{ "check", call_check, NULL, false },
+	{ "repair", call_repair, NULL, false },
+	{ "repair_undo", call_undo, NULL, true },
+	{ "publish", call_publish, NULL, false },
+	{ "register", call_register, unregister, false },
+	{ "reclaim", call_reclaim, end_job, false },
+	{ "refill", call_refill, end_job, false },
+};
+
+static void try_call(struct scene *s, size_t i, enum how how)
+{
+	int ret;
+
+	strcpy(s->errmsg, STALE);
+	s->output = UNTOUCHED;
+	ret = calls[i].run(s, how);
+	print_message("# %s: %d \"%s\"\n", calls[i].name, ret, s->errmsg);
+	if (ret) {
+		assert_ptr_equal(s->output, UNTOUCHED);
+		assert_true(s->errmsg[0]);
+		assert_null(strstr(s->errmsg, STALE));
+		assert_true(how != GOOD || calls[i].fails_only);
+		return;
+	}
+	assert_int_equal(how, GOOD);
+	assert_string_equal(s->errmsg, "");
+	if (calls[i].undo)
+		calls[i].undo(s);
+}
+
+static void a_sentence_belongs_to_its_failure(void **state)
+{
+	struct fixture *f = *state;
+	struct scene s = { .f = f };
+
+	snprintf(s.other, sizeof(s.other), "%s/other", f->path);
+	snprintf(s.backup, sizeof(s.backup), "%s/backup", f->path);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		for (enum how how = GOOD; how <= TOO_NEW; how++)
+			try_call(&s, i, how);
+	dp_invariants(f->pool);
+}
+
+/* ---------------------------------------------------------------- the close */
+
+/* In a child, which has no descriptor left. */
+static int close_with_none(void *arg)
+{
+	const struct rlimit none = { 0, 0 };
+	struct fixture *f = arg;
+	struct daxpin_pool *pool;
+
+	if (daxpin_pool_open(f->path, NULL, &pool) ||
+	    setrlimit(RLIMIT_NOFILE, &none))
+		return 1;
+	return daxpin_pool_close(pool) ? 2 : 0;
+}
+
+static void a_close_needs_no_descriptor(void **state)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct fixture *f = *state;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	assert_int_equal(run_child(close_with_none, f), 0);
+	f->options.deadline_ns = daxpin_deadline_ms(600000);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	assert_int_equal(info.unclean, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
+						   fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_sentence_belongs_to_its_failure),
+		TEST(a_close_needs_no_descriptor),
+	};
+
+	return cmocka_run_group_tests_name("api_errmsg", tests, NULL, NULL);
+}
