@@ -1126,7 +1126,7 @@ MUTANTS = [
 	    reap_is_kept_back(reap->ring)) {''',
      '''	if (ret == -EAGAIN && !reap->was_entered &&
 	    !reap->ring) {''',
-     'one_reap_finds_all'),
+     'reap_finds_all_that_came'),
     ('guard-pins-nothing', URING, 'lib/uring/attach.c',
      'C12: a reclaim punches what a guarded ring\'s owner has registered',
      '''		.flags = uring->has_own_buffers ? 0 :

@@ -74,6 +74,17 @@ static int reap(struct reaping *reaping,
 				 ended, reaping);
 }
 
+/* Nothing else enters the kernel with this ring. Linux 6.1 reads a pipe in a worker,
+ * so that completions may come after the write. */
+static void reap_until(struct reaping *reaping, uint32_t ended)
+{
+	for (int i = 0; i < 60000 && reaping->ended < ended; i++) {
+		assert_true(reap(reaping, count_end) >= 0);
+		usleep(1000);
+	}
+	assert_int_equal(reaping->ended, ended);
+}
+
 /* --------------------------------------------- what the kernel keeps back */
 
 static const struct {
@@ -109,7 +120,7 @@ static bool use_ring(struct world *w, const char *name, unsigned int flags)
 }
 
 /* The queue has room for 8 of them, the kernel keeps the others. */
-static void one_reap_finds_all(void **state)
+static void reap_finds_all_that_came(void **state)
 {
 	struct world *w = *state;
 	const char bytes[REQUESTS] = { 0 };
@@ -124,9 +135,8 @@ static void one_reap_finds_all(void **state)
 		prepare_all(&reaping, REQUESTS);
 		assert_int_equal(reap(&reaping, count_end), 0);
 		assert_int_equal(write(w->pipe[1], bytes, REQUESTS), REQUESTS);
-		assert_int_equal(reap(&reaping, count_end), REQUESTS);
+		reap_until(&reaping, REQUESTS);
 		assert_int_equal(reaping.found, REQUESTS);
-		assert_int_equal(reaping.ended, REQUESTS);
 		assert_int_equal(info_of(w->uring).in_flight, 0);
 		assert_int_equal(reap(&reaping, count_end), 0);
 		assert_int_equal(daxpin_uring_detach(w->uring), 0);
@@ -171,7 +181,7 @@ static void another_thread_is_told(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, reap_elsewhere,
 					&reaping), 0);
 	pthread_join(thread, NULL);
-	assert_int_equal(reap(&reaping, count_end), 1);
+	reap_until(&reaping, 1);
 }
 
 /* -------------------------------------------------------- after the drop */
@@ -206,8 +216,13 @@ static void what_was_read_can_be_published(void **state)
 	assert_int_equal(attach(w, 0), 0);
 	prepare_all(&reaping, 2);
 	assert_int_equal(write(w->pipe[1], "ab", 2), 2);
-	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_unpublished,
-					   publish_it, &reaping), 2);
+	for (int i = 0; i < 60000 && reaping.ended < 2; i++) {
+		assert_true(daxpin_uring_reap(w->uring, &w->ring,
+					      find_unpublished, publish_it,
+					      &reaping) >= 0);
+		usleep(1000);
+	}
+	assert_int_equal(reaping.ended, 2);
 	for (uint32_t i = 0; i < 2; i++) {
 		assert_int_equal(daxpin_state(w->f.pool, reaping.extent[i],
 					      &is), 0);
@@ -362,7 +377,7 @@ static void an_event_of_others_means_no_ring(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(one_reap_finds_all),
+		TEST(reap_finds_all_that_came),
 		TEST(a_disabled_ring_is_empty),
 		TEST(another_thread_is_told),
 		TEST(what_was_read_can_be_published),
