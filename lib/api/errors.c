@@ -21,7 +21,7 @@ static const struct {
 	{ EBUSY, "somebody else has it at this time" },
 	{ ECANCELED, "the caller's progress function gave up, or the job was cancelled" },
 	{ EEXIST, "something is there already; or the ring belongs to another thread" },
-	{ EFBIG, "larger than the largest extent that a pool of this geometry can have" },
+	{ EFBIG, "larger than the largest extent that a pool of this geometry can have, or than RLIMIT_FSIZE lets a file be" },
 	{ EINPROGRESS, "it is not over yet" },
 	{ EINVAL, "the call makes no sense: a bad argument, or one that the extent's state does not allow" },
 	{ EIO, "the medium or the device failed, or the medium is bad there" },

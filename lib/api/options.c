@@ -104,12 +104,24 @@ static int options_no_descriptor(const struct dp_pool_request *request)
 		       request->segments, request->segments + SPARE);
 }
 
+/* No file of a pool is larger than a segment. */
+static int options_file_too_large(const struct dp_pool_request *request)
+{
+	return dp_fail(request->errmsg, -EFBIG,
+		       "%s: RLIMIT_FSIZE lets a file of this process have %llu bytes, and one of a pool's has up to segment_size, %llu: raise the limit (ulimit -f; systemd: LimitFSIZE=), or choose smaller segments",
+		       request->path,
+		       (unsigned long long)dp_os_file_size_limit(),
+		       (unsigned long long)request->segment_size);
+}
+
 int dp_options_end(const struct dp_options *options, int ret)
 {
 	const struct daxpin_pool_options *copy = &options->copy;
 
 	if (ret == -EMFILE)
 		return options_no_descriptor(&options->request);
+	if (ret == -EFBIG && dp_os_file_size_limit() != UINT64_MAX)
+		return options_file_too_large(&options->request);
 	if (ret < 0 && copy->errmsg && copy->errmsg_size && !copy->errmsg[0])
 		dp_fail(&options->errmsg, ret, "%s: %s", options->request.path,
 			strerror(-ret));

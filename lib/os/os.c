@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "os/os.h"
+#include "os/size_signal.h"
 
 /* The byte that says "owner alive": anywhere, as long as all agree. */
 #define ALIVE_BYTE	0
@@ -102,12 +103,20 @@ int dp_os_rmdir(const char *path)
 	return os_result(rmdir(path));
 }
 
+static ssize_t write_some(int fd, const void *from, uint64_t size)
+{
+	sigset_t before;
+	bool was = size_signal_block(&before);
+
+	return size_signal_restore(write(fd, from, size), &before, was);
+}
+
 int dp_os_write(int fd, const void *from, uint64_t size)
 {
 	const char *at = from;
 
 	while (size) {
-		ssize_t n = write(fd, at, size);
+		ssize_t n = write_some(fd, at, size);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -131,12 +140,20 @@ int dp_os_syncfs(int fd)
 
 int dp_os_truncate(int fd, uint64_t size)
 {
-	return os_result(ftruncate(fd, size));
+	sigset_t before;
+	bool was = size_signal_block(&before);
+
+	return os_result(size_signal_restore(ftruncate(fd, size), &before,
+					     was));
 }
 
 int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 {
-	return os_result(fallocate(fd, mode, offset, length));
+	sigset_t before;
+	bool was = size_signal_block(&before);
+
+	return os_result(size_signal_restore(fallocate(fd, mode, offset,
+						       length), &before, was));
 }
 
 int dp_os_readlink(const char *path, char *buffer, size_t size)
@@ -436,6 +453,22 @@ uint64_t dp_os_descriptor_limit(void)
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur;
+}
+
+uint64_t dp_os_file_size_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) ||
+	       limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
+uint64_t dp_os_locked_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_MEMLOCK, &limit) ||
+	       limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
 int dp_os_pid_exists(int pid)

@@ -277,6 +277,20 @@ static int segment_map_all(struct dp_segments *segments, uint64_t size,
 	return ret;
 }
 
+/* -EAGAIN: what mmap() returns where it would have to lock the memory and must not. */
+static int segment_no_addresses(int error, uint64_t range,
+				const struct dp_errmsg *errmsg)
+{
+	if (error != -EAGAIN)
+		return dp_fail(errmsg, error,
+			       "no %llu MiB of addresses for the pool",
+			       (unsigned long long)range >> 20);
+	return dp_fail(errmsg, -ENOMEM,
+		       "the %llu MiB of the pool cannot be mapped: mlockall(MCL_FUTURE) locks what is mapped, and RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l; systemd: LimitMEMLOCK=), or call munlockall() before",
+		       (unsigned long long)range >> 20,
+		       (unsigned long long)dp_os_locked_limit() >> 10);
+}
+
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		    struct dp_geometry *geometry, bool create,
 		    const struct dp_errmsg *errmsg)
@@ -289,9 +303,7 @@ int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		range = size;
 	ret = dp_map_reserve(&segments->range, range, segments->source->align);
 	if (ret)
-		return dp_fail(errmsg, ret,
-			       "no %llu MiB of addresses for the pool",
-			       (unsigned long long)range >> 20);
+		return segment_no_addresses(ret, range, errmsg);
 	geometry->base = segments->range.base;
 	segments->divided = *geometry;
 	return segment_map_all(segments, size, create, errmsg);

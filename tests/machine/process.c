@@ -91,6 +91,16 @@ uint64_t dp_os_descriptor_limit(void)
 	return MACHINE_HANDLES;
 }
 
+uint64_t dp_os_file_size_limit(void)
+{
+	return UINT64_MAX;
+}
+
+uint64_t dp_os_locked_limit(void)
+{
+	return UINT64_MAX;
+}
+
 int dp_os_pid_exists(int pid)
 {
 	return pid == machine.pid;

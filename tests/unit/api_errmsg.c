@@ -233,6 +233,29 @@ static void a_close_needs_no_descriptor(void **state)
 	assert_int_equal(info.unclean, 0);
 }
 
+/* In a child, whose files may have 1 MiB; a signal would end it. */
+static int create_with_small_files(void *arg)
+{
+	const struct rlimit small = { MIB, MIB };
+	struct fixture *f = arg;
+	struct daxpin_pool *pool;
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/large", f->path);
+	if (setrlimit(RLIMIT_FSIZE, &small))
+		return 1;
+	if (daxpin_pool_create(path, &f->options, &pool) != -EFBIG)
+		return 2;
+	return strstr(f->errmsg, "RLIMIT_FSIZE") &&
+	       strstr(f->errmsg, " 1048576 ") &&
+	       strstr(f->errmsg, " 33554432:") ? 0 : 3;
+}
+
+static void a_limit_of_file_sizes_is_no_signal(void **state)
+{
+	assert_int_equal(run_child(create_with_small_files, *state), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
@@ -240,6 +263,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_sentence_belongs_to_its_failure),
 		TEST(a_close_needs_no_descriptor),
+		TEST(a_limit_of_file_sizes_is_no_signal),
 	};
 
 	return cmocka_run_group_tests_name("api_errmsg", tests, NULL, NULL);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * At RLIMIT_FSIZE the kernel sends the calling thread SIGXFSZ, which ends the process
+ * unless the program knows of it, and returns EFBIG. A library's caller wants the
+ * errno alone, so the signal is blocked meanwhile and taken back.
+ */
+#ifndef DP_SIZE_SIGNAL_H
+#define DP_SIZE_SIGNAL_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
+static inline bool size_signal_block(sigset_t *ret_before)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGXFSZ);
+	pthread_sigmask(SIG_BLOCK, &set, ret_before);
+	sigpending(&set);
+	return sigismember(&set, SIGXFSZ);
+}
+
+/* was_pending: one was there before, which is the program's own. */
+static inline long size_signal_restore(long ret, const sigset_t *before,
+				bool was_pending)
+{
+	const struct timespec now = { 0, 0 };
+	int error = errno;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGXFSZ);
+	if (ret < 0 && error == EFBIG && !was_pending)
+		sigtimedwait(&set, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+	errno = error;
+	return ret;
+}
+
+#endif
