@@ -30,7 +30,8 @@ static inline void dp_cancel_restore(const int *before)
 }
 
 #define DP_UNCANCELLED() \
-	const int dp_cancel_before __attribute__((cleanup(dp_cancel_restore))) \
-		= dp_cancel_disable()
+	const int dp_cancel_before \
+		__attribute__((cleanup(dp_cancel_restore), unused)) = \
+			dp_cancel_disable()
 
 #endif
