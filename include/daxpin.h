@@ -166,6 +166,15 @@ struct daxpin_pool_options {
 					   has x for each r as well */
 	unsigned char uuid[16];		/* not of a new pool: the pool that is meant,
 					   or -ENXIO; zeroes: any */
+	/*
+	 * Called with a sentence for a log, where something is worth one and no
+	 * error: this call begins to wait, an earlier owner did not close the pool,
+	 * a superblock was restored from its copy, a ring falls back to plain reads
+	 * and writes. In any thread that calls daxpin or an adapter with this pool,
+	 * until it is closed. It must not call daxpin. NULL: nobody is told.
+	 */
+	void (*log)(const char *message, void *arg);
+	void *log_arg;
 };
 
 struct daxpin_pool_info {
@@ -920,6 +929,12 @@ int daxpin_job_end(struct daxpin_job *job);
  * text, never NULL; any thread.
  */
 const char *daxpin_strerror(int error);
+
+/*
+ * For adapters: pass a sentence, without a newline, to the log function that the pool
+ * was opened with; none: nothing is done. Any thread.
+ */
+void daxpin_log(struct daxpin_pool *pool, const char *message);
 
 /* The version of this header, as a number and as a string: compare with < and >. */
 #define DAXPIN_VERSION_NUM	0x000100u	/* major << 16 | minor << 8 | patch */

@@ -10,6 +10,39 @@
 /* Flags that every call accepts. */
 #define ALWAYS		(DAXPIN_POOL_ANY_OWNER | DAXPIN_POOL_ANY_FILESYSTEM)
 
+static const char *options_waits_for(enum dp_owner_state owner)
+{
+	switch (owner) {
+	case DP_OWNER_ALIVE:
+		return "waits for the process that has the pool open";
+	case DP_OWNER_DRAINING:
+		return "waits for I/O of the pool's dead owner";
+	case DP_OWNER_RDMA:
+		return "waits for RDMA of the pool's dead owner";
+	case DP_OWNER_PINNED:
+		return "waits until no memory of the pool's files is pinned";
+	case DP_OWNER_KEPT:
+		return "waits for the process that keeps the lock of the pool's dead owner";
+	case DP_OWNER_NOBODY:
+		return "allocates blocks";
+	default:
+		return "waits for the pool's lock, and cannot tell who has it";
+	}
+}
+
+static void options_log_wait(struct dp_options_progress *progress,
+			     const struct dp_wait *wait)
+{
+	const struct dp_options *options = (struct dp_options *)
+		((char *)progress - offsetof(struct dp_options, progress));
+
+	if (progress->logged == wait->owner)
+		return;
+	progress->logged = wait->owner;
+	dp_log_say(progress->log, options->request.path, "%s (process %d; 0: unknown)",
+		   options_waits_for(wait->owner), wait->pid);
+}
+
 static int options_pass_progress(const struct dp_wait *from, void *arg)
 {
 	struct dp_options_progress *progress = arg;
@@ -22,7 +55,8 @@ static int options_pass_progress(const struct dp_wait *from, void *arg)
 		.total_bytes = from->total_bytes,
 	};
 
-	return progress->fn(&wait, progress->arg);
+	options_log_wait(progress, from);
+	return progress->fn ? progress->fn(&wait, progress->arg) : 0;
 }
 
 static int options_copy(const struct daxpin_pool_options *options,
@@ -61,8 +95,10 @@ int dp_options_take(struct dp_options *options, const char *path,
 	options->errmsg = *DP_ERRMSG_OF(copy);
 	if (!path)
 		return dp_fail(&options->errmsg, -EINVAL, "no path");
+	options->log = (struct dp_log) { copy->log, copy->log_arg };
 	options->progress = (struct dp_options_progress) {
-		copy->progress, copy->progress_arg
+		.fn = copy->progress, .arg = copy->progress_arg,
+		.log = &options->log,
 	};
 	options->request = (struct dp_pool_request) {
 		.path = path,
@@ -84,8 +120,8 @@ int dp_options_take(struct dp_options *options, const char *path,
 				DAXPIN_SEGMENT_DEFAULT,
 		.patience = {
 			.deadline_ns = copy->deadline_ns,
-			.progress = copy->progress ? options_pass_progress :
-				    NULL,
+			.progress = copy->progress || copy->log ?
+				    options_pass_progress : NULL,
 			.arg = &options->progress,
 		},
 		.errmsg = &options->errmsg,

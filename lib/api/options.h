@@ -9,9 +9,12 @@
 #include <daxpin.h>
 #include "pool/pool.h"
 
+/* Whom to tell of waiting: the caller's function, his log, or both. */
 struct dp_options_progress {
 	int (*fn)(const struct daxpin_wait *wait, void *arg);
 	void *arg;
+	const struct dp_log *log;
+	enum dp_owner_state logged;	/* what the log has last been told of */
 };
 
 /* It points into itself, so it must not be copied. */
@@ -19,6 +22,7 @@ struct dp_options {
 	struct daxpin_pool_options copy;	/* fields unknown to the caller: 0 */
 	struct dp_options_progress progress;
 	struct dp_errmsg errmsg;
+	struct dp_log log;
 	struct dp_pool_request request;
 };
 

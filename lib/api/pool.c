@@ -25,6 +25,32 @@ static_assert((int)DAXPIN_YES == DP_YES, "same order");
 static_assert((int)DAXPIN_OWNER_KEPT == DP_OWNER_KEPT, "same order");
 static_assert((int)DAXPIN_STATE_RETIRED == DP_STATE_RETIRED, "same order");
 
+/* What an open found and put right, or goes around. */
+static void pool_log_open(const struct daxpin_pool *pool)
+{
+	const char *path = pool->media.source.path;
+	const struct dp_log *log = &pool->log;
+
+	if (pool->media.restored && !pool->media.readonly)
+		dp_log_say(log, path, "its first superblock was lost and has been restored from the copy");
+	else if (pool->media.was_unclean)
+		dp_log_say(log, path, "its last owner did not close it");
+	if (pool->quarantined_blocks)
+		dp_log_say(log, path, "%llu bytes around damage are not used",
+			   (unsigned long long)pool->quarantined_blocks <<
+			   DP_BLOCK_SHIFT);
+	if (pool->media.movable == DP_YES)
+		dp_log_say(log, path, "its files are not marked against defragmenting: xfs_fsr could move blocks that hardware writes to");
+}
+
+DP_EXPORT void daxpin_log(struct daxpin_pool *pool, const char *message)
+{
+	DP_UNCANCELLED();
+
+	if (!dp_enter(pool) && message)
+		dp_log_say(&pool->log, pool->media.source.path, "%s", message);
+}
+
 static int pool_start(const char *path, const struct daxpin_pool_options *user,
 		      uint32_t flags,
 		      int (*media)(struct dp_pool *, struct dp_pool_request *),
@@ -38,8 +64,12 @@ static int pool_start(const char *path, const struct daxpin_pool_options *user,
 	if (!ret_pool)
 		return dp_fail(&options.errmsg, -EINVAL,
 			       "nowhere to put the pool");
-	return dp_options_end(&options, dp_recover(&options.request, media,
-						   ret_pool));
+	ret = dp_recover(&options.request, media, ret_pool);
+	if (!ret) {
+		(*ret_pool)->log = options.log;
+		pool_log_open(*ret_pool);
+	}
+	return dp_options_end(&options, ret);
 }
 
 DP_EXPORT int daxpin_pool_create(const char *path,

@@ -28,6 +28,7 @@ struct daxpin_pool {
 	struct dp_roots roots;
 	pthread_mutex_t word_lock[DP_WORD_LOCKS];
 	uint64_t epoch;			/* as in gen: low 24 bits */
+	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	uint64_t usable_blocks;
 	uint64_t quarantined_blocks;	/* for damage */

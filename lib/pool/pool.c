@@ -457,6 +457,7 @@ static int pool_map_and_check(struct dp_pool *pool,
 	int ret;
 
 	pool->was_unclean = dp_super_is_unclean(&pool->super);
+	pool->restored = pool->super.flags & DP_SUPER_OWNER_UNKNOWN;
 	pool->geometry = dp_geometry_of(pool->super.pool_size,
 					pool->super.segment_size);
 	pool->seed = dp_layout_seed(pool->super.uuid);

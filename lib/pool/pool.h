@@ -33,6 +33,7 @@ struct dp_pool {
 	struct dp_flushed flushed;
 	struct dp_geometry geometry;
 	uint32_t ignored_files;
+	bool restored;			/* the first superblock, from its copy */
 	uint64_t seed;
 	struct dp_segments segments;
 	struct dp_epochs epochs;

@@ -72,6 +72,20 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 
 /* -------------------------------------------------------- fill and empty */
 
+/* `fallback` of daxpin_uring_info(); a new reason is told to the log as well. */
+static void slots_note_failure(struct daxpin_uring *uring, int error)
+{
+	char message[200];
+
+	if (uring->table.last_error == error)
+		return;
+	uring->table.last_error = error;
+	snprintf(message, sizeof(message),
+		 "a ring reads and writes without fixed buffers: %s",
+		 strerror(-error));
+	daxpin_log(uring->pool, message);
+}
+
 static struct daxpin_segment slots_segment_at(const struct daxpin_uring *uring,
 					      uint32_t index)
 {
@@ -272,7 +286,7 @@ static void slots_ask(struct daxpin_uring *uring, uint32_t index)
 	if (ret == -EBUSY || ret == -EAGAIN)
 		return;
 	state->miss_threshold = THRESHOLD_AFTER_FAILURE;
-	table->last_error = ret;
+	slots_note_failure(uring, ret);
 }
 
 int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
@@ -479,7 +493,7 @@ static int slots_fill_all(struct daxpin_uring *uring,
 		return slots_refuse_memory(uring, options);
 	if (ret != -ENOMEM)
 		return ret;
-	table->last_error = ret;
+	slots_note_failure(uring, ret);
 	table->fill_limit = table->filled;
 	return 0;
 }
@@ -577,6 +591,6 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 			"no fixed buffers on this backing and kernel: leave out DAXPIN_URING_NEED_FIXED");
 	if (need)
 		return ret;
-	table->last_error = ret;
+	slots_note_failure(uring, ret);
 	return 0;
 }

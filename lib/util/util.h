@@ -59,6 +59,30 @@ static inline int dp_fail(const struct dp_errmsg *errmsg, int error,
 	return error;
 }
 
+/* Where sentences go that are no errors. fn may be absent. */
+struct dp_log {
+	void (*fn)(const char *message, void *arg);
+	void *arg;
+};
+
+/* What begins with the path of the pool that it is about. */
+__attribute__((format(printf, 3, 4)))
+static inline void dp_log_say(const struct dp_log *log, const char *path,
+			      const char *format, ...)
+{
+	char message[512];
+	va_list ap;
+	int length;
+
+	if (!log->fn)
+		return;
+	length = snprintf(message, sizeof(message), "%.300s: ", path);
+	va_start(ap, format);
+	vsnprintf(message + length, sizeof(message) - length, format, ap);
+	va_end(ap);
+	log->fn(message, log->arg);
+}
+
 /* The errmsg and errmsg_size of a public struct of options. */
 #define DP_ERRMSG_OF(options) \
 	(&(struct dp_errmsg) { (options)->errmsg, (options)->errmsg_size })

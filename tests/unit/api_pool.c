@@ -1095,6 +1095,97 @@ static void disk_pool_refuses_finer_granularity(void **state)
 #define TEST(name, setup) \
 	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
+/* ------------------------------------------------------------------- the log */
+
+static struct {
+	char line[8][600];
+	int lines;
+} logged;
+
+static void note_line(const char *message, void *arg)
+{
+	assert_ptr_equal(arg, &logged);
+	assert_true(logged.lines < 8);
+	snprintf(logged.line[logged.lines++], sizeof(logged.line[0]), "%s",
+		 message);
+}
+
+static void log_lines(struct fixture *f)
+{
+	memset(&logged, 0, sizeof(logged));
+	f->options.log = note_line;
+	f->options.log_arg = &logged;
+}
+
+static void assert_logged(struct fixture *f, const char *words)
+{
+	for (int i = 0; i < logged.lines; i++)
+		if (strstr(logged.line[i], words)) {
+			assert_memory_equal(logged.line[i], f->path,
+					    strlen(f->path));
+			return;
+		}
+	fail_msg("\"%s\" is not in the %d lines of the log: %s", words,
+		 logged.lines, logged.line[0]);
+}
+
+static void a_wait_is_logged_once(void **state)
+{
+	struct fixture *f = *state;
+	struct child child = start_child(f, child_opens, NULL);
+	int ret;
+
+	assert_int_equal(child.told, 0);
+	log_lines(f);
+	f->options.deadline_ns = daxpin_deadline_ms(350);
+	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+	kill_child(&child);
+	assert_int_equal(ret, -EBUSY);
+	assert_int_equal(logged.lines, 1);
+	assert_logged(f, "waits for the process that has the pool open");
+}
+
+static void what_an_open_finds_is_logged(void **state)
+{
+	struct fixture *f = *state;
+	struct child child = start_child(f, child_opens, NULL);
+
+	assert_int_equal(child.told, 0);
+	kill_child(&child);
+	log_lines(f);
+	open_pool(f);
+	assert_logged(f, "its last owner did not close it");
+	logged.lines = 0;
+	daxpin_log(f->pool, "from an adapter");
+	assert_logged(f, "from an adapter");
+	daxpin_log(f->pool, NULL);
+	daxpin_log(NULL, "nowhere");
+	assert_int_equal(logged.lines, 1);
+	close_pool(f);
+	logged.lines = 0;
+	open_pool(f);
+	for (int i = 0; i < logged.lines; i++)
+		assert_null(strstr(logged.line[i], "did not close"));
+	close_pool(f);
+	log_lines(f);
+	f->options.log = NULL;
+	open_pool(f);
+	assert_int_equal(logged.lines, 0);
+}
+
+static void a_restored_superblock_is_logged(void **state)
+{
+	struct fixture *f = *state;
+	char zeroes[4096] = { 0 };
+
+	patch(f, 0, 0, zeroes, sizeof(zeroes));
+	log_lines(f);
+	f->options.deadline_ns = DAXPIN_NO_DEADLINE;
+	f->options.flags = DAXPIN_POOL_DESPITE_RDMA;
+	open_pool(f);
+	assert_logged(f, "restored from the copy");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1118,6 +1209,9 @@ int main(void)
 		TEST(create_says_how_far_it_is, empty_setup),
 		TEST(create_ends_when_progress_says_so, empty_setup),
 		TEST(create_ends_at_the_deadline, empty_setup),
+		TEST(a_wait_is_logged_once, closed_setup),
+		TEST(what_an_open_finds_is_logged, closed_setup),
+		TEST(a_restored_superblock_is_logged, closed_setup),
 		TEST(create_cut_short_is_refused_and_completed, closed_setup),
 		TEST(create_completes_blank_files, empty_setup),
 		TEST(create_refuses_when_a_later_segment_is_not_blank,
