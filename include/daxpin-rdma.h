@@ -460,8 +460,9 @@ int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
 		      enum daxpin_flush_way *ret_way);
 
 /*
- * Deregister the local keys, free rdma. -EBUSY while grants are out; the
- * device's -errno, and rdma stays, where it refuses. From then on a call on rdma
+ * Deregister the local keys, free rdma. After 0 the handle is gone, after anything
+ * else it is not. -EBUSY while grants are out; the device's -errno where it refuses.
+ * From then on a call on rdma
  * or a grant of its is -ESTALE, which the library remembers of the last 64; older
  * ones are as pointers that were freed. Not concurrent with any other call on
  * rdma or its grants. NULL is fine.

@@ -24,11 +24,11 @@
  * meaning, listed in daxpin(7). Outputs come last, are called ret_..., and are
  * written only on success. An errmsg of the caller's is emptied when the call begins
  * and has a sentence only if it fails. Where a call ends a handle, the handle is gone
- * after 0 and is not after anything else. Sizes, offsets and addresses are bytes. Deadlines
- * are CLOCK_MONOTONIC nanoseconds: 0 means "do not wait". Structs that begin
- * with `size` may grow: set it to sizeof, zero the rest. Of those that the library
- * hands to a callback it is the library's: a field is there if it ends below that.
- * Reserved fields of the caller's are zero.
+ * after 0 and is not after anything else. Sizes, offsets and addresses are bytes.
+ * Deadlines are CLOCK_MONOTONIC nanoseconds: 0 means "do not wait". Structs that
+ * begin with `size` may grow: set it to sizeof, zero the rest. Of those that the
+ * library hands to a callback it is the library's: a field is there if it ends below
+ * that. Reserved fields of the caller's are zero.
  */
 #ifndef DAXPIN_H
 #define DAXPIN_H
@@ -800,8 +800,8 @@ int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 
 /*
  * The pin is gone: the hardware can no longer reach the segment. After 0 the handle
- * is gone, after anything else it is not. For this and the
- * next three: a registration belongs to whoever made it. An adapter's, as an event
+ * is gone, after anything else it is not. For this and the next three: a registration
+ * belongs to whoever made it. An adapter's, as an event
  * may name it, is not for the caller: its service call or detach returns -EINVAL
  * for a pin that others took or gave back; after an unregister it uses freed memory.
  */

@@ -32,13 +32,13 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include "rdma/local_key.h"
 #include "rdma/loopback.h"
 #include "rdma/mr.h"
 #include "rdma/retry.h"
 #include "rdma/trust.h"
 #include "rdma/window.h"
+#include "util/memlock.h"
 
 #define BIND_MS		2000
 /* What the trial tried. */
@@ -121,7 +121,7 @@ static int access_open_region(struct daxpin_grant *grant, int access,
 {
 	const struct daxpin_grant_key *key = &grant->key;
 	struct ibv_pd *pd = grant->rdma->pd;
-	struct rlimit limit = { 0 };
+	char text[DP_MEMLOCK_TEXT];
 	int ret;
 
 	if (access & ACCESS_WRITES)
@@ -134,10 +134,9 @@ static int access_open_region(struct daxpin_grant *grant, int access,
 		return 0;
 	}
 	if (ret == -ENOMEM) {
-		getrlimit(RLIMIT_MEMLOCK, &limit);
 		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "%" PRIu64 " bytes cannot be pinned: RLIMIT_MEMLOCK is %" PRIu64 ": raise it (ulimit -l, LimitMEMLOCK=) or give CAP_IPC_LOCK",
-			       key->length, (uint64_t)limit.rlim_cur);
+			       "%" PRIu64 " bytes cannot be pinned; %s: raise it (ulimit -l; systemd: LimitMEMLOCK=) or give CAP_IPC_LOCK",
+			       key->length, dp_memlock_text(text));
 	}
 	return dp_fail(DP_ERRMSG_OF(o), ret,
 		       "%s refused a memory region of %" PRIu64 " bytes with access 0x%x: %s",

@@ -35,6 +35,7 @@
 
 #include <stdlib.h>
 #include <sys/resource.h>
+#include "util/memlock.h"
 
 /* Requests that a segment has to do without before another loses its slot: to
  * pin a segment costs as much as many requests gain. */
@@ -75,14 +76,14 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 /* `fallback` of daxpin_uring_info(); a new reason is told to the log as well. */
 static void slots_note_failure(struct daxpin_uring *uring, int error)
 {
-	char message[200];
+	char message[400], text[DP_MEMLOCK_TEXT];
 
 	if (uring->table.last_error == error)
 		return;
 	uring->table.last_error = error;
 	snprintf(message, sizeof(message),
 		 "a ring reads and writes without fixed buffers: %s",
-		 strerror(-error));
+		 error == -ENOMEM ? dp_memlock_text(text) : strerror(-error));
 	daxpin_log(uring->pool, message);
 }
 
@@ -468,10 +469,12 @@ static int slots_probe(struct daxpin_uring *uring)
 static int slots_refuse_memory(struct daxpin_uring *uring,
 			       const struct daxpin_uring_options *options)
 {
+	char text[DP_MEMLOCK_TEXT];
+
 	return dp_fail(DP_ERRMSG_OF(options), -ENOMEM,
-		       "fixed buffers for the pool lock %llu KiB, RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l), or leave out DAXPIN_URING_NEED_FIXED",
+		       "fixed buffers for the pool need %llu KiB; %s: raise it (ulimit -l; systemd: LimitMEMLOCK=), give CAP_IPC_LOCK, or leave out DAXPIN_URING_NEED_FIXED",
 		       (unsigned long long)uring->needed_bytes >> 10,
-		       (unsigned long long)slots_memlock() >> 10);
+		       dp_memlock_text(text));
 }
 
 /* As many as there are slots and memory for, or all. */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* RLIMIT_MEMLOCK, and what of it is used, for the adapters' sentences. */
+#ifndef DP_MEMLOCK_H
+#define DP_MEMLOCK_H
+
+#include <stddef.h>
+
+#define DP_MEMLOCK_TEXT	256u
+
+/*
+ * Write what RLIMIT_MEMLOCK is and how much this process has pinned and locked, as a
+ * clause of a sentence, and return it. That a number cannot be read is said.
+ */
+const char *dp_memlock_text(char text[DP_MEMLOCK_TEXT]);
+
+#endif
