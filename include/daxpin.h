@@ -17,8 +17,9 @@
  *  - A hold is dropped only when the hardware is known to be done: at the
  *    request's last CQE, or when ibv_dereg_mr() has returned. The adapters
  *    (daxpin-uring.h, daxpin-rdma.h) do this for you.
- *  - No call may be made from a signal handler. No call is a cancellation point
- *    (pthread_cancel()), nor are the callbacks in it; callbacks must return.
+ *  - No call may be made from a signal handler. A cancellation (pthread_cancel()) ends
+ *    a thread at the beginning of those calls that daxpin(7) lists, before they have
+ *    done anything, and at no other place in a call. Callbacks must return.
  *
  * Conventions: functions return 0 or a count, or -errno; each errno has one
  * meaning, listed in daxpin(7). Outputs come last, are called ret_..., and are

@@ -48,7 +48,7 @@ DP_EXPORT int daxpin_check(const char *path,
 			   daxpin_finding_fn *fn, void *arg,
 			   struct daxpin_check_summary *ret_summary)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct dp_report report;
 	struct dp_options options;
 	int ret = dp_options_take(&options, path, user, DAXPIN_POOL_ANY_NODE);
@@ -72,7 +72,7 @@ DP_EXPORT int daxpin_repair(const char *path,
 			    void *arg,
 			    struct daxpin_check_summary *ret_summary)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct dp_patches patches = { .count = 0 };
 	struct dp_report report;
 	struct dp_options options;
@@ -98,7 +98,7 @@ DP_EXPORT int daxpin_repair_undo(const char *path,
 				 const struct daxpin_pool_options *user,
 				 const char *backup)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct dp_options options;
 	int ret = dp_options_take(&options, path, user, DAXPIN_POOL_ANY_NODE);
 

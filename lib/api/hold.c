@@ -294,7 +294,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 			   void (*fn)(const struct daxpin_holder *holder,
 				      void *arg), void *arg)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
@@ -326,7 +326,7 @@ DP_EXPORT int daxpin_idle(struct daxpin_pool *pool, struct daxpin_extent extent)
 DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
 			       struct daxpin_extent extent, uint64_t deadline_ns)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	int ret = dp_find(pool, extent, &handle, &view);

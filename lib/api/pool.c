@@ -76,7 +76,7 @@ DP_EXPORT int daxpin_pool_create(const char *path,
 				 const struct daxpin_pool_options *options,
 				 struct daxpin_pool **ret_pool)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 
 	return pool_start(path, options,
 			  DAXPIN_POOL_OVERWRITE | DAXPIN_POOL_ANY_NODE |
@@ -99,7 +99,7 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 			       const struct daxpin_pool_options *options,
 			       struct daxpin_pool **ret_pool)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 
 	return pool_start(path, options,
 			  DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
@@ -160,7 +160,7 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 
 DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	uint64_t step_ns = 50000;
 	int ret = dp_enter(pool);
 

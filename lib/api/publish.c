@@ -188,7 +188,7 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 			     const struct daxpin_publish_options *user,
 			     size_t *failed)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct daxpin_publish_options options;
 	size_t index = count;
 	int ret = publish_options(user, &options);
@@ -258,7 +258,7 @@ DP_EXPORT int daxpin_roots(struct daxpin_pool *pool,
 				     struct daxpin_extent extent, void *arg),
 			   void *arg)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	char name[DP_ROOT_NAME_MAX];
 	struct daxpin_extent extent;
 	int ret = dp_enter(pool);

@@ -140,7 +140,7 @@ DP_EXPORT int daxpin_reclaim(struct daxpin_pool *pool,
 			     const struct daxpin_job_options *options,
 			     struct daxpin_job **ret_job)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 
 	return reclaim_begin(pool, DP_WAY_RECLAIM, options, ret_job);
 }
@@ -149,14 +149,14 @@ DP_EXPORT int daxpin_refill(struct daxpin_pool *pool,
 			    const struct daxpin_job_options *options,
 			    struct daxpin_job **ret_job)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 
 	return reclaim_begin(pool, DP_WAY_REFILL, options, ret_job);
 }
 
 DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	uint64_t step_ns = 50000;
 	int ret = job ? dp_enter(job->pool) : -EINVAL;
 

@@ -56,7 +56,7 @@ DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent
 DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint64_t offset, uint64_t length, void *to)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	const struct dp_bad_view *medium;
 	struct dp_lease_view view;
 	struct dp_handle handle;
@@ -145,7 +145,7 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 			     struct daxpin_extent extent, uint64_t offset,
 			     uint64_t length)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	int ret = dp_find(pool, extent, &handle, &view);
@@ -190,7 +190,7 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
 				       struct daxpin_extent extent,
 				       uint64_t size, void *arg), void *arg)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 	struct dp_lease_view view;
 	uint32_t blocks;
 	int ret = dp_enter(pool);

@@ -16,6 +16,7 @@ static bool watch_is_over(void *arg)
 DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   void *arg, struct daxpin_watch *watch)
 {
+	DP_CANCEL_POINT();
 	const struct daxpin_watch wanted = { .extent = extent, .arg = arg };
 	struct dp_handle handle;
 	int ret = dp_enter(pool);

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A thread that pthread_cancel() ends inside a call would leave mutexes locked,
- * extents claimed and a protocol half done, for good. So no call of the library is a
- * cancellation point (C1). A public function in which something can block begins with
- * DP_UNCANCELLED(): cancellation is off from there to the end of the block, callbacks
- * included. Functions without it reach no cancellation point; what they do rarely
+ * extents claimed and a protocol half done, for good (C1). A public function in which
+ * something can block begins with DP_UNCANCELLED(): cancellation is off from there to
+ * the end of the block, callbacks included. But a thread that calls nothing else than
+ * daxpin must be possible to cancel: functions that wait or work for long, and the one
+ * that begins a watch, begin with DP_CANCEL_POINT() instead. A pending cancellation
+ * then ends the thread before the function has done anything, and at no other place.
+ * Functions that end or give back something never do that, nor do those that are called
+ * while a watch, which may lie on the thread's stack, is out.
+ * Functions without either reach no cancellation point; what they do rarely
  * (signal the event descriptor, look at a job) has DP_UNCANCELLED() of its own. To
  * disable cancellation in each hold and drop would double what they cost.
  * tests/lint/cancel.py knows which functions are which.
@@ -28,6 +33,17 @@ static inline void dp_cancel_restore(const int *before)
 
 	pthread_setcancelstate(*before, &unused);
 }
+
+static inline int dp_cancel_act_and_disable(void)
+{
+	pthread_testcancel();
+	return dp_cancel_disable();
+}
+
+#define DP_CANCEL_POINT() \
+	const int dp_cancel_before \
+		__attribute__((cleanup(dp_cancel_restore), unused)) = \
+			dp_cancel_act_and_disable()
 
 #define DP_UNCANCELLED() \
 	const int dp_cancel_before \

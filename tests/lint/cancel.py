@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""cancel.py SOURCE: no public function is a cancellation point.
+"""cancel.py SOURCE: no public function is a cancellation point but at its beginning.
 
-Each begins with DP_UNCANCELLED(), lib/util/cancel.h, or is one of these that
+Each begins with DP_UNCANCELLED() or, if daxpin(7) lists it as a cancellation point,
+with DP_CANCEL_POINT(), lib/util/cancel.h; or it is one of these that
 reach no cancellation point without a guard of its own: no system call but the futex
 and io_uring's, which syscall() makes, and no callback.
 """
@@ -16,12 +17,12 @@ FREE = set('''
     hold hold_at hold_clone hold_labelled hold_many idle lock_fd pool_info ptr
     registration_arg
     registration_wanted reserve root segment size state strerror unwatch version
-    watch
     uring_abort uring_done uring_info uring_is_fixed uring_of uring_prep_cmd
     uring_prep_read uring_prep_readv uring_prep_send uring_prep_write
     uring_prep_writev
     grant_export grant_import grant_info grant_key rdma_info rdma_report
     '''.split())
+PAGE = 'docs/man7/daxpin.7'
 BEGIN = re.compile(r'^DP_EXPORT [^;{]*?\bdaxpin_(\w+)\([^;{]*?\)\n\{\n', re.M)
 # What none of the functions without a guard may do in its own body.
 BLOCKS = re.compile(r'\b(?:fn|progress|done|close|poll|read|write|dp_os_(?!now_ns)\w+)'
@@ -35,13 +36,16 @@ def body_of(text, start):
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
-    guarded, free = set(), set()
+    guarded, free, points = set(), set(), set()
     for path in sorted((source / 'lib').glob('*/*.c')):
         text = without_comments(read(path))
         name_of_file = path.relative_to(source)
         for m in BEGIN.finditer(text):
             where = line_of(text, m.start())
             body = body_of(text, m.end())
+            if 'DP_CANCEL_POINT();' in body:
+                points.add(m[1])
+                body = body.replace('DP_CANCEL_POINT', 'DP_UNCANCELLED')
             if 'DP_UNCANCELLED();' in body:
                 if re.search(r'^\t(?:if|for|while|return|\w+\()',
                              body[:body.index('DP_UNCANCELLED')], re.M):
@@ -58,6 +62,13 @@ def main():
                 report.fault(name_of_file, where,
                              f'daxpin_{m[1]}() may block or call back: it must '
                              'begin with DP_UNCANCELLED()')
+    page = read(source / PAGE)
+    listed = page.split('.\\" cancellation points\n', 1)[-1]
+    listed = set(re.findall(r'^\.Xr daxpin_(\w+) 3',
+                            listed.split('What such a thread', 1)[0], re.M))
+    for name in sorted(listed ^ points):
+        report.fault(PAGE, 0, f'daxpin_{name}() is a cancellation point here or '
+                     'in lib/, but not in both')
     for name in sorted(guarded & FREE):
         report.fault('tests/lint/cancel.py', 0, f'{name} has a guard')
     for name in sorted(FREE - guarded - free):

@@ -964,29 +964,29 @@ MUTANTS = [
     # ---------------------------------------------- calls that end badly (C1-C12)
     ('publish-is-cancelled', CANCEL, 'lib/api/publish.c',
      'a publish is a cancellation point',
-     '''	DP_UNCANCELLED();
+     '''	DP_CANCEL_POINT();
 	struct daxpin_publish_options options;''',
      '	struct daxpin_publish_options options;',
-     'no_call_is_a_cancellation_point'),
+     'a_call_is_cancelled_at_its_beginning_or_not_at_all'),
     ('drop-is-cancelled', CANCEL, 'lib/extent/event.c',
      'a drop is a cancellation point where it signals an event',
      '''	DP_UNCANCELLED();
 
 	dp_os_eventfd_signal''',
      '''	dp_os_eventfd_signal''',
-     'no_call_is_a_cancellation_point'),
+     'a_call_is_cancelled_at_its_beginning_or_not_at_all'),
     ('callback-is-cancelled', CANCEL, 'lib/api/hold.c',
      'a callback is a cancellation point',
      '''			   void (*fn)(const struct daxpin_holder *holder,
 				      void *arg), void *arg)
 {
-	DP_UNCANCELLED();
+	DP_CANCEL_POINT();
 ''',
      '''			   void (*fn)(const struct daxpin_holder *holder,
 				      void *arg), void *arg)
 {
 ''',
-     'no_call_is_a_cancellation_point'),
+     'a_call_is_cancelled_at_its_beginning_or_not_at_all'),
     ('detach-is-cancelled', URING, 'lib/util/cancel.h',
      'cancellation stays enabled',
      '''	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);''',

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * No call is a cancellation point. Each is made by a thread whose cancellation is
- * pending before the call, and then again for each system call in it, with a
- * cancellation that comes there. Every system call counts as a cancellation point,
+ * A call is a cancellation point at its beginning, if it is one at all. Each is made
+ * by a thread whose cancellation is pending before the call, and then again for each
+ * system call in it, with a cancellation that comes there. Every system call counts as a cancellation point,
  * except those that are made by syscall() or need no kernel. The call must return,
  * and afterwards the pool is used, drained and closed.
  */
@@ -42,6 +42,7 @@ struct call {
 	void (*before)(struct scene *s);
 	int (*run)(struct scene *s);
 	void (*after)(struct scene *s, int ret);
+	bool is_point;			/* a cancellation point at its beginning */
 };
 
 static _Thread_local struct attempt *mine;
@@ -180,6 +181,20 @@ static void expect_the_event(struct scene *s, int ret)
 	must(ret);
 	assert_int_equal(daxpin_next_event(s->f.pool, &event), 1);
 	assert_ptr_equal(event.watch, &s->watch);
+	must(daxpin_cancel(s->f.pool, s->extent));
+}
+
+static int run_watch(struct scene *s)
+{
+	s->watch = (struct daxpin_watch) { .arg = NULL };
+	return daxpin_watch(s->f.pool, s->extent, NULL, &s->watch);
+}
+
+/* It is idle: the event is there at once. */
+static void unwatch_and_cancel(struct scene *s, int ret)
+{
+	must(ret);
+	assert_int_equal(daxpin_unwatch(s->f.pool, &s->watch), 1);
 	must(daxpin_cancel(s->f.pool, s->extent));
 }
 
@@ -470,36 +485,37 @@ static int run_repair_undo(struct scene *s)
 /* ----------------------------------------------------------------- the test */
 
 static const struct call calls[] = {
-	{ "reserve", NULL, run_reserve, cancel_one },
-	{ "cancel", reserve_one, run_cancel, must_work },
-	{ "read", NULL, run_read, must_work },
-	{ "persist", NULL, run_persist, must_work },
-	{ "publish", reserve_one, run_publish, unpublish },
-	{ "drop", hold_and_watch, run_drop, expect_the_event },
-	{ "hold", reserve_one, run_hold, drop_and_cancel },
+	{ "reserve", NULL, run_reserve, cancel_one, false },
+	{ "cancel", reserve_one, run_cancel, must_work, false },
+	{ "read", NULL, run_read, must_work, true },
+	{ "persist", NULL, run_persist, must_work, true },
+	{ "publish", reserve_one, run_publish, unpublish, true },
+	{ "drop", hold_and_watch, run_drop, expect_the_event, false },
+	{ "watch", reserve_one, run_watch, unwatch_and_cancel, true },
+	{ "hold", reserve_one, run_hold, drop_and_cancel, false },
 	{ "hold_labelled", reserve_one, run_hold_labelled,
-	  drop_labelled_and_cancel },
-	{ "holds", hold_one, run_holds, drop_and_cancel },
-	{ "foreach", NULL, run_foreach, must_work },
-	{ "wait_idle", hold_one, run_wait_idle, drop_and_cancel },
-	{ "pool_drain", hold_one, run_drain, drop_and_cancel },
-	{ "register", NULL, run_register, unregister_one },
-	{ "unregister", pin_one, run_unregister, must_work },
-	{ "registration_pin", register_one, run_pin, unregister_one },
-	{ "registration_revoked", pin_one, run_revoked, unregister_one },
-	{ "reclaim", NULL, run_reclaim, end_job_and_refill },
-	{ "refill", reclaim_to_the_end, run_refill, end_job },
-	{ "job_wait", begin_reclaim, run_job_wait, end_job_of_all },
-	{ "next_event", reclaim_all, run_next_event, end_job_of_all },
-	{ "job_cancel", reclaim_all, run_job_cancel, end_job_of_all },
-	{ "job_report", reclaim_all, run_job_report, end_job_of_all },
-	{ "job_end", reclaim_all, run_job_end, refill_after_the_end },
-	{ "pool_create", NULL, run_create, close_other },
-	{ "pool_open", create_and_close, run_open, close_other },
-	{ "pool_close", open_other, run_close, open_once_more },
-	{ "check", NULL, run_check, open_once_more },
-	{ "repair", NULL, run_repair, open_once_more },
-	{ "repair_undo", NULL, run_repair_undo, open_once_more },
+	  drop_labelled_and_cancel, false },
+	{ "holds", hold_one, run_holds, drop_and_cancel, true },
+	{ "foreach", NULL, run_foreach, must_work, true },
+	{ "wait_idle", hold_one, run_wait_idle, drop_and_cancel, true },
+	{ "pool_drain", hold_one, run_drain, drop_and_cancel, true },
+	{ "register", NULL, run_register, unregister_one, false },
+	{ "unregister", pin_one, run_unregister, must_work, false },
+	{ "registration_pin", register_one, run_pin, unregister_one, false },
+	{ "registration_revoked", pin_one, run_revoked, unregister_one, false },
+	{ "reclaim", NULL, run_reclaim, end_job_and_refill, true },
+	{ "refill", reclaim_to_the_end, run_refill, end_job, true },
+	{ "job_wait", begin_reclaim, run_job_wait, end_job_of_all, true },
+	{ "next_event", reclaim_all, run_next_event, end_job_of_all, false },
+	{ "job_cancel", reclaim_all, run_job_cancel, end_job_of_all, false },
+	{ "job_report", reclaim_all, run_job_report, end_job_of_all, false },
+	{ "job_end", reclaim_all, run_job_end, refill_after_the_end, false },
+	{ "pool_create", NULL, run_create, close_other, true },
+	{ "pool_open", create_and_close, run_open, close_other, true },
+	{ "pool_close", open_other, run_close, open_once_more, false },
+	{ "check", NULL, run_check, open_once_more, true },
+	{ "repair", NULL, run_repair, open_once_more, true },
+	{ "repair_undo", NULL, run_repair_undo, open_once_more, true },
 };
 
 /* What a pool is for, from beginning to end. */
@@ -525,6 +541,13 @@ static unsigned int cancel_at(struct scene *s, const struct call *call,
 		call->before(s);
 	must(pthread_create(&thread, NULL, try_call, &attempt));
 	must(pthread_join(thread, &result));
+	if (!at && call->is_point) {
+		/* It has done nothing: the same call can be made again. */
+		assert_false(attempt.returned);
+		assert_int_equal(attempt.seen, 0);
+		attempt.ret = call->run(s);
+		attempt.returned = true;
+	}
 	if (!attempt.returned)
 		fail_msg("%s, cancelled at system call %u of it, did not return",
 			 call->name, at);
@@ -535,7 +558,7 @@ static unsigned int cancel_at(struct scene *s, const struct call *call,
 	return attempt.seen;
 }
 
-static void no_call_is_a_cancellation_point(void **state)
+static void a_call_is_cancelled_at_its_beginning_or_not_at_all(void **state)
 {
 	struct scene *s = *state;
 	unsigned int seen = 0, at;
@@ -573,7 +596,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(no_call_is_a_cancellation_point,
+		cmocka_unit_test_setup_teardown(a_call_is_cancelled_at_its_beginning_or_not_at_all,
 						setup, fixture_teardown),
 	};
 
