@@ -148,14 +148,16 @@ static int publish_failed(const struct dp_errmsg *errmsg,
 			  const struct daxpin_op *ops, size_t count,
 			  size_t failed, int error)
 {
-	const struct daxpin_op *op = &ops[failed];
+	const struct daxpin_op *op;
 
 	if (error == -E2BIG)
 		return dp_fail(errmsg, error,
 			       "%zu operations are more than one call takes, which is %u",
 			       count, DAXPIN_OPS_MAX);
+	/* There may be no operations at all. */
 	if (failed == count)
 		return dp_fail(errmsg, error, "%s", daxpin_strerror(error));
+	op = &ops[failed];
 	if (op->type == DAXPIN_OP_ROOT && op->name)
 		return dp_fail(errmsg, error, "operation %zu (ROOT \"%.*s\"): %s",
 			       failed, (int)DP_ROOT_NAME_MAX, op->name,
