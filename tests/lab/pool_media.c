@@ -307,12 +307,20 @@ static void device_pool_may_be_used_to_the_last_block(void **state)
 	assert_int_equal(info_of(f).free_bytes, 0);
 }
 
-static void device_takes_no_size(void **state)
+static void a_device_that_is_large_enough_is_taken_whole(void **state)
 {
 	struct fixture *f = on_device(state);
+	uint64_t whole;
 
+	create_pool(f);
+	whole = info_of(f).media_bytes;
+	close_pool(f);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.pool_size = whole + 1;
+	assert_device_create_fails(f, -ENOSPC, "ask for at least");
 	f->options.pool_size = 64 * MIB;
-	assert_device_create_fails(f, -EINVAL, "whole device");
+	create_pool(f);
+	assert_int_equal(info_of(f).media_bytes, whole);
 }
 
 static void device_has_no_page_granularity(void **state)
@@ -1022,7 +1030,7 @@ int main(void)
 		ON_DEVICE(device_pool_loses_at_most_2_percent),
 		ON_DEVICE(device_pool_keeps_its_data_over_a_reopen),
 		ON_DEVICE(device_pool_may_be_used_to_the_last_block),
-		ON_DEVICE(device_takes_no_size),
+		ON_DEVICE(a_device_that_is_large_enough_is_taken_whole),
 		ON_DEVICE(device_has_no_page_granularity),
 		ON_DEVICE(device_that_is_blank_is_no_pool),
 		ON_DEVICE(device_that_is_not_blank_needs_overwrite),
