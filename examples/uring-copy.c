@@ -344,24 +344,18 @@ static int with_ring(struct copy *copy, int from, int to)
 	return ret;
 }
 
-/* Open the pool, or make one that is large enough. */
+/* The pool that is there, or a new one; in any case one that is large enough. */
 static int open_pool(struct copy *copy, const char *path)
 {
 	uint64_t parts = (copy->size + PART - 1) / PART;
 	struct daxpin_pool_options options = {
-		.size = sizeof(options), .segment_size = 32 << 20,
+		.size = sizeof(options), .flags = DAXPIN_POOL_CREATE,
+		.segment_size = 32 << 20,
 		.pool_size = (parts / PARTS_A_SEGMENT + 2) * (32 << 20),
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
-	struct stat st;
-	int ret;
 
-	if (!stat(path, &st) && S_ISCHR(st.st_mode))
-		options.pool_size = 0;
-	ret = daxpin_pool_create(path, &options, &copy->pool);
-	if (ret == -EEXIST)
-		ret = daxpin_pool_open(path, &options, &copy->pool);
-	return check(path, ret);
+	return check("open", daxpin_pool_open(path, &options, &copy->pool));
 }
 
 int main(int argc, char **argv)

@@ -230,7 +230,7 @@ static void use_a_pool(struct busy *busy)
 
 	for (int i = 0; i < 20; i++) {
 		struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
-		struct daxpin_hold hold;
+		struct daxpin_hold hold = { .access = 0 };
 		struct daxpin_job *job;
 
 		busy_must(daxpin_reserve(pool, 8192, 0, &op.extent));
