@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "util/cancel.h"
 #include "util/memlock.h"
 
 /* The KiB of a line of /proc/self/status, or -1. */
@@ -48,6 +49,8 @@ static void memlock_limit(char *to, size_t size)
 
 const char *dp_memlock_text(char text[DP_MEMLOCK_TEXT])
 {
+	/* A prep may come here, which is no cancellation point (C1). */
+	DP_UNCANCELLED();
 	long long pinned = -1, locked = -1;
 	char status[4096], limit[32];
 
