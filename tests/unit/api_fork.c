@@ -285,6 +285,13 @@ static int count_children(void)
 	return count ? atoi(count) : CHILDREN;
 }
 
+/* glibc's own is in order in a child; ASan's keeps what other threads had locked. */
+#if defined(__SANITIZE_ADDRESS__)
+#define ALLOCATOR_BREAKS_IN_A_CHILD	true
+#else
+#define ALLOCATOR_BREAKS_IN_A_CHILD	false
+#endif
+
 static void start_busy(struct busy *busy, const struct fixture *f, int number,
 		       atomic_bool *stop)
 {
@@ -302,6 +309,10 @@ static void a_child_of_busy_threads_opens_another_pool(void **state)
 	atomic_bool stop = false;
 	int children = count_children();
 
+	if (ALLOCATOR_BREAKS_IN_A_CHILD) {
+		print_message("# skipped: AddressSanitizer's allocator can be locked for good in a forked child\n");
+		skip();
+	}
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	for (int i = 0; i < THREADS; i++)
 		start_busy(&busy[i], f, i, &stop);
