@@ -33,13 +33,11 @@ static const char *options_waits_for(enum dp_owner_state owner)
 static void options_log_wait(struct dp_options_progress *progress,
 			     const struct dp_wait *wait)
 {
-	const struct dp_options *options = (struct dp_options *)
-		((char *)progress - offsetof(struct dp_options, progress));
-
 	if (progress->logged == wait->owner)
 		return;
 	progress->logged = wait->owner;
-	dp_log_say(progress->log, options->request.path, "%s (process %d; 0: unknown)",
+	dp_log_say(progress->log, progress->path,
+		   "%s (process %d; 0: unknown)",
 		   options_waits_for(wait->owner), wait->pid);
 }
 
@@ -98,7 +96,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 	options->log = (struct dp_log) { copy->log, copy->log_arg };
 	options->progress = (struct dp_options_progress) {
 		.fn = copy->progress, .arg = copy->progress_arg,
-		.log = &options->log,
+		.log = &options->log, .path = path,
 	};
 	options->request = (struct dp_pool_request) {
 		.path = path,

@@ -14,6 +14,7 @@ struct dp_options_progress {
 	int (*fn)(const struct daxpin_wait *wait, void *arg);
 	void *arg;
 	const struct dp_log *log;
+	const char *path;
 	enum dp_owner_state logged;	/* what the log has last been told of */
 };
 

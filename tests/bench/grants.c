@@ -9,7 +9,6 @@
  *
  * Linear or better: the last column is the cost for each grant of daxpin_holds().
  */
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "verbs_fake.h"
+#include "remove_tree.h"
 
 #define MOST		100000u
 #define TURNS		200
@@ -133,18 +133,9 @@ static void measure(uint32_t count)
 	       answer, holds, holds / count);
 }
 
-static int remove_one(const char *name, const struct stat *st, int type,
-		      struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
-}
-
 static void remove_pool(void)
 {
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(path);
 }
 
 /* The fake device's pool is freed with the process. */

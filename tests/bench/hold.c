@@ -12,7 +12,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -22,6 +21,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "remove_tree.h"
 
 #define ROUNDS		31
 #define ROUNDS_MAX	1001
@@ -309,18 +309,9 @@ static void show(int rounds)
 
 static char path[] = "/dev/shm/daxpin-bench-XXXXXX";
 
-static int remove_one(const char *name, const struct stat *st, int type,
-		      struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
-}
-
 static void remove_pool(void)
 {
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(path);
 }
 
 /* An extent that is as far from the last one as another user's would be. */

@@ -12,7 +12,6 @@
 #include <daxpin-rdma.h>
 
 #include <assert.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "rdma_wire.h"
+#include "remove_tree.h"
 
 #define ROUNDS		15
 #define ROUNDS_MAX	201
@@ -259,15 +259,6 @@ static void look_up(int rounds)
 	must(daxpin_cancel(pool, extent), "cancel");
 }
 
-static int remove_one(const char *name, const struct stat *st, int type,
-		      struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
-}
-
 static void make_pool(const char *device)
 {
 	const struct daxpin_pool_options options = {
@@ -306,6 +297,6 @@ int main(int argc, char **argv)
 	must(nic_close(&nic), "nic_close");
 	must(daxpin_pool_close(pool), "close");
 	if (!device)
-		nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+		remove_tree(path);
 	return 0;
 }

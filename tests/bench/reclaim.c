@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +21,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#include "remove_tree.h"
 
 #define ROUNDS		11
 #define ROUNDS_MAX	1001
@@ -164,18 +164,9 @@ static double median(double *values, int count)
 
 static char directory[100] = "/dev/shm", path[128];
 
-static int remove_one(const char *name, const struct stat *st, int type,
-		      struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(name);
-}
-
 static void remove_pool(void)
 {
-	nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(path);
 }
 
 static void map_file(void)
