@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench_alloc [OPTIONS] TEST PEER: reserve and cancel, beside other allocators.
+ *
+ *	TEST	lifo | pair | mixed | passed, see workload.h
+ *	PEER	glibc | tcmalloc | mimalloc | jemalloc: malloc(), page aligned
+ *		two-adds: for each operation two bare locked adds, the least that an
+ *		allocator which other threads may meet can cost
+ *		one-thread: daxpin itself, against --threads N of it
+ */
+#include "workload.h"
+
+static struct daxpin_pool *pool;
+
+/* ------------------------------------------------------------- the allocators */
+
+ALWAYS_INLINE void malloc_take(struct slot *slot, size_t size)
+{
+	slot->memory = aligned_alloc(DAXPIN_BLOCK_SIZE, size);
+	if (!slot->memory)
+		bench_die("no memory: %zu bytes", size);
+	work_touch(slot->memory);
+}
+
+ALWAYS_INLINE void malloc_give(struct slot *slot)
+{
+	free(slot->memory);
+}
+
+ALWAYS_INLINE void reserve_take(struct slot *slot, size_t size)
+{
+	must(daxpin_reserve(pool, size, 0, &slot->extent), "reserve");
+	if (!work.bench.untouched)
+		work_touch(daxpin_ptr(pool, slot->extent, 0));
+}
+
+ALWAYS_INLINE void reserve_give(struct slot *slot)
+{
+	must(daxpin_cancel(pool, slot->extent), "cancel");
+}
+
+static struct {
+	_Alignas(LINE) _Atomic uint64_t word;
+} lines[SEATS_MAX];
+
+static uint64_t two_adds(struct seat *seat)
+{
+	_Atomic uint64_t *word = &lines[seat->index].word;
+	uint64_t count = 0;
+
+	do {
+		for (int i = 0; i < 64; i++) {
+			atomic_fetch_add(word, 1);
+			atomic_fetch_sub(word, 1);
+		}
+		count += 64;
+	} while (!seat_over(seat));
+	return count;
+}
+
+WORKLOADS(with_malloc, malloc_take, malloc_give);
+WORKLOADS(with_daxpin, reserve_take, reserve_give);
+
+/* ------------------------------------------------------------------ the tests */
+
+static const struct test {
+	const char *name;
+	size_t live, live_once;
+} tests[] = {
+	{ "lifo", 1000, BENCH_SMALL },
+	{ "pair", 1, 1 },
+	{ "mixed", 10000, BENCH_SMALL },
+	{ "passed", 1, 1 },
+};
+
+static const struct test *find_test(const char *name)
+{
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+		if (!strcmp(tests[i].name, name))
+			return &tests[i];
+	bench_die("no test %s", name);
+}
+
+static turn_fn *turn_of_test(const struct allocator *with, const char *test)
+{
+	if (!strcmp(test, "lifo"))
+		return with->lifo;
+	if (!strcmp(test, "pair"))
+		return with->pair;
+	return !strcmp(test, "mixed") ? with->mixed : with->passed;
+}
+
+static struct side find_peer(const struct bench *bench, bool is_malloc)
+{
+	if (is_malloc)
+		return (struct side) { turn_of_test(&with_malloc, bench->test),
+				       bench->threads };
+	if (!strcmp(bench->peer, "two-adds"))
+		return (struct side) { two_adds, bench->threads };
+	if (!strcmp(bench->peer, "one-thread"))
+		return (struct side) { turn_of_test(&with_daxpin, bench->test),
+				       1 };
+	bench_die("no peer %s", bench->peer);
+}
+
+static void set_up(const struct test *test)
+{
+	const struct bench *bench = &work.bench;
+
+	work.live = bench->once ? test->live_once :
+		    bench->live ? bench->live : test->live;
+	work_make_sizes();
+	work_make_hands(with_daxpin.hands);
+	work_make_hands(with_malloc.hands);
+	atomic_store(&work.passage.last, NO_LAST);
+	pool = bench_pool(bench, work_bytes());
+}
+
+int main(int argc, char **argv)
+{
+	struct bench *bench = &work.bench;
+	const struct test *test;
+	bool mixed, is_malloc;
+
+	bench_parse(bench, argc, argv);
+	test = find_test(bench->test);
+	mixed = !strcmp(test->name, "mixed");
+	if (!strcmp(test->name, "passed") && bench->threads != 2)
+		bench_die("passed takes --threads 2");
+	is_malloc = bench_become(bench, argv);
+	set_up(test);
+	turns_begin(bench->threads);
+	if (mixed && is_malloc)
+		turns_each(with_malloc.fill);
+	if (mixed)
+		turns_each(with_daxpin.fill);
+	turns_compare(bench, find_peer(bench, is_malloc),
+		      (struct side) { turn_of_test(&with_daxpin, bench->test),
+				      bench->threads });
+	turns_end();
+	return 0;
+}

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pictures of the table of rows, as SVG: bars of ratios, latency by fill.
+
+Both have a logarithmic axis, since the figures span three decades.
+"""
+import math
+from xml.sax.saxutils import escape
+
+COLOURS = {'reached': '#2b8a6e', 'undecided': '#8a8a8a', 'no goal': '#6d8fb3',
+           'FALLS SHORT': '#c8553d'}
+LINES = {'p50': '#2b8a6e', 'p99': '#6d8fb3', 'p999': '#b8860b', 'max': '#c8553d'}
+STYLE = 'font-family="sans-serif" font-size="12"'
+# The name of SVG's namespace, which nothing fetches.
+NAMESPACE = 'http:' '//www.w3.org/2000/svg'
+
+
+class Picture:
+    def __init__(self, width, height):
+        self.size = width, height
+        self.parts = [f'<rect width="{width}" height="{height}" fill="white"/>']
+
+    def text(self, x, y, what, anchor='start', fill='black'):
+        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" '
+                          f'text-anchor="{anchor}">{escape(what)}</text>')
+
+    def line(self, x1, y1, x2, y2, colour, width=1):
+        self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" '
+                          f'y2="{y2:.1f}" stroke="{colour}" '
+                          f'stroke-width="{width}"/>')
+
+    def bar(self, x, y, width, height, colour):
+        self.parts.append(f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" '
+                          f'width="{max(width, 0.5):.1f}" '
+                          f'height="{height:.1f}" fill="{colour}"/>')
+
+    def path(self, points, colour):
+        where = ' '.join(f'{x:.1f},{y:.1f}' for x, y in points)
+        self.parts.append(f'<polyline points="{where}" fill="none" '
+                          f'stroke="{colour}" stroke-width="2"/>')
+
+    def __str__(self):
+        width, height = self.size
+        return (f'<svg xmlns="{NAMESPACE}" width="{width}" height="{height}" '
+                f'{STYLE}>\n' + '\n'.join(self.parts) + '\n</svg>\n')
+
+
+class Axis:
+    """Logarithmic, over whole decades, from pixel `begin` to pixel `end`."""
+
+    def __init__(self, values, begin, end):
+        self.low = math.floor(math.log10(min(values)))
+        self.high = max(math.ceil(math.log10(max(values))), self.low + 1)
+        self.begin, self.end = begin, end
+
+    def at(self, value):
+        part = (math.log10(value) - self.low) / (self.high - self.low)
+        return self.begin + part * (self.end - self.begin)
+
+    def decades(self):
+        return [10.0 ** power for power in range(self.low, self.high + 1)]
+
+
+def bars(results):
+    """The ratio of each row that has one, and where its goal is."""
+    shown = [result for result in results
+             if result.figure and 'ratio' in result.figure]
+    if not shown:
+        return None
+    ratios = [float(result.figure['ratio']) for result in shown]
+    goals = [result.row.goal for result in shown
+             if result.row.goal and not result.row.unit]
+    picture = Picture(900, 60 + 20 * len(shown))
+    axis = Axis(ratios + goals + [1], 260, 860)
+    bottom = 40 + 20 * len(shown)
+    picture.text(10, 20, 'time of daxpin / time of its peer; less is better, '
+                 'the black mark is the goal')
+    for decade in axis.decades():
+        picture.line(axis.at(decade), 30, axis.at(decade), bottom, '#dddddd')
+        picture.text(axis.at(decade), bottom + 14, f'{decade:g}', 'middle')
+    for i, (result, ratio) in enumerate(zip(shown, ratios)):
+        y = 34 + 20 * i
+        picture.text(250, y + 12, f'{result.row.name} / {result.row.peer}', 'end')
+        picture.bar(axis.begin, y, axis.at(ratio) - axis.begin, 16,
+                    COLOURS[result.mark])
+        picture.text(axis.at(ratio) + 6, y + 12, f'{ratio:.2f}')
+        if result.row.goal and not result.row.unit:
+            picture.line(axis.at(result.row.goal), y - 1,
+                         axis.at(result.row.goal), y + 17, 'black', 3)
+    picture.line(axis.at(1), 30, axis.at(1), bottom, '#888888')
+    return str(picture)
+
+
+def latency(results):
+    """The first row with points of a fill: what a reserve takes, by percentile."""
+    found = [result for result in results
+             if any('fill' in point for point in result.points)]
+    if not found:
+        return None
+    points = [point for point in found[0].points if 'fill' in point]
+    values = [float(point[name]) for point in points for name in LINES]
+    picture = Picture(700, 420)
+    axis = Axis(values, 370, 50)
+    picture.text(10, 20, f'{found[0].row.name}: ns of a reserve, by per cent of '
+                 'the pool that is full')
+    for decade in axis.decades():
+        picture.line(70, axis.at(decade), 620, axis.at(decade), '#dddddd')
+        picture.text(64, axis.at(decade) + 4, f'{decade:g}', 'end')
+    for point in points:
+        x = 70 + 5.5 * float(point['fill'])
+        picture.text(x, 390, point['fill'], 'middle')
+    for name, colour in LINES.items():
+        where = [(70 + 5.5 * float(point['fill']), axis.at(float(point[name])))
+                 for point in points]
+        picture.path(where, colour)
+        picture.text(where[-1][0] + 8, where[-1][1] + 4, name, fill=colour)
+    return str(picture)

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A team of threads, turns, medians and intervals: see turns.h. */
+#include "turns.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TURN_NS		UINT64_C(10000000)	/* one thread */
+#define TEAM_TURN_NS	UINT64_C(25000000)	/* more: they begin apart */
+#define ROUNDS_MIN	7
+#define ROUNDS_MAX	1000
+
+struct member {
+	pthread_t thread;
+	struct seat seat;
+	uint64_t operations;
+	uint64_t clock_ns, processor_ns;	/* of its last turn */
+};
+
+/* What all members see; it changes between two barriers alone. */
+static struct {
+	int members, playing;
+	turn_fn *turn;			/* NULL: go home */
+	uint64_t turn_ns;
+	pthread_barrier_t begin, over;
+	struct member member[SEATS_MAX];
+} team;
+
+/* --------------------------------------------------------------------- team */
+
+static void team_pin(int index)
+{
+	cpu_set_t mine, one;
+	int at = 0;
+
+	must(-sched_getaffinity(0, sizeof(mine), &mine), "the CPUs");
+	index %= CPU_COUNT(&mine);
+	while (!CPU_ISSET(at, &mine) || index--)
+		at++;
+	CPU_ZERO(&one);
+	CPU_SET(at, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void team_play(struct member *member)
+{
+	uint64_t clock = turns_clock_ns(CLOCK_MONOTONIC);
+	uint64_t processor = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	member->seat.end_ns = clock + team.turn_ns;
+	member->operations = team.turn(&member->seat);
+	member->clock_ns = turns_clock_ns(CLOCK_MONOTONIC) - clock;
+	member->processor_ns = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID) -
+			       processor;
+}
+
+static void *team_member(void *arg)
+{
+	struct member *member = arg;
+
+	team_pin(member->seat.index);
+	for (;;) {
+		pthread_barrier_wait(&team.begin);
+		if (!team.turn)
+			return NULL;
+		if (member->seat.index < team.playing)
+			team_play(member);
+		pthread_barrier_wait(&team.over);
+	}
+}
+
+static void team_run(turn_fn *turn, int playing, uint64_t turn_ns)
+{
+	team.turn = turn;
+	team.playing = playing;
+	team.turn_ns = turn_ns;
+	pthread_barrier_wait(&team.begin);
+	if (turn)
+		pthread_barrier_wait(&team.over);
+}
+
+void turns_begin(int threads)
+{
+	if (threads > SEATS_MAX)
+		bench_die("%d threads: %d at most", threads, SEATS_MAX);
+	team.members = threads;
+	pthread_barrier_init(&team.begin, NULL, threads + 1);
+	pthread_barrier_init(&team.over, NULL, threads + 1);
+	for (int i = 0; i < threads; i++) {
+		team.member[i].seat.index = i;
+		must(-pthread_create(&team.member[i].thread, NULL, team_member,
+				     &team.member[i]), "a thread");
+	}
+}
+
+void turns_end(void)
+{
+	team_run(NULL, 0, 0);
+	for (int i = 0; i < team.members; i++)
+		pthread_join(team.member[i].thread, NULL);
+	pthread_barrier_destroy(&team.begin);
+	pthread_barrier_destroy(&team.over);
+}
+
+void turns_each(turn_fn *turn)
+{
+	team_run(turn, team.members, 0);
+}
+
+/* -------------------------------------------------------------------- turns */
+
+/* ns for an operation of the whole team. */
+static double turn_of(struct side side, bool by_clock, uint64_t turn_ns)
+{
+	double rate = 0;
+
+	team_run(side.turn, side.threads, turn_ns);
+	for (int i = 0; i < side.threads; i++) {
+		const struct member *member = &team.member[i];
+
+		rate += (double)member->operations /
+			(by_clock ? member->clock_ns : member->processor_ns);
+	}
+	return 1 / rate;
+}
+
+/* Two turns of each; `flip` says who has the first and the last. */
+static void turns_round(struct side peer, struct side daxpin, uint64_t turn_ns,
+			bool flip, double *ret_peer, double *ret_daxpin)
+{
+	bool by_clock = peer.threads > 1 || daxpin.threads > 1;
+	struct side outer = flip ? daxpin : peer, inner = flip ? peer : daxpin;
+	double first = turn_of(outer, by_clock, turn_ns);
+	double second = turn_of(inner, by_clock, turn_ns);
+	double third = turn_of(inner, by_clock, turn_ns);
+	double fourth = turn_of(outer, by_clock, turn_ns);
+
+	*(flip ? ret_daxpin : ret_peer) = (first + fourth) / 2;
+	*(flip ? ret_peer : ret_daxpin) = (second + third) / 2;
+}
+
+/* ------------------------------------------------------------------ figures */
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Half of the values are below the median: so many of `count` that the number
+ * below is binomial, and 1.96 of its deviations is 0.98 of count's root. */
+struct middle turns_middle(double *values, int count)
+{
+	int reach = ceil(0.98 * sqrt(count));
+	int low = count / 2 - reach, high = count / 2 + reach;
+
+	qsort(values, count, sizeof(values[0]), by_size);
+	return (struct middle) {
+		.low = values[low < 0 ? 0 : low],
+		.median = values[count / 2],
+		.high = values[high >= count ? count - 1 : high],
+	};
+}
+
+static void turns_print(const struct bench *bench, int threads, double *peer,
+			double *daxpin, double *ratio, int rounds)
+{
+	struct middle middle = turns_middle(ratio, rounds);
+
+	printf("%s threads=%d peer=%s unit=ns peer_is=%.1f daxpin_is=%.1f ratio=%.3f low=%.3f high=%.3f rounds=%d\n",
+	       bench->test, threads, bench->peer,
+	       turns_middle(peer, rounds).median,
+	       turns_middle(daxpin, rounds).median, middle.median, middle.low,
+	       middle.high, rounds);
+}
+
+void turns_compare(const struct bench *bench, struct side peer,
+		   struct side daxpin)
+{
+	static double of_peer[ROUNDS_MAX], of_daxpin[ROUNDS_MAX];
+	static double ratio[ROUNDS_MAX];
+	int threads = peer.threads > daxpin.threads ? peer.threads :
+						      daxpin.threads;
+	uint64_t turn_ns = bench->once ? 0 : threads > 1 ? TEAM_TURN_NS : TURN_NS;
+	int least = bench->once ? 1 : ROUNDS_MIN, most = bench->once ? 1 : ROUNDS_MAX;
+	uint64_t end = turns_clock_ns(CLOCK_MONOTONIC) + bench->seconds * 1e9;
+	int i;
+
+	turns_round(peer, daxpin, turn_ns, false, of_peer, of_daxpin);
+	for (i = 0; i < most && (i < least ||
+	     turns_clock_ns(CLOCK_MONOTONIC) < end); i++) {
+		turns_round(peer, daxpin, turn_ns, i % 2, &of_peer[i],
+			    &of_daxpin[i]);
+		ratio[i] = of_daxpin[i] / of_peer[i];
+	}
+	turns_print(bench, threads, of_peer, of_daxpin, ratio, i);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Turns: a peer and daxpin, measured in short turns by the same threads.
+ *
+ * On a machine with other work no time means anything by itself. So both sides run
+ * in one process and by turns, as short as can be, ABBA and then BAAB: what else goes
+ * on, and how the clock of the CPU drifts, meets both. A round gives one ratio, and
+ * what is printed is the median of the rounds' ratios, with the interval that the
+ * median is in with 95 % by their order alone.
+ *
+ * One thread counts its own processor time. More count the time of the clock, for
+ * what they wait for each other is what is asked: a row with more threads than CPUs
+ * that are free is noise, which its interval shows.
+ */
+#ifndef BENCH_TURNS_H
+#define BENCH_TURNS_H
+
+#include "bench.h"
+
+#include <time.h>
+
+#define SEATS_MAX	64
+#define LINE		64	/* bytes of a cache line */
+
+/* A thread of the team. */
+struct seat {
+	int index;
+	uint64_t end_ns;	/* of this turn, CLOCK_MONOTONIC */
+};
+
+/* Runs operations until seat_over(), at least one, and returns how many. */
+typedef uint64_t turn_fn(struct seat *seat);
+
+/* What is compared: operations, and how many threads make them. */
+struct side {
+	turn_fn *turn;
+	int threads;
+};
+
+static inline uint64_t turns_clock_ns(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return time.tv_sec * UINT64_C(1000000000) + time.tv_nsec;
+}
+
+static inline bool seat_over(const struct seat *seat)
+{
+	return turns_clock_ns(CLOCK_MONOTONIC) >= seat->end_ns;
+}
+
+/* In a loop that waits for another thread. */
+static inline void turns_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" : : : "memory");
+#endif
+}
+
+/* Start so many threads, each on a CPU of its own as far as there are any. */
+void turns_begin(int threads);
+void turns_end(void);
+
+/* Each thread makes one call, without a time. */
+void turns_each(turn_fn *turn);
+
+/* Compare, and print the line. The team has the larger of the two numbers of
+ * threads, or more. */
+void turns_compare(const struct bench *bench, struct side peer,
+		   struct side daxpin);
+
+/* The median of `count` ratios, which are sorted, and where it is with 95 %. */
+struct middle {
+	double low, median, high;
+};
+
+struct middle turns_middle(double *values, int count);
+
+#endif
