@@ -2,11 +2,13 @@
 /* A team of threads, turns, medians and intervals: see turns.h. */
 #include "turns.h"
 
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #define TURN_NS		UINT64_C(10000000)	/* one thread */
 #define TEAM_TURN_NS	UINT64_C(25000000)	/* more: they begin apart */
@@ -16,8 +18,7 @@
 struct member {
 	pthread_t thread;
 	struct seat seat;
-	uint64_t operations;
-	uint64_t clock_ns, processor_ns;	/* of its last turn */
+	uint64_t operations, ns;	/* of its last turn */
 };
 
 /* What all members see; it changes between two barriers alone. */
@@ -45,16 +46,26 @@ static void team_pin(int index)
 	sched_setaffinity(0, sizeof(one), &one);
 }
 
+/* How often this thread went to sleep by itself. */
+static long team_sleeps(void)
+{
+	struct rusage usage;
+
+	must(getrusage(RUSAGE_THREAD, &usage) ? -errno : 0, "getrusage");
+	return usage.ru_nvcsw;
+}
+
 static void team_play(struct member *member)
 {
+	long sleeps = team_sleeps();
 	uint64_t clock = turns_clock_ns(CLOCK_MONOTONIC);
 	uint64_t processor = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
 	member->seat.end_ns = clock + team.turn_ns;
 	member->operations = team.turn(&member->seat);
-	member->clock_ns = turns_clock_ns(CLOCK_MONOTONIC) - clock;
-	member->processor_ns = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID) -
-			       processor;
+	clock = turns_clock_ns(CLOCK_MONOTONIC) - clock;
+	processor = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID) - processor;
+	member->ns = team_sleeps() == sleeps ? processor : clock;
 }
 
 static void *team_member(void *arg)
@@ -113,17 +124,13 @@ void turns_each(turn_fn *turn)
 /* -------------------------------------------------------------------- turns */
 
 /* ns for an operation of the whole team. */
-static double turn_of(struct side side, bool by_clock, uint64_t turn_ns)
+static double turn_of(struct side side, uint64_t turn_ns)
 {
 	double rate = 0;
 
 	team_run(side.turn, side.threads, turn_ns);
-	for (int i = 0; i < side.threads; i++) {
-		const struct member *member = &team.member[i];
-
-		rate += (double)member->operations /
-			(by_clock ? member->clock_ns : member->processor_ns);
-	}
+	for (int i = 0; i < side.threads; i++)
+		rate += (double)team.member[i].operations / team.member[i].ns;
 	return 1 / rate;
 }
 
@@ -131,12 +138,11 @@ static double turn_of(struct side side, bool by_clock, uint64_t turn_ns)
 static void turns_round(struct side peer, struct side daxpin, uint64_t turn_ns,
 			bool flip, double *ret_peer, double *ret_daxpin)
 {
-	bool by_clock = peer.threads > 1 || daxpin.threads > 1;
 	struct side outer = flip ? daxpin : peer, inner = flip ? peer : daxpin;
-	double first = turn_of(outer, by_clock, turn_ns);
-	double second = turn_of(inner, by_clock, turn_ns);
-	double third = turn_of(inner, by_clock, turn_ns);
-	double fourth = turn_of(outer, by_clock, turn_ns);
+	double first = turn_of(outer, turn_ns);
+	double second = turn_of(inner, turn_ns);
+	double third = turn_of(inner, turn_ns);
+	double fourth = turn_of(outer, turn_ns);
 
 	*(flip ? ret_daxpin : ret_peer) = (first + fourth) / 2;
 	*(flip ? ret_peer : ret_daxpin) = (second + third) / 2;

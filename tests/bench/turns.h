@@ -8,9 +8,9 @@
  * what is printed is the median of the rounds' ratios, with the interval that the
  * median is in with 95 % by their order alone.
  *
- * One thread counts its own processor time. More count the time of the clock, for
- * what they wait for each other is what is asked: a row with more threads than CPUs
- * that are free is noise, which its interval shows.
+ * A thread counts its own processor time, so that what it lost to other processes is
+ * not counted. If it went to sleep in a turn, for a lock that another thread has, it
+ * counts the clock's time instead: waiting is a cost of the side that makes it wait.
  */
 #ifndef BENCH_TURNS_H
 #define BENCH_TURNS_H

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench_fill [OPTIONS] TEST PEER: what a pool is like when it is not empty.
+ *
+ *	latency, latency-4k
+ *			PEER -: what single reserves take, the clock's reading
+ *			included, while extents of 4 KiB to 1 MiB, or of 4 KiB alone,
+ *			come and go and the pool is 10 to 99 % full; the figure is the
+ *			99.9th percentile at 90 %
+ *	unservable	PEER -: what a refusal takes, when every second block is free
+ *	blocks		PEER -: bytes in blocks that are not free for each byte that is
+ *			live, after 5 times as many replacements as there are extents
+ *	chunks		PEER a malloc: the same for chunks of 2 MiB in which anything
+ *			lies, which no reclaim can give back, beside the resident
+ *			memory of the malloc
+ *	tables		PEER -: the library's own memory, in per cent of the pool, when
+ *			each block was an extent once
+ */
+#include "workload.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+
+#define BLOCK		((uint64_t)DAXPIN_BLOCK_SIZE)
+#define SAMPLES_MAX	200000
+#define REPLACEMENTS	5
+#define SEED		4242
+
+static struct daxpin_pool *pool;
+static struct bench *const bench = &work.bench;
+static struct hand hand = { .random = SEED };
+
+/* What is out, in no order. */
+static struct {
+	struct {
+		struct daxpin_extent extent;
+		uint64_t bytes;
+	} *extents;
+	size_t count, room;
+	uint64_t live;		/* bytes */
+} out;
+
+static struct daxpin_pool_info info_of_pool(void)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	must(daxpin_pool_info(pool, &info), "info");
+	return info;
+}
+
+/* 4 KiB to 1 MiB, or one block. */
+static uint64_t next_size(bool mixed)
+{
+	return mixed ? work_size(&hand) : BLOCK;
+}
+
+static uint64_t now_ns(void)
+{
+	return turns_clock_ns(CLOCK_MONOTONIC);
+}
+
+/* ---------------------------------------------------------- come and go */
+
+/* As many extents as the pool has blocks: none of this is touched meanwhile. */
+static void make_room(void)
+{
+	out.room = info_of_pool().usable_bytes / BLOCK;
+	out.extents = malloc(out.room * sizeof(out.extents[0]));
+	if (!out.extents)
+		bench_die("no memory for %zu extents", out.room);
+	memset(out.extents, 1, out.room * sizeof(out.extents[0]));
+}
+
+static int add(uint64_t bytes)
+{
+	int ret = daxpin_reserve(pool, bytes, 0,
+				 &out.extents[out.count].extent);
+
+	if (ret)
+		return ret;
+	out.extents[out.count++].bytes = bytes;
+	out.live += bytes;
+	return 0;
+}
+
+static void take_away(size_t i)
+{
+	must(daxpin_cancel(pool, out.extents[i].extent), "cancel");
+	out.live -= out.extents[i].bytes;
+	out.extents[i] = out.extents[--out.count];
+}
+
+static void take_one_away(void)
+{
+	take_away(bench_below(&hand.random, out.count));
+}
+
+/* Whatever fits of it: at the end of a fill little is left in one run. */
+static void add_what_fits(uint64_t bytes)
+{
+	while (add(bytes)) {
+		if (bytes == BLOCK)
+			bench_die("no block is free, at %zu extents", out.count);
+		bytes = (bytes / 2 + BLOCK - 1) / BLOCK * BLOCK;
+	}
+}
+
+/* ---------------------------------------------------------------- latency */
+
+static const int fills[] = { 10, 50, 90, 95, 99 };
+
+#define FILLS	(sizeof(fills) / sizeof(fills[0]))
+#define SHOWN	90	/* the figure is of that fill */
+
+static void fill_to(uint64_t goal, bool mixed)
+{
+	while (out.live < goal) {
+		uint64_t bytes = next_size(mixed);
+
+		add_what_fits(bytes > goal - out.live ? BLOCK : bytes);
+	}
+}
+
+/* One more reserve, after as much went as it takes; its time, or 0 if refused. */
+static uint64_t sample(uint64_t goal, bool mixed)
+{
+	uint64_t bytes = next_size(mixed), begin, end;
+	int ret;
+
+	do
+		take_one_away();
+	while (out.count > 1 && out.live + bytes > goal);
+	begin = now_ns();
+	ret = add(bytes);
+	end = now_ns();
+	if (!ret)
+		return end - begin;
+	add_what_fits(bytes);
+	return 0;
+}
+
+static double values[SAMPLES_MAX];
+
+/* Of `count` sorted values; with `sigmas` where a percentile may be as well. */
+static double percentile(size_t count, double part, double sigmas)
+{
+	double at = part * count + sigmas * sqrt(count * part * (1 - part));
+
+	if (at < 0)
+		return values[0];
+	return values[at >= count ? count - 1 : (size_t)at];
+}
+
+static void show_fill(int fill, size_t count, size_t refused)
+{
+	if (!count)
+		bench_die("at %d %% every reserve was refused", fill);
+	turns_middle(values, count);	/* sorts them */
+	printf("fill=%d p50=%.0f p99=%.0f p999=%.0f max=%.0f refused=%.4f\n", fill,
+	       percentile(count, 0.5, 0), percentile(count, 0.99, 0),
+	       percentile(count, 0.999, 0), values[count - 1],
+	       (double)refused / (count + refused));
+	if (fill == SHOWN)
+		printf("%s unit=ns daxpin_is=%.0f daxpin_low=%.0f daxpin_high=%.0f\n",
+		       bench->test, percentile(count, 0.999, 0),
+		       percentile(count, 0.999, -1.96),
+		       percentile(count, 0.999, 1.96));
+}
+
+static void latency_at(int fill, bool mixed)
+{
+	uint64_t goal = info_of_pool().usable_bytes / 100 * fill;
+	size_t most = bench->once ? 100 : SAMPLES_MAX, count = 0, refused = 0;
+	uint64_t end;
+
+	fill_to(goal, mixed);
+	/* What was filled in a row lies in a row: first it is mixed up. */
+	for (size_t i = 0; i < (bench->once ? 100 : 2 * out.count); i++)
+		sample(goal, mixed);
+	end = now_ns() + bench->seconds * 1e9 / FILLS;
+	while (count < most && (bench->once || now_ns() < end)) {
+		uint64_t took = sample(goal, mixed);
+
+		if (took)
+			values[count++] = took;
+		else
+			refused++;
+	}
+	show_fill(fill, count, refused);
+}
+
+static void latency(bool mixed)
+{
+	make_room();
+	for (size_t i = 0; i < FILLS; i++)
+		latency_at(fills[i], mixed);
+}
+
+static void latency_mixed(void)
+{
+	latency(true);
+}
+
+static void latency_4k(void)
+{
+	latency(false);
+}
+
+/* ------------------------------------------------------------- unservable */
+
+static bool is_odd(struct daxpin_extent extent)
+{
+	return extent.addr / BLOCK % 2;
+}
+
+static void unservable(void)
+{
+	size_t count = bench->once ? 1 : 1001;
+	struct daxpin_extent extent;
+	struct middle middle;
+	uint64_t end;
+	size_t i;
+
+	make_room();
+	while (!add(BLOCK))
+		;
+	for (i = 0; i < out.count; i++)
+		if (is_odd(out.extents[i].extent))
+			must(daxpin_cancel(pool, out.extents[i].extent),
+			     "cancel");
+	end = now_ns() + bench->seconds * 1e9;
+	for (i = 0; i < count && (!i || now_ns() < end); i++) {
+		uint64_t begin = now_ns();
+
+		if (daxpin_reserve(pool, 2 * BLOCK, 0, &extent) != -ENOSPC)
+			bench_die("two blocks in a row were found");
+		values[i] = now_ns() - begin;
+	}
+	middle = turns_middle(values, i);
+	printf("%s unit=ns daxpin_is=%.0f daxpin_low=%.0f daxpin_high=%.0f\n",
+	       bench->test, middle.median, middle.low, middle.high);
+}
+
+/* --------------------------------------------------------------- used, live */
+
+static uint64_t resident_before;		/* the pool was made */
+
+/* Anonymous memory of the process, which a pool on tmpfs is not. */
+static uint64_t resident_bytes(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	unsigned long long kib = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "RssAnon: %llu", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	if (!kib)
+		bench_die("/proc/self/status has no RssAnon");
+	return kib << 10;
+}
+
+static void replace_extents(size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		must(add(next_size(true)), "reserve");
+	for (size_t i = 0; i < REPLACEMENTS * count; i++) {
+		take_one_away();
+		must(add(next_size(true)), "reserve");
+	}
+}
+
+static uint64_t chunks_bytes(void)
+{
+	uint64_t chunk = DAXPIN_CHUNK_SIZE, count = 0;
+	uint64_t chunks = info_of_pool().media_bytes / chunk + 1;
+	bool *used = calloc(chunks, sizeof(*used));
+
+	for (size_t i = 0; used && i < out.count; i++) {
+		uint64_t begin = out.extents[i].extent.addr;
+		uint64_t end = begin + out.extents[i].bytes;
+
+		for (uint64_t at = begin / chunk; at * chunk < end; at++)
+			used[at] = true;
+	}
+	for (uint64_t i = 0; used && i < chunks; i++)
+		count += used[i];
+	free(used);
+	return count * chunk;
+}
+
+/* The same sizes by malloc, each page touched. */
+struct piece {
+	char *memory;
+	size_t size;
+};
+
+static void piece_make(struct piece *piece)
+{
+	piece->size = work_size(&hand);
+	piece->memory = aligned_alloc(BLOCK, piece->size);
+	if (!piece->memory)
+		bench_die("no memory: %zu bytes", piece->size);
+	for (size_t at = 0; at < piece->size; at += BLOCK)
+		*(volatile char *)(piece->memory + at) = 1;
+}
+
+static double used_by_malloc(size_t count)
+{
+	struct piece *pieces = calloc(count, sizeof(*pieces));
+	uint64_t before, live = 0;
+
+	memset(pieces, 0xff, count * sizeof(*pieces));
+	before = resident_bytes();
+	for (size_t i = 0; i < count; i++)
+		piece_make(&pieces[i]);
+	for (size_t i = 0; i < REPLACEMENTS * count; i++) {
+		struct piece *piece = &pieces[bench_below(&hand.random, count)];
+
+		free(piece->memory);
+		piece_make(piece);
+	}
+	for (size_t i = 0; i < count; i++)
+		live += pieces[i].size;
+	return (double)(resident_bytes() - before) / live;
+}
+
+static size_t used_extents(void)
+{
+	return bench->once ? BENCH_SMALL : 10000;
+}
+
+static void blocks(void)
+{
+	struct daxpin_pool_info info;
+
+	make_room();
+	replace_extents(used_extents());
+	info = info_of_pool();
+	printf("%s unit=x daxpin_is=%.4f\n", bench->test,
+	       (double)(info.usable_bytes - info.free_bytes) / out.live);
+}
+
+static void chunks(void)
+{
+	double peer = used_by_malloc(used_extents()), daxpin;
+
+	hand.random = SEED;
+	make_room();
+	replace_extents(used_extents());
+	daxpin = (double)chunks_bytes() / out.live;
+	printf("%s peer=%s unit=x peer_is=%.4f daxpin_is=%.4f ratio=%.4f low=%.4f high=%.4f\n",
+	       bench->test, bench->peer, peer, daxpin, daxpin / peer,
+	       daxpin / peer, daxpin / peer);
+}
+
+static void tables(void)
+{
+	uint64_t before = resident_before, handles;
+
+	make_room();
+	handles = out.room * sizeof(out.extents[0]);
+	while (!add(BLOCK))
+		;
+	printf("%s unit=%% daxpin_is=%.4f\n", bench->test,
+	       100.0 * (resident_bytes() - before - handles) /
+	       info_of_pool().media_bytes);
+}
+
+/* ---------------------------------------------------------------------- main */
+
+static const struct test {
+	const char *name;
+	void (*run)(void);
+	uint64_t space;			/* bytes */
+} tests[] = {
+	{ "latency", latency_mixed, 1 << 30 },
+	{ "latency-4k", latency_4k, 1 << 30 },
+	{ "unservable", unservable, 1 << 30 },
+	{ "tables", tables, 1 << 30 },
+	/* 10000 extents are 1.9 GiB, which must be able to move. */
+	{ "blocks", blocks, UINT64_C(3) << 30 },
+	{ "chunks", chunks, UINT64_C(3) << 30 },
+};
+
+int main(int argc, char **argv)
+{
+	bool is_malloc;
+
+	bench_parse(bench, argc, argv);
+	is_malloc = bench_become(bench, argv);
+	if (is_malloc != !strcmp(bench->test, "chunks"))
+		bench_die("%s beside %s", bench->test, bench->peer);
+	work_make_sizes();
+	resident_before = resident_bytes();
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		if (strcmp(bench->test, tests[i].name))
+			continue;
+		pool = bench_pool(bench, bench->once ? 1 : tests[i].space);
+		tests[i].run();
+		return 0;
+	}
+	bench_die("no test %s", bench->test);
+}

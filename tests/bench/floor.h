@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The floor: the cache lines and fences of what daxpin makes durable, without
+ * anything else. No allocator can be faster with the same durability.
+ */
+#ifndef BENCH_FLOOR_H
+#define BENCH_FLOOR_H
+
+#include "turns.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* The instruction that the library's persistence uses here, too. */
+static inline bool floor_has_clwb(void)
+{
+	unsigned int a, b = 0, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 24 & 1;
+}
+
+static inline void floor_write_back(void *line)
+{
+	__asm__ volatile("clwb %0" : "+m"(*(volatile char *)line));
+}
+
+static inline void floor_fence(void)
+{
+	__asm__ volatile("sfence" : : : "memory");
+}
+#else
+static inline bool floor_has_clwb(void)
+{
+	return false;
+}
+
+static inline void floor_write_back(void *line)
+{
+	(void)line;
+}
+
+static inline void floor_fence(void)
+{
+}
+#endif
+
+#define FLOOR_PAGE	4096
+#define FLOOR_WORDS	(1u << 15)	/* of a thread, one for each extent */
+#define FLOOR_BYTES	(FLOOR_WORDS * 8 + 2 * FLOOR_PAGE)
+#define LANE_LINES	5		/* a batch of 16 in a redo lane */
+#define FLOOR_BATCH	16
+
+static char *floor_memory;		/* FLOOR_BYTES for each thread */
+
+static inline void floor_begin(int threads)
+{
+	if (!floor_has_clwb())
+		bench_skip("the floor is of clwb and sfence, which this CPU lacks");
+	floor_memory = mmap(NULL, (size_t)FLOOR_BYTES * threads,
+			    PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (floor_memory == MAP_FAILED)
+		bench_die("no memory for the floor");
+}
+
+static inline void floor_store(void *word, uint64_t value)
+{
+	*(volatile uint64_t *)word = value;
+	floor_write_back(word);
+}
+
+/* As extents' words lie in a page: two in a row are never in one line. */
+static inline void *floor_word(const struct seat *seat, uint64_t block)
+{
+	uint64_t page = block % FLOOR_WORDS / 512, in = block % 512;
+
+	return floor_memory + (size_t)FLOOR_BYTES * seat->index +
+	       page * FLOOR_PAGE + ((in & 63) * 8 + (in >> 6)) * 8;
+}
+
+/* For each extent: its word at KEEP, and again at RETIRE. */
+static uint64_t floor_lifo(struct seat *seat)
+{
+	static uint64_t next[SEATS_MAX];
+	uint64_t count = 0, begin = next[seat->index];
+
+	do {
+		for (uint64_t i = 0; i < 1000; i++) {
+			floor_store(floor_word(seat, begin + i), i);
+			floor_fence();
+		}
+		for (uint64_t i = 1000; i-- > 0;) {
+			floor_store(floor_word(seat, begin + i), i);
+			floor_fence();
+		}
+		count += 1000;
+		begin += 1000;
+	} while (!seat_over(seat));
+	next[seat->index] = begin;
+	return count;
+}
+
+/* A lane, fence; the words, fence; the lane is done, fence. */
+static inline void floor_one_batch(const struct seat *seat, uint64_t begin)
+{
+	char *lane = (char *)floor_word(seat, 0) + FLOOR_WORDS * 8;
+
+	for (int i = 0; i < LANE_LINES; i++)
+		floor_store(lane + i * LINE, begin);
+	floor_fence();
+	for (int i = 0; i < FLOOR_BATCH; i++)
+		floor_store(floor_word(seat, begin + i), begin);
+	floor_fence();
+	floor_store(lane + 8 * LINE, begin);
+	floor_fence();
+}
+
+static uint64_t floor_batch(struct seat *seat)
+{
+	uint64_t count = 0, begin = 0;
+
+	do {
+		floor_one_batch(seat, begin);
+		floor_one_batch(seat, begin);
+		begin += FLOOR_BATCH;
+		count++;
+	} while (!seat_over(seat));
+	return count;
+}
+
+/* One word at a time, at random in a page. */
+static uint64_t floor_set(struct seat *seat)
+{
+	uint64_t count = 0, random = 99 + seat->index;
+
+	do {
+		for (int i = 0; i < 16; i++) {
+			floor_store(floor_word(seat, bench_below(&random, 512)),
+				    count);
+			floor_fence();
+		}
+		count += 16;
+	} while (!seat_over(seat));
+	return count;
+}
+
+#endif

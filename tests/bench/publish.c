@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench_publish [OPTIONS] TEST PEER: what it takes to make things durable.
+ *
+ *	TEST	lifo | mixed | passed: reserve, KEEP, RETIRE, see workload.h
+ *		batch: 16 of them in a publish
+ *		zeroed: reserved with zeroes, which the KEEP makes durable, and retired
+ *		set | set-batch: a word, or 16, in a publish
+ *		root: a name gets another extent; the last of --live N names
+ *		find: daxpin_root() of that name
+ *	PEER	pmemobj: the same by libpmemobj's atomic API. It leaves the payload to
+ *		the caller, so KEEP is without it but in `zeroed`
+ *		floor: the same lines and fences with nothing around them
+ *		one-thread: daxpin itself, against --threads N of it
+ */
+#include "floor.h"
+#include "pmemobj.h"
+
+#include <stdio.h>
+
+#define BATCH	16
+#define WORDS	512		/* that SETs change, of a thread */
+
+static struct daxpin_pool *pool;
+static struct bench *const bench = &work.bench;
+
+static struct {
+	_Alignas(LINE) struct daxpin_extent words;	/* for SETs */
+	struct daxpin_extent named[2];			/* by turns */
+	char name[DAXPIN_ROOT_NAME_MAX];
+} seats[SEATS_MAX];
+
+ALWAYS_INLINE void publish(const struct daxpin_op *ops, size_t count)
+{
+	must(daxpin_publish(pool, ops, count, NULL, NULL), "publish");
+}
+
+/* ------------------------------------------------------- allocate and free */
+
+ALWAYS_INLINE void keep_take(struct slot *slot, size_t size)
+{
+	struct daxpin_op keep = {
+		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSISTED,
+	};
+
+	must(daxpin_reserve(pool, size, 0, &slot->extent), "reserve");
+	if (!bench->untouched)
+		work_touch(daxpin_ptr(pool, slot->extent, 0));
+	keep.extent = slot->extent;
+	publish(&keep, 1);
+}
+
+ALWAYS_INLINE void keep_give(struct slot *slot)
+{
+	struct daxpin_op retire = {
+		.type = DAXPIN_OP_RETIRE, .extent = slot->extent,
+	};
+
+	publish(&retire, 1);
+}
+
+WORKLOADS(with_keep, keep_take, keep_give);
+
+static uint64_t keep_batch(struct seat *seat)
+{
+	uint64_t count = 0;
+
+	do {
+		struct daxpin_op ops[BATCH] = { 0 };
+
+		for (int i = 0; i < BATCH; i++) {
+			ops[i].type = DAXPIN_OP_KEEP;
+			ops[i].flags = DAXPIN_OP_PERSISTED;
+			must(daxpin_reserve(pool, bench->size, 0,
+					    &ops[i].extent), "reserve");
+		}
+		publish(ops, BATCH);
+		for (int i = 0; i < BATCH; i++) {
+			ops[i].type = DAXPIN_OP_RETIRE;
+			ops[i].flags = 0;
+		}
+		publish(ops, BATCH);
+		count++;
+	} while (!seat_over(seat));
+	return count;
+}
+
+static uint64_t keep_zeroed(struct seat *seat)
+{
+	uint64_t count = 0;
+
+	do {
+		struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+
+		must(daxpin_reserve(pool, bench->size, DAXPIN_RESERVE_ZERO,
+				    &op.extent), "reserve");
+		publish(&op, 1);
+		op.type = DAXPIN_OP_RETIRE;
+		publish(&op, 1);
+		count++;
+	} while (!seat_over(seat));
+	return count;
+}
+
+/* --------------------------------------------------------- words and names */
+
+ALWAYS_INLINE uint64_t sets(struct seat *seat, int at_once)
+{
+	struct daxpin_extent words = seats[seat->index].words;
+	uint64_t count = 0, random = 99 + seat->index;
+	struct daxpin_op ops[BATCH];
+
+	do {
+		uint32_t at = bench_below(&random, WORDS);
+
+		for (int i = 0; i < at_once; i++)
+			ops[i] = (struct daxpin_op) {
+				.type = DAXPIN_OP_SET, .extent = words,
+				.offset = (at + i * 29) % WORDS * 8,
+				.value = count,
+			};
+		publish(ops, at_once);
+		count++;
+	} while (!seat_over(seat));
+	return count;
+}
+
+static uint64_t set(struct seat *seat)
+{
+	return sets(seat, 1);
+}
+
+static uint64_t set_batch(struct seat *seat)
+{
+	return sets(seat, BATCH);
+}
+
+static uint64_t root(struct seat *seat)
+{
+	uint64_t count = 0;
+
+	do {
+		for (int i = 0; i < 16; i++) {
+			struct daxpin_op op = {
+				.type = DAXPIN_OP_ROOT,
+				.extent = seats[seat->index].named[i & 1],
+				.name = seats[seat->index].name,
+			};
+
+			publish(&op, 1);
+		}
+		count += 16;
+	} while (!seat_over(seat));
+	return count;
+}
+
+static uint64_t find(struct seat *seat)
+{
+	struct daxpin_extent extent;
+	uint64_t count = 0;
+
+	do {
+		for (int i = 0; i < 64; i++)
+			must(daxpin_root(pool, seats[seat->index].name, &extent),
+			     "root");
+		count += 64;
+	} while (!seat_over(seat));
+	return count;
+}
+
+/* ------------------------------------------------------------------ the tests */
+
+static const struct duel {
+	const char *test, *peer;
+	turn_fn *theirs, *ours;
+	size_t live;
+} duels[] = {
+	{ "lifo", "pmemobj", with_objects_lifo, with_keep_lifo, 1000 },
+	{ "lifo", "floor", floor_lifo, with_keep_lifo, 1000 },
+	{ "mixed", "pmemobj", with_objects_mixed, with_keep_mixed, 10000 },
+	{ "passed", "pmemobj", with_objects_passed, with_keep_passed, 1 },
+	{ "batch", "pmemobj", object_batch, keep_batch, 2 * BATCH },
+	{ "batch", "floor", floor_batch, keep_batch, 2 * BATCH },
+	{ "zeroed", "pmemobj", object_zeroed, keep_zeroed, 2 },
+	{ "set", "pmemobj", object_set, set, 1 },
+	{ "set", "floor", floor_set, set, 1 },
+	{ "set-batch", "pmemobj", object_set_batch, set_batch, 1 },
+	{ "root", "floor", floor_set, root, 1 },
+	{ "find", "pmemobj", object_root, find, 1 },
+};
+
+static struct daxpin_extent make_live(uint64_t size)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+
+	must(daxpin_reserve(pool, size, DAXPIN_RESERVE_ZERO, &op.extent),
+	     "reserve");
+	publish(&op, 1);
+	return op.extent;
+}
+
+/* Names that were there before, for whose sake the last takes longer, or not. */
+static void make_names(size_t count)
+{
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_ROOT, .extent = seats[0].named[0],
+	};
+	char name[DAXPIN_ROOT_NAME_MAX];
+
+	op.name = name;
+	for (size_t i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "name %zu", i);
+		publish(&op, 1);
+	}
+}
+
+static void make_seats(void)
+{
+	bool named = !strcmp(bench->test, "root") || !strcmp(bench->test, "find");
+
+	for (int i = 0; i < bench->threads; i++) {
+		seats[i].words = make_live(WORDS * 8);
+		seats[i].named[0] = make_live(DAXPIN_BLOCK_SIZE);
+		seats[i].named[1] = make_live(DAXPIN_BLOCK_SIZE);
+		snprintf(seats[i].name, sizeof(seats[i].name), "name %zu",
+			 work.live + i);
+	}
+	if (named)
+		make_names(work.live + bench->threads);
+}
+
+static const struct duel *find_duel(void)
+{
+	bool alone = !strcmp(bench->peer, "one-thread");
+
+	for (size_t i = 0; i < sizeof(duels) / sizeof(duels[0]); i++)
+		if (!strcmp(duels[i].test, bench->test) &&
+		    (alone || !strcmp(duels[i].peer, bench->peer)))
+			return &duels[i];
+	bench_die("no test %s beside %s", bench->test, bench->peer);
+}
+
+static void set_up(const struct duel *duel)
+{
+	work.live = bench->live ? bench->live : duel->live;
+	if (bench->once && work.live > BENCH_SMALL)
+		work.live = BENCH_SMALL;
+	work_make_sizes();
+	work_make_hands(with_keep.hands);
+	atomic_store(&work.passage.last, NO_LAST);
+	if (!strcmp(bench->peer, "floor"))
+		floor_begin(bench->threads);
+	if (!strcmp(bench->peer, "pmemobj")) {
+		object_begin(bench, work_bytes() * 4 / 3);
+		work_make_hands(with_objects.hands);
+	}
+	pool = bench_pool(bench, work_bytes() + (64 << 20));
+	make_seats();
+}
+
+int main(int argc, char **argv)
+{
+	const struct duel *duel;
+	struct side peer;
+
+	bench_parse(bench, argc, argv);
+	if (!strcmp(bench->test, "passed") && bench->threads != 2)
+		bench_die("passed takes --threads 2");
+	bench_become(bench, argv);
+	duel = find_duel();
+	set_up(duel);
+	peer = !strcmp(bench->peer, "one-thread") ?
+	       (struct side) { duel->ours, 1 } :
+	       (struct side) { duel->theirs, bench->threads };
+	turns_begin(bench->threads);
+	if (!strcmp(bench->test, "mixed")) {
+		turns_each(with_keep.fill);
+		if (!strcmp(bench->peer, "pmemobj"))
+			turns_each(with_objects.fill);
+	}
+	turns_compare(bench, peer,
+		      (struct side) { duel->ours, bench->threads });
+	turns_end();
+	return 0;
+}
