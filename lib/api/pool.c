@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include "api/options.h"
+#include "core/publish.h"
 #include "core/recover.h"
 #include "os/os.h"
 #include "pool/create.h"
@@ -236,8 +237,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.bad_unknown = pool_is_bad_unknown(media),
 		.retired_bytes = deferred.blocks << DP_BLOCK_SHIFT,
 		.deferred_frees = deferred.extents,
-		.publishes = atomic_load_explicit(&pool->publishes,
-						  memory_order_relaxed),
+		.publishes = dp_publishes(pool),
 		.no_space = atomic_load_explicit(&pool->no_space,
 						 memory_order_relaxed),
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,

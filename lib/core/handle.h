@@ -9,12 +9,18 @@
 #include "extent/holders.h"
 #include "extent/space.h"
 #include "extent/state.h"
+#include "extent/thread_slot.h"
 #include "media/lane.h"
 #include "media/root.h"
 #include "pool/pool.h"
 #include "reclaim/job.h"
 
 #define DP_WORD_LOCKS	256u		/* for the words of SETs, by address */
+
+/* Each on a line of its own: a thread changes that of its slot. */
+struct dp_published {
+	DP_ALIGNED _Atomic uint64_t count;	/* publishes that succeeded */
+};
 
 struct daxpin_pool {
 	struct dp_leases leases;	/* first: probes name a pool by its
@@ -37,7 +43,7 @@ struct daxpin_pool {
 	uint64_t shared_chunks;
 	uint64_t sparse_chunks;		/* with metadata or extents */
 	/* For daxpin_pool_info(), since the open. */
-	DP_ALIGNED _Atomic uint64_t publishes;	/* that succeeded */
+	struct dp_published published[DP_THREAD_SLOT_SHARED + 1];
 	_Atomic uint64_t no_space;	/* reserves that found none */
 };
 
@@ -86,6 +92,16 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 	ret_handle->life = extent.gen & DP_LIFE_MASK;
 	return 0;
 }
+/* The same of a handle that dp_handle() took before, or of {0, 0}. */
+static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
+					    struct daxpin_extent extent)
+{
+	assert(extent.addr >> DP_BLOCK_SHIFT < dp_leases_blocks(&pool->leases));
+	return (struct dp_handle) {
+		extent.addr >> DP_BLOCK_SHIFT, extent.gen & DP_LIFE_MASK
+	};
+}
+
 /* And of a life that goes on, with its lease: -ESTALE. */
 int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view);

@@ -10,7 +10,8 @@
  *
  *	OPEN -> CLAIMED		[batch_claim]: every word that is to change is
  *				ours: the publishing bit of extents that are
- *				kept or retired, the slot of roots (D2, D18)
+ *				kept or retired, the slot of roots (D2, D18);
+ *				no word is there twice [batch_list]
  *	CLAIMED -> DURABLE	[batch_persist_first]: payloads that were asked
  *				for and the names of new roots, and their fence
  *				(D1); [publish_write_one]: one word: store,
@@ -32,7 +33,12 @@
  * retire meanwhile does not free the blocks under an open lane, and waits for
  * the lock of its word. These locks are hashed by address and taken in
  * ascending order, after all claims and before the lane. Whoever has a lane
- * waits for nothing.
+ * waits for nothing. SETs that follow each other and are of one extent share
+ * the hold of the first of them: all holds of a batch are dropped together.
+ *
+ * Steps stay in the caller's order. Which of them changes a word is found by a
+ * table of hashed addresses, so that a batch is neither sorted nor, up to
+ * STEPS_ON_STACK operations, allocated.
  *
  * A root counts in the word of the extent that it names, from before its claim
  * is complete until it names another. RETIRE claims, then reads that count;
@@ -43,14 +49,27 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "core/publish.h"
+#include "extent/thread_slot.h"
 #include "util/probe.h"
+
+#define STEPS_ON_STACK	16u
+/* A place in the table is 0 or a step's index + 1; half of them stay 0. */
+#define TABLE_SIZE	512u
+
+static_assert(DP_LANE_ENTRIES <= UINT8_MAX, "an index + 1 fits a place");
+static_assert(DP_LANE_ENTRIES <= TABLE_SIZE / 2, "a search meets a 0");
 
 enum {				/* what a step has, to be let go of */
 	HAS_CLAIM = 1,		/* the publishing bit */
 	HAS_SLOT = 2,		/* a root slot */
 	HAS_ROOT = 4,		/* a count in the named extent's roots */
 	HAS_HOLD = 8,
+	HAS_SHARED = 16,	/* the hold or claim of another step is its too */
 };
+
+/* In batch.types. */
+#define TYPE(type)	(1u << (type))
+#define TYPES_CLAIMED	(TYPE(DAXPIN_OP_KEEP) | TYPE(DAXPIN_OP_RETIRE))
 
 struct step {
 	const struct daxpin_op *op;
@@ -60,11 +79,23 @@ struct step {
 	uint32_t has;
 };
 
+/* The extent that the last SET was of, held or kept here. */
+struct target {
+	struct dp_handle handle;	/* block 0: none */
+	uint64_t bytes;
+};
+
 struct batch {
 	struct daxpin_pool *pool;
 	struct step *step;
 	size_t count;
+	size_t begun;			/* steps that may have something */
 	const struct daxpin_op *failed;	/* NULL: none of them by itself */
+	uint8_t *table;			/* of more than one step */
+	uint32_t table_shift;
+	uint32_t types;			/* TYPE() of each step */
+	bool first;			/* something goes before the words */
+	struct target target;
 	uint64_t locks[DP_WORD_LOCKS / 64];
 };
 
@@ -108,23 +139,52 @@ static struct dp_root_word step_root_word(const struct step *step)
 	};
 }
 
-static int step_compare(const void *a, const void *b)
+/* The place of a word in the table: where it is listed, or the 0 for it. */
+static uint8_t *batch_place(const struct batch *batch, uint64_t addr)
 {
-	uint64_t x = ((const struct step *)a)->change.addr;
-	uint64_t y = ((const struct step *)b)->change.addr;
+	uint32_t last = UINT32_MAX >> batch->table_shift;
+	uint32_t at = (uint32_t)(addr >> 3) * 0x9e3779b1u >> batch->table_shift;
 
-	return (x > y) - (x < y);
+	while (batch->table[at] &&
+	       batch->step[batch->table[at] - 1].change.addr != addr)
+		at = (at + 1) & last;
+	return &batch->table[at];
 }
 
-/* The step of this batch that changes the descriptor of a block, or NULL. */
+/* The step of this batch that claims an extent, or NULL. */
 static struct step *batch_step_of(struct batch *batch, uint64_t block)
 {
-	struct step key = {
-		.change.addr = step_descriptor_addr(batch->pool, block),
-	};
+	uint8_t index;
 
-	return bsearch(&key, batch->step, batch->count, sizeof(key),
-		       step_compare);
+	/* Nothing to look for, and of a single step no table. */
+	if (!(batch->types & TYPES_CLAIMED) || batch->count == 1)
+		return NULL;
+	index = *batch_place(batch, step_descriptor_addr(batch->pool, block));
+	return index ? &batch->step[index - 1] : NULL;
+}
+
+/* No word twice: a lane has no order among its entries. */
+static int batch_list(struct batch *batch)
+{
+	uint32_t size = 2 * STEPS_ON_STACK;
+
+	if (batch->count == 1)
+		return 0;
+	while (size < 2 * batch->count)
+		size *= 2;
+	assert(size <= TABLE_SIZE);
+	batch->table_shift = 1 + __builtin_clz(size);
+	memset(batch->table, 0, size);
+	for (size_t i = 0; i < batch->count; i++) {
+		uint8_t *place = batch_place(batch, batch->step[i].change.addr);
+
+		if (*place) {
+			batch->failed = batch->step[i].op;
+			return -EINVAL;
+		}
+		*place = i + 1;
+	}
+	return 0;
 }
 
 /* ------------------------------------------------------------- claim, let go */
@@ -132,7 +192,7 @@ static struct step *batch_step_of(struct batch *batch, uint64_t block)
 /* Does this batch have that slot already? Two roots of one name are a mistake. */
 static bool batch_has_slot(const struct batch *batch, uint32_t slot)
 {
-	for (size_t i = 0; i < batch->count; i++)
+	for (size_t i = 0; i < batch->begun; i++)
 		if (batch->step[i].has & HAS_SLOT &&
 		    batch->step[i].slot == slot)
 			return true;
@@ -151,9 +211,18 @@ static int step_claim_slot(struct batch *batch, struct step *step)
 	if (ret)
 		return ret;
 	step->slot = slot;
-	step->has |= HAS_SLOT;
+	step->has = HAS_SLOT;
 	step->change = dp_root_change(roots, slot, step_root_word(step));
+	batch->first |= dp_root_is_new(roots, slot);
 	return 0;
+}
+
+static void batch_choose_lock(struct batch *batch, uint64_t addr)
+{
+	uint64_t lock = (addr >> 3) * 0x9e3779b97f4a7c15ull >> 56;
+
+	static_assert(DP_WORD_LOCKS == 1u << (64 - 56), "the hash's range");
+	batch->locks[lock / 64] |= 1ull << lock % 64;
 }
 
 /* The address of each step's word; a root's needs its slot first. */
@@ -168,29 +237,37 @@ static int step_find_word(struct batch *batch, struct step *step)
 		step->change = (struct dp_lane_entry) {
 			op->extent.addr + op->offset, op->value
 		};
+		batch_choose_lock(batch, step->change.addr);
 		return 0;
 	default:
 		step->change.addr = step_descriptor_addr(batch->pool,
 							 step->handle.block);
+		batch->first |= op->type == DAXPIN_OP_KEEP &&
+				!(op->flags & DAXPIN_OP_PERSISTED);
 		return 0;
 	}
 }
 
-/* By address; no word twice. */
-static int batch_sort(struct batch *batch)
+/* Every step, and the address of its word. */
+static int batch_begin(struct batch *batch, const struct daxpin_op *ops)
 {
-	if (batch->count == 1)
-		return 0;
-	qsort(batch->step, batch->count, sizeof(*batch->step), step_compare);
-	for (size_t i = 1; i < batch->count; i++)
-		if (!step_compare(&batch->step[i - 1], &batch->step[i])) {
-			/* The later one, in the caller's order. */
-			batch->failed = batch->step[i - 1].op;
-			if (batch->step[i].op > batch->failed)
-				batch->failed = batch->step[i].op;
-			return -EINVAL;
-		}
-	return 0;
+	int ret = 0;
+
+	while (!ret && batch->begun < batch->count) {
+		const struct daxpin_op *op = &ops[batch->begun];
+		struct step *step = &batch->step[batch->begun];
+
+		step->op = op;
+		step->handle = dp_handle_of(batch->pool, op->extent);
+		step->has = 0;
+		batch->types |= TYPE(op->type);
+		ret = step_find_word(batch, step);
+		if (ret)
+			batch->failed = op;
+		else
+			batch->begun++;
+	}
+	return ret;
 }
 
 static int step_claim_extent(struct batch *batch, struct step *step)
@@ -204,9 +281,9 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 			     keep && !(step->op->flags & DAXPIN_OP_WRITERS));
 	if (ret)
 		return ret;
-	step->has |= HAS_CLAIM;
+	step->has = HAS_CLAIM;
 	step->change = step_descriptor_change(batch->pool, step);
-	/* The steps are sorted by this address already. */
+	/* The step is listed by this address already. */
 	assert(step->change.addr ==
 	       step_descriptor_addr(batch->pool, step->handle.block));
 	return 0;
@@ -251,7 +328,8 @@ static int step_check_medium(struct batch *batch, const struct step *step)
 	return dp_bad_find(bad, offset, offset + size, &run) ? -EIO : 0;
 }
 
-static int step_hold_target(struct batch *batch, struct step *step)
+/* A hold of its own, unless this batch keeps the extent. */
+static int step_take_target(struct batch *batch, struct step *step)
 {
 	struct dp_leases *leases = &batch->pool->leases;
 	struct dp_lease_view view;
@@ -260,19 +338,41 @@ static int step_hold_target(struct batch *batch, struct step *step)
 
 	if (kept < 0)
 		return kept;
+	step->has = HAS_SHARED;
 	if (!kept) {
 		ret = dp_jobs_hold(&batch->pool->jobs, step->handle.block,
 				   step->handle.life, 1, 0);
+		step->has = ret ? 0 : HAS_HOLD;
 		if (ret)
 			return ret;
-		step->has |= HAS_HOLD;
 		view = dp_lease_look(leases, step->handle.block);
 		if (view.state == DP_STATE_RESERVED)
 			return -EINVAL;
 	}
-	ret = dp_range(batch->pool, step->handle.block, step->op->offset,
-		       &(uint64_t) { sizeof(step->op->value) });
-	return ret ? ret : step_check_medium(batch, step);
+	batch->target = (struct target) {
+		step->handle,
+		(uint64_t)dp_lease_blocks(leases, step->handle.block) <<
+			DP_BLOCK_SHIFT
+	};
+	return 0;
+}
+
+static int step_hold_target(struct batch *batch, struct step *step)
+{
+	const struct target *target = &batch->target;
+	int ret = 0;
+
+	if (step->handle.block == target->handle.block &&
+	    step->handle.life == target->handle.life)
+		step->has = HAS_SHARED;
+	else
+		ret = step_take_target(batch, step);
+	if (ret)
+		return ret;
+	/* It begins at a block and the offset is aligned: so are its last bytes. */
+	if (step->op->offset >= target->bytes)
+		return -EINVAL;
+	return step_check_medium(batch, step);
 }
 
 /* Look, so that nobody else's count moves; count; look, for a RETIRE's claim. */
@@ -311,8 +411,7 @@ static int step_check_roots(struct batch *batch, const struct step *step)
 
 static int step_claim(struct batch *batch, struct step *step)
 {
-	return step->op->type == DAXPIN_OP_KEEP ||
-	       step->op->type == DAXPIN_OP_RETIRE ?
+	return TYPE(step->op->type) & TYPES_CLAIMED ?
 	       step_claim_extent(batch, step) : 0;
 }
 
@@ -336,7 +435,7 @@ static int batch_for_each(struct batch *batch,
 {
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < batch->count; i++) {
+	for (size_t i = 0; !ret && i < batch->begun; i++) {
 		ret = fn(batch, &batch->step[i]);
 		if (ret)
 			batch->failed = batch->step[i].op;
@@ -344,15 +443,17 @@ static int batch_for_each(struct batch *batch,
 	return ret;
 }
 
-static int batch_claim(struct batch *batch)
+static int batch_claim(struct batch *batch, const struct daxpin_op *ops)
 {
-	int ret = batch_for_each(batch, step_find_word);
+	int ret = batch_begin(batch, ops);
 
 	if (!ret)
-		ret = batch_sort(batch);
-	if (!ret)
+		ret = batch_list(batch);
+	if (!ret && batch->types & TYPES_CLAIMED)
 		ret = batch_for_each(batch, step_claim);
-	return ret ? ret : batch_for_each(batch, step_claim_target);
+	if (!ret && batch->types & ~TYPE(DAXPIN_OP_KEEP))
+		ret = batch_for_each(batch, step_claim_target);
+	return ret;
 }
 
 static int step_drop_hold(struct batch *batch, struct step *step)
@@ -380,19 +481,11 @@ static int step_let_go(struct batch *batch, struct step *step)
 
 /* ------------------------------------------------------------ locks of words */
 
-static int step_choose_lock(struct batch *batch, struct step *step)
-{
-	uint64_t lock = (step->change.addr >> 3) * 0x9e3779b97f4a7c15ull >> 56;
-
-	static_assert(DP_WORD_LOCKS == 1u << (64 - 56), "the hash's range");
-	if (step->op->type == DAXPIN_OP_SET)
-		batch->locks[lock / 64] |= 1ull << lock % 64;
-	return 0;
-}
-
 static void batch_for_each_lock(struct batch *batch,
 				int (*fn)(pthread_mutex_t *))
 {
+	if (!(batch->types & TYPE(DAXPIN_OP_SET)))
+		return;
 	for (uint32_t i = 0; i < DP_WORD_LOCKS / 64; i++)
 		for (uint64_t bits = batch->locks[i]; bits; bits &= bits - 1)
 			fn(&batch->pool->word_lock[i * 64 +
@@ -414,30 +507,28 @@ static int step_persist_payload(struct batch *batch, const struct step *step)
 				length);
 }
 
+static int step_persist_first(struct batch *batch, struct step *step)
+{
+	struct dp_roots *roots = &batch->pool->roots;
+
+	if (step->op->type == DAXPIN_OP_KEEP &&
+	    !(step->op->flags & DAXPIN_OP_PERSISTED))
+		return step_persist_payload(batch, step);
+	if (step->op->type == DAXPIN_OP_ROOT &&
+	    dp_root_is_new(roots, step->slot))
+		return dp_root_write_name(roots, step->slot);
+	return 0;
+}
+
 /* What must be durable before any word, and its fence. */
 static int batch_persist_first(struct batch *batch)
 {
-	bool any = false;
-	int ret = 0;
+	int ret;
 
-	for (size_t i = 0; !ret && i < batch->count; i++) {
-		struct step *step = &batch->step[i];
-
-		if (step->op->type == DAXPIN_OP_KEEP &&
-		    !(step->op->flags & DAXPIN_OP_PERSISTED))
-			ret = step_persist_payload(batch, step);
-		else if (step->op->type == DAXPIN_OP_ROOT &&
-			 dp_root_is_new(&batch->pool->roots, step->slot))
-			ret = dp_root_write_name(&batch->pool->roots,
-						 step->slot);
-		else
-			continue;
-		any = true;
-		if (ret)
-			batch->failed = step->op;
-	}
-	if (any)
-		dp_persist_fence(&batch->pool->media.persist);
+	if (!batch->first)
+		return 0;
+	ret = batch_for_each(batch, step_persist_first);
+	dp_persist_fence(&batch->pool->media.persist);
 	return ret;
 }
 
@@ -465,8 +556,7 @@ static int batch_write(struct batch *batch)
 
 	for (size_t i = 0; i < batch->count; i++) {
 		entry[i] = batch->step[i].change;
-		/* No word twice: a lane has no order among its entries. */
-		assert(!i || entry[i - 1].addr < entry[i].addr);
+		assert(entry[i].addr % sizeof(entry[i].value) == 0);
 	}
 	lane = dp_lane_take(lanes, dp_thread_slot());
 	/* Its last user may have failed and left it open. */
@@ -511,27 +601,30 @@ static int step_settle_last(struct batch *batch, struct step *step)
 /* A root never names what is not LIVE: kept first, retired last. */
 static void batch_settle(struct batch *batch)
 {
-	batch_for_each(batch, step_settle_kept);
-	batch_for_each(batch, step_settle_root);
-	batch_for_each(batch, step_settle_last);
+	if (batch->types & TYPE(DAXPIN_OP_KEEP))
+		batch_for_each(batch, step_settle_kept);
+	if (batch->types & TYPE(DAXPIN_OP_ROOT))
+		batch_for_each(batch, step_settle_root);
+	if (batch->types & (TYPE(DAXPIN_OP_RETIRE) | TYPE(DAXPIN_OP_SET)))
+		batch_for_each(batch, step_settle_last);
 }
 
 /* ----------------------------------------------------------------- the whole */
 
 /*
- * D2, D18: what each step's word depends on is its batch's own. Only a SET of
- * an extent that the same batch keeps needs no hold: its claim does for both.
+ * D2, D18: what each step's word depends on is its batch's own. A SET needs no
+ * hold of its own if the batch keeps its extent, or has held it for another SET.
  */
 static int step_assert_claimed(struct batch *batch, struct step *step)
 {
+	(void)batch;
 	switch (step->op->type) {
 	case DAXPIN_OP_KEEP:
 	case DAXPIN_OP_RETIRE:
 		assert(step->has == HAS_CLAIM);
 		break;
 	case DAXPIN_OP_SET:
-		assert(step->has == HAS_HOLD ||
-		       batch_step_of(batch, step->handle.block));
+		assert(step->has == HAS_HOLD || step->has == HAS_SHARED);
 		break;
 	default:
 		assert(step->has == (HAS_SLOT |
@@ -551,7 +644,6 @@ static int batch_write_and_settle(struct batch *batch)
 		batch_for_each(batch, step_let_go);
 		return ret;
 	}
-	batch_for_each(batch, step_choose_lock);
 	batch_for_each_lock(batch, pthread_mutex_lock);
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
@@ -569,21 +661,11 @@ static int batch_write_and_settle(struct batch *batch)
 
 static int batch_run(struct batch *batch, const struct daxpin_op *ops)
 {
-	int ret;
+	int ret = dp_persist_error(&batch->pool->media.persist);
 
-	for (size_t i = 0; i < batch->count; i++) {
-		struct step *step = &batch->step[i];
-
-		*step = (struct step) { .op = &ops[i] };
-		if (dp_op_names_nothing(step->op))
-			continue;
-		ret = dp_handle(batch->pool, step->op->extent, &step->handle);
-		assert(!ret);		/* the public function found it valid */
-	}
-	ret = dp_persist_error(&batch->pool->media.persist);
 	if (ret)
 		return ret;
-	ret = batch_claim(batch);
+	ret = batch_claim(batch, ops);
 	if (ret) {
 		batch_for_each(batch, step_let_go);
 		return ret;
@@ -591,16 +673,48 @@ static int batch_run(struct batch *batch, const struct daxpin_op *ops)
 	return batch_write_and_settle(batch);
 }
 
+/* Field by field: compilers clear a struct of this size by a slow instruction. */
+static void batch_init(struct batch *batch, struct daxpin_pool *pool,
+		       size_t count)
+{
+	batch->pool = pool;
+	batch->count = count;
+	batch->begun = 0;
+	batch->failed = NULL;
+	batch->types = 0;
+	batch->first = false;
+	batch->target.handle.block = 0;
+	for (uint32_t i = 0; i < DP_WORD_LOCKS / 64; i++)
+		batch->locks[i] = 0;
+}
+
+static void publish_count(struct daxpin_pool *pool)
+{
+	uint32_t slot = dp_thread_slot();
+	_Atomic uint64_t *count = &pool->published[slot].count;
+
+	/* Only one thread has the slot, except the last one. */
+	if (slot == DP_THREAD_SLOT_SHARED)
+		atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+	else
+		atomic_store_explicit(count, 1 + atomic_load_explicit(count,
+				      memory_order_relaxed),
+				      memory_order_relaxed);
+}
+
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	       size_t count, size_t *failed)
 {
-	struct batch batch = { .pool = pool, .count = count };
-	struct step one;
+	struct step few[STEPS_ON_STACK];
+	uint8_t table[TABLE_SIZE];
+	struct batch batch;
 	int ret;
 
 	assert(count && count <= DP_LANE_ENTRIES && !pool->media.readonly);
-	batch.step = &one;
-	if (count > 1)
+	batch_init(&batch, pool, count);
+	batch.table = table;
+	batch.step = few;
+	if (count > STEPS_ON_STACK)
 		batch.step = malloc(count * sizeof(*batch.step));
 	DP_PROBE_PUBLISH_BEGIN(&pool->leases, count, ops[0].extent.addr);
 	ret = batch.step ? batch_run(&batch, ops) : -ENOMEM;
@@ -608,9 +722,18 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	if (ret)
 		*failed = batch.failed ? (size_t)(batch.failed - ops) : count;
 	else
-		atomic_fetch_add_explicit(&pool->publishes, 1,
-					  memory_order_relaxed);
-	if (count > 1)
+		publish_count(pool);
+	if (count > STEPS_ON_STACK)
 		free(batch.step);
 	return ret;
+}
+
+uint64_t dp_publishes(const struct daxpin_pool *pool)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i <= DP_THREAD_SLOT_SHARED; i++)
+		sum += atomic_load_explicit(&pool->published[i].count,
+					    memory_order_relaxed);
+	return sum;
 }

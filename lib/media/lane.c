@@ -300,13 +300,14 @@ static int lane_commit(struct dp_lanes *lanes, uint32_t index,
 {
 	struct dp_lane *to = lane_on_media(lanes, index);
 	uint64_t size = count * sizeof(*entries);
-	struct dp_lane lane = {
-		.sequence = lanes->lane[index].done + 1,
-		.epoch = lanes->batch_epoch,
-		.count = count,
-	};
+	struct dp_lane lane;
 	int ret;
 
+	/* All of the header, and of the entries those that there are. */
+	lane.sequence = lanes->lane[index].done + 1;
+	lane.epoch = lanes->batch_epoch;
+	lane.count = count;
+	lane.zero_0 = 0;
 	memcpy(lane.entry, entries, size);
 	lane.check = dp_lane_check(lanes->seed, index, &lane);
 	dp_persist_copy(lanes->persist, to->entry, entries, size);

@@ -24,7 +24,7 @@ struct dp_lane_control {
 	uint64_t sequence;		/* on media, at load */
 	uint64_t done;			/* as on media */
 	enum dp_lane_state found;	/* at load */
-};
+} DP_ALIGNED;
 
 /* private to lane.c */
 struct dp_lanes {

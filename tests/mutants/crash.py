@@ -84,13 +84,10 @@ int dp_lane_run'''),
 	return lane_write_done(lanes, index);'''),
     ('sequence-used-twice', SIM, 'lib/media/lane.c',
      'the second batch of a lane looks closed before it is applied',
-     '''		.sequence = lanes->lane[index].done + 1,
-		.epoch = lanes->batch_epoch,
-		.count = count,''',
-     '''		.sequence = lanes->lane[index].done |
-			    !lanes->lane[index].done,
-		.epoch = lanes->batch_epoch,
-		.count = count,'''),
+     '''	lane.sequence = lanes->lane[index].done + 1;
+''',
+     '''	lane.sequence = lanes->lane[index].done | !lanes->lane[index].done;
+'''),
     ('done-before-words-at-recovery', SIM, 'lib/media/lane.c',
      'a recovery that is cut cannot be done again',
      '''		ret = lane_for_each_found(lanes, DP_LANE_TORN, lane_use_up);
@@ -115,10 +112,10 @@ int dp_lane_run'''),
     # ---------------------------------------------------------------- publish
     ('word-before-payload', SIM, 'lib/core/publish.c',
      'the payload is not durable when the word is',
-     '''	if (any)
-		dp_persist_fence(&batch->pool->media.persist);
+     '''	ret = batch_for_each(batch, step_persist_first);
+	dp_persist_fence(&batch->pool->media.persist);
 	return ret;''',
-     '''	(void)any;
+     '''	ret = batch_for_each(batch, step_persist_first);
 	return ret;'''),
     ('payload-not-flushed', SIM, 'lib/core/publish.c',
      'KEEP with PERSIST flushes the first line alone',
@@ -184,15 +181,17 @@ int dp_lane_run'''),
 '''),
     ('set-without-hold', SIM, 'lib/core/publish.c',
      'the target of a SET is retired and reused while its lane is open',
-     '''		step->has |= HAS_HOLD;
-		view = ''',
-     '''		dp_lease_drop(leases, step->handle.block, step->handle.life, 1);
-		view = '''),
+     '''		view = dp_lease_look(leases, step->handle.block);
+		if (view''',
+     '''		step->has = HAS_SHARED;
+		dp_lease_drop(leases, step->handle.block, step->handle.life, 1);
+		view = dp_lease_look(leases, step->handle.block);
+		if (view'''),
     ('set-without-lock', SIM, 'lib/core/publish.c',
      'two open lanes name one word',
-     '''	batch_for_each(batch, step_choose_lock);
+     '''		batch_choose_lock(batch, step->change.addr);
 ''',
-     '''	(void)step_choose_lock;
+     '''		(void)batch_choose_lock;
 '''),
     ('root-slot-not-claimed', SIM, 'lib/media/root.c',
      'two batches change one root',
@@ -202,16 +201,10 @@ int dp_lane_run'''),
      ''''''),
     ('root-name-not-durable', SIM, 'lib/core/publish.c',
      'a root whose name is torn',
-     '''			ret = dp_root_write_name(&batch->pool->roots,
-						 step->slot);
-		else
-			continue;
-		any = true;''',
-     '''			ret = dp_root_write_name(&batch->pool->roots,
-						 step->slot);
-		else
-			continue;
-		any |= step->op->type == DAXPIN_OP_KEEP;'''),
+     '''	batch->first |= dp_root_is_new(roots, slot);
+''',
+     '''	batch->first |= false;
+'''),
     ('rooted-extent-retired', SIM, 'lib/core/publish.c',
      'a root names an extent that is gone',
      '''	return left ? -EBUSY : 0;''',

@@ -25,6 +25,7 @@ PLACE = ['tests/unit/owner_place']
 NETLINK = ['tests/unit/owner_rdma_netlink']
 REGISTER = ['tests/unit/api_register_rdma']
 ERRMSG = ['tests/unit/api_errmsg']
+PUBLISH = ['tests/unit/core_publish']
 RETRY = ['tests/unit/api_retry']
 CANCEL = ['tests/unit/api_cancel']
 FORK = ['tests/unit/api_fork']
@@ -1021,8 +1022,19 @@ MUTANTS = [
      '''		ret = dp_jobs_hold(&batch->pool->jobs, step->handle.block,
 				   step->handle.life, 1, 0);''',
      '''		ret = dp_lease_hold(leases, step->handle.block,
-				    step->handle.life, 1, 0);''',
+				   step->handle.life, 1, 0);''',
      'a_set_that_was_refused_may_be_tried_again'),
+    ('sets-share-any-hold', PUBLISH, 'lib/core/publish.c',
+     'a SET uses the hold of another extent',
+     '''	if (step->handle.block == target->handle.block &&
+	    step->handle.life == target->handle.life)''',
+     '''	if (target->handle.block)''',
+     'sets_of_one_batch_are_held_by_extent'),
+    ('a-step-is-not-listed', PUBLISH, 'lib/core/publish.c',
+     'a word twice in a large batch',
+     '''		*place = i + 1;''',
+     '''		*place = i < STEPS_ON_STACK ? i + 1 : 0;''',
+     'a_word_twice_is_found_in_a_batch_of_any_size'),
     ('refused-pin-is-not-noted', RETRY, 'lib/reclaim/job.c',
      'a pin is refused in silence',
      '''	if (ret == -EAGAIN || ret == -ENOSPC)

@@ -359,6 +359,32 @@ static void one_word_twice_is_a_mistake(void **state)
 	assert_int_equal(state_of(f, new), DAXPIN_STATE_RESERVED);
 }
 
+/* Wherever the two stand, and however many others there are. */
+static void a_word_twice_is_found_in_a_batch_of_any_size(void **state)
+{
+	static const size_t counts[] = { 2, 3, 15, 16, 17, 31, 32, 33, 64, 65,
+					 128, 129, DAXPIN_OPS_MAX };
+	struct daxpin_op ops[DAXPIN_OPS_MAX];
+	struct fixture *f = *state;
+	struct daxpin_extent alive = live(f, 4096);
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		size_t last = counts[i] - 1;
+
+		for (size_t j = 0; j <= last; j++)
+			ops[j] = set(alive, j * 16, i);
+		for (size_t j = 0; j < last; j += 1 + last / 5) {
+			ops[last].offset = j * 16;
+			assert_fails_at(f, ops, last + 1, -EINVAL, last,
+					"sets the same word");
+		}
+		ops[last].offset = last * 16;
+		assert_int_equal(daxpin_publish(f->pool, ops, last + 1, NULL,
+						NULL), 0);
+		assert_int_equal(word_at(f, alive, last * 16), i);
+	}
+}
+
 /* ------------------------------------------------------------------- roots */
 
 static void a_root_is_moved_and_taken_away(void **state)
@@ -520,6 +546,39 @@ static void a_set_is_for_live_extents(void **state)
 }
 
 /* Nor may a SET raise the flag that a KEEP would mind. */
+/* Each SET is of its own extent, whatever the one before it was of. */
+static void sets_of_one_batch_are_held_by_extent(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent large = live(f, 8192), small = live(f, 4096);
+	struct daxpin_extent new = reserve(f, 4096), gone = live(f, 4096);
+	struct daxpin_op good[] = { set(large, 8, 1), set(large, 4096, 2),
+				    set(small, 8, 3), set(large, 16, 4) };
+	struct daxpin_op range[] = { set(large, 8, 5), set(small, 4096, 5) };
+	struct daxpin_op early[] = { set(large, 8, 5), set(new, 8, 5) };
+	struct daxpin_op late[] = { set(small, 8, 5), set(gone, 8, 5) };
+	struct daxpin_op alone[] = { set(large, 8, 5), set(small, 8, 5) };
+	struct daxpin_op kept[] = { keep(new), set(new, 8, 6), set(new, 16, 7),
+				    set(small, 8, 8) };
+
+	ASSERT_PUBLISH(f, good, 0);
+	assert_int_equal(word_at(f, large, 4096), 2);
+	assert_int_equal(word_at(f, large, 16), 4);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, gone), 0);
+	assert_fails_at(f, range, 2, -EINVAL, 1, "operation 1");
+	assert_fails_at(f, early, 2, -EINVAL, 1, "operation 1");
+	assert_fails_at(f, late, 2, -ESTALE, 1, "operation 1");
+	assert_int_equal(daxpin_hold(f->pool, small, DAXPIN_HOLD_WRITE |
+				     DAXPIN_HOLD_EXCLUSIVE), 0);
+	assert_fails_at(f, alone, 2, -EBUSY, 1, "operation 1");
+	assert_int_equal(daxpin_drop(f->pool, small), 0);
+	assert_int_equal(word_at(f, large, 8), 1);
+	ASSERT_PUBLISH(f, kept, 0);
+	assert_int_equal(word_at(f, new, 16), 7);
+	/* Every hold was dropped, of those that failed too. */
+	assert_int_equal(daxpin_holds(f->pool, nothing, NULL, NULL), 0);
+}
+
 static void a_set_does_not_count_as_a_writer(void **state)
 {
 	struct fixture *f = *state;
@@ -793,12 +852,15 @@ int main(void)
 		TEST(a_refused_batch_changes_nothing, fixture_setup),
 		TEST(unused_fields_must_be_zero, fixture_setup),
 		TEST(one_word_twice_is_a_mistake, fixture_setup),
+		TEST(a_word_twice_is_found_in_a_batch_of_any_size,
+		     fixture_setup),
 		TEST(a_root_is_moved_and_taken_away, fixture_setup),
 		TEST(an_extent_with_two_names_needs_both_taken_away,
 		     fixture_setup),
 		TEST(the_limits_of_names, fixture_setup),
 		TEST(the_limit_of_roots, fixture_setup),
 		TEST(a_set_is_for_live_extents, fixture_setup),
+		TEST(sets_of_one_batch_are_held_by_extent, fixture_setup),
 		TEST(a_set_does_not_count_as_a_writer, fixture_setup),
 		TEST(an_open_lane_is_replayed_once, closed_setup),
 		TEST(a_lane_that_changes_what_is_no_word_is_refused,
