@@ -6,9 +6,13 @@
  *	PEER	glibc | tcmalloc | mimalloc | jemalloc: malloc(), page aligned
  *		two-adds: for each operation two bare locked adds, the least that an
  *		allocator which other threads may meet can cost
+ *		llfree: page frames by LLFree, for lifo and pair and sizes that are
+ *		powers of two; $DAXPIN_BENCH_LLFREE is what llfree.c was compiled into
  *		one-thread: daxpin itself, against --threads N of it
  */
 #include "workload.h"
+
+#include <dlfcn.h>
 
 static struct daxpin_pool *pool;
 
@@ -58,8 +62,66 @@ static uint64_t two_adds(struct seat *seat)
 	return count;
 }
 
+/* LLFree gives numbers of frames: there is no memory to touch. */
+static int (*llfree_begin)(size_t frames, size_t threads);
+static uint64_t (*llfree_frame)(int order, size_t local);
+static int (*llfree_put)(uint64_t frame, int order, size_t local);
+static int llfree_order;
+
+/* A number a thread, from 0. */
+static size_t llfree_local(void)
+{
+	static _Atomic size_t next = 1;
+	static _Thread_local size_t number;
+
+	if (!number)
+		number = atomic_fetch_add(&next, 1);
+	return number - 1;
+}
+
+ALWAYS_INLINE void llfree_take(struct slot *slot, size_t size)
+{
+	(void)size;
+	slot->word[0] = llfree_frame(llfree_order, llfree_local());
+	if (slot->word[0] == UINT64_MAX)
+		bench_die("llfree has no frame left");
+}
+
+ALWAYS_INLINE void llfree_give(struct slot *slot)
+{
+	if (llfree_put(slot->word[0], llfree_order, llfree_local()))
+		bench_die("llfree refused a frame of its own");
+}
+
+static void llfree_load(const struct bench *bench)
+{
+	const char *path = getenv("DAXPIN_BENCH_LLFREE");
+	void *library = path ? dlopen(path, RTLD_NOW) : NULL;
+
+	if (!path)
+		bench_skip("llfree: set LLFREE to a checkout of luhsra/llfree-c for ./dev bench");
+	if (!library)
+		bench_die("%s", dlerror());
+	llfree_begin = (int (*)(size_t, size_t))dlsym(library, "llfree_peer_begin");
+	llfree_frame = (uint64_t (*)(int, size_t))dlsym(library,
+							"llfree_peer_take");
+	llfree_put = (int (*)(uint64_t, int, size_t))dlsym(library,
+							   "llfree_peer_give");
+	if (!llfree_begin || !llfree_frame || !llfree_put)
+		bench_die("%s", dlerror());
+	llfree_order = __builtin_ctzll(bench->size / DAXPIN_BLOCK_SIZE);
+	if (bench->size != (uint64_t)DAXPIN_BLOCK_SIZE << llfree_order ||
+	    strcmp(bench->test, "mixed") == 0)
+		bench_die("llfree has powers of two alone");
+	/* Twice of what is live, in whole GiB. */
+	if (llfree_begin((2 * work_bytes() / DAXPIN_BLOCK_SIZE | 0x3ffff) + 1,
+			 bench->threads))
+		bench_die("llfree cannot begin");
+}
+
 WORKLOADS(with_malloc, malloc_take, malloc_give);
 WORKLOADS(with_daxpin, reserve_take, reserve_give);
+WORKLOADS(with_llfree, llfree_take, llfree_give);
 
 /* ------------------------------------------------------------------ the tests */
 
@@ -97,6 +159,9 @@ static struct side find_peer(const struct bench *bench, bool is_malloc)
 				       bench->threads };
 	if (!strcmp(bench->peer, "two-adds"))
 		return (struct side) { two_adds, bench->threads };
+	if (!strcmp(bench->peer, "llfree"))
+		return (struct side) { turn_of_test(&with_llfree, bench->test),
+				       bench->threads };
 	if (!strcmp(bench->peer, "one-thread"))
 		return (struct side) { turn_of_test(&with_daxpin, bench->test),
 				       1 };
@@ -112,6 +177,9 @@ static void set_up(const struct test *test)
 	work_make_sizes();
 	work_make_hands(with_daxpin.hands);
 	work_make_hands(with_malloc.hands);
+	work_make_hands(with_llfree.hands);
+	if (!strcmp(bench->peer, "llfree"))
+		llfree_load(bench);
 	atomic_store(&work.passage.last, NO_LAST);
 	pool = bench_pool(bench, work_bytes());
 }

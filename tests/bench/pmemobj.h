@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * PMDK's libpmemobj, as a peer: what a daxpin program does, by its atomic API.
- * Without its header at build time there are no turns, and object_begin() says so.
+ * PMDK's libpmemobj, as a peer: its pool, in a file that is removed at exit. Where its
+ * header was not there at build time, object_require() ends the program and says so.
  */
 #ifndef BENCH_PMEMOBJ_H
 #define BENCH_PMEMOBJ_H
 
-#include "workload.h"
-
-#define OBJECT_BATCH	16
+#include "bench.h"
 
 #ifdef HAVE_PMEMOBJ
 #include <fcntl.h>
 #include <libpmemobj.h>
 #include <unistd.h>
 
-static PMEMobjpool *objects;
-static uint64_t *object_words;		/* 512 a thread, in the root object */
+static inline void object_require(const struct bench *bench)
+{
+	(void)bench;
+}
 
-/* A pool of that many bytes, in a file that is removed at exit. */
+/* Sparse, as a pool of that many bytes is made to be filled at once. */
 static inline PMEMobjpool *object_pool(const char *path, uint64_t bytes)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -33,140 +33,9 @@ static inline PMEMobjpool *object_pool(const char *path, uint64_t bytes)
 	return pool;
 }
 
-static inline void object_begin(const struct bench *bench, uint64_t bytes)
-{
-	PMEMoid root;
-
-	objects = object_pool(bench_path(bench, "objects"),
-			      (UINT64_C(256) << 20) + bytes);
-	root = pmemobj_root(objects, 4096 * bench->threads);
-	object_words = pmemobj_direct(root);
-}
-
-static inline PMEMoid object_reserve(struct pobj_action *action, size_t size,
-				     uint64_t flags)
-{
-	PMEMoid object = pmemobj_xreserve(objects, action, size, 1, flags);
-
-	if (OID_IS_NULL(object))
-		bench_die("pmemobj_reserve: %s", pmemobj_errormsg());
-	return object;
-}
-
-static inline void object_publish(struct pobj_action *actions, size_t count)
-{
-	if (pmemobj_publish(objects, actions, count))
-		bench_die("pmemobj_publish: %s", pmemobj_errormsg());
-}
-
-ALWAYS_INLINE void object_take(struct slot *slot, size_t size)
-{
-	struct pobj_action action;
-	PMEMoid object = object_reserve(&action, size, 0);
-
-	work_touch((char *)objects + object.off);
-	object_publish(&action, 1);
-	slot->word[0] = object.pool_uuid_lo;
-	slot->word[1] = object.off;
-}
-
-ALWAYS_INLINE void object_give(struct slot *slot)
-{
-	PMEMoid object = { slot->word[0], slot->word[1] };
-
-	pmemobj_free(&object);
-}
-
-WORKLOADS(with_objects, object_take, object_give);
-
-static uint64_t object_batch(struct seat *seat)
-{
-	struct pobj_action actions[OBJECT_BATCH];
-	PMEMoid batch[OBJECT_BATCH];
-	uint64_t count = 0;
-
-	do {
-		for (int i = 0; i < OBJECT_BATCH; i++)
-			batch[i] = object_reserve(&actions[i], work.bench.size, 0);
-		object_publish(actions, OBJECT_BATCH);
-		for (int i = 0; i < OBJECT_BATCH; i++)
-			pmemobj_defer_free(objects, batch[i], &actions[i]);
-		object_publish(actions, OBJECT_BATCH);
-		count++;
-	} while (!seat_over(seat));
-	return count;
-}
-
-ALWAYS_INLINE uint64_t object_sets(struct seat *seat, int at_once)
-{
-	uint64_t *words = object_words + 512 * seat->index;
-	uint64_t count = 0, random = 99 + seat->index;
-	struct pobj_action actions[OBJECT_BATCH];
-
-	do {
-		uint32_t at = bench_below(&random, 512);
-
-		for (int i = 0; i < at_once; i++)
-			pmemobj_set_value(objects, &actions[i],
-					  words + (at + i * 29) % 512, count);
-		object_publish(actions, at_once);
-		count++;
-	} while (!seat_over(seat));
-	return count;
-}
-
-static uint64_t object_set(struct seat *seat)
-{
-	return object_sets(seat, 1);
-}
-
-static uint64_t object_set_batch(struct seat *seat)
-{
-	return object_sets(seat, OBJECT_BATCH);
-}
-
-static uint64_t object_root(struct seat *seat)
-{
-	uint64_t count = 0;
-
-	do {
-		for (int i = 0; i < 64; i++)
-			if (!pmemobj_direct(pmemobj_root(objects, 4096)))
-				bench_die("pmemobj_root");
-		count += 64;
-	} while (!seat_over(seat));
-	return count;
-}
-
-static uint64_t object_zeroed(struct seat *seat)
-{
-	uint64_t count = 0;
-
-	do {
-		struct pobj_action action;
-		PMEMoid object = object_reserve(&action, work.bench.size,
-						POBJ_XALLOC_ZERO);
-
-		object_publish(&action, 1);
-		pmemobj_free(&object);
-		count++;
-	} while (!seat_over(seat));
-	return count;
-}
 #else
-#define object_batch		NULL
-#define object_set		NULL
-#define object_set_batch	NULL
-#define object_root		NULL
-#define object_zeroed		NULL
-#define with_objects_lifo	NULL
-#define with_objects_mixed	NULL
-#define with_objects_passed	NULL
-static const struct allocator with_objects;
-
-static inline void object_begin(const struct bench *bench, uint64_t bytes)
+static inline void object_require(const struct bench *bench)
 {
-	(void)bytes;
 	bench_skip("%s was not installed when this was built: it is libpmemobj, in Debian's libpmemobj-dev",
 		   bench->peer);
 }

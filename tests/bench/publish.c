@@ -14,7 +14,7 @@
  *		one-thread: daxpin itself, against --threads N of it
  */
 #include "floor.h"
-#include "pmemobj.h"
+#include "pmemobj_turns.h"
 
 #include <stdio.h>
 

@@ -13,7 +13,6 @@
 #define TURN_NS		UINT64_C(10000000)	/* one thread */
 #define TEAM_TURN_NS	UINT64_C(25000000)	/* more: they begin apart */
 #define ROUNDS_MIN	7
-#define ROUNDS_MAX	1000
 
 struct member {
 	pthread_t thread;
@@ -29,6 +28,36 @@ static struct {
 	pthread_barrier_t begin, over;
 	struct member member[SEATS_MAX];
 } team;
+
+/* ---------------------------------------------------------------- stopwatch */
+
+/* How often this thread went to sleep by itself. */
+static long stopwatch_sleeps(void)
+{
+	struct rusage usage;
+
+	must(getrusage(RUSAGE_THREAD, &usage) ? -errno : 0, "getrusage");
+	return usage.ru_nvcsw;
+}
+
+struct stopwatch stopwatch_start(void)
+{
+	return (struct stopwatch) {
+		.sleeps = stopwatch_sleeps(),
+		.processor_ns = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID),
+		.clock_ns = turns_clock_ns(CLOCK_MONOTONIC),
+	};
+}
+
+uint64_t stopwatch_ns(const struct stopwatch *watch)
+{
+	uint64_t clock_ns = turns_clock_ns(CLOCK_MONOTONIC);
+	uint64_t processor_ns = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	if (stopwatch_sleeps() == watch->sleeps)
+		return processor_ns - watch->processor_ns;
+	return clock_ns - watch->clock_ns;
+}
 
 /* --------------------------------------------------------------------- team */
 
@@ -46,26 +75,13 @@ static void team_pin(int index)
 	sched_setaffinity(0, sizeof(one), &one);
 }
 
-/* How often this thread went to sleep by itself. */
-static long team_sleeps(void)
-{
-	struct rusage usage;
-
-	must(getrusage(RUSAGE_THREAD, &usage) ? -errno : 0, "getrusage");
-	return usage.ru_nvcsw;
-}
-
 static void team_play(struct member *member)
 {
-	long sleeps = team_sleeps();
-	uint64_t clock = turns_clock_ns(CLOCK_MONOTONIC);
-	uint64_t processor = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	struct stopwatch watch = stopwatch_start();
 
-	member->seat.end_ns = clock + team.turn_ns;
+	member->seat.end_ns = watch.clock_ns + team.turn_ns;
 	member->operations = team.turn(&member->seat);
-	clock = turns_clock_ns(CLOCK_MONOTONIC) - clock;
-	processor = turns_clock_ns(CLOCK_THREAD_CPUTIME_ID) - processor;
-	member->ns = team_sleeps() == sleeps ? processor : clock;
+	member->ns = stopwatch_ns(&watch);
 }
 
 static void *team_member(void *arg)
@@ -172,36 +188,48 @@ struct middle turns_middle(double *values, int count)
 	};
 }
 
-static void turns_print(const struct bench *bench, int threads, double *peer,
-			double *daxpin, double *ratio, int rounds)
+void turns_print(const struct bench *bench, const char *unit,
+		 struct rounds *rounds)
 {
-	struct middle middle = turns_middle(ratio, rounds);
+	int count = rounds->count;
+	struct middle ratio;
 
-	printf("%s threads=%d peer=%s unit=ns peer_is=%.1f daxpin_is=%.1f ratio=%.3f low=%.3f high=%.3f rounds=%d\n",
-	       bench->test, threads, bench->peer,
-	       turns_middle(peer, rounds).median,
-	       turns_middle(daxpin, rounds).median, middle.median, middle.low,
-	       middle.high, rounds);
+	for (int i = 0; i < count; i++)
+		rounds->ratio[i] = rounds->daxpin[i] / rounds->peer[i];
+	ratio = turns_middle(rounds->ratio, count);
+	printf("%s threads=%d peer=%s unit=%s peer_is=%.1f daxpin_is=%.1f ratio=%.3f low=%.3f high=%.3f rounds=%d\n",
+	       bench->test, bench->threads, bench->peer, unit,
+	       turns_middle(rounds->peer, count).median,
+	       turns_middle(rounds->daxpin, count).median, ratio.median,
+	       ratio.low, ratio.high, count);
+}
+
+bool turns_go_on(const struct bench *bench, const struct rounds *rounds, int least,
+		 uint64_t begin_ns)
+{
+	if (bench->once)
+		return rounds->count < 1;
+	return rounds->count < ROUNDS_MAX &&
+	       (rounds->count < least ||
+		turns_clock_ns(CLOCK_MONOTONIC) - begin_ns <
+			bench->seconds * 1e9);
 }
 
 void turns_compare(const struct bench *bench, struct side peer,
 		   struct side daxpin)
 {
-	static double of_peer[ROUNDS_MAX], of_daxpin[ROUNDS_MAX];
-	static double ratio[ROUNDS_MAX];
-	int threads = peer.threads > daxpin.threads ? peer.threads :
-						      daxpin.threads;
-	uint64_t turn_ns = bench->once ? 0 : threads > 1 ? TEAM_TURN_NS : TURN_NS;
-	int least = bench->once ? 1 : ROUNDS_MIN, most = bench->once ? 1 : ROUNDS_MAX;
-	uint64_t end = turns_clock_ns(CLOCK_MONOTONIC) + bench->seconds * 1e9;
-	int i;
+	static struct rounds rounds;
+	uint64_t turn_ns = bench->once ? 0 :
+			   bench->threads > 1 ? TEAM_TURN_NS : TURN_NS;
+	uint64_t begin_ns = turns_clock_ns(CLOCK_MONOTONIC);
 
-	turns_round(peer, daxpin, turn_ns, false, of_peer, of_daxpin);
-	for (i = 0; i < most && (i < least ||
-	     turns_clock_ns(CLOCK_MONOTONIC) < end); i++) {
-		turns_round(peer, daxpin, turn_ns, i % 2, &of_peer[i],
-			    &of_daxpin[i]);
-		ratio[i] = of_daxpin[i] / of_peer[i];
+	/* The first turns meet cold caches and do not count. */
+	turns_round(peer, daxpin, turn_ns, false, rounds.peer, rounds.daxpin);
+	while (turns_go_on(bench, &rounds, ROUNDS_MIN, begin_ns)) {
+		int i = rounds.count++;
+
+		turns_round(peer, daxpin, turn_ns, i % 2, &rounds.peer[i],
+			    &rounds.daxpin[i]);
 	}
-	turns_print(bench, threads, of_peer, of_daxpin, ratio, i);
+	turns_print(bench, "ns", &rounds);
 }

@@ -8,9 +8,10 @@
  * what is printed is the median of the rounds' ratios, with the interval that the
  * median is in with 95 % by their order alone.
  *
- * A thread counts its own processor time, so that what it lost to other processes is
- * not counted. If it went to sleep in a turn, for a lock that another thread has, it
- * counts the clock's time instead: waiting is a cost of the side that makes it wait.
+ * A stopwatch counts the thread's own processor time, so that what it lost to other
+ * processes is not counted. If the thread went to sleep meanwhile, for a lock that
+ * another has, it counts the clock's time instead: waiting is a cost of the side that
+ * makes it wait.
  */
 #ifndef BENCH_TURNS_H
 #define BENCH_TURNS_H
@@ -36,6 +37,15 @@ struct side {
 	turn_fn *turn;
 	int threads;
 };
+
+/* See above. Started and read by one thread. */
+struct stopwatch {
+	long sleeps;
+	uint64_t clock_ns, processor_ns;
+};
+
+struct stopwatch stopwatch_start(void);
+uint64_t stopwatch_ns(const struct stopwatch *watch);
 
 static inline uint64_t turns_clock_ns(clockid_t clock)
 {
@@ -67,12 +77,27 @@ void turns_end(void);
 /* Each thread makes one call, without a time. */
 void turns_each(turn_fn *turn);
 
-/* Compare, and print the line. The team has the larger of the two numbers of
- * threads, or more. */
+/* Compare, and print the line. A side has at most the team's number of threads. */
 void turns_compare(const struct bench *bench, struct side peer,
 		   struct side daxpin);
 
-/* The median of `count` ratios, which are sorted, and where it is with 95 %. */
+/* ----------------------------------- for what takes too long to be a turn */
+
+#define ROUNDS_MAX	1000
+
+/* The costs of both sides in each round; the ratios are what is printed. */
+struct rounds {
+	double peer[ROUNDS_MAX], daxpin[ROUNDS_MAX], ratio[ROUNDS_MAX];
+	int count;
+};
+
+/* Whether one more round is to be made: at least so many, one with --once. */
+bool turns_go_on(const struct bench *bench, const struct rounds *rounds, int least,
+		 uint64_t begin_ns);
+void turns_print(const struct bench *bench, const char *unit,
+		 struct rounds *rounds);
+
+/* The median of `count` values, which are sorted, and where it is with 95 %. */
 struct middle {
 	double low, median, high;
 };
