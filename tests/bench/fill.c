@@ -311,7 +311,7 @@ static void piece_make(struct piece *piece)
 static double used_by_malloc(size_t count)
 {
 	struct piece *pieces = calloc(count, sizeof(*pieces));
-	uint64_t before, live = 0;
+	uint64_t before, bytes, live = 0;
 
 	memset(pieces, 0xff, count * sizeof(*pieces));
 	before = resident_bytes();
@@ -323,9 +323,13 @@ static double used_by_malloc(size_t count)
 		free(piece->memory);
 		piece_make(piece);
 	}
-	for (size_t i = 0; i < count; i++)
+	bytes = resident_bytes() - before;
+	for (size_t i = 0; i < count; i++) {
 		live += pieces[i].size;
-	return (double)(resident_bytes() - before) / live;
+		free(pieces[i].memory);
+	}
+	free(pieces);
+	return (double)bytes / live;
 }
 
 static size_t used_extents(void)

@@ -22,6 +22,11 @@ static inline void object_begin(const struct bench *bench, uint64_t bytes)
 	object_words = pmemobj_direct(root);
 }
 
+static inline void object_end(void)
+{
+	pmemobj_close(objects);
+}
+
 static inline PMEMoid object_reserve(struct pobj_action *action, size_t size,
 				     uint64_t flags)
 {
@@ -147,6 +152,10 @@ static inline void object_begin(const struct bench *bench, uint64_t bytes)
 {
 	(void)bytes;
 	object_require(bench);
+}
+
+static inline void object_end(void)
+{
 }
 #endif
 

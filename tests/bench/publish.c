@@ -281,5 +281,7 @@ int main(int argc, char **argv)
 	turns_compare(bench, peer,
 		      (struct side) { duel->ours, bench->threads });
 	turns_end();
+	if (!strcmp(bench->peer, "pmemobj"))
+		object_end();
 	return 0;
 }
