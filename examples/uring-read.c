@@ -50,7 +50,7 @@ static int read_into(struct daxpin_uring *uring, struct io_uring *ring, int fd,
 static int run(struct daxpin_pool *pool, struct io_uring *ring, int fd)
 {
 	struct daxpin_uring_options options = {
-		.size = sizeof(options),
+		.size = sizeof(options), .flags = DAXPIN_URING_EAGER,
 		.label = "uring-read", .errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};

@@ -29,6 +29,9 @@ struct daxpin_uring;
 #define DAXPIN_URING_NO_BUFFERS	0x20u	/* guard: no memory of the pool becomes a
 					   buffer of the ring */
 
+#define DAXPIN_URING_PREPARED	0x40u	/* register what is prepared, and never in
+					   daxpin_uring_reap() or _service() */
+
 #define DAXPIN_URING_SLOTS_MAX	16384u	/* of a buffer table */
 #define DAXPIN_URING_FILES	3u	/* slots that it takes in a file table */
 
@@ -62,7 +65,8 @@ struct daxpin_uring_info {
 	uint32_t file_slot;		/* the first of DAXPIN_URING_FILES */
 	int fallback;			/* 0, or the -errno that last kept a segment
 					   from being fixed; -ENOMEM: memory to lock */
-	uint64_t registered_bytes;	/* what RLIMIT_MEMLOCK is charged */
+	uint64_t registered_bytes;	/* what RLIMIT_MEMLOCK is charged: for shared
+					   segments once, for all rings */
 	uint64_t in_flight;		/* requests prepared and not done */
 	uint64_t registrations;		/* slots filled, since attach */
 	uint64_t evictions;		/* slots emptied for another segment */
@@ -79,6 +83,12 @@ struct daxpin_uring_info {
 					   locked if the process dies */
 	int abandon_fd;			/* while the ring is being abandoned: poll()
 					   reports POLLHUP when it is over; or -1 */
+	uint32_t shared_segments;	/* of the fixed ones: registered once for all
+					   rings of the process that have them */
+	int share_error;		/* 0, or the -errno that made this ring
+					   register for itself; -EOPNOTSUPP: the
+					   kernel does not share (Linux 6.12 does at
+					   attach, later ones at any time) */
 };
 
 /* Caller-owned, one per request in flight, zeroed once. It stays where it is until
@@ -108,8 +118,9 @@ struct daxpin_uring_vec {
 
 /*
  * Attach a ring: what keeps the pool locked goes into its registered-file table,
- * before anything else. A segment becomes a fixed buffer at its first request, where
- * backing, kernel, slots and memory allow; see `fallback` and `fallbacks`.
+ * before anything else. Which segments are fixed buffers is said at
+ * daxpin_uring_prepare(); without them requests are plain, which is correct and
+ * slower: see `fallback` and `fallbacks`.
  * Rings of every kind; the ring's thread, as all calls here except
  * daxpin_uring_of() and daxpin_uring_abandon(). On failure the ring is as it was.
  * The ring must not do I/O into the pool before this call. Buffers that its owner
@@ -147,6 +158,30 @@ int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
 
 int daxpin_uring_info(const struct daxpin_uring *uring,
 		      struct daxpin_uring_info *ret_info);
+
+/*
+ * Register the extent's segment as a fixed buffer of the ring now: the requests into
+ * it that are prepared from then on are fixed. Extent {0, 0}: all segments that there
+ * are slots and memory for. It pins memory, about 9 ms for 256 MiB of 4-KiB pages and
+ * 1 ms of huge pages, or copies, in microseconds, what another ring of the process has
+ * registered. A prep never does either. What is not prepared is registered by
+ * daxpin_uring_reap() or daxpin_uring_service(), one segment a call, after 64 requests
+ * into it were plain (one, where another ring has it), unless the ring was attached
+ * with DAXPIN_URING_PREPARED. The ring's thread. 0: it is fixed, or was already.
+ *
+ * -EACCES      the ring's restrictions forbid it
+ * -EAGAIN      a reclaim or refill works on the segment, or it has holes, which
+ *              daxpin_refill() fills; DAXPIN_EVENT_RETRY follows. {0, 0}: of some
+ *              segment; the others were registered
+ * -EBUSY       all slots are in use by requests in flight; {0, 0}: or too few
+ * -EEXIST      the ring belongs to another thread
+ * -EINVAL      uring is NULL, or the extent is not in the pool
+ * -ENOMEM      RLIMIT_MEMLOCK, or the kernel's memory
+ * -EOPNOTSUPP  DAXPIN_URING_PLAIN, a guard, or no fixed buffers on this backing
+ * -ESTALE      the extent's life is over, or uring was detached or abandoned
+ */
+int daxpin_uring_prepare(struct daxpin_uring *uring,
+			 struct daxpin_extent extent);
 
 /*
  * Read `length` bytes at `file_offset` of fd into the extent at `offset`, or
@@ -233,8 +268,8 @@ int daxpin_uring_done(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe
  * used for another request by then. The CQE has left the queue; ended() may use
  * the ring, and call daxpin_uring_reap().
  *
- * Then what a reclaim wants from `uring` is given back, as by
- * daxpin_uring_service(). find() may return requests of other pools that the same
+ * Then what a reclaim wants from `uring` is given back and a segment may be
+ * registered, as by daxpin_uring_service(). find() may return requests of other pools that the same
  * ring is attached to; those need a daxpin_uring_service() of their own.
  *
  * Returns the number of CQEs, or the first error; the others are accounted for all
@@ -254,7 +289,8 @@ int daxpin_uring_reap(struct daxpin_uring *uring, struct io_uring *ring,
 
 /*
  * Give back the segments that a reclaim wants to punch; those that are refilled
- * may be fixed again from now on. Meanwhile their requests are plain. Call it in
+ * may be fixed again from now on. Meanwhile their requests are plain. Then register
+ * a segment that is due, see daxpin_uring_prepare(). Call it in
  * the ring's thread after a DAXPIN_EVENT_REVOKE of this ring, where no
  * daxpin_uring_reap() does it. Without it no segment that is a fixed buffer here can
  * be reclaimed. What was not done on an error is tried by the next call.

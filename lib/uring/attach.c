@@ -115,7 +115,8 @@ static int attach_check_flags(const struct daxpin_uring_options *options,
 {
 	const uint32_t plain = DAXPIN_URING_PLAIN | DAXPIN_URING_NO_BUFFERS;
 	const uint32_t fixed = DAXPIN_URING_NEED_FIXED | DAXPIN_URING_EAGER |
-			       DAXPIN_URING_BUFFER_RANGE;
+			       DAXPIN_URING_BUFFER_RANGE |
+			       DAXPIN_URING_PREPARED;
 	uint32_t flags = options->flags;
 
 	if (flags & ~(plain | fixed | DAXPIN_URING_FILE_SLOT) ||
@@ -370,7 +371,32 @@ DP_EXPORT int daxpin_uring_service(struct daxpin_uring *uring)
 	DP_UNCANCELLED();
 	int ret = dp_uring_enter_ring(uring);
 
-	return ret ? ret : dp_uring_table_service(uring);
+	if (ret)
+		return ret;
+	ret = dp_uring_table_service(uring);
+	dp_uring_table_fill_on_demand(uring);
+	return ret;
+}
+
+static bool attach_is_all(struct daxpin_extent extent)
+{
+	return !extent.addr && !extent.gen;
+}
+
+DP_EXPORT int daxpin_uring_prepare(struct daxpin_uring *uring,
+				   struct daxpin_extent extent)
+{
+	DP_UNCANCELLED();
+	enum daxpin_state state;
+	int ret = dp_uring_enter_ring(uring);
+
+	if (ret)
+		return ret;
+	if (attach_is_all(extent))
+		return dp_uring_table_prepare_all(uring);
+	ret = daxpin_state(uring->pool, extent, &state);
+	return ret ? ret : dp_uring_table_prepare(
+				   uring, extent.addr >> uring->segment_shift);
 }
 
 DP_EXPORT struct daxpin_uring *daxpin_uring_of(const struct daxpin_event *event)

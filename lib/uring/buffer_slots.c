@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Owns which segments are fixed buffers of the ring, and by which slot. A slot is
- * filled at the first request into its segment, and goes to another segment when
- * slots or memory run out.
+ * filled at attach, by daxpin_uring_prepare(), or by a reap or service call after
+ * requests into its segment were plain; never in a prep. It goes to another segment
+ * when slots or memory run out.
  *
  *	segment without a slot -> with one	[slots_fill]
  *	with one -> leaving			[slots_leave] a reclaim wants it
@@ -35,14 +36,16 @@
 
 #include <stdlib.h>
 #include <sys/resource.h>
+#include "uring/buffer_table.h"
+#include "uring/share.h"
 #include "util/memlock.h"
 
-/* Requests that a segment has to do without before another loses its slot: to
- * pin a segment costs as much as many requests gain. */
+/* Requests that a segment has to do without before it is registered unasked: to pin
+ * a segment costs as much as many requests gain. */
 #define THRESHOLD_FOR_A_SLOT		64
 /* And when it has been refused for want of memory. */
 #define THRESHOLD_AFTER_FAILURE	4096
-#define PROBE_BYTES		4096
+#define PROBE_BYTES			4096
 
 static uint64_t slots_memlock(void)
 {
@@ -69,6 +72,8 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 	info->evictions = table->evict_count;
 	info->fallbacks = table->fallback_count;
 	info->limit_bytes = slots_memlock();
+	info->shared_segments = table->shared;
+	info->share_error = dp_uring_share_error(uring);
 }
 
 /* -------------------------------------------------------- fill and empty */
@@ -101,23 +106,12 @@ static struct daxpin_segment slots_segment_at(const struct daxpin_uring *uring,
  * The pin is announced before it is taken, for a segment with holes must not
  * have one: the kernel would fill them in again (KERNEL 0.13).
  */
-static int slots_pin(struct daxpin_uring *uring, uint32_t index, uint32_t slot,
-		     size_t bytes_max)
+static int slots_announce(struct daxpin_uring *uring, uint32_t index)
 {
-	struct daxpin_segment segment = slots_segment_at(uring, index);
 	int ret = daxpin_registration_pin(uring->registration, index);
 
 	/* -ENOSPC: it has holes. Like a job, they go; then it is tried again. */
-	if (ret)
-		return ret == -ENOSPC ? -EAGAIN : ret;
-	if (segment.size > bytes_max)
-		segment.size = bytes_max;
-	ret = dp_uring_put_buffer(&uring->link,
-				  uring->table.first_number + slot,
-				  segment.base, segment.size);
-	if (ret)
-		daxpin_registration_revoked(uring->registration, index);
-	return ret;
+	return ret == -ENOSPC ? -EAGAIN : ret;
 }
 
 /* With or without (-1) a slot: its requests are counted from here on. */
@@ -127,28 +121,48 @@ static void slots_set_state(struct dp_uring_table *table, uint32_t index,
 	struct dp_uring_segment *state = &table->segment_of[index];
 
 	*state = (struct dp_uring_segment) {
-		.mapped_base = state->mapped_base, .slot_index = slot
+		.mapped_base = state->mapped_base, .slot_index = slot,
+		.miss_threshold = THRESHOLD_FOR_A_SLOT,
 	};
+}
+
+/* The segment is in the slot, or in what the slot is a copy of. */
+static void slots_record(struct daxpin_uring *uring, uint32_t index,
+			 uint32_t slot, bool is_shared)
+{
+	struct dp_uring_table *table = &uring->table;
+
+	assert(table->slot_of[slot].segment_index == DP_URING_EMPTY);
+	assert(table->segment_of[index].slot_index < 0);
+	table->slot_of[slot] = (struct dp_uring_slot) {
+		.segment_index = index, .is_shared = is_shared,
+		.last_use = ++table->use_clock
+	};
+	slots_set_state(table, index, slot);
+	table->filled++;
+	table->shared += is_shared;
+	table->fill_count++;
+	table->filled_bytes += slots_segment_at(uring, index).size;
 }
 
 static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 {
-	struct dp_uring_table *table = &uring->table;
-	int ret;
+	const uint32_t number = uring->table.first_number + slot;
+	struct daxpin_segment segment = slots_segment_at(uring, index);
+	int ret = slots_announce(uring, index);
+	bool is_shared;
 
-	assert(table->slot_of[slot].segment_index == DP_URING_EMPTY);
-	assert(table->segment_of[index].slot_index < 0);
-	ret = slots_pin(uring, index, slot, SIZE_MAX);
 	if (ret)
 		return ret;
-	table->slot_of[slot] = (struct dp_uring_slot) {
-		.segment_index = index, .last_use = ++table->use_clock
-	};
-	slots_set_state(table, index, slot);
-	table->filled++;
-	table->fill_count++;
-	table->filled_bytes += slots_segment_at(uring, index).size;
-	return 0;
+	is_shared = dp_uring_share_fill(uring, index, number);
+	if (!is_shared)
+		ret = dp_uring_put_buffer(&uring->link, number, segment.base,
+					  segment.size);
+	if (ret)
+		daxpin_registration_revoked(uring->registration, index);
+	else
+		slots_record(uring, index, slot, is_shared);
+	return ret;
 }
 
 /*
@@ -162,6 +176,10 @@ static int slots_forget(struct daxpin_uring *uring, uint32_t slot)
 
 	assert(index != DP_URING_EMPTY && !table->slot_of[slot].users);
 	assert(table->segment_of[index].slot_index == (int)slot);
+	if (table->slot_of[slot].is_shared) {
+		dp_uring_share_give(uring, index);
+		table->shared--;
+	}
 	table->slot_of[slot].segment_index = DP_URING_EMPTY;
 	slots_set_state(table, index, -1);
 	table->filled--;
@@ -223,7 +241,7 @@ static int slots_find_idle(const struct dp_uring_table *table)
 	return oldest;
 }
 
-/* ------------------------------------------------------------- on demand */
+/* ------------------------------------------------------ prepare, on demand */
 
 /* An empty slot, at the cost of another segment if need be; or -1. */
 static int slots_make_empty(struct daxpin_uring *uring)
@@ -240,21 +258,6 @@ static int slots_make_empty(struct daxpin_uring *uring)
 	return slot;
 }
 
-/* Is it the segment's turn to ask for a slot? */
-static bool slots_is_due(struct dp_uring_table *table,
-			 struct dp_uring_segment *state)
-{
-	uint32_t threshold = state->miss_threshold;
-
-	if (table->filled >= table->fill_limit &&
-	    threshold < THRESHOLD_FOR_A_SLOT)
-		threshold = THRESHOLD_FOR_A_SLOT;
-	if (state->misses++ < threshold)
-		return false;
-	state->misses = 0;
-	return true;
-}
-
 static int slots_try_fill(struct daxpin_uring *uring, uint32_t index)
 {
 	int slot = slots_make_empty(uring);
@@ -264,30 +267,90 @@ static int slots_try_fill(struct daxpin_uring *uring, uint32_t index)
 
 /*
  * A slot for the segment. Where memory ran out for the first time, another
- * segment makes room at once: from now on it is one for one.
+ * segment makes room at once: from now on it is one for one. -EBUSY: all slots are
+ * in use; -EAGAIN: the segment has holes, or a reclaim wants it.
  */
-static void slots_ask(struct daxpin_uring *uring, uint32_t index)
+static int slots_fill_anyhow(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_segment *state = &table->segment_of[index];
-	int ret;
+	int ret = slots_try_fill(uring, index);
 
-	if (!slots_is_due(table, state))
-		return;
-	ret = slots_try_fill(uring, index);
 	if (ret == -ENOMEM && table->fill_limit == table->slot_count &&
 	    table->filled) {
 		table->fill_limit = table->filled;
 		ret = slots_try_fill(uring, index);
 	}
-	if (!ret)
+	if (ret && ret != -EBUSY && ret != -EAGAIN)
+		slots_note_failure(uring, ret);
+	return ret;
+}
+
+int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t index)
+{
+	struct dp_uring_table *table = &uring->table;
+	struct dp_uring_segment *state = &table->segment_of[index];
+
+	assert(index < uring->segments);
+	if (!table->is_open)
+		return -EOPNOTSUPP;
+	if (state->slot_index < 0)
+		return slots_fill_anyhow(uring, index);
+	return state->is_leaving ? -EAGAIN : 0;
+}
+
+/* Another segment is fixed only where one makes room for it. */
+static void slots_note_no_memory(struct daxpin_uring *uring)
+{
+	slots_note_failure(uring, -ENOMEM);
+	uring->table.fill_limit = uring->table.filled;
+}
+
+/* No other segment makes room for it. */
+static int slots_fill_if_free(struct daxpin_uring *uring, uint32_t index)
+{
+	struct dp_uring_table *table = &uring->table;
+	const struct dp_uring_segment *state = &table->segment_of[index];
+
+	if (state->slot_index >= 0)
+		return state->is_leaving ? -EAGAIN : 0;
+	if (table->filled >= table->fill_limit)
+		return -EBUSY;
+	return slots_fill(uring, index, slots_find_empty(table));
+}
+
+/*
+ * As many as there are slots and memory for. -EAGAIN: some have holes, or a reclaim
+ * wants them; -EBUSY: there are fewer slots. What is registered stays.
+ */
+int dp_uring_table_prepare_all(struct daxpin_uring *uring)
+{
+	bool is_waiting = false;
+	int ret = uring->table.is_open ? 0 : -EOPNOTSUPP;
+
+	for (uint32_t i = 0; !ret && i < uring->segments; i++) {
+		ret = slots_fill_if_free(uring, i);
+		is_waiting |= ret == -EAGAIN;
+		ret = ret == -EAGAIN ? 0 : ret;
+	}
+	if (ret == -ENOMEM)
+		slots_note_no_memory(uring);
+	else if (ret && ret != -EBUSY && uring->table.is_open)
+		slots_note_failure(uring, ret);
+	return !ret && is_waiting ? -EAGAIN : ret;
+}
+
+/* A segment without a slot has a request: does it ask for one? */
+static void slots_miss(struct dp_uring_table *table, uint32_t index)
+{
+	struct dp_uring_segment *state = &table->segment_of[index];
+
+	table->fallback_count += table->is_wanted;
+	if (!table->is_on_demand || state->is_leaving)
 		return;
-	/* -EBUSY: all slots are in use; -EAGAIN: the segment has holes. */
-	state->miss_threshold = THRESHOLD_FOR_A_SLOT;
-	if (ret == -EBUSY || ret == -EAGAIN)
-		return;
-	state->miss_threshold = THRESHOLD_AFTER_FAILURE;
-	slots_note_failure(uring, ret);
+	state->misses++;
+	if (table->asking == DP_URING_EMPTY &&
+	    (state->misses == 1 || state->misses >= state->miss_threshold))
+		table->asking = index;
 }
 
 int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
@@ -296,16 +359,55 @@ int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
 	struct dp_uring_segment *state = &table->segment_of[index];
 
 	assert(index < uring->segments);
-	if (table->is_open && state->slot_index < 0)
-		slots_ask(uring, index);
 	if (state->slot_index < 0 || state->is_leaving) {
-		table->fallback_count += table->is_wanted;
+		slots_miss(table, index);
 		return -1;
 	}
 	assert(table->slot_of[state->slot_index].segment_index == index);
 	table->slot_of[state->slot_index].users++;
 	table->slot_of[state->slot_index].last_use = ++table->use_clock;
 	return table->first_number + state->slot_index;
+}
+
+/* What another ring has is pinned already. It takes no other segment's slot. */
+static void slots_fill_by_copy(struct daxpin_uring *uring, uint32_t index)
+{
+	struct dp_uring_table *table = &uring->table;
+	uint32_t slot;
+
+	if (table->filled >= table->fill_limit || slots_announce(uring, index))
+		return;
+	slot = slots_find_empty(table);
+	if (dp_uring_share_fill_at_once(uring, index,
+					table->first_number + slot))
+		slots_record(uring, index, slot, true);
+	else
+		daxpin_registration_revoked(uring->registration, index);
+}
+
+void dp_uring_table_fill_on_demand(struct daxpin_uring *uring)
+{
+	struct dp_uring_table *table = &uring->table;
+	uint32_t index = table->asking;
+	struct dp_uring_segment *state;
+	int ret;
+
+	if (!table->is_open || index == DP_URING_EMPTY)
+		return;
+	table->asking = DP_URING_EMPTY;
+	state = &table->segment_of[index];
+	if (state->slot_index >= 0)
+		return;
+	if (state->misses < state->miss_threshold) {
+		slots_fill_by_copy(uring, index);
+		return;
+	}
+	state->misses = 0;
+	ret = slots_fill_anyhow(uring, index);
+	if (ret)
+		state->miss_threshold = ret == -EBUSY || ret == -EAGAIN ?
+					THRESHOLD_FOR_A_SLOT :
+					THRESHOLD_AFTER_FAILURE;
 }
 
 /* The last request of a slot that is asked back gives it back. */
@@ -331,23 +433,6 @@ void dp_uring_slot_refused(struct daxpin_uring *uring)
 	uring->table.fallback_count += uring->table.is_wanted;
 }
 
-/* Those that were refused may ask again; an eager table asks for them. */
-static int slots_come_back(struct daxpin_uring *uring, uint32_t index)
-{
-	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_segment *state = &table->segment_of[index];
-	int ret;
-
-	if (state->slot_index >= 0)
-		return 0;
-	if (state->miss_threshold < THRESHOLD_AFTER_FAILURE)
-		state->miss_threshold = 0;
-	if (!table->is_eager || table->filled >= table->fill_limit)
-		return 0;
-	ret = slots_fill(uring, index, slots_find_empty(table));
-	return ret == -EAGAIN ? 0 : ret;
-}
-
 int dp_uring_table_service(struct daxpin_uring *uring)
 {
 	int ret = 0;
@@ -357,9 +442,10 @@ int dp_uring_table_service(struct daxpin_uring *uring)
 	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
 				uring->registration, &i) > 0; i++)
 		ret = slots_leave(uring, i);
-	for (uint32_t i = 0; !ret && i < uring->segments; i++)
-		ret = slots_come_back(uring, i);
-	return ret;
+	/* An eager table takes what is refilled. */
+	if (!ret && uring->table.is_eager)
+		ret = dp_uring_table_prepare_all(uring);
+	return ret == -EAGAIN || ret == -EBUSY ? 0 : ret;
 }
 
 /* ------------------------------------------------------------ open, close */
@@ -375,15 +461,21 @@ static int slots_allocate(struct daxpin_uring *uring)
 	for (uint32_t i = 0; i < uring->segments; i++) {
 		table->segment_of[i].mapped_base =
 			slots_segment_at(uring, i).base;
-		table->segment_of[i].slot_index = -1;
+		slots_set_state(table, i, -1);
 	}
 	for (uint32_t i = 0; i < table->slot_count; i++)
 		table->slot_of[i].segment_index = DP_URING_EMPTY;
 	return 0;
 }
 
+void dp_uring_table_close_inherited(struct daxpin_uring *uring)
+{
+	dp_uring_share_close_inherited(uring);
+}
+
 void dp_uring_table_free(struct daxpin_uring *uring)
 {
+	dp_uring_share_leave(uring);
 	free(uring->table.segment_of);
 	free(uring->table.slot_of);
 }
@@ -405,45 +497,19 @@ static void slots_choose_size(struct daxpin_uring *uring,
 	table->fill_limit = table->slot_count;
 }
 
-/* An update would silently take the caller's buffer out of its slot. */
-static int slots_take_range(struct daxpin_uring *uring,
-			    const struct daxpin_uring_options *options)
+static int slots_probe_segment(struct daxpin_uring *uring, uint32_t index)
 {
-	struct dp_uring_table *table = &uring->table;
-	int number = dp_uring_taken_buffer(&uring->link, table->first_number,
-					   table->slot_count), ret;
+	const uint32_t number = uring->table.first_number;
+	int ret = slots_announce(uring, index);
 
-	if (number >= 0)
-		return dp_fail(DP_ERRMSG_OF(options), -EBUSY,
-			       "slot %d of the ring's buffer table is in use: name a range of free ones in buffer_slot and buffer_slots",
-			       number);
-	/* The last slot: is the table there, and long enough? */
-	ret = dp_uring_put_buffer(&uring->link,
-				  table->first_number + table->slot_count - 1,
-				  NULL, 0);
-	if (ret == -ENXIO || ret == -EINVAL)
-		return dp_fail(
-			DP_ERRMSG_OF(options), -EINVAL,
-			"the ring has no buffer table with the slots %u to %u: register one with io_uring_register_buffers_sparse() first",
-			table->first_number,
-			table->first_number + table->slot_count - 1);
-	return ret;
-}
-
-static int slots_make_table(struct daxpin_uring *uring,
-			    const struct daxpin_uring_options *options)
-{
-	int ret;
-
-	if (!uring->table.is_own)
-		return slots_take_range(uring, options);
-	ret = dp_uring_make_buffers(&uring->link, uring->table.slot_count);
-	if (ret == -EACCES)
-		return dp_fail(DP_ERRMSG_OF(options), ret,
-			       "the ring has restrictions (IORING_REGISTER_RESTRICTIONS) that forbid a buffer table: attach before io_uring_enable_rings(), allow IORING_REGISTER_BUFFERS2, IORING_REGISTER_BUFFERS_UPDATE and IORING_UNREGISTER_BUFFERS, or attach with DAXPIN_URING_PLAIN");
-	if (ret == -EBUSY)
-		return dp_fail(DP_ERRMSG_OF(options), ret,
-			       "the ring has a buffer table already: name a range of free slots of it (DAXPIN_URING_BUFFER_RANGE), or attach with DAXPIN_URING_PLAIN");
+	if (ret)
+		return ret;
+	ret = dp_uring_put_buffer(&uring->link, number,
+				  slots_segment_at(uring, index).base,
+				  PROBE_BYTES);
+	if (!ret)
+		ret = dp_uring_put_buffer(&uring->link, number, NULL, 0);
+	daxpin_registration_revoked(uring->registration, index);
 	return ret;
 }
 
@@ -455,14 +521,8 @@ static int slots_probe(struct daxpin_uring *uring)
 {
 	int ret = -EAGAIN;
 
-	for (uint32_t i = 0; ret == -EAGAIN && i < uring->segments; i++) {
-		ret = slots_pin(uring, i, 0, PROBE_BYTES);
-		if (ret)
-			continue;
-		ret = dp_uring_put_buffer(&uring->link,
-					  uring->table.first_number, NULL, 0);
-		daxpin_registration_revoked(uring->registration, i);
-	}
+	for (uint32_t i = 0; ret == -EAGAIN && i < uring->segments; i++)
+		ret = slots_probe_segment(uring, i);
 	return ret == -EAGAIN || ret == -ENOMEM ? 0 : ret;
 }
 
@@ -477,30 +537,6 @@ static int slots_refuse_memory(struct daxpin_uring *uring,
 		       dp_memlock_text(text));
 }
 
-/* As many as there are slots and memory for, or all. */
-static int slots_fill_all(struct daxpin_uring *uring,
-			  const struct daxpin_uring_options *options)
-{
-	struct dp_uring_table *table = &uring->table;
-	bool need = options->flags & DAXPIN_URING_NEED_FIXED;
-	int ret = 0;
-
-	for (uint32_t i = 0; i < uring->segments &&
-	     table->filled < table->slot_count; i++) {
-		ret = slots_fill(uring, i, slots_find_empty(table));
-		if (ret && ret != -EAGAIN)
-			break;
-		ret = 0;
-	}
-	if (ret == -ENOMEM && need)
-		return slots_refuse_memory(uring, options);
-	if (ret != -ENOMEM)
-		return ret;
-	slots_note_failure(uring, ret);
-	table->fill_limit = table->filled;
-	return 0;
-}
-
 static int slots_needs_more(struct daxpin_uring *uring,
 			    const struct daxpin_uring_options *options)
 {
@@ -510,6 +546,17 @@ static int slots_needs_more(struct daxpin_uring *uring,
 	return dp_fail(DP_ERRMSG_OF(options), -EOPNOTSUPP,
 		       "%u segments do not fit into %u slots: leave out DAXPIN_URING_NEED_FIXED",
 		       uring->segments, uring->table.slot_count);
+}
+
+/* What is pinned is given back, of a ring that has no table. */
+static void slots_forget_all(struct daxpin_uring *uring)
+{
+	struct dp_uring_table *table = &uring->table;
+
+	for (uint32_t i = 0; i < table->slot_count; i++)
+		if (table->slot_of[i].segment_index != DP_URING_EMPTY)
+			slots_forget(uring, i);
+	assert(!table->filled && !table->filled_bytes && !table->shared);
 }
 
 int dp_uring_table_close(struct daxpin_uring *uring)
@@ -535,14 +582,12 @@ void dp_uring_table_forget(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
 
-	for (uint32_t i = 0; table->is_open && i < table->slot_count; i++) {
-		if (table->slot_of[i].segment_index == DP_URING_EMPTY)
-			continue;
+	if (!table->is_open)
+		return;
+	for (uint32_t i = 0; i < table->slot_count; i++)
 		table->slot_of[i].users = 0;
-		/* A pin that others gave back is over all the same. */
-		slots_forget(uring, i);
-	}
-	assert(!table->filled && !table->filled_bytes);
+	/* A pin that others gave back is over all the same. */
+	slots_forget_all(uring);
 	table->is_open = false;
 }
 
@@ -552,20 +597,101 @@ static bool slots_is_not_supported(int error)
 	return error == -EOPNOTSUPP || error == -EFAULT;
 }
 
+static int slots_take_all(struct daxpin_uring *uring)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < uring->segments; i++) {
+		if (slots_announce(uring, i))
+			continue;
+		ret = dp_uring_share_take(uring, i);
+		if (ret)
+			daxpin_registration_revoked(uring->registration, i);
+		else
+			slots_record(uring, i, i, true);
+	}
+	return ret;
+}
+
+/* What other rings have and this one has not. */
+static int slots_empty_others(struct daxpin_uring *uring)
+{
+	struct dp_uring_table *table = &uring->table;
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < table->slot_count; i++)
+		if (table->slot_of[i].segment_index == DP_URING_EMPTY)
+			ret = dp_uring_put_buffer(&uring->link, i, NULL, 0);
+	return ret;
+}
+
+/* The ring has no table yet. */
+static int slots_take_and_copy_all(struct daxpin_uring *uring, bool need)
+{
+	struct dp_uring_table *table = &uring->table;
+	int taken = slots_take_all(uring);
+	int ret = taken == -ENOMEM && table->filled && !need ? 0 : taken;
+
+	if (!ret)
+		ret = dp_uring_share_copy_table(uring);
+	if (ret) {
+		slots_forget_all(uring);
+		return ret;
+	}
+	table->is_open = true;
+	if (taken)
+		slots_note_no_memory(uring);
+	return 0;
+}
+
+/*
+ * An eager table in one step, with a slot for each segment: a copy of what all rings
+ * have in common. false: nothing was done, and whatever the reason is, it is found
+ * again where segments are registered one by one.
+ */
+static bool slots_copy_table(struct daxpin_uring *uring, bool need)
+{
+	struct dp_uring_table *table = &uring->table;
+
+	if (!table->is_eager || !table->is_own ||
+	    table->slot_count < uring->segments ||
+	    slots_take_and_copy_all(uring, need))
+		return false;
+	if (!slots_empty_others(uring))
+		return true;
+	dp_uring_table_close(uring);
+	return false;
+}
+
+static int slots_fill_eagerly(struct daxpin_uring *uring,
+			      const struct daxpin_uring_options *options)
+{
+	int ret = dp_uring_table_prepare_all(uring);
+
+	if (ret == -ENOMEM && options->flags & DAXPIN_URING_NEED_FIXED)
+		return slots_refuse_memory(uring, options);
+	return ret == -ENOMEM || ret == -EAGAIN || ret == -EBUSY ? 0 : ret;
+}
+
 static int slots_open_table(struct daxpin_uring *uring,
 			    const struct daxpin_uring_options *options)
 {
 	struct dp_uring_table *table = &uring->table;
-	int ret = slots_make_table(uring, options);
+	int ret = slots_needs_more(uring, options);
 
+	if (ret || slots_copy_table(uring, options->flags &
+					   DAXPIN_URING_NEED_FIXED))
+		return ret;
+	ret = table->is_own ?
+	      dp_uring_make_table(&uring->link, table->slot_count, options) :
+	      dp_uring_take_range(&uring->link, table->first_number,
+				  table->slot_count, options);
 	if (ret)
 		return ret;
 	table->is_open = true;
 	ret = slots_probe(uring);
-	if (!ret)
-		ret = slots_needs_more(uring, options);
 	if (!ret && table->is_eager)
-		ret = slots_fill_all(uring, options);
+		ret = slots_fill_eagerly(uring, options);
 	if (ret)
 		dp_uring_table_close(uring);
 	return ret;
@@ -578,7 +704,10 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 	bool need = options->flags & DAXPIN_URING_NEED_FIXED;
 	int ret;
 
+	table->asking = DP_URING_EMPTY;
 	table->is_wanted = !(options->flags & DAXPIN_URING_PLAIN);
+	table->is_on_demand = table->is_wanted &&
+			      !(options->flags & DAXPIN_URING_PREPARED);
 	table->is_eager = need || options->flags & DAXPIN_URING_EAGER;
 	if (table->is_wanted)
 		slots_choose_size(uring, options);

@@ -99,6 +99,7 @@ static int end_enter(const struct daxpin_uring *uring)
  */
 static void end_give_back(struct daxpin_uring *uring)
 {
+	dp_uring_table_close_inherited(uring);
 	dp_uring_unlink(&uring->link);
 	dp_uring_close(uring->pipe);
 	uring->pipe = -1;

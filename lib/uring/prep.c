@@ -483,11 +483,15 @@ static int reap_serve(struct daxpin_uring *uring)
 {
 	uint32_t segment = 0;
 
+	int ret = 0;
+
 	/* Also where ended() detached it, or has begun to abandon it. */
-	if (dp_uring_enter_ring(uring) ||
-	    daxpin_registration_wanted(uring->registration, &segment) <= 0)
+	if (dp_uring_enter_ring(uring))
 		return 0;
-	return dp_uring_table_service(uring);
+	if (daxpin_registration_wanted(uring->registration, &segment) > 0)
+		ret = dp_uring_table_service(uring);
+	dp_uring_table_fill_on_demand(uring);
+	return ret;
 }
 
 DP_EXPORT int

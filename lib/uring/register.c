@@ -29,8 +29,20 @@
 
 /* Newer than the oldest liburing. */
 #define BY_REGISTERED_RING	(1u << 31)
+#define CLONE_BUFFERS		30
+#define CLONE_REPLACES		2u
 /* A wait for the kernel looks again after this time, whatever wakes it. */
 #define LOOK_AGAIN_NS		100000000ull
+
+/* What CLONE_BUFFERS takes; before Linux 6.13 all after the flags must be 0. */
+struct register_clone {
+	uint32_t from_fd;
+	uint32_t flags;
+	uint32_t from_slot;
+	uint32_t to_slot;
+	uint32_t count;			/* 0: all */
+	uint32_t reserved[3];
+};
 
 static uint64_t register_thread(void)
 {
@@ -191,6 +203,18 @@ void dp_uring_close(int fd)
 		syscall(__NR_close, fd);
 }
 
+/* Not mapped, so that no copy of the mapping in a child of fork() keeps it. */
+int dp_uring_make_ring(struct dp_uring_link *ret_link)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_R_DISABLED };
+	int fd = syscall(__NR_io_uring_setup, 1, &params);
+
+	if (fd < 0)
+		return -errno;
+	*ret_link = (struct dp_uring_link) { .ring_fd_copy = fd };
+	return 0;
+}
+
 int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots)
 {
 	struct io_uring_rsrc_register table = {
@@ -220,6 +244,30 @@ int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 				  sizeof(update));
 
 	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+}
+
+static int register_clone(const struct dp_uring_link *from,
+			  const struct dp_uring_link *to,
+			  struct register_clone clone)
+{
+	assert(!from->index_flag);
+	clone.from_fd = from->ring_fd_copy;
+	return register_change(to, CLONE_BUFFERS, &clone, 1);
+}
+
+int dp_uring_copy_buffer(const struct dp_uring_link *from, uint32_t from_slot,
+			 const struct dp_uring_link *to, uint32_t to_slot)
+{
+	return register_clone(from, to, (struct register_clone) {
+		.flags = CLONE_REPLACES, .from_slot = from_slot,
+		.to_slot = to_slot, .count = 1
+	});
+}
+
+int dp_uring_copy_buffers(const struct dp_uring_link *from,
+			  const struct dp_uring_link *to)
+{
+	return register_clone(from, to, (struct register_clone) { .flags = 0 });
 }
 
 /* ------------------------------------------------------- what is in a slot */

@@ -38,11 +38,20 @@ bool dp_uring_pipe_is_hung_up(int read_fd);
 /* Wait for that. -ETIMEDOUT at the deadline, in CLOCK_MONOTONIC nanoseconds. */
 int dp_uring_pipe_await(int read_fd, uint64_t deadline_ns);
 void dp_uring_close(int fd);
+/* A ring that does no I/O, for its buffer table: it is disabled, and not mapped. */
+int dp_uring_make_ring(struct dp_uring_link *ret_link);
 int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots);
 int dp_uring_remove_buffers(const struct dp_uring_link *link);
 /* A base of NULL and a size of 0 empty the slot. */
 int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 			void *base, size_t size);
+/* Copy one entry of a buffer table into a slot of another ring's, or all into a ring
+ * that has no table. -EINVAL: this kernel cannot, or charges the two rings to
+ * different users. */
+int dp_uring_copy_buffer(const struct dp_uring_link *from, uint32_t from_slot,
+			 const struct dp_uring_link *to, uint32_t to_slot);
+int dp_uring_copy_buffers(const struct dp_uring_link *from,
+			  const struct dp_uring_link *to);
 /* The first slot of the range that is seen to be in use, or -1. */
 int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count);

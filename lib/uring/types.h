@@ -7,6 +7,7 @@
 #include "uring/register.h"
 #include "util/util.h"
 
+struct dp_uring_share;
 struct dp_uring_slot;
 struct dp_uring_segment;
 
@@ -17,6 +18,7 @@ struct dp_uring_table {
 	bool is_open;
 	bool is_own;			/* the table is ours to take out */
 	bool is_eager;
+	bool is_on_demand;		/* reap and service may register, too */
 	uint32_t first_number;
 	uint32_t slot_count;
 	uint32_t filled;
@@ -24,10 +26,21 @@ struct dp_uring_table {
 					   as is known */
 	uint64_t use_clock;
 	int last_error;			/* why requests are plain, or 0 */
+	uint32_t asking;		/* a segment whose requests were plain, for
+					   the next reap or service; or
+					   DP_URING_EMPTY */
+	uint32_t shared;		/* of those filled */
 	uint64_t filled_bytes;
 	uint64_t fill_count, evict_count, fallback_count;
 	struct dp_uring_slot *slot_of;
 	struct dp_uring_segment *segment_of;	/* one for each segment */
+};
+
+/* private to share.c */
+struct dp_uring_sharing {
+	struct dp_uring_share *share;	/* what the rings of the process have in
+					   common; NULL before it is needed */
+	int error;			/* why this ring registers for itself, or 0 */
 };
 
 /* private to prep.c */
@@ -64,6 +77,7 @@ struct daxpin_uring {
 	uint64_t needed_bytes;		/* of all segments */
 	struct dp_uring_requests requests;
 	struct dp_uring_table table;
+	struct dp_uring_sharing sharing;
 	struct dp_uring_end end;
 };
 

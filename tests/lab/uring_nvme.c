@@ -46,7 +46,7 @@ static void use_ring(struct world *w, unsigned int flags)
 {
 	io_uring_queue_exit(&w->ring);
 	assert_int_equal(io_uring_queue_init(2 * DEPTH, &w->ring, flags), 0);
-	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
 }
 
 static void leave_ring(struct world *w)

@@ -12,6 +12,7 @@ BLOCKS = ['tests/unit/pool_blocks']
 DAMAGE = ['tests/unit/pool_damage']
 REPAIR = ['tests/unit/check_repair']
 URING = ['tests/unit/uring_attach', 'shmem']
+SHARE = ['tests/unit/uring_share', 'shmem']
 ABANDON = ['tests/unit/uring_abandon', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
@@ -1155,6 +1156,22 @@ MUTANTS = [
      '''	if (jobs_are_in_kernel(jobs, segment)) {''',
      '''	if (jobs_are_in_kernel(jobs, segment) && !registration) {''',
      'a_registration_waits_for_the_kernel'),
+    ('shared-pin-is-kept', SHARE, 'lib/uring/share.c',
+     'A6: a segment that no ring has stays pinned, and charged',
+     '''	if (!--share->users[index])
+		dp_uring_put_buffer(&share->source, index, NULL, 0);''',
+     '''	--share->users[index];''',
+     'a_segment_is_punched_when_no_ring_has_it'),
+    ('others-pins-are-copied', SHARE, 'lib/uring/buffer_slots.c',
+     'A6: a ring pins a segment of which the pool knows nothing',
+     '''			ret = dp_uring_put_buffer(&uring->link, i, NULL, 0);''',
+     '''			ret = 0;''',
+     'what_is_wanted_back_is_not_copied'),
+    ('source-is-kept-by-the-child', SHARE, 'lib/uring/end.c',
+     'C2: a child that lives on keeps the ring with the registrations',
+     '''	dp_uring_table_close_inherited(uring);
+''', '',
+     'a_child_gives_the_source_back'),
     ('ring-is-kept-by-the-child', URING, 'lib/uring/end.c',
      'a child\'s detach leaves the descriptor of the ring open',
      '''	dp_uring_unlink(&uring->link);

@@ -114,6 +114,12 @@ void start_read(struct world *w, struct daxpin_uring_io *io,
 	submit_one(w);
 }
 
+void fix(struct world *w, struct daxpin_extent extent)
+{
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent),
+			 target == FSDAX ? -EOPNOTSUPP : 0);
+}
+
 void need_fixed_buffers(struct world *w)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -153,6 +159,18 @@ void end_reclaim(struct daxpin_job *job)
 {
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
 	assert_int_equal(daxpin_job_end(job), 0);
+}
+
+void refill(struct world *w, uint32_t segment)
+{
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = segment,
+		.deadline_ns = daxpin_deadline_ms(600000),
+	};
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_refill(w->f.pool, &options, &job), 0);
+	end_reclaim(job);
 }
 
 int finish(struct world *w, struct daxpin_uring_io *io)

@@ -51,9 +51,14 @@ void need_fixed_buffers(struct world *w);
 /* For a test in which a reclaim wants a fixed buffer back: skips elsewhere. */
 void need_reclaimable_buffers(struct world *w);
 
+/* Requests into the extent's segment are fixed from now on, but on fsdax. */
+void fix(struct world *w, struct daxpin_extent extent);
+
 /* A reclaim of that segment, and its end, which may come late but must come. */
 struct daxpin_job *begin_reclaim(struct world *w, uint32_t segment);
 void end_reclaim(struct daxpin_job *job);
+/* Fill what was reclaimed. */
+void refill(struct world *w, uint32_t segment);
 
 int finish(struct world *w, struct daxpin_uring_io *io);
 

@@ -74,7 +74,8 @@ static bool transfer(struct world *w, int fd, struct daxpin_extent extent,
 	return fixed;
 }
 
-/* Through the file: what is in the extent must be what arrives. */
+/* Through the file: what is in the extent must be what arrives. Then a segment that
+ * is due may be registered. */
 static bool is_right(struct world *w, int fd, struct daxpin_extent extent,
 		     unsigned char byte)
 {
@@ -87,14 +88,16 @@ static bool is_right(struct world *w, int fd, struct daxpin_extent extent,
 	memset(memory, ~byte, BYTES);
 	fixed = transfer(w, fd, extent, true);
 	assert_memory_equal(memory, expected, BYTES);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
 	return fixed;
 }
 
-/* ------------------------------------------------------------ on demand */
+/* ------------------------------------------------------------ prepared */
 
-static void a_segment_is_fixed_at_its_first_request(void **state)
+static void a_prepared_segment_is_fixed(void **state)
 {
 	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES);
 	struct daxpin_uring_info info;
 	int fd = scratch_file();
 
@@ -105,7 +108,9 @@ static void a_segment_is_fixed_at_its_first_request(void **state)
 	assert_int_equal(info.registrations, 0);
 	assert_int_equal(info.registered_bytes, 0);
 	assert_true(info.needed_bytes >= SEGMENTS * (uint64_t)SEGMENT);
-	assert_true(is_right(w, fd, live(&w->f, BYTES), 1));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
+	assert_true(is_right(w, fd, extent, 1));
 	info = info_of(w->uring);
 	assert_int_equal(info.fixed_segments, 1);
 	assert_int_equal(info.registrations, 1);
@@ -114,6 +119,136 @@ static void a_segment_is_fixed_at_its_first_request(void **state)
 	assert_int_equal(info.fallback, 0);
 	close(fd);
 }
+
+/* However many requests: what pins memory is another call. */
+static void a_prep_registers_nothing(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	int fd = scratch_file();
+
+	need_fixed_buffers(w);
+	assert_int_equal(attach(w, 0), 0);
+	for (uint32_t i = 0; i < 4 * PRICE; i++)
+		assert_false(transfer(w, fd, extent, i % 2));
+	assert_int_equal(info_of(w->uring).registrations, 0);
+	assert_int_equal(info_of(w->uring).fallbacks, 4 * PRICE);
+	close(fd);
+}
+
+static struct daxpin_uring_io *find_none(const struct io_uring_cqe *cqe,
+					 void *arg)
+{
+	(void)cqe;
+	(void)arg;
+	return NULL;
+}
+
+static void reap(struct world *w)
+{
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_none, NULL,
+					   NULL), 0);
+}
+
+static void reap_registers_what_was_plain_for_long(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent a = live_in(w, 0), b = live_in(w, 1);
+	int fd = scratch_file();
+
+	need_fixed_buffers(w);
+	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(ftruncate(fd, BYTES), 0);
+	for (uint32_t i = 0; i < PRICE - 1; i++) {
+		transfer(w, fd, a, true);
+		transfer(w, fd, b, true);
+		reap(w);
+	}
+	assert_int_equal(info_of(w->uring).registrations, 0);
+	transfer(w, fd, a, true);
+	transfer(w, fd, b, true);
+	reap(w);
+	/* One a call; the other asks with its next request. */
+	assert_int_equal(info_of(w->uring).registrations, 1);
+	assert_true(transfer(w, fd, a, true));
+	assert_false(transfer(w, fd, b, true));
+	reap(w);
+	assert_true(transfer(w, fd, b, true));
+	close(fd);
+}
+
+static void what_is_to_be_prepared_is_not_registered_unasked(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	int fd = scratch_file();
+
+	need_fixed_buffers(w);
+	assert_int_equal(attach(w, DAXPIN_URING_PREPARED), 0);
+	for (uint32_t i = 0; i < 2 * PRICE; i++)
+		assert_false(is_right(w, fd, extent, i));
+	reap(w);
+	assert_int_equal(info_of(w->uring).registrations, 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
+	assert_true(is_right(w, fd, extent, 1));
+	close(fd);
+}
+
+static void all_segments_are_prepared_at_once(void **state)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	struct world *w = *state;
+
+	need_fixed_buffers(w);
+	assert_int_equal(attach(w, 0), 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, all), 0);
+	assert_int_equal(info_of(w->uring).plain_segments, 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_int_equal(attach_slots(w, 0, 3), 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, all), -EBUSY);
+	assert_int_equal(info_of(w->uring).fixed_segments, 3);
+	assert_int_equal(info_of(w->uring).evictions, 0);
+}
+
+static void what_cannot_be_prepared_is_told(void **state)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES), other = extent;
+
+	need_fixed_buffers(w);
+	assert_int_equal(daxpin_uring_prepare(NULL, extent), -EINVAL);
+	assert_int_equal(attach(w, DAXPIN_URING_PLAIN), 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), -EOPNOTSUPP);
+	assert_int_equal(daxpin_uring_prepare(w->uring, all), -EOPNOTSUPP);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), -ESTALE);
+	assert_int_equal(attach(w, DAXPIN_URING_PREPARED), 0);
+	other.gen++;
+	assert_int_equal(daxpin_uring_prepare(w->uring, other), -ESTALE);
+	other.addr = UINT64_MAX << 12;
+	assert_int_equal(daxpin_uring_prepare(w->uring, other), -EINVAL);
+	assert_int_equal(info_of(w->uring).registrations, 0);
+}
+
+static void holes_are_not_prepared(void **state)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	struct world *w = *state;
+	struct daxpin_extent extent = live(&w->f, BYTES);
+
+	need_reclaimable_buffers(w);
+	assert_int_equal(attach(w, 0), 0);
+	end_reclaim(begin_reclaim(w, 0));
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), -EAGAIN);
+	assert_int_equal(daxpin_uring_prepare(w->uring, all), -EAGAIN);
+	assert_int_equal(info_of(w->uring).plain_segments, 1);
+	refill(w, 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
+}
+
+/* ------------------------------------------------------------ on demand */
 
 /* Each segment does without for a while, then the oldest makes room. */
 static void a_pool_may_have_more_segments_than_slots(void **state)
@@ -132,13 +267,13 @@ static void a_pool_may_have_more_segments_than_slots(void **state)
 		for (uint32_t turn = 0; turn < PRICE + 6; turn++)
 			assert_int_equal(is_right(w, fd, extent[i],
 						  i * 31 + turn),
-					 i < 2 || turn >= PRICE);
+					 turn >= PRICE);
 	info = info_of(w->uring);
 	assert_int_equal(info.fixed_segments, 2);
 	assert_int_equal(info.registered_bytes, 2 * SEGMENT);
 	assert_int_equal(info.registrations, SEGMENTS);
 	assert_int_equal(info.evictions, SEGMENTS - 2);
-	assert_int_equal(info.fallbacks, (SEGMENTS - 2) * PRICE);
+	assert_int_equal(info.fallbacks, SEGMENTS * PRICE);
 	close(fd);
 }
 
@@ -151,7 +286,8 @@ static void the_one_used_the_longest_ago_makes_room(void **state)
 
 	need_fixed_buffers(w);
 	assert_int_equal(attach_slots(w, 0, 2), 0);
-	assert_true(is_right(w, fd, a, 1));
+	fix(w, a);
+	fix(w, b);
 	assert_true(is_right(w, fd, b, 2));
 	assert_true(is_right(w, fd, a, 3));
 	for (uint32_t i = 0; i < PRICE; i++)
@@ -172,16 +308,17 @@ static void a_slot_with_a_request_in_flight_stays(void **state)
 
 	need_fixed_buffers(w);
 	assert_int_equal(attach_slots(w, 0, 1), 0);
+	fix(w, a);
 	start_read(w, &io, a);
 	assert_int_equal(daxpin_uring_is_fixed(&io), 1);
 	for (uint32_t i = 0; i < 4 * PRICE; i++)
 		assert_false(is_right(w, fd, b, i));
+	assert_int_equal(daxpin_uring_prepare(w->uring, b), -EBUSY);
 	assert_int_equal(info_of(w->uring).evictions, 0);
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
 	assert_int_equal(finish(w, &io), 5);
 	assert_string_equal(daxpin_ptr(w->f.pool, a, 0), "late");
-	for (uint32_t i = 0; i < PRICE; i++)
-		is_right(w, fd, b, i);
+	fix(w, b);
 	assert_true(is_right(w, fd, b, 7));
 	assert_false(is_right(w, fd, a, 8));
 	close(fd);
@@ -224,28 +361,32 @@ static int read_by_slot(struct world *w, void *at, int slot)
 
 static char theirs[4096];
 
-/* Eight slots, the application's own buffer in number 1. */
+/* Eight slots, the application's own buffer in numbers 1 and 7. */
 static void make_their_table(struct world *w)
 {
+	static const int slots[] = { 1, 7 };
 	struct iovec iov = { theirs, sizeof(theirs) };
 	__u64 tag = 0;
 
 	assert_int_equal(io_uring_register_buffers_sparse(&w->ring, 8), 0);
-	assert_int_equal(io_uring_register_buffers_update_tag(&w->ring, 1, &iov,
-							      &tag, 1), 1);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(io_uring_register_buffers_update_tag(
+					 &w->ring, slots[i], &iov, &tag, 1), 1);
 }
 
 static void assert_theirs_works(struct world *w)
 {
-	theirs[0] = 1;
-	assert_int_equal(read_by_slot(w, theirs, 1), 1);
-	assert_int_equal(theirs[0], 0);
+	for (int slot = 1; slot < 8; slot += 6) {
+		theirs[0] = 1;
+		assert_int_equal(read_by_slot(w, theirs, slot), 1);
+		assert_int_equal(theirs[0], 0);
+	}
 }
 
 static void a_range_of_a_table_is_enough(void **state)
 {
 	struct world *w = *state;
-	struct daxpin_extent extent = live(&w->f, BYTES);
+	struct daxpin_extent extent = live(&w->f, BYTES), other;
 	char *memory = daxpin_ptr(w->f.pool, extent, 0);
 	int fd = scratch_file();
 
@@ -253,8 +394,11 @@ static void a_range_of_a_table_is_enough(void **state)
 	make_their_table(w);
 	assert_int_equal(attach_range(w, 5, 2), 0);
 	assert_int_equal(info_of(w->uring).buffer_slot, 5);
+	fix(w, extent);
 	assert_true(is_right(w, fd, extent, 1));
-	assert_true(is_right(w, fd, live_in(w, 1), 2));
+	other = live_in(w, 1);
+	fix(w, other);
+	assert_true(is_right(w, fd, other, 2));
 	assert_int_equal(info_of(w->uring).fixed_segments, 2);
 	assert_theirs_works(w);
 	assert_int_equal(read_by_slot(w, memory, 5), 1);
@@ -263,7 +407,7 @@ static void a_range_of_a_table_is_enough(void **state)
 	/* Our slots are empty, the table and theirs are not touched. */
 	assert_int_equal(read_by_slot(w, memory, 5), -EFAULT);
 	assert_theirs_works(w);
-	assert_int_equal(attach_range(w, 2, 6), 0);
+	assert_int_equal(attach_range(w, 2, 5), 0);
 	close(fd);
 }
 
@@ -277,8 +421,10 @@ static void a_range_in_use_is_refused(void **state)
 	assert_int_equal(attach(w, 0), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "BUFFER_RANGE"));
 	assert_theirs_works(w);
-	assert_int_equal(attach_range(w, 7, 2), -EINVAL);
-	assert_non_null(strstr(w->f.errmsg, "7 to 8"));
+	assert_int_equal(attach_range(w, 6, 2), -EBUSY);
+	assert_non_null(strstr(w->f.errmsg, "slot 7 "));
+	assert_int_equal(attach_range(w, 8, 2), -EINVAL);
+	assert_non_null(strstr(w->f.errmsg, "8 to 9"));
 	assert_int_equal(attach_range(w, 0, 1), 0);
 }
 
@@ -310,6 +456,7 @@ static void a_table_taken_out_by_its_owner_is_no_harm(void **state)
 	need_fixed_buffers(w);
 	make_their_table(w);
 	assert_int_equal(attach_range(w, 5, 2), 0);
+	fix(w, extent);
 	assert_true(is_right(w, fd, extent, 1));
 	assert_int_equal(io_uring_unregister_buffers(&w->ring), 0);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
@@ -340,7 +487,8 @@ static void a_ring_serves_several_pools(void **state)
 	options.file_slot = 3;
 	assert_int_equal(daxpin_uring_attach(second.f.pool, &w->ring, &options,
 					     &second.uring), 0);
-	second.ring = w->ring;
+	fix(w, a);
+	fix(&second, b);
 	assert_true(is_right(w, fd, a, 1));
 	second.ring = w->ring;
 	assert_true(is_right(&second, fd, b, 2));
@@ -382,7 +530,8 @@ static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
 	fixed = daxpin_uring_is_fixed(&io);
 	if (io_uring_submit(&w->ring) != 1 ||
 	    io_uring_wait_cqe(&w->ring, &cqe) || cqe->res != BYTES ||
-	    daxpin_uring_done(&io, cqe) != 1 || memcmp(memory, bytes, BYTES))
+	    daxpin_uring_done(&io, cqe) != 1 || memcmp(memory, bytes, BYTES) ||
+	    daxpin_uring_service(w->uring))
 		_exit(3);
 	io_uring_cqe_seen(&w->ring, cqe);
 	return fixed;
@@ -417,8 +566,10 @@ static void live_on_8_mib(struct world *wp)
 	MUST(!daxpin_reserve(w.f.pool, BYTES, 0, &extent));
 	MUST(!attach(&w, 0));
 	MUST(!child_is_right(&w, fd, extent, 1));
+	MUST(daxpin_uring_prepare(w.uring, extent) == -ENOMEM);
+	MUST(!child_is_right(&w, fd, extent, 1));
 	MUST(!daxpin_uring_info(w.uring, &info));
-	MUST(info.fallback == -ENOMEM && info.fallbacks == 1);
+	MUST(info.fallback == -ENOMEM && info.fallbacks == 2);
 	MUST(info.needed_bytes == 4 * (uint64_t)SEGMENT);
 	MUST(info.limit_bytes == 8 << 20);
 	MUST(!info.registered_bytes && !info.registrations);
@@ -609,6 +760,7 @@ static struct daxpin_registration *want_back(struct world *w,
 
 	need_reclaimable_buffers(w);
 	assert_int_equal(attach_slots(w, 0, 0), 0);
+	fix(w, extent);
 	assert_true(is_right(w, fd, extent, 1));
 	close(fd);
 	*ret_job = begin_reclaim(w, 0);
@@ -668,7 +820,13 @@ static int run_limits(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_segment_is_fixed_at_its_first_request),
+		TEST(a_prepared_segment_is_fixed),
+		TEST(a_prep_registers_nothing),
+		TEST(reap_registers_what_was_plain_for_long),
+		TEST(what_is_to_be_prepared_is_not_registered_unasked),
+		TEST(all_segments_are_prepared_at_once),
+		TEST(what_cannot_be_prepared_is_told),
+		TEST(holes_are_not_prepared),
 		TEST(a_pool_may_have_more_segments_than_slots),
 		TEST(the_one_used_the_longest_ago_makes_room),
 		TEST(a_slot_with_a_request_in_flight_stays),

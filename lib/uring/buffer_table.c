@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Makes the buffer table of a ring, or finds whether a range of one that is there is
+ * free, with a sentence where that fails.
+ */
+#include "uring/buffer_table.h"
+
+/* An update would silently take the caller's buffer out of its slot. */
+int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
+			uint32_t count,
+			const struct daxpin_uring_options *options)
+{
+	int number = dp_uring_taken_buffer(link, first, count), ret;
+
+	if (number >= 0)
+		return dp_fail(DP_ERRMSG_OF(options), -EBUSY,
+			       "slot %d of the ring's buffer table is in use: name a range of free ones in buffer_slot and buffer_slots",
+			       number);
+	/* The last slot: is the table there, and long enough? */
+	ret = dp_uring_put_buffer(link, first + count - 1, NULL, 0);
+	if (ret == -ENXIO || ret == -EINVAL)
+		return dp_fail(
+			DP_ERRMSG_OF(options), -EINVAL,
+			"the ring has no buffer table with the slots %u to %u: register one with io_uring_register_buffers_sparse() first",
+			first, first + count - 1);
+	return ret;
+}
+
+int dp_uring_make_table(const struct dp_uring_link *link, uint32_t slots,
+			const struct daxpin_uring_options *options)
+{
+	int ret = dp_uring_make_buffers(link, slots);
+
+	if (ret == -EACCES)
+		return dp_fail(DP_ERRMSG_OF(options), ret,
+			       "the ring has restrictions (IORING_REGISTER_RESTRICTIONS) that forbid a buffer table: attach before io_uring_enable_rings(), allow IORING_REGISTER_BUFFERS2, IORING_REGISTER_BUFFERS_UPDATE and IORING_UNREGISTER_BUFFERS, or attach with DAXPIN_URING_PLAIN");
+	if (ret == -EBUSY)
+		return dp_fail(DP_ERRMSG_OF(options), ret,
+			       "the ring has a buffer table already: name a range of free slots of it (DAXPIN_URING_BUFFER_RANGE), or attach with DAXPIN_URING_PLAIN");
+	return ret;
+}

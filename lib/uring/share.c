@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns the registrations of a pool's segments that the attached rings of this
+ * process have in common. The kernel copies entries of one ring's buffer table into
+ * another's (IORING_REGISTER_CLONE_BUFFERS): a segment is pinned, and charged to
+ * RLIMIT_MEMLOCK, once, and a copy takes microseconds. What is copied is in the
+ * table of a ring that does nothing else, the source: slot and segment have the same
+ * number.
+ *
+ *	- -> registered		[dp_uring_share_take] the first ring that wants it
+ *	registered -> -		[dp_uring_share_give] the last ring that had it
+ *
+ *  - A copy keeps the pages pinned without the source, and the source without the
+ *    copies. So a ring gives a segment back here after its own slot is empty, and
+ *    to the pool after that (A6): the pool counts a pin of the segment for as long
+ *    as a table has it, whichever.
+ *  - What the source has is what the file has: a segment that no ring has may be
+ *    punched, so it is registered anew, over what may be left, for the next.
+ *  - No DMA goes by the source, which is disabled (IORING_SETUP_R_DISABLED). So it
+ *    has no file of the pool's in it (W3), and its pins protect nothing (A5).
+ *
+ * Linux 6.12 copies a whole table into a ring that has none. Later kernels put a
+ * single entry into a table, but those up to 6.18 may empty the slots behind it,
+ * which may be the ring owner's. So the source, which is nobody's, is asked first.
+ */
+#include "uring/share.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define PROBE_SLOTS	2u
+#define PROBE_BYTES	4096u
+
+/* private to share.c */
+struct dp_uring_share {
+	struct dp_uring_share *next;
+	struct daxpin_pool *pool;
+	uint32_t rings;			/* that have joined */
+	bool copies_one;		/* the kernel copies a single entry */
+	uint32_t segments;
+	struct dp_uring_link source;
+	pthread_mutex_t mutex;		/* of users[], and the source's table */
+	uint32_t users[];		/* rings that have each segment */
+};
+
+/* In memory that a child of fork() finds zeroed: a mutex that no thread has. */
+struct shares {
+	pthread_mutex_t mutex;
+	struct dp_uring_share *first;
+};
+
+static struct shares *_Atomic shares_there;
+
+/* Made once a process and its children; NULL: there is no memory. */
+static struct shares *shares_get(void)
+{
+	struct shares *shares = atomic_load(&shares_there), *made;
+
+	if (shares)
+		return shares;
+	made = mmap(NULL, sizeof(*made), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (made == MAP_FAILED)
+		return NULL;
+	if (!madvise(made, sizeof(*made), MADV_WIPEONFORK) &&
+	    atomic_compare_exchange_strong(&shares_there, &shares, made))
+		return made;
+	munmap(made, sizeof(*made));	/* another was first, or it failed */
+	return shares;
+}
+
+/* ---------------------------------------------------------------- the source */
+
+/*
+ * Does an entry that is copied into a table leave the slots behind it alone? The
+ * source copies its first entry over itself, and then shows what is in its second.
+ */
+static bool share_can_copy_one(const struct dp_uring_link *source)
+{
+	static char page[PROBE_BYTES] __attribute__((aligned(PROBE_BYTES)));
+	bool can = true;
+
+	for (uint32_t i = 0; can && i < PROBE_SLOTS; i++)
+		can = !dp_uring_put_buffer(source, i, page, PROBE_BYTES);
+	if (can)
+		can = !dp_uring_copy_buffer(source, 0, source, 0) &&
+		      dp_uring_taken_buffer(source, 1, 1) == 1;
+	for (uint32_t i = 0; i < PROBE_SLOTS; i++)
+		dp_uring_put_buffer(source, i, NULL, 0);
+	return can;
+}
+
+/* -EBUSY of a source that has a table says that the kernel knows the call. */
+static int share_make_source(struct dp_uring_share *share)
+{
+	uint32_t slots = share->segments < PROBE_SLOTS ? PROBE_SLOTS :
+							 share->segments;
+	int ret = dp_uring_make_ring(&share->source);
+
+	if (ret)
+		return ret;
+	ret = dp_uring_make_buffers(&share->source, slots);
+	if (!ret && dp_uring_copy_buffers(&share->source, &share->source) !=
+			    -EBUSY)
+		ret = -EOPNOTSUPP;
+	if (ret)
+		dp_uring_unlink(&share->source);
+	else
+		share->copies_one = share_can_copy_one(&share->source);
+	return ret;
+}
+
+static struct dp_uring_share *share_make(struct daxpin_pool *pool,
+					 uint32_t segments)
+{
+	struct dp_uring_share *share =
+		calloc(1, sizeof(*share) + segments * sizeof(share->users[0]));
+
+	if (!share)
+		return NULL;
+	share->pool = pool;
+	share->segments = segments;
+	pthread_mutex_init(&share->mutex, NULL);
+	if (!share_make_source(share))
+		return share;
+	pthread_mutex_destroy(&share->mutex);
+	free(share);
+	return NULL;
+}
+
+/* ------------------------------------------------------------- join and leave */
+
+static struct dp_uring_share **share_find(struct shares *shares,
+					  const struct daxpin_pool *pool)
+{
+	struct dp_uring_share **at = &shares->first;
+
+	while (*at && (*at)->pool != pool)
+		at = &(*at)->next;
+	return at;
+}
+
+static struct dp_uring_share *share_join(struct daxpin_pool *pool,
+					 uint32_t segments)
+{
+	struct shares *shares = shares_get();
+	struct dp_uring_share **at, *share;
+
+	if (!shares || segments > DAXPIN_URING_SLOTS_MAX)
+		return NULL;
+	pthread_mutex_lock(&shares->mutex);
+	at = share_find(shares, pool);
+	if (!*at)
+		*at = share_make(pool, segments);
+	share = *at;
+	if (share)
+		share->rings++;
+	pthread_mutex_unlock(&shares->mutex);
+	assert(!share || share->segments == segments);
+	return share;
+}
+
+/* What the rings have in common; NULL: this ring registers for itself. */
+static struct dp_uring_share *share_of(struct daxpin_uring *uring)
+{
+	struct dp_uring_sharing *sharing = &uring->sharing;
+
+	if (!sharing->share && !sharing->error)
+		sharing->share = share_join(uring->pool, uring->segments);
+	if (!sharing->share)
+		sharing->error = -EOPNOTSUPP;
+	return sharing->error ? NULL : sharing->share;
+}
+
+static void share_free(struct dp_uring_share *share)
+{
+	for (uint32_t i = 0; i < share->segments; i++)
+		assert(!share->users[i]);
+	dp_uring_unlink(&share->source);
+	pthread_mutex_destroy(&share->mutex);
+	free(share);
+}
+
+void dp_uring_share_leave(struct daxpin_uring *uring)
+{
+	struct shares *shares = atomic_load(&shares_there);
+	struct dp_uring_share *share = uring->sharing.share;
+	bool is_last;
+
+	if (!share)
+		return;
+	uring->sharing.share = NULL;
+	pthread_mutex_lock(&shares->mutex);
+	assert(share->rings);
+	is_last = !--share->rings;
+	if (is_last)
+		*share_find(shares, share->pool) = share->next;
+	pthread_mutex_unlock(&shares->mutex);
+	if (is_last)
+		share_free(share);
+}
+
+void dp_uring_share_close_inherited(struct daxpin_uring *uring)
+{
+	if (uring->sharing.share)
+		dp_uring_unlink(&uring->sharing.share->source);
+}
+
+int dp_uring_share_error(const struct daxpin_uring *uring)
+{
+	return uring->sharing.error;
+}
+
+/* ------------------------------------------------------------------- segments */
+
+/* Registered by the first, under the mutex: others that want it wait for that. */
+static int share_take(struct dp_uring_share *share, uint32_t index)
+{
+	struct daxpin_segment segment;
+	int ret = 0;
+
+	assert(index < share->segments);
+	pthread_mutex_lock(&share->mutex);
+	if (!share->users[index])
+		ret = daxpin_segment(share->pool, index, &segment);
+	if (!share->users[index] && !ret)
+		ret = dp_uring_put_buffer(&share->source, index, segment.base,
+					  segment.size);
+	if (!ret)
+		share->users[index]++;
+	pthread_mutex_unlock(&share->mutex);
+	return ret;
+}
+
+static bool share_take_at_once(struct dp_uring_share *share, uint32_t index)
+{
+	bool is_there;
+
+	assert(index < share->segments);
+	if (pthread_mutex_trylock(&share->mutex))
+		return false;
+	is_there = share->users[index];
+	share->users[index] += is_there;
+	pthread_mutex_unlock(&share->mutex);
+	return is_there;
+}
+
+/* An entry that cannot be emptied is named by no request, and registered anew
+ * before it is copied again. */
+void dp_uring_share_give(struct daxpin_uring *uring, uint32_t index)
+{
+	struct dp_uring_share *share = uring->sharing.share;
+
+	pthread_mutex_lock(&share->mutex);
+	assert(share->users[index]);
+	if (!--share->users[index])
+		dp_uring_put_buffer(&share->source, index, NULL, 0);
+	pthread_mutex_unlock(&share->mutex);
+}
+
+/* Into a slot, or it is given back. */
+static bool share_copy(struct daxpin_uring *uring, uint32_t index,
+		       uint32_t number)
+{
+	int ret = dp_uring_copy_buffer(&uring->sharing.share->source, index,
+				       &uring->link, number);
+
+	if (!ret)
+		return true;
+	dp_uring_share_give(uring, index);
+	/* The wrong thread, or a passing lack of memory, says nothing of the next. */
+	if (ret != -EEXIST && ret != -ENOMEM)
+		uring->sharing.error = ret;
+	return false;
+}
+
+bool dp_uring_share_fill(struct daxpin_uring *uring, uint32_t index,
+			 uint32_t number)
+{
+	struct dp_uring_share *share = share_of(uring);
+
+	return share && share->copies_one && !share_take(share, index) &&
+	       share_copy(uring, index, number);
+}
+
+bool dp_uring_share_fill_at_once(struct daxpin_uring *uring, uint32_t index,
+				 uint32_t number)
+{
+	struct dp_uring_share *share = share_of(uring);
+
+	return share && share->copies_one && share_take_at_once(share, index) &&
+	       share_copy(uring, index, number);
+}
+
+int dp_uring_share_take(struct daxpin_uring *uring, uint32_t index)
+{
+	struct dp_uring_share *share = share_of(uring);
+
+	return share ? share_take(share, index) : -EOPNOTSUPP;
+}
+
+int dp_uring_share_copy_table(struct daxpin_uring *uring)
+{
+	return dp_uring_copy_buffers(&uring->sharing.share->source,
+				     &uring->link);
+}

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in when, and for whom, segments become fixed buffers of rings."""
+
+SHARE = ['tests/unit/uring_share', 'shmem']
+SLOTS = ['tests/unit/uring_buffer_slots', 'shmem']
+
+MUTANTS = [
+    ('prep-registers', SLOTS, 'lib/uring/buffer_slots.c',
+     'a prep pins a segment, and takes as long as that does',
+     '''		slots_miss(table, index);
+''',
+     '''		slots_miss(table, index);
+		dp_uring_table_fill_on_demand(uring);
+''',
+     'a_prep_registers_nothing'),
+    ('never-shared', SHARE, 'lib/uring/share.c',
+     'each ring pins a segment for itself',
+     '''	return share && share->copies_one && !share_take(share, index) &&''',
+     '''	return share && !share->users && !share_take(share, index) &&''',
+     'rings_of_a_process_pin_a_segment_once'),
+    ('registered-at-once', SLOTS, 'lib/uring/buffer_slots.c',
+     'the first plain request makes the next reap pin a segment',
+     '''	if (state->misses < state->miss_threshold) {''',
+     '''	if (!state->misses) {''',
+     'reap_registers_what_was_plain_for_long'),
+    ('registered-though-not-prepared', SLOTS, 'lib/uring/buffer_slots.c',
+     'DAXPIN_URING_PREPARED means nothing',
+     '''	if (!table->is_on_demand || state->is_leaving)''',
+     '''	if (!table->is_open || state->is_leaving)''',
+     'what_is_to_be_prepared_is_not_registered_unasked'),
+    ('failure-is-not-noticed', SHARE, 'lib/uring/share.c',
+     'a ring that may not copy has no fixed buffers, and says that it has',
+     '''	if (!ret)
+		return true;
+	dp_uring_share_give(uring, index);''',
+     '''	if (!ret || ret == -EACCES)
+		return true;
+	dp_uring_share_give(uring, index);''',
+     'a_ring_that_may_not_copy_registers_for_itself'),
+]

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Several rings of a process on one pool: a segment is registered once for all of
+ * them, where the kernel can copy registrations, and each ring for itself where not.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include "child.h"
+#include "pins.h"
+#include "uring_fixture.h"
+
+#define RINGS		3
+#define SEGMENT		(32ull << 20)
+#define BYTES		4096u
+#define HANG_MS		60000		/* limit of a wait that must end */
+#define CLONE_BUFFERS	30		/* newer than the oldest liburing */
+#define CLONE_REPLACES	2
+
+/* The fixture's pool, and each ring as in a world of its own. */
+struct several {
+	struct world *first;
+	struct world ring[RINGS];
+};
+
+static int setup_several(void **state)
+{
+	struct several *s = calloc(1, sizeof(*s));
+	void *first;
+
+	if (!s || setup_sized(&first, 2 * SEGMENT, SEGMENT))
+		return -1;
+	s->first = first;
+	for (int i = 0; i < RINGS; i++) {
+		s->ring[i] = *s->first;
+		if (io_uring_queue_init(8, &s->ring[i].ring, 0))
+			return -1;
+	}
+	*state = s;
+	return 0;
+}
+
+static int teardown_several(void **state)
+{
+	struct several *s = *state;
+	void *first = s->first;
+	int ret = 0;
+
+	for (int i = 0; i < RINGS; i++) {
+		ret |= daxpin_uring_detach(s->ring[i].uring);
+		io_uring_queue_exit(&s->ring[i].ring);
+	}
+	free(s);
+	return teardown(&first) | ret;
+}
+
+static void leave(struct world *w)
+{
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+}
+
+/*
+ * What of memory is pinned, in a unit that nobody here needs to know. Some kernels do
+ * not count what a privileged process pins; what all have pinned together is of use
+ * only in a guest, where nobody else pins anything.
+ */
+static enum { OF_PROCESS, OF_ALL, NOT_KNOWN } account;
+
+static long long pinned_by_process(void)
+{
+	char status[4096];
+	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	ssize_t size = read(fd, status, sizeof(status) - 1);
+	const char *line;
+
+	close(fd);
+	assert_true(size > 0);
+	status[size] = '\0';
+	line = strstr(status, "\nVmPin:");
+	assert_non_null(line);
+	return atoll(line + strlen("\nVmPin:"));
+}
+
+static long long pinned(void)
+{
+	return account == OF_PROCESS ? pinned_by_process() :
+	       account == OF_ALL ? pinned_pages() : 0;
+}
+
+static void choose_account(void)
+{
+	static char memory[BYTES];
+	struct iovec iov = { memory, BYTES };
+	long long before = pinned_by_process();
+	struct io_uring ring;
+
+	if (io_uring_queue_init(2, &ring, 0))
+		return;
+	if (io_uring_register_buffers(&ring, &iov, 1) ||
+	    pinned_by_process() == before)
+		account = getenv("DAXPIN_TEST_DAX") ? OF_ALL : NOT_KNOWN;
+	io_uring_unregister_buffers(&ring);
+	io_uring_queue_exit(&ring);
+	if (account == NOT_KNOWN)
+		print_message("# this kernel does not say what a process has pinned\n");
+}
+
+/* Linux before 6.13 may give it back late. */
+static void assert_pinned(long long expected)
+{
+	for (int ms = 0; pinned() != expected && ms < HANG_MS; ms++)
+		usleep(1000);
+	assert_int_equal(pinned(), expected);
+}
+
+/* What the first ring has pinned since. */
+static long long one_segment(long long before)
+{
+	long long one = pinned() - before;
+
+	assert_true(account == NOT_KNOWN ? !one : one > 0);
+	return one;
+}
+
+/* Bytes from a file through the ring, by a fixed buffer, arrive in the extent. */
+static bool is_right(struct world *w, struct daxpin_extent extent,
+		     unsigned char byte)
+{
+	struct daxpin_uring_io io = { .uring = NULL };
+	unsigned char bytes[BYTES];
+	bool right;
+	int fixed;
+
+	memset(bytes, byte, BYTES);
+	colour(w, extent, BYTES, ~byte);
+	assert_int_equal(write(w->pipe[1], bytes, BYTES), BYTES);
+	start_read(w, &io, extent);
+	fixed = daxpin_uring_is_fixed(&io);
+	assert_int_equal(finish(w, &io), BYTES);
+	right = has_colour(w, extent, BYTES, byte);
+	return right && fixed == 1;
+}
+
+/* ---------------------------------------------------- what the kernel can do */
+
+static int register_with(const struct io_uring *ring, unsigned int what,
+			 const void *arg, unsigned int count)
+{
+	return syscall(__NR_io_uring_register, ring->ring_fd, what, arg, count);
+}
+
+/* Read a byte of /dev/zero by that slot. */
+static int read_by_slot(struct io_uring *ring, void *at, int slot)
+{
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), result;
+	struct io_uring_cqe *cqe;
+
+	io_uring_prep_read_fixed(io_uring_get_sqe(ring), fd, at, 1, 0, slot);
+	assert_true(io_uring_submit(ring) > 0);
+	assert_int_equal(io_uring_wait_cqe(ring, &cqe), 0);
+	result = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	close(fd);
+	return result;
+}
+
+/* A table of two buffers. */
+static void open_table(struct io_uring *ring, char *memory)
+{
+	struct iovec iov[2] = { { memory, BYTES }, { memory + BYTES, BYTES } };
+
+	assert_int_equal(io_uring_queue_init(2, ring, 0), 0);
+	assert_int_equal(io_uring_register_buffers(ring, iov, 2), 0);
+}
+
+/* Does it copy a table; and one entry, without harm to the one behind it? */
+static bool kernel_copies(bool one)
+{
+	static char memory[4 * BYTES];
+	struct io_uring from, to;
+	uint32_t clone[8] = { 0, one ? CLONE_REPLACES : 0, 0, 0, one };
+	bool can;
+
+	open_table(&from, memory);
+	open_table(&to, memory + 2 * BYTES);
+	if (!one)
+		assert_int_equal(io_uring_unregister_buffers(&to), 0);
+	clone[0] = from.ring_fd;
+	can = !register_with(&to, CLONE_BUFFERS, clone, 1) &&
+	      read_by_slot(&to, memory, 0) == 1 &&
+	      read_by_slot(&to, memory + (one ? 3 : 1) * BYTES, 1) == 1;
+	/* A ring that is freed is charged for a while. */
+	io_uring_unregister_buffers(&from);
+	io_uring_unregister_buffers(&to);
+	io_uring_queue_exit(&from);
+	io_uring_queue_exit(&to);
+	return can;
+}
+
+static void need_sharing(struct several *s, bool one)
+{
+	need_fixed_buffers(s->first);
+	if (kernel_copies(one))
+		return;
+	print_message("# skipped: this kernel does not copy %s\n",
+		      one ? "an entry of a buffer table" : "a buffer table");
+	skip();
+}
+
+/* ------------------------------------------------------------ memory, once */
+
+static void rings_of_a_process_pin_a_segment_once(void **state)
+{
+	struct several *s = *state;
+	struct daxpin_extent extent = live(&s->first->f, BYTES);
+	long long before, one = 0;
+
+	need_sharing(s, true);
+	before = pinned();
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(attach(&s->ring[i], 0), 0);
+		fix(&s->ring[i], extent);
+		one = i ? one : one_segment(before);
+		assert_int_equal(info_of(s->ring[i].uring).shared_segments, 1);
+		assert_int_equal(info_of(s->ring[i].uring).registered_bytes,
+				 SEGMENT);
+		assert_int_equal(pinned(), before + one);
+	}
+	/* Whichever goes first, the others have it until the last is gone. */
+	for (int i = 0; i < RINGS; i++) {
+		for (int k = i; k < RINGS; k++)
+			assert_true(is_right(&s->ring[k], extent, 8 * i + k));
+		assert_int_equal(pinned(), before + one);
+		leave(&s->ring[i]);
+	}
+	assert_pinned(before);
+}
+
+static void an_eager_ring_copies_all_at_attach(void **state)
+{
+	struct several *s = *state;
+	struct daxpin_extent extent = live(&s->first->f, BYTES);
+	struct daxpin_uring_info info;
+	long long before, all = 0;
+
+	need_sharing(s, false);
+	before = pinned();
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(attach(&s->ring[i], DAXPIN_URING_NEED_FIXED), 0);
+		info = info_of(s->ring[i].uring);
+		assert_int_equal(info.plain_segments, 0);
+		assert_int_equal(info.shared_segments, info.fixed_segments);
+		all = i ? all : one_segment(before);
+		assert_int_equal(pinned(), before + all);
+		assert_true(is_right(&s->ring[i], extent, i));
+	}
+	for (int i = 0; i < RINGS; i++)
+		leave(&s->ring[i]);
+	assert_pinned(before);
+}
+
+/* What another ring has is taken at the first plain request, and pins nothing. */
+static void a_reap_copies_what_another_ring_has(void **state)
+{
+	struct several *s = *state;
+	struct daxpin_extent extent = live(&s->first->f, BYTES);
+	struct world *w = &s->ring[1];
+
+	need_sharing(s, true);
+	assert_int_equal(attach(&s->ring[0], 0), 0);
+	assert_int_equal(attach(w, 0), 0);
+	assert_false(is_right(w, extent, 1));
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	assert_false(is_right(w, extent, 2));
+	fix(&s->ring[0], extent);
+	for (int i = 0; i < 64 && !info_of(w->uring).shared_segments; i++) {
+		is_right(w, extent, i);
+		assert_int_equal(daxpin_uring_service(w->uring), 0);
+	}
+	assert_int_equal(info_of(w->uring).shared_segments, 1);
+	assert_true(is_right(w, extent, 3));
+	assert_int_equal(info_of(w->uring).evictions, 0);
+}
+
+/* ------------------------------------------------------------- reclaiming it */
+
+/* A segment is punched when no ring has it, and what is read afterwards arrives in
+ * the pages that the file has then. */
+static void a_reclaim_waits_for_every_ring(uint32_t flags, struct several *s)
+{
+	struct daxpin_extent extent = live(&s->first->f, BYTES), late;
+	long long before = pinned();
+	struct daxpin_job *job;
+
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(attach(&s->ring[i], flags), 0);
+		fix(&s->ring[i], extent);
+	}
+	job = begin_reclaim(s->first, 0);
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(20)),
+				 -ETIMEDOUT);
+		assert_int_equal(daxpin_uring_service(s->ring[i].uring), 0);
+	}
+	end_reclaim(job);
+	if (!flags)
+		assert_pinned(before);
+	refill(s->first, 0);
+	do
+		late = live(&s->first->f, 1u << 20);
+	while (late.addr / SEGMENT != extent.addr / SEGMENT);
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(daxpin_uring_service(s->ring[i].uring), 0);
+		fix(&s->ring[i], late);
+		assert_true(is_right(&s->ring[i], late, i));
+		assert_true(is_right(&s->ring[i], extent, i));
+	}
+	for (int i = 0; i < RINGS; i++)
+		leave(&s->ring[i]);
+	assert_pinned(before);
+}
+
+static void a_segment_is_punched_when_no_ring_has_it(void **state)
+{
+	struct several *s = *state;
+
+	need_reclaimable_buffers(s->first);
+	a_reclaim_waits_for_every_ring(0, s);
+}
+
+static void so_is_one_that_was_copied_at_attach(void **state)
+{
+	struct several *s = *state;
+
+	need_reclaimable_buffers(s->first);
+	a_reclaim_waits_for_every_ring(DAXPIN_URING_EAGER, s);
+}
+
+/* A ring that comes while another is asked for the segment does not get it. */
+static void what_is_wanted_back_is_not_copied(void **state)
+{
+	struct several *s = *state;
+	struct world *w = &s->ring[1];
+	struct daxpin_extent extent = live(&s->first->f, BYTES);
+	struct daxpin_job *job;
+
+	need_reclaimable_buffers(s->first);
+	assert_int_equal(attach(&s->ring[0], DAXPIN_URING_EAGER), 0);
+	job = begin_reclaim(s->first, 0);
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
+	assert_int_equal(info_of(w->uring).plain_segments, 1);
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), -EAGAIN);
+	assert_int_equal(read_by_slot(&w->ring,
+				      daxpin_ptr(w->f.pool, extent, 0), 0),
+			 -EFAULT);
+	assert_int_equal(daxpin_uring_service(s->ring[0].uring), 0);
+	end_reclaim(job);
+}
+
+/* ----------------------------------------------- where it cannot be shared */
+
+static void allow(struct world *w, const int *calls, uint32_t count)
+{
+	struct io_uring_restriction rules[16] = { { .opcode = 0 } };
+
+	assert_true(count + 1 < 16);
+	for (uint32_t i = 0; i < count; i++) {
+		rules[i].opcode = IORING_RESTRICTION_REGISTER_OP;
+		rules[i].register_op = calls[i];
+	}
+	rules[count].opcode = IORING_RESTRICTION_SQE_OP;
+	rules[count].sqe_op = IORING_OP_READ_FIXED;
+	assert_int_equal(register_with(&w->ring, IORING_REGISTER_RESTRICTIONS,
+				       rules, count + 1), 0);
+}
+
+/* Its restrictions forbid copies: it has pins of its own, beside the others'. */
+static void a_ring_that_may_not_copy_registers_for_itself(void **state)
+{
+	static const int calls[] = {
+		IORING_REGISTER_ENABLE_RINGS, IORING_REGISTER_PROBE,
+		IORING_REGISTER_FILES, IORING_REGISTER_FILES_UPDATE,
+		IORING_UNREGISTER_FILES, IORING_REGISTER_BUFFERS2,
+		IORING_REGISTER_BUFFERS_UPDATE, IORING_UNREGISTER_BUFFERS,
+	};
+	struct several *s = *state;
+	struct world *w = &s->ring[1];
+	struct daxpin_extent extent = live(&s->first->f, BYTES);
+	long long before, one;
+
+	need_sharing(s, true);
+	before = pinned();
+	assert_int_equal(attach(&s->ring[0], 0), 0);
+	fix(&s->ring[0], extent);
+	one = one_segment(before);
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &w->ring,
+					     IORING_SETUP_R_DISABLED), 0);
+	allow(w, calls, sizeof(calls) / sizeof(calls[0]));
+	assert_int_equal(register_with(&w->ring, IORING_REGISTER_ENABLE_RINGS,
+				       NULL, 0), 0);
+	assert_int_equal(attach(w, 0), 0);
+	fix(w, extent);
+	assert_int_equal(info_of(w->uring).fixed_segments, 1);
+	assert_int_equal(info_of(w->uring).shared_segments, 0);
+	assert_int_equal(info_of(w->uring).share_error, -EACCES);
+	assert_int_equal(pinned(), before + 2 * one);
+	assert_true(is_right(w, extent, 1));
+	assert_true(is_right(&s->ring[0], extent, 2));
+}
+
+/* ----------------------------------------------------- fork, and descriptors */
+
+/* How many descriptors of rings this process has. */
+static int ring_descriptors(void)
+{
+	char path[300], name[64];
+	struct dirent *entry;
+	int count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%s", entry->d_name);
+		memset(name, 0, sizeof(name));
+		if (readlink(path, name, sizeof(name) - 1) > 0)
+			count += !strcmp(name, "anon_inode:[io_uring]");
+	}
+	closedir(dir);
+	return count;
+}
+
+static struct several *of_the_parent;
+
+static int give_back(void *arg)
+{
+	const int *before = arg;
+	int ret = 0;
+
+	for (int i = 0; i < RINGS; i++)
+		ret |= daxpin_uring_detach(of_the_parent->ring[i].uring);
+	return ret ? 1 : ring_descriptors() == *before ? 0 : 2;
+}
+
+static void a_child_gives_the_source_back(void **state)
+{
+	struct several *s = *state;
+	struct daxpin_extent extent = live(&s->first->f, BYTES);
+	int before = ring_descriptors();
+
+	need_fixed_buffers(s->first);
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(attach(&s->ring[i], DAXPIN_URING_EAGER), 0);
+		fix(&s->ring[i], extent);
+	}
+	assert_true(ring_descriptors() > before);
+	of_the_parent = s;
+	assert_int_equal(run_child(give_back, &before), 0);
+	for (int i = 0; i < RINGS; i++)
+		assert_true(is_right(&s->ring[i], extent, i));
+	for (int i = 0; i < RINGS; i++)
+		leave(&s->ring[i]);
+	assert_int_equal(ring_descriptors(), before);
+}
+
+/* --------------------------------------------------------------- in threads */
+
+#define TURNS	40
+
+static void *come_and_go(void *arg)
+{
+	struct world *w = arg;
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	long wrong = 0;
+
+	for (int i = 0; i < TURNS; i++) {
+		if (attach(w, i % 3 ? 0 : DAXPIN_URING_EAGER) ||
+		    daxpin_uring_prepare(w->uring, extent))
+			return (void *)-1L;
+		wrong += !is_right(w, extent, i);
+		wrong += daxpin_uring_service(w->uring) != 0;
+		leave(w);
+	}
+	return (void *)wrong;
+}
+
+static void rings_come_and_go_in_threads(void **state)
+{
+	struct several *s = *state;
+	pthread_t thread[RINGS];
+	void *result;
+	long long before;
+
+	need_fixed_buffers(s->first);
+	before = pinned();
+	for (int i = 0; i < RINGS; i++)
+		assert_int_equal(pipe(s->ring[i].pipe), 0);
+	for (int i = 0; i < RINGS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, come_and_go,
+						&s->ring[i]), 0);
+	for (int i = 0; i < RINGS; i++) {
+		pthread_join(thread[i], &result);
+		assert_int_equal((long)result, 0);
+	}
+	assert_pinned(before);
+	for (int i = 0; i < RINGS; i++) {
+		close(s->ring[i].pipe[0]);
+		close(s->ring[i].pipe[1]);
+	}
+}
+
+/* -------------------------------------------------------------------------- */
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, setup_several, teardown_several)
+
+/* uring_share shmem|devdax */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(rings_of_a_process_pin_a_segment_once),
+		TEST(an_eager_ring_copies_all_at_attach),
+		TEST(a_reap_copies_what_another_ring_has),
+		TEST(a_segment_is_punched_when_no_ring_has_it),
+		TEST(so_is_one_that_was_copied_at_attach),
+		TEST(what_is_wanted_back_is_not_copied),
+		TEST(a_ring_that_may_not_copy_registers_for_itself),
+		TEST(a_child_gives_the_source_back),
+		TEST(rings_come_and_go_in_threads),
+	};
+
+	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
+		return 0;
+	choose_account();
+	return cmocka_run_group_tests_name("uring_share", tests, NULL, NULL);
+}
