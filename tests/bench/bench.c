@@ -184,6 +184,11 @@ static const struct malloc_peer {
 #define SANITIZED	false
 #endif
 
+bool bench_is_sanitized(void)
+{
+	return SANITIZED;
+}
+
 static void bench_run_with(char **argv, const char *name, const char *value)
 {
 	setenv(name, value, 1);

@@ -67,6 +67,9 @@ struct daxpin_pool *bench_pool(const struct bench *bench, uint64_t bytes);
  */
 bool bench_become(const struct bench *bench, char **argv);
 
+/* Built with a sanitizer, which suffers neither another malloc() nor valgrind. */
+bool bench_is_sanitized(void);
+
 /* A small generator, for thread-local use: never 0. */
 static inline uint64_t bench_random(uint64_t *state)
 {

@@ -1,67 +1,66 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a hold and its drop cost, against the least that counting can cost: two
- * bare lock-prefixed adds, on the same machine and in the same round.
+ * bench_hold [OPTIONS] TEST PEER: what a hold and its drop cost.
  *
- *	bench_hold [ROUNDS]
+ *	TEST	hold, of an extent that nobody else holds; held: it is held already
+ *		labelled: a hold that daxpin_holds() can show
+ *		one-by-one | many | alike: 32 different extents by 64 calls; the same by
+ *		two; one extent 32 times by two calls. An operation is one of the 32
+ *		random: of 64 Ki extents, which caches do not have
+ *		cas: no holds, but two bare CAS loops, as a count needs that must look
+ *		before it counts
+ *	PEER	two-adds: two bare locked adds on a line of the thread's own, the least
+ *		that counting can cost; with `random` on as many words
+ *		one-thread: daxpin itself, against --threads N of it
  *
- * A round measures each case once, its peer right before it; shown are medians
- * of ns per pair, and of the rounds' ratios. An array's pairs are its entries.
+ * Threads have extents in different segments. With "near-" before TEST these are
+ * neighbours in one segment, and with "same-" all have one extent, and one line.
  */
-#include <daxpin.h>
+#include "turns.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
-#include "remove_tree.h"
 
-#define ROUNDS		31
-#define ROUNDS_MAX	1001
-#define PAIRS		400000
 #define MANY		32
-#define LINE		64
+#define RANDOM		(1u << 16)	/* extents */
+#define SEGMENTS	2
+#define PAIRS		64		/* between two looks at the clock */
 
-/* What a thread works on. */
-struct work {
-	struct daxpin_extent extent;
-	struct daxpin_extent many[MANY];	/* different ones */
-	struct daxpin_extent alike[MANY];	/* this one, over and over */
-	_Atomic long *count;			/* the peer's */
-	void (*run)(struct work *work);
-	pthread_barrier_t *start;
-	double ns;				/* a pair */
-};
-
+static struct bench bench;
 static struct daxpin_pool *pool;
 
-/* Set up or measured wrong: the figures would mean nothing. */
-static void must(int ret, const char *what)
-{
-	if (!ret)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(-ret));
-	exit(1);
-}
+/* What a thread works on. */
+static struct place {
+	_Alignas(LINE) struct daxpin_extent extent;
+	struct daxpin_extent many[MANY];	/* different ones */
+	struct daxpin_extent alike[MANY];	/* `extent` in each */
+	_Atomic long *count;			/* the peer's */
+	uint64_t random;
+} places[SEATS_MAX];
+
+static struct daxpin_extent *random_extents;
+static struct {
+	_Atomic long count, other;	/* 16 bytes, as a state word has */
+} *random_words;
 
 /* -------------------------------------------------------------- what is done */
 
-static void two_adds(struct work *work)
+static uint64_t two_adds(struct seat *seat)
 {
-	for (int i = 0; i < PAIRS; i++) {
-		atomic_fetch_add(work->count, 1);
-		atomic_fetch_add(work->count, -1);
-	}
+	_Atomic long *count = places[seat->index].count;
+	uint64_t done = 0;
+
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			atomic_fetch_add(count, 1);
+			atomic_fetch_add(count, -1);
+		}
+		done += PAIRS;
+	} while (!seat_over(seat));
+	return done;
 }
 
-/* What a count takes that must look before it counts, and nothing besides. */
 __attribute__((noinline))
 static void add_by_cas(_Atomic long *count, long what)
 {
@@ -71,304 +70,298 @@ static void add_by_cas(_Atomic long *count, long what)
 		;
 }
 
-static void two_cas(struct work *work)
+static uint64_t two_cas(struct seat *seat)
 {
-	for (int i = 0; i < PAIRS; i++) {
-		add_by_cas(work->count, 1);
-		add_by_cas(work->count, -1);
-	}
+	_Atomic long *count = places[seat->index].count;
+	uint64_t done = 0;
+
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			add_by_cas(count, 1);
+			add_by_cas(count, -1);
+		}
+		done += PAIRS;
+	} while (!seat_over(seat));
+	return done;
 }
 
-static void hold_drop(struct work *work)
+static uint64_t hold(struct seat *seat)
 {
+	struct daxpin_extent extent = places[seat->index].extent;
+	uint64_t done = 0;
 	int ret = 0;
 
-	for (int i = 0; i < PAIRS; i++) {
-		ret |= daxpin_hold(pool, work->extent, DAXPIN_HOLD_READ);
-		ret |= daxpin_drop(pool, work->extent);
-	}
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			ret |= daxpin_hold(pool, extent, DAXPIN_HOLD_READ);
+			ret |= daxpin_drop(pool, extent);
+		}
+		done += PAIRS;
+	} while (!seat_over(seat));
 	must(ret, "hold, drop");
+	return done;
 }
 
 /* With a hold out: never 0 to 1. */
-static void hold_drop_held(struct work *work)
+static uint64_t held(struct seat *seat)
 {
-	must(daxpin_hold(pool, work->extent, DAXPIN_HOLD_READ), "hold");
-	hold_drop(work);
-	must(daxpin_drop(pool, work->extent), "drop");
+	struct daxpin_extent extent = places[seat->index].extent;
+	uint64_t done;
+
+	must(daxpin_hold(pool, extent, DAXPIN_HOLD_READ), "hold");
+	done = hold(seat);
+	must(daxpin_drop(pool, extent), "drop");
+	return done;
 }
 
-static void labelled(struct work *work)
+static uint64_t labelled(struct seat *seat)
 {
-	struct daxpin_hold hold = { .access = 0 };
+	struct daxpin_extent extent = places[seat->index].extent;
+	struct daxpin_hold one = { .access = 0 };
+	uint64_t done = 0;
 	int ret = 0;
 
-	for (int i = 0; i < PAIRS; i++) {
-		ret |= daxpin_hold_labelled(pool, work->extent, DAXPIN_HOLD_READ,
-					    "read, a ring", &hold);
-		ret |= daxpin_drop_labelled(pool, &hold);
-	}
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			ret |= daxpin_hold_labelled(pool, extent,
+						    DAXPIN_HOLD_READ,
+						    "read, a ring", &one);
+			ret |= daxpin_drop_labelled(pool, &one);
+		}
+		done += PAIRS;
+	} while (!seat_over(seat));
 	must(ret, "hold_labelled, drop_labelled");
+	return done;
 }
 
-static void hold_drop_many(const struct daxpin_extent *extents)
+static uint64_t hold_array(struct seat *seat, const struct daxpin_extent *array)
 {
+	uint64_t done = 0;
 	int ret = 0;
 
-	for (int i = 0; i < PAIRS / MANY; i++) {
-		ret |= daxpin_hold_many(pool, extents, MANY, DAXPIN_HOLD_READ,
+	do {
+		ret |= daxpin_hold_many(pool, array, MANY, DAXPIN_HOLD_READ,
 					NULL);
-		ret |= daxpin_drop_many(pool, extents, MANY, NULL);
-	}
+		ret |= daxpin_drop_many(pool, array, MANY, NULL);
+		done += MANY;
+	} while (!seat_over(seat));
 	must(ret, "hold_many, drop_many");
+	return done;
 }
 
-static void many_different(struct work *work)
+static uint64_t many(struct seat *seat)
 {
-	hold_drop_many(work->many);
+	return hold_array(seat, places[seat->index].many);
 }
 
-static void many_alike(struct work *work)
+static uint64_t alike(struct seat *seat)
 {
-	hold_drop_many(work->alike);
+	return hold_array(seat, places[seat->index].alike);
 }
 
 /* The same number of holds as an array has, each by its own call. */
-static void one_by_one(struct work *work)
+static uint64_t one_by_one(struct seat *seat)
 {
+	const struct daxpin_extent *array = places[seat->index].many;
+	uint64_t done = 0;
 	int ret = 0;
 
-	for (int i = 0; i < PAIRS / MANY; i++) {
-		for (int j = 0; j < MANY; j++)
-			ret |= daxpin_hold(pool, work->many[j],
-					   DAXPIN_HOLD_READ);
-		for (int j = 0; j < MANY; j++)
-			ret |= daxpin_drop(pool, work->many[j]);
-	}
+	do {
+		for (int i = 0; i < MANY; i++)
+			ret |= daxpin_hold(pool, array[i], DAXPIN_HOLD_READ);
+		for (int i = 0; i < MANY; i++)
+			ret |= daxpin_drop(pool, array[i]);
+		done += MANY;
+	} while (!seat_over(seat));
 	must(ret, "hold, drop");
+	return done;
 }
 
-/* --------------------------------------------------------------- the cases */
+static uint64_t random_adds(struct seat *seat)
+{
+	uint64_t *random = &places[seat->index].random, done = 0;
 
-enum place {
-	ALONE,			/* one thread */
-	SAME_EXTENT,		/* two, on one extent; two adds: on one line */
-	SAME_SEGMENT,		/* two, each on its extent, or line */
-	OTHER_SEGMENT,
-};
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			size_t which = bench_below(random, RANDOM);
 
-static const struct {
+			atomic_fetch_add(&random_words[which].count, 1);
+			atomic_fetch_add(&random_words[which].count, -1);
+		}
+		done += PAIRS;
+	} while (!seat_over(seat));
+	return done;
+}
+
+static uint64_t random_holds(struct seat *seat)
+{
+	uint64_t *random = &places[seat->index].random, done = 0;
+	int ret = 0;
+
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			struct daxpin_extent extent =
+				random_extents[bench_below(random, RANDOM)];
+
+			ret |= daxpin_hold(pool, extent, DAXPIN_HOLD_READ);
+			ret |= daxpin_drop(pool, extent);
+		}
+		done += PAIRS;
+	} while (!seat_over(seat));
+	must(ret, "hold, drop");
+	return done;
+}
+
+static const struct test {
 	const char *name;
-	enum place place;
-	void (*run)(struct work *work);
-} cases[] = {
-	{ "two calls with a CAS loop, 1 thread", ALONE, two_cas },
-	{ "hold + drop", ALONE, hold_drop },
-	{ "  of an extent that is held", ALONE, hold_drop_held },
-	{ "  labelled", ALONE, labelled },
-	{ "  32 extents, one by one", ALONE, one_by_one },
-	{ "  32 extents in a call, each", ALONE, many_different },
-	{ "  32 holds of one in a call, each", ALONE, many_alike },
-	{ "two CAS loops, 2 threads, apart", OTHER_SEGMENT, two_cas },
-	{ "  on one word", SAME_EXTENT, two_cas },
-	{ "hold + drop, different segments", OTHER_SEGMENT, hold_drop },
-	{ "  different extents of a segment", SAME_SEGMENT, hold_drop },
-	{ "  the same extent", SAME_EXTENT, hold_drop },
-	{ "  labelled, different extents", SAME_SEGMENT, labelled },
-	{ "  32 extents in a call, each", SAME_SEGMENT, many_different },
+	turn_fn *adds, *ours;
+} tests[] = {
+	{ "cas", two_adds, two_cas },
+	{ "hold", two_adds, hold },
+	{ "held", two_adds, held },
+	{ "labelled", two_adds, labelled },
+	{ "one-by-one", two_adds, one_by_one },
+	{ "many", two_adds, many },
+	{ "alike", two_adds, alike },
+	{ "random", random_adds, random_holds },
 };
 
-#define CASES (sizeof(cases) / sizeof(cases[0]))
+/* ------------------------------------------------------------------- places */
 
-/* Two works in segment 0 and one in segment 1. */
-static struct work works[3];
-static _Alignas(LINE) _Atomic long lines[3][LINE / sizeof(long)];
-
-static int cpu[2], cpus;
-
-/* This thread's own time: others may be using the machine. */
-static double now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return ts.tv_sec * 1e9 + ts.tv_nsec;
-}
-
-static void *timed(void *arg)
-{
-	struct work *work = arg;
-	double begun;
-
-	if (work->start)
-		pthread_barrier_wait(work->start);
-	begun = now_ns();
-	work->run(work);
-	work->ns = (now_ns() - begun) / PAIRS;
-	return NULL;
-}
-
-/* The thread, to one of the CPUs that this process has: 0 or 1. */
-static void pin(pthread_t thread, int which)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu[which], &set);
-	must(-pthread_setaffinity_np(thread, sizeof(set), &set), "a CPU");
-}
-
-/* Both from the same moment on; the slower one counts. */
-static double together(struct work *a, struct work *b)
-{
-	pthread_barrier_t start;
-	pthread_t thread;
-
-	pthread_barrier_init(&start, NULL, 2);
-	a->start = &start;
-	b->start = &start;
-	must(-pthread_create(&thread, NULL, timed, b), "a thread");
-	pin(thread, 1);
-	timed(a);
-	pthread_join(thread, NULL);
-	pthread_barrier_destroy(&start);
-	return a->ns > b->ns ? a->ns : b->ns;
-}
-
-static void find_cpus(void)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set))
-		must(-errno, "the CPUs");
-	for (int i = 0; i < CPU_SETSIZE && cpus < 2; i++)
-		if (CPU_ISSET(i, &set))
-			cpu[cpus++] = i;
-	pin(pthread_self(), 0);
-}
-
-static double measure(enum place place, void (*run)(struct work *work))
-{
-	struct work a = works[0], b = works[place == OTHER_SEGMENT ? 2 : 1];
-
-	if (place == SAME_EXTENT) {
-		b.extent = a.extent;
-		b.count = a.count;
-	}
-	a.run = run;
-	b.run = run;
-	a.start = NULL;
-	if (place != ALONE)
-		return together(&a, &b);
-	timed(&a);
-	return a.ns;
-}
-
-/* -------------------------------------------------------------- the figures */
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-	qsort(values, count, sizeof(*values), compare);
-	return values[count / 2];
-}
-
-static void show(int rounds)
-{
-	static double peer[CASES][ROUNDS_MAX], ours[CASES][ROUNDS_MAX];
-	static double ratio[CASES][ROUNDS_MAX];
-
-	for (int r = 0; r < rounds; r++)
-		for (size_t c = 0; c < CASES; c++) {
-			if (cpus < 2 && cases[c].place != ALONE)
-				continue;
-			peer[c][r] = measure(cases[c].place, two_adds);
-			ours[c][r] = measure(cases[c].place, cases[c].run);
-			ratio[c][r] = ours[c][r] / peer[c][r];
-		}
-	printf("%-34s %9s %8s %6s\n", "ns, medians of rounds", "two adds",
-	       "daxpin", "ratio");
-	for (size_t c = 0; c < CASES; c++) {
-		if (cpus < 2 && cases[c].place != ALONE) {
-			puts("one CPU here: nothing with two threads");
-			return;
-		}
-		printf("%-34s %9.1f %8.1f %6.2f\n", cases[c].name,
-		       median(peer[c], rounds), median(ours[c], rounds),
-		       median(ratio[c], rounds));
-	}
-}
-
-/* ----------------------------------------------------------------- the pool */
-
-static char path[] = "/dev/shm/daxpin-bench-XXXXXX";
-
-static void remove_pool(void)
-{
-	remove_tree(path);
-}
+static _Alignas(LINE) _Atomic long lines[SEATS_MAX][LINE / sizeof(long)];
 
 /* An extent that is as far from the last one as another user's would be. */
-static struct daxpin_extent reserve_in(uint64_t begin, uint64_t size)
+static struct daxpin_extent reserve_in(int segment)
 {
+	uint64_t begin = segment * (uint64_t)DAXPIN_SEGMENT_MIN;
 	struct daxpin_extent extent;
 
 	do
 		must(daxpin_reserve(pool, 65536, 0, &extent), "reserve");
-	while (extent.addr - begin >= size);
+	while (extent.addr - begin >= DAXPIN_SEGMENT_MIN);
 	return extent;
 }
 
-static void fill_work(struct work *work, uint64_t segment)
+static int by_address(const void *a, const void *b)
 {
-	uint64_t size = DAXPIN_SEGMENT_MIN;
+	uint64_t x = ((const struct daxpin_extent *)a)->addr;
+	uint64_t y = ((const struct daxpin_extent *)b)->addr;
 
-	work->extent = reserve_in(segment * size, size);
-	for (int i = 0; i < MANY; i++) {
-		work->many[i] = reserve_in(segment * size, size);
-		work->alike[i] = work->extent;
-	}
-	work->count = lines[work - works];
+	return (x > y) - (x < y);
 }
 
-static void make_pool(void)
+/* Extents of a block each, of which `count` are neighbours; the first of these. */
+static const struct daxpin_extent *reserve_neighbours(int count)
+{
+	static struct daxpin_extent extents[1024];
+	int run = 1;
+
+	for (int i = 0; i < 1024; i++)
+		must(daxpin_reserve(pool, DAXPIN_BLOCK_SIZE, 0, &extents[i]),
+		     "reserve");
+	qsort(extents, 1024, sizeof(extents[0]), by_address);
+	for (int i = 1; i < 1024 && run < count; i++) {
+		run = extents[i].addr == extents[i - 1].addr + DAXPIN_BLOCK_SIZE ?
+		      run + 1 : 1;
+		if (run == count)
+			return &extents[i - count + 1];
+	}
+	if (count > 1)
+		bench_die("no %d of 1024 extents are neighbours", count);
+	return extents;
+}
+
+static void make_place(struct place *place, int index)
+{
+	int segment = index % SEGMENTS;
+
+	place->extent = reserve_in(segment);
+	place->count = lines[index];
+	place->random = 77 + index;
+	for (int i = 0; i < MANY; i++)
+		place->many[i] = reserve_in(segment);
+}
+
+static void make_places(bool near, bool same)
+{
+	const struct daxpin_extent *neighbours =
+		near ? reserve_neighbours(bench.threads) : NULL;
+
+	for (int i = 0; i < bench.threads; i++) {
+		struct place *place = &places[i];
+
+		make_place(place, i);
+		if (near)
+			place->extent = neighbours[i];
+		if (same) {
+			place->extent = places[0].extent;
+			place->count = lines[0];
+		}
+		for (int j = 0; j < MANY; j++)
+			place->alike[j] = place->extent;
+	}
+}
+
+static void make_random(void)
+{
+	random_extents = calloc(RANDOM, sizeof(*random_extents));
+	random_words = calloc(RANDOM, sizeof(*random_words));
+	if (!random_extents || !random_words)
+		bench_die("no memory for %u extents", RANDOM);
+	for (size_t i = 0; i < RANDOM; i++)
+		must(daxpin_reserve(pool, DAXPIN_BLOCK_SIZE, 0,
+				    &random_extents[i]), "reserve");
+}
+
+static void make_pool(uint64_t bytes)
 {
 	static char errmsg[256];
 	struct daxpin_pool_options options = {
-		.size = sizeof(options),
-		.pool_size = 2 * DAXPIN_SEGMENT_MIN,
-		.segment_size = DAXPIN_SEGMENT_MIN,
-		.errmsg = errmsg,
+		.size = sizeof(options), .segment_size = DAXPIN_SEGMENT_MIN,
+		.pool_size = bytes, .errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};
-	int ret;
 
-	if (!mkdtemp(path))
-		must(-errno, "/dev/shm");
-	atexit(remove_pool);
-	ret = daxpin_pool_create(path, &options, &pool);
-	must(ret, errmsg);
-	for (int i = 0; i < 3; i++)
-		fill_work(&works[i], i / 2);
+	must(daxpin_pool_create(bench_path(&bench, "pool"), &options, &pool),
+	     errmsg);
+}
+
+/* --------------------------------------------------------------------- main */
+
+static const struct test *find_test(const char *name)
+{
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+		if (!strcmp(tests[i].name, name))
+			return &tests[i];
+	bench_die("no test %s", name);
+}
+
+static struct side find_peer(const struct test *test)
+{
+	if (!strcmp(bench.peer, "two-adds"))
+		return (struct side) { test->adds, bench.threads };
+	if (!strcmp(bench.peer, "one-thread"))
+		return (struct side) { test->ours, 1 };
+	bench_die("no peer %s", bench.peer);
 }
 
 int main(int argc, char **argv)
 {
-	int rounds = argc > 1 ? atoi(argv[1]) : ROUNDS;
+	const struct test *test;
+	bool near, same;
 
-	if (rounds < 1 || rounds > ROUNDS_MAX) {
-		fprintf(stderr, "rounds: 1 to %d\n", ROUNDS_MAX);
-		return 2;
-	}
-	find_cpus();
-	make_pool();
-	show(rounds);
-	must(daxpin_pool_close(pool), "close");
+	bench_parse(&bench, argc, argv);
+	near = !strncmp(bench.test, "near-", 5);
+	same = !strncmp(bench.test, "same-", 5);
+	test = find_test(bench.test + (near || same ? 5 : 0));
+	make_pool(test->ours == random_holds ? 512u << 20 :
+		  SEGMENTS * DAXPIN_SEGMENT_MIN);
+	make_places(near, same);
+	if (test->ours == random_holds)
+		make_random();
+	turns_begin(bench.threads);
+	turns_compare(&bench, find_peer(test),
+		      (struct side) { test->ours, bench.threads });
+	turns_end();
 	return 0;
 }
