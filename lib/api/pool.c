@@ -179,15 +179,6 @@ DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 	return 0;
 }
 
-static uint64_t pool_free_blocks(struct daxpin_pool *pool)
-{
-	uint64_t blocks = 0;
-
-	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		blocks += dp_space_free_count(&pool->space[i]);
-	return blocks;
-}
-
 /* Only on DAX: elsewhere is no poison, the kernel has an error for it. */
 static bool pool_is_bad_unknown(const struct dp_pool *media)
 {
@@ -223,7 +214,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.epoch = media->super.epoch,
 		.media_bytes = media->super.pool_size,
 		.usable_bytes = pool->usable_blocks << DP_BLOCK_SHIFT,
-		.free_bytes = pool_free_blocks(pool) << DP_BLOCK_SHIFT,
+		.free_bytes = dp_spaces_free_count(&pool->spaces) << DP_BLOCK_SHIFT,
 		.largest_extent = dp_geometry_size(&media->geometry, 0) -
 				  DP_CHUNK_SIZE,
 		.hole_bytes = pool->jobs.holes.blocks << DP_BLOCK_SHIFT,

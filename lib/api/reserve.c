@@ -204,7 +204,8 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
 		blocks = 1;
 		if (in_segment >= dp_geometry_blocks(&pool->media.geometry,
 						     b >> shift) ||
-		    dp_space_is_free(&pool->space[b >> shift], in_segment))
+		    dp_bits_are_free(dp_spaces_bits(&pool->spaces, b >> shift),
+				     in_segment, 1))
 			continue;
 		blocks = reserve_look_at(pool, b, &view);
 		if (view.state == DP_STATE_LIVE)

@@ -7,7 +7,7 @@
 #define DP_AUDIT_H
 
 #include "check/report.h"
-#include "extent/space.h"
+#include "extent/bits.h"
 #include "media/lane.h"
 
 struct dp_audit_root {
@@ -30,7 +30,7 @@ struct dp_audit {
 	uint32_t roots;
 	/* Of the segment that the image looks at. */
 	struct dp_table table;
-	struct dp_space space;
+	struct dp_bits bits;
 	uint32_t next_gen;		/* above all of the table's; 0: not known */
 	uint32_t inner_begin, inner_end;	/* words not reported yet */
 };

@@ -27,7 +27,7 @@ void dp_audit_begin(struct dp_audit *audit, struct dp_report *report,
 void dp_audit_end(struct dp_audit *audit)
 {
 	dp_lanes_fini(&audit->lanes);
-	dp_space_fini(&audit->space);
+	dp_bits_fini(&audit->bits);
 }
 
 struct dp_table dp_audit_table_of(const struct dp_audit *audit, uint32_t index,
@@ -220,7 +220,7 @@ static int give_up_extent(struct dp_audit *audit, uint32_t block,
 static int on_damage(void *arg, const struct dp_table_damage *damage)
 {
 	struct dp_audit *audit = arg;
-	int ret = dp_space_quarantine(&audit->space, damage->begin,
+	int ret = dp_bits_quarantine(&audit->bits, damage->begin,
 				      damage->end - damage->begin);
 
 	if (!ret && damage->fault == DP_TABLE_INNER_WORD &&
@@ -259,7 +259,7 @@ static void want_chunks(struct dp_audit *audit, uint32_t block, uint32_t blocks)
 		if (*chunk & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
 			continue;
 		*chunk |= DP_CHUNK_WANTED;
-		dp_space_free(&audit->space, i * DP_CHUNK_BLOCKS,
+		dp_bits_set(&audit->bits, i * DP_CHUNK_BLOCKS,
 			      DP_CHUNK_BLOCKS);
 		audit->report->summary.hole_bytes -= DP_CHUNK_SIZE;
 	}
@@ -280,8 +280,8 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 			       audit->table.segment, block);
 	want_chunks(audit, block, word.blocks);
 	/* What overlaps it is told, and in doubt, already. */
-	if (dp_space_take(&audit->space, block, word.blocks))
-		return dp_space_quarantine(&audit->space, block, word.blocks);
+	if (dp_bits_take(&audit->bits, block, word.blocks))
+		return dp_bits_quarantine(&audit->bits, block, word.blocks);
 	summary->extents++;
 	summary->extent_bytes += (uint64_t)word.blocks << DP_BLOCK_SHIFT;
 	dp_audit_mark_roots(audit, audit->table.first_block + block, word.gen);
@@ -296,7 +296,7 @@ static void take_chunks(struct dp_audit *audit, uint32_t chunks)
 	for (uint32_t i = 0; i < chunks; i++) {
 		if (i && chunk[i] & DP_CHUNK_BACKED)
 			continue;
-		dp_space_take(&audit->space, i * DP_CHUNK_BLOCKS,
+		dp_bits_take(&audit->bits, i * DP_CHUNK_BLOCKS,
 			      DP_CHUNK_BLOCKS);
 		if (i)
 			audit->report->summary.hole_bytes += DP_CHUNK_SIZE;
@@ -312,8 +312,8 @@ static bool is_taken(struct dp_audit *audit, uint32_t begin, uint32_t end)
 	for (uint32_t b = begin; b < end; b++)
 		taken |= chunk[b / DP_CHUNK_BLOCKS] &
 				 (DP_CHUNK_BACKED | DP_CHUNK_WANTED) &&
-			 !dp_space_is_free(&audit->space, b) &&
-			 !dp_space_is_quarantined(&audit->space, b);
+			 !dp_bits_are_free(&audit->bits, b, 1) &&
+			 !dp_bits_is_quarantined(&audit->bits, b);
 	return taken;
 }
 
@@ -340,7 +340,7 @@ static int audit_bad(struct dp_audit *audit, uint64_t size)
 		finding.offset = run.begin;
 		finding.length = run.end - run.begin;
 		audit->report->summary.bad_bytes += finding.length;
-		ret = dp_space_quarantine(&audit->space, begin, end - begin);
+		ret = dp_bits_quarantine(&audit->bits, begin, end - begin);
 		if (ret)
 			break;
 		ret = dp_report_tell(audit->report, finding,
@@ -362,7 +362,7 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 
 	audit->table = dp_audit_table_of(audit, image->index, size);
 	audit->next_gen = 0;
-	ret = dp_space_init(&audit->space, audit->table.blocks);
+	ret = dp_bits_init(&audit->bits, audit->table.blocks);
 	if (ret)
 		return ret;
 	take_chunks(audit, size >> DP_CHUNK_SHIFT);
@@ -374,13 +374,13 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 	if (!ret)
 		ret = audit_bad(audit, size);
 	bad_bytes = summary->bad_bytes - bad_bytes;
-	dp_space_close_off(&audit->space);
-	summary->free_bytes += (uint64_t)dp_space_free_count(&audit->space)
+	dp_bits_close_off(&audit->bits);
+	summary->free_bytes += (uint64_t)dp_bits_free_count(&audit->bits)
 			       << DP_BLOCK_SHIFT;
-	quarantined = dp_space_quarantined_count(&audit->space);
+	quarantined = dp_bits_quarantined_count(&audit->bits);
 	summary->quarantined_bytes += (quarantined << DP_BLOCK_SHIFT) -
 				      bad_bytes;
-	dp_space_fini(&audit->space);
+	dp_bits_fini(&audit->bits);
 	return ret;
 }
 

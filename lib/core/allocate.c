@@ -1,31 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finding free blocks for a new extent. The bits are taken first, and only who
+ * Finding free blocks for a new extent. The blocks are claimed first, and only who
  * has them may change the word that stands at them (I16, I28).
  */
 #include <errno.h>
 #include "core/allocate.h"
-#include "extent/thread_slot.h"
 #include "util/probe.h"
-
-/* Threads begin in different segments, so that they seldom meet. */
-static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
-			  uint64_t *ret_block)
-{
-	uint32_t segments = pool->media.geometry.segments, block;
-	uint32_t first = dp_thread_slot() % segments;
-
-	for (uint32_t i = 0; i < segments; i++) {
-		uint32_t segment = (first + i) % segments;
-
-		if (dp_space_claim(&pool->space[segment], blocks, &block))
-			continue;
-		*ret_block = block + ((uint64_t)segment <<
-				      dp_leases_shift(&pool->leases));
-		return 0;
-	}
-	return -ENOSPC;
-}
 
 struct allocation {
 	struct daxpin_pool *pool;
@@ -37,8 +17,8 @@ static int allocate_try(void *arg)
 {
 	struct allocation *allocation = arg;
 
-	return allocate_claim(allocation->pool, allocation->blocks,
-			      &allocation->block);
+	return dp_spaces_claim(&allocation->pool->spaces, allocation->blocks,
+			       &allocation->block);
 }
 
 uint64_t dp_allocate_max(const struct daxpin_pool *pool)
@@ -64,7 +44,7 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		return ret;
 	}
 	block = allocation.block;
-	/* A segment's chunk 0 is metadata: recover.c took it off the bitmap. */
+	/* A segment's chunk 0 is metadata: recover.c took it. */
 	assert((block & ((1ull << dp_leases_shift(&pool->leases)) - 1)) >=
 	       DP_CHUNK_BLOCKS);
 	if (zero)

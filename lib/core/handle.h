@@ -7,7 +7,7 @@
 #include <daxpin.h>
 #include "extent/event.h"
 #include "extent/holders.h"
-#include "extent/space.h"
+#include "extent/spaces.h"
 #include "extent/state.h"
 #include "extent/thread_slot.h"
 #include "media/lane.h"
@@ -26,7 +26,7 @@ struct daxpin_pool {
 	struct dp_leases leases;	/* first: probes name a pool by its
 					   address, and state.c knows this one */
 	struct dp_pool media;
-	struct dp_space *space;		/* one per segment */
+	struct dp_spaces spaces;
 	struct dp_events events;
 	struct dp_holders holders;
 	struct dp_jobs jobs;

@@ -60,8 +60,8 @@ static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 			continue;
 		if (chunk)
 			pool->jobs.holes.blocks += DP_CHUNK_BLOCKS;
-		dp_space_take(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
-			      DP_CHUNK_BLOCKS);
+		dp_bits_clear(dp_spaces_bits(&pool->spaces, index),
+			      chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
 	}
 }
 
@@ -82,8 +82,8 @@ static void recover_want_chunks(struct daxpin_pool *pool, uint32_t index,
 			continue;
 		dp_segment_set_chunk(segments, index, chunk,
 				     flags | DP_CHUNK_WANTED);
-		dp_space_free(&pool->space[index], chunk * DP_CHUNK_BLOCKS,
-			      DP_CHUNK_BLOCKS);
+		dp_bits_set(dp_spaces_bits(&pool->spaces, index),
+			    chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
 		pool->jobs.holes.blocks -= DP_CHUNK_BLOCKS;
 		pool->sparse_chunks++;
 	}
@@ -101,8 +101,8 @@ static int recover_quarantine_segment(struct daxpin_pool *pool, uint32_t index)
 	uint32_t blocks = dp_geometry_blocks(&pool->media.geometry, index);
 
 	assert(pool->media.degraded);
-	return dp_space_quarantine(&pool->space[index], DP_CHUNK_BLOCKS,
-				   blocks - DP_CHUNK_BLOCKS);
+	return dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index),
+				  DP_CHUNK_BLOCKS, blocks - DP_CHUNK_BLOCKS);
 }
 
 static int recover_extent(void *arg, uint32_t block, struct dp_word word)
@@ -111,6 +111,7 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 	struct daxpin_pool *pool = rebuild->pool;
 	uint64_t in_pool = block + ((uint64_t)rebuild->segment <<
 				    dp_leases_shift(&pool->leases));
+	struct dp_bits *bits = dp_spaces_bits(&pool->spaces, rebuild->segment);
 
 	if (word.kind == DP_KIND_FREE) {
 		dp_lease_restore(&pool->leases, in_pool, 0, word.gen,
@@ -123,9 +124,8 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 			       rebuild->segment, block);
 	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
 	/* What overlaps it the table has refused, or hidden, already. */
-	if (dp_space_take(&pool->space[rebuild->segment], block, word.blocks))
-		return dp_space_quarantine(&pool->space[rebuild->segment],
-					   block, word.blocks);
+	if (dp_bits_take(bits, block, word.blocks))
+		return dp_bits_quarantine(bits, block, word.blocks);
 	dp_lease_restore(&pool->leases, in_pool, word.blocks, word.gen,
 			 DP_STATE_LIVE);
 	return 0;
@@ -136,8 +136,9 @@ static int recover_quarantine_damage(void *arg,
 {
 	struct rebuild *rebuild = arg;
 
-	return dp_space_quarantine(&rebuild->pool->space[rebuild->segment],
-				   damage->begin, damage->end - damage->begin);
+	return dp_bits_quarantine(dp_spaces_bits(&rebuild->pool->spaces,
+						 rebuild->segment),
+				  damage->begin, damage->end - damage->begin);
 }
 
 /* A degraded open goes around what does not check out. */
@@ -171,8 +172,8 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 	while (!ret && dp_bad_find(list, at, size, &run)) {
 		uint32_t blocks = (run.end - run.begin) >> DP_BLOCK_SHIFT;
 
-		ret = dp_space_quarantine(&pool->space[index],
-					  run.begin >> DP_BLOCK_SHIFT, blocks);
+		ret = dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index),
+					 run.begin >> DP_BLOCK_SHIFT, blocks);
 		bad += blocks;
 		at = run.end;
 	}
@@ -183,19 +184,19 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 /* What is both damaged and bad counts once, as bad. */
 static int recover_close_off(struct daxpin_pool *pool, uint32_t index)
 {
-	struct dp_space *space = &pool->space[index];
+	struct dp_bits *bits = dp_spaces_bits(&pool->spaces, index);
 	uint64_t bad, all;
 	int ret = recover_quarantine_bad(pool, index, &bad);
 
 	if (ret)
 		return ret;
-	dp_space_close_off(space);
-	all = dp_space_quarantined_count(space);
+	dp_bits_close_off(bits);
+	all = dp_bits_quarantined_count(bits);
 	assert(all >= bad);
 	pool->bad_blocks += bad;
 	pool->quarantined_blocks += all - bad;
 	pool->usable_blocks -= all;
-	return 0;
+	return dp_spaces_open(&pool->spaces, index);
 }
 
 static int recover_segment(struct daxpin_pool *pool, uint32_t index,
@@ -205,7 +206,7 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 	struct rebuild rebuild = { pool, index, errmsg };
 	int ret;
 
-	ret = dp_space_init(&pool->space[index], blocks);
+	ret = dp_spaces_add(&pool->spaces, index, blocks);
 	if (ret)
 		return ret;
 	pool->usable_blocks += blocks - DP_CHUNK_BLOCKS;
@@ -343,15 +344,14 @@ static int recover_rebuild(struct daxpin_pool *pool,
 {
 	uint32_t segments = pool->media.geometry.segments;
 	uint64_t per_segment = pool->media.geometry.segment_size >> DP_BLOCK_SHIFT;
-	int ret;
+	uint32_t shift = __builtin_ctzll(per_segment);
+	int ret = dp_spaces_init(&pool->spaces, segments, shift);
 
-	pool->space = calloc(segments, sizeof(*pool->space));
-	if (!pool->space)
-		return -ENOMEM;
-	dp_jobs_init(&pool->jobs, &pool->media, pool->space, &pool->leases,
+	if (ret)
+		return ret;
+	dp_jobs_init(&pool->jobs, &pool->media, &pool->spaces, &pool->leases,
 		     &pool->events, &pool->holders);
-	ret = dp_leases_init(&pool->leases, segments,
-			     __builtin_ctzll(per_segment), pool->space,
+	ret = dp_leases_init(&pool->leases, segments, shift, &pool->spaces,
 			     &pool->events);
 	if (!ret)
 		ret = recover_init_directories(pool);
@@ -412,9 +412,7 @@ void dp_discard(struct daxpin_pool *pool)
 	dp_jobs_fini(&pool->jobs);
 	recover_fini_directories(pool);
 	dp_leases_fini(&pool->leases);
-	for (uint32_t i = 0; pool->space && i < pool->media.geometry.segments; i++)
-		dp_space_fini(&pool->space[i]);
-	free(pool->space);
+	dp_spaces_fini(&pool->spaces);
 	dp_holders_fini(&pool->holders);
 	dp_events_fini(&pool->events);
 	if (pool->owner_page)

@@ -1,282 +1,273 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The free blocks of a segment and those in quarantine.
+ * The free space of a segment: free runs by length under a lock, and a bitmap of
+ * blocks that were given back while somebody had the lock.
  *
- *	block:	FREE (bit set) --> TAKEN (bit clear) --> FREE
+ * A drop must not wait, so it only tries the lock. If it is taken, the drop marks the
+ * blocks in `returned`, then the words that it changed in `returned_groups`, and tries
+ * once more. Whoever gets the lock first adds what was returned to the free runs, and
+ * whoever releases it looks once more afterwards:
  *
- *	FREE -> TAKEN		[dp_space_claim], [dp_space_claim_at], under the
- *				mutex [dp_space_take], at open
- *	TAKEN -> FREE		[dp_space_free], by any thread, without the
- *				mutex
- *	either -> QUARANTINED	[dp_space_close_off], at open; never FREE again
+ *	who frees				who has the lock
+ *	(1) sets bits of returned
+ *	(2) sets bits of returned_groups	(4) releases the lock
+ *	(3) tries the lock			(5) reads returned_groups
  *
- * A drop must not sleep, so it sets bits without the mutex; because bits are
- * only cleared under it, a run that a searcher saw free stays free until it is
- * claimed, and a claim never has to be undone.
+ * All of (2) to (5) are seq_cst. If (3) found the lock taken, it comes before (4) in
+ * the order that all threads agree upon, so (5) sees what (2) did, and that thread
+ * tries the lock again. So what was returned stays there only while somebody has the
+ * lock. tests/model/returns.pml searches the interleavings.
+ *
+ * A refusal beside it would be wrong if a run that its own thread had freed was still
+ * in there. Therefore `returns`, of the whole pool, counts the segments with anything
+ * returned: raised before (2), and lowered when the blocks can be found.
  *
  * Invariants:
- *	I14	an extent's state is final before its bits are set: the release
- *		in dp_space_free() pairs with the searcher's acquire (also I16)
- *	I18	blocks are freed once
+ *	I14	an extent's state is final before its blocks can be found: the release
+ *		in (1), or of the lock, pairs with the acquire of the lock by who
+ *		claims them (also I16)
  *	I28	a claim gets a run that is free from end to end, or nothing
- *	I33	freeing takes no lock
+ *	I33	freeing waits for no lock
  */
 #include <errno.h>
 #include <stdlib.h>
 #include "extent/space.h"
+#include "os/os.h"
 
 #define WORD_BITS	64u
+#define GROUPS		64u
+
+/* --------------------------------------------------------------------- the lock */
+
+enum {
+	LOCK_OPEN,
+	LOCK_TAKEN,
+	LOCK_WANTED,			/* taken, and somebody sleeps */
+};
+
+static bool space_try_lock(struct dp_space *space)
+{
+	uint32_t was = LOCK_OPEN;
+
+	return atomic_compare_exchange_strong(&space->lock, &was, LOCK_TAKEN);
+}
+
+static void space_lock(struct dp_space *space)
+{
+	if (space_try_lock(space))
+		return;
+	while (atomic_exchange(&space->lock, LOCK_WANTED) != LOCK_OPEN)
+		dp_os_futex_wait((void *)&space->lock, LOCK_WANTED, UINT64_MAX);
+}
+
+static void space_unlock(struct dp_space *space)
+{
+	uint32_t was = atomic_exchange(&space->lock, LOCK_OPEN);
+
+	assert(was != LOCK_OPEN);
+	if (was == LOCK_WANTED)
+		dp_os_futex_wake((void *)&space->lock);
+}
+
+/* ----------------------------------------------------------- under the lock */
+
+/* The run is found from now on. */
+static void space_add(struct dp_space *space, uint32_t block, uint32_t blocks)
+{
+	uint32_t length = dp_runs_add(&space->runs, block, blocks);
+
+	if (length > dp_longest_get(space->longest, space->number))
+		dp_longest_set(space->longest, space->number, length);
+}
+
+/* What is in quarantine stays taken. */
+static void space_add_usable(struct dp_space *space, uint32_t block,
+			     uint32_t blocks)
+{
+	const struct dp_bits *bits = &space->bits;
+	uint32_t end = block + blocks, to;
+
+	while ((block = dp_bits_find_quarantined(bits, block, end, false)) < end) {
+		to = dp_bits_find_quarantined(bits, block, end, true);
+		space_add(space, block, to - block);
+		block = to;
+	}
+}
+
+/* Add the runs of one word of `returned`. */
+static void space_drain_word(struct dp_space *space, uint32_t word)
+{
+	uint64_t bits = atomic_load_explicit(&space->returned[word],
+					     memory_order_relaxed);
+	uint32_t block = word * WORD_BITS, zeroes, ones;
+
+	if (bits)
+		bits = atomic_exchange_explicit(&space->returned[word], 0,
+						memory_order_acquire);
+	while (bits) {
+		zeroes = __builtin_ctzll(bits);
+		bits >>= zeroes;
+		ones = ~bits ? (uint32_t)__builtin_ctzll(~bits) : WORD_BITS;
+		space_add_usable(space, block + zeroes, ones);
+		block += zeroes + ones;
+		bits = ones == WORD_BITS ? 0 : bits >> ones;
+	}
+}
+
+/* Add all that was returned. */
+static void space_drain(struct dp_space *space)
+{
+	uint32_t words = space->bits.blocks / WORD_BITS;
+	uint64_t groups = atomic_exchange(&space->returned_groups, 0);
+	uint32_t word, end;
+
+	if (!groups)
+		return;
+	for (; groups; groups &= groups - 1) {
+		word = __builtin_ctzll(groups) * space->group_words;
+		end = dp_min(word + space->group_words, words);
+		while (word < end)
+			space_drain_word(space, word++);
+	}
+	atomic_fetch_sub(space->returns, 1);
+}
+
+static bool space_has_returned(struct dp_space *space)
+{
+	return atomic_load(&space->returned_groups);
+}
+
+static void space_enter(struct dp_space *space)
+{
+	space_lock(space);
+	if (space_has_returned(space))
+		space_drain(space);
+}
+
+static void space_leave(struct dp_space *space)
+{
+	space_unlock(space);
+	while (space_has_returned(space) && space_try_lock(space)) {
+		space_drain(space);
+		space_unlock(space);
+	}
+}
+
+/* ------------------------------------------------------------------ open, fini */
 
 int dp_space_init(struct dp_space *space, uint32_t blocks)
 {
-	uint32_t words = blocks / WORD_BITS;
+	memset(space, 0, sizeof(*space));
+	return dp_bits_init(&space->bits, blocks);
+}
 
-	assert(blocks && blocks % WORD_BITS == 0);
-	space->bits = malloc(words * sizeof(*space->bits));
-	if (!space->bits)
+int dp_space_open(struct dp_space *space, struct dp_longest *longest,
+		  uint32_t number, _Atomic uint32_t *returns)
+{
+	uint32_t words = space->bits.blocks / WORD_BITS;
+	int ret = dp_runs_init(&space->runs, &space->bits);
+
+	if (ret)
+		return ret;
+	space->returned = calloc(words, sizeof(*space->returned));
+	if (!space->returned)
 		return -ENOMEM;
-	memset((void *)space->bits, 0xff, words * sizeof(*space->bits));
-	pthread_mutex_init(&space->mutex, NULL);
-	space->blocks = blocks;
-	space->hint = 0;
-	space->quarantine = NULL;
-	space->quarantine_count = 0;
-	atomic_init(&space->free_count, blocks);
+	space->group_words = (words - 1) / GROUPS + 1;
+	space->longest = longest;
+	space->number = number;
+	space->returns = returns;
+	dp_longest_set(longest, number, dp_runs_longest(&space->runs));
 	return 0;
 }
 
 void dp_space_fini(struct dp_space *space)
 {
-	if (!space->bits)
-		return;
-	pthread_mutex_destroy(&space->mutex);
-	free((void *)space->bits);
-	free(space->quarantine);
-	space->bits = NULL;
-	space->quarantine = NULL;
+	assert(atomic_load(&space->lock) == LOCK_OPEN);
+	assert(!space_has_returned(space));
+	dp_bits_fini(&space->bits);
+	dp_runs_fini(&space->runs);
+	free((void *)space->returned);
+	space->returned = NULL;
 }
 
-static uint64_t space_load_word(struct dp_space *space, uint32_t word)
+/* ------------------------------------------------------------- claim and free */
+
+/* After a search: the bound is lowered to what is known now. */
+static void space_lower_bound(struct dp_space *space, bool found, uint32_t blocks)
 {
-	return atomic_load_explicit(&space->bits[word], memory_order_acquire);
-}
+	uint32_t bound = dp_runs_longest(&space->runs);
 
-/* The part of [block, end) that lies in block's word, as a mask. */
-static uint64_t space_word_mask(uint32_t block, uint32_t end,
-				uint32_t *ret_next)
-{
-	uint32_t shift = block % WORD_BITS;
-	uint32_t count = dp_min(end - block, WORD_BITS - shift);
-
-	*ret_next = block + count;
-	return (count == WORD_BITS ? ~0ull : (1ull << count) - 1) << shift;
-}
-
-/* First block at or after `block` whose bit is `set`; `end` when none. */
-static uint32_t space_find_bit(struct dp_space *space, uint32_t block,
-			       uint32_t end, bool set)
-{
-	while (block < end) {
-		uint64_t word = space_load_word(space, block / WORD_BITS);
-
-		word = (set ? word : ~word) >> block % WORD_BITS;
-		if (word)
-			return dp_min(block + __builtin_ctzll(word), end);
-		block = (block / WORD_BITS + 1) * WORD_BITS;
-	}
-	return end;
-}
-
-/* First run of that length that begins in [from, to); to when none. */
-static uint32_t space_find_run(struct dp_space *space, uint32_t from,
-			       uint32_t to, uint32_t blocks)
-{
-	uint32_t block = from, end;
-
-	while (block < to) {
-		block = space_find_bit(space, block, to, true);
-		if (block >= to || blocks > space->blocks - block)
-			return to;
-		end = space_find_bit(space, block, block + blocks, false);
-		if (end == block + blocks)
-			return block;
-		block = end;
-	}
-	return to;
-}
-
-static void space_clear_run(struct dp_space *space, uint32_t block,
-			    uint32_t blocks)
-{
-	uint32_t end = block + blocks, next;
-
-	for (; block < end; block = next) {
-		uint32_t word = block / WORD_BITS;
-		uint64_t mask = space_word_mask(block, end, &next);
-		uint64_t was = atomic_fetch_and_explicit(&space->bits[word],
-							 ~mask,
-							 memory_order_acq_rel);
-
-		assert((was & mask) == mask);
-		(void)was;
-	}
-	atomic_fetch_sub_explicit(&space->free_count, blocks,
-				  memory_order_relaxed);
+	if (!found)
+		bound = dp_min(bound, blocks - 1);
+	if (bound < dp_longest_get(space->longest, space->number))
+		dp_longest_set(space->longest, space->number, bound);
 }
 
 int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 {
-	uint32_t block, to = space->blocks;
+	bool found;
 
 	assert(blocks);
-	if (dp_space_free_count(space) < blocks)
-		return -ENOSPC;
-	pthread_mutex_lock(&space->mutex);
-	block = space_find_run(space, space->hint, to, blocks);
-	if (block == to) {
-		to = space->hint;
-		block = space_find_run(space, 0, to, blocks);
-	}
-	if (block < to) {
-		space_clear_run(space, block, blocks);
-		space->hint = (block + blocks) % space->blocks;
-	}
-	pthread_mutex_unlock(&space->mutex);
-	if (block >= to)
-		return -ENOSPC;
+	space_enter(space);
+	found = dp_runs_take(&space->runs, blocks, ret_block);
+	space_lower_bound(space, found, blocks);
+	space_leave(space);
 	/* I28: a run ends in the segment that it began in. */
-	assert(blocks <= space->blocks - block);
-	*ret_block = block;
-	return 0;
+	assert(!found || blocks <= space->bits.blocks - *ret_block);
+	return found ? 0 : -ENOSPC;
 }
 
 bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
+	bool found;
+
+	assert(blocks && block + blocks <= space->bits.blocks);
+	space_enter(space);
+	found = dp_runs_take_at(&space->runs, block, blocks);
+	space_leave(space);
+	return found;
+}
+
+/* (1) and (2). */
+static void space_return(struct dp_space *space, uint32_t block, uint32_t blocks)
+{
 	uint32_t end = block + blocks;
-	bool free;
+	uint64_t groups = 0;
 
-	assert(blocks && end <= space->blocks);
-	pthread_mutex_lock(&space->mutex);
-	free = space_find_bit(space, block, end, false) == end;
-	if (free)
-		space_clear_run(space, block, blocks);
-	pthread_mutex_unlock(&space->mutex);
-	return free;
-}
-
-/* What of the mask goes back to the free blocks. */
-static uint64_t space_without_quarantine(const struct dp_space *space,
-					 uint32_t word, uint64_t mask)
-{
-	return space->quarantine ? mask & ~space->quarantine[word] : mask;
-}
-
-static uint32_t space_count_returning(const struct dp_space *space,
-				      uint32_t block, uint32_t blocks)
-{
-	uint32_t end = block + blocks, next, count = 0;
-
-	if (!space->quarantine)
-		return blocks;
-	for (; block < end; block = next) {
-		uint64_t mask = space_word_mask(block, end, &next);
-
-		count += __builtin_popcountll(space_without_quarantine(
-			space, block / WORD_BITS, mask));
-	}
-	return count;
-}
-
-void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
-{
-	uint32_t returning = space_count_returning(space, block, blocks);
-	uint32_t end = block + blocks, next, was_free;
-
-	assert(blocks && end <= space->blocks);
-	/* Counted first: whoever sees a bit must not count below zero. */
-	was_free = atomic_fetch_add_explicit(&space->free_count, returning,
-					     memory_order_relaxed);
-	/* A claim counts its blocks off before anybody can free them. */
-	assert(returning <= space->blocks - was_free);
-	(void)was_free;
-	for (; block < end; block = next) {
-		uint32_t word = block / WORD_BITS;
-		uint64_t mask = space_without_quarantine(
-			space, word, space_word_mask(block, end, &next));
-		uint64_t was = atomic_fetch_or_explicit(&space->bits[word], mask,
+	while (block < end) {
+		uint32_t word = block / WORD_BITS, shift = block % WORD_BITS;
+		uint32_t count = dp_min(end - block, WORD_BITS - shift);
+		uint64_t mask = (~0ull >> (WORD_BITS - count)) << shift;
+		uint64_t was = atomic_fetch_or_explicit(&space->returned[word], mask,
 							memory_order_release);
 
 		assert(!(was & mask));	/* I18: freed exactly once */
 		(void)was;
+		groups |= 1ull << word / space->group_words;
+		block += count;
 	}
+	atomic_fetch_add(space->returns, 1);
+	/* Whoever makes it nonzero has counted it; others take their count back. */
+	if (atomic_fetch_or(&space->returned_groups, groups))
+		atomic_fetch_sub(space->returns, 1);
 }
 
-int dp_space_take(struct dp_space *space, uint32_t block, uint32_t blocks)
+void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
-	assert(block + blocks <= space->blocks);
-	/* Later, blocks in quarantine would be taken for lost ones. */
-	assert(!space->quarantine_count);
-	if (space_find_bit(space, block, block + blocks, false) !=
-	    block + blocks)
-		return -EUCLEAN;
-	space_clear_run(space, block, blocks);
-	return 0;
-}
-
-int dp_space_quarantine(struct dp_space *space, uint32_t block, uint32_t blocks)
-{
-	uint32_t end = block + blocks, next;
-
-	assert(blocks && end <= space->blocks);
-	assert(!space->quarantine_count);	/* not yet closed off */
-	if (!space->quarantine)
-		space->quarantine = calloc(space->blocks / WORD_BITS,
-					   sizeof(*space->quarantine));
-	if (!space->quarantine)
-		return -ENOMEM;
-	for (; block < end; block = next)
-		space->quarantine[block / WORD_BITS] |=
-			space_word_mask(block, end, &next);
-	return 0;
-}
-
-void dp_space_close_off(struct dp_space *space)
-{
-	uint32_t words = space->quarantine ? space->blocks / WORD_BITS : 0;
-
-	assert(!space->quarantine_count);
-	for (uint32_t i = 0; i < words; i++) {
-		uint64_t mask = space->quarantine[i];
-		uint64_t was = atomic_fetch_and_explicit(&space->bits[i], ~mask,
-							 memory_order_relaxed);
-
-		space->quarantine_count += __builtin_popcountll(mask);
-		atomic_fetch_sub_explicit(&space->free_count,
-					  __builtin_popcountll(was & mask),
-					  memory_order_relaxed);
+	assert(blocks && block + blocks <= space->bits.blocks);
+	if (!space_try_lock(space)) {
+		space_return(space, block, blocks);
+		if (!space_try_lock(space))
+			return;		/* (3): who has it will see */
+		space_drain(space);
+	} else {
+		space_add_usable(space, block, blocks);
 	}
+	space_leave(space);
 }
 
-bool dp_space_is_quarantined(const struct dp_space *space, uint32_t block)
+void dp_space_settle(struct dp_space *space)
 {
-	assert(block < space->blocks);
-	return space->quarantine &&
-	       space->quarantine[block / WORD_BITS] >> block % WORD_BITS & 1;
-}
-
-bool dp_space_is_free(struct dp_space *space, uint32_t block)
-{
-	assert(block < space->blocks);
-	return space_load_word(space, block / WORD_BITS) >> block % WORD_BITS &
-	       1;
-}
-
-uint32_t dp_space_free_count(struct dp_space *space)
-{
-	return atomic_load_explicit(&space->free_count, memory_order_relaxed);
-}
-
-uint32_t dp_space_quarantined_count(const struct dp_space *space)
-{
-	return space->quarantine_count;
+	space_enter(space);
+	space_leave(space);
 }

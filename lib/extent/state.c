@@ -141,17 +141,16 @@ static uint64_t state_table_size(const struct dp_leases *leases)
 }
 
 int dp_leases_init(struct dp_leases *leases, uint32_t segments,
-		   uint32_t segment_shift, struct dp_space *space,
+		   uint32_t segment_shift, struct dp_spaces *spaces,
 		   struct dp_events *events)
 {
 	void *base;
 	int ret;
 
-	/* A block's index in its segment has 32 bits, see dp_space_free(). */
 	assert(segments && segment_shift < 32);
 	leases->block_count = (uint64_t)segments << segment_shift;
 	leases->block_shift = segment_shift;
-	leases->space = space;
+	leases->spaces = spaces;
 	leases->events = events;
 	/* Anonymous memory is zeroed: every extent is FREE, of generation 0. */
 	ret = dp_os_map(NULL, state_table_size(leases), PROT_READ | PROT_WRITE,
@@ -224,10 +223,7 @@ static void state_wake(struct dp_leases *leases, uint64_t block)
 
 static void state_free_blocks(struct dp_leases *leases, uint64_t block)
 {
-	uint64_t mask = (1ull << leases->block_shift) - 1;
-
-	dp_space_free(&leases->space[state_segment(leases, block)],
-		      block & mask, dp_lease_blocks(leases, block));
+	dp_spaces_free(leases->spaces, block, dp_lease_blocks(leases, block));
 	dp_events_tell_refused(leases->events);
 }
 
@@ -303,16 +299,15 @@ uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
 			  uint32_t blocks)
 {
 	uint64_t word = state_load(leases, block);
-	bool done;
 
-	/* Only the owner of free blocks may touch a free word (I16, I17). */
+	/* Only the owner of free blocks may touch a free word (I16, I17): nobody else
+	 * changes it meanwhile, so a store is enough. Who has a handle of an earlier
+	 * life may look at it, and its swap would fail. */
 	assert(word == word_life(word) << LIFE_SHIFT);
 	state_set_blocks(leases, block, blocks);
-	done = atomic_compare_exchange_strong(state_word(leases, block), &word,
-					      word_with_state(word,
-							 DP_STATE_RESERVED));
-	assert(done);
-	(void)done;
+	atomic_store_explicit(state_word(leases, block),
+			      word_with_state(word, DP_STATE_RESERVED),
+			      memory_order_release);
 	return word_life(word);
 }
 

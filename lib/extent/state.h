@@ -8,7 +8,7 @@
 
 #include "extent/event.h"
 #include "extent/gate.h"
-#include "extent/space.h"
+#include "extent/spaces.h"
 #include "util/util.h"
 
 #define DP_LIFE_BITS	40
@@ -35,7 +35,7 @@ struct dp_leases {
 	uint32_t block_shift;		/* log2 of blocks per segment */
 	struct dp_lease *lease;
 	struct dp_gates gates;
-	struct dp_space *space;		/* one per segment; not owned */
+	struct dp_spaces *spaces;	/* not owned */
 	struct dp_events *events;	/* not owned */
 	/* Of extents that were retired or cancelled while held. */
 	DP_ALIGNED _Atomic int64_t deferred_blocks;	/* not free yet */
@@ -59,7 +59,7 @@ struct dp_lease_view {
 };
 
 int dp_leases_init(struct dp_leases *leases, uint32_t segments,
-		   uint32_t segment_shift, struct dp_space *space,
+		   uint32_t segment_shift, struct dp_spaces *spaces,
 		   struct dp_events *events);
 void dp_leases_fini(struct dp_leases *leases);
 

@@ -12,15 +12,19 @@ static uint8_t hole_flags_of(const struct dp_holes *holes, uint32_t segment,
 	return dp_segment_chunk(&holes->media->segments, segment, chunk);
 }
 
+/* Its first block, in the pool. */
+static uint64_t hole_block(const struct dp_holes *holes, uint32_t segment,
+			   uint32_t chunk)
+{
+	return (dp_geometry_begin(&holes->media->geometry, segment) >>
+		DP_BLOCK_SHIFT) + (uint64_t)chunk * DP_CHUNK_BLOCKS;
+}
+
 static bool hole_is_all_free(struct dp_holes *holes, uint32_t segment,
 			     uint32_t chunk)
 {
-	uint32_t block = chunk * DP_CHUNK_BLOCKS;
-
-	for (uint32_t i = 0; i < DP_CHUNK_BLOCKS; i++)
-		if (!dp_space_is_free(&holes->space[segment], block + i))
-			return false;
-	return true;
+	return dp_bits_are_free(dp_spaces_bits(holes->spaces, segment),
+				chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
 }
 
 static bool hole_is_candidate(struct dp_holes *holes, uint32_t segment,
@@ -48,7 +52,7 @@ uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 	return count;
 }
 
-/* A reserve may have been faster: the space's own mutex decides. */
+/* A reserve may have been faster: the space's own lock decides. */
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
 			uint32_t chunk, enum dp_way way, bool spare)
 {
@@ -57,8 +61,8 @@ bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
 	if (!hole_is_candidate(holes, segment, chunk, way, spare))
 		return false;
 	if (flags & DP_CHUNK_BACKED &&
-	    !dp_space_claim_at(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
-			       DP_CHUNK_BLOCKS))
+	    !dp_spaces_claim_at(holes->spaces, hole_block(holes, segment, chunk),
+				DP_CHUNK_BLOCKS))
 		return false;
 	dp_segment_set_chunk(&holes->media->segments, segment, chunk,
 			     flags | DP_CHUNK_CLAIMED);
@@ -120,8 +124,8 @@ static void hole_end_one(struct dp_holes *holes, uint32_t segment,
 		atomic_fetch_sub(&holes->blocks, DP_CHUNK_BLOCKS);
 	if (!backed)
 		return;
-	dp_space_free(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
-		      DP_CHUNK_BLOCKS);
+	dp_spaces_free(holes->spaces, hole_block(holes, segment, chunk),
+		       DP_CHUNK_BLOCKS);
 }
 
 void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,

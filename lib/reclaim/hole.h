@@ -7,7 +7,7 @@
 #ifndef DP_HOLE_H
 #define DP_HOLE_H
 
-#include "extent/space.h"
+#include "extent/spaces.h"
 #include "pool/pool.h"
 
 /* A flag of a chunk beside those of source.h: on its way. */
@@ -31,7 +31,7 @@ struct dp_run {
 
 struct dp_holes {
 	struct dp_pool *media;
-	struct dp_space *space;
+	struct dp_spaces *spaces;
 	_Atomic uint64_t blocks;	/* not BACKED */
 	_Atomic uint64_t claimed;	/* chunks */
 };

@@ -84,12 +84,12 @@ int dp_jobs_space(struct dp_jobs *jobs, int (*claim)(void *arg), void *arg)
 /* --------------------------------------------------------------- whole jobs */
 
 void dp_jobs_init(struct dp_jobs *jobs, struct dp_pool *media,
-		  struct dp_space *space, struct dp_leases *leases,
+		  struct dp_spaces *spaces, struct dp_leases *leases,
 		  struct dp_events *events, struct dp_holders *holders)
 {
 	pthread_mutex_init(&jobs->mutex, NULL);
 	jobs->holes.media = media;
-	jobs->holes.space = space;
+	jobs->holes.spaces = spaces;
 	jobs->leases = leases;
 	jobs->events = events;
 	jobs->holders = holders;

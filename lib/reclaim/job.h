@@ -8,7 +8,7 @@
 #include "reclaim/part.h"
 
 void dp_jobs_init(struct dp_jobs *jobs, struct dp_pool *media,
-		  struct dp_space *space, struct dp_leases *leases,
+		  struct dp_spaces *spaces, struct dp_leases *leases,
 		  struct dp_events *events, struct dp_holders *holders);
 void dp_jobs_fini(struct dp_jobs *jobs);
 /* In a forked child: close its descriptors. The jobs are its parent's. */

@@ -96,16 +96,21 @@ static void part_leave_slot(struct dp_part *part)
 static uint32_t part_spare_chunks(const struct dp_part *part)
 {
 	const struct daxpin_job *job = part->job;
-	uint64_t free = 0;
+	uint64_t free;
 
 	if (job->way == DP_WAY_REFILL)
 		return 0;
-	for (uint32_t i = 0; i < job->jobs->holes.media->geometry.segments;
-	     i++)
-		free += dp_space_free_count(&job->jobs->holes.space[i]);
+	free = dp_spaces_free_count(job->jobs->holes.spaces);
 	if (free <= job->keep_blocks)
 		return 0;
 	return (free - job->keep_blocks) / DP_CHUNK_BLOCKS;
+}
+
+/* A block that a thread keeps would keep its chunk from being given back. */
+static void part_gather(const struct dp_part *part)
+{
+	if (part->job->way == DP_WAY_RECLAIM)
+		dp_spaces_gather(part->job->jobs->holes.spaces);
 }
 
 static void part_find_holder(struct dp_part *part, uint64_t busy)
@@ -247,6 +252,7 @@ static bool part_try(struct dp_part *part)
 	struct dp_part **slot = part_find_slot(jobs);
 	uint32_t runs;
 
+	part_gather(part);
 	if (!job->budget || !dp_holes_candidates(&jobs->holes, segment, job->way,
 						 free_chunks)) {
 		part_finish(part, 0);
@@ -507,6 +513,7 @@ void dp_part_zero_free(struct dp_part *part)
 	uint32_t chunks = dp_geometry_chunks(&media->geometry, segment);
 	char *base = dp_geometry_base(&media->geometry, segment);
 
+	part_gather(part);
 	for (uint32_t i = 1; i < chunks && job->budget &&
 	     part_spare_chunks(part); i++) {
 		struct dp_run run = { i, 1 };

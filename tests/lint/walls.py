@@ -13,7 +13,7 @@ import sys
 
 from lint import Report, line_of, read, without_comments
 
-STRUCT = re.compile(r'struct\s+(\w+)\s*\{([^{}]*)\}')
+STRUCT = re.compile(r'struct\s+(\w+)\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}')
 PRIVATE = re.compile(r'/\* private to (\w+\.c) \*/\s*struct\s+(\w+)\s*\{')
 FIELD = re.compile(r'\(\*(\w+)\)|(\w+)\s*(?:\[[^\]]*\]\s*)*(?=[;,:])')
 

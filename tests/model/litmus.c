@@ -27,7 +27,7 @@
 #define PATIENCE	10		/* a weak race ends when it was shown */
 
 static struct {
-	struct dp_space space;
+	struct dp_spaces spaces;
 	struct dp_events events;
 	struct dp_leases leases;
 	uint64_t block, life;		/* one live extent */
@@ -419,15 +419,17 @@ static int choose_cpus(void)
 static int set_up(void **state)
 {
 	const char *ms = getenv("DAXPIN_TEST_LITMUS_MS");
-	uint32_t block;
+	uint64_t block;
 
 	(void)state;
 	world.ms = ms ? strtoull(ms, NULL, 0) : 1000;
-	assert_int_equal(dp_space_init(&world.space, 1u << SHIFT), 0);
+	assert_int_equal(dp_spaces_init(&world.spaces, 1, SHIFT), 0);
+	assert_int_equal(dp_spaces_add(&world.spaces, 0, 1u << SHIFT), 0);
+	assert_int_equal(dp_spaces_open(&world.spaces, 0), 0);
 	assert_int_equal(dp_events_init(&world.events), 0);
-	assert_int_equal(dp_leases_init(&world.leases, 1, SHIFT, &world.space,
+	assert_int_equal(dp_leases_init(&world.leases, 1, SHIFT, &world.spaces,
 					&world.events), 0);
-	assert_int_equal(dp_space_claim(&world.space, 1, &block), 0);
+	assert_int_equal(dp_spaces_claim(&world.spaces, 1, &block), 0);
 	world.block = block;
 	world.life = dp_lease_reserve(&world.leases, block, 1);
 	assert_int_equal(dp_lease_claim(&world.leases, block, world.life,
@@ -441,7 +443,7 @@ static int tear_down(void **state)
 	(void)state;
 	dp_leases_fini(&world.leases);
 	dp_events_fini(&world.events);
-	dp_space_fini(&world.space);
+	dp_spaces_fini(&world.spaces);
 	return 0;
 }
 

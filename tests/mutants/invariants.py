@@ -46,16 +46,12 @@ MUTANTS = [
 		return word_next_life(word);
 	return word_with_state''',
      'a_retired_extent_is_reused_only_after_the_last_drop'),
-    ('claim-leaves-bits', LIFE, 'lib/extent/space.c',
+    ('claim-leaves-bits', LIFE, 'lib/extent/bits.c',
      'what is reserved stays free',
-     '''							 ~mask,
-							 memory_order_acq_rel);
-
-		assert((was & mask) == mask);''',
-     '''							 ~0ull,
-							 memory_order_acq_rel);
-
-		assert((was & mask) == mask);''',
+     '''was & ~mask);
+	}''',
+     '''was);
+	}''',
      CELLS),
     ('registered-is-busy', RULES, 'lib/api/hold.c',
      'a pin counts as a hold_take',
@@ -70,11 +66,10 @@ MUTANTS = [
      CELLS),
     ('reserve-counts', LIFE, 'lib/extent/state.c',
      'a new extent has a count of one',
-     '''					      word_with_state(word,
-							 DP_STATE_RESERVED));''',
-     '''					      word_with_state(word,
-							 DP_STATE_RESERVED) +
-						      COUNT_ONE);''',
+     '''word_with_state(word, DP_STATE_RESERVED),
+			      memory''',
+     '''word_with_state(word, DP_STATE_RESERVED) + COUNT_ONE,
+			      memory''',
      CELLS),
     ('hold-of-retired', LIFE, 'lib/extent/state.c',
      'what is word_retired can be held anew',
@@ -342,17 +337,15 @@ MUTANTS = [
     ('size-of-the-last-life', RULES, 'lib/extent/state.c',
      'a block that begins an extent again keeps its length',
      '''	state_set_blocks(leases, block, blocks);
-	done =''',
+	atomic_store_explicit(''',
      '''	if (!dp_lease_blocks(leases, block))
 		state_set_blocks(leases, block, blocks);
-	done =''',
+	atomic_store_explicit(''',
      'the_next_life_has_its_own_length'),
-    ('run-one-short', RULES, 'lib/extent/space.c',
+    ('run-one-short', RULES, 'lib/extent/runs.c',
      'a run that is a block too short is handed out',
-     '''		if (end == block + blocks)
-			return block;''',
-     '''		if (end + 1 >= block + blocks)
-			return block;''',
+     '''	uint32_t node = runs_find(runs, blocks);''',
+     '''	uint32_t node = runs_find(runs, blocks - (blocks > 1));''',
      'a_run_is_whole_or_not_given'),
 
     # ----------------------------------------------- wake-ups (I21, I38, I44)
@@ -501,9 +494,9 @@ MUTANTS = [
     ('punch-of-unclaimed', RECLAIM, 'lib/reclaim/hole.c',
      'a hole stays on the free list',
      '''	if (flags & DP_CHUNK_BACKED &&
-	    !dp_space_claim_at(''',
+	    !dp_spaces_claim_at(''',
      '''	if (0 && flags & DP_CHUNK_BACKED &&
-	    !dp_space_claim_at(''',
+	    !dp_spaces_claim_at(''',
      'everything_goes_and_comes_back'),
     ('pin-of-holes', RECLAIM, 'lib/reclaim/job.c',
      'a pin fills the holes again',
@@ -521,8 +514,8 @@ MUTANTS = [
      'what was punched is free space',
      '''	if (!backed)
 		return;
-	dp_space_free(''',
-     '''	dp_space_free(''',
+	dp_spaces_free(''',
+     '''	dp_spaces_free(''',
      'everything_goes_and_comes_back'),
     ('gate-opened-early', RECLAIM, 'lib/reclaim/part.c',
      'holds are possible while the kernel punches',
@@ -548,12 +541,12 @@ MUTANTS = [
     # ---------------------------------------------------- the fast path (I33)
     ('free-takes-the-lock', RULES, 'lib/extent/space.c',
      'the last drop waits for whoever searches',
-     '''	assert(blocks && end <= space->blocks);
-	/* Counted first''',
-     '''	pthread_mutex_lock(&space->mutex);
-	pthread_mutex_unlock(&space->mutex);
-	assert(blocks && end <= space->blocks);
-	/* Counted first''',
+     '''	if (!space_try_lock(space)) {
+		space_return''',
+     '''	space_lock(space);
+	space_unlock(space);
+	if (!space_try_lock(space)) {
+		space_return''',
      'hold_and_drop_never_sleep'),
     ('drop-always-wakes', RULES, 'lib/extent/state.c',
      'each last drop makes a system call',
@@ -612,9 +605,9 @@ MUTANTS = [
      'repair offers to give up what lies in a hole',
      '''	want_chunks(audit, block, word.blocks);
 	/* What overlaps it is told, and in doubt, already. */
-	if (dp_space_take(&audit->space, block, word.blocks))
+	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return''',
-     '''	if (dp_space_take(&audit->space, block, word.blocks))
+     '''	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return give_up_extent(audit, block, "in a hole") < 0 ? -EIO :''',
      'what_lies_in_holes_is_left'),
     ('metadata-stored-to-a-hole', REPAIR, 'lib/check/repair.c',

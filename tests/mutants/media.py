@@ -48,13 +48,20 @@ MUTANTS = [
     # -------------------------------------------------------------- the space
     ('bad-not-quarantined', TEST, 'lib/core/recover.c',
      'known bad blocks are handed out',
-     '''		ret = dp_space_quarantine(&pool->space[index],
-					  run.begin >> DP_BLOCK_SHIFT, blocks);''',
+     '''		ret = dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index),
+					 run.begin >> DP_BLOCK_SHIFT, blocks);''',
      '''		ret = 0;'''),
-    ('bad-freed-by-retire', TEST, 'lib/extent/space.c',
+    ('bad-freed-by-retire', TEST, 'lib/extent/bits.c',
      'a bad block comes back with the extent that had it',
-     'return space->quarantine ? mask & ~space->quarantine[word] : mask;',
-     'return (void)space, (void)word, mask;'),
+     '''	if (!bits->quarantine)
+		return quarantined''',
+     '''	if (bits->blocks)
+		return quarantined'''),
+    ('bad-kept-by-a-thread', TEST, 'lib/extent/spaces.c',
+     'a bad block is handed out from the cache of who freed it',
+     '''	    !dp_bits_quarantined_count(dp_space_bits(space)) &&
+''',
+     ''),
     ('bad-counted-as-damage', TEST, 'lib/core/recover.c',
      'bad blocks count as quarantined for damage',
      'pool->quarantined_blocks += all - bad;',

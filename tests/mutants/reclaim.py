@@ -19,14 +19,14 @@ MUTANTS = [
     # --------------------------------------------------- what becomes of chunks
     ('reclaim-partly-free', TEST, 'lib/reclaim/hole.c',
      'I7: a chunk that is used in part is punched',
-     '''		if (!dp_space_is_free(&holes->space[segment], block + i))
-			return false;''',
-     '''		if (dp_space_is_free(&holes->space[segment], block + i))
-			return true;'''),
+     '''				chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
+}''',
+     '''				chunk * DP_CHUNK_BLOCKS, 1);
+}'''),
     ('refill-not-free', TEST, 'lib/reclaim/hole.c',
      'what was refilled is not handed out',
-     '''	dp_space_free(&holes->space[segment], chunk * DP_CHUNK_BLOCKS,
-		      DP_CHUNK_BLOCKS);
+     '''	dp_spaces_free(holes->spaces, hole_block(holes, segment, chunk),
+		       DP_CHUNK_BLOCKS);
 }''',
      '}'),
     ('refill-without-pages', TEST, 'lib/reclaim/punch.c',

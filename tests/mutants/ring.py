@@ -73,9 +73,11 @@ MUTANTS = [
      '		dp_punch_ask(&job->jobs->punch, &part->request);',
      '''		dp_punch_ask(&job->jobs->punch, &part->request);
 	if (job->way == DP_WAY_REFILL)
-		dp_space_free(&job->jobs->holes.space[part->report.segment],
-			      part->run[0].chunk * DP_CHUNK_BLOCKS,
-			      DP_CHUNK_BLOCKS);'''),
+		dp_spaces_free(job->jobs->holes.spaces,
+			       (dp_geometry_begin(geometry, segment) >>
+				DP_BLOCK_SHIFT) +
+			       part->run[0].chunk * DP_CHUNK_BLOCKS,
+			       DP_CHUNK_BLOCKS);'''),
     ('refill-not-durable', sim('refill'), 'lib/reclaim/part.c',
      'D9: after a power cut what was published in a refilled chunk is a hole',
      'if (part->job->way == DP_WAY_RECLAIM || !part_runs_done(part)) {',

@@ -67,8 +67,8 @@ static void check_chunks(struct world *world)
 			if (!machine_inode(i)->hole[c])
 				continue;
 			holes++;
-			if (dp_space_is_free(&world->pool->space[i],
-					     c * DP_CHUNK_BLOCKS))
+			if (dp_bits_are_free(dp_spaces_bits(&world->pool->spaces, i),
+					     c * DP_CHUNK_BLOCKS, 1))
 				world_wrong(world, "segment %u, chunk %u is free and a hole",
 					    i, c);
 		}

@@ -6,6 +6,42 @@ struct totals {
 	uint32_t free;
 };
 
+static bool is_free(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
+{
+	return dp_bits_are_free(dp_spaces_bits(&pool->spaces, segment), block, 1);
+}
+
+/* The run is free, is touched by no other, and can be found from both ends. */
+static void check_run(const struct dp_runs *runs, uint32_t node)
+{
+	uint32_t begin = runs->node[node].block;
+	uint32_t end = begin + runs->node[node].blocks;
+
+	assert(begin < end && end <= runs->bits->blocks);
+	assert(dp_bits_are_free(runs->bits, begin, end - begin));
+	assert(!begin || !dp_bits_are_free(runs->bits, begin - 1, 1));
+	assert(end == runs->bits->blocks || !dp_bits_are_free(runs->bits, end, 1));
+	assert(runs->tag[begin] == node && runs->tag[end - 1] == node);
+}
+
+/* The lists have every free block once, and no run exceeds the bound. */
+static void check_runs(struct dp_space *space)
+{
+	const struct dp_runs *runs = &space->runs;
+	uint32_t blocks = 0;
+
+	for (uint32_t i = 0; i < DP_RUN_CLASSES; i++) {
+		assert(!runs->list[i] == !(runs->some[i / 64] >> i % 64 & 1));
+		for (uint32_t n = runs->list[i]; n; n = runs->node[n].next) {
+			check_run(runs, n);
+			blocks += runs->node[n].blocks;
+			assert(runs->node[n].blocks <=
+			       dp_longest_get(space->longest, space->number));
+		}
+	}
+	assert(blocks == dp_bits_free_count(runs->bits));
+}
+
 /* One extent: its blocks are taken, and no other begins among them. */
 static void check_extent(struct daxpin_pool *pool, uint32_t segment,
 			 uint32_t block, uint32_t blocks)
@@ -15,7 +51,7 @@ static void check_extent(struct daxpin_pool *pool, uint32_t segment,
 	assert(blocks && block + blocks <= dp_geometry_blocks(&pool->media.geometry,
 							  segment));
 	for (uint32_t b = block; b < block + blocks; b++) {
-		assert(!dp_space_is_free(&pool->space[segment], b));
+		assert(!is_free(pool, segment, b));
 		if (b > block)
 			assert(dp_lease_look(&pool->leases, first + b).state ==
 			       DP_STATE_FREE);
@@ -48,8 +84,8 @@ static void check_word(struct daxpin_pool *pool, uint32_t segment,
 		       dp_word_offset(block), sizeof(raw), (char *)&raw);
 	whole = dp_word_decode(table->seed, table->first_block + block, raw,
 			       &word);
-	if (dp_space_is_quarantined(&pool->space[segment], block)) {
-		assert(!dp_space_is_free(&pool->space[segment], block));
+	if (dp_bits_is_quarantined(dp_spaces_bits(&pool->spaces, segment), block)) {
+		assert(!is_free(pool, segment, block));
 		if (view.state == DP_STATE_FREE)
 			return;
 		assert(is_bad(pool, segment, block));
@@ -76,8 +112,8 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 		/* I13-I15: one canonical free value. */
 		assert(!view.count && !view.publishing && !view.writers);
 		assert(!view.alone);
-		totals->free += dp_space_is_free(&pool->space[segment], block);
-		assert(!dp_space_is_free(&pool->space[segment], block) ||
+		totals->free += is_free(pool, segment, block);
+		assert(!is_free(pool, segment, block) ||
 		       !is_bad(pool, segment, block));
 		blocks = 1;
 	} else {
@@ -158,7 +194,9 @@ void dp_invariants(struct daxpin_pool *pool)
 		/* I29: the counter is the sum of the blocks that are held. */
 		assert(totals.held ==
 		       dp_gate_busy(dp_lease_gates(&pool->leases), i));
-		assert(totals.free == dp_space_free_count(&pool->space[i]));
+		assert(totals.free == dp_bits_free_count(dp_spaces_bits(&pool->spaces,
+								       i)));
+		check_runs(&pool->spaces.space[i]);
 	}
 	/* After a failed write the claims stay, and nobody can tell. */
 	if (dp_persist_error(&pool->media.persist))

@@ -186,7 +186,9 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 	if (a != b)
 		pthread_mutex_lock(&pool->holders.shard[b].mutex);
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		pthread_mutex_lock(&pool->space[i].mutex);
+		pool->spaces.space[i].lock = 1;
+	for (uint32_t i = 0; i <= DP_THREAD_SLOTS; i++)
+		pool->spaces.caches.cache[i].busy = 1;
 }
 
 /* But to exit; 3 tells that it cannot be done here. */

@@ -268,6 +268,8 @@ static void a_refused_batch_changes_nothing(void **state)
 
 	assert_int_equal(daxpin_publish(f->pool, &name, 1, NULL, NULL), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, over), 0);
+	/* It has the block of `over`, so that no batch below has both. */
+	reserve(f, 4096);
 	assert_int_equal(daxpin_hold(f->pool, retired, DAXPIN_HOLD_READ), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, retired), 0);
 	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_WRITE), 0);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which blocks of a segment are free and backed, and which are in quarantine: two
+ * bitmaps in memory, made anew at each open, never on media.
+ */
+#ifndef DP_BITS_H
+#define DP_BITS_H
+
+#include "util/util.h"
+
+/* private to bits.c */
+struct dp_bits {
+	uint32_t blocks;
+	uint32_t quarantine_count;
+	_Atomic uint32_t free_count;
+	_Atomic uint64_t *free;
+	uint64_t *quarantine;		/* or NULL: no block is in it */
+};
+
+/* All blocks are free. A multiple of 64 blocks. -ENOMEM. */
+int dp_bits_init(struct dp_bits *bits, uint32_t blocks);
+void dp_bits_fini(struct dp_bits *bits);
+
+/*
+ * What changes bits is called by one thread at a time. What reads them may be called
+ * beside it, and sees some state of each word.
+ */
+
+/* These blocks become free: none of them is, nor is one in quarantine. */
+void dp_bits_set(struct dp_bits *bits, uint32_t block, uint32_t blocks);
+/* These blocks are taken: all of them are free. */
+void dp_bits_clear(struct dp_bits *bits, uint32_t block, uint32_t blocks);
+/* As dp_bits_clear(), or -EUCLEAN: one of them is not free. */
+int dp_bits_take(struct dp_bits *bits, uint32_t block, uint32_t blocks);
+
+/* First block in [block, end) that is free, or is not; end: there is none. */
+uint32_t dp_bits_find(const struct dp_bits *bits, uint32_t block, uint32_t end,
+		      bool free);
+/* First block of the free run that has this free block. */
+uint32_t dp_bits_begin(const struct dp_bits *bits, uint32_t block);
+bool dp_bits_are_free(const struct dp_bits *bits, uint32_t block, uint32_t blocks);
+uint32_t dp_bits_free_count(const struct dp_bits *bits);
+
+/*
+ * These blocks are never handed out, nor is what is free of them counted, whoever has
+ * them now. It takes effect with dp_bits_close_off(). -ENOMEM.
+ */
+int dp_bits_quarantine(struct dp_bits *bits, uint32_t block, uint32_t blocks);
+void dp_bits_close_off(struct dp_bits *bits);
+bool dp_bits_is_quarantined(const struct dp_bits *bits, uint32_t block);
+/* First block in [block, end) that is in quarantine, or is not; end: none. */
+uint32_t dp_bits_find_quarantined(const struct dp_bits *bits, uint32_t block,
+				  uint32_t end, bool quarantined);
+/* Blocks in quarantine: 0 before dp_bits_close_off(). */
+static inline uint32_t dp_bits_quarantined_count(const struct dp_bits *bits)
+{
+	return bits->quarantine_count;
+}
+
+#endif

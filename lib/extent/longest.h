@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where a run of a wanted length may be: for each segment of a pool a bound that no
+ * free run of it exceeds, and for each group of segments a bound of those.
+ */
+#ifndef DP_LONGEST_H
+#define DP_LONGEST_H
+
+#include "util/util.h"
+
+/* private to longest.c */
+struct dp_longest {
+	uint32_t segments;
+	_Atomic uint32_t *segment;
+	_Atomic uint64_t *group;
+};
+
+/* All bounds are 0. -ENOMEM. */
+int dp_longest_init(struct dp_longest *longest, uint32_t segments);
+void dp_longest_fini(struct dp_longest *longest);
+
+/* The bound of a segment, by who has its lock. */
+void dp_longest_set(struct dp_longest *longest, uint32_t segment, uint32_t blocks);
+uint32_t dp_longest_get(const struct dp_longest *longest, uint32_t segment);
+
+/* First segment in [from, to) that may have such a run; to: none has. */
+uint32_t dp_longest_find(struct dp_longest *longest, uint32_t from, uint32_t to,
+			 uint32_t blocks);
+/* A bound of all segments. */
+uint32_t dp_longest_of_all(const struct dp_longest *longest);
+
+#endif

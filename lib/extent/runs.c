@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The free runs of a segment (two-level segregated fit).
+ *
+ * Each run has a node in the list of its class of lengths. Lengths below 16 have a
+ * class each; above, an octave has eight. `some` is a bitmap of the classes whose
+ * list is not empty, so that the next longer class is found by a few instructions.
+ * A list is last in, first out: what was freed last is the warmest.
+ *
+ * A run that becomes free is joined with its neighbours at once. tag[] of the first
+ * and of the last block of a free run is the number of the run's node; all other
+ * tags are left over from earlier. So whether a neighbour is free is asked of the
+ * bitmap, and its tag is read only then.
+ *
+ *	bits	1 1 1 0 0 1 1 1 1 1 0 1
+ *	tag	a - a - - b - - - b - c
+ *
+ * Invariants, between any two calls:
+ *	a block's bit is set exactly if it is in a run that has a node in a list
+ *	no two runs touch each other
+ *	I28	what is taken was free from end to end
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "extent/runs.h"
+
+#define EXACT_CLASSES	16u		/* lengths 1 to 15 */
+#define EXACT_SHIFT	4u		/* its log2 */
+#define STEP_SHIFT	3u		/* log2 of classes an octave */
+/* Runs of a wanted length's own class to look at before the next class is. */
+#define NEAR_RUNS	8u
+
+static uint32_t runs_class(uint32_t blocks)
+{
+	uint32_t octave = 31 - __builtin_clz(blocks);
+
+	assert(blocks);
+	if (blocks < EXACT_CLASSES)
+		return blocks;
+	return EXACT_CLASSES + ((octave - EXACT_SHIFT) << STEP_SHIFT) +
+	       (blocks >> (octave - STEP_SHIFT)) - (1u << STEP_SHIFT);
+}
+
+/* The greatest length of a class. */
+static uint32_t runs_class_last(uint32_t class)
+{
+	uint32_t step = (class - EXACT_CLASSES) & ((1u << STEP_SHIFT) - 1);
+	uint32_t octave = (class - EXACT_CLASSES) >> STEP_SHIFT;
+
+	if (class < EXACT_CLASSES)
+		return class;
+	/* 64 bits: the last class there is ends at 2^32 - 1. */
+	return (((uint64_t)(1u << STEP_SHIFT) + step + 1)
+		<< (octave + EXACT_SHIFT - STEP_SHIFT)) - 1;
+}
+
+/* The first class from there on whose list is not empty, or DP_RUN_CLASSES. */
+static uint32_t runs_class_from(const struct dp_runs *runs, uint32_t class)
+{
+	uint32_t word = class / 64;
+	uint64_t some;
+
+	if (class >= DP_RUN_CLASSES)
+		return DP_RUN_CLASSES;
+	some = runs->some[word] >> class % 64 << class % 64;
+	while (!some && ++word < DP_RUN_CLASSES / 64)
+		some = runs->some[word];
+	return some ? word * 64 + __builtin_ctzll(some) : DP_RUN_CLASSES;
+}
+
+/* ------------------------------------------------------- nodes and their lists */
+
+static uint32_t runs_new_node(struct dp_runs *runs)
+{
+	uint32_t node = runs->spare;
+
+	if (!node)
+		return ++runs->used;
+	runs->spare = runs->node[node].next;
+	return node;
+}
+
+static void runs_drop_node(struct dp_runs *runs, uint32_t node)
+{
+	runs->node[node].next = runs->spare;
+	runs->spare = node;
+}
+
+/* The node stands for that run from now on. */
+static void runs_link(struct dp_runs *runs, uint32_t node, uint32_t block,
+		      uint32_t blocks)
+{
+	uint32_t class = runs_class(blocks), head = runs->list[class];
+
+	runs->node[node] = (struct run_node) { block, blocks, head, 0 };
+	runs->node[head].prev = node;
+	runs->list[class] = node;
+	runs->some[class / 64] |= 1ull << class % 64;
+	runs->tag[block] = node;
+	runs->tag[block + blocks - 1] = node;
+}
+
+static struct run_node runs_unlink(struct dp_runs *runs, uint32_t node)
+{
+	struct run_node run = runs->node[node];
+	uint32_t class = runs_class(run.blocks);
+
+	assert(runs->tag[run.block] == node);
+	assert(runs->tag[run.block + run.blocks - 1] == node);
+	runs->node[run.next].prev = run.prev;
+	if (run.prev) {
+		runs->node[run.prev].next = run.next;
+		return run;
+	}
+	assert(runs->list[class] == node);
+	runs->list[class] = run.next;
+	if (!run.next)
+		runs->some[class / 64] &= ~(1ull << class % 64);
+	return run;
+}
+
+int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits)
+{
+	uint32_t begin, end = 0, blocks = bits->blocks;
+
+	*runs = (struct dp_runs) { .bits = bits };
+	/* Runs and the blocks between them take turns. Neither has to be zeroed, and
+	 * of neither is memory taken that is not used. */
+	runs->node = malloc((blocks / 2 + 2) * sizeof(*runs->node));
+	runs->tag = malloc(blocks * sizeof(*runs->tag));
+	if (!runs->node || !runs->tag) {
+		dp_runs_fini(runs);
+		return -ENOMEM;
+	}
+	while ((begin = dp_bits_find(bits, end, blocks, true)) < blocks) {
+		end = dp_bits_find(bits, begin, blocks, false);
+		runs_link(runs, runs_new_node(runs), begin, end - begin);
+	}
+	return 0;
+}
+
+void dp_runs_fini(struct dp_runs *runs)
+{
+	free(runs->node);
+	free(runs->tag);
+	runs->node = NULL;
+	runs->tag = NULL;
+}
+
+/* ------------------------------------------------------------------ to take */
+
+/* A node of that list whose run is long enough; at most so many are looked at. */
+static uint32_t runs_find_in(const struct dp_runs *runs, uint32_t class,
+			     uint32_t blocks, uint32_t most)
+{
+	uint32_t node = runs->list[class];
+
+	while (node && most-- && runs->node[node].blocks < blocks)
+		node = runs->node[node].next;
+	return node && runs->node[node].blocks >= blocks ? node : 0;
+}
+
+/*
+ * Nearly the best fit: a run of the length's own class if there is one soon, else of
+ * the next class that has any, where each is long enough.
+ */
+static uint32_t runs_find(const struct dp_runs *runs, uint32_t blocks)
+{
+	uint32_t class = runs_class(blocks), next;
+	uint32_t node = runs_find_in(runs, class, blocks, NEAR_RUNS);
+
+	if (node)
+		return node;
+	next = runs_class_from(runs, class + 1);
+	if (next < DP_RUN_CLASSES)
+		return runs->list[next];
+	return runs_find_in(runs, class, blocks, UINT32_MAX);
+}
+
+/* Take [block, block + blocks) out of the run that has it; the rest stays free. */
+static void runs_cut(struct dp_runs *runs, uint32_t node, uint32_t block,
+		     uint32_t blocks)
+{
+	struct run_node run = runs_unlink(runs, node);
+	uint32_t end = run.block + run.blocks;
+
+	assert(block >= run.block && block + blocks <= end);
+	dp_bits_clear(runs->bits, block, blocks);
+	if (block > run.block)
+		runs_link(runs, node, run.block, block - run.block);
+	else
+		runs_drop_node(runs, node);
+	if (block + blocks < end)
+		runs_link(runs, runs_new_node(runs), block + blocks,
+			  end - block - blocks);
+}
+
+bool dp_runs_take(struct dp_runs *runs, uint32_t blocks, uint32_t *ret_block)
+{
+	uint32_t node = runs_find(runs, blocks);
+
+	if (!node)
+		return false;
+	*ret_block = runs->node[node].block;
+	runs_cut(runs, node, *ret_block, blocks);
+	return true;
+}
+
+bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks)
+{
+	if (!dp_bits_are_free(runs->bits, block, blocks))
+		return false;
+	runs_cut(runs, runs->tag[dp_bits_begin(runs->bits, block)], block, blocks);
+	return true;
+}
+
+/* ------------------------------------------------------------------- to add */
+
+/* The run that has this block is taken out, and its node is not in use any more. */
+static struct run_node runs_swallow(struct dp_runs *runs, uint32_t block)
+{
+	uint32_t node = runs->tag[block];
+	struct run_node run = runs_unlink(runs, node);
+
+	runs_drop_node(runs, node);
+	return run;
+}
+
+uint32_t dp_runs_add(struct dp_runs *runs, uint32_t block, uint32_t blocks)
+{
+	uint32_t begin = block, end = block + blocks;
+
+	dp_bits_set(runs->bits, block, blocks);
+	if (begin && dp_bits_are_free(runs->bits, begin - 1, 1))
+		begin = runs_swallow(runs, begin - 1).block;
+	if (end < runs->bits->blocks && dp_bits_are_free(runs->bits, end, 1))
+		end += runs_swallow(runs, end).blocks;
+	runs_link(runs, runs_new_node(runs), begin, end - begin);
+	return end - begin;
+}
+
+uint32_t dp_runs_longest(const struct dp_runs *runs)
+{
+	for (uint32_t word = DP_RUN_CLASSES / 64; word--;)
+		if (runs->some[word])
+			return runs_class_last(word * 64 + 63 -
+					       __builtin_clzll(runs->some[word]));
+	return 0;
+}

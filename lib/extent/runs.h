@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The free runs of a segment, found by their length. A run is a set of neighbouring
+ * free blocks that no other free block touches. One thread at a time.
+ */
+#ifndef DP_RUNS_H
+#define DP_RUNS_H
+
+#include "extent/bits.h"
+
+#define DP_RUN_CLASSES	256u
+
+/* private to runs.c */
+struct run_node {
+	uint32_t block;
+	uint32_t blocks;
+	uint32_t next;			/* in the list, or of those not in use */
+	uint32_t prev;
+};
+
+/* private to runs.c */
+struct dp_runs {
+	struct dp_bits *bits;		/* not owned */
+	struct run_node *node;		/* [0] is none */
+	uint32_t *tag;			/* by block: see runs.c */
+	uint32_t used;			/* nodes that were ever in use */
+	uint32_t spare;			/* the first of those that are not now */
+	uint64_t some[DP_RUN_CLASSES / 64];
+	uint32_t list[DP_RUN_CLASSES];
+};
+
+/* The runs of what is free now; from here on only these functions change bits.
+ * -ENOMEM. */
+int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits);
+void dp_runs_fini(struct dp_runs *runs);
+
+/* Take that many blocks that lie side by side. false: no run is so long. */
+bool dp_runs_take(struct dp_runs *runs, uint32_t blocks, uint32_t *ret_block);
+/* Take just these. false: not all of them are free. */
+bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks);
+/* These become free: the length of the run that they are in now. */
+uint32_t dp_runs_add(struct dp_runs *runs, uint32_t block, uint32_t blocks);
+
+/* No run is longer; one may be shorter by an eighth. 0: no block is free. */
+uint32_t dp_runs_longest(const struct dp_runs *runs);
+
+#endif

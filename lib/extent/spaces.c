@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The free space of a pool.
+ *
+ *	run of a thread's cache <---> free run of a segment <---> an extent's blocks
+ *	        ^                                                        ^
+ *	        '--------------------------------------------------------'
+ *
+ * A small run comes from the thread's cache and goes back there. A cache that is empty
+ * is filled from one free run, one that is full gives its older half back. All else is
+ * claimed from the thread's first segment if that has it, or from the leftmost that
+ * has, so that the others stay whole.
+ *
+ * Before a claim is refused it steals what all caches have, and takes what was given
+ * back to segments that were locked: a refusal means that no run was long enough
+ * although everything that was free had been joined.
+ *
+ * Invariants:
+ *	I28	a claim gets a run that is free from end to end, or nothing
+ *	I33	freeing waits for nobody
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "extent/spaces.h"
+#include "extent/thread_slot.h"
+
+#define REFILL_BLOCKS	64u		/* taken at a time for a cache */
+#define CACHED_PART	64u		/* of the pool, a thread's cache has at most one */
+
+int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift)
+{
+	uint64_t blocks = (uint64_t)segments << shift;
+	int ret;
+
+	/* A block's index fits the caches' 32 bits: the root's word has no more. */
+	assert(segments && blocks <= UINT32_MAX + 1ull);
+	spaces->segments = segments;
+	spaces->shift = shift;
+	spaces->space = aligned_alloc(DP_CACHE_LINE,
+				      (size_t)segments * sizeof(*spaces->space));
+	if (!spaces->space)
+		return -ENOMEM;
+	memset(spaces->space, 0, (size_t)segments * sizeof(*spaces->space));
+	ret = dp_longest_init(&spaces->longest, segments);
+	if (!ret)
+		ret = dp_caches_init(&spaces->caches, dp_min(blocks / CACHED_PART,
+							     DP_CACHE_BLOCKS));
+	return ret;
+}
+
+void dp_spaces_fini(struct dp_spaces *spaces)
+{
+	if (!spaces->space)
+		return;
+	for (uint32_t i = 0; i < spaces->segments; i++)
+		dp_space_fini(&spaces->space[i]);
+	dp_longest_fini(&spaces->longest);
+	dp_caches_fini(&spaces->caches);
+	free(spaces->space);
+	spaces->space = NULL;
+}
+
+int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks)
+{
+	assert(blocks <= 1u << spaces->shift);
+	return dp_space_init(&spaces->space[segment], blocks);
+}
+
+int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment)
+{
+	return dp_space_open(&spaces->space[segment], &spaces->longest, segment,
+			     &spaces->returns);
+}
+
+static struct dp_space *spaces_of(struct dp_spaces *spaces, uint64_t block,
+				  uint32_t *ret_in_segment)
+{
+	*ret_in_segment = block & ((1ull << spaces->shift) - 1);
+	return &spaces->space[block >> spaces->shift];
+}
+
+struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment)
+{
+	return dp_space_bits(&spaces->space[segment]);
+}
+
+/* ------------------------------------------------------------- from the segments */
+
+/* From a segment in [from, to). */
+static bool spaces_claim_in(struct dp_spaces *spaces, uint32_t from, uint32_t to,
+			    uint32_t blocks, uint64_t *ret_block)
+{
+	uint32_t block;
+
+	while ((from = dp_longest_find(&spaces->longest, from, to, blocks)) < to) {
+		if (!dp_space_claim(&spaces->space[from], blocks, &block)) {
+			*ret_block = ((uint64_t)from << spaces->shift) + block;
+			return true;
+		}
+		from++;
+	}
+	return false;
+}
+
+/* Threads begin in different segments, so that they seldom meet. */
+static bool spaces_claim_run(struct dp_spaces *spaces, uint32_t blocks,
+			     uint64_t *ret_block)
+{
+	uint32_t first = dp_thread_slot() % spaces->segments;
+
+	return spaces_claim_in(spaces, first, spaces->segments, blocks, ret_block) ||
+	       spaces_claim_in(spaces, 0, first, blocks, ret_block);
+}
+
+static void spaces_free_run(uint32_t block, uint32_t blocks, void *arg)
+{
+	uint32_t in_segment;
+	struct dp_space *space = spaces_of(arg, block, &in_segment);
+
+	dp_space_free(space, in_segment, blocks);
+}
+
+static void spaces_settle(struct dp_spaces *spaces)
+{
+	for (uint32_t i = 0; i < spaces->segments; i++)
+		dp_space_settle(&spaces->space[i]);
+}
+
+/* Could a run be so long? Each block that a thread keeps can join two others. */
+static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
+{
+	uint64_t kept = dp_caches_most(&spaces->caches);
+
+	return (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
+}
+
+/* With all that is free joined. */
+static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
+			      uint64_t *ret_block)
+{
+	bool found;
+
+	if (atomic_load(&spaces->returns))
+		spaces_settle(spaces);
+	else if (!spaces_may_have(spaces, blocks))
+		return false;
+	dp_caches_steal(&spaces->caches, spaces_free_run, spaces);
+	if (atomic_load(&spaces->returns))
+		spaces_settle(spaces);
+	found = spaces_claim_run(spaces, blocks, ret_block);
+	dp_caches_release(&spaces->caches);
+	return found;
+}
+
+/* ------------------------------------------------------------------- with a cache */
+
+/* One run of the segments becomes several of the cache, and one for the caller. */
+static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
+			  uint32_t blocks, uint64_t *ret_block)
+{
+	uint32_t pieces = dp_min(REFILL_BLOCKS / blocks, dp_cache_room(cache, blocks));
+
+	if (!pieces || !spaces_claim_run(spaces, pieces * blocks, ret_block))
+		return false;
+	while (--pieces)
+		dp_cache_push(cache, *ret_block + pieces * blocks, blocks);
+	return true;
+}
+
+static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
+				uint64_t *ret_block)
+{
+	struct dp_cache *cache = dp_cache_enter(&spaces->caches);
+	uint32_t block;
+	bool found;
+
+	if (!cache)
+		return false;
+	found = dp_cache_pop(cache, blocks, &block);
+	if (found)
+		*ret_block = block;
+	else
+		found = spaces_refill(spaces, cache, blocks, ret_block);
+	dp_cache_leave(cache);
+	return found;
+}
+
+/* false: the run has to go to its segment. */
+static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
+			       uint32_t blocks)
+{
+	struct dp_cache *cache = dp_cache_enter(&spaces->caches);
+	bool room;
+
+	if (!cache)
+		return false;
+	if (!dp_cache_room(cache, blocks))
+		dp_cache_shed(cache, spaces_free_run, spaces);
+	room = dp_cache_room(cache, blocks);
+	if (room)
+		dp_cache_push(cache, block, blocks);
+	dp_cache_leave(cache);
+	return room;
+}
+
+/* ----------------------------------------------------------------- claim and free */
+
+int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block)
+{
+	assert(blocks);
+	if (blocks <= DP_CACHE_RUN && spaces_claim_cached(spaces, blocks, ret_block))
+		return 0;
+	if (spaces_claim_run(spaces, blocks, ret_block) ||
+	    spaces_claim_last(spaces, blocks, ret_block))
+		return 0;
+	return -ENOSPC;
+}
+
+bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks)
+{
+	uint32_t in_segment;
+	struct dp_space *space = spaces_of(spaces, block, &in_segment);
+
+	return dp_space_claim_at(space, in_segment, blocks);
+}
+
+void dp_spaces_free(struct dp_spaces *spaces, uint64_t block, uint32_t blocks)
+{
+	uint32_t in_segment;
+	struct dp_space *space = spaces_of(spaces, block, &in_segment);
+
+	/* What is in quarantine of it must not be handed out again. */
+	if (blocks <= DP_CACHE_RUN &&
+	    !dp_bits_quarantined_count(dp_space_bits(space)) &&
+	    spaces_free_cached(spaces, block, blocks))
+		return;
+	dp_space_free(space, in_segment, blocks);
+}
+
+void dp_spaces_gather(struct dp_spaces *spaces)
+{
+	dp_caches_steal(&spaces->caches, spaces_free_run, spaces);
+	dp_caches_release(&spaces->caches);
+	if (atomic_load(&spaces->returns))
+		spaces_settle(spaces);
+}
+
+uint64_t dp_spaces_free_count(struct dp_spaces *spaces)
+{
+	uint64_t blocks = dp_caches_blocks(&spaces->caches);
+
+	for (uint32_t i = 0; i < spaces->segments; i++)
+		blocks += dp_bits_free_count(dp_space_bits(&spaces->space[i]));
+	return blocks;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The free space of a whole pool: its segments', and what threads keep of it. Blocks
+ * are indexes in the pool.
+ */
+#ifndef DP_SPACES_H
+#define DP_SPACES_H
+
+#include "extent/cache.h"
+#include "extent/longest.h"
+#include "extent/space.h"
+
+/* private to spaces.c */
+struct dp_spaces {
+	struct dp_space *space;		/* one per segment */
+	uint32_t segments;
+	uint32_t shift;			/* log2 of blocks per segment */
+	struct dp_longest longest;
+	struct dp_caches caches;
+	DP_ALIGNED _Atomic uint32_t returns;	/* see space.c */
+};
+
+/* -ENOMEM. */
+int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift);
+void dp_spaces_fini(struct dp_spaces *spaces);
+
+/* At open, by one thread: a segment's blocks, and when what is free of them is
+ * known, that they can be claimed. Both -ENOMEM. */
+int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks);
+int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment);
+struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment);
+
+/* Claim a run inside one segment; *ret_block is its first block. -ENOSPC: no segment
+ * has one, what threads keep included. */
+int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block);
+/* Claim just this run: false where any of it is not free, or a thread keeps it. */
+bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
+/* Give a run back, never waiting: from the drop that ended its last life. */
+void dp_spaces_free(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
+/* What threads keep goes back to the segments. Waits for who is busy with it. */
+void dp_spaces_gather(struct dp_spaces *spaces);
+
+/* Free blocks, those that threads keep included: exact when nobody moves. */
+uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
+
+#endif
