@@ -7,20 +7,6 @@
 #include "core/allocate.h"
 #include "util/probe.h"
 
-struct allocation {
-	struct daxpin_pool *pool;
-	uint32_t blocks;
-	uint64_t block;			/* the first of them */
-};
-
-static int allocate_try(void *arg)
-{
-	struct allocation *allocation = arg;
-
-	return dp_spaces_claim(&allocation->pool->spaces, allocation->blocks,
-			       &allocation->block);
-}
-
 uint64_t dp_allocate_max(const struct daxpin_pool *pool)
 {
 	/* Only the last segment may be shorter than the first. */
@@ -30,12 +16,11 @@ uint64_t dp_allocate_max(const struct daxpin_pool *pool)
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct dp_handle *ret_handle)
 {
-	struct allocation allocation = { .pool = pool, .blocks = blocks };
 	uint64_t block;
 	int ret;
 
 	assert(blocks && blocks <= dp_allocate_max(pool));
-	ret = dp_jobs_space(&pool->jobs, allocate_try, &allocation);
+	ret = dp_jobs_space(&pool->jobs, blocks, &block);
 	if (ret) {
 		DP_PROBE_NO_SPACE(&pool->leases,
 				  (uint64_t)blocks << DP_BLOCK_SHIFT, ret);
@@ -43,7 +28,6 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 					  memory_order_relaxed);
 		return ret;
 	}
-	block = allocation.block;
 	/* A segment's chunk 0 is metadata: recover.c took it. */
 	assert((block & ((1ull << dp_leases_shift(&pool->leases)) - 1)) >=
 	       DP_CHUNK_BLOCKS);

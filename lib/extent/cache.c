@@ -2,35 +2,48 @@
 /*
  * Free runs that threads keep for themselves.
  *
- * A cache belongs to a thread slot. Its busy word is a lock that its thread only tries
- * and never waits for; nobody else takes it but a thread that steals, because space ran
- * out or because chunks are to be given back. When a thread ends, its cache stays
- * as it is for the next thread with that slot, and can be stolen from meanwhile.
- * Threads beyond the slots share the last cache: whoever finds it busy does without.
+ * A cache belongs to a thread slot. Its thread sets busy, looks whether somebody is
+ * stealing, and if not has the cache until it clears busy. When a thread ends, its
+ * cache stays as it is for the next thread with that slot, and can be stolen from
+ * meanwhile. Threads beyond the slots have none.
  *
- * A thread that steals first raises `stealing` and then takes each cache in turn.
- * Whoever enters looks at `stealing` after it has taken busy, so it either sees the
- * thief or is waited for by it:
+ * Somebody steals because space ran out, or because chunks are to be given back:
  *
- *	thread					thief
- *	takes busy				raises stealing
- *	reads stealing				takes busy
+ *	thread					thief, under `thief`
+ *	(1) sets busy				(4) sets stealing
+ *	(2) reads stealing: 0			(5) a fence in every thread
+ *	    changes the cache			(6) waits for busy to be 0
+ *	(3) clears busy				    empties the cache
+ *						(7) clears stealing
  *
- * Hence, until the thief lowers it again, no block is in a cache or on its way to one:
- * what nobody has is with the segments. tests/model/cache.pml searches the
- * interleavings.
+ * (5) is membarrier(2): at some moment of it each other thread of the process has made
+ * a full fence. If that moment was after (1), (6) sees busy and waits; (3) is a
+ * release, so that the thief then sees what the thread did. If it was before (1),
+ * (2) comes after (4) and the thread stays out. So the thread itself needs no fence,
+ * which would cost as much as all the rest of a reserve. Where membarrier is
+ * forbidden, (1) and (3) are atomic exchanges, and (5) is not needed.
+ *
+ * A thread's first (1) comes after its bit in `used` was set by an atomic operation:
+ * whoever reads `used` after (4) and misses the bit comes before it, so that (2) sees
+ * stealing. While there is no other bit, a thief has nobody to wait for.
+ *
+ * The same fence decides about refusals. Who is refused has noted that before it
+ * steals; who frees looks for such a note after (3). Either the thief finds what was
+ * freed, or the note is found (lib/extent/event.c).
+ *
+ * tests/model/cache.pml searches the interleavings, with the stores that a processor
+ * delays.
  *
  * Invariants:
  *	I62	a run in a cache is free: no extent has it, and no segment finds it
- *	I63	between dp_caches_steal() and dp_caches_release() all caches are empty
+ *	I63	between dp_caches_steal() and dp_caches_release() all caches are empty,
+ *		and no block is on its way to one
  */
 #include <errno.h>
 #include <stdlib.h>
 #include "extent/cache.h"
-#include "extent/thread_slot.h"
 #include "os/os.h"
 
-#define CACHES		(DP_THREAD_SLOTS + 1)
 #define THIEF_PAUSE_NS	50000ull
 
 /* Words for the runs of one cache: each length has room for the limit. */
@@ -54,127 +67,71 @@ static void cache_init(struct dp_cache *cache, uint32_t limit, uint32_t *run)
 
 int dp_caches_init(struct dp_caches *caches, uint32_t limit)
 {
-	uint32_t words = cache_words(dp_min(limit, DP_CACHE_BLOCKS));
+	uint32_t words = cache_words(limit);
 
-	limit = dp_min(limit, DP_CACHE_BLOCKS);
+	assert(limit <= DP_CACHE_BLOCKS);
 	/* Memory that is not used is not touched. */
-	caches->run = malloc((size_t)CACHES * words * sizeof(*caches->run) + 1);
-	caches->cache = aligned_alloc(DP_CACHE_LINE, CACHES * sizeof(*caches->cache));
+	caches->run = malloc((size_t)DP_THREAD_SLOTS * words * sizeof(*caches->run) +
+			     1);
+	caches->cache = aligned_alloc(DP_CACHE_LINE,
+				      DP_THREAD_SLOTS * sizeof(*caches->cache));
 	if (!caches->run || !caches->cache) {
-		dp_caches_fini(caches);
+		free(caches->run);
+		free(caches->cache);
+		caches->cache = NULL;
 		return -ENOMEM;
 	}
-	memset(caches->cache, 0, CACHES * sizeof(*caches->cache));
-	for (uint32_t i = 0; i < CACHES; i++)
+	memset(caches->cache, 0, DP_THREAD_SLOTS * sizeof(*caches->cache));
+	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
 		cache_init(&caches->cache[i], limit, caches->run + i * words);
+	pthread_mutex_init(&caches->thief, NULL);
+	caches->asymmetric = dp_os_can_fence_all();
 	return 0;
 }
 
 void dp_caches_fini(struct dp_caches *caches)
 {
+	if (!caches->cache)
+		return;
+	assert(!atomic_load(&caches->stealing));
+	pthread_mutex_destroy(&caches->thief);
 	free(caches->run);
 	free(caches->cache);
-	caches->run = NULL;
 	caches->cache = NULL;
-}
-
-static uint32_t cache_blocks(const struct dp_cache *cache)
-{
-	return atomic_load_explicit(&cache->blocks, memory_order_relaxed);
 }
 
 uint64_t dp_caches_blocks(const struct dp_caches *caches)
 {
 	uint64_t blocks = 0;
 
-	for (uint32_t i = 0; i < CACHES; i++)
-		blocks += cache_blocks(&caches->cache[i]);
+	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
+		blocks += dp_cache_blocks(&caches->cache[i]);
 	return blocks;
 }
 
-uint64_t dp_caches_most(const struct dp_caches *caches)
+void dp_cache_begin(struct dp_caches *caches, struct dp_cache *cache)
 {
-	uint64_t blocks = 0;
-
-	for (uint32_t i = 0; i < CACHES; i++) {
-		const struct dp_cache *cache = &caches->cache[i];
-
-		/* Before its blocks: whoever leaves has counted them. */
-		if (atomic_load(&cache->busy))
-			blocks += cache->limit;
-		blocks += cache_blocks(cache);
-	}
-	return blocks;
-}
-
-/* -------------------------------------------------------------- enter and leave */
-
-static bool cache_try(struct dp_cache *cache)
-{
-	uint32_t was = 0;
-
-	return atomic_compare_exchange_strong(&cache->busy, &was, 1);
-}
-
-struct dp_cache *dp_cache_enter(struct dp_caches *caches)
-{
-	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
-
-	if (!cache_try(cache))
-		return NULL;
+	atomic_fetch_or(&caches->used, 1ull << (cache - caches->cache));
 	dp_fence_after_rmw();
-	if (!atomic_load(&caches->stealing))
-		return cache;
-	dp_cache_leave(cache);
-	return NULL;
+	cache->known = true;
 }
 
-void dp_cache_leave(struct dp_cache *cache)
+/* The bit of this thread's cache, if it has one. */
+static uint64_t caches_mine(void)
 {
-	assert(atomic_load_explicit(&cache->busy, memory_order_relaxed));
-	assert(cache_blocks(cache) <= cache->limit);
-	atomic_store_explicit(&cache->busy, 0, memory_order_release);
+	unsigned int slot = dp_thread_slot();
+
+	return slot == DP_THREAD_SLOT_SHARED ? 0 : 1ull << slot;
 }
 
-/* -------------------------------------------------------------------- contents */
-
-/* Only who has busy changes it. */
-static void cache_count(struct dp_cache *cache, uint32_t blocks)
+bool dp_caches_are_mine(const struct dp_caches *caches)
 {
-	atomic_store_explicit(&cache->blocks, blocks, memory_order_relaxed);
-}
-
-bool dp_cache_pop(struct dp_cache *cache, uint32_t blocks, uint32_t *ret_block)
-{
-	struct dp_cache_stack *stack = &cache->stack[blocks];
-
-	assert(blocks && blocks <= DP_CACHE_RUN);
-	if (!stack->count)
-		return false;
-	*ret_block = stack->run[--stack->count];
-	cache_count(cache, cache_blocks(cache) - blocks);
-	return true;
-}
-
-void dp_cache_push(struct dp_cache *cache, uint32_t block, uint32_t blocks)
-{
-	struct dp_cache_stack *stack = &cache->stack[blocks];
-
-	assert(dp_cache_room(cache, blocks));
-	stack->run[stack->count++] = block;
-	cache_count(cache, cache_blocks(cache) + blocks);
-}
-
-uint32_t dp_cache_room(const struct dp_cache *cache, uint32_t blocks)
-{
-	assert(blocks && blocks <= DP_CACHE_RUN);
-	return (cache->limit - cache_blocks(cache)) / blocks;
+	return !(atomic_load(&caches->used) & ~caches_mine());
 }
 
 /* The `count` runs of that length that were pushed first. */
 static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t count,
-		       void (*fn)(uint32_t block, uint32_t blocks, void *arg),
-		       void *arg)
+		       dp_cache_fn *fn, void *arg)
 {
 	struct dp_cache_stack *stack = &cache->stack[blocks];
 
@@ -183,11 +140,10 @@ static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t count,
 		fn(stack->run[i], blocks, arg);
 	stack->count -= count;
 	memmove(stack->run, stack->run + count, stack->count * sizeof(*stack->run));
-	cache_count(cache, cache_blocks(cache) - count * blocks);
+	dp_cache_count(cache, dp_cache_blocks(cache) - count * blocks);
 }
 
-void dp_cache_shed(struct dp_cache *cache,
-		   void (*fn)(uint32_t block, uint32_t blocks, void *arg), void *arg)
+void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 {
 	uint32_t most = 1;
 
@@ -197,28 +153,44 @@ void dp_cache_shed(struct dp_cache *cache,
 	cache_give(cache, most, (cache->stack[most].count + 1) / 2, fn, arg);
 }
 
-/* ------------------------------------------------------------------------ steal */
-
-void dp_caches_steal(struct dp_caches *caches,
-		     void (*fn)(uint32_t block, uint32_t blocks, void *arg), void *arg)
+/* (6) */
+static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 {
-	atomic_fetch_add(&caches->stealing, 1);
-	for (uint32_t i = 0; i < CACHES; i++) {
-		struct dp_cache *cache = &caches->cache[i];
+	while (atomic_load_explicit(&cache->busy, memory_order_acquire))
+		dp_os_sleep_ns(THIEF_PAUSE_NS);
+	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++)
+		cache_give(cache, i, cache->stack[i].count, fn, arg);
+	assert(!dp_cache_blocks(cache));
+}
 
-		while (!cache_try(cache))
-			dp_os_sleep_ns(THIEF_PAUSE_NS);
-		for (uint32_t j = 1; j <= DP_CACHE_RUN; j++)
-			cache_give(cache, j, cache->stack[j].count, fn, arg);
-		assert(!cache_blocks(cache));
-		dp_cache_leave(cache);
-	}
+/*
+ * Whose threads cannot be busy without its being seen. Where membarrier was forbidden
+ * after the pool was opened, that is this thread's own: what others keep stays theirs.
+ */
+static uint64_t caches_to_empty(const struct dp_caches *caches)
+{
+	uint64_t used = atomic_load(&caches->used), mine = caches_mine();
+
+	if (!caches->asymmetric || !(used & ~mine) || dp_os_fence_all())
+		return used;
+	return used & mine;
+}
+
+void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg)
+{
+	uint64_t used;
+
+	pthread_mutex_lock(&caches->thief);
+	assert(!atomic_load(&caches->stealing));
+	atomic_store(&caches->stealing, 1);
+	used = caches_to_empty(caches);
+	for (; used; used &= used - 1)
+		cache_empty(&caches->cache[__builtin_ctzll(used)], fn, arg);
 }
 
 void dp_caches_release(struct dp_caches *caches)
 {
-	uint32_t was = atomic_fetch_sub(&caches->stealing, 1);
-
-	assert(was);
-	(void)was;
+	assert(atomic_load(&caches->stealing));
+	atomic_store_explicit(&caches->stealing, 0, memory_order_release);
+	pthread_mutex_unlock(&caches->thief);
 }

@@ -6,6 +6,8 @@
 #ifndef DP_CACHE_H
 #define DP_CACHE_H
 
+#include <pthread.h>
+#include "extent/thread_slot.h"
 #include "util/util.h"
 
 #define DP_CACHE_RUN	16u		/* blocks of the longest run */
@@ -14,6 +16,7 @@
 /* private to cache.c */
 struct dp_cache {
 	DP_ALIGNED _Atomic uint32_t busy;
+	bool known;			/* its bit in `used` is set */
 	_Atomic uint32_t blocks;	/* in all runs */
 	uint32_t limit;			/* of blocks */
 	struct dp_cache_stack {
@@ -26,40 +29,112 @@ struct dp_cache {
 struct dp_caches {
 	struct dp_cache *cache;		/* by thread slot */
 	uint32_t *run;
-	_Atomic uint32_t stealing;
+	bool asymmetric;		/* a thief makes the fences of all */
+	pthread_mutex_t thief;
+	DP_ALIGNED _Atomic uint32_t stealing;
+	_Atomic uint64_t used;		/* a bit for each cache that ever was */
 };
+
+/* Where what is stolen or shed goes. */
+typedef void dp_cache_fn(uint32_t block, uint32_t blocks, void *arg);
 
 /* At most `limit` blocks a thread. -ENOMEM. */
 int dp_caches_init(struct dp_caches *caches, uint32_t limit);
 void dp_caches_fini(struct dp_caches *caches);
 /* Blocks in all caches; a snapshot. */
 uint64_t dp_caches_blocks(const struct dp_caches *caches);
-/* No fewer than are in them or on their way to one. */
-uint64_t dp_caches_most(const struct dp_caches *caches);
+/* Has no thread but this one ever kept anything? */
+bool dp_caches_are_mine(const struct dp_caches *caches);
+
+/* Out of line: the first time that a thread enters. */
+void dp_cache_begin(struct dp_caches *caches, struct dp_cache *cache);
+/* Of the length that takes most blocks, give the older half of the runs to fn. */
+void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
 
 /*
- * This thread's cache, for the calls below, until dp_cache_leave(). NULL: a thread that
- * steals has it, or every cache has to stay empty. Never waits.
+ * From here to dp_caches_release() all caches are empty. What they had goes to fn.
+ * Waits for threads that are between enter and leave, and for another thief.
  */
-struct dp_cache *dp_cache_enter(struct dp_caches *caches);
-void dp_cache_leave(struct dp_cache *cache);
+void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
+void dp_caches_release(struct dp_caches *caches);
+
+static inline uint32_t dp_cache_blocks(const struct dp_cache *cache)
+{
+	return atomic_load_explicit(&cache->blocks, memory_order_relaxed);
+}
+
+/* Only who is between enter and leave changes it, or a thief. */
+static inline void dp_cache_count(struct dp_cache *cache, uint32_t blocks)
+{
+	atomic_store_explicit(&cache->blocks, blocks, memory_order_relaxed);
+}
+
+static inline void dp_cache_set_busy(const struct dp_caches *caches,
+				     struct dp_cache *cache, uint32_t busy)
+{
+	if (!caches->asymmetric) {
+		atomic_exchange(&cache->busy, busy);
+		return;
+	}
+	atomic_store_explicit(&cache->busy, busy, memory_order_release);
+	/* The processor may still do what follows first: see cache.c. */
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/*
+ * This thread's cache is its own until dp_cache_leave(). NULL: it has none, or all
+ * caches have to stay empty. Never waits.
+ */
+static inline struct dp_cache *dp_cache_enter(struct dp_caches *caches)
+{
+	unsigned int slot = dp_thread_slot();
+	struct dp_cache *cache = &caches->cache[slot];
+
+	if (slot == DP_THREAD_SLOT_SHARED)
+		return NULL;
+	if (!cache->known)
+		dp_cache_begin(caches, cache);
+	dp_cache_set_busy(caches, cache, 1);
+	if (!atomic_load(&caches->stealing))
+		return cache;
+	dp_cache_set_busy(caches, cache, 0);
+	return NULL;
+}
+
+static inline void dp_cache_leave(const struct dp_caches *caches,
+				  struct dp_cache *cache)
+{
+	dp_cache_set_busy(caches, cache, 0);
+}
+
+/* How many more blocks there is room for. */
+static inline uint32_t dp_cache_room(const struct dp_cache *cache)
+{
+	return cache->limit - dp_cache_blocks(cache);
+}
 
 /* Take the run of just that many blocks that was pushed last. false: there is none. */
-bool dp_cache_pop(struct dp_cache *cache, uint32_t blocks, uint32_t *ret_block);
-void dp_cache_push(struct dp_cache *cache, uint32_t block, uint32_t blocks);
-/* How many more runs of that length there is room for. */
-uint32_t dp_cache_room(const struct dp_cache *cache, uint32_t blocks);
-/* Of the length that takes most blocks, give the older half of the runs to fn. */
-void dp_cache_shed(struct dp_cache *cache,
-		   void (*fn)(uint32_t block, uint32_t blocks, void *arg), void *arg);
+static inline bool dp_cache_pop(struct dp_cache *cache, uint32_t blocks,
+				uint32_t *ret_block)
+{
+	struct dp_cache_stack *stack = &cache->stack[blocks];
 
-/*
- * From here to dp_caches_release() all caches stay empty. What they had goes to fn.
- * Waits for threads that are between enter and leave.
- */
-void dp_caches_steal(struct dp_caches *caches,
-		     void (*fn)(uint32_t block, uint32_t blocks, void *arg),
-		     void *arg);
-void dp_caches_release(struct dp_caches *caches);
+	assert(blocks && blocks <= DP_CACHE_RUN);
+	if (!stack->count)
+		return false;
+	*ret_block = stack->run[--stack->count];
+	dp_cache_count(cache, dp_cache_blocks(cache) - blocks);
+	return true;
+}
+
+static inline void dp_cache_push(struct dp_cache *cache, uint32_t block,
+				 uint32_t blocks)
+{
+	struct dp_cache_stack *stack = &cache->stack[blocks];
+
+	assert(blocks && blocks <= DP_CACHE_RUN && blocks <= dp_cache_room(cache));
+	stack->run[stack->count++] = block;
+	dp_cache_count(cache, dp_cache_blocks(cache) + blocks);
+}
 
 #endif

@@ -55,8 +55,7 @@ void dp_longest_fini(struct dp_longest *longest)
 uint32_t dp_longest_get(const struct dp_longest *longest, uint32_t segment)
 {
 	assert(segment < longest->segments);
-	return atomic_load_explicit(&longest->segment[segment],
-				    memory_order_acquire);
+	return atomic_load(&longest->segment[segment]);
 }
 
 static void longest_raise_group(struct dp_longest *longest, uint32_t group,
@@ -108,7 +107,7 @@ static uint32_t longest_find_in(const struct dp_longest *longest, uint32_t from,
 
 static uint32_t longest_group(const struct dp_longest *longest, uint32_t group)
 {
-	return atomic_load_explicit(&longest->group[group], memory_order_acquire);
+	return atomic_load(&longest->group[group]);
 }
 
 uint32_t dp_longest_find(struct dp_longest *longest, uint32_t from, uint32_t to,

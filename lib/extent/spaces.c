@@ -36,6 +36,7 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift)
 	assert(segments && blocks <= UINT32_MAX + 1ull);
 	spaces->segments = segments;
 	spaces->shift = shift;
+	spaces->quarantine = false;
 	spaces->space = aligned_alloc(DP_CACHE_LINE,
 				      (size_t)segments * sizeof(*spaces->space));
 	if (!spaces->space)
@@ -66,8 +67,16 @@ int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks)
 	return dp_space_init(&spaces->space[segment], blocks);
 }
 
+struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment)
+{
+	return dp_space_bits(&spaces->space[segment]);
+}
+
 int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment)
 {
+	const struct dp_bits *bits = dp_spaces_bits(spaces, segment);
+
+	spaces->quarantine |= dp_bits_quarantined_count(bits) > 0;
 	return dp_space_open(&spaces->space[segment], &spaces->longest, segment,
 			     &spaces->returns);
 }
@@ -77,11 +86,6 @@ static struct dp_space *spaces_of(struct dp_spaces *spaces, uint64_t block,
 {
 	*ret_in_segment = block & ((1ull << spaces->shift) - 1);
 	return &spaces->space[block >> spaces->shift];
-}
-
-struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment)
-{
-	return dp_space_bits(&spaces->space[segment]);
 }
 
 /* ------------------------------------------------------------- from the segments */
@@ -126,12 +130,16 @@ static void spaces_settle(struct dp_spaces *spaces)
 		dp_space_settle(&spaces->space[i]);
 }
 
-/* Could a run be so long? Each block that a thread keeps can join two others. */
+/*
+ * Could a run be so long? Each block that a thread keeps can join two others. What
+ * other threads keep is not known without a fence in them.
+ */
 static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 {
-	uint64_t kept = dp_caches_most(&spaces->caches);
+	uint64_t kept = dp_caches_blocks(&spaces->caches);
 
-	return (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
+	return !dp_caches_are_mine(&spaces->caches) ||
+	       (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
 }
 
 /* With all that is free joined. */
@@ -158,7 +166,7 @@ static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
 static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 			  uint32_t blocks, uint64_t *ret_block)
 {
-	uint32_t pieces = dp_min(REFILL_BLOCKS / blocks, dp_cache_room(cache, blocks));
+	uint32_t pieces = dp_min(REFILL_BLOCKS, dp_cache_room(cache)) / blocks;
 
 	if (!pieces || !spaces_claim_run(spaces, pieces * blocks, ret_block))
 		return false;
@@ -167,21 +175,16 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 	return true;
 }
 
-static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
-				uint64_t *ret_block)
+static bool spaces_claim_refilled(struct dp_spaces *spaces, uint32_t blocks,
+				  uint64_t *ret_block)
 {
 	struct dp_cache *cache = dp_cache_enter(&spaces->caches);
-	uint32_t block;
 	bool found;
 
 	if (!cache)
 		return false;
-	found = dp_cache_pop(cache, blocks, &block);
-	if (found)
-		*ret_block = block;
-	else
-		found = spaces_refill(spaces, cache, blocks, ret_block);
-	dp_cache_leave(cache);
+	found = spaces_refill(spaces, cache, blocks, ret_block);
+	dp_cache_leave(&spaces->caches, cache);
 	return found;
 }
 
@@ -194,21 +197,21 @@ static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 
 	if (!cache)
 		return false;
-	if (!dp_cache_room(cache, blocks))
-		dp_cache_shed(cache, spaces_free_run, spaces);
-	room = dp_cache_room(cache, blocks);
+	dp_cache_shed(cache, spaces_free_run, spaces);
+	room = dp_cache_room(cache) >= blocks;
 	if (room)
 		dp_cache_push(cache, block, blocks);
-	dp_cache_leave(cache);
+	dp_cache_leave(&spaces->caches, cache);
 	return room;
 }
 
 /* ----------------------------------------------------------------- claim and free */
 
-int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block)
+int dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
+				  uint64_t *ret_block)
 {
 	assert(blocks);
-	if (blocks <= DP_CACHE_RUN && spaces_claim_cached(spaces, blocks, ret_block))
+	if (blocks <= DP_CACHE_RUN && spaces_claim_refilled(spaces, blocks, ret_block))
 		return 0;
 	if (spaces_claim_run(spaces, blocks, ret_block) ||
 	    spaces_claim_last(spaces, blocks, ret_block))
@@ -216,15 +219,8 @@ int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_blo
 	return -ENOSPC;
 }
 
-bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks)
-{
-	uint32_t in_segment;
-	struct dp_space *space = spaces_of(spaces, block, &in_segment);
-
-	return dp_space_claim_at(space, in_segment, blocks);
-}
-
-void dp_spaces_free(struct dp_spaces *spaces, uint64_t block, uint32_t blocks)
+void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
+				uint32_t blocks)
 {
 	uint32_t in_segment;
 	struct dp_space *space = spaces_of(spaces, block, &in_segment);
@@ -235,6 +231,14 @@ void dp_spaces_free(struct dp_spaces *spaces, uint64_t block, uint32_t blocks)
 	    spaces_free_cached(spaces, block, blocks))
 		return;
 	dp_space_free(space, in_segment, blocks);
+}
+
+bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks)
+{
+	uint32_t in_segment;
+	struct dp_space *space = spaces_of(spaces, block, &in_segment);
+
+	return dp_space_claim_at(space, in_segment, blocks);
 }
 
 void dp_spaces_gather(struct dp_spaces *spaces)

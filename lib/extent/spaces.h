@@ -15,6 +15,7 @@ struct dp_spaces {
 	struct dp_space *space;		/* one per segment */
 	uint32_t segments;
 	uint32_t shift;			/* log2 of blocks per segment */
+	bool quarantine;		/* some segment has blocks in it */
 	struct dp_longest longest;
 	struct dp_caches caches;
 	DP_ALIGNED _Atomic uint32_t returns;	/* see space.c */
@@ -30,17 +31,55 @@ int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks);
 int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment);
 struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment);
 
-/* Claim a run inside one segment; *ret_block is its first block. -ENOSPC: no segment
- * has one, what threads keep included. */
-int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block);
 /* Claim just this run: false where any of it is not free, or a thread keeps it. */
 bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
-/* Give a run back, never waiting: from the drop that ended its last life. */
-void dp_spaces_free(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
 /* What threads keep goes back to the segments. Waits for who is busy with it. */
 void dp_spaces_gather(struct dp_spaces *spaces);
 
 /* Free blocks, those that threads keep included: exact when nobody moves. */
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
+
+/* What the two below do where the thread's cache alone will not do. */
+int dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
+				  uint64_t *ret_block);
+void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
+				uint32_t blocks);
+
+/* Claim a run inside one segment; *ret_block is its first block. -ENOSPC: no segment
+ * has one, what threads keep included. */
+static inline int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks,
+				  uint64_t *ret_block)
+{
+	struct dp_cache *cache;
+	uint32_t block;
+	bool found;
+
+	if (blocks > DP_CACHE_RUN || !(cache = dp_cache_enter(&spaces->caches)))
+		return dp_spaces_claim_from_segments(spaces, blocks, ret_block);
+	found = dp_cache_pop(cache, blocks, &block);
+	dp_cache_leave(&spaces->caches, cache);
+	if (!found)
+		return dp_spaces_claim_from_segments(spaces, blocks, ret_block);
+	*ret_block = block;
+	return 0;
+}
+
+/* Give a run back, never waiting: from the drop that ended its last life. */
+static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,
+				  uint32_t blocks)
+{
+	struct dp_cache *cache = NULL;
+	bool room;
+
+	if (blocks <= DP_CACHE_RUN && !spaces->quarantine)
+		cache = dp_cache_enter(&spaces->caches);
+	room = cache && dp_cache_room(cache) >= blocks;
+	if (room)
+		dp_cache_push(cache, block, blocks);
+	if (cache)
+		dp_cache_leave(&spaces->caches, cache);
+	if (!room)
+		dp_spaces_free_to_segments(spaces, block, blocks);
+}
 
 #endif

@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
+#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -697,6 +698,21 @@ void dp_os_sleep_ns(uint64_t ns)
 int dp_os_random(void *to, size_t size)
 {
 	return getrandom(to, size, 0) == (ssize_t)size ? 0 : -EIO;
+}
+
+bool dp_os_can_fence_all(void)
+{
+#ifdef __SANITIZE_THREAD__
+	return false;			/* it does not know of such fences */
+#else
+	return !syscall(SYS_membarrier,
+			MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+#endif
+}
+
+bool dp_os_fence_all(void)
+{
+	return !syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 
 int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns)

@@ -150,6 +150,13 @@ uint64_t dp_os_now_ns(void);
 uint64_t dp_os_now_coarse_ns(void);
 void dp_os_sleep_ns(uint64_t ns);
 int dp_os_random(void *to, size_t size);
+/*
+ * Can dp_os_fence_all() be called by this process? It takes milliseconds the first time,
+ * and does not change later unless a seccomp filter is installed.
+ */
+bool dp_os_can_fence_all(void);
+/* When it returns true, each thread of the process has made a full fence meanwhile. */
+bool dp_os_fence_all(void);
 int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns);
 void dp_os_futex_wake(const void *word);
 int dp_os_eventfd(void);

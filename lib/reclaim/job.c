@@ -66,16 +66,13 @@ int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
 	return dp_lease_hold(jobs->leases, block, life, count, flags);
 }
 
-int dp_jobs_space(struct dp_jobs *jobs, int (*claim)(void *arg), void *arg)
+int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
 {
-	int ret = claim(arg);
-
-	if (ret != -ENOSPC)
-		return ret;
+	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
+		return 0;
 	jobs_refused(jobs);
-	ret = claim(arg);
-	if (ret != -ENOSPC)
-		return ret;
+	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
+		return 0;
 	/* Read after `refused` was set: if a job ends or frees later, it posts RETRY. */
 	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?
 	       -EAGAIN : -ENOSPC;

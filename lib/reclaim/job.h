@@ -39,12 +39,12 @@ void dp_jobs_look(struct dp_jobs *jobs);
 int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
 		 uint32_t count, unsigned int flags);
 /*
- * Space by claim(arg), 0 or -ENOSPC.
+ * Blocks for an extent; *ret_block is the first.
  *
  * -EAGAIN  a job is giving space back or taking it
  * -ENOSPC  nothing under way gives any; only a drop, a retire or a refill will
  */
-int dp_jobs_space(struct dp_jobs *jobs, int (*claim)(void *arg), void *arg);
+int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block);
 /*
  * List a registration that pins all that it covers, which is that segment or all of
  * them.

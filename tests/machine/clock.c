@@ -23,6 +23,17 @@ void dp_os_sleep_ns(uint64_t ns)
 		machine.observer->wait();
 }
 
+/* There are no other threads. */
+bool dp_os_can_fence_all(void)
+{
+	return true;
+}
+
+bool dp_os_fence_all(void)
+{
+	return true;
+}
+
 int dp_os_random(void *to, size_t size)
 {
 	unsigned char *byte = to;

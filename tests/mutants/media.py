@@ -59,9 +59,8 @@ MUTANTS = [
 		return quarantined'''),
     ('bad-kept-by-a-thread', TEST, 'lib/extent/spaces.c',
      'a bad block is handed out from the cache of who freed it',
-     '''	    !dp_bits_quarantined_count(dp_space_bits(space)) &&
-''',
-     ''),
+     '''	spaces->quarantine |= dp_bits_quarantined_count(bits) > 0;''',
+     '''	(void)bits;'''),
     ('bad-counted-as-damage', TEST, 'lib/core/recover.c',
      'bad blocks count as quarantined for damage',
      'pool->quarantined_blocks += all - bad;',

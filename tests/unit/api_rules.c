@@ -187,8 +187,7 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 		pthread_mutex_lock(&pool->holders.shard[b].mutex);
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		pool->spaces.space[i].lock = 1;
-	for (uint32_t i = 0; i <= DP_THREAD_SLOTS; i++)
-		pool->spaces.caches.cache[i].busy = 1;
+	pool->spaces.caches.stealing = 1;
 }
 
 /* But to exit; 3 tells that it cannot be done here. */
