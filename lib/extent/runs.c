@@ -30,6 +30,10 @@
 /* Runs of a wanted length's own class to look at before the next class is. */
 #define NEAR_RUNS	8u
 
+#define LINE_TAGS	16u		/* in a cache line */
+#define PAGE_LINES	32u
+#define PAGE_TAGS	(LINE_TAGS * PAGE_LINES)
+
 static uint32_t runs_class(uint32_t blocks)
 {
 	uint32_t octave = 31 - __builtin_clz(blocks);
@@ -68,6 +72,15 @@ static uint32_t runs_class_from(const struct dp_runs *runs, uint32_t class)
 	return some ? word * 64 + __builtin_ctzll(some) : DP_RUN_CLASSES;
 }
 
+/*
+ * The tag of a block. Those of blocks 2 MiB apart, where large extents begin, would
+ * all be in few sets of a cache if each had the place of its number.
+ */
+static uint32_t *runs_tag(const struct dp_runs *runs, uint32_t block)
+{
+	return &runs->tag[block ^ ((block / PAGE_TAGS) % PAGE_LINES * LINE_TAGS)];
+}
+
 /* ------------------------------------------------------- nodes and their lists */
 
 static uint32_t runs_new_node(struct dp_runs *runs)
@@ -96,8 +109,8 @@ static void runs_link(struct dp_runs *runs, uint32_t node, uint32_t block,
 	runs->node[head].prev = node;
 	runs->list[class] = node;
 	runs->some[class / 64] |= 1ull << class % 64;
-	runs->tag[block] = node;
-	runs->tag[block + blocks - 1] = node;
+	*runs_tag(runs, block) = node;
+	*runs_tag(runs, block + blocks - 1) = node;
 }
 
 static struct run_node runs_unlink(struct dp_runs *runs, uint32_t node)
@@ -105,8 +118,8 @@ static struct run_node runs_unlink(struct dp_runs *runs, uint32_t node)
 	struct run_node run = runs->node[node];
 	uint32_t class = runs_class(run.blocks);
 
-	assert(runs->tag[run.block] == node);
-	assert(runs->tag[run.block + run.blocks - 1] == node);
+	assert(*runs_tag(runs, run.block) == node);
+	assert(*runs_tag(runs, run.block + run.blocks - 1) == node);
 	runs->node[run.next].prev = run.prev;
 	if (run.prev) {
 		runs->node[run.prev].next = run.next;
@@ -127,7 +140,7 @@ int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits)
 	/* Runs and the blocks between them take turns. Neither has to be zeroed, and
 	 * of neither is memory taken that is not used. */
 	runs->node = malloc((blocks / 2 + 2) * sizeof(*runs->node));
-	runs->tag = malloc(blocks * sizeof(*runs->tag));
+	runs->tag = malloc(dp_round_up(blocks, PAGE_TAGS) * sizeof(*runs->tag));
 	if (!runs->node || !runs->tag) {
 		dp_runs_fini(runs);
 		return -ENOMEM;
@@ -210,7 +223,7 @@ bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 {
 	if (!dp_bits_are_free(runs->bits, block, blocks))
 		return false;
-	runs_cut(runs, runs->tag[dp_bits_begin(runs->bits, block)], block, blocks);
+	runs_cut(runs, *runs_tag(runs, dp_bits_begin(runs->bits, block)), block, blocks);
 	return true;
 }
 
@@ -219,7 +232,7 @@ bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 /* The run that has this block is taken out, and its node is not in use any more. */
 static struct run_node runs_swallow(struct dp_runs *runs, uint32_t block)
 {
-	uint32_t node = runs->tag[block];
+	uint32_t node = *runs_tag(runs, block);
 	struct run_node run = runs_unlink(runs, node);
 
 	runs_drop_node(runs, node);

@@ -80,7 +80,7 @@
 #define LIFE_SHIFT	24
 
 static_assert(LIFE_SHIFT + DP_LIFE_BITS == 64, "the word is full");
-static_assert(sizeof(struct dp_lease) == 16, "four to a cache line");
+static_assert(sizeof(struct dp_lease) * DP_LINE_LEASES == DP_CACHE_LINE, "four a line");
 
 static enum dp_state word_state(uint64_t word)
 {
@@ -110,8 +110,7 @@ static uint64_t word_next_life(uint64_t word)
 
 static _Atomic uint64_t *state_word(struct dp_leases *leases, uint64_t block)
 {
-	assert(block < leases->block_count);
-	return &leases->lease[block].word;
+	return &dp_lease_at(leases, block)->word;
 }
 
 static uint64_t state_load(struct dp_leases *leases, uint64_t block)
@@ -148,6 +147,7 @@ int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 	int ret;
 
 	assert(segments && segment_shift < 32);
+	assert((1u << segment_shift) % DP_PAGE_LEASES == 0);
 	leases->block_count = (uint64_t)segments << segment_shift;
 	leases->block_shift = segment_shift;
 	leases->spaces = spaces;
@@ -178,7 +178,7 @@ void dp_leases_fini(struct dp_leases *leases)
 static void state_set_blocks(struct dp_leases *leases, uint64_t block,
 			     uint32_t blocks)
 {
-	atomic_store_explicit(&leases->lease[block].blocks, blocks,
+	atomic_store_explicit(&dp_lease_at(leases, block)->blocks, blocks,
 			      memory_order_relaxed);
 }
 
@@ -209,7 +209,7 @@ struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block)
 
 uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block)
 {
-	return atomic_load_explicit(&leases->lease[block].blocks,
+	return atomic_load_explicit(&dp_lease_at(leases, block)->blocks,
 				    memory_order_relaxed);
 }
 
@@ -390,13 +390,13 @@ void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
 /* seq_cst, all three: two-sided with the CAS in dp_lease_claim(). */
 void dp_lease_add_root(struct dp_leases *leases, uint64_t block)
 {
-	atomic_fetch_add(&leases->lease[block].roots, 1);
+	atomic_fetch_add(&dp_lease_at(leases, block)->roots, 1);
 	dp_fence_after_rmw();
 }
 
 void dp_lease_remove_root(struct dp_leases *leases, uint64_t block)
 {
-	uint32_t was = atomic_fetch_sub(&leases->lease[block].roots, 1);
+	uint32_t was = atomic_fetch_sub(&dp_lease_at(leases, block)->roots, 1);
 
 	assert(was);
 	(void)was;
@@ -405,7 +405,7 @@ void dp_lease_remove_root(struct dp_leases *leases, uint64_t block)
 uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
 {
 	dp_fence_after_rmw();
-	return atomic_load(&leases->lease[block].roots);
+	return atomic_load(&dp_lease_at(leases, block)->roots);
 }
 
 /* ---------------------------------------------------------- hold and drop */

@@ -15,6 +15,10 @@
 #define DP_LIFE_MASK	((1ull << DP_LIFE_BITS) - 1)
 #define DP_COUNT_MAX	((1u << 18) - 1)
 
+#define DP_LINE_LEASES	4u		/* in a cache line */
+#define DP_PAGE_LINES	128u
+#define DP_PAGE_LEASES	(DP_LINE_LEASES * DP_PAGE_LINES)
+
 enum dp_state {			/* as enum daxpin_state */
 	DP_STATE_FREE,		/* a page of zeroes is a page of free leases */
 	DP_STATE_RESERVED,
@@ -41,6 +45,23 @@ struct dp_leases {
 	DP_ALIGNED _Atomic int64_t deferred_blocks;	/* not free yet */
 	_Atomic uint64_t deferred;	/* how many there ever were */
 };
+
+/*
+ * Private to state.c. Neighbouring blocks may be of different threads, so that their
+ * leases lie in different cache lines: those of 32 blocks take turns in eight lines.
+ * Leases of blocks 2 MiB apart, where large extents begin, lie in different sets of a
+ * cache.
+ */
+static inline struct dp_lease *dp_lease_at(const struct dp_leases *leases,
+					   uint64_t block)
+{
+	uint64_t page = block / DP_PAGE_LEASES, group = block % DP_PAGE_LEASES / 32;
+	uint64_t line = (group * 8 + block % 8) ^ page % DP_PAGE_LINES;
+	uint64_t place = block / 8 % DP_LINE_LEASES;
+
+	assert(block < leases->block_count);
+	return &leases->lease[page * DP_PAGE_LEASES + line * DP_LINE_LEASES + place];
+}
 
 /* Extents that wait, or waited, for their last drop; a snapshot. */
 struct dp_lease_deferred {

@@ -84,7 +84,7 @@ static void pin(int cpu)
  */
 static void warm_up(unsigned int *seed)
 {
-	struct dp_lease *lease = &world.leases.lease[world.block];
+	struct dp_lease *lease = dp_lease_at(&world.leases, world.block);
 	struct dp_gate *gate = world.leases.gates.gate;
 	volatile unsigned int n = rand_r(seed) % 64;
 
@@ -361,7 +361,7 @@ static bool count_root(void)
 
 static bool weak_count_root(void)
 {
-	_Atomic uint32_t *roots = &world.leases.lease[world.block].roots;
+	_Atomic uint32_t *roots = &dp_lease_at(&world.leases, world.block)->roots;
 
 	atomic_store_explicit(roots, atomic_load(roots) + 1,
 			      memory_order_release);

@@ -11,7 +11,7 @@ static bool is_free(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
 	return dp_bits_are_free(dp_spaces_bits(&pool->spaces, segment), block, 1);
 }
 
-/* The run is free, is touched by no other, and can be found from both ends. */
+/* The run is free, and is touched by no other. */
 static void check_run(const struct dp_runs *runs, uint32_t node)
 {
 	uint32_t begin = runs->node[node].block;
@@ -21,7 +21,6 @@ static void check_run(const struct dp_runs *runs, uint32_t node)
 	assert(dp_bits_are_free(runs->bits, begin, end - begin));
 	assert(!begin || !dp_bits_are_free(runs->bits, begin - 1, 1));
 	assert(end == runs->bits->blocks || !dp_bits_are_free(runs->bits, end, 1));
-	assert(runs->tag[begin] == node && runs->tag[end - 1] == node);
 }
 
 /* The lists have every free block once, and no run exceeds the bound. */

@@ -43,7 +43,7 @@ static void *wait_thread(void *arg)
 
 static bool is_waited_for(struct fixture *f, struct daxpin_extent extent)
 {
-	return atomic_load(&f->pool->leases.lease[extent.addr >> 12].word) & 1;
+	return atomic_load(&dp_lease_at(&f->pool->leases, extent.addr >> 12)->word) & 1;
 }
 
 static void begin_wait(struct waiter *w, struct fixture *f,
@@ -285,7 +285,7 @@ static void the_last_n_go_in_one_step(void **state)
 	assert_int_equal(daxpin_drop_many(f->pool, e, N, NULL), 0);
 	woken = atomic_load(&wakes);
 	/* So that this test ends, too, where nobody was woken. */
-	__real_dp_os_futex_wake(&f->pool->leases.lease[e[0].addr >> 12].word);
+	__real_dp_os_futex_wake(&dp_lease_at(&f->pool->leases, e[0].addr >> 12)->word);
 	for (int i = 0; i < 2; i++)
 		end_wait(&waiter[i]);
 	assert_int_equal(woken, 1);
