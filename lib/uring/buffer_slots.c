@@ -8,7 +8,7 @@
  *	segment without a slot -> with one	[slots_fill]
  *	with one -> leaving			[slots_leave] a reclaim wants it
  *	with one, leaving -> without		[slots_forget] no request names it
- *	leaving -> with one			[dp_uring_slot_release] emptying failed;
+ *	leaving -> with one			[dp_uring_slot_left] emptying failed;
  *						the next service call tries again
  *
  *  - Slot and segment name each other, or neither does.
@@ -339,9 +339,9 @@ int dp_uring_table_prepare_all(struct daxpin_uring *uring)
 	return !ret && is_waiting ? -EAGAIN : ret;
 }
 
-/* A segment without a slot has a request: does it ask for one? */
-static void slots_miss(struct dp_uring_table *table, uint32_t index)
+void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t index)
 {
+	struct dp_uring_table *table = &uring->table;
 	struct dp_uring_segment *state = &table->segment_of[index];
 
 	table->fallback_count += table->is_wanted;
@@ -351,22 +351,6 @@ static void slots_miss(struct dp_uring_table *table, uint32_t index)
 	if (table->asking == DP_URING_EMPTY &&
 	    (state->misses == 1 || state->misses >= state->miss_threshold))
 		table->asking = index;
-}
-
-int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t index)
-{
-	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_segment *state = &table->segment_of[index];
-
-	assert(index < uring->segments);
-	if (state->slot_index < 0 || state->is_leaving) {
-		slots_miss(table, index);
-		return -1;
-	}
-	assert(table->slot_of[state->slot_index].segment_index == index);
-	table->slot_of[state->slot_index].users++;
-	table->slot_of[state->slot_index].last_use = ++table->use_clock;
-	return table->first_number + state->slot_index;
 }
 
 /* What another ring has is pinned already. It takes no other segment's slot. */
@@ -410,22 +394,11 @@ void dp_uring_table_fill_on_demand(struct daxpin_uring *uring)
 					THRESHOLD_AFTER_FAILURE;
 }
 
-/* The last request of a slot that is asked back gives it back. */
-void dp_uring_slot_release(struct daxpin_uring *uring, int number)
+void dp_uring_slot_left(struct daxpin_uring *uring, uint32_t index)
 {
-	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_slot *slot =
-		&table->slot_of[number - table->first_number];
-	struct dp_uring_segment *state =
-		&table->segment_of[slot->segment_index];
-
-	assert(slot->users &&
-	       state->slot_index == (int)(number - table->first_number));
-	slot->users--;
 	/* What fails here is tried again by the next service call. */
-	if (state->is_leaving && !slot->users &&
-	    slots_leave(uring, slot->segment_index))
-		state->is_leaving = false;
+	if (slots_leave(uring, index))
+		uring->table.segment_of[index].is_leaving = false;
 }
 
 void dp_uring_slot_refused(struct daxpin_uring *uring)

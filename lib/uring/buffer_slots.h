@@ -43,13 +43,46 @@ int dp_uring_table_prepare_all(struct daxpin_uring *uring);
 void dp_uring_table_close_inherited(struct daxpin_uring *uring);
 void dp_uring_table_info(const struct daxpin_uring *uring,
 			 struct daxpin_uring_info *info);
-/* The slot number that a request may name, which then counts as its user; or -1. */
-int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t segment);
-void dp_uring_slot_release(struct daxpin_uring *uring, int number);
+/* A request went plain, because its segment has no slot: the segment may ask for one. */
+void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t segment);
+/* The last request that named a slot which is wanted back is over. */
+void dp_uring_slot_left(struct daxpin_uring *uring, uint32_t segment);
 /* A request went plain for another reason. */
 void dp_uring_slot_refused(struct daxpin_uring *uring);
 
-/* Where a segment is mapped. In the header because each prep asks. */
+/* These are in the header because each request asks, at its prep and at its end. */
+
+/* The slot number that a request may name, which then counts as its user; or -1. */
+static inline int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t segment)
+{
+	struct dp_uring_table *table = &uring->table;
+	const struct dp_uring_segment *state = &table->segment_of[segment];
+	struct dp_uring_slot *slot;
+
+	assert(segment < uring->segments);
+	if (state->slot_index < 0 || state->is_leaving) {
+		dp_uring_slot_missed(uring, segment);
+		return -1;
+	}
+	slot = &table->slot_of[state->slot_index];
+	assert(slot->segment_index == segment);
+	slot->users++;
+	slot->last_use = ++table->use_clock;
+	return table->first_number + state->slot_index;
+}
+
+static inline void dp_uring_slot_release(struct daxpin_uring *uring, int number)
+{
+	struct dp_uring_table *table = &uring->table;
+	struct dp_uring_slot *slot =
+		&table->slot_of[number - table->first_number];
+
+	assert(slot->users);
+	if (!--slot->users && table->segment_of[slot->segment_index].is_leaving)
+		dp_uring_slot_left(uring, slot->segment_index);
+}
+
+/* Where a segment is mapped. */
 static inline char *dp_uring_segment_base(const struct daxpin_uring *uring,
 					  uint32_t segment)
 {

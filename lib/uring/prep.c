@@ -96,14 +96,21 @@ int prep_begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 	return 0;
 }
 
-/* From here on the sqe does nothing, whatever the call returns. */
 static int prep_check_usable(const struct daxpin_uring *uring,
 			     const struct daxpin_uring_io *io,
-			     struct io_uring_sqe *sqe)
+			     const struct io_uring_sqe *sqe)
 {
+	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter_ring(uring);
+}
+
+/* The sqe is in the queue all the same, so it is made to do nothing. */
+static __attribute__((cold))
+int prep_refuse(struct io_uring_sqe *sqe, int error)
+{
+	assert(error < 0);
 	if (sqe)
 		io_uring_prep_nop(sqe);
-	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter_ring(uring);
+	return error;
 }
 
 /* ---------------------------------------------------------- read and write */
@@ -118,13 +125,13 @@ DP_EXPORT int daxpin_uring_prep_read(struct daxpin_uring *uring,
 	void *at;
 	int ret = prep_check_usable(uring, io, sqe);
 
+	if (!ret)
+		ret = prep_begin_one(uring, io,
+				     &(struct piece){ extent, offset, length },
+				     DAXPIN_HOLD_WRITE, uring->read_label, true,
+				     &at);
 	if (ret)
-		return ret;
-	ret = prep_begin_one(uring, io,
-			     &(struct piece){ extent, offset, length },
-			     DAXPIN_HOLD_WRITE, uring->read_label, true, &at);
-	if (ret)
-		return ret;
+		return prep_refuse(sqe, ret);
 	if (io->fixed >= 0)
 		io_uring_prep_read_fixed(sqe, fd, at, length, file_offset,
 					 io->fixed);
@@ -143,13 +150,13 @@ DP_EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
 	void *at;
 	int ret = prep_check_usable(uring, io, sqe);
 
+	if (!ret)
+		ret = prep_begin_one(uring, io,
+				     &(struct piece){ extent, offset, length },
+				     DAXPIN_HOLD_READ, uring->write_label, true,
+				     &at);
 	if (ret)
-		return ret;
-	ret = prep_begin_one(uring, io,
-			     &(struct piece){ extent, offset, length },
-			     DAXPIN_HOLD_READ, uring->write_label, true, &at);
-	if (ret)
-		return ret;
+		return prep_refuse(sqe, ret);
 	if (io->fixed >= 0)
 		io_uring_prep_write_fixed(sqe, fd, at, length, file_offset,
 					  io->fixed);
@@ -207,15 +214,14 @@ static int prep_use_slot_of_pieces(struct daxpin_uring *uring,
 	return prep_use_slot(uring, segment, can);
 }
 
-static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
-		       struct io_uring_sqe *sqe, int fd,
-		       struct daxpin_uring_vec *vec, struct iovec *iov,
-		       uint32_t count, uint64_t file_offset, bool read)
+/* All are held, and the request has begun; or none is. */
+static int prep_begin_pieces(struct daxpin_uring *uring,
+			     struct daxpin_uring_io *io,
+			     struct daxpin_uring_vec *vec, struct iovec *iov,
+			     uint32_t count, bool read)
 {
-	int ret = prep_check_usable(uring, io, sqe);
+	int ret;
 
-	if (ret)
-		return ret;
 	if (!vec || !iov || !count || count > VECTORS_MAX)
 		return -EINVAL;
 	for (uint32_t i = 0; i < count; i++)
@@ -229,6 +235,20 @@ static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 	io->vec = vec;
 	io->vec_count = count;
 	prep_begin(uring, io, prep_use_slot_of_pieces(uring, vec, count));
+	return 0;
+}
+
+static int prep_pieces(struct daxpin_uring *uring, struct daxpin_uring_io *io,
+		       struct io_uring_sqe *sqe, int fd,
+		       struct daxpin_uring_vec *vec, struct iovec *iov,
+		       uint32_t count, uint64_t file_offset, bool read)
+{
+	int ret = prep_check_usable(uring, io, sqe);
+
+	if (!ret)
+		ret = prep_begin_pieces(uring, io, vec, iov, count, read);
+	if (ret)
+		return prep_refuse(sqe, ret);
 	if (read)
 		io_uring_prep_readv(sqe, fd, iov, count, file_offset);
 	else
@@ -280,16 +300,16 @@ DP_EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
 	void *at;
 	int ret = prep_check_usable(uring, io, sqe);
 
-	if (ret)
-		return ret;
 	if (msg_flags & MSG_ZEROCOPY || flags & ~DAXPIN_URING_SEND_COPY)
-		return -EINVAL;
-	ret = prep_begin_one(
-		uring, io, &(struct piece){ extent, offset, length },
-		DAXPIN_HOLD_READ, uring->send_label,
-		uring->has_send_zc && !(flags & DAXPIN_URING_SEND_COPY), &at);
+		ret = -EINVAL;
+	if (!ret)
+		ret = prep_begin_one(
+			uring, io, &(struct piece){ extent, offset, length },
+			DAXPIN_HOLD_READ, uring->send_label,
+			uring->has_send_zc && !(flags & DAXPIN_URING_SEND_COPY),
+			&at);
 	if (ret)
-		return ret;
+		return prep_refuse(sqe, ret);
 	if (io->fixed >= 0)
 		io_uring_prep_send_zc_fixed(sqe, fd, at, length, msg_flags, 0,
 					    io->fixed);
@@ -309,17 +329,15 @@ DP_EXPORT int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
 	void *at;
 	int ret = prep_check_usable(uring, io, sqe);
 
+	if (!ret && !ret_memory)
+		ret = -EINVAL;
+	if (!ret)
+		ret = prep_begin_one(uring, io,
+				     &(struct piece){ extent, offset, length },
+				     access, uring->command_label, true, &at);
 	if (ret)
-		return ret;
-	if (!ret_memory)
-		return -EINVAL;
-	ret = prep_begin_one(uring, io,
-			     &(struct piece){ extent, offset, length }, access,
-			     uring->command_label, true, &at);
-	if (ret)
-		return ret;
-	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = fd;
+		return prep_refuse(sqe, ret);
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
 	sqe->cmd_op = cmd_op;
 	if (io->fixed >= 0) {
 		sqe->uring_cmd_flags = IORING_URING_CMD_FIXED;
@@ -468,7 +486,10 @@ static int reap_one(struct reap *reap, struct io_uring_cqe *cqe)
 	bool was_in_use = io && io->uring;
 	int ret = 0;
 
-	memcpy(copy.bytes, cqe, is_big ? sizeof(copy) : sizeof(*cqe));
+	/* Of fixed sizes: one copy of a variable size would be a call. */
+	memcpy(copy.bytes, cqe, sizeof(*cqe));
+	if (is_big)
+		memcpy(copy.bytes + sizeof(*cqe), cqe + 1, sizeof(*cqe));
 	io_uring_cqe_seen(reap->ring, cqe);
 	reap->was_entered = false;
 	if (io)

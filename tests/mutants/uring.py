@@ -7,11 +7,11 @@ SLOTS = ['tests/unit/uring_buffer_slots', 'shmem']
 MUTANTS = [
     ('prep-registers', SLOTS, 'lib/uring/buffer_slots.c',
      'a prep pins a segment, and takes as long as that does',
-     '''		slots_miss(table, index);
-''',
-     '''		slots_miss(table, index);
-		dp_uring_table_fill_on_demand(uring);
-''',
+     '''		table->asking = index;
+}''',
+     '''		table->asking = index;
+	dp_uring_table_fill_on_demand(uring);
+}''',
      'a_prep_registers_nothing'),
     ('never-shared', SHARE, 'lib/uring/share.c',
      'each ring pins a segment for itself',
