@@ -1,12 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A slot on media is a name and a word. While the word says none the name is
- * nothing, so a new name is made durable first, then the word. Looking a name
- * up is a search through the names' hashes in memory: a slot is found by what
- * it is called, and never moves.
+ * nothing, so a new name is made durable first, then the word. A slot is found
+ * by its name, through a table of hashes in memory, and never moves.
  *
- * The mutex guards the fields of the slots. A claimed slot belongs to one
- * publish, which alone changes what it names.
+ *	FREE --> NEW --> NAMED --> FREE
+ *	          |
+ *	          `---> FREE
+ *
+ *	FREE -> NEW	[root_take], claimed by the publish that makes the name:
+ *			the slot has its name, and word 0
+ *	NEW -> NAMED	[dp_root_settle]
+ *	NEW -> FREE	[dp_root_unclaim]
+ *	NAMED -> NAMED	[dp_root_settle] to another extent: one store of the word
+ *	NAMED -> FREE	[dp_root_settle] to nothing
+ *
+ * Names come and go under the mutex; who looks for one takes no lock. `version`
+ * is odd while names change. Whoever found it even, searched, and then finds it
+ * unchanged saw names as they were at one moment: each store of a change is a
+ * release behind the store that makes version odd, and each load of a search is
+ * an acquire before the second load of version. So a search that saw any such
+ * store sees version changed, and one that saw none saw what was there before.
+ * A search that meets changes again and again takes the mutex, under which there
+ * are none: a thread that was stopped in the middle of a change does not keep
+ * others spinning.
+ *
+ * The word of a slot is not guarded by version: it is one store, and the name
+ * that it belongs to was there when it was loaded.
+ *
+ * claims: bit 0 is set while a publish has the slot, which then alone changes it
+ * (D18); above it is counted how often the slot's name has changed. A claim is
+ * one CAS from what was loaded while the slot had that name. If the name has
+ * gone meanwhile, the count is another one, and the CAS fails.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,13 +41,24 @@
 #define ROOTS_SIZE	(DP_ROOTS * sizeof(struct dp_root))
 #define WORD_OFFSET	offsetof(struct dp_root, word)
 
+/* In a slot's claims. */
+#define CLAIMED		1ull
+#define NAMES_ONE	2ull
+
+/* So often names may change during a search before it waits for the mutex. */
+#define LOOKS		8u
+
 int dp_roots_init(struct dp_roots *roots, char *base,
 		  const struct dp_bad_view *view, uint64_t seed,
 		  struct dp_persist *persist)
 {
-	roots->slot = calloc(DP_ROOTS, sizeof(*roots->slot));
+	size_t size = DP_ROOTS * sizeof(*roots->slot);
+
+	roots->slot = aligned_alloc(DP_CACHE_LINE, size);
 	if (!roots->slot)
 		return -ENOMEM;
+	memset(roots->slot, 0, size);
+	memset(roots->free, 0xff, sizeof(roots->free));
 	pthread_mutex_init(&roots->mutex, NULL);
 	roots->media = (struct dp_root *)(base + DP_ROOTS_OFFSET);
 	roots->view = view;
@@ -40,10 +76,146 @@ void dp_roots_fini(struct dp_roots *roots)
 	roots->slot = NULL;
 }
 
-/* A name's hash says nothing of the slot, unlike its check on media. */
-static uint64_t root_hash_of(const char name[DP_ROOT_NAME_MAX])
+/* A name with its padding, in the parts in which it is loaded and stored. */
+struct name {
+	uint64_t part[DP_ROOT_NAME_PARTS];
+	uint32_t parts;			/* up to the one that has the first NUL */
+	uint32_t hash;			/* where to look for it */
+};
+
+static uint64_t name_part(const char *text, size_t length)
 {
-	return dp_root_name_check(0, 0, name);
+	uint64_t part = 0;
+
+	if (length >= sizeof(part))
+		memcpy(&part, text, sizeof(part));
+	else
+		for (size_t i = 0; i < length; i++)
+			part |= (uint64_t)(uint8_t)text[i] << i * 8;
+	return part;
+}
+
+static void name_pad(struct name *name, const char *text)
+{
+	size_t length = strnlen(text, DP_ROOT_NAME_MAX), at = 0;
+	uint64_t hash = 0;
+
+	assert(length && length < DP_ROOT_NAME_MAX);
+	memset(name->part, 0, sizeof(name->part));
+	name->parts = 0;
+	do {
+		uint64_t part = name_part(text + at, length - at);
+
+		name->part[name->parts++] = part;
+		hash = (hash ^ part) * 0x9e3779b97f4a7c15ull;
+		hash ^= hash >> 32;
+		at += sizeof(part);
+	} while (at <= length);
+	name->hash = hash;
+}
+
+/* ------------------------------------------------- a slot, and those named */
+
+static uint64_t root_pack(struct dp_root_word word)
+{
+	return word.block | (uint64_t)word.gen << 32;
+}
+
+static struct dp_root_word root_word(const struct dp_roots *roots,
+				     uint32_t slot)
+{
+	uint64_t packed = atomic_load_explicit(&roots->slot[slot].word,
+					       memory_order_acquire);
+
+	return (struct dp_root_word) { packed & UINT32_MAX, packed >> 32 };
+}
+
+static void root_set_word(struct dp_roots *roots, uint32_t slot,
+			  struct dp_root_word word)
+{
+	atomic_store_explicit(&roots->slot[slot].word, root_pack(word),
+			      memory_order_release);
+}
+
+static bool root_is_called(const struct dp_root_slot *slot,
+			   const struct name *name)
+{
+	/* Behind a NUL there is nothing but padding. */
+	for (uint32_t i = 0; i < name->parts; i++)
+		if (name->part[i] != atomic_load_explicit(&slot->name[i],
+							  memory_order_acquire))
+			return false;
+	return true;
+}
+
+static void root_load_name(const struct dp_root_slot *slot, struct name *ret)
+{
+	for (uint32_t i = 0; i < DP_ROOT_NAME_PARTS; i++)
+		ret->part[i] = atomic_load_explicit(&slot->name[i],
+						    memory_order_acquire);
+}
+
+static void root_set_name(struct dp_root_slot *slot, const struct name *name)
+{
+	for (uint32_t i = 0; i < DP_ROOT_NAME_PARTS; i++)
+		atomic_store_explicit(&slot->name[i], name->part[i],
+				      memory_order_release);
+}
+
+/* What stands at a place, counted from where a hash leads: a slot + 1, or 0. */
+static uint32_t root_place(const struct dp_roots *roots, uint32_t at)
+{
+	return atomic_load_explicit(&roots->place[at % DP_ROOT_PLACES],
+				    memory_order_acquire);
+}
+
+static void root_set_place(struct dp_roots *roots, uint32_t at, uint32_t what)
+{
+	atomic_store_explicit(&roots->place[at % DP_ROOT_PLACES], what,
+			      memory_order_release);
+}
+
+/* The slot of a name. DP_ROOTS: there is none, or names change meanwhile. */
+static uint32_t root_search(const struct dp_roots *roots,
+			    const struct name *name)
+{
+	uint32_t what;
+
+	for (uint32_t i = 0; i < DP_ROOT_PLACES; i++) {
+		what = root_place(roots, name->hash + i);
+		if (!what)
+			break;
+		if (root_is_called(&roots->slot[what - 1], name))
+			return what - 1;
+	}
+	return DP_ROOTS;
+}
+
+/* Of two slots with one name, which damage can leave, the first is found. */
+static void root_list(struct dp_roots *roots, uint32_t slot)
+{
+	uint32_t at = roots->slot[slot].hash;
+
+	while (root_place(roots, at))
+		at++;
+	root_set_place(roots, at, slot + 1);
+}
+
+/* Those behind it move up, so that no search ends before it is there. */
+static void root_unlist(struct dp_roots *roots, uint32_t slot)
+{
+	uint32_t gap = roots->slot[slot].hash, at, what, home;
+
+	while (root_place(roots, gap) != slot + 1)
+		gap++;
+	for (at = gap + 1; (what = root_place(roots, at)); at++) {
+		home = roots->slot[what - 1].hash;
+		if ((at - home) % DP_ROOT_PLACES < (at - gap) % DP_ROOT_PLACES)
+			continue;
+		root_set_place(roots, gap, what);
+		gap = at;
+	}
+	root_set_place(roots, gap, 0);
 }
 
 /* ---------------------------------------------------------------- at open */
@@ -69,12 +241,18 @@ static bool root_is_padded(const char name[DP_ROOT_NAME_MAX])
 	return length == DP_ROOT_NAME_MAX;
 }
 
+static void root_occupy(struct dp_roots *roots, uint32_t slot)
+{
+	roots->free[slot / 64] &= ~(1ull << slot % 64);
+}
+
 static int root_load(struct dp_roots *roots, uint32_t index,
 		     const struct dp_root *media,
 		     const struct dp_errmsg *errmsg)
 {
 	struct dp_root_slot *slot = &roots->slot[index];
 	struct dp_root_word word;
+	struct name name;
 
 	if (!dp_root_decode(roots->seed, index, media->word, &word))
 		return root_damaged(index, "the word does not check out",
@@ -86,20 +264,20 @@ static int root_load(struct dp_roots *roots, uint32_t index,
 	    !root_is_padded(media->name))
 		return root_damaged(index, "the name does not check out",
 				    errmsg);
-	memcpy(slot->name, media->name, sizeof(slot->name));
-	slot->hash = root_hash_of(slot->name);
-	slot->block = word.block;
-	slot->gen = word.gen;
+	name_pad(&name, media->name);
+	root_set_name(slot, &name);
+	slot->hash = name.hash;
+	root_set_word(roots, index, word);
+	root_list(roots, index);
+	root_occupy(roots, index);
 	return 0;
 }
 
-/* A slot under a name that cannot be asked for: it does not end with a NUL. */
-static void root_go_around(struct dp_root_slot *slot)
+/* No name leads to it, and it is not free. */
+static void root_go_around(struct dp_roots *roots, uint32_t slot)
 {
-	memset(slot, 0, sizeof(*slot));
-	memset(slot->name, 0xff, sizeof(slot->name));
-	slot->hash = root_hash_of(slot->name);
-	slot->damaged = true;
+	roots->slot[slot].damaged = true;
+	root_occupy(roots, slot);
 }
 
 /* What cannot be read is shown as zeroes: no word of it checks out (D6). */
@@ -139,16 +317,16 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		dp_lanes_patch(lanes, DP_ROOTS_OFFSET, ROOTS_SIZE,
 			       (char *)copy);
 	for (uint32_t i = 0; !ret && i < DP_ROOTS; i++) {
-		struct dp_root_slot *slot = &roots->slot[i];
+		struct dp_root_word word;
 
 		ret = root_load(roots, i, &copy[i], errmsg);
 		if (ret == -EUCLEAN && degraded) {
-			root_go_around(slot);
+			root_go_around(roots, i);
 			ret = 0;
 		}
-		if (!ret && slot->block)
-			slot->counted = fn(arg, (struct dp_root_word) {
-					   slot->block, slot->gen });
+		word = root_word(roots, i);
+		if (!ret && word.block)
+			roots->slot[i].counted = fn(arg, word);
 	}
 	free(copy);
 	return ret;
@@ -167,115 +345,237 @@ bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,
 
 /* ----------------------------------------------------------------- by name */
 
-/* The slot of a name, or of "": a free one. DP_ROOTS: there is none. */
-static uint32_t root_search(const struct dp_roots *roots,
-			    const char name[DP_ROOT_NAME_MAX])
-{
-	uint64_t hash = name[0] ? root_hash_of(name) : 0;
-	uint32_t i;
+/* Where a name was, or that it was nowhere, at one moment. */
+struct look {
+	uint64_t version;
+	uint32_t slot;			/* or DP_ROOTS */
+	struct dp_root_word word;	/* block 0: it names nothing */
+};
 
-	for (i = 0; i < DP_ROOTS; i++)
-		if (roots->slot[i].hash == hash &&
-		    !memcmp(roots->slot[i].name, name, DP_ROOT_NAME_MAX))
-			break;
-	return i;
+static uint64_t roots_version(const struct dp_roots *roots)
+{
+	return atomic_load_explicit(&roots->version, memory_order_acquire);
 }
 
-static void root_pad(char padded[DP_ROOT_NAME_MAX], const char *name)
+/* false: names change meanwhile. */
+static bool root_try_look(const struct dp_roots *roots, const struct name *name,
+			  struct look *ret_look)
 {
-	size_t length = strlen(name);
-
-	assert(length && length < DP_ROOT_NAME_MAX);
-	memset(padded, 0, DP_ROOT_NAME_MAX);
-	memcpy(padded, name, length);
+	ret_look->version = roots_version(roots);
+	ret_look->slot = root_search(roots, name);
+	ret_look->word = (struct dp_root_word) { 0, 0 };
+	if (ret_look->slot < DP_ROOTS)
+		ret_look->word = root_word(roots, ret_look->slot);
+	return !(ret_look->version & 1) &&
+	       roots_version(roots) == ret_look->version;
 }
 
-int dp_root_find(struct dp_roots *roots, const char *name,
+static void root_look(struct dp_roots *roots, const struct name *name,
+		      struct look *ret_look)
+{
+	bool still;
+
+	for (uint32_t i = 0; i < LOOKS; i++)
+		if (root_try_look(roots, name, ret_look))
+			return;
+	pthread_mutex_lock(&roots->mutex);
+	still = root_try_look(roots, name, ret_look);
+	/* Names change under the mutex alone. */
+	assert(still);
+	pthread_mutex_unlock(&roots->mutex);
+}
+
+int dp_root_find(struct dp_roots *roots, const char *text,
 		 struct dp_root_word *ret_word)
 {
-	char padded[DP_ROOT_NAME_MAX];
-	struct dp_root_word word = { 0, 0 };
-	uint32_t slot;
+	struct name name;
+	struct look look;
 
-	root_pad(padded, name);
-	pthread_mutex_lock(&roots->mutex);
-	slot = root_search(roots, padded);
-	if (slot < DP_ROOTS)
-		word = (struct dp_root_word) { roots->slot[slot].block,
-					       roots->slot[slot].gen };
-	pthread_mutex_unlock(&roots->mutex);
-	if (!word.block)
+	name_pad(&name, text);
+	root_look(roots, &name, &look);
+	if (!look.word.block)
 		return -ENOENT;
-	*ret_word = word;
+	*ret_word = look.word;
 	return 0;
+}
+
+static bool root_try_at(const struct dp_roots *roots, uint32_t slot,
+			struct name *ret_name, struct dp_root_word *ret_word)
+{
+	uint64_t version = roots_version(roots);
+
+	*ret_word = root_word(roots, slot);
+	root_load_name(&roots->slot[slot], ret_name);
+	return !(version & 1) && roots_version(roots) == version;
+}
+
+bool dp_root_at(struct dp_roots *roots, uint32_t slot,
+		char ret_name[DP_ROOT_NAME_MAX], struct dp_root_word *ret_word)
+{
+	struct dp_root_word word;
+	struct name name;
+	bool still = false;
+
+	for (uint32_t i = 0; !still && i < LOOKS; i++)
+		still = root_try_at(roots, slot, &name, &word);
+	if (!still) {
+		pthread_mutex_lock(&roots->mutex);
+		still = root_try_at(roots, slot, &name, &word);
+		assert(still);
+		pthread_mutex_unlock(&roots->mutex);
+	}
+	if (!word.block)
+		return false;
+	memcpy(ret_name, name.part, DP_ROOT_NAME_MAX);
+	*ret_word = word;
+	return true;
 }
 
 /* ------------------------------------------------------------------ change */
 
-static int root_claim_locked(struct dp_roots *roots,
-			     const char name[DP_ROOT_NAME_MAX], bool make,
-			     uint32_t *ret_slot)
+/* Under the mutex, around every change of names. */
+static void roots_change(struct dp_roots *roots)
 {
-	static const char none[DP_ROOT_NAME_MAX];
-	uint32_t index = root_search(roots, name);
-	bool known = index < DP_ROOTS;
+	uint64_t version = atomic_load_explicit(&roots->version,
+						memory_order_relaxed);
 
-	if (!known && !make)
-		return -ENOENT;
-	if (!known)
-		index = root_search(roots, none);
+	assert(!(version & 1));
+	atomic_store_explicit(&roots->version, version + 1,
+			      memory_order_relaxed);
+}
+
+static void roots_changed(struct dp_roots *roots)
+{
+	uint64_t version = atomic_load_explicit(&roots->version,
+						memory_order_relaxed);
+
+	assert(version & 1);
+	atomic_store_explicit(&roots->version, version + 1,
+			      memory_order_release);
+}
+
+static uint64_t root_load_claim(const struct dp_roots *roots, uint32_t slot)
+{
+	return atomic_load_explicit(&roots->slot[slot].claims,
+				    memory_order_acquire);
+}
+
+/* The claim ends; renamed: and so does the slot's name. */
+static void root_end_claim(struct dp_roots *roots, uint32_t slot, bool renamed)
+{
+	uint64_t claim = root_load_claim(roots, slot);
+
+	assert(claim & CLAIMED);
+	claim &= ~CLAIMED;
+	atomic_store_explicit(&roots->slot[slot].claims,
+			      renamed ? claim + NAMES_ONE : claim,
+			      memory_order_release);
+}
+
+/* A free slot, or DP_ROOTS. */
+static uint32_t roots_find_free(const struct dp_roots *roots)
+{
+	for (uint32_t i = 0; i < DP_ROOTS / 64; i++)
+		if (roots->free[i])
+			return i * 64 + __builtin_ctzll(roots->free[i]);
+	return DP_ROOTS;
+}
+
+/* Under the mutex: a free slot becomes that of a new name, and is claimed. */
+static int root_take(struct dp_roots *roots, const struct name *name,
+		     uint32_t *ret_slot)
+{
+	uint32_t index = roots_find_free(roots);
+	struct dp_root_slot *slot = &roots->slot[index];
+
 	if (index == DP_ROOTS)
 		return -ENOSPC;
+	/* D1: so dp_root_is_new(), and its name is written first. */
+	assert(!root_word(roots, index).block);
+	root_occupy(roots, index);
+	/* Nobody has it, and who comes too late for its last name fails. */
+	atomic_store_explicit(&slot->claims, root_load_claim(roots, index) +
+			      NAMES_ONE + CLAIMED, memory_order_release);
+	roots_change(roots);
+	root_set_name(slot, name);
+	slot->hash = name->hash;
+	root_list(roots, index);
+	roots_changed(roots);
 	*ret_slot = index;
-	if (roots->slot[index].claimed)
-		return -EBUSY;
-	if (!known) {
-		/* D1: so dp_root_is_new(), and its name is written first. */
-		assert(!roots->slot[index].block);
-		memcpy(roots->slot[index].name, name, DP_ROOT_NAME_MAX);
-		roots->slot[index].hash = root_hash_of(name);
-	}
-	roots->slot[index].claimed = true;
 	return 0;
 }
 
-int dp_root_claim(struct dp_roots *roots, const char *name, bool make,
-		  uint32_t *ret_slot)
+/* -EAGAIN: another thread has just made it. */
+static int root_make(struct dp_roots *roots, const struct name *name,
+		     uint32_t *ret_slot)
 {
-	char padded[DP_ROOT_NAME_MAX];
-	int ret;
+	int ret = -EAGAIN;
 
-	root_pad(padded, name);
 	pthread_mutex_lock(&roots->mutex);
-	ret = root_claim_locked(roots, padded, make, ret_slot);
+	if (root_search(roots, name) == DP_ROOTS)
+		ret = root_take(roots, name, ret_slot);
 	pthread_mutex_unlock(&roots->mutex);
 	return ret;
 }
 
-/* What it names from now on; nothing: the slot is free. */
-static void root_end_claim(struct dp_roots *roots, uint32_t index,
-			   struct dp_root_word word)
+/* Of a slot that had the name at that look. -EAGAIN: names changed. */
+static int root_try_claim(struct dp_roots *roots, const struct look *look)
 {
-	struct dp_root_slot *slot = &roots->slot[index];
+	uint64_t claim = root_load_claim(roots, look->slot);
 
-	assert(slot->claimed);
-	slot->claimed = false;
-	slot->block = word.block;
-	slot->gen = word.gen;
-	if (word.block)
-		return;
-	memset(slot->name, 0, sizeof(slot->name));
-	slot->hash = 0;
+	/* The name was still there when claim was loaded. */
+	if (roots_version(roots) != look->version)
+		return -EAGAIN;
+	if (claim & CLAIMED)
+		return -EBUSY;
+	return atomic_compare_exchange_strong_explicit(
+		       &roots->slot[look->slot].claims, &claim, claim | CLAIMED,
+		       memory_order_acq_rel, memory_order_relaxed) ?
+	       0 : -EAGAIN;
+}
+
+int dp_root_claim(struct dp_roots *roots, const char *text, bool make,
+		  uint32_t *ret_slot)
+{
+	struct name name;
+	struct look look;
+	int ret;
+
+	name_pad(&name, text);
+	do {
+		root_look(roots, &name, &look);
+		if (look.slot < DP_ROOTS)
+			ret = root_try_claim(roots, &look);
+		else
+			ret = make ? root_make(roots, &name, &look.slot) :
+			      -ENOENT;
+	} while (ret == -EAGAIN);
+	*ret_slot = look.slot;
+	return ret;
+}
+
+/* A claimed slot is free again. */
+static void root_give_back(struct dp_roots *roots, uint32_t index)
+{
+	static const struct name none;
+
+	pthread_mutex_lock(&roots->mutex);
+	roots_change(roots);
+	root_unlist(roots, index);
+	root_set_name(&roots->slot[index], &none);
+	root_set_word(roots, index, (struct dp_root_word) { 0, 0 });
+	root_end_claim(roots, index, true);
+	roots_changed(roots);
+	roots->free[index / 64] |= 1ull << index % 64;
+	pthread_mutex_unlock(&roots->mutex);
 }
 
 void dp_root_unclaim(struct dp_roots *roots, uint32_t slot)
 {
-	struct dp_root_slot *it = &roots->slot[slot];
-
-	pthread_mutex_lock(&roots->mutex);
-	root_end_claim(roots, slot,
-		       (struct dp_root_word){ it->block, it->gen });
-	pthread_mutex_unlock(&roots->mutex);
+	if (dp_root_is_new(roots, slot))
+		root_give_back(roots, slot);
+	else
+		root_end_claim(roots, slot, false);
 }
 
 struct dp_lane_entry dp_root_change(const struct dp_roots *roots, uint32_t slot,
@@ -291,55 +591,51 @@ struct dp_lane_entry dp_root_change(const struct dp_roots *roots, uint32_t slot,
 
 bool dp_root_is_new(const struct dp_roots *roots, uint32_t slot)
 {
-	assert(roots->slot[slot].claimed);
-	return !roots->slot[slot].block;
+	assert(root_load_claim(roots, slot) & CLAIMED);
+	return !root_word(roots, slot).block;
 }
 
 int dp_root_write_name(struct dp_roots *roots, uint32_t slot)
 {
 	struct dp_root *to = &roots->media[slot];
-	const char *name = roots->slot[slot].name;
+	struct name name;
 
 	assert(dp_root_is_new(roots, slot));
-	dp_persist_copy(roots->persist, to->name, name, DP_ROOT_NAME_MAX);
+	root_load_name(&roots->slot[slot], &name);
+	dp_persist_copy(roots->persist, to->name, name.part, DP_ROOT_NAME_MAX);
 	dp_persist_store(roots->persist, &to->name_check,
-			 dp_root_name_check(roots->seed, slot, name));
+			 dp_root_name_check(roots->seed, slot,
+					    (const char *)name.part));
 	return dp_persist_flush(roots->persist, to, sizeof(*to));
-}
-
-bool dp_root_at(struct dp_roots *roots, uint32_t slot,
-		char ret_name[DP_ROOT_NAME_MAX], struct dp_root_word *ret_word)
-{
-	const struct dp_root_slot *it = &roots->slot[slot];
-	bool named;
-
-	pthread_mutex_lock(&roots->mutex);
-	named = it->block && it->name[0];
-	if (named) {
-		memcpy(ret_name, it->name, DP_ROOT_NAME_MAX);
-		*ret_word = (struct dp_root_word) { it->block, it->gen };
-	}
-	pthread_mutex_unlock(&roots->mutex);
-	return named;
 }
 
 uint64_t dp_root_counted(const struct dp_roots *roots, uint32_t slot)
 {
-	const struct dp_root_slot *it = &roots->slot[slot];
-
-	assert(it->claimed);
-	return it->counted ? it->block : 0;
+	assert(root_load_claim(roots, slot) & CLAIMED);
+	return roots->slot[slot].counted ? root_word(roots, slot).block : 0;
 }
 
 uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
 			struct dp_root_word word)
 {
-	uint64_t was;
+	uint64_t was = dp_root_counted(roots, slot);
 
-	pthread_mutex_lock(&roots->mutex);
-	was = dp_root_counted(roots, slot);
-	root_end_claim(roots, slot, word);
 	roots->slot[slot].counted = word.block != 0;
-	pthread_mutex_unlock(&roots->mutex);
+	if (word.block) {
+		root_set_word(roots, slot, word);
+		root_end_claim(roots, slot, false);
+	} else {
+		root_give_back(roots, slot);
+	}
 	return was;
+}
+
+struct dp_root_view dp_root_view(const struct dp_roots *roots, uint32_t slot)
+{
+	return (struct dp_root_view) {
+		.word = root_word(roots, slot),
+		.claimed = root_load_claim(roots, slot) & CLAIMED,
+		.counted = roots->slot[slot].counted,
+		.damaged = roots->slot[slot].damaged,
+	};
 }

@@ -12,24 +12,39 @@
 #include "media/layout.h"
 #include "media/persist.h"
 
+#define DP_ROOT_NAME_PARTS (DP_ROOT_NAME_MAX / sizeof(uint64_t))
+#define DP_ROOT_PLACES	(2 * DP_ROOTS)	/* a power of two: half of them empty */
+
 /* private to root.c */
 struct dp_root_slot {
-	char name[DP_ROOT_NAME_MAX];	/* "": the slot is free */
-	uint64_t hash;
-	uint64_t block;			/* 0: claimed, and not durable yet */
-	uint32_t gen;
-	bool claimed;
+	/* What a search reads has a cache line. */
+	_Atomic uint64_t name[DP_ROOT_NAME_PARTS] DP_ALIGNED;
+	_Atomic uint64_t word;		/* 0: free, or not durable yet */
+	uint32_t hash;			/* of the name, while it has one */
+	_Atomic uint64_t claims DP_ALIGNED;
 	bool counted;			/* in the roots of the extent's lease */
 	bool damaged;			/* a degraded open goes around it */
 };
 
+/* private to root.c */
 struct dp_roots {
-	pthread_mutex_t mutex;
 	struct dp_root *media;
 	const struct dp_bad_view *view;	/* of segment 0, for reading it */
 	uint64_t seed;
 	struct dp_persist *persist;
 	struct dp_root_slot *slot;
+	pthread_mutex_t mutex DP_ALIGNED;	/* of the names */
+	uint64_t free[DP_ROOTS / 64];		/* slots without one */
+	_Atomic uint64_t version DP_ALIGNED;	/* odd while names change */
+	_Atomic uint16_t place[DP_ROOT_PLACES];	/* by hash: a slot + 1, or 0 */
+};
+
+/* A slot, taken apart. */
+struct dp_root_view {
+	struct dp_root_word word;
+	bool claimed;
+	bool counted;
+	bool damaged;
 };
 
 int dp_roots_init(struct dp_roots *roots, char *base,
@@ -52,7 +67,7 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,
 		     uint64_t value);
 
-/* What a name names: -ENOENT nothing. */
+/* What a name names: -ENOENT nothing. Takes no lock, unless names come and go. */
 int dp_root_find(struct dp_roots *roots, const char *name,
 		 struct dp_root_word *ret_word);
 
@@ -82,6 +97,9 @@ uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
 /* The name of a slot and what it says; false: it names nothing. */
 bool dp_root_at(struct dp_roots *roots, uint32_t slot,
 		char ret_name[DP_ROOT_NAME_MAX], struct dp_root_word *ret_word);
+
+/* A slot of which no publish is under way. */
+struct dp_root_view dp_root_view(const struct dp_roots *roots, uint32_t slot);
 
 /* Of a claimed slot: the block whose lease counts it, or 0. */
 uint64_t dp_root_counted(const struct dp_roots *roots, uint32_t slot);

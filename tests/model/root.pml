@@ -16,8 +16,8 @@
  *	lib/media/root.c: dp_root_claim dp_root_unclaim dp_root_settle
  *	lib/media/root.c: dp_root_counted
  *
- * Left out: names, holds, the medium between claim and settle. What is done
- * under the mutex of the directory is one step.
+ * Left out: names (names.pml: a claim is one step), holds, the medium between
+ * claim and settle.
  *
  * Mutants:
  *	LOOK_THEN_COUNT: D14: ROOT looks for a claim before it counts, not after
@@ -102,9 +102,10 @@ inline settle_root(slot, to)
 #endif
 	atomic {
 		assert(claimed[slot]);				/* D18 */
-		was = names[slot]; names[slot] = to; claimed[slot] = false;
+		was = names[slot]; names[slot] = to;
 		check()
 	};
+	claimed[slot] = false;
 	if
 #ifdef MUTANT_UNCOUNTED_FIRST
 	:: false

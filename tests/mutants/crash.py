@@ -195,7 +195,7 @@ int dp_lane_run'''),
 '''),
     ('root-slot-not-claimed', SIM, 'lib/media/root.c',
      'two batches change one root',
-     '''	if (roots->slot[index].claimed)
+     '''	if (claim & CLAIMED)
 		return -EBUSY;
 ''',
      ''''''),

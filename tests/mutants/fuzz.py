@@ -117,12 +117,11 @@ MUTANTS = [
      'uint64_t gen = step->handle.life;'),
     ('calls-cleared-root', CALLS, 'lib/media/root.c',
      'a name that was taken away keeps its slot',
-     '''	memset(slot->name, 0, sizeof(slot->name));
-	slot->hash = 0;
-}
-
-void dp_root_unclaim''',
-     '''}
-
-void dp_root_unclaim'''),
+     '''	} else {
+		root_give_back(roots, slot);
+	}''',
+     '''	} else {
+		root_set_word(roots, slot, word);
+		root_end_claim(roots, slot, false);
+	}'''),
 ]

@@ -1029,6 +1029,19 @@ MUTANTS = [
      '''		*place = i + 1;''',
      '''		*place = i < STEPS_ON_STACK ? i + 1 : 0;''',
      'a_word_twice_is_found_in_a_batch_of_any_size'),
+    ('a-gap-is-left', PUBLISH, 'lib/media/root.c',
+     'names behind one that is taken away are lost',
+     '''		root_set_place(roots, gap, what);
+		gap = at;''',
+     '''		continue;''',
+     'names_stay_when_others_go'),
+    ('a-root-is-found-under-the-mutex', RULES, 'lib/media/root.c',
+     'whoever makes a name stops all who look for one',
+     '''	for (uint32_t i = 0; i < LOOKS; i++)
+		if (root_try_look(''',
+     '''	for (uint32_t i = LOOKS; i < LOOKS; i++)
+		if (root_try_look(''',
+     'hold_and_drop_never_sleep'),
     ('refused-pin-is-not-noted', RETRY, 'lib/reclaim/job.c',
      'a pin is refused in silence',
      '''	if (ret == -EAGAIN || ret == -ENOSPC)

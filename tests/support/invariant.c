@@ -133,13 +133,13 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 /* A lease counts the roots that name it, and those live (D14). */
 static void check_root(struct daxpin_pool *pool, uint32_t index)
 {
-	const struct dp_root_slot *slot = &pool->roots.slot[index];
+	struct dp_root_view slot = dp_root_view(&pool->roots, index);
 	struct dp_lease_view view;
 	struct dp_root_word word;
 	uint64_t raw;
 	bool whole;
 
-	if (slot->damaged)
+	if (slot.damaged)
 		return;
 	memcpy(&raw, &pool->roots.media[index].word, sizeof(raw));
 	/* As in check_word(). */
@@ -149,14 +149,14 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 		       (char *)&raw);
 	whole = dp_root_decode(pool->media.seed, index, raw, &word);
 	assert(whole);
-	if (slot->claimed)
+	if (slot.claimed)
 		return;
-	assert(word.block == slot->block && word.gen == slot->gen);
-	if (!slot->counted)
+	assert(word.block == slot.word.block && word.gen == slot.word.gen);
+	if (!slot.counted)
 		return;
-	view = dp_lease_look(&pool->leases, slot->block);
+	view = dp_lease_look(&pool->leases, slot.word.block);
 	assert(view.state == DP_STATE_LIVE);
-	assert((view.life & DP_ROOT_GEN_MASK) == slot->gen);
+	assert((view.life & DP_ROOT_GEN_MASK) == slot.word.gen);
 }
 
 static void check_roots(struct daxpin_pool *pool)
@@ -165,7 +165,7 @@ static void check_roots(struct daxpin_pool *pool)
 
 	for (uint32_t i = 0; i < DP_ROOTS; i++) {
 		check_root(pool, i);
-		counted += pool->roots.slot[i].counted;
+		counted += dp_root_view(&pool->roots, i).counted;
 	}
 	for (uint64_t b = 0; b < dp_leases_blocks(&pool->leases); b++)
 		leases += dp_lease_roots(&pool->leases, b);

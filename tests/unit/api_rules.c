@@ -209,13 +209,14 @@ static void forbid_all_calls(void)
 
 /*
  * Every lock is taken by others, and any system call kills: holds and drops are
- * made all the same, the last of a retired extent too. In a child with a pool of
- * its own.
+ * made all the same, the last of a retired extent too, and a name is found. In a
+ * child with a pool of its own.
  */
 static int hold_where_nothing_may_sleep(void *arg)
 {
 	struct fixture *f = arg;
-	struct daxpin_extent live_one, retired;
+	struct daxpin_extent live_one, retired, found;
+	struct daxpin_op name = { .type = DAXPIN_OP_ROOT, .name = "a name" };
 	int failed = 0;
 
 	if (daxpin_pool_open(f->path, &f->options, &f->pool))
@@ -223,7 +224,9 @@ static int hold_where_nothing_may_sleep(void *arg)
 	live_one = live(f, 4096);
 	retired = live(f, 4096);
 	hold(f, retired);
-	if (publish(f, DAXPIN_OP_RETIRE, retired))
+	name.extent = live_one;
+	if (publish(f, DAXPIN_OP_RETIRE, retired) ||
+	    daxpin_publish(f->pool, &name, 1, NULL, NULL))
 		_exit(2);
 	lock_all(f->pool, live_one, retired);
 	forbid_all_calls();
@@ -232,6 +235,7 @@ static int hold_where_nothing_may_sleep(void *arg)
 		failed |= daxpin_hold_clone(f->pool, live_one, DAXPIN_HOLD_WRITE);
 		failed |= daxpin_drop(f->pool, live_one);
 		failed |= daxpin_drop(f->pool, live_one);
+		failed |= daxpin_root(f->pool, "a name", &found);
 	}
 	failed |= daxpin_drop(f->pool, retired);
 	failed |= daxpin_hold(f->pool, retired, DAXPIN_HOLD_READ) != -ESTALE;

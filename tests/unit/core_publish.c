@@ -368,22 +368,22 @@ static void a_word_twice_is_found_in_a_batch_of_any_size(void **state)
 					 128, 129, DAXPIN_OPS_MAX };
 	struct daxpin_op ops[DAXPIN_OPS_MAX];
 	struct fixture *f = *state;
-	struct daxpin_extent alive = live(f, 4096);
 
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
 		size_t last = counts[i] - 1;
+		struct daxpin_extent new = reserve(f, 4096);
 
-		for (size_t j = 0; j <= last; j++)
-			ops[j] = set(alive, j * 16, i);
+		for (size_t j = 0; j < last; j++)
+			ops[j] = keep(reserve(f, 4096));
 		for (size_t j = 0; j < last; j += 1 + last / 5) {
-			ops[last].offset = j * 16;
+			ops[last] = ops[j];
 			assert_fails_at(f, ops, last + 1, -EINVAL, last,
-					"sets the same word");
+					"another operation has the extent");
 		}
-		ops[last].offset = last * 16;
+		ops[last] = keep(new);
 		assert_int_equal(daxpin_publish(f->pool, ops, last + 1, NULL,
 						NULL), 0);
-		assert_int_equal(word_at(f, alive, last * 16), i);
+		assert_int_equal(state_of(f, new), DAXPIN_STATE_LIVE);
 	}
 }
 
@@ -500,6 +500,51 @@ static void roots_can_be_listed(void **state)
 	assert_int_equal(daxpin_roots(f->pool, note_name, &names), 77);
 	assert_int_equal(names.count, 1);
 	assert_int_equal(daxpin_roots(f->pool, NULL, NULL), -EINVAL);
+}
+
+/* "x0", "x1" and so on name the extent, or nothing. */
+static void name_many(struct fixture *f, char letter,
+		      struct daxpin_extent extent)
+{
+	char name[16];
+
+	for (int i = 0; i < (int)DP_ROOTS / 2; i++) {
+		struct daxpin_op op = root(name, extent);
+
+		snprintf(name, sizeof(name), "%c%d", letter, i);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL),
+				 0);
+	}
+}
+
+static void assert_many(struct fixture *f, char letter,
+			struct daxpin_extent extent)
+{
+	char name[16];
+
+	for (int i = 0; i < (int)DP_ROOTS / 2; i++) {
+		snprintf(name, sizeof(name), "%c%d", letter, i);
+		assert_root(f, name, extent);
+	}
+}
+
+/* So many that their hashes meet; those that go stood before those that stay. */
+static void names_stay_when_others_go(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent one = live(f, 4096), other = live(f, 4096);
+
+	name_many(f, 'a', one);
+	name_many(f, 'b', other);
+	name_many(f, 'a', nothing);
+	assert_many(f, 'a', nothing);
+	assert_many(f, 'b', other);
+	name_many(f, 'c', one);
+	assert_many(f, 'b', other);
+	assert_many(f, 'c', one);
+	name_many(f, 'b', nothing);
+	assert_many(f, 'c', one);
+	dp_invariants(f->pool);
 }
 
 static void the_limit_of_roots(void **state)
@@ -752,6 +797,7 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 
 #define THREADS	4
 #define ROUNDS	400
+#define NAMES	700		/* that stay: so many that their hashes meet */
 
 static struct {
 	struct fixture *f;
@@ -800,6 +846,61 @@ static void *replace(void *arg)
 	return NULL;
 }
 
+/* Names of their own, of which none is in the way of another. */
+static void *name_and_forget(void *arg)
+{
+	struct daxpin_pool *pool = world.f->pool;
+	char name[2][16];
+
+	for (int i = 0; i < ROUNDS; i++) {
+		for (int j = 0; j < 2; j++) {
+			struct daxpin_op op = root(name[j], world.index);
+
+			snprintf(name[j], sizeof(name[j]), "%d of %d",
+				 (i + j) % 37, (int)(uintptr_t)arg);
+			assert_int_equal(daxpin_publish(pool, &op, 1, NULL,
+							NULL), 0);
+		}
+		for (int j = 0; j < 2; j++) {
+			struct daxpin_op op = root(name[j], nothing);
+
+			assert_int_equal(daxpin_publish(pool, &op, 1, NULL,
+							NULL), 0);
+		}
+	}
+	atomic_fetch_add(&world.value, 1);
+	return NULL;
+}
+
+/* Names that stay are found at any time; others are there or not. */
+static void look_up(struct daxpin_extent old, int i)
+{
+	struct daxpin_extent found;
+	char name[16];
+	int ret;
+
+	snprintf(name, sizeof(name), "%d", i % NAMES);
+	assert_int_equal(daxpin_root(world.f->pool, name, &found), 0);
+	assert_true(found.addr == old.addr && found.gen == old.gen);
+	snprintf(name, sizeof(name), "%d of 1", i % 37);
+	ret = daxpin_root(world.f->pool, name, &found);
+	assert_true(ret == -ENOENT || !ret);
+	assert_true(ret || (found.addr == world.index.addr &&
+			    found.gen == world.index.gen));
+}
+
+static void *name_or_look_up(void *arg)
+{
+	struct daxpin_extent old;
+
+	if ((uintptr_t)arg % 2)
+		return name_and_forget(arg);
+	assert_int_equal(daxpin_root(world.f->pool, "0", &old), 0);
+	for (int i = 0; atomic_load(&world.value) < THREADS / 2; i++)
+		look_up(old, i);
+	return NULL;
+}
+
 static void run_threads(void *(*fn)(void *))
 {
 	pthread_t thread[THREADS];
@@ -823,6 +924,28 @@ static void threads_set_words_of_one_line(void **state)
 		assert_int_equal(word_at(f, world.index, i * 8), ROUNDS);
 	dp_invariants(f->pool);
 	assert_int_equal(daxpin_idle(f->pool, world.index), 1);
+}
+
+static void names_are_found_while_others_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent old = live(f, 4096);
+	char name[16];
+
+	world.f = f;
+	world.index = live(f, 4096);
+	world.value = 0;
+	for (int i = 0; i < NAMES; i++) {
+		struct daxpin_op op = root(name, old);
+
+		snprintf(name, sizeof(name), "%d", i);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL),
+				 0);
+	}
+	run_threads(name_or_look_up);
+	dp_invariants(f->pool);
+	/* None of them is left. */
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, world.index), 0);
 }
 
 static void threads_replace_what_a_name_names(void **state)
@@ -861,6 +984,7 @@ int main(void)
 		     fixture_setup),
 		TEST(the_limits_of_names, fixture_setup),
 		TEST(the_limit_of_roots, fixture_setup),
+		TEST(names_stay_when_others_go, fixture_setup),
 		TEST(a_set_is_for_live_extents, fixture_setup),
 		TEST(sets_of_one_batch_are_held_by_extent, fixture_setup),
 		TEST(a_set_does_not_count_as_a_writer, fixture_setup),
@@ -875,6 +999,7 @@ int main(void)
 		TEST(what_succeeds_says_nothing, fixture_setup),
 		TEST(threads_set_words_of_one_line, fixture_setup),
 		TEST(threads_replace_what_a_name_names, fixture_setup),
+		TEST(names_are_found_while_others_come_and_go, fixture_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
