@@ -70,10 +70,12 @@ def bars(results):
     goals = [result.row.goal for result in shown
              if result.row.goal and not result.row.unit]
     picture = Picture(900, 60 + 20 * len(shown))
-    axis = Axis(ratios + goals + [1], 260, 860)
+    ends = [float(result.figure[name]) for result in shown
+            for name in ('low', 'high')]
+    axis = Axis(ratios + ends + goals + [1], 260, 860)
     bottom = 40 + 20 * len(shown)
-    picture.text(10, 20, 'time of daxpin / time of its peer; less is better, '
-                 'the black mark is the goal')
+    picture.text(10, 20, 'time of daxpin / time of its peer, less is better; the '
+                 'black mark is the goal, the thin line the interval')
     for decade in axis.decades():
         picture.line(axis.at(decade), 30, axis.at(decade), bottom, '#dddddd')
         picture.text(axis.at(decade), bottom + 14, f'{decade:g}', 'middle')
@@ -82,12 +84,21 @@ def bars(results):
         picture.text(250, y + 12, f'{result.row.name} / {result.row.peer}', 'end')
         picture.bar(axis.begin, y, axis.at(ratio) - axis.begin, 16,
                     COLOURS[result.mark])
-        picture.text(axis.at(ratio) + 6, y + 12, f'{ratio:.2f}')
+        low, high = (float(result.figure[name]) for name in ('low', 'high'))
+        picture.line(axis.at(low), y + 8, axis.at(high), y + 8, '#333333')
+        picture.text(axis.at(max(ratio, high)) + 6, y + 12, f'{ratio:.2f}')
         if result.row.goal and not result.row.unit:
             picture.line(axis.at(result.row.goal), y - 1,
                          axis.at(result.row.goal), y + 17, 'black', 3)
     picture.line(axis.at(1), 30, axis.at(1), bottom, '#888888')
     return str(picture)
+
+
+def time_text(ns):
+    for unit, size in (('s', 1e9), ('ms', 1e6), ('us', 1e3)):
+        if ns >= size:
+            return f'{ns / size:g} {unit}'
+    return f'{ns:g} ns'
 
 
 def latency(results):
@@ -96,21 +107,22 @@ def latency(results):
              if any('fill' in point for point in result.points)]
     if not found:
         return None
+    row = found[0].row
     points = [point for point in found[0].points if 'fill' in point]
     values = [float(point[name]) for point in points for name in LINES]
     picture = Picture(700, 420)
-    axis = Axis(values, 370, 50)
-    picture.text(10, 20, f'{found[0].row.name}: ns of a reserve, by per cent of '
-                 'the pool that is full')
+    axis = Axis(values + ([row.goal] if row.goal else []), 370, 60)
+    picture.text(10, 20, f'{row.name}: what a reserve takes, by per cent of the '
+                 'pool that is full; the black line is the goal')
     for decade in axis.decades():
-        picture.line(70, axis.at(decade), 620, axis.at(decade), '#dddddd')
-        picture.text(64, axis.at(decade) + 4, f'{decade:g}', 'end')
+        picture.line(70, axis.at(decade), 640, axis.at(decade), '#dddddd')
+        picture.text(64, axis.at(decade) + 4, time_text(decade), 'end')
     for point in points:
-        x = 70 + 5.5 * float(point['fill'])
-        picture.text(x, 390, point['fill'], 'middle')
-    for name, colour in LINES.items():
-        where = [(70 + 5.5 * float(point['fill']), axis.at(float(point[name])))
-                 for point in points]
-        picture.path(where, colour)
-        picture.text(where[-1][0] + 8, where[-1][1] + 4, name, fill=colour)
+        picture.text(70 + 5.5 * float(point['fill']), 390, point['fill'], 'middle')
+    for i, (name, colour) in enumerate(LINES.items()):
+        picture.path([(70 + 5.5 * float(point['fill']),
+                       axis.at(float(point[name]))) for point in points], colour)
+        picture.text(70 + 60 * i, 42, name.replace('999', '99.9'), fill=colour)
+    if row.goal:
+        picture.line(70, axis.at(row.goal), 640, axis.at(row.goal), 'black')
     return str(picture)

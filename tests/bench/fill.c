@@ -122,25 +122,37 @@ static void fill_to(uint64_t goal, bool mixed)
 	}
 }
 
-/* One more reserve, after as much went as it takes; its time, or 0 if refused. */
-static uint64_t sample(uint64_t goal, bool mixed)
+static double values[SAMPLES_MAX];
+
+/* What reserves took, of those that count, and why others do not. */
+struct samples {
+	size_t count, refused;
+	size_t preempted;	/* another process had the CPU meanwhile */
+};
+
+/* One more reserve, after as much went as it takes. */
+static void sample(struct samples *samples, uint64_t goal, bool mixed)
 {
 	uint64_t bytes = next_size(mixed), begin, end;
+	long preemptions;
 	int ret;
 
 	do
 		take_one_away();
 	while (out.count > 1 && out.live + bytes > goal);
+	preemptions = turns_preemptions();
 	begin = now_ns();
 	ret = add(bytes);
 	end = now_ns();
-	if (!ret)
-		return end - begin;
-	add_what_fits(bytes);
-	return 0;
+	if (ret) {
+		samples->refused++;
+		add_what_fits(bytes);
+	} else if (turns_preemptions() != preemptions) {
+		samples->preempted++;
+	} else {
+		values[samples->count++] = end - begin;
+	}
 }
-
-static double values[SAMPLES_MAX];
 
 /* Of `count` sorted values; with `sigmas` where a percentile may be as well. */
 static double percentile(size_t count, double part, double sigmas)
@@ -152,15 +164,17 @@ static double percentile(size_t count, double part, double sigmas)
 	return values[at >= count ? count - 1 : (size_t)at];
 }
 
-static void show_fill(int fill, size_t count, size_t refused)
+static void show_fill(int fill, const struct samples *samples)
 {
+	size_t count = samples->count, all = count + samples->refused;
+
 	if (!count)
 		bench_die("at %d %% every reserve was refused", fill);
 	turns_middle(values, count);	/* sorts them */
-	printf("fill=%d p50=%.0f p99=%.0f p999=%.0f max=%.0f refused=%.4f\n", fill,
-	       percentile(count, 0.5, 0), percentile(count, 0.99, 0),
-	       percentile(count, 0.999, 0), values[count - 1],
-	       (double)refused / (count + refused));
+	printf("fill=%d p50=%.0f p99=%.0f p999=%.0f max=%.0f samples=%zu refused=%.4f preempted=%zu\n",
+	       fill, percentile(count, 0.5, 0), percentile(count, 0.99, 0),
+	       percentile(count, 0.999, 0), values[count - 1], count,
+	       (double)samples->refused / all, samples->preempted);
 	if (fill == SHOWN)
 		printf("%s unit=ns daxpin_is=%.0f daxpin_low=%.0f daxpin_high=%.0f\n",
 		       bench->test, percentile(count, 0.999, 0),
@@ -170,24 +184,21 @@ static void show_fill(int fill, size_t count, size_t refused)
 
 static void latency_at(int fill, bool mixed)
 {
-	uint64_t goal = info_of_pool().usable_bytes / 100 * fill;
-	size_t most = bench->once ? 100 : SAMPLES_MAX, count = 0, refused = 0;
-	uint64_t end;
+	uint64_t goal = info_of_pool().usable_bytes / 100 * fill, end;
+	size_t most = bench->once ? 100 : SAMPLES_MAX;
+	struct samples samples = { 0 };
 
 	fill_to(goal, mixed);
 	/* What was filled in a row lies in a row: first it is mixed up. */
-	for (size_t i = 0; i < (bench->once ? 100 : 2 * out.count); i++)
-		sample(goal, mixed);
-	end = now_ns() + bench->seconds * 1e9 / FILLS;
-	while (count < most && (bench->once || now_ns() < end)) {
-		uint64_t took = sample(goal, mixed);
-
-		if (took)
-			values[count++] = took;
-		else
-			refused++;
+	for (size_t i = 0; i < (bench->once ? 100 : 2 * out.count); i++) {
+		sample(&samples, goal, mixed);
+		samples.count = 0;
 	}
-	show_fill(fill, count, refused);
+	samples = (struct samples) { 0 };
+	end = now_ns() + bench->seconds * 1e9 / FILLS;
+	while (samples.count < most && (bench->once || now_ns() < end))
+		sample(&samples, goal, mixed);
+	show_fill(fill, &samples);
 }
 
 static void latency(bool mixed)

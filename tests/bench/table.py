@@ -88,6 +88,7 @@ def measure(row, options):
     done = subprocess.run(command_of(row, options), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True)
     why = (done.stderr.strip().splitlines() or ['no reason given'])[-1]
+    why = why.removeprefix(f'bench_{row.command[0]}: ')
     if done.returncode == SKIPPED:
         return Result(row, MISSING, why, None, [])
     found = [words(line) for line in done.stdout.splitlines()]

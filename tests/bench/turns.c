@@ -31,13 +31,23 @@ static struct {
 
 /* ---------------------------------------------------------------- stopwatch */
 
-/* How often this thread went to sleep by itself. */
-static long stopwatch_sleeps(void)
+static struct rusage turns_usage(void)
 {
 	struct rusage usage;
 
 	must(getrusage(RUSAGE_THREAD, &usage) ? -errno : 0, "getrusage");
-	return usage.ru_nvcsw;
+	return usage;
+}
+
+/* How often this thread went to sleep by itself. */
+static long stopwatch_sleeps(void)
+{
+	return turns_usage().ru_nvcsw;
+}
+
+long turns_preemptions(void)
+{
+	return turns_usage().ru_nivcsw;
 }
 
 struct stopwatch stopwatch_start(void)

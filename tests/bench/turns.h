@@ -60,6 +60,9 @@ static inline bool seat_over(const struct seat *seat)
 	return turns_clock_ns(CLOCK_MONOTONIC) >= seat->end_ns;
 }
 
+/* How often another process had this thread's CPU instead. */
+long turns_preemptions(void);
+
 /* In a loop that waits for another thread. */
 static inline void turns_pause(void)
 {
