@@ -13,6 +13,14 @@
 #include "media/persist.h"
 #include "os/os.h"
 
+/*
+ * So many bytes and more are zeroed by stores that go past the caches. They are faster
+ * than stores and write-backs, the more so the slower the medium is, but whoever reads
+ * or fills the memory then finds it cold, which costs more than they save. So much is
+ * more likely to be filled by a device, or little by little, than at once by this CPU.
+ */
+#define ZERO_PAST_CACHES (256u << 10)
+
 void dp_persist_init(struct dp_persist *persist,
 		     enum dp_granularity granularity)
 {
@@ -117,8 +125,13 @@ void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
 
 void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
 {
-	(void)persist;
-	memset(to, 0, size);
+	if (persist->granularity != DP_GRANULARITY_CACHE_LINE ||
+	    size < ZERO_PAST_CACHES)
+		memset(to, 0, size);
+	else
+		/* With a fence: these stores are not ordered with those of others, whom
+		   the extent may be handed to next. */
+		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
 void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)

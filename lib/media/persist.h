@@ -43,6 +43,7 @@ void dp_persist_fini(struct dp_persist *persist);
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value);
 void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
 		     uint64_t size);
+/* Zero the range; durable after a flush of it and a fence, however it is stored. */
 void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size);
 /* Zero much, past the caches; durable when it returns. Not with PAGE. */
 void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);

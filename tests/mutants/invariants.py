@@ -342,6 +342,17 @@ MUTANTS = [
 		state_set_blocks(leases, block, blocks);
 	atomic_store_explicit(''',
      'the_next_life_has_its_own_length'),
+    ('the-end-is-not-zeroed', RULES, 'lib/media/persist.c',
+     'the last line of a large extent shows the bytes of the life before',
+     '''		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
+}
+
+void dp_persist_wipe''',
+     '''		persist->set(to, 0, size - 64, PMEM2_F_MEM_NONTEMPORAL);
+}
+
+void dp_persist_wipe''',
+     'the_next_life_begins_with_zeroes'),
     ('run-one-short', RULES, 'lib/extent/runs.c',
      'a run that is a block too short is handed out',
      '''	uint32_t node = runs_find(runs, blocks);''',

@@ -114,6 +114,29 @@ static void the_next_life_has_its_own_length(void **state)
 	dp_invariants(f->pool);
 }
 
+/* Where it is asked for, of any size. */
+static void the_next_life_begins_with_zeroes(void **state)
+{
+	static const uint64_t sizes[] = { 4096, 65536, 252 << 10, 256 << 10,
+					  3 << 20 };
+	struct fixture *f = *state;
+	struct daxpin_extent all = reserve(f, ALL_OF_A_SEGMENT), next;
+	struct daxpin_extent other = reserve(f, ALL_OF_A_SEGMENT);
+
+	memset(daxpin_ptr(f->pool, all, 0), 0xee, ALL_OF_A_SEGMENT);
+	memset(daxpin_ptr(f->pool, other, 0), 0xee, ALL_OF_A_SEGMENT);
+	assert_int_equal(daxpin_cancel(f->pool, all), 0);
+	assert_int_equal(daxpin_cancel(f->pool, other), 0);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const char *at;
+
+		assert_int_equal(daxpin_reserve(f->pool, sizes[i],
+						DAXPIN_RESERVE_ZERO, &next), 0);
+		at = daxpin_ptr(f->pool, next, 0);
+		assert_true(!*at && !memcmp(at, at + 1, sizes[i] - 1));
+	}
+}
+
 /* I28: two free blocks are no run of two. */
 static void a_run_is_whole_or_not_given(void **state)
 {
@@ -670,6 +693,7 @@ int main(void)
 		TEST(a_registered_pool_does_not_close),
 		TEST(every_kind_of_hold_keeps_it_busy),
 		TEST(the_next_life_has_its_own_length),
+		TEST(the_next_life_begins_with_zeroes),
 		TEST(a_run_is_whole_or_not_given),
 		TEST(a_gate_lets_clones_and_drops_through),
 		TEST(a_gate_is_open_when_the_last_opened_it),
