@@ -9,8 +9,9 @@
  * SECONDS (default 20) for each size: a disk's noise is ten times what is looked
  * for, so the median comes with the interval that it is in with 95 %. By the
  * clock, which is what the disk allows, and in processor time, the kernel's
- * workers included. Then what is ours of a request, and what an attach costs with
- * and without eager registration, of segments of full size.
+ * workers included. Then against the same with a labelled hold for each request, which
+ * leaves what the adapter itself costs; what is ours of a request; and what an attach
+ * costs with and without eager registration, of segments of full size.
  */
 #include <daxpin-uring.h>
 #include <errno.h>
@@ -42,6 +43,7 @@ struct bench {
 	struct io_uring ours, theirs;
 	struct daxpin_uring *uring;
 	struct daxpin_uring_io io[DEPTH];
+	struct daxpin_hold hold[DEPTH];
 	uint32_t block, depth, next;
 	double seconds;			/* for each size */
 };
@@ -110,7 +112,9 @@ static void batch_of_ours(struct bench *bench)
 				       NULL, bench));
 }
 
-static void batch_of_theirs(struct bench *bench)
+/* By hand, without and with a hold for each request. */
+static inline __attribute__((always_inline))
+void batch_by_hand(struct bench *bench, bool with_holds)
 {
 	struct io_uring_cqe *cqe;
 	unsigned int head, count = 0;
@@ -119,17 +123,37 @@ static void batch_of_theirs(struct bench *bench)
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&bench->theirs);
 		uint64_t at = next_offset(bench);
 
+		if (with_holds)
+			must("hold", daxpin_hold_labelled(bench->pool,
+							  bench->extent,
+							  DAXPIN_HOLD_WRITE,
+							  "by hand",
+							  &bench->hold[i]));
 		io_uring_prep_read_fixed(sqe, bench->file, bench->memory + at,
 					 bench->block, at, 0);
-		io_uring_sqe_set_data(sqe, &bench->io[i]);
+		io_uring_sqe_set_data(sqe, &bench->hold[i]);
 	}
 	must("submit", io_uring_submit_and_wait(&bench->theirs,
 						bench->depth));
 	io_uring_for_each_cqe(&bench->theirs, head, cqe) {
 		require_ok(bench, cqe);
+		if (with_holds)
+			must("drop", daxpin_drop_labelled(
+					     bench->pool,
+					     io_uring_cqe_get_data(cqe)));
 		count++;
 	}
 	io_uring_cq_advance(&bench->theirs, count);
+}
+
+static void batch_of_theirs(struct bench *bench)
+{
+	batch_by_hand(bench, false);
+}
+
+static void batch_with_holds(struct bench *bench)
+{
+	batch_by_hand(bench, true);
 }
 
 struct cost {
@@ -157,10 +181,11 @@ static struct cost sum(struct cost a, struct cost b)
 }
 
 /* What two batches of each cost; `flip` says who has the first and the last. */
-static void run_round(struct bench *bench, uint32_t from, bool flip,
-		      struct cost *ret_ours, struct cost *ret_theirs)
+static void run_round(struct bench *bench, void (*theirs)(struct bench *),
+		      uint32_t from, bool flip, struct cost *ret_ours,
+		      struct cost *ret_theirs)
 {
-	void (*const way[2])(struct bench *) = { batch_of_theirs, batch_of_ours };
+	void (*const way[2])(struct bench *) = { theirs, batch_of_ours };
 	struct cost outer = cost_of(bench, from, way[flip]);
 	struct cost inner = sum(cost_of(bench, from, way[!flip]),
 				cost_of(bench, from + bench->depth, way[!flip]));
@@ -184,7 +209,8 @@ static void print_ratio(const char *what, double *ratio, double *ours, int count
 	       ratio[count / 4], ratio[count - 1 - count / 4]);
 }
 
-static void compare(struct bench *bench, uint32_t block)
+static void compare(struct bench *bench, uint32_t block,
+		    void (*theirs_batch)(struct bench *), const char *against)
 {
 	static double clock[ROUNDS_MAX], processor[ROUNDS_MAX];
 	static double ratio[ROUNDS_MAX], work[ROUNDS_MAX];
@@ -194,17 +220,18 @@ static void compare(struct bench *bench, uint32_t block)
 
 	bench->block = block;
 	bench->depth = DEPTH * block > IN_FLIGHT ? IN_FLIGHT / block : DEPTH;
-	run_round(bench, 0, false, &ours, &theirs);
+	run_round(bench, theirs_batch, 0, false, &ours, &theirs);
 	for (i = 0; i < ROUNDS_MAX &&
 	     (i < ROUNDS_MIN || spent(CLOCK_MONOTONIC) < end); i++) {
-		run_round(bench, 2 * i * bench->depth, i % 2, &ours, &theirs);
+		run_round(bench, theirs_batch, 2 * i * bench->depth, i % 2,
+			  &ours, &theirs);
 		clock[i] = ours.clock;
 		processor[i] = ours.processor;
 		ratio[i] = ours.clock / theirs.clock;
 		work[i] = ours.processor / theirs.processor;
 	}
-	printf("READ_FIXED of %u KiB, %u in flight, %d rounds\n", block >> 10,
-	       bench->depth, i);
+	printf("READ_FIXED of %u KiB, %u in flight, against %s, %d rounds\n",
+	       block >> 10, bench->depth, against, i);
 	print_ratio("the clock", ratio, clock, i, 2 * bench->depth);
 	print_ratio("processor time", work, processor, i, 2 * bench->depth);
 }
@@ -213,7 +240,7 @@ static void compare(struct bench *bench, uint32_t block)
 static void time_prep(struct bench *bench)
 {
 	enum { TURNS = 100000 };
-	double hand, begin = spent(CLOCK_THREAD_CPUTIME_ID);
+	double hand, ours, begin = spent(CLOCK_THREAD_CPUTIME_ID);
 	struct io_uring_sqe sqe;
 
 	for (int i = 0; i < TURNS; i++) {
@@ -229,7 +256,16 @@ static void time_prep(struct bench *bench)
 						    bench->extent, 0, 4096, 0));
 		must("abort", daxpin_uring_abort(bench->io));
 	}
-	printf("prep and end of a request: %.0f ns by daxpin, %.0f ns by hand\n",
+	ours = spent(CLOCK_THREAD_CPUTIME_ID) - begin;
+	begin = spent(CLOCK_THREAD_CPUTIME_ID);
+	for (int i = 0; i < TURNS; i++) {
+		must("hold", daxpin_hold_labelled(bench->pool, bench->extent,
+						  DAXPIN_HOLD_WRITE, "by hand",
+						  bench->hold));
+		must("drop", daxpin_drop_labelled(bench->pool, bench->hold));
+	}
+	printf("prep and end of a request: %.0f ns by daxpin, of which hold and drop take %.0f ns; %.0f ns by hand\n",
+	       ours / TURNS * 1e9,
 	       (spent(CLOCK_THREAD_CPUTIME_ID) - begin) / TURNS * 1e9,
 	       hand / TURNS * 1e9);
 }
@@ -337,7 +373,8 @@ static void run(struct bench *bench)
 	bench->memory = daxpin_ptr(bench->pool, bench->extent, 0);
 	open_rings(bench);
 	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
-		compare(bench, blocks[i]);
+		compare(bench, blocks[i], batch_of_theirs, "by hand");
+	compare(bench, blocks[0], batch_with_holds, "by hand with holds");
 	time_prep(bench);
 	require_fixed(bench);
 	must("detach", daxpin_uring_detach(bench->uring));
