@@ -8,6 +8,7 @@
  *	segment without a slot -> with one	[slots_fill]
  *	with one -> leaving			[slots_leave] a reclaim wants it
  *	with one, leaving -> without		[slots_forget] no request names it
+ *	leaving -> with one			[slots_stay] no reclaim wants it any more
  *	leaving -> with one			[dp_uring_slot_left] emptying failed;
  *						the next service call tries again
  *
@@ -285,17 +286,31 @@ static int slots_fill_anyhow(struct daxpin_uring *uring, uint32_t index)
 	return ret;
 }
 
+/*
+ * Of a segment that has a slot. -EAGAIN: a reclaim wants it. Where that is over, and
+ * a request kept the slot until then, the pin is still there (-EALREADY).
+ */
+static int slots_stay(struct daxpin_uring *uring, uint32_t index)
+{
+	struct dp_uring_segment *state = &uring->table.segment_of[index];
+	int ret = state->is_leaving ? slots_announce(uring, index) : 0;
+
+	assert(state->slot_index >= 0);
+	if (ret && ret != -EALREADY)
+		return ret;
+	state->is_leaving = false;
+	return 0;
+}
+
 int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t index)
 {
-	struct dp_uring_table *table = &uring->table;
-	struct dp_uring_segment *state = &table->segment_of[index];
+	const struct dp_uring_table *table = &uring->table;
 
 	assert(index < uring->segments);
 	if (!table->is_open)
 		return -EOPNOTSUPP;
-	if (state->slot_index < 0)
-		return slots_fill_anyhow(uring, index);
-	return state->is_leaving ? -EAGAIN : 0;
+	return table->segment_of[index].slot_index < 0 ?
+	       slots_fill_anyhow(uring, index) : slots_stay(uring, index);
 }
 
 /* Another segment is fixed only where one makes room for it. */
@@ -309,10 +324,9 @@ static void slots_note_no_memory(struct daxpin_uring *uring)
 static int slots_fill_if_free(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
-	const struct dp_uring_segment *state = &table->segment_of[index];
 
-	if (state->slot_index >= 0)
-		return state->is_leaving ? -EAGAIN : 0;
+	if (table->segment_of[index].slot_index >= 0)
+		return slots_stay(uring, index);
 	if (table->filled >= table->fill_limit)
 		return -EBUSY;
 	return slots_fill(uring, index, slots_find_empty(table));

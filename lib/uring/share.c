@@ -111,22 +111,25 @@ static int share_make_source(struct dp_uring_share *share)
 	return ret;
 }
 
-static struct dp_uring_share *share_make(struct daxpin_pool *pool,
-					 uint32_t segments)
+static int share_make(struct daxpin_pool *pool, uint32_t segments,
+		      struct dp_uring_share **ret_share)
 {
 	struct dp_uring_share *share =
 		calloc(1, sizeof(*share) + segments * sizeof(share->users[0]));
+	int ret;
 
 	if (!share)
-		return NULL;
+		return -ENOMEM;
 	share->pool = pool;
 	share->segments = segments;
+	ret = share_make_source(share);
+	if (ret) {
+		free(share);
+		return ret;
+	}
 	pthread_mutex_init(&share->mutex, NULL);
-	if (!share_make_source(share))
-		return share;
-	pthread_mutex_destroy(&share->mutex);
-	free(share);
-	return NULL;
+	*ret_share = share;
+	return 0;
 }
 
 /* ------------------------------------------------------------- join and leave */
@@ -141,24 +144,26 @@ static struct dp_uring_share **share_find(struct shares *shares,
 	return at;
 }
 
-static struct dp_uring_share *share_join(struct daxpin_pool *pool,
-					 uint32_t segments)
+static int share_join(struct daxpin_pool *pool, uint32_t segments,
+		      struct dp_uring_share **ret_share)
 {
 	struct shares *shares = shares_get();
-	struct dp_uring_share **at, *share;
+	struct dp_uring_share **at;
+	int ret = 0;
 
-	if (!shares || segments > DAXPIN_URING_SLOTS_MAX)
-		return NULL;
+	if (!shares)
+		return -ENOMEM;
 	pthread_mutex_lock(&shares->mutex);
 	at = share_find(shares, pool);
 	if (!*at)
-		*at = share_make(pool, segments);
-	share = *at;
-	if (share)
-		share->rings++;
+		ret = share_make(pool, segments, at);
+	if (!ret) {
+		assert((*at)->segments == segments);
+		(*at)->rings++;
+		*ret_share = *at;
+	}
 	pthread_mutex_unlock(&shares->mutex);
-	assert(!share || share->segments == segments);
-	return share;
+	return ret;
 }
 
 /* What the rings have in common; NULL: this ring registers for itself. */
@@ -167,10 +172,29 @@ static struct dp_uring_share *share_of(struct daxpin_uring *uring)
 	struct dp_uring_sharing *sharing = &uring->sharing;
 
 	if (!sharing->share && !sharing->error)
-		sharing->share = share_join(uring->pool, uring->segments);
-	if (!sharing->share)
-		sharing->error = -EOPNOTSUPP;
+		sharing->error = share_join(uring->pool, uring->segments,
+					    &sharing->share);
 	return sharing->error ? NULL : sharing->share;
+}
+
+/* The same for a single segment, which not every kernel copies. */
+static struct dp_uring_share *share_of_one(struct daxpin_uring *uring)
+{
+	struct dp_uring_share *share = share_of(uring);
+
+	if (share && !share->copies_one)
+		uring->sharing.error = -EOPNOTSUPP;
+	return share && share->copies_one ? share : NULL;
+}
+
+/* The wrong thread, a table that is there, or a passing lack of memory say nothing
+ * of the next time. */
+static int share_note(struct daxpin_uring *uring, int result)
+{
+	if (result && result != -EEXIST && result != -EBUSY &&
+	    result != -ENOMEM)
+		uring->sharing.error = result;
+	return result;
 }
 
 static void share_free(struct dp_uring_share *share)
@@ -266,30 +290,27 @@ static bool share_copy(struct daxpin_uring *uring, uint32_t index,
 	int ret = dp_uring_copy_buffer(&uring->sharing.share->source, index,
 				       &uring->link, number);
 
-	if (!ret)
+	if (!share_note(uring, ret))
 		return true;
 	dp_uring_share_give(uring, index);
-	/* The wrong thread, or a passing lack of memory, says nothing of the next. */
-	if (ret != -EEXIST && ret != -ENOMEM)
-		uring->sharing.error = ret;
 	return false;
 }
 
 bool dp_uring_share_fill(struct daxpin_uring *uring, uint32_t index,
 			 uint32_t number)
 {
-	struct dp_uring_share *share = share_of(uring);
+	struct dp_uring_share *share = share_of_one(uring);
 
-	return share && share->copies_one && !share_take(share, index) &&
+	return share && !share_take(share, index) &&
 	       share_copy(uring, index, number);
 }
 
 bool dp_uring_share_fill_at_once(struct daxpin_uring *uring, uint32_t index,
 				 uint32_t number)
 {
-	struct dp_uring_share *share = share_of(uring);
+	struct dp_uring_share *share = share_of_one(uring);
 
-	return share && share->copies_one && share_take_at_once(share, index) &&
+	return share && share_take_at_once(share, index) &&
 	       share_copy(uring, index, number);
 }
 
@@ -302,6 +323,7 @@ int dp_uring_share_take(struct daxpin_uring *uring, uint32_t index)
 
 int dp_uring_share_copy_table(struct daxpin_uring *uring)
 {
-	return dp_uring_copy_buffers(&uring->sharing.share->source,
-				     &uring->link);
+	return share_note(uring, dp_uring_copy_buffers(
+					 &uring->sharing.share->source,
+					 &uring->link));
 }

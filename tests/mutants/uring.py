@@ -15,8 +15,8 @@ MUTANTS = [
      'a_prep_registers_nothing'),
     ('never-shared', SHARE, 'lib/uring/share.c',
      'each ring pins a segment for itself',
-     '''	return share && share->copies_one && !share_take(share, index) &&''',
-     '''	return share && !share->users && !share_take(share, index) &&''',
+     '''	return share && !share_take(share, index) &&''',
+     '''	return share && !share->segments && !share_take(share, index) &&''',
      'rings_of_a_process_pin_a_segment_once'),
     ('registered-at-once', SLOTS, 'lib/uring/buffer_slots.c',
      'the first plain request makes the next reap pin a segment',
@@ -30,11 +30,18 @@ MUTANTS = [
      'what_is_to_be_prepared_is_not_registered_unasked'),
     ('failure-is-not-noticed', SHARE, 'lib/uring/share.c',
      'a ring that may not copy has no fixed buffers, and says that it has',
-     '''	if (!ret)
-		return true;
-	dp_uring_share_give(uring, index);''',
-     '''	if (!ret || ret == -EACCES)
-		return true;
-	dp_uring_share_give(uring, index);''',
+     '''	if (!share_note(uring, ret))
+		return true;''',
+     '''	if (!share_note(uring, ret) || ret == -EACCES)
+		return true;''',
      'a_ring_that_may_not_copy_registers_for_itself'),
+    ('wanted-for-good', SLOTS, 'lib/uring/buffer_slots.c',
+     'a segment that a reclaim wanted in vain is never a fixed buffer again',
+     '''	if (ret && ret != -EALREADY)
+		return ret;
+	state->is_leaving = false;''',
+     '''	if (ret)
+		return ret;
+	state->is_leaving = false;''',
+     'what_is_wanted_no_more_stays_fixed'),
 ]

@@ -248,6 +248,32 @@ static void holes_are_not_prepared(void **state)
 	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
 }
 
+/* A request keeps the slot until the reclaim has been given up. */
+static void what_is_wanted_no_more_stays_fixed(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	struct daxpin_job *job;
+	int fd = scratch_file();
+
+	need_reclaimable_buffers(w);
+	assert_int_equal(attach(w, 0), 0);
+	fix(w, extent);
+	job = begin_reclaim(w, 0);
+	start_read(w, &io, extent);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), -EAGAIN);
+	assert_int_equal(daxpin_job_cancel(job), 0);
+	end_reclaim(job);
+	fix(w, extent);
+	assert_int_equal(write(w->pipe[1], "late", 5), 5);
+	assert_int_equal(finish(w, &io), 5);
+	assert_int_equal(info_of(w->uring).registrations, 1);
+	assert_true(is_right(w, fd, extent, 1));
+	close(fd);
+}
+
 /* ------------------------------------------------------------ on demand */
 
 /* Each segment does without for a while, then the oldest makes room. */
@@ -827,6 +853,7 @@ int main(int argc, char **argv)
 		TEST(all_segments_are_prepared_at_once),
 		TEST(what_cannot_be_prepared_is_told),
 		TEST(holes_are_not_prepared),
+		TEST(what_is_wanted_no_more_stays_fixed),
 		TEST(a_pool_may_have_more_segments_than_slots),
 		TEST(the_one_used_the_longest_ago_makes_room),
 		TEST(a_slot_with_a_request_in_flight_stays),

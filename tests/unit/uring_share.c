@@ -454,6 +454,9 @@ static void a_child_gives_the_source_back(void **state)
 	for (int i = 0; i < RINGS; i++) {
 		assert_int_equal(attach(&s->ring[i], DAXPIN_URING_EAGER), 0);
 		fix(&s->ring[i], extent);
+		/* Without a reason it is shared. */
+		assert_int_equal(info_of(s->ring[i].uring).share_error,
+				 kernel_copies(false) ? 0 : -EOPNOTSUPP);
 	}
 	assert_true(ring_descriptors() > before);
 	of_the_parent = s;
