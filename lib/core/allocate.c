@@ -7,12 +7,6 @@
 #include "core/allocate.h"
 #include "util/probe.h"
 
-uint64_t dp_allocate_max(const struct daxpin_pool *pool)
-{
-	/* Only the last segment may be shorter than the first. */
-	return dp_geometry_blocks(&pool->media.geometry, 0) - DP_CHUNK_BLOCKS;
-}
-
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct dp_handle *ret_handle)
 {
@@ -20,7 +14,9 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	int ret;
 
 	assert(blocks && blocks <= dp_allocate_max(pool));
-	ret = dp_jobs_space(&pool->jobs, blocks, &block);
+	ret = dp_spaces_claim(&pool->spaces, blocks, &block);
+	if (ret)
+		ret = dp_jobs_space(&pool->jobs, blocks, &block);
 	if (ret) {
 		DP_PROBE_NO_SPACE(&pool->leases,
 				  (uint64_t)blocks << DP_BLOCK_SHIFT, ret);

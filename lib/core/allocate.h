@@ -6,7 +6,11 @@
 #include "core/handle.h"
 
 /* The most blocks that one extent can have in this pool. */
-uint64_t dp_allocate_max(const struct daxpin_pool *pool);
+static inline uint64_t dp_allocate_max(const struct daxpin_pool *pool)
+{
+	/* Only the last segment may be shorter than the first. */
+	return dp_geometry_blocks(&pool->media.geometry, 0) - DP_CHUNK_BLOCKS;
+}
 
 /*
  * A new extent of 1 to dp_allocate_max() blocks, RESERVED; zero: its bytes are 0,

@@ -3,16 +3,6 @@
 #include <errno.h>
 #include "core/handle.h"
 
-struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
-			       uint64_t life)
-{
-	assert(block < dp_leases_blocks(&pool->leases) && life <= DP_LIFE_MASK);
-	return (struct daxpin_extent) {
-		.addr = block << DP_BLOCK_SHIFT,
-		.gen = (pool->epoch & DP_EPOCH_MASK) << DP_LIFE_BITS | life,
-	};
-}
-
 int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view)
 {

@@ -108,8 +108,15 @@ int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 /* Is the extent that a root names there? Then its lease. */
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 		 struct dp_lease_view *ret_view);
-struct daxpin_extent dp_extent(const struct daxpin_pool *pool, uint64_t block,
-			       uint64_t life);
+static inline struct daxpin_extent dp_extent(const struct daxpin_pool *pool,
+					     uint64_t block, uint64_t life)
+{
+	assert(block < dp_leases_blocks(&pool->leases) && life <= DP_LIFE_MASK);
+	return (struct daxpin_extent) {
+		.addr = block << DP_BLOCK_SHIFT,
+		.gen = (pool->epoch & DP_EPOCH_MASK) << DP_LIFE_BITS | life,
+	};
+}
 
 /*
  * -EINVAL: [offset, offset + *length) is not inside the extent. A length of 0

@@ -5,27 +5,28 @@
  * A cache belongs to a thread slot. Its thread sets busy, looks whether somebody is
  * stealing, and if not has the cache until it clears busy. When a thread ends, its
  * cache stays as it is for the next thread with that slot, and can be stolen from
- * meanwhile. Threads beyond the slots have none.
+ * meanwhile. Threads beyond the slots share one that is always empty.
  *
  * Somebody steals because space ran out, or because chunks are to be given back:
  *
  *	thread					thief, under `thief`
- *	(1) sets busy				(4) sets stealing
- *	(2) reads stealing: 0			(5) a fence in every thread
+ *	(1) sets busy				(4) sets STEALING in mode
+ *	(2) reads mode: 0			(5) a fence in every thread
  *	    changes the cache			(6) waits for busy to be 0
  *	(3) clears busy				    empties the cache
- *						(7) clears stealing
+ *						(7) clears STEALING
  *
  * (5) is membarrier(2): at some moment of it each other thread of the process has made
  * a full fence. If that moment was after (1), (6) sees busy and waits; (3) is a
  * release, so that the thief then sees what the thread did. If it was before (1),
  * (2) comes after (4) and the thread stays out. So the thread itself needs no fence,
  * which would cost as much as all the rest of a reserve. Where membarrier is
- * forbidden, (1) and (3) are atomic exchanges, and (5) is not needed.
+ * forbidden, mode has FENCED: (1) and (3) are then atomic exchanges, which only
+ * dp_cache_enter() and dp_cache_leave() make, and (5) is not needed.
  *
  * A thread's first (1) comes after its bit in `used` was set by an atomic operation:
  * whoever reads `used` after (4) and misses the bit comes before it, so that (2) sees
- * stealing. While there is no other bit, a thief has nobody to wait for.
+ * STEALING. While there is no other bit, a thief has nobody to wait for.
  *
  * The same fence decides about refusals. Who is refused has noted that before it
  * steals; who frees looks for such a note after (3). Either the thief finds what was
@@ -44,7 +45,11 @@
 #include "extent/cache.h"
 #include "os/os.h"
 
+#define CACHES		(DP_THREAD_SLOTS + 1)
 #define THIEF_PAUSE_NS	50000ull
+
+#define CACHES_STEALING	1u		/* nothing may enter a cache */
+#define CACHES_FENCED	2u		/* each thread makes its own fences */
 
 /* Words for the runs of one cache: each length has room for the limit. */
 static uint32_t cache_words(uint32_t limit)
@@ -58,7 +63,6 @@ static uint32_t cache_words(uint32_t limit)
 
 static void cache_init(struct dp_cache *cache, uint32_t limit, uint32_t *run)
 {
-	cache->limit = limit;
 	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++) {
 		cache->stack[i].run = run;
 		run += limit / i;
@@ -71,21 +75,20 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit)
 
 	assert(limit <= DP_CACHE_BLOCKS);
 	/* Memory that is not used is not touched. */
-	caches->run = malloc((size_t)DP_THREAD_SLOTS * words * sizeof(*caches->run) +
-			     1);
-	caches->cache = aligned_alloc(DP_CACHE_LINE,
-				      DP_THREAD_SLOTS * sizeof(*caches->cache));
+	caches->run = malloc((size_t)CACHES * words * sizeof(*caches->run) + 1);
+	caches->cache = aligned_alloc(DP_CACHE_LINE, CACHES * sizeof(*caches->cache));
 	if (!caches->run || !caches->cache) {
 		free(caches->run);
 		free(caches->cache);
 		caches->cache = NULL;
 		return -ENOMEM;
 	}
-	memset(caches->cache, 0, DP_THREAD_SLOTS * sizeof(*caches->cache));
-	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
+	memset(caches->cache, 0, CACHES * sizeof(*caches->cache));
+	for (uint32_t i = 0; i < CACHES; i++)
 		cache_init(&caches->cache[i], limit, caches->run + i * words);
+	caches->limit = limit;
 	pthread_mutex_init(&caches->thief, NULL);
-	caches->asymmetric = dp_os_can_fence_all();
+	caches->mode = dp_os_can_fence_all() ? 0 : CACHES_FENCED;
 	return 0;
 }
 
@@ -93,7 +96,7 @@ void dp_caches_fini(struct dp_caches *caches)
 {
 	if (!caches->cache)
 		return;
-	assert(!atomic_load(&caches->stealing));
+	assert(!(atomic_load(&caches->mode) & CACHES_STEALING));
 	pthread_mutex_destroy(&caches->thief);
 	free(caches->run);
 	free(caches->cache);
@@ -109,13 +112,6 @@ uint64_t dp_caches_blocks(const struct dp_caches *caches)
 	return blocks;
 }
 
-void dp_cache_begin(struct dp_caches *caches, struct dp_cache *cache)
-{
-	atomic_fetch_or(&caches->used, 1ull << (cache - caches->cache));
-	dp_fence_after_rmw();
-	cache->known = true;
-}
-
 /* The bit of this thread's cache, if it has one. */
 static uint64_t caches_mine(void)
 {
@@ -127,6 +123,48 @@ static uint64_t caches_mine(void)
 bool dp_caches_are_mine(const struct dp_caches *caches)
 {
 	return !(atomic_load(&caches->used) & ~caches_mine());
+}
+
+/* -------------------------------------------------------------- enter and leave */
+
+/* As dp_cache_set_busy(), with a fence where each thread makes its own. */
+static void cache_set_busy(const struct dp_caches *caches, struct dp_cache *cache,
+			   uint32_t busy)
+{
+	if (atomic_load_explicit(&caches->mode, memory_order_relaxed) & CACHES_FENCED)
+		atomic_exchange(&cache->busy, busy);
+	else
+		dp_cache_set_busy(cache, busy);
+}
+
+static void cache_begin(struct dp_caches *caches, struct dp_cache *cache)
+{
+	assert(!dp_cache_blocks(cache));
+	atomic_fetch_or(&caches->used, caches_mine());
+	dp_fence_after_rmw();
+	cache->limit = caches->limit;
+}
+
+struct dp_cache *dp_cache_enter(struct dp_caches *caches)
+{
+	unsigned int slot = dp_thread_slot();
+	struct dp_cache *cache = &caches->cache[slot];
+
+	if (slot == DP_THREAD_SLOT_SHARED)
+		return NULL;
+	if (!cache->limit)
+		cache_begin(caches, cache);
+	cache_set_busy(caches, cache, 1);
+	if (!(atomic_load(&caches->mode) & CACHES_STEALING))
+		return cache;
+	cache_set_busy(caches, cache, 0);
+	return NULL;
+}
+
+void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache)
+{
+	assert(dp_cache_blocks(cache) <= cache->limit);
+	cache_set_busy(caches, cache, 0);
 }
 
 /* The `count` runs of that length that were pushed first. */
@@ -171,7 +209,8 @@ static uint64_t caches_to_empty(const struct dp_caches *caches)
 {
 	uint64_t used = atomic_load(&caches->used), mine = caches_mine();
 
-	if (!caches->asymmetric || !(used & ~mine) || dp_os_fence_all())
+	if (atomic_load(&caches->mode) & CACHES_FENCED || !(used & ~mine) ||
+	    dp_os_fence_all())
 		return used;
 	return used & mine;
 }
@@ -179,10 +218,13 @@ static uint64_t caches_to_empty(const struct dp_caches *caches)
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg)
 {
 	uint64_t used;
+	uint32_t was;
 
 	pthread_mutex_lock(&caches->thief);
-	assert(!atomic_load(&caches->stealing));
-	atomic_store(&caches->stealing, 1);
+	was = atomic_fetch_or(&caches->mode, CACHES_STEALING);
+	assert(!(was & CACHES_STEALING));
+	(void)was;
+	dp_fence_after_rmw();
 	used = caches_to_empty(caches);
 	for (; used; used &= used - 1)
 		cache_empty(&caches->cache[__builtin_ctzll(used)], fn, arg);
@@ -190,7 +232,9 @@ void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg)
 
 void dp_caches_release(struct dp_caches *caches)
 {
-	assert(atomic_load(&caches->stealing));
-	atomic_store_explicit(&caches->stealing, 0, memory_order_release);
+	uint32_t was = atomic_fetch_and(&caches->mode, ~CACHES_STEALING);
+
+	assert(was & CACHES_STEALING);
+	(void)was;
 	pthread_mutex_unlock(&caches->thief);
 }

@@ -16,9 +16,8 @@
 /* private to cache.c */
 struct dp_cache {
 	DP_ALIGNED _Atomic uint32_t busy;
-	bool known;			/* its bit in `used` is set */
 	_Atomic uint32_t blocks;	/* in all runs */
-	uint32_t limit;			/* of blocks */
+	uint32_t limit;			/* of blocks; 0 before its thread begins */
 	struct dp_cache_stack {
 		uint32_t count;
 		uint32_t *run;		/* their first blocks: limit / length */
@@ -27,11 +26,11 @@ struct dp_cache {
 
 /* private to cache.c */
 struct dp_caches {
-	struct dp_cache *cache;		/* by thread slot */
+	struct dp_cache *cache;		/* by thread slot; the shared one stays empty */
 	uint32_t *run;
-	bool asymmetric;		/* a thief makes the fences of all */
+	uint32_t limit;
 	pthread_mutex_t thief;
-	DP_ALIGNED _Atomic uint32_t stealing;
+	DP_ALIGNED _Atomic uint32_t mode;	/* CACHES_... in cache.c; usually 0 */
 	_Atomic uint64_t used;		/* a bit for each cache that ever was */
 };
 
@@ -46,11 +45,6 @@ uint64_t dp_caches_blocks(const struct dp_caches *caches);
 /* Has no thread but this one ever kept anything? */
 bool dp_caches_are_mine(const struct dp_caches *caches);
 
-/* Out of line: the first time that a thread enters. */
-void dp_cache_begin(struct dp_caches *caches, struct dp_cache *cache);
-/* Of the length that takes most blocks, give the older half of the runs to fn. */
-void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
-
 /*
  * From here to dp_caches_release() all caches are empty. What they had goes to fn.
  * Waits for threads that are between enter and leave, and for another thief.
@@ -58,53 +52,26 @@ void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);
 
+/*
+ * This thread's cache is its own until dp_cache_leave(). NULL: it has none, or all
+ * caches have to stay empty. Never waits.
+ */
+struct dp_cache *dp_cache_enter(struct dp_caches *caches);
+void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache);
+
+/* ------------------------------------------------------ between enter and leave */
+
+/* Of the length that takes most blocks, give the older half of the runs to fn. */
+void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
+
 static inline uint32_t dp_cache_blocks(const struct dp_cache *cache)
 {
 	return atomic_load_explicit(&cache->blocks, memory_order_relaxed);
 }
 
-/* Only who is between enter and leave changes it, or a thief. */
 static inline void dp_cache_count(struct dp_cache *cache, uint32_t blocks)
 {
 	atomic_store_explicit(&cache->blocks, blocks, memory_order_relaxed);
-}
-
-static inline void dp_cache_set_busy(const struct dp_caches *caches,
-				     struct dp_cache *cache, uint32_t busy)
-{
-	if (!caches->asymmetric) {
-		atomic_exchange(&cache->busy, busy);
-		return;
-	}
-	atomic_store_explicit(&cache->busy, busy, memory_order_release);
-	/* The processor may still do what follows first: see cache.c. */
-	atomic_signal_fence(memory_order_seq_cst);
-}
-
-/*
- * This thread's cache is its own until dp_cache_leave(). NULL: it has none, or all
- * caches have to stay empty. Never waits.
- */
-static inline struct dp_cache *dp_cache_enter(struct dp_caches *caches)
-{
-	unsigned int slot = dp_thread_slot();
-	struct dp_cache *cache = &caches->cache[slot];
-
-	if (slot == DP_THREAD_SLOT_SHARED)
-		return NULL;
-	if (!cache->known)
-		dp_cache_begin(caches, cache);
-	dp_cache_set_busy(caches, cache, 1);
-	if (!atomic_load(&caches->stealing))
-		return cache;
-	dp_cache_set_busy(caches, cache, 0);
-	return NULL;
-}
-
-static inline void dp_cache_leave(const struct dp_caches *caches,
-				  struct dp_cache *cache)
-{
-	dp_cache_set_busy(caches, cache, 0);
 }
 
 /* How many more blocks there is room for. */
@@ -113,13 +80,12 @@ static inline uint32_t dp_cache_room(const struct dp_cache *cache)
 	return cache->limit - dp_cache_blocks(cache);
 }
 
-/* Take the run of just that many blocks that was pushed last. false: there is none. */
-static inline bool dp_cache_pop(struct dp_cache *cache, uint32_t blocks,
-				uint32_t *ret_block)
+/* Take the run of just that many blocks that was put last. false: there is none. */
+static inline bool dp_cache_take(struct dp_cache *cache, uint32_t blocks,
+				 uint32_t *ret_block)
 {
 	struct dp_cache_stack *stack = &cache->stack[blocks];
 
-	assert(blocks && blocks <= DP_CACHE_RUN);
 	if (!stack->count)
 		return false;
 	*ret_block = stack->run[--stack->count];
@@ -127,14 +93,57 @@ static inline bool dp_cache_pop(struct dp_cache *cache, uint32_t blocks,
 	return true;
 }
 
-static inline void dp_cache_push(struct dp_cache *cache, uint32_t block,
-				 uint32_t blocks)
+/* false: there is no room for it. */
+static inline bool dp_cache_put(struct dp_cache *cache, uint32_t block,
+				uint32_t blocks)
 {
 	struct dp_cache_stack *stack = &cache->stack[blocks];
 
-	assert(blocks && blocks <= DP_CACHE_RUN && blocks <= dp_cache_room(cache));
+	if (dp_cache_room(cache) < blocks)
+		return false;
 	stack->run[stack->count++] = block;
 	dp_cache_count(cache, dp_cache_blocks(cache) + blocks);
+	return true;
+}
+
+/* ------------------------------------------------------------- the usual way */
+
+static inline void dp_cache_set_busy(struct dp_cache *cache, uint32_t busy)
+{
+	atomic_store_explicit(&cache->busy, busy, memory_order_release);
+	/* The processor may still do first what follows: see cache.c. */
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/*
+ * Enter, take, and leave. false: there is no such run, or it has to be done by
+ * dp_cache_enter().
+ */
+static inline bool dp_cache_pop(struct dp_caches *caches, uint32_t blocks,
+				uint32_t *ret_block)
+{
+	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
+	bool found;
+
+	assert(blocks && blocks <= DP_CACHE_RUN);
+	dp_cache_set_busy(cache, 1);
+	found = !atomic_load(&caches->mode) && dp_cache_take(cache, blocks, ret_block);
+	dp_cache_set_busy(cache, 0);
+	return found;
+}
+
+/* Enter, put, and leave. false: there is no room, or as dp_cache_pop(). */
+static inline bool dp_cache_push(struct dp_caches *caches, uint32_t block,
+				 uint32_t blocks)
+{
+	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
+	bool done;
+
+	assert(blocks && blocks <= DP_CACHE_RUN);
+	dp_cache_set_busy(cache, 1);
+	done = !atomic_load(&caches->mode) && dp_cache_put(cache, block, blocks);
+	dp_cache_set_busy(cache, 0);
+	return done;
 }
 
 #endif

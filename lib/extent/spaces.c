@@ -170,20 +170,30 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 
 	if (!pieces || !spaces_claim_run(spaces, pieces * blocks, ret_block))
 		return false;
-	while (--pieces)
-		dp_cache_push(cache, *ret_block + pieces * blocks, blocks);
+	while (--pieces) {
+		bool done = dp_cache_put(cache, *ret_block + pieces * blocks, blocks);
+
+		assert(done);
+		(void)done;
+	}
 	return true;
 }
 
-static bool spaces_claim_refilled(struct dp_spaces *spaces, uint32_t blocks,
-				  uint64_t *ret_block)
+/* false: the segments have to do without. */
+static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
+				uint64_t *ret_block)
 {
 	struct dp_cache *cache = dp_cache_enter(&spaces->caches);
+	uint32_t block;
 	bool found;
 
 	if (!cache)
 		return false;
-	found = spaces_refill(spaces, cache, blocks, ret_block);
+	found = dp_cache_take(cache, blocks, &block);
+	if (found)
+		*ret_block = block;
+	else
+		found = spaces_refill(spaces, cache, blocks, ret_block);
 	dp_cache_leave(&spaces->caches, cache);
 	return found;
 }
@@ -193,16 +203,15 @@ static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 			       uint32_t blocks)
 {
 	struct dp_cache *cache = dp_cache_enter(&spaces->caches);
-	bool room;
+	bool done;
 
 	if (!cache)
 		return false;
-	dp_cache_shed(cache, spaces_free_run, spaces);
-	room = dp_cache_room(cache) >= blocks;
-	if (room)
-		dp_cache_push(cache, block, blocks);
+	if (dp_cache_room(cache) < blocks)
+		dp_cache_shed(cache, spaces_free_run, spaces);
+	done = dp_cache_put(cache, block, blocks);
 	dp_cache_leave(&spaces->caches, cache);
-	return room;
+	return done;
 }
 
 /* ----------------------------------------------------------------- claim and free */
@@ -211,7 +220,7 @@ int dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
 				  uint64_t *ret_block)
 {
 	assert(blocks);
-	if (blocks <= DP_CACHE_RUN && spaces_claim_refilled(spaces, blocks, ret_block))
+	if (blocks <= DP_CACHE_RUN && spaces_claim_cached(spaces, blocks, ret_block))
 		return 0;
 	if (spaces_claim_run(spaces, blocks, ret_block) ||
 	    spaces_claim_last(spaces, blocks, ret_block))

@@ -50,15 +50,9 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 static inline int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks,
 				  uint64_t *ret_block)
 {
-	struct dp_cache *cache;
 	uint32_t block;
-	bool found;
 
-	if (blocks > DP_CACHE_RUN || !(cache = dp_cache_enter(&spaces->caches)))
-		return dp_spaces_claim_from_segments(spaces, blocks, ret_block);
-	found = dp_cache_pop(cache, blocks, &block);
-	dp_cache_leave(&spaces->caches, cache);
-	if (!found)
+	if (blocks > DP_CACHE_RUN || !dp_cache_pop(&spaces->caches, blocks, &block))
 		return dp_spaces_claim_from_segments(spaces, blocks, ret_block);
 	*ret_block = block;
 	return 0;
@@ -68,17 +62,8 @@ static inline int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks,
 static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,
 				  uint32_t blocks)
 {
-	struct dp_cache *cache = NULL;
-	bool room;
-
-	if (blocks <= DP_CACHE_RUN && !spaces->quarantine)
-		cache = dp_cache_enter(&spaces->caches);
-	room = cache && dp_cache_room(cache) >= blocks;
-	if (room)
-		dp_cache_push(cache, block, blocks);
-	if (cache)
-		dp_cache_leave(&spaces->caches, cache);
-	if (!room)
+	if (blocks > DP_CACHE_RUN || spaces->quarantine ||
+	    !dp_cache_push(&spaces->caches, block, blocks))
 		dp_spaces_free_to_segments(spaces, block, blocks);
 }
 

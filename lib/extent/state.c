@@ -80,7 +80,7 @@
 #define LIFE_SHIFT	24
 
 static_assert(LIFE_SHIFT + DP_LIFE_BITS == 64, "the word is full");
-static_assert(sizeof(struct dp_lease) * DP_LINE_LEASES == DP_CACHE_LINE, "four a line");
+static_assert(sizeof(struct dp_lease) * 4 == DP_CACHE_LINE, "see dp_lease_at()");
 
 static enum dp_state word_state(uint64_t word)
 {
@@ -147,7 +147,7 @@ int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 	int ret;
 
 	assert(segments && segment_shift < 32);
-	assert((1u << segment_shift) % DP_PAGE_LEASES == 0);
+	assert(segment_shift >= 9);	/* dp_lease_at() stays inside 512 */
 	leases->block_count = (uint64_t)segments << segment_shift;
 	leases->block_shift = segment_shift;
 	leases->spaces = spaces;
@@ -311,12 +311,29 @@ uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
 	return word_life(word);
 }
 
+/* The usual case, in few instructions: nobody holds it, publishes it or waits. */
+static bool state_cancel_idle(struct dp_leases *leases, uint64_t block, uint64_t life)
+{
+	uint64_t word = word_with_state(life << LIFE_SHIFT, DP_STATE_RESERVED);
+
+	if (!atomic_compare_exchange_strong(state_word(leases, block), &word,
+					    word_next_life(word)))
+		return false;
+	DP_PROBE_RETIRE(leases, block << 12, life, 0);
+	state_free_blocks(leases, block);
+	return true;
+}
+
 int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
 {
-	uint64_t word = state_load(leases, block), to;
-	uint32_t blocks = dp_lease_blocks(leases, block);
+	uint64_t word, to;
+	uint32_t blocks;
 	int ret;
 
+	if (state_cancel_idle(leases, block, life))
+		return 0;
+	word = state_load(leases, block);
+	blocks = dp_lease_blocks(leases, block);
 	do {
 		ret = state_refuse(word, life);
 		if (!ret && word_state(word) != DP_STATE_RESERVED)

@@ -15,10 +15,6 @@
 #define DP_LIFE_MASK	((1ull << DP_LIFE_BITS) - 1)
 #define DP_COUNT_MAX	((1u << 18) - 1)
 
-#define DP_LINE_LEASES	4u		/* in a cache line */
-#define DP_PAGE_LINES	128u
-#define DP_PAGE_LEASES	(DP_LINE_LEASES * DP_PAGE_LINES)
-
 enum dp_state {			/* as enum daxpin_state */
 	DP_STATE_FREE,		/* a page of zeroes is a page of free leases */
 	DP_STATE_RESERVED,
@@ -55,12 +51,11 @@ struct dp_leases {
 static inline struct dp_lease *dp_lease_at(const struct dp_leases *leases,
 					   uint64_t block)
 {
-	uint64_t page = block / DP_PAGE_LEASES, group = block % DP_PAGE_LEASES / 32;
-	uint64_t line = (group * 8 + block % 8) ^ page % DP_PAGE_LINES;
-	uint64_t place = block / 8 % DP_LINE_LEASES;
+	uint64_t turns = block % 8 * 4 + block / 8 % 4;		/* 32 in 8 lines */
+	uint64_t index = (block - block % 32 + turns) ^ (block >> 9 & 15) << 5;
 
 	assert(block < leases->block_count);
-	return &leases->lease[page * DP_PAGE_LEASES + line * DP_LINE_LEASES + place];
+	return &leases->lease[index];
 }
 
 /* Extents that wait, or waited, for their last drop; a snapshot. */

@@ -68,8 +68,6 @@ int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
 
 int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
 {
-	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
-		return 0;
 	jobs_refused(jobs);
 	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
 		return 0;

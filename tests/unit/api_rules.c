@@ -210,7 +210,7 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 		pthread_mutex_lock(&pool->holders.shard[b].mutex);
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		pool->spaces.space[i].lock = 1;
-	pool->spaces.caches.stealing = 1;
+	pool->spaces.caches.mode = 1;
 }
 
 /* But to exit; 3 tells that it cannot be done here. */
