@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdlib.h>
 #include "support/invariant.h"
 
 struct totals {
+	const uint8_t *kept;		/* by block of the pool: by a thread */
 	uint64_t held;
 	uint32_t free;
 };
@@ -9,6 +11,16 @@ struct totals {
 static bool is_free(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
 {
 	return dp_bits_are_free(dp_spaces_bits(&pool->spaces, segment), block, 1);
+}
+
+/* Nothing is free there: metadata, a hole, or on its way to be one. */
+static bool is_hole(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
+{
+	uint32_t chunk = block / DP_CHUNK_BLOCKS;
+	uint8_t flags = dp_segment_chunk(&pool->media.segments, segment, chunk);
+
+	return !chunk || flags & DP_CHUNK_CLAIMED ||
+	       !(flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED));
 }
 
 /* The run is free, and is touched by no other. */
@@ -23,10 +35,8 @@ static void check_run(const struct dp_runs *runs, uint32_t node)
 	assert(end == runs->bits->blocks || !dp_bits_are_free(runs->bits, end, 1));
 }
 
-/* The lists have every free block once, and no run exceeds the bound. */
-static void check_runs(struct dp_space *space)
+void dp_invariants_runs(const struct dp_runs *runs, uint32_t longest)
 {
-	const struct dp_runs *runs = &space->runs;
 	uint32_t blocks = 0;
 
 	for (uint32_t i = 0; i < DP_RUN_CLASSES; i++) {
@@ -34,16 +44,53 @@ static void check_runs(struct dp_space *space)
 		for (uint32_t n = runs->list[i]; n; n = runs->node[n].next) {
 			check_run(runs, n);
 			blocks += runs->node[n].blocks;
-			assert(runs->node[n].blocks <=
-			       dp_longest_get(space->longest, space->number));
+			assert(runs->node[n].blocks <= longest);
 		}
 	}
 	assert(blocks == dp_bits_free_count(runs->bits));
 }
 
+/* One thread's runs: no segment finds them, and no other thread has them (I62). */
+static void check_cache(struct dp_spaces *spaces, const struct dp_cache *cache,
+			uint8_t *kept)
+{
+	uint32_t blocks = 0;
+
+	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++) {
+		const struct dp_cache_stack *stack = &cache->stack[i];
+
+		blocks += stack->count * i;
+		for (uint32_t j = 0; j < stack->count * i; j++) {
+			uint32_t block = stack->run[j / i] + j % i;
+			uint32_t in = block & ((1u << spaces->shift) - 1);
+			const struct dp_bits *bits =
+				dp_spaces_bits(spaces, block >> spaces->shift);
+
+			assert(!dp_bits_are_free(bits, in, 1));
+			assert(!kept[block]++);
+		}
+	}
+	assert(blocks == cache->blocks && blocks <= cache->limit);
+}
+
+uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
+{
+	uint8_t *kept = calloc((size_t)spaces->segments << spaces->shift, 1);
+
+	assert(kept && !spaces->returns && !spaces->caches.stealing);
+	for (uint32_t i = 0; i < spaces->segments; i++) {
+		assert(!spaces->space[i].returned_groups);
+		dp_invariants_runs(&spaces->space[i].runs,
+				   dp_longest_get(&spaces->longest, i));
+	}
+	for (uint32_t i = 0; i <= DP_THREAD_SLOTS; i++)
+		check_cache(spaces, &spaces->caches.cache[i], kept);
+	return kept;
+}
+
 /* One extent: its blocks are taken, and no other begins among them. */
 static void check_extent(struct daxpin_pool *pool, uint32_t segment,
-			 uint32_t block, uint32_t blocks)
+			 uint32_t block, uint32_t blocks, const uint8_t *kept)
 {
 	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
 
@@ -51,6 +98,7 @@ static void check_extent(struct daxpin_pool *pool, uint32_t segment,
 							  segment));
 	for (uint32_t b = block; b < block + blocks; b++) {
 		assert(!is_free(pool, segment, b));
+		assert(!kept[first + b]);			/* I62 */
 		if (b > block)
 			assert(dp_lease_look(&pool->leases, first + b).state ==
 			       DP_STATE_FREE);
@@ -112,11 +160,16 @@ static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
 		assert(!view.count && !view.publishing && !view.writers);
 		assert(!view.alone);
 		totals->free += is_free(pool, segment, block);
+		/* Each block is in one place: nothing is lost. */
+		assert(is_free(pool, segment, block) + totals->kept[in_pool] +
+		       (is_hole(pool, segment, block) ||
+			dp_bits_is_quarantined(dp_spaces_bits(&pool->spaces, segment),
+					       block)) == 1);
 		assert(!is_free(pool, segment, block) ||
 		       !is_bad(pool, segment, block));
 		blocks = 1;
 	} else {
-		check_extent(pool, segment, block, blocks);
+		check_extent(pool, segment, block, blocks, totals->kept);
 	}
 	assert(view.state != DP_STATE_RETIRED || view.count);
 	assert(!view.alone || view.count == 1);		/* C7 */
@@ -184,8 +237,10 @@ static void check_lane(struct daxpin_pool *pool, uint32_t index)
 
 void dp_invariants(struct daxpin_pool *pool)
 {
+	uint8_t *kept = dp_invariants_spaces(&pool->spaces);
+
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++) {
-		struct totals totals = { 0, 0 };
+		struct totals totals = { kept, 0, 0 };
 		uint32_t block = DP_CHUNK_BLOCKS;
 
 		while (block < dp_geometry_blocks(&pool->media.geometry, i))
@@ -195,8 +250,8 @@ void dp_invariants(struct daxpin_pool *pool)
 		       dp_gate_busy(dp_lease_gates(&pool->leases), i));
 		assert(totals.free == dp_bits_free_count(dp_spaces_bits(&pool->spaces,
 								       i)));
-		check_runs(&pool->spaces.space[i]);
 	}
+	free(kept);
 	/* After a failed write the claims stay, and nobody can tell. */
 	if (dp_persist_error(&pool->media.persist))
 		return;

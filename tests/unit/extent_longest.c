@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where a long run may be: bounds of segments and of groups of 64. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include "extent/longest.h"
+
+#define SEGMENTS	200u		/* three groups and a part */
+#define RAISES		500000u
+
+static struct dp_longest longest;
+
+static int set_up(void **state)
+{
+	(void)state;
+	return dp_longest_init(&longest, SEGMENTS);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	dp_longest_fini(&longest);
+	return 0;
+}
+
+static uint32_t find(uint32_t from, uint32_t to, uint32_t blocks)
+{
+	return dp_longest_find(&longest, from, to, blocks);
+}
+
+static void the_first_segment_that_may_have_it_is_found(void **state)
+{
+	(void)state;
+	assert_int_equal(find(0, SEGMENTS, 1), SEGMENTS);
+	dp_longest_set(&longest, 199, 9);
+	dp_longest_set(&longest, 64, 5);
+	dp_longest_set(&longest, 63, 3);
+	assert_int_equal(find(0, SEGMENTS, 1), 63);
+	assert_int_equal(find(0, SEGMENTS, 4), 64);
+	assert_int_equal(find(0, SEGMENTS, 5), 64);
+	assert_int_equal(find(0, SEGMENTS, 6), 199);
+	assert_int_equal(find(0, SEGMENTS, 10), SEGMENTS);
+	assert_int_equal(find(65, SEGMENTS, 1), 199);
+	assert_int_equal(dp_longest_of_all(&longest), 9);
+}
+
+/* As a thread does that begins in segment 100. */
+static void a_search_in_two_parts_sees_all(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < SEGMENTS; i++) {
+		uint32_t found;
+
+		dp_longest_set(&longest, i, 7);
+		found = find(100, SEGMENTS, 7);
+		if (found == SEGMENTS)
+			found = find(0, 100, 7);
+		assert_int_equal(found, i);
+		dp_longest_set(&longest, i, 0);
+	}
+	assert_int_equal(find(50, 50, 1), 50);
+	dp_longest_set(&longest, 100, 7);
+	assert_int_equal(find(0, 100, 7), 100);		/* none before it */
+	assert_int_equal(find(50, 101, 7), 100);
+}
+
+static void a_search_that_finds_nothing_lowers_the_group(void **state)
+{
+	(void)state;
+	dp_longest_set(&longest, 70, 50);
+	dp_longest_set(&longest, 71, 20);
+	dp_longest_set(&longest, 70, 10);
+	/* Only a search knows. */
+	assert_int_equal(dp_longest_of_all(&longest), 50);
+	assert_int_equal(find(70, SEGMENTS, 30), SEGMENTS);
+	assert_int_equal(dp_longest_of_all(&longest), 50);
+	assert_int_equal(find(0, SEGMENTS, 30), SEGMENTS);
+	assert_int_equal(dp_longest_of_all(&longest), 20);
+	assert_int_equal(find(0, SEGMENTS, 20), 71);
+}
+
+/* The end of its range is in a group, of which later segments have more. */
+static void a_group_is_lowered_to_the_longest_of_all_of_it(void **state)
+{
+	(void)state;
+	dp_longest_set(&longest, 10, 90);
+	dp_longest_set(&longest, 60, 80);
+	dp_longest_set(&longest, 10, 0);
+	assert_int_equal(find(0, 30, 85), 30);
+	assert_int_equal(find(0, SEGMENTS, 80), 60);
+	assert_int_equal(find(0, 30, 1), 30);
+	assert_int_equal(find(0, SEGMENTS, 80), 60);
+}
+
+static void a_raise_raises_the_group_again(void **state)
+{
+	(void)state;
+	dp_longest_set(&longest, 3, 9);
+	dp_longest_set(&longest, 3, 2);
+	assert_int_equal(find(0, SEGMENTS, 9), SEGMENTS);
+	assert_int_equal(dp_longest_of_all(&longest), 2);
+	dp_longest_set(&longest, 3, 8);
+	assert_int_equal(find(0, SEGMENTS, 8), 3);
+	assert_int_equal(dp_longest_get(&longest, 3), 8);
+}
+
+/* ------------------------------------------------------------ a raise is not lost */
+
+static _Atomic bool over;
+
+static void *search(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&over))
+		find(0, 64, 9);
+	return NULL;
+}
+
+/*
+ * I61. The last segment of the group is raised and lowered by its only owner, while
+ * others look for what it has and lower the group's bound in between.
+ */
+static void what_a_thread_raised_it_finds(void **state)
+{
+	pthread_t thread[2];
+	uint32_t lost = 0;
+
+	(void)state;
+	atomic_store(&over, false);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, search, NULL), 0);
+	for (uint32_t i = 0; i < RAISES; i++) {
+		dp_longest_set(&longest, 63, 9);
+		lost += find(0, SEGMENTS, 9) != 63;
+		lost += dp_longest_of_all(&longest) < 9;
+		dp_longest_set(&longest, 63, 2);
+	}
+	atomic_store(&over, true);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	assert_int_equal(lost, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(the_first_segment_that_may_have_it_is_found),
+		TEST(a_search_in_two_parts_sees_all),
+		TEST(a_search_that_finds_nothing_lowers_the_group),
+		TEST(a_group_is_lowered_to_the_longest_of_all_of_it),
+		TEST(a_raise_raises_the_group_again),
+		TEST(what_a_thread_raised_it_finds),
+	};
+
+	return cmocka_run_group_tests_name("extent_longest", tests, NULL, NULL);
+}

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The free space of a pool: segments, what threads keep, and who may be refused. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "extent/thread_slot.h"
+#include "support/invariant.h"
+
+#define ALL_MAX	8192u
+
+static struct dp_spaces spaces;
+static uint32_t all;			/* blocks in it */
+
+static void begin(uint32_t segments, uint32_t shift)
+{
+	all = segments << shift;
+	assert_int_equal(dp_spaces_init(&spaces, segments, shift), 0);
+	for (uint32_t i = 0; i < segments; i++) {
+		assert_int_equal(dp_spaces_add(&spaces, i, 1u << shift), 0);
+		assert_int_equal(dp_spaces_open(&spaces, i), 0);
+	}
+}
+
+static void end(void)
+{
+	free(dp_invariants_spaces(&spaces));
+	dp_spaces_fini(&spaces);
+}
+
+static uint64_t claim(uint32_t blocks)
+{
+	uint64_t block;
+
+	assert_int_equal(dp_spaces_claim(&spaces, blocks, &block), 0);
+	assert_in_range(block + blocks, 1, all);
+	return block;
+}
+
+static void refuse(uint32_t blocks)
+{
+	uint64_t block;
+
+	assert_int_equal(dp_spaces_claim(&spaces, blocks, &block), -ENOSPC);
+}
+
+static void give(uint64_t block, uint32_t blocks)
+{
+	dp_spaces_free(&spaces, block, blocks);
+}
+
+static uint64_t kept(void)
+{
+	return dp_caches_blocks(&spaces.caches);
+}
+
+static void is_free(uint64_t blocks)
+{
+	assert_int_equal(dp_spaces_free_count(&spaces), blocks);
+}
+
+/* As a thread with another slot. */
+static unsigned int be(unsigned int slot)
+{
+	unsigned int was = dp_thread_slot();
+
+	dp_thread_slot_mine = slot + 1;
+	return was;
+}
+
+/* --------------------------------------------------------------- with one's cache */
+
+static void what_a_thread_freed_last_is_what_it_gets(void **state)
+{
+	(void)state;
+	begin(1, 12);
+	for (uint32_t blocks = 1; blocks <= DP_CACHE_RUN; blocks++) {
+		uint64_t one = claim(blocks), two = claim(blocks);
+
+		assert_true(one != two);
+		give(two, blocks);
+		give(one, blocks);
+		assert_int_equal(claim(blocks), one);
+		assert_int_equal(claim(blocks), two);
+	}
+	end();
+}
+
+static void what_threads_keep_is_counted_as_free(void **state)
+{
+	uint64_t block;
+
+	(void)state;
+	begin(1, 12);
+	is_free(4096);
+	block = claim(1);
+	assert_int_equal(kept(), 63);
+	is_free(4095);
+	give(block, 1);
+	is_free(4096);
+	block = claim(100);
+	is_free(3996);
+	give(block, 100);
+	is_free(4096);
+	end();
+}
+
+/* Which is why one thread can't have much of a small pool. */
+static void a_cache_that_is_full_gives_some_back(void **state)
+{
+	uint64_t block[512];
+
+	(void)state;
+	begin(1, 12);
+	for (uint32_t i = 0; i < 512; i++)
+		block[i] = claim(1);
+	for (uint32_t i = 0; i < 512; i++) {
+		give(block[i], 1);
+		assert_in_range(kept(), 1, 64);
+		is_free(4096 - 511 + i);
+	}
+	end();
+}
+
+static void a_pool_of_64_blocks_keeps_one(void **state)
+{
+	bool seen[64] = { false };
+
+	(void)state;
+	begin(1, 6);
+	for (uint32_t i = 0; i < 64; i++) {
+		uint64_t block = claim(1);
+
+		assert_false(seen[block]);
+		seen[block] = true;
+	}
+	refuse(1);
+	for (uint32_t i = 0; i < 64; i++) {
+		give(i, 1);
+		assert_in_range(kept(), 0, 1);
+	}
+	is_free(64);
+	/* A run of 2 has no room in any cache, even one that is empty. */
+	assert_int_equal(claim(64), 0);
+	give(0, 64);
+	give(claim(2), 2);
+	assert_int_equal(kept(), 0);
+	end();
+}
+
+/* -------------------------------------------------------------------- the segments */
+
+static void a_thread_begins_in_its_own_segment(void **state)
+{
+	unsigned int was;
+
+	(void)state;
+	begin(4, 10);
+	was = be(2);
+	assert_int_equal(claim(1024) >> 10, 2);
+	/* Where that has none, in the next, and then in the leftmost. */
+	assert_int_equal(claim(1000) >> 10, 3);
+	assert_int_equal(claim(1000) >> 10, 0);
+	assert_int_equal(claim(20) >> 10, 3);
+	assert_int_equal(claim(1024) >> 10, 1);
+	refuse(25);
+	assert_int_equal(claim(24) >> 10, 0);
+	be(was);
+	is_free(4);
+	end();
+}
+
+static void a_run_lies_in_one_segment(void **state)
+{
+	uint64_t one, two;
+
+	(void)state;
+	begin(2, 6);
+	one = claim(40);
+	two = claim(40);
+	assert_true(one >> 6 != two >> 6);
+	/* 24 are left of each, and of the first segment's the last touch the other. */
+	refuse(25);
+	claim(24);
+	claim(24);
+	end();
+}
+
+/* ------------------------------------------------------------------------ refusals */
+
+static void what_threads_keep_is_joined_for_a_large_claim(void **state)
+{
+	(void)state;
+	begin(1, 12);
+	give(claim(1), 1);
+	assert_int_equal(kept(), 64);
+	assert_int_equal(claim(4096), 0);
+	assert_int_equal(kept(), 0);
+	refuse(1);
+	end();
+}
+
+static void what_other_threads_keep_is_had_too(void **state)
+{
+	unsigned int was;
+
+	(void)state;
+	begin(1, 12);
+	for (unsigned int i = 0; i <= DP_THREAD_SLOTS; i++) {
+		was = be(i);
+		give(claim(1 + i % DP_CACHE_RUN), 1 + i % DP_CACHE_RUN);
+		be(was);
+	}
+	assert_true(kept() > 1000);
+	assert_int_equal(claim(4096), 0);
+	end();
+}
+
+static void one_run_that_another_keeps_serves_a_shorter_claim(void **state)
+{
+	uint64_t block;
+	unsigned int was;
+
+	(void)state;
+	begin(1, 12);
+	assert_int_equal(claim(4096), 0);
+	was = be(9);
+	give(1000, 16);
+	be(was);
+	assert_int_equal(kept(), 16);
+	block = claim(4);
+	assert_in_range(block, 1000, 1012);
+	is_free(12);
+	assert_int_equal(claim(12), block == 1000 ? 1004 : 1000);
+	refuse(1);
+	end();
+}
+
+/* Kept runs of 2, 1 and 1 that touch. */
+static void pieces_that_several_keep_become_one_run(void **state)
+{
+	unsigned int was;
+
+	(void)state;
+	begin(1, 12);
+	assert_int_equal(claim(4096), 0);
+	was = be(9);
+	give(20, 2);
+	be(10);
+	give(19, 1);
+	be(DP_THREAD_SLOT_SHARED);
+	give(22, 1);
+	be(was);
+	refuse(5);
+	assert_int_equal(claim(4), 19);
+	end();
+}
+
+/* Nothing that is kept could make it fit. */
+static void a_hopeless_claim_disturbs_no_cache(void **state)
+{
+	unsigned int was;
+
+	(void)state;
+	begin(1, 12);
+	assert_int_equal(claim(4096), 0);
+	was = be(9);
+	give(5, 3);
+	be(was);
+	refuse(1000);
+	assert_int_equal(kept(), 3);
+	end();
+}
+
+/* The same with frees that found the lock taken. */
+static void what_a_thread_gave_back_it_can_claim(void **state)
+{
+	(void)state;
+	begin(2, 12);
+	claim(4096);
+	claim(4096);
+	spaces.space[1].lock = 1;
+	give(4096 + 100, 50);
+	give(4096 + 150, 50);
+	spaces.space[1].lock = 0;
+	assert_int_equal(spaces.returns, 1);
+	assert_int_equal(claim(100), 4096 + 100);
+	assert_int_equal(spaces.returns, 0);
+	refuse(1);
+	end();
+}
+
+/* The rule for all: a claim is refused only if no run is as long. */
+static void a_refusal_is_right(void **state)
+{
+	struct { uint64_t block; uint32_t blocks; } held[ALL_MAX];
+	static bool taken[ALL_MAX];
+	uint64_t seed = 7;
+	uint32_t count = 0, refused = 0;
+	unsigned int was = dp_thread_slot();
+
+	(void)state;
+	memset(taken, 0, sizeof(taken));
+	begin(4, 10);
+	for (uint32_t i = 0; i < 30000; i++) {
+		uint32_t r, blocks;
+		uint64_t block;
+
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		r = seed >> 33;
+		be(r % 7 ? r % 5 : DP_THREAD_SLOT_SHARED);
+		blocks = r % 3 ? 1 + r / 64 % 20 : 1 + r / 64 % 200;
+		if (count && r / 8 % 8 < 3) {
+			uint32_t n = r / 64 % count;
+
+			for (uint32_t b = 0; b < held[n].blocks; b++)
+				taken[held[n].block + b] = false;
+			give(held[n].block, held[n].blocks);
+			held[n] = held[--count];
+		} else if (!dp_spaces_claim(&spaces, blocks, &block)) {
+			assert_int_equal(block >> 10, (block + blocks - 1) >> 10);
+			for (uint32_t b = 0; b < blocks; b++) {
+				assert_false(taken[block + b]);
+				taken[block + b] = true;
+			}
+			held[count].block = block;
+			held[count++].blocks = blocks;
+		} else {
+			uint32_t length = 0;
+
+			for (uint32_t b = 0; b < all; b++) {
+				length = taken[b] ? 0 : b % 1024 ? length + 1 : 1;
+				assert_true(length < blocks);
+			}
+			refused++;
+		}
+	}
+	assert_true(refused > 100);
+	be(was);
+	end();
+}
+
+/* -------------------------------------------------------------------- give it back */
+
+static void what_is_kept_is_claimed_after_it_was_gathered(void **state)
+{
+	(void)state;
+	begin(1, 12);
+	give(claim(1), 1);
+	assert_false(dp_spaces_claim_at(&spaces, 0, 4096));
+	dp_spaces_gather(&spaces);
+	assert_int_equal(kept(), 0);
+	assert_true(dp_spaces_claim_at(&spaces, 0, 4096));
+	give(0, 4096);
+	/* Threads keep runs again. */
+	give(claim(1), 1);
+	assert_int_equal(kept(), 64);
+	end();
+}
+
+static void what_was_returned_is_gathered(void **state)
+{
+	(void)state;
+	begin(2, 12);
+	assert_true(dp_spaces_claim_at(&spaces, 4096, 4096));
+	spaces.space[1].lock = 1;
+	give(4096, 4096);
+	spaces.space[1].lock = 0;
+	dp_spaces_gather(&spaces);
+	assert_true(dp_spaces_claim_at(&spaces, 4096, 4096));
+	end();
+}
+
+/* ------------------------------------------------------------------ several threads */
+
+#define WORKERS		4u
+#define HELD		12u
+#define STEPS		40000u
+#define GATHERS		2000u
+#define TINY		512u
+
+static _Atomic uint32_t owner[TINY];
+static uint32_t content[TINY];		/* written by the owner alone */
+
+struct worker {
+	pthread_t thread;
+	uint32_t number;
+	uint64_t seed;
+	uint32_t count, refused;
+	struct { uint64_t block; uint32_t blocks; } held[HELD];
+};
+
+static uint32_t below(struct worker *worker, uint32_t limit)
+{
+	worker->seed = worker->seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (worker->seed >> 33) % limit;
+}
+
+/* assert(): cmocka's jumps are for its own thread. */
+static void own(struct worker *worker, uint64_t block, uint32_t blocks)
+{
+	for (uint64_t i = block; i < block + blocks; i++) {
+		uint32_t was = atomic_exchange_explicit(&owner[i], worker->number,
+							memory_order_relaxed);
+
+		assert(!was);
+		/* I14: whoever had it is done with it. */
+		content[i] = worker->number;
+	}
+	worker->held[worker->count].block = block;
+	worker->held[worker->count++].blocks = blocks;
+}
+
+static void disown(struct worker *worker, uint32_t index)
+{
+	uint64_t block = worker->held[index].block;
+	uint32_t blocks = worker->held[index].blocks;
+
+	for (uint64_t i = block; i < block + blocks; i++) {
+		uint32_t was = atomic_exchange_explicit(&owner[i], 0,
+							memory_order_relaxed);
+
+		assert(was == worker->number && content[i] == worker->number);
+	}
+	worker->held[index] = worker->held[--worker->count];
+	dp_spaces_free(&spaces, block, blocks);
+}
+
+/*
+ * All of them hold at most 4 * 12 runs of 8 blocks, and the thief 60: of the 512 blocks
+ * some are always free, and a claim of one block is never refused.
+ */
+static void worker_step(struct worker *worker)
+{
+	uint32_t blocks = below(worker, 3) ? 1 : 1 + below(worker, 8);
+	uint64_t block;
+
+	if (worker->count == HELD || (worker->count && below(worker, 2))) {
+		disown(worker, below(worker, worker->count));
+		return;
+	}
+	if (!dp_spaces_claim(&spaces, blocks, &block)) {
+		own(worker, block, blocks);
+		return;
+	}
+	/* With several segments what is free may move to where it was not found. */
+	assert(blocks > 1 || spaces.segments > 1);
+	worker->refused++;
+}
+
+static void *work(void *arg)
+{
+	struct worker *worker = arg;
+
+	/* Two of them share a cache. */
+	if (worker->number > 2)
+		dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
+	for (uint32_t i = 0; i < STEPS; i++)
+		worker_step(worker);
+	while (worker->count)
+		disown(worker, 0);
+	return NULL;
+}
+
+/* Steals: for others, and for a claim that is long. */
+static void *gather(void *arg)
+{
+	uint64_t block;
+
+	(void)arg;
+	for (uint32_t i = 0; i < GATHERS; i++) {
+		dp_spaces_gather(&spaces);
+		if (!dp_spaces_claim(&spaces, 60, &block))
+			dp_spaces_free(&spaces, block, 60);
+	}
+	return NULL;
+}
+
+static void run_threads(uint32_t segments, uint32_t shift)
+{
+	struct worker worker[WORKERS];
+	pthread_t thief;
+
+	begin(segments, shift);
+	for (uint32_t i = 0; i < WORKERS; i++) {
+		worker[i] = (struct worker) { .number = i + 1, .seed = i };
+		assert_int_equal(pthread_create(&worker[i].thread, NULL, work,
+						&worker[i]), 0);
+	}
+	assert_int_equal(pthread_create(&thief, NULL, gather, NULL), 0);
+	for (uint32_t i = 0; i < WORKERS; i++)
+		assert_int_equal(pthread_join(worker[i].thread, NULL), 0);
+	assert_int_equal(pthread_join(thief, NULL), 0);
+
+	is_free(all);
+	dp_spaces_gather(&spaces);
+	for (uint32_t i = 0; i < segments; i++)
+		assert_true(dp_spaces_claim_at(&spaces, (uint64_t)i << shift,
+					       1u << shift));
+	is_free(0);
+	end();
+}
+
+static void threads_share_a_segment_and_lose_nothing(void **state)
+{
+	(void)state;
+	run_threads(1, 9);
+}
+
+static void threads_share_segments_and_lose_nothing(void **state)
+{
+	(void)state;
+	run_threads(4, 7);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test(name)
+	const struct CMUnitTest tests[] = {
+		TEST(what_a_thread_freed_last_is_what_it_gets),
+		TEST(what_threads_keep_is_counted_as_free),
+		TEST(a_cache_that_is_full_gives_some_back),
+		TEST(a_pool_of_64_blocks_keeps_one),
+		TEST(a_thread_begins_in_its_own_segment),
+		TEST(a_run_lies_in_one_segment),
+		TEST(what_threads_keep_is_joined_for_a_large_claim),
+		TEST(what_other_threads_keep_is_had_too),
+		TEST(one_run_that_another_keeps_serves_a_shorter_claim),
+		TEST(pieces_that_several_keep_become_one_run),
+		TEST(a_hopeless_claim_disturbs_no_cache),
+		TEST(what_a_thread_gave_back_it_can_claim),
+		TEST(a_refusal_is_right),
+		TEST(what_is_kept_is_claimed_after_it_was_gathered),
+		TEST(what_was_returned_is_gathered),
+		TEST(threads_share_a_segment_and_lose_nothing),
+		TEST(threads_share_segments_and_lose_nothing),
+	};
+
+	return cmocka_run_group_tests_name("extent_spaces", tests, NULL, NULL);
+}
