@@ -83,7 +83,7 @@ uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
 		dp_invariants_runs(&spaces->space[i].runs,
 				   dp_longest_get(&spaces->longest, i));
 	}
-	for (uint32_t i = 0; i <= DP_THREAD_SLOTS; i++)
+	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
 		check_cache(spaces, &spaces->caches.cache[i], kept);
 	return kept;
 }

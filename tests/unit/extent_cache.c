@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Free runs that a thread keeps, and a thread that takes them all. */
+/*
+ * Free runs that a thread keeps, and a thread that takes them all: where that makes the
+ * fences of all threads, and where each makes its own.
+ */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,11 +27,30 @@ static void give(uint32_t block, uint32_t blocks, void *arg)
 	given.blocks[given.count++] = blocks;
 }
 
+static struct dp_cache *inside;		/* who is in it when a thief comes */
+static uint32_t sleeps, fences, busy_after_fence;
+static bool fence_fails;
+
 static int set_up(void **state)
 {
 	(void)state;
 	given.count = 0;
-	return dp_caches_init(&caches, LIMIT);
+	sleeps = fences = busy_after_fence = 0;
+	inside = NULL;
+	fence_fails = false;
+	memset(&caches, 0, sizeof(caches));
+	if (dp_caches_init(&caches, LIMIT))
+		return -1;
+	caches.asymmetric = true;
+	return 0;
+}
+
+static int set_up_symmetric(void **state)
+{
+	if (set_up(state))
+		return -1;
+	caches.asymmetric = false;
+	return 0;
 }
 
 static int tear_down(void **state)
@@ -51,7 +73,7 @@ static void push(uint32_t block, uint32_t blocks)
 	struct dp_cache *cache = enter();
 
 	dp_cache_push(cache, block, blocks);
-	dp_cache_leave(cache);
+	dp_cache_leave(&caches, cache);
 }
 
 /* The run's first block, or UINT32_MAX. */
@@ -61,16 +83,16 @@ static uint32_t pop(uint32_t blocks)
 	uint32_t block = UINT32_MAX;
 
 	dp_cache_pop(cache, blocks, &block);
-	dp_cache_leave(cache);
+	dp_cache_leave(&caches, cache);
 	return block;
 }
 
 static uint32_t room(uint32_t blocks)
 {
 	struct dp_cache *cache = enter();
-	uint32_t count = dp_cache_room(cache, blocks);
+	uint32_t count = dp_cache_room(cache) / blocks;
 
-	dp_cache_leave(cache);
+	dp_cache_leave(&caches, cache);
 	return count;
 }
 
@@ -133,31 +155,13 @@ static void a_limit_of_nothing_keeps_nothing(void **state)
 	(void)state;
 	assert_int_equal(dp_caches_init(&none, 0), 0);
 	cache = dp_cache_enter(&none);
-	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++)
-		assert_int_equal(dp_cache_room(cache, i), 0);
+	assert_int_equal(dp_cache_room(cache), 0);
 	dp_cache_shed(cache, give, &caches);
-	dp_cache_leave(cache);
+	dp_cache_leave(&none, cache);
 	dp_caches_steal(&none, give, &caches);
 	dp_caches_release(&none);
 	assert_int_equal(given.count, 0);
-	assert_int_equal(dp_caches_most(&none), 0);
 	dp_caches_fini(&none);
-}
-
-static void no_limit_exceeds_that_of_all(void **state)
-{
-	struct dp_cache *cache;
-	struct dp_caches huge = { 0 };
-
-	(void)state;
-	assert_int_equal(dp_caches_init(&huge, UINT32_MAX), 0);
-	cache = dp_cache_enter(&huge);
-	assert_int_equal(dp_cache_room(cache, 1), DP_CACHE_BLOCKS);
-	for (uint32_t i = 0; i < DP_CACHE_BLOCKS / 16; i++)
-		dp_cache_push(cache, 16 * i, 16);
-	assert_int_equal(dp_cache_room(cache, 1), 0);
-	dp_cache_leave(cache);
-	dp_caches_fini(&huge);
 }
 
 /* ------------------------------------------------------------------------- shed */
@@ -167,7 +171,7 @@ static void shed(void)
 	struct dp_cache *cache = enter();
 
 	dp_cache_shed(cache, give, &caches);
-	dp_cache_leave(cache);
+	dp_cache_leave(&caches, cache);
 }
 
 static void the_older_half_is_given_back(void **state)
@@ -214,18 +218,45 @@ static void push_as(uint32_t slot, uint32_t block, uint32_t blocks)
 	dp_thread_slot_mine = mine + 1;
 }
 
+void __wrap_dp_os_sleep_ns(uint64_t ns);
+bool __wrap_dp_os_fence_all(void);
+
+/* Who is inside goes on when the thief sleeps. */
+void __wrap_dp_os_sleep_ns(uint64_t ns)
+{
+	assert_true(ns > 0);
+	assert_non_null(inside);
+	if (++sleeps < 3)
+		return;
+	dp_cache_push(inside, 77, 3);
+	dp_cache_leave(&caches, inside);
+	inside = NULL;
+}
+
+/* A thread whose busy was on its way is seen to be busy now. */
+bool __wrap_dp_os_fence_all(void)
+{
+	fences++;
+	/* Who does not see it yet, enters before the fence. */
+	assert_int_equal(caches.stealing, 1);
+	if (busy_after_fence) {
+		inside = &caches.cache[busy_after_fence];
+		inside->busy = 1;
+	}
+	return !fence_fails;
+}
+
 /* I63 */
 static void who_steals_empties_every_cache(void **state)
 {
 	(void)state;
 	push(7, 2);
 	push_as(20, 100, 16);
-	push_as(DP_THREAD_SLOT_SHARED, 200, 1);
-	push_as(DP_THREAD_SLOT_SHARED, 300, 1);
+	push_as(DP_THREAD_SLOTS - 1, 200, 1);
+	push_as(DP_THREAD_SLOTS - 1, 300, 1);
 	dp_caches_steal(&caches, give, &caches);
 	assert_int_equal(given.count, 4);
 	assert_int_equal(dp_caches_blocks(&caches), 0);
-	assert_int_equal(dp_caches_most(&caches), 0);
 	dp_caches_release(&caches);
 	assert_int_equal(pop(2), UINT32_MAX);
 }
@@ -234,13 +265,14 @@ static void who_steals_empties_every_cache(void **state)
 static void nothing_enters_while_a_thread_steals(void **state)
 {
 	(void)state;
-	dp_caches_steal(&caches, give, &caches);
-	assert_null(dp_cache_enter(&caches));
-	/* Of two thieves each has to release. */
-	dp_caches_steal(&caches, give, &caches);
-	dp_caches_release(&caches);
-	assert_null(dp_cache_enter(&caches));
-	dp_caches_release(&caches);
+	push_as(20, 5, 1);
+	for (uint32_t i = 0; i < 2; i++) {
+		dp_caches_steal(&caches, give, &caches);
+		assert_null(dp_cache_enter(&caches));
+		/* Nor is it busy then, for which the next thief would wait. */
+		assert_int_equal(caches.cache[dp_thread_slot()].busy, 0);
+		dp_caches_release(&caches);
+	}
 	push(1, 1);
 	assert_int_equal(pop(1), 1);
 }
@@ -251,7 +283,7 @@ static void give_and_enter(uint32_t block, uint32_t blocks, void *arg)
 
 	give(block, blocks, arg);
 	/* A cache that the thief has yet to come to, and one that it is done with. */
-	dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
+	dp_thread_slot_mine = DP_THREAD_SLOTS;
 	assert_null(dp_cache_enter(&caches));
 	dp_thread_slot_mine = 1;
 	assert_null(dp_cache_enter(&caches));
@@ -267,28 +299,10 @@ static void nothing_enters_once_a_thief_has_begun(void **state)
 	assert_int_equal(given.count, 1);
 }
 
-/* Who is inside when a thief comes; it goes on when the thief sleeps. */
-static struct dp_cache *inside;
-static uint32_t sleeps;
-
-void __wrap_dp_os_sleep_ns(uint64_t ns);
-
-void __wrap_dp_os_sleep_ns(uint64_t ns)
-{
-	assert_true(ns > 0);
-	assert_non_null(inside);
-	if (++sleeps < 3)
-		return;
-	dp_cache_push(inside, 77, 3);
-	dp_cache_leave(inside);
-	inside = NULL;
-}
-
 /* I63 */
 static void a_thief_waits_for_who_is_inside(void **state)
 {
 	(void)state;
-	sleeps = 0;
 	inside = enter();
 	dp_caches_steal(&caches, give, &caches);
 	assert_int_equal(sleeps, 3);
@@ -298,35 +312,77 @@ static void a_thief_waits_for_who_is_inside(void **state)
 	dp_caches_release(&caches);
 }
 
-/* --------------------------------------------------------------------- threads */
-
-static void who_is_inside_may_have_the_limit(void **state)
+/* I63: its store of busy arrives by the thief's fence at the latest. */
+static void a_thief_looks_who_is_inside_after_its_fence(void **state)
 {
-	struct dp_cache *cache;
-
 	(void)state;
-	push(3, 2);
-	assert_int_equal(dp_caches_most(&caches), 2);
-	cache = enter();
-	/* Before it counts what it pushes. */
-	assert_in_range(dp_caches_most(&caches), LIMIT, 2 * LIMIT);
-	assert_int_equal(dp_caches_blocks(&caches), 2);
-	dp_cache_leave(cache);
-	assert_int_equal(dp_caches_most(&caches), 2);
+	push_as(9, 50, 1);
+	busy_after_fence = 9;
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+	assert_int_equal(fences, 1);
+	assert_int_equal(sleeps, 3);
+	assert_int_equal(given.count, 2);
 }
 
-static void who_finds_the_shared_cache_busy_does_without(void **state)
+static void without_other_threads_there_is_no_fence(void **state)
+{
+	(void)state;
+	assert_true(dp_caches_are_mine(&caches));
+	push(1, 1);
+	assert_true(dp_caches_are_mine(&caches));
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+	assert_int_equal(given.count, 1);
+	assert_int_equal(fences, 0);
+	push_as(9, 50, 1);
+	assert_false(dp_caches_are_mine(&caches));
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+	assert_int_equal(fences, 1);
+}
+
+/* What others keep may be changing at this moment. */
+static void without_its_fence_a_thief_takes_its_own_alone(void **state)
+{
+	(void)state;
+	fence_fails = true;
+	push(1, 1);
+	push_as(9, 50, 2);
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+	assert_int_equal(given.count, 1);
+	assert_int_equal(given.block[0], 1);
+	assert_int_equal(dp_caches_blocks(&caches), 2);
+}
+
+static void where_each_makes_its_own_the_thief_makes_none(void **state)
+{
+	(void)state;
+	fence_fails = true;
+	push(1, 1);
+	push_as(9, 50, 2);
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+	assert_int_equal(fences, 0);
+	assert_int_equal(given.count, 2);
+}
+
+/* --------------------------------------------------------------------- threads */
+
+static void a_thread_beyond_the_slots_has_none(void **state)
 {
 	unsigned int mine = dp_thread_slot();
-	struct dp_cache *cache;
 
 	(void)state;
+	push(1, 1);
 	dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
-	cache = enter();
 	assert_null(dp_cache_enter(&caches));
-	dp_cache_leave(cache);
-	cache = enter();
-	dp_cache_leave(cache);
+	assert_false(dp_caches_are_mine(&caches));
+	/* But it can steal. */
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+	assert_int_equal(given.count, 1);
 	dp_thread_slot_mine = mine + 1;
 }
 
@@ -379,20 +435,29 @@ static void what_a_thread_left_can_be_stolen(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_SYMMETRIC(name) \
+	{ #name "_symmetric", name, set_up_symmetric, tear_down, NULL }
 	const struct CMUnitTest tests[] = {
 		TEST(the_last_in_is_the_first_out),
 		TEST(each_length_has_room_for_the_limit),
 		TEST(runs_of_all_lengths_share_the_limit),
 		TEST(a_limit_of_nothing_keeps_nothing),
-		TEST(no_limit_exceeds_that_of_all),
 		TEST(the_older_half_is_given_back),
 		TEST(what_is_full_has_room_after_it_shed),
 		TEST(who_steals_empties_every_cache),
 		TEST(nothing_enters_while_a_thread_steals),
 		TEST(nothing_enters_once_a_thief_has_begun),
 		TEST(a_thief_waits_for_who_is_inside),
-		TEST(who_is_inside_may_have_the_limit),
-		TEST(who_finds_the_shared_cache_busy_does_without),
+		TEST_SYMMETRIC(the_last_in_is_the_first_out),
+		TEST_SYMMETRIC(who_steals_empties_every_cache),
+		TEST_SYMMETRIC(nothing_enters_while_a_thread_steals),
+		TEST_SYMMETRIC(nothing_enters_once_a_thief_has_begun),
+		TEST_SYMMETRIC(a_thief_waits_for_who_is_inside),
+		TEST(a_thief_looks_who_is_inside_after_its_fence),
+		TEST(without_other_threads_there_is_no_fence),
+		TEST(without_its_fence_a_thief_takes_its_own_alone),
+		TEST_SYMMETRIC(where_each_makes_its_own_the_thief_makes_none),
+		TEST(a_thread_beyond_the_slots_has_none),
 		TEST(the_next_thread_adopts_what_one_left),
 		TEST(what_a_thread_left_can_be_stolen),
 	};
