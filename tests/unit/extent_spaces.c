@@ -361,6 +361,23 @@ static void a_refusal_is_right(void **state)
 	end();
 }
 
+/* C1: the thief has a mutex, and closes every cache, until it is done. */
+static void who_waits_for_a_cache_is_not_cancelled(void **state)
+{
+	unsigned int was;
+
+	(void)state;
+	begin(1, 12);
+	was = be(9);
+	give(claim(1), 1);
+	inside = dp_cache_enter(&spaces.caches);
+	be(was);
+	claim(4096);
+	assert_null(inside);
+	assert_int_equal(cancel_state, PTHREAD_CANCEL_DISABLE);
+	end();
+}
+
 /* -------------------------------------------------------------------- give it back */
 
 static void what_is_kept_is_claimed_after_it_was_gathered(void **state)
@@ -551,6 +568,7 @@ int main(void)
 		TEST(a_hopeless_claim_takes_nothing_from_the_cache),
 		TEST(what_a_thread_gave_back_it_can_claim),
 		TEST(a_refusal_is_right),
+		TEST(who_waits_for_a_cache_is_not_cancelled),
 		TEST(what_is_kept_is_claimed_after_it_was_gathered),
 		TEST(what_was_returned_is_gathered),
 		TEST(threads_share_a_segment_and_lose_nothing),
