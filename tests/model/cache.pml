@@ -1,142 +1,182 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * cache.pml: blocks that threads keep, and a thread that steals them. There are three
- * blocks, of one segment. Threads claim one of them and free it again; a cache that is
- * empty takes two. Another thread wants two blocks: it looks whether what is kept could
- * help, steals it, and claims.
+ * cache.pml: blocks that threads keep, and a thread that steals them, on a machine with
+ * store buffers. There are three blocks, of one segment. A thread claims one of them and
+ * frees it again; if its cache is empty, it takes two. Another thread wants two blocks, or
+ * all: it notes that it is refused, steals, and claims. Who frees looks for such a note.
  *
  * Stands for:
- *	lib/extent/cache.c: dp_cache_enter dp_cache_leave dp_cache_pop dp_cache_push
- *	lib/extent/cache.c: dp_cache_shed cache_give dp_caches_steal dp_caches_release
- *	lib/extent/cache.c: dp_caches_most
- *	lib/extent/spaces.c: dp_spaces_claim dp_spaces_free spaces_claim_last
- *	lib/extent/spaces.c: spaces_may_have spaces_claim_cached spaces_refill
- *	lib/extent/spaces.c: spaces_free_cached dp_spaces_gather
+ *	lib/extent/cache.h: dp_cache_set_busy dp_cache_enter dp_cache_leave
+ *	lib/extent/cache.h: dp_cache_pop dp_cache_push
+ *	lib/extent/cache.c: dp_cache_begin dp_cache_shed cache_give cache_empty
+ *	lib/extent/cache.c: caches_to_empty dp_caches_steal dp_caches_release
+ *	lib/extent/spaces.h: dp_spaces_claim dp_spaces_free
+ *	lib/extent/spaces.c: spaces_claim_last spaces_may_have spaces_refill
+ *	lib/extent/spaces.c: spaces_claim_refilled spaces_free_cached dp_spaces_gather
+ *	lib/extent/event.c: dp_events_refused dp_events_tell_refused
  *
- * A claim of the segment and a free to it are one step, see returns.pml, and all that is
- * free there is joined. A cache gives some back when it likes, not when it is full.
+ * A thread's stores to its cache are plain: they go through a buffer, and reach memory
+ * in their order some time later (TSO). A locked instruction waits until the buffer of
+ * its thread is empty; membarrier() waits until each other buffer has been. A claim of
+ * the segment and a free to it are one locked step, see returns.pml, and all that is free
+ * there is joined. Content is a bitmap of blocks. A cache gives some back when it likes.
+ *
+ * Left out: other caches, a thief's own among them; what a thread leaves to the next
+ * with its slot.
  *
  * Scenarios:
- *	REFUSE: two threads claim, each with a cache, and one wants two blocks
- *	TWO_THIEVES: one thread claims and frees, two steal
+ *	ASYMMETRIC: a thief makes the fence of the thread
+ *	SYMMETRIC: the thread makes its own
+ *	REFUSED: as the first; while the thread has a block, all is too much to want
+ *	NEW: as the first; the thread has never had a cache before
+ *	TWO_THIEVES: as the first, and a third thread steals
  *
  * Mutants:
- *	STEALING_FIRST (REFUSE): I63: a thread looks at `stealing` before it is busy
- *	STEALING_IGNORED (REFUSE): I63: it does not look
- *	BUSY_SKIPPED (REFUSE): I63: the thief leaves out who is busy
- *	BUSY_NOT_TAKEN (TWO_THIEVES): I62: a thief takes what another is about to take
- *	RAISED_LATE (REFUSE): I63: the thief raises `stealing` when all are empty
- *	RELEASED_EARLY (REFUSE): I28: caches are open again before it claims
- *	NOT_STOLEN (REFUSE): I28: it is refused by what the segment has
- *	BUSY_NOT_COUNTED (REFUSE): I28: what is on its way to a cache is not counted
- *	BLOCKS_FIRST (REFUSE): I28: the blocks of a cache are read, then busy
- *	RUNS_MOVE (REFUSE): I28: between two looks a run goes from a cache to the segment
- *		and to another cache: so short a time that the library leaves it at that
- *	LEFT_UNCOUNTED (REFUSE): I28: who leaves a cache counts its blocks afterwards
- *	ONE_THIEF (TWO_THIEVES): I63: the first who releases, releases for all
+ *	NO_FENCE (ASYMMETRIC): I62: the thief makes no fence
+ *	FENCE_FIRST (ASYMMETRIC): I62: it makes it, then sets `stealing`
+ *	FENCE_LAST (ASYMMETRIC): I62: it looks who is busy, then makes it
+ *	BUSY_PLAIN (SYMMETRIC): I62: a thread sets busy without a fence
+ *	STEALING_FIRST (SYMMETRIC): I62: a thread looks at `stealing` before it is busy
+ *	STEALING_IGNORED (SYMMETRIC): I62: it does not look
+ *	BUSY_SKIPPED (ASYMMETRIC): I63: the thief leaves out who is busy
+ *	BUSY_NOT_AWAITED (ASYMMETRIC): I62: it does not wait for who is busy
+ *	LEFT_EARLY (ASYMMETRIC): I62: a thread clears busy, then takes its block
+ *	USED_FIRST (NEW): I63: the thief reads `used`, then sets `stealing`
+ *	USED_LATE (NEW): I63: a thread enters, then sets its bit of `used`
+ *	NO_MUTEX (TWO_THIEVES): I62: the first who releases, releases for all
+ *	RELEASED_EARLY (ASYMMETRIC): I28: caches are open again before the thief claims
+ *	NOT_STOLEN (ASYMMETRIC): I28: a claim is refused by what the segment has
+ *	NOTED_LATE (REFUSED): C4: who is refused notes it after its last claim
+ *	LOOKS_EARLY (REFUSED): C4: who frees looks for a note, then frees
  */
 #define BLOCKS	3
-#define LIMIT	2			/* of blocks a cache */
+#if defined(SYMMETRIC) || defined(REFUSED)
+#define WANTED	3
+#define PLACE_0	KEPT			/* what the cache has: block 0 */
+#define PLACE_1	SEGMENT
+#elif defined(ASYMMETRIC) || defined(TWO_THIEVES)
 #define WANTED	2
-#ifdef REFUSE
-#define CACHES	2
-#else
-#define CACHES	1
+#define PLACE_0	KEPT			/* blocks 0 and 1 */
+#define PLACE_1	KEPT
+#elif defined(NEW)
+#define WANTED	3
+#define PLACE_0	OWNED			/* by a fourth thread */
+#define PLACE_1	SEGMENT
 #endif
 
-/* Where a block is. */
-mtype = { SEGMENT, COMING, KEPT, OWNED };
-mtype place[BLOCKS] = SEGMENT;
-byte in_segment = BLOCKS;
+#define BUSY	0
+#define CONTENT	1
 
-typedef Cache {
-	bool busy;
-	byte blocks;			/* as others read it */
-	byte n, stack[BLOCKS];
-};
-Cache cache[CACHES];
-byte stealing;
+/* Where a block is. */
+#define SEGMENT	0
+#define COMING	1
+#define KEPT	2
+#define OWNED	3
+byte place[BLOCKS] = { PLACE_0, PLACE_1, SEGMENT };
+byte in_segment = 1 + (PLACE_0 == SEGMENT) + (PLACE_1 == SEGMENT);
+
+bool busy;
+byte content = (PLACE_0 == KEPT) + 2 * (PLACE_1 == KEPT);
+bool used = PLACE_0 == KEPT;
+bool stealing, thief;
+bool refused;
+
+/* What is stored and not yet seen: which word, value. */
+chan buffer = [4] of { bit, byte };
 
 /* What the code cannot see. */
-byte owned;
-bool few;				/* once fewer were free than wanted */
+byte owned = PLACE_0 == OWNED;
+bool few = false;			/* once fewer were free than wanted */
+bool denied, told;
 byte over;
 
-inline move(b, from, to)
+active proctype memory()
 {
-	assert(place[b] == from);				/* I62 */
-	place[b] = to;
+	bit what;
+	byte value;
+
+end:	do
+	:: atomic { buffer?what,value ->
+		if
+		:: what == BUSY -> busy = value
+		:: else -> content = value
+		fi;
+		value = 0; what = 0
+	   }
+	od
+}
+
+inline move(block, from, to)
+{
+	assert(place[block] == from);				/* I62 */
+	place[block] = to;
 	in_segment = in_segment + (to == SEGMENT) - (from == SEGMENT);
 	owned = owned + (to == OWNED) - (from == OWNED);
 	few = few || BLOCKS - owned < WANTED
 }
 
-/* dp_space_claim(): b, or no block. */
+#define locked	empty(buffer)
+
+/* The first that is free. */
 inline take(to)
 {
-	atomic {
-		if
-		:: place[0] == SEGMENT -> b = 0
-		:: else ->
-			if
-			:: place[1] == SEGMENT -> b = 1
-			:: else -> b = 2
-			fi
-		fi;
-		move(b, SEGMENT, to)
-	}
+	b = (place[0] == SEGMENT -> 0 : (place[1] == SEGMENT -> 1 : 2));
+	move(b, SEGMENT, to)
 }
 
-inline give(b, from)
-{
-	d_step { move(b, from, SEGMENT) }
-}
+#if defined(SYMMETRIC) && !defined(MUTANT_BUSY_PLAIN)
+#define fenced(to)	atomic { locked -> busy = to }
+#else
+#define fenced(to)	buffer!BUSY,to
+#endif
+#define leave()		fenced(0)
 
-#define mine	cache[me]
-
-/* dp_cache_enter() */
+/* dp_cache_enter(), and what the cache has. */
 inline enter()
 {
+#ifndef MUTANT_USED_LATE
+	atomic { locked -> used = true };
+#endif
 #ifdef MUTANT_STEALING_FIRST
 	ok = !stealing;
-	if
-	:: ok -> d_step { ok = !mine.busy; mine.busy = true }
-	:: else
-	fi
+	fenced(1);
 #else
-	d_step { ok = !mine.busy; mine.busy = true };
+	fenced(1);
+	ok = !stealing;
+#endif
+#ifdef MUTANT_STEALING_IGNORED
+	ok = true;
+#endif
+#ifdef MUTANT_USED_LATE
+	atomic { locked -> used = true };
+#endif
 	if
-	:: !ok
+	:: !ok -> leave()
 	:: else ->
-#ifndef MUTANT_STEALING_IGNORED
-		ok = !stealing;
-#endif
-		if :: ok -> skip :: else -> mine.busy = false fi
+		d_step {
+			if
+			:: buffer??[CONTENT,_]
+			:: else -> mine = content
+			fi
+		}
 	fi
-#endif
 }
 
-inline count_and_leave()
+/* The ghost moves with the store of the content, which is in the thread's order. */
+inline change(block, from, to)
 {
-#ifdef MUTANT_LEFT_UNCOUNTED
-	mine.busy = false;
-	mine.blocks = mine.n
-#else
-	mine.blocks = mine.n;
-	mine.busy = false
-#endif
-}
-
-inline push(from)
-{
-	mine.stack[mine.n] = b;
-	atomic { move(b, from, KEPT); mine.n++ }
+	atomic {
+		nfull(buffer) ->
+		mine = mine ^ (1 << block);
+		buffer!CONTENT,mine;
+		move(block, from, to)
+	}
 }
 
 inline pop()
 {
-	b = mine.stack[mine.n - 1];
-	atomic { mine.n--; move(b, KEPT, OWNED) }
+	b = (mine & 1 -> 0 : (mine & 2 -> 1 : 2));
+	change(b, KEPT, OWNED)
 }
 
 /* dp_spaces_claim(): b; ok: it has a block. */
@@ -144,31 +184,34 @@ inline claim()
 {
 	enter();
 	if
-	:: !ok
-	:: ok && mine.n > 0 -> pop(); count_and_leave(); goto have
-	:: ok && mine.n == 0 ->
-		/* spaces_refill(): two blocks in one step. */
-		atomic {
+	:: ok && mine ->
+#ifdef MUTANT_LEFT_EARLY
+		leave();
+		pop();
+#else
+		pop();
+		leave();
+#endif
+		goto have
+	:: ok && !mine ->
+		/* spaces_refill() */
+		atomic { locked ->
 			ok = in_segment >= 2;
 			if
 			:: ok -> take(COMING); other = b; take(OWNED)
 			:: else
 			fi
 		};
-		if
-		:: ok ->
-			d_step { n = b; b = other; other = n };
-			push(COMING);
-			b = other; count_and_leave();
-			goto have
-		:: else -> count_and_leave()
-		fi
+		if :: ok -> change(other, COMING, KEPT) :: else fi;
+		leave();
+		if :: ok -> goto have :: else fi
+	:: else
 	fi;
-	atomic {
+	atomic { locked ->
 		ok = in_segment >= 1;
 		if :: ok -> take(OWNED) :: else fi
 	};
-have:	n = 0
+have:	skip
 }
 
 /* dp_spaces_free() */
@@ -177,151 +220,179 @@ inline free()
 	enter();
 	if
 	:: ok ->
-		/* dp_cache_shed(): the oldest. */
+		/* dp_cache_shed() */
 		if
-		:: mine.n > 0 ->
-			other = mine.stack[0];
-			give(other, KEPT);
-			d_step { mine.stack[0] = mine.stack[1]; mine.n-- };
-			mine.blocks = mine.n
+		:: mine ->
+			other = (mine & 1 -> 0 : (mine & 2 -> 1 : 2));
+			atomic { locked -> move(other, KEPT, SEGMENT) };
+			atomic {
+				mine = mine ^ (1 << other);
+				buffer!CONTENT,mine
+			}
 		:: true
 		fi;
-		if
-		:: mine.n < LIMIT -> push(OWNED); count_and_leave()
-		:: else -> count_and_leave(); give(b, OWNED)	/* unreached */
-		fi
-	:: else -> give(b, OWNED)
+		change(b, OWNED, KEPT);
+		leave()
+	:: else ->
+		atomic { locked -> move(b, OWNED, SEGMENT) }
 	fi
 }
 
-/* dp_caches_most() */
-inline count_most()
+/* dp_events_tell_refused() */
+inline tell()
 {
-	most = 0; me = 0;
-	do
-	:: me < CACHES ->
-#ifdef MUTANT_BLOCKS_FIRST
-		most = most + mine.blocks;
-		if :: mine.busy -> most = most + LIMIT :: else fi;
-#else
-#ifndef MUTANT_BUSY_NOT_COUNTED
-		if :: mine.busy -> most = most + LIMIT :: else fi;
-#endif
-		most = most + mine.blocks;
-#endif
-		me++
-	:: else -> break
-	od
+	if
+	:: refused -> d_step { refused = false; told = true }
+	:: else
+	fi
 }
 
-inline empty_one()
+active proctype thread()
 {
-	do
-	:: mine.n > 0 ->
-		d_step { b = mine.stack[mine.n - 1] };
-		give(b, KEPT);
-		mine.n--
-	:: else -> break
-	od;
-	mine.blocks = 0
+	byte b, other, mine;
+	bool ok;
+
+	claim();
+	if
+	:: !ok
+	:: else ->
+#ifdef MUTANT_LOOKS_EARLY
+		tell();
+		free()
+#else
+		free();
+		tell()
+#endif
+	fi;
+	over++
+}
+
+inline fence()
+{
+#ifdef SYMMETRIC
+	skip
+#else
+	if :: seen -> empty(buffer) :: else fi
+#endif
+}
+
+inline empty_cache()
+{
+	d_step {
+		do
+		:: b < BLOCKS && content & 1 << b -> move(b, KEPT, SEGMENT); b++
+		:: b < BLOCKS && !(content & 1 << b) -> b++
+		:: b == BLOCKS -> break
+		od;
+		b = 0
+	};
+	content = 0
+}
+
+inline wait_and_empty()
+{
+	if
+	:: !seen
+#if defined(MUTANT_BUSY_SKIPPED)
+	:: seen && busy
+	:: seen && !busy -> empty_cache()
+#elif defined(MUTANT_BUSY_NOT_AWAITED)
+	:: seen -> empty_cache()
+#else
+	:: seen -> !busy; empty_cache()
+#endif
+	fi
 }
 
 /* dp_caches_steal() */
 inline steal()
 {
-#ifndef MUTANT_RAISED_LATE
-	stealing++;
+#ifndef MUTANT_NO_MUTEX
+	atomic { !thief -> thief = true };
 #endif
-	me = 0;
-	do
-	:: me < CACHES ->
-#if defined(MUTANT_BUSY_SKIPPED)
-		d_step { ok = !mine.busy; mine.busy = true };
-		if :: ok -> empty_one(); mine.busy = false :: else fi;
-#elif defined(MUTANT_BUSY_NOT_TAKEN)
-		empty_one();
+#ifdef MUTANT_USED_FIRST
+	seen = used;
+	stealing = true;
+#elif defined(MUTANT_FENCE_FIRST)
+	seen = used;
+	fence();
+	stealing = true;
+	seen = used;
 #else
-		atomic { !mine.busy -> mine.busy = true };
-		empty_one();
-		mine.busy = false;
+	stealing = true;
+	seen = used;
 #endif
-		me++
-	:: else -> break
-	od;
-#ifdef MUTANT_RAISED_LATE
-	stealing++;
+#if !defined(MUTANT_FENCE_FIRST) && !defined(MUTANT_NO_FENCE) && !defined(MUTANT_FENCE_LAST)
+	fence();
 #endif
-	me = 0
+	wait_and_empty();
+#ifdef MUTANT_FENCE_LAST
+	fence();
+#endif
+	seen = false
 }
 
-/* Between steal and release. */
+/* I63, as the thief may rely upon it until it releases. */
 inline look()
 {
-	me = 0;
-	do
-	:: me < BLOCKS ->
-		assert(place[me] == SEGMENT || place[me] == OWNED);	/* I63 */
-		me++
-	:: else -> me = 0; break
-	od
+	d_step {
+		assert(place[0] != COMING && place[0] != KEPT);	/* I63 */
+		assert(place[1] != COMING && place[1] != KEPT);	/* I63 */
+		assert(place[2] != COMING && place[2] != KEPT)	/* I63 */
+	}
 }
 
 inline release()
 {
-#ifdef MUTANT_ONE_THIEF
-	stealing = 0
-#else
-	stealing--
-#endif
+	stealing = false;
+	thief = false
 }
 
-active [CACHES] proctype thread()
+/* The first WANTED that are free. */
+inline take_wanted()
 {
-	byte me = _pid, b, other, n;
-	bool ok;
-
-	claim();
-#if defined(TWO_THIEVES) || defined(MUTANT_RUNS_MOVE)
-	if
-	:: ok -> free()
-	:: else
-	fi;
+	d_step {
+		take(OWNED);
+		take(OWNED);
+#if WANTED == 3
+		take(OWNED);
 #endif
-	over++
+		b = 0
+	}
 }
 
-/* A claim of two blocks. */
+/* The last claim of a thread that has no cache. */
 active proctype claimer()
 {
-	byte me, b, most;
-	bool ok;
+	byte b;
+	bool seen;
 
-	few = BLOCKS - owned < WANTED;
-#ifdef REFUSE
-	if
-	:: in_segment >= WANTED -> goto end
-	:: else
-	fi;
-	count_most();
-#ifdef MUTANT_NOT_STOLEN
-	most = 0;
+#ifndef MUTANT_NOTED_LATE
+	refused = true;
 #endif
+	few = BLOCKS - owned < WANTED;
 	if
-	:: (in_segment + 1) * (most + 1) <= WANTED ->
-		assert(few);					/* I28 */
-		goto end
+	:: atomic { in_segment >= WANTED -> take_wanted() }; goto end
 	:: else
 	fi;
+#ifdef MUTANT_NOT_STOLEN
+	assert(few);						/* I28 */
 #endif
 	steal();
+	look();
 #ifdef MUTANT_RELEASED_EARLY
 	release();
-#else
-	d_step { look() };
 #endif
-	atomic { assert(few || in_segment >= WANTED) };		/* I28 */
+	if
+	:: atomic { in_segment >= WANTED -> take_wanted() }
+	:: else -> denied = true; assert(few)			/* I28 */
+	fi;
 #ifndef MUTANT_RELEASED_EARLY
+	look();
 	release();
+#endif
+#ifdef MUTANT_NOTED_LATE
+	refused = true;
 #endif
 end:	over++
 }
@@ -330,11 +401,11 @@ end:	over++
 /* dp_spaces_gather() */
 active proctype gatherer()
 {
-	byte me, b;
-	bool ok;
+	byte b;
+	bool seen;
 
 	steal();
-	d_step { look() };
+	look();
 	release();
 	over++
 }
@@ -343,16 +414,11 @@ active proctype gatherer()
 /* When nobody moves. */
 active proctype end()
 {
-	byte me, kept;
-
+#ifdef TWO_THIEVES
 	over == 3;
-	assert(stealing == 0);					/* I63 */
-	do
-	:: me < CACHES ->
-		assert(!mine.busy && mine.blocks == mine.n);	/* I62 */
-		kept = kept + mine.n;
-		me++
-	:: else -> break
-	od;
-	assert(in_segment + kept + owned == BLOCKS)		/* I62 */
+#else
+	over == 2;
+#endif
+	assert(!denied || told || BLOCKS - owned < WANTED);	/* C4 */
+	assert(!stealing && !thief)				/* I63 */
 }

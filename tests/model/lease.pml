@@ -16,8 +16,8 @@
  * Left out: holds taken several at once, which are one CAS as one is; a drop of
  * more than there are, which is a mistake. Counter and gate (gate.pml), waiting
  * (wait.pml), roots (root.pml), the medium between claim and settle, extents of
- * several blocks. The mutex of dp_space_claim() is one atomic step: frees take
- * none.
+ * several blocks. A claim of the segment and a free to it are one atomic step each, see
+ * returns.pml; what threads keep is in cache.pml.
  *
  * Mutants:
  *	BASE_ONE: I13: a freed block has a count of 1, a new one of 0

@@ -19,7 +19,9 @@
  * the gate. An interrupted request changed nothing (A7), one that failed may be
  * done in part, so its chunk is a hole. Refill does the same the other way round.
  *
- * Left out: how the counter is read (gate.pml): here it is exact.
+ * Left out: how the counter is read (gate.pml): here it is exact. A claim and a free
+ * are one atomic step each (returns.pml), and what threads keep is gathered before
+ * (cache.pml).
  *
  * Mutants:
  *	BUSY_SKIPPED_UNMAPPED: I8: nothing is pinned by a registration, so nobody
@@ -106,7 +108,7 @@ inline give_back()
 	listed[1] = true
 }
 
-/* Both blocks, under the mutex. */
+/* Both blocks, under the segment's lock. */
 inline claim_chunk()
 {
 	atomic {
