@@ -373,17 +373,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(a_claim_lowers_the_bound_to_what_is_left),
+		TEST(who_releases_the_lock_looks_once_more),
 		TEST(a_free_waits_for_no_lock),
 		TEST(the_next_with_the_lock_finds_it),
 		TEST(a_claim_of_just_these_finds_it),
 		TEST(the_next_free_finds_it),
-		TEST(who_releases_the_lock_looks_once_more),
 		TEST(who_claims_waits_for_the_lock),
 		TEST(segments_of_all_sizes_take_back_all),
 		TEST(one_block_of_each_word_comes_back),
 		TEST(quarantine_in_it_stays_taken),
 		TEST(a_run_of_quarantine_alone_comes_back_as_nothing),
-		TEST(a_claim_lowers_the_bound_to_what_is_left),
 		TEST(segments_with_returned_blocks_are_counted),
 	};
 

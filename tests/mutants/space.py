@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in the free space: runs by length, what is returned under a lock, bounds of the
+longest run, what threads keep. The last item is the test that must fail."""
+
+RUNS = ['tests/unit/extent_runs']
+SPACE = ['tests/unit/extent_space']
+LONGEST = ['tests/unit/extent_longest']
+CACHE = ['tests/unit/extent_cache']
+SPACES = ['tests/unit/extent_spaces']
+RECLAIM = ['tests/unit/reclaim_job']
+
+MUTANTS = [
+    # ------------------------------------------------------------------- runs
+    ('left-not-joined', RUNS, 'lib/extent/runs.c',
+     'what becomes free is not joined with what ends there',
+     'if (begin && dp_bits_are_free(runs->bits, begin - 1, 1))',
+     'if (!begin && dp_bits_are_free(runs->bits, begin, 1) && end == 0)',
+     'what_becomes_free_is_joined_with_its_neighbours'),
+    ('last-tag-not-written', RUNS, 'lib/extent/runs.c',
+     'a run is not found from its last block',
+     '''	*runs_tag(runs, block + blocks - 1) = node;
+}''',
+     '}',
+     'the_lists_are_those_of_a_plain_array'),
+    ('class-ends-early', RUNS, 'lib/extent/runs.c',
+     'the greatest length of a class is not counted to it',
+     '<< (octave + EXACT_SHIFT - STEP_SHIFT)) - 1;',
+     '<< (octave + EXACT_SHIFT - STEP_SHIFT)) - 2;',
+     'each_length_lies_in_its_class'),
+    ('own-class-left-early', RUNS, 'lib/extent/runs.c',
+     'a run is not found behind those that are too short for the request',
+     '	return runs_find_in(runs, class, blocks, UINT32_MAX);',
+     '	return 0;',
+     'a_run_is_found_behind_many_of_its_class'),
+
+    # ------------------------------------------------------------- a segment
+    ('no-look-after-unlock', SPACE, 'lib/extent/space.c',
+     'what was returned meanwhile stays behind',
+     '	while (space_has_returned(space) && space_try_lock(space)) {',
+     '	while (0 && space_has_returned(space) && space_try_lock(space)) {',
+     'who_releases_the_lock_looks_once_more'),
+    ('no-look-before-a-search', SPACE, 'lib/extent/space.c',
+     'who takes the lock does not add what was returned',
+     '''	space_lock(space);
+	if (space_has_returned(space))
+		space_drain(space);''',
+     '	space_lock(space);',
+     'the_next_with_the_lock_finds_it'),
+    ('bound-too-low', SPACE, 'lib/extent/space.c',
+     'a search that found its run says that no other is as long',
+     '''	if (!found)
+		bound = dp_min''',
+     '''	(void)found;
+		bound = dp_min''',
+     'a_claim_lowers_the_bound_to_what_is_left'),
+    ('bound-not-raised', SPACE, 'lib/extent/space.c',
+     'what was freed cannot be found',
+     '	if (length > dp_longest_get(space->longest, space->number))',
+     '	if (0 && length > dp_longest_get(space->longest, space->number))',
+     'a_claim_lowers_the_bound_to_what_is_left'),
+    ('free-waits-for-the-lock', SPACE, 'lib/extent/space.c',
+     'a free sleeps until the lock is released',
+     '''	if (!space_try_lock(space)) {
+		space_return''',
+     '''	space_lock(space);
+	if (0) {
+		space_return''',
+     'a_free_waits_for_no_lock'),
+    ('last-group-short', SPACE, 'lib/extent/space.c',
+     'of several words to a bit only the first is looked at',
+     'end = dp_min(word + space->group_words, words);',
+     'end = dp_min(word + 1, words);',
+     'one_block_of_each_word_comes_back'),
+
+    # ---------------------------------------------------------------- bounds
+    ('raises-not-counted', LONGEST, 'lib/extent/longest.c',
+     'I61: a searcher lowers a group that was raised meanwhile',
+     '(word - bound) + RAISE_ONE +',
+     '(word - bound) +',
+     'what_a_thread_raised_it_finds'),
+    ('group-not-raised', LONGEST, 'lib/extent/longest.c',
+     'I61: a group is raised only by what exceeds its first bound',
+     '	bool raises = blocks > dp_longest_get(longest, segment);',
+     '	bool raises = !dp_longest_get(longest, segment);',
+     'a_raise_raises_the_group_again'),
+    ('group-never-lowered', LONGEST, 'lib/extent/longest.c',
+     'each search looks at all segments of a group',
+     '	if (most < (uint32_t)word)',
+     '	if (most > (uint32_t)word)',
+     'a_search_that_finds_nothing_lowers_the_group'),
+
+    # ---------------------------------------------------------------- caches
+    ('newer-half-shed', CACHE, 'lib/extent/cache.c',
+     'a cache gives back what was freed last',
+     '''		fn(stack->run[i], blocks, arg);
+	stack->count -= count;
+	memmove(stack->run, stack->run + count, stack->count * sizeof(*stack->run));''',
+     '''		fn(stack->run[stack->count - 1 - i], blocks, arg);
+	stack->count -= count;''',
+     'the_older_half_is_given_back'),
+    ('stealing-ignored', CACHE, 'lib/extent/cache.h',
+     'I63: a thread enters its cache while another empties all',
+     '	if (!atomic_load(&caches->stealing))',
+     '	if (atomic_load(&caches->stealing) <= 1)',
+     'nothing_enters_while_a_thread_steals'),
+    ('thief-does-not-wait', CACHE, 'lib/extent/cache.c',
+     'I62: a cache is emptied that its thread is in',
+     'while (atomic_load_explicit(&cache->busy, memory_order_acquire))',
+     'if (atomic_load_explicit(&cache->busy, memory_order_acquire) > 1)',
+     'a_thief_waits_for_who_is_inside'),
+    ('thief-makes-no-fence', CACHE, 'lib/extent/cache.c',
+     'I63: a thread whose busy is on its way is not seen',
+     '!(used & ~mine) || dp_os_fence_all())',
+     '!(used & ~mine) || caches->asymmetric)',
+     'a_thief_looks_who_is_inside_after_its_fence'),
+    ('fence-that-failed-will-do', CACHE, 'lib/extent/cache.c',
+     'I63: caches are emptied whose threads made no fence',
+     '	return used & mine;',
+     '	return used;',
+     'without_its_fence_a_thief_takes_its_own_alone'),
+
+    # ------------------------------------------------------------- the pool's
+    ('refused-without-stealing', SPACES, 'lib/extent/spaces.c',
+     'I28: a claim is refused although threads keep what it wants',
+     '	else if (!spaces_may_have(spaces, blocks))',
+     '	else if (spaces_may_have(spaces, blocks) || blocks)',
+     'what_threads_keep_is_joined_for_a_large_claim'),
+    ('others-keep-nothing', SPACES, 'lib/extent/spaces.c',
+     'I28: what other threads keep is left to them',
+     '''	return !dp_caches_are_mine(&spaces->caches) ||
+	       (dp''',
+     '''	return dp_caches_are_mine(&spaces->caches) &&
+	       (dp''',
+     'what_other_threads_keep_is_had_too'),
+    ('returned-not-asked', SPACES, 'lib/extent/spaces.c',
+     'I28: a thread is refused what it gave back itself',
+     '''	if (atomic_load(&spaces->returns))
+		spaces_settle(spaces);
+	else if''',
+     '	if',
+     'what_a_thread_gave_back_it_can_claim'),
+    ('kept-is-not-free', SPACES, 'lib/extent/spaces.c',
+     'what threads keep is not counted as free',
+     '	uint64_t blocks = dp_caches_blocks(&spaces->caches);',
+     '	uint64_t blocks = 0;',
+     'what_threads_keep_is_counted_as_free'),
+    ('reclaim-without-gathering', RECLAIM, 'lib/reclaim/part.c',
+     'a block that a thread keeps keeps its chunk',
+     '	if (part->job->way == DP_WAY_RECLAIM)\n		dp_spaces_gather',
+     '	if (0)\n		dp_spaces_gather',
+     'everything_goes_and_comes_back'),
+]
