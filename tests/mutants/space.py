@@ -148,5 +148,5 @@ MUTANTS = [
      'a block that a thread keeps keeps its chunk',
      '	if (part->job->way == DP_WAY_RECLAIM)\n		dp_spaces_gather',
      '	if (0)\n		dp_spaces_gather',
-     'everything_goes_and_comes_back'),
+     'what_a_thread_keeps_is_given_back_too'),
 ]

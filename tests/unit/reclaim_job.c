@@ -146,6 +146,21 @@ static void what_is_used_stays(void **state)
 	assert_int_equal(s.done_bytes, ALL - 4 * CHUNK);
 }
 
+/* Small extents that were freed are kept by the thread: they hold back no chunk. */
+static void what_a_thread_keeps_is_given_back_too(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_summary s;
+
+	assert_int_equal(daxpin_cancel(f->pool, reserve(f, 4096)), 0);
+	assert_int_equal(info_of(f).free_bytes, ALL);
+	s = run(f, daxpin_reclaim, NULL);
+	assert_int_equal(s.done_bytes, ALL);
+	assert_int_equal(info_of(f).free_bytes, 0);
+	s = run(f, daxpin_refill, NULL);
+	assert_int_equal(s.done_bytes, ALL);
+}
+
 static void so_much_and_no_more(void **state)
 {
 	struct fixture *f = *state;
@@ -836,6 +851,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(everything_goes_and_comes_back),
 		TEST(what_is_used_stays),
+		TEST(what_a_thread_keeps_is_given_back_too),
 		TEST(so_much_and_no_more),
 		TEST(scattered_chunks),
 		TEST(open_finds_the_holes),
