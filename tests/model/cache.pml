@@ -6,13 +6,13 @@
  * all: it notes that it is refused, steals, and claims. Who frees looks for such a note.
  *
  * Stands for:
- *	lib/extent/cache.h: dp_cache_set_busy dp_cache_enter dp_cache_leave
- *	lib/extent/cache.h: dp_cache_pop dp_cache_push
- *	lib/extent/cache.c: dp_cache_begin dp_cache_shed cache_give cache_empty
+ *	lib/extent/cache.h: dp_cache_set_busy dp_cache_pop dp_cache_push
+ *	lib/extent/cache.h: dp_cache_take dp_cache_put
+ *	lib/extent/cache.c: dp_cache_enter dp_cache_leave cache_begin dp_cache_shed cache_give cache_empty
  *	lib/extent/cache.c: caches_to_empty dp_caches_steal dp_caches_release
  *	lib/extent/spaces.h: dp_spaces_claim dp_spaces_free
  *	lib/extent/spaces.c: spaces_claim_last spaces_may_have spaces_refill
- *	lib/extent/spaces.c: spaces_claim_refilled spaces_free_cached dp_spaces_gather
+ *	lib/extent/spaces.c: spaces_claim_cached spaces_free_cached dp_spaces_gather
  *	lib/extent/event.c: dp_events_refused dp_events_tell_refused
  *
  * A thread's stores to its cache are plain: they go through a buffer, and reach memory

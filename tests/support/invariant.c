@@ -77,7 +77,7 @@ uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
 {
 	uint8_t *kept = calloc((size_t)spaces->segments << spaces->shift, 1);
 
-	assert(kept && !spaces->returns && !spaces->caches.stealing);
+	assert(kept && !spaces->returns && !(spaces->caches.mode & 1));
 	for (uint32_t i = 0; i < spaces->segments; i++) {
 		assert(!spaces->space[i].returned_groups);
 		dp_invariants_runs(&spaces->space[i].runs,

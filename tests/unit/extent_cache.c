@@ -11,6 +11,9 @@
 #include "extent/thread_slot.h"
 
 #define LIMIT	32u
+/* Of mode, see cache.c. */
+#define STEALING	1u
+#define FENCED		2u
 
 static struct dp_caches caches;
 
@@ -41,7 +44,7 @@ static int set_up(void **state)
 	memset(&caches, 0, sizeof(caches));
 	if (dp_caches_init(&caches, LIMIT))
 		return -1;
-	caches.asymmetric = true;
+	caches.mode = 0;
 	return 0;
 }
 
@@ -49,7 +52,7 @@ static int set_up_symmetric(void **state)
 {
 	if (set_up(state))
 		return -1;
-	caches.asymmetric = false;
+	caches.mode = FENCED;
 	return 0;
 }
 
@@ -72,7 +75,7 @@ static void push(uint32_t block, uint32_t blocks)
 {
 	struct dp_cache *cache = enter();
 
-	dp_cache_push(cache, block, blocks);
+	assert_true(dp_cache_put(cache, block, blocks));
 	dp_cache_leave(&caches, cache);
 }
 
@@ -82,7 +85,7 @@ static uint32_t pop(uint32_t blocks)
 	struct dp_cache *cache = enter();
 	uint32_t block = UINT32_MAX;
 
-	dp_cache_pop(cache, blocks, &block);
+	dp_cache_take(cache, blocks, &block);
 	dp_cache_leave(&caches, cache);
 	return block;
 }
@@ -164,6 +167,51 @@ static void a_limit_of_nothing_keeps_nothing(void **state)
 	dp_caches_fini(&none);
 }
 
+/* Is it done by one call, without dp_cache_enter()? */
+static bool usual_way(void)
+{
+	uint32_t block = 0;
+	bool done = dp_cache_push(&caches, 40, 2);
+
+	assert_int_equal(dp_cache_pop(&caches, 2, &block), done);
+	assert_int_equal(block, done ? 40 : 0);
+	/* Whoever steals does not wait for this thread. */
+	assert_int_equal(caches.cache[dp_thread_slot()].busy, 0);
+	return done;
+}
+
+static void the_usual_way_is_closed_while_a_thread_steals(void **state)
+{
+	(void)state;
+	/* It has not begun. */
+	assert_false(usual_way());
+	push(1, 2);
+	assert_true(usual_way());
+	dp_caches_steal(&caches, give, &caches);
+	assert_int_equal(given.count, 1);
+	assert_false(usual_way());
+	dp_caches_release(&caches);
+	assert_true(usual_way());
+}
+
+static void there_is_none_where_each_makes_its_own_fence(void **state)
+{
+	(void)state;
+	push(1, 2);
+	assert_false(usual_way());
+	assert_int_equal(pop(2), 1);
+}
+
+static void there_is_none_where_there_is_no_room(void **state)
+{
+	(void)state;
+	push(0, 16);
+	push(16, 14);
+	assert_true(usual_way());
+	push(30, 1);
+	assert_false(usual_way());
+}
+
 /* ------------------------------------------------------------------------- shed */
 
 static void shed(void)
@@ -228,7 +276,7 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 	assert_non_null(inside);
 	if (++sleeps < 3)
 		return;
-	dp_cache_push(inside, 77, 3);
+	assert_true(dp_cache_put(inside, 77, 3));
 	dp_cache_leave(&caches, inside);
 	inside = NULL;
 }
@@ -238,7 +286,7 @@ bool __wrap_dp_os_fence_all(void)
 {
 	fences++;
 	/* Who does not see it yet, enters before the fence. */
-	assert_int_equal(caches.stealing, 1);
+	assert_true(caches.mode & STEALING);
 	if (busy_after_fence) {
 		inside = &caches.cache[busy_after_fence];
 		inside->busy = 1;
@@ -378,6 +426,7 @@ static void a_thread_beyond_the_slots_has_none(void **state)
 	push(1, 1);
 	dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
 	assert_null(dp_cache_enter(&caches));
+	assert_false(usual_way());
 	assert_false(dp_caches_are_mine(&caches));
 	/* But it can steal. */
 	dp_caches_steal(&caches, give, &caches);
@@ -442,6 +491,9 @@ int main(void)
 		TEST(each_length_has_room_for_the_limit),
 		TEST(runs_of_all_lengths_share_the_limit),
 		TEST(a_limit_of_nothing_keeps_nothing),
+		TEST(the_usual_way_is_closed_while_a_thread_steals),
+		TEST_SYMMETRIC(there_is_none_where_each_makes_its_own_fence),
+		TEST(there_is_none_where_there_is_no_room),
 		TEST(the_older_half_is_given_back),
 		TEST(what_is_full_has_room_after_it_shed),
 		TEST(who_steals_empties_every_cache),
