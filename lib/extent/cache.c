@@ -87,8 +87,9 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit)
 	for (uint32_t i = 0; i < CACHES; i++)
 		cache_init(&caches->cache[i], limit, caches->run + i * words);
 	caches->limit = limit;
+	atomic_init(&caches->used, 0);
 	pthread_mutex_init(&caches->thief, NULL);
-	caches->mode = dp_os_can_fence_all() ? 0 : CACHES_FENCED;
+	atomic_init(&caches->mode, dp_os_can_fence_all() ? 0 : CACHES_FENCED);
 	return 0;
 }
 

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include "extent/spaces.h"
 #include "extent/thread_slot.h"
+#include "util/cancel.h"
 
 #define REFILL_BLOCKS	64u		/* taken at a time for a cache */
 #define CACHED_PART	64u		/* of the pool, a thread's cache has at most one */
@@ -34,9 +35,9 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift)
 
 	/* A block's index fits the caches' 32 bits: the root's word has no more. */
 	assert(segments && blocks <= UINT32_MAX + 1ull);
+	memset(spaces, 0, sizeof(*spaces));
 	spaces->segments = segments;
 	spaces->shift = shift;
-	spaces->quarantine = false;
 	spaces->space = aligned_alloc(DP_CACHE_LINE,
 				      (size_t)segments * sizeof(*spaces->space));
 	if (!spaces->space)
@@ -142,10 +143,11 @@ static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 	       (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
 }
 
-/* With all that is free joined. */
+/* With all that is free joined. It may sleep until a thread has left its cache. */
 static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
 			      uint64_t *ret_block)
 {
+	DP_UNCANCELLED();
 	bool found;
 
 	if (atomic_load(&spaces->returns))
