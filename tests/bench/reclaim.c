@@ -1,30 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What it costs to give 100 extents of 2 MiB back: by one daxpin_reclaim(), and
- * by 100 raw fallocate() calls on other 100 chunks of the same file, mapped and
- * touched alike, in the same round and by turns the first; side by side in the file, and with one in use between any two.
+ * bench_reclaim [OPTIONS] TEST fallocate: what it costs to give 100 extents of 2 MiB
+ * back, by one daxpin_reclaim(), and by 100 raw fallocate() calls on other 100 chunks
+ * of the same file, mapped and touched alike, in the same round and by turns the first.
  *
- *	bench_reclaim [DIRECTORY [ROUNDS]]
+ *	TEST	reclaim | refill: side by side in the file
+ *		reclaim-apart | refill-apart: with one in use between any two
  *
- * The pools are made in DIRECTORY, /dev/shm without one: a DAX filesystem shows what
- * it is about, since there each call unmaps the whole file. Times are from the
- * call to the job's end, by the clock; shown are medians, and of the rounds' ratios.
+ * --directory is a DAX filesystem if it is to show what it is about: there each call
+ * unmaps the whole file. Times are from the call to the job's end, by the clock.
  */
-#include <daxpin.h>
+#include "remove_tree.h"
+#include "turns.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
-#include "remove_tree.h"
 
-#define ROUNDS		11
-#define ROUNDS_MAX	1001
 #define COUNT		100
 #define CHUNK		((uint64_t)DAXPIN_CHUNK_SIZE)
 #define CHUNKS		255		/* behind the metadata */
@@ -32,19 +28,13 @@
 
 enum { RAW_PUNCH, RECLAIM, RAW_FILL, REFILL, FIGURES };
 
+static struct bench bench;
+static struct rounds rounds;
 static struct daxpin_pool *pool;
+static const char *path;		/* of the pool */
 static int file = -1;
 static char *mapped;
 static struct daxpin_extent all[CHUNKS];	/* in the order of addresses */
-
-/* Set up or measured wrong: the figures would mean nothing. */
-static void must(int ret, const char *what)
-{
-	if (!ret)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror(ret < 0 ? -ret : ret));
-	exit(1);
-}
 
 static int compare_addr(const void *a, const void *b)
 {
@@ -55,10 +45,7 @@ static int compare_addr(const void *a, const void *b)
 
 static double now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1e3 + ts.tv_nsec / 1e6;
+	return turns_clock_ns(CLOCK_MONOTONIC) / 1e6;
 }
 
 /* ------------------------------------------------------------ what is timed */
@@ -145,29 +132,7 @@ static void round_of(int step, int turn, double *ms)
 	}
 }
 
-/* -------------------------------------------------------------- the figures */
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-	qsort(values, count, sizeof(*values), compare);
-	return values[count / 2];
-}
-
 /* ----------------------------------------------------------------- the pool */
-
-static char directory[100] = "/dev/shm", path[128];
-
-static void remove_pool(void)
-{
-	remove_tree(path);
-}
 
 static void map_file(void)
 {
@@ -205,9 +170,6 @@ static void make_pool(void)
 
 	int ret = -ENOSPC;
 
-	snprintf(path, sizeof(path), "%s/daxpin-bench-XXXXXX", directory);
-	if (!mkdtemp(path))
-		must(-errno, path);
 	/* The last one's space comes back when its ring is gone: soon. */
 	for (int i = 0; i < 100 && ret == -ENOSPC; i++) {
 		ret = daxpin_pool_create(path, &options, &pool);
@@ -227,45 +189,46 @@ static void end_pool(void)
 	munmap(mapped, DAXPIN_SEGMENT_MAX);
 	close(file);
 	must(daxpin_pool_close(pool), "close");
-	remove_pool();
+	remove_tree(path);
 }
 
-static void show(const char *name, int step, int rounds)
-{
-	static double ms[FIGURES + 2][ROUNDS_MAX];
-	double one[FIGURES];
+static const struct test {
+	const char *name;
+	int step, raw, daxpin;		/* which of a round's figures */
+} tests[] = {
+	{ "reclaim", 1, RAW_PUNCH, RECLAIM },
+	{ "refill", 1, RAW_FILL, REFILL },
+	{ "reclaim-apart", 2, RAW_PUNCH, RECLAIM },
+	{ "refill-apart", 2, RAW_FILL, REFILL },
+};
 
-	for (int r = 0; r < rounds; r++) {
-		make_pool();
-		round_of(step, r % 2, one);
-		end_pool();
-		for (int i = 0; i < FIGURES; i++)
-			ms[i][r] = one[i];
-		ms[FIGURES][r] = one[RECLAIM] / one[RAW_PUNCH];
-		ms[FIGURES + 1][r] = one[REFILL] / one[RAW_FILL];
-	}
-	printf("%-24s %10.2f %10.2f %6.2f\n", name, median(ms[RAW_PUNCH], rounds),
-	       median(ms[RECLAIM], rounds), median(ms[FIGURES], rounds));
-	printf("%-24s %10.2f %10.2f %6.2f\n", "  and back",
-	       median(ms[RAW_FILL], rounds), median(ms[REFILL], rounds),
-	       median(ms[FIGURES + 1], rounds));
-	fflush(stdout);
+static const struct test *find_test(void)
+{
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+		if (!strcmp(tests[i].name, bench.test) &&
+		    !strcmp(bench.peer, "fallocate"))
+			return &tests[i];
+	bench_die("no test %s beside %s", bench.test, bench.peer);
 }
 
 int main(int argc, char **argv)
 {
-	int rounds = argc > 2 ? atoi(argv[2]) : ROUNDS;
+	uint64_t begin_ns = turns_clock_ns(CLOCK_MONOTONIC);
+	const struct test *test;
 
-	if (rounds < 1 || rounds > ROUNDS_MAX) {
-		fprintf(stderr, "rounds: 1 to %d\n", ROUNDS_MAX);
-		return 2;
+	bench_parse(&bench, argc, argv);
+	test = find_test();
+	path = bench_path(&bench, "pool");
+	while (turns_go_on(&bench, &rounds, 3, begin_ns)) {
+		double ms[FIGURES];
+		int i = rounds.count++;
+
+		make_pool();
+		round_of(test->step, i % 2, ms);
+		end_pool();
+		rounds.peer[i] = ms[test->raw];
+		rounds.daxpin[i] = ms[test->daxpin];
 	}
-	if (argc > 1)
-		snprintf(directory, sizeof(directory), "%s", argv[1]);
-	atexit(remove_pool);
-	printf("%-24s %10s %10s %6s\n", "ms, medians of rounds", "100 calls",
-	       "daxpin", "ratio");
-	show("side by side", 1, rounds);
-	show("every second chunk", 2, rounds);
+	turns_print(&bench, "ms", &rounds);
 	return 0;
 }
