@@ -278,10 +278,19 @@ static int reserve_all(struct copy *copy)
 	return 0;
 }
 
+/* Memory is pinned here, and not while requests wait. Where it cannot be, as on a DAX
+ * filesystem or for want of RLIMIT_MEMLOCK, requests are plain. */
+static void prepare_all(struct copy *copy)
+{
+	for (uint32_t i = 0; i < copy->parts; i++)
+		daxpin_uring_prepare(copy->uring, copy->part[i]);
+}
+
 static int there_and_back(struct copy *copy, int from, int to)
 {
 	uint64_t before, inside, after;
 
+	prepare_all(copy);
 	copy->what = "reading";
 	copy->fd = from;
 	copy->in = true;

@@ -789,7 +789,8 @@ static void run_round(enum mode mode, uint64_t seed, struct tally tally[2])
 	remake_indices(mode);
 	for (int i = 0; i < arenas_count; i++)
 		child[i] = start_owner(&arenas[i], mode,
-				       seed & 1 ? DAXPIN_URING_PLAIN : 0,
+				       seed & 1 ? DAXPIN_URING_PLAIN :
+						  DAXPIN_URING_EAGER,
 				       next(&random));
 	for (int n = 0; n < arenas_count; n++) {
 		int i = in_order(seed, n);
