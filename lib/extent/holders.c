@@ -56,20 +56,11 @@ void dp_holders_fini(struct dp_holders *holders)
 	}
 }
 
-static uint32_t holder_shard(uint64_t addr)
-{
-	return (addr >> 12) % DP_HOLDER_SHARDS;
-}
-
 static struct daxpin_hold **shard_list(const struct dp_holder_shard *shard,
 				       uint64_t addr)
 {
-	uint64_t index = (addr >> 12) / DP_HOLDER_SHARDS;
-
-	/* Neighbours are in lists side by side; large extents, which begin at round
-	 * addresses, not all in the same. */
-	index ^= index >> 3 ^ index >> 7;
-	return &shard->list[index & (shard->lists - 1)];
+	/* By other bits of the hash than those that led to the shard. */
+	return &shard->list[dp_holder_hash(addr) >> 24 & (shard->lists - 1)];
 }
 
 static void shard_link(struct dp_holder_shard *shard, struct daxpin_hold *hold)
@@ -127,7 +118,7 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 	/* The caller's struct names an access only while it is on a list. */
 	assert(hold->access && hold->label);
 	hold->since_ns = dp_os_now_coarse_ns();
-	hold->shard = holder_shard(hold->extent.addr);
+	hold->shard = dp_holder_shard(hold->extent.addr);
 	shard = &holders->shard[hold->shard];
 	pthread_mutex_lock(&shard->mutex);
 	shard_link(shard, hold);
@@ -146,7 +137,7 @@ int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 	struct dp_holder_shard *shard;
 	bool listed;
 
-	if (hold->shard != holder_shard(hold->extent.addr))
+	if (hold->shard != dp_holder_shard(hold->extent.addr))
 		return -EINVAL;
 	shard = &holders->shard[hold->shard];
 	pthread_mutex_lock(&shard->mutex);
@@ -428,7 +419,7 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 		       void *arg)
 {
 	struct dp_holder_shard *shard =
-		&holders->shard[holder_shard(extent.addr)];
+		&holders->shard[dp_holder_shard(extent.addr)];
 	uint64_t now = dp_os_now_ns();
 	uint32_t count = 0;
 

@@ -56,6 +56,19 @@ struct dp_holders {
 	uint32_t registrations;
 };
 
+/* Extents of any size begin at round addresses: all bits of them count. */
+static inline uint64_t dp_holder_hash(uint64_t addr)
+{
+	return (addr >> 12) * 0x9e3779b97f4a7c15ull;
+}
+
+/* Which shard has the labelled holds of an extent. */
+static inline uint32_t dp_holder_shard(uint64_t addr)
+{
+	static_assert(DP_HOLDER_SHARDS == 1u << (64 - 58), "the hash's top bits");
+	return dp_holder_hash(addr) >> 58;
+}
+
 void dp_holders_init(struct dp_holders *holders);
 void dp_holders_fini(struct dp_holders *holders);
 

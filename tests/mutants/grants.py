@@ -209,6 +209,11 @@ MUTANTS = [
      '	for (uint32_t i = 0; i < lists; i++)\n		for (hold = list[i]; hold; hold = next) {',
      '	for (uint32_t i = 1; i < lists; i++)\n		for (hold = list[i]; hold; hold = next) {',
      'thousands_of_labels_are_each_shown'),
+    ('shards-by-low-bits', HOLDS, 'lib/extent/holders.h',
+     'labelled holds of large extents all take one mutex',
+     '	return dp_holder_hash(addr) >> 58;',
+     '	return (addr >> 12) % DP_HOLDER_SHARDS;',
+     'labels_of_extents_at_any_distance_are_spread'),
     ('heap-does-not-go-down', ENDING, 'lib/rdma/pending.c',
      'the heap forgets its order when its first is taken',
      '''	pending_move_up(pending, last);

@@ -199,8 +199,8 @@ static void a_gate_is_open_when_the_last_opened_it(void **state)
 static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 		     struct daxpin_extent other)
 {
-	uint32_t a = (one.addr >> 12) % DP_HOLDER_SHARDS;
-	uint32_t b = (other.addr >> 12) % DP_HOLDER_SHARDS;
+	uint32_t a = dp_holder_shard(one.addr);
+	uint32_t b = dp_holder_shard(other.addr);
 
 	pthread_mutex_lock(&pool->events.mutex);
 	pthread_mutex_lock(&pool->holders.mutex);
