@@ -148,8 +148,8 @@ struct daxpin_pool *bench_pool(const struct bench *bench, uint64_t bytes)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .segment_size = segment,
 		.pool_size = (bytes / usable + 1) * segment,
-		/* What a DAX medium has, also where this is tmpfs. */
-		.granularity = DAXPIN_GRANULARITY_CACHE_LINE,
+		.granularity = bench->durable ? DAXPIN_GRANULARITY_CACHE_LINE :
+						DAXPIN_GRANULARITY_AUTO,
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_pool *pool;

@@ -36,6 +36,7 @@ struct bench {
 	int threads;
 	bool once;
 	bool untouched;
+	bool durable;		/* set by programs whose peers are durable */
 	uint64_t size;
 	uint64_t live;		/* 0: as the test has it */
 };
@@ -53,7 +54,10 @@ _Noreturn void bench_skip(const char *format, ...)
 /* A new name in the directory; what is made there is removed at exit. */
 const char *bench_path(const struct bench *bench, const char *name);
 
-/* Make a pool with that many bytes of space, in segments of the default size. */
+/*
+ * Make a pool with that many bytes of space, in segments of the default size. If it is
+ * durable it is so by cache lines, as on a DAX medium, also where this is tmpfs.
+ */
 struct daxpin_pool *bench_pool(const struct bench *bench, uint64_t bytes);
 
 /*

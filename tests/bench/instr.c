@@ -251,6 +251,7 @@ static void count_instructions(char **argv)
 int main(int argc, char **argv)
 {
 	bench_parse(&bench, argc, argv);
+	bench.durable = true;
 	/* 2 MiB extents do not fit by the thousand. */
 	count = bench.once || bench.size > 65536 ? 2 * BATCH : COUNT_MAX;
 	if (getenv(INSIDE))

@@ -264,6 +264,7 @@ int main(int argc, char **argv)
 	struct side peer;
 
 	bench_parse(bench, argc, argv);
+	bench->durable = true;
 	if (!strcmp(bench->test, "passed") && bench->threads != 2)
 		bench_die("passed takes --threads 2");
 	bench_become(bench, argv);

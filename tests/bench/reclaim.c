@@ -21,9 +21,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define COUNT		100
+#define COUNT_MAX	100
 #define CHUNK		((uint64_t)DAXPIN_CHUNK_SIZE)
-#define CHUNKS		255		/* behind the metadata */
+#define CHUNKS_MAX	255		/* of a segment, behind the metadata */
 #define WAIT_MS		600000
 
 enum { RAW_PUNCH, RECLAIM, RAW_FILL, REFILL, FIGURES };
@@ -33,8 +33,10 @@ static struct rounds rounds;
 static struct daxpin_pool *pool;
 static const char *path;		/* of the pool */
 static int file = -1;
+static uint64_t segment = DAXPIN_SEGMENT_MAX;
+static int chunks = CHUNKS_MAX, count = COUNT_MAX;	/* all, and timed at once */
 static char *mapped;
-static struct daxpin_extent all[CHUNKS];	/* in the order of addresses */
+static struct daxpin_extent all[CHUNKS_MAX];	/* in the order of addresses */
 
 static int compare_addr(const void *a, const void *b)
 {
@@ -60,9 +62,9 @@ static void touch(const struct daxpin_extent *extent)
 		byte[at] = 1;
 }
 
-static void publish(const struct daxpin_extent *extent, int count, uint32_t type)
+static void publish(const struct daxpin_extent *extent, uint32_t type)
 {
-	struct daxpin_op ops[COUNT] = { 0 };
+	struct daxpin_op ops[COUNT_MAX] = { 0 };
 
 	for (int i = 0; i < count; i++)
 		ops[i] = (struct daxpin_op) { .type = type,
@@ -74,7 +76,7 @@ static double raw(const struct daxpin_extent *extent, int mode)
 {
 	double begun = now_ms();
 
-	for (int i = 0; i < COUNT; i++)
+	for (int i = 0; i < count; i++)
 		if (fallocate(file, mode, extent[i].addr, CHUNK))
 			must(-errno, "fallocate");
 	return now_ms() - begun;
@@ -82,7 +84,7 @@ static double raw(const struct daxpin_extent *extent, int mode)
 
 static double run_job(int (*what)(struct daxpin_pool *,
 				  const struct daxpin_job_options *,
-				  struct daxpin_job **), int count)
+				  struct daxpin_job **), int expected)
 {
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 	struct daxpin_job *job;
@@ -93,7 +95,7 @@ static double run_job(int (*what)(struct daxpin_pool *,
 	ended = now_ms();
 	must(daxpin_job_report(job, NULL, NULL, &summary), "its report");
 	must(summary.result, "its result");
-	if (summary.done_bytes != count * CHUNK)
+	if (summary.done_bytes != expected * CHUNK)
 		must(-EDOM, "as many bytes");
 	must(daxpin_job_end(job), "end");
 	return ended - begun;
@@ -107,23 +109,23 @@ static void by_hand(const struct daxpin_extent *extent, double *ms)
 
 static void by_daxpin(const struct daxpin_extent *extent, double *ms)
 {
-	publish(extent, COUNT, DAXPIN_OP_KEEP);
-	publish(extent, COUNT, DAXPIN_OP_RETIRE);
-	ms[RECLAIM] = run_job(daxpin_reclaim, COUNT);
-	ms[REFILL] = run_job(daxpin_refill, COUNT);
+	publish(extent, DAXPIN_OP_KEEP);
+	publish(extent, DAXPIN_OP_RETIRE);
+	ms[RECLAIM] = run_job(daxpin_reclaim, count);
+	ms[REFILL] = run_job(daxpin_refill, count);
 }
 
 /* Two times 100 of the chunks, in turns; and the others go on being in use. */
 static void round_of(int step, int turn, double *ms)
 {
-	struct daxpin_extent extent[2][COUNT];
+	struct daxpin_extent extent[2][COUNT_MAX];
 
-	for (int i = 0; i < COUNT; i++) {
+	for (int i = 0; i < count; i++) {
 		extent[0][i] = all[i * step];
-		extent[1][i] = all[step == 1 ? COUNT + i : i * step + 1];
+		extent[1][i] = all[step == 1 ? count + i : i * step + 1];
 	}
 	for (int i = 0; i < 2; i++) {
-		for (int j = 0; j < 2 * COUNT; j++)
+		for (int j = 0; j < 2 * count; j++)
 			touch(&all[j]);
 		if (i == turn)
 			by_hand(extent[i], ms);
@@ -141,7 +143,7 @@ static void map_file(void)
 	snprintf(name, sizeof(name), "%s/segment.0000", path);
 	file = open(name, O_RDWR | O_CLOEXEC);
 	must(file < 0 ? -errno : 0, name);
-	mapped = mmap(NULL, DAXPIN_SEGMENT_MAX, PROT_READ | PROT_WRITE,
+	mapped = mmap(NULL, segment, PROT_READ | PROT_WRITE,
 		      MAP_SHARED, file, 0);
 	must(mapped == MAP_FAILED ? -errno : 0, "mmap");
 }
@@ -149,10 +151,10 @@ static void map_file(void)
 /* The first job opens a ring: that is not what is to be timed. */
 static void warm_up(void)
 {
-	must(daxpin_cancel(pool, all[CHUNKS - 1]), "cancel");
+	must(daxpin_cancel(pool, all[chunks - 1]), "cancel");
 	run_job(daxpin_reclaim, 1);
 	run_job(daxpin_refill, 1);
-	must(daxpin_reserve(pool, CHUNK, 0, &all[CHUNKS - 1]), "reserve");
+	must(daxpin_reserve(pool, CHUNK, 0, &all[chunks - 1]), "reserve");
 }
 
 /* A new one each time: what is refilled may be without huge pages. One segment,
@@ -162,8 +164,8 @@ static void make_pool(void)
 	static char errmsg[256];
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
-		.pool_size = DAXPIN_SEGMENT_MAX,
-		.segment_size = DAXPIN_SEGMENT_MAX,
+		.pool_size = segment,
+		.segment_size = segment,
 		.errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};
@@ -177,16 +179,16 @@ static void make_pool(void)
 			usleep(100000);
 	}
 	must(ret, errmsg);
-	for (int i = 0; i < CHUNKS; i++)
+	for (int i = 0; i < chunks; i++)
 		must(daxpin_reserve(pool, CHUNK, 0, &all[i]), "reserve");
-	qsort(all, CHUNKS, sizeof(*all), compare_addr);
+	qsort(all, chunks, sizeof(*all), compare_addr);
 	map_file();
 	warm_up();
 }
 
 static void end_pool(void)
 {
-	munmap(mapped, DAXPIN_SEGMENT_MAX);
+	munmap(mapped, segment);
 	close(file);
 	must(daxpin_pool_close(pool), "close");
 	remove_tree(path);
@@ -218,6 +220,11 @@ int main(int argc, char **argv)
 
 	bench_parse(&bench, argc, argv);
 	test = find_test();
+	if (bench.once) {
+		segment = DAXPIN_SEGMENT_MIN;
+		chunks = segment / CHUNK - 1;
+		count = chunks / 2 - 1;
+	}
 	path = bench_path(&bench, "pool");
 	while (turns_go_on(&bench, &rounds, 3, begin_ns)) {
 		double ms[FIGURES];
