@@ -274,6 +274,7 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 {
 	bool keep = step->op->type == DAXPIN_OP_KEEP;
 	struct dp_leases *leases = &batch->pool->leases;
+	uint64_t addr = step->change.addr;
 	int ret;
 
 	ret = dp_lease_claim(leases, step->handle.block, step->handle.life,
@@ -284,8 +285,7 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 	step->has = HAS_CLAIM;
 	step->change = step_descriptor_change(batch->pool, step);
 	/* The step is listed by this address already. */
-	assert(step->change.addr ==
-	       step_descriptor_addr(batch->pool, step->handle.block));
+	assert(step->change.addr == addr);
 	return 0;
 }
 
