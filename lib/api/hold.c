@@ -302,7 +302,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 	if (!ret && !extent.addr && !extent.gen)
 		return hold_report_pool(pool, fn, arg);
 	if (!ret)
-		ret = dp_find(pool, extent, &handle, &view);
+		ret = dp_find_view(pool, extent, &handle, &view);
 	if (ret)
 		return ret;
 	hold_report_extent(pool, extent, view.count, fn, arg);
@@ -316,7 +316,7 @@ DP_EXPORT int daxpin_idle(struct daxpin_pool *pool, struct daxpin_extent extent)
 {
 	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = dp_find(pool, extent, &handle, &view);
+	int ret = dp_find_view(pool, extent, &handle, &view);
 
 	if (ret == -ESTALE)
 		return 1;
@@ -329,7 +329,7 @@ DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
 	DP_CANCEL_POINT();
 	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = dp_find(pool, extent, &handle, &view);
+	int ret = dp_find_view(pool, extent, &handle, &view);
 
 	if (ret == -ESTALE)
 		return 0;

@@ -43,11 +43,10 @@ DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent exten
 DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   uint64_t offset)
 {
-	struct dp_lease_view view;
 	struct dp_handle handle;
 	uint64_t length = 1;
 
-	if (dp_find(pool, extent, &handle, &view) ||
+	if (dp_find(pool, extent, &handle) ||
 	    dp_range(pool, handle.block, offset, &length))
 		return NULL;
 	return pool->media.geometry.base + extent.addr + offset;
@@ -58,11 +57,10 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 {
 	DP_CANCEL_POINT();
 	const struct dp_bad_view *medium;
-	struct dp_lease_view view;
 	struct dp_handle handle;
 	uint64_t range = length;
 	uint32_t segment, block;
-	int ret = to ? dp_find(pool, extent, &handle, &view) : -EINVAL;
+	int ret = to ? dp_find(pool, extent, &handle) : -EINVAL;
 
 	if (!ret)
 		ret = dp_range(pool, handle.block, offset, &range);
@@ -73,7 +71,7 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 	ret = dp_bad_read(medium, ((uint64_t)block << DP_BLOCK_SHIFT) +
 			  offset, to, length);
 	/* What was copied is the extent's only if it was that to the end. */
-	if (dp_find(pool, extent, &handle, &view))
+	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
 	return ret;
 }
@@ -105,9 +103,8 @@ DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 DP_EXPORT int daxpin_size(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint64_t *ret_size)
 {
-	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = ret_size ? dp_find(pool, extent, &handle, &view) : -EINVAL;
+	int ret = ret_size ? dp_find(pool, extent, &handle) : -EINVAL;
 
 	if (!ret)
 		*ret_size = (uint64_t)dp_lease_blocks(&pool->leases,
@@ -121,7 +118,7 @@ DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent
 {
 	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = ret_state ? dp_find(pool, extent, &handle, &view) : -EINVAL;
+	int ret = ret_state ? dp_find_view(pool, extent, &handle, &view) : -EINVAL;
 
 	if (!ret)
 		*ret_state = (enum daxpin_state)view.state;
@@ -146,9 +143,8 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 			     uint64_t length)
 {
 	DP_CANCEL_POINT();
-	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = dp_find(pool, extent, &handle, &view);
+	int ret = dp_find(pool, extent, &handle);
 
 	if (!ret)
 		ret = dp_range(pool, handle.block, offset, &length);

@@ -103,8 +103,8 @@ static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 }
 
 /* And of a life that goes on, with its lease: -ESTALE. */
-int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
-	    struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
+int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
+		 struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
 /* Is the extent that a root names there? Then its lease. */
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 		 struct dp_lease_view *ret_view);
@@ -131,6 +131,20 @@ static inline int dp_enter(const struct daxpin_pool *pool)
 	if (!pool)
 		return -EINVAL;
 	return *(volatile uint32_t *)pool->owner_page ? 0 : -EOWNERDEAD;
+}
+
+/* A handle taken apart, of a life that goes on: as dp_enter() and dp_handle(), -ESTALE. */
+static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  struct dp_handle *ret_handle)
+{
+	int ret = dp_enter(pool);
+
+	if (!ret)
+		ret = dp_handle(pool, extent, ret_handle);
+	if (ret)
+		return ret;
+	return dp_lease_goes_on(&pool->leases, ret_handle->block, ret_handle->life) ?
+	       0 : -ESTALE;
 }
 
 #endif

@@ -168,15 +168,29 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache)
 	cache_set_busy(caches, cache, 0);
 }
 
-/* The `count` runs of that length that were pushed first. */
+/*
+ * The `count` runs of that length that were put first. Those that lie side by side are
+ * given as one, which saves the segment's lock for each.
+ */
 static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t count,
 		       dp_cache_fn *fn, void *arg)
 {
 	struct dp_cache_stack *stack = &cache->stack[blocks];
+	uint32_t begin = count ? stack->run[0] : 0, end = begin;
 
 	assert(count <= stack->count);
-	for (uint32_t i = 0; i < count; i++)
-		fn(stack->run[i], blocks, arg);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t block = stack->run[i];
+
+		if (block != end && block + blocks != begin) {
+			fn(begin, end - begin, arg);
+			begin = end = block;
+		}
+		begin = dp_min(begin, block);
+		end = block == end ? end + blocks : end;
+	}
+	if (count)
+		fn(begin, end - begin, arg);
 	stack->count -= count;
 	memmove(stack->run, stack->run + count, stack->count * sizeof(*stack->run));
 	dp_cache_count(cache, dp_cache_blocks(cache) - count * blocks);

@@ -25,7 +25,8 @@
 #include "extent/thread_slot.h"
 #include "util/cancel.h"
 
-#define REFILL_BLOCKS	64u		/* taken at a time for a cache */
+#define REFILL_BLOCKS	256u		/* taken at a time for a cache */
+#define REFILL_RUNS	64u		/* and no more runs of them */
 #define CACHED_PART	64u		/* of the pool, a thread's cache has at most one */
 
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift)
@@ -170,6 +171,7 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 {
 	uint32_t pieces = dp_min(REFILL_BLOCKS, dp_cache_room(cache)) / blocks;
 
+	pieces = dp_min(pieces, REFILL_RUNS);
 	if (!pieces || !spaces_claim_run(spaces, pieces * blocks, ret_block))
 		return false;
 	while (--pieces) {

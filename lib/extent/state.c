@@ -193,6 +193,13 @@ void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
 		     word_with_state(life << LIFE_SHIFT, state));
 }
 
+bool dp_lease_goes_on(struct dp_leases *leases, uint64_t block, uint64_t life)
+{
+	uint64_t word = state_load(leases, block);
+
+	return word_life(word) == life && word_state(word) != DP_STATE_FREE;
+}
+
 struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block)
 {
 	uint64_t word = state_load(leases, block);

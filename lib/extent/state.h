@@ -95,6 +95,8 @@ static inline uint32_t dp_leases_shift(const struct dp_leases *leases)
 void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
 		      uint64_t life, enum dp_state state);
 
+/* Is it an extent's, and has that life not ended? */
+bool dp_lease_goes_on(struct dp_leases *leases, uint64_t block, uint64_t life);
 struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block);
 uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block);
 struct dp_lease_deferred dp_leases_deferred(struct dp_leases *leases);

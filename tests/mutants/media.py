@@ -113,7 +113,7 @@ MUTANTS = [
 	segment'''),
     ('read-of-another-life', TEST, 'lib/api/reserve.c',
      'bytes of the next life are passed for this one',
-     '''	if (dp_find(pool, extent, &handle, &view))
+     '''	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
 	return ret;''',
      '''	return ret;'''),

@@ -92,12 +92,15 @@ MUTANTS = [
     # ---------------------------------------------------------------- caches
     ('newer-half-shed', CACHE, 'lib/extent/cache.c',
      'a cache gives back what was freed last',
-     '''		fn(stack->run[i], blocks, arg);
-	stack->count -= count;
-	memmove(stack->run, stack->run + count, stack->count * sizeof(*stack->run));''',
-     '''		fn(stack->run[stack->count - 1 - i], blocks, arg);
-	stack->count -= count;''',
+     '''	memmove(stack->run, stack->run + count, stack->count * sizeof(*stack->run));
+''',
+     '',
      'the_older_half_is_given_back'),
+    ('strangers-given-as-one', CACHE, 'lib/extent/cache.c',
+     'runs that do not lie side by side are given as one',
+     '''		if (block != end && block + blocks != begin) {''',
+     '''		if (block != end && block + blocks + 1 < begin) {''',
+     'neighbours_are_given_as_one'),
     ('stealing-ignored', CACHE, 'lib/extent/cache.c',
      'I63: a thread enters its cache while another empties all',
      '	if (!(atomic_load(&caches->mode) & CACHES_STEALING))',

@@ -242,6 +242,30 @@ static void the_older_half_is_given_back(void **state)
 	assert_int_equal(pop(8), 100);
 }
 
+static void assert_given(uint32_t i, uint32_t block, uint32_t blocks)
+{
+	assert_int_equal(given.block[i], block);
+	assert_int_equal(given.blocks[i], blocks);
+}
+
+static void neighbours_are_given_as_one(void **state)
+{
+	static const uint32_t run[] = { 20, 22, 18, 10, 8, 30, 6, 12 };
+
+	(void)state;
+	for (uint32_t i = 0; i < 8; i++)
+		push(run[i], 2);
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+	/* In the order in which they came: what the last run touches joins it. */
+	assert_int_equal(given.count, 5);
+	assert_given(0, 18, 6);
+	assert_given(1, 8, 4);
+	assert_given(2, 30, 2);
+	assert_given(3, 6, 2);
+	assert_given(4, 12, 2);
+}
+
 static void what_is_full_has_room_after_it_shed(void **state)
 {
 	(void)state;
@@ -495,6 +519,7 @@ int main(void)
 		TEST_SYMMETRIC(there_is_none_where_each_makes_its_own_fence),
 		TEST(there_is_none_where_there_is_no_room),
 		TEST(the_older_half_is_given_back),
+		TEST(neighbours_are_given_as_one),
 		TEST(what_is_full_has_room_after_it_shed),
 		TEST(who_steals_empties_every_cache),
 		TEST(nothing_enters_while_a_thread_steals),
