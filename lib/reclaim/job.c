@@ -15,16 +15,47 @@
 #include "reclaim/job.h"
 #include "util/cancel.h"
 
-static void jobs_poll(struct dp_jobs *jobs)
+static void jobs_take_answers(struct dp_jobs *jobs)
 {
 	struct dp_answer answer;
 
 	while (dp_punch_next(&jobs->punch, &answer))
 		dp_parts_take_answer(jobs, &answer);
+}
+
+static void jobs_each_part(struct dp_jobs *jobs, void (*fn)(struct dp_part *part))
+{
 	for (struct daxpin_job *job = jobs->first; job; job = job->next)
 		for (uint32_t i = 0; i < job->parts && job->open_parts &&
 		     !job->blocking && !job->zero; i++)
-			dp_part_poll(&job->part[i]);
+			fn(&job->part[i]);
+}
+
+static bool jobs_want_free(const struct dp_jobs *jobs)
+{
+	for (const struct daxpin_job *job = jobs->first; job; job = job->next)
+		for (uint32_t i = 0; i < job->parts && job->open_parts; i++)
+			if (dp_part_wants_free(&job->part[i]))
+				return true;
+	return false;
+}
+
+/* A block in a thread's cache would keep its chunk from being given back. To empty
+ * the caches, this may sleep until another thread has left its cache. */
+static void jobs_poll(struct dp_jobs *jobs)
+{
+	jobs_take_answers(jobs);
+	if (jobs_want_free(jobs))
+		dp_spaces_gather(jobs->holes.spaces);
+	jobs_each_part(jobs, dp_part_poll);
+}
+
+/* For a hold, which must not sleep: parts that wait stay as they are. The ring has
+ * written the eventfd for each answer that is taken here, so a poll follows. */
+static void jobs_poll_kernel(struct dp_jobs *jobs)
+{
+	jobs_take_answers(jobs);
+	jobs_each_part(jobs, dp_part_poll_kernel);
 }
 
 void dp_jobs_look(struct dp_jobs *jobs)
@@ -41,13 +72,13 @@ void dp_jobs_look(struct dp_jobs *jobs)
  * is noted after that and before the caller's last look: the poll itself opens gates
  * and would take the note with it.
  */
-static void jobs_refused(struct dp_jobs *jobs)
+static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs))
 {
 	DP_UNCANCELLED();
 
 	if (atomic_load(&jobs->under_way) &&
 	    !pthread_mutex_trylock(&jobs->mutex)) {
-		jobs_poll(jobs);
+		poll(jobs);
 		pthread_mutex_unlock(&jobs->mutex);
 	}
 	dp_events_refused(jobs->events);
@@ -62,13 +93,13 @@ int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
 
 	if (ret != -EAGAIN)
 		return ret;
-	jobs_refused(jobs);
+	jobs_refused(jobs, jobs_poll_kernel);
 	return dp_lease_hold(jobs->leases, block, life, count, flags);
 }
 
 int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
 {
-	jobs_refused(jobs);
+	jobs_refused(jobs, jobs_poll);
 	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
 		return 0;
 	/* Read after `refused` was set: if a job ends or frees later, it posts RETRY. */

@@ -106,13 +106,6 @@ static uint32_t part_spare_chunks(const struct dp_part *part)
 	return (free - job->keep_blocks) / DP_CHUNK_BLOCKS;
 }
 
-/* A block that a thread keeps would keep its chunk from being given back. */
-static void part_gather(const struct dp_part *part)
-{
-	if (part->job->way == DP_WAY_RECLAIM)
-		dp_spaces_gather(part->job->jobs->holes.spaces);
-}
-
 static void part_find_holder(struct dp_part *part, uint64_t busy)
 {
 	struct dp_jobs *jobs = part->job->jobs;
@@ -252,7 +245,6 @@ static bool part_try(struct dp_part *part)
 	struct dp_part **slot = part_find_slot(jobs);
 	uint32_t runs;
 
-	part_gather(part);
 	if (!job->budget || !dp_holes_candidates(&jobs->holes, segment, job->way,
 						 free_chunks)) {
 		part_finish(part, 0);
@@ -367,8 +359,8 @@ static void part_end_round(struct dp_part *part)
 	part_end_runs(part);
 	part->state = DP_PART_WAITING;
 	if (!error)
-		part_advance(part);
-	else if (!dp_ring_was_interrupted(error))
+		return;
+	if (!dp_ring_was_interrupted(error))
 		part_finish(part, error);
 	else if (job->cancelled)
 		part_finish(part, -ECANCELED);
@@ -475,19 +467,28 @@ static void part_end_request(struct dp_part *part, uint64_t now_ns)
 	dp_punch_cancel(&job->jobs->punch, &part->request);
 }
 
+bool dp_part_wants_free(const struct dp_part *part)
+{
+	return part->state == DP_PART_WAITING && part->job->way == DP_WAY_RECLAIM;
+}
+
 void dp_part_poll(struct dp_part *part)
 {
-	struct dp_punch *punch = &part->job->jobs->punch;
-	uint64_t now_ns = dp_os_now_ns();
-
 	if (part->state == DP_PART_WAITING)
 		part_advance(part);
 	if (part->state == DP_PART_WAITING)
-		dp_punch_tick(punch, DP_TICK_SHORT);
+		dp_punch_tick(&part->job->jobs->punch, DP_TICK_SHORT);
+	dp_part_poll_kernel(part);
+}
+
+void dp_part_poll_kernel(struct dp_part *part)
+{
+	uint64_t now_ns = dp_os_now_ns();
+
 	if (part->state != DP_PART_KERNEL)
 		return;
 	if (part_is_fsdax(part))
-		dp_punch_tick(punch, DP_TICK_LONG);
+		dp_punch_tick(&part->job->jobs->punch, DP_TICK_LONG);
 	if (now_ns >= part->again_ns)
 		part_end_request(part, now_ns);
 }
@@ -513,7 +514,7 @@ void dp_part_zero_free(struct dp_part *part)
 	uint32_t chunks = dp_geometry_chunks(&media->geometry, segment);
 	char *base = dp_geometry_base(&media->geometry, segment);
 
-	part_gather(part);
+	dp_spaces_gather(jobs->holes.spaces);
 	for (uint32_t i = 1; i < chunks && job->budget &&
 	     part_spare_chunks(part); i++) {
 		struct dp_run run = { i, 1 };
@@ -563,6 +564,8 @@ void dp_part_run_blocking(struct dp_part *part)
 			part_block(part);
 			continue;
 		}
+		if (dp_part_wants_free(part))
+			dp_spaces_gather(jobs->holes.spaces);
 		part_advance(part);
 		if (part->state != DP_PART_WAITING)
 			continue;

@@ -67,7 +67,7 @@ MUTANTS = [
      ''),
     ('reclaim-fd-silent', TEST, 'lib/reclaim/part.c',
      'who sleeps on the eventfd is not woken while a job waits for holds',
-     '		dp_punch_tick(punch, DP_TICK_SHORT);',
+     '		dp_punch_tick(&part->job->jobs->punch, DP_TICK_SHORT);',
      '		;'),
     ('half-backed-not-seen', TEST, 'lib/pool/source.c',
      'what a killed refill left is never given back',

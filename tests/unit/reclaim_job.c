@@ -339,6 +339,69 @@ static void a_waiting_job_is_cancelled(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
+static struct dp_caches *caches;
+static struct dp_cache *inside;		/* another thread's, which is in there */
+static unsigned int sleeps;
+
+void __real_dp_os_sleep_ns(uint64_t ns);
+void __wrap_dp_os_sleep_ns(uint64_t ns);
+
+/* The other thread leaves its cache when somebody waits for it. */
+void __wrap_dp_os_sleep_ns(uint64_t ns)
+{
+	if (!inside) {
+		__real_dp_os_sleep_ns(ns);
+		return;
+	}
+	sleeps++;
+	dp_cache_leave(caches, inside);
+	inside = NULL;
+}
+
+static void enter_as_another_thread(struct fixture *f)
+{
+	unsigned int mine = dp_thread_slot();
+
+	caches = &f->pool->spaces.caches;
+	dp_thread_slot_mine = 20 + 1;
+	inside = dp_cache_enter(caches);
+	dp_thread_slot_mine = mine + 1;
+	assert_non_null(inside);
+	sleeps = 0;
+}
+
+/*
+ * A hold that found its gate closed takes the kernel's answers. It does not go on with
+ * the segment that waits for a drop: that would empty the caches of all threads.
+ */
+static void a_refused_hold_does_not_wait_for_a_cache(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_options options = all_for(HANG_MS);
+	struct daxpin_extent held = reserve(f, 2 * CHUNK);
+	struct daxpin_extent wanted = reserve(f, 14 * CHUNK);
+	struct daxpin_job *job;
+	int ret;
+
+	assert_int_not_equal(held.addr / (32 * MIB), wanted.addr / (32 * MIB));
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	enter_as_another_thread(f);
+	do {
+		ret = daxpin_hold(f->pool, wanted, DAXPIN_HOLD_READ);
+	} while (ret == -EAGAIN);
+	assert_int_equal(ret, 0);
+	assert_int_equal(sleeps, 0);
+	/* The next call that may sleep does go on. */
+	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
+	assert_int_equal(sleeps, 1);
+	assert_int_equal(daxpin_drop(f->pool, wanted), 0);
+	assert_int_equal(daxpin_drop(f->pool, held), 0);
+	assert_int_equal(finish(f, job).done_bytes, ALL - 16 * CHUNK);
+	assert_int_equal(daxpin_cancel(f->pool, wanted), 0);
+	assert_int_equal(daxpin_cancel(f->pool, held), 0);
+}
+
 /* ----------------------------------------------------------- registrations */
 
 static struct daxpin_registration *register_all(struct fixture *f,
@@ -858,6 +921,7 @@ int main(void)
 		TEST(a_hold_keeps_its_segment),
 		TEST(a_job_waits_for_the_drop),
 		TEST(a_waiting_job_is_cancelled),
+		TEST(a_refused_hold_does_not_wait_for_a_cache),
 		TEST(a_registration_keeps_all),
 		TEST(a_registration_waits_for_the_kernel),
 		TEST(a_pin_is_asked_back),
