@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include "api/options.h"
-#include "core/publish.h"
 #include "core/recover.h"
 #include "os/os.h"
 #include "pool/create.h"

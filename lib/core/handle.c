@@ -37,3 +37,13 @@ int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 		*length = size - offset;
 	return 0;
 }
+
+uint64_t dp_publishes(const struct daxpin_pool *pool)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i <= DP_THREAD_SLOT_SHARED; i++)
+		sum += atomic_load_explicit(&pool->published[i].count,
+					    memory_order_relaxed);
+	return sum;
+}

@@ -53,6 +53,7 @@
 #include "util/probe.h"
 
 #define STEPS_ON_STACK	16u
+#define LOCK_TRIES	50u
 /* A place in the table is 0 or a step's index + 1; half of them stay 0. */
 #define TABLE_SIZE	512u
 
@@ -96,7 +97,8 @@ struct batch {
 	uint32_t types;			/* TYPE() of each step */
 	bool first;			/* something goes before the words */
 	struct target target;
-	uint64_t locks[DP_WORD_LOCKS / 64];
+	uint64_t *locks;		/* a bitmap; what has no bit here is not set: */
+	uint64_t locks_used;		/* one bit for each word of it */
 };
 
 /* ------------------------------------------------------------ which words */
@@ -219,9 +221,13 @@ static int step_claim_slot(struct batch *batch, struct step *step)
 
 static void batch_choose_lock(struct batch *batch, uint64_t addr)
 {
-	uint64_t lock = (addr >> 3) * 0x9e3779b97f4a7c15ull >> 56;
+	uint64_t lock = (addr >> 3) * 0x9e3779b97f4a7c15ull >> 52;
+	uint64_t used = 1ull << lock / 64;
 
-	static_assert(DP_WORD_LOCKS == 1u << (64 - 56), "the hash's range");
+	static_assert(DP_WORD_LOCKS == 1u << (64 - 52), "the hash's range");
+	if (!(batch->locks_used & used))
+		batch->locks[lock / 64] = 0;
+	batch->locks_used |= used;
 	batch->locks[lock / 64] |= 1ull << lock % 64;
 }
 
@@ -481,15 +487,26 @@ static int step_let_go(struct batch *batch, struct step *step)
 
 /* ------------------------------------------------------------ locks of words */
 
+/* It is kept for some fences, which is less than to sleep and be woken takes. */
+static int publish_lock_word(pthread_mutex_t *lock)
+{
+	for (uint32_t i = 0; i < LOCK_TRIES; i++)
+		if (!pthread_mutex_trylock(lock))
+			return 0;
+	return pthread_mutex_lock(lock);
+}
+
 static void batch_for_each_lock(struct batch *batch,
 				int (*fn)(pthread_mutex_t *))
 {
-	if (!(batch->types & TYPE(DAXPIN_OP_SET)))
-		return;
-	for (uint32_t i = 0; i < DP_WORD_LOCKS / 64; i++)
+	static_assert(DP_WORD_LOCKS / 64 <= 64, "a bit for each word");
+	for (uint64_t used = batch->locks_used; used; used &= used - 1) {
+		uint32_t i = __builtin_ctzll(used);
+
 		for (uint64_t bits = batch->locks[i]; bits; bits &= bits - 1)
 			fn(&batch->pool->word_lock[i * 64 +
 						   __builtin_ctzll(bits)]);
+	}
 }
 
 /* ------------------------------------------------------------------ to media */
@@ -644,7 +661,7 @@ static int batch_write_and_settle(struct batch *batch)
 		batch_for_each(batch, step_let_go);
 		return ret;
 	}
-	batch_for_each_lock(batch, pthread_mutex_lock);
+	batch_for_each_lock(batch, publish_lock_word);
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
 		ret = batch->count > 1 ? batch_write(batch) :
@@ -684,8 +701,7 @@ static void batch_init(struct batch *batch, struct daxpin_pool *pool,
 	batch->types = 0;
 	batch->first = false;
 	batch->target.handle.block = 0;
-	for (uint32_t i = 0; i < DP_WORD_LOCKS / 64; i++)
-		batch->locks[i] = 0;
+	batch->locks_used = 0;
 }
 
 static void publish_count(struct daxpin_pool *pool)
@@ -707,12 +723,14 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 {
 	struct step few[STEPS_ON_STACK];
 	uint8_t table[TABLE_SIZE];
+	uint64_t locks[DP_WORD_LOCKS / 64];
 	struct batch batch;
 	int ret;
 
 	assert(count && count <= DP_LANE_ENTRIES && !pool->media.readonly);
 	batch_init(&batch, pool, count);
 	batch.table = table;
+	batch.locks = locks;
 	batch.step = few;
 	if (count > STEPS_ON_STACK)
 		batch.step = malloc(count * sizeof(*batch.step));
@@ -726,14 +744,4 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	if (count > STEPS_ON_STACK)
 		free(batch.step);
 	return ret;
-}
-
-uint64_t dp_publishes(const struct daxpin_pool *pool)
-{
-	uint64_t sum = 0;
-
-	for (uint32_t i = 0; i <= DP_THREAD_SLOT_SHARED; i++)
-		sum += atomic_load_explicit(&pool->published[i].count,
-					    memory_order_relaxed);
-	return sum;
 }

@@ -22,7 +22,4 @@ static inline bool dp_op_names_nothing(const struct daxpin_op *op)
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	       size_t count, size_t *failed);
 
-/* How many succeeded since the open. */
-uint64_t dp_publishes(const struct daxpin_pool *pool);
-
 #endif
