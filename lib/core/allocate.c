@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finding free blocks for a new extent. The blocks are claimed first, and only who
- * has them may change the word that stands at them (I16, I28).
+ * Find free blocks for a new extent. The blocks are claimed first, and only the thread
+ * that claimed them may change the state word of the first (I16, I28).
  */
 #include <errno.h>
 #include "core/allocate.h"

@@ -9,7 +9,7 @@
  *	either -> QUARANTINED	[dp_bits_close_off], at open; never FREE again
  *
  * Only one thread at a time changes words, so a change is a load and a store. The
- * words are atomic for those who look at them meanwhile.
+ * words are atomic because other threads read them at the same time.
  *
  * Invariants:
  *	I18	blocks are freed once
@@ -102,7 +102,7 @@ void dp_bits_clear(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 
 int dp_bits_take(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 {
-	/* Later, blocks in quarantine would be taken for lost ones. */
+	/* After dp_bits_close_off() a block in quarantine would be -EUCLEAN. */
 	assert(!bits->quarantine_count);
 	if (!dp_bits_are_free(bits, block, blocks))
 		return -EUCLEAN;

@@ -22,18 +22,19 @@ int dp_bits_init(struct dp_bits *bits, uint32_t blocks);
 void dp_bits_fini(struct dp_bits *bits);
 
 /*
- * What changes bits is called by one thread at a time. What reads them may be called
- * beside it, and sees some state of each word.
+ * Functions that change bits are called by one thread at a time. Functions that read
+ * them may run at the same time, and read each word as it was before or after a change.
  */
 
-/* These blocks become free: none of them is, nor is one in quarantine. */
+/* These blocks become free. None of them is free or in quarantine before. */
 void dp_bits_set(struct dp_bits *bits, uint32_t block, uint32_t blocks);
-/* These blocks are taken: all of them are free. */
+/* These blocks are taken. All of them are free before. */
 void dp_bits_clear(struct dp_bits *bits, uint32_t block, uint32_t blocks);
-/* As dp_bits_clear(), or -EUCLEAN: one of them is not free. */
+/* As dp_bits_clear(). -EUCLEAN if one of them is not free: nothing is changed. */
 int dp_bits_take(struct dp_bits *bits, uint32_t block, uint32_t blocks);
 
-/* First block in [block, end) that is free, or is not; end: there is none. */
+/* First block in [block, end) that is free (or, with free false, is not free); `end` if
+ * there is none. */
 uint32_t dp_bits_find(const struct dp_bits *bits, uint32_t block, uint32_t end,
 		      bool free);
 /* First block of the free run that has this free block. */
@@ -42,13 +43,14 @@ bool dp_bits_are_free(const struct dp_bits *bits, uint32_t block, uint32_t block
 uint32_t dp_bits_free_count(const struct dp_bits *bits);
 
 /*
- * These blocks are never handed out, nor is what is free of them counted, whoever has
- * them now. It takes effect with dp_bits_close_off(). -ENOMEM.
+ * From dp_bits_close_off() on these blocks are not free and not counted as free, and
+ * dp_bits_is_quarantined() is true of them. An extent may own some of them. -ENOMEM.
  */
 int dp_bits_quarantine(struct dp_bits *bits, uint32_t block, uint32_t blocks);
 void dp_bits_close_off(struct dp_bits *bits);
 bool dp_bits_is_quarantined(const struct dp_bits *bits, uint32_t block);
-/* First block in [block, end) that is in quarantine, or is not; end: none. */
+/* First block in [block, end) that is in quarantine (or, with quarantined false, is
+ * not); `end` if there is none. */
 uint32_t dp_bits_find_quarantined(const struct dp_bits *bits, uint32_t block,
 				  uint32_t end, bool quarantined);
 /* Blocks in quarantine: 0 before dp_bits_close_off(). */

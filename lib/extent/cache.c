@@ -2,12 +2,13 @@
 /*
  * Free runs that threads keep for themselves.
  *
- * A cache belongs to a thread slot. Its thread sets busy, looks whether somebody is
- * stealing, and if not has the cache until it clears busy. When a thread ends, its
- * cache stays as it is for the next thread with that slot, and can be stolen from
- * meanwhile. Threads beyond the slots share one that is always empty.
+ * A cache belongs to a thread slot. Its thread sets busy and reads mode; if no thread
+ * is stealing, the cache is its own until it clears busy. When a thread ends, its
+ * cache stays as it is for the next thread with that slot, and other threads can steal
+ * from it. Threads without a slot of their own share one cache that is always empty.
  *
- * Somebody steals because space ran out, or because chunks are to be given back:
+ * A thread (the thief) steals when a claim found no space, or when free chunks are to
+ * be returned to the filesystem:
  *
  *	thread					thief, under `thief`
  *	(1) sets busy				(4) sets STEALING in mode
@@ -16,27 +17,29 @@
  *	(3) clears busy				    empties the cache
  *						(7) clears STEALING
  *
- * (5) is membarrier(2): at some moment of it each other thread of the process has made
- * a full fence. If that moment was after (1), (6) sees busy and waits; (3) is a
- * release, so that the thief then sees what the thread did. If it was before (1),
+ * (5) is membarrier(2): during the call each other thread of the process executes a
+ * full fence. If (1) came before that fence, (6) sees busy and waits; (3) is a
+ * release, so that the thief then sees the thread's changes. If (1) came after it,
  * (2) comes after (4) and the thread stays out. So the thread itself needs no fence,
- * which would cost as much as all the rest of a reserve. Where membarrier is
+ * which would cost as much as all the rest of a reserve. If membarrier is
  * forbidden, mode has FENCED: (1) and (3) are then atomic exchanges, which only
  * dp_cache_enter() and dp_cache_leave() make, and (5) is not needed.
  *
  * A thread's first (1) comes after its bit in `used` was set by an atomic operation:
- * whoever reads `used` after (4) and misses the bit comes before it, so that (2) sees
- * STEALING. While there is no other bit, a thief has nobody to wait for.
+ * a thief that reads `used` after (4) and misses the bit has read it before that
+ * operation, so that (2) sees STEALING. If no other thread has a bit, (5) is skipped.
  *
- * The same fence decides about refusals. Who is refused has noted that before it
- * steals; who frees looks for such a note after (3). Either the thief finds what was
- * freed, or the note is found (lib/extent/event.c).
+ * The same fence decides about refusals. A thread that is refused sets
+ * events->refused before it steals; a thread that frees reads it after (3). Either the
+ * thief finds what was freed, or the freeing thread finds the flag set
+ * (lib/extent/event.c).
  *
  * tests/model/cache.pml searches the interleavings, with the stores that a processor
  * delays.
  *
  * Invariants:
- *	I62	a run in a cache is free: no extent has it, and no segment finds it
+ *	I62	a run in a cache is free: no extent has it, and it is in no segment's
+ *		free runs
  *	I63	between dp_caches_steal() and dp_caches_release() all caches are empty,
  *		and no block is on its way to one
  */
@@ -217,8 +220,9 @@ static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 }
 
 /*
- * Whose threads cannot be busy without its being seen. Where membarrier was forbidden
- * after the pool was opened, that is this thread's own: what others keep stays theirs.
+ * The caches that may be emptied: those for which busy is reliable now. If membarrier
+ * was forbidden after the pool was opened, that is this thread's own cache alone, and a
+ * claim may then be refused although other threads' caches have free runs.
  */
 static uint64_t caches_to_empty(const struct dp_caches *caches)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Free runs of 1 to 16 blocks that a thread keeps for itself, so that what it freed
- * last is what it reserves next, without a lock that others want. See cache.c.
+ * Free runs of 1 to 16 blocks that a thread keeps for itself, so that it reserves what
+ * it freed last, without a lock that other threads take too. See cache.c.
  */
 #ifndef DP_CACHE_H
 #define DP_CACHE_H
@@ -31,10 +31,10 @@ struct dp_caches {
 	uint32_t limit;
 	pthread_mutex_t thief;
 	DP_ALIGNED _Atomic uint32_t mode;	/* CACHES_... in cache.c; usually 0 */
-	_Atomic uint64_t used;		/* a bit for each cache that ever was */
+	_Atomic uint64_t used;		/* a bit for each cache ever entered */
 };
 
-/* Where what is stolen or shed goes. */
+/* Called for each run that is stolen or shed. */
 typedef void dp_cache_fn(uint32_t block, uint32_t blocks, void *arg);
 
 /* At most `limit` blocks a thread. -ENOMEM. */
@@ -42,26 +42,27 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit);
 void dp_caches_fini(struct dp_caches *caches);
 /* Blocks in all caches; a snapshot. */
 uint64_t dp_caches_blocks(const struct dp_caches *caches);
-/* Has no thread but this one ever kept anything? */
+/* Has no thread with another slot ever entered a cache? */
 bool dp_caches_are_mine(const struct dp_caches *caches);
 
 /*
- * From here to dp_caches_release() all caches are empty. What they had goes to fn.
- * Waits for threads that are between enter and leave, and for another thief.
+ * From here to dp_caches_release() all caches are empty. Their runs are passed to fn.
+ * Sleeps until threads between enter and leave have left, and until another thread's
+ * steal is over. If membarrier(2) fails, only this thread's cache is emptied.
  */
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);
 
 /*
- * This thread's cache is its own until dp_cache_leave(). NULL: it has none, or all
- * caches have to stay empty. Never waits.
+ * Until dp_cache_leave() no other thread changes this thread's cache. NULL: it has
+ * none, or another thread is stealing. Never waits.
  */
 struct dp_cache *dp_cache_enter(struct dp_caches *caches);
 void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache);
 
 /* ------------------------------------------------------ between enter and leave */
 
-/* Of the length that takes most blocks, give the older half of the runs to fn. */
+/* Remove the older half of the runs of the length that takes most blocks: fn. */
 void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
 
 static inline uint32_t dp_cache_blocks(const struct dp_cache *cache)
@@ -80,7 +81,7 @@ static inline uint32_t dp_cache_room(const struct dp_cache *cache)
 	return cache->limit - dp_cache_blocks(cache);
 }
 
-/* Take the run of just that many blocks that was put last. false: there is none. */
+/* Take the last run that was put with exactly this length. false: there is none. */
 static inline bool dp_cache_take(struct dp_cache *cache, uint32_t blocks,
 				 uint32_t *ret_block)
 {
@@ -111,12 +112,12 @@ static inline bool dp_cache_put(struct dp_cache *cache, uint32_t block,
 static inline void dp_cache_set_busy(struct dp_cache *cache, uint32_t busy)
 {
 	atomic_store_explicit(&cache->busy, busy, memory_order_release);
-	/* The processor may still do first what follows: see cache.c. */
+	/* This orders the compiler only. For the processor see (5) in cache.c. */
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
 /*
- * Enter, take, and leave. false: there is no such run, or it has to be done by
+ * Enter, take, and leave. false: there is no such run, or the caller must use
  * dp_cache_enter().
  */
 static inline bool dp_cache_pop(struct dp_caches *caches, uint32_t blocks,

@@ -2,16 +2,17 @@
 /*
  * Bounds of the longest free run, for each segment and for each group of 64.
  *
- * A segment's bound is written by who has the segment's lock, so it is a store. It
- * may be too high, never too low: a searcher who finds nothing there lowers it.
+ * A segment's bound is written only with the segment's lock held, by a plain store. It
+ * may be too high, never too low: a thread that searches the segment in vain lowers it.
  *
- * A group's bound is raised by who raised a segment's, after that. It is lowered by
- * any searcher who finds that no segment of the group comes up to it: he reads the
- * word, then the segments, then swaps the word for their maximum. The upper half of
- * the word counts the raises, so that the swap fails if one came meanwhile. Without
- * it a raise to a value that the word had already would be lost:
+ * The thread that raised a segment's bound raises the group's bound afterwards. A
+ * searching thread that finds no segment of the group at the wanted length lowers it:
+ * it reads the word, then the segments, then swaps the word for their maximum. The
+ * upper half of the word counts the raises, so that the swap fails if the bound was
+ * raised meanwhile. Without that count a raise to a value that the word had already
+ * would be lost:
  *
- *	searcher			who frees
+ *	searching thread		freeing thread
  *	reads the group: 9
  *	reads the segment: 2
  *					raises the segment to 9
@@ -19,9 +20,9 @@
  *	swaps 9 for 2			a free run of 9 is not found
  *
  * Invariants:
- *	I61	after dp_longest_set() by the thread that has the lock, neither the
- *		segment's bound nor its group's is lower than what was set, until
- *		somebody with that lock sets a lower one
+ *	I61	after dp_longest_set() neither the segment's bound nor its group's is
+ *		lower than what was set, until the next dp_longest_set() of that
+ *		segment
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -90,7 +91,7 @@ static void longest_lower_group(struct dp_longest *longest, uint32_t group)
 
 		most = bound > most ? bound : most;
 	}
-	/* If it fails, somebody has raised the word, or lowered it. */
+	/* It fails if another thread has raised or lowered the word. */
 	if (most < (uint32_t)word)
 		atomic_compare_exchange_strong(&longest->group[group], &word,
 					       (word & ~(RAISE_ONE - 1)) + most);

@@ -19,14 +19,14 @@ struct dp_longest {
 int dp_longest_init(struct dp_longest *longest, uint32_t segments);
 void dp_longest_fini(struct dp_longest *longest);
 
-/* The bound of a segment, by who has its lock. */
+/* Set the bound of a segment. The caller has its lock. */
 void dp_longest_set(struct dp_longest *longest, uint32_t segment, uint32_t blocks);
 uint32_t dp_longest_get(const struct dp_longest *longest, uint32_t segment);
 
-/* First segment in [from, to) that may have such a run; to: none has. */
+/* First segment in [from, to) whose bound is at least `blocks`; `to` if none has. */
 uint32_t dp_longest_find(struct dp_longest *longest, uint32_t from, uint32_t to,
 			 uint32_t blocks);
-/* A bound of all segments. */
+/* An upper bound of the free runs of all segments. */
 uint32_t dp_longest_of_all(const struct dp_longest *longest);
 
 #endif

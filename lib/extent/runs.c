@@ -5,7 +5,8 @@
  * Each run has a node in the list of its class of lengths. Lengths below 16 have a
  * class each; above, an octave has eight. `some` is a bitmap of the classes whose
  * list is not empty, so that the next longer class is found by a few instructions.
- * A list is last in, first out: what was freed last is the warmest.
+ * A list is last in, first out: the run that was freed last is the most likely to be
+ * in the processor's caches.
  *
  * A run that becomes free is joined with its neighbours at once. tag[] of the first
  * and of the last block of a free run is the number of the run's node; all other
@@ -73,8 +74,9 @@ static uint32_t runs_class_from(const struct dp_runs *runs, uint32_t class)
 }
 
 /*
- * The tag of a block. Those of blocks 2 MiB apart, where large extents begin, would
- * all be in few sets of a cache if each had the place of its number.
+ * The tag of a block. Large extents begin at multiples of 2 MiB. If tag[] were indexed
+ * by the block's number, the tags of all of them would share few sets of a cache, so
+ * the index is permuted within each 512.
  */
 static uint32_t *runs_tag(const struct dp_runs *runs, uint32_t block)
 {
@@ -99,7 +101,7 @@ static void runs_drop_node(struct dp_runs *runs, uint32_t node)
 	runs->spare = node;
 }
 
-/* The node stands for that run from now on. */
+/* From now on the node describes this run. */
 static void runs_link(struct dp_runs *runs, uint32_t node, uint32_t block,
 		      uint32_t blocks)
 {
@@ -137,8 +139,8 @@ int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits)
 	uint32_t begin, end = 0, blocks = bits->blocks;
 
 	*runs = (struct dp_runs) { .bits = bits };
-	/* Runs and the blocks between them take turns. Neither has to be zeroed, and
-	 * of neither is memory taken that is not used. */
+	/* Two runs have at least one block between them. Neither array is zeroed, so
+	 * pages that are never used take no memory. */
 	runs->node = malloc((blocks / 2 + 2) * sizeof(*runs->node));
 	runs->tag = malloc(dp_round_up(blocks, PAGE_TAGS) * sizeof(*runs->tag));
 	if (!runs->node || !runs->tag) {
@@ -162,7 +164,7 @@ void dp_runs_fini(struct dp_runs *runs)
 
 /* ------------------------------------------------------------------ to take */
 
-/* A node of that list whose run is long enough; at most so many are looked at. */
+/* Of the first `most` nodes of a list, one whose run is long enough; 0: none is. */
 static uint32_t runs_find_in(const struct dp_runs *runs, uint32_t class,
 			     uint32_t blocks, uint32_t most)
 {
@@ -174,8 +176,9 @@ static uint32_t runs_find_in(const struct dp_runs *runs, uint32_t class,
 }
 
 /*
- * Nearly the best fit: a run of the length's own class if there is one soon, else of
- * the next class that has any, where each is long enough.
+ * Nearly the best fit: one of the first runs in the length's own class, otherwise a run
+ * of the next class that is not empty, in which each is long enough, otherwise any run
+ * of its own class.
  */
 static uint32_t runs_find(const struct dp_runs *runs, uint32_t blocks)
 {
@@ -190,7 +193,7 @@ static uint32_t runs_find(const struct dp_runs *runs, uint32_t blocks)
 	return runs_find_in(runs, class, blocks, UINT32_MAX);
 }
 
-/* Take [block, block + blocks) out of the run that has it; the rest stays free. */
+/* Take [block, block + blocks) out of the node's run; the rest stays free. */
 static void runs_cut(struct dp_runs *runs, uint32_t node, uint32_t block,
 		     uint32_t blocks)
 {
@@ -229,7 +232,7 @@ bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 
 /* ------------------------------------------------------------------- to add */
 
-/* The run that has this block is taken out, and its node is not in use any more. */
+/* Unlink the run that begins or ends at this block, and release its node. */
 static struct run_node runs_swallow(struct dp_runs *runs, uint32_t block)
 {
 	uint32_t node = *runs_tag(runs, block);

@@ -34,14 +34,15 @@ struct dp_runs {
 int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits);
 void dp_runs_fini(struct dp_runs *runs);
 
-/* Take that many blocks that lie side by side. false: no run is so long. */
+/* Take that many contiguous blocks. false: no run is so long. */
 bool dp_runs_take(struct dp_runs *runs, uint32_t blocks, uint32_t *ret_block);
 /* Take just these. false: not all of them are free. */
 bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks);
-/* These become free: the length of the run that they are in now. */
+/* These blocks become free. Returns the length of the run that contains them now. */
 uint32_t dp_runs_add(struct dp_runs *runs, uint32_t block, uint32_t blocks);
 
-/* No run is longer; one may be shorter by an eighth. 0: no block is free. */
+/* An upper bound of all runs' lengths: the longest has at least 8/9 of it. 0: no block
+ * is free. */
 uint32_t dp_runs_longest(const struct dp_runs *runs);
 
 #endif

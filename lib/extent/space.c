@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The free space of a segment: free runs by length under a lock, and a bitmap of
- * blocks that were given back while somebody had the lock.
+ * blocks that were freed while another thread had the lock.
  *
- * A drop must not wait, so it only tries the lock. If it is taken, the drop marks the
- * blocks in `returned`, then the words that it changed in `returned_groups`, and tries
- * once more. Whoever gets the lock first adds what was returned to the free runs, and
- * whoever releases it looks once more afterwards:
+ * A drop must not wait, so it only tries the lock. If the lock is taken, the drop marks
+ * the blocks in `returned`, then the groups of the words that it changed in
+ * `returned_groups`, and tries once more. Each thread that gets the lock adds the
+ * returned blocks to the free runs before anything else, and after the release it reads
+ * `returned_groups` again:
  *
- *	who frees				who has the lock
+ *	freeing thread				thread with the lock
  *	(1) sets bits of returned
  *	(2) sets bits of returned_groups	(4) releases the lock
  *	(3) tries the lock			(5) reads returned_groups
  *
  * All of (2) to (5) are seq_cst. If (3) found the lock taken, it comes before (4) in
  * the order that all threads agree upon, so (5) sees what (2) did, and that thread
- * tries the lock again. So what was returned stays there only while somebody has the
- * lock. tests/model/returns.pml searches the interleavings.
+ * tries the lock again. So returned blocks stay in `returned` only while a thread has
+ * the lock. tests/model/returns.pml searches the interleavings.
  *
- * A refusal beside it would be wrong if a run that its own thread had freed was still
- * in there. Therefore `returns`, of the whole pool, counts the segments with anything
- * returned: raised before (2), and lowered when the blocks can be found.
+ * A thread must not be refused while a run that it freed itself is still in `returned`.
+ * Therefore `returns`, one counter for the pool, counts the segments with returned
+ * blocks: it is raised before (2), and lowered when the blocks are in free runs.
  *
  * Invariants:
  *	I14	an extent's state is final before its blocks can be found: the release
- *		in (1), or of the lock, pairs with the acquire of the lock by who
- *		claims them (also I16)
+ *		in (1), or of the lock, pairs with the acquire of the lock by the
+ *		thread that claims them (also I16)
  *	I28	a claim gets a run that is free from end to end, or nothing
  *	I33	freeing waits for no lock
  */
@@ -42,7 +43,7 @@
 enum {
 	LOCK_OPEN,
 	LOCK_TAKEN,
-	LOCK_WANTED,			/* taken, and somebody sleeps */
+	LOCK_WANTED,			/* taken, and a thread may sleep for it */
 };
 
 static bool space_try_lock(struct dp_space *space)
@@ -71,7 +72,7 @@ static void space_unlock(struct dp_space *space)
 
 /* ----------------------------------------------------------- under the lock */
 
-/* The run is found from now on. */
+/* From now on a search finds the run. */
 static void space_add(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
 	uint32_t length = dp_runs_add(&space->runs, block, blocks);
@@ -80,7 +81,7 @@ static void space_add(struct dp_space *space, uint32_t block, uint32_t blocks)
 		dp_longest_set(space->longest, space->number, length);
 }
 
-/* What is in quarantine stays taken. */
+/* Add the blocks that are not in quarantine. */
 static void space_add_usable(struct dp_space *space, uint32_t block,
 			     uint32_t blocks)
 {
@@ -192,7 +193,7 @@ void dp_space_fini(struct dp_space *space)
 
 /* ------------------------------------------------------------- claim and free */
 
-/* After a search: the bound is lowered to what is known now. */
+/* After a search for `blocks`: lower the segment's bound to what the search showed. */
 static void space_lower_bound(struct dp_space *space, bool found, uint32_t blocks)
 {
 	uint32_t bound = dp_runs_longest(&space->runs);
@@ -247,7 +248,7 @@ static void space_return(struct dp_space *space, uint32_t block, uint32_t blocks
 		block += count;
 	}
 	atomic_fetch_add(space->returns, 1);
-	/* Whoever makes it nonzero has counted it; others take their count back. */
+	/* The thread that makes it nonzero leaves its count; others undo theirs. */
 	if (atomic_fetch_or(&space->returned_groups, groups))
 		atomic_fetch_sub(space->returns, 1);
 }
@@ -258,7 +259,7 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 	if (!space_try_lock(space)) {
 		space_return(space, block, blocks);
 		if (!space_try_lock(space))
-			return;		/* (3): who has it will see */
+			return;		/* (3): the thread with the lock reads it */
 		space_drain(space);
 	} else {
 		space_add_usable(space, block, blocks);

@@ -17,7 +17,7 @@ struct dp_space {
 	struct dp_longest *longest;	/* not owned */
 	struct dp_bits bits;
 	struct dp_runs runs;
-	/* By whoever found the lock taken. */
+	/* Written by threads that freed blocks and found the lock taken. */
 	DP_ALIGNED _Atomic uint64_t returned_groups;
 	_Atomic uint64_t *returned;	/* a bitmap of blocks */
 	uint32_t group_words;		/* of it, to a bit of returned_groups */
@@ -25,15 +25,15 @@ struct dp_space {
 };
 
 /*
- * At open, by one thread: what is free is said to dp_space_bits(), and with
- * dp_space_open() it can be claimed. Both -ENOMEM.
+ * At open, by one thread: after dp_space_init() the caller marks the taken blocks in
+ * dp_space_bits(). After dp_space_open() the others can be claimed. Both -ENOMEM.
  */
 int dp_space_init(struct dp_space *space, uint32_t blocks);
 int dp_space_open(struct dp_space *space, struct dp_longest *longest,
 		  uint32_t number, _Atomic uint32_t *returns);
 void dp_space_fini(struct dp_space *space);
 
-/* To change before dp_space_open(), afterwards to look at. */
+/* The caller may change it before dp_space_open(), and only read it afterwards. */
 static inline struct dp_bits *dp_space_bits(struct dp_space *space)
 {
 	return &space->bits;
@@ -41,14 +41,14 @@ static inline struct dp_bits *dp_space_bits(struct dp_space *space)
 
 /* Claim a run; *ret_block is its first block. -ENOSPC: there is none. */
 int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block);
-/* Claim just this run: false where any of it is not free. */
+/* Claim exactly these blocks. false: one of them is not free, nothing was claimed. */
 bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks);
 
-/* Give a run back, never waiting: from the drop that ended its last life. What is in
- * quarantine of it stays taken. */
+/* Free a run. Never waits: a drop calls it. Blocks of it that are in quarantine stay
+ * taken. */
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks);
 
-/* When it returns, what others gave back before the call can be claimed. */
+/* After it, all blocks that were freed before the call can be claimed. May sleep. */
 void dp_space_settle(struct dp_space *space);
 
 #endif

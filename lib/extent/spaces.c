@@ -7,13 +7,13 @@
  *	        '--------------------------------------------------------'
  *
  * A small run comes from the thread's cache and goes back there. A cache that is empty
- * is filled from one free run, one that is full gives its older half back. All else is
- * claimed from the thread's first segment if that has it, or from the leftmost that
- * has, so that the others stay whole.
+ * is filled from one free run; from one that is full the older half of one length is
+ * returned. All other runs are claimed from the first segment that has one, beginning
+ * with the segment of the thread's slot number, so that later segments stay whole.
  *
- * Before a claim is refused it steals what all caches have, and takes what was given
- * back to segments that were locked: a refusal means that no run was long enough
- * although everything that was free had been joined.
+ * Before a claim is refused it empties all caches, and adds what was freed to segments
+ * that were locked: a refusal means that no run was long enough after everything that
+ * was free had been joined. (But see caches_to_empty() in cache.c.)
  *
  * Invariants:
  *	I28	a claim gets a run that is free from end to end, or nothing
@@ -27,7 +27,7 @@
 
 #define REFILL_BLOCKS	256u		/* taken at a time for a cache */
 #define REFILL_RUNS	64u		/* and no more runs of them */
-#define CACHED_PART	64u		/* of the pool, a thread's cache has at most one */
+#define CACHED_PART	64u		/* a cache has at most 1/64 of the pool */
 
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift)
 {
@@ -108,7 +108,7 @@ static bool spaces_claim_in(struct dp_spaces *spaces, uint32_t from, uint32_t to
 	return false;
 }
 
-/* Threads begin in different segments, so that they seldom meet. */
+/* Threads begin in different segments, so that they rarely want the same lock. */
 static bool spaces_claim_run(struct dp_spaces *spaces, uint32_t blocks,
 			     uint64_t *ret_block)
 {
@@ -133,8 +133,8 @@ static void spaces_settle(struct dp_spaces *spaces)
 }
 
 /*
- * Could a run be so long? Each block that a thread keeps can join two others. What
- * other threads keep is not known without a fence in them.
+ * Could a run be so long after a steal? `kept` blocks can join at most kept + 1 runs.
+ * If other threads have caches, what is in them is unknown without a fence.
  */
 static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 {
@@ -144,7 +144,8 @@ static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 	       (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
 }
 
-/* With all that is free joined. It may sleep until a thread has left its cache. */
+/* Join all that is free, and search again. May sleep until threads have left their
+ * caches. */
 static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
 			      uint64_t *ret_block)
 {
@@ -183,7 +184,7 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 	return true;
 }
 
-/* false: the segments have to do without. */
+/* false: the caller claims from the segments, without the cache. */
 static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 				uint64_t *ret_block)
 {
@@ -202,7 +203,7 @@ static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 	return found;
 }
 
-/* false: the run has to go to its segment. */
+/* false: the caller adds the run to its segment. */
 static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 			       uint32_t blocks)
 {
@@ -238,7 +239,7 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 	uint32_t in_segment;
 	struct dp_space *space = spaces_of(spaces, block, &in_segment);
 
-	/* What is in quarantine of it must not be handed out again. */
+	/* Blocks of it may be in quarantine, which only dp_space_free() leaves out. */
 	if (blocks <= DP_CACHE_RUN &&
 	    !dp_bits_quarantined_count(dp_space_bits(space)) &&
 	    spaces_free_cached(spaces, block, blocks))

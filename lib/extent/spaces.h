@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The free space of a whole pool: its segments', and what threads keep of it. Blocks
- * are indexes in the pool.
+ * The free space of a whole pool: free runs of its segments, and caches of threads.
+ * Blocks are indexes in the pool.
  */
 #ifndef DP_SPACES_H
 #define DP_SPACES_H
@@ -25,28 +25,29 @@ struct dp_spaces {
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift);
 void dp_spaces_fini(struct dp_spaces *spaces);
 
-/* At open, by one thread: a segment's blocks, and when what is free of them is
- * known, that they can be claimed. Both -ENOMEM. */
+/* At open, by one thread: after dp_spaces_add() the caller marks a segment's taken
+ * blocks in dp_spaces_bits(). After dp_spaces_open() the others can be claimed. Both
+ * -ENOMEM. */
 int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks);
 int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment);
 struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment);
 
-/* Claim just this run: false where any of it is not free, or a thread keeps it. */
+/* Claim exactly these blocks. false: one of them is not free, or is in a cache. */
 bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
-/* What threads keep goes back to the segments. Waits for who is busy with it. */
+/* Empty all caches into the segments. Sleeps until threads have left their caches. */
 void dp_spaces_gather(struct dp_spaces *spaces);
 
-/* Free blocks, those that threads keep included: exact when nobody moves. */
+/* Free blocks, with those in caches: exact if no other thread reserves or frees. */
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
 
-/* What the two below do where the thread's cache alone will not do. */
+/* Called by the two below if the thread's cache has no such run, or no room. */
 int dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
 				  uint64_t *ret_block);
 void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 				uint32_t blocks);
 
-/* Claim a run inside one segment; *ret_block is its first block. -ENOSPC: no segment
- * has one, what threads keep included. */
+/* Claim a run inside one segment; *ret_block is its first block. May sleep before it
+ * returns -ENOSPC: no segment has one, even with all caches emptied. */
 static inline int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks,
 				  uint64_t *ret_block)
 {
@@ -58,7 +59,7 @@ static inline int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks,
 	return 0;
 }
 
-/* Give a run back, never waiting: from the drop that ended its last life. */
+/* Free a run. Never waits: a drop calls it. */
 static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,
 				  uint32_t blocks)
 {

@@ -307,9 +307,9 @@ uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
 {
 	uint64_t word = state_load(leases, block);
 
-	/* Only the owner of free blocks may touch a free word (I16, I17): nobody else
-	 * changes it meanwhile, so a store is enough. Who has a handle of an earlier
-	 * life may look at it, and its swap would fail. */
+	/* Only the thread that claimed the blocks changes a free word (I16, I17), so a
+	 * store is enough. Calls with a handle of an earlier life read the word and
+	 * fail. */
 	assert(word == word_life(word) << LIFE_SHIFT);
 	state_set_blocks(leases, block, blocks);
 	atomic_store_explicit(state_word(leases, block),
@@ -318,7 +318,7 @@ uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
 	return word_life(word);
 }
 
-/* The usual case, in few instructions: nobody holds it, publishes it or waits. */
+/* The usual case, in few instructions: no hold, no publish and no waiter. */
 static bool state_cancel_idle(struct dp_leases *leases, uint64_t block, uint64_t life)
 {
 	uint64_t word = word_with_state(life << LIFE_SHIFT, DP_STATE_RESERVED);

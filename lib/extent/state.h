@@ -43,9 +43,9 @@ struct dp_leases {
 };
 
 /*
- * Private to state.c. Neighbouring blocks may be of different threads, so that their
- * leases lie in different cache lines: those of 32 blocks take turns in eight lines.
- * Leases of blocks 2 MiB apart, where large extents begin, lie in different sets of a
+ * Private to state.c. Neighbouring blocks may belong to different threads, so their
+ * leases are placed in different cache lines: those of 32 blocks go round eight lines.
+ * Large extents begin 2 MiB apart; their leases are placed in different sets of a
  * cache.
  */
 static inline struct dp_lease *dp_lease_at(const struct dp_leases *leases,

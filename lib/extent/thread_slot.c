@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A thread takes a free number on first use and gives it back by a key
- * destructor. Whoever takes it next continues the counters where they stand:
- * giving back is a release and taking an acquire of the same word.
+ * A thread takes a free slot on first use and releases it in a key destructor. The next
+ * thread with that slot continues with its counters and caches as they are: the release
+ * of a slot is a release of `taken`, and taking one is an acquire.
  */
 #include <pthread.h>
 #include "extent/thread_slot.h"
@@ -16,12 +16,12 @@ _Thread_local unsigned int dp_thread_slot_mine;
 
 static void thread_slot_give_back(void *value)
 {
-	uintptr_t stripe = (uintptr_t)value - 1;
+	uintptr_t slot = (uintptr_t)value - 1;
 
-	assert(stripe < DP_THREAD_SLOTS);
-	/* Destructors that run after this one share. */
+	assert(slot < DP_THREAD_SLOTS);
+	/* Destructors of the program that run after this one use the shared slot. */
 	dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
-	atomic_fetch_and_explicit(&taken, ~(1ull << stripe),
+	atomic_fetch_and_explicit(&taken, ~(1ull << slot),
 				  memory_order_release);
 }
 
@@ -33,20 +33,20 @@ static void thread_slot_make_key(void)
 static unsigned int thread_slot_claim(void)
 {
 	uint64_t now = atomic_load_explicit(&taken, memory_order_relaxed);
-	unsigned int stripe;
+	unsigned int slot;
 
 	pthread_once(&once, thread_slot_make_key);
 	do {
 		if (!have_key || !~now)
 			return DP_THREAD_SLOT_SHARED;
-		stripe = __builtin_ctzll(~now);
+		slot = __builtin_ctzll(~now);
 	} while (!atomic_compare_exchange_weak_explicit(&taken, &now,
-						now | 1ull << stripe,
+						now | 1ull << slot,
 						memory_order_acquire,
 						memory_order_relaxed));
-	if (!pthread_setspecific(key, (void *)(uintptr_t)(stripe + 1)))
-		return stripe;
-	atomic_fetch_and_explicit(&taken, ~(1ull << stripe),
+	if (!pthread_setspecific(key, (void *)(uintptr_t)(slot + 1)))
+		return slot;
+	atomic_fetch_and_explicit(&taken, ~(1ull << slot),
 				  memory_order_release);
 	return DP_THREAD_SLOT_SHARED;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A small number for each thread, so that each can have its own counters. The
- * first DP_THREAD_SLOTS threads alive have one to themselves; the others share
+ * A small number for each thread, so that each can have counters and caches of its own.
+ * At most DP_THREAD_SLOTS threads at a time have a slot of their own; the others share
  * the last.
  */
 #ifndef DP_THREAD_SLOT_H
@@ -11,16 +11,16 @@
 #define DP_THREAD_SLOT_SHARED	DP_THREAD_SLOTS
 
 /*
- * This thread's stripe + 1, or 0 before its first use. Each hold and drop reads
- * it, so it is where the thread pointer finds it without a call.
+ * This thread's slot + 1, or 0 before its first use. Each hold and drop reads it, so
+ * it is at a constant offset from the thread pointer.
  */
 extern _Thread_local unsigned int dp_thread_slot_mine
 	__attribute__((tls_model("initial-exec")));
 
-/* The first time. */
+/* As dp_thread_slot(), in a thread that has none yet. */
 unsigned int dp_thread_slot_take(void);
 
-/* This thread's stripe: 0 to DP_THREAD_SLOTS - 1, or DP_THREAD_SLOT_SHARED. */
+/* This thread's slot: 0 to DP_THREAD_SLOTS - 1, or DP_THREAD_SLOT_SHARED. */
 static inline unsigned int dp_thread_slot(void)
 {
 	return dp_thread_slot_mine ? dp_thread_slot_mine - 1 :

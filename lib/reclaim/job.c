@@ -68,9 +68,9 @@ void dp_jobs_look(struct dp_jobs *jobs)
 }
 
 /*
- * What is under way may be over by now, and only a call takes its answer. The refusal
- * is noted after that and before the caller's last look: the poll itself opens gates
- * and would take the note with it.
+ * A job may be over by now without any call having taken the kernel's answer, so this
+ * polls first. `refused` is set after the poll, which opens gates and would clear it,
+ * and before the caller's last attempt.
  */
 static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs))
 {
@@ -102,7 +102,7 @@ int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
 	jobs_refused(jobs, jobs_poll);
 	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
 		return 0;
-	/* Read after `refused` was set: if a job ends or frees later, it posts RETRY. */
+	/* Read after `refused` was set: a job that ends or frees later posts RETRY. */
 	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?
 	       -EAGAIN : -ENOSPC;
 }
