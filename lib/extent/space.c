@@ -37,6 +37,7 @@
 
 #define WORD_BITS	64u
 #define GROUPS		64u
+#define SPINS		200u
 
 /* --------------------------------------------------------------------- the lock */
 
@@ -53,10 +54,17 @@ static bool space_try_lock(struct dp_space *space)
 	return atomic_compare_exchange_strong(&space->lock, &was, LOCK_TAKEN);
 }
 
+/*
+ * What a thread does under the lock takes less time than to sleep, unless that thread
+ * does not run.
+ */
 static void space_lock(struct dp_space *space)
 {
-	if (space_try_lock(space))
-		return;
+	for (unsigned int i = 0; i < SPINS; i++) {
+		if (atomic_load(&space->lock) == LOCK_OPEN && space_try_lock(space))
+			return;
+		dp_relax();
+	}
 	while (atomic_exchange(&space->lock, LOCK_WANTED) != LOCK_OPEN)
 		dp_os_futex_wait((void *)&space->lock, LOCK_WANTED, UINT64_MAX);
 }
@@ -193,13 +201,14 @@ void dp_space_fini(struct dp_space *space)
 
 /* ------------------------------------------------------------- claim and free */
 
-/* After a search for `blocks`: lower the segment's bound to what the search showed. */
-static void space_lower_bound(struct dp_space *space, bool found, uint32_t blocks)
+/*
+ * After a search in vain. A search that finds something leaves the bound alone, because
+ * segments share cache lines there, and the next free would raise it again.
+ */
+static void space_lower_bound(struct dp_space *space, uint32_t blocks)
 {
-	uint32_t bound = dp_runs_longest(&space->runs);
+	uint32_t bound = dp_min(dp_runs_longest(&space->runs), blocks - 1);
 
-	if (!found)
-		bound = dp_min(bound, blocks - 1);
 	if (bound < dp_longest_get(space->longest, space->number))
 		dp_longest_set(space->longest, space->number, bound);
 }
@@ -211,7 +220,8 @@ int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 	assert(blocks);
 	space_enter(space);
 	found = dp_runs_take(&space->runs, blocks, ret_block);
-	space_lower_bound(space, found, blocks);
+	if (!found)
+		space_lower_bound(space, blocks);
 	space_leave(space);
 	/* I28: a run ends in the segment that it began in. */
 	assert(!found || blocks <= space->bits.blocks - *ret_block);

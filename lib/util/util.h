@@ -30,6 +30,16 @@
 #define dp_fence_after_rmw()	atomic_thread_fence(memory_order_seq_cst)
 #endif
 
+/* In a loop that waits for another thread to store something. */
+static inline void dp_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /* Where a failure puts its sentence: cause and cure. Both may be absent. */
 struct dp_errmsg {
 	char *text;

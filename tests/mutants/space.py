@@ -47,17 +47,15 @@ MUTANTS = [
      '	space_lock(space);',
      'the_next_with_the_lock_finds_it'),
     ('bound-too-low', SPACE, 'lib/extent/space.c',
-     'a search that found its run says that no other is as long',
-     '''	if (!found)
-		bound = dp_min''',
-     '''	(void)found;
-		bound = dp_min''',
-     'a_claim_lowers_the_bound_to_what_is_left'),
+     'a search in vain says that there is no run at all',
+     '''uint32_t bound = dp_min(dp_runs_longest(&space->runs), blocks - 1);''',
+     '''uint32_t bound = dp_min(dp_runs_longest(&space->runs), blocks - blocks);''',
+     'a_search_in_vain_lowers_the_bound_to_what_is_left'),
     ('bound-not-raised', SPACE, 'lib/extent/space.c',
      'what was freed cannot be found',
      '	if (length > dp_longest_get(space->longest, space->number))',
      '	if (0 && length > dp_longest_get(space->longest, space->number))',
-     'a_claim_lowers_the_bound_to_what_is_left'),
+     'a_search_in_vain_lowers_the_bound_to_what_is_left'),
     ('free-waits-for-the-lock', SPACE, 'lib/extent/space.c',
      'a free sleeps until the lock is released',
      '''	if (!space_try_lock(space)) {

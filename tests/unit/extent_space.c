@@ -324,7 +324,7 @@ static void a_run_of_quarantine_alone_comes_back_as_nothing(void **state)
 
 /* ------------------------------------------------------------------------- bounds */
 
-static void a_claim_lowers_the_bound_to_what_is_left(void **state)
+static void a_search_in_vain_lowers_the_bound_to_what_is_left(void **state)
 {
 	uint32_t block;
 
@@ -335,6 +335,9 @@ static void a_claim_lowers_the_bound_to_what_is_left(void **state)
 	assert_int_equal(dp_space_claim(&w.space, BLOCKS, &block), -ENOSPC);
 	assert_int_equal(dp_longest_get(&w.longest, 0), BLOCKS - 1);
 	claim(BLOCKS - 1);
+	/* Who finds something leaves it alone. */
+	assert_int_equal(dp_longest_get(&w.longest, 0), BLOCKS - 1);
+	assert_int_equal(dp_space_claim(&w.space, 1, &block), -ENOSPC);
 	assert_int_equal(dp_longest_get(&w.longest, 0), 0);
 	dp_space_free(&w.space, 5, 10);
 	assert_int_equal(dp_longest_get(&w.longest, 0), 10);
@@ -373,9 +376,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(a_claim_lowers_the_bound_to_what_is_left),
-		TEST(who_releases_the_lock_looks_once_more),
+		TEST(a_search_in_vain_lowers_the_bound_to_what_is_left),
 		TEST(a_free_waits_for_no_lock),
+		TEST(who_releases_the_lock_looks_once_more),
 		TEST(the_next_with_the_lock_finds_it),
 		TEST(a_claim_of_just_these_finds_it),
 		TEST(the_next_free_finds_it),
