@@ -694,7 +694,10 @@ enum daxpin_event_type {
 	DAXPIN_EVENT_IDLE = 1,		/* a watched extent became idle */
 	DAXPIN_EVENT_RETRY,		/* what was refused with -EAGAIN, or with
 					   -ENOSPC for want of free space, may work.
-					   One event for all refusals before it */
+					   One event for all refusals before it.
+					   Another thread may take it before the
+					   refused call returns: put on record
+					   first who is to try again */
 	DAXPIN_EVENT_JOB,		/* a reclaim or refill is over */
 	DAXPIN_EVENT_REVOKE,		/* daxpin_registration_wanted() has one */
 };
