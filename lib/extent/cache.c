@@ -145,7 +145,6 @@ static void cache_begin(struct dp_caches *caches, struct dp_cache *cache)
 {
 	assert(!dp_cache_blocks(cache));
 	atomic_fetch_or(&caches->used, caches_mine());
-	dp_fence_after_rmw();
 	cache->limit = caches->limit;
 }
 
@@ -212,7 +211,7 @@ void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 /* (6) */
 static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 {
-	while (atomic_load_explicit(&cache->busy, memory_order_acquire))
+	while (atomic_load(&cache->busy))
 		dp_os_sleep_ns(THIEF_PAUSE_NS);
 	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++)
 		cache_give(cache, i, cache->stack[i].count, fn, arg);
@@ -243,7 +242,6 @@ void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg)
 	was = atomic_fetch_or(&caches->mode, CACHES_STEALING);
 	assert(!(was & CACHES_STEALING));
 	(void)was;
-	dp_fence_after_rmw();
 	used = caches_to_empty(caches);
 	for (; used; used &= used - 1)
 		cache_empty(&caches->cache[__builtin_ctzll(used)], fn, arg);
