@@ -200,8 +200,8 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
 		blocks = 1;
 		if (in_segment >= dp_geometry_blocks(&pool->media.geometry,
 						     b >> shift) ||
-		    dp_bits_are_free(dp_spaces_bits(&pool->spaces, b >> shift),
-				     in_segment, 1))
+		    dp_bits_is_free(dp_spaces_bits(&pool->spaces, b >> shift),
+				    in_segment))
 			continue;
 		blocks = reserve_look_at(pool, b, &view);
 		if (view.state == DP_STATE_LIVE)

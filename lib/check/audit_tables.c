@@ -312,7 +312,7 @@ static bool is_taken(struct dp_audit *audit, uint32_t begin, uint32_t end)
 	for (uint32_t b = begin; b < end; b++)
 		taken |= chunk[b / DP_CHUNK_BLOCKS] &
 				 (DP_CHUNK_BACKED | DP_CHUNK_WANTED) &&
-			 !dp_bits_are_free(&audit->bits, b, 1) &&
+			 !dp_bits_is_free(&audit->bits, b) &&
 			 !dp_bits_is_quarantined(&audit->bits, b);
 	return taken;
 }

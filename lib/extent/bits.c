@@ -129,7 +129,7 @@ uint32_t dp_bits_begin(const struct dp_bits *bits, uint32_t block)
 	uint32_t word = block / WORD_BITS;
 	uint64_t taken = ~bits_load(bits, word) << (WORD_BITS - 1 - block % WORD_BITS);
 
-	assert(dp_bits_are_free(bits, block, 1));
+	assert(dp_bits_is_free(bits, block));
 	if (taken)
 		return block - __builtin_clzll(taken) + 1;
 	while (word && !~bits_load(bits, word - 1))

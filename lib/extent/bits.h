@@ -40,6 +40,12 @@ uint32_t dp_bits_find(const struct dp_bits *bits, uint32_t block, uint32_t end,
 /* First block of the free run that has this free block. */
 uint32_t dp_bits_begin(const struct dp_bits *bits, uint32_t block);
 bool dp_bits_are_free(const struct dp_bits *bits, uint32_t block, uint32_t blocks);
+static inline bool dp_bits_is_free(const struct dp_bits *bits, uint32_t block)
+{
+	assert(block < bits->blocks);
+	return atomic_load_explicit(&bits->free[block / 64], memory_order_relaxed) >>
+	       block % 64 & 1;
+}
 uint32_t dp_bits_free_count(const struct dp_bits *bits);
 
 /*

@@ -247,9 +247,9 @@ uint32_t dp_runs_add(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 	uint32_t begin = block, end = block + blocks;
 
 	dp_bits_set(runs->bits, block, blocks);
-	if (begin && dp_bits_are_free(runs->bits, begin - 1, 1))
+	if (begin && dp_bits_is_free(runs->bits, begin - 1))
 		begin = runs_swallow(runs, begin - 1).block;
-	if (end < runs->bits->blocks && dp_bits_are_free(runs->bits, end, 1))
+	if (end < runs->bits->blocks && dp_bits_is_free(runs->bits, end))
 		end += runs_swallow(runs, end).blocks;
 	runs_link(runs, runs_new_node(runs), begin, end - begin);
 	return end - begin;

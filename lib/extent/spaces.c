@@ -69,11 +69,6 @@ int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks)
 	return dp_space_init(&spaces->space[segment], blocks);
 }
 
-struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment)
-{
-	return dp_space_bits(&spaces->space[segment]);
-}
-
 int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment)
 {
 	const struct dp_bits *bits = dp_spaces_bits(spaces, segment);

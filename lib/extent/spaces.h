@@ -30,7 +30,11 @@ void dp_spaces_fini(struct dp_spaces *spaces);
  * -ENOMEM. */
 int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks);
 int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment);
-struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces, uint32_t segment);
+static inline struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces,
+					     uint32_t segment)
+{
+	return dp_space_bits(&spaces->space[segment]);
+}
 
 /* Claim exactly these blocks. false: one of them is not free, or is in a cache. */
 bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);

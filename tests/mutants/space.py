@@ -13,7 +13,7 @@ MUTANTS = [
     # ------------------------------------------------------------------- runs
     ('left-not-joined', RUNS, 'lib/extent/runs.c',
      'what becomes free is not joined with what ends there',
-     'if (begin && dp_bits_are_free(runs->bits, begin - 1, 1))',
+     'if (begin && dp_bits_is_free(runs->bits, begin - 1))',
      'if (!begin && dp_bits_are_free(runs->bits, begin, 1) && end == 0)',
      'what_becomes_free_is_joined_with_its_neighbours'),
     ('last-tag-not-written', RUNS, 'lib/extent/runs.c',

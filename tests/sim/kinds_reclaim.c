@@ -67,8 +67,8 @@ static void check_chunks(struct world *world)
 			if (!machine_inode(i)->hole[c])
 				continue;
 			holes++;
-			if (dp_bits_are_free(dp_spaces_bits(&world->pool->spaces, i),
-					     c * DP_CHUNK_BLOCKS, 1))
+			if (dp_bits_is_free(dp_spaces_bits(&world->pool->spaces, i),
+					    c * DP_CHUNK_BLOCKS))
 				world_wrong(world, "segment %u, chunk %u is free and a hole",
 					    i, c);
 		}

@@ -153,7 +153,7 @@ static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
 		for (uint32_t b = DP_CHUNK_BLOCKS;
 		     b < MEDIA_SEGMENT_SIZE / DP_BLOCK_SIZE; b++)
 			if (machine_inode(i)->hole[b / DP_CHUNK_BLOCKS] &&
-			    dp_bits_are_free(dp_spaces_bits(&pool->spaces, i), b, 1))
+			    dp_bits_is_free(dp_spaces_bits(&pool->spaces, i), b))
 				return wrong(oracle, "segment %u, block %u is free and in a hole",
 					     i, b);
 	return true;

@@ -10,7 +10,7 @@ struct totals {
 
 static bool is_free(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
 {
-	return dp_bits_are_free(dp_spaces_bits(&pool->spaces, segment), block, 1);
+	return dp_bits_is_free(dp_spaces_bits(&pool->spaces, segment), block);
 }
 
 /* Nothing is free there: metadata, a hole, or on its way to be one. */
@@ -31,8 +31,8 @@ static void check_run(const struct dp_runs *runs, uint32_t node)
 
 	assert(begin < end && end <= runs->bits->blocks);
 	assert(dp_bits_are_free(runs->bits, begin, end - begin));
-	assert(!begin || !dp_bits_are_free(runs->bits, begin - 1, 1));
-	assert(end == runs->bits->blocks || !dp_bits_are_free(runs->bits, end, 1));
+	assert(!begin || !dp_bits_is_free(runs->bits, begin - 1));
+	assert(end == runs->bits->blocks || !dp_bits_is_free(runs->bits, end));
 }
 
 void dp_invariants_runs(const struct dp_runs *runs, uint32_t longest)
@@ -66,7 +66,7 @@ static void check_cache(struct dp_spaces *spaces, const struct dp_cache *cache,
 			const struct dp_bits *bits =
 				dp_spaces_bits(spaces, block >> spaces->shift);
 
-			assert(!dp_bits_are_free(bits, in, 1));
+			assert(!dp_bits_is_free(bits, in));
 			assert(!kept[block]++);
 		}
 	}
