@@ -327,9 +327,8 @@ DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
 			       struct daxpin_extent extent, uint64_t deadline_ns)
 {
 	DP_CANCEL_POINT();
-	struct dp_lease_view view;
 	struct dp_handle handle;
-	int ret = dp_find_view(pool, extent, &handle, &view);
+	int ret = dp_find(pool, extent, &handle);
 
 	if (ret == -ESTALE)
 		return 0;

@@ -6,13 +6,17 @@
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 struct dp_handle *ret_handle, struct dp_lease_view *ret_view)
 {
-	int ret = dp_find(pool, extent, ret_handle);
+	int ret = dp_enter(pool);
 
+	if (!ret)
+		ret = dp_handle(pool, extent, ret_handle);
 	if (ret)
 		return ret;
 	*ret_view = dp_lease_look(&pool->leases, ret_handle->block);
-	/* It may have ended between the two looks. */
-	return ret_view->life == ret_handle->life ? 0 : -ESTALE;
+	if (ret_view->life != ret_handle->life ||
+	    ret_view->state == DP_STATE_FREE)
+		return -ESTALE;
+	return 0;
 }
 
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,

@@ -96,6 +96,7 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 	ret_handle->life = extent.gen & DP_LIFE_MASK;
 	return 0;
 }
+
 /* The same of a handle that dp_handle() took before, or of {0, 0}. */
 static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 					    struct daxpin_extent extent)
@@ -106,7 +107,7 @@ static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 	};
 }
 
-/* And of a life that goes on, with its lease: -ESTALE. */
+/* As dp_find(), with the lease. */
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
 /* Is the extent that a root names there? Then its lease. */

@@ -31,14 +31,17 @@
 #define GROUP_SHIFT	6u
 #define RAISE_ONE	(1ull << 32)
 
+static uint32_t longest_groups(const struct dp_longest *longest)
+{
+	return ((longest->segments - 1) >> GROUP_SHIFT) + 1;
+}
+
 int dp_longest_init(struct dp_longest *longest, uint32_t segments)
 {
-	uint32_t groups = (segments >> GROUP_SHIFT) + 1;
-
 	assert(segments);
 	longest->segments = segments;
 	longest->segment = calloc(segments, sizeof(*longest->segment));
-	longest->group = calloc(groups, sizeof(*longest->group));
+	longest->group = calloc(longest_groups(longest), sizeof(*longest->group));
 	if (longest->segment && longest->group)
 		return 0;
 	dp_longest_fini(longest);
@@ -136,7 +139,7 @@ uint32_t dp_longest_find(struct dp_longest *longest, uint32_t from, uint32_t to,
 
 uint32_t dp_longest_of_all(const struct dp_longest *longest)
 {
-	uint32_t groups = ((longest->segments - 1) >> GROUP_SHIFT) + 1, most = 0;
+	uint32_t groups = longest_groups(longest), most = 0;
 
 	for (uint32_t i = 0; i < groups; i++) {
 		uint32_t bound = longest_group(longest, i);

@@ -281,6 +281,14 @@ static void one_block_of_each_word_comes_back(void **state)
 	check();
 }
 
+static void free_while_locked(uint32_t block, uint32_t blocks)
+{
+	lock();
+	dp_space_free(&w.space, block, blocks);
+	unlock();
+	dp_space_settle(&w.space);
+}
+
 static void quarantine_in_it_stays_taken(void **state)
 {
 	(void)state;
@@ -293,10 +301,7 @@ static void quarantine_in_it_stays_taken(void **state)
 	assert_int_equal(dp_bits_quarantine(&w.space.bits, 399, 2), 0);
 	dp_bits_close_off(&w.space.bits);
 	open_it();
-	lock();
-	dp_space_free(&w.space, 100, 300);
-	unlock();
-	dp_space_settle(&w.space);
+	free_while_locked(100, 300);
 	for (uint32_t i = 0; i < BLOCKS; i++)
 		assert_int_equal(is_free(i, 1),
 				 !dp_bits_is_quarantined(&w.space.bits, i));
@@ -314,10 +319,7 @@ static void a_run_of_quarantine_alone_comes_back_as_nothing(void **state)
 	assert_int_equal(dp_bits_quarantine(&w.space.bits, 64, 64), 0);
 	dp_bits_close_off(&w.space.bits);
 	open_it();
-	lock();
-	dp_space_free(&w.space, 64, 64);
-	unlock();
-	dp_space_settle(&w.space);
+	free_while_locked(64, 64);
 	assert_int_equal(dp_bits_free_count(&w.space.bits), BLOCKS - 64);
 	check();
 }
