@@ -5,7 +5,7 @@
  *
  * The CPU sees nothing of one-sided RDMA, so idleness of remote access is
  * made, never counted: a grant is a memory region of its own over exactly one
- * extent, and revoke deregisters it, which is the barrier (RDMA 0.2). A peer
+ * extent, and revoke deregisters it, which is the barrier. A peer
  * that writes after the revoke gets a remote access error and its queue pair
  * goes to error: use one queue pair per peer.
  */
@@ -139,7 +139,7 @@ struct daxpin_rdma_info {
  * ibv_reg_mr(), which the library cannot see. So all segments count as pinned until
  * the detach, and no reclaim punches any, unless DAXPIN_RDMA_NO_REGIONS says that
  * there are no such regions. Deregister them before the detach. On a
- * DAX filesystem, which takes no long-term pins (KERNEL 0.1), on-demand regions
+ * DAX filesystem, which takes no long-term pins, on-demand regions
  * are tried first, on free space of the pool or on a file without a name beside
  * it, as daxpin_rdma_probe() does; where they cannot be relied on, grants are bounced
  * with DAXPIN_RDMA_BOUNCE, without it -EOPNOTSUPP. If the trial cannot be made, for a

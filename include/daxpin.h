@@ -390,7 +390,7 @@ uint64_t daxpin_deadline_ms(uint64_t ms);
 /*
  * Names one life of an extent. Valid for one open of the pool: a handle whose
  * extent was freed, or that comes from an earlier open, gives -ESTALE, never
- * another extent (I19, I41). Keep addr on media, not gen.
+ * another extent. Keep addr on media, not gen.
  */
 struct daxpin_extent {
 	uint64_t addr;			/* pool address: stable across opens */
@@ -408,7 +408,7 @@ enum daxpin_state {
 
 /*
  * Reserve a run of whole blocks for `size` bytes, inside one segment. Volatile:
- * a crash forgets it. Never calls the filesystem (D9). Any thread.
+ * a crash forgets it. Never calls the filesystem. Any thread.
  *
  * -EAGAIN	no run of that length is free now, and a job is giving space back or
  *		taking it: DAXPIN_EVENT_RETRY follows
@@ -753,7 +753,7 @@ int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
  * The first segment's file, or the device, with its owner lock; and the anchor, a
  * socket that keeps all files of the pool open and locked. Every ring that does
  * I/O into the pool keeps both in its registered-file table from before its first
- * SQE, so that the locks live as long as the DMA (KERNEL 0.9), and who keeps them
+ * SQE, so that the locks live as long as the DMA, and who keeps them
  * can be named. Owned by the pool: never close, dup or unlock them, nor read from
  * the anchor. A descriptor, or a negative errno; any thread.
  *
@@ -813,8 +813,8 @@ int daxpin_unregister(struct daxpin_registration *registration);
 
 /*
  * Of a registration BY_SEGMENT. A segment with holes must not be pinned: on
- * tmpfs that would fill them in again (KERNEL 0.13); and a pinned one must not be
- * punched: the pin would keep pages that are no longer the file's (KERNEL 0.6).
+ * tmpfs that would fill them in again; and a pinned one must not be
+ * punched: the pin would keep pages that are no longer the file's.
  * So ask before pinning. Any thread.
  *
  * -EAGAIN	a job works on the segment or waits for it: DAXPIN_EVENT_RETRY follows

@@ -27,7 +27,7 @@
 #define OPEN_MS		60000
 #define START_MS	30000
 #define WATCH_MS	500
-#define TRIES_UNSAFE	3	/* a race: 19 of 20 are lost (LOCK 4) */
+#define TRIES_UNSAFE	3	/* a race: 19 of 20 are lost (kernel.md K24) */
 
 /* What the owner says before it is killed. */
 struct will {

@@ -6,7 +6,7 @@
 #include "wire.h"
 
 #define FIRST_PSN	7
-#define RETRY_COUNT	6	/* soft-RoCE takes 7 as "for ever" (RDMA 0.10) */
+#define RETRY_COUNT	6	/* soft-RoCE takes 7 as unlimited */
 #define DEPTH		16
 #define COMPLETE_NS	UINT64_C(30000000000)
 
@@ -238,7 +238,7 @@ int wire_connect(struct wire *wire, const struct wire_address *to)
 {
 	int err, tries;
 
-	/* A packet under way can spoil a reset: try again (RDMA 12). */
+	/* A packet in flight can make a reset fail: try again. */
 	for (tries = 0; tries < 5; tries++) {
 		err = to_reset(wire);
 		if (!err)

@@ -8,7 +8,7 @@
 #include "conn.h"
 
 #define PIECE		(UINT64_C(1) << 20)	/* bytes in one work request */
-#define RETRIES		6	/* soft-RoCE takes 7 as "for ever" (RDMA 0.10) */
+#define RETRIES		6	/* soft-RoCE takes 7 as unlimited */
 #define ANSWER_MS	30000
 #define REFUSAL_MS	1000
 #define HANDSHAKE_MS	10000

@@ -44,7 +44,7 @@ static int reclaim_check_pool(const struct daxpin_pool *pool, enum dp_way way,
 			       "%s is device-dax, which has no holes: there is nothing to give back, but DAXPIN_JOB_ZERO zeroes what is free",
 			       media->source.path);
 	/* On kernels from 6.15 a punch forgets which other pages of the file
-	 * are dirty (KERNEL 0.11), so a later msync() would write nothing. */
+	 * are dirty (kernel.md K12), so a later msync() would write nothing. */
 	if (media->source.kind == DP_SOURCE_FSDAX &&
 	    media->persist.granularity == DP_GRANULARITY_PAGE)
 		return dp_fail(errmsg, -EOPNOTSUPP,

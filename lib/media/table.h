@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The descriptor table of one segment: one word per block, and the word of an
- * extent's first block is the truth about the extent (DESIGN 5).
+ * extent's first block is the only record of the extent (docs/format.md).
  */
 #ifndef DP_TABLE_H
 #define DP_TABLE_H

@@ -624,7 +624,7 @@ static int copy_by_pipe(const int fd[2], char *to, const char *from,
 
 /*
  * The kernel does the load: write() from the mapping gives EFAULT at poison,
- * where a load of our own would be a SIGBUS (KERNEL 0.19). Not into a memfd,
+ * where a load of our own would be a SIGBUS (kernel.md K22). Not into a memfd,
  * which a sysctl can forbid, nor into /dev/null, which reads nothing.
  */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)

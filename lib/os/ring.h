@@ -59,8 +59,8 @@ int dp_ring_next(struct dp_ring *ring, uint64_t wait_ns,
 int dp_ring_cancel_all(struct dp_ring *ring, uint64_t user_data);
 
 /*
- * The request was interrupted and did nothing. 7.2 lets the kernel's own codes
- * for "start it again", -512 to -516, out (KERNEL 2).
+ * The request was interrupted and did nothing. 6.12 and 7.2 can return the kernel's
+ * internal codes for "restart the call", -512 to -516 (kernel.md K8).
  */
 bool dp_ring_was_interrupted(int result);
 

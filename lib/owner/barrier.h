@@ -2,7 +2,7 @@
 /*
  * The layout barrier: when it is passed, no page of these files on a DAX
  * filesystem is pinned by anybody, so no DMA that began before can reach them,
- * whoever began it and by whatever call (KERNEL 0.10).
+ * whoever began it and by whatever call (kernel.md K10).
  */
 #ifndef DP_BARRIER_H
 #define DP_BARRIER_H

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Why a successor that has the lock may touch a file of the pool: a killed
- * process's I/O goes on after it is reaped (KERNEL 0.8). An flock() belongs to the
+ * process's I/O goes on after it is reaped (kernel.md K23). An flock() belongs to the
  * open file, and the open file is kept by
  *
  *  - the descriptor, until the process exits;
  *  - the mapping of that segment, until its address space is gone, also when a
- *    debugger keeps that alive (LOCK 2, 5e);
+ *    debugger keeps that alive (kernel.md K27);
  *  - the registered-file table of every ring, until the ring's last request is
- *    done (KERNEL 0.9).
+ *    done (kernel.md K24).
  *
  * So the lock is free only when none of these can bring a write any more. DMA
  * reaches an inode and not a pool, so each file has its own (W2). The lock says
@@ -207,8 +207,8 @@ static int lock_still_held(enum dp_owner_state owner, int pid,
 }
 
 /*
- * The lock, and then the byte: whoever has that lives and had the lock, and
- * somebody took it from him, as a child can with one call (LOCK 2, 5h).
+ * The lock, and then the byte. If the byte is locked, its holder lives and had the
+ * lock, which a child of its own can have released (kernel.md K27).
  */
 static int try_lock(int fd, bool shared)
 {

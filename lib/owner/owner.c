@@ -3,7 +3,7 @@
  * Who had the pool, and whether its RDMA is over. The argument (W9, W10):
  *
  *  - A memory region ends with its verbs context, whoever keeps that: a forked
- *    child, whoever got the descriptor, or a teardown that hangs (RDMA 0.5). So
+ *    child, whoever got the descriptor, or a teardown that hangs (rdma.md R6). So
  *    the record names contexts, and the kernel is asked for each by its number;
  *    who the owner was, and whether it lives, does not matter.
  *  - Numbers begin at 0 again with each boot, so after one another context may

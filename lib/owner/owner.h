@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The owner's record on media, and the successor's check of it. RDMA is not
- * ordered by the owner lock (a verbs context closed late outlives it: LOCK 1),
+ * ordered by the owner lock (a verbs context can outlive it: kernel.md K29),
  * so whoever opens after an unclean end looks whether that owner's verbs contexts
  * are gone.
  */

@@ -4,7 +4,7 @@
  * deadline. W12: what has not come back is cancelled and asked anew at growing
  * intervals (util/again.h). On XFS and ext4 that undoes nothing: before the file is
  * changed the call waits, and once it changes the file no cancel ends it. So it is
- * not for tmpfs, where one would (KERNEL 0.23).
+ * not for tmpfs, where one would (kernel.md K20).
  */
 #include <errno.h>
 #include "os/os.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fallocate() on a DAX filesystem, which may wait for pins of the file: XFS breaks
- * the layout for any kind of it (KERNEL 0.16).
+ * the layout for any kind of it (kernel.md K13).
  */
 #ifndef DP_ASK_H
 #define DP_ASK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * W13: a call that a signal ends begins from nothing the next time, on some kernels:
- * fallocate() on tmpfs takes back what it had allocated (KERNEL 0.23), so that with
+ * fallocate() on tmpfs undoes what it had allocated (kernel.md K20), so that with
  * a timer's signal every few milliseconds a whole segment is never done. So a range
  * is done in steps, and a step that was done is kept. A step that a signal ended is
  * halved, down to one block, and one that was done is followed by a longer one.
@@ -10,7 +10,7 @@
  *
  * W7, W8: what a copy has left out of a file (cp --sparse, rsync -S, any copy of a
  * file with holes) are zeroes, and reads as zeroes: the data is whole. Only a store
- * there needs a block, which a full filesystem refuses by SIGBUS (KERNEL 0.16), so it
+ * there needs a block, which a full filesystem refuses by SIGBUS (kernel.md K17), so it
  * is allocated before the first store. A block that a reflink shares with another file
  * is whole, too, but on a DAX filesystem a store moves it while hardware writes on to
  * where it was (A10); on a disk the kernel copies, and nothing need be done.
@@ -48,7 +48,7 @@ static int blocks_fallocate(struct dp_blocks *blocks, struct dp_ask_call call)
 }
 
 /* One call each. On tmpfs a block is there when its page is: until then it counts
- * as a hole (KERNEL 0.17). */
+ * as a hole (kernel.md K19). */
 static int blocks_step(struct dp_blocks *blocks,
 		       const struct dp_blocks_range *range, uint64_t done,
 		       uint64_t size, int mode)

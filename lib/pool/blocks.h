@@ -23,7 +23,7 @@ struct dp_blocks_range {
 	int fd;
 	uint64_t offset;
 	uint64_t size;
-	/* tmpfs: where the range is mapped; else NULL (KERNEL 0.17). */
+	/* tmpfs: where the range is mapped; else NULL (kernel.md K19). */
 	char *mapped;
 };
 

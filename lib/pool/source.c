@@ -3,9 +3,8 @@
  * Finding out what a path is. A directory is opened once, and its files relative
  * to it; what is opened is judged by its descriptor (judge.c). A device-dax node
  * counts only through devtmpfs: flock is per inode, and a mknod alias would be a
- * second lock on the same device (KERNEL 0.14). A10, no shared extents, and
- * D9 rest on
- * dp_source_chunks().
+ * second lock on the same device (kernel.md K30). A10, no shared extents, and
+ * D9 rest on dp_source_chunks().
  */
 #include <daxctl/libdaxctl.h>
 #include <errno.h>

@@ -24,7 +24,7 @@
  *  - If no window is available, or not with the access that was asked for, the
  *    grant gets a region. Refusals are counted, and daxpin_grant_info() says which
  *    it is.
- *  - A segment's region does not end while windows are bound to it (RDMA 5).
+ *  - A segment's region does not end while windows are bound to it (rdma.md R7).
  */
 
 #include "rdma/access.h"

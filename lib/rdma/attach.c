@@ -214,7 +214,7 @@ static int attach_open_parts(struct daxpin_rdma *rdma,
 {
 	int ret = dp_backing_choose(rdma, info, o, ret_kept);
 
-	/* Files allow no long-term pin (KERNEL 0.1), and a bounce buffer is
+	/* Files allow no long-term pin (kernel.md K1), and a bounce buffer is
 	 * reached by a grant only: neither local keys nor windows. */
 	if (ret || !dp_backing_is_pinned(rdma))
 		return ret;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How a peer reaches an extent. On device-dax and shmem by a pinned region over
- * it. A DAX filesystem allows no such pin (KERNEL 0.1), so there: by an on-demand
- * region, if the device was seen not to corrupt what goes through it (KERNEL
- * 0.12); else, if the caller allows it, by a bounce buffer, ordinary memory that
- * is copied home after the revoke.
+ * it. A DAX filesystem allows no such pin (kernel.md K1), so there: by an on-demand
+ * region, if a trial showed that the device does not corrupt data in it (rdma.md
+ * R14); otherwise, if the caller allows it, by a bounce buffer, ordinary memory that
+ * is copied back to the extent after the revoke.
  *
  *  - An on-demand region names addresses, not pages: a punch below it succeeds,
- *    and the next write allocates blocks anew (KERNEL 0.12). What forbids that
+ *    and the next write allocates blocks again (rdma.md R15). What forbids that
  *    is the grant's hold: no segment is punched while anything in it is held,
  *    and the hold goes after the region. The registration's pin would add
  *    nothing, and would ask for what a peer cannot give at once.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Owns two queue pairs of one device that are connected with each other. It avoids
- * what some drivers hang at: retries are fewer than "for ever" (RDMA 0.10), and
+ * what makes some drivers hang: the retry count is a limited one (rdma.md R16), and
  * every wait has a deadline.
  */
 #include "rdma/loopback.h"
@@ -200,7 +200,7 @@ static int loopback_connect_once(struct dp_loopback *loopback)
 	return ret ? ret : loopback_to_send(loopback->far);
 }
 
-/* A packet that is still under way can spoil it (RDMA 12). */
+/* A packet that is still in flight can make this fail (rdma.md R17). */
 int dp_loopback_connect(struct dp_loopback *loopback)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };

@@ -2,7 +2,7 @@
 /*
  * What a device does with regions and windows, as opposed to what it says that
  * it does: soft-RoCE's on-demand regions corrupt what is written through them,
- * with a status of success (KERNEL 0.12). Owns the loopback it tries that on.
+ * with a status of success (rdma.md R14). Owns the loopback it tries that on.
  */
 
 #include "rdma/probe.h"

@@ -3,9 +3,9 @@
  * Memory windows by the verbs: allocate, bind, deallocate.
  *
  * ibv_dealloc_mw() is the only end of a binding. An invalidate is none: it does
- * not wait for what is landing (RDMA 0.2), it would be one more request whose
+ * not wait for what is landing (rdma.md R3), it would be one more request whose
  * completion goes to the owner of the queue pair, and the second one ends in the
- * kernel (RDMA 0.4).
+ * kernel (rdma.md R5).
  */
 #include "rdma/window.h"
 

@@ -2,12 +2,12 @@
 /*
  * Memory windows make a grant cheaper than a region of its own, if the device
  * keeps a peer inside the window and lets nothing land once it is gone. Soft-RoCE
- * does not keep a peer inside (RDMA 0.3), so this is found out by trying, with the
+ * does not keep a peer inside (rdma.md R4), so this is found out by trying, with the
  * same steps that a grant takes (access.c).
  *
  * Owns the windows that it tries. A window is allocated after its queue pairs and
- * freed before them (RDMA 0.5), and before its region, which cannot end while a
- * window is bound to it (RDMA 5).
+ * freed before them (rdma.md R6), and before its region, which cannot end while a
+ * window is bound to it (rdma.md R7).
  */
 #include "rdma/window_probe.h"
 

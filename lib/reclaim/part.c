@@ -163,7 +163,7 @@ static bool part_was_unbegun(const struct dp_part *part)
 /*
  * W12: where the kernel may wait for pins it is asked anew before the deadline. On
  * tmpfs nothing waits for them, and a cancel would undo what was allocated
- * (KERNEL 0.23).
+ * (kernel.md K20).
  */
 static void part_plan_look(struct dp_part *part, uint64_t now_ns)
 {

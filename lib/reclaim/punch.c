@@ -8,7 +8,7 @@
  *
  * The deadline is a timeout linked to a cancellation of what is asked of the file,
  * submitted together with the runs: it is kept while nobody of us runs. (A
- * LINK_TIMEOUT never fires here, KERNEL 0.4.) A worker that is about to begin may
+ * LINK_TIMEOUT never fires here, kernel.md K8.) A worker that is about to begin may
  * lose the signal by which it is cancelled: there are three of them.
  *
  * The ring has a thread of its own, in the kernel. Else requests would be those of
@@ -17,7 +17,7 @@
  *
  * The first file and the anchor are in the ring's file table from before the first
  * request: the locks live as long as they do, also when this process is killed
- * (KERNEL 0.9, W3).
+ * (kernel.md K24, W3).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -298,7 +298,7 @@ static void punch_prepare_settle(struct dp_punch *punch,
 
 /*
  * On tmpfs a hole that was allocated is data only when its pages are there
- * (KERNEL 0.17). Elsewhere its extents become durable: what is published in
+ * (kernel.md K19). Elsewhere its extents become durable: what is published in
  * them is so at once, and must not lie in a hole after a power cut.
  */
 uint32_t dp_punch_settle(struct dp_punch *punch,

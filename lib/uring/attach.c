@@ -8,8 +8,8 @@
  *						opposite order on failure
  *
  * What keeps the pool locked is the first thing that goes into the ring and the
- * last that comes out: from before the first SQE to after the last CQE (LOCK 4,
- * rows 4 and 10). It is three files beside each other: the first segment's, whose
+ * last that comes out: from before the first SQE to after the last CQE
+ * (kernel.md K24). It is three files beside each other: the first segment's, whose
  * lock's holder can be named; the anchor, which keeps all of them (W3); and the
  * write end of a pipe of the ring's own.
  */
@@ -220,7 +220,7 @@ static int attach_register_ring(struct daxpin_uring *uring,
 			       &uring->registration);
 }
 
-/* fsdax refuses long-term pins (KERNEL 0.1); read-only memory cannot be
+/* fsdax refuses long-term pins (kernel.md K1); read-only memory cannot be
  * written. The rest is tried. */
 static bool attach_can_be_fixed(const struct daxpin_pool_info *info)
 {

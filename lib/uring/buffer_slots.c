@@ -18,7 +18,7 @@
  *  - A slot protects nothing: memory is protected by the hold that every request
  *    has (A5). So the segment has no pins of ours once its slot is empty.
  *
- * Why no tags (KERNEL 4). A tag's CQE says that no request uses a registration
+ * Why no tags: a tag's CQE says that no request uses a registration
  * any more. Only our requests can name our slots, each is counted to its last
  * CQE, and the kernel posts that CQE before the tag's: the tag would tell late,
  * and in the user's queue, what is known here already. What the kernel still
@@ -105,7 +105,7 @@ static struct daxpin_segment slots_segment_at(const struct daxpin_uring *uring,
 
 /*
  * The pin is announced before it is taken, for a segment with holes must not
- * have one: the kernel would fill them in again (KERNEL 0.13).
+ * have one: the kernel would fill them in again (kernel.md K4).
  */
 static int slots_announce(struct daxpin_uring *uring, uint32_t index)
 {

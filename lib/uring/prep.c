@@ -288,7 +288,7 @@ DP_EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
 /*
  * Without a slot it is an ordinary send, which copies: a zero-copy send of
  * plain memory keeps its pages for as long as the peer likes, and on fsdax
- * would stall every punch (KERNEL 4). MSG_ZEROCOPY is that by another name.
+ * would stall every punch (kernel.md K6). MSG_ZEROCOPY is that by another name.
  */
 DP_EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
 				     struct daxpin_uring_io *io,

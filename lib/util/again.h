@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * W12: when to look again at what waits in the kernel. On some kernels (6.1 is
- * one) nothing wakes a call that waits for a pin when the pin has gone
- * (KERNEL 0.22), so such a request is cancelled and asked anew: first after 100 ms,
- * which few pins outlast, then at intervals that double, up to a second, because
- * each asking unmaps the whole file, and its pages must be faulted in again.
+ * W12: when to check again a request that waits in the kernel. Some kernels (6.1 is
+ * one) do not wake a call that waits for a pin when the pin ends (kernel.md K11). So
+ * such a request is cancelled and submitted again: first after 100 ms, which few pins
+ * outlast, then at intervals that double, up to a second, because each attempt unmaps
+ * the whole file, and its pages must be faulted in again.
  *
  * A request that is cancelled before any worker has begun it shows that the
  * machine is busy, and not that something is pinned. The next one gets twice the

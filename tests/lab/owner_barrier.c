@@ -187,7 +187,7 @@ static void without_a_barrier_the_read_lands_late(void **state)
 	assert_int_not_equal(succeed(f, NO_BARRIER), 0);
 }
 
-/* Kernels differ (KERNEL 1.4), and the lab has one of each kind. */
+/* Kernels differ (kernel.md K10), and the lab has one of each kind. */
 static void before_mapping_a_barrier_is_none_on_legacy_kernels(void **state)
 {
 	struct fixture *f = *state;
@@ -334,7 +334,7 @@ static int read_a_byte(void *arg, int parent)
 	return pread(open_file(arg, 1), &byte, 1, 0) != 1;
 }
 
-/* A barrier that still waited would keep it in the kernel (KERNEL 0.5). */
+/* A barrier that still waited would keep it in the kernel (kernel.md K9). */
 static bool can_be_read(struct fixture *f)
 {
 	struct child child = fork_child(read_a_byte, f);

@@ -763,7 +763,7 @@ static void fsdax_create_without_room_leaves_nothing(void **state)
 	assert_true(room() + 2 * MIB > before);
 }
 
-/* D9, KERNEL 0.18: stores to a pool never need room. */
+/* D9, kernel.md K18: stores to a pool never need room. */
 static void fsdax_pool_works_on_a_full_filesystem(void **state)
 {
 	struct fixture *f = on_directory(state);

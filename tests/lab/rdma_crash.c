@@ -4,7 +4,7 @@
  * the verbs' descriptors are released in an order that nobody promises, so both
  * orders of opening are tried. `hang` is for a boot of its own: a queue pair
  * under a bound memory window, allocated before it, keeps its dead process 50
- * seconds in the kernel (RDMA 0.5), which complains of it.
+ * seconds in the kernel (rdma.md R6), which complains of it.
  */
 #include "child.h"
 #include "rdma_fixture.h"

@@ -105,7 +105,7 @@ static void nothing_is_punched_under_a_grant(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 	assert_int_equal(reclaim(f).result, 0);
 	assert_true(hole_bytes(f) > holes);
-	/* The old key allocates nothing again (KERNEL 0.12). */
+	/* The old key allocates nothing again (rdma.md R15). */
 	blocks = blocks_of(f);
 	assert_int_equal(peer_write(f, &key, 0, PAGE), DENIED);
 	assert_int_equal(blocks_of(f), blocks);

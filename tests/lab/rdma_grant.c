@@ -281,7 +281,7 @@ static void a_thread_ends_what_a_peer_still_writes(void **state)
 
 /* -------------------------------------------------------------- the ladder */
 
-/* To the target's own queue pair, which is there before it (RDMA 0.5). */
+/* To the target's own queue pair, which is there before it (rdma.md R6). */
 static struct ibv_mw *bind_window(struct fixture *f, struct ibv_mr *mr)
 {
 	struct ibv_mw *mw = ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2);
@@ -585,7 +585,7 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 	assert_int_equal(pinned_pages(), before);
 }
 
-/* As one region each: half of what soft-RoCE can register (RDMA 0.11). */
+/* As one region each: half of what soft-RoCE can register (rdma.md R11). */
 static void the_largest_segment_is_one_region(void **state)
 {
 	const struct place *place = *state;

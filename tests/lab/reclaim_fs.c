@@ -147,7 +147,7 @@ static void a_full_filesystem_kills_nobody(void **state)
 	assert_live_is_intact(f);
 }
 
-/* XFS breaks the layout for that too, ext4 does not (KERNEL 2). */
+/* XFS breaks the layout for that too, ext4 does not (kernel.md K13). */
 static void refill_under_a_foreign_pin(void **state)
 {
 	struct fixture *f = *state;

@@ -149,7 +149,7 @@ static void what_is_to_be_punched_is_pinned(void **state)
 	time_out_then_retry(f, free_at(A) + FREE / 2);
 }
 
-/* The kernel looks at the whole file (KERNEL 1.3). */
+/* The kernel looks at the whole file (kernel.md K7). */
 static void another_page_of_the_file_is_pinned(void **state)
 {
 	struct fixture *f = *state;

@@ -2,7 +2,7 @@
 /*
  * Reclaim on tmpfs, where the kernel waits for nobody: a page that a ring or a
  * memory region has pinned is punched all the same, and what lands in it after that
- * is lost (KERNEL 0.6). So everybody who pinned the segment is asked first: two
+ * is lost (kernel.md K5). So everybody who pinned the segment is asked first: two
  * rings, and a protection domain where DAXPIN_TEST_RDMA names a device.
  *
  * unsafe_...: without daxpin's protection, the data is lost; or these tests would

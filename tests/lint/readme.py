@@ -11,7 +11,7 @@ import sys
 from lint import Report, line_of, read
 
 DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md',
-             'docs/format.md']
+             'docs/format.md', 'docs/kernel.md', 'docs/rdma.md']
 ARCHITECTURE_LINES = 200
 
 

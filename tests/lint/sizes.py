@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """sizes.py SOURCE: a file and a function can be taken in by a reader.
 
-STYLE: about 500 lines a file, 70 lines a function.  A file fails above 750.
+CONTRIBUTING.md: about 500 lines a file, 70 lines a function.  A file fails above 750.
 include/daxpin.h may have 1000: it is the manual of the whole library, and who
 includes it wants one file.
 """

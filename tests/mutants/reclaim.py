@@ -30,7 +30,7 @@ MUTANTS = [
 }''',
      '}'),
     ('refill-without-pages', TEST, 'lib/reclaim/punch.c',
-     'KERNEL 0.17: on tmpfs what was refilled looks like a hole at open',
+     'kernel.md K19: on tmpfs what was refilled looks like a hole at open',
      'sqe->fadvise_advice = MADV_POPULATE_WRITE;',
      'sqe->fadvise_advice = MADV_NORMAL;'),
     ('refill-half-settled', TEST, 'lib/reclaim/part.c',

@@ -209,7 +209,7 @@ static void a_childs_descriptors_keep_the_lock(void **state)
 	assert_kept(&death);
 }
 
-/* The pool is mapped through the lock's file (LOCK 2, 5d). */
+/* The pool is mapped through the lock's file (kernel.md K27). */
 static void keep_mappings(struct fixture *f)
 {
 	(void)f;
@@ -238,7 +238,7 @@ static void a_child_that_executes_keeps_nothing(void **state)
 	assert_not_kept(&death);
 }
 
-/* Against the rules; then it is named at least (LOCK 2, 5g). */
+/* A misuse; the process that keeps the lock is named at least. */
 static void exec_with_a_dup(struct fixture *f)
 {
 	char path[128];

@@ -772,7 +772,7 @@ static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 	while (!daxpin_reserve(f->pool, CHUNK, 0, &extent))
 		;
 	CHILD(daxpin_reserve(f->pool, CHUNK, 0, &extent) == -ENOSPC);
-	/* Untouched: on tmpfs what has no pages is a hole at open (KERNEL 0.17). */
+	/* Untouched: on tmpfs what has no pages is a hole at open (kernel.md K19). */
 	CHILD(!daxpin_pool_close(f->pool));
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
 	CHILD(info_of(f).hole_bytes == holes);
@@ -822,7 +822,7 @@ static void what_is_half_backed_goes_back(void **state)
 	snprintf(path, sizeof(path), "%s/segment.0001", f->path);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
-	/* On tmpfs an allocation shows only where its pages are (KERNEL 0.17). */
+	/* On tmpfs an allocation shows only where its pages are (kernel.md K19). */
 	for (uint64_t at = 0; at < CHUNK; at += 4096)
 		assert_int_equal(pwrite(fd, path, 1, 3 * CHUNK + CHUNK / 2 + at),
 				 1);
