@@ -8,6 +8,8 @@
 #include "core/handle.h"
 #include "util/cancel.h"
 
+#define HELD_AT_ONCE	16u	/* extents whose holders are looked for together */
+
 static int hold_check_access(uint32_t access)
 {
 	const uint32_t modes = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE;
@@ -233,51 +235,37 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 	return ret ? ret : daxpin_drop(pool, hold->extent);
 }
 
-/* Those who hold an extent that has `count` holds. */
-static void hold_report_extent(struct daxpin_pool *pool,
-			       struct daxpin_extent extent, uint32_t count,
-			       void (*fn)(const struct daxpin_holder *, void *),
-			       void *arg)
-{
-	uint32_t segment = extent.addr >> DP_BLOCK_SHIFT >>
-			   dp_leases_shift(&pool->leases);
-	uint32_t labelled = dp_holders_of(&pool->holders, extent, segment, fn,
-					  arg);
-
-	if (fn && count > labelled)
-		fn(&(struct daxpin_holder) {
-			.size = sizeof(struct daxpin_holder),
-			.extent = extent,
-			.count = count - labelled,
-			.segment = segment }, arg);
-}
-
 /* The extents of a segment that are held; the number of holds. */
-static uint64_t
-hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
-		    void (*fn)(const struct daxpin_holder *, void *), void *arg)
+static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
+				    dp_holder_fn *fn, void *arg)
 {
 	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
 	uint64_t end = first + dp_geometry_blocks(&pool->media.geometry, segment);
+	struct dp_held held[HELD_AT_ONCE];
 	struct dp_lease_view view;
 	uint64_t holds = 0;
+	uint32_t count = 0;
 
 	/* Blocks within an extent have free leases. */
 	for (uint64_t b = first + DP_CHUNK_BLOCKS; b < end; b++) {
 		view = dp_lease_look(&pool->leases, b);
 		if (!view.count)
 			continue;
-		hold_report_extent(pool, dp_extent(pool, b, view.life),
-				   view.count, fn, arg);
 		holds += view.count;
+		held[count++] = (struct dp_held) {
+			dp_extent(pool, b, view.life), segment, view.count
+		};
+		if (fn && count == HELD_AT_ONCE)
+			dp_holders_of(&pool->holders, held, count, fn, arg);
+		count %= HELD_AT_ONCE;
 	}
+	if (fn && count)
+		dp_holders_of(&pool->holders, held, count, fn, arg);
 	return holds;
 }
 
 /* All that keeps the pool from being closed. */
-static int hold_report_pool(struct daxpin_pool *pool,
-			    void (*fn)(const struct daxpin_holder *, void *),
-			    void *arg)
+static int hold_report_pool(struct daxpin_pool *pool, dp_holder_fn *fn, void *arg)
 {
 	uint64_t holds = 0;
 
@@ -295,6 +283,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 				      void *arg), void *arg)
 {
 	DP_CANCEL_POINT();
+	struct dp_held held = { .extent = extent };
 	struct dp_lease_view view;
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
@@ -305,10 +294,12 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 		ret = dp_find_view(pool, extent, &handle, &view);
 	if (ret)
 		return ret;
-	hold_report_extent(pool, extent, view.count, fn, arg);
-	if (fn)
-		dp_registrations_of(&pool->holders, handle.block >>
-				    dp_leases_shift(&pool->leases), fn, arg);
+	if (!fn)
+		return view.count;
+	held.segment = handle.block >> dp_leases_shift(&pool->leases);
+	held.count = view.count;
+	dp_holders_of(&pool->holders, &held, 1, fn, arg);
+	dp_registrations_of(&pool->holders, held.segment, fn, arg);
 	return view.count;
 }
 

@@ -30,8 +30,9 @@
 #define PIN_THERE	0x1u
 #define PIN_WANTED	0x2u
 
-/* When a shard gets more lists, and how many times as many. */
-#define LIST_HOLDS	2u
+/* When a shard gets more lists, and how many times as many: most lists have one hold,
+ * which is found without reading another. */
+#define LIST_HOLDS	1u
 #define LISTS_MORE	4u
 
 void dp_holders_init(struct dp_holders *holders)
@@ -413,14 +414,35 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 	pthread_mutex_unlock(&holders->mutex);
 }
 
-uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
-		       uint32_t segment,
-		       void (*fn)(const struct daxpin_holder *, void *),
-		       void *arg)
+/*
+ * Of very many holds neither the head of a list nor a hold is in the processor's caches,
+ * and to find the second, the first is needed. This asks for either of several extents
+ * at once. The mutex keeps a list in its place.
+ */
+static void holders_fetch(struct dp_holders *holders, const struct dp_held *held,
+			  uint32_t count, bool heads)
 {
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t addr = held[i].extent.addr;
+		struct dp_holder_shard *shard =
+			&holders->shard[dp_holder_shard(addr)];
+		struct daxpin_hold **list;
+
+		pthread_mutex_lock(&shard->mutex);
+		list = shard_list(shard, addr);
+		__builtin_prefetch(heads ? (void *)list : *list);
+		if (!heads && *list)
+			__builtin_prefetch(&(*list)->label);
+		pthread_mutex_unlock(&shard->mutex);
+	}
+}
+
+static uint32_t holders_report(struct dp_holders *holders, const struct dp_held *held,
+			       uint64_t now_ns, dp_holder_fn *fn, void *arg)
+{
+	const struct daxpin_extent extent = held->extent;
 	struct dp_holder_shard *shard =
 		&holders->shard[dp_holder_shard(extent.addr)];
-	uint64_t now = dp_os_now_ns();
 	uint32_t count = 0;
 
 	pthread_mutex_lock(&shard->mutex);
@@ -430,18 +452,38 @@ uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
 		    hold->extent.gen != extent.gen)
 			continue;
 		count++;
-		if (fn)
-			fn(&(struct daxpin_holder) {
-				.size = sizeof(struct daxpin_holder),
-				.extent = extent,
-				.age_ns = now - hold->since_ns,
-				.access = hold->access,
-				.count = 1,
-				.label = hold->label,
-				.segment = segment }, arg);
+		fn(&(struct daxpin_holder) {
+			.size = sizeof(struct daxpin_holder),
+			.extent = extent,
+			.age_ns = now_ns - hold->since_ns,
+			.access = hold->access,
+			.count = 1,
+			.label = hold->label,
+			.segment = held->segment }, arg);
 	}
 	pthread_mutex_unlock(&shard->mutex);
 	return count;
+}
+
+void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
+		   uint32_t count, dp_holder_fn *fn, void *arg)
+{
+	uint64_t now_ns = dp_os_now_ns();
+	uint32_t labelled;
+
+	if (count > 1) {
+		holders_fetch(holders, held, count, true);
+		holders_fetch(holders, held, count, false);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		labelled = holders_report(holders, &held[i], now_ns, fn, arg);
+		if (held[i].count > labelled)
+			fn(&(struct daxpin_holder) {
+				.size = sizeof(struct daxpin_holder),
+				.extent = held[i].extent,
+				.count = held[i].count - labelled,
+				.segment = held[i].segment }, arg);
+	}
 }
 
 /* In one list: older than *oldest_ns? Then it is the one. */

@@ -56,6 +56,15 @@ struct dp_holders {
 	uint32_t registrations;
 };
 
+/* An extent, which has `count` holds, and its segment. */
+struct dp_held {
+	struct daxpin_extent extent;
+	uint32_t segment;
+	uint32_t count;
+};
+
+typedef void dp_holder_fn(const struct daxpin_holder *holder, void *arg);
+
 /* Extents of any size begin at round addresses: all bits of them count. */
 static inline uint64_t dp_holder_hash(uint64_t addr)
 {
@@ -127,11 +136,12 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment);
 
 uint32_t dp_registration_count(struct dp_holders *holders);
 
-/* Labelled holds of the extent, which is in that segment; their number. */
-uint32_t dp_holders_of(struct dp_holders *holders, struct daxpin_extent extent,
-		       uint32_t segment,
-		       void (*fn)(const struct daxpin_holder *, void *),
-		       void *arg);
+/*
+ * Who holds each of these extents: those with a label, and as one holder those without.
+ * In less time than one call for each, if there are very many holds.
+ */
+void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
+		   uint32_t count, dp_holder_fn *fn, void *arg);
 /* The oldest labelled hold in a range of pool addresses, if there is one; which
  * segment that is, the caller knows. */
 bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,

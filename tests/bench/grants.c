@@ -22,6 +22,7 @@
 
 #define MOST		100000u
 #define TURNS		200
+#define HOLDS_TURNS	20
 #define FAR_MS		100000000
 
 static struct daxpin_pool *pool;
@@ -90,15 +91,23 @@ static void count_holder(const struct daxpin_holder *holder, void *arg)
 	*(uint32_t *)arg += holder->label != NULL && holder->extent.gen;
 }
 
+/* The shortest: other work on the machine empties the processor's caches. */
 static double measure_holds(uint32_t count)
 {
 	const struct daxpin_extent all = { 0, 0 };
-	double begin = now_us();
-	uint32_t seen = 0;
-	int holds = daxpin_holds(pool, all, count_holder, &seen);
+	double begin, took, least = 1e18;
 
-	must(holds == (int)count && seen == count ? 0 : -EIO, "holds");
-	return now_us() - begin;
+	for (int i = 0; i < HOLDS_TURNS; i++) {
+		uint32_t seen = 0;
+		int holds;
+
+		begin = now_us();
+		holds = daxpin_holds(pool, all, count_holder, &seen);
+		must(holds == (int)count && seen == count ? 0 : -EIO, "holds");
+		took = now_us() - begin;
+		least = took < least ? took : least;
+	}
+	return least;
 }
 
 static double measure_answers(struct daxpin_grant **grants, uint32_t count)

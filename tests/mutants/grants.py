@@ -214,6 +214,11 @@ MUTANTS = [
      '	return dp_holder_hash(addr) >> 58;',
      '	return (addr >> 12) % DP_HOLDER_SHARDS;',
      'labels_of_extents_at_any_distance_are_spread'),
+    ('last-extents-not-shown', HOLDS, 'lib/api/hold.c',
+     'the last extents of a segment are not shown, if they are few',
+     '	if (fn && count)',
+     '	if (fn && count > HELD_AT_ONCE)',
+     'thousands_of_labels_are_each_shown'),
     ('heap-does-not-go-down', ENDING, 'lib/rdma/pending.c',
      'the heap forgets its order when its first is taken',
      '''	pending_move_up(pending, last);
