@@ -65,7 +65,7 @@ def main():
     page = read(source / PAGE)
     listed = page.split('.\\" cancellation points\n', 1)[-1]
     listed = set(re.findall(r'^\.Xr daxpin_(\w+) 3',
-                            listed.split('What such a thread', 1)[0], re.M))
+                            listed.split('\n.Pp\n', 1)[0], re.M))
     for name in sorted(listed ^ points):
         report.fault(PAGE, 0, f'daxpin_{name}() is a cancellation point here or '
                      'in lib/, but not in both')

@@ -16,7 +16,7 @@ TEST = 'tests/unit/extent_state.c'
 # Row of the page -> call of the test.
 CALLS = {
     'hold': 'call_hold',
-    'hold, gate shut': 'call_hold_gated',
+    'hold, gate closed': 'call_hold_gated',
     'hold_many, twice': 'call_hold_many',
     'hold_clone': 'call_clone',
     'drop': 'call_drop',

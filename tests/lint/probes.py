@@ -36,10 +36,9 @@ def defined(report, text):
 
 def documented(text):
     table = re.search(r'^\.\\" probes\n(.*?)^\.El', text, re.M | re.S)
-    rows = re.findall(r'^\.It (\w+) Ta (.*?) Ta ', table[1] if table else '',
+    rows = re.findall(r'^\.It Fn (\w+) (.*)$', table[1] if table else '',
                       re.M)
-    return {name: arguments.split(', ') for name, arguments in rows
-            if name != 'Em'}
+    return {name: arguments.split() for name, arguments in rows}
 
 
 def used(source, without=()):
