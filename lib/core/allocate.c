@@ -11,11 +11,10 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct dp_handle *ret_handle)
 {
 	uint64_t block;
-	int ret;
+	int ret = 0;
 
 	assert(blocks && blocks <= dp_allocate_max(pool));
-	ret = dp_spaces_claim(&pool->spaces, blocks, &block);
-	if (ret)
+	if (!dp_spaces_try(&pool->spaces, blocks, &block))
 		ret = dp_jobs_space(&pool->jobs, blocks, &block);
 	if (ret) {
 		DP_PROBE_NO_SPACE(&pool->leases,

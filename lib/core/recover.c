@@ -345,7 +345,7 @@ static int recover_rebuild(struct daxpin_pool *pool,
 	uint32_t segments = pool->media.geometry.segments;
 	uint64_t per_segment = pool->media.geometry.segment_size >> DP_BLOCK_SHIFT;
 	uint32_t shift = __builtin_ctzll(per_segment);
-	int ret = dp_spaces_init(&pool->spaces, segments, shift);
+	int ret = dp_spaces_init(&pool->spaces, segments, shift, &pool->events);
 
 	if (ret)
 		return ret;

@@ -25,6 +25,12 @@
  * forbidden, mode has FENCED: (1) and (3) are then atomic exchanges, which only
  * dp_cache_enter() and dp_cache_leave() make, and (5) is not needed.
  *
+ * A seccomp filter may forbid it after the pool was opened. The thief whose (5) fails
+ * sets FENCED. Of a thread that has not read FENCED since, busy may be on its way, so
+ * its cache is left alone until (8) the thread has set `fenced` of its cache, which it
+ * does outside of it, or has ended: its slot is then free, and who takes the slot next
+ * reads FENCED. Both post RETRY if a thread was refused.
+ *
  * A thread's first (1) comes after its bit in `used` was set by an atomic operation:
  * a thief that reads `used` after (4) and misses the bit has read it before that
  * operation, so that (2) sees STEALING. If no other thread has a bit, (5) is skipped.
@@ -41,7 +47,8 @@
  *	I62	a run in a cache is free: no extent has it, and it is in no segment's
  *		free runs
  *	I63	between dp_caches_steal() and dp_caches_release() all caches are empty,
- *		and no block is on its way to one
+ *		and no block is on its way to one; after a failed (5) this is true of
+ *		the caches that (8) allows
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -72,9 +79,21 @@ static void cache_init(struct dp_cache *cache, uint32_t limit, uint32_t *run)
 	}
 }
 
-int dp_caches_init(struct dp_caches *caches, uint32_t limit)
+/* RETRY is owed to a thread that was refused what this one kept. */
+static void caches_thread_ended(unsigned int slot, void *arg)
+{
+	struct dp_caches *caches = arg;
+
+	if (atomic_load(&caches->mode) & CACHES_FENCED &&
+	    !atomic_load(&caches->cache[slot].fenced))
+		dp_events_tell_refused(caches->events);
+}
+
+int dp_caches_init(struct dp_caches *caches, uint32_t limit,
+		   struct dp_events *events)
 {
 	uint32_t words = cache_words(limit);
+	bool fenced = !dp_os_can_fence_all();
 
 	assert(limit <= DP_CACHE_BLOCKS);
 	/* Memory that is not used is not touched. */
@@ -87,12 +106,17 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit)
 		return -ENOMEM;
 	}
 	memset(caches->cache, 0, CACHES * sizeof(*caches->cache));
-	for (uint32_t i = 0; i < CACHES; i++)
+	for (uint32_t i = 0; i < CACHES; i++) {
 		cache_init(&caches->cache[i], limit, caches->run + i * words);
+		atomic_init(&caches->cache[i].fenced, fenced);
+	}
 	caches->limit = limit;
+	caches->events = events;
 	atomic_init(&caches->used, 0);
 	pthread_mutex_init(&caches->thief, NULL);
-	atomic_init(&caches->mode, dp_os_can_fence_all() ? 0 : CACHES_FENCED);
+	atomic_init(&caches->mode, fenced ? CACHES_FENCED : 0);
+	caches->end = (struct dp_thread_end) { caches_thread_ended, caches, NULL };
+	dp_thread_ends_watch(&caches->end);
 	return 0;
 }
 
@@ -101,6 +125,7 @@ void dp_caches_fini(struct dp_caches *caches)
 	if (!caches->cache)
 		return;
 	assert(!(atomic_load(&caches->mode) & CACHES_STEALING));
+	dp_thread_ends_unwatch(&caches->end);
 	pthread_mutex_destroy(&caches->thief);
 	free(caches->run);
 	free(caches->cache);
@@ -170,6 +195,18 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache)
 	cache_set_busy(caches, cache, 0);
 }
 
+/* (8) */
+void dp_caches_look(struct dp_caches *caches)
+{
+	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
+
+	if (!(atomic_load(&caches->mode) & CACHES_FENCED) ||
+	    atomic_load_explicit(&cache->fenced, memory_order_relaxed))
+		return;
+	atomic_store(&cache->fenced, true);
+	dp_events_tell_refused(caches->events);
+}
+
 /*
  * The `count` runs of that length that were put first. Those that lie side by side are
  * given as one, which saves the segment's lock for each.
@@ -218,19 +255,30 @@ static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 	assert(!dp_cache_blocks(cache));
 }
 
-/*
- * The caches that may be emptied: those for which busy is reliable now. If membarrier
- * was forbidden after the pool was opened, that is this thread's own cache alone, and a
- * claim may then be refused although other threads' caches have free runs.
- */
-static uint64_t caches_to_empty(const struct dp_caches *caches)
+/* Those for which busy is reliable without a fence: see (8). */
+static uint64_t caches_fenced(struct dp_caches *caches)
 {
-	uint64_t used = atomic_load(&caches->used), mine = caches_mine();
+	uint64_t fenced = caches_mine() | dp_thread_slots_free();
 
-	if (atomic_load(&caches->mode) & CACHES_FENCED || !(used & ~mine) ||
-	    dp_os_fence_all())
+	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
+		if (atomic_load(&caches->cache[i].fenced))
+			fenced |= 1ull << i;
+	return fenced;
+}
+
+/* The caches that may be emptied: those for which busy is reliable now. */
+static uint64_t caches_to_empty(struct dp_caches *caches)
+{
+	uint64_t used = atomic_load(&caches->used);
+
+	if (!(used & ~caches_mine()))
 		return used;
-	return used & mine;
+	if (!(atomic_load(&caches->mode) & CACHES_FENCED)) {
+		if (dp_os_fence_all())
+			return used;
+		atomic_fetch_or(&caches->mode, CACHES_FENCED);
+	}
+	return used & caches_fenced(caches);
 }
 
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg)

@@ -7,6 +7,7 @@
 #define DP_CACHE_H
 
 #include <pthread.h>
+#include "extent/event.h"
 #include "extent/thread_slot.h"
 #include "util/util.h"
 
@@ -17,6 +18,7 @@
 struct dp_cache {
 	DP_ALIGNED _Atomic uint32_t busy;
 	_Atomic uint32_t blocks;	/* in all runs */
+	_Atomic bool fenced;		/* its thread makes its own fences */
 	uint32_t limit;			/* of blocks; 0 before its thread begins */
 	struct dp_cache_stack {
 		uint32_t count;
@@ -29,6 +31,8 @@ struct dp_caches {
 	struct dp_cache *cache;		/* by thread slot; the shared one stays empty */
 	uint32_t *run;
 	uint32_t limit;
+	struct dp_events *events;
+	struct dp_thread_end end;
 	pthread_mutex_t thief;
 	DP_ALIGNED _Atomic uint32_t mode;	/* CACHES_... in cache.c; usually 0 */
 	_Atomic uint64_t used;		/* a bit for each cache ever entered */
@@ -38,7 +42,8 @@ struct dp_caches {
 typedef void dp_cache_fn(uint32_t block, uint32_t blocks, void *arg);
 
 /* At most `limit` blocks a thread. -ENOMEM. */
-int dp_caches_init(struct dp_caches *caches, uint32_t limit);
+int dp_caches_init(struct dp_caches *caches, uint32_t limit,
+		   struct dp_events *events);
 void dp_caches_fini(struct dp_caches *caches);
 /* Blocks in all caches; a snapshot. */
 uint64_t dp_caches_blocks(const struct dp_caches *caches);
@@ -48,10 +53,13 @@ bool dp_caches_are_mine(const struct dp_caches *caches);
 /*
  * From here to dp_caches_release() all caches are empty. Their runs are passed to fn.
  * Sleeps until threads between enter and leave have left, and until another thread's
- * steal is over. If membarrier(2) fails, only this thread's cache is emptied.
+ * steal is over. After membarrier(2) has failed, caches of threads that did not yet
+ * call dp_caches_look() stay as they are; RETRY follows when one has, or has ended.
  */
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);
+/* Must this thread make its own fences by now? Call it outside of its cache. */
+void dp_caches_look(struct dp_caches *caches);
 
 /*
  * Until dp_cache_leave() no other thread changes this thread's cache. NULL: it has

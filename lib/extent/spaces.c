@@ -13,7 +13,7 @@
  *
  * Before a claim is refused it empties all caches, and adds what was freed to segments
  * that were locked: a refusal means that no run was long enough after everything that
- * was free had been joined. (But see caches_to_empty() in cache.c.)
+ * was free had been joined. (But see (8) in cache.c.)
  *
  * Invariants:
  *	I28	a claim gets a run that is free from end to end, or nothing
@@ -29,7 +29,8 @@
 #define REFILL_RUNS	64u		/* and no more runs of them */
 #define CACHED_PART	64u		/* a cache has at most 1/64 of the pool */
 
-int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift)
+int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
+		   struct dp_events *events)
 {
 	uint64_t blocks = (uint64_t)segments << shift;
 	int ret;
@@ -46,8 +47,9 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift)
 	memset(spaces->space, 0, (size_t)segments * sizeof(*spaces->space));
 	ret = dp_longest_init(&spaces->longest, segments);
 	if (!ret)
-		ret = dp_caches_init(&spaces->caches, dp_min(blocks / CACHED_PART,
-							     DP_CACHE_BLOCKS));
+		ret = dp_caches_init(&spaces->caches,
+				     dp_min(blocks / CACHED_PART, DP_CACHE_BLOCKS),
+				     events);
 	return ret;
 }
 
@@ -216,16 +218,20 @@ static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 
 /* ----------------------------------------------------------------- claim and free */
 
-int dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
-				  uint64_t *ret_block)
+bool dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
+				   uint64_t *ret_block)
 {
 	assert(blocks);
-	if (blocks <= DP_CACHE_RUN && spaces_claim_cached(spaces, blocks, ret_block))
-		return 0;
-	if (spaces_claim_run(spaces, blocks, ret_block) ||
-	    spaces_claim_last(spaces, blocks, ret_block))
-		return 0;
-	return -ENOSPC;
+	dp_caches_look(&spaces->caches);
+	return (blocks <= DP_CACHE_RUN &&
+		spaces_claim_cached(spaces, blocks, ret_block)) ||
+	       spaces_claim_run(spaces, blocks, ret_block);
+}
+
+int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block)
+{
+	return dp_spaces_try(spaces, blocks, ret_block) ||
+	       spaces_claim_last(spaces, blocks, ret_block) ? 0 : -ENOSPC;
 }
 
 void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
@@ -234,6 +240,7 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 	uint32_t in_segment;
 	struct dp_space *space = spaces_of(spaces, block, &in_segment);
 
+	dp_caches_look(&spaces->caches);
 	/* Blocks of it may be in quarantine, which only dp_space_free() leaves out. */
 	if (blocks <= DP_CACHE_RUN &&
 	    !dp_bits_quarantined_count(dp_space_bits(space)) &&

@@ -22,7 +22,8 @@ struct dp_spaces {
 };
 
 /* -ENOMEM. */
-int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift);
+int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
+		   struct dp_events *events);
 void dp_spaces_fini(struct dp_spaces *spaces);
 
 /* At open, by one thread: after dp_spaces_add() the caller marks a segment's taken
@@ -45,23 +46,27 @@ void dp_spaces_gather(struct dp_spaces *spaces);
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
 
 /* Called by the two below if the thread's cache has no such run, or no room. */
-int dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
-				  uint64_t *ret_block);
+bool dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
+				   uint64_t *ret_block);
 void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 				uint32_t blocks);
 
-/* Claim a run inside one segment; *ret_block is its first block. May sleep before it
- * returns -ENOSPC: no segment has one, even with all caches emptied. */
-static inline int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks,
-				  uint64_t *ret_block)
+/* Claim a run inside one segment; *ret_block is its first block. false: there is none
+ * but what could be joined with the runs in the caches of threads. */
+static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
+				 uint64_t *ret_block)
 {
 	uint32_t block;
 
 	if (blocks > DP_CACHE_RUN || !dp_cache_pop(&spaces->caches, blocks, &block))
 		return dp_spaces_claim_from_segments(spaces, blocks, ret_block);
 	*ret_block = block;
-	return 0;
+	return true;
 }
+
+/* After dp_spaces_try() has failed, and events->refused was set. May sleep before it
+ * returns -ENOSPC: no segment has such a run, with all caches emptied too. */
+int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block);
 
 /* Free a run. Never waits: a drop calls it. */
 static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,

@@ -7,8 +7,17 @@
 #ifndef DP_THREAD_SLOT_H
 #define DP_THREAD_SLOT_H
 
+#include <stdint.h>
+
 #define DP_THREAD_SLOTS		64u
 #define DP_THREAD_SLOT_SHARED	DP_THREAD_SLOTS
+
+/* private to thread_slot.c, but for fn and arg */
+struct dp_thread_end {
+	void (*fn)(unsigned int slot, void *arg);
+	void *arg;
+	struct dp_thread_end *next;
+};
 
 /*
  * This thread's slot + 1, or 0 before its first use. Each hold and drop reads it, so
@@ -19,6 +28,16 @@ extern _Thread_local unsigned int dp_thread_slot_mine
 
 /* As dp_thread_slot(), in a thread that has none yet. */
 unsigned int dp_thread_slot_take(void);
+
+/* Slots that no thread has, as bits: what a thread did that had one is visible. */
+uint64_t dp_thread_slots_free(void);
+
+/*
+ * fn is called in each thread that ends, after its slot was released and under a mutex
+ * that the two calls take.
+ */
+void dp_thread_ends_watch(struct dp_thread_end *end);
+void dp_thread_ends_unwatch(struct dp_thread_end *end);
 
 /* This thread's slot: 0 to DP_THREAD_SLOTS - 1, or DP_THREAD_SLOT_SHARED. */
 static inline unsigned int dp_thread_slot(void)

@@ -41,12 +41,20 @@ static bool jobs_want_free(const struct dp_jobs *jobs)
 }
 
 /* A block in a thread's cache would keep its chunk from being given back. To empty
- * the caches, this may sleep until another thread has left its cache. */
+ * the caches, this may sleep until another thread has left its cache: so it has no
+ * mutex, for which a third thread would sleep too. */
+static void jobs_gather(struct dp_jobs *jobs, bool wanted)
+{
+	pthread_mutex_lock(&jobs->mutex);
+	wanted |= jobs_want_free(jobs);
+	pthread_mutex_unlock(&jobs->mutex);
+	if (wanted)
+		dp_spaces_gather(jobs->holes.spaces);
+}
+
 static void jobs_poll(struct dp_jobs *jobs)
 {
 	jobs_take_answers(jobs);
-	if (jobs_want_free(jobs))
-		dp_spaces_gather(jobs->holes.spaces);
 	jobs_each_part(jobs, dp_part_poll);
 }
 
@@ -58,10 +66,26 @@ static void jobs_poll_kernel(struct dp_jobs *jobs)
 	jobs_each_part(jobs, dp_part_poll_kernel);
 }
 
+/* For a reserve, which empties the caches itself later: reclaims that wait stay. */
+static void jobs_poll_part(struct dp_part *part)
+{
+	if (dp_part_wants_free(part))
+		dp_part_poll_kernel(part);
+	else
+		dp_part_poll(part);
+}
+
+static void jobs_poll_refills(struct dp_jobs *jobs)
+{
+	jobs_take_answers(jobs);
+	jobs_each_part(jobs, jobs_poll_part);
+}
+
 void dp_jobs_look(struct dp_jobs *jobs)
 {
 	if (!atomic_load(&jobs->under_way))
 		return;
+	jobs_gather(jobs, false);
 	pthread_mutex_lock(&jobs->mutex);
 	jobs_poll(jobs);
 	pthread_mutex_unlock(&jobs->mutex);
@@ -99,7 +123,7 @@ int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
 
 int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
 {
-	jobs_refused(jobs, jobs_poll);
+	jobs_refused(jobs, jobs_poll_refills);
 	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
 		return 0;
 	/* Read after `refused` was set: a job that ends or frees later posts RETRY. */
@@ -161,6 +185,7 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 
 	if (ret)
 		return ret;
+	jobs_gather(jobs, job->way == DP_WAY_RECLAIM);
 	pthread_mutex_lock(&jobs->mutex);
 	if (!job->zero && !job->blocking && !jobs->punch.open)
 		ret = dp_punch_open(&jobs->punch,
@@ -200,6 +225,7 @@ bool dp_job_is_over(struct daxpin_job *job)
 
 void dp_job_cancel(struct daxpin_job *job)
 {
+	jobs_gather(job->jobs, false);
 	pthread_mutex_lock(&job->jobs->mutex);
 	job->cancelled = true;
 	for (uint32_t i = 0; i < job->parts; i++)

@@ -39,7 +39,7 @@ void dp_jobs_look(struct dp_jobs *jobs);
 int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
 		 uint32_t count, unsigned int flags);
 /*
- * After dp_spaces_claim() said -ENOSPC: once more, with the refusal noted.
+ * After dp_spaces_try() has failed: with the refusal noted, from all that is free.
  *
  * -EAGAIN  a job is giving space back or taking it
  * -ENOSPC  nothing under way gives any; only a drop, a retire or a refill will

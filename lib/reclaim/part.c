@@ -514,7 +514,6 @@ void dp_part_zero_free(struct dp_part *part)
 	uint32_t chunks = dp_geometry_chunks(&media->geometry, segment);
 	char *base = dp_geometry_base(&media->geometry, segment);
 
-	dp_spaces_gather(jobs->holes.spaces);
 	for (uint32_t i = 1; i < chunks && job->budget &&
 	     part_spare_chunks(part); i++) {
 		struct dp_run run = { i, 1 };
@@ -564,13 +563,13 @@ void dp_part_run_blocking(struct dp_part *part)
 			part_block(part);
 			continue;
 		}
-		if (dp_part_wants_free(part))
-			dp_spaces_gather(jobs->holes.spaces);
 		part_advance(part);
 		if (part->state != DP_PART_WAITING)
 			continue;
 		pthread_mutex_unlock(&jobs->mutex);
 		dp_os_sleep_ns(STEP_NS);
+		if (part->job->way == DP_WAY_RECLAIM)
+			dp_spaces_gather(jobs->holes.spaces);
 		pthread_mutex_lock(&jobs->mutex);
 	}
 }

@@ -76,8 +76,8 @@ struct daxpin_job {
 /* One answer of the kernel: to its part, if that still waits for it. */
 void dp_parts_take_answer(struct dp_jobs *jobs,
 			  const struct dp_answer *answer);
-/* Is it a reclaim whose next step looks for free chunks? Before dp_part_poll() the
- * caller empties the caches of all threads: dp_spaces_gather(). */
+/* Is it a reclaim whose next step looks for free chunks? It finds more of them if the
+ * caller has emptied the caches of all threads before: dp_spaces_gather(). */
 bool dp_part_wants_free(const struct dp_part *part);
 /* What no answer moves: try to begin, or ask for the end of a request again. */
 void dp_part_poll(struct dp_part *part);

@@ -9,9 +9,11 @@
  *	lib/extent/cache.h: dp_cache_set_busy dp_cache_pop dp_cache_push
  *	lib/extent/cache.h: dp_cache_take dp_cache_put
  *	lib/extent/cache.c: dp_cache_enter dp_cache_leave cache_begin dp_cache_shed cache_give cache_empty
- *	lib/extent/cache.c: caches_to_empty dp_caches_steal dp_caches_release
- *	lib/extent/spaces.h: dp_spaces_claim dp_spaces_free
- *	lib/extent/spaces.c: spaces_claim_last spaces_may_have spaces_refill
+ *	lib/extent/cache.c: caches_to_empty caches_fenced dp_caches_steal dp_caches_release
+ *	lib/extent/cache.c: dp_caches_look caches_thread_ended
+ *	lib/extent/thread_slot.c: thread_slot_give_back dp_thread_slots_free
+ *	lib/extent/spaces.h: dp_spaces_try dp_spaces_free
+ *	lib/extent/spaces.c: dp_spaces_claim spaces_claim_last spaces_may_have spaces_refill
  *	lib/extent/spaces.c: spaces_claim_cached spaces_free_cached dp_spaces_gather
  *	lib/extent/event.c: dp_events_refused dp_events_tell_refused
  *
@@ -24,12 +26,15 @@
  * Left out: other caches, a thief's own among them; what a thread leaves to the next
  * with its slot.
  *
+ * Where the fence fails, the thread may also end with its block.
+ *
  * Scenarios:
  *	ASYMMETRIC: a thief makes the fence of the thread
  *	SYMMETRIC: the thread makes its own
  *	REFUSED: as the first; while the thread has a block, all is too much to want
  *	NEW: as the first; the thread has never had a cache before
  *	TWO_THIEVES: as the first, and a third thread steals
+ *	LATE: as the first, but the fence fails: membarrier is forbidden since the open
  *
  * Mutants:
  *	NO_FENCE (ASYMMETRIC): I62: the thief makes no fence
@@ -48,13 +53,17 @@
  *	NOT_STOLEN (ASYMMETRIC): I28: a claim is refused by what the segment has
  *	NOTED_LATE (REFUSED): C4: who is refused notes it after its last claim
  *	LOOKS_EARLY (REFUSED): C4: who frees looks for a note, then frees
+ *	FAILED_WILL_DO (LATE): I62: the thief goes on after its fence has failed
+ *	LOOKED_PLAIN (LATE): I62: a thread shows without a fence that it makes its own
+ *	LOOKED_SILENTLY (LATE): C4: it does not look for a note when it shows so
+ *	ENDED_SILENTLY (LATE): C4: a thread that ends does not
  */
 #define BLOCKS	3
 #if defined(SYMMETRIC) || defined(REFUSED)
 #define WANTED	3
 #define PLACE_0	KEPT			/* what the cache has: block 0 */
 #define PLACE_1	SEGMENT
-#elif defined(ASYMMETRIC) || defined(TWO_THIEVES)
+#elif defined(ASYMMETRIC) || defined(TWO_THIEVES) || defined(LATE)
 #define WANTED	2
 #define PLACE_0	KEPT			/* blocks 0 and 1 */
 #define PLACE_1	KEPT
@@ -80,6 +89,9 @@ byte content = (PLACE_0 == KEPT) + 2 * (PLACE_1 == KEPT);
 bool used = PLACE_0 == KEPT;
 bool stealing, thief;
 bool refused;
+bool each_fences;		/* FENCED of mode */
+bool fences;			/* this thread does: `fenced` of its cache */
+bool ended;			/* its slot is free */
 
 /* What is stored and not yet seen: which word, value. */
 chan buffer = [4] of { bit, byte };
@@ -88,6 +100,7 @@ chan buffer = [4] of { bit, byte };
 byte owned = PLACE_0 == OWNED;
 bool few = false;			/* once fewer were free than wanted */
 bool denied, told;
+bool unreliable;		/* the thief had to leave the cache alone */
 byte over;
 
 active proctype memory()
@@ -131,17 +144,58 @@ inline take(to)
 #endif
 #define leave()		fenced(0)
 
+/* dp_events_tell_refused() */
+inline tell()
+{
+	if
+	:: refused -> d_step { refused = false; told = true }
+	:: else
+	fi
+}
+
+#ifdef LATE
+/* dp_caches_look() */
+inline own_fences()
+{
+	if
+	:: each_fences && !fences ->
+#ifdef MUTANT_LOOKED_PLAIN
+		fences = true;
+#else
+		atomic { locked -> fences = true };
+#endif
+#ifndef MUTANT_LOOKED_SILENTLY
+		tell()
+#endif
+	:: else
+	fi
+}
+
+/* cache_set_busy(): mode may have changed when busy is set. */
+inline set_busy()
+{
+	if
+	:: each_fences -> atomic { locked -> busy = 1 }
+	:: !each_fences -> buffer!BUSY,1
+	fi
+}
+#else
+#define own_fences()		skip
+#define set_busy()	fenced(1)
+#endif
+
 /* dp_cache_enter(), and what the cache has. */
 inline enter()
 {
+	own_fences();
 #ifndef MUTANT_USED_LATE
 	atomic { locked -> used = true };
 #endif
 #ifdef MUTANT_STEALING_FIRST
 	ok = !stealing;
-	fenced(1);
+	set_busy();
 #else
-	fenced(1);
+	set_busy();
 	ok = !stealing;
 #endif
 #ifdef MUTANT_STEALING_IGNORED
@@ -238,13 +292,17 @@ inline free()
 	fi
 }
 
-/* dp_events_tell_refused() */
-inline tell()
+/* thread_slot_give_back(): what it had stored is visible. */
+inline end_thread()
 {
-	if
-	:: refused -> d_step { refused = false; told = true }
-	:: else
-	fi
+#ifdef LATE
+	atomic { locked -> ended = true };
+#ifndef MUTANT_ENDED_SILENTLY
+	if :: each_fences && !fences -> tell() :: else fi
+#endif
+#else
+	skip
+#endif
 }
 
 active proctype thread()
@@ -255,7 +313,10 @@ active proctype thread()
 	claim();
 	if
 	:: !ok
-	:: else ->
+#ifdef LATE
+	:: ok
+#endif
+	:: ok ->
 #ifdef MUTANT_LOOKS_EARLY
 		tell();
 		free()
@@ -264,6 +325,7 @@ active proctype thread()
 		tell()
 #endif
 	fi;
+	end_thread();
 	over++
 }
 
@@ -271,6 +333,14 @@ inline fence()
 {
 #ifdef SYMMETRIC
 	skip
+#elif defined(LATE)
+	each_fences = true;
+	d_step {
+		unreliable = !fences && !ended;
+#ifndef MUTANT_FAILED_WILL_DO
+		seen = seen && !unreliable
+#endif
+	}
 #else
 	if :: seen -> empty(buffer) :: else fi
 #endif
@@ -336,9 +406,9 @@ inline steal()
 inline look()
 {
 	d_step {
-		assert(place[0] != COMING && place[0] != KEPT);	/* I63 */
-		assert(place[1] != COMING && place[1] != KEPT);	/* I63 */
-		assert(place[2] != COMING && place[2] != KEPT)	/* I63 */
+		assert(unreliable || place[0] != COMING && place[0] != KEPT); /* I63 */
+		assert(unreliable || place[1] != COMING && place[1] != KEPT); /* I63 */
+		assert(unreliable || place[2] != COMING && place[2] != KEPT)  /* I63 */
 	}
 }
 
@@ -385,7 +455,7 @@ active proctype claimer()
 #endif
 	if
 	:: atomic { in_segment >= WANTED -> take_wanted() }
-	:: else -> denied = true; assert(few)			/* I28 */
+	:: else -> denied = true; assert(few || unreliable)	/* I28 */
 	fi;
 #ifndef MUTANT_RELEASED_EARLY
 	look();

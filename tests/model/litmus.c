@@ -423,7 +423,7 @@ static int set_up(void **state)
 
 	(void)state;
 	world.ms = ms ? strtoull(ms, NULL, 0) : 1000;
-	assert_int_equal(dp_spaces_init(&world.spaces, 1, SHIFT), 0);
+	assert_int_equal(dp_spaces_init(&world.spaces, 1, SHIFT, &world.events), 0);
 	assert_int_equal(dp_spaces_add(&world.spaces, 0, 1u << SHIFT), 0);
 	assert_int_equal(dp_spaces_open(&world.spaces, 0), 0);
 	assert_int_equal(dp_events_init(&world.events), 0);

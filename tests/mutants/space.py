@@ -8,6 +8,7 @@ LONGEST = ['tests/unit/extent_longest']
 CACHE = ['tests/unit/extent_cache']
 SPACES = ['tests/unit/extent_spaces']
 RECLAIM = ['tests/unit/reclaim_job']
+RETRY = ['tests/unit/api_retry']
 
 MUTANTS = [
     # ------------------------------------------------------------------- runs
@@ -116,16 +117,44 @@ MUTANTS = [
      'a_thief_waits_for_who_is_inside'),
     ('thief-makes-no-fence', CACHE, 'lib/extent/cache.c',
      'I63: a thread whose busy is on its way is not seen',
-     '''!(used & ~mine) ||
-	    dp_os_fence_all())''',
-     '''!(used & ~mine) ||
-	    used)''',
+     '		if (dp_os_fence_all())',
+     '		if (used)',
      'a_thief_looks_who_is_inside_after_its_fence'),
     ('fence-that-failed-will-do', CACHE, 'lib/extent/cache.c',
      'I63: caches are emptied whose threads made no fence',
-     '	return used & mine;',
-     '	return used;',
+     '	return used & caches_fenced(caches);',
+     '	return used | caches_fenced(caches);',
      'without_its_fence_a_thief_takes_its_own_alone'),
+    ('looked-silently', CACHE, 'lib/extent/cache.c',
+     'C4: a thread that makes its own fences by now is awaited in vain',
+     '''	atomic_store(&cache->fenced, true);
+	dp_events_tell_refused''',
+     '''	atomic_store(&cache->fenced, true);
+	if (0)
+		dp_events_tell_refused''',
+     'a_thread_that_looked_can_be_stolen_from'),
+    ('ended-silently', CACHE, 'lib/extent/thread_slot.c',
+     'C4: the end of a thread that kept something is awaited in vain',
+     '		end->fn(slot, end->arg);',
+     '		(void)slot;',
+     'without_a_fence_a_threads_end_is_awaited'),
+    ('ended-is-unknown', CACHE, 'lib/extent/cache.c',
+     'C4: what a thread kept that has ended is lost until its slot is used again',
+     'caches_mine() | dp_thread_slots_free();',
+     'caches_mine();',
+     'without_a_fence_a_threads_end_is_awaited'),
+    ('free-does-not-look', RETRY, 'lib/extent/spaces.c',
+     'C4: a thread that frees does not learn that it must make its own fences',
+     '''	dp_caches_look(&spaces->caches);
+	/* Blocks''',
+     '	/* Blocks',
+     'without_membarrier_a_threads_next_free_is_awaited'),
+    ('reserve-does-not-look', RETRY, 'lib/extent/spaces.c',
+     'C4: a thread that reserves does not learn that it must make its own fences',
+     '''	dp_caches_look(&spaces->caches);
+	return''',
+     '	return',
+     'without_membarrier_a_threads_next_reserve_is_awaited'),
 
     # ------------------------------------------------------------- the pool's
     ('refused-without-stealing', SPACES, 'lib/extent/spaces.c',
@@ -154,12 +183,28 @@ MUTANTS = [
      'what_threads_keep_is_counted_as_free'),
     ('reclaim-without-gathering', RECLAIM, 'lib/reclaim/job.c',
      'a block that a thread keeps keeps its chunk',
-     '	if (jobs_want_free(jobs))\n		dp_spaces_gather',
-     '	if (0 && jobs_want_free(jobs))\n		dp_spaces_gather',
+     '	if (wanted)\n		dp_spaces_gather',
+     '	if (0 && wanted)\n		dp_spaces_gather',
      'what_a_thread_keeps_is_given_back_too'),
     ('hold-empties-caches', RECLAIM, 'lib/reclaim/job.c',
      'a hold sleeps until another thread has left its cache',
-     '	jobs_each_part(jobs, dp_part_poll_kernel);',
-     '	jobs_poll(jobs);\n	jobs_each_part(jobs, dp_part_poll_kernel);',
+     '	jobs_refused(jobs, jobs_poll_kernel);',
+     '	dp_jobs_look(jobs);\n	jobs_refused(jobs, jobs_poll_kernel);',
      'a_refused_hold_does_not_wait_for_a_cache'),
+    ('gathered-under-the-mutex', RECLAIM, 'lib/reclaim/job.c',
+     'whoever meets a job sleeps until another thread has left its cache',
+     '''	pthread_mutex_unlock(&jobs->mutex);
+	if (wanted)
+		dp_spaces_gather(jobs->holes.spaces);
+''',
+     '''	if (wanted)
+		dp_spaces_gather(jobs->holes.spaces);
+	pthread_mutex_unlock(&jobs->mutex);
+''',
+     'who_waits_for_a_cache_has_no_mutex'),
+    ('reserve-steals-twice', RETRY, 'lib/core/allocate.c',
+     'a reserve that is refused has emptied all caches twice',
+     '	if (!dp_spaces_try(&pool->spaces, blocks, &block))',
+     '	if (dp_spaces_claim(&pool->spaces, blocks, &block))',
+     'a_refused_reserve_steals_once'),
 ]

@@ -4,6 +4,7 @@
  * parent, and they can use pools of their own, whatever its threads were doing.
  */
 #include "child.h"
+#include "extent/thread_slot.h"
 #include "fixture.h"
 #include "invariant.h"
 #include <dirent.h>
@@ -155,6 +156,60 @@ static void after_daemon_a_process_opens_its_pool_again(void **state)
 	assert_int_equal(step, 0);
 	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+}
+
+/* ------------------------------------------------------------- thread slots */
+
+static pthread_barrier_t slots_taken, slots_used;
+
+static void *take_slot(void *arg)
+{
+	(void)arg;
+	dp_thread_slot();
+	pthread_barrier_wait(&slots_taken);
+	pthread_barrier_wait(&slots_used);
+	return NULL;
+}
+
+static void *return_slot(void *arg)
+{
+	(void)arg;
+	return (void *)(uintptr_t)dp_thread_slot();
+}
+
+static int has_slots(void *arg)
+{
+	pthread_t thread;
+	void *slot;
+
+	if (dp_thread_slot() != *(unsigned int *)arg)
+		return 1;
+	if (pthread_create(&thread, NULL, return_slot, NULL) ||
+	    pthread_join(thread, &slot))
+		return 2;
+	if ((uintptr_t)slot == DP_THREAD_SLOT_SHARED)
+		return 3;
+	return (uintptr_t)slot == *(unsigned int *)arg ? 4 : 0;
+}
+
+static void a_child_has_the_slots_of_threads_it_does_not_have(void **state)
+{
+	pthread_t thread[DP_THREAD_SLOTS];
+	unsigned int mine = dp_thread_slot();
+
+	(void)state;
+	assert_int_not_equal(mine, DP_THREAD_SLOT_SHARED);
+	assert_int_equal(pthread_barrier_init(&slots_taken, NULL, DP_THREAD_SLOTS + 1), 0);
+	assert_int_equal(pthread_barrier_init(&slots_used, NULL, DP_THREAD_SLOTS + 1), 0);
+	for (unsigned int i = 0; i < DP_THREAD_SLOTS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, take_slot, NULL), 0);
+	pthread_barrier_wait(&slots_taken);
+	assert_int_equal(run_child(has_slots, &mine), 0);
+	pthread_barrier_wait(&slots_used);
+	for (unsigned int i = 0; i < DP_THREAD_SLOTS; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	pthread_barrier_destroy(&slots_taken);
+	pthread_barrier_destroy(&slots_used);
 }
 
 /* ------------------------------------------------------------- busy threads */
@@ -336,6 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_child_gives_back_what_it_inherited),
 		TEST(after_daemon_a_process_opens_its_pool_again),
+		TEST(a_child_has_the_slots_of_threads_it_does_not_have),
 		TEST(a_child_of_busy_threads_opens_another_pool),
 	};
 

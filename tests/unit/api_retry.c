@@ -3,8 +3,11 @@
  * A refusal that will pass is followed by DAXPIN_EVENT_RETRY, whichever call was
  * refused and whatever it was refused for; one that will not pass is no -EAGAIN.
  */
+#include "child.h"
 #include "fixture.h"
+#include "forbid.h"
 #include "invariant.h"
+#include "os/os.h"
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -134,6 +137,181 @@ static void the_first_free_space_is_reported(void **state)
 	/* What nobody was refused is no event. */
 	assert_int_equal(daxpin_cancel(f->pool, extent[3]), 0);
 	assert_false(take_retry(f));
+}
+
+/* ------------------------------------------------------ what other threads keep */
+
+static atomic_uint fences;
+
+bool __real_dp_os_fence_all(void);
+bool __wrap_dp_os_fence_all(void);
+
+bool __wrap_dp_os_fence_all(void)
+{
+	fences++;
+	return __real_dp_os_fence_all();
+}
+
+/* What a thread does that keeps small runs, after another was refused them. */
+enum next { ENDS, FREES, RESERVES };
+
+struct keeper {
+	struct daxpin_pool *pool;
+	enum next next;
+	struct daxpin_extent extent;
+	pthread_t thread;
+	pthread_barrier_t turn;
+};
+
+static void must(int ret)
+{
+	if (ret)
+		abort();
+}
+
+static void *keep_small(void *arg)
+{
+	struct keeper *keeper = arg;
+	struct daxpin_extent freed;
+
+	must(daxpin_reserve(keeper->pool, 4096, 0, &keeper->extent));
+	must(daxpin_reserve(keeper->pool, 4096, 0, &freed));
+	must(daxpin_cancel(keeper->pool, freed));
+	pthread_barrier_wait(&keeper->turn);
+	pthread_barrier_wait(&keeper->turn);
+	if (keeper->next == FREES)
+		must(daxpin_cancel(keeper->pool, keeper->extent));
+	if (keeper->next == RESERVES)
+		must(daxpin_reserve(keeper->pool, 4096, 0, &freed));
+	if (keeper->next != ENDS) {
+		pthread_barrier_wait(&keeper->turn);
+		pthread_barrier_wait(&keeper->turn);
+	}
+	return NULL;
+}
+
+static void start_keeper(struct keeper *keeper, struct daxpin_pool *pool,
+			 enum next next)
+{
+	*keeper = (struct keeper) { .pool = pool, .next = next };
+	must(pthread_barrier_init(&keeper->turn, NULL, 2));
+	must(pthread_create(&keeper->thread, NULL, keep_small, keeper));
+	pthread_barrier_wait(&keeper->turn);
+}
+
+/* It does what it does next. */
+static void let_keeper_go_on(struct keeper *keeper)
+{
+	pthread_barrier_wait(&keeper->turn);
+	if (keeper->next != ENDS)
+		pthread_barrier_wait(&keeper->turn);
+	else
+		must(pthread_join(keeper->thread, NULL));
+}
+
+static void end_keeper(struct keeper *keeper)
+{
+	if (keeper->next == ENDS)
+		return;
+	pthread_barrier_wait(&keeper->turn);
+	must(pthread_join(keeper->thread, NULL));
+}
+
+/* A reserve that nothing can serve has asked each thread once. */
+static void a_refused_reserve_steals_once(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent more;
+	struct keeper keeper;
+	unsigned int count;
+
+	for (int i = 0; i < 29; i++)
+		reserve(f, CHUNK);
+	start_keeper(&keeper, f->pool, ENDS);
+	fences = 0;
+	assert_int_equal(daxpin_reserve(f->pool, CHUNK, 0, &more), -ENOSPC);
+	count = fences;
+	let_keeper_go_on(&keeper);
+#ifdef __SANITIZE_THREAD__	/* each thread makes its own */
+	assert_int_equal(count, 0);
+#else
+	assert_int_equal(count, 1);
+#endif
+}
+
+/* A process whose filter forbids membarrier(2) while its pool is open: 0, or which step
+ * went wrong. The last chunk's first two blocks and its other 510 are wanted apart. */
+static int forbid_the_fence(struct fixture *f, enum next next)
+{
+	struct daxpin_extent extent;
+	struct keeper keeper;
+	int ret = 0;
+
+	must(daxpin_pool_open(f->path, &f->options, &f->pool));
+	for (int i = 0; i < 29; i++)
+		must(daxpin_reserve(f->pool, CHUNK, 0, &extent));
+	start_keeper(&keeper, f->pool, next);
+	must(forbid(SYS_membarrier, EPERM));
+#ifndef __SANITIZE_THREAD__
+	/* The other thread may be in its cache, for all that is known. */
+	if (daxpin_reserve(f->pool, 500 * 4096, 0, &extent) != -ENOSPC)
+		ret = 1;
+	else if (take_retry(f))
+		ret = 2;
+	let_keeper_go_on(&keeper);
+	if (!ret && !take_retry(f))
+		ret = 3;
+#else
+	let_keeper_go_on(&keeper);
+#endif
+	if (!ret && daxpin_reserve(f->pool, 500 * 4096, 0, &extent))
+		ret = 4;
+	end_keeper(&keeper);
+	return ret;
+}
+
+static int forbid_and_free(struct fixture *f)
+{
+	return forbid_the_fence(f, FREES);
+}
+
+static int forbid_and_reserve(struct fixture *f)
+{
+	return forbid_the_fence(f, RESERVES);
+}
+
+static int forbid_and_end(struct fixture *f)
+{
+	return forbid_the_fence(f, ENDS);
+}
+
+static void what_a_thread_keeps_comes_back(struct fixture *f,
+					   int (*fn)(struct fixture *f))
+{
+	struct child child;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	child = start_child(f, fn, NULL);
+	let_go(&child);
+	end_child(&child);
+	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	assert_int_equal(child.told, 0);
+}
+
+static void without_membarrier_a_threads_next_free_is_awaited(void **state)
+{
+	what_a_thread_keeps_comes_back(*state, forbid_and_free);
+}
+
+static void without_membarrier_a_threads_next_reserve_is_awaited(void **state)
+{
+	what_a_thread_keeps_comes_back(*state, forbid_and_reserve);
+}
+
+static void without_membarrier_a_threads_end_is_awaited(void **state)
+{
+	what_a_thread_keeps_comes_back(*state, forbid_and_end);
 }
 
 /* ----------------------------------------------------------------- the gate */
@@ -295,6 +473,10 @@ int main(void)
 		TEST(only_holes_are_no_space),
 		TEST(a_refill_that_gives_nothing_is_reported),
 		TEST(the_first_free_space_is_reported),
+		TEST(a_refused_reserve_steals_once),
+		TEST(without_membarrier_a_threads_next_free_is_awaited),
+		TEST(without_membarrier_a_threads_next_reserve_is_awaited),
+		TEST(without_membarrier_a_threads_end_is_awaited),
 		TEST(a_set_that_was_refused_may_be_tried_again),
 		TEST(a_pin_that_was_refused_may_be_tried_again),
 		TEST(no_refusal_is_forgotten_in_a_race),

@@ -16,6 +16,7 @@
 #define FENCED		2u
 
 static struct dp_caches caches;
+static struct dp_events events;
 
 /* What was given away: the first blocks, in their order. */
 static struct {
@@ -33,6 +34,7 @@ static void give(uint32_t block, uint32_t blocks, void *arg)
 static struct dp_cache *inside;		/* who is in it when a thief comes */
 static uint32_t sleeps, fences, busy_after_fence;
 static bool fence_fails;
+static uint64_t taken_slots;		/* by threads that there are not */
 
 static int set_up(void **state)
 {
@@ -41,10 +43,13 @@ static int set_up(void **state)
 	sleeps = fences = busy_after_fence = 0;
 	inside = NULL;
 	fence_fails = false;
+	taken_slots = 0;
 	memset(&caches, 0, sizeof(caches));
-	if (dp_caches_init(&caches, LIMIT))
+	if (dp_events_init(&events) || dp_caches_init(&caches, LIMIT, &events))
 		return -1;
 	caches.mode = 0;
+	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
+		caches.cache[i].fenced = false;
 	return 0;
 }
 
@@ -53,6 +58,9 @@ static int set_up_symmetric(void **state)
 	if (set_up(state))
 		return -1;
 	caches.mode = FENCED;
+	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
+		caches.cache[i].fenced = true;
+	taken_slots = UINT64_MAX;
 	return 0;
 }
 
@@ -60,6 +68,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	dp_caches_fini(&caches);
+	dp_events_fini(&events);
 	return 0;
 }
 
@@ -156,7 +165,7 @@ static void a_limit_of_nothing_keeps_nothing(void **state)
 	struct dp_caches none = { 0 };
 
 	(void)state;
-	assert_int_equal(dp_caches_init(&none, 0), 0);
+	assert_int_equal(dp_caches_init(&none, 0, &events), 0);
 	cache = dp_cache_enter(&none);
 	assert_int_equal(dp_cache_room(cache), 0);
 	dp_cache_shed(cache, give, &caches);
@@ -292,6 +301,14 @@ static void push_as(uint32_t slot, uint32_t block, uint32_t blocks)
 
 void __wrap_dp_os_sleep_ns(uint64_t ns);
 bool __wrap_dp_os_fence_all(void);
+uint64_t __real_dp_thread_slots_free(void);
+uint64_t __wrap_dp_thread_slots_free(void);
+
+uint64_t __wrap_dp_thread_slots_free(void)
+{
+	/* A thread that is no thread in order to steal would free it otherwise. */
+	return __real_dp_thread_slots_free() & ~taken_slots;
+}
 
 /* Who is inside goes on when the thief sleeps. */
 void __wrap_dp_os_sleep_ns(uint64_t ns)
@@ -414,18 +431,82 @@ static void without_other_threads_there_is_no_fence(void **state)
 	assert_int_equal(fences, 1);
 }
 
+static void steal(void)
+{
+	dp_caches_steal(&caches, give, &caches);
+	dp_caches_release(&caches);
+}
+
+static void look_as(uint32_t slot)
+{
+	unsigned int mine = dp_thread_slot();
+
+	dp_thread_slot_mine = slot + 1;
+	dp_caches_look(&caches);
+	dp_thread_slot_mine = mine + 1;
+}
+
+static bool take_retry(void)
+{
+	struct daxpin_event event;
+
+	return dp_events_next(&events, &event) && event.type == DAXPIN_EVENT_RETRY;
+}
+
 /* What others keep may be changing at this moment. */
 static void without_its_fence_a_thief_takes_its_own_alone(void **state)
 {
 	(void)state;
 	fence_fails = true;
+	taken_slots = 1ull << 9;
 	push(1, 1);
 	push_as(9, 50, 2);
-	dp_caches_steal(&caches, give, &caches);
-	dp_caches_release(&caches);
+	steal();
 	assert_int_equal(given.count, 1);
 	assert_int_equal(given.block[0], 1);
 	assert_int_equal(dp_caches_blocks(&caches), 2);
+	/* From now on each thread makes its own. */
+	assert_int_equal(caches.mode, FENCED);
+	assert_false(usual_way());
+}
+
+/* C4: it was refused what the other thread keeps. */
+static void a_thread_that_looked_can_be_stolen_from(void **state)
+{
+	(void)state;
+	fence_fails = true;
+	taken_slots = 1ull << 9 | 1ull << 10;
+	push_as(9, 50, 2);
+	push_as(10, 60, 3);
+	dp_events_refused(&events);
+	steal();
+	assert_int_equal(given.count, 0);
+	look_as(9);
+	assert_true(take_retry());
+	steal();
+	assert_int_equal(given.count, 1);
+	assert_int_equal(given.block[0], 50);
+	/* It says so once. */
+	dp_events_refused(&events);
+	look_as(9);
+	assert_false(take_retry());
+	look_as(10);
+	assert_true(take_retry());
+	steal();
+	assert_int_equal(given.count, 2);
+	assert_int_equal(fences, 1);
+}
+
+static void nothing_is_to_be_seen_while_the_fence_works(void **state)
+{
+	(void)state;
+	push_as(9, 50, 2);
+	dp_events_refused(&events);
+	look_as(9);
+	assert_false(take_retry());
+	steal();
+	assert_int_equal(given.count, 1);
+	assert_int_equal(fences, 1);
 }
 
 static void where_each_makes_its_own_the_thief_makes_none(void **state)
@@ -505,6 +586,47 @@ static void what_a_thread_left_can_be_stolen(void **state)
 	assert_int_equal(given.blocks[0], 5);
 }
 
+static pthread_barrier_t barrier;
+
+static void *push_and_wait(void *arg)
+{
+	(void)arg;
+	push(50, 5);
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	return NULL;
+}
+
+/* C4: it never comes to see that it must make its own fences. */
+static void without_a_fence_a_threads_end_is_awaited(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	fence_fails = true;
+	assert_int_equal(pthread_barrier_init(&barrier, NULL, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, push_and_wait, NULL), 0);
+	pthread_barrier_wait(&barrier);
+	dp_events_refused(&events);
+	steal();
+	assert_int_equal(given.count, 0);
+	assert_false(take_retry());
+	pthread_barrier_wait(&barrier);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(take_retry());
+	steal();
+	assert_int_equal(given.count, 1);
+	assert_int_equal(given.block[0], 50);
+	pthread_barrier_destroy(&barrier);
+	/* Of a thread whose cache was open to all, the end says nothing new. */
+	dp_events_refused(&events);
+	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
+		caches.cache[i].fenced = true;
+	assert_int_equal(pthread_create(&thread, NULL, push_and_end, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_false(take_retry());
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -533,6 +655,9 @@ int main(void)
 		TEST(a_thief_looks_who_is_inside_after_its_fence),
 		TEST(without_other_threads_there_is_no_fence),
 		TEST(without_its_fence_a_thief_takes_its_own_alone),
+		TEST(a_thread_that_looked_can_be_stolen_from),
+		TEST(nothing_is_to_be_seen_while_the_fence_works),
+		TEST(without_a_fence_a_threads_end_is_awaited),
 		TEST_SYMMETRIC(where_each_makes_its_own_the_thief_makes_none),
 		TEST(a_thread_beyond_the_slots_has_none),
 		TEST(the_next_thread_adopts_what_one_left),

@@ -340,6 +340,7 @@ static void a_waiting_job_is_cancelled(void **state)
 }
 
 static struct dp_caches *caches;
+static struct dp_jobs *jobs;
 static struct dp_cache *inside;		/* another thread's, which is in there */
 static unsigned int sleeps;
 
@@ -354,6 +355,9 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 		return;
 	}
 	sleeps++;
+	/* Whoever wants a job's answers meanwhile does not sleep too (I33). */
+	assert_int_equal(pthread_mutex_trylock(&jobs->mutex), 0);
+	pthread_mutex_unlock(&jobs->mutex);
 	dp_cache_leave(caches, inside);
 	inside = NULL;
 }
@@ -363,6 +367,7 @@ static void enter_as_another_thread(struct fixture *f)
 	unsigned int mine = dp_thread_slot();
 
 	caches = &f->pool->spaces.caches;
+	jobs = &f->pool->jobs;
 	dp_thread_slot_mine = 20 + 1;
 	inside = dp_cache_enter(caches);
 	dp_thread_slot_mine = mine + 1;
@@ -400,6 +405,33 @@ static void a_refused_hold_does_not_wait_for_a_cache(void **state)
 	assert_int_equal(finish(f, job).done_bytes, ALL - 16 * CHUNK);
 	assert_int_equal(daxpin_cancel(f->pool, wanted), 0);
 	assert_int_equal(daxpin_cancel(f->pool, held), 0);
+}
+
+/* C1, C4: no call that meets a job sleeps with the mutex that others need. */
+static void who_waits_for_a_cache_has_no_mutex(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_job_options options = all_for(HANG_MS);
+	struct daxpin_extent held = reserve(f, 2 * CHUNK), rest;
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);
+	enter_as_another_thread(f);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	assert_int_equal(sleeps, 1);
+	enter_as_another_thread(f);
+	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
+	assert_int_equal(sleeps, 1);
+	enter_as_another_thread(f);
+	while (!daxpin_reserve(f->pool, CHUNK, 0, &rest))
+		;
+	assert_int_equal(sleeps, 1);
+	enter_as_another_thread(f);
+	assert_int_equal(daxpin_job_cancel(job), 0);
+	assert_int_equal(sleeps, 1);
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	assert_int_equal(daxpin_drop(f->pool, held), 0);
 }
 
 /* ----------------------------------------------------------- registrations */
@@ -922,6 +954,7 @@ int main(void)
 		TEST(a_job_waits_for_the_drop),
 		TEST(a_waiting_job_is_cancelled),
 		TEST(a_refused_hold_does_not_wait_for_a_cache),
+		TEST(who_waits_for_a_cache_has_no_mutex),
 		TEST(a_registration_keeps_all),
 		TEST(a_registration_waits_for_the_kernel),
 		TEST(a_pin_is_asked_back),
