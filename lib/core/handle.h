@@ -12,6 +12,7 @@
 #include "extent/thread_slot.h"
 #include "media/lane.h"
 #include "media/root.h"
+#include "os/short_lock.h"
 #include "pool/pool.h"
 #include "reclaim/job.h"
 
@@ -36,7 +37,7 @@ struct daxpin_pool {
 	struct dp_jobs jobs;
 	struct dp_lanes lanes;
 	struct dp_roots roots;
-	pthread_mutex_t word_lock[DP_WORD_LOCKS];
+	struct dp_short_lock word_lock[DP_WORD_LOCKS];
 	uint64_t epoch;			/* as in gen: low 24 bits */
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */

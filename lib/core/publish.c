@@ -53,7 +53,6 @@
 #include "util/probe.h"
 
 #define STEPS_ON_STACK	16u
-#define LOCK_TRIES	50u
 /* A place in the table is 0 or a step's index + 1; half of them stay 0. */
 #define TABLE_SIZE	512u
 
@@ -487,17 +486,9 @@ static int step_let_go(struct batch *batch, struct step *step)
 
 /* ------------------------------------------------------------ locks of words */
 
-/* It is kept for some fences, which is less than to sleep and be woken takes. */
-static int publish_lock_word(pthread_mutex_t *lock)
-{
-	for (uint32_t i = 0; i < LOCK_TRIES; i++)
-		if (!pthread_mutex_trylock(lock))
-			return 0;
-	return pthread_mutex_lock(lock);
-}
-
+/* They are kept for some fences. */
 static void batch_for_each_lock(struct batch *batch,
-				int (*fn)(pthread_mutex_t *))
+				void (*fn)(struct dp_short_lock *))
 {
 	static_assert(DP_WORD_LOCKS / 64 <= 64, "a bit for each word");
 	for (uint64_t used = batch->locks_used; used; used &= used - 1) {
@@ -661,12 +652,12 @@ static int batch_write_and_settle(struct batch *batch)
 		batch_for_each(batch, step_let_go);
 		return ret;
 	}
-	batch_for_each_lock(batch, publish_lock_word);
+	batch_for_each_lock(batch, dp_short_lock_take);
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
-	batch_for_each_lock(batch, pthread_mutex_unlock);
+	batch_for_each_lock(batch, dp_short_lock_release);
 	/* No later publish writes to a medium that failed this one. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)

@@ -332,8 +332,6 @@ static int recover_init_directories(struct daxpin_pool *pool)
 
 	dp_lanes_init(&pool->lanes, base, view, pool->media.seed,
 		      &pool->media.persist);
-	for (uint32_t i = 0; i < DP_WORD_LOCKS; i++)
-		pthread_mutex_init(&pool->word_lock[i], NULL);
 	return dp_roots_init(&pool->roots, base, view, pool->media.seed,
 			     &pool->media.persist);
 }
@@ -403,8 +401,6 @@ static void recover_fini_directories(struct daxpin_pool *pool)
 		return;
 	dp_roots_fini(&pool->roots);
 	dp_lanes_fini(&pool->lanes);
-	for (uint32_t i = 0; i < DP_WORD_LOCKS; i++)
-		pthread_mutex_destroy(&pool->word_lock[i]);
 }
 
 void dp_discard(struct daxpin_pool *pool)

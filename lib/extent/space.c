@@ -33,50 +33,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "extent/space.h"
-#include "os/os.h"
 
 #define WORD_BITS	64u
 #define GROUPS		64u
-#define SPINS		200u
-
-/* --------------------------------------------------------------------- the lock */
-
-enum {
-	LOCK_OPEN,
-	LOCK_TAKEN,
-	LOCK_WANTED,			/* taken, and a thread may sleep for it */
-};
-
-static bool space_try_lock(struct dp_space *space)
-{
-	uint32_t was = LOCK_OPEN;
-
-	return atomic_compare_exchange_strong(&space->lock, &was, LOCK_TAKEN);
-}
-
-/*
- * What a thread does under the lock takes less time than to sleep, unless that thread
- * does not run.
- */
-static void space_lock(struct dp_space *space)
-{
-	for (unsigned int i = 0; i < SPINS; i++) {
-		if (atomic_load(&space->lock) == LOCK_OPEN && space_try_lock(space))
-			return;
-		dp_relax();
-	}
-	while (atomic_exchange(&space->lock, LOCK_WANTED) != LOCK_OPEN)
-		dp_os_futex_wait((void *)&space->lock, LOCK_WANTED, UINT64_MAX);
-}
-
-static void space_unlock(struct dp_space *space)
-{
-	uint32_t was = atomic_exchange(&space->lock, LOCK_OPEN);
-
-	assert(was != LOCK_OPEN);
-	if (was == LOCK_WANTED)
-		dp_os_futex_wake((void *)&space->lock);
-}
 
 /* ----------------------------------------------------------- under the lock */
 
@@ -148,17 +107,17 @@ static bool space_has_returned(struct dp_space *space)
 
 static void space_enter(struct dp_space *space)
 {
-	space_lock(space);
+	dp_short_lock_take(&space->lock);
 	if (space_has_returned(space))
 		space_drain(space);
 }
 
 static void space_leave(struct dp_space *space)
 {
-	space_unlock(space);
-	while (space_has_returned(space) && space_try_lock(space)) {
+	dp_short_lock_release(&space->lock);
+	while (space_has_returned(space) && dp_short_lock_try(&space->lock)) {
 		space_drain(space);
-		space_unlock(space);
+		dp_short_lock_release(&space->lock);
 	}
 }
 
@@ -191,7 +150,7 @@ int dp_space_open(struct dp_space *space, struct dp_longest *longest,
 
 void dp_space_fini(struct dp_space *space)
 {
-	assert(atomic_load(&space->lock) == LOCK_OPEN);
+	assert(dp_short_lock_is_open(&space->lock));
 	assert(!space_has_returned(space));
 	dp_bits_fini(&space->bits);
 	dp_runs_fini(&space->runs);
@@ -266,9 +225,9 @@ static void space_return(struct dp_space *space, uint32_t block, uint32_t blocks
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
 	assert(blocks && block + blocks <= space->bits.blocks);
-	if (!space_try_lock(space)) {
+	if (!dp_short_lock_try(&space->lock)) {
 		space_return(space, block, blocks);
-		if (!space_try_lock(space))
+		if (!dp_short_lock_try(&space->lock))
 			return;		/* (3): the thread with the lock reads it */
 		space_drain(space);
 	} else {

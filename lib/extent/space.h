@@ -8,11 +8,12 @@
 #include "extent/bits.h"
 #include "extent/longest.h"
 #include "extent/runs.h"
+#include "os/short_lock.h"
 #include "util/util.h"
 
 /* private to space.c */
 struct dp_space {
-	DP_ALIGNED _Atomic uint32_t lock;
+	DP_ALIGNED struct dp_short_lock lock;
 	uint32_t number;		/* of the segment */
 	struct dp_longest *longest;	/* not owned */
 	struct dp_bits bits;

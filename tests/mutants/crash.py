@@ -143,7 +143,7 @@ int dp_lane_run'''),
 	if (!ret)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
-	batch_for_each_lock(batch, pthread_mutex_unlock);
+	batch_for_each_lock(batch, dp_short_lock_release);
 	/* No later publish writes to a medium that failed this one. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)
@@ -154,7 +154,7 @@ int dp_lane_run'''),
      '''	batch_settle(batch);
 	ret = batch->count > 1 ? batch_write(batch) :
 	      publish_write_one(batch->pool, batch->step[0].change);
-	batch_for_each_lock(batch, pthread_mutex_unlock);
+	batch_for_each_lock(batch, dp_short_lock_release);
 	(void)step_drop_hold;
 	return ret;'''),
     ('claim-dropped-early', SIM, 'lib/core/publish.c',

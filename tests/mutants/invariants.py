@@ -552,11 +552,11 @@ void dp_persist_wipe''',
     # ---------------------------------------------------- the fast path (I33)
     ('free-takes-the-lock', RULES, 'lib/extent/space.c',
      'the last drop waits for whoever searches',
-     '''	if (!space_try_lock(space)) {
+     '''	if (!dp_short_lock_try(&space->lock)) {
 		space_return''',
-     '''	space_lock(space);
-	space_unlock(space);
-	if (!space_try_lock(space)) {
+     '''	dp_short_lock_take(&space->lock);
+	dp_short_lock_release(&space->lock);
+	if (!dp_short_lock_try(&space->lock)) {
 		space_return''',
      'hold_and_drop_never_sleep'),
     ('drop-always-wakes', RULES, 'lib/extent/state.c',

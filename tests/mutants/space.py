@@ -37,15 +37,15 @@ MUTANTS = [
     # ------------------------------------------------------------- a segment
     ('no-look-after-unlock', SPACE, 'lib/extent/space.c',
      'what was returned meanwhile stays behind',
-     '	while (space_has_returned(space) && space_try_lock(space)) {',
-     '	while (0 && space_has_returned(space) && space_try_lock(space)) {',
+     '	while (space_has_returned(space) && dp_short_lock_try(&space->lock)) {',
+     '	while (0 && space_has_returned(space) && dp_short_lock_try(&space->lock)) {',
      'who_releases_the_lock_looks_once_more'),
     ('no-look-before-a-search', SPACE, 'lib/extent/space.c',
      'who takes the lock does not add what was returned',
-     '''	space_lock(space);
+     '''	dp_short_lock_take(&space->lock);
 	if (space_has_returned(space))
 		space_drain(space);''',
-     '	space_lock(space);',
+     '	dp_short_lock_take(&space->lock);',
      'the_next_with_the_lock_finds_it'),
     ('bound-too-low', SPACE, 'lib/extent/space.c',
      'a search in vain says that there is no run at all',
@@ -59,9 +59,9 @@ MUTANTS = [
      'a_search_in_vain_lowers_the_bound_to_what_is_left'),
     ('free-waits-for-the-lock', SPACE, 'lib/extent/space.c',
      'a free sleeps until the lock is released',
-     '''	if (!space_try_lock(space)) {
+     '''	if (!dp_short_lock_try(&space->lock)) {
 		space_return''',
-     '''	space_lock(space);
+     '''	dp_short_lock_take(&space->lock);
 	if (0) {
 		space_return''',
      'a_free_waits_for_no_lock'),

@@ -209,7 +209,7 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 	if (a != b)
 		pthread_mutex_lock(&pool->holders.shard[b].mutex);
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		pool->spaces.space[i].lock = 1;
+		pool->spaces.space[i].lock.state = 1;
 	pool->spaces.caches.mode = 1;
 }
 

@@ -50,14 +50,14 @@ static int tear_down(void **state)
 /* As another thread does that has the lock. */
 static void lock(void)
 {
-	assert_int_equal(w.space.lock, 0);
-	w.space.lock = 1;
+	assert_int_equal(w.space.lock.state, 0);
+	w.space.lock.state = 1;
 }
 
 static void unlock(void)
 {
-	assert_int_equal(w.space.lock, 1);
-	w.space.lock = 0;
+	assert_int_equal(w.space.lock.state, 1);
+	w.space.lock.state = 0;
 }
 
 static uint32_t claim(uint32_t blocks)
@@ -75,7 +75,7 @@ static bool is_free(uint32_t block, uint32_t blocks)
 
 static void check(void)
 {
-	assert_int_equal(w.space.lock, 0);
+	assert_int_equal(w.space.lock.state, 0);
 	assert_int_equal(w.space.returned_groups, 0);
 	assert_int_equal(w.returns, 0);
 	dp_invariants_runs(&w.space.runs, dp_longest_get(&w.longest, 0));
@@ -112,10 +112,10 @@ bool __wrap_dp_runs_take(struct dp_runs *runs, uint32_t blocks, uint32_t *ret_bl
 int __wrap_dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns)
 {
 	assert_true(may_wait);
-	assert_ptr_equal(word, &w.space.lock);
-	assert_int_equal(value, w.space.lock);
+	assert_ptr_equal(word, &w.space.lock.state);
+	assert_int_equal(value, w.space.lock.state);
 	assert_true(deadline_ns == UINT64_MAX);
-	w.space.lock = 0;
+	w.space.lock.state = 0;
 	return 0;
 }
 
@@ -359,7 +359,7 @@ static void segments_with_returned_blocks_are_counted(void **state)
 	assert_int_equal(dp_space_open(&other, &w.longest, 0, &w.returns), 0);
 	assert_true(dp_space_claim_at(&other, 0, 64));
 	lock();
-	other.lock = 1;
+	other.lock.state = 1;
 	dp_space_free(&w.space, 0, 1);
 	dp_space_free(&w.space, 4000, 1);
 	assert_int_equal(w.returns, 1);
@@ -368,7 +368,7 @@ static void segments_with_returned_blocks_are_counted(void **state)
 	unlock();
 	dp_space_settle(&w.space);
 	assert_int_equal(w.returns, 1);
-	other.lock = 0;
+	other.lock.state = 0;
 	dp_space_settle(&other);
 	assert_int_equal(w.returns, 0);
 	dp_space_fini(&other);

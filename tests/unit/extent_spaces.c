@@ -302,10 +302,10 @@ static void what_a_thread_gave_back_it_can_claim(void **state)
 	begin(2, 12);
 	claim(4096);
 	claim(4096);
-	spaces.space[1].lock = 1;
+	spaces.space[1].lock.state = 1;
 	give(4096 + 100, 50);
 	give(4096 + 150, 50);
-	spaces.space[1].lock = 0;
+	spaces.space[1].lock.state = 0;
 	assert_int_equal(spaces.returns, 1);
 	assert_int_equal(claim(100), 4096 + 100);
 	assert_int_equal(spaces.returns, 0);
@@ -403,9 +403,9 @@ static void what_was_returned_is_gathered(void **state)
 	(void)state;
 	begin(2, 12);
 	assert_true(dp_spaces_claim_at(&spaces, 4096, 4096));
-	spaces.space[1].lock = 1;
+	spaces.space[1].lock.state = 1;
 	give(4096, 4096);
-	spaces.space[1].lock = 0;
+	spaces.space[1].lock.state = 0;
 	dp_spaces_gather(&spaces);
 	assert_true(dp_spaces_claim_at(&spaces, 4096, 4096));
 	end();
