@@ -181,32 +181,38 @@ static uint32_t reserve_look_at(struct daxpin_pool *pool, uint64_t block,
 	return blocks;
 }
 
-DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool,
-			     int (*fn)(struct daxpin_pool *pool,
-				       struct daxpin_extent extent,
-				       uint64_t size, void *arg), void *arg)
+typedef int reserve_visitor(struct daxpin_pool *pool, struct daxpin_extent extent,
+			    uint64_t size, void *arg);
+
+static int reserve_visit_segment(struct daxpin_pool *pool, uint32_t segment,
+				 reserve_visitor *fn, void *arg)
+{
+	const struct dp_bits *bits = dp_spaces_bits(&pool->spaces, segment);
+	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
+	uint32_t end = dp_geometry_blocks(&pool->media.geometry, segment);
+	uint32_t block = dp_bits_find(bits, 0, end, false), blocks;
+	int ret = 0;
+
+	while (!ret && block < end) {
+		struct dp_lease_view view;
+
+		blocks = reserve_look_at(pool, first + block, &view);
+		if (view.state == DP_STATE_LIVE)
+			ret = fn(pool, dp_extent(pool, first + block, view.life),
+				 (uint64_t)blocks << DP_BLOCK_SHIFT, arg);
+		block = dp_bits_find(bits, block + blocks, end, false);
+	}
+	return ret;
+}
+
+DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool, reserve_visitor *fn, void *arg)
 {
 	DP_CANCEL_POINT();
-	struct dp_lease_view view;
-	uint32_t blocks;
 	int ret = dp_enter(pool);
 
 	if (ret || !fn)
 		return ret ? ret : -EINVAL;
-	for (uint64_t b = 0; !ret && b < dp_leases_blocks(&pool->leases); b += blocks) {
-		uint32_t shift = dp_leases_shift(&pool->leases);
-		uint32_t in_segment = b & ((1ull << shift) - 1);
-
-		blocks = 1;
-		if (in_segment >= dp_geometry_blocks(&pool->media.geometry,
-						     b >> shift) ||
-		    dp_bits_is_free(dp_spaces_bits(&pool->spaces, b >> shift),
-				    in_segment))
-			continue;
-		blocks = reserve_look_at(pool, b, &view);
-		if (view.state == DP_STATE_LIVE)
-			ret = fn(pool, dp_extent(pool, b, view.life),
-				 (uint64_t)blocks << DP_BLOCK_SHIFT, arg);
-	}
+	for (uint32_t i = 0; !ret && i < pool->media.geometry.segments; i++)
+		ret = reserve_visit_segment(pool, i, fn, arg);
 	return ret;
 }
