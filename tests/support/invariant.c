@@ -2,22 +2,39 @@
 #include <stdlib.h>
 #include "support/invariant.h"
 
-struct totals {
+/* A segment, and what is counted in it. What is asked for each block is looked up once. */
+struct segment {
+	struct daxpin_pool *pool;
+	uint32_t index;
+	uint64_t first;			/* its first block, in the pool */
+	uint32_t blocks;
+	const struct dp_bits *bits;
+	const struct dp_table *table;
+	const struct dp_bad *bad;
+	bool has_quarantine;
+	bool has_pending;
 	const uint8_t *kept;		/* by block of the pool: by a thread */
 	uint64_t held;
 	uint32_t free;
 };
 
-static bool is_free(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
+static bool is_free(const struct segment *segment, uint32_t block)
 {
-	return dp_bits_is_free(dp_spaces_bits(&pool->spaces, segment), block);
+	return dp_bits_is_free(segment->bits, block);
+}
+
+static bool is_quarantined(const struct segment *segment, uint32_t block)
+{
+	return segment->has_quarantine &&
+	       dp_bits_is_quarantined(segment->bits, block);
 }
 
 /* Nothing is free there: metadata, a hole, or on its way to be one. */
-static bool is_hole(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
+static bool is_hole(const struct segment *segment, uint32_t block)
 {
 	uint32_t chunk = block / DP_CHUNK_BLOCKS;
-	uint8_t flags = dp_segment_chunk(&pool->media.segments, segment, chunk);
+	uint8_t flags = dp_segment_chunk(&segment->pool->media.segments,
+					 segment->index, chunk);
 
 	return !chunk || flags & DP_CHUNK_CLAIMED ||
 	       !(flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED));
@@ -89,98 +106,128 @@ uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
 }
 
 /* One extent: its blocks are taken, and no other begins among them. */
-static void check_extent(struct daxpin_pool *pool, uint32_t segment,
-			 uint32_t block, uint32_t blocks, const uint8_t *kept)
+static void check_extent(const struct segment *segment, uint32_t block,
+			 uint32_t blocks)
 {
-	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
+	struct dp_leases *leases = &segment->pool->leases;
 
-	assert(blocks && block + blocks <= dp_geometry_blocks(&pool->media.geometry,
-							  segment));
+	assert(blocks && block + blocks <= segment->blocks);
 	for (uint32_t b = block; b < block + blocks; b++) {
-		assert(!is_free(pool, segment, b));
-		assert(!kept[first + b]);			/* I62 */
+		assert(!is_free(segment, b));
+		assert(!segment->kept[segment->first + b]);	/* I62 */
 		if (b > block)
-			assert(dp_lease_look(&pool->leases, first + b).state ==
+			assert(dp_lease_look(leases, segment->first + b).state ==
 			       DP_STATE_FREE);
 	}
 }
 
-static bool is_bad(struct daxpin_pool *pool, uint32_t segment, uint32_t block)
+static bool is_bad(const struct segment *segment, uint32_t block)
 {
 	uint64_t begin = (uint64_t)block << DP_BLOCK_SHIFT;
 	struct dp_bad_run run;
 
-	return dp_bad_find(dp_segment_bad(&pool->media.segments, segment), begin,
-			   begin + DP_BLOCK_SIZE, &run);
+	return segment->bad->runs &&
+	       dp_bad_find(segment->bad, begin, begin + DP_BLOCK_SIZE, &run);
+}
+
+/* As on media, or as it will be: none is pending but in a degraded open for reading. */
+static uint64_t read_word(const struct segment *segment, uint32_t block)
+{
+	const struct dp_table *table = segment->table;
+	uint64_t raw;
+
+	memcpy(&raw, table->base + dp_word_offset(block), sizeof(raw));
+	if (segment->has_pending)
+		dp_lanes_patch(&segment->pool->lanes,
+			       (table->first_block << DP_BLOCK_SHIFT) +
+			       dp_word_offset(block), sizeof(raw), (char *)&raw);
+	return raw;
 }
 
 /* The word on media says LIVE exactly when the lease does (D3, D5). */
-static void check_word(struct daxpin_pool *pool, uint32_t segment,
-		       uint32_t block, struct dp_lease_view view,
-		       uint32_t blocks)
+static void check_word(const struct segment *segment, uint32_t block,
+		       const struct dp_lease_view *view, uint32_t blocks)
 {
-	const struct dp_table *table = dp_segment_table(&pool->media.segments,
-							segment);
+	const struct dp_table *table = segment->table;
 	struct dp_word word;
-	uint64_t raw;
-	bool whole;
+	bool whole = dp_word_decode(table->seed, table->first_block + block,
+				    read_word(segment, block), &word);
 
-	memcpy(&raw, table->base + dp_word_offset(block), sizeof(raw));
-	/* None is pending but in a degraded open for reading. */
-	dp_lanes_patch(&pool->lanes, (table->first_block << DP_BLOCK_SHIFT) +
-		       dp_word_offset(block), sizeof(raw), (char *)&raw);
-	whole = dp_word_decode(table->seed, table->first_block + block, raw,
-			       &word);
-	if (dp_bits_is_quarantined(dp_spaces_bits(&pool->spaces, segment), block)) {
-		assert(!is_free(pool, segment, block));
-		if (view.state == DP_STATE_FREE)
+	if (is_quarantined(segment, block)) {
+		assert(!is_free(segment, block));
+		if (view->state == DP_STATE_FREE)
 			return;
-		assert(is_bad(pool, segment, block));
+		assert(is_bad(segment, block));
 	}
 	assert(whole);
-	if (view.publishing)
+	if (view->publishing)
 		return;
-	assert((word.kind == DP_KIND_DATA) == (view.state == DP_STATE_LIVE));
-	if (view.state != DP_STATE_LIVE)
+	assert((word.kind == DP_KIND_DATA) == (view->state == DP_STATE_LIVE));
+	if (view->state != DP_STATE_LIVE)
 		return;
 	assert(word.blocks == blocks);
-	assert(word.gen == (view.life & DP_WORD_GEN_MASK));
+	assert(word.gen == (view->life & DP_WORD_GEN_MASK));
 }
 
-static uint32_t check_block(struct daxpin_pool *pool, uint32_t segment,
-			    uint32_t block, struct totals *totals)
+/* I13-I15: one canonical free value. Each block is in one place: nothing is lost. */
+static void check_free_block(struct segment *segment, uint32_t block,
+			     const struct dp_lease_view *view)
 {
-	uint64_t in_pool = block + ((uint64_t)segment <<
-				    dp_leases_shift(&pool->leases));
-	struct dp_lease_view view = dp_lease_look(&pool->leases, in_pool);
-	uint32_t blocks = dp_lease_blocks(&pool->leases, in_pool);
+	bool free = is_free(segment, block);
+
+	assert(!view->count && !view->publishing && !view->writers);
+	assert(!view->alone);
+	segment->free += free;
+	assert(free + segment->kept[segment->first + block] +
+	       (is_hole(segment, block) || is_quarantined(segment, block)) == 1);
+	assert(!free || !is_bad(segment, block));
+}
+
+static uint32_t check_block(struct segment *segment, uint32_t block)
+{
+	const struct dp_lease_view interior = { .state = DP_STATE_FREE };
+	uint64_t in_pool = segment->first + block;
+	struct dp_leases *leases = &segment->pool->leases;
+	struct dp_lease_view view = dp_lease_look(leases, in_pool);
+	uint32_t blocks = 1;
 
 	if (view.state == DP_STATE_FREE) {
-		/* I13-I15: one canonical free value. */
-		assert(!view.count && !view.publishing && !view.writers);
-		assert(!view.alone);
-		totals->free += is_free(pool, segment, block);
-		/* Each block is in one place: nothing is lost. */
-		assert(is_free(pool, segment, block) + totals->kept[in_pool] +
-		       (is_hole(pool, segment, block) ||
-			dp_bits_is_quarantined(dp_spaces_bits(&pool->spaces, segment),
-					       block)) == 1);
-		assert(!is_free(pool, segment, block) ||
-		       !is_bad(pool, segment, block));
-		blocks = 1;
+		check_free_block(segment, block, &view);
 	} else {
-		check_extent(pool, segment, block, blocks, totals->kept);
+		blocks = dp_lease_blocks(leases, in_pool);
+		check_extent(segment, block, blocks);
 	}
 	assert(view.state != DP_STATE_RETIRED || view.count);
 	assert(!view.alone || view.count == 1);		/* C7 */
-	totals->held += view.count > 0;
-	for (uint32_t b = block; b < block + blocks; b++) {
-		bool head = b == block;
-		struct dp_lease_view interior = { .state = DP_STATE_FREE };
-
-		check_word(pool, segment, b, head ? view : interior, blocks);
-	}
+	segment->held += view.count > 0;
+	check_word(segment, block, &view, blocks);
+	for (uint32_t b = block + 1; b < block + blocks; b++)
+		check_word(segment, b, &interior, blocks);
 	return blocks;
+}
+
+static void check_segment(struct daxpin_pool *pool, uint32_t index,
+			  const uint8_t *kept)
+{
+	const struct dp_bits *bits = dp_spaces_bits(&pool->spaces, index);
+	struct segment segment = {
+		.pool = pool, .index = index,
+		.first = (uint64_t)index << dp_leases_shift(&pool->leases),
+		.blocks = dp_geometry_blocks(&pool->media.geometry, index),
+		.bits = bits,
+		.table = dp_segment_table(&pool->media.segments, index),
+		.bad = dp_segment_bad(&pool->media.segments, index),
+		.has_quarantine = dp_bits_quarantined_count(bits),
+		.has_pending = dp_lanes_pending(&pool->lanes),
+		.kept = kept,
+	};
+	uint32_t block = DP_CHUNK_BLOCKS;
+
+	while (block < segment.blocks)
+		block += check_block(&segment, block);
+	/* I29: the counter is the sum of the blocks that are held. */
+	assert(segment.held == dp_gate_busy(dp_lease_gates(&pool->leases), index));
+	assert(segment.free == dp_bits_free_count(bits));
 }
 
 /* A lease counts the roots that name it, and those live (D14). */
@@ -239,18 +286,8 @@ void dp_invariants(struct daxpin_pool *pool)
 {
 	uint8_t *kept = dp_invariants_spaces(&pool->spaces);
 
-	for (uint32_t i = 0; i < pool->media.geometry.segments; i++) {
-		struct totals totals = { kept, 0, 0 };
-		uint32_t block = DP_CHUNK_BLOCKS;
-
-		while (block < dp_geometry_blocks(&pool->media.geometry, i))
-			block += check_block(pool, i, block, &totals);
-		/* I29: the counter is the sum of the blocks that are held. */
-		assert(totals.held ==
-		       dp_gate_busy(dp_lease_gates(&pool->leases), i));
-		assert(totals.free == dp_bits_free_count(dp_spaces_bits(&pool->spaces,
-								       i)));
-	}
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
+		check_segment(pool, i, kept);
 	free(kept);
 	/* After a failed write the claims stay, and nobody can tell. */
 	if (dp_persist_error(&pool->media.persist))
