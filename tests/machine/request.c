@@ -31,6 +31,7 @@ struct request {
 };
 
 static struct request requests[REQUESTS];
+static uint32_t used;			/* those from there on are FREE */
 static uint32_t pending;
 
 /* ---------------------------------------------------------------- chance */
@@ -82,7 +83,7 @@ static void start(struct request *request)
 
 static struct request *follower(const struct request *request)
 {
-	for (uint32_t i = 0; i < REQUESTS; i++)
+	for (uint32_t i = 0; i < used; i++)
 		if (requests[i].state == LINKED &&
 		    requests[i].after == request - requests)
 			return &requests[i];
@@ -111,11 +112,11 @@ static void finish(struct request *request, int result)
 
 static struct request *new_request(void)
 {
-	for (uint32_t i = 0; i < REQUESTS; i++)
+	for (uint32_t i = 0; i < used; i++)
 		if (!requests[i].state)
 			return &requests[i];
-	expect(false, "too many requests in flight");
-	return NULL;
+	expect(used < REQUESTS, "too many requests in flight");
+	return &requests[used++];
 }
 
 uint32_t machine_request_add(uint32_t ring, const struct io_uring_sqe *sqe,
@@ -292,7 +293,7 @@ static void cancel(struct request *request)
 {
 	int count = 0;
 
-	for (uint32_t i = 0; i < REQUESTS; i++)
+	for (uint32_t i = 0; i < used; i++)
 		if (requests[i].ring == request->ring &&
 		    is_meant(&request->sqe, &requests[i]))
 			count += end_early(&requests[i]);
@@ -391,7 +392,7 @@ bool machine_requests_step(void)
 	uint32_t count = 0, chosen = 0;
 
 	machine_pins_look();
-	for (uint32_t i = 0; pending && i < REQUESTS; i++)
+	for (uint32_t i = 0; pending && i < used; i++)
 		if (can_move(&requests[i]) && !random_below(++count))
 			chosen = i;
 	if (count)
@@ -410,7 +411,7 @@ void machine_ring_turn(void)
 
 bool machine_may_be_punched(uint32_t file, uint64_t offset, uint64_t size)
 {
-	for (uint32_t i = 0; pending && i < REQUESTS; i++) {
+	for (uint32_t i = 0; pending && i < used; i++) {
 		const struct request *request = &requests[i];
 
 		if (request->state == RUNNING && is_punch(request) &&
@@ -424,7 +425,7 @@ bool machine_may_be_punched(uint32_t file, uint64_t offset, uint64_t size)
 
 void machine_requests_drop(uint32_t ring)
 {
-	for (uint32_t i = 0; pending && i < REQUESTS; i++) {
+	for (uint32_t i = 0; pending && i < used; i++) {
 		if (!requests[i].state || requests[i].ring != ring)
 			continue;
 		requests[i].state = FREE;
@@ -434,8 +435,8 @@ void machine_requests_drop(uint32_t ring)
 
 void machine_requests_forget(void)
 {
-	memset(requests, 0, sizeof(requests));
-	pending = 0;
+	memset(requests, 0, used * sizeof(requests[0]));
+	used = pending = 0;
 }
 
 bool machine_request_is_late(void)

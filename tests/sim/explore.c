@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "explore.h"
+#include "machine/machine.h"
 #include "random.h"
 #include "oracle.h"
 #include "power.h"
@@ -321,6 +322,8 @@ static uint64_t states_below(const struct explore *explore)
 static bool try_state(struct explore *explore, struct level *level, bool deeper)
 {
 	uint64_t below = states_below(explore);
+	/* Each state of a cut meets the same boot, process and time. */
+	const struct machine met = machine;
 	struct model next;
 	uint32_t match;
 
@@ -328,6 +331,7 @@ static bool try_state(struct explore *explore, struct level *level, bool deeper)
 	if (!oracle_judge(&explore->oracle, level->candidate, level->candidates,
 			  &match))
 		return fail(explore, "recovered", explore->oracle.wrong);
+	machine = met;
 	explore->report->states++;
 	if (explore->depth == explore->kind->levels)
 		explore->report->deepest++;
@@ -337,6 +341,7 @@ static bool try_state(struct explore *explore, struct level *level, bool deeper)
 		next = level->candidate[match];
 		if (!try_level(explore, &next, below))
 			return false;
+		machine = met;
 	}
 	explore->depth--;
 	return true;

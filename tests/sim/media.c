@@ -11,6 +11,7 @@
 #define LINES		((MEDIA_SIZE + LINE - 1) / LINE)
 
 _Thread_local uint32_t media_actor;
+uint64_t media_sum;
 
 static char *base;
 static struct media_trace *current;
@@ -120,6 +121,7 @@ static void change_word(struct media_event *event, uint32_t word, uint64_t is)
 	event->count++;
 	if (current->watched)
 		shadow_word(word, is);
+	media_count(word, *at, is);
 	/* As the library does it: other threads may look at the word. */
 	__atomic_store_n(at, is, __ATOMIC_RELEASE);
 }

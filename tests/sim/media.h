@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "machine/disk.h"
+#include "random.h"
 
 #define MEDIA_SEGMENTS		2u
 #define MEDIA_SEGMENT_SIZE	(32ull << 20)	/* the smallest there is */
@@ -89,10 +90,26 @@ void media_fence(void);
  */
 bool media_is_recorded(uint64_t *ret_offset);
 
+/*
+ * The same whenever the medium holds the same: a sum over its words, of which each
+ * change takes one and adds another.
+ */
+extern uint64_t media_sum;
+
+static inline void media_count(uint32_t word, uint64_t was, uint64_t is)
+{
+	const uint64_t place = (word + 1ull) * 0x9e3779b97f4a7c15ull;
+
+	media_sum += random_mix(is ^ place) - random_mix(was ^ place);
+}
+
 /* A word set without a trace, for states. */
 static inline void media_poke(uint32_t word, uint64_t value)
 {
-	((uint64_t *)media_base())[word] = value;
+	uint64_t *at = (uint64_t *)media_base() + word;
+
+	media_count(word, *at, value);
+	*at = value;
 }
 
 /* "segment 0, table, block 513" */

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 #include "core/handle.h"
 #include "machine/machine.h"
 #include "support/invariant.h"
@@ -467,13 +469,22 @@ static bool judge(struct oracle *oracle, const struct model *candidate,
 bool oracle_judge(struct oracle *oracle, const struct model *candidate,
 		  uint32_t count, uint32_t *ret_match)
 {
+	uint64_t question = XXH3_64bits_withSeed(candidate, count * sizeof(*candidate),
+						 media_sum);
+	struct oracle_verdict *verdict = &oracle->verdict[question % ORACLE_VERDICTS];
 	bool fine;
 
+	if (count && verdict->question == question) {
+		*ret_match = verdict->match;
+		return true;
+	}
 	oracle->wrong[0] = '\0';
 	oracle->states++;
 	media_begin(&oracle->trace, false);
 	fine = judge(oracle, candidate, count, ret_match);
 	media_end(&oracle->trace);
 	media_rewind(&oracle->trace);
+	if (fine)
+		*verdict = (struct oracle_verdict) { question, *ret_match };
 	return fine;
 }

@@ -8,10 +8,19 @@
 
 #include "world.h"
 
+#define ORACLE_VERDICTS	(1u << 15)
+
+/* What was judged, and found to be fine. */
+struct oracle_verdict {
+	uint64_t question;		/* a hash: the medium, and what it may be */
+	uint32_t match;
+};
+
 struct oracle {
 	uint32_t segments;		/* of pools that a create makes */
 	uint64_t opens;			/* recoveries so far */
-	uint64_t states;
+	uint64_t states;		/* that were judged, each once */
+	struct oracle_verdict verdict[ORACLE_VERDICTS];	/* the last by its hash */
 	struct media_trace trace;	/* of the recovery, to take it back */
 	struct model seen;
 	struct model again;
@@ -32,7 +41,8 @@ void oracle_difference(const struct model *expected, const struct model *seen,
 
 /*
  * Recover the medium, which is then as it was, and find out which candidate it
- * was. False: none, or recovery is wrong in another way.
+ * was. False: none, or recovery is wrong in another way. A recovery depends on the
+ * medium alone, so one that holds the same and may be the same is not recovered again.
  */
 bool oracle_judge(struct oracle *oracle, const struct model *candidate,
 		  uint32_t count, uint32_t *ret_match);

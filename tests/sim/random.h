@@ -5,13 +5,16 @@
 
 #include <stdint.h>
 
-static inline uint64_t random_next(uint64_t *state)
+static inline uint64_t random_mix(uint64_t z)
 {
-	uint64_t z = *state += 0x9e3779b97f4a7c15ull;
-
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
 	return z ^ z >> 31;
+}
+
+static inline uint64_t random_next(uint64_t *state)
+{
+	return random_mix(*state += 0x9e3779b97f4a7c15ull);
 }
 
 static inline uint64_t random_below(uint64_t *state, uint64_t limit)
