@@ -44,9 +44,9 @@ extern "C" {
 #define DAXPIN_BLOCK_SIZE	4096u
 #define DAXPIN_CHUNK_SIZE	(2u << 20)
 #define DAXPIN_SEGMENT_MIN	(32u << 20)
-#define DAXPIN_SEGMENT_MAX	(512u << 20)
-#define DAXPIN_SEGMENT_DEFAULT	(256u << 20)
-#define DAXPIN_SEGMENTS_MAX	4096u
+#define DAXPIN_SEGMENT_MAX	(1024u << 20)
+#define DAXPIN_SEGMENT_DEFAULT	(256u << 20)	/* more in a pool of over 64 GiB */
+#define DAXPIN_SEGMENTS_MAX	16384u
 #define DAXPIN_HOLDS_MAX	262143u		/* at one time, per extent */
 #define DAXPIN_OPS_MAX		248u		/* operations per publish */
 #define DAXPIN_ROOTS_MAX	1024u

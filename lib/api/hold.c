@@ -247,7 +247,8 @@ static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 	uint32_t count = 0;
 
 	/* Blocks within an extent have free leases. */
-	for (uint64_t b = first + DP_CHUNK_BLOCKS; b < end; b++) {
+	for (uint64_t b = first + dp_geometry_meta_blocks(&pool->media.geometry);
+	     b < end; b++) {
 		view = dp_lease_look(&pool->leases, b);
 		if (!view.count)
 			continue;

@@ -114,8 +114,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.need_flushed = copy->flags & DAXPIN_POOL_NEED_FLUSHED,
 		.granularity = copy->granularity,
 		.pool_size = copy->pool_size,
-		.segment_size = copy->segment_size ? copy->segment_size :
-				DAXPIN_SEGMENT_DEFAULT,
+		.segment_size = copy->segment_size,
 		.patience = {
 			.deadline_ns = copy->deadline_ns,
 			.progress = copy->progress || copy->log ?

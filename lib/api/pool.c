@@ -14,6 +14,7 @@ static_assert(DAXPIN_BLOCK_SIZE == DP_BLOCK_SIZE, "public and media");
 static_assert(DAXPIN_CHUNK_SIZE == DP_CHUNK_SIZE, "public and media");
 static_assert(DAXPIN_SEGMENT_MIN == DP_SEGMENT_SIZE_MIN, "public and media");
 static_assert(DAXPIN_SEGMENT_MAX == DP_SEGMENT_SIZE_MAX, "public and media");
+static_assert(DAXPIN_SEGMENT_DEFAULT == DP_SEGMENT_SIZE_DEFAULT, "public and media");
 static_assert(DAXPIN_SEGMENTS_MAX == DP_SEGMENTS_MAX, "public and media");
 static_assert(DAXPIN_HOLDS_MAX == DP_COUNT_MAX, "public and lease");
 static_assert(DAXPIN_OPS_MAX == DP_LANE_ENTRIES, "public and media");

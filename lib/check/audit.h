@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Checks lanes, roots and descriptor tables as they will be once the open lanes
- * are applied: audit_lanes.c, audit_roots.c and audit_tables.c, in this order.
+ * are applied: audit_lanes.c, audit_roots.c, audit_pages.c and audit_tables.c, in this
+ * order.
  */
 #ifndef DP_AUDIT_H
 #define DP_AUDIT_H
@@ -30,6 +31,7 @@ struct dp_audit {
 	uint32_t roots;
 	/* Of the segment that the image looks at. */
 	struct dp_table table;
+	struct dp_pages pages;		/* of the table */
 	struct dp_bits bits;
 	uint32_t next_gen;		/* above all of the table's; 0: not known */
 	uint32_t inner_begin, inner_end;	/* words not reported yet */
@@ -58,6 +60,10 @@ int dp_audit_roots(struct dp_audit *audit);
 /* The table of a segment of `size` bytes, without where it can be read. */
 struct dp_table dp_audit_table_of(const struct dp_audit *audit, uint32_t index,
 				  uint64_t size);
+/* Make audit->table that of the segment that the image is at; no page is used yet. */
+void dp_audit_begin_table(struct dp_audit *audit, uint64_t size);
+/* After the lanes were applied: find out which pages of audit->table are used. */
+int dp_audit_pages(struct dp_audit *audit);
 /* Apply the open lanes to the image's copy of the segment that it is at. */
 void dp_audit_apply_lanes(struct dp_audit *audit);
 /* The first root that names the block, or NULL. */

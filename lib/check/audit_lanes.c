@@ -22,9 +22,9 @@ static bool is_word(const struct dp_audit *audit,
 		return false;
 	size = dp_geometry_size(&audit->geometry, index);
 	table = dp_audit_table_of(audit, index, size);
-	if (offset < DP_COPY_OFFSET)
+	if (dp_table_has(&table, offset))
 		return dp_table_accepts(&table, offset, entry->value);
-	if (offset < DP_CHUNK_SIZE)
+	if (offset < dp_geometry_meta_size(&audit->geometry))
 		return !index && dp_roots_accept(&roots, offset, entry->value);
 	return offset < size;
 }
@@ -146,7 +146,8 @@ void dp_audit_apply_lanes(struct dp_audit *audit)
 	struct dp_image *image = audit->report->image;
 
 	dp_lanes_patch(&audit->lanes, image->index *
-		       audit->super->segment_size, DP_CHUNK_SIZE, image->copy);
+		       audit->super->segment_size,
+		       dp_geometry_meta_size(&audit->geometry), image->copy);
 }
 
 int dp_audit_lanes(struct dp_audit *audit)

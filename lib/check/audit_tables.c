@@ -34,8 +34,10 @@ struct dp_table dp_audit_table_of(const struct dp_audit *audit, uint32_t index,
 				uint64_t size)
 {
 	return (struct dp_table) {
+		.offset = dp_layout_table_offset(audit->geometry.segment_size),
 		.first_block = dp_geometry_begin(&audit->geometry, index) >>
 			       DP_BLOCK_SHIFT,
+		.begin = dp_geometry_meta_blocks(&audit->geometry),
 		.blocks = size >> DP_BLOCK_SHIFT,
 		.segment = index,
 		.seed = audit->seed,
@@ -47,9 +49,13 @@ struct dp_table dp_audit_table_of(const struct dp_audit *audit, uint32_t index,
 static bool audit_decode(const struct dp_audit *audit, uint32_t block,
 			 struct dp_word *ret_word)
 {
-	const char *from = audit->report->image->copy + dp_word_offset(block);
+	const char *from = audit->report->image->copy +
+			   dp_table_word_offset(&audit->table, block);
 	uint64_t raw;
 
+	*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
+	if (!dp_pages_is_used(&audit->pages, block / DP_PAGE_WORDS))
+		return true;
 	memcpy(&raw, from, sizeof(raw));
 	return dp_word_decode(audit->seed, audit->table.first_block + block,
 			      raw, ret_word);
@@ -62,7 +68,7 @@ static uint32_t next_gen(struct dp_audit *audit)
 
 	if (audit->next_gen)
 		return audit->next_gen;
-	for (uint32_t b = DP_CHUNK_BLOCKS; b < audit->table.blocks; b++)
+	for (uint32_t b = audit->table.begin; b < audit->table.blocks; b++)
 		if (audit_decode(audit, b, &word) && word.gen > audit->next_gen)
 			audit->next_gen = word.gen;
 	audit->next_gen++;
@@ -90,8 +96,16 @@ static int patch_free(struct dp_audit *audit, uint32_t block, uint32_t gen)
 					      DP_KIND_FREE, 1,
 					      gen & DP_WORD_GEN_MASK });
 
-	return dp_report_patch(audit->report, dp_word_offset(block), &raw,
+	return dp_report_patch(audit->report,
+			       dp_table_word_offset(&audit->table, block), &raw,
 			       sizeof(raw));
+}
+
+static bool audit_is_unreadable(const struct dp_audit *audit, uint32_t block)
+{
+	return dp_image_is_unreadable(audit->report->image,
+				      dp_table_word_offset(&audit->table, block),
+				      8);
 }
 
 /* All words of [begin, end) that can be read and do not check out. */
@@ -102,8 +116,7 @@ static int patch_bad_words(struct dp_audit *audit, uint32_t begin, uint32_t end)
 
 	for (uint32_t b = begin; !ret && b < end; b++)
 		if (!audit_decode(audit, b, &word) &&
-		    !dp_image_is_unreadable(audit->report->image,
-					    dp_word_offset(b), 8))
+		    !audit_is_unreadable(audit, b))
 			ret = patch_free(audit, b, fresh_gen(audit, b));
 	return ret;
 }
@@ -130,7 +143,7 @@ static struct daxpin_finding table_finding(const struct dp_audit *audit,
 		.severity = DAXPIN_SEVERITY_DAMAGE,
 		.cure = DAXPIN_CURE_LOSSY,
 		.segment = audit->table.segment,
-		.offset = dp_word_offset(block),
+		.offset = dp_table_word_offset(&audit->table, block),
 		.length = sizeof(uint64_t),
 	};
 }
@@ -139,8 +152,7 @@ static struct daxpin_finding table_finding(const struct dp_audit *audit,
 static bool is_unreadable(const struct dp_audit *audit, uint32_t block,
 			  struct daxpin_finding *finding)
 {
-	if (!dp_image_is_unreadable(audit->report->image,
-				    dp_word_offset(block), 8))
+	if (!audit_is_unreadable(audit, block))
 		return false;
 	finding->cure = DAXPIN_CURE_NONE;
 	finding->remedy = NULL;
@@ -288,17 +300,18 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 	return 0;
 }
 
-/* Chunk 0 is no space, and what has no backing store is nobody's (D9). */
+/* Metadata is no space, nor is what has no backing store (D9). */
 static void take_chunks(struct dp_audit *audit, uint32_t chunks)
 {
 	const uint8_t *chunk = audit->report->image->chunk;
+	uint32_t meta = dp_geometry_meta_chunks(&audit->geometry);
 
 	for (uint32_t i = 0; i < chunks; i++) {
-		if (i && chunk[i] & DP_CHUNK_BACKED)
+		if (i >= meta && chunk[i] & DP_CHUNK_BACKED)
 			continue;
 		dp_bits_take(&audit->bits, i * DP_CHUNK_BLOCKS,
 			      DP_CHUNK_BLOCKS);
-		if (i)
+		if (i >= meta)
 			audit->report->summary.hole_bytes += DP_CHUNK_SIZE;
 	}
 }
@@ -324,7 +337,7 @@ static int audit_bad(struct dp_audit *audit, uint64_t size)
 		.structure = DAXPIN_STRUCTURE_DATA,
 		.segment = audit->table.segment,
 	};
-	uint64_t at = DP_CHUNK_SIZE;
+	uint64_t at = dp_geometry_meta_size(&audit->geometry);
 	struct dp_bad_run run;
 	int ret = 0;
 
@@ -360,14 +373,16 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 	uint64_t bad_bytes, quarantined;
 	int ret;
 
-	audit->table = dp_audit_table_of(audit, image->index, size);
-	audit->next_gen = 0;
+	dp_audit_begin_table(audit, size);
 	ret = dp_bits_init(&audit->bits, audit->table.blocks);
 	if (ret)
 		return ret;
 	take_chunks(audit, size >> DP_CHUNK_SHIFT);
 	dp_audit_apply_lanes(audit);
-	ret = dp_table_scan_copy(&audit->table, image->copy, &visitor);
+	ret = dp_audit_pages(audit);
+	if (!ret)
+		ret = dp_table_scan_copy(&audit->table, image->copy +
+					 audit->table.offset, &visitor);
 	if (!ret)
 		ret = tell_inner_words(audit);
 	bad_bytes = summary->bad_bytes;
@@ -382,16 +397,4 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 				      bad_bytes;
 	dp_bits_fini(&audit->bits);
 	return ret;
-}
-
-bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size)
-{
-	struct dp_word word;
-	uint32_t found = 0;
-
-	audit->table = dp_audit_table_of(audit, audit->report->image->index, size);
-	for (uint32_t b = DP_CHUNK_BLOCKS; b < audit->table.blocks; b++)
-		found += audit_decode(audit, b, &word);
-	/* By chance it is one word in 65536 or fewer. */
-	return found > audit->table.blocks / 2;
 }

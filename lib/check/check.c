@@ -54,7 +54,7 @@ static struct daxpin_finding check_found_page(const struct walk *walk, int page)
 						    DAXPIN_SEVERITY_DAMAGE);
 
 	finding.offset = dp_super_offset[page];
-	finding.length = DP_BLOCK_SIZE;
+	finding.length = DP_SUPER_SIZE;
 	return finding;
 }
 
@@ -536,12 +536,14 @@ static int check_note_blocks(struct walk *walk, uint64_t size)
 {
 	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,
 						    DAXPIN_SEVERITY_NOTE);
+	const struct dp_geometry *geometry = &walk->image->pool.geometry;
 	bool fsdax = walk->image->pool.source.kind == DP_SOURCE_FSDAX;
 	uint64_t shared = check_chunks_with(walk, size, DP_CHUNK_SHARED);
 	uint64_t sparse = check_chunks_with(walk, size, DP_CHUNK_WANTED);
 	int ret = 0;
 
-	sparse += !(walk->image->chunk[0] & DP_CHUNK_BACKED);
+	for (uint32_t i = 0; i < dp_geometry_meta_chunks(geometry); i++)
+		sparse += !(walk->image->chunk[i] & DP_CHUNK_BACKED);
 	if (sparse) {
 		finding.cure = DAXPIN_CURE_OPEN;
 		finding.remedy = "the next open for writing allocates them, and loses nothing";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One segment at a time: a pool has up to 4096, and each has 2 MiB of metadata.
+ * One segment at a time: a pool has up to 16384, and each has 2 or 4 MiB of metadata.
  * What is read goes through the kernel into a private copy, so poison is an
  * error, and a page that has it is known as unreadable and shown as zeroes, of
  * which nothing checks out (D6).
@@ -47,7 +47,7 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 						  request->errmsg);
-	image->copy = ret ? NULL : malloc(DP_CHUNK_SIZE);
+	image->copy = ret ? NULL : malloc(DP_META_SIZE_MAX);
 	if (!ret && !image->copy)
 		ret = -ENOMEM;
 	if (ret)
@@ -81,21 +81,30 @@ static int image_read_supers(struct dp_image *image)
 	int ret = 0;
 
 	memset(image->unreadable, 0, sizeof(image->unreadable));
-	memset(image->copy, 0, DP_CHUNK_SIZE);
-	for (int i = 0; !ret && i < 2; i++)
-		ret = image_read_page(image, dp_super_offset[i]);
+	memset(image->copy, 0, DP_META_SIZE_MAX);
+	for (int i = 0; !ret && i < 4; i++)
+		ret = image_read_page(image, dp_super_offset[i / 2] +
+					     i % 2 * DP_BLOCK_SIZE);
 	return ret;
 }
 
-static int image_read_chunk(struct dp_image *image)
+/* What is mapped and copied of a segment's file; size 0: only its superblocks. */
+static uint64_t image_meta_size(const struct dp_image *image, uint64_t size)
 {
-	int ret = dp_bad_read(&image->view, 0, image->copy, DP_CHUNK_SIZE);
+	return size ? dp_geometry_meta_size(&image->pool.geometry) :
+		      DP_CHUNK_SIZE;
+}
+
+static int image_read_meta(struct dp_image *image)
+{
+	uint64_t size = dp_geometry_meta_size(&image->pool.geometry);
+	int ret = dp_bad_read(&image->view, 0, image->copy, size);
 
 	memset(image->unreadable, 0, sizeof(image->unreadable));
 	if (ret != -EIO)
 		return ret;
 	ret = 0;
-	for (uint64_t at = 0; !ret && at < DP_CHUNK_SIZE; at += DP_BLOCK_SIZE)
+	for (uint64_t at = 0; !ret && at < size; at += DP_BLOCK_SIZE)
 		ret = image_read_page(image, at);
 	return ret;
 }
@@ -191,7 +200,8 @@ static int image_map_file(struct dp_image *image, uint64_t size,
 		ret = dp_source_chunks(&image->pool.source, image->segment_fd,
 				       length, image->chunk, errmsg);
 	if (!ret)
-		ret = image_map_range(image, DP_CHUNK_SIZE, errmsg);
+		ret = image_map_range(image, image_meta_size(image, size),
+				      errmsg);
 	if (!ret)
 		ret = dp_bad_of_file(&image->pool.bad, image->segment_fd,
 				     length, &image->bad);
@@ -239,7 +249,7 @@ int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 	else
 		ret = image_map_file(image, size, errmsg);
 	if (!ret)
-		ret = size ? image_read_chunk(image) : image_read_supers(image);
+		ret = size ? image_read_meta(image) : image_read_supers(image);
 	if (ret)
 		image_end_segment(image);
 	return ret;
@@ -250,9 +260,9 @@ void dp_image_super(const struct dp_image *image,
 {
 	for (int i = 0; i < 2; i++) {
 		memcpy(ret_halves->half[i], image->copy + dp_super_offset[i],
-		       DP_BLOCK_SIZE);
+		       DP_SUPER_SIZE);
 		ret_halves->error[i] = dp_image_is_unreadable(
-			image, dp_super_offset[i], DP_BLOCK_SIZE) ? -EIO : 0;
+			image, dp_super_offset[i], DP_SUPER_SIZE) ? -EIO : 0;
 	}
 }
 
@@ -261,7 +271,7 @@ bool dp_image_is_unreadable(const struct dp_image *image, uint64_t offset,
 {
 	bool found = false;
 
-	assert(size && offset + size <= DP_CHUNK_SIZE);
+	assert(size && offset + size <= DP_META_SIZE_MAX);
 	for (uint64_t i = offset / DP_BLOCK_SIZE;
 	     i <= (offset + size - 1) / DP_BLOCK_SIZE; i++)
 		found |= image->unreadable[i];

@@ -10,19 +10,20 @@
 #include "media/super.h"
 #include "pool/pool.h"
 
-#define DP_IMAGE_PAGES	(DP_CHUNK_SIZE / DP_BLOCK_SIZE)
+#define DP_IMAGE_PAGES	(DP_META_SIZE_MAX / DP_BLOCK_SIZE)
 
 struct dp_image {
-	struct dp_pool pool;		/* found and locked, none of it mapped */
+	struct dp_pool pool;		/* found and locked, none of it mapped; its
+					   geometry is there when a size is given */
 	struct dp_patience *patience;	/* for the locks of later segments */
 	uint8_t uuid[16];		/* of the pool that is meant; 0: any */
 	/* The segment that is looked at. */
 	uint32_t index;
 	struct dp_file own;		/* of a later segment */
 	int segment_fd;			/* its, or the first's; -1: none */
-	struct dp_map map;		/* the device, or the file's chunk 0 */
+	struct dp_map map;		/* the device, or the file's metadata */
 	char *base;			/* of the segment, mapped */
-	char *copy;			/* chunk 0; unreadable pages are zeroes */
+	char *copy;			/* the metadata; unreadable pages are zeroes */
 	bool unreadable[DP_IMAGE_PAGES];
 	struct dp_bad bad;		/* of the segment */
 	struct dp_bad_view view;	/* for reading it */
@@ -45,7 +46,7 @@ int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 void dp_image_super(const struct dp_image *image,
 		    struct dp_super_halves *ret_halves);
 
-/* Is any page of that range of chunk 0 unreadable? */
+/* Is any page of that range of the metadata unreadable? */
 bool dp_image_is_unreadable(const struct dp_image *image, uint64_t offset,
 			    uint64_t size);
 

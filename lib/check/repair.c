@@ -56,21 +56,36 @@ static int repair_go_to(struct dp_image *image, uint32_t segment,
 						 segment), errmsg);
 }
 
+/* Of the metadata's chunks: BACKED if all are, SHARED if any is. */
+static uint8_t repair_meta_flags(const struct dp_image *image)
+{
+	uint8_t all = DP_CHUNK_BACKED, any = 0;
+
+	for (uint32_t i = 0;
+	     i < dp_geometry_meta_chunks(&image->pool.geometry); i++) {
+		all &= image->chunk[i];
+		any |= image->chunk[i];
+	}
+	return all | (any & DP_CHUNK_SHARED);
+}
+
 /* A store to a hole, or to a block that is shared, needs space: where there is none
  * it is a SIGBUS. So before the first one. */
 static int repair_give_blocks(struct dp_image *image,
 			      struct dp_patience *patience,
 			      const struct dp_errmsg *errmsg)
 {
+	const struct dp_geometry *geometry = &image->pool.geometry;
+	uint64_t size = dp_geometry_meta_size(geometry);
 	struct dp_blocks blocks = {
-		.patience = patience, .total_bytes = DP_CHUNK_SIZE,
+		.patience = patience, .total_bytes = size,
 	};
 	const struct dp_source *source = &image->pool.source;
 	struct dp_blocks_range range = {
-		.fd = image->segment_fd, .size = DP_CHUNK_SIZE,
+		.fd = image->segment_fd, .size = size,
 		.mapped = source->kind == DP_SOURCE_SHMEM ? image->base : NULL,
 	};
-	uint8_t flags = image->chunk[0];
+	uint8_t flags = repair_meta_flags(image);
 	int ret = 0;
 
 	if (source->kind == DP_SOURCE_FSDAX && flags & DP_CHUNK_SHARED)
@@ -79,9 +94,10 @@ static int repair_give_blocks(struct dp_image *image,
 		ret = dp_blocks_allocate(&blocks, range);
 	if (ret)
 		return dp_fail(errmsg, ret,
-			       "segment %u of %s: its metadata (2 MiB) are in a hole or shared by a reflink, and cannot be given blocks: %s",
-			       image->index, source->path, strerror(-ret));
-	image->chunk[0] = DP_CHUNK_BACKED;
+			       "segment %u of %s: its metadata (%llu MiB) are in a hole or shared by a reflink, and cannot be given blocks: %s",
+			       image->index, source->path,
+			       (unsigned long long)size >> 20, strerror(-ret));
+	memset(image->chunk, DP_CHUNK_BACKED, dp_geometry_meta_chunks(geometry));
 	return 0;
 }
 

@@ -23,9 +23,9 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 					  memory_order_relaxed);
 		return ret;
 	}
-	/* A segment's chunk 0 is metadata: recover.c took it. */
+	/* A segment's metadata is no space: recover.c took it. */
 	assert((block & ((1ull << dp_leases_shift(&pool->leases)) - 1)) >=
-	       DP_CHUNK_BLOCKS);
+	       dp_geometry_meta_blocks(&pool->media.geometry));
 	if (zero)
 		dp_persist_zero(&pool->media.persist, pool->media.geometry.base +
 				(block << DP_BLOCK_SHIFT),

@@ -9,7 +9,8 @@
 static inline uint64_t dp_allocate_max(const struct daxpin_pool *pool)
 {
 	/* Only the last segment may be shorter than the first. */
-	return dp_geometry_blocks(&pool->media.geometry, 0) - DP_CHUNK_BLOCKS;
+	return dp_geometry_blocks(&pool->media.geometry, 0) -
+	       dp_geometry_meta_blocks(&pool->media.geometry);
 }
 
 /*

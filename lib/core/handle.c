@@ -29,6 +29,19 @@ bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 	       (ret_view->life & DP_ROOT_GEN_MASK) == word.gen;
 }
 
+int dp_refuse_name(struct dp_leases *leases, struct dp_handle handle)
+{
+	struct dp_lease_view view = dp_lease_look(leases, handle.block);
+
+	if (view.life != handle.life || view.state == DP_STATE_FREE)
+		return -ESTALE;
+	if (view.state == DP_STATE_RETIRED)
+		return -EALREADY;
+	if (view.state != DP_STATE_LIVE)
+		return -EINVAL;
+	return view.publishing ? -EBUSY : 0;
+}
+
 int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	     uint64_t *length)
 {

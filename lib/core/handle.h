@@ -87,7 +87,7 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 	uint64_t in_segment = block & ((1ull << shift) - 1);
 
 	if (extent.addr % DP_BLOCK_SIZE || block >= dp_leases_blocks(&pool->leases) ||
-	    in_segment < DP_CHUNK_BLOCKS ||
+	    in_segment < dp_geometry_meta_blocks(&pool->media.geometry) ||
 	    in_segment >= dp_geometry_blocks(&pool->media.geometry,
 					     block >> shift))
 		return -EINVAL;
@@ -114,6 +114,8 @@ int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 /* Is the extent that a root names there? Then its lease. */
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 		 struct dp_lease_view *ret_view);
+/* Why a root cannot come to name an extent as it is now; 0: it can. */
+int dp_refuse_name(struct dp_leases *leases, struct dp_handle handle);
 static inline struct daxpin_extent dp_extent(const struct daxpin_pool *pool,
 					     uint64_t block, uint64_t life)
 {

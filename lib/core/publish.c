@@ -43,7 +43,6 @@
  * A root counts in the word of the extent that it names, from before its claim
  * is complete until it names another. RETIRE claims, then reads that count;
  * ROOT counts, then looks for a claim: they cannot both miss the other (D14).
- *
  * tests/model/root.pml searches the interleavings of roots and claims.
  */
 #include <errno.h>
@@ -102,13 +101,21 @@ struct batch {
 
 /* ------------------------------------------------------------ which words */
 
+static const struct dp_table *publish_table(const struct daxpin_pool *pool,
+					    uint64_t block, uint32_t *ret_block)
+{
+	return dp_segment_table(&pool->media.segments,
+				dp_segment_of(pool, block, ret_block));
+}
+
 static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
 						   const struct step *step)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
 	uint64_t gen = step->handle.life + 1;
-	uint32_t in_segment;
-	uint32_t segment = dp_segment_of(pool, step->handle.block, &in_segment);
+	uint32_t block;
+	const struct dp_table *table = publish_table(pool, step->handle.block,
+						     &block);
 
 	if (step->op->type == DAXPIN_OP_KEEP) {
 		gen = step->handle.life;
@@ -119,18 +126,16 @@ static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
 		assert(word.blocks);
 	}
 	word.gen = gen & DP_WORD_GEN_MASK;
-	return dp_table_change(dp_segment_table(&pool->media.segments, segment),
-			       in_segment, word);
+	return dp_table_change(table, block, word);
 }
 
 /* Where a block's descriptor stands: what orders and finds KEEP and RETIRE. */
 static uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment;
-	uint32_t segment = dp_segment_of(pool, block, &in_segment);
+	const struct dp_table *table = publish_table(pool, block, &in_segment);
 
-	return dp_geometry_begin(&pool->media.geometry, segment) +
-	       dp_word_offset(in_segment);
+	return dp_table_word_addr(table, in_segment);
 }
 
 static struct dp_root_word step_root_word(const struct step *step)
@@ -275,6 +280,16 @@ static int batch_begin(struct batch *batch, const struct daxpin_op *ops)
 	return ret;
 }
 
+/* D19: before a word of its page is stored, or committed to be. */
+static int step_use_page(struct daxpin_pool *pool, const struct step *step)
+{
+	uint32_t block;
+	const struct dp_table *table = publish_table(pool, step->handle.block,
+						     &block);
+
+	return dp_table_use(table, block);
+}
+
 static int step_claim_extent(struct batch *batch, struct step *step)
 {
 	bool keep = step->op->type == DAXPIN_OP_KEEP;
@@ -288,6 +303,9 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 	if (ret)
 		return ret;
 	step->has = HAS_CLAIM;
+	ret = keep ? step_use_page(batch->pool, step) : 0;
+	if (ret)
+		return ret;
 	step->change = step_descriptor_change(batch->pool, step);
 	/* The step is listed by this address already. */
 	assert(step->change.addr == addr);
@@ -302,21 +320,6 @@ static int step_is_kept_here(struct batch *batch, const struct step *step)
 	if (!other || other->handle.life != step->handle.life)
 		return 0;
 	return other->op->type == DAXPIN_OP_KEEP ? 1 : -EINVAL;
-}
-
-/* Why a root cannot name an extent that is not kept here; 0: it can. */
-static int publish_refuse_root(struct dp_leases *leases,
-			       const struct dp_handle *handle)
-{
-	struct dp_lease_view view = dp_lease_look(leases, handle->block);
-
-	if (view.life != handle->life || view.state == DP_STATE_FREE)
-		return -ESTALE;
-	if (view.state == DP_STATE_RETIRED)
-		return -EALREADY;
-	if (view.state != DP_STATE_LIVE)
-		return -EINVAL;
-	return view.publishing ? -EBUSY : 0;
 }
 
 /* A store to a block that is bad may be a SIGBUS, and what for? */
@@ -392,12 +395,12 @@ static int step_count_target(struct batch *batch, struct step *step)
 	if (ret < 0)
 		return ret;
 	if (!ret)
-		ret = publish_refuse_root(leases, &step->handle);
+		ret = dp_refuse_name(leases, step->handle);
 	if (ret < 0)
 		return ret;
 	dp_lease_add_root(leases, step->handle.block);
 	step->has |= HAS_ROOT;
-	return ret == 1 ? 0 : publish_refuse_root(leases, &step->handle);
+	return ret == 1 ? 0 : dp_refuse_name(leases, step->handle);
 }
 
 /* Roots may name an extent that is retired only if this batch changes them. */

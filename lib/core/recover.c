@@ -42,23 +42,25 @@ static int recover_mark_owner(struct daxpin_pool *pool)
 	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
 }
 
-/* Chunk 0 is metadata; chunks without backing store are nobody's (D9), unless a lane
- * has a word there. */
+/* The first chunks are metadata; those without backing store are no space (D9), unless
+ * a lane has a word there. */
 static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_segments *segments = &pool->media.segments;
 	uint32_t chunks = dp_geometry_chunks(&pool->media.geometry, index);
+	uint32_t meta = dp_geometry_meta_chunks(&pool->media.geometry);
 
 	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
 		uint8_t flags = dp_segment_chunk(segments, index, chunk);
+		bool space = chunk >= meta;
 
 		pool->unaligned_chunks += !(flags & DP_CHUNK_ALIGNED);
 		pool->shared_chunks += !!(flags & DP_CHUNK_SHARED);
 		pool->sparse_chunks += !(flags & DP_CHUNK_BACKED) &&
-				       (!chunk || flags & DP_CHUNK_WANTED);
-		if (chunk && flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
+				       (!space || flags & DP_CHUNK_WANTED);
+		if (space && flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
 			continue;
-		if (chunk)
+		if (space)
 			pool->jobs.holes.blocks += DP_CHUNK_BLOCKS;
 		dp_bits_clear(dp_spaces_bits(&pool->spaces, index),
 			      chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
@@ -99,10 +101,11 @@ struct rebuild {
 static int recover_quarantine_segment(struct daxpin_pool *pool, uint32_t index)
 {
 	uint32_t blocks = dp_geometry_blocks(&pool->media.geometry, index);
+	uint32_t meta = dp_geometry_meta_blocks(&pool->media.geometry);
 
 	assert(pool->media.degraded);
-	return dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index),
-				  DP_CHUNK_BLOCKS, blocks - DP_CHUNK_BLOCKS);
+	return dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index), meta,
+				  blocks - meta);
 }
 
 static int recover_extent(void *arg, uint32_t block, struct dp_word word)
@@ -165,7 +168,7 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 	const struct dp_bad *list = dp_segment_bad(&pool->media.segments,
 						   index);
 	uint64_t size = dp_geometry_size(&pool->media.geometry, index);
-	uint64_t at = DP_CHUNK_SIZE, bad = 0;
+	uint64_t at = dp_geometry_meta_size(&pool->media.geometry), bad = 0;
 	struct dp_bad_run run;
 	int ret = 0;
 
@@ -209,7 +212,8 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 	ret = dp_spaces_add(&pool->spaces, index, blocks);
 	if (ret)
 		return ret;
-	pool->usable_blocks += blocks - DP_CHUNK_BLOCKS;
+	pool->usable_blocks += blocks -
+			       dp_geometry_meta_blocks(&pool->media.geometry);
 	recover_take_chunks(pool, index);
 	return dp_epochs_is_foreign(&pool->media.epochs, index) ?
 	       recover_quarantine_segment(pool, index) :
@@ -222,15 +226,15 @@ static bool recover_is_word(struct daxpin_pool *pool,
 {
 	uint64_t index = entry->addr / pool->media.geometry.segment_size;
 	uint64_t offset = entry->addr % pool->media.geometry.segment_size;
-	const struct dp_segments *segments = &pool->media.segments;
+	const struct dp_table *table;
 
 	if (entry->addr % 8 || index >= pool->media.geometry.segments ||
 	    dp_epochs_is_foreign(&pool->media.epochs, index))
 		return false;
-	if (offset < DP_COPY_OFFSET)
-		return dp_table_accepts(dp_segment_table(segments, index),
-					offset, entry->value);
-	if (offset < DP_CHUNK_SIZE)
+	table = dp_segment_table(&pool->media.segments, index);
+	if (dp_table_has(table, offset))
+		return dp_table_accepts(table, offset, entry->value);
+	if (offset < dp_geometry_meta_size(&pool->media.geometry))
 		return !index && dp_roots_accept(&pool->roots, offset,
 						 entry->value);
 	return offset < dp_geometry_size(&pool->media.geometry, index);
@@ -245,7 +249,8 @@ static void recover_want_word(struct daxpin_pool *pool,
 	uint32_t chunk = offset >> DP_CHUNK_SHIFT;
 	uint8_t flags = dp_segment_chunk(&pool->media.segments, index, chunk);
 
-	if (!(flags & DP_CHUNK_BACKED) && chunk)
+	if (!(flags & DP_CHUNK_BACKED) &&
+	    chunk >= dp_geometry_meta_chunks(&pool->media.geometry))
 		dp_segment_set_chunk(&pool->media.segments, index, chunk,
 				     flags | DP_CHUNK_WANTED);
 }
@@ -336,6 +341,20 @@ static int recover_init_directories(struct daxpin_pool *pool)
 			     &pool->media.persist);
 }
 
+/* Before the lanes: a word that one changes stands in a page in use. */
+static int recover_load_pages(struct daxpin_pool *pool,
+			      const struct dp_errmsg *errmsg)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < pool->media.geometry.segments; i++)
+		if (!dp_epochs_is_foreign(&pool->media.epochs, i))
+			ret = dp_table_load_pages(
+				dp_segment_table(&pool->media.segments, i),
+				pool->media.degraded, errmsg);
+	return ret;
+}
+
 /* Everything above the media, from the media. Changes nothing on it. */
 static int recover_rebuild(struct daxpin_pool *pool,
 			   const struct dp_errmsg *errmsg)
@@ -353,6 +372,8 @@ static int recover_rebuild(struct daxpin_pool *pool,
 			     &pool->events);
 	if (!ret)
 		ret = recover_init_directories(pool);
+	if (!ret)
+		ret = recover_load_pages(pool, errmsg);
 	if (!ret)
 		ret = recover_load_lanes(pool, errmsg);
 	for (uint32_t i = 0; !ret && i < segments; i++)

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The whole on-media format, version 2. docs/format.md describes it byte by
+ * The whole on-media format, version 3. docs/format.md describes it byte by
  * byte and changes with this file. Little-endian throughout; this library runs
  * on little-endian machines only (asserted below).
  *
- * Chunk 0 of every segment (2 MiB):
+ * Every segment begins with its metadata, in chunk 0 (2 MiB):
  *
- *	0x000000  superblock page: two alternating halves
- *	0x001000  descriptor table, words of blocks 512 and up (to 0x100000)
- *	0x100000  copy of the superblock page
- *	0x110000  root directory	(segment 0 only)
- *	0x120000  redo lanes		(segment 0 only)
- *	0x160000  zero, to the end of the chunk
+ *	0x000000  superblock: two alternating halves, a page each
+ *	0x002000  page bitmap of the descriptor table
+ *	0x010000  root directory	(segment 0 only)
+ *	0x020000  redo lanes		(segment 0 only)
+ *	0x060000  zero
+ *	0x0f0000  descriptor table, of segments up to 512 MiB
+ *	0x1f0000  copy of the superblock
+ *	0x1f2000  zero, to the end of the chunk
  *
- * The table has one 8-byte word per block of the segment. The words of chunk 0
- * itself are not needed: the superblock page stands in their place.
+ * The table has one 8-byte word per block of the segment, so a segment of 1 GiB
+ * has 2 MiB of it: its table is chunk 1. The words of the metadata's own blocks are
+ * not used.
  */
 #ifndef DP_LAYOUT_H
 #define DP_LAYOUT_H
@@ -31,19 +34,42 @@
 #define DP_CHUNK_SIZE		(1ull << DP_CHUNK_SHIFT)
 #define DP_CHUNK_BLOCKS		(DP_CHUNK_SIZE >> DP_BLOCK_SHIFT)
 #define DP_SEGMENT_SIZE_MIN	(32ull << 20)
-#define DP_SEGMENT_SIZE_MAX	(512ull << 20)
-#define DP_SEGMENTS_MAX		4096u
+#define DP_SEGMENT_SIZE_MAX	(1024ull << 20)
+#define DP_SEGMENT_SIZE_DEFAULT	(256ull << 20)
+#define DP_SEGMENTS_MAX		16384u
 
 #define DP_SUPER_OFFSET		0x000000ull
-#define DP_TABLE_OFFSET		0x000000ull	/* of block 0's word, unused */
-#define DP_COPY_OFFSET		0x100000ull
-#define DP_ROOTS_OFFSET		0x110000ull
-#define DP_LANES_OFFSET		0x120000ull
-#define DP_LANES_END		0x160000ull
+#define DP_SUPER_SIZE		(2 * DP_BLOCK_SIZE)
+#define DP_PAGES_OFFSET		0x002000ull
+#define DP_ROOTS_OFFSET		0x010000ull
+#define DP_LANES_OFFSET		0x020000ull
+#define DP_LANES_END		0x060000ull
+#define DP_TABLE_OFFSET		0x0f0000ull	/* of block 0's word, unused */
+#define DP_COPY_OFFSET		0x1f0000ull
+
+/* The largest segment whose table is in chunk 0. */
+#define DP_SMALL_SEGMENT_MAX	(512ull << 20)
+#define DP_META_SIZE_MAX	(2 * DP_CHUNK_SIZE)
+
+/*
+ * How much of a segment is metadata, and where its table begins. segment_size is the
+ * pool's: the last segment may be shorter, and is laid out as the others.
+ */
+static inline uint64_t dp_layout_meta_size(uint64_t segment_size)
+{
+	return segment_size > DP_SMALL_SEGMENT_MAX ? DP_META_SIZE_MAX :
+						     DP_CHUNK_SIZE;
+}
+
+static inline uint64_t dp_layout_table_offset(uint64_t segment_size)
+{
+	return segment_size > DP_SMALL_SEGMENT_MAX ? DP_CHUNK_SIZE :
+						     DP_TABLE_OFFSET;
+}
 
 /* ------------------------------------------------------- descriptor words */
 /*
- *	 63        36 35        20 19   17 16            0
+ *	 63        36 35        20 19   18 17            0
  *	+------------+------------+-------+---------------+
  *	| generation |   check    | kind  |  length - 1   |
  *	+------------+------------+-------+---------------+
@@ -59,9 +85,9 @@ enum dp_kind {
 	DP_KIND_SLAB = 3,
 };
 
-#define DP_WORD_LENGTH_BITS	17
-#define DP_WORD_KIND_SHIFT	17
-#define DP_WORD_KIND_MASK	7ull
+#define DP_WORD_LENGTH_BITS	18
+#define DP_WORD_KIND_SHIFT	18
+#define DP_WORD_KIND_MASK	3ull
 #define DP_WORD_CHECK_SHIFT	20
 #define DP_WORD_CHECK_MASK	0xffffull
 #define DP_WORD_GEN_SHIFT	36
@@ -80,6 +106,9 @@ uint64_t dp_word_encode(uint64_t seed, uint64_t block, struct dp_word word);
 /* Take a word apart. False: it does not check out for that block and pool. */
 bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 		    struct dp_word *ret_word);
+
+/* Words in a page of the table: those of the blocks of a chunk. */
+#define DP_PAGE_WORDS		(DP_BLOCK_SIZE / 8)
 
 /*
  * Where a block's word stands in the table, in bytes. Within each 4 KiB page
@@ -101,18 +130,41 @@ static inline uint64_t dp_word_block(uint64_t offset)
 	return page * 512 + ((slot & 7) << 6) + (slot >> 3);
 }
 
-static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE * 8 == DP_COPY_OFFSET,
-	      "the largest table ends where the copy begins");
-static_assert(DP_CHUNK_BLOCKS * 8 == DP_BLOCK_SIZE,
-	      "the superblock page replaces just chunk 0's words");
+static_assert(DP_TABLE_OFFSET + DP_SMALL_SEGMENT_MAX / DP_BLOCK_SIZE * 8 ==
+	      DP_COPY_OFFSET, "a table in chunk 0 ends where the copy begins");
+static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE * 8 == DP_CHUNK_SIZE,
+	      "the largest table is a chunk");
+static_assert(DP_CHUNK_BLOCKS == DP_PAGE_WORDS,
+	      "a page of the table has the words of a chunk");
 static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 	      1ull << DP_WORD_LENGTH_BITS, "a length fits its field");
+
+/* ------------------------------------------------------------- page bitmap */
+/*
+ * Which pages of the table are used: one bit a page, 47 of them in each word, and bit
+ * 47 always 1. Bits 48-63 are a check over the others, as that of the descriptor
+ * word of block i of the segment, for word i of the bitmap. A page whose bit is not
+ * set was never written since the pool was created: all its words are taken for
+ * FREE and generation 0, and its bytes mean nothing (D19).
+ */
+#define DP_PAGES_WORD_BITS	47u
+#define DP_PAGES_MAX		(DP_SEGMENT_SIZE_MAX / DP_CHUNK_SIZE)
+#define DP_PAGES_WORDS		((DP_PAGES_MAX + DP_PAGES_WORD_BITS - 1) / \
+				 DP_PAGES_WORD_BITS)
+
+/* block: index in the pool of the segment's block i. */
+uint64_t dp_pages_encode(uint64_t seed, uint64_t block, uint64_t bits);
+/* False: the word does not check out. */
+bool dp_pages_decode(uint64_t seed, uint64_t block, uint64_t raw,
+		     uint64_t *ret_bits);
+
+static_assert(DP_PAGES_WORDS * 8 <= DP_BLOCK_SIZE, "the bitmap is in one page");
 
 /* ------------------------------------------------------------- superblock */
 
 #define DP_MAGIC		"DAXPIN\r\n"
-#define DP_VERSION		2u
-#define DP_VERSION_DEVELOPMENT	1u	/* before the first release: refused */
+#define DP_VERSION		3u
+#define DP_VERSION_DEVELOPMENT	2u	/* up to it, before the first release: refused */
 #define DP_RDMA_CONTEXTS_MAX	20
 
 /* Of segment 0; the others have UNCLEAN alone. */
@@ -183,7 +235,7 @@ struct dp_file_id {
 	uint32_t zero;
 };
 
-/* One half of the superblock page. Segment 0's is the pool's; the others' say
+/* One half of the superblock, a page. Segment 0's is the pool's; the others' say
  * which segment of which pool they are, and which open wrote to them last. */
 struct dp_super {
 	char magic[8];
@@ -203,14 +255,15 @@ struct dp_super {
 	uint64_t pool_size;		/* of the medium; segment 0 only */
 	uint32_t index;			/* of this segment */
 	uint32_t segments;		/* bits set in segment_set */
-	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
+	uint64_t set_check;		/* XXH3 of segment_set */
 	struct dp_owner owner;		/* segment 0 only */
 	/* Segment 0 only, as the last open found it that found the pool closed. */
 	uint64_t nvdimms;		/* under the pool, a digest of their ids; 0:
 					   not known */
 	uint64_t dirty_shutdowns;	/* that they had counted together */
-	uint8_t zero[1072];
+	uint8_t zero[1576];
 	uint64_t check;			/* XXH3 of all the bytes before */
+	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
 };
 
 static_assert(sizeof(struct dp_rdma_context) == 12, "on media");
@@ -223,12 +276,16 @@ static_assert(offsetof(struct dp_super, file) == 56, "on media");
 static_assert(offsetof(struct dp_super, before_epoch) == 88, "on media");
 static_assert(offsetof(struct dp_super, segment_size) == 104, "on media");
 static_assert(offsetof(struct dp_super, index) == 128, "on media");
-static_assert(offsetof(struct dp_super, segment_set) == 136, "on media");
-static_assert(offsetof(struct dp_super, owner) == 648, "on media");
-static_assert(offsetof(struct dp_super, nvdimms) == 952, "on media");
-static_assert(offsetof(struct dp_super, zero) == 968, "on media");
+static_assert(offsetof(struct dp_super, set_check) == 136, "on media");
+static_assert(offsetof(struct dp_super, owner) == 144, "on media");
+static_assert(offsetof(struct dp_super, nvdimms) == 448, "on media");
+static_assert(offsetof(struct dp_super, zero) == 464, "on media");
 static_assert(offsetof(struct dp_super, check) == 2040, "on media");
-static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE / 2, "two halves a page");
+static_assert(offsetof(struct dp_super, segment_set) == 2048, "on media");
+static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE, "a page each");
+static_assert(2 * sizeof(struct dp_super) == DP_SUPER_SIZE &&
+	      DP_SUPER_OFFSET + DP_SUPER_SIZE == DP_PAGES_OFFSET,
+	      "the page bitmap follows the superblock");
 
 /* ------------------------------------------------- root directory, segment 0 */
 

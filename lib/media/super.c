@@ -9,9 +9,6 @@
 #include <errno.h>
 #include "media/super.h"
 
-static_assert(2 * sizeof(struct dp_super) == DP_BLOCK_SIZE,
-	      "a page is two halves");
-
 /*
  * The newer whole half, or NULL. One that stands where its sequence number does
  * not belong is none: the next change would be written over the newest.
@@ -40,12 +37,12 @@ static int super_read_halves(const struct dp_bad_view *view,
 {
 	for (int i = 0; i < 2; i++) {
 		int ret = dp_bad_read(view, dp_super_offset[i],
-				      ret_halves->half[i], DP_BLOCK_SIZE);
+				      ret_halves->half[i], DP_SUPER_SIZE);
 
 		if (ret && ret != -EIO)
 			return ret;
 		if (ret)
-			memset(ret_halves->half[i], 0, DP_BLOCK_SIZE);
+			memset(ret_halves->half[i], 0, DP_SUPER_SIZE);
 		ret_halves->error[i] = ret;
 	}
 	return 0;
@@ -83,7 +80,7 @@ int dp_super_check_version(const struct dp_super *super,
 {
 	if (super->version == DP_VERSION)
 		return 0;
-	if (super->version == DP_VERSION_DEVELOPMENT)
+	if (super->version <= DP_VERSION_DEVELOPMENT)
 		return dp_fail(errmsg, -EPROTONOSUPPORT,
 			       "the pool was made by a development version of daxpin, in format version %u, which this library does not read: copy the data out with the daxpin that made it, remove the files of the pool (or zero the first 2 MiB of the device), and create it again",
 			       super->version);
@@ -128,7 +125,7 @@ int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 	for (int i = 0; i < 2 && !tolerant; i++)
 		if (halves.error[i])
 			return dp_bad_fail(view, halves.error[i],
-					   dp_super_offset[i], DP_BLOCK_SIZE,
+					   dp_super_offset[i], DP_SUPER_SIZE,
 					   i ? "the superblock's copy" :
 					   "the superblock", errmsg);
 	verdict = dp_super_judge(&halves);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reading, judging and changing a segment's superblock: two alternating halves
- * in page 0, and two more in the copy.
+ * Reading, judging and changing a segment's superblock: two alternating halves,
+ * a page each, and two more in the copy. Below "page" means the first two.
  */
 #ifndef DP_SUPER_H
 #define DP_SUPER_H

@@ -9,18 +9,38 @@
 #include <stdlib.h>
 #include "media/table.h"
 
+static const struct dp_word word_free = { DP_KIND_FREE, 1, 0 };
+
 int dp_table_format(const struct dp_table *table)
 {
-	struct dp_word word = { DP_KIND_FREE, 1, 0 };
-
 	assert(table->blocks % DP_CHUNK_BLOCKS == 0);
-	for (uint32_t b = DP_CHUNK_BLOCKS; b < table->blocks; b++)
-		dp_persist_store(table->persist,
-				 table->base + dp_word_offset(b),
-				 dp_word_encode(table->seed,
-						table->first_block + b, word));
-	return dp_persist_flush(table->persist, table->base + DP_BLOCK_SIZE,
-				table->blocks * 8ull - DP_BLOCK_SIZE);
+	return dp_pages_format(table->pages);
+}
+
+/* dp_pages_begin() has it durable before the page counts as used. */
+static int table_format_page(const void *arg, uint32_t page)
+{
+	const struct dp_table *table = arg;
+	char *to = table->base + table->offset + page * DP_BLOCK_SIZE;
+	uint64_t first = table->first_block + page * DP_PAGE_WORDS;
+	uint64_t words[DP_PAGE_WORDS];
+
+	static_assert(sizeof(words) == DP_BLOCK_SIZE, "a page");
+	for (uint32_t i = 0; i < DP_PAGE_WORDS; i++)
+		words[dp_word_offset(i) / sizeof(words[0])] =
+			dp_word_encode(table->seed, first + i, word_free);
+	dp_persist_copy(table->persist, to, words, sizeof(words));
+	return dp_persist_flush(table->persist, to, sizeof(words));
+}
+
+int dp_table_use(const struct dp_table *table, uint32_t block)
+{
+	uint32_t page = block / DP_PAGE_WORDS;
+
+	assert(block >= table->begin && block < table->blocks);
+	if (dp_pages_is_used(table->pages, page))
+		return 0;
+	return dp_pages_begin(table->pages, page, table_format_page, table);
 }
 
 struct dp_lane_entry dp_table_change(const struct dp_table *table,
@@ -28,11 +48,11 @@ struct dp_lane_entry dp_table_change(const struct dp_table *table,
 {
 	uint64_t in_pool = table->first_block + block;
 
-	assert(block >= DP_CHUNK_BLOCKS);
+	assert(block >= table->begin);
 	assert(block + word.blocks <= table->blocks);
+	assert(dp_pages_is_used(table->pages, block / DP_PAGE_WORDS));
 	return (struct dp_lane_entry) {
-		.addr = (table->first_block << DP_BLOCK_SHIFT) +
-			dp_word_offset(block),
+		.addr = dp_table_word_addr(table, block),
 		.value = dp_word_encode(table->seed, in_pool, word),
 	};
 }
@@ -40,10 +60,15 @@ struct dp_lane_entry dp_table_change(const struct dp_table *table,
 bool dp_table_accepts(const struct dp_table *table, uint64_t offset,
 		      uint64_t value)
 {
-	uint64_t block = dp_word_block(offset);
 	struct dp_word word;
+	uint64_t block;
 
-	return block >= DP_CHUNK_BLOCKS && block < table->blocks &&
+	if (!dp_table_has(table, offset))
+		return false;
+	block = dp_word_block(offset - table->offset);
+	if (table->pages && !dp_pages_is_used(table->pages, block / DP_PAGE_WORDS))
+		return false;
+	return block >= table->begin &&
 	       dp_word_decode(table->seed, table->first_block + block, value,
 			      &word);
 }
@@ -79,14 +104,26 @@ static bool table_decode(const struct scan *scan, uint32_t block,
 			      ret_word);
 }
 
+/* That block, or the first one behind it whose word stands in a page in use. */
+static uint32_t table_next_used(const struct scan *scan, uint32_t block)
+{
+	uint32_t page = block / DP_PAGE_WORDS, used;
+
+	if (block >= scan->table->blocks)
+		return block;
+	used = dp_pages_next(scan->table->pages, page);
+	return used == page ? block : used * DP_PAGE_WORDS;
+}
+
 /* The first block from there on at which an extent begins. */
 static uint32_t table_next_head(const struct scan *scan, uint32_t block)
 {
 	struct dp_word word;
 
+	block = table_next_used(scan, block);
 	while (block < scan->table->blocks &&
 	       (!table_decode(scan, block, &word) || word.kind == DP_KIND_FREE))
-		block++;
+		block = table_next_used(scan, block + 1);
 	return block;
 }
 
@@ -118,7 +155,8 @@ static int table_scan_extent(const struct scan *scan, uint32_t block,
 	struct dp_word word;
 	int ret = 0;
 
-	for (uint32_t b = block + 1; !ret && b < end; b++) {
+	for (uint32_t b = table_next_used(scan, block + 1); !ret && b < end;
+	     b = table_next_used(scan, b + 1)) {
 		if (!table_decode(scan, b, &word)) {
 			ret = table_tell_damage(scan, DP_TABLE_INNER_WORD, b, b,
 						b + 1);
@@ -163,51 +201,178 @@ int dp_table_scan_copy(const struct dp_table *table, const char *copy,
 		       const struct dp_table_visitor *visitor)
 {
 	const struct scan scan = { table, copy, visitor };
-	uint32_t block = DP_CHUNK_BLOCKS, end;
+	uint32_t block = table_next_used(&scan, table->begin), end;
 	int ret = 0;
 
 	while (!ret && block < table->blocks) {
 		ret = table_scan_one(&scan, block, &end);
 		/* Each block is in one step, whatever the medium says. */
 		assert(end > block && end <= table->blocks);
-		block = end;
+		block = table_next_used(&scan, end);
 	}
 	return ret;
 }
 
 /* ---------------------------------------------------------------- reading */
 
-/* A page that cannot be read is shown as zeroes: no word of it checks out. */
-static int table_read_pages(const struct dp_table *table, char *copy)
+bool dp_table_is_page(const struct dp_table *table, uint32_t page,
+		      const char *bytes)
 {
+	uint64_t first = table->first_block + page * DP_PAGE_WORDS, raw;
+	struct dp_word word;
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < DP_PAGE_WORDS; i++) {
+		memcpy(&raw, bytes + dp_word_offset(i), sizeof(raw));
+		found += dp_word_decode(table->seed, first + i, raw, &word);
+	}
+	return found >= DP_PAGE_WORDS / 8;
+}
+
+static uint32_t table_pages(const struct dp_table *table)
+{
+	return table->blocks / DP_PAGE_WORDS;
+}
+
+/* What word `index` of the bitmap does not say. */
+static int table_derive_pages(const struct dp_table *table, uint32_t index)
+{
+	uint32_t page = index * DP_PAGES_WORD_BITS;
+	uint32_t end = dp_min(page + DP_PAGES_WORD_BITS, table_pages(table));
+	char bytes[DP_BLOCK_SIZE];
 	int ret;
 
-	for (uint64_t at = 0; at < table->blocks * 8ull; at += DP_BLOCK_SIZE) {
-		ret = dp_bad_read(table->view, DP_TABLE_OFFSET + at, copy + at,
-				  DP_BLOCK_SIZE);
+	for (; page < end; page++) {
+		ret = dp_bad_read(table->view, table->offset +
+				  page * DP_BLOCK_SIZE, bytes, sizeof(bytes));
 		if (ret && ret != -EIO)
 			return ret;
-		if (ret)
-			memset(copy + at, 0, DP_BLOCK_SIZE);
+		if (ret || dp_table_is_page(table, page, bytes))
+			dp_pages_assume(table->pages, page);
 	}
 	return 0;
+}
+
+/* An unused page that is bad can neither be used nor be believed to be unused. */
+static int table_find_bad_pages(const struct dp_table *table, bool tolerant,
+				const struct dp_errmsg *errmsg)
+{
+	uint64_t begin = table->offset +
+			 table->begin / DP_PAGE_WORDS * DP_BLOCK_SIZE;
+	uint64_t end = table->offset + table->blocks * 8ull;
+	struct dp_bad_run run;
+	char name[48];
+
+	for (; dp_bad_find(table->view->bad, begin, end, &run); begin = run.end) {
+		snprintf(name, sizeof(name), "segment %u: its descriptor table",
+			 table->segment);
+		if (!tolerant)
+			return dp_bad_fail(table->view, -EIO, begin, end - begin,
+					   name, errmsg);
+		for (uint64_t at = run.begin; at < run.end; at += DP_BLOCK_SIZE)
+			dp_pages_assume(table->pages, (at - table->offset) /
+							      DP_BLOCK_SIZE);
+	}
+	return 0;
+}
+
+/* A bitmap that cannot be read is taken for zeroes: no word of it checks out. */
+static int table_read_bitmap(const struct dp_table *table, bool tolerant,
+			     uint64_t raw[DP_PAGES_WORDS],
+			     const struct dp_errmsg *errmsg)
+{
+	const uint64_t size = DP_PAGES_WORDS * sizeof(raw[0]);
+	int ret = dp_bad_read(table->view, DP_PAGES_OFFSET, raw, size);
+	char name[48];
+
+	if (!ret)
+		return 0;
+	if (ret == -EIO && tolerant) {
+		memset(raw, 0, size);
+		return 0;
+	}
+	snprintf(name, sizeof(name), "segment %u: its page bitmap",
+		 table->segment);
+	return dp_bad_fail(table->view, ret, DP_PAGES_OFFSET, size, name, errmsg);
+}
+
+int dp_table_load_pages(const struct dp_table *table, bool tolerant,
+			const struct dp_errmsg *errmsg)
+{
+	uint64_t raw[DP_PAGES_WORDS];
+	int ret = table_read_bitmap(table, tolerant, raw, errmsg);
+
+	for (uint32_t i = 0; !ret && i < DP_PAGES_WORDS; i++) {
+		if (dp_pages_take(table->pages, i, raw[i]))
+			continue;
+		if (!tolerant)
+			return dp_fail(errmsg, -EUCLEAN,
+				       "segment %u, page bitmap, offset 0x%llx: the word does not check out; the pool was left untouched",
+				       table->segment,
+				       DP_PAGES_OFFSET + i * 8ull);
+		ret = table_derive_pages(table, i);
+	}
+	return ret ? ret : table_find_bad_pages(table, tolerant, errmsg);
+}
+
+/* A page that cannot be read is shown as zeroes: no word of it checks out. */
+static int table_read_page(const struct dp_table *table, uint32_t page,
+			   char *copy)
+{
+	uint64_t at = page * DP_BLOCK_SIZE;
+	int ret = dp_bad_read(table->view, table->offset + at, copy + at,
+			      DP_BLOCK_SIZE);
+
+	if (ret != -EIO)
+		return ret;
+	memset(copy + at, 0, DP_BLOCK_SIZE);
+	return 0;
+}
+
+/* Pages in use, side by side: of a run of them each is read once. */
+static int table_read_run(const struct dp_table *table, bool tolerant,
+			  uint32_t page, uint32_t end, char *copy)
+{
+	uint64_t at = page * DP_BLOCK_SIZE;
+	int ret = dp_bad_read(table->view, table->offset + at, copy + at,
+			      (end - page) * DP_BLOCK_SIZE);
+
+	if (ret != -EIO || !tolerant)
+		return ret;
+	for (ret = 0; !ret && page < end; page++)
+		ret = table_read_page(table, page, copy);
+	return ret;
+}
+
+static int table_read_pages(const struct dp_table *table, bool tolerant,
+			    char *copy)
+{
+	uint32_t page, end = 0;
+	int ret = 0;
+
+	while (!ret && (page = dp_pages_next(table->pages, end)) <
+			       table_pages(table)) {
+		end = page + 1;
+		while (end < table_pages(table) &&
+		       dp_pages_is_used(table->pages, end))
+			end++;
+		ret = table_read_run(table, tolerant, page, end, copy);
+	}
+	return ret;
 }
 
 static int read_table(const struct dp_table *table, bool tolerant, char *copy,
 		      const struct dp_errmsg *errmsg)
 {
-	uint64_t size = table->blocks * 8ull;
 	char name[48];
-	int ret = dp_bad_read(table->view, DP_TABLE_OFFSET, copy, size);
+	int ret = table_read_pages(table, tolerant, copy);
 
-	if (ret == -EIO && tolerant)
-		ret = table_read_pages(table, copy);
 	if (!ret)
 		return 0;
 	snprintf(name, sizeof(name), "segment %u: its descriptor table",
 		 table->segment);
-	return dp_bad_fail(table->view, ret, DP_TABLE_OFFSET, size, name,
-			   errmsg);
+	return dp_bad_fail(table->view, ret, table->offset, table->blocks * 8ull,
+			   name, errmsg);
 }
 
 static int scan_table(const struct dp_table *table,
@@ -222,7 +387,8 @@ static int scan_table(const struct dp_table *table,
 		return -ENOMEM;
 	ret = read_table(table, tolerant, copy, errmsg);
 	if (!ret) {
-		dp_lanes_patch(lanes, table->first_block << DP_BLOCK_SHIFT,
+		dp_lanes_patch(lanes, (table->first_block << DP_BLOCK_SHIFT) +
+				      table->offset,
 			       table->blocks * 8ull, copy);
 		ret = dp_table_scan_copy(table, copy, visitor);
 	}
@@ -260,7 +426,8 @@ static int table_strict_damage(void *arg, const struct dp_table_damage *damage)
 	return dp_fail(strict->errmsg, -EUCLEAN,
 		       "segment %u, descriptor table, offset 0x%llx (block %u): %s; the pool was left untouched",
 		       strict->table->segment,
-		       (unsigned long long)dp_word_offset(damage->block),
+		       (unsigned long long)dp_table_word_offset(strict->table,
+								damage->block),
 		       damage->block, dp_table_fault_text(damage->fault));
 }
 

@@ -129,7 +129,9 @@ static enum blocks_work blocks_work_of(const struct dp_segments *segments,
 				       uint32_t index, uint32_t chunk)
 {
 	uint8_t flags = dp_segment_chunk(segments, index, chunk);
-	bool needed = !chunk || flags & DP_CHUNK_WANTED;
+	bool needed = chunk * DP_CHUNK_BLOCKS <
+			      dp_segment_table(segments, index)->begin ||
+		      flags & DP_CHUNK_WANTED;
 
 	if (flags & DP_CHUNK_SHARED &&
 	    segments->source->kind == DP_SOURCE_FSDAX)

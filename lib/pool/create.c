@@ -219,7 +219,9 @@ static int create_size_of_filesystem(const struct dp_pool *pool,
 				     const struct dp_pool_request *request,
 				     uint64_t *ret_size)
 {
-	uint64_t most = (uint64_t)DP_SEGMENTS_MAX * request->segment_size;
+	uint64_t most = DP_SEGMENTS_MAX * (request->segment_size ?
+					   request->segment_size :
+					   DP_SEGMENT_SIZE_MAX);
 	uint64_t room;
 	int ret = dp_os_free_space(dp_file_fd(&pool->first), &room);
 
@@ -254,7 +256,7 @@ static int create_choose_size(const struct dp_pool *pool,
 }
 
 static int create_check_geometry(struct dp_pool *pool,
-				 const struct dp_pool_request *request,
+				 struct dp_pool_request *request,
 				 uint64_t *ret_size)
 {
 	static const uint8_t none[16];
@@ -264,12 +266,16 @@ static int create_check_geometry(struct dp_pool *pool,
 	if (memcmp(request->uuid, none, sizeof(none)))
 		return dp_fail(request->errmsg, -EINVAL,
 			       "a new pool gets a new uuid: leave it out of the options");
-	if (!dp_geometry_segment_size_is_valid(request->segment_size))
+	if (request->segment_size &&
+	    !dp_geometry_segment_size_is_valid(request->segment_size))
 		return dp_fail(request->errmsg, -EINVAL,
-			       "a segment has 32 to 512 MiB and a power of two");
+			       "segment_size %llu must be a power of two from 32 MiB to 1 GiB",
+			       (unsigned long long)request->segment_size);
 	ret = create_choose_size(pool, request, &size);
 	if (ret)
 		return ret;
+	if (!request->segment_size)
+		request->segment_size = dp_geometry_default_segment_size(size);
 	pool->geometry = dp_geometry_of(size, request->segment_size);
 	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
 	    pool->geometry.segments > DP_SEGMENTS_MAX)
@@ -331,17 +337,23 @@ static int create_wipe(struct dp_pool *pool, char *from, uint64_t size)
 	return dp_persist_flush(&pool->persist, from, size);
 }
 
-/* All of chunk 0 but segment 0's superblock and its copy, which say CREATING. */
-static int create_wipe_chunk(struct dp_pool *pool, uint32_t index)
+/*
+ * What is looked at, before it is written: of segment 0 roots and lanes, but not its
+ * superblock and the copy, which say CREATING; of the others just these. No page of
+ * the table is in use.
+ */
+static int create_wipe_metadata(struct dp_pool *pool, uint32_t index)
 {
-	uint64_t keep = index ? 0 : DP_BLOCK_SIZE;
 	char *base = dp_geometry_base(&pool->geometry, index);
 	int ret;
 
-	ret = create_wipe(pool, base + keep, DP_COPY_OFFSET - keep);
-	if (!ret)
-		ret = create_wipe(pool, base + DP_COPY_OFFSET + keep,
-				  DP_CHUNK_SIZE - DP_COPY_OFFSET - keep);
+	if (!index)
+		ret = create_wipe(pool, base + DP_PAGES_OFFSET,
+				  DP_LANES_END - DP_PAGES_OFFSET);
+	else
+		ret = create_wipe(pool, base, DP_ROOTS_OFFSET);
+	if (!ret && index)
+		ret = create_wipe(pool, base + DP_COPY_OFFSET, DP_SUPER_SIZE);
 	dp_persist_fence(&pool->persist);
 	return ret;
 }
@@ -352,7 +364,7 @@ static int create_format_segment(struct dp_pool *pool, uint32_t index)
 	struct dp_super super = create_new_super(pool, index);
 	int ret;
 
-	ret = create_wipe_chunk(pool, index);
+	ret = create_wipe_metadata(pool, index);
 	if (!ret)
 		ret = dp_source_file_id(&pool->source,
 					dp_segment_fd(&pool->segments, index),
@@ -417,7 +429,7 @@ static int create_check_medium(const struct dp_pool *pool,
 
 	for (uint32_t i = 0; i < pool->geometry.segments; i++) {
 		if (!dp_bad_find(dp_segment_bad(&pool->segments, i), 0,
-				 DP_CHUNK_SIZE, &run))
+				 dp_geometry_meta_size(&pool->geometry), &run))
 			continue;
 		return dp_fail(errmsg, -EIO,
 			       "segment %u of %s: the medium is bad at offset 0x%llx of it, where metadata goes: clear it (ndctl clear-errors)%s",

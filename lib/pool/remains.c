@@ -29,8 +29,8 @@ bool dp_remains_are_none(const struct dp_bad_view *view)
 		remains_are_zero(copy, half) &&
 		(remains_are_zero(copy + half, half) ||
 		 !memcmp(copy + half, DP_MAGIC, 8)) &&
-		remains_are_zero(copy + DP_BLOCK_SIZE,
-			     DP_CHUNK_SIZE - DP_BLOCK_SIZE);
+		remains_are_zero(copy + DP_SUPER_SIZE,
+			     DP_CHUNK_SIZE - DP_SUPER_SIZE);
 	free(copy);
 	return blank;
 }

@@ -26,12 +26,15 @@
 #include "os/os.h"
 #include "pool/segment.h"
 
+#define DEFAULT_SEGMENTS	256u	/* at most, unless they would be over 1 GiB */
+
 struct dp_segment {
 	char *base;
 	uint64_t size;
 	struct dp_file own;		/* of all but the first */
 	struct dp_file *file;		/* NULL: a slice of the device */
 	struct dp_table table;
+	struct dp_pages pages;		/* of the table */
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
 	struct dp_bad bad;		/* whole blocks, by bytes of it */
 	struct dp_bad_view view;
@@ -43,6 +46,18 @@ bool dp_geometry_segment_size_is_valid(uint64_t size)
 {
 	return dp_is_power_of_two(size) && size >= DP_SEGMENT_SIZE_MIN &&
 	       size <= DP_SEGMENT_SIZE_MAX;
+}
+
+/* A segment in a directory is an open file, of which a process may have 1024. */
+uint64_t dp_geometry_default_segment_size(uint64_t size)
+{
+	uint64_t segment_size = DP_SEGMENT_SIZE_DEFAULT;
+
+	while (segment_size < DP_SEGMENT_SIZE_MAX &&
+	       size / segment_size > DEFAULT_SEGMENTS)
+		segment_size *= 2;
+	assert(dp_geometry_segment_size_is_valid(segment_size));
+	return segment_size;
 }
 
 struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
@@ -230,10 +245,16 @@ static void segment_describe(struct dp_segments *segments, uint32_t index)
 	segment->size = dp_geometry_size(geometry, index);
 	segment->view = (struct dp_bad_view) {
 		.bad = &segment->bad, .base = segment->base, .fd = -1 };
+	dp_pages_init(&segment->pages, segment->size >> DP_CHUNK_SHIFT,
+		      segment->base, begin >> DP_BLOCK_SHIFT, segments->seed,
+		      segments->persist);
 	segment->table = (struct dp_table) {
 		.base = segment->base,
 		.view = &segment->view,
+		.pages = &segment->pages,
+		.offset = dp_layout_table_offset(geometry->segment_size),
 		.first_block = begin >> DP_BLOCK_SHIFT,
+		.begin = dp_geometry_meta_blocks(geometry),
 		.blocks = segment->size >> DP_BLOCK_SHIFT,
 		.segment = index,
 		.seed = segments->seed,
@@ -315,6 +336,7 @@ void dp_segments_close(struct dp_segments *segments)
 	for (uint32_t i = 0; i < segments->opened; i++) {
 		dp_file_close(&segments->all[i].own);
 		free(segments->all[i].chunk);
+		dp_pages_fini(&segments->all[i].pages);
 		dp_bad_fini(&segments->all[i].bad);
 	}
 	free(segments->all);
@@ -446,7 +468,8 @@ uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
 void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,
 			  uint32_t chunk, uint8_t flags)
 {
-	/* Chunk 0 has the metadata: nobody takes its blocks away. */
-	assert(chunk && chunk < dp_geometry_chunks(&segments->divided, index));
+	/* The first ones are metadata: nobody takes their blocks away. */
+	assert(chunk >= dp_geometry_meta_chunks(&segments->divided) &&
+	       chunk < dp_geometry_chunks(&segments->divided, index));
 	segment_at(segments, index)->chunk[chunk] = flags;
 }

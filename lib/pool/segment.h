@@ -26,6 +26,8 @@ struct dp_geometry {
 };
 
 bool dp_geometry_segment_size_is_valid(uint64_t size);
+/* For a medium of that size: 256 MiB, or as many times that as make the segments few. */
+uint64_t dp_geometry_default_segment_size(uint64_t size);
 
 /*
  * Of a medium of `size` bytes: as many whole segments as there are, and the rest
@@ -53,6 +55,22 @@ static inline uint32_t dp_geometry_chunks(const struct dp_geometry *geometry,
 					  uint32_t segment)
 {
 	return dp_geometry_size(geometry, segment) >> DP_CHUNK_SHIFT;
+}
+
+/* Of each segment: how many bytes, chunks, blocks are metadata, from its begin on. */
+static inline uint64_t dp_geometry_meta_size(const struct dp_geometry *geometry)
+{
+	return dp_layout_meta_size(geometry->segment_size);
+}
+
+static inline uint32_t dp_geometry_meta_chunks(const struct dp_geometry *geometry)
+{
+	return dp_geometry_meta_size(geometry) >> DP_CHUNK_SHIFT;
+}
+
+static inline uint32_t dp_geometry_meta_blocks(const struct dp_geometry *geometry)
+{
+	return dp_geometry_meta_size(geometry) >> DP_BLOCK_SHIFT;
 }
 
 /* The pool address where a segment begins. */

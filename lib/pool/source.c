@@ -16,12 +16,12 @@
 #include "os/os.h"
 #include "pool/source.h"
 
-#define SEGMENT_FORMAT	"segment.%04u"
+#define SEGMENT_PREFIX	"segment."
 
 void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE])
 {
 	assert(index < DP_SEGMENTS_MAX);
-	snprintf(name, DP_SEGMENT_NAME_SIZE, SEGMENT_FORMAT, index);
+	snprintf(name, DP_SEGMENT_NAME_SIZE, SEGMENT_PREFIX "%04u", index);
 }
 
 /* ------------------------------------------------------------- device-dax */
@@ -436,7 +436,7 @@ static int source_count_extra(const char *name, void *arg)
 	char expected[DP_SEGMENT_NAME_SIZE];
 	unsigned int index;
 
-	if (sscanf(name, SEGMENT_FORMAT, &index) != 1 ||
+	if (sscanf(name, SEGMENT_PREFIX "%u", &index) != 1 ||
 	    index >= DP_SEGMENTS_MAX || index < count->segments)
 		return 0;
 	dp_source_segment_name(index, expected);

@@ -27,8 +27,8 @@
 
 #define KEY_VALID	(UINT64_C(1) << 32)
 
-/* Soft-RoCE cannot pin more than 1 GiB at once (rdma.md R11). */
-static_assert(DAXPIN_SEGMENT_MAX <= 512u << 20, "a segment is one region");
+/* Soft-RoCE can pin 1 GiB at once, and no more (rdma.md R11). */
+static_assert(DAXPIN_SEGMENT_MAX <= 1024u << 20, "a segment is one region");
 
 void dp_local_keys_init(struct daxpin_rdma *rdma)
 {

@@ -6,6 +6,12 @@ static uint32_t hole_chunks_of(const struct dp_holes *holes, uint32_t segment)
 	return dp_geometry_chunks(&holes->media->geometry, segment);
 }
 
+/* The first chunk that is not metadata. */
+static uint32_t hole_first_chunk(const struct dp_holes *holes)
+{
+	return dp_geometry_meta_chunks(&holes->media->geometry);
+}
+
 static uint8_t hole_flags_of(const struct dp_holes *holes, uint32_t segment,
 			     uint32_t chunk)
 {
@@ -47,7 +53,8 @@ uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 1; i < hole_chunks_of(holes, segment); i++)
+	for (uint32_t i = hole_first_chunk(holes);
+	     i < hole_chunks_of(holes, segment); i++)
 		count += hole_is_candidate(holes, segment, i, way, spare);
 	return count;
 }
@@ -76,8 +83,8 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = hole_chunks_of(holes, segment) - 1; i && chunks;
-	     i--) {
+	for (uint32_t i = hole_chunks_of(holes, segment) - 1;
+	     i >= hole_first_chunk(holes) && chunks; i--) {
 		bool follows = count && run[count - 1].chunk == i + 1;
 
 		if (!follows && count == runs)
@@ -139,7 +146,8 @@ void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
 
 bool dp_holes_any(const struct dp_holes *holes, uint32_t segment)
 {
-	for (uint32_t i = 1; i < hole_chunks_of(holes, segment); i++)
+	for (uint32_t i = hole_first_chunk(holes);
+	     i < hole_chunks_of(holes, segment); i++)
 		if (!(hole_flags_of(holes, segment, i) & DP_CHUNK_BACKED))
 			return true;
 	return false;

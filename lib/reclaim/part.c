@@ -514,8 +514,8 @@ void dp_part_zero_free(struct dp_part *part)
 	uint32_t chunks = dp_geometry_chunks(&media->geometry, segment);
 	char *base = dp_geometry_base(&media->geometry, segment);
 
-	for (uint32_t i = 1; i < chunks && job->budget &&
-	     part_spare_chunks(part); i++) {
+	for (uint32_t i = dp_geometry_meta_chunks(&media->geometry);
+	     i < chunks && job->budget && part_spare_chunks(part); i++) {
 		struct dp_run run = { i, 1 };
 
 		if (!dp_holes_claim_one(&jobs->holes, part->report.segment, i,

@@ -46,6 +46,7 @@ static const struct field super_fields[] = {
 	FIELD(struct dp_super, file.birth_seconds),
 	FIELD(struct dp_super, file.birth_ns),
 	FIELD(struct dp_super, file.zero),
+	FIELD(struct dp_super, set_check),
 };
 
 static const struct field lane_fields[] = {
@@ -68,9 +69,9 @@ static char *memory(uint32_t file)
 	return machine_memory(file);
 }
 
-static uint32_t newer_half(const char *page)
+static uint32_t newer_half(const char *halves)
 {
-	const struct dp_super *half = (const void *)page;
+	const struct dp_super *half = (const void *)halves;
 
 	return half[1].sequence > half[0].sequence;
 }
@@ -118,29 +119,103 @@ static void put_half(const struct edit *edit, uint32_t file, uint64_t offset)
 		 edit->flags & EDIT_SEAL ? ", sealed" : "");
 	memcpy(&super, memory(file) + offset, sizeof(super));
 	put_field(&super, field, edit->index, edit->value);
+	/* The check of the set may be spoiled under a right check of the rest. */
+	if (edit->flags & EDIT_SEAL &&
+	    field->offset != offsetof(struct dp_super, set_check))
+		super.set_check = format_set_check(&super);
 	if (edit->flags & EDIT_SEAL)
 		super.check = format_super_check(&super);
 	machine_write(file, offset, &super, sizeof(super));
 }
 
 /*
- * 0: the newer half of the page and of the copy. 1, 2: the newer of one of
+ * 0: the newer half of the superblock and of its copy. 1, 2: the newer of one of
  * them. 3, 4: the older of one. 5: all four.
  */
 static void edit_super(const struct edit *edit, uint32_t file)
 {
-	static const uint64_t pages[] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
+	static const uint64_t places[] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
 	uint32_t which = EDIT_WHICH(edit->flags) % 6;
 
 	for (uint32_t i = 0; i < 2; i++) {
-		uint32_t newer = newer_half(memory(file) + pages[i]);
+		uint32_t newer = newer_half(memory(file) + places[i]);
 		uint64_t half = sizeof(struct dp_super);
 
 		if (which == 5 || which == 0 || which == 1 + i)
-			put_half(edit, file, pages[i] + newer * half);
+			put_half(edit, file, places[i] + newer * half);
 		if (which == 5 || which == 3 + i)
-			put_half(edit, file, pages[i] + !newer * half);
+			put_half(edit, file, places[i] + !newer * half);
 	}
+}
+
+/* ------------------------------------------------------------ page bitmap */
+
+static uint64_t pages_offset(uint32_t index)
+{
+	return DP_PAGES_OFFSET + index * sizeof(uint64_t);
+}
+
+static uint64_t pages_word(uint32_t file, uint32_t index)
+{
+	uint64_t word;
+
+	memcpy(&word, memory(file) + pages_offset(index), sizeof(word));
+	return word;
+}
+
+static void put_pages(uint32_t file, uint32_t index, uint64_t word)
+{
+	machine_write(file, pages_offset(index), &word, sizeof(word));
+}
+
+/* A page of the table whose words are all FREE, generation 0. */
+static void format_page(uint32_t file, uint32_t page)
+{
+	uint64_t first = page * (uint64_t)DP_PAGE_WORDS, word;
+
+	for (uint64_t b = first; b < first + DP_PAGE_WORDS; b++) {
+		word = format_word_sealed(seed_now(), block_in_pool(file, b),
+					  1ull << DP_WORD_KIND_SHIFT);
+		machine_write(file, format_word_offset(
+				      pool_super()->segment_size, b),
+			      &word, sizeof(word));
+	}
+}
+
+static void use_page(uint32_t file, uint32_t page)
+{
+	uint32_t index = page / DP_PAGES_WORD_BITS;
+	uint64_t word = pages_word(file, index);
+	uint64_t bit = 1ull << page % DP_PAGES_WORD_BITS;
+
+	if (word & bit)
+		return;
+	format_page(file, page);
+	put_pages(file, index, format_pages_sealed(seed_now(),
+						   block_in_pool(file, index),
+						   word | bit));
+}
+
+/* Fields: the word, bits to be set, bits to be taken away. */
+static void edit_pages(const struct edit *edit, uint32_t file)
+{
+	uint32_t index = edit->index % DP_PAGES_WORDS;
+	uint64_t bits = (1ull << DP_PAGES_WORD_BITS) - 1, word, was;
+
+	was = pages_word(file, index);
+	word = edit->field % 3 == 0 ? edit->value :
+	       edit->field % 3 == 1 ? was | (edit->value & bits) :
+				      was & ~(edit->value & bits);
+	for (uint32_t i = 0; i < DP_PAGES_WORD_BITS; i++)
+		if (edit->flags & EDIT_USE && word & ~was & 1ull << i)
+			use_page(file, index * DP_PAGES_WORD_BITS + i);
+	if (edit->flags & EDIT_SEAL)
+		word = format_pages_sealed(seed_now(),
+					   block_in_pool(file, index), word);
+	fuzz_say("  file %u, page bitmap, word %u: 0x%016llx%s", file, index,
+		 (unsigned long long)word,
+		 edit->flags & EDIT_SEAL ? ", sealed" : "");
+	put_pages(file, index, word);
 }
 
 /* ------------------------------------------------------- words and roots */
@@ -160,11 +235,14 @@ static const struct {
 static void edit_word(const struct edit *edit, uint32_t file)
 {
 	uint64_t block = edit->index % (DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE);
-	uint64_t offset = format_word_offset(block), raw;
+	uint64_t offset = format_word_offset(pool_super()->segment_size, block);
 	uint32_t at = edit->field % COUNT(word_fields);
 	uint64_t mask = word_fields[at].mask;
 	uint32_t shift = word_fields[at].shift;
+	uint64_t raw;
 
+	if (edit->flags & EDIT_USE)
+		use_page(file, block / DP_PAGE_WORDS);
 	memcpy(&raw, memory(file) + offset, sizeof(raw));
 	raw = (raw & ~(mask << shift)) | (edit->value & mask) << shift;
 	if (edit->flags & EDIT_SEAL)
@@ -263,18 +341,22 @@ static void add_entry(const struct edit *edit, uint64_t addr, uint64_t value)
 	put_lane(edit, 0, index, &lane);
 }
 
-/* value: block 16, length - 1 16, kind 3, size class 5, generation 24 bits. */
+/* value: block 16, length - 1 16, kind 2, nothing 1, size class 5, generation 24
+ * bits. */
 static void edit_lane_word(const struct edit *edit, uint32_t file)
 {
 	uint64_t block = edit->value & 0xffff;
 	uint64_t word = edit->value >> 16 & 0xffff;
 	uint64_t base = file * pool_super()->segment_size;
 
-	word |= (edit->value >> 32 & 7) << DP_WORD_KIND_SHIFT;
+	word |= (edit->value >> 32 & 3) << DP_WORD_KIND_SHIFT;
 	word |= (edit->value >> 35 & 31) << DP_SLAB_LENGTH_BITS;
 	word |= (edit->value >> 40) << DP_WORD_GEN_SHIFT;
 	word = format_word_sealed(seed_now(), block_in_pool(file, block), word);
-	add_entry(edit, base + format_word_offset(block), word);
+	if (edit->flags & EDIT_USE)
+		use_page(file, block / DP_PAGE_WORDS);
+	add_entry(edit, base + format_word_offset(pool_super()->segment_size,
+						  block), word);
 }
 
 /* value: block 32, slot 16, generation 16 bits. */
@@ -289,11 +371,11 @@ static void edit_lane_root(const struct edit *edit)
 
 /* ------------------------------------------------- bytes, files, the machine */
 
-/* A range of chunk 0. */
-static uint64_t in_chunk(uint64_t offset, uint64_t *size)
+/* A range of the metadata, if they are as large as they may be. */
+static uint64_t in_metadata(uint64_t offset, uint64_t *size)
 {
-	offset %= DP_CHUNK_SIZE;
-	*size = dp_min(*size, DP_CHUNK_SIZE - offset);
+	offset %= DP_META_SIZE_MAX;
+	*size = dp_min(*size, DP_META_SIZE_MAX - offset);
 	return offset;
 }
 
@@ -301,8 +383,8 @@ static uint64_t in_chunk(uint64_t offset, uint64_t *size)
 static void edit_copy(const struct edit *edit, uint32_t file)
 {
 	uint64_t size = edit->value >> 24 & 0xffff;
-	uint64_t to = in_chunk(edit->index, &size);
-	uint64_t from = in_chunk(edit->value & 0xffffff, &size);
+	uint64_t to = in_metadata(edit->index, &size);
+	uint64_t from = in_metadata(edit->value & 0xffffff, &size);
 	uint32_t from_file = (edit->value >> 48) % MACHINE_FILES;
 
 	fuzz_say("  file %u, 0x%llx: %llu bytes from file %u, 0x%llx", file,
@@ -315,7 +397,7 @@ static void edit_bytes(const struct edit *edit, uint32_t file)
 {
 	bool zero = edit->what % EDIT_KINDS == EDIT_ZERO;
 	uint64_t size = zero ? edit->value : edit->field % 8u + 1;
-	uint64_t offset = in_chunk(edit->index, &size);
+	uint64_t offset = in_metadata(edit->index, &size);
 
 	fuzz_say("  file %u, 0x%llx: %llu bytes of %s%llx", file,
 		 (unsigned long long)offset, (unsigned long long)size,
@@ -327,7 +409,7 @@ static void edit_bytes(const struct edit *edit, uint32_t file)
 static void copy_file(uint32_t to, uint32_t from)
 {
 	*machine_inode(to) = *machine_inode(from);
-	machine_write(to, 0, machine_memory(from), DP_CHUNK_SIZE);
+	machine_write(to, 0, machine_memory(from), DP_META_SIZE_MAX);
 }
 
 /* A hole is zeroes. */
@@ -448,6 +530,9 @@ void edit_apply(const struct edit *edit)
 		break;
 	case EDIT_MACHINE:
 		edit_machine(edit);
+		break;
+	case EDIT_PAGES:
+		edit_pages(edit, file);
 		break;
 	}
 }

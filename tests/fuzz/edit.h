@@ -10,6 +10,8 @@
 #include "fuzz.h"
 
 #define EDIT_SEAL	0x1u		/* recompute the structure's check */
+#define EDIT_USE	0x2u		/* words, pages: format the page of the table
+					   if it is not in use, and mark it so */
 /* Superblock: which of the four halves; others: not used. */
 #define EDIT_WHICH(flags) ((flags) >> 4 & 7)
 
@@ -26,6 +28,7 @@ enum edit_what {
 	EDIT_FILE,			/* field: see edit.c */
 	EDIT_POISON,			/* index: offset; value: size */
 	EDIT_MACHINE,			/* field: see edit.c */
+	EDIT_PAGES,			/* index: word of the page bitmap */
 	EDIT_KINDS
 };
 

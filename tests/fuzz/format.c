@@ -20,15 +20,49 @@ uint64_t format_super_check(const struct dp_super *super)
 	return XXH3_64bits(super, 2040);
 }
 
-uint64_t format_word_offset(uint64_t block)
+uint64_t format_set_check(const struct dp_super *super)
 {
-	return block / 512 * 4096 + (block % 64 * 8 + block % 512 / 64) * 8;
+	return XXH3_64bits((const char *)super + 2048, 2048);
+}
+
+uint64_t format_meta_size(uint64_t segment_size)
+{
+	return segment_size > 512 << 20 ? 4 << 20 : 2 << 20;
+}
+
+uint64_t format_table_offset(uint64_t segment_size)
+{
+	return segment_size > 512 << 20 ? 0x200000 : 0xf0000;
+}
+
+uint64_t format_word_offset(uint64_t segment_size, uint64_t block)
+{
+	return format_table_offset(segment_size) + block / 512 * 4096 +
+	       (block % 64 * 8 + block % 512 / 64) * 8;
+}
+
+/* The 16 bits of a word of the table or of the page bitmap. */
+static uint64_t mix(uint64_t seed, uint64_t block, uint64_t rest)
+{
+	uint64_t mixed = (rest ^ seed) + block * 0x9e3779b97f4a7c15u;
+
+	for (unsigned int round = 0; round < 2; round++) {
+		mixed ^= mixed >> 32;
+		mixed *= 0xd6e8feb86659fd93u;
+	}
+	return mixed >> 48;
 }
 
 uint64_t format_word_sealed(uint64_t seed, uint64_t block, uint64_t word)
 {
 	word &= ~0xffff00000ull;
-	return word | (pair(seed, word, block) & 0xffff) << 20;
+	return word | mix(seed, block, word) << 20;
+}
+
+uint64_t format_pages_sealed(uint64_t seed, uint64_t block, uint64_t word)
+{
+	word &= 0xffffffffffffull;
+	return word | mix(seed, block, word) << 48;
 }
 
 uint64_t format_root_sealed(uint64_t seed, uint32_t slot, uint64_t word)

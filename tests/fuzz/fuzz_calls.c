@@ -553,10 +553,14 @@ static void publish(uint32_t fails_at)
 		.errmsg_size = sizeof(errmsg),
 	};
 	size_t failed = SIZE_MAX;
-	int ret = daxpin_publish(model.pool, run.op, run.ops, &options,
-				 &failed);
-	bool agreed = !want.count && !ret;
+	bool agreed;
+	int ret;
 
+	/* Pages of tables are flushed before all mistakes of a batch are found. */
+	if (want.count && !model.failed)
+		machine.flushes_to_failure = 0;
+	ret = daxpin_publish(model.pool, run.op, run.ops, &options, &failed);
+	agreed = !want.count && !ret;
 	machine.flushes_to_failure = 0;
 	for (uint32_t i = 0; i < want.count; i++)
 		agreed = agreed || ret == want.error[i];
@@ -1068,11 +1072,18 @@ static void age(struct machine_disk *disk, uint32_t segments)
 	uint64_t seed = format_seed(super->uuid), word;
 
 	for (uint32_t b = 0; b < segments * M_BLOCKS; b++) {
-		word = format_word_sealed(seed, b, 1ull << 17 |
+		word = format_word_sealed(seed, b, 1ull << 18 |
 					  0xfffffffull << 36);
 		if (b % M_BLOCKS >= M_FIRST)
 			machine_write(b / M_BLOCKS,
-				      format_word_offset(b % M_BLOCKS), &word, 8);
+				      format_word_offset(32 * MIB, b % M_BLOCKS),
+				      &word, 8);
+	}
+	/* All pages of the table but that of the metadata's blocks are in use. */
+	for (uint32_t i = 0; i < segments; i++) {
+		word = format_pages_sealed(seed, i * M_BLOCKS,
+					   1ull << 47 | 0xfffe);
+		machine_write(i, 0x2000, &word, 8);
 	}
 }
 

@@ -117,7 +117,7 @@ static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
 	return disk;
 }
 
-#define BASES 4
+#define BASES 5
 
 static struct machine_disk *base_disk(uint32_t index)
 {
@@ -128,6 +128,7 @@ static struct machine_disk *base_disk(uint32_t index)
 		base[1] = make_base(64 * MIB, 32 * MIB, true);
 		base[2] = make_base(102 * MIB, 64 * MIB, true);
 		base[3] = make_base(32 * MIB, 32 * MIB, false);
+		base[4] = make_base(1058 * MIB, 1024 * MIB, true);
 	}
 	return base[index % BASES];
 }

@@ -759,10 +759,39 @@ void m_published(const struct daxpin_op *ops, uint32_t count)
 			end_or_retire(m_find(ops[i].extent));
 }
 
-/* Flushes before the words: payloads, and names that are new. */
+/* Is the page of the table in use which has the word of that block of the pool? As the
+ * page bitmap on the medium has it: all tables of these pools are in its first word. */
+static bool page_is_used(uint64_t block)
+{
+	uint64_t word;
+
+	memcpy(&word, machine_memory(block / M_BLOCKS) + 0x2000, sizeof(word));
+	return word >> block % M_BLOCKS / 512 & 1;
+}
+
+/* Pages that these operations are the first to use. */
+static uint32_t count_pages(const struct daxpin_op *ops, uint32_t count)
+{
+	bool seen[M_SEGMENTS * M_BLOCKS / 512] = { false };
+	uint32_t pages = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t block = ops[i].extent.addr / 4096;
+
+		if (ops[i].type != DAXPIN_OP_KEEP || seen[block / 512] ||
+		    page_is_used(block))
+			continue;
+		seen[block / 512] = true;
+		pages++;
+	}
+	return pages;
+}
+
+/* Flushes before the words: of a page and of its bit, then of payloads and of names that
+ * are new. */
 static uint32_t count_first(const struct daxpin_op *ops, uint32_t count)
 {
-	uint32_t first = 0;
+	uint32_t first = 2 * count_pages(ops, count);
 
 	for (uint32_t i = 0; i < count; i++)
 		first += (ops[i].type == DAXPIN_OP_KEEP &&

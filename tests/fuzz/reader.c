@@ -19,17 +19,19 @@ static const char *memory(uint32_t file)
 static bool is_whole(const struct dp_super *super)
 {
 	return !memcmp(super->magic, "DAXPIN\r\n", 8) &&
-	       super->check == format_super_check(super);
+	       super->check == format_super_check(super) &&
+	       (super->version != 3 ||
+		super->set_check == format_set_check(super));
 }
 
-/* The newest whole half of a page; sequence 0 when there is none. */
-static bool newest(const char *page, struct dp_super *ret_super)
+/* The newest of two halves that is whole; false: neither is. */
+static bool newest(const char *halves, struct dp_super *ret_super)
 {
 	struct dp_super half;
 	bool found = false;
 
 	for (unsigned int i = 0; i < 2; i++) {
-		memcpy(&half, page + i * sizeof(half), sizeof(half));
+		memcpy(&half, halves + i * 4096, 4096);
 		if (!is_whole(&half) || half.sequence % 2 != i ||
 		    (found && half.sequence <= ret_super->sequence))
 			continue;
@@ -39,24 +41,24 @@ static bool newest(const char *page, struct dp_super *ret_super)
 	return found;
 }
 
-/* *ret_lost: the page is, and its copy stands in for it. */
+/* *ret_lost: it is, and its copy stands in for it. */
 static const char *read_super(uint32_t file, struct dp_super *ret_super,
 			      bool *ret_lost)
 {
 	struct dp_super copy;
 	bool whole;
 
-	if (is_unreadable(file, 0, 4096) ||
-	    is_unreadable(file, 0x100000, 4096))
+	if (is_unreadable(file, 0, 8192) ||
+	    is_unreadable(file, 0x1f0000, 8192))
 		return "poison in a superblock";
 	whole = newest(memory(file), ret_super);
-	*ret_lost = newest(memory(file) + 0x100000, &copy) &&
+	*ret_lost = newest(memory(file) + 0x1f0000, &copy) &&
 		    (!whole || copy.sequence > ret_super->sequence);
 	if (*ret_lost)
 		*ret_super = copy;
 	if (!whole && !*ret_lost)
 		return "no half is whole";
-	if (ret_super->version != 2)
+	if (ret_super->version != 3)
 		return "another version";
 	return (ret_super->sequence | ret_super->epoch) >> 63 ?
 	       READER_COUNTED_OUT : NULL;
@@ -81,13 +83,13 @@ static const char *judge_geometry(const struct dp_super *super)
 {
 	uint64_t size = super->segment_size;
 
-	if (size < 32 << 20 || size > 512 << 20 || size & (size - 1))
+	if (size < 32 << 20 || size > 1 << 30 || size & (size - 1))
 		return "segment size";
-	if (!super->segments || super->segments > 4096 ||
-	    super->pool_size > 2ull << 40 ||
+	if (!super->segments || super->segments > 16384 ||
+	    super->pool_size > 16ull << 40 ||
 	    super->segments != segments_of(super->pool_size, size))
 		return "number of segments";
-	for (uint32_t i = 0; i < 4096; i++)
+	for (uint32_t i = 0; i < 16384; i++)
 		if ((super->segment_set[i / 8] >> i % 8 & 1) !=
 		    (i < super->segments))
 			return "segment set";
@@ -232,11 +234,61 @@ static const char *judge_segment(struct reading *reading, uint32_t index,
 	return index ? judge_time(&reading->super, &super) : NULL;
 }
 
+/* ------------------------------------------------------------ page bitmaps */
+
+/* The pages of each segment's table that are in use. */
+static bool page_is_used[MACHINE_FILES][512];
+
+static const char *judge_pages(const struct reading *reading, uint32_t segment)
+{
+	uint64_t segment_size = reading->super.segment_size, word;
+	uint64_t pages = size_of(&reading->super, segment) / 4096 / 512;
+	uint64_t first = segment * (segment_size / 4096);
+
+	if (is_unreadable(segment, 0x2000, 11 * 8))
+		return "poison in a page bitmap";
+	memset(page_is_used[segment], 0, sizeof(page_is_used[segment]));
+	for (uint32_t i = 0; i < 11; i++) {
+		memcpy(&word, memory(segment) + 0x2000 + i * 8, 8);
+		if (word != format_pages_sealed(reading->seed, first + i, word) ||
+		    !(word >> 47 & 1))
+			return "a word of a page bitmap";
+		for (uint32_t bit = 0; bit < 47; bit++) {
+			if (!(word >> bit & 1))
+				continue;
+			if (i * 47 + bit >= pages)
+				return "a page past the table's end";
+			page_is_used[segment][i * 47 + bit] = true;
+		}
+	}
+	return NULL;
+}
+
+/* A page in use must be readable, and another one must not be known to be bad. */
+static const char *judge_poison(const struct reading *reading, uint32_t segment)
+{
+	uint64_t segment_size = reading->super.segment_size;
+	uint64_t table = format_table_offset(segment_size);
+	uint64_t pages = size_of(&reading->super, segment) / 4096 / 512;
+
+	for (uint64_t page = 0; page < pages; page++) {
+		uint64_t at = table + page * 4096;
+
+		if (page_is_used[segment][page] && is_unreadable(segment, at, 4096))
+			return "poison in a table";
+		if (page >= format_meta_size(segment_size) / 4096 / 512 &&
+		    machine.kind != DP_SOURCE_SHMEM &&
+		    machine_is_bad(segment, at, 4096))
+			return "a bad block in a table";
+	}
+	return NULL;
+}
+
 /* ------------------------------------------------------------------ lanes */
 
 static void read_lane(uint32_t index, struct dp_lane *ret_lane)
 {
-	memcpy(ret_lane, memory(0) + 0x120000 + index * 4096, 4096);
+	memcpy(ret_lane, memory(0) + 0x20000 + index * 4096, 4096);
 }
 
 static bool lane_is_whole(const struct reading *reading, uint32_t index,
@@ -262,33 +314,55 @@ static bool is_damaged(const struct dp_lane *lane)
 
 static uint32_t kind_of(uint64_t word)
 {
-	return word >> 17 & 7;
+	return word >> 18 & 3;
 }
 
 static uint64_t length_of(uint64_t word)
 {
-	return (word & 0x1ffff) + 1;
+	return (word & 0x3ffff) + 1;
 }
 
 /* Of the last kind, slabs, there is none yet: an open refuses it later. */
 static bool is_descriptor(const struct reading *reading, uint64_t block_in_pool,
 			  uint64_t word)
 {
-	if (word != format_word_sealed(reading->seed, block_in_pool, word))
+	if (word == ~0ull ||
+	    word != format_word_sealed(reading->seed, block_in_pool, word))
 		return false;
 	return kind_of(word) == 1 ? length_of(word) == 1 :
 	       kind_of(word) == 2 || kind_of(word) == 3;
 }
 
-/* Whose word stands at that offset in a segment? By trying. */
-static uint64_t block_at(uint64_t offset)
+/* Whose word stands at that offset in a segment's table? By trying. */
+static uint64_t block_at(uint64_t segment_size, uint64_t offset)
 {
-	uint64_t first = offset / 4096 * 512;
+	uint64_t first = (offset - format_table_offset(segment_size)) / 4096 * 512;
 
 	for (uint64_t block = first; block < first + 512; block++)
-		if (format_word_offset(block) == offset)
+		if (format_word_offset(segment_size, block) == offset)
 			return block;
 	return 0;
+}
+
+/* Is that offset one in the segment's table? */
+static bool is_in_table(const struct reading *reading, uint32_t segment,
+			uint64_t at)
+{
+	uint64_t begin = format_table_offset(reading->super.segment_size);
+
+	return at >= begin &&
+	       at < begin + size_of(&reading->super, segment) / 4096 * 8;
+}
+
+static bool is_table_word(const struct reading *reading, uint32_t segment,
+			  uint64_t at, uint64_t word)
+{
+	uint64_t size = reading->super.segment_size;
+	uint64_t block = block_at(size, at);
+
+	return block >= format_meta_size(size) / 4096 &&
+	       page_is_used[segment][block / 512] &&
+	       is_descriptor(reading, segment * (size / 4096) + block, word);
 }
 
 static bool is_root_word(const struct reading *reading, uint32_t slot,
@@ -304,28 +378,23 @@ static bool is_word(const struct reading *reading,
 		    const struct dp_lane_entry *entry)
 {
 	uint64_t size = reading->super.segment_size;
-	uint64_t segment = entry->addr / size, at = entry->addr % size, block;
+	uint64_t segment = entry->addr / size, at = entry->addr % size;
 
 	if (entry->addr % 8 || segment >= reading->super.segments ||
 	    at >= size_of(&reading->super, segment))
 		return false;
 	if (is_unreadable(segment, at, 8))
 		return false;
-	if (at >= 0x200000)
+	if (at >= format_meta_size(size))
 		return true;
-	if (at < 0x100000) {
-		block = block_at(at);
-		return block >= 512 &&
-		       block < size_of(&reading->super, segment) / 4096 &&
-		       is_descriptor(reading, segment * (size / 4096) + block,
-				     entry->value);
-	}
-	return !segment && at >= 0x110000 && at < 0x120000 && at % 64 == 48 &&
-	       is_root_word(reading, (at - 0x110000) / 64, entry->value);
+	if (is_in_table(reading, segment, at))
+		return is_table_word(reading, segment, at, entry->value);
+	return !segment && at >= 0x10000 && at < 0x20000 && at % 64 == 48 &&
+	       is_root_word(reading, (at - 0x10000) / 64, entry->value);
 }
 
-/* What stands in chunk 0 once the lanes are replayed. */
-static char table_now[MACHINE_FILES][0x100000];
+/* What stands in tables and roots once the lanes are replayed. */
+static char table_now[MACHINE_FILES][0x200000];
 static char roots_now[0x10000];
 /* And words elsewhere, in the order in which they are. */
 static struct dp_lane_entry set_now[64 * 248];
@@ -337,12 +406,14 @@ static void replay(const struct reading *reading,
 	uint64_t segment = entry->addr / reading->super.segment_size;
 	uint64_t at = entry->addr % reading->super.segment_size;
 
-	if (at < 0x100000)
-		memcpy(table_now[segment] + at, &entry->value, 8);
-	else if (at < 0x120000)
-		memcpy(roots_now + at - 0x110000, &entry->value, 8);
-	else
+	if (at >= format_meta_size(reading->super.segment_size))
 		set_now[sets_now++] = *entry;
+	else if (is_in_table(reading, segment, at))
+		memcpy(table_now[segment] + at -
+		       format_table_offset(reading->super.segment_size),
+		       &entry->value, 8);
+	else
+		memcpy(roots_now + at - 0x10000, &entry->value, 8);
 }
 
 void reader_expect_set(const struct reading *reading)
@@ -366,7 +437,7 @@ static const char *judge_lanes(struct reading *reading, uint32_t how)
 {
 	struct dp_lane lane;
 
-	if (is_unreadable(0, 0x120000, 64 * 4096))
+	if (is_unreadable(0, 0x20000, 64 * 4096))
 		return "poison in a lane";
 	for (uint32_t i = 0; i < 64; i++) {
 		read_lane(i, &lane);
@@ -386,12 +457,18 @@ static const char *judge_lanes(struct reading *reading, uint32_t how)
 
 /* ----------------------------------------------------------------- tables */
 
+/* Of a page that is not in use nothing is believed: its words are FREE. */
 static uint64_t word_at(const struct reading *reading, uint32_t segment,
 			uint64_t block, bool *ret_right)
 {
-	uint64_t first = segment * (reading->super.segment_size / 4096), word;
+	uint64_t size = reading->super.segment_size;
+	uint64_t first = segment * (size / 4096), word = 1 << 18;
 
-	memcpy(&word, table_now[segment] + format_word_offset(block), 8);
+	*ret_right = true;
+	if (!page_is_used[segment][block / 512])
+		return word;
+	memcpy(&word, table_now[segment] + format_word_offset(size, block) -
+		      format_table_offset(size), 8);
 	*ret_right = word == format_word_sealed(reading->seed, first + block,
 						word);
 	return word;
@@ -401,11 +478,10 @@ static const char *judge_table(const struct reading *reading, uint32_t segment)
 {
 	uint64_t blocks = size_of(&reading->super, segment) / 4096;
 	uint64_t end = 0;		/* of the extent before */
+	uint64_t block = format_meta_size(reading->super.segment_size) / 4096;
 	bool right;
 
-	if (is_unreadable(segment, 0, blocks * 8))
-		return "poison in a table";
-	for (uint64_t block = 512; block < blocks; block++) {
+	for (; block < blocks; block++) {
 		uint64_t word = word_at(reading, segment, block, &right);
 
 		if (!right || kind_of(word) < 1 || kind_of(word) > 2)
@@ -438,7 +514,7 @@ static const char *judge_roots(const struct reading *reading)
 {
 	struct dp_root root;
 
-	if (is_unreadable(0, 0x110000, 0x10000))
+	if (is_unreadable(0, 0x10000, 0x10000))
 		return "poison in the roots";
 	for (uint32_t i = 0; i < 1024; i++) {
 		memcpy(&root, roots_now + i * 64, 64);
@@ -475,7 +551,7 @@ bool reader_root(uint32_t slot, struct reader_root *ret_root)
 
 bool reader_root_on_media(uint32_t slot, struct reader_root *ret_root)
 {
-	return root_in(memory(0) + 0x110000, slot, ret_root);
+	return root_in(memory(0) + 0x10000, slot, ret_root);
 }
 
 /* -------------------------------------------------------------------- all */
@@ -483,18 +559,24 @@ bool reader_root_on_media(uint32_t slot, struct reader_root *ret_root)
 static void copy_metadata(const struct reading *reading)
 {
 	for (uint32_t i = 0; i < reading->super.segments; i++)
-		memcpy(table_now[i], memory(i),
+		memcpy(table_now[i], memory(i) + format_table_offset(
+					     reading->super.segment_size),
 		       size_of(&reading->super, i) / 4096 * 8);
-	memcpy(roots_now, memory(0) + 0x110000, sizeof(roots_now));
+	memcpy(roots_now, memory(0) + 0x10000, sizeof(roots_now));
 }
 
 static const char *judge_content(struct reading *reading, uint32_t how)
 {
-	const char *refuse;
+	const char *refuse = NULL;
 
 	sets_now = 0;
 	copy_metadata(reading);
-	refuse = judge_lanes(reading, how);
+	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
+		refuse = judge_pages(reading, i);
+	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
+		refuse = judge_poison(reading, i);
+	if (!refuse)
+		refuse = judge_lanes(reading, how);
 	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
 		refuse = judge_table(reading, i);
 	return refuse ? refuse : judge_roots(reading);
@@ -541,7 +623,7 @@ bool reader_next(const struct reading *reading, uint64_t *at,
 		uint32_t segment = *at / segment_size;
 		uint64_t block = *at % segment_size / 4096, word;
 
-		if (block < 512 ||
+		if (block < format_meta_size(segment_size) / 4096 ||
 		    block >= size_of(&reading->super, segment) / 4096)
 			continue;
 		word = word_at(reading, segment, block, &right);

@@ -458,15 +458,18 @@ static void check_metadata(struct fixture *f, uint32_t segment, uint64_t offset,
 static void open_refuses_bad_metadata(void **state)
 {
 	struct fixture *f = *state;
+	uint32_t used;
 
 	create_pool(f);
-	make_live(f);
+	used = make_live(f) / (32 * MIB);
 	close_pool(f);
 	check_metadata(f, 0, DP_SUPER_OFFSET + 100, "superblock");
-	check_metadata(f, 2, DP_SUPER_OFFSET + 2048, "superblock");
-	check_metadata(f, 1, DP_COPY_OFFSET, "copy");
-	check_metadata(f, 0, BLOCK + 512, "descriptor table");
-	check_metadata(f, 2, 16 * BLOCK - 1, "descriptor table");
+	check_metadata(f, 2, DP_SUPER_OFFSET + BLOCK, "superblock");
+	check_metadata(f, 1, DP_COPY_OFFSET + BLOCK, "copy");
+	check_metadata(f, 1, DP_PAGES_OFFSET + 80, "page bitmap");
+	/* A page in use, and one that is not. */
+	check_metadata(f, used, DP_TABLE_OFFSET + BLOCK, "descriptor table");
+	check_metadata(f, 2, DP_TABLE_OFFSET + 15 * BLOCK, "descriptor table");
 	check_metadata(f, 0, DP_ROOTS_OFFSET + 512 * 64, "root directory");
 	check_metadata(f, 0, DP_LANES_OFFSET + 5 * 4096, "redo lane 5");
 	check_metadata(f, 0, DP_LANES_END - 1, "redo lane 63");
@@ -483,13 +486,13 @@ static void degraded_open_survives_bad_metadata(void **state)
 	addr = make_live(f);
 	assert_true(addr % (32 * MIB) < 4 * MIB);
 	close_pool(f);
-	physical[0] = on_disk(f, addr / (32 * MIB), 9 * BLOCK);
+	physical[0] = on_disk(f, addr / (32 * MIB), DP_TABLE_OFFSET + 9 * BLOCK);
 	physical[1] = on_disk(f, 0, DP_ROOTS_OFFSET + BLOCK);
 	spoil_disk(physical, 2);
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	open_pool(f);
 	f->options.flags = 0;
-	/* From the page's first block, 8 chunks on, to the end. */
+	/* It counts as one in use. From its first block, 8 chunks on, to the end. */
 	assert_int_equal(info_of(f).quarantined_bytes, 32 * MIB - 18 * MIB);
 	assert_int_equal(info_of(f).bad_bytes, 0);
 	extent = at(f, addr);
@@ -507,7 +510,7 @@ static void create_refuses_bad_metadata(void **state)
 	create_pool(f);
 	addr = make_live(f);
 	close_pool(f);
-	/* Nobody reads it, but create would write it. */
+	/* Nobody reads it, but it is of the metadata. */
 	physical = on_disk(f, 1, DP_CHUNK_SIZE - 1);
 	spoil_disk(&physical, 1);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
@@ -655,8 +658,9 @@ static void device_list_is_the_regions(void **state)
 	check_known(f, addr, bad);
 }
 
-static void assert_refused(struct fixture *f, const char *words)
+static void check_injected(struct fixture *f, uint64_t offset, const char *words)
 {
+	assert_true(inject(offset));
 	f->errmsg[0] = '\0';
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), -EIO);
 	assert_null(f->pool);
@@ -673,14 +677,13 @@ static void device_with_bad_metadata_is_refused(void **state)
 	if (!bad.runs)
 		skip_because("no machine check could be injected");
 	dp_bad_fini(&bad);
-	assert_true(inject(64 * MIB + 3 * BLOCK));
-	assert_refused(f, "segment 1: its descriptor table");
-	assert_says(f, "offset 0x3000;");
-	assert_true(inject(64 * MIB + DP_COPY_OFFSET));
-	assert_refused(f, "superblock's copy");
+	check_injected(f, 64 * MIB + DP_TABLE_OFFSET + 3 * BLOCK,
+		       "segment 1: its descriptor table");
+	assert_says(f, "offset 0xf3000;");
+	check_injected(f, 64 * MIB + DP_PAGES_OFFSET, "its page bitmap");
+	check_injected(f, 64 * MIB + DP_COPY_OFFSET, "superblock's copy");
 	assert_true(inject(DP_LANES_END - 1));
-	assert_true(inject(0));
-	assert_refused(f, "superblock cannot be read");
+	check_injected(f, 0, "superblock cannot be read");
 	assert_says(f, "offset 0x0;");
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
 			 -EIO);

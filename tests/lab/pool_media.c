@@ -398,12 +398,23 @@ static void device_that_was_reconfigured_is_refused(void **state)
 static void device_with_damage_is_refused(void **state)
 {
 	struct fixture *f = on_device(state);
-	uint64_t zero = 0;
+	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP };
+	uint64_t zero = 0, bitmap, size, in_segment, word;
 
 	create_pool(f);
+	size = info_of(f).segment_size;
+	keep.extent = reserve(f, 4096);
+	assert_int_equal(daxpin_publish(f->pool, &keep, 1, NULL, NULL), 0);
 	close_pool(f);
-	device_write(dp_word_offset(700), &zero, 8);
-	assert_device_open_fails(f, -EUCLEAN, "segment 0, descriptor table");
+	in_segment = keep.extent.addr % size;
+	word = keep.extent.addr - in_segment + dp_layout_table_offset(size) +
+	       dp_word_offset(in_segment / DP_BLOCK_SIZE);
+	device_read(DP_PAGES_OFFSET, &bitmap, 8);
+	device_write(DP_PAGES_OFFSET, &zero, 8);
+	assert_device_open_fails(f, -EUCLEAN, "segment 0, page bitmap");
+	device_write(DP_PAGES_OFFSET, &bitmap, 8);
+	device_write(word, &zero, 8);
+	assert_device_open_fails(f, -EUCLEAN, "descriptor table");
 	for (uint64_t half = 0; half < 4; half++)
 		device_write((half < 2 ? DP_SUPER_OFFSET : DP_COPY_OFFSET) +
 			     half % 2 * sizeof(struct dp_super) + 8, "\xff", 1);

@@ -14,7 +14,7 @@
 
 struct machine_saved {
 	struct machine_inode inode[MACHINE_FILES];
-	char *chunk[MACHINE_FILES];	/* chunk 0: all metadata */
+	char *metadata[MACHINE_FILES];	/* the first DP_META_SIZE_MAX bytes */
 	bool dirty[MACHINE_FILES][MACHINE_PAGES];
 };
 
@@ -57,8 +57,8 @@ struct machine_disk *machine_disk_new(void)
 	disk->saved = calloc(1, sizeof(*disk->saved));
 	expect(disk->saved, "no memory");
 	for (uint32_t i = 0; i < disk->files; i++) {
-		disk->saved->chunk[i] = calloc(1, DP_CHUNK_SIZE);
-		expect(disk->saved->chunk[i], "no memory");
+		disk->saved->metadata[i] = calloc(1, DP_META_SIZE_MAX);
+		expect(disk->saved->metadata[i], "no memory");
 	}
 	return disk;
 }
@@ -82,8 +82,8 @@ void machine_disk_save(struct machine_disk *disk)
 {
 	for (uint32_t i = 0; i < disk->files; i++) {
 		disk->saved->inode[i] = disk->inode[i];
-		memcpy(disk->saved->chunk[i],
-		       disk->memory + i * disk->file_max, DP_CHUNK_SIZE);
+		memcpy(disk->saved->metadata[i],
+		       disk->memory + i * disk->file_max, DP_META_SIZE_MAX);
 	}
 	memset(disk->saved->dirty, 0, sizeof(disk->saved->dirty));
 }
@@ -97,7 +97,7 @@ static void restore_file(struct machine_disk *disk, uint32_t file)
 	for (uint32_t page = 0; page < MACHINE_PAGES; page++) {
 		if (saved->dirty[file][page])
 			memcpy(memory + page * DP_BLOCK_SIZE,
-			       saved->chunk[file] + page * DP_BLOCK_SIZE,
+			       saved->metadata[file] + page * DP_BLOCK_SIZE,
 			       DP_BLOCK_SIZE);
 		saved->dirty[file][page] = false;
 	}
@@ -176,7 +176,7 @@ uint64_t machine_fingerprint(void)
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < machine.disk->files; i++) {
-		sum = XXH3_64bits_withSeed(machine_memory(i), DP_CHUNK_SIZE,
+		sum = XXH3_64bits_withSeed(machine_memory(i), DP_META_SIZE_MAX,
 					   sum);
 		sum = XXH3_64bits_withSeed(machine_inode(i),
 					   sizeof(struct machine_inode), sum);

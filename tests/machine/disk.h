@@ -19,7 +19,8 @@
 #define MACHINE_BIRTH_SECONDS	1700000000u
 #define MACHINE_FILE_MAX	DP_SEGMENT_SIZE_MAX
 #define MACHINE_CHUNKS		(MACHINE_FILE_MAX >> DP_CHUNK_SHIFT)
-#define MACHINE_PAGES		(DP_CHUNK_SIZE >> DP_BLOCK_SHIFT)
+/* Of the metadata of the largest segments. */
+#define MACHINE_PAGES		(DP_META_SIZE_MAX >> DP_BLOCK_SHIFT)
 
 /*
  * What a filesystem keeps of a file besides its bytes. Each member is a word of

@@ -83,7 +83,7 @@ static void *map_or_die(void *at, uint64_t size, int protection, int flags,
 	return base;
 }
 
-/* Chunk 0 is read-only whatever was asked for: stores go through persist.h. */
+/* Metadata are read-only whatever was asked for: stores go through persist.h. */
 static void *map_shared(void *at, uint64_t size, int protection, int flags,
 			uint32_t file)
 {
@@ -92,7 +92,7 @@ static void *map_shared(void *at, uint64_t size, int protection, int flags,
 				MAP_SHARED | (flags & MAP_FIXED), offset);
 
 	if (protection & PROT_WRITE)
-		map_or_die(base, dp_min(size, DP_CHUNK_SIZE), PROT_READ,
+		map_or_die(base, dp_min(size, dp_layout_meta_size(size)), PROT_READ,
 			   MAP_SHARED | MAP_FIXED, offset);
 	return base;
 }

@@ -301,25 +301,91 @@ int dp_lane_run'''),
     # ----------------------------------------------------------------- checks
     ('check-without-length', SIM, 'lib/media/layout.c',
      'a word whose length was damaged checks out',
-     '''	uint64_t check = hash_pair(seed, raw & WORD_BODY, block);''',
-     '''	uint64_t check = hash_pair(seed, raw & WORD_BODY & ~0x1ffffull,
-				   block);'''),
+     '''	return word_check(seed, block, raw & WORD_BODY) << DP_WORD_CHECK_SHIFT;''',
+     '''	return word_check(seed, block, raw & WORD_BODY & ~0x3ffffull) <<
+	       DP_WORD_CHECK_SHIFT;'''),
     ('zero-is-free', SIM, 'lib/media/layout.c',
      'a page of zeroes passes for free space',
-     '''	if (check != word_check(seed, block, raw))
+     '''	if (check != word_check_field(seed, block, raw))
 		return false;
-	if (kind < DP_KIND_FREE''',
+	if (kind == DP_KIND_INVALID ||''',
      '''	if (!raw) {
 		*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
 		return true;
 	}
-	if (check != word_check(seed, block, raw))
+	if (check != word_check_field(seed, block, raw))
 		return false;
-	if (kind < DP_KIND_FREE'''),
+	if (kind == DP_KIND_INVALID ||'''),
     ('slot-not-transposed', SIM, 'lib/media/table.c',
      'one place computes where a word stands in another way',
+     '''		.addr = dp_table_word_addr(table, block),''',
      '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
-			dp_word_offset(block),''',
-     '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
-			block * 8,'''),
+			table->offset + block * 8,'''),
+
+    # ------------------------------------------------------------ page bitmap
+    ('page-not-formatted', SIM, 'lib/media/pages.c',
+     'a page is in use whose words do not check out',
+     '''	int ret = format(arg, page);
+
+	dp_persist_fence''',
+     '''	int ret = 0;
+
+	(void)format;
+	(void)arg;
+	dp_persist_fence'''),
+    ('page-format-not-fenced', SIM, 'lib/media/pages.c',
+     'the bit may arrive before the words of its page',
+     '''	int ret = format(arg, page);
+
+	dp_persist_fence(pages->persist);
+''',
+     '''	int ret = format(arg, page);
+
+'''),
+    ('page-format-half-flushed', SIM, 'lib/media/table.c',
+     'half of a page in use may not be formatted',
+     '''	return dp_persist_flush(table->persist, to, sizeof(words));''',
+     '''	return dp_persist_flush(table->persist, to, sizeof(words) / 2);'''),
+    ('page-bit-in-memory-alone', SIM, 'lib/media/pages.c',
+     'an open does not look at the page, and its extents are lost',
+     '''	if (!ret)
+		ret = pages_mark(pages, page);
+''',
+     '''	(void)pages_mark;
+'''),
+    ('page-bit-not-fenced', SIM, 'lib/media/pages.c',
+     'another thread stores a word, and its bit is not durable',
+     '''	int ret = pages_store(pages, index, pages_bits(pages, index) | bit);
+
+	dp_persist_fence(pages->persist);
+	return ret;''',
+     '''	return pages_store(pages, index, pages_bits(pages, index) | bit);'''),
+    ('page-used-before-its-bit', SIM, 'lib/media/pages.c',
+     'another thread stores a word before its bit is durable',
+     '''	if (!ret)
+		ret = pages_mark(pages, page);
+	if (!ret)
+		dp_pages_assume(pages, page);
+''',
+     '''	if (!ret)
+		dp_pages_assume(pages, page);
+	if (!ret)
+		ret = pages_mark(pages, page);
+'''),
+    ('page-begun-twice', SIM, 'lib/media/pages.c',
+     'a thread formats the page in which another one has published',
+     '''	if (!dp_pages_is_used(pages, page))
+		ret = pages_begin_locked''',
+     '''	if (!ret)
+		ret = pages_begin_locked'''),
+    ('page-bitmap-not-read', SIM, 'lib/core/recover.c',
+     'an open takes every page for one that is not in use',
+     '''		if (!dp_epochs_is_foreign(&pool->media.epochs, i))
+			ret = dp_table_load_pages(''',
+     '''		if (dp_epochs_is_foreign(&pool->media.epochs, i))
+			ret = dp_table_load_pages('''),
+    ('page-bitmap-not-checked', SIM, 'lib/media/layout.c',
+     'a damaged word of the page bitmap hides extents',
+     '''	return raw == dp_pages_encode(seed, block, *ret_bits);''',
+     '''	return raw || !dp_pages_encode(seed, block, *ret_bits);'''),
 ]

@@ -67,7 +67,7 @@ MUTANTS = [
      'pool->quarantined_blocks += all;'),
     ('bad-metadata-counted', TEST, 'lib/core/recover.c',
      'bad metadata counts as space',
-     'uint64_t at = DP_CHUNK_SIZE, bad = 0;',
+     'uint64_t at = dp_geometry_meta_size(&pool->media.geometry), bad = 0;',
      'uint64_t at = 0, bad = 0;'),
     ('create-over-bad', TEST, 'lib/pool/create.c',
      'metadata is written over bad blocks',
@@ -130,9 +130,12 @@ MUTANTS = [
      '''	return pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK) ? -EIO : 0;'''),
     ('table-not-tolerant', TEST, 'lib/media/table.c',
      'a degraded open stops at a page that cannot be read',
-     '''	if (ret == -EIO && tolerant)
-		ret = table_read_pages(table, copy);''',
-     '''	(void)tolerant, (void)read_pages;'''),
+     '''	if (ret != -EIO || !tolerant)
+		return ret;
+	for (ret = 0;''',
+     '''	if (ret || !tolerant)
+		return ret;
+	for (ret = 0;'''),
     ('bad-offset-not-named', TEST, 'lib/media/badblocks.c',
      'the sentence names the beginning of the structure',
      '''	while (at < offset + size &&

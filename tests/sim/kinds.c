@@ -36,6 +36,12 @@ void setup_left_pool(struct world *world)
 	keep_some(world);
 }
 
+void setup_empty_pool(struct world *world)
+{
+	if (!world_create(world, false))
+		world_close(world);
+}
+
 void setup_pool(struct world *world)
 {
 	setup_left_pool(world);

@@ -26,7 +26,9 @@ extern const struct kind_list kinds_reclaim;
 
 /* A pool with some extents, closed. */
 void setup_pool(struct world *world);
-/* The same, and its owner is gone without closing it. */
+/* Without an extent, closed: no page of its table is in use. */
+void setup_empty_pool(struct world *world);
+/* With some extents, and its owner is gone without closing it. */
 void setup_left_pool(struct world *world);
 /* Open, or complete the create that was cut short. */
 void recover(struct world *world);

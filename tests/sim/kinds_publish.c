@@ -131,6 +131,8 @@ static void run_workload(struct world *world)
 static const struct kind list[] = {
 	{ "keep", "payload durable before", 1, 2, 1, 1, 50,
 	  setup_pool, run_keep, NULL },
+	{ "keep-page", "the first in a page of the table", 1, 2, 1, 1, 100,
+	  setup_empty_pool, run_keep, NULL },
 	{ "keep-persist", "payload persisted by the publish", 1, 2, 1, 1, 150,
 	  setup_pool, run_keep_persist, NULL },
 	{ "keep-loose", "payload never made durable", 1, 2, 1, 1, 30,

@@ -328,6 +328,8 @@ static void run_root(struct world *world)
 static const struct kind list[] = {
 	{ "together-keep", "two keep, a third retires what it can", 1, 1, 3, 1,
 	  100, setup_pool, run_keep, NULL },
+	{ "together-page", "two keep the first extents in a page of the table", 1,
+	  1, 3, 1, 150, setup_empty_pool, run_keep, NULL },
 	{ "together-retire", "one retires, others want the space", 1, 1, 3, 1,
 	  150, setup_retire, run_retire, NULL },
 	{ "together-rdma", "two verbs contexts on record, and a keep", 1, 1, 3, 1,

@@ -239,11 +239,13 @@ const char *media_place(uint64_t offset, char text[80])
 
 	if (offset >= MEDIA_INODES_OFFSET)
 		return strcpy(text, "inode");
-	if (at < DP_BLOCK_SIZE)
+	if (at < DP_SUPER_SIZE)
 		what = "superblock";
-	else if (at < DP_COPY_OFFSET)
+	else if (at < DP_PAGES_OFFSET + DP_PAGES_WORDS * 8)
+		what = "page bitmap";
+	else if (at >= DP_TABLE_OFFSET && at < DP_COPY_OFFSET)
 		what = "table";
-	else if (at < DP_COPY_OFFSET + DP_BLOCK_SIZE)
+	else if (at >= DP_COPY_OFFSET && at < DP_COPY_OFFSET + DP_SUPER_SIZE)
 		what = "superblock copy";
 	else if (at >= DP_ROOTS_OFFSET && at < DP_LANES_OFFSET)
 		what = "roots";

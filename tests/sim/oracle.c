@@ -428,8 +428,8 @@ static bool has_repaired(const struct media_trace *trace)
 	for (uint32_t i = 0; i < trace->changes; i++) {
 		uint64_t at = trace->change[i].word * 8ull;
 
-		if (at >= DP_BLOCK_SIZE && (at < DP_COPY_OFFSET ||
-					    at >= DP_COPY_OFFSET + DP_BLOCK_SIZE))
+		if (at >= DP_SUPER_SIZE && (at < DP_COPY_OFFSET ||
+					    at >= DP_COPY_OFFSET + DP_SUPER_SIZE))
 			return true;
 	}
 	return false;

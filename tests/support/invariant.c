@@ -130,28 +130,34 @@ static bool is_bad(const struct segment *segment, uint32_t block)
 	       dp_bad_find(segment->bad, begin, begin + DP_BLOCK_SIZE, &run);
 }
 
-/* As on media, or as it will be: none is pending but in a degraded open for reading. */
-static uint64_t read_word(const struct segment *segment, uint32_t block)
+/*
+ * As an open reads it: FREE in a page that is not in use (D19); as it will be where a
+ * lane is pending, in a degraded open for reading alone.
+ */
+static bool read_word(const struct segment *segment, uint32_t block,
+		      struct dp_word *ret_word)
 {
 	const struct dp_table *table = segment->table;
 	uint64_t raw;
 
-	memcpy(&raw, table->base + dp_word_offset(block), sizeof(raw));
+	*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
+	if (!dp_pages_is_used(table->pages, block / DP_PAGE_WORDS))
+		return true;
+	memcpy(&raw, table->base + dp_table_word_offset(table, block), sizeof(raw));
 	if (segment->has_pending)
 		dp_lanes_patch(&segment->pool->lanes,
-			       (table->first_block << DP_BLOCK_SHIFT) +
-			       dp_word_offset(block), sizeof(raw), (char *)&raw);
-	return raw;
+			       dp_table_word_addr(table, block), sizeof(raw),
+			       (char *)&raw);
+	return dp_word_decode(table->seed, table->first_block + block, raw,
+			      ret_word);
 }
 
 /* The word on media says LIVE exactly when the lease does (D3, D5). */
 static void check_word(const struct segment *segment, uint32_t block,
 		       const struct dp_lease_view *view, uint32_t blocks)
 {
-	const struct dp_table *table = segment->table;
 	struct dp_word word;
-	bool whole = dp_word_decode(table->seed, table->first_block + block,
-				    read_word(segment, block), &word);
+	bool whole = read_word(segment, block, &word);
 
 	if (is_quarantined(segment, block)) {
 		assert(!is_free(segment, block));

@@ -38,20 +38,6 @@ static inline void close_pool(struct fixture *f)
 	f->pool = NULL;
 }
 
-/* A pool of three segments, closed. */
-static inline int closed_setup(void **state)
-{
-	struct fixture *f;
-
-	if (fixture_setup_sized(state, 96 * MIB))
-		return -1;
-	f = *state;
-	if (daxpin_pool_close(f->pool))
-		return -1;
-	f->pool = NULL;
-	return 0;
-}
-
 static inline void open_pool(struct fixture *f)
 {
 	int ret = daxpin_pool_open(f->path, &f->options, &f->pool);
@@ -250,10 +236,16 @@ static inline void spoil(struct fixture *f, uint32_t segment, uint64_t offset)
 	patch(f, segment, offset, &byte, 1);
 }
 
+/* Where a block's word stands in a segment of up to 512 MiB. */
+static inline uint64_t word_at(uint32_t block)
+{
+	return DP_TABLE_OFFSET + dp_word_offset(block);
+}
+
 static inline void write_raw(struct fixture *f, uint32_t segment, uint32_t block,
 		      uint64_t raw)
 {
-	patch(f, segment, dp_word_offset(block), &raw, sizeof(raw));
+	patch(f, segment, word_at(block), &raw, sizeof(raw));
 }
 
 static inline void write_word(struct fixture *f, uint32_t segment, uint32_t block,
@@ -263,6 +255,49 @@ static inline void write_word(struct fixture *f, uint32_t segment, uint32_t bloc
 	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE);
 
 	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
+}
+
+/* A closed pool's page of the table that has the block's word: in use, all words FREE. */
+static inline void use_page(struct fixture *f, uint32_t segment, uint32_t block)
+{
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), raw, bits;
+	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE);
+	uint32_t page = block / DP_PAGE_WORDS, index = page / DP_PAGES_WORD_BITS;
+	uint64_t at = DP_PAGES_OFFSET + index * sizeof(raw);
+
+	look(f, segment, at, &raw, sizeof(raw));
+	assert_true(dp_pages_decode(seed, first + index, raw, &bits));
+	if (bits >> page % DP_PAGES_WORD_BITS & 1)
+		return;
+	for (uint32_t i = 0; i < DP_PAGE_WORDS; i++)
+		write_word(f, segment, page * DP_PAGE_WORDS + i,
+			   (struct dp_word) { DP_KIND_FREE, 1, 0 });
+	bits |= 1ull << page % DP_PAGES_WORD_BITS;
+	raw = dp_pages_encode(seed, first + index, bits);
+	patch(f, segment, at, &raw, sizeof(raw));
+}
+
+/* All pages of the tables of a closed pool. */
+static inline void use_pages(struct fixture *f, uint32_t segments)
+{
+	for (uint32_t i = 0; i < segments; i++)
+		for (uint32_t page = 1; page < 32 * MIB / DP_CHUNK_SIZE; page++)
+			use_page(f, i, page * DP_PAGE_WORDS);
+}
+
+/* A pool of three segments, closed, whose tables are in use. */
+static inline int closed_setup(void **state)
+{
+	struct fixture *f;
+
+	if (fixture_setup_sized(state, 96 * MIB))
+		return -1;
+	f = *state;
+	if (daxpin_pool_close(f->pool))
+		return -1;
+	f->pool = NULL;
+	use_pages(f, 3);
+	return 0;
 }
 
 static inline void punch_at(struct fixture *f, uint32_t segment, uint64_t offset,

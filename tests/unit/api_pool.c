@@ -270,12 +270,12 @@ static void create_refuses_impossible_sizes(void **state)
 		{ 30 * MIB, 32 * MIB }, { 4096, 32 * MIB },
 		{ 30 * MIB - 1, 32 * MIB }, { UINT64_MAX, 32 * MIB },
 		{ UINT64_MAX - 2 * MIB, 32 * MIB },
-		{ (4096 * 32 + 32) * MIB, 32 * MIB },
+		{ (16384 * 32 + 32) * MIB, 32 * MIB },
 		/* Of these segments 32 bits hold none, or one. */
 		{ (1ull << 32) * 32 * MIB, 32 * MIB },
 		{ ((1ull << 32) + 1) * 32 * MIB, 32 * MIB },
 		{ 64 * MIB, 16 * MIB }, { 64 * MIB, 48 * MIB },
-		{ 64 * MIB, 1024 * MIB }, { 64 * MIB, 1 },
+		{ 64 * MIB, 2048 * MIB }, { 64 * MIB, 1 },
 		{ 64 * MIB, UINT64_MAX },
 	};
 	struct fixture *f = *state;
@@ -1176,7 +1176,7 @@ static void what_an_open_finds_is_logged(void **state)
 static void a_restored_superblock_is_logged(void **state)
 {
 	struct fixture *f = *state;
-	char zeroes[4096] = { 0 };
+	char zeroes[DP_SUPER_SIZE] = { 0 };
 
 	patch(f, 0, 0, zeroes, sizeof(zeroes));
 	log_lines(f);

@@ -248,7 +248,7 @@ static void no_whole_half_is_the_end(void **state)
 
 	spoil_page(f, 0, DP_SUPER_OFFSET);
 	spoil_page(f, 0, DP_COPY_OFFSET);
-	spoil(f, 1, dp_word_offset(1000));
+	spoil(f, 1, word_at(1000));
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 0, 0,
 		      "no half of the superblock is whole");
 	check_pool(f, &found);
@@ -351,7 +351,7 @@ static void metadata_in_a_hole_are_zeroes(void **state)
 	struct fixture *f = *state;
 	struct findings found;
 
-	punch_at(f, 2, DP_LANES_END, DP_CHUNK_SIZE - DP_LANES_END);
+	punch_at(f, 2, DP_LANES_END, DP_TABLE_OFFSET - DP_LANES_END);
 	assert_note(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_OPEN,
 		    "segment 2: 2 MiB with metadata or extents are holes");
 	check_pool(f, &found);
@@ -372,7 +372,7 @@ static void bad_words_are_found(void **state)
 	put_extent(f, 1, 2000, 4);
 	write_raw(f, 1, 1000, 0);
 	assert_damage(f, DAXPIN_STRUCTURE_TABLE, DAXPIN_CURE_LOSSY, 1,
-		      dp_word_offset(1000), "blocks 1000 to 1999");
+		      word_at(1000), "blocks 1000 to 1999");
 	check_pool(f, &found);
 	assert_int_equal(found.summary.extents, 2);
 	assert_int_equal(found.summary.quarantined_bytes,
@@ -381,7 +381,7 @@ static void bad_words_are_found(void **state)
 	write_raw(f, 1, 603, 0);
 	write_raw(f, 1, 604, 1);
 	assert_damage(f, DAXPIN_STRUCTURE_TABLE, DAXPIN_CURE_DERIVED, 1,
-		      dp_word_offset(603), "blocks 603 to 604");
+		      word_at(603), "blocks 603 to 604");
 	check_pool(f, &found);
 	assert_int_equal(found.summary.extents, 2);
 	write_raw(f, 1, 606, 1);
@@ -396,11 +396,11 @@ static void overlaps_and_ends_are_found(void **state)
 	put_extent(f, 0, 600, 100);
 	put_extent(f, 0, 650, 1);
 	assert_damage(f, DAXPIN_STRUCTURE_TABLE, DAXPIN_CURE_LOSSY, 0,
-		      dp_word_offset(650), "inside the one of blocks 600 to 699");
+		      word_at(650), "inside the one of blocks 600 to 699");
 	write_word(f, 0, 650, free_word);
 	put_extent(f, 0, 8191, 2);
 	assert_damage(f, DAXPIN_STRUCTURE_TABLE, DAXPIN_CURE_LOSSY, 0,
-		      dp_word_offset(8191), "past the segment's end");
+		      word_at(8191), "past the segment's end");
 }
 
 /* W7: it is whole, and reads as zeroes. */
@@ -470,9 +470,9 @@ static void open_lanes_are_looked_through(void **state)
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
 	struct dp_lane_entry entries[2] = {
-		{ addr_of(1, 0) + dp_word_offset(1000),
+		{ addr_of(1, 0) + word_at(1000),
 		  dp_word_encode(seed, 8192 + 1000, free_word) },
-		{ addr_of(0, 0) + dp_word_offset(700),
+		{ addr_of(0, 0) + word_at(700),
 		  dp_word_encode(seed, 700, (struct dp_word) {
 				 DP_KIND_DATA, 5, 1 }) },
 	};
@@ -499,7 +499,7 @@ static void open_lanes_change_roots(void **state)
 	struct dp_lane_entry entries[3] = {
 		{ DP_ROOTS_OFFSET + offsetof(struct dp_root, word),
 		  dp_root_encode(seed, 0, 0, 0) },
-		{ addr_of(0, 0) + dp_word_offset(700),
+		{ addr_of(0, 0) + word_at(700),
 		  dp_word_encode(seed, 700, (struct dp_word) {
 				 DP_KIND_DATA, 5, 1 }) },
 		{ 8, 1 },
@@ -593,9 +593,9 @@ static void poison_is_found_and_not_met(void **state)
 	struct findings found;
 
 	put_extent(f, 1, 600, 8);
-	put_poison(f, 1, 2 * DP_BLOCK_SIZE);	/* words of 1024 to 1535 */
+	put_poison(f, 1, word_at(1024));	/* words of 1024 to 1535 */
 	assert_damage(f, DAXPIN_STRUCTURE_TABLE, DAXPIN_CURE_NONE, 1,
-		      dp_word_offset(1024), "cannot be read");
+		      word_at(1024), "cannot be read");
 	check_pool(f, &found);
 	assert_int_equal(found.summary.extents, 1);
 }
@@ -662,7 +662,7 @@ static void degraded_opens_go_around_poison(void **state)
 
 	put_extent(f, 1, 600, 8);
 	put_extent(f, 1, 2000, 8);
-	put_poison(f, 1, 2 * DP_BLOCK_SIZE);
+	put_poison(f, 1, word_at(1024));
 	assert_open_fails(f, -EIO, "cannot be read");
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	open_pool(f);

@@ -223,21 +223,21 @@ static void a_repair_cut_short_repeats_no_epoch(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t epoch = read_super(f, 0).epoch;
-	char page[3][2][DP_BLOCK_SIZE];
+	char page[3][2][DP_SUPER_SIZE];
 	struct dp_patches patches;
 
 	need_no_verbs();
 	spoil_page(f, 0, DP_SUPER_OFFSET);
 	for (uint32_t i = 0; i < 6; i++)
 		look(f, i / 2, dp_super_offset[i % 2], page[i / 2][i % 2],
-		     DP_BLOCK_SIZE);
+		     DP_SUPER_SIZE);
 	repair_pool(f, 0, 1);
 	read_patches(f, &patches);
 	assert_int_equal(patches.count, 3);
 	for (size_t cut = 0; cut <= patches.count; cut++) {
 		for (uint32_t i = 0; i < 6; i++)
 			patch(f, i / 2, dp_super_offset[i % 2],
-			      page[i / 2][i % 2], DP_BLOCK_SIZE);
+			      page[i / 2][i % 2], DP_SUPER_SIZE);
 		apply(f, &patches, cut);
 		open_pool(f);
 		assert_int_equal(info_of(f).epoch, epoch + 1 + (cut > 0));
@@ -254,9 +254,9 @@ static void a_lost_copy_comes_back(void **state)
 
 	spoil_page(f, 0, DP_COPY_OFFSET);
 	repair_and_open(f, false);
-	look(f, 0, DP_SUPER_OFFSET, half[0], DP_BLOCK_SIZE);
-	look(f, 0, DP_COPY_OFFSET, half[1], DP_BLOCK_SIZE);
-	assert_memory_equal(half[0], half[1], DP_BLOCK_SIZE);
+	look(f, 0, DP_SUPER_OFFSET, half[0], DP_SUPER_SIZE);
+	look(f, 0, DP_COPY_OFFSET, half[1], DP_SUPER_SIZE);
+	assert_memory_equal(half[0], half[1], DP_SUPER_SIZE);
 }
 
 static void later_segments_superblocks_come_back(void **state)
@@ -274,7 +274,7 @@ static void a_superblock_is_derived_from_the_pools(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super before = read_super(f, 2), after;
-	char zero[DP_BLOCK_SIZE] = "";
+	char zero[DP_SUPER_SIZE] = "";
 
 	patch(f, 2, DP_SUPER_OFFSET, zero, sizeof(zero));
 	patch(f, 2, DP_COPY_OFFSET, zero, sizeof(zero));
@@ -313,7 +313,7 @@ static void words_inside_an_extent_come_back(void **state)
 	write_raw(f, 1, 603, 0);
 	write_raw(f, 1, 604, ~0ull);
 	repair_and_open(f, false);
-	look(f, 1, dp_word_offset(603), &raw, sizeof(raw));
+	look(f, 1, word_at(603), &raw, sizeof(raw));
 	assert_true(dp_word_decode(seed, 8192 + 603, raw, &word));
 	assert_int_equal(word.kind, DP_KIND_FREE);
 	/* A life that no other can be taken for. */
@@ -339,7 +339,7 @@ static void a_root_does_not_meet_a_later_life(void **state)
 		   DP_KIND_FREE, 1, 70000 });
 	write_raw(f, segment, block, 0);
 	repair_and_open(f, true);
-	look(f, segment, dp_word_offset(block), &raw, sizeof(raw));
+	look(f, segment, word_at(block), &raw, sizeof(raw));
 	assert_true(dp_word_decode(seed, segment * 8192 + block, raw, &word));
 	assert_int_equal(word.gen & 0xffff, (extent.gen + 1) & 0xffff);
 	open_pool(f);
@@ -413,8 +413,8 @@ static void metadata_that_are_repaired_have_blocks_first(void **state)
 	char zero[DP_BLOCK_SIZE] = "";
 
 	put_extent(f, 1, 1000, 100);
-	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
-	punch_at(f, 1, 2 * DP_BLOCK_SIZE, DP_BLOCK_SIZE);
+	patch(f, 1, word_at(1024), zero, sizeof(zero));
+	punch_at(f, 1, word_at(1024), DP_BLOCK_SIZE);
 	repair_pool(f, 1, 2);
 	assert_true(is_backed(f, 1, 0, DP_CHUNK_SIZE));
 	assert_clean(f);
@@ -427,7 +427,7 @@ static void a_wiped_page_of_words_is_rewritten(void **state)
 	uint64_t before;
 
 	put_extent(f, 1, 1000, 100);
-	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
+	patch(f, 1, word_at(1024), zero, sizeof(zero));
 	before = fingerprint(f->path);
 	/* Inside the extent without a loss, the rest with one. */
 	repair_pool(f, 0, 1);
@@ -447,14 +447,14 @@ static void poison_is_not_written_to(void **state)
 	struct fixture *f = *state;
 	uint64_t before, raw;
 
-	put_poison(f, 1, 2 * DP_BLOCK_SIZE);
+	put_poison(f, 1, word_at(1024));
 	before = fingerprint(f->path);
 	repair_pool(f, 1, 0);
 	assert_int_equal(fingerprint(f->path), before);
 	/* In the same stretch as a word that can be mended. */
 	write_raw(f, 1, 1000, 0);
 	repair_pool(f, 1, 1);
-	look(f, 1, dp_word_offset(1000), &raw, sizeof(raw));
+	look(f, 1, word_at(1000), &raw, sizeof(raw));
 	assert_int_not_equal(raw, 0);
 	write_word(f, 1, 1000, free_word);
 	assert_int_equal(fingerprint(f->path), before);
@@ -508,7 +508,7 @@ static void open_lanes_are_left_to_the_open(void **state)
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), before;
 	struct dp_lane_entry entry = {
-		addr_of(1, 0) + dp_word_offset(1000),
+		addr_of(1, 0) + word_at(1000),
 		dp_word_encode(seed, 8192 + 1000, free_word)
 	};
 
@@ -761,7 +761,7 @@ static void a_backup_can_be_read(void **state)
 	backup_path(f, path);
 	assert_true(dp_os_read_file(path, text, sizeof(text)) > 0);
 	assert_non_null(strstr(text, "daxpin backup 1\nuuid "));
-	assert_non_null(strstr(text, "segment 1 offset 0x1a38 length 8\n"
+	assert_non_null(strstr(text, "segment 1 offset 0xf1a38 length 8\n"
 			       "old 8877665544332211\nnew "));
 }
 

@@ -106,7 +106,7 @@ static void a_lost_head_hides_what_it_had(void **state)
 
 	put(f, 1, 600, 100);
 	put(f, 1, 700, 1);
-	spoil(f, 1, dp_word_offset(600));
+	spoil(f, 1, word_at(600));
 	check_quarantine(f, 1, 600, 700, 0);
 }
 
@@ -117,7 +117,7 @@ static void a_wiped_page_is_one_quarantine(void **state)
 
 	put(f, 1, 1000, 100);		/* into the wiped page */
 	put(f, 1, 1600, 3);
-	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
+	patch(f, 1, word_at(1024), zero, sizeof(zero));
 	/* Inside 1000..1099 only the words, behind it all to the next. */
 	check_quarantine(f, 1, 1100, 1600, 76 * DP_BLOCK_SIZE);
 }
@@ -174,7 +174,7 @@ static void a_bad_word_inside_an_extent_hides_one_block(void **state)
 	}
 	dp_invariants(f->pool);
 	close_pool(f);
-	look(f, 1, dp_word_offset(603), &raw, sizeof(raw));
+	look(f, 1, word_at(603), &raw, sizeof(raw));
 	assert_int_equal(raw, 0x1234);
 	open_degraded(f, DAXPIN_POOL_READONLY);
 	/* Its neighbour has an end: it is in doubt no more than before. */
@@ -237,7 +237,7 @@ static void reading_takes_an_unclean_pool(void **state)
 static void reading_takes_lost_superblocks(void **state)
 {
 	struct fixture *f = *state;
-	char zero[DP_BLOCK_SIZE] = "";
+	char zero[DP_SUPER_SIZE] = "";
 	uint64_t before;
 
 	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
@@ -256,9 +256,9 @@ static void reading_sees_what_open_lanes_will_do(void **state)
 	struct dp_lane_entry entries[2];
 
 	put(f, 1, 600, 8);
-	entries[0].addr = 32 * MIB + dp_word_offset(600);
+	entries[0].addr = 32 * MIB + word_at(600);
 	entries[0].value = dp_word_encode(seed, 8192 + 600, free_word);
-	entries[1].addr = 64 * MIB + dp_word_offset(700);
+	entries[1].addr = 64 * MIB + word_at(700);
 	entries[1].value = dp_word_encode(seed, 16384 + 700, head);
 	put_open_lane(f, 9, entries, 2);
 	f->options.flags = DAXPIN_POOL_READONLY;
@@ -280,8 +280,8 @@ static void reading_leaves_nonsense_in_lanes_out(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_lane_entry entries[] = {
-		{ 32 * MIB + 8192 * 8 - 1, ~0ull },
-		{ 32 * MIB + dp_word_offset(900), 1 },
+		{ 32 * MIB + word_at(8191) + 7, ~0ull },
+		{ 32 * MIB + word_at(900), 1 },
 		{ ~0ull, 2 }, { DP_LANES_OFFSET, 3 },
 	};
 

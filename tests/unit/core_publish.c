@@ -48,7 +48,7 @@ static enum daxpin_state state_of(struct fixture *f, struct daxpin_extent extent
 	return state;
 }
 
-static uint64_t word_at(struct fixture *f, struct daxpin_extent extent,
+static uint64_t value_at(struct fixture *f, struct daxpin_extent extent,
 			uint64_t offset)
 {
 	uint64_t *word = daxpin_ptr(f->pool, extent, offset);
@@ -173,9 +173,9 @@ static void a_batch_is_there_after_a_reopen(void **state)
 	assert_root(f, "b", b);
 	assert_int_equal(daxpin_extent_at(f->pool, old.addr, &found), -ENOENT);
 	assert_int_equal(daxpin_root(f->pool, "a", &found), 0);
-	assert_int_equal(word_at(f, found, 4088), 78);
+	assert_int_equal(value_at(f, found, 4088), 78);
 	assert_int_equal(daxpin_root(f->pool, "b", &found), 0);
-	assert_int_equal(word_at(f, found, 4096), 77);
+	assert_int_equal(value_at(f, found, 4096), 77);
 }
 
 static void a_batch_spans_segments(void **state)
@@ -186,8 +186,8 @@ static void a_batch_spans_segments(void **state)
 
 	assert_true(a.addr >> 25 != b.addr >> 25);
 	ASSERT_PUBLISH(f, ops, 0);
-	assert_int_equal(word_at(f, a, 0), 2);
-	assert_int_equal(word_at(f, b, 0), 1);
+	assert_int_equal(value_at(f, a, 0), 2);
+	assert_int_equal(value_at(f, b, 0), 1);
 	assert_int_equal(fixture_reopen(f), 0);
 	assert_int_equal(daxpin_extent_at(f->pool, a.addr, &a), 0);
 	assert_int_equal(daxpin_extent_at(f->pool, b.addr, &b), 0);
@@ -253,7 +253,7 @@ static void assert_refused(struct fixture *f, struct daxpin_op bad, int error)
 	assert_root(f, "r", nothing);
 	assert_int_equal(state_of(f, new), DAXPIN_STATE_RESERVED);
 	assert_int_equal(state_of(f, live_one), DAXPIN_STATE_LIVE);
-	assert_int_equal(word_at(f, new, 8), 0);
+	assert_int_equal(value_at(f, new, 8), 0);
 	ASSERT_PUBLISH(f, good, 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, new), 0);
 }
@@ -584,12 +584,12 @@ static void a_set_is_for_live_extents(void **state)
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EINVAL);
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
-	assert_int_equal(word_at(f, extent, 16), 5);
+	assert_int_equal(value_at(f, extent, 16), 5);
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	assert_int_equal(fixture_reopen(f), 0);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -ESTALE);
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
-	assert_int_equal(word_at(f, extent, 16), 5);
+	assert_int_equal(value_at(f, extent, 16), 5);
 }
 
 /* Nor may a SET raise the flag that a KEEP would mind. */
@@ -609,8 +609,8 @@ static void sets_of_one_batch_are_held_by_extent(void **state)
 				    set(small, 8, 8) };
 
 	ASSERT_PUBLISH(f, good, 0);
-	assert_int_equal(word_at(f, large, 4096), 2);
-	assert_int_equal(word_at(f, large, 16), 4);
+	assert_int_equal(value_at(f, large, 4096), 2);
+	assert_int_equal(value_at(f, large, 16), 4);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, gone), 0);
 	assert_fails_at(f, range, 2, -EINVAL, 1, "operation 1");
 	assert_fails_at(f, early, 2, -EINVAL, 1, "operation 1");
@@ -619,9 +619,9 @@ static void sets_of_one_batch_are_held_by_extent(void **state)
 				     DAXPIN_HOLD_EXCLUSIVE), 0);
 	assert_fails_at(f, alone, 2, -EBUSY, 1, "operation 1");
 	assert_int_equal(daxpin_drop(f->pool, small), 0);
-	assert_int_equal(word_at(f, large, 8), 1);
+	assert_int_equal(value_at(f, large, 8), 1);
 	ASSERT_PUBLISH(f, kept, 0);
-	assert_int_equal(word_at(f, new, 16), 7);
+	assert_int_equal(value_at(f, new, 16), 7);
 	/* Every hold was dropped, of those that failed too. */
 	assert_int_equal(daxpin_holds(f->pool, nothing, NULL, NULL), 0);
 }
@@ -658,7 +658,8 @@ static struct dp_lane_entry descriptor_entry(struct fixture *f, uint64_t block,
 	uint64_t in_segment = block % 8192;
 
 	return (struct dp_lane_entry) {
-		block / 8192 * (32 * MIB) + dp_word_offset(in_segment),
+		block / 8192 * (32 * MIB) + DP_TABLE_OFFSET +
+			dp_word_offset(in_segment),
 		dp_word_encode(dp_layout_seed(super.uuid), block, word)
 	};
 }
@@ -683,7 +684,7 @@ static void an_open_lane_is_replayed_once(void **state)
 	assert_int_equal(daxpin_extent_at(f->pool, 600 * 4096, &extent), 0);
 	assert_int_equal(daxpin_extent_at(f->pool, (8192 + 700) * 4096, &other),
 			 0);
-	assert_int_equal(word_at(f, extent, 8), 4711);
+	assert_int_equal(value_at(f, extent, 8), 4711);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	close_pool(f);
 	open_pool(f);
@@ -751,11 +752,11 @@ static void a_damaged_root_is_refused(void **state)
 	look(f, 0, DP_ROOTS_OFFSET, &letter, 1);
 	assert_int_equal(letter, 'n');
 	patch(f, 0, DP_ROOTS_OFFSET, "m", 1);
-	assert_open_fails(f, -EUCLEAN, "root slot 0 at offset 0x110000: the name");
+	assert_open_fails(f, -EUCLEAN, "root slot 0 at offset 0x10000: the name");
 	patch(f, 0, DP_ROOTS_OFFSET, "n", 1);
 	look(f, 0, DP_ROOTS_OFFSET + 64 + 48, &word, 8);
 	patch(f, 0, DP_ROOTS_OFFSET + 64 + 48, "\0\0\0\0\0\0\0", 8);
-	assert_open_fails(f, -EUCLEAN, "root slot 1 at offset 0x110040: the word");
+	assert_open_fails(f, -EUCLEAN, "root slot 1 at offset 0x10040: the word");
 	patch(f, 0, DP_ROOTS_OFFSET + 64 + 48, &word, 8);
 	open_pool(f);
 	assert_root(f, "name", extent);
@@ -921,7 +922,7 @@ static void threads_set_words_of_one_line(void **state)
 	world.value = 0;
 	run_threads(set_words);
 	for (uint64_t i = 0; i < THREADS; i++)
-		assert_int_equal(word_at(f, world.index, i * 8), ROUNDS);
+		assert_int_equal(value_at(f, world.index, i * 8), ROUNDS);
 	dp_invariants(f->pool);
 	assert_int_equal(daxpin_idle(f->pool, world.index), 1);
 }

@@ -851,10 +851,13 @@ static void open_refuses_a_bad_table(void **state)
 {
 	struct fixture *f = *state;
 
-	check_metadata(f, 0, BLOCK, "descriptor table");
-	check_metadata(f, 0, 16 * BLOCK - 64, "descriptor table");
-	check_metadata(f, 1, 7 * BLOCK + 512, "descriptor table");
-	check_metadata(f, 2, 15 * BLOCK, "descriptor table");
+	check_metadata(f, 0, DP_TABLE_OFFSET + BLOCK, "descriptor table");
+	check_metadata(f, 0, DP_TABLE_OFFSET + 16 * BLOCK - 64,
+		       "descriptor table");
+	check_metadata(f, 1, DP_TABLE_OFFSET + 7 * BLOCK + 512,
+		       "descriptor table");
+	check_metadata(f, 2, DP_TABLE_OFFSET + 15 * BLOCK, "descriptor table");
+	check_metadata(f, 1, DP_PAGES_OFFSET + 16, "page bitmap");
 }
 
 static void open_refuses_a_bad_lane(void **state)
@@ -916,6 +919,7 @@ static void degraded_open_goes_around_what_cannot_be_read(void **state)
 {
 	struct fixture *f = *state;
 
+	use_pages(f, 3);
 	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 7 });
 	write_word(f, 1, 2000, (struct dp_word) { DP_KIND_DATA, 4, 7 });
 	for (int i = 0; i < 8; i++) {
@@ -924,9 +928,9 @@ static void degraded_open_goes_around_what_cannot_be_read(void **state)
 		add_bad(1, 601 * BLOCK, SECTOR);
 		add_bad(1, 1100 * BLOCK, SECTOR);
 		if (i & 4)
-			add_bad(1, 2 * BLOCK + SECTOR, SECTOR);
+			add_bad(1, word_at(1024) + SECTOR, SECTOR);
 		else
-			poison(1, 2 * BLOCK + 64, 64);
+			poison(1, word_at(1024) + 64, 64);
 		check_degraded(f, i & 2 ? DAXPIN_POOL_READONLY : 0);
 		seam.poisoned = false;
 	}
@@ -937,13 +941,13 @@ static void degraded_look_does_without_more(void **state)
 {
 	static const uint64_t offset[] = {
 		DP_SUPER_OFFSET, DP_COPY_OFFSET, DP_ROOTS_OFFSET + 64 * 64,
-		DP_LANES_OFFSET + 3 * BLOCK,
+		DP_LANES_OFFSET + 3 * BLOCK, DP_PAGES_OFFSET,
 	};
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f), before = fingerprint(f->path);
 
 	f->options.flags = DAXPIN_POOL_DEGRADED | DAXPIN_POOL_READONLY;
-	for (size_t i = 0; i < 8; i++) {
+	for (size_t i = 0; i < 10; i++) {
 		seam.like_device = i & 1;
 		poison(0, offset[i / 2], 64);
 		open_pool(f);

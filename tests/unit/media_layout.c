@@ -67,17 +67,17 @@ static void word_of_each_extreme_comes_back(void **state)
 
 static void word_fields_stand_where_the_format_says(void **state)
 {
-	struct dp_word word = { DP_KIND_DATA, 0x1ffff + 1, 0 };
+	struct dp_word word = { DP_KIND_DATA, 0x3ffff + 1, 0 };
 	uint64_t raw = dp_word_encode(seed(), 600, word);
 
 	(void)state;
-	assert_int_equal(raw & 0x1ffff, 0x1ffff);
-	assert_int_equal(raw >> 17 & 7, DP_KIND_DATA);
+	assert_int_equal(raw & 0x3ffff, 0x3ffff);
+	assert_int_equal(raw >> 18 & 3, DP_KIND_DATA);
 	assert_int_equal(raw >> 36, 0);
 	word = (struct dp_word) { DP_KIND_FREE, 1, 0xabcdef1 };
 	raw = dp_word_encode(seed(), 600, word);
-	assert_int_equal(raw & 0x1ffff, 0);
-	assert_int_equal(raw >> 17 & 7, DP_KIND_FREE);
+	assert_int_equal(raw & 0x3ffff, 0);
+	assert_int_equal(raw >> 18 & 3, DP_KIND_FREE);
 	assert_int_equal(raw >> 36, 0xabcdef1);
 }
 
@@ -176,9 +176,9 @@ static void word_of_no_kind_does_not_check_out(void **state)
 	bool found;
 
 	(void)state;
-	for (uint64_t kind = 0; kind < 8; kind++) {
+	for (uint64_t kind = 0; kind < 4; kind++) {
 		with_check(600, kind << DP_WORD_KIND_SHIFT, &found);
-		assert_int_equal(found, kind >= 1 && kind <= 3);
+		assert_int_equal(found, kind >= 1);
 	}
 }
 
@@ -254,13 +254,78 @@ static void transposition_is_that_of_the_format(void **state)
 	assert_int_equal(dp_word_offset(513), 4096 + 64);
 }
 
-static void chunk_0_has_no_words_and_no_overlaps(void **state)
+/* Those of docs/format.md. */
+static void the_words_are_those_of_the_format(void **state)
 {
+	uint8_t uuid[16];
+	uint64_t format;
+
 	(void)state;
-	assert_int_equal(dp_word_offset(DP_CHUNK_BLOCKS), DP_BLOCK_SIZE);
-	assert_true(dp_word_offset(BLOCKS_MAX - 1) + 8 <= DP_COPY_OFFSET);
-	assert_true(DP_COPY_OFFSET + DP_BLOCK_SIZE <= DP_ROOTS_OFFSET);
-	assert_true(DP_LANES_END <= DP_CHUNK_SIZE);
+	for (int i = 0; i < 16; i++)
+		uuid[i] = i;
+	format = dp_layout_seed(uuid);
+	assert_int_equal(format, 0x8355e3a6f61770db);
+	assert_int_equal(dp_word_encode(format, 512,
+					(struct dp_word) { DP_KIND_FREE, 1, 0 }),
+			 0x0000000c87f40000);
+	assert_int_equal(dp_word_encode(format, 513,
+					(struct dp_word) { DP_KIND_DATA, 2, 5 }),
+			 0x000000524d080001);
+	assert_int_equal(dp_pages_encode(format, 0, 0), 0x192f800000000000);
+	assert_int_equal(dp_pages_encode(format, 0, 2), 0x0d25800000000002);
+	assert_int_equal(dp_pages_encode(format, 65536 + 1, 3),
+			 0x088b800000000003);
+	assert_int_equal(dp_root_encode(format, 3, 513, 5), 0xba1e000500000201);
+}
+
+/* Each structure ends where the next one begins, or before. */
+static void the_metadata_have_no_overlaps(void **state)
+{
+	uint64_t small = DP_SMALL_SEGMENT_MAX, large = 2 * small;
+
+	(void)state;
+	assert_true(DP_SUPER_OFFSET + DP_SUPER_SIZE <= DP_PAGES_OFFSET);
+	assert_true(DP_PAGES_OFFSET + DP_BLOCK_SIZE <= DP_ROOTS_OFFSET);
+	assert_true(DP_LANES_END <= DP_TABLE_OFFSET);
+	assert_int_equal(dp_layout_table_offset(small), DP_TABLE_OFFSET);
+	assert_int_equal(DP_TABLE_OFFSET + small / DP_BLOCK_SIZE * 8,
+			 DP_COPY_OFFSET);
+	assert_true(DP_COPY_OFFSET + DP_SUPER_SIZE <=
+		    dp_layout_meta_size(small));
+	assert_int_equal(dp_layout_table_offset(large), DP_CHUNK_SIZE);
+	assert_int_equal(dp_layout_table_offset(large) +
+			 large / DP_BLOCK_SIZE * 8, dp_layout_meta_size(large));
+}
+
+/* ------------------------------------------------------------ page bitmap */
+
+static void a_page_word_of_each_bit_comes_back(void **state)
+{
+	uint64_t bits;
+
+	(void)state;
+	for (uint32_t i = 0; i < DP_PAGES_WORD_BITS; i++) {
+		uint64_t raw = dp_pages_encode(seed(), 512 * i, 1ull << i);
+
+		assert_true(dp_pages_decode(seed(), 512 * i, raw, &bits));
+		assert_int_equal(bits, 1ull << i);
+		assert_int_equal(raw >> 47 & 1, 1);
+		assert_false(dp_pages_decode(seed(), 512 * i + 1, raw, &bits));
+		for (int bit = 0; bit < 64; bit++)
+			assert_false(dp_pages_decode(seed(), 512 * i,
+						     raw ^ 1ull << bit, &bits));
+	}
+}
+
+static void a_page_word_of_zero_is_never_valid(void **state)
+{
+	uint64_t random = 1, bits;
+
+	(void)state;
+	for (int i = 0; i < 100000; i++)
+		assert_false(dp_pages_decode(next_random(&random),
+					     random % POOL_BLOCKS_MAX, 0,
+					     &bits));
 }
 
 /* ------------------------------------------------------------- superblock */
@@ -477,7 +542,10 @@ int main(void)
 		cmocka_unit_test(transposition_stays_inside_the_page),
 		cmocka_unit_test(neighbours_never_share_a_cache_line),
 		cmocka_unit_test(transposition_is_that_of_the_format),
-		cmocka_unit_test(chunk_0_has_no_words_and_no_overlaps),
+		cmocka_unit_test(the_metadata_have_no_overlaps),
+		cmocka_unit_test(the_words_are_those_of_the_format),
+		cmocka_unit_test(a_page_word_of_each_bit_comes_back),
+		cmocka_unit_test(a_page_word_of_zero_is_never_valid),
 		cmocka_unit_test(super_is_whole_when_sealed),
 		cmocka_unit_test(super_with_any_byte_changed_is_not_whole),
 		cmocka_unit_test(super_of_zeroes_or_ones_is_not_whole),

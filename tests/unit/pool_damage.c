@@ -199,11 +199,11 @@ static void open_counts_and_ignores_extra_segments(void **state)
 	struct fixture *f = *state;
 
 	write_file(f, "segment.0003", "extra", 0);
-	write_file(f, "segment.4095", "extra", 0);
+	write_file(f, "segment.16383", "extra", 0);
 	/* No names of ours. */
 	write_file(f, "segment.3", "", 0);
 	write_file(f, "segment.00003", "", 0);
-	write_file(f, "segment.4096", "", 0);
+	write_file(f, "segment.16384", "", 0);
 	write_file(f, "segment.0003~", "", 0);
 	write_file(f, "letter", "", 0);
 	open_pool(f);
@@ -294,7 +294,7 @@ static void open_takes_the_older_half_when_the_newer_is_torn(void **state)
 static void open_does_without_the_copy(void **state)
 {
 	struct fixture *f = *state;
-	char zero[DP_BLOCK_SIZE] = "";
+	char zero[DP_SUPER_SIZE] = "";
 
 	patch(f, 0, DP_COPY_OFFSET, zero, sizeof(zero));
 	open_pool(f);
@@ -321,7 +321,7 @@ static void check_all_halves(struct fixture *f, uint32_t segment)
 	assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
 	assert_says(f, words);
 	assert_says(f, f->path);
-	assert_says(f, "its copy at 0x100000 too");
+	assert_says(f, "its copy at 0x1f0000 too");
 	assert_says(f, "untouched");
 }
 
@@ -354,7 +354,7 @@ static void assert_says_wiped(struct fixture *f)
 static void wiped_superblock_is_not_blank(void **state)
 {
 	struct fixture *f = *state;
-	char zero[DP_BLOCK_SIZE] = "";
+	char zero[DP_SUPER_SIZE] = "";
 
 	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
 	assert_create_fails(f, -EEXIST, "overwrite");
@@ -400,7 +400,7 @@ static void what_is_in_later_segments_may_be_no_pool(void **state)
 static void later_segment_without_superblock_is_damage(void **state)
 {
 	struct fixture *f = *state;
-	char zero[DP_BLOCK_SIZE] = "";
+	char zero[DP_SUPER_SIZE] = "";
 
 	patch(f, 1, DP_SUPER_OFFSET, zero, sizeof(zero));
 	patch(f, 1, DP_COPY_OFFSET, zero, sizeof(zero));
@@ -450,7 +450,7 @@ static void open_refuses_a_superblock_that_makes_no_sense(void **state)
 	check_nonsense(f, super);
 	super = good, super.segment_set[0] = 0x3;
 	check_nonsense(f, super);
-	super = good, super.segment_set[511] = 0x80;
+	super = good, super.segment_set[DP_SEGMENTS_MAX / 8 - 1] = 0x80;
 	check_nonsense(f, super);
 	open_pool(f);
 	close_pool(f);
@@ -477,7 +477,7 @@ static void check_table(struct fixture *f, uint32_t segment, uint32_t block,
 	assert_open_fails(f, -EUCLEAN, words);
 	assert_says(f, place);
 	snprintf(place, sizeof(place), "offset 0x%llx (block %u)",
-		 (unsigned long long)dp_word_offset(block), block);
+		 (unsigned long long)word_at(block), block);
 	assert_says(f, place);
 	assert_says(f, "untouched");
 }
@@ -486,12 +486,12 @@ static void open_refuses_a_damaged_word(void **state)
 {
 	struct fixture *f = *state;
 
-	spoil(f, 1, dp_word_offset(1000) + 5);
+	spoil(f, 1, word_at(1000) + 5);
 	check_table(f, 1, 1000, "does not check out");
-	spoil(f, 1, dp_word_offset(1000) + 5);
-	spoil(f, 2, dp_word_offset(8191));
+	spoil(f, 1, word_at(1000) + 5);
+	spoil(f, 2, word_at(8191));
 	check_table(f, 2, 8191, "does not check out");
-	spoil(f, 2, dp_word_offset(8191));
+	spoil(f, 2, word_at(8191));
 	open_pool(f);
 	close_pool(f);
 }
@@ -509,7 +509,7 @@ static void open_refuses_a_wiped_table_page(void **state)
 	struct fixture *f = *state;
 	char zero[DP_BLOCK_SIZE] = "";
 
-	patch(f, 1, 2 * DP_BLOCK_SIZE, zero, sizeof(zero));
+	patch(f, 1, word_at(1024), zero, sizeof(zero));
 	check_table(f, 1, 1024, "does not check out");
 }
 
@@ -518,7 +518,7 @@ static void open_refuses_a_word_of_another_block(void **state)
 	struct fixture *f = *state;
 	uint64_t raw;
 
-	look(f, 1, dp_word_offset(600), &raw, 8);
+	look(f, 1, word_at(600), &raw, 8);
 	write_raw(f, 1, 601, raw);
 	check_table(f, 1, 601, "does not check out");
 }
@@ -624,11 +624,11 @@ static void metadata_in_a_hole_are_zeroes(void **state)
 {
 	struct fixture *f = *state;
 
-	punch_at(f, 1, DP_LANES_END, DP_CHUNK_SIZE - DP_LANES_END);
+	punch_at(f, 1, DP_LANES_END, DP_TABLE_OFFSET - DP_LANES_END);
 	open_pool(f);
 	close_pool(f);
 	assert_true(is_backed(f, 1, 0, DP_CHUNK_SIZE));
-	punch_at(f, 1, dp_word_offset(1024), DP_BLOCK_SIZE);
+	punch_at(f, 1, word_at(1024), DP_BLOCK_SIZE);
 	assert_open_fails(f, -EUCLEAN, "(block 1024)");
 }
 
@@ -796,7 +796,7 @@ static void overwrite_replaces_damaged_segments(void **state)
 {
 	struct fixture *f = *state;
 
-	spoil(f, 1, dp_word_offset(1000));
+	spoil(f, 1, word_at(1000));
 	create_anew(f);
 }
 
@@ -855,7 +855,7 @@ static void overwrite_without_the_first_segment_waits_for_all_rdma(void **state)
 
 static void lose_first_page(struct fixture *f)
 {
-	static const char zero[DP_BLOCK_SIZE];
+	static const char zero[DP_SUPER_SIZE];
 
 	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
 }

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* D19: which pages of a descriptor table are in use, and what an open reads of them. */
+#include "media.h"
+#include "invariant.h"
+#include "pool/segment.h"
+
+static bool refuse_flush;
+
+int __real_dp_persist_flush(struct dp_persist *persist, const void *from,
+			    uint64_t size);
+int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
+			    uint64_t size);
+int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
+			    uint64_t size)
+{
+	return refuse_flush ? -EIO : __real_dp_persist_flush(persist, from, size);
+}
+
+/* A closed pool whose tables were never used, with garbage in their place. */
+static int unused_setup(void **state)
+{
+	char *garbage = malloc(DP_CHUNK_SIZE);
+	struct fixture *f;
+
+	if (!garbage || fixture_setup_sized(state, 96 * MIB))
+		return -1;
+	f = *state;
+	close_pool(f);
+	memset(garbage, 0xa5, DP_CHUNK_SIZE);
+	for (uint32_t i = 0; i < 3; i++)
+		patch(f, i, DP_TABLE_OFFSET, garbage, 32 * MIB / DP_BLOCK_SIZE * 8);
+	free(garbage);
+	return 0;
+}
+
+/* Bits of the first word, which has all pages of these segments. */
+static uint64_t bits_of(struct fixture *f, uint32_t segment)
+{
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), raw, bits;
+
+	look(f, segment, DP_PAGES_OFFSET, &raw, sizeof(raw));
+	assert_true(dp_pages_decode(seed, segment * 8192, raw, &bits));
+	return bits;
+}
+
+static void pages_that_are_not_in_use_are_not_read(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = fingerprint(f->path);
+
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_pool(f);
+	dp_invariants(f->pool);
+	assert_int_equal(info_of(f).free_bytes, 90 * MIB);
+	close_pool(f);
+	f->options.flags = 0;
+	assert_int_equal(count_notes(f, "table"), 0);
+	assert_int_equal(fingerprint(f->path), before);
+}
+
+static void the_first_keep_of_a_chunk_begins_its_page(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	uint32_t segment, page;
+	uint64_t word;
+
+	open_pool(f);
+	extent = reserve(f, 4 * MIB);
+	segment = extent.addr / (32 * MIB);
+	page = extent.addr % (32 * MIB) / DP_CHUNK_SIZE;
+	assert_int_equal(bits_of(f, segment), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+	/* Its inner words stand in pages that nothing was stored to. */
+	assert_int_equal(bits_of(f, segment), 1ull << page);
+	look(f, segment, word_at((page + 1) * DP_PAGE_WORDS), &word, 8);
+	assert_int_equal(word, 0xa5a5a5a5a5a5a5a5);
+	assert_int_equal(fixture_reopen(f), 0);
+	dp_invariants(f->pool);
+	assert_int_equal(info_of(f).free_bytes, 86 * MIB);
+}
+
+static void a_cancel_begins_no_page(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	open_pool(f);
+	extent = reserve(f, DP_BLOCK_SIZE);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(bits_of(f, i), 0);
+	assert_int_equal(fixture_reopen(f), 0);
+	dp_invariants(f->pool);
+}
+
+static void a_page_that_cannot_be_formatted_is_not_begun(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	open_pool(f);
+	extent = reserve(f, DP_BLOCK_SIZE);
+	refuse_flush = true;
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), -EIO);
+	refuse_flush = false;
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(bits_of(f, i), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+	assert_int_equal(fixture_reopen(f), 0);
+	dp_invariants(f->pool);
+}
+
+/* What stood in a page before it came into use is gone. */
+static void a_page_is_formatted_as_a_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	open_pool(f);
+	while (!daxpin_reserve(f->pool, MIB, 0, &extent))
+		assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+	assert_int_equal(fixture_reopen(f), 0);
+	dp_invariants(f->pool);
+	assert_int_equal(info_of(f).free_bytes, 0);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(bits_of(f, i), 0xfffe);
+}
+
+static void a_damaged_bitmap_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t bits = 1ull << 16, raw;
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
+
+	spoil(f, 1, DP_PAGES_OFFSET + 3);
+	assert_open_fails(f, -EUCLEAN, "segment 1, page bitmap, offset 0x2000");
+	spoil(f, 1, DP_PAGES_OFFSET + 3);
+	spoil(f, 2, DP_PAGES_OFFSET + 80);
+	assert_open_fails(f, -EUCLEAN, "segment 2, page bitmap, offset 0x2050");
+	spoil(f, 2, DP_PAGES_OFFSET + 80);
+	/* A page that this table does not have. */
+	raw = dp_pages_encode(seed, 0, bits);
+	patch(f, 0, DP_PAGES_OFFSET, &raw, sizeof(raw));
+	assert_open_fails(f, -EUCLEAN, "segment 0, page bitmap");
+}
+
+/* An open that only looks finds out which pages are in use from the pages. */
+static void looking_does_without_the_bitmap(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	open_pool(f);
+	extent = live(f, 3 * MIB);
+	close_pool(f);
+	for (uint32_t i = 0; i < 3; i++)
+		spoil(f, i, DP_PAGES_OFFSET);
+	f->options.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED;
+	open_pool(f);
+	f->options.flags = 0;
+	dp_invariants(f->pool);
+	assert_int_equal(info_of(f).quarantined_bytes, 0);
+	assert_int_equal(info_of(f).free_bytes, 87 * MIB);
+	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
+}
+
+/* A committed batch whose page the bitmap lost is no word's. */
+static void a_lane_changes_words_of_pages_in_use_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+	const struct dp_lane_entry entry = {
+		32 * MIB + word_at(700),
+		dp_word_encode(dp_layout_seed(super.uuid), 8192 + 700,
+			       (struct dp_word) { DP_KIND_DATA, 4, 3 }),
+	};
+
+	put_open_lane(f, 2, &entry, 1);
+	assert_open_fails(f, -EUCLEAN, "which is none");
+	use_page(f, 1, 700);
+	open_pool(f);
+	dp_invariants(f->pool);
+}
+
+/* ----------------------------------------------------------- large segments */
+
+static int large_setup(void **state)
+{
+	struct fixture *f;
+
+	if (fixture_make(state, 1024 * MIB + 32 * MIB))
+		return -1;
+	f = *state;
+	f->options.segment_size = 1024 * MIB;
+	return 0;
+}
+
+static void need_room(struct fixture *f)
+{
+	int ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+
+	if (ret == -ENOSPC) {
+		print_message("# skipped: %s\n", f->errmsg);
+		skip();
+	}
+	assert_int_equal(ret, 0);
+}
+
+/* Its table is chunk 1, so 4 MiB are metadata, in the short last segment too. */
+static void a_segment_may_have_a_gibibyte(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent whole, rest, extent;
+
+	need_room(f);
+	assert_int_equal(info_of(f).segments, 2);
+	assert_int_equal(info_of(f).free_bytes, (1020 + 28) * MIB);
+	assert_int_equal(daxpin_reserve(f->pool, 1021 * MIB, 0, &whole), -EFBIG);
+	assert_int_equal(daxpin_reserve(f->pool, 1020 * MIB, 0, &whole), 0);
+	assert_int_equal(whole.addr, 4 * MIB);
+	rest = reserve(f, 28 * MIB);
+	assert_int_equal(rest.addr, (1024 + 4) * MIB);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, whole), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, rest), 0);
+	assert_int_equal(fixture_reopen(f), 0);
+	dp_invariants(f->pool);
+	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(daxpin_extent_at(f->pool, whole.addr, &extent), 0);
+	assert_int_equal(daxpin_extent_at(f->pool, rest.addr, &rest), 0);
+	assert_int_equal(daxpin_extent_at(f->pool, 2 * MIB, &whole), -EINVAL);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	assert_int_equal(info_of(f).free_bytes, 1020 * MIB);
+	close_pool(f);
+	assert_int_equal(count_notes(f, "table"), 0);
+}
+
+/* The table of a large segment is checked and repaired where it stands. */
+static void a_large_table_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	uint64_t at, word;
+
+	need_room(f);
+	extent = live(f, 4 * MIB);
+	close_pool(f);
+	at = DP_CHUNK_SIZE + dp_word_offset(extent.addr / DP_BLOCK_SIZE);
+	look(f, 0, at, &word, sizeof(word));
+	spoil(f, 0, at);
+	assert_open_fails(f, -EUCLEAN, "segment 0, descriptor table");
+	patch(f, 0, at, &word, sizeof(word));
+	open_pool(f);
+}
+
+static void the_default_size_keeps_segments_few(void **state)
+{
+	const uint64_t gib = 1024 * MIB;
+
+	(void)state;
+	assert_int_equal(dp_geometry_default_segment_size(32 * MIB), 256 * MIB);
+	assert_int_equal(dp_geometry_default_segment_size(64 * gib), 256 * MIB);
+	assert_int_equal(dp_geometry_default_segment_size(65 * gib), 512 * MIB);
+	assert_int_equal(dp_geometry_default_segment_size(1024 * gib), gib);
+	assert_int_equal(dp_geometry_default_segment_size(16384 * gib), gib);
+	assert_int_equal(dp_geometry_of(16384 * gib, gib).segments, 16384);
+}
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, unused_setup, fixture_teardown)
+#define TEST_LARGE(name) \
+	cmocka_unit_test_setup_teardown(name, large_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(pages_that_are_not_in_use_are_not_read),
+		TEST(the_first_keep_of_a_chunk_begins_its_page),
+		TEST(a_cancel_begins_no_page),
+		TEST(a_page_that_cannot_be_formatted_is_not_begun),
+		TEST(a_page_is_formatted_as_a_whole),
+		TEST(a_damaged_bitmap_is_refused),
+		TEST(looking_does_without_the_bitmap),
+		TEST(a_lane_changes_words_of_pages_in_use_alone),
+		TEST_LARGE(a_segment_may_have_a_gibibyte),
+		TEST_LARGE(a_large_table_is_looked_at),
+		cmocka_unit_test(the_default_size_keeps_segments_few),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
