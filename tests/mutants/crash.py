@@ -6,6 +6,9 @@ medium, in what a recovery believes, and in when memory follows."""
 # tries of one kind.
 SIM = ['tests/sim/sim', '--stop', '--states', '400']
 RDMA = ['tests/sim/sim', '--stop', '--kind', 'rdma']
+PAGE = ['tests/sim/sim', '--stop', '--kind', 'keep-page']
+# All that it has: few orders of three actors show it.
+PAGE_TOGETHER = ['tests/sim/sim', '--stop', '--kind', 'together-page']
 
 MUTANTS = [
     # ------------------------------------------------------------- redo lanes
@@ -323,7 +326,7 @@ int dp_lane_run'''),
 			table->offset + block * 8,'''),
 
     # ------------------------------------------------------------ page bitmap
-    ('page-not-formatted', SIM, 'lib/media/pages.c',
+    ('page-not-formatted', PAGE, 'lib/media/pages.c',
      'a page is in use whose words do not check out',
      '''	int ret = format(arg, page);
 
@@ -333,7 +336,7 @@ int dp_lane_run'''),
 	(void)format;
 	(void)arg;
 	dp_persist_fence'''),
-    ('page-format-not-fenced', SIM, 'lib/media/pages.c',
+    ('page-format-not-fenced', PAGE, 'lib/media/pages.c',
      'the bit may arrive before the words of its page',
      '''	int ret = format(arg, page);
 
@@ -342,25 +345,25 @@ int dp_lane_run'''),
      '''	int ret = format(arg, page);
 
 '''),
-    ('page-format-half-flushed', SIM, 'lib/media/table.c',
+    ('page-format-half-flushed', PAGE, 'lib/media/table.c',
      'half of a page in use may not be formatted',
      '''	return dp_persist_flush(table->persist, to, sizeof(words));''',
      '''	return dp_persist_flush(table->persist, to, sizeof(words) / 2);'''),
-    ('page-bit-in-memory-alone', SIM, 'lib/media/pages.c',
+    ('page-bit-in-memory-alone', PAGE, 'lib/media/pages.c',
      'an open does not look at the page, and its extents are lost',
      '''	if (!ret)
 		ret = pages_mark(pages, page);
 ''',
      '''	(void)pages_mark;
 '''),
-    ('page-bit-not-fenced', SIM, 'lib/media/pages.c',
+    ('page-bit-not-fenced', PAGE_TOGETHER, 'lib/media/pages.c',
      'another thread stores a word, and its bit is not durable',
      '''	int ret = pages_store(pages, index, pages_bits(pages, index) | bit);
 
 	dp_persist_fence(pages->persist);
 	return ret;''',
      '''	return pages_store(pages, index, pages_bits(pages, index) | bit);'''),
-    ('page-used-before-its-bit', SIM, 'lib/media/pages.c',
+    ('page-used-before-its-bit', PAGE_TOGETHER, 'lib/media/pages.c',
      'another thread stores a word before its bit is durable',
      '''	if (!ret)
 		ret = pages_mark(pages, page);
@@ -372,13 +375,13 @@ int dp_lane_run'''),
 	if (!ret)
 		ret = pages_mark(pages, page);
 '''),
-    ('page-begun-twice', SIM, 'lib/media/pages.c',
+    ('page-begun-twice', PAGE_TOGETHER, 'lib/media/pages.c',
      'a thread formats the page in which another one has published',
      '''	if (!dp_pages_is_used(pages, page))
 		ret = pages_begin_locked''',
      '''	if (!ret)
 		ret = pages_begin_locked'''),
-    ('page-bitmap-not-read', SIM, 'lib/core/recover.c',
+    ('page-bitmap-not-read', PAGE, 'lib/core/recover.c',
      'an open takes every page for one that is not in use',
      '''		if (!dp_epochs_is_foreign(&pool->media.epochs, i))
 			ret = dp_table_load_pages(''',

@@ -67,7 +67,7 @@ MUTANTS = [
     ('image-pages-bad', IMAGE, 'lib/media/table.c',
      'a bad page that is not in use opens',
      'return ret ? ret : table_find_bad_pages(table, tolerant, errmsg);',
-     'return ret ? ret : 0 * table_find_bad_pages(table, true, errmsg);'),
+     'return ret ? ret : 0 * (int)sizeof(table_find_bad_pages(table, 0, errmsg));'),
     ('image-large-table', IMAGE, 'lib/media/layout.h',
      'the table of a segment of 1 GiB begins in chunk 0',
      '''	return segment_size > DP_SMALL_SEGMENT_MAX ? DP_CHUNK_SIZE :
