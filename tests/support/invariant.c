@@ -227,7 +227,7 @@ static void check_segment(struct daxpin_pool *pool, uint32_t index,
 		.has_pending = dp_lanes_pending(&pool->lanes),
 		.kept = kept,
 	};
-	uint32_t block = DP_CHUNK_BLOCKS;
+	uint32_t block = dp_geometry_meta_blocks(&pool->media.geometry);
 
 	while (block < segment.blocks)
 		block += check_block(&segment, block);
