@@ -1005,6 +1005,30 @@ void dp_persist_wipe''',
      '''	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
 	pthread_setcancelstate(before, NULL);''',
      'no_call_on_a_domain_is_a_cancellation_point'),
+    ('abandon-is-cancelled', ['tests/unit/uring_cancel'], 'lib/uring/end.c',
+     'a thread that is cancelled while it abandons a ring leaves half of it',
+     '''				   uint64_t deadline_ns)
+{
+	DP_UNCANCELLED();
+	int ret;
+''',
+     '''				   uint64_t deadline_ns)
+{
+	int ret;
+''',
+     'no_call_on_a_ring_ends_with_its_thread'),
+    ('lkey-is-cancelled', ['tests/unit/rdma_cancel'], 'lib/rdma/local_key.c',
+     'a thread that is cancelled in a registration keeps the mutex',
+     '''DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
+			       uint32_t *ret_lkey)
+{
+	DP_UNCANCELLED();
+''',
+     '''DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
+			       uint32_t *ret_lkey)
+{
+''',
+     'no_call_on_a_domain_ends_with_its_thread'),
     ('holes-may-give-space', RETRY, 'lib/reclaim/job.c',
      'holes that nobody fills are something under way',
      '''	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?''',

@@ -6,13 +6,10 @@
  * except those that are made by syscall() or need no kernel. The call must return,
  * and afterwards the pool is used, drained and closed.
  */
+#include "cancelled.h"
 #include "fixture.h"
 #include "invariant.h"
-#include "seam_called.h"
 #include <pthread.h>
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
 
 #define MIB		(UINT64_C(1) << 20)
 
@@ -30,16 +27,6 @@ struct scene {
 	struct daxpin_job *job;
 };
 
-/* One attempt: `at` is the system call that the cancellation comes in. */
-struct attempt {
-	const struct call *call;
-	struct scene *scene;
-	unsigned int at;		/* 0: it is pending before */
-	unsigned int seen;
-	int ret;
-	bool returned;
-};
-
 struct call {
 	const char *name;
 	void (*before)(struct scene *s);
@@ -47,61 +34,6 @@ struct call {
 	void (*after)(struct scene *s, int ret);
 	bool is_point;			/* a cancellation point at its beginning */
 };
-
-static _Thread_local struct attempt *mine;
-
-static bool is_cancellation_point(const char *name)
-{
-	static const char *const none[] = {
-		"dp_os_futex_wake", "dp_os_now_ns", "dp_os_now_coarse_ns",
-		"dp_os_pid", "dp_os_thread", "dp_os_unmap",
-	};
-
-	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
-		if (!strcmp(name, none[i]))
-			return false;
-	return true;
-}
-
-void seam_called(const char *name)
-{
-	if (!mine || !is_cancellation_point(name))
-		return;
-	if (++mine->seen == mine->at)
-		pthread_cancel(pthread_self());
-	pthread_testcancel();
-}
-
-/*
- * AddressSanitizer does not see that a cancelled thread leaves the frames of its calls.
- * What it marked around their variables would be met where the thread ends.
- */
-static void leave_frames(void *arg)
-{
-	(void)arg;
-#ifdef __SANITIZE_ADDRESS__
-	const size_t size = 256 << 10;
-	char *here = __builtin_frame_address(0);
-
-	__asan_unpoison_memory_region(here - size, size);
-#endif
-}
-
-static void *try_call(void *arg)
-{
-	struct attempt *attempt = arg;
-
-	pthread_cleanup_push(leave_frames, NULL);
-	mine = attempt;
-	if (!attempt->at)
-		pthread_cancel(pthread_self());
-	attempt->ret = attempt->call->run(attempt->scene);
-	mine = NULL;
-	attempt->returned = true;
-	pthread_testcancel();
-	pthread_cleanup_pop(0);
-	return NULL;
-}
 
 /* ---------------------------------------------------------------- the calls */
 
@@ -549,33 +481,43 @@ static void use_the_pool(struct scene *s)
 	dp_invariants(s->f.pool);
 }
 
+struct attempt {
+	const struct call *call;
+	struct scene *scene;
+};
+
+static int try_call(void *arg)
+{
+	const struct attempt *attempt = arg;
+
+	return attempt->call->run(attempt->scene);
+}
+
 /* How many system calls it made. */
 static unsigned int cancel_at(struct scene *s, const struct call *call,
 			      unsigned int at)
 {
-	struct attempt attempt = { .call = call, .scene = s, .at = at };
-	pthread_t thread;
-	void *result;
+	struct attempt attempt = { call, s };
+	struct cancelled c;
 
 	if (call->before)
 		call->before(s);
-	must(pthread_create(&thread, NULL, try_call, &attempt));
-	must(pthread_join(thread, &result));
+	c = call_cancelled_at(try_call, &attempt, at);
 	if (!at && call->is_point) {
 		/* It has done nothing: the same call can be made again. */
-		assert_false(attempt.returned);
-		assert_int_equal(attempt.seen, 0);
-		attempt.ret = call->run(s);
-		attempt.returned = true;
+		assert_false(c.returned);
+		assert_int_equal(c.seen, 0);
+		c.ret = call->run(s);
+		c.returned = true;
 	}
-	if (!attempt.returned)
+	if (!c.returned)
 		fail_msg("%s, cancelled at system call %u of it, did not return",
 			 call->name, at);
 	/* The cancellation is not lost: the thread ends after the call. */
-	assert_int_equal(result == PTHREAD_CANCELED, at <= attempt.seen);
-	call->after(s, attempt.ret);
+	assert_int_equal(c.ended, at <= c.seen);
+	call->after(s, c.ret);
 	use_the_pool(s);
-	return attempt.seen;
+	return c.seen;
 }
 
 static void a_call_is_cancelled_at_its_beginning_or_not_at_all(void **state)
@@ -584,7 +526,8 @@ static void a_call_is_cancelled_at_its_beginning_or_not_at_all(void **state)
 	unsigned int seen = 0, at;
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		for (at = 0; at <= (at ? seen : 1); at++)
+		/* That of a point makes none when it is cancelled before. */
+		for (at = 0; at <= 1 || at <= seen; at++)
 			seen = cancel_at(s, &calls[i], at);
 		print_message("# %s: cancelled at each of %u system calls\n",
 			      calls[i].name, seen);

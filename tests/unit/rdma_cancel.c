@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * No call on a domain is a cancellation point: each is made by a thread whose
+ * cancellation is pending, and again with one that comes in each system call of it,
+ * those that the device makes among them. It returns, the thread ends after it, and
+ * domain and pool are used and closed.
+ */
+#include "fixture.h"
+#include "cancelled.h"
+#include "invariant.h"
+#include "verbs_fake.h"
+#include "grant_fixture.h"
+#include "executor_fixture.h"
+
+static struct daxpin_grant *grant;
+static struct daxpin_grant_key key;
+static struct daxpin_job *job;
+
+static void must(int ret)
+{
+	assert_int_equal(ret, 0);
+}
+
+static void in_the_device(void)
+{
+	system_call(true);
+}
+
+static int run_attach(void)
+{
+	return attach_with(keep_job);
+}
+
+static int run_detach(void)
+{
+	return daxpin_rdma_detach(rdma);
+}
+
+static void detach_one(void)
+{
+	must(run_detach());
+}
+
+static void detached(int ret)
+{
+	must(ret);
+	must(run_attach());
+}
+
+/* ---------------------------------------------------------------------- grants */
+
+static int run_grant(void)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .ask_back = on_ask,
+		.done = on_done, .arg = &news, .flags = DAXPIN_GRANT_ZERO,
+	};
+
+	return daxpin_rdma_grant(rdma, extent, &options, &grant);
+}
+
+static void grant_one(void)
+{
+	must(run_grant());
+	daxpin_grant_key(grant, &key);
+}
+
+static int run_revoke(void)
+{
+	return daxpin_rdma_revoke(grant);
+}
+
+static void revoke_one(int ret)
+{
+	must(ret);
+	must(run_revoke());
+}
+
+static void is_over(int ret)
+{
+	must(ret);
+	assert_int_equal(counts().grants, 0);
+}
+
+static int run_start(void)
+{
+	return daxpin_rdma_revoke_start(grant, 0);
+}
+
+static void start_one(void)
+{
+	grant_one();
+	must(run_start());
+}
+
+static void run_jobs_to_the_end(int ret)
+{
+	must(ret);
+	while (run_job())
+		;
+	must(daxpin_rdma_service(rdma));
+	assert_true(executor.count < JOBS_MAX);
+	is_over(0);
+}
+
+static int run_the_job(void)
+{
+	return !run_job();
+}
+
+static int run_service(void)
+{
+	return daxpin_rdma_service(rdma);
+}
+
+static void attach_with_executor(int ret)
+{
+	is_over(ret);
+	must(run_detach());
+	must(run_attach());
+}
+
+/* The service call does it. */
+static void start_without_executor(void)
+{
+	must(run_detach());
+	must(attach_with(NULL));
+	start_one();
+}
+
+static void ask_one(void)
+{
+	grant_one();
+	must(daxpin_rdma_revoke_start(grant, NEVER));
+	while (run_job())
+		;
+}
+
+static int run_returned(void)
+{
+	return daxpin_rdma_returned(rdma, &key);
+}
+
+static int run_grant_returned(void)
+{
+	return daxpin_grant_returned(grant);
+}
+
+static int run_qp(void)
+{
+	return daxpin_grant_qp(grant, &fake_qp);
+}
+
+/* The device lets go only of a queue pair in error. */
+static void stick_one(void)
+{
+	grant_one();
+	must(run_qp());
+	fake.dereg_error = EIO;
+	fake.dereg_after_qp = true;
+}
+
+static void unstick_one(int ret)
+{
+	fake.dereg_after_qp = false;
+	fake.dereg_error = 0;
+	fake.qp_state = IBV_QPS_RTS;
+	is_over(ret);
+}
+
+static int run_publish(void)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP, .extent = extent };
+
+	return daxpin_rdma_publish(rdma, &grant, 1, &op, 1);
+}
+
+static void reserve_once_more(int ret)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE, .extent = extent };
+
+	is_over(ret);
+	assert_null(grant);
+	must(daxpin_publish(f->pool, &op, 1, NULL, NULL));
+	must(daxpin_reserve(f->pool, BYTES, 0, &extent));
+}
+
+/* ------------------------------------------------------------------- local keys */
+
+static int run_lkey(void)
+{
+	uint32_t lkey;
+
+	return daxpin_rdma_lkey(rdma, extent.addr, &lkey);
+}
+
+static int run_sge(void)
+{
+	struct ibv_sge sge;
+
+	return daxpin_rdma_sge(rdma, extent, 0, BYTES, &sge);
+}
+
+static void attach_again(int ret)
+{
+	must(ret);
+	assert_int_equal(counts().local_mrs, 1);
+	must(run_detach());
+	must(run_attach());
+}
+
+static void hold_one(void)
+{
+	must(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE));
+}
+
+static void drop_and_attach_again(int ret)
+{
+	must(ret);
+	must(daxpin_drop(f->pool, extent));
+	attach_again(0);
+}
+
+static void want_one(void)
+{
+	const struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+		.deadline_ns = NEVER, .bytes = DAXPIN_CHUNK_SIZE,
+	};
+
+	must(run_lkey());
+	must(daxpin_reclaim(f->pool, &options, &job));
+}
+
+static void end_job(int ret)
+{
+	must(ret);
+	must(daxpin_job_wait(job, DAXPIN_NO_DEADLINE));
+	must(daxpin_job_end(job));
+	must(daxpin_refill(f->pool, NULL, &job));
+	must(daxpin_job_wait(job, DAXPIN_NO_DEADLINE));
+	must(daxpin_job_end(job));
+	must(run_detach());
+	must(run_attach());
+}
+
+/* -------------------------------------------------------------------- the test */
+
+static const struct uncancelled_call calls[] = {
+	{ "attach", detach_one, run_attach, must },
+	{ "detach", NULL, run_detach, detached },
+	{ "grant", NULL, run_grant, revoke_one },
+	{ "grant_qp", grant_one, run_qp, revoke_one },
+	{ "revoke", grant_one, run_revoke, is_over },
+	{ "revoke that stops a queue pair", stick_one, run_revoke, unstick_one },
+	{ "revoke_start", grant_one, run_start, run_jobs_to_the_end },
+	{ "the executor's job", start_one, run_the_job, run_jobs_to_the_end },
+	{ "service of what is due", start_without_executor, run_service,
+	  attach_with_executor },
+	{ "returned", ask_one, run_returned, run_jobs_to_the_end },
+	{ "grant_returned", ask_one, run_grant_returned, run_jobs_to_the_end },
+	{ "publish", grant_one, run_publish, reserve_once_more },
+	{ "lkey", NULL, run_lkey, attach_again },
+	{ "sge", hold_one, run_sge, drop_and_attach_again },
+	{ "service of what is wanted", want_one, run_service, end_job },
+};
+
+static void use_a_domain(void)
+{
+	grant_one();
+	must(run_revoke());
+	start_one();
+	run_jobs_to_the_end(0);
+	dp_invariants(f->pool);
+}
+
+static void no_call_on_a_domain_ends_with_its_thread(void **state)
+{
+	(void)state;
+	fake.in_reg = fake.in_dereg = in_the_device;
+	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_domain);
+	must(daxpin_cancel(f->pool, extent));
+	must(run_detach());
+	must(daxpin_pool_drain(f->pool, NEVER));
+	must(fixture_reopen(f));
+	must(run_attach());
+	must(daxpin_reserve(f->pool, BYTES, 0, &extent));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(no_call_on_a_domain_ends_with_its_thread,
+						setup_executor, teardown),
+	};
+
+	return cmocka_run_group_tests_name("rdma_cancel", tests, NULL, NULL);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * No call on a ring is a cancellation point: each is made by a thread whose
+ * cancellation is pending, and again with one that comes in each system call of it. It
+ * returns, the thread ends after it, and the ring and the pool are used and closed.
+ */
+#include "cancelled.h"
+#include "invariant.h"
+#include "uring_fixture.h"
+
+#define BYTES		4096u
+#define IN_TIME		daxpin_deadline_ms(600000)
+
+static struct world *w;
+static struct daxpin_extent extent;
+static struct daxpin_uring_io io;
+static struct daxpin_job *job;
+
+static void must(int ret)
+{
+	assert_int_equal(ret, 0);
+}
+
+/* ------------------------------------------------------------ attach and detach */
+
+static int run_attach(void)
+{
+	return attach(w, 0);
+}
+
+static int run_guard(void)
+{
+	const struct daxpin_uring_options options = uring_options(w, 0);
+
+	return daxpin_uring_guard(w->f.pool, &w->ring, &options, &w->uring);
+}
+
+static int run_detach(void)
+{
+	return daxpin_uring_detach(w->uring);
+}
+
+static void forget(int ret)
+{
+	must(ret);
+	w->uring = NULL;
+}
+
+static void attach_one(void)
+{
+	must(run_attach());
+}
+
+static void guard_one(void)
+{
+	must(run_guard());
+}
+
+static void detach_one(int ret)
+{
+	must(ret);
+	forget(run_detach());
+}
+
+/* ------------------------------------------------------------------- requests */
+
+static void reserve_one(void)
+{
+	attach_one();
+	extent = reserve(&w->f, BYTES);
+	io = (struct daxpin_uring_io) { .uring = NULL };
+}
+
+static void cancel_and_detach(int ret)
+{
+	must(ret);
+	must(daxpin_cancel(w->f.pool, extent));
+	detach_one(0);
+}
+
+static int run_prepare(void)
+{
+	return daxpin_uring_prepare(w->uring, extent);
+}
+
+static int run_prep(void)
+{
+	return daxpin_uring_prep_read(w->uring, &io, io_uring_get_sqe(&w->ring),
+				      w->pipe[0], extent, 0, BYTES, 0);
+}
+
+/* The SQE is not submitted, so its ring is at an end. */
+static void is_aborted(int ret)
+{
+	must(ret);
+	io_uring_queue_exit(&w->ring);
+	must(daxpin_uring_abandon(w->uring, IN_TIME));
+	w->uring = NULL;
+	must(io_uring_queue_init(8, &w->ring, 0));
+	must(daxpin_cancel(w->f.pool, extent));
+}
+
+static int run_abort(void)
+{
+	return daxpin_uring_abort(&io);
+}
+
+static void prep_one(void)
+{
+	reserve_one();
+	must(run_prep());
+}
+
+static void abort_one(int ret)
+{
+	must(ret);
+	is_aborted(daxpin_uring_abort(&io));
+}
+
+static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
+{
+	(void)cqe;
+	return arg;
+}
+
+/* A read whose bytes are there. */
+static void complete_one(void)
+{
+	struct io_uring_cqe *cqe;
+
+	reserve_one();
+	start_read(w, &io, extent);
+	assert_int_equal(write(w->pipe[1], "late", 5), 5);
+	must(io_uring_wait_cqe(&w->ring, &cqe));
+}
+
+static int run_reap(void)
+{
+	return daxpin_uring_reap(w->uring, &w->ring, find, NULL, &io) != 1;
+}
+
+static int run_done(void)
+{
+	struct io_uring_cqe *cqe;
+	int ret = io_uring_peek_cqe(&w->ring, &cqe);
+
+	if (!ret)
+		ret = daxpin_uring_done(&io, cqe) != 1;
+	io_uring_cqe_seen(&w->ring, cqe);
+	return ret;
+}
+
+/* ------------------------------------------------------- buffers that are wanted */
+
+static int run_service(void)
+{
+	return daxpin_uring_service(w->uring);
+}
+
+/* A fixed buffer in a segment that a reclaim wants. */
+static void want_one(void)
+{
+	const struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+		.deadline_ns = IN_TIME, .bytes = DAXPIN_CHUNK_SIZE,
+	};
+
+	reserve_one();
+	must(run_prepare());
+	must(daxpin_reclaim(w->f.pool, &options, &job));
+}
+
+static void end_job_and_detach(int ret)
+{
+	must(ret);
+	must(daxpin_job_wait(job, DAXPIN_NO_DEADLINE));
+	must(daxpin_job_end(job));
+	refill(w, DAXPIN_ALL_SEGMENTS);
+	cancel_and_detach(0);
+}
+
+/* ------------------------------------------------------------------- abandon */
+
+static void lose_a_ring(void)
+{
+	reserve_one();
+	start_read(w, &io, extent);
+	io_uring_queue_exit(&w->ring);
+}
+
+static int run_abandon(void)
+{
+	return daxpin_uring_abandon(w->uring, IN_TIME);
+}
+
+static void ring_is_over(int ret)
+{
+	forget(ret);
+	must(io_uring_queue_init(8, &w->ring, 0));
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+	must(daxpin_cancel(w->f.pool, extent));
+}
+
+/* -------------------------------------------------------------------- the test */
+
+static const struct uncancelled_call calls[] = {
+	{ "attach", NULL, run_attach, detach_one },
+	{ "guard", NULL, run_guard, detach_one },
+	{ "detach", attach_one, run_detach, forget },
+	{ "detach a guarded ring", guard_one, run_detach, forget },
+	{ "prepare", reserve_one, run_prepare, cancel_and_detach },
+	{ "prep_read", reserve_one, run_prep, abort_one },
+	{ "abort", prep_one, run_abort, is_aborted },
+	{ "reap", complete_one, run_reap, cancel_and_detach },
+	{ "done", complete_one, run_done, cancel_and_detach },
+	{ "service", want_one, run_service, end_job_and_detach },
+	{ "abandon", lose_a_ring, run_abandon, ring_is_over },
+};
+
+/* What a ring is for, from beginning to end; and the same pool, opened again. */
+static void use_a_ring(void)
+{
+	struct io_uring_cqe *cqe;
+
+	complete_one();
+	must(io_uring_peek_cqe(&w->ring, &cqe));
+	must(run_done());
+	cancel_and_detach(0);
+	dp_invariants(w->f.pool);
+}
+
+static void no_call_on_a_ring_ends_with_its_thread(void **state)
+{
+	w = *state;
+	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_ring);
+	must(daxpin_pool_drain(w->f.pool, IN_TIME));
+	must(fixture_reopen(&w->f));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(no_call_on_a_ring_ends_with_its_thread,
+						setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("uring_cancel", tests, NULL, NULL);
+}
