@@ -2,8 +2,8 @@
 """sizes.py SOURCE: a file and a function can be taken in by a reader.
 
 CONTRIBUTING.md: about 500 lines a file, 70 lines a function.  A file fails above 750.
-include/daxpin.h may have 1000: it is the manual of the whole library, and who
-includes it wants one file.
+include/daxpin.h may have 1200: it is the manual of the whole library, and a program
+includes one file.
 """
 import pathlib
 import sys
@@ -11,7 +11,7 @@ import sys
 from lint import Report, read
 
 FILE_LINES = 750
-LONGER = {'include/daxpin.h': 1000}
+LONGER = {'include/daxpin.h': 1200}
 FUNCTION_LINES = 70
 WHERE = ['lib/*/*.[ch]', 'include/*.h', 'examples/**/*.[ch]', 'tools/**/*.[ch]']
 
