@@ -74,8 +74,8 @@ class Tree:
                         '.c').exists()
         if program == 'lint':
             return (self.source / 'tests/lint' / f'{test}.py').exists()
-        if program == 'stress':
-            return self.has_case('tests/stress/stress.c', test)
+        if first.startswith('stress'):
+            return self.has_case(f"tests/stress/{first.split('_')[-1]}.c", test)
         if first == 'lab':
             return self.has_case(f'tests/lab/{what}.c', test)
         return self.has_case(f'tests/unit/{first}.c', test)

@@ -1153,6 +1153,13 @@ void dp_persist_wipe''',
      '''		ret = dp_uring_pipe_await(uring->pipe, deadline_ns);''',
      '''		dp_uring_pipe_await(uring->pipe, deadline_ns);''',
      'the_hold_stays_as_long_as_the_ring'),
+    ('abandoned-at-once', ['tests/stress/stress_abandon'], 'lib/uring/end.c',
+     'C3: an abandon returns while the kernel has the ring',
+     '''	if (!ret)
+		ret = dp_uring_pipe_await(uring->pipe, deadline_ns);
+''',
+     '',
+     'what_is_abandoned_is_over'),
     ('abandoned-ring-is-kept', ABANDON, 'lib/uring/end.c',
      'C3: a pool is never closed after a ring was abandoned',
      '''	int ret = daxpin_unregister(uring->registration);

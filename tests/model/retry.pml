@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * retry.pml: a call that is refused, and the RETRY that follows. A job has asked the
+ * kernel for something, with a gate closed or a chunk claimed; the answer comes at any
+ * time, and whoever polls the jobs takes it. A thread is refused for it, waits for
+ * events as a loop does (it looks, arms, looks, sleeps), and tries again after a RETRY.
+ * Another thread polls too, or does not.
+ *
+ * Stands for:
+ *	lib/reclaim/job.c: dp_jobs_hold dp_jobs_space dp_jobs_look
+ *	lib/reclaim/job.c: jobs_refused jobs_take_answers
+ *	lib/reclaim/part.c: part_after_kernel part_end_round part_finish
+ *	lib/extent/event.c: dp_events_refused dp_events_tell_refused dp_events_post
+ *	lib/extent/event.c: dp_events_next dp_events_arm
+ *
+ * Left out: what threads keep (cache.pml), watches (event.pml), several jobs; that a
+ * processor delays stores (all of these are sequentially consistent).
+ *
+ * Scenarios:
+ *	GATE: a hold, refused by a closed gate
+ *	CHUNK: a reserve of a chunk that a job has claimed, which comes back or is a hole
+ *
+ * Mutants:
+ *	NOTED_LATE (GATE): stuck: the refusal is noted after the last attempt
+ *	NOT_TRIED_AGAIN (GATE): stuck: there is no attempt after it was noted
+ *	TOLD_FIRST (GATE): stuck: who opens the gate looks for a refusal, then opens it
+ *	FREED_SILENTLY (CHUNK): C4: the job frees the chunk and does not look
+ *	HOLE_SILENTLY (CHUNK): stuck: the end of a job that gives nothing is not told
+ *	CLAIM_READ_FIRST (CHUNK): stuck: what is under way is read before it is noted
+ *	NO_WAKE_UP (GATE): stuck: an answer of the kernel does not write the descriptor
+ */
+bool answered, taken;
+bool closed = true;		/* the gate */
+bool claimed = true;		/* the chunk, by the job */
+bool chunk;			/* it is free */
+bool mutex;			/* of the jobs */
+bool refused, posted, armed;
+bool fd;			/* the descriptor is readable */
+bool no_space;
+byte over;
+
+/* dp_events_post(), under its mutex */
+inline post()
+{
+	d_step {
+		posted = true;
+		if
+		:: armed -> armed = false; fd = true
+		:: else
+		fi
+	}
+}
+
+/* dp_events_tell_refused() */
+inline tell()
+{
+	if
+	:: atomic { refused -> refused = false }; post()
+	:: else
+	fi
+}
+
+/* What a thread does that has the mutex: the answer, if there is one. */
+inline poll()
+{
+	if
+	:: answered && !taken ->
+		taken = true;
+#ifdef GATE
+#ifdef MUTANT_TOLD_FIRST
+		tell();
+		closed = false
+#else
+		closed = false;
+		tell()
+#endif
+#else
+		if
+		:: chunk = true;
+			claimed = false;
+#ifndef MUTANT_FREED_SILENTLY
+			tell()
+#endif
+		:: claimed = false;
+#ifndef MUTANT_HOLE_SILENTLY
+			tell()
+#endif
+		fi
+#endif
+	:: else
+	fi
+}
+
+#ifdef GATE
+#define attempt()	atomic { ok = !closed }
+#else
+#define attempt()	atomic { ok = chunk; chunk = false }
+#endif
+
+active proctype kernel()
+{
+	answered = true;
+#ifndef MUTANT_NO_WAKE_UP
+	fd = true
+#endif
+}
+
+active proctype other()
+{
+	if
+	:: true
+	:: atomic { !mutex -> mutex = true }; poll(); mutex = false
+	fi;
+	over++
+}
+
+active proctype caller()
+{
+	bool ok, passes;
+
+again:	attempt();
+	if :: ok -> goto end :: else fi;
+#ifdef MUTANT_CLAIM_READ_FIRST
+	passes = claimed;
+#endif
+	if
+	:: atomic { !mutex -> mutex = true }; poll(); mutex = false
+	:: mutex
+	fi;
+#ifndef MUTANT_NOTED_LATE
+	refused = true;
+#endif
+#ifndef MUTANT_NOT_TRIED_AGAIN
+	attempt();
+	if :: ok -> goto end :: else fi;
+#endif
+#ifdef MUTANT_NOTED_LATE
+	refused = true;
+#endif
+#ifdef CHUNK
+#ifndef MUTANT_CLAIM_READ_FIRST
+	passes = claimed;
+#endif
+	if :: !passes -> no_space = true; goto end :: else fi;
+#endif
+	/* -EAGAIN */
+wait:	atomic { !mutex -> mutex = true };
+	poll();
+	mutex = false;
+	if
+	:: atomic { posted -> posted = false }; goto again
+	:: else
+	fi;
+	d_step { armed = true; ok = posted };
+	if :: ok -> goto wait :: else fi;
+	atomic { fd -> fd = false };
+	goto wait;
+end:	over++
+}
+
+/* When nobody moves. */
+active proctype end()
+{
+	over == 2;
+	assert(!no_space || !chunk || posted)			/* C4 */
+}
