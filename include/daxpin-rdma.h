@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin for RDMA: memory regions over a pool, and grants to remote peers that
- * can be taken back. Written on daxpin.h alone.
+ * daxpin for RDMA: memory regions over a pool, and revocable grants to remote
+ * peers. Uses daxpin.h only.
  *
- * The CPU sees nothing of one-sided RDMA, so idleness of remote access is
- * made, never counted: a grant is a memory region of its own over exactly one
- * extent, and revoke deregisters it, which is the barrier. A peer
- * that writes after the revoke gets a remote access error and its queue pair
- * goes to error: use one queue pair per peer.
+ * The target's CPU does not see one-sided RDMA, so the end of remote access
+ * cannot be counted; it must be enforced. A grant is a memory region over
+ * exactly one extent, and a revoke deregisters it, which is a barrier. A peer
+ * that writes afterwards gets a remote access error, and its queue pair moves
+ * to the error state: use one queue pair for each peer.
+ *
+ * Any thread may call these functions, unless a comment says otherwise.
  */
 #ifndef DAXPIN_RDMA_H
 #define DAXPIN_RDMA_H
@@ -26,10 +28,10 @@ struct daxpin_grant;
 
 enum daxpin_rdma_verdict {
 	DAXPIN_RDMA_UNTRIED,
-	DAXPIN_RDMA_WORKS,		/* seen to do what it should */
-	DAXPIN_RDMA_NONE,		/* the device has none, or refuses it */
-	DAXPIN_RDMA_WRONG,		/* seen to do something else */
-	DAXPIN_RDMA_UNKNOWN,		/* could not be found out */
+	DAXPIN_RDMA_WORKS,		/* everything that was tried worked */
+	DAXPIN_RDMA_NONE,		/* the device has none, or refused */
+	DAXPIN_RDMA_WRONG,		/* it did what it must not do */
+	DAXPIN_RDMA_UNKNOWN,		/* the trial could not be made */
 };
 
 #define DAXPIN_RDMA_WHAT_MAX	320u	/* bytes with the final NUL */
@@ -37,7 +39,7 @@ enum daxpin_rdma_verdict {
 struct daxpin_rdma_finding {
 	uint32_t verdict;		/* enum daxpin_rdma_verdict */
 	int32_t error;			/* NONE, UNKNOWN: -errno, or 0 */
-	char what[DAXPIN_RDMA_WHAT_MAX];	/* in words, without a dot */
+	char what[DAXPIN_RDMA_WHAT_MAX];	/* without a full stop */
 };
 
 struct daxpin_rdma_report {
@@ -45,7 +47,7 @@ struct daxpin_rdma_report {
 	struct daxpin_rdma_finding pinned;	/* regions */
 	struct daxpin_rdma_finding odp;		/* on-demand regions */
 	struct daxpin_rdma_finding window2;	/* memory windows of type 2 */
-	struct daxpin_rdma_finding window1;	/* and of type 1 */
+	struct daxpin_rdma_finding window1;	/* memory windows of type 1 */
 };
 
 #define DAXPIN_RDMA_TRY_PINNED	0x1u
@@ -55,97 +57,106 @@ struct daxpin_rdma_report {
 #define DAXPIN_RDMA_TRY_BYTES	65536u
 
 /*
- * Try a device, on two queue pairs of its own in the protection domain that are
- * connected with each other: transfers that are compared byte by byte, windows
- * written through and past. Takes a second or so, 30 at most, and leaves
- * nothing behind. Regions are tried on `memory`: a multiple of a page, of which
- * the first DAXPIN_RDMA_TRY_BYTES are written over; else it may be NULL. Set
- * ret_report->size first. -EINVAL; -ENOMEM; what the device says when it has no
- * port that is up, makes no queue pair, or does not let go. Any thread.
+ * Try what a device does, on two queue pairs in pd that are created, connected
+ * with each other, and destroyed. Blocks for about a second, at most 30. Regions
+ * are tried on `memory`, which begins at a page and whose first
+ * DAXPIN_RDMA_TRY_BYTES are overwritten; it may be NULL if no region is tried,
+ * and must not belong to a pool. Set ret_report->size first. Returns 0 even if
+ * something does not work, which the report says.
+ *
+ * -EINVAL	an unknown bit, or unsuitable memory
+ * -ENOMEM	no memory, or RLIMIT_MEMLOCK
+ * Others are the device's: no port is up, no queue pair can be created.
  */
 int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 		      uint32_t tries, struct daxpin_rdma_report *ret_report);
 
 /* ---------------------------------------------------------- attach, detach */
 
-#define DAXPIN_RDMA_BOUNCE	0x1u	/* on a DAX filesystem: copy, where on-demand
-					   regions are not to be relied on */
+#define DAXPIN_RDMA_BOUNCE	0x1u	/* on a DAX filesystem: use copies if
+					   on-demand regions are unreliable */
 #define DAXPIN_RDMA_TRY		0x2u	/* try memory windows, for the report */
-#define DAXPIN_RDMA_WINDOWS	0x4u	/* and grant by them, where they were seen to
-					   work; not on a DAX filesystem */
-#define DAXPIN_RDMA_NO_REGIONS	0x8u	/* the caller registers no memory of the pool
-					   in this domain itself; see attach */
+#define DAXPIN_RDMA_WINDOWS	0x4u	/* and use those that work; not on a DAX
+					   filesystem */
+#define DAXPIN_RDMA_NO_REGIONS	0x8u	/* the program registers no memory of
+					   the pool in this domain itself */
 
 /*
- * Deregistering blocks, so a revoke that does not must run elsewhere: `run` has
- * fn(arg) called, once, in whatever thread, or before it returns, and returns 0. If
- * it returns anything else, fn must not be called; daxpin_rdma_service() offers the
- * grant to `run` again. Until fn is called, a daxpin_rdma_revoke() takes the grant
- * over, and fn, whenever it is called, does nothing. fn cannot be cancelled. Not set:
- * daxpin_rdma_service() calls fn. Both must live until the detach. A second call of
- * fn(arg) ends the process by an assertion: fn returns nothing, and what arg points
- * to may be freed by then.
+ * run() is the executor, in which grants are ended that must not block their
+ * caller. It calls fn(arg) once, in a thread that may block, possibly before it
+ * returns, and returns 0. If it returns anything else fn must not be called;
+ * daxpin_rdma_service() offers the grant again. Until fn is called a
+ * daxpin_rdma_revoke() can take the grant over, and fn then does nothing. fn
+ * cannot be cancelled. A second call of fn(arg) ends the process by an
+ * assertion. Without run(), daxpin_rdma_service() calls fn. run and executor
+ * must exist until the detach.
  */
 struct daxpin_rdma_options {
 	size_t size;			/* sizeof(struct daxpin_rdma_options) */
-	uint32_t flags;			/* DAXPIN_RDMA_BOUNCE, _TRY, _WINDOWS */
-	const char *label;		/* shown by daxpin_holds(); copied */
+	uint32_t flags;			/* DAXPIN_RDMA_BOUNCE and others */
+	const char *label;		/* reported by daxpin_holds(); copied */
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
 	int (*run)(void (*fn)(void *arg), void *arg, void *executor);
-	void *executor;			/* yours */
+	void *executor;			/* passed to run */
 };
 
-/* How grants reach the memory. */
+/* How grants give access to the memory. */
 enum daxpin_rdma_way {
-	DAXPIN_RDMA_UNDECIDED,		/* fsdax, and the trial could not be made yet */
+	DAXPIN_RDMA_UNDECIDED,		/* fsdax: the trial could not be made yet */
 	DAXPIN_RDMA_PINNED,		/* device-dax, shmem */
-	DAXPIN_RDMA_ON_DEMAND,		/* fsdax, and the device was seen to do it */
+	DAXPIN_RDMA_ON_DEMAND,		/* fsdax: it works on this device */
 	DAXPIN_RDMA_BOUNCED,		/* fsdax: by a copy */
 };
 
 struct daxpin_rdma_info {
 	size_t size;			/* sizeof(struct daxpin_rdma_info) */
 	uint32_t local_mrs;		/* segments registered for local keys */
-	uint32_t grants;		/* out now */
-	uint32_t quarantined;		/* of them, the device refused to end */
-	uint32_t pending;		/* of them, asked back or to be ended */
-	uint64_t next_deadline_ns;	/* call daxpin_rdma_service() then; 0: there
-					   is nothing for it to do */
+	uint32_t grants;		/* existing */
+	uint32_t quarantined;		/* of them: the device refused to end */
+	uint32_t pending;		/* of them: asked back, or being ended */
+	uint64_t next_deadline_ns;	/* when to call daxpin_rdma_service();
+					   0: not needed */
 	uint32_t way;			/* enum daxpin_rdma_way */
-	uint32_t bounced;		/* grants out that are bounced */
-	uint64_t bounced_bytes;		/* and the memory that this takes */
+	uint32_t bounced;		/* existing grants that are copies */
+	uint64_t bounced_bytes;		/* their memory */
 	/* Since the attach: */
 	uint64_t granted;
-	uint64_t ended;			/* with the device's yes */
+	uint64_t ended;			/* confirmed by the device */
 	uint64_t returned;		/* by their peers */
-	uint64_t expired;		/* asked back, and the grace ran out */
-	uint64_t refusals;		/* times that the device said no */
-	uint64_t queue_pairs_stopped;	/* put to error for it */
-	uint64_t bounce_errors;		/* copied home, not known to be durable:
-					   daxpin_persist() tells why */
-	uint64_t prefetched;		/* on-demand grants whose pages are there */
-	uint64_t prefetch_refused;	/* or come with the first access */
-	uint64_t windows_refused;	/* grants by a region for want of a window */
-	uint32_t windows;		/* grants out that are by one */
+	uint64_t expired;		/* asked back, and the grace ended */
+	uint64_t refusals;		/* failed attempts of the device */
+	uint64_t queue_pairs_stopped;	/* moved to the error state for it */
+	uint64_t bounce_errors;		/* written back, not known to be durable:
+					   daxpin_persist() has the reason */
+	uint64_t prefetched;		/* on-demand grants with their pages */
+	uint64_t prefetch_refused;	/* or faulted in at the first access */
+	uint64_t windows_refused;	/* regions instead of windows */
+	uint32_t windows;		/* existing grants by window */
 	uint32_t reserved;		/* 0 */
 	uint64_t executor_refusals;	/* times that run() refused */
 };
 
 /*
- * Attach a protection domain. The owner is recorded on media, so that a
- * successor waits for this process's verbs context. The library pins nothing yet; but
- * the caller may make regions of its own over the pool in this domain, by
- * ibv_reg_mr(), which the library cannot see. So all segments count as pinned until
- * the detach, and no reclaim punches any, unless DAXPIN_RDMA_NO_REGIONS says that
- * there are no such regions. Deregister them before the detach. On a
- * DAX filesystem, which takes no long-term pins, on-demand regions
- * are tried first, on free space of the pool or on a file without a name beside
- * it, as daxpin_rdma_probe() does; where they cannot be relied on, grants are bounced
- * with DAXPIN_RDMA_BOUNCE, without it -EOPNOTSUPP. If the trial cannot be made, for a
- * link that is down for example, the attach succeeds and the next grant tries again;
- * until then a grant is bounced, or without DAXPIN_RDMA_BOUNCE fails with the errno of
- * the trial. -EOPNOTSUPP: a disk directory. daxpin_rdma_report() has words.
+ * Attach a protection domain. Its verbs context is recorded on media before the
+ * call returns, so that a successor waits for it.
+ *
+ * The library pins nothing yet. It cannot see regions that the program makes
+ * itself over the pool in this domain, so all segments count as pinned until
+ * the detach, and none is reclaimed, unless DAXPIN_RDMA_NO_REGIONS says that
+ * there are none. Deregister them before the detach.
+ *
+ * On a DAX filesystem, which refuses long-term pins, on-demand regions are
+ * tried first. If they do not work, grants are copies with DAXPIN_RDMA_BOUNCE.
+ * If the trial cannot be made, the attach succeeds and the next grant tries
+ * again; until then grants are copies, or fail with the errno of the trial.
+ * daxpin_rdma_report() has the findings.
+ *
+ * -EAGAIN	a segment is being reclaimed, and NO_REGIONS is not set
+ * -EINVAL	the context belongs to another process
+ * -ENOSPC	20 other verbs contexts are attached
+ * -EOPNOTSUPP	a disk directory; or a DAX filesystem, on-demand regions do not
+ *		work, and BOUNCE is not set
  */
 int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 		       const struct daxpin_rdma_options *options,
@@ -154,57 +165,60 @@ int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 int daxpin_rdma_info(struct daxpin_rdma *rdma,
 		     struct daxpin_rdma_info *ret_info);
 
-/* What the attach found out of the device, in words. Set ret_report->size. */
+/* The findings of the attach about the device. Set ret_report->size first. */
 int daxpin_rdma_report(struct daxpin_rdma *rdma,
 		       struct daxpin_rdma_report *ret_report);
 
 /*
- * The local key for the segment of a pool address. The first call for a
- * segment registers it, which may block; later ones are one load. Local keys
- * give no remote access. Whoever posts a work request with it takes a hold, and
- * asks for the key under it: daxpin_rdma_service() may end a key.
- * -ENOENT: past the pool's end; -ENOMEM: RLIMIT_MEMLOCK; -EAGAIN: the segment
- * is being reclaimed or refilled; -ENOSPC: it has holes, refill it first;
- * -EOPNOTSUPP: a DAX
- * filesystem: use device-dax, or a buffer of your own and a copy. Any thread.
+ * Store the local key for the segment of a pool address. The first call for a
+ * segment registers it, which may block; later calls are one load. A local key
+ * gives no remote access. Take a hold before getting the key, because
+ * daxpin_rdma_service() may end it, and keep the hold until the completion.
+ *
+ * -EAGAIN	the segment is being reclaimed or refilled
+ * -ENOENT	past the pool's end
+ * -ENOMEM	RLIMIT_MEMLOCK
+ * -ENOSPC	the segment has holes: refill it first
+ * -EOPNOTSUPP	the pool is on a DAX filesystem
  */
 int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 		     uint32_t *ret_lkey);
 
 /*
- * Deregister the local keys of segments that a reclaim wants to punch; the next
- * daxpin_rdma_lkey() makes new ones. Blocks in ibv_dereg_mr(). Call it when there
- * was a DAXPIN_EVENT_REVOKE; without it no segment that has a local key can be
- * reclaimed. What is posted with such a key at this time fails; none is asked for
- * while anything in its segment is held.
+ * End the grants whose grace has ended, or all that are to be ended if there is
+ * no executor. Then deregister the local keys of segments that a reclaim needs;
+ * the next daxpin_rdma_lkey() registers them again. Blocks in ibv_dereg_mr().
+ * Call it after a DAXPIN_EVENT_REVOKE; otherwise no segment with a local key
+ * can be reclaimed. No key is ended while anything in its segment is held.
  *
- * Then end the grants whose grace is over, or all that are to be ended where no
- * executor was given. The device's -errno where it refuses. Not concurrent with
- * daxpin_rdma_detach(), else any thread.
+ * One failure does not prevent the rest; the first -errno is returned. Not
+ * concurrently with daxpin_rdma_detach().
  */
 int daxpin_rdma_service(struct daxpin_rdma *rdma);
 
 /*
- * Bytes of an extent, for a work request of your own: address, length, and the
- * local key as daxpin_rdma_lkey() gives it. The extent must be held by you, and
- * stay so until the completion. -EINVAL: no hold is out, length 0 or above 4 GiB,
- * past the extent's end; -ESTALE: its life is over. Any thread.
+ * Fill in an entry for a work request from a range of an extent: address,
+ * length and local key. The caller must hold the extent until the completion.
+ *
+ * -EINVAL	there is no hold; length 0 or above 4 GiB; past the extent's end
+ * -ESTALE	the extent's generation has ended
+ * Others as daxpin_rdma_lkey().
  */
 int daxpin_rdma_sge(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		    uint64_t offset, uint64_t length, struct ibv_sge *ret_sge);
 
-#define DAXPIN_GRANT_ZERO	0x1u	/* zero it first: reserved extents only, that
-					   nothing else holds or publishes */
-#define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read what is there */
+#define DAXPIN_GRANT_ZERO	0x1u	/* zero it first: for reserved extents
+					   without other holds */
+#define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read the present bytes */
 
-#define DAXPIN_KEY_BOUNCED	0x80000000u	/* what the peer writes reaches the
-						   pool with the revoke */
+#define DAXPIN_KEY_BOUNCED	0x80000000u	/* the pool gets what the peer
+						   writes at the revoke */
 
-/* In a grant's access: the peer may FLUSH; the verbs' own two bits, which older
- * headers do not name. The device refuses them where its memory is not durable. */
+/* In a grant's access: the peer may FLUSH. These are two bits of the verbs, which
+ * older headers do not name. The device refuses them for other memory. */
 #define DAXPIN_ACCESS_FLUSH	0x300u
 
-/* What the peer needs. As bytes for a message: daxpin_grant_export(). */
+/* What the peer needs; daxpin_grant_export() makes a message of it. */
 struct daxpin_grant_key {
 	uint64_t addr;			/* remote address for work requests */
 	uint64_t length;		/* bytes */
@@ -226,43 +240,43 @@ struct daxpin_grant_options {
 	const char *label;		/* the peer, for daxpin_holds(); copied */
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
-	struct ibv_qp *qp;		/* the peer's; see daxpin_grant_qp() */
+	struct ibv_qp *qp;		/* the peer's, or NULL; see
+					   daxpin_grant_qp() */
 	uint64_t bind_wr_id;		/* see daxpin_grant_bound() */
 	/* For daxpin_rdma_revoke_start(), all optional: */
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
 	void (*done)(void *arg, int result);
 	void *arg;
-	uint64_t offset, length;	/* grant so many bytes of the extent from there
-					   on; length 0: all the rest */
+	uint64_t offset, length;	/* of a part of the extent; length 0: to
+					   the end */
 };
 
 /*
- * Give a peer remote access to exactly this extent, or to the part of it that offset
- * and length name. Takes a hold until the revoke. A grant that can read a reserved
- * extent would show the previous owner's bytes: it needs ZERO or EXPOSE. Registering
- * blocks. Any thread.
+ * Give a peer remote access to exactly this extent, or to the part of it that
+ * offset and length name. Takes a hold until the grant has ended, and blocks
+ * while the region is registered.
  *
- * A key works on every queue pair of the protection domain, so use one domain for each
- * peer if peers must not use each other's keys.
+ *  - A grant of reads or atomics on a reserved extent would reveal the previous
+ *    owner's bytes: it needs ZERO or EXPOSE.
+ *  - A key works on every queue pair of the protection domain. If peers must
+ *    not use each other's keys, use one domain for each.
+ *  - Bounced (see enum daxpin_rdma_way): the peer gets a copy, which takes as
+ *    much memory. The revoke writes it back and makes it durable; a crash before
+ *    loses it. A bounced grant that can write has a DAXPIN_HOLD_EXCLUSIVE hold,
+ *    and the CPU must not write to the extent meanwhile.
+ *  - With DAXPIN_RDMA_WINDOWS, if the trial at the attach succeeded, and for
+ *    reads and writes only: a memory window over the region of the segment's
+ *    local key. With qp it has type 2 and is bound by a request on qp, which
+ *    must be ready to send and be destroyed only after the revoke; see
+ *    daxpin_grant_bound(). Without qp it has type 1. If neither is available
+ *    the grant is a region, as daxpin_grant_info() reports.
  *
- * Bounced (see daxpin_rdma_info): the peer gets a copy, which costs as much
- * memory and is brought home by the revoke, durably; a crash before loses it.
- * One that can write has a DAXPIN_HOLD_EXCLUSIVE hold: until its end other holds,
- * also of readers, SETs and the KEEP are -EBUSY, and the CPU must not write there.
- *
- * With DAXPIN_RDMA_WINDOWS, where the attach saw them work, and for reads and
- * writes alone: a memory window over the region of the segment's local key, which
- * the first of them registers. Of type 2 if qp is given: bound by a request on qp,
- * which must be ready to send, and must be destroyed only after the revoke; see
- * daxpin_grant_bound(). Else of type 1. If neither is available the grant is a
- * region: daxpin_grant_info() tells.
- *
- * -EINVAL  an unknown flag or access; a range that is not in the extent; ZERO of a
- *          published extent; qp is of another protection domain than rdma
- * -EPERM   the peer could read old bytes
- * -EBUSY   the extent is held exclusively; or ZERO, or a bounced grant that can
- *          write, and it is held or being published
- * and the errors of daxpin_hold() and of ibv_reg_mr()
+ * -EBUSY	the extent is held exclusively; or ZERO, or a bounced grant that
+ *		can write, and it is held or being published
+ * -EINVAL	an unknown flag or access; a range that is not in the extent; ZERO
+ *		of a published extent; qp of another protection domain
+ * -EPERM	the peer could read the previous owner's bytes
+ * Others as daxpin_hold() and ibv_reg_mr().
  */
 int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *options,
@@ -274,133 +288,143 @@ void daxpin_grant_key(const struct daxpin_grant *grant,
 #define DAXPIN_GRANT_DESCRIPTOR_SIZE	96
 
 /*
- * The key as bytes that any machine can take, with a checksum; docs/format.md
- * has the layout. Returns how many bytes it wrote, DAXPIN_GRANT_DESCRIPTOR_SIZE;
- * -EINVAL: size is less. Any thread, while the grant is out.
+ * Write the key as DAXPIN_GRANT_DESCRIPTOR_SIZE bytes that any machine can read,
+ * with a checksum (docs/format.md), and return that number. While the grant
+ * exists.
+ *
+ * -EINVAL	size is less
+ * -ESTALE	the grant has ended
  */
 int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 			size_t size);
 
 /*
- * For the peer, which needs neither a pool nor a device: take such bytes apart.
- * More of them may follow. -EINVAL: short, something else, or no grant that can
- * be; -EPROTONOSUPPORT: a newer daxpin's; -EBADMSG: damaged. Any thread.
+ * Decode such bytes, at the peer. Needs neither a pool nor a device. More bytes
+ * may follow them.
+ *
+ * -EBADMSG	damaged
+ * -EINVAL	too short, something else, or an impossible grant
+ * -EPROTONOSUPPORT  of a newer daxpin
  */
 int daxpin_grant_import(const void *buf, size_t size,
 			struct daxpin_grant_key *ret_key);
 
 /*
- * Take a grant back and free it, now and in this thread: blocks in
- * ibv_dereg_mr(). When it returns 0 no byte of the peer's can land any more and
- * the hold is dropped. 0 also for a grant that is over already. A device that fails
- * for a passing reason (EINTR, EAGAIN, EBUSY) is asked again for an eighth of a
- * second. Should it refuse all the same, the grant's queue pair is put to error and
- * the device asked for half a second more; then its -errno is returned and the extent
- * is quarantined: grant and hold stay, the pool cannot be closed. Each further call
- * asks again; only the device's success ends it. A grant that waits for the executor
- * is taken over, and done() is not called. If another thread is in ask_back() of this
- * grant, this call waits for that to return. NULL is fine. Any thread.
+ * End a grant in this thread and free it. Blocks in ibv_dereg_mr(). When it
+ * returns 0 no further byte of the peer can arrive, and the hold is dropped. 0
+ * also for a grant that has already ended. NULL is allowed.
  *
- * -EALREADY     another thread is ending it
- * -EINPROGRESS  see daxpin_grant_bound()
- * -EINVAL       if daxpin_grant_info() then returns -ESTALE: it is over, but its hold
- *               was gone: a daxpin_drop() too many had ended that, and the peer may
- *               have written into what the blocks became
+ * A temporary failure of the device (EINTR, EAGAIN, EBUSY) is retried for an
+ * eighth of a second. If it refuses, the grant's queue pair is moved to the
+ * error state and the device is tried for half a second more. If it still
+ * refuses, its -errno is returned and the extent is quarantined: grant and hold
+ * remain, and the pool cannot be closed. Further calls try again.
+ *
+ * A grant that waits for the executor is taken over, and done() is not called.
+ * If another thread is in ask_back() of this grant, the call waits for it.
+ *
+ * -EALREADY	another thread is ending it
+ * -EINPROGRESS	see daxpin_grant_bound()
+ * -EINVAL	if daxpin_grant_info() then returns -ESTALE: the grant has ended,
+ *		but an excess daxpin_drop() had ended its hold, and the peer may
+ *		have written to the blocks after their reuse
  */
 int daxpin_rdma_revoke(struct daxpin_grant *grant);
 
 /*
- * The same without blocking: ask_back() is called before this returns and sends the
- * peer a message; the peer has until the deadline to answer, which is reported by
- * daxpin_rdma_returned() or daxpin_grant_returned(). Then, or at the deadline, which
- * daxpin_rdma_service() looks at, or at once if that is past, the grant is ended as
- * above in the executor. done() has the result; 0: the grant is over, and freed. A
- * second call gives another deadline. A daxpin_rdma_revoke() meanwhile takes over,
- * and then done() is not called. 0 also, and no callback, for a grant that is over
- * already. Any thread.
+ * End a grant without blocking. ask_back() is called before this returns, and
+ * sends the peer a message. The peer has until the deadline to reply; report
+ * its reply by daxpin_rdma_returned() or daxpin_grant_returned(). Then, or at the
+ * deadline, which daxpin_rdma_service() checks, or immediately if that has
+ * passed, the grant is ended in the executor. done() has the result; after 0 the
+ * grant is freed. A second call changes the deadline. A daxpin_rdma_revoke()
+ * meanwhile takes over, and done() is not called. 0 without a callback for a
+ * grant that has already ended.
  *
- * The callbacks are called without a lock, and those of one grant one after the
- * other, in whatever threads: ask_back() once at most; it has returned before done()
- * is called; nothing is called after a done() with result 0.
+ * Callbacks are called without a lock, in any thread, and those of one grant
+ * never overlap: ask_back() at most once, and before done(); none after done()
+ * with result 0.
  *
- * -EALREADY     it is being ended
+ * -EALREADY	it is being ended
  */
 int daxpin_rdma_revoke_start(struct daxpin_grant *grant, uint64_t deadline_ns);
 
 /*
- * The peer is done with a grant, asked or not: end it now, in the executor. The grant
- * is the one whose id, extent and uuid are in key, which is what the peer sent back
- * (daxpin_grant_import() of the bytes that it was given). So an answer that comes
- * late ends no other grant, whatever has the extent by then. Any thread.
+ * The peer has returned a grant, asked or not: end it in the executor. The grant
+ * is the one with the id, extent and uuid of key, which is what the peer sent
+ * back (see daxpin_grant_import()), so a late reply ends no other grant.
  *
- * -EALREADY  it is being ended
- * -ESTALE    no such grant is out: it is over, or was another open's
+ * -EALREADY	it is being ended
+ * -ESTALE	there is no such grant: it has ended, or is of another open
  */
 int daxpin_rdma_returned(struct daxpin_rdma *rdma,
 			 const struct daxpin_grant_key *key);
 
-/*
- * The same for a caller that knows by other means which grant is meant, for example
- * because each connection has one at a time. Errors as above. Any thread.
- */
+/* The same for programs that know by other means which grant is returned. */
 int daxpin_grant_returned(struct daxpin_grant *grant);
 
 /*
- * The queue pair that goes to error when the device refuses to end the grant.
- * Before it is destroyed: NULL; when this returns it is used no more. -EINVAL: qp is
- * of another protection domain than rdma; -ESTALE: the grant is over, and qp is not
- * NULL. Any thread.
+ * Replace the queue pair that is moved to the error state if the device refuses
+ * to end the grant, by another or by NULL. Call it before destroying the queue
+ * pair; after the return it is not used any more.
+ *
+ * -EINVAL	qp is of another protection domain
+ * -ESTALE	the grant has ended, and qp is not NULL
  */
 int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
 
 /*
- * The completion of the bind of a window of type 2, from the send queue of qp, with
- * the bind_wr_id of the grant's options, or any later one of that queue. Requests
- * behind the bind begin after it, so the key may be sent on qp at once; but a window
- * is not freed while it may still be bound, so a revoke before this call puts qp to
- * error. -EIO: it failed, and qp is in error; revoke the grant. -EINVAL: no window
- * of type 2; -ESTALE. Any thread.
+ * Report the completion of the bind of a window of type 2, which has the
+ * bind_wr_id of the grant's options, or a later completion of the send queue of
+ * qp. Requests after the bind begin after it, so the key may be sent on qp
+ * immediately. But a window is not freed while its bind may still execute, so a
+ * revoke before this call moves qp to the error state.
+ *
+ * -EINVAL	the grant has no window of type 2
+ * -EIO		the bind failed, and qp is in the error state: revoke the grant
+ * -ESTALE	the grant has ended
  */
 int daxpin_grant_bound(struct daxpin_grant *grant, const struct ibv_wc *wc);
 
 enum daxpin_grant_state {
 	DAXPIN_GRANT_STATE_OUT = 1,	/* the peer may use it */
-	DAXPIN_GRANT_STATE_ASKED,	/* asked back, its grace is not over */
-	DAXPIN_GRANT_STATE_QUEUED,	/* given to the executor, or to service */
-	DAXPIN_GRANT_STATE_ENDING,	/* a thread is at it */
+	DAXPIN_GRANT_STATE_ASKED,	/* asked back, the grace has not ended */
+	DAXPIN_GRANT_STATE_QUEUED,	/* waits for the executor or service */
+	DAXPIN_GRANT_STATE_ENDING,	/* a thread is ending it */
 	DAXPIN_GRANT_STATE_QUARANTINED,	/* the device refused */
 };
 
-/* How far up the ladder. */
+/* The last step of the escalation. */
 enum daxpin_grant_step {
 	DAXPIN_GRANT_STEP_NONE,
 	DAXPIN_GRANT_STEP_DEREGISTER,	/* refused once */
-	DAXPIN_GRANT_STEP_QUEUE_PAIR,	/* its queue pair was put to error */
-	DAXPIN_GRANT_STEP_QUARANTINE,	/* for as long as the device refuses */
+	DAXPIN_GRANT_STEP_QUEUE_PAIR,	/* its queue pair was stopped */
+	DAXPIN_GRANT_STEP_QUARANTINE,	/* until the device agrees */
 };
 
-/* What lets the peer in. */
+/* The kind of access. */
 enum daxpin_grant_door {
 	DAXPIN_GRANT_DOOR_REGION = 1,	/* a memory region of its own */
-	DAXPIN_GRANT_DOOR_WINDOW2,	/* a memory window of type 2, for one queue
-					   pair alone */
-	DAXPIN_GRANT_DOOR_WINDOW1,	/* or of type 1 */
+	DAXPIN_GRANT_DOOR_WINDOW2,	/* a memory window of type 2 */
+	DAXPIN_GRANT_DOOR_WINDOW1,	/* a memory window of type 1 */
 };
 
 struct daxpin_grant_info {
 	size_t size;			/* sizeof(struct daxpin_grant_info) */
 	uint32_t state;			/* enum daxpin_grant_state */
 	uint32_t step;			/* enum daxpin_grant_step */
-	uint64_t refusals;		/* times that the device said no */
-	uint64_t deadline_ns;		/* ASKED: the end of its grace */
-	int device_error;		/* what it said last: 0 or -errno */
-	int qp_error;			/* the same of the queue pair */
+	uint64_t refusals;		/* failed attempts of the device */
+	uint64_t deadline_ns;		/* ASKED: the end of the grace */
+	int device_error;		/* of the last attempt: 0 or -errno */
+	int qp_error;			/* the same, of the queue pair */
 	uint32_t door;			/* enum daxpin_grant_door */
 };
 
 /*
- * About one grant. -ESTALE: it is over, which the library remembers of the last
- * 1024 of an attachment; an older handle is as a pointer that was freed.
+ * Describe one grant. Set ret_info->size first.
+ *
+ * -ESTALE	it has ended. The library remembers the last 1024 of an
+ *		attachment; an older handle is like a freed pointer
  */
 int daxpin_grant_info(struct daxpin_grant *grant,
 		      struct daxpin_grant_info *ret_info);
@@ -408,29 +432,29 @@ int daxpin_grant_info(struct daxpin_grant *grant,
 /* ------------------------------------------------------------- durability */
 
 /*
- * For the target, when a peer says that all is written: revoke the grants, which
- * blocks, then publish; each KEEP makes its payload durable; a grant's extent
- * that is not kept here is made durable by itself. A grant that is over, by this
- * call or before, and durable is NULL in the array from then on, and NULLs are
- * skipped. A grant that the device does not end stops no other; then nothing is
- * published, and the same call again does what is left. Without ops the extents
- * are only made durable. Errors of daxpin_rdma_revoke(), daxpin_persist()
- * and daxpin_publish(); -EINVAL: a grant of another attachment. Any thread.
+ * For the target, when a peer has written everything: revoke the grants, which
+ * blocks; make their extents durable; then publish ops, in which each KEEP makes
+ * its payload durable. The entry of a grant that has ended and whose extent is
+ * durable becomes NULL, and NULLs are skipped. A grant that the device does not
+ * end prevents no other from ending, but then nothing is published; call it
+ * again to do the rest.
+ *
+ * -EINVAL	a grant of another attachment
+ * Others as daxpin_rdma_revoke(), daxpin_persist() and daxpin_publish().
  */
 int daxpin_rdma_publish(struct daxpin_rdma *rdma, struct daxpin_grant **grants,
 			size_t grant_count, const struct daxpin_op *ops,
 			size_t op_count);
 
-/* What is known of the target's machine. It cannot be asked over the wire, so
- * whoever sets it answers for it. */
+/* The target's machine. The peer cannot ask for it: the administrator states it. */
 enum daxpin_platform {
 	DAXPIN_PLATFORM_UNKNOWN,
-	DAXPIN_PLATFORM_ADR_NO_DDIO,	/* what devices write goes past the caches,
+	DAXPIN_PLATFORM_ADR_NO_DDIO,	/* writes of devices bypass the caches,
 					   to memory that ADR saves */
-	DAXPIN_PLATFORM_EADR,		/* the caches are saved too */
+	DAXPIN_PLATFORM_EADR,		/* the caches are saved, too */
 };
 
-/* What was posted. */
+/* The request that was posted. */
 enum daxpin_flush_way {
 	DAXPIN_FLUSH_VERB = 1,		/* FLUSH: completes as IBV_WC_FLUSH */
 	DAXPIN_FLUSH_READ,		/* a READ of the range's last byte */
@@ -441,18 +465,21 @@ struct daxpin_flush_options {
 	uint32_t flags;			/* must be 0 */
 	uint32_t platform;		/* enum daxpin_platform */
 	uint64_t wr_id;			/* of the completion */
-	struct ibv_sge sink;		/* READ: a byte of registered memory */
+	struct ibv_sge sink;		/* READ: one byte of registered memory */
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
 };
 
 /*
- * For the peer, which needs no pool: post behind its writes what makes
- * [offset, offset + length) of the grant durable at the target; when the one
- * completion is a success, what was posted before on this queue pair is. FLUSH
- * where qp was made with it and the grant allows it, else, if platform says that
- * this is enough, a READ. -EOPNOTSUPP: neither, or a bounced grant; -EINVAL: past
- * the grant's end; the device's -errno. ret_way may be NULL. As ibv_post_send().
+ * For the peer, which needs no pool: post a request after its writes. When its
+ * completion is a success, what was posted on qp before is durable in
+ * [offset, offset + length) of the grant. The request is a FLUSH if qp was
+ * created for it and the grant allows it; otherwise, if platform makes that
+ * sufficient, a READ. ret_way may be NULL. Threads as ibv_post_send().
+ *
+ * -EINVAL	past the grant's end, or length 0; qp is not reliable
+ * -EOPNOTSUPP	neither is possible, or the grant is bounced
+ * Others as ibv_post_send().
  */
 int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
 		      uint64_t offset, uint64_t length,
@@ -460,12 +487,13 @@ int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
 		      enum daxpin_flush_way *ret_way);
 
 /*
- * Deregister the local keys, free rdma. After 0 the handle is gone, after anything
- * else it is not. -EBUSY while grants are out; the device's -errno where it refuses.
- * From then on a call on rdma
- * or a grant of its is -ESTALE, which the library remembers of the last 64; older
- * ones are as pointers that were freed. Not concurrent with any other call on
- * rdma or its grants. NULL is fine.
+ * Deregister the local keys and free rdma. NULL is allowed. Must not run
+ * concurrently with another call on rdma or its grants. Later calls on them are
+ * -ESTALE; the library remembers the last 64 attachments, and an older handle is
+ * like a freed pointer.
+ *
+ * -EBUSY	there are grants
+ * or the device's -errno, if it refuses; rdma remains valid.
  */
 int daxpin_rdma_detach(struct daxpin_rdma *rdma);
 
