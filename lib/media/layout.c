@@ -77,6 +77,24 @@ bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 	return kind != DP_KIND_FREE || ret_word->blocks == 1;
 }
 
+/* In the order in which the words stand, see dp_word_offset(). */
+void dp_words_find(uint64_t seed, uint64_t first,
+		   const uint64_t page[DP_PAGE_WORDS],
+		   uint64_t ret_other[DP_PAGE_WORDS / 64])
+{
+	const uint64_t body = (uint64_t)DP_KIND_FREE << DP_WORD_KIND_SHIFT;
+
+	memset(ret_other, 0, DP_PAGE_WORDS / 8);
+	for (uint32_t line = 0; line < 64; line++)
+		for (uint32_t i = 0; i < DP_PAGE_WORDS / 64; i++) {
+			uint64_t raw = page[line * 8 + i];
+			uint64_t block = first + i * 64 + line;
+
+			ret_other[i] |= (uint64_t)(raw != (body |
+				word_check_field(seed, block, body))) << line;
+		}
+}
+
 #define PAGES_BITS	((1ull << DP_PAGES_WORD_BITS) - 1)
 #define PAGES_ONE	(1ull << DP_PAGES_WORD_BITS)	/* so that no word is 0 (D6) */
 

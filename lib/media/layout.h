@@ -111,6 +111,15 @@ bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 #define DP_PAGE_WORDS		(DP_BLOCK_SIZE / 8)
 
 /*
+ * Of a page of the table with the words of the blocks from `first` on: bit b % 64 of
+ * ret_other[b / 64] is set if the word of block first + b is another than FREE with
+ * generation 0, or does not check out.
+ */
+void dp_words_find(uint64_t seed, uint64_t first,
+		   const uint64_t page[DP_PAGE_WORDS],
+		   uint64_t ret_other[DP_PAGE_WORDS / 64]);
+
+/*
  * Where a block's word stands in the table, in bytes. Within each 4 KiB page
  * the words are transposed, so that neighbours never share a cache line:
  * writing one line back twice in a row costs 1.8 times as much.

@@ -87,10 +87,18 @@ const char *dp_table_fault_text(enum dp_table_fault fault)
 	return "an extent past the segment's end";
 }
 
+static uint32_t table_pages(const struct dp_table *table)
+{
+	return table->blocks / DP_PAGE_WORDS;
+}
+
 struct scan {
 	const struct dp_table *table;
 	const char *copy;
 	const struct dp_table_visitor *visitor;
+	/* A bit for each block: its word is another than that of a block which was
+	   never an extent's first. None is in a page that is not in use. */
+	uint64_t *other;
 };
 
 static bool table_decode(const struct scan *scan, uint32_t block,
@@ -104,15 +112,39 @@ static bool table_decode(const struct scan *scan, uint32_t block,
 			      ret_word);
 }
 
-/* That block, or the first one behind it whose word stands in a page in use. */
-static uint32_t table_next_used(const struct scan *scan, uint32_t block)
+/* The first block from there on with another word; behind the last one: the end. */
+static uint32_t table_next(const struct scan *scan, uint32_t block)
 {
-	uint32_t page = block / DP_PAGE_WORDS, used;
+	uint32_t end = scan->table->blocks, at = block / 64;
+	uint64_t bits;
 
-	if (block >= scan->table->blocks)
-		return block;
-	used = dp_pages_next(scan->table->pages, page);
-	return used == page ? block : used * DP_PAGE_WORDS;
+	if (block >= end)
+		return end;
+	bits = scan->other[at] & ~0ull << block % 64;
+	while (!bits && ++at < end / 64)
+		bits = scan->other[at];
+	return bits ? at * 64 + __builtin_ctzll(bits) : end;
+}
+
+/* One pass over the pages in use, in the order in which they stand. */
+static int table_begin_scan(struct scan *scan)
+{
+	const struct dp_table *table = scan->table;
+	uint32_t page = table->begin / DP_PAGE_WORDS;
+
+	assert(table->blocks % DP_PAGE_WORDS == 0);
+	scan->other = calloc(table->blocks / 64, sizeof(*scan->other));
+	if (!scan->other)
+		return -ENOMEM;
+	while ((page = dp_pages_next(table->pages, page)) < table_pages(table)) {
+		uint32_t block = page++ * DP_PAGE_WORDS;
+
+		dp_words_find(table->seed, table->first_block + block,
+			      (const uint64_t *)(scan->copy +
+						 dp_word_offset(block)),
+			      &scan->other[block / 64]);
+	}
+	return 0;
 }
 
 /* The first block from there on at which an extent begins. */
@@ -120,10 +152,10 @@ static uint32_t table_next_head(const struct scan *scan, uint32_t block)
 {
 	struct dp_word word;
 
-	block = table_next_used(scan, block);
+	block = table_next(scan, block);
 	while (block < scan->table->blocks &&
 	       (!table_decode(scan, block, &word) || word.kind == DP_KIND_FREE))
-		block = table_next_used(scan, block + 1);
+		block = table_next(scan, block + 1);
 	return block;
 }
 
@@ -155,8 +187,8 @@ static int table_scan_extent(const struct scan *scan, uint32_t block,
 	struct dp_word word;
 	int ret = 0;
 
-	for (uint32_t b = table_next_used(scan, block + 1); !ret && b < end;
-	     b = table_next_used(scan, b + 1)) {
+	for (uint32_t b = table_next(scan, block + 1); !ret && b < end;
+	     b = table_next(scan, b + 1)) {
 		if (!table_decode(scan, b, &word)) {
 			ret = table_tell_damage(scan, DP_TABLE_INNER_WORD, b, b,
 						b + 1);
@@ -200,16 +232,20 @@ static int table_scan_one(const struct scan *scan, uint32_t block,
 int dp_table_scan_copy(const struct dp_table *table, const char *copy,
 		       const struct dp_table_visitor *visitor)
 {
-	const struct scan scan = { table, copy, visitor };
-	uint32_t block = table_next_used(&scan, table->begin), end;
-	int ret = 0;
+	struct scan scan = { table, copy, visitor, NULL };
+	int ret = table_begin_scan(&scan);
+	uint32_t block, end;
 
+	if (ret)
+		return ret;
+	block = table_next(&scan, table->begin);
 	while (!ret && block < table->blocks) {
 		ret = table_scan_one(&scan, block, &end);
 		/* Each block is in one step, whatever the medium says. */
 		assert(end > block && end <= table->blocks);
-		block = table_next_used(&scan, end);
+		block = table_next(&scan, end);
 	}
+	free(scan.other);
 	return ret;
 }
 
@@ -227,11 +263,6 @@ bool dp_table_is_page(const struct dp_table *table, uint32_t page,
 		found += dp_word_decode(table->seed, first + i, raw, &word);
 	}
 	return found >= DP_PAGE_WORDS / 8;
-}
-
-static uint32_t table_pages(const struct dp_table *table)
-{
-	return table->blocks / DP_PAGE_WORDS;
 }
 
 /* What word `index` of the bitmap does not say. */

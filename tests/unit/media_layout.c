@@ -278,6 +278,35 @@ static void the_words_are_those_of_the_format(void **state)
 	assert_int_equal(dp_root_encode(format, 3, 513, 5), 0xba1e000500000201);
 }
 
+/* What a scan skips is what decodes as FREE and generation 0, and nothing else. */
+static void other_words_of_a_page_are_found(void **state)
+{
+	const struct dp_word free_block = { DP_KIND_FREE, 1, 0 };
+	uint64_t page[DP_PAGE_WORDS], other[DP_PAGE_WORDS / 64], first = 1024;
+	const uint64_t odd[] = {
+		0, ~0ull, dp_word_encode(seed(), first + 600, free_block),
+		dp_word_encode(seed(), first, (struct dp_word) { DP_KIND_FREE, 1, 1 }),
+	};
+
+	(void)state;
+	for (uint32_t b = 0; b < DP_PAGE_WORDS; b++)
+		page[dp_word_offset(b) / 8] =
+			dp_word_encode(seed(), first + b, free_block);
+	dp_words_find(seed(), first, page, other);
+	for (uint32_t i = 0; i < DP_PAGE_WORDS / 64; i++)
+		assert_int_equal(other[i], 0);
+	for (uint32_t b = 0; b < DP_PAGE_WORDS; b++) {
+		uint64_t *word = &page[dp_word_offset(b) / 8], was = *word;
+
+		*word = odd[b % 4];
+		dp_words_find(seed(), first, page, other);
+		for (uint32_t i = 0; i < DP_PAGE_WORDS / 64; i++)
+			assert_int_equal(other[i],
+					 i == b / 64 ? 1ull << b % 64 : 0);
+		*word = was;
+	}
+}
+
 /* Each structure ends where the next one begins, or before. */
 static void the_metadata_have_no_overlaps(void **state)
 {
@@ -544,6 +573,7 @@ int main(void)
 		cmocka_unit_test(transposition_is_that_of_the_format),
 		cmocka_unit_test(the_metadata_have_no_overlaps),
 		cmocka_unit_test(the_words_are_those_of_the_format),
+		cmocka_unit_test(other_words_of_a_page_are_found),
 		cmocka_unit_test(a_page_word_of_each_bit_comes_back),
 		cmocka_unit_test(a_page_word_of_zero_is_never_valid),
 		cmocka_unit_test(super_is_whole_when_sealed),
