@@ -351,7 +351,7 @@ static int create_wipe_metadata(struct dp_pool *pool, uint32_t index)
 		ret = create_wipe(pool, base + DP_PAGES_OFFSET,
 				  DP_LANES_END - DP_PAGES_OFFSET);
 	else
-		ret = create_wipe(pool, base, DP_ROOTS_OFFSET);
+		ret = create_wipe(pool, base, DP_PAGES_OFFSET + DP_BLOCK_SIZE);
 	if (!ret && index)
 		ret = create_wipe(pool, base + DP_COPY_OFFSET, DP_SUPER_SIZE);
 	dp_persist_fence(&pool->persist);

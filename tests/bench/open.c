@@ -10,6 +10,8 @@
  *	clean	PEER -: open a pool of --size BYTES that was closed and is empty, in ms
  *		for each TiB
  *	clean-full	the same when it is full of extents of 1 MiB
+ *	life	PEER -: create a pool of --size BYTES, reserve, publish and retire
+ *		extents in it, close, open; the time of each, and the memory at the end
  */
 #include "pmemobj.h"
 #include "remove_tree.h"
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define TIB		((double)(UINT64_C(1) << 40))
@@ -265,6 +268,55 @@ static void clean(bool full)
 	       bench->test, ms.median, ms.low, ms.high, rounds.count);
 }
 
+/* --------------------------------------------------------------------- life */
+
+static void life_say(const char *what, struct stopwatch *watch)
+{
+	printf("life %s: %.1f ms\n", what, stopwatch_ns(watch) / MS);
+	*watch = stopwatch_start();
+}
+
+/* One extent of the largest size, and the rest of some other segments in pieces. */
+static void life_publish(struct daxpin_pool *pool, uint64_t segment)
+{
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSISTED,
+	};
+
+	must(daxpin_reserve(pool, segment - 2 * DAXPIN_CHUNK_SIZE, 0, &op.extent),
+	     "reserve of a segment");
+	must(daxpin_publish(pool, &op, 1, NULL, NULL), "keep");
+	keep_many(pool, 10000, DAXPIN_BLOCK_SIZE);
+	op = (struct daxpin_op) { .type = DAXPIN_OP_RETIRE, .extent = op.extent };
+	must(daxpin_publish(pool, &op, 1, NULL, NULL), "retire");
+}
+
+static void life(void)
+{
+	uint64_t bytes = bench->once ? UINT64_C(1) << 30 : bench->size;
+	struct stopwatch watch = stopwatch_start();
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct rusage usage;
+	struct daxpin_pool *pool;
+
+	sparse_files = true;
+	pool = create(bytes, DAXPIN_SEGMENT_MAX);
+	life_say("create", &watch);
+	life_publish(pool, DAXPIN_SEGMENT_MAX);
+	life_say("reserve, publish, retire", &watch);
+	must(daxpin_pool_close(pool), "close");
+	life_say("close", &watch);
+	pool = open_pool();
+	life_say("open", &watch);
+	must(daxpin_pool_info(pool, &info), "info");
+	must(daxpin_pool_close(pool), "close");
+	life_say("close", &watch);
+	getrusage(RUSAGE_SELF, &usage);
+	printf("life %u segments of %llu MiB, %llu GiB free; %ld MiB resident at most\n",
+	       info.segments, (unsigned long long)info.segment_size >> 20,
+	       (unsigned long long)info.free_bytes >> 30, usage.ru_maxrss >> 10);
+}
+
 /* --------------------------------------------------------------------- main */
 
 int main(int argc, char **argv)
@@ -288,6 +340,8 @@ int main(int argc, char **argv)
 		clean(false);
 	else if (!is_objects && !strcmp(bench->test, "clean-full"))
 		clean(true);
+	else if (!is_objects && !strcmp(bench->test, "life"))
+		life();
 	else
 		bench_die("no test %s beside %s", bench->test, bench->peer);
 	return 0;
