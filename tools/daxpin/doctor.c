@@ -22,6 +22,7 @@ static const struct {
 	[SUBJECT_REFLINKS] = { "reflinks", "reflinks" },
 	[SUBJECT_BLOCKS] = { "blocks", "blocks" },
 	[SUBJECT_DESCRIPTORS] = { "descriptors", "RLIMIT_NOFILE" },
+	[SUBJECT_TABLES] = { "tables", "tables" },
 	[SUBJECT_UBLK] = { "ublk", "ublk" },
 	[SUBJECT_SHUTDOWNS] = { "dirty_shutdowns", "dirty shutdowns" },
 	[SUBJECT_MEMLOCK] = { "memlock", "RLIMIT_MEMLOCK" },

@@ -32,6 +32,41 @@ static void say_descriptors(struct doctor *doctor)
 		   "the pool" : "a pool", segments, segments + SPARE);
 }
 
+/* ---------------------------------------------------------- memory for tables */
+
+/* What the library needs (daxpin(7), LIMITS): for a pool, and for each block of it
+ * that was ever in use. */
+#define TABLES_PER_TIB		(UINT64_C(50) << 20)
+#define TABLES_PER_BLOCK	UINT64_C(20)
+
+static uint64_t machine_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+}
+
+static void say_tables(struct doctor *doctor)
+{
+	uint64_t size = doctor->place.media_bytes, memory = machine_memory();
+	uint64_t empty = size / MIB * TABLES_PER_TIB / MIB;
+	uint64_t full = empty + size / DAXPIN_BLOCK_SIZE * TABLES_PER_BLOCK;
+	struct answer answer = {
+		.subject = SUBJECT_TABLES, .verdict = VERDICT_YES,
+		.needed = empty > memory,
+	};
+
+	if (!size)
+		return;
+	if (full > memory) {
+		answer.verdict = empty > memory ? VERDICT_NO : VERDICT_UNKNOWN;
+		answer.remedy = "use larger extents, or smaller pools: the tables grow with the blocks that were in use";
+	}
+	doctor_say(doctor, answer,
+		   "an open of %" PRIu64 " MiB needs %" PRIu64 " KiB of memory for its tables, and at most %" PRIu64 " KiB once all blocks were in use; the machine has %" PRIu64 " MiB; a pool has at most %u TiB",
+		   size / MIB, empty >> 10, full >> 10, memory / MIB,
+		   (unsigned int)(DAXPIN_SEGMENTS_MAX *
+				  (uint64_t)DAXPIN_SEGMENT_MAX >> 40));
+}
+
 /* --------------------------------------------------------------------- ublk */
 
 /* How many there are; -1: sysfs is not seen. */
@@ -109,6 +144,7 @@ static void say_shutdowns(struct doctor *doctor)
 void doctor_outside(struct doctor *doctor)
 {
 	say_descriptors(doctor);
+	say_tables(doctor);
 	say_ublk(doctor);
 	say_shutdowns(doctor);
 }
