@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A dead owner's DMA must keep every file that it can reach open, and so locked
- * and allocated (W3). A ring keeps what is in its file table until its last
- * request is done, but a pool has up to 4096 files. So all their descriptors lie
- * in the queue of one socket, sent there by SCM_RIGHTS, and the table has that:
+ * and allocated (W3). A ring keeps the files of its file table until its last
+ * request has ended, but a pool has up to 16384 files. So all their descriptors are
+ * queued in one socket, by SCM_RIGHTS, and the table has that:
  *
  *	ring -> its file table -> socket -> its queue -> the files, with their locks
  *
- * Nothing is ever received. The queue goes with the socket's last reference: by
- * then no ring that had it can bring a write. A file that is sent later is kept by
- * all rings at once (LOCK, "Later experiments": 186 of 186 kills on 6.1, 6.12 and
- * 7.3; with segment 0 alone the others were unlocked at once).
+ * Nothing is ever received. The kernel frees the queue with the socket's last
+ * reference, and then no ring that had the socket can cause a write any more. A file
+ * that is sent later is kept by all rings from then on (kernel.md K25).
  *
- * A clean close unlocks each file by itself, so references that outlive it keep no
- * lock. The descriptors in a queue are no part of any process's table, and their
- * end does not drop the alive byte (lock.c).
+ * A clean close unlocks each file explicitly, so references that outlive it keep no
+ * lock. Queued descriptors are in no process's table, and closing them does not drop
+ * the alive byte (lock.c).
  */
 #include <errno.h>
 #include "os/os.h"

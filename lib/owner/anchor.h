@@ -21,9 +21,9 @@ struct dp_anchor {
  */
 int dp_anchor_open(struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
 /*
- * Also while rings have the anchor: from now on they keep these files too.
+ * Even while rings have the anchor: from now on they keep these files, too.
  *
- * -ETOOMANYREFS  too many descriptors of this user are in sockets
+ * -ETOOMANYREFS  too many descriptors of this user are queued in sockets
  * -ENOMEM        the socket's buffer is full
  */
 int dp_anchor_add(struct dp_anchor *anchor, const int *fd, uint32_t count,

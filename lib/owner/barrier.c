@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What breaks the layout of a DAX file waits until no page of it is pinned.
- * Of the calls that do, truncating a file to the size it has is the one that
+ * An operation that breaks the layout of a DAX file waits until no page of it is
+ * pinned. Truncating a file to its present size is the one such operation that
  * changes nothing: no byte, no block, no extent (measured on XFS and ext4, 6.12
- * and 7.2). It goes through a ring, because the call itself cannot be given a
- * deadline: in a worker of the ring's it waits interruptibly, and cancelling
- * the request ends it in milliseconds, with nothing done.
+ * and 7.2). A ring submits it, because a deadline cannot end the plain call: in a
+ * worker of the ring it waits interruptibly, and cancelling the request ends it in
+ * milliseconds, with nothing done.
  *
- * Rings truncate since Linux 6.9. On kernels before it a fallocate() past the end
- * of the file waits for the same pins (measured on 6.1): on XFS a punch there, which
- * changes nothing either; on ext4, which returns from that at once, zeroing a block
- * there. ext4 then keeps that block, unwritten and past the end, until the file is
- * truncated, as by the next barrier of a later kernel. It looks for the block
- * after the wait, so that there is none to be had (ENOSPC) is an answer too.
+ * Rings truncate since Linux 6.9. On older kernels a fallocate() past the end of
+ * the file waits for the same pins (measured on 6.1): on XFS a punch there, which
+ * changes nothing either; on ext4, which returns from that immediately, zeroing a
+ * block there. ext4 then keeps that block, unwritten and past the end, until the
+ * file is truncated, for example by the next barrier of a later kernel. ext4
+ * allocates the block after the wait, so ENOSPC also means that the wait succeeded.
  *
- * W12: a wake-up is a hint. 6.1 does not wake what waits here when direct I/O lets
- * go of a page, so whatever has not come back is cancelled and asked anew at
- * growing intervals (util/again.h). That is no failure and touches no deadline: a
- * file is passed only by a request of its own that ended with success.
+ * W12: a wake-up is a hint. 6.1 does not wake the wait when direct I/O releases a
+ * page, so a request that has not completed is cancelled and submitted again at
+ * growing intervals (util/again.h). That is no failure and changes no deadline: a
+ * file has passed only when its own request succeeded.
  *
- * While it waits the kernel holds the file's i_rwsem: nobody may read(),
- * write() or allocate here meanwhile. Loads, stores and faults go on.
+ * While it waits the kernel holds the file's i_rwsem: no thread may read(), write()
+ * or allocate here meanwhile. Loads, stores and faults continue.
  *
- * The deadline is for waiting, and a barrier that meets no pin does not wait:
- * as long as files come through, and for a second after, it goes on. A file is
- * said to be pinned only if the kernel was seen to wait for it: the cancel then
- * interrupts a call. If no worker has begun with any of the files (the machine
- * is busy), the barrier begins again and allows twice the time.
+ * The deadline limits waiting, and a barrier that meets no pin does not wait: it
+ * continues as long as files pass, and for a second longer. A file is reported as
+ * pinned only if the kernel was seen to wait for it: the cancel then interrupts a
+ * call. If no worker has begun with any of the files (the machine is busy), the
+ * barrier begins again and allows twice the time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +39,7 @@
 #include "util/again.h"
 
 #define ENTRIES		32u		/* files at a time */
-#define CANCEL		UINT64_MAX	/* user_data; else the file's index */
+#define CANCEL		UINT64_MAX	/* user_data; otherwise the file's index */
 #define STEP_NS		(10 * 1000000ull)
 #define GRACE_NS	(1000 * 1000000ull)
 #define GRACE_MAX_NS	(16 * GRACE_NS)
@@ -59,12 +59,12 @@ struct passage {
 	uint32_t begun;
 	uint32_t passed;
 	uint32_t in_flight;		/* truncations without completion */
-	struct dp_again again;		/* when to ask anew */
+	struct dp_again again;		/* when to submit again */
 	bool back;			/* some request, since it was last done */
 	bool unbegun;			/* one of those that no worker had begun */
 	bool waited;			/* the kernel did, for the pins of */
 	uint32_t stuck;			/* this file */
-	uint64_t moved_ns;		/* when a file last came through */
+	uint64_t moved_ns;		/* when a file last passed */
 	uint64_t grace_ns;		/* for the next one after that */
 };
 
@@ -80,7 +80,7 @@ static int barrier_file_of(const struct dp_barrier *barrier, uint32_t index,
 
 /* --------------------------------------------------------------- one file */
 
-/* Of a file of that size; blocks of a DAX filesystem are pages. */
+/* For a file of that size; blocks of a DAX filesystem are pages. */
 static void barrier_fill(struct io_uring_sqe *sqe, enum passage_by by,
 			 uint64_t size)
 {
@@ -122,7 +122,7 @@ static bool barrier_is_passed(const struct passage *p, int result)
 /* Something interrupted a worker, perhaps we: once more. */
 static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 {
-	/* What it ended tells more than the answer to a cancel. */
+	/* The cancelled requests carry the result, not the cancel. */
 	if (cqe->user_data == CANCEL)
 		return 0;
 	assert(p->in_flight);
@@ -142,9 +142,10 @@ static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 /* ------------------------------------------------------------------- all */
 
 /*
- * W12: each of the requests comes back, and barrier_end() asks anew. A cancellation
- * may miss all of them; then nothing was learnt, and the interval stays: were it
- * shorter, the next one would come before a slow machine has begun a request.
+ * W12: each of the requests completes, and barrier_end() submits them again. A
+ * cancellation may miss all of them; then nothing is known, and the interval stays
+ * the same: if it were shorter, the next cancellation would come before a slow
+ * machine has begun a request.
  */
 static int barrier_look_again(struct passage *p)
 {
@@ -230,7 +231,7 @@ static int barrier_pass_or_see_why(struct passage *p)
 
 	do {
 		ret = barrier_pass_all(p);
-		/* Each file's own request came back: none is left to cancel. */
+		/* Each file's own request has completed: none is left to cancel. */
 		assert(ret || !p->in_flight);
 		barrier_cancel(p);
 		p->grace_ns *= 2;
@@ -242,9 +243,9 @@ static int barrier_pass_or_see_why(struct passage *p)
 /* ----------------------------------------------------------- without a ring */
 
 /*
- * In the caller's own thread, where he is ready to wait for ever: no signal of
- * ours could end the call at a deadline. Nor can we look again (W12): on a kernel
- * that does not wake it, any signal that the thread gets does that.
+ * In the caller's thread, if the caller accepts an unlimited wait: no signal of the
+ * library could end the call at a deadline. Nor can it be started again (W12): on a
+ * kernel that does not wake it, any signal to the thread does that.
  */
 static int barrier_pass_blocking(const struct dp_barrier *barrier)
 {
@@ -302,7 +303,7 @@ static bool barrier_find_other_way(struct passage *p)
 	return p->by != BY_TRUNCATE;
 }
 
-/* The filesystem or the kernel does not know what it is asked: the first says so. */
+/* The filesystem or the kernel does not support it: the first result shows that. */
 static bool barrier_is_unknown(const struct passage *p, int result)
 {
 	return !p->passed && (result == -EINVAL || result == -EOPNOTSUPP);

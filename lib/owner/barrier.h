@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The layout barrier: when it is passed, no page of these files on a DAX
- * filesystem is pinned by anybody, so no DMA that began before can reach them,
- * whoever began it and by whatever call (kernel.md K10).
+ * The layout barrier: when it has passed, no process has a page of these files on a
+ * DAX filesystem pinned, so no DMA that began before can reach them, of whatever
+ * process or call (kernel.md K10).
  */
 #ifndef DP_BARRIER_H
 #define DP_BARRIER_H

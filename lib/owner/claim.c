@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A process's record locks on an inode end when it closes *any* descriptor of
- * that inode, and the alive byte (lock.c) is one. So one open of an inode per
- * process, for every file of every pool; and what was opened before it was known
- * to be the same inode again must stay open as long as the first:
+ * that inode, and the alive byte (lock.c) is one. So a process opens each inode of
+ * a pool's files once; and a descriptor that turns out to be of an inode that is
+ * already open must stay open as long as the first:
  *
  *	opened, stat() of the descriptor -> claimed	[dp_claim_take]
- *	                                 -> parked with the claim that is there
+ *	                                 -> parked with the existing claim
  *	inode unknown                    -> parked with whatever is claimed
  *	the name has a claimed inode     -> not opened	[dp_claim_exists]
  *	claimed -> ended		[dp_claim_end]: its descriptor, then those
@@ -18,11 +18,11 @@
  * ending claim stays in the table until its last descriptor is closed, outside
  * the mutex since a close may wait; a thread that opens the inode meanwhile is
  * refused and its descriptor parked, so no close can drop the byte of a claim
- * that was made after it. A caller looks at the name before it opens the file, so
- * that an open that is tried again and again in vain does not park a descriptor each
- * time; only another thread that claims the file in between makes one.
+ * that was made after it. A caller checks the name before it opens the file, so
+ * that an open that is repeated without success does not park a descriptor each
+ * time; only another thread that claims the file in between causes one.
  *
- * The table is the one global of the library. It lies in memory that a forked child
+ * The table is the one global of the library. It is in memory that a forked child
  * gets as zeroes, because a thread of the parent, which the child does not have, may
  * hold the mutex. Zeroes are an unlocked mutex and an empty table, which is what the
  * child has claimed. Process ids would not do: in each new pid namespace they begin
@@ -120,7 +120,7 @@ static void claim_close(struct dp_claim *list)
 	}
 }
 
-/* Under the mutex: before anything is claimed, so before any byte is taken. */
+/* Under the mutex, before anything is claimed, and so before any byte is locked. */
 static void claim_close_strays(struct claims *claims)
 {
 	if (claims->count)

@@ -12,8 +12,8 @@
 
 struct dp_claim;			/* claim.c has the fields */
 
-/* Of nothing yet: made before a file is opened, so that the claim cannot fail
- * for want of memory afterwards. NULL: no memory. */
+/* A claim of nothing yet, made before a file is opened, so that the claim cannot
+ * fail later for lack of memory. NULL: no memory. */
 struct dp_claim *dp_claim_new(void);
 
 /*
@@ -24,8 +24,8 @@ struct dp_claim *dp_claim_new(void);
  */
 int dp_claim_take(struct dp_claim **claim, int fd, const struct stat *stat);
 /*
- * Has this process claimed that inode? To ask before it is opened again: each
- * descriptor that is opened in vain stays open as long as the claim.
+ * Has this process claimed that inode? Call it before opening the file again: each
+ * descriptor that is opened without success stays open as long as the claim.
  */
 bool dp_claim_exists(const struct stat *stat);
 /* Give a descriptor away whose inode cannot be found out; *claim is NULL then. */
@@ -40,7 +40,7 @@ ino_t dp_claim_inode(const struct dp_claim *claim);
 /* false: a forked child inherited it, and has claimed nothing with it. */
 bool dp_claim_is_ours(const struct dp_claim *claim);
 
-/* Close the descriptors and end the claim, also an inherited one. NULL is fine. */
+/* Close the descriptors and end the claim, even an inherited one. NULL is allowed. */
 void dp_claim_end(struct dp_claim *claim);
 
 #endif

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Why a successor that has the lock may touch a file of the pool: a killed
- * process's I/O goes on after it is reaped (kernel.md K23). An flock() belongs to the
- * open file, and the open file is kept by
+ * Why a successor that has the lock may access a file of the pool: a killed
+ * process's I/O continues after it is reaped (kernel.md K23). An flock() belongs to
+ * the open file description, and that is kept by
  *
  *  - the descriptor, until the process exits;
- *  - the mapping of that segment, until its address space is gone, also when a
+ *  - the mapping of that segment, until its address space is gone, even if a
  *    debugger keeps that alive (kernel.md K27);
- *  - the registered-file table of every ring, until the ring's last request is
- *    done (kernel.md K24).
+ *  - the table of registered files of every ring, until the ring's last request has
+ *    ended (kernel.md K24).
  *
- * So the lock is free only when none of these can bring a write any more. DMA
- * reaches an inode and not a pool, so each file has its own (W2). The lock says
- * nothing about RDMA: owner.c does. A classic record lock on one byte tells a
- * living owner from one that drains; it dies with the process. That it is free
- * shows nothing; that it is not keeps the lock's next owner out, in case somebody
- * unlocked a living one.
+ * So the lock is free only when none of these can cause a write any more. DMA
+ * reaches an inode and not a pool, so each file has its own lock (W2). The lock does
+ * not cover RDMA: owner.c does. A classic record lock on one byte distinguishes a
+ * living owner from one whose I/O drains; it dies with the process. A free byte
+ * proves nothing; a locked byte excludes the next owner, in case another process
+ * released the flock() of a living one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -147,9 +147,9 @@ out:
 }
 
 /*
- * Nobody has the byte. Then the one that took the lock is dead, or has lost
- * the byte by closing some descriptor of the file; and the lock is kept by a
- * process, or else by I/O.
+ * The byte is free. So the process that took the lock is dead, or has lost the byte
+ * by closing some descriptor of the file; and the lock is kept by a process, or
+ * otherwise by I/O.
  */
 static enum dp_owner_state lock_who_keeps(const struct dp_lock *lock,
 					  int *ret_pid)

@@ -43,8 +43,8 @@ void dp_patience_begin(struct dp_patience *patience);
 int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);
 /*
- * The same where nobody is waited for, but there is work to do. A deadline that had
- * passed when the call began, as 0 has, was meant for waiting, and does not end it.
+ * The same while the call does work instead of waiting. A deadline that had passed
+ * when the call began, as 0 has, was meant for waiting, and does not end it.
  */
 int dp_patience_work(struct dp_patience *patience, uint64_t done_bytes,
 		     uint64_t total_bytes);
@@ -52,7 +52,7 @@ int dp_patience_work(struct dp_patience *patience, uint64_t done_bytes,
 int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
 		     int pid);
 
-/* Of one file of a pool, or of the device. */
+/* The lock of one file of a pool, or of the device. */
 /* private to lock.c */
 struct dp_lock {
 	struct dp_claim *claim;
@@ -82,8 +82,8 @@ int dp_lock_take(struct dp_lock *lock, bool shared,
 bool dp_lock_try(struct dp_lock *lock);
 bool dp_lock_is_taken(const struct dp_lock *lock);
 /*
- * Unlock and close the file, and end the claim: nothing of ours can reach the file
- * any more, so no other reference to it may keep the lock.
+ * Unlock and close the file, and end the claim: this process can no longer reach the
+ * file, so no other reference to it may keep the lock.
  */
 void dp_lock_end(struct dp_lock *lock);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A dead owner's lock is kept by I/O that goes on, or by a process: a forked
- * child, or one that was sent a descriptor or a ring. Who waits wants to know
- * which, because only one of them ends by itself. An orphaned ring is in no
- * process, so what nobody keeps is I/O (kernel.md K28).
+ * A dead owner's lock is kept by I/O that continues, or by a process: a forked
+ * child, or one that was sent a descriptor or a ring. A waiting caller needs to know
+ * which, because only I/O ends by itself. An orphaned ring is in no process, so a
+ * lock that no process keeps is kept by I/O (kernel.md K28).
  *
- * Names are compared before anything is looked at by stat(), so that a file on
- * a server that does not answer cannot hang the search.
+ * Names are compared before any stat(), so that a file on a server that does not
+ * answer cannot hang the search.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -149,7 +149,7 @@ int dp_netlink_dump(struct dp_netlink *netlink, unsigned int command,
 	return ret ? ret : netlink_answer(netlink, fn, arg);
 }
 
-/* With an acknowledgement, so that the answer has an end. */
+/* Requests an acknowledgement, so that the answer has an end. */
 int dp_netlink_get(struct dp_netlink *netlink, unsigned int command,
 		   const struct dp_netlink_u32 *name, uint32_t count,
 		   dp_netlink_fn *fn, void *arg)

@@ -33,7 +33,7 @@ struct dp_netlink_u32 {
 	uint32_t value;
 };
 
-/* -EPROTONOSUPPORT: the kernel has no RDMA, or a filter of system calls says so. */
+/* -EPROTONOSUPPORT: the kernel has no RDMA, or a filter of system calls denies it. */
 int dp_netlink_open(struct dp_netlink *netlink);
 void dp_netlink_close(struct dp_netlink *netlink);
 

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who had the pool, and whether its RDMA is over. The argument (W9, W10):
+ * The last owner of the pool, and whether its RDMA has ended. The argument (W9, W10):
  *
- *  - A memory region ends with its verbs context, whoever keeps that: a forked
- *    child, whoever got the descriptor, or a teardown that hangs (rdma.md R6). So
- *    the record names contexts, and the kernel is asked for each by its number;
- *    who the owner was, and whether it lives, does not matter.
+ *  - A memory region ends with its verbs context, whatever keeps that: a forked
+ *    child, a process that got the descriptor, or a teardown that hangs (rdma.md
+ *    R6). So the record names contexts, and the kernel is asked for each by its
+ *    number; the identity of the owner, and whether it lives, does not matter.
  *  - Numbers begin at 0 again with each boot, so after one another context may
  *    have the number. Two boot ids that are proven genuine and differ settle it:
- *    nothing is asked. Otherwise a context that is there is waited for, unless
- *    its maker is a living thread that is proven not to be the owner's
- *    (place.c). That excuse holds only for a context whose maker was a thread of
- *    the owner's when it was recorded (DP_CONTEXT_OWN): any other may have been
- *    handed over by a process that lives on.
- *  - A pid may be used again between two questions. The maker is the same task
- *    if the kernel gives the same pid before and after it was looked at.
- *  - A device that is removed ends its contexts, before it leaves sysfs. Nothing
- *    lands once neither netlink lists it nor sysfs has it: 0 bytes were late in
- *    the trials of docs/rdma.md.
+ *    the kernel is not asked. Otherwise a context that exists is waited for, unless
+ *    the thread that opened it is alive and proven not to be the owner's
+ *    (place.c). That excuse holds only for a context that a thread of the owner
+ *    had opened when it was recorded (DP_CONTEXT_OWN): any other may have been
+ *    passed on by a process that lives on.
+ *  - A pid may be reused between two questions. The opener is the same task
+ *    if the kernel returns the same pid before and after the check.
+ *  - A device that is removed ends its contexts before it leaves sysfs. Nothing
+ *    arrives once neither netlink nor sysfs lists it (rdma.md R1).
  *
- * What cannot be told is -EBUSY.
+ * If the kernel cannot answer, the result is -EBUSY.
  */
 #include <errno.h>
 #include "os/os.h"
@@ -224,7 +223,7 @@ static int owner_still_there(const struct dp_owner *owner,
 		       owner->pid, rest->context->number, name, rest->count);
 }
 
-/* At a deadline that passed, or where it cannot be told. */
+/* After the deadline, or if the kernel cannot answer. */
 static int owner_decide(int ret, const struct rest *rest, bool despite)
 {
 	return ret == -EBUSY && despite && !rest->seen.maker ? 0 : ret;

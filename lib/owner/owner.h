@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The owner's record on media, and the successor's check of it. RDMA is not
- * ordered by the owner lock (a verbs context can outlive it: kernel.md K29),
- * so whoever opens after an unclean end looks whether that owner's verbs contexts
- * are gone.
+ * The owner's record on media, and the successor's check of it. The owner lock does
+ * not cover RDMA (a verbs context can outlive it: kernel.md K29), so an open after an
+ * unclean end checks whether that owner's verbs contexts are gone.
  */
 #ifndef DP_OWNER_H
 #define DP_OWNER_H
@@ -37,7 +36,7 @@ struct dp_rdma_use {
 	uint32_t count;
 };
 
-/* Of DP_RDMA_CONTEXTS_MAX, the context's own, or else one that is not used, or NULL. */
+/* One of DP_RDMA_CONTEXTS_MAX: the context's own, or an unused one, or NULL. */
 struct dp_rdma_use *dp_owner_find_use(struct dp_rdma_use *uses,
 				      const struct dp_rdma_context *context);
 
@@ -48,19 +47,23 @@ bool dp_owner_has_rdma(const struct dp_owner *owner);
 bool dp_owner_is_record(const struct dp_owner *owner);
 
 /*
- * Wait until the dead owner's verbs can write no more. 0: nothing can (also
- * another boot, or no contexts). -EBUSY: cannot be told from here, or not gone at
- * the deadline. -EUCLEAN: the record makes no sense. -ECANCELED: progress said
- * stop. despite: 0 also where it cannot be told, or a context is there at the
- * deadline whose maker is dead or not to be seen.
+ * Wait until the dead owner's verbs contexts cannot write any more.
+ *
+ * 0            they cannot; also after a reboot, or without contexts
+ * -EBUSY       the kernel cannot answer, or they exist at the deadline
+ * -ECANCELED   progress() returned non-zero
+ * -EUCLEAN     the record is invalid
+ *
+ * despite: 0 even if the kernel cannot answer, or if a context exists at the
+ * deadline whose opener is dead or invisible.
  */
 int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 		   bool despite, const struct dp_errmsg *errmsg);
 
 /*
- * The same when the record was lost: wait until no verbs context at all exists
- * on this machine. The caller has the owner lock, so whatever else could bring
- * a write is over. -EBUSY also when that cannot be told from here.
+ * The same if the record was lost: wait until no verbs context exists on this
+ * machine. The caller has the owner lock, so all other causes of writes have ended.
+ * -EBUSY also if the kernel cannot answer.
  */
 int dp_owner_await_unknown(struct dp_patience *patience, bool despite,
 			   const struct dp_errmsg *errmsg);

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The argument, for each thing that is read:
+ * The argument, for each source:
  *
  *  - The boot id is the kernel's own if the file is on procfs and not the root of a
  *    mount: containers mount a file of theirs over it. Two such ids that differ
  *    prove a reboot. Anything else proves nothing.
- *  - A pid says something only in its pid namespace. NStgid in /proc/PID/status
+ *  - A pid has a meaning only in its pid namespace. NStgid in /proc/PID/status
  *    ends with the process's id in its own namespace, as getpid() returned it to
- *    the owner: another number there is another process. For the same number the
- *    namespaces are compared: a process never leaves its own, and a living process
+ *    the owner: a different number there is a different process. For the same number
+ *    the namespaces are compared: a process never leaves its own, and a living process
  *    is in a living one, so different numbers are different processes. An equal
- *    number proves nothing: it may be used again.
+ *    number proves nothing: it may be reused.
  *  - /proc may show another pid namespace than that of the process that reads it.
  *    Then NStgid of /proc/self has more than one number.
  *  - A start time is compared only for this process itself, in the same time
  *    namespace: it could be the owner after an exec().
  *  - /proc/sys/net/core has netdev_budget in the initial network namespace only.
- *    /sys shows the network namespace of the process that mounted it, which need
- *    not be this one's: so the names of the network devices are compared.
+ *    /sys shows the network namespace of the process that mounted it, which can
+ *    differ from this one's: so the names of the network devices are compared.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -149,7 +149,7 @@ static struct ids place_read_ids(const char *path)
 	return ids;
 }
 
-/* Of this process it is known when it began, where its time namespace is. */
+/* When this process began is known if its time namespace is the same. */
 static bool place_began_later(const struct dp_owner *owner)
 {
 	struct dp_owner self;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where this process is: boot, namespaces, start time; and what these say of a
+ * Where this process is: boot, namespaces, start time; and what that proves about a
  * dead owner. A container or an administrator can mount something over any file of
  * /proc, shift start times (time namespaces), and get the number of a namespace
- * that has ended. So an answer that lets an open go on is given only when the
- * kernel itself says so; otherwise the answer is "not known" (W10).
+ * that has ended. So the result lets an open continue only if the kernel itself
+ * proves it; otherwise the result is "not known" (W10).
  */
 #ifndef DP_PLACE_H
 #define DP_PLACE_H

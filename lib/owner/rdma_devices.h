@@ -15,7 +15,7 @@ struct dp_device {
 	char name[DP_DEVICE_NAME_MAX];
 };
 
-/* Zero at first; device is the caller's to free, on failure too. */
+/* Initially zero; the caller frees device, even on failure. */
 struct dp_device_list {
 	uint32_t count;
 	struct dp_device *device;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the kernel does, seen on 6.1, 6.12 and 7.3:
+ * What the kernel does, observed on 6.1, 6.12 and 7.3 (rdma.md R2):
  *
- *  - A context is listed from its making until its last object is destroyed,
- *    whoever keeps it: a forked child's mapping is enough.
- *  - Contexts are numbered for each device, ever upwards. Asked for by number, a
- *    context is there or -ENOENT.
- *  - Its pid is its maker's thread id and is left out once that thread is
- *    reaped, or when it is not of the asker's pid namespace.
+ *  - A context is listed from its creation until its last object is destroyed,
+ *    whatever keeps it: a forked child's mapping is enough.
+ *  - Contexts are numbered for each device, in ascending order. A request by number
+ *    returns the context or -ENOENT.
+ *  - Its pid is the id of the thread that opened it. It is left out once that thread
+ *    is reaped, and in other pid namespaces.
  *  - A list of several messages skips an entry when an earlier one is freed
- *    between two of them. Ids are not used again soon, so two lists that have
+ *    between two of them. Ids are not reused soon, so two lists that have
  *    the same ids show that nothing was freed meanwhile.
  */
 #include <errno.h>
@@ -20,13 +20,13 @@
 
 #define ROUNDS_MAX	8		/* until two lists agree */
 
-/* Results of their own beside -errno: why it cannot be told. */
+/* Internal results beside -errno: why the kernel cannot answer. */
 #define EXCLUSIVE	(-5001)		/* devices may be in other namespaces */
 #define UNSEEN		(-5002)		/* /sys does not show every device */
 
 /* ------------------------------------------------------ what is not known */
 
-/* Each reason that it cannot be told, with what to look at. */
+/* Each reason why the kernel cannot answer, with what to check. */
 static int verbs_cannot_tell(int error, const struct dp_errmsg *errmsg)
 {
 	if (error == -ENOMEM)

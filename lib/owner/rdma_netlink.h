@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The verbs contexts that the kernel knows of, by RDMA netlink. A context is
- * what keeps a dead process's memory regions alive: the kernel forgets it only
- * after the last of them is gone.
+ * The kernel's verbs contexts, by RDMA netlink. A context keeps a dead process's
+ * memory regions alive: the kernel removes it only after the last of them is gone.
  */
 #ifndef DP_VERBS_H
 #define DP_VERBS_H
@@ -23,8 +22,8 @@ struct dp_verbs_seen {
 };
 
 /*
- * Is that context there? By its number, so that nothing else matters. -EBUSY with
- * a sentence: it cannot be told.
+ * Does that context exist? By its number, so that nothing else matters. -EBUSY with
+ * a sentence: the kernel cannot answer.
  */
 int dp_verbs_look(const struct dp_rdma_context *context,
 		  struct dp_verbs_seen *ret_seen,
@@ -36,8 +35,8 @@ int dp_verbs_get(struct dp_netlink *netlink,
 		 struct dp_verbs_seen *ret_seen);
 
 /*
- * How many contexts there are at all, of every device. -EBUSY with a sentence:
- * it cannot be told.
+ * The number of contexts of all devices. -EBUSY with a sentence: the kernel cannot
+ * answer.
  */
 int dp_verbs_count_all(const struct dp_errmsg *errmsg);
 

@@ -36,12 +36,12 @@ struct dp_holes {
 	_Atomic uint64_t claimed;	/* chunks */
 };
 
-/* Chunks of a segment that could go that way now; `spare`: free ones, too. To
- * reclaim what is in doubt takes no free space from anybody. */
+/* Chunks of a segment that could be processed now; `spare`: of these, free ones. To
+ * reclaim chunks in doubt takes no free space. */
 uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 			     enum dp_way way, bool spare);
 /* Claim at most `chunks` of them, and `spare` free ones, as runs, from the end of
- * the segment; how many runs. What is claimed is nobody's (I7) until
+ * the segment; returns how many runs. Claimed chunks cannot be reserved (I7) until
  * dp_holes_end(). */
 uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 			enum dp_way way, uint32_t chunks, uint32_t spare,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Reclaim and refill jobs: the list of them, their beginning, their report and
- * their end. A job has a part for each of its segments (part.c), and is over when
- * all of them are.
+ * their end. A job has a part for each of its segments (part.c), and ends when
+ * all of them have ended.
  *
- * There is no thread for all this. What the kernel has answered is taken by
- * whichever call comes next: daxpin_next_event(), whose eventfd the ring writes; a
- * hold that met a closed gate; daxpin_job_wait(). All under one mutex, which is
- * not held by a thread that sleeps.
+ * There is no thread. The kernel's completions are processed by whichever call comes
+ * next: daxpin_next_event(), whose eventfd the ring writes; a hold that met a closed
+ * gate; daxpin_job_wait(). All under one mutex, which is not held by a thread that
+ * sleeps.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -92,9 +92,9 @@ void dp_jobs_look(struct dp_jobs *jobs)
 }
 
 /*
- * A job may be over by now without any call having taken the kernel's answer, so this
- * polls first. `refused` is set after the poll, which opens gates and would clear it,
- * and before the caller's last attempt.
+ * A job may have ended without any call having processed the kernel's completion, so
+ * this polls first. `refused` is set after the poll, which opens gates and would
+ * clear it, and before the caller's last attempt.
  */
 static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs))
 {
@@ -304,8 +304,8 @@ static bool jobs_are_in_kernel(const struct dp_jobs *jobs, uint32_t segment)
 }
 
 /*
- * Under the mutex, so that a part either sees the registration before it asks the
- * kernel, or is seen here (A6). Its end posts the RETRY.
+ * Under the mutex, so that a part either sees the registration before it submits to
+ * the kernel, or is seen here (A6). Its end posts the RETRY.
  */
 int dp_jobs_register(struct dp_jobs *jobs,
 		     struct daxpin_registration *registration, uint32_t segment)

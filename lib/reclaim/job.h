@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reclaim and refill under way. See job.c, and part.c for the order of things.
+ * Reclaim and refill jobs. See job.c, and part.c for the order of steps.
  */
 #ifndef DP_JOB_H
 #define DP_JOB_H
@@ -24,7 +24,7 @@ void dp_job_cancel(struct daxpin_job *job);
 void dp_job_report(struct daxpin_job *job,
 		   void (*fn)(const struct daxpin_job_part *part, void *arg),
 		   void *arg, struct daxpin_job_summary *ret_summary);
-/* It is over. */
+/* It has ended. */
 void dp_job_end(struct daxpin_job *job);
 
 /* Take what the kernel has answered, and do what comes next. Any time. */
@@ -39,10 +39,10 @@ void dp_jobs_look(struct dp_jobs *jobs);
 int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
 		 uint32_t count, unsigned int flags);
 /*
- * After dp_spaces_try() has failed: with the refusal noted, from all that is free.
+ * After dp_spaces_try() has failed: with the refusal noted, from all free space.
  *
- * -EAGAIN  a job is giving space back or taking it
- * -ENOSPC  nothing under way gives any; only a drop, a retire or a refill will
+ * -EAGAIN  a job is reclaiming or refilling space
+ * -ENOSPC  nothing in progress provides any; only a drop, a retire or a refill will
  */
 int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block);
 /*

@@ -14,7 +14,7 @@
  *
  *	WAITING -> KERNEL	[part_ask_kernel]
  *	WAITING -> OVER		[part_advance, part_try, dp_part_zero_free]
- *	KERNEL -> KERNEL	[part_after_kernel], asked anew
+ *	KERNEL -> KERNEL	[part_after_kernel], submitted again
  *	KERNEL -> SETTLING	[part_after_kernel]
  *	KERNEL -> WAITING, OVER	[part_end_round]
  *	SETTLING -> WAITING, OVER	[part_end_round]
@@ -26,34 +26,34 @@
  *	          is not closed by this part. It waits for holds, for a
  *	          registration's pin, or for a slot.
  *	KERNEL    the gate is closed by this part, and the segment's counter was 0
- *	          under it; run[] is claimed; of `pending` runs the kernel has not
- *	          answered yet, result[] of the others is what it answered.
+ *	          under it; run[] is claimed; `pending` runs have not completed,
+ *	          result[] has the results of the others.
  *	SETTLING  the gate is open again; run[] is still claimed; of the runs that
- *	          were filled `pending` answers are missing until they are durable.
+ *	          were filled `pending` are not known to be durable yet.
  *	OVER      as WAITING, and report.result is final.
  *
  * Invariants (docs/invariants.md has the numbers):
  *
  *	(1) The gate is closed before the counter is read, and stays closed until
- *	    the kernel has answered every run: no hold exists, and none can be
- *	    taken. (I31, I32) So no DMA that daxpin licensed reaches the file (A1).
+ *	    the kernel has completed every run: no hold exists, and none can be
+ *	    taken. (I31, I32) So no DMA under a hold reaches the file (A1).
  *	(2) A segment that a registration has pinned is not touched: the pin is
  *	    asked back, and the part waits. (A6)
- *	(3) A claimed chunk can be reserved by nobody, until its run has ended. (I7)
- *	(4) For DMA that daxpin did not license the kernel waits: a punch breaks the
- *	    layout of the file, and returns only when no page of it is pinned
- *	    (fsdax). The answer is the only end of that wait: a deadline or a
- *	    cancellation asks for it, and changes neither claims nor gate. (A1)
+ *	(3) A claimed chunk cannot be reserved until its run has ended. (I7)
+ *	(4) For other DMA the kernel waits: a punch breaks the layout of the file, and
+ *	    returns only when no page of it is pinned (fsdax). Only the completion
+ *	    ends that wait: a deadline or a cancellation requests it, and changes
+ *	    neither claims nor gate. (A1)
  *	(5) A punch that was interrupted, or cancelled before it began, has changed
  *	    nothing: the wait for pins comes before the first block is touched. Its
  *	    chunks are free again. (A7)
  *	(6) After any other failure a chunk is in doubt, and counts as a hole until
- *	    it is one or is backed. (D9) Each run has an answer of its own, because
+ *	    it is one or is backed. (D9) Each run completes separately, because
  *	    one may succeed after another has failed.
- *	(7) A wake-up by the kernel is a hint: what it was asked is cancelled and
- *	    asked anew at growing intervals, for which the eventfd is written from
- *	    time to time. The end of a request that was ended for this is never
- *	    taken for the deadline's. (W12)
+ *	(7) A wake-up by the kernel is a hint: requests are cancelled and submitted
+ *	    again at growing intervals, for which the eventfd is written from
+ *	    time to time. The end of a request that was cancelled for this is
+ *	    never mistaken for the deadline. (W12)
  */
 #include <errno.h>
 #include "os/os.h"
@@ -142,7 +142,7 @@ static void part_finish(struct dp_part *part, int result)
 		dp_events_post(jobs->events, &job->over);
 	}
 	/* A pin of the segment may be possible now; or it is certain that no space
-	 * comes back. */
+	 * becomes available. */
 	dp_events_tell_refused(jobs->events);
 }
 
@@ -151,7 +151,7 @@ static bool part_is_fsdax(const struct dp_part *part)
 	return part->job->jobs->holes.media->source.kind == DP_SOURCE_FSDAX;
 }
 
-/* Of the last request's runs: had some not begun when it was ended? */
+/* Had some runs of the last request not begun when it was ended? */
 static bool part_was_unbegun(const struct dp_part *part)
 {
 	for (uint32_t i = 0; i < part->request.runs; i++)
@@ -161,9 +161,9 @@ static bool part_was_unbegun(const struct dp_part *part)
 }
 
 /*
- * W12: where the kernel may wait for pins it is asked anew before the deadline. On
- * tmpfs nothing waits for them, and a cancel would undo what was allocated
- * (kernel.md K20).
+ * W12: if the kernel may wait for pins, the request is submitted again before the
+ * deadline. On tmpfs nothing waits for them, and a cancel would undo what was
+ * allocated (kernel.md K20).
  */
 static void part_plan_look(struct dp_part *part, uint64_t now_ns)
 {
@@ -177,7 +177,7 @@ static void part_plan_look(struct dp_part *part, uint64_t now_ns)
 		part->again_ns = part->again.at_ns;
 }
 
-/* The gate is shut, and what is in part->run is claimed. */
+/* The gate is closed, and part->run is claimed. */
 static void part_ask(struct dp_part *part, uint32_t runs)
 {
 	struct daxpin_job *job = part->job;
@@ -212,9 +212,9 @@ static void part_ask_kernel(struct dp_part *part, uint32_t runs,
 }
 
 /*
- * true: the segment is in use, and part->holder says by whom. false: its
+ * true: the segment is in use, and part->holder has the reason. false: its
  * gate is closed now. A pin is not asked back while a hold exists, because a
- * request through that registration may be what holds.
+ * request through that registration may have that hold.
  */
 static bool part_is_in_use(struct dp_part *part)
 {
@@ -371,10 +371,10 @@ static void part_end_round(struct dp_part *part)
 }
 
 /*
- * W12: did all runs come back with nothing done because we look again? Then they
- * are asked anew, and the gate stays closed: for it to close there had to be a
- * moment without a hold. The deadline may have passed meanwhile; it ends the next
- * request then, which has its second, and not this one.
+ * W12: did all runs end with nothing done because they were to be submitted again?
+ * Then they are, and the gate stays closed: to close it there had to be a
+ * moment without a hold. If the deadline has passed meanwhile it ends the next
+ * request, which has its second, and not this one.
  */
 static bool part_looks_again(const struct dp_part *part)
 {
@@ -407,7 +407,7 @@ static void part_after_kernel(struct dp_part *part)
 		part_end_round(part);
 		return;
 	}
-	/* Also when a run failed: what was done is going to be used. */
+	/* Even if a run failed: the others are going to be used. */
 	part->state = DP_PART_SETTLING;
 	part->pending = dp_punch_settle(&jobs->punch, &part->request,
 					part->result, part_is_shmem(part));
@@ -451,8 +451,8 @@ void dp_parts_take_answer(struct dp_jobs *jobs,
 		part_take_settled(part, answer);
 }
 
-/* To look again, or because its time is over or the job was cancelled. Somebody who
- * comes by after the deadline is too late to look: the request has its second. */
+/* To submit again, or because its time has passed or the job was cancelled. A call
+ * after the deadline does not submit again: the request has its second. */
 static void part_end_request(struct dp_part *part, uint64_t now_ns)
 {
 	const struct daxpin_job *job = part->job;

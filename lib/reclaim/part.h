@@ -18,7 +18,7 @@
 
 enum dp_part_state {
 	DP_PART_WAITING,		/* for its turn, holds or registrations */
-	DP_PART_KERNEL,			/* gate shut, the kernel has it */
+	DP_PART_KERNEL,			/* gate closed, the kernel has it */
 	DP_PART_SETTLING,		/* refilled, being made durable */
 	DP_PART_OVER,
 };
@@ -31,11 +31,11 @@ struct dp_part {
 	struct dp_request request;	/* of these */
 	uint32_t pending;		/* completions to come */
 	int result[DP_PART_RUNS];	/* of each run */
-	struct dp_again again;		/* when to ask anew; no interval: begin */
+	struct dp_again again;		/* when to submit again; no interval: begin */
 	bool looked;			/* the request was ended for that */
 	uint64_t again_ns;		/* when to ask for its end once more */
 	struct daxpin_job_part report;	/* all but its pointer to the holder */
-	struct daxpin_holder holder;	/* count 0: nobody */
+	struct daxpin_holder holder;	/* count 0: none */
 	char label[DAXPIN_LABEL_MAX];	/* the holder's */
 };
 
@@ -79,9 +79,9 @@ void dp_parts_take_answer(struct dp_jobs *jobs,
 /* Is it a reclaim whose next step looks for free chunks? It finds more of them if the
  * caller has emptied the caches of all threads before: dp_spaces_gather(). */
 bool dp_part_wants_free(const struct dp_part *part);
-/* What no answer moves: try to begin, or ask for the end of a request again. */
+/* What no completion causes: try to begin, or request the end of a request again. */
 void dp_part_poll(struct dp_part *part);
-/* Of that, only what concerns a request that the kernel has. */
+/* The same, only for a request that the kernel has. */
 void dp_part_poll_kernel(struct dp_part *part);
 /* The job was cancelled: dp_part_poll() asks for the end of the request now. */
 void dp_part_cancel(struct dp_part *part);

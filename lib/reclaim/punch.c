@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The runs of a request are not linked: a fallocate() that fails does not end a
- * chain (Linux 6.0 and later; before that it did), so that the next would run all
- * the same, and of a chain the kernel cancels only the run that has begun. As they
- * are it knows them all. From 6.12 on it runs those of one file in turn, by one
- * worker; before, each waits for the file in a worker of its own.
+ * The runs of a request are not linked: since Linux 6.0 a failing fallocate() does not
+ * end a chain, so that the next one would run nevertheless, and in a chain the kernel
+ * cancels only the run that has begun. Separate requests are all known to it. From
+ * 6.12 on one worker executes those of one file in turn; before, each waits for the
+ * file in a worker of its own.
  *
- * The deadline is a timeout linked to a cancellation of what is asked of the file,
- * submitted together with the runs: it is kept while nobody of us runs. (A
- * LINK_TIMEOUT never fires here, kernel.md K8.) A worker that is about to begin may
- * lose the signal by which it is cancelled: there are three of them.
+ * The deadline is a timeout linked to a cancellation of the requests on the file,
+ * submitted together with the runs, so it works while no thread of the program runs.
+ * (A LINK_TIMEOUT never fires here, kernel.md K8.) A worker that is about to begin may
+ * lose the signal by which it is cancelled: there are three cancellations.
  *
- * The ring has a thread of its own, in the kernel. Else requests would be those of
- * the thread that asks: at its exit it would wait for them, for as long as memory
- * is pinned, since its deadlines end with it.
+ * The ring has a kernel thread (SQPOLL). Otherwise requests would belong to the
+ * thread that submits them: its exit would wait for them as long as memory is
+ * pinned, since its deadlines end with it.
  *
  * The first file and the anchor are in the ring's file table from before the first
- * request: the locks live as long as they do, also when this process is killed
+ * request: the locks live as long as the requests, even if this process is killed
  * (kernel.md K24, W3).
  */
 #include <errno.h>
@@ -28,7 +28,7 @@
 #include "reclaim/punch.h"
 
 #define ENTRIES		(DP_PUNCH_ANSWERS / 2)	/* as the kernel has it */
-#define WORKERS		512u	/* one for each run, where it takes that */
+#define WORKERS		512u	/* one for each run, if it needs one */
 #define MS		1000000ull
 
 /* user_data: the attempt, which run of it, and what of that. */
@@ -131,7 +131,7 @@ static void punch_make_room(struct dp_punch *punch, uint32_t requests)
 	assert(!ret);			/* the thread lives as we do */
 }
 
-/* If the thread cannot be woken now it is when somebody looks. */
+/* If the thread cannot be woken now, a later call does it. */
 static void punch_submit(struct dp_punch *punch)
 {
 	dp_ring_submit(&punch->ring);

@@ -41,7 +41,7 @@ struct dp_request {
 enum dp_answer_to {
 	DP_ANSWER_RUN,			/* one for each run */
 	DP_ANSWER_SETTLE,		/* of each run that is settled, or all */
-	DP_ANSWER_TIMER,		/* nobody's business, as the next */
+	DP_ANSWER_TIMER,		/* not used outside punch.c, like the next */
 	DP_ANSWER_ELSE,
 };
 
@@ -52,7 +52,7 @@ struct dp_answer {
 	int result;
 };
 
-/* As dp_ring_open(). Both descriptors stay the caller's. */
+/* As dp_ring_open(). The caller keeps both descriptors. */
 int dp_punch_open(struct dp_punch *punch, int lock_fd, int anchor_fd,
 		  int event_fd);
 void dp_punch_close(struct dp_punch *punch);
@@ -67,8 +67,8 @@ void dp_punch_ask(struct dp_punch *punch, struct dp_request *request);
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
 /* End it, and what else is asked of the same file; the answers still come. */
 void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request);
-/* After a refill, before anybody uses the runs whose result is 0, of which there
- * are some. How many answers will come. */
+/* After a refill, before the runs with result 0, of which there are some, are used.
+ * Returns how many completions will come. */
 uint32_t dp_punch_settle(struct dp_punch *punch,
 			 const struct dp_request *request, const int *result,
 			 bool shmem);

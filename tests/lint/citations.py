@@ -21,7 +21,7 @@ NUMBER = re.compile(r'\b(?:[KR]|[IADW])[1-9]\d?\b')
 HEADING = re.compile(r'^### ([KR])(\d+)\. ', re.M)
 # Names of papers that earlier comments cited by section.
 PAPERS = 'KERNEL|RDMA|LOCK|DESIGN|PEERS|STYLE|INVARIANTS|LAB'
-OUTSIDE = re.compile(rf'\b(?:{PAPERS})(?:\.md\b|:? \d|,? ?\n[ *#]*\d+\.\d)|\bSTYLE:')
+OUTSIDE = re.compile(rf'\b(?:{PAPERS})(?:\.md\b|:? \d|, "|,? ?\n[ *#]*\d+\.\d)|\bSTYLE:')
 SHOWN = re.compile(r'`([\w ]+)`[^`:.;]*:\s+(`\w+`(?:,\s+`\w+`)*)')
 COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*', re.S)
 
