@@ -56,7 +56,7 @@ static void attach_destroy(struct daxpin_rdma *rdma)
 	munmap(rdma, attach_bytes(rdma->segments));
 }
 
-/* Of its grants, too, the handles are remembered for so long. */
+/* The handles of its grants are remembered for as long. */
 static void attach_tombstone(struct daxpin_rdma *rdma)
 {
 	static struct dp_detached_list detached;
@@ -117,7 +117,7 @@ static int attach_make_domain(struct daxpin_rdma *rdma)
 	return rdma->domain ? 0 : errno ? -errno : -EIO;
 }
 
-/* By this the pool finds out which verbs context is attached. */
+/* The pool uses it to find out which verbs context is attached. */
 static int attach_domain(int make, void *arg)
 {
 	struct daxpin_rdma *rdma = arg;
@@ -155,9 +155,9 @@ static int attach_register(struct daxpin_rdma *rdma,
 }
 
 /*
- * C12: whoever has the protection domain can register memory of the pool in it, and
- * nothing tells the library. So such regions are counted as if they were over all
- * segments, unless the caller says that it makes none.
+ * C12: code that has the protection domain can register memory of the pool in it,
+ * without the library's knowledge. So such regions are counted as if they were over
+ * all segments, unless the program says that it makes none.
  */
 static int attach_register_regions(struct daxpin_rdma *rdma,
 				   const struct daxpin_rdma_options *o)

@@ -7,19 +7,19 @@
  * is copied back to the extent after the revoke.
  *
  *  - An on-demand region names addresses, not pages: a punch below it succeeds,
- *    and the next write allocates blocks again (rdma.md R15). What forbids that
- *    is the grant's hold: no segment is punched while anything in it is held,
- *    and the hold goes after the region. The registration's pin would add
- *    nothing, and would ask for what a peer cannot give at once.
- *  - A bounce buffer begins as a copy of the extent, also for a peer that may
- *    not read: what he leaves alone must come home as it was.
- *  - So what is written into the extent otherwise meanwhile would be lost. A bounced
- *    grant that can write therefore has an exclusive hold (C7), which keeps away
- *    every other hold, SETs and the KEEP, until its end. Readers as well: the copy
- *    home would change what their requests read. One that only reads has a plain
- *    hold, and its peer sees the extent as it was.
- *  - The copy home is between the region's end and the drop: nothing of the
- *    peer's can land any more, and nobody else has the blocks.
+ *    and the next write allocates blocks again (rdma.md R15). The grant's hold
+ *    prevents that: no segment is punched while anything in it is held, and the
+ *    hold is dropped after the region's end. The registration's pin would add
+ *    nothing, and would demand what a peer cannot return immediately.
+ *  - A bounce buffer begins as a copy of the extent, even for a peer that may
+ *    not read: bytes that it does not write must be written back unchanged.
+ *  - Other writes to the extent meanwhile would be lost. So a bounced grant that can
+ *    write has an exclusive hold (C7), which excludes every other hold, SETs and
+ *    the KEEP, until its end. Readers as well: the write-back would change what
+ *    their requests read. One that only reads has an ordinary hold, and its peer
+ *    sees the extent as it was.
+ *  - The copy is written back between the region's end and the drop: no byte of the
+ *    peer can arrive any more, and the blocks have no other user.
  */
 
 #include "rdma/backing.h"
@@ -75,7 +75,7 @@ static void backing_try_windows(struct daxpin_rdma *rdma)
 		atomic_store(&rdma->backing.windows_wanted, false);
 }
 
-/* Under the lock: for grants by windows, again. Until then grants are regions. */
+/* Under the lock: try windows again. Until then grants are regions. */
 static void backing_try_windows_again(struct daxpin_rdma *rdma)
 {
 	const struct daxpin_rdma_options o = { .flags = DAXPIN_RDMA_WINDOWS };
@@ -93,7 +93,7 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 		atomic_store(&backing->windows_wanted, false);
 }
 
-/* On memory of the pool's filesystem: what works on other memory says nothing. 0, or
+/* On memory of the pool's filesystem: other memory proves nothing. 0, or
  * -errno: there is no connection. */
 static int backing_try_memory(struct daxpin_rdma *rdma, void *memory)
 {
@@ -146,8 +146,8 @@ static void backing_try_scratch(struct daxpin_rdma *rdma)
 }
 
 /*
- * Under the lock, of a DAX filesystem. Sets the mode if there was a verdict; else the
- * next grant tries again, so that trials take a tenth of the time at most.
+ * Under the lock, for a DAX filesystem. Sets the mode if there is a result; otherwise
+ * the next grant tries again, so that trials take a tenth of the time at most.
  */
 static void backing_try_on_demand(struct daxpin_rdma *rdma)
 {
@@ -229,7 +229,7 @@ int dp_backing_choose(struct daxpin_rdma *rdma,
 	return 0;
 }
 
-/* Under the lock: as the mode says, or by a copy while there is none. */
+/* Under the lock: according to the mode, or by a copy while there is none. */
 static int backing_settle(struct daxpin_grant *grant,
 			  const struct daxpin_grant_options *o)
 {
@@ -357,7 +357,7 @@ static void backing_copy_back(struct daxpin_grant *grant)
 	void *home = daxpin_ptr(pool, key->extent, key->offset);
 
 	assert(home != grant->bounce.bounce_memory);
-	/* NULL: a drop too many ended its life, and the blocks are another's. */
+	/* NULL: an excess drop ended its generation, and the blocks have another owner. */
 	if (home)
 		memcpy(home, grant->bounce.bounce_memory, key->length);
 	if (!home || daxpin_persist(pool, key->extent, key->offset, key->length))

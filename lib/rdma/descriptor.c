@@ -105,7 +105,7 @@ DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 	return END;
 }
 
-/* What no grant can be, though somebody took the trouble of a checksum. */
+/* Values that no grant can have, in spite of a valid checksum. */
 static int descriptor_check(const struct daxpin_grant_key *key)
 {
 	if (!key->access || key->access & ~(uint32_t)ACCESS_ALL)

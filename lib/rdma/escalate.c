@@ -104,8 +104,8 @@ static int escalate_close_access(struct daxpin_grant *grant)
 	return escalate_count_refusal(grant, ret);
 }
 
-/* Under the lock. To error: the peer gets no more answers, and what is posted is
- * flushed. */
+/* Under the lock. In the error state the peer gets no more replies, and posted
+ * requests are flushed. */
 static int escalate_stop_once(struct daxpin_grant *grant)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
@@ -188,7 +188,7 @@ void dp_escalation_report(struct daxpin_grant *grant,
 
 /* ------------------------------------------------------- the peer's queue pair */
 
-/* C9: of a grant that is over no queue pair is used any more. */
+/* C9: the queue pair of a grant that has ended is not used any more. */
 DP_EXPORT int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp)
 {
 	DP_UNCANCELLED();

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Durability at the other end, from the end that writes. The completion of a
- * write says that the target's NIC has it, no more. Two requests behind it on
- * the same queue pair do better:
+ * Durability at the target, from the peer that writes. The completion of a write only
+ * means that the target's NIC has it. Two requests after it on the same queue pair
+ * achieve more:
  *
- *  - FLUSH, where the verbs, the queue pair and the grant have it: its completion
- *    says that the range is in the power-fail domain.
- *  - A READ of the range's last byte: it passes no write on its way through the
- *    target's bus, so at its completion what was written is where the target's
- *    platform puts writes. Whether that is the power-fail domain nobody can ask
- *    over the wire: it is the caller's word, or there is no flush.
+ *  - FLUSH, if the verbs, the queue pair and the grant have it: its completion
+ *    means that the range is in the power-fail domain.
+ *  - A READ of the range's last byte: it does not overtake writes on the target's
+ *    bus, so at its completion the writes are where the target's platform puts them.
+ *    Whether that is the power-fail domain cannot be determined by the peer: the
+ *    caller states it, or there is no flush.
  *
- * What is bounced is in ordinary memory, where no flush helps.
+ * A bounced grant is in ordinary memory, where no flush helps.
  */
 
 #include <assert.h>

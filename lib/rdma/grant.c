@@ -8,8 +8,7 @@
  *
  *  - A grant's hold is taken before its access is opened (access.c); revoke.c drops
  *    it.
- *  - A peer does not see what others left in the blocks unless the caller
- *    says so.
+ *  - A peer does not see the previous owner's bytes unless the caller allows it.
  */
 
 #include <assert.h>
@@ -27,8 +26,8 @@
 #define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 /* A fetch-and-add of nothing shows eight bytes. */
 #define ACCESS_READS	(IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
-/* Each would let a peer past the grant: through a window of the caller's, or
- * to whatever is mapped at the same place later. */
+/* Each would let a peer reach beyond the grant: through a window of the program, or
+ * to whatever is mapped at the same address later. */
 #define ACCESS_REFUSED	(IBV_ACCESS_MW_BIND | IBV_ACCESS_ON_DEMAND | \
 			 IBV_ACCESS_ZERO_BASED)
 
@@ -76,9 +75,9 @@ static int grant_fill_range(struct daxpin_grant *grant,
 
 /*
  * Zero the range, under an exclusive hold of its own (C7): no other peer, request or
- * SET can have written into the extent's bytes by then or do so meanwhile, and no
- * publish makes it live. Then the hold may go before the grant's own is taken: what
- * others write from then on belongs to this life of the extent.
+ * SET can have written to the extent by then or do so meanwhile, and no publish makes
+ * it live. Then that hold may be dropped before the grant's own is taken: later writes
+ * by others belong to this generation of the extent.
  */
 static int grant_zero(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o)
@@ -109,8 +108,8 @@ static int grant_zero(struct daxpin_grant *grant,
 }
 
 /*
- * What the peer would see of those who had the blocks before. The state is
- * asked under the hold, so that no other life can have begun meanwhile.
+ * Would the peer see bytes of the previous owner? The state is read under the hold, so
+ * that no other generation can have begun meanwhile.
  */
 static int grant_check_old_bytes(struct daxpin_grant *grant,
 				 const struct daxpin_grant_options *o)

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who may end a grant that was given to the caller's executor, and for how long its
- * memory stays.
+ * Which thread may end a grant that was given to the program's executor, and how long
+ * its memory exists.
  *
  *	 31                             2      1         0
  *	+--------------------------------+-----------+---------+
  *	|  references                    | FORGOTTEN | CLAIMED |
  *	+--------------------------------+-----------+---------+
  *
- *	CLAIMED on		[dp_handoff_give]: whoever clears it ends the grant
+ *	CLAIMED on		[dp_handoff_give]: the thread that clears it ends the grant
  *	CLAIMED off		[dp_handoff_begin] by the executor, [dp_handoff_take] by a
  *				revoke, [dp_handoff_refused] if the executor refused
  *	FORGOTTEN on		[dp_handoff_forget]
  *
  *  - One CAS clears CLAIMED, so an executor and a revoke never both end a grant,
  *    and an executor that lost its job loses no grant: a revoke takes it over.
- *  - An executor may run what was taken from it at any later time, when the grant is
- *    over and its attachment detached. So each job counts as a reference, and the
- *    last one frees the memory of a grant that was forgotten. That is why this word
+ *  - An executor may run a job that was taken from it at any later time, when the grant
+ *    has ended and its attachment is detached. So each job counts as a reference, and
+ *    the last one frees the memory of a forgotten grant. That is why this word
  *    is not under grants_lock, which is memory of the attachment.
  *  - A job that is never run keeps the memory of its grant, a few hundred bytes.
  */
@@ -38,7 +38,7 @@ static uint32_t handoff_change(struct daxpin_grant *grant, uint32_t more,
 					     memory_order_relaxed), to;
 
 	do {
-		/* Also an executor that runs one job twice. */
+		/* Or an executor that runs one job twice. */
 		assert(word + more >= less);
 		to = ((word + more - less) & ~clear) | set;
 	} while (!atomic_compare_exchange_weak_explicit(&grant->handoff.word, &word,

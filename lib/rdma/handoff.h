@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the caller's executor has of a grant, and who else refers to one. */
+/* The executor's part of a grant, and the other references to it. */
 #ifndef DP_RDMA_HANDOFF_H
 #define DP_RDMA_HANDOFF_H
 
@@ -18,7 +18,7 @@ bool dp_handoff_take(struct daxpin_grant *grant);
 /* Keep the grant's memory until dp_handoff_unref(), which may free it. */
 void dp_handoff_ref(struct daxpin_grant *grant);
 void dp_handoff_unref(struct daxpin_grant *grant);
-/* The grant is over and its handle forgotten. Frees it when nothing refers to it. */
+/* The grant has ended and its handle is forgotten. The last reference frees it. */
 void dp_handoff_forget(struct daxpin_grant *grant);
 
 #endif

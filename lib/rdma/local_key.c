@@ -8,8 +8,8 @@
  *	made -> none		[local_key_end] for a reclaim,
  *				[dp_local_keys_close] at the detach
  *
- *  - C5: one key that the device does not end stops no other.
- *  - C8: the device is asked again after a passing failure, and nobody waits for
+ *  - C5: a key that the device does not end does not prevent others from ending.
+ *  - C8: a temporary failure of the device is retried, and no thread waits for
  *    make_lock meanwhile.
  *  - A key is published after its region exists, so that a lookup is one load.
  *  - A region that is lent to memory windows is not deregistered. A reclaim asks
@@ -50,8 +50,8 @@ void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows)
 	rdma->keys.mr_access = access;
 }
 
-/* Under the lock: the key of a segment, made if there is none yet. *ret_device: it
- * was the device that failed. */
+/* Under the lock: the key of a segment, made if there is none yet. *ret_device: the
+ * device failed. */
 static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
 			  uint64_t *ret_key, bool *ret_device)
 {
@@ -155,8 +155,8 @@ void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr)
 }
 
 /*
- * Under the lock: what was made is unmade, or all stays as it was. -EINVAL: the pin
- * is not ours, but that of a call of the caller's on our registration.
+ * Under the lock: the key is ended, or everything stays as it was. -EINVAL: the pin
+ * was made by a call of the program on the adapter's registration.
  */
 static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 {
@@ -236,7 +236,7 @@ DP_EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
 	    length > size - offset)
 		return -EINVAL;
 	ret = daxpin_idle(rdma->pool, extent);
-	if (ret)			/* nobody holds it, or it is over */
+	if (ret)			/* it is not held, or it has ended */
 		return ret < 0 ? ret : -EINVAL;
 	/* It is one segment's, as every extent is. */
 	ret = daxpin_rdma_lkey(rdma, extent.addr, &lkey);

@@ -100,7 +100,7 @@ static struct ibv_cq *loopback_make_completion_queue(struct ibv_context *context
 	return cq;
 }
 
-/* A port that comes up, or a signal, is a passing failure. */
+/* A port that comes up, or a signal, is a temporary failure. */
 static int loopback_modify(struct ibv_qp *qp, struct ibv_qp_attr *attr,
 			   int mask)
 {

@@ -30,13 +30,13 @@ struct dp_loopback {
 	struct ibv_mr *mr;
 };
 
-/* 0 or -errno; also when it fails dp_loopback_close() it. */
+/* 0 or -errno; call dp_loopback_close() even if it fails. */
 int dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 		     uint64_t deadline_ns);
 /* -errno: the device keeps something, and memory that it keeps is not freed. The
- * next call goes on there. */
+ * next call continues from there. */
 int dp_loopback_close(struct dp_loopback *loopback);
-/* Anew, from reset: after an error nothing goes through the old one. */
+/* Connect again, from reset: after an error the old connection is unusable. */
 int dp_loopback_connect(struct dp_loopback *loopback);
 
 static inline struct ibv_pd *

@@ -15,7 +15,7 @@ void dp_pending_ask(struct dp_pending *pending, struct daxpin_grant *grant,
 		    uint64_t deadline_ns);
 /* The grant waits for a thread that ends it; behind those that do already. */
 void dp_pending_queue(struct dp_pending *pending, struct daxpin_grant *grant);
-/* It waits for neither; also if it did not wait. */
+/* It waits for neither any more, even if it did not wait. */
 void dp_pending_remove(struct dp_pending *pending, struct daxpin_grant *grant);
 bool dp_pending_is_queued(const struct daxpin_grant *grant);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a device does with regions and windows, as opposed to what it says that
- * it does: soft-RoCE's on-demand regions corrupt what is written through them,
- * with a status of success (rdma.md R14). Owns the loopback it tries that on.
+ * What a device really does with regions and windows: soft-RoCE's on-demand regions
+ * corrupt data that is written through them, and report success (rdma.md R14). Owns
+ * the loopback on which that is tried.
  */
 
 #include "rdma/probe.h"
@@ -66,7 +66,7 @@ static uint64_t probe_differences(const unsigned char *a,
 	return count;
 }
 
-/* Write several packets into the middle of it, look at all of it, read back. */
+/* Write several packets into the middle of it, compare all of it, read back. */
 static struct transfer probe_try_transfer(struct dp_loopback *loopback,
 					  const struct ibv_mr *mr,
 					  unsigned char *expected)
@@ -135,7 +135,7 @@ static int probe_try_region(struct dp_loopback *loopback, void *memory,
 	ret = dp_mr_register(dp_loopback_pd(loopback), memory, DAXPIN_RDMA_TRY_BYTES,
 			     access, &mr);
 	if (ret) {
-		/* Want of memory says nothing of what the device can do. */
+		/* Lack of memory proves nothing about the device. */
 		probe_report(finding, ret == -ENOMEM || dp_retry_is_passing(ret) ?
 			     DAXPIN_RDMA_UNKNOWN : DAXPIN_RDMA_NONE,
 			     "refused: %s", strerror(-ret));

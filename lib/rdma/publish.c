@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a target does when a peer says that all is written: take the grants back,
- * make what was written durable, publish. In this order, or a power cut finds an
- * extent that is published and not whole, or a peer still changes one that is.
+ * What a target does when a peer has written everything: revoke the grants, make the
+ * data durable, publish. In another order a power failure could leave a published
+ * extent that is incomplete, or a peer could change a published one.
  */
 
 #include <assert.h>
@@ -64,7 +64,7 @@ static void publish_copy_ops(struct daxpin_op copies[],
 			     const struct daxpin_op *ops, size_t count)
 {
 	memcpy(copies, ops, count * sizeof(*ops));
-	/* What a peer wrote until now nobody can have made durable. */
+	/* Before the revoke, writes of the peer could not have been made durable. */
 	for (size_t i = 0; i < count; i++)
 		copies[i].flags &= ~DAXPIN_OP_PERSISTED;
 }

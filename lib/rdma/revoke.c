@@ -66,7 +66,7 @@
 			 1u << DAXPIN_GRANT_STATE_ASKED | \
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
-#define AGAIN_MS	1000		/* for what nobody else can revoke */
+#define AGAIN_MS	1000		/* for grants that only this thread can revoke */
 #define REFUSED_MS	10		/* until an executor is asked again */
 
 static void revoke_lock(struct daxpin_rdma *rdma)
@@ -105,8 +105,8 @@ static void revoke_become(struct daxpin_grant *grant, uint32_t state)
 			      memory_order_relaxed);
 }
 
-/* Its handle is remembered, the oldest one forgotten. Who waits for a callback of it
- * finds that it is over. */
+/* Its handle is remembered, the oldest one forgotten. A thread that waits for a
+ * callback of it finds that it has ended. */
 static void revoke_remember(struct daxpin_grant *grant)
 {
 	struct dp_revokes *revokes = &grant->rdma->revokes;
@@ -129,8 +129,8 @@ static void revoke_remember(struct daxpin_grant *grant)
 }
 
 /*
- * A drop of the caller's that had no hold may have taken the grant's: -EINVAL. Of a
- * lost grant nobody waits for the result, and an error would begin it again.
+ * An excess drop of the program may have ended the grant's hold: -EINVAL. No caller
+ * waits for the result of a lost grant, and an error would begin it again.
  */
 static int revoke_drop_hold(struct daxpin_grant *grant)
 {
@@ -327,7 +327,7 @@ static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 	revoke_hand_over_and_unlock(grant);
 }
 
-/* Under the lock: take a grant that is QUEUED from whoever was to end it. */
+/* Under the lock: take over a grant that is QUEUED. */
 static bool revoke_take_queued(struct daxpin_grant *grant)
 {
 	if (grant->revoke.launch_later) {
@@ -354,7 +354,7 @@ static int revoke_begin(struct daxpin_grant *grant)
 	}
 }
 
-/* Under the lock, and moves to ENDING what a revoke in this thread can end. */
+/* Under the lock; moves a grant that this thread can end to ENDING. */
 static int revoke_begin_here(struct daxpin_grant *grant)
 {
 	int ret = revoke_begin(grant);
@@ -369,7 +369,7 @@ static int revoke_begin_here(struct daxpin_grant *grant)
 	return 0;
 }
 
-/* C9: of a grant that is over there is nothing left to do. */
+/* C9: a grant that has ended needs no further step. */
 static int revoke_ignore_over(int ret)
 {
 	return ret == -ESTALE ? 0 : ret;
@@ -554,7 +554,7 @@ int dp_revokes_service(struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------ reports, queue pairs */
 
-/* Without an executor the service call has what is queued to do, now. */
+/* Without an executor the service call ends the queued grants now. */
 static uint64_t revoke_next_deadline(const struct dp_revokes *revokes)
 {
 	uint64_t next = dp_pending_next_deadline(&revokes->pending);

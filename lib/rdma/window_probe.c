@@ -112,13 +112,13 @@ static int window_probe_write_and_look(struct window *w, uint64_t at,
 			*ret_fence = FENCE_LEAKS;
 			return 0;
 		}
-	/* A success that changed nothing says nothing. */
+	/* A success that changed nothing proves nothing. */
 	if (status)
 		*ret_fence = FENCE_HOLDS;
 	return 0;
 }
 
-/* Without this nothing that is refused says anything. */
+/* Without this success a refusal proves nothing. */
 static int window_probe_write_inside(struct window *w)
 {
 	int status =
@@ -189,8 +189,8 @@ static int window_probe_post_writes(struct window *w)
 }
 
 /*
- * The window is freed while writes come in. Once that is said to be done the
- * memory is wiped: what is not 0 when the last write was answered came later.
+ * The window is freed while writes arrive. After the device has confirmed it the
+ * memory is zeroed: bytes that are not 0 after the last write's completion were late.
  */
 static int window_probe_try_late(struct window *w, struct facts *facts)
 {
@@ -300,7 +300,7 @@ static void window_probe_report_untried(int ret,
 		 ibv_wc_status_str((enum ibv_wc_status)ret));
 }
 
-/* What the device keeps stays mapped, for good. */
+/* Memory that the device keeps stays mapped permanently. */
 static int window_probe_end_memory(struct window *w)
 {
 	int ret = w->mw ? -EBUSY : 0;
@@ -327,7 +327,7 @@ int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (w.memory == MAP_FAILED)
 		return -errno;
-	/* Without remote rights of its own: a window gives them, or nobody. */
+	/* Without remote rights of its own: only a window gives them. */
 	ret = dp_mr_register(dp_loopback_pd(loopback), w.memory, PAGES * PAGE,
 			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND,
 			     &w.mr);

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libdaxpin-uring, on the public header alone. Owns struct daxpin_uring: attaching
- * a ring. The modules are buffer_slots.c (fixed buffers), prep.c (requests), end.c
- * (detach and abandon) and register.c (calls about the ring).
+ * libdaxpin-uring, which uses the public header only. Owns struct daxpin_uring:
+ * attaching a ring. The modules are buffer_slots.c (fixed buffers), prep.c
+ * (requests), end.c (detach and abandon) and register.c (calls about the ring).
  *
  *	- -> registered -> locked -> attached	[attach_join], undone in the
  *						opposite order on failure
  *
- * What keeps the pool locked is the first thing that goes into the ring and the
- * last that comes out: from before the first SQE to after the last CQE
- * (kernel.md K24). It is three files beside each other: the first segment's, whose
- * lock's holder can be named; the anchor, which keeps all of them (W3); and the
- * write end of a pipe of the ring's own.
+ * What keeps the pool locked is put into the ring first and taken out last: from
+ * before the first SQE to after the last CQE (kernel.md K24). It is three
+ * consecutive files: the first segment's, which names the lock holder; the anchor,
+ * which keeps all files (W3); and the write end of a pipe of the ring.
  */
 #include <stdlib.h>
 #include "uring/buffer_slots.h"
@@ -194,13 +193,13 @@ static void attach_name_requests(struct daxpin_uring *uring, const char *label)
 			 names[i].verb, uring->label);
 }
 
-/* Its address says which registrations are those of rings. */
+/* Its address identifies the registrations of rings. */
 static const char attach_maker;
 
 /*
- * The pool knows of the ring before the ring knows of the pool. What the owner of a
- * guarded ring registers as buffers is not known to the adapter, so that a guard
- * counts as a pin of every segment (C12).
+ * The ring is registered with the pool before anything is registered with the ring.
+ * The adapter does not know what the program registers as buffers of a guarded ring,
+ * so a guard counts as a pin of every segment (C12).
  */
 static int attach_register_ring(struct daxpin_uring *uring,
 				const struct daxpin_uring_options *options)

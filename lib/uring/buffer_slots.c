@@ -2,36 +2,36 @@
 /*
  * Owns which segments are fixed buffers of the ring, and by which slot. A slot is
  * filled at attach, by daxpin_uring_prepare(), or by a reap or service call after
- * requests into its segment were plain; never in a prep. It goes to another segment
- * when slots or memory run out.
+ * requests into its segment were plain; never in a prep. It is reused for another
+ * segment when slots or memory are exhausted.
  *
  *	segment without a slot -> with one	[slots_fill]
- *	with one -> leaving			[slots_leave] a reclaim wants it
+ *	with one -> leaving			[slots_leave] a reclaim needs it
  *	with one, leaving -> without		[slots_forget] no request names it
- *	leaving -> with one			[slots_stay] no reclaim wants it any more
+ *	leaving -> with one			[slots_stay] no reclaim needs it any more
  *	leaving -> with one			[dp_uring_slot_left] emptying failed;
  *						the next service call tries again
  *
  *  - Slot and segment name each other, or neither does.
  *  - A slot is emptied only while no request names it (users, counted from prep to
  *    the last CQE).
- *  - A slot protects nothing: memory is protected by the hold that every request
- *    has (A5). So the segment has no pins of ours once its slot is empty.
+ *  - A slot protects nothing: memory is protected by the hold of every
+ *    request (A5). So the adapter has no pin of the segment once its slot is empty.
  *
- * Why no tags: a tag's CQE says that no request uses a registration
- * any more. Only our requests can name our slots, each is counted to its last
- * CQE, and the kernel posts that CQE before the tag's: the tag would tell late,
- * and in the user's queue, what is known here already. What the kernel still
- * does after it is to unpin, and kernels before 6.13 put that off behind older
- * requests of the whole ring, of whatever kind. Nothing of ours waits for it:
+ * Why no tags: a tag's CQE reports that no request uses a registration any more.
+ * Only requests of the adapter can name its slots, each is counted to its last CQE,
+ * and the kernel posts that CQE before the tag's: the tag would report later, and
+ * in the program's queue, what is already known here. After it the kernel only
+ * unpins, and kernels before 6.13 delay that until all older requests of the ring
+ * have ended. Nothing depends on it:
  * - another segment in the slot: requests find the new one, none has the old;
- * - a punch on tmpfs: it never waits for pins, and a pin that nobody names
- *   writes nothing. Its page is no longer the file's and is freed with the pin;
+ * - a punch on tmpfs never waits for pins, and a pin without a request writes
+ *   nothing. Its page no longer belongs to the file and is freed with the pin;
  * - reuse of an extent waits for holds, never for pins;
  * - device-dax never waits for pins, and fsdax has none here.
- * What may be seen of it: memory that is still charged to RLIMIT_MEMLOCK, so
- * that the next registration fails; then the request is plain.
- * The return of an unregister is no sign of anything and is not used as one.
+ * The only effect: memory may still be charged to RLIMIT_MEMLOCK, so that the next
+ * registration fails; then the request is plain.
+ * The return of an unregister proves nothing and is not used.
  */
 #include "uring/buffer_slots.h"
 
@@ -44,7 +44,7 @@
 /* Requests that a segment has to do without before it is registered unasked: to pin
  * a segment costs as much as many requests gain. */
 #define THRESHOLD_FOR_A_SLOT		64
-/* And when it has been refused for want of memory. */
+/* And when it has been refused for lack of memory. */
 #define THRESHOLD_AFTER_FAILURE	4096
 #define PROBE_BYTES			4096
 
@@ -79,7 +79,7 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 
 /* -------------------------------------------------------- fill and empty */
 
-/* `fallback` of daxpin_uring_info(); a new reason is told to the log as well. */
+/* `fallback` of daxpin_uring_info(); a new reason is also logged. */
 static void slots_note_failure(struct daxpin_uring *uring, int error)
 {
 	char message[400], text[DP_MEMLOCK_TEXT];
@@ -167,8 +167,8 @@ static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 }
 
 /*
- * The slot is empty, and no request names it. -EINVAL: the pin was given back by
- * a call of the caller's on our registration; the slot is forgotten all the same.
+ * The slot is empty, and no request names it. -EINVAL: the program has given the pin
+ * of the adapter's registration back; the slot is forgotten nevertheless.
  */
 static int slots_forget(struct daxpin_uring *uring, uint32_t slot)
 {
@@ -200,8 +200,8 @@ static int slots_empty(struct daxpin_uring *uring, uint32_t slot)
 }
 
 /*
- * When its last request is done: nobody can name the segment any more. -EINVAL:
- * the pin is not ours, but that of a call of the caller's on our registration.
+ * When its last request has ended: no request can name the segment any more. -EINVAL:
+ * the pin was made by a call of the program on the adapter's registration.
  */
 static int slots_leave(struct daxpin_uring *uring, uint32_t index)
 {
@@ -212,7 +212,7 @@ static int slots_leave(struct daxpin_uring *uring, uint32_t index)
 	state->is_leaving = true;
 	if (uring->table.slot_of[state->slot_index].users)
 		return 0;
-	/* What memory holds is to be found out anew. */
+	/* The amount of available memory must be determined again. */
 	uring->table.fill_limit = uring->table.slot_count;
 	return slots_empty(uring, state->slot_index);
 }
@@ -287,8 +287,8 @@ static int slots_fill_anyhow(struct daxpin_uring *uring, uint32_t index)
 }
 
 /*
- * Of a segment that has a slot. -EAGAIN: a reclaim wants it. Where that is over, and
- * a request kept the slot until then, the pin is still there (-EALREADY).
+ * For a segment that has a slot. -EAGAIN: a reclaim needs it. If that has ended, and
+ * a request kept the slot until then, the pin still exists (-EALREADY).
  */
 static int slots_stay(struct daxpin_uring *uring, uint32_t index)
 {
@@ -334,7 +334,7 @@ static int slots_fill_if_free(struct daxpin_uring *uring, uint32_t index)
 
 /*
  * As many as there are slots and memory for. -EAGAIN: some have holes, or a reclaim
- * wants them; -EBUSY: there are fewer slots. What is registered stays.
+ * needs them; -EBUSY: there are fewer slots. What is registered stays.
  */
 int dp_uring_table_prepare_all(struct daxpin_uring *uring)
 {
@@ -501,8 +501,8 @@ static int slots_probe_segment(struct daxpin_uring *uring, uint32_t index)
 }
 
 /*
- * One page tells what this kernel says to buffers on this backing. Segments
- * with holes are not asked.
+ * One page shows whether this kernel accepts buffers on this backing. Segments with
+ * holes are not tried.
  */
 static int slots_probe(struct daxpin_uring *uring)
 {
@@ -573,12 +573,12 @@ void dp_uring_table_forget(struct daxpin_uring *uring)
 		return;
 	for (uint32_t i = 0; i < table->slot_count; i++)
 		table->slot_of[i].users = 0;
-	/* A pin that others gave back is over all the same. */
+	/* A pin that the program gave back has ended nevertheless. */
 	slots_forget_all(uring);
 	table->is_open = false;
 }
 
-/* What only tells that this backing or kernel has no fixed buffers. */
+/* Errors that only mean that this backing or kernel has no fixed buffers. */
 static bool slots_is_not_supported(int error)
 {
 	return error == -EOPNOTSUPP || error == -EFAULT;

@@ -34,7 +34,7 @@ int dp_uring_table_close(struct daxpin_uring *uring);
 void dp_uring_table_forget(struct daxpin_uring *uring);
 void dp_uring_table_free(struct daxpin_uring *uring);
 int dp_uring_table_service(struct daxpin_uring *uring);
-/* One segment whose requests were plain gets a slot, where that is possible. */
+/* Give one segment whose requests were plain a slot, if possible. */
 void dp_uring_table_fill_on_demand(struct daxpin_uring *uring);
 /* Register the segment, or all there is room for, in the ring's thread. */
 int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t segment);
@@ -43,11 +43,11 @@ int dp_uring_table_prepare_all(struct daxpin_uring *uring);
 void dp_uring_table_close_inherited(struct daxpin_uring *uring);
 void dp_uring_table_info(const struct daxpin_uring *uring,
 			 struct daxpin_uring_info *info);
-/* A request went plain, because its segment has no slot: the segment may ask for one. */
+/* A request was plain because its segment has no slot: the segment may ask for one. */
 void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t segment);
-/* The last request that named a slot which is wanted back is over. */
+/* The last request that named a slot which a reclaim needs has ended. */
 void dp_uring_slot_left(struct daxpin_uring *uring, uint32_t segment);
-/* A request went plain for another reason. */
+/* A request was plain for another reason. */
 void dp_uring_slot_refused(struct daxpin_uring *uring);
 
 /* These are in the header because each request asks, at its prep and at its end. */

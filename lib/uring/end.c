@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns how a ring is left: by a detach, which takes everything of the adapter's out
+ * Owns how a ring is left: by a detach, which takes everything of the adapter out
  * of the ring, or by daxpin_uring_abandon(), which waits until the kernel has freed
  * the ring.
  *
@@ -11,23 +11,23 @@
  *	quarantined -> attached		[abandon_begin] every request is done
  *	abandoned -> gone		[abandon_end] the pipe has hung up
  *
- * Why the pipe tells that DMA is over (C3). Its write end is in the ring's file
- * table and nowhere else. The kernel drops it for one of two reasons: it was taken
+ * Why the pipe proves that DMA has ended (C3). Its write end is in the ring's file
+ * table and nowhere else. The kernel closes it for one of two reasons: it was taken
  * out of the table, or the ring was freed. The kernel frees a ring, first its
- * buffers and then its files, after the ring's last request has ended, for which
- * the last descriptor and mapping of the ring must be gone. While the adapter
+ * buffers and then its files, after the ring's last request has ended, and only when
+ * the last descriptor and mapping of the ring are gone. While the adapter
  * has a descriptor of its own the second reason is impossible. So a pipe that
- * hung up before that descriptor was closed was taken out of the table and says
- * nothing of requests; one that is in the table at that moment can only leave with
- * the ring, because the caller, by abandoning the ring, changes its tables no more.
+ * hung up before that descriptor was closed was taken out of the table and proves
+ * nothing; one that is in the table at that moment can only be closed with
+ * the ring, because a caller that abandons the ring changes its tables no more.
  *
  * That the pipe has not hung up is not enough: before Linux 6.13 a file that was
- * replaced stays open for as long as an older request of the ring. So a new pipe
+ * replaced stays open as long as an older request of the ring. So a new pipe
  * is put into the table before the descriptor is closed. A thread that may not do
- * that, because the ring has a single issuer, reads in /proc what is in the table.
+ * that, because the ring has a single issuer, reads the table in /proc.
  *
- * A ring that was attached by its index has no such descriptor. There a pipe that
- * hung up may mean either, so that it is quarantined as well.
+ * A ring that was attached by its index has no such descriptor. There a hang-up may
+ * have either reason, so the ring is quarantined as well.
  */
 #include "uring/end.h"
 

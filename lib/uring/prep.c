@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests: each holds its extents from prep to its last CQE, whatever that
- * says (I9, A5). Here, and nowhere else, is decided whether a request names a
- * buffer slot.
+ * Requests: each holds its extents from prep to its last CQE, whatever its result
+ * (I9, A5). Only this file decides whether a request names a buffer slot.
  */
 #include <limits.h>
 #include <sys/socket.h>
@@ -18,7 +17,7 @@ struct piece {
 	uint32_t length;
 };
 
-/* Hold, then look at the size: a held extent keeps it. */
+/* Hold, then read the size: a held extent keeps it. */
 static int prep_take(struct daxpin_uring *uring, struct daxpin_hold *hold,
 		     struct daxpin_extent extent, uint64_t offset,
 		     uint32_t length, uint32_t access, const char *label)
@@ -286,9 +285,9 @@ DP_EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
 /* ------------------------------------------------------ sockets, commands */
 
 /*
- * Without a slot it is an ordinary send, which copies: a zero-copy send of
- * plain memory keeps its pages for as long as the peer likes, and on fsdax
- * would stall every punch (kernel.md K6). MSG_ZEROCOPY is that by another name.
+ * Without a slot it is an ordinary send, which copies: a zero-copy send of plain
+ * memory would keep its pages as long as the peer likes, and delay every punch on
+ * fsdax (kernel.md K6). MSG_ZEROCOPY does the same.
  */
 DP_EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
 				     struct daxpin_uring_io *io,
@@ -360,7 +359,7 @@ static bool prep_is_in_use(const struct daxpin_uring_io *io)
 	return io && io->uring && io->prev && *io->prev == io;
 }
 
-/* The request is over, or never was. */
+/* The request has ended, or was never submitted. */
 static int prep_end(struct daxpin_uring_io *io)
 {
 	struct daxpin_uring *uring = io->uring;
@@ -419,7 +418,7 @@ DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
 
 /* ------------------------------------------------------ a completion queue */
 
-/* Of kernels newer than the oldest liburing: this CQE has 32 bytes. */
+/* On kernels newer than the oldest liburing: this CQE has 32 bytes. */
 #define CQE_IS_BIG		(1u << 15)
 
 /* Outlives its place in the queue. */
@@ -506,7 +505,7 @@ static int reap_serve(struct daxpin_uring *uring)
 
 	int ret = 0;
 
-	/* Also where ended() detached it, or has begun to abandon it. */
+	/* Even if ended() has detached it, or has begun to abandon it. */
 	if (dp_uring_enter_ring(uring))
 		return 0;
 	if (daxpin_registration_wanted(uring->registration, &segment) > 0)

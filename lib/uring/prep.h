@@ -5,8 +5,8 @@
 
 #include "uring/types.h"
 
-/* The kernel has freed the ring: end all of its requests, whose CQEs nobody has
- * seen. The ring has no buffer slots any more. */
+/* The kernel has freed the ring: end all of its requests, whose CQEs were not
+ * processed. The ring has no buffer slots any more. */
 void dp_uring_requests_end(struct daxpin_uring *uring);
 
 #endif

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the adapter asks of the kernel about a ring: its tables of files and of
- * buffers, and what is in them.
+ * The adapter's calls to the kernel about a ring: its tables of files and of
+ * buffers, and their contents.
  *
- * By a descriptor of its own, so that a ring which its owner frees too early is
- * still there for the detach, and no other ring is taken for it that got its
- * number. A ring that is known by its index among the registered rings alone has
+ * They use a descriptor of the adapter, so that a ring which the program frees too
+ * early still exists for the detach, and is not confused with another ring that got
+ * its number. A ring that is known only by its index among the registered rings has
  * no descriptor. Such an index belongs to one thread; in another thread it may
- * be that of another ring, so every call there is refused here. The kernel gives
- * the id of a thread that ended to another one, so threads are told apart by
- * numbers of the adapter's own.
+ * mean another ring, so every call there is refused here. The kernel reuses the id
+ * of a thread that ended, so threads are distinguished by numbers of the adapter.
  */
 #include "uring/register.h"
 
@@ -273,7 +272,7 @@ int dp_uring_copy_buffers(const struct dp_uring_link *from,
 /* ------------------------------------------------------- what is in a slot */
 
 /*
- * What the kernel shows of a table: "   2: NAME" for a slot in use, where a
+ * How the kernel shows a table: "   2: NAME" for a slot in use, where a
  * file's name may be empty; "<none>", no line at all, or an address of all ones
  * for a free one. It shows nothing while the ring is busy.
  */
@@ -320,7 +319,7 @@ static int register_taken(const struct dp_uring_link *link, const char *table,
 	int slot;
 
 	if (!fdinfo)
-		return -1;		/* cannot be told: his to know */
+		return -1;		/* unknown here; the program knows */
 	slot = register_find_taken(fdinfo, table, first, count);
 	fclose(fdinfo);
 	return slot;
@@ -339,8 +338,8 @@ int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,
 }
 
 /*
- * As pipe:[INODE], or without a name: before Linux 6.13 no pipe has one, and there
- * another pipe of the caller's in this slot is taken for ours.
+ * As pipe:[INODE], or without a name: before Linux 6.13 no pipe has one, and then
+ * another pipe of the program in this slot is mistaken for the adapter's.
  */
 static enum dp_tristate register_is_pipe(const char *line, int read_fd)
 {

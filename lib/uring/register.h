@@ -21,7 +21,7 @@ struct dp_uring_link {
 					   this ring */
 };
 
-/* All return 0 or -errno unless something else is said. */
+/* All return 0 or -errno unless a comment says otherwise. */
 int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link);
 void dp_uring_unlink(struct dp_uring_link *link);
 bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode);

@@ -12,16 +12,16 @@
  *
  *  - A copy keeps the pages pinned without the source, and the source without the
  *    copies. So a ring gives a segment back here after its own slot is empty, and
- *    to the pool after that (A6): the pool counts a pin of the segment for as long
- *    as a table has it, whichever.
- *  - What the source has is what the file has: a segment that no ring has may be
- *    punched, so it is registered anew, over what may be left, for the next.
- *  - No DMA goes by the source, which is disabled (IORING_SETUP_R_DISABLED). So it
- *    has no file of the pool's in it (W3), and its pins protect nothing (A5).
+ *    to the pool after that (A6): the pool counts a pin of the segment as long
+ *    as any table has it.
+ *  - The source's entry must match the file: a segment that no ring has may be
+ *    punched, so it is registered again, over any old entry, for the next ring.
+ *  - The source does no DMA, since it is disabled (IORING_SETUP_R_DISABLED). So it
+ *    has no file of the pool in it (W3), and its pins protect nothing (A5).
  *
  * Linux 6.12 copies a whole table into a ring that has none. Later kernels put a
  * single entry into a table, but those up to 6.18 may empty the slots behind it,
- * which may be the ring owner's. So the source, which is nobody's, is asked first.
+ * which may be the program's. So this is tried on the source first.
  */
 #include "uring/share.h"
 
@@ -91,7 +91,7 @@ static bool share_can_copy_one(const struct dp_uring_link *source)
 	return can;
 }
 
-/* -EBUSY of a source that has a table says that the kernel knows the call. */
+/* -EBUSY of a source that has a table shows that the kernel has the call. */
 static int share_make_source(struct dp_uring_share *share)
 {
 	uint32_t slots = share->segments < PROBE_SLOTS ? PROBE_SLOTS :
@@ -270,7 +270,7 @@ static bool share_take_at_once(struct dp_uring_share *share, uint32_t index)
 	return is_there;
 }
 
-/* An entry that cannot be emptied is named by no request, and registered anew
+/* No request names an entry that cannot be emptied, and it is registered again
  * before it is copied again. */
 void dp_uring_share_give(struct daxpin_uring *uring, uint32_t index)
 {

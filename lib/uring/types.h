@@ -61,7 +61,7 @@ struct daxpin_uring {
 	struct dp_uring_link link;
 	struct daxpin_registration *registration;
 	char label[DAXPIN_LABEL_MAX];
-	/* Of requests: what they do, and for which ring. */
+	/* Labels of requests: what they do, and for which ring. */
 	char read_label[DAXPIN_LABEL_MAX];
 	char write_label[DAXPIN_LABEL_MAX];
 	char send_label[DAXPIN_LABEL_MAX];

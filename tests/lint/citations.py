@@ -3,7 +3,7 @@
 
 Facts about the kernel are numbered headings, K1 to Kn, of docs/kernel.md, those
 about RDMA R1 to Rn of docs/rdma.md, and rules are rows of docs/invariants.md: I, A,
-D and W.  Each number that the code names must be there, public headers name none,
+C, D and W.  Each number that the code names must be there, public headers name none,
 and nothing cites a paper that is not in the tree.  A fact says which test shows
 it, or that there is none; a test that it names must exist.
 """
@@ -17,7 +17,7 @@ FACTS = {'K': 'docs/kernel.md', 'R': 'docs/rdma.md'}
 RULES = 'docs/invariants.md'
 FOLDERS = ('lib', 'include', 'tests', 'tools', 'examples')
 INPUTS = ('tests/fuzz/seeds/', 'tests/fuzz/regressions/')
-NUMBER = re.compile(r'\b(?:[KR]|[IADW])[1-9]\d?\b')
+NUMBER = re.compile(r'\b(?:[KRIADW][1-9]\d?|C(?:[1-9]|1[0-2]))\b')
 HEADING = re.compile(r'^### ([KR])(\d+)\. ', re.M)
 # Names of papers that earlier comments cited by section.
 PAPERS = 'KERNEL|RDMA|LOCK|DESIGN|PEERS|STYLE|INVARIANTS|LAB'
@@ -97,7 +97,7 @@ def check_file(report, path, text, known):
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
-    known = set(re.findall(r'^\| ([IADW]\d+) \|', read(source / RULES), re.M))
+    known = set(re.findall(r'^\| ([ACDIW]\d+) \|', read(source / RULES), re.M))
     rules = len(known)
     tests = 0
     for letter in FACTS:
