@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin_hold(3): holding an extent, dropping it, and who holds what. The
- * caller's mistakes are found here; the count is in extent/state.c.
+ * daxpin_hold(3): taking holds, dropping them, and reporting them. The caller's
+ * mistakes are detected here; the count is in extent/state.c.
  */
 #include <errno.h>
 #include <limits.h>
@@ -129,7 +129,7 @@ static uint32_t hold_run_length(const struct daxpin_extent *extents,
 	return length;
 }
 
-/* As one drop after the other: each entry that can be dropped is. */
+/* Like consecutive drops: each entry that can be dropped is. */
 static int hold_drop_all(struct daxpin_pool *pool,
 			 const struct daxpin_extent *extents, size_t count,
 			 size_t *ret_failed)
@@ -177,7 +177,7 @@ DP_EXPORT int daxpin_hold_many(struct daxpin_pool *pool,
 		else
 			i += run;
 	}
-	/* What was taken goes by full drops, waking included (I28, I36, I38). */
+	/* The holds that were taken are dropped in full, with wake-ups (I28, I36, I38). */
 	if (ret)
 		hold_drop_all(pool, extents, i, &unused);
 	if (ret && failed)
@@ -199,7 +199,7 @@ DP_EXPORT int daxpin_drop_many(struct daxpin_pool *pool,
 	return ret;
 }
 
-/* ------------------------------------------------------------ who holds what */
+/* ---------------------------------------------------------- report of holds */
 
 DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 				   struct daxpin_extent extent, uint32_t access,

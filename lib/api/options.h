@@ -9,13 +9,13 @@
 #include <daxpin.h>
 #include "pool/pool.h"
 
-/* Whom to tell of waiting: the caller's function, his log, or both. */
+/* What is called while a call waits: the caller's function, its log, or both. */
 struct dp_options_progress {
 	int (*fn)(const struct daxpin_wait *wait, void *arg);
 	void *arg;
 	const struct dp_log *log;
 	const char *path;
-	enum dp_owner_state logged;	/* what the log has last been told of */
+	enum dp_owner_state logged;	/* what was last logged */
 };
 
 /* It points into itself, so it must not be copied. */

@@ -123,7 +123,7 @@ static void pool_open_gates(struct daxpin_pool *pool)
 	dp_events_tell_refused(&pool->events);
 }
 
-/* Under the gate: is anything held anywhere? */
+/* With the gates closed: is anything held? */
 static bool pool_is_busy(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)

@@ -79,7 +79,7 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 			       struct daxpin_extent *ret_extent)
 {
-	/* Any life of this epoch will do to find the block. */
+	/* Any generation of this epoch will do to find the block. */
 	struct daxpin_extent extent = { addr, 0 };
 	struct dp_lease_view view;
 	struct dp_handle handle;
@@ -161,8 +161,8 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 }
 
 /*
- * What stands at a block: blocks to go on by, and, where a live extent begins
- * there, its life. The length is read between two looks at the same life.
+ * The contents of a block: how many blocks to advance and, if a live extent begins
+ * there, its generation. The length is read between two reads of the same generation.
  */
 static uint32_t reserve_look_at(struct daxpin_pool *pool, uint64_t block,
 				struct dp_lease_view *ret_view)

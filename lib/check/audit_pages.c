@@ -122,7 +122,7 @@ static int audit_lane_pages(struct dp_audit *audit)
 	return ret;
 }
 
-/* A page that cannot be read is in doubt, so it is looked at, too. */
+/* A page that cannot be read is in doubt, so it is checked, too. */
 int dp_audit_pages(struct dp_audit *audit)
 {
 	int ret = 0;

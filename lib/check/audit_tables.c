@@ -291,7 +291,7 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       audit->table.segment, block);
 	want_chunks(audit, block, word.blocks);
-	/* What overlaps it is told, and in doubt, already. */
+	/* What overlaps it is already reported, and in doubt. */
 	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return dp_bits_quarantine(&audit->bits, block, word.blocks);
 	summary->extents++;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The order is that of an open, but nothing ends it early that is not the end
- * of all knowledge: without a superblock that makes sense there is no geometry
- * and no uuid to check the rest by.
+ * The order is that of an open, but the check continues after damage, unless there is
+ * no valid superblock: then there is no geometry and no uuid to check the rest with.
  *
- * A lost superblock page is written anew with the next sequence number first,
- * in page and copy, and only then is its other half brought back: until then it
- * stays lost for whoever opens (D15).
+ * A lost superblock page is written again with the next sequence number first,
+ * in page and copy, and only then is its other half restored: until then it
+ * stays lost for every open (D15).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,7 +30,7 @@ struct walk {
 	struct dp_image *image;
 	const struct dp_errmsg *errmsg;
 	struct dp_super super;		/* segment 0's */
-	bool complete;			/* it says where the rest is */
+	bool complete;			/* it has the places of the rest */
 	struct dp_audit audit;
 	struct together together;
 };
@@ -84,7 +83,7 @@ static void check_begin_epoch(struct dp_super *super)
 	memset(&super->owner, 0, sizeof(super->owner));
 }
 
-/* The page from its copy; nobody is left that it may have known. */
+/* Restore the page from its copy; the last owner is unknown then. */
 static int check_patch_page(struct walk *walk, const struct dp_super *newest)
 {
 	struct dp_super next = *newest;
@@ -252,7 +251,7 @@ static int check_note_shutdown(struct walk *walk)
 			      (unsigned long long)walk->super.dirty_shutdowns);
 }
 
-/* What a whole superblock says; *ret_sense: the rest can be found by it. */
+/* The contents of a whole superblock; *ret_sense: the rest can be found with it. */
 static int check_sense(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
@@ -322,7 +321,7 @@ static int check_first_super(struct walk *walk)
 
 /* ----------------------------------------------- of one open, and whose files */
 
-/* The superblock of the segment that is looked at. *ret_ours: of this time. */
+/* The superblock of the present segment. *ret_ours: of the last open. */
 static int check_stamp(struct walk *walk, const struct dp_super *super,
 		       bool *ret_ours)
 {
@@ -359,7 +358,7 @@ static int check_tell_file(struct walk *walk, uint32_t segment,
 	return dp_report_tell(walk->report, finding, "%s", sentence);
 }
 
-/* Each that is of another time; one that is of no time was told already. */
+/* Each segment from another time; one without a time was already reported. */
 static int check_tell_times(struct walk *walk)
 {
 	struct dp_stamp_tally tally = walk->together.tally;
@@ -439,8 +438,8 @@ static int check_make_super(struct walk *walk, uint64_t size,
 }
 
 /*
- * Both pages of a later segment are lost. Of a slice of a device they follow from
- * segment 0's; whether a file is of the last open nobody can tell any more.
+ * Both pages of a later segment are lost. For a slice of a device they follow from
+ * those of segment 0; whether a file is of the last open is unknown.
  */
 static int check_derive_super(struct walk *walk, uint64_t size)
 {
@@ -530,8 +529,8 @@ static uint64_t check_chunks_with(const struct walk *walk, uint64_t size,
 	return count;
 }
 
-/* W8: how the blocks of its file lie is no damage. After its table was looked at:
- * what is in holes and published is WANTED. */
+/* W8: the placement of its file's blocks is no damage. After the check of its table:
+ * published chunks in holes are WANTED. */
 static int check_note_blocks(struct walk *walk, uint64_t size)
 {
 	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A look at everything on media: files, superblocks, and what audit looks at.
+ * The check of everything on media: files, superblocks, and what audit checks.
  */
 #ifndef DP_CHECK_H
 #define DP_CHECK_H
@@ -8,8 +8,8 @@
 #include "check/report.h"
 
 /*
- * Walk an open image; stores nothing. Negative: it cannot be told, with a
- * sentence, or what the report's fn returned.
+ * Check an open image; stores nothing. Negative: the result is unknown, with a
+ * sentence, or the result of the report's fn.
  */
 int dp_check(struct dp_report *report, const struct dp_errmsg *errmsg);
 

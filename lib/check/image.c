@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One segment at a time: a pool has up to 16384, and each has 2 or 4 MiB of metadata.
- * What is read goes through the kernel into a private copy, so poison is an
- * error, and a page that has it is known as unreadable and shown as zeroes, of
- * which nothing checks out (D6).
+ * Everything is read through the kernel into a private copy, so poison is an
+ * error. A page with poison is marked unreadable and shown as zeroes, which are
+ * never valid (D6).
  */
 #include <errno.h>
 #include <fcntl.h>

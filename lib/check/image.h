@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A pool's metadata for whoever looks at it without opening the pool: segment
- * by segment, as much of it as is left, in private copies.
+ * A pool's metadata without opening the pool: segment by segment, as much of it as
+ * is left, in private copies.
  */
 #ifndef DP_IMAGE_H
 #define DP_IMAGE_H
@@ -17,7 +17,7 @@ struct dp_image {
 					   geometry is there when a size is given */
 	struct dp_patience *patience;	/* for the locks of later segments */
 	uint8_t uuid[16];		/* of the pool that is meant; 0: any */
-	/* The segment that is looked at. */
+	/* The loaded segment. */
 	uint32_t index;
 	struct dp_file own;		/* of a later segment */
 	int segment_fd;			/* its, or the first's; -1: none */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The text: a line that says what it is, the pool's uuid, three lines for each
- * change, and a check over all of it. It can be read, and undone by hand.
+ * The text: a line with its kind, the pool's uuid, three lines for each change, and a
+ * checksum of everything. It can be read, and restored by hand.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The order: lock, wait for the last owner as an open does, look at everything,
- * ask; the backup, durable with its name; only then the changes, each durable
- * before the next. They are absolute, so that a repair that was cut short is
- * completed by another one, and its backup still leads back.
+ * The order: lock, wait for the last owner as an open does, check everything, ask;
+ * the backup, durable with its name; only then the changes, each durable before the
+ * next. They are absolute, so that another repair completes an interrupted one, and
+ * its backup still restores the former state.
  *
- * No space changes hands here and nothing is unmapped that a device could
+ * No space changes its owner here and nothing is unmapped that a device could
  * reach, so the layout barrier is left to the open that follows.
  */
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 /* ------------------------------------------------------------------ the media */
 
-/* Who had it is in the way still, or this pool is nobody's. */
+/* The last owner still prevents it, or the pool has none. */
 static int repair_await_owner(struct dp_image *image,
 			      struct dp_pool_request *request)
 {
@@ -69,8 +69,8 @@ static uint8_t repair_meta_flags(const struct dp_image *image)
 	return all | (any & DP_CHUNK_SHARED);
 }
 
-/* A store to a hole, or to a block that is shared, needs space: where there is none
- * it is a SIGBUS. So before the first one. */
+/* A store to a hole, or to a shared block, needs space: without space it is a
+ * SIGBUS. So this is checked before the first store. */
 static int repair_give_blocks(struct dp_image *image,
 			      struct dp_patience *patience,
 			      const struct dp_errmsg *errmsg)

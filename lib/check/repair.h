@@ -9,9 +9,9 @@
 #include "check/report.h"
 
 /*
- * Check, and cure what may be cured. `backup` is the name of the file that has
- * the way back; it must not exist, and is made when something is to change. The
- * report's patches are the caller's to free.
+ * Check, and make the agreed changes. `backup` is the name of the file with the former
+ * contents; it must not exist, and is created if there is a change. The caller frees
+ * the report's patches.
  */
 int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 	      const char *backup);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a look at a pool's media finds, told one by one, counted, and, for a
- * repair, with the changes that cure it.
+ * The findings of a check of a pool's media, reported one by one, counted, and, for
+ * a repair, with the changes that cure them.
  */
 #ifndef DP_REPORT_H
 #define DP_REPORT_H
@@ -13,7 +13,7 @@
 struct dp_report {
 	daxpin_finding_fn *fn;		/* or NULL */
 	void *arg;
-	struct dp_patches *patches;	/* a repair's; else NULL */
+	struct dp_patches *patches;	/* of a repair; otherwise NULL */
 	struct dp_image *image;
 	struct daxpin_check_summary summary;
 };
@@ -26,7 +26,7 @@ __attribute__((format(printf, 3, 4)))
 int dp_report_tell(struct dp_report *report, struct daxpin_finding finding,
 		   const char *format, ...);
 
-/* A change in the chunk 0 of the segment that the image looks at. */
+/* A change in chunk 0 of the loaded segment. */
 int dp_report_patch(struct dp_report *report, uint64_t offset, const void *new,
 		    uint32_t length);
 

@@ -29,7 +29,7 @@
 #include "os/os.h"
 #include "os/size_signal.h"
 
-/* The byte that says "owner alive": anywhere, as long as all agree. */
+/* The byte that means "owner alive": any place, as long as all processes agree. */
 #define ALIVE_BYTE	0
 /* What a pipe holds by default; a poor one takes less at a time. */
 #define PIPE_BYTES	(64u << 10)
@@ -65,7 +65,7 @@ int dp_os_fstat(int fd, struct stat *ret_stat)
 	return os_result(fstat(fd, ret_stat));
 }
 
-/* The kernel writes an int, whatever the number of the request says. */
+/* The kernel writes an int, whatever the request's number says. */
 int dp_os_file_id(int fd, struct dp_os_file_id *ret_id)
 {
 	struct dp_os_file_id id = { 0 };
@@ -360,7 +360,7 @@ int dp_os_seek_data(int fd, uint64_t size,
 			return -errno;
 		ret = fn(&(struct dp_os_extent) {
 			.offset = data, .length = hole - data,
-			.physical = data,	/* not to be had */
+			.physical = data,	/* unavailable */
 		}, arg);
 		data = hole;
 	}
@@ -623,8 +623,8 @@ static int copy_by_pipe(const int fd[2], char *to, const char *from,
 }
 
 /*
- * The kernel does the load: write() from the mapping gives EFAULT at poison,
- * where a load of our own would be a SIGBUS (kernel.md K22). Not into a memfd,
+ * The kernel does the load: write() from the mapping fails with EFAULT at poison,
+ * where a load by this process would be a SIGBUS (kernel.md K22). Not into a memfd,
  * which a sysctl can forbid, nor into /dev/null, which reads nothing.
  */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)
@@ -703,7 +703,7 @@ int dp_os_random(void *to, size_t size)
 bool dp_os_can_fence_all(void)
 {
 #ifdef __SANITIZE_THREAD__
-	return false;			/* it does not know of such fences */
+	return false;			/* the kernel has no such fences */
 #else
 	return !syscall(SYS_membarrier,
 			MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);

@@ -17,8 +17,8 @@ int dp_os_stat(int dir, const char *name, struct stat *ret_stat);
 int dp_os_lstat(int dir, const char *name, struct stat *ret_stat);
 int dp_os_fstat(int fd, struct stat *ret_stat);
 
-/* What tells a file from its copies. A generation or a time of birth is there
- * where the filesystem has one. */
+/* What distinguishes a file from its copies. Generation and birth time exist if the
+ * filesystem has them. */
 struct dp_os_file_id {
 	uint64_t inode;
 	bool has_generation;
@@ -48,16 +48,16 @@ int dp_os_read_file(const char *path, char *buffer, size_t size);
 int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg);
 int dp_os_filesystem(int fd, uint64_t *ret_magic);
 /*
- * Is what path names the kernel's own, on a filesystem of that magic number?
+ * Is the file at path the kernel's own, on a filesystem of that magic number?
  * 1: yes. 0: another filesystem, something is mounted over it, or this kernel
- * does not tell (before 5.8). A directory above it may be mounted anew, from the
- * same kind of filesystem.
+ * cannot tell (before 5.8). A directory above it may be another mount of the same
+ * kind of filesystem.
  */
 int dp_os_is_genuine(const char *path, uint64_t magic);
 /* What the file's filesystem has left for this process; UINT64_MAX: it does not
  * say. Quotas are not in it. */
 int dp_os_free_space(int fd, uint64_t *ret_bytes);
-/* 1: the kernel says the file is DAX. */
+/* 1: the kernel reports that the file is DAX. */
 int dp_os_is_dax(int fd);
 /* XFS: is the file's data on the realtime device? */
 bool dp_os_is_realtime(int fd);
@@ -85,7 +85,7 @@ int dp_os_seek_data(int fd, uint64_t size,
 /* Locks. */
 int dp_os_flock(int fd, int operation);
 int dp_os_byte_lock(int fd, bool write);
-/* Who has the byte: a pid, 0 nobody, -1 somebody without a pid here. */
+/* The process that has locked the byte: a pid, 0: none, -1: one without a pid here. */
 int dp_os_byte_owner(int fd);
 /* Closing an inode's last descriptor does it too; this is the orderly way. */
 void dp_os_byte_unlock(int fd);
@@ -108,8 +108,8 @@ int dp_os_pid_exists(int pid);
 int dp_os_thread(void);
 bool dp_os_is_own_thread(int thread);
 
-/* Netlink: a socket; a request; what came back, -EMSGSIZE when it did not fit,
- * -EAGAIN when the kernel says nothing for a second. */
+/* Netlink: a socket; a request; the reply, -EMSGSIZE if it does not fit, -EAGAIN if
+ * the kernel sends nothing for a second. */
 int dp_os_netlink(int protocol);
 int dp_os_netlink_send(int fd, const void *message, size_t size);
 int dp_os_netlink_receive(int fd, void *buffer, size_t size);
@@ -139,7 +139,7 @@ int dp_os_pipe(int ret_fd[2]);
 int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from,
 		       uint64_t size);
 /*
- * As much as can be read from a file without waiting for its lock or a disk:
+ * Read as much of a file as possible without waiting for its lock or a disk:
  * *ret_done bytes, perhaps none, and not past the first poison: -EIO there.
  */
 int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * As much of io_uring as the library needs for itself: one thread prepares,
- * submits and takes completions. By the system calls alone, so that the core
- * does not need liburing and a simulation sees every call.
+ * The part of io_uring that the library itself needs: one thread prepares, submits
+ * and takes completions. By plain system calls, so that the core does not need
+ * liburing and a simulation sees every call.
  *
- * The kernel reads the submission tail and writes the completion tail while we
- * run: each of our loads of its words acquires what its store released, and
- * the other way round. Nothing else here is shared. Where the kernel has a thread
- * for the ring, it reads what the tail shows at any time: so a tail of our own runs
- * ahead, and is shown when everything before it is filled in.
+ * The kernel reads the submission tail and writes the completion tail concurrently:
+ * each load here of its words acquires what its store released, and vice versa.
+ * Nothing else is shared. If the kernel has a thread for the ring, it reads the tail
+ * at any time: so a private tail is advanced first, and stored to the shared one when
+ * everything before it is filled in.
  */
 #include <errno.h>
 #include "os/os.h"
@@ -141,8 +141,8 @@ static int ring_hand_over(struct dp_ring *ring)
 	return 0;
 }
 
-/* seq_cst, as was the store of the tail: the thread says that it sleeps, and then
- * looks at the tail once more. Not both miss. */
+/* seq_cst, as was the store of the tail: the thread sets its sleep flag, and then
+ * reads the tail once more. At least one side sees the other. */
 static int ring_wake(struct dp_ring *ring)
 {
 	uint32_t flags =

@@ -36,9 +36,11 @@ enum dp_ring_kind {
 };
 
 /*
- * A ring for that many requests, a power of two. -EPERM, -EACCES, -ENOSYS: there
- * is none to be had here (sysctl, seccomp); -EAGAIN: no thread for it is;
- * -EOPNOTSUPP: a kernel before 5.11.
+ * A ring for that many requests, a power of two.
+ *
+ * -EPERM, -EACCES, -ENOSYS  io_uring is unavailable (sysctl, seccomp)
+ * -EAGAIN                   no thread can be created for it
+ * -EOPNOTSUPP               a kernel before 5.11
  */
 int dp_ring_open(struct dp_ring *ring, uint32_t entries,
 		 enum dp_ring_kind kind);

@@ -32,7 +32,7 @@ static inline struct dp_again dp_again_begin(uint64_t now_ns)
 	};
 }
 
-/* It was asked anew. unbegun: something of it had not begun when it was cancelled. */
+/* It was submitted again. unbegun: a part of it had not begun when it was cancelled. */
 static inline void dp_again_next(struct dp_again *again, uint64_t now_ns,
 				 bool unbegun)
 {

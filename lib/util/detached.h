@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Handles that were detached, remembered for a while: a late call on one finds
- * memory that says so and returns an error, where it would otherwise reach
- * memory that has been reused.
+ * Detached handles, remembered for a while: a late call on one finds memory that
+ * says so and returns an error, instead of accessing memory that has been reused.
  *
  * No lock: a thread of the parent could hold it while another thread forks, and
- * the child would wait for that thread, which it does not have, forever.
+ * the child would wait forever for that thread, which it does not have.
  */
 #ifndef DP_DETACHED_H
 #define DP_DETACHED_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kernel counts pinned memory twice: RDMA by process (VmPin), io_uring by user, in
- * all processes together, which nothing shows. So the sum for this process may be
- * below the limit when a request is refused; the sentence says why.
+ * The kernel counts pinned memory twice: RDMA for each process (VmPin), io_uring for
+ * each user, in all processes together, which is not visible anywhere. So the sum for
+ * this process may be below the limit when a request is refused; the sentence says so.
  */
 #include <fcntl.h>
 #include <stdio.h>

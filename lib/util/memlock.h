@@ -8,8 +8,8 @@
 #define DP_MEMLOCK_TEXT	256u
 
 /*
- * Write what RLIMIT_MEMLOCK is and how much this process has pinned and locked, as a
- * clause of a sentence, and return it. That a number cannot be read is said.
+ * Write RLIMIT_MEMLOCK and how much this process has pinned and locked, as a clause of
+ * a sentence, and return it. It says so if a number cannot be read.
  */
 const char *dp_memlock_text(char text[DP_MEMLOCK_TEXT]);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Static probes for tracers (perf, bpftrace, SystemTap): a nop each, and a note
- * that says where it is and where its arguments are. They are in every build
- * that has sys/sdt.h; the section PROBES of daxpin(7) is for those who trace.
+ * Static probes for tracers (perf, bpftrace, SystemTap): each is a no-op, and a note
+ * with its place and the places of its arguments. They are in every build
+ * that has sys/sdt.h; the section PROBES of daxpin(7) is for their users.
  *
- * pool, first of all: the address of struct daxpin_pool, as a name. addr: a pool
- * address. A probe stands behind the step that it tells of, so two of
- * different threads can come in the other order. Arguments are numbers at hand:
- * none may read the pool's memory where that may be gone.
+ * pool: the address of struct daxpin_pool, as an identifier. addr: a pool
+ * address. A probe fires after the step that it reports, so two of
+ * different threads can fire in the opposite order. Arguments are numbers at hand:
+ * none may read the pool's memory, which may no longer exist.
  */
 #ifndef DP_PROBE_H
 #define DP_PROBE_H
@@ -40,7 +40,7 @@
 #define DP_PROBE_PUBLISH_BEGIN(pool, count, addr) \
 	DP_PROBE3(publish_begin, pool, count, addr)
 
-/* It is over, in the same thread: the time between is what durability costs. */
+/* It has ended, in the same thread: the time between is the cost of durability. */
 #define DP_PROBE_PUBLISH(pool, count, result) \
 	DP_PROBE3(publish, pool, count, result)
 
@@ -52,8 +52,8 @@
 	DP_PROBE3(wait, owner, pid, waited_ns)
 
 /*
- * Holds were taken: `holds` at once, and then there were `count` of them. One
- * that meets a shut gate is taken and dropped again, and both is told.
+ * Holds were taken: `holds` in one step, and then there were `count` of them. One
+ * that meets a closed gate is taken and dropped again, and both are reported.
  */
 #define DP_PROBE_HOLD(pool, addr, life, holds, count, write) \
 	DP_PROBE6(hold, pool, addr, life, holds, count, write)
@@ -70,7 +70,7 @@
 #define DP_PROBE_RETIRE(pool, addr, life, count) \
 	DP_PROBE4(retire, pool, addr, life, count)
 
-/* [addr, addr + bytes) was given back to the filesystem, or result says why not. */
+/* [addr, addr + bytes) was given back to the filesystem, or result has the error. */
 #define DP_PROBE_PUNCH(pool, addr, bytes, result) \
 	DP_PROBE4(punch, pool, addr, bytes, result)
 
@@ -78,7 +78,7 @@
 #define DP_PROBE_REFILL(pool, addr, bytes, result) \
 	DP_PROBE4(refill, pool, addr, bytes, result)
 
-/* A punch or refill under way was called off; result: how that was answered. */
+/* A punch or refill was cancelled; result: that of the cancellation. */
 #define DP_PROBE_CANCEL(pool, addr, bytes, result) \
 	DP_PROBE4(cancel, pool, addr, bytes, result)
 

@@ -97,7 +97,7 @@ static inline void dp_log_say(const struct dp_log *log, const char *path,
 #define DP_ERRMSG_OF(options) \
 	(&(struct dp_errmsg) { (options)->errmsg, (options)->errmsg_size })
 
-/* That a thing could not be looked at is an answer of its own (W11). */
+/* "Could not be determined" is a result of its own (W11). */
 enum dp_tristate {		/* as enum daxpin_tristate */
 	DP_UNKNOWN,
 	DP_NO,
