@@ -616,7 +616,7 @@ void dp_persist_wipe''',
     ('whole-is-given-up', REPAIR, 'lib/check/audit_tables.c',
      'repair offers to give up what lies in a hole',
      '''	want_chunks(audit, block, word.blocks);
-	/* What overlaps it is told, and in doubt, already. */
+	/* What overlaps it is already reported, and in doubt. */
 	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return''',
      '''	if (dp_bits_take(&audit->bits, block, word.blocks))
@@ -1038,7 +1038,7 @@ void dp_persist_wipe''',
     ('end-of-a-job-is-not-told', RETRY, 'lib/reclaim/part.c',
      'the end of a job is no news for who was refused',
      '''	/* A pin of the segment may be possible now; or it is certain that no space
-	 * comes back. */
+	 * becomes available. */
 	dp_events_tell_refused(jobs->events);''',
      '',
      'a_refill_that_gives_nothing_is_reported'),
