@@ -33,7 +33,7 @@ static struct rounds rounds;
 static struct daxpin_pool *pool;
 static const char *path;		/* of the pool */
 static int file = -1;
-static uint64_t segment = DAXPIN_SEGMENT_MAX;
+static uint64_t segment = 512u << 20;
 static int chunks = CHUNKS_MAX, count = COUNT_MAX;	/* all, and timed at once */
 static char *mapped;
 static struct daxpin_extent all[CHUNKS_MAX];	/* in the order of addresses */
