@@ -108,14 +108,15 @@ static const struct dp_table *publish_table(const struct daxpin_pool *pool,
 				dp_segment_of(pool, block, ret_block));
 }
 
-static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
-						   const struct step *step)
+/* D19: a KEEP uses the page before its word is stored, or committed to be. */
+static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
 	uint64_t gen = step->handle.life + 1;
 	uint32_t block;
 	const struct dp_table *table = publish_table(pool, step->handle.block,
 						     &block);
+	int ret = 0;
 
 	if (step->op->type == DAXPIN_OP_KEEP) {
 		gen = step->handle.life;
@@ -124,9 +125,12 @@ static struct dp_lane_entry step_descriptor_change(struct daxpin_pool *pool,
 					      step->handle.block);
 		/* RESERVED, so that its length is there and stays (I20). */
 		assert(word.blocks);
+		ret = dp_table_use(table, block);
 	}
 	word.gen = gen & DP_WORD_GEN_MASK;
-	return dp_table_change(table, block, word);
+	if (!ret)
+		step->change = dp_table_change(table, block, word);
+	return ret;
 }
 
 /* Where a block's descriptor stands: what orders and finds KEEP and RETIRE. */
@@ -280,16 +284,6 @@ static int batch_begin(struct batch *batch, const struct daxpin_op *ops)
 	return ret;
 }
 
-/* D19: before a word of its page is stored, or committed to be. */
-static int step_use_page(struct daxpin_pool *pool, const struct step *step)
-{
-	uint32_t block;
-	const struct dp_table *table = publish_table(pool, step->handle.block,
-						     &block);
-
-	return dp_table_use(table, block);
-}
-
 static int step_claim_extent(struct batch *batch, struct step *step)
 {
 	bool keep = step->op->type == DAXPIN_OP_KEEP;
@@ -303,13 +297,10 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 	if (ret)
 		return ret;
 	step->has = HAS_CLAIM;
-	ret = keep ? step_use_page(batch->pool, step) : 0;
-	if (ret)
-		return ret;
-	step->change = step_descriptor_change(batch->pool, step);
+	ret = step_change_descriptor(batch->pool, step);
 	/* The step is listed by this address already. */
 	assert(step->change.addr == addr);
-	return 0;
+	return ret;
 }
 
 /* 1: kept by this batch. 0: not in it. -EINVAL: retired by it. */

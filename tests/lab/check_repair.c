@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * mend devdax|fsdax: a damaged pool on a real DAX medium is looked at, read by a
+ * check_repair devdax|fsdax: a damaged pool on a real DAX medium is looked at, read by a
  * degraded open, repaired, put back as it was, and repaired again. As an
  * application does it; the damage is done through a mapping of its own.
  */
@@ -37,6 +37,33 @@ static void check_call(int ret, const char *what)
 		fail_msg("%s: %d, %s", what, ret, errmsg);
 }
 
+#define TABLE		0xf0000		/* where it begins in a segment (format.md) */
+/* In the last chunk of segment 0? */
+static int is_last(struct daxpin_extent extent)
+{
+	return extent.addr >= 30 * MIB && extent.addr < 32 * MIB;
+}
+
+/* An extent of the last chunk is published and retired: its page of the table is in use. */
+static void use_last_page(struct daxpin_pool *pool)
+{
+	static struct daxpin_extent taken[4096];
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+	int count = 0;
+
+	do {
+		assert_true(count < 4096);
+		check_call(daxpin_reserve(pool, MIB, 0, &taken[count]),
+			   "reserve");
+	} while (!is_last(taken[count++]));
+	op.extent = taken[--count];
+	check_call(daxpin_publish(pool, &op, 1, NULL, NULL), "keep");
+	op.type = DAXPIN_OP_RETIRE;
+	check_call(daxpin_publish(pool, &op, 1, NULL, NULL), "retire");
+	while (count--)
+		check_call(daxpin_cancel(pool, taken[count]), "cancel");
+}
+
 /* Five extents, each with a text, and their addresses. */
 static void fill_pool(uint64_t addr[EXTENTS])
 {
@@ -56,6 +83,7 @@ static void fill_pool(uint64_t addr[EXTENTS])
 					  NULL, NULL), "publish");
 		addr[i] = keep.extent.addr;
 	}
+	use_last_page(pool);
 	check_call(daxpin_pool_close(pool), "close");
 }
 
@@ -103,9 +131,9 @@ static void damage(char *base, uint64_t extent)
 	uint64_t block = extent / 4096 + 1;
 
 	assert_true(block < 8192);
-	memset(base, 0, 4096);
-	memset(base + 15 * 4096 + (63 * 8 + 7) * 8, 0, 8);
-	memset(base + block / 512 * 4096 +
+	memset(base, 0, 8192);
+	memset(base + TABLE + 15 * 4096 + (63 * 8 + 7) * 8, 0, 8);
+	memset(base + TABLE + block / 512 * 4096 +
 	       (block % 64 * 8 + block % 512 / 64) * 8, 0x5a, 8);
 	/* Device-dax has no msync(), and needs none to be read back. */
 	if (!is_device)

@@ -387,6 +387,13 @@ int dp_lane_run'''),
 			ret = dp_table_load_pages(''',
      '''		if (dp_epochs_is_foreign(&pool->media.epochs, i))
 			ret = dp_table_load_pages('''),
+    ('free-word-not-checked', SIM, 'lib/media/layout.c',
+     'a word of free space that does not check out is skipped',
+     '''			ret_other[i] |= (uint64_t)(raw != (body |
+				word_check_field(seed, block, body))) << line;''',
+     '''			ret_other[i] |= (uint64_t)((raw & WORD_BODY) != body) <<
+					line;
+			(void)block;'''),
     ('page-bitmap-not-checked', SIM, 'lib/media/layout.c',
      'a damaged word of the page bitmap hides extents',
      '''	return raw == dp_pages_encode(seed, block, *ret_bits);''',
