@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "os/os.h"
-#include "os/size_signal.h"
+#include "util/size_signal.h"
 
 /* The byte that means "owner alive": any place, as long as all processes agree. */
 #define ALIVE_BYTE	0

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <daxpin-rdma.h>
+#include "util/size_signal.h"
 
 #ifndef STATX_ATTR_DAX
 #define STATX_ATTR_DAX	0x00200000
@@ -53,6 +54,17 @@ static int scratch_is_like(int fd, int pool_fd)
 	return 0;
 }
 
+/* Without the signal of RLIMIT_FSIZE. */
+static int scratch_allocate(int fd, uint64_t bytes)
+{
+	sigset_t before;
+	bool was = size_signal_block(&before);
+	int ret = posix_fallocate(fd, 0, (off_t)bytes);
+
+	errno = ret;
+	return (int)size_signal_restore(-ret, &before, was);
+}
+
 static int scratch_fill(int fd, int pool_fd, uint64_t bytes, void **ret_memory)
 {
 	void *memory;
@@ -60,9 +72,9 @@ static int scratch_fill(int fd, int pool_fd, uint64_t bytes, void **ret_memory)
 
 	if (ret)
 		return ret;
-	ret = posix_fallocate(fd, 0, (off_t)bytes);
+	ret = scratch_allocate(fd, bytes);
 	if (ret)
-		return -ret;
+		return ret;
 	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
 		return -errno;

@@ -219,6 +219,10 @@ MUTANTS = [
      '	if (fn && count)',
      '	if (fn && count > HELD_AT_ONCE)',
      'thousands_of_labels_are_each_shown'),
+    ('trial-without-a-guard', ENDING, 'lib/rdma/scratch.c',
+     'SIGXFSZ ends the process when a trial on a full pool meets a limit',
+     '	bool was = size_signal_block(&before);',
+     '	bool was = (sigprocmask(SIG_BLOCK, NULL, &before), false);'),
     ('heap-does-not-go-down', ENDING, 'lib/rdma/pending.c',
      'the heap forgets its order when its first is taken',
      '''	pending_move_up(pending, last);

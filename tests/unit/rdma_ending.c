@@ -5,7 +5,11 @@
  * that meet, and very many of them at once.
  */
 #include "fixture.h"
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include "fake_clock.h"
+#include "rdma/scratch.h"
 #include "verbs_fake.h"
 #include "grant_fixture.h"
 #include "executor_fixture.h"
@@ -658,6 +662,42 @@ static void deadlines_are_kept_in_order(void **state)
 	assert_int_equal(news.done, left);
 }
 
+/* ------------------------------------------------------------ limits of a trial */
+
+int __real_statx(int fd, const char *path, int flags, unsigned int mask,
+		 struct statx *to);
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
+		 struct statx *to);
+
+/* Every file is on a DAX filesystem. */
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
+		 struct statx *to)
+{
+	int ret = __real_statx(fd, path, flags, mask, to);
+
+	to->stx_attributes |= STATX_ATTR_DAX;
+	return ret;
+}
+
+/* The trial on a file beside a full pool. */
+static void a_limit_of_file_sizes_ends_no_process(void **state)
+{
+	struct rlimit before, limit;
+	void *memory;
+	int ret;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = before;
+	limit.rlim_cur = 4096;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ret = dp_scratch_map(f->pool, 65536, &memory);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(ret, -EFBIG);
+	assert_int_equal(dp_scratch_map(f->pool, 65536, &memory), 0);
+	assert_int_equal(munmap(memory, 65536), 0);
+}
+
 int main(void)
 {
 #define TEST(name, how) \
@@ -687,6 +727,7 @@ int main(void)
 		TEST(two_jobs_of_one_grant_end_it_once, setup_executor),
 		TEST(a_cancelled_executor_ends_its_grant, setup_executor),
 		TEST(deadlines_are_kept_in_order, setup),
+		TEST(a_limit_of_file_sizes_ends_no_process, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
