@@ -128,8 +128,8 @@ struct daxpin_wait {
  * pool was not closed. */
 #define DAXPIN_POOL_DEGRADED	0x8u
 /*
- * open: do not wait past the deadline for the RDMA of a dead owner, and do not
- * refuse the pool if its state is unknown. If a peer of that owner still
+ * open, and create with DAXPIN_POOL_OVERWRITE: do not wait past the deadline for
+ * the RDMA of a dead owner, and do not refuse the pool if its state is unknown. If a peer of that owner still
  * writes, it overwrites the pool's present data. For an administrator who has
  * checked, never for a program that starts automatically. A context that a
  * living process opened is -EBUSY nevertheless. The flag is independent of

@@ -26,6 +26,36 @@ static_assert((int)DAXPIN_YES == DP_YES, "same order");
 static_assert((int)DAXPIN_OWNER_KEPT == DP_OWNER_KEPT, "same order");
 static_assert((int)DAXPIN_STATE_RETIRED == DP_STATE_RETIRED, "same order");
 
+/* Of a pool that its owner did not close. */
+static void pool_log_shutdown(const struct daxpin_pool *pool)
+{
+	const struct dp_shutdowns *now = &pool->media.flushed.now;
+	const struct dp_super *super = &pool->media.super;
+	const char *path = pool->media.source.path;
+
+	if (pool->media.flushed.dirty == DP_YES)
+		dp_log_say(&pool->log, path, "power failed while it was open, before all that was durable had reached its NVDIMMs (they count %llu dirty shutdowns, %llu when it was opened): bytes of any extent may be missing",
+			   (unsigned long long)now->count,
+			   (unsigned long long)super->dirty_shutdowns);
+	else if (pool->media.flushed.dirty == DP_UNKNOWN &&
+		 pool->media.was_unclean && super->nvdimms)
+		dp_log_say(&pool->log, path, "whether power failed before all that was durable had reached its NVDIMMs cannot be told: %s",
+			   now->nvdimms ? "they are others than when it was opened, or count less" :
+			   "their count of dirty shutdowns is not seen in sysfs any more");
+}
+
+/* What is done about it at each open for writing has failed, or this is none. */
+static void pool_log_movable(const struct daxpin_pool *pool)
+{
+	int error = pool->media.mark_error;
+
+	if (pool->media.movable != DP_YES)
+		return;
+	dp_log_say(&pool->log, pool->media.source.path, "its files are not marked against defragmenting%s%s%s: xfs_fsr could move blocks that hardware writes to; open it for writing once as their owner or root, or mark them with xfs_io -c 'chattr +f'",
+		   error ? " (" : "", error ? strerror(-error) : "",
+		   error ? ")" : "");
+}
+
 /* What an open found and put right, or goes around. */
 static void pool_log_open(const struct daxpin_pool *pool)
 {
@@ -40,8 +70,8 @@ static void pool_log_open(const struct daxpin_pool *pool)
 		dp_log_say(log, path, "%llu bytes around damage are not used",
 			   (unsigned long long)pool->quarantined_blocks <<
 			   DP_BLOCK_SHIFT);
-	if (pool->media.movable == DP_YES)
-		dp_log_say(log, path, "its files are not marked against defragmenting: xfs_fsr could move blocks that hardware writes to");
+	pool_log_shutdown(pool);
+	pool_log_movable(pool);
 }
 
 DP_EXPORT void daxpin_log(struct daxpin_pool *pool, const char *message)
@@ -81,7 +111,8 @@ DP_EXPORT int daxpin_pool_create(const char *path,
 
 	return pool_start(path, options,
 			  DAXPIN_POOL_OVERWRITE | DAXPIN_POOL_ANY_NODE |
-			  DAXPIN_POOL_NEED_FLUSHED,
+			  DAXPIN_POOL_NEED_FLUSHED |
+			  DAXPIN_POOL_DESPITE_RDMA,
 			  dp_pool_create, ret_pool);
 }
 

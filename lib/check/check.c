@@ -178,29 +178,42 @@ static int check_note_pages(struct walk *walk,
 		check_sequence_of(verdict->copy, copy), whole);
 }
 
+/* No superblock, and what there is instead. */
+static int check_remains(struct walk *walk)
+{
+	const struct dp_pool *pool = &walk->image->pool;
+	const struct dp_remains_place place = {
+		&pool->source, &pool->bad, dp_file_fd(&pool->first), NULL };
+	char sentence[WHY_SIZE];
+	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
+	struct dp_remains remains;
+	int ret = dp_remains_look(&place, &remains, walk->errmsg);
+
+	if (ret)
+		return ret;
+	if (!remains.kind)
+		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
+			       "%s holds no daxpin pool", pool->source.path);
+	ret = dp_remains_errno(&remains);
+	if (ret == -EMEDIUMTYPE)
+		return dp_remains_fail(&pool->source, &remains, ret, "",
+				       walk->errmsg);
+	dp_remains_fail(&pool->source, &remains, ret, "", &inner);
+	return dp_report_tell(walk->report, check_found_page(walk, 0), "%s",
+			      sentence);
+}
+
 /* Not one whole half: a pool cannot be known by anything else. */
 static int check_no_super(struct walk *walk,
 			  const struct dp_super_halves *halves,
 			  const struct dp_super_verdict *verdict)
 {
-	const struct dp_source *source = &walk->image->pool.source;
-	const char *path = source->path;
-	char sentence[WHY_SIZE];
-	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
-	uint32_t index = verdict->never ? dp_remains_find(source, 1) : 0;
-
-	if (index) {
-		dp_remains_fail(source, index, -EUCLEAN, &inner);
-		return dp_report_tell(walk->report, check_found_page(walk, 0),
-				      "%s", sentence);
-	}
 	if (verdict->never)
-		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
-			       "%s holds no daxpin pool", path);
+		return check_remains(walk);
 	if (dp_remains_are_none(&walk->image->view))
 		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
-			       path);
+			       walk->image->pool.source.path);
 	return dp_report_tell(
 		walk->report, check_found_page(walk, 0),
 		"segment 0: no half of the superblock is whole%s, and so geometry, epoch and owner are lost",

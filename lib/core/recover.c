@@ -280,7 +280,7 @@ static int recover_check_pending(struct daxpin_pool *pool,
 
 	if (!recover_is_word(pool, entry))
 		return dp_fail(errmsg, -EUCLEAN,
-			       "a redo lane changes the word at 0x%llx, which is none; the pool was left untouched",
+			       "a redo lane changes the word at 0x%llx, which is none" DP_UNTOUCHED,
 			       (unsigned long long)entry->addr);
 	view = dp_segment_view(&pool->media.segments, index);
 	ret = dp_bad_read(view, offset, &was, sizeof(was));

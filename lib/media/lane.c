@@ -121,7 +121,7 @@ static int lane_load(struct dp_lanes *lanes, uint32_t index,
 	control->found = dp_lane_judge(lanes->seed, index, &copy);
 	if (control->found == DP_LANE_DAMAGED)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "redo lane %u at offset 0x%llx is damaged (sequence %llu, done %llu); the pool was left untouched",
+			       "redo lane %u at offset 0x%llx is damaged (sequence %llu, done %llu)" DP_UNTOUCHED,
 			       index, offset, (unsigned long long)copy.sequence,
 			       (unsigned long long)copy.done);
 	return control->found == DP_LANE_OPEN ? lane_add_pending(lanes, &copy) :

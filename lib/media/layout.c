@@ -59,14 +59,10 @@ uint64_t dp_word_encode(uint64_t seed, uint64_t block, struct dp_word word)
 	return raw | word_check_field(seed, block, raw);
 }
 
-bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
-		    struct dp_word *ret_word)
+bool dp_word_take_apart(uint64_t raw, struct dp_word *ret_word)
 {
-	uint64_t check = raw & ~WORD_BODY;
 	uint32_t kind = raw >> DP_WORD_KIND_SHIFT & DP_WORD_KIND_MASK;
 
-	if (check != word_check_field(seed, block, raw))
-		return false;
 	if (kind == DP_KIND_INVALID || raw == UINT64_MAX)
 		return false;
 	ret_word->kind = kind;
@@ -75,6 +71,16 @@ bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 		ret_word->blocks = (raw & ((1u << DP_SLAB_LENGTH_BITS) - 1)) + 1;
 	ret_word->gen = raw >> DP_WORD_GEN_SHIFT & DP_WORD_GEN_MASK;
 	return kind != DP_KIND_FREE || ret_word->blocks == 1;
+}
+
+bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
+		    struct dp_word *ret_word)
+{
+	uint64_t check = raw & ~WORD_BODY;
+
+	if (check != word_check_field(seed, block, raw))
+		return false;
+	return dp_word_take_apart(raw, ret_word);
 }
 
 /* In the order in which the words stand, see dp_word_offset(). */

@@ -103,7 +103,10 @@ struct dp_word {
 /* The word for a block; seed is dp_layout_seed() of the pool's uuid. */
 uint64_t dp_word_encode(uint64_t seed, uint64_t block, struct dp_word word);
 
-/* Take a word apart. False: it does not check out for that block and pool. */
+/* Take a word apart. False: it is none of any pool. Its check is not looked at. */
+bool dp_word_take_apart(uint64_t raw, struct dp_word *ret_word);
+
+/* The same. False also: it does not check out for that block and pool. */
 bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 		    struct dp_word *ret_word);
 
@@ -383,6 +386,9 @@ static inline uint32_t dp_slab_class_size(uint32_t size_class)
 }
 
 /* ------------------------------------------------------------------ checks */
+
+/* How a refusal ends because of what does not check out. */
+#define DP_UNTOUCHED	"; the pool was left untouched: `daxpin check` says what can be mended"
 
 /* Of any bytes that are not on media. */
 uint64_t dp_layout_digest(const void *bytes, size_t size);

@@ -224,7 +224,7 @@ static int root_damaged(uint32_t slot, const char *what,
 			const struct dp_errmsg *errmsg)
 {
 	return dp_fail(errmsg, -EUCLEAN,
-		       "root slot %u at offset 0x%llx: %s; the pool was left untouched",
+		       "root slot %u at offset 0x%llx: %s" DP_UNTOUCHED,
 		       slot, DP_ROOTS_OFFSET + slot * sizeof(struct dp_root),
 		       what);
 }

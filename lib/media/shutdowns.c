@@ -5,6 +5,7 @@
  * cannot be read, nothing is known (W11): a sum without one of them could stand
  * still while that one counts.
  */
+#include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/sysmacros.h>
@@ -41,8 +42,9 @@ static int shutdowns_read_number(const char *path, uint64_t *ret_number)
 
 	if (ret)
 		return ret;
+	errno = 0;
 	*ret_number = strtoull(text, &end, 0);
-	return *end || text[0] == '-' ? -EIO : 0;
+	return *end || text[0] == '-' || errno ? -EIO : 0;
 }
 
 /* Add one NVDIMM, by what one provider says of it. */
@@ -66,6 +68,8 @@ static int shutdowns_add_from(struct dp_shutdowns *all, const char *nvdimm,
 		ret = shutdowns_read_number(path, &count);
 	if (ret)
 		return ret;
+	if (count > UINT64_MAX - all->count)
+		return -EOVERFLOW;
 	/* Bytes behind the id would be of an earlier text. */
 	memset(chain.id + strlen(chain.id), 0,
 	       sizeof(chain.id) - strlen(chain.id));

@@ -98,13 +98,13 @@ static int super_refuse(const struct dp_super_halves *halves,
 			       "there is no daxpin pool: create one");
 	if (!verdict->newest)
 		return dp_fail(errmsg, halves->error[0] ? -EIO : -EUCLEAN,
-			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx too; the pool was left untouched",
+			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx too" DP_UNTOUCHED,
 			       (unsigned long long)DP_COPY_OFFSET);
 	if (verdict->newest->version != DP_VERSION)
 		return dp_super_check_version(verdict->newest, errmsg);
 	if (!super_can_go_on(verdict->newest))
 		return dp_fail(errmsg, -EUCLEAN,
-			       "the superblock counts %llu writes and %llu opens, which nobody can have made; the pool was left untouched",
+			       "the superblock counts %llu writes and %llu opens, which nobody can have made" DP_UNTOUCHED,
 			       (unsigned long long)verdict->newest->sequence,
 			       (unsigned long long)verdict->newest->epoch);
 	return 0;

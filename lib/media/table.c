@@ -455,7 +455,7 @@ static int table_strict_damage(void *arg, const struct dp_table_damage *damage)
 	const struct strict *strict = arg;
 
 	return dp_fail(strict->errmsg, -EUCLEAN,
-		       "segment %u, descriptor table, offset 0x%llx (block %u): %s; the pool was left untouched",
+		       "segment %u, descriptor table, offset 0x%llx (block %u): %s" DP_UNTOUCHED,
 		       strict->table->segment,
 		       (unsigned long long)dp_table_word_offset(strict->table,
 								damage->block),

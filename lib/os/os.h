@@ -77,7 +77,8 @@ struct dp_os_extent {
 /* Extents by FIEMAP, unwritten ones included; fn as in dp_os_list(). */
 int dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *extent, void *arg),
 		 void *arg);
-/* The same by SEEK_DATA: right on tmpfs alone (kernel.md K19). */
+/* The same by SEEK_DATA: on tmpfs alone all that has backing store (kernel.md K19),
+ * elsewhere without what is unwritten. What is left out reads as zeroes. */
 int dp_os_seek_data(int fd, uint64_t size,
 		    int (*fn)(const struct dp_os_extent *extent, void *arg),
 		    void *arg);

@@ -17,65 +17,6 @@
 #define ATTEMPTS	8u	/* to open what another has made, or to make it */
 #define FILESYSTEM_PART	64u	/* of its free space a filesystem keeps one part */
 
-static int create_file_is_blank(int fd)
-{
-	static const struct dp_bad none;
-	struct stat st;
-	void *base;
-	bool blank;
-	int ret = dp_os_fstat(fd, &st);
-
-	if (ret)
-		return ret;
-	if ((uint64_t)st.st_size < DP_CHUNK_SIZE)
-		return !st.st_size;
-	ret = dp_map_peek(fd, DP_CHUNK_SIZE, &base);
-	if (ret)
-		return ret;
-	blank = dp_remains_are_none(&(struct dp_bad_view) { &none, base, fd,
-						       NULL });
-	dp_os_unmap(base, DP_CHUNK_SIZE);
-	return blank;
-}
-
-/* A file past those that this create is to have: 1, 0, or -errno. */
-static int create_extra_is_blank(struct dp_pool *pool,
-				 struct dp_pool_request *request, uint32_t index)
-{
-	struct dp_file file;
-	int ret = dp_file_open(&file, &pool->source, index, DP_FILE_READ,
-			       request->errmsg);
-
-	if (ret)
-		return ret == -ENOENT ? 1 : ret;
-	ret = create_file_is_blank(dp_file_fd(&file));
-	dp_file_close(&file);
-	return ret;
-}
-
-/*
- * Files of later segments: a create that was cut short leaves blank ones. All that
- * this create will write to are open and locked. 1, 0, or -errno.
- */
-static int create_later_segments_are_blank(struct dp_pool *pool,
-					   struct dp_pool_request *request)
-{
-	uint32_t i = 1;
-	int extra, ret = 1;
-
-	for (; ret > 0 && i < pool->geometry.segments; i++)
-		if (pool->source.dir >= 0 &&
-		    !dp_segment_was_empty(&pool->segments, i))
-			ret = create_file_is_blank(
-				dp_segment_fd(&pool->segments, i));
-	extra = dp_source_extra_files(&pool->source, i);
-	if (extra < 0)
-		return extra;
-	for (; ret > 0 && extra && i < DP_SEGMENTS_MAX; i++)
-		ret = create_extra_is_blank(pool, request, i);
-	return ret;
-}
-
 /*
  * Whose was it? Where no half of the superblock is whole nobody can tell, and
  * the RDMA of that owner may go on.
@@ -83,51 +24,54 @@ static int create_later_segments_are_blank(struct dp_pool *pool,
 static int create_await_old_owner(struct dp_pool *pool,
 				  struct dp_pool_request *request, int damage)
 {
-	switch (damage) {
-	case 0:
+	if (!damage)
 		return dp_pool_await_owner(pool, request);
-	case -EMEDIUMTYPE:		/* never a pool */
-		return 0;
-	default:
-		assert(damage == -EUCLEAN);
-		return dp_fail(request->errmsg, damage,
-			       "%s: its superblock is lost, and with it whose RDMA may still reach it: make sure that none does, then remove its files (or zero the first 2 MiB of the device) and create again",
-			       request->path);
-	}
+	assert(damage == -EUCLEAN || damage == -EMEDIUMTYPE);
+	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
+				      request->errmsg);
+}
+
+/*
+ * There is no superblock: may a pool be made here? If not because of what is left,
+ * that is named, and which of its cures destroys it. segments: those that are open.
+ */
+static int create_check_remains(struct dp_pool *pool,
+				struct dp_pool_request *request,
+				const struct dp_segments *segments)
+{
+	const struct dp_remains_place place = {
+		&pool->source, &pool->bad, dp_file_fd(&pool->first), segments };
+	struct dp_remains remains;
+	int ret = dp_remains_look(&place, &remains, request->errmsg);
+
+	if (ret || !remains.kind)
+		return ret;
+	if (request->overwrite)
+		return create_await_old_owner(pool, request, -EMEDIUMTYPE);
+	return dp_remains_fail(&pool->source, &remains, -EEXIST,
+			       "; to destroy it create with the overwrite flag",
+			       request->errmsg);
 }
 
 /* Why there is something already. What may be whole is not offered to be given up. */
-static int create_would_overwrite(const struct dp_pool *pool,
-				  const struct dp_pool_request *request,
+static int create_would_overwrite(const struct dp_pool_request *request,
 				  int damage, const char *sentence)
 {
-	uint32_t index;
-
-	switch (damage) {
-	case 0:
+	if (!damage)
 		return dp_fail(request->errmsg, -EEXIST,
-			       "%s holds a pool already: open it, or create with the overwrite flag to destroy it",
+			       "%s holds a pool already: open it (where that fails `daxpin check` says why), or create with the overwrite flag to destroy it",
 			       request->path);
-	case -EUCLEAN:
+	if (damage == -EUCLEAN)
 		return dp_fail(request->errmsg, -EEXIST,
 			       "%s holds a damaged pool: `daxpin check` says what can be mended, and the overwrite flag would destroy it",
 			       request->path);
-	case -EPROTONOSUPPORT:
-		return dp_fail(request->errmsg, -EEXIST, "%s", sentence);
-	default:
-		index = dp_remains_find(&pool->source, 1);
-		if (index)
-			return dp_remains_fail(&pool->source, index, -EEXIST,
-					       request->errmsg);
-		return dp_fail(request->errmsg, -EEXIST,
-			       "%s holds something that is no pool: give another path, or create with the overwrite flag to destroy it",
-			       request->path);
-	}
+	assert(damage == -EPROTONOSUPPORT);
+	return dp_fail(request->errmsg, -EEXIST, "%s", sentence);
 }
 
 /*
  * May what is there be written over, by what segment 0 or the device says? On 0
- * pool->super continues its counts. *ret_blank: then the others decide.
+ * pool->super continues its counts. *ret_blank: then all that is left decides.
  */
 static int create_check_first(struct dp_pool *pool,
 			      struct dp_pool_request *request, bool *ret_blank)
@@ -145,46 +89,13 @@ static int create_check_first(struct dp_pool *pool,
 		return 0;
 	if (*ret_blank)
 		return 0;
+	if (ret == -EMEDIUMTYPE)
+		return create_check_remains(pool, request, NULL);
 	if (!request->overwrite)
-		return create_would_overwrite(pool, request, ret, sentence);
+		return create_would_overwrite(request, ret, sentence);
 	if (ret == -EPROTONOSUPPORT)
 		return dp_fail(request->errmsg, ret, "%s", sentence);
 	return create_await_old_owner(pool, request, ret);
-}
-
-/* A later segment's superblock, in those that are open or in others; or 0. */
-static uint32_t create_find_remains(const struct dp_pool *pool)
-{
-	uint32_t i, count = pool->geometry.segments;
-
-	for (i = 1; i < count; i++)
-		if (dp_remains_in(dp_segment_fd(&pool->segments, i)))
-			return i;
-	return dp_remains_find(&pool->source, count);
-}
-
-/*
- * The first is blank. If others are not it was wiped, or they are no pool's: who
- * had them cannot be told.
- */
-static int create_check_others(struct dp_pool *pool,
-			       struct dp_pool_request *request)
-{
-	int ret = create_later_segments_are_blank(pool, request);
-	uint32_t index;
-
-	if (ret)
-		return ret < 0 ? ret : 0;
-	index = request->overwrite ? 0 : create_find_remains(pool);
-	if (index)
-		return dp_remains_fail(&pool->source, index, -EEXIST,
-				       request->errmsg);
-	if (!request->overwrite)
-		return dp_fail(request->errmsg, -EEXIST,
-			       "%s has nothing in its first segment, but something that is no pool in later ones: give another path, or create with the overwrite flag to destroy it",
-			       request->path);
-	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
-				      request->errmsg);
 }
 
 static int create_size_of_device(const struct dp_pool *pool,
@@ -469,7 +380,7 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 	pool->seed = dp_layout_seed(pool->super.uuid);
 	ret = dp_pool_open_segments(pool, request, true);
 	if (!ret && blank)
-		ret = create_check_others(pool, request);
+		ret = create_check_remains(pool, request, &pool->segments);
 	if (!ret)
 		ret = dp_pool_map(pool, request, size, true);
 	if (!ret)
@@ -504,7 +415,8 @@ int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
 	if (ret)
 		return ret;
 	if (pool->source.made_dir)
-		dp_defrag_prevent_one(&pool->source, pool->source.dir);
+		dp_defrag_prevent_one(&pool->source, pool->source.dir,
+				      &pool->mark_error);
 	ret = dp_pool_lock(pool, request, DP_FILE_MAKE);
 	if (!ret)
 		ret = create_locked(pool, request);

@@ -7,9 +7,10 @@
  * loses the mark. The directory that a create makes is marked too, which files that
  * are restored into it inherit. Whether DAX or not: the next mount may make it so.
  *
- * What counts is what the file says afterwards. Where the mark is refused (the
- * owner's privilege is needed) the open goes on, and daxpin_pool_info() says that
- * blocks may be moved. Of other filesystems nothing is claimed.
+ * What counts is what the file says afterwards. Where the mark is refused (-EPERM to
+ * whoever is not the file's owner, though its group may write to it) the open goes on,
+ * daxpin_pool_info() says that blocks may be moved, and the log why and what cures it.
+ * Of other filesystems nothing is claimed.
  */
 #include "os/os.h"
 #include "pool/defrag.h"
@@ -28,28 +29,35 @@ enum dp_tristate dp_defrag_may_move(const struct dp_source *source, int fd)
 	return marked ? DP_NO : DP_YES;
 }
 
-enum dp_tristate dp_defrag_prevent_one(const struct dp_source *source, int fd)
+enum dp_tristate dp_defrag_prevent_one(const struct dp_source *source, int fd,
+				       int *error)
 {
 	enum dp_tristate before = dp_defrag_may_move(source, fd);
+	int ret;
 
 	if (before != DP_YES)
 		return before;
-	/* Its result is not needed: success would prove nothing. */
-	dp_os_set_nodefrag(fd);
+	/* Success would prove nothing. */
+	ret = dp_os_set_nodefrag(fd);
+	if (ret)
+		*error = ret;
 	return dp_defrag_may_move(source, fd);
 }
 
-enum dp_tristate dp_defrag_prevent(const struct dp_segments *segments)
+enum dp_tristate dp_defrag_prevent(const struct dp_segments *segments,
+				   int *ret_error)
 {
 	const struct dp_source *source = segments->source;
 	enum dp_tristate any = DP_NO;
 
+	*ret_error = 0;
 	for (uint32_t i = 0; i < dp_segments_count(segments); i++) {
 		int fd = dp_segment_fd(segments, i);
 
 		any = dp_either(any, segments->readonly ?
 				       dp_defrag_may_move(source, fd) :
-				       dp_defrag_prevent_one(source, fd));
+				       dp_defrag_prevent_one(source, fd,
+							     ret_error));
 	}
 	return any;
 }

@@ -363,7 +363,7 @@ int dp_pool_check_super(const struct dp_pool *pool,
 	    !pool_segment_set_is_valid(super) ||
 	    super->owner.contexts > DP_RDMA_CONTEXTS_MAX)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "the superblock of %s checks out but makes no sense; the pool was left untouched",
+			       "the superblock of %s checks out but makes no sense" DP_UNTOUCHED,
 			       pool->source.path);
 	return 0;
 }
@@ -481,11 +481,19 @@ static int pool_map_and_check(struct dp_pool *pool,
 static int pool_refuse_remains(const struct dp_pool *pool,
 			       const struct dp_errmsg *errmsg)
 {
-	uint32_t index = dp_remains_find(&pool->source, 1);
+	const struct dp_remains_place place = {
+		&pool->source, &pool->bad, dp_file_fd(&pool->first), NULL };
+	struct dp_remains remains;
+	int ret = dp_remains_look(&place, &remains, errmsg);
 
-	if (!index)
-		return -EMEDIUMTYPE;
-	return dp_remains_fail(&pool->source, index, -EUCLEAN, errmsg);
+	if (ret)
+		return ret;
+	if (!remains.kind)
+		return dp_fail(errmsg, -EMEDIUMTYPE,
+			       "there is no daxpin pool in %s: create one",
+			       pool->source.path);
+	return dp_remains_fail(&pool->source, &remains,
+			       dp_remains_errno(&remains), "", errmsg);
 }
 
 static int pool_open_locked(struct dp_pool *pool,
@@ -590,7 +598,7 @@ int dp_pool_own(struct dp_pool *pool)
 	struct dp_super *super = &pool->super;
 	int ret;
 
-	pool->movable = dp_defrag_prevent(&pool->segments);
+	pool->movable = dp_defrag_prevent(&pool->segments, &pool->mark_error);
 	if (pool->readonly)
 		return 0;
 	dp_shutdowns_record(super, &pool->flushed.now);

@@ -30,6 +30,7 @@ struct dp_pool {
 	bool created;			/* by the create that is still under way */
 	bool passed_barrier;		/* at this open */
 	enum dp_tristate movable;	/* see pool/defrag.h */
+	int mark_error;			/* why a file could not be marked, or 0 */
 	struct dp_flushed flushed;
 	struct dp_geometry geometry;
 	uint32_t ignored_files;

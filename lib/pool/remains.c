@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* W7 and W15: a pool whose first segment was wiped is not a place for a new one. */
+/*
+ * W7 and W15: a pool whose beginning was wiped is not a place for a new one. What is
+ * left of it is looked for in this order: superblocks of later segments, which say
+ * that there was a pool; in the first chunk a descriptor table or redo lanes, which
+ * nothing else looks like, though without a uuid their checks cannot be tested; and
+ * any other byte that is not zero, of which nobody can tell whose it is.
+ */
+#include <errno.h>
 #include <stdlib.h>
 #include "media/super.h"
 #include "os/os.h"
 #include "pool/file.h"
 #include "pool/map.h"
 #include "pool/remains.h"
+
+#define WORDS		(DP_BLOCK_SIZE / sizeof(uint64_t))
+#define EQUAL_MAX	16u	/* neighbours with the same check: one in 65536 */
+#define LANES_ENOUGH	8u
 
 static bool remains_are_zero(const char *from, uint64_t size)
 {
@@ -35,58 +46,358 @@ bool dp_remains_are_none(const struct dp_bad_view *view)
 	return blank;
 }
 
-bool dp_remains_in(int fd)
+/* ------------------------------------------------- what it looks like without a uuid */
+
+/* Words of a page in the order of their blocks: extents that do not overlap, and
+ * checks that differ. */
+static bool remains_is_table_page(const char *page)
 {
-	static const struct dp_bad none;
-	struct dp_bad_view view = {
-		.bad = &none, .base = NULL, .fd = fd };
-	struct dp_super super;
-	struct stat st;
-	void *base;
-	bool found;
+	uint64_t word, before = 0;
+	uint32_t inside = 0, equal = 0;
+	struct dp_word taken;
 
-	if (dp_os_fstat(fd, &st) || (uint64_t)st.st_size < DP_CHUNK_SIZE ||
-	    dp_map_peek(fd, DP_CHUNK_SIZE, &base))
-		return false;
-	view.base = base;
-	found = !dp_super_newest(&view, &super) && super.index;
-	dp_os_unmap(base, DP_CHUNK_SIZE);
-	return found;
-}
-
-static bool remains_at(const struct dp_source *source, uint32_t index)
-{
-	struct dp_file file;
-	bool found;
-
-	if (dp_file_open(&file, source, index, DP_FILE_READ, NULL))
-		return false;
-	found = dp_remains_in(dp_file_fd(&file));
-	dp_file_close(&file);
-	return found;
-}
-
-uint32_t dp_remains_find(const struct dp_source *source, uint32_t index)
-{
-	int left = dp_source_extra_files(source, index);
-
-	assert(index);
-	for (; left > 0 && index < DP_SEGMENTS_MAX; index++) {
-		struct stat st;
-
-		if (dp_source_look(source, index, &st))
-			continue;
-		if (remains_at(source, index))
-			return index;
-		left--;
+	for (uint64_t i = 0; i < WORDS; i++) {
+		memcpy(&word, page + dp_word_offset(i), sizeof(word));
+		if (!dp_word_take_apart(word, &taken) ||
+		    (inside && taken.kind != DP_KIND_FREE))
+			return false;
+		inside = inside ? inside - 1 : taken.blocks - 1;
+		equal += word == before;
+		before = word;
 	}
+	return equal <= EQUAL_MAX;
+}
+
+static bool remains_is_lane(const char *page)
+{
+	struct dp_lane lane;
+
+	memcpy(&lane, page, sizeof(lane));
+	return lane.check && lane.count <= DP_LANE_ENTRIES && !lane.zero_0 &&
+	       lane.sequence - lane.done + 1 <= 2 &&
+	       remains_are_zero((char *)lane.zero_1, sizeof(lane.zero_1)) &&
+	       remains_are_zero((char *)lane.zero_2, sizeof(lane.zero_2));
+}
+
+/* ----------------------------------------------------------------- one file, or the device */
+
+struct look {
+	struct dp_bad_view view;
+	uint32_t segment;
+	char *buffer;			/* one chunk */
+	struct dp_remains *found;
+};
+
+static void remains_note(struct look *look, enum dp_remains_kind kind,
+			 uint64_t offset)
+{
+	if (kind > look->found->kind)
+		*look->found = (struct dp_remains) {
+			kind, look->segment, offset };
+}
+
+/* Into the buffer. Pages that cannot be read become zeroes, and the last is given. */
+static int remains_read(struct look *look, uint64_t offset, uint64_t size,
+			uint64_t *ret_unreadable)
+{
+	int ret = dp_bad_read(&look->view, offset, look->buffer, size);
+
+	for (uint64_t at = 0; ret == -EIO && at < size; at += DP_BLOCK_SIZE) {
+		uint64_t part = dp_min(size - at, DP_BLOCK_SIZE);
+		int one = dp_bad_read(&look->view, offset + at,
+				      look->buffer + at, part);
+
+		if (one && one != -EIO)
+			return one;
+		if (!one)
+			continue;
+		memset(look->buffer + at, 0, part);
+		*ret_unreadable = offset + at;
+	}
+	return ret == -EIO ? 0 : ret;
+}
+
+/* The first byte of the buffer that is not zero, as a place on the medium. */
+static void remains_note_bytes(struct look *look, uint64_t offset, uint64_t size)
+{
+	uint64_t at = 0;
+
+	if (remains_are_zero(look->buffer, size))
+		return;
+	while (!look->buffer[at])
+		at++;
+	remains_note(look, DP_REMAINS_BYTES, offset + at);
+}
+
+/* Where no superblock is whole. What a cut-short create announces is its own. */
+static int remains_in_first_chunk(struct look *look)
+{
+	uint64_t unreadable = UINT64_MAX;
+	uint32_t lanes = 0;
+	int ret;
+
+	if (dp_remains_are_none(&look->view))
+		return 0;
+	ret = remains_read(look, 0, DP_CHUNK_SIZE, &unreadable);
+	if (ret)
+		return ret;
+	for (uint64_t at = DP_LANES_OFFSET; at < DP_LANES_END;
+	     at += DP_BLOCK_SIZE)
+		lanes += remains_is_lane(look->buffer + at);
+	if (lanes >= LANES_ENOUGH)
+		remains_note(look, DP_REMAINS_LANES, DP_LANES_OFFSET);
+	for (uint64_t at = DP_BLOCK_SIZE; at < DP_COPY_OFFSET;
+	     at += DP_BLOCK_SIZE)
+		if (remains_is_table_page(look->buffer + at))
+			remains_note(look, DP_REMAINS_TABLE, at);
+	remains_note_bytes(look, 0, DP_CHUNK_SIZE);
+	if (unreadable != UINT64_MAX)
+		remains_note(look, DP_REMAINS_BYTES, unreadable);
 	return 0;
 }
 
-int dp_remains_fail(const struct dp_source *source, uint32_t index, int error,
+static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
+{
+	uint64_t unreadable, size;
+	int ret = 0;
+
+	/* One byte says as much as more of them. */
+	for (; !ret && !look->found->kind && begin < end; begin += size) {
+		size = dp_min(end - begin, DP_CHUNK_SIZE);
+		ret = remains_read(look, begin, size, &unreadable);
+		if (!ret)
+			remains_note_bytes(look, begin, size);
+	}
+	return ret;
+}
+
+static bool remains_is_super(const struct look *look, uint64_t offset)
+{
+	struct dp_bad_view view = look->view;
+	struct dp_super super;
+
+	view.base += offset;
+	return !dp_super_newest(&view, &super) && super.index;
+}
+
+static int remains_in_device(struct look *look, uint64_t size)
+{
+	int ret = remains_in_first_chunk(look);
+	uint64_t at = DP_CHUNK_SIZE, part;
+
+	for (; !ret && at + DP_CHUNK_SIZE <= size; at += DP_CHUNK_SIZE) {
+		if (at % DP_SEGMENT_SIZE_MIN == 0 && remains_is_super(look, at)) {
+			remains_note(look, DP_REMAINS_SUPER, at);
+			return 0;
+		}
+		part = at < DP_SEGMENT_SIZE_MAX ? DP_CHUNK_SIZE : DP_BLOCK_SIZE;
+		ret = remains_in_range(look, at, at + part);
+	}
+	return ret;
+}
+
+struct extents {
+	struct look *look;
+	uint64_t size;			/* of the file, as far as it is looked at */
+};
+
+/* Where the filesystem has nothing written there are zeroes. */
+static int remains_in_extent(const struct dp_os_extent *extent, void *arg)
+{
+	const struct extents *extents = arg;
+	uint64_t begin = extent->offset, end = begin + extent->length;
+
+	if (begin < DP_CHUNK_SIZE)
+		begin = DP_CHUNK_SIZE;
+	return remains_in_range(extents->look, begin,
+				dp_min(end, extents->size));
+}
+
+static int remains_in_mapped_file(struct look *look, uint64_t size)
+{
+	struct extents extents = { look, size };
+	int ret;
+
+	if (look->segment && remains_is_super(look, 0)) {
+		remains_note(look, DP_REMAINS_SUPER, 0);
+		return 0;
+	}
+	ret = remains_in_first_chunk(look);
+	return ret ? ret : dp_os_seek_data(look->view.fd, size,
+					   remains_in_extent, &extents);
+}
+
+/* ----------------------------------------------------------------------- all of them */
+
+/* Of a device: the whole of it. `end`: of what is to be looked at. */
+static int remains_map(struct look *look, int fd, uint64_t end)
+{
+	void *base;
+	int ret = dp_map_peek(fd, end, &base);
+
+	if (ret)
+		return ret;
+	look->view.base = base;
+	look->buffer = malloc(DP_CHUNK_SIZE);
+	if (!look->buffer)
+		ret = -ENOMEM;
+	else if (look->view.fd < 0)
+		ret = remains_in_device(look, end);
+	else
+		ret = remains_in_mapped_file(look, end);
+	free(look->buffer);
+	dp_os_unmap(base, end);
+	return ret;
+}
+
+static int remains_of_file(struct dp_remains *found, uint32_t index, int fd)
+{
+	static const struct dp_bad none;
+	struct look look = {
+		.view = { .bad = &none, .fd = fd },
+		.segment = index, .found = found,
+	};
+	struct stat st;
+	int ret = dp_os_fstat(fd, &st);
+
+	if (ret)
+		return ret;
+	if ((uint64_t)st.st_size >= DP_CHUNK_SIZE)
+		return remains_map(&look, fd, dp_min((uint64_t)st.st_size,
+						     DP_SEGMENT_SIZE_MAX));
+	if (st.st_size)
+		remains_note(&look, DP_REMAINS_BYTES, 0);
+	return 0;
+}
+
+/* The device has no read(): what is copied from its mapping goes by a pipe. */
+static int remains_of_device(const struct dp_remains_place *place,
+			     struct dp_remains *found)
+{
+	struct look look = { .found = found };
+	int pipe[2], ret = dp_os_pipe(pipe);
+
+	if (ret)
+		return ret;
+	look.view = (struct dp_bad_view) {
+		.bad = place->bad, .fd = -1, .pipe = pipe };
+	ret = remains_map(&look, place->first, place->source->device_size);
+	dp_os_close(pipe[0]);
+	dp_os_close(pipe[1]);
+	return ret;
+}
+
+/* The file of a segment that is open already, or -1. */
+static int remains_fd(const struct dp_remains_place *place, uint32_t index)
+{
+	if (!index)
+		return place->first;
+	if (!place->segments || index >= dp_segments_count(place->segments))
+		return -1;
+	return dp_segment_fd(place->segments, index);
+}
+
+/* 1: there is such a file. */
+static int remains_of_segment(const struct dp_remains_place *place,
+			      uint32_t index, struct dp_remains *found,
+			      const struct dp_errmsg *errmsg)
+{
+	int fd = remains_fd(place, index);
+	struct dp_file file;
+	int ret = 0;
+
+	if (fd >= 0) {
+		ret = remains_of_file(found, index, fd);
+	} else {
+		ret = dp_file_open(&file, place->source, index, DP_FILE_READ,
+				   errmsg);
+		if (ret)
+			return ret == -ENOENT ? 0 : ret;
+		ret = remains_of_file(found, index, dp_file_fd(&file));
+		dp_file_close(&file);
+	}
+	if (ret)
+		return dp_fail(errmsg, ret,
+			       "what is in segment %u of %s cannot be looked at: %s",
+			       index, place->source->path, strerror(-ret));
+	return 1;
+}
+
+int dp_remains_look(const struct dp_remains_place *place,
+		    struct dp_remains *ret_remains,
 		    const struct dp_errmsg *errmsg)
 {
+	const struct dp_source *source = place->source;
+	struct dp_remains found = { .kind = DP_REMAINS_NONE };
+	int left, ret;
+
+	if (source->kind == DP_SOURCE_DEVDAX) {
+		ret = remains_of_device(place, &found);
+		if (ret)
+			return dp_fail(errmsg, ret,
+				       "what is on %s cannot be looked at: %s",
+				       source->path, strerror(-ret));
+		*ret_remains = found;
+		return 0;
+	}
+	left = dp_source_extra_files(source, 0);
+	if (left < 0)
+		return dp_fail(errmsg, left, "the files of %s cannot be listed: %s",
+			       source->path, strerror(-left));
+	for (uint32_t i = 0; left > 0 && i < DP_SEGMENTS_MAX; i++) {
+		ret = remains_of_segment(place, i, &found, errmsg);
+		if (ret < 0)
+			return ret;
+		left -= ret;
+	}
+	*ret_remains = found;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------- sentences */
+
+int dp_remains_errno(const struct dp_remains *remains)
+{
+	return remains->kind > DP_REMAINS_BYTES ? -EUCLEAN : -EMEDIUMTYPE;
+}
+
+static int remains_fail_super(const struct dp_source *source,
+			      const struct dp_remains *remains, int error,
+			      const char *also, const struct dp_errmsg *errmsg)
+{
+	if (source->kind == DP_SOURCE_DEVDAX)
+		return dp_fail(errmsg, error,
+			       "%s has no superblock of a pool at its beginning, but one of a later segment at offset 0x%llx: the beginning was wiped or written over, so bring its first 2 MiB back from a backup of the device; nothing was changed%s",
+			       source->path,
+			       (unsigned long long)remains->offset, also);
 	return dp_fail(errmsg, error,
-		       "segment 0 of %s has no superblock of a pool, but segment %u has one: segment.0000 was wiped or replaced, so bring it back from the backup that the other files are of; nothing was changed",
-		       source->path, index);
+		       "segment 0 of %s has no superblock of a pool, but segment %u has one: segment.0000 was wiped or replaced, so bring it back from the backup that the other files are of; nothing was changed%s",
+		       source->path, remains->segment, also);
+}
+
+int dp_remains_fail(const struct dp_source *source,
+		    const struct dp_remains *remains, int error,
+		    const char *also, const struct dp_errmsg *errmsg)
+{
+	unsigned long long offset = remains->offset;
+	bool device = source->kind == DP_SOURCE_DEVDAX;
+	char where[40];
+
+	assert(remains->kind);
+	if (device)
+		snprintf(where, sizeof(where), "the device");
+	else
+		snprintf(where, sizeof(where), "segment %u", remains->segment);
+	if (remains->kind == DP_REMAINS_SUPER)
+		return remains_fail_super(source, remains, error, also, errmsg);
+	if (remains->kind == DP_REMAINS_BYTES)
+		return dp_fail(errmsg, error,
+			       "there is no daxpin pool in %s, but something else, at offset 0x%llx of %s; whether a pool was wiped there cannot be told: give another path, or bring its first 2 MiB back from a backup; nothing was changed%s",
+			       source->path, offset, where, also);
+	return dp_fail(errmsg, error,
+		       "%s has no superblock of a pool, but at offset 0x%llx of %s what only the %s of one looks like: the rest was wiped or written over, so bring %s back from a backup; nothing was changed%s",
+		       source->path, offset, where,
+		       remains->kind == DP_REMAINS_TABLE ? "descriptor table" :
+							   "redo lanes",
+		       device ? "the first 2 MiB" : "the pool's files", also);
 }

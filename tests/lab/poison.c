@@ -618,29 +618,16 @@ static bool inject(uint64_t offset)
 	return false;
 }
 
-static void blank_device(void)
-{
-	int fd = open(device, O_RDWR | O_CLOEXEC);
-	void *base;
-
-	assert_true(fd >= 0);
-	base = mmap(NULL, device_number("align"), PROT_READ | PROT_WRITE,
-		    MAP_SHARED, fd, 0);
-	assert_ptr_not_equal(base, MAP_FAILED);
-	memset(base, 0, DP_CHUNK_SIZE);
-	munmap(base, device_number("align"));
-	close(fd);
-}
-
 static void device_list_is_the_regions(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr, bad[3], end;
 	struct daxpin_pool_info info;
 
-	blank_device();
 	f->options.segment_size = 64 * MIB;
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	create_pool(f);
+	f->options.flags = 0;
 	info = info_of(f);
 	if (info.bad_unknown || info.bad_bytes)
 		skip_because("%s has no list of bad blocks, or one already",

@@ -4,7 +4,9 @@
  * of which is overwritten, and the directory on a DAX filesystem that
  * DAXPIN_TEST_FSDAX names, in which everything made here is removed again.
  */
+#include "logged.h"
 #include "media.h"
+#include "nobody.h"
 #include <grp.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
@@ -17,9 +19,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-#define NOBODY		65534
 #define HANG_S		600		/* limit of a wait that must end */
-#define GIB		(1024 * MIB)
 
 static const char *device, *directory;
 
@@ -51,20 +51,13 @@ static uint64_t device_size(void)
 	return size;
 }
 
-/* The start of the device; as much as its alignment makes us map. */
-static char *map_device(uint64_t *ret_size)
+static char *map_device(uint64_t size)
 {
 	int fd = open(device, O_RDWR | O_CLOEXEC);
 	void *base;
 
 	assert_true(fd >= 0);
-	*ret_size = 2 * MIB;
-	base = mmap(NULL, *ret_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (base == MAP_FAILED) {
-		*ret_size = GIB;
-		base = mmap(NULL, *ret_size, PROT_READ | PROT_WRITE,
-			    MAP_SHARED, fd, 0);
-	}
+	base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(base, MAP_FAILED);
 	close(fd);
 	return base;
@@ -72,40 +65,53 @@ static char *map_device(uint64_t *ret_size)
 
 static void device_write(uint64_t offset, const void *bytes, size_t size)
 {
-	uint64_t mapped;
-	char *base = map_device(&mapped);
+	char *base = map_device(device_size());
 
 	memcpy(base + offset, bytes, size);
-	munmap(base, mapped);
+	munmap(base, device_size());
 }
 
 static void device_read(uint64_t offset, void *bytes, size_t size)
 {
-	uint64_t mapped;
-	char *base = map_device(&mapped);
+	char *base = map_device(device_size());
 
 	memcpy(bytes, base + offset, size);
-	munmap(base, mapped);
+	munmap(base, device_size());
 }
 
 static uint64_t device_hash(const char *path)
 {
-	uint64_t mapped, hash;
-	char *base = map_device(&mapped);
+	char *base = map_device(device_size());
+	uint64_t hash = XXH3_64bits(base, 2 * MIB);
 
 	(void)path;
-	hash = XXH3_64bits(base, 2 * MIB);
-	munmap(base, mapped);
+	munmap(base, device_size());
 	return hash;
+}
+
+/* Pages that are zeroes have no blocks on the host, and get none. */
+static void blank_from(uint64_t begin, uint64_t end)
+{
+	static const char zero[4096];
+	char *base = map_device(device_size());
+
+	for (uint64_t at = begin; at < end; at += sizeof(zero))
+		if (memcmp(base + at, zero, sizeof(zero)))
+			memset(base + at, 0, sizeof(zero));
+	munmap(base, device_size());
 }
 
 static void blank_device(void)
 {
-	uint64_t mapped;
-	char *base = map_device(&mapped);
+	blank_from(0, device_size());
+}
 
-	memset(base, 0, 2 * MIB);
-	munmap(base, mapped);
+static int blank_at_first(void **state)
+{
+	(void)state;
+	if (device)
+		blank_device();
+	return 0;
 }
 
 static int device_setup(void **state)
@@ -116,7 +122,6 @@ static int device_setup(void **state)
 		*state = NULL;
 		return 0;
 	}
-	blank_device();
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -1;
@@ -351,7 +356,7 @@ static void device_that_is_not_blank_needs_overwrite(void **state)
 		device_write(place[i], "other", 5);
 		assert_device_create_fails(f, -EEXIST, "overwrite");
 		assert_says(f, device);
-		blank_device();
+		blank_from(0, 2 * MIB);
 	}
 	device_write(place[0], "other", 5);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
@@ -360,6 +365,46 @@ static void device_that_is_not_blank_needs_overwrite(void **state)
 	f->options.flags = 0;
 	assert_device_create_fails(f, -EEXIST, "overwrite");
 	open_pool(f);
+}
+
+static void assert_left_alone(struct fixture *f, int error, const char *words)
+{
+	assert_device_open_fails(f, error, words);
+	assert_null(strstr(f->errmsg, "create"));
+	assert_device_create_fails(f, -EEXIST, words);
+	assert_says(f, "to destroy it create with the overwrite flag");
+	assert_null(strstr(f->errmsg, "open"));
+}
+
+/* More and more of it is gone. */
+static void device_whose_beginning_was_wiped_is_not_blank(void **state)
+{
+	struct fixture *f = on_device(state);
+	struct daxpin_extent extent;
+	char bytes[10];
+	uint64_t later;
+
+	need_no_verbs();
+	create_pool(f);
+	later = info_of(f).segment_size;
+	assert_true(info_of(f).segments > 1);
+	extent = live(f, 64 * 1024);
+	strcpy(daxpin_ptr(f->pool, extent, 0), "published");
+	close_pool(f);
+	blank_from(0, 4096);
+	open_pool(f);			/* from the copy */
+	close_pool(f);
+	device_read(2 * MIB, bytes, sizeof(bytes));
+	assert_string_equal(bytes, "published");
+	blank_from(0, MIB);
+	assert_device_open_fails(f, -EUCLEAN, "daxpin check");
+	assert_device_create_fails(f, -EEXIST, "daxpin check");
+	blank_from(0, 2 * MIB);
+	assert_left_alone(f, -EUCLEAN, "but one of a later segment at offset 0x");
+	blank_from(later, device_size());
+	assert_left_alone(f, -EMEDIUMTYPE, "something else, at offset 0x200000 of the device");
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	create_pool(f);
 }
 
 static void device_super(struct dp_super super)
@@ -923,6 +968,47 @@ static void check_marks(struct fixture *f)
 	}
 }
 
+/* A user of the files' group may write to them, and not mark them. */
+static int nobody_cannot_mark(struct fixture *f)
+{
+	bool so;
+
+	if (!become_poor(NOBODY, 64 << 10))
+		return -ENOSYS;
+	log_lines(f);
+	if (child_opens(f))
+		return 0;
+	so = info_of(f).movable == DAXPIN_YES &&
+	     count_logged("defragmenting (Operation not permitted): xfs_fsr") == 1 &&
+	     count_logged("open it for writing once as their owner or root") == 1;
+	return so && !daxpin_pool_close(f->pool);
+}
+
+static void files_of_another_owner_stay_unmarked_and_it_is_said(void **state)
+{
+	struct fixture *f = on_directory(state);
+	struct child child;
+	char path[128];
+
+	if (geteuid() || !is_on_xfs(f->path))
+		skip_because("to be nobody needs root, and a mark needs XFS");
+	create_pool(f);
+	close_pool(f);
+	assert_int_equal(let_nobody_in(f->path), 0);
+	for (int i = 0; i < 3; i++) {
+		segment_path(f, i, path);
+		change_attributes(path, FS_XFLAG_NODEFRAG, 0);
+	}
+	child = start_child(f, nobody_cannot_mark, NULL);
+	kill_child(&child);
+	assert_int_equal(child.told, 1);
+	assert_int_equal(count_notes(f, "xfs_fsr may move"), 3);
+	open_pool(f);			/* as root: the cure */
+	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	close_pool(f);
+	assert_int_equal(count_notes(f, "xfs_fsr may move"), 0);
+}
+
 static void files_on_xfs_are_marked_against_defragmenters(void **state)
 {
 	struct fixture *f = on_directory(state);
@@ -1045,6 +1131,7 @@ int main(void)
 		ON_DEVICE(device_has_no_page_granularity),
 		ON_DEVICE(device_that_is_blank_is_no_pool),
 		ON_DEVICE(device_that_is_not_blank_needs_overwrite),
+		ON_DEVICE(device_whose_beginning_was_wiped_is_not_blank),
 		ON_DEVICE(device_that_was_reconfigured_is_refused),
 		ON_DEVICE(device_with_damage_is_refused),
 		ON_DEVICE(create_on_a_device_cut_short_is_completed),
@@ -1062,6 +1149,7 @@ int main(void)
 		ON_DIRECTORY(fsdax_pool_works_on_a_full_filesystem),
 		ON_DIRECTORY(reflinked_extents_become_its_own),
 		ON_DIRECTORY(files_on_xfs_are_marked_against_defragmenters),
+		ON_DIRECTORY(files_of_another_owner_stay_unmarked_and_it_is_said),
 		ON_DEVICE(a_device_is_not_defragmented),
 		ON_DEVICE(device_in_system_ram_mode_is_enodev),
 	};
@@ -1072,5 +1160,5 @@ int main(void)
 		printf("neither DAXPIN_TEST_DAX nor DAXPIN_TEST_FSDAX is set\n");
 		return 77;
 	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, blank_at_first, NULL);
 }

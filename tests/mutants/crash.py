@@ -311,14 +311,14 @@ int dp_lane_run'''),
      'a page of zeroes passes for free space',
      '''	if (check != word_check_field(seed, block, raw))
 		return false;
-	if (kind == DP_KIND_INVALID ||''',
+	return dp_word_take_apart''',
      '''	if (!raw) {
 		*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
 		return true;
 	}
 	if (check != word_check_field(seed, block, raw))
 		return false;
-	if (kind == DP_KIND_INVALID ||'''),
+	return dp_word_take_apart'''),
     ('slot-not-transposed', SIM, 'lib/media/table.c',
      'one place computes where a word stands in another way',
      '''		.addr = dp_table_word_addr(table, block),''',

@@ -10,6 +10,7 @@ RECLAIM = ['tests/unit/reclaim_job']
 POOL = ['tests/unit/api_pool']
 BLOCKS = ['tests/unit/pool_blocks']
 DAMAGE = ['tests/unit/pool_damage']
+REMAINS = ['tests/unit/pool_remains']
 REPAIR = ['tests/unit/check_repair']
 URING = ['tests/unit/uring_attach', 'shmem']
 SHARE = ['tests/unit/uring_share', 'shmem']
@@ -826,13 +827,39 @@ void dp_persist_wipe''',
      'a_fifo_is_refused'),
     ('wiped-is-no-pool', DAMAGE, 'lib/pool/pool.c',
      'without its first superblock a pool was never there',
-     '''	uint32_t index = dp_remains_find(&pool->source, 1);
-
-	if (!index)''',
-     '''	uint32_t index = dp_remains_find(&pool->source, 1);
-
-	if (index)''',
+     '''	if (ret)
+		return ret;
+	if (!remains.kind)
+		return dp_fail(errmsg, -EMEDIUMTYPE,
+			       "there is no daxpin pool in %s: create one",''',
+     '''	if (ret)
+		return ret;
+	if (remains.kind)
+		return dp_fail(errmsg, -EMEDIUMTYPE,
+			       "there is no daxpin pool in %s: create one",''',
      'a_wiped_first_segment_is_not_blank'),
+    ('only-metadata-counts', REMAINS, 'lib/pool/remains.c',
+     'a segment whose metadata was zeroed is blank',
+     '''	for (; !ret && !look->found->kind && begin < end; begin += size) {''',
+     '''	for (; ret && !look->found->kind && begin < end; begin += size) {''',
+     'bytes_that_are_left_are_not_written_over'),
+    ('a-table-is-nothing', REMAINS, 'lib/pool/remains.c',
+     'without superblocks a descriptor table is any bytes',
+     '''		if (remains_is_table_page(look->buffer + at))''',
+     '''		if (0 && remains_is_table_page(look->buffer + at))''',
+     'a_table_is_known_without_a_superblock'),
+    ('the-first-file-alone', REMAINS, 'lib/pool/remains.c',
+     'of several files that were wiped only the first is looked at',
+     '''	for (uint32_t i = 0; left > 0 && i < DP_SEGMENTS_MAX; i++) {
+		ret = remains_of_segment(''',
+     '''	for (uint32_t i = 0; left > 0 && i < 1; i++) {
+		ret = remains_of_segment(''',
+     'every_segment_is_looked_at'),
+    ('device-superblocks-are-not-looked-for', REMAINS, 'lib/pool/remains.c',
+     'on a device later superblocks are bytes as any others',
+     '''		if (at % DP_SEGMENT_SIZE_MIN == 0 && remains_is_super(look, at)) {''',
+     '''		if (at % DP_SEGMENT_SIZE_MIN == 1 && remains_is_super(look, at)) {''',
+     'a_device_is_looked_at_by_its_own_offsets'),
     ('links-are-followed', OUTSIDE, 'lib/pool/source.c',
      "a symbolic link in the pool's directory is followed",
      '''flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,''',
@@ -913,9 +940,10 @@ void dp_persist_wipe''',
      'a_mark_that_was_lost_is_back_after_an_open_for_writing'),
     ('mark-is-not-read-back', DEFRAG, 'lib/pool/defrag.c',
      'the call succeeded, so the mark is there',
-     '''	dp_os_set_nodefrag(fd);
+     '''	if (ret)
+		*error = ret;
 	return dp_defrag_may_move(source, fd);''',
-     '''	return dp_os_set_nodefrag(fd) ? DP_YES : DP_NO;''',
+     '''	return ret ? DP_YES : DP_NO;''',
      'a_mark_that_is_not_kept_is_reported'),
     ('last-file-counts', DEFRAG, 'lib/pool/defrag.c',
      'the pool is like its last file',

@@ -3,6 +3,7 @@
 #include "fake_clock.h"
 #include "media.h"
 #include "shm.h"
+#include "logged.h"
 #include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -1096,38 +1097,6 @@ static void disk_pool_refuses_finer_granularity(void **state)
 	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 /* ------------------------------------------------------------------- the log */
-
-static struct {
-	char line[8][600];
-	int lines;
-} logged;
-
-static void note_line(const char *message, void *arg)
-{
-	assert_ptr_equal(arg, &logged);
-	assert_true(logged.lines < 8);
-	snprintf(logged.line[logged.lines++], sizeof(logged.line[0]), "%s",
-		 message);
-}
-
-static void log_lines(struct fixture *f)
-{
-	memset(&logged, 0, sizeof(logged));
-	f->options.log = note_line;
-	f->options.log_arg = &logged;
-}
-
-static void assert_logged(struct fixture *f, const char *words)
-{
-	for (int i = 0; i < logged.lines; i++)
-		if (strstr(logged.line[i], words)) {
-			assert_memory_equal(logged.line[i], f->path,
-					    strlen(f->path));
-			return;
-		}
-	fail_msg("\"%s\" is not in the %d lines of the log: %s", words,
-		 logged.lines, logged.line[0]);
-}
 
 static void a_wait_is_logged_once(void **state)
 {

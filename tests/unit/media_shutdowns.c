@@ -4,8 +4,10 @@
  * concludes. The pool is on shmem that passes for a DAX filesystem, on a disk that has
  * a made-up place in sysfs.
  */
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
+#include "logged.h"
 #include "media.h"
 #include "media/shutdowns.h"
 #include "os/os.h"
@@ -22,10 +24,12 @@ static struct {
 	struct {
 		char id[32];
 		const char *provider;
-		int count;
+		uint64_t count;
 	} nvdimm[2];
 	const char *missing;		/* paths with it in them are not there */
-	const char *odd;		/* and those with this have odd text */
+	const char *odd;		/* and those with this have odd_text */
+	const char *odd_text;
+	bool denied;			/* missing: there, but not to be read */
 	const char *faked;		/* and something is mounted over these */
 } sys;
 
@@ -127,7 +131,8 @@ static int read_nvdimm(const char *name, char *buffer, size_t size)
 	if (!strcmp(attribute, "id"))
 		return answer(buffer, size, "%s\n", sys.nvdimm[i].id);
 	if (!strcmp(attribute, "dirty_shutdown"))
-		return answer(buffer, size, "%d\n", sys.nvdimm[i].count);
+		return answer(buffer, size, "%" PRIu64 "\n",
+			      sys.nvdimm[i].count);
 	return -ENOENT;
 }
 
@@ -157,9 +162,9 @@ int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size)
 	if (!behind(path, "/sys/"))
 		return __real_dp_os_read_file(path, buffer, size);
 	if (sys.missing && strstr(path, sys.missing))
-		return -ENOENT;
+		return sys.denied ? -EACCES : -ENOENT;
 	if (sys.odd && strstr(path, sys.odd))
-		return answer(buffer, size, "-1\n");
+		return answer(buffer, size, "%s\n", sys.odd_text);
 	if ((rest = behind(path, "/sys/dev/block/")))
 		return read_disk(rest, buffer, size);
 	if ((rest = behind(path, "/sys/bus/dax/devices/dax0.0/../../")))
@@ -296,9 +301,77 @@ static void power_that_failed_while_it_was_open_is_reported(void **state)
 			   "count 8 dirty shutdowns, 7 when it was opened");
 	assert_int_equal(dirty_at_look(f), DAXPIN_YES);
 	assert_int_equal(notes(f), 1);
+	log_lines(f);
 	assert_int_equal(dirty_at_open(f), DAXPIN_YES);
+	assert_logged(f, "power failed while it was open");
+	assert_logged(f, "they count 8 dirty shutdowns, 7 when it was opened");
 	assert_int_equal(notes(f), 0);
+	log_lines(f);
 	assert_flushed(f);		/* after an orderly close */
+	assert_int_equal(count_logged("power failed"), 0);
+}
+
+/* Between a close and an open nothing was under way, however often it fails. */
+static void power_that_failed_while_it_was_closed_is_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 3; i++) {
+		lose_power();
+		log_lines(f);
+		assert_flushed(f);
+		assert_int_equal(count_logged("power failed"), 0);
+		assert_int_equal(notes(f), 0);
+	}
+	leave_open(f);			/* counted from 10 on */
+	assert_flushed(f);
+	leave_open(f);
+	lose_power();
+	assert_not_flushed(f, -EUCLEAN,
+			   "count 11 dirty shutdowns, 10 when it was opened");
+}
+
+/* The count of one of them begins anew, or is more than all can be. */
+static void a_count_that_wraps_is_not_known(void **state)
+{
+	struct fixture *f = *state;
+
+	sys.nvdimm[1].count = UINT32_MAX;
+	assert_flushed(f);
+	leave_open(f);
+	sys.nvdimm[1].count = 0;
+	assert_not_flushed(f, -EUCLEAN, "cannot be told");
+	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
+	log_lines(f);
+	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
+	assert_logged(f, "cannot be told: they are others than when it was opened, or count less");
+	sys.nvdimm[1].count = UINT64_MAX;	/* 3 more are none */
+	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	sys.nvdimm[1].count = UINT64_MAX - 3;
+	assert_flushed(f);
+	leave_open(f);
+	sys.nvdimm[0].count++;
+	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+}
+
+/* While it was open: by another kernel, in a container, on other NVDIMMs. */
+static void a_count_that_disappears_or_appears_is_not_known(void **state)
+{
+	struct fixture *f = *state;
+
+	leave_open(f);
+	sys.missing = "dirty_shutdown";
+	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	log_lines(f);
+	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
+	assert_logged(f, "their count of dirty shutdowns is not seen in sysfs any more");
+	log_lines(f);
+	leave_open(f);			/* and is not recorded */
+	sys.missing = NULL;
+	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
+	assert_int_equal(count_logged("told"), 0);	/* it never was known */
+	assert_flushed(f);
 }
 
 static void a_second_crash_does_not_hide_the_first(void **state)
@@ -334,16 +407,21 @@ static void what_is_not_counted_is_not_known(void **state)
 		"nmem0/nfit/dirty", "nmem1/nfit/dirty", "/sys/",
 	};
 	static const char *const odd[] = { "/mappings", "dirty_shutdown" };
+	static const char *const text[] = {
+		"-1", "", "7 shutdowns", "18446744073709551616", "unknown",
+	};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
 		sys.missing = missing[i];
 		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
 		assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
+		sys.denied = !sys.denied;
 	}
 	sys.missing = NULL;
-	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-		sys.odd = odd[i];
+	for (size_t i = 0; i < 2 * sizeof(text) / sizeof(text[0]); i++) {
+		sys.odd = odd[i % 2];
+		sys.odd_text = text[i / 2];
 		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
 	}
 	sys.odd = NULL;
@@ -456,6 +534,9 @@ int main(void)
 		TEST(what_is_counted_is_recorded),
 		TEST(a_killed_owner_alone_is_no_dirty_shutdown),
 		TEST(power_that_failed_while_it_was_open_is_reported),
+		TEST(power_that_failed_while_it_was_closed_is_nothing),
+		TEST(a_count_that_wraps_is_not_known),
+		TEST(a_count_that_disappears_or_appears_is_not_known),
 		TEST(a_second_crash_does_not_hide_the_first),
 		TEST(nor_does_an_open_that_could_not_count),
 		TEST(what_is_not_counted_is_not_known),

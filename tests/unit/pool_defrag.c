@@ -5,6 +5,7 @@
  * shmem, with the marks and the name of XFS.
  */
 #include <linux/magic.h>
+#include "logged.h"
 #include "media.h"
 #include "os/os.h"
 
@@ -185,9 +186,16 @@ static void a_mark_that_is_refused_is_reported(void **state)
 	lose_the_marks();
 	for (size_t i = 0; i < sizeof(error) / sizeof(error[0]); i++) {
 		disk.set_error = error[i];
+		log_lines(f);
 		assert_int_equal(movable_at_open(f), DAXPIN_YES);
+		assert_logged(f, strerror(-error[i]));
+		assert_logged(f, "open it for writing once as their owner or root");
 		assert_int_equal(notes(f), 3);
 	}
+	disk.set_error = 0;
+	log_lines(f);
+	assert_int_equal(movable_at_open(f), DAXPIN_NO);
+	assert_int_equal(count_logged("defragmenting"), 0);
 }
 
 static void a_mark_that_is_not_kept_is_reported(void **state)
@@ -196,7 +204,9 @@ static void a_mark_that_is_not_kept_is_reported(void **state)
 
 	lose_the_marks();
 	disk.forgets = true;
+	log_lines(f);
 	assert_int_equal(movable_at_open(f), DAXPIN_YES);
+	assert_logged(f, "not marked against defragmenting: xfs_fsr");
 	assert_int_equal(notes(f), 3);
 }
 

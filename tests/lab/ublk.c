@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pins of a ublk device in a pool's memory (daxpin(7), "Pins of other kernel
+ * objects"): they outlive the server that was killed, while the owner lock does not;
+ * what the doctor says of that; and that deleting the ublk device ends them.
+ *
+ * DAXPIN_TEST_DAX names the device-dax node, which is overwritten.
+ */
+#include <liburing.h>
+#include <sys/ioctl.h>
+#include "media.h"
+#include "pins.h"
+
+/* <linux/ublk_cmd.h> as of Linux 7.1; that of most distributions is older. */
+#define CONTROL			"/dev/ublk-control"
+#define UBLK_F_USER_RECOVERY	(1ull << 3)
+#define UBLK_F_SHMEM_ZC		(1ull << 19)
+
+struct command {
+	uint32_t device;
+	uint16_t queue;
+	uint16_t size;
+	uint64_t addr;
+	uint64_t data[2];
+};
+
+struct about {
+	uint16_t queues, depth, state, zero;
+	uint32_t buffer_bytes, device;
+	int32_t pid;
+	uint32_t zero_2;
+	uint64_t flags, own_flags, reserved[3];
+};
+
+struct memory {
+	uint64_t addr, size;
+	uint32_t flags, reserved;
+};
+
+#define CMD_ADD_DEV	_IOWR('u', 0x04, struct command)
+#define CMD_DEL_DEV	_IOWR('u', 0x05, struct command)
+#define CMD_GET_FEATURES _IOR('u', 0x13, struct command)
+#define CMD_REG_BUF	_IOWR('u', 0x18, struct command)
+
+static int control(uint32_t what, uint32_t device, const void *with, uint16_t size)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_SQE128 };
+	const struct command command = {
+		.device = device, .queue = UINT16_MAX, .size = size,
+		.addr = (uintptr_t)with,
+	};
+	int ret, fd = open(CONTROL, O_RDWR | O_CLOEXEC);
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+	struct io_uring ring;
+
+	if (fd < 0)
+		return -errno;
+	assert_int_equal(io_uring_queue_init_params(4, &ring, &params), 0);
+	sqe = io_uring_get_sqe(&ring);
+	if (!sqe)
+		fail();
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, what);
+	memcpy(sqe->cmd, &command, sizeof(command));
+	assert_int_equal(io_uring_submit(&ring), 1);
+	assert_int_equal(io_uring_wait_cqe(&ring, &cqe), 0);
+	ret = cqe->res;
+	io_uring_queue_exit(&ring);
+	close(fd);
+	return ret;
+}
+
+static void need_shared_memory(void)
+{
+	uint64_t features = 0;
+	int ret = control(CMD_GET_FEATURES, UINT32_MAX, &features,
+			  sizeof(features));
+
+	if (!ret && features & UBLK_F_SHMEM_ZC)
+		return;
+	print_message("# skipped: %s\n", ret == -ENOENT ?
+		      "this kernel has no ublk driver" :
+		      "this kernel's ublk has no UBLK_F_SHMEM_ZC (Linux 7.1)");
+	skip();
+}
+
+static int device_setup(void **state)
+{
+	const char *path = getenv("DAXPIN_TEST_DAX");
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!path || !f)
+		return -1;
+	snprintf(f->path, sizeof(f->path), "%s", path);
+	f->options = (struct daxpin_pool_options) {
+		.size = sizeof(f->options),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
+	};
+	*state = f;
+	return 0;
+}
+
+/* In the child: a ublk device that has an extent of the pool; its number. */
+static int serve(struct fixture *f)
+{
+	struct about about = {
+		.queues = 1, .depth = 8, .buffer_bytes = 1 << 20,
+		.device = UINT32_MAX, .pid = getpid(),
+		.flags = UBLK_F_SHMEM_ZC | UBLK_F_USER_RECOVERY,
+	};
+	struct memory memory = { .size = 4 * MIB };
+	int ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+
+	if (ret)
+		return ret;
+	memory.addr = (uintptr_t)daxpin_ptr(f->pool, live(f, memory.size), 0);
+	ret = control(CMD_ADD_DEV, UINT32_MAX, &about, sizeof(about));
+	if (ret)
+		return ret;
+	ret = control(CMD_REG_BUF, about.device, &memory, sizeof(memory));
+	return ret < 0 ? ret : (int)about.device;
+}
+
+/* What `daxpin doctor` prints of it. */
+static bool doctor_says(struct fixture *f, const char *words)
+{
+	char program[256], command[700], line[600];
+	ssize_t size = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	bool found = false;
+	FILE *output;
+
+	assert_true(size > 0);
+	program[size] = '\0';
+	*strstr(program, "/tests/lab/") = '\0';
+	snprintf(command, sizeof(command), "%s/tools/daxpin doctor %s",
+		 program, f->path);
+	output = popen(command, "r");
+	assert_non_null(output);
+	while (fgets(line, sizeof(line), output))
+		found |= strstr(line, words) != NULL;
+	pclose(output);
+	return found;
+}
+
+/* The lock is free and the pool opens, and still its memory is pinned. */
+static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+	long long before;
+	struct child child;
+
+	need_shared_memory();
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	create_pool(f);
+	close_pool(f);
+	f->options.flags = 0;
+	assert_true(doctor_says(f, "there is no ublk device"));
+	before = pinned_pages();
+	child = start_child(f, serve, NULL);
+	kill_child(&child);
+	if (child.told < 0)
+		fail_msg("ublk: %s", strerror(-child.told));
+	open_pool(f);
+	assert_true(info_of(f).unclean);
+	close_pool(f);
+	assert_true(pinned_pages() > before);
+	assert_true(doctor_says(f, "1 ublk device(s): what memory they have pinned is not seen"));
+	assert_int_equal(control(CMD_DEL_DEV, child.told, NULL, 0), 0);
+	assert_true(pins_are_back(before));
+	assert_true(doctor_says(f, "there is no ublk device"));
+}
+
+static int device_teardown(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			pins_of_a_killed_server_last_until_its_device_is_deleted,
+			device_setup, device_teardown),
+	};
+
+	if (!getenv("DAXPIN_TEST_DAX")) {
+		printf("DAXPIN_TEST_DAX is not set\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A beginning that was wiped or written over (W15): what open, create and check say of
+ * what is left, and that none of them sends to another, nor loses a byte unasked.
+ */
+#include "findings.h"
+#include "media.h"
+#include "os/os.h"
+#include "pool/remains.h"
+#include <sys/mman.h>
+
+#define PAYLOAD		"what was published"
+
+enum fill { ZEROES, NOISE, FILES };
+
+/* Verbs contexts on this machine. */
+static int contexts;
+
+int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg);
+int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg)
+{
+	(void)errmsg;
+	return contexts;
+}
+
+/* A pool of one segment in which one extent has bytes that count. */
+static int one_setup(void **state)
+{
+	struct daxpin_extent extent;
+	struct fixture *f;
+
+	contexts = 0;
+	if (fixture_setup_sized(state, 32 * MIB))
+		return -1;
+	f = *state;
+	extent = live(f, 64 * 1024);
+	strcpy(daxpin_ptr(f->pool, extent, 0), PAYLOAD);
+	close_pool(f);
+	return 0;
+}
+
+static uint64_t noise;
+
+static uint8_t next_noise(void)
+{
+	noise = noise * 6364136223846793005ull + 1442695040888963407ull;
+	return noise >> 56;
+}
+
+/* With zeroes, what looks random, or text such as other programs write. */
+static void wipe(struct fixture *f, uint32_t segment, uint64_t offset,
+		 uint64_t size, enum fill fill)
+{
+	static const char text[] = "\x04\0\0\0\0\0\x04\0other \x02\x02\x02";
+	char *bytes = calloc(1, size);
+
+	assert_non_null(bytes);
+	noise = offset + size;
+	for (uint64_t i = 0; fill != ZEROES && i < size; i++)
+		bytes[i] = fill == NOISE ? next_noise() :
+					   text[i % sizeof(text)];
+	patch(f, segment, offset, bytes, size);
+	free(bytes);
+}
+
+/* Whoever follows the sentences loses nothing, and is not sent in a circle. */
+static void assert_refused(struct fixture *f, int error, const char *words)
+{
+	char sentence[512];
+
+	f->options.flags = 0;
+	assert_open_fails(f, error, words);
+	assert_says(f, "backup");
+	assert_null(strstr(f->errmsg, "create"));
+	assert_create_fails(f, -EEXIST, words);
+	assert_says(f, "backup");
+	assert_says(f, "to destroy it create with the overwrite flag");
+	assert_null(strstr(f->errmsg, "open"));
+	snprintf(sentence, sizeof(sentence), "%s", words);
+	f->options.flags = DAXPIN_POOL_CREATE;
+	assert_open_fails(f, error, sentence);
+	f->options.flags = 0;
+}
+
+static void assert_check_finds(struct fixture *f, const char *words)
+{
+	struct findings found;
+
+	check_pool(f, &found);
+	assert_int_equal(found.summary.damages, 1);
+	assert_non_null(strstr(found.what[0], words));
+	assert_non_null(strstr(found.what[0], "backup"));
+}
+
+/* Given up by a person, there is a new pool. */
+static void assert_overwrites(struct fixture *f)
+{
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	create_pool(f);
+	close_pool(f);
+	f->options.flags = 0;
+	open_pool(f);
+}
+
+static void assert_payload(struct fixture *f)
+{
+	char bytes[sizeof(PAYLOAD)];
+
+	look(f, 0, 2 * MIB, bytes, sizeof(bytes));
+	assert_string_equal(bytes, PAYLOAD);
+}
+
+/* ------------------------------------------------------------- one segment */
+
+/* The copy stands in for what a page had: nothing is lost. */
+static void what_the_copy_has_is_restored(void **state)
+{
+	static const struct { uint64_t offset, size; } place[] = {
+		{ 0, 512 }, { 0, 4096 }, { 1024, 1024 }, { 1024, 3072 },
+		{ DP_COPY_OFFSET, 4096 }, { DP_COPY_OFFSET, 65536 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(place) / sizeof(place[0]); i++)
+		for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+			wipe(f, 0, place[i].offset, place[i].size, fill);
+			assert_create_fails(f, -EEXIST, "holds a pool already");
+			open_pool(f);
+			close_pool(f);
+			assert_payload(f);
+		}
+}
+
+/* The page, and words after it; the copy is whole. */
+static void a_table_that_is_lost_is_damage(void **state)
+{
+	static const uint64_t size[] = { 8192, 65536, MIB };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(size) / sizeof(size[0]); i++)
+		for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+			wipe(f, 0, 0, size[i], fill);
+			assert_open_fails(f, -EUCLEAN, "daxpin check");
+			assert_null(strstr(f->errmsg, "create"));
+			assert_create_fails(f, -EEXIST, "daxpin check");
+			assert_payload(f);
+		}
+	assert_overwrites(f);
+}
+
+/* Both superblock pages, and nothing else. */
+static void a_table_is_known_without_a_superblock(void **state)
+{
+	struct fixture *f = *state;
+
+	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+		wipe(f, 0, DP_SUPER_OFFSET, 4096, fill);
+		wipe(f, 0, DP_COPY_OFFSET, 4096, fill);
+		assert_refused(f, -EUCLEAN, "at offset 0x1000 of segment 0 what only the descriptor table");
+		assert_check_finds(f, "descriptor table");
+	}
+	assert_payload(f);
+	assert_overwrites(f);
+}
+
+/* So much that neither superblock nor table is left. */
+static void lanes_are_known_without_a_superblock(void **state)
+{
+	struct fixture *f = *state;
+
+	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+		wipe(f, 0, 0, MIB + 65536, fill);
+		assert_refused(f, -EUCLEAN, "what only the redo lanes");
+		assert_check_finds(f, "redo lanes");
+	}
+	assert_payload(f);
+	assert_overwrites(f);
+}
+
+/* All metadata: whether it was a pool nobody can tell, and it is not blank. */
+static void bytes_that_are_left_are_not_written_over(void **state)
+{
+	struct fixture *f = *state;
+
+	wipe(f, 0, 0, 2 * MIB, ZEROES);
+	assert_refused(f, -EMEDIUMTYPE,
+		       "something else, at offset 0x200000 of segment 0; whether a pool was wiped there cannot be told");
+	wipe(f, 0, 0, 2 * MIB, NOISE);
+	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
+	wipe(f, 0, 0, 2 * MIB, FILES);
+	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
+	assert_payload(f);
+	assert_overwrites(f);
+}
+
+/* One byte, the last of all. */
+static void the_last_byte_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+
+	wipe(f, 0, 0, 32 * MIB, ZEROES);
+	wipe(f, 0, 32 * MIB - 1, 1, NOISE);
+	assert_refused(f, -EMEDIUMTYPE, "at offset 0x1ffffff of segment 0");
+	wipe(f, 0, 32 * MIB - 1, 1, ZEROES);
+	assert_open_fails(f, -EMEDIUMTYPE, "create one");
+	create_pool(f);
+}
+
+/* Its owner may have had any verbs context: W9. */
+static void what_is_left_waits_for_rdma_before_it_is_destroyed(void **state)
+{
+	struct fixture *f = *state;
+
+	wipe(f, 0, 0, 2 * MIB, ZEROES);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	contexts = 3;
+	assert_create_fails(f, -EBUSY, "any of the 3 on this machine");
+	wipe(f, 0, 0, 2 * MIB, NOISE);
+	assert_create_fails(f, -EBUSY, "any of the 3 on this machine");
+	assert_payload(f);
+	f->options.flags |= DAXPIN_POOL_DESPITE_RDMA;
+	create_pool(f);
+}
+
+/* Numbers of 64 bits that could be words each, in any table of another program. */
+static void fill_words(struct fixture *f, uint64_t first, uint64_t step)
+{
+	uint64_t *word = calloc(1, MIB);
+
+	for (uint64_t i = 0; i < MIB / sizeof(*word); i++)
+		word[i] = first + i * step;
+	patch(f, 0, 0, word, MIB);
+	free(word);
+}
+
+static void what_only_resembles_a_table_is_called_none(void **state)
+{
+	static const struct { uint64_t first, step; } words[] = {
+		{ 0x20000, 0 }, { 0x40000, 0 }, { 0x60000, 0 }, { 0x40000, 1 },
+		{ 0x0404040404040404, 0 }, { 0x40000, 0x20000 },
+	};
+	struct fixture *f = *state;
+
+	wipe(f, 0, 0, 2 * MIB, ZEROES);
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		fill_words(f, words[i].first, words[i].step);
+		assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x");
+	}
+}
+
+/* ----------------------------------------------------------- many segments */
+
+/* Three segments; the last one has what counts. */
+static int three_setup(void **state)
+{
+	contexts = 0;
+	return closed_setup(state);
+}
+
+static void every_segment_is_looked_at(void **state)
+{
+	struct fixture *f = *state;
+
+	patch(f, 2, 20 * MIB + 7, PAYLOAD, sizeof(PAYLOAD));
+	for (uint32_t i = 0; i < 3; i++)
+		wipe(f, i, 0, 2 * MIB, ZEROES);
+	assert_refused(f, -EMEDIUMTYPE, "at offset 0x1400007 of segment 2");
+	f->options.pool_size = 32 * MIB;	/* which that one is not of */
+	assert_refused(f, -EMEDIUMTYPE, "at offset 0x1400007 of segment 2");
+	wipe(f, 2, 20 * MIB, MIB, ZEROES);
+	f->options.pool_size = 96 * MIB;
+	create_pool(f);
+}
+
+/* Random bytes are no superblock either. */
+static void a_later_superblock_says_that_there_was_a_pool(void **state)
+{
+	struct fixture *f = *state;
+
+	wipe(f, 0, 0, 2 * MIB, NOISE);
+	assert_refused(f, -EUCLEAN, "segment 1 has one");
+	wipe(f, 1, DP_SUPER_OFFSET, 4096, ZEROES);
+	assert_refused(f, -EUCLEAN, "segment 1 has one");	/* the copy */
+	wipe(f, 1, DP_COPY_OFFSET, 4096, ZEROES);
+	assert_refused(f, -EUCLEAN, "segment 2 has one");
+	wipe(f, 2, 0, 2 * MIB, FILES);
+	assert_refused(f, -EUCLEAN, "0x1000 of segment 1 what only the descriptor");
+}
+
+/* What is not looked at is not blank. */
+static void what_cannot_be_opened_is_no_blank_segment(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	wipe(f, 0, 0, 2 * MIB, ZEROES);
+	segment_path(f, 1, path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_open_fails(f, -EMEDIUMTYPE, "segment.0001 is a FIFO");
+	assert_create_fails(f, -EMEDIUMTYPE, "segment.0001 is a FIFO");
+}
+
+/* ------------------------------------------------------------------ device */
+
+/* A file that stands for a device, with room for more than the largest segment. */
+#define DEVICE_SIZE	(DP_SEGMENT_SIZE_MAX + 96 * MIB)
+
+static struct dp_remains look_at_device(int fd)
+{
+	static const struct dp_bad none;
+	struct dp_source source = {
+		.kind = DP_SOURCE_DEVDAX, .dir = -1, .path = (char *)"/dev/dax9.9",
+		.device_size = DEVICE_SIZE,
+	};
+	const struct dp_remains_place place = { &source, &none, fd, NULL };
+	struct dp_remains remains;
+	char sentence[400] = "";
+
+	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	if (!remains.kind)
+		return remains;
+	dp_remains_fail(&source, &remains, -EUCLEAN, "",
+			&(struct dp_errmsg) { sentence, sizeof(sentence) });
+	assert_non_null(strstr(sentence, "/dev/dax9.9"));
+	assert_non_null(strstr(sentence, "first 2 MiB"));
+	return remains;
+}
+
+static void put(int fd, uint64_t offset, const void *bytes, size_t size)
+{
+	assert_int_equal(pwrite(fd, bytes, size, offset), size);
+}
+
+static void take_away(int fd, uint64_t offset, uint64_t size)
+{
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+				   FALLOC_FL_KEEP_SIZE, offset, size), 0);
+}
+
+static void assert_found(int fd, enum dp_remains_kind kind, uint64_t offset)
+{
+	struct dp_remains remains = look_at_device(fd);
+
+	assert_int_equal(remains.kind, kind);
+	if (kind)
+		assert_int_equal(remains.offset, offset);
+}
+
+/* Each of these says more than the one before, and is named instead. */
+static void a_device_is_looked_at_by_its_own_offsets(void **state)
+{
+	const uint64_t far = DP_SEGMENT_SIZE_MAX + 64 * MIB;
+	struct fixture *f = *state;
+	char *chunk = malloc(2 * MIB);
+	int fd = memfd_create("device", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, DEVICE_SIZE), 0);
+	assert_found(fd, DP_REMAINS_NONE, 0);
+	put(fd, far + 2 * MIB + 100, PAYLOAD, sizeof(PAYLOAD));
+	assert_found(fd, DP_REMAINS_BYTES, far + 2 * MIB + 100);
+	put(fd, DP_SEGMENT_SIZE_MAX - 1, "x", 1);
+	assert_found(fd, DP_REMAINS_BYTES, DP_SEGMENT_SIZE_MAX - 1);
+	look(f, 0, 0, chunk, 2 * MIB);
+	put(fd, DP_LANES_OFFSET, chunk + DP_LANES_OFFSET,
+	    DP_LANES_END - DP_LANES_OFFSET);
+	assert_found(fd, DP_REMAINS_LANES, DP_LANES_OFFSET);
+	put(fd, 0x3000, chunk + 0x3000, 4096);
+	assert_found(fd, DP_REMAINS_TABLE, 0x3000);
+	look(f, 1, 0, chunk, 2 * MIB);
+	put(fd, far + DP_COPY_OFFSET, chunk + DP_COPY_OFFSET, 4096);
+	assert_found(fd, DP_REMAINS_SUPER, far);
+	put(fd, 32 * MIB, chunk, 4096);
+	assert_found(fd, DP_REMAINS_SUPER, 32 * MIB);
+	take_away(fd, 0, DEVICE_SIZE);
+	put(fd, 34 * MIB, chunk, 2 * MIB);	/* a copy in an extent */
+	assert_found(fd, DP_REMAINS_BYTES, 34 * MIB);
+	close(fd);
+	free(chunk);
+}
+
+/* Of a block that is bad nothing is known, which no blank device is kept by. */
+static void bad_blocks_of_a_device_say_nothing(void **state)
+{
+	struct dp_bad_run run[] = { { 0x5000, 0x6000 },
+				    { 40 * MIB, 40 * MIB + 4096 } };
+	struct dp_bad bad = { run + 1, 1, false };
+	struct dp_source source = {
+		.kind = DP_SOURCE_DEVDAX, .dir = -1, .path = (char *)"/dev/dax9.9",
+		.device_size = DEVICE_SIZE,
+	};
+	struct dp_remains_place place = { .source = &source, .bad = &bad };
+	struct dp_remains remains;
+
+	(void)state;
+	place.first = memfd_create("device", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(place.first, DEVICE_SIZE), 0);
+	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	assert_int_equal(remains.kind, DP_REMAINS_NONE);
+	put(place.first, 40 * MIB + 4096, "x", 1);
+	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	assert_int_equal(remains.offset, 40 * MIB + 4096);
+	bad = (struct dp_bad) { run, 2, false };	/* where metadata goes */
+	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	assert_int_equal(remains.offset, 0x5000);
+	close(place.first);
+}
+
+#define TEST(name, setup) \
+	cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_the_copy_has_is_restored, one_setup),
+		TEST(a_table_that_is_lost_is_damage, one_setup),
+		TEST(a_table_is_known_without_a_superblock, one_setup),
+		TEST(lanes_are_known_without_a_superblock, one_setup),
+		TEST(bytes_that_are_left_are_not_written_over, one_setup),
+		TEST(the_last_byte_is_looked_at, one_setup),
+		TEST(what_is_left_waits_for_rdma_before_it_is_destroyed, one_setup),
+		TEST(what_only_resembles_a_table_is_called_none, one_setup),
+		TEST(every_segment_is_looked_at, three_setup),
+		TEST(a_later_superblock_says_that_there_was_a_pool, three_setup),
+		TEST(what_cannot_be_opened_is_no_blank_segment, three_setup),
+		TEST(a_device_is_looked_at_by_its_own_offsets, three_setup),
+		TEST(bad_blocks_of_a_device_say_nothing, three_setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
