@@ -36,9 +36,12 @@ static void options_log_wait(struct dp_options_progress *progress,
 	if (progress->logged == wait->owner)
 		return;
 	progress->logged = wait->owner;
-	dp_log_say(progress->log, progress->path,
-		   "%s (process %d; 0: unknown)",
-		   options_waits_for(wait->owner), wait->pid);
+	if (wait->pid)
+		dp_log_say(progress->log, progress->path, "%s (process %d)",
+			   options_waits_for(wait->owner), wait->pid);
+	else
+		dp_log_say(progress->log, progress->path, "%s",
+			   options_waits_for(wait->owner));
 }
 
 static int options_pass_progress(const struct dp_wait *from, void *arg)

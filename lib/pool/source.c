@@ -167,6 +167,10 @@ static int source_not_there(const struct dp_source *source,
 		return dp_fail(errmsg, -ENODEV,
 			       "%s is in system-ram mode: daxctl reconfigure-device --mode=devdax %s",
 			       name, name);
+	if (source->flags & DP_SOURCE_MAKE_DIR)
+		return dp_fail(errmsg, -ENOENT,
+			       "%s cannot be made: a directory on the way is not there, or it is a symbolic link to nothing",
+			       source->path);
 	return dp_fail(errmsg, -ENOENT,
 		       "%s is not there: create a pool, or check the path",
 		       source->path);

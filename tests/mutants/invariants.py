@@ -938,6 +938,32 @@ void dp_persist_wipe''',
      '''		any = dp_either(any, segments->readonly ?''',
      '''		any = dp_either(any, fd >= 0 ?''',
      'a_mark_that_was_lost_is_back_after_an_open_for_writing'),
+    ('refused-without-a-word', DEFRAG, 'lib/pool/defrag.c',
+     'why a mark was refused is forgotten',
+     '''	if (ret)
+		*error = ret;''',
+     '''	if (ret > 0)
+		*error = ret;''',
+     'a_mark_that_is_refused_is_reported'),
+    ('counts-may-wrap', SHUTDOWNS, 'lib/media/shutdowns.c',
+     'counts whose sum does not fit are added up all the same',
+     '''	if (count > UINT64_MAX - all->count)
+		return -EOVERFLOW;
+''',
+     '',
+     'a_count_that_wraps_is_not_known'),
+    ('lost-without-a-word', SHUTDOWNS, 'lib/api/pool.c',
+     'an open after a dirty shutdown logs nothing of it',
+     '''	if (pool->media.flushed.dirty == DP_YES)
+		dp_log_say(''',
+     '''	if (pool->media.flushed.dirty == DP_UNKNOWN)
+		dp_log_say(''',
+     'power_that_failed_while_it_was_open_is_reported'),
+    ('unopened-is-blank', REMAINS, 'lib/pool/remains.c',
+     'a file that cannot be opened has nothing in it',
+     '''			return ret == -ENOENT ? 0 : ret;''',
+     '''			return ret < 0 ? 0 : ret;''',
+     'what_cannot_be_opened_is_no_blank_segment'),
     ('mark-is-not-read-back', DEFRAG, 'lib/pool/defrag.c',
      'the call succeeded, so the mark is there',
      '''	if (ret)

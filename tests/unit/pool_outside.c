@@ -418,6 +418,23 @@ static void another_creates(struct fixture *f)
 	assert_int_equal(run_child(create_and_keep, f), 0);
 }
 
+/* Create does not send to create. */
+static void what_cannot_be_made_is_named(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	file_name(f, "link", path);
+	assert_int_equal(symlink("nowhere", path), 0);
+	strcat(f->path, "/link");
+	assert_create_fails(f, -ENOENT, "symbolic link to nothing");
+	f->path[strlen(f->path) - 5] = '\0';
+	strcat(f->path, "/none/pool");
+	assert_create_fails(f, -ENOENT, "a directory on the way is not there");
+	f->path[strlen(f->path) - 10] = '\0';
+	assert_int_equal(unlink(path), 0);
+}
+
 /* The file was made by us, and is another's pool by the time it is locked. */
 static void a_pool_that_another_made_meanwhile_stays(void **state)
 {
@@ -953,6 +970,7 @@ int main(void)
 		TEST(a_later_segment_belongs_to_one_owner, fixture_setup),
 		TEST(a_later_segment_is_open_once_in_a_process, fixture_setup),
 		TEST(opens_in_vain_keep_no_descriptor, fixture_setup),
+		TEST(what_cannot_be_made_is_named, empty_setup),
 		TEST(a_pool_that_another_made_meanwhile_stays, empty_setup),
 		TEST(of_creators_at_once_one_wins, empty_setup),
 		TEST(a_create_that_fails_anywhere_leaves_nothing, empty_setup),
