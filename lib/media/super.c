@@ -82,7 +82,7 @@ int dp_super_check_version(const struct dp_super *super,
 		return 0;
 	if (super->version <= DP_VERSION_DEVELOPMENT)
 		return dp_fail(errmsg, -EPROTONOSUPPORT,
-			       "the pool was made by a development version of daxpin, in format version %u, which this library does not read: copy the data out with the daxpin that made it, remove the files of the pool (or zero the first 2 MiB of the device), and create it again",
+			       "the pool was made by a development version of daxpin, in format version %u, which this library does not read: copy the data out with the daxpin that made it, remove the files of the pool (or zero the first 2 MiB of the device), and create it again, on a device with the overwrite flag",
 			       super->version);
 	return dp_fail(errmsg, -EPROTONOSUPPORT,
 		       "the pool has format version %u, this library knows %u: use a newer daxpin",

@@ -338,7 +338,7 @@ int dp_table_load_pages(const struct dp_table *table, bool tolerant,
 			continue;
 		if (!tolerant)
 			return dp_fail(errmsg, -EUCLEAN,
-				       "segment %u, page bitmap, offset 0x%llx: the word does not check out; the pool was left untouched",
+				       "segment %u, page bitmap, offset 0x%llx: the word does not check out" DP_UNTOUCHED,
 				       table->segment,
 				       DP_PAGES_OFFSET + i * 8ull);
 		ret = table_derive_pages(table, i);

@@ -14,7 +14,6 @@
 #include "pool/map.h"
 #include "pool/remains.h"
 
-#define WORDS		(DP_BLOCK_SIZE / sizeof(uint64_t))
 #define EQUAL_MAX	16u	/* neighbours with the same check: one in 65536 */
 #define LANES_ENOUGH	8u
 
@@ -56,7 +55,7 @@ static bool remains_is_table_page(const char *page)
 	uint32_t inside = 0, equal = 0;
 	struct dp_word taken;
 
-	for (uint64_t i = 0; i < WORDS; i++) {
+	for (uint64_t i = 0; i < DP_PAGE_WORDS; i++) {
 		memcpy(&word, page + dp_word_offset(i), sizeof(word));
 		if (!dp_word_take_apart(word, &taken) ||
 		    (inside && taken.kind != DP_KIND_FREE))
@@ -129,6 +128,15 @@ static void remains_note_bytes(struct look *look, uint64_t offset, uint64_t size
 	remains_note(look, DP_REMAINS_BYTES, offset + at);
 }
 
+/* Only pages that were in use are there. */
+static void remains_note_table(struct look *look, uint64_t offset,
+			       uint64_t begin, uint64_t end)
+{
+	for (uint64_t at = begin; at + DP_BLOCK_SIZE <= end; at += DP_BLOCK_SIZE)
+		if (remains_is_table_page(look->buffer + at))
+			remains_note(look, DP_REMAINS_TABLE, offset + at);
+}
+
 /* Where no superblock is whole. What a cut-short create announces is its own. */
 static int remains_in_first_chunk(struct look *look)
 {
@@ -146,25 +154,29 @@ static int remains_in_first_chunk(struct look *look)
 		lanes += remains_is_lane(look->buffer + at);
 	if (lanes >= LANES_ENOUGH)
 		remains_note(look, DP_REMAINS_LANES, DP_LANES_OFFSET);
-	for (uint64_t at = DP_BLOCK_SIZE; at < DP_COPY_OFFSET;
-	     at += DP_BLOCK_SIZE)
-		if (remains_is_table_page(look->buffer + at))
-			remains_note(look, DP_REMAINS_TABLE, at);
+	remains_note_table(look, 0, DP_TABLE_OFFSET, DP_COPY_OFFSET);
 	remains_note_bytes(look, 0, DP_CHUNK_SIZE);
 	if (unreadable != UINT64_MAX)
 		remains_note(look, DP_REMAINS_BYTES, unreadable);
 	return 0;
 }
 
+/* A large segment's table is behind the first chunk. */
 static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
 {
-	uint64_t unreadable, size;
+	uint64_t unreadable = 0, size;
 	int ret = 0;
 
 	/* One byte says as much as more of them. */
-	for (; !ret && !look->found->kind && begin < end; begin += size) {
-		size = dp_min(end - begin, DP_CHUNK_SIZE);
+	for (; !ret && begin < end; begin += size) {
+		size = dp_min(end - begin,
+			      DP_CHUNK_SIZE - begin % DP_CHUNK_SIZE);
+		if (begin >= DP_META_SIZE_MAX && look->found->kind)
+			return 0;
 		ret = remains_read(look, begin, size, &unreadable);
+		if (!ret && begin < DP_META_SIZE_MAX)
+			remains_note_table(look, begin, -begin % DP_BLOCK_SIZE,
+					   size);
 		if (!ret)
 			remains_note_bytes(look, begin, size);
 	}
@@ -367,7 +379,7 @@ static int remains_fail_super(const struct dp_source *source,
 {
 	if (source->kind == DP_SOURCE_DEVDAX)
 		return dp_fail(errmsg, error,
-			       "%s has no superblock of a pool at its beginning, but one of a later segment at offset 0x%llx: the beginning was wiped or written over, so bring its first 2 MiB back from a backup of the device; nothing was changed%s",
+			       "%s has no superblock of a pool at its beginning, but one of a later segment at offset 0x%llx: the beginning was wiped or written over, so bring that back from a backup of the device; nothing was changed%s",
 			       source->path,
 			       (unsigned long long)remains->offset, also);
 	return dp_fail(errmsg, error,
@@ -392,12 +404,12 @@ int dp_remains_fail(const struct dp_source *source,
 		return remains_fail_super(source, remains, error, also, errmsg);
 	if (remains->kind == DP_REMAINS_BYTES)
 		return dp_fail(errmsg, error,
-			       "there is no daxpin pool in %s, but something else, at offset 0x%llx of %s; whether a pool was wiped there cannot be told: give another path, or bring its first 2 MiB back from a backup; nothing was changed%s",
+			       "there is no daxpin pool in %s, but something else, at offset 0x%llx of %s; whether a pool was wiped there cannot be told: give another path, or bring its beginning back from a backup; nothing was changed%s",
 			       source->path, offset, where, also);
 	return dp_fail(errmsg, error,
 		       "%s has no superblock of a pool, but at offset 0x%llx of %s what only the %s of one looks like: the rest was wiped or written over, so bring %s back from a backup; nothing was changed%s",
 		       source->path, offset, where,
 		       remains->kind == DP_REMAINS_TABLE ? "descriptor table" :
 							   "redo lanes",
-		       device ? "the first 2 MiB" : "the pool's files", also);
+		       device ? "the beginning" : "the pool's files", also);
 }

@@ -391,7 +391,7 @@ static void device_whose_beginning_was_wiped_is_not_blank(void **state)
 	extent = live(f, 64 * 1024);
 	strcpy(daxpin_ptr(f->pool, extent, 0), "published");
 	close_pool(f);
-	blank_from(0, 4096);
+	blank_from(0, DP_SUPER_SIZE);
 	open_pool(f);			/* from the copy */
 	close_pool(f);
 	device_read(2 * MIB, bytes, sizeof(bytes));

@@ -116,8 +116,9 @@ static void assert_payload(struct fixture *f)
 static void what_the_copy_has_is_restored(void **state)
 {
 	static const struct { uint64_t offset, size; } place[] = {
-		{ 0, 512 }, { 0, 4096 }, { 1024, 1024 }, { 1024, 3072 },
-		{ DP_COPY_OFFSET, 4096 }, { DP_COPY_OFFSET, 65536 },
+		{ 0, 512 }, { 0, 4096 }, { 1024, 1024 }, { 4096, 4096 },
+		{ 0, DP_SUPER_SIZE }, { DP_COPY_OFFSET, DP_SUPER_SIZE },
+		{ DP_COPY_OFFSET, 65536 },
 	};
 	struct fixture *f = *state;
 
@@ -131,10 +132,13 @@ static void what_the_copy_has_is_restored(void **state)
 		}
 }
 
-/* The page, and words after it; the copy is whole. */
-static void a_table_that_is_lost_is_damage(void **state)
+/* The superblock, and more and more of what follows; the copy is whole. */
+static void metadata_without_which_nothing_opens_are_damage(void **state)
 {
-	static const uint64_t size[] = { 8192, 65536, MIB };
+	static const uint64_t size[] = {
+		DP_PAGES_OFFSET + 4096, DP_ROOTS_OFFSET + 4096, DP_LANES_END,
+		MIB, DP_COPY_OFFSET,
+	};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(size) / sizeof(size[0]); i++)
@@ -148,28 +152,29 @@ static void a_table_that_is_lost_is_damage(void **state)
 	assert_overwrites(f);
 }
 
-/* Both superblock pages, and nothing else. */
+/* Of the table one page is in use. */
 static void a_table_is_known_without_a_superblock(void **state)
 {
 	struct fixture *f = *state;
 
 	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
-		wipe(f, 0, DP_SUPER_OFFSET, 4096, fill);
-		wipe(f, 0, DP_COPY_OFFSET, 4096, fill);
-		assert_refused(f, -EUCLEAN, "at offset 0x1000 of segment 0 what only the descriptor table");
+		wipe(f, 0, 0, DP_TABLE_OFFSET, fill);
+		wipe(f, 0, DP_COPY_OFFSET, DP_SUPER_SIZE, fill);
+		assert_refused(f, -EUCLEAN, "at offset 0xf1000 of segment 0 what only the descriptor table");
 		assert_check_finds(f, "descriptor table");
 	}
 	assert_payload(f);
 	assert_overwrites(f);
 }
 
-/* So much that neither superblock nor table is left. */
+/* Neither a superblock nor a page of the table is left. */
 static void lanes_are_known_without_a_superblock(void **state)
 {
 	struct fixture *f = *state;
 
 	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
-		wipe(f, 0, 0, MIB + 65536, fill);
+		wipe(f, 0, 0, DP_LANES_OFFSET, fill);
+		wipe(f, 0, DP_LANES_END, 2 * MIB - DP_LANES_END, fill);
 		assert_refused(f, -EUCLEAN, "what only the redo lanes");
 		assert_check_finds(f, "redo lanes");
 	}
@@ -229,15 +234,16 @@ static void fill_words(struct fixture *f, uint64_t first, uint64_t step)
 
 	for (uint64_t i = 0; i < MIB / sizeof(*word); i++)
 		word[i] = first + i * step;
-	patch(f, 0, 0, word, MIB);
+	patch(f, 0, MIB, word, MIB);
 	free(word);
 }
 
 static void what_only_resembles_a_table_is_called_none(void **state)
 {
 	static const struct { uint64_t first, step; } words[] = {
-		{ 0x20000, 0 }, { 0x40000, 0 }, { 0x60000, 0 }, { 0x40000, 1 },
-		{ 0x0404040404040404, 0 }, { 0x40000, 0x20000 },
+		{ 0x40000, 0 }, { 0x80000, 0 }, { 0xc0000, 0 }, { 0x80000, 1 },
+		{ 0x0404040404040404, 0 }, { 0x80000, 0x40000 },
+		{ UINT64_MAX, 0 },
 	};
 	struct fixture *f = *state;
 
@@ -250,11 +256,15 @@ static void what_only_resembles_a_table_is_called_none(void **state)
 
 /* ----------------------------------------------------------- many segments */
 
-/* Three segments; the last one has what counts. */
+/* Three segments, and an extent of zeroes. */
 static int three_setup(void **state)
 {
 	contexts = 0;
-	return closed_setup(state);
+	if (fixture_setup_sized(state, 96 * MIB))
+		return -1;
+	live(*state, 64 * 1024);
+	close_pool(*state);
+	return 0;
 }
 
 static void every_segment_is_looked_at(void **state)
@@ -279,12 +289,12 @@ static void a_later_superblock_says_that_there_was_a_pool(void **state)
 
 	wipe(f, 0, 0, 2 * MIB, NOISE);
 	assert_refused(f, -EUCLEAN, "segment 1 has one");
-	wipe(f, 1, DP_SUPER_OFFSET, 4096, ZEROES);
+	wipe(f, 1, DP_SUPER_OFFSET, DP_SUPER_SIZE, ZEROES);
 	assert_refused(f, -EUCLEAN, "segment 1 has one");	/* the copy */
-	wipe(f, 1, DP_COPY_OFFSET, 4096, ZEROES);
+	wipe(f, 1, DP_COPY_OFFSET, DP_SUPER_SIZE, ZEROES);
 	assert_refused(f, -EUCLEAN, "segment 2 has one");
 	wipe(f, 2, 0, 2 * MIB, FILES);
-	assert_refused(f, -EUCLEAN, "0x1000 of segment 1 what only the descriptor");
+	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
 }
 
 /* What is not looked at is not blank. */
@@ -323,7 +333,7 @@ static struct dp_remains look_at_device(int fd)
 	dp_remains_fail(&source, &remains, -EUCLEAN, "",
 			&(struct dp_errmsg) { sentence, sizeof(sentence) });
 	assert_non_null(strstr(sentence, "/dev/dax9.9"));
-	assert_non_null(strstr(sentence, "first 2 MiB"));
+	assert_non_null(strstr(sentence, "backup"));
 	return remains;
 }
 
@@ -365,12 +375,15 @@ static void a_device_is_looked_at_by_its_own_offsets(void **state)
 	put(fd, DP_LANES_OFFSET, chunk + DP_LANES_OFFSET,
 	    DP_LANES_END - DP_LANES_OFFSET);
 	assert_found(fd, DP_REMAINS_LANES, DP_LANES_OFFSET);
-	put(fd, 0x3000, chunk + 0x3000, 4096);
-	assert_found(fd, DP_REMAINS_TABLE, 0x3000);
+	/* As in a segment of 1 GiB, whose table is a chunk of its own. */
+	put(fd, 3 * MIB, chunk + 0xf1000, 4096);
+	assert_found(fd, DP_REMAINS_TABLE, 3 * MIB);
+	put(fd, 0xf1000, chunk + 0xf1000, 4096);
+	assert_found(fd, DP_REMAINS_TABLE, 0xf1000);
 	look(f, 1, 0, chunk, 2 * MIB);
-	put(fd, far + DP_COPY_OFFSET, chunk + DP_COPY_OFFSET, 4096);
+	put(fd, far + DP_COPY_OFFSET, chunk + DP_COPY_OFFSET, DP_SUPER_SIZE);
 	assert_found(fd, DP_REMAINS_SUPER, far);
-	put(fd, 32 * MIB, chunk, 4096);
+	put(fd, 32 * MIB, chunk, DP_SUPER_SIZE);
 	assert_found(fd, DP_REMAINS_SUPER, 32 * MIB);
 	take_away(fd, 0, DEVICE_SIZE);
 	put(fd, 34 * MIB, chunk, 2 * MIB);	/* a copy in an extent */
@@ -413,7 +426,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_the_copy_has_is_restored, one_setup),
-		TEST(a_table_that_is_lost_is_damage, one_setup),
+		TEST(metadata_without_which_nothing_opens_are_damage, one_setup),
 		TEST(a_table_is_known_without_a_superblock, one_setup),
 		TEST(lanes_are_known_without_a_superblock, one_setup),
 		TEST(bytes_that_are_left_are_not_written_over, one_setup),
