@@ -137,7 +137,7 @@ static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 	return request ? &request->io : NULL;
 }
 
-/* and says that the request is over: it can be used again. */
+/* and report that the request has ended: it can be used again. */
 static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
 		  void *arg)
 {
@@ -278,8 +278,8 @@ static int reserve_all(struct copy *copy)
 	return 0;
 }
 
-/* Memory is pinned here, and not while requests wait. Where it cannot be, as on a DAX
- * filesystem or for want of RLIMIT_MEMLOCK, requests are plain. */
+/* Memory is pinned here, and not while requests wait. If that is impossible, as on a
+ * DAX filesystem or because of RLIMIT_MEMLOCK, requests are plain. */
 static void prepare_all(struct copy *copy)
 {
 	for (uint32_t i = 0; i < copy->parts; i++)

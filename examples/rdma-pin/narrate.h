@@ -8,14 +8,14 @@
 
 void narrate_as_json(void);
 
-/* Begin a story: the name goes with every line after it. */
+/* Begin a story: every later line has this name. */
 void story(const char *name, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* A figure that was measured: joins the next line's JSON object. */
 void fact(const char *name, uint64_t value);
 
-/* A line that tells what happens. */
+/* A line that reports an event. */
 void say(const char *step, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -83,7 +83,7 @@ void peer_start(struct peer *peer, const char *name, const char *device)
 
 void peer_end(struct peer *peer)
 {
-	close(peer->fd);	/* it leaves when nobody talks to it */
+	close(peer->fd);	/* it exits if no message arrives */
 	if (listening < 0)
 		waitpid(peer->pid, NULL, 0);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The other processes: remote peers that write and read by RDMA, and an owner
- * who will be killed. Each is this program again, started with a role before
- * the teller has the pool open, so that nobody forks with a pool.
+ * The other processes: remote peers that write and read by RDMA, and an owner that
+ * will be killed. Each is this program again, started with a role before the main
+ * process opens the pool, so that no process forks with a pool.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -49,8 +49,8 @@ pid_t start_role(const char *const *arguments, int also, int *ret_fd);
 void peer_start(struct peer *peer, const char *name, const char *device);
 void peer_end(struct peer *peer);
 
-/* From now on peer_start() takes peers that peers_send() sends to this address
- * from another machine, of the same byte order. */
+/* From now on peer_start() uses the peers that peers_send() on another machine, of
+ * the same byte order, sends to this address. */
 void peers_expect(const char *address);
 /* Send a writer and a reader, and wait for their ends. Returns an exit status. */
 int peers_send(const char *host, const char *device);

@@ -5,7 +5,7 @@
 #include <daxpin.h>
 #include <stdbool.h>
 
-/* What all the stories are told with. */
+/* What all stories use. */
 struct stage {
 	const char *pool_path;
 	const char *device;	/* RDMA; NULL: there is none */
@@ -29,7 +29,7 @@ struct daxpin_pool *open_pool(const struct stage *stage, unsigned int wait_ms);
 /* Close it, and claim that nothing was left behind. */
 void close_pool(struct daxpin_pool *pool);
 
-/* Tell who holds an extent. Returns the number of holds. */
+/* Report the holds of an extent. Returns their number. */
 int tell_holders(struct daxpin_pool *pool, struct daxpin_extent extent);
 
 /* Reserved -> live -> retired, as a program does with data it is done with. */

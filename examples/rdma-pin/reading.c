@@ -73,7 +73,7 @@ static int attach(struct reading *reading, char *errmsg, size_t errmsg_size)
 				   &reading->uring);
 }
 
-/* With --unsafe: as any program does that knows only liburing. */
+/* With --unsafe: as a program with liburing only does it. */
 static int prepare(struct reading *reading, const struct well *well)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&reading->ring);

@@ -29,7 +29,7 @@
 #define WATCH_MS	500
 #define TRIES_UNSAFE	3	/* a race: 19 of 20 are lost (kernel.md K24) */
 
-/* What the owner says before it is killed. */
+/* What the owner reports before it is killed. */
 struct will {
 	int err;
 	uint64_t addr, bytes, begin_ns;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer writes into the pool by RDMA, behind the CPU's back. Its extent is
- * retired while it goes on writing; nobody gets the blocks before its key is
- * taken back, and nothing that it sends later can reach their new owner.
+ * A peer writes into the pool by RDMA, without the CPU. Its extent is retired while
+ * it continues to write; the blocks are not reused before its key is revoked, and
+ * nothing that it sends later can reach their new owner.
  *
- * With --unsafe the same accesses come at the same instants, but the memory
+ * With --unsafe the same accesses are made at the same times, but the memory
  * region is the program's own and daxpin does not know of it.
  */
 #include <daxpin-rdma.h>
@@ -39,7 +39,7 @@ struct tale {
 
 /* ------------------------------------------------------------ letting in */
 
-/* As any verbs program would: register, and remember to wait some day. */
+/* As a program with verbs only does it: register, and wait later. */
 static void grant_unsafe(struct tale *tale)
 {
 	void *base = daxpin_ptr(tale->pool, tale->extent, 0);
@@ -379,7 +379,7 @@ static void tell_unsafe(struct tale *tale)
 
 /* -------------------------------------------------------------- beginning */
 
-/* With the pool open. False, with stage->no_rdma, where it takes no RDMA. */
+/* With the pool open. False, with stage->no_rdma, if the pool does not support RDMA. */
 static bool attach(struct tale *tale)
 {
 	static char errmsg[256];

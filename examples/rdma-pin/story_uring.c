@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A read into an extent is in flight when the extent is retired. Its blocks
- * go to nobody before the read's completion, and to a new owner right after.
+ * A read into an extent is in flight when the extent is retired. Its blocks are not
+ * reused before the read's completion, and are reused right after it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -65,7 +65,7 @@ static void begin(struct tale *tale)
 	      "retire", "the extent is retired meanwhile");
 }
 
-/* Ends the read: what the pipe's is told to do, the disk's does by itself. */
+/* Ends the read: the pipe needs data for that, the disk does it by itself. */
 static void land(struct tale *tale)
 {
 	int result;

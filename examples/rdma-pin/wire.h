@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A reliable connection between two processes over one RDMA device. Nothing
- * here knows of daxpin: this is what any verbs program has.
+ * A reliable connection between two processes over one RDMA device. It does not use
+ * daxpin: any program with verbs has something like it.
  */
 #ifndef WIRE_H
 #define WIRE_H

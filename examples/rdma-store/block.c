@@ -40,7 +40,7 @@ int block_put(struct store *store, struct access *access, const char *peer,
 	access->size = request->size;
 	access->writing = 1;
 	memcpy(access->name, request->name, sizeof(access->name));
-	/* It may read, so as to flush: zeroed, so that it sees nobody's bytes. */
+	/* It may read, in order to flush: zeroed, so that it sees no old bytes. */
 	ret = let_in(access, peer,
 		     IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
 		     DAXPIN_GRANT_ZERO, answer);
@@ -76,7 +76,7 @@ static int publish(struct store *store, const struct access *access)
 	return daxpin_publish(store->pool, ops, ret ? 2 : 3, NULL, NULL);
 }
 
-/* The data are looked at when nobody can write them any more. */
+/* The data are checked when no peer can write them any more. */
 static bool is_whole(struct store *store, const struct access *access,
 		     uint64_t hash)
 {
@@ -122,7 +122,7 @@ int block_get(struct store *store, struct access *access, const char *peer,
 	if (ret)
 		return ret;
 	access->writing = 0;
-	/* Its hold keeps the block where it is, whoever retires it now. */
+	/* Its hold keeps the block, even if another client retires it now. */
 	ret = let_in(access, peer, IBV_ACCESS_REMOTE_READ, 0, answer);
 	if (ret)
 		return ret == -ESTALE || ret == -EALREADY ? -ENOENT : ret;

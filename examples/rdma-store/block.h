@@ -12,8 +12,8 @@ struct store {
 	struct daxpin_pool *pool;
 };
 
-/* What one peer has been let at; one at a time. A key works on every queue pair of
- * its protection domain, so each peer has one of its own. */
+/* The one grant of a peer. A key works on every queue pair of its protection domain,
+ * so each peer has a domain of its own. */
 struct access {
 	struct daxpin_rdma *rdma;	/* of the peer's domain */
 	struct daxpin_grant *grant;	/* NULL: nothing */
@@ -32,8 +32,8 @@ int block_get(struct store *store, struct access *access, const char *peer,
 	      const struct message *request, struct message *answer);
 int block_retire(struct store *store, const char *name);
 
-/* Take back what the peer was let at; what was not committed is gone. An error
- * is the device's: then the extent stays out of use. */
+/* Revoke the peer's grant; what was not committed is lost. An error is the device's:
+ * then the extent remains out of use. */
 int block_take_back(struct store *store, struct access *access);
 
 #endif

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * rdma-client: puts files into an rdma-target and gets them back. It needs no
- * pool: of daxpin it uses only the parser of grants.
+ * pool: it uses only daxpin's parser of grants.
  *
- * `rogue` is a client that does not let go: after the commit it writes once more
- * with the key that it was given. The target's device refuses, and the block is
- * as it was.
+ * `rogue` is a client that keeps its key: after the commit it writes once more
+ * with it. The target's device refuses, and the block is unchanged.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,10 +37,10 @@ struct client {
 	const char *name, *file;
 	enum daxpin_platform platform;	/* the target's, as far as told */
 	struct conn conn;
-	struct daxpin_grant_key key;	/* what it was let at */
+	struct daxpin_grant_key key;	/* its grant */
 };
 
-/* The data of a file, where the device can reach it. */
+/* The data of a file, in registered memory. */
 struct data {
 	void *bytes;
 	uint64_t size;
@@ -176,7 +175,7 @@ static int write_data(struct client *client, struct data *data)
 			     client->key.rkey);
 }
 
-/* The data are durable, before anybody at the target has looked at them. */
+/* The data are durable before the target has read them. */
 static int flush(struct client *client, struct data *data)
 {
 	char errmsg[256] = "";

@@ -253,7 +253,7 @@ static int result_of(const struct ibv_wc *wc)
 	}
 }
 
-/* Ask, arm, and ask again before sleeping: none is missed. 1: there was one. */
+/* Poll, arm, and poll again before sleeping: none is missed. 1: there was one. */
 static int poll_or_arm(struct ibv_cq *cq, struct ibv_wc *ret_wc)
 {
 	int count = ibv_poll_cq(cq, 1, ret_wc);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A connection by rdma_cm: messages both ways, and RDMA reads and writes by the
- * one who was given a key. Nothing here knows of daxpin.
+ * A connection by rdma_cm: messages in both directions, and RDMA reads and writes by
+ * the side that was given a key. It does not use daxpin.
  */
 #ifndef CONN_H
 #define CONN_H

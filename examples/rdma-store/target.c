@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * rdma-target: a remote block store in a pool. Clients write and read blocks by
- * RDMA, past this machine's CPU; what they may reach, and until when, is here.
+ * RDMA, without this machine's CPU; this program decides what they may access, and
+ * until when.
  *
- * A thread for each client, and a queue pair and a protection domain for each: a
- * client whose key was taken back while it writes loses its connection and no other,
- * and no client can use another's key. The handshake is in the client's thread, with
- * a deadline, so one that never answers keeps nobody waiting, nor does one that is
- * connected and silent.
+ * Each client has a thread, a queue pair and a protection domain: a client whose key
+ * is revoked while it writes loses its connection only, and no client can use
+ * another's key. The handshake is made in the client's thread, with a deadline, so a
+ * client that never answers delays no other, nor does one that is connected and
+ * silent.
  */
 #include <errno.h>
 #include <getopt.h>

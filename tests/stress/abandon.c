@@ -121,7 +121,7 @@ static void start_loss(struct loss *loss, unsigned int seed)
 
 /* ------------------------------------------------------------------- the abandon */
 
-/* 'm': as it was; 'x': a read has landed; else the byte of another. */
+/* 'm': unchanged; 'x': a read has arrived; otherwise another owner's byte. */
 static char colour_of(const struct loss *loss, uint32_t i)
 {
 	const volatile char *memory = daxpin_ptr(f->pool, loss->extent[i], 0);

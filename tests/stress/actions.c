@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a thread of the stress may do next. Each handle may go stale at any time,
- * so most calls may be refused; but not for any reason, and not when the shadow
- * says otherwise.
+ * What a thread of the stress may do next. Each handle may become stale at any time,
+ * so most calls may be refused; but only for the right reasons, and not against the
+ * shadow.
  *
- * Every block has four stamps: the first and last word have the life, written
- * by its owner and by whoever holds it for writing; the second has the life and
- * a number, and is the one for SETs; the third only its owner writes.
+ * Every block has four stamps: the first and last word have the generation, written
+ * by its owner and by threads that hold it for writing; the second has the generation
+ * and a number, for SETs; only the owner writes the third.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -113,7 +113,7 @@ static void check_stamp(struct named named, uint32_t block, uint32_t word)
 			    named.life, word, found);
 }
 
-/* Of extents with more blocks than most, some. */
+/* For extents with more blocks than most: only some. */
 void check_stamps(struct named named, uint32_t from)
 {
 	for (uint32_t i = 0; i < EXTENT_BLOCKS && i < named.blocks; i++) {
@@ -127,8 +127,8 @@ void check_stamps(struct named named, uint32_t from)
 }
 
 /*
- * By plain stores: whoever had the blocks before is ordered before this by the
- * library, or a sanitizer will tell.
+ * By plain stores: the library orders the previous owner of the blocks before this,
+ * or a sanitizer reports it.
  */
 void write_stamps(struct named named)
 {
@@ -198,7 +198,7 @@ static int take_label(struct daxpin_extent extent, struct held *held)
 	return ret;
 }
 
-/* By a handle from a slot, or, with life 0, from the library. */
+/* With a handle from a slot or, with life 0, from the library. */
 static bool take(struct thread *thread, struct named named,
 		 struct held *ret_held)
 {
@@ -263,7 +263,7 @@ bool drop_from_bag(struct thread *thread)
 	return true;
 }
 
-/* Somebody will drop it; this thread where the bag is full or not in use. */
+/* Another thread will drop it; this thread if the bag is full or not in use. */
 static void give_away(struct thread *thread, struct held held)
 {
 	bool given = false;
@@ -323,7 +323,7 @@ static void check_is_alone(struct named named, uint64_t word)
 			    named.life);
 }
 
-/* Nobody else holds it, takes a hold or makes a SET until the drop. */
+/* There is no other hold, new hold or SET until the drop. */
 static bool hold_exclusively(struct thread *thread)
 {
 	struct held held = { .access = 1 + chance(thread, 3) };
@@ -383,7 +383,7 @@ static bool hold_many(struct thread *thread)
 	return true;
 }
 
-/* By handles that the library gives: of a name, or of whatever is there. */
+/* With handles from the library: of a name, or of whatever exists. */
 static bool hold_found(struct thread *thread)
 {
 	struct named found = { .life = 0 };
@@ -406,8 +406,8 @@ static bool hold_found(struct thread *thread)
 }
 
 /*
- * Without a hold the blocks may be another's before the read is done; then it
- * must not say that it was. A sanitizer sees two who do not agree.
+ * Without a hold the blocks may have another owner before the read has ended; then it
+ * must fail. A sanitizer sees conflicting accesses.
  */
 #if defined(__SANITIZE_THREAD__)
 #define READS_UNHELD 0
@@ -464,7 +464,7 @@ int make_extent(struct thread *thread, struct named *ret_named)
 	return make(thread, 1 + chance(thread, EXTENT_BLOCKS), ret_named);
 }
 
-/* Into a slot whose life is over. No slot is ever empty: see fill_slots(). */
+/* Into a slot whose generation has ended. No slot is ever empty: see fill_slots(). */
 static bool reserve(struct thread *thread)
 {
 	struct slot *slot = &world.slot[chance(thread, SLOTS)];
@@ -681,8 +681,8 @@ static bool walk(struct thread *thread)
 /* ---------------------------------------------------------- waits and events */
 
 /*
- * Whoever waits holds nothing, and all holds are in the bag or end soon: a long
- * wait that is not over in a minute was not woken.
+ * A waiting thread holds nothing, and all holds are in the bag or end soon: a long
+ * wait that has not ended in a minute was not woken.
  */
 static bool wait_idle(struct thread *thread)
 {
@@ -693,7 +693,7 @@ static bool wait_idle(struct thread *thread)
 	int ret = daxpin_wait_idle(world.pool, named.extent, deadline_ns);
 
 	EXPECT("wait_idle", ret, -ETIMEDOUT);
-	/* Also where it looked for itself when its time was over. */
+	/* Even if it checked again when its time had passed. */
 	if (patience == HANG_MS && daxpin_deadline_ms(0) >= deadline_ns)
 		shadow_fail("a wait for life %" PRIu64 " was not woken",
 			    named.life);
@@ -729,7 +729,7 @@ static bool unwatch(struct watch *watch)
 	int ret = daxpin_unwatch(world.pool, &watch->watch);
 
 	EXPECT("unwatch", ret, 1);
-	/* 0: somebody has its event, and is about to say so. */
+	/* 0: another thread has its event, and is about to report it. */
 	while (!ret && atomic_load(&watch->state) != WATCH_FIRED)
 		sched_yield();
 	atomic_store(&watch->state, WATCH_UNUSED);
@@ -788,7 +788,7 @@ static void *a_few_actions(void *arg)
 	return NULL;
 }
 
-/* Its stripe of the counters goes to the next. */
+/* The next thread reuses its thread slot. */
 static bool short_thread(struct thread *thread)
 {
 	struct thread other = { .random = thread->random + 1 };
@@ -817,7 +817,7 @@ static bool pad(struct thread *thread)
 	return make_pad(thread, &world.pad[chance(thread, PADS)]);
 }
 
-/* Nobody else has its handle. */
+/* No other thread has its handle. */
 static void free_pad(struct slot *pad)
 {
 	pthread_mutex_lock(&pad->mutex);
@@ -853,7 +853,7 @@ typedef int begin_job(struct daxpin_pool *pool,
 		      const struct daxpin_job_options *options,
 		      struct daxpin_job **ret_job);
 
-/* One that is under way is ended first, and perhaps cancelled for it. */
+/* A job in progress is ended first, and perhaps cancelled for that. */
 static bool run_job(struct thread *thread, begin_job *begin)
 {
 	struct job *job = &world.job[chance(thread, JOBS)];

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A word for each block says which life has it, and where that life begins;
- * there stands a second word:
+ * A word for each block has its generation, and where the extent begins; the block
+ * there has a second word:
  *
  *	 63             24   23   22     16 15      0
  *	+-----------------+------+---------+---------+
- *	|       life      | kept | endings |  holds  |
+ *	|   generation    | kept | endings |  holds  |
  *	+-----------------+------+---------+---------+
  *
- * Whoever takes over a block sets that word of the old life to 0, which only a
- * life without holds that somebody was ending allows. Others who take blocks of
- * the same old life find that it is over.
+ * A thread that takes over a block sets that word of the old generation to 0, which
+ * is allowed only without holds, and only while a thread is ending the generation.
+ * Other threads that take blocks of the same old generation find that it has ended.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -33,7 +33,7 @@ struct life {
 };
 
 static struct {
-	_Atomic uint64_t *owner;	/* of each block; 0: nobody yet */
+	_Atomic uint64_t *owner;	/* of each block; 0: none yet */
 	struct life *life;		/* that begins at the block */
 	uint64_t blocks;
 	unsigned int seed;
@@ -105,7 +105,7 @@ static bool swap(_Atomic uint64_t *word, uint64_t *was, uint64_t to)
 						     memory_order_relaxed);
 }
 
-/* The life that had the block must let it go. */
+/* The generation that had the block must have released it. */
 static void take_over(uint64_t owner, uint64_t block, uint64_t life)
 {
 	_Atomic uint64_t *at = &shadow.life[owner & HEAD].word;
@@ -191,7 +191,7 @@ bool shadow_any_held(void)
 	return false;
 }
 
-/* false: it is another life's word by now. */
+/* false: the word belongs to another generation now. */
 static bool change(struct named named, uint64_t add, uint64_t set)
 {
 	_Atomic uint64_t *at = &life_at(named.extent)->word;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A second account of who may write where, kept beside the library's and by
- * other rules: a life begins by taking each of its blocks in a table of owners,
- * and whoever had a block before must have been free to end.
+ * A second account of the owners of blocks, beside the library's and with other
+ * rules: a generation begins by taking each of its blocks in a table of owners, and
+ * the previous owner of each block must have been free to end.
  *
- * It errs to the side of the library: a hold is counted after it was taken and
- * until just before its drop, an end is noted before the call that may make it.
- * So what it calls an overlap is one.
+ * Its errors favour the library: a hold is counted after it was taken and until just
+ * before its drop, an end is noted before the call that may cause it. So an overlap
+ * that it reports is a real one.
  *
  * All its accesses are relaxed atomics: a sanitizer then sees no order but the
  * library's, and the library's order is enough to keep this account right.
@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <daxpin.h>
 
-/* A handle, and which life the shadow says that it names: never used twice. */
+/* A handle, and the generation that it names by the shadow: never used twice. */
 struct named {
 	struct daxpin_extent extent;
 	uint64_t life;
@@ -37,11 +37,11 @@ enum shadow_state {		/* as enum daxpin_state, for those that live */
 int shadow_init(uint64_t blocks, unsigned int seed);
 void shadow_fini(void);
 
-/* Something is wrong: it is said, with the seed, and the process ends. */
+/* Report an error, with the seed, and end the process. */
 _Noreturn void shadow_fail(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 
-/* reserve returned: the blocks are this new life's, or an overlap was found. */
+/* reserve returned: the blocks belong to the new generation, or it is an overlap. */
 struct named shadow_begin(struct daxpin_extent extent, uint32_t blocks);
 
 /* A hold was taken; a hold is about to be dropped. */
@@ -51,8 +51,8 @@ uint32_t shadow_holds(struct named named);
 bool shadow_any_held(void);
 
 /*
- * A call that may end the life is about to be made; false: it is over already.
- * One that did not end it is taken back.
+ * A call that may end the generation is about to be made; false: it has ended already.
+ * A call that did not end it is taken back.
  */
 bool shadow_ending(struct named named);
 void shadow_not_ended(struct named named);
@@ -61,15 +61,15 @@ void shadow_kept(struct named named);
 
 /* Certainly over: another has the blocks. */
 bool shadow_is_over(struct named named);
-/* Its end was noted, or it is over. */
+/* Its end was noted, or it has ended. */
 bool shadow_may_be_over(struct named named);
 
-/* The life that a handle names which came from the library, while it is held. */
+/* The generation of a handle from the library, while it is held. */
 struct named shadow_find(struct daxpin_extent extent);
 
-/* For quiet moments: what each life that began at a block should be now. */
+/* For moments without calls: the expected state of each generation. */
 enum shadow_state shadow_look(uint64_t block, struct named *ret_named);
-/* The pool was closed: a life that was not kept is over, a kept one goes on. */
+/* The pool was closed: a generation that was not kept has ended, others continue. */
 void shadow_forget(struct named named);
 void shadow_reopened(struct named *named, struct daxpin_extent extent);
 uint64_t shadow_lives(void);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Threads reserve, hold, publish, retire, drop, wait and watch at random
- * (actions.c), and a shadow says who may write where (shadow.c). A round ends
- * when somebody's drain succeeds, or after a while; then nobody moves, all is
+ * (actions.c), and a shadow knows the owner of each block (shadow.c). A round ends
+ * when a drain succeeds, or after a while; then all threads pause, everything is
  * compared with the shadow, and the pool is drained, closed and opened again.
  *
  *	stress [--seconds N] [--threads N] [--seed N]
  *
- * Without options a few seconds, for every build; with them as long as one
- * likes. All of it runs in a child, so that the pool is removed whatever becomes
- * of it. What threads do is their seed's; in which order, the scheduler's.
+ * Without options it takes a few seconds, for every build. All of it runs in a child,
+ * so that the pool is always removed. The seed decides what threads do; the scheduler
+ * decides the order.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -67,7 +67,7 @@ static void *work(void *arg)
 		usleep(100);
 	while (drop_from_bag(thread))
 		;
-	/* After the last drop the pool may be closed: not a look at it. */
+	/* After the last drop the pool may be closed: do not access it. */
 	return NULL;
 }
 
@@ -112,8 +112,8 @@ static void end_consumer(void)
 /* ------------------------------------------------- what should be, in quiet */
 
 /*
- * Nobody moves: the library's state of each life and its holds must be those of
- * the shadow, and its counters those of its words (I29).
+ * While all threads pause, the library's state of each extent and its holds must be
+ * those of the shadow, and its counters those of its words (I29).
  */
 static void compare(void)
 {
@@ -253,7 +253,7 @@ static void make_pads(void)
 	}
 }
 
-/* No slot is ever empty: each has what is live, a new extent, or another's. */
+/* No slot is ever empty: each has a live extent, a new one, or a copy. */
 static void fill_slots(void)
 {
 	struct named named;
@@ -273,8 +273,8 @@ static void fill_slots(void)
 }
 
 /*
- * Whoever still waits holds nothing, and what he waits for is in the bag. A
- * thread that has stopped moves no more until it is told to go.
+ * A thread that still waits holds nothing, and what it waits for is in the bag. A
+ * thread that has paused does nothing until it is resumed.
  */
 static void stop_all(void)
 {
@@ -288,7 +288,7 @@ static void stop_all(void)
 	}
 }
 
-/* Nobody moves, but perhaps the kernel. */
+/* All threads pause; only the kernel may be active. */
 static void end_jobs(void)
 {
 	for (int i = 0; i < JOBS; i++) {
@@ -305,7 +305,7 @@ static void end_jobs(void)
 	}
 }
 
-/* A pool that somebody uses does not close, and goes on. */
+/* A pool in use does not close, and continues to work. */
 static void try_close(void)
 {
 	struct daxpin_registration_options options = {
@@ -343,8 +343,8 @@ static void join_all(void)
 }
 
 /*
- * Drop the rest, drain and close. An abrupt end closes as soon as the drain says
- * so, when the thread that made the last drop may still be in it.
+ * Drop the rest, drain and close. An abrupt end closes as soon as the drain succeeds,
+ * when the thread that made the last drop may still be in it.
  */
 static void drain_and_close(bool abrupt)
 {
@@ -508,7 +508,7 @@ static void *hold_and_leave(void *arg)
 	return leaver;
 }
 
-/* More threads than stripes, short-lived: hand-over and the shared stripe. */
+/* More threads than thread slots, short-lived: reuse of slots, and the shared one. */
 static void counts_survive_their_threads(void **state)
 {
 	struct fixture *f = *state;

@@ -17,7 +17,7 @@
 #define JOBS		2
 #define HANG_MS		60000		/* what takes longer never comes */
 
-/* Where handles are found. Who takes a copy may be late with it. */
+/* Where handles are found. A thread that takes a copy may use it late. */
 struct slot {
 	pthread_mutex_t mutex;
 	struct named named;
@@ -46,15 +46,15 @@ struct thread {
 struct world {
 	struct daxpin_pool *pool;
 	struct slot slot[SLOTS];
-	/* Holds that whoever likes may drop. */
+	/* Holds that any thread may drop. */
 	struct {
 		pthread_mutex_t mutex;
 		struct held held[BAG];
 		uint32_t count;
 		bool in_use;		/* in this round */
 	} bag;
-	/* A chunk each, so that some become free as a whole. Their owner is
-	 * whoever has the mutex. */
+	/* A chunk each, so that some become entirely free. The thread that has the
+	 * mutex owns them. */
 	struct slot pad[PADS];
 	struct job {
 		pthread_mutex_t mutex;
@@ -62,7 +62,7 @@ struct world {
 	} job[JOBS];
 	/* In this round. Without, no timer of a job wakes a consumer by the way. */
 	bool jobs_in_use;
-	/* Drains and jobs; a hold may be refused only while one goes on. */
+	/* Drains and jobs; a hold may be refused only during one. */
 	_Atomic uint64_t gates_begun, gates_over;
 	_Atomic uint64_t exclusions_begun, exclusions_over;	/* tries to hold
 								   exclusively */
@@ -87,16 +87,16 @@ uint32_t chance(struct thread *thread, uint32_t n);
 int act(struct thread *thread);
 /* Take one of the holds in the bag and drop it; false: it is empty. */
 bool drop_from_bag(struct thread *thread);
-/* Into an empty pad, where there is room. */
+/* Into an empty pad, if there is room. */
 bool make_pad(struct thread *thread, struct slot *pad);
-/* End what is there; false: it is still under way. */
+/* End the request there; false: it is still in progress. */
 bool end_job(struct job *job);
 /* Take one event; false: there is none. */
 bool take_event(void);
 
 /* A new extent, RESERVED and stamped: 0 or -ENOSPC. */
 int make_extent(struct thread *thread, struct named *ret_named);
-/* Of a new extent, by its owner, and of one that is there: are they its own? */
+/* Write the stamps of a new extent; check those of an existing one. */
 void write_stamps(struct named named);
 void check_stamps(struct named named, uint32_t from);
 
