@@ -32,10 +32,8 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent)
 {
 	struct dp_handle handle;
-	int ret = dp_enter(pool);
+	int ret = dp_enter_with(pool, extent, &handle);
 
-	if (!ret)
-		ret = dp_handle(pool, extent, &handle);
 	return ret ? ret : dp_lease_cancel(&pool->leases, handle.block,
 					   handle.life);
 }

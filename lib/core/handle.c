@@ -6,10 +6,8 @@
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 struct dp_handle *ret_handle, struct dp_lease_view *ret_view)
 {
-	int ret = dp_enter(pool);
+	int ret = dp_enter_with(pool, extent, ret_handle);
 
-	if (!ret)
-		ret = dp_handle(pool, extent, ret_handle);
 	if (ret)
 		return ret;
 	*ret_view = dp_lease_look(&pool->leases, ret_handle->block);

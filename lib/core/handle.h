@@ -144,14 +144,21 @@ static inline int dp_enter(const struct daxpin_pool *pool)
 	return *(volatile uint32_t *)pool->owner_page ? 0 : -EOWNERDEAD;
 }
 
-/* A handle taken apart, of a life that goes on: as dp_enter() and dp_handle(), -ESTALE. */
-static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
-			  struct dp_handle *ret_handle)
+/* As dp_enter(), then dp_handle(). */
+static inline int dp_enter_with(struct daxpin_pool *pool, struct daxpin_extent extent,
+				struct dp_handle *ret_handle)
 {
 	int ret = dp_enter(pool);
 
-	if (!ret)
-		ret = dp_handle(pool, extent, ret_handle);
+	return ret ? ret : dp_handle(pool, extent, ret_handle);
+}
+
+/* A handle taken apart, of a life that goes on: as dp_enter_with(), -ESTALE. */
+static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  struct dp_handle *ret_handle)
+{
+	int ret = dp_enter_with(pool, extent, ret_handle);
+
 	if (ret)
 		return ret;
 	return dp_lease_goes_on(&pool->leases, ret_handle->block, ret_handle->life) ?
