@@ -36,7 +36,6 @@
 #include "uring/buffer_slots.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
 #include "uring/buffer_table.h"
 #include "uring/share.h"
 #include "util/memlock.h"
@@ -47,16 +46,6 @@
 /* And when it has been refused for lack of memory. */
 #define THRESHOLD_AFTER_FAILURE	4096
 #define PROBE_BYTES			4096
-
-static uint64_t slots_memlock(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_MEMLOCK, &limit) ||
-	    limit.rlim_cur == RLIM_INFINITY)
-		return UINT64_MAX;
-	return limit.rlim_cur;
-}
 
 void dp_uring_table_info(const struct daxpin_uring *uring,
 			 struct daxpin_uring_info *info)
@@ -72,7 +61,7 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 	info->registrations = table->fill_count;
 	info->evictions = table->evict_count;
 	info->fallbacks = table->fallback_count;
-	info->limit_bytes = slots_memlock();
+	info->limit_bytes = dp_memlock();
 	info->shared_segments = table->shared;
 	info->share_error = dp_uring_share_error(uring);
 }

@@ -34,17 +34,23 @@ static int memlock_read_status(char *status, size_t size)
 	return 0;
 }
 
-static void memlock_limit(char *to, size_t size)
+uint64_t dp_memlock(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_MEMLOCK, &limit))
-		snprintf(to, size, "unknown");
-	else if (limit.rlim_cur == RLIM_INFINITY)
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	return limit.rlim_cur;
+}
+
+static void memlock_limit(char *to, size_t size)
+{
+	uint64_t limit = dp_memlock();
+
+	if (limit == UINT64_MAX)
 		snprintf(to, size, "unlimited");
 	else
-		snprintf(to, size, "%llu KiB",
-			 (unsigned long long)limit.rlim_cur >> 10);
+		snprintf(to, size, "%llu KiB", (unsigned long long)limit >> 10);
 }
 
 const char *dp_memlock_text(char text[DP_MEMLOCK_TEXT])

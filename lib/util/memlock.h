@@ -3,9 +3,12 @@
 #ifndef DP_MEMLOCK_H
 #define DP_MEMLOCK_H
 
-#include <stddef.h>
+#include <stdint.h>
 
 #define DP_MEMLOCK_TEXT	256u
+
+/* RLIMIT_MEMLOCK in bytes; UINT64_MAX: none. */
+uint64_t dp_memlock(void);
 
 /*
  * Write RLIMIT_MEMLOCK and how much this process has pinned and locked, as a clause of
