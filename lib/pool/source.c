@@ -24,6 +24,11 @@ void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE])
 	snprintf(name, DP_SEGMENT_NAME_SIZE, SEGMENT_PREFIX "%04u", index);
 }
 
+static bool source_is_same(const struct stat *one, const struct stat *other)
+{
+	return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
+
 /* ------------------------------------------------------------- device-dax */
 
 /* Fill in size and alignment of the device with that number. */
@@ -101,7 +106,7 @@ static int source_check_node(const struct dp_source *source,
 			       source->path, source->device, strerror(-ret));
 	snprintf(path, sizeof(path), "/dev/%s", source->device);
 	if (ret && !dp_os_stat(AT_FDCWD, path, &real) &&
-	    real.st_dev == st->st_dev && real.st_ino == st->st_ino)
+	    source_is_same(&real, st))
 		return 0;
 	return dp_fail(errmsg, -EPERM,
 		       "%s is a second node of %s, and its lock would not exclude users of %s: use %s",
@@ -291,7 +296,7 @@ void dp_source_unmake(struct dp_source *source)
 	    (source->dir < 0 ||
 	     (!dp_os_fstat(source->dir, &made) &&
 	      !dp_os_stat(AT_FDCWD, source->path, &now) &&
-	      now.st_dev == made.st_dev && now.st_ino == made.st_ino)))
+	      source_is_same(&now, &made))))
 		dp_os_rmdir(source->path);
 	source->made_dir = false;
 }
@@ -411,8 +416,7 @@ void dp_source_remove(const struct dp_source *source, uint32_t index, int fd)
 	assert(source->kind != DP_SOURCE_DEVDAX);
 	dp_source_segment_name(index, name);
 	if (!dp_source_look(source, index, &named) &&
-	    !dp_os_fstat(fd, &open) && named.st_dev == open.st_dev &&
-	    named.st_ino == open.st_ino)
+	    !dp_os_fstat(fd, &open) && source_is_same(&named, &open))
 		dp_os_unlink(source->dir, name);
 }
 
