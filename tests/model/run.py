@@ -23,7 +23,9 @@ LAST = 8	# steps of a trail that are shown
 
 # The proper model: statement merging would hide what is not reached.
 PROPER = ['-o3'], ['-O2', '-DCOLLAPSE'], ['-m100000', '-w22']
-# A mutant: breadth first, so that the trail is short; else what is found first.
+# A mutant: depth first soon meets a state that is wrong, if there are many; breadth
+# first meets the nearest, with a short trail; else what is found first.
+SOON = [], ['-O0', '-DCOLLAPSE', '-DMEMLIM=50'], ['-m10000', '-w20']
 SHORT = [], ['-O0', '-DBFS', '-DCOLLAPSE', '-DMEMLIM=200'], ['-w20']
 LONG = [], ['-O0', '-DCOLLAPSE'], ['-m100000', '-w20']
 
@@ -179,28 +181,34 @@ def explain(search):
     return told
 
 
-def search_mutant(tools, model, mutant):
-    """A search that is done: for a short trail, or if that is too much, any."""
+def is_rejected(search, mutant):
+    """By the assertion that must reject it."""
+    if not search.errors():
+        return False
+    failed, _, _ = search.trail()
+    labels = search.model.labels(failed).split() if failed else ['stuck']
+    return mutant.label in labels
+
+
+def search_mutant(tools, model, mutant, ways):
+    """A search that is done: the first way that rejects it or comes to an end."""
     flags = [mutant.scenario, 'MUTANT_' + mutant.name]
-    search = Search(tools, model, flags, SHORT)
-    search.run()
-    if search.errors() or search.complete():
-        return search
-    search.close()
-    search = Search(tools, model, flags, LONG)
-    search.run()
-    return search
+    for how in ways:
+        search = Search(tools, model, flags, how)
+        search.run()
+        if how is LONG or is_rejected(search, mutant) or \
+                how is SHORT and (search.errors() or search.complete()):
+            return search
+        search.close()
 
 
 def check_mutant(tools, model, mutant):
-    with search_mutant(tools, model, mutant) as search:
+    with search_mutant(tools, model, mutant, (SOON, SHORT, LONG)) as search:
         if not search.errors():
             raise Fault('not rejected: ' + search.numbers() +
                         ('' if search.complete() else ', cut short'))
-        failed, _, _ = search.trail()
         told = [search.numbers()] + explain(search)
-        labels = model.labels(failed).split() if failed else ['stuck']
-        if mutant.label not in labels:
+        if not is_rejected(search, mutant):
             raise Fault('\n'.join(
                 [f'rejected, but not by {mutant.label}'] + told))
         return told
@@ -242,7 +250,7 @@ def main(spin, cc, paths):
 def show(spin, cc, path, name):
     model = head.load(path)
     [mutant] = [m for m in model.mutants if m.name == name]
-    with search_mutant((spin, cc), model, mutant) as search:
+    with search_mutant((spin, cc), model, mutant, (SHORT, LONG)) as search:
         print(search.trail()[2])
 
 
