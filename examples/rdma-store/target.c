@@ -27,6 +27,8 @@
 
 #define CLIENTS		64
 #define WAIT_MS		10000
+#define SILENT_MS	1000	/* then it makes room, if all places are taken */
+#define FULL_MS		100
 
 struct session {
 	pthread_t thread;
@@ -47,6 +49,7 @@ struct target {
 	struct store store;
 	struct rdma_cm_id *listen;
 	int stop_fd;
+	atomic_bool full;		/* one of the silent clients is to go */
 	struct session session[CLIENTS];
 };
 
@@ -61,7 +64,8 @@ static const char usage[] =
 "		(0: on the whole device)\n"
 "  --overwrite	with --create: over whatever is there\n"
 "  --grace MS	how long a client may keep a grant (default 10000)\n"
-"  --idle MS	how long a client may be silent otherwise (default 300000)\n";
+"  --idle MS	how long a client may be silent otherwise (default 300000);\n"
+"		a second, if 64 others are there and one more wants to be\n";
 
 /* ---------------------------------------------------------------- sessions */
 
@@ -107,13 +111,31 @@ static const char *name_of(uint32_t type)
 	return type && type <= MESSAGE_RETIRE ? names[type] : "?";
 }
 
+/* A client that has no grant and is silent goes when its place is wanted. */
+static int receive(struct session *session, struct message *ret_request)
+{
+	struct target *target = session->target;
+	int err, waited_ms = 0;
+
+	if (session->access.grant)
+		return conn_receive(&session->conn, target->grace_ms, ret_request);
+	do {
+		int wait_ms = target->idle_ms - waited_ms;
+
+		if (wait_ms > SILENT_MS)
+			wait_ms = SILENT_MS;
+		err = conn_receive(&session->conn, wait_ms, ret_request);
+		waited_ms += wait_ms;
+	} while (err == -ETIMEDOUT && waited_ms < target->idle_ms &&
+		 !atomic_exchange(&target->full, false));
+	return err;
+}
+
 /* One request. A client that keeps a grant too long is not asked again. */
 static int serve_one(struct session *session)
 {
 	struct message request, answer = { .version = STORE_VERSION };
-	int timeout_ms = session->access.grant ? session->target->grace_ms :
-						 session->target->idle_ms;
-	int err = conn_receive(&session->conn, timeout_ms, &request);
+	int err = receive(session, &request);
 
 	if (err == -ETIMEDOUT && session->access.grant) {
 		err = block_take_back(&session->target->store,
@@ -205,33 +227,23 @@ static struct session *free_session(struct target *target)
 	return NULL;
 }
 
-static void turn_away(struct rdma_cm_id *listen)
-{
-	struct rdma_cm_id *id;
-
-	if (rdma_get_request(listen, &id))
-		return;
-	rdma_reject(id, NULL, 0);
-	rdma_destroy_ep(id);
-}
-
-static void welcome(struct target *target)
+/* false: there is no place, so its request waits. */
+static bool welcome(struct target *target)
 {
 	struct session *session = free_session(target);
 
-	if (!session) {
-		turn_away(target->listen);
-		return;
-	}
+	if (!session)
+		return false;
 	session->target = target;
 	session->conn.stop_fd = target->stop_fd;
 	if (conn_take(&session->conn, target->listen))
-		return;
+		return true;
 	conn_peer(&session->conn, session->peer, sizeof(session->peer));
 	if (pthread_create(&session->thread, NULL, serve, session))
 		conn_close(&session->conn);
 	else
 		session->there = true;
+	return true;
 }
 
 static void serve_until_signal(struct target *target, int signal_fd)
@@ -240,10 +252,17 @@ static void serve_until_signal(struct target *target, int signal_fd)
 		{ .fd = signal_fd, .events = POLLIN },
 		{ .fd = target->listen->channel->fd, .events = POLLIN },
 	};
+	bool full = false, was;
 
-	while (poll(fds, 2, -1) < 0 || !fds[0].revents)
-		if (fds[1].revents)
-			welcome(target);
+	while (poll(fds, full ? 1 : 2, full ? FULL_MS : -1) < 0 || !fds[0].revents) {
+		if (!full && !fds[1].revents)
+			continue;
+		was = full;
+		full = !welcome(target);
+		/* One is asked to go for each that waits. */
+		if (full != was)
+			atomic_store(&target->full, full);
+	}
 	if (eventfd_write(target->stop_fd, 1))
 		perror("rdma-target");
 	for (int i = 0; i < CLIENTS; i++)

@@ -3,11 +3,14 @@
  * half_open ADDRESS PORT: a client that sends its request to connect and never
  * completes the handshake, as one does that was stopped at that moment. Says `ready`
  * when the request is on its way, and stays until it is killed.
+ *
+ * half_open ADDRESS PORT COUNT: so many that complete it, and then are silent.
  */
 #include <errno.h>
 #include <rdma/rdma_cma.h>
 #include <rdma/rdma_verbs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,10 +20,8 @@ static int fail(const char *what)
 	return 1;
 }
 
-int main(int argc, char **argv)
+static struct rdma_cm_id *make_endpoint(struct rdma_addrinfo *info)
 {
-	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *info;
-	struct rdma_event_channel *channel = rdma_create_event_channel();
 	struct ibv_qp_init_attr options = {
 		.cap = {
 			.max_send_wr = 1, .max_recv_wr = 1,
@@ -28,21 +29,34 @@ int main(int argc, char **argv)
 		},
 		.qp_type = IBV_QPT_RC,
 	};
+	struct rdma_cm_id *id;
+
+	return rdma_create_ep(&id, info, NULL, &options) ? NULL : id;
+}
+
+int main(int argc, char **argv)
+{
+	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *info;
+	struct rdma_event_channel *channel = rdma_create_event_channel();
+	int silent = argc == 4 ? atoi(argv[3]) : 0;
 	struct rdma_conn_param parameters = {
 		.responder_resources = 1, .initiator_depth = 1,
 		.retry_count = 6, .rnr_retry_count = 6,
 	};
 	struct rdma_cm_id *id;
 
-	if (argc != 3 || !channel)
-		return fail("ADDRESS PORT");
-	if (rdma_getaddrinfo(argv[1], argv[2], &hints, &info) ||
-	    rdma_create_ep(&id, info, NULL, &options) ||
-	    rdma_migrate_id(id, channel))
-		return fail("an endpoint");
-	/* The answer to this would be taken off the channel. */
-	if (rdma_connect(id, &parameters))
-		return fail("connect");
+	if (argc < 3 || argc > 4 || !channel)
+		return fail("ADDRESS PORT [COUNT]");
+	if (rdma_getaddrinfo(argv[1], argv[2], &hints, &info))
+		return fail("address");
+	do {
+		id = make_endpoint(info);
+		/* The answer to the request would be taken off the channel. */
+		if (!id || (argc == 3 && rdma_migrate_id(id, channel)))
+			return fail("an endpoint");
+		if (rdma_connect(id, &parameters))
+			return fail("connect");
+	} while (--silent > 0);
 	puts("ready");
 	fflush(stdout);
 	for (;;)
