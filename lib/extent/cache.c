@@ -89,20 +89,26 @@ static void caches_thread_ended(unsigned int slot, void *arg)
 		dp_events_tell_refused(caches->events);
 }
 
+static void caches_free(struct dp_caches *caches)
+{
+	free(caches->run);
+	free(caches->cache);
+	caches->cache = NULL;
+}
+
 int dp_caches_init(struct dp_caches *caches, uint32_t limit,
 		   struct dp_events *events)
 {
 	uint32_t words = cache_words(limit);
 	bool fenced = !dp_os_can_fence_all();
+	int ret;
 
 	assert(limit <= DP_CACHE_BLOCKS);
 	/* Memory that is not used is not touched. */
 	caches->run = malloc((size_t)CACHES * words * sizeof(*caches->run) + 1);
 	caches->cache = aligned_alloc(DP_CACHE_LINE, CACHES * sizeof(*caches->cache));
 	if (!caches->run || !caches->cache) {
-		free(caches->run);
-		free(caches->cache);
-		caches->cache = NULL;
+		caches_free(caches);
 		return -ENOMEM;
 	}
 	memset(caches->cache, 0, CACHES * sizeof(*caches->cache));
@@ -116,8 +122,10 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit,
 	pthread_mutex_init(&caches->thief, NULL);
 	atomic_init(&caches->mode, fenced ? CACHES_FENCED : 0);
 	caches->end = (struct dp_thread_end) { caches_thread_ended, caches, NULL };
-	dp_thread_ends_watch(&caches->end);
-	return 0;
+	ret = dp_thread_ends_watch(&caches->end);
+	if (ret)
+		caches_free(caches);
+	return ret;
 }
 
 void dp_caches_fini(struct dp_caches *caches)
@@ -127,9 +135,7 @@ void dp_caches_fini(struct dp_caches *caches)
 	assert(!(atomic_load(&caches->mode) & CACHES_STEALING));
 	dp_thread_ends_unwatch(&caches->end);
 	pthread_mutex_destroy(&caches->thief);
-	free(caches->run);
-	free(caches->cache);
-	caches->cache = NULL;
+	caches_free(caches);
 }
 
 uint64_t dp_caches_blocks(const struct dp_caches *caches)

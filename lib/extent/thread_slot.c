@@ -5,20 +5,38 @@
  * of a slot is a release of `taken`, and taking one is an acquire.
  *
  * A forked child has one thread: it keeps its slot, and the others are free (C2). A
- * child that was made without handlers of pthread_atfork() has fewer slots, and the
- * mutex as it was.
+ * child that was made without handlers of pthread_atfork() has fewer slots. In either,
+ * the list of those that watch ends is in memory that is zero again, its mutex too:
+ * another thread of the parent may have had it.
  */
 #include <pthread.h>
 #include "extent/thread_slot.h"
+#include "os/os.h"
 #include "util/util.h"
 
+struct thread_ends {
+	pthread_mutex_t mutex;		/* zeroes are an initializer */
+	struct dp_thread_end *first;
+};
+
 static _Atomic uint64_t taken;
-static pthread_mutex_t ends_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct dp_thread_end *ends;
+static struct thread_ends *_Atomic ends_there;
 static pthread_key_t key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool have_key;
 _Thread_local unsigned int dp_thread_slot_mine;
+
+static void thread_slot_report_end(unsigned int slot)
+{
+	struct thread_ends *ends = atomic_load(&ends_there);
+
+	if (!ends)
+		return;
+	pthread_mutex_lock(&ends->mutex);
+	for (struct dp_thread_end *end = ends->first; end; end = end->next)
+		end->fn(slot, end->arg);
+	pthread_mutex_unlock(&ends->mutex);
+}
 
 static void thread_slot_give_back(void *value)
 {
@@ -29,20 +47,15 @@ static void thread_slot_give_back(void *value)
 	dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
 	atomic_fetch_and_explicit(&taken, ~(1ull << slot),
 				  memory_order_release);
-	pthread_mutex_lock(&ends_mutex);
-	for (struct dp_thread_end *end = ends; end; end = end->next)
-		end->fn(slot, end->arg);
-	pthread_mutex_unlock(&ends_mutex);
+	thread_slot_report_end(slot);
 }
 
-/* In a child. The pools whose ends were watched are its parent's. */
+/* In a child. */
 static void thread_slot_after_fork(void)
 {
 	unsigned int mine = dp_thread_slot_mine;
 
 	atomic_store(&taken, mine && mine <= DP_THREAD_SLOTS ? 1ull << (mine - 1) : 0);
-	pthread_mutex_init(&ends_mutex, NULL);
-	ends = NULL;
 }
 
 static void thread_slot_make_key(void)
@@ -85,24 +98,44 @@ uint64_t dp_thread_slots_free(void)
 	return ~atomic_fetch_or(&taken, 0);
 }
 
-void dp_thread_ends_watch(struct dp_thread_end *end)
+static int thread_slot_make_ends(void)
 {
-	/* A fork from now on leaves no locked mutex in the child. */
-	pthread_once(&once, thread_slot_make_key);
-	pthread_mutex_lock(&ends_mutex);
-	end->next = ends;
-	ends = end;
-	pthread_mutex_unlock(&ends_mutex);
+	struct thread_ends *ends = NULL;
+	void *made;
+	int ret;
+
+	if (atomic_load(&ends_there))
+		return 0;
+	ret = dp_os_map_for_process(sizeof(*ends), &made);
+	if (!ret && !atomic_compare_exchange_strong(&ends_there, &ends, made))
+		dp_os_unmap(made, sizeof(*ends));	/* another was first */
+	return ret;
+}
+
+int dp_thread_ends_watch(struct dp_thread_end *end)
+{
+	struct thread_ends *ends;
+	int ret = thread_slot_make_ends();
+
+	if (ret)
+		return ret;
+	ends = atomic_load(&ends_there);
+	pthread_mutex_lock(&ends->mutex);
+	end->next = ends->first;
+	ends->first = end;
+	pthread_mutex_unlock(&ends->mutex);
+	return 0;
 }
 
 void dp_thread_ends_unwatch(struct dp_thread_end *end)
 {
-	struct dp_thread_end **at = &ends;
+	struct thread_ends *ends = atomic_load(&ends_there);
+	struct dp_thread_end **at = &ends->first;
 
-	pthread_mutex_lock(&ends_mutex);
+	pthread_mutex_lock(&ends->mutex);
 	while (*at && *at != end)
 		at = &(*at)->next;
 	if (*at)
 		*at = end->next;
-	pthread_mutex_unlock(&ends_mutex);
+	pthread_mutex_unlock(&ends->mutex);
 }

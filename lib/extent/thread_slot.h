@@ -34,9 +34,9 @@ uint64_t dp_thread_slots_free(void);
 
 /*
  * fn is called in each thread that ends, after its slot was released and under a mutex
- * that the two calls take.
+ * that the two calls take. -ENOMEM. In a forked child nothing is watched any more.
  */
-void dp_thread_ends_watch(struct dp_thread_end *end);
+int dp_thread_ends_watch(struct dp_thread_end *end);
 void dp_thread_ends_unwatch(struct dp_thread_end *end);
 
 /* This thread's slot: 0 to DP_THREAD_SLOTS - 1, or DP_THREAD_SLOT_SHARED. */

@@ -14,6 +14,8 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define MIB		(UINT64_C(1) << 20)
 #define THREADS		8
@@ -212,6 +214,54 @@ static void a_child_has_the_slots_of_threads_it_does_not_have(void **state)
 	pthread_barrier_destroy(&slots_used);
 }
 
+/* ------------------------------------------------- a child without its handlers */
+
+static pthread_barrier_t end_begun, end_over;
+
+static void wait_in_an_end(unsigned int slot, void *arg)
+{
+	(void)slot;
+	(void)arg;
+	pthread_barrier_wait(&end_begun);
+	pthread_barrier_wait(&end_over);
+}
+
+/* As fork(), but for the handlers of pthread_atfork(). */
+static pid_t fork_raw(void)
+{
+	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+/* Another thread of the parent has the mutex of those that watch the ends of threads. */
+static void a_raw_child_opens_a_pool_while_a_thread_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_thread_end end = { .fn = wait_in_an_end };
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	assert_int_equal(pthread_barrier_init(&end_begun, NULL, 2), 0);
+	assert_int_equal(pthread_barrier_init(&end_over, NULL, 2), 0);
+	assert_int_equal(dp_thread_ends_watch(&end), 0);
+	assert_int_equal(pthread_create(&thread, NULL, return_slot, NULL), 0);
+	pthread_barrier_wait(&end_begun);
+	pid = fork_raw();
+	if (!pid) {
+		alarm(600);
+		_exit(daxpin_pool_open(f->path, &f->options, &f->pool) ? 1 :
+		      -daxpin_pool_close(f->pool));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	pthread_barrier_wait(&end_over);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	dp_thread_ends_unwatch(&end);
+	assert_int_equal(status, 0);
+	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+}
+
 /* ------------------------------------------------------------- busy threads */
 
 struct busy {
@@ -392,6 +442,7 @@ int main(void)
 		TEST(a_child_gives_back_what_it_inherited),
 		TEST(after_daemon_a_process_opens_its_pool_again),
 		TEST(a_child_has_the_slots_of_threads_it_does_not_have),
+		TEST(a_raw_child_opens_a_pool_while_a_thread_ends),
 		TEST(a_child_of_busy_threads_opens_another_pool),
 	};
 
