@@ -108,7 +108,7 @@ static const char *publish_why_busy(uint32_t type)
 	case DAXPIN_OP_ROOT:
 		return "another publish has the name or the extent: try again";
 	default:
-		return "somebody else has the extent for himself: try again when he has dropped it";
+		return "the extent is held exclusively: try again after the drop";
 	}
 }
 

@@ -91,7 +91,7 @@ static int reclaim_begin_job(struct daxpin_job *job,
 		return ret;
 	if (!(options->flags & DAXPIN_JOB_BLOCKING))
 		return dp_fail(errmsg, -ENOSYS,
-			       "io_uring, by which a punch can be given a deadline, cannot be had here (%s): allow it, or set DAXPIN_JOB_BLOCKING to wait in the calling thread for as long as memory is pinned",
+			       "io_uring, by which a punch can be given a deadline, is unavailable here (%s): allow it, or set DAXPIN_JOB_BLOCKING to wait in the calling thread for as long as memory is pinned",
 			       strerror(-ret));
 	job->blocking = true;
 	return dp_job_begin(job, options->segment);

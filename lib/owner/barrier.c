@@ -269,7 +269,7 @@ static int barrier_without_ring(const struct dp_barrier *barrier,
 	if (patience->deadline_ns == UINT64_MAX && !patience->progress)
 		return barrier_pass_blocking(barrier);
 	return dp_fail(errmsg, -ENOSYS,
-		       "%s was not closed by its last owner, and whether DMA still reaches its files can only be waited for by io_uring, which cannot be had here (%s): allow io_uring (this filesystem needs Linux 6.9 or later), or open with no deadline and no progress function, which waits without end in the calling thread",
+		       "%s was not closed by its last owner, and whether DMA still reaches its files can only be waited for by io_uring, which is unavailable here (%s): allow io_uring (this filesystem needs Linux 6.9 or later), or open with no deadline and no progress function, which waits without end in the calling thread",
 		       barrier->path, strerror(-error));
 }
 
@@ -283,7 +283,7 @@ static int barrier_still_pinned(const struct passage *p,
 			       "whether memory of %s is pinned could not be found out, since this machine's kernel did not begin to look within half a minute: open again when it is less busy",
 			       p->barrier->path);
 	return dp_fail(errmsg, -EBUSY,
-		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or somebody else began has not ended: wait with a longer deadline, or end it",
+		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or another process began has not ended: wait with a longer deadline, or end it",
 		       p->stuck, p->barrier->path, p->barrier->pid);
 }
 

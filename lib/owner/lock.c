@@ -201,7 +201,7 @@ static int lock_still_held(enum dp_owner_state owner, int pid,
 			       pid);
 	default:
 		return dp_fail(errmsg, -EBUSY,
-			       "somebody holds the pool's lock (process %d by /proc/locks; 0: not to be seen from here): a child that inherited it, another namespace, or I/O of a dead owner",
+			       "the pool is locked (by process %d according to /proc/locks; 0: invisible from here): by a child that inherited it, another namespace, or I/O of a dead owner",
 			       pid);
 	}
 }

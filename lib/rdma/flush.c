@@ -82,7 +82,7 @@ static int flush_check_read(const struct flush *flush)
 	if (o->platform != DAXPIN_PLATFORM_ADR_NO_DDIO &&
 	    o->platform != DAXPIN_PLATFORM_EADR)
 		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
-			       "this queue pair and grant have no FLUSH, and nobody has said that a read makes writes durable at the target: set platform if it is so there, or let the target publish with daxpin_rdma_publish()");
+			       "this queue pair and grant have no FLUSH, and the options do not state that a read makes writes durable at the target: set platform if it does, or let the target publish with daxpin_rdma_publish()");
 	if (!(flush->key->access & IBV_ACCESS_REMOTE_READ))
 		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
 			       "this queue pair and grant have no FLUSH, and the grant allows no read: ask for one with IBV_ACCESS_REMOTE_READ");

@@ -123,7 +123,7 @@ static bool fail(struct explore *explore, const char *what, const char *errmsg)
 
 /* ------------------------------------------------------------------- a run */
 
-/* What the pool says when all calls have returned must be explained, too. */
+/* The state of the pool after all calls have returned must be explained, too. */
 static bool check_live(struct explore *explore, struct level *level)
 {
 	struct world *world = &level->world;

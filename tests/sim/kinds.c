@@ -24,7 +24,7 @@ static void keep_some(struct world *world)
 		if (world_prepare(world, blocks[i], &extent))
 			return;
 		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
-		if (i == 1)		/* a block that had a life */
+		if (i == 1)		/* a block that was in use */
 			world_retire(world, &extent);
 	}
 }

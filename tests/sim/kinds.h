@@ -28,7 +28,7 @@ extern const struct kind_list kinds_reclaim;
 void setup_pool(struct world *world);
 /* Without an extent, closed: no page of its table is in use. */
 void setup_empty_pool(struct world *world);
-/* With some extents, and its owner is gone without closing it. */
+/* With some extents, and not closed by its owner. */
 void setup_left_pool(struct world *world);
 /* Open, or complete the create that was cut short. */
 void recover(struct world *world);

@@ -198,7 +198,7 @@ static void run_segments(struct world *world)
 	world_retire(world, &list[count - 1]);
 }
 
-/* As many as there may be. */
+/* The largest possible number. */
 static void setup_many(struct world *world)
 {
 	struct world_batch batch = { .count = 0 };

@@ -87,7 +87,7 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	return right;
 }
 
-/* A word lost, with each of its bits turned over, and another's. */
+/* A word lost, with each of its bits inverted, and another block's. */
 static bool try_damage(struct damage *damage, uint64_t offset, uint64_t other,
 		       bool ignored)
 {

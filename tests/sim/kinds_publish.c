@@ -43,7 +43,7 @@ static void run_keep_persist(struct world *world)
 	}
 }
 
-/* What nobody made durable may be anything, but the extent is there. */
+/* Data that was not made durable may be anything, but the extent exists. */
 static void run_keep_loose(struct world *world)
 {
 	struct world_extent extent;
@@ -109,7 +109,7 @@ static void run_reuse(struct world *world)
 	}
 }
 
-/* One operation a life, three power cuts. */
+/* One operation in each generation, three power failures. */
 static void run_chain(struct world *world)
 {
 	if (!begin(world))

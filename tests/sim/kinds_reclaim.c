@@ -94,7 +94,7 @@ static int end_job(struct world *world, struct daxpin_job *job)
 	return summary.result;
 }
 
-/* All jobs are over. */
+/* All jobs have ended. */
 static void check_result(struct world *world, int result, int may_be)
 {
 	if (result && result != may_be && !world_is_wrong(world))
@@ -161,8 +161,8 @@ static void publish_some(struct world *world, uint32_t count)
 	}
 }
 
-/* Reserve all whole chunks that are free; publish the first two, and give the
- * others back. Each is looked at as it is reserved. */
+/* Reserve all whole free chunks; publish the first two, and cancel the others. Each is
+ * checked as it is reserved. */
 static void take_all(struct world *world)
 {
 	struct world_extent extent[32];
@@ -297,7 +297,7 @@ static void run_late(struct world *world)
 	take_all(world);
 }
 
-/* As an application that calls only when its eventfd was written. */
+/* Like an application that makes a call only when its eventfd was written. */
 static void sleep_on_events(struct world *world, struct daxpin_job *job)
 {
 	const struct machine_handle *fd =
@@ -340,8 +340,8 @@ static void run_asleep(struct world *world)
 	take_all(world);
 }
 
-/* A request that no worker has begun is asked again, and the application comes by
- * after the deadline: no end that we made ourselves is taken for it. */
+/* A request that no worker has begun is submitted again, and the application makes its
+ * call after the deadline: a cancellation by the library is not mistaken for it. */
 static void run_busy(struct world *world)
 {
 	struct daxpin_job *job;
@@ -407,7 +407,7 @@ static void run_refill_full(struct world *world)
 
 /* ------------------------------------------------------------ the barrier */
 
-/* A device whose process died writes where it was told to. */
+/* The device of a dead process writes to the address that it was given. */
 static void land(void *arg)
 {
 	const struct world_extent *extent = arg;
@@ -466,8 +466,8 @@ static void run_barrier(struct world *world)
 	dp_os_sleep_ns(5000 * MS);
 }
 
-/* Nothing is pinned, and no worker of the ring begins for a while. That says
- * nothing of pins, so the open goes on until it knows. */
+/* Nothing is pinned, and no worker of the ring begins for a while. That proves nothing
+ * about pins, so the open continues until it knows. */
 static void run_barrier_busy(struct world *world)
 {
 	const struct machine_ring_plan plan = any_kernel(world);

@@ -11,7 +11,7 @@
 
 enum { FIRST, SECOND, ONLOOKER };
 
-/* Write another's bytes all over, as a device would that was told to. */
+/* Overwrite the extent with other bytes, as a device would. */
 static void scribble(struct world *world, const struct world_extent *extent)
 {
 	char *base = daxpin_ptr(world->pool, extent->extent, 0);
@@ -53,7 +53,7 @@ static void take_and_scribble(struct world *world, uint32_t blocks)
 	daxpin_cancel(world->pool, taken.extent);
 }
 
-/* Take it and publish it, where it can be had. */
+/* Reserve and publish it, if possible. */
 static void take_and_keep(struct world *world, struct world_extent *taken)
 {
 	if (world_reserve(world, 2, 0, taken))
@@ -299,7 +299,7 @@ static void act_root(uint32_t actor, void *arg)
 		batch_root(&batch, 1, &slot[2]);
 		batch_root(&batch, 2, &slot[1]);
 		break;
-	default:	/* retires what nobody names; takes the name away */
+	default:	/* retires an extent without a name; removes the name */
 		publish_one(world, &slot[1], true);
 		publish_one(world, &slot[2], true);
 		batch_root(&batch, 1, NULL);

@@ -18,7 +18,7 @@ static struct media_trace *current;
 /* Lines stored since they were last flushed; of watched traces. */
 static uint64_t dirty[(LINES + 63) / 64];
 static bool flushed[MEDIA_ACTORS];	/* since the actor's last fence */
-/* The metadata by what a watched trace says. */
+/* The metadata according to a watched trace. */
 static char shadow[MEDIA_SEGMENTS][DP_CHUNK_SIZE];
 
 char *media_base(void)
@@ -122,7 +122,7 @@ static void change_word(struct media_event *event, uint32_t word, uint64_t is)
 	if (current->watched)
 		shadow_word(word, is);
 	media_count(word, *at, is);
-	/* As the library does it: other threads may look at the word. */
+	/* As the library does it: other threads may read the word. */
 	__atomic_store_n(at, is, __ATOMIC_RELEASE);
 }
 
@@ -139,7 +139,7 @@ static void mark_lines(uint64_t offset, uint64_t size)
 		dirty[l / 64] |= 1ull << l % 64;
 }
 
-/* The bytes of a word that lie in [offset, end) from `from`, else as it is. */
+/* The bytes of a word in [offset, end) are those of `from`, the others unchanged. */
 static uint64_t mix_word(uint32_t word, uint64_t offset, uint64_t end,
 			 const char *from)
 {
@@ -260,7 +260,7 @@ const char *media_place(uint64_t offset, char text[80])
 
 /* ------------------------------------------------------------- the machine */
 
-/* An actor of its own: its fences are nobody else's. */
+/* A separate actor: its fences order no other actor. */
 static void media_kernel(bool begins)
 {
 	static _Thread_local uint32_t before;

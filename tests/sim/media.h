@@ -61,7 +61,7 @@ struct media_trace {
 	struct media_trace *outer;
 };
 
-/* Who stores: 0, or the actor that this thread plays. */
+/* The actor that stores: 0, or the one of this thread. */
 extern _Thread_local uint32_t media_actor;
 
 /* Start the machine, with the medium as its disk and recorded. */
@@ -70,10 +70,10 @@ char *media_base(void);
 
 /*
  * Record from here on; an outer trace pauses. The trace is emptied. watched:
- * useless flushes are told, and stores to metadata around the seam.
+ * useless flushes are reported, and stores to metadata that bypass the seam.
  */
 void media_begin(struct media_trace *trace, bool watched);
-/* Record no more; what was stored stays, the outer trace goes on. */
+/* Stop recording; stores remain, the outer trace continues. */
 void media_end(struct media_trace *trace);
 /* Take everything back that an ended trace stored. */
 void media_rewind(const struct media_trace *trace);

@@ -19,7 +19,7 @@ uint64_t model_payload(uint64_t addr, uint32_t gen, uint64_t offset)
 	return z | 1;
 }
 
-/* Of large extents the first and the last block only. */
+/* Only the first and the last block of large extents. */
 uint64_t model_next_offset(uint64_t offset, uint64_t size)
 {
 	uint64_t block = offset / BLOCK, in = offset % BLOCK;

@@ -34,12 +34,12 @@ struct model {
 	bool unclean;
 	uint32_t rdma;			/* devices on record */
 	uint32_t owners;		/* by create: which pool it is */
-	uint64_t epoch;			/* highest that anybody was given */
+	uint64_t epoch;			/* the highest that was returned */
 	uint32_t extents;
 	uint32_t ended;
 	uint32_t words;
 	struct model_extent extent[MODEL_EXTENTS];	/* live, by address */
-	struct model_word end[MODEL_ENDED];	/* free again: least life */
+	struct model_word end[MODEL_ENDED];	/* free again: the least generation */
 	struct model_word word[MODEL_WORDS];	/* payload that a SET changed */
 	uint64_t root[MODEL_ROOTS];	/* address, 0 none */
 };
@@ -68,7 +68,7 @@ struct effect {
 	uint64_t value;
 };
 
-/* False: it cannot have happened to this state; an extent is one life of it. */
+/* False: impossible in this state; an extent is one generation. */
 bool model_apply(struct model *model, const struct effect *effect);
 /*
  * Every root names a live extent. An operation may get there in any order of
@@ -85,8 +85,8 @@ void model_clear_space(struct model *model);
 const char *model_root_name(uint32_t root);
 
 /*
- * What the payload of a life is, and at which offsets of an extent it is
- * written and looked at: 0, then the next one until it is past the size.
+ * The payload of a generation, and the offsets of an extent at which it is written
+ * and checked: 0, then the next one until it is past the size.
  */
 uint64_t model_payload(uint64_t addr, uint32_t gen, uint64_t offset);
 uint64_t model_next_offset(uint64_t offset, uint64_t size);

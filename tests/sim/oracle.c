@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is asked of every state:
+ * What must be true in every state:
  *
- *  - the superblock: its copy is at most one change behind, and says the same
- *    where it is not; whose pool it is, and which devices, is on record;
- *  - it opens (or, while a create was cut short, a create completes it);
- *  - extents, lives, payload, changed words and roots are just those of one
+ *  - the superblock: its copy is at most one change behind, and otherwise equal; the
+ *    pool's uuid and its devices are recorded;
+ *  - it opens (or, while a create was interrupted, a create completes it);
+ *  - extents, generations, payload, changed words and roots are exactly those of one
  *    candidate;
- *  - no life and no epoch is given out a second time;
- *  - no extent and no free block lies in a hole;
+ *  - no generation and no epoch is used a second time;
+ *  - no extent and no free block is in a hole;
  *  - dp_invariants(): no two extents overlap, media and memory agree;
- *  - the power is cut again right after: recovering once more gives the same.
+ *  - after another power failure right afterwards, recovery has the same result.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -285,7 +285,7 @@ void oracle_difference(const struct model *expected, const struct model *seen,
 		add_list(text + at, size - at, "may be", expected);
 }
 
-/* No life of a block that was given out is given out again. */
+/* No generation of a block is used again. */
 static bool check_lives(struct oracle *oracle, struct daxpin_pool *pool,
 			const struct model *expected)
 {
@@ -422,7 +422,7 @@ static bool recover_again(struct oracle *oracle)
 	return fine;
 }
 
-/* Recovery did more than say who has the pool now. */
+/* Recovery changed more than the record of the owner. */
 static bool has_repaired(const struct media_trace *trace)
 {
 	for (uint32_t i = 0; i < trace->changes; i++) {

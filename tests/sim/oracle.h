@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The machine comes back with what is on the medium: recover, and say whether
- * that is one of the states that it may be.
+ * The machine restarts with what is on the medium: recover, and report whether
+ * that is one of the allowed states.
  */
 #ifndef SIM_ORACLE_H
 #define SIM_ORACLE_H
@@ -30,9 +30,9 @@ struct oracle {
 /* What a pool holds, by its own account. False: it contradicts itself. */
 bool oracle_observe(struct oracle *oracle, struct daxpin_pool *pool,
 		    struct model *ret_seen);
-/* Two states hold the same; loose payload is not looked at. */
+/* Two states are equal; payload that is not durable is not compared. */
 bool oracle_is_same(const struct model *expected, const struct model *seen);
-/* The same but for who has it. */
+/* The same except for the owner. */
 bool oracle_is_same_space(const struct model *expected,
 			  const struct model *seen);
 /* Why not, for people. */

@@ -64,7 +64,7 @@ void power_fini(struct power *power);
 void power_begin(struct power *power, const struct media_trace *trace);
 /* The next event happens; the medium holds what is durable. */
 void power_step(struct power *power);
-/* As it was before the trace. */
+/* As before the trace. */
 void power_end(struct power *power);
 
 /* How many states the last event added (all: how many there are), limit at most. */
@@ -79,7 +79,7 @@ void power_first(struct power *power, bool all, uint32_t samples,
 /* Put the next one on the medium; false: there are no more, all is durable. */
 bool power_next(struct power *power);
 
-/* Of several words one at most is missing, or one at most has arrived. */
+/* Of several words at most one is missing, or at most one has arrived. */
 bool power_is_simple(const struct power *power);
 /* The choice that is on the medium now, for people. */
 void power_describe(const struct power *power, char *text, uint32_t size);

@@ -33,7 +33,7 @@ struct report_useless {
 	char place[80];
 };
 
-/* Of one kind; the child writes it, the parent reads it. */
+/* The report of one kind; the child writes it, the parent reads it. */
 struct report {
 	uint64_t cuts;
 	uint64_t states;

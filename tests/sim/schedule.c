@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One baton. Whoever has it runs; the others sleep on a condition variable.
+ * One baton. The actor that has it runs; the others sleep on a condition variable.
  * The library's mutexes are wrapped by the linker (tests/sim/meson.build): an
- * actor that finds one taken passes the baton on and tries again when it comes
- * back, so nobody sleeps with the baton in hand.
+ * actor that finds one locked passes the baton on and tries again when it gets it
+ * back, so no actor sleeps with the baton.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -48,7 +48,7 @@ static void pass(struct run *run, uint32_t to)
 		pthread_cond_wait(&run->passed, &run->mutex);
 }
 
-/* Who comes after `from` and has not ended; actors when all have. */
+/* The next actor after `from` that has not ended; actors if all have. */
 static uint32_t next_actor(const struct run *run, uint32_t from)
 {
 	for (uint32_t i = 1; i <= run->actors; i++)
@@ -118,7 +118,7 @@ static void *play(void *arg)
 	run->ended[player->index] = true;
 	run->baton = next_actor(run, player->index);
 	pthread_cond_broadcast(&run->passed);
-	/* What a thread's end gives back is not to be had in this run. */
+	/* What a thread's end releases is not available in this run. */
 	while (run->baton < run->actors)
 		pthread_cond_wait(&run->passed, &run->mutex);
 	pthread_mutex_unlock(&run->mutex);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Actors that take turns: threads of which one at a time runs, from one call
- * of a seam to the next. Which one goes on there is told by a list of
- * preemptions, so that a schedule can be had again.
+ * of a seam to the next. A list of preemptions says which one continues there, so that
+ * a schedule can be repeated.
  */
 #ifndef SIM_SCHEDULE_H
 #define SIM_SCHEDULE_H
@@ -17,7 +17,7 @@ struct schedule {
 	uint32_t preemptions;
 	struct {
 		uint32_t point;		/* counted over all actors, from 1 on */
-		uint32_t actor;		/* who goes on there */
+		uint32_t actor;		/* the actor that continues there */
 	} at[SCHEDULE_PREEMPTIONS];
 };
 

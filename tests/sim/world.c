@@ -226,7 +226,7 @@ int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
 	return 0;
 }
 
-/* As a device or the CPU does it: words, in any order, past the library. */
+/* As a device or the CPU does it: words, in any order, without the library. */
 void world_fill(struct world *world, const struct world_extent *extent)
 {
 	uint64_t size = extent->blocks * DP_BLOCK_SIZE;

@@ -35,12 +35,12 @@ struct world {
 	char wrong[400];		/* what the library did, if it was wrong */
 };
 
-/* The machine starts with what is on the medium; the model says what that is. */
+/* The machine starts with the contents of the medium, as the model has them. */
 void world_begin(struct world *world, const struct model *base, uint32_t level,
 		 uint64_t seed);
-/* It stops; the pool is let go of without a store. */
+/* It stops; the pool is discarded without a store. */
 void world_end(struct world *world);
-/* From here on cuts are tried. */
+/* From here on power failures are tried. */
 void world_ready(struct world *world);
 __attribute__((format(printf, 2, 3)))
 void world_wrong(struct world *world, const char *format, ...);
@@ -56,7 +56,7 @@ int world_create(struct world *world, bool overwrite);
 int world_open(struct world *world);
 /* -EBUSY, at the deadline, is not wrong. */
 int world_open_until(struct world *world, uint64_t deadline_ns);
-/* The process dies and another begins; what others do goes on. */
+/* The process dies and another begins; other processes continue. */
 void world_kill(struct world *world);
 int world_close(struct world *world);
 int world_record_rdma(struct world *world, uint32_t device, uint32_t number);
@@ -100,8 +100,8 @@ int world_set(struct world *world, const struct world_extent *extent,
 int world_root(struct world *world, uint32_t root,
 	       const struct world_extent *extent);
 /*
- * Whoever sees what a batch set has seen it done: the batch comes before all
- * that he does afterwards. Tell that this value of one was seen.
+ * A thread that sees a value which a batch set has seen the batch done: the batch comes
+ * before everything that the thread does afterwards. Report that this value was seen.
  */
 void world_saw(struct world *world, const struct world_extent *extent,
 	       uint64_t offset, uint64_t value);

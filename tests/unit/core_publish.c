@@ -124,7 +124,7 @@ static void a_publish_that_fails_as_a_whole_is_told(void **state)
 
 	assert_fails_at(f, ops, DAXPIN_OPS_MAX + 1, -E2BIG, DAXPIN_OPS_MAX + 1,
 			"249 operations");
-	assert_fails_at(f, ops, 0, -EINVAL, 0, "makes no sense");
+	assert_fails_at(f, ops, 0, -EINVAL, 0, "an argument is invalid");
 }
 
 static void what_succeeds_says_nothing(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* daxpin check: look at everything on media, mend it, or take that back. */
+/* daxpin check: check everything on media, repair it, or undo a repair. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -216,7 +216,7 @@ static void json_summary(struct json *json,
 
 /* ----------------------------------------------------------------- the work */
 
-/* Asked where somebody can answer. */
+/* Ask only on a terminal. */
 static int agrees(const struct check *check)
 {
 	char answer[16] = "";

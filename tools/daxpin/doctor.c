@@ -67,7 +67,7 @@ static void print_answer(const struct answer *answer, const char *observed)
 {
 	char verdict[16];
 
-	/* In brackets: what nobody misses on this kind of memory. */
+	/* In brackets: features that this kind of memory does not need. */
 	snprintf(verdict, sizeof(verdict), answer->needed ? "%s" : "(%s)",
 		 verdict_name[answer->verdict]);
 	printf("%-9s  %-16s  %s\n", verdict, subjects[answer->subject].title,
@@ -115,7 +115,7 @@ void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
 		.subject = subject, .verdict = VERDICT_UNKNOWN,
 		.needed = needed,
 		.remedy = doctor->place.in_use ?
-			"look again while nobody has it open" :
+			"run this again while it is not open" :
 			"run this as a user who may write there",
 	}, "%s", doctor->ground.errmsg);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin doctor: what works on this machine for one path, and why not. Each
- * file asks about one thing and says what it saw; doctor.c prints it and keeps
- * the count.
+ * daxpin doctor: what works on this machine for one path, and what prevents the rest.
+ * Each file tries one subject and reports the observation; doctor.c prints it and
+ * keeps the count.
  */
 #ifndef DOCTOR_H
 #define DOCTOR_H
@@ -107,7 +107,7 @@ void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
 			  bool needed);
 const char *doctor_source_name(enum daxpin_source source);
 
-/* doctor_place.c. -errno and a sentence: nothing can be looked at. */
+/* doctor_place.c. -errno and a sentence: nothing can be tried. */
 int place_find(struct place *place, const char *path, char *errmsg,
 	       size_t errmsg_size);
 void place_close(struct place *place);

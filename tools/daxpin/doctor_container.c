@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What of /proc, /sys and netlink is seen from here: after a crash of an owner that
- * used RDMA, the next open has to find out whether that is over (daxpin(7),
+ * Which of /proc, /sys and netlink is visible from here: after a crash of an owner that
+ * used RDMA, the next open has to find out whether that has ended (daxpin(7),
  * CONTAINERS).
  */
 #include <dirent.h>
@@ -19,7 +19,7 @@
 
 #define BOOT_ID	"/proc/sys/kernel/random/boot_id"
 
-/* 0: the kernel's own. -ENOENT and the like, or -EXDEV: something is over it. */
+/* 0: the kernel's own. -ENOENT and others, or -EXDEV: something is mounted over it. */
 static int look_at(const char *path, long magic)
 {
 	struct statx attributes = { .stx_mask = 0 };

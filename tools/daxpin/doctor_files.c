@@ -160,7 +160,7 @@ static void say_reflinks(struct doctor *doctor)
 
 /* ------------------------------------------------------------------- blocks */
 
-/* What the next open for writing allocates, by a look at the pool. */
+/* What the next open for writing allocates, from an open for reading. */
 static void say_blocks(struct doctor *doctor)
 {
 	const struct daxpin_pool_info *info = &doctor->place.info;

@@ -91,7 +91,7 @@ static const char *huge_remedy(const struct place *place)
 	return "mkfs.ext4 -b 4096 -E stride=512,stripe_width=512, on a namespace that begins at a multiple of 2 MiB";
 }
 
-/* Of the pool's own files, which are not touched: where their extents lie. */
+/* The extents of the pool's own files, which are not changed. */
 static const char *pool_alignment(const struct place *place, char text[96])
 {
 	text[0] = '\0';
@@ -155,7 +155,7 @@ static bool read_text(const char *path, char *text, size_t size)
 	return good;
 }
 
-/* Root alone is told where a device begins in its region: others get 0. */
+/* Only root may read where a device begins in its region: others get 0. */
 static bool has_begin(const char *device, const char *what)
 {
 	unsigned long long begin = 0;
@@ -198,7 +198,7 @@ static void say_bad_blocks(struct doctor *doctor)
 
 	if (!is_dax(place))
 		return;
-	/* A disk that keeps no list says so by an empty line. */
+	/* A disk without a list has an empty line. */
 	known = name_list(place, path) && read_text(path, text, sizeof(text)) &&
 		strcmp(text, "\n") != 0;
 	if (place->opened)

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "doctor.h"
 
-/* Of a pool, besides one for each segment. */
+/* Descriptors of a pool, in addition to one for each segment. */
 #define SPARE	16u
 
 /* --------------------------------------------------------------- descriptors */

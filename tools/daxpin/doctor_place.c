@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the path is, and whether somebody has it. A pool is opened for reading,
- * for a moment, because the library knows best what it is. One that is in use
- * is left alone: the lock says so, and nothing else of it is opened.
+ * The kind of the path, and whether it is in use. A pool is opened for reading, for a
+ * moment, because the library knows its kind best. A pool in use is left alone: the
+ * lock shows that, and nothing else of it is opened.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -91,7 +91,7 @@ static bool name_device(struct place *place, dev_t number)
 	       read_attribute(name, "align", &place->align);
 }
 
-/* With the lock of a reader, so that no owner comes while it is tried. */
+/* With a reader's lock, so that no process opens it for writing during the trial. */
 static void open_device(struct place *place)
 {
 	if (place->in_use)
@@ -99,7 +99,7 @@ static void open_device(struct place *place)
 	place->fd = open(place->path, O_RDWR | O_CLOEXEC);
 	if (place->fd >= 0 && flock(place->fd, LOCK_SH | LOCK_NB)) {
 		snprintf(place->pool_why, sizeof(place->pool_why),
-			 "somebody has %s locked", place->path);
+			 "%s is locked by another process", place->path);
 		place->in_use = true;
 		close(place->fd);
 		place->fd = -1;
@@ -146,7 +146,7 @@ static int is_dax(int fd, const char *name)
 	return !!(stx.stx_attributes & STATX_ATTR_DAX);
 }
 
-/* By the pool's own file, or else by a new one, as a pool's would be. */
+/* With the pool's own file, or otherwise with a new one, like that of a pool. */
 static int tell_dax(const struct place *place)
 {
 	int ret = is_dax(place->fd, FIRST_SEGMENT);
@@ -160,7 +160,7 @@ static int tell_dax(const struct place *place)
 	return ret;
 }
 
-/* By their names: one in use is not opened. */
+/* By their names: a pool in use is not opened. */
 static void find_segments(struct place *place)
 {
 	struct stat st;

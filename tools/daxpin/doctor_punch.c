@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What "idle" means to this kernel, seen and not guessed from its version. A
- * page of a scratch file is pinned by putting it into a pipe; then the ring is
- * asked to punch another 2 MiB of that file. On a DAX filesystem the punch must
- * wait, can be taken back, and finishes when the page is let go.
+ * What "idle" means to this kernel, observed and not guessed from its version. A page
+ * of a scratch file is pinned by a pipe; then the ring punches another 2 MiB of that
+ * file. On a DAX filesystem the punch must wait, be cancellable, and complete when
+ * the page is released.
  *
- * The pinned page itself is never punched: kernels before 6.15 complain of that
- * where they do not wait. And the pipe is let go before the file is closed, and
- * the file has a name all the while: doctor_ground.c says why.
+ * The pinned page itself is never punched: kernels before 6.15 warn about that if
+ * they do not wait. And the pipe is emptied before the file is closed, and the file
+ * has a name meanwhile: doctor_ground.c has the reason.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -176,13 +176,13 @@ static void say_idle(struct trial *t, bool waits)
 	doctor_say(t->doctor, (struct answer) {
 		.subject = SUBJECT_IDLE_AT_ZERO,
 		.verdict = waits ? VERDICT_YES : VERDICT_NO,
-	}, waits ? "a punch waits for a pinned page also in a file that nobody has mapped, as from Linux 6.15 on" :
-	   "a punch does not wait for a pinned page in a file that nobody has mapped, as up to Linux 6.14: pools keep theirs mapped");
+	}, waits ? "a punch waits for a pinned page even in a file that is not mapped, as from Linux 6.15 on" :
+	   "a punch does not wait for a pinned page in a file that is not mapped, as up to Linux 6.14: pools keep theirs mapped");
 }
 
 /* ---------------------------------------------------------------- the trial */
 
-/* How long it takes with nobody in the way; then it counts as waiting. */
+/* How long it takes without a pin; a longer time counts as waiting. */
 static int measure(struct trial *t)
 {
 	uint64_t before = ring_now_ms();
@@ -195,7 +195,7 @@ static int measure(struct trial *t)
 	return result ? result : fill(t);
 }
 
-/* With the page pinned. True: a punch waits, as it should. */
+/* With the page pinned. True: the punch waits, as it should. */
 static bool try_wait(struct trial *t)
 {
 	struct taken_back back = { .over = false };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What an RDMA device makes of this memory: pinned regions, on-demand regions,
- * memory windows. The trials are libdaxpin-rdma's own, of daxpin_rdma_probe(3),
- * on scratch memory alone; a device-dax node is registered and let go.
+ * What an RDMA device does with this memory: pinned regions, on-demand regions,
+ * memory windows. The trials are those of daxpin_rdma_probe(3), on scratch memory
+ * only; a device-dax node is registered and released.
  */
 #include <daxpin-rdma.h>
 #include <errno.h>

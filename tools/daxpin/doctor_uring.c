@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What of io_uring can be had, and what of it on this memory. */
+/* Which parts of io_uring are available, in general and on this memory. */
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/magic.h>
@@ -98,7 +98,7 @@ static void say_ring(struct doctor *doctor, bool needed)
 
 /* ------------------------------------------------------------ fixed buffers */
 
-/* On memory of ours: do the bytes of a fixed read arrive? */
+/* On scratch memory: do the bytes of a fixed read arrive? */
 static int read_fixed(struct io_uring *ring, const struct ground *ground)
 {
 	unsigned char bytes[PAGE];

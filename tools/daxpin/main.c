@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* daxpin COMMAND ...: look at pools, and mend them. See daxpin(1). */
+/* daxpin COMMAND ...: check and repair pools. See daxpin(1). */
 #include <stdio.h>
 #include <string.h>
 #include <daxpin.h>
