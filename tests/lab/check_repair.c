@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * check_repair devdax|fsdax: a damaged pool on a real DAX medium is looked at, read by a
- * degraded open, repaired, put back as it was, and repaired again. As an
- * application does it; the damage is done through a mapping of its own.
+ * check_repair devdax|fsdax: a damaged pool on a real DAX medium is checked, read by a
+ * degraded open, repaired, restored, and repaired again. As an application does it; the
+ * damage is done through a mapping of the test's own.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * churn: a load on pools that tells afterwards, from the pools alone, whether
- * anything was lost. tests/lab/powercut cuts its power again and again.
+ * churn: a load on pools that shows afterwards, from the pools alone, whether
+ * anything was lost. tests/lab/powercut cuts its power repeatedly.
  *
  *	churn [SECONDS] NAME=PATH:ACK,ACK...
  *
- * For each pool: open it (make it, where there is none), check everything in
- * it, then let THREADS threads change it, for that long or for ever. ACK is the
- * last step of each thread that was told to be done before the cut: the pool
+ * For each pool: open it (create it, if there is none), check everything in
+ * it, then let THREADS threads change it, for that long or without end. ACK is the
+ * last step of each thread that was reported as done before the cut: the pool
  * must have it. Lines on stdout:
  *
- *	verified NAME THREAD STEP	what the pool was found to have
- *	ack NAME THREAD STEP		that step is done, and so durable
+ *	verified NAME THREAD STEP	the last step that the pool has
+ *	ack NAME THREAD STEP		that step is done, and durable
  *
  * Everything that a thread does follows from its number and the step's. A step
  * is one batch: it keeps a new extent, puts its address into the thread's index
  * and the step's number beside it (SET), retires the extent that it replaces,
- * and now and then moves the thread's second name (ROOT). So the number in the
- * index says what the pool must hold to the byte. Every fifth step also keeps
+ * and sometimes moves the thread's second name (ROOT). So the contents of the pool
+ * follow from the number in the index, to the byte. Every fifth step also keeps
  * and retires a spare extent by single operations; a cut may leave that one.
  */
 #include <errno.h>
@@ -110,7 +110,7 @@ static uint64_t size_of(uint64_t thread, uint64_t step)
 	return (1 + mix(step, thread) % 48) * 4096;
 }
 
-/* Does the step's extent get the name? Also when the named one is replaced. */
+/* Does the step's extent get the name? Even if the named one is replaced. */
 static bool moves_root(const struct worker *worker, uint64_t step)
 {
 	uint64_t replaced = worker->slot_step[slot_of(worker->number, step)];
@@ -268,7 +268,7 @@ static void start_index(struct worker *worker)
 	worker->index = ops[0].extent;
 }
 
-/* What the steps up to `step` leave must be what the index says. */
+/* The result of the steps up to `step` must agree with the index. */
 static void verify_index(struct worker *worker)
 {
 	struct churn *churn = worker->churn;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * kernel_can ABILITY...: exits 0 if the kernel has each, else 77 with a
+ * kernel_can ABILITY...: exits 0 if the kernel has each, otherwise 77 with a
  * sentence on what it lacks. For lab tests that need it as a whole:
  *
  *   device-buffers	memory of device-dax is registered with a ring (6.5)
- *   shmem-allocate	fallocate() on tmpfs goes on at a signal
+ *   shmem-allocate	fallocate() on tmpfs continues at a signal
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,7 @@ static bool device_buffers(void)
 	struct iovec buffer = { .iov_len = BYTES };
 
 	if (fd < 0)
-		return true;		/* the test itself says so */
+		return true;		/* the test itself reports that */
 	buffer.iov_base = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 			       fd, 0);
 	return buffer.iov_base != MAP_FAILED &&

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * kill [ROUNDS [POOLS]]: kill owners with DMA in flight, reopen at once.
+ * kill [ROUNDS [POOLS]]: kill owners with DMA in flight, reopen immediately.
  * kill unlocked: what happens to the files of a removed pool without the lock.
  *
  * A round has one pool on the device that DAXPIN_TEST_DAX names and POOLS in
  * DAXPIN_TEST_FSDAX. Each has an owner, which reads into it from a disk (0xA5
- * everywhere) that holds its reads until the parent lets them land, publishes and
- * retires, and is killed at a moment that it does not know. Its successor opens
- * the pool at once, and looks whether all is there that the journal says, and
- * nothing else; then it fills what is free with a pattern of its own, and looks at
- * that again when the reads have landed. The parent lets them land when the
- * successor was told that it has to wait, or has filled: no clock decides.
+ * everywhere) that delays its reads until the parent completes them, publishes and
+ * retires, and is killed at a random moment. Its successor opens the pool immediately,
+ * and checks that it has everything that the journal has, and nothing else; then it
+ * fills the free space with a pattern of its own, and checks that again when the reads
+ * have arrived. The parent completes them when the successor has to wait, or has
+ * filled: no clock decides.
  *
  * The journal is memory that the parent shares with both. A change is in it
  * as being published, then as acknowledged; in between either is right, but
@@ -65,7 +65,7 @@ struct journal {
 
 enum mode {
 	ATTACHED,			/* the lock is in the ring */
-	FOREIGN,			/* the ring knows of no pool */
+	FOREIGN,			/* the ring is not attached to a pool */
 	UNPROTECTED,			/* nor is the pool seen to be unclean */
 	REMOVED,			/* as ATTACHED; the files are removed */
 	REMOVED_FOREIGN,		/* as FOREIGN; the files are removed */
@@ -218,7 +218,7 @@ static void publish_object(struct owner *o, uint32_t slot, struct object object,
 	publish_changes(o, &extent);
 }
 
-/* Some indexed objects anew, or gone, all at once. */
+/* Replace or remove some indexed objects in one publish. */
 static void change_some(struct owner *o)
 {
 	struct daxpin_extent extent[CHANGES_MAX];
@@ -390,7 +390,7 @@ static bool payload_is_whole(struct successor *s, const struct object *object,
 	return true;
 }
 
-/* Is the slot as that object says, in the index too? */
+/* Does the slot agree with that object, in the index, too? */
 static bool slot_is(struct successor *s, uint32_t slot,
 		    const struct object *object)
 {
@@ -576,7 +576,7 @@ static void succeed(struct arena *arena, enum mode mode, bool close)
 
 /* -------------------------------------------------------------- a pool to own */
 
-/* All that is free in the first segment, for good. */
+/* Reserve all free space of the first segment, and keep it. */
 static uint32_t fill_first_segment(struct daxpin_pool *pool)
 {
 	struct daxpin_segment first;
@@ -639,7 +639,7 @@ static void remake_indices(enum mode mode)
 
 /* ------------------------------------------------------------------- rounds */
 
-/* The pool looks as if it had been closed, so nobody looks for pins. */
+/* The pool is marked as closed, so the open does not wait for pins. */
 static void hide_the_crash(struct arena *arena)
 {
 	uint32_t segments = read_super(&arena->f, 0).segments;
@@ -773,7 +773,7 @@ static void end_successor(struct arena *arena, struct child *child,
 	tally->published += atomic_exchange(&arena->journal->published, 0);
 }
 
-/* Who dies first has published least: another one in each round. */
+/* The owner that dies first has published least: another one in each round. */
 static int in_order(uint64_t seed, int i)
 {
 	return (seed + i) % arenas_count;
@@ -853,8 +853,8 @@ static void in_later_segments_nothing_is_lost_or_overwritten(void **state)
 }
 
 /*
- * What was removed is there until the last read of its owner has landed, so a pool
- * in its place has other blocks, and nobody needs to wait.
+ * The removed files exist until the last read of their owner has arrived, so a pool
+ * in their place has other blocks, and need not wait.
  */
 static void what_replaces_a_removed_pool_is_not_overwritten(void **state)
 {

@@ -25,7 +25,7 @@
 #define LENGTH		65536u
 #define OURS		0x3c
 #define HANG_MS		600000		/* limit of a wait that must end */
-#define REPORTS		5		/* of pins, before what is pinned is let go */
+#define REPORTS		5		/* of pins, before the pages are released */
 
 static const char *directory, *kernel;
 static struct held_disk disk;
@@ -87,7 +87,7 @@ static void kill_and_wait_for_the_lock(struct fixture *f, struct child *child)
 	close(fd);
 }
 
-/* The pool's owner is dead, and a read of his goes on. */
+/* The pool's owner is dead, and a read of it continues. */
 static pid_t kill_the_reader(struct fixture *f)
 {
 	struct child child = start_child(f, reads_by_a_foreign_ring, NULL);
@@ -127,7 +127,7 @@ static int same_fd(uint32_t index, void *arg)
 	return *(int *)arg;
 }
 
-/* A barrier that waits is not let go at its first word. */
+/* A barrier that waits is not released at its first report. */
 static int let_land(const struct dp_wait *wait, void *arg)
 {
 	int *reports = arg;
@@ -214,7 +214,7 @@ static void after_mapping_a_barrier_holds(void **state)
 /* -------------------------------------------------------------- in the pool */
 
 struct told {
-	int times;		/* of being told of pins */
+	int times;		/* reports of pins */
 	int pid;
 	int answer;
 	bool lets_land;		/* at the fifth time */
@@ -256,7 +256,7 @@ static void open_waits_for_a_foreign_rings_read(void **state)
 	assert_int_equal(told.pid, pid);
 	assert_int_equal(daxpin_extent_at(f->pool, target, &extent), 0);
 	memory = daxpin_ptr(f->pool, extent, 0);
-	/* What the owner began had landed, whole, before we were let in. */
+	/* The owner's read had arrived completely before the open returned. */
 	for (uint32_t i = 0; i < LENGTH; i++)
 		assert_int_equal(memory[i], 0xa5);
 	memset(memory, OURS, LENGTH);
@@ -299,7 +299,7 @@ static void create_waits_for_a_foreign_rings_read(void **state)
 
 /* --------------------------------------------------- pinned until we let go */
 
-/* A page of segment 1 in a pipe: pinned until somebody reads it. */
+/* A page of segment 1 in a pipe: pinned until the pipe is read. */
 static void pin(struct fixture *f, int pipe_fd[2])
 {
 	int fd = open_file(f, 1);

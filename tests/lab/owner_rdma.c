@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A dead owner's verbs contexts are waited for, whoever keeps them alive. */
+/* A dead owner's verbs contexts are waited for, whatever keeps them alive. */
 #include <errno.h>
 #include <fcntl.h>
 #include <infiniband/verbs.h>
@@ -353,7 +353,7 @@ static void a_thread_of_ours_does_not_count(void **state)
 
 /* ------------------------------------------------ devices that come and go */
 
-/* With its network device goes what is left of it. */
+/* Its network device is removed with it. */
 static int own_device_remove(void **state)
 {
 	clean_up(state);
@@ -402,7 +402,7 @@ static void a_renamed_device_is_found(void **state)
 }
 
 /*
- * A dead owner's context on a device that is being removed, and somebody who
+ * A dead owner's context on a device that is being removed, and a process that
  * keeps it. NULL: the owner whose record was lost.
  */
 static void remove_under_a_keeper(const char *device,
@@ -543,7 +543,7 @@ static void another_network_sees_less(void **state)
 	owner_reap(&death);
 	remover = own_device_begin_removal(OWN_DEVICE);
 	assert_true(own_device_is_unlisted(OWN_DEVICE));
-	/* By its number the context is seen as long as it is there. */
+	/* A request by number finds the context as long as it exists. */
 	assert_int_equal(in_child(CLONE_NEWNET, removal_takes_contexts ?
 				  expect_unknown : expect_busy, &death.record),
 			 0);
@@ -737,7 +737,7 @@ static int expect_wait(void *arg)
 	       !strstr(sentence, lab_device);
 }
 
-/* The descriptor is here, as whoever got it may have it. */
+/* The descriptor is in this process, as a process that received it would have it. */
 static void a_context_out_of_a_container_is_waited_for(void **state)
 {
 	struct death death = owner_begin_contained(KEEP_NOTHING);

@@ -104,7 +104,7 @@ static int unmount_it(void)
 	return -errno;
 }
 
-/* The driver begins anew, and takes the list from the region: empty. */
+/* The driver starts again, and takes the list from the region: empty. */
 static int forget_list(void)
 {
 	char path[128], target[256];
@@ -510,7 +510,7 @@ static void create_refuses_bad_metadata(void **state)
 	create_pool(f);
 	addr = make_live(f);
 	close_pool(f);
-	/* Nobody reads it, but it is of the metadata. */
+	/* It is not read, but it is metadata. */
 	physical = on_disk(f, 1, DP_CHUNK_SIZE - 1);
 	spoil_disk(&physical, 1);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
@@ -654,7 +654,7 @@ static void check_injected(struct fixture *f, uint64_t offset, const char *words
 	assert_says(f, words);
 }
 
-/* From the end to the beginning: what was injected stays. */
+/* From the end to the beginning: injected errors remain. */
 static void device_with_bad_metadata_is_refused(void **state)
 {
 	struct fixture *f = *state;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma_crash [hang]: owners that die with verbs on a pool. The lock's and
- * the verbs' descriptors are released in an order that nobody promises, so both
- * orders of opening are tried. `hang` is for a boot of its own: a queue pair
- * under a bound memory window, allocated before it, keeps its dead process 50
- * seconds in the kernel (rdma.md R6), which complains of it.
+ * rdma_crash [hang]: owners that die with verbs on a pool. The lock's and the verbs'
+ * descriptors are released in an order that the kernel does not promise, so both
+ * orders of opening are tried. `hang` is for a boot of its own: a queue pair under a
+ * bound memory window, allocated before it, keeps its dead process 50 seconds in the
+ * kernel (rdma.md R6), which prints a warning.
  */
 #include "child.h"
 #include "rdma_fixture.h"
@@ -175,7 +175,7 @@ static void nothing_is_pinned_after(struct fixture *f, enum order order)
 		child = kill_an_owner(f, order, false);
 		if (open_pool(f, HANG_MS, NULL))
 			fail_msg("%s", f->errmsg);
-		/* Not a moment later: whoever is let in may write. */
+		/* Immediately: a process that has opened the pool may write. */
 		assert_int_equal(pinned_pages(), before);
 		assert_int_equal(daxpin_pool_close(f->pool), 0);
 		f->pool = NULL;
