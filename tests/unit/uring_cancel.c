@@ -208,13 +208,17 @@ static const struct uncancelled_call calls[] = {
 	{ "guard", NULL, run_guard, detach_one },
 	{ "detach", attach_one, run_detach, forget },
 	{ "detach a guarded ring", guard_one, run_detach, forget },
-	{ "prepare", reserve_one, run_prepare, cancel_and_detach },
 	{ "prep_read", reserve_one, run_prep, abort_one },
 	{ "abort", prep_one, run_abort, is_aborted },
 	{ "reap", complete_one, run_reap, cancel_and_detach },
 	{ "done", complete_one, run_done, cancel_and_detach },
-	{ "service", want_one, run_service, end_job_and_detach },
 	{ "abandon", lose_a_ring, run_abandon, ring_is_over },
+};
+
+/* These register a segment. */
+static const struct uncancelled_call buffer_calls[] = {
+	{ "prepare", reserve_one, run_prepare, cancel_and_detach },
+	{ "service", want_one, run_service, end_job_and_detach },
 };
 
 /* What a ring is for, from beginning to end; and the same pool, opened again. */
@@ -229,18 +233,34 @@ static void use_a_ring(void)
 	dp_invariants(w->f.pool);
 }
 
+static void drain_and_reopen(void)
+{
+	must(daxpin_pool_drain(w->f.pool, IN_TIME));
+	must(fixture_reopen(&w->f));
+}
+
 static void no_call_on_a_ring_ends_with_its_thread(void **state)
 {
 	w = *state;
 	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_ring);
-	must(daxpin_pool_drain(w->f.pool, IN_TIME));
-	must(fixture_reopen(&w->f));
+	drain_and_reopen();
+}
+
+static void no_call_on_fixed_buffers_ends_with_its_thread(void **state)
+{
+	w = *state;
+	need_fixed_buffers(w);
+	cancel_each(buffer_calls, sizeof(buffer_calls) / sizeof(buffer_calls[0]),
+		    use_a_ring);
+	drain_and_reopen();
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(no_call_on_a_ring_ends_with_its_thread,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(no_call_on_fixed_buffers_ends_with_its_thread,
 						setup, teardown),
 	};
 
