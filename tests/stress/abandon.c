@@ -15,6 +15,7 @@
 #include <time.h>
 #include <daxpin-uring.h>
 #include "fixture.h"
+#include "frames.h"
 #include "support/invariant.h"
 
 #define POOL_SIZE	(64u << 20)
@@ -82,13 +83,12 @@ static void start_reads(struct loss *loss, uint32_t count)
 	}
 }
 
-static void *lose_a_ring(void *arg)
+static void lose_a_ring(struct loss *loss)
 {
 	static const unsigned int flags[] = {
 		0, 0, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_SQPOLL,
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 	};
-	struct loss *loss = arg;
 	unsigned int which = draw(&loss->seed, sizeof(flags) / sizeof(flags[0]));
 	const struct daxpin_uring_options options = {
 		.size = sizeof(options), .label = "to be lost",
@@ -108,6 +108,13 @@ static void *lose_a_ring(void *arg)
 	if (cancelled)
 		pthread_cancel(pthread_self());
 	pthread_testcancel();
+}
+
+static void *end_with_a_ring(void *loss)
+{
+	pthread_cleanup_push(leave_frames, NULL);
+	lose_a_ring(loss);
+	pthread_cleanup_pop(0);
 	return NULL;
 }
 
@@ -116,7 +123,7 @@ static void start_loss(struct loss *loss, unsigned int seed)
 	memset(loss, 0, sizeof(*loss));
 	loss->seed = seed;
 	must("pipe", pipe(loss->pipe), 0);
-	must("thread", pthread_create(&loss->thread, NULL, lose_a_ring, loss), 0);
+	must("thread", pthread_create(&loss->thread, NULL, end_with_a_ring, loss), 0);
 }
 
 /* ------------------------------------------------------------------- the abandon */
