@@ -5,11 +5,6 @@
  */
 #include "check/audit.h"
 
-static uint32_t audit_page_count(const struct dp_audit *audit)
-{
-	return audit->table.blocks / DP_PAGE_WORDS;
-}
-
 static uint64_t audit_page_offset(const struct dp_audit *audit, uint32_t page)
 {
 	return audit->table.offset + page * DP_BLOCK_SIZE;
@@ -20,7 +15,7 @@ void dp_audit_begin_table(struct dp_audit *audit, uint64_t size)
 	audit->table = dp_audit_table_of(audit, audit->report->image->index, size);
 	audit->table.pages = &audit->pages;
 	audit->next_gen = 0;
-	dp_pages_init(&audit->pages, audit_page_count(audit), NULL,
+	dp_pages_init(&audit->pages, dp_table_pages(&audit->table), NULL,
 		      audit->table.first_block, audit->seed, NULL);
 }
 
@@ -73,7 +68,7 @@ static int audit_derive_pages(struct dp_audit *audit, uint32_t index)
 						 finding.offset, 8);
 	uint32_t page = index * DP_PAGES_WORD_BITS;
 	uint32_t end = dp_min(page + DP_PAGES_WORD_BITS,
-			      audit_page_count(audit));
+			      dp_table_pages(&audit->table));
 	int ret;
 
 	for (; page < end; page++)
@@ -131,7 +126,7 @@ int dp_audit_pages(struct dp_audit *audit)
 		if (!audit_take_pages(audit, i))
 			ret = audit_derive_pages(audit, i);
 	for (uint32_t i = audit->table.begin / DP_PAGE_WORDS;
-	     i < audit_page_count(audit); i++)
+	     i < dp_table_pages(&audit->table); i++)
 		if (dp_image_is_unreadable(audit->report->image,
 					   audit_page_offset(audit, i),
 					   DP_BLOCK_SIZE))
@@ -149,7 +144,7 @@ bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size)
 	/* By chance it is one word in 65536. */
 	if (found > DP_PAGES_WORDS / 2)
 		return true;
-	for (uint32_t i = 0; i < audit_page_count(audit); i++)
+	for (uint32_t i = 0; i < dp_table_pages(&audit->table); i++)
 		if (audit_page_is_ours(audit, i))
 			return true;
 	return false;

@@ -87,9 +87,15 @@ const char *dp_table_fault_text(enum dp_table_fault fault)
 	return "an extent past the segment's end";
 }
 
-static uint32_t table_pages(const struct dp_table *table)
+/* Something of the table's segment could not be read, which the sentence names. */
+static int table_fail_read(const struct dp_table *table, int error,
+			   const char *what, uint64_t offset, uint64_t size,
+			   const struct dp_errmsg *errmsg)
 {
-	return table->blocks / DP_PAGE_WORDS;
+	char name[48];
+
+	snprintf(name, sizeof(name), "segment %u: its %s", table->segment, what);
+	return dp_bad_fail(table->view, error, offset, size, name, errmsg);
 }
 
 struct scan {
@@ -136,7 +142,7 @@ static int table_begin_scan(struct scan *scan)
 	scan->other = calloc(table->blocks / 64, sizeof(*scan->other));
 	if (!scan->other)
 		return -ENOMEM;
-	while ((page = dp_pages_next(table->pages, page)) < table_pages(table)) {
+	while ((page = dp_pages_next(table->pages, page)) < dp_table_pages(table)) {
 		uint32_t block = page++ * DP_PAGE_WORDS;
 
 		dp_words_find(table->seed, table->first_block + block,
@@ -162,8 +168,8 @@ static uint32_t table_next_head(const struct scan *scan, uint32_t block)
 static int table_report_word(const struct scan *scan, uint32_t block,
 			     struct dp_word word)
 {
-	if (word.kind == DP_KIND_FREE && !word.gen)
-		return 0;
+	/* The words of blocks that were never used are skipped by table_next(). */
+	assert(word.kind != DP_KIND_FREE || word.gen);
 	return scan->visitor->word(scan->visitor->arg, block, word);
 }
 
@@ -269,7 +275,7 @@ bool dp_table_is_page(const struct dp_table *table, uint32_t page,
 static int table_derive_pages(const struct dp_table *table, uint32_t index)
 {
 	uint32_t page = index * DP_PAGES_WORD_BITS;
-	uint32_t end = dp_min(page + DP_PAGES_WORD_BITS, table_pages(table));
+	uint32_t end = dp_min(page + DP_PAGES_WORD_BITS, dp_table_pages(table));
 	char bytes[DP_BLOCK_SIZE];
 	int ret;
 
@@ -292,14 +298,11 @@ static int table_find_bad_pages(const struct dp_table *table, bool tolerant,
 			 table->begin / DP_PAGE_WORDS * DP_BLOCK_SIZE;
 	uint64_t end = table->offset + table->blocks * 8ull;
 	struct dp_bad_run run;
-	char name[48];
 
 	for (; dp_bad_find(table->view->bad, begin, end, &run); begin = run.end) {
-		snprintf(name, sizeof(name), "segment %u: its descriptor table",
-			 table->segment);
 		if (!tolerant)
-			return dp_bad_fail(table->view, -EIO, begin, end - begin,
-					   name, errmsg);
+			return table_fail_read(table, -EIO, "descriptor table",
+					       begin, end - begin, errmsg);
 		for (uint64_t at = run.begin; at < run.end; at += DP_BLOCK_SIZE)
 			dp_pages_assume(table->pages, (at - table->offset) /
 							      DP_BLOCK_SIZE);
@@ -314,7 +317,6 @@ static int table_read_bitmap(const struct dp_table *table, bool tolerant,
 {
 	const uint64_t size = DP_PAGES_WORDS * sizeof(raw[0]);
 	int ret = dp_bad_read(table->view, DP_PAGES_OFFSET, raw, size);
-	char name[48];
 
 	if (!ret)
 		return 0;
@@ -322,9 +324,8 @@ static int table_read_bitmap(const struct dp_table *table, bool tolerant,
 		memset(raw, 0, size);
 		return 0;
 	}
-	snprintf(name, sizeof(name), "segment %u: its page bitmap",
-		 table->segment);
-	return dp_bad_fail(table->view, ret, DP_PAGES_OFFSET, size, name, errmsg);
+	return table_fail_read(table, ret, "page bitmap", DP_PAGES_OFFSET, size,
+			       errmsg);
 }
 
 int dp_table_load_pages(const struct dp_table *table, bool tolerant,
@@ -382,9 +383,9 @@ static int table_read_pages(const struct dp_table *table, bool tolerant,
 	int ret = 0;
 
 	while (!ret && (page = dp_pages_next(table->pages, end)) <
-			       table_pages(table)) {
+			       dp_table_pages(table)) {
 		end = page + 1;
-		while (end < table_pages(table) &&
+		while (end < dp_table_pages(table) &&
 		       dp_pages_is_used(table->pages, end))
 			end++;
 		ret = table_read_run(table, tolerant, page, end, copy);
@@ -395,15 +396,11 @@ static int table_read_pages(const struct dp_table *table, bool tolerant,
 static int read_table(const struct dp_table *table, bool tolerant, char *copy,
 		      const struct dp_errmsg *errmsg)
 {
-	char name[48];
 	int ret = table_read_pages(table, tolerant, copy);
 
-	if (!ret)
-		return 0;
-	snprintf(name, sizeof(name), "segment %u: its descriptor table",
-		 table->segment);
-	return dp_bad_fail(table->view, ret, table->offset, table->blocks * 8ull,
-			   name, errmsg);
+	return ret ? table_fail_read(table, ret, "descriptor table",
+				     table->offset, table->blocks * 8ull,
+				     errmsg) : 0;
 }
 
 static int scan_table(const struct dp_table *table,

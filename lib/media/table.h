@@ -29,6 +29,12 @@ struct dp_table {
 /* Every word FREE, generation 0, with no page in use; durable after the next fence. */
 int dp_table_format(const struct dp_table *table);
 
+/* Pages of the table: those of the metadata's own blocks, too. */
+static inline uint32_t dp_table_pages(const struct dp_table *table)
+{
+	return table->blocks / DP_PAGE_WORDS;
+}
+
 /* Where a block's word stands, by bytes of the segment. */
 static inline uint64_t dp_table_word_offset(const struct dp_table *table,
 					    uint32_t block)

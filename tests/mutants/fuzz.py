@@ -60,9 +60,9 @@ MUTANTS = [
      'if (bits && first + 63 - __builtin_clzll(bits) >= DP_PAGES_MAX)'),
     ('image-pages-read', IMAGE, 'lib/media/table.c',
      'what stands in a page that is not in use is looked at',
-     '''	while ((page = dp_pages_next(table->pages, page)) < table_pages(table)) {
+     '''	while ((page = dp_pages_next(table->pages, page)) < dp_table_pages(table)) {
 		uint32_t block = page++''',
-     '''	for (; page < table_pages(table); page++) {
+     '''	for (; page < dp_table_pages(table); page++) {
 		uint32_t block = page'''),
     ('image-pages-bad', IMAGE, 'lib/media/table.c',
      'a bad page that is not in use opens',
