@@ -59,7 +59,7 @@ MUTANTS = [
      '''	return ret ? ret : !view.count;''',
      '''	return ret ? ret : !view.count &&
 			   !dp_registration_count(&pool->holders);''',
-     'a_registration_is_no_hold'),
+     'a_registration_does_not_count_as_a_hold'),
     ('idle-when-retired', LIFE, 'lib/api/hold.c',
      'only what is retired can be idle',
      '''	return ret ? ret : !view.count;''',
@@ -215,7 +215,7 @@ MUTANTS = [
      '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (pool_is_busy(pool) || atomic_load(&pool->jobs.count)) {''',
-     'a_registered_pool_does_not_close'),
+     'a_pool_with_a_registration_does_not_close'),
     ('label-without-hold', LIFE, 'lib/api/hold.c',
      'a labelled hold_take is a label alone',
      '''	ret = daxpin_hold(pool, extent, access);
@@ -227,7 +227,7 @@ MUTANTS = [
 		return ret;
 	daxpin_drop(pool, extent);
 	hold->extent = extent;''',
-     'holders_are_named'),
+     'daxpin_holds_names_labelled_holders'),
     ('clone-not-counted', RULES, 'lib/extent/state.c',
      'a clone rides on the hold it was made of',
      '''	} while (!state_swap(leases, block, &word,
@@ -235,14 +235,14 @@ MUTANTS = [
 					     write ? DP_LEASE_WRITE : 0)));''',
      '''	} while (!state_swap(leases, block, &word, word));
 	(void)write;''',
-     'every_kind_of_hold_keeps_it_busy'),
+     'every_kind_of_hold_keeps_an_extent_busy'),
     ('registrations-are-holds', LIFE, 'lib/api/hold.c',
      'holds and pins are one number',
      '''	return view.count;
 }''',
      '''	return view.count + dp_registration_count(&pool->holders);
 }''',
-     'holders_are_named'),
+     'daxpin_holds_names_labelled_holders'),
     ('drain-opens-its-gates', LIFE, 'lib/api/pool.c',
      'a drained pool takes holds again',
      '''		step_ns = dp_min(step_ns * 2, 5000000);
@@ -327,7 +327,7 @@ MUTANTS = [
      'a freed block begins the same life again',
      '''	return ((word_life(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;''',
      '''	return (word_life(word) & DP_LIFE_MASK) << LIFE_SHIFT;''',
-     'a_handle_never_names_the_next_life'),
+     'a_handle_never_names_the_next_generation'),
     ('drop-frees-without-a-new-life', STRESS, 'lib/extent/state.c',
      'the last drop frees and leaves the life, which old handles match',
      '''			to = word_next_life(to);
@@ -342,7 +342,7 @@ MUTANTS = [
      '''	if (!dp_lease_blocks(leases, block))
 		state_set_blocks(leases, block, blocks);
 	atomic_store_explicit(''',
-     'the_next_life_has_its_own_length'),
+     'the_next_generation_has_its_own_length'),
     ('the-end-is-not-zeroed', RULES, 'lib/media/persist.c',
      'the last line of a large extent shows the bytes of the life before',
      '''		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
@@ -353,12 +353,12 @@ void dp_persist_wipe''',
 }
 
 void dp_persist_wipe''',
-     'the_next_life_begins_with_zeroes'),
+     'the_next_generation_is_zeroed_on_request'),
     ('run-one-short', RULES, 'lib/extent/runs.c',
      'a run that is a block too short is handed out',
      '''	uint32_t node = runs_find(runs, blocks);''',
      '''	uint32_t node = runs_find(runs, blocks - (blocks > 1));''',
-     'a_run_is_whole_or_not_given'),
+     'a_reserve_does_not_join_separate_free_blocks'),
 
     # ----------------------------------------------- wake-ups (I21, I38, I44)
     ('wake-at-free-only', WAIT, 'lib/extent/state.c',
@@ -381,7 +381,7 @@ void dp_persist_wipe''',
      '''	if (was & WAITERS && !(now & WAITERS) &&
 	    word_state(now) != DP_STATE_FREE)
 		state_wake''',
-     'the_end_of_a_life_wakes'),
+     'the_end_of_a_generation_wakes_its_waiters'),
     ('other-key', WAIT, 'lib/extent/state.c',
      'waiter and waker name different words',
      '''	dp_os_futex_wake(state_word(leases, block));''',
@@ -396,7 +396,7 @@ void dp_persist_wipe''',
 		break;
 	}
 	return 0;''',
-     'a_wait_outlasts_a_wake_for_nothing'),
+     'a_wait_continues_after_a_spurious_wake'),
     ('watch-not-told', WAIT, 'lib/extent/event.c',
      'an event is queued, and who armed is not told',
      '''	if (any)
@@ -475,7 +475,7 @@ void dp_persist_wipe''',
 		if (dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
 			return -EAGAIN;
 		if (word & ALONE)''',
-     'a_gate_lets_clones_and_drops_through'),
+     'a_closed_gate_allows_clones_and_drops'),
     ('backs-out-by-hand', LIFE, 'lib/extent/state.c',
      'a gated hold takes its count back, and not its inc',
      '''	ret = dp_lease_drop(leases, block, life, count);
@@ -488,7 +488,7 @@ void dp_persist_wipe''',
      'the first who opens it opens it for all',
      '''	was = atomic_fetch_sub(&gates->gate[segment].closed, 1);''',
      '''	was = atomic_exchange(&gates->gate[segment].closed, 0);''',
-     'a_gate_is_open_when_the_last_opened_it'),
+     'a_gate_that_was_closed_twice_opens_at_the_second_open'),
 
     # ------------------------------------------------------------------- holes
     ('punch-of-held', RECLAIM, 'lib/reclaim/part.c',
@@ -582,7 +582,7 @@ void dp_persist_wipe''',
 			map''',
      '''		if (0 && extent->shared)
 			map''',
-     'shared_blocks_are_seen'),
+     'blocks_shared_with_another_file_are_detected'),
     ('a-segment-in-one-go', BLOCKS, 'lib/pool/blocks.c',
      'a call that a signal ended is a failure',
      '''			step = blocks_half(size);
@@ -622,12 +622,12 @@ void dp_persist_wipe''',
 		return''',
      '''	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return give_up_extent(audit, block, "in a hole") < 0 ? -EIO :''',
-     'what_lies_in_holes_is_left'),
+     'extents_in_holes_are_not_repaired'),
     ('metadata-stored-to-a-hole', REPAIR, 'lib/check/repair.c',
      'a repair stores where there is no block',
      '''	else if (!(flags & DP_CHUNK_BACKED))''',
      '''	else if (!flags)''',
-     'metadata_that_are_repaired_have_blocks_first'),
+     'metadata_is_allocated_before_it_is_repaired'),
     ('any-piece-backs-a-chunk', RULES, 'lib/pool/source.c',
      'a chunk with a gap is handed out',
      '''		if (map->covered[chunk] == DP_CHUNK_SIZE)''',
@@ -650,7 +650,7 @@ void dp_persist_wipe''',
 	if (fd >= 0)
 		return ret;
 ''',
-     'open_elsewhere_names_the_owner'),
+     'open_in_another_process_names_the_owner'),
     # ---------------------------------------- verbs contexts (W9, W10, W11)
     ('context-that-is-there-is-over', OWNER, 'lib/owner/owner.c',
      'only a device that is being removed is waited for',
@@ -696,7 +696,7 @@ void dp_persist_wipe''',
 	else if (use->count)
 		use->count--;
 	dp_owner_remove_context(owner, context);''',
-     'the_last_domain_of_a_context_takes_it_off'),
+     'the_last_domain_of_a_context_removes_it_from_the_record'),
     ('any-boot-id-will-do', PLACE, 'lib/owner/place.c',
      'a boot id that a container mounted proves a reboot',
      '''	return (owner->flags & self.flags & DP_OWNER_BOOT_GENUINE) &&''',
@@ -788,12 +788,12 @@ void dp_persist_wipe''',
      'a symbolic link is taken for a backup',
      'O_RDONLY | O_NOFOLLOW |',
      'O_RDONLY |',
-     'a_backup_that_others_may_have_made_is_refused'),
+     'a_backup_that_others_can_write_is_refused'),
     ('anybodys-backup', REPAIR, 'lib/check/repair.c',
      'a backup that every user can write to is stored to the pool',
      'return dp_judge_other_file(path, ret_stat, flags, request->errmsg);',
      'return (void)flags, 0;',
-     'a_backup_that_others_may_have_made_is_refused'),
+     'a_backup_that_others_can_write_is_refused'),
     ('backup-is-not-claimed', REPAIR, 'lib/check/repair.c',
      'a file of an open pool is opened and closed as a backup',
      '''	if (dp_claim_take(claim, fd, ret_stat))
@@ -801,7 +801,7 @@ void dp_persist_wipe''',
      '''	dp_os_close(dp_os_open(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0));
 	if (dp_claim_take(claim, fd, ret_stat))
 		return''',
-     'an_open_pools_file_is_no_backup'),
+     'a_file_of_an_open_pool_is_refused_as_a_backup'),
     ('unread-map-is-whole', OUTSIDE, 'lib/pool/judge.c',
      'without /proc the overflow uid is one user',
      '''	ret = judge_every_uid_is_one_user();
@@ -1088,43 +1088,43 @@ void dp_persist_wipe''',
      '''	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?''',
      '''	return atomic_load(&jobs->holes.claimed) ||
 	       atomic_load(&jobs->holes.blocks) ?''',
-     'only_holes_are_no_space'),
+     'a_reserve_with_only_holes_left_is_enospc'),
     ('end-of-a-job-is-not-told', RETRY, 'lib/reclaim/part.c',
      'the end of a job is no news for who was refused',
      '''	/* A pin of the segment may be possible now; or it is certain that no space
 	 * becomes available. */
 	dp_events_tell_refused(jobs->events);''',
      '',
-     'a_refill_that_gives_nothing_is_reported'),
+     'retry_is_sent_after_a_refill_that_adds_nothing'),
     ('free-space-is-not-told', RETRY, 'lib/extent/state.c',
      'free space is no news for who was refused',
      '''	dp_events_tell_refused(leases->events);''',
      '',
-     'the_first_free_space_is_reported'),
+     'retry_is_sent_at_the_first_free_after_a_refusal'),
     ('refused-set-is-not-noted', RETRY, 'lib/core/publish.c',
      'a SET is refused in silence',
      '''		ret = dp_jobs_hold(&batch->pool->jobs, step->handle.block,
 				   step->handle.life, 1, 0);''',
      '''		ret = dp_lease_hold(leases, step->handle.block,
 				   step->handle.life, 1, 0);''',
-     'a_set_that_was_refused_may_be_tried_again'),
+     'retry_is_sent_after_a_refused_set'),
     ('sets-share-any-hold', PUBLISH, 'lib/core/publish.c',
      'a SET uses the hold of another extent',
      '''	if (step->handle.block == target->handle.block &&
 	    step->handle.life == target->handle.life)''',
      '''	if (target->handle.block)''',
-     'sets_of_one_batch_are_held_by_extent'),
+     'each_set_of_a_batch_is_checked_against_its_own_extent'),
     ('a-step-is-not-listed', PUBLISH, 'lib/core/publish.c',
      'a word twice in a large batch',
      '''		*place = i + 1;''',
      '''		*place = i < STEPS_ON_STACK ? i + 1 : 0;''',
-     'a_word_twice_is_found_in_a_batch_of_any_size'),
+     'a_word_set_twice_is_found_in_a_batch_of_any_size'),
     ('a-gap-is-left', PUBLISH, 'lib/media/root.c',
      'names behind one that is taken away are lost',
      '''		root_set_place(roots, gap, what);
 		gap = at;''',
      '''		continue;''',
-     'names_stay_when_others_go'),
+     'names_stay_when_others_are_removed'),
     ('a-root-is-found-under-the-mutex', RULES, 'lib/media/root.c',
      'whoever makes a name stops all who look for one',
      '''	for (uint32_t i = 0; i < LOOKS; i++)
@@ -1137,17 +1137,17 @@ void dp_persist_wipe''',
      '''	if (ret == -EAGAIN || ret == -ENOSPC)
 		dp_events_refused(jobs->events);''',
      '',
-     'a_pin_that_was_refused_may_be_tried_again'),
+     'retry_is_sent_after_a_refused_pin'),
     ('limit-ends-the-process', ERRMSG, 'lib/util/size_signal.h',
      'SIGXFSZ stays pending, and ends the process',
      '''		sigtimedwait(&set, NULL, &now);''',
      '''		(void)now;''',
-     'a_limit_of_file_sizes_is_no_signal'),
+     'a_create_above_the_file_size_limit_is_efbig_without_a_signal'),
     ('close-needs-a-descriptor', ERRMSG, 'lib/media/super.c',
      'a close makes a pipe to read with',
      '.fd = -1, .pipe = persist->pipe };',
      '.fd = -1 };',
-     'a_close_needs_no_descriptor'),
+     'a_close_works_without_free_descriptors'),
     ('failed-close-is-not-over', EPOCH, 'lib/pool/pool.c',
      'after a close that failed the pool is stored to',
      '''	pool->readonly = true;
@@ -1158,14 +1158,14 @@ void dp_persist_wipe''',
      'a failure without a sentence has that of an earlier call',
      '''	dp_clear_errmsg(&errmsg);''',
      '',
-     'a_sentence_belongs_to_its_failure'),
+     'errmsg_is_new_after_a_failure_and_empty_after_success'),
     ('failure-without-a-sentence', ERRMSG, 'lib/util/util.h',
      'a failure may have no sentence',
      '''		dp_fail(errmsg, ret, "%s", text);
 	return ret;''',
      '''		(void)text;
 	return ret;''',
-     'a_sentence_belongs_to_its_failure'),
+     'errmsg_is_new_after_a_failure_and_empty_after_success'),
     ('output-without-success', ERRMSG, 'lib/api/register.c',
      'a registration is returned before it is made',
      '''	int ret = register_check(pool, segment, options, errmsg);
@@ -1179,29 +1179,29 @@ void dp_persist_wipe''',
 	if (ret)
 		return ret;
 ''',
-     'a_sentence_belongs_to_its_failure'),
+     'errmsg_is_new_after_a_failure_and_empty_after_success'),
     ('slots-of-other-threads', FORK, 'lib/extent/thread_slot.c',
      'slots of threads that a child does not have are never free in it',
      '!pthread_atfork(NULL, NULL, thread_slot_after_fork)',
      '!pthread_atfork(NULL, thread_slot_after_fork, NULL)',
-     'a_child_has_the_slots_of_threads_it_does_not_have'),
+     'a_child_can_use_the_thread_slots_of_its_parents_threads'),
     ('child-unlocks', FORK, 'lib/owner/lock.c',
      'a child that gives back ends its parent\'s lock',
      '''	if (lock->taken && dp_claim_is_ours(lock->claim)) {''',
      '''	if (lock->taken) {''',
-     'a_child_gives_back_what_it_inherited'),
+     'a_child_releases_what_it_inherited_without_unlocking_the_parent'),
     ('claims-are-inherited', FORK, 'lib/os/os.c',
      'a child has its parent\'s claims',
      'ret = dp_os_advise(*ret_base, size, MADV_WIPEONFORK);',
      'ret = dp_os_advise(*ret_base, size, MADV_NORMAL);',
-     'after_daemon_a_process_opens_its_pool_again'),
+     'a_process_opens_its_pool_again_after_daemon'),
     ('own-lock-is-not-named', FORK, 'lib/owner/lock_holder.c',
      'a process that inherited the lock is not found',
      '''	if (search->pid <= 0)
 		return 0;''',
      '''	if (search->pid <= 0 || search->pid == dp_os_pid())
 		return 0;''',
-     'after_daemon_a_process_opens_its_pool_again'),
+     'a_process_opens_its_pool_again_after_daemon'),
     ('abandoned-is-over', ABANDON, 'lib/uring/end.c',
      'C3: holds go when a ring is abandoned, and its read goes on',
      '''		ret = dp_uring_pipe_await(uring->pipe, deadline_ns);''',

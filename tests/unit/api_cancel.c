@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A call is a cancellation point at its beginning, if it is one at all. Each is made
- * by a thread whose cancellation is pending before the call, and then again for each
- * system call in it, with a cancellation that comes there. Every system call counts as a cancellation point,
- * except those that are made by syscall() or need no kernel. The call must return,
- * and afterwards the pool is used, drained and closed.
+ * A call may be a cancellation point only at its beginning. Each call is made by a
+ * thread whose cancellation is already pending, and then once for each system call
+ * inside it, with a cancellation that arrives in that system call. Every system call
+ * counts as a cancellation point, except those that are made by syscall() or need no
+ * kernel. The call must return; afterwards the pool is used, drained and closed.
  */
 #include "cancelled.h"
 #include "fixture.h"
@@ -13,12 +13,12 @@
 
 #define MIB		(UINT64_C(1) << 20)
 
-/* What a call needs, and what it left. */
+/* Arguments that a call needs, and its outputs. */
 struct scene {
 	struct fixture f;
 	char other[80];			/* the path of another pool */
 	char backup[80];
-	struct daxpin_pool *pool;	/* that one, when it is open */
+	struct daxpin_pool *pool;	/* the other pool, if it is open */
 	struct daxpin_extent extent;	/* reserved */
 	struct daxpin_extent live;
 	struct daxpin_hold hold;
@@ -111,7 +111,7 @@ static void unpublish(struct scene *s, int ret)
 	must(daxpin_publish(s->f.pool, ops, 2, NULL, NULL));
 }
 
-/* With a watch, and the event descriptor armed: the drop writes it. */
+/* With a watch and an armed event descriptor, so that the drop writes to it. */
 static void hold_and_watch(struct scene *s)
 {
 	reserve_one(s);
@@ -142,7 +142,7 @@ static int run_watch(struct scene *s)
 	return daxpin_watch(s->f.pool, s->extent, NULL, &s->watch);
 }
 
-/* It is idle: the event is there at once. */
+/* The extent is idle, so the event is queued during the call. */
 static void unwatch_and_cancel(struct scene *s, int ret)
 {
 	must(ret);
@@ -340,7 +340,7 @@ static void refill_after_the_end(struct scene *s, int ret)
 	refill_all(s);
 }
 
-/* It looks at all jobs, and all are over. */
+/* It looks at all jobs. All of them have ended. */
 static int run_next_event(struct scene *s)
 {
 	struct daxpin_event event;
@@ -406,7 +406,7 @@ static void open_other(struct scene *s)
 	must(run_open(s));
 }
 
-/* Nothing of the process keeps it: the next open has it at once. */
+/* This process keeps no lock, so the next open succeeds without waiting. */
 static void open_once_more(struct scene *s, int ret)
 {
 	must(ret);
@@ -428,7 +428,7 @@ static int run_repair(struct scene *s)
 	return daxpin_repair(s->other, NULL, s->backup, NULL, NULL, &summary);
 }
 
-/* No repair was made, so there is none to undo. */
+/* No repair was made, so there is nothing to undo. */
 static int run_repair_undo(struct scene *s)
 {
 	return daxpin_repair_undo(s->other, NULL, s->backup) >= 0;
@@ -470,7 +470,7 @@ static const struct call calls[] = {
 	{ "repair_undo", NULL, run_repair_undo, open_once_more, true },
 };
 
-/* What a pool is for, from beginning to end. */
+/* Uses the pool from reserve to the last drop. */
 static void use_the_pool(struct scene *s)
 {
 	struct daxpin_extent extent = live(&s->f, 4096);
@@ -493,7 +493,7 @@ static int try_call(void *arg)
 	return attempt->call->run(attempt->scene);
 }
 
-/* How many system calls it made. */
+/* Returns the number of system calls that the call made. */
 static unsigned int cancel_at(struct scene *s, const struct call *call,
 			      unsigned int at)
 {
@@ -504,14 +504,14 @@ static unsigned int cancel_at(struct scene *s, const struct call *call,
 		call->before(s);
 	c = call_cancelled_at(try_call, &attempt, at);
 	if (!at && call->is_point) {
-		/* It has done nothing: the same call can be made again. */
+		/* The call has done nothing, so it can be made again. */
 		assert_false(c.returned);
 		assert_int_equal(c.seen, 0);
 		c.ret = call->run(s);
 		c.returned = true;
 	}
 	if (!c.returned)
-		fail_msg("%s, cancelled at system call %u of it, did not return",
+		fail_msg("%s, cancelled in its system call %u, did not return",
 			 call->name, at);
 	/* The cancellation is not lost: the thread ends after the call. */
 	assert_int_equal(c.ended, at <= c.seen);
@@ -526,7 +526,10 @@ static void a_call_is_cancelled_at_its_beginning_or_not_at_all(void **state)
 	unsigned int seen = 0, at;
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		/* That of a point makes none when it is cancelled before. */
+		/*
+		 * at 0: pending before the call. A cancellation point then makes no
+		 * system call.
+		 */
 		for (at = 0; at <= 1 || at <= seen; at++)
 			seen = cancel_at(s, &calls[i], at);
 		print_message("# %s: cancelled at each of %u system calls\n",
@@ -544,7 +547,7 @@ static int setup(void **state)
 		return -1;
 	memcpy(&s->f, made, sizeof(s->f));
 	free(made);
-	/* So that a publish and a persist make system calls, too. */
+	/* This makes publish and persist use system calls as well. */
 	s->f.options.granularity = DAXPIN_GRANULARITY_PAGE;
 	s->f.options.errmsg = s->f.errmsg;
 	snprintf(s->other, sizeof(s->other), "%s/other", s->f.path);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A sentence belongs to the failure that is returned. Each call that has room for one
- * is made with another call's sentence in it: with success it must be empty, with a
- * failure new. Outputs are written on success alone. And what a close returns.
+ * errmsg describes the failure that the call returns. Each call that takes an errmsg is
+ * made with another call's message in the buffer: the buffer must be empty after
+ * success and overwritten after failure. Outputs are written only on success. The last
+ * tests are about close.
  */
 #include "fixture.h"
 #include "invariant.h"
@@ -14,7 +15,7 @@
 #define STALE		"what an earlier call left"
 #define UNTOUCHED	((void *)0x5a5a)
 
-/* What each call is made with; `how` says whether it can succeed. */
+/* How each call is made: `how` says whether it can succeed. */
 enum how { GOOD, BAD, TOO_NEW };
 
 struct scene {
@@ -26,7 +27,7 @@ struct scene {
 	unsigned char summary[sizeof(struct daxpin_check_summary)];
 };
 
-/* Options of a newer version: a tail that is not zero. */
+/* Options of a newer version: a non-zero tail. */
 #define OPTIONS(type, ...)						\
 	struct {							\
 		type o;							\
@@ -191,7 +192,7 @@ static void try_call(struct scene *s, size_t i, enum how how)
 		calls[i].undo(s);
 }
 
-static void a_sentence_belongs_to_its_failure(void **state)
+static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 {
 	struct fixture *f = *state;
 	struct scene s = { .f = f };
@@ -206,7 +207,7 @@ static void a_sentence_belongs_to_its_failure(void **state)
 
 /* ---------------------------------------------------------------- the close */
 
-/* In a child, which has no descriptor left. */
+/* In a child that may open no more descriptors. */
 static int close_with_none(void *arg)
 {
 	const struct rlimit none = { 0, 0 };
@@ -219,7 +220,7 @@ static int close_with_none(void *arg)
 	return daxpin_pool_close(pool) ? 2 : 0;
 }
 
-static void a_close_needs_no_descriptor(void **state)
+static void a_close_works_without_free_descriptors(void **state)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct fixture *f = *state;
@@ -233,7 +234,7 @@ static void a_close_needs_no_descriptor(void **state)
 	assert_int_equal(info.unclean, 0);
 }
 
-/* In a child, whose files may have 1 MiB; a signal would end it. */
+/* In a child with a file size limit of 1 MiB. A SIGXFSZ would end it. */
 static int create_with_small_files(void *arg)
 {
 	const struct rlimit small = { MIB, MIB };
@@ -251,7 +252,7 @@ static int create_with_small_files(void *arg)
 	       strstr(f->errmsg, " 33554432:") ? 0 : 3;
 }
 
-static void a_limit_of_file_sizes_is_no_signal(void **state)
+static void a_create_above_the_file_size_limit_is_efbig_without_a_signal(void **state)
 {
 	assert_int_equal(run_child(create_with_small_files, *state), 0);
 }
@@ -261,9 +262,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_sentence_belongs_to_its_failure),
-		TEST(a_close_needs_no_descriptor),
-		TEST(a_limit_of_file_sizes_is_no_signal),
+		TEST(errmsg_is_new_after_a_failure_and_empty_after_success),
+		TEST(a_close_works_without_free_descriptors),
+		TEST(a_create_above_the_file_size_limit_is_efbig_without_a_signal),
 	};
 
 	return cmocka_run_group_tests_name("api_errmsg", tests, NULL, NULL);

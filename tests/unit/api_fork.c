@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Forked children: what they inherit they can give back, without harm to their
- * parent, and they can use pools of their own, whatever its threads were doing.
+ * Forked children can release what they inherited without harming their parent, and can
+ * use pools of their own, whatever the parent's threads were doing at the fork.
  */
 #include "child.h"
 #include "extent/thread_slot.h"
@@ -24,7 +24,7 @@
 
 /* ------------------------------------------------------- what is inherited */
 
-/* This process's descriptors of files of the pool. */
+/* Counts this process's descriptors of files of the pool. */
 static int count_descriptors(const char *path)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -77,7 +77,10 @@ static int opens_at_once(void *arg)
 	return -daxpin_pool_open(f->path, &f->options, &pool);
 }
 
-/* By an open file of its own, in a child: a close would end the parent's byte. */
+/*
+ * Tests the lock through a second open file, in a child: a close here would drop the
+ * parent's alive byte.
+ */
 static int finds_it_locked(void *arg)
 {
 	char path[40];
@@ -88,7 +91,7 @@ static int finds_it_locked(void *arg)
 	return fd < 0 || !flock(fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK;
 }
 
-static void a_child_gives_back_what_it_inherited(void **state)
+static void a_child_releases_what_it_inherited_without_unlocking_the_parent(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f, 4096);
@@ -96,7 +99,7 @@ static void a_child_gives_back_what_it_inherited(void **state)
 
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
 	assert_int_equal(run_child(gives_back, f), 0);
-	/* The parent's lock is not touched, nor is its pool. */
+	/* The parent's lock and pool are unchanged. */
 	assert_int_equal(run_child(finds_it_locked, &fd), 0);
 	assert_int_equal(run_child(opens_at_once, f), EBUSY);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
@@ -106,7 +109,9 @@ static void a_child_gives_back_what_it_inherited(void **state)
 
 /* -------------------------------------------------------------- after daemon(3) */
 
-/* In the process that lives on: 0, or which step went wrong. */
+/*
+ * Runs in the process that survives. Returns 0, or the number of the step that failed.
+ */
 static int lives_on(struct fixture *f, pid_t parent)
 {
 	struct daxpin_pool *pool = f->pool;
@@ -126,7 +131,7 @@ static int lives_on(struct fixture *f, pid_t parent)
 	return daxpin_pool_close(f->pool) ? 5 : 0;
 }
 
-/* An owner that forks and ends, as daemon(3) does. */
+/* An owner that forks and exits, as daemon(3) does. */
 static int becomes_a_daemon(void *arg, int fd)
 {
 	struct fixture *f = arg;
@@ -144,7 +149,7 @@ static int becomes_a_daemon(void *arg, int fd)
 	_exit(0);
 }
 
-static void after_daemon_a_process_opens_its_pool_again(void **state)
+static void a_process_opens_its_pool_again_after_daemon(void **state)
 {
 	struct fixture *f = *state;
 	unsigned char step = 255;
@@ -194,7 +199,7 @@ static int has_slots(void *arg)
 	return (uintptr_t)slot == *(unsigned int *)arg ? 4 : 0;
 }
 
-static void a_child_has_the_slots_of_threads_it_does_not_have(void **state)
+static void a_child_can_use_the_thread_slots_of_its_parents_threads(void **state)
 {
 	pthread_t thread[DP_THREAD_SLOTS];
 	unsigned int mine = dp_thread_slot();
@@ -226,14 +231,14 @@ static void wait_in_an_end(unsigned int slot, void *arg)
 	pthread_barrier_wait(&end_over);
 }
 
-/* As fork(), but for the handlers of pthread_atfork(). */
+/* fork() without the handlers of pthread_atfork(). */
 static pid_t fork_raw(void)
 {
 	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-/* Another thread of the parent has the mutex of those that watch the ends of threads. */
-static void a_raw_child_opens_a_pool_while_a_thread_ends(void **state)
+/* Another thread of the parent holds the mutex of the list of thread-end callbacks. */
+static void a_child_of_a_raw_clone_opens_a_pool_while_a_parents_thread_ends(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_thread_end end = { .fn = wait_in_an_end };
@@ -273,7 +278,7 @@ struct busy {
 	atomic_uint turns;
 };
 
-/* An assertion of cmocka's works in the first thread alone. */
+/* cmocka's assertions work only in the thread that runs the test. */
 #define busy_must(call)							\
 	do {								\
 		int busy_ret = (call);					\
@@ -295,7 +300,10 @@ static struct daxpin_pool *busy_open(struct busy *busy)
 	struct daxpin_pool *pool;
 	int ret;
 
-	/* In one process the second open does not wait for the first. */
+	/*
+	 * An open does not wait for another open of the same process, so it is
+	 * repeated.
+	 */
 	while ((ret = daxpin_pool_open(busy->path, &options, &pool)) == -EBUSY)
 		usleep(100);
 	if (ret)
@@ -303,13 +311,13 @@ static struct daxpin_pool *busy_open(struct busy *busy)
 	return pool;
 }
 
-/* A pool of its own, opened and closed. */
+/* Opens and closes a pool of its own. */
 static void open_and_close(struct busy *busy)
 {
 	busy_must(daxpin_pool_close(busy_open(busy)));
 }
 
-/* A pool that another thread opens and closes: most opens are refused. */
+/* Opens and closes a pool that other threads open too, so most opens are refused. */
 static void fail_to_open(struct busy *busy)
 {
 	struct daxpin_pool *pool;
@@ -324,7 +332,7 @@ static void busy_end_job(struct daxpin_job *job)
 	busy_must(daxpin_job_end(job));
 }
 
-/* Most mutexes of a pool are taken now and then. */
+/* Takes most of a pool's mutexes at some time. */
 static void use_a_pool(struct busy *busy)
 {
 	const struct daxpin_job_options some = {
@@ -382,7 +390,7 @@ static int opens_another_pool(void *arg)
 	return ret ? -ret : -daxpin_pool_close(pool);
 }
 
-/* Each test run makes CHILDREN of them; DAXPIN_TEST_FORKS asks for more. */
+/* Each test run makes CHILDREN children; DAXPIN_TEST_FORKS asks for more. */
 static int count_children(void)
 {
 	const char *count = getenv("DAXPIN_TEST_FORKS");
@@ -390,7 +398,10 @@ static int count_children(void)
 	return count ? atoi(count) : CHILDREN;
 }
 
-/* glibc's own is in order in a child; ASan's keeps what other threads had locked. */
+/*
+ * glibc's allocator works in a child; ASan's stays locked if another thread held its
+ * lock.
+ */
 #if defined(__SANITIZE_ADDRESS__)
 #define ALLOCATOR_BREAKS_IN_A_CHILD	true
 #else
@@ -407,7 +418,7 @@ static void start_busy(struct busy *busy, const struct fixture *f, int number,
 	assert_int_equal(pthread_create(&busy->thread, NULL, be_busy, busy), 0);
 }
 
-static void a_child_of_busy_threads_opens_another_pool(void **state)
+static void a_child_forked_while_threads_use_pools_opens_another_pool(void **state)
 {
 	struct fixture *f = *state;
 	struct busy busy[THREADS] = { 0 };
@@ -415,7 +426,7 @@ static void a_child_of_busy_threads_opens_another_pool(void **state)
 	int children = count_children();
 
 	if (ALLOCATOR_BREAKS_IN_A_CHILD) {
-		print_message("# skipped: AddressSanitizer's allocator can be locked for good in a forked child\n");
+		print_message("# skipped: AddressSanitizer's allocator can stay locked in a forked child\n");
 		skip();
 	}
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
@@ -439,11 +450,11 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_child_gives_back_what_it_inherited),
-		TEST(after_daemon_a_process_opens_its_pool_again),
-		TEST(a_child_has_the_slots_of_threads_it_does_not_have),
-		TEST(a_raw_child_opens_a_pool_while_a_thread_ends),
-		TEST(a_child_of_busy_threads_opens_another_pool),
+		TEST(a_child_releases_what_it_inherited_without_unlocking_the_parent),
+		TEST(a_process_opens_its_pool_again_after_daemon),
+		TEST(a_child_can_use_the_thread_slots_of_its_parents_threads),
+		TEST(a_child_of_a_raw_clone_opens_a_pool_while_a_parents_thread_ends),
+		TEST(a_child_forked_while_threads_use_pools_opens_another_pool),
 	};
 
 	return cmocka_run_group_tests_name("api_fork", tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Many holds in a call: all or none; many drops: none is lost, and n to 0 is one
- * step that wakes once. And who holds what, in the whole pool.
+ * hold_many takes all of its holds or none. drop_many makes every drop that is
+ * possible, and a count that falls from n to 0 does so in one step with one wake-up.
+ * The last tests list the holders and registrations of the whole pool.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -89,14 +90,14 @@ static uint32_t segment_of(struct fixture *f, struct daxpin_extent extent)
 
 /* -------------------------------------------------------------------- holds */
 
-static void many_are_held_and_dropped(void **state)
+static void hold_many_and_drop_many_count_each_entry(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent e[N + 3];
 	size_t failed = 77;
 
 	make(f, e, N);
-	/* Twice beside each other, and once more further on. */
+	/* One extent twice in a row, and again later in the list. */
 	e[N] = e[N - 1];
 	e[N + 1] = e[0];
 	e[N + 2] = e[N - 1];
@@ -113,7 +114,7 @@ static void many_are_held_and_dropped(void **state)
 	dp_invariants(f->pool);
 }
 
-static void nothing_is_many_too(void **state)
+static void hold_many_and_drop_many_accept_an_empty_list(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent e = live(f, 4096);
@@ -134,7 +135,7 @@ static void nothing_is_many_too(void **state)
 	assert_int_equal(count_of(f, e), 0);
 }
 
-static void one_that_fails_undoes_all(void **state)
+static void a_hold_many_that_fails_holds_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent e[N], held;
@@ -161,8 +162,9 @@ static void one_that_fails_undoes_all(void **state)
 }
 
 /*
- * The undo is a drop like any other: who began to wait meanwhile is woken. The
- * list is long, so that there is time for it, and its last entry never works.
+ * Holds that hold_many undoes are dropped like any others, so a thread that began to
+ * wait meanwhile is woken. The list is long to give that thread time, and its last
+ * entry always fails.
  */
 #define LONG_LIST	400
 
@@ -186,7 +188,7 @@ static void *hold_and_undo(void *arg)
 	return NULL;
 }
 
-static void an_undo_wakes(void **state)
+static void a_hold_many_that_fails_wakes_waiters(void **state)
 {
 	struct undoer u = { .f = *state };
 	pthread_t thread;
@@ -205,7 +207,7 @@ static void an_undo_wakes(void **state)
 	dp_invariants(u.f->pool);
 }
 
-static void a_gate_refuses_all(void **state)
+static void a_closed_gate_refuses_a_whole_hold_many(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent e[N];
@@ -219,14 +221,14 @@ static void a_gate_refuses_all(void **state)
 					  DAXPIN_HOLD_WRITE, &failed), -EAGAIN);
 	assert_int_equal(failed, 0);
 	assert_int_equal(count_of(f, e[1]), 0);
-	/* Idle under the gate, for good (D16). */
+	/* The pool is idle under the closed gate, and stays so (D16). */
 	assert_int_equal(dp_gate_busy(dp_lease_gates(&f->pool->leases),
 					 segment_of(f, e[1])), 0);
 	dp_gate_open(dp_lease_gates(&f->pool->leases), segment_of(f, e[1]));
 	dp_invariants(f->pool);
 }
 
-static void many_of_one_are_refused_at_its_limit(void **state)
+static void hold_many_of_one_extent_is_refused_at_the_hold_limit(void **state)
 {
 	struct fixture *f = *state;
 	static struct daxpin_extent e[DAXPIN_HOLDS_MAX + 2];
@@ -261,8 +263,11 @@ static void many_of_one_are_refused_at_its_limit(void **state)
 
 /* -------------------------------------------------------------------- drops */
 
-/* I38: n to 0 in one step, one wake-up, one event, and the blocks are free. */
-static void the_last_n_go_in_one_step(void **state)
+/*
+ * I38: the count falls from n to 0 in one step, with one wake-up and one event, and the
+ * blocks are free.
+ */
+static void drop_many_drops_the_last_holds_in_one_step(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = free_bytes(f);
@@ -284,7 +289,7 @@ static void the_last_n_go_in_one_step(void **state)
 	atomic_store(&wakes, 0);
 	assert_int_equal(daxpin_drop_many(f->pool, e, N, NULL), 0);
 	woken = atomic_load(&wakes);
-	/* So that this test ends, too, where nobody was woken. */
+	/* Drops the rest, so that the test ends even if the waiter was not woken. */
 	__real_dp_os_futex_wake(&dp_lease_at(&f->pool->leases, e[0].addr >> 12)->word);
 	for (int i = 0; i < 2; i++)
 		end_wait(&waiter[i]);
@@ -321,8 +326,8 @@ static void waits_and_many_drops_race_without_a_lost_wakeup(void **state)
 	dp_invariants(f->pool);
 }
 
-/* Entries that make no sense cost the others nothing. */
-static void no_drop_is_lost(void **state)
+/* Invalid entries do not keep the others from being dropped. */
+static void drop_many_makes_valid_drops_despite_invalid_entries(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent e[N], over = live(f, 4096), idle = live(f, 4096);
@@ -342,8 +347,11 @@ static void no_drop_is_lost(void **state)
 	dp_invariants(f->pool);
 }
 
-/* Of three alike where two holds are out, two are dropped, as one by one. */
-static void too_many_of_one_are_as_one_by_one(void **state)
+/*
+ * Three entries name an extent with two holds: two are dropped, as by three single
+ * calls.
+ */
+static void drop_many_with_excess_entries_drops_what_is_held(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent e[5];
@@ -398,7 +406,7 @@ static struct daxpin_registration *enlist(struct fixture *f, uint32_t segment,
 	return registration;
 }
 
-/* One in each segment, the second in the second. */
+/* One extent in each segment; of the second segment, the second extent. */
 static void make_apart(struct fixture *f, struct daxpin_extent e[2])
 {
 	e[0] = live(f, 30 << 20);
@@ -413,7 +421,7 @@ static void make_apart(struct fixture *f, struct daxpin_extent e[2])
 	assert_int_equal(segment_of(f, e[1]), 1);
 }
 
-/* In address order, retired extents too; the labelled ones come first. */
+/* In address order, retired extents included. Labelled holds come first. */
 static void check_holds(const struct seen *seen, const struct daxpin_extent e[2])
 {
 	assert_int_equal(seen->holder[0].extent.addr, e[0].addr);
@@ -453,7 +461,7 @@ static void check_registrations(const struct seen *seen)
 	}
 }
 
-static void the_whole_pool_tells_who_keeps_it(void **state)
+static void daxpin_holds_lists_all_holds_and_registrations(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent e[2], all = { 0, 0 };
@@ -502,11 +510,11 @@ static void count_labels(const struct daxpin_holder *holder, void *arg)
 }
 
 /*
- * However far apart the extents of several threads are, they seldom have a mutex in
- * common: sixty-four of them have at least half as many as if they were dealt out by
- * chance, which is 40.
+ * Whatever the distance between the extents that threads use, their labels seldom share
+ * a mutex: 64 extents use at least half as many mutexes as a random distribution would,
+ * which is 40.
  */
-static void labels_of_extents_at_any_distance_are_spread(void **state)
+static void labels_are_spread_over_mutexes_at_any_extent_distance(void **state)
 {
 	(void)state;
 	for (uint64_t apart = 4096; apart <= 1ull << 30; apart *= 2) {
@@ -518,8 +526,8 @@ static void labels_of_extents_at_any_distance_are_spread(void **state)
 	}
 }
 
-/* Also those of round addresses, and when many were dropped and others came. */
-static void thousands_of_labels_are_each_shown(void **state)
+/* This includes round addresses, and labels that replace many dropped ones. */
+static void thousands_of_labelled_holds_are_all_listed(void **state)
 {
 	static struct daxpin_hold holds[THOUSANDS];
 	static char labels[THOUSANDS][12];
@@ -564,19 +572,19 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(many_are_held_and_dropped),
-		TEST(nothing_is_many_too),
-		TEST(one_that_fails_undoes_all),
-		TEST(an_undo_wakes),
-		TEST(a_gate_refuses_all),
-		TEST(many_of_one_are_refused_at_its_limit),
-		TEST(the_last_n_go_in_one_step),
+		TEST(hold_many_and_drop_many_count_each_entry),
+		TEST(hold_many_and_drop_many_accept_an_empty_list),
+		TEST(a_hold_many_that_fails_holds_nothing),
+		TEST(a_hold_many_that_fails_wakes_waiters),
+		TEST(a_closed_gate_refuses_a_whole_hold_many),
+		TEST(hold_many_of_one_extent_is_refused_at_the_hold_limit),
+		TEST(drop_many_drops_the_last_holds_in_one_step),
 		TEST(waits_and_many_drops_race_without_a_lost_wakeup),
-		TEST(no_drop_is_lost),
-		TEST(too_many_of_one_are_as_one_by_one),
-		TEST(the_whole_pool_tells_who_keeps_it),
-		TEST(labels_of_extents_at_any_distance_are_spread),
-		TEST(thousands_of_labels_are_each_shown),
+		TEST(drop_many_makes_valid_drops_despite_invalid_entries),
+		TEST(drop_many_with_excess_entries_drops_what_is_held),
+		TEST(daxpin_holds_lists_all_holds_and_registrations),
+		TEST(labels_are_spread_over_mutexes_at_any_extent_distance),
+		TEST(thousands_of_labelled_holds_are_all_listed),
 	};
 
 	return cmocka_run_group_tests_name("api_hold_many", tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A pool from its creation on: sizes, opens, and who may have it when. */
+/*
+ * Pools from create to close: sizes, opens, and which processes may have a pool at the
+ * same time.
+ */
 #include "fake_clock.h"
 #include "media.h"
 #include "shm.h"
@@ -21,7 +24,7 @@
 	skip();								\
 } while (0)
 
-/* Bytes that a pool on shmem may take here, half of what there is. */
+/* The bytes that a pool on shmem may take here: half of what is free. */
 static uint64_t spare_bytes(void)
 {
 	FILE *file = fopen("/proc/meminfo", "r");
@@ -46,7 +49,7 @@ static uint64_t segment_bytes(struct fixture *f, uint32_t index)
 	return segment.size;
 }
 
-/* Reserve until nothing is left; how much it was. */
+/* Reserves until nothing is left. Returns the sum. */
 static uint64_t reserve_all(struct fixture *f)
 {
 	uint64_t size = info_of(f).largest_extent, sum = 0;
@@ -169,7 +172,7 @@ static void granularity_is_page_on_shmem_unless_asked_for(void **state)
 	assert_open_fails(f, -EINVAL, "granularity 4");
 }
 
-static void segments_may_have_32_to_512_mib(void **state)
+static void segment_sizes_from_32_to_512_mib_work(void **state)
 {
 	struct fixture *f = *state;
 
@@ -209,7 +212,7 @@ static void last_segment_may_be_short(void **state)
 	assert_int_equal(reserve_all(f), 94 * MIB);
 }
 
-static void rest_below_32_mib_is_no_segment(void **state)
+static void a_remainder_below_32_mib_becomes_no_segment(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_segment segment;
@@ -225,8 +228,8 @@ static void rest_below_32_mib_is_no_segment(void **state)
 	close_pool(f);
 }
 
-/* The only segment may be the short one, too. */
-static void pool_may_be_smaller_than_a_segment(void **state)
+/* The only segment may be the short one. */
+static void a_pool_can_be_smaller_than_segment_size(void **state)
 {
 	struct fixture *f = *state;
 
@@ -272,7 +275,7 @@ static void create_refuses_impossible_sizes(void **state)
 		{ 30 * MIB - 1, 32 * MIB }, { UINT64_MAX, 32 * MIB },
 		{ UINT64_MAX - 2 * MIB, 32 * MIB },
 		{ (16384 * 32 + 32) * MIB, 32 * MIB },
-		/* Of these segments 32 bits hold none, or one. */
+		/* Counts of segments that are 0 and 1 in 32 bits. */
 		{ (1ull << 32) * 32 * MIB, 32 * MIB },
 		{ ((1ull << 32) + 1) * 32 * MIB, 32 * MIB },
 		{ 64 * MIB, 16 * MIB }, { 64 * MIB, 48 * MIB },
@@ -289,7 +292,7 @@ static void create_refuses_impossible_sizes(void **state)
 	}
 }
 
-static void create_that_fails_takes_its_directory_back(void **state)
+static void create_that_fails_removes_its_directory(void **state)
 {
 	struct fixture *f = *state;
 	char path[64];
@@ -312,7 +315,7 @@ static void create_refuses_an_existing_pool(void **state)
 	close_pool(f);
 }
 
-static void overwrite_makes_another_pool(void **state)
+static void overwrite_makes_a_new_pool(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool_info before, after;
@@ -333,9 +336,9 @@ static void overwrite_makes_another_pool(void **state)
 			 -ENOENT);
 }
 
-/* ---------------------------------------------------------- no room for it */
+/* ---------------------------------------------------- create without space */
 
-/* A small tmpfs over the test's directory, in a mount namespace of our own. */
+/* Mounts a small tmpfs over the test's directory, in a mount namespace of the test. */
 static void mount_small(struct fixture *f, const char *options)
 {
 	if (geteuid())
@@ -367,7 +370,7 @@ static void create_without_room_removes_what_it_made(void **state)
 	umount2(f->path, MNT_DETACH);
 }
 
-/* Each report puts the clock forward, so that the next step makes one, too. */
+/* Each report advances the clock, so that the next step reports too. */
 struct work {
 	uint32_t reports, stop_at;
 	uint64_t done, total;
@@ -388,14 +391,14 @@ static int note_work(const struct daxpin_wait *wait, void *arg)
 	return ++work->reports == work->stop_at;
 }
 
-static void create_says_how_far_it_is(void **state)
+static void create_reports_its_progress(void **state)
 {
 	struct fixture *f = *state;
 	struct work work = { .reports = 0 };
 
 	f->options.progress = note_work;
 	f->options.progress_arg = &work;
-	/* A deadline that has passed was for waiting. */
+	/* The deadline that has passed was one for waiting. */
 	f->options.deadline_ns = 0;
 	create_pool(f);
 	assert_int_equal(work.total, 64 * MIB);
@@ -404,7 +407,7 @@ static void create_says_how_far_it_is(void **state)
 	close_pool(f);
 }
 
-static void create_ends_when_progress_says_so(void **state)
+static void create_ends_when_progress_returns_nonzero(void **state)
 {
 	struct fixture *f = *state;
 	struct work work = { .stop_at = 4 };
@@ -453,7 +456,7 @@ static void create_without_room_leaves_the_old_pool(void **state)
 
 /* ------------------------------------------------------------ interrupted */
 
-static void create_cut_short_is_refused_and_completed(void **state)
+static void open_refuses_an_unfinished_create_and_create_completes_it(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -471,7 +474,7 @@ static void create_cut_short_is_refused_and_completed(void **state)
 	assert_int_equal(info_of(f).unclean, 0);
 }
 
-/* Files as a create leaves them that had not come to the superblock. */
+/* Files as a create leaves them that ended before it wrote the superblock. */
 static void create_completes_blank_files(void **state)
 {
 	struct fixture *f = *state;
@@ -484,7 +487,7 @@ static void create_completes_blank_files(void **state)
 	open_pool(f);
 }
 
-/* Segment 1 of a pool whose segment 0 came back blank. */
+/* Segment 1 belongs to a pool whose segment 0 is now blank. */
 static void create_refuses_when_a_later_segment_is_not_blank(void **state)
 {
 	struct fixture *f = *state;
@@ -504,7 +507,10 @@ static int creates(void *arg, int fd)
 	return -child_creates(arg);
 }
 
-/* Whatever the instant, open refuses or has it all, and create goes on. */
+/*
+ * Whenever create is killed, open either refuses or finds the complete pool, and a
+ * second create completes it.
+ */
 static void create_killed_at_any_time_can_be_completed(void **state)
 {
 	struct fixture *f = *state;
@@ -566,7 +572,7 @@ static int child_fills(struct fixture *f)
 	return 0;
 }
 
-static void killed_owners_pool_opens_at_once_and_unclean(void **state)
+static void a_killed_owners_pool_opens_without_waiting_as_unclean(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_fills, NULL);
@@ -582,7 +588,7 @@ static void killed_owners_pool_opens_at_once_and_unclean(void **state)
 	info = info_of(f);
 	assert_int_equal(info.unclean, 1);
 	assert_int_equal(info.epoch, 3);
-	/* What was retired or only reserved is free again. */
+	/* Extents that were retired or only reserved are free again. */
 	assert_int_equal(info.free_bytes, 90 * MIB - 8192);
 	close_pool(f);
 	open_pool(f);
@@ -630,7 +636,7 @@ static void options_of_a_later_version_are_e2big_unless_zero(void **state)
 	assert_int_equal(daxpin_pool_open(f->path, &later.now, &f->pool), 0);
 }
 
-static void options_of_an_earlier_version_are_taken(void **state)
+static void options_of_an_earlier_version_are_accepted(void **state)
 {
 	struct fixture *f = *state;
 
@@ -658,7 +664,7 @@ static void null_arguments_are_refused_or_harmless(void **state)
 			 -EINVAL);
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, NULL),
 			 -EINVAL);
-	/* It needs no options, and finds the fixture's pool. */
+	/* It needs no options, and opens the fixture's pool. */
 	assert_int_equal(daxpin_pool_create(f->path, NULL, &f->pool), -EEXIST);
 	assert_int_equal(daxpin_pool_close(NULL), 0);
 	assert_int_equal(daxpin_pool_drain(NULL, 0), -EINVAL);
@@ -667,7 +673,7 @@ static void null_arguments_are_refused_or_harmless(void **state)
 	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
 }
 
-static void sentence_is_cut_to_its_buffer(void **state)
+static void errmsg_is_cut_to_its_buffer(void **state)
 {
 	struct fixture *f = *state;
 	char *errmsg = malloc(8);
@@ -705,7 +711,10 @@ static void second_open_in_a_process_is_refused(void **state)
 	assert_says(f, "in this process");
 	f->options.flags = 0;
 	assert_null(second);
-	/* And the first has lost nothing: an outsider is told who has it. */
+	/*
+	 * The first open is not affected: another process is still refused with the
+	 * owner's name.
+	 */
 	live(f, 4096);
 	assert_int_equal(fixture_reopen(f), 0);
 }
@@ -718,7 +727,7 @@ static void assert_names(struct fixture *f, const struct child *child)
 	assert_says(f, words);
 }
 
-static void open_elsewhere_names_the_owner(void **state)
+static void open_in_another_process_names_the_owner(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, child_closes);
@@ -743,9 +752,9 @@ struct told {
 	int pid;
 	enum daxpin_owner owner;
 	uint64_t waited_ns;
-	struct child *child;		/* let go at the second time */
+	struct child *child;		/* the owner closes at the second report */
 	int answer;
-	bool ends_time;			/* at the third, by the library's clock */
+	bool ends_time;			/* at the third report */
 };
 
 static int tell(const struct daxpin_wait *wait, void *arg)
@@ -780,7 +789,7 @@ static void open_waits_for_the_owner_to_close(void **state)
 	assert_int_equal(info_of(f).unclean, 0);
 }
 
-static void open_gives_up_at_the_deadline(void **state)
+static void open_fails_at_the_deadline(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
@@ -794,7 +803,7 @@ static void open_gives_up_at_the_deadline(void **state)
 			 -EBUSY);
 	assert_names(f, &child);
 	assert_true(daxpin_deadline_ms(0) >= deadline);
-	/* It passed with the third report. */
+	/* The deadline passed with the third report. */
 	assert_int_equal(told.times, 3);
 	f->options.deadline_ns = 0;
 	kill_child(&child);
@@ -802,7 +811,7 @@ static void open_gives_up_at_the_deadline(void **state)
 	assert_int_equal(info_of(f).unclean, 1);
 }
 
-static void open_gives_up_when_progress_says_so(void **state)
+static void open_fails_when_progress_returns_nonzero(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
@@ -826,7 +835,7 @@ static int child_tells_owner(struct fixture *f)
 	return ret == -EBUSY && strstr(f->errmsg, words) ? 0 : 1;
 }
 
-/* A forked child is another process: it is told who has the pool. */
+/* A forked child is another process, so its open names the parent as the owner. */
 static void forked_child_names_its_parent(void **state)
 {
 	struct fixture *f = *state;
@@ -836,7 +845,7 @@ static void forked_child_names_its_parent(void **state)
 	kill_child(&child);
 }
 
-/* The file that a waiter waits for is replaced, and then its owner dies. */
+/* The file that an open waits for is replaced, and then its owner dies. */
 struct replacement {
 	struct fixture *f;
 	struct child *child;
@@ -855,7 +864,7 @@ static int replace_first(const struct daxpin_wait *wait, void *arg)
 	return 0;
 }
 
-static void waiter_does_not_take_a_file_that_was_replaced(void **state)
+static void open_refuses_a_file_that_was_replaced_while_it_waited(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
@@ -886,7 +895,7 @@ static int nobody_opens(struct fixture *f)
 
 	if (!ret)
 		ret = child_opens(f);
-	/* 1: refused, and it says what and why. */
+	/* Returns 1: refused, with the path and the cause. */
 	if (ret == -EACCES && strstr(f->errmsg, f->path) &&
 	    strstr(f->errmsg, "Permission denied"))
 		return 1;
@@ -918,7 +927,7 @@ static void open_without_permission_is_eacces(void **state)
 	char path[128];
 
 	if (geteuid())
-		skip_because("to be nobody needs root");
+		skip_because("becoming another user needs root");
 	assert_int_equal(chmod(f->path, 0700), 0);
 	assert_int_equal(as_other(f, nobody_opens), 1);
 	assert_int_equal(chmod(f->path, 0755), 0);
@@ -949,7 +958,7 @@ static void readers_share_and_exclude_writers(void **state)
 	assert_int_equal(child.told, 0);
 	open_pool(f);
 	assert_int_equal(info_of(f).flags, DAXPIN_POOL_READONLY);
-	assert_int_equal(info_of(f).epoch, 1);	/* as it was */
+	assert_int_equal(info_of(f).epoch, 1);	/* unchanged */
 	close_pool(f);
 	f->options.flags = 0;
 	assert_open_fails(f, -EBUSY, "is open in");
@@ -1010,7 +1019,7 @@ static bool is_disk(const char *path)
 	       !(stx.stx_attributes & STATX_ATTR_DAX);
 }
 
-/* Move the test to a directory on a disk, if there is one. */
+/* Moves the test to a directory on a disk, if there is one. */
 static void go_to_disk(struct fixture *f)
 {
 	static const char *const place[] = { ".", "/var/tmp", "/tmp" };
@@ -1025,7 +1034,7 @@ static void go_to_disk(struct fixture *f)
 		f->options.granularity = DAXPIN_GRANULARITY_AUTO;
 		return;
 	}
-	skip_because("no directory on a disk at hand");
+	skip_because("no directory is on a disk");
 }
 
 static void disk_pool_is_durable_through_msync(void **state)
@@ -1164,44 +1173,44 @@ int main(void)
 		TEST(info_writes_no_more_than_the_caller_has, fixture_setup),
 		TEST(granularity_is_page_on_shmem_unless_asked_for,
 		     empty_setup),
-		TEST(segments_may_have_32_to_512_mib, empty_setup),
+		TEST(segment_sizes_from_32_to_512_mib_work, empty_setup),
 		TEST(last_segment_may_be_short, empty_setup),
-		TEST(rest_below_32_mib_is_no_segment, empty_setup),
-		TEST(pool_may_be_smaller_than_a_segment, empty_setup),
+		TEST(a_remainder_below_32_mib_becomes_no_segment, empty_setup),
+		TEST(a_pool_can_be_smaller_than_segment_size, empty_setup),
 		TEST(pool_may_have_64_segments, empty_setup),
 		TEST(create_refuses_impossible_sizes, empty_setup),
-		TEST(create_that_fails_takes_its_directory_back, empty_setup),
+		TEST(create_that_fails_removes_its_directory, empty_setup),
 		TEST(create_refuses_an_existing_pool, closed_setup),
-		TEST(overwrite_makes_another_pool, fixture_setup),
+		TEST(overwrite_makes_a_new_pool, fixture_setup),
 		TEST(create_without_room_removes_what_it_made, empty_setup),
 		TEST(create_without_room_leaves_the_old_pool, empty_setup),
-		TEST(create_says_how_far_it_is, empty_setup),
-		TEST(create_ends_when_progress_says_so, empty_setup),
+		TEST(create_reports_its_progress, empty_setup),
+		TEST(create_ends_when_progress_returns_nonzero, empty_setup),
 		TEST(create_ends_at_the_deadline, empty_setup),
 		TEST(a_wait_is_logged_once, closed_setup),
 		TEST(what_an_open_finds_is_logged, closed_setup),
 		TEST(a_restored_superblock_is_logged, closed_setup),
-		TEST(create_cut_short_is_refused_and_completed, closed_setup),
+		TEST(open_refuses_an_unfinished_create_and_create_completes_it, closed_setup),
 		TEST(create_completes_blank_files, empty_setup),
 		TEST(create_refuses_when_a_later_segment_is_not_blank,
 		     fixture_setup),
 		TEST(create_killed_at_any_time_can_be_completed, empty_setup),
 		TEST(epoch_grows_with_each_open, fixture_setup),
-		TEST(killed_owners_pool_opens_at_once_and_unclean,
+		TEST(a_killed_owners_pool_opens_without_waiting_as_unclean,
 		     closed_setup),
 		TEST(unknown_flags_are_refused, closed_setup),
 		TEST(options_of_a_later_version_are_e2big_unless_zero,
 		     closed_setup),
-		TEST(options_of_an_earlier_version_are_taken, closed_setup),
+		TEST(options_of_an_earlier_version_are_accepted, closed_setup),
 		TEST(null_arguments_are_refused_or_harmless, closed_setup),
-		TEST(sentence_is_cut_to_its_buffer, closed_setup),
+		TEST(errmsg_is_cut_to_its_buffer, closed_setup),
 		TEST(second_open_in_a_process_is_refused, fixture_setup),
-		TEST(open_elsewhere_names_the_owner, closed_setup),
+		TEST(open_in_another_process_names_the_owner, closed_setup),
 		TEST(open_waits_for_the_owner_to_close, closed_setup),
-		TEST(open_gives_up_at_the_deadline, closed_setup),
-		TEST(open_gives_up_when_progress_says_so, closed_setup),
+		TEST(open_fails_at_the_deadline, closed_setup),
+		TEST(open_fails_when_progress_returns_nonzero, closed_setup),
 		TEST(forked_child_names_its_parent, fixture_setup),
-		TEST(waiter_does_not_take_a_file_that_was_replaced,
+		TEST(open_refuses_a_file_that_was_replaced_while_it_waited,
 		     closed_setup),
 		TEST(open_without_permission_is_eacces, closed_setup),
 		TEST(readers_share_and_exclude_writers, closed_setup),

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Verbs contexts go on the pool's record with a registration, and off it again. */
+/*
+ * A registration of a verbs context adds it to the owner's record on media, and the end
+ * of the registration removes it.
+ */
 #include "fixture.h"
 #include "core/handle.h"
 #include "owner/owner.h"
 
-/* What is found instead of a context of this process's. */
+/* Returned in place of a context of this process. */
 static struct {
 	int ret;
 	struct dp_rdma_context context;
@@ -63,7 +66,7 @@ static struct daxpin_registration *announce_context(struct fixture *f,
 	return registration;
 }
 
-/* The record as the next owner would find it. */
+/* Reads the record as the next owner would. */
 static struct dp_owner on_media(struct fixture *f)
 {
 	const struct dp_super *half = (const void *)f->pool->media.geometry.base, *newest = &half[0];
@@ -92,7 +95,7 @@ static void a_context_is_on_media_before_the_call_returns(void **state)
 	assert_int_equal(daxpin_unregister(registration), 0);
 }
 
-static void the_last_domain_of_a_context_takes_it_off(void **state)
+static void the_last_domain_of_a_context_removes_it_from_the_record(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *first = announce_context(f, 0, 9);
@@ -114,7 +117,7 @@ static void the_last_domain_of_a_context_takes_it_off(void **state)
 	assert_int_equal(on_media(f).contexts, 0);
 }
 
-static void a_context_without_a_number_is_on_record_too(void **state)
+static void a_context_without_a_number_is_recorded_too(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *first, *second;
@@ -130,7 +133,7 @@ static void a_context_without_a_number_is_on_record_too(void **state)
 	assert_false(on_media(f).flags & DP_OWNER_RDMA_UNKNOWN);
 }
 
-static void a_refused_context_leaves_nothing(void **state)
+static void a_refused_context_leaves_no_record(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *registration = NULL;
@@ -143,7 +146,7 @@ static void a_refused_context_leaves_nothing(void **state)
 	assert_false(on_media(f).flags & DP_OWNER_RDMA_UNKNOWN);
 }
 
-static void a_context_too_many_is_refused(void **state)
+static void a_context_beyond_the_limit_is_refused(void **state)
 {
 	struct daxpin_registration *registration[DP_RDMA_CONTEXTS_MAX], *more;
 	struct fixture *f = *state;
@@ -162,7 +165,7 @@ static void a_context_too_many_is_refused(void **state)
 	assert_int_equal(on_media(f).contexts, 0);
 }
 
-static void name_and_domain_need_each_other(void **state)
+static void rdma_device_and_rdma_domain_are_refused_without_each_other(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration_options options = {
@@ -186,11 +189,11 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_context_is_on_media_before_the_call_returns),
-		TEST(the_last_domain_of_a_context_takes_it_off),
-		TEST(a_context_without_a_number_is_on_record_too),
-		TEST(a_refused_context_leaves_nothing),
-		TEST(a_context_too_many_is_refused),
-		TEST(name_and_domain_need_each_other),
+		TEST(the_last_domain_of_a_context_removes_it_from_the_record),
+		TEST(a_context_without_a_number_is_recorded_too),
+		TEST(a_refused_context_leaves_no_record),
+		TEST(a_context_beyond_the_limit_is_refused),
+		TEST(rdma_device_and_rdma_domain_are_refused_without_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

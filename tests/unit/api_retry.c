@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A refusal that will pass is followed by DAXPIN_EVENT_RETRY, whichever call was
- * refused and whatever it was refused for; one that will not pass is no -EAGAIN.
+ * A call that is refused for a reason that will pass is followed by DAXPIN_EVENT_RETRY,
+ * whatever the call and the reason. A call that is refused for a reason that will not
+ * pass does not return -EAGAIN.
  */
 #include "child.h"
 #include "fixture.h"
@@ -58,7 +59,7 @@ static void finish(struct daxpin_job *job)
 
 /* ---------------------------------------------------------------- the space */
 
-static void only_holes_are_no_space(void **state)
+static void a_reserve_with_only_holes_left_is_enospc(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -74,8 +75,11 @@ static void only_holes_are_no_space(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* A refill that is under way and gives nothing: the refusal is over all the same. */
-static void a_refill_that_gives_nothing_is_reported(void **state)
+/*
+ * A refill is under way and adds no space. Its end still ends the refusal, so RETRY is
+ * sent.
+ */
+static void retry_is_sent_after_a_refill_that_adds_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent live, extent;
@@ -85,7 +89,7 @@ static void a_refill_that_gives_nothing_is_reported(void **state)
 	finish(begin(f, daxpin_reclaim));
 	assert_int_equal(daxpin_hold(f->pool, live, DAXPIN_HOLD_READ), 0);
 	extent = live;
-	/* The other segment is filled; in this one the job waits for the hold. */
+	/* The other segment is refilled. In this one the job waits for the hold. */
 	job = begin(f, daxpin_refill);
 	while (daxpin_job_wait(job, daxpin_deadline_ms(1)) &&
 	       hole_bytes(f) > 14 * CHUNK)
@@ -104,8 +108,8 @@ static void a_refill_that_gives_nothing_is_reported(void **state)
 	assert_true(take_retry(f));
 }
 
-/* Every way that blocks become free. */
-static void the_first_free_space_is_reported(void **state)
+/* In each way in which blocks can become free. */
+static void retry_is_sent_at_the_first_free_after_a_refusal(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent[30], held;
@@ -134,12 +138,12 @@ static void the_first_free_space_is_reported(void **state)
 		assert_true(take_retry(f));
 		reserve(f, CHUNK);
 	}
-	/* What nobody was refused is no event. */
+	/* A free that follows no refusal sends no event. */
 	assert_int_equal(daxpin_cancel(f->pool, extent[3]), 0);
 	assert_false(take_retry(f));
 }
 
-/* ------------------------------------------------------ what other threads keep */
+/* ------------------------------------- free runs in the caches of other threads */
 
 static atomic_uint fences;
 
@@ -152,7 +156,9 @@ bool __wrap_dp_os_fence_all(void)
 	return __real_dp_os_fence_all();
 }
 
-/* What a thread does that keeps small runs, after another was refused them. */
+/*
+ * What the thread that caches small runs does, after another thread was refused them.
+ */
 enum next { ENDS, FREES, RESERVES };
 
 struct keeper {
@@ -199,7 +205,7 @@ static void start_keeper(struct keeper *keeper, struct daxpin_pool *pool,
 	pthread_barrier_wait(&keeper->turn);
 }
 
-/* It does what it does next. */
+/* The thread does its next step. */
 static void let_keeper_go_on(struct keeper *keeper)
 {
 	pthread_barrier_wait(&keeper->turn);
@@ -217,8 +223,8 @@ static void end_keeper(struct keeper *keeper)
 	must(pthread_join(keeper->thread, NULL));
 }
 
-/* A reserve that nothing can serve has asked each thread once. */
-static void a_refused_reserve_steals_once(void **state)
+/* A reserve that cannot be served empties each thread's cache once. */
+static void a_refused_reserve_empties_other_caches_once(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent more;
@@ -239,8 +245,11 @@ static void a_refused_reserve_steals_once(void **state)
 #endif
 }
 
-/* A process whose filter forbids membarrier(2) while its pool is open: 0, or which step
- * went wrong. The last chunk's first two blocks and its other 510 are wanted apart. */
+/*
+ * A process whose seccomp filter forbids membarrier(2) while its pool is open. Returns
+ * 0, or the number of the step that failed. The last chunk has two blocks in use or
+ * cached by the other thread; the main thread wants 500 of the 510 others.
+ */
 static int forbid_the_fence(struct fixture *f, enum next next)
 {
 	struct daxpin_extent extent;
@@ -253,7 +262,10 @@ static int forbid_the_fence(struct fixture *f, enum next next)
 	start_keeper(&keeper, f->pool, next);
 	must(forbid(SYS_membarrier, EPERM));
 #ifndef __SANITIZE_THREAD__
-	/* The other thread may be in its cache, for all that is known. */
+	/*
+	 * The reserve cannot know whether the other thread is in its cache, so it
+	 * leaves it alone.
+	 */
 	if (daxpin_reserve(f->pool, 500 * 4096, 0, &extent) != -ENOSPC)
 		ret = 1;
 	else if (take_retry(f))
@@ -299,24 +311,24 @@ static void what_a_thread_keeps_comes_back(struct fixture *f,
 	assert_int_equal(child.told, 0);
 }
 
-static void without_membarrier_a_threads_next_free_is_awaited(void **state)
+static void without_membarrier_retry_is_sent_at_the_other_threads_next_free(void **state)
 {
 	what_a_thread_keeps_comes_back(*state, forbid_and_free);
 }
 
-static void without_membarrier_a_threads_next_reserve_is_awaited(void **state)
+static void without_membarrier_retry_is_sent_at_the_other_threads_next_reserve(void **state)
 {
 	what_a_thread_keeps_comes_back(*state, forbid_and_reserve);
 }
 
-static void without_membarrier_a_threads_end_is_awaited(void **state)
+static void without_membarrier_retry_is_sent_at_the_other_threads_end(void **state)
 {
 	what_a_thread_keeps_comes_back(*state, forbid_and_end);
 }
 
 /* ----------------------------------------------------------------- the gate */
 
-/* A close that is refused closes the gates for a moment, here for good: drain. */
+/* A close that is refused closes the gates for a moment. A drain keeps them closed. */
 struct gate {
 	struct fixture *f;
 	struct daxpin_extent extent;
@@ -339,8 +351,8 @@ static void *refuse(void *arg)
 	return NULL;
 }
 
-/* Refused in a drain that then fails, because another extent is held. */
-static void a_set_that_was_refused_may_be_tried_again(void **state)
+/* The SET is refused during a drain that then fails because another extent is held. */
+static void retry_is_sent_after_a_refused_set(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent held = reserve(f, 4096);
@@ -361,7 +373,7 @@ static void a_set_that_was_refused_may_be_tried_again(void **state)
 
 /* ------------------------------------------------------------------ the pin */
 
-static void a_pin_that_was_refused_may_be_tried_again(void **state)
+static void retry_is_sent_after_a_refused_pin(void **state)
 {
 	const struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "pin",
@@ -405,7 +417,7 @@ struct race {
 	atomic_uint round;
 };
 
-/* Frees the one extent that there is, once a round, at any time. */
+/* Frees the only free extent once a round, at a varying time. */
 static void *free_it(void *arg)
 {
 	struct race *race = arg;
@@ -421,7 +433,7 @@ static void *free_it(void *arg)
 	return NULL;
 }
 
-/* As an event loop does: arm, look, sleep. A RETRY that is lost hangs it. */
+/* Arms, polls and sleeps as an event loop does. A lost RETRY makes this time out. */
 static void wait_for_retry(struct fixture *f)
 {
 	struct pollfd fd = {
@@ -437,7 +449,7 @@ static void wait_for_retry(struct fixture *f)
 	}
 }
 
-static void no_refusal_is_forgotten_in_a_race(void **state)
+static void no_retry_is_lost_when_a_free_races_a_refusal(void **state)
 {
 	struct fixture *f = *state;
 	struct race race = { .f = f };
@@ -470,16 +482,16 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(only_holes_are_no_space),
-		TEST(a_refill_that_gives_nothing_is_reported),
-		TEST(the_first_free_space_is_reported),
-		TEST(a_refused_reserve_steals_once),
-		TEST(without_membarrier_a_threads_next_free_is_awaited),
-		TEST(without_membarrier_a_threads_next_reserve_is_awaited),
-		TEST(without_membarrier_a_threads_end_is_awaited),
-		TEST(a_set_that_was_refused_may_be_tried_again),
-		TEST(a_pin_that_was_refused_may_be_tried_again),
-		TEST(no_refusal_is_forgotten_in_a_race),
+		TEST(a_reserve_with_only_holes_left_is_enospc),
+		TEST(retry_is_sent_after_a_refill_that_adds_nothing),
+		TEST(retry_is_sent_at_the_first_free_after_a_refusal),
+		TEST(a_refused_reserve_empties_other_caches_once),
+		TEST(without_membarrier_retry_is_sent_at_the_other_threads_next_free),
+		TEST(without_membarrier_retry_is_sent_at_the_other_threads_next_reserve),
+		TEST(without_membarrier_retry_is_sent_at_the_other_threads_end),
+		TEST(retry_is_sent_after_a_refused_set),
+		TEST(retry_is_sent_after_a_refused_pin),
+		TEST(no_retry_is_lost_when_a_free_races_a_refusal),
 	};
 
 	return cmocka_run_group_tests_name("api_retry", tests, NULL, NULL);

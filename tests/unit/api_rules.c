@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rules of docs/invariants.md that no test of a call shows by the way: that a
- * pin is not a hold, what a shut gate lets through, that the fast path never
- * sleeps, what the media may be, and what becomes of a caller's mistake. Each
- * test says its rules.
+ * Rules of docs/invariants.md that the tests of single calls do not show: a pin is not
+ * a hold, what a closed gate allows, the fast path never sleeps, what the media may
+ * look like, and what a caller's mistake does. A comment before each test names its
+ * rules.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -41,8 +41,8 @@ static void drop(struct fixture *f, struct daxpin_extent extent)
 
 /* ------------------------------------------------------------ what is idle */
 
-/* I3, I5: reserved, live or registered is not held. */
-static void a_registration_is_no_hold(void **state)
+/* I3, I5: a reserved, live or registered extent is not held by that. */
+static void a_registration_does_not_count_as_a_hold(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *registration = pin(f);
@@ -57,8 +57,10 @@ static void a_registration_is_no_hold(void **state)
 	dp_invariants(f->pool);
 }
 
-/* I40, I42: what is registered stays mapped, and nobody has to be told. */
-static void a_registered_pool_does_not_close(void **state)
+/*
+ * I40, I42: memory stays mapped while it is registered. An unregister wakes no waiter.
+ */
+static void a_pool_with_a_registration_does_not_close(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *registration = pin(f);
@@ -70,8 +72,8 @@ static void a_registered_pool_does_not_close(void **state)
 	assert_int_equal(daxpin_unregister(registration), 0);
 }
 
-/* I11: one count, whoever holds. */
-static void every_kind_of_hold_keeps_it_busy(void **state)
+/* I11: one count for all kinds of hold. */
+static void every_kind_of_hold_keeps_an_extent_busy(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -95,8 +97,8 @@ static void every_kind_of_hold_keeps_it_busy(void **state)
 
 #define ALL_OF_A_SEGMENT	(DAXPIN_SEGMENT_MIN - DAXPIN_CHUNK_SIZE)
 
-/* I20: the longest extent ends, and a short one begins at its block. */
-static void the_next_life_has_its_own_length(void **state)
+/* I20: a short extent begins at the block of the longest one, which has ended. */
+static void the_next_generation_has_its_own_length(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f, ALL_OF_A_SEGMENT), next;
@@ -114,8 +116,8 @@ static void the_next_life_has_its_own_length(void **state)
 	dp_invariants(f->pool);
 }
 
-/* Where it is asked for, of any size. */
-static void the_next_life_begins_with_zeroes(void **state)
+/* With DAXPIN_RESERVE_ZERO, at any size. */
+static void the_next_generation_is_zeroed_on_request(void **state)
 {
 	static const uint64_t sizes[] = { 4096, 65536, 252 << 10, 256 << 10,
 					  3 << 20 };
@@ -137,8 +139,8 @@ static void the_next_life_begins_with_zeroes(void **state)
 	}
 }
 
-/* I28: two free blocks are no run of two. */
-static void a_run_is_whole_or_not_given(void **state)
+/* I28: two free blocks that do not touch are no run of two. */
+static void a_reserve_does_not_join_separate_free_blocks(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent, block[3];
@@ -156,10 +158,13 @@ static void a_run_is_whole_or_not_given(void **state)
 	dp_invariants(f->pool);
 }
 
-/* -------------------------------------------------------------- a shut gate */
+/* ------------------------------------------------------------ a closed gate */
 
-/* I26: only a hold is refused; who has one may clone it, and all may drop. */
-static void a_gate_lets_clones_and_drops_through(void **state)
+/*
+ * I26: a closed gate refuses only new holds. A holder may clone its hold, and every
+ * holder may drop.
+ */
+static void a_closed_gate_allows_clones_and_drops(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -178,8 +183,8 @@ static void a_gate_lets_clones_and_drops_through(void **state)
 	dp_invariants(f->pool);
 }
 
-/* D17: two who shut it, two who open it. */
-static void a_gate_is_open_when_the_last_opened_it(void **state)
+/* D17: the gate is closed twice and must be opened twice. */
+static void a_gate_that_was_closed_twice_opens_at_the_second_open(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -195,7 +200,10 @@ static void a_gate_is_open_when_the_last_opened_it(void **state)
 
 /* --------------------------------------------------------------- what it costs */
 
-/* What else could be locked on the way; of the holders' shards only theirs. */
+/*
+ * Takes every lock that a hold or drop could take; of the holders' shards, those of
+ * these two extents.
+ */
 static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 		     struct daxpin_extent other)
 {
@@ -213,7 +221,9 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 	pool->spaces.caches.mode = 1;
 }
 
-/* But to exit; 3 tells that it cannot be done here. */
+/*
+ * Forbids every system call but exit_group(). Exits with 3 if seccomp is unavailable.
+ */
 static void forbid_all_calls(void)
 {
 	struct sock_filter filter[] = {
@@ -231,9 +241,9 @@ static void forbid_all_calls(void)
 }
 
 /*
- * Every lock is taken by others, and any system call kills: holds and drops are
- * made all the same, the last of a retired extent too, and a name is found. In a
- * child with a pool of its own.
+ * Every lock is taken, and any system call kills the process. Holds and drops still
+ * work, the last drop of a retired extent included, and so does the lookup of a root.
+ * Runs in a child with a pool of its own.
  */
 static int hold_where_nothing_may_sleep(void *arg)
 {
@@ -266,7 +276,7 @@ static int hold_where_nothing_may_sleep(void *arg)
 	return 4;
 }
 
-/* I33, I34: no lock, no sleep, no system call, and no waiting for others. */
+/* I33, I34: no lock, no sleep, no system call, and no waiting for other threads. */
 static void hold_and_drop_never_sleep(void **state)
 {
 	struct fixture *f = *state;
@@ -277,7 +287,7 @@ static void hold_and_drop_never_sleep(void **state)
 	status = run_child(hold_where_nothing_may_sleep, f);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
 	if (status == 3) {
-		print_message("# skipped: seccomp is not to be had here\n");
+		print_message("# skipped: seccomp is unavailable here\n");
 		skip();
 	}
 	assert_int_equal(status, 0);
@@ -292,7 +302,7 @@ static void copy_metadata(struct fixture *f, char *to)
 		       dp_geometry_base(&f->pool->media.geometry, i), DAXPIN_CHUNK_SIZE);
 }
 
-/* D7: whoever dies with a hold leaves nothing to be cleaned up. */
+/* D7: a process that dies with a hold leaves nothing on media to clean up. */
 static void holds_leave_no_mark_on_media(void **state)
 {
 	struct fixture *f = *state;
@@ -320,7 +330,7 @@ static void holds_leave_no_mark_on_media(void **state)
 	free(after);
 }
 
-/* What a filesystem says of a file's extents. The test is linked with --wrap. */
+/* What FIEMAP returns for the file. The test is linked with --wrap. */
 static struct {
 	struct dp_os_extent extent[2];
 	int count;
@@ -348,8 +358,8 @@ static int chunks_of_the_file(uint8_t chunk[3], struct dp_errmsg *errmsg)
 				errmsg);
 }
 
-/* A10: of these hardware would write to the other file's. */
-static void shared_blocks_are_seen(void **state)
+/* A10: DMA into a block that two files share would change both files. */
+static void blocks_shared_with_another_file_are_detected(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_errmsg errmsg = { f->errmsg, sizeof(f->errmsg) };
@@ -375,7 +385,7 @@ static void shared_blocks_are_seen(void **state)
 	assert_false(chunk[2] & DP_CHUNK_SHARED);
 }
 
-/* A9, D9: a chunk is backed as a whole or not at all. */
+/* A9, D9: a chunk counts as backed only if all of it is. */
 static void a_chunk_with_a_gap_is_a_hole(void **state)
 {
 	struct fixture *f = *state;
@@ -397,11 +407,14 @@ static void a_chunk_with_a_gap_is_a_hole(void **state)
 	assert_true(chunk[2] & DP_CHUNK_BACKED);
 }
 
-/* A8: a punch that waits for a pin has the file's lock; a read must not want it. */
+/*
+ * A8: a punch that waits for a pin holds the file's lock, so a read must not wait for
+ * that lock.
+ */
 static bool read_may_wait;
 static int reads;
 
-/* What preadv2() is called where files may be large. */
+/* The symbol of preadv2() with 64-bit file offsets. */
 ssize_t __real_preadv64v2(int fd, const struct iovec *iov, int count, off_t offset,
 		       int flags);
 ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int count, off_t offset,
@@ -437,7 +450,7 @@ static void label(struct fixture *f, struct daxpin_extent extent,
 					      "reader", ret_hold), 0);
 }
 
-static void a_copy_of_a_hold_is_not_dropped(void **state)
+static void dropping_a_copy_of_a_labelled_hold_is_einval(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -453,8 +466,8 @@ static void a_copy_of_a_hold_is_not_dropped(void **state)
 	dp_invariants(f->pool);
 }
 
-/* As the second of two threads finds it that saw it held at the same time. */
-static void a_hold_is_dropped_once(void **state)
+/* The second of two threads that both read the hold as taken. */
+static void dropping_a_labelled_hold_twice_is_einval(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -471,7 +484,7 @@ static void a_hold_is_dropped_once(void **state)
 }
 
 /* A struct that was not zeroed. */
-static void a_hold_that_was_never_taken_is_not_dropped(void **state)
+static void dropping_a_hold_that_was_never_taken_is_einval(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_hold one;
@@ -480,8 +493,11 @@ static void a_hold_that_was_never_taken_is_not_dropped(void **state)
 	assert_int_equal(daxpin_drop_labelled(f->pool, &one), -EINVAL);
 }
 
-/* The count does not tell whose hold it is: the labelled drop finds none left. */
-static void a_drop_too_many_is_told_to_the_last(void **state)
+/*
+ * The count does not record whose hold was dropped: the later labelled drop finds no
+ * hold left.
+ */
+static void an_excess_drop_makes_the_last_labelled_drop_fail(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -497,7 +513,7 @@ static void a_drop_too_many_is_told_to_the_last(void **state)
 
 /* ------------------------------------------------------------- by an address */
 
-static void an_address_becomes_a_hold(void **state)
+static void hold_at_holds_the_live_extent_at_an_address(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 8192), held = { 0, 0 };
@@ -508,7 +524,7 @@ static void an_address_becomes_a_hold(void **state)
 	assert_true(held.addr == extent.addr && held.gen == extent.gen);
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
-	/* Retired, and held: not to be had by its address. */
+	/* A retired extent that is still held is not found by its address. */
 	held.addr = 1;
 	assert_int_equal(daxpin_hold_at(f->pool, extent.addr, DAXPIN_HOLD_READ,
 					&held), -ENOENT);
@@ -526,7 +542,10 @@ static void an_address_becomes_a_hold(void **state)
 	dp_invariants(f->pool);
 }
 
-/* A writer replaces the extent of an index's word; a reader holds what it names. */
+/*
+ * A writer replaces the extent that a word of the index names; readers hold the extent
+ * that they read there.
+ */
 static struct {
 	struct fixture *f;
 	struct daxpin_extent index;
@@ -569,7 +588,7 @@ static void *replace_again_and_again(void *arg)
 	return NULL;
 }
 
-/* As daxpin_hold(3) has it. */
+/* The code of daxpin_hold(3). */
 static struct daxpin_extent hold_what_the_index_names(void)
 {
 	struct daxpin_extent extent;
@@ -627,7 +646,7 @@ static struct daxpin_pool_info counted(struct fixture *f)
 	return info;
 }
 
-static void what_is_counted(void **state)
+static void pool_info_counts_publishes_and_deferred_frees(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool_info before = counted(f), now;
@@ -669,7 +688,7 @@ static void every_errno_has_a_sentence(void **state)
 		assert_true(daxpin_strerror(error)[0]);
 }
 
-static void the_version_is_told_twice_alike(void **state)
+static void version_string_and_version_number_agree(void **state)
 {
 	char text[32];
 
@@ -684,28 +703,28 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(an_address_becomes_a_hold),
+		TEST(hold_at_holds_the_live_extent_at_an_address),
 		TEST(a_reader_without_a_lock_sees_whole_extents),
-		TEST(what_is_counted),
+		TEST(pool_info_counts_publishes_and_deferred_frees),
 		TEST(every_errno_has_a_sentence),
-		TEST(the_version_is_told_twice_alike),
-		TEST(a_registration_is_no_hold),
-		TEST(a_registered_pool_does_not_close),
-		TEST(every_kind_of_hold_keeps_it_busy),
-		TEST(the_next_life_has_its_own_length),
-		TEST(the_next_life_begins_with_zeroes),
-		TEST(a_run_is_whole_or_not_given),
-		TEST(a_gate_lets_clones_and_drops_through),
-		TEST(a_gate_is_open_when_the_last_opened_it),
+		TEST(version_string_and_version_number_agree),
+		TEST(a_registration_does_not_count_as_a_hold),
+		TEST(a_pool_with_a_registration_does_not_close),
+		TEST(every_kind_of_hold_keeps_an_extent_busy),
+		TEST(the_next_generation_has_its_own_length),
+		TEST(the_next_generation_is_zeroed_on_request),
+		TEST(a_reserve_does_not_join_separate_free_blocks),
+		TEST(a_closed_gate_allows_clones_and_drops),
+		TEST(a_gate_that_was_closed_twice_opens_at_the_second_open),
 		TEST(hold_and_drop_never_sleep),
 		TEST(holds_leave_no_mark_on_media),
-		TEST(shared_blocks_are_seen),
+		TEST(blocks_shared_with_another_file_are_detected),
 		TEST(a_chunk_with_a_gap_is_a_hole),
 		TEST(a_read_never_waits_for_the_file),
-		TEST(a_copy_of_a_hold_is_not_dropped),
-		TEST(a_hold_is_dropped_once),
-		TEST(a_hold_that_was_never_taken_is_not_dropped),
-		TEST(a_drop_too_many_is_told_to_the_last),
+		TEST(dropping_a_copy_of_a_labelled_hold_is_einval),
+		TEST(dropping_a_labelled_hold_twice_is_einval),
+		TEST(dropping_a_hold_that_was_never_taken_is_einval),
+		TEST(an_excess_drop_makes_the_last_labelled_drop_fail),
 	};
 
 	return cmocka_run_group_tests_name("api_rules", tests, NULL, NULL);

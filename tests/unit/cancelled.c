@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every call of the os seam counts as a cancellation point, except those that syscall()
- * makes or that need no kernel; and of libc what the adapters call, which make
- * their system calls themselves. syscall() is no such point, but a cancellation may
- * come there. For ld's --wrap.
+ * Wrappers, for ld's --wrap, that let a test cancel a thread in a chosen system call.
+ * They cover every call of the os seam, except those that are made by syscall() or need
+ * no kernel, and the libc functions that the adapters call and that make system calls.
+ * syscall() is not a cancellation point, but a cancellation can arrive while the thread
+ * is in it.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -102,7 +103,7 @@ static unsigned int cancel_one(const struct uncancelled_call *call, unsigned int
 		call->before();
 	c = call_cancelled_at(run_call, &copy, at);
 	if (!c.returned)
-		fail_msg("%s, cancelled at system call %u of it, did not return",
+		fail_msg("%s, cancelled in its system call %u, did not return",
 			 call->name, at);
 	assert_int_equal(c.ended, at <= c.seen);
 	call->after(c.ret);
@@ -148,7 +149,10 @@ WRAP(int, nanosleep, (const struct timespec *for_, struct timespec *left), (for_
 WRAP(ssize_t, readlink, (const char *path, char *to, size_t size), (path, to, size))
 WRAP(int, posix_fallocate64, (int fd, off_t offset, off_t size), (fd, offset, size))
 
-/* Callers pass fewer, and AddressSanitizer would take the next one for their frame. */
+/*
+ * Callers pass fewer arguments. Reading more would look to AddressSanitizer like an
+ * access to the caller's frame.
+ */
 __attribute__((no_sanitize_address))
 static long argument(va_list list)
 {
@@ -189,7 +193,10 @@ int __wrap_fcntl64(int fd, int what, ...)
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 
-/* It is none, but to cancel it asynchronously would show. */
+/*
+ * syscall() is not a cancellation point. Asynchronous cancellation would still end the
+ * thread here.
+ */
 long __wrap_syscall(long number, ...)
 {
 	va_list list;

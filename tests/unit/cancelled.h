@@ -6,17 +6,19 @@
 #include <stdbool.h>
 
 struct cancelled {
-	unsigned int seen;		/* system calls, up to the cancellation */
+	unsigned int seen;		/* system calls until the cancellation */
 	int ret;			/* what the call returned, if it did */
 	bool returned;
 	bool ended;			/* the cancellation ended the thread */
 };
 
-/* Call run(arg) in a thread of its own. at 0: the cancellation is pending before;
- * else it comes in that system call, counted from 1. */
+/*
+ * Calls run(arg) in a new thread. With at 0 the cancellation is pending before the
+ * call; otherwise it arrives in system call number `at`, counted from 1.
+ */
 struct cancelled call_cancelled_at(int (*run)(void *arg), void *arg, unsigned int at);
 
-/* A call that is no cancellation point, what it needs and what it left. */
+/* A call that is not a cancellation point, with its preparation and its clean-up. */
 struct uncancelled_call {
 	const char *name;
 	void (*before)(void);
@@ -24,11 +26,16 @@ struct uncancelled_call {
 	void (*after)(int ret);
 };
 
-/* Cancel each at each of its system calls: it must return. use() follows each. */
+/*
+ * Cancels each call in each of its system calls. It must return. use() runs after each.
+ */
 void cancel_each(const struct uncancelled_call *calls, unsigned int count,
 		 void (*use)(void));
 
-/* A call reaches a system call that may be a cancellation point, or is none. */
+/*
+ * Every wrapper calls this: the call has reached a system call that may be a
+ * cancellation point, or one that is none.
+ */
 void system_call(bool is_point);
 
 #endif

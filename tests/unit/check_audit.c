@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a check finds, and that it changes nothing: every comparison of a
- * pool's bytes before and after is in findings.h.
+ * What daxpin_check() finds, and that it changes nothing: findings.h compares the
+ * pool's bytes before and after every check.
  */
 #include "findings.h"
 
 /* ------------------------------------------------------------- whole pools */
 
-static void a_whole_pool_is_clean_and_counted(void **state)
+static void an_intact_pool_is_clean_and_its_extents_are_counted(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent gone;
@@ -18,7 +18,7 @@ static void a_whole_pool_is_clean_and_counted(void **state)
 	live(f, 3 * DP_BLOCK_SIZE);
 	gone = live(f, MIB);
 	make_root(f, "index");
-	/* Last, for another extent would begin at its block. */
+	/* The retire comes last, since another extent would start at its block. */
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, gone), 0);
 	info = info_of(f);
 	close_pool(f);
@@ -74,7 +74,7 @@ static void holes_are_counted(void **state)
 	assert_int_equal(found.summary.free_bytes, 86 * MIB);
 }
 
-static void an_unclean_pool_is_no_damage(void **state)
+static void an_unclean_pool_is_noted_but_not_damage(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
@@ -89,7 +89,7 @@ static void an_unclean_pool_is_no_damage(void **state)
 	assert_int_equal(found.summary.unclean, 1);
 }
 
-static void a_living_owner_is_named(void **state)
+static void check_of_an_open_pool_names_its_owner(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
@@ -104,7 +104,7 @@ static void a_living_owner_is_named(void **state)
 	assert_clean(f);
 }
 
-static void readers_do_not_mind(void **state)
+static void check_works_while_a_reader_has_the_pool(void **state)
 {
 	struct fixture *f = *state;
 	struct child child;
@@ -117,7 +117,7 @@ static void readers_do_not_mind(void **state)
 	kill_child(&child);
 }
 
-static void what_is_no_pool_is_an_error(void **state)
+static void check_of_a_path_without_a_pool_fails(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found;
@@ -153,7 +153,7 @@ static int stop(const struct daxpin_finding *finding, void *arg)
 	return -ECANCELED;
 }
 
-static void the_caller_can_stop_it(void **state)
+static void a_callback_can_stop_the_check(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_check_summary summary = { .size = sizeof(summary) };
@@ -184,7 +184,7 @@ static void bad_arguments_are_refused(void **state)
 				       &summary), -EINVAL);
 	assert_int_equal(daxpin_repair_undo(f->path, &f->options, NULL),
 			 -EINVAL);
-	/* A caller of an older version gets what it knows of. */
+	/* A caller of an older version gets only the fields that it knows. */
 	memset(&summary, 0xa5, sizeof(summary));
 	summary.size = offsetof(struct daxpin_check_summary, epoch);
 	assert_int_equal(daxpin_check(f->path, NULL, NULL, NULL, &summary), 0);
@@ -223,7 +223,7 @@ static void a_page_older_than_its_copy_is_found(void **state)
 		      DP_SUPER_OFFSET, "the superblock is damaged");
 }
 
-static void one_torn_half_is_no_damage(void **state)
+static void one_torn_superblock_half_is_not_damage(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -236,12 +236,12 @@ static void one_torn_half_is_no_damage(void **state)
 	assert_clean(f);
 	spoil(f, 0, DP_SUPER_OFFSET + older);
 	spoil(f, 0, DP_COPY_OFFSET + older);
-	/* One change behind. */
+	/* The copy is one change older than the page. */
 	spoil(f, 0, DP_COPY_OFFSET + newer);
 	assert_clean(f);
 }
 
-static void no_whole_half_is_the_end(void **state)
+static void without_an_intact_superblock_half_there_is_no_cure(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found;
@@ -255,17 +255,17 @@ static void no_whole_half_is_the_end(void **state)
 	assert_int_equal(found.summary.segments, 0);
 }
 
-static void later_segments_without_any_are_found(void **state)
+static void a_later_segment_without_superblocks_is_found(void **state)
 {
 	struct fixture *f = *state;
 	char *zero = calloc(1, DP_CHUNK_SIZE);
 
 	spoil_page(f, 1, DP_SUPER_OFFSET);
 	spoil_page(f, 1, DP_COPY_OFFSET);
-	/* From when the file is cannot be told any more. */
+	/* Nothing records which open the file was last part of. */
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_LOSSY, 1,
 		      0, "the superblock and its copy are damaged");
-	/* Nothing there says that it is this pool's. */
+	/* Nothing in the file shows that it belongs to this pool. */
 	patch(f, 1, 0, zero, DP_CHUNK_SIZE);
 	free(zero);
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 1, 0,
@@ -291,7 +291,7 @@ static void a_foreign_segment_is_found(void **state)
 		      "not the one that belongs there");
 }
 
-static void nonsense_is_found(void **state)
+static void inconsistent_superblock_fields_are_found(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -345,8 +345,8 @@ static void extra_files_are_noted(void **state)
 		    "2 segment file(s)");
 }
 
-/* What was not zeroes is damage; where it was, there is a note. */
-static void metadata_in_a_hole_are_zeroes(void **state)
+/* A hole over what was not all zeroes is damage. A hole over zeroes is only a note. */
+static void metadata_in_a_hole_read_as_zeroes(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found;
@@ -403,7 +403,7 @@ static void overlaps_and_ends_are_found(void **state)
 		      word_at(8191), "past the segment's end");
 }
 
-/* W7: it is whole, and reads as zeroes. */
+/* W7: the extent is intact and reads as zeroes. */
 static void an_extent_in_a_hole_is_a_note(void **state)
 {
 	struct fixture *f = *state;
@@ -423,8 +423,8 @@ static void an_extent_in_a_hole_is_a_note(void **state)
 			 88 * MIB - 100 * DP_BLOCK_SIZE);
 }
 
-/* Table, quarantine and counts are those of a degraded open. */
-static void it_sees_what_a_degraded_open_sees(void **state)
+/* Table, quarantine and counts match those of a degraded open. */
+static void check_counts_match_a_degraded_open(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool_info info;
@@ -450,7 +450,7 @@ static void it_sees_what_a_degraded_open_sees(void **state)
 
 /* ------------------------------------------------------------------- lanes */
 
-static void torn_lanes_are_normal(void **state)
+static void torn_lanes_are_noted_but_not_damage(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found;
@@ -464,8 +464,8 @@ static void torn_lanes_are_normal(void **state)
 	assert_int_equal(found.summary.lanes_torn, 1);
 }
 
-/* They are looked through: what they will write is what counts. */
-static void open_lanes_are_looked_through(void **state)
+/* The check reads the tables as they will be after the lanes are replayed. */
+static void check_reads_words_as_open_lanes_will_leave_them(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
@@ -491,8 +491,8 @@ static void open_lanes_are_looked_through(void **state)
 	assert_clean(f);
 }
 
-/* Roots too, and a batch with nonsense in it is none at all. */
-static void open_lanes_change_roots(void **state)
+/* This covers roots. A batch with one invalid entry is not replayed at all. */
+static void check_reads_roots_as_open_lanes_will_leave_them(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
@@ -575,7 +575,7 @@ static void stale_roots_are_noted(void **state)
 	assert_int_equal(daxpin_root(f->pool, "index", &extent), 0);
 	close_pool(f);
 	block = extent.addr % (32 * MIB) / DP_BLOCK_SIZE;
-	/* The next life of the same block is another extent. */
+	/* The next generation of the same block is another extent. */
 	write_word(f, extent.addr / (32 * MIB), block, (struct dp_word) {
 		   DP_KIND_DATA, 1, 77 });
 	assert_note(f, DAXPIN_STRUCTURE_ROOT, DAXPIN_CURE_NONE,
@@ -587,7 +587,7 @@ static void stale_roots_are_noted(void **state)
 
 /* ------------------------------------------------------------------ poison */
 
-static void poison_is_found_and_not_met(void **state)
+static void poison_in_a_table_is_found_without_a_fault(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found;
@@ -600,7 +600,7 @@ static void poison_is_found_and_not_met(void **state)
 	assert_int_equal(found.summary.extents, 1);
 }
 
-static void poison_in_the_directories_is_found(void **state)
+static void poison_in_a_lane_is_found(void **state)
 {
 	struct fixture *f = *state;
 
@@ -656,7 +656,7 @@ static void known_bad_blocks_are_found(void **state)
 	assert_int_equal(info.free_bytes, found.summary.free_bytes);
 }
 
-static void degraded_opens_go_around_poison(void **state)
+static void a_degraded_open_quarantines_behind_poison(void **state)
 {
 	struct fixture *f = *state;
 
@@ -680,42 +680,42 @@ static void degraded_opens_go_around_poison(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_whole_pool_is_clean_and_counted),
+		TEST(an_intact_pool_is_clean_and_its_extents_are_counted),
 		TEST(a_check_changes_nothing),
 		TEST(holes_are_counted),
-		TEST(an_unclean_pool_is_no_damage),
-		TEST(a_living_owner_is_named),
-		TEST(readers_do_not_mind),
-		TEST_EMPTY(what_is_no_pool_is_an_error),
+		TEST(an_unclean_pool_is_noted_but_not_damage),
+		TEST(check_of_an_open_pool_names_its_owner),
+		TEST(check_works_while_a_reader_has_the_pool),
+		TEST_EMPTY(check_of_a_path_without_a_pool_fails),
 		TEST(a_newer_version_is_an_error),
-		TEST(the_caller_can_stop_it),
+		TEST(a_callback_can_stop_the_check),
 		TEST(bad_arguments_are_refused),
 		TEST(superblock_pages_are_found),
 		TEST(a_page_older_than_its_copy_is_found),
-		TEST(one_torn_half_is_no_damage),
-		TEST(no_whole_half_is_the_end),
-		TEST(later_segments_without_any_are_found),
+		TEST(one_torn_superblock_half_is_not_damage),
+		TEST(without_an_intact_superblock_half_there_is_no_cure),
+		TEST(a_later_segment_without_superblocks_is_found),
 		TEST(a_foreign_segment_is_found),
-		TEST(nonsense_is_found),
+		TEST(inconsistent_superblock_fields_are_found),
 		TEST(missing_and_short_files_are_found),
 		TEST(extra_files_are_noted),
-		TEST(metadata_in_a_hole_are_zeroes),
+		TEST(metadata_in_a_hole_read_as_zeroes),
 		TEST(bad_words_are_found),
 		TEST(overlaps_and_ends_are_found),
 		TEST(an_extent_in_a_hole_is_a_note),
-		TEST(it_sees_what_a_degraded_open_sees),
-		TEST(torn_lanes_are_normal),
-		TEST(open_lanes_are_looked_through),
-		TEST(open_lanes_change_roots),
+		TEST(check_counts_match_a_degraded_open),
+		TEST(torn_lanes_are_noted_but_not_damage),
+		TEST(check_reads_words_as_open_lanes_will_leave_them),
+		TEST(check_reads_roots_as_open_lanes_will_leave_them),
 		TEST(damaged_lanes_are_found),
 		TEST(damaged_roots_are_found),
 		TEST(stale_roots_are_noted),
-		TEST(poison_is_found_and_not_met),
-		TEST(poison_in_the_directories_is_found),
+		TEST(poison_in_a_table_is_found_without_a_fault),
+		TEST(poison_in_a_lane_is_found),
 		TEST(poison_in_the_roots_is_found),
 		TEST(poison_in_superblocks_is_found),
 		TEST(known_bad_blocks_are_found),
-		TEST(degraded_opens_go_around_poison),
+		TEST(a_degraded_open_quarantines_behind_poison),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

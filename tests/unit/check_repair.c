@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A repair leaves a clean pool that opens, and a backup that leads back to
- * every byte that was there; without a yes it loses nothing.
+ * A repair leaves a clean pool that opens, and a backup that restores every byte that
+ * was there. Without the caller's consent it loses nothing.
  */
 #include "findings.h"
 #include "forbid.h"
@@ -56,7 +56,7 @@ static void repair_pool(struct fixture *f, int answer, uint32_t repaired)
 	assert_int_equal(has_backup(f), repaired > 0);
 }
 
-/* A way that is not gone leaves the pool as it is. */
+/* The repair fails and leaves the pool as it is. */
 static void repair_fails(struct fixture *f, int error, const char *words)
 {
 	uint64_t before = fingerprint(f->path);
@@ -112,7 +112,7 @@ static void read_patches(struct fixture *f, struct dp_patches *patches)
 	free(text);
 }
 
-/* With another backup, which is of no use here. */
+/* Writes a second backup, which the test does not use. */
 static void repair_again(struct fixture *f)
 {
 	struct findings found = {
@@ -138,8 +138,8 @@ static void apply(struct fixture *f, const struct dp_patches *patches,
 }
 
 /*
- * The power goes between any two changes: another repair completes it, if it is
- * not good enough, with numbers of its own but in the same places.
+ * The power fails between any two changes. If that leaves damage, a second repair
+ * completes the first, with other sequence numbers but at the same offsets.
  */
 static void check_every_cut(struct fixture *f, uint64_t all_before,
 			    uint64_t all_after)
@@ -164,7 +164,7 @@ static void check_every_cut(struct fixture *f, uint64_t all_before,
 	dp_patches_fini(&patches);
 }
 
-/* The whole way: refuse a loss, repair, go back, repair, open. */
+/* Refuse the loss, repair, undo, repair again, open. */
 static void repair_and_open(struct fixture *f, bool lossy)
 {
 	uint64_t before = fingerprint(f->path), after;
@@ -179,7 +179,7 @@ static void repair_and_open(struct fixture *f, bool lossy)
 	assert_int_not_equal(after, before);
 	undo(f);
 	assert_int_equal(fingerprint(f->path), before);
-	/* Once more is as good as once: it may have been cut short. */
+	/* A second undo is harmless: the first may have been interrupted. */
 	undo(f);
 	assert_int_equal(fingerprint(f->path), before);
 	forget_backup(f);
@@ -194,7 +194,7 @@ static void repair_and_open(struct fixture *f, bool lossy)
 
 /* ------------------------------------------------------------- superblocks */
 
-static void lost_pages_come_back(void **state)
+static void lost_superblock_pages_are_restored(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -202,12 +202,15 @@ static void lost_pages_come_back(void **state)
 	need_no_verbs();
 	spoil_page(f, 0, DP_SUPER_OFFSET);
 	repair_and_open(f, false);
-	/* D15: the repair begins one, as an open would, and the open another. */
+	/*
+	 * D15: the repair counts as an open and takes a new epoch, and so does the open
+	 * that follows.
+	 */
 	assert_int_equal(read_super(f, 0).epoch, super.epoch + 2);
 	assert_int_equal(read_super(f, 0).flags, 0);
 }
 
-static void a_page_older_than_its_copy_comes_back(void **state)
+static void a_superblock_page_older_than_its_copy_is_restored(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -218,8 +221,8 @@ static void a_page_older_than_its_copy_comes_back(void **state)
 	assert_int_equal(read_super(f, 0).epoch, super.epoch + 2);
 }
 
-/* Cut anywhere, the page is lost still or has the new epoch. */
-static void a_repair_cut_short_repeats_no_epoch(void **state)
+/* After a cut the page is either still lost or has the new epoch. */
+static void an_interrupted_repair_uses_no_epoch_twice(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t epoch = read_super(f, 0).epoch;
@@ -247,7 +250,7 @@ static void a_repair_cut_short_repeats_no_epoch(void **state)
 	dp_patches_fini(&patches);
 }
 
-static void a_lost_copy_comes_back(void **state)
+static void a_lost_superblock_copy_is_restored(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super half[2][2];
@@ -259,7 +262,7 @@ static void a_lost_copy_comes_back(void **state)
 	assert_memory_equal(half[0], half[1], DP_SUPER_SIZE);
 }
 
-static void later_segments_superblocks_come_back(void **state)
+static void superblocks_of_later_segments_are_restored(void **state)
 {
 	struct fixture *f = *state;
 
@@ -270,7 +273,7 @@ static void later_segments_superblocks_come_back(void **state)
 	repair_and_open(f, false);
 }
 
-static void a_superblock_is_derived_from_the_pools(void **state)
+static void a_lost_superblock_is_derived_from_segment_0(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super before = read_super(f, 2), after;
@@ -288,7 +291,7 @@ static void a_superblock_is_derived_from_the_pools(void **state)
 	repair_and_open(f, true);
 }
 
-static void what_has_no_cure_is_left(void **state)
+static void damage_without_a_cure_is_left_as_it_is(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before;
@@ -302,7 +305,7 @@ static void what_has_no_cure_is_left(void **state)
 
 /* ------------------------------------------------------------------ tables */
 
-static void words_inside_an_extent_come_back(void **state)
+static void damaged_words_inside_an_extent_are_rebuilt(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_word word;
@@ -316,12 +319,12 @@ static void words_inside_an_extent_come_back(void **state)
 	look(f, 1, word_at(603), &raw, sizeof(raw));
 	assert_true(dp_word_decode(seed, 8192 + 603, raw, &word));
 	assert_int_equal(word.kind, DP_KIND_FREE);
-	/* A life that no other can be taken for. */
+	/* A generation that no other extent has had. */
 	assert_int_equal(word.gen, 70001);
 }
 
-/* D14: the word that comes back is no life that a root names. */
-static void a_root_does_not_meet_a_later_life(void **state)
+/* D14: the rebuilt word has a generation that no root names. */
+static void a_rebuilt_word_does_not_revive_a_root(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -347,7 +350,7 @@ static void a_root_does_not_meet_a_later_life(void **state)
 	close_pool(f);
 }
 
-static void words_in_free_space_are_given_up(void **state)
+static void damaged_words_in_free_space_are_freed_with_consent(void **state)
 {
 	struct fixture *f = *state;
 
@@ -385,7 +388,7 @@ static void the_first_of_overlapping_extents_is_kept(void **state)
 	close_pool(f);
 }
 
-static void extents_past_the_end_are_given_up(void **state)
+static void extents_past_the_segments_end_are_removed_with_consent(void **state)
 {
 	struct fixture *f = *state;
 
@@ -393,8 +396,11 @@ static void extents_past_the_end_are_given_up(void **state)
 	repair_and_open(f, true);
 }
 
-/* W7: nothing whole is offered, to whoever agrees to everything. */
-static void what_lies_in_holes_is_left(void **state)
+/*
+ * W7: the extent is intact, so no loss is proposed, even to a callback that agrees to
+ * everything.
+ */
+static void extents_in_holes_are_not_repaired(void **state)
 {
 	struct fixture *f = *state;
 
@@ -406,8 +412,8 @@ static void what_lies_in_holes_is_left(void **state)
 	close_pool(f);
 }
 
-/* A store there would need a block, and without room be a SIGBUS. */
-static void metadata_that_are_repaired_have_blocks_first(void **state)
+/* A store to a hole needs a new block, and is a SIGBUS if there is none. */
+static void metadata_is_allocated_before_it_is_repaired(void **state)
 {
 	struct fixture *f = *state;
 	char zero[DP_BLOCK_SIZE] = "";
@@ -429,7 +435,10 @@ static void a_wiped_page_of_words_is_rewritten(void **state)
 	put_extent(f, 1, 1000, 100);
 	patch(f, 1, word_at(1024), zero, sizeof(zero));
 	before = fingerprint(f->path);
-	/* Inside the extent without a loss, the rest with one. */
+	/*
+	 * The words inside the extent are rewritten without a loss, the others only
+	 * with consent.
+	 */
 	repair_pool(f, 0, 1);
 	undo(f);
 	assert_int_equal(fingerprint(f->path), before);
@@ -442,7 +451,7 @@ static void a_wiped_page_of_words_is_rewritten(void **state)
 	close_pool(f);
 }
 
-static void poison_is_not_written_to(void **state)
+static void a_repair_does_not_write_to_poison(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before, raw;
@@ -451,7 +460,7 @@ static void poison_is_not_written_to(void **state)
 	before = fingerprint(f->path);
 	repair_pool(f, 1, 0);
 	assert_int_equal(fingerprint(f->path), before);
-	/* In the same stretch as a word that can be mended. */
+	/* The poisoned page and a word that can be repaired lie in the same range. */
 	write_raw(f, 1, 1000, 0);
 	repair_pool(f, 1, 1);
 	look(f, 1, word_at(1000), &raw, sizeof(raw));
@@ -476,7 +485,7 @@ static void torn_lanes_are_emptied(void **state)
 	look(f, 0, at, &lane, sizeof(lane));
 	assert_int_equal(lane.count, 0);
 	assert_int_equal(lane.sequence, lane.done);
-	/* The torn batch's number is used up, and that first (lane.c). */
+	/* The sequence number of the torn batch is used up first (lane.c). */
 	assert_int_equal(lane.done, 1);
 	read_patches(f, &patches);
 	assert_int_equal(patches.count, 2);
@@ -502,8 +511,8 @@ static void damaged_lanes_are_emptied(void **state)
 	repair_and_open(f, true);
 }
 
-/* What a lane will write is not repaired, and is written by the open. */
-static void open_lanes_are_left_to_the_open(void **state)
+/* A word that an open lane will write is left to the open, which replays the lane. */
+static void open_lanes_are_left_for_the_next_open(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), before;
@@ -541,9 +550,9 @@ static void damaged_roots_are_cleared(void **state)
 	close_pool(f);
 }
 
-/* ------------------------------------------------------- what is in the way */
+/* ------------------------------------------------------- what prevents a repair */
 
-static void a_clean_pool_is_left_alone(void **state)
+static void repair_of_a_clean_pool_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = fingerprint(f->path);
@@ -552,7 +561,7 @@ static void a_clean_pool_is_left_alone(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-static void a_living_owner_is_in_the_way(void **state)
+static void repair_of_an_open_pool_is_busy(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
@@ -560,7 +569,7 @@ static void a_living_owner_is_in_the_way(void **state)
 	assert_int_equal(child.told, 0);
 	repair_fails(f, -EBUSY, "is open in process");
 	kill_child(&child);
-	/* Dead, he is not. */
+	/* Once the owner is dead, the repair works. */
 	repair_pool(f, 1, 0);
 	f->options.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED;
 	child = start_child(f, child_opens, NULL);
@@ -577,7 +586,7 @@ static int child_repairs(struct fixture *f)
 	return try_repair(f, 1, &found);
 }
 
-static void an_unknown_owner_is_in_the_way(void **state)
+static void repair_is_busy_if_the_owner_cannot_be_determined(void **state)
 {
 	struct fixture *f = *state;
 
@@ -594,8 +603,8 @@ static int stop_at_damage(const struct daxpin_finding *finding, void *arg)
 	       finding->segment == 2 ? -ECANCELED : 1;
 }
 
-/* Nothing is stored before everything was asked. */
-static void the_caller_can_stop_it(void **state)
+/* Nothing is stored until the callback has agreed to all of it. */
+static void a_callback_can_stop_the_repair(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_check_summary summary = { .size = sizeof(summary) };
@@ -615,7 +624,7 @@ static void the_caller_can_stop_it(void **state)
 
 /* ------------------------------------------------------------- the backup */
 
-static void without_a_backup_nothing_is_changed(void **state)
+static void a_repair_that_cannot_write_its_backup_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
@@ -633,7 +642,7 @@ static void without_a_backup_nothing_is_changed(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
-static void a_pool_that_was_used_is_not_put_back(void **state)
+static void undo_is_refused_if_the_pool_was_opened_since(void **state)
 {
 	struct fixture *f = *state;
 
@@ -658,7 +667,7 @@ static void another_pools_backup_is_refused(void **state)
 	undo_fails(f, -EUCLEAN, "of another pool");
 }
 
-/* Each byte of it changed, and each length cut. */
+/* Each byte is changed, and the file is cut at each length. */
 static void a_damaged_backup_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -702,8 +711,8 @@ static void undo_from_fails(struct fixture *f, const char *backup, int error,
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-/* What is in it will be stored to the pool. */
-static void a_backup_that_others_may_have_made_is_refused(void **state)
+/* The backup's contents would be stored to the pool. */
+static void a_backup_that_others_can_write_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	char path[128], other[140];
@@ -726,8 +735,8 @@ static void a_backup_that_others_may_have_made_is_refused(void **state)
 	f->options.flags = 0;
 }
 
-/* Closing a descriptor of an open pool's file would drop the owner's byte. */
-static void an_open_pools_file_is_no_backup(void **state)
+/* Closing a descriptor of an open pool's file would drop the owner's alive byte. */
+static void a_file_of_an_open_pool_is_refused_as_a_backup(void **state)
 {
 	struct fixture *f = *state;
 	struct flock byte = { .l_type = F_WRLCK, .l_len = 1 };
@@ -750,8 +759,8 @@ static void an_open_pools_file_is_no_backup(void **state)
 	assert_int_equal(daxpin_pool_close(other), 0);
 }
 
-/* It can be undone by hand: docs/format.md says how. */
-static void a_backup_can_be_read(void **state)
+/* A repair can be undone by hand: docs/format.md says how. */
+static void a_backup_is_text_that_a_person_can_read(void **state)
 {
 	struct fixture *f = *state;
 	char path[128], text[1024];
@@ -771,37 +780,37 @@ static void a_backup_can_be_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(lost_pages_come_back),
-		TEST(a_page_older_than_its_copy_comes_back),
-		TEST(a_repair_cut_short_repeats_no_epoch),
-		TEST(a_lost_copy_comes_back),
-		TEST(later_segments_superblocks_come_back),
-		TEST(a_superblock_is_derived_from_the_pools),
-		TEST(what_has_no_cure_is_left),
-		TEST(words_inside_an_extent_come_back),
-		TEST(a_root_does_not_meet_a_later_life),
-		TEST(words_in_free_space_are_given_up),
+		TEST(lost_superblock_pages_are_restored),
+		TEST(a_superblock_page_older_than_its_copy_is_restored),
+		TEST(an_interrupted_repair_uses_no_epoch_twice),
+		TEST(a_lost_superblock_copy_is_restored),
+		TEST(superblocks_of_later_segments_are_restored),
+		TEST(a_lost_superblock_is_derived_from_segment_0),
+		TEST(damage_without_a_cure_is_left_as_it_is),
+		TEST(damaged_words_inside_an_extent_are_rebuilt),
+		TEST(a_rebuilt_word_does_not_revive_a_root),
+		TEST(damaged_words_in_free_space_are_freed_with_consent),
 		TEST(the_first_of_overlapping_extents_is_kept),
-		TEST(extents_past_the_end_are_given_up),
-		TEST(what_lies_in_holes_is_left),
-		TEST(metadata_that_are_repaired_have_blocks_first),
+		TEST(extents_past_the_segments_end_are_removed_with_consent),
+		TEST(extents_in_holes_are_not_repaired),
+		TEST(metadata_is_allocated_before_it_is_repaired),
 		TEST(a_wiped_page_of_words_is_rewritten),
-		TEST(poison_is_not_written_to),
+		TEST(a_repair_does_not_write_to_poison),
 		TEST(torn_lanes_are_emptied),
 		TEST(damaged_lanes_are_emptied),
-		TEST(open_lanes_are_left_to_the_open),
+		TEST(open_lanes_are_left_for_the_next_open),
 		TEST(damaged_roots_are_cleared),
-		TEST(a_clean_pool_is_left_alone),
-		TEST(a_living_owner_is_in_the_way),
-		TEST(an_unknown_owner_is_in_the_way),
-		TEST(the_caller_can_stop_it),
-		TEST(without_a_backup_nothing_is_changed),
-		TEST(a_pool_that_was_used_is_not_put_back),
+		TEST(repair_of_a_clean_pool_changes_nothing),
+		TEST(repair_of_an_open_pool_is_busy),
+		TEST(repair_is_busy_if_the_owner_cannot_be_determined),
+		TEST(a_callback_can_stop_the_repair),
+		TEST(a_repair_that_cannot_write_its_backup_changes_nothing),
+		TEST(undo_is_refused_if_the_pool_was_opened_since),
 		TEST(another_pools_backup_is_refused),
-		TEST(a_backup_that_others_may_have_made_is_refused),
-		TEST(an_open_pools_file_is_no_backup),
+		TEST(a_backup_that_others_can_write_is_refused),
+		TEST(a_file_of_an_open_pool_is_refused_as_a_backup),
 		TEST(a_damaged_backup_is_refused),
-		TEST(a_backup_can_be_read),
+		TEST(a_backup_is_text_that_a_person_can_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

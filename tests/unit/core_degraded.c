@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A degraded open goes around what does not check out: that is never handed
- * out, the rest can be used, and the bad words stay as they are.
+ * A degraded open quarantines damaged metadata and what it describes: those blocks are
+ * never allocated, the rest of the pool can be used, and the damaged words stay as they
+ * are.
  */
 #include "media.h"
 #include "support/invariant.h"
@@ -9,7 +10,7 @@
 #define SEGMENT_BLOCKS	(32 * MIB / DP_BLOCK_SIZE)
 #define CHUNK_BLOCKS	(SEGMENT_BLOCKS - 512)	/* for extents */
 
-/* An extent on media, of a closed pool. */
+/* Puts an extent on media, in a closed pool. */
 static void put(struct fixture *f, uint32_t segment, uint32_t block,
 		uint32_t blocks)
 {
@@ -41,8 +42,8 @@ static void open_degraded(struct fixture *f, uint32_t flags)
 }
 
 /*
- * Both ways: for reading not a byte changes, and both put the same aside; then
- * every block that is free is handed out, and none of those.
+ * Opens for reading, which changes no byte, and for writing. Both quarantine the same
+ * blocks; the second then reserves every free block, and gets none of those.
  */
 static void check_quarantine(struct fixture *f, uint32_t segment,
 			     uint32_t begin, uint32_t end, uint64_t more_bytes)
@@ -73,7 +74,7 @@ static void check_quarantine(struct fixture *f, uint32_t segment,
 	assert_open_fails(f, -EUCLEAN, "untouched");
 }
 
-static void a_bad_word_hides_all_up_to_the_next_head(void **state)
+static void a_bad_word_quarantines_up_to_the_next_extent(void **state)
 {
 	struct fixture *f = *state;
 
@@ -87,7 +88,7 @@ static void a_bad_word_hides_all_up_to_the_next_head(void **state)
 	close_pool(f);
 }
 
-static void a_bad_word_behind_all_heads_hides_the_rest(void **state)
+static void a_bad_word_after_the_last_extent_quarantines_the_rest(void **state)
 {
 	struct fixture *f = *state;
 
@@ -100,7 +101,7 @@ static void a_bad_word_behind_all_heads_hides_the_rest(void **state)
 	check_quarantine(f, 2, 608, 8192, 0);
 }
 
-static void a_lost_head_hides_what_it_had(void **state)
+static void a_lost_first_word_quarantines_its_extent(void **state)
 {
 	struct fixture *f = *state;
 
@@ -118,11 +119,14 @@ static void a_wiped_page_is_one_quarantine(void **state)
 	put(f, 1, 1000, 100);		/* into the wiped page */
 	put(f, 1, 1600, 3);
 	patch(f, 1, word_at(1024), zero, sizeof(zero));
-	/* Inside 1000..1099 only the words, behind it all to the next. */
+	/*
+	 * Of extent 1000..1099 only the damaged words; after it everything up to the
+	 * next extent.
+	 */
 	check_quarantine(f, 1, 1100, 1600, 76 * DP_BLOCK_SIZE);
 }
 
-static void overlapping_extents_are_both_hidden(void **state)
+static void overlapping_extents_are_both_quarantined(void **state)
 {
 	struct fixture *f = *state;
 
@@ -139,7 +143,7 @@ static void overlapping_extents_are_both_hidden(void **state)
 	close_pool(f);
 }
 
-static void an_extent_past_the_end_hides_up_to_the_next(void **state)
+static void an_extent_past_the_end_is_quarantined_with_its_range(void **state)
 {
 	struct fixture *f = *state;
 
@@ -151,8 +155,11 @@ static void an_extent_past_the_end_hides_up_to_the_next(void **state)
 	close_pool(f);
 }
 
-/* Retired, its blocks are free again but for the one with the bad word. */
-static void a_bad_word_inside_an_extent_hides_one_block(void **state)
+/*
+ * The extent is retired. Its blocks are free again except the one with the damaged
+ * word.
+ */
+static void a_bad_word_inside_an_extent_quarantines_one_block(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -177,17 +184,19 @@ static void a_bad_word_inside_an_extent_hides_one_block(void **state)
 	look(f, 1, word_at(603), &raw, sizeof(raw));
 	assert_int_equal(raw, 0x1234);
 	open_degraded(f, DAXPIN_POOL_READONLY);
-	/* Its neighbour has an end: it is in doubt no more than before. */
+	/*
+	 * The next extent's end is known, so no more blocks are in doubt than before.
+	 */
 	assert_int_equal(info_of(f).quarantined_bytes, DP_BLOCK_SIZE);
 	close_pool(f);
 }
 
-/* W7: it is whole. */
-static void an_extent_in_a_hole_is_used(void **state)
+/* W7: the extent is intact. */
+static void an_extent_in_a_hole_can_be_used(void **state)
 {
 	struct fixture *f = *state;
 
-	put(f, 1, 1500, 100);		/* 64 of it in the hole */
+	put(f, 1, 1500, 100);		/* 64 of its blocks in the hole */
 	punch(f, 1, 6 * MIB);
 	open_degraded(f, DAXPIN_POOL_READONLY);
 	assert_true(exists(f, 1, 1500));
@@ -202,7 +211,7 @@ static void an_extent_in_a_hole_is_used(void **state)
 	assert_true(is_backed(f, 1, 6 * MIB, 2 * MIB));
 }
 
-static void a_whole_pool_is_not_degraded(void **state)
+static void an_intact_pool_opens_without_quarantine(void **state)
 {
 	struct fixture *f = *state;
 
@@ -217,9 +226,9 @@ static void a_whole_pool_is_not_degraded(void **state)
 			 .flags = DAXPIN_POOL_DEGRADED }, &f->pool), -EINVAL);
 }
 
-/* ---------------------------------------------------- for reading: anything */
+/* ---------------------------------------------------- opens for reading */
 
-static void reading_takes_an_unclean_pool(void **state)
+static void a_degraded_read_only_open_accepts_an_unclean_pool(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -234,7 +243,7 @@ static void reading_takes_an_unclean_pool(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-static void reading_takes_lost_superblocks(void **state)
+static void a_degraded_read_only_open_accepts_lost_superblocks(void **state)
 {
 	struct fixture *f = *state;
 	char zero[DP_SUPER_SIZE] = "";
@@ -248,7 +257,7 @@ static void reading_takes_lost_superblocks(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-static void reading_sees_what_open_lanes_will_do(void **state)
+static void a_degraded_read_only_open_reads_through_open_lanes(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), before;
@@ -275,8 +284,8 @@ static void reading_sees_what_open_lanes_will_do(void **state)
 	close_pool(f);
 }
 
-/* Nonsense in a whole lane, at the copy's last byte and elsewhere. */
-static void reading_leaves_nonsense_in_lanes_out(void **state)
+/* Invalid entries in an intact lane, at the copy's last byte and elsewhere. */
+static void a_degraded_read_only_open_skips_invalid_lane_entries(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_lane_entry entries[] = {
@@ -296,7 +305,7 @@ static void reading_leaves_nonsense_in_lanes_out(void **state)
 	close_pool(f);
 }
 
-static void reading_goes_around_damaged_lanes(void **state)
+static void a_degraded_read_only_open_skips_damaged_lanes(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t far = 1000;
@@ -323,7 +332,7 @@ static void make_root(struct fixture *f, const char *name)
 	assert_int_equal(daxpin_publish(f->pool, ops, 2, NULL, NULL), 0);
 }
 
-static void a_damaged_root_is_gone_around(void **state)
+static void a_degraded_open_skips_a_damaged_root(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -339,7 +348,7 @@ static void a_damaged_root_is_gone_around(void **state)
 	open_degraded(f, 0);
 	assert_int_equal(daxpin_root(f->pool, "second", &extent), 0);
 	assert_int_equal(daxpin_root(f->pool, "first", &extent), -ENOENT);
-	/* The name is made anew elsewhere. */
+	/* The name is published again, in another slot. */
 	make_root(f, "first");
 	assert_int_equal(daxpin_root(f->pool, "first", &extent), 0);
 	dp_invariants(f->pool);
@@ -354,21 +363,21 @@ static void a_damaged_root_is_gone_around(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_bad_word_hides_all_up_to_the_next_head),
-		TEST(a_bad_word_behind_all_heads_hides_the_rest),
-		TEST(a_lost_head_hides_what_it_had),
+		TEST(a_bad_word_quarantines_up_to_the_next_extent),
+		TEST(a_bad_word_after_the_last_extent_quarantines_the_rest),
+		TEST(a_lost_first_word_quarantines_its_extent),
 		TEST(a_wiped_page_is_one_quarantine),
-		TEST(overlapping_extents_are_both_hidden),
-		TEST(an_extent_past_the_end_hides_up_to_the_next),
-		TEST(a_bad_word_inside_an_extent_hides_one_block),
-		TEST(an_extent_in_a_hole_is_used),
-		TEST(a_whole_pool_is_not_degraded),
-		TEST(reading_takes_an_unclean_pool),
-		TEST(reading_takes_lost_superblocks),
-		TEST(reading_sees_what_open_lanes_will_do),
-		TEST(reading_leaves_nonsense_in_lanes_out),
-		TEST(reading_goes_around_damaged_lanes),
-		TEST(a_damaged_root_is_gone_around),
+		TEST(overlapping_extents_are_both_quarantined),
+		TEST(an_extent_past_the_end_is_quarantined_with_its_range),
+		TEST(a_bad_word_inside_an_extent_quarantines_one_block),
+		TEST(an_extent_in_a_hole_can_be_used),
+		TEST(an_intact_pool_opens_without_quarantine),
+		TEST(a_degraded_read_only_open_accepts_an_unclean_pool),
+		TEST(a_degraded_read_only_open_accepts_lost_superblocks),
+		TEST(a_degraded_read_only_open_reads_through_open_lanes),
+		TEST(a_degraded_read_only_open_skips_invalid_lane_entries),
+		TEST(a_degraded_read_only_open_skips_damaged_lanes),
+		TEST(a_degraded_open_skips_a_damaged_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several operations in one publish, SET, and roots: what is allowed, what each
- * mistake gives, that a refused batch changes nothing, what a reopen finds, and
- * many threads at it. What power cuts do to them is tests/sim's business.
+ * Publishes of several operations, SET, and roots: what is allowed, the error of each
+ * mistake, that a refused batch changes nothing, what a reopen finds, and many threads.
+ * What power failures do to them is tested in tests/sim.
  */
 #include <pthread.h>
 #include "media.h"
@@ -71,9 +71,11 @@ static void assert_root(struct fixture *f, const char *name,
 	assert_true(found.addr == extent.addr);
 }
 
-/* ------------------------------------------------- which one failed, and why */
+/* ------------------------------------------------- the operation that failed, and errmsg */
 
-/* It fails so, at that operation, with a sentence that has those words. */
+/*
+ * The publish fails with this error at this operation, and errmsg contains the words.
+ */
 static void assert_fails_at(struct fixture *f, const struct daxpin_op *ops,
 			    size_t count, int error, size_t at,
 			    const char *words)
@@ -89,11 +91,11 @@ static void assert_fails_at(struct fixture *f, const struct daxpin_op *ops,
 			 error);
 	assert_int_equal(failed, at);
 	if (!strstr(errmsg, words))
-		fail_msg("\"%s\" does not say \"%s\"", errmsg, words);
+		fail_msg("\"%s\" does not contain \"%s\"", errmsg, words);
 	assert_int_equal(daxpin_publish(f->pool, ops, count, NULL, NULL), error);
 }
 
-static void the_operation_that_fails_is_named(void **state)
+static void errmsg_and_failed_name_the_operation_that_fails(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent a = live(f, 4096), b = reserve(f, 4096);
@@ -117,7 +119,7 @@ static void the_operation_that_fails_is_named(void **state)
 	assert_fails_at(f, again, 1, -EINVAL, 0, "is not reserved");
 }
 
-static void a_publish_that_fails_as_a_whole_is_told(void **state)
+static void a_publish_that_fails_as_a_whole_names_no_operation(void **state)
 {
 	struct fixture *f = *state;
 	static struct daxpin_op ops[DAXPIN_OPS_MAX + 1];
@@ -127,7 +129,7 @@ static void a_publish_that_fails_as_a_whole_is_told(void **state)
 	assert_fails_at(f, ops, 0, -EINVAL, 0, "an argument is invalid");
 }
 
-static void what_succeeds_says_nothing(void **state)
+static void a_publish_that_succeeds_empties_errmsg(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_op op = keep(reserve(f, 4096));
@@ -151,9 +153,9 @@ static void what_succeeds_says_nothing(void **state)
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EINVAL);
 }
 
-/* ------------------------------------------------------------ what they do */
+/* ------------------------------------------------------------ what a batch does */
 
-static void a_batch_is_there_after_a_reopen(void **state)
+static void a_batch_survives_a_reopen(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent old = live(f, 8192), a = reserve(f, 4096);
@@ -193,7 +195,7 @@ static void a_batch_spans_segments(void **state)
 	assert_int_equal(daxpin_extent_at(f->pool, b.addr, &b), 0);
 }
 
-static void the_largest_batch(void **state)
+static void the_largest_batch_is_published(void **state)
 {
 	static struct daxpin_op ops[DAXPIN_OPS_MAX + 1];
 	static struct daxpin_extent extent[DAXPIN_OPS_MAX + 1];
@@ -234,7 +236,7 @@ static void a_retired_extent_of_a_batch_waits_for_its_holder(void **state)
 
 /* ------------------------------------------------------- all, or none at all */
 
-/* The batch is refused, and nothing of it happened or stays claimed. */
+/* The batch is refused, changes nothing and leaves nothing claimed. */
 static void assert_refused(struct fixture *f, struct daxpin_op bad, int error)
 {
 	struct daxpin_extent live_one = live(f, 4096), new = reserve(f, 4096);
@@ -244,7 +246,7 @@ static void assert_refused(struct fixture *f, struct daxpin_op bad, int error)
 	};
 	struct daxpin_op good[] = { keep(new), retire(live_one) };
 
-	/* SET and RETIRE of one extent are a mistake of their own. */
+	/* A SET and a RETIRE of one extent exclude each other. */
 	ops[3] = set(new, 8, 1);
 	ASSERT_PUBLISH(f, ops, error);
 	ops[4] = ops[0];
@@ -268,7 +270,7 @@ static void a_refused_batch_changes_nothing(void **state)
 
 	assert_int_equal(daxpin_publish(f->pool, &name, 1, NULL, NULL), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, over), 0);
-	/* It has the block of `over`, so that no batch below has both. */
+	/* This extent's block is that of `over`, so no batch below names both. */
 	reserve(f, 4096);
 	assert_int_equal(daxpin_hold(f->pool, retired, DAXPIN_HOLD_READ), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, retired), 0);
@@ -302,7 +304,7 @@ static void a_refused_batch_changes_nothing(void **state)
 	assert_int_equal(daxpin_drop(f->pool, held), 0);
 }
 
-/* Fields that a type does not use may get a meaning, so they must be 0. */
+/* Fields that an operation does not use may get a meaning later, so they must be 0. */
 static void unused_fields_must_be_zero(void **state)
 {
 	struct fixture *f = *state;
@@ -337,7 +339,7 @@ static void unused_fields_must_be_zero(void **state)
 	}
 }
 
-static void one_word_twice_is_a_mistake(void **state)
+static void setting_one_word_twice_in_a_batch_is_einval(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent alive = live(f, 4096), new = reserve(f, 4096);
@@ -361,8 +363,8 @@ static void one_word_twice_is_a_mistake(void **state)
 	assert_int_equal(state_of(f, new), DAXPIN_STATE_RESERVED);
 }
 
-/* Wherever the two stand, and however many others there are. */
-static void a_word_twice_is_found_in_a_batch_of_any_size(void **state)
+/* For every position of the two, among any number of others. */
+static void a_word_set_twice_is_found_in_a_batch_of_any_size(void **state)
 {
 	static const size_t counts[] = { 2, 3, 15, 16, 17, 31, 32, 33, 64, 65,
 					 128, 129, DAXPIN_OPS_MAX };
@@ -389,7 +391,7 @@ static void a_word_twice_is_found_in_a_batch_of_any_size(void **state)
 
 /* ------------------------------------------------------------------- roots */
 
-static void a_root_is_moved_and_taken_away(void **state)
+static void a_root_can_be_moved_and_removed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent old = live(f, 4096), new = reserve(f, 4096), found;
@@ -419,7 +421,7 @@ static void a_root_is_moved_and_taken_away(void **state)
 	assert_root(f, "index", nothing);
 }
 
-static void an_extent_with_two_names_needs_both_taken_away(void **state)
+static void an_extent_with_two_names_is_retired_after_both_are_removed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -436,7 +438,7 @@ static void an_extent_with_two_names_needs_both_taken_away(void **state)
 	assert_root(f, "b", nothing);
 }
 
-static void the_limits_of_names(void **state)
+static void root_names_have_limits(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096), found;
@@ -502,7 +504,7 @@ static void roots_can_be_listed(void **state)
 	assert_int_equal(daxpin_roots(f->pool, NULL, NULL), -EINVAL);
 }
 
-/* "x0", "x1" and so on name the extent, or nothing. */
+/* "x0", "x1" and so on name the extent, or are removed. */
 static void name_many(struct fixture *f, char letter,
 		      struct daxpin_extent extent)
 {
@@ -528,8 +530,11 @@ static void assert_many(struct fixture *f, char letter,
 	}
 }
 
-/* So many that their hashes meet; those that go stood before those that stay. */
-static void names_stay_when_others_go(void **state)
+/*
+ * So many names that their hashes collide. The removed ones were inserted before the
+ * others.
+ */
+static void names_stay_when_others_are_removed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent one = live(f, 4096), other = live(f, 4096);
@@ -547,7 +552,7 @@ static void names_stay_when_others_go(void **state)
 	dp_invariants(f->pool);
 }
 
-static void the_limit_of_roots(void **state)
+static void a_root_beyond_the_limit_is_enospc(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096), found;
@@ -575,7 +580,7 @@ static void the_limit_of_roots(void **state)
 
 /* -------------------------------------------------------------------- sets */
 
-static void a_set_is_for_live_extents(void **state)
+static void a_set_needs_a_live_extent(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f, 4096);
@@ -592,9 +597,8 @@ static void a_set_is_for_live_extents(void **state)
 	assert_int_equal(value_at(f, extent, 16), 5);
 }
 
-/* Nor may a SET raise the flag that a KEEP would mind. */
-/* Each SET is of its own extent, whatever the one before it was of. */
-static void sets_of_one_batch_are_held_by_extent(void **state)
+/* Each SET is checked against its own extent, not against that of the SET before it. */
+static void each_set_of_a_batch_is_checked_against_its_own_extent(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent large = live(f, 8192), small = live(f, 4096);
@@ -622,7 +626,7 @@ static void sets_of_one_batch_are_held_by_extent(void **state)
 	assert_int_equal(value_at(f, large, 8), 1);
 	ASSERT_PUBLISH(f, kept, 0);
 	assert_int_equal(value_at(f, new, 16), 7);
-	/* Every hold was dropped, of those that failed too. */
+	/* Every hold was dropped, including those that a failed batch had taken. */
 	assert_int_equal(daxpin_holds(f->pool, nothing, NULL, NULL), 0);
 }
 
@@ -703,14 +707,14 @@ static void assert_lane_refused(struct fixture *f, struct dp_lane_entry entry)
 	patch(f, 0, at, &before, sizeof(before));
 }
 
-static void a_lane_that_changes_what_is_no_word_is_refused(void **state)
+static void a_lane_entry_that_is_not_for_a_word_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_word data = { DP_KIND_DATA, 2, 7 };
 	struct dp_lane_entry good = descriptor_entry(f, 600, data);
 	struct dp_lane_entry bad = good;
 
-	bad.addr += 8;			/* another block's place */
+	bad.addr += 8;			/* the place of another block's word */
 	assert_lane_refused(f, bad);
 	bad = good;
 	bad.value ^= 1;
@@ -763,7 +767,7 @@ static void a_damaged_root_is_refused(void **state)
 	close_pool(f);
 }
 
-/* As after a repair: the name stays, and nobody gets another extent by it. */
+/* As after a repair: the name is left, and does not lead to another extent. */
 static void a_root_whose_extent_is_gone_is_stale(void **state)
 {
 	struct fixture *f = *state;
@@ -798,7 +802,7 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 
 #define THREADS	4
 #define ROUNDS	400
-#define NAMES	700		/* that stay: so many that their hashes meet */
+#define NAMES	700		/* kept names: so many that their hashes collide */
 
 static struct {
 	struct fixture *f;
@@ -806,7 +810,7 @@ static struct {
 	_Atomic uint64_t value;
 } world;
 
-/* Each sets its own word, all of them one line, and one word that all share. */
+/* Each thread sets its own word, all in one cache line, and one word that all share. */
 static void *set_words(void *arg)
 {
 	uint64_t me = (uintptr_t)arg;
@@ -825,7 +829,7 @@ static void *set_words(void *arg)
 	return NULL;
 }
 
-/* Replace one extent by another, and with it a name that two threads share. */
+/* Replaces one extent by another, and the root that two threads share with it. */
 static void *replace(void *arg)
 {
 	char name[8] = { 'a' + (uintptr_t)arg / 2 };
@@ -847,7 +851,7 @@ static void *replace(void *arg)
 	return NULL;
 }
 
-/* Names of their own, of which none is in the way of another. */
+/* Each thread publishes and removes names of its own. */
 static void *name_and_forget(void *arg)
 {
 	struct daxpin_pool *pool = world.f->pool;
@@ -873,7 +877,7 @@ static void *name_and_forget(void *arg)
 	return NULL;
 }
 
-/* Names that stay are found at any time; others are there or not. */
+/* Names that are kept are found at any time. Others are found or not. */
 static void look_up(struct daxpin_extent old, int i)
 {
 	struct daxpin_extent found;
@@ -913,7 +917,7 @@ static void run_threads(void *(*fn)(void *))
 		pthread_join(thread[i], NULL);
 }
 
-static void threads_set_words_of_one_line(void **state)
+static void threads_set_words_of_one_cache_line(void **state)
 {
 	struct fixture *f = *state;
 
@@ -927,7 +931,7 @@ static void threads_set_words_of_one_line(void **state)
 	assert_int_equal(daxpin_idle(f->pool, world.index), 1);
 }
 
-static void names_are_found_while_others_come_and_go(void **state)
+static void names_are_found_while_others_are_added_and_removed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent old = live(f, 4096);
@@ -945,11 +949,11 @@ static void names_are_found_while_others_come_and_go(void **state)
 	}
 	run_threads(name_or_look_up);
 	dp_invariants(f->pool);
-	/* None of them is left. */
+	/* No name refers to the extent any more, so it can be retired. */
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, world.index), 0);
 }
 
-static void threads_replace_what_a_name_names(void **state)
+static void threads_replace_the_extent_of_a_shared_name(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = free_bytes(f);
@@ -970,37 +974,37 @@ static void threads_replace_what_a_name_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_batch_is_there_after_a_reopen, fixture_setup),
+		TEST(a_batch_survives_a_reopen, fixture_setup),
 		TEST(a_batch_spans_segments, fixture_setup),
-		TEST(the_largest_batch, fixture_setup),
+		TEST(the_largest_batch_is_published, fixture_setup),
 		TEST(a_retired_extent_of_a_batch_waits_for_its_holder,
 		     fixture_setup),
 		TEST(a_refused_batch_changes_nothing, fixture_setup),
 		TEST(unused_fields_must_be_zero, fixture_setup),
-		TEST(one_word_twice_is_a_mistake, fixture_setup),
-		TEST(a_word_twice_is_found_in_a_batch_of_any_size,
+		TEST(setting_one_word_twice_in_a_batch_is_einval, fixture_setup),
+		TEST(a_word_set_twice_is_found_in_a_batch_of_any_size,
 		     fixture_setup),
-		TEST(a_root_is_moved_and_taken_away, fixture_setup),
-		TEST(an_extent_with_two_names_needs_both_taken_away,
+		TEST(a_root_can_be_moved_and_removed, fixture_setup),
+		TEST(an_extent_with_two_names_is_retired_after_both_are_removed,
 		     fixture_setup),
-		TEST(the_limits_of_names, fixture_setup),
-		TEST(the_limit_of_roots, fixture_setup),
-		TEST(names_stay_when_others_go, fixture_setup),
-		TEST(a_set_is_for_live_extents, fixture_setup),
-		TEST(sets_of_one_batch_are_held_by_extent, fixture_setup),
+		TEST(root_names_have_limits, fixture_setup),
+		TEST(a_root_beyond_the_limit_is_enospc, fixture_setup),
+		TEST(names_stay_when_others_are_removed, fixture_setup),
+		TEST(a_set_needs_a_live_extent, fixture_setup),
+		TEST(each_set_of_a_batch_is_checked_against_its_own_extent, fixture_setup),
 		TEST(a_set_does_not_count_as_a_writer, fixture_setup),
 		TEST(an_open_lane_is_replayed_once, closed_setup),
-		TEST(a_lane_that_changes_what_is_no_word_is_refused,
+		TEST(a_lane_entry_that_is_not_for_a_word_is_refused,
 		     closed_setup),
 		TEST(a_damaged_root_is_refused, closed_setup),
 		TEST(a_root_whose_extent_is_gone_is_stale, closed_setup),
 		TEST(roots_can_be_listed, fixture_setup),
-		TEST(the_operation_that_fails_is_named, fixture_setup),
-		TEST(a_publish_that_fails_as_a_whole_is_told, fixture_setup),
-		TEST(what_succeeds_says_nothing, fixture_setup),
-		TEST(threads_set_words_of_one_line, fixture_setup),
-		TEST(threads_replace_what_a_name_names, fixture_setup),
-		TEST(names_are_found_while_others_come_and_go, fixture_setup),
+		TEST(errmsg_and_failed_name_the_operation_that_fails, fixture_setup),
+		TEST(a_publish_that_fails_as_a_whole_names_no_operation, fixture_setup),
+		TEST(a_publish_that_succeeds_empties_errmsg, fixture_setup),
+		TEST(threads_set_words_of_one_cache_line, fixture_setup),
+		TEST(threads_replace_the_extent_of_a_shared_name, fixture_setup),
+		TEST(names_are_found_while_others_are_added_and_removed, fixture_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Free runs that a thread keeps, and a thread that takes them all: where that makes the
- * fences of all threads, and where each makes its own.
+ * The per-thread caches of free runs, and a thread that steals all of them: with its
+ * fence for all threads (membarrier), and with a fence in each thread.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -11,14 +11,14 @@
 #include "extent/thread_slot.h"
 
 #define LIMIT	32u
-/* Of mode, see cache.c. */
+/* Bits of mode, as in cache.c. */
 #define STEALING	1u
 #define FENCED		2u
 
 static struct dp_caches caches;
 static struct dp_events events;
 
-/* What was given away: the first blocks, in their order. */
+/* The runs that were given back, in order. */
 static struct {
 	uint32_t count, block[128], blocks[128];
 } given;
@@ -31,10 +31,10 @@ static void give(uint32_t block, uint32_t blocks, void *arg)
 	given.blocks[given.count++] = blocks;
 }
 
-static struct dp_cache *inside;		/* who is in it when a thief comes */
+static struct dp_cache *inside;		/* the cache in use when a thief arrives */
 static uint32_t sleeps, fences, busy_after_fence;
 static bool fence_fails;
-static uint64_t taken_slots;		/* by threads that there are not */
+static uint64_t taken_slots;		/* slots of threads that do not exist */
 
 static int set_up(void **state)
 {
@@ -108,9 +108,9 @@ static uint32_t room(uint32_t blocks)
 	return count;
 }
 
-/* ----------------------------------------------------------------------- by one */
+/* ----------------------------------------------------------------------- one thread */
 
-static void the_last_in_is_the_first_out(void **state)
+static void a_cache_is_last_in_first_out(void **state)
 {
 	(void)state;
 	push(10, 1);
@@ -122,7 +122,7 @@ static void the_last_in_is_the_first_out(void **state)
 	assert_int_equal(pop(1), 11);
 	assert_int_equal(pop(1), 10);
 	assert_int_equal(pop(1), UINT32_MAX);
-	/* A longer run is not cut. */
+	/* A longer run is not split. */
 	assert_int_equal(pop(2), UINT32_MAX);
 	assert_int_equal(pop(4), 20);
 	assert_int_equal(dp_caches_blocks(&caches), 0);
@@ -158,8 +158,8 @@ static void runs_of_all_lengths_share_the_limit(void **state)
 	assert_int_equal(dp_caches_blocks(&caches), LIMIT);
 }
 
-/* A pool so small that its part of 64 is no block. */
-static void a_limit_of_nothing_keeps_nothing(void **state)
+/* The limit is the pool's size / 64, here less than a block. */
+static void a_limit_of_0_caches_nothing(void **state)
 {
 	struct dp_cache *cache;
 	struct dp_caches none = { 0 };
@@ -176,7 +176,7 @@ static void a_limit_of_nothing_keeps_nothing(void **state)
 	dp_caches_fini(&none);
 }
 
-/* Is it done by one call, without dp_cache_enter()? */
+/* Do single calls work that skip dp_cache_enter()? */
 static bool usual_way(void)
 {
 	uint32_t block = 0;
@@ -184,15 +184,15 @@ static bool usual_way(void)
 
 	assert_int_equal(dp_cache_pop(&caches, 2, &block), done);
 	assert_int_equal(block, done ? 40 : 0);
-	/* Whoever steals does not wait for this thread. */
+	/* A thief does not wait for this thread. */
 	assert_int_equal(caches.cache[dp_thread_slot()].busy, 0);
 	return done;
 }
 
-static void the_usual_way_is_closed_while_a_thread_steals(void **state)
+static void the_fast_path_is_closed_while_a_thread_steals(void **state)
 {
 	(void)state;
-	/* It has not begun. */
+	/* The cache was not used yet, so its fast path is closed. */
 	assert_false(usual_way());
 	push(1, 2);
 	assert_true(usual_way());
@@ -203,7 +203,7 @@ static void the_usual_way_is_closed_while_a_thread_steals(void **state)
 	assert_true(usual_way());
 }
 
-static void there_is_none_where_each_makes_its_own_fence(void **state)
+static void there_is_no_fast_path_when_each_thread_makes_its_own_fence(void **state)
 {
 	(void)state;
 	push(1, 2);
@@ -211,7 +211,7 @@ static void there_is_none_where_each_makes_its_own_fence(void **state)
 	assert_int_equal(pop(2), 1);
 }
 
-static void there_is_none_where_there_is_no_room(void **state)
+static void there_is_no_fast_path_into_a_full_cache(void **state)
 {
 	(void)state;
 	push(0, 16);
@@ -231,14 +231,17 @@ static void shed(void)
 	dp_cache_leave(&caches, cache);
 }
 
-static void the_older_half_is_given_back(void **state)
+static void shed_gives_back_the_older_half(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < 5; i++)
 		push(10 * i, 4);
 	push(100, 8);
 	shed();
-	/* Of the length that has most blocks: 20 of 4, 8 of 8. */
+	/*
+	 * The oldest runs, of the length that occupies the most blocks: 20 of 4 blocks,
+	 * 8 of 8.
+	 */
 	assert_int_equal(given.count, 3);
 	for (uint32_t i = 0; i < 3; i++) {
 		assert_int_equal(given.block[i], 10 * i);
@@ -257,7 +260,7 @@ static void assert_given(uint32_t i, uint32_t block, uint32_t blocks)
 	assert_int_equal(given.blocks[i], blocks);
 }
 
-static void neighbours_are_given_as_one(void **state)
+static void adjacent_runs_are_given_back_as_one(void **state)
 {
 	static const uint32_t run[] = { 20, 22, 18, 10, 8, 30, 6, 12 };
 
@@ -266,7 +269,10 @@ static void neighbours_are_given_as_one(void **state)
 		push(run[i], 2);
 	dp_caches_steal(&caches, give, &caches);
 	dp_caches_release(&caches);
-	/* In the order in which they came: what the last run touches joins it. */
+	/*
+	 * In the order in which they were pushed: a run that touches the last one is
+	 * merged with it.
+	 */
 	assert_int_equal(given.count, 5);
 	assert_given(0, 18, 6);
 	assert_given(1, 8, 4);
@@ -275,7 +281,7 @@ static void neighbours_are_given_as_one(void **state)
 	assert_given(4, 12, 2);
 }
 
-static void what_is_full_has_room_after_it_shed(void **state)
+static void a_full_cache_has_room_after_shed(void **state)
 {
 	(void)state;
 	push(0, 16);
@@ -289,7 +295,7 @@ static void what_is_full_has_room_after_it_shed(void **state)
 
 /* ------------------------------------------------------------------------ steal */
 
-/* As another thread's cache. */
+/* Pushes to another thread's cache. */
 static void push_as(uint32_t slot, uint32_t block, uint32_t blocks)
 {
 	unsigned int mine = dp_thread_slot();
@@ -306,11 +312,14 @@ uint64_t __wrap_dp_thread_slots_free(void);
 
 uint64_t __wrap_dp_thread_slots_free(void)
 {
-	/* A thread that is no thread in order to steal would free it otherwise. */
+	/*
+	 * Stealing frees the caches of slots without a thread, so these slots must look
+	 * taken.
+	 */
 	return __real_dp_thread_slots_free() & ~taken_slots;
 }
 
-/* Who is inside goes on when the thief sleeps. */
+/* The thread that is in its cache leaves it while the thief sleeps. */
 void __wrap_dp_os_sleep_ns(uint64_t ns)
 {
 	assert_true(ns > 0);
@@ -322,11 +331,11 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 	inside = NULL;
 }
 
-/* A thread whose busy was on its way is seen to be busy now. */
+/* The fence makes another thread's store to `busy` visible. */
 bool __wrap_dp_os_fence_all(void)
 {
 	fences++;
-	/* Who does not see it yet, enters before the fence. */
+	/* A thread that does not see STEALING yet has set busy before the fence. */
 	assert_true(caches.mode & STEALING);
 	if (busy_after_fence) {
 		inside = &caches.cache[busy_after_fence];
@@ -336,7 +345,7 @@ bool __wrap_dp_os_fence_all(void)
 }
 
 /* I63 */
-static void who_steals_empties_every_cache(void **state)
+static void a_thief_empties_every_cache(void **state)
 {
 	(void)state;
 	push(7, 2);
@@ -351,14 +360,14 @@ static void who_steals_empties_every_cache(void **state)
 }
 
 /* I63 */
-static void nothing_enters_while_a_thread_steals(void **state)
+static void no_thread_enters_its_cache_while_another_steals(void **state)
 {
 	(void)state;
 	push_as(20, 5, 1);
 	for (uint32_t i = 0; i < 2; i++) {
 		dp_caches_steal(&caches, give, &caches);
 		assert_null(dp_cache_enter(&caches));
-		/* Nor is it busy then, for which the next thief would wait. */
+		/* It does not look busy either, or the next thief would wait for it. */
 		assert_int_equal(caches.cache[dp_thread_slot()].busy, 0);
 		dp_caches_release(&caches);
 	}
@@ -371,7 +380,7 @@ static void give_and_enter(uint32_t block, uint32_t blocks, void *arg)
 	unsigned int mine = dp_thread_slot();
 
 	give(block, blocks, arg);
-	/* A cache that the thief has yet to come to, and one that it is done with. */
+	/* One cache that the thief has not come to yet, and one that it has emptied. */
 	dp_thread_slot_mine = DP_THREAD_SLOTS;
 	assert_null(dp_cache_enter(&caches));
 	dp_thread_slot_mine = 1;
@@ -379,7 +388,7 @@ static void give_and_enter(uint32_t block, uint32_t blocks, void *arg)
 	dp_thread_slot_mine = mine + 1;
 }
 
-static void nothing_enters_once_a_thief_has_begun(void **state)
+static void no_thread_enters_any_cache_once_a_thief_has_begun(void **state)
 {
 	(void)state;
 	push_as(20, 5, 1);
@@ -389,7 +398,7 @@ static void nothing_enters_once_a_thief_has_begun(void **state)
 }
 
 /* I63 */
-static void a_thief_waits_for_who_is_inside(void **state)
+static void a_thief_waits_for_a_thread_that_is_in_its_cache(void **state)
 {
 	(void)state;
 	inside = enter();
@@ -401,8 +410,8 @@ static void a_thief_waits_for_who_is_inside(void **state)
 	dp_caches_release(&caches);
 }
 
-/* I63: its store of busy arrives by the thief's fence at the latest. */
-static void a_thief_looks_who_is_inside_after_its_fence(void **state)
+/* I63: the fence makes the other thread's store to busy visible to the thief. */
+static void a_thief_reads_busy_after_its_fence(void **state)
 {
 	(void)state;
 	push_as(9, 50, 1);
@@ -414,7 +423,7 @@ static void a_thief_looks_who_is_inside_after_its_fence(void **state)
 	assert_int_equal(given.count, 2);
 }
 
-static void without_other_threads_there_is_no_fence(void **state)
+static void a_thief_makes_no_fence_if_all_runs_are_its_own(void **state)
 {
 	(void)state;
 	assert_true(dp_caches_are_mine(&caches));
@@ -453,8 +462,8 @@ static bool take_retry(void)
 	return dp_events_next(&events, &event) && event.type == DAXPIN_EVENT_RETRY;
 }
 
-/* What others keep may be changing at this moment. */
-static void without_its_fence_a_thief_takes_its_own_alone(void **state)
+/* Another thread's cache may change at this moment, so it is left alone. */
+static void a_thief_whose_fence_fails_takes_only_its_own_cache(void **state)
 {
 	(void)state;
 	fence_fails = true;
@@ -465,13 +474,13 @@ static void without_its_fence_a_thief_takes_its_own_alone(void **state)
 	assert_int_equal(given.count, 1);
 	assert_int_equal(given.block[0], 1);
 	assert_int_equal(dp_caches_blocks(&caches), 2);
-	/* From now on each thread makes its own. */
+	/* From now on each thread makes its own fences. */
 	assert_int_equal(caches.mode, FENCED);
 	assert_false(usual_way());
 }
 
-/* C4: it was refused what the other thread keeps. */
-static void a_thread_that_looked_can_be_stolen_from(void **state)
+/* C4: the thief was refused what the other thread caches. */
+static void a_thread_that_noticed_the_failed_fence_can_be_stolen_from(void **state)
 {
 	(void)state;
 	fence_fails = true;
@@ -486,7 +495,7 @@ static void a_thread_that_looked_can_be_stolen_from(void **state)
 	steal();
 	assert_int_equal(given.count, 1);
 	assert_int_equal(given.block[0], 50);
-	/* It says so once. */
+	/* The event is sent once. */
 	dp_events_refused(&events);
 	look_as(9);
 	assert_false(take_retry());
@@ -497,7 +506,7 @@ static void a_thread_that_looked_can_be_stolen_from(void **state)
 	assert_int_equal(fences, 1);
 }
 
-static void nothing_is_to_be_seen_while_the_fence_works(void **state)
+static void no_retry_is_sent_while_the_fence_works(void **state)
 {
 	(void)state;
 	push_as(9, 50, 2);
@@ -509,7 +518,7 @@ static void nothing_is_to_be_seen_while_the_fence_works(void **state)
 	assert_int_equal(fences, 1);
 }
 
-static void where_each_makes_its_own_the_thief_makes_none(void **state)
+static void the_thief_makes_no_fence_when_each_thread_makes_its_own(void **state)
 {
 	(void)state;
 	fence_fails = true;
@@ -523,7 +532,7 @@ static void where_each_makes_its_own_the_thief_makes_none(void **state)
 
 /* --------------------------------------------------------------------- threads */
 
-static void a_thread_beyond_the_slots_has_none(void **state)
+static void a_thread_without_a_slot_has_no_cache(void **state)
 {
 	unsigned int mine = dp_thread_slot();
 
@@ -533,7 +542,7 @@ static void a_thread_beyond_the_slots_has_none(void **state)
 	assert_null(dp_cache_enter(&caches));
 	assert_false(usual_way());
 	assert_false(dp_caches_are_mine(&caches));
-	/* But it can steal. */
+	/* It can still steal. */
 	dp_caches_steal(&caches, give, &caches);
 	dp_caches_release(&caches);
 	assert_int_equal(given.count, 1);
@@ -553,7 +562,7 @@ static void *pop_and_end(void *arg)
 	return (void *)(uintptr_t)dp_thread_slot();
 }
 
-static void the_next_thread_adopts_what_one_left(void **state)
+static void a_thread_adopts_the_cache_of_an_ended_thread(void **state)
 {
 	uint32_t block = 0;
 	void *first, *next;
@@ -568,11 +577,11 @@ static void the_next_thread_adopts_what_one_left(void **state)
 	assert_int_equal(pthread_join(thread, &next), 0);
 	assert_ptr_equal(first, next);
 	assert_int_equal(block, 50);
-	/* What this thread has is its own. */
+	/* This thread's own cache is unchanged. */
 	assert_int_equal(pop(5), 1);
 }
 
-static void what_a_thread_left_can_be_stolen(void **state)
+static void the_cache_of_an_ended_thread_can_be_stolen(void **state)
 {
 	pthread_t thread;
 
@@ -597,8 +606,8 @@ static void *push_and_wait(void *arg)
 	return NULL;
 }
 
-/* C4: it never comes to see that it must make its own fences. */
-static void without_a_fence_a_threads_end_is_awaited(void **state)
+/* C4: the other thread never learns that it must make its own fences. */
+static void after_a_failed_fence_a_threads_end_sends_retry(void **state)
 {
 	pthread_t thread;
 
@@ -618,7 +627,7 @@ static void without_a_fence_a_threads_end_is_awaited(void **state)
 	assert_int_equal(given.count, 1);
 	assert_int_equal(given.block[0], 50);
 	pthread_barrier_destroy(&barrier);
-	/* Of a thread whose cache was open to all, the end says nothing new. */
+	/* If all caches could be stolen already, the end of a thread sends no event. */
 	dp_events_refused(&events);
 	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
 		caches.cache[i].fenced = true;
@@ -633,35 +642,35 @@ int main(void)
 #define TEST_SYMMETRIC(name) \
 	{ #name "_symmetric", name, set_up_symmetric, tear_down, NULL }
 	const struct CMUnitTest tests[] = {
-		TEST(the_last_in_is_the_first_out),
+		TEST(a_cache_is_last_in_first_out),
 		TEST(each_length_has_room_for_the_limit),
 		TEST(runs_of_all_lengths_share_the_limit),
-		TEST(a_limit_of_nothing_keeps_nothing),
-		TEST(the_usual_way_is_closed_while_a_thread_steals),
-		TEST_SYMMETRIC(there_is_none_where_each_makes_its_own_fence),
-		TEST(there_is_none_where_there_is_no_room),
-		TEST(the_older_half_is_given_back),
-		TEST(neighbours_are_given_as_one),
-		TEST(what_is_full_has_room_after_it_shed),
-		TEST(who_steals_empties_every_cache),
-		TEST(nothing_enters_while_a_thread_steals),
-		TEST(nothing_enters_once_a_thief_has_begun),
-		TEST(a_thief_waits_for_who_is_inside),
-		TEST_SYMMETRIC(the_last_in_is_the_first_out),
-		TEST_SYMMETRIC(who_steals_empties_every_cache),
-		TEST_SYMMETRIC(nothing_enters_while_a_thread_steals),
-		TEST_SYMMETRIC(nothing_enters_once_a_thief_has_begun),
-		TEST_SYMMETRIC(a_thief_waits_for_who_is_inside),
-		TEST(a_thief_looks_who_is_inside_after_its_fence),
-		TEST(without_other_threads_there_is_no_fence),
-		TEST(without_its_fence_a_thief_takes_its_own_alone),
-		TEST(a_thread_that_looked_can_be_stolen_from),
-		TEST(nothing_is_to_be_seen_while_the_fence_works),
-		TEST(without_a_fence_a_threads_end_is_awaited),
-		TEST_SYMMETRIC(where_each_makes_its_own_the_thief_makes_none),
-		TEST(a_thread_beyond_the_slots_has_none),
-		TEST(the_next_thread_adopts_what_one_left),
-		TEST(what_a_thread_left_can_be_stolen),
+		TEST(a_limit_of_0_caches_nothing),
+		TEST(the_fast_path_is_closed_while_a_thread_steals),
+		TEST_SYMMETRIC(there_is_no_fast_path_when_each_thread_makes_its_own_fence),
+		TEST(there_is_no_fast_path_into_a_full_cache),
+		TEST(shed_gives_back_the_older_half),
+		TEST(adjacent_runs_are_given_back_as_one),
+		TEST(a_full_cache_has_room_after_shed),
+		TEST(a_thief_empties_every_cache),
+		TEST(no_thread_enters_its_cache_while_another_steals),
+		TEST(no_thread_enters_any_cache_once_a_thief_has_begun),
+		TEST(a_thief_waits_for_a_thread_that_is_in_its_cache),
+		TEST_SYMMETRIC(a_cache_is_last_in_first_out),
+		TEST_SYMMETRIC(a_thief_empties_every_cache),
+		TEST_SYMMETRIC(no_thread_enters_its_cache_while_another_steals),
+		TEST_SYMMETRIC(no_thread_enters_any_cache_once_a_thief_has_begun),
+		TEST_SYMMETRIC(a_thief_waits_for_a_thread_that_is_in_its_cache),
+		TEST(a_thief_reads_busy_after_its_fence),
+		TEST(a_thief_makes_no_fence_if_all_runs_are_its_own),
+		TEST(a_thief_whose_fence_fails_takes_only_its_own_cache),
+		TEST(a_thread_that_noticed_the_failed_fence_can_be_stolen_from),
+		TEST(no_retry_is_sent_while_the_fence_works),
+		TEST(after_a_failed_fence_a_threads_end_sends_retry),
+		TEST_SYMMETRIC(the_thief_makes_no_fence_when_each_thread_makes_its_own),
+		TEST(a_thread_without_a_slot_has_no_cache),
+		TEST(a_thread_adopts_the_cache_of_an_ended_thread),
+		TEST(the_cache_of_an_ended_thread_can_be_stolen),
 	};
 
 	return cmocka_run_group_tests_name("extent_cache", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Waiting, waking and events; and what a forked child may not do. */
+/* Waiting, waking and events, and what a forked child may not do. */
 #include <poll.h>
 #include <pthread.h>
 #include "child.h"
@@ -33,7 +33,7 @@ static void *wait_thread(void *arg)
 	struct waiter *w = arg;
 
 	w->ret = daxpin_wait_idle(w->f->pool, w->extent, deadline_ns);
-	/* Nobody woke it: it looked when its time was over. */
+	/* It was not woken: the deadline passed. */
 	if (daxpin_deadline_ms(0) >= deadline_ns)
 		w->ret = -ETIMEDOUT;
 	atomic_store(&w->ended, true);
@@ -70,8 +70,8 @@ static void a_drop_wakes_every_waiter(void **state)
 	dp_invariants(f->pool);
 }
 
-/* I44: whoever is woken looks again. */
-static void a_wait_outlasts_a_wake_for_nothing(void **state)
+/* I44: a woken thread reads the word again. */
+static void a_wait_continues_after_a_spurious_wake(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = held(f);
@@ -87,7 +87,7 @@ static void a_wait_outlasts_a_wake_for_nothing(void **state)
 	end_wait(&waiter);
 }
 
-static void the_end_of_a_life_wakes(void **state)
+static void the_end_of_a_generation_wakes_its_waiters(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = held(f);
@@ -175,7 +175,7 @@ static void the_fd_is_written_only_when_armed(void **state)
 	assert_int_equal(daxpin_event_arm(f->pool), 0);
 }
 
-static void a_watch_on_an_idle_extent_is_an_event_at_once(void **state)
+static void a_watch_on_an_idle_extent_queues_its_event_immediately(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -189,7 +189,7 @@ static void a_watch_on_an_idle_extent_is_an_event_at_once(void **state)
 	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
 }
 
-static void a_watch_can_be_taken_back(void **state)
+static void unwatch_removes_a_watch_or_its_event(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = held(f);
@@ -207,8 +207,8 @@ static void a_watch_can_be_taken_back(void **state)
 	assert_int_equal(daxpin_next_event(f->pool, &event), 0);
 }
 
-/* A watch that is in use is refused before anything of it is changed. */
-static void a_watch_in_use_keeps_its_extent(void **state)
+/* A watch that is in use is refused before any of its fields change. */
+static void a_watch_in_use_is_refused_unchanged(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = held(f), other = held(f);
@@ -244,7 +244,7 @@ static void *watch_thread(void *arg)
 	return NULL;
 }
 
-static void of_two_threads_with_one_watch_one_is_refused(void **state)
+static void two_threads_cannot_use_one_watch(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent[] = { held(f), held(f) };
@@ -339,7 +339,7 @@ static int every_call(void *arg)
 	return daxpin_ptr(f->pool, extent, 0) ? 100 : 0;
 }
 
-static void a_forked_child_is_refused(void **state)
+static void calls_in_a_forked_child_are_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = held(f);
@@ -357,17 +357,17 @@ int main(void)
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_drop_wakes_every_waiter),
-		TEST(a_wait_outlasts_a_wake_for_nothing),
-		TEST(the_end_of_a_life_wakes),
+		TEST(a_wait_continues_after_a_spurious_wake),
+		TEST(the_end_of_a_generation_wakes_its_waiters),
 		TEST(a_wait_ends_at_its_deadline),
 		TEST(waits_and_drops_race_without_a_lost_wakeup),
 		TEST(a_watch_gives_one_event),
 		TEST(the_fd_is_written_only_when_armed),
-		TEST(a_watch_on_an_idle_extent_is_an_event_at_once),
-		TEST(a_watch_can_be_taken_back),
-		TEST(a_watch_in_use_keeps_its_extent),
-		TEST(of_two_threads_with_one_watch_one_is_refused),
-		TEST(a_forked_child_is_refused),
+		TEST(a_watch_on_an_idle_extent_queues_its_event_immediately),
+		TEST(unwatch_removes_a_watch_or_its_event),
+		TEST(a_watch_in_use_is_refused_unchanged),
+		TEST(two_threads_cannot_use_one_watch),
+		TEST(calls_in_a_forked_child_are_refused),
 	};
 
 	return cmocka_run_group_tests_name("extent_event", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where a long run may be: bounds of segments and of groups of 64. */
+/* Upper bounds of the longest free run, by segment and by group of 64 segments. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,7 @@ static uint32_t find(uint32_t from, uint32_t to, uint32_t blocks)
 	return dp_longest_find(&longest, from, to, blocks);
 }
 
-static void the_first_segment_that_may_have_it_is_found(void **state)
+static void a_search_finds_the_first_segment_that_may_have_the_run(void **state)
 {
 	(void)state;
 	assert_int_equal(find(0, SEGMENTS, 1), SEGMENTS);
@@ -45,8 +45,8 @@ static void the_first_segment_that_may_have_it_is_found(void **state)
 	assert_int_equal(dp_longest_of_all(&longest), 9);
 }
 
-/* As a thread does that begins in segment 100. */
-static void a_search_in_two_parts_sees_all(void **state)
+/* As a thread searches that begins in segment 100. */
+static void a_search_in_two_parts_covers_all_segments(void **state)
 {
 	(void)state;
 	for (uint32_t i = 0; i < SEGMENTS; i++) {
@@ -65,13 +65,13 @@ static void a_search_in_two_parts_sees_all(void **state)
 	assert_int_equal(find(50, 101, 7), 100);
 }
 
-static void a_search_that_finds_nothing_lowers_the_group(void **state)
+static void a_search_without_a_result_lowers_the_groups_bound(void **state)
 {
 	(void)state;
 	dp_longest_set(&longest, 70, 50);
 	dp_longest_set(&longest, 71, 20);
 	dp_longest_set(&longest, 70, 10);
-	/* Only a search knows. */
+	/* Only a search computes the bound. */
 	assert_int_equal(dp_longest_of_all(&longest), 50);
 	assert_int_equal(find(70, SEGMENTS, 30), SEGMENTS);
 	assert_int_equal(dp_longest_of_all(&longest), 50);
@@ -80,8 +80,8 @@ static void a_search_that_finds_nothing_lowers_the_group(void **state)
 	assert_int_equal(find(0, SEGMENTS, 20), 71);
 }
 
-/* The end of its range is in a group, of which later segments have more. */
-static void a_group_is_lowered_to_the_longest_of_all_of_it(void **state)
+/* The searched range ends inside a group whose later segments have longer runs. */
+static void a_groups_bound_is_lowered_to_the_longest_of_all_its_segments(void **state)
 {
 	(void)state;
 	dp_longest_set(&longest, 10, 90);
@@ -93,7 +93,7 @@ static void a_group_is_lowered_to_the_longest_of_all_of_it(void **state)
 	assert_int_equal(find(0, SEGMENTS, 80), 60);
 }
 
-static void a_raise_raises_the_group_again(void **state)
+static void raising_a_segment_raises_its_group(void **state)
 {
 	(void)state;
 	dp_longest_set(&longest, 3, 9);
@@ -105,7 +105,7 @@ static void a_raise_raises_the_group_again(void **state)
 	assert_int_equal(dp_longest_get(&longest, 3), 8);
 }
 
-/* ------------------------------------------------------------ a raise is not lost */
+/* ------------------------------------------------------------ raises are not lost */
 
 static _Atomic bool over;
 
@@ -118,10 +118,10 @@ static void *search(void *arg)
 }
 
 /*
- * I61. The last segment of the group is raised and lowered by its only owner, while
- * others look for what it has and lower the group's bound in between.
+ * I61. One thread raises and lowers the last segment of the group, while others search
+ * it and lower the group's bound in between.
  */
-static void what_a_thread_raised_it_finds(void **state)
+static void a_thread_finds_the_segment_that_it_raised(void **state)
 {
 	pthread_t thread[2];
 	uint32_t lost = 0;
@@ -146,12 +146,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(the_first_segment_that_may_have_it_is_found),
-		TEST(a_search_in_two_parts_sees_all),
-		TEST(a_search_that_finds_nothing_lowers_the_group),
-		TEST(a_group_is_lowered_to_the_longest_of_all_of_it),
-		TEST(a_raise_raises_the_group_again),
-		TEST(what_a_thread_raised_it_finds),
+		TEST(a_search_finds_the_first_segment_that_may_have_the_run),
+		TEST(a_search_in_two_parts_covers_all_segments),
+		TEST(a_search_without_a_result_lowers_the_groups_bound),
+		TEST(a_groups_bound_is_lowered_to_the_longest_of_all_its_segments),
+		TEST(raising_a_segment_raises_its_group),
+		TEST(a_thread_finds_the_segment_that_it_raised),
 	};
 
 	return cmocka_run_group_tests_name("extent_longest", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Free runs by their length, against a plain array of what is free. */
+/* Lists of free runs by length, compared with a plain array. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 struct pair {
 	struct dp_bits bits;
 	struct dp_runs runs;
-	/* The array, and how long is what was taken there at once. */
+	/* The array, and the length of each run that was taken. */
 	bool free[BLOCKS];
 	uint16_t taken[BLOCKS];
 };
@@ -55,7 +55,7 @@ static uint32_t take(struct pair *p, uint32_t blocks)
 
 /* ----------------------------------------------------- against the plain array */
 
-/* The length of the free run that this block is in. */
+/* The length of the free run that contains the block. */
 static uint32_t length_at(const struct pair *p, uint32_t block)
 {
 	uint32_t first = block, last = block;
@@ -134,7 +134,7 @@ static void compare(const struct pair *p)
 	dp_invariants_runs(&p->runs, bound);
 }
 
-static void the_lists_are_those_of_a_plain_array(void **state)
+static void the_lists_match_a_plain_array(void **state)
 {
 	struct pair p;
 
@@ -144,7 +144,7 @@ static void the_lists_are_those_of_a_plain_array(void **state)
 
 		begin(&p, BLOCKS);
 		for (uint32_t i = 0; i < STEPS; i++) {
-			/* The pool fills and empties in turn. */
+			/* The pool fills and empties alternately. */
 			uint32_t adds = i / 2000 % 2 ? 10 : 70;
 
 			if (below(100) < adds)
@@ -163,7 +163,7 @@ static void the_lists_are_those_of_a_plain_array(void **state)
 
 /* ------------------------------------------------------------------- one by one */
 
-static void what_becomes_free_is_joined_with_its_neighbours(void **state)
+static void a_freed_run_is_joined_with_its_neighbours(void **state)
 {
 	struct pair p;
 
@@ -172,7 +172,7 @@ static void what_becomes_free_is_joined_with_its_neighbours(void **state)
 	assert_int_equal(take(&p, 64), 0);
 	assert_int_equal(dp_runs_add(&p.runs, 10, 5), 5);
 	assert_int_equal(dp_runs_add(&p.runs, 20, 5), 5);
-	/* Neither, the left, the right, both. */
+	/* Beside no other run, right of one, left of one, and between two. */
 	assert_int_equal(dp_runs_add(&p.runs, 30, 2), 2);
 	assert_int_equal(dp_runs_add(&p.runs, 15, 2), 7);
 	assert_int_equal(dp_runs_add(&p.runs, 18, 2), 7);
@@ -185,7 +185,7 @@ static void what_becomes_free_is_joined_with_its_neighbours(void **state)
 	end(&p);
 }
 
-static void a_run_is_cut_where_it_is_wanted(void **state)
+static void a_run_is_taken_at_the_requested_place(void **state)
 {
 	struct pair p;
 
@@ -198,7 +198,7 @@ static void a_run_is_cut_where_it_is_wanted(void **state)
 	take_at(&p, 70, 57);
 	dp_invariants_runs(&p.runs, 57);
 	assert_int_equal(dp_bits_free_count(&p.bits), 57);
-	/* It begins, ends or lies in what is taken. */
+	/* The range begins, ends or lies in blocks that are taken. */
 	assert_false(dp_runs_take_at(&p.runs, 2, 2));
 	assert_false(dp_runs_take_at(&p.runs, 59, 2));
 	assert_false(dp_runs_take_at(&p.runs, 64, 1));
@@ -208,7 +208,7 @@ static void a_run_is_cut_where_it_is_wanted(void **state)
 	end(&p);
 }
 
-static void what_was_freed_last_is_taken_first(void **state)
+static void the_last_freed_run_is_taken_first(void **state)
 {
 	struct pair p;
 
@@ -222,7 +222,7 @@ static void what_was_freed_last_is_taken_first(void **state)
 	end(&p);
 }
 
-static void a_long_run_is_not_cut_where_a_short_one_will_do(void **state)
+static void a_short_run_is_taken_before_a_long_one_is_split(void **state)
 {
 	struct pair p;
 
@@ -239,8 +239,10 @@ static void a_long_run_is_not_cut_where_a_short_one_will_do(void **state)
 	end(&p);
 }
 
-/* 16 and 17 are of one class, and the list has many runs of 16 before the other. */
-static void a_run_is_found_behind_many_of_its_class(void **state)
+/*
+ * 16 and 17 are in one class, and 50 runs of 16 come before the run of 17 in its list.
+ */
+static void a_run_is_found_behind_many_shorter_ones_of_its_class(void **state)
 {
 	uint32_t block;
 	struct pair p;
@@ -275,7 +277,7 @@ static uint32_t class_in_use(const struct dp_runs *runs)
 	return class;
 }
 
-/* Where a class begins or ends, what is found is compared, too. */
+/* Takes the run at the first and last length of each class. */
 static void check_length(struct pair *p, uint32_t blocks)
 {
 	uint32_t block;
@@ -285,7 +287,7 @@ static void check_length(struct pair *p, uint32_t blocks)
 	assert_int_equal(dp_runs_add(&p->runs, 0, blocks), blocks);
 }
 
-static void each_length_lies_in_its_class(void **state)
+static void each_length_is_in_the_right_class(void **state)
 {
 	uint32_t all = 1u << 18, class = 0, last = 0;
 	struct pair p;
@@ -298,7 +300,7 @@ static void each_length_lies_in_its_class(void **state)
 
 		assert_int_equal(dp_runs_add(&p.runs, blocks - 1, 1), blocks);
 		class = class_in_use(&p.runs);
-		/* The next one begins just after the greatest length of this. */
+		/* The next class begins right after the greatest length of this one. */
 		assert_int_equal(class, was + (blocks > last));
 		last = dp_runs_longest(&p.runs);
 		assert_in_range(last, blocks, blocks + blocks / 8);
@@ -310,7 +312,7 @@ static void each_length_lies_in_its_class(void **state)
 
 /* ----------------------------------------------------------------------- nodes */
 
-static void every_other_block_needs_every_node(void **state)
+static void freeing_every_other_block_uses_every_node(void **state)
 {
 	struct pair p;
 
@@ -322,7 +324,7 @@ static void every_other_block_needs_every_node(void **state)
 	dp_invariants_runs(&p.runs, 1);
 	for (uint32_t i = 1; i < BLOCKS; i += 2)
 		dp_runs_add(&p.runs, i, 1);
-	/* Nodes that are not in use come first. */
+	/* Unused nodes are used first. */
 	take_at(&p, 0, 1);
 	for (uint32_t i = 2; i < BLOCKS; i += 2)
 		take_at(&p, i, 1);
@@ -331,7 +333,7 @@ static void every_other_block_needs_every_node(void **state)
 	end(&p);
 }
 
-static void every_other_block_is_a_run_at_open(void **state)
+static void every_other_free_block_is_a_run_at_open(void **state)
 {
 	struct pair p;
 
@@ -353,15 +355,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
-		TEST(the_lists_are_those_of_a_plain_array),
-		TEST(what_becomes_free_is_joined_with_its_neighbours),
-		TEST(a_run_is_cut_where_it_is_wanted),
-		TEST(what_was_freed_last_is_taken_first),
-		TEST(a_long_run_is_not_cut_where_a_short_one_will_do),
-		TEST(a_run_is_found_behind_many_of_its_class),
-		TEST(each_length_lies_in_its_class),
-		TEST(every_other_block_needs_every_node),
-		TEST(every_other_block_is_a_run_at_open),
+		TEST(the_lists_match_a_plain_array),
+		TEST(a_freed_run_is_joined_with_its_neighbours),
+		TEST(a_run_is_taken_at_the_requested_place),
+		TEST(the_last_freed_run_is_taken_first),
+		TEST(a_short_run_is_taken_before_a_long_one_is_split),
+		TEST(a_run_is_found_behind_many_shorter_ones_of_its_class),
+		TEST(each_length_is_in_the_right_class),
+		TEST(freeing_every_other_block_uses_every_node),
+		TEST(every_other_free_block_is_a_run_at_open),
 	};
 
 	return cmocka_run_group_tests_name("extent_runs", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is given back to a segment while somebody has its lock. */
+/* Blocks that are returned to a segment while another thread has its lock. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -47,7 +47,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* As another thread does that has the lock. */
+/* Takes the lock as another thread would. */
 static void lock(void)
 {
 	assert_int_equal(w.space.lock.state, 0);
@@ -85,7 +85,7 @@ static void check(void)
 
 /* ------------------------------------------------------ what happens under the lock */
 
-/* In a claim, under the lock: another thread gives this back. */
+/* The run that another thread returns during a claim, while the claim has the lock. */
 static uint32_t given_back, given_back_blocks;
 static bool may_wait;
 
@@ -108,7 +108,7 @@ bool __wrap_dp_runs_take(struct dp_runs *runs, uint32_t blocks, uint32_t *ret_bl
 	return __real_dp_runs_take(runs, blocks, ret_block);
 }
 
-/* Here somebody waits for the lock: whoever has it ends. */
+/* A thread waits for the lock here. The lock's owner releases it. */
 int __wrap_dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns)
 {
 	assert_true(may_wait);
@@ -119,7 +119,7 @@ int __wrap_dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_
 	return 0;
 }
 
-/* I33: the wrap above fails if it waits. */
+/* I33: the wrapper above fails the test if a free waits. */
 static void a_free_waits_for_no_lock(void **state)
 {
 	uint32_t block = claim(100);
@@ -135,7 +135,7 @@ static void a_free_waits_for_no_lock(void **state)
 	check();
 }
 
-static void the_next_with_the_lock_finds_it(void **state)
+static void the_next_claim_takes_returned_blocks_into_account(void **state)
 {
 	(void)state;
 	assert_int_equal(claim(BLOCKS), 0);
@@ -148,7 +148,7 @@ static void the_next_with_the_lock_finds_it(void **state)
 	check();
 }
 
-static void a_claim_of_just_these_finds_it(void **state)
+static void a_claim_at_a_place_finds_returned_blocks_there(void **state)
 {
 	(void)state;
 	assert_int_equal(claim(BLOCKS), 0);
@@ -160,8 +160,8 @@ static void a_claim_of_just_these_finds_it(void **state)
 	check();
 }
 
-/* The thread that frees next gets the lock, and not for its own blocks alone. */
-static void the_next_free_finds_it(void **state)
+/* The next free gets the lock, and adds the blocks that others returned. */
+static void the_next_free_adds_returned_blocks(void **state)
 {
 	(void)state;
 	assert_int_equal(claim(BLOCKS), 0);
@@ -174,7 +174,7 @@ static void the_next_free_finds_it(void **state)
 	check();
 }
 
-static void who_releases_the_lock_looks_once_more(void **state)
+static void returned_blocks_are_added_after_the_lock_is_released(void **state)
 {
 	uint32_t block;
 
@@ -186,7 +186,7 @@ static void who_releases_the_lock_looks_once_more(void **state)
 	assert_true(is_free(given_back, 300));
 	check();
 
-	/* Even beside a refusal. */
+	/* The check is made even if the claim is refused. */
 	block = claim(300);
 	assert_int_equal(block, given_back);
 	given_back_blocks = 300;
@@ -196,7 +196,7 @@ static void who_releases_the_lock_looks_once_more(void **state)
 	check();
 }
 
-static void who_claims_waits_for_the_lock(void **state)
+static void a_claim_waits_for_the_lock(void **state)
 {
 	uint32_t block = claim(4);
 
@@ -204,7 +204,10 @@ static void who_claims_waits_for_the_lock(void **state)
 	lock();
 	dp_space_free(&w.space, block, 4);
 	may_wait = true;
-	/* The wrap ends the other's turn. What was returned comes last: it is taken. */
+	/*
+	 * The wrapper releases the lock. The returned blocks are free before the claim
+	 * searches.
+	 */
 	assert_int_equal(claim(BLOCKS), 0);
 	may_wait = false;
 	check();
@@ -212,7 +215,7 @@ static void who_claims_waits_for_the_lock(void **state)
 
 /* --------------------------------------------------------------- what is returned */
 
-/* Runs that begin and end anywhere come back whole, and once. */
+/* Runs that begin and end at any block are added completely, and once. */
 static void try_pieces(uint32_t blocks, uint64_t seed)
 {
 	uint32_t *at = calloc(blocks + 1, sizeof(*at)), count = 0;
@@ -227,7 +230,7 @@ static void try_pieces(uint32_t blocks, uint64_t seed)
 		at[count + 1] = dp_min(at[count] + length, blocks);
 		count++;
 	}
-	/* Every other one, then those between them. */
+	/* Every second run, then the runs between them. */
 	for (uint32_t turn = 0; turn < 2; turn++) {
 		lock();
 		for (uint32_t i = turn; i < count; i += 2)
@@ -243,9 +246,11 @@ static void try_pieces(uint32_t blocks, uint64_t seed)
 	free(at);
 }
 
-static void segments_of_all_sizes_take_back_all(void **state)
+static void segments_of_all_sizes_get_all_returned_blocks(void **state)
 {
-	/* One word, a group a word, one word more than groups, and 64 a group. */
+	/*
+	 * One word, one word a group, one word more than groups, and 64 words a group.
+	 */
 	static const uint32_t sizes[] = { 64, 4096, 4160, 8128, 262144 };
 
 	(void)state;
@@ -261,7 +266,7 @@ static void segments_of_all_sizes_take_back_all(void **state)
 	open_it();
 }
 
-static void one_block_of_each_word_comes_back(void **state)
+static void one_returned_block_of_each_word_is_added(void **state)
 {
 	(void)state;
 	end();
@@ -289,12 +294,12 @@ static void free_while_locked(uint32_t block, uint32_t blocks)
 	dp_space_settle(&w.space);
 }
 
-static void quarantine_in_it_stays_taken(void **state)
+static void quarantined_blocks_of_a_returned_run_stay_taken(void **state)
 {
 	(void)state;
 	end();
 	begin(BLOCKS);
-	/* An extent at 100 to 400 that lies over bad blocks. */
+	/* An extent at blocks 100 to 399 over bad blocks. */
 	assert_int_equal(dp_bits_take(&w.space.bits, 100, 300), 0);
 	assert_int_equal(dp_bits_quarantine(&w.space.bits, 128, 64), 0);
 	assert_int_equal(dp_bits_quarantine(&w.space.bits, 200, 1), 0);
@@ -309,8 +314,11 @@ static void quarantine_in_it_stays_taken(void **state)
 	check();
 }
 
-/* All of it is in quarantine: nothing to find, and nothing stays behind. */
-static void a_run_of_quarantine_alone_comes_back_as_nothing(void **state)
+/*
+ * All blocks of the run are quarantined: nothing becomes free, and nothing stays
+ * marked.
+ */
+static void a_returned_run_that_is_all_quarantined_adds_nothing(void **state)
 {
 	(void)state;
 	end();
@@ -326,7 +334,7 @@ static void a_run_of_quarantine_alone_comes_back_as_nothing(void **state)
 
 /* ------------------------------------------------------------------------- bounds */
 
-static void a_search_in_vain_lowers_the_bound_to_what_is_left(void **state)
+static void a_failed_claim_lowers_the_bound_to_the_longest_free_run(void **state)
 {
 	uint32_t block;
 
@@ -337,7 +345,7 @@ static void a_search_in_vain_lowers_the_bound_to_what_is_left(void **state)
 	assert_int_equal(dp_space_claim(&w.space, BLOCKS, &block), -ENOSPC);
 	assert_int_equal(dp_longest_get(&w.longest, 0), BLOCKS - 1);
 	claim(BLOCKS - 1);
-	/* Who finds something leaves it alone. */
+	/* A claim that succeeds does not lower the bound. */
 	assert_int_equal(dp_longest_get(&w.longest, 0), BLOCKS - 1);
 	assert_int_equal(dp_space_claim(&w.space, 1, &block), -ENOSPC);
 	assert_int_equal(dp_longest_get(&w.longest, 0), 0);
@@ -348,7 +356,7 @@ static void a_search_in_vain_lowers_the_bound_to_what_is_left(void **state)
 	check();
 }
 
-/* Segments that have anything, and no more: two are two. */
+/* The count is of segments with returned blocks. */
 static void segments_with_returned_blocks_are_counted(void **state)
 {
 	struct dp_space other;
@@ -378,17 +386,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(a_search_in_vain_lowers_the_bound_to_what_is_left),
+		TEST(a_failed_claim_lowers_the_bound_to_the_longest_free_run),
 		TEST(a_free_waits_for_no_lock),
-		TEST(who_releases_the_lock_looks_once_more),
-		TEST(the_next_with_the_lock_finds_it),
-		TEST(a_claim_of_just_these_finds_it),
-		TEST(the_next_free_finds_it),
-		TEST(who_claims_waits_for_the_lock),
-		TEST(segments_of_all_sizes_take_back_all),
-		TEST(one_block_of_each_word_comes_back),
-		TEST(quarantine_in_it_stays_taken),
-		TEST(a_run_of_quarantine_alone_comes_back_as_nothing),
+		TEST(returned_blocks_are_added_after_the_lock_is_released),
+		TEST(the_next_claim_takes_returned_blocks_into_account),
+		TEST(a_claim_at_a_place_finds_returned_blocks_there),
+		TEST(the_next_free_adds_returned_blocks),
+		TEST(a_claim_waits_for_the_lock),
+		TEST(segments_of_all_sizes_get_all_returned_blocks),
+		TEST(one_returned_block_of_each_word_is_added),
+		TEST(quarantined_blocks_of_a_returned_run_stay_taken),
+		TEST(a_returned_run_that_is_all_quarantined_adds_nothing),
 		TEST(segments_with_returned_blocks_are_counted),
 	};
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The free space of a pool: segments, what threads keep, and who may be refused. */
+/*
+ * The free space of a pool: its segments, the per-thread caches, and when a claim is
+ * refused.
+ */
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -13,7 +16,7 @@
 
 static struct dp_spaces spaces;
 static struct dp_events events;
-static uint32_t all;			/* blocks in it */
+static uint32_t all;			/* blocks in the pool */
 
 static void begin(uint32_t segments, uint32_t shift)
 {
@@ -63,7 +66,7 @@ static void is_free(uint64_t blocks)
 	assert_int_equal(dp_spaces_free_count(&spaces), blocks);
 }
 
-/* As a thread with another slot. */
+/* Continues as the thread of another slot. */
 static unsigned int be(unsigned int slot)
 {
 	unsigned int was = dp_thread_slot();
@@ -72,7 +75,10 @@ static unsigned int be(unsigned int slot)
 	return was;
 }
 
-/* Who is in its cache goes on when the thief sleeps; with cancellation disabled? */
+/*
+ * The thread that is in its cache leaves it while the thief sleeps. cancel_state
+ * records whether the thief had disabled cancellation.
+ */
 static struct dp_cache *inside;
 static int cancel_state;
 
@@ -91,9 +97,9 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 	inside = NULL;
 }
 
-/* --------------------------------------------------------------- with one's cache */
+/* --------------------------------------------------------------- with a cache */
 
-static void what_a_thread_freed_last_is_what_it_gets(void **state)
+static void a_thread_gets_the_run_that_it_freed_last(void **state)
 {
 	(void)state;
 	begin(1, 12);
@@ -109,7 +115,7 @@ static void what_a_thread_freed_last_is_what_it_gets(void **state)
 	end();
 }
 
-static void what_threads_keep_is_counted_as_free(void **state)
+static void cached_blocks_are_counted_as_free(void **state)
 {
 	uint64_t block;
 
@@ -128,8 +134,8 @@ static void what_threads_keep_is_counted_as_free(void **state)
 	end();
 }
 
-/* Which is why one thread can't have much of a small pool. */
-static void a_cache_that_is_full_gives_some_back(void **state)
+/* So one thread cannot cache much of a small pool. */
+static void a_full_cache_gives_runs_back(void **state)
 {
 	uint64_t block[512];
 
@@ -145,7 +151,7 @@ static void a_cache_that_is_full_gives_some_back(void **state)
 	end();
 }
 
-static void a_pool_of_64_blocks_keeps_one(void **state)
+static void a_pool_of_64_blocks_caches_one(void **state)
 {
 	bool seen[64] = { false };
 
@@ -163,7 +169,7 @@ static void a_pool_of_64_blocks_keeps_one(void **state)
 		assert_in_range(kept(), 0, 1);
 	}
 	is_free(64);
-	/* A run of 2 has no room in any cache, even one that is empty. */
+	/* A run of 2 blocks fits into no cache, not even an empty one. */
 	assert_int_equal(claim(64), 0);
 	give(0, 64);
 	give(claim(2), 2);
@@ -181,7 +187,7 @@ static void a_thread_begins_in_its_own_segment(void **state)
 	begin(4, 10);
 	was = be(2);
 	assert_int_equal(claim(1024) >> 10, 2);
-	/* Where that has none, in the next, and then in the leftmost. */
+	/* If that segment is full, in the next, and then in the leftmost. */
 	assert_int_equal(claim(1000) >> 10, 3);
 	assert_int_equal(claim(1000) >> 10, 0);
 	assert_int_equal(claim(20) >> 10, 3);
@@ -202,7 +208,10 @@ static void a_run_lies_in_one_segment(void **state)
 	one = claim(40);
 	two = claim(40);
 	assert_true(one >> 6 != two >> 6);
-	/* 24 are left of each, and of the first segment's the last touch the other. */
+	/*
+	 * 24 blocks are left of each segment, and the last of the first touch the
+	 * second's.
+	 */
 	refuse(25);
 	claim(24);
 	claim(24);
@@ -211,7 +220,7 @@ static void a_run_lies_in_one_segment(void **state)
 
 /* ------------------------------------------------------------------------ refusals */
 
-static void what_threads_keep_is_joined_for_a_large_claim(void **state)
+static void cached_runs_are_joined_for_a_large_claim(void **state)
 {
 	(void)state;
 	begin(1, 12);
@@ -223,7 +232,7 @@ static void what_threads_keep_is_joined_for_a_large_claim(void **state)
 	end();
 }
 
-static void what_other_threads_keep_is_had_too(void **state)
+static void a_claim_gets_blocks_that_other_threads_cache(void **state)
 {
 	unsigned int was;
 
@@ -239,7 +248,7 @@ static void what_other_threads_keep_is_had_too(void **state)
 	end();
 }
 
-static void one_run_that_another_keeps_serves_a_shorter_claim(void **state)
+static void a_longer_run_in_another_cache_serves_a_claim(void **state)
 {
 	uint64_t block;
 	unsigned int was;
@@ -259,8 +268,8 @@ static void one_run_that_another_keeps_serves_a_shorter_claim(void **state)
 	end();
 }
 
-/* Kept runs of 2, 1 and 1 that touch. */
-static void pieces_that_several_keep_become_one_run(void **state)
+/* Cached runs of 2, 1 and 1 blocks that touch. */
+static void cached_pieces_of_several_threads_are_joined_for_a_claim(void **state)
 {
 	unsigned int was;
 
@@ -271,7 +280,7 @@ static void pieces_that_several_keep_become_one_run(void **state)
 	give(20, 2);
 	be(10);
 	give(19, 1);
-	/* This one has no cache. */
+	/* This thread has no cache. */
 	be(DP_THREAD_SLOT_SHARED);
 	give(22, 1);
 	assert_int_equal(kept(), 3);
@@ -281,13 +290,13 @@ static void pieces_that_several_keep_become_one_run(void **state)
 	end();
 }
 
-/* Nothing that is kept could make it fit. */
-static void a_hopeless_claim_takes_nothing_from_the_cache(void **state)
+/* Even with all cached runs the claim would not fit. */
+static void a_claim_that_cannot_fit_leaves_the_caches_alone(void **state)
 {
 	(void)state;
 	begin(1, 12);
 	assert_int_equal(claim(4096), 0);
-	refuse(1);			/* the bounds are known from here on */
+	refuse(1);			/* from here on the bounds are exact */
 	give(5, 3);
 	refuse(1000);
 	assert_int_equal(kept(), 3);
@@ -296,7 +305,7 @@ static void a_hopeless_claim_takes_nothing_from_the_cache(void **state)
 }
 
 /* The same with frees that found the lock taken. */
-static void what_a_thread_gave_back_it_can_claim(void **state)
+static void a_thread_can_claim_what_it_gave_back(void **state)
 {
 	(void)state;
 	begin(2, 12);
@@ -313,8 +322,8 @@ static void what_a_thread_gave_back_it_can_claim(void **state)
 	end();
 }
 
-/* The rule for all: a claim is refused only if no run is as long. */
-static void a_refusal_is_right(void **state)
+/* The general rule: a claim is refused only if no free run is long enough. */
+static void a_claim_is_refused_only_if_no_run_is_long_enough(void **state)
 {
 	struct { uint64_t block; uint32_t blocks; } held[ALL_MAX];
 	static bool taken[ALL_MAX];
@@ -363,8 +372,8 @@ static void a_refusal_is_right(void **state)
 	end();
 }
 
-/* C1: the thief has a mutex, and closes every cache, until it is done. */
-static void who_waits_for_a_cache_is_not_cancelled(void **state)
+/* C1: until the thief is done it has a mutex, and every cache is closed. */
+static void a_thief_that_waits_for_a_cache_is_not_cancelled(void **state)
 {
 	unsigned int was;
 
@@ -380,9 +389,9 @@ static void who_waits_for_a_cache_is_not_cancelled(void **state)
 	end();
 }
 
-/* -------------------------------------------------------------------- give it back */
+/* -------------------------------------------------------------------- giving runs back */
 
-static void what_is_kept_is_claimed_after_it_was_gathered(void **state)
+static void cached_blocks_can_be_claimed_at_a_place_after_gather(void **state)
 {
 	(void)state;
 	begin(1, 12);
@@ -392,13 +401,13 @@ static void what_is_kept_is_claimed_after_it_was_gathered(void **state)
 	assert_int_equal(kept(), 0);
 	assert_true(dp_spaces_claim_at(&spaces, 0, 4096));
 	give(0, 4096);
-	/* Threads keep runs again. */
+	/* The threads' caches are in use again. */
 	give(claim(1), 1);
 	assert_int_equal(kept(), 64);
 	end();
 }
 
-static void what_was_returned_is_gathered(void **state)
+static void gather_adds_returned_blocks(void **state)
 {
 	(void)state;
 	begin(2, 12);
@@ -420,7 +429,7 @@ static void what_was_returned_is_gathered(void **state)
 #define TINY		512u
 
 static _Atomic uint32_t owner[TINY];
-static uint32_t content[TINY];		/* written by the owner alone */
+static uint32_t content[TINY];		/* written only by the block's owner */
 
 struct worker {
 	pthread_t thread;
@@ -436,7 +445,7 @@ static uint32_t below(struct worker *worker, uint32_t limit)
 	return (worker->seed >> 33) % limit;
 }
 
-/* assert(): cmocka's jumps are for its own thread. */
+/* assert(), since cmocka's assertions work only in the thread that runs the test. */
 static void own(struct worker *worker, uint64_t block, uint32_t blocks)
 {
 	for (uint64_t i = block; i < block + blocks; i++) {
@@ -444,7 +453,7 @@ static void own(struct worker *worker, uint64_t block, uint32_t blocks)
 							memory_order_relaxed);
 
 		assert(!was);
-		/* I14: whoever had it is done with it. */
+		/* I14: the previous owner no longer uses the block. */
 		content[i] = worker->number;
 	}
 	worker->held[worker->count].block = block;
@@ -467,8 +476,8 @@ static void disown(struct worker *worker, uint32_t index)
 }
 
 /*
- * All of them hold at most 4 * 12 runs of 8 blocks, and the thief 60: of the 512 blocks
- * some are always free, and a claim of one block is never refused.
+ * All of them hold at most 4 * 12 runs of 8 blocks, and the thief 60 blocks, so some of
+ * the 512 are always free and a claim of one block is never refused.
  */
 static void worker_step(struct worker *worker)
 {
@@ -483,7 +492,10 @@ static void worker_step(struct worker *worker)
 		own(worker, block, blocks);
 		return;
 	}
-	/* With several segments what is free may move to where it was not found. */
+	/*
+	 * With several segments a block may become free in one that was searched
+	 * already.
+	 */
 	assert(blocks > 1 || spaces.segments > 1);
 	worker->refused++;
 }
@@ -492,7 +504,7 @@ static void *work(void *arg)
 {
 	struct worker *worker = arg;
 
-	/* One of them has no cache. */
+	/* One of the threads has no cache. */
 	if (worker->number == WORKERS)
 		dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
 	for (uint32_t i = 0; i < STEPS; i++)
@@ -502,7 +514,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Steals: for others, and for a claim that is long. */
+/* Steals from the others, for their claims and for a long claim of its own. */
 static void *gather(void *arg)
 {
 	uint64_t block;
@@ -557,22 +569,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
-		TEST(what_a_thread_freed_last_is_what_it_gets),
-		TEST(what_threads_keep_is_counted_as_free),
-		TEST(a_cache_that_is_full_gives_some_back),
-		TEST(a_pool_of_64_blocks_keeps_one),
+		TEST(a_thread_gets_the_run_that_it_freed_last),
+		TEST(cached_blocks_are_counted_as_free),
+		TEST(a_full_cache_gives_runs_back),
+		TEST(a_pool_of_64_blocks_caches_one),
 		TEST(a_thread_begins_in_its_own_segment),
 		TEST(a_run_lies_in_one_segment),
-		TEST(what_threads_keep_is_joined_for_a_large_claim),
-		TEST(what_other_threads_keep_is_had_too),
-		TEST(one_run_that_another_keeps_serves_a_shorter_claim),
-		TEST(pieces_that_several_keep_become_one_run),
-		TEST(a_hopeless_claim_takes_nothing_from_the_cache),
-		TEST(what_a_thread_gave_back_it_can_claim),
-		TEST(a_refusal_is_right),
-		TEST(who_waits_for_a_cache_is_not_cancelled),
-		TEST(what_is_kept_is_claimed_after_it_was_gathered),
-		TEST(what_was_returned_is_gathered),
+		TEST(cached_runs_are_joined_for_a_large_claim),
+		TEST(a_claim_gets_blocks_that_other_threads_cache),
+		TEST(a_longer_run_in_another_cache_serves_a_claim),
+		TEST(cached_pieces_of_several_threads_are_joined_for_a_claim),
+		TEST(a_claim_that_cannot_fit_leaves_the_caches_alone),
+		TEST(a_thread_can_claim_what_it_gave_back),
+		TEST(a_claim_is_refused_only_if_no_run_is_long_enough),
+		TEST(a_thief_that_waits_for_a_cache_is_not_cancelled),
+		TEST(cached_blocks_can_be_claimed_at_a_place_after_gather),
+		TEST(gather_adds_returned_blocks),
 		TEST(threads_share_a_segment_and_lose_nothing),
 		TEST(threads_share_segments_and_lose_nothing),
 	};

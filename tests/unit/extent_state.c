@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The table state x call -> result of daxpin(7): every cell is a test, on an
- * extent of its own, with all invariants checked after it.
+ * The table of states and calls in daxpin(7): every cell is tested on an extent of its
+ * own, and all invariants are checked after it.
  */
 #include "fixture.h"
 #include "support/invariant.h"
@@ -136,7 +136,7 @@ static int call_drop(struct fixture *f, struct daxpin_extent extent)
 	return daxpin_drop(f->pool, extent);
 }
 
-/* Twice, behind another: all are held, or that one is not either. */
+/* The extent twice, after another one: all three are held, or none. */
 static int call_hold_many(struct fixture *f, struct daxpin_extent extent)
 {
 	struct daxpin_extent other = live(f, 4096);
@@ -154,7 +154,7 @@ static int call_hold_many(struct fixture *f, struct daxpin_extent extent)
 	return ret;
 }
 
-/* In the midst of others, which are dropped whatever becomes of this one. */
+/* Between entries of another extent, which are dropped whatever happens to this one. */
 static int call_drop_many(struct fixture *f, struct daxpin_extent extent)
 {
 	struct daxpin_extent other = live_held(f);
@@ -236,7 +236,10 @@ static int call_close(struct fixture *f, struct daxpin_extent extent)
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	int ret;
 
-	/* Where it would close, the whole teardown shows it; here only -EBUSY. */
+	/*
+	 * If the close would succeed, the teardown shows it. Here only -EBUSY is
+	 * tested.
+	 */
 	if (daxpin_idle(f->pool, extent))
 		return 0;
 	ret = daxpin_pool_close(f->pool);
@@ -247,7 +250,7 @@ static int call_close(struct fixture *f, struct daxpin_extent extent)
 /* ------------------------------------------------------------------- cells */
 
 enum after {
-	GONE,				/* this life is over */
+	GONE,				/* this generation has ended */
 	RESERVED = DAXPIN_STATE_RESERVED,
 	LIVE = DAXPIN_STATE_LIVE,
 	RETIRED = DAXPIN_STATE_RETIRED,
@@ -365,7 +368,7 @@ static void assert_state(struct fixture *f, struct daxpin_extent extent,
 	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), count);
 }
 
-/* Back to nothing held and nothing claimed, so that the pool closes. */
+/* Drops every hold and claim, so that the pool can be closed. */
 static void clean_up(struct fixture *f, struct daxpin_extent extent)
 {
 	if (dp_lease_look(&f->pool->leases, block_of(extent)).publishing)
@@ -402,7 +405,7 @@ static void every_cell_of_the_table(void **state)
 	assert_int_equal(free_bytes(f), before);
 }
 
-/* ----------------------------------------------------- what a table can't say */
+/* ----------------------------------------------------- what the table does not show */
 
 static void a_retired_extent_is_reused_only_after_the_last_drop(void **state)
 {
@@ -419,12 +422,15 @@ static void a_retired_extent_is_reused_only_after_the_last_drop(void **state)
 	dp_invariants(f->pool);
 }
 
-static void a_handle_never_names_the_next_life(void **state)
+static void a_handle_never_names_the_next_generation(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent whole, old, new;
 
-	/* A reserve of everything but one block leaves only that one. */
+	/*
+	 * Leaves one free block in the segment, so that a reserve can only get that
+	 * one.
+	 */
 	whole = reserve(f, (32 << 20) - (2 << 20) - 4096);
 	old = reserve(f, 4096);
 	while (old.addr >> 25 != whole.addr >> 25)
@@ -452,8 +458,8 @@ static void a_handle_of_an_earlier_open_is_stale(void **state)
 	assert_int_equal(daxpin_drop(f->pool, again), 0);
 }
 
-/* Roots and lanes tell lives apart by the generation on media. */
-static void a_life_that_ended_on_media_does_not_come_back(void **state)
+/* Roots and lanes distinguish generations by the number on media. */
+static void a_generation_that_ended_is_over_after_a_reopen(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -465,7 +471,7 @@ static void a_life_that_ended_on_media_does_not_come_back(void **state)
 	dp_invariants(f->pool);
 }
 
-static void the_count_does_not_overflow(void **state)
+static void a_hold_beyond_the_count_limit_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
@@ -494,7 +500,7 @@ static void keep_with_a_writer_needs_the_flag(void **state)
 
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
-	/* The mark goes with the last drop. */
+	/* The last drop clears the writers bit. */
 	op.extent = reserved_written(f);
 	op.flags = 0;
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EBUSY);
@@ -503,8 +509,10 @@ static void keep_with_a_writer_needs_the_flag(void **state)
 	dp_invariants(f->pool);
 }
 
-/* Also with the flag for writers, of several in a call, and of a clone. */
-static void an_exclusive_hold_is_alone(void **state)
+/*
+ * With the flag for writers, with several entries in a call, and with a clone as well.
+ */
+static void an_exclusive_hold_excludes_all_others(void **state)
 {
 	const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;
 	struct fixture *f = *state;
@@ -522,7 +530,7 @@ static void an_exclusive_hold_is_alone(void **state)
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EBUSY);
 	assert_int_equal(daxpin_hold_clone(f->pool, op.extent, access), -EINVAL);
 	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
-	/* The mark goes with the drop. */
+	/* The drop clears the bit. */
 	hold(f, op.extent, DAXPIN_HOLD_READ);
 	assert_int_equal(daxpin_hold(f->pool, op.extent, access), -EBUSY);
 	assert_int_equal(daxpin_drop(f->pool, op.extent), 0);
@@ -565,7 +573,7 @@ static void see(const struct daxpin_holder *holder, void *arg)
 	}
 }
 
-static void holders_are_named(void **state)
+static void daxpin_holds_names_labelled_holders(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live_held(f);
@@ -627,7 +635,7 @@ static void bad_arguments_change_nothing(void **state)
 	dp_invariants(f->pool);
 }
 
-static void space_runs_out_cleanly(void **state)
+static void a_full_pool_is_enospc_and_recovers(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent, more;
@@ -652,16 +660,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(every_cell_of_the_table),
 		TEST(a_retired_extent_is_reused_only_after_the_last_drop),
-		TEST(a_handle_never_names_the_next_life),
+		TEST(a_handle_never_names_the_next_generation),
 		TEST(a_handle_of_an_earlier_open_is_stale),
-		TEST(a_life_that_ended_on_media_does_not_come_back),
-		TEST(the_count_does_not_overflow),
+		TEST(a_generation_that_ended_is_over_after_a_reopen),
+		TEST(a_hold_beyond_the_count_limit_is_refused),
 		TEST(keep_with_a_writer_needs_the_flag),
-		TEST(an_exclusive_hold_is_alone),
+		TEST(an_exclusive_hold_excludes_all_others),
 		TEST(drain_refuses_holds_and_times_out),
-		TEST(holders_are_named),
+		TEST(daxpin_holds_names_labelled_holders),
 		TEST(bad_arguments_change_nothing),
-		TEST(space_runs_out_cleanly),
+		TEST(a_full_pool_is_enospc_and_recovers),
 	};
 
 	return cmocka_run_group_tests_name("extent_state", tests, NULL, NULL);

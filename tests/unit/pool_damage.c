@@ -620,7 +620,7 @@ static void an_extent_in_a_hole_is_zeroes_and_is_allocated(void **state)
 }
 
 /* Zero is no word, so what was there is damage; where nothing was, nothing is. */
-static void metadata_in_a_hole_are_zeroes(void **state)
+static void metadata_in_a_hole_read_as_zeroes(void **state)
 {
 	struct fixture *f = *state;
 
@@ -987,7 +987,7 @@ int main(void)
 		TEST(open_refuses_a_slab_that_it_cannot_read, closed_setup),
 		TEST(an_extent_in_a_hole_is_zeroes_and_is_allocated,
 		     closed_setup),
-		TEST(metadata_in_a_hole_are_zeroes, closed_setup),
+		TEST(metadata_in_a_hole_read_as_zeroes, closed_setup),
 		TEST(a_batch_is_completed_in_a_hole, closed_setup),
 		TEST(without_room_for_its_holes_a_pool_is_left_as_it_is,
 		     closed_setup),
