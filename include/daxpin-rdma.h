@@ -102,7 +102,7 @@ struct daxpin_rdma_options {
 };
 
 /* How grants give access to the memory. */
-enum daxpin_rdma_way {
+enum daxpin_rdma_mode {
 	DAXPIN_RDMA_UNDECIDED,		/* fsdax: the trial could not be made yet */
 	DAXPIN_RDMA_PINNED,		/* device-dax, shmem */
 	DAXPIN_RDMA_ON_DEMAND,		/* fsdax: it works on this device */
@@ -117,7 +117,7 @@ struct daxpin_rdma_info {
 	uint32_t pending;		/* of them: asked back, or being ended */
 	uint64_t next_deadline_ns;	/* when to call daxpin_rdma_service();
 					   0: not needed */
-	uint32_t way;			/* enum daxpin_rdma_way */
+	uint32_t mode;			/* enum daxpin_rdma_mode */
 	uint32_t bounced;		/* existing grants that are copies */
 	uint64_t bounced_bytes;		/* their memory */
 	/* Since the attach: */
@@ -260,7 +260,7 @@ struct daxpin_grant_options {
  *    owner's bytes: it needs ZERO or EXPOSE.
  *  - A key works on every queue pair of the protection domain. If peers must
  *    not use each other's keys, use one domain for each.
- *  - Bounced (see enum daxpin_rdma_way): the peer gets a copy, which takes as
+ *  - Bounced (see enum daxpin_rdma_mode): the peer gets a copy, which takes as
  *    much memory. The revoke writes it back and makes it durable; a crash before
  *    loses it. A bounced grant that can write has a DAXPIN_HOLD_EXCLUSIVE hold,
  *    and the CPU must not write to the extent meanwhile.
@@ -395,29 +395,29 @@ enum daxpin_grant_state {
 };
 
 /* The last step of the escalation. */
-enum daxpin_grant_step {
-	DAXPIN_GRANT_STEP_NONE,
-	DAXPIN_GRANT_STEP_DEREGISTER,	/* refused once */
-	DAXPIN_GRANT_STEP_QUEUE_PAIR,	/* its queue pair was stopped */
-	DAXPIN_GRANT_STEP_QUARANTINE,	/* until the device agrees */
+enum daxpin_grant_escalation {
+	DAXPIN_GRANT_ESCALATION_NONE,
+	DAXPIN_GRANT_ESCALATION_DEREGISTER,	/* refused once */
+	DAXPIN_GRANT_ESCALATION_QUEUE_PAIR,	/* its queue pair was stopped */
+	DAXPIN_GRANT_ESCALATION_QUARANTINE,	/* until the device agrees */
 };
 
 /* The kind of access. */
-enum daxpin_grant_door {
-	DAXPIN_GRANT_DOOR_REGION = 1,	/* a memory region of its own */
-	DAXPIN_GRANT_DOOR_WINDOW2,	/* a memory window of type 2 */
-	DAXPIN_GRANT_DOOR_WINDOW1,	/* a memory window of type 1 */
+enum daxpin_grant_via {
+	DAXPIN_GRANT_VIA_MR = 1,	/* a memory region of its own */
+	DAXPIN_GRANT_VIA_MW2,		/* a memory window of type 2 */
+	DAXPIN_GRANT_VIA_MW1,		/* a memory window of type 1 */
 };
 
 struct daxpin_grant_info {
 	size_t size;			/* sizeof(struct daxpin_grant_info) */
 	uint32_t state;			/* enum daxpin_grant_state */
-	uint32_t step;			/* enum daxpin_grant_step */
+	uint32_t escalation;		/* enum daxpin_grant_escalation */
 	uint64_t refusals;		/* failed attempts of the device */
 	uint64_t deadline_ns;		/* ASKED: the end of the grace */
 	int device_error;		/* of the last attempt: 0 or -errno */
 	int qp_error;			/* the same, of the queue pair */
-	uint32_t door;			/* enum daxpin_grant_door */
+	uint32_t via;			/* enum daxpin_grant_via */
 };
 
 /*
@@ -455,7 +455,7 @@ enum daxpin_platform {
 };
 
 /* The request that was posted. */
-enum daxpin_flush_way {
+enum daxpin_flush_method {
 	DAXPIN_FLUSH_VERB = 1,		/* FLUSH: completes as IBV_WC_FLUSH */
 	DAXPIN_FLUSH_READ,		/* a READ of the range's last byte */
 };
@@ -475,7 +475,7 @@ struct daxpin_flush_options {
  * completion is a success, what was posted on qp before is durable in
  * [offset, offset + length) of the grant. The request is a FLUSH if qp was
  * created for it and the grant allows it; otherwise, if platform makes that
- * sufficient, a READ. ret_way may be NULL. Threads as ibv_post_send().
+ * sufficient, a READ. ret_method may be NULL. Threads as ibv_post_send().
  *
  * -EINVAL	past the grant's end, or length 0; qp is not reliable
  * -EOPNOTSUPP	neither is possible, or the grant is bounced
@@ -484,7 +484,7 @@ struct daxpin_flush_options {
 int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
 		      uint64_t offset, uint64_t length,
 		      const struct daxpin_flush_options *options,
-		      enum daxpin_flush_way *ret_way);
+		      enum daxpin_flush_method *ret_method);
 
 /*
  * Deregister the local keys and free rdma. NULL is allowed. Must not run

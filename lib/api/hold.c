@@ -32,8 +32,8 @@ static int hold_check(const struct daxpin_pool *pool,
 
 static unsigned int hold_flags(uint32_t access)
 {
-	return (access & DAXPIN_HOLD_WRITE ? DP_LEASE_WRITE : 0) |
-	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_LEASE_ALONE : 0);
+	return (access & DAXPIN_HOLD_WRITE ? DP_HOLD_WRITE : 0) |
+	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_HOLD_ALONE : 0);
 }
 
 /* `count` holds of one extent. */
@@ -44,8 +44,9 @@ static int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
 	unsigned int flags = hold_flags(access);
 	int ret = hold_check(pool, extent, access, &handle);
 
-	return ret ? ret : dp_jobs_hold(&pool->jobs, handle.block, handle.life,
-					count, flags);
+	return ret ? ret :
+		     dp_jobs_hold(&pool->jobs, handle.block, handle.generation,
+				  count, flags);
 }
 
 /* How many of `count` there were to drop, or why none. */
@@ -55,8 +56,8 @@ static int hold_drop(struct daxpin_pool *pool, struct daxpin_extent extent,
 	struct dp_handle handle;
 	int ret = dp_handle(pool, extent, &handle);
 
-	return ret ? ret : dp_lease_drop(&pool->leases, handle.block,
-					 handle.life, count);
+	return ret ? ret : dp_state_drop(&pool->states, handle.block,
+					 handle.generation, count);
 }
 
 DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
@@ -100,8 +101,8 @@ DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
 		ret = -EINVAL;
 	if (!ret)
 		ret = hold_check(pool, extent, access, &handle);
-	return ret ? ret : dp_lease_clone(&pool->leases, handle.block,
-					  handle.life,
+	return ret ? ret : dp_state_clone(&pool->states, handle.block,
+					  handle.generation,
 					  access & DAXPIN_HOLD_WRITE);
 }
 
@@ -213,7 +214,7 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 	if (ret)
 		return ret;
 	hold->extent = extent;
-	hold->bytes = (uint64_t)dp_lease_blocks(&pool->leases, extent.addr >>
+	hold->bytes = (uint64_t)dp_state_blocks(&pool->states, extent.addr >>
 						DP_BLOCK_SHIFT) << DP_BLOCK_SHIFT;
 	hold->access = access;
 	hold->label = label;
@@ -239,22 +240,22 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 				    dp_holder_fn *fn, void *arg)
 {
-	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
+	uint64_t first = (uint64_t)segment << dp_states_shift(&pool->states);
 	uint64_t end = first + dp_geometry_blocks(&pool->media.geometry, segment);
 	struct dp_held held[HELD_AT_ONCE];
-	struct dp_lease_view view;
+	struct dp_state_view view;
 	uint64_t holds = 0;
 	uint32_t count = 0;
 
-	/* Blocks within an extent have free leases. */
+	/* Blocks within an extent have free states. */
 	for (uint64_t b = first + dp_geometry_meta_blocks(&pool->media.geometry);
 	     b < end; b++) {
-		view = dp_lease_look(&pool->leases, b);
+		view = dp_state_read(&pool->states, b);
 		if (!view.count)
 			continue;
 		holds += view.count;
 		held[count++] = (struct dp_held) {
-			dp_extent(pool, b, view.life), segment, view.count
+			dp_extent(pool, b, view.generation), segment, view.count
 		};
 		if (fn && count == HELD_AT_ONCE)
 			dp_holders_of(&pool->holders, held, count, fn, arg);
@@ -271,7 +272,7 @@ static int hold_report_pool(struct daxpin_pool *pool, dp_holder_fn *fn, void *ar
 	uint64_t holds = 0;
 
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
+		if (dp_gate_busy(dp_state_gates(&pool->states), i))
 			holds += hold_report_segment(pool, i, fn, arg);
 	if (fn)
 		dp_registrations_of(&pool->holders, DAXPIN_ALL_SEGMENTS, fn,
@@ -285,7 +286,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 {
 	DP_CANCEL_POINT();
 	struct dp_held held = { .extent = extent };
-	struct dp_lease_view view;
+	struct dp_state_view view;
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
@@ -297,7 +298,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 		return ret;
 	if (!fn)
 		return view.count;
-	held.segment = handle.block >> dp_leases_shift(&pool->leases);
+	held.segment = handle.block >> dp_states_shift(&pool->states);
 	held.count = view.count;
 	dp_holders_of(&pool->holders, &held, 1, fn, arg);
 	dp_registrations_of(&pool->holders, held.segment, fn, arg);
@@ -306,7 +307,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 
 DP_EXPORT int daxpin_idle(struct daxpin_pool *pool, struct daxpin_extent extent)
 {
-	struct dp_lease_view view;
+	struct dp_state_view view;
 	struct dp_handle handle;
 	int ret = dp_find_view(pool, extent, &handle, &view);
 
@@ -324,6 +325,6 @@ DP_EXPORT int daxpin_wait_idle(struct daxpin_pool *pool,
 
 	if (ret == -ESTALE)
 		return 0;
-	return ret ? ret : dp_lease_wait(&pool->leases, handle.block,
-					 handle.life, deadline_ns);
+	return ret ? ret : dp_state_wait(&pool->states, handle.block,
+					 handle.generation, deadline_ns);
 }

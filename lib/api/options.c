@@ -118,7 +118,7 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.granularity = copy->granularity,
 		.pool_size = copy->pool_size,
 		.segment_size = copy->segment_size,
-		.patience = {
+		.policy = {
 			.deadline_ns = copy->deadline_ns,
 			.progress = copy->progress || copy->log ?
 				    options_pass_progress : NULL,

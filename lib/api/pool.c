@@ -16,7 +16,7 @@ static_assert(DAXPIN_SEGMENT_MIN == DP_SEGMENT_SIZE_MIN, "public and media");
 static_assert(DAXPIN_SEGMENT_MAX == DP_SEGMENT_SIZE_MAX, "public and media");
 static_assert(DAXPIN_SEGMENT_DEFAULT == DP_SEGMENT_SIZE_DEFAULT, "public and media");
 static_assert(DAXPIN_SEGMENTS_MAX == DP_SEGMENTS_MAX, "public and media");
-static_assert(DAXPIN_HOLDS_MAX == DP_COUNT_MAX, "public and lease");
+static_assert(DAXPIN_HOLDS_MAX == DP_COUNT_MAX, "public and state");
 static_assert(DAXPIN_OPS_MAX == DP_LANE_ENTRIES, "public and media");
 static_assert(DAXPIN_ROOTS_MAX == DP_ROOTS, "public and media");
 static_assert(DAXPIN_ROOT_NAME_MAX == DP_ROOT_NAME_MAX, "public and media");
@@ -144,13 +144,13 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 static void pool_close_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		dp_gate_close(dp_lease_gates(&pool->leases), i);
+		dp_gate_close(dp_state_gates(&pool->states), i);
 }
 
 static void pool_open_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		dp_gate_open(dp_lease_gates(&pool->leases), i);
+		dp_gate_open(dp_state_gates(&pool->states), i);
 	dp_events_tell_refused(&pool->events);
 }
 
@@ -158,7 +158,7 @@ static void pool_open_gates(struct daxpin_pool *pool)
 static bool pool_is_busy(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		if (dp_gate_busy(dp_lease_gates(&pool->leases), i))
+		if (dp_gate_busy(dp_state_gates(&pool->states), i))
 			return true;
 	return false;
 }
@@ -219,14 +219,14 @@ static bool pool_is_bad_unknown(const struct dp_pool *media)
 	    media->source.kind != DP_SOURCE_FSDAX)
 		return false;
 	for (uint32_t i = 0; i < media->geometry.segments; i++)
-		unknown |= dp_segment_bad(&media->segments, i)->unknown;
+		unknown |= dp_segment_badblocks(&media->segments, i)->unknown;
 	return unknown;
 }
 
 DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 			       struct daxpin_pool_info *ret_info)
 {
-	struct dp_lease_deferred deferred;
+	struct dp_state_deferred deferred;
 	const struct dp_pool *media;
 	struct daxpin_pool_info info;
 	int ret = dp_enter(pool);
@@ -234,7 +234,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 	if (ret)
 		return ret;
 	media = &pool->media;
-	deferred = dp_leases_deferred(&pool->leases);
+	deferred = dp_states_deferred(&pool->states);
 	info = (struct daxpin_pool_info) {
 		.source = media->source.kind,
 		.granularity = media->persist.granularity,

@@ -98,7 +98,7 @@ static const char *publish_op_name(uint32_t type)
 	       "an unknown type";
 }
 
-static const char *publish_why_busy(uint32_t type)
+static const char *publish_errmsg_busy(uint32_t type)
 {
 	switch (type) {
 	case DAXPIN_OP_KEEP:
@@ -112,7 +112,7 @@ static const char *publish_why_busy(uint32_t type)
 	}
 }
 
-static const char *publish_why_invalid(const struct daxpin_op *op)
+static const char *publish_errmsg_invalid(const struct daxpin_op *op)
 {
 	switch (op->type) {
 	case DAXPIN_OP_KEEP:
@@ -128,13 +128,13 @@ static const char *publish_why_invalid(const struct daxpin_op *op)
 	}
 }
 
-static const char *publish_why(const struct daxpin_op *op, int error)
+static const char *publish_errmsg(const struct daxpin_op *op, int error)
 {
 	switch (error) {
 	case -EBUSY:
-		return publish_why_busy(op->type);
+		return publish_errmsg_busy(op->type);
 	case -EINVAL:
-		return publish_why_invalid(op);
+		return publish_errmsg_invalid(op);
 	case -ENOENT:
 		return "no root has that name";
 	case -ENOSPC:
@@ -161,12 +161,12 @@ static int publish_failed(const struct dp_errmsg *errmsg,
 	if (op->type == DAXPIN_OP_ROOT && op->name)
 		return dp_fail(errmsg, error, "operation %zu (ROOT \"%.*s\"): %s",
 			       failed, (int)DP_ROOT_NAME_MAX, op->name,
-			       publish_why(op, error));
+			       publish_errmsg(op, error));
 	return dp_fail(errmsg, error,
 		       "operation %zu (%s of the extent at 0x%llx): %s", failed,
 		       publish_op_name(op->type),
 		       (unsigned long long)op->extent.addr,
-		       publish_why(op, error));
+		       publish_errmsg(op, error));
 }
 
 static int publish_options(const struct daxpin_publish_options *user,
@@ -210,7 +210,7 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 			  struct daxpin_extent *ret_extent)
 {
 	struct dp_root_word word = { 0, 0 }, was;
-	struct dp_lease_view view;
+	struct dp_state_view view;
 	int ret = dp_enter(pool);
 
 	if (!ret && !ret_extent)
@@ -225,7 +225,7 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 		if (ret)
 			return ret;
 		if (dp_is_named(pool, word, &view)) {
-			*ret_extent = dp_extent(pool, word.block, view.life);
+			*ret_extent = dp_extent(pool, word.block, view.generation);
 			return 0;
 		}
 		/* Perhaps it moved between the two looks: look once more. */
@@ -239,7 +239,7 @@ static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			    struct daxpin_extent *ret_extent)
 {
 	struct dp_root_word word = { 0, 0 }, was;
-	struct dp_lease_view view;
+	struct dp_state_view view;
 
 	*ret_extent = (struct daxpin_extent) { 0, 0 };
 	do {
@@ -247,7 +247,7 @@ static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 		if (!dp_root_at(&pool->roots, slot, ret_name, &word))
 			return false;
 		if (dp_is_named(pool, word, &view)) {
-			*ret_extent = dp_extent(pool, word.block, view.life);
+			*ret_extent = dp_extent(pool, word.block, view.generation);
 			return true;
 		}
 		/* Perhaps it moved between the two looks: look once more. */

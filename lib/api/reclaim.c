@@ -22,7 +22,8 @@ static int reclaim_check_options(const struct daxpin_job_options *user,
 }
 
 /* What could not be right on this pool, whatever happens later. */
-static int reclaim_check_pool(const struct daxpin_pool *pool, enum dp_way way,
+static int reclaim_check_pool(const struct daxpin_pool *pool,
+			      enum dp_job_kind kind,
 			      const struct daxpin_job_options *options,
 			      const struct dp_errmsg *errmsg)
 {
@@ -30,7 +31,7 @@ static int reclaim_check_pool(const struct daxpin_pool *pool, enum dp_way way,
 	bool zero = options->flags & DAXPIN_JOB_ZERO;
 
 	if (options->flags & ~(DAXPIN_JOB_BLOCKING | DAXPIN_JOB_ZERO) ||
-	    (zero && way == DP_WAY_REFILL))
+	    (zero && kind == DP_JOB_REFILL))
 		return dp_fail(errmsg, -EINVAL, "flags 0x%x make no sense",
 			       options->flags);
 	if (options->segment >= media->geometry.segments &&
@@ -54,7 +55,7 @@ static int reclaim_check_pool(const struct daxpin_pool *pool, enum dp_way way,
 }
 
 static struct daxpin_job *
-reclaim_make_job(struct daxpin_pool *pool, enum dp_way way,
+reclaim_make_job(struct daxpin_pool *pool, enum dp_job_kind kind,
 		 const struct daxpin_job_options *options)
 {
 	struct daxpin_job *job = calloc(1, sizeof(*job));
@@ -63,7 +64,7 @@ reclaim_make_job(struct daxpin_pool *pool, enum dp_way way,
 		return NULL;
 	job->pool = pool;
 	job->jobs = &pool->jobs;
-	job->way = way;
+	job->kind = kind;
 	job->budget = options->bytes ? options->bytes >> DP_CHUNK_SHIFT :
 		      UINT64_MAX;
 	job->keep_blocks = (options->keep_bytes >> DP_BLOCK_SHIFT) +
@@ -97,17 +98,17 @@ static int reclaim_begin_job(struct daxpin_job *job,
 	return dp_job_begin(job, options->segment);
 }
 
-static int reclaim_make(struct daxpin_pool *pool, enum dp_way way,
+static int reclaim_make(struct daxpin_pool *pool, enum dp_job_kind kind,
 			const struct daxpin_job_options *options,
 			struct daxpin_job **ret_job)
 {
 	const struct dp_errmsg *errmsg = DP_ERRMSG_OF(options);
-	int ret = reclaim_check_pool(pool, way, options, errmsg);
+	int ret = reclaim_check_pool(pool, kind, options, errmsg);
 	struct daxpin_job *job;
 
 	if (ret)
 		return ret;
-	job = reclaim_make_job(pool, way, options);
+	job = reclaim_make_job(pool, kind, options);
 	if (!job)
 		return -ENOMEM;
 	ret = reclaim_begin_job(job, options, errmsg);
@@ -119,7 +120,7 @@ static int reclaim_make(struct daxpin_pool *pool, enum dp_way way,
 	return 0;
 }
 
-static int reclaim_begin(struct daxpin_pool *pool, enum dp_way way,
+static int reclaim_begin(struct daxpin_pool *pool, enum dp_job_kind kind,
 			 const struct daxpin_job_options *user,
 			 struct daxpin_job **ret_job)
 {
@@ -132,7 +133,7 @@ static int reclaim_begin(struct daxpin_pool *pool, enum dp_way way,
 	if (!ret && !ret_job)
 		ret = -EINVAL;
 	if (!ret)
-		ret = reclaim_make(pool, way, &options, ret_job);
+		ret = reclaim_make(pool, kind, &options, ret_job);
 	return dp_end_errmsg(DP_ERRMSG_OF(&options), ret, daxpin_strerror(ret));
 }
 
@@ -142,7 +143,7 @@ DP_EXPORT int daxpin_reclaim(struct daxpin_pool *pool,
 {
 	DP_CANCEL_POINT();
 
-	return reclaim_begin(pool, DP_WAY_RECLAIM, options, ret_job);
+	return reclaim_begin(pool, DP_JOB_RECLAIM, options, ret_job);
 }
 
 DP_EXPORT int daxpin_refill(struct daxpin_pool *pool,
@@ -151,7 +152,7 @@ DP_EXPORT int daxpin_refill(struct daxpin_pool *pool,
 {
 	DP_CANCEL_POINT();
 
-	return reclaim_begin(pool, DP_WAY_REFILL, options, ret_job);
+	return reclaim_begin(pool, DP_JOB_REFILL, options, ret_job);
 }
 
 DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)

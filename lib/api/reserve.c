@@ -25,7 +25,7 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 		return -EFBIG;
 	ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, &handle);
 	if (!ret)
-		*ret_extent = dp_extent(pool, handle.block, handle.life);
+		*ret_extent = dp_extent(pool, handle.block, handle.generation);
 	return ret;
 }
 
@@ -34,8 +34,8 @@ DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent exten
 	struct dp_handle handle;
 	int ret = dp_enter_with(pool, extent, &handle);
 
-	return ret ? ret : dp_lease_cancel(&pool->leases, handle.block,
-					   handle.life);
+	return ret ? ret : dp_state_cancel(&pool->states, handle.block,
+					   handle.generation);
 }
 
 DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
@@ -54,7 +54,7 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint64_t offset, uint64_t length, void *to)
 {
 	DP_CANCEL_POINT();
-	const struct dp_bad_view *medium;
+	const struct dp_badblocks_view *medium;
 	struct dp_handle handle;
 	uint64_t range = length;
 	uint32_t segment, block;
@@ -66,8 +66,8 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 		return ret;
 	segment = dp_segment_of(pool, handle.block, &block);
 	medium = dp_segment_view(&pool->media.segments, segment);
-	ret = dp_bad_read(medium, ((uint64_t)block << DP_BLOCK_SHIFT) +
-			  offset, to, length);
+	ret = dp_badblocks_read(medium, ((uint64_t)block << DP_BLOCK_SHIFT) +
+				offset, to, length);
 	/* What was copied is the extent's only if it was that to the end. */
 	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
@@ -79,7 +79,7 @@ DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 {
 	/* Any generation of this epoch will do to find the block. */
 	struct daxpin_extent extent = { addr, 0 };
-	struct dp_lease_view view;
+	struct dp_state_view view;
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
@@ -87,14 +87,14 @@ DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 		return ret;
 	if (!ret_extent)
 		return -EINVAL;
-	extent.gen = pool->epoch << DP_LIFE_BITS;
+	extent.gen = pool->epoch << DP_GENERATION_BITS;
 	ret = dp_handle(pool, extent, &handle);
 	if (ret)
 		return ret;
-	view = dp_lease_look(&pool->leases, handle.block);
+	view = dp_state_read(&pool->states, handle.block);
 	if (view.state != DP_STATE_LIVE)
 		return -ENOENT;
-	*ret_extent = dp_extent(pool, handle.block, view.life);
+	*ret_extent = dp_extent(pool, handle.block, view.generation);
 	return 0;
 }
 
@@ -105,7 +105,7 @@ DP_EXPORT int daxpin_size(struct daxpin_pool *pool, struct daxpin_extent extent,
 	int ret = ret_size ? dp_find(pool, extent, &handle) : -EINVAL;
 
 	if (!ret)
-		*ret_size = (uint64_t)dp_lease_blocks(&pool->leases,
+		*ret_size = (uint64_t)dp_state_blocks(&pool->states,
 						      handle.block) <<
 			    DP_BLOCK_SHIFT;
 	return ret;
@@ -114,7 +114,7 @@ DP_EXPORT int daxpin_size(struct daxpin_pool *pool, struct daxpin_extent extent,
 DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   enum daxpin_state *ret_state)
 {
-	struct dp_lease_view view;
+	struct dp_state_view view;
 	struct dp_handle handle;
 	int ret = ret_state ? dp_find_view(pool, extent, &handle, &view) : -EINVAL;
 
@@ -127,13 +127,14 @@ DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent
 static bool reserve_is_bad(struct daxpin_pool *pool, uint64_t block,
 			   uint64_t offset, uint64_t length)
 {
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 	uint32_t segment, in_segment;
 
 	segment = dp_segment_of(pool, block, &in_segment);
 	offset += (uint64_t)in_segment << DP_BLOCK_SHIFT;
-	return dp_bad_find(dp_segment_bad(&pool->media.segments, segment),
-			   offset, offset + length, &run);
+	return dp_badblocks_find(dp_segment_badblocks(&pool->media.segments,
+						      segment),
+				 offset, offset + length, &run);
 }
 
 DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
@@ -163,18 +164,18 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
  * there, its generation. The length is read between two reads of the same generation.
  */
 static uint32_t reserve_look_at(struct daxpin_pool *pool, uint64_t block,
-				struct dp_lease_view *ret_view)
+				struct dp_state_view *ret_view)
 {
-	struct dp_lease_view again;
+	struct dp_state_view again;
 	uint32_t blocks;
 
 	do {
-		*ret_view = dp_lease_look(&pool->leases, block);
+		*ret_view = dp_state_read(&pool->states, block);
 		if (ret_view->state == DP_STATE_FREE)
 			return 1;
-		blocks = dp_lease_blocks(&pool->leases, block);
-		again = dp_lease_look(&pool->leases, block);
-	} while (again.life != ret_view->life);
+		blocks = dp_state_blocks(&pool->states, block);
+		again = dp_state_read(&pool->states, block);
+	} while (again.generation != ret_view->generation);
 	assert(blocks);
 	return blocks;
 }
@@ -186,17 +187,19 @@ static int reserve_visit_segment(struct daxpin_pool *pool, uint32_t segment,
 				 reserve_visitor *fn, void *arg)
 {
 	const struct dp_bits *bits = dp_spaces_bits(&pool->spaces, segment);
-	uint64_t first = (uint64_t)segment << dp_leases_shift(&pool->leases);
+	uint64_t first = (uint64_t)segment << dp_states_shift(&pool->states);
 	uint32_t end = dp_geometry_blocks(&pool->media.geometry, segment);
 	uint32_t block = dp_bits_find(bits, 0, end, false), blocks;
 	int ret = 0;
 
 	while (!ret && block < end) {
-		struct dp_lease_view view;
+		struct dp_state_view view;
 
 		blocks = reserve_look_at(pool, first + block, &view);
 		if (view.state == DP_STATE_LIVE)
-			ret = fn(pool, dp_extent(pool, first + block, view.life),
+			ret = fn(pool,
+				 dp_extent(pool, first + block,
+					   view.generation),
 				 (uint64_t)blocks << DP_BLOCK_SHIFT, arg);
 		block = dp_bits_find(bits, block + blocks, end, false);
 	}

@@ -29,8 +29,8 @@ DP_EXPORT int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent
 		return dp_events_watch(&pool->events, watch, &wanted,
 				       watch_is_over, NULL);
 	return ret ? ret :
-	       dp_lease_watch(&pool->leases, handle.block, handle.life, watch,
-			      &wanted);
+		     dp_state_watch(&pool->states, handle.block,
+				    handle.generation, watch, &wanted);
 }
 
 DP_EXPORT int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch)

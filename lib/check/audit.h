@@ -24,8 +24,8 @@ struct dp_audit {
 	const struct dp_super *super;	/* segment 0's */
 	struct dp_geometry geometry;	/* as it says */
 	uint64_t seed;
-	struct dp_bad no_bad;		/* of a private copy */
-	struct dp_bad_view copy;
+	struct dp_badblocks no_bad;	/* of a private copy */
+	struct dp_badblocks_view copy;
 	struct dp_lanes lanes;
 	struct dp_audit_root root[DP_ROOTS];	/* by block */
 	uint32_t roots;

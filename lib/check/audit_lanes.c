@@ -158,8 +158,8 @@ int dp_audit_lanes(struct dp_audit *audit)
 	assert(!image->index && !audit->roots);
 	for (uint32_t i = 0; !ret && i < DP_LANES; i++)
 		ret = audit_lane(audit, i);
-	audit->copy = (struct dp_bad_view) {
-		.bad = &audit->no_bad, .base = image->copy, .fd = -1 };
+	audit->copy = (struct dp_badblocks_view) {
+		.badblocks = &audit->no_bad, .base = image->copy, .fd = -1 };
 	dp_lanes_init(&audit->lanes, image->copy, &audit->copy, audit->seed,
 		      &image->pool.persist);
 	if (!ret)

@@ -338,11 +338,11 @@ static int audit_bad(struct dp_audit *audit, uint64_t size)
 		.segment = audit->table.segment,
 	};
 	uint64_t at = dp_geometry_meta_size(&audit->geometry);
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 	int ret = 0;
 
-	while (!ret && dp_bad_find(&audit->report->image->bad, at, size,
-				   &run)) {
+	while (!ret && dp_badblocks_find(&audit->report->image->badblocks, at,
+					 size, &run)) {
 		uint32_t begin = run.begin >> DP_BLOCK_SHIFT;
 		uint32_t end = run.end >> DP_BLOCK_SHIFT;
 		bool taken = is_taken(audit, begin, end);

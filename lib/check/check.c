@@ -16,7 +16,7 @@
 #include "pool/defrag.h"
 #include "pool/remains.h"
 
-#define WHY_SIZE	400
+#define ERRMSG_SIZE	400
 
 /* All segments' superblocks together. */
 struct together {
@@ -182,9 +182,10 @@ static int check_note_pages(struct walk *walk,
 static int check_remains(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
-	const struct dp_remains_place place = {
-		&pool->source, &pool->bad, dp_file_fd(&pool->first), NULL };
-	char sentence[WHY_SIZE];
+	const struct dp_remains_place place = { &pool->source, &pool->badblocks,
+						dp_file_fd(&pool->first),
+						NULL };
+	char sentence[ERRMSG_SIZE];
 	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	struct dp_remains remains;
 	int ret = dp_remains_look(&place, &remains, walk->errmsg);
@@ -268,7 +269,7 @@ static int check_note_shutdown(struct walk *walk)
 static int check_sense(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
-	char sentence[WHY_SIZE];
+	char sentence[ERRMSG_SIZE];
 	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = dp_pool_check_super(pool, &walk->super, &inner);
 
@@ -375,7 +376,7 @@ static int check_tell_file(struct walk *walk, uint32_t segment,
 static int check_tell_times(struct walk *walk)
 {
 	struct dp_stamp_tally tally = walk->together.tally;
-	char sentence[WHY_SIZE];
+	char sentence[ERRMSG_SIZE];
 	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = 0;
 
@@ -404,7 +405,7 @@ static int check_tell_files(struct walk *walk)
 	struct daxpin_finding finding = check_found(walk,
 						    DAXPIN_STRUCTURE_FILE,
 						    DAXPIN_SEVERITY_NOTE);
-	char sentence[WHY_SIZE];
+	char sentence[ERRMSG_SIZE];
 	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 
 	if (dp_stamp_refuse_mixture(files, path, "", &inner))
@@ -515,7 +516,7 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 			 bool *ret_there)
 {
-	char sentence[WHY_SIZE] = "";
+	char sentence[ERRMSG_SIZE] = "";
 	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = dp_image_segment(walk->image, index, size, &inner);
 

@@ -25,7 +25,7 @@ static void image_end_segment(struct dp_image *image)
 {
 	dp_persist_fini(&image->pool.persist);
 	dp_map_release(&image->map);
-	dp_bad_fini(&image->bad);
+	dp_badblocks_fini(&image->badblocks);
 	dp_file_close(&image->own);
 	image->segment_fd = -1;
 	image->base = NULL;
@@ -38,7 +38,7 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 
 	memset(image, 0, sizeof(*image));
 	image->segment_fd = -1;
-	image->patience = &request->patience;
+	image->policy = &request->policy;
 	memcpy(image->uuid, request->uuid, sizeof(image->uuid));
 	ret = dp_pool_begin(pool, request, 0);
 	if (ret)
@@ -66,7 +66,7 @@ void dp_image_close(struct dp_image *image)
 static int image_read_page(struct dp_image *image, uint64_t at)
 {
 	char *to = image->copy + at;
-	int ret = dp_bad_read(&image->view, at, to, DP_BLOCK_SIZE);
+	int ret = dp_badblocks_read(&image->view, at, to, DP_BLOCK_SIZE);
 
 	if (ret && ret != -EIO)
 		return ret;
@@ -98,7 +98,7 @@ static uint64_t image_meta_size(const struct dp_image *image, uint64_t size)
 static int image_read_meta(struct dp_image *image)
 {
 	uint64_t size = dp_geometry_meta_size(&image->pool.geometry);
-	int ret = dp_bad_read(&image->view, 0, image->copy, size);
+	int ret = dp_badblocks_read(&image->view, 0, image->copy, size);
 
 	memset(image->unreadable, 0, sizeof(image->unreadable));
 	if (ret != -EIO)
@@ -137,7 +137,7 @@ static int image_lock_own(struct dp_image *image,
 {
 	const struct dp_source *source = &image->pool.source;
 	int ret = dp_file_lock(&image->own, source, image->pool.readonly,
-			       image->patience, errmsg);
+			       image->policy, errmsg);
 
 	if (ret == -ESTALE)
 		return dp_fail(errmsg, -EBUSY,
@@ -203,12 +203,14 @@ static int image_map_file(struct dp_image *image, uint64_t size,
 		ret = image_map_range(image, image_meta_size(image, size),
 				      errmsg);
 	if (!ret)
-		ret = dp_bad_of_file(&image->pool.bad, image->segment_fd,
-				     length, &image->bad);
+		ret = dp_badblocks_of_file(&image->pool.badblocks,
+					   image->segment_fd, length,
+					   &image->badblocks);
 	image->base = image->map.base;
-	image->view = (struct dp_bad_view) {
-		.bad = &image->bad, .base = image->base, .fd = image->segment_fd
-	};
+	image->view =
+		(struct dp_badblocks_view) { .badblocks = &image->badblocks,
+					    .base = image->base,
+					    .fd = image->segment_fd };
 	return ret;
 }
 
@@ -228,11 +230,11 @@ static int image_map_device(struct dp_image *image, uint64_t size,
 	if (!ret)
 		ret = image_map_range(image, source->device_size, errmsg);
 	if (!ret)
-		ret = dp_bad_of_slice(&image->pool.bad, at, length,
-				      &image->bad);
+		ret = dp_badblocks_of_slice(&image->pool.badblocks, at, length,
+					    &image->badblocks);
 	image->base = image->map.base + at;
-	image->view = (struct dp_bad_view) {
-		.bad = &image->bad, .base = image->base, .fd = -1 };
+	image->view = (struct dp_badblocks_view) {
+		.badblocks = &image->badblocks, .base = image->base, .fd = -1 };
 	return ret;
 }
 

@@ -15,7 +15,7 @@
 struct dp_image {
 	struct dp_pool pool;		/* found and locked, none of it mapped; its
 					   geometry is there when a size is given */
-	struct dp_patience *patience;	/* for the locks of later segments */
+	struct dp_wait_policy *policy;	/* for the locks of later segments */
 	uint8_t uuid[16];		/* of the pool that is meant; 0: any */
 	/* The loaded segment. */
 	uint32_t index;
@@ -25,8 +25,8 @@ struct dp_image {
 	char *base;			/* of the segment, mapped */
 	char *copy;			/* the metadata; unreadable pages are zeroes */
 	bool unreadable[DP_IMAGE_PAGES];
-	struct dp_bad bad;		/* of the segment */
-	struct dp_bad_view view;	/* for reading it */
+	struct dp_badblocks badblocks;	/* of the segment */
+	struct dp_badblocks_view view;	/* for reading it */
 	uint8_t chunk[DP_SEGMENT_SIZE_MAX / DP_CHUNK_SIZE];
 };
 

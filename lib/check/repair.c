@@ -72,13 +72,13 @@ static uint8_t repair_meta_flags(const struct dp_image *image)
 /* A store to a hole, or to a shared block, needs space: without space it is a
  * SIGBUS. So this is checked before the first store. */
 static int repair_give_blocks(struct dp_image *image,
-			      struct dp_patience *patience,
+			      struct dp_wait_policy *policy,
 			      const struct dp_errmsg *errmsg)
 {
 	const struct dp_geometry *geometry = &image->pool.geometry;
 	uint64_t size = dp_geometry_meta_size(geometry);
 	struct dp_blocks blocks = {
-		.patience = patience, .total_bytes = size,
+		.policy = policy, .total_bytes = size,
 	};
 	const struct dp_source *source = &image->pool.source;
 	struct dp_blocks_range range = {
@@ -250,7 +250,7 @@ static int repair_apply(struct dp_image *image,
 		ret = repair_go_to(image, patches->patch[i].segment,
 				   request->errmsg);
 		if (!ret)
-			ret = repair_give_blocks(image, &request->patience,
+			ret = repair_give_blocks(image, &request->policy,
 						 request->errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
@@ -293,8 +293,8 @@ static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
 	int ret = repair_go_to(image, patch->segment, errmsg);
 
 	if (!ret)
-		ret = dp_bad_read(&image->view, patch->offset, now,
-				  patch->length);
+		ret = dp_badblocks_read(&image->view, patch->offset, now,
+					patch->length);
 	if (ret)
 		return ret;
 	if (memcmp(now, patch->new, patch->length) &&
@@ -334,7 +334,7 @@ static int repair_put_back(struct dp_image *image,
 	for (size_t i = patches->count; !ret && i--;) {
 		ret = repair_go_to(image, patches->patch[i].segment, errmsg);
 		if (!ret)
-			ret = repair_give_blocks(image, &request->patience,
+			ret = repair_give_blocks(image, &request->policy,
 						 errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],

@@ -40,7 +40,7 @@ int dp_report_patch(struct dp_report *report, uint64_t offset, const void *new,
 	int ret;
 
 	assert(report->patches && length <= sizeof(old));
-	ret = dp_bad_read(&image->view, offset, old, length);
+	ret = dp_badblocks_read(&image->view, offset, old, length);
 	if (ret || !memcmp(old, new, length))
 		return ret;
 	return dp_patches_add(report->patches, image->index, offset, old, new,

@@ -17,23 +17,24 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	if (!dp_spaces_try(&pool->spaces, blocks, &block))
 		ret = dp_jobs_space(&pool->jobs, blocks, &block);
 	if (ret) {
-		DP_PROBE_NO_SPACE(&pool->leases,
+		DP_PROBE_NO_SPACE(&pool->states,
 				  (uint64_t)blocks << DP_BLOCK_SHIFT, ret);
 		atomic_fetch_add_explicit(&pool->no_space, 1,
 					  memory_order_relaxed);
 		return ret;
 	}
 	/* A segment's metadata is no space: recover.c took it. */
-	assert((block & ((1ull << dp_leases_shift(&pool->leases)) - 1)) >=
+	assert((block & ((1ull << dp_states_shift(&pool->states)) - 1)) >=
 	       dp_geometry_meta_blocks(&pool->media.geometry));
 	if (zero)
 		dp_persist_zero(&pool->media.persist, pool->media.geometry.base +
 				(block << DP_BLOCK_SHIFT),
 				(uint64_t)blocks << DP_BLOCK_SHIFT);
 	*ret_handle = (struct dp_handle) {
-		block, dp_lease_reserve(&pool->leases, block, blocks)
+		block, dp_state_reserve(&pool->states, block, blocks)
 	};
-	DP_PROBE_RESERVE(&pool->leases, block << DP_BLOCK_SHIFT,
-			 ret_handle->life, (uint64_t)blocks << DP_BLOCK_SHIFT);
+	DP_PROBE_RESERVE(&pool->states, block << DP_BLOCK_SHIFT,
+			 ret_handle->generation,
+			 (uint64_t)blocks << DP_BLOCK_SHIFT);
 	return 0;
 }

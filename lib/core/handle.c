@@ -4,34 +4,34 @@
 #include "core/handle.h"
 
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
-		 struct dp_handle *ret_handle, struct dp_lease_view *ret_view)
+		 struct dp_handle *ret_handle, struct dp_state_view *ret_view)
 {
 	int ret = dp_enter_with(pool, extent, ret_handle);
 
 	if (ret)
 		return ret;
-	*ret_view = dp_lease_look(&pool->leases, ret_handle->block);
-	if (ret_view->life != ret_handle->life ||
+	*ret_view = dp_state_read(&pool->states, ret_handle->block);
+	if (ret_view->generation != ret_handle->generation ||
 	    ret_view->state == DP_STATE_FREE)
 		return -ESTALE;
 	return 0;
 }
 
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
-		 struct dp_lease_view *ret_view)
+		 struct dp_state_view *ret_view)
 {
-	if (word.block >= dp_leases_blocks(&pool->leases))
+	if (word.block >= dp_states_blocks(&pool->states))
 		return false;
-	*ret_view = dp_lease_look(&pool->leases, word.block);
+	*ret_view = dp_state_read(&pool->states, word.block);
 	return ret_view->state == DP_STATE_LIVE &&
-	       (ret_view->life & DP_ROOT_GEN_MASK) == word.gen;
+	       (ret_view->generation & DP_ROOT_GEN_MASK) == word.gen;
 }
 
-int dp_refuse_name(struct dp_leases *leases, struct dp_handle handle)
+int dp_refuse_name(struct dp_states *states, struct dp_handle handle)
 {
-	struct dp_lease_view view = dp_lease_look(leases, handle.block);
+	struct dp_state_view view = dp_state_read(states, handle.block);
 
-	if (view.life != handle.life || view.state == DP_STATE_FREE)
+	if (view.generation != handle.generation || view.state == DP_STATE_FREE)
 		return -ESTALE;
 	if (view.state == DP_STATE_RETIRED)
 		return -EALREADY;
@@ -43,7 +43,7 @@ int dp_refuse_name(struct dp_leases *leases, struct dp_handle handle)
 int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	     uint64_t *length)
 {
-	uint64_t size = (uint64_t)dp_lease_blocks(&pool->leases, block) <<
+	uint64_t size = (uint64_t)dp_state_blocks(&pool->states, block) <<
 			DP_BLOCK_SHIFT;
 
 	if (offset > size || *length > size - offset)

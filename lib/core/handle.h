@@ -28,7 +28,7 @@ struct dp_published {
 };
 
 struct daxpin_pool {
-	struct dp_leases leases;	/* first: probes name a pool by its
+	struct dp_states states;	/* first: probes name a pool by its
 					   address, and state.c knows this one */
 	struct dp_pool media;
 	struct dp_spaces spaces;
@@ -53,22 +53,22 @@ struct daxpin_pool {
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
-static_assert(offsetof(struct daxpin_pool, leases) == 0, "one name for probes");
+static_assert(offsetof(struct daxpin_pool, states) == 0, "one name for probes");
 
 /* Of the epoch, a handle has the low bits. */
-#define DP_EPOCH_MASK ((1ull << (64 - DP_LIFE_BITS)) - 1)
+#define DP_EPOCH_MASK ((1ull << (64 - DP_GENERATION_BITS)) - 1)
 
 /* A handle that fits this pool and epoch. */
 struct dp_handle {
 	uint64_t block;			/* in the pool */
-	uint64_t life;
+	uint64_t generation;
 };
 
 /* Where a block of the pool lies: its segment. */
 static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
 				     uint64_t block, uint32_t *ret_in_segment)
 {
-	uint32_t shift = dp_leases_shift(&pool->leases);
+	uint32_t shift = dp_states_shift(&pool->states);
 
 	*ret_in_segment = block & ((1ull << shift) - 1);
 	return block >> shift;
@@ -83,18 +83,19 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 			    struct dp_handle *ret_handle)
 {
 	uint64_t block = extent.addr >> DP_BLOCK_SHIFT;
-	uint32_t shift = dp_leases_shift(&pool->leases);
+	uint32_t shift = dp_states_shift(&pool->states);
 	uint64_t in_segment = block & ((1ull << shift) - 1);
 
-	if (extent.addr % DP_BLOCK_SIZE || block >= dp_leases_blocks(&pool->leases) ||
+	if (extent.addr % DP_BLOCK_SIZE ||
+	    block >= dp_states_blocks(&pool->states) ||
 	    in_segment < dp_geometry_meta_blocks(&pool->media.geometry) ||
-	    in_segment >= dp_geometry_blocks(&pool->media.geometry,
-					     block >> shift))
+	    in_segment >=
+		    dp_geometry_blocks(&pool->media.geometry, block >> shift))
 		return -EINVAL;
-	if (extent.gen >> DP_LIFE_BITS != (pool->epoch & DP_EPOCH_MASK))
+	if (extent.gen >> DP_GENERATION_BITS != (pool->epoch & DP_EPOCH_MASK))
 		return -ESTALE;
 	ret_handle->block = block;
-	ret_handle->life = extent.gen & DP_LIFE_MASK;
+	ret_handle->generation = extent.gen & DP_GENERATION_MASK;
 	return 0;
 }
 
@@ -102,27 +103,29 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 					    struct daxpin_extent extent)
 {
-	assert(extent.addr >> DP_BLOCK_SHIFT < dp_leases_blocks(&pool->leases));
+	assert(extent.addr >> DP_BLOCK_SHIFT < dp_states_blocks(&pool->states));
 	return (struct dp_handle) {
-		extent.addr >> DP_BLOCK_SHIFT, extent.gen & DP_LIFE_MASK
+		extent.addr >> DP_BLOCK_SHIFT, extent.gen & DP_GENERATION_MASK
 	};
 }
 
-/* As dp_find(), with the lease. */
+/* As dp_find(), with the state. */
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
-		 struct dp_handle *ret_handle, struct dp_lease_view *ret_view);
-/* Is the extent that a root names there? Then its lease. */
+		 struct dp_handle *ret_handle, struct dp_state_view *ret_view);
+/* Is the extent that a root names there? Then its state. */
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
-		 struct dp_lease_view *ret_view);
+		 struct dp_state_view *ret_view);
 /* Why a root cannot come to name an extent as it is now; 0: it can. */
-int dp_refuse_name(struct dp_leases *leases, struct dp_handle handle);
-static inline struct daxpin_extent dp_extent(const struct daxpin_pool *pool,
-					     uint64_t block, uint64_t life)
+int dp_refuse_name(struct dp_states *states, struct dp_handle handle);
+static inline struct daxpin_extent
+dp_extent(const struct daxpin_pool *pool, uint64_t block, uint64_t generation)
 {
-	assert(block < dp_leases_blocks(&pool->leases) && life <= DP_LIFE_MASK);
+	assert(block < dp_states_blocks(&pool->states) &&
+	       generation <= DP_GENERATION_MASK);
 	return (struct daxpin_extent) {
 		.addr = block << DP_BLOCK_SHIFT,
-		.gen = (pool->epoch & DP_EPOCH_MASK) << DP_LIFE_BITS | life,
+		.gen = (pool->epoch & DP_EPOCH_MASK) << DP_GENERATION_BITS |
+		       generation,
 	};
 }
 
@@ -153,7 +156,7 @@ static inline int dp_enter_with(struct daxpin_pool *pool, struct daxpin_extent e
 	return ret ? ret : dp_handle(pool, extent, ret_handle);
 }
 
-/* A handle taken apart, of a life that goes on: as dp_enter_with(), -ESTALE. */
+/* A handle taken apart, of a generation that goes on: as dp_enter_with(), -ESTALE. */
 static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  struct dp_handle *ret_handle)
 {
@@ -161,8 +164,10 @@ static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 
 	if (ret)
 		return ret;
-	return dp_lease_goes_on(&pool->leases, ret_handle->block, ret_handle->life) ?
-	       0 : -ESTALE;
+	return dp_state_is_current(&pool->states, ret_handle->block,
+				   ret_handle->generation) ?
+		       0 :
+		       -ESTALE;
 }
 
 #endif

@@ -112,16 +112,16 @@ static const struct dp_table *publish_table(const struct daxpin_pool *pool,
 static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
-	uint64_t gen = step->handle.life + 1;
+	uint64_t gen = step->handle.generation + 1;
 	uint32_t block;
 	const struct dp_table *table = publish_table(pool, step->handle.block,
 						     &block);
 	int ret = 0;
 
 	if (step->op->type == DAXPIN_OP_KEEP) {
-		gen = step->handle.life;
+		gen = step->handle.generation;
 		word.kind = DP_KIND_DATA;
-		word.blocks = dp_lease_blocks(&pool->leases,
+		word.blocks = dp_state_blocks(&pool->states,
 					      step->handle.block);
 		/* RESERVED, so that its length is there and stays (I20). */
 		assert(word.blocks);
@@ -145,7 +145,7 @@ static uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 static struct dp_root_word step_root_word(const struct step *step)
 {
 	return (struct dp_root_word) {
-		step->handle.block, step->handle.life & DP_ROOT_GEN_MASK
+		step->handle.block, step->handle.generation & DP_ROOT_GEN_MASK
 	};
 }
 
@@ -287,11 +287,12 @@ static int batch_begin(struct batch *batch, const struct daxpin_op *ops)
 static int step_claim_extent(struct batch *batch, struct step *step)
 {
 	bool keep = step->op->type == DAXPIN_OP_KEEP;
-	struct dp_leases *leases = &batch->pool->leases;
+	struct dp_states *states = &batch->pool->states;
 	uint64_t addr = step->change.addr;
 	int ret;
 
-	ret = dp_lease_claim(leases, step->handle.block, step->handle.life,
+	ret = dp_state_claim(states, step->handle.block,
+			     step->handle.generation,
 			     keep ? DP_STATE_RESERVED : DP_STATE_LIVE,
 			     keep && !(step->op->flags & DAXPIN_OP_WRITERS));
 	if (ret)
@@ -308,7 +309,7 @@ static int step_is_kept_here(struct batch *batch, const struct step *step)
 {
 	const struct step *other = batch_step_of(batch, step->handle.block);
 
-	if (!other || other->handle.life != step->handle.life)
+	if (!other || other->handle.generation != step->handle.generation)
 		return 0;
 	return other->op->type == DAXPIN_OP_KEEP ? 1 : -EINVAL;
 }
@@ -317,21 +318,23 @@ static int step_is_kept_here(struct batch *batch, const struct step *step)
 static int step_check_medium(struct batch *batch, const struct step *step)
 {
 	uint64_t size = sizeof(step->op->value), offset;
-	const struct dp_bad *bad;
-	struct dp_bad_run run;
+	const struct dp_badblocks *badblocks;
+	struct dp_badblocks_run run;
 	uint32_t segment, block;
 
 	segment = dp_segment_of(batch->pool, step->handle.block, &block);
-	bad = dp_segment_bad(&batch->pool->media.segments, segment);
+	badblocks = dp_segment_badblocks(&batch->pool->media.segments, segment);
 	offset = ((uint64_t)block << DP_BLOCK_SHIFT) + step->op->offset;
-	return dp_bad_find(bad, offset, offset + size, &run) ? -EIO : 0;
+	return dp_badblocks_find(badblocks, offset, offset + size, &run) ?
+		       -EIO :
+		       0;
 }
 
 /* A hold of its own, unless this batch keeps the extent. */
 static int step_take_target(struct batch *batch, struct step *step)
 {
-	struct dp_leases *leases = &batch->pool->leases;
-	struct dp_lease_view view;
+	struct dp_states *states = &batch->pool->states;
+	struct dp_state_view view;
 	int kept = step_is_kept_here(batch, step);
 	int ret;
 
@@ -340,17 +343,17 @@ static int step_take_target(struct batch *batch, struct step *step)
 	step->has = HAS_SHARED;
 	if (!kept) {
 		ret = dp_jobs_hold(&batch->pool->jobs, step->handle.block,
-				   step->handle.life, 1, 0);
+				   step->handle.generation, 1, 0);
 		step->has = ret ? 0 : HAS_HOLD;
 		if (ret)
 			return ret;
-		view = dp_lease_look(leases, step->handle.block);
+		view = dp_state_read(states, step->handle.block);
 		if (view.state == DP_STATE_RESERVED)
 			return -EINVAL;
 	}
 	batch->target = (struct target) {
 		step->handle,
-		(uint64_t)dp_lease_blocks(leases, step->handle.block) <<
+		(uint64_t)dp_state_blocks(states, step->handle.block) <<
 			DP_BLOCK_SHIFT
 	};
 	return 0;
@@ -362,7 +365,7 @@ static int step_hold_target(struct batch *batch, struct step *step)
 	int ret = 0;
 
 	if (step->handle.block == target->handle.block &&
-	    step->handle.life == target->handle.life)
+	    step->handle.generation == target->handle.generation)
 		step->has = HAS_SHARED;
 	else
 		ret = step_take_target(batch, step);
@@ -377,7 +380,7 @@ static int step_hold_target(struct batch *batch, struct step *step)
 /* Look, so that nobody else's count moves; count; look, for a RETIRE's claim. */
 static int step_count_target(struct batch *batch, struct step *step)
 {
-	struct dp_leases *leases = &batch->pool->leases;
+	struct dp_states *states = &batch->pool->states;
 	int ret;
 
 	if (!step->handle.block)
@@ -386,18 +389,18 @@ static int step_count_target(struct batch *batch, struct step *step)
 	if (ret < 0)
 		return ret;
 	if (!ret)
-		ret = dp_refuse_name(leases, step->handle);
+		ret = dp_refuse_name(states, step->handle);
 	if (ret < 0)
 		return ret;
-	dp_lease_add_root(leases, step->handle.block);
+	dp_state_add_root(states, step->handle.block);
 	step->has |= HAS_ROOT;
-	return ret == 1 ? 0 : dp_refuse_name(leases, step->handle);
+	return ret == 1 ? 0 : dp_refuse_name(states, step->handle);
 }
 
 /* Roots may name an extent that is retired only if this batch changes them. */
 static int step_check_roots(struct batch *batch, const struct step *step)
 {
-	uint32_t left = dp_lease_roots(&batch->pool->leases,
+	uint32_t left = dp_state_roots(&batch->pool->states,
 				       step->handle.block);
 
 	for (size_t i = 0; left && i < batch->count; i++)
@@ -458,20 +461,20 @@ static int batch_claim(struct batch *batch, const struct daxpin_op *ops)
 static int step_drop_hold(struct batch *batch, struct step *step)
 {
 	if (step->has & HAS_HOLD)
-		dp_lease_drop(&batch->pool->leases, step->handle.block,
-			      step->handle.life, 1);
+		dp_state_drop(&batch->pool->states, step->handle.block,
+			      step->handle.generation, 1);
 	return 0;
 }
 
 static int step_let_go(struct batch *batch, struct step *step)
 {
-	struct dp_leases *leases = &batch->pool->leases;
+	struct dp_states *states = &batch->pool->states;
 
 	step_drop_hold(batch, step);
 	if (step->has & HAS_ROOT)
-		dp_lease_remove_root(leases, step->handle.block);
+		dp_state_remove_root(states, step->handle.block);
 	if (step->has & HAS_CLAIM)
-		dp_lease_unclaim(leases, step->handle.block);
+		dp_state_unclaim(states, step->handle.block);
 	if (step->has & HAS_SLOT)
 		dp_root_unclaim(&batch->pool->roots, step->slot);
 	step->has = 0;
@@ -574,7 +577,7 @@ static int batch_write(struct batch *batch)
 static int step_settle_kept(struct batch *batch, struct step *step)
 {
 	if (step->op->type == DAXPIN_OP_KEEP)
-		dp_lease_settle(&batch->pool->leases, step->handle.block,
+		dp_state_settle(&batch->pool->states, step->handle.block,
 				DP_STATE_LIVE);
 	return 0;
 }
@@ -588,14 +591,14 @@ static int step_settle_root(struct batch *batch, struct step *step)
 	was = dp_root_settle(&batch->pool->roots, step->slot,
 			     step_root_word(step));
 	if (was)
-		dp_lease_remove_root(&batch->pool->leases, was);
+		dp_state_remove_root(&batch->pool->states, was);
 	return 0;
 }
 
 static int step_settle_last(struct batch *batch, struct step *step)
 {
 	if (step->op->type == DAXPIN_OP_RETIRE)
-		dp_lease_settle(&batch->pool->leases, step->handle.block,
+		dp_state_settle(&batch->pool->states, step->handle.block,
 				DP_STATE_RETIRED);
 	return step_drop_hold(batch, step);
 }
@@ -719,9 +722,9 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	batch.step = few;
 	if (count > STEPS_ON_STACK)
 		batch.step = malloc(count * sizeof(*batch.step));
-	DP_PROBE_PUBLISH_BEGIN(&pool->leases, count, ops[0].extent.addr);
+	DP_PROBE_PUBLISH_BEGIN(&pool->states, count, ops[0].extent.addr);
 	ret = batch.step ? batch_run(&batch, ops) : -ENOMEM;
-	DP_PROBE_PUBLISH(&pool->leases, count, ret);
+	DP_PROBE_PUBLISH(&pool->states, count, ret);
 	if (ret)
 		*failed = batch.failed ? (size_t)(batch.failed - ops) : count;
 	else

@@ -113,11 +113,11 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 	struct rebuild *rebuild = arg;
 	struct daxpin_pool *pool = rebuild->pool;
 	uint64_t in_pool = block + ((uint64_t)rebuild->segment <<
-				    dp_leases_shift(&pool->leases));
+				    dp_states_shift(&pool->states));
 	struct dp_bits *bits = dp_spaces_bits(&pool->spaces, rebuild->segment);
 
 	if (word.kind == DP_KIND_FREE) {
-		dp_lease_restore(&pool->leases, in_pool, 0, word.gen,
+		dp_state_restore(&pool->states, in_pool, 0, word.gen,
 				 DP_STATE_FREE);
 		return 0;
 	}
@@ -129,7 +129,7 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 	/* What overlaps it the table has refused, or hidden, already. */
 	if (dp_bits_take(bits, block, word.blocks))
 		return dp_bits_quarantine(bits, block, word.blocks);
-	dp_lease_restore(&pool->leases, in_pool, word.blocks, word.gen,
+	dp_state_restore(&pool->states, in_pool, word.blocks, word.gen,
 			 DP_STATE_LIVE);
 	return 0;
 }
@@ -165,14 +165,14 @@ static int recover_scan_segment(struct rebuild *rebuild)
 static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 				  uint64_t *ret_blocks)
 {
-	const struct dp_bad *list = dp_segment_bad(&pool->media.segments,
-						   index);
+	const struct dp_badblocks *list =
+ dp_segment_badblocks(&pool->media.segments, index);
 	uint64_t size = dp_geometry_size(&pool->media.geometry, index);
 	uint64_t at = dp_geometry_meta_size(&pool->media.geometry), bad = 0;
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 	int ret = 0;
 
-	while (!ret && dp_bad_find(list, at, size, &run)) {
+	while (!ret && dp_badblocks_find(list, at, size, &run)) {
 		uint32_t blocks = (run.end - run.begin) >> DP_BLOCK_SHIFT;
 
 		ret = dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index),
@@ -273,7 +273,7 @@ static int recover_check_pending(struct daxpin_pool *pool,
 {
 	uint64_t index = entry->addr / pool->media.geometry.segment_size;
 	uint64_t offset = entry->addr % pool->media.geometry.segment_size;
-	const struct dp_bad_view *view;
+	const struct dp_badblocks_view *view;
 	char name[64];
 	uint64_t was;
 	int ret;
@@ -283,14 +283,14 @@ static int recover_check_pending(struct daxpin_pool *pool,
 			       "a redo lane changes the word at 0x%llx, which is none" DP_UNTOUCHED,
 			       (unsigned long long)entry->addr);
 	view = dp_segment_view(&pool->media.segments, index);
-	ret = dp_bad_read(view, offset, &was, sizeof(was));
+	ret = dp_badblocks_read(view, offset, &was, sizeof(was));
 	recover_want_word(pool, entry);
 	if (!ret)
 		return 0;
 	snprintf(name, sizeof(name),
 		 "segment %u: a word that a redo lane changes",
 		 (unsigned int)index);
-	return dp_bad_fail(view, ret, offset, sizeof(was), name, errmsg);
+	return dp_badblocks_fail(view, ret, offset, sizeof(was), name, errmsg);
 }
 
 static int recover_load_lanes(struct daxpin_pool *pool,
@@ -321,18 +321,18 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 static bool recover_count_root(void *arg, struct dp_root_word word)
 {
 	struct daxpin_pool *pool = arg;
-	struct dp_lease_view view;
+	struct dp_state_view view;
 
 	if (!dp_is_named(pool, word, &view))
 		return false;
-	dp_lease_add_root(&pool->leases, word.block);
+	dp_state_add_root(&pool->states, word.block);
 	return true;
 }
 
 static int recover_init_directories(struct daxpin_pool *pool)
 {
-	const struct dp_bad_view *view = dp_segment_view(&pool->media.segments,
-							 0);
+	const struct dp_badblocks_view *view =
+ dp_segment_view(&pool->media.segments, 0);
 	char *base = pool->media.geometry.base;
 
 	dp_lanes_init(&pool->lanes, base, view, pool->media.seed,
@@ -366,9 +366,9 @@ static int recover_rebuild(struct daxpin_pool *pool,
 
 	if (ret)
 		return ret;
-	dp_jobs_init(&pool->jobs, &pool->media, &pool->spaces, &pool->leases,
+	dp_jobs_init(&pool->jobs, &pool->media, &pool->spaces, &pool->states,
 		     &pool->events, &pool->holders);
-	ret = dp_leases_init(&pool->leases, segments, shift, &pool->spaces,
+	ret = dp_states_init(&pool->states, segments, shift, &pool->spaces,
 			     &pool->events);
 	if (!ret)
 		ret = recover_init_directories(pool);
@@ -394,7 +394,7 @@ static int recover_give_blocks(struct daxpin_pool *pool,
 	int ret = 0;
 
 	if (!pool->media.readonly) {
-		ret = dp_pool_give_blocks(&pool->media, &request->patience,
+		ret = dp_pool_give_blocks(&pool->media, &request->policy,
 					  request->errmsg);
 		pool->sparse_chunks = 0;
 		if (pool->media.source.kind == DP_SOURCE_FSDAX)
@@ -428,7 +428,7 @@ void dp_discard(struct daxpin_pool *pool)
 {
 	dp_jobs_fini(&pool->jobs);
 	recover_fini_directories(pool);
-	dp_leases_fini(&pool->leases);
+	dp_states_fini(&pool->states);
 	dp_spaces_fini(&pool->spaces);
 	dp_holders_fini(&pool->holders);
 	dp_events_fini(&pool->events);
@@ -446,7 +446,7 @@ void dp_give_back(struct daxpin_pool *pool)
 {
 	dp_jobs_give_back(&pool->jobs);
 	dp_events_give_back(&pool->events);
-	dp_leases_fini(&pool->leases);
+	dp_states_fini(&pool->states);
 	dp_pool_tear_down(&pool->media);
 	dp_os_unmap(pool->owner_page, 4096);
 	free(pool);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Who holds what, for people: labelled holds and registrations. The counts
- * that decide are in lease.c; nothing here decides anything but close.
+ * that decide are in state.c; nothing here decides anything but close.
  */
 #ifndef DP_HOLDER_H
 #define DP_HOLDER_H

@@ -13,17 +13,17 @@
  *	  +---------not held----------+               |
  *	  +------------------last drop----------------+
  *
- *	FREE -> RESERVED	[dp_lease_reserve], by who has the blocks
- *	RESERVED -> LIVE	[dp_lease_settle], claimed by a publish
- *	RESERVED -> FREE	[dp_lease_cancel], while not held
- *	RESERVED -> RETIRED	[dp_lease_cancel], while held
- *	LIVE -> FREE		[dp_lease_settle], claimed, while not held
- *	LIVE -> RETIRED		[dp_lease_settle], claimed, while held
- *	RETIRED -> FREE		[dp_lease_drop], the one that makes the count 0
- *	publishing on, off	[dp_lease_claim], [dp_lease_unclaim] or settle
- *	writers on		[dp_lease_hold], [dp_lease_clone] for writing
- *	alone on		[dp_lease_hold] by an exclusive hold
- *	waiters on		[dp_lease_wait], [dp_lease_watch] while held
+ *	FREE -> RESERVED	[dp_state_reserve], by who has the blocks
+ *	RESERVED -> LIVE	[dp_state_settle], claimed by a publish
+ *	RESERVED -> FREE	[dp_state_cancel], while not held
+ *	RESERVED -> RETIRED	[dp_state_cancel], while held
+ *	LIVE -> FREE		[dp_state_settle], claimed, while not held
+ *	LIVE -> RETIRED		[dp_state_settle], claimed, while held
+ *	RETIRED -> FREE		[dp_state_drop], the one that makes the count 0
+ *	publishing on, off	[dp_state_claim], [dp_state_unclaim] or settle
+ *	writers on		[dp_state_hold], [dp_state_clone] for writing
+ *	alone on		[dp_state_hold] by an exclusive hold
+ *	waiters on		[dp_state_wait], [dp_state_watch] while held
  *	writers, alone, waiters off
  *				by the drop that makes the count 0
  *
@@ -60,7 +60,7 @@
  * last drop if there are other holds: although the word is again what its own
  * CAS made of it, a writer may have come and a reader gone meanwhile.
  *
- * tests/model/lease.pml, wait.pml and root.pml search the interleavings.
+ * tests/model/state.pml, wait.pml and root.pml search the interleavings.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -77,13 +77,14 @@
 #define COUNT_SHIFT	6
 #define COUNT_ONE	(1ull << COUNT_SHIFT)
 #define COUNT_MASK	((uint64_t)DP_COUNT_MAX << COUNT_SHIFT)
-#define LIFE_SHIFT	24
+#define GENERATION_SHIFT	24
 
-static_assert(LIFE_SHIFT + DP_LIFE_BITS == 64, "the word is full");
+static_assert(GENERATION_SHIFT + DP_GENERATION_BITS == 64, "the word is full");
 /* Smaller tables, of pools below a GiB, would take more memory than they need. */
 #define HUGE_TABLE	(4u << 20)
 
-static_assert(sizeof(struct dp_lease) * 4 == DP_CACHE_LINE, "see dp_lease_at()");
+static_assert(sizeof(struct dp_extent_state) * 4 == DP_CACHE_LINE,
+	      "see dp_state_at()");
 
 static enum dp_state word_state(uint64_t word)
 {
@@ -95,9 +96,9 @@ static uint32_t word_count(uint64_t word)
 	return (word & COUNT_MASK) >> COUNT_SHIFT;
 }
 
-static uint64_t word_life(uint64_t word)
+static uint64_t word_generation(uint64_t word)
 {
-	return word >> LIFE_SHIFT;
+	return word >> GENERATION_SHIFT;
 }
 
 static uint64_t word_with_state(uint64_t word, enum dp_state state)
@@ -105,45 +106,46 @@ static uint64_t word_with_state(uint64_t word, enum dp_state state)
 	return (word & ~STATE_MASK) | (uint64_t)state << STATE_SHIFT;
 }
 
-/* The canonical free word of the next life. */
-static uint64_t word_next_life(uint64_t word)
+/* The canonical free word of the next generation. */
+static uint64_t word_next_generation(uint64_t word)
 {
-	return ((word_life(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;
+	return ((word_generation(word) + 1) & DP_GENERATION_MASK)
+	       << GENERATION_SHIFT;
 }
 
-static _Atomic uint64_t *state_word(struct dp_leases *leases, uint64_t block)
+static _Atomic uint64_t *state_word(struct dp_states *states, uint64_t block)
 {
-	return &dp_lease_at(leases, block)->word;
+	return &dp_state_at(states, block)->word;
 }
 
-static uint64_t state_load(struct dp_leases *leases, uint64_t block)
+static uint64_t state_load(struct dp_states *states, uint64_t block)
 {
-	return atomic_load_explicit(state_word(leases, block),
+	return atomic_load_explicit(state_word(states, block),
 				    memory_order_acquire);
 }
 
 /* seq_cst: one side of the two-sided races with gate and armed. */
-static bool state_swap(struct dp_leases *leases, uint64_t block, uint64_t *word,
+static bool state_swap(struct dp_states *states, uint64_t block, uint64_t *word,
 		       uint64_t to)
 {
-	return atomic_compare_exchange_weak(state_word(leases, block), word,
+	return atomic_compare_exchange_weak(state_word(states, block), word,
 					    to);
 }
 
-static uint32_t state_segment(const struct dp_leases *leases, uint64_t block)
+static uint32_t state_segment(const struct dp_states *states, uint64_t block)
 {
-	return block >> leases->block_shift;
+	return block >> states->block_shift;
 }
 
 /* ------------------------------------------------------------ the tables */
 
-static uint64_t state_table_size(const struct dp_leases *leases)
+static uint64_t state_table_size(const struct dp_states *states)
 {
-	return leases->block_count * sizeof(*leases->lease);
+	return states->block_count * sizeof(*states->state);
 }
 
 /*
- * Leases are looked up at random, and an open touches all of them that extents have:
+ * State words are accessed at random, and an open touches those of all extents:
  * huge pages cost fewer faults and TLB misses. Where the kernel has none, small ones do.
  */
 static void state_use_huge_pages(void *base, uint64_t size)
@@ -152,7 +154,7 @@ static void state_use_huge_pages(void *base, uint64_t size)
 		dp_os_advise(base, size, MADV_HUGEPAGE);
 }
 
-int dp_leases_init(struct dp_leases *leases, uint32_t segments,
+int dp_states_init(struct dp_states *states, uint32_t segments,
 		   uint32_t segment_shift, struct dp_spaces *spaces,
 		   struct dp_events *events)
 {
@@ -160,156 +162,162 @@ int dp_leases_init(struct dp_leases *leases, uint32_t segments,
 	int ret;
 
 	assert(segments && segment_shift < 32);
-	assert(segment_shift >= 9);	/* dp_lease_at() stays inside 512 */
-	leases->block_count = (uint64_t)segments << segment_shift;
-	leases->block_shift = segment_shift;
-	leases->spaces = spaces;
-	leases->events = events;
+	assert(segment_shift >= 9);	/* dp_state_at() stays inside 512 */
+	states->block_count = (uint64_t)segments << segment_shift;
+	states->block_shift = segment_shift;
+	states->spaces = spaces;
+	states->events = events;
 	/* Anonymous memory is zeroed: every extent is FREE, of generation 0. */
-	ret = dp_os_map(NULL, state_table_size(leases), PROT_READ | PROT_WRITE,
+	ret = dp_os_map(NULL, state_table_size(states), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
 	if (ret)
 		return ret;
-	state_use_huge_pages(base, state_table_size(leases));
-	ret = dp_gates_init(&leases->gates, segments);
+	state_use_huge_pages(base, state_table_size(states));
+	ret = dp_gates_init(&states->gates, segments);
 	if (ret) {
-		dp_os_unmap(base, state_table_size(leases));
+		dp_os_unmap(base, state_table_size(states));
 		return ret;
 	}
-	leases->lease = base;
+	states->state = base;
 	return 0;
 }
 
-void dp_leases_fini(struct dp_leases *leases)
+void dp_states_fini(struct dp_states *states)
 {
-	if (!leases->lease)
+	if (!states->state)
 		return;
-	dp_gates_fini(&leases->gates);
-	dp_os_unmap(leases->lease, state_table_size(leases));
-	leases->lease = NULL;
+	dp_gates_fini(&states->gates);
+	dp_os_unmap(states->state, state_table_size(states));
+	states->state = NULL;
 }
 
-static void state_set_blocks(struct dp_leases *leases, uint64_t block,
+static void state_set_blocks(struct dp_states *states, uint64_t block,
 			     uint32_t blocks)
 {
-	atomic_store_explicit(&dp_lease_at(leases, block)->blocks, blocks,
+	atomic_store_explicit(&dp_state_at(states, block)->blocks, blocks,
 			      memory_order_relaxed);
 }
 
-void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
-		      uint64_t life, enum dp_state state)
+void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
+		      uint64_t generation, enum dp_state state)
 {
-	assert(life <= DP_LIFE_MASK && !blocks == (state == DP_STATE_FREE));
-	/* A store first: were the page of the leases read first, it would fault twice. */
-	state_set_blocks(leases, block, blocks);
-	assert(state_load(leases, block) == 0);
+	assert(generation <= DP_GENERATION_MASK &&
+	       !blocks == (state == DP_STATE_FREE));
+	/* A store first: were the page of the states read first, it would fault twice. */
+	state_set_blocks(states, block, blocks);
+	assert(state_load(states, block) == 0);
 	/* No other thread has the pool yet. */
-	atomic_store_explicit(state_word(leases, block),
-			      word_with_state(life << LIFE_SHIFT, state),
+	atomic_store_explicit(state_word(states, block),
+			      word_with_state(generation << GENERATION_SHIFT,
+					      state),
 			      memory_order_relaxed);
 }
 
-bool dp_lease_goes_on(struct dp_leases *leases, uint64_t block, uint64_t life)
+bool dp_state_is_current(struct dp_states *states, uint64_t block,
+			 uint64_t generation)
 {
-	uint64_t word = state_load(leases, block);
+	uint64_t word = state_load(states, block);
 
-	return word_life(word) == life && word_state(word) != DP_STATE_FREE;
+	return word_generation(word) == generation &&
+	       word_state(word) != DP_STATE_FREE;
 }
 
-struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block)
+struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block)
 {
-	uint64_t word = state_load(leases, block);
+	uint64_t word = state_load(states, block);
 
-	return (struct dp_lease_view) {
+	return (struct dp_state_view) {
 		.state = word_state(word),
 		.count = word_count(word),
-		.life = word_life(word),
+		.generation = word_generation(word),
 		.publishing = word & PUBLISHING,
 		.writers = word & WRITERS,
 		.alone = word & ALONE,
 	};
 }
 
-uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block)
+uint32_t dp_state_blocks(struct dp_states *states, uint64_t block)
 {
-	return atomic_load_explicit(&dp_lease_at(leases, block)->blocks,
+	return atomic_load_explicit(&dp_state_at(states, block)->blocks,
 				    memory_order_relaxed);
 }
 
-/* ----------------------------------------------------------- end of life */
+/* ----------------------------------------------------------- the end of a generation */
 
-static void state_wake(struct dp_leases *leases, uint64_t block)
+static void state_wake(struct dp_states *states, uint64_t block)
 {
-	dp_os_futex_wake(state_word(leases, block));
-	dp_events_fire(leases->events, block << 12);
+	dp_os_futex_wake(state_word(states, block));
+	dp_events_fire(states->events, block << 12);
 }
 
-static void state_free_blocks(struct dp_leases *leases, uint64_t block)
+static void state_free_blocks(struct dp_states *states, uint64_t block)
 {
-	dp_spaces_free(leases->spaces, block, dp_lease_blocks(leases, block));
-	dp_events_tell_refused(leases->events);
+	dp_spaces_free(states->spaces, block, dp_state_blocks(states, block));
+	dp_events_tell_refused(states->events);
 }
 
 /*
  * The extent ends at its last drop, which may be over by now: the sum may be below 0
  * for a moment, and blocks were read before the CAS.
  */
-static void state_defer(struct dp_leases *leases, uint32_t blocks)
+static void state_defer(struct dp_states *states, uint32_t blocks)
 {
-	atomic_fetch_add_explicit(&leases->deferred_blocks, blocks,
+	atomic_fetch_add_explicit(&states->deferred_blocks, blocks,
 				  memory_order_relaxed);
-	atomic_fetch_add_explicit(&leases->deferred, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&states->deferred, 1, memory_order_relaxed);
 }
 
-struct dp_lease_deferred dp_leases_deferred(struct dp_leases *leases)
+struct dp_state_deferred dp_states_deferred(struct dp_states *states)
 {
-	int64_t blocks = atomic_load_explicit(&leases->deferred_blocks,
+	int64_t blocks = atomic_load_explicit(&states->deferred_blocks,
 					      memory_order_relaxed);
 
-	return (struct dp_lease_deferred) {
+	return (struct dp_state_deferred) {
 		.blocks = blocks > 0 ? blocks : 0,
-		.extents = atomic_load_explicit(&leases->deferred,
+		.extents = atomic_load_explicit(&states->deferred,
 						memory_order_relaxed),
 	};
 }
 
 /* After the CAS from `was` to `now`: what only its maker may do. */
-static inline void state_after_swap(struct dp_leases *leases, uint64_t block,
+static inline void state_after_swap(struct dp_states *states, uint64_t block,
 				    uint64_t was, uint64_t now)
 {
 	/* I13, I15: a generation ends with its number, count and flags. */
-	assert(word_state(now) != DP_STATE_FREE || now == word_next_life(was));
+	assert(word_state(now) != DP_STATE_FREE ||
+	       now == word_next_generation(was));
 	/* C7: the one hold that excludes others is the only one. */
 	assert(!(now & ALONE) || word_count(now) == 1);
 	/* D2: under a claim only holds come and go. */
 	assert(!(now & PUBLISHING) || word_state(now) == word_state(was));
 	if (word_state(now) == DP_STATE_FREE &&
 	    word_state(was) == DP_STATE_RETIRED)
-		atomic_fetch_sub_explicit(&leases->deferred_blocks,
-					  dp_lease_blocks(leases, block),
+		atomic_fetch_sub_explicit(&states->deferred_blocks,
+					  dp_state_blocks(states, block),
 					  memory_order_relaxed);
 	if (word_state(now) == DP_STATE_FREE)
-		state_free_blocks(leases, block);
+		state_free_blocks(states, block);
 	if (was & WAITERS && !(now & WAITERS))
-		state_wake(leases, block);
+		state_wake(states, block);
 	if (word_count(was) && !word_count(now)) {
-		DP_PROBE_IDLE(leases, block << 12, word_life(was));
-		dp_gate_raise_dec(&leases->gates, state_segment(leases, block));
+		DP_PROBE_IDLE(states, block << 12, word_generation(was));
+		dp_gate_raise_dec(&states->gates, state_segment(states, block));
 	}
 }
 
-/* What the word becomes when its life ends here or at the last drop. */
+/* What the word becomes when its generation ends here or at the last drop. */
 static uint64_t word_retired(uint64_t word)
 {
 	if (!word_count(word))
-		return word_next_life(word);
+		return word_next_generation(word);
 	return word_with_state(word & ~PUBLISHING, DP_STATE_RETIRED);
 }
 
-/* Why a call that needs a life not yet ended cannot have this one; 0: it can. */
-static int state_refuse(uint64_t word, uint64_t life)
+/* Why a call that needs a generation not yet ended cannot have this one; 0: it can. */
+static int state_refuse(uint64_t word, uint64_t generation)
 {
-	if (word_life(word) != life || word_state(word) == DP_STATE_FREE)
+	if (word_generation(word) != generation ||
+	    word_state(word) == DP_STATE_FREE)
 		return -ESTALE;
 	if (word_state(word) == DP_STATE_RETIRED)
 		return -EALREADY;
@@ -318,47 +326,50 @@ static int state_refuse(uint64_t word, uint64_t life)
 
 /* ------------------------------------------------------ reserve to retire */
 
-uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
+uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
 			  uint32_t blocks)
 {
-	uint64_t word = state_load(leases, block);
+	uint64_t word = state_load(states, block);
 
 	/* Only the thread that claimed the blocks changes a free word (I16, I17), so a
-	 * store is enough. Calls with a handle of an earlier life read the word and
+	 * store is enough. Calls with a handle of an earlier generation read the word and
 	 * fail. */
-	assert(word == word_life(word) << LIFE_SHIFT);
-	state_set_blocks(leases, block, blocks);
-	atomic_store_explicit(state_word(leases, block),
+	assert(word == word_generation(word) << GENERATION_SHIFT);
+	state_set_blocks(states, block, blocks);
+	atomic_store_explicit(state_word(states, block),
 			      word_with_state(word, DP_STATE_RESERVED),
 			      memory_order_release);
-	return word_life(word);
+	return word_generation(word);
 }
 
 /* The usual case, in few instructions: no hold, no publish and no waiter. */
-static bool state_cancel_idle(struct dp_leases *leases, uint64_t block, uint64_t life)
+static bool state_cancel_idle(struct dp_states *states, uint64_t block,
+			      uint64_t generation)
 {
-	uint64_t word = word_with_state(life << LIFE_SHIFT, DP_STATE_RESERVED);
+	uint64_t word = word_with_state(generation << GENERATION_SHIFT,
+					DP_STATE_RESERVED);
 
-	if (!atomic_compare_exchange_strong(state_word(leases, block), &word,
-					    word_next_life(word)))
+	if (!atomic_compare_exchange_strong(state_word(states, block), &word,
+					    word_next_generation(word)))
 		return false;
-	DP_PROBE_RETIRE(leases, block << 12, life, 0);
-	state_free_blocks(leases, block);
+	DP_PROBE_RETIRE(states, block << 12, generation, 0);
+	state_free_blocks(states, block);
 	return true;
 }
 
-int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
+int dp_state_cancel(struct dp_states *states, uint64_t block,
+		    uint64_t generation)
 {
 	uint64_t word, to;
 	uint32_t blocks;
 	int ret;
 
-	if (state_cancel_idle(leases, block, life))
+	if (state_cancel_idle(states, block, generation))
 		return 0;
-	word = state_load(leases, block);
-	blocks = dp_lease_blocks(leases, block);
+	word = state_load(states, block);
+	blocks = dp_state_blocks(states, block);
 	do {
-		ret = state_refuse(word, life);
+		ret = state_refuse(word, generation);
 		if (!ret && word_state(word) != DP_STATE_RESERVED)
 			ret = -EINVAL;
 		if (!ret && word & PUBLISHING)
@@ -366,22 +377,22 @@ int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life)
 		if (ret)
 			return ret;
 		to = word_retired(word);
-	} while (!state_swap(leases, block, &word, to));
-	DP_PROBE_RETIRE(leases, block << 12, life, word_count(to));
+	} while (!state_swap(states, block, &word, to));
+	DP_PROBE_RETIRE(states, block << 12, generation, word_count(to));
 	if (word_state(to) == DP_STATE_RETIRED)
-		state_defer(leases, blocks);
-	state_after_swap(leases, block, word, to);
+		state_defer(states, blocks);
+	state_after_swap(states, block, word, to);
 	return 0;
 }
 
-int dp_lease_claim(struct dp_leases *leases, uint64_t block, uint64_t life,
-		   enum dp_state from, bool no_writers)
+int dp_state_claim(struct dp_states *states, uint64_t block,
+		   uint64_t generation, enum dp_state from, bool no_writers)
 {
-	uint64_t word = state_load(leases, block);
+	uint64_t word = state_load(states, block);
 	int ret;
 
 	do {
-		ret = state_refuse(word, life);
+		ret = state_refuse(word, generation);
 		if (!ret && word_state(word) != from)
 			ret = -EINVAL;
 		if (!ret && (word & PUBLISHING || (no_writers && word & WRITERS)))
@@ -391,13 +402,13 @@ int dp_lease_claim(struct dp_leases *leases, uint64_t block, uint64_t life,
 			ret = -EBUSY;
 		if (ret)
 			return ret;
-	} while (!state_swap(leases, block, &word, word | PUBLISHING));
+	} while (!state_swap(states, block, &word, word | PUBLISHING));
 	return 0;
 }
 
-void dp_lease_unclaim(struct dp_leases *leases, uint64_t block)
+void dp_state_unclaim(struct dp_states *states, uint64_t block)
 {
-	uint64_t was = atomic_fetch_and(state_word(leases, block), ~PUBLISHING);
+	uint64_t was = atomic_fetch_and(state_word(states, block), ~PUBLISHING);
 
 	assert(was & PUBLISHING);
 	/* D2: a claimed extent can be neither cancelled nor retired. */
@@ -406,10 +417,10 @@ void dp_lease_unclaim(struct dp_leases *leases, uint64_t block)
 	(void)was;
 }
 
-void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
+void dp_state_settle(struct dp_states *states, uint64_t block, enum dp_state to)
 {
-	uint64_t word = state_load(leases, block), next;
-	uint32_t blocks = dp_lease_blocks(leases, block);
+	uint64_t word = state_load(states, block), next;
+	uint32_t blocks = dp_state_blocks(states, block);
 
 	assert(to == DP_STATE_LIVE || to == DP_STATE_RETIRED);
 	do {
@@ -418,34 +429,34 @@ void dp_lease_settle(struct dp_leases *leases, uint64_t block, enum dp_state to)
 					    DP_STATE_RESERVED : DP_STATE_LIVE));
 		next = to == DP_STATE_RETIRED ? word_retired(word) :
 		       word_with_state(word & ~PUBLISHING, to);
-	} while (!state_swap(leases, block, &word, next));
+	} while (!state_swap(states, block, &word, next));
 	if (to == DP_STATE_RETIRED)
-		DP_PROBE_RETIRE(leases, block << 12, word_life(word),
+		DP_PROBE_RETIRE(states, block << 12, word_generation(word),
 				word_count(next));
 	if (word_state(next) == DP_STATE_RETIRED)
-		state_defer(leases, blocks);
-	state_after_swap(leases, block, word, next);
+		state_defer(states, blocks);
+	state_after_swap(states, block, word, next);
 }
 
-/* seq_cst, all three: two-sided with the CAS in dp_lease_claim(). */
-void dp_lease_add_root(struct dp_leases *leases, uint64_t block)
+/* seq_cst, all three: two-sided with the CAS in dp_state_claim(). */
+void dp_state_add_root(struct dp_states *states, uint64_t block)
 {
-	atomic_fetch_add(&dp_lease_at(leases, block)->roots, 1);
+	atomic_fetch_add(&dp_state_at(states, block)->roots, 1);
 	dp_fence_after_rmw();
 }
 
-void dp_lease_remove_root(struct dp_leases *leases, uint64_t block)
+void dp_state_remove_root(struct dp_states *states, uint64_t block)
 {
-	uint32_t was = atomic_fetch_sub(&dp_lease_at(leases, block)->roots, 1);
+	uint32_t was = atomic_fetch_sub(&dp_state_at(states, block)->roots, 1);
 
 	assert(was);
 	(void)was;
 }
 
-uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block)
+uint32_t dp_state_roots(struct dp_states *states, uint64_t block)
 {
 	dp_fence_after_rmw();
-	return atomic_load(&dp_lease_at(leases, block)->roots);
+	return atomic_load(&dp_state_at(states, block)->roots);
 }
 
 /* ---------------------------------------------------------- hold and drop */
@@ -454,8 +465,8 @@ static uint64_t word_with_holds(uint64_t word, uint32_t count,
 				unsigned int flags)
 {
 	return (word + count * COUNT_ONE) |
-	       (flags & DP_LEASE_WRITE ? WRITERS : 0) |
-	       (flags & DP_LEASE_ALONE ? ALONE : 0);
+	       (flags & DP_HOLD_WRITE ? WRITERS : 0) |
+	       (flags & DP_HOLD_ALONE ? ALONE : 0);
 }
 
 /* C7: does an exclusive hold, this one or one that is out, keep this one away? */
@@ -463,21 +474,21 @@ static bool word_excludes(uint64_t word, uint32_t count, unsigned int flags)
 {
 	if (word & ALONE)
 		return true;
-	return flags & DP_LEASE_ALONE &&
+	return flags & DP_HOLD_ALONE &&
 	       (word_count(word) || count > 1 || word & PUBLISHING);
 }
 
 /* 0 and the word before in *ret_was. inc is up when the count was 0. */
-static int state_take_hold(struct dp_leases *leases, uint64_t block,
-			   uint64_t life, uint32_t count, unsigned int flags,
-			   uint64_t *ret_was)
+static int state_take_hold(struct dp_states *states, uint64_t block,
+			   uint64_t generation, uint32_t count,
+			   unsigned int flags, uint64_t *ret_was)
 {
-	uint64_t word = state_load(leases, block);
+	uint64_t word = state_load(states, block);
 	bool raised = false;
 	int ret;
 
 	do {
-		ret = state_refuse(word, life);
+		ret = state_refuse(word, generation);
 		if (!ret && word_excludes(word, count, flags))
 			ret = -EBUSY;
 		if (!ret && count > DP_COUNT_MAX - word_count(word))
@@ -485,48 +496,48 @@ static int state_take_hold(struct dp_leases *leases, uint64_t block,
 		if (ret)
 			break;
 		if (!word_count(word) && !raised) {
-			dp_gate_raise_inc(&leases->gates,
-					  state_segment(leases, block));
+			dp_gate_raise_inc(&states->gates,
+					  state_segment(states, block));
 			raised = true;
 		}
-	} while (!state_swap(leases, block, &word,
+	} while (!state_swap(states, block, &word,
 			     word_with_holds(word, count, flags)));
 	/* I25: whoever takes the count from 0 has raised inc before. */
 	assert(ret || word_count(word) || raised);
 	*ret_was = word;
 	if (raised && (ret || word_count(word)))
-		dp_gate_raise_dec(&leases->gates, state_segment(leases, block));
+		dp_gate_raise_dec(&states->gates, state_segment(states, block));
 	return ret;
 }
 
-int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
+int dp_state_hold(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint32_t count, unsigned int flags)
 {
 	uint64_t was;
 	int ret;
 
 	assert(count);
-	ret = state_take_hold(leases, block, life, count, flags, &was);
+	ret = state_take_hold(states, block, generation, count, flags, &was);
 	if (ret)
 		return ret;
-	DP_PROBE_HOLD(leases, block << 12, life, count, word_count(was) + count,
-		      !!(flags & DP_LEASE_WRITE));
+	DP_PROBE_HOLD(states, block << 12, generation, count,
+		      word_count(was) + count, !!(flags & DP_HOLD_WRITE));
 	dp_fence_after_rmw();
-	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
+	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
 		return 0;
-	ret = dp_lease_drop(leases, block, life, count);
+	ret = dp_state_drop(states, block, generation, count);
 	assert(ret == (int)count);
 	return -EAGAIN;
 }
 
-int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
-		   bool write)
+int dp_state_clone(struct dp_states *states, uint64_t block,
+		   uint64_t generation, bool write)
 {
-	uint64_t word = state_load(leases, block);
+	uint64_t word = state_load(states, block);
 
-	/* The caller's hold keeps the count above 0 and this life going. */
+	/* The caller's hold keeps the count above 0 and this generation going. */
 	do {
-		if (word_life(word) != life)
+		if (word_generation(word) != generation)
 			return -ESTALE;
 		if (!word_count(word))
 			return -EINVAL;
@@ -534,23 +545,23 @@ int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
 			return -EBUSY;
 		if (word_count(word) == DP_COUNT_MAX)
 			return -EOVERFLOW;
-	} while (!state_swap(leases, block, &word,
+	} while (!state_swap(states, block, &word,
 			     word_with_holds(word, 1,
-					     write ? DP_LEASE_WRITE : 0)));
-	DP_PROBE_HOLD(leases, block << 12, life, 1, word_count(word) + 1,
+					     write ? DP_HOLD_WRITE : 0)));
+	DP_PROBE_HOLD(states, block << 12, generation, 1, word_count(word) + 1,
 		      write);
 	return 0;
 }
 
-int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
+int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint32_t count)
 {
-	uint64_t word = state_load(leases, block), to;
+	uint64_t word = state_load(states, block), to;
 	uint32_t dropped;
 
 	assert(count);
 	do {
-		if (word_life(word) != life)
+		if (word_generation(word) != generation)
 			return -ESTALE;
 		if (!word_count(word))
 			return -EINVAL;
@@ -559,11 +570,11 @@ int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
 		if (!word_count(to))
 			to &= ~(WRITERS | ALONE | WAITERS);
 		if (!word_count(to) && word_state(to) == DP_STATE_RETIRED)
-			to = word_next_life(to);
-	} while (!state_swap(leases, block, &word, to));
+			to = word_next_generation(to);
+	} while (!state_swap(states, block, &word, to));
 	/* Of the pool's memory nothing is read here: it may be gone. */
-	DP_PROBE_DROP(leases, block << 12, life, dropped, word_count(to));
-	state_after_swap(leases, block, word, to);
+	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
+	state_after_swap(states, block, word, to);
 	return dropped;
 }
 
@@ -573,55 +584,56 @@ int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
  * Ask for a wake-up: true and the word to sleep on, or false when there is
  * nothing to wait for. The CAS that ends the wait clears the bit.
  */
-static bool state_ask_wake(struct dp_leases *leases, uint64_t block,
-			   uint64_t life, uint64_t *ret_word)
+static bool state_ask_wake(struct dp_states *states, uint64_t block,
+			   uint64_t generation, uint64_t *ret_word)
 {
-	uint64_t word = state_load(leases, block);
+	uint64_t word = state_load(states, block);
 
 	do {
-		if (word_life(word) != life || !word_count(word))
+		if (word_generation(word) != generation || !word_count(word))
 			return false;
 	} while (!(word & WAITERS) &&
-		 !state_swap(leases, block, &word, word | WAITERS));
+		 !state_swap(states, block, &word, word | WAITERS));
 	*ret_word = word | WAITERS;
 	return true;
 }
 
-int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
+int dp_state_wait(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint64_t deadline_ns)
 {
 	uint64_t word;
 
-	while (state_ask_wake(leases, block, life, &word)) {
+	while (state_ask_wake(states, block, generation, &word)) {
 		if (dp_os_now_ns() >= deadline_ns)
 			return -ETIMEDOUT;
-		/* The low half: flags, state, count and low bits of life. */
-		dp_os_futex_wait(state_word(leases, block), (uint32_t)word,
+		/* The low half: flags, state, count and low bits of generation. */
+		dp_os_futex_wait(state_word(states, block), (uint32_t)word,
 				 deadline_ns);
 	}
 	return 0;
 }
 
-struct watch_lease {
-	struct dp_leases *leases;
+struct watched_state {
+	struct dp_states *states;
 	uint64_t block;
-	uint64_t life;
+	uint64_t generation;
 };
 
 static bool state_watch_is_busy(void *arg)
 {
-	struct watch_lease *lease = arg;
+	struct watched_state *state = arg;
 	uint64_t word;
 
-	return state_ask_wake(lease->leases, lease->block, lease->life, &word);
+	return state_ask_wake(state->states, state->block, state->generation,
+			      &word);
 }
 
-int dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
-		   struct daxpin_watch *watch,
+int dp_state_watch(struct dp_states *states, uint64_t block,
+		   uint64_t generation, struct daxpin_watch *watch,
 		   const struct daxpin_watch *wanted)
 {
-	struct watch_lease lease = { leases, block, life };
+	struct watched_state state = { states, block, generation };
 
-	return dp_events_watch(leases->events, watch, wanted,
-			       state_watch_is_busy, &lease);
+	return dp_events_watch(states->events, watch, wanted,
+			       state_watch_is_busy, &state);
 }

@@ -3,37 +3,37 @@
  * The state of every extent: one 64-bit word each. Blocks are indexes in the
  * pool. See state.c for the protocol.
  */
-#ifndef DP_LEASE_H
-#define DP_LEASE_H
+#ifndef DP_STATE_H
+#define DP_STATE_H
 
 #include "extent/event.h"
 #include "extent/gate.h"
 #include "extent/spaces.h"
 #include "util/util.h"
 
-#define DP_LIFE_BITS	40
-#define DP_LIFE_MASK	((1ull << DP_LIFE_BITS) - 1)
+#define DP_GENERATION_BITS	40
+#define DP_GENERATION_MASK	((1ull << DP_GENERATION_BITS) - 1)
 #define DP_COUNT_MAX	((1u << 18) - 1)
 
 enum dp_state {			/* as enum daxpin_state */
-	DP_STATE_FREE,		/* a page of zeroes is a page of free leases */
+	DP_STATE_FREE,		/* a page of zeroes is a page of free states */
 	DP_STATE_RESERVED,
 	DP_STATE_LIVE,
 	DP_STATE_RETIRED,
 };
 
 /* private to state.c */
-struct dp_lease {
+struct dp_extent_state {
 	_Atomic uint64_t word;
 	_Atomic uint32_t blocks;	/* set while not FREE */
 	_Atomic uint32_t roots;		/* that name it, or are about to */
 };
 
 /* private to state.c */
-struct dp_leases {
+struct dp_states {
 	uint64_t block_count;		/* in all segments, gaps included */
 	uint32_t block_shift;		/* log2 of blocks per segment */
-	struct dp_lease *lease;
+	struct dp_extent_state *state;
 	struct dp_gates gates;
 	struct dp_spaces *spaces;	/* not owned */
 	struct dp_events *events;	/* not owned */
@@ -44,109 +44,111 @@ struct dp_leases {
 
 /*
  * Private to state.c. Neighbouring blocks may belong to different threads, so their
- * leases are placed in different cache lines: those of 32 blocks go round eight lines.
- * Large extents begin 2 MiB apart; their leases are placed in different sets of a
+ * states are placed in different cache lines: those of 32 blocks go round eight lines.
+ * Large extents begin 2 MiB apart; their states are placed in different sets of a
  * cache.
  */
-static inline struct dp_lease *dp_lease_at(const struct dp_leases *leases,
-					   uint64_t block)
+static inline struct dp_extent_state *
+dp_state_at(const struct dp_states *states, uint64_t block)
 {
 	uint64_t turns = block % 8 * 4 + block / 8 % 4;		/* 32 in 8 lines */
 	uint64_t index = (block - block % 32 + turns) ^ (block >> 9 & 15) << 5;
 
-	assert(block < leases->block_count);
-	return &leases->lease[index];
+	assert(block < states->block_count);
+	return &states->state[index];
 }
 
 /* Extents that wait, or waited, for their last drop; a snapshot. */
-struct dp_lease_deferred {
+struct dp_state_deferred {
 	uint64_t blocks;		/* of those that still wait */
 	uint64_t extents;		/* since the open */
 };
 
-/* A lease taken apart. */
-struct dp_lease_view {
+/* A state taken apart. */
+struct dp_state_view {
 	enum dp_state state;
 	uint32_t count;
-	uint64_t life;
+	uint64_t generation;
 	bool publishing;
 	bool writers;
 	bool alone;			/* held by one who excludes others */
 };
 
-int dp_leases_init(struct dp_leases *leases, uint32_t segments,
+int dp_states_init(struct dp_states *states, uint32_t segments,
 		   uint32_t segment_shift, struct dp_spaces *spaces,
 		   struct dp_events *events);
-void dp_leases_fini(struct dp_leases *leases);
+void dp_states_fini(struct dp_states *states);
 
 /* Blocks in all segments, gaps included, and log2 of those of one. Inline, because
  * each hold and drop asks. */
-static inline uint64_t dp_leases_blocks(const struct dp_leases *leases)
+static inline uint64_t dp_states_blocks(const struct dp_states *states)
 {
-	return leases->block_count;
+	return states->block_count;
 }
 
-static inline uint32_t dp_leases_shift(const struct dp_leases *leases)
+static inline uint32_t dp_states_shift(const struct dp_states *states)
 {
-	return leases->block_shift;
+	return states->block_shift;
 }
 
 /* At open, before anybody else. */
-void dp_lease_restore(struct dp_leases *leases, uint64_t block, uint32_t blocks,
-		      uint64_t life, enum dp_state state);
+void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
+		      uint64_t generation, enum dp_state state);
 
-/* Is it an extent's, and has that life not ended? */
-bool dp_lease_goes_on(struct dp_leases *leases, uint64_t block, uint64_t life);
-struct dp_lease_view dp_lease_look(struct dp_leases *leases, uint64_t block);
-uint32_t dp_lease_blocks(struct dp_leases *leases, uint64_t block);
-struct dp_lease_deferred dp_leases_deferred(struct dp_leases *leases);
+/* Is it an extent's, and has that generation not ended? */
+bool dp_state_is_current(struct dp_states *states, uint64_t block,
+			 uint64_t generation);
+struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block);
+uint32_t dp_state_blocks(struct dp_states *states, uint64_t block);
+struct dp_state_deferred dp_states_deferred(struct dp_states *states);
 
-/* The caller claimed the blocks from space: FREE -> RESERVED. Its life. */
-uint64_t dp_lease_reserve(struct dp_leases *leases, uint64_t block,
+/* The caller claimed the blocks from space: FREE -> RESERVED. Its generation. */
+uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
 			  uint32_t blocks);
 /* RESERVED -> FREE or, while held, RETIRED. */
-int dp_lease_cancel(struct dp_leases *leases, uint64_t block, uint64_t life);
+int dp_state_cancel(struct dp_states *states, uint64_t block,
+		    uint64_t generation);
 
 /* Claim for a publish: state must be `from`; no write hold if no_writers. */
-int dp_lease_claim(struct dp_leases *leases, uint64_t block, uint64_t life,
-		   enum dp_state from, bool no_writers);
+int dp_state_claim(struct dp_states *states, uint64_t block,
+		   uint64_t generation, enum dp_state from, bool no_writers);
 /* The claim ends and nothing happened. */
-void dp_lease_unclaim(struct dp_leases *leases, uint64_t block);
+void dp_state_unclaim(struct dp_states *states, uint64_t block);
 /* The claim ends and media says LIVE, or RETIRED (FREE when not held). */
-void dp_lease_settle(struct dp_leases *leases, uint64_t block,
+void dp_state_settle(struct dp_states *states, uint64_t block,
 		     enum dp_state to);
 
 /*
  * Root names. Whoever adds one looks at the word afterwards, and whoever
  * claims for a retire looks at the count afterwards: not both miss (D14).
  */
-void dp_lease_add_root(struct dp_leases *leases, uint64_t block);
-void dp_lease_remove_root(struct dp_leases *leases, uint64_t block);
-uint32_t dp_lease_roots(struct dp_leases *leases, uint64_t block);
+void dp_state_add_root(struct dp_states *states, uint64_t block);
+void dp_state_remove_root(struct dp_states *states, uint64_t block);
+uint32_t dp_state_roots(struct dp_states *states, uint64_t block);
 
-#define DP_LEASE_WRITE	1u
-#define DP_LEASE_ALONE	2u	/* exclusive: -EBUSY if it is held or claimed */
+#define DP_HOLD_WRITE	1u
+#define DP_HOLD_ALONE	2u	/* exclusive: -EBUSY if it is held or claimed */
 
-/* `count` holds at once, all or none; 0 or why not. Flags are DP_LEASE_... */
-int dp_lease_hold(struct dp_leases *leases, uint64_t block, uint64_t life,
+/* `count` holds at once, all or none; 0 or why not. Flags are DP_STATE_... */
+int dp_state_hold(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint32_t count, unsigned int flags);
-int dp_lease_clone(struct dp_leases *leases, uint64_t block, uint64_t life,
-		   bool write);
+int dp_state_clone(struct dp_states *states, uint64_t block,
+		   uint64_t generation, bool write);
 /* Drop `count` holds at once, or as many as there are: how many, or why none. */
-int dp_lease_drop(struct dp_leases *leases, uint64_t block, uint64_t life,
+int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint32_t count);
 
-int dp_lease_wait(struct dp_leases *leases, uint64_t block, uint64_t life,
+int dp_state_wait(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint64_t deadline_ns);
 /* As dp_events_watch(). */
-int dp_lease_watch(struct dp_leases *leases, uint64_t block, uint64_t life,
-		   struct daxpin_watch *watch,
+int dp_state_watch(struct dp_states *states, uint64_t block,
+		   uint64_t generation, struct daxpin_watch *watch,
 		   const struct daxpin_watch *wanted);
 
 /* The gates of the segments, and how many extents of each are held. */
-static inline struct dp_gates *dp_lease_gates(struct dp_leases *leases)
+static inline struct dp_gates *dp_state_gates(struct dp_states *states)
 {
-	return &leases->gates;
+	return &states->gates;
 }
 
 #endif

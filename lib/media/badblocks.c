@@ -27,68 +27,71 @@
 
 /* ------------------------------------------------------------------- lists */
 
-static int bad_add_run(struct dp_bad *bad, uint64_t begin, uint64_t end)
+static int badblocks_add_run(struct dp_badblocks *badblocks, uint64_t begin,
+			     uint64_t end)
 {
-	struct dp_bad_run *run;
+	struct dp_badblocks_run *run;
 
 	assert(begin < end);
-	run = realloc(bad->run, (bad->runs + 1ull) * sizeof(*run));
+	run = realloc(badblocks->run, (badblocks->runs + 1ull) * sizeof(*run));
 	if (!run)
 		return -ENOMEM;
-	run[bad->runs++] = (struct dp_bad_run) { begin, end };
-	bad->run = run;
+	run[badblocks->runs++] = (struct dp_badblocks_run) { begin, end };
+	badblocks->run = run;
 	return 0;
 }
 
-static int bad_compare(const void *a, const void *b)
+static int badblocks_compare(const void *a, const void *b)
 {
-	const struct dp_bad_run *one = a, *two = b;
+	const struct dp_badblocks_run *one = a, *two = b;
 
 	return (one->begin > two->begin) - (one->begin < two->begin);
 }
 
 /* Sorted, and joined where they touch. */
-static void bad_tidy(struct dp_bad *bad)
+static void badblocks_tidy(struct dp_badblocks *badblocks)
 {
 	uint32_t last = 0;
 
-	if (!bad->runs)
+	if (!badblocks->runs)
 		return;
-	qsort(bad->run, bad->runs, sizeof(*bad->run), bad_compare);
-	for (uint32_t i = 1; i < bad->runs; i++) {
-		struct dp_bad_run run = bad->run[i];
+	qsort(badblocks->run, badblocks->runs, sizeof(*badblocks->run),
+	      badblocks_compare);
+	for (uint32_t i = 1; i < badblocks->runs; i++) {
+		struct dp_badblocks_run run = badblocks->run[i];
 
-		if (run.begin > bad->run[last].end)
-			bad->run[++last] = run;
-		else if (run.end > bad->run[last].end)
-			bad->run[last].end = run.end;
+		if (run.begin > badblocks->run[last].end)
+			badblocks->run[++last] = run;
+		else if (run.end > badblocks->run[last].end)
+			badblocks->run[last].end = run.end;
 	}
-	bad->runs = last + 1;
+	badblocks->runs = last + 1;
 }
 
-void dp_bad_fini(struct dp_bad *bad)
+void dp_badblocks_fini(struct dp_badblocks *badblocks)
 {
-	free(bad->run);
-	*bad = (struct dp_bad) { NULL, 0, false };
+	free(badblocks->run);
+	*badblocks = (struct dp_badblocks) { NULL, 0, false };
 }
 
-bool dp_bad_find(const struct dp_bad *bad, uint64_t begin, uint64_t end,
-		 struct dp_bad_run *ret_run)
+bool dp_badblocks_find(const struct dp_badblocks *badblocks, uint64_t begin,
+		       uint64_t end, struct dp_badblocks_run *ret_run)
 {
-	uint32_t low = 0, high = bad->runs;
+	uint32_t low = 0, high = badblocks->runs;
 
 	/* The first that ends after begin. */
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (bad->run[middle].end > begin)
+		if (badblocks->run[middle].end > begin)
 			high = middle;
 		else
 			low = middle + 1;
 	}
-	if (low == bad->runs || begin >= end || bad->run[low].begin >= end)
+	if (low == badblocks->runs || begin >= end ||
+	    badblocks->run[low].begin >= end)
 		return false;
-	*ret_run = bad->run[low];
+	*ret_run = badblocks->run[low];
 	if (ret_run->begin < begin)
 		ret_run->begin = begin;
 	ret_run->end = dp_min(ret_run->end, end);
@@ -96,14 +99,15 @@ bool dp_bad_find(const struct dp_bad *bad, uint64_t begin, uint64_t end,
 }
 
 /* Hand over a list, or throw it away. */
-static int bad_finish(struct dp_bad *bad, int ret, struct dp_bad *ret_bad)
+static int badblocks_finish(struct dp_badblocks *badblocks, int ret,
+			    struct dp_badblocks *ret_badblocks)
 {
 	if (ret) {
-		dp_bad_fini(bad);
+		dp_badblocks_fini(badblocks);
 		return ret;
 	}
-	bad_tidy(bad);
-	*ret_bad = *bad;
+	badblocks_tidy(badblocks);
+	*ret_badblocks = *badblocks;
 	return 0;
 }
 
@@ -113,12 +117,13 @@ static int bad_finish(struct dp_bad *bad, int ret, struct dp_bad *ret_bad)
  * Take the part of [begin, end) that lies at or after `from`, as counted from
  * there.
  */
-static int bad_add_from(struct dp_bad *bad, uint64_t begin, uint64_t end,
-			uint64_t from)
+static int badblocks_add_from(struct dp_badblocks *badblocks, uint64_t begin,
+			      uint64_t end, uint64_t from)
 {
 	if (end <= from)
 		return 0;
-	return bad_add_run(bad, begin > from ? begin - from : 0, end - from);
+	return badblocks_add_run(badblocks, begin > from ? begin - from : 0,
+				 end - from);
 }
 
 /*
@@ -126,7 +131,8 @@ static int bad_add_from(struct dp_bad *bad, uint64_t begin, uint64_t end,
  * without its end says that there would be more. One empty line is how a disk
  * without any list answers.
  */
-static int bad_parse(struct dp_bad *bad, const char *text, uint64_t from)
+static int badblocks_parse(struct dp_badblocks *badblocks, const char *text,
+			   uint64_t from)
 {
 	uint64_t sector, count;
 	const char *line, *end;
@@ -136,36 +142,37 @@ static int bad_parse(struct dp_bad *bad, const char *text, uint64_t from)
 		if (sscanf(line, "%" SCNu64 " %" SCNu64, &sector, &count) != 2 ||
 		    !count || count > SECTORS_MAX ||
 		    sector > SECTORS_MAX - count)
-			bad->unknown = true;
+			badblocks->unknown = true;
 		else
-			ret = bad_add_from(bad, sector * SECTOR_SIZE,
-					   (sector + count) * SECTOR_SIZE,
-					   from);
+			ret = badblocks_add_from(badblocks,
+						 sector * SECTOR_SIZE,
+						 (sector + count) * SECTOR_SIZE,
+						 from);
 	}
 	if (*line)
-		bad->unknown = true;
+		badblocks->unknown = true;
 	return ret;
 }
 
 /* from: where on the list's medium ours begins. */
-static int bad_read_list(const char *path, uint64_t from,
-			 struct dp_bad *ret_bad)
+static int badblocks_read_list(const char *path, uint64_t from,
+			       struct dp_badblocks *ret_badblocks)
 {
-	struct dp_bad bad = { NULL, 0, false };
+	struct dp_badblocks badblocks = { NULL, 0, false };
 	char *text = malloc(LIST_SIZE);
 	int ret = 0;
 
 	if (!text)
 		return -ENOMEM;
 	if (dp_os_read_file(path, text, LIST_SIZE) < 0)
-		bad.unknown = true;
+		badblocks.unknown = true;
 	else
-		ret = bad_parse(&bad, text, from);
+		ret = badblocks_parse(&badblocks, text, from);
 	free(text);
-	return bad_finish(&bad, ret, ret_bad);
+	return badblocks_finish(&badblocks, ret, ret_badblocks);
 }
 
-static int bad_read_number(const char *path, uint64_t *ret_number)
+static int badblocks_read_number(const char *path, uint64_t *ret_number)
 {
 	char text[32], *end;
 	int ret = dp_os_read_file(path, text, sizeof(text));
@@ -181,7 +188,8 @@ static int bad_read_number(const char *path, uint64_t *ret_number)
  * begin at an address, which only root may read; without it nobody can tell
  * which sectors are the device's.
  */
-int dp_bad_of_device(const char *device, struct dp_bad *ret_bad)
+int dp_badblocks_of_device(const char *device,
+			   struct dp_badblocks *ret_badblocks)
 {
 	static const char dir[] = "/sys/bus/dax/devices";
 	uint64_t region, begin;
@@ -189,20 +197,20 @@ int dp_bad_of_device(const char *device, struct dp_bad *ret_bad)
 	int ret;
 
 	snprintf(path, sizeof(path), "%s/%s/../../resource", dir, device);
-	ret = bad_read_number(path, &region);
+	ret = badblocks_read_number(path, &region);
 	snprintf(path, sizeof(path), "%s/%s/resource", dir, device);
 	if (!ret)
-		ret = bad_read_number(path, &begin);
+		ret = badblocks_read_number(path, &begin);
 	if (ret || begin < region) {
-		*ret_bad = (struct dp_bad) { .unknown = true };
+		*ret_badblocks = (struct dp_badblocks) { .unknown = true };
 		return 0;
 	}
 	snprintf(path, sizeof(path), "%s/%s/../../badblocks", dir, device);
-	return bad_read_list(path, begin - region, ret_bad);
+	return badblocks_read_list(path, begin - region, ret_badblocks);
 }
 
 /* A partition has no list of its own, but a start on its disk. */
-int dp_bad_of_disk(int fd, struct dp_bad *ret_bad)
+int dp_badblocks_of_disk(int fd, struct dp_badblocks *ret_badblocks)
 {
 	uint64_t start = 0;
 	char dir[64], path[96];
@@ -214,66 +222,68 @@ int dp_bad_of_disk(int fd, struct dp_bad *ret_bad)
 	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", major(st.st_dev),
 		 minor(st.st_dev));
 	snprintf(path, sizeof(path), "%s/start", dir);
-	if (bad_read_number(path, &start)) {
+	if (badblocks_read_number(path, &start)) {
 		snprintf(path, sizeof(path), "%s/badblocks", dir);
-		return bad_read_list(path, 0, ret_bad);
+		return badblocks_read_list(path, 0, ret_badblocks);
 	}
 	snprintf(path, sizeof(path), "%s/../badblocks", dir);
-	return bad_read_list(path, start * SECTOR_SIZE, ret_bad);
+	return badblocks_read_list(path, start * SECTOR_SIZE, ret_badblocks);
 }
 
 /* -------------------------------------------------------------- translation */
 
 /* What a stretch of ours has, which begins at `physical` of the medium. */
-static int bad_add_stretch(struct dp_bad *bad, const struct dp_bad *medium,
-			   uint64_t offset, uint64_t length, uint64_t physical)
+static int badblocks_add_stretch(struct dp_badblocks *badblocks,
+				 const struct dp_badblocks *medium,
+				 uint64_t offset, uint64_t length,
+				 uint64_t physical)
 {
 	uint64_t at = physical, end = physical + length;
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 	int ret = 0;
 
-	while (!ret && at < end && dp_bad_find(medium, at, end, &run)) {
+	while (!ret && at < end && dp_badblocks_find(medium, at, end, &run)) {
 		uint64_t first = run.begin - physical + offset;
 		uint64_t last = run.end - physical + offset;
 
-		ret = bad_add_run(bad, first & ~(DP_BLOCK_SIZE - 1),
-				  dp_round_up(last, DP_BLOCK_SIZE));
+		ret = badblocks_add_run(badblocks, first & ~(DP_BLOCK_SIZE - 1),
+					dp_round_up(last, DP_BLOCK_SIZE));
 		at = run.end;
 	}
 	return ret;
 }
 
-int dp_bad_of_slice(const struct dp_bad *medium, uint64_t begin, uint64_t size,
-		    struct dp_bad *ret_bad)
+int dp_badblocks_of_slice(const struct dp_badblocks *medium, uint64_t begin,
+			  uint64_t size, struct dp_badblocks *ret_badblocks)
 {
-	struct dp_bad bad = { NULL, 0, medium->unknown };
+	struct dp_badblocks badblocks = { NULL, 0, medium->unknown };
 	int ret;
 
 	assert(begin % DP_BLOCK_SIZE == 0 && size % DP_BLOCK_SIZE == 0);
-	ret = bad_add_stretch(&bad, medium, 0, size, begin);
-	return bad_finish(&bad, ret, ret_bad);
+	ret = badblocks_add_stretch(&badblocks, medium, 0, size, begin);
+	return badblocks_finish(&badblocks, ret, ret_badblocks);
 }
 
 struct translation {
-	const struct dp_bad *medium;
-	struct dp_bad bad;
+	const struct dp_badblocks *medium;
+	struct dp_badblocks badblocks;
 	uint64_t size;
 };
 
-static int bad_translate(const struct dp_os_extent *extent, void *arg)
+static int badblocks_translate(const struct dp_os_extent *extent, void *arg)
 {
 	struct translation *to = arg;
 
 	if (extent->offset >= to->size)
 		return 0;
-	return bad_add_stretch(&to->bad, to->medium, extent->offset,
-			       dp_min(extent->length,
-				      to->size - extent->offset),
-			       extent->physical);
+	return badblocks_add_stretch(&to->badblocks, to->medium, extent->offset,
+				     dp_min(extent->length,
+					    to->size - extent->offset),
+				     extent->physical);
 }
 
-int dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
-		   struct dp_bad *ret_bad)
+int dp_badblocks_of_file(const struct dp_badblocks *medium, int fd,
+			 uint64_t size, struct dp_badblocks *ret_badblocks)
 {
 	struct translation to = { medium, { NULL, 0, medium->unknown }, size };
 	int ret = 0;
@@ -281,22 +291,22 @@ int dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
 	assert(size % DP_BLOCK_SIZE == 0);
 	/* Such a file lies on a second device, which stat() does not name. */
 	if (dp_os_is_realtime(fd))
-		to.bad.unknown = true;
+		to.badblocks.unknown = true;
 	else if (medium->runs)
-		ret = dp_os_fiemap(fd, bad_translate, &to);
-	return bad_finish(&to.bad, ret, ret_bad);
+		ret = dp_os_fiemap(fd, badblocks_translate, &to);
+	return badblocks_finish(&to.badblocks, ret, ret_badblocks);
 }
 
 /* ----------------------------------------------------------------- reading */
 
-int dp_bad_read(const struct dp_bad_view *view, uint64_t offset, void *to,
-		uint64_t size)
+int dp_badblocks_read(const struct dp_badblocks_view *view, uint64_t offset,
+		      void *to, uint64_t size)
 {
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 	uint64_t done = 0;
 	int ret = 0;
 
-	if (dp_bad_find(view->bad, offset, offset + size, &run))
+	if (dp_badblocks_find(view->badblocks, offset, offset + size, &run))
 		return -EIO;
 	if (view->fd >= 0)
 		ret = dp_os_read_now(view->fd, offset, to, size, &done);
@@ -312,9 +322,9 @@ int dp_bad_read(const struct dp_bad_view *view, uint64_t offset, void *to,
 				  size - done);
 }
 
-int dp_bad_fail(const struct dp_bad_view *view, int error, uint64_t offset,
-		uint64_t size, const char *structure,
-		const struct dp_errmsg *errmsg)
+int dp_badblocks_fail(const struct dp_badblocks_view *view, int error,
+		      uint64_t offset, uint64_t size, const char *structure,
+		      const struct dp_errmsg *errmsg)
 {
 	uint64_t at = offset & ~(DP_BLOCK_SIZE - 1);
 	char *block = malloc(DP_BLOCK_SIZE);
@@ -327,7 +337,7 @@ int dp_bad_fail(const struct dp_bad_view *view, int error, uint64_t offset,
 	}
 	/* Poison may come and go: then the first block is named. */
 	while (at < offset + size &&
-	       dp_bad_read(view, at, block, DP_BLOCK_SIZE) != -EIO)
+	       dp_badblocks_read(view, at, block, DP_BLOCK_SIZE) != -EIO)
 		at += DP_BLOCK_SIZE;
 	free(block);
 	return dp_fail(errmsg, error,

@@ -45,7 +45,7 @@ static struct dp_lane *lane_on_media(const struct dp_lanes *lanes,
 }
 
 void dp_lanes_init(struct dp_lanes *lanes, char *base,
-		   const struct dp_bad_view *view, uint64_t seed,
+		   const struct dp_badblocks_view *view, uint64_t seed,
 		   struct dp_persist *persist)
 {
 	memset(lanes, 0, sizeof(*lanes));
@@ -110,11 +110,11 @@ static int lane_load(struct dp_lanes *lanes, uint32_t index,
 	char name[40];
 	int ret;
 
-	ret = dp_bad_read(lanes->view, offset, &copy, sizeof(copy));
+	ret = dp_badblocks_read(lanes->view, offset, &copy, sizeof(copy));
 	if (ret) {
 		snprintf(name, sizeof(name), "segment 0: redo lane %u", index);
-		return dp_bad_fail(lanes->view, ret, offset, sizeof(copy), name,
-				   errmsg);
+		return dp_badblocks_fail(lanes->view, ret, offset, sizeof(copy),
+					 name, errmsg);
 	}
 	control->sequence = copy.sequence;
 	control->done = copy.done;

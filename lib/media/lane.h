@@ -29,7 +29,7 @@ struct dp_lane_control {
 /* private to lane.c */
 struct dp_lanes {
 	char *base;			/* pool address 0, mapped */
-	const struct dp_bad_view *view;	/* of segment 0, for reading it */
+	const struct dp_badblocks_view *view;	/* of segment 0, for reading it */
 	uint64_t seed;
 	uint64_t batch_epoch;		/* of new batches */
 	struct dp_persist *persist;
@@ -39,7 +39,7 @@ struct dp_lanes {
 };
 
 void dp_lanes_init(struct dp_lanes *lanes, char *base,
-		   const struct dp_bad_view *view, uint64_t seed,
+		   const struct dp_badblocks_view *view, uint64_t seed,
 		   struct dp_persist *persist);
 void dp_lanes_fini(struct dp_lanes *lanes);
 /* Were they initialized? Zeroed memory was not. */

@@ -49,7 +49,7 @@
 #define LOOKS		8u
 
 int dp_roots_init(struct dp_roots *roots, char *base,
-		  const struct dp_bad_view *view, uint64_t seed,
+		  const struct dp_badblocks_view *view, uint64_t seed,
 		  struct dp_persist *persist)
 {
 	size_t size = DP_ROOTS * sizeof(*roots->slot);
@@ -284,13 +284,14 @@ static void root_go_around(struct dp_roots *roots, uint32_t slot)
 static int root_read_slots(const struct dp_roots *roots, bool degraded,
 			   struct dp_root *copy)
 {
-	int ret = dp_bad_read(roots->view, DP_ROOTS_OFFSET, copy, ROOTS_SIZE);
+	int ret = dp_badblocks_read(roots->view, DP_ROOTS_OFFSET, copy,
+				    ROOTS_SIZE);
 
 	if (ret != -EIO || !degraded)
 		return ret;
 	for (uint64_t at = 0; at < ROOTS_SIZE; at += DP_BLOCK_SIZE) {
-		ret = dp_bad_read(roots->view, DP_ROOTS_OFFSET + at,
-				  (char *)copy + at, DP_BLOCK_SIZE);
+		ret = dp_badblocks_read(roots->view, DP_ROOTS_OFFSET + at,
+					(char *)copy + at, DP_BLOCK_SIZE);
 		if (ret == -EIO)
 			memset((char *)copy + at, 0, DP_BLOCK_SIZE);
 		else if (ret)
@@ -311,8 +312,10 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		return -ENOMEM;
 	ret = root_read_slots(roots, degraded, copy);
 	if (ret)
-		ret = dp_bad_fail(roots->view, ret, DP_ROOTS_OFFSET, ROOTS_SIZE,
-				  "segment 0: the root directory", errmsg);
+		ret = dp_badblocks_fail(roots->view, ret, DP_ROOTS_OFFSET,
+					ROOTS_SIZE,
+					"segment 0: the root directory",
+					errmsg);
 	if (!ret)
 		dp_lanes_patch(lanes, DP_ROOTS_OFFSET, ROOTS_SIZE,
 			       (char *)copy);

@@ -22,14 +22,14 @@ struct dp_root_slot {
 	_Atomic uint64_t word;		/* 0: free, or not durable yet */
 	uint32_t hash;			/* of the name, while it has one */
 	_Atomic uint64_t claims DP_ALIGNED;
-	bool counted;			/* in the roots of the extent's lease */
+	bool counted;			/* in the roots of the extent's state */
 	bool damaged;			/* a degraded open goes around it */
 };
 
 /* private to root.c */
 struct dp_roots {
 	struct dp_root *media;
-	const struct dp_bad_view *view;	/* of segment 0, for reading it */
+	const struct dp_badblocks_view *view;	/* of segment 0, for reading it */
 	uint64_t seed;
 	struct dp_persist *persist;
 	struct dp_root_slot *slot;
@@ -48,7 +48,7 @@ struct dp_root_view {
 };
 
 int dp_roots_init(struct dp_roots *roots, char *base,
-		  const struct dp_bad_view *view, uint64_t seed,
+		  const struct dp_badblocks_view *view, uint64_t seed,
 		  struct dp_persist *persist);
 void dp_roots_fini(struct dp_roots *roots);
 
@@ -89,7 +89,7 @@ bool dp_root_is_new(const struct dp_roots *roots, uint32_t slot);
 
 /*
  * The claim ends and media says what the word says. Returns the block whose
- * lease counted this root until now, or 0.
+ * state counted this root until now, or 0.
  */
 uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
 			struct dp_root_word word);
@@ -101,7 +101,7 @@ bool dp_root_at(struct dp_roots *roots, uint32_t slot,
 /* A slot of which no publish is under way. */
 struct dp_root_view dp_root_view(const struct dp_roots *roots, uint32_t slot);
 
-/* Of a claimed slot: the block whose lease counts it, or 0. */
+/* Of a claimed slot: the block whose state counts it, or 0. */
 uint64_t dp_root_counted(const struct dp_roots *roots, uint32_t slot);
 
 #endif

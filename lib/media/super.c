@@ -32,12 +32,12 @@ static bool super_has_magic(const struct dp_super half[2])
 }
 
 /* The halves of a segment's superblock and of its copy. */
-static int super_read_halves(const struct dp_bad_view *view,
+static int super_read_halves(const struct dp_badblocks_view *view,
 			     struct dp_super_halves *ret_halves)
 {
 	for (int i = 0; i < 2; i++) {
-		int ret = dp_bad_read(view, dp_super_offset[i],
-				      ret_halves->half[i], DP_SUPER_SIZE);
+		int ret = dp_badblocks_read(view, dp_super_offset[i],
+					    ret_halves->half[i], DP_SUPER_SIZE);
 
 		if (ret && ret != -EIO)
 			return ret;
@@ -110,7 +110,7 @@ static int super_refuse(const struct dp_super_halves *halves,
 	return 0;
 }
 
-int dp_super_read(const struct dp_bad_view *view, bool tolerant,
+int dp_super_read(const struct dp_badblocks_view *view, bool tolerant,
 		  struct dp_super *ret_super, const struct dp_errmsg *errmsg)
 {
 	struct dp_super_halves halves;
@@ -124,10 +124,11 @@ int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 			       strerror(-ret));
 	for (int i = 0; i < 2 && !tolerant; i++)
 		if (halves.error[i])
-			return dp_bad_fail(view, halves.error[i],
-					   dp_super_offset[i], DP_SUPER_SIZE,
-					   i ? "the superblock's copy" :
-					   "the superblock", errmsg);
+			return dp_badblocks_fail(
+				view, halves.error[i], dp_super_offset[i],
+				DP_SUPER_SIZE,
+				i ? "the superblock's copy" : "the superblock",
+				errmsg);
 	verdict = dp_super_judge(&halves);
 	ret = super_refuse(&halves, &verdict, errmsg);
 	if (ret)
@@ -138,7 +139,8 @@ int dp_super_read(const struct dp_bad_view *view, bool tolerant,
 	return 0;
 }
 
-int dp_super_newest(const struct dp_bad_view *view, struct dp_super *ret_super)
+int dp_super_newest(const struct dp_badblocks_view *view,
+		    struct dp_super *ret_super)
 {
 	struct dp_super_halves halves;
 	struct dp_super_verdict verdict;
@@ -205,9 +207,9 @@ static int super_unmake(char *base, struct dp_persist *persist, int page,
 static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence,
 		      super_flush_fn *flush, bool *ret_mended)
 {
-	static const struct dp_bad none;
-	const struct dp_bad_view view = {
-		.bad = &none, .base = base, .fd = -1, .pipe = persist->pipe };
+	static const struct dp_badblocks none;
+	const struct dp_badblocks_view view = {
+		.badblocks = &none, .base = base, .fd = -1, .pipe = persist->pipe };
 	struct dp_super_halves halves;
 	const struct dp_super *last = &halves.half[0][~sequence & 1];
 	int ret = super_read_halves(&view, &halves);

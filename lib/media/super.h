@@ -46,11 +46,12 @@ int dp_super_check_version(const struct dp_super *super,
  * superblock was ever here; -EPROTONOSUPPORT: another version's; -EUCLEAN: none
  * is whole; -EIO: unreadable, unless tolerant and the other page is whole.
  */
-int dp_super_read(const struct dp_bad_view *view, bool tolerant,
+int dp_super_read(const struct dp_badblocks_view *view, bool tolerant,
 		  struct dp_super *ret_super, const struct dp_errmsg *errmsg);
 
 /* The newest whole half, whatever it says, or -EUCLEAN: there is none. */
-int dp_super_newest(const struct dp_bad_view *view, struct dp_super *ret_super);
+int dp_super_newest(const struct dp_badblocks_view *view,
+		    struct dp_super *ret_super);
 
 /*
  * Before the very first write: the magic alone, durable, so that a first half

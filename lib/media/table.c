@@ -95,7 +95,8 @@ static int table_fail_read(const struct dp_table *table, int error,
 	char name[48];
 
 	snprintf(name, sizeof(name), "segment %u: its %s", table->segment, what);
-	return dp_bad_fail(table->view, error, offset, size, name, errmsg);
+	return dp_badblocks_fail(table->view, error, offset, size, name,
+				 errmsg);
 }
 
 struct scan {
@@ -280,8 +281,9 @@ static int table_derive_pages(const struct dp_table *table, uint32_t index)
 	int ret;
 
 	for (; page < end; page++) {
-		ret = dp_bad_read(table->view, table->offset +
-				  page * DP_BLOCK_SIZE, bytes, sizeof(bytes));
+		ret = dp_badblocks_read(table->view,
+					table->offset + page * DP_BLOCK_SIZE,
+					bytes, sizeof(bytes));
 		if (ret && ret != -EIO)
 			return ret;
 		if (ret || dp_table_is_page(table, page, bytes))
@@ -297,9 +299,10 @@ static int table_find_bad_pages(const struct dp_table *table, bool tolerant,
 	uint64_t begin = table->offset +
 			 table->begin / DP_PAGE_WORDS * DP_BLOCK_SIZE;
 	uint64_t end = table->offset + table->blocks * 8ull;
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 
-	for (; dp_bad_find(table->view->bad, begin, end, &run); begin = run.end) {
+	for (; dp_badblocks_find(table->view->badblocks, begin, end, &run);
+	     begin = run.end) {
 		if (!tolerant)
 			return table_fail_read(table, -EIO, "descriptor table",
 					       begin, end - begin, errmsg);
@@ -316,7 +319,7 @@ static int table_read_bitmap(const struct dp_table *table, bool tolerant,
 			     const struct dp_errmsg *errmsg)
 {
 	const uint64_t size = DP_PAGES_WORDS * sizeof(raw[0]);
-	int ret = dp_bad_read(table->view, DP_PAGES_OFFSET, raw, size);
+	int ret = dp_badblocks_read(table->view, DP_PAGES_OFFSET, raw, size);
 
 	if (!ret)
 		return 0;
@@ -352,8 +355,8 @@ static int table_read_page(const struct dp_table *table, uint32_t page,
 			   char *copy)
 {
 	uint64_t at = page * DP_BLOCK_SIZE;
-	int ret = dp_bad_read(table->view, table->offset + at, copy + at,
-			      DP_BLOCK_SIZE);
+	int ret = dp_badblocks_read(table->view, table->offset + at, copy + at,
+				    DP_BLOCK_SIZE);
 
 	if (ret != -EIO)
 		return ret;
@@ -366,8 +369,8 @@ static int table_read_run(const struct dp_table *table, bool tolerant,
 			  uint32_t page, uint32_t end, char *copy)
 {
 	uint64_t at = page * DP_BLOCK_SIZE;
-	int ret = dp_bad_read(table->view, table->offset + at, copy + at,
-			      (end - page) * DP_BLOCK_SIZE);
+	int ret = dp_badblocks_read(table->view, table->offset + at, copy + at,
+				    (end - page) * DP_BLOCK_SIZE);
 
 	if (ret != -EIO || !tolerant)
 		return ret;

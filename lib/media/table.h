@@ -15,7 +15,7 @@
 
 struct dp_table {
 	char *base;			/* of the segment */
-	const struct dp_bad_view *view;	/* of the segment, for reading it */
+	const struct dp_badblocks_view *view;	/* of the segment, for reading it */
 	struct dp_pages *pages;		/* NULL: not known */
 	uint64_t offset;		/* of the table in the segment, in bytes */
 	uint64_t first_block;		/* index in the pool of its block 0 */

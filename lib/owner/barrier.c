@@ -54,7 +54,7 @@ enum passage_by {
 struct passage {
 	const struct dp_barrier *barrier;
 	enum passage_by by;
-	struct dp_patience *patience;
+	struct dp_wait_policy *policy;
 	struct dp_ring ring;
 	uint32_t begun;
 	uint32_t passed;
@@ -169,8 +169,8 @@ static int barrier_wait_for_one(struct passage *p)
 	if (ret > 0)
 		return barrier_end(p, &cqe);
 	if (!ret)
-		ret = dp_patience_tell(p->patience, DP_OWNER_PINNED,
-				       p->barrier->pid);
+		ret = dp_wait_report(p->policy, DP_OWNER_PINNED,
+				     p->barrier->pid);
 	if (ret == -ETIMEDOUT && dp_os_now_ns() - p->moved_ns < p->grace_ns)
 		ret = 0;
 	return ret ? ret : barrier_look_again(p);
@@ -225,7 +225,7 @@ static void barrier_cancel(struct passage *p)
 	}
 }
 
-static int barrier_pass_or_see_why(struct passage *p)
+static int barrier_pass_or_probe(struct passage *p)
 {
 	int ret;
 
@@ -263,10 +263,10 @@ static int barrier_pass_blocking(const struct dp_barrier *barrier)
 }
 
 static int barrier_without_ring(const struct dp_barrier *barrier,
-				const struct dp_patience *patience, int error,
+				const struct dp_wait_policy *policy, int error,
 				const struct dp_errmsg *errmsg)
 {
-	if (patience->deadline_ns == UINT64_MAX && !patience->progress)
+	if (policy->deadline_ns == UINT64_MAX && !policy->progress)
 		return barrier_pass_blocking(barrier);
 	return dp_fail(errmsg, -ENOSYS,
 		       "%s was not closed by its last owner, and whether DMA still reaches its files can only be waited for by io_uring, which is unavailable here (%s): allow io_uring (this filesystem needs Linux 6.9 or later), or open with no deadline and no progress function, which waits without end in the calling thread",
@@ -288,7 +288,7 @@ static int barrier_still_pinned(const struct passage *p,
 }
 
 /* Before Linux 6.9, by what was seen to wait there. false: nothing was. */
-static bool barrier_find_other_way(struct passage *p)
+static bool barrier_find_other_method(struct passage *p)
 {
 	struct stat st;
 	uint64_t magic;
@@ -311,20 +311,20 @@ static bool barrier_is_unknown(const struct passage *p, int result)
 
 static int barrier_pass_somehow(struct passage *p)
 {
-	int ret = barrier_pass_or_see_why(p);
+	int ret = barrier_pass_or_probe(p);
 
-	if (!barrier_is_unknown(p, ret) || !barrier_find_other_way(p))
+	if (!barrier_is_unknown(p, ret) || !barrier_find_other_method(p))
 		return ret;
 	p->grace_ns = GRACE_NS;
 	p->waited = false;
-	return barrier_pass_or_see_why(p);
+	return barrier_pass_or_probe(p);
 }
 
 int dp_barrier_pass(const struct dp_barrier *barrier,
-		    struct dp_patience *patience,
+		    struct dp_wait_policy *policy,
 		    const struct dp_errmsg *errmsg)
 {
-	struct passage p = { .barrier = barrier, .patience = patience,
+	struct passage p = { .barrier = barrier, .policy = policy,
 			     .again = dp_again_begin(dp_os_now_ns()),
 			     .grace_ns = GRACE_NS };
 	int ret;
@@ -332,11 +332,11 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 	assert(barrier->files && barrier->file);
 	ret = dp_ring_open(&p.ring, ENTRIES, DP_RING_PLAIN);
 	if (ret)
-		return barrier_without_ring(barrier, patience, ret, errmsg);
+		return barrier_without_ring(barrier, policy, ret, errmsg);
 	ret = barrier_pass_somehow(&p);
 	dp_ring_close(&p.ring);
 	if (barrier_is_unknown(&p, ret))
-		return barrier_without_ring(barrier, patience, ret, errmsg);
+		return barrier_without_ring(barrier, policy, ret, errmsg);
 	if (ret == -ETIMEDOUT)
 		return barrier_still_pinned(&p, errmsg);
 	if (ret == -ECANCELED)

@@ -25,7 +25,7 @@ struct dp_barrier {
  * with a deadline here.
  */
 int dp_barrier_pass(const struct dp_barrier *barrier,
-		    struct dp_patience *patience,
+		    struct dp_wait_policy *policy,
 		    const struct dp_errmsg *errmsg);
 
 #endif

@@ -27,68 +27,68 @@
 #include "util/probe.h"
 
 #define WAIT_STEP_NS	(10 * 1000000ull)
-#define TELL_STEP_NS	(100 * 1000000ull)
+#define REPORT_INTERVAL_NS	(100 * 1000000ull)
 
-/* --------------------------------------------------------------- patience */
+/* ---------------------------------------------------------------- waiting */
 
-void dp_patience_begin(struct dp_patience *patience)
+void dp_wait_begin(struct dp_wait_policy *policy)
 {
-	patience->begin_ns = dp_os_now_ns();
-	patience->told_ns = 0;
+	policy->begin_ns = dp_os_now_ns();
+	policy->reported_ns = 0;
 }
 
-/* Would dp_patience_tell() report now? Then it is worth finding out what. */
-static bool patience_is_due(const struct dp_patience *patience)
+/* Would dp_wait_report() report now? Then it is worth finding out what. */
+static bool wait_is_due(const struct dp_wait_policy *policy)
 {
-	return patience->progress &&
-	       dp_os_now_ns() - patience->told_ns >= TELL_STEP_NS;
+	return policy->progress &&
+	       dp_os_now_ns() - policy->reported_ns >= REPORT_INTERVAL_NS;
 }
 
-static int patience_tell(struct dp_patience *patience, struct dp_wait wait,
-			 uint64_t now)
+static int wait_report(struct dp_wait_policy *policy, struct dp_wait wait,
+		       uint64_t now)
 {
-	if (!patience->progress || now - patience->told_ns < TELL_STEP_NS)
+	if (!policy->progress || now - policy->reported_ns < REPORT_INTERVAL_NS)
 		return 0;
-	patience->told_ns = now;
-	wait.waited_ns = now - patience->begin_ns;
-	return patience->progress(&wait, patience->arg) ? -ECANCELED : 0;
+	policy->reported_ns = now;
+	wait.waited_ns = now - policy->begin_ns;
+	return policy->progress(&wait, policy->arg) ? -ECANCELED : 0;
 }
 
-int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
-		     int pid)
+int dp_wait_report(struct dp_wait_policy *policy, enum dp_owner_state owner,
+		   int pid)
 {
 	uint64_t now = dp_os_now_ns();
 
-	if (now >= patience->deadline_ns)
+	if (now >= policy->deadline_ns)
 		return -ETIMEDOUT;
-	DP_PROBE_WAIT(owner, pid, now - patience->begin_ns);
-	return patience_tell(patience, (struct dp_wait) {
+	DP_PROBE_WAIT(owner, pid, now - policy->begin_ns);
+	return wait_report(policy, (struct dp_wait) {
 			     .owner = owner, .pid = pid }, now);
 }
 
-int dp_patience_work(struct dp_patience *patience, uint64_t done_bytes,
-		     uint64_t total_bytes)
+int dp_wait_work(struct dp_wait_policy *policy, uint64_t done_bytes,
+		 uint64_t total_bytes)
 {
 	uint64_t now = dp_os_now_ns();
 
 	assert(done_bytes <= total_bytes);
-	if (now >= patience->deadline_ns &&
-	    patience->deadline_ns > patience->begin_ns)
+	if (now >= policy->deadline_ns &&
+	    policy->deadline_ns > policy->begin_ns)
 		return -ETIMEDOUT;
-	return patience_tell(patience, (struct dp_wait) {
+	return wait_report(policy, (struct dp_wait) {
 			     .owner = DP_OWNER_NOBODY, .done_bytes = done_bytes,
 			     .total_bytes = total_bytes }, now);
 }
 
-int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
-		     int pid)
+int dp_wait_sleep(struct dp_wait_policy *policy, enum dp_owner_state owner,
+		  int pid)
 {
-	int ret = dp_patience_tell(patience, owner, pid);
+	int ret = dp_wait_report(policy, owner, pid);
 	uint64_t now = dp_os_now_ns();
 
-	if (!ret && now < patience->deadline_ns)
+	if (!ret && now < policy->deadline_ns)
 		dp_os_sleep_ns(dp_min(WAIT_STEP_NS,
-				      patience->deadline_ns - now));
+				      policy->deadline_ns - now));
 	return ret;
 }
 
@@ -155,14 +155,14 @@ static enum dp_owner_state lock_who_keeps(const struct dp_lock *lock,
 					  int *ret_pid)
 {
 	int owner = flock_pid(lock);
-	int keeper = dp_keeper_find(dp_lock_fd(lock),
-				    dp_claim_device(lock->claim),
-				    dp_claim_inode(lock->claim));
+	int holder = dp_lock_holder_find(dp_lock_fd(lock),
+					 dp_claim_device(lock->claim),
+					 dp_claim_inode(lock->claim));
 
-	*ret_pid = keeper ? keeper : owner;
-	if (keeper)
-		return keeper == owner ? DP_OWNER_ALIVE : DP_OWNER_KEPT;
-	return owner && dp_keeper_is_dead(owner) ? DP_OWNER_DRAINING :
+	*ret_pid = holder ? holder : owner;
+	if (holder)
+		return holder == owner ? DP_OWNER_ALIVE : DP_OWNER_KEPT;
+	return owner && dp_lock_holder_is_dead(owner) ? DP_OWNER_DRAINING :
 						   DP_OWNER_UNKNOWN;
 }
 
@@ -224,16 +224,16 @@ static int try_lock(int fd, bool shared)
 }
 
 static int lock_await(const struct dp_lock *lock, bool shared,
-		      struct dp_patience *patience,
+		      struct dp_wait_policy *policy,
 		      const struct dp_errmsg *errmsg)
 {
 	enum dp_owner_state owner = DP_OWNER_UNKNOWN;
 	int ret, pid = 0, fd = dp_lock_fd(lock);
 
 	while ((ret = try_lock(fd, shared)) == -EWOULDBLOCK) {
-		if (patience_is_due(patience))
+		if (wait_is_due(policy))
 			owner = lock_who_holds(lock, &pid);
-		ret = dp_patience_wait(patience, owner, pid);
+		ret = dp_wait_sleep(policy, owner, pid);
 		if (ret == -ETIMEDOUT) {
 			owner = lock_who_holds(lock, &pid);
 			return lock_still_held(owner, pid, errmsg);
@@ -249,12 +249,12 @@ static int lock_await(const struct dp_lock *lock, bool shared,
 }
 
 int dp_lock_take(struct dp_lock *lock, bool shared,
-		 struct dp_patience *patience, const struct dp_errmsg *errmsg)
+		 struct dp_wait_policy *policy, const struct dp_errmsg *errmsg)
 {
 	int ret;
 
 	assert(!lock->taken && dp_lock_fd(lock) >= 0);
-	ret = lock_await(lock, shared, patience, errmsg);
+	ret = lock_await(lock, shared, policy, errmsg);
 	lock->taken = !ret;
 	return ret;
 }

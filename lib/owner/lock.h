@@ -30,27 +30,27 @@ struct dp_wait {
 };
 
 /* How long to wait, and whom to tell. */
-struct dp_patience {
+struct dp_wait_policy {
 	uint64_t deadline_ns;
 	int (*progress)(const struct dp_wait *wait, void *arg);
 	void *arg;
-	uint64_t begin_ns;		/* set by dp_patience_begin() */
-	uint64_t told_ns;
+	uint64_t begin_ns;		/* set by dp_wait_begin() */
+	uint64_t reported_ns;
 };
 
-void dp_patience_begin(struct dp_patience *patience);
-/* Tell of the wait when it is time to. Returns as dp_patience_wait(). */
-int dp_patience_tell(struct dp_patience *patience, enum dp_owner_state owner,
-		     int pid);
+void dp_wait_begin(struct dp_wait_policy *policy);
+/* Tell of the wait when it is time to. Returns as dp_wait_sleep(). */
+int dp_wait_report(struct dp_wait_policy *policy, enum dp_owner_state owner,
+		   int pid);
 /*
  * The same while the call does work instead of waiting. A deadline that had passed
  * when the call began, as 0 has, was meant for waiting, and does not end it.
  */
-int dp_patience_work(struct dp_patience *patience, uint64_t done_bytes,
-		     uint64_t total_bytes);
+int dp_wait_work(struct dp_wait_policy *policy, uint64_t done_bytes,
+		 uint64_t total_bytes);
 /* Sleep a little. -ETIMEDOUT at the deadline, -ECANCELED when told to stop. */
-int dp_patience_wait(struct dp_patience *patience, enum dp_owner_state owner,
-		     int pid);
+int dp_wait_sleep(struct dp_wait_policy *policy, enum dp_owner_state owner,
+		  int pid);
 
 /* The lock of one file of a pool, or of the device. */
 /* private to lock.c */
@@ -77,7 +77,7 @@ bool dp_lock_is_of(const struct dp_lock *lock, const struct stat *stat);
 
 /* Take the lock on the claimed file. */
 int dp_lock_take(struct dp_lock *lock, bool shared,
-		 struct dp_patience *patience, const struct dp_errmsg *errmsg);
+		 struct dp_wait_policy *policy, const struct dp_errmsg *errmsg);
 /* Is it taken, or could it be taken now, for this process alone? */
 bool dp_lock_try(struct dp_lock *lock);
 bool dp_lock_is_taken(const struct dp_lock *lock);

@@ -121,7 +121,7 @@ static int holder_look_at_process(const char *name, void *arg)
 	return found > 0 || holder_has_it_mapped(search);
 }
 
-int dp_keeper_find(int fd, dev_t dev, ino_t ino)
+int dp_lock_holder_find(int fd, dev_t dev, ino_t ino)
 {
 	struct search search = { .dev = dev, .ino = ino };
 	char path[PATH_SIZE];
@@ -140,7 +140,7 @@ int dp_keeper_find(int fd, dev_t dev, ino_t ino)
 	return found > 0 ? search.pid : 0;
 }
 
-bool dp_keeper_is_dead(int pid)
+bool dp_lock_holder_is_dead(int pid)
 {
 	char path[PATH_SIZE], text[512];
 	const char *rest;

@@ -229,7 +229,7 @@ static int owner_decide(int ret, const struct rest *rest, bool despite)
 	return ret == -EBUSY && despite && !rest->seen.maker ? 0 : ret;
 }
 
-int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
+int dp_owner_await(const struct dp_owner *owner, struct dp_wait_policy *policy,
 		   bool despite, const struct dp_errmsg *errmsg)
 {
 	struct rest rest = { 0 };
@@ -243,12 +243,12 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 	if (dp_place_is_another_boot(owner))
 		return 0;
 	if (owner->flags & DP_OWNER_RDMA_UNKNOWN)
-		return dp_owner_await_unknown(patience, despite, errmsg);
+		return dp_owner_await_unknown(policy, despite, errmsg);
 	for (;;) {
 		ret = owner_look_for_rest(owner, &rest, errmsg);
 		if (ret || !rest.count)
 			return owner_decide(ret, &rest, despite);
-		ret = dp_patience_wait(patience, DP_OWNER_RDMA, owner->pid);
+		ret = dp_wait_sleep(policy, DP_OWNER_RDMA, owner->pid);
 		if (ret == -ETIMEDOUT || (!ret && owner_is_ours(&rest)))
 			return owner_decide(owner_still_there(owner, &rest,
 							      errmsg),
@@ -259,13 +259,13 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
 	}
 }
 
-int dp_owner_await_unknown(struct dp_patience *patience, bool despite,
+int dp_owner_await_unknown(struct dp_wait_policy *policy, bool despite,
 			   const struct dp_errmsg *errmsg)
 {
 	int ret, left;
 
 	while ((left = dp_verbs_count_all(errmsg)) > 0) {
-		ret = dp_patience_wait(patience, DP_OWNER_RDMA, 0);
+		ret = dp_wait_sleep(policy, DP_OWNER_RDMA, 0);
 		if (ret == -ETIMEDOUT && despite)
 			return 0;
 		if (ret == -ETIMEDOUT)

@@ -57,7 +57,7 @@ bool dp_owner_is_record(const struct dp_owner *owner);
  * despite: 0 even if the kernel cannot answer, or if a context exists at the
  * deadline whose opener is dead or invisible.
  */
-int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
+int dp_owner_await(const struct dp_owner *owner, struct dp_wait_policy *policy,
 		   bool despite, const struct dp_errmsg *errmsg);
 
 /*
@@ -65,7 +65,7 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_patience *patience,
  * machine. The caller has the owner lock, so all other causes of writes have ended.
  * -EBUSY also if the kernel cannot answer.
  */
-int dp_owner_await_unknown(struct dp_patience *patience, bool despite,
+int dp_owner_await_unknown(struct dp_wait_policy *policy, bool despite,
 			   const struct dp_errmsg *errmsg);
 
 #endif

@@ -36,8 +36,8 @@ static int blocks_ask(void *arg)
 {
 	const struct dp_blocks *blocks = arg;
 
-	return blocks ? dp_patience_work(blocks->patience, blocks->done_bytes,
-					 blocks->total_bytes) : 0;
+	return blocks ? dp_wait_work(blocks->policy, blocks->done_bytes,
+				     blocks->total_bytes) : 0;
 }
 
 static int blocks_fallocate(struct dp_blocks *blocks, struct dp_ask_call call)
@@ -255,7 +255,7 @@ static int blocks_give_all(struct dp_blocks *blocks,
 					   errmsg);
 		ret = dp_segment_list(segments, i, errmsg);
 		if (!ret)
-			ret = dp_segment_find_bad(segments, i, errmsg);
+			ret = dp_segment_find_badblocks(segments, i, errmsg);
 		if (!ret && blocks_segment_lacks(segments, i))
 			return dp_fail(errmsg, -EOPNOTSUPP,
 				       "segment %u of %s was given blocks of its own, and its filesystem does not show them: copy the files with cp --reflink=never --sparse=never, and use the copy",
@@ -280,11 +280,11 @@ static void blocks_end(struct dp_blocks *blocks)
 		dp_ask_close(blocks->ask);
 }
 
-int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
+int dp_blocks_give(struct dp_segments *segments, struct dp_wait_policy *policy,
 		   const struct dp_errmsg *errmsg)
 {
 	struct dp_blocks blocks = {
-		.patience = patience,
+		.policy = policy,
 		.total_bytes = dp_blocks_lacking(segments),
 	};
 	struct dp_ask ask;
@@ -335,10 +335,10 @@ static int blocks_check_room(const struct dp_segments *segments,
 }
 
 int dp_blocks_create(struct dp_segments *segments,
-		     struct dp_patience *patience,
+		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg)
 {
-	struct dp_blocks blocks = { .patience = patience };
+	struct dp_blocks blocks = { .policy = policy };
 	struct dp_ask ask;
 	int ret;
 

@@ -12,7 +12,7 @@
 
 /* What is to be done, all of it together, and how far that is. */
 struct dp_blocks {
-	struct dp_patience *patience;
+	struct dp_wait_policy *policy;
 	struct dp_ask *ask;		/* on a DAX filesystem; else NULL */
 	uint64_t done_bytes;
 	uint64_t total_bytes;
@@ -30,7 +30,7 @@ struct dp_blocks_range {
 /*
  * Every block of the range is there, holes included; the file grows to its end.
  * What was done before a failure is kept. -ENOSPC; -ECANCELED, -ETIMEDOUT: as
- * dp_patience_work().
+ * dp_wait_work().
  */
 int dp_blocks_allocate(struct dp_blocks *blocks, struct dp_blocks_range range);
 /* No block of the range is another file's too; its holes are allocated. */
@@ -43,7 +43,7 @@ int dp_blocks_allocate_here(struct dp_blocks_range range);
 /* The files of a create, which are mapped, get their size and all their blocks. What
  * cannot fit is refused before the first is allocated. */
 int dp_blocks_create(struct dp_segments *segments,
-		     struct dp_patience *patience,
+		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg);
 /*
  * Of chunks that an open for writing must have and that lack blocks, the bytes: of
@@ -52,7 +52,7 @@ int dp_blocks_create(struct dp_segments *segments,
  */
 uint64_t dp_blocks_lacking(const struct dp_segments *segments);
 /* They get them, and are listed anew. Bytes that are read stay as they are (W7). */
-int dp_blocks_give(struct dp_segments *segments, struct dp_patience *patience,
+int dp_blocks_give(struct dp_segments *segments, struct dp_wait_policy *policy,
 		   const struct dp_errmsg *errmsg);
 
 #endif

@@ -27,7 +27,7 @@ static int create_await_old_owner(struct dp_pool *pool,
 	if (!damage)
 		return dp_pool_await_owner(pool, request);
 	assert(damage == -EUCLEAN || damage == -EMEDIUMTYPE);
-	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
+	return dp_owner_await_unknown(&request->policy, request->despite_rdma,
 				      request->errmsg);
 }
 
@@ -39,8 +39,9 @@ static int create_check_remains(struct dp_pool *pool,
 				struct dp_pool_request *request,
 				const struct dp_segments *segments)
 {
-	const struct dp_remains_place place = {
-		&pool->source, &pool->bad, dp_file_fd(&pool->first), segments };
+	const struct dp_remains_place place = { &pool->source, &pool->badblocks,
+						dp_file_fd(&pool->first),
+						segments };
 	struct dp_remains remains;
 	int ret = dp_remains_look(&place, &remains, request->errmsg);
 
@@ -336,11 +337,12 @@ static int create_sync_files(struct dp_pool *pool)
 static int create_check_medium(const struct dp_pool *pool,
 			       const struct dp_errmsg *errmsg)
 {
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 
 	for (uint32_t i = 0; i < pool->geometry.segments; i++) {
-		if (!dp_bad_find(dp_segment_bad(&pool->segments, i), 0,
-				 dp_geometry_meta_size(&pool->geometry), &run))
+		if (!dp_badblocks_find(
+			    dp_segment_badblocks(&pool->segments, i), 0,
+			    dp_geometry_meta_size(&pool->geometry), &run))
 			continue;
 		return dp_fail(errmsg, -EIO,
 			       "segment %u of %s: the medium is bad at offset 0x%llx of it, where metadata goes: clear it (ndctl clear-errors)%s",

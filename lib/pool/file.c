@@ -158,13 +158,13 @@ static bool file_is_still_there(const struct dp_file *file,
 }
 
 int dp_file_lock(struct dp_file *file, const struct dp_source *source,
-		 bool shared, struct dp_patience *patience,
+		 bool shared, struct dp_wait_policy *policy,
 		 const struct dp_errmsg *errmsg)
 {
 	char sentence[400] = "";
 	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	struct stat stat;
-	int ret = dp_lock_take(&file->lock, shared, patience,
+	int ret = dp_lock_take(&file->lock, shared, policy,
 			       file->index ? &inner : errmsg);
 
 	if (ret && file->index)

@@ -42,7 +42,7 @@ int dp_file_open(struct dp_file *file, const struct dp_source *source,
  * name any more, without a sentence.
  */
 int dp_file_lock(struct dp_file *file, const struct dp_source *source,
-		 bool shared, struct dp_patience *patience,
+		 bool shared, struct dp_wait_policy *policy,
 		 const struct dp_errmsg *errmsg);
 /* Its descriptor, or -1 for one that is not open; zeroed memory is not. */
 int dp_file_fd(const struct dp_file *file);

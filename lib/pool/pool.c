@@ -82,8 +82,9 @@ static int pool_no_first_segment(const struct dp_pool *pool,
 static int pool_list_bad(struct dp_pool *pool)
 {
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		return dp_bad_of_device(pool->source.device, &pool->bad);
-	return dp_bad_of_disk(dp_file_fd(&pool->first), &pool->bad);
+		return dp_badblocks_of_device(pool->source.device,
+					      &pool->badblocks);
+	return dp_badblocks_of_disk(dp_file_fd(&pool->first), &pool->badblocks);
 }
 
 /* What is there may be made, removed and replaced by others meanwhile. */
@@ -99,7 +100,7 @@ static int pool_lock_first(struct dp_pool *pool,
 	if (ret)
 		return ret;
 	ret = dp_file_lock(&pool->first, &pool->source, request->readonly,
-			   &request->patience, request->errmsg);
+			   &request->policy, request->errmsg);
 	if (ret == -ESTALE)
 		ret = dp_fail(request->errmsg, ret,
 			      "%s was replaced while its lock was waited for: try again",
@@ -164,14 +165,15 @@ static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
  * Of the device or of segment 0's file, before the file's own list is there:
  * it does without, for its filesystem knows as well.
  */
-static struct dp_bad_view pool_first_view(const struct dp_pool *pool, int fd,
-					  const char *base)
+static struct dp_badblocks_view pool_first_view(const struct dp_pool *pool,
+						int fd, const char *base)
 {
-	static const struct dp_bad none;
+	static const struct dp_badblocks none;
 
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		return (struct dp_bad_view) { &pool->bad, base, -1, NULL };
-	return (struct dp_bad_view) { &none, base, fd, NULL };
+		return (struct dp_badblocks_view) { &pool->badblocks, base, -1,
+						   NULL };
+	return (struct dp_badblocks_view) { &none, base, fd, NULL };
 }
 
 /* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
@@ -181,7 +183,7 @@ int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 	int fd = dp_file_fd(&pool->first);
 	char sentence[400];
 	struct dp_errmsg inner = { sentence, sizeof(sentence) };
-	struct dp_bad_view view;
+	struct dp_badblocks_view view;
 	uint64_t size;
 	void *base;
 	int ret;
@@ -225,7 +227,7 @@ static int pool_barrier_fd(uint32_t index, void *arg)
  * whatever files it finds, so it does not ask how they were left.
  */
 static int pool_pass_barrier(struct dp_pool *pool,
-			     struct dp_patience *patience,
+			     struct dp_wait_policy *policy,
 			     const struct dp_errmsg *errmsg)
 {
 	const struct dp_barrier barrier = {
@@ -241,24 +243,24 @@ static int pool_pass_barrier(struct dp_pool *pool,
 	if (pool->source.kind != DP_SOURCE_FSDAX || pool->readonly ||
 	    pool->passed_barrier)
 		return 0;
-	ret = dp_barrier_pass(&barrier, patience, errmsg);
+	ret = dp_barrier_pass(&barrier, policy, errmsg);
 	pool->passed_barrier = !ret;
 	return ret;
 }
 
 /* After a clean close the barrier keeps the calls from waiting, no more: where it
  * cannot be had they are made all the same. */
-int dp_pool_give_blocks(struct dp_pool *pool, struct dp_patience *patience,
+int dp_pool_give_blocks(struct dp_pool *pool, struct dp_wait_policy *policy,
 			const struct dp_errmsg *errmsg)
 {
 	int ret;
 
 	if (pool->readonly || !dp_blocks_lacking(&pool->segments))
 		return 0;
-	ret = pool_pass_barrier(pool, patience, errmsg);
+	ret = pool_pass_barrier(pool, policy, errmsg);
 	if (ret && (ret != -ENOSYS || pool->was_unclean))
 		return ret;
-	return dp_blocks_give(&pool->segments, patience, errmsg);
+	return dp_blocks_give(&pool->segments, policy, errmsg);
 }
 
 int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
@@ -270,11 +272,11 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 	request->segments = pool->geometry.segments;
 	segments->source = &pool->source;
 	segments->persist = &pool->persist;
-	segments->medium = &pool->bad;
+	segments->medium = &pool->badblocks;
 	segments->seed = pool->seed;
 	segments->readonly = pool->readonly;
 	ret = dp_segments_open(segments, &pool->first, &pool->geometry, create,
-			       &request->patience, request->errmsg);
+			       &request->policy, request->errmsg);
 	if (ret || pool->source.kind == DP_SOURCE_DISK)
 		return ret;
 	ret = dp_anchor_open(&pool->anchor, request->errmsg);
@@ -296,18 +298,18 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 			      request->errmsg);
 	if (!ret && (create ? dp_segments_have_old_files(segments) :
 		     pool->was_unclean))
-		ret = pool_pass_barrier(pool, &request->patience,
+		ret = pool_pass_barrier(pool, &request->policy,
 					request->errmsg);
 	if (!ret && create)
-		ret = dp_blocks_create(segments, &request->patience,
+		ret = dp_blocks_create(segments, &request->policy,
 				       request->errmsg);
 	if (!ret)
 		ret = dp_segments_list(segments, request->errmsg);
 	if (!ret && create)
-		ret = dp_pool_give_blocks(pool, &request->patience,
+		ret = dp_pool_give_blocks(pool, &request->policy,
 					  request->errmsg);
 	if (!ret)
-		ret = dp_segments_find_bad(segments, request->errmsg);
+		ret = dp_segments_find_badblocks(segments, request->errmsg);
 	return ret;
 }
 
@@ -321,7 +323,7 @@ void dp_pool_tear_down(struct dp_pool *pool)
 	dp_epochs_fini(&pool->epochs);
 	dp_anchor_close(&pool->anchor);
 	dp_segments_close(&pool->segments);
-	dp_bad_fini(&pool->bad);
+	dp_badblocks_fini(&pool->badblocks);
 	dp_file_close(&pool->first);
 	dp_source_close(&pool->source);
 	pthread_mutex_destroy(&pool->super_mutex);
@@ -382,10 +384,10 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 			       "%s was not closed by its last owner: open it for writing once",
 			       request->path);
 	if (unknown)
-		return dp_owner_await_unknown(&request->patience,
+		return dp_owner_await_unknown(&request->policy,
 					      request->despite_rdma,
 					      request->errmsg);
-	return dp_owner_await(&pool->super.owner, &request->patience,
+	return dp_owner_await(&pool->super.owner, &request->policy,
 			      request->despite_rdma, request->errmsg);
 }
 
@@ -481,8 +483,9 @@ static int pool_map_and_check(struct dp_pool *pool,
 static int pool_refuse_remains(const struct dp_pool *pool,
 			       const struct dp_errmsg *errmsg)
 {
-	const struct dp_remains_place place = {
-		&pool->source, &pool->bad, dp_file_fd(&pool->first), NULL };
+	const struct dp_remains_place place = { &pool->source, &pool->badblocks,
+						dp_file_fd(&pool->first),
+						NULL };
 	struct dp_remains remains;
 	int ret = dp_remains_look(&place, &remains, errmsg);
 
@@ -532,7 +535,7 @@ int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
 		flags |= DP_JUDGE_ANY_OWNER;
 	if (request->any_filesystem)
 		flags |= DP_JUDGE_ANY_FILESYSTEM;
-	dp_patience_begin(&request->patience);
+	dp_wait_begin(&request->policy);
 	ret = dp_source_find(&pool->source, request->path, flags, request->mode,
 			     request->errmsg);
 	if (!ret)
@@ -565,7 +568,7 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 static int pool_check_ours(const struct dp_pool *pool)
 {
 	const struct dp_super *super = &pool->super;
-	struct dp_bad_view view = *dp_segment_view(&pool->segments, 0);
+	struct dp_badblocks_view view = *dp_segment_view(&pool->segments, 0);
 	struct dp_super now;
 	int ret;
 

@@ -20,7 +20,7 @@
 
 struct dp_pool {
 	struct dp_source source;
-	struct dp_bad bad;		/* of the device, or the whole disk */
+	struct dp_badblocks badblocks;	/* of the device, or the whole disk */
 	struct dp_file first;		/* the device, or segment 0's */
 	struct dp_anchor anchor;	/* keeps all files; not of a disk: no DMA */
 	struct dp_persist persist;
@@ -66,7 +66,7 @@ struct dp_pool_request {
 	uint64_t pool_size;
 	uint64_t segment_size;
 	uint32_t segments;		/* set when they are known, for messages */
-	struct dp_patience patience;
+	struct dp_wait_policy policy;
 	const struct dp_errmsg *errmsg;
 };
 
@@ -137,7 +137,7 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 		uint64_t size, bool create);
 /* What dp_blocks_lacking() counts gets its blocks, if this may change anything;
  * on a DAX filesystem behind the barrier. */
-int dp_pool_give_blocks(struct dp_pool *pool, struct dp_patience *patience,
+int dp_pool_give_blocks(struct dp_pool *pool, struct dp_wait_policy *policy,
 			const struct dp_errmsg *errmsg);
 /* Undo everything but what is on media. */
 void dp_pool_tear_down(struct dp_pool *pool);

@@ -27,7 +27,7 @@ static bool remains_are_zero(const char *from, uint64_t size)
  * all zeroes but for the first superblock of a create that was cut short, which
  * announces itself by the magic (dp_super_announce).
  */
-bool dp_remains_are_none(const struct dp_bad_view *view)
+bool dp_remains_are_none(const struct dp_badblocks_view *view)
 {
 	const uint64_t half = sizeof(struct dp_super);
 	char *copy = malloc(DP_CHUNK_SIZE);
@@ -35,7 +35,7 @@ bool dp_remains_are_none(const struct dp_bad_view *view)
 
 	if (!copy)
 		return false;
-	blank = !dp_bad_read(view, 0, copy, DP_CHUNK_SIZE) &&
+	blank = !dp_badblocks_read(view, 0, copy, DP_CHUNK_SIZE) &&
 		remains_are_zero(copy, half) &&
 		(remains_are_zero(copy + half, half) ||
 		 !memcmp(copy + half, DP_MAGIC, 8)) &&
@@ -81,7 +81,7 @@ static bool remains_is_lane(const char *page)
 /* ----------------------------------------------------------------- one file, or the device */
 
 struct look {
-	struct dp_bad_view view;
+	struct dp_badblocks_view view;
 	uint32_t segment;
 	char *buffer;			/* one chunk */
 	struct dp_remains *found;
@@ -99,12 +99,12 @@ static void remains_note(struct look *look, enum dp_remains_kind kind,
 static int remains_read(struct look *look, uint64_t offset, uint64_t size,
 			uint64_t *ret_unreadable)
 {
-	int ret = dp_bad_read(&look->view, offset, look->buffer, size);
+	int ret = dp_badblocks_read(&look->view, offset, look->buffer, size);
 
 	for (uint64_t at = 0; ret == -EIO && at < size; at += DP_BLOCK_SIZE) {
 		uint64_t part = dp_min(size - at, DP_BLOCK_SIZE);
-		int one = dp_bad_read(&look->view, offset + at,
-				      look->buffer + at, part);
+		int one = dp_badblocks_read(&look->view, offset + at,
+					    look->buffer + at, part);
 
 		if (one && one != -EIO)
 			return one;
@@ -185,7 +185,7 @@ static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
 
 static bool remains_is_super(const struct look *look, uint64_t offset)
 {
-	struct dp_bad_view view = look->view;
+	struct dp_badblocks_view view = look->view;
 	struct dp_super super;
 
 	view.base += offset;
@@ -264,9 +264,9 @@ static int remains_map(struct look *look, int fd, uint64_t end)
 
 static int remains_of_file(struct dp_remains *found, uint32_t index, int fd)
 {
-	static const struct dp_bad none;
+	static const struct dp_badblocks none;
 	struct look look = {
-		.view = { .bad = &none, .fd = fd },
+		.view = { .badblocks = &none, .fd = fd },
 		.segment = index, .found = found,
 	};
 	struct stat st;
@@ -291,8 +291,8 @@ static int remains_of_device(const struct dp_remains_place *place,
 
 	if (ret)
 		return ret;
-	look.view = (struct dp_bad_view) {
-		.bad = place->bad, .fd = -1, .pipe = pipe };
+	look.view = (struct dp_badblocks_view) {
+		.badblocks = place->badblocks, .fd = -1, .pipe = pipe };
 	ret = remains_map(&look, place->first, place->source->device_size);
 	dp_os_close(pipe[0]);
 	dp_os_close(pipe[1]);

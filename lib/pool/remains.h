@@ -28,7 +28,7 @@ struct dp_remains {
 /* Where to look, under segment 0's lock. */
 struct dp_remains_place {
 	const struct dp_source *source;
-	const struct dp_bad *bad;	/* of a device */
+	const struct dp_badblocks *badblocks;	/* of a device */
 	int first;			/* descriptor of segment 0, or of the device */
 	/* Those that the caller has open, or NULL; others are opened, and not locked. */
 	const struct dp_segments *segments;
@@ -38,7 +38,7 @@ struct dp_remains_place {
  * Is there nothing in the first chunk, or no more than a create that was cut short
  * leaves?
  */
-bool dp_remains_are_none(const struct dp_bad_view *view);
+bool dp_remains_are_none(const struct dp_badblocks_view *view);
 /*
  * What says most of all that is left. Each byte of every file is looked at, and of a
  * device each of the largest segment; past that its superblocks and the first block of

@@ -7,7 +7,7 @@
  *
  *	NONE -> OPEN		[dp_segments_open]
  *	OPEN -> MAPPED		[dp_segments_map]
- *	MAPPED -> BACKED	[dp_segments_list, dp_segments_find_bad], and
+ *	MAPPED -> BACKED	[dp_segments_list, dp_segments_find_badblocks], and
  *				once more where blocks.c has changed it
  *	any, also half way -> NONE	[dp_segments_close]
  *
@@ -36,8 +36,8 @@ struct dp_segment {
 	struct dp_table table;
 	struct dp_pages pages;		/* of the table */
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
-	struct dp_bad bad;		/* whole blocks, by bytes of it */
-	struct dp_bad_view view;
+	struct dp_badblocks badblocks;	/* whole blocks, by bytes of it */
+	struct dp_badblocks_view view;
 };
 
 /* --------------------------------------------------------------- geometry */
@@ -112,11 +112,11 @@ static int segment_is_not_there(const struct dp_segments *segments,
 }
 
 static int segment_lock(struct dp_segments *segments, uint32_t index,
-			struct dp_patience *patience,
+			struct dp_wait_policy *policy,
 			const struct dp_errmsg *errmsg)
 {
 	int ret = dp_file_lock(segments->all[index].file, segments->source,
-			       segments->readonly, patience, errmsg);
+			       segments->readonly, policy, errmsg);
 
 	if (ret != -ESTALE)
 		return ret;
@@ -126,7 +126,7 @@ static int segment_lock(struct dp_segments *segments, uint32_t index,
 }
 
 static int segment_open(struct dp_segments *segments, uint32_t index,
-			bool create, struct dp_patience *patience,
+			bool create, struct dp_wait_policy *policy,
 			const struct dp_errmsg *errmsg)
 {
 	struct dp_segment *segment = &segments->all[index];
@@ -141,13 +141,13 @@ static int segment_open(struct dp_segments *segments, uint32_t index,
 	if (ret)
 		return ret;
 	segment->file = &segment->own;
-	ret = segment_lock(segments, index, patience, errmsg);
+	ret = segment_lock(segments, index, policy, errmsg);
 	return ret ? ret : segment_check_kind(segments, index, errmsg);
 }
 
 int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     const struct dp_geometry *geometry, bool create,
-		     struct dp_patience *patience,
+		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
@@ -163,7 +163,7 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		if (segments->source->kind == DP_SOURCE_DEVDAX)
 			continue;
 		if (i)
-			ret = segment_open(segments, i, create, patience,
+			ret = segment_open(segments, i, create, policy,
 					   errmsg);
 		else
 			segments->all[i].file = first;
@@ -243,8 +243,10 @@ static void segment_describe(struct dp_segments *segments, uint32_t index)
 
 	segment->base = dp_geometry_base(geometry, index);
 	segment->size = dp_geometry_size(geometry, index);
-	segment->view = (struct dp_bad_view) {
-		.bad = &segment->bad, .base = segment->base, .fd = -1 };
+	segment->view =
+		(struct dp_badblocks_view) { .badblocks = &segment->badblocks,
+					    .base = segment->base,
+					    .fd = -1 };
 	dp_pages_init(&segment->pages, segment->size >> DP_CHUNK_SHIFT,
 		      segment->base, begin >> DP_BLOCK_SHIFT, segments->seed,
 		      segments->persist);
@@ -337,7 +339,7 @@ void dp_segments_close(struct dp_segments *segments)
 		dp_file_close(&segments->all[i].own);
 		free(segments->all[i].chunk);
 		dp_pages_fini(&segments->all[i].pages);
-		dp_bad_fini(&segments->all[i].bad);
+		dp_badblocks_fini(&segments->all[i].badblocks);
 	}
 	free(segments->all);
 	segments->all = NULL;
@@ -347,23 +349,23 @@ void dp_segments_close(struct dp_segments *segments)
 /* ---------------------------------------------------------------- backing */
 
 /* Which of its blocks are bad, and how it is read. */
-int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
-			const struct dp_errmsg *errmsg)
+int dp_segment_find_badblocks(struct dp_segments *segments, uint32_t index,
+			      const struct dp_errmsg *errmsg)
 {
 	struct dp_segment *segment = &segments->all[index];
 	int ret;
 
 	assert(index < segments->opened);
-	dp_bad_fini(&segment->bad);
+	dp_badblocks_fini(&segment->badblocks);
 	segment->view.fd = dp_segment_fd(segments, index);
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
-		ret = dp_bad_of_slice(segments->medium,
-				      dp_geometry_begin(&segments->divided,
-							index),
-				      segment->size, &segment->bad);
+		ret = dp_badblocks_of_slice(
+			segments->medium,
+			dp_geometry_begin(&segments->divided, index),
+			segment->size, &segment->badblocks);
 	else
-		ret = dp_bad_of_file(segments->medium, segment->view.fd,
-				     segment->size, &segment->bad);
+		ret = dp_badblocks_of_file(segments->medium, segment->view.fd,
+					   segment->size, &segment->badblocks);
 	if (ret)
 		return dp_fail(errmsg, ret,
 			       "segment %u of %s: its bad blocks cannot be listed: %s",
@@ -371,13 +373,13 @@ int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
 	return 0;
 }
 
-int dp_segments_find_bad(struct dp_segments *segments,
-			 const struct dp_errmsg *errmsg)
+int dp_segments_find_badblocks(struct dp_segments *segments,
+			       const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < segments->opened; i++)
-		ret = dp_segment_find_bad(segments, i, errmsg);
+		ret = dp_segment_find_badblocks(segments, i, errmsg);
 	return ret;
 }
 
@@ -446,14 +448,14 @@ const struct dp_table *dp_segment_table(const struct dp_segments *segments,
 	return &segment_at(segments, index)->table;
 }
 
-const struct dp_bad *dp_segment_bad(const struct dp_segments *segments,
-				    uint32_t index)
+const struct dp_badblocks *
+dp_segment_badblocks(const struct dp_segments *segments, uint32_t index)
 {
-	return &segment_at(segments, index)->bad;
+	return &segment_at(segments, index)->badblocks;
 }
 
-const struct dp_bad_view *dp_segment_view(const struct dp_segments *segments,
-					  uint32_t index)
+const struct dp_badblocks_view *
+dp_segment_view(const struct dp_segments *segments, uint32_t index)
 {
 	return &segment_at(segments, index)->view;
 }

@@ -96,7 +96,7 @@ struct dp_segments {
 	/* Set by the user, and not changed while segments are open. */
 	struct dp_source *source;
 	struct dp_persist *persist;
-	const struct dp_bad *medium;	/* its bad blocks */
+	const struct dp_badblocks *medium;	/* its bad blocks */
 	uint64_t seed;
 	bool readonly;
 	/* Private to segment.c. */
@@ -114,7 +114,7 @@ struct dp_segments {
  */
 int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     const struct dp_geometry *geometry, bool create,
-		     struct dp_patience *patience,
+		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg);
 /* Put all files, which are open and locked, into the anchor (W3). */
 int dp_segments_keep(const struct dp_segments *segments,
@@ -133,10 +133,10 @@ int dp_segments_list(struct dp_segments *segments,
 int dp_segment_list(struct dp_segments *segments, uint32_t index,
 		    const struct dp_errmsg *errmsg);
 /* And which blocks are bad: anew where other blocks were given. */
-int dp_segments_find_bad(struct dp_segments *segments,
-			 const struct dp_errmsg *errmsg);
-int dp_segment_find_bad(struct dp_segments *segments, uint32_t index,
-			const struct dp_errmsg *errmsg);
+int dp_segments_find_badblocks(struct dp_segments *segments,
+			       const struct dp_errmsg *errmsg);
+int dp_segment_find_badblocks(struct dp_segments *segments, uint32_t index,
+			      const struct dp_errmsg *errmsg);
 /* Unmap all that is there, unlock and close the files; not the first. */
 void dp_segments_close(struct dp_segments *segments);
 /* A create failed: dp_file_undo() of all files but the first. */
@@ -155,11 +155,11 @@ bool dp_segment_was_empty(const struct dp_segments *segments, uint32_t index);
 const struct dp_table *dp_segment_table(const struct dp_segments *segments,
 					uint32_t index);
 /* Its bad blocks, whole ones, by bytes of the segment. */
-const struct dp_bad *dp_segment_bad(const struct dp_segments *segments,
-				    uint32_t index);
+const struct dp_badblocks *
+dp_segment_badblocks(const struct dp_segments *segments, uint32_t index);
 /* How it can be read without dying of poison. */
-const struct dp_bad_view *dp_segment_view(const struct dp_segments *segments,
-					  uint32_t index);
+const struct dp_badblocks_view *
+dp_segment_view(const struct dp_segments *segments, uint32_t index);
 
 /* DP_CHUNK_... of a chunk. An open changes them, and hole.c, under its caller's
  * mutex. */

@@ -369,7 +369,7 @@ int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
 	case -EWOULDBLOCK:
 	case -EBUSY:
 		return dp_fail(errmsg, -EBUSY,
-			       "%s is being changed by another process, or under its lease: try again",
+			       "%s is being changed by another process, or under its state: try again",
 			       what);
 	default:
 		return dp_fail(errmsg, error, "%s cannot be opened: %s", what,

@@ -129,7 +129,7 @@ static int access_open_region(struct daxpin_grant *grant, int access,
 	ret = dp_mr_register(pd, (void *)(uintptr_t)key->addr, key->length,
 			       access, &grant->access.own_mr);
 	if (!ret) {
-		grant->access.via = DAXPIN_GRANT_DOOR_REGION;
+		grant->access.via = DAXPIN_GRANT_VIA_MR;
 		grant->key.rkey = grant->access.own_mr->rkey;
 		return 0;
 	}
@@ -156,8 +156,8 @@ static uint32_t access_choose_window(const struct daxpin_grant *grant,
 		return 0;
 	assert(!o->qp || o->qp->pd == grant->rdma->pd);
 	if (accesses->use_window2 && o->qp)
-		return DAXPIN_GRANT_DOOR_WINDOW2;
-	return accesses->loopback ? DAXPIN_GRANT_DOOR_WINDOW1 : 0;
+		return DAXPIN_GRANT_VIA_MW2;
+	return accesses->loopback ? DAXPIN_GRANT_VIA_MW1 : 0;
 }
 
 /* Under bind_lock. The reset discards requests that were still in flight. */
@@ -203,7 +203,7 @@ static int access_bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 	};
 	int ret;
 
-	if (grant->access.via == DAXPIN_GRANT_DOOR_WINDOW1)
+	if (grant->access.via == DAXPIN_GRANT_VIA_MW1)
 		return access_bind_on_loopback(grant, &info);
 	ret = dp_window_bind_request(o->qp, grant->access.own_mw, &info,
 				     o->bind_wr_id);
@@ -215,7 +215,7 @@ static int access_bind_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 static int access_make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 			      int access, const struct daxpin_grant_options *o)
 {
-	bool is_type2 = grant->access.via == DAXPIN_GRANT_DOOR_WINDOW2;
+	bool is_type2 = grant->access.via == DAXPIN_GRANT_VIA_MW2;
 	int ret = dp_window_make(grant->rdma->pd,
 				 is_type2 ? IBV_MW_TYPE_2 : IBV_MW_TYPE_1,
 				 &grant->access.own_mw);
@@ -235,7 +235,7 @@ static int access_check_bind(struct daxpin_grant *grant)
 
 	if (!atomic_load(&grant->access.bind_qp))
 		return 0;
-	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW1)
+	if (grant->access.via != DAXPIN_GRANT_VIA_MW1)
 		return -EINPROGRESS;
 	pthread_mutex_lock(&accesses->bind_lock);
 	mended = access_reconnect(accesses);
@@ -349,7 +349,7 @@ void dp_access_flushed(struct daxpin_grant *grant, struct ibv_qp *qp)
 
 int dp_access_bound(struct daxpin_grant *grant)
 {
-	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW2)
+	if (grant->access.via != DAXPIN_GRANT_VIA_MW2)
 		return -EINVAL;
 	atomic_store(&grant->access.bind_qp, NULL);
 	return 0;

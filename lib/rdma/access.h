@@ -36,7 +36,7 @@ int dp_access_open(struct daxpin_grant *grant, int flags,
  */
 int dp_access_close(struct daxpin_grant *grant);
 bool dp_access_is_open(const struct daxpin_grant *grant);
-/* enum daxpin_grant_door */
+/* enum daxpin_grant_via */
 uint32_t dp_access_via(const struct daxpin_grant *grant);
 /* The grant's own region; NULL if it is a window. */
 struct ibv_mr *dp_access_region(const struct daxpin_grant *grant);

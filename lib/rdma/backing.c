@@ -299,7 +299,7 @@ void dp_backing_count(struct daxpin_rdma *rdma,
 {
 	struct dp_backing *backing = &rdma->backing;
 
-	info->way = backing->mode;
+	info->mode = backing->mode;
 	info->bounced = atomic_load(&backing->bounced_out);
 	info->bounced_bytes = atomic_load(&backing->bounced_out_bytes);
 	info->bounce_errors = atomic_load(&backing->copy_errors);
@@ -369,7 +369,7 @@ static void backing_copy_back(struct daxpin_grant *grant)
 int dp_backing_open(struct daxpin_grant *grant,
 			 const struct daxpin_grant_options *o, int *ret_flags)
 {
-	enum daxpin_rdma_way mode = grant->bounce.mode;
+	enum daxpin_rdma_mode mode = grant->bounce.mode;
 
 	assert(mode);
 	*ret_flags = mode == DAXPIN_RDMA_ON_DEMAND ? IBV_ACCESS_ON_DEMAND : 0;

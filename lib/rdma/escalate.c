@@ -119,7 +119,7 @@ static int escalate_stop_once(struct daxpin_grant *grant)
 	if (ret)
 		return ret;
 	dp_access_flushed(grant, qp);
-	grant->escalation.step = DAXPIN_GRANT_STEP_QUEUE_PAIR;
+	grant->escalation.step = DAXPIN_GRANT_ESCALATION_QUEUE_PAIR;
 	grant->rdma->escalations.queue_pairs_stopped++;
 	return 0;
 }
@@ -143,8 +143,8 @@ static int escalate_refused(struct daxpin_grant *grant, int ret)
 	const struct timespec pause = { .tv_nsec = DRAIN_NS };
 
 	escalate_lock(grant->rdma);
-	if (grant->escalation.step < DAXPIN_GRANT_STEP_DEREGISTER)
-		grant->escalation.step = DAXPIN_GRANT_STEP_DEREGISTER;
+	if (grant->escalation.step < DAXPIN_GRANT_ESCALATION_DEREGISTER)
+		grant->escalation.step = DAXPIN_GRANT_ESCALATION_DEREGISTER;
 	escalate_unlock(grant->rdma);
 	if (escalate_stop_queue_pair(grant))
 		return ret;
@@ -165,21 +165,21 @@ int dp_escalate(struct daxpin_grant *grant)
 	assert(!ret == !dp_access_is_open(grant));
 	escalate_lock(grant->rdma);
 	if (ret)
-		grant->escalation.step = DAXPIN_GRANT_STEP_QUARANTINE;
+		grant->escalation.step = DAXPIN_GRANT_ESCALATION_QUARANTINE;
 	escalate_unlock(grant->rdma);
 	return ret;
 }
 
 bool dp_escalation_is_quarantined(const struct daxpin_grant *grant)
 {
-	return grant->escalation.step == DAXPIN_GRANT_STEP_QUARANTINE;
+	return grant->escalation.step == DAXPIN_GRANT_ESCALATION_QUARANTINE;
 }
 
 void dp_escalation_report(struct daxpin_grant *grant,
 			  struct daxpin_grant_info *info)
 {
 	escalate_lock(grant->rdma);
-	info->step = grant->escalation.step;
+	info->escalation = grant->escalation.step;
 	info->refusals = grant->escalation.refusal_count;
 	info->device_error = grant->escalation.mr_error;
 	info->qp_error = grant->escalation.stop_error;

@@ -113,9 +113,10 @@ static int flush_post_read(const struct flush *flush)
 	return ret ? ret : -ibv_post_send(flush->qp, &wr, &bad);
 }
 
-static int flush_post(const struct flush *flush, enum daxpin_flush_way *ret_way)
+static int flush_post(const struct flush *flush,
+		      enum daxpin_flush_method *ret_method)
 {
-	enum daxpin_flush_way way = DAXPIN_FLUSH_VERB;
+	enum daxpin_flush_method method = DAXPIN_FLUSH_VERB;
 	int ret;
 
 	if (flush->key->access & DAXPIN_KEY_BOUNCED)
@@ -126,11 +127,11 @@ static int flush_post(const struct flush *flush, enum daxpin_flush_way *ret_way)
 		return ret;
 	ret = flush_post_verb(flush);
 	if (ret == -EOPNOTSUPP) {
-		way = DAXPIN_FLUSH_READ;
+		method = DAXPIN_FLUSH_READ;
 		ret = flush_post_read(flush);
 	}
-	if (!ret && ret_way)
-		*ret_way = way;
+	if (!ret && ret_method)
+		*ret_method = method;
 	return ret;
 }
 
@@ -138,7 +139,7 @@ DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
 				const struct daxpin_grant_key *key,
 				uint64_t offset, uint64_t length,
 				const struct daxpin_flush_options *options,
-				enum daxpin_flush_way *ret_way)
+				enum daxpin_flush_method *ret_method)
 {
 	DP_UNCANCELLED();
 	struct daxpin_flush_options o = { .size = sizeof(o) };
@@ -158,6 +159,6 @@ DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
 			      "flags 0x%x, platform %u: unknown", o.flags,
 			      o.platform);
 	if (!ret)
-		ret = flush_post(&flush, ret_way);
+		ret = flush_post(&flush, ret_method);
 	return dp_end_errmsg(DP_ERRMSG_OF(&o), ret, daxpin_strerror(ret));
 }

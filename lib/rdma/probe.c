@@ -22,7 +22,7 @@
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define OFFSET		1234u		/* not the start of a page */
-#define PATIENCE_MS	30000		/* with the device, in all */
+#define WAIT_LIMIT_MS	30000		/* with the device, in all */
 #define ACCESS		(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
 			 IBV_ACCESS_REMOTE_READ)
 #define TRIES		(DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP | \
@@ -214,7 +214,8 @@ int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 	struct dp_loopback loopback;
 	int ret, close_ret;
 
-	ret = dp_loopback_open(&loopback, pd, daxpin_deadline_ms(PATIENCE_MS));
+	ret = dp_loopback_open(&loopback, pd,
+			       daxpin_deadline_ms(WAIT_LIMIT_MS));
 	if (!ret)
 		ret = probe_try_all(&loopback, memory, tries, report, ret_kept);
 	close_ret = dp_loopback_close(&loopback);

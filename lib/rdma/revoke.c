@@ -583,7 +583,7 @@ DP_EXPORT int daxpin_grant_info(struct daxpin_grant *grant,
 	info = (struct daxpin_grant_info){
 		.state = grant->revoke.revoke_state,
 		.deadline_ns = dp_pending_deadline(grant),
-		.door = dp_access_via(grant),
+		.via = dp_access_via(grant),
 	};
 	dp_escalation_report(grant, &info);
 	if (grant->revoke.revoke_state == STATE_OVER)

@@ -44,7 +44,7 @@ struct dp_accesses {
 
 /* private to backing.c */
 struct dp_backing {
-	_Atomic uint32_t mode;		/* enum daxpin_rdma_way */
+	_Atomic uint32_t mode;		/* enum daxpin_rdma_mode */
 	bool may_bounce;
 	_Atomic bool windows_wanted;	/* and their trial could not be made yet */
 	pthread_mutex_t trial_lock;	/* of what follows, until the next comment */
@@ -136,19 +136,19 @@ static inline int dp_rdma_enter(const struct daxpin_rdma *rdma)
 struct dp_access {
 	struct ibv_mr *own_mr;		/* the grant's own region, or ... */
 	struct ibv_mw *own_mw;
-	uint32_t via;			/* enum daxpin_grant_door */
+	uint32_t via;			/* enum daxpin_grant_via */
 	_Atomic(struct ibv_qp *) bind_qp;	/* a bind may still arrive there */
 };
 
 /* private to backing.c */
 struct dp_bounce {
-	enum daxpin_rdma_way mode;	/* of this grant */
+	enum daxpin_rdma_mode mode;	/* of this grant */
 	void *bounce_memory;		/* what the region is over, or NULL */
 };
 
 /* private to escalate.c */
 struct dp_escalation {
-	uint32_t step;			/* enum daxpin_grant_step */
+	uint32_t step;			/* enum daxpin_grant_escalation */
 	bool is_closed;			/* the device released the memory */
 	uint64_t refusal_count;
 	int mr_error, stop_error;

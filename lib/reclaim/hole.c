@@ -34,13 +34,13 @@ static bool hole_is_all_free(struct dp_holes *holes, uint32_t segment,
 }
 
 static bool hole_is_candidate(struct dp_holes *holes, uint32_t segment,
-			      uint32_t chunk, enum dp_way way, bool spare)
+			      uint32_t chunk, enum dp_job_kind kind, bool spare)
 {
 	uint8_t flags = hole_flags_of(holes, segment, chunk);
 
 	if (flags & DP_CHUNK_CLAIMED)
 		return false;
-	if (way == DP_WAY_REFILL)
+	if (kind == DP_JOB_REFILL)
 		return !(flags & DP_CHUNK_BACKED);
 	if (flags & DP_CHUNK_DOUBT)
 		return true;
@@ -49,23 +49,23 @@ static bool hole_is_candidate(struct dp_holes *holes, uint32_t segment,
 }
 
 uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
-			     enum dp_way way, bool spare)
+			     enum dp_job_kind kind, bool spare)
 {
 	uint32_t count = 0;
 
 	for (uint32_t i = hole_first_chunk(holes);
 	     i < hole_chunks_of(holes, segment); i++)
-		count += hole_is_candidate(holes, segment, i, way, spare);
+		count += hole_is_candidate(holes, segment, i, kind, spare);
 	return count;
 }
 
 /* A reserve may have been faster: the space's own lock decides. */
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
-			uint32_t chunk, enum dp_way way, bool spare)
+			uint32_t chunk, enum dp_job_kind kind, bool spare)
 {
 	uint8_t flags = hole_flags_of(holes, segment, chunk);
 
-	if (!hole_is_candidate(holes, segment, chunk, way, spare))
+	if (!hole_is_candidate(holes, segment, chunk, kind, spare))
 		return false;
 	if (flags & DP_CHUNK_BACKED &&
 	    !dp_spaces_claim_at(holes->spaces, hole_block(holes, segment, chunk),
@@ -78,7 +78,7 @@ bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
 }
 
 uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
-			enum dp_way way, uint32_t chunks, uint32_t spare,
+			enum dp_job_kind kind, uint32_t chunks, uint32_t spare,
 			struct dp_run *run, uint32_t runs)
 {
 	uint32_t count = 0;
@@ -89,7 +89,7 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 
 		if (!follows && count == runs)
 			break;
-		if (!dp_holes_claim_one(holes, segment, i, way, spare))
+		if (!dp_holes_claim_one(holes, segment, i, kind, spare))
 			continue;
 		if (!follows)
 			run[count++] = (struct dp_run) { i + 1, 0 };
@@ -102,23 +102,25 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 }
 
 /* Flags of a chunk whose claim has ended so. */
-static uint8_t hole_flags_after(uint8_t flags, bool backed, enum dp_way_end end)
+static uint8_t hole_flags_after(uint8_t flags, bool backed,
+				enum dp_claim_end end)
 {
 	flags &= ~(DP_CHUNK_BACKED | DP_CHUNK_CLAIMED);
-	if (end != DP_WAY_UNCHANGED)
+	if (end != DP_CLAIM_UNCHANGED)
 		flags &= ~DP_CHUNK_DOUBT;
-	if (end == DP_WAY_DOUBT)
+	if (end == DP_CLAIM_DOUBT)
 		flags |= DP_CHUNK_DOUBT;
 	return backed ? flags | DP_CHUNK_BACKED : flags;
 }
 
 static void hole_end_one(struct dp_holes *holes, uint32_t segment,
-			 uint32_t chunk, enum dp_way way, enum dp_way_end end)
+			 uint32_t chunk, enum dp_job_kind kind,
+			 enum dp_claim_end end)
 {
 	uint8_t flags = hole_flags_of(holes, segment, chunk);
 	bool was_backed = flags & DP_CHUNK_BACKED;
-	bool backed = end == DP_WAY_UNCHANGED ? was_backed :
-		      end == DP_WAY_DONE && way == DP_WAY_REFILL;
+	bool backed = end == DP_CLAIM_UNCHANGED ? was_backed :
+		      end == DP_CLAIM_DONE && kind == DP_JOB_REFILL;
 
 	assert(flags & DP_CHUNK_CLAIMED);
 	assert(!(was_backed && flags & DP_CHUNK_DOUBT));
@@ -135,12 +137,13 @@ static void hole_end_one(struct dp_holes *holes, uint32_t segment,
 		       DP_CHUNK_BLOCKS);
 }
 
-void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
-		  struct dp_run run, enum dp_way_end end)
+void dp_holes_end(struct dp_holes *holes, uint32_t segment,
+		  enum dp_job_kind kind, struct dp_run run,
+		  enum dp_claim_end end)
 {
 	assert(run.chunks);
 	for (uint32_t i = 0; i < run.chunks; i++)
-		hole_end_one(holes, segment, run.chunk + i, way, end);
+		hole_end_one(holes, segment, run.chunk + i, kind, end);
 	atomic_fetch_sub(&holes->claimed, run.chunks);
 }
 

@@ -13,15 +13,15 @@
 /* A flag of a chunk beside those of source.h: on its way. */
 #define DP_CHUNK_CLAIMED	0x8u
 
-enum dp_way {
-	DP_WAY_RECLAIM,			/* backed and free -> hole */
-	DP_WAY_REFILL,			/* hole -> backed and free */
+enum dp_job_kind {
+	DP_JOB_RECLAIM,			/* backed and free -> hole */
+	DP_JOB_REFILL,			/* hole -> backed and free */
 };
 
-enum dp_way_end {
-	DP_WAY_DONE,
-	DP_WAY_UNCHANGED,		/* as it was before the claim */
-	DP_WAY_DOUBT,			/* failed half way: as a hole until done */
+enum dp_claim_end {
+	DP_CLAIM_DONE,
+	DP_CLAIM_UNCHANGED,		/* as it was before the claim */
+	DP_CLAIM_DOUBT,			/* failed half way: as a hole until done */
 };
 
 struct dp_run {
@@ -39,17 +39,18 @@ struct dp_holes {
 /* Chunks of a segment that could be processed now; `spare`: of these, free ones. To
  * reclaim chunks in doubt takes no free space. */
 uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
-			     enum dp_way way, bool spare);
+			     enum dp_job_kind kind, bool spare);
 /* Claim at most `chunks` of them, and `spare` free ones, as runs, from the end of
  * the segment; returns how many runs. Claimed chunks cannot be reserved (I7) until
  * dp_holes_end(). */
 uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
-			enum dp_way way, uint32_t chunks, uint32_t spare,
+			enum dp_job_kind kind, uint32_t chunks, uint32_t spare,
 			struct dp_run *run, uint32_t runs);
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
-			uint32_t chunk, enum dp_way way, bool spare);
-void dp_holes_end(struct dp_holes *holes, uint32_t segment, enum dp_way way,
-		  struct dp_run run, enum dp_way_end end);
+			uint32_t chunk, enum dp_job_kind kind, bool spare);
+void dp_holes_end(struct dp_holes *holes, uint32_t segment,
+		  enum dp_job_kind kind, struct dp_run run,
+		  enum dp_claim_end end);
 
 bool dp_holes_any(const struct dp_holes *holes, uint32_t segment);
 

@@ -110,15 +110,15 @@ static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs
 
 /* ----------------------------------------------------- refusals (C4, -EAGAIN) */
 
-int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
+int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
 		 uint32_t count, unsigned int flags)
 {
-	int ret = dp_lease_hold(jobs->leases, block, life, count, flags);
+	int ret = dp_state_hold(jobs->states, block, generation, count, flags);
 
 	if (ret != -EAGAIN)
 		return ret;
 	jobs_refused(jobs, jobs_poll_kernel);
-	return dp_lease_hold(jobs->leases, block, life, count, flags);
+	return dp_state_hold(jobs->states, block, generation, count, flags);
 }
 
 int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
@@ -134,13 +134,13 @@ int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
 /* --------------------------------------------------------------- whole jobs */
 
 void dp_jobs_init(struct dp_jobs *jobs, struct dp_pool *media,
-		  struct dp_spaces *spaces, struct dp_leases *leases,
+		  struct dp_spaces *spaces, struct dp_states *states,
 		  struct dp_events *events, struct dp_holders *holders)
 {
 	pthread_mutex_init(&jobs->mutex, NULL);
 	jobs->holes.media = media;
 	jobs->holes.spaces = spaces;
-	jobs->leases = leases;
+	jobs->states = states;
 	jobs->events = events;
 	jobs->holders = holders;
 }
@@ -185,7 +185,7 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 
 	if (ret)
 		return ret;
-	jobs_gather(jobs, job->way == DP_WAY_RECLAIM);
+	jobs_gather(jobs, job->kind == DP_JOB_RECLAIM);
 	pthread_mutex_lock(&jobs->mutex);
 	if (!job->zero && !job->blocking && !jobs->punch.open)
 		ret = dp_punch_open(&jobs->punch,
@@ -201,7 +201,7 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 	jobs->first = job;
 	atomic_fetch_add(&jobs->count, 1);
 	atomic_fetch_add(&jobs->under_way, 1);
-	atomic_fetch_add(&jobs->refills, job->way == DP_WAY_REFILL);
+	atomic_fetch_add(&jobs->refills, job->kind == DP_JOB_REFILL);
 	for (uint32_t i = 0; job->zero && i < job->parts; i++)
 		dp_part_zero_free(&job->part[i]);
 	if (job->blocking)

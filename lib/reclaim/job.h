@@ -8,7 +8,7 @@
 #include "reclaim/part.h"
 
 void dp_jobs_init(struct dp_jobs *jobs, struct dp_pool *media,
-		  struct dp_spaces *spaces, struct dp_leases *leases,
+		  struct dp_spaces *spaces, struct dp_states *states,
 		  struct dp_events *events, struct dp_holders *holders);
 void dp_jobs_fini(struct dp_jobs *jobs);
 /* In a forked child: close its descriptors. The jobs are its parent's. */
@@ -35,8 +35,8 @@ void dp_jobs_look(struct dp_jobs *jobs);
  * DAXPIN_EVENT_RETRY is posted when that has changed. They never sleep.
  */
 
-/* dp_lease_hold(). -EAGAIN: the gate is closed. */
-int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t life,
+/* dp_state_hold(). -EAGAIN: the gate is closed. */
+int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
 		 uint32_t count, unsigned int flags);
 /*
  * After dp_spaces_try() has failed: with the refusal noted, from all free space.

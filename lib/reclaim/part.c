@@ -98,7 +98,7 @@ static uint32_t part_spare_chunks(const struct dp_part *part)
 	const struct daxpin_job *job = part->job;
 	uint64_t free;
 
-	if (job->way == DP_WAY_REFILL)
+	if (job->kind == DP_JOB_REFILL)
 		return 0;
 	free = dp_spaces_free_count(job->jobs->holes.spaces);
 	if (free <= job->keep_blocks)
@@ -134,11 +134,11 @@ static void part_finish(struct dp_part *part, int result)
 	if (result)
 		part->report.left_bytes = (uint64_t)DP_CHUNK_SIZE *
 			dp_holes_candidates(&jobs->holes, part->report.segment,
-					    job->way, true);
+					    job->kind, true);
 	dp_registrations_unwant(jobs->holders, part->report.segment);
 	if (!--job->open_parts) {
 		atomic_fetch_sub(&jobs->under_way, 1);
-		atomic_fetch_sub(&jobs->refills, job->way == DP_WAY_REFILL);
+		atomic_fetch_sub(&jobs->refills, job->kind == DP_JOB_REFILL);
 		dp_events_post(jobs->events, &job->over);
 	}
 	/* A pin of the segment may be possible now; or it is certain that no space
@@ -189,7 +189,7 @@ static void part_ask(struct dp_part *part, uint32_t runs)
 	part->state = DP_PART_KERNEL;
 	part->pending = runs;
 	part->request = (struct dp_request) {
-		.attempt = ++job->jobs->attempts, .way = job->way,
+		.attempt = ++job->jobs->attempts, .kind = job->kind,
 		.fd = dp_segment_fd(segments, segment),
 		.base = dp_geometry_base(geometry, segment),
 		.run = part->run, .runs = runs,
@@ -222,13 +222,13 @@ static bool part_is_in_use(struct dp_part *part)
 	uint32_t segment = part->report.segment;
 	uint64_t busy;
 
-	dp_gate_close(dp_lease_gates(jobs->leases), segment);
-	busy = dp_gate_busy(dp_lease_gates(jobs->leases), segment);
+	dp_gate_close(dp_state_gates(jobs->states), segment);
+	busy = dp_gate_busy(dp_state_gates(jobs->states), segment);
 	if (!busy && !dp_registrations_want(jobs->holders, segment,
 					    jobs->events, &part->holder,
 					    part->label))
 		return false;
-	dp_gate_open(dp_lease_gates(jobs->leases), segment);
+	dp_gate_open(dp_state_gates(jobs->states), segment);
 	dp_events_tell_refused(jobs->events);
 	if (busy)
 		part_find_holder(part, busy);
@@ -245,8 +245,8 @@ static bool part_try(struct dp_part *part)
 	struct dp_part **slot = part_find_slot(jobs);
 	uint32_t runs;
 
-	if (!job->budget || !dp_holes_candidates(&jobs->holes, segment, job->way,
-						 free_chunks)) {
+	if (!job->budget || !dp_holes_candidates(&jobs->holes, segment,
+						 job->kind, free_chunks)) {
 		part_finish(part, 0);
 		return true;
 	}
@@ -255,14 +255,14 @@ static bool part_try(struct dp_part *part)
 	part->holder = (struct daxpin_holder) { .count = 0 };
 	if (part_is_in_use(part))
 		return true;
-	runs = dp_holes_claim(&jobs->holes, segment, job->way,
+	runs = dp_holes_claim(&jobs->holes, segment, job->kind,
 			      dp_min(job->budget, UINT32_MAX), free_chunks,
 			      part->run, DP_PART_RUNS);
 	if (runs) {
 		part_ask_kernel(part, runs, slot);
 		return true;
 	}
-	dp_gate_open(dp_lease_gates(jobs->leases), segment);
+	dp_gate_open(dp_state_gates(jobs->states), segment);
 	dp_events_tell_refused(jobs->events);
 	return false;			/* a reserve was faster: look again */
 }
@@ -281,13 +281,13 @@ static void part_advance(struct dp_part *part)
 
 /* ------------------------------------------- KERNEL, SETTLING -> WAITING, OVER */
 
-static enum dp_way_end part_run_end(const struct dp_part *part, uint32_t run)
+static enum dp_claim_end part_run_end(const struct dp_part *part, uint32_t run)
 {
 	if (!part->result[run])
-		return DP_WAY_DONE;
-	return part->job->way == DP_WAY_RECLAIM &&
+		return DP_CLAIM_DONE;
+	return part->job->kind == DP_JOB_RECLAIM &&
 	       dp_ring_was_interrupted(part->result[run]) ?
-	       DP_WAY_UNCHANGED : DP_WAY_DOUBT;
+	       DP_CLAIM_UNCHANGED : DP_CLAIM_DOUBT;
 }
 
 static uint32_t part_runs_done(const struct dp_part *part)
@@ -321,7 +321,7 @@ static void part_probe_run(const struct dp_part *part, struct dp_run run,
 
 	if (dp_ring_was_interrupted(result))
 		DP_PROBE_CANCEL(job->pool, addr, bytes, result);
-	else if (job->way == DP_WAY_RECLAIM)
+	else if (job->kind == DP_JOB_RECLAIM)
 		DP_PROBE_PUNCH(job->pool, addr, bytes, result);
 	else
 		DP_PROBE_REFILL(job->pool, addr, bytes, result);
@@ -333,12 +333,12 @@ static void part_end_runs(struct dp_part *part)
 	struct daxpin_job *job = part->job;
 
 	for (uint32_t i = 0; i < part->request.runs; i++) {
-		enum dp_way_end end = part_run_end(part, i);
+		enum dp_claim_end end = part_run_end(part, i);
 
 		part_probe_run(part, part->run[i], part->result[i]);
-		dp_holes_end(&job->jobs->holes, part->report.segment, job->way,
+		dp_holes_end(&job->jobs->holes, part->report.segment, job->kind,
 			     part->run[i], end);
-		if (end == DP_WAY_DONE)
+		if (end == DP_CLAIM_DONE)
 			part->report.done_bytes += (uint64_t)DP_CHUNK_SIZE *
 						   part->run[i].chunks;
 		else
@@ -397,13 +397,13 @@ static void part_after_kernel(struct dp_part *part)
 		part_ask(part, part->request.runs);
 		return;
 	}
-	dp_gate_open(dp_lease_gates(jobs->leases), part->report.segment);
+	dp_gate_open(dp_state_gates(jobs->states), part->report.segment);
 	if (part->job->blocking) {
 		part_end_round(part);
 		return;
 	}
 	dp_punch_forget(&jobs->punch, &part->request);
-	if (part->job->way == DP_WAY_RECLAIM || !part_runs_done(part)) {
+	if (part->job->kind == DP_JOB_RECLAIM || !part_runs_done(part)) {
 		part_end_round(part);
 		return;
 	}
@@ -469,7 +469,8 @@ static void part_end_request(struct dp_part *part, uint64_t now_ns)
 
 bool dp_part_wants_free(const struct dp_part *part)
 {
-	return part->state == DP_PART_WAITING && part->job->way == DP_WAY_RECLAIM;
+	return part->state == DP_PART_WAITING &&
+	       part->job->kind == DP_JOB_RECLAIM;
 }
 
 void dp_part_poll(struct dp_part *part)
@@ -519,15 +520,15 @@ void dp_part_zero_free(struct dp_part *part)
 		struct dp_run run = { i, 1 };
 
 		if (!dp_holes_claim_one(&jobs->holes, part->report.segment, i,
-					job->way, true))
+					job->kind, true))
 			continue;
 		pthread_mutex_unlock(&jobs->mutex);
 		dp_persist_wipe(&media->persist,
 				base + ((uint64_t)i << DP_CHUNK_SHIFT),
 				DP_CHUNK_SIZE);
 		pthread_mutex_lock(&jobs->mutex);
-		dp_holes_end(&jobs->holes, part->report.segment, job->way, run,
-			     DP_WAY_UNCHANGED);
+		dp_holes_end(&jobs->holes, part->report.segment, job->kind, run,
+			     DP_CLAIM_UNCHANGED);
 		part->report.done_bytes += DP_CHUNK_SIZE;
 		job->budget--;
 	}
@@ -544,7 +545,7 @@ static void part_block(struct dp_part *part)
 	for (uint32_t i = 0; i < part->request.runs; i++) {
 		int ret = dp_punch_here(&part->request, i);
 
-		if (!ret && part->job->way == DP_WAY_REFILL)
+		if (!ret && part->job->kind == DP_JOB_REFILL)
 			ret = dp_punch_settle_here(&part->request, i,
 						   part_is_shmem(part));
 		part->result[i] = ret;
@@ -568,7 +569,7 @@ void dp_part_run_blocking(struct dp_part *part)
 			continue;
 		pthread_mutex_unlock(&jobs->mutex);
 		dp_os_sleep_ns(STEP_NS);
-		if (part->job->way == DP_WAY_RECLAIM)
+		if (part->job->kind == DP_JOB_RECLAIM)
 			dp_spaces_gather(jobs->holes.spaces);
 		pthread_mutex_lock(&jobs->mutex);
 	}

@@ -42,7 +42,7 @@ struct dp_part {
 struct dp_jobs {
 	pthread_mutex_t mutex;
 	struct dp_holes holes;
-	struct dp_leases *leases;
+	struct dp_states *states;
 	struct dp_events *events;
 	struct dp_holders *holders;
 	struct dp_punch punch;
@@ -57,7 +57,7 @@ struct dp_jobs {
 struct daxpin_job {
 	struct daxpin_pool *pool;	/* for the public functions */
 	struct dp_jobs *jobs;
-	enum dp_way way;
+	enum dp_job_kind kind;
 	uint64_t budget;		/* chunks that may still be claimed */
 	uint64_t keep_blocks;
 	uint64_t deadline_ns;

@@ -172,9 +172,9 @@ punch_prepare_cancel(struct dp_punch *punch, const struct dp_request *request)
 	return sqe;
 }
 
-static int punch_mode_of(enum dp_way way)
+static int punch_mode_of(enum dp_job_kind kind)
 {
-	return way == DP_WAY_RECLAIM ?
+	return kind == DP_JOB_RECLAIM ?
 	       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0;
 }
 
@@ -199,7 +199,7 @@ static void punch_prepare_runs(struct dp_punch *punch,
 		sqe->fd = request->fd;
 		sqe->off = punch_begin_of(request->run[i]);
 		sqe->addr = punch_size_of(request->run[i]);
-		sqe->len = punch_mode_of(request->way);
+		sqe->len = punch_mode_of(request->kind);
 		sqe->user_data =
 			punch_user_data(request->attempt, DP_ANSWER_RUN, i);
 	}
@@ -326,13 +326,13 @@ int dp_punch_here(const struct dp_request *request, uint32_t run)
 	int ret;
 
 	assert(run < request->runs);
-	if (request->way == DP_WAY_REFILL)
+	if (request->kind == DP_JOB_REFILL)
 		return dp_blocks_allocate_here((struct dp_blocks_range) {
 			.fd = request->fd, .offset = begin, .size = size,
 		});
 	/* What a signal ends is the wait for pins, which has no middle (A7). */
 	do
-		ret = dp_os_fallocate(request->fd, punch_mode_of(request->way),
+		ret = dp_os_fallocate(request->fd, punch_mode_of(request->kind),
 				      begin, size);
 	while (ret == -EINTR);
 	return ret;

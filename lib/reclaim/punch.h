@@ -29,7 +29,7 @@ struct dp_punch {
 /* What is asked for at once, of one file. */
 struct dp_request {
 	uint64_t attempt;		/* never used before, not 0 */
-	enum dp_way way;
+	enum dp_job_kind kind;
 	int fd;
 	char *base;			/* where the file is mapped */
 	const struct dp_run *run;

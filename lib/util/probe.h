@@ -29,8 +29,8 @@
 #endif
 
 /* [addr, addr + bytes) was reserved. */
-#define DP_PROBE_RESERVE(pool, addr, life, bytes) \
-	DP_PROBE4(reserve, pool, addr, life, bytes)
+#define DP_PROBE_RESERVE(pool, addr, generation, bytes) \
+	DP_PROBE4(reserve, pool, addr, generation, bytes)
 
 /* A reserve found no free run of so many bytes. */
 #define DP_PROBE_NO_SPACE(pool, bytes, result) \
@@ -55,20 +55,20 @@
  * Holds were taken: `holds` in one step, and then there were `count` of them. One
  * that meets a closed gate is taken and dropped again, and both are reported.
  */
-#define DP_PROBE_HOLD(pool, addr, life, holds, count, write) \
-	DP_PROBE6(hold, pool, addr, life, holds, count, write)
+#define DP_PROBE_HOLD(pool, addr, generation, holds, count, write) \
+	DP_PROBE6(hold, pool, addr, generation, holds, count, write)
 
 /* `holds` were dropped at once, `count` were left. */
-#define DP_PROBE_DROP(pool, addr, life, holds, count) \
-	DP_PROBE5(drop, pool, addr, life, holds, count)
+#define DP_PROBE_DROP(pool, addr, generation, holds, count) \
+	DP_PROBE5(drop, pool, addr, generation, holds, count)
 
 /* That was the last one. */
-#define DP_PROBE_IDLE(pool, addr, life) \
-	DP_PROBE3(idle, pool, addr, life)
+#define DP_PROBE_IDLE(pool, addr, generation) \
+	DP_PROBE3(idle, pool, addr, generation)
 
 /* Retired or cancelled, with `count` holds out: at 0 it is free. */
-#define DP_PROBE_RETIRE(pool, addr, life, count) \
-	DP_PROBE4(retire, pool, addr, life, count)
+#define DP_PROBE_RETIRE(pool, addr, generation, count) \
+	DP_PROBE4(retire, pool, addr, generation, count)
 
 /* [addr, addr + bytes) was given back to the filesystem, or result has the error. */
 #define DP_PROBE_PUNCH(pool, addr, bytes, result) \

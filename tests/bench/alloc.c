@@ -45,11 +45,11 @@ ALWAYS_INLINE void reserve_give(struct slot *slot)
 
 static struct {
 	_Alignas(LINE) _Atomic uint64_t word;
-} lines[SEATS_MAX];
+} lines[WORKERS_MAX];
 
-static uint64_t two_adds(struct seat *seat)
+static uint64_t two_adds(struct worker *worker)
 {
-	_Atomic uint64_t *word = &lines[seat->index].word;
+	_Atomic uint64_t *word = &lines[worker->index].word;
 	uint64_t count = 0;
 
 	do {
@@ -58,7 +58,7 @@ static uint64_t two_adds(struct seat *seat)
 			atomic_fetch_sub(word, 1);
 		}
 		count += 64;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 

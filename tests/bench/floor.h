@@ -73,77 +73,78 @@ static inline void floor_store(void *word, uint64_t value)
 }
 
 /* As extents' words lie in a page: two in a row are never in one line. */
-static inline void *floor_word(const struct seat *seat, uint64_t block)
+static inline void *floor_word(const struct worker *worker, uint64_t block)
 {
 	uint64_t page = block % FLOOR_WORDS / 512, in = block % 512;
 
-	return floor_memory + (size_t)FLOOR_BYTES * seat->index +
+	return floor_memory + (size_t)FLOOR_BYTES * worker->index +
 	       page * FLOOR_PAGE + ((in & 63) * 8 + (in >> 6)) * 8;
 }
 
 /* For each extent: its word at KEEP, and again at RETIRE. */
-static uint64_t floor_lifo(struct seat *seat)
+static uint64_t floor_lifo(struct worker *worker)
 {
-	static uint64_t next[SEATS_MAX];
-	uint64_t count = 0, begin = next[seat->index];
+	static uint64_t next[WORKERS_MAX];
+	uint64_t count = 0, begin = next[worker->index];
 
 	do {
 		for (uint64_t i = 0; i < 1000; i++) {
-			floor_store(floor_word(seat, begin + i), i);
+			floor_store(floor_word(worker, begin + i), i);
 			floor_fence();
 		}
 		for (uint64_t i = 1000; i-- > 0;) {
-			floor_store(floor_word(seat, begin + i), i);
+			floor_store(floor_word(worker, begin + i), i);
 			floor_fence();
 		}
 		count += 1000;
 		begin += 1000;
-	} while (!seat_over(seat));
-	next[seat->index] = begin;
+	} while (!turn_is_over(worker));
+	next[worker->index] = begin;
 	return count;
 }
 
 /* A lane, fence; the words, fence; the lane is done, fence. */
-static inline void floor_one_batch(const struct seat *seat, uint64_t begin)
+static inline void floor_one_batch(const struct worker *worker, uint64_t begin)
 {
-	char *lane = (char *)floor_word(seat, 0) + FLOOR_WORDS * 8;
+	char *lane = (char *)floor_word(worker, 0) + FLOOR_WORDS * 8;
 
 	for (int i = 0; i < LANE_LINES; i++)
 		floor_store(lane + i * LINE, begin);
 	floor_fence();
 	for (int i = 0; i < FLOOR_BATCH; i++)
-		floor_store(floor_word(seat, begin + i), begin);
+		floor_store(floor_word(worker, begin + i), begin);
 	floor_fence();
 	floor_store(lane + 8 * LINE, begin);
 	floor_fence();
 }
 
-static uint64_t floor_batch(struct seat *seat)
+static uint64_t floor_batch(struct worker *worker)
 {
 	uint64_t count = 0, begin = 0;
 
 	do {
-		floor_one_batch(seat, begin);
-		floor_one_batch(seat, begin);
+		floor_one_batch(worker, begin);
+		floor_one_batch(worker, begin);
 		begin += FLOOR_BATCH;
 		count++;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
 /* One word at a time, at random in a page. */
-static uint64_t floor_set(struct seat *seat)
+static uint64_t floor_set(struct worker *worker)
 {
-	uint64_t count = 0, random = 99 + seat->index;
+	uint64_t count = 0, random = 99 + worker->index;
 
 	do {
 		for (int i = 0; i < 16; i++) {
-			floor_store(floor_word(seat, bench_below(&random, 512)),
+			floor_store(floor_word(worker,
+					       bench_below(&random, 512)),
 				    count);
 			floor_fence();
 		}
 		count += 16;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 

@@ -37,7 +37,7 @@ static struct place {
 	struct daxpin_extent alike[MANY];	/* `extent` in each */
 	_Atomic long *count;			/* the peer's */
 	uint64_t random;
-} places[SEATS_MAX];
+} places[WORKERS_MAX];
 
 static struct daxpin_extent *random_extents;
 static struct {
@@ -46,9 +46,9 @@ static struct {
 
 /* -------------------------------------------------------------- what is done */
 
-static uint64_t two_adds(struct seat *seat)
+static uint64_t two_adds(struct worker *worker)
 {
-	_Atomic long *count = places[seat->index].count;
+	_Atomic long *count = places[worker->index].count;
 	uint64_t done = 0;
 
 	do {
@@ -57,7 +57,7 @@ static uint64_t two_adds(struct seat *seat)
 			atomic_fetch_add(count, -1);
 		}
 		done += PAIRS;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return done;
 }
 
@@ -70,9 +70,9 @@ static void add_by_cas(_Atomic long *count, long what)
 		;
 }
 
-static uint64_t two_cas(struct seat *seat)
+static uint64_t two_cas(struct worker *worker)
 {
-	_Atomic long *count = places[seat->index].count;
+	_Atomic long *count = places[worker->index].count;
 	uint64_t done = 0;
 
 	do {
@@ -81,13 +81,13 @@ static uint64_t two_cas(struct seat *seat)
 			add_by_cas(count, -1);
 		}
 		done += PAIRS;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return done;
 }
 
-static uint64_t hold(struct seat *seat)
+static uint64_t hold(struct worker *worker)
 {
-	struct daxpin_extent extent = places[seat->index].extent;
+	struct daxpin_extent extent = places[worker->index].extent;
 	uint64_t done = 0;
 	int ret = 0;
 
@@ -97,26 +97,26 @@ static uint64_t hold(struct seat *seat)
 			ret |= daxpin_drop(pool, extent);
 		}
 		done += PAIRS;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	must(ret, "hold, drop");
 	return done;
 }
 
 /* With a hold out: never 0 to 1. */
-static uint64_t held(struct seat *seat)
+static uint64_t held(struct worker *worker)
 {
-	struct daxpin_extent extent = places[seat->index].extent;
+	struct daxpin_extent extent = places[worker->index].extent;
 	uint64_t done;
 
 	must(daxpin_hold(pool, extent, DAXPIN_HOLD_READ), "hold");
-	done = hold(seat);
+	done = hold(worker);
 	must(daxpin_drop(pool, extent), "drop");
 	return done;
 }
 
-static uint64_t labelled(struct seat *seat)
+static uint64_t labelled(struct worker *worker)
 {
-	struct daxpin_extent extent = places[seat->index].extent;
+	struct daxpin_extent extent = places[worker->index].extent;
 	struct daxpin_hold one = { .access = 0 };
 	uint64_t done = 0;
 	int ret = 0;
@@ -129,12 +129,13 @@ static uint64_t labelled(struct seat *seat)
 			ret |= daxpin_drop_labelled(pool, &one);
 		}
 		done += PAIRS;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	must(ret, "hold_labelled, drop_labelled");
 	return done;
 }
 
-static uint64_t hold_array(struct seat *seat, const struct daxpin_extent *array)
+static uint64_t hold_array(struct worker *worker,
+			   const struct daxpin_extent *array)
 {
 	uint64_t done = 0;
 	int ret = 0;
@@ -144,25 +145,25 @@ static uint64_t hold_array(struct seat *seat, const struct daxpin_extent *array)
 					NULL);
 		ret |= daxpin_drop_many(pool, array, MANY, NULL);
 		done += MANY;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	must(ret, "hold_many, drop_many");
 	return done;
 }
 
-static uint64_t many(struct seat *seat)
+static uint64_t many(struct worker *worker)
 {
-	return hold_array(seat, places[seat->index].many);
+	return hold_array(worker, places[worker->index].many);
 }
 
-static uint64_t alike(struct seat *seat)
+static uint64_t alike(struct worker *worker)
 {
-	return hold_array(seat, places[seat->index].alike);
+	return hold_array(worker, places[worker->index].alike);
 }
 
 /* The same number of holds as an array has, each by its own call. */
-static uint64_t one_by_one(struct seat *seat)
+static uint64_t one_by_one(struct worker *worker)
 {
-	const struct daxpin_extent *array = places[seat->index].many;
+	const struct daxpin_extent *array = places[worker->index].many;
 	uint64_t done = 0;
 	int ret = 0;
 
@@ -172,14 +173,14 @@ static uint64_t one_by_one(struct seat *seat)
 		for (int i = 0; i < MANY; i++)
 			ret |= daxpin_drop(pool, array[i]);
 		done += MANY;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	must(ret, "hold, drop");
 	return done;
 }
 
-static uint64_t random_adds(struct seat *seat)
+static uint64_t random_adds(struct worker *worker)
 {
-	uint64_t *random = &places[seat->index].random, done = 0;
+	uint64_t *random = &places[worker->index].random, done = 0;
 
 	do {
 		for (int i = 0; i < PAIRS; i++) {
@@ -189,13 +190,13 @@ static uint64_t random_adds(struct seat *seat)
 			atomic_fetch_add(&random_words[which].count, -1);
 		}
 		done += PAIRS;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return done;
 }
 
-static uint64_t random_holds(struct seat *seat)
+static uint64_t random_holds(struct worker *worker)
 {
-	uint64_t *random = &places[seat->index].random, done = 0;
+	uint64_t *random = &places[worker->index].random, done = 0;
 	int ret = 0;
 
 	do {
@@ -207,7 +208,7 @@ static uint64_t random_holds(struct seat *seat)
 			ret |= daxpin_drop(pool, extent);
 		}
 		done += PAIRS;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	must(ret, "hold, drop");
 	return done;
 }
@@ -228,7 +229,7 @@ static const struct test {
 
 /* ------------------------------------------------------------------- places */
 
-static _Alignas(LINE) _Atomic long lines[SEATS_MAX][LINE / sizeof(long)];
+static _Alignas(LINE) _Atomic long lines[WORKERS_MAX][LINE / sizeof(long)];
 
 /* An extent that is as far from the last one as another user's would be. */
 static struct daxpin_extent reserve_in(int segment)

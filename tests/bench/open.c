@@ -269,14 +269,14 @@ static void clean(bool full)
 
 /* --------------------------------------------------------------------- life */
 
-static void life_say(const char *what, struct stopwatch *watch)
+static void generation_say(const char *what, struct stopwatch *watch)
 {
 	printf("life %s: %.1f ms\n", what, stopwatch_ns(watch) / MS);
 	*watch = stopwatch_start();
 }
 
 /* One extent of the largest size, and the rest of some other segments in pieces. */
-static void life_publish(struct daxpin_pool *pool, uint64_t segment)
+static void generation_publish(struct daxpin_pool *pool, uint64_t segment)
 {
 	struct daxpin_op op = {
 		.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSISTED,
@@ -305,7 +305,7 @@ static long anonymous_memory(void)
 	return kib;
 }
 
-static void life(void)
+static void generation(void)
 {
 	uint64_t bytes = bench->once ? UINT64_C(1) << 30 : bench->size;
 	struct stopwatch watch = stopwatch_start();
@@ -315,19 +315,19 @@ static void life(void)
 
 	sparse_files = true;
 	pool = create(bytes, DAXPIN_SEGMENT_MAX);
-	life_say("create", &watch);
-	life_publish(pool, DAXPIN_SEGMENT_MAX);
-	life_say("reserve, publish, retire", &watch);
+	generation_say("create", &watch);
+	generation_publish(pool, DAXPIN_SEGMENT_MAX);
+	generation_say("reserve, publish, retire", &watch);
 	must(daxpin_pool_close(pool), "close");
-	life_say("close", &watch);
+	generation_say("close", &watch);
 	before = anonymous_memory();
 	watch = stopwatch_start();
 	pool = open_pool();
-	life_say("open", &watch);
+	generation_say("open", &watch);
 	after = anonymous_memory();
 	must(daxpin_pool_info(pool, &info), "info");
 	must(daxpin_pool_close(pool), "close");
-	life_say("close", &watch);
+	generation_say("close", &watch);
 	printf("life %u segments of %llu MiB, %llu GiB free; the open pool has %.1f MiB of memory\n",
 	       info.segments, (unsigned long long)info.segment_size >> 20,
 	       (unsigned long long)info.free_bytes >> 30,
@@ -358,7 +358,7 @@ int main(int argc, char **argv)
 	else if (!is_objects && !strcmp(bench->test, "clean-full"))
 		clean(true);
 	else if (!is_objects && !strcmp(bench->test, "life"))
-		life();
+		generation();
 	else
 		bench_die("no test %s beside %s", bench->test, bench->peer);
 	return 0;

@@ -63,7 +63,7 @@ ALWAYS_INLINE void object_give(struct slot *slot)
 
 WORKLOADS(with_objects, object_take, object_give);
 
-static uint64_t object_batch(struct seat *seat)
+static uint64_t object_batch(struct worker *worker)
 {
 	struct pobj_action actions[OBJECT_BATCH];
 	PMEMoid batch[OBJECT_BATCH];
@@ -77,14 +77,14 @@ static uint64_t object_batch(struct seat *seat)
 			pmemobj_defer_free(objects, batch[i], &actions[i]);
 		object_publish(actions, OBJECT_BATCH);
 		count++;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
-ALWAYS_INLINE uint64_t object_sets(struct seat *seat, int at_once)
+ALWAYS_INLINE uint64_t object_sets(struct worker *worker, int at_once)
 {
-	uint64_t *words = object_words + 512 * seat->index;
-	uint64_t count = 0, random = 99 + seat->index;
+	uint64_t *words = object_words + 512 * worker->index;
+	uint64_t count = 0, random = 99 + worker->index;
 	struct pobj_action actions[OBJECT_BATCH];
 
 	do {
@@ -95,21 +95,21 @@ ALWAYS_INLINE uint64_t object_sets(struct seat *seat, int at_once)
 					  words + (at + i * 29) % 512, count);
 		object_publish(actions, at_once);
 		count++;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
-static uint64_t object_set(struct seat *seat)
+static uint64_t object_set(struct worker *worker)
 {
-	return object_sets(seat, 1);
+	return object_sets(worker, 1);
 }
 
-static uint64_t object_set_batch(struct seat *seat)
+static uint64_t object_set_batch(struct worker *worker)
 {
-	return object_sets(seat, OBJECT_BATCH);
+	return object_sets(worker, OBJECT_BATCH);
 }
 
-static uint64_t object_root(struct seat *seat)
+static uint64_t object_root(struct worker *worker)
 {
 	uint64_t count = 0;
 
@@ -118,11 +118,11 @@ static uint64_t object_root(struct seat *seat)
 			if (!pmemobj_direct(pmemobj_root(objects, 4096)))
 				bench_die("pmemobj_root");
 		count += 64;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
-static uint64_t object_zeroed(struct seat *seat)
+static uint64_t object_zeroed(struct worker *worker)
 {
 	uint64_t count = 0;
 
@@ -134,7 +134,7 @@ static uint64_t object_zeroed(struct seat *seat)
 		object_publish(&action, 1);
 		pmemobj_free(&object);
 		count++;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 #else

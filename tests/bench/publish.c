@@ -28,7 +28,7 @@ static struct {
 	_Alignas(LINE) struct daxpin_extent words;	/* for SETs */
 	struct daxpin_extent named[2];			/* by turns */
 	char name[DAXPIN_ROOT_NAME_MAX];
-} seats[SEATS_MAX];
+} workers[WORKERS_MAX];
 
 ALWAYS_INLINE void publish(const struct daxpin_op *ops, size_t count)
 {
@@ -61,7 +61,7 @@ ALWAYS_INLINE void keep_give(struct slot *slot)
 
 WORKLOADS(with_keep, keep_take, keep_give);
 
-static uint64_t keep_batch(struct seat *seat)
+static uint64_t keep_batch(struct worker *worker)
 {
 	uint64_t count = 0;
 
@@ -81,11 +81,11 @@ static uint64_t keep_batch(struct seat *seat)
 		}
 		publish(ops, BATCH);
 		count++;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
-static uint64_t keep_zeroed(struct seat *seat)
+static uint64_t keep_zeroed(struct worker *worker)
 {
 	uint64_t count = 0;
 
@@ -98,16 +98,16 @@ static uint64_t keep_zeroed(struct seat *seat)
 		op.type = DAXPIN_OP_RETIRE;
 		publish(&op, 1);
 		count++;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
 /* --------------------------------------------------------- words and names */
 
-ALWAYS_INLINE uint64_t sets(struct seat *seat, int at_once)
+ALWAYS_INLINE uint64_t sets(struct worker *worker, int at_once)
 {
-	struct daxpin_extent words = seats[seat->index].words;
-	uint64_t count = 0, random = 99 + seat->index;
+	struct daxpin_extent words = workers[worker->index].words;
+	uint64_t count = 0, random = 99 + worker->index;
 	struct daxpin_op ops[BATCH];
 
 	do {
@@ -121,21 +121,21 @@ ALWAYS_INLINE uint64_t sets(struct seat *seat, int at_once)
 			};
 		publish(ops, at_once);
 		count++;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
-static uint64_t set(struct seat *seat)
+static uint64_t set(struct worker *worker)
 {
-	return sets(seat, 1);
+	return sets(worker, 1);
 }
 
-static uint64_t set_batch(struct seat *seat)
+static uint64_t set_batch(struct worker *worker)
 {
-	return sets(seat, BATCH);
+	return sets(worker, BATCH);
 }
 
-static uint64_t root(struct seat *seat)
+static uint64_t root(struct worker *worker)
 {
 	uint64_t count = 0;
 
@@ -143,28 +143,29 @@ static uint64_t root(struct seat *seat)
 		for (int i = 0; i < 16; i++) {
 			struct daxpin_op op = {
 				.type = DAXPIN_OP_ROOT,
-				.extent = seats[seat->index].named[i & 1],
-				.name = seats[seat->index].name,
+				.extent = workers[worker->index].named[i & 1],
+				.name = workers[worker->index].name,
 			};
 
 			publish(&op, 1);
 		}
 		count += 16;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
-static uint64_t find(struct seat *seat)
+static uint64_t find(struct worker *worker)
 {
 	struct daxpin_extent extent;
 	uint64_t count = 0;
 
 	do {
 		for (int i = 0; i < 64; i++)
-			must(daxpin_root(pool, seats[seat->index].name, &extent),
+			must(daxpin_root(pool, workers[worker->index].name,
+					 &extent),
 			     "root");
 		count += 64;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
@@ -203,7 +204,7 @@ static struct daxpin_extent make_live(uint64_t size)
 static void make_names(size_t count)
 {
 	struct daxpin_op op = {
-		.type = DAXPIN_OP_ROOT, .extent = seats[0].named[0],
+		.type = DAXPIN_OP_ROOT, .extent = workers[0].named[0],
 	};
 	char name[DAXPIN_ROOT_NAME_MAX];
 
@@ -214,15 +215,15 @@ static void make_names(size_t count)
 	}
 }
 
-static void make_seats(void)
+static void make_workers(void)
 {
 	bool named = !strcmp(bench->test, "root") || !strcmp(bench->test, "find");
 
 	for (int i = 0; i < bench->threads; i++) {
-		seats[i].words = make_live(WORDS * 8);
-		seats[i].named[0] = make_live(DAXPIN_BLOCK_SIZE);
-		seats[i].named[1] = make_live(DAXPIN_BLOCK_SIZE);
-		snprintf(seats[i].name, sizeof(seats[i].name), "name %zu",
+		workers[i].words = make_live(WORDS * 8);
+		workers[i].named[0] = make_live(DAXPIN_BLOCK_SIZE);
+		workers[i].named[1] = make_live(DAXPIN_BLOCK_SIZE);
+		snprintf(workers[i].name, sizeof(workers[i].name), "name %zu",
 			 work.live + i);
 	}
 	if (named)
@@ -255,7 +256,7 @@ static void set_up(const struct duel *duel)
 		work_make_hands(with_objects.hands);
 	}
 	pool = bench_pool(bench, work_bytes() + (64 << 20));
-	make_seats();
+	make_workers();
 }
 
 int main(int argc, char **argv)

@@ -16,7 +16,7 @@
 
 struct member {
 	pthread_t thread;
-	struct seat seat;
+	struct worker worker;
 	uint64_t operations, ns;	/* of its last turn */
 };
 
@@ -26,7 +26,7 @@ static struct {
 	turn_fn *turn;			/* NULL: go home */
 	uint64_t turn_ns;
 	pthread_barrier_t begin, over;
-	struct member member[SEATS_MAX];
+	struct member member[WORKERS_MAX];
 } team;
 
 /* ---------------------------------------------------------------- stopwatch */
@@ -89,8 +89,8 @@ static void team_play(struct member *member)
 {
 	struct stopwatch watch = stopwatch_start();
 
-	member->seat.end_ns = watch.clock_ns + team.turn_ns;
-	member->operations = team.turn(&member->seat);
+	member->worker.end_ns = watch.clock_ns + team.turn_ns;
+	member->operations = team.turn(&member->worker);
 	member->ns = stopwatch_ns(&watch);
 }
 
@@ -98,12 +98,12 @@ static void *team_member(void *arg)
 {
 	struct member *member = arg;
 
-	team_pin(member->seat.index);
+	team_pin(member->worker.index);
 	for (;;) {
 		pthread_barrier_wait(&team.begin);
 		if (!team.turn)
 			return NULL;
-		if (member->seat.index < team.playing)
+		if (member->worker.index < team.playing)
 			team_play(member);
 		pthread_barrier_wait(&team.over);
 	}
@@ -121,13 +121,13 @@ static void team_run(turn_fn *turn, int playing, uint64_t turn_ns)
 
 void turns_begin(int threads)
 {
-	if (threads > SEATS_MAX)
-		bench_die("%d threads: %d at most", threads, SEATS_MAX);
+	if (threads > WORKERS_MAX)
+		bench_die("%d threads: %d at most", threads, WORKERS_MAX);
 	team.members = threads;
 	pthread_barrier_init(&team.begin, NULL, threads + 1);
 	pthread_barrier_init(&team.over, NULL, threads + 1);
 	for (int i = 0; i < threads; i++) {
-		team.member[i].seat.index = i;
+		team.member[i].worker.index = i;
 		must(-pthread_create(&team.member[i].thread, NULL, team_member,
 				     &team.member[i]), "a thread");
 	}

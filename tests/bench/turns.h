@@ -20,17 +20,17 @@
 
 #include <time.h>
 
-#define SEATS_MAX	64
+#define WORKERS_MAX	64
 #define LINE		64	/* bytes of a cache line */
 
 /* A thread of the team. */
-struct seat {
+struct worker {
 	int index;
 	uint64_t end_ns;	/* of this turn, CLOCK_MONOTONIC */
 };
 
-/* Runs operations until seat_over(), at least one, and returns how many. */
-typedef uint64_t turn_fn(struct seat *seat);
+/* Runs operations until turn_is_over(), at least one, and returns how many. */
+typedef uint64_t turn_fn(struct worker *worker);
 
 /* What is compared: operations, and how many threads make them. */
 struct side {
@@ -55,9 +55,9 @@ static inline uint64_t turns_clock_ns(clockid_t clock)
 	return time.tv_sec * UINT64_C(1000000000) + time.tv_nsec;
 }
 
-static inline bool seat_over(const struct seat *seat)
+static inline bool turn_is_over(const struct worker *worker)
 {
-	return turns_clock_ns(CLOCK_MONOTONIC) >= seat->end_ns;
+	return turns_clock_ns(CLOCK_MONOTONIC) >= worker->end_ns;
 }
 
 /* How often another process had this thread's CPU instead. */

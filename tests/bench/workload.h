@@ -39,7 +39,7 @@ struct hand {
 #define RING		1024	/* allocations on their way to the other thread */
 #define NO_LAST		UINT64_MAX
 
-/* From seat 0 to seat 1. */
+/* From worker 0 to worker 1. */
 struct passage {
 	_Alignas(LINE) _Atomic uint64_t put;
 	_Alignas(LINE) _Atomic uint64_t got;
@@ -99,7 +99,7 @@ ALWAYS_INLINE void work_touch(void *memory)
 typedef void take_fn(struct slot *slot, size_t size);
 typedef void give_fn(struct slot *slot);
 
-ALWAYS_INLINE uint64_t work_lifo(struct seat *seat, struct hand *hand,
+ALWAYS_INLINE uint64_t work_lifo(struct worker *worker, struct hand *hand,
 				 take_fn *take, give_fn *give)
 {
 	struct slot *slots = hand->slots;
@@ -111,11 +111,11 @@ ALWAYS_INLINE uint64_t work_lifo(struct seat *seat, struct hand *hand,
 		for (size_t i = work.live; i-- > 0;)
 			give(&slots[i]);
 		count += work.live;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
-ALWAYS_INLINE uint64_t work_pair(struct seat *seat, struct hand *hand,
+ALWAYS_INLINE uint64_t work_pair(struct worker *worker, struct hand *hand,
 				 take_fn *take, give_fn *give)
 {
 	uint64_t count = 0;
@@ -126,7 +126,7 @@ ALWAYS_INLINE uint64_t work_pair(struct seat *seat, struct hand *hand,
 			give(hand->slots);
 		}
 		count += 64;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
@@ -156,7 +156,7 @@ ALWAYS_INLINE uint64_t work_fill(struct hand *hand, take_fn *take, give_fn *give
 	return 1;
 }
 
-ALWAYS_INLINE uint64_t work_mixed(struct seat *seat, struct hand *hand,
+ALWAYS_INLINE uint64_t work_mixed(struct worker *worker, struct hand *hand,
 				  take_fn *take, give_fn *give)
 {
 	uint64_t count = 0;
@@ -164,7 +164,7 @@ ALWAYS_INLINE uint64_t work_mixed(struct seat *seat, struct hand *hand,
 	do {
 		work_replace(hand, 64, take, give);
 		count += 64;
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	return count;
 }
 
@@ -176,7 +176,7 @@ static inline void work_wait(_Atomic uint64_t *word, uint64_t value)
 		turns_pause();
 }
 
-ALWAYS_INLINE uint64_t work_pass(struct seat *seat, take_fn *take)
+ALWAYS_INLINE uint64_t work_pass(struct worker *worker, take_fn *take)
 {
 	struct passage *passage = &work.passage;
 	uint64_t begin = atomic_load(&passage->put), put = begin;
@@ -189,7 +189,7 @@ ALWAYS_INLINE uint64_t work_pass(struct seat *seat, take_fn *take)
 			atomic_store_explicit(&passage->put, put + 1,
 					      memory_order_release);
 		}
-	} while (!seat_over(seat));
+	} while (!turn_is_over(worker));
 	atomic_store(&passage->last, put);
 	work_wait(&passage->last, put);
 	return put - begin;
@@ -222,40 +222,42 @@ ALWAYS_INLINE uint64_t work_receive(give_fn *give)
 	return 0;
 }
 
-ALWAYS_INLINE uint64_t work_passed(struct seat *seat, take_fn *take,
+ALWAYS_INLINE uint64_t work_passed(struct worker *worker, take_fn *take,
 				   give_fn *give)
 {
-	return seat->index ? work_receive(give) : work_pass(seat, take);
+	return worker->index ? work_receive(give) : work_pass(worker, take);
 }
 
 /* ------------------------------------------------------------- the turns */
 
-#define WORKLOADS(name, take, give)					\
-static struct hand name##_hands[SEATS_MAX];				\
-static uint64_t name##_lifo(struct seat *seat)				\
-{									\
-	return work_lifo(seat, &name##_hands[seat->index], take, give);	\
-}									\
-static uint64_t name##_pair(struct seat *seat)				\
-{									\
-	return work_pair(seat, &name##_hands[seat->index], take, give);	\
-}									\
-static uint64_t name##_mixed(struct seat *seat)				\
-{									\
-	return work_mixed(seat, &name##_hands[seat->index], take, give);	\
-}									\
-static uint64_t name##_fill(struct seat *seat)				\
-{									\
-	return work_fill(&name##_hands[seat->index], take, give);	\
-}									\
-static uint64_t name##_passed(struct seat *seat)			\
-{									\
-	return work_passed(seat, take, give);				\
-}									\
-static const struct allocator name = {					\
-	name##_hands, name##_lifo, name##_pair, name##_mixed, name##_fill, \
-	name##_passed							\
-}
+#define WORKLOADS(name, take, give)                                           \
+	static struct hand name##_hands[WORKERS_MAX];                         \
+	static uint64_t name##_lifo(struct worker *worker)                    \
+	{                                                                     \
+		return work_lifo(worker, &name##_hands[worker->index], take,  \
+				 give);                                       \
+	}                                                                     \
+	static uint64_t name##_pair(struct worker *worker)                    \
+	{                                                                     \
+		return work_pair(worker, &name##_hands[worker->index], take,  \
+				 give);                                       \
+	}                                                                     \
+	static uint64_t name##_mixed(struct worker *worker)                   \
+	{                                                                     \
+		return work_mixed(worker, &name##_hands[worker->index], take, \
+				  give);                                      \
+	}                                                                     \
+	static uint64_t name##_fill(struct worker *worker)                    \
+	{                                                                     \
+		return work_fill(&name##_hands[worker->index], take, give);   \
+	}                                                                     \
+	static uint64_t name##_passed(struct worker *worker)                  \
+	{                                                                     \
+		return work_passed(worker, take, give);                       \
+	}                                                                     \
+	static const struct allocator name = { name##_hands, name##_lifo,     \
+					       name##_pair,  name##_mixed,    \
+					       name##_fill,  name##_passed }
 
 /* The turns of one allocator. */
 struct allocator {

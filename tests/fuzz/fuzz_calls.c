@@ -20,7 +20,7 @@
 
 struct call {
 	uint8_t what;
-	uint8_t slot;			/* which life, watch, hold ... */
+	uint8_t slot;			/* which generation, watch, hold ... */
 	uint8_t flags;
 	uint8_t twist;			/* of the handle: see handle_of() */
 	uint32_t a;
@@ -68,8 +68,8 @@ static struct daxpin_extent handle_of(const struct call *call)
 {
 	struct daxpin_extent extent = { 0x200000, model.epoch << 40 };
 
-	if (model.lives)
-		extent = model.life[call->slot % model.lives].extent;
+	if (model.generations)
+		extent = model.generation[call->slot % model.generations].extent;
 	switch (call->twist & 15) {
 	case 1:
 		extent.addr += 8;
@@ -101,18 +101,19 @@ static struct daxpin_extent handle_of(const struct call *call)
 	return extent;
 }
 
-static uint64_t *tag_at(struct m_life *life)
+static uint64_t *tag_at(struct m_generation *generation)
 {
-	return daxpin_ptr(model.pool, life->extent, m_size(life) - 8);
+	return daxpin_ptr(model.pool, generation->extent,
+			  m_size(generation) - 8);
 }
 
-static void check_payload(struct m_life *life)
+static void check_payload(struct m_generation *generation)
 {
-	uint64_t *tag = tag_at(life);
+	uint64_t *tag = tag_at(generation);
 
 	expect(tag, "no address of a live extent");
-	expect(*tag == life->tag, "payload 0x%llx, not 0x%llx",
-	       (unsigned long long)*tag, (unsigned long long)life->tag);
+	expect(*tag == generation->tag, "payload 0x%llx, not 0x%llx",
+	       (unsigned long long)*tag, (unsigned long long)generation->tag);
 }
 
 /* ---------------------------------------------------------- all of the pool */
@@ -126,14 +127,16 @@ struct walk {
 static int walk_one(struct daxpin_pool *pool, struct daxpin_extent extent,
 		    uint64_t size, void *arg)
 {
-	struct m_life *life = m_find(extent);
+	struct m_generation *generation = m_find(extent);
 	struct walk *walk = arg;
 
-	expect(pool == model.pool && life && life->state == DAXPIN_STATE_LIVE,
+	expect(pool == model.pool && generation &&
+		       generation->state == DAXPIN_STATE_LIVE,
 	       "0x%llx is not live", (unsigned long long)extent.addr);
-	expect(size == m_size(life), "size %llu", (unsigned long long)size);
+	expect(size == m_size(generation), "size %llu",
+	       (unsigned long long)size);
 	expect(!walk->seen || extent.addr > walk->after, "out of order");
-	check_payload(life);
+	check_payload(generation);
 	walk->after = extent.addr;
 	walk->seen++;
 	return walk->stop == walk->seen ? (int)walk->stop : 0;
@@ -143,8 +146,8 @@ static uint32_t count_live(void)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < model.lives; i++)
-		count += model.life[i].state == DAXPIN_STATE_LIVE;
+	for (uint32_t i = 0; i < model.generations; i++)
+		count += model.generation[i].state == DAXPIN_STATE_LIVE;
 	return count;
 }
 
@@ -212,9 +215,9 @@ static void check_most(void)
 	expect(!daxpin_foreach(model.pool, walk_one, &walk), "foreach");
 	expect(walk.seen == count_live(), "%u extents, not %u", walk.seen,
 	       count_live());
-	for (uint32_t i = 0; i < model.lives; i++)
-		if (model.life[i].state != DAXPIN_STATE_FREE)
-			check_payload(&model.life[i]);
+	for (uint32_t i = 0; i < model.generations; i++)
+		if (model.generation[i].state != DAXPIN_STATE_FREE)
+			check_payload(&model.generation[i]);
 	check_sets();
 	check_roots();
 }
@@ -239,7 +242,7 @@ static struct daxpin_pool_options options_for(uint32_t flags)
 	};
 }
 
-static void check_why(int ret)
+static void check_errmsg(int ret)
 {
 	expect(!ret || strlen(run.errmsg) > 10, "%s without a sentence",
 	       name_of(ret));
@@ -248,16 +251,16 @@ static void check_why(int ret)
 
 static void call_open(const struct call *call)
 {
-	bool readonly = call->flags & 1, patient = !(call->flags & 2);
+	bool readonly = call->flags & 1, waits = !(call->flags & 2);
 	struct daxpin_pool_options options =
 		options_for(readonly ? DAXPIN_POOL_READONLY : 0);
 	struct daxpin_pool *pool = NULL;
-	int want = m_open(readonly, patient), ret;
+	int want = m_open(readonly, waits), ret;
 
-	options.deadline_ns = patient ? DAXPIN_NO_DEADLINE : call->a;
+	options.deadline_ns = waits ? DAXPIN_NO_DEADLINE : call->a;
 	ret = daxpin_pool_open(MACHINE_POOL, &options, &pool);
 	agree(readonly ? "open readonly" : "open", ret, want);
-	check_why(ret);
+	check_errmsg(ret);
 	if (ret)
 		return;
 	m_opened(pool, readonly);
@@ -325,7 +328,7 @@ static void call_create(const struct call *call)
 	}
 	ret = daxpin_pool_create(MACHINE_POOL, &options, &pool);
 	agree(overwrite ? "create over it" : "create", ret, want);
-	check_why(ret);
+	check_errmsg(ret);
 	if (ret)
 		return;
 	m_created(pool);
@@ -407,21 +410,22 @@ static void call_info(const struct call *call)
 
 /* ------------------------------------------------------------------ space */
 
-static void expect_zero(const struct m_life *life)
+static void expect_zero(const struct m_generation *generation)
 {
 	static const char zeroes[4096];
-	const char *base = daxpin_ptr(model.pool, life->extent, 0);
+	const char *base = daxpin_ptr(model.pool, generation->extent, 0);
 
 	expect(!memcmp(base, zeroes, 4096) &&
-	       !memcmp(base + m_size(life) - 4096, zeroes, 4096), "not zero");
+		       !memcmp(base + m_size(generation) - 4096, zeroes, 4096),
+	       "not zero");
 }
 
 static uint32_t count_going_on(void)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < model.lives; i++)
-		count += model.life[i].state != DAXPIN_STATE_FREE;
+	for (uint32_t i = 0; i < model.generations; i++)
+		count += model.generation[i].state != DAXPIN_STATE_FREE;
 	return count;
 }
 
@@ -430,7 +434,7 @@ static void call_reserve(const struct call *call)
 	uint32_t flags = call->flags & 0x80 ? call->flags : call->flags & 1;
 	uint64_t size = call->flags & 2 ? call->b : call->b % (600 * 4096);
 	struct daxpin_extent extent;
-	struct m_life *life;
+	struct m_generation *generation;
 	int want = m_reserve(size, flags);
 
 	if (!want && count_going_on() >= LIVES_FULL)
@@ -438,11 +442,11 @@ static void call_reserve(const struct call *call)
 	agree("reserve", daxpin_reserve(model.pool, size, flags, &extent), want);
 	if (want)
 		return;
-	life = m_reserved(size, extent);
+	generation = m_reserved(size, extent);
 	if (flags & DAXPIN_RESERVE_ZERO)
-		expect_zero(life);
-	life->tag = extent.addr ^ extent.gen * 0x9e3779b97f4a7c15;
-	*tag_at(life) = life->tag;
+		expect_zero(generation);
+	generation->tag = extent.addr ^ extent.gen * 0x9e3779b97f4a7c15;
+	*tag_at(generation) = generation->tag;
 }
 
 static void call_cancel(const struct call *call)
@@ -582,10 +586,10 @@ static void publish(uint32_t fails_at)
 /* The tag at the end of each extent is not to be set. */
 static bool sets_a_tag(const struct daxpin_op *op)
 {
-	struct m_life *life = m_find(op->extent);
+	struct m_generation *generation = m_find(op->extent);
 
-	return op->type == DAXPIN_OP_SET && life &&
-	       op->offset == m_size(life) - 8;
+	return op->type == DAXPIN_OP_SET && generation &&
+	       op->offset == m_size(generation) - 8;
 }
 
 static void call_publish(const struct call *call)
@@ -645,7 +649,8 @@ static void fill_roots(void)
 		snprintf(name, sizeof(name), "n%u", i);
 		op = &run.op[run.ops];
 		*op = (struct daxpin_op) {
-			.type = DAXPIN_OP_ROOT, .extent = model.life[0].extent,
+			.type = DAXPIN_OP_ROOT,
+			.extent = model.generation[0].extent,
 			.name = keep_name(name),
 		};
 		if (++run.ops == DAXPIN_OPS_MAX)
@@ -698,7 +703,7 @@ static void sum_holders(const struct daxpin_holder *holder, void *arg)
 static void call_look(const struct call *call)
 {
 	struct daxpin_extent extent = handle_of(call);
-	struct m_life *life = m_find(extent);
+	struct m_generation *generation = m_find(extent);
 	int want = m_look(extent), holds = m_holds(extent);
 	enum daxpin_state state;
 	uint64_t size;
@@ -710,10 +715,11 @@ static void call_look(const struct call *call)
 	      holds);
 	expect(holds < 0 || sum == (uint32_t)holds, "holders");
 	expect(!daxpin_ptr(model.pool, extent, call->b) ==
-	       (want || call->b >= m_size(life)), "ptr");
+	       (want || call->b >= m_size(generation)), "ptr");
 	if (want)
 		return;
-	expect(size == m_size(life) && state == life->state, "size or state");
+	expect(size == m_size(generation) && state == generation->state,
+	       "size or state");
 }
 
 /* ------------------------------------------------------------------ holds */
@@ -785,14 +791,14 @@ static void call_clone(const struct call *call)
 /* A labelled hold's own is dropped with its label: are there `count` others? */
 static bool would_take_labelled(struct daxpin_extent extent, uint32_t count)
 {
-	struct m_life *life = m_find(extent);
+	struct m_generation *generation = m_find(extent);
 	uint32_t labelled = 0;
 
 	for (uint32_t i = 0; i < M_HOLDS; i++)
 		labelled += model.hold[i].held &&
 			    model.hold[i].hold.extent.addr == extent.addr &&
 			    model.hold[i].hold.extent.gen == extent.gen;
-	return life && labelled && life->count < labelled + count;
+	return generation && labelled && generation->count < labelled + count;
 }
 
 static void call_drop_many(const struct call *call)
@@ -1036,12 +1042,12 @@ static void let_all_go(void)
 		agree("drop_labelled", daxpin_drop_labelled(model.pool,
 				&model.hold[i].hold), m_drop(extent));
 	}
-	for (uint32_t i = 0; i < model.lives; i++)
-		while (model.life[i].state != DAXPIN_STATE_FREE &&
-		       model.life[i].count)
+	for (uint32_t i = 0; i < model.generations; i++)
+		while (model.generation[i].state != DAXPIN_STATE_FREE &&
+		       model.generation[i].count)
 			agree("drop", daxpin_drop(model.pool,
-						  model.life[i].extent),
-			      m_drop(model.life[i].extent));
+						  model.generation[i].extent),
+			      m_drop(model.generation[i].extent));
 }
 
 /* All that was published is there once more. */
@@ -1065,7 +1071,7 @@ static void finish(void)
 	call_close();
 }
 
-/* An empty pool whose blocks all had a life before: of the last generation. */
+/* An empty pool whose blocks all had a generation before: of the last generation. */
 static void age(struct machine_disk *disk, uint32_t segments)
 {
 	const struct dp_super *super = (const void *)disk->memory;

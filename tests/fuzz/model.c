@@ -3,8 +3,8 @@
 #include "model.h"
 
 #define GEN_MASK	0xfffffffu
-#define LIFE_BITS	40
-#define LIFE_MASK	((1ull << LIFE_BITS) - 1)
+#define GENERATION_BITS	40
+#define GENERATION_MASK	((1ull << GENERATION_BITS) - 1)
 
 struct model model;
 
@@ -27,58 +27,62 @@ static int bad_handle(struct daxpin_extent extent)
 	if (extent.addr % 4096 || block >= model.segments * M_BLOCKS ||
 	    block % M_BLOCKS < M_FIRST)
 		return -EINVAL;
-	return extent.gen >> LIFE_BITS == (model.epoch & 0xffffff) ? 0 : -ESTALE;
+	return extent.gen >> GENERATION_BITS == (model.epoch & 0xffffff) ?
+		       0 :
+		       -ESTALE;
 }
 
-struct m_life *m_find(struct daxpin_extent extent)
+struct m_generation *m_find(struct daxpin_extent extent)
 {
-	for (uint32_t i = 0; i < model.lives; i++)
-		if (model.life[i].extent.addr == extent.addr &&
-		    model.life[i].extent.gen == extent.gen &&
-		    model.life[i].state != DAXPIN_STATE_FREE)
-			return &model.life[i];
+	for (uint32_t i = 0; i < model.generations; i++)
+		if (model.generation[i].extent.addr == extent.addr &&
+		    model.generation[i].extent.gen == extent.gen &&
+		    model.generation[i].state != DAXPIN_STATE_FREE)
+			return &model.generation[i];
 	return NULL;
 }
 
-/* A life that nobody was given yet: its block is free and waits for it. */
+/* A generation that nobody was given yet: its block is free and waits for it. */
 static bool is_to_come(struct daxpin_extent extent)
 {
-	return (extent.gen & LIFE_MASK) ==
-	       model.block[extent.addr / 4096].life;
+	return (extent.gen & GENERATION_MASK) ==
+	       model.block[extent.addr / 4096].generation;
 }
 
-static int find(struct daxpin_extent extent, struct m_life **ret_life)
+static int find(struct daxpin_extent extent,
+		struct m_generation **ret_generation)
 {
 	int ret = bad_handle(extent);
 
 	if (ret)
 		return ret;
-	*ret_life = m_find(extent);
-	return *ret_life ? 0 : -ESTALE;
+	*ret_generation = m_find(extent);
+	return *ret_generation ? 0 : -ESTALE;
 }
 
-uint64_t m_size(const struct m_life *life)
+uint64_t m_size(const struct m_generation *generation)
 {
-	return life->blocks * 4096ull;
+	return generation->blocks * 4096ull;
 }
 
-static struct m_life *new_life(struct daxpin_extent extent, uint32_t blocks,
-			       enum daxpin_state state)
+static struct m_generation *new_generation(struct daxpin_extent extent,
+					   uint32_t blocks,
+					   enum daxpin_state state)
 {
-	uint32_t at = model.lives;
+	uint32_t at = model.generations;
 
 	/* Forget one that is over. */
 	for (uint32_t i = 0; at == M_LIVES && i < M_LIVES; i++)
-		if (model.life[i].state == DAXPIN_STATE_FREE)
+		if (model.generation[i].state == DAXPIN_STATE_FREE)
 			at = i;
 	if (at == M_LIVES)
 		return NULL;
-	if (at == model.lives)
-		model.lives++;
-	model.life[at] = (struct m_life) {
+	if (at == model.generations)
+		model.generations++;
+	model.generation[at] = (struct m_generation) {
 		.extent = extent, .blocks = blocks, .state = state,
 	};
-	return &model.life[at];
+	return &model.generation[at];
 }
 
 static void mark(uint64_t block, uint32_t blocks, bool taken)
@@ -131,37 +135,38 @@ static void tell_refused(void)
 	model.refused = false;
 }
 
-static void end_life(struct m_life *life)
+static void end_generation(struct m_generation *generation)
 {
-	uint64_t block = life->extent.addr / 4096;
+	uint64_t block = generation->extent.addr / 4096;
 
 	for (uint32_t i = 0; i < M_SETS; i++)
-		if (model.set[i].addr / 4096 - block < life->blocks)
+		if (model.set[i].addr / 4096 - block < generation->blocks)
 			model.set[i].addr = 0;
-	mark(block, life->blocks, false);
-	model.block[block].life = (model.block[block].life + 1) & LIFE_MASK;
-	life->state = DAXPIN_STATE_FREE;
+	mark(block, generation->blocks, false);
+	model.block[block].generation = (model.block[block].generation + 1) &
+					GENERATION_MASK;
+	generation->state = DAXPIN_STATE_FREE;
 	tell_refused();
 }
 
-static void end_or_retire(struct m_life *life)
+static void end_or_retire(struct m_generation *generation)
 {
-	life->publishing = false;
-	life->state = DAXPIN_STATE_RETIRED;
-	if (!life->count)
-		end_life(life);
+	generation->publishing = false;
+	generation->state = DAXPIN_STATE_RETIRED;
+	if (!generation->count)
+		end_generation(generation);
 }
 
 int m_watch(struct m_watch *watch, struct daxpin_extent extent)
 {
-	struct m_life *life = NULL;
-	int ret = find(extent, &life);
+	struct m_generation *generation = NULL;
+	int ret = find(extent, &generation);
 
 	if (watch->state != M_UNUSED || ret == -EINVAL)
 		return -EINVAL;
 	watch->addr = extent.addr;
 	watch->state = M_WAITING;
-	if (life && life->count)
+	if (generation && generation->count)
 		return 0;
 	watch->state = M_READY;
 	watch->batch = ++model.batches;
@@ -225,7 +230,7 @@ static bool owner_may_write(void)
 	       model.owner_boot == machine.boot_id[0];
 }
 
-int m_open(bool readonly, bool patient)
+int m_open(bool readonly, bool waits)
 {
 	if (model.pool)
 		return -EBUSY;
@@ -234,7 +239,7 @@ int m_open(bool readonly, bool patient)
 	if (owner_may_write())
 		return -EBUSY;
 	/* The machine has no ring that could wait with a deadline. */
-	return machine.kind == DP_SOURCE_FSDAX && model.unclean && !patient ?
+	return machine.kind == DP_SOURCE_FSDAX && model.unclean && !waits ?
 	       -ENOSYS : 0;
 }
 
@@ -243,8 +248,8 @@ static void forget_memory(void)
 	model.gates = 0;
 	model.armed = model.refused = model.retry = false;
 	model.signals = 0;
-	for (uint32_t i = 0; i < model.lives; i++)
-		model.life[i].state = DAXPIN_STATE_FREE;
+	for (uint32_t i = 0; i < model.generations; i++)
+		model.generation[i].state = DAXPIN_STATE_FREE;
 	for (uint32_t i = 0; i < M_WATCHES; i++)
 		model.watch[i].state = M_UNUSED;
 	for (uint32_t i = 0; i < M_HOLDS; i++)
@@ -254,13 +259,15 @@ static void forget_memory(void)
 static void find_again(uint64_t block)
 {
 	struct m_block *at = &model.block[block];
-	struct m_life *life;
+	struct m_generation *generation;
 
-	life = new_life((struct daxpin_extent) { block * 4096,
-				(model.epoch & 0xffffff) << LIFE_BITS | at->gen },
-			at->blocks, DAXPIN_STATE_LIVE);
-	expect(life, "more extents than the model has room for");
-	life->tag = at->tag;
+	generation = new_generation(
+		(struct daxpin_extent) {
+			block * 4096,
+			(model.epoch & 0xffffff) << GENERATION_BITS | at->gen },
+		at->blocks, DAXPIN_STATE_LIVE);
+	expect(generation, "more extents than the model has room for");
+	generation->tag = at->tag;
 	mark(block, at->blocks, true);
 }
 
@@ -283,7 +290,7 @@ void m_opened(struct daxpin_pool *pool, bool readonly)
 	begin_epoch(pool, readonly);
 	for (uint32_t b = 0; b < model.segments * M_BLOCKS; b++) {
 		model.block[b].taken = false;
-		model.block[b].life = model.block[b].gen;
+		model.block[b].generation = model.block[b].gen;
 	}
 	for (uint32_t b = 0; b < model.segments * M_BLOCKS; b++)
 		if (model.block[b].data)
@@ -294,7 +301,7 @@ void m_opened(struct daxpin_pool *pool, bool readonly)
 			model.set[i].addr = 0;
 }
 
-int m_create(bool overwrite, bool patient)
+int m_create(bool overwrite, bool waits)
 {
 	if (model.pool)
 		return -EBUSY;
@@ -302,7 +309,7 @@ int m_create(bool overwrite, bool patient)
 		return -EEXIST;
 	if (owner_may_write())
 		return -EBUSY;
-	return machine.kind == DP_SOURCE_FSDAX && !patient ? -ENOSYS : 0;
+	return machine.kind == DP_SOURCE_FSDAX && !waits ? -ENOSYS : 0;
 }
 
 void m_created(struct daxpin_pool *pool)
@@ -317,9 +324,9 @@ void m_created(struct daxpin_pool *pool)
 
 static bool anything_held(void)
 {
-	for (uint32_t i = 0; i < model.lives; i++)
-		if (model.life[i].state != DAXPIN_STATE_FREE &&
-		    model.life[i].count)
+	for (uint32_t i = 0; i < model.generations; i++)
+		if (model.generation[i].state != DAXPIN_STATE_FREE &&
+		    model.generation[i].count)
 			return true;
 	return false;
 }
@@ -421,41 +428,43 @@ int m_reserve(uint64_t size, uint32_t flags)
 	return blocks > longest_run() ? -ENOSPC : 0;
 }
 
-struct m_life *m_reserved(uint64_t size, struct daxpin_extent extent)
+struct m_generation *m_reserved(uint64_t size, struct daxpin_extent extent)
 {
 	uint64_t block = extent.addr / 4096;
 	uint64_t blocks = size / 4096 + !!(size % 4096);
 
 	expect(!bad_handle(extent), "a new handle is bad");
 	expect(block % M_BLOCKS + blocks <= M_BLOCKS, "over a segment's end");
-	expect((extent.gen & LIFE_MASK) == model.block[block].life,
-	       "life %llx, not %llx", (unsigned long long)extent.gen & LIFE_MASK,
-	       (unsigned long long)model.block[block].life);
+	expect((extent.gen & GENERATION_MASK) == model.block[block].generation,
+	       "generation %llx, not %llx",
+	       (unsigned long long)extent.gen & GENERATION_MASK,
+	       (unsigned long long)model.block[block].generation);
 	mark(block, blocks, true);
-	return new_life(extent, blocks, DAXPIN_STATE_RESERVED);
+	return new_generation(extent, blocks, DAXPIN_STATE_RESERVED);
 }
 
-/* A life that goes on and is not retired. */
-static int usable(struct daxpin_extent extent, struct m_life **ret_life)
+/* A generation that goes on and is not retired. */
+static int usable(struct daxpin_extent extent,
+		  struct m_generation **ret_generation)
 {
-	int ret = find(extent, ret_life);
+	int ret = find(extent, ret_generation);
 
-	if (!ret && (*ret_life)->state == DAXPIN_STATE_RETIRED)
+	if (!ret && (*ret_generation)->state == DAXPIN_STATE_RETIRED)
 		ret = -EALREADY;
 	return ret;
 }
 
 int m_cancel(struct daxpin_extent extent)
 {
-	struct m_life *life;
-	int ret = usable(extent, &life);
+	struct m_generation *generation;
+	int ret = usable(extent, &generation);
 
-	if (!ret && life->state != DAXPIN_STATE_RESERVED)
+	if (!ret && generation->state != DAXPIN_STATE_RESERVED)
 		ret = -EINVAL;
-	if (!ret && life->publishing)
+	if (!ret && generation->publishing)
 		ret = -EBUSY;
 	if (!ret)
-		end_or_retire(life);
+		end_or_retire(generation);
 	return ret;
 }
 
@@ -501,9 +510,11 @@ static int check_op(const struct daxpin_op *op)
 	return -EINVAL;
 }
 
-static bool in_range(const struct m_life *life, uint64_t offset, uint64_t length)
+static bool in_range(const struct m_generation *generation, uint64_t offset,
+		     uint64_t length)
 {
-	return offset <= m_size(life) && length <= m_size(life) - offset;
+	return offset <= m_size(generation) &&
+	       length <= m_size(generation) - offset;
 }
 
 /* strcmp() is slow here: libFuzzer and the sanitizer look on. */
@@ -583,15 +594,15 @@ static int check_words(const struct daxpin_op *ops, uint32_t count)
 static int claim(const struct daxpin_op *op)
 {
 	bool keep = op->type == DAXPIN_OP_KEEP;
-	struct m_life *life;
-	int ret = usable(op->extent, &life);
+	struct m_generation *generation;
+	int ret = usable(op->extent, &generation);
 
-	if (!ret && life->state !=
+	if (!ret && generation->state !=
 	    (keep ? DAXPIN_STATE_RESERVED : DAXPIN_STATE_LIVE))
 		ret = -EINVAL;
-	if (!ret && (life->publishing || (keep && life->alone) ||
+	if (!ret && (generation->publishing || (keep && generation->alone) ||
 		     (keep && !(op->flags & DAXPIN_OP_WRITERS) &&
-		      life->written)))
+		      generation->written)))
 		ret = -EBUSY;
 	return ret;
 }
@@ -611,17 +622,17 @@ static int check_target(const struct daxpin_op *ops, uint32_t count,
 			const struct daxpin_op *op)
 {
 	uint32_t here = done_here(ops, count, op->extent);
-	struct m_life *life;
+	struct m_generation *generation;
 	int ret;
 
 	if (here)
 		return here == DAXPIN_OP_KEEP ? 0 : -EINVAL;
-	ret = usable(op->extent, &life);
-	if (!ret && op->type == DAXPIN_OP_SET && life->alone)
+	ret = usable(op->extent, &generation);
+	if (!ret && op->type == DAXPIN_OP_SET && generation->alone)
 		return -EBUSY;
 	if (!ret && op->type == DAXPIN_OP_SET && model.gates)
 		return -EAGAIN;
-	return !ret && life->state != DAXPIN_STATE_LIVE ? -EINVAL : ret;
+	return !ret && generation->state != DAXPIN_STATE_LIVE ? -EINVAL : ret;
 }
 
 static bool is_changed(const struct daxpin_op *ops, uint32_t count,
@@ -648,7 +659,7 @@ static int check_roots(const struct daxpin_op *ops, uint32_t count,
 static int check_last(const struct daxpin_op *ops, uint32_t count,
 		      const struct daxpin_op *op)
 {
-	struct m_life *life;
+	struct m_generation *generation;
 	int ret;
 
 	switch (op->type) {
@@ -660,8 +671,8 @@ static int check_last(const struct daxpin_op *ops, uint32_t count,
 		ret = check_target(ops, count, op);
 		if (ret)
 			return ret;
-		life = m_find(op->extent);
-		return in_range(life, op->offset, 8) ? 0 : -EINVAL;
+		generation = m_find(op->extent);
+		return in_range(generation, op->offset, 8) ? 0 : -EINVAL;
 	}
 	return 0;
 }
@@ -692,14 +703,14 @@ static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
 
 /* -------------------------------------------------- what a publish changes */
 
-static void write_word(const struct m_life *life, bool data)
+static void write_word(const struct m_generation *generation, bool data)
 {
-	struct m_block *block = &model.block[life->extent.addr / 4096];
+	struct m_block *block = &model.block[generation->extent.addr / 4096];
 
 	block->data = data;
-	block->gen = (block->life + !data) & GEN_MASK;
-	block->blocks = life->blocks;
-	block->tag = life->tag;
+	block->gen = (block->generation + !data) & GEN_MASK;
+	block->blocks = generation->blocks;
+	block->tag = generation->tag;
 }
 
 static void set_root(struct m_root root[M_ROOTS], const struct daxpin_op *op)
@@ -714,7 +725,7 @@ static void set_root(struct m_root root[M_ROOTS], const struct daxpin_op *op)
 		return;
 	strcpy(at->name, op->name);
 	at->addr = op->extent.addr;
-	at->life = op->extent.gen & LIFE_MASK;
+	at->generation = op->extent.gen & GENERATION_MASK;
 }
 
 static void forget_set(uint64_t addr)
@@ -858,8 +869,8 @@ int m_root(const char *name, struct daxpin_extent *ret_extent)
 	if (!root)
 		return -ENOENT;
 	*ret_extent = (struct daxpin_extent) {
-		root->addr, (model.epoch & 0xffffff) << LIFE_BITS |
-			    model.block[root->addr / 4096].life
+		root->addr, (model.epoch & 0xffffff) << GENERATION_BITS |
+			    model.block[root->addr / 4096].generation
 	};
 	return 0;
 }
@@ -867,10 +878,10 @@ int m_root(const char *name, struct daxpin_extent *ret_extent)
 int m_persist(struct daxpin_extent extent, uint64_t offset, uint64_t length,
 	      uint32_t fails_at)
 {
-	struct m_life *life;
-	int ret = find(extent, &life);
+	struct m_generation *generation;
+	int ret = find(extent, &generation);
 
-	if (!ret && !in_range(life, offset, length))
+	if (!ret && !in_range(generation, offset, length))
 		ret = -EINVAL;
 	if (!ret && model.readonly)
 		ret = -EROFS;
@@ -883,16 +894,16 @@ int m_persist(struct daxpin_extent extent, uint64_t offset, uint64_t length,
 
 int m_extent_at(uint64_t addr, struct daxpin_extent *ret_extent)
 {
-	struct daxpin_extent extent = { addr,
-					(model.epoch & 0xffffff) << LIFE_BITS };
-	struct m_life *life;
+	struct daxpin_extent extent = { addr, (model.epoch & 0xffffff)
+						      << GENERATION_BITS };
+	struct m_generation *generation;
 	int ret = bad_handle(extent);
 
 	if (ret)
 		return ret;
-	extent.gen |= model.block[addr / 4096].life;
-	life = m_find(extent);
-	if (!life || life->state != DAXPIN_STATE_LIVE)
+	extent.gen |= model.block[addr / 4096].generation;
+	generation = m_find(extent);
+	if (!generation || generation->state != DAXPIN_STATE_LIVE)
 		return -ENOENT;
 	*ret_extent = extent;
 	return 0;
@@ -905,22 +916,23 @@ static int check_access(uint32_t access)
 	return access & 3 && access <= 7 ? 0 : -EINVAL;
 }
 
-static void take(struct m_life *life, uint32_t access)
+static void take(struct m_generation *generation, uint32_t access)
 {
-	life->count++;
-	life->written |= access & DAXPIN_HOLD_WRITE;
-	life->alone = access & DAXPIN_HOLD_EXCLUSIVE;
+	generation->count++;
+	generation->written |= access & DAXPIN_HOLD_WRITE;
+	generation->alone = access & DAXPIN_HOLD_EXCLUSIVE;
 }
 
-static bool excludes(const struct m_life *life, uint32_t access)
+static bool excludes(const struct m_generation *generation, uint32_t access)
 {
-	return life->alone || (access & DAXPIN_HOLD_EXCLUSIVE &&
-			       (life->count || life->publishing));
+	return generation->alone ||
+	       (access & DAXPIN_HOLD_EXCLUSIVE &&
+		(generation->count || generation->publishing));
 }
 
 int m_hold(struct daxpin_extent extent, uint32_t access)
 {
-	struct m_life *life;
+	struct m_generation *generation;
 	int ret = check_access(access);
 
 	if (!ret)
@@ -928,32 +940,33 @@ int m_hold(struct daxpin_extent extent, uint32_t access)
 	if (!ret && access & DAXPIN_HOLD_WRITE && model.readonly)
 		ret = -EROFS;
 	if (!ret)
-		ret = usable(extent, &life);
-	if (!ret && excludes(life, access))
+		ret = usable(extent, &generation);
+	if (!ret && excludes(generation, access))
 		ret = -EBUSY;
 	if (!ret && model.gates)
 		ret = -EAGAIN;
 	if (!ret)
-		take(life, access);
+		take(generation, access);
 	return ret;
 }
 
-/* Of a life to come there is no hold either, and nothing is over. */
-static int find_held(struct daxpin_extent extent, struct m_life **ret_life)
+/* Of a generation to come there is no hold either, and nothing is over. */
+static int find_held(struct daxpin_extent extent,
+		     struct m_generation **ret_generation)
 {
 	int ret = bad_handle(extent);
 
 	if (ret)
 		return ret;
-	*ret_life = m_find(extent);
-	if (!*ret_life)
+	*ret_generation = m_find(extent);
+	if (!*ret_generation)
 		return is_to_come(extent) ? -EINVAL : -ESTALE;
-	return (*ret_life)->count ? 0 : -EINVAL;
+	return (*ret_generation)->count ? 0 : -EINVAL;
 }
 
 int m_clone(struct daxpin_extent extent, uint32_t access)
 {
-	struct m_life *life;
+	struct m_generation *generation;
 	int ret = check_access(access);
 
 	if (access & DAXPIN_HOLD_EXCLUSIVE)
@@ -963,38 +976,38 @@ int m_clone(struct daxpin_extent extent, uint32_t access)
 	if (!ret && access & DAXPIN_HOLD_WRITE && model.readonly)
 		ret = -EROFS;
 	if (!ret)
-		ret = find_held(extent, &life);
-	if (!ret && life->alone)
+		ret = find_held(extent, &generation);
+	if (!ret && generation->alone)
 		ret = -EBUSY;
 	if (!ret)
-		take(life, access);
+		take(generation, access);
 	return ret;
 }
 
 int m_drop(struct daxpin_extent extent)
 {
-	struct m_life *life;
-	int ret = find_held(extent, &life);
+	struct m_generation *generation;
+	int ret = find_held(extent, &generation);
 
 	if (ret)
 		return ret;
-	if (--life->count)
+	if (--generation->count)
 		return 0;
-	life->written = life->alone = false;
-	if (life->state == DAXPIN_STATE_RETIRED)
-		end_life(life);
+	generation->written = generation->alone = false;
+	if (generation->state == DAXPIN_STATE_RETIRED)
+		end_generation(generation);
 	fire(extent.addr);
 	return 0;
 }
 
 int m_idle(struct daxpin_extent extent)
 {
-	struct m_life *life;
-	int ret = find(extent, &life);
+	struct m_generation *generation;
+	int ret = find(extent, &generation);
 
 	if (ret == -ESTALE)
 		return 1;
-	return ret ? ret : !life->count;
+	return ret ? ret : !generation->count;
 }
 
 int m_wait_idle(struct daxpin_extent extent)
@@ -1008,23 +1021,23 @@ int m_wait_idle(struct daxpin_extent extent)
 
 int m_look(struct daxpin_extent extent)
 {
-	struct m_life *life;
+	struct m_generation *generation;
 
-	return find(extent, &life);
+	return find(extent, &generation);
 }
 
 int m_holds(struct daxpin_extent extent)
 {
-	struct m_life *life;
+	struct m_generation *generation;
 	int ret, holds = 0;
 
 	if (extent.addr || extent.gen) {
-		ret = find(extent, &life);
-		return ret ? ret : (int)life->count;
+		ret = find(extent, &generation);
+		return ret ? ret : (int)generation->count;
 	}
 	/* Those of this open that go on. */
-	for (uint32_t i = 0; i < model.lives; i++)
-		if (!find(model.life[i].extent, &life))
-			holds += life->count;
+	for (uint32_t i = 0; i < model.generations; i++)
+		if (!find(model.generation[i].extent, &generation))
+			holds += generation->count;
 	return holds;
 }

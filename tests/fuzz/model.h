@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What daxpin(7) says a pool does, in the plainest way: an array of blocks, a
- * list of lives. Each m_ function is the call of that name: it returns what the
+ * list of generations. Each m_ function is the call of that name: it returns what the
  * call must return, and does to the model what the call does to the pool.
  */
 #ifndef FUZZ_MODEL_H
@@ -20,8 +20,8 @@
 #define M_ROOTS		DAXPIN_ROOTS_MAX
 #define M_SETS		64u
 
-/* A life that was handed out, also after its end. */
-struct m_life {
+/* A generation that was handed out, also after its end. */
+struct m_generation {
 	struct daxpin_extent extent;
 	uint32_t blocks;
 	enum daxpin_state state;	/* FREE: over */
@@ -33,7 +33,7 @@ struct m_life {
 };
 
 struct m_block {
-	uint64_t life;			/* of the block as a first block */
+	uint64_t generation;		/* of the block as a first block */
 	bool taken;
 	/* On media. */
 	bool data;
@@ -46,7 +46,7 @@ struct m_block {
 struct m_root {
 	char name[DAXPIN_ROOT_NAME_MAX];
 	uint64_t addr;
-	uint64_t life;			/* low bits, on media */
+	uint64_t generation;		/* low bits, on media */
 };
 
 /* An 8-byte word that was set, in an extent that lives. */
@@ -91,8 +91,8 @@ struct model {
 	uint64_t signals;		/* to the eventfd, not yet looked at */
 	uint64_t batches;
 	struct m_block block[M_SEGMENTS * M_BLOCKS];
-	struct m_life life[M_LIVES];
-	uint32_t lives;
+	struct m_generation generation[M_LIVES];
+	uint32_t generations;
 	struct m_root root[M_ROOTS];		/* in memory */
 	struct m_root durable_root[M_ROOTS];	/* on media */
 	struct m_set set[M_SETS];
@@ -109,15 +109,15 @@ extern struct model model;
 /* A closed pool of that many segments; gen is that of all its free words. */
 void m_begin(uint32_t segments, uint64_t epoch, uint32_t gen);
 
-/* The life that a handle names, NULL: none that goes on. */
-struct m_life *m_find(struct daxpin_extent extent);
-uint64_t m_size(const struct m_life *life);
+/* The generation that a handle names, NULL: none that goes on. */
+struct m_generation *m_find(struct daxpin_extent extent);
+uint64_t m_size(const struct m_generation *generation);
 
-/* patient: with no deadline. */
-int m_open(bool readonly, bool patient);
+/* waits: with no deadline. */
+int m_open(bool readonly, bool waits);
 /* After a successful open: what was live is found again. */
 void m_opened(struct daxpin_pool *pool, bool readonly);
-int m_create(bool overwrite, bool patient);
+int m_create(bool overwrite, bool waits);
 void m_created(struct daxpin_pool *pool);
 int m_close(void);
 /* The process dies, and with boot the machine as well. */
@@ -125,8 +125,8 @@ void m_crash(bool boot);
 int m_drain(void);
 
 int m_reserve(uint64_t size, uint32_t flags);
-/* It gave this: check it, and the life begins. */
-struct m_life *m_reserved(uint64_t size, struct daxpin_extent extent);
+/* It gave this: check it, and the generation begins. */
+struct m_generation *m_reserved(uint64_t size, struct daxpin_extent extent);
 int m_cancel(struct daxpin_extent extent);
 /* fails_at: which flush of this call fails, 0 none. What it may return. */
 struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,

@@ -144,14 +144,14 @@ static void pass_barrier(int fd)
 	const struct dp_barrier barrier = {
 		.path = "it", .files = 1, .file = same_fd, .arg = &fd,
 	};
-	struct dp_patience patience = {
+	struct dp_wait_policy policy = {
 		.deadline_ns = daxpin_deadline_ms(HANG_MS),
 		.progress = let_land, .arg = &reports,
 	};
 	int ret;
 
-	dp_patience_begin(&patience);
-	ret = dp_barrier_pass(&barrier, &patience,
+	dp_wait_begin(&policy);
+	ret = dp_barrier_pass(&barrier, &policy,
 			      &(struct dp_errmsg) { errmsg, sizeof(errmsg) });
 	if (ret)
 		fail_msg("%d: %s", ret, errmsg);

@@ -36,7 +36,7 @@
 #endif
 
 static const char *lab_device;
-static pid_t keeper;		/* the last one that was begun */
+static pid_t holder;		/* the last one that was begun */
 static int removal_takes_contexts;	/* -1: no device to try it with */
 static char sentence[700];
 static const struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
@@ -100,12 +100,12 @@ static bool map_queues(struct ibv_context *context)
 
 struct death {
 	pid_t owner;
-	pid_t keeper;		/* a child of the owner's, or 0 */
+	pid_t holder;		/* a child of the owner's, or 0 */
 	int socket;		/* the owner's end stays with it */
 	struct dp_owner record;
 };
 
-/* What a keeper keeps, all else it closes. */
+/* What a holder keeps, all else it closes. */
 enum keep { KEEP_NOTHING, KEEP_MAPPINGS, KEEP_DESCRIPTORS };
 
 static void live_on(void)
@@ -114,7 +114,7 @@ static void live_on(void)
 		pause();
 }
 
-static pid_t fork_keeper(enum keep keep)
+static pid_t fork_holder(enum keep keep)
 {
 	pid_t pid = keep == KEEP_NOTHING ? 0 : fork();
 
@@ -137,7 +137,7 @@ static void own(int socket, const char *device, enum keep keep, int mrs)
 	if (!context || !map_queues(context) ||
 	    !record(context, &death.record))
 		_exit(1);
-	death.keeper = fork_keeper(keep);
+	death.holder = fork_holder(keep);
 	if (write(socket, &death, sizeof(death)) != sizeof(death))
 		_exit(1);
 	live_on();
@@ -161,7 +161,7 @@ static struct death owner_begin_with(const char *device, enum keep keep,
 	assert_int_equal(read(ends[0], &death, sizeof(death)), sizeof(death));
 	assert_int_equal(death.owner, pid);
 	death.socket = ends[0];
-	keeper = death.keeper;
+	holder = death.holder;
 	return death;
 }
 
@@ -181,18 +181,18 @@ static void owner_reap(const struct death *death)
 	close(death->socket);
 }
 
-static void keeper_end(void)
+static void holder_end(void)
 {
-	if (keeper > 0)
-		kill(keeper, SIGKILL);
-	keeper = 0;
+	if (holder > 0)
+		kill(holder, SIGKILL);
+	holder = 0;
 }
 
 /* A test that failed midway must leave nothing that the next one meets. */
 static int clean_up(void **state)
 {
 	(void)state;
-	keeper_end();
+	holder_end();
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	return 0;
@@ -206,19 +206,20 @@ static int tell(const struct dp_wait *wait, void *arg)
 }
 
 /* NULL: an owner whose record was lost. */
-static int await(const struct dp_owner *owner, uint64_t wait_ns, int *told_pid)
+static int await(const struct dp_owner *owner, uint64_t wait_ns,
+		 int *reported_pid)
 {
 	int ignored, ret;
-	struct dp_patience patience = {
+	struct dp_wait_policy policy = {
 		.deadline_ns = dp_os_now_ns() + wait_ns,
 		.progress = tell,
-		.arg = told_pid ? told_pid : &ignored,
+		.arg = reported_pid ? reported_pid : &ignored,
 	};
 
 	sentence[0] = '\0';
-	dp_patience_begin(&patience);
-	ret = owner ? dp_owner_await(owner, &patience, false, &errmsg) :
-		      dp_owner_await_unknown(&patience, false, &errmsg);
+	dp_wait_begin(&policy);
+	ret = owner ? dp_owner_await(owner, &policy, false, &errmsg) :
+		      dp_owner_await_unknown(&policy, false, &errmsg);
 	if (ret)
 		print_message("%d: %s\n", ret, sentence);
 	return ret;
@@ -250,12 +251,12 @@ static void a_killed_owner_is_over(void **state)
 	assert_int_equal(await(&death.record, 0, NULL), 0);
 }
 
-static void wait_for_the_keeper(enum keep keep)
+static void wait_for_the_holder(enum keep keep)
 {
 	struct death death = owner_begin(lab_device, keep);
 	int told = 0;
 
-	assert_true(death.keeper > 0);
+	assert_true(death.holder > 0);
 	owner_kill(&death);
 	/* While the owner is a zombie, and when its pid is gone. */
 	assert_int_equal(await(&death.record, SHORT_NS, &told), -EBUSY);
@@ -265,20 +266,20 @@ static void wait_for_the_keeper(enum keep keep)
 	assert_non_null(strstr(sentence, lab_device));
 	assert_non_null(strstr(sentence, "1 of its verbs context"));
 
-	keeper_end();
+	holder_end();
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 }
 
 static void a_childs_mappings_are_waited_for(void **state)
 {
 	(void)state;
-	wait_for_the_keeper(KEEP_MAPPINGS);
+	wait_for_the_holder(KEEP_MAPPINGS);
 }
 
 static void a_childs_descriptors_are_waited_for(void **state)
 {
 	(void)state;
-	wait_for_the_keeper(KEEP_DESCRIPTORS);
+	wait_for_the_holder(KEEP_DESCRIPTORS);
 }
 
 static void nothing_is_pinned_when_it_is_over(void **state)
@@ -292,7 +293,7 @@ static void nothing_is_pinned_when_it_is_over(void **state)
 		owner_kill(&death);
 		owner_reap(&death);
 		assert_true(pinned_pages() >= before + MANY_MRS);
-		keeper_end();
+		holder_end();
 		assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 		assert_int_equal(pinned_pages(), before);
 	}
@@ -396,7 +397,7 @@ static void a_renamed_device_is_found(void **state)
 	assert_int_equal(system("rdma dev set " OWN_DEVICE " name "
 				OWN_RENAMED), 0);
 	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
-	keeper_end();
+	holder_end();
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 	assert_int_equal(system("rdma link del " OWN_RENAMED), 0);
 }
@@ -405,19 +406,19 @@ static void a_renamed_device_is_found(void **state)
  * A dead owner's context on a device that is being removed, and a process that
  * keeps it. NULL: the owner whose record was lost.
  */
-static void remove_under_a_keeper(const char *device,
+static void remove_under_a_holder(const char *device,
 				  const struct dp_owner *owner)
 {
 	const long long before = pinned_pages();
 	pid_t remover = own_device_begin_removal(device);
 
 	if (removal_takes_contexts) {
-		/* The keeper lives, and has nothing left to keep. */
+		/* The holder lives, and has nothing left to keep. */
 		assert_true(own_device_ends_within(remover, REMOVAL_MS));
 		assert_int_equal(pinned_pages(), before - MR_SIZE / PAGE_SIZE);
 		assert_int_equal(await(owner, 0, NULL), 0);
-		assert_int_equal(kill(keeper, 0), 0);
-		keeper_end();
+		assert_int_equal(kill(holder, 0), 0);
+		holder_end();
 		return;
 	}
 	/* The device is listed no more, and its context lives. */
@@ -425,7 +426,7 @@ static void remove_under_a_keeper(const char *device,
 	assert_false(own_device_ends_within(remover, 200));
 	assert_int_equal(await(owner, SHORT_NS, NULL), -EBUSY);
 	assert_int_equal(pinned_pages(), before);
-	keeper_end();
+	holder_end();
 	assert_int_equal(await(owner, LONG_NS, NULL), 0);
 	assert_int_equal(pinned_pages(), before - MR_SIZE / PAGE_SIZE);
 	assert_true(own_device_ends_within(remover, REMOVAL_MS));
@@ -440,7 +441,7 @@ static void a_device_being_removed_is_waited_for(void **state)
 	death = owner_begin(OWN_DEVICE, KEEP_MAPPINGS);
 	owner_kill(&death);
 	owner_reap(&death);
-	remove_under_a_keeper(OWN_DEVICE, &death.record);
+	remove_under_a_holder(OWN_DEVICE, &death.record);
 }
 
 static void a_renamed_device_being_removed_is_waited_for(void **state)
@@ -454,7 +455,7 @@ static void a_renamed_device_being_removed_is_waited_for(void **state)
 	owner_reap(&death);
 	assert_int_equal(system("rdma dev set " OWN_DEVICE " name "
 				OWN_RENAMED), 0);
-	remove_under_a_keeper(OWN_RENAMED, &death.record);
+	remove_under_a_holder(OWN_RENAMED, &death.record);
 }
 
 /* ------------------------------------------------------- the lost record */
@@ -485,7 +486,7 @@ static void an_unknown_owner_counts_every_device(void **state)
 	owner_kill(&death);
 	owner_reap(&death);
 	assert_int_equal(await(NULL, SHORT_NS, NULL), -EBUSY);
-	remove_under_a_keeper(OWN_DEVICE, NULL);
+	remove_under_a_holder(OWN_DEVICE, NULL);
 }
 
 /* 0 if the child, in namespaces of its own, got what it must. */
@@ -549,7 +550,7 @@ static void another_network_sees_less(void **state)
 			 0);
 	assert_int_equal(in_child(CLONE_NEWNET, removal_takes_contexts ?
 				  expect_unknown : expect_busy, NULL), 0);
-	keeper_end();
+	holder_end();
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 	assert_true(own_device_ends_within(remover, REMOVAL_MS));
 	assert_int_equal(in_child(CLONE_NEWNET, expect_over, &death.record), 0);
@@ -580,7 +581,7 @@ static void a_device_elsewhere_is_not_gone(void **state)
 				  &death.record), 0);
 	assert_int_equal(in_child(CLONE_NEWNET, expect_exclusive, NULL), 0);
 	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
-	keeper_end();
+	holder_end();
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 	/* No uverbs file is open at all: that is seen from everywhere. */
 	assert_int_equal(in_child(CLONE_NEWNET, expect_over, &death.record), 0);
@@ -817,7 +818,7 @@ int main(void)
 				      : "waits until its contexts are closed");
 	if (system("echo 01234567-89ab-4cde-8f01-23456789abcd >" BOOT_ID_FILE))
 		return 1;
-	/* Orphaned keepers are ours to reap. */
+	/* Orphaned holders are ours to reap. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -658,12 +658,12 @@ static void check_injected(struct fixture *f, uint64_t offset, const char *words
 static void device_with_bad_metadata_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_bad bad;
+	struct dp_badblocks badblocks;
 
-	assert_int_equal(dp_bad_of_device(device_name(), &bad), 0);
-	if (!bad.runs)
+	assert_int_equal(dp_badblocks_of_device(device_name(), &badblocks), 0);
+	if (!badblocks.runs)
 		skip_because("no machine check could be injected");
-	dp_bad_fini(&bad);
+	dp_badblocks_fini(&badblocks);
 	check_injected(f, 64 * MIB + DP_TABLE_OFFSET + 3 * BLOCK,
 		       "segment 1: its descriptor table");
 	assert_says(f, "offset 0xf3000;");

@@ -39,12 +39,12 @@ static struct daxpin_flush_options flush_options(struct fixture *f,
 
 static int flush(struct fixture *f, const struct daxpin_grant_key *key,
 		 uint64_t offset, uint64_t length, uint32_t platform,
-		 enum daxpin_flush_way *ret_way)
+		 enum daxpin_flush_method *ret_method)
 {
 	struct daxpin_flush_options options = flush_options(f, platform);
 
 	return daxpin_rdma_flush(f->peer.qp, key, offset, length, &options,
-				 ret_way);
+				 ret_method);
 }
 
 /* The one completion of a flush. */
@@ -71,7 +71,7 @@ static void a_read_behind_the_writes_is_a_flush(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
-	enum daxpin_flush_way way = 0;
+	enum daxpin_flush_method method = 0;
 	struct daxpin_grant_key key;
 
 	assert_int_equal(grant(f, 0, extent, READ | WRITE, ZERO), 0);
@@ -79,8 +79,8 @@ static void a_read_behind_the_writes_is_a_flush(void **state)
 	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
 	f->buffer[0] = 0;
 	assert_int_equal(flush(f, &key, 0, EXTENT_BYTES,
-			       DAXPIN_PLATFORM_ADR_NO_DDIO, &way), 0);
-	assert_int_equal(way, DAXPIN_FLUSH_READ);
+			       DAXPIN_PLATFORM_ADR_NO_DDIO, &method), 0);
+	assert_int_equal(method, DAXPIN_FLUSH_READ);
 	assert_int_equal(completion(f).status, 0);
 	/* It did read, and the last byte of the range. */
 	assert_int_equal(f->buffer[0], bytes(f, extent)[EXTENT_BYTES - 1]);
@@ -94,15 +94,16 @@ static void nobody_guesses_what_the_platform_does(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
-	enum daxpin_flush_way way = 0;
+	enum daxpin_flush_method method = 0;
 	struct daxpin_grant_key key;
 
 	assert_int_equal(grant(f, 0, extent, READ | WRITE, ZERO), 0);
 	key = key_of(f, 0);
-	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN, &way),
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN,
+			       &method),
 			 -EOPNOTSUPP);
 	assert_non_null(strstr(f->errmsg, "daxpin_rdma_publish"));
-	assert_int_equal(way, 0);
+	assert_int_equal(method, 0);
 	assert_nothing_posted(f);
 }
 
@@ -213,7 +214,7 @@ static void the_verb_is_used_where_it_is(void **state)
 	struct fixture *f = *state;
 	struct ibv_qp *old = f->peer.qp, *qp = qp_with_flush(f);
 	struct daxpin_extent extent = reserve(f);
-	enum daxpin_flush_way way = 0;
+	enum daxpin_flush_method method = 0;
 	struct daxpin_grant_key key;
 
 	assert_non_null(qp);
@@ -226,12 +227,13 @@ static void the_verb_is_used_where_it_is(void **state)
 	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
 	/* No word of the platform, and no right to read: none is needed. */
 	assert_int_equal(flush(f, &key, 0, EXTENT_BYTES,
-			       DAXPIN_PLATFORM_UNKNOWN, &way), 0);
-	assert_int_equal(way, DAXPIN_FLUSH_VERB);
+			       DAXPIN_PLATFORM_UNKNOWN, &method), 0);
+	assert_int_equal(method, DAXPIN_FLUSH_VERB);
 	assert_int_equal(completion(f).status, 0);
 	/* A grant without the right: back to what is known of the platform. */
 	key.access &= ~DAXPIN_ACCESS_FLUSH;
-	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN, &way),
+	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN,
+			       &method),
 			 -EOPNOTSUPP);
 	f->peer.qp = old;
 	assert_int_equal(ibv_destroy_qp(qp), 0);
@@ -359,11 +361,11 @@ static void windows_that_do_not_fence_are_not_used(void **state)
 		assert_int_equal(report.window1.verdict, DAXPIN_RDMA_WRONG);
 	}
 	assert_int_equal(report.odp.verdict, DAXPIN_RDMA_UNTRIED);
-	assert_int_equal(rdma_info(f).way, DAXPIN_RDMA_PINNED);
+	assert_int_equal(rdma_info(f).mode, DAXPIN_RDMA_PINNED);
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
 	assert_int_equal(daxpin_grant_info(f->grants[0], &info), 0);
 	if (!strncmp(rdma_device, "rxe", 3))
-		assert_int_equal(info.door, DAXPIN_GRANT_DOOR_REGION);
+		assert_int_equal(info.via, DAXPIN_GRANT_VIA_MR);
 }
 
 #define CASE(function)	\

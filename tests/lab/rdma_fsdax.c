@@ -130,7 +130,7 @@ static void every_pin_is_given_back(void **state)
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
 	long long before = pinned_pages();
-	bool bounced = rdma_info(f).way == DAXPIN_RDMA_BOUNCED;
+	bool bounced = rdma_info(f).mode == DAXPIN_RDMA_BOUNCED;
 
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
 	/* A bounce buffer is pinned; on-demand pages are not. */
@@ -163,7 +163,7 @@ static void the_report_says_why(void **state)
 	const char *kernel = getenv("DAXPIN_TEST_KERNEL");
 
 	print_message("on-demand regions: %s\n", report.odp.what);
-	assert_int_equal(rdma_info(f).way, DAXPIN_RDMA_BOUNCED);
+	assert_int_equal(rdma_info(f).mode, DAXPIN_RDMA_BOUNCED);
 	assert_int_equal(report.window2.verdict, DAXPIN_RDMA_UNTRIED);
 	if (!strncmp(rdma_device, "rxe", 3) && kernel)
 		assert_int_equal(report.odp.verdict,
@@ -185,7 +185,7 @@ static void a_full_pool_is_tried_all_the_same(void **state)
 	assert_int_equal(attach(f), 0);
 	print_message("in a full pool: %s\n", report_of(f).odp.what);
 	assert_int_equal(report_of(f).odp.verdict, verdict);
-	assert_int_equal(rdma_info(f).way, DAXPIN_RDMA_BOUNCED);
+	assert_int_equal(rdma_info(f).mode, DAXPIN_RDMA_BOUNCED);
 	hoard_release(&hoard);
 }
 
@@ -299,7 +299,7 @@ static void a_peer_writes_into_the_file_itself(void **state)
 	struct daxpin_grant_key key;
 
 	info = rdma_info(f);
-	assert_int_equal(info.way, DAXPIN_RDMA_ON_DEMAND);
+	assert_int_equal(info.mode, DAXPIN_RDMA_ON_DEMAND);
 	print_message("believed: %s\n", report_of(f).odp.what);
 	memset(bytes(f, extent), 0, EXTENT_BYTES);
 	assert_int_equal(grant(f, 0, extent, READ | WRITE, EXPOSE), 0);

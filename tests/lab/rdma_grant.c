@@ -279,7 +279,7 @@ static void a_thread_ends_what_a_peer_still_writes(void **state)
 	sem_destroy(&executor.done);
 }
 
-/* -------------------------------------------------------------- the ladder */
+/* ------------------------------------------------------- escalation */
 
 /* To the target's own queue pair, which is there before it (rdma.md R6). */
 static struct ibv_mw *bind_window(struct fixture *f, struct ibv_mr *mr)
@@ -326,8 +326,8 @@ static void a_bound_window_is_quarantine(void **state)
 	mw = bind_window(f, verbs_hooks.last_mr);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 	assert_int_equal(take_back(f, 0), -EINVAL);
-	assert_int_equal(about(f->grants[0]).step,
-			 DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(about(f->grants[0]).escalation,
+			 DAXPIN_GRANT_ESCALATION_QUARANTINE);
 	assert_int_equal(rdma_info(f).queue_pairs_stopped, 1);
 	assert_int_equal(rdma_info(f).quarantined, 1);
 	assert_int_equal(ibv_query_qp(f->wire.qp, &attr, IBV_QP_STATE, &init),

@@ -4,7 +4,7 @@
  * peers, taken back, retired and reused, at random and side by side, with peers
  * that keep old keys and try them.
  *
- * Every 8 bytes of an extent say who wrote them: the fill of this life, or one
+ * Every 8 bytes of an extent say who wrote them: the fill of this generation, or one
  * grant. So a write that lands where it no longer may is seen whenever it comes,
  * in the extent it hits. A good write that is refused is a failure as well. With
  * faults an executor refuses one grant in ten and runs the others later, revokes take
@@ -23,7 +23,7 @@
 #define KNOWN		2048		/* keys that the peers remember */
 #define BLOCKS_MAX	32u
 #define ROOM_BYTES	(UINT64_C(6) << 20)	/* less than the slots would like */
-#define SERIALS_MAX	8		/* grants in one life */
+#define SERIALS_MAX	8		/* grants in one generation */
 #define HANG_MS		600000		/* limit of a wait that must end */
 #define DENIED		IBV_WC_REM_ACCESS_ERR
 #define JOBS		1024u
@@ -349,7 +349,7 @@ static void on_end(void *arg, int result)
 	mark(slot->known, OLD);
 	slot->grant = NULL;
 	if (slot->retired)
-		slot->taken = false;	/* its life ended with the hold */
+		slot->taken = false;	/* its generation ended with the hold */
 	else
 		check(slot);
 }

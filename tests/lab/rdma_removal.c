@@ -62,7 +62,7 @@ struct target {
 	struct wire_address address;
 	uint64_t remote;
 	uint32_t rkey;
-	pid_t keeper;
+	pid_t holder;
 };
 
 struct outcome {
@@ -81,7 +81,7 @@ static const char *pool_path;
 static unsigned int rounds = 1;
 static bool removal_takes_contexts;
 static struct counters *counters;
-static pid_t owner, keeper, peer, remover;
+static pid_t owner, holder, peer, remover;
 
 /* --------------------------------------------------------------- the owner */
 
@@ -129,7 +129,7 @@ static int share_memory(void *arg)
 	return 0;
 }
 
-static pid_t begin_keeper(enum keep keep, int uverbs)
+static pid_t begin_holder(enum keep keep, int uverbs)
 {
 	static char stack[1 << 16] __attribute__((aligned(16)));
 	pid_t pid;
@@ -181,7 +181,7 @@ static int own(int socket, enum keep keep)
 		.address = wire_address(&f.wire),
 		.remote = (uintptr_t)mr->addr,
 		.rkey = mr->rkey,
-		.keeper = begin_keeper(keep, f.nic.context->cmd_fd),
+		.holder = begin_holder(keep, f.nic.context->cmd_fd),
 	};
 	if (send(socket, &target, sizeof(target), 0) != sizeof(target) ||
 	    recv(socket, &theirs, sizeof(theirs), 0) != sizeof(theirs) ||
@@ -296,7 +296,7 @@ static void begin_round(enum keep keep, bool contained)
 			    begin(&to_owner, own, keep, fork);
 	assert_int_equal(recv(to_owner, &target, sizeof(target), 0),
 			 sizeof(target));
-	keeper = target.keeper;
+	holder = target.holder;
 	peer = begin(&to_peer, peer_role, keep, fork);
 	assert_int_equal(send(to_peer, &target, sizeof(target), 0),
 			 sizeof(target));
@@ -325,7 +325,7 @@ static void end_process(pid_t *pid)
 static void end_owner(void)
 {
 	assert_int_equal(kill(owner, SIGKILL), 0);
-	if (keeper)
+	if (holder)
 		end_process(&owner);	/* without its pid a context has none */
 }
 
@@ -410,7 +410,7 @@ static void one_round(const struct scenario *s, unsigned int round,
 	    (removal_waits || s->order == KILL_ONLY)) {
 		expect_refusal(&f, outcome);
 		assert_true(pinned_pages() > before);
-		end_process(&keeper);
+		end_process(&holder);
 	}
 	/* The peer's own context on that device is not in the way. */
 	ret = open_pool(&f, LONG_MS);
@@ -428,7 +428,7 @@ static int round_end(void **state)
 {
 	(void)state;
 	end_process(&owner);
-	end_process(&keeper);
+	end_process(&holder);
 	end_process(&peer);
 	if (remover > 0)
 		waitpid(remover, NULL, 0);
@@ -504,9 +504,9 @@ static void begin_taker(void)
 	char taken;
 
 	assert_int_equal(pipe(ends), 0);
-	keeper = fork();
-	assert_true(keeper >= 0);
-	if (!keeper) {
+	holder = fork();
+	assert_true(holder >= 0);
+	if (!holder) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		taken = take_uverbs() >= 0;
 		if (write(ends[1], &taken, 1) != 1)
@@ -566,7 +566,7 @@ static void no_byte_is_late_in_containers(void **state)
 		assert_int_equal(open_pool(&f, SHORT_MS), -EBUSY);
 		assert_non_null(strstr(f.errmsg, "verbs context"));
 		refused += 2;
-		end_process(&keeper);
+		end_process(&holder);
 		/* Its peer writes on, as far as anything knows. */
 		assert_int_equal(open_contained(LONG_MS), 0);
 		assert_int_equal(counters->late, 0);
@@ -633,7 +633,7 @@ int main(int argc, char **argv)
 	pool_path = path;
 	if (system("echo 01234567-89ab-4cde-8f01-23456789abcd >" BOOT_ID_FILE))
 		return 1;
-	/* Orphaned keepers are ours to reap. */
+	/* Orphaned holders are ours to reap. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (size_t i = 0; i < SCENARIOS; i++)
 		tests[i + 2] = (struct CMUnitTest) {

@@ -60,8 +60,8 @@ static struct daxpin_grant_key grant_by(struct fixture *f, unsigned int i,
 	assert_int_equal(daxpin_rdma_grant(f->rdma, extent, &options,
 					   &f->grants[i]), 0);
 	assert_int_equal(daxpin_grant_info(f->grants[i], &info), 0);
-	assert_int_equal(info.door, qp ? DAXPIN_GRANT_DOOR_WINDOW2 :
-			 DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_int_equal(info.via, qp ? DAXPIN_GRANT_VIA_MW2 :
+			 DAXPIN_GRANT_VIA_MW1);
 	return key_of(f, i);
 }
 
@@ -126,14 +126,14 @@ static void a_window_lets_its_peer_in_and_out(void **state)
 static void a_window_gives_the_rights_it_says(void **state)
 {
 	struct fixture *f = *state;
-	struct ibv_qp *const doors[] = { f->wire.qp, NULL };
+	struct ibv_qp *const queue_pairs[] = { f->wire.qp, NULL };
 
 	for (size_t i = 0; i < 2; i++) {
 		struct daxpin_extent extent = reserve(f);
 		struct daxpin_grant_key key =
-			grant_by(f, 0, extent, WRITE, doors[i]);
+			grant_by(f, 0, extent, WRITE, queue_pairs[i]);
 
-		if (doors[i])
+		if (queue_pairs[i])
 			see_bound(f, 0);
 		assert_int_equal(peer_write(f, &key, 0, 4096), 0);
 		assert_int_equal(peer_read(f, &key, 4096), DENIED);

@@ -160,10 +160,10 @@ static void refill_under_a_foreign_pin(void **state)
 	must_do(f, daxpin_reclaim, A, FREE);
 	before = shape_of(f, A);
 	pin(f, A, live_extent[A].addr % SEGMENT);
-	job = begin(f, daxpin_refill, A, PATIENCE_MS);
+	job = begin(f, daxpin_refill, A, WAIT_LIMIT_MS);
 	if (!strcmp(fs_type, "xfs")) {
 		assert_kernel_waits(job);
-		put_clock_forward(2 * PATIENCE_MS);
+		put_clock_forward(2 * WAIT_LIMIT_MS);
 	}
 	s = finish(f, job);
 	if (!strcmp(fs_type, "xfs")) {
@@ -226,7 +226,7 @@ static int count_pins(const struct daxpin_wait *wait, void *arg)
 	int *reports = arg;
 
 	if (wait->owner == DAXPIN_OWNER_PINNED && ++*reports == REPORTS)
-		put_clock_forward(2 * PATIENCE_MS);
+		put_clock_forward(2 * WAIT_LIMIT_MS);
 	return 0;
 }
 
@@ -235,7 +235,7 @@ static int open_under_pin(struct fixture *f)
 {
 	int reports = 0, ret;
 
-	f->options.deadline_ns = daxpin_deadline_ms(PATIENCE_MS);
+	f->options.deadline_ns = daxpin_deadline_ms(WAIT_LIMIT_MS);
 	f->options.progress = count_pins;
 	f->options.progress_arg = &reports;
 	ret = daxpin_pool_open(f->path, &f->options, &f->pool);

@@ -131,11 +131,11 @@ static void time_out_then_retry(struct fixture *f, uint64_t pinned_at)
 
 	hoard_others(f);
 	pin(f, A, pinned_at);
-	job = begin(f, daxpin_reclaim, A, PATIENCE_MS);
+	job = begin(f, daxpin_reclaim, A, WAIT_LIMIT_MS);
 	assert_kernel_waits(job);
 	assert_int_equal(daxpin_reserve(f->pool, 4096, 0, &extent), -EAGAIN);
 	assert_int_equal(summary_of(job).result, -EINPROGRESS);
-	put_clock_forward(2 * PATIENCE_MS);
+	put_clock_forward(2 * WAIT_LIMIT_MS);
 	assert_nothing_happened(f, finish(f, job), -ETIMEDOUT, &before);
 	unpin();
 	must_do(f, daxpin_reclaim, A, FREE);
@@ -261,13 +261,13 @@ static void others_read_into_the_file(void **state)
 	before = shape_of(f, A);
 	for (int i = 0; i < READERS; i++)
 		start_reader(f, i);
-	job = begin(f, daxpin_reclaim, A, PATIENCE_MS);
+	job = begin(f, daxpin_reclaim, A, WAIT_LIMIT_MS);
 	assert_kernel_waits(job);
 	for (int i = 0; i < TURNS * READERS; i++) {
 		take_turn(i % READERS);
 		assert_kernel_waits(job);
 	}
-	put_clock_forward(2 * PATIENCE_MS);
+	put_clock_forward(2 * WAIT_LIMIT_MS);
 	assert_int_equal(finish(f, job).result, -ETIMEDOUT);
 	end_readers();
 	assert_same_shape(f, A, &before);
@@ -298,7 +298,7 @@ static uint32_t runs_answered(const struct fixture *f)
 
 static bool all_are_answered(const struct fixture *f, uint32_t runs)
 {
-	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+	for (int ms = 0; ms < WAIT_LIMIT_MS; ms++) {
 		if (runs_answered(f) == runs)
 			return true;
 		usleep(1000);
@@ -316,7 +316,7 @@ struct beginning {
 /* false: the deadline has passed before the wait for pins was seen. */
 static bool is_seen_to_wait(const struct fixture *f)
 {
-	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+	for (int ms = 0; ms < WAIT_LIMIT_MS; ms++) {
 		if (kernel_stack_has(getpid(), WAITS_FOR_PINS))
 			return true;
 		if (runs_answered(f))
@@ -353,7 +353,7 @@ static void *begins_in_a_thread(void *arg)
 	bool ended;
 
 	assert_int_equal(pthread_create(&thread, NULL, begins, arg), 0);
-	ended = has_ended(thread, PATIENCE_MS / 1000);
+	ended = has_ended(thread, WAIT_LIMIT_MS / 1000);
 	if (!ended) {
 		unpin();
 		pthread_join(thread, NULL);
@@ -438,7 +438,7 @@ static void a_pin_stops_its_own_segment_alone(void **state)
 
 	/* In one job too. */
 	job = begin(f, daxpin_reclaim, DAXPIN_ALL_SEGMENTS, HOUR_MS);
-	for (int ms = 0; ms < PATIENCE_MS && info_of(f).hole_bytes < 2 * FREE;
+	for (int ms = 0; ms < WAIT_LIMIT_MS && info_of(f).hole_bytes < 2 * FREE;
 	     ms++) {
 		assert_waits(job);
 		usleep(1000);
@@ -526,7 +526,7 @@ static bool is_told(struct fixture *f, uint32_t type)
 {
 	struct daxpin_event event;
 
-	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+	for (int ms = 0; ms < WAIT_LIMIT_MS; ms++) {
 		while (daxpin_next_event(f->pool, &event))
 			if (event.type == type)
 				return true;
@@ -569,7 +569,7 @@ static void the_refused_one_opens_the_gate(void **state)
 		assert_int_equal(daxpin_hold(f->pool, live_extent[A],
 					     DAXPIN_HOLD_READ), -EAGAIN);
 	unpin();
-	for (int ms = 0; ms < PATIENCE_MS && ret; ms += 10) {
+	for (int ms = 0; ms < WAIT_LIMIT_MS && ret; ms += 10) {
 		usleep(10000);
 		ret = daxpin_hold(f->pool, live_extent[A], DAXPIN_HOLD_READ);
 	}

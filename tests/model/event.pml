@@ -8,12 +8,12 @@
  *	lib/extent/event.c: dp_events_watch dp_events_fire dp_events_next
  *	lib/extent/event.c: dp_events_arm event_signal_if_armed
  *	lib/extent/event.c: event_make_ready event_unlink_watch
- *	lib/extent/state.c: dp_lease_watch state_watch_is_busy state_ask_wake
- *	lib/extent/state.c: state_wake dp_lease_drop
+ *	lib/extent/state.c: dp_state_watch state_watch_is_busy state_ask_wake
+ *	lib/extent/state.c: state_wake dp_state_drop
  *	lib/os/os.c: dp_os_eventfd_signal
  *
- * Left out: lives (wait.pml), several watches of one extent, buckets, unwatch.
- * The lease is its count and its waiters bit, and one CAS changes both.
+ * Left out: generations (wait.pml), several watches of one extent, buckets, unwatch.
+ * The state is its count and its waiters bit, and one CAS changes both.
  *
  * Mutants:
  *	BIT_BEFORE_LINK: stuck: asks for the wake-up, then puts the watch there

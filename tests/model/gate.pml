@@ -3,11 +3,11 @@
  * gate.pml: the segment counter and the gate, on a machine with store buffers.
  * Threads hold and drop two extents of a segment while a closer shuts the gate
  * and reads the counter. An old hold on extent 0 was taken before all this, by a
- * thread on the shared stripe; another drops it.
+ * thread on the shared slot; another drops it.
  *
  * Stands for:
- *	lib/extent/state.c: state_take_hold dp_lease_hold dp_lease_clone
- *	lib/extent/state.c: dp_lease_drop state_after_swap state_wake
+ *	lib/extent/state.c: state_take_hold dp_state_hold dp_state_clone
+ *	lib/extent/state.c: dp_state_drop state_after_swap state_wake
  *	lib/extent/gate.h: dp_gate_raise_inc dp_gate_raise_dec dp_gate_go_up
  *	lib/extent/gate.h: dp_gate_is_closed
  *	lib/extent/gate.c: dp_gate_busy dp_gate_close dp_gate_open
@@ -17,19 +17,19 @@
  *	lib/api/pool.c: daxpin_pool_close pool_is_busy pool_close_gates
  *	lib/api/pool.c: pool_open_gates
  *
- * Stores to a stripe of one's own are plain: they go through a buffer, and reach
+ * Stores to a slot of one's own are plain: they go through a buffer, and reach
  * memory in their order some time later (TSO). A locked instruction waits until
  * the buffer of its thread is empty. Other architectures have the fences of
  * dp_fence_after_rmw() and the releases of go_up() instead, see litmus.c.
  *
- * Left out: life and state of the extents (lease.pml): the word is its count.
+ * Left out: generation and state of the extents (state.pml): the word is its count.
  * What a drop does to pool memory besides, the bitmap and the wake-up, is one
  * touch. A close that finds the segment idle unmaps it.
  *
  * Scenarios:
  *	MIGRATE: two threads hold and drop, while the old hold is in use
  *	CLONE: the old hold is cloned under the gate and dropped by another
- *	HANDOVER: a thread ends and its stripe goes to a new one
+ *	HANDOVER: a thread ends and its slot goes to a new one
  *	TWO_GATERS: a reclaim opens its gate while a close keeps his
  *
  * Mutants:
@@ -39,7 +39,7 @@
  *	ONE_TO_N_EXEMPT (MIGRATE): D16: only the hold from 0 looks at the gate
  *	COUNT_BEFORE_GATE (MIGRATE): D16: the counter is read, then the gate shut
  *	UNDO_BY_HAND (MIGRATE): I29: a gated hold takes back its count and its inc
- *	SIGNED (MIGRATE): D16: one signed word a stripe
+ *	SIGNED (MIGRATE): D16: one signed word a slot
  *	INCS_FIRST (MIGRATE): D16: incs are read before decs
  *	DEC_BEFORE_CAS (MIGRATE): D16: dec goes up before the CAS of the drop
  *	LOST_RACE_KEEPS_INC (MIGRATE): I29: no dec when the CAS was no 0 to 1
@@ -48,8 +48,8 @@
  *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, past gate and inc
  *	CLONE_RIDES (CLONE): D16: a clone by one who has no hold, on a gated one that
  *		backs out: the caller's mistake, which the library cannot see
- *	STRIPE_KEPT (HANDOVER): D16: a stripe is used after it was given back
- *	STRIPE_ZEROED (HANDOVER): D16: whoever takes a stripe begins at 0
+ *	SLOT_KEPT (HANDOVER): D16: a slot is used after it was given back
+ *	SLOT_ZEROED (HANDOVER): D16: whoever takes a slot begins at 0
  *	BOOLEAN_GATE (TWO_GATERS): D17: the first who opens, opens for all
  */
 #ifdef MUTANT_CLONE_RIDES
@@ -64,18 +64,18 @@
 #endif
 
 #define THREADS	3
-#define SHARED	2			/* the stripe of those without one */
-#define STRIPES	3
+#define SHARED	2			/* the slot of those without one */
+#define SLOTS	3
 #define INC	0
 #define DEC	1
 
-short counter[6] = { 0, 0, 0, 0, OLD_HOLD, 0 };	/* inc, dec of each stripe */
-#define at(stripe, which)	counter[(stripe) * 2 + (which)]
+short counter[6] = { 0, 0, 0, 0, OLD_HOLD, 0 };	/* inc, dec of each slot */
+#define at(slot, which)	counter[(slot) * 2 + (which)]
 byte gate;
-byte count[2] = { OLD_HOLD, 0 };	/* the leases' */
-bool taken = true;			/* stripe 0, for HANDOVER */
+byte count[2] = { OLD_HOLD, 0 };	/* the states' */
+bool taken = true;			/* slot 0, for HANDOVER */
 
-/* What is stored and not yet seen: stripe, which word, value. */
+/* What is stored and not yet seen: slot, which word, value. */
 chan buffer[THREADS] = [4] of { byte, bit, short };
 
 /* What the code cannot see. */
@@ -87,33 +87,33 @@ byte over, handed;
 /* Memory takes the stores of each thread in order, whenever it likes. */
 active proctype memory()
 {
-	byte stripe;
+	byte slot;
 	bit which;
 	short value;
 
 end:	do
-	:: atomic { buffer[0]?stripe,which,value -> at(stripe, which) = value }
-	:: atomic { buffer[1]?stripe,which,value -> at(stripe, which) = value }
+	:: atomic { buffer[0]?slot,which,value -> at(slot, which) = value }
+	:: atomic { buffer[1]?slot,which,value -> at(slot, which) = value }
 	od
 }
 
 /*
- * Of each thread: who it is, its stripe, the last values that it stored, and
+ * Of each thread: who it is, its slot, the last values that it stored, and
  * what hold and drop need.
  */
-#define THREAD(number, its_stripe)				\
-	byte me = number, stripe = its_stripe;			\
+#define THREAD(number, its_slot)				\
+	byte me = number, slot = its_slot;			\
 	short inc, dec;						\
 	byte w, e;						\
 	bool ok, raised, ret
 
-/* A word of one's own stripe: from the buffer where it is, or from memory. */
+/* A word of one's own slot: from the buffer where it is, or from memory. */
 inline own(which, latest)
 {
 	d_step {
 		if
-		:: buffer[me]??[eval(stripe), which, _]
-		:: else -> latest = at(stripe, which)
+		:: buffer[me]??[eval(slot), which, _]
+		:: else -> latest = at(slot, which)
 		fi
 	}
 }
@@ -122,17 +122,17 @@ inline locked_add(which, by)
 {
 	atomic {
 		empty(buffer[me]) ->
-		at(stripe, which) = at(stripe, which) + by
+		at(slot, which) = at(slot, which) + by
 	}
 }
 
 inline go_up(which, latest, by)
 {
 	if
-	:: stripe == SHARED -> locked_add(which, by)
+	:: slot == SHARED -> locked_add(which, by)
 	:: else ->
 		own(which, latest);
-		atomic { latest = latest + by; buffer[me]!stripe,which,latest }
+		atomic { latest = latest + by; buffer[me]!slot,which,latest }
 	fi
 }
 
@@ -294,7 +294,7 @@ inline read_all(which, sum)
 {
 	i = 0;
 	do
-	:: i < STRIPES -> atomic { sum = sum + at(i, which); i++ }
+	:: i < SLOTS -> atomic { sum = sum + at(i, which); i++ }
 	:: else -> break
 	od
 }
@@ -313,7 +313,7 @@ inline read_counter()
 #endif
 }
 
-inline shut_gate()
+inline close_gate()
 {
 #ifdef MUTANT_BOOLEAN_GATE
 	gate = 1
@@ -338,9 +338,9 @@ active proctype close()
 
 #ifdef MUTANT_COUNT_BEFORE_GATE
 	read_counter();
-	shut_gate();
+	close_gate();
 #else
-	shut_gate();
+	close_gate();
 	read_counter();
 #endif
 	if
@@ -358,7 +358,7 @@ active proctype reclaim()
 	short incs, decs;
 	byte i;
 
-	shut_gate();
+	close_gate();
 	read_counter();
 	if
 	:: incs == decs ->
@@ -383,8 +383,8 @@ active [2] proctype thread()
 {
 	THREAD(0, 0);
 
-	/* The first to come has stripe 0. */
-	atomic { me = handed; stripe = handed; handed++ };
+	/* The first to come has slot 0. */
+	atomic { me = handed; slot = handed; handed++ };
 	choose();
 	hold();
 	if :: ret :: else -> drop(true) fi;
@@ -455,15 +455,15 @@ active proctype thread()
 #endif
 
 #ifdef HANDOVER
-/* Gives its stripe back with a hold, which a later destructor drops, and more. */
+/* Gives its slot back with a hold, which a later destructor drops, and more. */
 active proctype thread()
 {
 	THREAD(0, 0);
 
 	choose();
 	hold();
-#ifndef MUTANT_STRIPE_KEPT
-	stripe = SHARED;
+#ifndef MUTANT_SLOT_KEPT
+	slot = SHARED;
 #endif
 	atomic { empty(buffer[me]) -> taken = false };
 	if :: ret :: else -> drop(true) fi;
@@ -477,8 +477,8 @@ active proctype heir()
 	THREAD(1, 0);
 
 	atomic { !taken -> taken = true };
-#ifdef MUTANT_STRIPE_ZEROED
-	buffer[me]!stripe,INC,0; buffer[me]!stripe,DEC,0;
+#ifdef MUTANT_SLOT_ZEROED
+	buffer[me]!slot,INC,0; buffer[me]!slot,DEC,0;
 #endif
 	choose();
 	hold();

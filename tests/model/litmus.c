@@ -24,13 +24,13 @@
 #include <cmocka.h>
 
 #define SHIFT		14u		/* a segment of 64 MiB */
-#define PATIENCE	10		/* a weak race ends when it was shown */
+#define WEAK_FACTOR	10		/* a weak race ends when it was shown */
 
 static struct {
 	struct dp_spaces spaces;
 	struct dp_events events;
-	struct dp_leases leases;
-	uint64_t block, life;		/* one live extent */
+	struct dp_states states;
+	uint64_t block, generation;	/* one live extent */
 	struct daxpin_watch watch;
 	_Atomic int queued;		/* of a weak queue of events */
 	int cpu[2];
@@ -84,12 +84,12 @@ static void pin(int cpu)
  */
 static void warm_up(unsigned int *seed)
 {
-	struct dp_lease *lease = dp_lease_at(&world.leases, world.block);
-	struct dp_gate *gate = world.leases.gates.gate;
+	struct dp_extent_state *state = dp_state_at(&world.states, world.block);
+	struct dp_gate *gate = world.states.gates.gate;
 	volatile unsigned int n = rand_r(seed) % 64;
 
-	n += (atomic_load(&gate->closed) + atomic_load(&lease->roots) +
-	      atomic_load(&lease->word) + atomic_load(&world.queued) +
+	n += (atomic_load(&gate->closed) + atomic_load(&state->roots) +
+	      atomic_load(&state->word) + atomic_load(&world.queued) +
 	      atomic_load(&gate->slot[DP_THREAD_SLOT_SHARED].inc) +
 	      atomic_load(&world.events.armed)) % 2;
 	while (n)
@@ -152,7 +152,7 @@ static void never_both(const struct race *race)
 
 static void sometimes_both(const struct race *race)
 {
-	uint64_t rounds, both = run(race, 1, PATIENCE * world.ms, &rounds);
+	uint64_t rounds, both = run(race, 1, WEAK_FACTOR * world.ms, &rounds);
 
 	if (both) {
 		print_message("# both missed in round %llu\n",
@@ -168,12 +168,12 @@ static void nothing(void)
 {
 }
 
-/* ------------------------------------------------ lease and counter, gate */
+/* ------------------------------------------------ state and counter, gate */
 
 /* Missed the gate: the hold is granted. */
 static bool hold(void)
 {
-	int ret = dp_lease_hold(&world.leases, world.block, world.life, 1,
+	int ret = dp_state_hold(&world.states, world.block, world.generation, 1,
 				false);
 
 	assert(ret == 0 || ret == -EAGAIN);
@@ -181,26 +181,26 @@ static bool hold(void)
 }
 
 /* Missed the hold: nothing is held. */
-static bool shut_and_count(void)
+static bool close_and_count(void)
 {
-	dp_gate_close(dp_lease_gates(&world.leases), 0);
-	return !dp_gate_busy(dp_lease_gates(&world.leases), 0);
+	dp_gate_close(dp_state_gates(&world.states), 0);
+	return !dp_gate_busy(dp_state_gates(&world.states), 0);
 }
 
 static void drop_and_open(bool held, bool idle)
 {
 	(void)idle;
 	if (held)
-		assert_int_equal(dp_lease_drop(&world.leases, world.block,
-					       world.life, 1), 1);
-	dp_gate_open(dp_lease_gates(&world.leases), 0);
-	assert_int_equal(dp_gate_busy(dp_lease_gates(&world.leases), 0), 0);
+		assert_int_equal(dp_state_drop(&world.states, world.block,
+					       world.generation, 1), 1);
+	dp_gate_open(dp_state_gates(&world.states), 0);
+	assert_int_equal(dp_gate_busy(dp_state_gates(&world.states), 0), 0);
 }
 
 static _Atomic uint64_t *weak_word(uint32_t which)
 {
 	struct dp_gate_slot *slot =
-		&world.leases.gates.gate->slot[DP_THREAD_SLOT_SHARED];
+		&world.states.gates.gate->slot[DP_THREAD_SLOT_SHARED];
 
 	return which ? &slot->dec : &slot->inc;
 }
@@ -216,7 +216,7 @@ static void store_up(_Atomic uint64_t *word)
 static bool weak_hold(void)
 {
 	store_up(weak_word(0));
-	return !atomic_load_explicit(&world.leases.gates.gate->closed,
+	return !atomic_load_explicit(&world.states.gates.gate->closed,
 				     memory_order_acquire);
 }
 
@@ -225,43 +225,43 @@ static void weak_drop_and_open(bool held, bool idle)
 	(void)held;
 	(void)idle;
 	store_up(weak_word(1));
-	dp_gate_open(dp_lease_gates(&world.leases), 0);
+	dp_gate_open(dp_state_gates(&world.states), 0);
 }
 
-/* Of that stripe alone: the time to read all hides what is to be shown. */
-static bool shut_and_look(void)
+/* Of that slot alone: the time to read all hides what is to be shown. */
+static bool close_and_look(void)
 {
-	dp_gate_close(dp_lease_gates(&world.leases), 0);
+	dp_gate_close(dp_state_gates(&world.states), 0);
 	return atomic_load_explicit(weak_word(0), memory_order_acquire) ==
 	       atomic_load_explicit(weak_word(1), memory_order_acquire);
 }
 
 /* The gate is shut by a plain store. */
-static bool weak_shut_and_count(void)
+static bool weak_close_and_count(void)
 {
-	atomic_store_explicit(&world.leases.gates.gate->closed, 1,
+	atomic_store_explicit(&world.states.gates.gate->closed, 1,
 			      memory_order_release);
-	return !dp_gate_busy(dp_lease_gates(&world.leases), 0);
+	return !dp_gate_busy(dp_state_gates(&world.states), 0);
 }
 
 static void a_hold_or_the_closer_sees_the_other(void **state)
 {
 	(void)state;
-	never_both(&(struct race) { nothing, hold, shut_and_count,
+	never_both(&(struct race) { nothing, hold, close_and_count,
 				    drop_and_open });
 }
 
 static void a_hold_without_a_locked_instruction_is_missed(void **state)
 {
 	(void)state;
-	sometimes_both(&(struct race) { nothing, weak_hold, shut_and_look,
+	sometimes_both(&(struct race) { nothing, weak_hold, close_and_look,
 					weak_drop_and_open });
 }
 
 static void a_gate_without_a_locked_instruction_is_missed(void **state)
 {
 	(void)state;
-	sometimes_both(&(struct race) { nothing, hold, weak_shut_and_count,
+	sometimes_both(&(struct race) { nothing, hold, weak_close_and_count,
 					drop_and_open });
 }
 
@@ -355,35 +355,36 @@ static void armed_by_a_plain_store_is_missed(void **state)
 /* Missed the claim: the root may name it. */
 static bool count_root(void)
 {
-	dp_lease_add_root(&world.leases, world.block);
-	return !dp_lease_look(&world.leases, world.block).publishing;
+	dp_state_add_root(&world.states, world.block);
+	return !dp_state_read(&world.states, world.block).publishing;
 }
 
 static bool weak_count_root(void)
 {
-	_Atomic uint32_t *roots = &dp_lease_at(&world.leases, world.block)->roots;
+	_Atomic uint32_t *roots =
+		&dp_state_at(&world.states, world.block)->roots;
 
 	atomic_store_explicit(roots, atomic_load(roots) + 1,
 			      memory_order_release);
-	return !dp_lease_look(&world.leases, world.block).publishing;
+	return !dp_state_read(&world.states, world.block).publishing;
 }
 
 /* Missed the root: the extent may be retired. */
 static bool claim_and_count(void)
 {
-	int ret = dp_lease_claim(&world.leases, world.block, world.life,
+	int ret = dp_state_claim(&world.states, world.block, world.generation,
 				 DP_STATE_LIVE, false);
 
 	assert_int_equal(ret, 0);
-	return !dp_lease_roots(&world.leases, world.block);
+	return !dp_state_roots(&world.states, world.block);
 }
 
 static void let_go(bool left, bool right)
 {
 	(void)left;
 	(void)right;
-	dp_lease_remove_root(&world.leases, world.block);
-	dp_lease_unclaim(&world.leases, world.block);
+	dp_state_remove_root(&world.states, world.block);
+	dp_state_unclaim(&world.states, world.block);
 }
 
 static void a_root_or_the_retire_sees_the_other(void **state)
@@ -427,21 +428,21 @@ static int set_up(void **state)
 	assert_int_equal(dp_spaces_add(&world.spaces, 0, 1u << SHIFT), 0);
 	assert_int_equal(dp_spaces_open(&world.spaces, 0), 0);
 	assert_int_equal(dp_events_init(&world.events), 0);
-	assert_int_equal(dp_leases_init(&world.leases, 1, SHIFT, &world.spaces,
+	assert_int_equal(dp_states_init(&world.states, 1, SHIFT, &world.spaces,
 					&world.events), 0);
 	assert_int_equal(dp_spaces_claim(&world.spaces, 1, &block), 0);
 	world.block = block;
-	world.life = dp_lease_reserve(&world.leases, block, 1);
-	assert_int_equal(dp_lease_claim(&world.leases, block, world.life,
+	world.generation = dp_state_reserve(&world.states, block, 1);
+	assert_int_equal(dp_state_claim(&world.states, block, world.generation,
 					DP_STATE_RESERVED, false), 0);
-	dp_lease_settle(&world.leases, block, DP_STATE_LIVE);
+	dp_state_settle(&world.states, block, DP_STATE_LIVE);
 	return 0;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	dp_leases_fini(&world.leases);
+	dp_states_fini(&world.states);
 	dp_events_fini(&world.events);
 	dp_spaces_fini(&world.spaces);
 	return 0;

@@ -7,7 +7,7 @@
  *
  * Stands for:
  *	lib/extent/space.c: dp_space_claim dp_space_claim_at dp_space_free
- *	lib/extent/state.c: dp_lease_hold dp_lease_drop
+ *	lib/extent/state.c: dp_state_hold dp_state_drop
  *	lib/extent/gate.c: dp_gate_close dp_gate_open dp_gate_busy
  *	lib/reclaim/part.c: part_is_in_use part_try part_ask_kernel
  *	lib/reclaim/part.c: part_after_kernel part_end_runs part_run_end
@@ -84,7 +84,7 @@ end:	do
 	od
 }
 
-inline shut_gate()
+inline close_gate()
 {
 #ifdef MUTANT_NO_GATE
 	skip
@@ -131,13 +131,13 @@ inline count()
 #endif
 }
 
-inline shut_and_count()
+inline close_and_count()
 {
 #ifdef MUTANT_BUSY_BEFORE_GATE
 	count();
-	shut_gate()
+	close_gate()
 #else
-	shut_gate();
+	close_gate();
 	count()
 #endif
 }
@@ -166,7 +166,7 @@ inline await()
 #endif
 	   answered
 #ifdef MUTANT_OPENED_EARLY
-	   ; shut_gate()
+	   ; close_gate()
 #endif
 	fi
 }
@@ -176,7 +176,7 @@ inline make_idle()
 {
 	do
 	:: true ->
-		shut_and_count();
+		close_and_count();
 		if
 		:: busy -> open_gate(); goto end
 #ifdef MUTANT_PIN_NOT_ASKED

@@ -2,13 +2,13 @@
 /*
  * root.pml: a root never names what is not there. Root b names an extent. One
  * thread makes root a name it too; one clears root b; one retires the extent,
- * alone or in a batch that clears root b; then its block begins a new life,
+ * alone or in a batch that clears root b; then its block begins a new generation,
  * which is kept. All at once, and each may be late with a stale handle.
  *
  * Stands for:
- *	lib/extent/state.c: dp_lease_add_root dp_lease_remove_root
- *	lib/extent/state.c: dp_lease_roots dp_lease_claim dp_lease_unclaim
- *	lib/extent/state.c: dp_lease_settle dp_lease_look
+ *	lib/extent/state.c: dp_state_add_root dp_state_remove_root
+ *	lib/extent/state.c: dp_state_roots dp_state_claim dp_state_unclaim
+ *	lib/extent/state.c: dp_state_settle dp_state_read
  *	lib/core/publish.c: batch_claim step_claim_slot step_claim_extent
  *	lib/core/publish.c: step_count_target step_check_roots
  *	lib/core/publish.c: step_let_go batch_settle
@@ -25,7 +25,7 @@
  *	COUNT_THEN_CLAIM: D14: RETIRE looks at the count, then claims
  *	COUNT_BUFFERED: D14: ROOT looks while its count is still in a buffer
  *	NO_CLAIM_SEEN: D14: ROOT does not mind a claim
- *	LIFE_IGNORED: D14: ROOT names whatever lives there
+ *	GENERATION_IGNORED: D14: ROOT names whatever lives there
  *	RETIRED_FIRST: D14: a batch settles its RETIRE before its ROOT
  *	UNCOUNTED_FIRST: D14: a root leaves the count, then names another
  *	ANY_SLOT_COUNTS: D14: RETIRE forgives a root for each one in its batch
@@ -39,8 +39,8 @@
 #define NONE 255
 
 short word = LIVE << STATE_SHIFT;
-short roots = 1;		/* in the lease */
-byte names[2] = { NONE, 0 };	/* the life that a slot names */
+short roots = 1;		/* in the state */
+byte names[2] = { NONE, 0 };	/* the generation that a slot names */
 bool claimed[2];
 
 byte buffered;			/* counts on their way to memory */
@@ -73,9 +73,9 @@ inline remove_root()
 inline check()
 {
 	assert(names[A] == NONE ||
-	       (names[A] == life_of(word) && state_of(word) == LIVE)); /* D14 */
+	       (names[A] == generation_of(word) && state_of(word) == LIVE)); /* D14 */
 	assert(names[B] == NONE ||
-	       (names[B] == life_of(word) && state_of(word) == LIVE)) /* D14 */
+	       (names[B] == generation_of(word) && state_of(word) == LIVE)) /* D14 */
 }
 
 /* ret: another publish has it. */
@@ -117,13 +117,13 @@ inline settle_root(slot, to)
 	fi
 }
 
-/* One look: why a root cannot name life 0; ret. */
+/* One look: why a root cannot name generation 0; ret. */
 inline refuse()
 {
 	w = word;
 	ret = state_of(w) != LIVE;
-#ifndef MUTANT_LIFE_IGNORED
-	ret = ret || life_of(w) != 0;
+#ifndef MUTANT_GENERATION_IGNORED
+	ret = ret || generation_of(w) != 0;
 #endif
 #ifndef MUTANT_NO_CLAIM_SEEN
 	ret = ret || w & PUBLISHING;
@@ -210,7 +210,7 @@ inline claim()
 
 inline settle_retired()
 {
-	atomic { word = next_life(word); check() }
+	atomic { word = next_generation(word); check() }
 }
 
 /* RETIRE, and perhaps ROOT b -> nothing, in one batch. */
@@ -252,14 +252,14 @@ active proctype retire()
 end:	over++
 }
 
-/* The block's next life. */
+/* The block's next generation. */
 active proctype heir()
 {
 	if
-	:: life_of(word) == 1 ->
+	:: generation_of(word) == 1 ->
 		word = with_state(word, RESERVED);
 		word = with_state(word, LIVE)
-	:: over == 3 && life_of(word) == 0
+	:: over == 3 && generation_of(word) == 0
 	fi
 }
 

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wait.pml: two threads wait for an extent's life while holds on it are dropped,
+ * wait.pml: two threads wait for an extent's generation while holds on it are dropped,
  * one by one, two at once, or because a hold met the gate. A futex sleeps only
  * while the word is what it was told; nobody may sleep for ever.
  *
  * Stands for:
- *	lib/extent/state.c: dp_lease_wait state_ask_wake dp_lease_drop
- *	lib/extent/state.c: dp_lease_hold state_after_swap state_wake
- *	lib/extent/state.c: dp_lease_settle word_retired
+ *	lib/extent/state.c: dp_state_wait state_ask_wake dp_state_drop
+ *	lib/extent/state.c: dp_state_hold state_after_swap state_wake
+ *	lib/extent/state.c: dp_state_settle word_retired
  *	lib/os/os.c: dp_os_futex_wait dp_os_futex_wake
  *
  * Left out: deadlines: a waiter that would time out here waits for ever. The
  * counter, and the segment's gate but for one look at it. A drop of more than
  * there are, which takes those there are: nobody here makes that mistake. A futex
- * compares half of the word, flags, state, count and low bits of life; here that
+ * compares half of the word, flags, state, count and low bits of generation; here that
  * is all of it.
  *
  * Scenarios:
  *	IDLE: the holds are dropped, then new ones are taken and dropped
- *	REUSE: the extent is retired, and its block begins a new life, which is held
+ *	REUSE: the extent is retired, and its block begins a new generation, which is held
  *		until the waiters of the old one are done
  *	GATED: a hold meets the gate, and backs out while somebody waits
  *
@@ -27,8 +27,8 @@
  *	WAKE_ONE (IDLE): stuck: one of the waiters is woken
  *	BIT_CLEARED_LATER (IDLE): stuck: the bit goes after the drop and the wake-up
  *	EXPECTS_RELOAD (IDLE): stuck: sleeps on the word as it is, not as was asked
- *	NO_LIFE_IN_FUTEX (REUSE): stuck: the futex compares a half without life
- *	WAITS_FOR_BLOCK (REUSE): stuck: waits for the block, not for the life
+ *	NO_GENERATION_IN_FUTEX (REUSE): stuck: the futex compares a half without generation
+ *	WAITS_FOR_BLOCK (REUSE): stuck: waits for the block, not for the generation
  *	RETIRE_CLEARS_BIT (REUSE): stuck: settle forgets who waits
  *	UNDONE_WITHOUT_WAKE (GATED): stuck: a gated hold backs out silently
  *	UNDONE_BY_HAND (GATED): stuck: a gated hold takes its count back by an add
@@ -48,8 +48,8 @@ short word = LIVE << STATE_SHIFT | HOLDS << COUNT_SHIFT;
 bool asleep[2];
 byte woken;			/* waiters that are done */
 
-#ifdef MUTANT_NO_LIFE_IN_FUTEX
-#define half(w)		((w) & ((1 << LIFE_SHIFT) - 1))
+#ifdef MUTANT_NO_GENERATION_IN_FUTEX
+#define half(w)		((w) & ((1 << GENERATION_SHIFT) - 1))
 #else
 #define half(w)		(w)
 #endif
@@ -109,7 +109,7 @@ inline drop(n)
 	   :: else
 	   fi;
 	   if
-	   :: count_of(to) == 0 && state_of(to) == RETIRED -> to = next_life(to)
+	   :: count_of(to) == 0 && state_of(to) == RETIRED -> to = next_generation(to)
 	   :: else
 	   fi;
 	   cas(word, w, to, ok);
@@ -124,17 +124,17 @@ inline drop(n)
 	after(w, to)
 }
 
-inline hold(life)
+inline hold(generation)
 {
 	w = word;
 	do
-	:: assert(!ESTALE(w, life) && !EALREADY(w));
+	:: assert(!ESTALE(w, generation) && !EALREADY(w));
 	   cas(word, w, w + COUNT_ONE, ok);
 	   if :: ok -> break :: else fi
 	od
 }
 
-/* ask_wake() and the sleep, until the life's holds are gone. */
+/* ask_wake() and the sleep, until the generation's holds are gone. */
 active [2] proctype waiter()
 {
 	short w;
@@ -148,7 +148,7 @@ active [2] proctype waiter()
 #ifdef MUTANT_WAITS_FOR_BLOCK
 	   :: count_of(w) == 0 -> goto idle
 #else
-	   :: life_of(w) != 0 || count_of(w) == 0 -> goto idle
+	   :: generation_of(w) != 0 || count_of(w) == 0 -> goto idle
 #endif
 	   :: else ->
 		if
@@ -202,7 +202,7 @@ active proctype holder()
 	drop(1)
 }
 
-/* The end of a publish: dp_lease_settle(). */
+/* The end of a publish: dp_state_settle(). */
 active proctype retire()
 {
 	short w, to;
@@ -222,13 +222,13 @@ active proctype retire()
 	od
 }
 
-/* The next life: held, and waited for, as long as anybody waits for the last. */
+/* The next generation: held, and waited for, as long as anybody waits for the last. */
 active proctype heir()
 {
 	short w, to;
 	bool ok;
 
-	life_of(word) == 1;
+	generation_of(word) == 1;
 	word = with_state(word, RESERVED);
 	word = with_state(word, LIVE);
 	hold(1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lease word of lib/extent/state.c with fewer bits, for the models:
+ * The state word of lib/extent/state.c with fewer bits, for the models:
  *
- *	life 8 | count 2 | alone | writers | state 2 | publishing | waiters
+ *	generation 8 | count 2 | alone | writers | state 2 | publishing | waiters
  *
  * Every step between two loads, stores or CASes of the code is a step of the
  * model; what stands in d_step is one instruction, or touches nothing shared.
@@ -21,18 +21,18 @@
 #define COUNT_SHIFT	6
 #define COUNT_ONE	(1 << COUNT_SHIFT)
 #define COUNT_MAX	3
-#define LIFE_SHIFT	8
+#define GENERATION_SHIFT	8
 
 #define state_of(w)	(((w) & STATE_MASK) >> STATE_SHIFT)
 #define count_of(w)	(((w) >> COUNT_SHIFT) & COUNT_MAX)
-#define life_of(w)	((w) >> LIFE_SHIFT)
+#define generation_of(w)	((w) >> GENERATION_SHIFT)
 #define with_state(w, s) (((w) & ~STATE_MASK) | ((s) << STATE_SHIFT))
-#define next_life(w)	((life_of(w) + 1) << LIFE_SHIFT)
+#define next_generation(w)	((generation_of(w) + 1) << GENERATION_SHIFT)
 #define retired(w) \
-	(count_of(w) == 0 -> next_life(w) : with_state((w) & ~PUBLISHING, RETIRED))
+	(count_of(w) == 0 -> next_generation(w) : with_state((w) & ~PUBLISHING, RETIRED))
 
-/* refuse() of lease.c: this life has ended, or is about to. */
-#define ESTALE(w, l)	(life_of(w) != (l) || state_of(w) == FREE)
+/* refuse() of state.c: this generation has ended, or is about to. */
+#define ESTALE(w, l)	(generation_of(w) != (l) || state_of(w) == FREE)
 #define EALREADY(w)	(state_of(w) == RETIRED)
 
 /* A strong CAS: a weak one that fails for no reason is another go of the loop. */

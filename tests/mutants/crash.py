@@ -168,27 +168,27 @@ int dp_lane_run'''),
 ''',
      '''	for (size_t i = 0; !ret && i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
-			dp_lease_unclaim(&batch->pool->leases,
+			dp_state_unclaim(&batch->pool->states,
 					 batch->step[i].handle.block);
 	if (!ret)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
 	for (size_t i = 0; i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
-			dp_lease_claim(&batch->pool->leases,
+			dp_state_claim(&batch->pool->states,
 				       batch->step[i].handle.block,
-				       batch->step[i].handle.life,
+				       batch->step[i].handle.generation,
 				       batch->step[i].op->type ==
 				       DAXPIN_OP_KEEP ? DP_STATE_RESERVED :
 				       DP_STATE_LIVE, false);
 '''),
     ('set-without-hold', SIM, 'lib/core/publish.c',
      'the target of a SET is retired and reused while its lane is open',
-     '''		view = dp_lease_look(leases, step->handle.block);
+     '''		view = dp_state_read(states, step->handle.block);
 		if (view''',
      '''		step->has = HAS_SHARED;
-		dp_lease_drop(leases, step->handle.block, step->handle.life, 1);
-		view = dp_lease_look(leases, step->handle.block);
+		dp_state_drop(states, step->handle.block, step->handle.generation, 1);
+		view = dp_state_read(states, step->handle.block);
 		if (view'''),
     ('set-without-lock', SIM, 'lib/core/publish.c',
      'two open lanes name one word',
@@ -213,9 +213,9 @@ int dp_lane_run'''),
      '''	return left ? -EBUSY : 0;''',
      '''	return left > 1000 ? -EBUSY : 0;'''),
     ('generation-stands-still', SIM, 'lib/core/publish.c',
-     'after a reopen a block begins the same life again',
-     '''	uint64_t gen = step->handle.life + 1;''',
-     '''	uint64_t gen = step->handle.life;'''),
+     'after a reopen a block begins the same generation again',
+     '''	uint64_t gen = step->handle.generation + 1;''',
+     '''	uint64_t gen = step->handle.generation;'''),
 
     # ------------------------------------------------------ superblock, create
     ('copy-not-written', SIM, 'lib/media/super.c',

@@ -107,13 +107,14 @@ MUTANTS = [
 			continue;'''),
     ('image-leak', IMAGE, 'lib/pool/pool.c',
      'a refused open leaves the file open',
-     '''	dp_bad_fini(&pool->bad);
+     '''	dp_badblocks_fini(&pool->badblocks);
 	dp_file_close(&pool->first);''',
-     '''	dp_bad_fini(&pool->bad);'''),
+     '''	dp_badblocks_fini(&pool->badblocks);'''),
     # ------------------------------------------------------ what calls return
     ('calls-stale-hold', CALLS, 'lib/extent/state.c',
-     'a hold by the handle of an earlier life',
-     '''	if (word_life(word) != life || word_state(word) == DP_STATE_FREE)
+     'a hold by the handle of an earlier generation',
+     '''	if (word_generation(word) != generation ||
+	    word_state(word) == DP_STATE_FREE)
 		return -ESTALE;
 	if (word_state(word) == DP_STATE_RETIRED)
 		return -EALREADY;''',
@@ -121,11 +122,11 @@ MUTANTS = [
 		return -ESTALE;
 	if (word_state(word) == DP_STATE_RETIRED)
 		return -EALREADY;
-	(void)life;'''),
+	(void)generation;'''),
     ('calls-epoch', CALLS, 'lib/core/handle.h',
      'handles of an earlier open are good',
-     'if (extent.gen >> DP_LIFE_BITS != (pool->epoch & DP_EPOCH_MASK))',
-     'if (extent.gen >> DP_LIFE_BITS > (pool->epoch & DP_EPOCH_MASK))'),
+     'if (extent.gen >> DP_GENERATION_BITS != (pool->epoch & DP_EPOCH_MASK))',
+     'if (extent.gen >> DP_GENERATION_BITS > (pool->epoch & DP_EPOCH_MASK))'),
     ('calls-writers', CALLS, 'lib/extent/state.c',
      'KEEP while a write hold is out',
      '(no_writers && word & WRITERS)', '(no_writers && 0)'),
@@ -143,9 +144,9 @@ MUTANTS = [
      'if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||',
      'if (pool_is_busy(pool) ||'),
     ('calls-retired-gen', CALLS, 'lib/core/publish.c',
-     'RETIRE writes the life that is over, so it comes again after an open',
-     'uint64_t gen = step->handle.life + 1;',
-     'uint64_t gen = step->handle.life;'),
+     'RETIRE writes the generation that is over, so it comes again after an open',
+     'uint64_t gen = step->handle.generation + 1;',
+     'uint64_t gen = step->handle.generation;'),
     ('calls-cleared-root', CALLS, 'lib/media/root.c',
      'a name that was taken away keeps its slot',
      '''	} else {

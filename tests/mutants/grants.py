@@ -81,7 +81,7 @@ MUTANTS = [
 		return true;
 	return flags''',
      '''	return flags''',
-     'no_block_has_two_lives_at_once'),
+     'no_block_has_two_generations_at_once'),
     ('kept-while-exclusive', STATE, 'lib/extent/state.c',
      'a KEEP of what is held exclusively',
      'if (!ret && word & ALONE && from == DP_STATE_RESERVED)',

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs in what daxpin keeps in memory: lives, holds, counters, gates, waits.
+"""Bugs in what daxpin keeps in memory: generations, holds, counters, gates, waits.
 The rule that each breaks is in docs/invariants.md, which names these mutants.
 The last item is the test that must fail."""
 
-LIFE = ['tests/unit/extent_state']
+GENERATION = ['tests/unit/extent_state']
 WAIT = ['tests/unit/extent_event']
 RULES = ['tests/unit/api_rules']
 RECLAIM = ['tests/unit/reclaim_job']
@@ -34,20 +34,20 @@ FORK = ['tests/unit/api_fork']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
-LIVES = 'no_block_has_two_lives_at_once'
+LIVES = 'no_block_has_two_generations_at_once'
 
 MUTANTS = [
-    # --------------------------------------------------- what a life is (I1-I7)
-    ('retire-frees-held', LIFE, 'lib/extent/state.c',
+    # --------------------------------------------------- what a generation is (I1-I7)
+    ('retire-frees-held', GENERATION, 'lib/extent/state.c',
      'RETIRE frees what somebody holds',
      '''	if (!word_count(word))
-		return word_next_life(word);
+		return word_next_generation(word);
 	return word_with_state''',
      '''	if (word)
-		return word_next_life(word);
+		return word_next_generation(word);
 	return word_with_state''',
      'a_retired_extent_is_reused_only_after_the_last_drop'),
-    ('claim-leaves-bits', LIFE, 'lib/extent/bits.c',
+    ('claim-leaves-bits', GENERATION, 'lib/extent/bits.c',
      'what is reserved stays free',
      '''was & ~mask);
 	}''',
@@ -60,25 +60,25 @@ MUTANTS = [
      '''	return ret ? ret : !view.count &&
 			   !dp_registration_count(&pool->holders);''',
      'a_registration_does_not_count_as_a_hold'),
-    ('idle-when-retired', LIFE, 'lib/api/hold.c',
+    ('idle-when-retired', GENERATION, 'lib/api/hold.c',
      'only what is retired can be idle',
      '''	return ret ? ret : !view.count;''',
      '''	return ret ? ret : !view.count && view.state == DP_STATE_RETIRED;''',
      CELLS),
-    ('reserve-counts', LIFE, 'lib/extent/state.c',
+    ('reserve-counts', GENERATION, 'lib/extent/state.c',
      'a new extent has a count of one',
      '''word_with_state(word, DP_STATE_RESERVED),
 			      memory''',
      '''word_with_state(word, DP_STATE_RESERVED) + COUNT_ONE,
 			      memory''',
      CELLS),
-    ('hold-of-retired', LIFE, 'lib/extent/state.c',
+    ('hold-of-retired', GENERATION, 'lib/extent/state.c',
      'what is word_retired can be held anew',
      '''	do {
-		ret = state_refuse(word, life);
+		ret = state_refuse(word, generation);
 		if (!ret && word_excludes''',
      '''	do {
-		ret = state_refuse(word, life);
+		ret = state_refuse(word, generation);
 		if (ret == -EALREADY)
 			ret = 0;
 		if (!ret && word_excludes''',
@@ -86,10 +86,10 @@ MUTANTS = [
     ('hold-of-retired-raced', STRESS, 'lib/extent/state.c',
      'the same, met by threads',
      '''	do {
-		ret = state_refuse(word, life);
+		ret = state_refuse(word, generation);
 		if (!ret && word_excludes''',
      '''	do {
-		ret = state_refuse(word, life);
+		ret = state_refuse(word, generation);
 		if (ret == -EALREADY || ret == -ESTALE)
 			ret = 0;
 		if (!ret && word_excludes''',
@@ -125,7 +125,7 @@ MUTANTS = [
 ''',
      'the_hold_stays_until_the_device_has_answered'),
     ('refused-is-over', REVOKE, 'lib/rdma/escalate.c',
-     'the last rung of the ladder lets the blocks go',
+     'the last step of the escalation frees the blocks',
      '''		ret = escalate_count_refusal(grant, escalate_close_once(grant));
 	}
 	return ret;
@@ -189,8 +189,8 @@ MUTANTS = [
      'a_bind_that_fails_is_a_region_and_counted'),
     ('window-freed-while-binding', WINDOW, 'lib/rdma/access.c',
      'a bind may come after the window was freed, to what has its number',
-     '	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW1)\n		return -EINPROGRESS;',
-     '	if (grant->access.via != DAXPIN_GRANT_DOOR_WINDOW1)\n		return 0;',
+     '	if (grant->access.via != DAXPIN_GRANT_VIA_MW1)\n		return -EINPROGRESS;',
+     '	if (grant->access.via != DAXPIN_GRANT_VIA_MW1)\n		return 0;',
      'a_bind_that_may_still_come_is_flushed_first'),
     ('bind-flushed-elsewhere', WINDOW, 'lib/rdma/access.c',
      'any queue pair in error is taken for the one of the bind',
@@ -204,7 +204,7 @@ MUTANTS = [
      'a_connection_that_is_lost_in_a_bind_keeps_the_hold'),
 
     # ----------------------------------------------- what counts (I8, I11, I37)
-    ('busy-skipped-unregistered', LIFE, 'lib/api/pool.c',
+    ('busy-skipped-unregistered', GENERATION, 'lib/api/pool.c',
      'nothing is registered, so nobody looks at the holds',
      '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
@@ -216,7 +216,7 @@ MUTANTS = [
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (pool_is_busy(pool) || atomic_load(&pool->jobs.count)) {''',
      'a_pool_with_a_registration_does_not_close'),
-    ('label-without-hold', LIFE, 'lib/api/hold.c',
+    ('label-without-hold', GENERATION, 'lib/api/hold.c',
      'a labelled hold_take is a label alone',
      '''	ret = daxpin_hold(pool, extent, access);
 	if (ret)
@@ -230,20 +230,20 @@ MUTANTS = [
      'daxpin_holds_names_labelled_holders'),
     ('clone-not-counted', RULES, 'lib/extent/state.c',
      'a clone rides on the hold it was made of',
-     '''	} while (!state_swap(leases, block, &word,
+     '''	} while (!state_swap(states, block, &word,
 			     word_with_holds(word, 1,
-					     write ? DP_LEASE_WRITE : 0)));''',
-     '''	} while (!state_swap(leases, block, &word, word));
+					     write ? DP_HOLD_WRITE : 0)));''',
+     '''	} while (!state_swap(states, block, &word, word));
 	(void)write;''',
      'every_kind_of_hold_keeps_an_extent_busy'),
-    ('registrations-are-holds', LIFE, 'lib/api/hold.c',
+    ('registrations-are-holds', GENERATION, 'lib/api/hold.c',
      'holds and pins are one number',
      '''	return view.count;
 }''',
      '''	return view.count + dp_registration_count(&pool->holders);
 }''',
      'daxpin_holds_names_labelled_holders'),
-    ('drain-opens-its-gates', LIFE, 'lib/api/pool.c',
+    ('drain-opens-its-gates', GENERATION, 'lib/api/pool.c',
      'a drained pool takes holds again',
      '''		step_ns = dp_min(step_ns * 2, 5000000);
 	}
@@ -261,61 +261,61 @@ MUTANTS = [
      LIVES),
 
     # ------------------------------------------------ the free value (I13-I20)
-    ('free-with-a-flag', LIFE, 'lib/extent/state.c',
+    ('free-with-a-flag', GENERATION, 'lib/extent/state.c',
      'a freed word keeps the publishing bit',
      '''	if (!word_count(word))
-		return word_next_life(word);
+		return word_next_generation(word);
 	return word_with_state''',
      '''	if (!word_count(word))
-		return word_next_life(word) | (word & PUBLISHING);
+		return word_next_generation(word) | (word & PUBLISHING);
 	return word_with_state''',
      CELLS),
-    ('free-with-a-count', LIFE, 'lib/extent/state.c',
+    ('free-with-a-count', GENERATION, 'lib/extent/state.c',
      'the last drop frees a word that still counts',
-     '''			to = word_next_life(to);
+     '''			to = word_next_generation(to);
 	} while''',
-     '''			to = word_next_life(to) + COUNT_ONE;
+     '''			to = word_next_generation(to) + COUNT_ONE;
 	} while''',
      CELLS),
     ('bits-before-word', STRESS, 'lib/extent/state.c',
-     'blocks are handed out a little before their last life is over',
-     '''			to = word_next_life(to);
-	} while (!state_swap(leases, block, &word, to));
+     'blocks are handed out a little before their last generation is over',
+     '''			to = word_next_generation(to);
+	} while (!state_swap(states, block, &word, to));
 	/* Of the pool's memory nothing is read here: it may be gone. */
-	DP_PROBE_DROP(leases, block << 12, life, dropped, word_count(to));
-	state_after_swap(leases, block, word, to);''',
+	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
+	state_after_swap(states, block, word, to);''',
      '''{
-			to = word_next_life(to);
-			state_free_blocks(leases, block);
+			to = word_next_generation(to);
+			state_free_blocks(states, block);
 			dp_os_sleep_ns(20000);
 		}
-	} while (!state_swap(leases, block, &word, to));
+	} while (!state_swap(states, block, &word, to));
 	if (word & WAITERS && !(to & WAITERS))
-		state_wake(leases, block);
+		state_wake(states, block);
 	if (!word_count(to))
-		dp_gate_raise_dec(&leases->gates, state_segment(leases, block));''',
+		dp_gate_raise_dec(&states->gates, state_segment(states, block));''',
      LIVES),
     ('add-then-look', STRESS, 'lib/extent/state.c',
      'a hold counts first and takes it back when it may not',
-     '''	uint64_t word = state_load(leases, block);
+     '''	uint64_t word = state_load(states, block);
 	bool raised = false;
 	int ret;
 ''',
-     '''	uint64_t word = atomic_fetch_add(state_word(leases, block), COUNT_ONE);
+     '''	uint64_t word = atomic_fetch_add(state_word(states, block), COUNT_ONE);
 	bool raised = false;
 	int ret;
 
-	word = atomic_fetch_sub(state_word(leases, block), COUNT_ONE) - COUNT_ONE;
+	word = atomic_fetch_sub(state_word(states, block), COUNT_ONE) - COUNT_ONE;
 ''',
      LIVES),
-    ('freed-when-idle', LIFE, 'lib/extent/state.c',
+    ('freed-when-idle', GENERATION, 'lib/extent/state.c',
      'any drop to zero frees the blocks',
      '''	if (word_state(now) == DP_STATE_FREE)
 		state_free_blocks''',
      '''	if (!word_count(now))
 		state_free_blocks''',
      CELLS),
-    ('freed-twice', LIFE, 'lib/extent/state.c',
+    ('freed-twice', GENERATION, 'lib/extent/state.c',
      'both who retires and who drops last free the blocks',
      '''	if (word_state(now) == DP_STATE_FREE)
 		state_free_blocks''',
@@ -323,28 +323,28 @@ MUTANTS = [
 	    word_state(now) == DP_STATE_RETIRED)
 		state_free_blocks''',
      CELLS),
-    ('freed-without-a-new-life', LIFE, 'lib/extent/state.c',
-     'a freed block begins the same life again',
-     '''	return ((word_life(word) + 1) & DP_LIFE_MASK) << LIFE_SHIFT;''',
-     '''	return (word_life(word) & DP_LIFE_MASK) << LIFE_SHIFT;''',
+    ('freed-without-a-new-generation', GENERATION, 'lib/extent/state.c',
+     'a freed block begins the same generation again',
+     '''	return ((word_generation(word) + 1) & DP_GENERATION_MASK)''',
+     '''	return (word_generation(word) & DP_GENERATION_MASK)''',
      'a_handle_never_names_the_next_generation'),
-    ('drop-frees-without-a-new-life', STRESS, 'lib/extent/state.c',
-     'the last drop frees and leaves the life, which old handles match',
-     '''			to = word_next_life(to);
+    ('drop-frees-without-a-new-generation', STRESS, 'lib/extent/state.c',
+     'the last drop frees and leaves the generation, which old handles match',
+     '''			to = word_next_generation(to);
 	} while''',
      '''			to = word_with_state(to, DP_STATE_FREE);
 	} while''',
      LIVES),
-    ('size-of-the-last-life', RULES, 'lib/extent/state.c',
+    ('size-of-the-last-generation', RULES, 'lib/extent/state.c',
      'a block that begins an extent again keeps its length',
-     '''	state_set_blocks(leases, block, blocks);
+     '''	state_set_blocks(states, block, blocks);
 	atomic_store_explicit(''',
-     '''	if (!dp_lease_blocks(leases, block))
-		state_set_blocks(leases, block, blocks);
+     '''	if (!dp_state_blocks(states, block))
+		state_set_blocks(states, block, blocks);
 	atomic_store_explicit(''',
      'the_next_generation_has_its_own_length'),
     ('the-end-is-not-zeroed', RULES, 'lib/media/persist.c',
-     'the last line of a large extent shows the bytes of the life before',
+     'the last line of a large extent shows the bytes of the generation before',
      '''		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
@@ -362,7 +362,7 @@ void dp_persist_wipe''',
 
     # ----------------------------------------------- wake-ups (I21, I38, I44)
     ('wake-at-free-only', WAIT, 'lib/extent/state.c',
-     'a drop to zero wakes nobody unless the life is over',
+     'a drop to zero wakes nobody unless the generation is over',
      '''	if (was & WAITERS && !(now & WAITERS))
 		state_wake''',
      '''	if (was & WAITERS && !(now & WAITERS) &&
@@ -375,7 +375,7 @@ void dp_persist_wipe''',
      'FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1,',
      'a_drop_wakes_every_waiter'),
     ('no-wake-at-free', WAIT, 'lib/extent/state.c',
-     'the drop that ends a life wakes nobody',
+     'the drop that ends a generation wakes nobody',
      '''	if (was & WAITERS && !(now & WAITERS))
 		state_wake''',
      '''	if (was & WAITERS && !(now & WAITERS) &&
@@ -384,8 +384,8 @@ void dp_persist_wipe''',
      'the_end_of_a_generation_wakes_its_waiters'),
     ('other-key', WAIT, 'lib/extent/state.c',
      'waiter and waker name different words',
-     '''	dp_os_futex_wake(state_word(leases, block));''',
-     '''	dp_os_futex_wake((char *)state_word(leases, block) + 4);''',
+     '''	dp_os_futex_wake(state_word(states, block));''',
+     '''	dp_os_futex_wake((char *)state_word(states, block) + 4);''',
      'a_drop_wakes_every_waiter'),
     ('no-look-after-waking', WAIT, 'lib/extent/state.c',
      'whoever is woken believes that it is idle',
@@ -405,11 +405,11 @@ void dp_persist_wipe''',
      'a_watch_gives_one_event'),
 
     # ------------------------------------ counter and gate (I23-I32, D13, D16)
-    ('hold-without-counter', LIFE, 'lib/extent/state.c',
+    ('hold-without-counter', GENERATION, 'lib/extent/state.c',
      'the counter does not hear of holds',
      '''		if (!word_count(word) && !raised) {
-			dp_gate_raise_inc(&leases->gates,
-					  state_segment(leases, block));''',
+			dp_gate_raise_inc(&states->gates,
+					  state_segment(states, block));''',
      '''		if (!word_count(word) && !raised) {''',
      CELLS),
     ('lost-race-keeps-inc', STRESS, 'lib/extent/state.c',
@@ -419,30 +419,30 @@ void dp_persist_wipe''',
      '''	if (raised && ret)
 		dp_gate_raise_dec''',
      LIVES),
-    ('close-of-held', LIFE, 'lib/api/pool.c',
+    ('close-of-held', GENERATION, 'lib/api/pool.c',
      'a pool is unmapped while something is held',
      '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      CELLS),
-    ('clone-revives', LIFE, 'lib/extent/state.c',
+    ('clone-revives', GENERATION, 'lib/extent/state.c',
      'a clone counts up from zero, past counter and gate',
      '''		if (!word_count(word))
 			return -EINVAL;
 		if (word & ALONE)''',
      '''		if (word & ALONE)''',
      CELLS),
-    ('gate-not-looked-at', LIFE, 'lib/extent/state.c',
+    ('gate-not-looked-at', GENERATION, 'lib/extent/state.c',
      'a hold does not mind the gate',
-     '''	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
+     '''	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
 		return 0;''',
      '''	if (1)
 		return 0;''',
      CELLS),
     ('gate-not-looked-at-raced', STRESS, 'lib/extent/state.c',
      'the same, met by a drain',
-     '''	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
+     '''	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
 		return 0;''',
      '''	if (1)
 		return 0;''',
@@ -450,19 +450,19 @@ void dp_persist_wipe''',
     ('gate-before-cas', STRESS, 'lib/extent/state.c',
      'a hold looks at the gate, and a little later counts',
      '''	assert(count);
-	ret = state_take_hold(leases, block, life, count, flags, &was);''',
+	ret = state_take_hold(states, block, generation, count, flags, &was);''',
      '''	assert(count);
-	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block))) {
+	if (!dp_gate_is_closed(&states->gates, state_segment(states, block))) {
 		dp_os_sleep_ns(1000);
-		return state_take_hold(leases, block, life, count, flags, &was);
+		return state_take_hold(states, block, generation, count, flags, &was);
 	}
-	ret = state_take_hold(leases, block, life, count, flags, &was);''',
+	ret = state_take_hold(states, block, generation, count, flags, &was);''',
      LIVES),
-    ('one-to-n-exempt', LIFE, 'lib/extent/state.c',
+    ('one-to-n-exempt', GENERATION, 'lib/extent/state.c',
      'only the hold from zero looks at the gate',
-     '''	if (!dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
+     '''	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
 		return 0;''',
-     '''	if (word_count(was) || !dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
+     '''	if (word_count(was) || !dp_gate_is_closed(&states->gates, state_segment(states, block)))
 		return 0;''',
      CELLS),
     ('clone-refused-by-gate', RULES, 'lib/extent/state.c',
@@ -472,16 +472,16 @@ void dp_persist_wipe''',
 		if (word & ALONE)''',
      '''		if (!word_count(word))
 			return -EINVAL;
-		if (dp_gate_is_closed(&leases->gates, state_segment(leases, block)))
+		if (dp_gate_is_closed(&states->gates, state_segment(states, block)))
 			return -EAGAIN;
 		if (word & ALONE)''',
      'a_closed_gate_allows_clones_and_drops'),
-    ('backs-out-by-hand', LIFE, 'lib/extent/state.c',
+    ('backs-out-by-hand', GENERATION, 'lib/extent/state.c',
      'a gated hold takes its count back, and not its inc',
-     '''	ret = dp_lease_drop(leases, block, life, count);
+     '''	ret = dp_state_drop(states, block, generation, count);
 	assert(ret == (int)count);
 	return -EAGAIN;''',
-     '''	atomic_fetch_sub(state_word(leases, block), count * COUNT_ONE);
+     '''	atomic_fetch_sub(state_word(states, block), count * COUNT_ONE);
 	return -EAGAIN;''',
      CELLS),
     ('gate-is-a-flag', RULES, 'lib/extent/gate.c',
@@ -534,12 +534,12 @@ void dp_persist_wipe''',
      '''		part_ask_kernel(part, runs, slot);
 		return true;''',
      '''		part_ask_kernel(part, runs, slot);
-		dp_gate_open(dp_lease_gates(jobs->leases), segment);
+		dp_gate_open(dp_state_gates(jobs->states), segment);
 		return true;''',
      'everything_goes_and_comes_back'),
     ('gate-left-shut', STRESS, 'lib/reclaim/part.c',
      'after a punch nobody can hold anything any more',
-     '''	dp_gate_open(dp_lease_gates(jobs->leases), part->report.segment);
+     '''	dp_gate_open(dp_state_gates(jobs->states), part->report.segment);
 	if (part->job->blocking)''',
      '''	if (part->job->blocking)''',
      LIVES),
@@ -571,10 +571,12 @@ void dp_persist_wipe''',
     # ------------------------------------------------------- media and kernel
     ('hold-on-media', RULES, 'lib/api/hold.c',
      'a hold_take leaves a mark where a crash keeps it',
-     '''	return ret ? ret : dp_jobs_hold(&pool->jobs, handle.block, handle.life,''',
+     '''	return ret ? ret :
+		     dp_jobs_hold(&pool->jobs, handle.block, handle.generation,''',
      '''	if (!ret)
 		pool->media.geometry.base[DP_CHUNK_SIZE - 1]++;
-	return ret ? ret : dp_jobs_hold(&pool->jobs, handle.block, handle.life,''',
+	return ret ? ret :
+		     dp_jobs_hold(&pool->jobs, handle.block, handle.generation,''',
      'holds_leave_no_mark_on_media'),
     ('reflinks-taken', RULES, 'lib/pool/source.c',
      'hardware writes into another file too',
@@ -598,9 +600,9 @@ void dp_persist_wipe''',
      'a_create_that_cannot_fit_fills_nothing'),
     ('work-without-a-deadline', BLOCKS, 'lib/owner/lock.c',
      'a deadline is for waiting alone',
-     '''	if (now >= patience->deadline_ns &&
-	    patience->deadline_ns > patience->begin_ns)''',
-     '''	if (now >= patience->deadline_ns && !total_bytes)''',
+     '''	if (now >= policy->deadline_ns &&
+	    policy->deadline_ns > policy->begin_ns)''',
+     '''	if (now >= policy->deadline_ns && !total_bytes)''',
      'a_deadline_ends_it_between_two_steps'),
     ('hole-is-damage', DAMAGE, 'lib/core/recover.c',
      'a chunk without blocks is nobody\'s, also under an extent',
@@ -659,7 +661,7 @@ void dp_persist_wipe''',
      'a_context_that_lives_is_waited_for'),
     ('destroyed-without-asking', DAMAGE, 'lib/pool/create.c',
      'a create over segments whose owner is on no record asks for no RDMA',
-     '''	return dp_owner_await_unknown(&request->patience, request->despite_rdma,
+     '''	return dp_owner_await_unknown(&request->policy, request->despite_rdma,
 				      request->errmsg);''',
      '''	return 0;''',
      'overwrite_without_the_first_segment_waits_for_all_rdma'),
@@ -751,10 +753,10 @@ void dp_persist_wipe''',
      'a_pool_that_another_made_meanwhile_stays'),
     ('later-segments-unlocked', OUTSIDE, 'lib/pool/segment.c',
      'the first segment alone is locked',
-     '''	ret = segment_lock(segments, index, patience, errmsg);
+     '''	ret = segment_lock(segments, index, policy, errmsg);
 	return ret ? ret :''',
      '''	if (create)
-		ret = segment_lock(segments, index, patience, errmsg);
+		ret = segment_lock(segments, index, policy, errmsg);
 	return ret ? ret :''',
      'a_later_segment_belongs_to_one_owner'),
     ('claimed-twice', OUTSIDE, 'lib/owner/claim.c',
@@ -1098,20 +1100,20 @@ void dp_persist_wipe''',
      'retry_is_sent_after_a_refill_that_adds_nothing'),
     ('free-space-is-not-told', RETRY, 'lib/extent/state.c',
      'free space is no news for who was refused',
-     '''	dp_events_tell_refused(leases->events);''',
+     '''	dp_events_tell_refused(states->events);''',
      '',
      'retry_is_sent_at_the_first_free_after_a_refusal'),
     ('refused-set-is-not-noted', RETRY, 'lib/core/publish.c',
      'a SET is refused in silence',
      '''		ret = dp_jobs_hold(&batch->pool->jobs, step->handle.block,
-				   step->handle.life, 1, 0);''',
-     '''		ret = dp_lease_hold(leases, step->handle.block,
-				   step->handle.life, 1, 0);''',
+				   step->handle.generation, 1, 0);''',
+     '''		ret = dp_state_hold(states, step->handle.block,
+				   step->handle.generation, 1, 0);''',
      'retry_is_sent_after_a_refused_set'),
     ('sets-share-any-hold', PUBLISH, 'lib/core/publish.c',
      'a SET uses the hold of another extent',
      '''	if (step->handle.block == target->handle.block &&
-	    step->handle.life == target->handle.life)''',
+	    step->handle.generation == target->handle.generation)''',
      '''	if (target->handle.block)''',
      'each_set_of_a_batch_is_checked_against_its_own_extent'),
     ('a-step-is-not-listed', PUBLISH, 'lib/core/publish.c',

@@ -14,15 +14,15 @@ MUTANTS = [
      '''		part_ask_kernel(part, runs, slot);
 		return true;''',
      '''		part_ask_kernel(part, runs, slot);
-		dp_gate_open(dp_lease_gates(jobs->leases), segment);
+		dp_gate_open(dp_state_gates(jobs->states), segment);
 		return true;''',
      'no_hold_while_the_kernel_waits'),
     ('lab-backed-after-failure', RECLAIM_FS +
      ['a_full_filesystem_kills_nobody'], 'lib/reclaim/part.c',
      'D9: what could not be refilled is handed out',
-     '	if (!part->result[run])\n		return DP_WAY_DONE;',
-     '''	if (!part->result[run] || part->job->way == DP_WAY_REFILL)
-		return DP_WAY_DONE;''',
+     '	if (!part->result[run])\n		return DP_CLAIM_DONE;',
+     '''	if (!part->result[run] || part->job->kind == DP_JOB_REFILL)
+		return DP_CLAIM_DONE;''',
      'a_full_filesystem_kills_nobody'),
     ('lab-no-deadline', RECLAIM + ['the_deadline_is_the_kernels'],
      'lib/reclaim/punch.c', 'the deadline is kept only by who comes by',

@@ -12,26 +12,26 @@ MUTANTS = [
      'last & ~(DP_BLOCK_SIZE - 1) ? : 1);'),
     ('bad-list-not-sorted', TEST, 'lib/media/badblocks.c',
      'a search by halves misses runs',
-     'qsort(bad->run, bad->runs, sizeof(*bad->run), bad_compare);',
-     '(void)bad_compare;'),
+     'qsort(badblocks->run, badblocks->runs, sizeof(*badblocks->run),\n	      badblocks_compare);',
+     '(void)badblocks_compare;'),
     ('bad-list-not-joined', TEST, 'lib/media/badblocks.c',
      'of runs that touch only the first is bad',
-     '''			bad->run[last].end = run.end;''',
+     '''			badblocks->run[last].end = run.end;''',
      '''			continue;'''),
     ('bad-list-cut', TEST, 'lib/media/badblocks.c',
      'a list longer than sysfs shows is taken for all of it',
      '''	if (*line)
-		bad->unknown = true;''',
+		badblocks->unknown = true;''',
      ''),
     ('bad-list-nonsense', TEST, 'lib/media/badblocks.c',
      'a disk without a list is taken for a good one',
      '''		    sector > SECTORS_MAX - count)
-			bad->unknown = true;''',
+			badblocks->unknown = true;''',
      '''		    sector > SECTORS_MAX - count)
 			;'''),
     ('bad-region-start', TEST, 'lib/media/badblocks.c',
      'sectors of the region are taken for sectors of the device',
-     'begin > from ? begin - from : 0, end - from);',
+     'begin > from ? begin - from : 0,\n				 end - from);',
      'begin, end);'),
     ('bad-file-offset', TEST, 'lib/media/badblocks.c',
      'every extent of a file is taken for its first',
@@ -84,12 +84,12 @@ MUTANTS = [
      '(void)step_check_medium; return 0;'),
     ('replay-over-bad', TEST, 'lib/core/recover.c',
      'recovery stores where the medium is bad',
-     'ret = dp_bad_read(view, offset, &was, sizeof(was));',
+     'ret = dp_badblocks_read(view, offset, &was, sizeof(was));',
      'ret = 0, (void)was, (void)offset;'),
     # ---------------------------------------------------------------- reading
     ('read-touches-known-bad', TEST, 'lib/media/badblocks.c',
      'a device is read where it is known to be bad',
-     '''	if (dp_bad_find(view->bad, offset, offset + size, &run))
+     '''	if (dp_badblocks_find(view->badblocks, offset, offset + size, &run))
 		return -EIO;''',
      '''	(void)run;'''),
     ('read-tries-the-mapping', TEST, 'lib/media/badblocks.c',
@@ -111,8 +111,8 @@ MUTANTS = [
 		return ret;
 	length = range;
 	segment'''),
-    ('read-of-another-life', TEST, 'lib/api/reserve.c',
-     'bytes of the next life are passed for this one',
+    ('read-of-another-generation', TEST, 'lib/api/reserve.c',
+     'bytes of the next generation are passed for this one',
      '''	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
 	return ret;''',
@@ -139,6 +139,6 @@ MUTANTS = [
     ('bad-offset-not-named', TEST, 'lib/media/badblocks.c',
      'the sentence names the beginning of the structure',
      '''	while (at < offset + size &&
-	       dp_bad_read(view, at, block, DP_BLOCK_SIZE) != -EIO)''',
+	       dp_badblocks_read(view, at, block, DP_BLOCK_SIZE) != -EIO)''',
      '''	while (0)'''),
 ]

@@ -13,20 +13,20 @@ MUTANTS = [
      'lib/reclaim/part.c',
      'A7: a punch that was interrupted is taken for done',
      '''	if (!part->result[run])
-		return DP_WAY_DONE;''',
+		return DP_CLAIM_DONE;''',
      '''	if (!part->result[run] || dp_ring_was_interrupted(part->result[run]))
-		return DP_WAY_DONE;'''),
+		return DP_CLAIM_DONE;'''),
     ('punch-failed-is-undone', sim('reclaim-failing'), 'lib/reclaim/part.c',
      'D9: a punch that failed half way is taken for not begun',
-     '''	return part->job->way == DP_WAY_RECLAIM &&
+     '''	return part->job->kind == DP_JOB_RECLAIM &&
 	       dp_ring_was_interrupted(part->result[run]) ?''',
-     '''	return part->job->way == DP_WAY_RECLAIM ?'''),
+     '''	return part->job->kind == DP_JOB_RECLAIM ?'''),
     ('refill-in-part-is-done', sim('refill-full'), 'lib/reclaim/part.c',
      'D9: a refill that ran out of space is taken for done',
      '''	if (!part->result[run])
-		return DP_WAY_DONE;''',
+		return DP_CLAIM_DONE;''',
      '''	if (!part->result[run] || part->result[run] == -ENOSPC)
-		return DP_WAY_DONE;'''),
+		return DP_CLAIM_DONE;'''),
     ('restart-code-is-an-error', sim('reclaim-cancelled'), 'lib/os/ring.c',
      'A7: the code of a kernel that leaks it is taken for a failed punch',
      '''	return result == -EINTR || result == -ECANCELED ||
@@ -72,7 +72,7 @@ MUTANTS = [
      'D9: a chunk is handed out before its refill is answered',
      '		dp_punch_ask(&job->jobs->punch, &part->request);',
      '''		dp_punch_ask(&job->jobs->punch, &part->request);
-	if (job->way == DP_WAY_REFILL)
+	if (job->kind == DP_JOB_REFILL)
 		dp_spaces_free(job->jobs->holes.spaces,
 			       (dp_geometry_begin(geometry, segment) >>
 				DP_BLOCK_SHIFT) +
@@ -80,8 +80,8 @@ MUTANTS = [
 			       DP_CHUNK_BLOCKS);'''),
     ('refill-not-durable', sim('refill'), 'lib/reclaim/part.c',
      'D9: after a power cut what was published in a refilled chunk is a hole',
-     'if (part->job->way == DP_WAY_RECLAIM || !part_runs_done(part)) {',
-     'if (part->job->way == DP_WAY_RECLAIM || part_runs_done(part)) {'),
+     'if (part->job->kind == DP_JOB_RECLAIM || !part_runs_done(part)) {',
+     'if (part->job->kind == DP_JOB_RECLAIM || part_runs_done(part)) {'),
     # ------------------------------------------------- the layout barrier
     ('barrier-not-awaited', sim('barrier'), 'lib/owner/barrier.c',
      'D8: an open does not wait until no page is pinned',

@@ -38,12 +38,12 @@ static bool begin(struct world *world, struct machine_ring_plan plan)
 
 static struct daxpin_job *begin_job(struct world *world, bool refill,
 				    uint32_t segment, uint64_t bytes,
-				    uint64_t patience_ns)
+				    uint64_t policy_ns)
 {
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = segment, .bytes = bytes,
 		.keep_bytes = CHUNKS(4),
-		.deadline_ns = machine.now_ns + patience_ns,
+		.deadline_ns = machine.now_ns + policy_ns,
 	};
 	struct daxpin_job *job = NULL;
 	int ret = refill ? daxpin_refill(world->pool, &options, &job) :

@@ -89,7 +89,7 @@ static void observe_roots(struct observing *observing, struct daxpin_pool *pool)
 		if (!ret)
 			observing->seen->root[i] = extent.addr;
 		else if (ret != -ENOENT)
-			observing->fault = "a root that names another life";
+			observing->fault = "a root that names another generation";
 	}
 }
 
@@ -291,13 +291,13 @@ static bool check_lives(struct oracle *oracle, struct daxpin_pool *pool,
 {
 	for (uint32_t i = 0; i < expected->ended; i++) {
 		const struct model_word *end = &expected->end[i];
-		struct dp_lease_view view =
-			dp_lease_look(&pool->leases, end->addr >> 12);
+		struct dp_state_view view =
+			dp_state_read(&pool->states, end->addr >> 12);
 
-		if (view.life < end->value)
-			return wrong(oracle, "block %llx goes on with life %llu, the last one was %llu",
+		if (view.generation < end->value)
+			return wrong(oracle, "block %llx goes on with generation %llu, the last one was %llu",
 				     (unsigned long long)end->addr >> 12,
-				     (unsigned long long)view.life,
+				     (unsigned long long)view.generation,
 				     (unsigned long long)end->value - 1);
 	}
 	return true;

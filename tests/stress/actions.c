@@ -44,15 +44,15 @@ static void expect(const char *call, int ret, const int *allowed, size_t count)
 }
 
 /* Refused because it ended, so it ended; let through, so it had not. */
-static void expect_life(const char *call, int ret, struct named named,
-			bool was_over)
+static void expect_generation(const char *call, int ret, struct named named,
+			      bool was_over)
 {
 	if ((ret == -ESTALE || ret == -EALREADY) && !shadow_may_be_over(named))
-		shadow_fail("%s: %d, and life %" PRIu64 " goes on", call, ret,
-			    named.life);
+		shadow_fail("%s: %d, and generation %" PRIu64 " goes on", call, ret,
+			    named.generation);
 	if (was_over && ret != -ESTALE)
-		shadow_fail("%s: %d, and life %" PRIu64 " was over", call, ret,
-			    named.life);
+		shadow_fail("%s: %d, and generation %" PRIu64 " was over", call, ret,
+			    named.generation);
 }
 
 struct gates {
@@ -95,7 +95,8 @@ static _Atomic uint64_t *stamp_at(struct named named, uint32_t block,
 	uint64_t *base = daxpin_ptr(world.pool, named.extent, 0);
 
 	if (!base)
-		shadow_fail("life %" PRIu64 " has no address", named.life);
+		shadow_fail("generation %" PRIu64 " has no address",
+			    named.generation);
 	return (_Atomic uint64_t *)(base + block * WORDS + word);
 }
 
@@ -106,11 +107,11 @@ static void check_stamp(struct named named, uint32_t block, uint32_t word)
 
 	if (word == 1)
 		found >>= 8;
-	if (found != named.life)
-		shadow_fail("overlap: block %" PRIu64 " of life %" PRIu64
-			    ", word %u, was written by life %" PRIu64,
+	if (found != named.generation)
+		shadow_fail("overlap: block %" PRIu64 " of generation %" PRIu64
+			    ", word %u, was written by generation %" PRIu64,
 			    named.extent.addr / DAXPIN_BLOCK_SIZE + block,
-			    named.life, word, found);
+			    named.generation, word, found);
 }
 
 /* For extents with more blocks than most: only some. */
@@ -135,10 +136,10 @@ void write_stamps(struct named named)
 	uint64_t *base = daxpin_ptr(world.pool, named.extent, 0);
 
 	for (uint32_t i = 0; i < named.blocks; i++) {
-		base[i * WORDS] = named.life;
-		base[i * WORDS + 1] = named.life << 8;
-		base[i * WORDS + 2] = named.life;
-		base[i * WORDS + WORDS - 1] = named.life;
+		base[i * WORDS] = named.generation;
+		base[i * WORDS + 1] = named.generation << 8;
+		base[i * WORDS + 2] = named.generation;
+		base[i * WORDS + WORDS - 1] = named.generation;
 	}
 }
 
@@ -148,9 +149,9 @@ static void check_zeroes(struct named named)
 
 	for (uint32_t i = 0; i < named.blocks * WORDS; i++)
 		if (base[i])
-			shadow_fail("block %u of life %" PRIu64 ", word %zu, "
+			shadow_fail("block %u of generation %" PRIu64 ", word %zu, "
 				    "is not zeroed: %" PRIx64, i / (int)WORDS,
-				    named.life, i % WORDS, base[i]);
+				    named.generation, i % WORDS, base[i]);
 }
 
 /* What a device does with the license that a hold is. */
@@ -161,10 +162,10 @@ static void use(struct thread *thread, const struct held *held)
 	if (held->access & DAXPIN_HOLD_WRITE) {
 		uint32_t block = chance(thread, named.blocks);
 
-		atomic_store_explicit(stamp_at(named, block, 0), named.life,
-				      memory_order_relaxed);
+		atomic_store_explicit(stamp_at(named, block, 0),
+				      named.generation, memory_order_relaxed);
 		atomic_store_explicit(stamp_at(named, block, WORDS - 1),
-				      named.life, memory_order_relaxed);
+				      named.generation, memory_order_relaxed);
 	}
 	check_stamps(named, chance(thread, named.blocks));
 }
@@ -198,14 +199,14 @@ static int take_label(struct daxpin_extent extent, struct held *held)
 	return ret;
 }
 
-/* With a handle from a slot or, with life 0, from the library. */
+/* With a handle from a slot or, with generation 0, from the library. */
 static bool take(struct thread *thread, struct named named,
 		 struct held *ret_held)
 {
 	struct gates gates = look_at_gates();
 	struct gates exclusions = look_at_exclusions();
 	struct held held = { .access = 1 + chance(thread, 3) };
-	bool over = named.life && shadow_is_over(named);
+	bool over = named.generation && shadow_is_over(named);
 	int ret;
 
 	ret = chance(thread, 4) ?
@@ -214,14 +215,14 @@ static bool take(struct thread *thread, struct named named,
 	EXPECT("hold", ret, -ESTALE, -EALREADY, -EAGAIN, -EBUSY);
 	expect_gate("hold", ret, gates);
 	expect_exclusion("hold", ret, exclusions);
-	if (named.life)
-		expect_life("hold", ret, named, over);
+	if (named.generation)
+		expect_generation("hold", ret, named, over);
 	if (ret)
 		return false;
 	held.named = shadow_find(named.extent);
-	if (named.life && held.named.life != named.life)
-		shadow_fail("the handle of life %" PRIu64 " holds life %" PRIu64,
-			    named.life, held.named.life);
+	if (named.generation && held.named.generation != named.generation)
+		shadow_fail("the handle of generation %" PRIu64 " holds generation %" PRIu64,
+			    named.generation, held.named.generation);
 	shadow_hold(held.named);
 	*ret_held = held;
 	return true;
@@ -234,14 +235,14 @@ static void let_go(struct thread *thread, struct held held)
 
 	use(thread, &held);
 	if (daxpin_idle(world.pool, extent))
-		shadow_fail("life %" PRIu64 " is held, and said to be idle",
-			    held.named.life);
+		shadow_fail("generation %" PRIu64 " is held, and said to be idle",
+			    held.named.generation);
 	shadow_drop(held.named);
 	ret = held.label ? daxpin_drop_labelled(world.pool, held.label) :
 			   daxpin_drop(world.pool, extent);
 	if (ret)
-		shadow_fail("drop of life %" PRIu64 ": %d", held.named.life,
-			    ret);
+		shadow_fail("drop of generation %" PRIu64 ": %d",
+			    held.named.generation, ret);
 	free(held.label);
 }
 
@@ -315,12 +316,12 @@ static bool clone_hold(struct thread *thread)
 static void check_is_alone(struct named named, uint64_t word)
 {
 	if (shadow_holds(named) != 1)
-		shadow_fail("life %" PRIu64 " is held exclusively, and by %u",
-			    named.life, shadow_holds(named));
+		shadow_fail("generation %" PRIu64 " is held exclusively, and by %u",
+			    named.generation, shadow_holds(named));
 	if (atomic_load_explicit(stamp_at(named, 0, 1),
 				 memory_order_relaxed) != word)
-		shadow_fail("a SET in life %" PRIu64 ", which is held exclusively",
-			    named.life);
+		shadow_fail("a SET in generation %" PRIu64 ", which is held exclusively",
+			    named.generation);
 }
 
 /* There is no other hold, new hold or SET until the drop. */
@@ -386,7 +387,7 @@ static bool hold_many(struct thread *thread)
 /* With handles from the library: of a name, or of whatever exists. */
 static bool hold_found(struct thread *thread)
 {
-	struct named found = { .life = 0 };
+	struct named found = { .generation = 0 };
 	struct held held;
 	char name[8];
 	int ret;
@@ -429,16 +430,16 @@ static bool read_out(struct thread *thread)
 		return false;
 	ret = daxpin_read(world.pool, named.extent, offset, sizeof(word), &word);
 	EXPECT("read", ret, -ESTALE);
-	expect_life("read", ret, named, over);
-	if (!ret && word != named.life)
-		shadow_fail("read of life %" PRIu64 " gave life %" PRIu64,
-			    named.life, word);
+	expect_generation("read", ret, named, over);
+	if (!ret && word != named.generation)
+		shadow_fail("read of generation %" PRIu64 " gave generation %" PRIu64,
+			    named.generation, word);
 	if (!unheld)
 		let_go(thread, held);
 	return !ret;
 }
 
-/* ----------------------------------------------------------- lives and ends */
+/* ----------------------------------------------------------- generations and their ends */
 
 static int make(struct thread *thread, uint32_t blocks,
 		struct named *ret_named)
@@ -487,7 +488,7 @@ static bool cancel(struct thread *thread)
 	EXPECT("cancel", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
 	if (ret && !over)
 		shadow_not_ended(named);
-	expect_life("cancel", ret == -EALREADY ? 0 : ret, named, over);
+	expect_generation("cancel", ret == -EALREADY ? 0 : ret, named, over);
 	return !ret;
 }
 
@@ -503,7 +504,7 @@ static bool keep(struct thread *thread)
 	op.flags |= chance(thread, 2) ? DAXPIN_OP_PERSISTED : 0;
 	ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
 	EXPECT("KEEP", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
-	expect_life("KEEP", ret, named, over);
+	expect_generation("KEEP", ret, named, over);
 	if (!ret)
 		shadow_kept(named);
 	return !ret;
@@ -519,8 +520,8 @@ static int retire_one(struct named named)
 
 	EXPECT("RETIRE", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
 	if (over && ret != -ESTALE)
-		shadow_fail("RETIRE: %d, and life %" PRIu64 " was over", ret,
-			    named.life);
+		shadow_fail("RETIRE: %d, and generation %" PRIu64 " was over", ret,
+			    named.generation);
 	if (ret && !over)
 		shadow_not_ended(named);
 	return ret;
@@ -542,12 +543,12 @@ static bool set(struct thread *thread)
 
 	op.extent = named.extent;
 	op.offset = chance(thread, named.blocks) * DAXPIN_BLOCK_SIZE + 8;
-	op.value = named.life << 8 | chance(thread, 256);
+	op.value = named.generation << 8 | chance(thread, 256);
 	ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
 	EXPECT("SET", ret, -ESTALE, -EALREADY, -EINVAL, -EAGAIN, -EBUSY);
 	expect_exclusion("SET", ret, exclusions);
 	expect_gate("SET", ret, gates);
-	expect_life("SET", ret, named, over);
+	expect_generation("SET", ret, named, over);
 	return !ret;
 }
 
@@ -581,7 +582,7 @@ static void add_random(struct thread *thread, struct batch *batch)
 		batch->op[i].flags = DAXPIN_OP_WRITERS;
 	if (type == DAXPIN_OP_SET) {
 		batch->op[i].offset = 8;
-		batch->op[i].value = batch->named[i].life << 8;
+		batch->op[i].value = batch->named[i].generation << 8;
 	}
 	if (type == DAXPIN_OP_ROOT) {
 		snprintf(batch->name[i], 8, "r%u", chance(thread, NAMES));
@@ -606,8 +607,8 @@ static bool run_batch(struct batch *batch)
 			shadow_not_ended(batch->named[i]);
 		if (!ret && batch->op[i].type == DAXPIN_OP_RETIRE &&
 		    !batch->ending[i])
-			shadow_fail("life %" PRIu64 " was retired when it was "
-				    "over", batch->named[i].life);
+			shadow_fail("generation %" PRIu64 " was retired when it was "
+				    "over", batch->named[i].generation);
 		if (!ret && batch->op[i].type == DAXPIN_OP_KEEP)
 			shadow_kept(batch->named[i]);
 	}
@@ -628,7 +629,7 @@ static bool publish_some(struct thread *thread)
 static bool replace(struct thread *thread)
 {
 	struct batch batch = { .count = 0 };
-	struct named old = { .life = 0 }, next;
+	struct named old = { .generation = 0 }, next;
 	struct held held;
 	char name[8];
 	bool has_old, done;
@@ -687,16 +688,16 @@ static bool walk(struct thread *thread)
 static bool wait_idle(struct thread *thread)
 {
 	static const uint64_t ms[] = { 0, 1, 1, HANG_MS };
-	uint64_t patience = ms[chance(thread, 4)];
-	uint64_t deadline_ns = patience ? daxpin_deadline_ms(patience) : 0;
+	uint64_t policy = ms[chance(thread, 4)];
+	uint64_t deadline_ns = policy ? daxpin_deadline_ms(policy) : 0;
 	struct named named = pick(thread);
 	int ret = daxpin_wait_idle(world.pool, named.extent, deadline_ns);
 
 	EXPECT("wait_idle", ret, -ETIMEDOUT);
 	/* Even if it checked again when its time had passed. */
-	if (patience == HANG_MS && daxpin_deadline_ms(0) >= deadline_ns)
-		shadow_fail("a wait for life %" PRIu64 " was not woken",
-			    named.life);
+	if (policy == HANG_MS && daxpin_deadline_ms(0) >= deadline_ns)
+		shadow_fail("a wait for generation %" PRIu64 " was not woken",
+			    named.generation);
 	return !ret;
 }
 
@@ -759,13 +760,13 @@ static bool watch(struct thread *thread)
 /* Mostly too short, and then holds are possible again. */
 static bool drain(struct thread *thread)
 {
-	uint64_t patience_ms = !chance(thread, 32);
+	uint64_t policy_ms = !chance(thread, 32);
 	uint64_t now_ns = daxpin_deadline_ms(0);
 	int ret;
 
 	atomic_fetch_add(&world.gates_begun, 1);
-	ret = daxpin_pool_drain(world.pool, patience_ms ?
-				daxpin_deadline_ms(patience_ms) :
+	ret = daxpin_pool_drain(world.pool, policy_ms ?
+				daxpin_deadline_ms(policy_ms) :
 				now_ns + chance(thread, 50000));
 	EXPECT("drain", ret, -ETIMEDOUT);
 	if (ret) {
@@ -806,7 +807,7 @@ bool make_pad(struct thread *thread, struct slot *pad)
 	bool done = false;
 
 	pthread_mutex_lock(&pad->mutex);
-	if (!pad->named.life)
+	if (!pad->named.generation)
 		done = !make(thread, PAD_BLOCKS, &pad->named);
 	pthread_mutex_unlock(&pad->mutex);
 	return done;
@@ -821,12 +822,12 @@ static bool pad(struct thread *thread)
 static void free_pad(struct slot *pad)
 {
 	pthread_mutex_lock(&pad->mutex);
-	if (pad->named.life) {
+	if (pad->named.generation) {
 		check_stamps(pad->named, 0);
 		shadow_ending(pad->named);
 		EXPECT("cancel of a pad",
 		       daxpin_cancel(world.pool, pad->named.extent), 0);
-		pad->named.life = 0;
+		pad->named.generation = 0;
 	}
 	pthread_mutex_unlock(&pad->mutex);
 }

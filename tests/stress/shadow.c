@@ -23,10 +23,10 @@
 #define ENDING		(UINT64_C(1) << 16)
 #define ENDINGS		(UINT64_C(0x7f) << 16)
 #define KEPT		(UINT64_C(1) << 23)
-#define LIFE_SHIFT	24		/* in an owner's word: above the head */
-#define HEAD		((UINT64_C(1) << LIFE_SHIFT) - 1)
+#define GENERATION_SHIFT	24		/* in an owner's word: above the head */
+#define HEAD		((UINT64_C(1) << GENERATION_SHIFT) - 1)
 
-struct life {
+struct generation {
 	_Atomic uint64_t word;
 	_Atomic uint64_t gen;
 	_Atomic uint32_t blocks;
@@ -34,31 +34,31 @@ struct life {
 
 static struct {
 	_Atomic uint64_t *owner;	/* of each block; 0: none yet */
-	struct life *life;		/* that begins at the block */
+	struct generation *generation;	/* that begins at the block */
 	uint64_t blocks;
 	unsigned int seed;
-	_Atomic uint64_t lives;
+	_Atomic uint64_t generations;
 } shadow;
 
 int shadow_init(uint64_t blocks, unsigned int seed)
 {
 	shadow.owner = calloc(blocks, sizeof(*shadow.owner));
-	shadow.life = calloc(blocks, sizeof(*shadow.life));
+	shadow.generation = calloc(blocks, sizeof(*shadow.generation));
 	shadow.blocks = blocks;
 	shadow.seed = seed;
-	atomic_init(&shadow.lives, 0);
-	return shadow.owner && shadow.life && blocks <= HEAD ? 0 : -1;
+	atomic_init(&shadow.generations, 0);
+	return shadow.owner && shadow.generation && blocks <= HEAD ? 0 : -1;
 }
 
 void shadow_fini(void)
 {
 	free(shadow.owner);
-	free(shadow.life);
+	free(shadow.generation);
 }
 
 uint64_t shadow_lives(void)
 {
-	return atomic_load_explicit(&shadow.lives, memory_order_relaxed);
+	return atomic_load_explicit(&shadow.generations, memory_order_relaxed);
 }
 
 /* _exit: the other threads go on, and nothing here waits for them. */
@@ -80,17 +80,17 @@ static uint64_t block_of(struct daxpin_extent extent)
 	return extent.addr / DAXPIN_BLOCK_SIZE;
 }
 
-static uint64_t life_of(uint64_t word)
+static uint64_t generation_of(uint64_t word)
 {
-	return word >> LIFE_SHIFT;
+	return word >> GENERATION_SHIFT;
 }
 
-static struct life *life_at(struct daxpin_extent extent)
+static struct generation *generation_at(struct daxpin_extent extent)
 {
 	if (block_of(extent) >= shadow.blocks)
 		shadow_fail("an extent at 0x%" PRIx64 ", past the pool",
 			    extent.addr);
-	return &shadow.life[block_of(extent)];
+	return &shadow.generation[block_of(extent)];
 }
 
 static uint64_t load(_Atomic uint64_t *word)
@@ -106,87 +106,89 @@ static bool swap(_Atomic uint64_t *word, uint64_t *was, uint64_t to)
 }
 
 /* The generation that had the block must have released it. */
-static void take_over(uint64_t owner, uint64_t block, uint64_t life)
+static void take_over(uint64_t owner, uint64_t block, uint64_t generation)
 {
-	_Atomic uint64_t *at = &shadow.life[owner & HEAD].word;
+	_Atomic uint64_t *at = &shadow.generation[owner & HEAD].word;
 	uint64_t word = load(at);
 
 	do {
-		if (life_of(word) != life_of(owner))
+		if (generation_of(word) != generation_of(owner))
 			return;
 		if (word & HOLDS || !(word & ENDINGS))
-			shadow_fail("overlap: block %" PRIu64 " of life %" PRIu64
+			shadow_fail("overlap: block %" PRIu64 " of generation %" PRIu64
 				    ", which has %" PRIu64 " holds and %" PRIu64
-				    " who end it, was given to life %" PRIu64,
-				    block, life_of(owner), word & HOLDS,
-				    (word & ENDINGS) / ENDING, life);
+				    " who end it, was given to generation %" PRIu64,
+				    block, generation_of(owner), word & HOLDS,
+				    (word & ENDINGS) / ENDING, generation);
 	} while (!swap(at, &word, 0));
 }
 
 struct named shadow_begin(struct daxpin_extent extent, uint32_t blocks)
 {
-	uint64_t id = 1 + atomic_fetch_add_explicit(&shadow.lives, 1,
+	uint64_t id = 1 + atomic_fetch_add_explicit(&shadow.generations, 1,
 						    memory_order_relaxed);
 	uint64_t head = block_of(extent), nobody = 0;
-	struct life *life = life_at(extent);
+	struct generation *generation = generation_at(extent);
 
 	if (blocks > shadow.blocks - head)
-		shadow_fail("life %" PRIu64 " ends past the pool", id);
+		shadow_fail("generation %" PRIu64 " ends past the pool", id);
 	for (uint64_t b = head; b < head + blocks; b++) {
 		uint64_t was = atomic_exchange_explicit(&shadow.owner[b],
-			id << LIFE_SHIFT | head, memory_order_relaxed);
+			id << GENERATION_SHIFT | head, memory_order_relaxed);
 
 		if (was)
 			take_over(was, b, id);
 	}
-	atomic_store_explicit(&life->gen, extent.gen, memory_order_relaxed);
-	atomic_store_explicit(&life->blocks, blocks, memory_order_relaxed);
-	if (!atomic_compare_exchange_strong_explicit(&life->word, &nobody,
-						     id << LIFE_SHIFT,
+	atomic_store_explicit(&generation->gen, extent.gen,
+			      memory_order_relaxed);
+	atomic_store_explicit(&generation->blocks, blocks,
+			      memory_order_relaxed);
+	if (!atomic_compare_exchange_strong_explicit(&generation->word, &nobody,
+						     id << GENERATION_SHIFT,
 						     memory_order_relaxed,
 						     memory_order_relaxed))
-		shadow_fail("overlap: lives %" PRIu64 " and %" PRIu64
-			    " both begin at block %" PRIu64, life_of(nobody),
-			    id, head);
+		shadow_fail("overlap: generations %" PRIu64 " and %" PRIu64
+			    " both begin at block %" PRIu64,
+			    generation_of(nobody), id, head);
 	return (struct named) { extent, id, blocks };
 }
 
 void shadow_hold(struct named named)
 {
-	_Atomic uint64_t *at = &life_at(named.extent)->word;
+	_Atomic uint64_t *at = &generation_at(named.extent)->word;
 	uint64_t word = load(at);
 
 	do {
-		if (life_of(word) != named.life)
-			shadow_fail("overlap: life %" PRIu64 " is held, and "
-				    "block %" PRIu64 " is life %" PRIu64 "'s",
-				    named.life, block_of(named.extent),
-				    life_of(word));
+		if (generation_of(word) != named.generation)
+			shadow_fail("overlap: generation %" PRIu64 " is held, and "
+				    "block %" PRIu64 " is generation %" PRIu64 "'s",
+				    named.generation, block_of(named.extent),
+				    generation_of(word));
 	} while (!swap(at, &word, word + 1));
 }
 
 void shadow_drop(struct named named)
 {
-	uint64_t was = atomic_fetch_sub_explicit(&life_at(named.extent)->word, 1,
-						 memory_order_relaxed);
+	uint64_t was = atomic_fetch_sub_explicit(
+		&generation_at(named.extent)->word, 1, memory_order_relaxed);
 
-	if (life_of(was) != named.life || !(was & HOLDS))
-		shadow_fail("overlap: life %" PRIu64 " is held, and block %"
-			    PRIu64 " is life %" PRIu64 "'s", named.life,
-			    block_of(named.extent), life_of(was));
+	if (generation_of(was) != named.generation || !(was & HOLDS))
+		shadow_fail("overlap: generation %" PRIu64 " is held, and block %"
+			    PRIu64 " is generation %" PRIu64 "'s", named.generation,
+			    block_of(named.extent), generation_of(was));
 }
 
 uint32_t shadow_holds(struct named named)
 {
-	uint64_t word = load(&life_at(named.extent)->word);
+	uint64_t word = load(&generation_at(named.extent)->word);
 
-	return life_of(word) == named.life ? word & HOLDS : 0;
+	return generation_of(word) == named.generation ? word & HOLDS : 0;
 }
 
 bool shadow_any_held(void)
 {
 	for (uint64_t b = 0; b < shadow.blocks; b++)
-		if (load(&shadow.life[b].word) & HOLDS)
+		if (load(&shadow.generation[b].word) & HOLDS)
 			return true;
 	return false;
 }
@@ -194,11 +196,11 @@ bool shadow_any_held(void)
 /* false: the word belongs to another generation now. */
 static bool change(struct named named, uint64_t add, uint64_t set)
 {
-	_Atomic uint64_t *at = &life_at(named.extent)->word;
+	_Atomic uint64_t *at = &generation_at(named.extent)->word;
 	uint64_t word = load(at);
 
 	do {
-		if (life_of(word) != named.life)
+		if (generation_of(word) != named.generation)
 			return false;
 	} while (!swap(at, &word, (word + add) | set));
 	return true;
@@ -221,38 +223,43 @@ void shadow_kept(struct named named)
 
 bool shadow_is_over(struct named named)
 {
-	return life_of(load(&life_at(named.extent)->word)) != named.life;
+	return generation_of(load(&generation_at(named.extent)->word)) !=
+	       named.generation;
 }
 
 bool shadow_may_be_over(struct named named)
 {
-	uint64_t word = load(&life_at(named.extent)->word);
+	uint64_t word = load(&generation_at(named.extent)->word);
 
-	return life_of(word) != named.life || word & ENDINGS;
+	return generation_of(word) != named.generation || word & ENDINGS;
 }
 
 struct named shadow_find(struct daxpin_extent extent)
 {
-	struct life *life = life_at(extent);
-	uint64_t word = load(&life->word);
-	uint64_t gen = load(&life->gen);
+	struct generation *generation = generation_at(extent);
+	uint64_t word = load(&generation->word);
+	uint64_t gen = load(&generation->gen);
 
 	if (!word || gen != extent.gen)
-		shadow_fail("block %" PRIu64 ": gen %" PRIx64 " is held, life %"
-			    PRIu64 " with gen %" PRIx64 " is there",
-			    block_of(extent), extent.gen, life_of(word), gen);
-	return (struct named) { extent, life_of(word),
-		atomic_load_explicit(&life->blocks, memory_order_relaxed) };
+		shadow_fail("block %" PRIu64 ": gen %" PRIx64
+			    " is held, generation %" PRIu64 " with gen %" PRIx64
+			    " is there",
+			    block_of(extent), extent.gen, generation_of(word),
+			    gen);
+	return (struct named) { extent, generation_of(word),
+			       atomic_load_explicit(&generation->blocks,
+						    memory_order_relaxed) };
 }
 
 enum shadow_state shadow_look(uint64_t block, struct named *ret_named)
 {
-	struct life *life = &shadow.life[block];
-	uint64_t word = load(&life->word);
+	struct generation *generation = &shadow.generation[block];
+	uint64_t word = load(&generation->word);
 
 	*ret_named = (struct named) {
-		{ block * DAXPIN_BLOCK_SIZE, load(&life->gen) }, life_of(word),
-		atomic_load_explicit(&life->blocks, memory_order_relaxed),
+		{ block * DAXPIN_BLOCK_SIZE, load(&generation->gen) },
+		generation_of(word),
+		atomic_load_explicit(&generation->blocks, memory_order_relaxed),
 	};
 	if (!word || (word & ENDINGS && !(word & HOLDS)))
 		return SHADOW_OVER;
@@ -263,13 +270,13 @@ enum shadow_state shadow_look(uint64_t block, struct named *ret_named)
 
 void shadow_forget(struct named named)
 {
-	atomic_store_explicit(&life_at(named.extent)->word, 0,
+	atomic_store_explicit(&generation_at(named.extent)->word, 0,
 			      memory_order_relaxed);
 }
 
 void shadow_reopened(struct named *named, struct daxpin_extent extent)
 {
 	named->extent = extent;
-	atomic_store_explicit(&life_at(extent)->gen, extent.gen,
+	atomic_store_explicit(&generation_at(extent)->gen, extent.gen,
 			      memory_order_relaxed);
 }

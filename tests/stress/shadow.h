@@ -22,7 +22,7 @@
 /* A handle, and the generation that it names by the shadow: never used twice. */
 struct named {
 	struct daxpin_extent extent;
-	uint64_t life;
+	uint64_t generation;
 	uint32_t blocks;
 };
 
@@ -33,7 +33,7 @@ enum shadow_state {		/* as enum daxpin_state, for those that live */
 	SHADOW_RETIRED,
 };
 
-/* All lives that are on are forgotten: of a new pool. The seed is printed. */
+/* All generations that are on are forgotten: of a new pool. The seed is printed. */
 int shadow_init(uint64_t blocks, unsigned int seed);
 void shadow_fini(void);
 

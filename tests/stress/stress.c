@@ -123,20 +123,21 @@ static void compare(void)
 		enum shadow_state right = shadow_look(b, &named);
 		int ret, holds;
 
-		if (!named.life)
+		if (!named.generation)
 			continue;
 		ret = daxpin_state(world.pool, named.extent, &state);
 		if ((right == SHADOW_OVER) != (ret == -ESTALE) ||
 		    (!ret && (int)state != (int)right))
-			shadow_fail("life %" PRIu64 " of block %" PRIu64
+			shadow_fail("generation %" PRIu64 " of block %" PRIu64
 				    " is in state %d (%d), and should be in %d",
-				    named.life, b, state, ret, right);
+				    named.generation, b, state, ret, right);
 		if (right == SHADOW_OVER)
 			continue;
 		holds = daxpin_holds(world.pool, named.extent, NULL, NULL);
 		if (holds != (int)shadow_holds(named))
-			shadow_fail("life %" PRIu64 " has %d holds, not %u",
-				    named.life, holds, shadow_holds(named));
+			shadow_fail("generation %" PRIu64 " has %d holds, not %u",
+				    named.generation, holds,
+				    shadow_holds(named));
 		check_stamps(named, 0);
 	}
 	dp_invariants(world.pool);
@@ -168,7 +169,7 @@ static void compare_reopened(void)
 		enum shadow_state state = shadow_look(b, &named);
 		struct daxpin_extent extent;
 
-		if (!named.life)
+		if (!named.generation)
 			continue;
 		if (state != SHADOW_LIVE) {
 			shadow_forget(named);
@@ -248,7 +249,7 @@ static void make_pads(void)
 	if (chance(&run.self, 4))
 		clear_all();
 	for (int i = 0; i < PADS; i++) {
-		world.pad[i].named.life = 0;
+		world.pad[i].named.generation = 0;
 		make_pad(&run.self, &world.pad[i]);
 	}
 }
@@ -414,7 +415,7 @@ static void round_of_it(void)
 static void say(uint64_t seconds)
 {
 	printf("# %" PRIu64 " s: %" PRIu64 " rounds, %" PRIu64 " ended by a drain, %"
-	       PRIu64 " lives, %" PRIu64 " holes at their ends;", seconds,
+	       PRIu64 " generations, %" PRIu64 " holes at their ends;", seconds,
 	       run.rounds, run.drained, shadow_lives(), run.holes);
 	for (uint32_t i = 0; i < action_count(); i++)
 		printf(" %s %" PRIu64 "%s", actions[i].name,
@@ -470,7 +471,7 @@ static int stress(void)
 
 /* ---------------------------------------------------------------- the tests */
 
-static void no_block_has_two_lives_at_once(void **state)
+static void no_block_has_two_generations_at_once(void **state)
 {
 	int status;
 	pid_t pid;
@@ -577,8 +578,9 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(no_block_has_two_lives_at_once,
-						no_pool, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			no_block_has_two_generations_at_once, no_pool,
+			fixture_teardown),
 		cmocka_unit_test_setup_teardown(counts_survive_their_threads,
 						fixture_setup,
 						fixture_teardown),

@@ -196,22 +196,24 @@ int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 }
 
 /* What the kernel knows to be bad, of every segment. */
-static struct dp_bad_run known_bad;
+static struct dp_badblocks_run known_bad;
 
-int __wrap_dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
-			  struct dp_bad *ret_bad);
+int __wrap_dp_badblocks_of_file(const struct dp_badblocks *medium, int fd,
+				uint64_t size,
+				struct dp_badblocks *ret_badblocks);
 
-int __wrap_dp_bad_of_file(const struct dp_bad *medium, int fd, uint64_t size,
-			  struct dp_bad *ret_bad)
+int __wrap_dp_badblocks_of_file(const struct dp_badblocks *medium, int fd,
+				uint64_t size,
+				struct dp_badblocks *ret_badblocks)
 {
 	(void)medium;
 	(void)fd;
-	*ret_bad = (struct dp_bad) { NULL, 0, false };
+	*ret_badblocks = (struct dp_badblocks) { NULL, 0, false };
 	if (known_bad.begin >= known_bad.end || known_bad.end > size)
 		return 0;
-	ret_bad->run = malloc(sizeof(known_bad));
-	*ret_bad->run = known_bad;
-	ret_bad->runs = 1;
+	ret_badblocks->run = malloc(sizeof(known_bad));
+	*ret_badblocks->run = known_bad;
+	ret_badblocks->runs = 1;
 	return 0;
 }
 

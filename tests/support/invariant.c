@@ -10,7 +10,7 @@ struct segment {
 	uint32_t blocks;
 	const struct dp_bits *bits;
 	const struct dp_table *table;
-	const struct dp_bad *bad;
+	const struct dp_badblocks *badblocks;
 	bool has_quarantine;
 	bool has_pending;
 	const uint8_t *kept;		/* by block of the pool: by a thread */
@@ -109,25 +109,26 @@ uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
 static void check_extent(const struct segment *segment, uint32_t block,
 			 uint32_t blocks)
 {
-	struct dp_leases *leases = &segment->pool->leases;
+	struct dp_states *states = &segment->pool->states;
 
 	assert(blocks && block + blocks <= segment->blocks);
 	for (uint32_t b = block; b < block + blocks; b++) {
 		assert(!is_free(segment, b));
 		assert(!segment->kept[segment->first + b]);	/* I62 */
 		if (b > block)
-			assert(dp_lease_look(leases, segment->first + b).state ==
-			       DP_STATE_FREE);
+			assert(dp_state_read(states, segment->first + b)
+				       .state == DP_STATE_FREE);
 	}
 }
 
 static bool is_bad(const struct segment *segment, uint32_t block)
 {
 	uint64_t begin = (uint64_t)block << DP_BLOCK_SHIFT;
-	struct dp_bad_run run;
+	struct dp_badblocks_run run;
 
-	return segment->bad->runs &&
-	       dp_bad_find(segment->bad, begin, begin + DP_BLOCK_SIZE, &run);
+	return segment->badblocks->runs &&
+	       dp_badblocks_find(segment->badblocks, begin,
+				 begin + DP_BLOCK_SIZE, &run);
 }
 
 /*
@@ -152,9 +153,9 @@ static bool read_word(const struct segment *segment, uint32_t block,
 			      ret_word);
 }
 
-/* The word on media says LIVE exactly when the lease does (D3, D5). */
+/* The word on media says LIVE exactly when the state does (D3, D5). */
 static void check_word(const struct segment *segment, uint32_t block,
-		       const struct dp_lease_view *view, uint32_t blocks)
+		       const struct dp_state_view *view, uint32_t blocks)
 {
 	struct dp_word word;
 	bool whole = read_word(segment, block, &word);
@@ -172,12 +173,12 @@ static void check_word(const struct segment *segment, uint32_t block,
 	if (view->state != DP_STATE_LIVE)
 		return;
 	assert(word.blocks == blocks);
-	assert(word.gen == (view->life & DP_WORD_GEN_MASK));
+	assert(word.gen == (view->generation & DP_WORD_GEN_MASK));
 }
 
 /* I13-I15: one canonical free value. Each block is in one place: nothing is lost. */
 static void check_free_block(struct segment *segment, uint32_t block,
-			     const struct dp_lease_view *view)
+			     const struct dp_state_view *view)
 {
 	bool free = is_free(segment, block);
 
@@ -191,16 +192,16 @@ static void check_free_block(struct segment *segment, uint32_t block,
 
 static uint32_t check_block(struct segment *segment, uint32_t block)
 {
-	const struct dp_lease_view interior = { .state = DP_STATE_FREE };
+	const struct dp_state_view interior = { .state = DP_STATE_FREE };
 	uint64_t in_pool = segment->first + block;
-	struct dp_leases *leases = &segment->pool->leases;
-	struct dp_lease_view view = dp_lease_look(leases, in_pool);
+	struct dp_states *states = &segment->pool->states;
+	struct dp_state_view view = dp_state_read(states, in_pool);
 	uint32_t blocks = 1;
 
 	if (view.state == DP_STATE_FREE) {
 		check_free_block(segment, block, &view);
 	} else {
-		blocks = dp_lease_blocks(leases, in_pool);
+		blocks = dp_state_blocks(states, in_pool);
 		check_extent(segment, block, blocks);
 	}
 	assert(view.state != DP_STATE_RETIRED || view.count);
@@ -218,11 +219,11 @@ static void check_segment(struct daxpin_pool *pool, uint32_t index,
 	const struct dp_bits *bits = dp_spaces_bits(&pool->spaces, index);
 	struct segment segment = {
 		.pool = pool, .index = index,
-		.first = (uint64_t)index << dp_leases_shift(&pool->leases),
+		.first = (uint64_t)index << dp_states_shift(&pool->states),
 		.blocks = dp_geometry_blocks(&pool->media.geometry, index),
 		.bits = bits,
 		.table = dp_segment_table(&pool->media.segments, index),
-		.bad = dp_segment_bad(&pool->media.segments, index),
+		.badblocks = dp_segment_badblocks(&pool->media.segments, index),
 		.has_quarantine = dp_bits_quarantined_count(bits),
 		.has_pending = dp_lanes_pending(&pool->lanes),
 		.kept = kept,
@@ -232,15 +233,16 @@ static void check_segment(struct daxpin_pool *pool, uint32_t index,
 	while (block < segment.blocks)
 		block += check_block(&segment, block);
 	/* I29: the counter is the sum of the blocks that are held. */
-	assert(segment.held == dp_gate_busy(dp_lease_gates(&pool->leases), index));
+	assert(segment.held ==
+	       dp_gate_busy(dp_state_gates(&pool->states), index));
 	assert(segment.free == dp_bits_free_count(bits));
 }
 
-/* A lease counts the roots that name it, and those live (D14). */
+/* A state counts the roots that name it, and those live (D14). */
 static void check_root(struct daxpin_pool *pool, uint32_t index)
 {
 	struct dp_root_view slot = dp_root_view(&pool->roots, index);
-	struct dp_lease_view view;
+	struct dp_state_view view;
 	struct dp_root_word word;
 	uint64_t raw;
 	bool whole;
@@ -260,22 +262,22 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	assert(word.block == slot.word.block && word.gen == slot.word.gen);
 	if (!slot.counted)
 		return;
-	view = dp_lease_look(&pool->leases, slot.word.block);
+	view = dp_state_read(&pool->states, slot.word.block);
 	assert(view.state == DP_STATE_LIVE);
-	assert((view.life & DP_ROOT_GEN_MASK) == slot.word.gen);
+	assert((view.generation & DP_ROOT_GEN_MASK) == slot.word.gen);
 }
 
 static void check_roots(struct daxpin_pool *pool)
 {
-	uint64_t counted = 0, leases = 0;
+	uint64_t counted = 0, states = 0;
 
 	for (uint32_t i = 0; i < DP_ROOTS; i++) {
 		check_root(pool, i);
 		counted += dp_root_view(&pool->roots, i).counted;
 	}
-	for (uint64_t b = 0; b < dp_leases_blocks(&pool->leases); b++)
-		leases += dp_lease_roots(&pool->leases, b);
-	assert(counted == leases);
+	for (uint64_t b = 0; b < dp_states_blocks(&pool->states); b++)
+		states += dp_state_roots(&pool->states, b);
+	assert(counted == states);
 }
 
 /* Between publishes every lane of a pool that is ours is closed (D4). */

@@ -25,7 +25,7 @@
 #define A		1		/* two segments; 0 has the lock */
 #define B		2
 #define JOBS_MAX	4
-#define PATIENCE_MS	600000		/* limit of a wait that must end */
+#define WAIT_LIMIT_MS	600000		/* limit of a wait that must end */
 
 typedef int begin_fn(struct daxpin_pool *pool,
 		     const struct daxpin_job_options *options,
@@ -234,7 +234,7 @@ static inline int reclaim_setup(void **state, const char *directory)
 /* What an earlier open called so has other handles now. */
 static inline void reopen(struct fixture *f)
 {
-	f->options.deadline_ns = daxpin_deadline_ms(PATIENCE_MS);
+	f->options.deadline_ns = daxpin_deadline_ms(WAIT_LIMIT_MS);
 	open_pool(f);
 	for (int i = 0; i < SEGMENTS; i++)
 		assert_int_equal(daxpin_extent_at(f->pool, live_extent[i].addr,
@@ -317,7 +317,7 @@ static inline struct daxpin_job_summary finish(struct fixture *f,
 {
 	struct daxpin_job_summary summary;
 
-	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(PATIENCE_MS)),
+	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(WAIT_LIMIT_MS)),
 			 0);
 	summary = summary_of(job);
 	assert_int_equal(daxpin_job_end(job), 0);
@@ -332,7 +332,7 @@ static inline struct daxpin_job_summary finish(struct fixture *f,
 static inline struct daxpin_job_summary run(struct fixture *f, begin_fn *what,
 					    uint32_t segment)
 {
-	return finish(f, begin(f, what, segment, PATIENCE_MS));
+	return finish(f, begin(f, what, segment, WAIT_LIMIT_MS));
 }
 
 /* Succeeds, with as many bytes. */
@@ -354,7 +354,7 @@ static inline int end_jobs(void)
 		if (!open_jobs[i])
 			continue;
 		daxpin_job_cancel(open_jobs[i]);
-		daxpin_job_wait(open_jobs[i], daxpin_deadline_ms(PATIENCE_MS));
+		daxpin_job_wait(open_jobs[i], daxpin_deadline_ms(WAIT_LIMIT_MS));
 		ret |= daxpin_job_end(open_jobs[i]);
 		open_jobs[i] = NULL;
 	}

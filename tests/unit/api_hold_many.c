@@ -44,7 +44,7 @@ static void *wait_thread(void *arg)
 
 static bool is_waited_for(struct fixture *f, struct daxpin_extent extent)
 {
-	return atomic_load(&dp_lease_at(&f->pool->leases, extent.addr >> 12)->word) & 1;
+	return atomic_load(&dp_state_at(&f->pool->states, extent.addr >> 12)->word) & 1;
 }
 
 static void begin_wait(struct waiter *w, struct fixture *f,
@@ -85,7 +85,7 @@ static void repeat(struct daxpin_extent *extents, struct daxpin_extent extent,
 
 static uint32_t segment_of(struct fixture *f, struct daxpin_extent extent)
 {
-	return extent.addr >> 12 >> dp_leases_shift(&f->pool->leases);
+	return extent.addr >> 12 >> dp_states_shift(&f->pool->states);
 }
 
 /* -------------------------------------------------------------------- holds */
@@ -216,15 +216,15 @@ static void a_closed_gate_refuses_a_whole_hold_many(void **state)
 	make(f, e, N);
 	repeat(e + 1, e[1], N - 1);
 	assert_int_equal(segment_of(f, e[0]), segment_of(f, e[1]));
-	dp_gate_close(dp_lease_gates(&f->pool->leases), segment_of(f, e[1]));
+	dp_gate_close(dp_state_gates(&f->pool->states), segment_of(f, e[1]));
 	assert_int_equal(daxpin_hold_many(f->pool, e + 1, N - 1,
 					  DAXPIN_HOLD_WRITE, &failed), -EAGAIN);
 	assert_int_equal(failed, 0);
 	assert_int_equal(count_of(f, e[1]), 0);
 	/* The pool is idle under the closed gate, and stays so (D16). */
-	assert_int_equal(dp_gate_busy(dp_lease_gates(&f->pool->leases),
+	assert_int_equal(dp_gate_busy(dp_state_gates(&f->pool->states),
 					 segment_of(f, e[1])), 0);
-	dp_gate_open(dp_lease_gates(&f->pool->leases), segment_of(f, e[1]));
+	dp_gate_open(dp_state_gates(&f->pool->states), segment_of(f, e[1]));
 	dp_invariants(f->pool);
 }
 
@@ -290,7 +290,7 @@ static void drop_many_drops_the_last_holds_in_one_step(void **state)
 	assert_int_equal(daxpin_drop_many(f->pool, e, N, NULL), 0);
 	woken = atomic_load(&wakes);
 	/* Drops the rest, so that the test ends even if the waiter was not woken. */
-	__real_dp_os_futex_wake(&dp_lease_at(&f->pool->leases, e[0].addr >> 12)->word);
+	__real_dp_os_futex_wake(&dp_state_at(&f->pool->states, e[0].addr >> 12)->word);
 	for (int i = 0; i < 2; i++)
 		end_wait(&waiter[i]);
 	assert_int_equal(woken, 1);

@@ -161,7 +161,7 @@ bool __wrap_dp_os_fence_all(void)
  */
 enum next { ENDS, FREES, RESERVES };
 
-struct keeper {
+struct holder {
 	struct daxpin_pool *pool;
 	enum next next;
 	struct daxpin_extent extent;
@@ -177,50 +177,50 @@ static void must(int ret)
 
 static void *keep_small(void *arg)
 {
-	struct keeper *keeper = arg;
+	struct holder *holder = arg;
 	struct daxpin_extent freed;
 
-	must(daxpin_reserve(keeper->pool, 4096, 0, &keeper->extent));
-	must(daxpin_reserve(keeper->pool, 4096, 0, &freed));
-	must(daxpin_cancel(keeper->pool, freed));
-	pthread_barrier_wait(&keeper->turn);
-	pthread_barrier_wait(&keeper->turn);
-	if (keeper->next == FREES)
-		must(daxpin_cancel(keeper->pool, keeper->extent));
-	if (keeper->next == RESERVES)
-		must(daxpin_reserve(keeper->pool, 4096, 0, &freed));
-	if (keeper->next != ENDS) {
-		pthread_barrier_wait(&keeper->turn);
-		pthread_barrier_wait(&keeper->turn);
+	must(daxpin_reserve(holder->pool, 4096, 0, &holder->extent));
+	must(daxpin_reserve(holder->pool, 4096, 0, &freed));
+	must(daxpin_cancel(holder->pool, freed));
+	pthread_barrier_wait(&holder->turn);
+	pthread_barrier_wait(&holder->turn);
+	if (holder->next == FREES)
+		must(daxpin_cancel(holder->pool, holder->extent));
+	if (holder->next == RESERVES)
+		must(daxpin_reserve(holder->pool, 4096, 0, &freed));
+	if (holder->next != ENDS) {
+		pthread_barrier_wait(&holder->turn);
+		pthread_barrier_wait(&holder->turn);
 	}
 	return NULL;
 }
 
-static void start_keeper(struct keeper *keeper, struct daxpin_pool *pool,
+static void start_holder(struct holder *holder, struct daxpin_pool *pool,
 			 enum next next)
 {
-	*keeper = (struct keeper) { .pool = pool, .next = next };
-	must(pthread_barrier_init(&keeper->turn, NULL, 2));
-	must(pthread_create(&keeper->thread, NULL, keep_small, keeper));
-	pthread_barrier_wait(&keeper->turn);
+	*holder = (struct holder) { .pool = pool, .next = next };
+	must(pthread_barrier_init(&holder->turn, NULL, 2));
+	must(pthread_create(&holder->thread, NULL, keep_small, holder));
+	pthread_barrier_wait(&holder->turn);
 }
 
 /* The thread does its next step. */
-static void let_keeper_go_on(struct keeper *keeper)
+static void let_holder_go_on(struct holder *holder)
 {
-	pthread_barrier_wait(&keeper->turn);
-	if (keeper->next != ENDS)
-		pthread_barrier_wait(&keeper->turn);
+	pthread_barrier_wait(&holder->turn);
+	if (holder->next != ENDS)
+		pthread_barrier_wait(&holder->turn);
 	else
-		must(pthread_join(keeper->thread, NULL));
+		must(pthread_join(holder->thread, NULL));
 }
 
-static void end_keeper(struct keeper *keeper)
+static void end_holder(struct holder *holder)
 {
-	if (keeper->next == ENDS)
+	if (holder->next == ENDS)
 		return;
-	pthread_barrier_wait(&keeper->turn);
-	must(pthread_join(keeper->thread, NULL));
+	pthread_barrier_wait(&holder->turn);
+	must(pthread_join(holder->thread, NULL));
 }
 
 /* A reserve that cannot be served empties each thread's cache once. */
@@ -228,16 +228,16 @@ static void a_refused_reserve_empties_other_caches_once(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent more;
-	struct keeper keeper;
+	struct holder holder;
 	unsigned int count;
 
 	for (int i = 0; i < 29; i++)
 		reserve(f, CHUNK);
-	start_keeper(&keeper, f->pool, ENDS);
+	start_holder(&holder, f->pool, ENDS);
 	fences = 0;
 	assert_int_equal(daxpin_reserve(f->pool, CHUNK, 0, &more), -ENOSPC);
 	count = fences;
-	let_keeper_go_on(&keeper);
+	let_holder_go_on(&holder);
 #ifdef __SANITIZE_THREAD__	/* each thread makes its own */
 	assert_int_equal(count, 0);
 #else
@@ -253,13 +253,13 @@ static void a_refused_reserve_empties_other_caches_once(void **state)
 static int forbid_the_fence(struct fixture *f, enum next next)
 {
 	struct daxpin_extent extent;
-	struct keeper keeper;
+	struct holder holder;
 	int ret = 0;
 
 	must(daxpin_pool_open(f->path, &f->options, &f->pool));
 	for (int i = 0; i < 29; i++)
 		must(daxpin_reserve(f->pool, CHUNK, 0, &extent));
-	start_keeper(&keeper, f->pool, next);
+	start_holder(&holder, f->pool, next);
 	must(forbid(SYS_membarrier, EPERM));
 #ifndef __SANITIZE_THREAD__
 	/*
@@ -270,15 +270,15 @@ static int forbid_the_fence(struct fixture *f, enum next next)
 		ret = 1;
 	else if (take_retry(f))
 		ret = 2;
-	let_keeper_go_on(&keeper);
+	let_holder_go_on(&holder);
 	if (!ret && !take_retry(f))
 		ret = 3;
 #else
-	let_keeper_go_on(&keeper);
+	let_holder_go_on(&holder);
 #endif
 	if (!ret && daxpin_reserve(f->pool, 500 * 4096, 0, &extent))
 		ret = 4;
-	end_keeper(&keeper);
+	end_holder(&holder);
 	return ret;
 }
 

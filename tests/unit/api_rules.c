@@ -170,16 +170,16 @@ static void a_closed_gate_allows_clones_and_drops(void **state)
 	struct daxpin_extent extent = live(f, 4096);
 
 	hold(f, extent);
-	dp_gate_close(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
+	dp_gate_close(dp_state_gates(&f->pool->states), extent.addr >> 25);
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
 	assert_int_equal(daxpin_hold_clone(f->pool, extent, DAXPIN_HOLD_READ), 0);
 	drop(f, extent);
-	assert_int_equal(dp_gate_busy(dp_lease_gates(&f->pool->leases),
+	assert_int_equal(dp_gate_busy(dp_state_gates(&f->pool->states),
 				      extent.addr >> 25), 1);
 	drop(f, extent);
-	assert_int_equal(dp_gate_busy(dp_lease_gates(&f->pool->leases),
+	assert_int_equal(dp_gate_busy(dp_state_gates(&f->pool->states),
 				      extent.addr >> 25), 0);
-	dp_gate_open(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
+	dp_gate_open(dp_state_gates(&f->pool->states), extent.addr >> 25);
 	dp_invariants(f->pool);
 }
 
@@ -189,11 +189,11 @@ static void a_gate_that_was_closed_twice_opens_at_the_second_open(void **state)
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 4096);
 
-	dp_gate_close(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
-	dp_gate_close(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
-	dp_gate_open(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
+	dp_gate_close(dp_state_gates(&f->pool->states), extent.addr >> 25);
+	dp_gate_close(dp_state_gates(&f->pool->states), extent.addr >> 25);
+	dp_gate_open(dp_state_gates(&f->pool->states), extent.addr >> 25);
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
-	dp_gate_open(dp_lease_gates(&f->pool->leases), extent.addr >> 25);
+	dp_gate_open(dp_state_gates(&f->pool->states), extent.addr >> 25);
 	hold(f, extent);
 	drop(f, extent);
 }

@@ -639,7 +639,7 @@ static void known_bad_blocks_are_found(void **state)
 	struct findings found;
 	struct daxpin_pool_info info;
 
-	known_bad = (struct dp_bad_run) { 10 * MIB, 10 * MIB + 8192 };
+	known_bad = (struct dp_badblocks_run) { 10 * MIB, 10 * MIB + 8192 };
 	check_pool(f, &found);
 	assert_int_equal(found.summary.damages, 0);
 	assert_int_equal(found.summary.bad_bytes, 3 * 8192);
@@ -651,7 +651,7 @@ static void known_bad_blocks_are_found(void **state)
 	open_pool(f);
 	info = info_of(f);
 	close_pool(f);
-	known_bad = (struct dp_bad_run) { 0, 0 };
+	known_bad = (struct dp_badblocks_run) { 0, 0 };
 	assert_int_equal(info.bad_bytes, found.summary.bad_bytes);
 	assert_int_equal(info.free_bytes, found.summary.free_bytes);
 }

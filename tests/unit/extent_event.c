@@ -80,7 +80,7 @@ static void a_wait_continues_after_a_spurious_wake(void **state)
 	begin_wait(&waiter, f, extent);
 	for (int i = 0; i < 50; i++) {
 		usleep(1000);
-		dp_os_futex_wake(&f->pool->leases.lease[extent.addr >> 12].word);
+		dp_os_futex_wake(&f->pool->states.state[extent.addr >> 12].word);
 		assert_false(atomic_load(&waiter.ended));
 	}
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);

@@ -13,9 +13,9 @@ static uint64_t block_of(struct daxpin_extent extent)
 	return extent.addr >> 12;
 }
 
-static uint64_t life_of(struct daxpin_extent extent)
+static uint64_t generation_of(struct daxpin_extent extent)
 {
-	return extent.gen & DP_LIFE_MASK;
+	return extent.gen & DP_GENERATION_MASK;
 }
 
 static void hold(struct fixture *f, struct daxpin_extent extent, uint32_t access)
@@ -56,8 +56,8 @@ static struct daxpin_extent reserved_claimed(struct fixture *f)
 {
 	struct daxpin_extent extent = reserved(f);
 
-	assert_int_equal(dp_lease_claim(&f->pool->leases, block_of(extent),
-					life_of(extent), DP_STATE_RESERVED,
+	assert_int_equal(dp_state_claim(&f->pool->states, block_of(extent),
+					generation_of(extent), DP_STATE_RESERVED,
 					true), 0);
 	return extent;
 }
@@ -79,8 +79,8 @@ static struct daxpin_extent live_claimed(struct fixture *f)
 {
 	struct daxpin_extent extent = live_idle(f);
 
-	assert_int_equal(dp_lease_claim(&f->pool->leases, block_of(extent),
-					life_of(extent), DP_STATE_LIVE, false), 0);
+	assert_int_equal(dp_state_claim(&f->pool->states, block_of(extent),
+					generation_of(extent), DP_STATE_LIVE, false), 0);
 	return extent;
 }
 
@@ -117,12 +117,12 @@ static int call_hold(struct fixture *f, struct daxpin_extent extent)
 
 static int call_hold_gated(struct fixture *f, struct daxpin_extent extent)
 {
-	uint32_t segment = block_of(extent) >> dp_leases_shift(&f->pool->leases);
+	uint32_t segment = block_of(extent) >> dp_states_shift(&f->pool->states);
 	int ret;
 
-	dp_gate_close(dp_lease_gates(&f->pool->leases), segment);
+	dp_gate_close(dp_state_gates(&f->pool->states), segment);
 	ret = call_hold(f, extent);
-	dp_gate_open(dp_lease_gates(&f->pool->leases), segment);
+	dp_gate_open(dp_state_gates(&f->pool->states), segment);
 	return ret;
 }
 
@@ -371,8 +371,8 @@ static void assert_state(struct fixture *f, struct daxpin_extent extent,
 /* Drops every hold and claim, so that the pool can be closed. */
 static void clean_up(struct fixture *f, struct daxpin_extent extent)
 {
-	if (dp_lease_look(&f->pool->leases, block_of(extent)).publishing)
-		dp_lease_unclaim(&f->pool->leases, block_of(extent));
+	if (dp_state_read(&f->pool->states, block_of(extent)).publishing)
+		dp_state_unclaim(&f->pool->states, block_of(extent));
 	while (daxpin_drop(f->pool, extent) == 0)
 		;
 	daxpin_cancel(f->pool, extent);
@@ -466,8 +466,8 @@ static void a_generation_that_ended_is_over_after_a_reopen(void **state)
 
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	assert_int_equal(fixture_reopen(f), 0);
-	assert_int_equal(dp_lease_look(&f->pool->leases, block_of(extent)).life,
-			 life_of(extent) + 1);
+	assert_int_equal(dp_state_read(&f->pool->states, block_of(extent)).generation,
+			 generation_of(extent) + 1);
 	dp_invariants(f->pool);
 }
 

@@ -252,50 +252,52 @@ static void poison(uint32_t segment, uint64_t offset, uint64_t size)
 
 /* --------------------------------------------------------------- the lists */
 
-static void assert_runs(const struct dp_bad *bad, uint32_t runs,
+static void assert_runs(const struct dp_badblocks *badblocks, uint32_t runs,
 			const uint64_t *expected)
 {
-	assert_int_equal(bad->runs, runs);
+	assert_int_equal(badblocks->runs, runs);
 	for (uint32_t i = 0; i < runs; i++) {
-		assert_int_equal(bad->run[i].begin, expected[2 * i]);
-		assert_int_equal(bad->run[i].end, expected[2 * i + 1]);
+		assert_int_equal(badblocks->run[i].begin, expected[2 * i]);
+		assert_int_equal(badblocks->run[i].end, expected[2 * i + 1]);
 	}
 }
 
-#define assert_list(bad, ...) do {					\
-	uint64_t expected_[] = { __VA_ARGS__ };				\
-									\
-	assert_runs(bad, sizeof(expected_) / 16, expected_);		\
-} while (0)
+#define assert_list(badblocks, ...)                                        \
+	do {                                                               \
+		uint64_t expected_[] = { __VA_ARGS__ };                    \
+                                                                           \
+		assert_runs(badblocks, sizeof(expected_) / 16, expected_); \
+	} while (0)
 
-static struct dp_bad disk_list(const char *text)
+static struct dp_badblocks disk_list(const char *text)
 {
-	struct dp_bad bad;
+	struct dp_badblocks badblocks;
 	int fd = open("/", O_RDONLY | O_CLOEXEC);
 
 	sysfs(0, "/badblocks", text);
-	assert_int_equal(dp_bad_of_disk(fd, &bad), 0);
+	assert_int_equal(dp_badblocks_of_disk(fd, &badblocks), 0);
 	close(fd);
-	return bad;
+	return badblocks;
 }
 
 static void list_of_a_disk_is_sorted_and_joined(void **state)
 {
-	struct dp_bad bad;
+	struct dp_badblocks badblocks;
 
 	(void)state;
-	bad = disk_list("");
-	assert_runs(&bad, 0, NULL);
-	assert_false(bad.unknown);
-	dp_bad_fini(&bad);
-	bad = disk_list("100 8\n4 1\n108 2\n5 3\n1000 1\n104 2\n");
-	assert_false(bad.unknown);
-	assert_list(&bad, 4 * 512, 8 * 512, 100 * 512, 110 * 512, 1000 * 512,
-		    1001 * 512);
-	dp_bad_fini(&bad);
-	bad = disk_list("18014398509481983 1\n");
-	assert_list(&bad, 18014398509481983ull * 512, 18014398509481984ull * 512);
-	dp_bad_fini(&bad);
+	badblocks = disk_list("");
+	assert_runs(&badblocks, 0, NULL);
+	assert_false(badblocks.unknown);
+	dp_badblocks_fini(&badblocks);
+	badblocks = disk_list("100 8\n4 1\n108 2\n5 3\n1000 1\n104 2\n");
+	assert_false(badblocks.unknown);
+	assert_list(&badblocks, 4 * 512, 8 * 512, 100 * 512, 110 * 512,
+		    1000 * 512, 1001 * 512);
+	dp_badblocks_fini(&badblocks);
+	badblocks = disk_list("18014398509481983 1\n");
+	assert_list(&badblocks, 18014398509481983ull * 512,
+		    18014398509481984ull * 512);
+	dp_badblocks_fini(&badblocks);
 }
 
 static void what_is_no_list_is_unknown(void **state)
@@ -304,53 +306,53 @@ static void what_is_no_list_is_unknown(void **state)
 		"\n", "100\n", "100 0\n", "none\n", "-\n",
 		"36028797018963968 1\n", "1 18446744073709551615\n",
 	};
-	struct dp_bad bad;
+	struct dp_badblocks badblocks;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(strange) / sizeof(*strange); i++) {
-		bad = disk_list(strange[i]);
-		if (!bad.unknown || bad.runs)
+		badblocks = disk_list(strange[i]);
+		if (!badblocks.unknown || badblocks.runs)
 			fail_msg("\"%s\" is taken for a list", strange[i]);
-		dp_bad_fini(&bad);
+		dp_badblocks_fini(&badblocks);
 	}
-	bad = disk_list(NULL);
-	assert_true(bad.unknown);
-	dp_bad_fini(&bad);
+	badblocks = disk_list(NULL);
+	assert_true(badblocks.unknown);
+	dp_badblocks_fini(&badblocks);
 }
 
 /* sysfs shows a page: the last line of a longer list is cut. */
 static void list_that_is_cut_is_used_and_said_to_be(void **state)
 {
-	struct dp_bad bad = disk_list("100 8\n200 8\n30");
+	struct dp_badblocks badblocks = disk_list("100 8\n200 8\n30");
 
 	(void)state;
-	assert_true(bad.unknown);
-	assert_list(&bad, 100 * 512, 108 * 512, 200 * 512, 208 * 512);
-	dp_bad_fini(&bad);
-	bad = disk_list("100 8\n200 8");
-	assert_true(bad.unknown);
-	assert_list(&bad, 100 * 512, 108 * 512);
-	dp_bad_fini(&bad);
+	assert_true(badblocks.unknown);
+	assert_list(&badblocks, 100 * 512, 108 * 512, 200 * 512, 208 * 512);
+	dp_badblocks_fini(&badblocks);
+	badblocks = disk_list("100 8\n200 8");
+	assert_true(badblocks.unknown);
+	assert_list(&badblocks, 100 * 512, 108 * 512);
+	dp_badblocks_fini(&badblocks);
 }
 
 static void partition_has_its_part_of_the_disks_list(void **state)
 {
-	struct dp_bad bad;
+	struct dp_badblocks badblocks;
 
 	(void)state;
 	sysfs(1, "/start", "2048\n");
-	bad = disk_list("100 8\n2040 7\n2044 8\n3000 1\n");
-	assert_false(bad.unknown);
-	assert_list(&bad, 0, 4 * 512, 952 * 512, 953 * 512);
-	dp_bad_fini(&bad);
+	badblocks = disk_list("100 8\n2040 7\n2044 8\n3000 1\n");
+	assert_false(badblocks.unknown);
+	assert_list(&badblocks, 0, 4 * 512, 952 * 512, 953 * 512);
+	dp_badblocks_fini(&badblocks);
 	/* Its own directory has none: the disk's was asked. */
 	sysfs(0, "/../badblocks", "2048 1\n");
-	bad = disk_list("");
-	dp_bad_fini(&bad);
+	badblocks = disk_list("");
+	dp_badblocks_fini(&badblocks);
 	sysfs(0, "/../badblocks", "2048 1\n");
-	assert_int_equal(dp_bad_of_disk(0, &bad), 0);
-	assert_list(&bad, 0, 512);
-	dp_bad_fini(&bad);
+	assert_int_equal(dp_badblocks_of_disk(0, &badblocks), 0);
+	assert_list(&badblocks, 0, 512);
+	dp_badblocks_fini(&badblocks);
 }
 
 #define REGION	"/dax9.9/../../resource"
@@ -360,29 +362,36 @@ static void partition_has_its_part_of_the_disks_list(void **state)
 /* As the lab's device: namespace metadata stands before it in the region. */
 static void device_has_its_part_of_the_regions_list(void **state)
 {
-	struct dp_bad bad, slice;
+	struct dp_badblocks badblocks, slice;
 
 	(void)state;
 	sysfs(0, REGION, "0x100000000\n");
 	sysfs(1, DEVICE, "0x101200000\n");
 	sysfs(2, LIST, "8 8\n36863 2\n45056 8\n2097151 1\n");
-	assert_int_equal(dp_bad_of_device("dax9.9", &bad), 0);
-	assert_false(bad.unknown);
-	assert_list(&bad, 0, 512, 4 * MIB, 4 * MIB + 4096,
+	assert_int_equal(dp_badblocks_of_device("dax9.9", &badblocks), 0);
+	assert_false(badblocks.unknown);
+	assert_list(&badblocks, 0, 512, 4 * MIB, 4 * MIB + 4096,
 		    1006 * MIB - 512, 1006 * MIB);
-	assert_int_equal(dp_bad_of_slice(&bad, 0, 32 * MIB, &slice), 0);
+	assert_int_equal(dp_badblocks_of_slice(&badblocks, 0, 32 * MIB, &slice),
+			 0);
 	assert_list(&slice, 0, BLOCK, 4 * MIB, 4 * MIB + BLOCK);
-	dp_bad_fini(&slice);
-	assert_int_equal(dp_bad_of_slice(&bad, 4 * MIB, 32 * MIB, &slice), 0);
+	dp_badblocks_fini(&slice);
+	assert_int_equal(dp_badblocks_of_slice(&badblocks, 4 * MIB, 32 * MIB,
+					       &slice),
+			 0);
 	assert_list(&slice, 0, BLOCK);
-	dp_bad_fini(&slice);
-	assert_int_equal(dp_bad_of_slice(&bad, 974 * MIB, 32 * MIB, &slice), 0);
+	dp_badblocks_fini(&slice);
+	assert_int_equal(dp_badblocks_of_slice(&badblocks, 974 * MIB, 32 * MIB,
+					       &slice),
+			 0);
 	assert_list(&slice, 32 * MIB - BLOCK, 32 * MIB);
-	dp_bad_fini(&slice);
-	assert_int_equal(dp_bad_of_slice(&bad, 32 * MIB, 32 * MIB, &slice), 0);
+	dp_badblocks_fini(&slice);
+	assert_int_equal(dp_badblocks_of_slice(&badblocks, 32 * MIB, 32 * MIB,
+					       &slice),
+			 0);
 	assert_int_equal(slice.runs, 0);
-	dp_bad_fini(&slice);
-	dp_bad_fini(&bad);
+	dp_badblocks_fini(&slice);
+	dp_badblocks_fini(&badblocks);
 }
 
 static void device_that_cannot_be_told_is_unknown(void **state)
@@ -391,72 +400,77 @@ static void device_that_cannot_be_told_is_unknown(void **state)
 	static const char *const good[] = {
 		"0x100000000\n", "0x101200000\n", "36864 8\n",
 	};
-	struct dp_bad bad;
+	struct dp_badblocks badblocks;
 
 	(void)state;
 	for (size_t i = 0; i < 6; i++) {
 		for (size_t k = 0; k < 3; k++)
 			sysfs(k, file[k], i % 3 != k ? good[k] :
 			      i < 3 ? NULL : "none\n");
-		assert_int_equal(dp_bad_of_device("dax9.9", &bad), 0);
-		assert_true(bad.unknown);
-		assert_int_equal(bad.runs, 0);
-		dp_bad_fini(&bad);
+		assert_int_equal(dp_badblocks_of_device("dax9.9", &badblocks),
+				 0);
+		assert_true(badblocks.unknown);
+		assert_int_equal(badblocks.runs, 0);
+		dp_badblocks_fini(&badblocks);
 	}
 	sysfs(0, REGION, "0x200000000\n");
 	sysfs(1, DEVICE, good[1]);
 	sysfs(2, LIST, good[2]);
-	assert_int_equal(dp_bad_of_device("dax9.9", &bad), 0);
-	assert_true(bad.unknown);
-	dp_bad_fini(&bad);
+	assert_int_equal(dp_badblocks_of_device("dax9.9", &badblocks), 0);
+	assert_true(badblocks.unknown);
+	dp_badblocks_fini(&badblocks);
 }
 
 static void find_cuts_to_the_range(void **state)
 {
-	struct dp_bad_run two[] = { { 10, 20 }, { 30, 40 } }, run;
-	const struct dp_bad bad = { two, 2, false }, none = { NULL, 0, false };
+	struct dp_badblocks_run two[] = { { 10, 20 }, { 30, 40 } }, run;
+	const struct dp_badblocks badblocks = { two, 2, false },
+				  none = { NULL, 0, false };
 
 	(void)state;
-	assert_false(dp_bad_find(&none, 0, UINT64_MAX, &run));
-	assert_false(dp_bad_find(&bad, 0, 10, &run));
-	assert_false(dp_bad_find(&bad, 20, 30, &run));
-	assert_false(dp_bad_find(&bad, 40, 99, &run));
-	assert_false(dp_bad_find(&bad, 15, 15, &run));
-	assert_true(dp_bad_find(&bad, 0, 11, &run));
+	assert_false(dp_badblocks_find(&none, 0, UINT64_MAX, &run));
+	assert_false(dp_badblocks_find(&badblocks, 0, 10, &run));
+	assert_false(dp_badblocks_find(&badblocks, 20, 30, &run));
+	assert_false(dp_badblocks_find(&badblocks, 40, 99, &run));
+	assert_false(dp_badblocks_find(&badblocks, 15, 15, &run));
+	assert_true(dp_badblocks_find(&badblocks, 0, 11, &run));
 	assert_true(run.begin == 10 && run.end == 11);
-	assert_true(dp_bad_find(&bad, 19, 99, &run));
+	assert_true(dp_badblocks_find(&badblocks, 19, 99, &run));
 	assert_true(run.begin == 19 && run.end == 20);
-	assert_true(dp_bad_find(&bad, 20, 99, &run));
+	assert_true(dp_badblocks_find(&badblocks, 20, 99, &run));
 	assert_true(run.begin == 30 && run.end == 40);
-	assert_true(dp_bad_find(&bad, 0, 99, &run));
+	assert_true(dp_badblocks_find(&badblocks, 0, 99, &run));
 	assert_true(run.begin == 10 && run.end == 20);
 }
 
 static void file_is_followed_to_where_it_lies(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_bad_run run[] = {
+	struct dp_badblocks_run run[] = {
 		{ on_disk(1, 20 * MIB), on_disk(1, 20 * MIB) + BLOCK },
 		{ on_disk(1, 0) - SECTOR, on_disk(1, 0) + SECTOR },
 		{ on_disk(1, 5 * MIB) + 4000, on_disk(1, 5 * MIB) + 4100 },
 	};
-	struct dp_bad medium = { run, 3, false }, bad;
+	struct dp_badblocks medium = { run, 3, false }, badblocks;
 	int fd = open_file(f, 1);
 
-	assert_int_equal(dp_bad_of_file(&medium, fd, 32 * MIB, &bad), 0);
-	assert_false(bad.unknown);
+	assert_int_equal(
+		dp_badblocks_of_file(&medium, fd, 32 * MIB, &badblocks), 0);
+	assert_false(badblocks.unknown);
 	/* What ends one extent on the disk begins the other in the file. */
-	assert_list(&bad, 0, BLOCK, 5 * MIB, 5 * MIB + 2 * BLOCK,
+	assert_list(&badblocks, 0, BLOCK, 5 * MIB, 5 * MIB + 2 * BLOCK,
 		    20 * MIB, 20 * MIB + BLOCK, 32 * MIB - BLOCK, 32 * MIB);
-	dp_bad_fini(&bad);
-	assert_int_equal(dp_bad_of_file(&medium, fd, 20 * MIB, &bad), 0);
-	assert_list(&bad, 0, BLOCK, 5 * MIB, 5 * MIB + 2 * BLOCK);
-	dp_bad_fini(&bad);
+	dp_badblocks_fini(&badblocks);
+	assert_int_equal(
+		dp_badblocks_of_file(&medium, fd, 20 * MIB, &badblocks), 0);
+	assert_list(&badblocks, 0, BLOCK, 5 * MIB, 5 * MIB + 2 * BLOCK);
+	dp_badblocks_fini(&badblocks);
 	seam.realtime = true;
-	assert_int_equal(dp_bad_of_file(&medium, fd, 32 * MIB, &bad), 0);
-	assert_true(bad.unknown);
-	assert_int_equal(bad.runs, 0);
-	dp_bad_fini(&bad);
+	assert_int_equal(
+		dp_badblocks_of_file(&medium, fd, 32 * MIB, &badblocks), 0);
+	assert_true(badblocks.unknown);
+	assert_int_equal(badblocks.runs, 0);
+	dp_badblocks_fini(&badblocks);
 	close(fd);
 }
 
@@ -469,14 +483,14 @@ static bool overlaps(struct daxpin_extent extent, uint64_t size, uint64_t addr)
 
 /* Reserve all there is in pieces; none may have one of these blocks. */
 static uint64_t take_all(struct fixture *f, uint64_t size, uint32_t flags,
-			 const uint64_t *bad, size_t count)
+			 const uint64_t *badblocks, size_t count)
 {
 	struct daxpin_extent extent;
 	uint64_t taken = 0;
 
 	while (!daxpin_reserve(f->pool, size, flags, &extent)) {
 		for (size_t i = 0; i < count; i++)
-			assert_false(overlaps(extent, size, bad[i]));
+			assert_false(overlaps(extent, size, badblocks[i]));
 		taken += size;
 	}
 	dp_invariants(f->pool);
@@ -674,12 +688,13 @@ static void poison_that_nobody_knew_is_an_error(void **state)
 static void check_retired(struct fixture *f, uint64_t first, uint64_t count,
 			  bool held)
 {
-	uint64_t addr = make_live(f), bad[64], before;
+	uint64_t addr = make_live(f), badblocks[64], before;
 	struct daxpin_extent extent;
 
 	for (uint64_t i = 0; i < count; i++)
-		bad[i] = addr + (first + i) * BLOCK;
-	add_bad(bad[0] / (32 * MIB), bad[0] % (32 * MIB), count * BLOCK);
+		badblocks[i] = addr + (first + i) * BLOCK;
+	add_bad(badblocks[0] / (32 * MIB), badblocks[0] % (32 * MIB),
+		count * BLOCK);
 	open_pool(f);
 	before = free_bytes(f);
 	assert_int_equal(before, 90 * MIB - EXTENT);
@@ -696,7 +711,7 @@ static void check_retired(struct fixture *f, uint64_t first, uint64_t count,
 	assert_int_equal(free_bytes(f), before + (64 - count) * BLOCK);
 	assert_int_equal(free_bytes(f), info_of(f).usable_bytes);
 	dp_invariants(f->pool);
-	assert_int_equal(take_all(f, BLOCK, 0, bad, count),
+	assert_int_equal(take_all(f, BLOCK, 0, badblocks, count),
 			 90 * MIB - count * BLOCK);
 	close_pool(f);
 	sysfs(0, "/badblocks", "");
@@ -1068,7 +1083,7 @@ static void retire_it(void)
 	assert_int_equal(publish(reader, DAXPIN_OP_RETIRE, under_way), 0);
 }
 
-static void read_across_the_end_of_a_life_is_stale(void **state)
+static void read_across_the_end_of_a_generation_is_stale(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f);
@@ -1251,7 +1266,7 @@ int main(void)
 		TEST(create_refuses_bad_metadata, fresh_setup),
 		TEST(create_does_not_go_over_what_it_cannot_read, bad_setup),
 		TEST(read_is_for_whoever_has_the_extent, bad_setup),
-		TEST(read_across_the_end_of_a_life_is_stale, bad_setup),
+		TEST(read_across_the_end_of_a_generation_is_stale, bad_setup),
 		TEST(many_threads_read_at_once, bad_setup),
 		BARE(copy_past_a_files_end_is_an_error),
 		BARE(copy_without_descriptors_is_no_eio),

@@ -47,7 +47,7 @@ int __wrap_dp_os_is_dax(int fd);
 int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
 			void *arg);
 int __wrap_dp_barrier_pass(const struct dp_barrier *barrier,
-			   struct dp_patience *patience,
+			   struct dp_wait_policy *policy,
 			   const struct dp_errmsg *errmsg);
 
 int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic)
@@ -81,11 +81,11 @@ int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
 }
 
 int __wrap_dp_barrier_pass(const struct dp_barrier *barrier,
-			   struct dp_patience *patience,
+			   struct dp_wait_policy *policy,
 			   const struct dp_errmsg *errmsg)
 {
 	(void)barrier;
-	(void)patience;
+	(void)policy;
 	(void)errmsg;
 	return 0;
 }

@@ -31,13 +31,13 @@
 static const char *directory;
 static struct held_disk disk;		/* that all owners read from */
 
-/* ----------------------------------------------- an owner, and a keeper of his */
+/* ----------------------------------------------- an owner, and a holder of his */
 
-/* Beside the owner there is a keeper, which gets something from him. */
+/* Beside the owner there is a holder, which gets something from him. */
 struct death {
 	struct fixture *f;
 	pid_t owner;
-	pid_t keeper;
+	pid_t holder;
 };
 
 struct told {
@@ -79,7 +79,7 @@ static int hear(int fd)
 }
 
 /* A child of the owner's, which says when it is as it shall be. */
-static pid_t fork_keeper(struct fixture *f, void (*keep)(struct fixture *f))
+static pid_t fork_holder(struct fixture *f, void (*keep)(struct fixture *f))
 {
 	int ends[2], ready;
 	pid_t pid;
@@ -118,7 +118,7 @@ static int own(void *arg, int tell_to)
 
 	if (daxpin_pool_open(f->path, &f->options, &f->pool))
 		return 1;
-	say(tell_to, fork_keeper(f, owning->keep));
+	say(tell_to, fork_holder(f, owning->keep));
 	live_on();
 	return 1;
 }
@@ -135,15 +135,15 @@ static struct death leave_a_child(struct fixture *f,
 	close_pool(f);
 	child = fork_child(own, &owning);
 	death.owner = child.pid;
-	death.keeper = hear(child.fd);
+	death.holder = hear(child.fd);
 	kill_child(&child);
 	return death;
 }
 
-static void end_keeper(struct death *death)
+static void end_holder(struct death *death)
 {
-	kill(death->keeper, SIGKILL);
-	assert_int_equal(waitpid(death->keeper, NULL, 0), death->keeper);
+	kill(death->holder, SIGKILL);
+	assert_int_equal(waitpid(death->holder, NULL, 0), death->holder);
 }
 
 static int try_open(struct fixture *f, uint64_t ms, struct told *told)
@@ -162,21 +162,21 @@ static void assert_names(struct fixture *f, pid_t pid)
 	assert_says(f, words);
 }
 
-/* The lock is the keeper's until it ends, and open says so if it can. */
+/* The lock is the holder's until it ends, and open says so if it can. */
 static void assert_kept_as(struct death *death, enum daxpin_owner owner)
 {
 	struct fixture *f = death->f;
 	struct told told = { .answer = 1 };
-	int told_ret = try_open(f, LONG_MS, &told);
-	int ret = told_ret ? try_open(f, 0, NULL) : 0;
+	int reported_ret = try_open(f, LONG_MS, &told);
+	int ret = reported_ret ? try_open(f, 0, NULL) : 0;
 
-	end_keeper(death);
-	assert_int_equal(told_ret, -ECANCELED);
+	end_holder(death);
+	assert_int_equal(reported_ret, -ECANCELED);
 	assert_int_equal(told.owner, owner);
 	assert_int_equal(ret, -EBUSY);
 	if (owner == DAXPIN_OWNER_KEPT) {
-		assert_int_equal(told.pid, death->keeper);
-		assert_names(f, death->keeper);
+		assert_int_equal(told.pid, death->holder);
+		assert_names(f, death->holder);
 	}
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
 	assert_int_equal(info_of(f).unclean, 1);
@@ -191,7 +191,7 @@ static void assert_not_kept(struct death *death)
 {
 	int ret = try_open(death->f, LONG_MS, NULL);
 
-	end_keeper(death);
+	end_holder(death);
 	assert_int_equal(ret, 0);
 }
 
@@ -367,7 +367,7 @@ enum gift { LOCK_GIFT, RING_GIFT };
 struct giving {
 	struct fixture *f;
 	enum gift gift;
-	int socket[2];			/* the giver's end, the keeper's */
+	int socket[2];			/* the giver's end, the holder's */
 };
 
 static int own_and_give(void *arg, int parent)
@@ -409,20 +409,20 @@ static int keep_gift(void *arg, int parent)
 static struct death leave_a_gift(struct fixture *f, enum gift gift)
 {
 	struct giving giving = { .f = f, .gift = gift };
-	struct child keeper, owner;
+	struct child holder, owner;
 
 	close_pool(f);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
 				    giving.socket), 0);
-	keeper = fork_child(keep_gift, &giving);
+	holder = fork_child(keep_gift, &giving);
 	owner = fork_child(own_and_give, &giving);
 	close(giving.socket[0]);
 	close(giving.socket[1]);
-	assert_int_equal(hear(keeper.fd), 0);
-	close(keeper.fd);
+	assert_int_equal(hear(holder.fd), 0);
+	close(holder.fd);
 	kill_child(&owner);
 	return (struct death) {
-		.f = f, .owner = owner.pid, .keeper = keeper.pid,
+		.f = f, .owner = owner.pid, .holder = holder.pid,
 	};
 }
 
@@ -472,7 +472,7 @@ static void a_ring_keeps_later_segments_too(void **state)
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
 	ret = flock(fd, LOCK_EX | LOCK_NB) ? errno : 0;
-	end_keeper(&death);
+	end_holder(&death);
 	assert_int_equal(ret, EWOULDBLOCK);
 	/* The kernel ends a ring later than its process. */
 	assert_int_equal(flock(fd, LOCK_EX), 0);
@@ -918,7 +918,7 @@ int main(int argc, char **argv)
 		TEST(an_owner_in_a_namespace_below_is_named_and_succeeded),
 	};
 
-	/* Orphaned keepers are ours to reap. */
+	/* Orphaned holders are ours to reap. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (argc > 1 && !strcmp(argv[1], "crash"))
 		return run_crash();

@@ -43,15 +43,15 @@ static void time_is_up(void)
 
 static int await_despite(bool despite)
 {
-	struct dp_patience patience = {
+	struct dp_wait_policy policy = {
 		.deadline_ns = dp_os_now_ns() + LONG_MS * MS,
 		.progress = tell,
 	};
 
 	sentence[0] = '\0';
 	told.times = 0;
-	dp_patience_begin(&patience);
-	return dp_owner_await(&owner, &patience, despite, &errmsg);
+	dp_wait_begin(&policy);
+	return dp_owner_await(&owner, &policy, despite, &errmsg);
 }
 
 static int await(void)

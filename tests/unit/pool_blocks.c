@@ -59,14 +59,14 @@ static uint64_t allocated(int fd)
 	return st.st_blocks * 512ull;
 }
 
-static int allocate(int fd, struct dp_patience *patience, uint64_t *ret_done)
+static int allocate(int fd, struct dp_wait_policy *policy, uint64_t *ret_done)
 {
 	struct dp_blocks blocks = {
-		.patience = patience, .total_bytes = FILE_SIZE,
+		.policy = policy, .total_bytes = FILE_SIZE,
 	};
 	int ret;
 
-	dp_patience_begin(patience);
+	dp_wait_begin(policy);
 	ret = dp_blocks_allocate(&blocks, (struct dp_blocks_range) {
 				 .fd = fd, .size = FILE_SIZE });
 	*ret_done = blocks.done_bytes;
@@ -80,11 +80,11 @@ static void every_step_that_was_done_is_kept(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
-		struct dp_patience patience = { .deadline_ns = 0 };
+		struct dp_wait_policy policy = { .deadline_ns = 0 };
 		int fd = file();
 
 		undisturbed = between_signals[i];
-		assert_int_equal(allocate(fd, &patience, &done), 0);
+		assert_int_equal(allocate(fd, &policy, &done), 0);
 		assert_int_equal(done, FILE_SIZE);
 		assert_int_equal(allocated(fd), FILE_SIZE);
 		/* At least every other call gets something done. */
@@ -118,14 +118,14 @@ static int end_time(const struct dp_wait *wait, void *arg)
 static void a_deadline_ends_it_between_two_steps(void **state)
 {
 	uint64_t told = 1, done;
-	struct dp_patience patience = {
+	struct dp_wait_policy policy = {
 		.deadline_ns = daxpin_deadline_ms(90000),
 		.progress = end_time, .arg = &told,
 	};
 	int fd = file();
 
 	(void)state;
-	assert_int_equal(allocate(fd, &patience, &done), -ETIMEDOUT);
+	assert_int_equal(allocate(fd, &policy, &done), -ETIMEDOUT);
 	assert_int_equal(calls, 1);
 	assert_int_equal(told, 0);
 	assert_int_equal(done, 16 * MIB);

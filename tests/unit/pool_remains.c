@@ -318,7 +318,7 @@ static void what_cannot_be_opened_is_no_blank_segment(void **state)
 
 static struct dp_remains look_at_device(int fd)
 {
-	static const struct dp_bad none;
+	static const struct dp_badblocks none;
 	struct dp_source source = {
 		.kind = DP_SOURCE_DEVDAX, .dir = -1, .path = (char *)"/dev/dax9.9",
 		.device_size = DEVICE_SIZE,
@@ -395,14 +395,15 @@ static void a_device_is_looked_at_by_its_own_offsets(void **state)
 /* Of a block that is bad nothing is known, which no blank device is kept by. */
 static void bad_blocks_of_a_device_say_nothing(void **state)
 {
-	struct dp_bad_run run[] = { { 0x5000, 0x6000 },
+	struct dp_badblocks_run run[] = { { 0x5000, 0x6000 },
 				    { 40 * MIB, 40 * MIB + 4096 } };
-	struct dp_bad bad = { run + 1, 1, false };
+	struct dp_badblocks bad = { run + 1, 1, false };
 	struct dp_source source = {
 		.kind = DP_SOURCE_DEVDAX, .dir = -1, .path = (char *)"/dev/dax9.9",
 		.device_size = DEVICE_SIZE,
 	};
-	struct dp_remains_place place = { .source = &source, .bad = &bad };
+	struct dp_remains_place place = { .source = &source,
+					  .badblocks = &bad };
 	struct dp_remains remains;
 
 	(void)state;
@@ -413,7 +414,7 @@ static void bad_blocks_of_a_device_say_nothing(void **state)
 	put(place.first, 40 * MIB + 4096, "x", 1);
 	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 40 * MIB + 4096);
-	bad = (struct dp_bad) { run, 2, false };	/* where metadata goes */
+	bad = (struct dp_badblocks) { run, 2, false };	/* where metadata goes */
 	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 0x5000);
 	close(place.first);

@@ -330,7 +330,7 @@ static void a_link_that_is_down_is_no_verdict(void **state)
 	device.verdict = DAXPIN_RDMA_WORKS;
 	device.probe_error = -ENETDOWN;
 	assert_int_equal(attach_again(0), 0);
-	assert_int_equal(counts().way, DAXPIN_RDMA_UNDECIDED);
+	assert_int_equal(counts().mode, DAXPIN_RDMA_UNDECIDED);
 	assert_int_equal(finding().verdict, DAXPIN_RDMA_UNKNOWN);
 	assert_int_equal(finding().error, -ENETDOWN);
 	assert_int_equal(grant_fails((struct daxpin_grant_options)WRITING),
@@ -343,7 +343,7 @@ static void a_link_that_is_down_is_no_verdict(void **state)
 		if (!try_grant(&options, &grant))
 			break;
 	}
-	assert_int_equal(counts().way, DAXPIN_RDMA_ON_DEMAND);
+	assert_int_equal(counts().mode, DAXPIN_RDMA_ON_DEMAND);
 	daxpin_grant_key(grant, &key);
 	assert_int_equal(key.access & DAXPIN_KEY_BOUNCED, 0);
 	assert_true(fake.access & IBV_ACCESS_ON_DEMAND);
@@ -354,7 +354,7 @@ static void a_link_that_is_down_is_no_verdict(void **state)
 	assert_int_equal(device.probes, 0);
 }
 
-static void copies_are_not_for_life(void **state)
+static void copies_are_not_for_generation(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -370,8 +370,8 @@ static void copies_are_not_for_life(void **state)
 	do {
 		grant = grant_by((struct daxpin_grant_options)WRITING);
 		assert_int_equal(daxpin_rdma_revoke(grant), 0);
-	} while (counts().way == DAXPIN_RDMA_UNDECIDED);
-	assert_int_equal(counts().way, DAXPIN_RDMA_ON_DEMAND);
+	} while (counts().mode == DAXPIN_RDMA_UNDECIDED);
+	assert_int_equal(counts().mode, DAXPIN_RDMA_ON_DEMAND);
 	grant = grant_by((struct daxpin_grant_options)WRITING);
 	assert_int_equal(counts().bounced, 0);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
@@ -426,7 +426,7 @@ int main(void)
 		TEST(a_part_that_is_not_there_is_refused, setup_pinned),
 		TEST(only_the_part_comes_home, setup_bounced),
 		TEST(a_link_that_is_down_is_no_verdict, setup_pinned),
-		TEST(copies_are_not_for_life, setup_pinned),
+		TEST(copies_are_not_for_generation, setup_pinned),
 		TEST(what_was_tried_is_not_tried_again, setup_bounced),
 		TEST(a_full_pool_is_tried_beside_it, setup_bounced),
 	};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants and their end on a device that does as it is told: the ladder, the
+ * Grants and their end on a device that does as it is told: escalation, the
  * executor, the polite hand-back, and what may go wrong on the way.
  */
 #include "fixture.h"
@@ -9,7 +9,7 @@
 #include "grant_fixture.h"
 #include "executor_fixture.h"
 
-/* --------------------------------------------------------------- the ladder */
+/* ------------------------------------------------------- escalation */
 
 static void the_hold_stays_until_the_device_has_answered(void **state)
 {
@@ -75,7 +75,7 @@ static void what_the_device_does_not_end_is_quarantined(void **state)
 	assert_int_equal(fake.deregs, 51);
 	info = about(grant);
 	assert_int_equal(info.state, DAXPIN_GRANT_STATE_QUARANTINED);
-	assert_int_equal(info.step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(info.escalation, DAXPIN_GRANT_ESCALATION_QUARANTINE);
 	assert_int_equal(info.device_error, -EIO);
 	assert_int_equal(info.refusals, 51);
 	assert_int_equal(counts().quarantined, 1);
@@ -105,7 +105,7 @@ static void without_a_queue_pair_one_refusal_is_enough(void **state)
 	fake.dereg_refusals = 1;
 	assert_int_equal(daxpin_rdma_revoke(grant), -EINVAL);
 	assert_int_equal(fake.deregs, 1);
-	assert_int_equal(about(grant).step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(about(grant).escalation, DAXPIN_GRANT_ESCALATION_QUARANTINE);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
@@ -300,7 +300,7 @@ static void a_grant_that_nobody_asked_for_may_come_back(void **state)
 	assert_int_equal(counts().returned, 1);
 }
 
-static void patience_may_end_earlier(void **state)
+static void policy_may_end_earlier(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL), *other;
 	struct daxpin_extent another;
@@ -666,7 +666,7 @@ int main(void)
 		TEST(a_peer_that_says_yes_shortens_its_grace, setup_executor),
 		TEST(a_silent_peer_is_forced_at_the_deadline, setup_executor),
 		TEST(a_grant_that_nobody_asked_for_may_come_back, setup),
-		TEST(patience_may_end_earlier, setup),
+		TEST(policy_may_end_earlier, setup),
 		TEST(a_grant_that_is_over_is_told, setup),
 		TEST(what_makes_no_sense_is_refused, setup),
 		TEST(a_drop_too_many_is_told_by_the_revoke, setup),

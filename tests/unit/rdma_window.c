@@ -175,15 +175,15 @@ static int bound(struct daxpin_grant *grant, enum ibv_wc_status status)
 	return daxpin_grant_bound(grant, &(struct ibv_wc) { .status = status });
 }
 
-static uint32_t door_of(int access, struct ibv_qp *qp)
+static uint32_t via_of(int access, struct ibv_qp *qp)
 {
 	struct daxpin_grant *grant = grant_of(access, qp);
-	uint32_t door = about(grant).door;
+	uint32_t via = about(grant).via;
 
 	assert_int_equal(bound(grant, 0),
-			 door == DAXPIN_GRANT_DOOR_WINDOW2 ? 0 : -EINVAL);
+			 via == DAXPIN_GRANT_VIA_MW2 ? 0 : -EINVAL);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
-	return door;
+	return via;
 }
 
 /* ----------------------------------------------------------------- one window */
@@ -220,7 +220,7 @@ static void a_peer_has_a_window_of_his_own(void **state)
 
 	(void)state;
 	assert_int_equal(device.probes, 1);
-	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW2);
+	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MW2);
 	assert_bound(grant, WRITE);
 	assert_int_equal(fake.bound.bind_mw.mw->type, IBV_MW_TYPE_2);
 	assert_int_equal(fake.bound.opcode, IBV_WR_BIND_MW);
@@ -240,8 +240,8 @@ static void a_peer_has_a_window_of_his_own(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	/* The segment's region is for the next. */
 	assert_int_equal(fake.live, 1);
-	assert_int_equal(door_of(READ | WRITE, &fake_qp),
-			 DAXPIN_GRANT_DOOR_WINDOW2);
+	assert_int_equal(via_of(READ | WRITE, &fake_qp),
+			 DAXPIN_GRANT_VIA_MW2);
 	assert_int_equal(fake.regs, 1);
 }
 
@@ -251,7 +251,7 @@ static void without_a_queue_pair_it_is_for_the_domain(void **state)
 
 	(void)state;
 	assert_int_equal(device.opens, 1);
-	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MW1);
 	assert_bound(grant, READ);
 	assert_int_equal(fake.bound.bind_mw.mw->type, IBV_MW_TYPE_1);
 	assert_int_equal(fake.bound.send_flags, IBV_SEND_SIGNALED);
@@ -290,8 +290,8 @@ static void what_was_not_tried_gets_a_region(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
-		assert_int_equal(door_of(odd[i], &fake_qp),
-				 DAXPIN_GRANT_DOOR_REGION);
+		assert_int_equal(via_of(odd[i], &fake_qp),
+				 DAXPIN_GRANT_VIA_MR);
 	assert_int_equal(counts().windows_refused, 0);
 	assert_int_equal(counts().local_mrs, 0);
 }
@@ -301,8 +301,8 @@ static void nobody_is_let_in_by_what_does_not_fence(void **state)
 	(void)state;
 	assert_int_equal(device.probes, 1);
 	assert_int_equal(device.opens, 0);
-	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_REGION);
-	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MR);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
 	assert_int_equal(counts().local_mrs, 0);
 }
 
@@ -310,8 +310,8 @@ static void each_type_is_judged_by_itself(void **state)
 {
 	(void)state;
 	assert_int_equal(device.opens, 0);
-	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_WINDOW2);
-	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MW2);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
 }
 
 static void nobody_has_windows_who_did_not_ask(void **state)
@@ -324,8 +324,8 @@ static void nobody_has_windows_who_did_not_ask(void **state)
 		assert_int_equal(attach_with(flags), 0);
 		assert_int_equal(device.probes, flags == DAXPIN_RDMA_TRY);
 		assert_int_equal(device.opens, 0);
-		assert_int_equal(door_of(WRITE, &fake_qp),
-				 DAXPIN_GRANT_DOOR_REGION);
+		assert_int_equal(via_of(WRITE, &fake_qp),
+				 DAXPIN_GRANT_VIA_MR);
 	}
 }
 
@@ -333,18 +333,18 @@ static void a_bind_that_fails_is_a_region_and_counted(void **state)
 {
 	(void)state;
 	fake.bind_error = ENOMEM;
-	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_REGION);
-	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MR);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
 	assert_int_equal(counts().windows_refused, 2);
 	assert_int_equal(fake.windows, 0);
 	/* What is under way on the connection is not known any more. */
 	assert_int_equal(device.connects, 1);
 	fake.bind_error = 0;
 	device.bind_result = REFUSED;
-	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_REGION);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
 	assert_int_equal(device.connects, 2);
 	device.bind_result = 0;
-	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
 	assert_int_equal(device.connects, 2);
 	assert_int_equal(counts().windows_refused, 3);
 }
@@ -361,10 +361,10 @@ static void a_segment_that_cannot_be_pinned_has_no_windows(void **state)
 	assert_int_equal(counts().windows_refused, 1);
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	fake.reg_allowed = ALWAYS;
-	assert_int_equal(door_of(WRITE, &fake_qp), DAXPIN_GRANT_DOOR_WINDOW2);
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MW2);
 }
 
-/* ------------------------------------------------------------------- the ladder */
+/* ------------------------------------------------------- escalation */
 
 static void a_window_that_stays_is_quarantine(void **state)
 {
@@ -378,7 +378,7 @@ static void a_window_that_stays_is_quarantine(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
 	assert_int_equal(fake.qp_stops, 1);
 	assert_int_equal(fake.deregs, 51);
-	assert_int_equal(about(grant).step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(about(grant).escalation, DAXPIN_GRANT_ESCALATION_QUARANTINE);
 	assert_int_equal(counts().quarantined, 1);
 	assert_int_equal(counts().windows, 1);
 	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
@@ -403,8 +403,8 @@ static void a_window_is_freed_though_interrupted(void **state)
 		assert_int_equal(daxpin_rdma_revoke(grant), 0);
 		fake.bind_error = EIO;
 		fake.dereg_refusals = 3;
-		assert_int_equal(door_of(WRITE, &fake_qp),
-				 DAXPIN_GRANT_DOOR_REGION);
+		assert_int_equal(via_of(WRITE, &fake_qp),
+				 DAXPIN_GRANT_VIA_MR);
 		fake.bind_error = 0;
 	}
 	assert_int_equal(fake.qp_stops, 0);
@@ -478,7 +478,7 @@ static void without_its_queue_pair_it_is_waited_for(void **state)
 	(void)state;
 	assert_int_equal(daxpin_grant_qp(grant, NULL), 0);
 	assert_int_equal(daxpin_rdma_revoke(grant), -EINPROGRESS);
-	assert_int_equal(about(grant).step, DAXPIN_GRANT_STEP_QUARANTINE);
+	assert_int_equal(about(grant).escalation, DAXPIN_GRANT_ESCALATION_QUARANTINE);
 	assert_int_equal(fake.windows, 1);
 	assert_int_equal(fake.deregs, 0);
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
@@ -541,7 +541,7 @@ static void a_connection_that_is_lost_in_a_bind_keeps_the_hold(void **state)
 	assert_int_equal(counts().quarantined, 0);
 	assert_int_equal(fake.windows, 0);
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
-	assert_int_equal(door_of(WRITE, NULL), DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
 }
 
 /* ------------------------------------------------------------------- the others */

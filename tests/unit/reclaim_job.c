@@ -57,10 +57,11 @@ static struct daxpin_job_summary run(struct fixture *f,
 	const struct daxpin_job_options *options)
 {
 	/* Without a deadline the kernel has one second for a punch. */
-	const struct daxpin_job_options patient = all_for(HANG_MS);
+	const struct daxpin_job_options with_deadline = all_for(HANG_MS);
 	struct daxpin_job *job;
 
-	assert_int_equal(what(f->pool, options ? options : &patient, &job), 0);
+	assert_int_equal(
+		what(f->pool, options ? options : &with_deadline, &job), 0);
 	return finish(f, job);
 }
 

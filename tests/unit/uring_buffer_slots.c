@@ -15,7 +15,7 @@
 
 #define SEGMENT		(32u << 20)
 #define SEGMENTS	8u		/* at least */
-#define PRICE		64u		/* requests that a slot costs */
+#define THRESHOLD		64u		/* requests that a slot costs */
 #define BYTES		4096u
 #define HANG_MS		600000		/* limit of a wait that must end */
 
@@ -129,10 +129,10 @@ static void a_prep_registers_nothing(void **state)
 
 	need_fixed_buffers(w);
 	assert_int_equal(attach(w, 0), 0);
-	for (uint32_t i = 0; i < 4 * PRICE; i++)
+	for (uint32_t i = 0; i < 4 * THRESHOLD; i++)
 		assert_false(transfer(w, fd, extent, i % 2));
 	assert_int_equal(info_of(w->uring).registrations, 0);
-	assert_int_equal(info_of(w->uring).fallbacks, 4 * PRICE);
+	assert_int_equal(info_of(w->uring).fallbacks, 4 * THRESHOLD);
 	close(fd);
 }
 
@@ -159,7 +159,7 @@ static void reap_registers_what_was_plain_for_long(void **state)
 	need_fixed_buffers(w);
 	assert_int_equal(attach(w, 0), 0);
 	assert_int_equal(ftruncate(fd, BYTES), 0);
-	for (uint32_t i = 0; i < PRICE - 1; i++) {
+	for (uint32_t i = 0; i < THRESHOLD - 1; i++) {
 		transfer(w, fd, a, true);
 		transfer(w, fd, b, true);
 		reap(w);
@@ -185,7 +185,7 @@ static void what_is_to_be_prepared_is_not_registered_unasked(void **state)
 
 	need_fixed_buffers(w);
 	assert_int_equal(attach(w, DAXPIN_URING_PREPARED), 0);
-	for (uint32_t i = 0; i < 2 * PRICE; i++)
+	for (uint32_t i = 0; i < 2 * THRESHOLD; i++)
 		assert_false(is_right(w, fd, extent, i));
 	reap(w);
 	assert_int_equal(info_of(w->uring).registrations, 0);
@@ -290,16 +290,16 @@ static void a_pool_may_have_more_segments_than_slots(void **state)
 	assert_int_equal(attach_slots(w, 0, 2), 0);
 	assert_int_equal(info_of(w->uring).buffer_slots, 2);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
-		for (uint32_t turn = 0; turn < PRICE + 6; turn++)
+		for (uint32_t turn = 0; turn < THRESHOLD + 6; turn++)
 			assert_int_equal(is_right(w, fd, extent[i],
 						  i * 31 + turn),
-					 turn >= PRICE);
+					 turn >= THRESHOLD);
 	info = info_of(w->uring);
 	assert_int_equal(info.fixed_segments, 2);
 	assert_int_equal(info.registered_bytes, 2 * SEGMENT);
 	assert_int_equal(info.registrations, SEGMENTS);
 	assert_int_equal(info.evictions, SEGMENTS - 2);
-	assert_int_equal(info.fallbacks, SEGMENTS * PRICE);
+	assert_int_equal(info.fallbacks, SEGMENTS * THRESHOLD);
 	close(fd);
 }
 
@@ -316,7 +316,7 @@ static void the_one_used_the_longest_ago_makes_room(void **state)
 	fix(w, b);
 	assert_true(is_right(w, fd, b, 2));
 	assert_true(is_right(w, fd, a, 3));
-	for (uint32_t i = 0; i < PRICE; i++)
+	for (uint32_t i = 0; i < THRESHOLD; i++)
 		assert_false(is_right(w, fd, c, i));
 	assert_true(is_right(w, fd, c, 4));
 	assert_true(is_right(w, fd, a, 5));
@@ -337,7 +337,7 @@ static void a_slot_with_a_request_in_flight_stays(void **state)
 	fix(w, a);
 	start_read(w, &io, a);
 	assert_int_equal(daxpin_uring_is_fixed(&io), 1);
-	for (uint32_t i = 0; i < 4 * PRICE; i++)
+	for (uint32_t i = 0; i < 4 * THRESHOLD; i++)
 		assert_false(is_right(w, fd, b, i));
 	assert_int_equal(daxpin_uring_prepare(w->uring, b), -EBUSY);
 	assert_int_equal(info_of(w->uring).evictions, 0);
@@ -642,7 +642,7 @@ static void live_on_80_mib(struct world *wp)
 				     &extent[i]));
 	MUST(!attach(&w, 0));
 	for (int i = 0; i < 4; i++) {
-		for (uint32_t turn = 0; turn < 2 * PRICE; turn++)
+		for (uint32_t turn = 0; turn < 2 * THRESHOLD; turn++)
 			child_is_right(&w, fd, extent[i], turn + i);
 		late |= wait_until_fixed(&w, fd, extent[i]);
 	}

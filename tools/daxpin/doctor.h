@@ -71,7 +71,7 @@ struct place {
 	uint64_t align;			/* of a device's mappings */
 	bool in_use;			/* its owner has it open */
 	int pool_error;			/* of daxpin_pool_open(), for reading */
-	char pool_why[512];
+	char pool_errmsg[512];
 	bool opened;
 	struct daxpin_pool_info info;
 };

@@ -31,8 +31,8 @@ static void try_pool(struct place *place)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED,
-		.errmsg = place->pool_why,
-		.errmsg_size = sizeof(place->pool_why),
+		.errmsg = place->pool_errmsg,
+		.errmsg_size = sizeof(place->pool_errmsg),
 	};
 	struct daxpin_pool *pool;
 
@@ -98,7 +98,7 @@ static void open_device(struct place *place)
 		return;
 	place->fd = open(place->path, O_RDWR | O_CLOEXEC);
 	if (place->fd >= 0 && flock(place->fd, LOCK_SH | LOCK_NB)) {
-		snprintf(place->pool_why, sizeof(place->pool_why),
+		snprintf(place->pool_errmsg, sizeof(place->pool_errmsg),
 			 "%s is locked by another process", place->path);
 		place->in_use = true;
 		close(place->fd);
@@ -111,8 +111,8 @@ static int find_device(struct place *place, dev_t number, char *errmsg,
 {
 	try_pool(place);
 	if (!name_device(place, number)) {
-		snprintf(errmsg, errmsg_size, "%s", place->pool_why[0] ?
-			 place->pool_why : "this is no device-dax node");
+		snprintf(errmsg, errmsg_size, "%s", place->pool_errmsg[0] ?
+			 place->pool_errmsg : "this is no device-dax node");
 		return -ENODEV;
 	}
 	place->source = DAXPIN_SOURCE_DEVDAX;
@@ -268,7 +268,7 @@ static void say_pool(struct doctor *doctor)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_YES,
 			.needed = true,
-		}, "in use, and so left alone: %s", place->pool_why);
+		}, "in use, and so left alone: %s", place->pool_errmsg);
 	else if (place->pool_error == -EMEDIUMTYPE)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
@@ -278,7 +278,7 @@ static void say_pool(struct doctor *doctor)
 			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
 			.needed = true,
 			.remedy = "`daxpin check` says more",
-		}, "%s", place->pool_why[0] ? place->pool_why :
+		}, "%s", place->pool_errmsg[0] ? place->pool_errmsg :
 			   strerror(-place->pool_error));
 }
 

@@ -116,7 +116,7 @@ static void take_back(struct trial *t, struct taken_back *ret_back)
 	io_uring_prep_cancel64(sqe, t->punches, 0);
 	sqe->user_data = CANCEL;
 	io_uring_submit(&t->ring);
-	back.over = ended(t, PATIENCE_MS, &back.result);
+	back.over = ended(t, WAIT_LIMIT_MS, &back.result);
 	back.intact = t->base && is_filled(t, MARK);
 	*ret_back = back;
 }
@@ -189,7 +189,7 @@ static int measure(struct trial *t)
 	int result;
 
 	punch(t);
-	if (!ended(t, PATIENCE_MS, &result))
+	if (!ended(t, WAIT_LIMIT_MS, &result))
 		return -ETIMEDOUT;
 	t->waited_ms = WAITED_MS + WAITED_TIMES * (ring_now_ms() - before);
 	return result ? result : fill(t);
@@ -214,7 +214,7 @@ static bool try_wait(struct trial *t)
 		return false;
 	}
 	let_go(t);
-	over = ended(t, PATIENCE_MS, &result);
+	over = ended(t, WAIT_LIMIT_MS, &result);
 	say_waits(t, over, result);
 	say_cancel(t, &back);
 	return over && !result;
@@ -235,7 +235,7 @@ static int try_unmapped(struct trial *t)
 	punch(t);
 	waits = !ended(t, t->waited_ms, &result);
 	let_go(t);
-	if (!ended(t, PATIENCE_MS, &result))
+	if (!ended(t, WAIT_LIMIT_MS, &result))
 		return -ETIMEDOUT;
 	if (!result)
 		say_idle(t, waits);

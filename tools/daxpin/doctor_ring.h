@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* What ends at all has ended long before. */
-#define PATIENCE_MS	30000u
+#define WAIT_LIMIT_MS	30000u
 
 uint64_t ring_now_ms(void);
 

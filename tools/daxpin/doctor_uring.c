@@ -116,7 +116,7 @@ static int read_fixed(struct io_uring *ring, const struct ground *ground)
 				 0);
 	sqe->user_data = 1;
 	io_uring_submit(ring);
-	if (!ring_await(ring, 1, PATIENCE_MS, &ret))
+	if (!ring_await(ring, 1, WAIT_LIMIT_MS, &ret))
 		ret = -ETIMEDOUT;
 	if (ret >= 0)
 		ret = memcmp(ground->base, bytes, sizeof(bytes)) ? -EIO : 0;
@@ -216,7 +216,7 @@ static int try_ftruncate(struct io_uring *ring, int fd)
 	sqe->off = st.st_size;
 	sqe->user_data = 1;
 	io_uring_submit(ring);
-	return ring_await(ring, 1, PATIENCE_MS, &ret) ? ret : -ETIMEDOUT;
+	return ring_await(ring, 1, WAIT_LIMIT_MS, &ret) ? ret : -ETIMEDOUT;
 }
 
 /* What an open asks instead before Linux 6.9: lib/owner/barrier.c. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lease.pml: the life of one extent. A block is reserved twice. Its owner and a
+ * state.pml: the state of one extent. A block is reserved twice. Its owner and a
  * rival with the same handle publish, retire and cancel it as they like; one
  * thread takes a read, write or exclusive hold by any handle that was ever given
  * out, another clones, and both drop, the latter what it has one by one or at once.
  *
  * Stands for:
- *	lib/extent/state.c: dp_lease_reserve dp_lease_cancel dp_lease_claim
- *	lib/extent/state.c: dp_lease_unclaim dp_lease_settle dp_lease_hold
- *	lib/extent/state.c: state_take_hold dp_lease_clone dp_lease_drop word_excludes
+ *	lib/extent/state.c: dp_state_reserve dp_state_cancel dp_state_claim
+ *	lib/extent/state.c: dp_state_unclaim dp_state_settle dp_state_hold
+ *	lib/extent/state.c: state_take_hold dp_state_clone dp_state_drop word_excludes
  *	lib/extent/state.c: state_after_swap word_retired state_refuse
  *	lib/extent/space.c: dp_space_claim dp_space_free
  *	lib/core/publish.c: step_claim_extent batch_settle
@@ -25,8 +25,8 @@
  *	NOBODY_FREES: I21: nobody frees when the last drop comes before RETIRED
  *	COUNT_THEN_STATE: I41: the count is read before the state is cleared
  *	ADD_THEN_LOOK: I16: a hold counts first and looks then
- *	LIFE_IGNORED: I41: a handle is good for the next life too
- *	LIFE_LATER: D12: a second CAS moves the life, after the one to FREE
+ *	GENERATION_IGNORED: I41: a handle is good for the next generation too
+ *	GENERATION_LATER: D12: a second CAS moves the generation, after the one to FREE
  *	FREED_BY_SEER: I18: whoever finds the word free frees the block
  *	CANCEL_CLAIMED: D2: cancel does not mind a publish
  *	CLAIM_TWICE: D2: a claim does not mind another
@@ -41,11 +41,11 @@
 
 #define LIVES 2
 
-short word;			/* a page of zeroes is a page of free leases */
+short word;			/* a page of zeroes is a page of free states */
 bool listed = true;		/* the block is on the free list */
-byte known;			/* handles given out: lives below this */
+byte known;			/* handles given out: generations below this */
 
-/* What the code cannot see: who uses the block, under which life. */
+/* What the code cannot see: who uses the block, under which generation. */
 byte using[LIVES];
 byte writing[LIVES];
 byte claims;
@@ -76,8 +76,8 @@ inline after()
 	:: state_of(word) == FREE -> space_free()
 #elif defined(MUTANT_BIT_FIRST)
 	:: state_of(to) == FREE && state_of(w) != RETIRED -> space_free()
-#elif defined(MUTANT_LIFE_LATER)
-	:: state_of(to) == FREE -> space_free(); word = next_life(word)
+#elif defined(MUTANT_GENERATION_LATER)
+	:: state_of(to) == FREE -> space_free(); word = next_generation(word)
 #else
 	:: state_of(to) == FREE -> space_free()
 #endif
@@ -86,22 +86,22 @@ inline after()
 }
 
 #ifdef MUTANT_BASE_ONE
-#define ended(word)	(next_life(word) | COUNT_ONE)
-#elif defined(MUTANT_LIFE_LATER)
-#define ended(word)	(life_of(word) << LIFE_SHIFT)
+#define ended(word)	(next_generation(word) | COUNT_ONE)
+#elif defined(MUTANT_GENERATION_LATER)
+#define ended(word)	(generation_of(word) << GENERATION_SHIFT)
 #else
-#define ended(word)	next_life(word)
+#define ended(word)	next_generation(word)
 #endif
 
-inline refuse(life)
+inline refuse(generation)
 {
 	ret = state_of(w) == FREE || state_of(w) == RETIRED;
-#ifndef MUTANT_LIFE_IGNORED
-	ret = ret || life_of(w) != life
+#ifndef MUTANT_GENERATION_IGNORED
+	ret = ret || generation_of(w) != generation
 #endif
 }
 
-/* What the word becomes when its life ends here or at the last drop. */
+/* What the word becomes when its generation ends here or at the last drop. */
 inline retire()
 {
 #ifdef MUTANT_COUNT_THEN_STATE
@@ -109,7 +109,7 @@ inline retire()
 	before = count_of(w) != 0;
 	do
 	:: to = (before && count_of(w) != 0 -> with_state(w & ~PUBLISHING, RETIRED) :
-			     next_life(w));
+			     next_generation(w));
 	   cas(word, w, to, ok);
 	   if :: ok -> break :: else fi
 	od
@@ -128,7 +128,7 @@ inline retire()
 
 /* ------------------------------------------------------ reserve to retire */
 
-/* dp_space_claim() and dp_lease_reserve(); ret: there is no space. */
+/* dp_space_claim() and dp_state_reserve(); ret: there is no space. */
 inline reserve()
 {
 	atomic {
@@ -141,12 +141,12 @@ inline reserve()
 	:: ret
 	:: else ->
 		w = word;
-		assert(w == life_of(w) << LIFE_SHIFT);	/* I13 I16 */
+		assert(w == generation_of(w) << GENERATION_SHIFT);	/* I13 I16 */
 		cas(word, w, with_state(w, RESERVED), ok);
 		assert(ok);				/* I16 */
 		d_step {
-			/* A life is given out once, and nobody has the last. */
-			assert(life_of(w) == known);	/* D12 I19 */
+			/* A generation is given out once, and nobody has the last. */
+			assert(generation_of(w) == known);	/* D12 I19 */
 			assert(known == 0 || using[0] == 0);	/* I41 */
 			known++
 		}
@@ -154,11 +154,11 @@ inline reserve()
 	settled()
 }
 
-inline cancel(life)
+inline cancel(generation)
 {
 	w = word;
 	do
-	:: refuse(life);
+	:: refuse(generation);
 	   ret = ret || state_of(w) != RESERVED;
 #ifndef MUTANT_CANCEL_CLAIMED
 	   ret = ret || w & PUBLISHING;
@@ -175,12 +175,12 @@ inline cancel(life)
 	settled()
 }
 
-/* dp_lease_claim(); KEEP wants no writer, and gets none but later ones. */
-inline claim(life, from)
+/* dp_state_claim(); KEEP wants no writer, and gets none but later ones. */
+inline claim(generation, from)
 {
 	w = word;
 	do
-	:: refuse(life);
+	:: refuse(generation);
 	   ret = ret || state_of(w) != from;
 #ifndef MUTANT_CLAIM_TWICE
 	   ret = ret || w & PUBLISHING;
@@ -200,7 +200,7 @@ inline claim(life, from)
 		d_step {
 			if
 			:: word == w ->
-				assert(from == LIVE || !writing[life]);	/* D12 */
+				assert(from == LIVE || !writing[generation]);	/* D12 */
 				claims++;
 				assert(claims == 1);			/* D2 */
 				keeping = from == RESERVED;
@@ -224,7 +224,7 @@ inline unclaim()
 	}
 }
 
-/* dp_lease_settle(): media says so, now memory does. */
+/* dp_state_settle(): media says so, now memory does. */
 inline settle_live()
 {
 	d_step { claims--; keeping = false };
@@ -249,9 +249,9 @@ inline settle_retired()
 }
 
 /* A publish of one operation: the medium takes it, or refuses. */
-inline publish_keep(life)
+inline publish_keep(generation)
 {
-	claim(life, RESERVED);
+	claim(generation, RESERVED);
 	if
 	:: ret
 	:: !ret -> settle_live()
@@ -259,9 +259,9 @@ inline publish_keep(life)
 	fi
 }
 
-inline publish_retire(life)
+inline publish_retire(generation)
 {
-	claim(life, LIVE);
+	claim(generation, LIVE);
 	if
 	:: ret
 	:: !ret -> settle_retired()
@@ -287,35 +287,35 @@ inline publish_retire(life)
 #endif
 
 /* The hold is real from its CAS on. */
-inline hold_cas(life, write, alone)
+inline hold_cas(generation, write, alone)
 {
 	d_step {
 		if
 		:: word == w ->
 			word = one_more(w, write, alone); ok = true;
 			assert(!alone_out);			/* C7 */
-			assert(!alone || (!using[life] && !keeping)); /* C7 */
+			assert(!alone || (!using[generation] && !keeping)); /* C7 */
 			alone_out = alone;
-			using[life]++;
-			writing[life] = writing[life] + write
+			using[generation]++;
+			writing[generation] = writing[generation] + write
 		:: else -> w = word; ok = false
 		fi
 	}
 }
 
-inline hold(life, write, alone)
+inline hold(generation, write, alone)
 {
 #ifdef MUTANT_ADD_THEN_LOOK
 	d_step { w = word; word = word + COUNT_ONE };
-	refuse(life);
+	refuse(generation);
 	if
 	:: ret -> word = word - COUNT_ONE
-	:: else -> d_step { using[life]++; if :: write -> word = word | WRITERS; writing[life]++ :: else fi }
+	:: else -> d_step { using[generation]++; if :: write -> word = word | WRITERS; writing[generation]++ :: else fi }
 	fi;
 #else
 	w = word;
 	do
-	:: refuse(life);
+	:: refuse(generation);
 	   ret = ret || count_of(w) == COUNT_MAX || excluded(w);
 #ifdef MUTANT_ALONE_LOOKS_ONCE
 	   ret = ret || (alone && !before && in_the_way(w));
@@ -325,37 +325,37 @@ inline hold(life, write, alone)
 #endif
 	   if
 	   :: ret -> break
-	   :: else -> hold_cas(life, write, alone); if :: ok -> break :: else fi
+	   :: else -> hold_cas(generation, write, alone); if :: ok -> break :: else fi
 	   fi
 	od;
 #endif
 	settled()
 }
 
-/* mine: the caller has a hold, so this life goes on. */
-inline clone(life, write, mine)
+/* mine: the caller has a hold, so this generation goes on. */
+inline clone(generation, write, mine)
 {
 	w = word;
 	do
-	:: assert(!mine || (life_of(w) == life && count_of(w) > 0)); /* I26 I41 */
-	   ret = life_of(w) != life || count_of(w) == 0 ||
+	:: assert(!mine || (generation_of(w) == generation && count_of(w) > 0)); /* I26 I41 */
+	   ret = generation_of(w) != generation || count_of(w) == 0 ||
 		 count_of(w) == COUNT_MAX;
 #ifndef MUTANT_ALONE_TO_CLONES
 	   ret = ret || w & ALONE;
 #endif
 	   if
 	   :: ret -> break
-	   :: else -> hold_cas(life, write, false); if :: ok -> break :: else fi
+	   :: else -> hold_cas(generation, write, false); if :: ok -> break :: else fi
 	   fi
 	od;
 	settled()
 }
 
 /* n holds of the caller's at once. */
-inline drop(n, life, write, alone)
+inline drop(n, generation, write, alone)
 {
 	atomic {
-		using[life] = using[life] - n; writing[life] = writing[life] - write;
+		using[generation] = using[generation] - n; writing[generation] = writing[generation] - write;
 		if :: alone -> alone_out = false :: else fi
 	};
 	w = word;
@@ -421,19 +421,19 @@ active proctype rival()
 active proctype writer()
 {
 	LOCALS;
-	byte life;
+	byte generation;
 	bool write, alone;
 	bool before;		/* of some mutants */
 
 	if
 	:: known > 0
-	:: known > 1 -> life = 1
+	:: known > 1 -> generation = 1
 	fi;
 	if :: write = true :: alone = true :: true fi;
-	hold(life, write, alone);
+	hold(generation, write, alone);
 	if
 	:: ret
-	:: else -> drop(1, life, write, alone)
+	:: else -> drop(1, generation, write, alone)
 	fi;
 	over++
 }
@@ -442,25 +442,25 @@ active proctype writer()
 active proctype cloner()
 {
 	LOCALS;
-	byte life, holds;
+	byte generation, holds;
 	bool before;		/* of some mutants */
 
 	if
 	:: known > 0
-	:: known > 1 -> life = 1
+	:: known > 1 -> generation = 1
 	fi;
 	if
-	:: hold(life, false, false); if :: ret :: else -> holds = 1 fi
+	:: hold(generation, false, false); if :: ret :: else -> holds = 1 fi
 	:: true
 	fi;
-	clone(life, false, holds > 0);
+	clone(generation, false, holds > 0);
 	if
 	:: ret
 	:: else -> holds++
 	fi;
 	do
-	:: holds > 0 -> holds--; drop(1, life, false, false)
-	:: holds > 1 -> holds = 0; drop(2, life, false, false)
+	:: holds > 0 -> holds--; drop(1, generation, false, false)
+	:: holds > 1 -> holds = 0; drop(2, generation, false, false)
 	:: holds == 0 -> break
 	od;
 	over++
