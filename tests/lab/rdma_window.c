@@ -231,7 +231,7 @@ static void a_peer_that_goes_on_is_refused(void **state)
 }
 
 /* Whoever revokes before he has seen the bind loses the connection, not memory. */
-static void a_bind_that_may_still_come_is_flushed_first(void **state)
+static void a_pending_bind_is_flushed_before_its_window_is_freed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -282,7 +282,7 @@ int main(int argc, char **argv)
 		TEST(another_peers_queue_pair_is_not_let_in),
 		TEST(many_windows_take_turns),
 		TEST(a_peer_that_goes_on_is_refused),
-		TEST(a_bind_that_may_still_come_is_flushed_first),
+		TEST(a_pending_bind_is_flushed_before_its_window_is_freed),
 		TEST(nothing_stays_pinned_after_the_detach),
 	};
 

@@ -20,7 +20,7 @@ MUTANTS = [
      '''	keys_ret = dp_local_keys_service(rdma);
 	ret = keys_ret ? 0 : dp_revokes_service(rdma);
 	return ret ? ret : keys_ret;''',
-     'a_stuck_local_key_stops_no_deadline'),
+     'a_stuck_local_key_does_not_delay_a_revoke'),
     ('first-key-error-ends-all', ENDING, 'lib/rdma/local_key.c',
      'behind a local key that stays others stay too',
      '''		if (dp_retry_is_passing(ret))
@@ -31,26 +31,26 @@ MUTANTS = [
 		if (ret)
 			break;
 ''',
-     'a_stuck_local_key_stops_no_deadline'),
+     'a_stuck_local_key_does_not_delay_a_revoke'),
     ('publish-stops-at-the-first', ENDING, 'lib/rdma/publish.c',
      'a grant that stays keeps the others of the call',
      '	for (size_t i = 0; i < grant_count; i++) {',
      '	for (size_t i = 0; !first && i < grant_count; i++) {',
-     'a_publish_ends_each_grant'),
+     'a_publish_ends_the_other_grants_if_one_fails'),
     ('detach-stops-at-the-first', ENDING, 'lib/rdma/local_key.c',
      'a local key that stays keeps the others at the detach',
      '''		ret = local_key_close(rdma, slot);
 ''',
      '''		ret = first ? 0 : local_key_close(rdma, slot);
 ''',
-     'a_detach_ends_each_local_key'),
+     'a_detach_ends_the_other_local_keys_if_one_fails'),
 
     # ----------------------------------------------------------- callbacks (C6)
     ('launched-in-a-callback', ENDING, 'lib/rdma/revoke.c',
      'done() does not wait for ask_back() to return',
      '	if (grant->revoke.in_callback) {',
      '	if (false) {',
-     'done_comes_after_ask_back_has_returned'),
+     'done_is_called_after_ask_back_returned'),
     ('revoked-in-a-callback', ENDING, 'lib/rdma/revoke.c',
      'a revoke returns while ask_back() runs elsewhere',
      '	while (!dp_revoke_is_over(grant) && revoke_is_called_elsewhere(grant))',
@@ -60,7 +60,7 @@ MUTANTS = [
      'a peer is asked when done() was called already',
      '		grant->revoke.was_asked ? NULL : grant->revoke.ask_back;',
      '		grant->revoke.ask_back;',
-     'no_peer_is_asked_after_done'),
+     'a_peer_is_not_asked_after_done'),
 
     # ---------------------------------------------------------- exclusion (C7)
     ('exclusive-beside-others', STATE, 'lib/extent/state.c',
@@ -91,76 +91,76 @@ MUTANTS = [
      'a copy is brought home over what others wrote meanwhile',
      'o->access & WRITES ? DAXPIN_HOLD_EXCLUSIVE : 0;',
      'o->access & WRITES ? 0 : 0;',
-     'nothing_meets_a_bounced_grant_that_writes'),
+     'a_bounced_write_grant_excludes_all_others'),
     ('zeroed-beside-others', BACKING, 'lib/rdma/grant.c',
      'a second grant wipes what the first peer wrote',
      'const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;',
      'const uint32_t access = DAXPIN_HOLD_WRITE;',
-     'zeroing_meets_nothing'),
+     'a_zeroing_grant_is_refused_while_others_hold'),
     ('all-comes-home', BACKING, 'lib/rdma/backing.c',
      'a part of an extent is copied home to its beginning',
      'void *home = daxpin_ptr(pool, key->extent, key->offset);',
      'void *home = daxpin_ptr(pool, key->extent, 0);',
-     'only_the_part_comes_home'),
+     'a_bounced_grant_writes_back_only_its_part'),
 
     # ------------------------------------------------- trials that are not made
     ('no-trial-is-a-verdict', BACKING, 'lib/rdma/backing.c',
      'a link that is down at the attach means copies for good',
      '	if (backing->is_kept || backing_is_untried(odp))',
      '	if (backing->is_kept)',
-     'a_link_that_is_down_is_no_verdict'),
+     'a_trial_on_a_link_that_is_down_is_repeated'),
     ('full-is-untried', BACKING, 'lib/rdma/backing.c',
      'what the device can do depends on how full the pool is',
      '''	if (!tried)
 		backing_try_scratch(rdma);''',
      '''	if (!tried)
 		(void)backing_try_scratch;''',
-     'a_full_pool_is_tried_beside_it'),
+     'a_full_pool_is_tried_on_a_file_beside_it'),
 
     # ----------------------------------------------------- passing failures (C8)
     ('interruption-is-a-refusal', ENDING, 'lib/rdma/retry.c',
      'a signal quarantines',
      '	return ret == -EINTR || ret == -EAGAIN || ret == -EBUSY;',
      '	return ret == -EAGAIN || ret == -EBUSY;',
-     'a_passing_failure_escalates_nothing'),
+     'a_temporary_failure_does_not_escalate'),
     ('busy-is-a-refusal', ENDING, 'lib/rdma/retry.c',
      'a device that is busy for a moment quarantines',
      '	if (retry->refusals == REFUSALS_MAX)',
      '	if (ret)',
-     'a_passing_failure_escalates_nothing'),
+     'a_temporary_failure_does_not_escalate'),
     ('queue-pair-is-tried-once', ENDING, 'lib/rdma/escalate.c',
      'a signal keeps the queue pair from being stopped',
      '''		escalate_unlock(grant->rdma);
 	} while (dp_retry(&retry, ret));''',
      '''		escalate_unlock(grant->rdma);
 	} while (false && dp_retry(&retry, ret));''',
-     'a_queue_pair_is_stopped_though_interrupted'),
+     'an_interrupted_queue_pair_stop_is_repeated'),
     ('registration-is-tried-once', ENDING, 'lib/rdma/mr.c',
      'a grant fails for a signal',
      '''		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
 	while (dp_retry(&retry, ret));''',
      '''		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
 	while (false && dp_retry(&retry, ret));''',
-     'a_registration_is_tried_again'),
+     'an_interrupted_registration_is_repeated'),
     ('window-is-tried-once', WINDOW, 'lib/rdma/access.c',
      'a window is lost for a signal',
      '	while (dp_retry(&retry, close_ret));',
      '	while (false && dp_retry(&retry, close_ret));',
-     'a_window_is_freed_though_interrupted'),
+     'freeing_a_window_is_repeated_after_an_interruption'),
 
     # --------------------------------------------------------- over already (C9)
     ('over-is-stale', ENDING, 'lib/rdma/revoke.c',
      'a commit fails because its grant has ended',
      '	return ret == -ESTALE ? 0 : ret;\n}\n\nDP_EXPORT int daxpin_rdma_revoke(',
      '	return ret;\n}\n\nDP_EXPORT int daxpin_rdma_revoke(',
-     'a_commit_at_the_deadline_succeeds'),
+     'a_publish_after_the_grant_expired_succeeds'),
 
     # ------------------------------------------------- regions of its own (C12)
     ('own-regions-do-not-count', ENDING, 'lib/rdma/attach.c',
      'a reclaim punches below a region that the caller made',
      'if (o->flags & DAXPIN_RDMA_NO_REGIONS)',
      'if (o)',
-     'a_domain_pins_all_unless_told_otherwise'),
+     'a_domain_pins_all_segments_without_no_regions'),
 
     # -------------------------------------------------------- late answers (C10)
     ('answer-by-extent', ENDING, 'lib/rdma/grant.c',
@@ -179,12 +179,12 @@ MUTANTS = [
      'what an executor refused is not offered again',
      '''		revoke_offer_again(rdma);''',
      '''		(void)revoke_offer_again;''',
-     'a_refused_grant_is_offered_again'),
+     'a_job_that_the_executor_refuses_is_offered_again'),
     ('lost-job-loses-the-grant', ENDING, 'lib/rdma/revoke.c',
      'a revoke does not take over what an executor has',
      '	return dp_pending_is_queued(grant) || dp_handoff_take(grant);',
      '	return dp_pending_is_queued(grant);',
-     'a_revoke_takes_over_what_an_executor_lost'),
+     'a_revoke_ends_a_grant_whose_job_the_executor_lost'),
     ('taken-job-runs', ENDING, 'lib/rdma/handoff.c',
      'an executor ends what was taken from it',
      '''bool dp_handoff_take(struct daxpin_grant *grant)
@@ -193,7 +193,7 @@ MUTANTS = [
      '''bool dp_handoff_take(struct daxpin_grant *grant)
 {
 	return handoff_change(grant, 0, 0, 0, 0) & CLAIMED;''',
-     'a_revoke_takes_over_what_an_executor_lost'),
+     'a_revoke_ends_a_grant_whose_job_the_executor_lost'),
     ('cancelled-in-the-executor', ENDING, 'lib/rdma/revoke.c',
      'a thread that is cancelled takes its grant with it',
      '''	struct daxpin_grant *grant = arg;
@@ -228,5 +228,5 @@ MUTANTS = [
      '''	pending_move_up(pending, last);
 	pending_move_down(pending, last);''',
      '''	pending_move_up(pending, last);''',
-     'deadlines_are_kept_in_order'),
+     'grants_expire_in_the_order_of_their_deadlines'),
 ]

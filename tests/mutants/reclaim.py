@@ -73,10 +73,10 @@ MUTANTS = [
      'what a killed refill left is never given back',
      '			map->chunk[i] |= DP_CHUNK_DOUBT;',
      '			map->chunk[i] |= 0;',
-     'what_is_half_backed_goes_back'),
+     'half_backed_chunks_are_reclaimed'),
     ('half-backed-needs-free', TEST, 'lib/reclaim/hole.c',
      'what is in doubt is left alone where nothing is free',
      '	if (flags & DP_CHUNK_DOUBT)\n		return true;',
      '	if (spare && flags & DP_CHUNK_DOUBT)\n		return true;',
-     'what_is_half_backed_goes_back'),
+     'half_backed_chunks_are_reclaimed'),
 ]

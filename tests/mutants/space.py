@@ -185,7 +185,7 @@ MUTANTS = [
      'a block that a thread keeps keeps its chunk',
      '	if (wanted)\n		dp_spaces_gather',
      '	if (0 && wanted)\n		dp_spaces_gather',
-     'what_a_thread_keeps_is_given_back_too'),
+     'reclaim_empties_the_threads_cache'),
     ('hold-empties-caches', RECLAIM, 'lib/reclaim/job.c',
      'a hold sleeps until another thread has left its cache',
      '	jobs_refused(jobs, jobs_poll_kernel);',
@@ -201,7 +201,7 @@ MUTANTS = [
 		dp_spaces_gather(jobs->holes.spaces);
 	pthread_mutex_unlock(&jobs->mutex);
 ''',
-     'who_waits_for_a_cache_has_no_mutex'),
+     'a_job_that_waits_for_a_cache_has_no_mutex'),
     ('reserve-steals-twice', RETRY, 'lib/core/allocate.c',
      'a reserve that is refused has emptied all caches twice',
      '	if (!dp_spaces_try(&pool->spaces, blocks, &block))',

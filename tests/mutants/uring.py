@@ -22,19 +22,19 @@ MUTANTS = [
      'the first plain request makes the next reap pin a segment',
      '''	if (state->misses < state->miss_threshold) {''',
      '''	if (!state->misses) {''',
-     'reap_registers_what_was_plain_for_long'),
+     'reap_registers_segments_after_many_plain_requests'),
     ('registered-though-not-prepared', SLOTS, 'lib/uring/buffer_slots.c',
      'DAXPIN_URING_PREPARED means nothing',
      '''	if (!table->is_on_demand || state->is_leaving)''',
      '''	if (!table->is_open || state->is_leaving)''',
-     'what_is_to_be_prepared_is_not_registered_unasked'),
+     'with_prepared_segments_are_registered_only_by_prepare'),
     ('failure-is-not-noticed', SHARE, 'lib/uring/share.c',
      'a ring that may not copy has no fixed buffers, and says that it has',
      '''	if (!share_note(uring, ret))
 		return true;''',
      '''	if (!share_note(uring, ret) || ret == -EACCES)
 		return true;''',
-     'a_ring_that_may_not_copy_registers_for_itself'),
+     'a_ring_whose_restrictions_forbid_copies_pins_for_itself'),
     ('wanted-for-good', SLOTS, 'lib/uring/buffer_slots.c',
      'a segment that a reclaim wanted in vain is never a fixed buffer again',
      '''	if (ret && ret != -EALREADY)
@@ -43,5 +43,5 @@ MUTANTS = [
      '''	if (ret)
 		return ret;
 	state->is_leaving = false;''',
-     'what_is_wanted_no_more_stays_fixed'),
+     'a_segment_stays_fixed_if_its_reclaim_is_cancelled'),
 ]

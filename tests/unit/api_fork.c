@@ -107,7 +107,7 @@ static void a_child_releases_what_it_inherited_without_unlocking_the_parent(void
 	dp_invariants(f->pool);
 }
 
-/* -------------------------------------------------------------- after daemon(3) */
+/* ---------------------------------------------------------- after daemon(3) */
 
 /*
  * Runs in the process that survives. Returns 0, or the number of the step that failed.
@@ -219,7 +219,7 @@ static void a_child_can_use_the_thread_slots_of_its_parents_threads(void **state
 	pthread_barrier_destroy(&slots_used);
 }
 
-/* ------------------------------------------------- a child without its handlers */
+/* --------------------------------------------- a child without its handlers */
 
 static pthread_barrier_t end_begun, end_over;
 

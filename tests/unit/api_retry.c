@@ -143,7 +143,7 @@ static void retry_is_sent_at_the_first_free_after_a_refusal(void **state)
 	assert_false(take_retry(f));
 }
 
-/* ------------------------------------- free runs in the caches of other threads */
+/* --------------------------------- free runs in the caches of other threads */
 
 static atomic_uint fences;
 
@@ -409,7 +409,7 @@ static void retry_is_sent_after_a_refused_pin(void **state)
 	assert_int_equal(daxpin_unregister(r), 0);
 }
 
-/* ------------------------------------------------------------- at the same time */
+/* --------------------------------------------------------- at the same time */
 
 struct race {
 	struct fixture *f;

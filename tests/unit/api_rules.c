@@ -198,7 +198,7 @@ static void a_gate_that_was_closed_twice_opens_at_the_second_open(void **state)
 	drop(f, extent);
 }
 
-/* --------------------------------------------------------------- what it costs */
+/* ------------------------------------------------------------ what it costs */
 
 /*
  * Takes every lock that a hold or drop could take; of the holders' shards, those of

@@ -125,7 +125,7 @@ void cancel_each(const struct uncancelled_call *calls, unsigned int count,
 	}
 }
 
-/* ------------------------------------------------------------------------ libc */
+/* --------------------------------------------------------------------- libc */
 
 #define WRAP(result, name, parameters, arguments)			\
 	result __real_##name parameters;				\

@@ -550,7 +550,7 @@ static void damaged_roots_are_cleared(void **state)
 	close_pool(f);
 }
 
-/* ------------------------------------------------------- what prevents a repair */
+/* --------------------------------------------------- what prevents a repair */
 
 static void repair_of_a_clean_pool_changes_nothing(void **state)
 {

@@ -71,7 +71,7 @@ static void assert_root(struct fixture *f, const char *name,
 	assert_true(found.addr == extent.addr);
 }
 
-/* ------------------------------------------------- the operation that failed, and errmsg */
+/* ------------------------------------ the operation that failed, and errmsg */
 
 /*
  * The publish fails with this error at this operation, and errmsg contains the words.
@@ -153,7 +153,7 @@ static void a_publish_that_succeeds_empties_errmsg(void **state)
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EINVAL);
 }
 
-/* ------------------------------------------------------------ what a batch does */
+/* -------------------------------------------------------- what a batch does */
 
 static void a_batch_survives_a_reopen(void **state)
 {

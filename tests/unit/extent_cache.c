@@ -108,7 +108,7 @@ static uint32_t room(uint32_t blocks)
 	return count;
 }
 
-/* ----------------------------------------------------------------------- one thread */
+/* --------------------------------------------------------------- one thread */
 
 static void a_cache_is_last_in_first_out(void **state)
 {
@@ -221,7 +221,7 @@ static void there_is_no_fast_path_into_a_full_cache(void **state)
 	assert_false(usual_way());
 }
 
-/* ------------------------------------------------------------------------- shed */
+/* --------------------------------------------------------------------- shed */
 
 static void shed(void)
 {
@@ -293,7 +293,7 @@ static void a_full_cache_has_room_after_shed(void **state)
 	assert_int_equal(room(16), 1);
 }
 
-/* ------------------------------------------------------------------------ steal */
+/* -------------------------------------------------------------------- steal */
 
 /* Pushes to another thread's cache. */
 static void push_as(uint32_t slot, uint32_t block, uint32_t blocks)
@@ -530,7 +530,7 @@ static void the_thief_makes_no_fence_when_each_thread_makes_its_own(void **state
 	assert_int_equal(given.count, 2);
 }
 
-/* --------------------------------------------------------------------- threads */
+/* ------------------------------------------------------------------ threads */
 
 static void a_thread_without_a_slot_has_no_cache(void **state)
 {

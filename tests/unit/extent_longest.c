@@ -105,7 +105,7 @@ static void raising_a_segment_raises_its_group(void **state)
 	assert_int_equal(dp_longest_get(&longest, 3), 8);
 }
 
-/* ------------------------------------------------------------ raises are not lost */
+/* ------------------------------------------------------ raises are not lost */
 
 static _Atomic bool over;
 

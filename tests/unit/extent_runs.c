@@ -53,7 +53,7 @@ static uint32_t take(struct pair *p, uint32_t blocks)
 	return block;
 }
 
-/* ----------------------------------------------------- against the plain array */
+/* -------------------------------------------------- against the plain array */
 
 /* The length of the free run that contains the block. */
 static uint32_t length_at(const struct pair *p, uint32_t block)
@@ -161,7 +161,7 @@ static void the_lists_match_a_plain_array(void **state)
 	}
 }
 
-/* ------------------------------------------------------------------- one by one */
+/* --------------------------------------------------------------- one by one */
 
 static void a_freed_run_is_joined_with_its_neighbours(void **state)
 {
@@ -259,7 +259,7 @@ static void a_run_is_found_behind_many_shorter_ones_of_its_class(void **state)
 	end(&p);
 }
 
-/* --------------------------------------------------------------------- classes */
+/* ------------------------------------------------------------------ classes */
 
 /* The only class that has a run. */
 static uint32_t class_in_use(const struct dp_runs *runs)
@@ -310,7 +310,7 @@ static void each_length_is_in_the_right_class(void **state)
 	end(&p);
 }
 
-/* ----------------------------------------------------------------------- nodes */
+/* -------------------------------------------------------------------- nodes */
 
 static void freeing_every_other_block_uses_every_node(void **state)
 {

@@ -83,7 +83,7 @@ static void check(void)
 		assert_int_equal(w.space.returned[i], 0);
 }
 
-/* ------------------------------------------------------ what happens under the lock */
+/* ---------------------------------------------- what happens under the lock */
 
 /* The run that another thread returns during a claim, while the claim has the lock. */
 static uint32_t given_back, given_back_blocks;
@@ -213,7 +213,7 @@ static void a_claim_waits_for_the_lock(void **state)
 	check();
 }
 
-/* --------------------------------------------------------------- what is returned */
+/* --------------------------------------------------------- what is returned */
 
 /* Runs that begin and end at any block are added completely, and once. */
 static void try_pieces(uint32_t blocks, uint64_t seed)
@@ -332,7 +332,7 @@ static void a_returned_run_that_is_all_quarantined_adds_nothing(void **state)
 	check();
 }
 
-/* ------------------------------------------------------------------------- bounds */
+/* ------------------------------------------------------------------- bounds */
 
 static void a_failed_claim_lowers_the_bound_to_the_longest_free_run(void **state)
 {

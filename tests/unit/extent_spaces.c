@@ -177,7 +177,7 @@ static void a_pool_of_64_blocks_caches_one(void **state)
 	end();
 }
 
-/* -------------------------------------------------------------------- the segments */
+/* ------------------------------------------------------------- the segments */
 
 static void a_thread_begins_in_its_own_segment(void **state)
 {
@@ -218,7 +218,7 @@ static void a_run_lies_in_one_segment(void **state)
 	end();
 }
 
-/* ------------------------------------------------------------------------ refusals */
+/* ----------------------------------------------------------------- refusals */
 
 static void cached_runs_are_joined_for_a_large_claim(void **state)
 {
@@ -389,7 +389,7 @@ static void a_thief_that_waits_for_a_cache_is_not_cancelled(void **state)
 	end();
 }
 
-/* -------------------------------------------------------------------- giving runs back */
+/* --------------------------------------------------------- giving runs back */
 
 static void cached_blocks_can_be_claimed_at_a_place_after_gather(void **state)
 {
@@ -420,7 +420,7 @@ static void gather_adds_returned_blocks(void **state)
 	end();
 }
 
-/* ------------------------------------------------------------------ several threads */
+/* ---------------------------------------------------------- several threads */
 
 #define WORKERS		4u
 #define HELD		12u

@@ -405,7 +405,7 @@ static void every_cell_of_the_table(void **state)
 	assert_int_equal(free_bytes(f), before);
 }
 
-/* ----------------------------------------------------- what the table does not show */
+/* --------------------------------------------- what the table does not show */
 
 static void a_retired_extent_is_reused_only_after_the_last_drop(void **state)
 {

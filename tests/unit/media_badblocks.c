@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A medium that is bad in places, by the `os` seam: the linker puts the
- * functions called __wrap_... here between the library and its os module, so
- * that sysfs lists what a test says, and reading a poisoned range fails as the
- * kernel would have it. The pools lie on shmem; tests/lab has the real thing.
+ * Bad blocks and poison, simulated at the os seam: the linker puts the __wrap_
+ * functions of this file between the library and its os module, so that sysfs lists the
+ * bad blocks of the test, and a read of a poisoned range fails as on Linux. The pools
+ * are on shmem; tests/lab uses real badblocks.
  */
 #include "media.h"
 #include <pthread.h>
@@ -17,7 +17,7 @@
 #define BLOCK		DP_BLOCK_SIZE
 #define SECTOR		512ull
 
-/* ------------------------------------------------------------ the seam */
+/* ----------------------------------------------------------------- the seam */
 
 int __real_dp_os_read_file(const char *path, char *buffer, size_t size);
 int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size);
@@ -39,30 +39,30 @@ bool __wrap_dp_os_is_realtime(int fd);
 #define MAPS_MAX	64
 
 static struct {
-	/* sysfs: what a path reads, where it ends so. */
+	/* Paths in sysfs, by their end, and what reading them returns. */
 	struct {
 		char end[80];
 		const char *text;	/* NULL: -EACCES */
 	} file[NAMES_MAX];
-	/* Poison: of a segment, [begin, end). */
+	/* The poisoned range of a segment: [begin, end). */
 	uint32_t segment;
 	uint64_t begin, end;
 	bool poisoned;
 	bool like_device;		/* no read(): copies from the mapping */
-	bool short_reads;		/* another has the file's lock */
+	bool short_reads;		/* another process has the file's lock */
 	bool realtime;
-	/* Which of the pool's files is mapped where. */
+	/* Which segment's file is mapped where. */
 	struct {
 		char *base;
 		uint64_t size;
 		uint32_t segment;
 	} map[MAPS_MAX];
 	size_t maps;
-	uint32_t read_poison;		/* how often it was touched */
-	void (*meanwhile)(void);	/* in the middle of a read */
+	uint32_t read_poison;		/* how often poison was read */
+	void (*meanwhile)(void);	/* runs during a read */
 } seam;
 
-/* The segment whose file it is, or -1. */
+/* Returns the segment of this file, or -1. */
 static int segment_of(int fd)
 {
 	char path[64], name[256];
@@ -107,8 +107,8 @@ int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size)
 }
 
 /*
- * The made-up disk: a segment's two halves of 16 MiB change places, and all of
- * it stands 1 MiB, and 64 MiB for each segment, from the disk's start.
+ * The simulated disk: a segment's two halves of 16 MiB are swapped, and each segment
+ * begins 1 MiB plus 64 MiB for each segment before it from the start of the disk.
  */
 static uint64_t on_disk(uint32_t segment, uint64_t offset)
 {
@@ -147,7 +147,7 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
 	const char *at = from;
 
-	/* The latest mapping of that address counts. */
+	/* The newest mapping of an address is the current one. */
 	for (size_t n = seam.maps; n && n + MAPS_MAX > seam.maps; n--) {
 		size_t i = (n - 1) % MAPS_MAX;
 
@@ -158,7 +158,7 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 				 size))
 			break;
 		if (!seam.like_device)
-			fail_msg("read() had told of it: now it is SIGBUS");
+			fail_msg("read() returned EIO here: a load would be a SIGBUS");
 		return -EIO;
 	}
 	return __real_dp_os_copy_checked(to, from, size);
@@ -195,7 +195,7 @@ static void healthy(void)
 	memset(&seam, 0, sizeof(seam));
 }
 
-/* No list at all, as on tmpfs, until a test says otherwise. */
+/* No list at all, as on tmpfs, until a test sets one. */
 static int bad_setup(void **state)
 {
 	healthy();
@@ -231,7 +231,7 @@ static void sysfs(size_t i, const char *end, const char *text)
 
 static char list_text[4096];
 
-/* The disk under the pool gets a list: add sectors of a segment. */
+/* Adds sectors of a segment to the badblocks of the disk under the pool. */
 static void add_bad(uint32_t segment, uint64_t offset, uint64_t size)
 {
 	size_t length = seam.file[0].text == list_text ? strlen(list_text) : 0;
@@ -300,7 +300,7 @@ static void list_of_a_disk_is_sorted_and_joined(void **state)
 	dp_badblocks_fini(&badblocks);
 }
 
-static void what_is_no_list_is_unknown(void **state)
+static void an_invalid_list_is_unknown(void **state)
 {
 	static const char *const strange[] = {
 		"\n", "100\n", "100 0\n", "none\n", "-\n",
@@ -312,7 +312,7 @@ static void what_is_no_list_is_unknown(void **state)
 	for (size_t i = 0; i < sizeof(strange) / sizeof(*strange); i++) {
 		badblocks = disk_list(strange[i]);
 		if (!badblocks.unknown || badblocks.runs)
-			fail_msg("\"%s\" is taken for a list", strange[i]);
+			fail_msg("\"%s\" was accepted as a list", strange[i]);
 		dp_badblocks_fini(&badblocks);
 	}
 	badblocks = disk_list(NULL);
@@ -320,8 +320,8 @@ static void what_is_no_list_is_unknown(void **state)
 	dp_badblocks_fini(&badblocks);
 }
 
-/* sysfs shows a page: the last line of a longer list is cut. */
-static void list_that_is_cut_is_used_and_said_to_be(void **state)
+/* sysfs returns one page: of a longer list the last line is cut. */
+static void a_truncated_list_is_used_and_reported_as_incomplete(void **state)
 {
 	struct dp_badblocks badblocks = disk_list("100 8\n200 8\n30");
 
@@ -335,7 +335,7 @@ static void list_that_is_cut_is_used_and_said_to_be(void **state)
 	dp_badblocks_fini(&badblocks);
 }
 
-static void partition_has_its_part_of_the_disks_list(void **state)
+static void a_partition_gets_its_part_of_the_disks_list(void **state)
 {
 	struct dp_badblocks badblocks;
 
@@ -345,7 +345,7 @@ static void partition_has_its_part_of_the_disks_list(void **state)
 	assert_false(badblocks.unknown);
 	assert_list(&badblocks, 0, 4 * 512, 952 * 512, 953 * 512);
 	dp_badblocks_fini(&badblocks);
-	/* Its own directory has none: the disk's was asked. */
+	/* The partition's directory has no list, so the disk's was read. */
 	sysfs(0, "/../badblocks", "2048 1\n");
 	badblocks = disk_list("");
 	dp_badblocks_fini(&badblocks);
@@ -359,8 +359,8 @@ static void partition_has_its_part_of_the_disks_list(void **state)
 #define DEVICE	"/dax9.9/resource"
 #define LIST	"/dax9.9/../../badblocks"
 
-/* As the lab's device: namespace metadata stands before it in the region. */
-static void device_has_its_part_of_the_regions_list(void **state)
+/* As on the lab's device: namespace metadata comes before it in the region. */
+static void a_device_gets_its_part_of_the_regions_list(void **state)
 {
 	struct dp_badblocks badblocks, slice;
 
@@ -394,7 +394,7 @@ static void device_has_its_part_of_the_regions_list(void **state)
 	dp_badblocks_fini(&badblocks);
 }
 
-static void device_that_cannot_be_told_is_unknown(void **state)
+static void a_device_of_unknown_offset_has_unknown_bad_blocks(void **state)
 {
 	static const char *const file[] = { REGION, DEVICE, LIST };
 	static const char *const good[] = {
@@ -443,7 +443,7 @@ static void find_cuts_to_the_range(void **state)
 	assert_true(run.begin == 10 && run.end == 20);
 }
 
-static void file_is_followed_to_where_it_lies(void **state)
+static void bad_blocks_of_a_file_are_found_by_its_extents(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_badblocks_run run[] = {
@@ -457,7 +457,7 @@ static void file_is_followed_to_where_it_lies(void **state)
 	assert_int_equal(
 		dp_badblocks_of_file(&medium, fd, 32 * MIB, &badblocks), 0);
 	assert_false(badblocks.unknown);
-	/* What ends one extent on the disk begins the other in the file. */
+	/* The end of one run on the disk is the start of another in the file. */
 	assert_list(&badblocks, 0, BLOCK, 5 * MIB, 5 * MIB + 2 * BLOCK,
 		    20 * MIB, 20 * MIB + BLOCK, 32 * MIB - BLOCK, 32 * MIB);
 	dp_badblocks_fini(&badblocks);
@@ -481,7 +481,10 @@ static bool overlaps(struct daxpin_extent extent, uint64_t size, uint64_t addr)
 	return extent.addr < addr + BLOCK && addr < extent.addr + size;
 }
 
-/* Reserve all there is in pieces; none may have one of these blocks. */
+/*
+ * Reserves all free space in pieces of `size`. No piece may contain one of these
+ * blocks.
+ */
 static uint64_t take_all(struct fixture *f, uint64_t size, uint32_t flags,
 			 const uint64_t *badblocks, size_t count)
 {
@@ -497,7 +500,10 @@ static uint64_t take_all(struct fixture *f, uint64_t size, uint32_t flags,
 	return taken;
 }
 
-/* Of segment 0's first blocks, inside, at a word's edge, and the last of all. */
+/*
+ * In segment 0 its first block, one in the middle and two at a 64-bit word's edge; then
+ * one in segment 1, and the last blocks of segments 1 and 2.
+ */
 static const uint64_t scattered[] = {
 	2 * MIB, 3 * MIB + 5 * BLOCK, 5 * MIB + 63 * BLOCK, 5 * MIB + 64 * BLOCK,
 	32 * MIB + 16 * MIB, 64 * MIB - BLOCK, 96 * MIB - BLOCK,
@@ -512,7 +518,7 @@ static void scatter(void)
 			SECTOR * (i % 8), SECTOR);
 }
 
-static void reserve_never_hands_out_a_bad_block(void **state)
+static void reserve_never_returns_a_bad_block(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t all = 90 * MIB - SCATTERED * BLOCK;
@@ -526,7 +532,10 @@ static void reserve_never_hands_out_a_bad_block(void **state)
 	assert_int_equal(take_all(f, BLOCK, 0, scattered, SCATTERED), all);
 	assert_int_equal(free_bytes(f), 0);
 	close_pool(f);
-	/* Reservations end with the open; zeroing keeps off them too. */
+	/*
+	 * Reservations end with the close. DAXPIN_RESERVE_ZERO does not write to bad
+	 * blocks.
+	 */
 	poison(1, 16 * MIB, BLOCK);
 	open_pool(f);
 	assert_int_equal(free_bytes(f), all);
@@ -551,7 +560,7 @@ static void run_between_bad_blocks_is_found(void **state)
 	close_pool(f);
 }
 
-static void block_that_became_good_is_used_again(void **state)
+static void a_block_that_is_no_longer_bad_is_allocated_again(void **state)
 {
 	struct fixture *f = *state;
 
@@ -567,8 +576,8 @@ static void block_that_became_good_is_used_again(void **state)
 	close_pool(f);
 }
 
-/* It is no DAX, so what cannot be told does not matter. */
-static void shmem_is_never_unknown(void **state)
+/* shmem is not DAX, so a missing list does not count as unknown. */
+static void bad_blocks_of_shmem_are_never_unknown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -578,11 +587,13 @@ static void shmem_is_never_unknown(void **state)
 	close_pool(f);
 }
 
-/* ----------------------------------------------------- extents that are hit */
+/* ----------------------------------------------------- extents on bad blocks */
 
 #define EXTENT	(64 * BLOCK)
 
-/* An extent, published before its medium went bad, its bytes by position. */
+/*
+ * Publishes an extent before its medium goes bad. Each word contains its index, hashed.
+ */
 static uint64_t make_live(struct fixture *f)
 {
 	struct daxpin_extent extent;
@@ -632,7 +643,7 @@ static void check_read(struct fixture *f, struct daxpin_extent extent,
 	free(to);
 }
 
-/* Blocks 10 and 11 of the extent are gone, all else can be read. */
+/* Blocks 10 and 11 of the extent are lost; all others can be read. */
 static void check_neighbours(struct fixture *f, struct daxpin_extent extent)
 {
 	for (uint64_t b = 0; b < 64; b++)
@@ -648,7 +659,7 @@ static void check_neighbours(struct fixture *f, struct daxpin_extent extent)
 	check_read(f, extent, 11 * BLOCK, 0, 0);
 }
 
-static void live_extent_on_a_known_bad_block_stays(void **state)
+static void a_live_extent_on_a_known_bad_block_is_kept(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f);
@@ -662,13 +673,13 @@ static void live_extent_on_a_known_bad_block_stays(void **state)
 		dp_invariants(f->pool);
 		assert_int_equal(info_of(f).bad_bytes, 2 * BLOCK);
 		check_neighbours(f, at(f, addr));
-		/* It is on the list, so nobody went there to see. */
+		/* The list named the block, so the library never read it. */
 		assert_int_equal(seam.read_poison, 0);
 		close_pool(f);
 	}
 }
 
-static void poison_that_nobody_knew_is_an_error(void **state)
+static void unlisted_poison_is_a_read_error(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f);
@@ -717,7 +728,7 @@ static void check_retired(struct fixture *f, uint64_t first, uint64_t count,
 	sysfs(0, "/badblocks", "");
 }
 
-static void retired_extent_keeps_its_bad_blocks(void **state)
+static void bad_blocks_of_a_retired_extent_are_not_reused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -739,7 +750,7 @@ static int set(struct fixture *f, struct daxpin_extent extent, uint64_t offset,
 	return daxpin_publish(f->pool, &op, 1, NULL, NULL);
 }
 
-static void set_keeps_off_bad_blocks(void **state)
+static void set_does_not_store_to_bad_blocks(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f), was;
@@ -754,14 +765,14 @@ static void set_keeps_off_bad_blocks(void **state)
 	assert_int_equal(set(f, extent, 11 * BLOCK - 8, 1), -EIO);
 	assert_int_equal(set(f, extent, 11 * BLOCK, 1), 0);
 	assert_memory_equal(daxpin_ptr(f->pool, extent, 10 * BLOCK), &was, 8);
-	/* Nothing is held or claimed. */
+	/* No hold or claim is left. */
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	dp_invariants(f->pool);
 	close_pool(f);
 }
 
-/* A committed batch whose SET is not applied yet, as a power cut leaves it. */
+/* A committed batch whose SET is not applied yet, as a power failure leaves it. */
 static void commit_set(struct fixture *f, uint64_t addr, uint64_t value)
 {
 	const uint64_t where = DP_LANES_OFFSET + 5 * sizeof(struct dp_lane);
@@ -776,7 +787,7 @@ static void commit_set(struct fixture *f, uint64_t addr, uint64_t value)
 	patch(f, 0, where, &lane, sizeof(lane));
 }
 
-static void replay_keeps_off_bad_blocks(void **state)
+static void replay_does_not_store_to_bad_blocks(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f), value = 0;
@@ -802,8 +813,8 @@ static void replay_keeps_off_bad_blocks(void **state)
 	close_pool(f);
 }
 
-/* Its word in the table is whole. */
-static void live_extent_that_is_bad_all_over_stays(void **state)
+/* Its word in the table is intact. */
+static void a_live_extent_on_bad_blocks_only_is_kept(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f);
@@ -821,8 +832,8 @@ static void live_extent_that_is_bad_all_over_stays(void **state)
 /* --------------------------------------------------------------- metadata */
 
 /*
- * Refused with that error and words, and not a byte is changed: met by read(),
- * by a copy from the mapping, and known from the list.
+ * The open fails with -EIO and these words and changes no byte: when read() finds the
+ * poison, when a copy from the mapping does, and when the list names it.
  */
 static void check_metadata(struct fixture *f, uint32_t segment, uint64_t offset,
 			   const char *structure)
@@ -893,9 +904,9 @@ static void open_refuses_a_bad_root_directory(void **state)
 }
 
 /*
- * Segment 1: an extent of 8 blocks before the page of the table that is bad,
- * which has the words of blocks 1024 to 1535, and one of 4 after it. A block of
- * the first is bad as well, and one where the bad page leaves all in doubt.
+ * In segment 1 a page of the table is bad, which has the words of blocks 1024 to 1535.
+ * Before it is an extent of 8 blocks, one of them bad, and after it one of 4. One more
+ * block is bad in the range that the bad page leaves in doubt.
  */
 static void check_degraded(struct fixture *f, uint32_t flags)
 {
@@ -930,7 +941,7 @@ static void check_degraded(struct fixture *f, uint32_t flags)
 	close_pool(f);
 }
 
-static void degraded_open_goes_around_what_cannot_be_read(void **state)
+static void a_degraded_open_quarantines_unreadable_metadata(void **state)
 {
 	struct fixture *f = *state;
 
@@ -951,8 +962,8 @@ static void degraded_open_goes_around_what_cannot_be_read(void **state)
 	}
 }
 
-/* Who only looks does with one superblock of two, and without a lane. */
-static void degraded_look_does_without_more(void **state)
+/* A degraded open for reading needs only one of the two superblocks, and no lanes. */
+static void a_degraded_read_only_open_needs_less_metadata(void **state)
 {
 	static const uint64_t offset[] = {
 		DP_SUPER_OFFSET, DP_COPY_OFFSET, DP_ROOTS_OFFSET + 64 * 64,
@@ -973,8 +984,8 @@ static void degraded_look_does_without_more(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-/* What is zero for ever is read by nobody. */
-static void unused_metadata_may_be_bad(void **state)
+/* Metadata that is always zero is never read. */
+static void bad_blocks_in_unused_metadata_are_ignored(void **state)
 {
 	struct fixture *f = *state;
 
@@ -982,7 +993,7 @@ static void unused_metadata_may_be_bad(void **state)
 	add_bad(1, DP_ROOTS_OFFSET, BLOCK);
 	poison(0, DP_LANES_END, BLOCK);
 	open_pool(f);
-	/* It is not space either. */
+	/* It is not allocated either. */
 	assert_int_equal(info_of(f).bad_bytes, 0);
 	assert_int_equal(info_of(f).usable_bytes, 90 * MIB);
 	assert_int_equal(seam.read_poison, 0);
@@ -1021,7 +1032,7 @@ static void create_refuses_bad_metadata(void **state)
 	assert_int_equal(info_of(f).bad_bytes, BLOCK);
 }
 
-static void create_does_not_go_over_what_it_cannot_read(void **state)
+static void create_refuses_a_file_that_it_cannot_read(void **state)
 {
 	struct fixture *f = *state;
 
@@ -1030,7 +1041,7 @@ static void create_does_not_go_over_what_it_cannot_read(void **state)
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	assert_create_fails(f, -EIO, "superblock");
 	seam.poisoned = false;
-	/* The list says it of the table, which would be written anew. */
+	/* The list names a block of the table, which create would overwrite. */
 	add_bad(2, 5 * BLOCK, SECTOR);
 	assert_create_fails(f, -EIO, "segment 2");
 	sysfs(0, "/badblocks", "");
@@ -1040,7 +1051,7 @@ static void create_does_not_go_over_what_it_cannot_read(void **state)
 
 /* ------------------------------------------------------------------- read */
 
-static void read_is_for_whoever_has_the_extent(void **state)
+static void read_works_while_an_extent_is_live_or_held(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f);
@@ -1120,7 +1131,7 @@ static void *read_often(void *arg)
 	return arg;
 }
 
-static void many_threads_read_at_once(void **state)
+static void many_threads_can_read_at_the_same_time(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f);
@@ -1145,8 +1156,11 @@ static void many_threads_read_at_once(void **state)
 
 /* ------------------------------------------------------- the real os module */
 
-/* Past the end of its file a mapping is as poison is: SIGBUS, or EFAULT. */
-static void copy_past_a_files_end_is_an_error(void **state)
+/*
+ * After the end of its file a mapping behaves like poison: SIGBUS, or EFAULT in a
+ * system call.
+ */
+static void a_copy_past_the_end_of_a_file_fails_without_sigbus(void **state)
 {
 	const uint64_t size = 40 * BLOCK, there = 33 * BLOCK;
 	int fd = memfd_create("short", MFD_CLOEXEC);
@@ -1178,8 +1192,8 @@ static void copy_past_a_files_end_is_an_error(void **state)
 	free(to);
 }
 
-/* A lack of descriptors is not the medium's fault. */
-static void copy_without_descriptors_is_no_eio(void **state)
+/* A lack of descriptors is not an I/O error of the medium. */
+static void a_copy_without_free_descriptors_is_not_eio(void **state)
 {
 	struct rlimit old, none;
 	char from[16] = "", to[16];
@@ -1211,7 +1225,7 @@ static void copying_leaves_no_descriptor(void **state)
 	assert_int_equal(fds(), before);
 }
 
-static void read_now_says_how_far_it_came(void **state)
+static void read_now_returns_the_bytes_that_were_read(void **state)
 {
 	int fd = memfd_create("short", MFD_CLOEXEC);
 	uint64_t done = 99;
@@ -1220,7 +1234,7 @@ static void read_now_says_how_far_it_came(void **state)
 	(void)state;
 	assert_int_equal(write(fd, "hello", 5), 5);
 	assert_int_equal(__real_dp_os_read_now(fd, 1, to, 32, &done), 0);
-	/* All of it, or nothing where the kernel cannot promise not to wait. */
+	/* All bytes, or none if the kernel cannot promise not to wait. */
 	assert_true(done == 4 || !done);
 	if (done)
 		assert_memory_equal(to, "ello", 4);
@@ -1239,39 +1253,39 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BARE(list_of_a_disk_is_sorted_and_joined),
-		BARE(what_is_no_list_is_unknown),
-		BARE(list_that_is_cut_is_used_and_said_to_be),
-		BARE(partition_has_its_part_of_the_disks_list),
-		BARE(device_has_its_part_of_the_regions_list),
-		BARE(device_that_cannot_be_told_is_unknown),
+		BARE(an_invalid_list_is_unknown),
+		BARE(a_truncated_list_is_used_and_reported_as_incomplete),
+		BARE(a_partition_gets_its_part_of_the_disks_list),
+		BARE(a_device_gets_its_part_of_the_regions_list),
+		BARE(a_device_of_unknown_offset_has_unknown_bad_blocks),
 		BARE(find_cuts_to_the_range),
-		TEST(file_is_followed_to_where_it_lies, bad_setup),
-		TEST(reserve_never_hands_out_a_bad_block, bad_setup),
+		TEST(bad_blocks_of_a_file_are_found_by_its_extents, bad_setup),
+		TEST(reserve_never_returns_a_bad_block, bad_setup),
 		TEST(run_between_bad_blocks_is_found, bad_setup),
-		TEST(block_that_became_good_is_used_again, bad_setup),
-		TEST(shmem_is_never_unknown, bad_setup),
-		TEST(live_extent_on_a_known_bad_block_stays, bad_setup),
-		TEST(poison_that_nobody_knew_is_an_error, bad_setup),
-		TEST(retired_extent_keeps_its_bad_blocks, bad_setup),
-		TEST(live_extent_that_is_bad_all_over_stays, bad_setup),
-		TEST(set_keeps_off_bad_blocks, bad_setup),
-		TEST(replay_keeps_off_bad_blocks, bad_setup),
+		TEST(a_block_that_is_no_longer_bad_is_allocated_again, bad_setup),
+		TEST(bad_blocks_of_shmem_are_never_unknown, bad_setup),
+		TEST(a_live_extent_on_a_known_bad_block_is_kept, bad_setup),
+		TEST(unlisted_poison_is_a_read_error, bad_setup),
+		TEST(bad_blocks_of_a_retired_extent_are_not_reused, bad_setup),
+		TEST(a_live_extent_on_bad_blocks_only_is_kept, bad_setup),
+		TEST(set_does_not_store_to_bad_blocks, bad_setup),
+		TEST(replay_does_not_store_to_bad_blocks, bad_setup),
 		TEST(open_refuses_a_bad_superblock, bad_setup),
 		TEST(open_refuses_a_bad_table, bad_setup),
 		TEST(open_refuses_a_bad_lane, bad_setup),
 		TEST(open_refuses_a_bad_root_directory, bad_setup),
-		TEST(degraded_open_goes_around_what_cannot_be_read, bad_setup),
-		TEST(degraded_look_does_without_more, bad_setup),
-		TEST(unused_metadata_may_be_bad, bad_setup),
+		TEST(a_degraded_open_quarantines_unreadable_metadata, bad_setup),
+		TEST(a_degraded_read_only_open_needs_less_metadata, bad_setup),
+		TEST(bad_blocks_in_unused_metadata_are_ignored, bad_setup),
 		TEST(create_refuses_bad_metadata, fresh_setup),
-		TEST(create_does_not_go_over_what_it_cannot_read, bad_setup),
-		TEST(read_is_for_whoever_has_the_extent, bad_setup),
+		TEST(create_refuses_a_file_that_it_cannot_read, bad_setup),
+		TEST(read_works_while_an_extent_is_live_or_held, bad_setup),
 		TEST(read_across_the_end_of_a_generation_is_stale, bad_setup),
-		TEST(many_threads_read_at_once, bad_setup),
-		BARE(copy_past_a_files_end_is_an_error),
-		BARE(copy_without_descriptors_is_no_eio),
+		TEST(many_threads_can_read_at_the_same_time, bad_setup),
+		BARE(a_copy_past_the_end_of_a_file_fails_without_sigbus),
+		BARE(a_copy_without_free_descriptors_is_not_eio),
 		BARE(copying_leaves_no_descriptor),
-		BARE(read_now_says_how_far_it_came),
+		BARE(read_now_returns_the_bytes_that_were_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

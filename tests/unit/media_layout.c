@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What stands on media, bit by bit: docs/format.md in words, this in checks.
- * Golden values are spelled out where a change of them would be a new format.
+ * The format on media, bit by bit, as docs/format.md describes it. Golden values are
+ * written out if a change of them would be a new format.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@ static uint64_t seed(void)
 	return dp_layout_seed(uuid_a);
 }
 
-/* Deterministic, so that a failure is the same each time. */
+/* A fixed seed, so that a failure repeats. */
 static uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -44,7 +44,7 @@ static void check_round_trip(uint64_t block, struct dp_word word)
 	assert_int_equal(back.gen, word.gen);
 }
 
-static void word_of_each_extreme_comes_back(void **state)
+static void words_with_extreme_fields_decode_to_themselves(void **state)
 {
 	static const uint64_t block[] = {
 		DP_CHUNK_BLOCKS, BLOCKS_MAX - 1, POOL_BLOCKS_MAX - 1
@@ -65,7 +65,7 @@ static void word_of_each_extreme_comes_back(void **state)
 		}
 }
 
-static void word_fields_stand_where_the_format_says(void **state)
+static void word_fields_are_at_the_bits_of_the_format(void **state)
 {
 	struct dp_word word = { DP_KIND_DATA, 0x3ffff + 1, 0 };
 	uint64_t raw = dp_word_encode(seed(), 600, word);
@@ -92,7 +92,7 @@ static void word_drops_the_generation_above_28_bits(void **state)
 	assert_int_equal(back.blocks, 7);
 }
 
-/* D6: a wiped page is noticed, in any pool and at any block. */
+/* D6: a wiped page is detected, in any pool and at any block. */
 static void word_of_zero_is_never_valid(void **state)
 {
 	uint64_t random = 0x9e3779b97f4a7c15;
@@ -116,8 +116,11 @@ static void word_of_ones_is_never_valid(void **state)
 		assert_false(dp_word_decode(seed(), block, UINT64_MAX, &word));
 }
 
-/* 16 bits of check: as rare as one in 65536, and these are fixed ones. */
-static void word_of_another_block_does_not_check_out(void **state)
+/*
+ * A check of 16 bits accepts one wrong word in 65536. These are fixed words that it
+ * rejects.
+ */
+static void a_word_of_another_block_is_invalid(void **state)
 {
 	struct dp_word word = { DP_KIND_DATA, 3, 9 }, back;
 	uint64_t raw = dp_word_encode(seed(), 700, word);
@@ -132,7 +135,7 @@ static void word_of_another_block_does_not_check_out(void **state)
 	assert_in_range(passed, 1, 1 + 16);
 }
 
-static void word_of_another_pool_does_not_check_out(void **state)
+static void a_word_of_another_pool_is_invalid(void **state)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 }, back;
 	uint64_t other = dp_layout_seed(uuid_b);
@@ -147,7 +150,7 @@ static void word_of_another_pool_does_not_check_out(void **state)
 	assert_in_range(passed, 0, 16);
 }
 
-static void word_with_a_flipped_bit_does_not_check_out(void **state)
+static void a_word_with_a_flipped_bit_is_invalid(void **state)
 {
 	struct dp_word word = { DP_KIND_DATA, 129, 77 }, back;
 	uint64_t raw = dp_word_encode(seed(), 1234, word);
@@ -158,7 +161,10 @@ static void word_with_a_flipped_bit_does_not_check_out(void **state)
 					    &back));
 }
 
-/* Find the check that fits a body: what a careless writer could have left. */
+/*
+ * Computes the right check for an invalid body, as a faulty writer could have stored
+ * it.
+ */
 static uint64_t with_check(uint64_t block, uint64_t body, bool *ret_found)
 {
 	struct dp_word word;
@@ -171,7 +177,7 @@ static uint64_t with_check(uint64_t block, uint64_t body, bool *ret_found)
 	return 0;
 }
 
-static void word_of_no_kind_does_not_check_out(void **state)
+static void a_word_of_an_unknown_kind_is_invalid(void **state)
 {
 	bool found;
 
@@ -242,7 +248,7 @@ static void neighbours_never_share_a_cache_line(void **state)
 				     dp_word_offset(b + 1) / DP_CACHE_LINE);
 }
 
-static void transposition_is_that_of_the_format(void **state)
+static void transposition_matches_the_format(void **state)
 {
 	(void)state;
 	assert_int_equal(dp_word_offset(0), 0);
@@ -254,8 +260,8 @@ static void transposition_is_that_of_the_format(void **state)
 	assert_int_equal(dp_word_offset(513), 4096 + 64);
 }
 
-/* Those of docs/format.md. */
-static void the_words_are_those_of_the_format(void **state)
+/* Golden words of docs/format.md. */
+static void words_match_the_golden_values(void **state)
 {
 	uint8_t uuid[16];
 	uint64_t format;
@@ -278,8 +284,8 @@ static void the_words_are_those_of_the_format(void **state)
 	assert_int_equal(dp_root_encode(format, 3, 513, 5), 0xba1e000500000201);
 }
 
-/* What a scan skips is what decodes as FREE and generation 0, and nothing else. */
-static void other_words_of_a_page_are_found(void **state)
+/* A scan skips the words that decode as FREE with generation 0, and no others. */
+static void a_scan_finds_every_word_that_is_not_free(void **state)
 {
 	const struct dp_word free_block = { DP_KIND_FREE, 1, 0 };
 	uint64_t page[DP_PAGE_WORDS], other[DP_PAGE_WORDS / 64], first = 1024;
@@ -307,8 +313,8 @@ static void other_words_of_a_page_are_found(void **state)
 	}
 }
 
-/* Each structure ends where the next one begins, or before. */
-static void the_metadata_have_no_overlaps(void **state)
+/* Each structure ends at or before the start of the next. */
+static void metadata_structures_do_not_overlap(void **state)
 {
 	uint64_t small = DP_SMALL_SEGMENT_MAX, large = 2 * small;
 
@@ -328,7 +334,7 @@ static void the_metadata_have_no_overlaps(void **state)
 
 /* ------------------------------------------------------------ page bitmap */
 
-static void a_page_word_of_each_bit_comes_back(void **state)
+static void page_words_decode_to_themselves(void **state)
 {
 	uint64_t bits;
 
@@ -373,7 +379,7 @@ static struct dp_super a_super(void)
 	return super;
 }
 
-static void super_is_whole_when_sealed(void **state)
+static void a_sealed_superblock_is_valid(void **state)
 {
 	struct dp_super super = a_super();
 
@@ -383,7 +389,7 @@ static void super_is_whole_when_sealed(void **state)
 	assert_true(dp_super_is_whole(&super));
 }
 
-static void super_with_any_byte_changed_is_not_whole(void **state)
+static void a_superblock_with_any_byte_changed_is_invalid(void **state)
 {
 	struct dp_super super = a_super();
 	uint8_t *bytes = (uint8_t *)&super;
@@ -398,7 +404,7 @@ static void super_with_any_byte_changed_is_not_whole(void **state)
 	assert_true(dp_super_is_whole(&super));
 }
 
-static void super_of_zeroes_or_ones_is_not_whole(void **state)
+static void a_superblock_of_zeroes_or_ones_is_invalid(void **state)
 {
 	struct dp_super super;
 
@@ -409,7 +415,7 @@ static void super_of_zeroes_or_ones_is_not_whole(void **state)
 	assert_false(dp_super_is_whole(&super));
 }
 
-static void magic_shows_a_text_mode_copy(void **state)
+static void the_magic_detects_a_text_mode_copy(void **state)
 {
 	(void)state;
 	assert_int_equal(sizeof(DP_MAGIC) - 1, 8);
@@ -465,7 +471,7 @@ static struct dp_lane *a_lane(void)
 	return lane;
 }
 
-/* Flip a bit in each byte of [from, to): does the check always notice? */
+/* Flips a bit in each byte of [from, to). Is each flip detected? */
 static bool check_covers(struct dp_lane *lane, size_t from, size_t to)
 {
 	uint64_t was = dp_lane_check(seed(), 4, lane);
@@ -493,8 +499,8 @@ static void lane_check_covers_header_and_entries(void **state)
 	free(lane);
 }
 
-/* done is written after the commit, and what follows the entries is old. */
-static void lane_check_leaves_done_and_the_rest_out(void **state)
+/* `done` is written after the commit, and the bytes after the entries are old. */
+static void lane_check_excludes_done_and_the_rest(void **state)
 {
 	struct dp_lane *lane = a_lane();
 	uint64_t was = dp_lane_check(seed(), 4, lane);
@@ -519,7 +525,7 @@ static void lane_check_of_another_lane_or_pool_differs(void **state)
 	free(lane);
 }
 
-static void lane_of_zeroes_does_not_check_out(void **state)
+static void a_lane_of_zeroes_is_invalid(void **state)
 {
 	static const struct dp_lane lane;
 
@@ -530,7 +536,7 @@ static void lane_of_zeroes_does_not_check_out(void **state)
 
 /* ------------------------------------------------------------------ slabs */
 
-static void slab_classes_are_those_of_the_format(void **state)
+static void slab_classes_match_the_format(void **state)
 {
 	static const uint32_t size[DP_SLAB_CLASSES] = {
 		64, 128, 192, 256, 320, 384, 448, 512,
@@ -544,7 +550,7 @@ static void slab_classes_are_those_of_the_format(void **state)
 	}
 }
 
-/* Class and length share the 17 bits that an extent has for its length. */
+/* Class and length share the 17 bits that an extent uses for its length. */
 static void slab_class_and_length_fit_the_word(void **state)
 {
 	(void)state;
@@ -556,38 +562,38 @@ static void slab_class_and_length_fit_the_word(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(word_of_each_extreme_comes_back),
-		cmocka_unit_test(word_fields_stand_where_the_format_says),
+		cmocka_unit_test(words_with_extreme_fields_decode_to_themselves),
+		cmocka_unit_test(word_fields_are_at_the_bits_of_the_format),
 		cmocka_unit_test(word_drops_the_generation_above_28_bits),
 		cmocka_unit_test(word_of_zero_is_never_valid),
 		cmocka_unit_test(word_of_ones_is_never_valid),
-		cmocka_unit_test(word_of_another_block_does_not_check_out),
-		cmocka_unit_test(word_of_another_pool_does_not_check_out),
-		cmocka_unit_test(word_with_a_flipped_bit_does_not_check_out),
-		cmocka_unit_test(word_of_no_kind_does_not_check_out),
+		cmocka_unit_test(a_word_of_another_block_is_invalid),
+		cmocka_unit_test(a_word_of_another_pool_is_invalid),
+		cmocka_unit_test(a_word_with_a_flipped_bit_is_invalid),
+		cmocka_unit_test(a_word_of_an_unknown_kind_is_invalid),
 		cmocka_unit_test(word_that_is_free_has_one_block),
 		cmocka_unit_test(word_of_a_slab_has_its_class_beside_the_length),
 		cmocka_unit_test(transposition_gives_each_block_a_word_of_its_own),
 		cmocka_unit_test(transposition_stays_inside_the_page),
 		cmocka_unit_test(neighbours_never_share_a_cache_line),
-		cmocka_unit_test(transposition_is_that_of_the_format),
-		cmocka_unit_test(the_metadata_have_no_overlaps),
-		cmocka_unit_test(the_words_are_those_of_the_format),
-		cmocka_unit_test(other_words_of_a_page_are_found),
-		cmocka_unit_test(a_page_word_of_each_bit_comes_back),
+		cmocka_unit_test(transposition_matches_the_format),
+		cmocka_unit_test(metadata_structures_do_not_overlap),
+		cmocka_unit_test(words_match_the_golden_values),
+		cmocka_unit_test(a_scan_finds_every_word_that_is_not_free),
+		cmocka_unit_test(page_words_decode_to_themselves),
 		cmocka_unit_test(a_page_word_of_zero_is_never_valid),
-		cmocka_unit_test(super_is_whole_when_sealed),
-		cmocka_unit_test(super_with_any_byte_changed_is_not_whole),
-		cmocka_unit_test(super_of_zeroes_or_ones_is_not_whole),
-		cmocka_unit_test(magic_shows_a_text_mode_copy),
+		cmocka_unit_test(a_sealed_superblock_is_valid),
+		cmocka_unit_test(a_superblock_with_any_byte_changed_is_invalid),
+		cmocka_unit_test(a_superblock_of_zeroes_or_ones_is_invalid),
+		cmocka_unit_test(the_magic_detects_a_text_mode_copy),
 		cmocka_unit_test(root_word_has_block_generation_and_check),
 		cmocka_unit_test(root_word_of_another_slot_or_pool_differs),
 		cmocka_unit_test(root_word_of_no_root_is_not_zero),
 		cmocka_unit_test(lane_check_covers_header_and_entries),
-		cmocka_unit_test(lane_check_leaves_done_and_the_rest_out),
+		cmocka_unit_test(lane_check_excludes_done_and_the_rest),
 		cmocka_unit_test(lane_check_of_another_lane_or_pool_differs),
-		cmocka_unit_test(lane_of_zeroes_does_not_check_out),
-		cmocka_unit_test(slab_classes_are_those_of_the_format),
+		cmocka_unit_test(a_lane_of_zeroes_is_invalid),
+		cmocka_unit_test(slab_classes_match_the_format),
 		cmocka_unit_test(slab_class_and_length_fit_the_word),
 	};
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* D19: which pages of a descriptor table are in use, and what an open reads of them. */
+/*
+ * D19: which pages of a descriptor table are in use, and which of them an open reads.
+ */
 #include "media.h"
 #include "invariant.h"
 #include "pool/segment.h"
@@ -16,7 +18,7 @@ int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
 	return refuse_flush ? -EIO : __real_dp_persist_flush(persist, from, size);
 }
 
-/* A closed pool whose tables were never used, with garbage in their place. */
+/* A closed pool whose tables were never used, with garbage in them. */
 static int unused_setup(void **state)
 {
 	char *garbage = malloc(DP_CHUNK_SIZE);
@@ -33,7 +35,7 @@ static int unused_setup(void **state)
 	return 0;
 }
 
-/* Bits of the first word, which has all pages of these segments. */
+/* Bits of the bitmap's first word, which covers all pages of these segments. */
 static uint64_t bits_of(struct fixture *f, uint32_t segment)
 {
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), raw, bits;
@@ -43,7 +45,7 @@ static uint64_t bits_of(struct fixture *f, uint32_t segment)
 	return bits;
 }
 
-static void pages_that_are_not_in_use_are_not_read(void **state)
+static void open_does_not_read_unused_pages(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = fingerprint(f->path);
@@ -58,7 +60,7 @@ static void pages_that_are_not_in_use_are_not_read(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-static void the_first_keep_of_a_chunk_begins_its_page(void **state)
+static void the_first_keep_in_a_page_formats_it(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -71,7 +73,7 @@ static void the_first_keep_of_a_chunk_begins_its_page(void **state)
 	page = extent.addr % (32 * MIB) / DP_CHUNK_SIZE;
 	assert_int_equal(bits_of(f, segment), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
-	/* Its inner words stand in pages that nothing was stored to. */
+	/* The extent's inner words would be in pages that were never formatted. */
 	assert_int_equal(bits_of(f, segment), 1ull << page);
 	look(f, segment, word_at((page + 1) * DP_PAGE_WORDS), &word, 8);
 	assert_int_equal(word, 0xa5a5a5a5a5a5a5a5);
@@ -80,7 +82,7 @@ static void the_first_keep_of_a_chunk_begins_its_page(void **state)
 	assert_int_equal(info_of(f).free_bytes, 86 * MIB);
 }
 
-static void a_cancel_begins_no_page(void **state)
+static void a_cancel_formats_no_page(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -94,7 +96,7 @@ static void a_cancel_begins_no_page(void **state)
 	dp_invariants(f->pool);
 }
 
-static void a_page_that_cannot_be_formatted_is_not_begun(void **state)
+static void a_page_that_cannot_be_formatted_stays_unused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -111,7 +113,7 @@ static void a_page_that_cannot_be_formatted_is_not_begun(void **state)
 	dp_invariants(f->pool);
 }
 
-/* What stood in a page before it came into use is gone. */
+/* Formatting a page overwrites all that was in it before. */
 static void a_page_is_formatted_as_a_whole(void **state)
 {
 	struct fixture *f = *state;
@@ -145,8 +147,8 @@ static void a_damaged_bitmap_is_refused(void **state)
 	assert_open_fails(f, -EUCLEAN, "segment 0, page bitmap");
 }
 
-/* An open that only looks finds out which pages are in use from the pages. */
-static void looking_does_without_the_bitmap(void **state)
+/* A read-only degraded open finds the pages in use from the pages themselves. */
+static void a_degraded_read_only_open_works_without_the_bitmap(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -165,8 +167,8 @@ static void looking_does_without_the_bitmap(void **state)
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
 }
 
-/* A committed batch whose page the bitmap lost is no word's. */
-static void a_lane_changes_words_of_pages_in_use_alone(void **state)
+/* A committed batch changes a word of a page that the bitmap lost. */
+static void a_lane_entry_for_an_unused_page_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -207,8 +209,11 @@ static void need_room(struct fixture *f)
 	assert_int_equal(ret, 0);
 }
 
-/* Its table is chunk 1, so 4 MiB are metadata, in the short last segment too. */
-static void a_segment_may_have_a_gibibyte(void **state)
+/*
+ * Its table is chunk 1, so its metadata take 4 MiB, as in the last segment, which is
+ * shorter.
+ */
+static void a_segment_of_1_gib_works(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent whole, rest, extent;
@@ -235,8 +240,8 @@ static void a_segment_may_have_a_gibibyte(void **state)
 	assert_int_equal(count_notes(f, "table"), 0);
 }
 
-/* The table of a large segment is checked and repaired where it stands. */
-static void a_large_table_is_looked_at(void **state)
+/* The table of a large segment is checked and repaired at its own offset. */
+static void the_table_of_a_large_segment_is_checked_and_repaired(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -253,7 +258,7 @@ static void a_large_table_is_looked_at(void **state)
 	open_pool(f);
 }
 
-static void the_default_size_keeps_segments_few(void **state)
+static void the_default_segment_size_grows_with_the_pool(void **state)
 {
 	const uint64_t gib = 1024 * MIB;
 
@@ -274,17 +279,17 @@ static void the_default_size_keeps_segments_few(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(pages_that_are_not_in_use_are_not_read),
-		TEST(the_first_keep_of_a_chunk_begins_its_page),
-		TEST(a_cancel_begins_no_page),
-		TEST(a_page_that_cannot_be_formatted_is_not_begun),
+		TEST(open_does_not_read_unused_pages),
+		TEST(the_first_keep_in_a_page_formats_it),
+		TEST(a_cancel_formats_no_page),
+		TEST(a_page_that_cannot_be_formatted_stays_unused),
 		TEST(a_page_is_formatted_as_a_whole),
 		TEST(a_damaged_bitmap_is_refused),
-		TEST(looking_does_without_the_bitmap),
-		TEST(a_lane_changes_words_of_pages_in_use_alone),
-		TEST_LARGE(a_segment_may_have_a_gibibyte),
-		TEST_LARGE(a_large_table_is_looked_at),
-		cmocka_unit_test(the_default_size_keeps_segments_few),
+		TEST(a_degraded_read_only_open_works_without_the_bitmap),
+		TEST(a_lane_entry_for_an_unused_page_is_refused),
+		TEST_LARGE(a_segment_of_1_gib_works),
+		TEST_LARGE(the_table_of_a_large_segment_is_checked_and_repaired),
+		cmocka_unit_test(the_default_segment_size_grows_with_the_pool),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dirty shutdowns (W11): what sysfs says of the NVDIMMs under a pool, and what an open
- * concludes. The pool is on shmem that passes for a DAX filesystem, on a disk that has
- * a made-up place in sysfs.
+ * Dirty shutdowns (W11): the counters that sysfs has for the NVDIMMs under a pool, and
+ * what an open concludes from them. The pool is on shmem that looks like a DAX
+ * filesystem, on a disk with a simulated place in sysfs.
  */
 #include <inttypes.h>
 #include <linux/magic.h>
@@ -26,11 +26,11 @@ static struct {
 		const char *provider;
 		uint64_t count;
 	} nvdimm[2];
-	const char *missing;		/* paths with it in them are not there */
-	const char *odd;		/* and those with this have odd_text */
+	const char *missing;		/* paths that contain it do not exist */
+	const char *odd;		/* paths that contain it read as odd_text */
 	const char *odd_text;
-	bool denied;			/* missing: there, but not to be read */
-	const char *faked;		/* and something is mounted over these */
+	bool denied;			/* these exist but cannot be read */
+	const char *faked;		/* another filesystem is mounted over these */
 } sys;
 
 int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
@@ -90,7 +90,7 @@ int __wrap_dp_barrier_pass(const struct dp_barrier *barrier,
 	return 0;
 }
 
-/* ------------------------------------------------------------ a made-up sysfs */
+/* ---------------------------------------------------------- a simulated sysfs */
 
 static int answer(char *buffer, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -136,7 +136,7 @@ static int read_nvdimm(const char *name, char *buffer, size_t size)
 	return -ENOENT;
 }
 
-/* The text behind that beginning, or NULL. */
+/* Returns the text after that beginning, or NULL. */
 static const char *behind(const char *path, const char *beginning)
 {
 	size_t length = strlen(beginning);
@@ -223,7 +223,7 @@ static void lose_power(void)
 	sys.nvdimm[1].count++;
 }
 
-/* What an open that asks for nothing reports; the pool is closed afterwards. */
+/* Returns what an open reports, and closes the pool. */
 static uint32_t dirty_at_open(struct fixture *f)
 {
 	uint32_t dirty;
@@ -234,7 +234,7 @@ static uint32_t dirty_at_open(struct fixture *f)
 	return dirty;
 }
 
-/* The same for a look without any change. */
+/* The same for an open that changes nothing. */
 static uint32_t dirty_at_look(struct fixture *f)
 {
 	uint32_t dirty;
@@ -245,13 +245,13 @@ static uint32_t dirty_at_look(struct fixture *f)
 	return dirty;
 }
 
-/* What a check says of it. */
+/* Runs a check and returns what it reports. */
 static unsigned int notes(struct fixture *f)
 {
 	return count_notes(f, "8 dirty shutdowns, 7 when");
 }
 
-/* Refused, and nothing is changed by that. */
+/* The open is refused and changes nothing. */
 static void assert_not_flushed(struct fixture *f, int error, const char *words)
 {
 	f->options.flags = DAXPIN_POOL_NEED_FLUSHED;
@@ -268,7 +268,7 @@ static void assert_flushed(struct fixture *f)
 
 /* ------------------------------------------------------------------- tests */
 
-static void what_is_counted_is_recorded(void **state)
+static void create_and_open_record_the_shutdown_count(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -277,12 +277,12 @@ static void what_is_counted_is_recorded(void **state)
 	assert_int_equal(super.dirty_shutdowns, 7);
 	assert_false(read_super(f, 1).nvdimms);
 	lose_power();
-	assert_flushed(f);		/* it was closed */
+	assert_flushed(f);		/* the close was clean */
 	super = read_super(f, 0);
 	assert_int_equal(super.dirty_shutdowns, 8);
 }
 
-static void a_killed_owner_alone_is_no_dirty_shutdown(void **state)
+static void a_killed_owner_is_not_a_dirty_shutdown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -291,7 +291,7 @@ static void a_killed_owner_alone_is_no_dirty_shutdown(void **state)
 	assert_flushed(f);
 }
 
-static void power_that_failed_while_it_was_open_is_reported(void **state)
+static void a_power_failure_while_open_is_reported(void **state)
 {
 	struct fixture *f = *state;
 
@@ -307,12 +307,14 @@ static void power_that_failed_while_it_was_open_is_reported(void **state)
 	assert_logged(f, "they count 8 dirty shutdowns, 7 when it was opened");
 	assert_int_equal(notes(f), 0);
 	log_lines(f);
-	assert_flushed(f);		/* after an orderly close */
+	assert_flushed(f);		/* after a clean close */
 	assert_int_equal(count_logged("power failed"), 0);
 }
 
-/* Between a close and an open nothing was under way, however often it fails. */
-static void power_that_failed_while_it_was_closed_is_nothing(void **state)
+/*
+ * Between a close and an open no write is in flight, so a power failure loses nothing.
+ */
+static void a_power_failure_while_closed_is_not_reported(void **state)
 {
 	struct fixture *f = *state;
 
@@ -323,7 +325,7 @@ static void power_that_failed_while_it_was_closed_is_nothing(void **state)
 		assert_int_equal(count_logged("power failed"), 0);
 		assert_int_equal(notes(f), 0);
 	}
-	leave_open(f);			/* counted from 10 on */
+	leave_open(f);			/* recorded as 10 from now on */
 	assert_flushed(f);
 	leave_open(f);
 	lose_power();
@@ -331,8 +333,8 @@ static void power_that_failed_while_it_was_closed_is_nothing(void **state)
 			   "count 11 dirty shutdowns, 10 when it was opened");
 }
 
-/* The count of one of them begins anew, or is more than all can be. */
-static void a_count_that_wraps_is_not_known(void **state)
+/* The count of one NVDIMM restarts, or exceeds its maximum. */
+static void a_count_that_decreased_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -345,7 +347,7 @@ static void a_count_that_wraps_is_not_known(void **state)
 	log_lines(f);
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_logged(f, "cannot be told: they are others than when it was opened, or count less");
-	sys.nvdimm[1].count = UINT64_MAX;	/* 3 more are none */
+	sys.nvdimm[1].count = UINT64_MAX;	/* 3 more are not counted */
 	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
 	sys.nvdimm[1].count = UINT64_MAX - 3;
 	assert_flushed(f);
@@ -354,8 +356,11 @@ static void a_count_that_wraps_is_not_known(void **state)
 	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
 }
 
-/* While it was open: by another kernel, in a container, on other NVDIMMs. */
-static void a_count_that_disappears_or_appears_is_not_known(void **state)
+/*
+ * The counters change while the pool is open: another kernel, a container, other
+ * NVDIMMs.
+ */
+static void a_count_that_appears_or_disappears_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -370,11 +375,11 @@ static void a_count_that_disappears_or_appears_is_not_known(void **state)
 	sys.missing = NULL;
 	assert_not_flushed(f, -EUCLEAN, "does not record how many");
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
-	assert_int_equal(count_logged("told"), 0);	/* it never was known */
+	assert_int_equal(count_logged("told"), 0);	/* it was never known */
 	assert_flushed(f);
 }
 
-static void a_second_crash_does_not_hide_the_first(void **state)
+static void a_second_crash_does_not_hide_a_dirty_shutdown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -386,7 +391,7 @@ static void a_second_crash_does_not_hide_the_first(void **state)
 	assert_int_equal(dirty_at_open(f), DAXPIN_YES);
 }
 
-static void nor_does_an_open_that_could_not_count(void **state)
+static void an_open_without_a_count_does_not_hide_a_dirty_shutdown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -399,8 +404,11 @@ static void nor_does_an_open_that_could_not_count(void **state)
 	assert_int_equal(dirty_at_look(f), DAXPIN_YES);
 }
 
-/* Whatever is missing, in an open, and in a create which then leaves nothing. */
-static void what_is_not_counted_is_not_known(void **state)
+/*
+ * Whatever is missing, an open does not know the count, and neither does a create,
+ * which then records none.
+ */
+static void a_missing_counter_makes_the_count_unknown(void **state)
 {
 	static const char *const missing[] = {
 		"/mappings", "/mapping1", "nmem0/nfit/id", "nmem1/nfit/id",
@@ -425,14 +433,14 @@ static void what_is_not_counted_is_not_known(void **state)
 		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
 	}
 	sys.odd = NULL;
-	sys.nvdimms = 0;		/* of a region without any */
+	sys.nvdimms = 0;		/* the region is not one of NVDIMMs */
 	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_false(read_super(f, 0).nvdimms);
 }
 
-/* As a container or its administrator can. */
-static void what_is_mounted_over_sysfs_says_nothing(void **state)
+/* A container, or its administrator, can mount over sysfs. */
+static void a_filesystem_mounted_over_sysfs_is_not_trusted(void **state)
 {
 	static const char *const faked[] = {
 		"/mappings", "/mapping0", "nmem0/nfit/id", "nmem1/nfit/dirty",
@@ -445,7 +453,7 @@ static void what_is_mounted_over_sysfs_says_nothing(void **state)
 	}
 }
 
-static void a_create_asks_too(void **state)
+static void a_create_that_needs_a_shutdown_count_is_refused_without_one(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = fingerprint(f->path);
@@ -459,7 +467,7 @@ static void a_create_asks_too(void **state)
 	assert_int_equal(info_of(f).dirty_shutdown, DAXPIN_NO);
 }
 
-static void counts_of_other_nvdimms_say_nothing(void **state)
+static void counts_of_other_nvdimms_are_not_compared(void **state)
 {
 	struct fixture *f = *state;
 
@@ -467,17 +475,17 @@ static void counts_of_other_nvdimms_say_nothing(void **state)
 	sys.nvdimm[1].id[0]++;
 	assert_not_flushed(f, -EUCLEAN, "does not record how many");
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
-	leave_open(f);			/* does not make these the pool's */
+	leave_open(f);			/* does not make these NVDIMMs the pool's */
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
 	sys.nvdimm[1].id[0]--;
 	assert_int_equal(dirty_at_look(f), DAXPIN_NO);
-	sys.nvdimm[1].count--;		/* nothing counts backwards */
+	sys.nvdimm[1].count--;		/* a count never decreases */
 	assert_not_flushed(f, -EUCLEAN, "does not record how many");
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_flushed(f);
 }
 
-static void a_pool_without_a_record_is_not_known(void **state)
+static void a_pool_without_a_recorded_count_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -489,7 +497,7 @@ static void a_pool_without_a_record_is_not_known(void **state)
 	assert_flushed(f);
 }
 
-static void partitions_and_devices_have_their_region_elsewhere(void **state)
+static void the_region_of_a_partition_or_device_is_found(void **state)
 {
 	struct dp_shutdowns device, cxl;
 	struct fixture *f = *state;
@@ -509,8 +517,8 @@ static void partitions_and_devices_have_their_region_elsewhere(void **state)
 	assert_int_equal(read_super(f, 0).dirty_shutdowns, 7);
 }
 
-/* There is no way to lose what the disk has said is written. */
-static void without_dax_nothing_is_under_way(void **state)
+/* Without DAX, what the disk has reported as written is not lost. */
+static void without_dax_no_dirty_shutdown_is_reported(void **state)
 {
 	struct fixture *f = *state;
 
@@ -531,21 +539,21 @@ static void without_dax_nothing_is_under_way(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_is_counted_is_recorded),
-		TEST(a_killed_owner_alone_is_no_dirty_shutdown),
-		TEST(power_that_failed_while_it_was_open_is_reported),
-		TEST(power_that_failed_while_it_was_closed_is_nothing),
-		TEST(a_count_that_wraps_is_not_known),
-		TEST(a_count_that_disappears_or_appears_is_not_known),
-		TEST(a_second_crash_does_not_hide_the_first),
-		TEST(nor_does_an_open_that_could_not_count),
-		TEST(what_is_not_counted_is_not_known),
-		TEST(what_is_mounted_over_sysfs_says_nothing),
-		TEST(a_create_asks_too),
-		TEST(counts_of_other_nvdimms_say_nothing),
-		TEST(a_pool_without_a_record_is_not_known),
-		TEST(partitions_and_devices_have_their_region_elsewhere),
-		TEST(without_dax_nothing_is_under_way),
+		TEST(create_and_open_record_the_shutdown_count),
+		TEST(a_killed_owner_is_not_a_dirty_shutdown),
+		TEST(a_power_failure_while_open_is_reported),
+		TEST(a_power_failure_while_closed_is_not_reported),
+		TEST(a_count_that_decreased_is_unknown),
+		TEST(a_count_that_appears_or_disappears_is_unknown),
+		TEST(a_second_crash_does_not_hide_a_dirty_shutdown),
+		TEST(an_open_without_a_count_does_not_hide_a_dirty_shutdown),
+		TEST(a_missing_counter_makes_the_count_unknown),
+		TEST(a_filesystem_mounted_over_sysfs_is_not_trusted),
+		TEST(a_create_that_needs_a_shutdown_count_is_refused_without_one),
+		TEST(counts_of_other_nvdimms_are_not_compared),
+		TEST(a_pool_without_a_recorded_count_is_unknown),
+		TEST(the_region_of_a_partition_or_device_is_found),
+		TEST(without_dax_no_dirty_shutdown_is_reported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

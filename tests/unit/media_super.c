@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A lost superblock page is restored from its copy by an open for writing, and
- * what a power cut leaves is no damage.
+ * An open for writing restores a lost superblock page from its copy. A page that a
+ * power failure left half written is not damage.
  */
 #include "media.h"
 #include "forbid.h"
@@ -9,7 +9,7 @@
 
 #define HALF	sizeof(struct dp_super)
 
-/* [page or copy][half], as they stand on media. */
+/* [page or copy][half], as on media. */
 struct halves {
 	struct dp_super half[2][2];
 };
@@ -25,7 +25,7 @@ static struct halves look_at_halves(struct fixture *f, uint32_t segment)
 	return halves;
 }
 
-/* Of all segments of a pool: they are of one open. */
+/* The halves of all segments of a pool, all from one open. */
 struct pool_halves {
 	struct halves segment[3];
 };
@@ -52,7 +52,7 @@ static void put_pool(struct fixture *f, const struct pool_halves *all)
 		put_halves(f, i, &all->segment[i]);
 }
 
-/* Spoil those whose bit is set: page 0, page 1, copy 0, copy 1. */
+/* Damages the halves whose bit is set: page 0, page 1, copy 0, copy 1. */
 static void spoil_halves(struct fixture *f, uint32_t segment, unsigned int mask)
 {
 	for (int i = 0; i < 4; i++)
@@ -60,7 +60,7 @@ static void spoil_halves(struct fixture *f, uint32_t segment, unsigned int mask)
 			spoil(f, segment, place[i / 2] + i % 2 * HALF + 100);
 }
 
-/* The rule again, by itself: the newest of those that are not in the mask. */
+/* The same rule, computed independently: the newest half that is not in the mask. */
 static const struct dp_super *newest_but(const struct halves *halves,
 					 unsigned int mask, bool *ret_from_copy)
 {
@@ -95,7 +95,7 @@ static void open_restored(struct fixture *f, const struct dp_super *from,
 			  bool from_copy)
 {
 	open_pool(f);
-	/* D15: above that of every segment. */
+	/* D15: greater than that of every segment. */
 	assert_int_equal(info_of(f).epoch, from->epoch + 1);
 	assert_int_equal(info_of(f).unclean,
 			 from_copy || from->flags & DP_SUPER_UNCLEAN);
@@ -107,7 +107,7 @@ static void open_restored(struct fixture *f, const struct dp_super *from,
 	assert_settled(f, from->epoch + 2);
 }
 
-/* One subset of the four halves is spoilt. */
+/* One subset of the four halves is damaged. */
 static void try_one(struct fixture *f, const struct pool_halves *whole,
 		    unsigned int mask)
 {
@@ -135,7 +135,7 @@ static void try_one(struct fixture *f, const struct pool_halves *whole,
 	open_restored(f, from, from_copy);
 }
 
-static void every_subset_of_the_halves_is_dealt_with(void **state)
+static void every_subset_of_damaged_halves_is_restored_or_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct pool_halves whole = look_at_pool(f);
@@ -145,7 +145,7 @@ static void every_subset_of_the_halves_is_dealt_with(void **state)
 		try_one(f, &whole, mask);
 }
 
-/* What the next open writes first. */
+/* The half that the next open writes first. */
 static struct dp_super next_opening(const struct dp_super *last)
 {
 	struct dp_super next = *last;
@@ -158,8 +158,8 @@ static struct dp_super next_opening(const struct dp_super *last)
 	return next;
 }
 
-/* The power went between page and copy: page one change ahead. */
-static void every_subset_with_the_copy_behind(void **state)
+/* The power failed between page and copy, so the page is one change ahead. */
+static void every_subset_is_handled_if_the_copy_is_one_change_behind(void **state)
 {
 	struct fixture *f = *state;
 	struct pool_halves whole = look_at_pool(f);
@@ -173,7 +173,7 @@ static void every_subset_with_the_copy_behind(void **state)
 		try_one(f, &whole, mask);
 }
 
-/* Every cut of one change, torn at any of its cache lines, opens quietly. */
+/* Every cut of one change, torn at any of its cache lines, opens without a report. */
 static void torn_changes_are_no_damage(void **state)
 {
 	struct fixture *f = *state;
@@ -193,7 +193,7 @@ static void torn_changes_are_no_damage(void **state)
 			       at);
 			put_pool(f, &cut);
 			open_pool(f);
-			/* The set of segments is the one that stood there. */
+			/* The segments are those of the undamaged pool. */
 			whole_half = at >= offsetof(struct dp_super, segment_set);
 			assert_int_equal(info_of(f).unclean, copy || whole_half);
 			assert_int_equal(info_of(f).epoch, last.epoch + 1 +
@@ -203,7 +203,7 @@ static void torn_changes_are_no_damage(void **state)
 	}
 }
 
-static void unknown_owner_is_forgotten_once_waited_for(void **state)
+static void an_unknown_owner_is_cleared_after_the_wait(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -215,7 +215,7 @@ static void unknown_owner_is_forgotten_once_waited_for(void **state)
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_open_fails(f, -EUCLEAN, "open it for writing once");
 	f->options.flags = 0;
-	/* Kept as long as an open fails for another reason. */
+	/* The flag is kept as long as an open fails for another reason. */
 	spoil(f, 1, word_at(1000));
 	assert_open_fails(f, -EUCLEAN, "descriptor table");
 	assert_true(read_super(f, 0).flags & DP_SUPER_OWNER_UNKNOWN);
@@ -226,8 +226,8 @@ static void unknown_owner_is_forgotten_once_waited_for(void **state)
 	close_pool(f);
 }
 
-/* Whether anybody uses RDMA cannot be asked: no guess. */
-static void what_cannot_be_asked_is_busy(void **state)
+/* Whether any RDMA is in use cannot be determined, so the open does not guess. */
+static void a_lost_record_is_busy_if_rdma_cannot_be_queried(void **state)
 {
 	struct fixture *f = *state;
 
@@ -253,7 +253,7 @@ static void later_segments_are_restored_too(void **state)
 	assert_says(f, "open it for writing once");
 	f->options.flags = 0;
 	open_pool(f);
-	/* It knows no owner, so the pool is as clean as it was. */
+	/* It records no owner, so the pool counts as clean, as before. */
 	assert_int_equal(info_of(f).unclean, 0);
 	close_pool(f);
 	after = read_super(f, 2);
@@ -269,7 +269,7 @@ static void later_segments_are_restored_too(void **state)
 	close_pool(f);
 }
 
-/* Nothing is stored before everything checked out, this included. */
+/* Nothing is stored before all checks have passed, not even restored superblocks. */
 static void nothing_is_restored_when_the_open_fails(void **state)
 {
 	struct fixture *f = *state;
@@ -301,11 +301,11 @@ static void the_copy_of_another_pool_is_not_restored(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(every_subset_of_the_halves_is_dealt_with),
-		TEST(every_subset_with_the_copy_behind),
+		TEST(every_subset_of_damaged_halves_is_restored_or_refused),
+		TEST(every_subset_is_handled_if_the_copy_is_one_change_behind),
 		TEST(torn_changes_are_no_damage),
-		TEST(unknown_owner_is_forgotten_once_waited_for),
-		TEST(what_cannot_be_asked_is_busy),
+		TEST(an_unknown_owner_is_cleared_after_the_wait),
+		TEST(a_lost_record_is_busy_if_rdma_cannot_be_queried),
 		TEST(later_segments_are_restored_too),
 		TEST(nothing_is_restored_when_the_open_fails),
 		TEST(the_copy_of_another_pool_is_not_restored),

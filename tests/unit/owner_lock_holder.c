@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who keeps the lock of an owner that died, and how open tells them apart. On
- * shmem, everywhere. `owner_lock_holder crash` needs DAXPIN_TEST_DISK and
- * DAXPIN_TEST_FSDAX: every kind of ring there is dies with a read in flight from a
- * disk that holds it until all successors wait. There the barrier would save the
- * pool too; whether the lock did is seen by what was told.
+ * What keeps the lock of an owner that died, and how an open distinguishes the cases.
+ * The main tests run on shmem. `owner_lock_holder crash` needs DAXPIN_TEST_DISK and
+ * DAXPIN_TEST_FSDAX: an owner dies for each kind of ring, with a read in flight from a
+ * disk that delays it until all successors wait. On fsdax the layout barrier would
+ * protect the pool as well, so the progress reports must show that the lock did.
  *
- * When this test still went by the clock, "the second of two" was once told of pins
- * and not of the lock. Its successor had come after the read had landed: the lock
- * was free, rightly, since no byte could come any more. Pins are reported whenever
- * the layout barrier takes longer than its first look, 10 ms: in 2 of 20 opens after
- * such a lock had come free, with no page pinned by the kernel's own count.
+ * A test that used timing instead once saw pins reported for "the second of two", not
+ * the lock. Its successor had come after the read had landed, when the lock was rightly
+ * free. Pins are reported whenever the layout barrier takes longer than its first poll,
+ * 10 ms: so it was in 2 of 20 opens after such a lock had become free, when the kernel
+ * counted no pinned page.
  */
 #include "media.h"
 #include <daxpin-uring.h>
@@ -29,11 +29,13 @@
 #define HANG_S		600		/* limit of a wait that must end */
 
 static const char *directory;
-static struct held_disk disk;		/* that all owners read from */
+static struct held_disk disk;		/* the disk that all owners read from */
 
-/* ----------------------------------------------- an owner, and a holder of his */
+/* ------------------------------- an owner, and the process that keeps its lock */
 
-/* Beside the owner there is a holder, which gets something from him. */
+/*
+ * The holder is a process beside the owner that inherits or receives something of it.
+ */
 struct death {
 	struct fixture *f;
 	pid_t owner;
@@ -41,9 +43,9 @@ struct death {
 };
 
 struct told {
-	enum daxpin_owner owner;	/* the last one told */
+	enum daxpin_owner owner;	/* the last one reported */
 	int pid;
-	_Atomic uint32_t all;		/* a bit for each */
+	_Atomic uint32_t all;		/* a bit for each one reported */
 	int answer;
 };
 
@@ -78,7 +80,7 @@ static int hear(int fd)
 	return value;
 }
 
-/* A child of the owner's, which says when it is as it shall be. */
+/* Forks a child of the owner, and returns when the child is ready. */
 static pid_t fork_holder(struct fixture *f, void (*keep)(struct fixture *f))
 {
 	int ends[2], ready;
@@ -92,7 +94,7 @@ static pid_t fork_holder(struct fixture *f, void (*keep)(struct fixture *f))
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, 0);
 		close(ends[0]);
-		/* An exec closes it too: that is ready. */
+		/* An exec closes this descriptor too, which counts as ready. */
 		if (fcntl(ends[1], F_DUPFD_CLOEXEC, 200) < 0)
 			_exit(1);
 		close(ends[1]);
@@ -123,7 +125,7 @@ static int own(void *arg, int tell_to)
 	return 1;
 }
 
-/* The owner of a pool that was open is dead and reaped; his child lives. */
+/* The owner of an open pool is dead and reaped. Its child is alive. */
 static struct death leave_a_child(struct fixture *f,
 				  void (*keep)(struct fixture *f))
 {
@@ -162,7 +164,7 @@ static void assert_names(struct fixture *f, pid_t pid)
 	assert_says(f, words);
 }
 
-/* The lock is the holder's until it ends, and open says so if it can. */
+/* The holder has the lock until it ends. Open names the holder if it can. */
 static void assert_kept_as(struct death *death, enum daxpin_owner owner)
 {
 	struct fixture *f = death->f;
@@ -202,14 +204,14 @@ static void keep_all(struct fixture *f)
 	(void)f;
 }
 
-static void a_childs_descriptors_keep_the_lock(void **state)
+static void descriptors_in_a_child_keep_a_dead_owners_lock(void **state)
 {
 	struct death death = leave_a_child(*state, keep_all);
 
 	assert_kept(&death);
 }
 
-/* The pool is mapped through the lock's file (kernel.md K27). */
+/* The lock's file is mapped (kernel.md K27). */
 static void keep_mappings(struct fixture *f)
 {
 	(void)f;
@@ -217,7 +219,7 @@ static void keep_mappings(struct fixture *f)
 		_exit(1);
 }
 
-static void a_childs_mappings_keep_the_lock(void **state)
+static void mappings_in_a_child_keep_a_dead_owners_lock(void **state)
 {
 	struct death death = leave_a_child(*state, keep_mappings);
 
@@ -231,19 +233,19 @@ static void exec_sleep(struct fixture *f)
 	_exit(1);
 }
 
-static void a_child_that_executes_keeps_nothing(void **state)
+static void a_child_that_executes_does_not_keep_the_lock(void **state)
 {
 	struct death death = leave_a_child(*state, exec_sleep);
 
 	assert_not_kept(&death);
 }
 
-/* A misuse; the process that keeps the lock is named at least. */
+/* A misuse of the descriptor. The error still names the process that keeps the lock. */
 static void exec_with_a_dup(struct fixture *f)
 {
 	char path[128];
 
-	/* daxpin_lock_fd() is not for children; /proc has it too. */
+	/* daxpin_lock_fd() does not work in a child, but /proc shows the descriptor. */
 	for (int fd = 3; fd < 200; fd++) {
 		char link[128] = "", name[32];
 
@@ -263,7 +265,7 @@ static void a_dup_for_another_program_keeps_the_lock(void **state)
 	assert_kept(&death);
 }
 
-/* A child can unlock with one call, but not so that a living owner loses. */
+/* A child can unlock with one call, and a living owner is still not replaced. */
 static int unlock(void *arg)
 {
 	return flock(*(int *)arg, LOCK_UN);
@@ -279,7 +281,7 @@ static int unlock_in_a_child(struct fixture *f)
 	return run_child(unlock, &fd) ? -ECHILD : 0;
 }
 
-static void a_living_owner_whose_lock_was_dropped_is_not_succeeded(void **state)
+static void a_living_owner_is_not_replaced_after_its_child_unlocked(void **state)
 {
 	struct fixture *f = *state;
 	struct child child;
@@ -297,7 +299,9 @@ static void a_living_owner_whose_lock_was_dropped_is_not_succeeded(void **state)
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
 }
 
-/* After a clean close nothing can reach the pool, whoever has the file. */
+/*
+ * After a clean close nothing can reach the pool, whatever process has the file open.
+ */
 static void a_dup_does_not_keep_the_lock_of_a_closed_pool(void **state)
 {
 	struct fixture *f = *state;
@@ -334,7 +338,7 @@ static void send_fd(int socket, int fd)
 		_exit(1);
 }
 
-/* What is in the message is installed as a descriptor of ours. */
+/* The descriptor in the message is installed in this process. */
 static void receive_fd(int socket)
 {
 	char byte, control[CMSG_SPACE(sizeof(int))];
@@ -349,7 +353,10 @@ static void receive_fd(int socket)
 		_exit(1);
 }
 
-/* Linux 6.7 and later send no rings; who may trace us can take one. */
+/*
+ * Since Linux 6.7 a ring cannot be sent, but a process that may trace another can take
+ * its ring.
+ */
 static void take_ring(int socket)
 {
 	int pid, number, pidfd;
@@ -367,7 +374,7 @@ enum gift { LOCK_GIFT, RING_GIFT };
 struct giving {
 	struct fixture *f;
 	enum gift gift;
-	int socket[2];			/* the giver's end, the holder's */
+	int socket[2];			/* the giver's end, the holder's end */
 };
 
 static int own_and_give(void *arg, int parent)
@@ -405,7 +412,7 @@ static int keep_gift(void *arg, int parent)
 	return 1;
 }
 
-/* A process that knows nothing of the pool but what it was sent. */
+/* A process that has nothing of the pool but what it was sent. */
 static struct death leave_a_gift(struct fixture *f, enum gift gift)
 {
 	struct giving giving = { .f = f, .gift = gift };
@@ -426,14 +433,14 @@ static struct death leave_a_gift(struct fixture *f, enum gift gift)
 	};
 }
 
-static void a_lock_that_was_sent_is_kept(void **state)
+static void a_process_that_was_sent_the_file_keeps_the_lock(void **state)
 {
 	struct death death = leave_a_gift(*state, LOCK_GIFT);
 
 	assert_kept(&death);
 }
 
-/* Older kernels show the names in a ring's file table without their paths. */
+/* Older kernels show file names in a ring's file table without their directories. */
 static bool rings_show_paths(void)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -461,8 +468,10 @@ static void a_ring_that_was_taken_keeps_the_lock(void **state)
 						    DAXPIN_OWNER_DRAINING);
 }
 
-/* A ring's table has the anchor, and so every file: not the first alone. */
-static void a_ring_keeps_later_segments_too(void **state)
+/*
+ * A ring's table has the socket that holds every file of the pool, not only the first.
+ */
+static void a_ring_keeps_the_locks_of_later_segments(void **state)
 {
 	struct death death = leave_a_gift(*state, RING_GIFT);
 	char path[128];
@@ -474,7 +483,7 @@ static void a_ring_keeps_later_segments_too(void **state)
 	ret = flock(fd, LOCK_EX | LOCK_NB) ? errno : 0;
 	end_holder(&death);
 	assert_int_equal(ret, EWOULDBLOCK);
-	/* The kernel ends a ring later than its process. */
+	/* The kernel frees a ring some time after its process ends. */
 	assert_int_equal(flock(fd, LOCK_EX), 0);
 	close(fd);
 	assert_int_equal(try_open(death.f, LONG_MS, NULL), 0);
@@ -482,7 +491,10 @@ static void a_ring_keeps_later_segments_too(void **state)
 
 /* --------------------------------------------------------------- namespaces */
 
-/* As in another container: 0, or what went wrong; 77 no namespaces here. */
+/*
+ * Runs in new namespaces, as in another container. Returns 0, the step that failed, or
+ * 77 if namespaces are unavailable.
+ */
 static int fails_to_open(void *arg)
 {
 	struct fixture *f = arg;
@@ -506,7 +518,7 @@ static void an_owner_in_another_namespace_is_alive(void **state)
 
 	kill_child(&child);
 	if (child.told == 77) {
-		print_message("# skipped: no pid namespaces for us\n");
+		print_message("# skipped: this user may not create a pid namespace\n");
 		skip();
 	}
 	assert_int_equal(child.told, 0);
@@ -530,7 +542,7 @@ static int opens_in_another_namespace(struct fixture *f)
 	return receive_message(child.fd, &ret, sizeof(ret)) ? ret : -1;
 }
 
-static void an_owner_in_a_namespace_below_is_named_and_succeeded(void **state)
+static void an_owner_in_a_child_namespace_is_named_and_can_be_replaced(void **state)
 {
 	struct fixture *f = *state;
 	struct told told = { .answer = 1 };
@@ -542,12 +554,12 @@ static void an_owner_in_a_namespace_below_is_named_and_succeeded(void **state)
 	if (child.told == 77) {
 		kill_child(&child);
 		open_pool(f);
-		print_message("# skipped: no pid namespaces for us\n");
+		print_message("# skipped: this user may not create a pid namespace\n");
 		skip();
 	}
 	assert_int_equal(child.told, 0);
 	ret = try_open(f, LONG_MS, &told);
-	/* The parent's death is the namespace's and so the owner's. */
+	/* The death of the namespace's first process kills the owner too. */
 	kill_child(&child);
 	assert_int_equal(ret, -ECANCELED);
 	assert_int_equal(told.owner, DAXPIN_OWNER_ALIVE);
@@ -555,20 +567,20 @@ static void an_owner_in_a_namespace_below_is_named_and_succeeded(void **state)
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
 }
 
-/* ---------------------------------------------------------- rings that crash */
+/* ------------------------------------------------- rings of owners that die */
 
-/* How a ring is made, and how it comes to know of the pool. */
+/* How a ring is made and attached. */
 struct kind {
 	const char *name;
 	unsigned int setup;		/* io_uring_setup() flags */
 	unsigned char sqe;		/* flags of the request */
-	bool guard;			/* and its own prep */
-	bool alone;			/* not even that: outside the contract */
+	bool guard;			/* the owner prepares requests itself */
+	bool alone;			/* not even guarded: outside the contract */
 	int slot;			/* of a sparse table, or -1 */
-	int second;			/* an idle ring beside it, 1 after, -1 before */
-	bool exec;			/* the owner becomes another program */
-	bool create;			/* his successor overwrites the pool */
-	enum daxpin_owner told;		/* what is waited for; 0: DRAINING */
+	int second;			/* an idle ring: 1 made after, -1 before */
+	bool exec;			/* the owner executes another program */
+	bool create;			/* the successor overwrites the pool */
+	enum daxpin_owner told;		/* the expected report; 0: DRAINING */
 };
 
 static const struct kind kinds[] = {
@@ -576,7 +588,7 @@ static const struct kind kinds[] = {
 	{ "guarded", .slot = -1, .guard = true },
 	{ "in a slot", .slot = 5 },
 	{ "guarded in a slot", .slot = 5, .guard = true },
-	/* Its end waits for its reads, and so does an exec. */
+	/* The end of the owner waits for its reads, and so does an exec. */
 	{ "polling", .slot = -1, .setup = IORING_SETUP_SQPOLL,
 	  .told = DAXPIN_OWNER_ALIVE },
 	{ "deferring", .slot = -1, .setup = IORING_SETUP_DEFER_TASKRUN |
@@ -666,7 +678,7 @@ static int own_with_ring(void *arg, int socket)
 	start_slow_read(crash, &ring, uring, fd);
 	say(socket, 0);
 	if (kind->exec) {
-		/* When the read is in flight. */
+		/* Signals that the read is in flight. */
 		hear(socket);
 		exec_sleep(&crash->f);
 	}
@@ -701,8 +713,8 @@ static void begin_crash(struct crash *crash)
 }
 
 /*
- * Not reaped before the end, but dead, or its end waits for its reads: until then
- * a successor would be told that it is alive.
+ * The owner is not reaped before the end of the test. It is dead, or its exit waits for
+ * its reads: then its successor reports it as alive.
  */
 static void kill_owner(struct crash *crash)
 {
@@ -765,8 +777,8 @@ static uint32_t expected(const struct crash *crash)
 }
 
 /*
- * The reads are held until each successor was told what it waits for. One that
- * went on, or waits for pins already, has the lock, and will not be told of it.
+ * The reads are held until each successor has reported what it waits for. A successor
+ * that has the pool already, or waits for pins, has the lock and will not report it.
  */
 static void await_told(struct crash *crash)
 {
@@ -795,11 +807,11 @@ static void check_crash(struct crash *crash)
 {
 	static const char *const names[] = {
 		[DAXPIN_OWNER_ALIVE] = "its owner, alive",
-		[DAXPIN_OWNER_DRAINING] = "the lock, which I/O keeps",
-		[DAXPIN_OWNER_UNKNOWN] = "the lock, nobody knows whose",
+		[DAXPIN_OWNER_DRAINING] = "the lock, kept by I/O",
+		[DAXPIN_OWNER_UNKNOWN] = "the lock, of an unknown owner",
 		[DAXPIN_OWNER_RDMA] = "RDMA",
 		[DAXPIN_OWNER_PINNED] = "pins",
-		[DAXPIN_OWNER_KEPT] = "the lock, which a process keeps",
+		[DAXPIN_OWNER_KEPT] = "the lock, kept by a process",
 	};
 	const uint32_t alive = 1u << DAXPIN_OWNER_ALIVE;
 	const uint32_t draining = 1u << DAXPIN_OWNER_DRAINING;
@@ -816,7 +828,7 @@ static void check_crash(struct crash *crash)
 	assert_true(is_ours(crash->memory));
 }
 
-/* The reads are taken by the disk one after the other, and then all owners die. */
+/* The disk accepts the reads one after the other, and then all owners die. */
 static void crash_all(struct crash *crash)
 {
 	void (*const step[])(struct crash *) = {
@@ -830,7 +842,7 @@ static void crash_all(struct crash *crash)
 	for (size_t n = 0; n < sizeof(step) / sizeof(step[0]); n++)
 		for (size_t i = 0; i < KINDS; i++)
 			step[n](&crash[i]);
-	/* What was in flight is in memory now, and no other will come. */
+	/* All reads have landed, and no more can come. */
 	assert_int_equal(held_disk_land(&disk), 0);
 	for (size_t i = 0; i < KINDS; i++)
 		end_following(&crash[i]);
@@ -855,7 +867,7 @@ static int crash_setup(void **state)
 static int crash_teardown(void **state)
 {
 	struct crash *crash = *state;
-	/* Before the files go: their removal waits for what is in flight. */
+	/* Before the files are removed, which would wait for reads in flight. */
 	int ret = held_disk_land(&disk);
 
 	for (size_t i = 0; i < KINDS; i++) {
@@ -905,20 +917,20 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, \
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_childs_descriptors_keep_the_lock),
-		TEST(a_childs_mappings_keep_the_lock),
-		TEST(a_child_that_executes_keeps_nothing),
+		TEST(descriptors_in_a_child_keep_a_dead_owners_lock),
+		TEST(mappings_in_a_child_keep_a_dead_owners_lock),
+		TEST(a_child_that_executes_does_not_keep_the_lock),
 		TEST(a_dup_for_another_program_keeps_the_lock),
-		TEST(a_living_owner_whose_lock_was_dropped_is_not_succeeded),
+		TEST(a_living_owner_is_not_replaced_after_its_child_unlocked),
 		TEST(a_dup_does_not_keep_the_lock_of_a_closed_pool),
-		TEST(a_lock_that_was_sent_is_kept),
+		TEST(a_process_that_was_sent_the_file_keeps_the_lock),
 		TEST(a_ring_that_was_taken_keeps_the_lock),
-		TEST(a_ring_keeps_later_segments_too),
+		TEST(a_ring_keeps_the_locks_of_later_segments),
 		TEST(an_owner_in_another_namespace_is_alive),
-		TEST(an_owner_in_a_namespace_below_is_named_and_succeeded),
+		TEST(an_owner_in_a_child_namespace_is_named_and_can_be_replaced),
 	};
 
-	/* Orphaned holders are ours to reap. */
+	/* Orphaned holders become children of this process, which reaps them. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (argc > 1 && !strcmp(argv[1], "crash"))
 		return run_crash();

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The owner's record, and how long the next owner waits for its RDMA. */
+/*
+ * The owner's record, and how long the next owner waits for the recorded RDMA contexts.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +18,7 @@ static char sentence[700];
 static const struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
 static struct dp_owner owner;	/* process 100, which had context 5 of rxe0 */
 
-/* Of a wait: what was reported, and what happens at a report. */
+/* What a wait reported, and what happens at its third report. */
 static struct {
 	int times;
 	int pid;
@@ -59,7 +61,7 @@ static int await(void)
 	return await_despite(false);
 }
 
-/* It is the owner's, and its process waits for it until the deadline. */
+/* The wait lasts until the deadline, for a context that may be the owner's. */
 static void expect_wait(const char *words)
 {
 	told.at_third = time_is_up;
@@ -77,7 +79,7 @@ static void expect_at_once(int ret)
 	assert_int_equal(told.times, 0);
 }
 
-/* Then process 300 opens the pool, and process 100 is gone. */
+/* Process 300 opens the pool, after process 100 has died. */
 static int setup(void **state)
 {
 	const struct dp_rdma_context own = { 0, 5, DP_CONTEXT_OWN };
@@ -103,7 +105,7 @@ static int teardown(void **state)
 
 /* -------------------------------------------------------------- the record */
 
-static void contexts_are_added_once(void **state)
+static void a_context_is_added_once(void **state)
 {
 	struct dp_rdma_context context = { 3, 4, 0 };
 
@@ -118,7 +120,7 @@ static void contexts_are_added_once(void **state)
 	assert_int_equal(owner.contexts, 3);
 }
 
-static void a_context_is_removed_without_a_trace(void **state)
+static void a_removed_context_leaves_no_bytes_in_the_record(void **state)
 {
 	const struct dp_rdma_context none = { 0 };
 	struct dp_rdma_context context = { 3, 4, 0 };
@@ -134,7 +136,7 @@ static void a_context_is_removed_without_a_trace(void **state)
 	assert_memory_equal(&owner.context[0], &none, sizeof(none));
 }
 
-static void a_context_too_many_does_not_fit(void **state)
+static void a_context_beyond_the_limit_does_not_fit(void **state)
 {
 	struct dp_rdma_context context = { 0, 5, 0 };
 
@@ -194,7 +196,7 @@ static int find(struct dp_rdma_context *ret_context)
 	return dp_owner_find_context(make_domain, NULL, ret_context, &errmsg);
 }
 
-static void our_own_context_is_known_as_ours(void **state)
+static void a_context_of_this_process_is_marked_as_its_own(void **state)
 {
 	struct dp_rdma_context context;
 
@@ -210,7 +212,7 @@ static void our_own_context_is_known_as_ours(void **state)
 	assert_int_equal(context.flags, DP_CONTEXT_OWN);
 }
 
-static void another_living_processs_context_is_refused(void **state)
+static void a_context_of_another_living_process_is_refused(void **state)
 {
 	struct dp_rdma_context context;
 
@@ -222,8 +224,8 @@ static void another_living_processs_context_is_refused(void **state)
 	assert_non_null(strstr(sentence, "context 8"));
 }
 
-/* It is waited for by its number, whoever made it. */
-static void a_context_without_a_maker_is_taken(void **state)
+/* A context whose maker is unknown is accepted: it is waited for by its number. */
+static void a_context_without_a_known_maker_is_accepted(void **state)
 {
 	struct dp_rdma_context context;
 
@@ -231,12 +233,12 @@ static void a_context_without_a_maker_is_taken(void **state)
 	fake_have_context(0, 8, 0);
 	assert_int_equal(find(&context), 0);
 	assert_int_equal(context.flags, 0);
-	fake.context[0].pid = 4711;	/* dead since the answer */
+	fake.context[0].pid = 4711;	/* dead since the query */
 	assert_int_equal(find(&context), 0);
 	assert_int_equal(context.flags, 0);
 }
 
-static void a_number_that_cannot_be_learnt_is_no_error(void **state)
+static void a_context_of_unknown_number_is_accepted(void **state)
 {
 	struct dp_rdma_context context;
 
@@ -250,9 +252,9 @@ static void a_number_that_cannot_be_learnt_is_no_error(void **state)
 	assert_non_null(strstr(sentence, "no RDMA"));
 }
 
-/* ------------------------------------------------------- what lets it go on */
+/* ------------------------------------------------------- what ends the wait */
 
-static void nothing_on_record_is_not_asked_about(void **state)
+static void without_recorded_contexts_nothing_is_queried(void **state)
 {
 	(void)state;
 	owner.contexts = 0;
@@ -262,7 +264,7 @@ static void nothing_on_record_is_not_asked_about(void **state)
 	expect_at_once(0);
 }
 
-static void a_proven_reboot_is_not_asked_about(void **state)
+static void after_a_proven_reboot_nothing_is_queried(void **state)
 {
 	(void)state;
 	fake_have_context(0, 5, 0);
@@ -281,8 +283,8 @@ static void a_context_that_is_gone_is_not_waited_for(void **state)
 	expect_at_once(0);
 }
 
-/* Bystanders, with a pid and without, have other numbers. */
-static void an_owner_in_a_container_is_over_when_its_context_is(void **state)
+/* Other contexts, with a pid and without, have other numbers. */
+static void a_containers_owner_has_ended_when_its_context_is_gone(void **state)
 {
 	(void)state;
 	owner.flags = 0;
@@ -299,7 +301,7 @@ static void its_last_context_goes(void)
 	fake_drop_context(0, 5);
 }
 
-static void a_context_that_lives_is_waited_for(void **state)
+static void a_context_that_still_exists_is_waited_for(void **state)
 {
 	(void)state;
 	fake_have_context(0, 5, 0);
@@ -322,7 +324,7 @@ static void the_wait_names_the_context(void **state)
 	assert_int_equal(await(), -ECANCELED);
 }
 
-static void a_containers_boot_id_is_no_reboot(void **state)
+static void a_boot_id_from_a_container_proves_no_reboot(void **state)
 {
 	(void)state;
 	fake_have_context(0, 5, 0);
@@ -334,17 +336,17 @@ static void a_containers_boot_id_is_no_reboot(void **state)
 	expect_wait("context 5");
 }
 
-static void the_owner_that_hangs_is_waited_for(void **state)
+static void an_owner_that_hangs_in_exit_is_waited_for(void **state)
 {
 	(void)state;
 	fake_have_context(0, 5, 100);
 	fake_put("/proc/100/status", PROC_SUPER_MAGIC,
 		 "Name:\ta\nNStgid:\t100\n");
 	expect_wait("thread 100");
-	/* However its start time looks from a time namespace. */
+	/* In another time namespace its start time would look different. */
 	owner.start_time += 100000;
 	expect_wait("thread 100");
-	/* And from the host, if it is in a container. */
+	/* The same, seen from the host while the owner is in a container. */
 	fake.context[0].pid = 4000;
 	fake_put("/proc/4000/status", PROC_SUPER_MAGIC,
 		 "Name:\ta\nNStgid:\t4000\t100\n");
@@ -352,8 +354,8 @@ static void the_owner_that_hangs_is_waited_for(void **state)
 	expect_wait("thread 4000");
 }
 
-/* A number used again, since a reboot that could not be proven. */
-static void another_living_processs_context_is_not_the_owners(void **state)
+/* The number was reused since a reboot that could not be proven. */
+static void a_context_that_another_living_process_made_is_not_waited_for(void **state)
 {
 	(void)state;
 	fake_have_context(0, 5, 4711);
@@ -363,8 +365,11 @@ static void another_living_processs_context_is_not_the_owners(void **state)
 	expect_at_once(0);
 }
 
-/* Made by a process that could not be seen, and handed over: that one lives. */
-static void a_context_that_was_handed_over_has_no_excuse(void **state)
+/*
+ * The context's maker was unknown when it was recorded, so a living process that has it
+ * now may have got it from the owner.
+ */
+static void a_context_of_unknown_maker_is_waited_for_in_any_process(void **state)
 {
 	(void)state;
 	owner.context[0].flags = 0;
@@ -376,7 +381,7 @@ static void a_context_that_was_handed_over_has_no_excuse(void **state)
 
 static unsigned int lookups;
 
-/* The maker dies between two questions, and its pid is used again. */
+/* The maker dies between two queries, and its pid is reused. */
 static void the_maker_dies(unsigned int command)
 {
 	if (command == RDMA_NLDEV_CMD_RES_CTX_GET && lookups++ % 2)
@@ -385,7 +390,7 @@ static void the_maker_dies(unsigned int command)
 		fake.context[0].pid = 100;
 }
 
-static void a_pid_that_is_used_again_is_no_excuse(void **state)
+static void a_reused_pid_does_not_end_the_wait(void **state)
 {
 	(void)state;
 	fake_have_context(0, 5, 100);
@@ -396,7 +401,7 @@ static void a_pid_that_is_used_again_is_no_excuse(void **state)
 	expect_wait("context 5");
 }
 
-static void our_own_context_ends_the_wait_at_once(void **state)
+static void a_context_of_this_process_is_busy_without_a_wait(void **state)
 {
 	(void)state;
 	fake.pid = fake.thread = 100;
@@ -417,7 +422,7 @@ static void a_device_that_is_being_removed_is_waited_for(void **state)
 
 /* -------------------------------------------------------- what is not known */
 
-static void what_cannot_be_told_is_busy_at_once(void **state)
+static void if_contexts_cannot_be_queried_the_open_is_busy(void **state)
 {
 	(void)state;
 	fake.exclusive = true;
@@ -429,7 +434,7 @@ static void what_cannot_be_told_is_busy_at_once(void **state)
 	assert_non_null(strstr(sentence, "NETLINK_RDMA"));
 }
 
-static void a_person_may_open_despite_it(void **state)
+static void an_open_that_ignores_rdma_proceeds_despite_unknown_contexts(void **state)
 {
 	(void)state;
 	fake.socket_error = -EACCES;
@@ -439,7 +444,7 @@ static void a_person_may_open_despite_it(void **state)
 	told.at_third = time_is_up;
 	assert_int_equal(await_despite(true), 0);
 	assert_int_equal(told.times, 3);
-	/* But not over a maker that is seen to live. */
+	/* It is refused while the context's maker is known to live. */
 	fake.context[0].pid = 4000;
 	assert_int_equal(await_despite(true), -EBUSY);
 	assert_non_null(strstr(sentence, "thread 4000"));
@@ -455,7 +460,7 @@ static void the_last_goes(void)
 	fake.contexts = 0;
 }
 
-static void without_a_number_every_context_is_waited_for(void **state)
+static void without_a_number_all_contexts_of_the_machine_are_waited_for(void **state)
 {
 	(void)state;
 	owner.contexts = 0;
@@ -479,30 +484,30 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(contexts_are_added_once),
-		TEST(a_context_is_removed_without_a_trace),
-		TEST(a_context_too_many_does_not_fit),
+		TEST(a_context_is_added_once),
+		TEST(a_removed_context_leaves_no_bytes_in_the_record),
+		TEST(a_context_beyond_the_limit_does_not_fit),
 		TEST(a_damaged_record_is_refused),
-		TEST(our_own_context_is_known_as_ours),
-		TEST(another_living_processs_context_is_refused),
-		TEST(a_context_without_a_maker_is_taken),
-		TEST(a_number_that_cannot_be_learnt_is_no_error),
-		TEST(nothing_on_record_is_not_asked_about),
-		TEST(a_proven_reboot_is_not_asked_about),
+		TEST(a_context_of_this_process_is_marked_as_its_own),
+		TEST(a_context_of_another_living_process_is_refused),
+		TEST(a_context_without_a_known_maker_is_accepted),
+		TEST(a_context_of_unknown_number_is_accepted),
+		TEST(without_recorded_contexts_nothing_is_queried),
+		TEST(after_a_proven_reboot_nothing_is_queried),
 		TEST(a_context_that_is_gone_is_not_waited_for),
-		TEST(an_owner_in_a_container_is_over_when_its_context_is),
-		TEST(a_context_that_lives_is_waited_for),
+		TEST(a_containers_owner_has_ended_when_its_context_is_gone),
+		TEST(a_context_that_still_exists_is_waited_for),
 		TEST(the_wait_names_the_context),
-		TEST(a_containers_boot_id_is_no_reboot),
-		TEST(the_owner_that_hangs_is_waited_for),
-		TEST(another_living_processs_context_is_not_the_owners),
-		TEST(a_context_that_was_handed_over_has_no_excuse),
-		TEST(a_pid_that_is_used_again_is_no_excuse),
-		TEST(our_own_context_ends_the_wait_at_once),
+		TEST(a_boot_id_from_a_container_proves_no_reboot),
+		TEST(an_owner_that_hangs_in_exit_is_waited_for),
+		TEST(a_context_that_another_living_process_made_is_not_waited_for),
+		TEST(a_context_of_unknown_maker_is_waited_for_in_any_process),
+		TEST(a_reused_pid_does_not_end_the_wait),
+		TEST(a_context_of_this_process_is_busy_without_a_wait),
 		TEST(a_device_that_is_being_removed_is_waited_for),
-		TEST(what_cannot_be_told_is_busy_at_once),
-		TEST(a_person_may_open_despite_it),
-		TEST(without_a_number_every_context_is_waited_for),
+		TEST(if_contexts_cannot_be_queried_the_open_is_busy),
+		TEST(an_open_that_ignores_rdma_proceeds_despite_unknown_contexts),
+		TEST(without_a_number_all_contexts_of_the_machine_are_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a process can prove of where it is, and what it must not conclude. */
+/*
+ * What a process can prove about its boot, namespaces and threads, and what it must not
+ * conclude.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +11,7 @@
 #include "fake_rdma.h"
 #include "owner/place.h"
 
-static struct dp_owner owner;	/* process 100 of before, with a context */
+static struct dp_owner owner;	/* the record of process 100, with a context */
 
 static int setup(void **state)
 {
@@ -52,7 +55,7 @@ static void a_process_is_described(void **state)
 		assert_int_equal(owner.zero[i], 0);
 }
 
-static void what_is_mounted_over_is_not_described(void **state)
+static void a_mount_over_proc_is_not_described(void **state)
 {
 	(void)state;
 	fake_find("/proc/sys/kernel/random/boot_id")->is_mounted = true;
@@ -77,7 +80,7 @@ static void without_proc_only_the_pid_is_known(void **state)
 	assert_memory_equal(&owner, &none, sizeof(none));
 }
 
-static void a_short_boot_id_is_none(void **state)
+static void a_truncated_boot_id_is_ignored(void **state)
 {
 	(void)state;
 	fake_put("/proc/sys/kernel/random/boot_id", PROC_SUPER_MAGIC, "00112233\n");
@@ -88,7 +91,7 @@ static void a_short_boot_id_is_none(void **state)
 
 /* ----------------------------------------------------------------- the boot */
 
-static void two_genuine_ids_that_differ_are_two_boots(void **state)
+static void two_kernel_boot_ids_that_differ_prove_a_reboot(void **state)
 {
 	(void)state;
 	assert_false(dp_place_is_another_boot(&owner));
@@ -96,7 +99,7 @@ static void two_genuine_ids_that_differ_are_two_boots(void **state)
 	assert_true(dp_place_is_another_boot(&owner));
 }
 
-static void an_id_that_is_mounted_proves_no_reboot(void **state)
+static void a_boot_id_that_is_mounted_over_proves_no_reboot(void **state)
 {
 	struct fake_file *id = fake_find("/proc/sys/kernel/random/boot_id");
 
@@ -123,7 +126,7 @@ static void another_pid_is_another_process(void **state)
 	(void)state;
 	have_thread("Name:\ty\nNStgid:\t70\n");
 	assert_true(dp_place_is_outside(&owner, 77));
-	/* Seen from outside its namespace: its own id is the last. */
+	/* Seen from outside its namespace, its own pid is the last of the list. */
 	have_thread("Name:\ty\nNStgid:\t100\t7\n");
 	assert_true(dp_place_is_outside(&owner, 77));
 }
@@ -152,7 +155,7 @@ static void another_pid_namespace_is_another_process(void **state)
 	assert_false(dp_place_is_outside(&owner, 77));
 }
 
-static void what_cannot_be_read_proves_nothing(void **state)
+static void an_unreadable_status_proves_nothing(void **state)
 {
 	(void)state;
 	assert_false(dp_place_is_outside(&owner, 77));
@@ -166,7 +169,7 @@ static void what_cannot_be_read_proves_nothing(void **state)
 	assert_false(dp_place_is_outside(&owner, 77));
 }
 
-/* A host's /proc in a container: thread 77 there is not thread 77 here. */
+/* A host's /proc in a container: thread 77 there is not thread 77 in the container. */
 static void proc_of_another_pid_namespace_proves_nothing(void **state)
 {
 	(void)state;
@@ -181,7 +184,7 @@ static void proc_of_another_pid_namespace_proves_nothing(void **state)
 	assert_false(dp_place_is_outside(&owner, 77));
 }
 
-/* Process 100 again, in the next boot of a container: this one. */
+/* Process 100 after the container was restarted: this process. */
 static void this_process_began_later_than_the_owner(void **state)
 {
 	(void)state;
@@ -198,7 +201,7 @@ static void this_process_began_later_than_the_owner(void **state)
 	fake_put("/proc/self/stat", PROC_SUPER_MAGIC,
 		 "100 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5000 0");
 	assert_false(dp_place_is_outside(&owner, 77));
-	/* Nor are they for another process. */
+	/* Nor can they for another process. */
 	fake_put("/proc/self/stat", PROC_SUPER_MAGIC,
 		 "100 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9000 0");
 	fake.thread = 100;
@@ -215,7 +218,7 @@ static void the_initial_network_is_seen(void **state)
 	assert_true(dp_place_sees_initial_network());
 }
 
-static void another_network_is_no_proof(void **state)
+static void another_network_namespace_proves_nothing(void **state)
 {
 	(void)state;
 	fake_remove("/proc/sys/net/core/netdev_budget");
@@ -231,7 +234,7 @@ static void another_network_is_no_proof(void **state)
 	assert_false(dp_place_sees_initial_network());
 }
 
-static void sys_of_another_network_is_no_proof(void **state)
+static void sysfs_of_another_network_namespace_proves_nothing(void **state)
 {
 	(void)state;
 	fake_put("/sys/class/net", SYSFS_MAGIC, "lo");
@@ -249,20 +252,20 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 	const struct CMUnitTest tests[] = {
 		TEST(a_process_is_described),
-		TEST(what_is_mounted_over_is_not_described),
+		TEST(a_mount_over_proc_is_not_described),
 		TEST(without_proc_only_the_pid_is_known),
-		TEST(a_short_boot_id_is_none),
-		TEST(two_genuine_ids_that_differ_are_two_boots),
-		TEST(an_id_that_is_mounted_proves_no_reboot),
+		TEST(a_truncated_boot_id_is_ignored),
+		TEST(two_kernel_boot_ids_that_differ_prove_a_reboot),
+		TEST(a_boot_id_that_is_mounted_over_proves_no_reboot),
 		TEST(another_pid_is_another_process),
 		TEST(the_owners_pid_may_be_the_owner),
 		TEST(another_pid_namespace_is_another_process),
-		TEST(what_cannot_be_read_proves_nothing),
+		TEST(an_unreadable_status_proves_nothing),
 		TEST(proc_of_another_pid_namespace_proves_nothing),
 		TEST(this_process_began_later_than_the_owner),
 		TEST(the_initial_network_is_seen),
-		TEST(another_network_is_no_proof),
-		TEST(sys_of_another_network_is_no_proof),
+		TEST(another_network_namespace_proves_nothing),
+		TEST(sysfs_of_another_network_namespace_proves_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What RDMA netlink answers, and what of it proves that a context is gone. */
+/* Replies of RDMA netlink, and which of them prove that a context is gone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static void expect_unknown(const char *words)
 
 /* ------------------------------------------------------------- one context */
 
-static void a_context_is_asked_for_by_number(void **state)
+static void a_context_is_queried_by_its_number(void **state)
 {
 	(void)state;
 	fake_have_context(0, 4, 100);
@@ -66,7 +66,7 @@ static void a_device_that_is_gone_has_no_context(void **state)
 	expect_state(DP_VERBS_GONE);
 }
 
-static void a_device_that_is_being_removed_may_have_it(void **state)
+static void a_device_that_is_being_removed_may_have_the_context(void **state)
 {
 	(void)state;
 	fake_have_device(1, "rxe1");
@@ -77,7 +77,7 @@ static void a_device_that_is_being_removed_may_have_it(void **state)
 	expect_state(DP_VERBS_GONE);
 }
 
-static void the_last_device_that_is_removed_is_gone(void **state)
+static void after_the_last_device_is_removed_its_context_is_gone(void **state)
 {
 	(void)state;
 	fake.devices = 0;
@@ -95,7 +95,7 @@ static void absence_in_exclusive_mode_proves_nothing(void **state)
 	expect_state(DP_VERBS_GONE);
 }
 
-static void another_networks_sysfs_proves_nothing(void **state)
+static void sysfs_of_another_network_proves_nothing(void **state)
 {
 	(void)state;
 	fake.device[0].index = 1;
@@ -109,7 +109,7 @@ static void another_networks_sysfs_proves_nothing(void **state)
 	expect_unknown("initial network namespace");
 }
 
-/* What can be found out otherwise. */
+/* The proof without netlink. */
 static void no_uverbs_file_is_open_anywhere(void **state)
 {
 	(void)state;
@@ -129,18 +129,18 @@ static void no_uverbs_file_is_open_anywhere(void **state)
 	expect_unknown("rdma system");
 }
 
-static void the_module_may_not_be_loaded(void **state)
+static void without_the_ib_uverbs_module_no_context_exists(void **state)
 {
 	(void)state;
 	fake.socket_error = -EACCES;
 	fake_remove("/sys/module/ib_uverbs");
 	expect_state(DP_VERBS_GONE);
-	/* Or it is a part of the kernel, which is not shown. */
+	/* Or RDMA is built into the kernel, which /sys/module does not show. */
 	fake_remove("/sys/module/ib_core/refcnt");
 	expect_unknown("NETLINK_RDMA");
 }
 
-static void a_kernel_without_rdma_has_none(void **state)
+static void a_kernel_without_rdma_has_no_contexts(void **state)
 {
 	(void)state;
 	fake.socket_error = -EPROTONOSUPPORT;
@@ -155,14 +155,14 @@ static void a_kernel_without_rdma_has_none(void **state)
 	expect_unknown("NETLINK_RDMA");
 }
 
-static void a_kernel_that_lists_no_contexts_is_no_answer(void **state)
+static void a_kernel_that_cannot_list_contexts_proves_nothing(void **state)
 {
 	(void)state;
 	fake.no_context_list = true;
 	expect_unknown("5.14");
 }
 
-static void errors_are_no_answer(void **state)
+static void a_netlink_error_proves_nothing(void **state)
 {
 	(void)state;
 	fake.answer_error = -EPERM;
@@ -176,7 +176,7 @@ static void errors_are_no_answer(void **state)
 
 /* ------------------------------------------------------------ every context */
 
-static void every_context_counts(void **state)
+static void all_contexts_of_the_machine_are_counted(void **state)
 {
 	(void)state;
 	assert_int_equal(dp_verbs_count_all(&errmsg), 0);
@@ -186,14 +186,14 @@ static void every_context_counts(void **state)
 	assert_int_equal(dp_verbs_count_all(&errmsg), 2);
 }
 
-static void a_device_that_is_being_removed_counts(void **state)
+static void a_device_that_is_being_removed_is_counted(void **state)
 {
 	(void)state;
 	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe0 rxe1 rxe2");
 	assert_int_equal(dp_verbs_count_all(&errmsg), 2);
 }
 
-static void what_is_not_seen_is_not_none(void **state)
+static void contexts_that_cannot_be_seen_are_not_counted_as_none(void **state)
 {
 	(void)state;
 	fake.exclusive = true;
@@ -213,12 +213,12 @@ static void what_is_not_seen_is_not_none(void **state)
 
 /* ---------------------------------------------------------- our own context */
 
-/* The domain that a test's context makes. */
+/* The protection domain that a test's context creates. */
 static struct {
 	uint32_t device, context, number;
 	int error;
 	uint32_t made, ended;
-	uint32_t lost;			/* from the list after it was made */
+	uint32_t lost;			/* listed from the list after its creation on */
 	void (*when_made)(void);
 	void (*when_ended)(void);
 } own;
@@ -287,12 +287,12 @@ static int find_own(void)
 	return dp_rdma_self_find(make_domain, &own, &found, &maker);
 }
 
-static void our_domain_shows_our_context(void **state)
+static void a_new_protection_domain_identifies_the_context(void **state)
 {
 	(void)state;
-	have_domain(0, 3, 1, 100);	/* older ones of this thread's */
+	have_domain(0, 3, 1, 100);	/* older domains of this thread */
 	have_domain(0, 4, 7, 100);
-	have_domain(0, 5, 2, 901);	/* others' */
+	have_domain(0, 5, 2, 901);	/* domains of others */
 	have_domain(0, 6, 2, 0);
 	expect_own(0, 7);
 	assert_int_equal(own.made, 1);
@@ -316,21 +316,21 @@ static void make_others(void)
 	fake.domain[fake.domains - 1] = fake.domain[fake.domains];
 }
 
-static void what_others_make_meanwhile_is_not_ours(void **state)
+static void domains_that_other_threads_create_are_not_used(void **state)
 {
 	(void)state;
 	own.when_made = make_others;
 	expect_own(0, 7);
 }
 
-/* The first list loses an old domain of this thread's: it seems to be new. */
-static void an_old_domain_that_a_list_lost_is_not_taken(void **state)
+/* The first list misses an old domain of this thread, so that it seems to be new. */
+static void an_old_domain_missing_from_one_list_is_not_taken_for_the_new_one(void **state)
 {
 	(void)state;
 	have_domain(0, 3, 1, 100);
 	fake.domain[0].lost = 1;
 	expect_own(0, 7);
-	/* And the second list loses the new one. */
+	/* And the second list misses the new one. */
 	fake.domain[0].lost = 1;
 	own.made = own.ended = 0;
 	own.lost = 1;
@@ -338,7 +338,7 @@ static void an_old_domain_that_a_list_lost_is_not_taken(void **state)
 	assert_int_equal(own.made, 2);
 }
 
-static void a_number_that_is_never_seen_is_not_known(void **state)
+static void a_domain_that_no_list_shows_leaves_the_number_unknown(void **state)
 {
 	(void)state;
 	fake.pid = 100;
@@ -371,7 +371,7 @@ static void a_domain_that_cannot_be_made_is_an_error(void **state)
 	assert_int_equal(find_own(), -ENOSPC);
 }
 
-static void a_kernel_without_numbers_is_no_answer(void **state)
+static void a_kernel_without_context_numbers_leaves_the_number_unknown(void **state)
 {
 	(void)state;
 	fake.no_context_list = true;
@@ -383,28 +383,28 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, own_setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_context_is_asked_for_by_number),
+		TEST(a_context_is_queried_by_its_number),
 		TEST(a_device_that_is_gone_has_no_context),
-		TEST(a_device_that_is_being_removed_may_have_it),
-		TEST(the_last_device_that_is_removed_is_gone),
+		TEST(a_device_that_is_being_removed_may_have_the_context),
+		TEST(after_the_last_device_is_removed_its_context_is_gone),
 		TEST(absence_in_exclusive_mode_proves_nothing),
-		TEST(another_networks_sysfs_proves_nothing),
+		TEST(sysfs_of_another_network_proves_nothing),
 		TEST(no_uverbs_file_is_open_anywhere),
-		TEST(the_module_may_not_be_loaded),
-		TEST(a_kernel_without_rdma_has_none),
-		TEST(a_kernel_that_lists_no_contexts_is_no_answer),
-		TEST(errors_are_no_answer),
-		TEST(every_context_counts),
-		TEST(a_device_that_is_being_removed_counts),
-		TEST(what_is_not_seen_is_not_none),
-		CASE(our_domain_shows_our_context),
+		TEST(without_the_ib_uverbs_module_no_context_exists),
+		TEST(a_kernel_without_rdma_has_no_contexts),
+		TEST(a_kernel_that_cannot_list_contexts_proves_nothing),
+		TEST(a_netlink_error_proves_nothing),
+		TEST(all_contexts_of_the_machine_are_counted),
+		TEST(a_device_that_is_being_removed_is_counted),
+		TEST(contexts_that_cannot_be_seen_are_not_counted_as_none),
+		CASE(a_new_protection_domain_identifies_the_context),
 		CASE(the_device_is_found_without_its_name),
-		CASE(what_others_make_meanwhile_is_not_ours),
-		CASE(an_old_domain_that_a_list_lost_is_not_taken),
-		CASE(a_number_that_is_never_seen_is_not_known),
+		CASE(domains_that_other_threads_create_are_not_used),
+		CASE(an_old_domain_missing_from_one_list_is_not_taken_for_the_new_one),
+		CASE(a_domain_that_no_list_shows_leaves_the_number_unknown),
 		CASE(without_netlink_no_domain_is_made),
 		CASE(a_domain_that_cannot_be_made_is_an_error),
-		CASE(a_kernel_without_numbers_is_no_answer),
+		CASE(a_kernel_without_context_numbers_leaves_the_number_unknown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

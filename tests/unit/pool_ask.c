@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An allocation that waits for pins, as on XFS, by a ring of the machine in memory:
- * on a kernel that does not wake it, on one that does not begin with it, and with
- * nobody left to wait.
+ * An allocation that waits for pins, as on XFS, made through a ring of the machine in
+ * memory: with a kernel that does not wake it, with one that does not start it, and
+ * with a caller that stops waiting.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +18,8 @@
 #define FILE_SIZE	(4 * DP_CHUNK_SIZE)
 #define STUCK_NS	(600000 * MS)
 
-static uint64_t until_ns;		/* that whoever waits goes on */
-static uint32_t times;			/* that he was asked */
+static uint64_t until_ns;		/* when the caller stops waiting */
+static uint32_t times;			/* calls of go_on() */
 
 static int go_on(void *arg)
 {
@@ -28,7 +28,7 @@ static int go_on(void *arg)
 	return machine.now_ns < until_ns ? 0 : -ETIMEDOUT;
 }
 
-/* A file with a hole, and a kernel. */
+/* A file with a hole, on a kernel that behaves as planned. */
 static int begin(struct machine_ring_plan plan)
 {
 	static struct machine_disk *disk;
@@ -64,7 +64,7 @@ static int allocate(int fd, uint64_t ns)
 	return ret;
 }
 
-static void a_wake_up_that_is_lost_does_not_hang_it(void **state)
+static void an_allocation_does_not_hang_after_a_lost_wakeup(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed < 200; seed++) {
@@ -81,7 +81,7 @@ static void a_wake_up_that_is_lost_does_not_hang_it(void **state)
 	}
 }
 
-static void whoever_waits_can_end_it(void **state)
+static void the_caller_can_stop_a_waiting_allocation(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed < 200; seed++) {
@@ -97,8 +97,10 @@ static void whoever_waits_can_end_it(void **state)
 	}
 }
 
-/* Each time it is cancelled before it began, it has more time to begin. */
-static void a_busy_machine_begins_with_it_at_last(void **state)
+/*
+ * Each attempt that is cancelled before it started is followed by one with more time.
+ */
+static void an_allocation_that_starts_late_is_retried_with_more_time(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed < 50; seed++) {
@@ -114,7 +116,7 @@ static void a_busy_machine_begins_with_it_at_last(void **state)
 	}
 }
 
-static void without_a_ring_it_is_the_call(void **state)
+static void without_a_ring_fallocate_is_called_directly(void **state)
 {
 	int fd = begin((struct machine_ring_plan) { .present = false });
 
@@ -127,10 +129,10 @@ static void without_a_ring_it_is_the_call(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_wake_up_that_is_lost_does_not_hang_it),
-		cmocka_unit_test(whoever_waits_can_end_it),
-		cmocka_unit_test(a_busy_machine_begins_with_it_at_last),
-		cmocka_unit_test(without_a_ring_it_is_the_call),
+		cmocka_unit_test(an_allocation_does_not_hang_after_a_lost_wakeup),
+		cmocka_unit_test(the_caller_can_stop_a_waiting_allocation),
+		cmocka_unit_test(an_allocation_that_starts_late_is_retried_with_more_time),
+		cmocka_unit_test(without_a_ring_fallocate_is_called_directly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Blocks in steps: what a signal does to a call that begins from nothing each time
- * (W13), and what is refused before anything is filled. The calls are the library's
- * own, with a fallocate() that takes back what it did when it is interrupted, as
- * tmpfs does on Linux 6.1.
+ * Allocation in steps: a call that is interrupted by a signal and starts over each time
+ * still makes progress (W13), and a create that cannot fit allocates nothing.
+ * fallocate() is wrapped to undo its work when it is interrupted, as on tmpfs with
+ * Linux 6.1.
  */
 #include <sys/mman.h>
 #include "fake_clock.h"
@@ -14,7 +14,7 @@
 
 #define FILE_SIZE	(24 * MIB)
 
-/* How much a call gets done before the signal comes; 0: there is none. */
+/* The bytes that a call can allocate before a signal interrupts it; 0: no signals. */
 static uint64_t undisturbed;
 static uint32_t calls, interrupted;
 static uint64_t left = UINT64_MAX;
@@ -73,7 +73,7 @@ static int allocate(int fd, struct dp_wait_policy *policy, uint64_t *ret_done)
 	return ret;
 }
 
-static void every_step_that_was_done_is_kept(void **state)
+static void interrupted_steps_get_shorter_and_finished_ones_are_kept(void **state)
 {
 	static const uint64_t between_signals[] = { 3 * MIB, 65536, 5000, 4096 };
 	uint64_t done;
@@ -87,7 +87,7 @@ static void every_step_that_was_done_is_kept(void **state)
 		assert_int_equal(allocate(fd, &policy, &done), 0);
 		assert_int_equal(done, FILE_SIZE);
 		assert_int_equal(allocated(fd), FILE_SIZE);
-		/* At least every other call gets something done. */
+		/* At least every second call allocates something. */
 		assert_in_range(interrupted, 1, 13 + calls / 2);
 		close(fd);
 	}
@@ -114,8 +114,8 @@ static int end_time(const struct dp_wait *wait, void *arg)
 	return 0;
 }
 
-/* One that lies ahead; what was done until then is kept. */
-static void a_deadline_ends_it_between_two_steps(void **state)
+/* The deadline passes between two steps. What was allocated by then is kept. */
+static void a_deadline_ends_an_allocation_between_two_steps(void **state)
 {
 	uint64_t told = 1, done;
 	struct dp_wait_policy policy = {
@@ -133,7 +133,7 @@ static void a_deadline_ends_it_between_two_steps(void **state)
 	close(fd);
 }
 
-static void a_create_that_cannot_fit_fills_nothing(void **state)
+static void a_create_that_cannot_fit_allocates_nothing(void **state)
 {
 	struct fixture *f = *state;
 
@@ -145,7 +145,7 @@ static void a_create_that_cannot_fit_fills_nothing(void **state)
 	left = 64 * MIB;
 	create_pool(f);
 	close_pool(f);
-	/* What its files have already need not be there twice. */
+	/* Blocks that the files have already are not counted again. */
 	left = 0;
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	create_pool(f);
@@ -156,11 +156,11 @@ static void a_create_that_cannot_fit_fills_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_step_that_was_done_is_kept),
+		cmocka_unit_test(interrupted_steps_get_shorter_and_finished_ones_are_kept),
 		cmocka_unit_test(a_refill_without_a_ring_makes_progress),
-		cmocka_unit_test(a_deadline_ends_it_between_two_steps),
+		cmocka_unit_test(a_deadline_ends_an_allocation_between_two_steps),
 		cmocka_unit_test_setup_teardown(
-			a_create_that_cannot_fit_fills_nothing, empty_setup,
+			a_create_that_cannot_fit_allocates_nothing, empty_setup,
 			fixture_teardown),
 	};
 

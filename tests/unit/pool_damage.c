@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is no pool, or not the pool it was: each refusal has its errno and its
- * sentence, and leaves every byte where it was.
+ * Paths without a pool, and damaged pools: each refusal has its errno and its message,
+ * and changes no byte.
  */
 #include "findings.h"
 #include "invariant.h"
@@ -9,7 +9,7 @@
 
 /* ------------------------------------------------------------- not a pool */
 
-static void open_refuses_a_path_that_is_not_there(void **state)
+static void open_refuses_a_path_that_does_not_exist(void **state)
 {
 	struct fixture *f = *state;
 
@@ -88,7 +88,7 @@ static void open_refuses_a_segment_0_of_text(void **state)
 	assert_create_fails(f, -EEXIST, "overwrite");
 }
 
-/* Not in its first page, but not blank either. */
+/* The text is not in the first page, but the file is not blank. */
 static void create_refuses_a_file_that_begins_with_zeroes(void **state)
 {
 	struct fixture *f = *state;
@@ -200,7 +200,7 @@ static void open_counts_and_ignores_extra_segments(void **state)
 
 	write_file(f, "segment.0003", "extra", 0);
 	write_file(f, "segment.16383", "extra", 0);
-	/* No names of ours. */
+	/* These names are not segment names. */
 	write_file(f, "segment.3", "", 0);
 	write_file(f, "segment.00003", "", 0);
 	write_file(f, "segment.16384", "", 0);
@@ -260,8 +260,8 @@ static void open_refuses_a_segment_of_another_pool(void **state)
 
 /* ------------------------------------------------------------ superblocks */
 
-/* As a torn write leaves it: the next change would have gone there. */
-static void open_does_with_the_older_half_damaged(void **state)
+/* The older half is where a torn write of the next change would have been. */
+static void open_works_with_the_older_half_damaged(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super half[2];
@@ -275,7 +275,7 @@ static void open_does_with_the_older_half_damaged(void **state)
 	close_pool(f);
 }
 
-/* The newest half torn before its copy was written: the one before counts. */
+/* The newest half was torn before its copy was written, so the older one is used. */
 static void open_takes_the_older_half_when_the_newer_is_torn(void **state)
 {
 	struct fixture *f = *state;
@@ -287,11 +287,11 @@ static void open_takes_the_older_half_when_the_newer_is_torn(void **state)
 	spoil(f, 0, DP_SUPER_OFFSET + newer * sizeof(half[0]) + 100);
 	spoil(f, 0, DP_COPY_OFFSET + newer * sizeof(half[0]) + 100);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);	/* as the older says */
+	assert_int_equal(info_of(f).unclean, 1);	/* as in the older half */
 	close_pool(f);
 }
 
-static void open_does_without_the_copy(void **state)
+static void open_works_without_the_copy(void **state)
 {
 	struct fixture *f = *state;
 	char zero[DP_SUPER_SIZE] = "";
@@ -301,7 +301,7 @@ static void open_does_without_the_copy(void **state)
 	close_pool(f);
 }
 
-/* Nothing is left to restore it from. */
+/* Damages all halves, so that nothing is left to restore from. */
 static void spoil_all_halves(struct fixture *f, uint32_t segment)
 {
 	const uint64_t half = sizeof(struct dp_super);
@@ -325,7 +325,7 @@ static void check_all_halves(struct fixture *f, uint32_t segment)
 	assert_says(f, "untouched");
 }
 
-static void open_refuses_a_superblock_without_a_whole_half(void **state)
+static void open_refuses_a_superblock_without_an_intact_half(void **state)
 {
 	check_all_halves(*state, 0);
 	assert_create_fails(*state, -EEXIST, "overwrite");
@@ -350,8 +350,8 @@ static void assert_says_wiped(struct fixture *f)
 	assert_non_null(strstr(found.what[0], cure));
 }
 
-/* A wiped page is damage, not a blank medium: the copy tells. */
-static void wiped_superblock_is_not_blank(void **state)
+/* A wiped page is damage, not a blank medium: the copy shows it. */
+static void a_wiped_superblock_is_not_a_blank_medium(void **state)
 {
 	struct fixture *f = *state;
 	char zero[DP_SUPER_SIZE] = "";
@@ -362,8 +362,11 @@ static void wiped_superblock_is_not_blank(void **state)
 	assert_says_wiped(f);
 }
 
-/* Blank, but for the others: no cure that is named destroys them. */
-static void a_wiped_first_segment_is_not_blank(void **state)
+/*
+ * A wiped first segment is not blank if the others are not. No cure that the message
+ * names destroys them.
+ */
+static void a_wiped_first_segment_is_not_a_blank_medium(void **state)
 {
 	struct fixture *f = *state;
 	char *zero = calloc(1, DP_CHUNK_SIZE), path[128];
@@ -372,7 +375,7 @@ static void a_wiped_first_segment_is_not_blank(void **state)
 	assert_says_wiped(f);
 	segment_path(f, 1, path);
 	assert_int_equal(unlink(path), 0);
-	assert_says_wiped(f);		/* by the third */
+	assert_says_wiped(f);		/* found by the third segment */
 	f->options.pool_size = f->options.segment_size = 32 * MIB;
 	assert_says_wiped(f);
 	f->options.segment_size = 64 * MIB;
@@ -384,8 +387,8 @@ static void a_wiped_first_segment_is_not_blank(void **state)
 	free(zero);
 }
 
-/* What is no pool's is not called one. */
-static void what_is_in_later_segments_may_be_no_pool(void **state)
+/* A file that is not a segment is not called one. */
+static void foreign_later_segments_are_not_called_a_pool(void **state)
 {
 	struct fixture *f = *state;
 
@@ -419,7 +422,7 @@ static void check_nonsense(struct fixture *f, struct dp_super super)
 	write_super(f, 0, good);
 }
 
-static void open_refuses_a_superblock_that_makes_no_sense(void **state)
+static void open_refuses_inconsistent_superblock_fields(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super good = read_super(f, 0), super;
@@ -560,7 +563,7 @@ static void open_refuses_an_extent_past_the_segments_end(void **state)
 	check_table(f, 0, 8190, "past the segment's end");
 }
 
-static void open_refuses_a_slab_that_it_cannot_read(void **state)
+static void open_refuses_slabs_of_a_later_version(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
@@ -587,8 +590,10 @@ int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 			 __real_dp_os_fallocate(fd, mode, offset, length);
 }
 
-/* W7: a chunk with a published extent has its blocks again, others stay holes. */
-static void an_extent_in_a_hole_is_zeroes_and_is_allocated(void **state)
+/*
+ * W7: a chunk with a published extent gets its blocks again. Other chunks stay holes.
+ */
+static void an_extent_in_a_hole_is_allocated_and_reads_as_zeroes(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -619,7 +624,10 @@ static void an_extent_in_a_hole_is_zeroes_and_is_allocated(void **state)
 	assert_false(is_backed(f, 1, 8 * MIB, 2 * MIB));
 }
 
-/* Zero is no word, so what was there is damage; where nothing was, nothing is. */
+/*
+ * Zero is not a valid word, so a hole over used metadata is damage, and one over unused
+ * metadata is not.
+ */
 static void metadata_in_a_hole_read_as_zeroes(void **state)
 {
 	struct fixture *f = *state;
@@ -632,7 +640,7 @@ static void metadata_in_a_hole_read_as_zeroes(void **state)
 	assert_open_fails(f, -EUCLEAN, "(block 1024)");
 }
 
-/* The words of its batch were committed: a lane is replayed into a hole, too. */
+/* The lane with the batch was committed: it is replayed even into a hole. */
 static void a_batch_is_completed_in_a_hole(void **state)
 {
 	struct fixture *f = *state;
@@ -651,8 +659,8 @@ static void a_batch_is_completed_in_a_hole(void **state)
 	assert_int_equal(now, 77);
 }
 
-/* Nothing was stored, so the next open with room finds what this one did. */
-static void without_room_for_its_holes_a_pool_is_left_as_it_is(void **state)
+/* Nothing was stored, so the next open with enough space finds the same pool. */
+static void without_space_for_its_holes_a_pool_is_left_unchanged(void **state)
 {
 	struct fixture *f = *state;
 
@@ -666,8 +674,8 @@ static void without_room_for_its_holes_a_pool_is_left_as_it_is(void **state)
 	close_pool(f);
 }
 
-/* D9: what has no backing store is nobody's. */
-static void reserve_never_hands_out_a_hole(void **state)
+/* D9: a hole is never allocated. */
+static void reserve_never_returns_a_hole(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -689,8 +697,8 @@ static void reserve_never_hands_out_a_hole(void **state)
 	close_pool(f);
 }
 
-/* Where the next change would be written over the newest one. */
-static void open_refuses_halves_in_the_wrong_place(void **state)
+/* At the offset where the next change would overwrite the newest half. */
+static void open_refuses_superblock_halves_in_the_wrong_place(void **state)
 {
 	struct fixture *f = *state;
 	const uint64_t page[] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
@@ -707,7 +715,7 @@ static void open_refuses_halves_in_the_wrong_place(void **state)
 
 /* ------------------------------------------------------------------- lanes */
 
-/* A byte that no order of stores leaves so: refused. */
+/* A byte changed in a way that no order of stores explains: refused. */
 static void check_damaged_lane(struct fixture *f, uint32_t index, size_t offset)
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
@@ -721,7 +729,7 @@ static void check_damaged_lane(struct fixture *f, uint32_t index, size_t offset)
 	spoil(f, 0, at + offset);
 }
 
-/* Torn is what a power cut leaves of a batch that was never committed. */
+/* A torn lane is what a power failure leaves of a batch that was never committed. */
 static void check_torn_lane(struct fixture *f, uint32_t index, size_t offset)
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
@@ -752,7 +760,7 @@ static void open_discards_a_torn_lane(void **state)
 	check_torn_lane(f, 63, offsetof(struct dp_lane, check));
 }
 
-/* ------------------------------------------------------------- the way out */
+/* ----------------------------------------------- overwriting a damaged pool */
 
 static void create_anew(struct fixture *f)
 {
@@ -800,7 +808,10 @@ static void overwrite_replaces_damaged_segments(void **state)
 	create_anew(f);
 }
 
-/* Verbs contexts on this machine, or what counting them failed with; 1000: real. */
+/*
+ * The number of verbs contexts on this machine, or the error of counting them; 1000:
+ * the real count.
+ */
 #define REAL_CONTEXTS	1000
 
 static int contexts = REAL_CONTEXTS;
@@ -812,7 +823,7 @@ int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg)
 	if (contexts == REAL_CONTEXTS)
 		return __real_dp_verbs_count_all(errmsg);
 	return contexts < 0 ? dp_fail(errmsg, contexts,
-				      "nobody can count them") :
+				      "the test cannot count them") :
 	       contexts;
 }
 
@@ -827,8 +838,9 @@ static void overwrite_is_busy(struct fixture *f, int count, const char *words)
 }
 
 /*
- * The record of its owner's verbs contexts is lost with the first segment. Its
- * rings keep the other files locked; its RDMA is over if there is none at all.
+ * The record of the owner's verbs contexts was in the first segment, which is lost. The
+ * owner's rings keep the other files locked; its RDMA has certainly ended only if the
+ * machine has no verbs context at all.
  */
 static void overwrite_without_the_first_segment_waits_for_all_rdma(void **state)
 {
@@ -838,13 +850,13 @@ static void overwrite_without_the_first_segment_waits_for_all_rdma(void **state)
 	segment_path(f, 0, path);
 	assert_int_equal(unlink(path), 0);
 	overwrite_is_busy(f, 3, "any of the 3 on this machine may be its own");
-	overwrite_is_busy(f, -EBUSY, "nobody can count them");
+	overwrite_is_busy(f, -EBUSY, "the test cannot count them");
 	contexts = 0;
 	create_anew(f);
 	contexts = REAL_CONTEXTS;
 }
 
-/* It was in the superblock, of which no half is whole or which is not there. */
+/* The record was in the superblock, which has no intact half or is missing. */
 static void overwrite_of_a_lost_superblock_waits_for_all_rdma(void **state)
 {
 	struct fixture *f = *state;
@@ -852,7 +864,7 @@ static void overwrite_of_a_lost_superblock_waits_for_all_rdma(void **state)
 	spoil_all_halves(f, 0);
 	overwrite_is_busy(f, 3, "any of the 3 on this machine may be its own");
 	truncate_segment(f, 0, 5000);
-	overwrite_is_busy(f, -EBUSY, "nobody can count them");
+	overwrite_is_busy(f, -EBUSY, "the test cannot count them");
 	f->options.flags = DAXPIN_POOL_OVERWRITE | DAXPIN_POOL_DESPITE_RDMA;
 	create_pool(f);
 	close_pool(f);
@@ -868,8 +880,8 @@ static void lose_first_page(struct fixture *f)
 	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
 }
 
-/* That page had the record of the last owner. A copy is something else. */
-static void a_lost_record_is_waited_for_unless_a_person_insists(void **state)
+/* The wiped page had the last owner's record. A copy of a pool is a different case. */
+static void a_lost_record_is_waited_for_unless_the_caller_overrides(void **state)
 {
 	struct fixture *f = *state;
 
@@ -878,7 +890,7 @@ static void a_lost_record_is_waited_for_unless_a_person_insists(void **state)
 	lose_first_page(f);
 	assert_open_fails(f, -EBUSY, "any of the 3 on this machine may be its own");
 	contexts = -EBUSY;
-	assert_open_fails(f, -EBUSY, "nobody can count them");
+	assert_open_fails(f, -EBUSY, "the test cannot count them");
 	f->options.flags = DAXPIN_POOL_DESPITE_RDMA;
 	open_pool(f);
 	close_pool(f);
@@ -899,7 +911,9 @@ static void overwrite_refuses_a_newer_format(void **state)
 	assert_non_null(strstr(f->errmsg, "newer"));
 }
 
-/* A power cut in the first superblock write of all: magic, and some of it. */
+/*
+ * A power failure in the very first superblock write: the magic and a part of the rest.
+ */
 static void a_torn_first_superblock_is_an_unfinished_create(void **state)
 {
 	struct fixture *f = *state;
@@ -940,7 +954,7 @@ static void open_refuses_flags_it_does_not_know(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(open_refuses_a_path_that_is_not_there, empty_setup),
+		TEST(open_refuses_a_path_that_does_not_exist, empty_setup),
 		TEST(open_refuses_a_path_through_a_file, empty_setup),
 		TEST(open_refuses_an_empty_directory, empty_setup),
 		TEST(open_refuses_a_directory_of_other_files, empty_setup),
@@ -961,18 +975,18 @@ int main(void)
 		TEST(open_counts_and_ignores_extra_segments, closed_setup),
 		TEST(open_refuses_swapped_segments, closed_setup),
 		TEST(open_refuses_a_segment_of_another_pool, closed_setup),
-		TEST(open_does_with_the_older_half_damaged,
+		TEST(open_works_with_the_older_half_damaged,
 		     closed_setup),
 		TEST(open_takes_the_older_half_when_the_newer_is_torn,
 		     closed_setup),
-		TEST(open_does_without_the_copy, closed_setup),
-		TEST(open_refuses_a_superblock_without_a_whole_half,
+		TEST(open_works_without_the_copy, closed_setup),
+		TEST(open_refuses_a_superblock_without_an_intact_half,
 		     closed_setup),
 		TEST(open_refuses_a_later_segments_lost_superblock,
 		     closed_setup),
-		TEST(wiped_superblock_is_not_blank, closed_setup),
+		TEST(a_wiped_superblock_is_not_a_blank_medium, closed_setup),
 		TEST(later_segment_without_superblock_is_damage, closed_setup),
-		TEST(open_refuses_a_superblock_that_makes_no_sense,
+		TEST(open_refuses_inconsistent_superblock_fields,
 		     closed_setup),
 		TEST(open_refuses_a_segment_of_another_size, closed_setup),
 		TEST(open_refuses_a_damaged_word, closed_setup),
@@ -984,24 +998,24 @@ int main(void)
 		     closed_setup),
 		TEST(open_refuses_an_extent_past_the_segments_end,
 		     closed_setup),
-		TEST(open_refuses_a_slab_that_it_cannot_read, closed_setup),
-		TEST(an_extent_in_a_hole_is_zeroes_and_is_allocated,
+		TEST(open_refuses_slabs_of_a_later_version, closed_setup),
+		TEST(an_extent_in_a_hole_is_allocated_and_reads_as_zeroes,
 		     closed_setup),
 		TEST(metadata_in_a_hole_read_as_zeroes, closed_setup),
 		TEST(a_batch_is_completed_in_a_hole, closed_setup),
-		TEST(without_room_for_its_holes_a_pool_is_left_as_it_is,
+		TEST(without_space_for_its_holes_a_pool_is_left_unchanged,
 		     closed_setup),
-		TEST(reserve_never_hands_out_a_hole, closed_setup),
-		TEST(open_refuses_halves_in_the_wrong_place, closed_setup),
+		TEST(reserve_never_returns_a_hole, closed_setup),
+		TEST(open_refuses_superblock_halves_in_the_wrong_place, closed_setup),
 		TEST(open_refuses_a_damaged_lane, closed_setup),
 		TEST(open_discards_a_torn_lane, closed_setup),
-		TEST(a_wiped_first_segment_is_not_blank, closed_setup),
-		TEST(what_is_in_later_segments_may_be_no_pool, empty_setup),
+		TEST(a_wiped_first_segment_is_not_a_blank_medium, closed_setup),
+		TEST(foreign_later_segments_are_not_called_a_pool, empty_setup),
 		TEST(overwrite_replaces_a_damaged_superblock, closed_setup),
 		TEST(overwrite_replaces_damaged_segments, closed_setup),
 		TEST(overwrite_without_the_first_segment_waits_for_all_rdma,
 		     closed_setup),
-		TEST(a_lost_record_is_waited_for_unless_a_person_insists, closed_setup),
+		TEST(a_lost_record_is_waited_for_unless_the_caller_overrides, closed_setup),
 		TEST(overwrite_of_a_lost_superblock_waits_for_all_rdma,
 		     closed_setup),
 		TEST(overwrite_refuses_a_newer_format, closed_setup),

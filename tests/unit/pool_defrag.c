@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The blocks of a pool's files are not moved under pins (W6): which files are marked
- * against defragmenters, when, and what is said where they are not. The files are on
- * shmem, with the marks and the name of XFS.
+ * A pool's blocks must not be moved while they are pinned (W6): which files are marked
+ * against defragmentation, when, and what is reported if they are not. The files are on
+ * shmem, with wrapped calls that make it look like XFS.
  */
 #include <linux/magic.h>
 #include "logged.h"
@@ -11,14 +11,14 @@
 
 #define MARKS_MAX	16
 
-/* Which inodes are marked, and what the calls do. */
+/* The marked inodes, and the results of the calls. */
 static struct {
 	uint64_t magic;
 	uint64_t inode[MARKS_MAX];
 	uint32_t count;
 	uint32_t calls;
 	int get_error, set_error;
-	bool forgets;			/* success, and no mark: as ext4 does */
+	bool forgets;			/* succeeds without a mark, as ext4 does */
 } disk;
 
 int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
@@ -43,7 +43,7 @@ int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
 	return dp_os_seek_data(fd, 32 * MIB, fn, arg);
 }
 
-/* The place of an inode in the list of marks, or its end. */
+/* Returns the index of an inode in the list of marks, or the list's length. */
 static uint32_t mark_of(const struct stat *st)
 {
 	uint32_t i = 0;
@@ -117,7 +117,7 @@ static int defrag_setup(void **state)
 	return 0;
 }
 
-/* What a restore from a backup leaves. */
+/* A restore from a backup loses the marks. */
 static void lose_the_marks(void)
 {
 	disk.count = 0;
@@ -133,7 +133,7 @@ static uint32_t movable_at_open(struct fixture *f)
 	return movable;
 }
 
-/* What a check says of it. */
+/* Runs a check and returns what it reports. */
 static unsigned int notes(struct fixture *f)
 {
 	return count_notes(f, "xfs_fsr may move");
@@ -151,7 +151,7 @@ static void a_create_marks_every_file_and_its_directory(void **state)
 	assert_int_equal(movable_at_open(f), DAXPIN_NO);
 }
 
-static void a_directory_that_was_there_is_not_marked(void **state)
+static void an_existing_directory_is_not_marked(void **state)
 {
 	struct fixture *f = *state;
 
@@ -163,7 +163,7 @@ static void a_directory_that_was_there_is_not_marked(void **state)
 	assert_false(is_marked(f->path));
 }
 
-static void a_mark_that_was_lost_is_back_after_an_open_for_writing(void **state)
+static void an_open_for_writing_restores_a_lost_mark(void **state)
 {
 	struct fixture *f = *state;
 
@@ -178,7 +178,7 @@ static void a_mark_that_was_lost_is_back_after_an_open_for_writing(void **state)
 	assert_int_equal(notes(f), 0);
 }
 
-static void a_mark_that_is_refused_is_reported(void **state)
+static void a_mark_that_the_filesystem_refuses_is_reported(void **state)
 {
 	static const int error[] = { -EPERM, -EROFS, -ENOTTY };
 	struct fixture *f = *state;
@@ -198,7 +198,7 @@ static void a_mark_that_is_refused_is_reported(void **state)
 	assert_int_equal(count_logged("defragmenting"), 0);
 }
 
-static void a_mark_that_is_not_kept_is_reported(void **state)
+static void a_mark_that_the_filesystem_drops_is_reported(void **state)
 {
 	struct fixture *f = *state;
 
@@ -210,7 +210,7 @@ static void a_mark_that_is_not_kept_is_reported(void **state)
 	assert_int_equal(notes(f), 3);
 }
 
-/* One of three has its mark: of the pool as a whole that is not enough. */
+/* One of three files has its mark. The pool as a whole is not protected. */
 static void one_file_without_a_mark_is_reported(void **state)
 {
 	struct fixture *f = *state;
@@ -225,7 +225,7 @@ static void one_file_without_a_mark_is_reported(void **state)
 	assert_int_equal(notes(f), 1);
 }
 
-static void a_mark_that_cannot_be_read_is_not_known(void **state)
+static void a_mark_that_cannot_be_read_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -234,7 +234,7 @@ static void a_mark_that_cannot_be_read_is_not_known(void **state)
 	assert_int_equal(notes(f), 0);
 }
 
-static void nothing_is_claimed_of_other_filesystems(void **state)
+static void other_filesystems_are_not_marked_or_reported(void **state)
 {
 	static const uint64_t magic[] = { EXT4_SUPER_MAGIC, TMPFS_MAGIC };
 	struct fixture *f = *state;
@@ -256,13 +256,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_create_marks_every_file_and_its_directory),
-		TEST(a_directory_that_was_there_is_not_marked),
-		TEST(a_mark_that_was_lost_is_back_after_an_open_for_writing),
-		TEST(a_mark_that_is_refused_is_reported),
-		TEST(a_mark_that_is_not_kept_is_reported),
+		TEST(an_existing_directory_is_not_marked),
+		TEST(an_open_for_writing_restores_a_lost_mark),
+		TEST(a_mark_that_the_filesystem_refuses_is_reported),
+		TEST(a_mark_that_the_filesystem_drops_is_reported),
 		TEST(one_file_without_a_mark_is_reported),
-		TEST(a_mark_that_cannot_be_read_is_not_known),
-		TEST(nothing_is_claimed_of_other_filesystems),
+		TEST(a_mark_that_cannot_be_read_is_unknown),
+		TEST(other_filesystems_are_not_marked_or_reported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * All segments of a pool are of one open, and its files are the ones that it was
- * made of, or all of them copies: W4, W5.
+ * All segments of a pool must be from one open, and its files must be the ones that it
+ * was created with, or all of them copies: W4, W5.
  */
 #include "findings.h"
 
 #define SEGMENTS	3
 
-/* Chunk 0 of each segment: all that an open looks at. */
+/* Chunk 0 of each segment, all that an open reads. */
 struct backup {
 	char *chunk[SEGMENTS];
 };
@@ -24,7 +24,7 @@ static struct backup back_up(struct fixture *f)
 	return backup;
 }
 
-/* Into the same file: the identity stays. */
+/* Writes back into the same file, so that the inode stays the same. */
 static void bring_back(struct fixture *f, const struct backup *backup,
 		       uint32_t segment)
 {
@@ -37,7 +37,7 @@ static void forget(struct backup *backup)
 		free(backup->chunk[i]);
 }
 
-/* As cp and mv do it: the same bytes, in another file. */
+/* Replaces the file with a copy, as cp and mv do. */
 static void replace_file(struct fixture *f, uint32_t segment)
 {
 	char *chunk = malloc(DP_CHUNK_SIZE), path[128], other[140];
@@ -68,7 +68,10 @@ static void open_and_close(struct fixture *f)
 	close_pool(f);
 }
 
-/* An owner that dies: what it had on media comes back after its close. */
+/*
+ * An owner that dies. Its state on media is later written back over that of a clean
+ * close.
+ */
 static void leave_open(struct fixture *f)
 {
 	struct backup backup;
@@ -81,7 +84,7 @@ static void leave_open(struct fixture *f)
 	forget(&backup);
 }
 
-/* Open and check refuse it with the same words, and check names the segment. */
+/* Open and check refuse the pool with the same words, and check names the segment. */
 static void assert_named(struct fixture *f, uint32_t segment, const char *words)
 {
 	assert_open_fails(f, -EUCLEAN, words);
@@ -112,7 +115,7 @@ static void a_segment_of_an_older_backup_is_named(void **state)
 	forget(&now);
 }
 
-static void so_is_segment_0(void **state)
+static void segment_0_of_an_older_backup_is_named(void **state)
 {
 	struct fixture *f = *state;
 	struct backup backup = back_up(f);
@@ -124,7 +127,7 @@ static void so_is_segment_0(void **state)
 	forget(&backup);
 }
 
-static void a_segment_from_later_is_named(void **state)
+static void a_newer_segment_is_named(void **state)
 {
 	struct fixture *f = *state;
 	struct backup older = back_up(f), newer;
@@ -140,7 +143,7 @@ static void a_segment_from_later_is_named(void **state)
 	forget(&newer);
 }
 
-/* Both copies were opened once: the epochs are equal. */
+/* Both copies were opened once, so the epochs are equal. */
 static void a_segment_of_another_copy_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -157,7 +160,7 @@ static void a_segment_of_another_copy_is_named(void **state)
 	forget(&one);
 }
 
-static void a_segment_copied_too_early_is_named(void **state)
+static void a_segment_copied_while_the_pool_was_open_is_named(void **state)
 {
 	struct fixture *f = *state;
 	struct backup early;
@@ -170,8 +173,10 @@ static void a_segment_copied_too_early_is_named(void **state)
 	forget(&early);
 }
 
-/* While segment 0 says OPENING others may be older, but not by any number. */
-static void an_open_cut_short_bounds_the_past(void **state)
+/*
+ * While segment 0 is marked OPENING, other segments may be older, but only by one open.
+ */
+static void after_an_interrupted_open_segments_may_be_older_by_one(void **state)
 {
 	struct fixture *f = *state;
 	struct backup oldest = back_up(f), before;
@@ -200,8 +205,8 @@ static void an_open_cut_short_bounds_the_past(void **state)
 	forget(&before);
 }
 
-/* It is gone around, not written, and refused again afterwards. */
-static void a_degraded_open_leaves_it_alone(void **state)
+/* It is quarantined, not written, and refused again afterwards. */
+static void a_degraded_open_does_not_change_an_older_segment(void **state)
 {
 	struct fixture *f = *state;
 	struct backup backup = back_up(f);
@@ -222,8 +227,8 @@ static void a_degraded_open_leaves_it_alone(void **state)
 	forget(&backup);
 }
 
-/* Hibernated, and another system had the pool meanwhile. */
-static void a_close_leaves_another_opens_mark_alone(void **state)
+/* The machine was hibernated, and another system used the pool meanwhile. */
+static void a_close_does_not_change_the_mark_of_another_open(void **state)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct fixture *f = *state;
@@ -239,7 +244,7 @@ static void a_close_leaves_another_opens_mark_alone(void **state)
 	write_super(f, 0, super);
 	before = fingerprint(f->path);
 	assert_int_equal(daxpin_pool_close(f->pool), -ESTALE);
-	/* The handle is still there, to read with. */
+	/* The handle is still open, for reading. */
 	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
 	assert_true(info.flags & DAXPIN_POOL_READONLY);
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -EROFS);
@@ -250,7 +255,7 @@ static void a_close_leaves_another_opens_mark_alone(void **state)
 
 /* ------------------------------------------------------------------- files */
 
-static void a_copy_of_a_closed_pool_is_taken(void **state)
+static void a_copy_of_a_closed_pool_is_accepted(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super before = read_super(f, 1), after;
@@ -266,11 +271,11 @@ static void a_copy_of_a_closed_pool_is_taken(void **state)
 	assert_int_not_equal(memcmp(&before.file, &after.file,
 				    sizeof(before.file)), 0);
 	assert_clean(f);
-	leave_open(f);		/* its own files: no copy any more */
+	leave_open(f);		/* its own files: it is no longer a copy */
 	open_and_close(f);
 }
 
-static void a_copy_of_an_open_pool_wants_to_be_adopted(void **state)
+static void a_copy_of_an_open_pool_must_be_adopted(void **state)
 {
 	struct fixture *f = *state;
 
@@ -288,7 +293,7 @@ static void a_copy_of_an_open_pool_wants_to_be_adopted(void **state)
 	assert_clean(f);
 }
 
-static void a_mixture_is_refused_adopted_or_not(void **state)
+static void a_mixture_of_copies_and_originals_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -304,7 +309,7 @@ static void a_mixture_is_refused_adopted_or_not(void **state)
 		f->options.flags = DAXPIN_POOL_ADOPT | DAXPIN_POOL_DEGRADED;
 		assert_open_fails(f, -EUCLEAN, "is a copy, segment ");
 		f->options.flags = 0;
-		/* The way on that the sentence names. */
+		/* The cure that the message names. */
 		replace_all(f);
 		open_and_close(f);
 		forget(&backup);
@@ -313,7 +318,7 @@ static void a_mixture_is_refused_adopted_or_not(void **state)
 
 /* -------------------------------------------------------------------- uuid */
 
-static void the_pool_that_is_meant_is_opened_or_none(void **state)
+static void open_with_a_uuid_opens_only_that_pool(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found;
@@ -335,17 +340,17 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_segment_of_an_older_backup_is_named),
-		TEST(so_is_segment_0),
-		TEST(a_segment_from_later_is_named),
+		TEST(segment_0_of_an_older_backup_is_named),
+		TEST(a_newer_segment_is_named),
 		TEST(a_segment_of_another_copy_is_named),
-		TEST(a_segment_copied_too_early_is_named),
-		TEST(an_open_cut_short_bounds_the_past),
-		TEST(a_degraded_open_leaves_it_alone),
-		TEST(a_close_leaves_another_opens_mark_alone),
-		TEST(a_copy_of_a_closed_pool_is_taken),
-		TEST(a_copy_of_an_open_pool_wants_to_be_adopted),
-		TEST(a_mixture_is_refused_adopted_or_not),
-		TEST(the_pool_that_is_meant_is_opened_or_none),
+		TEST(a_segment_copied_while_the_pool_was_open_is_named),
+		TEST(after_an_interrupted_open_segments_may_be_older_by_one),
+		TEST(a_degraded_open_does_not_change_an_older_segment),
+		TEST(a_close_does_not_change_the_mark_of_another_open),
+		TEST(a_copy_of_a_closed_pool_is_accepted),
+		TEST(a_copy_of_an_open_pool_must_be_adopted),
+		TEST(a_mixture_of_copies_and_originals_is_refused),
+		TEST(open_with_a_uuid_opens_only_that_pool),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What others may have prepared in a pool's directory, and other creators at the
- * same time: W1, W2, W14 and W15. Nothing here hangs, and nothing is written that
- * is not this pool's.
+ * Files that other users may have prepared in a pool's directory, and processes that
+ * create at the same time: W1, W2, W14 and W15. No call hangs, and none writes to a
+ * file that is not this pool's.
  */
 #include "media.h"
 #include <sys/file.h>
@@ -32,7 +32,7 @@ static void second_path(struct fixture *f, char path[128])
 	assert_int_equal(unlink(path), 0);
 }
 
-/* ------------------------------------------------------- what is no segment */
+/* ----------------------------------------- paths that are not regular files */
 
 static void a_fifo_is_refused(void **state)
 {
@@ -51,7 +51,7 @@ static void a_fifo_is_refused(void **state)
 		     hash_nothing);
 }
 
-static void a_link_is_not_followed(void **state)
+static void a_symbolic_link_is_not_followed(void **state)
 {
 	struct fixture *f = *state;
 	char path[128], target[140];
@@ -111,7 +111,7 @@ static void a_device_is_refused(void **state)
 			      strerror(errno));
 		skip();
 	}
-	/* A mount with nodev has another word for it. */
+	/* On a mount with nodev the errno differs. */
 	if (open(path, O_RDWR | O_CLOEXEC) < 0)
 		open_refuses(f, -EACCES, "cannot be opened");
 	else
@@ -120,7 +120,7 @@ static void a_device_is_refused(void **state)
 
 /* ------------------------------------------------------------- filesystems */
 
-/* In a mount namespace of its own; 77: there is none to be had. */
+/* Runs in a mount namespace of its own. Returns 77 if none is available. */
 static void run_in_mounts(struct fixture *f, int (*fn)(void *arg))
 {
 	int ret = run_child(fn, f);
@@ -168,7 +168,7 @@ static void a_file_of_another_filesystem_is_refused(void **state)
 	run_in_mounts(f, opens_with_anothers_file);
 }
 
-/* Nothing can be changed, and a reader can read all the same. */
+/* Nothing can be written, but an open for reading works. */
 static int uses_what_is_read_only(void *arg)
 {
 	struct fixture *f = arg;
@@ -205,7 +205,7 @@ static void a_read_only_filesystem_is_named(void **state)
 
 /* ----------------------------------------------------------- owners, modes */
 
-static void what_others_can_write_is_refused(void **state)
+static void a_directory_or_file_that_others_can_write_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
@@ -221,13 +221,13 @@ static void what_others_can_write_is_refused(void **state)
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
 }
 
-static void what_others_own_is_refused(void **state)
+static void a_directory_or_file_of_another_user_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
 
 	if (geteuid()) {
-		print_message("# skipped: to give a file away needs root\n");
+		print_message("# skipped: giving a file away needs root\n");
 		skip();
 	}
 	close_pool(f);
@@ -241,7 +241,7 @@ static void what_others_own_is_refused(void **state)
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
 }
 
-static void new_files_are_the_owners_alone(void **state)
+static void new_files_are_accessible_to_the_owner_only(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
@@ -264,7 +264,7 @@ static void new_files_are_the_owners_alone(void **state)
 
 /* ------------------------------------------------------- one file, two pools */
 
-/* Only the second segment is the same file: B's first is a copy. */
+/* Only the second segment is the same file: the first of pool B is a copy. */
 static void make_twin(struct fixture *f, char twin[128])
 {
 	char command[600];
@@ -276,7 +276,7 @@ static void make_twin(struct fixture *f, char twin[128])
 	assert_int_equal(system(command), 0);
 }
 
-static void a_later_segment_belongs_to_one_owner(void **state)
+static void a_segment_shared_by_two_pools_has_one_owner(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool *other = NULL;
@@ -294,11 +294,14 @@ static void a_later_segment_belongs_to_one_owner(void **state)
 	assert_says(f, "segment 1 of");
 }
 
-static const char *unseen;	/* this name cannot be looked at, only opened */
+static const char *unseen;	/* stat() of this name fails, only open() works */
 
-/* The claim: and the first pool keeps its byte, though the file was opened again,
- * as it is where another thread claims it between the look and the open. */
-static void a_later_segment_is_open_once_in_a_process(void **state)
+/*
+ * The second open is refused by the claim, and the first pool keeps its alive byte,
+ * even if the second has opened the file: stat() fails here, as if another thread
+ * claimed the file between stat() and open().
+ */
+static void a_process_cannot_open_a_segment_in_two_pools(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool *other = NULL;
@@ -326,7 +329,7 @@ static void a_later_segment_is_open_once_in_a_process(void **state)
 	open_pool(f);
 }
 
-static void opens_in_vain_keep_no_descriptor(void **state)
+static void failed_opens_leave_no_descriptor(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool *other = NULL;
@@ -397,7 +400,7 @@ static void one_round_of_creators(struct fixture *f)
 	assert_int_equal(winners, 1);
 }
 
-/* Runs once, before the next flock(). */
+/* Called once, before the next flock(). */
 static void (*before_lock)(struct fixture *f);
 static struct fixture *before_lock_fixture;
 
@@ -418,8 +421,8 @@ static void another_creates(struct fixture *f)
 	assert_int_equal(run_child(create_and_keep, f), 0);
 }
 
-/* Create does not send to create. */
-static void what_cannot_be_made_is_named(void **state)
+/* The message of create does not recommend create. */
+static void create_names_the_path_that_it_cannot_create(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
@@ -435,8 +438,10 @@ static void what_cannot_be_made_is_named(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
-/* The file was made by us, and is another's pool by the time it is locked. */
-static void a_pool_that_another_made_meanwhile_stays(void **state)
+/*
+ * This process made the file, and another one made a pool in it before it was locked.
+ */
+static void create_keeps_a_pool_that_another_process_made_meanwhile(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -449,7 +454,7 @@ static void a_pool_that_another_made_meanwhile_stays(void **state)
 	assert_int_equal(daxpin_root(f->pool, "precious", &extent), 0);
 }
 
-static void of_creators_at_once_one_wins(void **state)
+static void one_of_several_concurrent_creates_succeeds(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -469,9 +474,9 @@ static void of_creators_at_once_one_wins(void **state)
 	}
 }
 
-/* ------------------------------------------------- every failure, one by one */
+/* ------------------------------------------------- each call fails in turn */
 
-/* Each call of these that the library makes fails in turn. */
+/* Each call of these functions that the library makes fails in turn. */
 static struct {
 	bool armed;
 	unsigned int left;		/* calls that still succeed */
@@ -520,7 +525,7 @@ FAILS(int, dp_os_fallocate,
       (int fd, int mode, uint64_t offset, uint64_t length),
       (fd, mode, offset, length), -ENOSPC)
 
-static uint64_t free_space;		/* 0: what the filesystem says */
+static uint64_t free_space;		/* 0: the real filesystem */
 
 int __real_dp_os_free_space(int fd, uint64_t *ret_bytes);
 int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes);
@@ -535,7 +540,7 @@ int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes)
 FAILS(int, dp_os_list, (int dir, int (*fn)(const char *, void *), void *arg),
       (dir, fn, arg), -EIO)
 
-static uint64_t other_filesystem;	/* 0: the one that it is on */
+static uint64_t other_filesystem;	/* 0: the real one */
 
 int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
 int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic);
@@ -589,7 +594,7 @@ int __wrap_dp_os_read_file(const char *path, char *buffer, size_t size)
 	return no_proc ? -ENOENT : __real_dp_os_read_file(path, buffer, size);
 }
 
-/* 1: it succeeded without a failure: every call had its turn. */
+/* Returns 1 if create succeeded and no call was left to fail. */
 static int create_with_a_failure(struct fixture *f, unsigned int successes)
 {
 	int descriptors = count_files("/proc/self/fd"), ret;
@@ -607,12 +612,12 @@ static int create_with_a_failure(struct fixture *f, unsigned int successes)
 		fail_msg("after %u calls: %d, %s, and something is left",
 			 successes, ret, f->errmsg);
 	if (!ret && trial.failed)
-		/* It could do without. */
+		/* The call that failed was optional. */
 		nftw(f->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	return !ret && !trial.failed;
 }
 
-static void a_create_that_fails_anywhere_leaves_nothing(void **state)
+static void a_create_whose_system_call_fails_leaves_nothing(void **state)
 {
 	struct fixture *f = *state;
 	char parent[sizeof(f->path)];
@@ -629,7 +634,7 @@ static void a_create_that_fails_anywhere_leaves_nothing(void **state)
 
 /* ---------------------------------------------------- filesystems, by number */
 
-static void a_filesystem_is_doubted(struct fixture *f, uint64_t magic,
+static void filesystems_are_classified_by_their_locks(struct fixture *f, uint64_t magic,
 				    const char *words)
 {
 	uint64_t before = metadata_fingerprint(f->path);
@@ -646,19 +651,19 @@ static void a_filesystem_is_doubted(struct fixture *f, uint64_t magic,
 	other_filesystem = 0;
 }
 
-static void filesystems_with_doubtful_locks_are_refused(void **state)
+static void filesystems_with_unreliable_locks_are_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 
 	close_pool(f);
-	a_filesystem_is_doubted(f, NFS_SUPER_MAGIC, "is on NFS");
-	a_filesystem_is_doubted(f, SMB_SUPER_MAGIC, "is on SMB");
-	a_filesystem_is_doubted(f, 0xff534d42, "is on SMB");
-	a_filesystem_is_doubted(f, 0x65735546, "is on FUSE or virtiofs");
-	a_filesystem_is_doubted(f, V9FS_MAGIC, "is on 9p");
-	a_filesystem_is_doubted(f, OVERLAYFS_SUPER_MAGIC, "is on overlayfs");
-	a_filesystem_is_doubted(f, 0x12345678, "type 0x12345678");
+	filesystems_are_classified_by_their_locks(f, NFS_SUPER_MAGIC, "is on NFS");
+	filesystems_are_classified_by_their_locks(f, SMB_SUPER_MAGIC, "is on SMB");
+	filesystems_are_classified_by_their_locks(f, 0xff534d42, "is on SMB");
+	filesystems_are_classified_by_their_locks(f, 0x65735546, "is on FUSE or virtiofs");
+	filesystems_are_classified_by_their_locks(f, V9FS_MAGIC, "is on 9p");
+	filesystems_are_classified_by_their_locks(f, OVERLAYFS_SUPER_MAGIC, "is on overlayfs");
+	filesystems_are_classified_by_their_locks(f, 0x12345678, "type 0x12345678");
 	other_filesystem = OVERLAYFS_SUPER_MAGIC;
 	f->options.flags = DAXPIN_POOL_ANY_FILESYSTEM;
 	f->options.granularity = DAXPIN_GRANULARITY_AUTO;
@@ -673,7 +678,7 @@ static void filesystems_with_doubtful_locks_are_refused(void **state)
 
 /* ------------------------------------------------------- /proc and /sys (W11) */
 
-static void without_proc_a_pool_of_ones_own_works(void **state)
+static void without_proc_a_pool_of_the_same_user_works(void **state)
 {
 	struct fixture *f = *state;
 
@@ -689,7 +694,10 @@ static void without_proc_a_pool_of_ones_own_works(void **state)
 	no_proc = false;
 }
 
-/* As the overflow uid, which may stand for every user of another namespace. */
+/*
+ * The files belong to the overflow uid, which stands for every user of another
+ * namespace.
+ */
 static int nobody_meets_no_proc(void *arg)
 {
 	struct fixture *f = arg;
@@ -713,12 +721,12 @@ static int nobody_meets_no_proc(void *arg)
 	return access(f->path, F_OK) ? 0 : 7;
 }
 
-static void whose_files_they_are_is_unknown_without_proc(void **state)
+static void without_proc_files_of_the_overflow_user_are_refused(void **state)
 {
 	struct fixture *f = *state;
 
 	if (geteuid() || chown(f->path, NOBODY, NOBODY)) {
-		print_message("# skipped: to become another user needs root\n");
+		print_message("# skipped: becoming another user needs root\n");
 		skip();
 	}
 	assert_int_equal(run_child(nobody_meets_no_proc, f), 0);
@@ -726,7 +734,7 @@ static void whose_files_they_are_is_unknown_without_proc(void **state)
 
 /* --------------------------------------------------------------- descriptors */
 
-/* Neither a create nor an open leaves a half. */
+/* Neither a create nor an open leaves anything behind. */
 static void anchor_is_refused(struct fixture *f, int error, const char *words)
 {
 	uint64_t before = metadata_fingerprint(f->path);
@@ -742,7 +750,7 @@ static void anchor_is_refused(struct fixture *f, int error, const char *words)
 	assert_int_equal(count_files("/proc/self/fd"), descriptors);
 }
 
-static void an_anchor_that_is_refused_says_why(void **state)
+static void a_failed_socketpair_is_explained_in_errmsg(void **state)
 {
 	struct fixture *f = *state;
 
@@ -765,7 +773,7 @@ static void an_anchor_that_is_refused_says_why(void **state)
 	open_pool(f);
 }
 
-static void too_few_descriptors_open_nothing(void **state)
+static void an_open_without_enough_descriptors_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct rlimit many, few;
@@ -793,7 +801,7 @@ static void too_few_descriptors_open_nothing(void **state)
 	assert_true(steps > 4);
 }
 
-static void too_few_descriptors_leave_nothing(void **state)
+static void a_create_without_enough_descriptors_leaves_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct rlimit many, few;
@@ -815,7 +823,7 @@ static void too_few_descriptors_leave_nothing(void **state)
 	assert_true(few.rlim_cur > 32);
 }
 
-/* -------------------------------------------------------- open, or else create */
+/* -------------------------------------------------------- open or create */
 
 static int open_or_create(struct fixture *f)
 {
@@ -823,7 +831,7 @@ static int open_or_create(struct fixture *f)
 	return daxpin_pool_open(f->path, &f->options, &f->pool);
 }
 
-static void an_open_makes_what_is_not_there(void **state)
+static void open_with_create_makes_a_pool_once(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool_info made, found;
@@ -852,8 +860,8 @@ static int open_in_turn(void *arg)
 	return ret ? -ret : -daxpin_pool_close(f->pool);
 }
 
-/* One makes it, and each has it in its turn. */
-static void of_those_who_open_or_create_none_fails(void **state)
+/* One process creates the pool, and each of them opens it in turn. */
+static void concurrent_opens_with_create_all_succeed(void **state)
 {
 	enum { PROCESSES = 6 };
 	struct fixture *f = *state;
@@ -871,7 +879,7 @@ static void of_those_who_open_or_create_none_fails(void **state)
 	assert_int_equal(info_of(f).epoch, 1 + PROCESSES);
 }
 
-static void what_another_made_meanwhile_is_opened(void **state)
+static void open_with_create_opens_a_pool_that_another_made_meanwhile(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -883,7 +891,7 @@ static void what_another_made_meanwhile_is_opened(void **state)
 	assert_int_equal(daxpin_root(f->pool, "precious", &extent), 0);
 }
 
-static void what_is_no_pool_is_left_alone(void **state)
+static void open_with_create_refuses_a_foreign_file(void **state)
 {
 	struct fixture *f = *state;
 	char path[128], text[32] = "";
@@ -901,7 +909,7 @@ static void what_is_no_pool_is_left_alone(void **state)
 	assert_string_equal(text, "somebody's text");
 }
 
-static void to_create_and_only_to_read_is_refused(void **state)
+static void open_with_create_and_readonly_or_uuid_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -918,7 +926,7 @@ static void to_create_and_only_to_read_is_refused(void **state)
 	assert_says(f, "0x40");
 }
 
-static void a_pool_has_the_size_at_least(void **state)
+static void open_with_a_size_needs_a_pool_of_that_size(void **state)
 {
 	struct fixture *f = *state;
 
@@ -939,7 +947,7 @@ static void a_pool_has_the_size_at_least(void **state)
 	open_pool(f);
 }
 
-static void without_a_size_all_that_is_free_is_taken(void **state)
+static void open_with_create_without_a_size_takes_the_free_space(void **state)
 {
 	struct fixture *f = *state;
 
@@ -951,7 +959,7 @@ static void without_a_size_all_that_is_free_is_taken(void **state)
 	free_space = 100 * MIB;
 	assert_int_equal(open_or_create(f), 0);
 	free_space = 0;
-	/* One part in 64 is the filesystem's: 98.4 MiB. */
+	/* A 64th of the space is left to the filesystem, so 98.4 MiB remain. */
 	assert_int_equal(info_of(f).media_bytes, 98 * MIB);
 }
 
@@ -962,32 +970,32 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_fifo_is_refused, fixture_setup),
-		TEST(a_link_is_not_followed, fixture_setup),
+		TEST(a_symbolic_link_is_not_followed, fixture_setup),
 		TEST(a_directory_is_refused, fixture_setup),
-		TEST(what_others_can_write_is_refused, fixture_setup),
-		TEST(what_others_own_is_refused, fixture_setup),
-		TEST(new_files_are_the_owners_alone, fixture_setup),
-		TEST(a_later_segment_belongs_to_one_owner, fixture_setup),
-		TEST(a_later_segment_is_open_once_in_a_process, fixture_setup),
-		TEST(opens_in_vain_keep_no_descriptor, fixture_setup),
-		TEST(what_cannot_be_made_is_named, empty_setup),
-		TEST(a_pool_that_another_made_meanwhile_stays, empty_setup),
-		TEST(of_creators_at_once_one_wins, empty_setup),
-		TEST(a_create_that_fails_anywhere_leaves_nothing, empty_setup),
-		TEST(too_few_descriptors_leave_nothing, empty_setup),
-		TEST(too_few_descriptors_open_nothing, fixture_setup),
-		TEST(an_anchor_that_is_refused_says_why, fixture_setup),
-		TEST(filesystems_with_doubtful_locks_are_refused,
+		TEST(a_directory_or_file_that_others_can_write_is_refused, fixture_setup),
+		TEST(a_directory_or_file_of_another_user_is_refused, fixture_setup),
+		TEST(new_files_are_accessible_to_the_owner_only, fixture_setup),
+		TEST(a_segment_shared_by_two_pools_has_one_owner, fixture_setup),
+		TEST(a_process_cannot_open_a_segment_in_two_pools, fixture_setup),
+		TEST(failed_opens_leave_no_descriptor, fixture_setup),
+		TEST(create_names_the_path_that_it_cannot_create, empty_setup),
+		TEST(create_keeps_a_pool_that_another_process_made_meanwhile, empty_setup),
+		TEST(one_of_several_concurrent_creates_succeeds, empty_setup),
+		TEST(a_create_whose_system_call_fails_leaves_nothing, empty_setup),
+		TEST(a_create_without_enough_descriptors_leaves_nothing, empty_setup),
+		TEST(an_open_without_enough_descriptors_changes_nothing, fixture_setup),
+		TEST(a_failed_socketpair_is_explained_in_errmsg, fixture_setup),
+		TEST(filesystems_with_unreliable_locks_are_refused,
 		     fixture_setup),
-		TEST(without_proc_a_pool_of_ones_own_works, empty_setup),
-		TEST(whose_files_they_are_is_unknown_without_proc, empty_setup),
-		TEST(an_open_makes_what_is_not_there, empty_setup),
-		TEST(of_those_who_open_or_create_none_fails, empty_setup),
-		TEST(what_another_made_meanwhile_is_opened, empty_setup),
-		TEST(what_is_no_pool_is_left_alone, empty_setup),
-		TEST(to_create_and_only_to_read_is_refused, empty_setup),
-		TEST(a_pool_has_the_size_at_least, empty_setup),
-		TEST(without_a_size_all_that_is_free_is_taken, empty_setup),
+		TEST(without_proc_a_pool_of_the_same_user_works, empty_setup),
+		TEST(without_proc_files_of_the_overflow_user_are_refused, empty_setup),
+		TEST(open_with_create_makes_a_pool_once, empty_setup),
+		TEST(concurrent_opens_with_create_all_succeed, empty_setup),
+		TEST(open_with_create_opens_a_pool_that_another_made_meanwhile, empty_setup),
+		TEST(open_with_create_refuses_a_foreign_file, empty_setup),
+		TEST(open_with_create_and_readonly_or_uuid_is_refused, empty_setup),
+		TEST(open_with_a_size_needs_a_pool_of_that_size, empty_setup),
+		TEST(open_with_create_without_a_size_takes_the_free_space, empty_setup),
 		TEST(a_socket_is_refused, fixture_setup),
 		TEST(a_device_is_refused, fixture_setup),
 		TEST(a_file_of_another_filesystem_is_refused, fixture_setup),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A beginning that was wiped or written over (W15): what open, create and check say of
- * what is left, and that none of them sends to another, nor loses a byte unasked.
+ * A pool whose beginning was wiped or overwritten (W15): what open, create and check
+ * report about the rest. None of them recommends another one that would refuse in turn,
+ * and none destroys a byte without the caller's consent.
  */
 #include "findings.h"
 #include "media.h"
@@ -13,7 +14,7 @@
 
 enum fill { ZEROES, NOISE, FILES };
 
-/* Verbs contexts on this machine. */
+/* The simulated number of verbs contexts on this machine. */
 static int contexts;
 
 int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg);
@@ -23,7 +24,7 @@ int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg)
 	return contexts;
 }
 
-/* A pool of one segment in which one extent has bytes that count. */
+/* Makes a pool of one segment with an extent whose bytes are checked. */
 static int one_setup(void **state)
 {
 	struct daxpin_extent extent;
@@ -47,7 +48,9 @@ static uint8_t next_noise(void)
 	return noise >> 56;
 }
 
-/* With zeroes, what looks random, or text such as other programs write. */
+/*
+ * Fills with zeroes, with random-looking bytes, or with text as other programs write.
+ */
 static void wipe(struct fixture *f, uint32_t segment, uint64_t offset,
 		 uint64_t size, enum fill fill)
 {
@@ -63,7 +66,7 @@ static void wipe(struct fixture *f, uint32_t segment, uint64_t offset,
 	free(bytes);
 }
 
-/* Whoever follows the sentences loses nothing, and is not sent in a circle. */
+/* A user who follows the messages loses nothing, and is not sent in a circle. */
 static void assert_refused(struct fixture *f, int error, const char *words)
 {
 	char sentence[512];
@@ -92,7 +95,7 @@ static void assert_check_finds(struct fixture *f, const char *words)
 	assert_non_null(strstr(found.what[0], "backup"));
 }
 
-/* Given up by a person, there is a new pool. */
+/* With the overwrite flag there is a new pool. */
 static void assert_overwrites(struct fixture *f)
 {
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
@@ -112,8 +115,8 @@ static void assert_payload(struct fixture *f)
 
 /* ------------------------------------------------------------- one segment */
 
-/* The copy stands in for what a page had: nothing is lost. */
-static void what_the_copy_has_is_restored(void **state)
+/* The superblock's copy has what the page lost, so nothing is lost. */
+static void a_wiped_superblock_is_restored_from_its_copy(void **state)
 {
 	static const struct { uint64_t offset, size; } place[] = {
 		{ 0, 512 }, { 0, 4096 }, { 1024, 1024 }, { 4096, 4096 },
@@ -132,8 +135,10 @@ static void what_the_copy_has_is_restored(void **state)
 		}
 }
 
-/* The superblock, and more and more of what follows; the copy is whole. */
-static void metadata_without_which_nothing_opens_are_damage(void **state)
+/*
+ * More and more of the metadata after the superblock is wiped too. The copy is intact.
+ */
+static void wiped_metadata_below_an_intact_copy_is_damage(void **state)
 {
 	static const uint64_t size[] = {
 		DP_PAGES_OFFSET + 4096, DP_ROOTS_OFFSET + 4096, DP_LANES_END,
@@ -152,8 +157,8 @@ static void metadata_without_which_nothing_opens_are_damage(void **state)
 	assert_overwrites(f);
 }
 
-/* Of the table one page is in use. */
-static void a_table_is_known_without_a_superblock(void **state)
+/* One page of the table is in use. */
+static void a_table_is_recognized_without_a_superblock(void **state)
 {
 	struct fixture *f = *state;
 
@@ -168,7 +173,7 @@ static void a_table_is_known_without_a_superblock(void **state)
 }
 
 /* Neither a superblock nor a page of the table is left. */
-static void lanes_are_known_without_a_superblock(void **state)
+static void lanes_are_recognized_without_a_superblock(void **state)
 {
 	struct fixture *f = *state;
 
@@ -182,8 +187,11 @@ static void lanes_are_known_without_a_superblock(void **state)
 	assert_overwrites(f);
 }
 
-/* All metadata: whether it was a pool nobody can tell, and it is not blank. */
-static void bytes_that_are_left_are_not_written_over(void **state)
+/*
+ * All metadata is wiped. Whether there was a pool is unknown, but the file is not
+ * blank.
+ */
+static void create_refuses_a_file_with_data_and_no_metadata(void **state)
 {
 	struct fixture *f = *state;
 
@@ -198,8 +206,8 @@ static void bytes_that_are_left_are_not_written_over(void **state)
 	assert_overwrites(f);
 }
 
-/* One byte, the last of all. */
-static void the_last_byte_is_looked_at(void **state)
+/* The only byte is the last of the segment. */
+static void create_reads_up_to_the_last_byte(void **state)
 {
 	struct fixture *f = *state;
 
@@ -211,8 +219,8 @@ static void the_last_byte_is_looked_at(void **state)
 	create_pool(f);
 }
 
-/* Its owner may have had any verbs context: W9. */
-static void what_is_left_waits_for_rdma_before_it_is_destroyed(void **state)
+/* The wiped record may have named any verbs context: W9. */
+static void overwriting_remains_waits_for_all_rdma(void **state)
 {
 	struct fixture *f = *state;
 
@@ -227,7 +235,10 @@ static void what_is_left_waits_for_rdma_before_it_is_destroyed(void **state)
 	create_pool(f);
 }
 
-/* Numbers of 64 bits that could be words each, in any table of another program. */
+/*
+ * Arrays of 64-bit numbers, as other programs store them, of which each could be a
+ * descriptor word.
+ */
 static void fill_words(struct fixture *f, uint64_t first, uint64_t step)
 {
 	uint64_t *word = calloc(1, MIB);
@@ -238,7 +249,7 @@ static void fill_words(struct fixture *f, uint64_t first, uint64_t step)
 	free(word);
 }
 
-static void what_only_resembles_a_table_is_called_none(void **state)
+static void an_array_that_resembles_a_table_is_not_called_one(void **state)
 {
 	static const struct { uint64_t first, step; } words[] = {
 		{ 0x40000, 0 }, { 0x80000, 0 }, { 0xc0000, 0 }, { 0x80000, 1 },
@@ -256,7 +267,7 @@ static void what_only_resembles_a_table_is_called_none(void **state)
 
 /* ----------------------------------------------------------- many segments */
 
-/* Three segments, and an extent of zeroes. */
+/* Three segments, with an extent that contains zeroes. */
 static int three_setup(void **state)
 {
 	contexts = 0;
@@ -267,7 +278,7 @@ static int three_setup(void **state)
 	return 0;
 }
 
-static void every_segment_is_looked_at(void **state)
+static void create_reads_every_segment(void **state)
 {
 	struct fixture *f = *state;
 
@@ -275,15 +286,15 @@ static void every_segment_is_looked_at(void **state)
 	for (uint32_t i = 0; i < 3; i++)
 		wipe(f, i, 0, 2 * MIB, ZEROES);
 	assert_refused(f, -EMEDIUMTYPE, "at offset 0x1400007 of segment 2");
-	f->options.pool_size = 32 * MIB;	/* which that one is not of */
+	f->options.pool_size = 32 * MIB;	/* of another segment */
 	assert_refused(f, -EMEDIUMTYPE, "at offset 0x1400007 of segment 2");
 	wipe(f, 2, 20 * MIB, MIB, ZEROES);
 	f->options.pool_size = 96 * MIB;
 	create_pool(f);
 }
 
-/* Random bytes are no superblock either. */
-static void a_later_superblock_says_that_there_was_a_pool(void **state)
+/* Random bytes are not a superblock either. */
+static void a_superblock_in_a_later_segment_shows_that_there_was_a_pool(void **state)
 {
 	struct fixture *f = *state;
 
@@ -297,8 +308,8 @@ static void a_later_superblock_says_that_there_was_a_pool(void **state)
 	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
 }
 
-/* What is not looked at is not blank. */
-static void what_cannot_be_opened_is_no_blank_segment(void **state)
+/* A segment that cannot be read does not count as blank. */
+static void a_segment_that_cannot_be_opened_is_not_blank(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
@@ -313,7 +324,7 @@ static void what_cannot_be_opened_is_no_blank_segment(void **state)
 
 /* ------------------------------------------------------------------ device */
 
-/* A file that stands for a device, with room for more than the largest segment. */
+/* A file in place of a device, larger than the largest segment. */
 #define DEVICE_SIZE	(DP_SEGMENT_SIZE_MAX + 96 * MIB)
 
 static struct dp_remains look_at_device(int fd)
@@ -357,8 +368,8 @@ static void assert_found(int fd, enum dp_remains_kind kind, uint64_t offset)
 		assert_int_equal(remains.offset, offset);
 }
 
-/* Each of these says more than the one before, and is named instead. */
-static void a_device_is_looked_at_by_its_own_offsets(void **state)
+/* Each of these is stronger evidence than the one before, and is named instead. */
+static void a_device_is_searched_at_the_offsets_of_each_segment_size(void **state)
 {
 	const uint64_t far = DP_SEGMENT_SIZE_MAX + 64 * MIB;
 	struct fixture *f = *state;
@@ -375,7 +386,7 @@ static void a_device_is_looked_at_by_its_own_offsets(void **state)
 	put(fd, DP_LANES_OFFSET, chunk + DP_LANES_OFFSET,
 	    DP_LANES_END - DP_LANES_OFFSET);
 	assert_found(fd, DP_REMAINS_LANES, DP_LANES_OFFSET);
-	/* As in a segment of 1 GiB, whose table is a chunk of its own. */
+	/* As in a segment of 1 GiB, whose table has a chunk of its own. */
 	put(fd, 3 * MIB, chunk + 0xf1000, 4096);
 	assert_found(fd, DP_REMAINS_TABLE, 3 * MIB);
 	put(fd, 0xf1000, chunk + 0xf1000, 4096);
@@ -392,8 +403,8 @@ static void a_device_is_looked_at_by_its_own_offsets(void **state)
 	free(chunk);
 }
 
-/* Of a block that is bad nothing is known, which no blank device is kept by. */
-static void bad_blocks_of_a_device_say_nothing(void **state)
+/* A bad block contains nothing that is known, so a blank device stays blank. */
+static void bad_blocks_of_a_blank_device_are_ignored(void **state)
 {
 	struct dp_badblocks_run run[] = { { 0x5000, 0x6000 },
 				    { 40 * MIB, 40 * MIB + 4096 } };
@@ -414,7 +425,7 @@ static void bad_blocks_of_a_device_say_nothing(void **state)
 	put(place.first, 40 * MIB + 4096, "x", 1);
 	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 40 * MIB + 4096);
-	bad = (struct dp_badblocks) { run, 2, false };	/* where metadata goes */
+	bad = (struct dp_badblocks) { run, 2, false };	/* where metadata will be */
 	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 0x5000);
 	close(place.first);
@@ -426,19 +437,19 @@ static void bad_blocks_of_a_device_say_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_the_copy_has_is_restored, one_setup),
-		TEST(metadata_without_which_nothing_opens_are_damage, one_setup),
-		TEST(a_table_is_known_without_a_superblock, one_setup),
-		TEST(lanes_are_known_without_a_superblock, one_setup),
-		TEST(bytes_that_are_left_are_not_written_over, one_setup),
-		TEST(the_last_byte_is_looked_at, one_setup),
-		TEST(what_is_left_waits_for_rdma_before_it_is_destroyed, one_setup),
-		TEST(what_only_resembles_a_table_is_called_none, one_setup),
-		TEST(every_segment_is_looked_at, three_setup),
-		TEST(a_later_superblock_says_that_there_was_a_pool, three_setup),
-		TEST(what_cannot_be_opened_is_no_blank_segment, three_setup),
-		TEST(a_device_is_looked_at_by_its_own_offsets, three_setup),
-		TEST(bad_blocks_of_a_device_say_nothing, three_setup),
+		TEST(a_wiped_superblock_is_restored_from_its_copy, one_setup),
+		TEST(wiped_metadata_below_an_intact_copy_is_damage, one_setup),
+		TEST(a_table_is_recognized_without_a_superblock, one_setup),
+		TEST(lanes_are_recognized_without_a_superblock, one_setup),
+		TEST(create_refuses_a_file_with_data_and_no_metadata, one_setup),
+		TEST(create_reads_up_to_the_last_byte, one_setup),
+		TEST(overwriting_remains_waits_for_all_rdma, one_setup),
+		TEST(an_array_that_resembles_a_table_is_not_called_one, one_setup),
+		TEST(create_reads_every_segment, three_setup),
+		TEST(a_superblock_in_a_later_segment_shows_that_there_was_a_pool, three_setup),
+		TEST(a_segment_that_cannot_be_opened_is_not_blank, three_setup),
+		TEST(a_device_is_searched_at_the_offsets_of_each_segment_size, three_setup),
+		TEST(bad_blocks_of_a_blank_device_are_ignored, three_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants on what is taken for a DAX filesystem: copies that come home, and what must
- * not meet them; trials that cannot be made; and grants of a part of an extent, on
- * any pool.
+ * Grants on memory that looks like a DAX filesystem: copies that are written back at
+ * the revoke, and which holds exclude them; trials that cannot be made; and, on any
+ * pool, grants of a part of an extent.
  */
 #include <sys/mman.h>
 #include "fixture.h"
@@ -18,8 +18,8 @@
 static struct {
 	bool is_fsdax;
 	enum daxpin_rdma_verdict verdict;
-	int probe_error;		/* it cannot be tried */
-	int scratch_error;		/* no file beside the pool */
+	int probe_error;		/* the probe cannot run */
+	int scratch_error;		/* the file beside the pool cannot be made */
 	unsigned int probes, scratches;
 } device;
 
@@ -149,7 +149,7 @@ static void retire(void)
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 }
 
-/* The peer's writes, where its key leads. */
+/* Writes as the peer would, to the address of its key. */
 static void write_as_peer(struct daxpin_grant *grant, int byte)
 {
 	struct daxpin_grant_key key;
@@ -162,7 +162,7 @@ static void write_as_peer(struct daxpin_grant *grant, int byte)
 
 #define WRITING		{ .access = WRITE }
 
-static void nothing_meets_a_bounced_grant_that_writes(void **state)
+static void a_bounced_write_grant_excludes_all_others(void **state)
 {
 	struct daxpin_op ends[] = {
 		{ .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_WRITERS,
@@ -193,7 +193,7 @@ static void nothing_meets_a_bounced_grant_that_writes(void **state)
 	retire();
 }
 
-static void a_bounced_grant_that_writes_meets_nothing(void **state)
+static void a_bounced_write_grant_is_refused_while_others_hold(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -206,7 +206,10 @@ static void a_bounced_grant_that_writes_meets_nothing(void **state)
 					     WRITING), -EBUSY);
 		assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	}
-	/* One that only reads shows the extent as it was, to many. */
+	/*
+	 * A grant for reading only is a copy of the extent as it is. Others may use the
+	 * extent.
+	 */
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
 	grant = grant_by((struct daxpin_grant_options) { .access = READ });
 	assert_int_equal(set(5), 0);
@@ -216,7 +219,7 @@ static void a_bounced_grant_that_writes_meets_nothing(void **state)
 	retire();
 }
 
-static void zeroing_meets_nothing(void **state)
+static void a_zeroing_grant_is_refused_while_others_hold(void **state)
 {
 	const struct daxpin_grant_options zeroing = {
 		.flags = DAXPIN_GRANT_ZERO, .access = WRITE | READ,
@@ -230,7 +233,7 @@ static void zeroing_meets_nothing(void **state)
 	write_as_peer(first, 0x77);
 	assert_int_equal(grant_fails(zeroing), -EBUSY);
 	assert_int_equal(bytes_of(extent)[0], 0x77);
-	/* Another peer may share it, if it does not ask for that. */
+	/* Another peer may get a grant too, if it does not ask for zeroes. */
 	second = grant_by((struct daxpin_grant_options) { .access = WRITE });
 	assert_int_equal(daxpin_rdma_revoke(first), 0);
 	assert_int_equal(grant_fails(zeroing), -EBUSY);
@@ -247,7 +250,7 @@ static void zeroing_meets_nothing(void **state)
 
 /* -------------------------------------------------------- a part of an extent */
 
-static void a_part_is_granted_and_no_more(void **state)
+static void a_grant_of_a_part_covers_exactly_that_part(void **state)
 {
 	struct daxpin_grant *grant;
 	struct daxpin_grant_key key;
@@ -274,7 +277,7 @@ static void a_part_is_granted_and_no_more(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-static void a_part_that_is_not_there_is_refused(void **state)
+static void a_grant_beyond_the_extent_is_refused(void **state)
 {
 	const uint64_t bad[][2] = {
 		{ BYTES, 0 }, { BYTES, 1 }, { 0, BYTES + 1 }, { 1, BYTES },
@@ -290,8 +293,8 @@ static void a_part_that_is_not_there_is_refused(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 }
 
-/* What is around it stays, whoever changed that meanwhile. */
-static void only_the_part_comes_home(void **state)
+/* Bytes beside the part keep changes that were made during the grant. */
+static void a_bounced_grant_writes_back_only_its_part(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -320,7 +323,7 @@ static struct daxpin_rdma_finding finding(void)
 	return report.odp;
 }
 
-static void a_link_that_is_down_is_no_verdict(void **state)
+static void a_trial_on_a_link_that_is_down_is_repeated(void **state)
 {
 	struct daxpin_grant *grant;
 	struct daxpin_grant_key key;
@@ -336,7 +339,7 @@ static void a_link_that_is_down_is_no_verdict(void **state)
 	assert_int_equal(grant_fails((struct daxpin_grant_options)WRITING),
 			 -ENETDOWN);
 	device.probe_error = 0;
-	/* Trials take a tenth of the time at most. */
+	/* Trials are repeated so that they take at most a tenth of the time. */
 	for (;;) {
 		const struct daxpin_grant_options options = WRITING;
 
@@ -377,8 +380,8 @@ static void copies_are_not_for_generation(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* And a verdict that it is wrong stays one. */
-static void what_was_tried_is_not_tried_again(void **state)
+/* The verdict that the device fails is final too. */
+static void a_trial_with_a_verdict_is_not_repeated(void **state)
 {
 	(void)state;
 	assert_int_equal(device.probes, 1);
@@ -391,7 +394,7 @@ static void what_was_tried_is_not_tried_again(void **state)
 	assert_int_equal(attach_again(DAXPIN_RDMA_BOUNCE), 0);
 }
 
-static void a_full_pool_is_tried_beside_it(void **state)
+static void a_full_pool_is_tried_on_a_file_beside_it(void **state)
 {
 	struct daxpin_extent all[64];
 	unsigned int count = 0;
@@ -419,16 +422,16 @@ int main(void)
 #define TEST(name, how) \
 	cmocka_unit_test_setup_teardown(name, how, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(nothing_meets_a_bounced_grant_that_writes, setup_bounced),
-		TEST(a_bounced_grant_that_writes_meets_nothing, setup_bounced),
-		TEST(zeroing_meets_nothing, setup_pinned),
-		TEST(a_part_is_granted_and_no_more, setup_pinned),
-		TEST(a_part_that_is_not_there_is_refused, setup_pinned),
-		TEST(only_the_part_comes_home, setup_bounced),
-		TEST(a_link_that_is_down_is_no_verdict, setup_pinned),
+		TEST(a_bounced_write_grant_excludes_all_others, setup_bounced),
+		TEST(a_bounced_write_grant_is_refused_while_others_hold, setup_bounced),
+		TEST(a_zeroing_grant_is_refused_while_others_hold, setup_pinned),
+		TEST(a_grant_of_a_part_covers_exactly_that_part, setup_pinned),
+		TEST(a_grant_beyond_the_extent_is_refused, setup_pinned),
+		TEST(a_bounced_grant_writes_back_only_its_part, setup_bounced),
+		TEST(a_trial_on_a_link_that_is_down_is_repeated, setup_pinned),
 		TEST(copies_are_not_for_generation, setup_pinned),
-		TEST(what_was_tried_is_not_tried_again, setup_bounced),
-		TEST(a_full_pool_is_tried_beside_it, setup_bounced),
+		TEST(a_trial_with_a_verdict_is_not_repeated, setup_bounced),
+		TEST(a_full_pool_is_tried_on_a_file_beside_it, setup_bounced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * No call on a domain is a cancellation point: each is made by a thread whose
- * cancellation is pending, and again with one that comes in each system call of it,
- * those that the device makes among them. It returns, the thread ends after it, and
- * domain and pool are used and closed.
+ * No call on a domain is a cancellation point. Each is made by a thread whose
+ * cancellation is pending, and once for each system call inside it, those of the device
+ * included, with a cancellation that arrives there. The call returns, the thread ends
+ * after it, and domain and pool are used and closed.
  */
 #include "fixture.h"
 #include "cancelled.h"
@@ -47,7 +47,7 @@ static void detached(int ret)
 	must(run_attach());
 }
 
-/* ---------------------------------------------------------------------- grants */
+/* ------------------------------------------------------------------- grants */
 
 static int run_grant(void)
 {
@@ -120,7 +120,7 @@ static void attach_with_executor(int ret)
 	must(run_attach());
 }
 
-/* The service call does it. */
+/* daxpin_rdma_service() ends the grant. */
 static void start_without_executor(void)
 {
 	must(run_detach());
@@ -151,7 +151,7 @@ static int run_qp(void)
 	return daxpin_grant_qp(grant, &fake_qp);
 }
 
-/* The device lets go only of a queue pair in error. */
+/* The device ends the region only after the queue pair is in the error state. */
 static void stick_one(void)
 {
 	grant_one();
@@ -185,7 +185,7 @@ static void reserve_once_more(int ret)
 	must(daxpin_reserve(f->pool, BYTES, 0, &extent));
 }
 
-/* ------------------------------------------------------------------- local keys */
+/* --------------------------------------------------------------- local keys */
 
 static int run_lkey(void)
 {
@@ -244,7 +244,7 @@ static void end_job(int ret)
 	must(run_attach());
 }
 
-/* -------------------------------------------------------------------- the test */
+/* ----------------------------------------------------------------- the test */
 
 static const struct uncancelled_call calls[] = {
 	{ "attach", detach_one, run_attach, must },
@@ -255,14 +255,14 @@ static const struct uncancelled_call calls[] = {
 	{ "revoke that stops a queue pair", stick_one, run_revoke, unstick_one },
 	{ "revoke_start", grant_one, run_start, run_jobs_to_the_end },
 	{ "the executor's job", start_one, run_the_job, run_jobs_to_the_end },
-	{ "service of what is due", start_without_executor, run_service,
+	{ "service of expired grants", start_without_executor, run_service,
 	  attach_with_executor },
 	{ "returned", ask_one, run_returned, run_jobs_to_the_end },
 	{ "grant_returned", ask_one, run_grant_returned, run_jobs_to_the_end },
 	{ "publish", grant_one, run_publish, reserve_once_more },
 	{ "lkey", NULL, run_lkey, attach_again },
 	{ "sge", hold_one, run_sge, drop_and_attach_again },
-	{ "service of what is wanted", want_one, run_service, end_job },
+	{ "service of wanted segments", want_one, run_service, end_job },
 };
 
 static void use_a_domain(void)

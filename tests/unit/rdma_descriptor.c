@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A grant as bytes: the same on every machine, and nothing else passes. */
+/*
+ * A grant as bytes: the encoding is the same on every machine, and no other bytes are
+ * accepted.
+ */
 #include "fixture.h"
 #include "verbs_fake.h"
 
-/* By hand from docs/format.md, and so not by the code that is tested. */
+/* Written by hand from docs/format.md, independently of the code under test. */
 static const unsigned char fixed[DAXPIN_GRANT_DESCRIPTOR_SIZE] = {
 	'D', 'A', 'X', 'G', 'R', 'A', 'N', 'T',
 	0x01, 0x00, 0x60, 0x00, 0x06, 0x00, 0x00, 0x00,
@@ -19,7 +22,7 @@ static const unsigned char fixed[DAXPIN_GRANT_DESCRIPTOR_SIZE] = {
 	0x00, 0x00, 0x00, 0x00, 0x9a, 0x30, 0xdb, 0x88,
 };
 
-static void fixed_bytes_mean_what_the_format_says(void **state)
+static void the_golden_bytes_decode_as_the_format_says(void **state)
 {
 	struct daxpin_grant_key key;
 
@@ -37,8 +40,8 @@ static void fixed_bytes_mean_what_the_format_says(void **state)
 	assert_int_equal(key.offset, 4096);
 }
 
-/* All 255 ways to damage each byte, and nothing is given out. */
-static void every_damaged_byte_is_seen(void **state)
+/* Each byte is changed to all 255 other values, and the output is never written. */
+static void every_damaged_byte_is_detected(void **state)
 {
 	unsigned char bytes[sizeof(fixed)];
 	struct daxpin_grant_key key, before;
@@ -58,7 +61,7 @@ static void every_damaged_byte_is_seen(void **state)
 	assert_memory_equal(&key, &before, sizeof(key));
 }
 
-static void short_bytes_are_no_descriptor(void **state)
+static void truncated_bytes_are_refused(void **state)
 {
 	unsigned char longer[sizeof(fixed) + 8] = { 0 };
 	struct daxpin_grant_key key;
@@ -87,7 +90,7 @@ static uint32_t crc32c(const unsigned char *bytes, size_t length)
 	return ~crc;
 }
 
-/* A checksum is no proof of good sense. */
+/* A valid checksum does not make the fields valid. */
 static int import_with(size_t at, uint64_t value, size_t size)
 {
 	unsigned char bytes[sizeof(fixed)];
@@ -103,7 +106,7 @@ static int import_with(size_t at, uint64_t value, size_t size)
 	return daxpin_grant_import(bytes, sizeof(bytes), &key);
 }
 
-static void what_no_grant_can_be_is_refused(void **state)
+static void impossible_fields_are_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(import_with(12, 6, 4), 0);
@@ -117,7 +120,7 @@ static void what_no_grant_can_be_is_refused(void **state)
 	assert_int_equal(import_with(72, 0, 8), -EINVAL);
 	assert_int_equal(import_with(80, UINT64_MAX - (256 << 10) + 1, 8),
 			 -EINVAL);
-	/* For later versions, which say so. */
+	/* Reserved for later versions, which set other version numbers. */
 	assert_int_equal(import_with(68, 1, 4), -EINVAL);
 	assert_int_equal(import_with(88, 1, 4), -EINVAL);
 	assert_int_equal(import_with(16, UINT64_MAX - (256 << 10), 8), 0);
@@ -131,7 +134,7 @@ static int setup(void **state)
 	return fixture_setup_sized(state, 64 << 20);
 }
 
-static void what_is_exported_comes_out_again(void **state)
+static void an_exported_grant_imports_to_the_same_key(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_grant_options options = {
@@ -166,12 +169,12 @@ static void what_is_exported_comes_out_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fixed_bytes_mean_what_the_format_says),
-		cmocka_unit_test(every_damaged_byte_is_seen),
-		cmocka_unit_test(short_bytes_are_no_descriptor),
-		cmocka_unit_test(what_no_grant_can_be_is_refused),
+		cmocka_unit_test(the_golden_bytes_decode_as_the_format_says),
+		cmocka_unit_test(every_damaged_byte_is_detected),
+		cmocka_unit_test(truncated_bytes_are_refused),
+		cmocka_unit_test(impossible_fields_are_refused),
 		cmocka_unit_test_setup_teardown(
-			what_is_exported_comes_out_again, setup,
+			an_exported_grant_imports_to_the_same_key, setup,
 			fixture_teardown),
 	};
 

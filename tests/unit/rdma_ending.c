@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants that end badly: a device that fails for a moment or for one of them, peers
- * that answer late, executors that refuse or lose what they were given, callbacks
- * that meet, and very many of them at once.
+ * Grants whose end is not simple: a device that fails temporarily or for one of them,
+ * peers that answer late, executors that refuse or lose jobs, callbacks that run at the
+ * same time, and very many grants.
  */
 #include "fixture.h"
 #include <sys/mman.h>
@@ -37,7 +37,7 @@ static int info_of(struct daxpin_grant *grant)
 	return daxpin_grant_info(grant, &info);
 }
 
-/* -------------------------------------- the failure of one is that of one (C5) */
+/* -------------------------------------- a failure affects one grant only (C5) */
 
 static int setup_large(void **state)
 {
@@ -67,7 +67,7 @@ static void reserve_far_extent(void)
 		assert_int_equal(daxpin_cancel(f->pool, near[count]), 0);
 }
 
-static void a_stuck_local_key_stops_no_deadline(void **state)
+static void a_stuck_local_key_does_not_delay_a_revoke(void **state)
 {
 	const struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
@@ -91,7 +91,7 @@ static void a_stuck_local_key_stops_no_deadline(void **state)
 	assert_int_equal(daxpin_rdma_service(rdma), -EIO);
 	assert_int_equal(info_of(grant), -ESTALE);
 	assert_int_equal(news.done, 1);
-	assert_int_equal(counts().local_mrs, 1);	/* the stuck one */
+	assert_int_equal(counts().local_mrs, 1);	/* the region that is stuck */
 	fake.stuck_key = 0;
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(counts().local_mrs, 0);
@@ -100,7 +100,7 @@ static void a_stuck_local_key_stops_no_deadline(void **state)
 	assert_int_equal(daxpin_job_end(job), 0);
 }
 
-static void a_publish_ends_each_grant(void **state)
+static void a_publish_ends_the_other_grants_if_one_fails(void **state)
 {
 	struct daxpin_extent extents[3];
 	struct daxpin_grant *grants[3], *stuck;
@@ -127,7 +127,7 @@ static void a_publish_ends_each_grant(void **state)
 	assert_null(grants[0]);
 }
 
-static void a_detach_ends_each_local_key(void **state)
+static void a_detach_ends_the_other_local_keys_if_one_fails(void **state)
 {
 	uint32_t first, second;
 
@@ -141,7 +141,7 @@ static void a_detach_ends_each_local_key(void **state)
 	fake.stuck_key = 0;
 }
 
-/* ---------------------------------------- regions of the caller's own (C12) */
+/* ---------------------------------- regions that the caller registers (C12) */
 
 struct part {
 	int result;
@@ -170,8 +170,8 @@ static struct part reclaim_all(void)
 	return part;
 }
 
-/* What the caller may have registered is not punched. */
-static void a_domain_pins_all_unless_told_otherwise(void **state)
+/* Segments that the caller may have registered are not punched. */
+static void a_domain_pins_all_segments_without_no_regions(void **state)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .label = "a server",
@@ -185,7 +185,7 @@ static void a_domain_pins_all_unless_told_otherwise(void **state)
 	part = reclaim_all();
 	assert_int_equal(part.result, -EBUSY);
 	assert_string_equal(part.holder, "a server: regions of its own");
-	/* Local keys and grants go on as ever. */
+	/* Local keys and grants work as usual. */
 	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &(uint32_t) { 0 }), 0);
 	assert_int_equal(daxpin_rdma_detach(rdma), 0);
 	options.flags = DAXPIN_RDMA_NO_REGIONS;
@@ -214,7 +214,7 @@ static void *(*meanwhile)(void *grant);
 static pthread_t other;
 static bool is_joined;
 
-/* The message is on its way, and what follows from it comes at once. */
+/* Sends the question, and the peer's reaction comes before ask_back() returns. */
 static void on_ask_and_more(void *arg, const struct daxpin_grant_key *key)
 {
 	on_ask(arg, key);
@@ -223,7 +223,7 @@ static void on_ask_and_more(void *arg, const struct daxpin_grant_key *key)
 	if (is_joined)
 		pthread_join(other, NULL);
 	else
-		usleep(50000);		/* it should have waited all the time */
+		usleep(50000);		/* the other thread must still wait */
 	assert_int_equal(news.done, 0);
 	assert_int_equal(news.result, 0);
 }
@@ -243,7 +243,7 @@ static struct daxpin_grant *grant_with(void (*ask_back)(void *arg,
 	return in_question;
 }
 
-static void done_comes_after_ask_back_has_returned(void **state)
+static void done_is_called_after_ask_back_returned(void **state)
 {
 	struct daxpin_grant *grant = grant_with(on_ask_and_more, on_done);
 
@@ -260,12 +260,14 @@ static void on_ask_return(void *arg, const struct daxpin_grant_key *key)
 {
 	on_ask(arg, key);
 	assert_int_equal(daxpin_grant_returned(in_question), 0);
-	/* Not in here, though the executor runs at once. */
+	/*
+	 * done() is not called from here, although the executor runs jobs immediately.
+	 */
 	assert_int_equal(news.done, 0);
 	assert_int_equal(about(in_question).state, DAXPIN_GRANT_STATE_QUEUED);
 }
 
-static void an_answer_in_ask_back_is_taken_later(void **state)
+static void a_return_inside_ask_back_is_handled_after_it(void **state)
 {
 	struct daxpin_grant *grant = grant_with(on_ask_return, on_done);
 
@@ -295,7 +297,7 @@ static void on_ask_revoke(void *arg, const struct daxpin_grant_key *key)
 	assert_int_equal(daxpin_rdma_revoke(in_question), 0);
 }
 
-static void ask_back_may_revoke(void **state)
+static void ask_back_can_revoke_its_grant(void **state)
 {
 	struct daxpin_grant *grant = grant_with(on_ask_revoke, on_done);
 
@@ -306,7 +308,7 @@ static void ask_back_may_revoke(void **state)
 	assert_int_equal(counts().pending, 0);
 }
 
-/* Once it failed: ask again, from within the report of the failure. */
+/* On the first report, a failure, it starts the revoke again. */
 static void on_done_again(void *arg, int result)
 {
 	uint32_t before = news.done;
@@ -318,7 +320,7 @@ static void on_done_again(void *arg, int result)
 	assert_int_equal(news.done, before + 1);
 }
 
-static void the_end_is_reported_after_the_failure(void **state)
+static void a_revoke_started_in_done_reports_the_end(void **state)
 {
 	struct daxpin_grant *grant = grant_with(on_ask, on_done_again);
 
@@ -331,7 +333,7 @@ static void the_end_is_reported_after_the_failure(void **state)
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
-static void no_peer_is_asked_after_done(void **state)
+static void a_peer_is_not_asked_after_done(void **state)
 {
 	struct daxpin_grant *grant = grant_with(on_ask, on_done);
 
@@ -345,13 +347,13 @@ static void no_peer_is_asked_after_done(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* -------------------------------------------------- what passes by itself (C8) */
+/* -------------------------------------------------- temporary failures (C8) */
 
 static const int passing[] = { EINTR, EAGAIN, EBUSY };
 
 #define PASSING		(sizeof(passing) / sizeof(passing[0]))
 
-static void a_passing_failure_escalates_nothing(void **state)
+static void a_temporary_failure_does_not_escalate(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -367,7 +369,7 @@ static void a_passing_failure_escalates_nothing(void **state)
 	assert_int_equal(counts().quarantined, 0);
 }
 
-static void a_failure_that_does_not_pass_escalates(void **state)
+static void a_lasting_failure_escalates(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -383,7 +385,7 @@ static void a_failure_that_does_not_pass_escalates(void **state)
 	}
 }
 
-static void a_queue_pair_is_stopped_though_interrupted(void **state)
+static void an_interrupted_queue_pair_stop_is_repeated(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 
@@ -396,7 +398,7 @@ static void a_queue_pair_is_stopped_though_interrupted(void **state)
 	assert_int_equal(fake.qp_state, IBV_QPS_ERR);
 }
 
-static void a_registration_is_tried_again(void **state)
+static void an_interrupted_registration_is_repeated(void **state)
 {
 	uint32_t key;
 
@@ -413,9 +415,9 @@ static void a_registration_is_tried_again(void **state)
 	assert_int_equal(attach_with(NULL), 0);
 }
 
-/* ----------------------------------------------------- what is over already (C9) */
+/* -------------------------------------- grants that have ended already (C9) */
 
-static void a_commit_at_the_deadline_succeeds(void **state)
+static void a_publish_after_the_grant_expired_succeeds(void **state)
 {
 	struct daxpin_grant *grants[] = { grant_of(extent, NULL) };
 	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP, .extent = extent };
@@ -433,7 +435,7 @@ static void a_commit_at_the_deadline_succeeds(void **state)
 	assert_int_equal(now, DAXPIN_STATE_LIVE);
 }
 
-/* ------------------------------------------------------ answers of peers (C10) */
+/* --------------------------------------------------- answers of peers (C10) */
 
 static void a_late_answer_ends_no_other_grant(void **state)
 {
@@ -448,7 +450,7 @@ static void a_late_answer_ends_no_other_grant(void **state)
 	assert_int_equal(key.extent.gen, old.extent.gen);
 	assert_int_not_equal(key.id, old.id);
 	assert_int_equal(daxpin_rdma_returned(rdma, &old), -ESTALE);
-	/* Of yesterday: another open of the pool had that number. */
+	/* From an earlier open of the pool, in which a grant had the same id. */
 	key.extent.gen -= UINT64_C(1) << 40;
 	assert_int_equal(daxpin_rdma_returned(rdma, &key), -ESTALE);
 	key = key_of(grant);
@@ -463,7 +465,7 @@ static void a_late_answer_ends_no_other_grant(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-static void the_bytes_of_a_peer_name_its_grant(void **state)
+static void an_imported_descriptor_returns_its_own_grant(void **state)
 {
 	static struct daxpin_grant *grants[MANY];
 	unsigned char bytes[DAXPIN_GRANT_DESCRIPTOR_SIZE];
@@ -491,7 +493,7 @@ static void the_bytes_of_a_peer_name_its_grant(void **state)
 
 /* ------------------------------------------------------------- the executor */
 
-static void a_refused_grant_is_offered_again(void **state)
+static void a_job_that_the_executor_refuses_is_offered_again(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -511,8 +513,8 @@ static void a_refused_grant_is_offered_again(void **state)
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
-/* One of them that was asked back, too, and one that its peer returned. */
-static void an_executor_that_always_refuses_loses_nothing(void **state)
+/* One of the grants was asked back, and one was returned by its peer. */
+static void grants_of_an_executor_that_always_refuses_can_be_revoked(void **state)
 {
 	struct daxpin_extent extents[3];
 	struct daxpin_grant *grants[3];
@@ -537,8 +539,8 @@ static void an_executor_that_always_refuses_loses_nothing(void **state)
 	assert_int_equal(news.done, 0);
 }
 
-/* And runs it much later, when the attachment is another. */
-static void a_revoke_takes_over_what_an_executor_lost(void **state)
+/* The executor runs the job much later, when the attachment's slot is in use again. */
+static void a_revoke_ends_a_grant_whose_job_the_executor_lost(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -558,7 +560,10 @@ static void a_revoke_takes_over_what_an_executor_lost(void **state)
 	assert_int_equal(fake.deregs, 1101);
 }
 
-/* Taken over, and the device refuses: the executor gets it a second time. */
+/*
+ * A revoke takes the job over and the device refuses, so the executor gets a second
+ * job.
+ */
 static void two_jobs_of_one_grant_end_it_once(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
@@ -585,7 +590,7 @@ static void *run_cancelled(void *unused)
 	return NULL;
 }
 
-/* A cancellation point, as a driver may have many. */
+/* A cancellation point, such as a driver may contain. */
 static void sleep_a_little(void)
 {
 	usleep(1);
@@ -621,9 +626,11 @@ static int compare_deadlines(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* In the order of their deadlines, whatever the order they were asked in, and also
- * if some are asked for another deadline and others are ended meanwhile. */
-static void deadlines_are_kept_in_order(void **state)
+/*
+ * In the order of their deadlines, whatever the order of the revokes, even if some
+ * deadlines change and some grants end meanwhile.
+ */
+static void grants_expire_in_the_order_of_their_deadlines(void **state)
 {
 	static struct daxpin_grant *grants[MANY];
 	static uint64_t due[MANY];
@@ -662,14 +669,14 @@ static void deadlines_are_kept_in_order(void **state)
 	assert_int_equal(news.done, left);
 }
 
-/* ------------------------------------------------------------ limits of a trial */
+/* -------------------------------------------------------- limits of a trial */
 
 int __real_statx(int fd, const char *path, int flags, unsigned int mask,
 		 struct statx *to);
 int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
 		 struct statx *to);
 
-/* Every file is on a DAX filesystem. */
+/* Makes every file look like one on a DAX filesystem. */
 int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
 		 struct statx *to)
 {
@@ -679,8 +686,8 @@ int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
 	return ret;
 }
 
-/* The trial on a file beside a full pool. */
-static void a_limit_of_file_sizes_ends_no_process(void **state)
+/* The trial uses a file beside the full pool. */
+static void a_trial_above_the_file_size_limit_raises_no_signal(void **state)
 {
 	struct rlimit before, limit;
 	void *memory;
@@ -703,31 +710,31 @@ int main(void)
 #define TEST(name, how) \
 	cmocka_unit_test_setup_teardown(name, how, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_stuck_local_key_stops_no_deadline, setup_large),
-		TEST(a_publish_ends_each_grant, setup),
-		TEST(a_detach_ends_each_local_key, setup),
-		TEST(a_domain_pins_all_unless_told_otherwise, setup),
-		TEST(done_comes_after_ask_back_has_returned, setup_inline),
-		TEST(an_answer_in_ask_back_is_taken_later, setup_inline),
+		TEST(a_stuck_local_key_does_not_delay_a_revoke, setup_large),
+		TEST(a_publish_ends_the_other_grants_if_one_fails, setup),
+		TEST(a_detach_ends_the_other_local_keys_if_one_fails, setup),
+		TEST(a_domain_pins_all_segments_without_no_regions, setup),
+		TEST(done_is_called_after_ask_back_returned, setup_inline),
+		TEST(a_return_inside_ask_back_is_handled_after_it, setup_inline),
 		TEST(a_revoke_waits_for_ask_back, setup),
-		TEST(ask_back_may_revoke, setup),
-		TEST(the_end_is_reported_after_the_failure, setup_inline),
-		TEST(no_peer_is_asked_after_done, setup_inline),
-		TEST(a_passing_failure_escalates_nothing, setup),
-		TEST(a_failure_that_does_not_pass_escalates, setup),
-		TEST(a_queue_pair_is_stopped_though_interrupted, setup),
-		TEST(a_registration_is_tried_again, setup),
-		TEST(a_commit_at_the_deadline_succeeds, setup),
+		TEST(ask_back_can_revoke_its_grant, setup),
+		TEST(a_revoke_started_in_done_reports_the_end, setup_inline),
+		TEST(a_peer_is_not_asked_after_done, setup_inline),
+		TEST(a_temporary_failure_does_not_escalate, setup),
+		TEST(a_lasting_failure_escalates, setup),
+		TEST(an_interrupted_queue_pair_stop_is_repeated, setup),
+		TEST(an_interrupted_registration_is_repeated, setup),
+		TEST(a_publish_after_the_grant_expired_succeeds, setup),
 		TEST(a_late_answer_ends_no_other_grant, setup),
-		TEST(the_bytes_of_a_peer_name_its_grant, setup),
-		TEST(a_refused_grant_is_offered_again, setup_executor),
-		TEST(an_executor_that_always_refuses_loses_nothing,
+		TEST(an_imported_descriptor_returns_its_own_grant, setup),
+		TEST(a_job_that_the_executor_refuses_is_offered_again, setup_executor),
+		TEST(grants_of_an_executor_that_always_refuses_can_be_revoked,
 		     setup_executor),
-		TEST(a_revoke_takes_over_what_an_executor_lost, setup_executor),
+		TEST(a_revoke_ends_a_grant_whose_job_the_executor_lost, setup_executor),
 		TEST(two_jobs_of_one_grant_end_it_once, setup_executor),
 		TEST(a_cancelled_executor_ends_its_grant, setup_executor),
-		TEST(deadlines_are_kept_in_order, setup),
-		TEST(a_limit_of_file_sizes_ends_no_process, setup),
+		TEST(grants_expire_in_the_order_of_their_deadlines, setup),
+		TEST(a_trial_above_the_file_size_limit_raises_no_signal, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

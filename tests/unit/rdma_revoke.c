@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants and their end on a device that does as it is told: escalation, the
- * executor, the polite hand-back, and what may go wrong on the way.
+ * Grants and their end on a fake device that behaves as the test says: escalation, the
+ * executor, grants that are asked back, and failures.
  */
 #include "fixture.h"
 #include "child.h"
@@ -11,7 +11,7 @@
 
 /* ------------------------------------------------------- escalation */
 
-static void the_hold_stays_until_the_device_has_answered(void **state)
+static void the_hold_is_dropped_after_the_device_ended_the_region(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -25,7 +25,7 @@ static void the_hold_stays_until_the_device_has_answered(void **state)
 	assert_int_equal(counts().refusals, 0);
 }
 
-static void a_queue_pair_in_error_makes_the_device_agree(void **state)
+static void a_refusing_device_ends_the_region_after_its_queue_pair_is_stopped(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 
@@ -42,7 +42,7 @@ static void a_queue_pair_in_error_makes_the_device_agree(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 }
 
-static void a_device_that_drains_is_given_time(void **state)
+static void a_device_that_still_drains_is_asked_several_times(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 
@@ -54,8 +54,8 @@ static void a_device_that_drains_is_given_time(void **state)
 	assert_int_equal(fake.qp_stops, 1);
 }
 
-/* And the blocks with it, for ever if need be. */
-static void what_the_device_does_not_end_is_quarantined(void **state)
+/* The blocks stay held as well, for as long as the device refuses. */
+static void a_grant_that_the_device_does_not_end_is_quarantined(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 	const struct daxpin_op keep = {
@@ -71,7 +71,7 @@ static void what_the_device_does_not_end_is_quarantined(void **state)
 	fake.dereg_error = EIO;
 	fake.dereg_refusals = ALWAYS;
 	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
-	/* A bounded number of times. */
+	/* The number of attempts is bounded. */
 	assert_int_equal(fake.deregs, 51);
 	info = about(grant);
 	assert_int_equal(info.state, DAXPIN_GRANT_STATE_QUARANTINED);
@@ -86,7 +86,7 @@ static void what_the_device_does_not_end_is_quarantined(void **state)
 	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
 	while (!daxpin_reserve(f->pool, BYTES, 0, &other))
 		assert_int_not_equal(other.addr, extent.addr);
-	/* It is asked for as often as one likes, and counted once. */
+	/* A second revoke tries again, and the grant is counted once. */
 	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
 	assert_int_equal(counts().quarantined, 1);
 	fake.dereg_refusals = 0;
@@ -96,7 +96,7 @@ static void what_the_device_does_not_end_is_quarantined(void **state)
 	assert_int_equal(other.addr, extent.addr);
 }
 
-static void without_a_queue_pair_one_refusal_is_enough(void **state)
+static void without_a_queue_pair_one_refusal_quarantines_the_grant(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -109,7 +109,7 @@ static void without_a_queue_pair_one_refusal_is_enough(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-static void a_queue_pair_taken_away_is_not_touched(void **state)
+static void a_queue_pair_that_was_withdrawn_is_not_stopped(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 
@@ -127,7 +127,7 @@ static void a_queue_pair_taken_away_is_not_touched(void **state)
 	assert_int_equal(daxpin_grant_qp(grant, NULL), 0);
 }
 
-static void a_queue_pair_that_does_not_stop_is_told(void **state)
+static void a_queue_pair_that_cannot_be_stopped_is_reported(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 
@@ -155,7 +155,7 @@ static void see_it_is_being_ended(void)
 	see_the_hold();
 }
 
-static void a_start_leaves_the_waiting_to_the_executor(void **state)
+static void revoke_start_leaves_the_device_call_to_the_executor(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -180,7 +180,7 @@ static void a_start_leaves_the_waiting_to_the_executor(void **state)
 	assert_int_equal(counts().grants, 0);
 }
 
-static void a_refusal_in_the_executor_is_told(void **state)
+static void a_device_refusal_in_the_executor_is_reported_to_done(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -198,7 +198,7 @@ static void a_refusal_in_the_executor_is_told(void **state)
 	assert_int_equal(counts().quarantined, 0);
 }
 
-static void without_an_executor_the_service_call_does_it(void **state)
+static void without_an_executor_the_service_call_ends_grants(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -211,7 +211,7 @@ static void without_an_executor_the_service_call_does_it(void **state)
 	assert_true(counts().next_deadline_ns <= daxpin_deadline_ms(0));
 	assert_int_equal(daxpin_rdma_service(rdma), -EIO);
 	assert_int_equal(news.result, -EIO);
-	/* Not again by itself: somebody has to want it. */
+	/* It is not tried again until the caller asks for it. */
 	assert_int_equal(counts().next_deadline_ns, 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(fake.deregs, 1);
@@ -227,8 +227,8 @@ static void detach_at_once(void *arg, int result)
 	assert_int_equal(result, 0);
 }
 
-/* Nothing of the adapter is in use any more when done() is called. */
-static void whoever_hears_of_the_end_may_detach(void **state)
+/* The adapter uses nothing of the grant after it called done(). */
+static void done_can_detach(void **state)
 {
 	int detached = 1;
 	struct daxpin_grant_options options = {
@@ -244,9 +244,9 @@ static void whoever_hears_of_the_end_may_detach(void **state)
 	rdma = NULL;
 }
 
-/* ------------------------------------------------------ the polite hand-back */
+/* ----------------------------------------------- grants that are asked back */
 
-static void a_peer_that_says_yes_shortens_its_grace(void **state)
+static void a_peer_that_returns_the_grant_ends_the_wait(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	const uint64_t deadline = NEVER;
@@ -271,7 +271,7 @@ static void a_peer_that_says_yes_shortens_its_grace(void **state)
 	assert_int_equal(counts().expired, 0);
 }
 
-static void a_silent_peer_is_forced_at_the_deadline(void **state)
+static void a_peer_that_does_not_answer_is_revoked_at_the_deadline(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	const uint64_t deadline = daxpin_deadline_ms(300);
@@ -288,7 +288,7 @@ static void a_silent_peer_is_forced_at_the_deadline(void **state)
 	assert_int_equal(counts().expired, 1);
 }
 
-static void a_grant_that_nobody_asked_for_may_come_back(void **state)
+static void a_peer_can_return_a_grant_unasked(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -313,7 +313,7 @@ static void policy_may_end_earlier(void **state)
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(news.done, 1);
-	/* In the caller's thread: its result is what the call returns. */
+	/* In the caller's thread: the result is returned, and done() is not called. */
 	assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, &another), 0);
 	other = grant_of(another, NULL);
 	assert_int_equal(daxpin_rdma_revoke_start(other, NEVER), 0);
@@ -325,7 +325,7 @@ static void policy_may_end_earlier(void **state)
 
 /* ---------------------------------------------------------------- bad input */
 
-static void a_grant_that_is_over_is_told(void **state)
+static void calls_on_an_ended_grant_are_estale(void **state)
 {
 	struct daxpin_grant_info info = { .size = sizeof(info) };
 	unsigned char bytes[DAXPIN_GRANT_DESCRIPTOR_SIZE];
@@ -342,12 +342,12 @@ static void a_grant_that_is_over_is_told(void **state)
 	assert_int_equal(daxpin_grant_info(grant, &info), -ESTALE);
 	assert_int_equal(daxpin_grant_export(grant, bytes, sizeof(bytes)),
 			 -ESTALE);
-	/* One more, and it is forgotten: nothing grows for ever. */
+	/* After one more grant the old one is forgotten, so memory stays bounded. */
 	assert_int_equal(daxpin_rdma_revoke(grant_of(extent, NULL)), 0);
 	assert_int_equal(fake.deregs, 1025);
 }
 
-static void what_makes_no_sense_is_refused(void **state)
+static void invalid_arguments_are_refused(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	struct daxpin_grant_info info = { .size = 1 };
@@ -362,8 +362,8 @@ static void what_makes_no_sense_is_refused(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* The peer's access is over and its grant too: the call says what was found. */
-static void a_drop_too_many_is_told_by_the_revoke(void **state)
+/* The peer's access and the grant have ended. The call reports the missing hold. */
+static void an_excess_drop_is_reported_by_the_revoke(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	struct daxpin_grant_info info = { .size = sizeof(info) };
@@ -383,13 +383,13 @@ static void a_drop_too_many_is_told_by_the_revoke(void **state)
 	assert_int_equal(counts().grants | counts().pending, 0);
 }
 
-/* While the region is made: a drop by a thread that has no hold. */
+/* Runs while the region is registered: a drop by a thread that has no hold. */
 static void drop_too_many(void)
 {
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 }
 
-static void a_drop_too_many_is_told_by_the_grant(void **state)
+static void an_excess_drop_is_reported_by_the_grant(void **state)
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = WRITE, .errmsg = f->errmsg,
@@ -408,7 +408,7 @@ static void a_drop_too_many_is_told_by_the_grant(void **state)
 	fake.reg_allowed = ALWAYS;
 }
 
-static void no_regions_left_leaves_no_hold(void **state)
+static void a_grant_that_the_device_refuses_leaves_no_hold(void **state)
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = WRITE, .errmsg = f->errmsg,
@@ -431,13 +431,13 @@ static void no_regions_left_leaves_no_hold(void **state)
 	assert_int_equal(key, 7);
 	assert_int_equal(counts().local_mrs, 0);
 	fake.reg_allowed = ALWAYS;
-	/* The segment's pin was given back: it can be taken again. */
+	/* The failed local key left no pin of the segment, so it can be pinned now. */
 	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &key), 0);
 	assert_int_equal(daxpin_rdma_revoke(first), 0);
 	assert_int_equal(counts().granted, 1);
 }
 
-static void an_entry_stays_within_its_extent(void **state)
+static void an_sge_stays_within_its_extent(void **state)
 {
 	struct daxpin_extent stale = extent;
 	struct ibv_sge sge = { .length = 7 };
@@ -484,7 +484,7 @@ static int call_all(void *arg)
 	       daxpin_rdma_sge(rdma, extent, 0, 1, &sge) != -EOWNERDEAD;
 }
 
-static void a_child_of_fork_ends_nothing(void **state)
+static void a_forked_child_ends_no_grant(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -493,7 +493,7 @@ static void a_child_of_fork_ends_nothing(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* Of whatever is the attachment's. */
+/* This is true for every grant of the attachment. */
 static void assert_detached(struct daxpin_rdma *of, struct daxpin_grant *over)
 {
 	struct daxpin_grant_options options = {
@@ -523,7 +523,7 @@ static void assert_detached(struct daxpin_rdma *of, struct daxpin_grant *over)
 	assert_int_equal(daxpin_grant_info(over, &about), -ESTALE);
 }
 
-static void what_was_detached_is_told(void **state)
+static void calls_on_a_detached_domain_are_estale(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	struct daxpin_rdma *first = rdma;
@@ -532,7 +532,7 @@ static void what_was_detached_is_told(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	assert_int_equal(daxpin_rdma_detach(rdma), 0);
 	assert_detached(first, grant);
-	/* Also after many others. */
+	/* Even after many other attachments. */
 	for (unsigned int i = 1; i < 64; i++) {
 		assert_int_equal(attach_with(NULL), 0);
 		assert_ptr_not_equal(rdma, first);
@@ -570,7 +570,7 @@ static void *work(void *arg)
 					 0);
 			assert_int_equal(daxpin_grant_returned(grant), 0);
 			break;
-		default:	/* either of us, and the service call */
+		default:	/* by a thread or the service call */
 			assert_int_equal(daxpin_rdma_revoke_start(grant, 1), 0);
 			err = daxpin_rdma_revoke(grant);
 			assert_true(err == -EALREADY || !err);
@@ -582,7 +582,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void threads_end_each_grant_once(void **state)
+static void threads_that_revoke_together_end_each_grant_once(void **state)
 {
 	pthread_t threads[THREADS];
 	struct daxpin_rdma_info info;
@@ -604,7 +604,7 @@ static void threads_end_each_grant_once(void **state)
 	assert_true(news.done <= executor.count);
 }
 
-/* In a device's call a thread may be cancelled, as in any system call. */
+/* A device call can be a cancellation point, as any system call can. */
 __attribute__((noinline))
 static void grant_and_revoke_once(bool *ret_done)
 {
@@ -620,7 +620,10 @@ static void grant_and_revoke_once(bool *ret_done)
 	*ret_done = true;
 }
 
-/* It ends in a frame without variables: AddressSanitizer does not see the others go. */
+/*
+ * Ends in a frame without variables, since AddressSanitizer does not see the other
+ * frames end.
+ */
 static void *grant_and_revoke(void *arg)
 {
 	pthread_cancel(pthread_self());
@@ -652,30 +655,30 @@ int main(void)
 #define TEST(name, how) \
 	cmocka_unit_test_setup_teardown(name, how, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(the_hold_stays_until_the_device_has_answered, setup),
-		TEST(a_queue_pair_in_error_makes_the_device_agree, setup),
-		TEST(a_device_that_drains_is_given_time, setup),
-		TEST(what_the_device_does_not_end_is_quarantined, setup),
-		TEST(without_a_queue_pair_one_refusal_is_enough, setup),
-		TEST(a_queue_pair_taken_away_is_not_touched, setup),
-		TEST(a_queue_pair_that_does_not_stop_is_told, setup),
-		TEST(a_start_leaves_the_waiting_to_the_executor, setup_executor),
-		TEST(a_refusal_in_the_executor_is_told, setup_executor),
-		TEST(without_an_executor_the_service_call_does_it, setup),
-		TEST(whoever_hears_of_the_end_may_detach, setup_inline),
-		TEST(a_peer_that_says_yes_shortens_its_grace, setup_executor),
-		TEST(a_silent_peer_is_forced_at_the_deadline, setup_executor),
-		TEST(a_grant_that_nobody_asked_for_may_come_back, setup),
+		TEST(the_hold_is_dropped_after_the_device_ended_the_region, setup),
+		TEST(a_refusing_device_ends_the_region_after_its_queue_pair_is_stopped, setup),
+		TEST(a_device_that_still_drains_is_asked_several_times, setup),
+		TEST(a_grant_that_the_device_does_not_end_is_quarantined, setup),
+		TEST(without_a_queue_pair_one_refusal_quarantines_the_grant, setup),
+		TEST(a_queue_pair_that_was_withdrawn_is_not_stopped, setup),
+		TEST(a_queue_pair_that_cannot_be_stopped_is_reported, setup),
+		TEST(revoke_start_leaves_the_device_call_to_the_executor, setup_executor),
+		TEST(a_device_refusal_in_the_executor_is_reported_to_done, setup_executor),
+		TEST(without_an_executor_the_service_call_ends_grants, setup),
+		TEST(done_can_detach, setup_inline),
+		TEST(a_peer_that_returns_the_grant_ends_the_wait, setup_executor),
+		TEST(a_peer_that_does_not_answer_is_revoked_at_the_deadline, setup_executor),
+		TEST(a_peer_can_return_a_grant_unasked, setup),
 		TEST(policy_may_end_earlier, setup),
-		TEST(a_grant_that_is_over_is_told, setup),
-		TEST(what_makes_no_sense_is_refused, setup),
-		TEST(a_drop_too_many_is_told_by_the_revoke, setup),
-		TEST(a_drop_too_many_is_told_by_the_grant, setup),
-		TEST(no_regions_left_leaves_no_hold, setup),
-		TEST(an_entry_stays_within_its_extent, setup),
-		TEST(a_child_of_fork_ends_nothing, setup),
-		TEST(what_was_detached_is_told, setup),
-		TEST(threads_end_each_grant_once, setup_executor),
+		TEST(calls_on_an_ended_grant_are_estale, setup),
+		TEST(invalid_arguments_are_refused, setup),
+		TEST(an_excess_drop_is_reported_by_the_revoke, setup),
+		TEST(an_excess_drop_is_reported_by_the_grant, setup),
+		TEST(a_grant_that_the_device_refuses_leaves_no_hold, setup),
+		TEST(an_sge_stays_within_its_extent, setup),
+		TEST(a_forked_child_ends_no_grant, setup),
+		TEST(calls_on_a_detached_domain_are_estale, setup),
+		TEST(threads_that_revoke_together_end_each_grant_once, setup_executor),
 		TEST(no_call_on_a_domain_is_a_cancellation_point,
 		     setup_executor),
 	};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants by memory windows, on a device that does as it is told: what it is asked
- * for, in which order, and what becomes of its refusals. What devices do with
- * windows is the lab's to show.
+ * Grants by memory windows on a fake device that behaves as the test says: which verbs
+ * are called, in which order, and what follows if they fail. What real devices do with
+ * windows is tested in the lab.
  */
 #include "fixture.h"
 #include "verbs_fake.h"
@@ -20,14 +20,14 @@ static struct daxpin_extent before;
 static struct ibv_qp far_qp = { .context = &fake_context, .pd = &fake_pd };
 static struct ibv_pd other_pd = { .context = &fake_context };
 
-/* --------------------------------------- what the device is found to be worth */
+/* ---------------------------------- what the trial reports about the device */
 
 static struct {
 	enum daxpin_rdma_verdict window2, window1;
-	int open_error, close_error, connect_error;	/* of the loopback */
-	int bind_result;		/* what comes of a bind there */
+	int open_error, close_error, connect_error;	/* of the loopback connection */
+	int bind_result;		/* the completion of a bind there */
 	unsigned int probes, opens, closes, connects;
-	int wanted;			/* segment that a reclaim wants, or -1 */
+	int wanted;			/* the segment that a reclaim wants, or -1 */
 } device;
 
 int __wrap_dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
@@ -105,7 +105,7 @@ static int attach_with(uint32_t flags)
 	return daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma);
 }
 
-/* The extent is not the segment's first. */
+/* The extent is not the first of its segment. */
 static int setup_with(void **state, enum daxpin_rdma_verdict window2,
 		      enum daxpin_rdma_verdict window1)
 {
@@ -139,7 +139,7 @@ static int setup_none(void **state)
 	return setup_with(state, DAXPIN_RDMA_WRONG, DAXPIN_RDMA_UNKNOWN);
 }
 
-/* Nothing is left: no region, no window, no hold. */
+/* Checks that nothing is left: no region, no window, no hold. */
 static int teardown(void **state)
 {
 	int err = daxpin_rdma_detach(rdma) || fake.live || fake.windows ||
@@ -169,7 +169,7 @@ static struct daxpin_grant *grant_of(int access, struct ibv_qp *qp)
 	return grant;
 }
 
-/* The bind is over, well or not. */
+/* Reports the completion of the bind to the library. */
 static int bound(struct daxpin_grant *grant, enum ibv_wc_status status)
 {
 	return daxpin_grant_bound(grant, &(struct ibv_wc) { .status = status });
@@ -188,7 +188,7 @@ static uint32_t via_of(int access, struct ibv_qp *qp)
 
 /* ----------------------------------------------------------------- one window */
 
-/* Over exactly the extent, by what lets nobody in by itself. */
+/* The window covers exactly the extent, and its region alone gives no remote access. */
 static void assert_bound(struct daxpin_grant *grant, int access)
 {
 	const struct ibv_mw_bind_info *info = &fake.bound.bind_mw.bind_info;
@@ -214,7 +214,7 @@ static void assert_bound(struct daxpin_grant *grant, int access)
 	assert_int_equal(counts().local_mrs, 1);
 }
 
-static void a_peer_has_a_window_of_his_own(void **state)
+static void a_grant_with_a_queue_pair_is_a_type_2_window(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
 
@@ -238,14 +238,14 @@ static void a_peer_has_a_window_of_his_own(void **state)
 	assert_int_equal(counts().windows, 0);
 	assert_int_equal(counts().windows_refused, 0);
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
-	/* The segment's region is for the next. */
+	/* The segment's region is kept for the next window. */
 	assert_int_equal(fake.live, 1);
 	assert_int_equal(via_of(READ | WRITE, &fake_qp),
 			 DAXPIN_GRANT_VIA_MW2);
 	assert_int_equal(fake.regs, 1);
 }
 
-static void without_a_queue_pair_it_is_for_the_domain(void **state)
+static void a_grant_without_a_queue_pair_is_a_type_1_window(void **state)
 {
 	struct daxpin_grant *grant = grant_of(READ, NULL);
 
@@ -258,7 +258,7 @@ static void without_a_queue_pair_it_is_for_the_domain(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* Whatever the grant would be by: its peer could use neither. */
+/* By window or by region, the peer could not use the grant. */
 static void a_queue_pair_of_another_domain_is_refused(void **state)
 {
 	const int accesses[] = { WRITE, READ | WRITE, IBV_ACCESS_REMOTE_ATOMIC };
@@ -279,9 +279,9 @@ static void a_queue_pair_of_another_domain_is_refused(void **state)
 	fake_qp.pd = &fake_pd;
 }
 
-/* ------------------------------------------------------------ a region instead */
+/* --------------------------------------------------------- a region instead */
 
-static void what_was_not_tried_gets_a_region(void **state)
+static void access_that_the_trial_did_not_cover_gets_a_region(void **state)
 {
 	const int odd[] = {
 		IBV_ACCESS_REMOTE_ATOMIC, WRITE | (int)DAXPIN_ACCESS_FLUSH,
@@ -296,7 +296,7 @@ static void what_was_not_tried_gets_a_region(void **state)
 	assert_int_equal(counts().local_mrs, 0);
 }
 
-static void nobody_is_let_in_by_what_does_not_fence(void **state)
+static void windows_that_failed_the_trial_are_not_used(void **state)
 {
 	(void)state;
 	assert_int_equal(device.probes, 1);
@@ -306,7 +306,7 @@ static void nobody_is_let_in_by_what_does_not_fence(void **state)
 	assert_int_equal(counts().local_mrs, 0);
 }
 
-static void each_type_is_judged_by_itself(void **state)
+static void each_window_type_has_its_own_verdict(void **state)
 {
 	(void)state;
 	assert_int_equal(device.opens, 0);
@@ -314,7 +314,7 @@ static void each_type_is_judged_by_itself(void **state)
 	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
 }
 
-static void nobody_has_windows_who_did_not_ask(void **state)
+static void windows_are_used_only_if_requested(void **state)
 {
 	(void)state;
 	for (uint32_t flags = 0; flags <= DAXPIN_RDMA_TRY;
@@ -329,7 +329,7 @@ static void nobody_has_windows_who_did_not_ask(void **state)
 	}
 }
 
-static void a_bind_that_fails_is_a_region_and_counted(void **state)
+static void a_failed_bind_is_counted_and_replaced_by_a_region(void **state)
 {
 	(void)state;
 	fake.bind_error = ENOMEM;
@@ -337,7 +337,10 @@ static void a_bind_that_fails_is_a_region_and_counted(void **state)
 	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
 	assert_int_equal(counts().windows_refused, 2);
 	assert_int_equal(fake.windows, 0);
-	/* What is under way on the connection is not known any more. */
+	/*
+	 * The state of the connection is unknown after a failed bind, so it is made
+	 * anew.
+	 */
 	assert_int_equal(device.connects, 1);
 	fake.bind_error = 0;
 	device.bind_result = REFUSED;
@@ -349,7 +352,7 @@ static void a_bind_that_fails_is_a_region_and_counted(void **state)
 	assert_int_equal(counts().windows_refused, 3);
 }
 
-/* Only the small region of a grant fits, not the whole segment's. */
+/* A region of one grant fits into the limit, one of the whole segment does not. */
 static void a_segment_that_cannot_be_pinned_has_no_windows(void **state)
 {
 	struct daxpin_grant *grant;
@@ -366,7 +369,7 @@ static void a_segment_that_cannot_be_pinned_has_no_windows(void **state)
 
 /* ------------------------------------------------------- escalation */
 
-static void a_window_that_stays_is_quarantine(void **state)
+static void a_window_that_the_device_does_not_free_is_quarantined(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
 
@@ -388,8 +391,8 @@ static void a_window_that_stays_is_quarantine(void **state)
 	assert_int_equal(counts().windows, 0);
 }
 
-/* C8: of a window as of a region, and when a bind failed. */
-static void a_window_is_freed_though_interrupted(void **state)
+/* C8: for windows as for regions, after a successful bind and after a failed one. */
+static void freeing_a_window_is_repeated_after_an_interruption(void **state)
 {
 	const int passing[] = { EINTR, EAGAIN, EBUSY };
 	struct daxpin_grant *grant;
@@ -412,7 +415,7 @@ static void a_window_is_freed_though_interrupted(void **state)
 	assert_int_equal(fake.windows, 0);
 }
 
-/* A window that nobody has, and that the device does not take back either. */
+/* No peer has the window, and the device refuses to free it. */
 static void a_lost_window_keeps_the_hold(void **state)
 {
 	struct daxpin_grant *grant = NULL;
@@ -429,7 +432,7 @@ static void a_lost_window_keeps_the_hold(void **state)
 	assert_int_equal(counts().grants, 1);
 	assert_int_equal(counts().pending, 1);
 	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
-	/* It is ended as any other, when the device lets go. */
+	/* It is freed like any other when the device agrees. */
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(fake.windows, 0);
 	assert_int_equal(counts().grants, 0);
@@ -437,7 +440,7 @@ static void a_lost_window_keeps_the_hold(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 }
 
-/* ------------------------------------------------ a bind that may still come */
+/* ------------------------------------------- a bind that may still complete */
 
 static void see_it_stopped(void)
 {
@@ -445,7 +448,7 @@ static void see_it_stopped(void)
 	see_the_hold();
 }
 
-static void a_bind_that_may_still_come_is_flushed_first(void **state)
+static void a_pending_bind_is_flushed_before_its_window_is_freed(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
 
@@ -459,7 +462,7 @@ static void a_bind_that_may_still_come_is_flushed_first(void **state)
 	assert_int_equal(bound(grant, 0), -ESTALE);
 }
 
-static void a_bind_that_failed_is_told(void **state)
+static void a_bind_that_failed_is_reported(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
 
@@ -470,8 +473,8 @@ static void a_bind_that_failed_is_told(void **state)
 	assert_int_equal(daxpin_grant_bound(NULL, NULL), -EINVAL);
 }
 
-/* Nor does another queue pair's end it. */
-static void without_its_queue_pair_it_is_waited_for(void **state)
+/* The flush of another queue pair does not end the wait either. */
+static void a_pending_bind_without_its_queue_pair_keeps_the_hold(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
 
@@ -497,7 +500,7 @@ static int bind_elsewhere(struct ibv_qp *qp, struct ibv_send_wr *wr,
 	return 0;
 }
 
-static void another_queue_pair_does_not_flush_it(void **state)
+static void flushing_another_queue_pair_does_not_end_a_pending_bind(void **state)
 {
 	static struct ibv_qp other_qp;
 	struct daxpin_grant *grant;
@@ -515,8 +518,8 @@ static void another_queue_pair_does_not_flush_it(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* Until a reset: nobody else can tell what becomes of the bind. */
-static void a_connection_that_is_lost_in_a_bind_keeps_the_hold(void **state)
+/* Until the connection is reset nothing reports what happened to the bind. */
+static void a_connection_lost_during_a_bind_keeps_the_hold(void **state)
 {
 	struct daxpin_grant *grant = NULL;
 
@@ -532,7 +535,7 @@ static void a_connection_that_is_lost_in_a_bind_keeps_the_hold(void **state)
 	assert_int_equal(fake.deregs, 0);
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
-	/* Nobody has it, so it is tried again by itself. */
+	/* No caller has the grant, so the service call tries again by itself. */
 	device.connect_error = device.bind_result = 0;
 	while (daxpin_deadline_ms(0) < counts().next_deadline_ns)
 		usleep(10000);
@@ -544,10 +547,10 @@ static void a_connection_that_is_lost_in_a_bind_keeps_the_hold(void **state)
 	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
 }
 
-/* ------------------------------------------------------------------- the others */
+/* ----------------------------------------------- other users of the segment */
 
-/* A reclaim that thought better of it had asked for the segment. */
-static void a_segments_region_stays_under_its_windows(void **state)
+/* A reclaim had asked for the segment, and was cancelled. */
+static void a_segments_region_is_kept_while_it_has_windows(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, NULL);
 
@@ -563,8 +566,8 @@ static void a_segments_region_stays_under_its_windows(void **state)
 	device.wanted = -1;
 }
 
-/* By a call on the adapter's registration, which an event names. */
-static void a_pin_that_others_took_is_told(void **state)
+/* A caller used the adapter's registration, which an event had named. */
+static void a_pin_that_the_caller_took_is_reported(void **state)
 {
 	(void)state;
 	device.wanted = 0;
@@ -574,7 +577,7 @@ static void a_pin_that_others_took_is_told(void **state)
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 }
 
-static void a_connection_that_cannot_be_had_is_told(void **state)
+static void an_attach_without_a_loopback_connection_fails(void **state)
 {
 	(void)state;
 	assert_int_equal(daxpin_rdma_detach(rdma), 0);
@@ -587,7 +590,7 @@ static void a_connection_that_cannot_be_had_is_told(void **state)
 	assert_non_null(strstr(f->errmsg, "memory windows"));
 }
 
-static void a_connection_that_stays_keeps_the_attachment(void **state)
+static void a_connection_that_cannot_be_closed_keeps_the_attachment(void **state)
 {
 	(void)state;
 	device.close_error = -EBUSY;
@@ -601,28 +604,28 @@ int main(void)
 #define TEST(name, how) \
 	cmocka_unit_test_setup_teardown(name, how, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_peer_has_a_window_of_his_own, setup),
-		TEST(without_a_queue_pair_it_is_for_the_domain, setup),
-		TEST(what_was_not_tried_gets_a_region, setup),
-		TEST(nobody_is_let_in_by_what_does_not_fence, setup_none),
+		TEST(a_grant_with_a_queue_pair_is_a_type_2_window, setup),
+		TEST(a_grant_without_a_queue_pair_is_a_type_1_window, setup),
+		TEST(access_that_the_trial_did_not_cover_gets_a_region, setup),
+		TEST(windows_that_failed_the_trial_are_not_used, setup_none),
 		TEST(a_queue_pair_of_another_domain_is_refused, setup),
 		TEST(a_queue_pair_of_another_domain_is_refused, setup_none),
-		TEST(each_type_is_judged_by_itself, setup_only2),
-		TEST(nobody_has_windows_who_did_not_ask, setup),
-		TEST(a_bind_that_fails_is_a_region_and_counted, setup),
+		TEST(each_window_type_has_its_own_verdict, setup_only2),
+		TEST(windows_are_used_only_if_requested, setup),
+		TEST(a_failed_bind_is_counted_and_replaced_by_a_region, setup),
 		TEST(a_segment_that_cannot_be_pinned_has_no_windows, setup),
-		TEST(a_window_that_stays_is_quarantine, setup),
-		TEST(a_window_is_freed_though_interrupted, setup),
+		TEST(a_window_that_the_device_does_not_free_is_quarantined, setup),
+		TEST(freeing_a_window_is_repeated_after_an_interruption, setup),
 		TEST(a_lost_window_keeps_the_hold, setup),
-		TEST(a_bind_that_may_still_come_is_flushed_first, setup),
-		TEST(a_bind_that_failed_is_told, setup),
-		TEST(without_its_queue_pair_it_is_waited_for, setup),
-		TEST(another_queue_pair_does_not_flush_it, setup),
-		TEST(a_connection_that_is_lost_in_a_bind_keeps_the_hold, setup),
-		TEST(a_segments_region_stays_under_its_windows, setup),
-		TEST(a_pin_that_others_took_is_told, setup),
-		TEST(a_connection_that_cannot_be_had_is_told, setup),
-		TEST(a_connection_that_stays_keeps_the_attachment, setup),
+		TEST(a_pending_bind_is_flushed_before_its_window_is_freed, setup),
+		TEST(a_bind_that_failed_is_reported, setup),
+		TEST(a_pending_bind_without_its_queue_pair_keeps_the_hold, setup),
+		TEST(flushing_another_queue_pair_does_not_end_a_pending_bind, setup),
+		TEST(a_connection_lost_during_a_bind_keeps_the_hold, setup),
+		TEST(a_segments_region_is_kept_while_it_has_windows, setup),
+		TEST(a_pin_that_the_caller_took_is_reported, setup),
+		TEST(an_attach_without_a_loopback_connection_fails, setup),
+		TEST(a_connection_that_cannot_be_closed_keeps_the_attachment, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Space is given back and taken again: on tmpfs, in tables of cases that need no
- * DAX. What needs one is in tests/lab/reclaim_pins.c.
+ * Reclaim and refill of space on tmpfs. What needs a DAX filesystem is tested in
+ * tests/lab/reclaim_pins.c.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -19,7 +19,7 @@
 #define HANG_MS	600000			/* limit of a wait that must end */
 #define MIB	(1ull << 20)
 #define CHUNK	((uint64_t)DAXPIN_CHUNK_SIZE)
-/* Two segments of 16 chunks, the first of each is metadata. */
+/* Two segments of 16 chunks. The first chunk of each is metadata. */
 #define ALL	(30 * CHUNK)
 
 static struct daxpin_job_options all_for(uint64_t ms)
@@ -56,7 +56,7 @@ static struct daxpin_job_summary run(struct fixture *f,
 		    struct daxpin_job **),
 	const struct daxpin_job_options *options)
 {
-	/* Without a deadline the kernel has one second for a punch. */
+	/* Without a deadline a punch may take one second. */
 	const struct daxpin_job_options with_deadline = all_for(HANG_MS);
 	struct daxpin_job *job;
 
@@ -73,7 +73,7 @@ static struct daxpin_pool_info info_of(struct fixture *f)
 	return info;
 }
 
-/* What the files take on the filesystem. */
+/* The space that the files take on the filesystem. */
 static uint64_t file_bytes(struct fixture *f)
 {
 	uint64_t blocks = 0;
@@ -100,9 +100,9 @@ static void keep(struct fixture *f, struct daxpin_extent extent)
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 }
 
-/* ---------------------------------------------------------- there and back */
+/* ------------------------------------------------------- reclaim and refill */
 
-static void everything_goes_and_comes_back(void **state)
+static void all_free_space_is_reclaimed_and_refilled(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -128,8 +128,8 @@ static void everything_goes_and_comes_back(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* Of what is used nothing is touched, and chunks that are used in part stay. */
-static void what_is_used_stays(void **state)
+/* Chunks in use are not touched, even if only a part of them is in use. */
+static void reclaim_leaves_chunks_in_use(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent live = reserve(f, 3 * CHUNK + 4096);
@@ -147,8 +147,10 @@ static void what_is_used_stays(void **state)
 	assert_int_equal(s.done_bytes, ALL - 4 * CHUNK);
 }
 
-/* Small extents that were freed are kept by the thread: they hold back no chunk. */
-static void what_a_thread_keeps_is_given_back_too(void **state)
+/*
+ * A freed small extent stays in the thread's cache, which does not prevent the reclaim.
+ */
+static void reclaim_empties_the_threads_cache(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_summary s;
@@ -162,7 +164,7 @@ static void what_a_thread_keeps_is_given_back_too(void **state)
 	assert_int_equal(s.done_bytes, ALL);
 }
 
-static void so_much_and_no_more(void **state)
+static void bytes_keep_bytes_and_segment_limit_a_job(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -184,8 +186,8 @@ static void so_much_and_no_more(void **state)
 	assert_int_equal(info_of(f).free_bytes, 5 * CHUNK);
 }
 
-/* Many runs, so that several rounds are needed, each with one gate. */
-static void scattered_chunks(void **state)
+/* Many runs need several rounds, with one closing of the gate each. */
+static void scattered_chunks_are_reclaimed_and_refilled(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent[30];
@@ -203,7 +205,7 @@ static void scattered_chunks(void **state)
 	assert_int_equal(s.done_bytes, 15 * CHUNK);
 }
 
-/* Backed and hole are found again, with the pool closed in both states. */
+/* The pool is closed with holes, and again without. */
 static void open_finds_the_holes(void **state)
 {
 	struct fixture *f = *state;
@@ -223,7 +225,7 @@ static void open_finds_the_holes(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* ------------------------------------------------------------ who is in use */
+/* ------------------------------------------------------------ segments in use */
 
 struct seen {
 	struct daxpin_job_part part[8];
@@ -256,7 +258,7 @@ static struct seen parts_of(struct daxpin_job *job)
 	return seen;
 }
 
-/* One segment is in use; its deadline passes when the other has been punched. */
+/* One segment is in use. The deadline passes after the other was punched. */
 static void pass_deadline(struct fixture *f, struct daxpin_job *job)
 {
 	while (info_of(f).hole_bytes < 15 * CHUNK)
@@ -266,8 +268,11 @@ static void pass_deadline(struct fixture *f, struct daxpin_job *job)
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 }
 
-/* Its segment is left alone, and the report says who; the other one goes. */
-static void a_hold_keeps_its_segment(void **state)
+/*
+ * The segment in use is left alone and the report names its holder. The other is
+ * punched.
+ */
+static void a_held_segment_is_not_reclaimed_and_its_holder_is_reported(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f, 4096);
@@ -292,14 +297,14 @@ static void a_hold_keeps_its_segment(void **state)
 	assert_int_equal(seen.part[!held].result, 0);
 	assert_int_equal(seen.part[!held].done_bytes, 15 * CHUNK);
 	assert_int_equal(daxpin_job_end(job), 0);
-	/* Nothing is left of it: what is held is used as before. */
+	/* The reclaim leaves no trace: the held segment works as before. */
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	assert_int_equal(daxpin_drop_labelled(f->pool, &hold), 0);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* With a deadline it waits; holds are not refused meanwhile. */
+/* With a deadline the job waits, and holds are not refused meanwhile. */
 static void a_job_waits_for_the_drop(void **state)
 {
 	struct fixture *f = *state;
@@ -321,7 +326,7 @@ static void a_job_waits_for_the_drop(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-static void a_waiting_job_is_cancelled(void **state)
+static void a_waiting_job_can_be_cancelled(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -342,13 +347,13 @@ static void a_waiting_job_is_cancelled(void **state)
 
 static struct dp_caches *caches;
 static struct dp_jobs *jobs;
-static struct dp_cache *inside;		/* another thread's, which is in there */
+static struct dp_cache *inside;		/* a cache that its thread is in */
 static unsigned int sleeps;
 
 void __real_dp_os_sleep_ns(uint64_t ns);
 void __wrap_dp_os_sleep_ns(uint64_t ns);
 
-/* The other thread leaves its cache when somebody waits for it. */
+/* The other thread leaves its cache when a thread waits for it. */
 void __wrap_dp_os_sleep_ns(uint64_t ns)
 {
 	if (!inside) {
@@ -356,7 +361,9 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 		return;
 	}
 	sleeps++;
-	/* Whoever wants a job's answers meanwhile does not sleep too (I33). */
+	/*
+	 * A thread that wants the job's mutex meanwhile gets it without sleeping (I33).
+	 */
 	assert_int_equal(pthread_mutex_trylock(&jobs->mutex), 0);
 	pthread_mutex_unlock(&jobs->mutex);
 	dp_cache_leave(caches, inside);
@@ -377,8 +384,9 @@ static void enter_as_another_thread(struct fixture *f)
 }
 
 /*
- * A hold that found its gate closed takes the kernel's answers. It does not go on with
- * the segment that waits for a drop: that would empty the caches of all threads.
+ * A hold that found its gate closed reads the kernel's completions. It must not
+ * continue with the segment that waits for a drop, which would empty the caches of all
+ * threads.
  */
 static void a_refused_hold_does_not_wait_for_a_cache(void **state)
 {
@@ -398,7 +406,7 @@ static void a_refused_hold_does_not_wait_for_a_cache(void **state)
 	} while (ret == -EAGAIN);
 	assert_int_equal(ret, 0);
 	assert_int_equal(sleeps, 0);
-	/* The next call that may sleep does go on. */
+	/* The next call that may sleep continues with it. */
 	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
 	assert_int_equal(sleeps, 1);
 	assert_int_equal(daxpin_drop(f->pool, wanted), 0);
@@ -408,8 +416,8 @@ static void a_refused_hold_does_not_wait_for_a_cache(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, held), 0);
 }
 
-/* C1, C4: no call that meets a job sleeps with the mutex that others need. */
-static void who_waits_for_a_cache_has_no_mutex(void **state)
+/* C1, C4: no call that works on a job sleeps with a mutex that others need. */
+static void a_job_that_waits_for_a_cache_has_no_mutex(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -450,8 +458,8 @@ static struct daxpin_registration *register_all(struct fixture *f,
 	return registration;
 }
 
-/* One that pins all for good. */
-static void a_registration_keeps_all(void **state)
+/* A registration that pins all segments permanently. */
+static void a_registration_of_all_segments_prevents_reclaim(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *registration = register_all(f, 0);
@@ -473,9 +481,11 @@ static void a_registration_keeps_all(void **state)
 	assert_int_equal(run(f, daxpin_reclaim, NULL).done_bytes, ALL);
 }
 
-/* While the kernel has a part of it nothing can be pinned for good: the pin could
- * get pages that the kernel takes out of the file. */
-static void a_registration_waits_for_the_kernel(void **state)
+/*
+ * While the kernel punches a segment, no permanent pin is allowed: it could get pages
+ * that the punch removes from the file.
+ */
+static void a_registration_during_a_punch_is_eagain_until_its_end(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *r;
@@ -486,7 +496,7 @@ static void a_registration_waits_for_the_kernel(void **state)
 	struct daxpin_event event;
 	struct daxpin_job *job;
 
-	/* The answers of the kernel are not looked at before the wait. */
+	/* Completions are not read before the wait. */
 	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
 	assert_int_equal(daxpin_register(f->pool, DAXPIN_ALL_SEGMENTS, &options,
 					 &r), -EAGAIN);
@@ -503,8 +513,8 @@ static void a_registration_waits_for_the_kernel(void **state)
 	assert_int_equal(daxpin_unregister(r), 0);
 }
 
-/* A job asks for what is pinned, waits, and no new pin is given meanwhile. */
-static void a_pin_is_asked_back(void **state)
+/* A job asks for a pinned segment and waits. No new pin is allowed meanwhile. */
+static void reclaim_asks_for_a_pinned_segment(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *r =
@@ -538,8 +548,8 @@ static void a_pin_is_asked_back(void **state)
 	assert_int_equal(daxpin_unregister(r), 0);
 }
 
-/* Nobody answers: it is not asked any more after the deadline. */
-static void a_pin_that_is_kept(void **state)
+/* The pin is not given back. After the deadline it is not wanted any more. */
+static void a_pin_that_is_not_given_back_ends_the_job_busy(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *r =
@@ -561,7 +571,7 @@ static void a_pin_that_is_kept(void **state)
 
 /* ------------------------------------------------------------------ events */
 
-static _Atomic int wakes;		/* of next_of() by its eventfd */
+static _Atomic int wakes;		/* returns of poll() in next_of() */
 
 static int next_of(struct fixture *f, struct daxpin_event *event)
 {
@@ -584,7 +594,7 @@ struct late_drop {
 	struct daxpin_extent extent;
 };
 
-/* After the job has been looked at in vain several times. */
+/* Drops after the job was polled without success several times. */
 static void *drop_late(void *arg)
 {
 	struct late_drop *late = arg;
@@ -594,9 +604,11 @@ static void *drop_late(void *arg)
 	return daxpin_drop(late->pool, late->extent) ? arg : NULL;
 }
 
-/* Somebody who only sleeps on the eventfd gets the job done, and told; the job
- * waits for a hold, whose end nobody tells it. */
-static void the_event_fd_is_enough(void **state)
+/*
+ * A thread that only sleeps on the eventfd gets the job done and its event. The job
+ * waits for a hold, and the drop sends no event to it.
+ */
+static void a_thread_that_waits_only_on_the_event_fd_completes_a_job(void **state)
 {
 	struct fixture *f = *state;
 	struct late_drop late = { .pool = f->pool };
@@ -622,8 +634,8 @@ static void the_event_fd_is_enough(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* A reserve that was refused is told when to try again. */
-static void the_refused_are_told(void **state)
+/* A refused reserve is followed by an event when it may succeed. */
+static void a_refused_reserve_gets_a_retry_event(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -641,7 +653,7 @@ static void the_refused_are_told(void **state)
 
 /* ------------------------------------------------- in a process of its own */
 
-#define CANNOT	255			/* this machine does not let it */
+#define CANNOT	255			/* unavailable on this machine */
 #define CHILD(condition) do { if (!(condition)) return __LINE__; } while (0)
 
 struct story {
@@ -659,7 +671,7 @@ static int run_story(void *arg)
 	return line == CANNOT ? CANNOT : !!line;
 }
 
-/* The pool is closed meanwhile. fn: 0, CANNOT, or the line that failed. */
+/* The pool is closed meanwhile. fn returns 0, CANNOT, or the line that failed. */
 static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
 		     const char *why_not)
 {
@@ -676,7 +688,7 @@ static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
 	assert_int_equal(status, 0);
 }
 
-static int refusal;			/* what io_uring_setup() is answered */
+static int refusal;			/* the result of io_uring_setup() */
 
 static int reclaim_blocking(struct fixture *f)
 {
@@ -714,7 +726,7 @@ static int reclaim_blocking(struct fixture *f)
 	return 0;
 }
 
-static void io_uring_is_forbidden(void **state)
+static void jobs_work_without_io_uring(void **state)
 {
 	struct fixture *f = *state;
 
@@ -723,14 +735,14 @@ static void io_uring_is_forbidden(void **state)
 	assert_int_equal(info_of(f).hole_bytes, 0);
 }
 
-/* As under a limit of processes, which root does not meet. */
-static void no_thread_for_a_ring(void **state)
+/* As under a limit of the number of processes, which does not apply to root. */
+static void jobs_work_without_a_kernel_thread_for_the_ring(void **state)
 {
 	refusal = EAGAIN;
 	in_child(*state, reclaim_blocking, "no seccomp here");
 }
 
-/* A tmpfs of its own, that ends with the process. */
+/* Mounts a tmpfs that ends with this process. */
 static int mount_small(struct fixture *f)
 {
 	if (unshare(CLONE_NEWNS) ||
@@ -745,7 +757,10 @@ static int mount_small(struct fixture *f)
 
 typedef bool choose_fn(uint64_t segment, uint64_t chunk);
 
-/* So many chunks, that fn chooses, are holes, and then there is room for some. */
+/*
+ * Makes `holes` chunks, chosen by fn, into holes, with space on the filesystem for
+ * `room`.
+ */
 static int make_room(struct fixture *f, choose_fn *is_hole, int holes, int room)
 {
 	const struct daxpin_job_options options = all_for(HANG_MS);
@@ -786,7 +801,7 @@ static bool ended_with(struct fixture *f, struct daxpin_job *job, int result)
 	return s.result == result;
 }
 
-/* What was refilled before the end came is whole, and stays so. */
+/* What was refilled before space ran out is complete, and stays so. */
 static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 {
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -805,7 +820,10 @@ static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 	while (!daxpin_reserve(f->pool, CHUNK, 0, &extent))
 		;
 	CHILD(daxpin_reserve(f->pool, CHUNK, 0, &extent) == -ENOSPC);
-	/* Untouched: on tmpfs what has no pages is a hole at open (kernel.md K19). */
+	/*
+	 * Chunks without pages are holes at the next open: on tmpfs an allocation is
+	 * visible only as pages (kernel.md K19).
+	 */
 	CHILD(!daxpin_pool_close(f->pool));
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
 	CHILD(info_of(f).hole_bytes == holes);
@@ -840,8 +858,8 @@ static int refill_five_of_many(struct fixture *f)
 	return 0;
 }
 
-/* As a refill leaves it that was killed half way. */
-static void what_is_half_backed_goes_back(void **state)
+/* As a refill leaves it that was killed in the middle. */
+static void half_backed_chunks_are_reclaimed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_summary s;
@@ -855,7 +873,7 @@ static void what_is_half_backed_goes_back(void **state)
 	snprintf(path, sizeof(path), "%s/segment.0001", f->path);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
-	/* On tmpfs an allocation shows only where its pages are (kernel.md K19). */
+	/* On tmpfs an allocation is visible only as pages (kernel.md K19). */
 	for (uint64_t at = 0; at < CHUNK; at += 4096)
 		assert_int_equal(pwrite(fd, path, 1, 3 * CHUNK + CHUNK / 2 + at),
 				 1);
@@ -863,7 +881,7 @@ static void what_is_half_backed_goes_back(void **state)
 	assert_int_equal(file_bytes(f), least + CHUNK);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
 	assert_int_equal(info_of(f).free_bytes, 0);
-	/* There is no free chunk to be spared: it takes none. */
+	/* There is no free chunk. The two half-backed chunks do not count as free. */
 	s = run(f, daxpin_reclaim, NULL);
 	assert_int_equal(s.result, 0);
 	assert_int_equal(s.done_bytes, 2 * CHUNK);
@@ -873,9 +891,9 @@ static void what_is_half_backed_goes_back(void **state)
 	assert_int_equal(info_of(f).free_bytes, ALL);
 }
 
-static void a_refill_ends_half_way(void **state)
+static void a_refill_that_runs_out_of_space_keeps_what_it_did(void **state)
 {
-	in_child(*state, refill_five_of_many, "no mount namespace of one's own");
+	in_child(*state, refill_five_of_many, "no mount namespace is available");
 }
 
 static bool is_big_or_small(uint64_t segment, uint64_t chunk)
@@ -898,15 +916,15 @@ static int refill_big_and_small(struct fixture *f)
 	return 0;
 }
 
-/* What comes later in a segment may fit where what came first did not. */
+/* A later run of a segment may fit where an earlier one did not. */
 static void a_run_is_refilled_after_one_that_failed(void **state)
 {
-	in_child(*state, refill_big_and_small, "no mount namespace of one's own");
+	in_child(*state, refill_big_and_small, "no mount namespace is available");
 }
 
 /* -------------------------------------------------------------- bad input */
 
-static void what_makes_no_sense(void **state)
+static void invalid_job_arguments_are_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_options options = all_for(0);
@@ -929,7 +947,7 @@ static void what_makes_no_sense(void **state)
 	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), -EINVAL);
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 	assert_int_equal(daxpin_job_end(job), 0);
-	/* With nothing to do it is over at once. */
+	/* A job with nothing to do ends immediately. */
 	run(f, daxpin_reclaim, NULL);
 	assert_int_equal(daxpin_reclaim(f->pool, NULL, &job), 0);
 	assert_int_equal(summary_of(job).segments, 0);
@@ -945,29 +963,29 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(everything_goes_and_comes_back),
-		TEST(what_is_used_stays),
-		TEST(what_a_thread_keeps_is_given_back_too),
-		TEST(so_much_and_no_more),
-		TEST(scattered_chunks),
+		TEST(all_free_space_is_reclaimed_and_refilled),
+		TEST(reclaim_leaves_chunks_in_use),
+		TEST(reclaim_empties_the_threads_cache),
+		TEST(bytes_keep_bytes_and_segment_limit_a_job),
+		TEST(scattered_chunks_are_reclaimed_and_refilled),
 		TEST(open_finds_the_holes),
-		TEST(a_hold_keeps_its_segment),
+		TEST(a_held_segment_is_not_reclaimed_and_its_holder_is_reported),
 		TEST(a_job_waits_for_the_drop),
-		TEST(a_waiting_job_is_cancelled),
+		TEST(a_waiting_job_can_be_cancelled),
 		TEST(a_refused_hold_does_not_wait_for_a_cache),
-		TEST(who_waits_for_a_cache_has_no_mutex),
-		TEST(a_registration_keeps_all),
-		TEST(a_registration_waits_for_the_kernel),
-		TEST(a_pin_is_asked_back),
-		TEST(a_pin_that_is_kept),
-		TEST(the_event_fd_is_enough),
-		TEST(the_refused_are_told),
-		TEST(io_uring_is_forbidden),
-		TEST(no_thread_for_a_ring),
-		TEST(what_is_half_backed_goes_back),
-		TEST(a_refill_ends_half_way),
+		TEST(a_job_that_waits_for_a_cache_has_no_mutex),
+		TEST(a_registration_of_all_segments_prevents_reclaim),
+		TEST(a_registration_during_a_punch_is_eagain_until_its_end),
+		TEST(reclaim_asks_for_a_pinned_segment),
+		TEST(a_pin_that_is_not_given_back_ends_the_job_busy),
+		TEST(a_thread_that_waits_only_on_the_event_fd_completes_a_job),
+		TEST(a_refused_reserve_gets_a_retry_event),
+		TEST(jobs_work_without_io_uring),
+		TEST(jobs_work_without_a_kernel_thread_for_the_ring),
+		TEST(half_backed_chunks_are_reclaimed),
+		TEST(a_refill_that_runs_out_of_space_keeps_what_it_did),
 		TEST(a_run_is_refilled_after_one_that_failed),
-		TEST(what_makes_no_sense),
+		TEST(invalid_job_arguments_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Leaving a ring whose completions nobody sees: daxpin_uring_abandon(). On shmem and
- * on every real backing that the environment names (DAXPIN_TEST_DAX,
- * DAXPIN_TEST_FSDAX). The end of a ring cancels a read from an empty pipe; a read
- * from a disk that holds it (DAXPIN_TEST_DISK) lands when the test says so.
+ * daxpin_uring_abandon(): giving up a ring whose completions cannot be read any more.
+ * Runs on shmem and on each real backing that the environment names (DAXPIN_TEST_DAX,
+ * DAXPIN_TEST_FSDAX). The end of a ring cancels a read from an empty pipe. A read from
+ * a disk that delays it (DAXPIN_TEST_DISK) lands when the test decides.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -18,10 +18,10 @@
 #define READS		4u
 #define LENGTH		65536u
 #define IN_TIME		daxpin_deadline_ms(600000)
-/* For a call that must not succeed: how long does not matter. */
+/* A deadline for a call that must time out. Its length does not matter. */
 #define SHORTLY		daxpin_deadline_ms(50)
 
-/* The caller's ring is freed; the teardown needs one. */
+/* Frees the application's ring and makes another, which the teardown expects. */
 static void free_ring(struct world *w)
 {
 	io_uring_queue_exit(&w->ring);
@@ -59,9 +59,9 @@ static void closes_and_opens_again(struct world *w)
 	assert_int_equal(fixture_reopen(&w->f), 0);
 }
 
-/* --------------------------------------------------------- how a ring is lost */
+/* ------------------------------------------------------ rings that are lost */
 
-static void a_ring_freed_in_mid_read_is_abandoned(void **state)
+static void a_ring_freed_during_a_read_can_be_abandoned(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -80,7 +80,7 @@ static void a_ring_freed_in_mid_read_is_abandoned(void **state)
 	abandon(w);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 	assert_null(io.uring);
-	/* It was cancelled, so this does not arrive. */
+	/* The read was cancelled, so this byte does not arrive. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	assert_int_equal(memory[0], 'm');
 	closes_and_opens_again(w);
@@ -130,7 +130,7 @@ static void abandon_after_its_thread(struct world *w, unsigned int flags,
 	closes_and_opens_again(w);
 }
 
-static void a_single_issuer_whose_thread_ended_is_abandoned(void **state)
+static void a_ring_whose_single_issuer_ended_can_be_abandoned(void **state)
 {
 	const unsigned int flags[] = {
 		IORING_SETUP_SINGLE_ISSUER,
@@ -143,7 +143,7 @@ static void a_single_issuer_whose_thread_ended_is_abandoned(void **state)
 	}
 }
 
-static void a_skipped_completion_is_abandoned(void **state)
+static void a_request_without_a_completion_can_be_abandoned(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -168,7 +168,7 @@ static void a_skipped_completion_is_abandoned(void **state)
 	closes_and_opens_again(w);
 }
 
-static void every_piece_of_a_vector_is_dropped(void **state)
+static void abandon_drops_every_piece_of_a_vector(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -192,8 +192,8 @@ static void every_piece_of_a_vector_is_dropped(void **state)
 	closes_and_opens_again(w);
 }
 
-/* Its pins go with the ring, too. */
-static void a_ring_with_fixed_buffers_is_abandoned(void **state)
+/* The pins of its buffers end with the ring. */
+static void a_ring_with_fixed_buffers_can_be_abandoned(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -206,7 +206,7 @@ static void a_ring_with_fixed_buffers_is_abandoned(void **state)
 	closes_and_opens_again(w);
 }
 
-static void a_guarded_ring_is_abandoned(void **state)
+static void a_guarded_ring_can_be_abandoned(void **state)
 {
 	struct world *w = *state;
 
@@ -217,9 +217,9 @@ static void a_guarded_ring_is_abandoned(void **state)
 	closes_and_opens_again(w);
 }
 
-/* --------------------------------------------------- when the ring lives on */
+/* ----------------------------------------- when the ring continues to exist */
 
-/* A child that keeps copies of all descriptors until it is told to end. */
+/* A child that keeps copies of all descriptors until it is killed. */
 static int keep_descriptors(void *arg, int parent)
 {
 	(void)arg;
@@ -229,7 +229,7 @@ static int keep_descriptors(void *arg, int parent)
 	return 1;
 }
 
-static void the_hold_stays_as_long_as_the_ring(void **state)
+static void a_hold_is_kept_as_long_as_the_ring_exists(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -247,7 +247,7 @@ static void the_hold_stays_as_long_as_the_ring(void **state)
 	assert_true(await_step(child.fd));
 	assert_int_equal(info_of(w->uring).abandon_fd, -1);
 	io_uring_queue_exit(&w->ring);
-	/* Of deadlines that have passed, and one that passes. */
+	/* Deadlines that have passed, and one that passes during the call. */
 	assert_int_equal(daxpin_uring_abandon(w->uring, 0), -ETIMEDOUT);
 	assert_int_equal(daxpin_uring_abandon(w->uring, 1), -ETIMEDOUT);
 	assert_int_equal(daxpin_uring_abandon(w->uring, SHORTLY), -ETIMEDOUT);
@@ -255,7 +255,7 @@ static void the_hold_stays_as_long_as_the_ring(void **state)
 	end.fd = info_of(w->uring).abandon_fd;
 	assert_int_equal(poll(&end, 1, 0), 0);
 	assert_int_equal(publish(&w->f, DAXPIN_OP_RETIRE, extent), 0);
-	/* The read goes on, and lands. */
+	/* The read continues, and lands. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	for (int i = 0; i < 60000 && memory[0] != 'x'; i++)
 		usleep(10000);
@@ -272,7 +272,7 @@ static void the_hold_stays_as_long_as_the_ring(void **state)
 	closes_and_opens_again(w);
 }
 
-static void an_abandoned_ring_takes_no_request(void **state)
+static void an_abandoned_ring_refuses_requests(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io[2] = { { .uring = NULL } };
@@ -290,7 +290,7 @@ static void an_abandoned_ring_takes_no_request(void **state)
 	assert_int_equal(sqe->opcode, IORING_OP_NOP);
 	assert_int_equal(daxpin_uring_service(w->uring), -ESTALE);
 	assert_int_equal(info_of(w->uring).in_flight, 1);
-	/* A completion that is seen all the same counts. */
+	/* A completion that is read after all ends its request. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	assert_int_equal(finish(w, &io[0]), 1);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
@@ -306,8 +306,8 @@ static int abandon_in_the_child(void *arg)
 	return daxpin_uring_abandon(w->uring, 0) == -EOWNERDEAD ? 0 : 1;
 }
 
-/* Called twice, of nothing, of what is gone, and by a child. */
-static void what_is_abandoned_is_gone(void **state)
+/* Called twice, with NULL, with ended rings, and by a child. */
+static void calls_on_an_abandoned_ring_are_estale(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -332,14 +332,14 @@ static void what_is_abandoned_is_gone(void **state)
 
 /* ------------------------------------------------ the file table was emptied */
 
-static void an_emptied_table_says_nothing_of_the_end(void **state)
+static void an_emptied_file_table_does_not_prove_that_the_ring_ended(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
 	struct daxpin_extent extent;
 	volatile char *memory;
 
-	/* Linux 6.12 waits in an unregister for a request by a fixed buffer. */
+	/* Linux 6.12 waits in an unregister for requests by fixed buffers. */
 	assert_int_equal(attach(w, DAXPIN_URING_PLAIN), 0);
 	extent = live(&w->f, BYTES);
 	memory = daxpin_ptr(w->f.pool, extent, 0);
@@ -347,7 +347,7 @@ static void an_emptied_table_says_nothing_of_the_end(void **state)
 	start_read(w, &io, extent);
 	assert_int_equal(info_of(w->uring).lock_lost, 0);
 	assert_int_equal(io_uring_unregister_files(&w->ring), 0);
-	/* The kernel closes files of a ring some time after that. */
+	/* The kernel closes the files of a ring some time later. */
 	for (int i = 0; i < 60000 && !info_of(w->uring).lock_lost; i++)
 		usleep(10000);
 	assert_int_equal(info_of(w->uring).lock_lost, 1);
@@ -359,7 +359,7 @@ static void an_emptied_table_says_nothing_of_the_end(void **state)
 		assert_int_equal(info_of(w->uring).quarantined, 1);
 		assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
 	}
-	/* It is right to keep the hold: the read does land. */
+	/* Keeping the hold is right: the read still lands. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	for (int i = 0; i < 60000 && memory[0] != 'x'; i++)
 		usleep(10000);
@@ -372,7 +372,9 @@ static void an_emptied_table_says_nothing_of_the_end(void **state)
 	closes_and_opens_again(w);
 }
 
-/* By a file that has a name: older kernels show none of a pipe's. */
+/*
+ * With a file that has a name, since older kernels do not show pipes in a file table.
+ */
 static int replace_the_pipe(struct world *w)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), ret;
@@ -393,8 +395,8 @@ static void *read_and_replace(void *arg)
 	return NULL;
 }
 
-/* The thread that calls may not change this ring's tables: it reads them. */
-static void a_replaced_file_says_nothing_of_the_end(void **state)
+/* The calling thread may not change this ring's tables, but it can read them. */
+static void a_replaced_file_does_not_prove_that_the_ring_ended(void **state)
 {
 	struct world *w = *state;
 	struct worker worker = {
@@ -416,8 +418,11 @@ static void a_replaced_file_says_nothing_of_the_end(void **state)
 	closes_and_opens_again(w);
 }
 
-/* Who has seen every completion can detach, and its own table is not touched. */
-static void an_emptied_table_can_be_detached_when_all_is_done(void **state)
+/*
+ * A caller that has read every completion can detach, and the application's own table
+ * is not touched.
+ */
+static void a_ring_with_an_emptied_table_can_be_detached_when_idle(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -442,8 +447,11 @@ static void an_emptied_table_can_be_detached_when_all_is_done(void **state)
 	closes_and_opens_again(w);
 }
 
-/* Buffers of its owner's cannot be known: only its owner's detach ends it. */
-static void an_emptied_guard_is_for_its_owner_to_detach(void **state)
+/*
+ * The adapter cannot know the buffers that the ring's owner registered, so abandon
+ * fails and only a detach by the owner ends the guard.
+ */
+static void a_guard_with_an_emptied_table_must_be_detached(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -485,7 +493,7 @@ static bool attach_by_index(struct world *w)
 	return false;
 }
 
-/* In another thread, whose own ring has the same index. */
+/* In another thread, whose ring has the same index. */
 static void *detach_another(void *arg)
 {
 	struct world *w = arg, own = { .f = w->f };
@@ -500,7 +508,7 @@ static void *detach_another(void *arg)
 	return NULL;
 }
 
-static void an_index_means_its_ring_in_its_thread_alone(void **state)
+static void a_ring_index_is_valid_only_in_its_own_thread(void **state)
 {
 	struct world *w = *state;
 	pthread_t thread;
@@ -515,7 +523,7 @@ static void an_index_means_its_ring_in_its_thread_alone(void **state)
 	closes_and_opens_again(w);
 }
 
-static void a_ring_by_index_is_abandoned_before_it_is_freed(void **state)
+static void a_ring_known_by_index_can_be_abandoned_before_it_is_freed(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -529,8 +537,8 @@ static void a_ring_by_index_is_abandoned_before_it_is_freed(void **state)
 	closes_and_opens_again(w);
 }
 
-/* Whether its table was emptied or the ring is gone cannot be told. */
-static void a_ring_by_index_that_was_freed_cannot_be_told(void **state)
+/* An emptied table and a freed ring look the same. */
+static void a_freed_ring_known_by_index_is_quarantined(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -616,7 +624,7 @@ static void begin_reads(struct reader *reader, pthread_t *thread)
 		read_and_end(reader);
 		return;
 	}
-	/* It may not be joined before its reads have landed. */
+	/* The thread must not be joined before its reads have landed. */
 	assert_int_equal(pthread_create(thread, NULL, read_and_end, reader), 0);
 	assert_int_equal(sem_wait(&reader->ended), 0);
 }
@@ -651,7 +659,7 @@ static void the_hold_ends_with_the_dma(struct world *w, unsigned int flags,
 		colour(w, reader.extent[i], LENGTH, 0x5a);
 	closes_and_opens_again(w);
 	assert_int_equal(held_disk_land(&disk), 0);
-	/* The handles are of the last open. */
+	/* The handles are from the previous open. */
 	for (uint32_t i = 0; i < READS; i++)
 		assert_int_equal(daxpin_extent_at(w->f.pool,
 						  reader.extent[i].addr,
@@ -682,8 +690,10 @@ static void the_hold_ends_with_the_dma_of_a_dead_thread(void **state)
 				   IORING_SETUP_DEFER_TASKRUN, true, true);
 }
 
-/* Before Linux 6.13 the pipe stays open until the reads, by fixed buffers, end. */
-static void a_replaced_file_is_no_sign_of_dma(void **state)
+/*
+ * Before Linux 6.13 the pipe stays open until the reads, which use fixed buffers, end.
+ */
+static void a_replaced_file_does_not_prove_that_dma_ended(void **state)
 {
 	struct world *w = *state;
 	struct reader reader = {
@@ -717,22 +727,22 @@ static void a_replaced_file_is_no_sign_of_dma(void **state)
 static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_ring_freed_in_mid_read_is_abandoned),
-		TEST(a_single_issuer_whose_thread_ended_is_abandoned),
-		TEST(a_skipped_completion_is_abandoned),
-		TEST(every_piece_of_a_vector_is_dropped),
-		TEST(a_ring_with_fixed_buffers_is_abandoned),
-		TEST(a_guarded_ring_is_abandoned),
-		TEST(the_hold_stays_as_long_as_the_ring),
-		TEST(an_abandoned_ring_takes_no_request),
-		TEST(what_is_abandoned_is_gone),
-		TEST(an_emptied_table_says_nothing_of_the_end),
-		TEST(a_replaced_file_says_nothing_of_the_end),
-		TEST(an_emptied_table_can_be_detached_when_all_is_done),
-		TEST(an_emptied_guard_is_for_its_owner_to_detach),
-		TEST(an_index_means_its_ring_in_its_thread_alone),
-		TEST(a_ring_by_index_is_abandoned_before_it_is_freed),
-		TEST(a_ring_by_index_that_was_freed_cannot_be_told),
+		TEST(a_ring_freed_during_a_read_can_be_abandoned),
+		TEST(a_ring_whose_single_issuer_ended_can_be_abandoned),
+		TEST(a_request_without_a_completion_can_be_abandoned),
+		TEST(abandon_drops_every_piece_of_a_vector),
+		TEST(a_ring_with_fixed_buffers_can_be_abandoned),
+		TEST(a_guarded_ring_can_be_abandoned),
+		TEST(a_hold_is_kept_as_long_as_the_ring_exists),
+		TEST(an_abandoned_ring_refuses_requests),
+		TEST(calls_on_an_abandoned_ring_are_estale),
+		TEST(an_emptied_file_table_does_not_prove_that_the_ring_ended),
+		TEST(a_replaced_file_does_not_prove_that_the_ring_ended),
+		TEST(a_ring_with_an_emptied_table_can_be_detached_when_idle),
+		TEST(a_guard_with_an_emptied_table_must_be_detached),
+		TEST(a_ring_index_is_valid_only_in_its_own_thread),
+		TEST(a_ring_known_by_index_can_be_abandoned_before_it_is_freed),
+		TEST(a_freed_ring_known_by_index_is_quarantined),
 	};
 
 	return cmocka_run_group_tests_name("uring_abandon", tests, NULL, NULL);
@@ -745,7 +755,7 @@ static int disk_setup(void **state)
 
 static int disk_teardown(void **state)
 {
-	/* Before the files go: their removal waits for what is in flight. */
+	/* Before the files are removed, which would wait for reads in flight. */
 	int ret = held_disk_land(&disk);
 
 	return teardown(state) | held_disk_remove(&disk) | ret;
@@ -758,7 +768,7 @@ static int run_disk(void)
 	const struct CMUnitTest tests[] = {
 		CASE(the_hold_ends_with_the_dma_of_a_freed_ring),
 		CASE(the_hold_ends_with_the_dma_of_a_dead_thread),
-		CASE(a_replaced_file_is_no_sign_of_dma),
+		CASE(a_replaced_file_does_not_prove_that_dma_ended),
 	};
 
 	return cmocka_run_group_tests_name("uring_abandon disk", tests, NULL,

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The io_uring adapter, on shmem and on every real backing that the
- * environment names (DAXPIN_TEST_DAX, DAXPIN_TEST_FSDAX). A READ from an empty
- * pipe is DMA that lands when the test says so; a read from a disk that holds it
- * outlives a kill, too.
+ * The io_uring adapter, on shmem and on each real backing that the environment names
+ * (DAXPIN_TEST_DAX, DAXPIN_TEST_FSDAX). A read from an empty pipe lands when the test
+ * decides. A read from a disk that delays it also outlives a killed process.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -21,7 +20,7 @@
 
 /* ------------------------------------------------------------------- tests */
 
-static void info_says_fixed_or_plain(void **state)
+static void info_reports_fixed_or_plain_segments(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -39,7 +38,7 @@ static void info_says_fixed_or_plain(void **state)
 	}
 }
 
-static void fixed_can_be_demanded(void **state)
+static void an_attach_can_require_fixed_buffers(void **state)
 {
 	struct world *w = *state;
 	int ret = attach(w, DAXPIN_URING_NEED_FIXED);
@@ -51,11 +50,11 @@ static void fixed_can_be_demanded(void **state)
 	}
 	assert_int_equal(ret, -EOPNOTSUPP);
 	assert_non_null(strstr(w->f.errmsg, "fixed"));
-	/* The ring is as it was: it can be attached. */
+	/* The failed attach left nothing in the ring: it can be attached. */
 	assert_int_equal(attach(w, 0), 0);
 }
 
-/* The story of the whole library, on one ring. */
+/* The library's promise, on one ring. */
 static void no_reuse_while_a_read_is_in_flight(struct world *w, uint32_t flags)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -118,7 +117,7 @@ static void a_cancelled_read_ends_its_hold_at_the_cqe(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 }
 
-static void what_is_written_is_what_is_read_back(void **state)
+static void bytes_written_by_a_ring_are_read_back(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -189,11 +188,11 @@ static void see(const struct daxpin_holder *holder, void *arg)
 		assert_int_equal(holder->access, DAXPIN_HOLD_READ);
 		seen->write++;
 	}
-	/* Older than the sleep, but for the clock's tick. */
+	/* Older than the sleep, except for the resolution of the clock. */
 	assert_true(holder->age_ns >= 15000000);
 }
 
-static void requests_say_what_they_are_and_since_when(void **state)
+static void holders_of_requests_have_label_and_start_time(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io[2] = { { .uring = NULL } };
@@ -261,7 +260,7 @@ static void a_ring_with_a_file_table_names_a_slot(void **state)
 	assert_int_equal(io_uring_register_files(&w->ring, files, 5), 0);
 	assert_int_equal(attach(w, 0), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "file_slot"));
-	/* A table that ends too early is left as it was. */
+	/* A table that is too short is left unchanged. */
 	options.flags = DAXPIN_URING_FILE_SLOT;
 	options.file_slot = 3;
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
@@ -275,8 +274,8 @@ static void a_ring_with_a_file_table_names_a_slot(void **state)
 	assert_int_equal(info.file_slot, 2);
 }
 
-/* An update would take the file out of its slot without a word. */
-static void a_slot_in_use_is_refused(void **state)
+/* An update would replace the file in its slot without an error. */
+static void an_attach_refuses_a_file_slot_in_use(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -292,7 +291,7 @@ static void a_slot_in_use_is_refused(void **state)
 				 -EBUSY);
 		assert_non_null(strstr(w->f.errmsg, "in use"));
 	}
-	/* The file is where it was. */
+	/* The file is still in its slot. */
 	sqe = io_uring_get_sqe(&w->ring);
 	io_uring_prep_write(sqe, 1, "x", 1, 0);
 	sqe->flags |= IOSQE_FIXED_FILE;
@@ -307,12 +306,12 @@ static void a_slot_in_use_is_refused(void **state)
 	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
 					     &w->uring), 0);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
-	/* And detach leaves the slot free. */
+	/* A detach leaves the slot empty. */
 	assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring, &options,
 					    &w->uring), 0);
 }
 
-static void a_ring_without_a_table_has_no_slot(void **state)
+static void file_slot_needs_a_file_table(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -327,7 +326,7 @@ static void a_ring_without_a_table_has_no_slot(void **state)
 					     &w->uring), 0);
 }
 
-/* A ring of its owner's making reads and detaches as any other. */
+/* Rings with other setup flags read and are detached like any other. */
 static void read_with_ring(struct world *w, unsigned int flags)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -378,7 +377,7 @@ static void two_rings_share_a_pool(void **state)
 	assert_int_equal(write(w->pipe[1], "a", 1), 1);
 	assert_int_equal(finish(w, &io[0]), 1);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
-	/* One ring's end is not the other's. */
+	/* The detach of one ring does not affect the other. */
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
@@ -391,21 +390,21 @@ static void two_rings_share_a_pool(void **state)
 	close(second.pipe[1]);
 }
 
-static void a_ring_with_a_buffer_table_goes_plain(void **state)
+static void a_ring_with_a_buffer_table_is_attached_plain(void **state)
 {
 	struct world *w = *state;
 	char buffer[4096];
 	struct iovec iov = { buffer, sizeof(buffer) };
 
 	if (target == FSDAX)
-		return;			/* plain anyway */
+		return;			/* plain without the flag */
 	assert_int_equal(io_uring_register_buffers(&w->ring, &iov, 1), 0);
 	assert_int_equal(attach(w, 0), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "PLAIN"));
 	assert_int_equal(attach(w, DAXPIN_URING_PLAIN), 0);
 }
 
-static void a_ring_can_come_back(void **state)
+static void a_detached_ring_can_be_attached_again(void **state)
 {
 	struct world *w = *state;
 
@@ -430,11 +429,11 @@ static void the_pool_stays_open_while_a_ring_is_guarded(void **state)
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
 }
 
-/* ------------------------------------------ buffers of a guarded ring's owner */
+/* --------------------- buffers that a guarded ring's application registered */
 
 struct seen_part {
 	int result;
-	bool is_held;			/* by a registration of every segment */
+	bool is_held;			/* by a registration of all segments */
 };
 
 static void see_part(const struct daxpin_job_part *part, void *arg)
@@ -446,7 +445,7 @@ static void see_part(const struct daxpin_job_part *part, void *arg)
 			part->holder->segment == DAXPIN_ALL_SEGMENTS;
 }
 
-/* What one job did, which may come to nothing at its deadline. */
+/* Runs one job, which may do nothing until its deadline. */
 static struct daxpin_job_summary do_job(struct world *w, bool refill,
 					struct seen_part *ret_part)
 {
@@ -466,7 +465,7 @@ static struct daxpin_job_summary do_job(struct world *w, bool refill,
 	return summary;
 }
 
-/* By the caller's buffer 0, which is the whole segment. */
+/* Reads with the application's own buffer 0, which is the whole segment. */
 static void read_by_own_buffer(struct world *w, struct daxpin_extent extent)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
@@ -485,7 +484,7 @@ static void read_by_own_buffer(struct world *w, struct daxpin_extent extent)
 	assert_string_equal(memory, "late");
 }
 
-static void a_guard_keeps_its_owners_buffers(void **state)
+static void a_guard_pins_all_segments_for_the_applications_buffers(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -510,7 +509,7 @@ static void a_guard_keeps_its_owners_buffers(void **state)
 	assert_true(do_job(w, false, &part).done_bytes > 0);
 }
 
-static void a_guard_without_buffers_lets_its_pool_be_reclaimed(void **state)
+static void a_guard_without_buffers_does_not_prevent_reclaim(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options =
@@ -542,7 +541,7 @@ static int try_options(struct world *w, bool guard, uint32_t flags,
 	return 0;
 }
 
-static void bad_options_are_refused_with_a_sentence(void **state)
+static void bad_options_are_refused_with_an_errmsg(void **state)
 {
 	struct world *w = *state;
 	const struct {
@@ -567,7 +566,7 @@ static void bad_options_are_refused_with_a_sentence(void **state)
 	assert_int_equal(try_options(w, true, DAXPIN_URING_PLAIN, 0), 0);
 }
 
-/* Zeroed, it means what NULL means; the ring has no table of files. */
+/* Zeroed options mean the same as NULL. This ring has no file table. */
 static void zeroed_options_are_valid(void **state)
 {
 	struct world *w = *state;
@@ -591,7 +590,7 @@ static void zeroed_options_are_valid(void **state)
 
 /* ------------------------------------------------------------ restrictions */
 
-/* liburing 2.3 declares functions for these and does not have them. */
+/* liburing 2.3 declares functions for these calls without defining them. */
 static int register_with(struct world *w, unsigned int what, const void *argument,
 			 unsigned int count)
 {
@@ -599,7 +598,10 @@ static int register_with(struct world *w, unsigned int what, const void *argumen
 		       count);
 }
 
-/* Of calls about the ring: it may be enabled, and no table may be changed. */
+/*
+ * Of register calls only the enabling of the ring is allowed, so no table can be
+ * changed.
+ */
 static void restrict_ring(struct world *w)
 {
 	struct io_uring_restriction enable = {
@@ -629,7 +631,7 @@ static void restart_disabled(struct world *w)
 					     IORING_SETUP_R_DISABLED), 0);
 }
 
-static void a_restricted_ring_is_refused_with_a_sentence(void **state)
+static void a_restricted_ring_is_refused_with_an_errmsg(void **state)
 {
 	struct world *w = *state;
 
@@ -641,8 +643,8 @@ static void a_restricted_ring_is_refused_with_a_sentence(void **state)
 	assert_non_null(strstr(w->f.errmsg, "IORING_REGISTER_FILES"));
 }
 
-/* The restrictions forbid the detach: the ring is freed and abandoned. */
-static void a_ring_restricted_afterwards_is_abandoned(void **state)
+/* The restrictions forbid the detach, so the ring is freed and abandoned. */
+static void a_ring_restricted_after_attach_can_be_abandoned(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -663,9 +665,12 @@ static void a_ring_restricted_afterwards_is_abandoned(void **state)
 	assert_int_equal(fixture_reopen(&w->f), 0);
 }
 
-/* ----------------------------------------------- limits, as somebody else */
+/* ----------------------------------------------- limits, as another user */
 
-/* In the child: an own pool, made as nobody with little memory to lock. */
+/*
+ * In a child: makes a pool of its own as an unprivileged user with a small
+ * RLIMIT_MEMLOCK.
+ */
 static int attach_poor(void *arg)
 {
 	struct world w = { .uring = NULL };
@@ -682,7 +687,7 @@ static int attach_poor(void *arg)
 	    !strstr(w.f.errmsg, "RLIMIT_MEMLOCK is 1024 KiB") ||
 	    !strstr(w.f.errmsg, "KiB pinned"))
 		return 5;
-	/* Nothing was left in the ring, and plain works. */
+	/* The failed attach left nothing in the ring, and a plain attach works. */
 	if (attach(&w, DAXPIN_URING_PLAIN) || daxpin_uring_detach(w.uring))
 		return 6;
 	if (daxpin_pool_close(w.f.pool))
@@ -691,7 +696,7 @@ static int attach_poor(void *arg)
 	return 0;
 }
 
-static void too_little_memlock_is_said_with_the_sum(void **state)
+static void too_little_memlock_is_reported_with_the_amount_needed(void **state)
 {
 	(void)state;
 	assert_int_equal(run_child(attach_poor, NULL), 0);
@@ -699,7 +704,7 @@ static void too_little_memlock_is_said_with_the_sum(void **state)
 
 /* --------------------------------------------------------------- the cancel */
 
-/* With a cancellation pending from the first call on to the last. */
+/* A cancellation is pending from the first call to the last. */
 static void *use_a_ring(void *arg)
 {
 	struct world *w = arg;
@@ -710,7 +715,7 @@ static void *use_a_ring(void *arg)
 	pthread_cancel(pthread_self());
 	assert_int_equal(attach(w, 0), 0);
 	start_read(w, &io, extent);
-	/* write() would be the test's own cancellation point. */
+	/* write() itself is a cancellation point. */
 	assert_int_equal(syscall(SYS_write, w->pipe[1], "late", 5), 5);
 	while (!cqe)
 		io_uring_wait_cqe(&w->ring, &cqe);
@@ -742,14 +747,18 @@ static void no_call_on_a_ring_is_a_cancellation_point(void **state)
 
 #define LONG_MS		600000
 
-/* It would wait for itself. */
+/*
+ * Ends the wait if this process itself keeps the lock: it would wait for its own end.
+ */
 static int sees_itself(const struct daxpin_wait *wait, void *arg)
 {
 	(void)arg;
 	return wait->owner == DAXPIN_OWNER_KEPT && wait->pid == getpid();
 }
 
-/* In the process that lives on: 0, or which step went wrong. */
+/*
+ * Runs in the process that survives. Returns 0, or the number of the step that failed.
+ */
 static int open_anew(struct world *w, pid_t parent)
 {
 	w->f.options.flags = 0;
@@ -769,7 +778,7 @@ static int open_anew(struct world *w, pid_t parent)
 	return daxpin_pool_close(w->f.pool) ? 5 : 0;
 }
 
-/* In the child: an owner with a ring forks and ends, as daemon(3) does. */
+/* In a child: an owner with a ring forks and exits, as daemon(3) does. */
 static int become_a_daemon(void *arg, int fd)
 {
 	struct world *w = arg;
@@ -786,7 +795,7 @@ static int become_a_daemon(void *arg, int fd)
 	_exit(0);
 }
 
-static void a_daemon_gives_its_ring_back(void **state)
+static void a_ring_can_be_detached_after_daemon(void **state)
 {
 	struct world *w = *state;
 	unsigned char step = 255;
@@ -806,7 +815,7 @@ static void a_daemon_gives_its_ring_back(void **state)
 
 /* -------------------------------------------------------------- the crash */
 
-#define REPORTS		3		/* of its wait, before the read lands */
+#define REPORTS		3		/* reports of the wait, before the read lands */
 
 static struct held_disk disk;
 
@@ -815,7 +824,7 @@ struct reader {
 	uint64_t addr;
 };
 
-/* In the child: a read in flight, then wait to be killed. */
+/* In a child: starts a read, then waits to be killed. */
 static int own_and_read(void *arg, int parent)
 {
 	const struct reader *reader = arg;
@@ -840,7 +849,7 @@ struct draining {
 	int reports;
 };
 
-/* Whoever waits is not let go at the first word. */
+/* The read lands after several reports, so the open does not end at the first. */
 static int saw_draining(const struct daxpin_wait *wait, void *arg)
 {
 	struct draining *draining = arg;
@@ -851,7 +860,7 @@ static int saw_draining(const struct daxpin_wait *wait, void *arg)
 	return ++draining->reports == REPORTS ? held_disk_land(&disk) : 0;
 }
 
-/* The pool's owner is dead and reaped, and a read of his goes on. */
+/* The pool's owner is dead and reaped, while a read of its ring continues. */
 static pid_t kill_the_reader(struct world *w, uint64_t addr)
 {
 	struct reader reader = { w->f.path, addr };
@@ -863,7 +872,7 @@ static pid_t kill_the_reader(struct world *w, uint64_t addr)
 	return child.pid;
 }
 
-/* The successor opens the pool, or makes another in its place. */
+/* The successor opens the pool, or creates another in its place. */
 static void succeed(struct world *w, bool create)
 {
 	struct daxpin_extent extent = live(&w->f, LENGTH), ours;
@@ -892,7 +901,7 @@ static void succeed(struct world *w, bool create)
 	assert_int_equal(ours.addr, extent.addr);
 	memory = daxpin_ptr(w->f.pool, ours, 0);
 	memset(memory, 0x3c, LENGTH);
-	/* If it had been let in too soon, the read would land now. */
+	/* If the open had returned too early, the read would land now. */
 	assert_int_equal(held_disk_land(&disk), 0);
 	assert_true(has_colour(w, ours, LENGTH, 0x3c));
 }
@@ -902,8 +911,8 @@ static void a_killed_owners_read_does_not_reach_the_successor(void **state)
 	succeed(*state, false);
 }
 
-/* On fsdax the test of every kind of ring has this, beside the others. */
-static void nor_does_it_reach_a_pool_made_over_his(void **state)
+/* On fsdax `owner_lock_holder crash` tests this, with every kind of ring. */
+static void a_killed_owners_read_does_not_reach_a_new_pool_in_its_place(void **state)
 {
 	if (target == DEVDAX)
 		succeed(*state, true);
@@ -914,32 +923,32 @@ static void nor_does_it_reach_a_pool_made_over_his(void **state)
 static int run_all(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(info_says_fixed_or_plain),
-		TEST(fixed_can_be_demanded),
+		TEST(info_reports_fixed_or_plain_segments),
+		TEST(an_attach_can_require_fixed_buffers),
 		TEST(a_retired_extent_waits_for_its_read),
 		TEST(a_retired_extent_waits_for_its_plain_read),
 		TEST(a_cancelled_read_ends_its_hold_at_the_cqe),
-		TEST(what_is_written_is_what_is_read_back),
+		TEST(bytes_written_by_a_ring_are_read_back),
 		TEST(an_aborted_request_leaves_no_hold),
-		TEST(requests_say_what_they_are_and_since_when),
+		TEST(holders_of_requests_have_label_and_start_time),
 		TEST(a_bad_request_is_refused_and_its_sqe_does_nothing),
 		TEST(a_ring_with_a_file_table_names_a_slot),
-		TEST(a_slot_in_use_is_refused),
-		TEST(a_ring_without_a_table_has_no_slot),
+		TEST(an_attach_refuses_a_file_slot_in_use),
+		TEST(file_slot_needs_a_file_table),
 		TEST(a_polling_ring_can_be_attached),
 		TEST(a_deferring_ring_can_be_attached),
 		TEST(two_rings_share_a_pool),
-		TEST(a_ring_with_a_buffer_table_goes_plain),
-		TEST(a_ring_can_come_back),
+		TEST(a_ring_with_a_buffer_table_is_attached_plain),
+		TEST(a_detached_ring_can_be_attached_again),
 		TEST(the_pool_stays_open_while_a_ring_is_guarded),
 		TEST(no_call_on_a_ring_is_a_cancellation_point),
-		TEST(a_daemon_gives_its_ring_back),
-		TEST(a_guard_keeps_its_owners_buffers),
-		TEST(a_guard_without_buffers_lets_its_pool_be_reclaimed),
-		TEST(bad_options_are_refused_with_a_sentence),
+		TEST(a_ring_can_be_detached_after_daemon),
+		TEST(a_guard_pins_all_segments_for_the_applications_buffers),
+		TEST(a_guard_without_buffers_does_not_prevent_reclaim),
+		TEST(bad_options_are_refused_with_an_errmsg),
 		TEST(zeroed_options_are_valid),
-		TEST(a_restricted_ring_is_refused_with_a_sentence),
-		TEST(a_ring_restricted_afterwards_is_abandoned),
+		TEST(a_restricted_ring_is_refused_with_an_errmsg),
+		TEST(a_ring_restricted_after_attach_can_be_abandoned),
 	};
 
 	return cmocka_run_group_tests_name("uring_attach", tests, NULL, NULL);
@@ -952,7 +961,7 @@ static int crash_setup(void **state)
 
 static int crash_teardown(void **state)
 {
-	/* Before the files go: their removal waits for what is in flight. */
+	/* Before the files are removed, which would wait for reads in flight. */
 	int ret = held_disk_land(&disk);
 
 	return teardown(state) | held_disk_remove(&disk) | ret;
@@ -964,7 +973,7 @@ static int run_crash(void)
 						    crash_teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(a_killed_owners_read_does_not_reach_the_successor),
-		CASE(nor_does_it_reach_a_pool_made_over_his),
+		CASE(a_killed_owners_read_does_not_reach_a_new_pool_in_its_place),
 	};
 
 	return cmocka_run_group_tests_name("uring_attach crash", tests, NULL, NULL);
@@ -973,7 +982,7 @@ static int run_crash(void)
 static int run_limits(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(too_little_memlock_is_said_with_the_sum),
+		cmocka_unit_test(too_little_memlock_is_reported_with_the_amount_needed),
 	};
 
 	return cmocka_run_group_tests_name("uring_attach limits", tests, NULL, NULL);
@@ -994,7 +1003,7 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "limits")) {
 		if (geteuid())
-			return skip_all("needs root, to become nobody");
+			return skip_all("needs root, to become another user");
 		return run_limits();
 	}
 	return run_all();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which segments are fixed buffers: more segments than slots or than memory
- * that may be locked, tables that the application has made, several pools on
- * one ring.
+ * Which segments are fixed buffers if there are more segments than slots, or than
+ * memory that may be locked; buffer tables that the application has made; and several
+ * pools on one ring.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,7 +15,7 @@
 
 #define SEGMENT		(32u << 20)
 #define SEGMENTS	8u		/* at least */
-#define THRESHOLD		64u		/* requests that a slot costs */
+#define THRESHOLD		64u		/* plain requests before a slot */
 #define BYTES		4096u
 #define HANG_MS		600000		/* limit of a wait that must end */
 
@@ -24,7 +24,7 @@ static int setup_many(void **state)
 	return setup_sized(state, SEGMENTS * (uint64_t)SEGMENT, SEGMENT);
 }
 
-/* An extent in that segment, and in each before it one that fills it. */
+/* Returns an extent in that segment. Fills the segments before it. */
 static struct daxpin_extent live_in(struct world *w, uint32_t segment)
 {
 	struct daxpin_extent extent;
@@ -54,7 +54,10 @@ static int attach_range(struct world *w, uint32_t first, uint32_t slots)
 	return daxpin_uring_attach(w->f.pool, &w->ring, &options, &w->uring);
 }
 
-/* The file's bytes at 0 into the extent or back; was it fixed? */
+/*
+ * Transfers the file's first bytes to the extent or back. Returns whether it was by a
+ * fixed buffer.
+ */
 static bool transfer(struct world *w, int fd, struct daxpin_extent extent,
 		     bool read)
 {
@@ -74,8 +77,10 @@ static bool transfer(struct world *w, int fd, struct daxpin_extent extent,
 	return fixed;
 }
 
-/* Through the file: what is in the extent must be what arrives. Then a segment that
- * is due may be registered. */
+/*
+ * Reads from the file and compares. Then the service call may register a segment that
+ * is due.
+ */
 static bool is_right(struct world *w, int fd, struct daxpin_extent extent,
 		     unsigned char byte)
 {
@@ -92,7 +97,7 @@ static bool is_right(struct world *w, int fd, struct daxpin_extent extent,
 	return fixed;
 }
 
-/* ------------------------------------------------------------ prepared */
+/* -------------------------------------------------------- prepared segments */
 
 static void a_prepared_segment_is_fixed(void **state)
 {
@@ -120,7 +125,7 @@ static void a_prepared_segment_is_fixed(void **state)
 	close(fd);
 }
 
-/* However many requests: what pins memory is another call. */
+/* After any number of requests: only the service call and reap pin memory. */
 static void a_prep_registers_nothing(void **state)
 {
 	struct world *w = *state;
@@ -150,7 +155,7 @@ static void reap(struct world *w)
 					   NULL), 0);
 }
 
-static void reap_registers_what_was_plain_for_long(void **state)
+static void reap_registers_segments_after_many_plain_requests(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent a = live_in(w, 0), b = live_in(w, 1);
@@ -168,7 +173,7 @@ static void reap_registers_what_was_plain_for_long(void **state)
 	transfer(w, fd, a, true);
 	transfer(w, fd, b, true);
 	reap(w);
-	/* One a call; the other asks with its next request. */
+	/* One segment in each call. The other is registered after its next request. */
 	assert_int_equal(info_of(w->uring).registrations, 1);
 	assert_true(transfer(w, fd, a, true));
 	assert_false(transfer(w, fd, b, true));
@@ -177,7 +182,7 @@ static void reap_registers_what_was_plain_for_long(void **state)
 	close(fd);
 }
 
-static void what_is_to_be_prepared_is_not_registered_unasked(void **state)
+static void with_prepared_segments_are_registered_only_by_prepare(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent = live(&w->f, BYTES);
@@ -194,7 +199,7 @@ static void what_is_to_be_prepared_is_not_registered_unasked(void **state)
 	close(fd);
 }
 
-static void all_segments_are_prepared_at_once(void **state)
+static void prepare_of_no_extent_registers_all_segments(void **state)
 {
 	const struct daxpin_extent all = { 0, 0 };
 	struct world *w = *state;
@@ -211,7 +216,7 @@ static void all_segments_are_prepared_at_once(void **state)
 	assert_int_equal(info_of(w->uring).evictions, 0);
 }
 
-static void what_cannot_be_prepared_is_told(void **state)
+static void prepare_reports_why_it_fails(void **state)
 {
 	const struct daxpin_extent all = { 0, 0 };
 	struct world *w = *state;
@@ -248,8 +253,8 @@ static void holes_are_not_prepared(void **state)
 	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
 }
 
-/* A request keeps the slot until the reclaim has been given up. */
-static void what_is_wanted_no_more_stays_fixed(void **state)
+/* A request in flight keeps the slot until the reclaim is cancelled. */
+static void a_segment_stays_fixed_if_its_reclaim_is_cancelled(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -276,8 +281,8 @@ static void what_is_wanted_no_more_stays_fixed(void **state)
 
 /* ------------------------------------------------------------ on demand */
 
-/* Each segment does without for a while, then the oldest makes room. */
-static void a_pool_may_have_more_segments_than_slots(void **state)
+/* Each segment is plain for PRICE requests, then replaces the oldest in a slot. */
+static void segments_share_fewer_slots(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent[SEGMENTS];
@@ -303,7 +308,7 @@ static void a_pool_may_have_more_segments_than_slots(void **state)
 	close(fd);
 }
 
-static void the_one_used_the_longest_ago_makes_room(void **state)
+static void the_least_recently_used_segment_is_evicted(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent a = live_in(w, 0), b = live_in(w, 1),
@@ -325,7 +330,7 @@ static void the_one_used_the_longest_ago_makes_room(void **state)
 	close(fd);
 }
 
-static void a_slot_with_a_request_in_flight_stays(void **state)
+static void a_slot_with_a_request_in_flight_is_not_evicted(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -350,7 +355,7 @@ static void a_slot_with_a_request_in_flight_stays(void **state)
 	close(fd);
 }
 
-static void eager_takes_what_there_is(void **state)
+static void eager_fills_the_slots_that_exist(void **state)
 {
 	struct world *w = *state;
 
@@ -369,7 +374,7 @@ static void eager_takes_what_there_is(void **state)
 
 /* ------------------------------------------------- the application's table */
 
-/* Read a byte of /dev/zero by that slot. */
+/* Reads a byte of /dev/zero with that slot. */
 static int read_by_slot(struct world *w, void *at, int slot)
 {
 	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), result;
@@ -387,7 +392,7 @@ static int read_by_slot(struct world *w, void *at, int slot)
 
 static char theirs[4096];
 
-/* Eight slots, the application's own buffer in numbers 1 and 7. */
+/* Eight slots, with a buffer of the application in slots 1 and 7. */
 static void make_their_table(struct world *w)
 {
 	static const int slots[] = { 1, 7 };
@@ -409,7 +414,7 @@ static void assert_theirs_works(struct world *w)
 	}
 }
 
-static void a_range_of_a_table_is_enough(void **state)
+static void a_range_of_the_applications_table_can_be_used(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent = live(&w->f, BYTES), other;
@@ -430,7 +435,10 @@ static void a_range_of_a_table_is_enough(void **state)
 	assert_int_equal(read_by_slot(w, memory, 5), 1);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
-	/* Our slots are empty, the table and theirs are not touched. */
+	/*
+	 * The adapter's slots are empty. The application's table and buffer are not
+	 * touched.
+	 */
 	assert_int_equal(read_by_slot(w, memory, 5), -EFAULT);
 	assert_theirs_works(w);
 	assert_int_equal(attach_range(w, 2, 5), 0);
@@ -469,11 +477,11 @@ static void a_range_needs_a_table(void **state)
 					     &w->uring), -EINVAL);
 	assert_int_equal(attach(w, DAXPIN_URING_PLAIN | DAXPIN_URING_EAGER),
 			 -EINVAL);
-	/* Nothing of all that stays in the ring. */
+	/* The failed attaches left nothing in the ring. */
 	assert_int_equal(attach(w, 0), 0);
 }
 
-static void a_table_taken_out_by_its_owner_is_no_harm(void **state)
+static void detach_succeeds_after_the_application_removed_its_table(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent = live(&w->f, BYTES);
@@ -520,7 +528,7 @@ static void a_ring_serves_several_pools(void **state)
 	assert_true(is_right(&second, fd, b, 2));
 	w->ring = second.ring;
 	assert_true(is_right(w, fd, a, 3));
-	/* One pool's end is not the other's. */
+	/* The end of one pool's attachment does not affect the other's. */
 	assert_int_equal(daxpin_uring_detach(second.uring), 0);
 	assert_int_equal(daxpin_pool_close(second.f.pool), 0);
 	nftw(second.f.path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -563,7 +571,7 @@ static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
 	return fixed;
 }
 
-/* What could not be pinned is in nobody's way. */
+/* A segment that could not be pinned does not prevent a reclaim. */
 static void must_reclaim(struct world *wp)
 {
 	struct world w = *wp;
@@ -581,7 +589,10 @@ static void must_reclaim(struct world *wp)
 	MUST(!daxpin_job_end(job));
 }
 
-/* The usual 8 MiB are less than a segment: all is plain, and said. */
+/*
+ * The default limit of 8 MiB is less than a segment: all are plain, and info reports
+ * why.
+ */
 static void live_on_8_mib(struct world *wp)
 {
 	struct world w = *wp;
@@ -615,8 +626,8 @@ static void live_on_8_mib(struct world *wp)
 }
 
 /*
- * Linux 6.1 gives the memory of a buffer back some time after the buffer was
- * taken out of its ring, and another segment fits only then. True: not at once.
+ * Linux 6.1 releases the memory of a buffer some time after the buffer was removed from
+ * its ring, and only then another segment fits. Returns true if it took several tries.
  */
 static bool wait_until_fixed(struct world *w, int fd,
 			     struct daxpin_extent extent)
@@ -628,7 +639,7 @@ static bool wait_until_fixed(struct world *w, int fd,
 	return ms;
 }
 
-/* Two segments fit: fewer are fixed, and they change places. */
+/* Two segments fit. They are replaced by others in turn. */
 static void live_on_80_mib(struct world *wp)
 {
 	struct world w = *wp;
@@ -649,7 +660,7 @@ static void live_on_80_mib(struct world *wp)
 	MUST(child_is_right(&w, fd, extent[3], 1));
 	MUST(!daxpin_uring_info(w.uring, &info));
 	MUST(info.registrations == 4);
-	/* A place that was made in vain is another eviction. */
+	/* An eviction after which the segment still did not fit counts as well. */
 	MUST(info.fixed_segments == 4 - info.evictions);
 	MUST(info.evictions == 2 || (late && info.evictions == 3));
 	MUST(!daxpin_uring_detach(w.uring));
@@ -657,7 +668,9 @@ static void live_on_80_mib(struct world *wp)
 		MUST(!daxpin_cancel(w.f.pool, extent[i]));
 }
 
-/* The third of four segments does not fit: what was pinned is given back. */
+/*
+ * The third of four segments does not fit, so the attach fails and unpins the others.
+ */
 static void fail_midway(struct world *wp)
 {
 	struct world w = *wp;
@@ -667,7 +680,10 @@ static void fail_midway(struct world *wp)
 		MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
 		MUST(strstr(w.f.errmsg, "131072 KiB"));
 	}
-	/* Nothing is charged any more, or soon: two fit again. */
+	/*
+	 * Nothing is charged any more, at the latest after a while: two segments fit
+	 * again.
+	 */
 	for (int ms = 0; ms < HANG_MS; ms++) {
 		MUST(!attach(&w, DAXPIN_URING_EAGER));
 		MUST(!daxpin_uring_info(w.uring, &info));
@@ -679,7 +695,7 @@ static void fail_midway(struct world *wp)
 	MUST(info.fixed_segments == 2 && info.fallback == -ENOMEM);
 }
 
-static char *poor_path;		/* of the child's pool, for the parent */
+static char *poor_path;		/* the path of the child's pool, for the parent */
 
 struct poor {
 	rlim_t bytes;
@@ -693,7 +709,9 @@ static int run_poor(void *arg)
 			   .segment_size = SEGMENT };
 	int ret;
 
-	/* A user of its own, so that no other process' rings count. */
+	/*
+	 * A user id of its own, so that rings of other processes are not charged to it.
+	 */
 	MUST(become_poor(100000 + getpid(), poor->bytes));
 	ret = create_pool(&w);
 	strcpy(poor_path, w.f.path);
@@ -704,10 +722,10 @@ static int run_poor(void *arg)
 	return 0;
 }
 
-/* The pool's directory is the child's to make and the parent's to remove. */
+/* The child creates the pool's directory, and the parent removes it. */
 static void as_poor(rlim_t bytes, void (*story)(struct world *))
 {
-	/* In a guest nobody else pins anything. */
+	/* In a guest no other process pins memory. */
 	bool alone = getenv("DAXPIN_TEST_DAX");
 	struct poor poor = { bytes, story };
 	int status;
@@ -720,20 +738,20 @@ static void as_poor(rlim_t bytes, void (*story)(struct world *))
 		nftw(poor_path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	munmap(poor_path, 4096);
 	assert_int_equal(status, 0);
-	/* The kernel takes a ring apart after its last close. */
+	/* The kernel frees a ring some time after its last close. */
 	for (int ms = 0; alone && pinned_pages() && ms < HANG_MS; ms += 50)
 		usleep(50000);
 	if (alone)
 		assert_int_equal(pinned_pages(), 0);
 }
 
-static void with_the_usual_8_mib_all_is_plain(void **state)
+static void with_8_mib_of_memlock_all_segments_are_plain(void **state)
 {
 	(void)state;
 	as_poor(8 << 20, live_on_8_mib);
 }
 
-/* Even root may not raise it where it lacks CAP_SYS_RESOURCE. */
+/* Not even root may raise it without CAP_SYS_RESOURCE. */
 static void need_memlock(rlim_t bytes)
 {
 	struct rlimit limit, raised = { bytes, bytes };
@@ -746,14 +764,14 @@ static void need_memlock(rlim_t bytes)
 	}
 }
 
-static void with_little_memory_some_are_fixed(void **state)
+static void with_80_mib_of_memlock_some_segments_are_fixed(void **state)
 {
 	(void)state;
 	need_memlock(80 << 20);
 	as_poor(80 << 20, live_on_80_mib);
 }
 
-static void a_registration_that_fails_midway_leaves_nothing(void **state)
+static void an_attach_that_fails_midway_leaves_nothing_pinned(void **state)
 {
 	(void)state;
 	need_memlock(80 << 20);
@@ -762,7 +780,7 @@ static void a_registration_that_fails_midway_leaves_nothing(void **state)
 
 /* ---------------------------------- mistakes with the adapter's registration */
 
-/* Until the reclaim wants a pin back: an event says whose. */
+/* Waits until a reclaim wants a pin back. The event names its registration. */
 static struct daxpin_registration *whose_pin_is_wanted(struct world *w)
 {
 	struct daxpin_event event = { .type = 0 };
@@ -793,8 +811,8 @@ static struct daxpin_registration *want_back(struct world *w,
 	return whose_pin_is_wanted(w);
 }
 
-/* The slot is forgotten all the same, and the next detach goes on. */
-static void a_pin_that_others_gave_back_is_told(void **state)
+/* The error is reported once and the slot is freed, so the next detach succeeds. */
+static void a_pin_that_the_caller_gave_back_is_reported(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_job *job;
@@ -807,7 +825,7 @@ static void a_pin_that_others_gave_back_is_told(void **state)
 	w->uring = NULL;
 }
 
-static void a_pin_that_others_took_is_told(void **state)
+static void a_pin_that_the_caller_took_is_reported(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_job *job;
@@ -833,9 +851,9 @@ static void a_pin_that_others_took_is_told(void **state)
 static int run_limits(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(with_the_usual_8_mib_all_is_plain),
-		cmocka_unit_test(with_little_memory_some_are_fixed),
-		cmocka_unit_test(a_registration_that_fails_midway_leaves_nothing),
+		cmocka_unit_test(with_8_mib_of_memlock_all_segments_are_plain),
+		cmocka_unit_test(with_80_mib_of_memlock_some_segments_are_fixed),
+		cmocka_unit_test(an_attach_that_fails_midway_leaves_nothing_pinned),
 	};
 
 	return cmocka_run_group_tests_name("uring_buffer_slots, limits", tests, NULL,
@@ -848,30 +866,30 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_prepared_segment_is_fixed),
 		TEST(a_prep_registers_nothing),
-		TEST(reap_registers_what_was_plain_for_long),
-		TEST(what_is_to_be_prepared_is_not_registered_unasked),
-		TEST(all_segments_are_prepared_at_once),
-		TEST(what_cannot_be_prepared_is_told),
+		TEST(reap_registers_segments_after_many_plain_requests),
+		TEST(with_prepared_segments_are_registered_only_by_prepare),
+		TEST(prepare_of_no_extent_registers_all_segments),
+		TEST(prepare_reports_why_it_fails),
 		TEST(holes_are_not_prepared),
-		TEST(what_is_wanted_no_more_stays_fixed),
-		TEST(a_pool_may_have_more_segments_than_slots),
-		TEST(the_one_used_the_longest_ago_makes_room),
-		TEST(a_slot_with_a_request_in_flight_stays),
-		TEST(eager_takes_what_there_is),
-		TEST(a_range_of_a_table_is_enough),
+		TEST(a_segment_stays_fixed_if_its_reclaim_is_cancelled),
+		TEST(segments_share_fewer_slots),
+		TEST(the_least_recently_used_segment_is_evicted),
+		TEST(a_slot_with_a_request_in_flight_is_not_evicted),
+		TEST(eager_fills_the_slots_that_exist),
+		TEST(a_range_of_the_applications_table_can_be_used),
 		TEST(a_range_in_use_is_refused),
 		TEST(a_range_needs_a_table),
-		TEST(a_table_taken_out_by_its_owner_is_no_harm),
+		TEST(detach_succeeds_after_the_application_removed_its_table),
 		TEST(a_ring_serves_several_pools),
-		TEST(a_pin_that_others_gave_back_is_told),
-		TEST(a_pin_that_others_took_is_told),
+		TEST(a_pin_that_the_caller_gave_back_is_reported),
+		TEST(a_pin_that_the_caller_took_is_reported),
 	};
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
 		return 0;
 	if (argc > 2 && !strcmp(argv[2], "limits")) {
 		if (geteuid())
-			return skip_all("needs root, to become somebody else");
+			return skip_all("needs root, to become another user");
 		return run_limits();
 	}
 	return cmocka_run_group_tests_name("uring_buffer_slots", tests, NULL, NULL);

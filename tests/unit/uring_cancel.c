@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * No call on a ring is a cancellation point: each is made by a thread whose
- * cancellation is pending, and again with one that comes in each system call of it. It
- * returns, the thread ends after it, and the ring and the pool are used and closed.
+ * No call on a ring is a cancellation point. Each is made by a thread whose
+ * cancellation is pending, and once for each system call inside it, with a cancellation
+ * that arrives there. The call returns, the thread ends after it, and ring and pool are
+ * used and closed.
  */
 #include "cancelled.h"
 #include "invariant.h"
@@ -21,7 +22,7 @@ static void must(int ret)
 	assert_int_equal(ret, 0);
 }
 
-/* ------------------------------------------------------------ attach and detach */
+/* -------------------------------------------------------- attach and detach */
 
 static int run_attach(void)
 {
@@ -89,7 +90,7 @@ static int run_prep(void)
 				      w->pipe[0], extent, 0, BYTES, 0);
 }
 
-/* The SQE is not submitted, so its ring is at an end. */
+/* The SQE is not submitted, so its ring is not used again. */
 static void is_aborted(int ret)
 {
 	must(ret);
@@ -123,7 +124,7 @@ static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 	return arg;
 }
 
-/* A read whose bytes are there. */
+/* A read of bytes that are already in the pipe. */
 static void complete_one(void)
 {
 	struct io_uring_cqe *cqe;
@@ -150,14 +151,14 @@ static int run_done(void)
 	return ret;
 }
 
-/* ------------------------------------------------------- buffers that are wanted */
+/* -------------------------------------------------- buffers that are wanted */
 
 static int run_service(void)
 {
 	return daxpin_uring_service(w->uring);
 }
 
-/* A fixed buffer in a segment that a reclaim wants. */
+/* Makes a fixed buffer in a segment that a reclaim wants. */
 static void want_one(void)
 {
 	const struct daxpin_job_options options = {
@@ -201,7 +202,7 @@ static void ring_is_over(int ret)
 	must(daxpin_cancel(w->f.pool, extent));
 }
 
-/* -------------------------------------------------------------------- the test */
+/* ----------------------------------------------------------------- the test */
 
 static const struct uncancelled_call calls[] = {
 	{ "attach", NULL, run_attach, detach_one },
@@ -221,7 +222,7 @@ static const struct uncancelled_call buffer_calls[] = {
 	{ "service", want_one, run_service, end_job_and_detach },
 };
 
-/* What a ring is for, from beginning to end; and the same pool, opened again. */
+/* Uses a ring from attach to detach, and the same pool after a reopen. */
 static void use_a_ring(void)
 {
 	struct io_uring_cqe *cqe;

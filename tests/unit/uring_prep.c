@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests of every kind: vectored ones, sends, commands; a whole completion
- * queue at once; every kind of ring; what comes after the end.
+ * Requests of every kind (vectored, send, commands), a full completion queue, every
+ * kind of ring, and calls after the end of a ring.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 
 /* Of kernels newer than the oldest liburing. */
 #define READV_FIXED		60
-#define SOCKET_COMMAND_INQ	0	/* what has arrived and was not read */
+#define SOCKET_COMMAND_INQ	0	/* bytes that have arrived and were not read */
 
 static bool knows(struct world *w, int opcode)
 {
@@ -65,7 +65,10 @@ static int prep_pieces(struct world *w, struct daxpin_uring_io *io, int fd,
 					       PIECES, 0);
 }
 
-/* Out to a file and back in again; was it fixed? */
+/*
+ * Writes the pieces to a file and reads them back. Returns whether that was by fixed
+ * buffers.
+ */
 static bool round_trip(struct world *w, const struct daxpin_extent *extent)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -94,7 +97,7 @@ static bool round_trip(struct world *w, const struct daxpin_extent *extent)
 	return fixed;
 }
 
-static void pieces_of_a_segment_are_fixed_where_the_kernel_can(void **state)
+static void pieces_in_one_segment_are_fixed_if_the_kernel_supports_it(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent[PIECES];
@@ -126,7 +129,7 @@ static void pieces_of_two_segments_are_plain(void **state)
 	assert_false(round_trip(w, extent));
 }
 
-/* Each in an extent of its own. */
+/* Each piece is in an extent of its own. */
 static struct pieces live_pieces(struct world *w,
 				 struct daxpin_extent extent[PIECES])
 {
@@ -135,7 +138,7 @@ static struct pieces live_pieces(struct world *w,
 	return pieces_of(extent);
 }
 
-static void a_bad_piece_holds_nothing(void **state)
+static void a_vector_with_a_bad_piece_takes_no_hold(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -153,7 +156,7 @@ static void a_bad_piece_holds_nothing(void **state)
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
 			 -ESTALE);
 	pieces.vec[1].extent.gen--;
-	/* What a later version may mean by these is not ignored. */
+	/* Bits that a later version may define are refused, not ignored. */
 	pieces.vec[2].flags = 1;
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true),
 			 -EINVAL);
@@ -211,7 +214,7 @@ static void an_aborted_vector_leaves_no_hold(void **state)
 	struct pieces pieces;
 
 	assert_int_equal(attach(w, 0), 0);
-	/* The same extent three times is three holds. */
+	/* The same extent three times takes three holds. */
 	for (uint32_t i = 0; i < PIECES; i++)
 		extent[i] = i ? extent[0] : live(&w->f, BYTES);
 	pieces = pieces_of(extent);
@@ -222,8 +225,8 @@ static void an_aborted_vector_leaves_no_hold(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent[0]), 1);
 }
 
-/* The mistake is told once, and the ring can be detached (in the teardown). */
-static void a_drop_too_many_is_told_by_the_end_of_the_request(void **state)
+/* The mistake is reported once, and the teardown can detach the ring. */
+static void an_excess_drop_is_reported_at_the_end_of_the_request(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -307,7 +310,10 @@ static void a_sends_hold_ends_with_its_notification(void **state)
 	next_cqe(w, &cqe);
 	assert_int_equal(cqe.res, BYTES);
 	if (fixed) {
-		/* The second, with the news that nobody reads any more. */
+		/*
+		 * The second completion reports that the socket no longer reads the
+		 * memory.
+		 */
 		assert_true(cqe.flags & IORING_CQE_F_MORE);
 		assert_int_equal(daxpin_uring_done(&io, &cqe), 0);
 		assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
@@ -322,7 +328,7 @@ static void a_sends_hold_ends_with_its_notification(void **state)
 	close(to);
 }
 
-static void a_copying_send_goes_to_any_socket(void **state)
+static void a_send_without_zerocopy_works_on_any_socket(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -374,7 +380,7 @@ static void a_bad_send_is_refused(void **state)
 
 /* ---------------------------------------------------------------- commands */
 
-static void a_command_names_its_buffer(void **state)
+static void a_command_gets_the_address_of_its_buffer(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -409,7 +415,7 @@ static void a_command_names_its_buffer(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 }
 
-/* So many bytes have arrived; if not, they never will. */
+/* Waits until that many bytes have arrived. Without them it times out. */
 static void await_bytes(int socket, int bytes)
 {
 	int arrived = 0;
@@ -421,8 +427,8 @@ static void await_bytes(int socket, int bytes)
 	assert_int_equal(arrived, bytes);
 }
 
-/* A socket's, which does not look at memory; older kernels have none. */
-static void a_command_holds_to_its_cqe(void **state)
+/* A socket command that does not access the memory. Older kernels have none. */
+static void a_command_keeps_its_hold_until_its_cqe(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -472,14 +478,14 @@ static struct daxpin_uring_io *find_io(const struct io_uring_cqe *cqe,
 
 	if (cqe->user_data == 99)
 		return NULL;
-	/* It is still held. */
+	/* The extent is still held. */
 	assert_int_equal(daxpin_idle(reaping->w->f.pool,
 				     reaping->extent[cqe->user_data]), 0);
 	reaping->found++;
 	return &reaping->io[cqe->user_data];
 }
 
-static void a_whole_queue_is_reaped_at_once(void **state)
+static void reap_handles_a_whole_completion_queue(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -516,8 +522,8 @@ static void a_whole_queue_is_reaped_at_once(void **state)
 	close(fd);
 }
 
-/* Somebody else's mistake in the middle: the rest is accounted for. */
-static void a_stray_completion_does_not_stop_the_reaping(void **state)
+/* A completion that belongs to no request comes first. The others are accounted for. */
+static void reap_continues_after_a_completion_of_no_request(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -549,8 +555,8 @@ static void a_stray_completion_does_not_stop_the_reaping(void **state)
 	close(fd);
 }
 
-/* The ring knows the struct that it was given; its copy ends nothing. */
-static void a_copy_of_a_request_ends_nothing(void **state)
+/* A request is known by its address, so a copy of the struct ends nothing. */
+static void done_and_abort_refuse_a_copy_of_a_request(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io[3] = { { .uring = NULL } }, copy;
@@ -569,7 +575,7 @@ static void a_copy_of_a_request_ends_nothing(void **state)
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(write(w->pipe[1], "x", 1), 1);
 		assert_int_equal(finish(w, &io[i]), 1);
-		/* Now of one that is over. */
+		/* The request of this copy may have ended by now. */
 		assert_int_equal(daxpin_uring_done(&copy, &cqe), -EINVAL);
 		assert_int_equal(info_of(w->uring).in_flight, 2 - i);
 	}
@@ -597,7 +603,10 @@ static const struct {
 	  IORING_SETUP_DEFER_TASKRUN, 5 },
 	{ "R_DISABLED, SQPOLL",
 	  IORING_SETUP_R_DISABLED | IORING_SETUP_SQPOLL, 5 },
-	/* The kernel refuses what cannot be polled, when it is submitted. */
+	/*
+	 * The kernel refuses a file that cannot be polled, when the request is
+	 * submitted.
+	 */
 	{ "IOPOLL", IORING_SETUP_IOPOLL, -EOPNOTSUPP },
 	{ "IOPOLL, SQPOLL", IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL,
 	  -EOPNOTSUPP },
@@ -606,14 +615,14 @@ static const struct {
 	  IORING_SETUP_DEFER_TASKRUN, -EOPNOTSUPP },
 };
 
-/* liburing 2.3 declares io_uring_enable_rings() and does not have it. */
+/* liburing 2.3 declares io_uring_enable_rings() without defining it. */
 static int enable(struct io_uring *ring)
 {
 	return syscall(__NR_io_uring_register, ring->ring_fd,
 		       IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
-/* Two reads, by a slot that is filled for the first. */
+/* Two reads, by a slot that is filled before the first. */
 static void read_by_ring(struct world *w, struct daxpin_extent extent,
 			 int result)
 {
@@ -663,7 +672,7 @@ static void rings_of_every_kind_can_be_attached(void **state)
 	}
 }
 
-/* A ring that is known by its registered descriptor alone. */
+/* A ring that is known only by its registered index. */
 static void a_ring_without_a_descriptor_can_be_attached(void **state)
 {
 	struct world *w = *state;
@@ -684,7 +693,7 @@ static void a_ring_without_a_descriptor_can_be_attached(void **state)
 	read_by_ring(w, live(&w->f, BYTES), 5);
 }
 
-static void a_ring_that_is_none_is_refused(void **state)
+static void a_descriptor_that_is_not_a_ring_is_refused(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -720,7 +729,7 @@ static void *try_elsewhere(void *arg)
 	return NULL;
 }
 
-static void a_single_issuers_ring_is_left_to_its_thread(void **state)
+static void a_single_issuer_ring_is_refused_in_other_threads(void **state)
 {
 	struct world *w = *state;
 	struct elsewhere elsewhere = { .w = w };
@@ -740,7 +749,9 @@ static void a_single_issuers_ring_is_left_to_its_thread(void **state)
 					&elsewhere), 0);
 	pthread_join(thread, NULL);
 	assert_int_equal(elsewhere.detached, -EEXIST);
-	/* Nothing was done there: it works here. */
+	/*
+	 * The failed calls of the other thread changed nothing, so the ring works here.
+	 */
 	read_by_ring(w, live(&w->f, BYTES), 5);
 }
 
@@ -752,8 +763,11 @@ static void *serve_elsewhere(void *arg)
 	return NULL;
 }
 
-/* What a reclaim wants back is given back where the ring is, and only there. */
-static void a_deferring_ring_gives_back_in_its_thread(void **state)
+/*
+ * A segment that a reclaim wants is given back by a call in the ring's thread, and only
+ * there.
+ */
+static void a_defer_taskrun_ring_gives_segments_back_in_its_thread(void **state)
 {
 	struct world *w = *state;
 	struct elsewhere elsewhere = { .w = w };
@@ -782,7 +796,7 @@ static void a_deferring_ring_gives_back_in_its_thread(void **state)
 	assert_int_equal(info_of(w->uring).fixed_segments, 1);
 }
 
-/* Wanted back with a request in flight: no other names it from then on. */
+/* After a segment is wanted, no new request uses its fixed buffer. */
 static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 {
 	struct world *w = *state;
@@ -796,7 +810,10 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 	start_read(w, &io[0], extent);
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	assert_int_equal(finish(w, &io[0]), 1);
-	/* Nobody holds it, so it is wanted at once; holds are taken meanwhile. */
+	/*
+	 * The segment is not held, so it is wanted immediately. Holds are allowed
+	 * meanwhile.
+	 */
 	job = begin_reclaim(w, 0);
 	start_read(w, &io[0], extent);
 	assert_int_equal(daxpin_uring_is_fixed(&io[0]), 1);
@@ -809,7 +826,10 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 	assert_int_equal(daxpin_uring_is_fixed(&io[1]), 0);
 	assert_int_equal(daxpin_uring_abort(&io[1]), 0);
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
-	/* The last one gives the segment back, and then it is punched. */
+	/*
+	 * The completion of the last request gives the segment back, and then it is
+	 * punched.
+	 */
 	assert_int_equal(finish(w, &io[0]), 5);
 	assert_int_equal(info_of(w->uring).fixed_segments, 0);
 	end_reclaim(job);
@@ -818,7 +838,7 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 
 /* ------------------------------------------------------------ after the end */
 
-static void a_request_knows_of_no_detached_ring(void **state)
+static void done_and_abort_after_the_detach_are_einval(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -848,8 +868,8 @@ static struct daxpin_uring *attach_and_detach(struct world *w)
 	return gone;
 }
 
-/* So many are remembered. */
-static void what_was_detached_is_told(void **state)
+/* At least 64 detached rings are remembered. */
+static void calls_on_a_detached_ring_are_estale(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -882,7 +902,7 @@ static void what_was_detached_is_told(void **state)
 	assert_int_equal(daxpin_uring_is_fixed(&io), -EINVAL);
 }
 
-/* Another ring gets the number, and nothing of it is touched. */
+/* Another ring gets the same descriptor number, and is not changed. */
 static void a_ring_that_was_freed_first_can_be_detached(void **state)
 {
 	struct world *w = *state;
@@ -905,8 +925,10 @@ static void a_ring_that_was_freed_first_can_be_detached(void **state)
 	assert_int_equal(fixture_reopen(&w->f), 0);
 }
 
-/* Its read goes on, nobody sees its completion: the extent is not reused. */
-static void a_ring_freed_in_mid_read_keeps_its_hold(void **state)
+/*
+ * The read continues without a reader of its completion, so the extent is not reused.
+ */
+static void a_ring_freed_during_a_read_keeps_its_hold(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -924,7 +946,7 @@ static void a_ring_freed_in_mid_read_keeps_its_hold(void **state)
 	assert_int_equal(daxpin_uring_detach(w->uring), -EBUSY);
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
-	/* And it does land. */
+	/* The read does land. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	for (int i = 0; i < 60000 && memory[0] != 'x'; i++)
 		usleep(10000);
@@ -941,30 +963,30 @@ static void a_ring_freed_in_mid_read_keeps_its_hold(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(pieces_of_a_segment_are_fixed_where_the_kernel_can),
+		TEST(pieces_in_one_segment_are_fixed_if_the_kernel_supports_it),
 		TEST(pieces_of_two_segments_are_plain),
-		TEST(a_bad_piece_holds_nothing),
+		TEST(a_vector_with_a_bad_piece_takes_no_hold),
 		TEST(a_cancelled_vector_ends_its_holds_at_the_cqe),
 		TEST(an_aborted_vector_leaves_no_hold),
-		TEST(a_drop_too_many_is_told_by_the_end_of_the_request),
+		TEST(an_excess_drop_is_reported_at_the_end_of_the_request),
 		TEST(a_sends_hold_ends_with_its_notification),
-		TEST(a_copying_send_goes_to_any_socket),
+		TEST(a_send_without_zerocopy_works_on_any_socket),
 		TEST(a_bad_send_is_refused),
-		TEST(a_command_names_its_buffer),
-		TEST(a_command_holds_to_its_cqe),
-		TEST(a_whole_queue_is_reaped_at_once),
-		TEST(a_stray_completion_does_not_stop_the_reaping),
-		TEST(a_copy_of_a_request_ends_nothing),
+		TEST(a_command_gets_the_address_of_its_buffer),
+		TEST(a_command_keeps_its_hold_until_its_cqe),
+		TEST(reap_handles_a_whole_completion_queue),
+		TEST(reap_continues_after_a_completion_of_no_request),
+		TEST(done_and_abort_refuse_a_copy_of_a_request),
 		TEST(rings_of_every_kind_can_be_attached),
 		TEST(a_ring_without_a_descriptor_can_be_attached),
-		TEST(a_ring_that_is_none_is_refused),
-		TEST(a_single_issuers_ring_is_left_to_its_thread),
-		TEST(a_deferring_ring_gives_back_in_its_thread),
+		TEST(a_descriptor_that_is_not_a_ring_is_refused),
+		TEST(a_single_issuer_ring_is_refused_in_other_threads),
+		TEST(a_defer_taskrun_ring_gives_segments_back_in_its_thread),
 		TEST(a_wanted_segment_gets_no_new_fixed_requests),
-		TEST(a_request_knows_of_no_detached_ring),
-		TEST(what_was_detached_is_told),
+		TEST(done_and_abort_after_the_detach_are_einval),
+		TEST(calls_on_a_detached_ring_are_estale),
 		TEST(a_ring_that_was_freed_first_can_be_detached),
-		TEST(a_ring_freed_in_mid_read_keeps_its_hold),
+		TEST(a_ring_freed_during_a_read_keeps_its_hold),
 	};
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))

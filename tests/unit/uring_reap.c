@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin_uring_reap(): all completions of a ring, those that the kernel keeps back
- * too, what can be done when a hold is dropped, and what a reclaim wants back.
+ * daxpin_uring_reap(): it finds all completions of a ring, including those that the
+ * kernel still keeps; what a caller may do when a hold is dropped; and segments that a
+ * reclaim wants.
  */
 #include <pthread.h>
 #include "uring_fixture.h"
@@ -15,8 +16,8 @@ struct reaping {
 	struct daxpin_uring_io io[REQUESTS];
 	struct daxpin_extent extent[REQUESTS];
 	uint32_t prepared, found, ended;
-	uint32_t more;			/* requests that ended() makes */
-	bool nested;			/* ended() reaps, too */
+	uint32_t more;			/* requests that read_again() prepares */
+	bool nested;			/* read_again() calls reap itself */
 };
 
 static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
@@ -74,8 +75,10 @@ static int reap(struct reaping *reaping,
 				 ended, reaping);
 }
 
-/* Nothing else enters the kernel with this ring. Linux 6.1 reads a pipe in a worker,
- * so that completions may come after the write. */
+/*
+ * Only reap enters the kernel with this ring. Linux 6.1 reads a pipe in a worker
+ * thread, so completions may come after the write.
+ */
 static void reap_until(struct reaping *reaping, uint32_t ended)
 {
 	for (int i = 0; i < 60000 && reaping->ended < ended; i++) {
@@ -85,7 +88,7 @@ static void reap_until(struct reaping *reaping, uint32_t ended)
 	assert_int_equal(reaping->ended, ended);
 }
 
-/* --------------------------------------------- what the kernel keeps back */
+/* ---------------------------------------- completions that the kernel keeps */
 
 static const struct {
 	const char *name;
@@ -119,8 +122,8 @@ static bool use_ring(struct world *w, const char *name, unsigned int flags)
 	return false;
 }
 
-/* The queue has room for 8 of them, the kernel keeps the others. */
-static void reap_finds_all_that_came(void **state)
+/* The completion queue has room for 8 of them. The kernel keeps the others. */
+static void reap_finds_all_completions(void **state)
 {
 	struct world *w = *state;
 	const char bytes[REQUESTS] = { 0 };
@@ -144,8 +147,8 @@ static void reap_finds_all_that_came(void **state)
 	}
 }
 
-/* A ring that was not enabled has nothing, and that is no error. */
-static void a_disabled_ring_is_empty(void **state)
+/* A ring that was not enabled has no completions. That is not an error. */
+static void reap_of_a_disabled_ring_finds_nothing(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -166,7 +169,7 @@ static void *reap_elsewhere(void *arg)
 	return NULL;
 }
 
-static void another_thread_is_told(void **state)
+static void reap_in_another_thread_is_eexist(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -186,7 +189,7 @@ static void another_thread_is_told(void **state)
 
 /* -------------------------------------------------------- after the drop */
 
-/* While a device may write, nothing is published. */
+/* Nothing can be published while a device may write. */
 static struct daxpin_uring_io *find_unpublished(const struct io_uring_cqe *cqe,
 						void *arg)
 {
@@ -207,7 +210,7 @@ static void publish_it(struct daxpin_uring_io *io,
 				 reaping->extent[cqe->user_data]), 0);
 }
 
-static void what_was_read_can_be_published(void **state)
+static void an_extent_can_be_published_when_its_read_is_reported(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -230,7 +233,7 @@ static void what_was_read_can_be_published(void **state)
 	}
 }
 
-/* The io, the ring and reap itself can be used in there. */
+/* The io, the ring and reap can be used inside the callback. */
 static void read_again(struct daxpin_uring_io *io,
 		       const struct io_uring_cqe *cqe, void *arg)
 {
@@ -247,7 +250,7 @@ static void read_again(struct daxpin_uring_io *io,
 		assert_true(reap(reaping, read_again) >= 0);
 }
 
-static void a_request_can_be_made_again_at_once(void **state)
+static void a_request_can_be_prepared_again_inside_the_callback(void **state)
 {
 	struct world *w = *state;
 
@@ -263,7 +266,7 @@ static void a_request_can_be_made_again_at_once(void **state)
 			assert_true(reap(&reaping, read_again) >= 0);
 			usleep(1000);
 		}
-		/* Each was accounted for once. */
+		/* Each completion was accounted for once. */
 		assert_int_equal(reaping.prepared, REQUESTS + 2);
 		assert_int_equal(reaping.found, REQUESTS + 2);
 		assert_int_equal(reaping.ended, REQUESTS + 2);
@@ -288,7 +291,7 @@ static struct daxpin_uring_io *find_none(const struct io_uring_cqe *cqe,
 	return cqe->user_data ? &unused : NULL;
 }
 
-static void only_what_ended_is_reported(void **state)
+static void only_ended_requests_are_reported(void **state)
 {
 	struct world *w = *state;
 	struct io_uring_sqe *sqe;
@@ -301,16 +304,19 @@ static void only_what_ended_is_reported(void **state)
 		io_uring_sqe_set_data64(sqe, i);
 	}
 	assert_int_equal(io_uring_submit_and_wait(&w->ring, 2), 2);
-	/* A stranger's, and one of a request that is not in use. */
+	/*
+	 * One completion of another user of the ring, and one of a request that is not
+	 * in use.
+	 */
 	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_none,
 					   count_only, &ended), -EINVAL);
 	assert_int_equal(ended, 0);
 	assert_int_equal(io_uring_cq_ready(&w->ring), 0);
 }
 
-/* ------------------------------------------------- what a reclaim wants back */
+/* -------------------------------------------- segments that a reclaim wants */
 
-/* The next event of the type, or type 0 where there is none. */
+/* Returns the next event of the type, or type 0 if none comes. */
 static struct daxpin_event next_event(struct world *w, uint32_t type)
 {
 	struct daxpin_event event = { .type = 0 };
@@ -338,13 +344,13 @@ static void reap_gives_back_what_a_reclaim_wants(void **state)
 	event = next_event(w, DAXPIN_EVENT_REVOKE);
 	assert_int_equal(event.type, DAXPIN_EVENT_REVOKE);
 	assert_ptr_equal(daxpin_uring_of(&event), w->uring);
-	/* There is nothing to account for. */
+	/* There are no completions. */
 	assert_int_equal(reap(&reaping, count_end), 0);
 	assert_int_equal(info_of(w->uring).fixed_segments, 1);
 	end_reclaim(job);
 }
 
-static void an_event_of_others_means_no_ring(void **state)
+static void an_event_of_another_registration_names_no_ring(void **state)
 {
 	struct world *w = *state;
 	const struct daxpin_registration_options options = {
@@ -377,14 +383,14 @@ static void an_event_of_others_means_no_ring(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(reap_finds_all_that_came),
-		TEST(a_disabled_ring_is_empty),
-		TEST(another_thread_is_told),
-		TEST(what_was_read_can_be_published),
-		TEST(a_request_can_be_made_again_at_once),
-		TEST(only_what_ended_is_reported),
+		TEST(reap_finds_all_completions),
+		TEST(reap_of_a_disabled_ring_finds_nothing),
+		TEST(reap_in_another_thread_is_eexist),
+		TEST(an_extent_can_be_published_when_its_read_is_reported),
+		TEST(a_request_can_be_prepared_again_inside_the_callback),
+		TEST(only_ended_requests_are_reported),
 		TEST(reap_gives_back_what_a_reclaim_wants),
-		TEST(an_event_of_others_means_no_ring),
+		TEST(an_event_of_another_registration_names_no_ring),
 	};
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several rings of a process on one pool: a segment is registered once for all of
- * them, where the kernel can copy registrations, and each ring for itself where not.
+ * Several rings of one process on one pool: a segment is registered once for all of
+ * them if the kernel can copy registrations, and otherwise once for each ring.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #define CLONE_BUFFERS	30		/* newer than the oldest liburing */
 #define CLONE_REPLACES	2
 
-/* The fixture's pool, and each ring as in a world of its own. */
+/* The fixture's pool, with each ring in a `world` of its own. */
 struct several {
 	struct world *first;
 	struct world ring[RINGS];
@@ -62,9 +62,9 @@ static void leave(struct world *w)
 }
 
 /*
- * What of memory is pinned, in a unit that nobody here needs to know. Some kernels do
- * not count what a privileged process pins; what all have pinned together is of use
- * only in a guest, where nobody else pins anything.
+ * Returns the amount of pinned memory, in a unit that depends on the source. Some
+ * kernels do not count what a privileged process pins; the count of all processes is
+ * useful only in a guest, in which no other process pins memory.
  */
 static enum { OF_PROCESS, OF_ALL, NOT_KNOWN } account;
 
@@ -107,7 +107,7 @@ static void choose_account(void)
 		print_message("# this kernel does not say what a process has pinned\n");
 }
 
-/* Linux before 6.13 may give it back late. */
+/* Linux before 6.13 may release the memory later. */
 static void assert_pinned(long long expected)
 {
 	for (int ms = 0; pinned() != expected && ms < HANG_MS; ms++)
@@ -115,7 +115,7 @@ static void assert_pinned(long long expected)
 	assert_int_equal(pinned(), expected);
 }
 
-/* What the first ring has pinned since. */
+/* The amount that the first ring has pinned since. */
 static long long one_segment(long long before)
 {
 	long long one = pinned() - before;
@@ -124,7 +124,7 @@ static long long one_segment(long long before)
 	return one;
 }
 
-/* Bytes from a file through the ring, by a fixed buffer, arrive in the extent. */
+/* Bytes that are read from the pipe by a fixed buffer arrive in the extent. */
 static bool is_right(struct world *w, struct daxpin_extent extent,
 		     unsigned char byte)
 {
@@ -151,7 +151,7 @@ static int register_with(const struct io_uring *ring, unsigned int what,
 	return syscall(__NR_io_uring_register, ring->ring_fd, what, arg, count);
 }
 
-/* Read a byte of /dev/zero by that slot. */
+/* Reads a byte of /dev/zero with that slot. */
 static int read_by_slot(struct io_uring *ring, void *at, int slot)
 {
 	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), result;
@@ -166,7 +166,7 @@ static int read_by_slot(struct io_uring *ring, void *at, int slot)
 	return result;
 }
 
-/* A table of two buffers. */
+/* Makes a table of two buffers. */
 static void open_table(struct io_uring *ring, char *memory)
 {
 	struct iovec iov[2] = { { memory, BYTES }, { memory + BYTES, BYTES } };
@@ -175,7 +175,7 @@ static void open_table(struct io_uring *ring, char *memory)
 	assert_int_equal(io_uring_register_buffers(ring, iov, 2), 0);
 }
 
-/* Does it copy a table; and one entry, without harm to the one behind it? */
+/* Does the kernel copy a whole table, and one entry without changing the next? */
 static bool kernel_copies(bool one)
 {
 	static char memory[4 * BYTES];
@@ -191,7 +191,7 @@ static bool kernel_copies(bool one)
 	can = !register_with(&to, CLONE_BUFFERS, clone, 1) &&
 	      read_by_slot(&to, memory, 0) == 1 &&
 	      read_by_slot(&to, memory + (one ? 3 : 1) * BYTES, 1) == 1;
-	/* A ring that is freed is charged for a while. */
+	/* A freed ring stays charged for a while. */
 	io_uring_unregister_buffers(&from);
 	io_uring_unregister_buffers(&to);
 	io_uring_queue_exit(&from);
@@ -209,7 +209,7 @@ static void need_sharing(struct several *s, bool one)
 	skip();
 }
 
-/* ------------------------------------------------------------ memory, once */
+/* ----------------------------------------------- memory that is pinned once */
 
 static void rings_of_a_process_pin_a_segment_once(void **state)
 {
@@ -228,7 +228,10 @@ static void rings_of_a_process_pin_a_segment_once(void **state)
 				 SEGMENT);
 		assert_int_equal(pinned(), before + one);
 	}
-	/* Whichever goes first, the others have it until the last is gone. */
+	/*
+	 * Whatever ring ends first, the others keep the segment until the last one
+	 * ends.
+	 */
 	for (int i = 0; i < RINGS; i++) {
 		for (int k = i; k < RINGS; k++)
 			assert_true(is_right(&s->ring[k], extent, 8 * i + k));
@@ -238,7 +241,7 @@ static void rings_of_a_process_pin_a_segment_once(void **state)
 	assert_pinned(before);
 }
 
-static void an_eager_ring_copies_all_at_attach(void **state)
+static void an_eager_ring_copies_all_segments_at_attach(void **state)
 {
 	struct several *s = *state;
 	struct daxpin_extent extent = live(&s->first->f, BYTES);
@@ -261,8 +264,11 @@ static void an_eager_ring_copies_all_at_attach(void **state)
 	assert_pinned(before);
 }
 
-/* What another ring has is taken at the first plain request, and pins nothing. */
-static void a_reap_copies_what_another_ring_has(void **state)
+/*
+ * A segment that another ring has is copied at the first plain request, and pins
+ * nothing more.
+ */
+static void a_segment_that_another_ring_has_is_copied_by_service(void **state)
 {
 	struct several *s = *state;
 	struct daxpin_extent extent = live(&s->first->f, BYTES);
@@ -284,10 +290,12 @@ static void a_reap_copies_what_another_ring_has(void **state)
 	assert_int_equal(info_of(w->uring).evictions, 0);
 }
 
-/* ------------------------------------------------------------- reclaiming it */
+/* ----------------------------------------------- reclaiming shared segments */
 
-/* A segment is punched when no ring has it, and what is read afterwards arrives in
- * the pages that the file has then. */
+/*
+ * A segment is punched after every ring has given it back. Later reads arrive in the
+ * pages that the file has then.
+ */
 static void a_reclaim_waits_for_every_ring(uint32_t flags, struct several *s)
 {
 	struct daxpin_extent extent = live(&s->first->f, BYTES), late;
@@ -322,7 +330,7 @@ static void a_reclaim_waits_for_every_ring(uint32_t flags, struct several *s)
 	assert_pinned(before);
 }
 
-static void a_segment_is_punched_when_no_ring_has_it(void **state)
+static void a_shared_segment_is_punched_after_all_rings_gave_it_back(void **state)
 {
 	struct several *s = *state;
 
@@ -330,7 +338,7 @@ static void a_segment_is_punched_when_no_ring_has_it(void **state)
 	a_reclaim_waits_for_every_ring(0, s);
 }
 
-static void so_is_one_that_was_copied_at_attach(void **state)
+static void a_segment_copied_at_attach_is_punched_after_all_rings_gave_it_back(void **state)
 {
 	struct several *s = *state;
 
@@ -338,8 +346,8 @@ static void so_is_one_that_was_copied_at_attach(void **state)
 	a_reclaim_waits_for_every_ring(DAXPIN_URING_EAGER, s);
 }
 
-/* A ring that comes while another is asked for the segment does not get it. */
-static void what_is_wanted_back_is_not_copied(void **state)
+/* A ring that is attached while another is asked for the segment does not get it. */
+static void a_segment_that_a_reclaim_wants_is_not_copied(void **state)
 {
 	struct several *s = *state;
 	struct world *w = &s->ring[1];
@@ -359,7 +367,7 @@ static void what_is_wanted_back_is_not_copied(void **state)
 	end_reclaim(job);
 }
 
-/* ----------------------------------------------- where it cannot be shared */
+/* ----------------------------------------------- rings that cannot share */
 
 static void allow(struct world *w, const int *calls, uint32_t count)
 {
@@ -376,8 +384,8 @@ static void allow(struct world *w, const int *calls, uint32_t count)
 				       rules, count + 1), 0);
 }
 
-/* Its restrictions forbid copies: it has pins of its own, beside the others'. */
-static void a_ring_that_may_not_copy_registers_for_itself(void **state)
+/* The ring's restrictions forbid copies, so it pins the segment once more. */
+static void a_ring_whose_restrictions_forbid_copies_pins_for_itself(void **state)
 {
 	static const int calls[] = {
 		IORING_REGISTER_ENABLE_RINGS, IORING_REGISTER_PROBE,
@@ -413,7 +421,7 @@ static void a_ring_that_may_not_copy_registers_for_itself(void **state)
 
 /* ----------------------------------------------------- fork, and descriptors */
 
-/* How many descriptors of rings this process has. */
+/* Counts this process's descriptors of rings. */
 static int ring_descriptors(void)
 {
 	char path[300], name[64];
@@ -444,7 +452,7 @@ static int give_back(void *arg)
 	return ret ? 1 : ring_descriptors() == *before ? 0 : 2;
 }
 
-static void a_child_gives_the_source_back(void **state)
+static void a_forked_child_can_detach_shared_rings(void **state)
 {
 	struct several *s = *state;
 	struct daxpin_extent extent = live(&s->first->f, BYTES);
@@ -454,7 +462,7 @@ static void a_child_gives_the_source_back(void **state)
 	for (int i = 0; i < RINGS; i++) {
 		assert_int_equal(attach(&s->ring[i], DAXPIN_URING_EAGER), 0);
 		fix(&s->ring[i], extent);
-		/* Without a reason it is shared. */
+		/* If nothing prevents it, the segment is shared. */
 		assert_int_equal(info_of(s->ring[i].uring).share_error,
 				 kernel_copies(false) ? 0 : -EOPNOTSUPP);
 	}
@@ -489,7 +497,7 @@ static void *come_and_go(void *arg)
 	return (void *)wrong;
 }
 
-static void rings_come_and_go_in_threads(void **state)
+static void rings_can_be_attached_and_detached_in_several_threads(void **state)
 {
 	struct several *s = *state;
 	pthread_t thread[RINGS];
@@ -524,14 +532,14 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(rings_of_a_process_pin_a_segment_once),
-		TEST(an_eager_ring_copies_all_at_attach),
-		TEST(a_reap_copies_what_another_ring_has),
-		TEST(a_segment_is_punched_when_no_ring_has_it),
-		TEST(so_is_one_that_was_copied_at_attach),
-		TEST(what_is_wanted_back_is_not_copied),
-		TEST(a_ring_that_may_not_copy_registers_for_itself),
-		TEST(a_child_gives_the_source_back),
-		TEST(rings_come_and_go_in_threads),
+		TEST(an_eager_ring_copies_all_segments_at_attach),
+		TEST(a_segment_that_another_ring_has_is_copied_by_service),
+		TEST(a_shared_segment_is_punched_after_all_rings_gave_it_back),
+		TEST(a_segment_copied_at_attach_is_punched_after_all_rings_gave_it_back),
+		TEST(a_segment_that_a_reclaim_wants_is_not_copied),
+		TEST(a_ring_whose_restrictions_forbid_copies_pins_for_itself),
+		TEST(a_forked_child_can_detach_shared_rings),
+		TEST(rings_can_be_attached_and_detached_in_several_threads),
 	};
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
