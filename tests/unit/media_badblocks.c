@@ -1094,7 +1094,7 @@ static void retire_it(void)
 	assert_int_equal(publish(reader, DAXPIN_OP_RETIRE, under_way), 0);
 }
 
-static void read_across_the_end_of_a_generation_is_stale(void **state)
+static void a_read_during_which_the_generation_ends_is_stale(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr = make_live(f);
@@ -1280,7 +1280,7 @@ int main(void)
 		TEST(create_refuses_bad_metadata, fresh_setup),
 		TEST(create_refuses_a_file_that_it_cannot_read, bad_setup),
 		TEST(read_works_while_an_extent_is_live_or_held, bad_setup),
-		TEST(read_across_the_end_of_a_generation_is_stale, bad_setup),
+		TEST(a_read_during_which_the_generation_ends_is_stale, bad_setup),
 		TEST(many_threads_can_read_at_the_same_time, bad_setup),
 		BARE(a_copy_past_the_end_of_a_file_fails_without_sigbus),
 		BARE(a_copy_without_free_descriptors_is_not_eio),

@@ -357,7 +357,7 @@ static void a_trial_on_a_link_that_is_down_is_repeated(void **state)
 	assert_int_equal(device.probes, 0);
 }
 
-static void copies_are_not_for_generation(void **state)
+static void grants_stop_being_copies_after_a_successful_trial(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -429,7 +429,7 @@ int main(void)
 		TEST(a_grant_beyond_the_extent_is_refused, setup_pinned),
 		TEST(a_bounced_grant_writes_back_only_its_part, setup_bounced),
 		TEST(a_trial_on_a_link_that_is_down_is_repeated, setup_pinned),
-		TEST(copies_are_not_for_generation, setup_pinned),
+		TEST(grants_stop_being_copies_after_a_successful_trial, setup_pinned),
 		TEST(a_trial_with_a_verdict_is_not_repeated, setup_bounced),
 		TEST(a_full_pool_is_tried_on_a_file_beside_it, setup_bounced),
 	};

@@ -300,7 +300,7 @@ static void a_peer_can_return_a_grant_unasked(void **state)
 	assert_int_equal(counts().returned, 1);
 }
 
-static void policy_may_end_earlier(void **state)
+static void a_second_revoke_start_can_shorten_the_deadline(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL), *other;
 	struct daxpin_extent another;
@@ -669,7 +669,7 @@ int main(void)
 		TEST(a_peer_that_returns_the_grant_ends_the_wait, setup_executor),
 		TEST(a_peer_that_does_not_answer_is_revoked_at_the_deadline, setup_executor),
 		TEST(a_peer_can_return_a_grant_unasked, setup),
-		TEST(policy_may_end_earlier, setup),
+		TEST(a_second_revoke_start_can_shorten_the_deadline, setup),
 		TEST(calls_on_an_ended_grant_are_estale, setup),
 		TEST(invalid_arguments_are_refused, setup),
 		TEST(an_excess_drop_is_reported_by_the_revoke, setup),
