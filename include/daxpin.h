@@ -525,7 +525,9 @@ struct daxpin_publish_options {
  *		extent that a root names; KEEP while there may be a write hold
  * -EINVAL	wrong state, an unused field that is not 0, one extent, word or
  *		name twice
- * -EIO		the medium failed
+ * -EIO		the medium failed; SET in a block that is known to be bad; KEEP that
+ *		would write back such a block, or whose descriptor cannot be read:
+ *		cancel the extent and reserve another
  * -ENAMETOOLONG  a name of DAXPIN_ROOT_NAME_MAX bytes or more
  * -ENOENT	there is no such name to remove
  * -ENOSPC	all names are in use
@@ -567,10 +569,13 @@ void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
 
 /*
  * Copy length bytes at `offset` of the extent to `to`, whose contents are
- * undefined after a failure. Any thread.
+ * undefined after a failure. Blocks that cannot be read are never reserved again
+ * in this open. Any thread.
  *
  * -EINVAL	the range extends past the extent's end
  * -EIO		the medium is bad there; a load would be SIGBUS
+ * -ENOMEM	it is bad, and no memory was left to record that: repeat the call
+ *		before the extent ends
  * -ESTALE	the generation has ended, perhaps during the call
  */
 int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,

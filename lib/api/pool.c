@@ -229,12 +229,14 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 	struct dp_state_deferred deferred;
 	const struct dp_pool *media;
 	struct daxpin_pool_info info;
+	uint64_t quarantined;
 	int ret = dp_enter(pool);
 
 	if (ret)
 		return ret;
 	media = &pool->media;
 	deferred = dp_states_deferred(&pool->states);
+	quarantined = dp_spaces_quarantined_count(&pool->spaces);
 	info = (struct daxpin_pool_info) {
 		.source = media->source.kind,
 		.granularity = media->persist.granularity,
@@ -244,7 +246,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.segment_size = media->geometry.segment_size,
 		.epoch = media->super.epoch,
 		.media_bytes = media->super.pool_size,
-		.usable_bytes = pool->usable_blocks << DP_BLOCK_SHIFT,
+		.usable_bytes = (pool->data_blocks - quarantined) << DP_BLOCK_SHIFT,
 		.free_bytes = dp_spaces_free_count(&pool->spaces) << DP_BLOCK_SHIFT,
 		.largest_extent = dp_geometry_size(&media->geometry, 0) -
 				  DP_CHUNK_SIZE,
@@ -255,7 +257,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.ignored_files = media->ignored_files,
 		.registrations = dp_registration_count(&pool->holders),
 		.unclean = media->was_unclean,
-		.bad_bytes = pool->bad_blocks << DP_BLOCK_SHIFT,
+		.bad_bytes = (quarantined - pool->quarantined_blocks) << DP_BLOCK_SHIFT,
 		.bad_unknown = pool_is_bad_unknown(media),
 		.retired_bytes = deferred.blocks << DP_BLOCK_SHIFT,
 		.deferred_frees = deferred.extents,

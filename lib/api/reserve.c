@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "core/allocate.h"
 #include "core/handle.h"
+#include "core/medium.h"
 #include "util/cancel.h"
 
 DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
@@ -54,20 +55,15 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint64_t offset, uint64_t length, void *to)
 {
 	DP_CANCEL_POINT();
-	const struct dp_badblocks_view *medium;
 	struct dp_handle handle;
 	uint64_t range = length;
-	uint32_t segment, block;
 	int ret = to ? dp_find(pool, extent, &handle) : -EINVAL;
 
 	if (!ret)
 		ret = dp_range(pool, handle.block, offset, &range);
 	if (ret || !length)
 		return ret;
-	segment = dp_segment_of(pool, handle.block, &block);
-	medium = dp_segment_view(&pool->media.segments, segment);
-	ret = dp_badblocks_read(medium, ((uint64_t)block << DP_BLOCK_SHIFT) +
-				offset, to, length);
+	ret = dp_read(pool, handle, offset, to, length);
 	/* What was copied is the extent's only if it was that to the end. */
 	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
@@ -123,20 +119,6 @@ DP_EXPORT int daxpin_state(struct daxpin_pool *pool, struct daxpin_extent extent
 	return ret;
 }
 
-/* To write back what is known to be bad may be a SIGBUS, as a load is. */
-static bool reserve_is_bad(struct daxpin_pool *pool, uint64_t block,
-			   uint64_t offset, uint64_t length)
-{
-	struct dp_badblocks_run run;
-	uint32_t segment, in_segment;
-
-	segment = dp_segment_of(pool, block, &in_segment);
-	offset += (uint64_t)in_segment << DP_BLOCK_SHIFT;
-	return dp_badblocks_find(dp_segment_badblocks(&pool->media.segments,
-						      segment),
-				 offset, offset + length, &run);
-}
-
 DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 			     struct daxpin_extent extent, uint64_t offset,
 			     uint64_t length)
@@ -149,7 +131,7 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 		ret = dp_range(pool, handle.block, offset, &length);
 	if (!ret && pool->media.readonly)
 		ret = -EROFS;
-	if (!ret && reserve_is_bad(pool, handle.block, offset, length))
+	if (!ret && dp_is_bad(pool, handle.block, offset, length))
 		ret = -EIO;
 	if (ret)
 		return ret;

@@ -41,9 +41,8 @@ struct daxpin_pool {
 	uint64_t epoch;			/* as in gen: low 24 bits */
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
-	uint64_t usable_blocks;
-	uint64_t quarantined_blocks;	/* for damage */
-	uint64_t bad_blocks;		/* and these, known to be bad */
+	uint64_t data_blocks;		/* all but metadata */
+	uint64_t quarantined_blocks;	/* for damage; others are bad */
 	uint64_t unaligned_chunks;
 	uint64_t shared_chunks;
 	uint64_t sparse_chunks;		/* with metadata or extents */

@@ -47,6 +47,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "core/medium.h"
 #include "core/publish.h"
 #include "extent/thread_slot.h"
 #include "util/probe.h"
@@ -126,6 +127,9 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 		/* RESERVED, so that its length is there and stays (I20). */
 		assert(word.blocks);
 		ret = dp_table_use(table, block);
+		/* The page cannot be read, unless it is a flush that failed. */
+		if (ret == -EIO && !dp_persist_error(&pool->media.persist))
+			dp_quarantine_page(pool, step->handle);
 	}
 	word.gen = gen & DP_WORD_GEN_MASK;
 	if (!ret)
@@ -314,22 +318,6 @@ static int step_is_kept_here(struct batch *batch, const struct step *step)
 	return other->op->type == DAXPIN_OP_KEEP ? 1 : -EINVAL;
 }
 
-/* A store to a block that is bad may be a SIGBUS, and what for? */
-static int step_check_medium(struct batch *batch, const struct step *step)
-{
-	uint64_t size = sizeof(step->op->value), offset;
-	const struct dp_badblocks *badblocks;
-	struct dp_badblocks_run run;
-	uint32_t segment, block;
-
-	segment = dp_segment_of(batch->pool, step->handle.block, &block);
-	badblocks = dp_segment_badblocks(&batch->pool->media.segments, segment);
-	offset = ((uint64_t)block << DP_BLOCK_SHIFT) + step->op->offset;
-	return dp_badblocks_find(badblocks, offset, offset + size, &run) ?
-		       -EIO :
-		       0;
-}
-
 /* A hold of its own, unless this batch keeps the extent. */
 static int step_take_target(struct batch *batch, struct step *step)
 {
@@ -374,7 +362,8 @@ static int step_hold_target(struct batch *batch, struct step *step)
 	/* It begins at a block and the offset is aligned: so are its last bytes. */
 	if (step->op->offset >= target->bytes)
 		return -EINVAL;
-	return step_check_medium(batch, step);
+	return dp_is_bad(batch->pool, step->handle.block, step->op->offset,
+			 sizeof(step->op->value)) ? -EIO : 0;
 }
 
 /* Look, so that nobody else's count moves; count; look, for a RETIRE's claim. */
@@ -506,6 +495,8 @@ static int step_persist_payload(struct batch *batch, const struct step *step)
 	int ret = dp_range(batch->pool, step->handle.block, step->op->offset,
 			   &length);
 
+	if (!ret && dp_is_bad(batch->pool, step->handle.block, step->op->offset, length))
+		ret = -EIO;
 	return ret ? ret :
 	       dp_persist_flush(&media->persist, media->geometry.base +
 				step->op->extent.addr + step->op->offset,

@@ -196,9 +196,7 @@ static int recover_close_off(struct daxpin_pool *pool, uint32_t index)
 	dp_bits_close_off(bits);
 	all = dp_bits_quarantined_count(bits);
 	assert(all >= bad);
-	pool->bad_blocks += bad;
 	pool->quarantined_blocks += all - bad;
-	pool->usable_blocks -= all;
 	return dp_spaces_open(&pool->spaces, index);
 }
 
@@ -212,7 +210,7 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 	ret = dp_spaces_add(&pool->spaces, index, blocks);
 	if (ret)
 		return ret;
-	pool->usable_blocks += blocks -
+	pool->data_blocks += blocks -
 			       dp_geometry_meta_blocks(&pool->media.geometry);
 	recover_take_chunks(pool, index);
 	return dp_epochs_is_foreign(&pool->media.epochs, index) ?

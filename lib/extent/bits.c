@@ -7,6 +7,8 @@
  *	FREE -> TAKEN		[dp_bits_clear, dp_bits_take]
  *	TAKEN -> FREE		[dp_bits_set]
  *	either -> QUARANTINED	[dp_bits_close_off], at open; never FREE again
+ *	TAKEN -> QUARANTINED	[dp_bits_quarantine_taken]; when the extent that has
+ *				the block ends, the block stays taken
  *
  * Only one thread at a time changes words, so a change is a load and a store. The
  * words are atomic because other threads read them at the same time.
@@ -37,7 +39,7 @@ int dp_bits_init(struct dp_bits *bits, uint32_t blocks)
 void dp_bits_fini(struct dp_bits *bits)
 {
 	free((void *)bits->free);
-	free(bits->quarantine);
+	free((void *)bits->quarantine);
 	bits->free = NULL;
 	bits->quarantine = NULL;
 }
@@ -50,6 +52,17 @@ static uint64_t bits_load(const struct dp_bits *bits, uint32_t word)
 static void bits_store(struct dp_bits *bits, uint32_t word, uint64_t value)
 {
 	atomic_store_explicit(&bits->free[word], value, memory_order_relaxed);
+}
+
+/* Of the bitmap of quarantined blocks, which a call made first if there was none. */
+static uint64_t bits_quarantined(const struct dp_bits *bits, uint32_t word)
+{
+	return atomic_load_explicit(&bits->quarantine[word], memory_order_relaxed);
+}
+
+static void bits_set_quarantined(struct dp_bits *bits, uint32_t word, uint64_t value)
+{
+	atomic_store_explicit(&bits->quarantine[word], value, memory_order_relaxed);
 }
 
 static void bits_count(struct dp_bits *bits, uint32_t count)
@@ -79,7 +92,7 @@ void dp_bits_set(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 
 		assert(!(was & mask));	/* I18: freed exactly once */
 		assert(!bits->quarantine_count ||
-		       !(bits->quarantine[b / WORD_BITS] & mask));
+		       !(bits_quarantined(bits, b / WORD_BITS) & mask));
 		bits_store(bits, b / WORD_BITS, was | mask);
 	}
 	bits_count(bits, dp_bits_free_count(bits) + blocks);
@@ -152,21 +165,32 @@ uint32_t dp_bits_free_count(const struct dp_bits *bits)
 
 /* ------------------------------------------------------------- quarantine */
 
+/* A thread that reads `quarantine` meanwhile sees no bitmap, or a zeroed one. */
+static int bits_need_quarantine(struct dp_bits *bits)
+{
+	_Atomic uint64_t *bitmap;
+
+	if (bits->quarantine)
+		return 0;
+	bitmap = calloc(bits->blocks / WORD_BITS, sizeof(*bitmap));
+	bits->quarantine = bitmap;
+	return bitmap ? 0 : -ENOMEM;
+}
+
 int dp_bits_quarantine(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 {
 	uint32_t end = block + blocks, next;
+	int ret = bits_need_quarantine(bits);
 
 	assert(blocks && end <= bits->blocks);
 	assert(!bits->quarantine_count);	/* not yet closed off */
-	if (!bits->quarantine)
-		bits->quarantine = calloc(bits->blocks / WORD_BITS,
-					  sizeof(*bits->quarantine));
-	if (!bits->quarantine)
-		return -ENOMEM;
+	if (ret)
+		return ret;
 	for (; block < end; block = next) {
 		uint32_t word = block / WORD_BITS;
 
-		bits->quarantine[word] |= bits_mask(block, end, &next);
+		bits_set_quarantined(bits, word, bits_quarantined(bits, word) |
+						 bits_mask(block, end, &next));
 	}
 	return 0;
 }
@@ -178,7 +202,7 @@ void dp_bits_close_off(struct dp_bits *bits)
 
 	assert(!bits->quarantine_count);
 	for (uint32_t i = 0; i < words; i++) {
-		uint64_t mask = bits->quarantine[i], was = bits_load(bits, i);
+		uint64_t mask = bits_quarantined(bits, i), was = bits_load(bits, i);
 
 		bits_store(bits, i, was & ~mask);
 		bits->quarantine_count += __builtin_popcountll(mask);
@@ -191,7 +215,33 @@ bool dp_bits_is_quarantined(const struct dp_bits *bits, uint32_t block)
 {
 	assert(block < bits->blocks);
 	return bits->quarantine &&
-	       bits->quarantine[block / WORD_BITS] >> block % WORD_BITS & 1;
+	       bits_quarantined(bits, block / WORD_BITS) >> block % WORD_BITS & 1;
+}
+
+int dp_bits_quarantine_taken(struct dp_bits *bits, uint32_t block)
+{
+	uint32_t word = block / WORD_BITS;
+	int ret = bits_need_quarantine(bits);
+
+	assert(!dp_bits_is_free(bits, block));
+	if (ret)
+		return ret;
+	if (dp_bits_is_quarantined(bits, block))
+		return -EALREADY;
+	bits_set_quarantined(bits, word, bits_quarantined(bits, word) |
+					 1ull << block % WORD_BITS);
+	bits->quarantine_count++;
+	return 0;
+}
+
+void dp_bits_release_taken(struct dp_bits *bits, uint32_t block)
+{
+	uint32_t word = block / WORD_BITS;
+
+	assert(dp_bits_is_quarantined(bits, block) && !dp_bits_is_free(bits, block));
+	bits_set_quarantined(bits, word, bits_quarantined(bits, word) &
+					 ~(1ull << block % WORD_BITS));
+	bits->quarantine_count--;
 }
 
 uint32_t dp_bits_find_quarantined(const struct dp_bits *bits, uint32_t block,

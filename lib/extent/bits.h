@@ -11,10 +11,11 @@
 /* private to bits.c */
 struct dp_bits {
 	uint32_t blocks;
-	uint32_t quarantine_count;
+	_Atomic uint32_t quarantine_count;
 	_Atomic uint32_t free_count;
 	_Atomic uint64_t *free;
-	uint64_t *quarantine;		/* or NULL: no block is in it */
+	/* Or NULL: no block is in it. */
+	_Atomic uint64_t *_Atomic quarantine;
 };
 
 /* All blocks are free. A multiple of 64 blocks. -ENOMEM. */
@@ -54,6 +55,12 @@ uint32_t dp_bits_free_count(const struct dp_bits *bits);
  */
 int dp_bits_quarantine(struct dp_bits *bits, uint32_t block, uint32_t blocks);
 void dp_bits_close_off(struct dp_bits *bits);
+/*
+ * Later: quarantine a block that is taken, and release it again, still taken.
+ * -EALREADY: it was in quarantine. -ENOMEM.
+ */
+int dp_bits_quarantine_taken(struct dp_bits *bits, uint32_t block);
+void dp_bits_release_taken(struct dp_bits *bits, uint32_t block);
 bool dp_bits_is_quarantined(const struct dp_bits *bits, uint32_t block);
 /* First block in [block, end) that is in quarantine (or, with quarantined false, is
  * not); `end` if there is none. */
@@ -62,7 +69,7 @@ uint32_t dp_bits_find_quarantined(const struct dp_bits *bits, uint32_t block,
 /* Blocks in quarantine: 0 before dp_bits_close_off(). */
 static inline uint32_t dp_bits_quarantined_count(const struct dp_bits *bits)
 {
-	return bits->quarantine_count;
+	return atomic_load_explicit(&bits->quarantine_count, memory_order_relaxed);
 }
 
 #endif

@@ -236,6 +236,35 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 	space_leave(space);
 }
 
+/*
+ * Blocks that other threads return meanwhile wait for the lock, so only this thread has
+ * seen the mark when it takes it back.
+ */
+static int space_quarantine(struct dp_space *space, uint32_t block,
+			    dp_space_owned_fn *is_owned, void *arg)
+{
+	bool was_free = dp_runs_take_at(&space->runs, block, 1);
+	int ret = dp_bits_quarantine_taken(&space->bits, block);
+
+	if (ret && was_free)
+		space_add(space, block, 1);
+	if (ret || was_free || is_owned(arg))
+		return ret;
+	dp_bits_release_taken(&space->bits, block);
+	return -ESTALE;
+}
+
+int dp_space_quarantine(struct dp_space *space, uint32_t block,
+			dp_space_owned_fn *is_owned, void *arg)
+{
+	int ret;
+
+	space_enter(space);
+	ret = space_quarantine(space, block, is_owned, arg);
+	space_leave(space);
+	return ret;
+}
+
 void dp_space_settle(struct dp_space *space)
 {
 	space_enter(space);

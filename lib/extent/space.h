@@ -49,6 +49,18 @@ bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks);
  * taken. */
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks);
 
+/*
+ * Quarantine a block that is free, or that an extent owns: when the extent ends the
+ * block stays taken. For a block that is taken is_owned() is called after the block was
+ * marked. False: the extent has ended, or the block is in a thread's cache; the block is
+ * then as it was before, and -ESTALE is returned. Everything that is done before
+ * is_owned() must be visible to the thread that ends the extent later. -EALREADY: the
+ * block is in quarantine. -ENOMEM. May sleep.
+ */
+typedef bool dp_space_owned_fn(void *arg);
+int dp_space_quarantine(struct dp_space *space, uint32_t block,
+			dp_space_owned_fn *is_owned, void *arg);
+
 /* After it, all blocks that were freed before the call can be claimed. May sleep. */
 void dp_space_settle(struct dp_space *space);
 

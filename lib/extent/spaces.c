@@ -75,7 +75,8 @@ int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment)
 {
 	const struct dp_bits *bits = dp_spaces_bits(spaces, segment);
 
-	spaces->quarantine |= dp_bits_quarantined_count(bits) > 0;
+	if (dp_bits_quarantined_count(bits))
+		spaces->quarantine = true;
 	return dp_space_open(&spaces->space[segment], &spaces->longest, segment,
 			     &spaces->returns);
 }
@@ -263,6 +264,26 @@ void dp_spaces_gather(struct dp_spaces *spaces)
 	dp_caches_release(&spaces->caches);
 	if (atomic_load(&spaces->returns))
 		spaces_settle(spaces);
+}
+
+int dp_spaces_quarantine(struct dp_spaces *spaces, uint64_t block,
+			 dp_space_owned_fn *is_owned, void *arg)
+{
+	uint32_t in_segment;
+	struct dp_space *space = spaces_of(spaces, block, &in_segment);
+
+	/* The thread that ends the extent must not put the block into its cache. */
+	spaces->quarantine = true;
+	return dp_space_quarantine(space, in_segment, is_owned, arg);
+}
+
+uint64_t dp_spaces_quarantined_count(struct dp_spaces *spaces)
+{
+	uint64_t blocks = 0;
+
+	for (uint32_t i = 0; i < spaces->segments; i++)
+		blocks += dp_bits_quarantined_count(dp_space_bits(&spaces->space[i]));
+	return blocks;
 }
 
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces)

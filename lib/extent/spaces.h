@@ -15,7 +15,7 @@ struct dp_spaces {
 	struct dp_space *space;		/* one per segment */
 	uint32_t segments;
 	uint32_t shift;			/* log2 of blocks per segment */
-	bool quarantine;		/* some segment has blocks in it */
+	_Atomic bool quarantine;	/* some segment has blocks in it */
 	struct dp_longest longest;
 	struct dp_caches caches;
 	DP_ALIGNED _Atomic uint32_t returns;	/* see space.c */
@@ -41,6 +41,12 @@ static inline struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces,
 bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
 /* Empty all caches into the segments. Sleeps until threads have left their caches. */
 void dp_spaces_gather(struct dp_spaces *spaces);
+
+/* As dp_space_quarantine(). */
+int dp_spaces_quarantine(struct dp_spaces *spaces, uint64_t block,
+			 dp_space_owned_fn *is_owned, void *arg);
+/* Blocks in quarantine in all segments. */
+uint64_t dp_spaces_quarantined_count(struct dp_spaces *spaces);
 
 /* Free blocks, with those in caches: exact if no other thread reserves or frees. */
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
@@ -72,7 +78,8 @@ int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_blo
 static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,
 				  uint32_t blocks)
 {
-	if (blocks > DP_CACHE_RUN || spaces->quarantine ||
+	if (blocks > DP_CACHE_RUN ||
+	    atomic_load_explicit(&spaces->quarantine, memory_order_relaxed) ||
 	    !dp_cache_push(&spaces->caches, block, blocks))
 		dp_spaces_free_to_segments(spaces, block, blocks);
 }

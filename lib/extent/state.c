@@ -60,6 +60,9 @@
  * last drop if there are other holds: although the word is again what its own
  * CAS made of it, a writer may have come and a reader gone meanwhile.
  *
+ *	I64	a block that was found bad is marked while its extent still owns it, so
+ *		whoever frees it later leaves it out: see state_is_owner()
+ *
  * tests/model/state.pml, wait.pml and root.pml search the interleavings.
  */
 #include <errno.h>
@@ -383,6 +386,43 @@ int dp_state_cancel(struct dp_states *states, uint64_t block,
 		state_defer(states, blocks);
 	state_after_swap(states, block, word, to);
 	return 0;
+}
+
+/* An extent that may own the block. */
+struct state_owner {
+	struct dp_states *states;
+	uint64_t block;
+	uint64_t generation;
+	uint64_t bad_block;
+};
+
+/*
+ * A CAS that changes nothing: the CAS that ends the generation comes before it, and is
+ * seen here, or comes after it, and its thread sees the block's mark when it frees.
+ */
+static bool state_is_owner(void *arg)
+{
+	const struct state_owner *owner = arg;
+	uint64_t word = state_load(owner->states, owner->block);
+	uint32_t blocks;
+
+	do {
+		if (word_generation(word) != owner->generation ||
+		    word_state(word) == DP_STATE_FREE)
+			return false;
+		blocks = dp_state_blocks(owner->states, owner->block);
+	} while (!state_swap(owner->states, owner->block, &word, word));
+	return owner->bad_block - owner->block < blocks;
+}
+
+int dp_state_quarantine(struct dp_states *states, uint64_t block,
+			uint64_t generation, uint64_t bad_block)
+{
+	struct state_owner owner = { states, block, generation, bad_block };
+	int ret = dp_spaces_quarantine(states->spaces, bad_block, state_is_owner,
+				       &owner);
+
+	return ret == -EALREADY ? 0 : ret;
 }
 
 int dp_state_claim(struct dp_states *states, uint64_t block,

@@ -109,6 +109,14 @@ uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
 int dp_state_cancel(struct dp_states *states, uint64_t block,
 		    uint64_t generation);
 
+/*
+ * A block is bad: it is never reserved again. -ESTALE: it is neither free nor a block of
+ * this extent, whose generation has perhaps ended during the call; nothing was changed.
+ * -ENOMEM. May sleep.
+ */
+int dp_state_quarantine(struct dp_states *states, uint64_t block,
+			uint64_t generation, uint64_t bad_block);
+
 /* Claim for a publish: state must be `from`; no write hold if no_writers. */
 int dp_state_claim(struct dp_states *states, uint64_t block,
 		   uint64_t generation, enum dp_state from, bool no_writers);

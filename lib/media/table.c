@@ -17,15 +17,22 @@ int dp_table_format(const struct dp_table *table)
 	return dp_pages_format(table->pages);
 }
 
-/* dp_pages_begin() has it durable before the page counts as used. */
+/*
+ * dp_pages_begin() has it durable before the page counts as used. The open did not read
+ * the page. It may be bad without being on the kernel's list: a store would be SIGBUS.
+ */
 static int table_format_page(const void *arg, uint32_t page)
 {
 	const struct dp_table *table = arg;
-	char *to = table->base + table->offset + page * DP_BLOCK_SIZE;
+	uint64_t at = table->offset + page * DP_BLOCK_SIZE;
 	uint64_t first = table->first_block + page * DP_PAGE_WORDS;
 	uint64_t words[DP_PAGE_WORDS];
+	char *to = table->base + at;
+	int ret = dp_badblocks_read(table->view, at, words, sizeof(words));
 
 	static_assert(sizeof(words) == DP_BLOCK_SIZE, "a page");
+	if (ret)
+		return ret;
 	for (uint32_t i = 0; i < DP_PAGE_WORDS; i++)
 		words[dp_word_offset(i) / sizeof(words[0])] =
 			dp_word_encode(table->seed, first + i, word_free);

@@ -17,6 +17,7 @@
 #include <daxpin.h>
 #include "support/invariant.h"
 #include "edit.h"
+#include "format.h"
 #include "reader.h"
 
 #define MIB		(1ull << 20)
@@ -381,6 +382,16 @@ static int take_first(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 1;
 }
 
+/* Poison in a page of the table that was not in use is met by the first KEEP there. */
+static int keep_new(const struct daxpin_op *op, uint64_t segment_size)
+{
+	uint64_t block = op->extent.addr % segment_size / 4096;
+	uint64_t page = format_table_offset(segment_size) + block / 512 * 4096;
+
+	return machine_is_poisoned(op->extent.addr / segment_size, page, 4096) ?
+	       -EIO : 0;
+}
+
 static void use_new(struct daxpin_pool *pool, uint8_t how)
 {
 	static const uint64_t blocks[] = { 1, 2, 63, 512, 513, 3000, 7680, 15872 };
@@ -396,9 +407,10 @@ static void use_new(struct daxpin_pool *pool, uint8_t how)
 	if (ret)
 		return;
 	expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_READ), "hold");
+	ret = how & 8 ? keep_new(&op, info.segment_size) : 0;
 	if (how & 8)
-		expect(!daxpin_publish(pool, &op, 1, NULL, NULL), "KEEP");
-	else
+		expect(daxpin_publish(pool, &op, 1, NULL, NULL) == ret, "KEEP");
+	if (!(how & 8) || ret)
 		expect(!daxpin_cancel(pool, op.extent), "cancel");
 	expect(!daxpin_drop(pool, op.extent), "drop");
 }
@@ -442,6 +454,18 @@ static bool is_bad_at(uint64_t addr, uint64_t segment_size)
 	       machine_is_bad(addr / segment_size, addr % segment_size, 8);
 }
 
+/* Blocks that a read found bad in this use of the pool. */
+static uint64_t found[WORK_MAX];
+static uint32_t founds;
+
+static bool is_found(uint64_t addr)
+{
+	for (uint32_t i = 0; i < founds; i++)
+		if (found[i] == addr / 4096)
+			return true;
+	return false;
+}
+
 /* Known bad blocks are an error, and never touched. */
 static void use_word(struct daxpin_pool *pool, uint8_t how)
 {
@@ -456,8 +480,8 @@ static void use_word(struct daxpin_pool *pool, uint8_t how)
 	expect(!daxpin_size(pool, op.extent, &size) &&
 	       !daxpin_pool_info(pool, &info), "size");
 	want = op.offset >= size ? -EINVAL :
-	       is_bad_at(op.extent.addr + op.offset, info.segment_size) ?
-	       -EIO : 0;
+	       is_bad_at(op.extent.addr + op.offset, info.segment_size) ||
+	       is_found(op.extent.addr + op.offset) ? -EIO : 0;
 	expect(daxpin_publish(pool, &op, 1,
 			      NULL, NULL) == want, "SET: not %d", want);
 	expect(daxpin_persist(pool, op.extent, op.offset, 8) == want,
@@ -469,10 +493,13 @@ static void use_word(struct daxpin_pool *pool, uint8_t how)
 	expect(daxpin_read(pool, op.extent, op.offset, 8, &value) == want,
 	       "read: not %d", want);
 	expect(want || value == op.value, "another value");
+	if (want == -EIO)
+		found[founds++] = (op.extent.addr + op.offset) / 4096;
 }
 
 static void use(struct daxpin_pool *pool, const struct header *header)
 {
+	founds = 0;
 	for (uint32_t i = 0; i < WORK_MAX && header->work[i]; i++) {
 		if (header->work[i] & 32)
 			use_word(pool, header->work[i]);

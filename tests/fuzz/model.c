@@ -1035,9 +1035,11 @@ int m_holds(struct daxpin_extent extent)
 		ret = find(extent, &generation);
 		return ret ? ret : (int)generation->count;
 	}
-	/* Those of this open that go on. */
+	/* Those of this open that go on. After an open for reading alone, which has the
+	 * epoch of the one before, two entries may have one handle. */
 	for (uint32_t i = 0; i < model.generations; i++)
-		if (!find(model.generation[i].extent, &generation))
+		if (!find(model.generation[i].extent, &generation) &&
+		    generation == &model.generation[i])
 			holds += generation->count;
 	return holds;
 }

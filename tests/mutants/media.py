@@ -3,6 +3,7 @@
 from everybody, and in reading where there may be poison."""
 
 TEST = ['tests/unit/media_badblocks']
+FOUND = ['tests/unit/core_medium']
 
 MUTANTS = [
     # -------------------------------------------------------------- the lists
@@ -59,7 +60,8 @@ MUTANTS = [
 		return quarantined'''),
     ('bad-kept-by-a-thread', TEST, 'lib/extent/spaces.c',
      'a bad block is handed out from the cache of who freed it',
-     '''	spaces->quarantine |= dp_bits_quarantined_count(bits) > 0;''',
+     '''	if (dp_bits_quarantined_count(bits))
+		spaces->quarantine = true;''',
      '''	(void)bits;'''),
     ('bad-counted-as-damage', TEST, 'lib/core/recover.c',
      'bad blocks count as quarantined for damage',
@@ -80,8 +82,8 @@ MUTANTS = [
      '''	if (false)'''),
     ('set-over-bad', TEST, 'lib/core/publish.c',
      'a SET stores where the medium is known to be bad',
-     'return step_check_medium(batch, step);',
-     '(void)step_check_medium; return 0;'),
+     '''			 sizeof(step->op->value)) ? -EIO : 0;''',
+     '''			 sizeof(step->op->value)) ? 0 : 0;'''),
     ('replay-over-bad', TEST, 'lib/core/recover.c',
      'recovery stores where the medium is bad',
      'ret = dp_badblocks_read(view, offset, &was, sizeof(was));',
@@ -106,11 +108,11 @@ MUTANTS = [
      'a length of 0 reads all',
      '''	if (ret || !length)
 		return ret;
-	segment''',
+	ret = dp_read''',
      '''	if (ret)
 		return ret;
 	length = range;
-	segment'''),
+	ret = dp_read'''),
     ('read-of-another-generation', TEST, 'lib/api/reserve.c',
      'bytes of the next generation are passed for this one',
      '''	if (dp_find(pool, extent, &handle))
@@ -141,4 +143,53 @@ MUTANTS = [
      '''	while (at < offset + size &&
 	       dp_badblocks_read(view, at, block, DP_BLOCK_SIZE) != -EIO)''',
      '''	while (0)'''),
+    # ------------------------------------------------- found while it is open
+    ('found-bad-not-quarantined', FOUND, 'lib/core/medium.c',
+     'the next extent gets a block that a read found bad',
+     'if (medium_read(pool, block, 0, copy, sizeof(copy)) == -EIO)',
+     'if (medium_read(pool, block, 0, copy, sizeof(copy)) == 1)'),
+    ('found-bad-goes-to-a-cache', FOUND, 'lib/extent/spaces.c',
+     'who frees a block that was found bad puts it into its cache',
+     '''	spaces->quarantine = true;
+	return dp_space_quarantine(''',
+     '''	return dp_space_quarantine('''),
+    ('quarantine-owner-not-asked', FOUND, 'lib/extent/space.c',
+     'a block that went to a cache meanwhile is marked for good',
+     'if (ret || was_free || is_owned(arg))',
+     'if (ret || was_free || is_owned(arg) || true)'),
+    ('quarantine-not-undone', FOUND, 'lib/extent/space.c',
+     'the mark of an extent that has ended stays',
+     '''	dp_bits_release_taken(&space->bits, block);
+	return -ESTALE;''',
+     '''	return -ESTALE;'''),
+    ('quarantine-of-foreign-blocks', FOUND, 'lib/extent/state.c',
+     'blocks that other extents own are marked for this one',
+     'return owner->bad_block - owner->block < blocks;',
+     'return blocks;'),
+    ('quarantine-without-memory', FOUND, 'lib/core/medium.c',
+     'a bad block that could not be recorded is reported as recorded',
+     'return ret ? ret : -EIO;',
+     'return -EIO;'),
+    ('found-bad-touched-again', FOUND, 'lib/core/medium.c',
+     'a block that is known to be bad is read again',
+     '''	if (dp_is_bad(pool, handle.block, offset, length))
+		return -EIO;''',
+     ''),
+    ('found-bad-kept', FOUND, 'lib/core/publish.c',
+     'a KEEP writes back a bad block',
+     '''	if (!ret && dp_is_bad(batch->pool, step->handle.block, step->op->offset, length))
+		ret = -EIO;''',
+     ''),
+    ('page-stored-unread', FOUND, 'lib/media/table.c',
+     'a page of the table is stored to that cannot be read',
+     'int ret = dp_badblocks_read(table->view, at, words, sizeof(words));',
+     'int ret = 0;'),
+    ('page-blocks-not-quarantined', FOUND, 'lib/core/publish.c',
+     'extents under a page that cannot be read are reserved again and again',
+     'dp_quarantine_page(pool, step->handle);',
+     ';'),
+    ('failed-flush-quarantines', FOUND, 'lib/core/publish.c',
+     'a flush that fails counts as a page that cannot be read',
+     'if (ret == -EIO && !dp_persist_error(&pool->media.persist))',
+     'if (ret == -EIO)'),
 ]

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Bad blocks under an extent. Quarantine has those that the kernel listed at the open
+ * (recover.c); here it gets those that a read finds. It lasts until the close: the next
+ * open asks the kernel again.
+ *
+ * Invariants:
+ *	I64	a block that a read found bad is never given to another extent
+ */
+#include <errno.h>
+#include "core/medium.h"
+
+bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
+	       uint64_t length)
+{
+	uint32_t segment, first, end;
+
+	if (!length)
+		return false;
+	segment = dp_segment_of(pool, block, &first);
+	end = first + ((offset + length - 1) >> DP_BLOCK_SHIFT) + 1;
+	first += offset >> DP_BLOCK_SHIFT;
+	assert(end <= dp_geometry_blocks(&pool->media.geometry, segment));
+	return dp_bits_find_quarantined(dp_spaces_bits(&pool->spaces, segment), first,
+					end, true) < end;
+}
+
+/* Copy from a segment, where a load would be SIGBUS: -EIO. */
+static int medium_read(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
+		       void *to, uint64_t length)
+{
+	uint32_t in_segment, segment = dp_segment_of(pool, block, &in_segment);
+
+	return dp_badblocks_read(dp_segment_view(&pool->media.segments, segment),
+			   ((uint64_t)in_segment << DP_BLOCK_SHIFT) + offset, to,
+			   length);
+}
+
+/* Quarantine the blocks of a range that cannot be read: each is read alone. */
+static int medium_quarantine(struct daxpin_pool *pool, struct dp_handle handle,
+			     uint64_t offset, uint64_t length)
+{
+	uint64_t end = handle.block + ((offset + length - 1) >> DP_BLOCK_SHIFT) + 1;
+	char copy[DP_BLOCK_SIZE];
+	int ret = 0;
+
+	for (uint64_t block = handle.block + (offset >> DP_BLOCK_SHIFT);
+	     !ret && block < end; block++)
+		if (medium_read(pool, block, 0, copy, sizeof(copy)) == -EIO)
+			ret = dp_state_quarantine(&pool->states, handle.block,
+						  handle.generation, block);
+	return ret;
+}
+
+int dp_read(struct daxpin_pool *pool, struct dp_handle handle, uint64_t offset,
+	    void *to, uint64_t length)
+{
+	int ret;
+
+	if (dp_is_bad(pool, handle.block, offset, length))
+		return -EIO;
+	ret = medium_read(pool, handle.block, offset, to, length);
+	if (ret != -EIO)
+		return ret;
+	ret = medium_quarantine(pool, handle, offset, length);
+	return ret ? ret : -EIO;
+}
+
+/* Without memory for the bitmap of quarantined blocks the next publish is refused too. */
+void dp_quarantine_page(struct daxpin_pool *pool, struct dp_handle handle)
+{
+	uint32_t meta = dp_geometry_meta_blocks(&pool->media.geometry);
+	uint32_t in_segment, segment = dp_segment_of(pool, handle.block, &in_segment);
+	uint32_t block = in_segment / DP_PAGE_WORDS * DP_PAGE_WORDS;
+	uint32_t end = block + DP_PAGE_WORDS;
+
+	assert(end <= dp_geometry_blocks(&pool->media.geometry, segment));
+	for (block = block < meta ? meta : block; block < end; block++)
+		dp_state_quarantine(&pool->states, handle.block, handle.generation,
+				    handle.block - in_segment + block);
+}
