@@ -3,8 +3,8 @@
  * What the kernel knows to be bad on a medium, and reading without dying of it.
  * Lists are kept in memory only and made anew at each open.
  */
-#ifndef DP_BAD_H
-#define DP_BAD_H
+#ifndef DP_BADBLOCKS_H
+#define DP_BADBLOCKS_H
 
 #include "util/util.h"
 

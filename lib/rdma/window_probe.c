@@ -218,12 +218,12 @@ typedef int trial_fn(struct window *w, struct facts *facts);
 static int window_probe_run_one(struct window *w, trial_fn *trial,
 				struct facts *facts)
 {
-	int ret = window_probe_open(w, IBV_ACCESS_REMOTE_WRITE), shut;
+	int ret = window_probe_open(w, IBV_ACCESS_REMOTE_WRITE), closed;
 
 	if (!ret)
 		ret = trial(w, facts);
-	shut = window_probe_close(w);
-	return shut ? shut : ret;
+	closed = window_probe_close(w);
+	return closed ? closed : ret;
 }
 
 static int window_probe_run_all(struct window *w, struct facts *facts)

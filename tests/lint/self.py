@@ -4,6 +4,8 @@ look at.
 
 Each is run on a tree without files, and on a copy of this tree in which every
 file is empty.  It must exit 1 and say why, in a sentence rather than a traceback.
+glossary.py must also find a replaced word in each kind of text, and nothing in the
+same text with the field's term.
 """
 import pathlib
 import subprocess
@@ -11,6 +13,24 @@ import sys
 import tempfile
 
 from lint import Report, files_of_the_tree
+
+# A file, its text, and for {} a word that was replaced and the one that is right.
+PLANTED = [
+    ('lib/x.c', '/* One {} for each thread. */\n', 'stripe', 'slot'),
+    ('lib/x.c', 'fail("the {} of the lock is pid 7");\n', 'keeper', 'holder'),
+    ('lib/x.c', 'static int {}_of(int grant);\n', 'door', 'via'),
+    ('lib/x.c', 'word_next_{}(word);\n', 'life', 'generation'),
+    ('include/x.h', 'enum daxpin_flush_{} {{\n', 'way', 'method'),
+    ('include/x.h', '#define DAXPIN_{}_MAX\t7\n', 'SEAT', 'SLOT'),
+    ('include/x.h', '\tchar *{};\n', 'why', 'errmsg'),
+    ('tests/x.c', 'static void the_{}_is_over(void **state)\n', 'ladder',
+     'escalation'),
+    ('tests/mutants/x.py', '\'{}(view);\'\n', 'dp_bad_fini',
+     'dp_badblocks_fini'),
+    ('docs/man3/x.3', '.Nd {} for waits\n', 'patience', 'policies'),
+    ('docs/x.md', 'While the gate is {}.\n', 'shut', 'closed'),
+    ('x.md', 'The state is a {} word.\n', 'lease', 'state'),
+]
 
 
 def empty_copy(source, top):
@@ -43,10 +63,27 @@ def check(report, python, lint, tree, what):
                      f'{said[-400:]}')
 
 
+def check_planted(report, python, lint):
+    for path, text, wrong, right in PLANTED:
+        with tempfile.TemporaryDirectory() as directory:
+            file = pathlib.Path(directory) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for word, code in (right, 0), (wrong, 1):
+                file.write_text(text.format(word))
+                done = subprocess.run([python, lint, directory],
+                                      capture_output=True, text=True)
+                named = f'{path}:1: ' in done.stdout
+                if done.returncode != code or named != bool(code):
+                    report.fault('glossary.py', 0,
+                                 f'exits {done.returncode} on '
+                                 f'{text.format(word).strip()}')
+
+
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
     checked = lints(sys.argv[3:])
+    planted = 0
     with tempfile.TemporaryDirectory() as directory:
         nothing = pathlib.Path(directory) / 'nothing'
         emptied = pathlib.Path(directory) / 'emptied'
@@ -55,7 +92,11 @@ def main():
         for lint in checked:
             check(report, sys.argv[2], lint, nothing, 'a tree without files')
             check(report, sys.argv[2], lint, emptied, 'empty files')
-    report.end(f'{len(checked)} lints fail on nothing', lints=len(checked))
+            if lint[0].endswith('glossary.py'):
+                check_planted(report, sys.argv[2], lint[0])
+                planted += len(PLANTED)
+    report.end(f'{len(checked)} lints fail on nothing, one on {planted} planted '
+               'words', lints=len(checked), planted_words=planted)
 
 
 main()

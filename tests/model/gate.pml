@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * gate.pml: the segment counter and the gate, on a machine with store buffers.
- * Threads hold and drop two extents of a segment while a closer shuts the gate
+ * Threads hold and drop two extents of a segment while a closer closes the gate
  * and reads the counter. An old hold on extent 0 was taken before all this, by a
  * thread on the shared slot; another drops it.
  *
@@ -37,7 +37,7 @@
  *	INC_BUFFERED (MIGRATE): D16: the CAS does not wait for inc to be seen
  *	GATE_BEFORE_CAS (MIGRATE): D16: a hold looks at the gate, then does its CAS
  *	ONE_TO_N_EXEMPT (MIGRATE): D16: only the hold from 0 looks at the gate
- *	COUNT_BEFORE_GATE (MIGRATE): D16: the counter is read, then the gate shut
+ *	COUNT_BEFORE_GATE (MIGRATE): D16: the counter is read, then the gate closed
  *	UNDO_BY_HAND (MIGRATE): I29: a gated hold takes back its count and its inc
  *	SIGNED (MIGRATE): D16: one signed word a slot
  *	INCS_FIRST (MIGRATE): D16: incs are read before decs
@@ -266,7 +266,7 @@ inline hold()
 }
 
 #ifdef CLONE
-/* By one who has a hold, the gate shut or not; by another, if there is one. */
+/* By one who has a hold, the gate closed or not; by another, if there is one. */
 inline clone()
 {
 	w = count[e];

@@ -236,7 +236,7 @@ static bool close_and_look(void)
 	       atomic_load_explicit(weak_word(1), memory_order_acquire);
 }
 
-/* The gate is shut by a plain store. */
+/* The gate is closed by a plain store. */
 static bool weak_close_and_count(void)
 {
 	atomic_store_explicit(&world.states.gates.gate->closed, 1,

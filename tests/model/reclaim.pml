@@ -14,7 +14,7 @@
  *	lib/reclaim/job.c: dp_jobs_pin
  *	lib/reclaim/hole.c: dp_holes_claim dp_holes_end
  *
- * Shut the gate; count; ask for a registration's pin; claim the chunk's free
+ * Close the gate; count; ask for a registration's pin; claim the chunk's free
  * blocks, all or none; punch, asynchronously; when the kernel has answered, open
  * the gate. An interrupted request changed nothing (A7), one that failed may be
  * done in part, so its chunk is a hole. Refill does the same the other way round.
@@ -26,7 +26,7 @@
  * Mutants:
  *	BUSY_SKIPPED_UNMAPPED: I8: nothing is pinned by a registration, so nobody
  *		counts holds
- *	BUSY_BEFORE_GATE: I31: counts, then shuts the gate
+ *	BUSY_BEFORE_GATE: I31: counts, then closes the gate
  *	NO_GATE: I32: counts, and leaves the gate open
  *	NOT_CLAIMED: I7: looks whether the blocks are free, and punches
  *	PARTLY_CLAIMED: I7: one free block is enough
@@ -122,7 +122,7 @@ inline claim_chunk()
 	}
 }
 
-/* The gate is shut: does anybody hold anything in the segment? */
+/* The gate is closed: does anybody hold anything in the segment? */
 inline count()
 {
 	busy = held > 0;
@@ -254,7 +254,7 @@ end_in:	wanted;
 	pinned = false
 }
 
-/* ok, or the gate was shut: an ordinary drop. */
+/* ok, or the gate was closed: an ordinary drop. */
 inline hold()
 {
 	held++;

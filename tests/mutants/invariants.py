@@ -253,7 +253,7 @@ MUTANTS = [
 	pool_open_gates(pool);
 	return 0;''',
      'drain_refuses_holds_and_times_out'),
-    ('drain-leaves-gates-shut', STRESS, 'lib/api/pool.c',
+    ('drain-leaves-gates-closed', STRESS, 'lib/api/pool.c',
      'a drain that gave up has ended all holds',
      '''		if (dp_os_now_ns() >= deadline_ns) {
 			pool_open_gates(pool);''',
@@ -537,7 +537,7 @@ void dp_persist_wipe''',
 		dp_gate_open(dp_state_gates(jobs->states), segment);
 		return true;''',
      'all_free_space_is_reclaimed_and_refilled'),
-    ('gate-left-shut', STRESS, 'lib/reclaim/part.c',
+    ('gate-left-closed', STRESS, 'lib/reclaim/part.c',
      'after a punch nobody can hold anything any more',
      '''	dp_gate_open(dp_state_gates(jobs->states), part->report.segment);
 	if (part->job->blocking)''',

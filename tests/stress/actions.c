@@ -70,7 +70,7 @@ static void expect_gate(const char *call, int ret, struct gates before)
 {
 	if (ret == -EAGAIN && before.begun == before.over &&
 	    atomic_load(&world.gates_begun) == before.begun)
-		shadow_fail("%s: %d, and no gate was shut", call, ret);
+		shadow_fail("%s: %d, and no gate was closed", call, ret);
 }
 
 /* The same of exclusive holds. */
