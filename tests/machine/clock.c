@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Time, which passes when it is looked at or slept, and random numbers. */
+/* The clock, which advances with each reading and sleep, and random numbers. */
 #include "machine.h"
 #include "os/os.h"
 

@@ -14,14 +14,17 @@ bool machine_is_poisoned(uint32_t file, uint64_t offset, uint64_t size)
 	return false;
 }
 
-/* Files lie one after the other, every other chunk 4 KiB further on. */
+/*
+ * The files follow each other on the device, with a gap of 4 KiB after every second
+ * chunk.
+ */
 uint64_t machine_physical(uint32_t file, uint64_t offset)
 {
 	return file * 2 * MACHINE_FILE_MAX + offset +
 	       (offset & DP_CHUNK_SIZE ? 4096 : 0);
 }
 
-/* Is one of the eight sectors from first on listed? */
+/* Is one of the eight sectors that begin with `first` listed? */
 static bool is_listed(uint64_t first)
 {
 	const uint64_t sectors_max = UINT64_MAX / 512;

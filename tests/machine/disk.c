@@ -63,7 +63,7 @@ struct machine_disk *machine_disk_new(void)
 	return disk;
 }
 
-/* With room to align, and for the tail that dp_map_reserve() gives back. */
+/* With space for alignment, and for the end that dp_map_reserve() unmaps. */
 struct machine_disk *machine_disk_new_in_place(uint32_t files,
 					       uint64_t file_max)
 {
@@ -132,7 +132,7 @@ static void mark_dirty(uint32_t file, uint64_t offset, uint64_t size)
 		machine.disk->saved->dirty[file][page] = true;
 }
 
-/* Much is given back, so that a disk does not fill up with zeroes. */
+/* Frees most of the memory, so that a disk does not fill up with zeroes. */
 static void zero(uint32_t file, uint64_t offset, uint64_t size)
 {
 	const struct machine_disk *disk = machine.disk;

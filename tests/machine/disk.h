@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A disk: the bytes of some segment files, one file after the other, and after
- * them an inode for each.
+ * A disk: the bytes of some segment files, one file after the other, and after them an
+ * inode for each.
  *
- * A plain disk is shared memory which the library maps as it maps a file, its
- * metadata read-only, so that a store which goes past persist.h is a crash at
- * once. On a disk that is in place every mapping is the disk's own memory: opening
- * a pool then costs no page fault, and the disk is private to the process.
+ * A plain disk is shared memory, which the library maps as it maps a file. Its metadata
+ * are mapped read-only, so that a store that does not go through persist.h crashes. On
+ * a disk that is in place every mapping is the disk's own memory: opening a pool then
+ * costs no page fault, and the disk is private to the process.
  */
 #ifndef MACHINE_DISK_H
 #define MACHINE_DISK_H
@@ -14,18 +14,18 @@
 #include "media/layout.h"
 
 #define MACHINE_FILES		4u	/* at most */
-#define MACHINE_INODE_FIRST	100u	/* number of file 0's inode */
-#define MACHINE_GENERATION	700u	/* and its generation */
+#define MACHINE_INODE_FIRST	100u	/* inode number of file 0 */
+#define MACHINE_GENERATION	700u	/* and its inode generation */
 #define MACHINE_BIRTH_SECONDS	1700000000u
 #define MACHINE_FILE_MAX	DP_SEGMENT_SIZE_MAX
 #define MACHINE_CHUNKS		(MACHINE_FILE_MAX >> DP_CHUNK_SHIFT)
-/* Of the metadata of the largest segments. */
+/* Bytes of metadata of the largest segments. */
 #define MACHINE_PAGES		(DP_META_SIZE_MAX >> DP_BLOCK_SHIFT)
 
 /*
- * What a filesystem keeps of a file besides its bytes. Each member is a word of
- * its own, since a power cut keeps or loses a word; name and size have a cache
- * line each, since fsync() writes them back separately.
+ * What a filesystem stores about a file besides its bytes. Each member is a word of its
+ * own, since a power failure keeps or loses whole words. Name and size are in different
+ * cache lines, since fsync() writes them back separately.
  */
 struct machine_inode {
 	uint64_t there;			/* the name is in the directory */
@@ -50,23 +50,23 @@ struct machine_disk {
 	struct machine_saved *saved;
 };
 
-/* Without files. */
+/* A disk without files. */
 struct machine_disk *machine_disk_new(void);
 struct machine_disk *machine_disk_new_in_place(uint32_t files,
 					       uint64_t file_max);
-/* Keep the present metadata and inodes; machine_disk_restore() goes back. */
+/* Saves the present metadata and inodes. machine_disk_restore() brings them back. */
 void machine_disk_save(struct machine_disk *disk);
 void machine_disk_restore(struct machine_disk *disk);
 
-/* Of the machine's disk. */
+/* The bytes of a file of the machine's disk. */
 char *machine_memory(uint32_t file);
 struct machine_inode *machine_inode(uint32_t file);
-/* Store to a file's bytes, past the library; from NULL: zeroes. */
+/* Stores to a file's bytes without the library. A `from` of NULL stores zeroes. */
 void machine_write(uint32_t file, uint64_t offset, const void *from,
 		   uint64_t size);
-/* Change a word of an inode; its observer sees it. */
+/* Changes a word of an inode and reports it to the observer. */
 void machine_set(uint64_t *word, uint64_t value);
-/* Of all metadata and all inodes. */
+/* A hash of all metadata and all inodes. */
 uint64_t machine_fingerprint(void);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What must hold of the library: if it does not, say where and why, and abort. */
+/*
+ * Assertions about the library. If one fails, it prints the place and the reason, and
+ * aborts.
+ */
 #ifndef MACHINE_EXPECT_H
 #define MACHINE_EXPECT_H
 

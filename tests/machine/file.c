@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The os calls on the pool's directory and its files: names, sizes, which chunks
- * are holes. A new file shows the bytes that were there before: worse than any
- * filesystem, so that the library cannot rely on zeroes it did not write.
+ * The os calls on the pool's directory and its files: names, sizes, and which chunks
+ * are holes. A new file contains whatever bytes were there before. No filesystem does
+ * that, but it shows whether the library relies on zeroes that it did not write.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #define EXTRA_FIRST	4000u
 
-/* The file of a name; the number of files for any other name. */
+/* Returns the file with this name, or the number of files if there is none. */
 static uint32_t file_of(const char *name)
 {
 	char expected[DP_SEGMENT_NAME_SIZE];
@@ -109,7 +109,7 @@ int dp_os_fstat(int fd, struct stat *ret_stat)
 	return stat_file(machine_handle(fd)->file, ret_stat);
 }
 
-/* A copy may have got the number of an inode, but not its birth. */
+/* A copy may have got the same inode number, but not the same time of birth. */
 int dp_os_file_id(int fd, struct dp_os_file_id *ret_id)
 {
 	uint32_t file = machine_handle_file(fd);
@@ -193,7 +193,7 @@ bool dp_os_is_realtime(int fd)
 	return false;
 }
 
-/* The machine has no XFS, so nothing is asked of it. */
+/* The machine has no XFS, so the library does not set marks on it. */
 int dp_os_nodefrag(int fd)
 {
 	machine_handle(fd);
@@ -215,7 +215,7 @@ static void sync_names(const struct machine_observer *observer)
 	observer->fence();
 }
 
-/* Stores are durable by their flushes: persist.c. */
+/* Stores become durable by flushes: persist.c. */
 int dp_os_syncfs(int fd)
 {
 	machine_handle(fd);
@@ -233,7 +233,7 @@ int dp_os_fsync(int fd)
 
 /* ------------------------------------------------------------------- space */
 
-/* Space for a file that grows there always is; `room` is for holes. */
+/* A file can always grow. `room` limits only the allocation of holes. */
 static int grow(uint32_t file, uint64_t size)
 {
 	struct machine_inode *inode = machine_inode(file);
@@ -264,8 +264,8 @@ static void wait_for_pins(uint32_t file)
 }
 
 /*
- * A layout barrier truncates to the size that the file has; a create that failed
- * gives a file its size back, under its lock.
+ * A layout barrier truncates to the size that the file has. A create that failed
+ * restores a file's size while it has the lock.
  */
 int dp_os_truncate(int fd, uint64_t size)
 {
@@ -340,7 +340,7 @@ int dp_os_seek_data(int fd, uint64_t size,
 
 /* ------------------------------------------------------------------- bytes */
 
-/* Only the backup that a repair makes is written like this. */
+/* Only the backup of a repair is written with this call. */
 int dp_os_write(int fd, const void *from, uint64_t size)
 {
 	(void)fd;
@@ -357,7 +357,7 @@ int dp_os_read_text(int fd, char *buffer, size_t size)
 	return -EOPNOTSUPP;
 }
 
-/* The kernel reads; of every other range only a part, now. */
+/* The kernel reads. Of ranges at odd blocks it has only a part at the moment. */
 int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 		   uint64_t *ret_done)
 {

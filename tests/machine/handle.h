@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The descriptors that the machine gave out, and what each refers to. */
+/* The descriptors that the machine returned, and what each refers to. */
 #ifndef MACHINE_HANDLE_H
 #define MACHINE_HANDLE_H
 
@@ -19,22 +19,22 @@ enum machine_handle_kind {
 
 struct machine_handle {
 	enum machine_handle_kind kind;
-	uint32_t file;			/* of a segment; a ring's number */
-	uint64_t count;			/* of an eventfd */
-	bool locked;			/* a segment's, by flock() */
+	uint32_t file;			/* of a segment; number of a ring */
+	uint64_t count;			/* the count of an eventfd */
+	bool locked;			/* a segment's file, locked by flock() */
 };
 
-/* The descriptor, or -EMFILE. */
+/* Returns a new descriptor, or -EMFILE. */
 int machine_handle_new(enum machine_handle_kind kind, uint32_t file);
-/* An open one; anything else is a fault of the library. */
+/* Returns an open descriptor. Any other one is a fault of the library. */
 struct machine_handle *machine_handle(int fd);
-/* The file of a segment's descriptor. */
+/* Returns the file of a segment's descriptor. */
 uint32_t machine_handle_file(int fd);
-/* Has this process the file of a segment locked? */
+/* Does this process have the file of a segment locked? */
 bool machine_handle_locks(uint32_t file);
 void machine_handles_forget(void);
 
-/* How often an eventfd was written since the last call. */
+/* Returns how often an eventfd was written since the last call. */
 uint64_t machine_event_count(int fd);
 
 #endif

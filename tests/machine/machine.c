@@ -6,7 +6,7 @@
 
 struct machine machine;
 
-/* Nothing is in flight. */
+/* Ends all requests and pins. */
 static void turn_off(void)
 {
 	machine.ring = (struct machine_ring_plan) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A machine in memory under the real library: both seams, os.h and persist.h.
- * One disk of segment files at MACHINE_POOL, a clock that advances when it is
- * read, a few lines of /proc. There is one machine; the crash simulator, the
- * fuzzers and unit tests link it instead of the operating system.
+ * A machine in memory below the real library. It implements both seams, os.h and
+ * persist.h, with one disk of segment files at MACHINE_POOL, a clock that advances
+ * when it is read, and a few lines of /proc. There is one machine. The crash
+ * simulator, the fuzzers and unit tests link it instead of the operating system.
  *
  *	disk		bytes and inodes of files		disk.h
  *	damage		poison and bad sectors			damage.h
@@ -14,12 +14,12 @@
  *	ring, request	io_uring, in an order that a seed decides	ring.h
  *	file, proc, process, clock, wake, persist: the calls of the seams
  *
- * It is strict where a kernel is not: nothing is stored, flushed or read outside
- * of a mapped file, stores and changes to files are counted, and so are mappings
- * and descriptors that were not given back.
+ * It is stricter than a kernel: a store, flush or read outside of a mapped file
+ * aborts, and it counts stores, changes of files, and the mappings and descriptors
+ * that were not released.
  *
- * Threads may call it one at a time. Nothing is ever waited for: a call that would
- * sleep advances the clock, or lets an observer run another thread.
+ * Threads may call it one at a time. No call ever waits: one that would sleep
+ * advances the clock, or lets an observer run another thread.
  */
 #ifndef MACHINE_H
 #define MACHINE_H
@@ -33,8 +33,8 @@
 #include "space.h"
 
 #define MACHINE_POOL		"/pool"
-#define MACHINE_USER		1000u		/* who runs, and owns the files */
-#define MACHINE_START_TIME	4711u		/* of its process */
+#define MACHINE_USER		1000u		/* who owns the files and the process */
+#define MACHINE_START_TIME	4711u		/* start time of the process */
 #define MACHINE_PID_NAMESPACE	4026531836u
 #define MACHINE_TIME_NAMESPACE	4026531834u
 
@@ -42,42 +42,41 @@ struct machine {
 	struct machine_disk *disk;
 	enum dp_source_kind kind;
 	const struct machine_observer *observer;	/* or NULL */
-	/* What others do. */
+	/* What other processes do. */
 	bool locked_elsewhere;
 	int byte_owner;
 	int pid;
 	uint8_t boot_id[16];
-	bool has_rdma;			/* and nothing can be told of it */
-	uint32_t extra_files;		/* segment.4000 and on */
+	bool has_rdma;			/* RDMA exists, and netlink is unavailable */
+	uint32_t extra_files;		/* files segment.4000, 4001, ... */
 	struct machine_poison poison[MACHINE_POISONS];
 	uint32_t poisons;
 	struct machine_bad bad[MACHINE_BADS];
 	uint32_t bads;
 	struct machine_ring_plan ring;
-	uint64_t room;			/* chunks that the filesystem has left */
+	uint64_t room;			/* free chunks of the filesystem */
 	uint32_t flushes_to_failure;	/* 0: no flush fails */
 	uint64_t now_ns;
 	uint64_t random;
 	/* What the library did. */
-	uint64_t stores;		/* to media, through persist.h */
-	uint64_t changes;		/* to files: made, removed, resized */
-	uint64_t mapped;		/* bytes not given back */
-	uint32_t open;			/* descriptors not given back */
+	uint64_t stores;		/* stores to media, through persist.h */
+	uint64_t changes;		/* changes of files: made, removed, resized */
+	uint64_t mapped;		/* bytes that are still mapped */
+	uint32_t open;			/* descriptors that are still open */
 };
 
 extern struct machine machine;
 
-/* A machine that just booted, with that disk as it was saved. */
+/* Boots the machine with this disk, as it was saved. */
 void machine_reset(struct machine_disk *disk);
 /*
- * The power was cut: another boot and another process, and io_uring is calm.
- * Everything must have been given back, since the library's memory is still this
- * process's.
+ * The power failed: a new boot and a new process, with a calm io_uring. The library
+ * must have released everything, since its memory is still that of this process.
  */
 void machine_reboot(void);
-/* Nothing is mapped, open or locked any more. */
+/* Asserts that nothing is mapped, open or locked. */
 void machine_expect_quiet(void);
-/* A boot whose id is that number in each byte. */
+/* Sets a boot id with this number in each byte. */
 void machine_set_boot(uint8_t number);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The os calls on memory. Addresses that are reserved on a disk in place are the
- * disk's own, and small anonymous mappings there are used again, since mapping and
- * faulting them in would take most of the time of an open.
+ * The os calls on memory. On a disk in place, reserved addresses are the disk's own,
+ * and small anonymous mappings are reused: mapping them and faulting them in would take
+ * most of the time of an open.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -17,7 +17,7 @@
 
 static struct machine_mapping mappings[MAPPINGS];
 
-/* Anonymous mappings that were given back, to be used again. */
+/* Anonymous mappings that were unmapped, for reuse. */
 static struct {
 	void *base;
 	uint64_t size;
@@ -41,7 +41,10 @@ static void remember(void *at, uint64_t size, uint32_t file, bool writable)
 	expect(false, "too many mappings of files");
 }
 
-/* A create maps its files before they have their size; nobody may touch that. */
+/*
+ * A create maps its files before they have their size. Addresses past the size must not
+ * be used.
+ */
 static bool ends_before(const struct machine_mapping *mapping, const char *end)
 {
 	return end <= mapping->at + dp_min(mapping->size,
@@ -83,7 +86,7 @@ static void *map_or_die(void *at, uint64_t size, int protection, int flags,
 	return base;
 }
 
-/* Metadata are read-only whatever was asked for: stores go through persist.h. */
+/* Metadata are mapped read-only in any case: stores go through persist.h. */
 static void *map_shared(void *at, uint64_t size, int protection, int flags,
 			uint32_t file)
 {
@@ -147,7 +150,7 @@ int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
 
 	if (base == MAP_FAILED)
 		return -ENOMEM;
-	/* MAP_FIXED replaces what was counted before. */
+	/* MAP_FIXED replaces a mapping that was counted already. */
 	machine.mapped += flags & MAP_FIXED ? 0 : size;
 	*ret_base = base;
 	return 0;
@@ -189,7 +192,7 @@ void dp_os_unmap(void *base, uint64_t size)
 
 /* ------------------------------------------------------------------ others */
 
-/* Not counted: nobody gives it back. */
+/* Not counted, since it is never unmapped. */
 int dp_os_map_for_process(uint64_t size, void **ret_base)
 {
 	*ret_base = map_anonymous(NULL, size, PROT_READ | PROT_WRITE,
@@ -212,7 +215,7 @@ int dp_os_msync(void *base, uint64_t size)
 	return -ENOSYS;
 }
 
-/* From a mapping of a file, or from a copy in memory, as a check has them. */
+/* From a mapping of a file, or from a copy in memory, as a check makes them. */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
 	const struct machine_mapping *mapping = machine_mapping_at(from, size);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The mappings of files: which file's byte an address is. */
+/* The mappings of files: which byte of which file an address is. */
 #ifndef MACHINE_MAPPING_H
 #define MACHINE_MAPPING_H
 
@@ -12,7 +12,7 @@ struct machine_mapping {
 	bool writable;
 };
 
-/* The mapping of a file that has all of these bytes, or NULL. */
+/* Returns the mapping of a file that contains all of these bytes, or NULL. */
 const struct machine_mapping *machine_mapping_at(const void *at, uint64_t size);
 void machine_mappings_forget(void);
 void machine_mappings_expect_none(void);

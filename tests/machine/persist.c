@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The persist seam. A store lands at once, unless an observer makes it. A store
- * outside of a file that is mapped for writing, or to a block that is bad, is a
- * fault of the library.
+ * The persist seam. A store is made immediately, unless an observer makes it. A store
+ * outside of files that are mapped for writing, or to a bad block, is a fault of the
+ * library.
  */
 #include <errno.h>
 #include "expect.h"
@@ -97,7 +97,7 @@ void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
 	machine.observer->fence();
 }
 
-/* The first error stays: what reached the medium is then unknown. */
+/* The first error is kept, since what reached the medium is unknown after it. */
 static int fail_flush(struct dp_persist *persist)
 {
 	int none = 0;
@@ -126,7 +126,7 @@ void dp_persist_fence(struct dp_persist *persist)
 		machine.observer->fence();
 }
 
-/* With PAGE the sync is what may fail; the flushes are seen as they come. */
+/* With page granularity the sync can fail. Flushes are observed when they are made. */
 int dp_persist_collect(struct dp_persist *persist, const void *from,
 		       uint64_t size)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the library reads from /proc and /sys. Everything else is not there. */
+/* What the library reads from /proc and /sys. No other files exist there. */
 #include <errno.h>
 #include <stdio.h>
 #include "expect.h"
@@ -65,7 +65,7 @@ static int print_boot_id(char *buffer, size_t size)
 	return 2 * bytes;
 }
 
-/* The name of the process is as hard to parse as it can be. */
+/* The name of the process is hard to parse: it contains " ) R". */
 static int print_stat(char *buffer, size_t size)
 {
 	return snprintf(buffer, size,

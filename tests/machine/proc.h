@@ -6,7 +6,7 @@
 
 #define MACHINE_DEVICE	7	/* the device of all files: 0:7 */
 
-/* stat() of a path that is in no pool. */
+/* stat() of a path outside of the pool. */
 int machine_proc_stat(const char *path, struct stat *ret_stat);
 
 #endif

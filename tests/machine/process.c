@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Locks, processes, and netlink, which is not there. Others have a lock only if
- * the test says so. Of this process a file may be locked through one descriptor:
- * it has no other open one (lib/owner/claim.c).
+ * Locks, processes, and netlink, which is unavailable. Other processes have a lock only
+ * if the test says so. This process locks a file through one descriptor at most, since
+ * it never opens a file twice (lib/owner/claim.c).
  */
 #include <errno.h>
 #include <sys/file.h>

@@ -10,7 +10,7 @@
 
 #define REQUESTS	1024u
 #define RESTART		512		/* ERESTARTSYS, which some kernels leak */
-#define STEPS_MAX	4u		/* in one turn, and one less */
+#define STEPS_MAX	4u		/* steps in one turn: fewer than this */
 
 enum state { FREE, LINKED, RUNNING, DONE };
 
@@ -21,17 +21,17 @@ struct request {
 	struct io_uring_sqe sqe;
 	int result;
 	uint64_t added_ns;
-	bool begun;			/* by a worker */
-	bool asleep;			/* and no pin's end wakes it */
-	bool decided;			/* its end: */
-	int error;			/* 0, or how it ends */
-	uint32_t error_at;		/* after so many chunks */
-	uint32_t chunks;		/* changed so far */
-	uint64_t expires_ns;		/* of a timeout */
+	bool begun;			/* a worker has started it */
+	bool asleep;			/* the end of a pin does not wake it */
+	bool decided;			/* its end is known: */
+	int error;			/* 0, or the error */
+	uint32_t error_at;		/* after this number of chunks */
+	uint32_t chunks;		/* chunks changed so far */
+	uint64_t expires_ns;		/* for a timeout */
 };
 
 static struct request requests[REQUESTS];
-static uint32_t used;			/* those from there on are FREE */
+static uint32_t used;			/* the rest are FREE */
 static uint32_t pending;
 
 /* ---------------------------------------------------------------- chance */
@@ -49,7 +49,7 @@ static bool happens(uint8_t odds)
 	return odds && random_below(256) < odds;
 }
 
-/* Of what a worker has begun. */
+/* The error of a fallocate() that a signal interrupted. */
 static int interruption(void)
 {
 	static const int error[] = { -EINTR, -RESTART };
@@ -62,7 +62,9 @@ static int interruption(void)
 static void finish(struct request *request, int result);
 static void cancel(struct request *request);
 
-/* A cancellation is done at once, before what was submitted after it. */
+/*
+ * A cancellation is handled immediately, before requests that were submitted after it.
+ */
 static void start(struct request *request)
 {
 	const struct io_uring_sqe *sqe = &request->sqe;
@@ -90,7 +92,7 @@ static struct request *follower(const struct request *request)
 	return NULL;
 }
 
-/* A request that fails ends the rest of its chain, unless linked hard. */
+/* A request that fails cancels the rest of its chain, unless it has a hard link. */
 static void finish(struct request *request, int result)
 {
 	bool timed = request->sqe.opcode == IORING_OP_TIMEOUT &&
@@ -164,8 +166,10 @@ static bool is_past_end(const struct request *request)
 	return request->sqe.off >= machine_inode(file)->size;
 }
 
-/* It waits for pins, before it changes anything. As ext4: a punch past the end
- * does not, and zeroing there does. */
+/*
+ * Does it wait for pins before it changes anything? As on ext4, a punch past the end of
+ * the file does not, and zeroing there does.
+ */
 static bool breaks_layout(const struct request *request)
 {
 	if (request->sqe.opcode != IORING_OP_FALLOCATE)
@@ -181,21 +185,21 @@ static uint32_t chunks_of(const struct request *request)
 	return request->sqe.addr >> DP_CHUNK_SHIFT;
 }
 
-/* How it will end, unless it is cancelled. */
+/* Decides how the request will end if it is not cancelled. */
 static void decide(struct request *request)
 {
 	const struct machine_ring_plan *plan = &machine.ring;
 	bool punch = is_punch(request);
 
 	request->decided = true;
-	/* What has no chunk to change is only interrupted while it waits. */
+	/* A request that changes no chunk can be interrupted only while it waits. */
 	if (chunks_of(request) && happens(plan->interrupted))
 		request->error = interruption();
 	else if (happens(plan->failed))
 		request->error = -EIO;
 	else if (!punch && happens(plan->full))
 		request->error = -ENOSPC;
-	/* Interrupted, a punch did nothing. */
+	/* An interrupted punch has done nothing. */
 	if (request->error && chunks_of(request) &&
 	    !(punch && request->error != -EIO))
 		request->error_at = random_below(chunks_of(request));
@@ -216,7 +220,7 @@ static void change_chunk(struct request *request)
 		finish(request, ret);
 }
 
-/* The file's size, and what is left over by whole chunks. */
+/* Sets the file's size, and what is not whole chunks. */
 static int allocate(const struct request *request)
 {
 	return dp_os_fallocate(request->sqe.fd, request->sqe.len,
@@ -256,7 +260,10 @@ static bool waits_for_pin(const struct request *request)
 		machine_is_pinned(machine_handle_file(request->sqe.fd)));
 }
 
-/* What breaks the layout can only before, and while it waits for pins. */
+/*
+ * Requests that break the layout can be cancelled only before they start and while they
+ * wait for pins.
+ */
 static bool may_be_interrupted(const struct request *request)
 {
 	return is_for_worker(request) &&
@@ -264,7 +271,10 @@ static bool may_be_interrupted(const struct request *request)
 		waits_for_pin(request));
 }
 
-/* A sleeper that is woken looks at the pins, and goes on if there are none. */
+/*
+ * A waiting request that is woken checks the pins again, and continues if there are
+ * none.
+ */
 static void interrupt(struct request *request)
 {
 	request->asleep = false;
@@ -274,7 +284,7 @@ static void interrupt(struct request *request)
 		finish(request, interruption());
 }
 
-/* False: it cannot be ended, or the signal was lost. */
+/* Returns false if the request cannot be cancelled, or the signal was lost. */
 static bool end_early(struct request *request)
 {
 	if (request->sqe.opcode == IORING_OP_TIMEOUT) {
@@ -386,7 +396,7 @@ static void step(struct request *request)
 		machine.observer->kernel(false);
 }
 
-/* One of those that can. False: there is none. */
+/* Advances one of the requests that can advance. Returns false if there is none. */
 bool machine_requests_step(void)
 {
 	uint32_t count = 0, chosen = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The two queues of each ring, in memory that the library maps, and the calls on
- * them. What becomes of a request is request.c's business.
+ * The two queues of each ring, in memory that the library maps, and the calls on them.
+ * request.c handles the requests.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -13,7 +13,7 @@
 
 #define RINGS		4u
 
-/* Where its words are in the region that both queues share. */
+/* Offsets of the ring's words in the region that both queues share. */
 #define SQ_HEAD		0u
 #define SQ_TAIL		64u
 #define SQ_FLAGS	128u
@@ -61,7 +61,7 @@ void machine_ring_post(uint32_t index, uint64_t user_data, int result)
 		dp_os_eventfd_signal(ring->event_fd);
 }
 
-/* All that was submitted, chains included. How many. */
+/* Takes all submitted requests, chains included. Returns their number. */
 static uint32_t take_requests(uint32_t index)
 {
 	const struct ring *ring = &rings[index];
@@ -152,7 +152,7 @@ int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base)
 		return 0;
 	}
 	ring->memory = *ret_base;
-	/* Its thread sleeps always, so that every submit calls us. */
+	/* The kernel thread always sleeps, so that every submit makes a system call. */
 	*word(ring, SQ_FLAGS) = ring->polled ? IORING_SQ_NEED_WAKEUP : 0;
 	return 0;
 }
@@ -170,7 +170,7 @@ static bool has_completion(const struct ring *ring)
 	return *word(ring, CQ_HEAD) != *word(ring, CQ_TAIL);
 }
 
-/* Until there is a completion; time passes if nothing else happens. */
+/* Waits for a completion. The clock advances if nothing else happens. */
 static int wait_for_one(const struct ring *ring, uint64_t wait_ns)
 {
 	uint64_t until_ns = machine.now_ns + wait_ns;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A chunk that is punched reads as zeroes. Under an observer its bytes stay, for
- * a power cut may bring the chunk back with them; whoever looks there asks
- * machine_is_hole() first.
+ * A punched chunk reads as zeroes. Under an observer its bytes stay in memory, since a
+ * power failure may undo the punch: call machine_is_hole() before reading them.
  */
 #include <errno.h>
 #include "machine.h"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Futexes and eventfds: how threads and applications are woken. */
+/* Futexes and eventfds. */
 #include <errno.h>
 #include "expect.h"
 #include "handle.h"
 #include "machine.h"
 #include "os/os.h"
 
-/* Without other threads the deadline is the only end of a wait. */
+/* Without other threads a wait can end only at its deadline. */
 int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns)
 {
 	if (machine.observer) {
