@@ -22,40 +22,47 @@ struct child {
 	int told;		/* start_child(): what fn returned */
 };
 
-/* Start a child that runs fn(arg, fd), where fd is its end of the socket. */
+/* Starts a child that runs fn(arg, fd), where fd is its end of the socket. */
 struct child fork_child(int (*fn)(void *arg, int fd), void *arg);
 
 /*
- * Start a child that runs fn(f), and wait until fn has returned: `told` is its
- * result. The child then waits for let_go(), runs `then`, if not NULL, and exits
- * with the negated result.
+ * Starts a child that runs fn(f), and waits until fn has returned: `told` is its
+ * result. The child then waits for let_go(), runs `then`, if not NULL, and exits with
+ * the negated result.
  */
 struct child start_child(struct fixture *f, int (*fn)(struct fixture *f),
 			 int (*then)(struct fixture *f));
 void let_go(struct child *child);
 
-/* Run fn(arg) in a child and wait for its end: the exit status, or -signal. */
+/*
+ * Runs fn(arg) in a child and waits for its end. Returns the exit status, or -signal.
+ */
 int run_child(int (*fn)(void *arg), void *arg);
 
-/* Messages of a fixed size, for both processes; false if the other is gone. */
+/*
+ * Messages of a fixed size, for both processes. They return false if the other is gone.
+ */
 bool send_message(int fd, const void *message, size_t size);
 bool receive_message(int fd, void *message, size_t size);
 
-/* Report a step with a message of one byte, and wait for one. */
+/* Reports a step with a message of one byte, and waits for one. */
 bool send_step(int fd);
 bool await_step(int fd);
 
-/* Wait for its end and reap it: the exit status, or -signal. */
+/* Waits for its end and reaps it. Returns the exit status, or -signal. */
 int end_child(struct child *child);
 
-/* The same within ms milliseconds; false, and not reaped, if it lives longer. */
+/*
+ * The same within ms milliseconds. Returns false, without reaping it, if it lives
+ * longer.
+ */
 bool child_ends_within(struct child *child, int ms, int *ret_status);
 
-/* Kill it and reap it; kill_child() requires that the signal is what ended it. */
+/* Kills and reaps it. kill_child() asserts that the signal ended it. */
 int stop_child(struct child *child);
 void kill_child(struct child *child);
 
-/* Kill it and wait until it is dead, but leave it to be reaped. */
+/* Kills it and waits until it is dead, without reaping it. */
 void kill_child_unreaped(const struct child *child);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests of how grants end: an executor that keeps its jobs, callbacks that are
- * counted, an attachment to the fake device. After grant_fixture.h.
+ * For tests of how grants end: an executor that keeps its jobs, callbacks that count,
+ * and an attachment to the fake device. Include it after grant_fixture.h.
  */
 #ifndef EXECUTOR_FIXTURE_H
 #define EXECUTOR_FIXTURE_H
@@ -11,12 +11,12 @@
 #define NEVER		daxpin_deadline_ms(1000000)
 #define JOBS_MAX	4096
 
-/* ----------------------------------------------- what the caller supplies */
+/* ------------------------------------------- callbacks of the application */
 
-/* An executor that keeps what it was given until the test has it run. */
+/* An executor that keeps its jobs until the test runs them. */
 struct executor {
 	pthread_mutex_t lock;
-	uint32_t refusals;		/* so many jobs are refused first */
+	uint32_t refusals;		/* the number of jobs to refuse first */
 	uint32_t count, taken;
 	struct {
 		void (*fn)(void *arg);
@@ -133,7 +133,7 @@ static inline int setup_inline(void **state)
 	return setup_with(state, run_inline);
 }
 
-/* Nothing is left: no region, no hold, no pin. */
+/* Asserts that nothing is left: no region, no hold, no pin. */
 static inline int teardown(void **state)
 {
 	int err = daxpin_rdma_detach(rdma) || fake.live ||

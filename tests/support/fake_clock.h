@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The library's clock, which a test can put forward, so that a deadline passes when
- * the test says so. For programs linked with -Wl,--wrap=dp_os_now_ns.
+ * The library's clock, which a test can advance, so that a deadline passes when the
+ * test decides. For programs that are linked with -Wl,--wrap=dp_os_now_ns.
  */
 #ifndef FAKE_CLOCK_H
 #define FAKE_CLOCK_H
@@ -23,7 +23,7 @@ static inline void put_clock_forward(uint64_t ms)
 	atomic_fetch_add(&clock_ahead_ns, ms * 1000000);
 }
 
-/* Before a test whose deadline the kernel keeps, by the clock of its own. */
+/* Call it before a test whose deadline the kernel checks, by its own clock. */
 static inline void put_clock_right(void)
 {
 	atomic_store(&clock_ahead_ns, 0);

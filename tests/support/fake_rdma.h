@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * In the place of the kernel, for what the owner's record is made and judged from:
- * RDMA netlink, the files of /proc and /sys, and the ids of threads. A test says
- * what there is; a file that it does not name does not exist. Link with --wrap of
- * the functions that fake_rdma_wraps lists in tests/unit/meson.build.
+ * A fake kernel for the code that makes and judges the owner's record: RDMA netlink,
+ * the files of /proc and /sys, and the ids of threads. The test defines what exists. A
+ * file that it does not define does not exist. Link with --wrap of the functions that
+ * fake_rdma_wraps lists in tests/unit/meson.build.
  */
 #ifndef FAKE_RDMA_H
 #define FAKE_RDMA_H
@@ -22,24 +22,24 @@
 
 struct fake_file {
 	const char *path;
-	uint64_t magic;			/* of its filesystem */
-	const char *text;		/* or, of a directory, its names */
+	uint64_t magic;			/* magic number of its filesystem */
+	const char *text;		/* the content, or a directory's names */
 	uint64_t inode;
-	bool is_mounted;		/* over what was there */
+	bool is_mounted;		/* mounted over the real file */
 };
 
 struct fake_object {
 	uint32_t device;
 	uint32_t number;
-	uint32_t context;		/* of a domain */
+	uint32_t context;		/* the context of a domain */
 	uint32_t pid;			/* 0: not shown */
-	uint32_t lost;			/* from so many lists */
-	uint32_t hidden;		/* from so many questions by number */
+	uint32_t lost;			/* the number of lists that miss it */
+	uint32_t hidden;		/* the number of queries that miss it */
 };
 
 static struct {
 	int socket_error;
-	int answer_error;		/* to every question */
+	int answer_error;		/* error of every query */
 	bool exclusive;
 	bool no_context_list;		/* a kernel before 5.14 */
 	struct {
@@ -53,12 +53,12 @@ static struct {
 	struct fake_file file[FAKE_MAX];
 	uint32_t files;
 	int pid, thread;
-	int own_thread[4];		/* besides thread */
+	int own_thread[4];		/* other threads of this process */
 	int alive[8];			/* other processes and threads */
 	void (*on_question)(unsigned int command);
-	/* What was asked. */
+	/* The library's queries. */
 	uint32_t questions, sockets;
-	/* The answer that waits. */
+	/* The reply that was not read yet. */
 	char answer[8192];
 	size_t length;
 	bool is_list;
@@ -218,7 +218,7 @@ static inline void fake_u32(unsigned int type, uint32_t value)
 	fake_attr(type, &value, sizeof(value));
 }
 
-/* Begins a message or a nested attribute; fake_end() fills in the length. */
+/* Begins a message or a nested attribute. fake_end() fills in the length. */
 static inline size_t fake_begin(unsigned int type, uint32_t sequence)
 {
 	struct nlmsghdr header = {
@@ -274,7 +274,7 @@ static inline void fake_domain(const struct fake_object *domain)
 		fake_u32(RDMA_NLDEV_ATTR_RES_PID, domain->pid);
 }
 
-/* Which device, and which object on it; UINT32_MAX: not said. */
+/* The device of a query, and the object on it. UINT32_MAX: not given. */
 struct fake_question {
 	unsigned int command;
 	uint32_t sequence;
@@ -332,7 +332,7 @@ static inline void fake_list_devices(const struct fake_question *q)
 	}
 }
 
-/* One message; the first of several if a list lost something. */
+/* One message of a reply. The first of several if a list is incomplete. */
 static inline int fake_list_objects(const struct fake_question *q,
 				    struct fake_object *object, uint32_t count,
 				    unsigned int table,
@@ -442,7 +442,7 @@ int __wrap_dp_os_netlink_receive(int fd, void *buffer, size_t size)
 	return (int)length;
 }
 
-/* --------------------------------------------------------- what there is */
+/* ----------------------------------------------------------- what exists */
 
 static inline void fake_have_device(uint32_t index, const char *name)
 {
@@ -474,8 +474,8 @@ static inline void fake_drop_context(uint32_t device, uint32_t number)
 #define FAKE_TIME_NS	4026531834u
 
 /*
- * Process 100 of the initial namespaces, where all can be seen; a device rxe0 of
- * index 0 without a context, and a process with some other uverbs file.
+ * Process 100 of the initial namespaces, which sees everything; a device rxe0 with
+ * index 0 and no context; and another process with an open uverbs file.
  */
 static inline void fake_reset(void)
 {

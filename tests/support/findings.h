@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests of check and repair: what is found, and one kind of damage. */
+/* For tests of check and repair: collecting findings, and making damage. */
 #ifndef FINDINGS_H
 #define FINDINGS_H
 
@@ -14,7 +14,7 @@ struct findings {
 	unsigned int count;
 	struct daxpin_finding finding[FINDINGS_MAX];
 	char what[FINDINGS_MAX][400];
-	int answer;			/* of the callback */
+	int answer;			/* the callback's return value */
 	struct daxpin_check_summary summary;
 };
 
@@ -31,8 +31,9 @@ static inline int collect(const struct daxpin_finding *finding, void *arg)
 }
 
 /*
- * A check, and not a byte of the metadata is changed by it. All bytes are compared
- * by a_check_changes_nothing in check_audit, and around each repair in check_repair.
+ * Runs a check and asserts that it changes no byte of the metadata.
+ * a_check_changes_nothing in check_audit compares all bytes, and check_repair does
+ * around each repair.
  */
 static inline int try_check(struct fixture *f, struct findings *found)
 {
@@ -67,7 +68,7 @@ static inline void assert_clean(struct fixture *f)
 	assert_int_equal(found.summary.damages, 0);
 }
 
-/* The only damage, or the only note of that structure. */
+/* Returns the only damage, or the only note about that structure. */
 static inline const struct daxpin_finding *
 only(struct findings *found, enum daxpin_severity severity,
      enum daxpin_structure structure)
@@ -90,7 +91,7 @@ only(struct findings *found, enum daxpin_severity severity,
 	return one;
 }
 
-/* One damage of that kind, there, with those words. */
+/* Asserts that there is one damage, with this structure, cure, place and words. */
 static inline void assert_damage(struct fixture *f,
 				 enum daxpin_structure structure,
 				 enum daxpin_cure cure, uint32_t segment,
@@ -125,14 +126,14 @@ static inline void assert_note(struct fixture *f,
 		fail_msg("\"%s\" is not in \"%s\"", words, one->what);
 }
 
-/* ------------------------------------------------------------ of all kinds */
+/* ----------------------------------------------------------- making damage */
 
 static inline uint64_t addr_of(uint32_t segment, uint32_t block)
 {
 	return segment * 32 * MIB + (uint64_t)block * DP_BLOCK_SIZE;
 }
 
-/* An extent on media, of a closed pool. */
+/* Puts an extent on media, in a closed pool. */
 static inline void put_extent(struct fixture *f, uint32_t segment,
 			      uint32_t block, uint32_t blocks)
 {
@@ -159,8 +160,8 @@ static inline void make_root(struct fixture *f, const char *name)
 }
 
 /*
- * Poison: a page of media that begins with this cannot be read. The test is
- * linked with --wrap=dp_os_copy_checked.
+ * Simulated poison: a page of media that begins with this text cannot be read. The test
+ * is linked with --wrap=dp_os_copy_checked.
  */
 static const char poison[32] = "this page of the medium is bad";
 
@@ -171,7 +172,7 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
 	uintptr_t begin = (uintptr_t)from & ~(uintptr_t)(DP_BLOCK_SIZE - 1);
 
-	/* A private copy is no medium: it is never aligned to a page. */
+	/* A private copy is not a medium. It is never aligned to a page. */
 	if (begin == (uintptr_t)from || size < DP_BLOCK_SIZE)
 		for (uintptr_t at = begin; at < (uintptr_t)from + size;
 		     at += DP_BLOCK_SIZE)
@@ -180,7 +181,7 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 	return __real_dp_os_copy_checked(to, from, size);
 }
 
-/* Nothing by the file: it does not know of this poison. */
+/* read() of the file is not used: it does not know of this poison. */
 int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 			  uint64_t *ret_done);
 
@@ -195,7 +196,7 @@ int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 	return 0;
 }
 
-/* What the kernel knows to be bad, of every segment. */
+/* The badblocks that the kernel lists, in every segment. */
 static struct dp_badblocks_run known_bad;
 
 int __wrap_dp_badblocks_of_file(const struct dp_badblocks *medium, int fd,

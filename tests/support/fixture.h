@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A small pool on shmem for one test, removed afterwards whatever happens. */
+/* A small pool on shmem for one test. It is removed even if the test fails. */
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
@@ -26,14 +26,14 @@ struct fixture {
 int remove_one(const char *path, const struct stat *st, int type,
 	       struct FTW *ftw);
 
-/* A directory and options, and no pool yet. */
+/* A directory and options, without a pool. */
 int fixture_make(void **state, uint64_t size);
 
 int fixture_setup_sized(void **state, uint64_t size);
 
 int fixture_setup(void **state);
 
-/* The test leaves nothing held: the pool must close. */
+/* A test must leave nothing held: the pool must close. */
 int fixture_teardown(void **state);
 
 int fixture_reopen(struct fixture *f);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A system call that fails from here on, as a container's filter makes it. */
+/* Makes a system call fail from now on, as a container's seccomp filter does. */
 #ifndef FORBID_H
 #define FORBID_H
 
 #include <sys/syscall.h>
 
-/* In this process, for good; -errno where there is no seccomp. */
+/* For the rest of this process. Returns -errno if seccomp is unavailable. */
 int forbid(unsigned int call, int error);
 
 #endif

@@ -8,10 +8,10 @@
 #endif
 
 /*
- * For pthread_cleanup_push() in a thread's first function, around the call of the one
- * that may be cancelled: AddressSanitizer does not see that a cancelled thread leaves the
- * frames of its calls, and what it marked around their variables would be met where the
- * thread ends.
+ * For pthread_cleanup_push() in a thread's first function, around the call that may be
+ * cancelled. AddressSanitizer does not notice that a cancelled thread leaves the frames
+ * of its calls. The marks around their variables would be reported when the thread
+ * ends.
  */
 static inline void leave_frames(void *arg)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For one test: a pool, an attachment to the fake device, an extent to grant, and
- * what is told of them. After verbs_fake.h. */
+/*
+ * For one test: a pool, an attachment to the fake device, an extent to grant, and
+ * accessors for their state. Include it after verbs_fake.h.
+ */
 #ifndef GRANT_FIXTURE_H
 #define GRANT_FIXTURE_H
 

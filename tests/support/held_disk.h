@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A disk whose reads land when the test says so, and not before. It is made of
- * dm-delay, with a delay of an hour, over the disk that DAXPIN_TEST_DISK names,
- * which reads 0xA5 everywhere. Suspending dm-delay makes it pass on whatever it
- * has delayed, and waits until that is done.
+ * A disk whose reads land when the test decides, and not before. It is a dm-delay
+ * target, with a delay of an hour, over the disk that DAXPIN_TEST_DISK names, which
+ * reads 0xA5 everywhere. Suspending the target makes it pass on the reads that it has
+ * delayed, and waits until they have completed.
  *
- * held_disk_reads() is the number of reads that dm-delay has. Such a read cannot
- * be cancelled any more, also not by the death of the process that began it;
- * one that a worker of io_uring has not begun can.
+ * held_disk_reads() returns the number of reads that dm-delay has. Such a read cannot
+ * be cancelled any more, not even by the death of its process. A read that no io_uring
+ * worker has started can be cancelled.
  *
- * If a test is killed, its disk stays behind with what it holds; guest-suite
- * lets that land and removes the disk. By hand:
- * dmsetup suspend NAME && dmsetup remove NAME.
+ * If a test is killed, its disk is left with the delayed reads; guest-suite completes
+ * them and removes the disk. By hand: dmsetup suspend NAME && dmsetup remove NAME.
  */
 #ifndef HELD_DISK_H
 #define HELD_DISK_H
@@ -30,16 +29,16 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define HELD_DISK_BYTE		0xa5		/* what it reads */
+#define HELD_DISK_BYTE		0xa5		/* the byte that it reads */
 #define HELD_DISK_DELAY_MS	"3600000"
 #define HELD_DISK_HANG_S	600		/* limit of a wait that must end */
 
 struct held_disk {
 	char name[64];
-	char path[32];			/* of the block device; "": none */
+	char path[32];			/* name of the block device; "": none */
 };
 
-/* A request to device mapper, with room for one target and its text. */
+/* A request to device mapper, with space for one target and its text. */
 struct held_disk_request {
 	struct dm_ioctl head;
 	struct dm_target_spec target;
@@ -103,7 +102,7 @@ static inline int held_disk_resume(const struct held_disk *disk)
 	return held_disk_ioctl(disk, DM_DEV_SUSPEND, &request);
 }
 
-/* Everything that is in flight has landed when this returns. 0 or -errno. */
+/* All delayed reads have landed when this returns 0. Otherwise returns -errno. */
 static inline int held_disk_land(const struct held_disk *disk)
 {
 	int ret = held_disk_suspend(disk);
@@ -111,7 +110,7 @@ static inline int held_disk_land(const struct held_disk *disk)
 	return ret ? ret : held_disk_resume(disk);
 }
 
-/* After what is in flight has landed and everybody has closed it. */
+/* Call it after held_disk_land(), when all descriptors of the disk are closed. */
 static inline int held_disk_remove(struct held_disk *disk)
 {
 	struct held_disk_request request;
@@ -160,7 +159,7 @@ static inline int held_disk_open(const struct held_disk *disk)
 	return open(disk->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 }
 
-/* How many reads are held, or -errno. */
+/* Returns the number of delayed reads, or -errno. */
 static inline int held_disk_reads(const struct held_disk *disk)
 {
 	struct held_disk_request request = {
@@ -176,7 +175,7 @@ static inline int held_disk_reads(const struct held_disk *disk)
 	return reads;
 }
 
-/* Whether so many reads come to be held; if not, they never will be. */
+/* Waits until this number of reads is delayed. Returns false if that takes too long. */
 static inline bool held_disk_wait(const struct held_disk *disk, int reads)
 {
 	for (int ms = 0; ms < HELD_DISK_HANG_S * 1000; ms++) {

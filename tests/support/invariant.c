@@ -2,18 +2,18 @@
 #include <stdlib.h>
 #include "support/invariant.h"
 
-/* A segment, and what is counted in it. What is asked for each block is looked up once. */
+/* A segment and its counts. What every block needs is looked up once. */
 struct segment {
 	struct daxpin_pool *pool;
 	uint32_t index;
-	uint64_t first;			/* its first block, in the pool */
+	uint64_t first;			/* its first block's number in the pool */
 	uint32_t blocks;
 	const struct dp_bits *bits;
 	const struct dp_table *table;
 	const struct dp_badblocks *badblocks;
 	bool has_quarantine;
 	bool has_pending;
-	const uint8_t *kept;		/* by block of the pool: by a thread */
+	const uint8_t *kept;		/* by block of the pool: a thread caches it */
 	uint64_t held;
 	uint32_t free;
 };
@@ -29,7 +29,7 @@ static bool is_quarantined(const struct segment *segment, uint32_t block)
 	       dp_bits_is_quarantined(segment->bits, block);
 }
 
-/* Nothing is free there: metadata, a hole, or on its way to be one. */
+/* Chunks in which no block is free: metadata, holes, and chunks about to be holes. */
 static bool is_hole(const struct segment *segment, uint32_t block)
 {
 	uint32_t chunk = block / DP_CHUNK_BLOCKS;
@@ -40,7 +40,7 @@ static bool is_hole(const struct segment *segment, uint32_t block)
 	       !(flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED));
 }
 
-/* The run is free, and is touched by no other. */
+/* The run is free and touches no other free run. */
 static void check_run(const struct dp_runs *runs, uint32_t node)
 {
 	uint32_t begin = runs->node[node].block;
@@ -67,7 +67,10 @@ void dp_invariants_runs(const struct dp_runs *runs, uint32_t longest)
 	assert(blocks == dp_bits_free_count(runs->bits));
 }
 
-/* One thread's runs: no segment finds them, and no other thread has them (I62). */
+/*
+ * The runs in one thread's cache: they are in no segment's lists and no other cache
+ * (I62).
+ */
 static void check_cache(struct dp_spaces *spaces, const struct dp_cache *cache,
 			uint8_t *kept)
 {
@@ -105,7 +108,7 @@ uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
 	return kept;
 }
 
-/* One extent: its blocks are taken, and no other begins among them. */
+/* One extent: its blocks are taken, and no other extent begins among them. */
 static void check_extent(const struct segment *segment, uint32_t block,
 			 uint32_t blocks)
 {
@@ -132,8 +135,8 @@ static bool is_bad(const struct segment *segment, uint32_t block)
 }
 
 /*
- * As an open reads it: FREE in a page that is not in use (D19); as it will be where a
- * lane is pending, in a degraded open for reading alone.
+ * Decodes the word as an open does: FREE in a page that is not in use (D19), and in a
+ * read-only degraded open as it will be after the lanes are replayed.
  */
 static bool read_word(const struct segment *segment, uint32_t block,
 		      struct dp_word *ret_word)
@@ -177,7 +180,10 @@ static void check_word(const struct segment *segment, uint32_t block,
 	assert(word.gen == (view->generation & DP_WORD_GEN_MASK));
 }
 
-/* I13-I15: one canonical free value. Each block is in one place: nothing is lost. */
+/*
+ * I13-I15: a free block has one canonical value. Each block is in one place, so none is
+ * lost.
+ */
 static void check_free_block(struct segment *segment, uint32_t block,
 			     const struct dp_state_view *view)
 {
@@ -233,7 +239,7 @@ static void check_segment(struct daxpin_pool *pool, uint32_t index,
 
 	while (block < segment.blocks)
 		block += check_block(&segment, block);
-	/* I29: the counter is the sum of the blocks that are held. */
+	/* I29: the counter is the sum over the held extents. */
 	assert(segment.held ==
 	       dp_gate_busy(dp_state_gates(&pool->states), index));
 	assert(segment.free == dp_bits_free_count(bits));
@@ -281,7 +287,7 @@ static void check_roots(struct daxpin_pool *pool)
 	assert(counted == states);
 }
 
-/* Between publishes every lane of a pool that is ours is closed (D4). */
+/* Between publishes every lane of a pool open for writing is closed (D4). */
 static void check_lane(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_lane *lane = (const struct dp_lane *)
@@ -298,7 +304,7 @@ void dp_invariants(struct daxpin_pool *pool)
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		check_segment(pool, i, kept);
 	free(kept);
-	/* After a failed write the claims stay, and nobody can tell. */
+	/* After a failed write the claims are kept, so this cannot be checked. */
 	if (dp_persist_error(&pool->media.persist))
 		return;
 	check_roots(pool);

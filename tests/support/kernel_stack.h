@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where in the kernel a process waits, by /proc/PID/task/TID/stack, which root may
- * read. A test that needs somebody to wait looks at this, and not at the clock.
+ * The kernel function in which a process waits, from /proc/PID/task/TID/stack, which
+ * only root can read. A test that needs a process to wait uses this instead of a delay.
  */
 #ifndef KERNEL_STACK_H
 #define KERNEL_STACK_H
@@ -35,7 +35,10 @@ static inline bool kernel_stack_of_thread(pid_t pid, const char *tid,
 	return strstr(text, function);
 }
 
-/* Is any thread, or worker of io_uring, in a function whose name has that in it? */
+/*
+ * Is a thread of the process, or an io_uring worker of it, in a function whose name
+ * contains this?
+ */
 static inline bool kernel_stack_has(pid_t pid, const char *function)
 {
 	struct dirent *entry;
@@ -54,7 +57,7 @@ static inline bool kernel_stack_has(pid_t pid, const char *function)
 	return found;
 }
 
-/* Whether some thread comes to be there; if not, none ever will. */
+/* Waits until a thread is there. Returns false if that takes too long. */
 static inline bool kernel_stack_wait(pid_t pid, const char *function)
 {
 	for (int ms = 0; ms < KERNEL_STACK_HANG_S * 1000; ms++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What calls give to the log of the options that they take. */
+/* Collects what calls write to the log callback of their options. */
 #ifndef LOGGED_H
 #define LOGGED_H
 
@@ -18,7 +18,7 @@ static inline void note_line(const char *message, void *arg)
 		 message);
 }
 
-/* From here on. */
+/* Collects from now on. */
 static inline void log_lines(struct fixture *f)
 {
 	memset(&logged, 0, sizeof(logged));
@@ -35,7 +35,7 @@ static inline int count_logged(const char *words)
 	return count;
 }
 
-/* In a line that begins with the pool's path. */
+/* Asserts that a line which begins with the pool's path contains the words. */
 static inline void assert_logged(struct fixture *f, const char *words)
 {
 	for (int i = 0; i < logged.lines; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests that look at a pool's files, or spoil them, or share them. */
+/* For tests that read, damage or share a pool's files. */
 #ifndef MEDIA_H
 #define MEDIA_H
 
@@ -17,7 +17,7 @@
 
 #if !defined(__clang__) && \
 	(defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
-/* gcc 12 takes the sanitizers' own null checks for null pointers. */
+/* gcc 12 mistakes the sanitizers' own null checks for null pointers. */
 #pragma GCC diagnostic ignored "-Wformat-overflow"
 #pragma GCC diagnostic ignored "-Wformat-truncation"
 #pragma GCC diagnostic ignored "-Wstringop-overread"
@@ -74,18 +74,18 @@ static inline void segment_path(struct fixture *f, uint32_t index,
 				char path[128])
 {
 	if (!f)
-		abort();		/* or gcc warns of a null path */
+		abort();		/* otherwise gcc warns of a null path */
 	snprintf(path, 128, "%s/segment.%04u", f->path, index);
 }
 
-/* All of it takes long, and is compared where no sanitizer is. */
+/* Hashing all bytes takes long, so builds with sanitizers hash less. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define HASHED_MAX	DP_CHUNK_SIZE
 #else
 #define HASHED_MAX	UINT64_MAX
 #endif
 
-/* read(), for a load would fill a hole of a tmpfs file. */
+/* read() instead of loads, which would fill a hole of a tmpfs file. */
 static inline uint64_t hash_file(int dir, const char *name, uint64_t left)
 {
 	size_t size = 1 << 20;
@@ -125,15 +125,15 @@ static inline uint64_t hash_files(const char *path, uint64_t most)
 	return sum;
 }
 
-/* Of the names and all bytes of a directory's files. */
+/* A hash of the names and all bytes of a directory's files. */
 static inline uint64_t fingerprint(const char *path)
 {
 	return hash_files(path, HASHED_MAX);
 }
 
 /*
- * Of the names and the metadata. For loops: before and after them all bytes are
- * compared.
+ * A hash of the names and the metadata, for use in loops. All bytes are compared before
+ * and after the loop.
  */
 static inline uint64_t metadata_fingerprint(const char *path)
 {
@@ -197,7 +197,7 @@ static inline void write_file(struct fixture *f, const char *name,
 	close(fd);
 }
 
-/* The newest whole half of a segment's superblock page. */
+/* Reads the newest intact half of a segment's superblock page. */
 static inline struct dp_super read_super(struct fixture *f, uint32_t segment)
 {
 	struct dp_super half[2];
@@ -211,7 +211,7 @@ static inline struct dp_super read_super(struct fixture *f, uint32_t segment)
 	return half[newer];
 }
 
-/* Make it the newest everywhere, whole. */
+/* Writes it as the newest half, in page and copy, with a valid checksum. */
 static inline void write_super(struct fixture *f, uint32_t segment,
 			       struct dp_super super)
 {
@@ -236,7 +236,7 @@ static inline void spoil(struct fixture *f, uint32_t segment, uint64_t offset)
 	patch(f, segment, offset, &byte, 1);
 }
 
-/* Where a block's word stands in a segment of up to 512 MiB. */
+/* The offset of a block's word in a segment of up to 512 MiB. */
 static inline uint64_t word_at(uint32_t block)
 {
 	return DP_TABLE_OFFSET + dp_word_offset(block);
@@ -257,7 +257,10 @@ static inline void write_word(struct fixture *f, uint32_t segment, uint32_t bloc
 	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
 }
 
-/* A closed pool's page of the table that has the block's word: in use, all words FREE. */
+/*
+ * Marks the table page with the block's word as in use, in a closed pool, with all
+ * words FREE.
+ */
 static inline void use_page(struct fixture *f, uint32_t segment, uint32_t block)
 {
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), raw, bits;
@@ -277,7 +280,7 @@ static inline void use_page(struct fixture *f, uint32_t segment, uint32_t block)
 	patch(f, segment, at, &raw, sizeof(raw));
 }
 
-/* All pages of the tables of a closed pool. */
+/* Marks all table pages of a closed pool as in use. */
 static inline void use_pages(struct fixture *f, uint32_t segments)
 {
 	for (uint32_t i = 0; i < segments; i++)
@@ -285,7 +288,7 @@ static inline void use_pages(struct fixture *f, uint32_t segments)
 			use_page(f, i, page * DP_PAGE_WORDS);
 }
 
-/* A pool of three segments, closed, whose tables are in use. */
+/* A closed pool of three segments, whose table pages are all in use. */
 static inline int closed_setup(void **state)
 {
 	struct fixture *f;
@@ -315,7 +318,7 @@ static inline void punch(struct fixture *f, uint32_t segment, uint64_t offset)
 	punch_at(f, segment, offset, 2 * MIB);
 }
 
-/* Is every page of that range there? */
+/* Does every page of that range exist? */
 static inline bool is_backed(struct fixture *f, uint32_t segment, uint64_t offset,
 			     uint64_t size)
 {
@@ -328,7 +331,7 @@ static inline bool is_backed(struct fixture *f, uint32_t segment, uint64_t offse
 
 static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };
 
-/* Where others' verbs contexts are about, or nothing can be told of them. */
+/* Skips the test if other processes have verbs contexts, or if that is unknown. */
 static inline void need_no_verbs(void)
 {
 	char sentence[400] = "other processes use RDMA on this machine";
@@ -341,7 +344,7 @@ static inline void need_no_verbs(void)
 	skip();
 }
 
-/* A lane as a power cut leaves it between its first fence and its second. */
+/* A lane as a power failure leaves it between its first and its second fence. */
 static inline void put_open_lane(struct fixture *f, uint32_t index,
 				 const struct dp_lane_entry *entries,
 				 uint32_t count)
@@ -361,7 +364,7 @@ static inline void put_open_lane(struct fixture *f, uint32_t index,
 
 /* --------------------------------------------------------------- refusals */
 
-/* A check finds notes alone; how many have these words? */
+/* A check finds only notes. Returns how many of them contain these words. */
 struct note_count {
 	const char *words;
 	unsigned int count;
@@ -395,7 +398,10 @@ static inline void assert_says(struct fixture *f, const char *words)
 typedef int open_fn(const char *path, const struct daxpin_pool_options *options,
 		    struct daxpin_pool **ret_pool);
 
-/* Fails with that error and those words, and what `hash` covers is unchanged. */
+/*
+ * Asserts that the call fails with this error and these words, and changes nothing that
+ * `hash` covers.
+ */
 static inline void assert_fails(struct fixture *f, open_fn *fn, int error,
 				const char *words,
 				uint64_t (*hash)(const char *path))
@@ -421,7 +427,7 @@ static inline void assert_create_fails(struct fixture *f, int error,
 	assert_fails(f, daxpin_pool_create, error, words, fingerprint);
 }
 
-/* ---------------------------------------------- what a child does: child.h */
+/* ----------------------------------- functions of child processes: child.h */
 
 static inline int child_opens(struct fixture *f)
 {
@@ -443,7 +449,7 @@ struct attempt {
 	int (*fn)(struct fixture *f);
 };
 
-/* fn's result is sent, or -ENOSYS where there is no seccomp. */
+/* Sends fn's result, or -ENOSYS if seccomp is unavailable. */
 static inline int try_without_sockets(void *arg, int fd)
 {
 	const struct attempt *attempt = arg;
@@ -456,8 +462,8 @@ static inline int try_without_sockets(void *arg, int fd)
 }
 
 /*
- * Where the kernel cannot be asked who uses RDMA, fn, in a child, returns -EBUSY,
- * says why, and changes nothing.
+ * If the kernel cannot be queried for RDMA contexts, fn, in a child, must return -EBUSY
+ * with the reason, and change nothing.
  */
 static inline void assert_busy_without_sockets(struct fixture *f,
 					       int (*fn)(struct fixture *f))
@@ -470,7 +476,7 @@ static inline void assert_busy_without_sockets(struct fixture *f,
 	assert_int_equal(end_child(&child), 0);
 	assert_true(sent);
 	if (child.told == -ENOSYS) {
-		print_message("# skipped: no seccomp here\n");
+		print_message("# skipped: seccomp is unavailable here\n");
 		skip();
 	}
 	assert_int_equal(child.told, -EBUSY);

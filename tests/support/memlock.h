@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Buffers registered with a ring count against RLIMIT_MEMLOCK, unless the
- * process has CAP_IPC_LOCK. Debian's limit is 8 MiB, and a segment has 32.
+ * Buffers that are registered with a ring count against RLIMIT_MEMLOCK, unless the
+ * process has CAP_IPC_LOCK. Debian's limit is 8 MiB, and a segment has at least 32.
  */
 #ifndef MEMLOCK_H
 #define MEMLOCK_H
@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Tried with address space alone; the sanitizers' mlock() does nothing. */
+/* Tried with address space only. Under sanitizers mlock() does nothing. */
 static inline bool can_lock(uint64_t bytes)
 {
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,

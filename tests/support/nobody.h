@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A child without root's rights, with little memory that it may lock. */
+/* A child without root's privileges, with a small RLIMIT_MEMLOCK. */
 #ifndef NOBODY_H
 #define NOBODY_H
 
@@ -9,11 +9,15 @@
 
 #define NOBODY		65534
 
-/* In the child: it has no groups, this uid and gid, and this RLIMIT_MEMLOCK. */
+/*
+ * For the child: drops all groups, and sets this uid and gid and this RLIMIT_MEMLOCK.
+ */
 bool become_poor(uid_t uid, rlim_t memlock_bytes);
 
-/* In the parent, before: what is below the path may be read and written by
- * become_poor(NOBODY), and the path only read: others must not write there. */
+/*
+ * For the parent, before the fork: become_poor(NOBODY) may then read and write
+ * everything below the path, and read the path itself, to which others must not write.
+ */
 int let_nobody_in(const char *path);
 
 #endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For one test: a pool, a protection domain attached to it, and a peer on
- * another context of the same device. rdma_wire.c has the verbs, space.c the
- * patterns.
+ * For one test: a pool, a protection domain attached to it, and a peer on another
+ * context of the same device. rdma_wire.c has the verbs, space.c the patterns.
  */
 #ifndef RDMA_FIXTURE_H
 #define RDMA_FIXTURE_H
@@ -53,7 +52,7 @@ struct fixture {
 	struct ibv_mr *mr;
 	struct daxpin_rdma *rdma;
 	struct daxpin_grant *grants[GRANTS_MAX];
-	uint32_t flags;			/* of the attach, and its executor */
+	uint32_t flags;			/* options of the attach, and its executor */
 	int (*run)(void (*fn)(void *arg), void *arg, void *executor);
 };
 
@@ -64,23 +63,23 @@ int remove_one(const char *path, const struct stat *st, int type,
 
 void remove_tree(const char *path);
 
-/* A new pool at the place, open. Fills in the path. */
+/* Creates a pool at the place and leaves it open. Fills in the path. */
 int make_pool(const struct place *place, char path[64],
 	      struct daxpin_pool **ret_pool);
 
 int attach(struct fixture *f);
 
-/* Both ends anew: after an error nothing goes through the old connection. */
+/* Connects both ends again, since a connection does not work after an error. */
 int reconnect(struct fixture *f);
 
 int make_peer(struct fixture *f);
 
 int setup(void **state);
 
-/* Nothing is left held: detach and close must say yes. */
+/* Nothing may be left held: detach and close must succeed. */
 int teardown(void **state);
 
-/* ------------------------------------------------------------ small words */
+/* ------------------------------------------------------------ short forms */
 
 struct daxpin_extent reserve(struct fixture *f);
 
@@ -88,7 +87,7 @@ unsigned char *bytes(struct fixture *f, struct daxpin_extent extent);
 
 int publish(struct fixture *f, struct daxpin_extent extent, uint32_t type);
 
-/* Into f->grants[i], so that it is taken back whatever happens. */
+/* Grants into f->grants[i], which the teardown revokes in any case. */
 int grant(struct fixture *f, unsigned int i, struct daxpin_extent extent,
 	  int access, uint32_t flags);
 
@@ -96,7 +95,7 @@ struct daxpin_grant_key key_of(struct fixture *f, unsigned int i);
 
 int take_back(struct fixture *f, unsigned int i);
 
-/* The peer reads or writes; an ibv_wc_status. */
+/* The peer reads or writes. Returns an ibv_wc_status. */
 int transfer(struct fixture *f, enum ibv_wr_opcode opcode,
 	     const struct daxpin_grant_key *key, uint64_t offset,
 	     uint64_t length);
@@ -110,7 +109,7 @@ int peer_read(struct fixture *f, const struct daxpin_grant_key *key,
 /* The peer gets a grant and fills the extent. */
 void let_write(struct fixture *f, unsigned int i, struct daxpin_extent extent);
 
-/* Detached, closed and opened anew. */
+/* Detaches, closes the pool, and opens and attaches again. */
 void reopen(struct fixture *f);
 
 struct daxpin_rdma_info rdma_info(struct fixture *f);

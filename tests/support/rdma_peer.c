@@ -3,8 +3,8 @@
 #include <poll.h>
 
 struct peer_order {
-	struct wire_address address;	/* of the target's end */
-	uint32_t writes;		/* at most; 0: as long as it can */
+	struct wire_address address;	/* address of the target's end */
+	uint32_t writes;		/* writes at most; 0: until it is refused */
 	unsigned char grant[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 };
 
@@ -20,7 +20,7 @@ static void peer_obey(struct wire *wire, struct ibv_mr *mr, int fd)
 	if (daxpin_grant_import(order.grant, sizeof(order.grant), &key) ||
 	    wire_connect(wire, &order.address))
 		_exit(2);
-	/* The other end connects now. */
+	/* Returns when the other end connects too. */
 	if (!send_message(fd, &report, sizeof(report)) || !await_step(fd))
 		_exit(0);
 	transfer.remote = key.addr;

@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include "rdma_wire.h"
 
-#define RETRY_COUNT	6	/* soft-RoCE retries for ever with 7 */
+#define RETRY_COUNT	6	/* with 7, soft-RoCE retries forever */
 #define ACK_TIMEOUT	17	/* 4.096 us << 17 is half a second */
 #define PSN_STEP	0x10001u
 #define PSN_MASK	0xffffffu
@@ -37,7 +37,7 @@ static struct ibv_context *open_device(const char *name)
 	return context;
 }
 
-/* The higher the better: routable IPv4 is best. */
+/* Higher is better. Routable IPv4 is best. */
 static int gid_rank(const struct ibv_gid_entry *entry)
 {
 	static const unsigned char ipv4[12] = { [10] = 0xff, [11] = 0xff };
@@ -68,7 +68,7 @@ static void choose_gid(struct nic *nic, int table_length)
 	}
 }
 
-/* The first port that is up. */
+/* Finds the first active port. */
 static int choose_port(struct nic *nic)
 {
 	struct ibv_device_attr device;
@@ -152,9 +152,9 @@ void wire_close(struct wire *wire)
 }
 
 /*
- * Each connection has packet numbers of its own. A machine that is busy repeats
- * requests, and what is left of an old connection arrives when the same two queue
- * pairs are connected again: with the same numbers it would count for the new one.
+ * Each connection starts with other packet numbers. A busy machine repeats requests,
+ * and packets of an old connection arrive after the same two queue pairs were connected
+ * again. With the same numbers they would count for the new connection.
  */
 struct wire_address wire_address(struct wire *wire)
 {
@@ -244,7 +244,7 @@ int wire_connect(struct wire *wire, const struct wire_address *to)
 {
 	int err, tries;
 
-	/* A reset can fail while a packet arrives: try again. */
+	/* A reset can fail while a packet arrives, so it is repeated. */
 	for (tries = 0; tries < CONNECT_TRIES; tries++) {
 		err = to_reset(wire);
 		if (!err)

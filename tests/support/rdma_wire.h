@@ -6,7 +6,7 @@
 #include <infiniband/verbs.h>
 #include <stdint.h>
 
-/* A device that is open, and the port and GID to use. */
+/* An open device, with its port and GID. */
 struct nic {
 	struct ibv_context *context;
 	struct ibv_pd *pd;
@@ -22,10 +22,10 @@ struct wire {
 	struct nic *nic;
 	struct ibv_cq *cq;
 	struct ibv_qp *qp;
-	uint32_t psn;			/* of the first packet it sends */
+	uint32_t psn;			/* number of the first packet it sends */
 };
 
-/* What the other end needs to connect. */
+/* What the other end needs in order to connect. */
 struct wire_address {
 	union ibv_gid gid;
 	uint32_t qp_number;
@@ -36,7 +36,7 @@ struct wire_address {
 /* One RDMA READ or WRITE. */
 struct transfer {
 	enum ibv_wr_opcode opcode;
-	struct ibv_mr *mr;		/* local memory, from its beginning */
+	struct ibv_mr *mr;		/* local memory, used from its start */
 	uint64_t remote;
 	uint32_t rkey;
 	uint32_t length;
@@ -49,13 +49,13 @@ int nic_close(struct nic *nic);
 int wire_open(struct wire *wire, struct nic *nic);
 void wire_close(struct wire *wire);
 
-/* For one connection: both ends exchange it, then both connect. */
+/* For each connection both ends exchange it, then both connect. */
 struct wire_address wire_address(struct wire *wire);
 
-/* Connect, or reconnect after an error: from RESET to ready-to-send. */
+/* Connects, or reconnects after an error: from RESET to RTS. */
 int wire_connect(struct wire *wire, const struct wire_address *to);
 
-/* Post it and wait: an ibv_wc_status, or -errno without a completion. */
+/* Posts it and waits. Returns an ibv_wc_status, or -errno without a completion. */
 int wire_transfer(struct wire *wire, const struct transfer *transfer);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For one test of reclaim: a pool of three segments, in each a live extent of
- * 14 MiB and 16 MiB that are free; every byte behind the metadata, also of what
- * is free, has a pattern. And jobs, which end with the test whatever happens.
+ * For one test of reclaim: a pool of three segments, each with a live extent of 14 MiB
+ * and 16 MiB of free space. Every byte after the metadata, free or not, has a pattern.
+ * Jobs end with the test, even if it fails.
  */
 #ifndef RECLAIM_FIXTURE_H
 #define RECLAIM_FIXTURE_H
@@ -19,10 +19,10 @@
 #define CHUNK		((uint64_t)DAXPIN_CHUNK_SIZE)
 #define SEGMENTS	3
 #define SEGMENT		(32 * MIB)
-#define ROOM		(30 * MIB)	/* behind the metadata */
+#define ROOM		(30 * MIB)	/* after the metadata */
 #define LIVE		(14 * MIB)
 #define FREE		(16 * MIB)
-#define A		1		/* two segments; 0 has the lock */
+#define A		1		/* two segments; segment 0 has the lock */
 #define B		2
 #define JOBS_MAX	4
 #define WAIT_LIMIT_MS	600000		/* limit of a wait that must end */
@@ -34,7 +34,10 @@ typedef int begin_fn(struct daxpin_pool *pool,
 static struct daxpin_extent live_extent[SEGMENTS];
 static struct daxpin_job *open_jobs[JOBS_MAX];
 static int pipe_fd[2] = { -1, -1 };
-/* After each job: dp_invariants(), where the test has the library's insides. */
+/*
+ * Called after each job: dp_invariants(), in tests that can see the library's
+ * internals.
+ */
 static void (*check_pool)(struct daxpin_pool *pool);
 
 /* ----------------------------------------------------------------- content */
@@ -43,7 +46,7 @@ static inline uint64_t word_of(uint32_t segment, uint64_t offset)
 {
 	uint64_t x = (segment * SEGMENT + offset) * 0x9e3779b97f4a7c15ull;
 
-	return (x ^ x >> 29) | 1;	/* no word is 0, as holes are */
+	return (x ^ x >> 29) | 1;	/* no word is 0, as in a hole */
 }
 
 static inline char *map_segment(struct fixture *f, uint32_t segment)
@@ -57,7 +60,7 @@ static inline char *map_segment(struct fixture *f, uint32_t segment)
 	return base;
 }
 
-/* Through a mapping of ours: the library knows nothing of it. */
+/* Through a mapping of the test, which the library does not know. */
 static inline void fill_segment(struct fixture *f, uint32_t segment)
 {
 	char *base = map_segment(f, segment);
@@ -69,7 +72,7 @@ static inline void fill_segment(struct fixture *f, uint32_t segment)
 	munmap(base, SEGMENT);
 }
 
-/* Words of [from, to) that are not as fill_segment() left them. */
+/* Counts the words of [from, to) that differ from what fill_segment() stored. */
 static inline uint64_t wrong_words(const void *memory, uint32_t segment,
 				   uint64_t from, uint64_t to)
 {
@@ -97,7 +100,7 @@ static inline void assert_live_is_intact(struct fixture *f)
 		assert_int_equal(wrong_in_extent(f, live_extent[i], LIVE), 0);
 }
 
-/* Where what is free of a segment begins, bytes in its file. */
+/* The file offset at which a segment's free space begins. */
 static inline uint64_t free_at(uint32_t segment)
 {
 	uint64_t live = live_extent[segment].addr % SEGMENT;
@@ -105,12 +108,12 @@ static inline uint64_t free_at(uint32_t segment)
 	return live == CHUNK ? CHUNK + LIVE : CHUNK;
 }
 
-/* ------------------------------------------------------- what a file is like */
+/* ------------------------------------------------------- the state of a file */
 
 struct shape {
-	uint64_t blocks;		/* of 512 bytes, that it takes */
-	uint64_t mapped;		/* bytes that have an extent; 0: tmpfs */
-	uint64_t sum;			/* of all behind the metadata */
+	uint64_t blocks;		/* blocks of 512 bytes that it takes */
+	uint64_t mapped;		/* bytes with an extent; 0: tmpfs */
+	uint64_t sum;			/* hash of all bytes after the metadata */
 };
 
 static inline uint64_t mapped_bytes(int fd)
@@ -149,7 +152,7 @@ static inline uint64_t blocks_of(struct fixture *f, uint32_t segment)
 	return st.st_blocks;
 }
 
-/* By pread(), which would sleep if a punch still waited. */
+/* With pread(), which would sleep if a punch still waited. */
 static inline struct shape shape_of(struct fixture *f, uint32_t segment)
 {
 	int fd = open_file(f, segment);
@@ -192,7 +195,7 @@ static inline bool reads_as_zeroes(struct fixture *f, uint32_t segment,
 
 /* -------------------------------------------------------------------- pools */
 
-/* Live extents and free space in places that are known. */
+/* Live extents and free space at known places. */
 static inline void furnish(struct fixture *f)
 {
 	struct daxpin_extent all[SEGMENTS], rest[SEGMENTS];
@@ -231,7 +234,7 @@ static inline int reclaim_setup(void **state, const char *directory)
 	return 0;
 }
 
-/* What an earlier open called so has other handles now. */
+/* Gets the handles again: those of an earlier open are stale. */
 static inline void reopen(struct fixture *f)
 {
 	f->options.deadline_ns = daxpin_deadline_ms(WAIT_LIMIT_MS);
@@ -265,7 +268,7 @@ static inline struct daxpin_job *begin(struct fixture *f, begin_fn *what,
 	return open_jobs[slot];
 }
 
-/* It is not over after the library has looked what it can do for it. */
+/* Asserts that the job has not ended after the library has polled it. */
 static inline void assert_waits(struct daxpin_job *job)
 {
 	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
@@ -276,7 +279,7 @@ static inline void add_holders(const struct daxpin_job_part *part, void *arg)
 	*(uint64_t *)arg += part->holder ? part->holder->count : 0;
 }
 
-/* It waits for a hold or a registration, so the kernel has not been asked. */
+/* Asserts that the job waits for a hold or a registration and has made no request. */
 static inline void assert_waits_for_holder(struct daxpin_job *job)
 {
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
@@ -288,14 +291,19 @@ static inline void assert_waits_for_holder(struct daxpin_job *job)
 	assert_int_not_equal(holders, 0);
 }
 
-/* The function in which each filesystem waits for the pins of a file:
- * xfs_break_dax_layouts(), ext4_break_layouts(), dax_break_layout(). */
+/*
+ * The functions in which each filesystem waits for the pins of a file:
+ * xfs_break_dax_layouts(), ext4_break_layouts(), dax_break_layout().
+ */
 #define WAITS_FOR_PINS	"break_"
 
-/* The kernel waits for pins with what this job has asked. */
+/* Asserts that the kernel waits for pins, in a request of this job. */
 static inline void assert_kernel_waits(struct daxpin_job *job)
 {
-	/* It is cancelled now and then, and asked anew when somebody looks at the job. */
+	/*
+	 * The request is cancelled from time to time, and made again by the next call
+	 * on the job.
+	 */
 	for (int ms = 0; !kernel_stack_has(getpid(), WAITS_FOR_PINS); ms++) {
 		assert_true(ms < KERNEL_STACK_HANG_S * 1000);
 		assert_waits(job);
@@ -335,7 +343,7 @@ static inline struct daxpin_job_summary run(struct fixture *f, begin_fn *what,
 	return finish(f, begin(f, what, segment, WAIT_LIMIT_MS));
 }
 
-/* Succeeds, with as many bytes. */
+/* Asserts that the job succeeds with this number of bytes. */
 static inline void must_do(struct fixture *f, begin_fn *what, uint32_t segment,
 			   uint64_t bytes)
 {
@@ -364,8 +372,8 @@ static inline int end_jobs(void)
 /* -------------------------------------------------------------- foreign pins */
 
 /*
- * A page that the library knows nothing of is in a pipe, and so pinned: whoever
- * punches its file now waits, until unpin().
+ * Puts a page of a file into a pipe, which pins it without the library's knowledge. A
+ * punch of the file waits until unpin().
  */
 static inline void pin(struct fixture *f, uint32_t segment, uint64_t at)
 {
@@ -391,7 +399,7 @@ static inline void unpin(void)
 
 /* ---------------------------------------------------------------- segment A */
 
-/* What is free elsewhere, so that only A could serve a reserve. */
+/* Reserves all space outside of segment A, so that only A could serve a reserve. */
 static inline void hoard_others(struct fixture *f)
 {
 	struct daxpin_extent extent, of_a = { 0, 0 };
@@ -404,7 +412,7 @@ static inline void hoard_others(struct fixture *f)
 	assert_int_equal(daxpin_cancel(f->pool, of_a), 0);
 }
 
-/* What was free in A is a hole now, and the rest is as it was. */
+/* Asserts that A's free space is a hole now, and the rest is unchanged. */
 static inline void assert_reclaimed(struct fixture *f, const struct shape *before)
 {
 	struct shape now = shape_of(f, A);

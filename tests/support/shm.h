@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where pools on shmem are made: tests/unit/tap removes what is left there. */
+/* The directory for pools on shmem. tests/unit/tap removes what is left there. */
 #ifndef SHM_H
 #define SHM_H
 

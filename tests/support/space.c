@@ -5,7 +5,7 @@
 #include <string.h>
 #include "space.h"
 
-/* Multiples of 8 bytes only: blocks are. */
+/* Sizes are multiples of 8 bytes, as blocks are. */
 static uint64_t pattern_word(uint32_t seed, uint64_t index)
 {
 	return (seed * UINT64_C(0x9e3779b97f4a7c15)) ^
@@ -33,7 +33,7 @@ static unsigned int bytes_differ(uint64_t a, uint64_t b)
 
 uint64_t pattern_wrong(const void *memory, uint64_t length, uint32_t seed)
 {
-	/* Devices write to it. */
+	/* volatile, since devices write to it. */
 	const volatile uint64_t *words = memory;
 	uint64_t i, wrong = 0;
 

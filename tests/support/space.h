@@ -5,11 +5,11 @@
 
 #include <daxpin.h>
 
-/* Fill memory with a pattern; count the bytes that differ from it. */
+/* Fills memory with a pattern, and counts the bytes that differ from it. */
 void pattern_fill(void *memory, uint64_t length, uint32_t seed);
 uint64_t pattern_wrong(const void *memory, uint64_t length, uint32_t seed);
 
-/* All the free space of a pool, reserved. */
+/* All free space of a pool, reserved. */
 struct hoard {
 	struct daxpin_pool *pool;
 	struct daxpin_extent *extents;
@@ -17,9 +17,9 @@ struct hoard {
 	uint64_t bytes;
 };
 
-/* Reserve until no block is free. */
+/* Reserves until no block is free. */
 void hoard_take(struct hoard *hoard, struct daxpin_pool *pool);
-/* How many bytes of [addr, addr + length) it reserved. */
+/* Returns how many bytes of [addr, addr + length) it reserved. */
 uint64_t hoard_overlap(const struct hoard *hoard, uint64_t addr,
 		       uint64_t length);
 void hoard_release(struct hoard *hoard);

@@ -139,7 +139,7 @@ void need_reclaimable_buffers(struct world *w)
 	need_fixed_buffers(w);
 	if (target == SHMEM)
 		return;
-	print_message("# skipped: nothing is punched on device-dax, nothing fixed on fsdax\n");
+	print_message("# skipped: device-dax has no punch, fsdax no fixed buffers\n");
 	skip();
 }
 

@@ -17,7 +17,7 @@ struct world {
 	struct io_uring ring;
 	struct daxpin_uring *uring;
 	int pipe[2];
-	/* What to make, where the defaults do not do. */
+	/* Sizes and options that differ from the defaults. */
 	uint64_t pool_size;
 	uint64_t segment_size;
 };
@@ -38,31 +38,34 @@ struct daxpin_uring_options uring_options(struct world *w, uint32_t flags);
 
 int attach(struct world *w, uint32_t flags);
 
-/* A kernel thread that polls may not have told of those before it yet: more. */
+/*
+ * Submits one request. A ring's kernel thread may not have taken earlier ones yet, so
+ * io_uring_submit() can return more.
+ */
 void submit_one(struct world *w);
 
-/* Submit a read from the empty pipe into the extent. */
+/* Submits a read from the empty pipe into the extent. */
 void start_read(struct world *w, struct daxpin_uring_io *io,
 		struct daxpin_extent extent);
 
-/* For a test of fixed buffers: its pool's segments, and another pool's. */
+/* For tests of fixed buffers: skips the test on backings without them. */
 void need_fixed_buffers(struct world *w);
 
-/* For a test in which a reclaim wants a fixed buffer back: skips elsewhere. */
+/* For tests in which a reclaim wants a fixed buffer back: skips on other backings. */
 void need_reclaimable_buffers(struct world *w);
 
-/* Requests into the extent's segment are fixed from now on, but on fsdax. */
+/* Makes requests into the extent's segment fixed, except on fsdax. */
 void fix(struct world *w, struct daxpin_extent extent);
 
-/* A reclaim of that segment, and its end, which may come late but must come. */
+/* Begins a reclaim of that segment, and waits for its end. */
 struct daxpin_job *begin_reclaim(struct world *w, uint32_t segment);
 void end_reclaim(struct daxpin_job *job);
-/* Fill what was reclaimed. */
+/* Refills what was reclaimed. */
 void refill(struct world *w, uint32_t segment);
 
 int finish(struct world *w, struct daxpin_uring_io *io);
 
-/* The first `length` bytes of an extent. */
+/* Fills and compares the first `length` bytes of an extent. */
 void colour(struct world *w, struct daxpin_extent extent, size_t length,
 	    unsigned char byte);
 
@@ -71,12 +74,15 @@ bool has_colour(struct world *w, struct daxpin_extent extent, size_t length,
 
 struct daxpin_uring_info info_of(struct daxpin_uring *uring);
 
-/* An empty file without a name. */
+/* Makes an empty file without a name. */
 int scratch_file(void);
 
 int skip_all(const char *reason);
 
-/* The backing by its name; false: it is not here, and that has been said. */
+/*
+ * Chooses the backing by its name. Returns false, after printing a skip, if it is not
+ * here.
+ */
 bool choose_target(const char *which);
 
 #endif

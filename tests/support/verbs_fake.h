@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * In the place of libibverbs: a device that does what the test says. It moves no
- * byte; what it shows is what the adapter asks of a device, and in which order.
- * With these, its RDMA netlink: this process has a context. After fixture.h.
+ * A fake libibverbs with a device that behaves as the test says. It moves no bytes; it
+ * shows which verbs the adapter calls, and in which order. Its RDMA netlink shows a
+ * context of this process. Include it after fixture.h.
  */
 #ifndef VERBS_FAKE_H
 #define VERBS_FAKE_H
@@ -16,26 +16,26 @@
 
 static struct {
 	pthread_mutex_t lock;
-	/* What it is to do. */
-	int dereg_error;		/* an errno, so many times ... */
+	/* What the device does. */
+	int dereg_error;		/* error of dereg, dereg_refusals times */
 	uint32_t dereg_refusals;
-	bool dereg_after_qp;		/* ... or until the queue pair is in error */
-	int reg_passing;		/* an errno, once, and then it is 0 */
-	int reg_error;			/* after so many registrations */
+	bool dereg_after_qp;		/* or until the queue pair is in error */
+	int reg_passing;		/* error of the next registration only */
+	int reg_error;			/* error after reg_allowed registrations */
 	uint32_t reg_allowed;
-	uint32_t stuck_key;		/* the region with this lkey is not ended */
-	int qp_error;			/* what modify_qp returns, so many times */
+	uint32_t stuck_key;		/* ending this lkey's region fails */
+	int qp_error;			/* error of modify_qp, qp_refusals times */
 	uint32_t qp_refusals;
-	int bind_error;			/* what a bind returns */
-	void (*in_reg)(void);		/* called in there, without the lock */
-	void (*in_dereg)(void);		/* and in there */
-	/* What it did. */
+	int bind_error;			/* error of a bind */
+	void (*in_reg)(void);		/* called in a registration, unlocked */
+	void (*in_dereg)(void);		/* called in a deregistration */
+	/* What the device did. */
 	uint32_t regs, deregs, live, qp_stops;
 	enum ibv_qp_state qp_state;
 	uint64_t longest;
-	unsigned int access;		/* of the last registration */
-	uint32_t windows;		/* allocated now */
-	struct ibv_send_wr bound;	/* by the last request */
+	unsigned int access;		/* access of the last registration */
+	uint32_t windows;		/* allocated at the moment */
+	struct ibv_send_wr bound;	/* the last bind request */
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .reg_allowed = ALWAYS,
 	    .qp_refusals = ALWAYS };
 
@@ -125,7 +125,7 @@ static inline bool fake_refuses(void)
 	return true;
 }
 
-/* What is to be ended, a region or a window; 0 or the device's errno. */
+/* Ends a region or a window. Returns 0 or the device's errno. */
 static inline int fake_end(uint32_t *live, void *object)
 {
 	void (*in_dereg)(void);
@@ -200,7 +200,7 @@ static inline int fake_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
 	return fake.bind_error;
 }
 
-/* By a call: shown as the request that it stands for. */
+/* A bind by call, recorded as the work request that it stands for. */
 static inline int fake_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw,
 			       struct ibv_mw_bind *bind)
 {
@@ -216,7 +216,7 @@ static inline int fake_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw,
 	return fake.bind_error;
 }
 
-/* A device that has windows. */
+/* Makes the device support memory windows. */
 static inline void fake_have_windows(void)
 {
 	fake_context.ops.alloc_mw = fake_alloc_mw;
@@ -225,7 +225,7 @@ static inline void fake_have_windows(void)
 	fake_context.ops.bind_mw = fake_bind_mw;
 }
 
-/* In the place of RDMA netlink. */
+/* Replaces RDMA netlink. */
 int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 				 struct dp_rdma_context *ret_context,
 				 const struct dp_errmsg *errmsg);

@@ -7,7 +7,7 @@
 
 struct verbs_hooks verbs_hooks;
 
-/* An errno that passes by itself, now and then; else 0. */
+/* Returns a temporary errno from time to time, otherwise 0. */
 static int passing_failure(void)
 {
 	static const int failures[] = { EINTR, EAGAIN, EBUSY };
@@ -40,7 +40,7 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 	return real(mr);
 }
 
-/* Count the call; true: it fails with EINTR, or another passing failure. */
+/* Counts the call. Returns true if it fails with EINTR or another temporary error. */
 static bool interrupted(void)
 {
 	int err = passing_failure();
