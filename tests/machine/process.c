@@ -72,7 +72,7 @@ int dp_os_send_descriptors(int socket, const int *fd, uint32_t count)
 	       count && count <= 253, "descriptors are sent elsewhere");
 	for (uint32_t i = 0; i < count; i++)
 		expect(machine_handle(fd[i])->locked,
-		       "a file goes into the anchor without its lock");
+		       "a file is put into the anchor without its lock");
 	return 0;
 }
 

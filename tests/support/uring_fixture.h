@@ -48,7 +48,7 @@ void submit_one(struct world *w);
 void start_read(struct world *w, struct daxpin_uring_io *io,
 		struct daxpin_extent extent);
 
-/* For tests of fixed buffers: skips the test on backings without them. */
+/* Skips a test of fixed buffers if RLIMIT_MEMLOCK is too small for two pools. */
 void need_fixed_buffers(struct world *w);
 
 /* For tests in which a reclaim wants a fixed buffer back: skips on other backings. */
