@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * check_repair devdax|fsdax: a damaged pool on a real DAX medium is checked, read by a
- * degraded open, repaired, restored, and repaired again. As an application does it; the
- * damage is done through a mapping of the test's own.
+ * degraded open, repaired, restored, and repaired again, with the calls that an
+ * application uses. The damage is made through a mapping of the test.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,14 +37,17 @@ static void check_call(int ret, const char *what)
 		fail_msg("%s: %d, %s", what, ret, errmsg);
 }
 
-#define TABLE		0xf0000		/* where it begins in a segment (format.md) */
+#define TABLE		0xf0000		/* its offset in a segment (format.md) */
 /* In the last chunk of segment 0? */
 static int is_last(struct daxpin_extent extent)
 {
 	return extent.addr >= 30 * MIB && extent.addr < 32 * MIB;
 }
 
-/* An extent of the last chunk is published and retired: its page of the table is in use. */
+/*
+ * Publishes and retires an extent of the last chunk, so that its page of the table is
+ * in use.
+ */
 static void use_last_page(struct daxpin_pool *pool)
 {
 	static struct daxpin_extent taken[4096];
@@ -125,7 +128,10 @@ static char *map_metadata(void)
 	return base;
 }
 
-/* Blocks 8191 (the last of its segment), and 1 behind an extent's first. */
+/*
+ * The words of block 8191, the last of its segment, and of the block after an extent's
+ * first.
+ */
 static void damage(char *base, uint64_t extent)
 {
 	uint64_t block = extent / 4096 + 1;
@@ -135,7 +141,7 @@ static void damage(char *base, uint64_t extent)
 	memset(base + TABLE + 15 * 4096 + (63 * 8 + 7) * 8, 0, 8);
 	memset(base + TABLE + block / 512 * 4096 +
 	       (block % 64 * 8 + block % 512 / 64) * 8, 0x5a, 8);
-	/* Device-dax has no msync(), and needs none to be read back. */
+	/* device-dax has no msync(). The bytes can be read back without it. */
 	if (!is_device)
 		assert_int_equal(msync(base, 2 * MIB, MS_SYNC), 0);
 }
@@ -165,7 +171,7 @@ static void repair(void)
 	assert_int_equal(look(), 0);
 }
 
-static void a_damaged_pool_is_mended(void **state)
+static void a_damaged_pool_can_be_repaired(void **state)
 {
 	char *before = malloc(2 * MIB), *base;
 	uint64_t addr[EXTENTS];
@@ -231,7 +237,7 @@ static int clean_up(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_damaged_pool_is_mended),
+		cmocka_unit_test(a_damaged_pool_can_be_repaired),
 	};
 
 	is_device = argc == 2 && !strcmp(argv[1], "devdax");

@@ -35,9 +35,9 @@
 #define SLOTS		64
 #define POOLS_MAX	4
 #define MAGIC		0x6e72756863ull		/* "churn" */
-#define SPARE		UINT64_MAX		/* as a slot */
+#define SPARE		UINT64_MAX		/* used as a slot number */
 
-/* The first words of every extent; the rest follows from step and place. */
+/* The first words of every extent. The rest follows from step and place. */
 struct header {
 	uint64_t magic;
 	uint64_t thread;
@@ -58,7 +58,7 @@ struct worker {
 	struct daxpin_extent index;
 	struct daxpin_extent slot[SLOTS];
 	uint64_t slot_step[SLOTS];	/* 0: empty */
-	uint64_t root_step;		/* of the extent that the name names */
+	uint64_t root_step;		/* of the extent that the root names */
 	pthread_t thread;
 };
 
@@ -67,10 +67,10 @@ struct churn {
 	char path[200];
 	struct daxpin_pool *pool;
 	struct worker worker[THREADS];
-	uint64_t live;			/* seen by the walk */
+	uint64_t live;			/* seen in the pool */
 };
 
-static uint64_t until_ns;		/* 0: for ever */
+static uint64_t until_ns;		/* 0: without end */
 
 __attribute__((noreturn, format(printf, 1, 2)))
 static void die(const char *format, ...)
@@ -98,7 +98,7 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return x ^ x >> 31;
 }
 
-/* -------------------------------------------------- what a step is made of */
+/* --------------------------------------------------- the content of a step */
 
 static uint64_t slot_of(uint64_t thread, uint64_t step)
 {
@@ -110,7 +110,10 @@ static uint64_t size_of(uint64_t thread, uint64_t step)
 	return (1 + mix(step, thread) % 48) * 4096;
 }
 
-/* Does the step's extent get the name? Even if the named one is replaced. */
+/*
+ * Does the root move to the step's extent? It does even if its present extent is
+ * replaced.
+ */
 static bool moves_root(const struct worker *worker, uint64_t step)
 {
 	uint64_t replaced = worker->slot_step[slot_of(worker->number, step)];
@@ -268,7 +271,7 @@ static void start_index(struct worker *worker)
 	worker->index = ops[0].extent;
 }
 
-/* The result of the steps up to `step` must agree with the index. */
+/* The pool must agree with the steps up to `step`. */
 static void verify_index(struct worker *worker)
 {
 	struct churn *churn = worker->churn;
@@ -310,7 +313,7 @@ static bool is_index(const struct churn *churn, struct daxpin_extent extent)
 	return false;
 }
 
-/* Every live extent is an index, in its slot with the right step, or a spare. */
+/* Every live extent must be an index, in its slot with the right step, or a spare. */
 static int verify_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 			 uint64_t size, void *arg)
 {
@@ -374,7 +377,7 @@ static void open_pool(struct churn *churn)
 	bool acked = churn->worker[0].acked || churn->worker[1].acked;
 	int ret = daxpin_pool_open(churn->path, &options, &churn->pool);
 
-	/* A first create may have been cut short. */
+	/* The first create may have been interrupted. */
 	if (ret && !acked) {
 		options.segment_size = 32 << 20;
 		if (strncmp(churn->path, "/dev/dax", 8))

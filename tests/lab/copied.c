@@ -16,13 +16,13 @@
 #define MIB		(UINT64_C(1) << 20)
 #define EXTENTS		70u
 #define STEP		(MIB + 4096)
-#define PIECE		512u		/* bytes of one value */
-#define GROUP		5u		/* that many contain a whole chunk */
+#define PIECE		512u		/* bytes with one value */
+#define GROUP		5u		/* so many extents contain a whole chunk */
 #define POOL_SIZE	(96 * MIB)
 #define SEGMENT_SIZE	(32 * MIB)
 
 struct index {
-	uint64_t addr[EXTENTS];		/* 0: given up */
+	uint64_t addr[EXTENTS];		/* 0: retired */
 };
 
 static char errmsg[512];

@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 		return fail("address");
 	do {
 		id = make_endpoint(info);
-		/* The answer to the request would be taken off the channel. */
+		/* The reply to the request would be read from the channel. */
 		if (!id || (argc == 3 && rdma_migrate_id(id, channel)))
 			return fail("an endpoint");
 		if (rdma_connect(id, &parameters))

@@ -42,7 +42,7 @@ static bool device_buffers(void)
 	struct iovec buffer = { .iov_len = BYTES };
 
 	if (fd < 0)
-		return true;		/* the test itself reports that */
+		return true;		/* the test reports that itself */
 	buffer.iov_base = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 			       fd, 0);
 	return buffer.iov_base != MAP_FAILED &&
@@ -76,7 +76,7 @@ static const struct ability {
 	{ "device-buffers", device_buffers,
 	  "does not register device-dax memory with a ring (Linux 6.5 and later)" },
 	{ "shmem-allocate", shmem_allocate,
-	  "breaks off fallocate() on tmpfs at any signal" },
+	  "interrupts fallocate() on tmpfs at any signal" },
 };
 
 static bool has(const char *name)

@@ -23,9 +23,9 @@
 #include "../support/held_disk.h"
 
 #define INDEXED		64		/* objects that the index extent names */
-#define SLOTS		128		/* these, and as many that it does not */
-#define CHANGES_MAX	4		/* slots that change at once */
-#define READS		8		/* in flight, per owner */
+#define SLOTS		128		/* these, and as many that it does not name */
+#define CHANGES_MAX	4		/* slots that change in one publish */
+#define READS		8		/* reads in flight, per owner */
 #define BLOCK		4096u
 #define OBJECT_BLOCKS	16		/* at most */
 #define FROM_DISK	0xa5
@@ -36,7 +36,7 @@
 struct object {
 	uint64_t addr;			/* 0: none */
 	uint64_t size;
-	uint64_t seed;			/* of the payload; 0: read from disk */
+	uint64_t seed;			/* seed of the payload; 0: read from disk */
 };
 
 struct change {
@@ -51,24 +51,24 @@ struct journal {
 	struct object slot[SLOTS];
 	struct change change[CHANGES_MAX];
 	uint32_t changes;
-	_Atomic uint32_t phase;		/* of change[] */
-	_Atomic uint32_t reads;		/* in flight */
-	_Atomic uint64_t end;		/* no request reached beyond */
+	_Atomic uint32_t phase;		/* entries of change[] */
+	_Atomic uint32_t reads;		/* reads in flight */
+	_Atomic uint64_t end;		/* no read reaches beyond it */
 	_Atomic uint64_t published;
 	uint64_t index;			/* address of the index extent */
 	uint32_t ballast;		/* extents that fill the first segment */
-	uint64_t late;			/* bytes that were not the successor's */
-	_Atomic uint32_t waited_for;	/* a bit for each daxpin_owner told */
-	_Atomic bool filled;		/* by the successor */
-	_Atomic bool landed;		/* whatever was in flight */
+	uint64_t late;			/* bytes that changed after the fill */
+	_Atomic uint32_t waited_for;	/* a bit for each daxpin_owner reported */
+	_Atomic bool filled;		/* the successor has filled */
+	_Atomic bool landed;		/* all reads have landed */
 };
 
 enum mode {
 	ATTACHED,			/* the lock is in the ring */
 	FOREIGN,			/* the ring is not attached to a pool */
-	UNPROTECTED,			/* nor is the pool seen to be unclean */
-	REMOVED,			/* as ATTACHED; the files are removed */
-	REMOVED_FOREIGN,		/* as FOREIGN; the files are removed */
+	UNPROTECTED,			/* the same, and the pool looks clean */
+	REMOVED,			/* ATTACHED, with the files removed */
+	REMOVED_FOREIGN,		/* FOREIGN, with the files removed */
 };
 
 static bool is_attached(enum mode mode)
@@ -86,16 +86,16 @@ struct arena {
 	struct journal *journal;
 	struct held_disk disk;
 	bool device;
-	bool later;			/* reads go into later segments alone */
+	bool later;			/* only later segments are read into */
 };
 
 static struct arena arenas[POOLS_MAX + 1];
 static int arenas_count;
 static int rounds = 2, fs_pools = 3;
 
-/* ------------------------------------------------------------ small things */
+/* ----------------------------------------------------------------- helpers */
 
-/* In a child: a failure is its death by SIGABRT, which the parent sees. */
+/* In a child, where a failed condition is a SIGABRT that the parent sees. */
 #define must(condition) do {						\
 	if (!(condition)) {						\
 		fprintf(stderr, "# %s:%d: %s\n", __func__, __LINE__,	\
@@ -123,7 +123,7 @@ struct request {
 	struct daxpin_extent extent;
 	uint64_t size;
 	bool busy;
-	bool forgotten;			/* cancelled or retired meanwhile */
+	bool forgotten;			/* cancelled or retired during the read */
 };
 
 struct owner {
@@ -133,7 +133,7 @@ struct owner {
 	struct daxpin_extent index;
 	struct daxpin_extent extent[SLOTS];
 	struct io_uring ring;
-	struct daxpin_uring *uring;	/* NULL: the ring is foreign */
+	struct daxpin_uring *uring;	/* NULL: the ring is not attached */
 	struct request request[READS];
 	int disk;
 	uint64_t random;
@@ -164,7 +164,7 @@ static struct object take_object(struct owner *o, bool payload,
 	return object;
 }
 
-/* The changes in the journal, as operations: KEEP, RETIRE, SET each. */
+/* Makes a KEEP, a RETIRE and a SET, as needed, of each change in the journal. */
 static uint32_t make_ops(struct owner *o, const struct daxpin_extent *extent,
 			 struct daxpin_op ops[3 * CHANGES_MAX])
 {
@@ -192,7 +192,7 @@ static uint32_t make_ops(struct owner *o, const struct daxpin_extent *extent,
 	return count;
 }
 
-/* Publish what stands in journal->change[]; extent[] are the new ones. */
+/* Publishes the changes of journal->change[]. extent[] has the new extents. */
 static void publish_changes(struct owner *o, const struct daxpin_extent *extent)
 {
 	struct journal *j = o->journal;
@@ -218,7 +218,7 @@ static void publish_object(struct owner *o, uint32_t slot, struct object object,
 	publish_changes(o, &extent);
 }
 
-/* Replace or remove some indexed objects in one publish. */
+/* Replaces or removes some indexed objects in one publish. */
 static void change_some(struct owner *o)
 {
 	struct daxpin_extent extent[CHANGES_MAX];
@@ -236,7 +236,7 @@ static void change_some(struct owner *o)
 	publish_changes(o, extent);
 }
 
-/* A read may reach so far. */
+/* Records how far reads can reach. */
 static void note_end(struct owner *o, const struct request *r)
 {
 	uint64_t end = r->extent.addr + r->size;
@@ -266,7 +266,7 @@ static void submit_read(struct owner *o, struct request *r)
 	atomic_fetch_add(&o->journal->reads, 1);
 }
 
-/* A live object that came from disk, or SLOTS. */
+/* Returns the slot of a live object that was read from disk, or SLOTS. */
 static uint32_t pick_read_object(struct owner *o)
 {
 	uint32_t slot = INDEXED + next(&o->random) % (SLOTS - INDEXED);
@@ -276,8 +276,8 @@ static uint32_t pick_read_object(struct owner *o)
 }
 
 /*
- * Into new space, to be published when it is there or taken back before; or
- * into a live object, which is retired meanwhile.
+ * Reads into a new extent, which is published when the read has ended, or cancelled
+ * before; or into a live object, which is retired meanwhile.
  */
 static void begin_read(struct owner *o, struct request *r)
 {
@@ -349,7 +349,7 @@ static void open_as_owner(struct owner *o, enum mode mode, uint32_t flags)
 					  &o->uring));
 }
 
-/* In the child, until it is killed. */
+/* In the child: runs until it is killed. */
 static void own(struct arena *arena, enum mode mode, uint32_t flags,
 		uint64_t seed)
 {
@@ -390,7 +390,7 @@ static bool payload_is_whole(struct successor *s, const struct object *object,
 	return true;
 }
 
-/* Does the slot agree with that object, in the index, too? */
+/* Does the pool have that object, and does the index agree? */
 static bool slot_is(struct successor *s, uint32_t slot,
 		    const struct object *object)
 {
@@ -406,7 +406,7 @@ static bool slot_is(struct successor *s, uint32_t slot,
 	       size == object->size && payload_is_whole(s, object, extent);
 }
 
-/* What was being published: all of it, or nothing. */
+/* The publish that was interrupted: all of it, or nothing. */
 static void settle(struct successor *s)
 {
 	struct journal *j = s->journal;
@@ -439,7 +439,7 @@ static int count_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 0;
 }
 
-/* Each object that was acknowledged, whole, and no other extent. */
+/* Every acknowledged object is there, complete, and no other extent. */
 static void verify(struct successor *s)
 {
 	struct daxpin_extent index;
@@ -458,7 +458,7 @@ static void verify(struct successor *s)
 	must(found == s->live);
 }
 
-/* All that is free, for as long as the pool is open. */
+/* Reserves all free space, for as long as the pool is open. */
 static int take_rest(struct daxpin_pool *pool, struct daxpin_extent **ret_extent)
 {
 	struct daxpin_extent *extent = NULL;
@@ -497,7 +497,7 @@ static uint64_t late_bytes(struct successor *s, struct daxpin_extent extent)
 	return late;
 }
 
-/* Only as far as the dead owner's requests could reach. */
+/* Fills only as far as the dead owner's reads could reach. */
 static void fill_and_watch(struct successor *s)
 {
 	uint64_t end = atomic_load(&s->journal->end);
@@ -517,7 +517,7 @@ static void fill_and_watch(struct successor *s)
 	free(extent);
 }
 
-/* All files, and a pool with files of the same names. */
+/* Removes all files and creates a pool with files of the same names. */
 static void replace_pool(struct fixture *f)
 {
 	char path[128];
@@ -550,7 +550,7 @@ static int note_wait(const struct daxpin_wait *wait, void *arg)
 	return 0;
 }
 
-/* Every other one does not close either, so that opens meet that too. */
+/* Every second successor does not close the pool, so that opens find that state too. */
 static void succeed(struct arena *arena, enum mode mode, bool close)
 {
 	struct successor s = { .f = &arena->f, .journal = arena->journal };
@@ -574,9 +574,9 @@ static void succeed(struct arena *arena, enum mode mode, bool close)
 		must(!daxpin_pool_close(f->pool));
 }
 
-/* -------------------------------------------------------------- a pool to own */
+/* -------------------------------------------------------------- making a pool */
 
-/* Reserve all free space of the first segment, and keep it. */
+/* Reserves all free space of the first segment, and publishes it. */
 static uint32_t fill_first_segment(struct daxpin_pool *pool)
 {
 	struct daxpin_segment first;
@@ -630,7 +630,7 @@ static int make_index(struct arena *arena)
 	return 0;
 }
 
-/* What has replaced the pool of an earlier round has no index. */
+/* A pool that replaced one of an earlier round has no index. */
 static void remake_indices(enum mode mode)
 {
 	for (int i = 0; i < arenas_count && is_removed(mode); i++)
@@ -639,7 +639,7 @@ static void remake_indices(enum mode mode)
 
 /* ------------------------------------------------------------------- rounds */
 
-/* The pool is marked as closed, so the open does not wait for pins. */
+/* Marks the pool as closed, so that the open does not wait for pins. */
 static void hide_the_crash(struct arena *arena)
 {
 	uint32_t segments = read_super(&arena->f, 0).segments;
@@ -685,7 +685,7 @@ static struct child start_owner(struct arena *arena, enum mode mode,
 	return fork_child(run_owner, &role);
 }
 
-/* The disk has all reads of an owner that lives. */
+/* Waits until the disk holds all reads of a living owner. */
 static void await_reads(struct arena *arena, struct child *child)
 {
 	int status, ms = HANG_MS;
@@ -698,8 +698,8 @@ static void await_reads(struct arena *arena, struct child *child)
 }
 
 /*
- * While its reads are held; or, with the lock, somewhere between their landing and
- * the next ones being held. Reads land some times before.
+ * Kills the owner while its reads are held; or, if `held` is false, between the landing
+ * of some reads and the next ones. Reads land several times before.
  */
 static void kill_owner(struct arena *arena, struct child *child, bool held,
 		       uint64_t *random, uint32_t *reads)
@@ -738,13 +738,16 @@ static struct child start_successor(struct arena *arena, enum mode mode,
 
 struct tally {
 	uint32_t kills;
-	uint32_t reads;			/* in flight at a kill */
+	uint32_t reads;			/* reads in flight at the kills */
 	uint64_t published;
 	uint64_t late;
 	uint32_t waited_for;
 };
 
-/* It waits for the lock or for pins, or is in already, or has failed. */
+/*
+ * Lets the reads land when the successor waits for the lock or for pins, has filled, or
+ * has failed.
+ */
 static void let_land(struct arena *arena, const struct child *child)
 {
 	struct journal *journal = arena->journal;
@@ -773,7 +776,10 @@ static void end_successor(struct arena *arena, struct child *child,
 	tally->published += atomic_exchange(&arena->journal->published, 0);
 }
 
-/* The owner that dies first has published least: another one in each round. */
+/*
+ * The owner that dies first has published the least, so another one is first in each
+ * round.
+ */
 static int in_order(uint64_t seed, int i)
 {
 	return (seed + i) % arenas_count;
@@ -820,7 +826,7 @@ static void show(const struct tally tally[2])
 
 /* -------------------------------------------------------------------- tests */
 
-static void with_the_lock_nothing_is_lost_or_overwritten(void **state)
+static void killed_owners_lose_nothing_and_overwrite_nothing(void **state)
 {
 	struct tally tally[2] = { 0 };
 
@@ -832,7 +838,7 @@ static void with_the_lock_nothing_is_lost_or_overwritten(void **state)
 		assert_int_equal(tally[i].late, 0);
 		if (!tally[i].kills)
 			continue;
-		/* Else nothing was in flight, and nothing is shown. */
+		/* Otherwise nothing was in flight, and the test has shown nothing. */
 		assert_true(tally[i].reads > 0);
 		assert_true(tally[i].waited_for & 1u << DAXPIN_OWNER_DRAINING);
 	}
@@ -846,17 +852,17 @@ static void need_directories(void)
 	skip();
 }
 
-static void in_later_segments_nothing_is_lost_or_overwritten(void **state)
+static void reads_into_later_segments_overwrite_nothing_after_a_kill(void **state)
 {
 	need_directories();
-	with_the_lock_nothing_is_lost_or_overwritten(state);
+	killed_owners_lose_nothing_and_overwrite_nothing(state);
 }
 
 /*
- * The removed files exist until the last read of their owner has arrived, so a pool
- * in their place has other blocks, and need not wait.
+ * The removed files exist until the last read of their owner has landed. A pool in
+ * their place has other blocks, and need not wait.
  */
-static void what_replaces_a_removed_pool_is_not_overwritten(void **state)
+static void reads_of_a_killed_owner_do_not_reach_a_pool_that_replaces_its_files(void **state)
 {
 	struct tally tally[2] = { 0 };
 
@@ -869,7 +875,7 @@ static void what_replaces_a_removed_pool_is_not_overwritten(void **state)
 	assert_true(tally[1].reads > 0);
 }
 
-static void on_fsdax_the_barrier_alone_does(void **state)
+static void on_fsdax_the_barrier_alone_protects_the_pool(void **state)
 {
 	struct tally tally[2] = { 0 };
 
@@ -881,8 +887,8 @@ static void on_fsdax_the_barrier_alone_does(void **state)
 		assert_true(tally[1].waited_for & 1u << DAXPIN_OWNER_PINNED);
 }
 
-/* If this does not fail, the tests above show nothing. */
-static void without_both_the_dead_write_on(void **state)
+/* If no byte is late here, the tests above show nothing. */
+static void without_lock_and_barrier_bytes_are_late(void **state)
 {
 	struct tally tally[2] = { 0 };
 
@@ -894,10 +900,10 @@ static void without_both_the_dead_write_on(void **state)
 }
 
 /*
- * If this does not fail, the test above shows nothing. It is for kernels before
- * 6.15: they complain of it, and newer ones wait for pins when a file is removed.
+ * If no byte is late here, the test above shows nothing. It is for kernels before 6.15:
+ * they warn about it, and newer ones wait for pins when a file is removed.
  */
-static void without_the_lock_the_dead_write_into_it(void **state)
+static void without_the_lock_bytes_are_late_in_the_replacing_pool(void **state)
 {
 	struct tally tally[2] = { 0 };
 
@@ -987,14 +993,14 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define LATER(name) cmocka_unit_test_setup_teardown(name, setup_later, teardown)
 	const struct CMUnitTest unlocked[] = {
-		LATER(without_the_lock_the_dead_write_into_it),
+		LATER(without_the_lock_bytes_are_late_in_the_replacing_pool),
 	};
 	const struct CMUnitTest tests[] = {
-		TEST(with_the_lock_nothing_is_lost_or_overwritten),
-		LATER(in_later_segments_nothing_is_lost_or_overwritten),
-		LATER(what_replaces_a_removed_pool_is_not_overwritten),
-		TEST(on_fsdax_the_barrier_alone_does),
-		TEST(without_both_the_dead_write_on),
+		TEST(killed_owners_lose_nothing_and_overwrite_nothing),
+		LATER(reads_into_later_segments_overwrite_nothing_after_a_kill),
+		LATER(reads_of_a_killed_owner_do_not_reach_a_pool_that_replaces_its_files),
+		TEST(on_fsdax_the_barrier_alone_protects_the_pool),
+		TEST(without_lock_and_barrier_bytes_are_late),
 	};
 
 	if (argc == 2 && !strcmp(argv[1], "unlocked"))

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The layout barrier, on the DAX filesystem that DAXPIN_TEST_FSDAX names: what
- * a dead owner's ring that was never attached writes late, and what a page in
- * a pipe keeps pinned. The owner reads from a disk that holds its read until the
- * test lets it land: after the fifth report that the barrier waits for it, or
- * after the successor has written, if no barrier waits.
+ * The layout barrier, on the DAX filesystem that DAXPIN_TEST_FSDAX names: writes of a
+ * dead owner's ring that was never attached, and a page that is pinned by a pipe. The
+ * owner reads from a disk that holds the read until the test lets it land: after the
+ * fifth report that the barrier waits for it, or, if no barrier waits, after the
+ * successor has written.
  */
 #include "media.h"
 #include <liburing.h>
@@ -25,7 +25,7 @@
 #define LENGTH		65536u
 #define OURS		0x3c
 #define HANG_MS		600000		/* limit of a wait that must end */
-#define REPORTS		5		/* of pins, before the pages are released */
+#define REPORTS		5		/* reports of pins before the release */
 
 static const char *directory, *kernel;
 static struct held_disk disk;
@@ -33,7 +33,7 @@ static uint64_t target;		/* pool address that the dead owner reads to */
 
 /* --------------------------------------------------------------- fixtures */
 
-/* A closed pool of three segments, with an extent in its second. */
+/* Makes a closed pool of three segments, with an extent in the second. */
 static int setup(void **state)
 {
 	struct daxpin_extent first, extent;
@@ -59,7 +59,7 @@ static int setup(void **state)
 	return 0;
 }
 
-/* In the child: a read by a ring that knows nothing of the pool. */
+/* In the child: reads with a ring that is not attached to the pool. */
 static int reads_by_a_foreign_ring(struct fixture *f)
 {
 	int fd = held_disk_open(&disk);
@@ -76,7 +76,7 @@ static int reads_by_a_foreign_ring(struct fixture *f)
 	return io_uring_submit(&ring) == 1 ? 0 : -EIO;
 }
 
-/* The kernel ends the dead owner's own ring, which has the lock, in its own time. */
+/* The kernel frees the dead owner's own ring, which has the lock, some time later. */
 static void kill_and_wait_for_the_lock(struct fixture *f, struct child *child)
 {
 	int fd;
@@ -87,7 +87,7 @@ static void kill_and_wait_for_the_lock(struct fixture *f, struct child *child)
 	close(fd);
 }
 
-/* The pool's owner is dead, and a read of it continues. */
+/* Kills the pool's owner, while a read of its ring continues. */
 static pid_t kill_the_reader(struct fixture *f)
 {
 	struct child child = start_child(f, reads_by_a_foreign_ring, NULL);
@@ -106,7 +106,7 @@ static void kill_an_idle_owner(struct fixture *f)
 	kill_and_wait_for_the_lock(f, &child);
 }
 
-/* Lets the read land, if it is still held; bytes that are not ours any more. */
+/* Lets the read land, if it is still held. Returns the number of bytes that changed. */
 static uint32_t late_bytes(const volatile unsigned char *memory)
 {
 	uint32_t late = 0;
@@ -117,7 +117,7 @@ static uint32_t late_bytes(const volatile unsigned char *memory)
 	return late;
 }
 
-/* ------------------------------------------------- what a barrier is good for */
+/* ------------------------------------------------------ what the barrier does */
 
 enum order { NO_BARRIER, BARRIER_THEN_MAP, MAP_THEN_BARRIER };
 
@@ -127,7 +127,7 @@ static int same_fd(uint32_t index, void *arg)
 	return *(int *)arg;
 }
 
-/* A barrier that waits is not released at its first report. */
+/* The read lands after several reports, so the barrier does not end at the first. */
 static int let_land(const struct dp_wait *wait, void *arg)
 {
 	int *reports = arg;
@@ -157,7 +157,7 @@ static void pass_barrier(int fd)
 		fail_msg("%d: %s", ret, errmsg);
 }
 
-/* A successor of no daxpin: takes the lock, and the memory in that order. */
+/* A successor without daxpin: takes the lock, and maps the memory in that order. */
 static uint32_t succeed(struct fixture *f, enum order order)
 {
 	int lock = open_file(f, 0), fd = open_file(f, target / (32 * MIB));
@@ -187,8 +187,8 @@ static void without_a_barrier_the_read_lands_late(void **state)
 	assert_int_not_equal(succeed(f, NO_BARRIER), 0);
 }
 
-/* Kernels differ (kernel.md K10), and the lab has one of each kind. */
-static void before_mapping_a_barrier_is_none_on_legacy_kernels(void **state)
+/* Kernels differ (kernel.md K10). The lab has one of each kind. */
+static void on_legacy_kernels_a_barrier_before_mapping_does_not_wait(void **state)
 {
 	struct fixture *f = *state;
 	bool legacy = !strcmp(kernel, "legacy");
@@ -203,7 +203,7 @@ static void before_mapping_a_barrier_is_none_on_legacy_kernels(void **state)
 		assert_int_equal(late, 0);
 }
 
-static void after_mapping_a_barrier_holds(void **state)
+static void a_barrier_after_mapping_waits_for_the_read(void **state)
 {
 	struct fixture *f = *state;
 
@@ -217,8 +217,8 @@ struct told {
 	int times;		/* reports of pins */
 	int pid;
 	int answer;
-	bool lets_land;		/* at the fifth time */
-	bool ends_time;		/* the same, by the clock */
+	bool lets_land;		/* at the fifth report */
+	bool ends_time;		/* the deadline passes then */
 };
 
 static int tell(const struct daxpin_wait *wait, void *arg)
@@ -242,7 +242,7 @@ static void wait_for_pins(struct fixture *f, uint64_t ms, struct told *told)
 	f->options.progress_arg = told;
 }
 
-static void open_waits_for_a_foreign_rings_read(void **state)
+static void open_waits_for_a_read_of_an_unattached_ring(void **state)
 {
 	struct fixture *f = *state;
 	struct told told = { .lets_land = true };
@@ -256,15 +256,15 @@ static void open_waits_for_a_foreign_rings_read(void **state)
 	assert_int_equal(told.pid, pid);
 	assert_int_equal(daxpin_extent_at(f->pool, target, &extent), 0);
 	memory = daxpin_ptr(f->pool, extent, 0);
-	/* The owner's read had arrived completely before the open returned. */
+	/* The owner's read had landed completely before the open returned. */
 	for (uint32_t i = 0; i < LENGTH; i++)
 		assert_int_equal(memory[i], 0xa5);
 	memset(memory, OURS, LENGTH);
 	assert_int_equal(late_bytes(memory), 0);
 }
 
-/* Over the old pool, larger than it was, so that files are old and new. */
-static void create_waits_for_a_foreign_rings_read(void **state)
+/* Over the old pool and larger than it, so that some files are old and some new. */
+static void create_waits_for_a_read_of_an_unattached_ring(void **state)
 {
 	struct fixture *f = *state;
 	struct told told = { 0 };
@@ -297,9 +297,9 @@ static void create_waits_for_a_foreign_rings_read(void **state)
 	assert_int_equal(late_bytes(memory), 0);
 }
 
-/* --------------------------------------------------- pinned until we let go */
+/* --------------------------------------------------- pages pinned by a pipe */
 
-/* A page of segment 1 in a pipe: pinned until the pipe is read. */
+/* Puts a page of segment 1 into a pipe, which pins it until the pipe is read. */
 static void pin(struct fixture *f, int pipe_fd[2])
 {
 	int fd = open_file(f, 1);
@@ -309,7 +309,7 @@ static void pin(struct fixture *f, int pipe_fd[2])
 
 	assert_ptr_not_equal(base, MAP_FAILED);
 	page = (struct iovec) { base + 4 * MIB, 4096 };
-	/* Never written, it would be the zero page that is pinned. */
+	/* If the page were never written, the pipe would pin the zero page. */
 	base[4 * MIB] = 1;
 	assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
 	assert_int_equal(vmsplice(pipe_fd[1], &page, 1, 0), 4096);
@@ -334,7 +334,7 @@ static int read_a_byte(void *arg, int parent)
 	return pread(open_file(arg, 1), &byte, 1, 0) != 1;
 }
 
-/* A barrier that still waited would keep it in the kernel (kernel.md K9). */
+/* A barrier that still waited would block this in the kernel (kernel.md K9). */
 static bool can_be_read(struct fixture *f)
 {
 	struct child child = fork_child(read_a_byte, f);
@@ -381,8 +381,8 @@ static void progress_ends_the_wait_for_pinned_memory(void **state)
 	check_pinned(f, &told, -ECANCELED, "gave up");
 }
 
-/* The library looks into a pool of its own for pins only after a crash. */
-static void a_clean_pool_is_not_waited_for(void **state)
+/* The library waits for pins only after an unclean shutdown. */
+static void open_of_a_clean_pool_does_not_wait_for_pins(void **state)
 {
 	struct fixture *f = *state;
 	int pipe_fd[2];
@@ -404,7 +404,10 @@ static void without_pins_no_deadline_is_needed(void **state)
 	assert_int_equal(info_of(f).unclean, 1);
 }
 
-/* Before Linux 6.9 a block past the end of a file is asked of ext4 (barrier.c). */
+/*
+ * Before Linux 6.9 the barrier on ext4 uses a block past the end of the file
+ * (barrier.c).
+ */
 static uint64_t blocks_past_end(const struct fixture *f)
 {
 	struct io_uring_probe *probe = io_uring_get_probe();
@@ -418,7 +421,7 @@ static uint64_t blocks_past_end(const struct fixture *f)
 	return !truncates && fs.f_type == EXT4_SUPER_MAGIC ? 4096 / 512 : 0;
 }
 
-/* Bytes, blocks and sizes are those of before, wherever the open ends. */
+/* Bytes, blocks and sizes are unchanged, however the open ends. */
 static void the_barrier_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -439,7 +442,7 @@ static void the_barrier_changes_nothing(void **state)
 	assert_int_equal(before.st_blocks + blocks_past_end(f),
 			 after.st_blocks);
 	assert_int_equal(fingerprint(f->path), sum);
-	/* Once for good. */
+	/* Finally an open that succeeds. */
 	fd = open_file(f, 1);
 	pass_barrier(fd);
 	close(fd);
@@ -449,7 +452,7 @@ static void the_barrier_changes_nothing(void **state)
 
 /* ----------------------------------------------------------- without io_uring */
 
-/* In a child: 0, or the number of what went wrong, 77 no seccomp here. */
+/* In a child. Returns 0, the number of the step that failed, or 77 without seccomp. */
 static int opens_without_rings(struct fixture *f)
 {
 	if (forbid(SYS_io_uring_setup, EPERM))
@@ -465,7 +468,7 @@ static int opens_without_rings(struct fixture *f)
 	return child_closes(f) ? 4 : 0;
 }
 
-static void without_rings_one_must_be_ready_to_wait(void **state)
+static void without_io_uring_an_open_with_a_deadline_is_enosys(void **state)
 {
 	struct fixture *f = *state;
 	struct child child;
@@ -475,7 +478,7 @@ static void without_rings_one_must_be_ready_to_wait(void **state)
 	let_go(&child);
 	assert_int_equal(end_child(&child), 0);
 	if (child.told == 77) {
-		print_message("# skipped: no seccomp\n");
+		print_message("# skipped: seccomp is unavailable\n");
 		skip();
 	}
 	assert_int_equal(child.told, 0);
@@ -487,7 +490,7 @@ static int teardown(void **state)
 	int ret;
 
 	f->options.progress = NULL;
-	/* Before the files go: their removal waits for what is in flight. */
+	/* Before the files are removed, which would wait for reads in flight. */
 	ret = held_disk_land(&disk);
 	ret |= fixture_teardown(state);
 	return ret | held_disk_remove(&disk);
@@ -498,16 +501,16 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(without_a_barrier_the_read_lands_late),
-		TEST(before_mapping_a_barrier_is_none_on_legacy_kernels),
-		TEST(after_mapping_a_barrier_holds),
-		TEST(open_waits_for_a_foreign_rings_read),
-		TEST(create_waits_for_a_foreign_rings_read),
+		TEST(on_legacy_kernels_a_barrier_before_mapping_does_not_wait),
+		TEST(a_barrier_after_mapping_waits_for_the_read),
+		TEST(open_waits_for_a_read_of_an_unattached_ring),
+		TEST(create_waits_for_a_read_of_an_unattached_ring),
 		TEST(pinned_memory_is_busy_at_the_deadline),
 		TEST(progress_ends_the_wait_for_pinned_memory),
-		TEST(a_clean_pool_is_not_waited_for),
+		TEST(open_of_a_clean_pool_does_not_wait_for_pins),
 		TEST(without_pins_no_deadline_is_needed),
 		TEST(the_barrier_changes_nothing),
-		TEST(without_rings_one_must_be_ready_to_wait),
+		TEST(without_io_uring_an_open_with_a_deadline_is_enosys),
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");

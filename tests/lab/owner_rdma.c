@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A dead owner's verbs contexts are waited for, whatever keeps them alive. */
+/* A dead owner's verbs contexts are waited for, whatever keeps them open. */
 #include <errno.h>
 #include <fcntl.h>
 #include <infiniband/verbs.h>
@@ -24,26 +24,26 @@
 #include "rdma_own_device.h"
 
 #define MS		1000000ull
-#define SHORT_NS	(1000 * MS)	/* a look takes a while on a busy machine */
+#define SHORT_NS	(1000 * MS)	/* a query can take long on a busy machine */
 #define LONG_NS		(60000 * MS)
 #define MR_SIZE		(1 << 20)
 #define PAGE_SIZE	4096
-#define MANY_MRS	128		/* a teardown that takes its time */
+#define MANY_MRS	128		/* makes the teardown slow */
 #define REMOVAL_MS	600000
-#define BOOT_ID_FILE	"/run/daxpin-boot-id"	/* of a container's own */
+#define BOOT_ID_FILE	"/run/daxpin-boot-id"	/* the boot id of a container */
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME	0x80
 #endif
 
 static const char *lab_device;
-static pid_t holder;		/* the last one that was begun */
-static int removal_takes_contexts;	/* -1: no device to try it with */
+static pid_t holder;		/* the last one that was started */
+static int removal_takes_contexts;	/* -1: there is no device to try it with */
 static char sentence[700];
 static const struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
 
 /* ------------------------------------------------------------------- verbs */
 
-/* A context with memory that a peer may write to. */
+/* Opens a context with memory regions that a peer may write to. */
 static struct ibv_context *open_with_memory(const char *name, int mrs)
 {
 	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
@@ -100,12 +100,12 @@ static bool map_queues(struct ibv_context *context)
 
 struct death {
 	pid_t owner;
-	pid_t holder;		/* a child of the owner's, or 0 */
-	int socket;		/* the owner's end stays with it */
+	pid_t holder;		/* a child of the owner, or 0 */
+	int socket;		/* the owner keeps the other end */
 	struct dp_owner record;
 };
 
-/* What a holder keeps, all else it closes. */
+/* What a holder keeps of the owner. It closes the rest. */
 enum keep { KEEP_NOTHING, KEEP_MAPPINGS, KEEP_DESCRIPTORS };
 
 static void live_on(void)
@@ -120,7 +120,7 @@ static pid_t fork_holder(enum keep keep)
 
 	if (pid || keep == KEEP_NOTHING)
 		return pid;
-	/* The last reference left to the uverbs file is a mapping of it. */
+	/* Only a mapping still refers to the uverbs file. */
 	if (keep == KEEP_MAPPINGS)
 		syscall(SYS_close_range, 3, ~0u, 0);
 	live_on();
@@ -188,7 +188,7 @@ static void holder_end(void)
 	holder = 0;
 }
 
-/* A test that failed midway must leave nothing that the next one meets. */
+/* A test that failed midway must leave nothing for the next one. */
 static int clean_up(void **state)
 {
 	(void)state;
@@ -240,7 +240,7 @@ static void a_living_owner_is_waited_for(void **state)
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 }
 
-static void a_killed_owner_is_over(void **state)
+static void a_killed_owner_is_waited_for_until_its_context_is_gone(void **state)
 {
 	struct death death = owner_begin(lab_device, KEEP_NOTHING);
 
@@ -258,7 +258,7 @@ static void wait_for_the_holder(enum keep keep)
 
 	assert_true(death.holder > 0);
 	owner_kill(&death);
-	/* While the owner is a zombie, and when its pid is gone. */
+	/* While the owner is a zombie, and after it was reaped. */
 	assert_int_equal(await(&death.record, SHORT_NS, &told), -EBUSY);
 	assert_int_equal(told, death.owner);
 	owner_reap(&death);
@@ -270,19 +270,19 @@ static void wait_for_the_holder(enum keep keep)
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
 }
 
-static void a_childs_mappings_are_waited_for(void **state)
+static void a_context_kept_by_a_childs_mappings_is_waited_for(void **state)
 {
 	(void)state;
 	wait_for_the_holder(KEEP_MAPPINGS);
 }
 
-static void a_childs_descriptors_are_waited_for(void **state)
+static void a_context_kept_by_a_childs_descriptors_is_waited_for(void **state)
 {
 	(void)state;
 	wait_for_the_holder(KEEP_DESCRIPTORS);
 }
 
-static void nothing_is_pinned_when_it_is_over(void **state)
+static void nothing_is_pinned_after_the_wait(void **state)
 {
 	const long long before = pinned_pages();
 	struct death death;
@@ -299,7 +299,7 @@ static void nothing_is_pinned_when_it_is_over(void **state)
 	}
 }
 
-static void others_contexts_do_not_count(void **state)
+static void contexts_of_other_processes_are_not_waited_for(void **state)
 {
 	struct death dead = owner_begin(lab_device, KEEP_NOTHING);
 	struct death other = owner_begin(lab_device, KEEP_NOTHING);
@@ -332,7 +332,7 @@ static void *open_and_stay(void *arg)
 	return NULL;
 }
 
-static void a_thread_of_ours_does_not_count(void **state)
+static void a_context_of_this_process_is_not_waited_for(void **state)
 {
 	struct death dead = owner_begin(lab_device, KEEP_NOTHING);
 	struct opener opener;
@@ -370,7 +370,7 @@ static void need_own_device(void)
 	skip();
 }
 
-static void a_device_that_is_gone_has_no_contexts(void **state)
+static void after_its_device_was_removed_a_context_is_gone(void **state)
 {
 	struct ibv_context *ours = own_device_open(lab_device);
 	struct death death;
@@ -403,8 +403,8 @@ static void a_renamed_device_is_found(void **state)
 }
 
 /*
- * A dead owner's context on a device that is being removed, and a process that
- * keeps it. NULL: the owner whose record was lost.
+ * Removes the device of a dead owner's context, which another process keeps open. NULL:
+ * an owner whose record was lost.
  */
 static void remove_under_a_holder(const char *device,
 				  const struct dp_owner *owner)
@@ -413,7 +413,7 @@ static void remove_under_a_holder(const char *device,
 	pid_t remover = own_device_begin_removal(device);
 
 	if (removal_takes_contexts) {
-		/* The holder lives, and has nothing left to keep. */
+		/* The holder lives, and its context was taken away. */
 		assert_true(own_device_ends_within(remover, REMOVAL_MS));
 		assert_int_equal(pinned_pages(), before - MR_SIZE / PAGE_SIZE);
 		assert_int_equal(await(owner, 0, NULL), 0);
@@ -421,7 +421,7 @@ static void remove_under_a_holder(const char *device,
 		holder_end();
 		return;
 	}
-	/* The device is listed no more, and its context lives. */
+	/* The device is no longer listed, and its context still exists. */
 	assert_true(own_device_is_unlisted(device));
 	assert_false(own_device_ends_within(remover, 200));
 	assert_int_equal(await(owner, SHORT_NS, NULL), -EBUSY);
@@ -460,7 +460,7 @@ static void a_renamed_device_being_removed_is_waited_for(void **state)
 
 /* ------------------------------------------------------- the lost record */
 
-static void an_unknown_owner_may_be_anybody(void **state)
+static void with_a_lost_record_all_contexts_are_waited_for(void **state)
 {
 	struct death other = owner_begin(lab_device, KEEP_NOTHING);
 	int told = -1;
@@ -475,7 +475,7 @@ static void an_unknown_owner_may_be_anybody(void **state)
 	owner_reap(&other);
 }
 
-static void an_unknown_owner_counts_every_device(void **state)
+static void with_a_lost_record_contexts_of_every_device_are_waited_for(void **state)
 {
 	struct death death;
 
@@ -489,7 +489,7 @@ static void an_unknown_owner_counts_every_device(void **state)
 	remove_under_a_holder(OWN_DEVICE, NULL);
 }
 
-/* 0 if the child, in namespaces of its own, got what it must. */
+/* Returns 0 if the child, in namespaces of its own, got the expected result. */
 static int in_child(int namespaces, int (*fn)(void *arg), void *arg)
 {
 	int status;
@@ -497,7 +497,7 @@ static int in_child(int namespaces, int (*fn)(void *arg), void *arg)
 
 	assert_true(pid >= 0);
 	if (!pid) {
-		/* The child of this one is in a new pid namespace. */
+		/* The child of this process is in a new pid namespace. */
 		if (unshare(namespaces))
 			_exit(77);
 		pid = fork();
@@ -529,10 +529,10 @@ static int expect_over(void *arg)
 }
 
 /*
- * From another network namespace a device that is being removed cannot be seen; but
- * that no uverbs file is open on the machine can.
+ * In another network namespace a device that is being removed is invisible, but whether
+ * any uverbs file is open on the machine can be seen.
  */
-static void another_network_sees_less(void **state)
+static void another_network_namespace_cannot_see_a_removal(void **state)
 {
 	struct death death;
 	pid_t remover;
@@ -544,7 +544,7 @@ static void another_network_sees_less(void **state)
 	owner_reap(&death);
 	remover = own_device_begin_removal(OWN_DEVICE);
 	assert_true(own_device_is_unlisted(OWN_DEVICE));
-	/* A request by number finds the context as long as it exists. */
+	/* A query by number finds the context as long as it exists. */
 	assert_int_equal(in_child(CLONE_NEWNET, removal_takes_contexts ?
 				  expect_unknown : expect_busy, &death.record),
 			 0);
@@ -564,8 +564,8 @@ static int expect_exclusive(void *arg)
 	       !strstr(sentence, "`rdma system`");
 }
 
-/* To another namespace a device in exclusive mode is as one that never was. */
-static void a_device_elsewhere_is_not_gone(void **state)
+/* In another namespace a device in exclusive mode looks as if it did not exist. */
+static void an_exclusive_device_in_another_namespace_is_not_gone(void **state)
 {
 	struct death death;
 
@@ -583,7 +583,7 @@ static void a_device_elsewhere_is_not_gone(void **state)
 	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
 	holder_end();
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
-	/* No uverbs file is open at all: that is seen from everywhere. */
+	/* No uverbs file is open on the machine, which every namespace can see. */
 	assert_int_equal(in_child(CLONE_NEWNET, expect_over, &death.record), 0);
 }
 
@@ -600,7 +600,7 @@ static void *open_and_end(void *arg)
 	return own_device_open(arg);
 }
 
-/* Its contexts have a pid, or none: then their maker was a thread that ended. */
+/* Its contexts have a pid, or none if the thread that made them has ended. */
 static pid_t begin_bystander(const char *device, bool with_pid)
 {
 	int ends[2];
@@ -638,7 +638,7 @@ static void end_process(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-static void bystanders_do_not_count(void **state)
+static void contexts_of_bystanders_are_not_waited_for(void **state)
 {
 	pid_t before[] = { begin_bystander(lab_device, true),
 			   begin_bystander(lab_device, false) };
@@ -666,7 +666,7 @@ static int shift_time(void)
 	return done ? 0 : -1;
 }
 
-/* An owner in namespaces of its own, with what a container mounts over /proc. */
+/* An owner in namespaces of its own, with the mounts of a container over /proc. */
 static struct death owner_begin_contained(enum keep keep)
 {
 	struct death death;
@@ -702,7 +702,7 @@ static struct death owner_begin_contained(enum keep keep)
 	return death;
 }
 
-/* The first process of a pid namespace takes all of it along. */
+/* The end of the first process of a pid namespace ends the others. */
 static void end_container(const struct death *death)
 {
 	char command[64];
@@ -712,7 +712,7 @@ static void end_container(const struct death *death)
 	owner_reap(death);
 }
 
-static void an_owner_in_a_container_is_over(void **state)
+static void an_owner_in_a_container_is_over_when_its_context_is_gone(void **state)
 {
 	pid_t bystander[] = { begin_bystander(lab_device, true),
 			      begin_bystander(lab_device, false) };
@@ -724,7 +724,7 @@ static void an_owner_in_a_container_is_over(void **state)
 	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
 	end_container(&death);
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
-	/* And from containers: none of them, or another one. */
+	/* The same seen from containers: the owner's, and another one. */
 	assert_int_equal(in_child(CLONE_NEWPID, expect_over, &death.record), 0);
 	assert_int_equal(in_child(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME,
 				  expect_over, &death.record), 0);
@@ -738,7 +738,7 @@ static int expect_wait(void *arg)
 	       !strstr(sentence, lab_device);
 }
 
-/* The descriptor is in this process, as a process that received it would have it. */
+/* The descriptor was sent to this process, as it could be to any. */
 static void a_context_out_of_a_container_is_waited_for(void **state)
 {
 	struct death death = owner_begin_contained(KEEP_NOTHING);
@@ -787,23 +787,23 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_living_owner_is_waited_for),
-		TEST(a_killed_owner_is_over),
-		TEST(a_childs_mappings_are_waited_for),
-		TEST(a_childs_descriptors_are_waited_for),
-		TEST(nothing_is_pinned_when_it_is_over),
-		TEST(others_contexts_do_not_count),
-		TEST(a_thread_of_ours_does_not_count),
-		TEST_DEVICE(a_device_that_is_gone_has_no_contexts),
+		TEST(a_killed_owner_is_waited_for_until_its_context_is_gone),
+		TEST(a_context_kept_by_a_childs_mappings_is_waited_for),
+		TEST(a_context_kept_by_a_childs_descriptors_is_waited_for),
+		TEST(nothing_is_pinned_after_the_wait),
+		TEST(contexts_of_other_processes_are_not_waited_for),
+		TEST(a_context_of_this_process_is_not_waited_for),
+		TEST_DEVICE(after_its_device_was_removed_a_context_is_gone),
 		TEST_DEVICE(a_renamed_device_is_found),
 		TEST_DEVICE(a_device_being_removed_is_waited_for),
 		TEST_DEVICE(a_renamed_device_being_removed_is_waited_for),
-		TEST(an_unknown_owner_may_be_anybody),
-		TEST_DEVICE(an_unknown_owner_counts_every_device),
-		TEST_DEVICE(another_network_sees_less),
-		cmocka_unit_test_teardown(a_device_elsewhere_is_not_gone,
+		TEST(with_a_lost_record_all_contexts_are_waited_for),
+		TEST_DEVICE(with_a_lost_record_contexts_of_every_device_are_waited_for),
+		TEST_DEVICE(another_network_namespace_cannot_see_a_removal),
+		cmocka_unit_test_teardown(an_exclusive_device_in_another_namespace_is_not_gone,
 					  share_devices),
-		TEST(bystanders_do_not_count),
-		TEST(an_owner_in_a_container_is_over),
+		TEST(contexts_of_bystanders_are_not_waited_for),
+		TEST(an_owner_in_a_container_is_over_when_its_context_is_gone),
 		TEST(a_context_out_of_a_container_is_waited_for),
 	};
 
@@ -818,7 +818,7 @@ int main(void)
 				      : "waits until its contexts are closed");
 	if (system("echo 01234567-89ab-4cde-8f01-23456789abcd >" BOOT_ID_FILE))
 		return 1;
-	/* Orphaned holders are ours to reap. */
+	/* Orphaned holders become children of this process, which reaps them. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

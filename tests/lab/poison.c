@@ -27,7 +27,7 @@
 #define HANG_MS		600000		/* limit of a wait that must end */
 
 static const char *device, *directory, *fstype;
-static char disk[64];			/* under the directory: "pmem1" */
+static char disk[64];			/* the disk under the directory: "pmem1" */
 
 #define skip_because(...) do {						\
 	print_message("# skipped: " __VA_ARGS__);			\
@@ -42,7 +42,7 @@ static void wait_a_little(void)
 	nanosleep(&(struct timespec) { 0, 20000000 }, NULL);
 }
 
-/* Write to a file of sysfs; 0 or -errno. */
+/* Writes to a file of sysfs. Returns 0 or -errno. */
 static int tell(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
@@ -104,7 +104,7 @@ static int unmount_it(void)
 	return -errno;
 }
 
-/* The driver starts again, and takes the list from the region: empty. */
+/* The driver is bound again and reads the region's list, which is empty. */
 static int forget_list(void)
 {
 	char path[128], target[256];
@@ -122,7 +122,7 @@ static int forget_list(void)
 				strrchr(target, '/') + 1);
 }
 
-/* Nothing is bad any more, and the filesystem is mounted as it was. */
+/* Clears the badblocks, and mounts the filesystem as it was. */
 static int heal(void)
 {
 	char source[128];
@@ -144,7 +144,7 @@ static void list_bad(uint64_t physical)
 	assert_int_equal(tell(path, text), 0);
 }
 
-/* Unmount, these sectors are bad, mount. */
+/* Unmounts, marks these sectors as bad, mounts. */
 static void spoil_disk(const uint64_t *physical, size_t count)
 {
 	char source[128];
@@ -171,7 +171,7 @@ static int look_for(const struct dp_os_extent *extent, void *arg)
 	return 0;
 }
 
-/* Where that byte of a segment lies on the disk. */
+/* Returns the offset on the disk of a byte of a segment. */
 static uint64_t on_disk(struct fixture *f, uint32_t segment, uint64_t offset)
 {
 	struct place place = { offset, 0 };
@@ -235,7 +235,7 @@ static void fill(uint8_t *to, uint64_t size)
 		to[i] = byte_at(i);
 }
 
-/* A live extent, durable. Its address. */
+/* Publishes an extent. Returns its address. */
 static uint64_t make_live(struct fixture *f)
 {
 	struct daxpin_op keep = {
@@ -272,7 +272,7 @@ static void check_read(struct fixture *f, struct daxpin_extent extent,
 	free(to);
 }
 
-/* One block of it is bad, all others can be read. */
+/* One block of the extent is bad. All others can be read. */
 static void check_neighbours(struct fixture *f, struct daxpin_extent extent,
 			     uint64_t bad)
 {
@@ -284,7 +284,7 @@ static void check_neighbours(struct fixture *f, struct daxpin_extent extent,
 	check_read(f, extent, bad * BLOCK - 1, 2, -EIO);
 }
 
-/* Everything that is free is handed out, but not these blocks. */
+/* Reserves all free space, which must not contain these blocks. */
 static uint64_t take_all(struct fixture *f, const uint64_t *bad, size_t count)
 {
 	struct daxpin_extent extent;
@@ -299,8 +299,9 @@ static uint64_t take_all(struct fixture *f, const uint64_t *bad, size_t count)
 }
 
 /*
- * Pool with a live extent: block 10 of it and two free blocks are bad. The
- * extent stays, is read around the bad block, and retired without it.
+ * A pool with a live extent, of which block 10 is bad, and with two bad free blocks.
+ * The extent is kept, its other blocks can be read, and after a retire its bad block is
+ * not reused.
  */
 static void check_known(struct fixture *f, uint64_t addr, const uint64_t bad[3])
 {
@@ -324,7 +325,7 @@ static void check_known(struct fixture *f, uint64_t addr, const uint64_t bad[3])
 
 /* ------------------------------------------------------------------- fsdax */
 
-static void known_bad_blocks_are_never_handed_out(void **state)
+static void known_bad_blocks_are_never_reserved(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr, bad[3], physical[3];
@@ -334,13 +335,13 @@ static void known_bad_blocks_are_never_handed_out(void **state)
 	close_pool(f);
 	bad[0] = addr + 10 * BLOCK + 3 * SECTOR;
 	bad[1] = 32 * MIB + 2 * MIB;		/* segment 1's first */
-	bad[2] = 96 * MIB - SECTOR;		/* the last of all */
+	bad[2] = 96 * MIB - SECTOR;		/* the last of the pool */
 	for (int i = 0; i < 3; i++)
 		physical[i] = on_disk(f, bad[i] / (32 * MIB),
 				      bad[i] % (32 * MIB));
 	spoil_disk(physical, 3);
 	check_known(f, addr, bad);
-	/* What was cleared is space again. */
+	/* Blocks that were cleared are free again. */
 	assert_int_equal(heal(), 0);
 	open_pool(f);
 	assert_int_equal(info_of(f).bad_bytes, 0);
@@ -348,7 +349,7 @@ static void known_bad_blocks_are_never_handed_out(void **state)
 	close_pool(f);
 }
 
-/* The list that was read at open does not have it, the kernel's has. */
+/* The list that was read at the open does not have this block; the kernel's has. */
 static void block_that_goes_bad_under_an_open_pool_is_eio(void **state)
 {
 	struct fixture *f = *state;
@@ -384,8 +385,8 @@ static int read_it(struct fixture *f)
 	return daxpin_read(f->pool, at(f, loaded_addr), 10 * BLOCK, 1, &byte);
 }
 
-/* What daxpin_read() is for, and that the poison of this test is one. */
-static void bare_load_is_sigbus_and_read_is_eio(void **state)
+/* The purpose of daxpin_read(), and a proof that the poison of this test is real. */
+static void a_load_from_poison_is_sigbus_and_daxpin_read_is_eio(void **state)
 {
 	struct fixture *f = *state;
 	struct child child;
@@ -410,7 +411,7 @@ static void bare_load_is_sigbus_and_read_is_eio(void **state)
 	close_pool(f);
 }
 
-/* Of each file's metadata, as far as it can be read. */
+/* A hash of each file's metadata, as far as it can be read. */
 static uint64_t hash_readable(struct fixture *f)
 {
 	uint8_t block[BLOCK];
@@ -479,7 +480,7 @@ static void open_refuses_bad_metadata(void **state)
 	check_metadata(f, 0, DP_LANES_END - 1, "redo lane 63");
 }
 
-/* Around what cannot be read of table and roots, to what can. */
+/* The open quarantines what cannot be read of table and roots, and uses the rest. */
 static void degraded_open_survives_bad_metadata(void **state)
 {
 	struct fixture *f = *state;
@@ -496,7 +497,7 @@ static void degraded_open_survives_bad_metadata(void **state)
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	open_pool(f);
 	f->options.flags = 0;
-	/* It counts as one in use. From its first block, 8 chunks on, to the end. */
+	/* The page counts as in use. It covers the blocks from chunk 8 to the end. */
 	assert_int_equal(info_of(f).quarantined_bytes, 32 * MIB - 18 * MIB);
 	assert_int_equal(info_of(f).bad_bytes, 0);
 	extent = at(f, addr);
@@ -514,7 +515,7 @@ static void create_refuses_bad_metadata(void **state)
 	create_pool(f);
 	addr = make_live(f);
 	close_pool(f);
-	/* It is not read, but it is metadata. */
+	/* The library would not read it, but it is metadata. */
 	physical = on_disk(f, 1, DP_CHUNK_SIZE - 1);
 	spoil_disk(&physical, 1);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
@@ -529,8 +530,8 @@ static void create_refuses_bad_metadata(void **state)
 	close_pool(f);
 }
 
-/* device mapper passes DAX on, but not the list of what is bad below. */
-static void list_that_cannot_be_had_is_said_to_be(void **state)
+/* Device mapper passes on DAX, but not the badblocks of the disk below. */
+static void an_unavailable_list_is_reported_as_unknown(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t physical, addr;
@@ -552,7 +553,7 @@ static void list_that_cannot_be_had_is_said_to_be(void **state)
 	mounted = mount_it("/dev/mapper/daxpin-poison");
 	if (!mounted && !daxpin_pool_open(f->path, &f->options, &f->pool)) {
 		unknown = info_of(f).bad_unknown;
-		/* Below it is known all the same. */
+		/* The disk below still has its list. */
 		check_neighbours(f, at(f, addr), 10);
 		close_pool(f);
 	}
@@ -593,9 +594,9 @@ static size_t list_length(void)
 }
 
 /*
- * The NFIT driver puts the address of an uncorrected memory error on its
- * region's list. "sw" only tells the drivers: no machine check happens. The
- * status is a memory error both by Intel's and by AMD's reckoning.
+ * The NFIT driver adds the address of an uncorrected memory error to its region's list.
+ * "sw" only calls the drivers: no machine check happens. The status is a memory error
+ * for Intel and for AMD.
  */
 static bool inject(uint64_t offset)
 {
@@ -622,7 +623,7 @@ static bool inject(uint64_t offset)
 	return false;
 }
 
-static void device_list_is_the_regions(void **state)
+static void a_device_gets_the_badblocks_of_its_region(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t addr, bad[3], end;
@@ -658,7 +659,7 @@ static void check_injected(struct fixture *f, uint64_t offset, const char *words
 	assert_says(f, words);
 }
 
-/* From the end to the beginning: injected errors remain. */
+/* From the end to the beginning, since injected errors remain. */
 static void device_with_bad_metadata_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -689,13 +690,13 @@ static void device_with_bad_metadata_is_refused(void **state)
 static int run_fsdax(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(known_bad_blocks_are_never_handed_out),
+		TEST(known_bad_blocks_are_never_reserved),
 		TEST(block_that_goes_bad_under_an_open_pool_is_eio),
-		TEST(bare_load_is_sigbus_and_read_is_eio),
+		TEST(a_load_from_poison_is_sigbus_and_daxpin_read_is_eio),
 		TEST(open_refuses_bad_metadata),
 		TEST(degraded_open_survives_bad_metadata),
 		TEST(create_refuses_bad_metadata),
-		TEST(list_that_cannot_be_had_is_said_to_be),
+		TEST(an_unavailable_list_is_reported_as_unknown),
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");
@@ -710,7 +711,7 @@ static int run_fsdax(void)
 static int run_devdax(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(device_list_is_the_regions),
+		TEST(a_device_gets_the_badblocks_of_its_region),
 		TEST(device_with_bad_metadata_is_refused),
 	};
 

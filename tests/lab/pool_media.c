@@ -89,7 +89,7 @@ static uint64_t device_hash(const char *path)
 	return hash;
 }
 
-/* Pages that are zeroes have no blocks on the host, and get none. */
+/* Pages of zeroes take no blocks on the host, and must not get any. */
 static void blank_from(uint64_t begin, uint64_t end)
 {
 	static const char zero[4096];
@@ -192,7 +192,7 @@ static struct fixture *on_directory(void **state)
 	return *state;
 }
 
-/* The fingerprint of a device is its metadata's. */
+/* The hash of a device covers its metadata. */
 static void assert_device_open_fails(struct fixture *f, int error,
 				     const char *words)
 {
@@ -205,7 +205,7 @@ static void assert_device_create_fails(struct fixture *f, int error,
 	assert_fails(f, daxpin_pool_create, error, words, device_hash);
 }
 
-/* One live extent in each segment, with something of its own in it. */
+/* Publishes one extent in each segment, with different contents. */
 static void fill(struct fixture *f, struct daxpin_extent *extent, uint32_t max)
 {
 	uint32_t segments = info_of(f).segments;
@@ -217,7 +217,7 @@ static void fill(struct fixture *f, struct daxpin_extent *extent, uint32_t max)
 			.type = DAXPIN_OP_KEEP,
 		};
 
-		/* More than half of a segment: one fits into each. */
+		/* More than half of a segment, so that only one fits. */
 		if (daxpin_reserve(f->pool, size, 0, &op.extent))
 			op.extent = reserve(f, 4096);
 		snprintf(daxpin_ptr(f->pool, op.extent, 0), 64, "extent %u", i);
@@ -240,7 +240,7 @@ static void check_filled(struct fixture *f, struct daxpin_extent *extent)
 	}
 }
 
-/* Take everything that reserve gives, write to it all; how much it was. */
+/* Reserves all free space and writes to it. Returns its size. */
 static uint64_t use_all(struct fixture *f)
 {
 	uint64_t size = info_of(f).largest_extent, sum = 0;
@@ -303,7 +303,7 @@ static void device_pool_keeps_its_data_over_a_reopen(void **state)
 	}
 }
 
-static void device_pool_may_be_used_to_the_last_block(void **state)
+static void a_device_pool_can_be_used_to_the_last_block(void **state)
 {
 	struct fixture *f = on_device(state);
 
@@ -312,7 +312,7 @@ static void device_pool_may_be_used_to_the_last_block(void **state)
 	assert_int_equal(info_of(f).free_bytes, 0);
 }
 
-static void a_device_that_is_large_enough_is_taken_whole(void **state)
+static void open_with_create_takes_a_whole_device(void **state)
 {
 	struct fixture *f = on_device(state);
 	uint64_t whole;
@@ -337,7 +337,7 @@ static void device_has_no_page_granularity(void **state)
 	assert_says(f, device);
 }
 
-static void device_that_is_blank_is_no_pool(void **state)
+static void open_of_a_blank_device_finds_no_pool(void **state)
 {
 	struct fixture *f = on_device(state);
 
@@ -349,7 +349,7 @@ static void device_that_is_not_blank_needs_overwrite(void **state)
 {
 	struct fixture *f = on_device(state);
 
-	/* Where some others begin: LVM, ext4, a table of partitions, btrfs. */
+	/* Offsets of other headers: LVM, ext4, a partition table, btrfs. */
 	static const uint64_t place[] = { 512, 1080, 4086, 65600, MIB + 100 };
 
 	for (int i = 0; i < 5; i++) {
@@ -376,7 +376,7 @@ static void assert_left_alone(struct fixture *f, int error, const char *words)
 	assert_null(strstr(f->errmsg, "open"));
 }
 
-/* More and more of it is gone. */
+/* More and more of the beginning is wiped. */
 static void device_whose_beginning_was_wiped_is_not_blank(void **state)
 {
 	struct fixture *f = on_device(state);
@@ -522,7 +522,7 @@ static void device_without_permission_is_eacces(void **state)
 	struct child child;
 
 	if (geteuid())
-		skip_because("to be nobody needs root");
+		skip_because("becoming another user needs root");
 	create_pool(f);
 	close_pool(f);
 	child = start_child(f, nobody_opens, NULL);
@@ -556,14 +556,14 @@ static void check_alias(struct fixture *f, const char *alias)
 	assert_int_equal(unlink(alias), 0);
 }
 
-static void device_alias_is_refused_unless_insisted_on(void **state)
+static void another_node_of_a_device_is_refused_unless_allowed(void **state)
 {
 	struct fixture *f = on_device(state);
 
 	create_pool(f);
 	close_pool(f);
 	check_alias(f, "/tmp/daxpin-test-alias");
-	/* devtmpfs too: it is another inode, so another lock. */
+	/* Even on devtmpfs: it is another inode, so another lock. */
 	check_alias(f, "/dev/daxpin-test-alias");
 }
 
@@ -584,7 +584,7 @@ static void device_may_be_named_by_a_symlink(void **state)
 
 /* ------------------------------------------------------------------- fsdax */
 
-/* Does the mapping that begins there have the flag in its VmFlags? */
+/* Does the mapping at this address have the flag in its VmFlags? */
 static bool mapping_has(const void *base, const char *flag)
 {
 	FILE *file = fopen("/proc/self/smaps", "r");
@@ -651,7 +651,10 @@ static void fsdax_pool_is_preallocated(void **state)
 	print_message("# %s: %u of %u chunks cannot be huge pages\n", directory,
 		      (unsigned int)info.unaligned_chunks, 48);
 	assert_true(info.unaligned_chunks <= 48);
-	/* Preallocated means: a reopen sees no hole where nothing was written. */
+	/*
+	 * Preallocated means that a reopen sees no hole, even where nothing was
+	 * written.
+	 */
 	close_pool(f);
 	open_pool(f);
 	assert_int_equal(info_of(f).hole_bytes, 0);
@@ -699,8 +702,8 @@ static void punch_segment(struct fixture *f, uint32_t segment, uint64_t offset,
 	close(fd);
 }
 
-/* A chunk with any gap is a hole: no store to it may need the filesystem. */
-static void fsdax_holes_are_reported_and_never_handed_out(void **state)
+/* A chunk with any gap is a hole, since no store to it may need the filesystem. */
+static void fsdax_holes_are_reported_and_never_reserved(void **state)
 {
 	struct fixture *f = on_directory(state);
 	struct stat before, after;
@@ -722,7 +725,7 @@ static void fsdax_holes_are_reported_and_never_handed_out(void **state)
 	assert_int_equal(before.st_blocks, after.st_blocks);
 }
 
-/* W7: what a sparse copy left out is zeroes, and has blocks after an open. */
+/* W7: blocks that a sparse copy left out are zeroes, and are allocated by an open. */
 static void fsdax_extent_in_a_hole_is_allocated(void **state)
 {
 	struct fixture *f = on_directory(state);
@@ -753,7 +756,7 @@ static void fsdax_extent_in_a_hole_is_allocated(void **state)
 	f->options.flags = 0;
 }
 
-/* What fallocate may take: root has ext4's reserve, too. */
+/* What fallocate() may take. Root may use ext4's reserve as well. */
 static uint64_t room(void)
 {
 	struct statvfs fs;
@@ -762,7 +765,7 @@ static uint64_t room(void)
 	return (geteuid() ? fs.f_bavail : fs.f_bfree) * fs.f_bsize;
 }
 
-/* XFS gives the room of removed files back some time later. */
+/* XFS frees the space of removed files some time later. */
 static void settle(void)
 {
 	uint64_t before;
@@ -774,7 +777,7 @@ static void settle(void)
 	} while (room() != before);
 }
 
-/* What a test before this one filled comes back when it does, and not at once. */
+/* Waits until the space that an earlier test used is free again. */
 static void await_room(struct fixture *f)
 {
 	uint64_t need = f->options.pool_size + 40 * MIB;
@@ -784,7 +787,7 @@ static void await_room(struct fixture *f)
 	assert_true(room() >= need);
 }
 
-/* Take the filesystem's room but for so many bytes. */
+/* Fills the filesystem except for this many bytes. */
 static void leave_room(struct fixture *f, uint64_t bytes)
 {
 	uint64_t size = 0, more;
@@ -796,7 +799,7 @@ static void leave_room(struct fixture *f, uint64_t bytes)
 	file_name(f, "ballast", path);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
-	/* In halves: a filesystem needs some of its room for itself. */
+	/* In halves, since a filesystem needs some of the space for itself. */
 	while (room() > bytes + MIB && more >= 4096) {
 		if (fallocate(fd, 0, size, more))
 			more = more / 2 & ~4095ull;
@@ -829,7 +832,7 @@ static void fsdax_create_without_room_leaves_nothing(void **state)
 	assert_true(room() + 2 * MIB > before);
 }
 
-/* D9, kernel.md K18: stores to a pool never need room. */
+/* D9, kernel.md K18: stores to a pool never need space. */
 static void fsdax_pool_works_on_a_full_filesystem(void **state)
 {
 	struct fixture *f = on_directory(state);
@@ -838,7 +841,7 @@ static void fsdax_pool_works_on_a_full_filesystem(void **state)
 	await_room(f);
 	create_pool(f);
 	leave_room(f, 0);
-	/* ext4 keeps up to 16 MiB to itself. */
+	/* ext4 reserves up to 16 MiB for itself. */
 	assert_true(room() < 24 * MIB);
 	fill(f, extent, 3);
 	assert_int_equal(use_all(f), info_of(f).usable_bytes -
@@ -850,7 +853,7 @@ static void fsdax_pool_works_on_a_full_filesystem(void **state)
 
 /* --------------------------------------------------------------- reflinks */
 
-/* Share segment 1 with a copy of itself; false: not on this filesystem. */
+/* Shares segment 1 with a copy of itself. Returns false if the filesystem cannot. */
 static bool share_segment(struct fixture *f)
 {
 	char path[128];
@@ -865,8 +868,10 @@ static bool share_segment(struct fixture *f)
 	return !ret;
 }
 
-/* A reader takes it as it is; a writer gives it its own blocks on a DAX filesystem,
- * and on a disk leaves that to the kernel. */
+/*
+ * An open for reading accepts it. An open for writing gives it its own blocks on a DAX
+ * filesystem; on a disk it leaves that to the kernel.
+ */
 static void check_reflink(struct fixture *f, bool dax)
 {
 	struct daxpin_pool_info info;
@@ -883,7 +888,7 @@ static void check_reflink(struct fixture *f, bool dax)
 	close_pool(f);
 }
 
-/* Another XFS, made with reflinks, over the test's directory. */
+/* Mounts another XFS, with reflinks, over the test's directory. */
 static void mount_reflink(struct fixture *f)
 {
 	char command[256];
@@ -896,10 +901,10 @@ static void mount_reflink(struct fixture *f)
 		 "truncate -s 320M $f && mkfs.xfs -q -m reflink=1 $f && "
 		 "mount -o loop $f %s; s=$?; rm -f $f; exit $s", f->path);
 	if (system(command))
-		skip_because("no XFS with reflinks can be had here");
+		skip_because("no XFS with reflinks can be made here");
 }
 
-static void reflinked_extents_become_its_own(void **state)
+static void reflinked_extents_get_blocks_of_their_own(void **state)
 {
 	struct fixture *f = on_directory(state);
 
@@ -930,7 +935,7 @@ static bool is_on_xfs(const char *path)
 	return fs.f_type == XFS_SUPER_MAGIC;
 }
 
-/* The attributes that a file then has. */
+/* The attributes that a marked file has. */
 static uint32_t change_attributes(const char *path, uint32_t take, uint32_t give)
 {
 	struct fsxattr attributes;
@@ -951,7 +956,7 @@ static uint32_t attributes_of(const char *path)
 	return change_attributes(path, 0, 0);
 }
 
-/* A restore leaves other attributes; of those only the one changes. */
+/* A restore can leave other attributes. Only this one is changed. */
 static void check_marks(struct fixture *f)
 {
 	uint32_t others[3];
@@ -980,7 +985,7 @@ static void check_marks(struct fixture *f)
 	}
 }
 
-/* A user of the files' group may write to them, and not mark them. */
+/* A user of the files' group may write to them, but not mark them. */
 static int nobody_cannot_mark(struct fixture *f)
 {
 	bool so;
@@ -996,14 +1001,14 @@ static int nobody_cannot_mark(struct fixture *f)
 	return so && !daxpin_pool_close(f->pool);
 }
 
-static void files_of_another_owner_stay_unmarked_and_it_is_said(void **state)
+static void files_of_another_owner_stay_unmarked_and_are_reported(void **state)
 {
 	struct fixture *f = on_directory(state);
 	struct child child;
 	char path[128];
 
 	if (geteuid() || !is_on_xfs(f->path))
-		skip_because("to be nobody needs root, and a mark needs XFS");
+		skip_because("becoming another user needs root, and a mark needs XFS");
 	create_pool(f);
 	close_pool(f);
 	assert_int_equal(let_nobody_in(f->path), 0);
@@ -1015,7 +1020,7 @@ static void files_of_another_owner_stay_unmarked_and_it_is_said(void **state)
 	kill_child(&child);
 	assert_int_equal(child.told, 1);
 	assert_int_equal(count_notes(f, "xfs_fsr may move"), 3);
-	open_pool(f);			/* as root: the cure */
+	open_pool(f);			/* as root, as the message recommends */
 	assert_int_equal(info_of(f).movable, DAXPIN_NO);
 	close_pool(f);
 	assert_int_equal(count_notes(f, "xfs_fsr may move"), 0);
@@ -1078,7 +1083,7 @@ static bool write_text(const char *path, const char *text)
 	return done;
 }
 
-/* The memory must stay offline, or it could not be taken back. */
+/* The memory must stay offline, or it could not be reconfigured back. */
 static bool become_system_ram(void)
 {
 	return !access("/sys/bus/dax/drivers/kmem", F_OK) &&
@@ -1108,7 +1113,7 @@ static void device_in_system_ram_mode_is_enodev(void **state)
 		assert_true(become_devdax());
 		skip_because("%s does not become system-ram", device);
 	}
-	/* First all back as it was, then the judgement. */
+	/* Restores everything first, then judges. */
 	opened = daxpin_pool_open(f->path, &f->options, &f->pool);
 	strcpy(errmsg, f->errmsg);
 	created = daxpin_pool_create(f->path, &f->options, &f->pool);
@@ -1138,10 +1143,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ON_DEVICE(device_pool_loses_at_most_2_percent),
 		ON_DEVICE(device_pool_keeps_its_data_over_a_reopen),
-		ON_DEVICE(device_pool_may_be_used_to_the_last_block),
-		ON_DEVICE(a_device_that_is_large_enough_is_taken_whole),
+		ON_DEVICE(a_device_pool_can_be_used_to_the_last_block),
+		ON_DEVICE(open_with_create_takes_a_whole_device),
 		ON_DEVICE(device_has_no_page_granularity),
-		ON_DEVICE(device_that_is_blank_is_no_pool),
+		ON_DEVICE(open_of_a_blank_device_finds_no_pool),
 		ON_DEVICE(device_that_is_not_blank_needs_overwrite),
 		ON_DEVICE(device_whose_beginning_was_wiped_is_not_blank),
 		ON_DEVICE(device_that_was_reconfigured_is_refused),
@@ -1149,19 +1154,19 @@ int main(void)
 		ON_DEVICE(create_on_a_device_cut_short_is_completed),
 		ON_DEVICE(device_open_elsewhere_names_the_owner),
 		ON_DEVICE(device_without_permission_is_eacces),
-		ON_DEVICE(device_alias_is_refused_unless_insisted_on),
+		ON_DEVICE(another_node_of_a_device_is_refused_unless_allowed),
 		ON_DEVICE(device_may_be_named_by_a_symlink),
 		ON_DIRECTORY(fsdax_pool_is_mapped_sync),
 		ON_DIRECTORY(fsdax_pool_is_preallocated),
 		ON_DIRECTORY(fsdax_pool_keeps_its_data_over_a_reopen),
 		ON_DIRECTORY(fsdax_pool_of_a_killed_owner_opens_unclean),
-		ON_DIRECTORY(fsdax_holes_are_reported_and_never_handed_out),
+		ON_DIRECTORY(fsdax_holes_are_reported_and_never_reserved),
 		ON_DIRECTORY(fsdax_extent_in_a_hole_is_allocated),
 		ON_DIRECTORY(fsdax_create_without_room_leaves_nothing),
 		ON_DIRECTORY(fsdax_pool_works_on_a_full_filesystem),
-		ON_DIRECTORY(reflinked_extents_become_its_own),
+		ON_DIRECTORY(reflinked_extents_get_blocks_of_their_own),
 		ON_DIRECTORY(files_on_xfs_are_marked_against_defragmenters),
-		ON_DIRECTORY(files_of_another_owner_stay_unmarked_and_it_is_said),
+		ON_DIRECTORY(files_of_another_owner_stay_unmarked_and_are_reported),
 		ON_DEVICE(a_device_is_not_defragmented),
 		ON_DEVICE(device_in_system_ram_mode_is_enodev),
 	};

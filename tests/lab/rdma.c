@@ -93,8 +93,11 @@ static void each_segment_has_one_local_key(void **state)
 	assert_int_equal(key, 7);
 }
 
-/* Our own request: from the peer's memory into the pool, by its local key. */
-static void a_local_key_takes_a_read_in(void **state)
+/*
+ * A request of this side: it reads from the peer's memory into the pool, with its local
+ * key.
+ */
+static void a_local_key_can_be_the_target_of_a_read(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -117,7 +120,7 @@ static void a_local_key_takes_a_read_in(void **state)
 			 0);
 }
 
-static void a_local_key_lets_no_peer_in(void **state)
+static void a_local_key_gives_a_peer_no_access(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -180,7 +183,7 @@ static void a_grant_is_exact_to_the_byte(void **state)
 				       OLD_PATTERN), 0);
 }
 
-static void a_grant_allows_what_it_says_only(void **state)
+static void a_grant_allows_only_its_access(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -249,7 +252,7 @@ static void granted_blocks_are_not_reused(void **state)
 	hoard_release(&hoard);
 }
 
-static void fresh_space_is_not_shown_unasked(void **state)
+static void a_grant_for_reading_reserved_space_needs_a_flag(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -267,7 +270,7 @@ static void fresh_space_is_not_shown_unasked(void **state)
 	assert_int_equal(peer_read(f, &key, EXTENT_BYTES), 0);
 	assert_int_equal(pattern_wrong(f->buffer, EXTENT_BYTES, OLD_PATTERN),
 			 0);
-	/* Not under the first peer. */
+	/* Not while the first peer has a grant. */
 	assert_int_equal(grant(f, 1, extent, READ, ZERO), -EBUSY);
 	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(grant(f, 1, extent, READ, ZERO), 0);
@@ -277,7 +280,7 @@ static void fresh_space_is_not_shown_unasked(void **state)
 	assert_memory_equal(f->buffer, f->buffer + 1, EXTENT_BYTES - 1);
 }
 
-static void zeroing_spares_what_is_published(void **state)
+static void a_zeroing_grant_of_a_published_extent_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -292,7 +295,7 @@ static void zeroing_spares_what_is_published(void **state)
 	assert_int_equal(publish(f, extent, DAXPIN_OP_RETIRE), 0);
 }
 
-static void what_is_over_is_not_granted(void **state)
+static void an_ended_extent_cannot_be_granted(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -322,7 +325,10 @@ static void access_past_the_grant_is_refused(void **state)
 		assert_true(strlen(f->errmsg) > 20);
 	}
 	assert_int_equal(grant(f, 0, extent, WRITE, 8), -EINVAL);
-	/* Soft-RoCE knows no huge pages; who does may. */
+	/*
+	 * Soft-RoCE does not support huge pages. A device that does may accept the
+	 * flag.
+	 */
 	err = grant(f, 0, extent, WRITE | IBV_ACCESS_HUGETLB, 0);
 	print_message("IBV_ACCESS_HUGETLB: %d %s\n", err, f->errmsg);
 	assert_true(err == 0 || err == -EOPNOTSUPP || err == -EINVAL);
@@ -330,7 +336,7 @@ static void access_past_the_grant_is_refused(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), err != 0);
 }
 
-/* ------------------------------------------------- the device's part in it */
+/* ----------------------------------------------------- a device that fails */
 
 static void a_refused_revoke_keeps_the_memory(void **state)
 {
@@ -367,7 +373,7 @@ static void a_signal_does_not_spoil_a_registration(void **state)
 	verbs_hooks.interrupt_reg = 0;
 }
 
-static void every_pin_is_given_back(void **state)
+static void every_pin_is_released(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -405,7 +411,7 @@ static int try_as_child(void *arg)
 	       daxpin_rdma_detach(f->rdma) != -EOWNERDEAD;
 }
 
-static void a_child_changes_nothing(void **state)
+static void a_forked_child_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -421,7 +427,7 @@ static void a_child_changes_nothing(void **state)
 
 #define SMALL_LIMIT	(64u << 10)
 
-/* In a process of its own: an exit status that says which step went wrong. */
+/* In a process of its own. The exit status is the number of the step that failed. */
 static int live_on_little_memory(void *arg)
 {
 	const char *path = arg;
@@ -451,7 +457,7 @@ static int live_on_little_memory(void *arg)
 	return 0;
 }
 
-static void a_small_memlock_limit_is_named(void **state)
+static void a_small_memlock_limit_is_reported(void **state)
 {
 	const struct place *place = *state;
 	struct daxpin_pool *pool;
@@ -460,7 +466,7 @@ static void a_small_memlock_limit_is_named(void **state)
 	int status;
 
 	if (geteuid() != 0) {
-		print_message("# skipped: only root can become somebody else\n");
+		print_message("# skipped: only root can become another user\n");
 		skip();
 	}
 	assert_int_equal(make_pool(place, path, &pool), 0);
@@ -513,22 +519,22 @@ static const struct CMUnitTest cases[] = {
 	CASE(bad_options_are_refused),
 	CASE(detach_waits_for_the_grants),
 	CASE(each_segment_has_one_local_key),
-	CASE(a_local_key_takes_a_read_in),
-	CASE(a_local_key_lets_no_peer_in),
+	CASE(a_local_key_can_be_the_target_of_a_read),
+	CASE(a_local_key_gives_a_peer_no_access),
 	CASE(a_peer_writes_and_reads_what_it_was_granted),
 	CASE(a_grant_is_exact_to_the_byte),
-	CASE(a_grant_allows_what_it_says_only),
+	CASE(a_grant_allows_only_its_access),
 	CASE(nothing_is_written_after_the_revoke),
 	CASE(granted_blocks_are_not_reused),
-	CASE(fresh_space_is_not_shown_unasked),
-	CASE(zeroing_spares_what_is_published),
-	CASE(what_is_over_is_not_granted),
+	CASE(a_grant_for_reading_reserved_space_needs_a_flag),
+	CASE(a_zeroing_grant_of_a_published_extent_is_refused),
+	CASE(an_ended_extent_cannot_be_granted),
 	CASE(access_past_the_grant_is_refused),
 	CASE(a_refused_revoke_keeps_the_memory),
 	CASE(a_signal_does_not_spoil_a_registration),
-	CASE(every_pin_is_given_back),
-	CASE(a_child_changes_nothing),
-	{ "a_small_memlock_limit_is_named", a_small_memlock_limit_is_named,
+	CASE(every_pin_is_released),
+	CASE(a_forked_child_changes_nothing),
+	{ "a_small_memlock_limit_is_reported", a_small_memlock_limit_is_reported,
 	  NULL, NULL, NULL },
 };
 
@@ -536,10 +542,10 @@ static const struct CMUnitTest cases[] = {
 
 static struct place places[] = {
 	{ "shmem", NULL, NULL },
-	{ "device-dax", NULL, NULL },		/* where there is one */
+	{ "device-dax", NULL, NULL },		/* if there is one */
 };
 
-/* Every case at each place, and one that needs neither. */
+/* Each test in each place, and one that needs neither. */
 static size_t list_tests(struct CMUnitTest tests[2 * CASES + 1],
 			 char names[2 * CASES][96], size_t place_count)
 {

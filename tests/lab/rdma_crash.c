@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma_crash [hang]: owners that die with verbs on a pool. The lock's and the verbs'
- * descriptors are released in an order that the kernel does not promise, so both
- * orders of opening are tried. `hang` is for a boot of its own: a queue pair under a
- * bound memory window, allocated before it, keeps its dead process 50 seconds in the
- * kernel (rdma.md R6), which prints a warning.
+ * rdma_crash [hang]: owners that die with verbs contexts on a pool. The kernel does not
+ * promise in which order it closes the descriptors of the lock and of the verbs device,
+ * so both orders of opening are tried. `hang` needs a boot of its own: a queue pair
+ * under a bound memory window that was allocated before it keeps its dead process in
+ * the kernel for 50 seconds (rdma.md R6), with a kernel warning.
  */
 #include "child.h"
 #include "rdma_fixture.h"
 
-#define REGIONS		128		/* a teardown that takes its time */
+#define REGIONS		128		/* makes the teardown slow */
 #define ROUNDS		3
 #define HANG_MS		600000		/* limit of a wait that must end */
 
@@ -17,13 +17,13 @@ static struct place place = { "shmem", NULL, NULL };
 
 enum order { LOCK_FIRST, VERBS_FIRST };
 
-/* What an open waited for when it was given up. */
+/* What an open waited for when it was stopped. */
 struct waited {
 	enum daxpin_owner owner;
 	int pid;
 };
 
-/* An open that waits for a dead owner is given up. */
+/* Stops an open that waits for a dead owner. */
 static int give_up_on_the_dead(const struct daxpin_wait *wait, void *arg)
 {
 	struct waited *waited = arg;
@@ -64,7 +64,7 @@ static int pin_pool(struct fixture *f, struct ibv_mr **ret_mr)
 	return 0;
 }
 
-/* A window that was there before its queue pair, and is bound to it. */
+/* A window that was allocated before its queue pair, and is bound to it. */
 static int bind_window(struct fixture *f, struct ibv_mr *mr)
 {
 	struct ibv_mw *mw = ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2);
@@ -124,7 +124,7 @@ static int own(void *arg, int fd)
 		pause();
 }
 
-/* Killed, not reaped: that may take as long as its end. */
+/* Kills without reaping, which could take as long as the process's end. */
 static struct child kill_an_owner(struct fixture *f, enum order order,
 				  bool hang)
 {
@@ -175,7 +175,9 @@ static void nothing_is_pinned_after(struct fixture *f, enum order order)
 		child = kill_an_owner(f, order, false);
 		if (open_pool(f, HANG_MS, NULL))
 			fail_msg("%s", f->errmsg);
-		/* Immediately: a process that has opened the pool may write. */
+		/*
+		 * Without a delay, since a process that has opened the pool may write.
+		 */
 		assert_int_equal(pinned_pages(), before);
 		assert_int_equal(daxpin_pool_close(f->pool), 0);
 		f->pool = NULL;
@@ -183,17 +185,17 @@ static void nothing_is_pinned_after(struct fixture *f, enum order order)
 	}
 }
 
-static void the_lock_before_the_verbs(void **state)
+static void an_owner_that_opened_the_pool_first_is_waited_for(void **state)
 {
 	nothing_is_pinned_after(*state, LOCK_FIRST);
 }
 
-static void the_verbs_before_the_lock(void **state)
+static void an_owner_that_opened_its_verbs_first_is_waited_for(void **state)
 {
 	nothing_is_pinned_after(*state, VERBS_FIRST);
 }
 
-/* In a child: a context of its living parent's, beside one of its own. */
+/* In a child: uses a context of its living parent, beside one of its own. */
 static int attach_inherited(void *arg)
 {
 	struct fixture *f = arg;
@@ -218,9 +220,9 @@ static void an_inherited_context_is_refused(void **state)
 }
 
 /*
- * Opens while the kernel still tears down the verbs of the child. They wait for its
- * locks, as long as the kernel keeps them, and then for its RDMA. false: that was over
- * before it was seen, on a slow machine.
+ * Opens while the kernel still frees the verbs context of the child. The open waits for
+ * the child's locks as long as the kernel keeps them, and then for its RDMA. Returns
+ * false if that ended before it was seen, on a slow machine.
  */
 static bool open_meets_the_hang(struct fixture *f, const struct child *child,
 				long long before)
@@ -270,8 +272,8 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, \
 						   pool_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(the_lock_before_the_verbs),
-		TEST(the_verbs_before_the_lock),
+		TEST(an_owner_that_opened_the_pool_first_is_waited_for),
+		TEST(an_owner_that_opened_its_verbs_first_is_waited_for),
 		TEST(an_inherited_context_is_refused),
 	};
 	const struct CMUnitTest hang[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * On the device-dax node that DAXPIN_TEST_DAX names: what makes a peer's writes
- * durable, from its end and from the target's; and what an attach finds out of
- * memory windows.
+ * On the device-dax node that DAXPIN_TEST_DAX names: making a peer's writes durable,
+ * from the peer's end and from the target's; and what an attach finds out about memory
+ * windows.
  */
 #include "rdma_fixture.h"
 #include "verbs_hooks.h"
@@ -18,7 +18,7 @@ static int setup_here(void **state)
 	return setup(state);
 }
 
-/* ---------------------------------------------------------------- the peer's */
+/* ------------------------------------------------------------ the peer's end */
 
 static struct daxpin_flush_options flush_options(struct fixture *f,
 						 uint32_t platform)
@@ -47,7 +47,7 @@ static int flush(struct fixture *f, const struct daxpin_grant_key *key,
 				 ret_method);
 }
 
-/* The one completion of a flush. */
+/* Waits for the only completion of a flush. */
 static struct ibv_wc completion(struct fixture *f)
 {
 	uint64_t deadline = daxpin_deadline_ms(30000);
@@ -67,7 +67,7 @@ static void assert_nothing_posted(struct fixture *f)
 	assert_int_equal(ibv_poll_cq(f->peer.cq, 1, &wc), 0);
 }
 
-static void a_read_behind_the_writes_is_a_flush(void **state)
+static void a_read_after_the_writes_flushes_them(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -82,7 +82,7 @@ static void a_read_behind_the_writes_is_a_flush(void **state)
 			       DAXPIN_PLATFORM_ADR_NO_DDIO, &method), 0);
 	assert_int_equal(method, DAXPIN_FLUSH_READ);
 	assert_int_equal(completion(f).status, 0);
-	/* It did read, and the last byte of the range. */
+	/* It did read, namely the last byte of the range. */
 	assert_int_equal(f->buffer[0], bytes(f, extent)[EXTENT_BYTES - 1]);
 	assert_int_not_equal(f->buffer[0], 0);
 	assert_int_equal(flush(f, &key, EXTENT_BYTES - 1, 1,
@@ -90,7 +90,7 @@ static void a_read_behind_the_writes_is_a_flush(void **state)
 	assert_int_equal(completion(f).status, 0);
 }
 
-static void nobody_guesses_what_the_platform_does(void **state)
+static void a_flush_on_an_unknown_platform_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -139,7 +139,7 @@ static void what_cannot_be_flushed_is_refused(void **state)
 	assert_nothing_posted(f);
 }
 
-/* A flush of a grant that was taken back is an error, and no success. */
+/* A flush of a revoked grant is an error. */
 static void a_flush_after_the_revoke_fails(void **state)
 {
 	struct fixture *f = *state;
@@ -154,8 +154,8 @@ static void a_flush_after_the_revoke_fails(void **state)
 	assert_int_equal(reconnect(f), 0);
 }
 
-/* Soft-RoCE's pinned regions know the right; verbs that post it are newer. */
-static void a_grant_says_that_it_may_be_flushed(void **state)
+/* Soft-RoCE's pinned regions support the flag. The verb that posts a flush is newer. */
+static void a_grant_can_carry_the_right_to_flush(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -199,7 +199,7 @@ static struct ibv_qp *qp_with_flush(struct fixture *f)
 	return ibv_create_qp_ex(f->peer_nic.context, &init);
 }
 
-/* Both ends let it in. */
+/* Both ends allow it. */
 static void allow_flush(struct ibv_qp *qp)
 {
 	struct ibv_qp_attr attr = {
@@ -209,7 +209,7 @@ static void allow_flush(struct ibv_qp *qp)
 	assert_int_equal(ibv_modify_qp(qp, &attr, IBV_QP_ACCESS_FLAGS), 0);
 }
 
-static void the_verb_is_used_where_it_is(void **state)
+static void ibv_wr_flush_is_used_if_it_exists(void **state)
 {
 	struct fixture *f = *state;
 	struct ibv_qp *old = f->peer.qp, *qp = qp_with_flush(f);
@@ -225,12 +225,12 @@ static void the_verb_is_used_where_it_is(void **state)
 			 0);
 	key = key_of(f, 0);
 	assert_int_equal(peer_write(f, &key, 0, EXTENT_BYTES), 0);
-	/* No word of the platform, and no right to read: none is needed. */
+	/* It needs neither knowledge of the platform nor the right to read. */
 	assert_int_equal(flush(f, &key, 0, EXTENT_BYTES,
 			       DAXPIN_PLATFORM_UNKNOWN, &method), 0);
 	assert_int_equal(method, DAXPIN_FLUSH_VERB);
 	assert_int_equal(completion(f).status, 0);
-	/* A grant without the right: back to what is known of the platform. */
+	/* A grant without the right: the result depends on the platform again. */
 	key.access &= ~DAXPIN_ACCESS_FLUSH;
 	assert_int_equal(flush(f, &key, 0, 64, DAXPIN_PLATFORM_UNKNOWN,
 			       &method),
@@ -239,7 +239,7 @@ static void the_verb_is_used_where_it_is(void **state)
 	assert_int_equal(ibv_destroy_qp(qp), 0);
 }
 #else
-static void the_verb_is_used_where_it_is(void **state)
+static void ibv_wr_flush_is_used_if_it_exists(void **state)
 {
 	(void)state;
 	print_message("# skipped: this libibverbs has no ibv_wr_flush()\n");
@@ -247,7 +247,7 @@ static void the_verb_is_used_where_it_is(void **state)
 }
 #endif
 
-/* ------------------------------------------------------------- the target's */
+/* --------------------------------------------------------- the target's end */
 
 static enum daxpin_state state_of(struct fixture *f,
 				  struct daxpin_extent extent)
@@ -258,7 +258,7 @@ static enum daxpin_state state_of(struct fixture *f,
 	return extent_state;
 }
 
-static void a_commit_publishes_what_was_written(void **state)
+static void rdma_publish_publishes_what_the_peer_wrote(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent first = reserve(f), second = reserve(f);
@@ -284,7 +284,7 @@ static void a_commit_publishes_what_was_written(void **state)
 				       PEER_PATTERN), 0);
 }
 
-static void nothing_is_published_while_a_peer_may_write(void **state)
+static void rdma_publish_fails_while_a_peer_may_write(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent first = reserve(f), second = reserve(f);
@@ -304,14 +304,14 @@ static void nothing_is_published_while_a_peer_may_write(void **state)
 	assert_non_null(f->grants[1]);
 	assert_int_equal(state_of(f, first), DAXPIN_STATE_RESERVED);
 	assert_int_equal(state_of(f, second), DAXPIN_STATE_RESERVED);
-	/* The same call goes on where it stopped. */
+	/* The same call continues where it stopped. */
 	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, 2, ops, 2),
 			 0);
 	assert_int_equal(state_of(f, first), DAXPIN_STATE_LIVE);
 	assert_int_equal(state_of(f, second), DAXPIN_STATE_LIVE);
 }
 
-static void a_commit_of_nonsense_is_refused(void **state)
+static void rdma_publish_with_invalid_arguments_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -336,8 +336,8 @@ static void a_commit_of_nonsense_is_refused(void **state)
 
 /* ------------------------------------------------------------------- windows */
 
-/* Soft-RoCE's do not: a grant is a region, whatever was asked for. */
-static void windows_that_do_not_fence_are_not_used(void **state)
+/* Soft-RoCE's windows do not, so a grant is a region even if windows are requested. */
+static void windows_that_do_not_enforce_their_range_are_not_used(void **state)
 {
 	struct daxpin_rdma_report report = { .size = sizeof(report) };
 	struct daxpin_grant_info info = { .size = sizeof(info) };
@@ -372,16 +372,16 @@ static void windows_that_do_not_fence_are_not_used(void **state)
 	cmocka_unit_test_setup_teardown(function, setup_here, teardown)
 
 static const struct CMUnitTest cases[] = {
-	CASE(a_read_behind_the_writes_is_a_flush),
-	CASE(nobody_guesses_what_the_platform_does),
+	CASE(a_read_after_the_writes_flushes_them),
+	CASE(a_flush_on_an_unknown_platform_is_refused),
 	CASE(what_cannot_be_flushed_is_refused),
 	CASE(a_flush_after_the_revoke_fails),
-	CASE(a_grant_says_that_it_may_be_flushed),
-	CASE(the_verb_is_used_where_it_is),
-	CASE(a_commit_publishes_what_was_written),
-	CASE(nothing_is_published_while_a_peer_may_write),
-	CASE(a_commit_of_nonsense_is_refused),
-	CASE(windows_that_do_not_fence_are_not_used),
+	CASE(a_grant_can_carry_the_right_to_flush),
+	CASE(ibv_wr_flush_is_used_if_it_exists),
+	CASE(rdma_publish_publishes_what_the_peer_wrote),
+	CASE(rdma_publish_fails_while_a_peer_may_write),
+	CASE(rdma_publish_with_invalid_arguments_is_refused),
+	CASE(windows_that_do_not_enforce_their_range_are_not_used),
 };
 
 int main(void)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants on the DAX filesystem that DAXPIN_TEST_FSDAX names. Built twice: as it
- * is, soft-RoCE's on-demand regions are seen to corrupt and grants are bounced;
- * with TRUSTING, and rdma/trust.c left out, they are used nevertheless, within
- * what does work: single packets that begin with a page.
+ * Grants on the DAX filesystem that DAXPIN_TEST_FSDAX names. The file is built twice.
+ * As it is, the trial finds that soft-RoCE's on-demand regions corrupt data, and grants
+ * are copies. With TRUSTING, and without rdma/trust.c, the on-demand regions are used,
+ * within what works: single packets at the start of a page.
  */
 #include <sys/stat.h>
 #include "rdma_fixture.h"
@@ -73,7 +73,7 @@ static uint64_t hole_bytes(struct fixture *f)
 	return info.hole_bytes;
 }
 
-/* What the files of the pool take of the filesystem. */
+/* The blocks that the pool's files take on the filesystem. */
 static uint64_t blocks_of(struct fixture *f)
 {
 	uint64_t blocks = 0;
@@ -88,7 +88,7 @@ static uint64_t blocks_of(struct fixture *f)
 	return blocks;
 }
 
-static void nothing_is_punched_under_a_grant(void **state)
+static void a_granted_extent_is_not_punched(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -105,7 +105,7 @@ static void nothing_is_punched_under_a_grant(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 	assert_int_equal(reclaim(f).result, 0);
 	assert_true(hole_bytes(f) > holes);
-	/* The old key allocates nothing again (rdma.md R15). */
+	/* The old key does not allocate the blocks again (rdma.md R15). */
 	blocks = blocks_of(f);
 	assert_int_equal(peer_write(f, &key, 0, PAGE), DENIED);
 	assert_int_equal(blocks_of(f), blocks);
@@ -116,7 +116,7 @@ static void local_keys_are_refused(void **state)
 	struct fixture *f = *state;
 	uint32_t key = 7;
 
-	/* Whatever the device would say: it is not asked. */
+	/* The device is not called. */
 	assert_true(verbs_hooks.registrations > 0);
 	verbs_hooks.registrations = 0;
 	assert_int_equal(daxpin_rdma_lkey(f->rdma, 0, &key), -EOPNOTSUPP);
@@ -125,7 +125,7 @@ static void local_keys_are_refused(void **state)
 	assert_int_equal(rdma_info(f).local_mrs, 0);
 }
 
-static void every_pin_is_given_back(void **state)
+static void every_pin_is_released(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -141,9 +141,9 @@ static void every_pin_is_given_back(void **state)
 }
 
 #ifndef TRUSTING
-/* ------------------------------------------------------------ what is chosen */
+/* ---------------------------------------------------------------- the choice */
 
-static void without_the_flag_it_is_refused(void **state)
+static void without_the_bounce_flag_the_attach_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -156,7 +156,7 @@ static void without_the_flag_it_is_refused(void **state)
 	assert_int_equal(daxpin_pool_open(f->path, NULL, &f->pool), 0);
 }
 
-static void the_report_says_why(void **state)
+static void the_report_explains_the_choice(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_rdma_report report = report_of(f);
@@ -172,8 +172,8 @@ static void the_report_says_why(void **state)
 	assert_int_not_equal(report.odp.verdict, DAXPIN_RDMA_WORKS);
 }
 
-/* It is tried on a file beside the pool, so the finding is the same. */
-static void a_full_pool_is_tried_all_the_same(void **state)
+/* The trial uses a file beside the pool, so the finding is the same. */
+static void the_trial_works_in_a_full_pool(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t verdict = report_of(f).odp.verdict;
@@ -191,7 +191,7 @@ static void a_full_pool_is_tried_all_the_same(void **state)
 
 /* ------------------------------------------------------------------- bounced */
 
-static void what_a_peer_wrote_comes_home_with_the_revoke(void **state)
+static void a_peers_writes_are_copied_back_by_the_revoke(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -210,7 +210,7 @@ static void what_a_peer_wrote_comes_home_with_the_revoke(void **state)
 	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES / 2 - 77,
 				       PEER_PATTERN), 0);
-	/* What it left alone is as it was. */
+	/* The bytes that it did not write are unchanged. */
 	pattern_fill(f->buffer, EXTENT_BYTES, OLD_PATTERN);
 	assert_memory_equal(bytes(f, extent) + EXTENT_BYTES / 2 - 77,
 			    f->buffer + EXTENT_BYTES / 2 - 77,
@@ -235,12 +235,12 @@ static void a_reader_gets_a_copy(void **state)
 	assert_int_equal(pattern_wrong(f->buffer, EXTENT_BYTES, OLD_PATTERN),
 			 0);
 	assert_int_equal(take_back(f, 0), 0);
-	/* It could not write, so nothing was copied home. */
+	/* It could not write, so nothing was copied back. */
 	assert_int_equal(pattern_wrong(bytes(f, extent), EXTENT_BYTES,
 				       PEER_PATTERN), 0);
 }
 
-static void a_bounced_writer_is_alone(void **state)
+static void a_bounced_write_grant_excludes_others(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -257,7 +257,7 @@ static void a_bounced_writer_is_alone(void **state)
 	assert_int_equal(grant(f, 1, extent, READ | WRITE, EXPOSE), 0);
 }
 
-static void nothing_comes_home_before_the_devices_yes(void **state)
+static void nothing_is_copied_back_before_the_device_ended_the_region(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -275,7 +275,7 @@ static void nothing_comes_home_before_the_devices_yes(void **state)
 				       PEER_PATTERN), 0);
 }
 
-static void what_was_published_is_there_after_an_open(void **state)
+static void published_bytes_of_a_peer_survive_a_reopen(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -291,7 +291,7 @@ static void what_was_published_is_there_after_an_open(void **state)
 #else
 /* ----------------------------------------------------------------- on demand */
 
-static void a_peer_writes_into_the_file_itself(void **state)
+static void a_peer_writes_to_the_file_through_an_on_demand_region(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -328,24 +328,24 @@ static void a_peer_writes_into_the_file_itself(void **state)
 
 static const struct CMUnitTest cases[] = {
 #ifndef TRUSTING
-	CASE(without_the_flag_it_is_refused),
-	CASE(the_report_says_why),
-	CASE(a_full_pool_is_tried_all_the_same),
-	CASE(what_a_peer_wrote_comes_home_with_the_revoke),
+	CASE(without_the_bounce_flag_the_attach_is_refused),
+	CASE(the_report_explains_the_choice),
+	CASE(the_trial_works_in_a_full_pool),
+	CASE(a_peers_writes_are_copied_back_by_the_revoke),
 	CASE(a_reader_gets_a_copy),
-	CASE(a_bounced_writer_is_alone),
-	CASE(nothing_comes_home_before_the_devices_yes),
-	CASE(what_was_published_is_there_after_an_open),
+	CASE(a_bounced_write_grant_excludes_others),
+	CASE(nothing_is_copied_back_before_the_device_ended_the_region),
+	CASE(published_bytes_of_a_peer_survive_a_reopen),
 #else
-	CASE(a_peer_writes_into_the_file_itself),
+	CASE(a_peer_writes_to_the_file_through_an_on_demand_region),
 #endif
 	CASE(local_keys_are_refused),
-	CASE(every_pin_is_given_back),
-	CASE(nothing_is_punched_under_a_grant),
+	CASE(every_pin_is_released),
+	CASE(a_granted_extent_is_not_punched),
 };
 
 #ifdef TRUSTING
-/* Whether there is anything to believe. */
+/* Is there an on-demand region to use? */
 static bool has_on_demand(void)
 {
 	struct daxpin_rdma_report report = { .size = sizeof(report) };
@@ -364,7 +364,7 @@ static bool has_on_demand(void)
 #else
 static bool has_on_demand(void)
 {
-	return true;			/* or not: it is tried */
+	return true;			/* otherwise the trial decides */
 }
 #endif
 
