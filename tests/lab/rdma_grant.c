@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma_grant [shmem|devdax [all]]: grants in adversity, on a real verbs device.
- * Peers that die, hang or go on, regions that the device does not end, several
- * domains and devices, one that is removed, and limits met half-way.
+ * rdma_grant [shmem|devdax [all]]: grants on a real verbs device, under failures: peers
+ * that die, hang or continue to write, regions that the device does not end, several
+ * domains and devices, a device that is removed, and limits that are reached midway.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -16,7 +16,7 @@
 #define OWN_DEVICE	"daxpin_grant0"
 #define OWN_NETDEV	"daxpin_gnet0"
 
-static struct child peer;	/* of the test that runs */
+static struct child peer;	/* peer of the running test */
 static long long pins_before;
 static const struct place *here;
 
@@ -30,7 +30,7 @@ static int begin(void **state)
 	return setup(state);
 }
 
-/* Whatever a test did, its pins are gone with it. */
+/* Whatever a test did, it must leave no pins. */
 static int finish(void **state)
 {
 	int err;
@@ -55,7 +55,7 @@ static struct daxpin_grant_info about(struct daxpin_grant *grant)
 	return info;
 }
 
-/* The first bytes of the peer's are there. */
+/* Waits until the first bytes of the peer have arrived. */
 static void await_bytes(struct fixture *f, struct daxpin_extent extent)
 {
 	const volatile unsigned char *base = bytes(f, extent);
@@ -67,7 +67,7 @@ static void await_bytes(struct fixture *f, struct daxpin_extent extent)
 		assert_true(daxpin_deadline_ms(0) < deadline);
 }
 
-/* The blocks go to the next owner, who writes them from end to end. */
+/* Gives the blocks to the next extent, and writes all of it. */
 static struct daxpin_extent reuse(struct fixture *f, struct daxpin_extent extent)
 {
 	struct daxpin_extent next;
@@ -91,7 +91,7 @@ static void is_untouched(struct fixture *f, struct daxpin_extent extent)
 
 /* ------------------------------------------------- peers that misbehave */
 
-/* Under way, with 256 KiB a time, and a key that stays the same. */
+/* Starts a peer that writes 256 KiB at a time, with a key that stays the same. */
 static struct daxpin_extent let_hammer(struct fixture *f, unsigned char *grant_of)
 {
 	struct daxpin_extent extent = reserve(f);
@@ -105,21 +105,21 @@ static struct daxpin_extent let_hammer(struct fixture *f, unsigned char *grant_o
 	return extent;
 }
 
-static void a_killed_peer_keeps_nothing(void **state)
+static void the_grant_of_a_killed_peer_can_be_revoked_and_its_blocks_reused(void **state)
 {
 	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 	struct fixture *f = *state;
 	struct daxpin_extent extent = let_hammer(f, key), next;
 
 	peer_end(&peer);
-	/* Nobody knows that it is dead: the grant is out as before. */
+	/* No call has noticed its death: the grant is out as before. */
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	assert_int_equal(about(f->grants[0]).state, DAXPIN_GRANT_STATE_OUT);
 	assert_int_equal(take_back(f, 0), 0);
 	next = reuse(f, extent);
 	assert_int_equal(rdma_info(f).refusals, 0);
 	is_untouched(f, next);
-	/* The next one comes with nothing of the old. */
+	/* The next peer has nothing of the dead one. */
 	assert_int_equal(reconnect(f), 0);
 	assert_int_equal(grant(f, 0, next, WRITE, 0), 0);
 	peer = peer_begin();
@@ -136,8 +136,11 @@ static void note_asking(void *arg, const struct daxpin_grant_key *key)
 	++*(unsigned int *)arg;
 }
 
-/* It was asked, it said nothing, it wakes up later and goes on. */
-static void a_stopped_peer_is_forced_after_its_grace(void **state)
+/*
+ * The peer was asked to return the grant, does not answer, wakes up later and continues
+ * to write.
+ */
+static void a_stopped_peer_is_revoked_at_the_deadline(void **state)
 {
 	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 	struct fixture *f = *state;
@@ -157,7 +160,9 @@ static void a_stopped_peer_is_forced_after_its_grace(void **state)
 	peer_go(f, &peer, key, 0);
 	await_bytes(f, extent);
 	assert_int_equal(kill(peer.pid, SIGSTOP), 0);
-	/* Long enough that even a busy machine asks before it is over. */
+	/*
+	 * Long enough that even a busy machine sends the question before the deadline.
+	 */
 	assert_int_equal(daxpin_rdma_revoke_start(f->grants[0],
 						  daxpin_deadline_ms(3000)), 0);
 	assert_int_equal(asked, 1);
@@ -174,7 +179,7 @@ static void a_stopped_peer_is_forced_after_its_grace(void **state)
 	is_untouched(f, next);
 }
 
-static void a_peer_that_goes_on_is_refused_for_good(void **state)
+static void a_peer_that_continues_to_write_is_always_refused(void **state)
 {
 	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 	struct fixture *f = *state;
@@ -190,7 +195,7 @@ static void a_peer_that_goes_on_is_refused_for_good(void **state)
 		assert_int_equal(peer_result(&peer).status, DENIED);
 		is_untouched(f, next);
 	}
-	/* Granted anew, to the same peer, it is another key. */
+	/* A new grant to the same peer has another key. */
 	assert_int_equal(grant(f, 0, next, WRITE, 0), 0);
 	peer_go(f, &peer, key, 0);
 	assert_int_equal(peer_result(&peer).status, DENIED);
@@ -237,8 +242,8 @@ static void note_end(void *arg, int result)
 	sem_post(&executor->done);
 }
 
-/* A second attachment, with threads, beside the one that the others use. */
-static void a_thread_ends_what_a_peer_still_writes(void **state)
+/* A second attachment, with threads, beside the fixture's. */
+static void an_executor_thread_ends_a_grant_during_writes(void **state)
 {
 	struct executor executor = { .result = 1 };
 	struct daxpin_rdma_options with_threads = {
@@ -281,7 +286,7 @@ static void a_thread_ends_what_a_peer_still_writes(void **state)
 
 /* ------------------------------------------------------- escalation */
 
-/* To the target's own queue pair, which is there before it (rdma.md R6). */
+/* Binds to the target's own queue pair, which is older than the window (rdma.md R6). */
 static struct ibv_mw *bind_window(struct fixture *f, struct ibv_mr *mr)
 {
 	struct ibv_mw *mw = ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2);
@@ -306,8 +311,8 @@ static struct ibv_mw *bind_window(struct fixture *f, struct ibv_mr *mr)
 	return mw;
 }
 
-/* A real device's no: a window is bound to the region. */
-static void a_bound_window_is_quarantine(void **state)
+/* A refusal of a real device: a window is bound to the region. */
+static void a_region_under_a_bound_window_is_quarantined(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f), next;
@@ -336,7 +341,7 @@ static void a_bound_window_is_quarantine(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	hoard_take(&hoard, f->pool);
 	assert_int_equal(hoard_overlap(&hoard, extent.addr, EXTENT_BYTES), 0);
-	/* The window's owner lets go of it; then the device says yes. */
+	/* After the window is freed, the device ends the region. */
 	assert_int_equal(ibv_dealloc_mw(mw), 0);
 	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(rdma_info(f).quarantined, 0);
@@ -347,7 +352,7 @@ static void a_bound_window_is_quarantine(void **state)
 	assert_int_equal(reconnect(f), 0);
 }
 
-static void a_queue_pair_may_be_gone_before_the_revoke(void **state)
+static void a_grant_can_be_revoked_after_its_queue_pair_was_destroyed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -383,7 +388,7 @@ static bool own_device(void)
 	return false;
 }
 
-/* A domain on another device, or another one on the first. */
+/* Attaches a domain on another device, or a second one on the first. */
 static void attach_other(struct fixture *f, const char *device, struct nic *nic,
 			 struct daxpin_rdma **ret_rdma)
 {
@@ -414,13 +419,13 @@ static void domains_have_keys_of_their_own(void **state)
 	assert_int_equal(daxpin_rdma_lkey(f->rdma, extent.addr, &one), 0);
 	assert_int_equal(daxpin_rdma_lkey(other, extent.addr, &two), 0);
 	assert_int_not_equal(one, two);
-	/* A key of the other domain's lets nobody in through this one's. */
+	/* A key of the other domain gives no access through this one's queue pair. */
 	assert_int_equal(daxpin_rdma_grant(other, extent, &options, &grant), 0);
 	daxpin_grant_key(grant, &key);
 	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
 	assert_int_not_equal(peer_write(f, &key, 0, 4096), 0);
 	is_untouched(f, extent);
-	/* Detached, the first leaves the other's alone. */
+	/* The detach of the first domain does not affect the other's keys. */
 	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
 	f->rdma = NULL;
 	assert_int_equal(daxpin_rdma_lkey(other, extent.addr, &one), 0);
@@ -432,7 +437,10 @@ static void domains_have_keys_of_their_own(void **state)
 	assert_int_equal(nic_close(&nic), 0);
 }
 
-/* Both devices have it pinned, so both must let go before the punch. */
+/*
+ * Both devices have the segment pinned, so both must end their regions before the
+ * punch.
+ */
 static void a_punch_waits_for_every_device(struct fixture *f,
 					   struct daxpin_rdma *other)
 {
@@ -456,7 +464,7 @@ static void a_punch_waits_for_every_device(struct fixture *f,
 	assert_int_equal(daxpin_job_end(job), 0);
 }
 
-static void devices_are_served_each(void **state)
+static void a_reclaim_waits_for_the_service_of_every_device(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_segment segment;
@@ -479,7 +487,7 @@ static void devices_are_served_each(void **state)
 }
 
 /* The kernel keeps the device until its contexts are closed. */
-static void a_device_that_is_removed_still_answers(void **state)
+static void a_removed_device_still_ends_its_regions(void **state)
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = WRITE,
@@ -507,7 +515,7 @@ static void a_device_that_is_removed_still_answers(void **state)
 
 /* -------------------------------------------------------------- limits */
 
-/* Steps of a process with little memory, each looked at from outside. */
+/* Steps of a process with a small RLIMIT_MEMLOCK, which the parent observes. */
 static int take_one_segment(void *arg, int fd)
 {
 	struct fixture *f = arg;
@@ -524,7 +532,7 @@ static int take_one_segment(void *arg, int fd)
 		return 2;
 	if (!send_step(fd) || !await_step(fd))
 		return 3;
-	/* The limit is met half-way: nothing of the second stays pinned. */
+	/* The limit is reached midway. Nothing of the second region stays pinned. */
 	if (daxpin_rdma_lkey(f->rdma, DAXPIN_SEGMENT_MIN, &two) != -ENOMEM)
 		return 4;
 	if (daxpin_reserve(f->pool, 16u << 20, 0, &extent) ||
@@ -548,7 +556,7 @@ static int take_one_segment(void *arg, int fd)
 	return 0;
 }
 
-static void a_limit_met_half_way_leaves_nothing(void **state)
+static void a_grant_that_exceeds_memlock_leaves_nothing_pinned(void **state)
 {
 	const struct place *place = *state;
 	struct daxpin_pool_options options = {
@@ -573,7 +581,9 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 	before = pinned_pages();
 	child = fork_child(take_one_segment, &f);
 	while (await_step(child.fd)) {
-		/* After the first step and after the failures: the same. */
+		/*
+		 * The same number of pages after the first step and after the failures.
+		 */
 		assert_int_equal(pinned_pages() - before, pages);
 		assert_true(send_step(child.fd));
 	}
@@ -585,7 +595,7 @@ static void a_limit_met_half_way_leaves_nothing(void **state)
 	assert_int_equal(pinned_pages(), before);
 }
 
-/* As one region each: all that soft-RoCE can register at once (rdma.md R11). */
+/* Each as one region: as much as soft-RoCE can register (rdma.md R11). */
 static void the_largest_segment_is_one_region(void **state)
 {
 	const struct place *place = *state;
@@ -600,12 +610,12 @@ static void the_largest_segment_is_one_region(void **state)
 	uint32_t first, last;
 
 	if (!place->device) {
-		print_message("# skipped: shmem of 1 GiB is more than a guest has\n");
+		print_message("# skipped: shmem of 1 GiB is more memory than this guest has\n");
 		skip();
 	}
 	assert_int_equal(daxpin_pool_create(place->device, &options, &f.pool),
 			 0);
-	/* A device below 1 GiB has one that is shorter. */
+	/* A device smaller than 1 GiB has a shorter one. */
 	assert_int_equal(daxpin_segment(f.pool, 0, &segment), 0);
 	print_message("# of %llu MiB\n", (unsigned long long)segment.size >> 20);
 	assert_int_equal(nic_open(&f.nic, rdma_device), 0);
@@ -627,24 +637,24 @@ int main(int argc, char **argv)
 							    finish, &place)
 #define ALONE(name) cmocka_unit_test_prestate(name, &place)
 	const struct CMUnitTest tests[] = {
-		TEST(a_killed_peer_keeps_nothing),
-		TEST(a_stopped_peer_is_forced_after_its_grace),
-		TEST(a_peer_that_goes_on_is_refused_for_good),
-		TEST(a_thread_ends_what_a_peer_still_writes),
-		TEST(a_bound_window_is_quarantine),
-		TEST(a_queue_pair_may_be_gone_before_the_revoke),
+		TEST(the_grant_of_a_killed_peer_can_be_revoked_and_its_blocks_reused),
+		TEST(a_stopped_peer_is_revoked_at_the_deadline),
+		TEST(a_peer_that_continues_to_write_is_always_refused),
+		TEST(an_executor_thread_ends_a_grant_during_writes),
+		TEST(a_region_under_a_bound_window_is_quarantined),
+		TEST(a_grant_can_be_revoked_after_its_queue_pair_was_destroyed),
 		TEST(domains_have_keys_of_their_own),
-		TEST(devices_are_served_each),
-		TEST(a_device_that_is_removed_still_answers),
-		ALONE(a_limit_met_half_way_leaves_nothing),
+		TEST(a_reclaim_waits_for_the_service_of_every_device),
+		TEST(a_removed_device_still_ends_its_regions),
+		ALONE(a_grant_that_exceeds_memlock_leaves_nothing_pinned),
 		ALONE(the_largest_segment_is_one_region),
 	};
 
-	/* What is the device's alone is the same on all memory: once is enough. */
+	/* Tests of the device only are the same on all memory, so they run once. */
 	const struct CMUnitTest memory[] = {
-		TEST(a_peer_that_goes_on_is_refused_for_good),
-		TEST(devices_are_served_each),
-		ALONE(a_limit_met_half_way_leaves_nothing),
+		TEST(a_peer_that_continues_to_write_is_always_refused),
+		TEST(a_reclaim_waits_for_the_service_of_every_device),
+		ALONE(a_grant_that_exceeds_memlock_leaves_nothing_pinned),
 	};
 
 	rdma_device = getenv("DAXPIN_TEST_RDMA");

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * rdma_load [SECONDS [shmem|devdax [faults]]]: 64 extents that are granted, written by
- * peers, taken back, retired and reused, at random and side by side, with peers
- * that keep old keys and try them.
+ * peers, revoked, retired and reused at random, at the same time, with peers that keep
+ * old keys and try them.
  *
- * Every 8 bytes of an extent say who wrote them: the fill of this generation, or one
- * grant. So a write that lands where it no longer may is seen whenever it comes,
- * in the extent it hits. A good write that is refused is a failure as well. With
+ * Every 8 bytes of an extent identify their writer: the fill of this generation, or one
+ * grant. So a write that lands where it no longer may is detected, whenever it comes,
+ * in the extent that it hits. A good write that is refused is a failure as well. With
  * faults an executor refuses one grant in ten and runs the others later, revokes take
- * over what it has, peers answer for grants that are over, and the device fails one
- * call in ten for a passing reason: none of it may be seen.
+ * over grants that the executor has, peers answer for grants that have ended, and the
+ * device fails one call in ten temporarily. None of that may have an effect.
  */
 #include "rdma_fixture.h"
 #include "verbs_hooks.h"
@@ -22,7 +22,7 @@
 #define PEERS		2
 #define KNOWN		2048		/* keys that the peers remember */
 #define BLOCKS_MAX	32u
-#define ROOM_BYTES	(UINT64_C(6) << 20)	/* less than the slots would like */
+#define ROOM_BYTES	(UINT64_C(6) << 20)	/* less than the slots want to use */
 #define SERIALS_MAX	8		/* grants in one generation */
 #define HANG_MS		600000		/* limit of a wait that must end */
 #define DENIED		IBV_WC_REM_ACCESS_ERR
@@ -40,7 +40,7 @@ struct slot {
 	bool taken, published, retired, written;
 	struct daxpin_extent extent;
 	uint64_t size;
-	uint32_t serials[SERIALS_MAX], serial_count;	/* the fill's first */
+	uint32_t serials[SERIALS_MAX], serial_count;	/* the fill's is first */
 	struct daxpin_grant *grant;
 	struct known *known;
 };
@@ -95,7 +95,7 @@ static void violation(const char *what, uint32_t serial, uint64_t addr)
 
 /* -------------------------------------------------------------- the executor */
 
-/* In this thread, as all that is not a peer: it refuses one in ten, or keeps it. */
+/* Runs in the main thread. It refuses one job in ten, and keeps the others. */
 static int run_later(void (*fn)(void *arg), void *arg, void *to)
 {
 	uint32_t at;
@@ -267,7 +267,7 @@ static bool is_of(const struct slot *slot, uint32_t serial)
 	return false;
 }
 
-/* All of it was written by those who may. */
+/* All bytes must be from writers that may write here. */
 static void check(const struct slot *slot)
 {
 	const volatile uint64_t *words = daxpin_ptr(f->pool, slot->extent, 0);
@@ -277,7 +277,7 @@ static void check(const struct slot *slot)
 	for (uint64_t i = 0; i < slot->size / 8; i++) {
 		serial = (uint32_t)(words[i] >> 32);
 		if (serial != last && !is_of(slot, serial)) {
-			violation("somebody else's bytes", serial,
+			violation("bytes of another writer", serial,
 				  slot->extent.addr + i * 8);
 			return;
 		}
@@ -308,7 +308,7 @@ static void take(struct slot *slot, unsigned int *seed)
 	fill(slot);
 }
 
-/* What is over belongs to somebody else from the next reserve on. */
+/* From the next reserve on the blocks may belong to another extent. */
 static void let_go(struct slot *slot)
 {
 	check(slot);
@@ -387,14 +387,14 @@ static void take_back_by(struct slot *slot, unsigned int way)
 	mark(slot->known, ENDING);
 	seen.revokes++;
 	switch (way) {
-	case 0:		/* by a peer that was asked, and says yes */
+	case 0:		/* the peer was asked, and returns it */
 		assert_int_equal(daxpin_rdma_revoke_start(slot->grant,
 						daxpin_deadline_ms(HANG_MS)), 0);
 		assert_int_equal(daxpin_rdma_returned(f->rdma,
 						      &slot->known->key), 0);
 		seen.asked++;
 		break;
-	case 1:		/* one that says nothing: the service call will */
+	case 1:		/* the peer does not answer: the service call ends it */
 		assert_int_equal(daxpin_rdma_revoke_start(slot->grant,
 						daxpin_deadline_ms(20)), 0);
 		seen.forced++;
@@ -410,7 +410,7 @@ static bool is_pending(const struct slot *slot)
 	return slot->known->state == ENDING;
 }
 
-/* Although the executor has it, or its peer is asked. */
+/* Revokes although the executor has the job, or the peer was asked. */
 static void take_over(struct slot *slot)
 {
 	assert_int_equal(daxpin_rdma_revoke(slot->grant), 0);
@@ -418,7 +418,9 @@ static void take_over(struct slot *slot)
 	seen.taken_over++;
 }
 
-/* Of a peer that was slow: its grant is over, and its extent may be another's. */
+/*
+ * The answer of a slow peer: its grant has ended, and the extent may have a new owner.
+ */
 static void answer_late(unsigned int *seed)
 {
 	const struct known *at = &known[draw(seed, KNOWN)];
@@ -455,7 +457,7 @@ static void step(struct slot *slot, unsigned int *seed)
 	}
 }
 
-/* So little room that what is freed is soon somebody else's. */
+/* Leaves so little space that freed blocks are soon reused. */
 static void leave_room(struct hoard *hoard)
 {
 	struct daxpin_extent room;
@@ -505,7 +507,7 @@ static void tell(void)
 			      seen.late_answers, verbs_hooks.passing);
 }
 
-/* It was no idle run. */
+/* The run did something of each kind. */
 static bool has_seen_all(void)
 {
 	if (with_faults && !(seen.taken_over && seen.late_answers &&
@@ -515,7 +517,9 @@ static bool has_seen_all(void)
 	return seen.written && seen.stale_writes && seen.reused;
 }
 
-/* For so many seconds, and on a slow machine until it has seen all. */
+/*
+ * Runs for this number of seconds, and on a slow machine until everything has happened.
+ */
 static void run_load(unsigned int *draws)
 {
 	uint64_t end = daxpin_deadline_ms(seconds * 1000);
@@ -532,7 +536,7 @@ static void run_load(unsigned int *draws)
 	}
 }
 
-static void no_old_key_is_good(void **state)
+static void no_write_with_an_old_key_succeeds(void **state)
 {
 	const long long before = pinned_pages();
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -575,7 +579,7 @@ int main(int argc, char **argv)
 	static struct place place = { .name = "shmem" };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_prestate_setup_teardown(
-			no_old_key_is_good, setup, teardown, &place),
+			no_write_with_an_old_key_succeeds, setup, teardown, &place),
 	};
 
 	rdma_device = getenv("DAXPIN_TEST_RDMA");

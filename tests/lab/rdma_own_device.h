@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* An RDMA device of a test's own, which it may rename and remove. */
+/* An RDMA device that a test makes for itself, and may rename and remove. */
 #ifndef RDMA_OWN_DEVICE_H
 #define RDMA_OWN_DEVICE_H
 
@@ -26,7 +26,7 @@ static inline bool own_device_add(void)
 		       OWN_DEVICE " type rxe netdev " OWN_NETDEV);
 }
 
-/* With its network device goes what is left of it. */
+/* Removes its network device, and so everything that is left of it. */
 static inline void own_device_drop(void)
 {
 	if (system("ip link del " OWN_NETDEV " 2>/dev/null"))
@@ -58,7 +58,7 @@ static inline pid_t own_device_begin_removal(const char *name)
 	return pid;
 }
 
-/* A removal has begun when the device is listed no more. */
+/* A removal has begun when the device is no longer listed. */
 static inline bool own_device_is_unlisted(const char *name)
 {
 	const struct timespec step = { 0, 50 * 1000000l };
@@ -87,9 +87,9 @@ static inline bool own_device_ends_within(pid_t pid, int ms)
 }
 
 /*
- * What does this kernel do with a context that is open when its device is
- * removed? true: take it from its process and remove the device; false: wait
- * until the process closes it. -1: it makes no second device.
+ * What does this kernel do with an open context of a device that is removed? true: it
+ * takes the context from its process and removes the device. false: it waits until the
+ * process closes the context. -1: it cannot make a second device.
  */
 static inline int own_device_removal_takes_contexts(void)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants by memory windows. Built without rdma/trust.c: soft-RoCE, which does not
- * keep a peer inside a window, is believed here, for all else that it does: who is
- * let in, to do what, and for how long.
+ * Grants by memory windows. Built without rdma/trust.c, so that windows of soft-RoCE
+ * are used although it does not keep a peer inside a window. This tests everything
+ * else: which peer gets access, of which kind, and until when.
  */
 #include "rdma_fixture.h"
 #include "rdma_peer.h"
@@ -65,7 +65,7 @@ static struct daxpin_grant_key grant_by(struct fixture *f, unsigned int i,
 	return key_of(f, i);
 }
 
-/* What the owner of the queue pair does with its next completion. */
+/* Passes the queue pair's next completion on, as its owner must. */
 static void see_bound(struct fixture *f, unsigned int i)
 {
 	const uint64_t deadline = daxpin_deadline_ms(60000);
@@ -88,7 +88,7 @@ static void assert_written(struct fixture *f, struct daxpin_extent extent)
 	free(expected);
 }
 
-/* In, for what it says, and out for good. */
+/* The window gives access as granted, and none after the revoke. */
 static void use_and_revoke(struct fixture *f, struct ibv_qp *qp)
 {
 	struct daxpin_extent extent = reserve(f);
@@ -113,17 +113,17 @@ static void use_and_revoke(struct fixture *f, struct ibv_qp *qp)
 	assert_int_equal(rdma_info(f).windows, 0);
 }
 
-static void a_window_lets_its_peer_in_and_out(void **state)
+static void a_peer_has_access_until_its_window_is_revoked(void **state)
 {
 	struct fixture *f = *state;
 
 	use_and_revoke(f, f->wire.qp);
 	use_and_revoke(f, NULL);
-	/* One region under both. */
+	/* Both windows used the same region. */
 	assert_int_equal(rdma_info(f).local_mrs, 1);
 }
 
-static void a_window_gives_the_rights_it_says(void **state)
+static void a_window_gives_only_the_granted_access(void **state)
 {
 	struct fixture *f = *state;
 	struct ibv_qp *const queue_pairs[] = { f->wire.qp, NULL };
@@ -154,8 +154,11 @@ static void connect_other(struct fixture *f, struct wire *ours,
 	assert_int_equal(wire_connect(theirs, &to_ours), 0);
 }
 
-/* Type 2 is for one peer; type 1 for all in the domain, as a region is. */
-static void another_peers_queue_pair_is_not_let_in(void **state)
+/*
+ * A type 2 window is for one peer, a type 1 window for all in the domain, as a region
+ * is.
+ */
+static void a_type_2_window_gives_no_access_to_another_peer(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -182,8 +185,8 @@ static void another_peers_queue_pair_is_not_let_in(void **state)
 	wire_close(&ours);
 }
 
-/* Each has the blocks that the one before had, and a key of its own. */
-static void many_windows_take_turns(void **state)
+/* Each grant has the blocks of the one before, and a key of its own. */
+static void windows_of_one_extent_have_different_keys(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -213,7 +216,7 @@ static void await_a_byte(struct fixture *f, struct daxpin_extent extent)
 		assert_true(daxpin_deadline_ms(0) < deadline);
 }
 
-static void a_peer_that_goes_on_is_refused(void **state)
+static void a_peer_that_continues_to_write_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -230,7 +233,7 @@ static void a_peer_that_goes_on_is_refused(void **state)
 	assert_int_equal(peer_result(&peer).status, DENIED);
 }
 
-/* Whoever revokes before he has seen the bind loses the connection, not memory. */
+/* A revoke before the completion of the bind was seen stops the queue pair. */
 static void a_pending_bind_is_flushed_before_its_window_is_freed(void **state)
 {
 	struct fixture *f = *state;
@@ -252,7 +255,7 @@ static void a_pending_bind_is_flushed_before_its_window_is_freed(void **state)
 	assert_int_equal(bytes(f, extent)[0], 0);
 }
 
-/* The peer's own memory is what is left pinned. */
+/* Only the peer's own memory stays pinned. */
 static void nothing_stays_pinned_after_the_detach(void **state)
 {
 	struct fixture *f = *state;
@@ -277,11 +280,11 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_prestate_setup_teardown(name, begin, \
 							    finish, &place)
 	const struct CMUnitTest tests[] = {
-		TEST(a_window_lets_its_peer_in_and_out),
-		TEST(a_window_gives_the_rights_it_says),
-		TEST(another_peers_queue_pair_is_not_let_in),
-		TEST(many_windows_take_turns),
-		TEST(a_peer_that_goes_on_is_refused),
+		TEST(a_peer_has_access_until_its_window_is_revoked),
+		TEST(a_window_gives_only_the_granted_access),
+		TEST(a_type_2_window_gives_no_access_to_another_peer),
+		TEST(windows_of_one_extent_have_different_keys),
+		TEST(a_peer_that_continues_to_write_is_refused),
 		TEST(a_pending_bind_is_flushed_before_its_window_is_freed),
 		TEST(nothing_stays_pinned_after_the_detach),
 	};

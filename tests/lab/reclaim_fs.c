@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What reclaim and refill give to the DAX filesystem that DAXPIN_TEST_FSDAX names
- * and take from it, also when it is full; and what an open finds of them, also
- * after a crash. DAXPIN_TEST_FSTYPE is xfs or ext4.
+ * The space that reclaim and refill exchange with the DAX filesystem that
+ * DAXPIN_TEST_FSDAX names, even when it is full; and what an open finds afterwards,
+ * even after a crash. DAXPIN_TEST_FSTYPE is xfs or ext4.
  */
 #include "reclaim_fixture.h"
 #include <sys/statvfs.h>
@@ -10,7 +10,7 @@
 #include "support/invariant.h"
 #include "../support/fake_clock.h"
 
-#define REPORTS		5		/* of pins, before the deadline passes */
+#define REPORTS		5		/* reports of pins until the deadline */
 
 static const char *directory, *fs_type;
 static char filler[64];			/* a file that fills the filesystem */
@@ -47,7 +47,7 @@ static void assert_about(uint64_t a, uint64_t b)
 	assert_true((a > b ? a - b : b - a) <= MIB / 4);
 }
 
-static void the_filesystem_gets_the_space(void **state)
+static void reclaim_returns_space_to_the_filesystem(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = fs_free();
@@ -58,7 +58,7 @@ static void the_filesystem_gets_the_space(void **state)
 	assert_about(fs_free(), before);
 }
 
-/* To the last block, as far as anybody can. */
+/* To the last block, as far as that is possible. */
 static void fill_filesystem(int fd)
 {
 	struct stat st;
@@ -78,7 +78,9 @@ static int start_filler(void)
 		 getpid());
 	fd = open(filler, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
-	/* Twice: what was freed shortly before comes with the first fsync(). */
+	/*
+	 * Twice, since recently freed space becomes available with the first fsync().
+	 */
 	fill_filesystem(fd);
 	fill_filesystem(fd);
 	return fd;
@@ -107,8 +109,8 @@ static void assert_refill_finds_no_space(struct fixture *f)
 	assert_int_equal(daxpin_reserve(f->pool, 4096, 0, &extent), -ENOSPC);
 }
 
-/* A SIGBUS anywhere here is the end of the test. */
-static void a_full_filesystem_kills_nobody(void **state)
+/* Any SIGBUS ends the test. */
+static void on_a_full_filesystem_no_store_is_a_sigbus(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent reserved = reserve(f, CHUNK), extent;
@@ -118,7 +120,7 @@ static void a_full_filesystem_kills_nobody(void **state)
 
 	must_do(f, daxpin_reclaim, DAXPIN_ALL_SEGMENTS, 3 * FREE - CHUNK);
 	fd = start_filler();
-	print_message("# full, but for %llu bytes\n",
+	print_message("# full except for %llu bytes\n",
 		      (unsigned long long)fs_free());
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
 	assert_refill_finds_no_space(f);
@@ -127,7 +129,7 @@ static void a_full_filesystem_kills_nobody(void **state)
 		scribble(f, live_extent[i], LIVE);
 	assert_live_is_intact(f);
 
-	/* Not enough for one of them: what a refill got of it is no leak. */
+	/* Not enough space for one chunk. What a refill allocated of it is not lost. */
 	sync();
 	rest = fs_free();
 	assert_int_equal(fstat(fd, &st), 0);
@@ -147,8 +149,8 @@ static void a_full_filesystem_kills_nobody(void **state)
 	assert_live_is_intact(f);
 }
 
-/* XFS breaks the layout for that too, ext4 does not (kernel.md K13). */
-static void refill_under_a_foreign_pin(void **state)
+/* On XFS a refill breaks the layout too, on ext4 it does not (kernel.md K13). */
+static void a_refill_waits_for_pins_on_xfs_only(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
@@ -206,7 +208,7 @@ static void open_finds_the_holes(void **state)
 	assert_live_is_intact(f);
 }
 
-/* In the child: 0 when the kernel waits with it. */
+/* In the child. Returns 0 when the kernel waits in the job's request. */
 static int begins_and_waits(struct fixture *f)
 {
 	struct daxpin_job_options options = job_options(A, 3600000);
@@ -220,7 +222,7 @@ static int begins_and_waits(struct fixture *f)
 	return ret;
 }
 
-/* The deadline of the open passes after so many reports that pins remain. */
+/* The open's deadline passes after this number of reports of pins. */
 static int count_pins(const struct daxpin_wait *wait, void *arg)
 {
 	int *reports = arg;
@@ -230,7 +232,10 @@ static int count_pins(const struct daxpin_wait *wait, void *arg)
 	return 0;
 }
 
-/* The dead owner's lock goes with its punch; the pin is what the open meets. */
+/*
+ * The dead owner's punch keeps its lock until it ends. After that the open meets the
+ * pin.
+ */
 static int open_under_pin(struct fixture *f)
 {
 	int reports = 0, ret;
@@ -251,7 +256,7 @@ static void assert_clean(struct fixture *f)
 	assert_int_equal(s.damages, 0);
 }
 
-static void killed_while_the_kernel_waits(void **state)
+static void a_pool_opens_after_its_owner_was_killed_during_a_punch(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before;
@@ -285,11 +290,11 @@ int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(the_filesystem_gets_the_space),
-		TEST(a_full_filesystem_kills_nobody),
-		TEST(refill_under_a_foreign_pin),
+		TEST(reclaim_returns_space_to_the_filesystem),
+		TEST(on_a_full_filesystem_no_store_is_a_sigbus),
+		TEST(a_refill_waits_for_pins_on_xfs_only),
 		TEST(open_finds_the_holes),
-		TEST(killed_while_the_kernel_waits),
+		TEST(a_pool_opens_after_its_owner_was_killed_during_a_punch),
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reclaim on the DAX filesystem that DAXPIN_TEST_FSDAX names, under pins that
- * the library knows nothing of: a page in a pipe, which is pinned until the pipe
- * is read, and another process's O_DIRECT reads from disks over the one that
- * DAXPIN_TEST_DISK names, which land when the test says so.
+ * Reclaim on the DAX filesystem that DAXPIN_TEST_FSDAX names, under pins that the
+ * library does not know: a page in a pipe, which is pinned until the pipe is read, and
+ * O_DIRECT reads of other processes from disks over the one that DAXPIN_TEST_DISK
+ * names, which land when the test decides.
  */
 #include "reclaim_fixture.h"
 #include <pthread.h>
@@ -29,7 +29,7 @@ struct reading {
 	int index;
 };
 
-/* Into a page of its own, from a disk of its own, again and again. */
+/* Reads into a page of its own, from a disk of its own, again and again. */
 static int keep_reading(void *arg, int parent)
 {
 	const struct reading *reading = arg;
@@ -54,14 +54,14 @@ static void start_reader(struct fixture *f, int i)
 	assert_true(held_disk_wait(&disk[i], 1));
 }
 
-/* Its read lands, and then its next one is held. */
+/* Lets its read land, and waits until its next one is held. */
 static void take_turn(int i)
 {
 	assert_int_equal(held_disk_land(&disk[i]), 0);
 	assert_true(held_disk_wait(&disk[i], 1));
 }
 
-/* Dead, and what they began has landed. */
+/* Kills all readers. Their reads have landed on return. */
 static void end_readers(void)
 {
 	int status;
@@ -70,7 +70,7 @@ static void end_readers(void)
 		if (reader[i].pid <= 0)
 			continue;
 		kill(reader[i].pid, SIGKILL);
-		/* It may have begun one more read before it died. */
+		/* It may have started one more read before it died. */
 		do
 			held_disk_land(&disk[i]);
 		while (!child_ends_within(&reader[i], 100, &status));
@@ -105,7 +105,7 @@ static int teardown(void **state)
 
 /* --------------------------------------------------------- under a foreign pin */
 
-/* A job in A that gave up has done nothing at all (A7). */
+/* A job in A that ended without success has changed nothing (A7). */
 static void assert_nothing_happened(struct fixture *f,
 				    struct daxpin_job_summary s, int result,
 				    const struct shape *before)
@@ -142,22 +142,22 @@ static void time_out_then_retry(struct fixture *f, uint64_t pinned_at)
 	assert_reclaimed(f, &before);
 }
 
-static void what_is_to_be_punched_is_pinned(void **state)
+static void a_pin_of_the_punched_range_times_out(void **state)
 {
 	struct fixture *f = *state;
 
 	time_out_then_retry(f, free_at(A) + FREE / 2);
 }
 
-/* The kernel looks at the whole file (kernel.md K7). */
-static void another_page_of_the_file_is_pinned(void **state)
+/* The kernel checks the whole file (kernel.md K7). */
+static void a_pin_of_another_page_of_the_file_times_out(void **state)
 {
 	struct fixture *f = *state;
 
 	time_out_then_retry(f, live_extent[A].addr % SEGMENT);
 }
 
-/* Four runs for the kernel, and between them what is in use. */
+/* Four runs to punch, with chunks in use between them. */
 static void scatter(struct fixture *f, struct daxpin_extent *chunk)
 {
 	hoard_others(f);
@@ -167,8 +167,8 @@ static void scatter(struct fixture *f, struct daxpin_extent *chunk)
 		assert_int_equal(daxpin_cancel(f->pool, chunk[i]), 0);
 }
 
-/* The first run waits, and none of the others is begun. */
-static void many_runs_time_out(void **state)
+/* The first run waits, and no other one is started. */
+static void after_a_timeout_no_other_run_is_started(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
@@ -205,8 +205,8 @@ static void a_job_is_cancelled_while_the_kernel_waits(void **state)
 	assert_reclaimed(f, &before);
 }
 
-/* The last pin goes, and the kernel goes on by itself. */
-static void a_job_is_done_when_the_pin_goes(void **state)
+/* The last pin ends, and the kernel continues by itself. */
+static void a_job_ends_when_the_pin_ends(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
@@ -223,8 +223,11 @@ static void a_job_is_done_when_the_pin_goes(void **state)
 	assert_reclaimed(f, &before);
 }
 
-/* A read of another process lands: 6.1 wakes nobody then, and is asked again. */
-static void a_job_is_done_when_a_read_has_landed(void **state)
+/*
+ * A read of another process lands. Linux 6.1 does not wake the punch then, so it is
+ * requested again.
+ */
+static void a_job_ends_when_a_read_has_landed(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_summary s;
@@ -247,8 +250,8 @@ static void a_job_is_done_when_a_read_has_landed(void **state)
 	assert_true(reads_as_zeroes(f, A, free_at(A), FREE));
 }
 
-/* They take turns, so that a page of A is under DMA at any time. */
-static void others_read_into_the_file(void **state)
+/* The readers alternate, so that a page of A is under DMA at any time. */
+static void a_job_times_out_while_others_read_into_the_file(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job *job;
@@ -278,9 +281,9 @@ static void others_read_into_the_file(void **state)
 
 /* --------------------------------------------------------------- the deadline */
 
-#define ANSWER_TO	3u		/* in user_data: punch.c */
+#define ANSWER_TO	3u		/* bits of user_data, see punch.c */
 
-/* Of how many runs the ring has answers that the library has not taken. */
+/* Counts the runs whose completions the library has not read yet. */
 static uint32_t runs_answered(const struct fixture *f)
 {
 	const struct dp_ring *ring = &f->pool->jobs.punch.ring;
@@ -310,10 +313,10 @@ struct beginning {
 	struct fixture *f;
 	uint64_t ms;
 	uint64_t deadline_ns;
-	bool waits;			/* with it, in the kernel */
+	bool waits;			/* the kernel waits in its request */
 };
 
-/* false: the deadline has passed before the wait for pins was seen. */
+/* Returns false if the deadline passed before the wait for pins was seen. */
 static bool is_seen_to_wait(const struct fixture *f)
 {
 	for (int ms = 0; ms < WAIT_LIMIT_MS; ms++) {
@@ -346,7 +349,7 @@ static bool has_ended(pthread_t thread, int seconds)
 	return !pthread_timedjoin_np(thread, NULL, &until);
 }
 
-/* The pin stays, and the thread is gone. */
+/* Begins the job in a thread that ends, while the pin stays. */
 static void *begins_in_a_thread(void *arg)
 {
 	pthread_t thread;
@@ -362,7 +365,7 @@ static void *begins_in_a_thread(void *arg)
 	return NULL;
 }
 
-/* No call into the library from the begin on until the kernel has answered. */
+/* No call into the library between the begin of the job and the kernel's completion. */
 static void deadline_passes(struct fixture *f, void *(*how)(void *beginning),
 			    uint32_t runs)
 {
@@ -378,7 +381,7 @@ static void deadline_passes(struct fixture *f, void *(*how)(void *beginning),
 	assert_int_equal(finish(f, open_jobs[0]).result, -ETIMEDOUT);
 }
 
-static void the_deadline_is_the_kernels(void **state)
+static void the_kernel_keeps_the_deadline_of_a_job(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
@@ -390,7 +393,7 @@ static void the_deadline_is_the_kernels(void **state)
 	assert_same_shape(f, A, &before);
 }
 
-static void a_deadline_outlives_the_thread_that_set_it(void **state)
+static void a_deadline_passes_after_the_end_of_the_thread_that_set_it(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
@@ -400,8 +403,11 @@ static void a_deadline_outlives_the_thread_that_set_it(void **state)
 	assert_same_shape(f, A, &before);
 }
 
-/* The request is not the thread's, and goes on waiting without it. */
-static void a_job_outlives_the_thread_that_began_it(void **state)
+/*
+ * The request does not belong to the thread, so it continues to wait after the thread's
+ * end.
+ */
+static void a_job_continues_after_the_end_of_the_thread_that_began_it(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
@@ -420,7 +426,7 @@ static void a_job_outlives_the_thread_that_began_it(void **state)
 
 /* ------------------------------------------------------ one segment, another */
 
-static void a_pin_stops_its_own_segment_alone(void **state)
+static void a_pin_delays_only_its_own_segment(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job *job;
@@ -436,7 +442,7 @@ static void a_pin_stops_its_own_segment_alone(void **state)
 	assert_int_equal(daxpin_job_cancel(job), 0);
 	assert_int_equal(finish(f, job).result, -ECANCELED);
 
-	/* In one job too. */
+	/* The same with one job for all segments. */
 	job = begin(f, daxpin_reclaim, DAXPIN_ALL_SEGMENTS, HOUR_MS);
 	for (int ms = 0; ms < WAIT_LIMIT_MS && info_of(f).hole_bytes < 2 * FREE;
 	     ms++) {
@@ -448,7 +454,7 @@ static void a_pin_stops_its_own_segment_alone(void **state)
 	assert_int_equal(finish(f, job).done_bytes, 3 * FREE);
 }
 
-/* By pages of 4 KiB: a fault for each that is not mapped any more. */
+/* Mapped in pages of 4 KiB: one fault for each page that is not mapped any more. */
 static char *map_small(struct fixture *f, uint32_t segment)
 {
 	char *base = map_segment(f, segment);
@@ -469,7 +475,7 @@ static long faults_of(volatile char *byte)
 	       before.ru_majflt;
 }
 
-static void a_punch_costs_no_fault_elsewhere(void **state)
+static void a_punch_causes_no_faults_in_other_segments(void **state)
 {
 	struct fixture *f = *state;
 	char *small[2] = { map_small(f, A), map_small(f, B) };
@@ -482,7 +488,7 @@ static void a_punch_costs_no_fault_elsewhere(void **state)
 		faults_of(small[i]);
 	}
 	must_do(f, daxpin_reclaim, A, FREE);
-	/* The pool's first: what is mapped small once stays so. */
+	/* The pool's mapping first, since small mappings stay small. */
 	other_huge = faults_of(pool[1]);
 	own_huge = faults_of(pool[0]);
 	elsewhere = faults_of(small[1]);
@@ -493,15 +499,15 @@ static void a_punch_costs_no_fault_elsewhere(void **state)
 		munmap(small[i] - live_extent[A + i].addr % SEGMENT, SEGMENT);
 	assert_true(elsewhere < 16);
 	assert_true(other_huge < own_huge);
-	/* As all would have it, were they one file. */
+	/* If the segments were one file, all of them would fault like this. */
 	assert_true(its_own >= (long)(LIVE / 4096));
 	assert_live_is_intact(f);
 }
 
 /* ---------------------------------------------------------------------- holds */
 
-/* Under a hold, the library's own count, the kernel is not even asked. */
-static void never_under_a_hold(void **state)
+/* While the library's own count has a hold, the kernel is not called. */
+static void nothing_is_punched_in_a_segment_with_a_hold(void **state)
 {
 	struct fixture *f = *state;
 	struct shape before = shape_of(f, A);
@@ -521,7 +527,7 @@ static void never_under_a_hold(void **state)
 	assert_reclaimed(f, &before);
 }
 
-/* The event of that type, if it comes. */
+/* Waits for an event of that type. */
 static bool is_told(struct fixture *f, uint32_t type)
 {
 	struct daxpin_event event;
@@ -535,7 +541,7 @@ static bool is_told(struct fixture *f, uint32_t type)
 	return false;
 }
 
-static void no_hold_while_the_kernel_waits(void **state)
+static void holds_are_refused_while_the_kernel_waits_for_pins(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job *job;
@@ -545,7 +551,7 @@ static void no_hold_while_the_kernel_waits(void **state)
 	assert_kernel_waits(job);
 	assert_int_equal(daxpin_hold(f->pool, live_extent[A],
 				     DAXPIN_HOLD_READ), -EAGAIN);
-	/* Elsewhere as always. */
+	/* Other segments are not affected. */
 	assert_int_equal(daxpin_hold(f->pool, live_extent[B],
 				     DAXPIN_HOLD_READ), 0);
 	assert_int_equal(daxpin_drop(f->pool, live_extent[B]), 0);
@@ -557,8 +563,8 @@ static void no_hold_while_the_kernel_waits(void **state)
 	assert_int_equal(finish(f, job).done_bytes, FREE);
 }
 
-/* Nobody comes by but he who wants the hold: he takes the answer himself. */
-static void the_refused_one_opens_the_gate(void **state)
+/* The only caller is the one that wants the hold, and its call reads the completion. */
+static void a_refused_hold_succeeds_after_the_punch_without_other_calls(void **state)
 {
 	struct fixture *f = *state;
 	int ret = -EAGAIN;
@@ -582,21 +588,21 @@ int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(what_is_to_be_punched_is_pinned),
-		TEST(another_page_of_the_file_is_pinned),
-		TEST(many_runs_time_out),
+		TEST(a_pin_of_the_punched_range_times_out),
+		TEST(a_pin_of_another_page_of_the_file_times_out),
+		TEST(after_a_timeout_no_other_run_is_started),
 		TEST(a_job_is_cancelled_while_the_kernel_waits),
-		TEST(a_job_is_done_when_the_pin_goes),
-		TEST(a_job_is_done_when_a_read_has_landed),
-		TEST(others_read_into_the_file),
-		TEST(the_deadline_is_the_kernels),
-		TEST(a_pin_stops_its_own_segment_alone),
-		TEST(a_punch_costs_no_fault_elsewhere),
-		TEST(never_under_a_hold),
-		TEST(no_hold_while_the_kernel_waits),
-		TEST(the_refused_one_opens_the_gate),
-		TEST(a_job_outlives_the_thread_that_began_it),
-		TEST(a_deadline_outlives_the_thread_that_set_it),
+		TEST(a_job_ends_when_the_pin_ends),
+		TEST(a_job_ends_when_a_read_has_landed),
+		TEST(a_job_times_out_while_others_read_into_the_file),
+		TEST(the_kernel_keeps_the_deadline_of_a_job),
+		TEST(a_pin_delays_only_its_own_segment),
+		TEST(a_punch_causes_no_faults_in_other_segments),
+		TEST(nothing_is_punched_in_a_segment_with_a_hold),
+		TEST(holds_are_refused_while_the_kernel_waits_for_pins),
+		TEST(a_refused_hold_succeeds_after_the_punch_without_other_calls),
+		TEST(a_job_continues_after_the_end_of_the_thread_that_began_it),
+		TEST(a_deadline_passes_after_the_end_of_the_thread_that_set_it),
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reclaim on tmpfs, where the kernel waits for nobody: a page that a ring or a
- * memory region has pinned is punched all the same, and what lands in it after that
- * is lost (kernel.md K5). So everybody who pinned the segment is asked first: two
- * rings, and a protection domain where DAXPIN_TEST_RDMA names a device.
+ * Reclaim on tmpfs, where the kernel does not wait for pins: a page that a ring or a
+ * memory region has pinned is punched all the same, and what is written to it
+ * afterwards is lost (kernel.md K5). So everything that pinned the segment must first
+ * give it back: two rings, and a protection domain if DAXPIN_TEST_RDMA names a device.
  *
- * unsafe_...: without daxpin's protection, the data is lost; or these tests would
+ * unsafe_...: without daxpin's protection the data is lost. Otherwise these tests would
  * show nothing.
  */
 #include "reclaim_fixture.h"
@@ -18,8 +18,8 @@
 #endif
 
 #define RINGS		2
-#define LOCKED_MAX	(256ull << 20)	/* by the rings and an RDMA device */
-#define BYTES		(256u << 10)	/* of one request */
+#define LOCKED_MAX	(256ull << 20)	/* pinned by the rings and an RDMA device */
+#define BYTES		(256u << 10)	/* bytes of one request */
 #define FROM_FILE	0x5c
 
 struct ring {
@@ -191,7 +191,7 @@ static int setup(void **state)
 
 /* --------------------------------------------------------------------- I/O */
 
-/* One request, to its end: what it was made as, fixed or plain. */
+/* Makes one request and waits for it. Returns whether it was fixed or plain. */
 static bool transfer(struct ring *ring, bool is_read, int fd,
 		     struct daxpin_extent extent, uint64_t offset)
 {
@@ -215,7 +215,7 @@ static bool transfer(struct ring *ring, bool is_read, int fd,
 	return fixed;
 }
 
-/* As a reader of the file has them: what is lost is not there. */
+/* Counts the wrong bytes that a read() of the file returns. */
 static uint64_t wrong_in_file(struct fixture *f, struct daxpin_extent extent,
 			      uint64_t offset)
 {
@@ -229,7 +229,7 @@ static uint64_t wrong_in_file(struct fixture *f, struct daxpin_extent extent,
 	return wrong;
 }
 
-/* There and back by the ring: right in the file, and in what is read of it. */
+/* Writes and reads back through the ring, and compares with the file. */
 static bool works(struct fixture *f, struct ring *ring,
 		  struct daxpin_extent extent, uint64_t offset)
 {
@@ -262,7 +262,7 @@ static uint32_t fixed_of(struct ring *ring)
 
 /* ------------------------------------------------------------------- tests */
 
-#define SERVICES	(RINGS + 1)	/* the last is RDMA's */
+#define SERVICES	(RINGS + 1)	/* the last one is the protection domain */
 
 static int service(int who)
 {
@@ -270,7 +270,7 @@ static int service(int who)
 	       service_rdma();
 }
 
-/* Whoever is last, until he has answered nothing is punched. */
+/* Until the last one has given the segment back, nothing is punched. */
 static void reclaim_in_turn(struct fixture *f, int first)
 {
 	uint64_t before = blocks_of(f, A);
@@ -290,7 +290,7 @@ static void reclaim_in_turn(struct fixture *f, int first)
 	assert_int_equal(get_key(A), has_rdma() ? -ENOSPC : 0);
 }
 
-static void all_must_answer(void **state)
+static void reclaim_waits_for_every_ring_and_domain(void **state)
 {
 	struct fixture *f = *state;
 
@@ -306,8 +306,8 @@ static void all_must_answer(void **state)
 	assert_live_is_intact(f);
 }
 
-/* In the segment with holes I/O is plain, and fills none of them. */
-static void it_stays_shrunk(void **state)
+/* I/O in the segment with holes is plain, and fills no hole. */
+static void plain_io_does_not_fill_holes(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = blocks_of(f, A);
@@ -326,7 +326,7 @@ static void it_stays_shrunk(void **state)
 	assert_int_equal(blocks_of(f, A), before - FREE / 512);
 }
 
-static void refilled_it_is_fixed_again(void **state)
+static void a_refilled_segment_is_fixed_again(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t before = blocks_of(f, A);
@@ -349,8 +349,8 @@ static void refilled_it_is_fixed_again(void **state)
 	}
 }
 
-/* The same punch, and nobody was asked. */
-static void unsafe_data_is_lost(void **state)
+/* The same punch, without asking the rings. */
+static void unsafe_punch_loses_data(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f, CHUNK);
@@ -364,7 +364,7 @@ static void unsafe_data_is_lost(void **state)
 				   FALLOC_FL_KEEP_SIZE,
 				   extent.addr % SEGMENT, CHUNK), 0);
 	close(fd);
-	/* The ring is content: all the bytes were read. */
+	/* The ring reports success: all bytes were read. */
 	assert_true(transfer(&rings[0], true, source, extent, 0));
 	assert_int_equal(wrong_in_file(f, extent, 0), BYTES);
 	for (uint32_t i = 0; i < BYTES; i++)
@@ -372,7 +372,10 @@ static void unsafe_data_is_lost(void **state)
 	assert_int_equal(seen, 0);
 }
 
-/* And to attach a ring fills every hole again, which daxpin does not do. */
+/*
+ * Registering memory fills every hole, so daxpin does not register a segment with
+ * holes.
+ */
 static void unsafe_registering_fills_holes(void **state)
 {
 	struct fixture *f = *state;
@@ -390,7 +393,10 @@ static void unsafe_registering_fills_holes(void **state)
 	assert_int_equal(io_uring_register_buffers(&ring, &iov, 1), 0);
 	assert_int_equal(blocks_of(f, A), shrunk + FREE / 512);
 	io_uring_queue_exit(&ring);
-	/* Those are in the file, which says that they are holes: away again. */
+	/*
+	 * These pages are in the file, while the pool counts them as holes. Refill and
+	 * reclaim remove them.
+	 */
 	must_do(f, daxpin_refill, A, FREE);
 	must_do(f, daxpin_reclaim, A, FREE);
 	assert_int_equal(blocks_of(f, A), shrunk);
@@ -403,10 +409,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(all_must_answer),
-		TEST(it_stays_shrunk),
-		TEST(refilled_it_is_fixed_again),
-		TEST(unsafe_data_is_lost),
+		TEST(reclaim_waits_for_every_ring_and_domain),
+		TEST(plain_io_does_not_fill_holes),
+		TEST(a_refilled_segment_is_fixed_again),
+		TEST(unsafe_punch_loses_data),
 		TEST(unsafe_registering_fills_holes),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reclaim on the device-dax node that DAXPIN_TEST_DAX names: there are no holes,
- * but what is free can be zeroed, and nothing else is.
+ * Reclaim on the device-dax node that DAXPIN_TEST_DAX names. It has no holes, but free
+ * chunks can be zeroed, and nothing else is.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -51,7 +51,7 @@ static struct daxpin_job_summary run(uint32_t flags, uint64_t bytes)
 
 	if (ret)
 		fail_msg("reclaim: %d, %s", ret, errmsg);
-	/* Over when the call returns, and told like any other. */
+	/* The job has ended when the call returns, and its event comes as usual. */
 	assert_int_equal(daxpin_next_event(pool, &event), 1);
 	assert_int_equal(event.type, DAXPIN_EVENT_JOB);
 	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), 0);
@@ -59,7 +59,7 @@ static struct daxpin_job_summary run(uint32_t flags, uint64_t bytes)
 	return summary;
 }
 
-static void nothing_to_give_back(void **state)
+static void reclaim_without_zeroing_has_nothing_to_do(void **state)
 {
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
@@ -89,7 +89,7 @@ static void free_chunks_are_zeroed(void **state)
 
 	(void)state;
 	assert_int_equal(daxpin_publish(pool, &keep, 1, NULL, NULL), 0);
-	/* Held and retired: it is not free, whatever media says. */
+	/* A retired extent that is held is not free, whatever is on media. */
 	assert_int_equal(daxpin_hold(pool, gone, DAXPIN_HOLD_WRITE), 0);
 	assert_int_equal(daxpin_cancel(pool, gone), 0);
 	run(DAXPIN_JOB_ZERO, 0);
@@ -104,7 +104,7 @@ static void free_chunks_are_zeroed(void **state)
 	assert_int_equal(info.free_bytes, free_bytes);
 	assert_int_equal(info.hole_bytes, 0);
 	assert_true(is_all(daxpin_ptr(pool, live, 0), OLD, CHUNK + 4096));
-	/* It began in a chunk of which `live` has a block. */
+	/* It began in a chunk that shares a block with `live`. */
 	assert_true(gone.addr % CHUNK);
 	assert_true(is_all(at, OLD, CHUNK - gone.addr % CHUNK));
 	at += CHUNK - gone.addr % CHUNK;
@@ -137,7 +137,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(nothing_to_give_back, setup,
+		cmocka_unit_test_setup_teardown(reclaim_without_zeroing_has_nothing_to_do, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(free_chunks_are_zeroed, setup,
 						teardown),

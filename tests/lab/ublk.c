@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pins of a ublk device in a pool's memory (daxpin(7), "Pins of other kernel
- * objects"): they outlive the server that was killed, while the owner lock does not;
- * what the doctor says of that; and that deleting the ublk device ends them.
- *
- * DAXPIN_TEST_DAX names the device-dax node, which is overwritten.
+ * Pins of a ublk device in a pool's memory (daxpin(7), "Pins of other kernel objects"):
+ * they continue after the server was killed, while the owner lock does not; what the
+ * doctor prints about it; and that deleting the ublk device ends them.
  */
 #include <liburing.h>
 #include <sys/ioctl.h>
 #include "media.h"
 #include "pins.h"
 
-/* <linux/ublk_cmd.h> as of Linux 7.1; that of most distributions is older. */
+/* From <linux/ublk_cmd.h> of Linux 7.1. That of most distributions is older. */
 #define CONTROL			"/dev/ublk-control"
 #define UBLK_F_USER_RECOVERY	(1ull << 3)
 #define UBLK_F_SHMEM_ZC		(1ull << 19)
@@ -100,7 +98,10 @@ static int device_setup(void **state)
 	return 0;
 }
 
-/* In the child: a ublk device that has an extent of the pool; its number. */
+/*
+ * In the child: makes a ublk device that has pinned an extent of the pool. Returns its
+ * number.
+ */
 static int serve(struct fixture *f)
 {
 	struct about about = {
@@ -121,7 +122,7 @@ static int serve(struct fixture *f)
 	return ret < 0 ? ret : (int)about.device;
 }
 
-/* What `daxpin doctor` prints of it. */
+/* Returns what `daxpin doctor` prints about it. */
 static bool doctor_says(struct fixture *f, const char *words)
 {
 	char program[256], command[700], line[600];
@@ -142,7 +143,7 @@ static bool doctor_says(struct fixture *f, const char *words)
 	return found;
 }
 
-/* The lock is free and the pool opens, and still its memory is pinned. */
+/* The lock is free and the pool opens, but its memory is still pinned. */
 static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **state)
 {
 	struct fixture *f = *state;

@@ -15,13 +15,13 @@
 
 #define BYTES		8192u
 #define DEPTH		16u
-#define WRITE_COMMAND	1	/* of the NVM command set */
+#define WRITE_COMMAND	1	/* opcodes of the NVM command set */
 #define READ_COMMAND	2
 #define PASSING		(IORING_SETUP_SQE128 | IORING_SETUP_CQE32)
 
 static const char *drive;
 
-/* ng0n1 is to commands what nvme0n1 is to blocks. */
+/* The character device for commands: ng0n1 for nvme0n1. */
 static int open_for_commands(void)
 {
 	char path[64];
@@ -55,7 +55,7 @@ static void leave_ring(struct world *w)
 	w->uring = NULL;
 }
 
-/* The only request there is, into or out of the extent; its result. */
+/* Waits for the only request, into or out of the extent. Returns its result. */
 static int see_through(struct world *w, struct daxpin_uring_io *io,
 		       struct daxpin_extent extent)
 {
@@ -63,7 +63,7 @@ static int see_through(struct world *w, struct daxpin_uring_io *io,
 
 	assert_int_equal(daxpin_uring_is_fixed(io), target != FSDAX);
 	submit_one(w);
-	/* Whatever the drive has done by now, the hold is ours to end. */
+	/* Whatever the drive has done, this ends the hold. */
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
 	result = finish(w, io);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
@@ -72,7 +72,7 @@ static int see_through(struct world *w, struct daxpin_uring_io *io,
 
 /* ---------------------------------------------------------------- commands */
 
-/* From block `lba` on, as many blocks as BYTES are. */
+/* From block `lba` on, BYTES bytes. */
 static struct nvme_uring_cmd command_of(int fd, unsigned char opcode,
 					uint64_t lba, const void *memory)
 {
@@ -90,9 +90,9 @@ static struct nvme_uring_cmd command_of(int fd, unsigned char opcode,
 	};
 }
 
-#define PROBED		(4u << 20)	/* of a buffer of our own */
+#define PROBED		(4u << 20)	/* by a buffer that the test registers */
 
-/* Some kernels say -EINVAL to a command on a small part of a large buffer. */
+/* Some kernels return -EINVAL for a command on a small part of a large buffer. */
 static int command_on_part_of_a_buffer(struct io_uring *ring, int fd)
 {
 	struct iovec buffer = { aligned_alloc(4096, PROBED), PROBED };
@@ -116,7 +116,7 @@ static int command_on_part_of_a_buffer(struct io_uring *ring, int fd)
 	return result;
 }
 
-/* Without the library: whether what it prepares can be carried out here. */
+/* Tests without the library whether the kernel can do what the library prepares. */
 static void require_fixed_commands(int fd)
 {
 	struct io_uring ring;
@@ -182,7 +182,7 @@ static void a_command_moves_the_data(void **state)
 	close(fd);
 }
 
-/* What the drive refuses ends as any other. */
+/* A command that the drive refuses ends like any other. */
 static void a_refused_command_ends_its_hold(void **state)
 {
 	struct world *w = *state;
@@ -193,7 +193,7 @@ static void a_refused_command_ends_its_hold(void **state)
 	use_ring(w, PASSING);
 	extent = live(&w->f, BYTES);
 	colour(w, extent, BYTES, 'k');
-	/* An NVMe status, no errno: the block is far behind the last one. */
+	/* An NVMe status, not an errno: the block is beyond the last one. */
 	assert_true(pass(w, fd, READ_COMMAND, 1ull << 40, extent) > 0);
 	assert_true(has_colour(w, extent, BYTES, 'k'));
 	close(fd);
@@ -222,7 +222,7 @@ static void reap_all(struct world *w, uint32_t count)
 	}
 }
 
-static void many_commands_go_at_once(void **state)
+static void many_commands_can_be_in_flight(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io[DEPTH] = { { .uring = NULL } };
@@ -269,7 +269,7 @@ static int read_or_write(struct world *w, int fd, struct daxpin_extent extent,
 	return see_through(w, &io, extent);
 }
 
-/* A drive that cannot be polled would say -EOPNOTSUPP. */
+/* A drive that cannot be polled would return -EOPNOTSUPP. */
 static void polled_rings_read_and_write(void **state)
 {
 	static const unsigned int flags[] = {
@@ -321,7 +321,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_command_moves_the_data),
 		TEST(a_refused_command_ends_its_hold),
-		TEST(many_commands_go_at_once),
+		TEST(many_commands_can_be_in_flight),
 		TEST(polled_rings_read_and_write),
 		TEST(a_polled_ring_passes_commands),
 	};

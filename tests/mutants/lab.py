@@ -9,26 +9,26 @@ RECLAIM_FS = LAB + ['tests/lab/reclaim_fs']
 RECLAIM_EXT4 = LAB[:1] + ['--fs', 'ext4'] + LAB[1:] + RECLAIM_FS[len(LAB):]
 
 MUTANTS = [
-    ('lab-gate-opened-early', RECLAIM + ['no_hold_while_the_kernel_waits'],
+    ('lab-gate-opened-early', RECLAIM + ['holds_are_refused_while_the_kernel_waits_for_pins'],
      'lib/reclaim/part.c', 'I32: holds are possible while the kernel punches',
      '''		part_ask_kernel(part, runs, slot);
 		return true;''',
      '''		part_ask_kernel(part, runs, slot);
 		dp_gate_open(dp_state_gates(jobs->states), segment);
 		return true;''',
-     'no_hold_while_the_kernel_waits'),
+     'holds_are_refused_while_the_kernel_waits_for_pins'),
     ('lab-backed-after-failure', RECLAIM_FS +
-     ['a_full_filesystem_kills_nobody'], 'lib/reclaim/part.c',
+     ['on_a_full_filesystem_no_store_is_a_sigbus'], 'lib/reclaim/part.c',
      'D9: what could not be refilled is handed out',
      '	if (!part->result[run])\n		return DP_CLAIM_DONE;',
      '''	if (!part->result[run] || part->job->kind == DP_JOB_REFILL)
 		return DP_CLAIM_DONE;''',
-     'a_full_filesystem_kills_nobody'),
-    ('lab-no-deadline', RECLAIM + ['the_deadline_is_the_kernels'],
+     'on_a_full_filesystem_no_store_is_a_sigbus'),
+    ('lab-no-deadline', RECLAIM + ['the_kernel_keeps_the_deadline_of_a_job'],
      'lib/reclaim/punch.c', 'the deadline is kept only by who comes by',
      '	if (punch_has_deadline(request))\n		punch_prepare_deadline(',
      '	if (0 && punch_has_deadline(request))\n		punch_prepare_deadline(',
-     'the_deadline_is_the_kernels'),
+     'the_kernel_keeps_the_deadline_of_a_job'),
     ('lab-cancel-does-nothing', RECLAIM +
      ['a_job_is_cancelled_while_the_kernel_waits'], 'lib/reclaim/punch.c',
      'a job that the kernel has is not ended',
@@ -38,20 +38,20 @@ MUTANTS = [
 		return;
 	punch_prepare_cancel(punch, request);''',
      'a_job_is_cancelled_while_the_kernel_waits'),
-    ('lab-one-part-at-a-time', RECLAIM + ['a_pin_stops_its_own_segment_alone'],
+    ('lab-one-part-at-a-time', RECLAIM + ['a_pin_delays_only_its_own_segment'],
      'lib/reclaim/part.h', 'a pin in one segment stops all',
      '#define DP_PARTS_MAX	16u',
      '#define DP_PARTS_MAX	1u',
-     'a_pin_stops_its_own_segment_alone'),
+     'a_pin_delays_only_its_own_segment'),
     ('lab-of-the-thread', RECLAIM +
-     ['a_job_outlives_the_thread_that_began_it'], 'lib/reclaim/punch.c',
+     ['a_job_continues_after_the_end_of_the_thread_that_began_it'], 'lib/reclaim/punch.c',
      'a punch ends with the thread that asked for it',
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);',
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_PLAIN);',
-     'a_job_outlives_the_thread_that_began_it'),
-    ('lab-doubt-forgotten', RECLAIM_EXT4 + ['a_full_filesystem_kills_nobody'],
+     'a_job_continues_after_the_end_of_the_thread_that_began_it'),
+    ('lab-doubt-forgotten', RECLAIM_EXT4 + ['on_a_full_filesystem_no_store_is_a_sigbus'],
      'lib/reclaim/hole.c', 'what a refill that failed got of the filesystem is lost to it',
      '		flags |= DP_CHUNK_DOUBT;',
      '		flags |= 0;',
-     'a_full_filesystem_kills_nobody'),
+     'on_a_full_filesystem_no_store_is_a_sigbus'),
 ]
