@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pools on media that the kernel knows to be bad in places.
+ * Pools on media of which the kernel lists bad blocks.
  *
- *	poison fsdax	DAXPIN_TEST_FSDAX is unmounted again and again, to
- *				tell its block device which sectors are bad, and
- *				is mounted at the end as it was
- *	poison devdax	injects machine checks in the NVDIMM region of
- *				DAXPIN_TEST_DAX, which only a reboot forgets: run
- *				it last of all
+ *	poison fsdax	unmounts DAXPIN_TEST_FSDAX several times, to write to
+ *				the badblocks of its block device, and mounts it
+ *				at the end as it was
+ *	poison devdax	injects memory errors in the NVDIMM region of
+ *				DAXPIN_TEST_DAX. Only a reboot removes them, so
+ *				run it last
  *
- * Both do that only where DAXPIN_TEST_POISON says that they may.
+ * Both do so only if DAXPIN_TEST_POISON allows it.
  */
 #include "media.h"
 #include <inttypes.h>

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma_removal [ROUNDS]: an RDMA device is removed while a peer writes through
- * it into a dead owner's pool. Once daxpin_pool_open() has succeeded not one
- * byte of that peer may arrive any more, whatever the kernel does with the
- * verbs contexts of a device that is removed: 6.12 waits until the last is
- * closed, 7.3 takes them away from their processes (docs/rdma.md).
+ * rdma_removal [ROUNDS]: an RDMA device is removed while a peer writes through it
+ * into a dead owner's pool. After daxpin_pool_open() has succeeded no byte of that
+ * peer may arrive, whatever the kernel does with the verbs contexts of the removed
+ * device: 6.12 waits until the last one is closed, 7.3 takes them away from their
+ * processes (docs/rdma.md).
  *
- * In each round an owner opens the pool, registers memory of it and lets a
- * peer write there in a loop. A third process keeps the owner's context alive
- * in one way or another, but not the pool's lock. The owner is killed and the
- * device removed, in every order. Then the pool is opened, overwritten, and
- * compared for a while.
+ * In each round an owner opens the pool, registers memory of it and lets a peer write
+ * there in a loop. A third process keeps the owner's verbs context open, in one of
+ * several ways, but not the pool's lock. The owner is killed and the device removed,
+ * in every order. Then the pool is opened, overwritten, and compared for a while.
  */
 #include "rdma_fixture.h"
 #include "rdma_own_device.h"
@@ -27,8 +26,8 @@
 
 #define OFFSET		(UINT64_C(4) << 20)	/* in segment 0; free space */
 #define WRITE_BYTES	(UINT64_C(256) << 10)
-#define REGIONS		64		/* a teardown that takes its time */
-#define WRITES		3		/* before anything happens */
+#define REGIONS		64		/* makes the teardown slow */
+#define WRITES		3		/* before the kill or the removal */
 #define WATCH_MS	1000
 #define SHORT_MS	300
 #define LONG_MS		60000
@@ -57,7 +56,7 @@ struct scenario {
 	enum order order;
 };
 
-/* What the owner tells its peer, and the reply. */
+/* The owner's message to its peer, and the reply. */
 struct target {
 	struct wire_address address;
 	uint64_t remote;
@@ -68,13 +67,13 @@ struct target {
 struct outcome {
 	unsigned int refused;		/* opens that were -EBUSY */
 	unsigned int rounds;
-	uint64_t late;			/* bytes */
+	uint64_t late;			/* late bytes */
 };
 
 /* Shared with the peer. */
 struct counters {
-	_Atomic uint64_t writes;	/* that were good */
-	_Atomic uint64_t late;		/* bytes, that a child saw */
+	_Atomic uint64_t writes;	/* writes that succeeded */
+	_Atomic uint64_t late;		/* late bytes that a child saw */
 };
 
 static const char *pool_path;
@@ -85,7 +84,7 @@ static pid_t owner, holder, peer, remover;
 
 /* --------------------------------------------------------------- the owner */
 
-/* The pool's lock goes with its mappings and those of its private ring. */
+/* The pool's lock ends with its mappings and those of its private ring. */
 static void drop_pool_mappings(void)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
@@ -226,7 +225,7 @@ static int write_on(int socket)
 
 /* ------------------------------------------------------------- containers */
 
-/* As LXC and systemd-nspawn set it up, with a boot id of its own. */
+/* The mounts that LXC and systemd-nspawn make, with another boot id. */
 static bool enter_mounts(void)
 {
 	return !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
@@ -283,7 +282,7 @@ static void sleep_ms(unsigned int ms)
 		  NULL);
 }
 
-/* The owner's file is opened before the peer's: so it is taken away first. */
+/* The owner's file is opened before the peer's, so it is taken away first. */
 static void begin_round(enum keep keep, bool contained)
 {
 	struct wire_address theirs;
@@ -326,7 +325,7 @@ static void end_owner(void)
 {
 	assert_int_equal(kill(owner, SIGKILL), 0);
 	if (holder)
-		end_process(&owner);	/* without its pid a context has none */
+		end_process(&owner);	/* its context has no pid then */
 }
 
 static void do_in_order(enum order order, unsigned int round)
@@ -376,7 +375,7 @@ static uint64_t count_foreign(const unsigned char *at)
 	return foreign;
 }
 
-/* Overwrite what the peer wrote; how many bytes change after that? */
+/* Overwrites what the peer wrote. Returns the number of bytes that change then. */
 static uint64_t watch(unsigned char *at)
 {
 	memset(at, OUR_PATTERN, WRITE_BYTES);
@@ -412,7 +411,7 @@ static void one_round(const struct scenario *s, unsigned int round,
 		assert_true(pinned_pages() > before);
 		end_process(&holder);
 	}
-	/* The peer's own context on that device is not in the way. */
+	/* The peer's own context on that device does not prevent the open. */
 	ret = open_pool(&f, LONG_MS);
 	if (ret)
 		fail_msg("%s", f.errmsg);
@@ -453,7 +452,7 @@ static void no_byte_is_late(void **state)
 	assert_int_equal(outcome.late, 0);
 }
 
-/* The same without daxpin's check: this is what the check is for. */
+/* The same without daxpin's check shows why the check is needed. */
 static void without_a_check_bytes_are_late(void **state)
 {
 	unsigned char *at;
@@ -476,7 +475,7 @@ static void without_a_check_bytes_are_late(void **state)
 	close(fd);
 }
 
-/* Of the owner's descriptors the one of its verbs device. */
+/* Takes the descriptor of the verbs device from the owner. */
 static int take_uverbs(void)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, owner, 0);
@@ -520,7 +519,10 @@ static void begin_taker(void)
 	close(ends[1]);
 }
 
-/* In a container: 1 if it is refused, 0 if not; how many bytes are late then? */
+/*
+ * Opens in a container. Returns 1 if the open is refused, otherwise 0, and counts
+ * late bytes.
+ */
 static int open_contained(unsigned int ms)
 {
 	int status;
@@ -552,8 +554,7 @@ static void no_byte_is_late_in_containers(void **state)
 	struct fixture f = { 0 };
 
 	(void)state;
-	/* The device of the last owner on record is gone, which is not to be seen
-	 * from the containers. */
+	/* Containers cannot see that the device of the recorded owner is gone. */
 	assert_int_equal(open_pool(&f, LONG_MS), 0);
 	assert_int_equal(daxpin_pool_close(f.pool), 0);
 	for (unsigned int i = 0; i < rounds; i++) {
@@ -567,7 +568,7 @@ static void no_byte_is_late_in_containers(void **state)
 		assert_non_null(strstr(f.errmsg, "verbs context"));
 		refused += 2;
 		end_process(&holder);
-		/* Its peer writes on, as far as anything knows. */
+		/* Its peer may still be writing. */
 		assert_int_equal(open_contained(LONG_MS), 0);
 		assert_int_equal(counters->late, 0);
 		round_end(NULL);
