@@ -177,10 +177,10 @@ uint64_t dp_epochs_next(const struct dp_epochs *epochs)
 	return epochs->highest + 1;
 }
 
-struct dp_file_id dp_epochs_file(const struct dp_epochs *epochs, uint32_t index)
+struct dp_file_id dp_epochs_first_file(const struct dp_epochs *epochs)
 {
-	assert(index < epochs->count);
-	return epochs->all[index].stamp.found;
+	assert(epochs->count);
+	return epochs->all[0].stamp.found;
 }
 
 bool dp_epochs_are_copied(const struct dp_epochs *epochs)

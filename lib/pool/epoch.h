@@ -41,7 +41,7 @@ void dp_epochs_fini(struct dp_epochs *epochs);
 /* Above that of every segment (D15). */
 uint64_t dp_epochs_next(const struct dp_epochs *epochs);
 /* Its file, as it is recorded from now on. */
-struct dp_file_id dp_epochs_file(const struct dp_epochs *epochs, uint32_t index);
+struct dp_file_id dp_epochs_first_file(const struct dp_epochs *epochs);
 /* No file is the one that is recorded: this open is the first of a copy. */
 bool dp_epochs_are_copied(const struct dp_epochs *epochs);
 /* Of another time: nothing in it is believed, and nothing written. */

@@ -611,7 +611,7 @@ int dp_pool_own(struct dp_pool *pool)
 	if (ret)
 		return ret;
 	super->epoch = dp_epochs_next(&pool->epochs);
-	super->file = dp_epochs_file(&pool->epochs, 0);
+	super->file = dp_epochs_first_file(&pool->epochs);
 	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
 	super->flags &= ~DP_SUPER_OWNER_UNKNOWN;
 	if (dp_epochs_are_copied(&pool->epochs))

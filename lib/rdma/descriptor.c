@@ -63,11 +63,12 @@ static uint64_t descriptor_get(const unsigned char *at, unsigned int bytes)
 }
 
 /* CRC-32C, which every storage stack has. */
-static uint32_t descriptor_checksum(const unsigned char *bytes, size_t length)
+/* Of all bytes before the checksum. */
+static uint32_t descriptor_checksum(const unsigned char *bytes)
 {
 	uint32_t crc = UINT32_MAX;
 
-	for (size_t i = 0; i < length; i++) {
+	for (size_t i = 0; i < AT_CHECK; i++) {
 		crc ^= bytes[i];
 		for (int bit = 0; bit < 8; bit++)
 			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
@@ -101,7 +102,7 @@ DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 	descriptor_put(out + AT_ID, key->id, 8);
 	descriptor_put(out + AT_OFFSET, key->offset, 8);
 	descriptor_put(out + AT_ZERO2, 0, 4);
-	descriptor_put(out + AT_CHECK, descriptor_checksum(out, AT_CHECK), 4);
+	descriptor_put(out + AT_CHECK, descriptor_checksum(out), 4);
 	return END;
 }
 
@@ -129,7 +130,7 @@ DP_EXPORT int daxpin_grant_import(const void *buf, size_t size,
 	if (descriptor_get(in + AT_VERSION, 2) != VERSION)
 		return -EPROTONOSUPPORT;
 	if (descriptor_get(in + AT_CHECK, 4) !=
-	    descriptor_checksum(in, AT_CHECK))
+	    descriptor_checksum(in))
 		return -EBADMSG;
 	if (descriptor_get(in + AT_SIZE, 2) != END ||
 	    descriptor_get(in + AT_ZERO, 4) || descriptor_get(in + AT_ZERO2, 4))

@@ -355,10 +355,10 @@ int dp_loopback_read(struct dp_loopback *loopback, const void *from,
 	return ret ? ret : dp_loopback_near_wait(loopback);
 }
 
-int dp_loopback_post(struct dp_loopback *loopback, const void *to,
-		     uint32_t rkey, uint32_t length, bool last)
+int dp_loopback_post(struct dp_loopback *loopback, const void *to, uint32_t rkey,
+		     bool last)
 {
 	return loopback_post(loopback, IBV_WR_RDMA_WRITE,
-			     dp_loopback_source(loopback), to, rkey, length,
-			     last ? IBV_SEND_SIGNALED : 0);
+			     dp_loopback_source(loopback), to, rkey,
+			     DP_LOOPBACK_BYTES, last ? IBV_SEND_SIGNALED : 0);
 }

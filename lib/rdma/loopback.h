@@ -75,10 +75,10 @@ int dp_loopback_write(struct dp_loopback *loopback, const void *to,
 int dp_loopback_read(struct dp_loopback *loopback, const void *from,
 		     uint32_t rkey, uint32_t length);
 
-/* A write that is not waited for; no completion but that of the last, or of the
- * first that fails. At most DP_LOOPBACK_DEPTH. */
-int dp_loopback_post(struct dp_loopback *loopback, const void *to,
-		     uint32_t rkey, uint32_t length, bool last);
+/* A write of all of the source that is not waited for; no completion but that of the
+ * last, or of the first that fails. At most DP_LOOPBACK_DEPTH. */
+int dp_loopback_post(struct dp_loopback *loopback, const void *to, uint32_t rkey,
+		     bool last);
 int dp_loopback_near_wait(struct dp_loopback *loopback);
 /* The far end has posted a request of its own. */
 int dp_loopback_far_wait(struct dp_loopback *loopback);

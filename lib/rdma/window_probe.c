@@ -66,7 +66,7 @@ static int window_probe_bind(struct window *w, unsigned int access)
 }
 
 /* A new window, and the connection as after no error. */
-static int window_probe_open(struct window *w, unsigned int access)
+static int window_probe_open(struct window *w)
 {
 	int ret;
 
@@ -78,7 +78,7 @@ static int window_probe_open(struct window *w, unsigned int access)
 		return ret;
 	memset(w->memory, 0, PAGES * PAGE);
 	memset(dp_loopback_source(w->loopback), 0xa5, DP_LOOPBACK_BYTES);
-	ret = window_probe_bind(w, access);
+	ret = window_probe_bind(w, IBV_ACCESS_REMOTE_WRITE);
 	w->rkey = w->mw->rkey;
 	return ret;
 }
@@ -181,7 +181,7 @@ static int window_probe_post_writes(struct window *w)
 
 	for (unsigned int i = 0; !ret && i < SALVO; i++)
 		ret = dp_loopback_post(w->loopback, w->memory + FROM, w->rkey,
-				   DP_LOOPBACK_BYTES, i == SALVO - 1);
+				       i == SALVO - 1);
 	while (!ret && !__atomic_load_n(&w->memory[FROM], __ATOMIC_ACQUIRE))
 		if (daxpin_deadline_ms(0) >= dp_loopback_deadline(w->loopback))
 			ret = -ETIMEDOUT;
@@ -218,7 +218,7 @@ typedef int trial_fn(struct window *w, struct facts *facts);
 static int window_probe_run_one(struct window *w, trial_fn *trial,
 				struct facts *facts)
 {
-	int ret = window_probe_open(w, IBV_ACCESS_REMOTE_WRITE), closed;
+	int ret = window_probe_open(w), closed;
 
 	if (!ret)
 		ret = trial(w, facts);

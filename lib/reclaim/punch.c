@@ -150,11 +150,10 @@ static void punch_fill_timeout(struct io_uring_sqe *sqe,
 
 static struct io_uring_sqe *
 punch_prepare_timeout(struct dp_punch *punch, uint64_t attempt,
-		      enum dp_answer_to to, const struct __kernel_timespec *at,
-		      uint32_t flags)
+		      const struct __kernel_timespec *at, uint32_t flags)
 {
 	struct io_uring_sqe *sqe =
-		punch_prepare(punch, IORING_OP_TIMEOUT, attempt, to);
+		punch_prepare(punch, IORING_OP_TIMEOUT, attempt, DP_ANSWER_TIMER);
 
 	punch_fill_timeout(sqe, at, flags);
 	return sqe;
@@ -228,14 +227,13 @@ static void punch_prepare_deadline(struct dp_punch *punch,
 		request->cancel_ns / (1000 * MS),
 		request->cancel_ns % (1000 * MS)
 	};
-	sqe = punch_prepare_timeout(punch, request->attempt, DP_ANSWER_TIMER,
-				    &request->at, IORING_TIMEOUT_ABS);
+	sqe = punch_prepare_timeout(punch, request->attempt, &request->at,
+				    IORING_TIMEOUT_ABS);
 	for (uint32_t i = 0; i < LATER; i++) {
 		sqe->flags = IOSQE_IO_LINK;
 		sqe = punch_prepare_cancel(punch, request);
 		sqe->flags = IOSQE_IO_HARDLINK;
-		sqe = punch_prepare_timeout(punch, request->attempt,
-					    DP_ANSWER_TIMER, &later[i], 0);
+		sqe = punch_prepare_timeout(punch, request->attempt, &later[i], 0);
 	}
 	sqe->flags = IOSQE_IO_LINK;
 	punch_prepare_cancel(punch, request);
