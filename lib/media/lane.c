@@ -101,44 +101,74 @@ static int lane_add_pending(struct dp_lanes *lanes, const struct dp_lane *lane)
 	return 0;
 }
 
+/* Where a lane lies in a segment. */
+static uint64_t lane_offset(uint32_t index)
+{
+	static_assert(sizeof(struct dp_lane) == DP_BLOCK_SIZE, "a lane is a block");
+	return DP_LANES_OFFSET + index * DP_BLOCK_SIZE;
+}
+
+static int lane_read(const struct dp_lanes *lanes, uint32_t index,
+		     struct dp_lane *ret_copy, const struct dp_errmsg *errmsg)
+{
+	uint64_t offset = lane_offset(index);
+	char name[40];
+	int ret = dp_badblocks_read(lanes->view, offset, ret_copy, sizeof(*ret_copy));
+
+	if (!ret)
+		return 0;
+	snprintf(name, sizeof(name), "segment 0: redo lane %u", index);
+	return dp_badblocks_fail(lanes->view, ret, offset, sizeof(*ret_copy), name,
+				 errmsg);
+}
+
 static int lane_load(struct dp_lanes *lanes, uint32_t index,
-		     const struct dp_errmsg *errmsg)
+		     const struct dp_lane *copy, const struct dp_errmsg *errmsg)
 {
 	struct dp_lane_control *control = &lanes->lane[index];
-	unsigned long long offset = DP_LANES_OFFSET + index * DP_BLOCK_SIZE;
-	struct dp_lane copy;
-	char name[40];
-	int ret;
 
-	ret = dp_badblocks_read(lanes->view, offset, &copy, sizeof(copy));
-	if (ret) {
-		snprintf(name, sizeof(name), "segment 0: redo lane %u", index);
-		return dp_badblocks_fail(lanes->view, ret, offset, sizeof(copy),
-					 name, errmsg);
-	}
-	control->sequence = copy.sequence;
-	control->done = copy.done;
-	control->found = dp_lane_judge(lanes->seed, index, &copy);
+	control->sequence = copy->sequence;
+	control->done = copy->done;
+	control->found = dp_lane_judge(lanes->seed, index, copy);
 	if (control->found == DP_LANE_DAMAGED)
 		return dp_fail(errmsg, -EUCLEAN,
 			       "redo lane %u at offset 0x%llx is damaged (sequence %llu, done %llu)" DP_UNTOUCHED,
-			       index, offset, (unsigned long long)copy.sequence,
-			       (unsigned long long)copy.done);
-	return control->found == DP_LANE_OPEN ? lane_add_pending(lanes, &copy) :
-						0;
+			       index, (unsigned long long)lane_offset(index),
+			       (unsigned long long)copy->sequence,
+			       (unsigned long long)copy->done);
+	return control->found == DP_LANE_OPEN ? lane_add_pending(lanes, copy) : 0;
+}
+
+/* All lanes are read at once, unless one of them is bad. */
+static int lanes_load(struct dp_lanes *lanes, struct dp_lane *copy, bool tolerant,
+		      const struct dp_errmsg *errmsg)
+{
+	bool one_by_one = dp_badblocks_read(lanes->view, DP_LANES_OFFSET, copy,
+					    DP_LANES * sizeof(*copy));
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < DP_LANES; i++) {
+		if (one_by_one)
+			ret = lane_read(lanes, i, &copy[i], errmsg);
+		if (!ret)
+			ret = lane_load(lanes, i, &copy[i], errmsg);
+		if (tolerant && (ret == -EUCLEAN || ret == -EIO))
+			ret = 0;
+	}
+	return ret;
 }
 
 int dp_lanes_load(struct dp_lanes *lanes, bool tolerant,
 		  const struct dp_errmsg *errmsg)
 {
-	int ret = 0;
+	struct dp_lane *copy = malloc(DP_LANES * sizeof(*copy));
+	int ret;
 
 	assert(!lanes->pending);
-	for (uint32_t i = 0; !ret && i < DP_LANES; i++) {
-		ret = lane_load(lanes, i, errmsg);
-		if (tolerant && (ret == -EUCLEAN || ret == -EIO))
-			ret = 0;
-	}
+	if (!copy)
+		return -ENOMEM;
+	ret = lanes_load(lanes, copy, tolerant, errmsg);
+	free(copy);
 	return ret;
 }
 

@@ -495,6 +495,19 @@ static int source_mark_chunks(const struct dp_os_extent *extent, void *arg)
 	return 0;
 }
 
+/*
+ * Has the file all its pages? On tmpfs st_blocks counts pages alone, also those in swap,
+ * and daxpin never allocates any past the end. A search for holes takes 9 ms a GiB.
+ */
+static bool source_is_whole(const struct dp_source *source, int fd, uint64_t size)
+{
+	struct stat st;
+
+	return source->kind == DP_SOURCE_SHMEM && !dp_os_fstat(fd, &st) &&
+	       (uint64_t)st.st_size == size &&
+	       (uint64_t)st.st_blocks == size / 512;
+}
+
 static int source_list_extents(const struct dp_source *source, int fd,
 			       struct chunk_map *map,
 			       const struct dp_errmsg *errmsg)
@@ -526,7 +539,7 @@ int dp_source_chunks(const struct dp_source *source, int fd, uint64_t size,
 	struct chunk_map map = { .chunk = chunk, .size = size };
 
 	memset(chunk, 0, size >> DP_CHUNK_SHIFT);
-	if (source->kind == DP_SOURCE_DEVDAX) {
+	if (source->kind == DP_SOURCE_DEVDAX || source_is_whole(source, fd, size)) {
 		memset(chunk, DP_CHUNK_BACKED | DP_CHUNK_ALIGNED,
 		       size >> DP_CHUNK_SHIFT);
 		return 0;

@@ -59,9 +59,9 @@ int dp_lane_run'''),
      '''	return header;'''),
     ('torn-lane-left-in-place', SIM, 'lib/media/lane.c',
      'a torn lane is completed by the bytes of its successor',
-     '''	control->found = dp_lane_judge(lanes->seed, index, &copy);
+     '''	control->found = dp_lane_judge(lanes->seed, index, copy);
 ''',
-     '''	control->found = dp_lane_judge(lanes->seed, index, &copy);
+     '''	control->found = dp_lane_judge(lanes->seed, index, copy);
 	if (control->found == DP_LANE_TORN)
 		control->found = DP_LANE_CLOSED;
 '''),

@@ -4,6 +4,7 @@ from everybody, and in reading where there may be poison."""
 
 TEST = ['tests/unit/media_badblocks']
 FOUND = ['tests/unit/core_medium']
+SOURCE = ['tests/unit/pool_source']
 
 MUTANTS = [
     # -------------------------------------------------------------- the lists
@@ -192,4 +193,17 @@ MUTANTS = [
      'a flush that fails counts as a page that cannot be read',
      'if (ret == -EIO && !dp_persist_error(&pool->media.persist))',
      'if (ret == -EIO)'),
+    # ------------------------------------------------ a file without holes
+    ('whole-in-any-filesystem', SOURCE, 'lib/pool/source.c',
+     'blocks of any filesystem are taken for pages of the file',
+     'return source->kind == DP_SOURCE_SHMEM && !dp_os_fstat(fd, &st) &&',
+     'return !dp_os_fstat(fd, &st) &&'),
+    ('whole-with-what-is-past-the-end', SOURCE, 'lib/pool/source.c',
+     'pages past the end of the segment count as its own',
+     '(uint64_t)st.st_size == size &&',
+     ''),
+    ('whole-with-a-hole', SOURCE, 'lib/pool/source.c',
+     'a file with a hole is taken for whole',
+     '(uint64_t)st.st_blocks == size / 512;',
+     'st.st_blocks;'),
 ]
