@@ -102,7 +102,8 @@ enum daxpin_owner {
 					   not keep the lock (fsdax) */
 	DAXPIN_OWNER_KEPT,		/* the owner died, process `pid` keeps
 					   the lock */
-	DAXPIN_OWNER_NOBODY,		/* no owner: blocks are being allocated */
+	DAXPIN_OWNER_NOBODY,		/* no owner: blocks are being allocated, or
+					   memory is read that may be blank */
 };
 
 /* Passed to progress(). */
@@ -111,7 +112,7 @@ struct daxpin_wait {
 	enum daxpin_owner owner;
 	int pid;			/* 0: unknown */
 	uint64_t waited_ns;		/* since the call began */
-	uint64_t done_bytes;		/* NOBODY: allocated, of total_bytes */
+	uint64_t done_bytes;		/* NOBODY: of total_bytes */
 	uint64_t total_bytes;
 };
 
@@ -166,11 +167,12 @@ struct daxpin_pool_options {
 	/*
 	 * How long to wait for the owner lock and for the DMA of a dead owner.
 	 * If it has not passed when the call begins it also limits the
-	 * allocation of blocks.
+	 * allocation of blocks, and the reading of memory that may be blank.
 	 */
 	uint64_t deadline_ns;
-	/* Called about every 100 ms while the call waits or allocates blocks;
-	 * if it returns non-zero the call fails with -ECANCELED. */
+	/* Called about every 100 ms while the call waits, allocates blocks or
+	 * reads memory that may be blank; if it returns non-zero the call
+	 * fails with -ECANCELED. */
 	int (*progress)(const struct daxpin_wait *wait, void *arg);
 	void *progress_arg;
 	char *errmsg;			/* on failure: a sentence */

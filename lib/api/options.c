@@ -24,7 +24,7 @@ static const char *options_waits_for(enum dp_owner_state owner)
 	case DP_OWNER_KEPT:
 		return "waits for the process that keeps the lock of the pool's dead owner";
 	case DP_OWNER_NOBODY:
-		return "allocates blocks";
+		return "allocates blocks, or reads memory that may be blank";
 	default:
 		return "waits for the pool's lock, and cannot tell who has it";
 	}

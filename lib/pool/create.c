@@ -39,9 +39,9 @@ static int create_check_remains(struct dp_pool *pool,
 				struct dp_pool_request *request,
 				const struct dp_segments *segments)
 {
-	const struct dp_remains_place place = { &pool->source, &pool->badblocks,
-						dp_file_fd(&pool->first),
-						segments };
+	const struct dp_remains_place place = {
+		&pool->source, &pool->badblocks, dp_file_fd(&pool->first), segments,
+		&request->patience };
 	struct dp_remains remains;
 	int ret = dp_remains_look(&place, &remains, request->errmsg);
 

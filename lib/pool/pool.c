@@ -481,11 +481,12 @@ static int pool_map_and_check(struct dp_pool *pool,
 
 /* "No pool" would send the user to create one over what is left of this one. */
 static int pool_refuse_remains(const struct dp_pool *pool,
-			       const struct dp_errmsg *errmsg)
+			       struct dp_pool_request *request)
 {
-	const struct dp_remains_place place = { &pool->source, &pool->badblocks,
-						dp_file_fd(&pool->first),
-						NULL };
+	const struct dp_errmsg *errmsg = request->errmsg;
+	const struct dp_remains_place place = {
+		&pool->source, &pool->badblocks, dp_file_fd(&pool->first), NULL,
+		&request->patience };
 	struct dp_remains remains;
 	int ret = dp_remains_look(&place, &remains, errmsg);
 
@@ -507,7 +508,7 @@ static int pool_open_locked(struct dp_pool *pool,
 
 	ret = dp_pool_peek(pool, &pool->super, &blank, request->errmsg);
 	if (ret == -EMEDIUMTYPE)
-		ret = pool_refuse_remains(pool, request->errmsg);
+		ret = pool_refuse_remains(pool, request);
 	if (!ret)
 		ret = dp_pool_check_super(pool, &pool->super, request->errmsg);
 	if (!ret)

@@ -85,7 +85,27 @@ struct look {
 	uint32_t segment;
 	char *buffer;			/* one chunk */
 	struct dp_remains *found;
+	struct progress *progress;
 };
+
+/* Over all files; the total grows by each that is come to. */
+struct progress {
+	struct dp_patience *patience;
+	uint64_t before;		/* bytes of the files before this one */
+	uint64_t done, total;
+};
+
+/* Before each read: who waits for it is told how far it is, and can end it. */
+static int remains_tell(struct look *look, uint64_t offset)
+{
+	struct progress *progress = look->progress;
+
+	progress->done = progress->before + offset;
+	if (!progress->patience)
+		return 0;
+	return dp_patience_work(progress->patience, progress->done,
+				progress->total);
+}
 
 static void remains_note(struct look *look, enum dp_remains_kind kind,
 			 uint64_t offset)
@@ -173,7 +193,9 @@ static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
 			      DP_CHUNK_SIZE - begin % DP_CHUNK_SIZE);
 		if (begin >= DP_META_SIZE_MAX && look->found->kind)
 			return 0;
-		ret = remains_read(look, begin, size, &unreadable);
+		ret = remains_tell(look, begin);
+		if (!ret)
+			ret = remains_read(look, begin, size, &unreadable);
 		if (!ret && begin < DP_META_SIZE_MAX)
 			remains_note_table(look, begin, -begin % DP_BLOCK_SIZE,
 					   size);
@@ -250,6 +272,8 @@ static int remains_map(struct look *look, int fd, uint64_t end)
 	if (ret)
 		return ret;
 	look->view.base = base;
+	look->progress->before = look->progress->total;
+	look->progress->total += end;
 	look->buffer = malloc(DP_CHUNK_SIZE);
 	if (!look->buffer)
 		ret = -ENOMEM;
@@ -262,12 +286,13 @@ static int remains_map(struct look *look, int fd, uint64_t end)
 	return ret;
 }
 
-static int remains_of_file(struct dp_remains *found, uint32_t index, int fd)
+static int remains_of_file(struct dp_remains *found, struct progress *progress,
+			   uint32_t index, int fd)
 {
 	static const struct dp_badblocks none;
 	struct look look = {
 		.view = { .badblocks = &none, .fd = fd },
-		.segment = index, .found = found,
+		.segment = index, .found = found, .progress = progress,
 	};
 	struct stat st;
 	int ret = dp_os_fstat(fd, &st);
@@ -284,9 +309,9 @@ static int remains_of_file(struct dp_remains *found, uint32_t index, int fd)
 
 /* The device has no read(): what is copied from its mapping goes by a pipe. */
 static int remains_of_device(const struct dp_remains_place *place,
-			     struct dp_remains *found)
+			     struct dp_remains *found, struct progress *progress)
 {
-	struct look look = { .found = found };
+	struct look look = { .found = found, .progress = progress };
 	int pipe[2], ret = dp_os_pipe(pipe);
 
 	if (ret)
@@ -297,6 +322,26 @@ static int remains_of_device(const struct dp_remains_place *place,
 	dp_os_close(pipe[0]);
 	dp_os_close(pipe[1]);
 	return ret;
+}
+
+static int remains_fail_look(const struct dp_source *source, uint32_t segment,
+			     int error, const struct progress *progress,
+			     const struct dp_errmsg *errmsg)
+{
+	if (error == -ECANCELED || error == -ETIMEDOUT)
+		return dp_fail(errmsg, error,
+			       "%s has no superblock of a pool, and %s when %llu of %llu MiB had been looked at for what is left of one; nothing was changed",
+			       source->path, error == -ECANCELED ? "the call gave up" :
+			       "the deadline passed",
+			       (unsigned long long)progress->done >> 20,
+			       (unsigned long long)progress->total >> 20);
+	if (source->kind == DP_SOURCE_DEVDAX)
+		return dp_fail(errmsg, error,
+			       "what is on %s cannot be looked at: %s",
+			       source->path, strerror(-error));
+	return dp_fail(errmsg, error,
+		       "what is in segment %u of %s cannot be looked at: %s",
+		       segment, source->path, strerror(-error));
 }
 
 /* The file of a segment that is open already, or -1. */
@@ -312,6 +357,7 @@ static int remains_fd(const struct dp_remains_place *place, uint32_t index)
 /* 1: there is such a file. */
 static int remains_of_segment(const struct dp_remains_place *place,
 			      uint32_t index, struct dp_remains *found,
+			      struct progress *progress,
 			      const struct dp_errmsg *errmsg)
 {
 	int fd = remains_fd(place, index);
@@ -319,19 +365,19 @@ static int remains_of_segment(const struct dp_remains_place *place,
 	int ret = 0;
 
 	if (fd >= 0) {
-		ret = remains_of_file(found, index, fd);
+		ret = remains_of_file(found, progress, index, fd);
 	} else {
 		ret = dp_file_open(&file, place->source, index, DP_FILE_READ,
 				   errmsg);
 		if (ret)
 			return ret == -ENOENT ? 0 : ret;
-		ret = remains_of_file(found, index, dp_file_fd(&file));
+		ret = remains_of_file(found, progress, index,
+				      dp_file_fd(&file));
 		dp_file_close(&file);
 	}
 	if (ret)
-		return dp_fail(errmsg, ret,
-			       "what is in segment %u of %s cannot be looked at: %s",
-			       index, place->source->path, strerror(-ret));
+		return remains_fail_look(place->source, index, ret, progress,
+					 errmsg);
 	return 1;
 }
 
@@ -341,14 +387,14 @@ int dp_remains_look(const struct dp_remains_place *place,
 {
 	const struct dp_source *source = place->source;
 	struct dp_remains found = { .kind = DP_REMAINS_NONE };
+	struct progress progress = { .patience = place->patience };
 	int left, ret;
 
 	if (source->kind == DP_SOURCE_DEVDAX) {
-		ret = remains_of_device(place, &found);
+		ret = remains_of_device(place, &found, &progress);
 		if (ret)
-			return dp_fail(errmsg, ret,
-				       "what is on %s cannot be looked at: %s",
-				       source->path, strerror(-ret));
+			return remains_fail_look(source, 0, ret, &progress,
+						 errmsg);
 		*ret_remains = found;
 		return 0;
 	}
@@ -357,7 +403,7 @@ int dp_remains_look(const struct dp_remains_place *place,
 		return dp_fail(errmsg, left, "the files of %s cannot be listed: %s",
 			       source->path, strerror(-left));
 	for (uint32_t i = 0; left > 0 && i < DP_SEGMENTS_MAX; i++) {
-		ret = remains_of_segment(place, i, &found, errmsg);
+		ret = remains_of_segment(place, i, &found, &progress, errmsg);
 		if (ret < 0)
 			return ret;
 		left -= ret;

@@ -7,6 +7,7 @@
 #define DP_REMAINS_H
 
 #include "media/badblocks.h"
+#include "owner/lock.h"
 #include "pool/segment.h"
 #include "pool/source.h"
 
@@ -32,6 +33,8 @@ struct dp_remains_place {
 	int first;			/* descriptor of segment 0, or of the device */
 	/* Those that the caller has open, or NULL; others are opened, and not locked. */
 	const struct dp_segments *segments;
+	/* NULL: nobody is told while it lasts. */
+	struct dp_patience *patience;
 };
 
 /*
@@ -43,7 +46,8 @@ bool dp_remains_are_none(const struct dp_badblocks_view *view);
  * What says most of all that is left. Each byte of every file is looked at, and of a
  * device each of the largest segment; past that its superblocks and the first block of
  * each chunk. Blocks that are bad say nothing, except in the first chunk. A failure,
- * with a sentence: there is something that cannot be looked at.
+ * with a sentence: there is something that cannot be looked at, or as
+ * dp_patience_work().
  */
 int dp_remains_look(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,

@@ -407,6 +407,58 @@ static void create_reports_its_progress(void **state)
 	close_pool(f);
 }
 
+static void put_zeroes(struct fixture *f, unsigned int segment, uint64_t size)
+{
+	char path[128], *zeroes = calloc(1, size);
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/segment.%04u", f->path, segment);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, zeroes, size), size);
+	close(fd);
+	free(zeroes);
+}
+
+struct reading {
+	uint64_t done, total;
+	uint32_t reports, stop_at;
+};
+
+static int note_reading(const struct daxpin_wait *wait, void *arg)
+{
+	struct reading *reading = arg;
+
+	assert_int_equal(wait->owner, DAXPIN_OWNER_NOBODY);
+	assert_true(!reading->reports || wait->done_bytes > reading->done);
+	assert_true(wait->done_bytes < wait->total_bytes);
+	reading->done = wait->done_bytes;
+	reading->total = wait->total_bytes;
+	put_clock_forward(200);
+	return ++reading->reports == reading->stop_at;
+}
+
+/* Files of written zeroes: whether they are blank takes a look at every byte. */
+static void what_may_be_blank_is_read_with_reports(void **state)
+{
+	struct reading reading = { .stop_at = 20 };
+	struct fixture *f = *state;
+
+	mkdir(f->path, 0700);
+	put_zeroes(f, 0, 32 * MIB);
+	put_zeroes(f, 1, 32 * MIB);
+	f->options.progress = note_reading;
+	f->options.progress_arg = &reading;
+	assert_create_fails(f, -ECANCELED, "gave up when 42 of 64 MiB");
+	assert_int_equal(reading.reports, 20);
+	assert_int_equal(reading.total, 64 * MIB);
+	assert_int_equal(count_files(f->path), 2);
+	reading = (struct reading) { .stop_at = 5 };
+	assert_open_fails(f, -ECANCELED, "gave up when 10 of 32 MiB");
+	f->options.progress = NULL;
+	create_pool(f);
+	close_pool(f);
+}
+
 static void create_ends_when_progress_returns_nonzero(void **state)
 {
 	struct fixture *f = *state;
@@ -1186,6 +1238,7 @@ int main(void)
 		TEST(create_without_room_leaves_the_old_pool, empty_setup),
 		TEST(create_reports_its_progress, empty_setup),
 		TEST(create_ends_when_progress_returns_nonzero, empty_setup),
+		TEST(what_may_be_blank_is_read_with_reports, empty_setup),
 		TEST(create_ends_at_the_deadline, empty_setup),
 		TEST(a_wait_is_logged_once, closed_setup),
 		TEST(what_an_open_finds_is_logged, closed_setup),

@@ -334,7 +334,8 @@ static struct dp_remains look_at_device(int fd)
 		.kind = DP_SOURCE_DEVDAX, .dir = -1, .path = (char *)"/dev/dax9.9",
 		.device_size = DEVICE_SIZE,
 	};
-	const struct dp_remains_place place = { &source, &none, fd, NULL };
+	const struct dp_remains_place place = {
+		.source = &source, .badblocks = &none, .first = fd };
 	struct dp_remains remains;
 	char sentence[400] = "";
 
@@ -403,6 +404,61 @@ static void a_device_is_searched_at_the_offsets_of_each_segment_size(void **stat
 	free(chunk);
 }
 
+struct told {
+	unsigned int times;
+	struct dp_wait last;
+	bool stop;
+};
+
+static int note_told(const struct dp_wait *wait, void *arg)
+{
+	struct told *told = arg;
+
+	assert_true(wait->done_bytes >= told->last.done_bytes);
+	told->last = *wait;
+	told->times++;
+	return told->stop;
+}
+
+/* A terabyte takes seconds: who waits is told, and can end it. */
+static void a_search_of_a_device_can_be_ended(void **state)
+{
+	static const struct dp_badblocks none;
+	struct dp_source source = {
+		.kind = DP_SOURCE_DEVDAX, .dir = -1, .path = (char *)"/dev/dax9.9",
+		.device_size = DEVICE_SIZE,
+	};
+	struct told told = { .stop = true };
+	struct dp_wait_policy policy = {
+		.progress = note_told, .arg = &told, .deadline_ns = UINT64_MAX };
+	const struct dp_remains_place place = {
+		.source = &source, .badblocks = &none, .policy = &policy,
+		.first = memfd_create("device", MFD_CLOEXEC) };
+	struct dp_remains remains = { .kind = DP_REMAINS_NONE };
+	char sentence[400] = "";
+	struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
+
+	(void)state;
+	assert_int_equal(ftruncate(place.first, DEVICE_SIZE), 0);
+	put(place.first, 40 * MIB, "x", 1);
+	dp_wait_begin(&policy);
+	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), -ECANCELED);
+	assert_non_null(strstr(sentence, "gave up when 2 of 1120 MiB"));
+	assert_int_equal(remains.kind, DP_REMAINS_NONE);
+	assert_int_equal(told.times, 1);
+	assert_int_equal(told.last.owner, DP_OWNER_NOBODY);
+	assert_int_equal(told.last.total_bytes, DEVICE_SIZE);
+	told.stop = false;
+	dp_wait_begin(&policy);
+	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), 0);
+	assert_int_equal(remains.offset, 40 * MIB);
+	/* The clock decides how often, but the deadline is looked at each time. */
+	policy.deadline_ns = policy.begin_ns + 1;
+	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), -ETIMEDOUT);
+	assert_non_null(strstr(sentence, "the deadline passed when 2 of"));
+	close(place.first);
+}
+
 /* A bad block contains nothing that is known, so a blank device stays blank. */
 static void bad_blocks_of_a_blank_device_are_ignored(void **state)
 {
@@ -450,6 +506,7 @@ int main(void)
 		TEST(a_segment_that_cannot_be_opened_is_not_blank, three_setup),
 		TEST(a_device_is_searched_at_the_offsets_of_each_segment_size, three_setup),
 		TEST(bad_blocks_of_a_blank_device_are_ignored, three_setup),
+		TEST(a_search_of_a_device_can_be_ended, three_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
