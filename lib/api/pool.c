@@ -32,15 +32,17 @@ static void pool_log_shutdown(const struct daxpin_pool *pool)
 	const struct dp_shutdowns *now = &pool->media.flushed.now;
 	const struct dp_super *super = &pool->media.super;
 	const char *path = pool->media.source.path;
+	char counts[DP_FLUSHED_TEXT_SIZE];
 
+	dp_flushed_counts(&pool->media.flushed, super, counts);
 	if (pool->media.flushed.dirty == DP_YES)
-		dp_log_say(&pool->log, path, "power failed while it was open, before all that was durable had reached its NVDIMMs (they count %llu dirty shutdowns, %llu when it was opened): bytes of any extent may be missing",
-			   (unsigned long long)now->count,
-			   (unsigned long long)super->dirty_shutdowns);
+		dp_log_say(&pool->log, path, "power failed while it was open, before all that was durable had reached its NVDIMMs (%s): bytes of any extent may be missing",
+			   counts);
 	else if (pool->media.flushed.dirty == DP_UNKNOWN &&
 		 pool->media.was_unclean && super->nvdimms)
 		dp_log_say(&pool->log, path, "whether power failed before all that was durable had reached its NVDIMMs cannot be told: %s",
-			   now->nvdimms ? "they are others than when it was opened, or count less" :
+			   now->nvdimms == super->nvdimms ? counts :
+			   now->nvdimms ? "they are others than when it was opened" :
 			   "their count of dirty shutdowns is not seen in sysfs any more");
 }
 

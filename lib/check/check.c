@@ -182,9 +182,9 @@ static int check_note_pages(struct walk *walk,
 static int check_remains(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
-	const struct dp_remains_place place = { &pool->source, &pool->badblocks,
-						dp_file_fd(&pool->first),
-						NULL };
+	const struct dp_remains_place place = {
+		&pool->source, &pool->badblocks, dp_file_fd(&pool->first), NULL,
+		walk->image->policy };
 	char sentence[ERRMSG_SIZE];
 	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	struct dp_remains remains;
@@ -251,18 +251,19 @@ static int check_note_owner(struct walk *walk)
 static int check_note_shutdown(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
+	char counts[DP_FLUSHED_TEXT_SIZE];
 	struct dp_flushed flushed;
 
 	dp_flushed_look(&flushed, &pool->source, dp_file_fd(&pool->first),
 			&walk->super, false, NULL);
 	if (flushed.dirty != DP_YES)
 		return 0;
+	dp_flushed_counts(&flushed, &walk->super, counts);
 	return dp_report_tell(walk->report,
 			      check_found(walk, DAXPIN_STRUCTURE_DATA,
 					  DAXPIN_SEVERITY_NOTE),
-			      "power failed while the pool was open, before all that was durable had reached its NVDIMMs (they count %llu dirty shutdowns, %llu when it was opened): bytes of any extent may be missing",
-			      (unsigned long long)flushed.now.count,
-			      (unsigned long long)walk->super.dirty_shutdowns);
+			      "power failed while the pool was open, before all that was durable had reached its NVDIMMs (%s): bytes of any extent may be missing",
+			      counts);
 }
 
 /* The contents of a whole superblock; *ret_sense: the rest can be found with it. */

@@ -36,6 +36,7 @@
 #define DP_SEGMENT_SIZE_MIN	(32ull << 20)
 #define DP_SEGMENT_SIZE_MAX	(1024ull << 20)
 #define DP_SEGMENT_SIZE_DEFAULT	(256ull << 20)
+#define DP_NVDIMMS_MAX		64u	/* of one region */
 #define DP_SEGMENTS_MAX		16384u
 
 #define DP_SUPER_OFFSET		0x000000ull
@@ -272,8 +273,8 @@ struct dp_super {
 	/* Segment 0 only, as the last open found it that found the pool closed. */
 	uint64_t nvdimms;		/* under the pool, a digest of their ids; 0:
 					   not known */
-	uint64_t dirty_shutdowns;	/* that they had counted together */
-	uint8_t zero[1576];
+	uint64_t dirty_shutdowns[DP_NVDIMMS_MAX];	/* that each had counted */
+	uint8_t zero[1072];
 	uint64_t check;			/* XXH3 of all the bytes before */
 	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
 };
@@ -291,7 +292,8 @@ static_assert(offsetof(struct dp_super, index) == 128, "on media");
 static_assert(offsetof(struct dp_super, set_check) == 136, "on media");
 static_assert(offsetof(struct dp_super, owner) == 144, "on media");
 static_assert(offsetof(struct dp_super, nvdimms) == 448, "on media");
-static_assert(offsetof(struct dp_super, zero) == 464, "on media");
+static_assert(offsetof(struct dp_super, dirty_shutdowns) == 456, "on media");
+static_assert(offsetof(struct dp_super, zero) == 968, "on media");
 static_assert(offsetof(struct dp_super, check) == 2040, "on media");
 static_assert(offsetof(struct dp_super, segment_set) == 2048, "on media");
 static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE, "a page each");

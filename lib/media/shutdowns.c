@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The way through sysfs: a medium is part of a region, which has a mapping to each of
- * its NVDIMMs; each of these has an id and counts for itself. If anything on that way
- * cannot be read, nothing is known (W11): a sum without one of them could stand
- * still while that one counts.
+ * its NVDIMMs; each of these has an id and counts for itself, and is compared by
+ * itself: in a sum, one whose count was reset would hide that another's grew. If
+ * anything on that way cannot be read, nothing is known (W11).
  */
 #include <errno.h>
 #include <linux/magic.h>
@@ -13,7 +13,6 @@
 #include "media/super.h"
 #include "os/os.h"
 
-#define NVDIMMS_MAX	64u		/* of one region */
 #define PATH_SIZE	192u
 #define NAME_SIZE	32u
 #define ID_SIZE		64u
@@ -68,13 +67,11 @@ static int shutdowns_add_from(struct dp_shutdowns *all, const char *nvdimm,
 		ret = shutdowns_read_number(path, &count);
 	if (ret)
 		return ret;
-	if (count > UINT64_MAX - all->count)
-		return -EOVERFLOW;
 	/* Bytes behind the id would be of an earlier text. */
 	memset(chain.id + strlen(chain.id), 0,
 	       sizeof(chain.id) - strlen(chain.id));
 	all->nvdimms = dp_layout_digest(&chain, sizeof(chain)) | 1;
-	all->count += count;
+	all->count[all->mappings++] = count;
 	return 0;
 }
 
@@ -107,7 +104,7 @@ static struct dp_shutdowns shutdowns_of_region(const char *region)
 
 	snprintf(path, sizeof(path), "%s/mappings", region);
 	ret = shutdowns_read_number(path, &mappings);
-	if (ret || !mappings || mappings > NVDIMMS_MAX)
+	if (ret || !mappings || mappings > DP_NVDIMMS_MAX)
 		return none;
 	for (uint64_t i = 0; !ret && i < mappings; i++)
 		ret = shutdowns_add(&all, region, i);
@@ -141,17 +138,43 @@ struct dp_shutdowns dp_shutdowns_of_disk(int fd)
 	return shutdowns_of_region(path);
 }
 
+/* Nothing counts backwards: it was reset, and what it has counted since is unknown. */
+static enum dp_tristate shutdowns_compare_one(uint64_t before, uint64_t now)
+{
+	if (now > before)
+		return DP_YES;
+	return now == before ? DP_NO : DP_UNKNOWN;
+}
+
+/* One that grew says more than one that fell. */
+static enum dp_tristate shutdowns_compare_all(const uint64_t *before,
+					      const uint64_t *now,
+					      uint32_t *ret_mapping)
+{
+	enum dp_tristate all = DP_NO, one;
+
+	for (uint32_t i = 0; all != DP_YES && i < DP_NVDIMMS_MAX; i++) {
+		one = shutdowns_compare_one(before[i], now[i]);
+		if (one == DP_NO || (all == DP_UNKNOWN && one != DP_YES))
+			continue;
+		all = one;
+		*ret_mapping = i;
+	}
+	return all;
+}
+
 enum dp_tristate dp_shutdowns_compare(const struct dp_super *super,
-				      const struct dp_shutdowns *now)
+				      const struct dp_shutdowns *now,
+				      uint32_t *ret_mapping)
 {
 	if (!now->nvdimms)
 		return DP_UNKNOWN;
 	if (!dp_super_is_unclean(super))
 		return DP_NO;
-	if (super->nvdimms != now->nvdimms ||
-	    now->count < super->dirty_shutdowns)
+	if (super->nvdimms != now->nvdimms)
 		return DP_UNKNOWN;
-	return now->count == super->dirty_shutdowns ? DP_NO : DP_YES;
+	return shutdowns_compare_all(super->dirty_shutdowns, now->count,
+				     ret_mapping);
 }
 
 void dp_shutdowns_record(struct dp_super *super,
@@ -160,5 +183,6 @@ void dp_shutdowns_record(struct dp_super *super,
 	if (dp_super_is_unclean(super))
 		return;
 	super->nvdimms = now->nvdimms;
-	super->dirty_shutdowns = now->count;
+	memcpy(super->dirty_shutdowns, now->count,
+	       sizeof(super->dirty_shutdowns));
 }

@@ -41,7 +41,7 @@ static int create_check_remains(struct dp_pool *pool,
 {
 	const struct dp_remains_place place = {
 		&pool->source, &pool->badblocks, dp_file_fd(&pool->first), segments,
-		&request->patience };
+		&request->policy };
 	struct dp_remains remains;
 	int ret = dp_remains_look(&place, &remains, request->errmsg);
 

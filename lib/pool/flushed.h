@@ -10,7 +10,14 @@
 struct dp_flushed {
 	struct dp_shutdowns now;
 	enum dp_tristate dirty;		/* some of it may not have arrived */
+	uint32_t mapping;		/* of the NVDIMM that says so, in its region */
 };
+
+#define DP_FLUSHED_TEXT_SIZE	160u
+/* What the NVDIMM that decided counts, and what it had; of the same NVDIMMs only. */
+void dp_flushed_counts(const struct dp_flushed *flushed,
+		       const struct dp_super *super,
+		       char text[DP_FLUSHED_TEXT_SIZE]);
 
 /*
  * By the superblock as it was found, which is all zero for a new pool, and any file of

@@ -486,7 +486,7 @@ static int pool_refuse_remains(const struct dp_pool *pool,
 	const struct dp_errmsg *errmsg = request->errmsg;
 	const struct dp_remains_place place = {
 		&pool->source, &pool->badblocks, dp_file_fd(&pool->first), NULL,
-		&request->patience };
+		&request->policy };
 	struct dp_remains remains;
 	int ret = dp_remains_look(&place, &remains, errmsg);
 

@@ -90,7 +90,7 @@ struct look {
 
 /* Over all files; the total grows by each that is come to. */
 struct progress {
-	struct dp_patience *patience;
+	struct dp_wait_policy *policy;
 	uint64_t before;		/* bytes of the files before this one */
 	uint64_t done, total;
 };
@@ -101,9 +101,9 @@ static int remains_tell(struct look *look, uint64_t offset)
 	struct progress *progress = look->progress;
 
 	progress->done = progress->before + offset;
-	if (!progress->patience)
+	if (!progress->policy)
 		return 0;
-	return dp_patience_work(progress->patience, progress->done,
+	return dp_wait_work(progress->policy, progress->done,
 				progress->total);
 }
 
@@ -387,7 +387,7 @@ int dp_remains_look(const struct dp_remains_place *place,
 {
 	const struct dp_source *source = place->source;
 	struct dp_remains found = { .kind = DP_REMAINS_NONE };
-	struct progress progress = { .patience = place->patience };
+	struct progress progress = { .policy = place->policy };
 	int left, ret;
 
 	if (source->kind == DP_SOURCE_DEVDAX) {

@@ -34,7 +34,7 @@ struct dp_remains_place {
 	/* Those that the caller has open, or NULL; others are opened, and not locked. */
 	const struct dp_segments *segments;
 	/* NULL: nobody is told while it lasts. */
-	struct dp_patience *patience;
+	struct dp_wait_policy *policy;
 };
 
 /*
@@ -47,7 +47,7 @@ bool dp_remains_are_none(const struct dp_badblocks_view *view);
  * device each of the largest segment; past that its superblocks and the first block of
  * each chunk. Blocks that are bad say nothing, except in the first chunk. A failure,
  * with a sentence: there is something that cannot be looked at, or as
- * dp_patience_work().
+ * dp_wait_work().
  */
 int dp_remains_look(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,

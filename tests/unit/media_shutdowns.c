@@ -248,7 +248,7 @@ static uint32_t dirty_at_look(struct fixture *f)
 /* Runs a check and returns what it reports. */
 static unsigned int notes(struct fixture *f)
 {
-	return count_notes(f, "8 dirty shutdowns, 7 when");
+	return count_notes(f, "NVDIMM 2 of the 2 in their region counts 5 dirty shutdowns, 4 when");
 }
 
 /* The open is refused and changes nothing. */
@@ -266,6 +266,16 @@ static void assert_flushed(struct fixture *f)
 	f->options.flags = 0;
 }
 
+static void assert_recorded(struct fixture *f, uint64_t first, uint64_t second)
+{
+	struct dp_super super = read_super(f, 0);
+
+	assert_int_equal(super.dirty_shutdowns[0], first);
+	assert_int_equal(super.dirty_shutdowns[1], second);
+	for (uint32_t i = 2; i < DP_NVDIMMS_MAX; i++)
+		assert_int_equal(super.dirty_shutdowns[i], 0);
+}
+
 /* ------------------------------------------------------------------- tests */
 
 static void create_and_open_record_the_shutdown_count(void **state)
@@ -274,12 +284,11 @@ static void create_and_open_record_the_shutdown_count(void **state)
 	struct dp_super super = read_super(f, 0);
 
 	assert_true(super.nvdimms);
-	assert_int_equal(super.dirty_shutdowns, 7);
+	assert_recorded(f, 3, 4);
 	assert_false(read_super(f, 1).nvdimms);
 	lose_power();
 	assert_flushed(f);		/* the close was clean */
-	super = read_super(f, 0);
-	assert_int_equal(super.dirty_shutdowns, 8);
+	assert_recorded(f, 3, 5);
 }
 
 static void a_killed_owner_is_not_a_dirty_shutdown(void **state)
@@ -298,13 +307,13 @@ static void a_power_failure_while_open_is_reported(void **state)
 	leave_open(f);
 	lose_power();
 	assert_not_flushed(f, -EUCLEAN,
-			   "count 8 dirty shutdowns, 7 when it was opened");
+			   "counts 5 dirty shutdowns, 4 when the pool was opened");
 	assert_int_equal(dirty_at_look(f), DAXPIN_YES);
 	assert_int_equal(notes(f), 1);
 	log_lines(f);
 	assert_int_equal(dirty_at_open(f), DAXPIN_YES);
 	assert_logged(f, "power failed while it was open");
-	assert_logged(f, "they count 8 dirty shutdowns, 7 when it was opened");
+	assert_logged(f, "NVDIMM 2 of the 2 in their region counts 5 dirty shutdowns, 4 when the pool was opened");
 	assert_int_equal(notes(f), 0);
 	log_lines(f);
 	assert_flushed(f);		/* after a clean close */
@@ -325,35 +334,55 @@ static void a_power_failure_while_closed_is_not_reported(void **state)
 		assert_int_equal(count_logged("power failed"), 0);
 		assert_int_equal(notes(f), 0);
 	}
-	leave_open(f);			/* recorded as 10 from now on */
+	leave_open(f);			/* recorded as 7 from now on */
 	assert_flushed(f);
 	leave_open(f);
 	lose_power();
 	assert_not_flushed(f, -EUCLEAN,
-			   "count 11 dirty shutdowns, 10 when it was opened");
+			   "counts 8 dirty shutdowns, 7 when the pool was opened");
 }
 
-/* The count of one NVDIMM restarts, or exceeds its maximum. */
+/* The count of one NVDIMM restarts; its largest value is an ordinary one. */
 static void a_count_that_decreased_is_unknown(void **state)
 {
 	struct fixture *f = *state;
 
-	sys.nvdimm[1].count = UINT32_MAX;
+	sys.nvdimm[1].count = UINT64_MAX;
+	assert_flushed(f);
+	leave_open(f);
 	assert_flushed(f);
 	leave_open(f);
 	sys.nvdimm[1].count = 0;
-	assert_not_flushed(f, -EUCLEAN, "cannot be told");
+	assert_not_flushed(f, -EUCLEAN,
+			   "counts 0 dirty shutdowns, 18446744073709551615 when");
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
 	log_lines(f);
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
-	assert_logged(f, "cannot be told: they are others than when it was opened, or count less");
-	sys.nvdimm[1].count = UINT64_MAX;	/* 3 more are not counted */
-	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
-	sys.nvdimm[1].count = UINT64_MAX - 3;
-	assert_flushed(f);
+	assert_logged(f, "cannot be told: NVDIMM 2 of the 2 in their region counts 0 dirty shutdowns, 18446744073709551615 when");
+}
+
+/* The sum of the counts stays the same. */
+static void a_count_that_was_reset_does_not_hide_another(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int grown = 0; grown < 2; grown++) {
+		leave_open(f);
+		sys.nvdimm[grown].count += 2;
+		sys.nvdimm[1 - grown].count -= 2;
+		assert_int_equal(dirty_at_look(f), DAXPIN_YES);
+		assert_not_flushed(f, -EUCLEAN, grown ?
+				   "NVDIMM 2 of the 2 in their region counts 4 dirty shutdowns, 2 when" :
+				   "NVDIMM 1 of the 2 in their region counts 5 dirty shutdowns, 3 when");
+		assert_int_equal(dirty_at_open(f), DAXPIN_YES);
+		assert_flushed(f);
+	}
 	leave_open(f);
-	sys.nvdimm[0].count++;
-	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	sys.nvdimm[0].count--;
+	sys.nvdimm[1].count--;
+	assert_not_flushed(f, -EUCLEAN,
+			   "was reset since it was opened (NVDIMM 1 of the 2");
+	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 }
 
 /*
@@ -387,7 +416,7 @@ static void a_second_crash_does_not_hide_a_dirty_shutdown(void **state)
 	lose_power();
 	leave_open(f);
 	leave_open(f);
-	assert_not_flushed(f, -EUCLEAN, "7 when it was opened");
+	assert_not_flushed(f, -EUCLEAN, "4 when the pool was opened");
 	assert_int_equal(dirty_at_open(f), DAXPIN_YES);
 }
 
@@ -480,7 +509,7 @@ static void counts_of_other_nvdimms_are_not_compared(void **state)
 	sys.nvdimm[1].id[0]--;
 	assert_int_equal(dirty_at_look(f), DAXPIN_NO);
 	sys.nvdimm[1].count--;		/* a count never decreases */
-	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_not_flushed(f, -EUCLEAN, "was reset since it was opened");
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_flushed(f);
 }
@@ -504,17 +533,20 @@ static void the_region_of_a_partition_or_device_is_found(void **state)
 
 	device = dp_shutdowns_of_device("dax0.0");
 	assert_true(device.nvdimms == read_super(f, 0).nvdimms);
-	assert_int_equal(device.count, 7);
+	assert_int_equal(device.mappings, 2);
+	assert_int_equal(device.count[0], 3);
+	assert_int_equal(device.count[1], 4);
 	assert_false(dp_shutdowns_of_device("dax1.0").nvdimms);
 	sys.nvdimm[0].provider = "cxl";
 	cxl = dp_shutdowns_of_device("dax0.0");
-	assert_true(cxl.nvdimms && cxl.count == 7);
+	assert_true(cxl.nvdimms == device.nvdimms);
+	assert_memory_equal(&cxl.count, &device.count, sizeof(cxl.count));
 	sys.nvdimm[0].provider = "papr";
 	assert_false(dp_shutdowns_of_device("dax0.0").nvdimms);
 	two_nvdimms();
 	sys.partition = true;
 	assert_flushed(f);
-	assert_int_equal(read_super(f, 0).dirty_shutdowns, 7);
+	assert_recorded(f, 3, 4);
 }
 
 /* Without DAX, what the disk has reported as written is not lost. */
@@ -544,6 +576,7 @@ int main(void)
 		TEST(a_power_failure_while_open_is_reported),
 		TEST(a_power_failure_while_closed_is_not_reported),
 		TEST(a_count_that_decreased_is_unknown),
+		TEST(a_count_that_was_reset_does_not_hide_another),
 		TEST(a_count_that_appears_or_disappears_is_unknown),
 		TEST(a_second_crash_does_not_hide_a_dirty_shutdown),
 		TEST(an_open_without_a_count_does_not_hide_a_dirty_shutdown),
