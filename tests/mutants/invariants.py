@@ -1091,6 +1091,25 @@ void dp_persist_wipe''',
 	int ret;
 ''',
      'no_call_on_a_ring_ends_with_its_thread'),
+    ('prep-asks-the-kernel', ['tests/unit/uring_cancel'], 'lib/uring/prep.c',
+     'a prep function makes a system call, and can be cancelled there',
+     '''	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter_ring(uring);''',
+     '''	if (io && !io->uring && sqe)
+		read(-1, NULL, 0);
+	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter_ring(uring);''',
+     'no_prep_function_makes_a_system_call'),
+    ('probe-is-cancelled', ['tests/unit/rdma_cancel_window'], 'lib/rdma/probe.c',
+     'a thread that is cancelled while it tries a device leaves queue pairs and a region',
+     '''	DP_UNCANCELLED();
+	struct daxpin_rdma_report report =''',
+     '''	struct daxpin_rdma_report report =''',
+     'no_call_on_a_window_ends_with_its_thread'),
+    ('flush-is-cancelled', ['tests/unit/rdma_cancel_window'], 'lib/rdma/flush.c',
+     'a thread that is cancelled in a flush does not say whether it was posted',
+     '''	DP_UNCANCELLED();
+	struct daxpin_flush_options o =''',
+     '''	struct daxpin_flush_options o =''',
+     'no_call_on_a_window_ends_with_its_thread'),
     ('lkey-is-cancelled', ['tests/unit/rdma_cancel'], 'lib/rdma/local_key.c',
      'a thread that is cancelled in a registration keeps the mutex',
      '''DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
@@ -1205,6 +1224,16 @@ void dp_persist_wipe''',
      '!pthread_atfork(NULL, NULL, thread_slot_after_fork)',
      '!pthread_atfork(NULL, thread_slot_after_fork, NULL)',
      'a_child_can_use_the_thread_slots_of_its_parents_threads'),
+    ('ends-are-inherited', FORK, 'lib/extent/thread_slot.c',
+     'a child without fork handlers has its parent\'s list of those that watch ends',
+     '''	ret = dp_os_map_for_process(sizeof(*ends), &made);
+	if (!ret && !atomic''',
+     '''	static struct thread_ends plain;
+
+	made = &plain;
+	ret = 0;
+	if (!atomic''',
+     'a_child_of_a_raw_clone_opens_a_pool_while_a_parents_thread_ends'),
     ('child-unlocks', FORK, 'lib/owner/lock.c',
      'a child that gives back ends its parent\'s lock',
      '''	if (lock->taken && dp_claim_is_ours(lock->claim)) {''',

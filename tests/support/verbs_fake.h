@@ -29,6 +29,7 @@ static struct {
 	int bind_error;			/* error of a bind */
 	void (*in_reg)(void);		/* called in a registration, unlocked */
 	void (*in_dereg)(void);		/* called in a deregistration */
+	void (*in_qp)(void);		/* called in modify_qp */
 	/* What the device did. */
 	uint32_t regs, deregs, live, qp_stops;
 	enum ibv_qp_state qp_state;
@@ -57,7 +58,7 @@ static inline void fake_reset(void)
 	fake.dereg_refusals = 0;
 	fake.dereg_after_qp = false;
 	fake.reg_allowed = ALWAYS;
-	fake.in_reg = fake.in_dereg = NULL;
+	fake.in_reg = fake.in_dereg = fake.in_qp = NULL;
 	fake.regs = fake.deregs = fake.live = fake.qp_stops = 0;
 	fake.longest = 0;
 	fake.qp_state = IBV_QPS_RTS;
@@ -162,6 +163,8 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attr, int mask)
 
 	assert_ptr_equal(qp, &fake_qp);
 	assert_int_equal(mask, IBV_QP_STATE);
+	if (fake.in_qp)
+		fake.in_qp();
 	pthread_mutex_lock(&fake.lock);
 	fake.qp_stops++;
 	err = fake.qp_refusals ? fake.qp_error : 0;

@@ -110,9 +110,11 @@ static unsigned int cancel_one(const struct uncancelled_call *call, unsigned int
 	return c.seen;
 }
 
-void cancel_each(const struct uncancelled_call *calls, unsigned int count,
-		 void (*use)(void))
+unsigned int cancel_each(const struct uncancelled_call *calls, unsigned int count,
+			 void (*use)(void))
 {
+	unsigned int total = 0;
+
 	for (unsigned int i = 0; i < count; i++) {
 		unsigned int seen = 0;
 
@@ -122,7 +124,9 @@ void cancel_each(const struct uncancelled_call *calls, unsigned int count,
 		}
 		print_message("# %s: cancelled at each of %u system calls\n",
 			      calls[i].name, seen);
+		total += seen;
 	}
+	return total;
 }
 
 /* --------------------------------------------------------------------- libc */

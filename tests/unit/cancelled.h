@@ -28,9 +28,10 @@ struct uncancelled_call {
 
 /*
  * Cancels each call in each of its system calls. It must return. use() runs after each.
+ * Returns the number of system calls that they made.
  */
-void cancel_each(const struct uncancelled_call *calls, unsigned int count,
-		 void (*use)(void));
+unsigned int cancel_each(const struct uncancelled_call *calls, unsigned int count,
+			 void (*use)(void));
 
 /*
  * Every wrapper calls this: the call has reached a system call that may be a

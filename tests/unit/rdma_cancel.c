@@ -277,7 +277,7 @@ static void use_a_domain(void)
 static void no_call_on_a_domain_ends_with_its_thread(void **state)
 {
 	(void)state;
-	fake.in_reg = fake.in_dereg = in_the_device;
+	fake.in_reg = fake.in_dereg = fake.in_qp = in_the_device;
 	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_domain);
 	must(daxpin_cancel(f->pool, extent));
 	must(run_detach());

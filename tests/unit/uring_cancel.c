@@ -90,6 +90,52 @@ static int run_prep(void)
 				      w->pipe[0], extent, 0, BYTES, 0);
 }
 
+static int run_prep_write(void)
+{
+	return daxpin_uring_prep_write(w->uring, &io, io_uring_get_sqe(&w->ring),
+				       w->pipe[1], extent, 0, BYTES, 0);
+}
+
+static struct daxpin_uring_vec vec[2];
+static struct iovec iov[2];
+
+static void set_pieces(void)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		vec[i] = (struct daxpin_uring_vec) {
+			.extent = extent, .offset = i * BYTES / 2, .length = BYTES / 2,
+		};
+}
+
+static int run_prep_readv(void)
+{
+	set_pieces();
+	return daxpin_uring_prep_readv(w->uring, &io, io_uring_get_sqe(&w->ring),
+				       w->pipe[0], vec, iov, 2, 0);
+}
+
+static int run_prep_writev(void)
+{
+	set_pieces();
+	return daxpin_uring_prep_writev(w->uring, &io, io_uring_get_sqe(&w->ring),
+					w->pipe[1], vec, iov, 2, 0);
+}
+
+static int run_prep_send(void)
+{
+	return daxpin_uring_prep_send(w->uring, &io, io_uring_get_sqe(&w->ring),
+				      w->pipe[1], extent, 0, BYTES, 0, 0);
+}
+
+static int run_prep_cmd(void)
+{
+	void *at;
+
+	return daxpin_uring_prep_cmd(w->uring, &io, io_uring_get_sqe(&w->ring),
+				     w->pipe[0], 1, extent, 0, BYTES,
+				     DAXPIN_HOLD_WRITE, &at);
+}
+
 /* The SQE is not submitted, so its ring is not used again. */
 static void is_aborted(int ret)
 {
@@ -171,6 +217,12 @@ static void want_one(void)
 	must(daxpin_reclaim(w->f.pool, &options, &job));
 }
 
+static void prepare_one(void)
+{
+	reserve_one();
+	must(run_prepare());
+}
+
 static void end_job_and_detach(int ret)
 {
 	must(ret);
@@ -209,10 +261,7 @@ static const struct uncancelled_call calls[] = {
 	{ "guard", NULL, run_guard, detach_one },
 	{ "detach", attach_one, run_detach, forget },
 	{ "detach a guarded ring", guard_one, run_detach, forget },
-	{ "prep_read", reserve_one, run_prep, abort_one },
-	{ "abort", prep_one, run_abort, is_aborted },
 	{ "reap", complete_one, run_reap, cancel_and_detach },
-	{ "done", complete_one, run_done, cancel_and_detach },
 	{ "abandon", lose_a_ring, run_abandon, ring_is_over },
 };
 
@@ -221,6 +270,27 @@ static const struct uncancelled_call buffer_calls[] = {
 	{ "prepare", reserve_one, run_prepare, cancel_and_detach },
 	{ "service", want_one, run_service, end_job_and_detach },
 };
+
+/* These make no system call, so that there is nothing in them to be cancelled at. */
+static const struct uncancelled_call free_calls[] = {
+	{ "prep_read", reserve_one, run_prep, abort_one },
+	{ "prep_write", reserve_one, run_prep_write, abort_one },
+	{ "prep_readv", reserve_one, run_prep_readv, abort_one },
+	{ "prep_writev", reserve_one, run_prep_writev, abort_one },
+	{ "prep_send", reserve_one, run_prep_send, abort_one },
+	{ "prep_cmd", reserve_one, run_prep_cmd, abort_one },
+	{ "abort", prep_one, run_abort, is_aborted },
+	{ "done", complete_one, run_done, cancel_and_detach },
+};
+
+static const struct uncancelled_call free_buffer_calls[] = {
+	{ "prep_read, fixed", prepare_one, run_prep, abort_one },
+	{ "prep_readv, fixed", prepare_one, run_prep_readv, abort_one },
+	{ "prep_send, fixed", prepare_one, run_prep_send, abort_one },
+};
+
+#define CANCEL_EACH(calls) \
+	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_ring)
 
 /* Uses a ring from attach to detach, and the same pool after a reopen. */
 static void use_a_ring(void)
@@ -243,7 +313,7 @@ static void drain_and_reopen(void)
 static void no_call_on_a_ring_ends_with_its_thread(void **state)
 {
 	w = *state;
-	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_ring);
+	CANCEL_EACH(calls);
 	drain_and_reopen();
 }
 
@@ -251,8 +321,15 @@ static void no_call_on_fixed_buffers_ends_with_its_thread(void **state)
 {
 	w = *state;
 	need_fixed_buffers(w);
-	cancel_each(buffer_calls, sizeof(buffer_calls) / sizeof(buffer_calls[0]),
-		    use_a_ring);
+	CANCEL_EACH(buffer_calls);
+	assert_int_equal(CANCEL_EACH(free_buffer_calls), 0);
+	drain_and_reopen();
+}
+
+static void no_prep_function_makes_a_system_call(void **state)
+{
+	w = *state;
+	assert_int_equal(CANCEL_EACH(free_calls), 0);
 	drain_and_reopen();
 }
 
@@ -260,6 +337,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(no_call_on_a_ring_ends_with_its_thread,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(no_prep_function_makes_a_system_call,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(no_call_on_fixed_buffers_ends_with_its_thread,
 						setup, teardown),

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * As rdma_cancel, with a device that has memory windows: what binds them and hears of
+ * it, the trial of a device, and the peer's flush. The device's connection with itself
+ * and its requests are the test's; each may be a cancellation point.
+ */
+#include "fixture.h"
+#include "cancelled.h"
+#include "invariant.h"
+#include "verbs_fake.h"
+#include "grant_fixture.h"
+#include "rdma/loopback.h"
+#include "rdma/window_probe.h"
+
+#define WRITE		IBV_ACCESS_REMOTE_WRITE
+#define BYTES		UINT64_C(8192)
+
+static struct ibv_qp far_qp = { .context = &fake_context, .pd = &fake_pd };
+static struct daxpin_grant *grant;
+
+static void must(int ret)
+{
+	assert_int_equal(ret, 0);
+}
+
+static void in_the_device(void)
+{
+	system_call(true);
+}
+
+/* ------------------------------------------------- the device, and its requests */
+
+int __wrap_dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
+			    uint64_t deadline_ns);
+int __wrap_dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
+			    uint64_t deadline_ns)
+{
+	(void)deadline_ns;
+	memset(loopback, 0, sizeof(*loopback));
+	loopback->pd = pd;
+	loopback->far = &far_qp;
+	in_the_device();
+	return 0;
+}
+
+int __wrap_dp_loopback_close(struct dp_loopback *loopback);
+int __wrap_dp_loopback_close(struct dp_loopback *loopback)
+{
+	assert_ptr_equal(loopback->far, &far_qp);
+	in_the_device();
+	return 0;
+}
+
+int __wrap_dp_loopback_connect(struct dp_loopback *loopback);
+int __wrap_dp_loopback_connect(struct dp_loopback *loopback)
+{
+	(void)loopback;
+	in_the_device();
+	return 0;
+}
+
+int __wrap_dp_loopback_far_wait(struct dp_loopback *loopback);
+int __wrap_dp_loopback_far_wait(struct dp_loopback *loopback)
+{
+	(void)loopback;
+	in_the_device();
+	return 0;
+}
+
+static unsigned char loopback_bytes[DP_LOOPBACK_BYTES];
+
+unsigned char *__wrap_dp_loopback_source(struct dp_loopback *loopback);
+unsigned char *__wrap_dp_loopback_source(struct dp_loopback *loopback)
+{
+	(void)loopback;
+	return loopback_bytes;
+}
+
+unsigned char *__wrap_dp_loopback_sink(struct dp_loopback *loopback);
+unsigned char *__wrap_dp_loopback_sink(struct dp_loopback *loopback)
+{
+	(void)loopback;
+	return loopback_bytes;
+}
+
+int __wrap_dp_loopback_write(struct dp_loopback *loopback, const void *to,
+			     uint32_t rkey, uint32_t length);
+int __wrap_dp_loopback_write(struct dp_loopback *loopback, const void *to,
+			     uint32_t rkey, uint32_t length)
+{
+	(void)loopback;
+	(void)rkey;
+	in_the_device();
+	memcpy((void *)(uintptr_t)to, loopback_bytes, length);
+	return 0;
+}
+
+int __wrap_dp_loopback_read(struct dp_loopback *loopback, const void *from,
+			    uint32_t rkey, uint32_t length);
+int __wrap_dp_loopback_read(struct dp_loopback *loopback, const void *from,
+			    uint32_t rkey, uint32_t length)
+{
+	(void)loopback;
+	(void)rkey;
+	in_the_device();
+	memcpy(loopback_bytes, from, length);
+	return 0;
+}
+
+int __wrap_dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
+			   struct daxpin_rdma_finding *finding);
+int __wrap_dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
+			   struct daxpin_rdma_finding *finding)
+{
+	(void)loopback;
+	(void)type;
+	in_the_device();
+	finding->verdict = DAXPIN_RDMA_WORKS;
+	return 0;
+}
+
+static struct ibv_mw *alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type)
+{
+	in_the_device();
+	return fake_alloc_mw(pd, type);
+}
+
+static int post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
+		     struct ibv_send_wr **bad)
+{
+	in_the_device();
+	return fake_post_send(qp, wr, bad);
+}
+
+static int bind_mw(struct ibv_qp *qp, struct ibv_mw *mw, struct ibv_mw_bind *bind)
+{
+	in_the_device();
+	return fake_bind_mw(qp, mw, bind);
+}
+
+/* -------------------------------------------------------------------- the calls */
+
+static int run_attach(void)
+{
+	struct daxpin_rdma_options options = {
+		.size = sizeof(options),
+		.flags = DAXPIN_RDMA_NO_REGIONS | DAXPIN_RDMA_WINDOWS,
+	};
+
+	return daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma);
+}
+
+static int run_detach(void)
+{
+	return daxpin_rdma_detach(rdma);
+}
+
+static void detach_one(void)
+{
+	must(run_detach());
+}
+
+static void detached(int ret)
+{
+	must(ret);
+	must(run_attach());
+}
+
+static int run_grant_with(struct ibv_qp *qp)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .qp = qp,
+	};
+
+	return daxpin_rdma_grant(rdma, extent, &options, &grant);
+}
+
+static int run_grant(void)
+{
+	return run_grant_with(&fake_qp);
+}
+
+static int run_grant_for_all(void)
+{
+	return run_grant_with(NULL);
+}
+
+static int run_bound(void)
+{
+	return daxpin_grant_bound(grant, &(struct ibv_wc) { .status = IBV_WC_SUCCESS });
+}
+
+/* The bind failed, which puts the queue pair into the error state. */
+static int run_not_bound(void)
+{
+	const struct ibv_wc wc = { .status = IBV_WC_MW_BIND_ERR };
+
+	return daxpin_grant_bound(grant, &wc) != -EIO;
+}
+
+static int run_revoke(void)
+{
+	return daxpin_rdma_revoke(grant);
+}
+
+static void grant_one(void)
+{
+	must(run_grant());
+	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW2);
+}
+
+static void grant_and_bind(void)
+{
+	grant_one();
+	must(run_bound());
+}
+
+static void grant_for_all(void)
+{
+	must(run_grant_for_all());
+	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW1);
+}
+
+static void is_over(int ret)
+{
+	must(ret);
+	assert_int_equal(counts().grants, 0);
+	assert_int_equal(fake.windows, 0);
+	fake.qp_state = IBV_QPS_RTS;
+}
+
+static void revoke_one(int ret)
+{
+	must(ret);
+	is_over(run_revoke());
+}
+
+static void bind_and_revoke(int ret)
+{
+	must(ret);
+	must(run_bound());
+	revoke_one(0);
+}
+
+static int run_probe(void)
+{
+	struct daxpin_rdma_report report = { .size = sizeof(report) };
+	void *memory = aligned_alloc(DAXPIN_BLOCK_SIZE, DAXPIN_RDMA_TRY_BYTES);
+	int ret = daxpin_rdma_probe(&fake_pd, memory, DAXPIN_RDMA_TRY_BYTES,
+				    DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_WINDOWS,
+				    &report);
+
+	free(memory);
+	return ret ? ret : report.window1.verdict != DAXPIN_RDMA_WORKS;
+}
+
+static int run_flush(void)
+{
+	const struct daxpin_grant_key key = {
+		.addr = 0x1000, .length = BYTES, .rkey = 1,
+		.access = WRITE | IBV_ACCESS_REMOTE_READ,
+	};
+	const struct daxpin_flush_options options = {
+		.size = sizeof(options), .platform = DAXPIN_PLATFORM_EADR,
+		.sink = { .addr = (uintptr_t)loopback_bytes, .length = 1 },
+	};
+	enum daxpin_flush_way way;
+	int ret = daxpin_rdma_flush(&fake_qp, &key, 0, BYTES, &options, &way);
+
+	return ret ? ret : way != DAXPIN_FLUSH_READ;
+}
+
+static const struct uncancelled_call calls[] = {
+	{ "attach that tries windows", detach_one, run_attach, must },
+	{ "detach", NULL, run_detach, detached },
+	{ "grant by a window of type 2", NULL, run_grant, bind_and_revoke },
+	{ "grant by a window of type 1", NULL, run_grant_for_all, revoke_one },
+	{ "grant_bound", grant_one, run_bound, revoke_one },
+	{ "grant_bound that failed", grant_one, run_not_bound, revoke_one },
+	{ "revoke of a window of type 2", grant_and_bind, run_revoke, is_over },
+	{ "revoke before grant_bound", grant_one, run_revoke, is_over },
+	{ "revoke of a window of type 1", grant_for_all, run_revoke, is_over },
+	{ "probe", NULL, run_probe, must },
+	{ "flush", NULL, run_flush, must },
+};
+
+static void use_a_window(void)
+{
+	grant_and_bind();
+	is_over(run_revoke());
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	dp_invariants(f->pool);
+}
+
+static void no_call_on_a_window_ends_with_its_thread(void **state)
+{
+	(void)state;
+	fake.in_reg = fake.in_dereg = fake.in_qp = in_the_device;
+	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_window);
+}
+
+/* --------------------------------------------------------------------- set-up */
+
+static int setup_windows(void **state)
+{
+	fake_reset();
+	fake_have_windows();
+	fake_context.ops.alloc_mw = alloc_mw;
+	fake_context.ops.post_send = post_send;
+	fake_context.ops.bind_mw = bind_mw;
+	fake_qp.qp_type = IBV_QPT_RC;
+	if (fixture_setup_sized(state, 64 << 20))
+		return -1;
+	f = *state;
+	return run_attach() || daxpin_reserve(f->pool, BYTES, 0, &extent);
+}
+
+/* Nothing is left: no region, no window, no hold, no pin. */
+static int teardown_windows(void **state)
+{
+	int err = daxpin_cancel(f->pool, extent) || run_detach() || fake.live ||
+		  fake.windows;
+
+	rdma = NULL;
+	return fixture_teardown(state) || err;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(no_call_on_a_window_ends_with_its_thread,
+						setup_windows, teardown_windows),
+	};
+
+	return cmocka_run_group_tests_name("rdma_cancel_window", tests, NULL, NULL);
+}
