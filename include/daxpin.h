@@ -675,8 +675,9 @@ int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
  *
  * Drop each hold exactly once: an excess drop ends another hold of the extent,
  * which may be a labelled one or an adapter's, and memory is reused while DMA
- * reaches it. This cannot be detected; the owner of the other hold gets -EINVAL
- * or -ESTALE from its own drop.
+ * reaches it. A drop with a handle of another pool, which can be equal, does the
+ * same. This cannot be detected; the owner of the other hold gets -EINVAL or
+ * -ESTALE from its own drop.
  *
  * -EINVAL	there is no hold
  * -ESTALE	the generation has ended
@@ -713,7 +714,8 @@ struct daxpin_hold {
 	struct daxpin_hold *next;
 	struct daxpin_hold **prev;
 	const char *label;		/* the caller's */
-	uint64_t reserved[2];
+	const void *owner;		/* which pool's */
+	uint64_t reserved[1];
 };
 
 /*
@@ -721,7 +723,8 @@ struct daxpin_hold {
  * take a short lock. *hold must not be moved, and label, which is not copied,
  * must remain valid, until the drop. Any thread.
  *
- * A drop of a copy of *hold, or a second drop, is -EINVAL and changes nothing.
+ * A drop of a copy of *hold, a second drop, or a drop in another pool is -EINVAL and
+ * changes nothing.
  * But the drop follows the links of a copy, so do not pass one when the structs
  * around it may have been freed. Errors as daxpin_hold() and daxpin_drop().
  */
@@ -772,7 +775,8 @@ struct daxpin_watch {
 	struct daxpin_watch *next;	/* the library's */
 	struct daxpin_watch **prev;
 	uint32_t state;
-	uint64_t reserved[2];
+	const void *owner;		/* which pool's */
+	uint64_t reserved[1];
 };
 
 enum daxpin_event_type {
@@ -808,7 +812,8 @@ struct daxpin_event {
 int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 void *arg, struct daxpin_watch *watch);
 
-/* Take a watch back: 1 if its event had not been taken, else 0. Any thread. */
+/* Take a watch back: 1 if its event had not been taken, else 0. -EINVAL: it is a watch
+ * of another pool, and is unchanged. Any thread. */
 int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch);
 
 /* An eventfd, readable after an armed event, and from time to time while a job

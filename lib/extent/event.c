@@ -15,7 +15,8 @@
  *
  * A WAITING watch is in the list of its bucket, a READY one in the queue; one
  * in state NONE is in neither and belongs to the caller. Everything here is
- * under events->mutex except for `armed`, which is an atomic.
+ * under events->mutex except for `armed`, which is an atomic. There are as many
+ * buckets as watches, so that a drop does not look at those of other extents.
  *
  * No event is lost (I21, I38, I44), although two races are open:
  *
@@ -34,9 +35,12 @@
  * tests/model/event.pml searches the interleavings.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include "extent/event.h"
 #include "os/os.h"
 #include "util/cancel.h"
+
+#define BUCKETS_MORE	4u		/* times as many, where there are too few */
 
 enum watch_state {
 	WATCH_NONE,
@@ -47,6 +51,8 @@ enum watch_state {
 int dp_events_init(struct dp_events *events)
 {
 	memset(events, 0, sizeof(*events));
+	events->waiting = events->few_waiting;
+	events->buckets = DP_WATCH_BUCKETS;
 	events->ready_end = &events->ready;
 	events->notice_end = &events->notice;
 	events->retry.event.type = DAXPIN_EVENT_RETRY;
@@ -65,7 +71,10 @@ int dp_events_fd(const struct dp_events *events)
 static struct daxpin_watch **event_bucket(struct dp_events *events,
 					  uint64_t addr)
 {
-	return &events->waiting[(addr >> 12) % DP_WATCH_BUCKETS];
+	/* Extents of any size begin at round addresses: all bits of them count. */
+	uint64_t hash = (addr >> 12) * 0x9e3779b97f4a7c15ull;
+
+	return &events->waiting[hash >> 32 & (events->buckets - 1)];
 }
 
 static void event_unlink_watch(struct dp_events *events,
@@ -77,6 +86,7 @@ static void event_unlink_watch(struct dp_events *events,
 		watch->next->prev = watch->prev;
 	else if (watch->state == WATCH_READY)
 		events->ready_end = watch->prev;
+	events->waiting_count -= watch->state == WATCH_WAITING;
 	watch->state = WATCH_NONE;
 }
 
@@ -90,10 +100,12 @@ static void event_forget_all(struct daxpin_watch **head,
 /* Whoever unwatches later, or watches again, finds a watch that is not used. */
 void dp_events_fini(struct dp_events *events)
 {
-	for (unsigned int i = 0; i < DP_WATCH_BUCKETS; i++)
+	for (uint32_t i = 0; i < events->buckets; i++)
 		event_forget_all(&events->waiting[i], events);
 	event_forget_all(&events->ready, events);
-	assert(events->ready_end == &events->ready);
+	assert(events->ready_end == &events->ready && !events->waiting_count);
+	if (events->waiting != events->few_waiting)
+		free(events->waiting);
 	dp_os_close(events->fd);
 	pthread_mutex_destroy(&events->mutex);
 }
@@ -129,20 +141,51 @@ static void event_signal_if_armed(struct dp_events *events)
 		event_signal(events);
 }
 
-static void event_make_wait(struct dp_events *events,
-			    struct daxpin_watch *watch,
-			    const struct daxpin_watch *wanted)
+static void event_link_waiting(struct dp_events *events,
+			       struct daxpin_watch *watch)
 {
-	struct daxpin_watch **head = event_bucket(events, wanted->extent.addr);
+	struct daxpin_watch **head = event_bucket(events, watch->extent.addr);
 
-	watch->extent = wanted->extent;
-	watch->arg = wanted->arg;
-	watch->state = WATCH_WAITING;
 	watch->next = *head;
 	watch->prev = head;
 	if (watch->next)
 		watch->next->prev = &watch->next;
 	*head = watch;
+}
+
+/* More buckets; without memory they stay as they are, and are only slower. */
+static void event_grow(struct dp_events *events)
+{
+	struct daxpin_watch **before = events->waiting, *watch, *next;
+	uint32_t buckets = events->buckets;
+	struct daxpin_watch **more =
+		calloc((size_t)buckets * BUCKETS_MORE, sizeof(*more));
+
+	if (!more)
+		return;
+	events->waiting = more;
+	events->buckets = buckets * BUCKETS_MORE;
+	for (uint32_t i = 0; i < buckets; i++)
+		for (watch = before[i]; watch; watch = next) {
+			next = watch->next;
+			event_link_waiting(events, watch);
+		}
+	if (before != events->few_waiting)
+		free(before);
+}
+
+static void event_make_wait(struct dp_events *events,
+			    struct daxpin_watch *watch,
+			    const struct daxpin_watch *wanted)
+{
+	if (events->waiting_count >= events->buckets)
+		event_grow(events);
+	watch->extent = wanted->extent;
+	watch->arg = wanted->arg;
+	watch->owner = events;
+	watch->state = WATCH_WAITING;
+	events->waiting_count++;
+	event_link_waiting(events, watch);
 }
 
 int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
@@ -166,16 +209,17 @@ int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 	return 0;
 }
 
-bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch)
+int dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch)
 {
-	bool was;
+	int ret = 0;
 
 	pthread_mutex_lock(&events->mutex);
-	was = watch->state != WATCH_NONE;
-	if (was)
+	if (watch->state != WATCH_NONE)
+		ret = watch->owner == events ? 1 : -EINVAL;
+	if (ret == 1)
 		event_unlink_watch(events, watch);
 	pthread_mutex_unlock(&events->mutex);
-	return was;
+	return ret;
 }
 
 void dp_events_fire(struct dp_events *events, uint64_t addr)
@@ -204,6 +248,7 @@ void dp_events_post(struct dp_events *events, struct dp_notice *notice)
 	if (!notice->posted) {
 		notice->posted = true;
 		notice->next = NULL;
+		notice->prev = events->notice_end;
 		assert(!*events->notice_end);
 		*events->notice_end = notice;
 		events->notice_end = &notice->next;
@@ -234,16 +279,13 @@ void dp_events_tell_refused(struct dp_events *events)
 static void event_take_notice(struct dp_events *events,
 			      struct dp_notice *notice)
 {
-	struct dp_notice **at = &events->notice;
-
-	assert(notice->posted);
-	while (*at != notice) {
-		assert(*at);		/* `posted` means that it is queued */
-		at = &(*at)->next;
-	}
-	*at = notice->next;
-	if (!*at)
-		events->notice_end = at;
+	/* `posted` means that it is queued. */
+	assert(notice->posted && *notice->prev == notice);
+	*notice->prev = notice->next;
+	if (notice->next)
+		notice->next->prev = notice->prev;
+	else
+		events->notice_end = notice->prev;
 	notice->posted = false;
 }
 

@@ -7,7 +7,7 @@
 #include <daxpin.h>
 #include "util/util.h"
 
-#define DP_WATCH_BUCKETS 64u
+#define DP_WATCH_BUCKETS 64u		/* at first */
 
 /*
  * An event that is reported once, however often it is posted until it is taken.
@@ -16,7 +16,7 @@
 struct dp_notice {
 	struct daxpin_event event;
 	bool posted;
-	struct dp_notice *next;
+	struct dp_notice *next, **prev;
 };
 
 /* private to event.c */
@@ -24,7 +24,10 @@ struct dp_events {
 	pthread_mutex_t mutex;
 	int fd;
 	_Atomic int armed;
-	struct daxpin_watch *waiting[DP_WATCH_BUCKETS];
+	struct daxpin_watch *few_waiting[DP_WATCH_BUCKETS];
+	struct daxpin_watch **waiting;	/* by address: few_waiting, or allocated */
+	uint32_t buckets;		/* a power of two */
+	uint32_t waiting_count;		/* in all of them */
 	struct daxpin_watch *ready;
 	struct daxpin_watch **ready_end;
 	struct dp_notice *notice;	/* posted, the oldest first */
@@ -47,7 +50,8 @@ int dp_events_fd(const struct dp_events *events);
 int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 		    const struct daxpin_watch *wanted,
 		    bool (*still_busy)(void *arg), void *arg);
-bool dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch);
+/* 1: it was in use, 0: it was not. -EINVAL: it is in use with other events. */
+int dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch);
 
 /* The extent at that pool address became idle: its watches are events now. */
 void dp_events_fire(struct dp_events *events, uint64_t addr);

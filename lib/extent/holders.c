@@ -118,6 +118,7 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 
 	/* The caller's struct names an access only while it is on a list. */
 	assert(hold->access && hold->label);
+	hold->owner = holders;
 	hold->since_ns = dp_os_now_coarse_ns();
 	hold->shard = dp_holder_shard(hold->extent.addr);
 	shard = &holders->shard[hold->shard];
@@ -131,14 +132,15 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 /*
  * The callers' mistakes are looked for under the mutex: of two threads that drop
  * one struct the second finds prev NULL, and a copy is not what prev leads to. A
- * prev of a copy may also lead to memory that was freed: the header forbids it.
+ * prev of a copy may also lead to memory that was freed: the header forbids it. A
+ * hold of another pool is under another pool's mutex, and is not looked at.
  */
 int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {
 	struct dp_holder_shard *shard;
 	bool listed;
 
-	if (hold->shard != dp_holder_shard(hold->extent.addr))
+	if (hold->owner != holders || hold->shard != dp_holder_shard(hold->extent.addr))
 		return -EINVAL;
 	shard = &holders->shard[hold->shard];
 	pthread_mutex_lock(&shard->mutex);
@@ -232,6 +234,9 @@ void dp_registration_add(struct dp_holders *holders,
 	       registration->segment == DAXPIN_ALL_SEGMENTS);
 	pthread_mutex_lock(&holders->mutex);
 	registration->next = holders->registration;
+	registration->prev = &holders->registration;
+	if (registration->next)
+		registration->next->prev = &registration->next;
 	holders->registration = registration;
 	holders->registrations++;
 	pthread_mutex_unlock(&holders->mutex);
@@ -241,13 +246,11 @@ void dp_registration_remove(struct dp_holders *holders,
 			    struct daxpin_registration *registration,
 			    struct dp_events *events)
 {
-	struct daxpin_registration **at = &holders->registration;
-
 	pthread_mutex_lock(&holders->mutex);
-	while (*at && *at != registration)
-		at = &(*at)->next;
-	assert(*at);
-	*at = registration->next;
+	assert(holders->registrations && *registration->prev == registration);
+	*registration->prev = registration->next;
+	if (registration->next)
+		registration->next->prev = registration->prev;
 	holders->registrations--;
 	pthread_mutex_unlock(&holders->mutex);
 	/* Nobody can post it now: only listed registrations are asked for pins. */

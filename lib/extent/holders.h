@@ -36,7 +36,7 @@ struct daxpin_registration {
 	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS */
 	uint64_t since_ns;
 	char label[DAXPIN_LABEL_MAX];
-	struct daxpin_registration *next;
+	struct daxpin_registration *next, **prev;
 	/* BY_SEGMENT, else NULL: one flag each, DP_PIN_... */
 	uint8_t *pin;
 	uint32_t segments;

@@ -178,6 +178,35 @@ static int job_make_parts(struct daxpin_job *job, uint32_t segment)
 	return 0;
 }
 
+/* Under the mutex. Nobody asks a job that is over for anything but its report. */
+static void job_unlist(struct daxpin_job *job)
+{
+	if (!job->prev)
+		return;
+	*job->prev = job->next;
+	if (job->next)
+		job->next->prev = job->prev;
+	job->prev = NULL;
+}
+
+/* Under the mutex. Jobs that are over and were not ended yet leave the list, so that it
+ * does not grow with them. */
+static void job_list(struct dp_jobs *jobs, struct daxpin_job *job)
+{
+	struct daxpin_job *at, *next;
+
+	for (at = jobs->first; at; at = next) {
+		next = at->next;
+		if (!at->open_parts)
+			job_unlist(at);
+	}
+	job->next = jobs->first;
+	job->prev = &jobs->first;
+	if (job->next)
+		job->next->prev = &job->next;
+	jobs->first = job;
+}
+
 int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 {
 	struct dp_jobs *jobs = job->jobs;
@@ -197,8 +226,7 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 		free(job->part);
 		return ret;
 	}
-	job->next = jobs->first;
-	jobs->first = job;
+	job_list(jobs, job);
 	atomic_fetch_add(&jobs->count, 1);
 	atomic_fetch_add(&jobs->under_way, 1);
 	atomic_fetch_add(&jobs->refills, job->kind == DP_JOB_REFILL);
@@ -267,13 +295,10 @@ void dp_job_report(struct daxpin_job *job,
 void dp_job_end(struct daxpin_job *job)
 {
 	struct dp_jobs *jobs = job->jobs;
-	struct daxpin_job **at = &jobs->first;
 
 	pthread_mutex_lock(&jobs->mutex);
 	assert(!job->open_parts);
-	while (*at != job)
-		at = &(*at)->next;
-	*at = job->next;
+	job_unlist(job);
 	pthread_mutex_unlock(&jobs->mutex);
 	dp_events_withdraw(jobs->events, &job->over);
 	atomic_fetch_sub(&jobs->count, 1);

@@ -68,7 +68,7 @@ struct daxpin_job {
 	uint32_t parts;
 	struct dp_part *part;
 	struct dp_notice over;
-	struct daxpin_job *next;
+	struct daxpin_job *next, **prev;	/* prev NULL: not listed */
 };
 
 /* All of these under jobs->mutex. */

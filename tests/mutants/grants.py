@@ -8,6 +8,7 @@ WINDOW = ['tests/unit/rdma_window']
 BACKING = ['tests/unit/rdma_backing']
 STATE = ['tests/unit/extent_state']
 HOLDS = ['tests/unit/api_hold_many']
+MANY = ['tests/unit/api_many']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 MUTANTS = [
@@ -219,6 +220,48 @@ MUTANTS = [
      '	if (fn && count)',
      '	if (fn && count > HELD_AT_ONCE)',
      'thousands_of_labelled_holds_are_all_listed'),
+    ('watch-lists-by-low-bits', MANY, 'lib/extent/event.c',
+     'watches of large extents are all in one list, which each drop walks',
+     'uint64_t hash = (addr >> 12) * 0x9e3779b97f4a7c15ull;',
+     'uint64_t hash = addr >> 12 << 32;',
+     'watches_of_extents_at_any_distance_are_spread'),
+    ('watch-lists-stay-few', MANY, 'lib/extent/event.c',
+     'the lists of watches do not become more',
+     '	if (events->waiting_count >= events->buckets)',
+     '	if (!events->buckets)',
+     'watches_of_extents_at_any_distance_are_spread'),
+    ('watch-lists-lose-watches', MANY, 'lib/extent/event.c',
+     'watches are lost when there are more lists',
+     '	for (uint32_t i = 0; i < buckets; i++)\n		for (watch = before[i];',
+     '	for (uint32_t i = 1; i < buckets; i++)\n		for (watch = before[i];',
+     'watches_of_extents_at_any_distance_are_spread'),
+    ('registrations-lose-their-neighbour', MANY, 'lib/extent/holders.c',
+     'the registration behind one that ended cannot be ended',
+     '		registration->next->prev = registration->prev;',
+     '		registration->next->prev = &registration->next;',
+     'registrations_end_in_any_order'),
+    ('jobs-that-are-over-stay-listed', MANY, 'lib/reclaim/job.c',
+     'each job walks over all that are over and were not ended',
+     '		if (!at->open_parts)\n			job_unlist(at);',
+     '		if (!at->jobs)\n			job_unlist(at);',
+     'jobs_that_are_over_leave_the_list'),
+    ('notices-lose-their-neighbour', MANY, 'lib/extent/event.c',
+     'the event behind one that was withdrawn cannot be withdrawn',
+     '		notice->next->prev = notice->prev;',
+     '		notice->next->prev = &notice->next;',
+     'jobs_that_are_over_leave_the_list'),
+
+    # ---------------------------------------------------------------- two pools
+    ('hold-of-any-pool', MANY, 'lib/extent/holders.c',
+     'a labelled hold is dropped in another pool, and another hold ends',
+     'hold->owner != holders || hold->shard',
+     'hold->shard',
+     'a_labelled_hold_is_dropped_only_in_its_own_pool'),
+    ('watch-of-any-pool', MANY, 'lib/extent/event.c',
+     'a watch is taken back in another pool, without its mutex',
+     'watch->owner == events ? 1 : -EINVAL',
+     'watch->owner ? 1 : -EINVAL',
+     'a_watch_is_taken_back_only_in_its_own_pool'),
     ('trial-without-a-guard', ENDING, 'lib/rdma/scratch.c',
      'SIGXFSZ ends the process when a trial on a full pool meets a limit',
      '	bool was = size_signal_block(&before);',

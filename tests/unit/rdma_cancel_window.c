@@ -206,7 +206,7 @@ static int run_revoke(void)
 static void grant_one(void)
 {
 	must(run_grant());
-	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW2);
+	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MW2);
 }
 
 static void grant_and_bind(void)
@@ -218,7 +218,7 @@ static void grant_and_bind(void)
 static void grant_for_all(void)
 {
 	must(run_grant_for_all());
-	assert_int_equal(about(grant).door, DAXPIN_GRANT_DOOR_WINDOW1);
+	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MW1);
 }
 
 static void is_over(int ret)
@@ -264,10 +264,10 @@ static int run_flush(void)
 		.size = sizeof(options), .platform = DAXPIN_PLATFORM_EADR,
 		.sink = { .addr = (uintptr_t)loopback_bytes, .length = 1 },
 	};
-	enum daxpin_flush_way way;
-	int ret = daxpin_rdma_flush(&fake_qp, &key, 0, BYTES, &options, &way);
+	enum daxpin_flush_method method;
+	int ret = daxpin_rdma_flush(&fake_qp, &key, 0, BYTES, &options, &method);
 
-	return ret ? ret : way != DAXPIN_FLUSH_READ;
+	return ret ? ret : method != DAXPIN_FLUSH_READ;
 }
 
 static const struct uncancelled_call calls[] = {
