@@ -13,10 +13,13 @@ void must(int err, const char *what)
 static int tell_wait(const struct daxpin_wait *wait, void *arg)
 {
 	static const char *const owners[] = {
-		[DAXPIN_OWNER_ALIVE] = "its owner lives",
-		[DAXPIN_OWNER_DRAINING] = "its owner is dead, the owner's DMA is not",
-		[DAXPIN_OWNER_UNKNOWN] = "somebody holds its lock",
-		[DAXPIN_OWNER_RDMA] = "the dead owner's RDMA context is not gone",
+		[DAXPIN_OWNER_ALIVE] = "its owner is alive",
+		[DAXPIN_OWNER_DRAINING] = "its owner is dead, but the owner's I/O has not ended",
+		[DAXPIN_OWNER_UNKNOWN] = "an unknown process holds its lock",
+		[DAXPIN_OWNER_RDMA] = "the dead owner's RDMA context still exists",
+		[DAXPIN_OWNER_PINNED] = "pages of its files are pinned",
+		[DAXPIN_OWNER_KEPT] = "its owner is dead, but another process keeps its lock",
+		[DAXPIN_OWNER_NOBODY] = "its blocks are being allocated",
 	};
 	enum daxpin_owner *told = arg;
 
@@ -25,7 +28,7 @@ static int tell_wait(const struct daxpin_wait *wait, void *arg)
 	*told = wait->owner;
 	fact("owner_pid", (uint64_t)wait->pid);
 	fact("waited_us", wait->waited_ns / 1000);
-	say("wait", "the pool is not to be had yet: %s (process %d)",
+	say("wait", "waiting for the pool: %s (process %d)",
 	    owners[wait->owner], wait->pid);
 	return 0;
 }
@@ -55,7 +58,7 @@ void close_pool(struct daxpin_pool *pool)
 {
 	int err = daxpin_pool_close(pool);
 
-	claim(!err, "close", "the pool closes: no hold and no registration is left%s%s",
+	claim(!err, "close", "the pool is closed: no hold or registration is left%s%s",
 	      err ? ": " : "", err ? strerror(-err) : "");
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma-pin: what daxpin promises, told in one run, with what was measured.
+ * rdma-pin: a demonstration of what daxpin promises, with measured times.
  *
- * Every claim is checked here; a wrong one makes exit status 1. With --unsafe
- * the same accesses come without daxpin's protection, to show what it prevents.
+ * The program checks every claim that it prints. If one is wrong the exit status is 1.
+ * With --unsafe the same accesses are made without daxpin's protection, to show what
+ * it prevents.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +48,7 @@ static const struct option options[] = {
 	{ "server", required_argument, NULL, OPTION_SERVER },
 	{ "client", required_argument, NULL, OPTION_CLIENT },
 	{ "help", no_argument, NULL, OPTION_HELP },
-	/* How it starts itself. */
+	/* How the program starts itself in another role. */
 	{ "role", required_argument, NULL, OPTION_ROLE },
 	{ "safe", no_argument, NULL, OPTION_SAFE },
 	{ NULL, 0, NULL, 0 },
@@ -65,24 +66,23 @@ static const char usage[] =
 "usage: rdma-pin --pool PATH [OPTION...]\n"
 "       rdma-pin --client HOST [--device NAME]\n"
 "\n"
-"Tells what daxpin promises: a block is not reused while DMA can reach it. Not\n"
-"by RDMA, not by io_uring, not when the owner is killed.\n"
+"Demonstrates what daxpin promises: a block is never reused while DMA can still\n"
+"reach it, be it by RDMA, by io_uring, or from an owner that was killed.\n"
 "\n"
 "  --pool PATH	a device-dax node, or a directory on a DAX file system or\n"
-"		tmpfs; a pool is made there if there is none and the place\n"
-"		is empty\n"
-"  --create	make a new pool, over whatever is at PATH\n"
-"  --size BYTES	of a new pool in a directory (K, M, G; default 64M)\n"
+"		tmpfs; if PATH is empty, a pool is created there\n"
+"  --create	create a new pool, and overwrite whatever is at PATH\n"
+"  --size BYTES	size of a new pool in a directory (K, M, G; default 64M)\n"
 "  --device NAME	the RDMA device (default: the first)\n"
-"  --slow DISK	a disk (or file) to read from that takes 300 ms or more, as\n"
-"		dm-delay makes it; a pipe where there is none\n"
+"  --slow DISK	read from a disk or file whose reads take 300 ms or more, such\n"
+"		as a dm-delay target (default: read from a pipe)\n"
 "  --unsafe	the same without daxpin's protection: shows the corruption\n"
-"  --server ADDRESS	only the RDMA story, with the peers of an\n"
+"  --server ADDRESS	only the RDMA part, with the peers of an\n"
 "		`rdma-pin --client ADDRESS` on another machine\n"
-"  --json	a JSON object a line\n"
+"  --json	print one JSON object a line\n"
 "\n"
-"Exit status: 0 all that it says held (--unsafe: corruption was shown); 1 it\n"
-"did not; 2 it could not be tried.\n";
+"Exit status: 0 if every claim held (--unsafe: if corruption was shown), 1 if\n"
+"not, 2 if it could not be tried.\n";
 
 /* ------------------------------------------------------------- arguments */
 
@@ -122,7 +122,7 @@ static void take_option(struct arguments *arguments, int code)
 		fputs(usage, stdout);
 		exit(0);
 	default:
-		/* getopt_long() has said which. */
+		/* getopt_long() has printed the wrong option. */
 		fputs("rdma-pin: --help lists the options\n", stderr);
 		exit(2);
 	}
@@ -149,7 +149,7 @@ static void find_device(struct stage *stage)
 		give_up("%s: no RDMA device has that name", stage->device);
 	stage->device = found;
 	if (!found)
-		stage->no_rdma = "there is no RDMA device here; soft-RoCE makes one of any network device: modprobe rdma_rxe; rdma link add rxe0 type rxe netdev lo";
+		stage->no_rdma = "this machine has no RDMA device; soft-RoCE makes one from any network device: modprobe rdma_rxe; rdma link add rxe0 type rxe netdev lo";
 }
 
 static void check_slow(const struct stage *stage)
@@ -182,7 +182,7 @@ static int create(const struct arguments *arguments, uint32_t flags,
 		if (pool_options.pool_size < 2 * DAXPIN_SEGMENT_DEFAULT)
 			pool_options.segment_size = DAXPIN_SEGMENT_MIN;
 	} else if (arguments->size) {
-		give_up("--size is for directories: a device is taken whole");
+		give_up("--size is for directories: a pool on a device takes the whole device");
 	}
 	err = daxpin_pool_create(arguments->stage.pool_path, &pool_options,
 				 &pool);
@@ -191,7 +191,7 @@ static int create(const struct arguments *arguments, uint32_t flags,
 	return err;
 }
 
-/* Leaves a pool at the path: the one that is there, unless told otherwise. */
+/* Makes sure that there is a pool at the path. --create makes a new one. */
 static void prepare_pool(const struct arguments *arguments)
 {
 	const char *path = arguments->stage.pool_path;
@@ -220,7 +220,7 @@ static void prepare_pool(const struct arguments *arguments)
 		give_up("%s", errmsg);
 	err = create(arguments, 0, why_create, sizeof(why_create));
 	if (err == -EEXIST)
-		give_up("%s: no pool that opens (%s), and not empty: --create makes a pool over what is there",
+		give_up("%s has no pool that can be opened (%s) and is not empty: --create overwrites it with a new pool",
 			path, errmsg);
 	if (err)
 		give_up("%s", why_create);
@@ -244,15 +244,15 @@ static void tell_place(struct stage *stage)
 	fact("segments", info.segments);
 	fact("usable_bytes", info.usable_bytes);
 	fact("free_bytes", info.free_bytes);
-	say("pool", "%s, daxpin %s: %u segments, %" PRIu64 " bytes, %" PRIu64 " free",
+	say("pool", "%s, daxpin %s: %u segments, %" PRIu64 " usable bytes, %" PRIu64 " free",
 	    sources[info.source], daxpin_version(), info.segments,
 	    info.usable_bytes, info.free_bytes);
 	if (info.source == DAXPIN_SOURCE_DISK)
-		give_up("%s is on an ordinary disk, where hardware may not write: use a device-dax node, or a directory on a DAX file system or tmpfs",
+		give_up("%s is on an ordinary disk, which daxpin does not let hardware write to: use a device-dax node, or a directory on a DAX file system or tmpfs",
 			stage->pool_path);
 }
 
-/* ---------------------------------------------------------------- telling */
+/* ---------------------------------------------------------------- stories */
 
 static const struct {
 	const char *name;
@@ -267,8 +267,8 @@ static const struct {
 
 static void skip_rdma(const struct stage *stage)
 {
-	story("rdma", "a peer writes into %s", stage->pool_path);
-	say("skip", "not told: %s", stage->no_rdma);
+	story("rdma", "a remote peer writes to %s", stage->pool_path);
+	say("skip", "skipped: %s", stage->no_rdma);
 }
 
 static int sum_up(const struct stage *stage, const uint64_t corrupted[STORIES])
@@ -285,7 +285,7 @@ static int sum_up(const struct stage *stage, const uint64_t corrupted[STORIES])
 		    stories[i].name,
 		    corrupted[i] ? "corruption shown" :
 		    stories[i].tell == story_rdma && stage->no_rdma ?
-		    "not told" : "no corruption shown", corrupted[i]);
+		    "skipped" : "no corruption shown", corrupted[i]);
 		shown += corrupted[i] != 0;
 	}
 	return shown == 0;
@@ -324,7 +324,7 @@ int main(int argc, char **argv)
 		return peers_send(arguments.client, stage->device);
 	}
 	if (!stage->pool_path)
-		give_up("--pool PATH is needed: a device-dax node, or a directory on a DAX file system or tmpfs");
+		give_up("--pool PATH is missing: a device-dax node, or a directory on a DAX file system or tmpfs");
 	if (arguments.role && !strcmp(arguments.role, "owner"))
 		return owner_main(stage);
 	signal(SIGPIPE, SIG_IGN);

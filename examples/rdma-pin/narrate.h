@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Telling a story line by line, for people or (--json) for programs. */
+/* Prints the demonstration line by line, as text or (--json) as JSON objects. */
 #ifndef NARRATE_H
 #define NARRATE_H
 
@@ -8,26 +8,26 @@
 
 void narrate_as_json(void);
 
-/* Begin a story: every later line has this name. */
+/* Begins a part. Every later line belongs to it. */
 void story(const char *name, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* A figure that was measured: joins the next line's JSON object. */
+/* Adds a measured value to the next line's JSON object. */
 void fact(const char *name, uint64_t value);
 
-/* A line that reports an event. */
+/* Prints a line about an event. */
 void say(const char *step, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* A line that asserts something: a wrong one makes exit status 1. */
+/* Prints a claim that was checked. A wrong one makes the exit status 1. */
 bool claim(bool held, const char *step, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Claims so far that held, and that did not. */
+/* The number of claims so far that held, and that were wrong. */
 unsigned int claims_held(void);
 unsigned int claims_wrong(void);
 
-/* The surroundings are at fault: one sentence, exit status 2. */
+/* Prints why the demonstration cannot continue, and exits with status 2. */
 _Noreturn void give_up(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 

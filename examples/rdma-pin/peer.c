@@ -19,11 +19,11 @@
 #define PORT		"7472"
 #define PEERS		2		/* a writer and a reader */
 
-static int listening = -1;		/* peers are of another machine */
+static int listening = -1;		/* set: peers are on another machine */
 
-/* ------------------------------------------------------- the teller's side */
+/* ------------------------------------------------------ the main process */
 
-/* In the child: descriptors to their places, then this program again. */
+/* In the child: moves the descriptors to their numbers, and executes this program. */
 static _Noreturn void become(const char *const *arguments, int fd, int also)
 {
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, 10);
@@ -54,7 +54,7 @@ pid_t start_role(const char *const *arguments, int also, int *ret_fd)
 	return pid;
 }
 
-/* One that another machine has sent, see peers_send(). */
+/* Accepts a peer of another machine, see peers_send(). */
 static void welcome(struct peer *peer)
 {
 	int32_t pid;
@@ -63,7 +63,7 @@ static void welcome(struct peer *peer)
 	if (peer->fd < 0)
 		give_up("accept: %s", strerror(errno));
 	if (recv(peer->fd, &pid, sizeof(pid), MSG_WAITALL) != sizeof(pid))
-		give_up("who connected is no rdma-pin --client");
+		give_up("the program that connected is not rdma-pin --client");
 	peer->pid = pid;
 }
 
@@ -126,7 +126,7 @@ void peer_connect(struct peer *peer)
 		give_up("cannot connect to %s: %s", peer->name, strerror(-err));
 }
 
-/* ------------------------------------------------------ from another machine */
+/* ---------------------------------------------------- on another machine */
 
 static struct addrinfo *look_up(const char *host, int flags)
 {
@@ -156,7 +156,7 @@ void peers_expect(const char *address)
 	freeaddrinfo(at);
 }
 
-/* Its only words before the first order are which process it is. */
+/* Starts a peer. It first sends its process id, then waits for orders. */
 static pid_t send_one(const struct addrinfo *to, const char *host,
 		      const char *const *arguments)
 {
@@ -193,7 +193,7 @@ int peers_send(const char *host, const char *device)
 	return failed;
 }
 
-/* --------------------------------------------------------- the peer's side */
+/* ------------------------------------------------------ the peer process */
 
 struct self {
 	struct nic nic;
@@ -271,7 +271,7 @@ static void prepare(struct self *self, const char *device)
 		give_up("the peer cannot use %s: %s", device, strerror(-err));
 	self->buffer = aligned_alloc(4096, BUFFER_BYTES);
 	if (!self->buffer)
-		give_up("the peer has no memory");
+		give_up("the peer cannot allocate its buffer");
 	self->mr = ibv_reg_mr(self->nic.pd, self->buffer, BUFFER_BYTES,
 			      IBV_ACCESS_LOCAL_WRITE);
 	if (!self->mr)

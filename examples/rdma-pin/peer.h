@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The other processes: remote peers that write and read by RDMA, and an owner that
- * will be killed. Each is this program again, started with a role before the main
- * process opens the pool, so that no process forks with a pool.
+ * will be killed. Each runs this program in another role. The main process starts them
+ * before it opens the pool, so that no process forks with an open pool.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -14,7 +14,7 @@ enum order_type {
 	ORDER_CONNECT = 1,	/* (re)connect to `address` */
 	ORDER_WRITE,		/* write the pattern of `seed` */
 	ORDER_READ,		/* read, and compare with that pattern */
-	ORDER_HAMMER,		/* write, and write again, until ORDER_STOP */
+	ORDER_HAMMER,		/* write repeatedly, until ORDER_STOP */
 	ORDER_STOP,
 };
 
@@ -30,41 +30,42 @@ struct report {
 	struct wire_address address;	/* CONNECT: of the peer */
 	uint64_t begin_ns, end_ns;
 	uint64_t count;			/* HAMMER: writes that succeeded */
-	uint64_t wrong;			/* READ: bytes not of the pattern */
+	uint64_t wrong;			/* READ: bytes that differ from the pattern */
 };
 
 struct peer {
 	const char *name;
 	pid_t pid;
 	int fd;
-	struct wire wire;		/* our end of it */
+	struct wire wire;		/* this process's end */
 };
 
 /*
- * Start this program again in a role. It finds its end of *ret_fd as
- * descriptor 3, and the descriptor `also`, unless -1, as 4.
+ * Starts this program in another role. Its end of *ret_fd is its descriptor 3, and the
+ * descriptor `also`, unless -1, its descriptor 4.
  */
 pid_t start_role(const char *const *arguments, int also, int *ret_fd);
 
 void peer_start(struct peer *peer, const char *name, const char *device);
 void peer_end(struct peer *peer);
 
-/* From now on peer_start() uses the peers that peers_send() on another machine, of
- * the same byte order, sends to this address. */
+/* From now on peer_start() uses peers of another machine, with the same byte order,
+ * which peers_send() there connects to this address. */
 void peers_expect(const char *address);
-/* Send a writer and a reader, and wait for their ends. Returns an exit status. */
+/* Starts a writer and a reader for that host, and waits for their end. Returns an exit
+ * status. */
 int peers_send(const char *host, const char *device);
 
 void peer_order(struct peer *peer, const struct order *order);
 void peer_report(struct peer *peer, struct report *ret_report);
-/* Both: give an order, wait for the report. */
+/* Sends an order and waits for the report. */
 void peer_ask(struct peer *peer, const struct order *order,
 	      struct report *ret_report);
 
-/* Connect peer->wire, which is open, with the peer's end: both are reset. */
+/* Connects peer->wire, which is open, with the peer's end. Both are reset first. */
 void peer_connect(struct peer *peer);
 
-/* What the process does that is a peer. Returns an exit status. */
+/* Runs a peer process. Returns an exit status. */
 int peer_main(const char *device);
 
 #endif

@@ -8,7 +8,7 @@
 #include "narrate.h"
 #include "reading.h"
 
-#define PIPE_BYTES	(64u << 10)	/* what a pipe takes in */
+#define PIPE_BYTES	(64u << 10)	/* capacity of a pipe */
 #define DISK_BYTES	(256u << 10)
 #define LAND_SECONDS	60
 
@@ -67,13 +67,13 @@ static int attach(struct reading *reading, char *errmsg, size_t errmsg_size)
 				  &reading->uring);
 	if (err != -ENOMEM)
 		return err;
-	/* More than RLIMIT_MEMLOCK: plain reads are as safe, and slower. */
+	/* The pool exceeds RLIMIT_MEMLOCK. Plain reads are as safe, and slower. */
 	options.flags = DAXPIN_URING_PLAIN;
 	return daxpin_uring_attach(reading->pool, &reading->ring, &options,
 				   &reading->uring);
 }
 
-/* With --unsafe: as a program with liburing only does it. */
+/* With --unsafe: what a program does that uses liburing only. */
 static int prepare(struct reading *reading, const struct well *well)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&reading->ring);
@@ -100,7 +100,7 @@ int reading_begin(struct reading *reading, struct daxpin_pool *pool,
 	err = io_uring_queue_init(8, &reading->ring, 0);
 	if (err) {
 		snprintf(errmsg, errmsg_size,
-			 "no io_uring here: %s: see the sysctl kernel.io_uring_disabled and the container's seccomp profile",
+			 "io_uring is unavailable: %s: see the sysctl kernel.io_uring_disabled and the container's seccomp profile",
 			 strerror(-err));
 		return err;
 	}
@@ -137,10 +137,10 @@ int reading_end(struct reading *reading)
 
 	err = io_uring_wait_cqe_timeout(&reading->ring, &cqe, &limit);
 	if (err)
-		give_up("the read does not end: %s", strerror(-err));
+		give_up("the read does not complete within 60 s: %s", strerror(-err));
 	result = cqe->res;
 	if (reading->uring && daxpin_uring_done(&reading->io, cqe) != 1)
-		give_up("daxpin_uring_done: the read should have been over");
+		give_up("daxpin_uring_done: the request has not ended with its completion");
 	io_uring_cqe_seen(&reading->ring, cqe);
 	return result;
 }

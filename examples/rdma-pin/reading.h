@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A read that is in flight for a while: from a slow disk, or an empty pipe. */
+/* A read that stays in flight for a while: from a slow disk, or an empty pipe. */
 #ifndef READING_H
 #define READING_H
 
 #include <daxpin-uring.h>
 #include "rdma-pin.h"
 
-/* What is read from, and how much at a time. */
+/* The source of a read, and the read's size. */
 struct well {
-	int fd;			/* to read from */
-	int spring;		/* the pipe's other end; -1: a disk */
+	int fd;			/* the disk, or the pipe's read end */
+	int spring;		/* the pipe's write end; -1: a disk */
 	uint32_t bytes;
 };
 
 void well_open(struct well *well, const struct stage *stage);
-/* The pipe: let the read land now. The disk does it in its own time. */
+/* Lets a read from the pipe land. One from a disk lands by itself. */
 void well_let_go(const struct well *well);
 void well_close(struct well *well);
 
-/* One read into an extent, by a ring of its own. */
+/* One read into an extent, with a ring of its own. */
 struct reading {
 	struct daxpin_pool *pool;
 	struct daxpin_extent extent;
@@ -29,16 +29,16 @@ struct reading {
 };
 
 /*
- * Make a ring, attach it (not with --unsafe) and put a read into the extent
- * in flight. 0 or -errno, with a sentence.
+ * Makes a ring, attaches it (not with --unsafe) and starts a read into the extent.
+ * Returns 0, or -errno with errmsg.
  */
 int reading_begin(struct reading *reading, struct daxpin_pool *pool,
 		  struct daxpin_extent extent, const struct well *well,
 		  bool unsafe, char *errmsg, size_t errmsg_size);
 bool reading_in_flight(struct reading *reading);
-/* Wait for it: its result. */
+/* Waits for the read. Returns its result. */
 int reading_end(struct reading *reading);
-/* Detach the ring and free it. */
+/* Detaches the ring and frees it. */
 void reading_close(struct reading *reading);
 
 #endif

@@ -5,7 +5,7 @@
 #include "narrate.h"
 #include "space.h"
 
-/* Multiples of 8 bytes only: blocks are. */
+/* Lengths are multiples of 8 bytes, as blocks are. */
 static uint64_t pattern_word(uint32_t seed, uint64_t index)
 {
 	return (seed * UINT64_C(0x9e3779b97f4a7c15)) ^
@@ -33,7 +33,7 @@ static unsigned int bytes_differ(uint64_t a, uint64_t b)
 
 uint64_t pattern_wrong(const void *memory, uint64_t length, uint32_t seed)
 {
-	/* Hardware writes it behind the compiler's back. */
+	/* volatile, since hardware writes to it. */
 	const volatile uint64_t *words = memory;
 	uint64_t i, wrong = 0;
 
@@ -95,7 +95,7 @@ void hoard_release(struct hoard *hoard)
 	memset(hoard, 0, sizeof(*hoard));
 }
 
-/* What one extent has of a range: its bytes, and where in it they begin. */
+/* The part of an extent that lies in a range: its size, and its offset in the extent. */
 struct part {
 	uint64_t length, in_extent;
 };

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Taking up space in a pool, and patterns to know one's own bytes by. */
+/* Reserving all space of a pool, and patterns that identify a writer. */
 #ifndef SPACE_H
 #define SPACE_H
 
 #include <daxpin.h>
 
-/* Fill memory with a pattern; count the bytes that are not of it. */
+/* Fills memory with a pattern, and counts the bytes that differ from it. */
 void pattern_fill(void *memory, uint64_t length, uint32_t seed);
 uint64_t pattern_wrong(const void *memory, uint64_t length, uint32_t seed);
 
-/* All the free space of a pool, reserved. */
+/* All free space of a pool, reserved. */
 struct hoard {
 	struct daxpin_pool *pool;
 	struct daxpin_extent *extents;
@@ -17,14 +17,14 @@ struct hoard {
 	uint64_t bytes;
 };
 
-/* Reserve until the pool has not one block to give. */
+/* Reserves until no block is free. */
 void hoard_take(struct hoard *hoard, struct daxpin_pool *pool);
-/* How many bytes of [addr, addr + length) it got hold of. */
+/* Returns how many bytes of [addr, addr + length) it reserved. */
 uint64_t hoard_overlap(const struct hoard *hoard, uint64_t addr,
 		       uint64_t length);
 void hoard_release(struct hoard *hoard);
 
-/* The part of the hoard that lies in [addr, addr + length). */
+/* Fills and checks the part of the hoard in [addr, addr + length). */
 void hoard_fill(const struct hoard *hoard, uint64_t addr, uint64_t length,
 		uint32_t seed);
 uint64_t hoard_wrong(const struct hoard *hoard, uint64_t addr, uint64_t length,

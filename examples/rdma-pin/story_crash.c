@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An owner is killed with a read in flight. The read does not die with it. Its
- * successor opens the pool at once, gets it when the read has landed, and what
- * it then writes to the same blocks stays.
+ * An owner is killed with a read in flight, and the read continues. The next owner's
+ * open waits until the read has landed, so that what it then writes to the same blocks
+ * stays.
  *
- * A read from a pipe does die with its process, so that without a slow disk
- * only the succession can be shown.
+ * A read from a pipe is cancelled when its process dies. Without a slow disk only the
+ * change of owners can be shown.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,7 +27,7 @@
 #define OPEN_MS		60000
 #define START_MS	30000
 #define WATCH_MS	500
-#define TRIES_UNSAFE	3	/* a race: 19 of 20 are lost (kernel.md K24) */
+#define TRIES_UNSAFE	3	/* bytes were late in 19 of 20 (kernel.md K24) */
 
 /* What the owner reports before it is killed. */
 struct will {
@@ -41,8 +41,8 @@ struct tale {
 	struct well well;
 	struct will will;
 	uint64_t killed_ns;
-	uint64_t landed;		/* bytes, before the successor had it */
-	double corrupted_ms;		/* after the kill */
+	uint64_t landed;		/* bytes changed before the open */
+	double corrupted_ms;		/* ms after the kill */
 	struct daxpin_pool *pool;	/* the successor's */
 	struct hoard hoard;
 };
@@ -92,7 +92,7 @@ static void receive_will(struct tale *tale, int fd, pid_t pid)
 	if (poll(&pollfd, 1, START_MS) <= 0 ||
 	    recv(fd, &tale->will, sizeof(tale->will), 0) !=
 	    (ssize_t)sizeof(tale->will))
-		give_up("the owner (process %d) did not get as far as its read",
+		give_up("the owner (process %d) did not start its read within 30 s",
 			(int)pid);
 	if (tale->will.err)
 		give_up("the owner (process %d): %s (%s)", (int)pid,
@@ -119,7 +119,7 @@ static void kill_an_owner(struct tale *tale)
 	fact("pid", (uint64_t)pid);
 	fact("in_flight_us", (tale->killed_ns - tale->will.begin_ns) / 1000);
 	fact("reaped_us", (now_ns() - tale->killed_ns) / 1000);
-	say("kill", "process %d owns the pool, reads into 0x%" PRIx64 ", and is killed %.1f ms later; reaped after %.1f ms",
+	say("kill", "process %d opens the pool, starts a read into 0x%" PRIx64 ", and is killed %.1f ms later; it has exited %.1f ms after that",
 	    (int)pid, tale->will.addr,
 	    (double)(tale->killed_ns - tale->will.begin_ns) / 1e6,
 	    ms_since(tale->killed_ns));
@@ -133,11 +133,11 @@ static void succeed(struct tale *tale)
 	must(daxpin_pool_info(tale->pool, &info), "daxpin_pool_info");
 	fact("after_kill_us", (now_ns() - tale->killed_ns) / 1000);
 	fact("after_submit_us", (now_ns() - tale->will.begin_ns) / 1000);
-	claim(info.unclean, "open", "its successor has the pool %.1f ms after the kill, %.1f ms after the read began, and sees that it was not closed",
+	claim(info.unclean, "open", "the next owner's open returns %.1f ms after the kill, %.1f ms after the read began, and reports that the pool was not closed",
 	      ms_since(tale->killed_ns), ms_since(tale->will.begin_ns));
 }
 
-/* Everything is free again, since the owner had published nothing. */
+/* All space is free, since the dead owner had published nothing. */
 static void take_the_block(struct tale *tale)
 {
 	const struct will *will = &tale->will;
@@ -150,11 +150,11 @@ static void take_the_block(struct tale *tale)
 	hoard_fill(&tale->hoard, will->addr, will->bytes, PATTERN_NEW);
 	fact("landed_bytes", tale->landed);
 	claim(overlap == will->bytes, "reuse",
-	      "it gets the dead owner's %" PRIu64 " bytes, of which %" PRIu64 " changed since the kill, and fills them",
+	      "it reserves the same %" PRIu64 " bytes, of which the dead owner's read has changed %" PRIu64 ", and fills them",
 	      overlap, tale->landed);
 	if (tale->stage->slow && !tale->stage->unsafe)
 		claim(tale->landed > 0, "landed",
-		      "so the read did outlive its process, and the lock outlived the read");
+		      "so the read outlived its process, and the open waited for the read");
 }
 
 static void watch(struct tale *tale)
@@ -176,11 +176,11 @@ static void watch(struct tale *tale)
 	fact("watched_us", (now_ns() - begin) / 1000);
 	if (!tale->stage->unsafe)
 		claim(!wrong, "intact",
-		      "watched for %.0f ms, its bytes are as it left them: %" PRIu64 " of %" PRIu64,
+		      "after another %.0f ms its bytes are intact: %" PRIu64 " of %" PRIu64,
 		      ms_since(begin), tale->will.bytes - wrong,
 		      tale->will.bytes);
 	else if (wrong)
-		sleep_ms(WATCH_MS);	/* let all of it land */
+		sleep_ms(WATCH_MS);	/* all of it has landed then */
 }
 
 static void tell_corruption(struct tale *tale)
@@ -192,11 +192,11 @@ static void tell_corruption(struct tale *tale)
 	fact("corrupted_bytes", wrong);
 	if (wrong)
 		claim(true, "corrupted",
-		      "the dead process's read lands %.0f ms after the kill: %" PRIu64 " of the successor's bytes are destroyed, and no error anywhere",
+		      "the dead owner's read lands %.0f ms after the kill: %" PRIu64 " of the next owner's bytes are destroyed, and no call reports an error",
 		      tale->corrupted_ms, wrong);
 	else
-		say("unshown", "this time nothing was destroyed: %s",
-		    tale->landed ? "the read had landed before the pool was to be had" :
+		say("unshown", "nothing was destroyed this time: %s",
+		    tale->landed ? "the read had landed before the open returned" :
 		    "no read landed");
 }
 
@@ -222,7 +222,7 @@ void story_crash(struct stage *stage)
 	      stage->unsafe ? ", without daxpin's protection" : "");
 	well_open(&tale.well, stage);
 	if (!stage->slow)
-		say("pipe", "a read from a pipe is cancelled with its process, so this shows only who gets the pool and when: give --slow DISK for DMA that outlives a process");
+		say("pipe", "a read from a pipe is cancelled when its process dies, so this shows only when the next owner gets the pool; --slow DISK shows DMA that outlives its process");
 	do
 		tell_once(&tale);
 	while (!stage->corrupted && --tries > 0);

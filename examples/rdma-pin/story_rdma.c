@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer writes into the pool by RDMA, without the CPU. Its extent is retired while
- * it continues to write; the blocks are not reused before its key is revoked, and
- * nothing that it sends later can reach their new owner.
+ * A remote peer writes into the pool by RDMA, without the CPU. Its extent is retired
+ * while it continues to write. The blocks are not reused before its key is revoked, and
+ * nothing that it sends later can reach their next owner.
  *
- * With --unsafe the same accesses are made at the same times, but the memory
- * region is the program's own and daxpin does not know of it.
+ * With --unsafe the same accesses are made at the same times, but the program registers
+ * the memory region itself, without daxpin's knowledge.
  */
 #include <daxpin-rdma.h>
 #include <errno.h>
@@ -32,14 +32,14 @@ struct tale {
 	struct peer writer, reader;
 	struct daxpin_extent extent;
 	struct daxpin_grant *grant;	/* the writer's */
-	struct ibv_mr *mr;		/* --unsafe: in its place */
+	struct ibv_mr *mr;		/* --unsafe: instead of it */
 	struct daxpin_grant_key key;
 	struct hoard hoard;
 };
 
-/* ------------------------------------------------------------ letting in */
+/* ------------------------------------------------- granting and writing */
 
-/* As a program with verbs only does it: register, and wait later. */
+/* What a program does that uses verbs only. */
 static void grant_unsafe(struct tale *tale)
 {
 	void *base = daxpin_ptr(tale->pool, tale->extent, 0);
@@ -72,7 +72,7 @@ static void grant_writer(struct tale *tale)
 	     "daxpin_reserve");
 	fact("addr", tale->extent.addr);
 	fact("bytes", EXTENT_BYTES);
-	say("reserve", "%" PRIu64 " bytes reserved at 0x%" PRIx64,
+	say("reserve", "an extent of %" PRIu64 " bytes is reserved at pool address 0x%" PRIx64,
 	    EXTENT_BYTES, tale->extent.addr);
 	begin = now_ns();
 	if (tale->stage->unsafe) {
@@ -85,8 +85,8 @@ static void grant_writer(struct tale *tale)
 	}
 	fact("rkey", tale->key.rkey);
 	fact("us", (now_ns() - begin) / 1000);
-	say("grant", "zeroed, and %s to the writer: rkey 0x%x, exactly %" PRIu64 " bytes, in %.2f ms",
-	    tale->stage->unsafe ? "registered by hand and shown" : "granted",
+	say("grant", "it is zeroed and %s the writer, a remote peer: rkey 0x%x for exactly %" PRIu64 " bytes, in %.2f ms",
+	    tale->stage->unsafe ? "registered by hand for" : "granted to",
 	    tale->key.rkey, tale->key.length, ms_since(begin));
 }
 
@@ -108,12 +108,12 @@ static void peer_writes(struct tale *tale)
 	fact("bytes", EXTENT_BYTES - wrong);
 	fact("us", (report.end_ns - report.begin_ns) / 1000);
 	claim(!report.status && !wrong, "write",
-	      "the writer (process %d) wrote %" PRIu64 " bytes by RDMA in %.1f ms; no call of ours was made",
+	      "the writer (process %d) writes %" PRIu64 " bytes by RDMA in %.1f ms; this process makes no call",
 	      (int)tale->writer.pid, EXTENT_BYTES - wrong,
 	      (double)(report.end_ns - report.begin_ns) / 1e6);
 }
 
-/* A grant of the reader's own, or with --unsafe the one key for all. */
+/* Makes a second grant for the reader. With --unsafe both peers have one key. */
 static struct daxpin_grant *grant_reader(struct tale *tale,
 					 struct daxpin_grant_key *ret_key)
 {
@@ -130,7 +130,7 @@ static struct daxpin_grant *grant_reader(struct tale *tale,
 		return NULL;
 	err = daxpin_rdma_grant(tale->rdma, tale->extent, &options, &grant);
 	claim(err == -EPERM, "expose",
-	      "a reader is not let at unpublished bytes unasked: %s",
+	      "a second peer gets no grant to read unpublished bytes without DAXPIN_GRANT_EXPOSE: %s",
 	      err ? strerror(-err) : "no error");
 	options.flags = DAXPIN_GRANT_EXPOSE;
 	must(daxpin_rdma_grant(tale->rdma, tale->extent, &options, &grant),
@@ -156,7 +156,7 @@ static void reader_reads(struct tale *tale)
 	peer_ask(&tale->reader, &order, &report);
 	fact("bytes", EXTENT_BYTES - report.wrong);
 	claim(!report.status && !report.wrong, "read",
-	      "the reader (process %d) read them back by RDMA: %" PRIu64 " of %" PRIu64 " bytes as written",
+	      "the reader (process %d) reads them by RDMA: %" PRIu64 " of %" PRIu64 " bytes are what the writer wrote",
 	      (int)tale->reader.pid, EXTENT_BYTES - report.wrong, EXTENT_BYTES);
 	must(daxpin_rdma_revoke(grant), "daxpin_rdma_revoke");
 }
@@ -169,7 +169,7 @@ static void keep(struct tale *tale)
 	if (!tale->stage->unsafe) {
 		err = publish(tale->pool, tale->extent, DAXPIN_OP_KEEP, 0);
 		claim(err == -EBUSY, "keep",
-		      "publish refuses while a writer may still write: %s",
+		      "a publish is refused while the writer may still write: %s",
 		      err ? strerror(-err) : "no error");
 	}
 	begin = now_ns();
@@ -177,13 +177,13 @@ static void keep(struct tale *tale)
 		      DAXPIN_OP_WRITERS);
 	fact("us", (now_ns() - begin) / 1000);
 	claim(!err, "keep", "%s: durable in %.2f ms",
-	      tale->stage->unsafe ? "published, with the writer still let in" :
-	      "told that it may, it publishes", ms_since(begin));
+	      tale->stage->unsafe ? "the extent is published while the writer has its key" :
+	      "with DAXPIN_OP_WRITERS the extent is published", ms_since(begin));
 }
 
 /* -------------------------------------------------------------- retiring */
 
-/* The count that the writer's hammer leaves in the first word. */
+/* The number of the writer's last write, which is in the first word. */
 static uint64_t landed(const struct tale *tale)
 {
 	return *(const volatile uint64_t *)(uintptr_t)tale->key.addr;
@@ -208,12 +208,12 @@ static void start_hammer(struct tale *tale)
 		.seed = PATTERN_STALE,
 	};
 
-	/* Or the old pattern would be taken for a count. */
+	/* Otherwise the old pattern would be read as a number. */
 	memset((void *)(uintptr_t)tale->key.addr, 0, sizeof(uint64_t));
 	peer_order(&tale->writer, &order);
 	if (!wait_landed(tale, 2))
-		give_up("the writer's writes do not arrive");
-	say("hammer", "the writer goes on: %" PRIu64 " writes of %" PRIu64 " bytes so far, seen in memory",
+		give_up("the writer's writes do not arrive within 10 s");
+	say("hammer", "the writer keeps writing: %" PRIu64 " writes of %" PRIu64 " bytes have arrived so far",
 	    landed(tale), HAMMER_BYTES);
 }
 
@@ -228,11 +228,11 @@ static void retire(struct tale *tale)
 	goes_on = wait_landed(tale, before + 2);
 	fact("writes_after", landed(tale) - before);
 	claim(!err && goes_on, "retire",
-	      "the extent is retired; the writer does not know, and %" PRIu64 " writes more arrive",
+	      "the extent is retired; the writer does not know that, and %" PRIu64 " more writes arrive",
 	      landed(tale) - before);
 }
 
-/* Everything that is free is handed out, and these blocks are not in it. */
+/* Reserves everything that is free. The extent's blocks must not be in it. */
 static void reuse_is_deferred(struct tale *tale)
 {
 	struct daxpin_extent extent;
@@ -241,14 +241,14 @@ static void reuse_is_deferred(struct tale *tale)
 
 	holds = tell_holders(tale->pool, tale->extent);
 	claim(holds == 1 && !daxpin_idle(tale->pool, tale->extent), "busy",
-	      "so it is not idle: %d hold", holds);
+	      "so the extent is not idle: it has %d hold", holds);
 	hoard_take(&tale->hoard, tale->pool);
 	overlap = hoard_overlap(&tale->hoard, tale->extent.addr, EXTENT_BYTES);
 	err = daxpin_reserve(tale->pool, DAXPIN_BLOCK_SIZE, 0, &extent);
 	fact("extents", tale->hoard.count);
 	fact("bytes", tale->hoard.bytes);
 	claim(!overlap && err == -ENOSPC, "deferred",
-	      "all %" PRIu64 " other free bytes reserved (%zu extents): none of its blocks is among them, and then there is no more",
+	      "all %" PRIu64 " other free bytes are reserved (%zu extents), then the pool is full: the extent's blocks are not reused",
 	      tale->hoard.bytes, tale->hoard.count);
 }
 
@@ -279,16 +279,16 @@ static void take_back(struct tale *tale)
 	begin = now_ns();
 	err = daxpin_rdma_revoke(tale->grant);
 	fact("us", (now_ns() - begin) / 1000);
-	claim(!err, "revoke", "the key is taken back: %.2f ms, with the writer at it",
+	claim(!err, "revoke", "the writer's key is revoked in %.2f ms, while the writer writes",
 	      ms_since(begin));
 	peer_report(&tale->writer, &report);
 	fact("writes", report.count);
 	claim(report.status == IBV_WC_REM_ACCESS_ERR, "refused",
-	      "after %" PRIu64 " writes the writer's next one fails: %s",
+	      "after %" PRIu64 " writes the writer's next write fails: %s",
 	      report.count, ibv_wc_status_str((enum ibv_wc_status)report.status));
 	idle = next_is_idle(tale->pool, &watch);
 	claim(idle && daxpin_wait_idle(tale->pool, tale->extent, 0) == 0,
-	      "idle", "the event came: the extent is idle");
+	      "idle", "the pool reports the event that the extent is idle");
 }
 
 /* ------------------------------------------------------------------ reuse */
@@ -302,7 +302,7 @@ static void reuse(struct tale *tale, struct daxpin_extent *ret_extent)
 		give_up("daxpin_reserve: %s", strerror(-err));
 	stale = daxpin_hold(tale->pool, tale->extent, DAXPIN_HOLD_READ);
 	claim(ret_extent->addr == tale->extent.addr && stale == -ESTALE,
-	      "reuse", "now a new owner gets the same blocks, 0x%" PRIx64 "; the old handle says: %s",
+	      "reuse", "only now a reserve gets the same blocks, at 0x%" PRIx64 "; a hold with the old handle fails: %s",
 	      ret_extent->addr, stale ? strerror(-stale) : "no error");
 	pattern_fill(daxpin_ptr(tale->pool, *ret_extent, 0), EXTENT_BYTES,
 		     PATTERN_NEW);
@@ -319,7 +319,7 @@ static int write_again(struct tale *tale)
 	};
 	struct report report;
 
-	/* Its queue pair is in error: without this nothing would be sent. */
+	/* The peer's queue pair is in error and would send nothing. */
 	peer_connect(&tale->writer);
 	peer_ask(&tale->writer, &order, &report);
 	return report.status;
@@ -336,13 +336,13 @@ static void tell_safe(struct tale *tale)
 	reuse(tale, &extent);
 	status = write_again(tale);
 	claim(status == IBV_WC_REM_ACCESS_ERR, "stale",
-	      "the writer reconnects and writes again with its old key: %s",
+	      "the writer reconnects and writes with its old key: %s",
 	      ibv_wc_status_str((enum ibv_wc_status)status));
 	wrong = pattern_wrong(daxpin_ptr(tale->pool, extent, 0), EXTENT_BYTES,
 			      PATTERN_NEW);
 	fact("bytes", EXTENT_BYTES - wrong);
 	claim(!wrong, "intact",
-	      "the new owner's bytes are as it left them: %" PRIu64 " of %" PRIu64,
+	      "the new extent's bytes are intact: %" PRIu64 " of %" PRIu64,
 	      EXTENT_BYTES - wrong, EXTENT_BYTES);
 	must(daxpin_cancel(tale->pool, extent), "daxpin_cancel");
 }
@@ -358,20 +358,20 @@ static void tell_unsafe(struct tale *tale)
 	hoard_take(&tale->hoard, tale->pool);
 	overlap = hoard_overlap(&tale->hoard, addr, EXTENT_BYTES);
 	hoard_fill(&tale->hoard, addr, EXTENT_BYTES, PATTERN_NEW);
-	say("reuse", "nobody knows of the writer, so a new owner gets %" PRIu64 " of the %" PRIu64 " bytes at once, and fills them",
+	say("reuse", "daxpin does not know of the writer, so the next reserve gets %" PRIu64 " of the %" PRIu64 " bytes, and the program fills them",
 	    overlap, EXTENT_BYTES);
 	sleep_ms(200);
 	peer_order(&tale->writer, &stop);
 	peer_report(&tale->writer, &report);
 	wrong = hoard_wrong(&tale->hoard, addr, EXTENT_BYTES, PATTERN_NEW);
 	fact("corrupted_bytes", wrong);
-	say("corrupted", "the writer's writes go on arriving (%s): %" PRIu64 " of the new owner's bytes are destroyed",
+	say("corrupted", "the writer's writes still arrive (%s): %" PRIu64 " of the new extent's bytes are destroyed",
 	    ibv_wc_status_str((enum ibv_wc_status)report.status), wrong);
 	status = write_again(tale);
 	wrong = hoard_wrong(&tale->hoard, addr, EXTENT_BYTES, PATTERN_NEW);
 	tale->stage->corrupted = wrong;
 	fact("corrupted_bytes", wrong);
-	claim(!status && wrong, "corrupted", "it writes again with its old key: %s; %" PRIu64 " bytes destroyed, and no error anywhere",
+	claim(!status && wrong, "corrupted", "the writer writes again with its old key: %s; %" PRIu64 " bytes are destroyed, and no call reports an error",
 	      ibv_wc_status_str((enum ibv_wc_status)status), wrong);
 	if (ibv_dereg_mr(tale->mr))
 		give_up("ibv_dereg_mr: %s", strerror(errno));
@@ -379,7 +379,7 @@ static void tell_unsafe(struct tale *tale)
 
 /* -------------------------------------------------------------- beginning */
 
-/* With the pool open. False, with stage->no_rdma, if the pool does not support RDMA. */
+/* Returns false, with stage->no_rdma, if the pool's memory does not support RDMA. */
 static bool attach(struct tale *tale)
 {
 	static char errmsg[256];
@@ -394,7 +394,7 @@ static bool attach(struct tale *tale)
 
 	err = nic_open(&tale->nic, tale->stage->device);
 	if (err)
-		give_up("the RDMA device %s cannot be used: %s: it needs a port that is up, with an address, and access to /dev/infiniband",
+		give_up("the RDMA device %s cannot be used: %s: it needs an active port with an address, and access to /dev/infiniband",
 			tale->stage->device, strerror(-err));
 	err = daxpin_rdma_attach(tale->pool, tale->nic.pd, &options,
 				 &tale->rdma);
@@ -443,16 +443,16 @@ void story_rdma(struct stage *stage)
 {
 	struct tale tale = { .stage = stage };
 
-	story("rdma", "a peer writes into %s through %s%s", stage->pool_path,
-	      stage->device, stage->unsafe ? ", without daxpin's protection" : "");
-	/* Before the pool is open: a pool and fork() do not go together. */
+	story("rdma", "a remote peer writes to an extent of %s, by the device %s%s",
+	      stage->pool_path, stage->device, stage->unsafe ? ", without daxpin's protection" : "");
+	/* Before the pool is opened, since a child cannot use its parent's pool. */
 	peer_start(&tale.writer, "the writer", stage->device);
 	peer_start(&tale.reader, "the reader", stage->device);
 	tale.pool = open_pool(stage, 5000);
 	if (attach(&tale))
 		tell(&tale);
 	else
-		say("skip", "not told: %s", stage->no_rdma);
+		say("skip", "skipped: %s", stage->no_rdma);
 	close_pool(tale.pool);
 	peer_end(&tale.writer);
 	peer_end(&tale.reader);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A read into an extent is in flight when the extent is retired. Its blocks are not
- * reused before the read's completion, and are reused right after it.
+ * An extent is retired while a read into it is in flight. Its blocks are not reused
+ * before the read has completed, and can be reused right after that.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -32,7 +32,7 @@ static void tell_ways(const struct tale *tale)
 	     "daxpin_uring_info");
 	fact("fixed_segments", info.fixed_segments);
 	fact("plain_segments", info.plain_segments);
-	say("ring", "the ring is attached: %u segments as fixed buffers, %u by plain reads and writes; the owner lock is its file %d",
+	say("ring", "a ring is attached: %u segments are its fixed buffers, %u get plain requests; slot %d of its file table keeps the owner lock",
 	    info.fixed_segments, info.plain_segments, info.file_slot);
 }
 
@@ -49,7 +49,7 @@ static void begin(struct tale *tale)
 			    &tale->well, tale->stage->unsafe, errmsg,
 			    sizeof(errmsg));
 	if (err) {
-		/* The pool is the user's: leave nothing in it. */
+		/* The pool belongs to the user, so nothing may be left in it. */
 		publish(tale->pool, tale->extent, DAXPIN_OP_RETIRE, 0);
 		must(daxpin_pool_close(tale->pool), "daxpin_pool_close");
 		give_up("%s (%s)", errmsg, strerror(-err));
@@ -58,14 +58,14 @@ static void begin(struct tale *tale)
 	fact("addr", tale->extent.addr);
 	fact("bytes", tale->well.bytes);
 	claim(reading_in_flight(&tale->reading), "submit",
-	      "a read of %u bytes into 0x%" PRIx64 " is in flight, from %s",
+	      "a read of %u bytes into the extent at 0x%" PRIx64 " is in flight, from %s",
 	      tale->well.bytes, tale->extent.addr,
 	      tale->stage->slow ? tale->stage->slow : "an empty pipe");
 	claim(!publish(tale->pool, tale->extent, DAXPIN_OP_RETIRE, 0),
-	      "retire", "the extent is retired meanwhile");
+	      "retire", "the extent is retired during the read");
 }
 
-/* Ends the read: the pipe needs data for that, the disk does it by itself. */
+/* Waits for the read. One from a pipe needs data first. */
 static void land(struct tale *tale)
 {
 	int result;
@@ -75,7 +75,7 @@ static void land(struct tale *tale)
 	tale->stage->read_ns = now_ns() - tale->reading.begin_ns;
 	fact("us", tale->stage->read_ns / 1000);
 	claim(result == (int)tale->well.bytes, "land",
-	      "the read completes after %.1f ms: %d bytes by DMA",
+	      "the read completes after %.1f ms: %d bytes",
 	      (double)tale->stage->read_ns / 1e6, result);
 }
 
@@ -83,7 +83,7 @@ static bool still_in_flight(struct tale *tale)
 {
 	if (reading_in_flight(&tale->reading))
 		return true;
-	say("fast", "the read was over too soon to show anything: --slow wants a disk that takes 300 ms or more");
+	say("fast", "the read ended too early to show anything: --slow needs a disk whose reads take 300 ms or more");
 	return false;
 }
 
@@ -101,14 +101,14 @@ static void tell_safe(struct tale *tale)
 	fact("bytes", tale->hoard.bytes);
 	claim(still_in_flight(tale) && holds == 1 && !overlap &&
 	      err == -ENOSPC && !daxpin_idle(tale->pool, tale->extent),
-	      "deferred", "it is not idle, and all %" PRIu64 " other free bytes, reserved, have none of its blocks",
+	      "deferred", "the extent is not idle; all %" PRIu64 " other free bytes are reserved, and its blocks are not among them",
 	      tale->hoard.bytes);
 	land(tale);
 	must(daxpin_wait_idle(tale->pool, tale->extent, 0), "daxpin_wait_idle");
 	must(daxpin_reserve(tale->pool, tale->well.bytes, 0, &extent),
 	     "daxpin_reserve");
 	claim(extent.addr == addr, "reuse",
-	      "with the completion it is idle, and its blocks go to a new owner: 0x%" PRIx64,
+	      "after the completion it is idle, and a reserve gets its blocks, at 0x%" PRIx64,
 	      extent.addr);
 	pattern_fill(daxpin_ptr(tale->pool, extent, 0), tale->well.bytes,
 		     PATTERN_NEW);
@@ -116,7 +116,7 @@ static void tell_safe(struct tale *tale)
 	wrong = pattern_wrong(daxpin_ptr(tale->pool, extent, 0),
 			      tale->well.bytes, PATTERN_NEW);
 	claim(!wrong, "intact",
-	      "%d ms later the new owner's bytes are as it left them: %" PRIu64 " of %u",
+	      "%d ms later the new extent's bytes are intact: %" PRIu64 " of %u",
 	      WATCH_MS, tale->well.bytes - wrong, tale->well.bytes);
 	must(daxpin_cancel(tale->pool, extent), "daxpin_cancel");
 }
@@ -133,14 +133,14 @@ static void tell_unsafe(struct tale *tale)
 	hoard_fill(&tale->hoard, addr, bytes, PATTERN_NEW);
 	wrong = hoard_wrong(&tale->hoard, addr, bytes, PATTERN_NEW);
 	before = still_in_flight(tale) && !wrong;
-	say("reuse", "nobody knows of the read, so a new owner gets %" PRIu64 " of the %u bytes at once, and fills them",
+	say("reuse", "daxpin does not know of the read, so the next reserve gets %" PRIu64 " of the %u bytes, and the program fills them",
 	    overlap, bytes);
 	land(tale);
 	wrong = hoard_wrong(&tale->hoard, addr, bytes, PATTERN_NEW);
 	tale->stage->corrupted = before ? wrong : 0;
 	fact("corrupted_bytes", wrong);
 	claim(before && wrong, "corrupted",
-	      "%" PRIu64 " of the new owner's bytes are destroyed, and no error anywhere",
+	      "%" PRIu64 " of the new extent's bytes are destroyed, and no call reports an error",
 	      wrong);
 }
 
@@ -148,7 +148,7 @@ void story_uring(struct stage *stage)
 {
 	struct tale tale = { .stage = stage };
 
-	story("io_uring", "a read into %s outlives its extent%s",
+	story("io_uring", "an extent of %s is retired while a read into it is in flight%s",
 	      stage->pool_path,
 	      stage->unsafe ? ", without daxpin's protection" : "");
 	tale.pool = open_pool(stage, 5000);

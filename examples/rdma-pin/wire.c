@@ -6,7 +6,7 @@
 #include "wire.h"
 
 #define FIRST_PSN	7
-#define RETRY_COUNT	6	/* soft-RoCE takes 7 as unlimited */
+#define RETRY_COUNT	6	/* for soft-RoCE 7 means unlimited */
 #define DEPTH		16
 #define COMPLETE_NS	UINT64_C(30000000000)
 
@@ -43,7 +43,7 @@ static struct ibv_context *open_device(const char *name)
 	return context;
 }
 
-/* How much one would like to use a GID: routable IPv4 best, none at all: 0. */
+/* Rates a GID: routable IPv4 is best, 0 is unusable. */
 static int gid_rank(const struct ibv_gid_entry *entry)
 {
 	static const unsigned char ipv4[12] = { [10] = 0xff, [11] = 0xff };
@@ -65,7 +65,7 @@ static void choose_gid(struct nic *nic, int table_length)
 	for (i = 0; i < table_length; i++) {
 		if (ibv_query_gid_ex(nic->context, nic->port, (uint32_t)i,
 				     &entry, 0))
-			continue;	/* an empty place in the table */
+			continue;	/* an empty table entry */
 		if (gid_rank(&entry) <= best)
 			continue;
 		best = gid_rank(&entry);
@@ -74,7 +74,7 @@ static void choose_gid(struct nic *nic, int table_length)
 	}
 }
 
-/* The first port that is up. */
+/* Chooses the first active port. */
 static int choose_port(struct nic *nic)
 {
 	struct ibv_device_attr device;
@@ -174,7 +174,7 @@ static int to_reset(struct wire *wire)
 
 	err = ibv_modify_qp(wire->qp, &attr, IBV_QP_STATE);
 	while (!err && ibv_poll_cq(wire->cq, 1, &wc) > 0)
-		;	/* what the last connection left */
+		;	/* completions of the last connection */
 	return -err;
 }
 
@@ -238,7 +238,7 @@ int wire_connect(struct wire *wire, const struct wire_address *to)
 {
 	int err, tries;
 
-	/* A packet in flight can make a reset fail: try again. */
+	/* A packet in flight can make a reset fail, so it is repeated. */
 	for (tries = 0; tries < 5; tries++) {
 		err = to_reset(wire);
 		if (!err)

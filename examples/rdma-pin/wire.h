@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A reliable connection between two processes over one RDMA device. It does not use
- * daxpin: any program with verbs has something like it.
+ * daxpin: every program with verbs has similar code.
  */
 #ifndef WIRE_H
 #define WIRE_H
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A device that is open, and the port and GID to use. */
+/* An open device, with its port and GID. */
 struct nic {
 	struct ibv_context *context;
 	struct ibv_pd *pd;
@@ -28,7 +28,7 @@ struct wire {
 	struct ibv_qp *qp;
 };
 
-/* What the other end has to know. */
+/* What the other end needs in order to connect. */
 struct wire_address {
 	union ibv_gid gid;
 	uint32_t qp_number;
@@ -38,16 +38,16 @@ struct wire_address {
 /* One RDMA READ or WRITE. */
 struct transfer {
 	enum ibv_wr_opcode opcode;
-	struct ibv_mr *mr;		/* local memory, from its beginning */
+	struct ibv_mr *mr;		/* local memory, used from its start */
 	uint64_t remote;
 	uint32_t rkey;
 	uint32_t length;
 };
 
-/* The name of the first device, or of the one asked for; NULL: none such. */
+/* Returns the name of the first device, or `name` if that exists, or NULL. */
 const char *nic_find(const char *name, char *buffer, unsigned int size);
 
-/* 0 or -errno. */
+/* These return 0 or -errno. */
 int nic_open(struct nic *nic, const char *name);
 int nic_close(struct nic *nic);
 
@@ -55,10 +55,10 @@ int wire_open(struct wire *wire, struct nic *nic);
 void wire_close(struct wire *wire);
 struct wire_address wire_address(const struct wire *wire);
 
-/* Connect, or reconnect after an error: from RESET to ready-to-send. */
+/* Connects, or reconnects after an error: from RESET to RTS. */
 int wire_connect(struct wire *wire, const struct wire_address *to);
 
-/* Do it and wait: an ibv_wc_status, or -errno where none came. */
+/* Transfers and waits. Returns an ibv_wc_status, or -errno without a completion. */
 int wire_transfer(struct wire *wire, const struct transfer *transfer);
 
 #endif
