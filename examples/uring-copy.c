@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * uring-copy POOL FROM TO: copy a file into a pool and from there to another
- * file, 64 requests at a time, and compare what was read, what is in the pool
- * and what was written. POOL is made if it is not there.
+ * uring-copy POOL FROM TO: copies a file into a pool and from there to another file,
+ * with 64 requests in flight, and compares what was read, what is in the pool and what
+ * was written. POOL is created if it does not exist.
  */
 #include <daxpin-uring.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 #define DEPTH		64		/* requests in flight */
 #define BLOCK		(128u << 10)	/* bytes of each */
 #define PART		(8u << 20)	/* bytes of an extent */
-#define PARTS_A_SEGMENT	3		/* of 32 MiB, which has its own needs */
+#define PARTS_A_SEGMENT	3		/* of 32 MiB, with metadata */
 
 struct request {
 	struct daxpin_uring_io io;
@@ -34,14 +34,14 @@ struct copy {
 	struct daxpin_extent *part;
 	uint32_t parts, kept;
 	uint64_t size;
-	/* One way of it. */
+	/* One direction of the copy. */
 	const char *what;
 	int fd;
 	bool in;
 	uint64_t begun, moved;
 	uint32_t in_flight;
 	struct request request[DEPTH];
-	struct request *ready;		/* with something left, or for more */
+	struct request *ready;		/* requests that can be submitted */
 	int error;
 };
 
@@ -76,7 +76,10 @@ static void put_ready(struct copy *copy, struct request *request)
 	copy->ready = request;
 }
 
-/* What is left of the request, or the file's next block; false: neither. */
+/*
+ * Prepares the rest of this request, or the file's next block. Returns false if there
+ * is neither.
+ */
 static bool has_work(struct copy *copy, struct request *request)
 {
 	uint64_t rest = copy->size - copy->begun;
@@ -128,7 +131,7 @@ static int submit(struct copy *copy)
 	return ret < 0 ? ret : 0;
 }
 
-/* daxpin_uring_reap() asks whose completion it is, */
+/* daxpin_uring_reap() asks which request a completion belongs to, */
 static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 {
 	struct request *request = io_uring_cqe_get_data(cqe);
@@ -137,7 +140,7 @@ static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 	return request ? &request->io : NULL;
 }
 
-/* and report that the request has ended: it can be used again. */
+/* and reports that the request has ended, so that it can be used again. */
 static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
 		  void *arg)
 {
@@ -152,12 +155,12 @@ static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
 		copy->moved += cqe->res;
 		put_ready(copy, request);
 	} else if (!copy->error) {
-		/* A file that ends too early has shrunk meanwhile. */
+		/* A file that ends too early was truncated meanwhile. */
 		copy->error = cqe->res ? cqe->res : -EIO;
 	}
 }
 
-/* What the kernel has must end, whatever went wrong. */
+/* Requests in flight must end, even after an error. */
 static int run(struct copy *copy)
 {
 	int ret = 0;
@@ -222,9 +225,9 @@ static uint64_t hash_pool(const struct copy *copy)
 	return XXH3_64bits_digest(&state);
 }
 
-/* --------------------------------------------------------------- the journey */
+/* ------------------------------------------------------------------ the copy */
 
-/* What has arrived becomes durable, and the pool's. */
+/* Publishes the extents, which makes what was read durable. */
 static int keep_all(struct copy *copy)
 {
 	for (uint32_t i = 0; i < copy->parts; i++) {
@@ -241,7 +244,7 @@ static int keep_all(struct copy *copy)
 	return 0;
 }
 
-/* The pool is left as it was found. */
+/* Leaves the pool as it was before. */
 static int remove_all(struct copy *copy)
 {
 	int error = 0;
@@ -278,8 +281,8 @@ static int reserve_all(struct copy *copy)
 	return 0;
 }
 
-/* Memory is pinned here, and not while requests wait. If that is impossible, as on a
- * DAX filesystem or because of RLIMIT_MEMLOCK, requests are plain. */
+/* Pins the memory before requests wait for it. If that is impossible, as on a DAX
+ * filesystem or because of RLIMIT_MEMLOCK, requests are plain. */
 static void prepare_all(struct copy *copy)
 {
 	for (uint32_t i = 0; i < copy->parts; i++)
@@ -311,7 +314,7 @@ static int there_and_back(struct copy *copy, int from, int to)
 			(unsigned long long)after);
 		return 1;
 	}
-	printf("%llu bytes in %u extents, all three alike: %016llx\n",
+	printf("%llu bytes in %u extents; the three hashes are equal: %016llx\n",
 	       (unsigned long long)copy->size, copy->parts,
 	       (unsigned long long)after);
 	return 0;
@@ -353,7 +356,7 @@ static int with_ring(struct copy *copy, int from, int to)
 	return ret;
 }
 
-/* The pool that is there, or a new one; in any case one that is large enough. */
+/* Opens the pool, or creates one. It must be large enough. */
 static int open_pool(struct copy *copy, const char *path)
 {
 	uint64_t parts = (copy->size + PART - 1) / PART;
@@ -379,7 +382,7 @@ int main(int argc, char **argv)
 	if (from < 0 || fstat(from, &st))
 		return perror(argv[2]), 1;
 	if (!S_ISREG(st.st_mode))
-		return fprintf(stderr, "uring-copy: %s is no regular file\n",
+		return fprintf(stderr, "uring-copy: %s is not a regular file\n",
 			       argv[2]), 1;
 	copy.size = st.st_size;
 	to = open(argv[3], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

@@ -22,7 +22,7 @@ static int check(const char *what, int ret)
 	return ret < 0;
 }
 
-/* One read, from prep to its last CQE; the bytes read. */
+/* Makes one read and waits for it. Returns the number of bytes. */
 static int read_into(struct daxpin_uring *uring, struct io_uring *ring, int fd,
 		     struct daxpin_extent extent, int *ret_fixed)
 {

@@ -40,7 +40,10 @@ int block_put(struct store *store, struct access *access, const char *peer,
 	access->size = request->size;
 	access->writing = 1;
 	memcpy(access->name, request->name, sizeof(access->name));
-	/* It may read, in order to flush: zeroed, so that it sees no old bytes. */
+	/*
+	 * The peer may read, in order to flush. The block is zeroed, so that it sees no
+	 * old bytes.
+	 */
 	ret = let_in(access, peer,
 		     IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
 		     DAXPIN_GRANT_ZERO, answer);
@@ -49,7 +52,7 @@ int block_put(struct store *store, struct access *access, const char *peer,
 	return ret;
 }
 
-/* After this no byte of the peer's can land any more. */
+/* After this no byte of the peer can land any more. */
 static int revoke(struct access *access)
 {
 	int ret = daxpin_rdma_revoke(access->grant);
@@ -58,8 +61,10 @@ static int revoke(struct access *access)
 	return ret;
 }
 
-/* All of it, or nothing: the block, its name, and the end of the one that had
- * this name before. */
+/*
+ * Publishes all or nothing: the block, its name, and the retire of the block that had
+ * the name before.
+ */
 static int publish(struct store *store, const struct access *access)
 {
 	struct daxpin_op ops[3] = {
@@ -76,7 +81,7 @@ static int publish(struct store *store, const struct access *access)
 	return daxpin_publish(store->pool, ops, ret ? 2 : 3, NULL, NULL);
 }
 
-/* The data are checked when no peer can write them any more. */
+/* The data are checked after the peer can no longer write them. */
 static bool is_whole(struct store *store, const struct access *access,
 		     uint64_t hash)
 {
@@ -122,7 +127,7 @@ int block_get(struct store *store, struct access *access, const char *peer,
 	if (ret)
 		return ret;
 	access->writing = 0;
-	/* Its hold keeps the block, even if another client retires it now. */
+	/* The grant's hold keeps the block, even if another client retires it now. */
 	ret = let_in(access, peer, IBV_ACCESS_REMOTE_READ, 0, answer);
 	if (ret)
 		return ret == -ESTALE || ret == -EALREADY ? -ENOENT : ret;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma-client: puts files into an rdma-target and gets them back. It needs no
- * pool: it uses only daxpin's parser of grants.
+ * rdma-client: puts files into an rdma-target and gets them back. It has no pool; it
+ * uses only daxpin's parser of grants.
  *
- * `rogue` is a client that keeps its key: after the commit it writes once more
- * with it. The target's device refuses, and the block is unchanged.
+ * `rogue` is a client that keeps its key: after the commit it writes with it once more.
+ * The target's device refuses that, and the block is unchanged.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,17 +27,17 @@ static const char usage[] =
 "       rdma-client HOST[/PORT] rogue NAME FILE\n"
 "       rdma-client HOST[/PORT] keep NAME FILE\n"
 "\n"
-"The commit of a put makes it durable. --adr answers for the target's machine,\n"
-"that what a device writes is saved there, and then the data are before that.\n"
-"rogue puts, and then writes with the old key: success is that it is refused.\n"
-"keep asks for a grant, and writes until it is taken away.\n";
+"The commit of a put makes the block durable. --adr states that the target's\n"
+"platform saves what a device writes (ADR, without DDIO); the data are then durable\n"
+"before the commit. rogue puts, then writes with the old key, and succeeds if that\n"
+"is refused. keep asks for a grant, and writes until it is revoked.\n";
 
 struct client {
 	const char *host, *port;
 	const char *name, *file;
-	enum daxpin_platform platform;	/* the target's, as far as told */
+	enum daxpin_platform platform;	/* what is known of the target's platform */
 	struct conn conn;
-	struct daxpin_grant_key key;	/* its grant */
+	struct daxpin_grant_key key;	/* the current grant */
 };
 
 /* The data of a file, in registered memory. */
@@ -175,7 +175,7 @@ static int write_data(struct client *client, struct data *data)
 			     client->key.rkey);
 }
 
-/* The data are durable before the target has read them. */
+/* Makes the data durable before the target has read them. */
 static int flush(struct client *client, struct data *data)
 {
 	char errmsg[256] = "";
@@ -275,7 +275,7 @@ static int command_retire(struct client *client)
 	return err ? fail(client->name, err) : 0;
 }
 
-/* Returns 0 where the device of the target refused. */
+/* Returns 0 if the target's device refused the write. */
 static int write_again(struct client *client, struct data *data)
 {
 	int err;

@@ -8,7 +8,7 @@
 #include "conn.h"
 
 #define PIECE		(UINT64_C(1) << 20)	/* bytes in one work request */
-#define RETRIES		6	/* soft-RoCE takes 7 as unlimited */
+#define RETRIES		6	/* for soft-RoCE 7 means unlimited */
 #define ANSWER_MS	30000
 #define REFUSAL_MS	1000
 #define HANDSHAKE_MS	10000
@@ -63,7 +63,7 @@ int conn_listen(const char *address, const char *port,
 	if (err)
 		return err;
 	if (!listen->verbs)
-		err = -ENODEV;		/* an address of no RDMA device */
+		err = -ENODEV;		/* the address belongs to no RDMA device */
 	else if (rdma_listen(listen, 16))
 		err = -errno;
 	if (err)
@@ -86,7 +86,7 @@ int conn_take(struct conn *conn, struct rdma_cm_id *listen)
 	return rdma_get_request(listen, &conn->id) ? -errno : 0;
 }
 
-/* The peer's last message of the handshake, or its end. */
+/* Waits for the peer's last message of the handshake, or its end. */
 static int await_established(struct conn *conn)
 {
 	struct pollfd fds[] = {
@@ -110,8 +110,10 @@ static int await_established(struct conn *conn)
 	return err;
 }
 
-/* On a channel of its own rdma_accept() does not wait for the peer, who may never
- * answer. */
+/*
+ * With a channel of its own, rdma_accept() does not wait for the peer, which may never
+ * answer.
+ */
 int conn_welcome(struct conn *conn, struct ibv_pd *pd)
 {
 	struct ibv_qp_init_attr options = qp_options;
@@ -146,7 +148,7 @@ int conn_connect(struct conn *conn, const char *host, const char *port)
 	return err;
 }
 
-/* Tells the peer, too. */
+/* Disconnects, which the peer notices. */
 void conn_close(struct conn *conn)
 {
 	struct ibv_mr *mr = conn->mr;
@@ -197,7 +199,7 @@ static int left_ms(uint64_t end_ms)
 	return now < end_ms ? (int)(end_ms - now) : 0;
 }
 
-/* The connection's own news: only its end is one. */
+/* Reads the connection's events. Only its end matters. */
 static int take_event(struct conn *conn)
 {
 	struct rdma_cm_event *event;
@@ -253,7 +255,10 @@ static int result_of(const struct ibv_wc *wc)
 	}
 }
 
-/* Poll, arm, and poll again before sleeping: none is missed. 1: there was one. */
+/*
+ * Polls, arms, and polls again before it sleeps, so that no completion is missed.
+ * Returns 1 if there was one.
+ */
 static int poll_or_arm(struct ibv_cq *cq, struct ibv_wc *ret_wc)
 {
 	int count = ibv_poll_cq(cq, 1, ret_wc);
@@ -263,7 +268,7 @@ static int poll_or_arm(struct ibv_cq *cq, struct ibv_wc *ret_wc)
 	return count ? count : ibv_poll_cq(cq, 1, ret_wc);
 }
 
-/* A peer that refuses hangs up, too: that news may come before the refusal. */
+/* A peer that refuses also disconnects, and that event may come before the refusal. */
 static int complete(struct conn *conn, struct ibv_cq *cq,
 		    struct ibv_comp_channel *channel, int timeout_ms)
 {

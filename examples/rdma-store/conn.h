@@ -12,39 +12,51 @@
 
 struct conn {
 	struct rdma_cm_id *id;
-	struct rdma_event_channel *channel;	/* of the id's own, or NULL */
-	struct ibv_mr *mr;		/* of the two messages */
-	int stop_fd;			/* readable: give up waiting; or -1 */
-	bool gone;			/* the peer has hung up */
+	struct rdma_event_channel *channel;	/* the id's own channel, or NULL */
+	struct ibv_mr *mr;		/* memory of the two messages */
+	int stop_fd;			/* if readable, waits end; or -1 */
+	bool gone;			/* the peer has disconnected */
 	struct message out, in;
 };
 
-/* All return 0 or -errno. Listen at an address that a device of this machine has. */
+/*
+ * All calls return 0 or -errno. Listens at an address of an RDMA device of this
+ * machine.
+ */
 int conn_listen(const char *address, const char *port,
 		struct rdma_cm_id **ret_listen);
-/* Take a request to connect off the listening id. Does not wait for the peer. */
+/* Takes a connection request from the listening id. Does not wait for the peer. */
 int conn_take(struct conn *conn, struct rdma_cm_id *listen);
-/* And answer it: wait, with a deadline and for stop_fd, until the peer has completed
- * the handshake. After an error conn_close() it. */
+/*
+ * Accepts it, and waits, with a deadline and for stop_fd, until the peer has completed
+ * the handshake. After an error call conn_close().
+ */
 int conn_welcome(struct conn *conn, struct ibv_pd *pd);
 int conn_connect(struct conn *conn, const char *host, const char *port);
 void conn_close(struct conn *conn);
 
-/* The address of the other end, for people. */
+/* Returns the address of the other end as text. */
 void conn_peer(const struct conn *conn, char *buffer, size_t size);
 
-/* Ready for one more message: before whatever makes the peer send it. */
+/*
+ * Prepares to receive one more message. Call it before anything that makes the peer
+ * send it.
+ */
 int conn_expect(struct conn *conn);
 int conn_send(struct conn *conn, const struct message *message);
-/* -ETIMEDOUT; -ECONNRESET: the peer is gone; -ECANCELED: stop_fd.
- * timeout_ms -1: for ever. */
+/*
+ * Returns -ETIMEDOUT; -ECONNRESET if the peer is gone; -ECANCELED if stop_fd is
+ * readable. timeout_ms -1 waits without limit.
+ */
 int conn_receive(struct conn *conn, int timeout_ms, struct message *ret_message);
 
-/* Wait for the one work request that was posted to id->qp. */
+/* Waits for the only work request that was posted to id->qp. */
 int conn_complete(struct conn *conn);
 
-/* Move bytes [at, at + length) of mr to or from the peer's memory.
- * -EACCES: the peer's device refused the key. */
+/*
+ * Moves bytes [at, at + length) of mr to or from the peer's memory. -EACCES: the peer's
+ * device refused the key.
+ */
 int conn_transfer(struct conn *conn, enum ibv_wr_opcode opcode,
 		  struct ibv_mr *mr, uint64_t at, uint64_t length,
 		  uint64_t remote, uint32_t rkey);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the client asks and the target answers: one message each way at a time,
- * little-endian, the data itself by RDMA.
+ * The protocol: the client sends one request at a time and the target one answer, both
+ * little-endian. The data are moved by RDMA.
  *
- *	PUT name size		-> grant to write; COMMIT hash or nothing follows
+ *	PUT name size		-> grant to write; COMMIT hash, or nothing, follows
  *	COMMIT hash		-> the block has that name, and is durable
  *	GET name		-> grant to read, size, hash; DONE follows
- *	DONE			-> the grant is taken back
- *	RETIRE name		-> the name is gone
+ *	DONE			-> the grant is revoked
+ *	RETIRE name		-> the block and its name are removed
  */
 #ifndef MESSAGE_H
 #define MESSAGE_H
@@ -29,17 +29,17 @@ enum message_type {
 struct message {
 	uint32_t version;
 	uint32_t type;			/* enum message_type */
-	int32_t status;			/* answers: 0 or -errno */
+	int32_t status;			/* in answers: 0 or -errno */
 	uint32_t zero;
 	uint64_t size;			/* bytes of data */
-	uint64_t hash;			/* XXH3 of them */
+	uint64_t hash;			/* XXH3 of the data */
 	char name[DAXPIN_ROOT_NAME_MAX];
 	unsigned char grant[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 };
 
 _Static_assert(sizeof(struct message) == 176, "the same on every machine");
 
-/* Between a machine's order and the wire's: its own inverse. */
+/* Converts between the machine's byte order and the message's, in both directions. */
 static inline struct message message_swap(struct message m)
 {
 	m.version = htole32(m.version);
@@ -50,7 +50,7 @@ static inline struct message message_swap(struct message m)
 	return m;
 }
 
-/* At the beginning of each block; the data follow. */
+/* The header at the start of each block. The data follow it. */
 struct header {
 	uint64_t size;
 	uint64_t hash;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma-target: a remote block store in a pool. Clients write and read blocks by
- * RDMA, without this machine's CPU; this program decides what they may access, and
+ * rdma-target: a remote block store in a pool. Clients write and read blocks by RDMA,
+ * without this machine's CPU. This program decides which blocks they may access, and
  * until when.
  *
- * Each client has a thread, a queue pair and a protection domain: a client whose key
- * is revoked while it writes loses its connection only, and no client can use
- * another's key. The handshake is made in the client's thread, with a deadline, so a
- * client that never answers delays no other, nor does one that is connected and
- * silent.
+ * Each client has a thread, a queue pair and a protection domain. A client whose key is
+ * revoked while it writes loses only its own connection, and no client can use
+ * another's key. The handshake is made in the client's thread, with a deadline, so
+ * neither a client that never answers nor one that is connected and silent delays the
+ * others.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -27,12 +27,12 @@
 
 #define CLIENTS		64
 #define WAIT_MS		10000
-#define SILENT_MS	1000	/* then it makes room, if all places are taken */
+#define SILENT_MS	1000	/* silence before a client makes room */
 #define FULL_MS		100
 
 struct session {
 	pthread_t thread;
-	bool there;			/* to be joined */
+	bool there;			/* its thread must be joined */
 	atomic_bool over;
 	struct target *target;
 	struct ibv_pd *pd;
@@ -43,29 +43,30 @@ struct session {
 
 struct target {
 	const char *path, *address, *port;
-	uint64_t pool_size;		/* of a pool to be made; 0: none */
+	uint64_t pool_size;		/* size of a new pool; 0: none */
 	bool overwrite;
 	int grace_ms, idle_ms;
 	struct store store;
 	struct rdma_cm_id *listen;
 	int stop_fd;
-	atomic_bool full;		/* one of the silent clients is to go */
+	atomic_bool full;		/* a silent client must make room */
 	struct session session[CLIENTS];
 };
 
 static const char usage[] =
 "usage: rdma-target --pool PATH --listen ADDRESS [OPTION...]\n"
 "\n"
-"Keeps blocks for rdma-client in a pool. ADDRESS is one of an RDMA device of\n"
-"this machine. Ends with SIGINT or SIGTERM.\n"
+"Stores blocks of rdma-client in a pool. ADDRESS belongs to an RDMA device of\n"
+"this machine. SIGINT or SIGTERM ends the program.\n"
 "\n"
-"  --port N	instead of " STORE_PORT "\n"
-"  --create BYTES	make a pool in the directory PATH, unless there is one\n"
+"  --port N	listen on this port (default " STORE_PORT ")\n"
+"  --create BYTES	create a pool in the directory PATH if there is none\n"
 "		(0: on the whole device)\n"
-"  --overwrite	with --create: over whatever is there\n"
+"  --overwrite	with --create: overwrite whatever is there\n"
 "  --grace MS	how long a client may keep a grant (default 10000)\n"
-"  --idle MS	how long a client may be silent otherwise (default 300000);\n"
-"		a second, if 64 others are there and one more wants to be\n";
+"  --idle MS	how long a client without a grant may be silent (default\n"
+"		300000); a second, if all 64 places are in use and another\n"
+"		client waits\n";
 
 /* ---------------------------------------------------------------- sessions */
 
@@ -111,7 +112,7 @@ static const char *name_of(uint32_t type)
 	return type && type <= MESSAGE_RETIRE ? names[type] : "?";
 }
 
-/* A client that has no grant and is silent goes when its place is wanted. */
+/* A silent client without a grant is disconnected when another needs its place. */
 static int receive(struct session *session, struct message *ret_request)
 {
 	struct target *target = session->target;
@@ -131,7 +132,10 @@ static int receive(struct session *session, struct message *ret_request)
 	return err;
 }
 
-/* One request. A client that keeps a grant too long is not asked again. */
+/*
+ * Handles one request. A client that keeps a grant too long is not asked to return it
+ * again.
+ */
 static int serve_one(struct session *session)
 {
 	struct message request, answer = { .version = STORE_VERSION };
@@ -140,7 +144,7 @@ static int serve_one(struct session *session)
 	if (err == -ETIMEDOUT && session->access.grant) {
 		err = block_take_back(&session->target->store,
 				      &session->access);
-		say(session, "its grant was taken back", err);
+		say(session, "its grant was revoked", err);
 		return err;
 	}
 	if (err)
@@ -152,7 +156,7 @@ static int serve_one(struct session *session)
 	return err ? err : conn_send(&session->conn, &answer);
 }
 
-/* A domain for this peer, so that its keys are no other's. */
+/* Makes a protection domain for this peer, in which only its own keys are valid. */
 static int open_domain(struct session *session)
 {
 	char errmsg[256] = "";
@@ -173,7 +177,7 @@ static int open_domain(struct session *session)
 	return ret;
 }
 
-/* The queue pair is gone. What the device did not end stays attached. */
+/* The queue pair is gone. If the device did not end a grant, it stays attached. */
 static void close_domain(struct session *session)
 {
 	if (!daxpin_rdma_detach(session->access.rdma) && session->pd)
@@ -204,7 +208,7 @@ static void *serve(void *arg)
 	serve_all(session);
 	err = block_take_back(&session->target->store, &session->access);
 	if (err)
-		say(session, "what it was let at stays out of use", err);
+		say(session, "the memory of its grant stays out of use", err);
 	conn_close(&session->conn);
 	close_domain(session);
 	say(session, "is gone", 0);
@@ -227,7 +231,7 @@ static struct session *free_session(struct target *target)
 	return NULL;
 }
 
-/* false: there is no place, so its request waits. */
+/* Returns false if there is no place. The request then waits. */
 static bool welcome(struct target *target)
 {
 	struct session *session = free_session(target);
@@ -259,7 +263,7 @@ static void serve_until_signal(struct target *target, int signal_fd)
 			continue;
 		was = full;
 		full = !welcome(target);
-		/* One is asked to go for each that waits. */
+		/* For each waiting client one silent client is disconnected. */
 		if (full != was)
 			atomic_store(&target->full, full);
 	}
@@ -304,8 +308,10 @@ static int open_pool(struct target *target)
 	return ret ? fail(target->path, errmsg, ret) : 0;
 }
 
-/* What each client will need, so that it is found out at the start if the pool or the
- * device cannot do it. */
+/*
+ * Tries once what each client will need, to find out at the start if the pool or the
+ * device cannot do it.
+ */
 static int try_domain(struct target *target)
 {
 	char errmsg[256] = "";
@@ -338,7 +344,7 @@ static int start_listening(struct target *target)
 	return try_domain(target);
 }
 
-/* In the order that lets nothing be reached that is not there any more. */
+/* In an order in which nothing is used after it was freed. */
 static int end(struct target *target)
 {
 	int ret;
@@ -349,7 +355,7 @@ static int end(struct target *target)
 	return ret ? fail("close", NULL, ret) : 0;
 }
 
-/* Before there is any thread: they all leave the signals to this one. */
+/* Blocks the signals before any thread exists, so that only this one gets them. */
 static int take_signals(void)
 {
 	sigset_t set;
