@@ -58,7 +58,7 @@ static const struct field lane_fields[] = {
 	FIELD(struct dp_lane, check),
 	FIELD(struct dp_lane, zero_1),
 	FIELD(struct dp_lane, zero_2),
-	FIELD(struct dp_lane_entry, addr),	/* of the entry, from here on */
+	FIELD(struct dp_lane_entry, addr),	/* and the next: of an entry */
 	FIELD(struct dp_lane_entry, value),
 };
 
@@ -76,7 +76,7 @@ static uint32_t newer_half(const char *halves)
 	return half[1].sequence > half[0].sequence;
 }
 
-/* Segment 0's superblock as it is now, whatever is in it. */
+/* Segment 0's superblock as it is now, damaged or not. */
 static const struct dp_super *pool_super(void)
 {
 	const struct dp_super *half = (const void *)memory(0);
@@ -119,7 +119,7 @@ static void put_half(const struct edit *edit, uint32_t file, uint64_t offset)
 		 edit->flags & EDIT_SEAL ? ", sealed" : "");
 	memcpy(&super, memory(file) + offset, sizeof(super));
 	put_field(&super, field, edit->index, edit->value);
-	/* The check of the set may be spoiled under a right check of the rest. */
+	/* The check of the set may be damaged while the check of the rest is right. */
 	if (edit->flags & EDIT_SEAL &&
 	    field->offset != offsetof(struct dp_super, set_check))
 		super.set_check = format_set_check(&super);
@@ -341,8 +341,10 @@ static void add_entry(const struct edit *edit, uint64_t addr, uint64_t value)
 	put_lane(edit, 0, index, &lane);
 }
 
-/* value: block 16, length - 1 16, kind 2, nothing 1, size class 5, generation 24
- * bits. */
+/*
+ * value: 16 bits of block, 16 of length - 1, 2 of kind, 1 not used, 5 of size class, 24
+ * of generation.
+ */
 static void edit_lane_word(const struct edit *edit, uint32_t file)
 {
 	uint64_t block = edit->value & 0xffff;
@@ -359,7 +361,7 @@ static void edit_lane_word(const struct edit *edit, uint32_t file)
 						  block), word);
 }
 
-/* value: block 32, slot 16, generation 16 bits. */
+/* value: 32 bits of block, 16 of slot, 16 of generation. */
 static void edit_lane_root(const struct edit *edit)
 {
 	uint32_t slot = (edit->value >> 32 & 0xffff) % DP_ROOTS;
@@ -371,7 +373,10 @@ static void edit_lane_root(const struct edit *edit)
 
 /* ------------------------------------------------- bytes, files, the machine */
 
-/* A range of the metadata, if they are as large as they may be. */
+/*
+ * Returns `offset` and `*size`, reduced so that the range is within the largest
+ * metadata.
+ */
 static uint64_t in_metadata(uint64_t offset, uint64_t *size)
 {
 	offset %= DP_META_SIZE_MAX;
@@ -379,7 +384,7 @@ static uint64_t in_metadata(uint64_t offset, uint64_t *size)
 	return offset;
 }
 
-/* value: offset 24, size 24, file 8 bits. */
+/* value: 24 bits of offset, 24 of size, 8 of file. */
 static void edit_copy(const struct edit *edit, uint32_t file)
 {
 	uint64_t size = edit->value >> 24 & 0xffff;
@@ -405,14 +410,14 @@ static void edit_bytes(const struct edit *edit, uint32_t file)
 	machine_write(file, offset, zero ? NULL : &edit->value, size);
 }
 
-/* Another file's attributes and metadata. */
+/* Replace the attributes and the metadata of file `to` by those of file `from`. */
 static void copy_file(uint32_t to, uint32_t from)
 {
 	*machine_inode(to) = *machine_inode(from);
 	machine_write(to, 0, machine_memory(from), DP_META_SIZE_MAX);
 }
 
-/* A hole is zeroes. */
+/* A hole reads as zeroes. */
 static void set_hole(uint32_t file, uint32_t chunk, bool is_hole)
 {
 	machine_inode(file)->hole[chunk] = is_hole;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The language of fuzz_image's inputs: records of 16 bytes, each one edit of a
- * pool's media or of the machine around it. An edit of a structure may reseal
- * it, so that nonsense with a right check is reached as well as raw damage.
+ * The language of fuzz_image's inputs: records of 16 bytes, each one edit of a pool's
+ * media or of the machine around it. An edit of a structure may also compute the
+ * structure's check again, so that wrong contents with a right check are tested as well
+ * as damage.
  */
 #ifndef FUZZ_EDIT_H
 #define FUZZ_EDIT_H

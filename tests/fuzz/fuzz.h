@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What both targets share: the machine, what they print, and the entry. */
+/*
+ * What fuzz_calls and fuzz_image share: the machine, what they print, and the entry
+ * point.
+ */
 #ifndef FUZZ_FUZZ_H
 #define FUZZ_FUZZ_H
 
@@ -7,14 +10,14 @@
 #include "machine/handle.h"
 #include "machine/machine.h"
 
-/* Look at all bytes, not only at what was counted: slow. */
+/* Compare all bytes of the media instead of the number of changes: slow. */
 extern bool fuzz_thorough;
-/* Print what is done and what came of it. */
+/* Print each step and its result. */
 extern bool fuzz_verbose;
 __attribute__((format(printf, 1, 2)))
 void fuzz_say(const char *format, ...);
 
-/* One input; the fuzzers' entry, and that of replay.c. */
+/* Runs one input. Called by libFuzzer and by replay.c. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #endif

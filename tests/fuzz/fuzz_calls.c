@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_calls: sequences of calls, good and bad, against model.c. Input: a
- * header, then records of 16 bytes, a call each. Each result must be exactly
- * the model's, errno included; what was published must still be there, with its
- * payload, after each open; and dp_invariants() finds nothing, every few calls.
+ * fuzz_calls: sequences of calls, valid and invalid, compared with model.c. An input is
+ * a header and then records of 16 bytes, one call each. Each result, errno included,
+ * must be the model's. After each open everything that was published must be there with
+ * its payload. Every few calls dp_invariants() checks the pool.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -49,14 +49,14 @@ static const char *name_of(int result)
 	return text;
 }
 
-/* The heart of it: exactly so, errno included. */
+/* The result must be exactly the expected one, errno included. */
 static void agree(const char *call, int got, int want)
 {
 	char wanted[32];
 
 	snprintf(wanted, sizeof(wanted), "%s", name_of(want));
 	fuzz_say("%3u %s: %s", run.calls, call, name_of(got));
-	expect(got == want, "call %u, %s: %s, the model says %s", run.calls,
+	expect(got == want, "call %u, %s: returned %s, the model %s", run.calls,
 	       call, name_of(got), wanted);
 	if (got == -EAGAIN || (got == -ENOSPC && !strcmp(call, "reserve")))
 		m_refused();
@@ -195,7 +195,7 @@ static void check_roots(void)
 {
 	struct daxpin_extent want, got;
 
-	/* Of a full directory a few: each is searched for. */
+	/* Of a full directory only a few, because each is searched for. */
 	for (uint32_t i = 0; i < M_ROOTS; i++) {
 		if (!model.root[i].name[0] || (i > 32 && i % 101))
 			continue;
@@ -206,7 +206,7 @@ static void check_roots(void)
 	}
 }
 
-/* All but dp_invariants(), which takes as long as ten calls. */
+/* Everything but dp_invariants(), which takes as long as ten calls. */
 static void check_most(void)
 {
 	struct walk walk = { 0, 0, 0 };
@@ -244,7 +244,7 @@ static struct daxpin_pool_options options_for(uint32_t flags)
 
 static void check_errmsg(int ret)
 {
-	expect(!ret || strlen(run.errmsg) > 10, "%s without a sentence",
+	expect(!ret || strlen(run.errmsg) > 10, "%s without a message",
 	       name_of(ret));
 	fuzz_say("    %s", run.errmsg);
 }
@@ -267,7 +267,7 @@ static void call_open(const struct call *call)
 	check_most();
 }
 
-/* Options that make no sense, and paths that are not there. */
+/* Invalid options, and paths that do not exist. */
 static void call_open_badly(const struct call *call)
 {
 	struct daxpin_pool_options options = options_for(0);
@@ -306,7 +306,7 @@ static void call_open_badly(const struct call *call)
 		agree("close: NULL", daxpin_pool_close(NULL), 0);
 		break;
 	}
-	expect(!pool, "a pool came with an error");
+	expect(!pool, "an open failed and returned a pool");
 }
 
 static void call_create(const struct call *call)
@@ -360,7 +360,10 @@ static void unregister_all(void)
 			unregister(i);
 }
 
-/* As a death does: without daxpin_unregister(), which takes the record off media. */
+/*
+ * Lose the registrations as a process that dies does: without daxpin_unregister(),
+ * which removes the record from the medium.
+ */
 static void lose_registrations(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < M_REGISTRATIONS; i++) {
@@ -375,7 +378,7 @@ static void lose_registrations(struct daxpin_pool *pool)
 	}
 }
 
-/* What is in memory goes, what is on media stays. */
+/* Lose what is in memory and keep what is on media. */
 static void call_crash(const struct call *call)
 {
 	struct daxpin_pool *pool = model.pool;
@@ -456,7 +459,7 @@ static void call_cancel(const struct call *call)
 	agree("cancel", daxpin_cancel(model.pool, extent), m_cancel(extent));
 }
 
-/* Only with page granularity a flush can fail. */
+/* A flush can fail with page granularity only. */
 static uint32_t set_failure(uint32_t at)
 {
 	machine.flushes_to_failure = model.page ? at : 0;
@@ -482,12 +485,12 @@ static const char *name_for(uint32_t at)
 	case 15:
 		return NULL;
 	}
-	/* As the names of a full directory, see fill_roots(). */
+	/* The names of a full directory, see fill_roots(). */
 	snprintf(name, sizeof(name), "n%u", at % 12 + (at & 16 ? 2000 : 0));
 	return name;
 }
 
-/* Keep the names: an operation has a pointer only. */
+/* Copies the name, because an operation has only a pointer. */
 static const char *keep_name(const char *name)
 {
 	static char kept[DAXPIN_OPS_MAX][64];
@@ -500,9 +503,9 @@ static const char *keep_name(const char *name)
 
 #define OP_TYPE(flags)	((flags) & 3)
 #define OP_FLAGS(flags)	((flags) >> 2 & 3)
-#define OP_ODD		0x10u		/* fields that make little sense */
-#define OP_NOTHING	0x20u		/* ROOT: take the name away */
-#define OP_MORE		0x40u		/* of a batch: do not publish yet */
+#define OP_ODD		0x10u		/* Combinations of fields that are invalid */
+#define OP_NOTHING	0x20u		/* ROOT: remove the name */
+#define OP_MORE		0x40u		/* collect a batch: do not publish yet */
 
 static struct daxpin_op op_for(const struct call *call)
 {
@@ -547,7 +550,7 @@ static void say_op(const struct daxpin_op *op)
 		 (unsigned long long)op->value, op->name ? op->name : "-");
 }
 
-/* Which of two mistakes in a batch is told is not promised. */
+/* If a batch has two mistakes, the library may report either of them. */
 static void publish(uint32_t fails_at)
 {
 	struct m_errors want = m_publish(run.op, run.ops, set_failure(fails_at));
@@ -560,7 +563,7 @@ static void publish(uint32_t fails_at)
 	bool agreed;
 	int ret;
 
-	/* Pages of tables are flushed before all mistakes of a batch are found. */
+	/* Pages of the table are flushed before every mistake of a batch is found. */
 	if (want.count && !model.failed)
 		machine.flushes_to_failure = 0;
 	ret = daxpin_publish(model.pool, run.op, run.ops, &options, &failed);
@@ -569,7 +572,7 @@ static void publish(uint32_t fails_at)
 	for (uint32_t i = 0; i < want.count; i++)
 		agreed = agreed || ret == want.error[i];
 	fuzz_say("%3u publish %u: %s", run.calls, run.ops, name_of(ret));
-	expect(agreed, "call %u, publish: %s, the model says %d, %d", run.calls,
+	expect(agreed, "call %u, publish: returned %s, the model %d, %d", run.calls,
 	       name_of(ret), want.count ? want.error[0] : 0,
 	       want.count > 1 ? want.error[1] : 0);
 	expect(ret ? failed <= run.ops && errmsg[0] :
@@ -583,7 +586,7 @@ static void publish(uint32_t fails_at)
 	run.ops = 0;
 }
 
-/* The tag at the end of each extent is not to be set. */
+/* The test's own tag, at the end of each extent, must not be changed by a SET. */
 static bool sets_a_tag(const struct daxpin_op *op)
 {
 	struct m_generation *generation = m_find(op->extent);
@@ -603,7 +606,10 @@ static void call_publish(const struct call *call)
 	run.op[run.ops++] = op;
 	if (call->flags & OP_MORE && run.ops < DAXPIN_OPS_MAX)
 		return;
-	/* Behind a bad range it would not be come to. */
+	/*
+	 * A flush fails only if all ranges are valid: otherwise publish() returns
+	 * before it.
+	 */
 	for (uint32_t i = 0; i < run.ops; i++)
 		if (run.op[i].offset || run.op[i].length)
 			fails_at = 0;
@@ -632,11 +638,11 @@ static void call_root(const struct call *call)
 	const char *name = name_for(call->a);
 
 	agree("root", daxpin_root(model.pool, name, &got), m_root(name, &want));
-	expect(got.addr == want.addr && got.gen == want.gen, "another's root");
+	expect(got.addr == want.addr && got.gen == want.gen, "the root of another extent");
 	agree("root: nowhere", daxpin_root(model.pool, name, NULL), -EINVAL);
 }
 
-/* All but two roots, by batches as large as can be. */
+/* Makes all roots but two, in batches of the largest size. */
 static void fill_roots(void)
 {
 	struct call reserve = { .flags = 2, .b = 4096 }, keep = { 0 };
@@ -730,8 +736,8 @@ static uint32_t access_of(const struct call *call)
 }
 
 /*
- * An array: this extent, the next in the model's list, and this one again, as
- * often as flags say. The model makes one call for each entry.
+ * Returns an array: this extent, the next one of the model's list, and this one again,
+ * as often as the flags say. The model makes one call for each entry.
  */
 static size_t many_of(const struct call *call, struct daxpin_extent *extents)
 {
@@ -788,7 +794,9 @@ static void call_clone(const struct call *call)
 	      m_clone(extent, access));
 }
 
-/* A labelled hold's own is dropped with its label: are there `count` others? */
+/*
+ * Would `count` drops end a labelled hold, which only daxpin_drop_labelled() may end?
+ */
 static bool would_take_labelled(struct daxpin_extent extent, uint32_t count)
 {
 	struct m_generation *generation = m_find(extent);
@@ -923,12 +931,12 @@ static void call_events(const struct call *call)
 
 /* --------------------------------------------------------------- adapters */
 
-/* Without netlink no domain is asked for. */
+/* The machine has no netlink, so no protection domain may be created. */
 static int no_domain(int make, void *arg)
 {
 	(void)make;
 	(void)arg;
-	expect(false, "a protection domain was made for nothing");
+	expect(false, "a protection domain was created without netlink");
 	return -EIO;
 }
 
@@ -984,7 +992,7 @@ static void call_segment(const struct call *call)
 
 static const struct {
 	void (*fn)(const struct call *call);
-	bool closed;			/* also without a pool */
+	bool closed;			/* also while no pool is open */
 } calls[] = {
 	{ call_reserve, false },
 	{ call_publish, false },
@@ -1030,7 +1038,7 @@ static void make_call(const struct call *call)
 		check_all();
 }
 
-static void let_all_go(void)
+static void drop_all(void)
 {
 	struct daxpin_extent extent;
 
@@ -1050,18 +1058,18 @@ static void let_all_go(void)
 			      m_drop(model.generation[i].extent));
 }
 
-/* All that was published is there once more. */
+/* Close, open again as after a reboot, and compare with what was published. */
 static void finish(void)
 {
 	struct call reopen = { 0 };
 
 	if (model.pool) {
 		unregister_all();
-		let_all_go();
+		drop_all();
 		check_most();
 		call_close();
 	}
-	/* The first one may have told that the medium failed. */
+	/* The first close may have returned -EIO because the medium failed. */
 	if (model.pool)
 		call_close();
 	expect(!model.pool, "does not close");
@@ -1071,7 +1079,7 @@ static void finish(void)
 	call_close();
 }
 
-/* An empty pool whose blocks all had a generation before: of the last generation. */
+/* Gives each free block of an empty pool the last generation that there is. */
 static void age(struct machine_disk *disk, uint32_t segments)
 {
 	const struct dp_super *super = (const void *)disk->memory;
@@ -1085,7 +1093,7 @@ static void age(struct machine_disk *disk, uint32_t segments)
 				      format_word_offset(32 * MIB, b % M_BLOCKS),
 				      &word, 8);
 	}
-	/* All pages of the table but that of the metadata's blocks are in use. */
+	/* In each table all pages are in use but the one of the metadata's blocks. */
 	for (uint32_t i = 0; i < segments; i++) {
 		word = format_pages_sealed(seed, i * M_BLOCKS,
 					   1ull << 47 | 0xfffe);
@@ -1110,7 +1118,10 @@ static struct machine_disk *make_base(uint32_t segments, bool aged)
 	return disk;
 }
 
-/* Header, byte 0: segments and age; 1: kind; 2: granularity; 3: see below. */
+/*
+ * Header: byte 0 is segments and age, byte 1 the kind of memory, byte 2 the
+ * granularity, byte 3 bit 0 RDMA devices, bit 1 a full directory.
+ */
 static void begin(const uint8_t header[16])
 {
 	static struct machine_disk *base[4];

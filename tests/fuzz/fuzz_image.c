@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_image: pools that are damaged, forged, or not pools. Input: a header,
- * then records of edit.h, which spoil one of a few good pools. Then
+ * fuzz_image: pools that are damaged or forged, and files that are no pools. An input
+ * is a header and then records of edit.h, which change one of a few good pools. Then
  *
- *  - open, for reading and for writing, succeeds exactly when the naive reader
- *    of reader.c says so, and finds what that finds;
- *  - a refusal is an errno that the manual lists, with a sentence, and nothing
- *    was stored, made, resized, left open or left mapped;
- *  - a pool that opened keeps all invariants (dp_invariants), through some use, and
- *    opens again with all that was published.
+ * - an open, for reading and for writing, succeeds exactly if the second reader in
+ * reader.c accepts the pool, and finds the same contents;
+ *
+ * - an open that fails returns an errno that the manual lists, with a message, and has
+ * not stored, created or resized anything, and leaves nothing open or mapped;
+ *
+ * - a pool that was opened keeps all invariants (dp_invariants) while it is used, and
+ * opens again with everything that was published.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,13 +36,13 @@ struct header {
 	uint8_t work[WORK_MAX];
 };
 
-#define DO_CREATE	0x1u		/* at the end: create where it is */
-#define DO_OVERWRITE	0x2u		/* and over what is there */
+#define DO_CREATE	0x1u		/* at the end: create a pool there */
+#define DO_OVERWRITE	0x2u		/* and overwrite what is there */
 #define NO_READONLY	0x4u		/* do not open it for reading first */
-#define DO_DEGRADED	0x8u		/* open it around the damage instead */
+#define DO_DEGRADED	0x8u		/* use DAXPIN_POOL_DEGRADED */
 #define IMPATIENT	0x10u		/* with a deadline that has passed */
 #define DO_CHECK	0x20u		/* daxpin_check() before */
-#define ADOPT		0x40u		/* open copies, whatever they are of */
+#define ADOPT		0x40u		/* use DAXPIN_POOL_ADOPT */
 
 static_assert(sizeof(struct header) == sizeof(struct edit), "a record");
 
@@ -54,7 +56,7 @@ static struct daxpin_pool_options options_for(const struct header *header,
 		.size = sizeof(struct daxpin_pool_options),
 		.flags = flags,
 		.granularity = header->granularity % 5,
-		/* Nobody would end a wait for a lock. */
+		/* If the lock is held elsewhere, nothing would end a wait for it. */
 		.deadline_ns = header->what & IMPATIENT ||
 			       machine.locked_elsewhere ? 0 : DAXPIN_NO_DEADLINE,
 		.errmsg = errmsg,
@@ -74,10 +76,10 @@ static struct daxpin_extent keep(struct daxpin_pool *pool, uint64_t blocks,
 	};
 
 	expect(!daxpin_reserve(pool, blocks * 4096, 0, &op[0].extent),
-	       "no good pool to begin with");
+	       "a good pool cannot be made");
 	op[1].extent = op[2].extent = op[0].extent;
 	expect(!daxpin_publish(pool, op, name ? 3 : 1, NULL, NULL),
-	       "no good pool to begin with");
+	       "a good pool cannot be made");
 	return op[0].extent;
 }
 
@@ -86,7 +88,7 @@ static void retire(struct daxpin_pool *pool, struct daxpin_extent extent)
 	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE, .extent = extent };
 
 	expect(!daxpin_publish(pool, &op, 1,
-			       NULL, NULL), "no good pool to begin with");
+			       NULL, NULL), "a good pool cannot be made");
 }
 
 static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
@@ -136,7 +138,7 @@ static struct machine_disk *base_disk(uint32_t index)
 
 /* ------------------------------------------------------------------ opening */
 
-/* What daxpin(7) lists for an open or a create. */
+/* The errors that daxpin(7) lists for an open or a create. */
 static bool is_listed(int error)
 {
 	static const int listed[] = {
@@ -156,7 +158,7 @@ struct before {
 	uint64_t fingerprint;
 };
 
-/* All bytes are looked at only where time does not matter. */
+/* Comparing all bytes is slow, so it is done only for a replay. */
 static struct before look(void)
 {
 	return (struct before) {
@@ -179,7 +181,7 @@ static void expect_listed(int error)
 {
 	expect(is_listed(error), "error %d is not in the manual: %s", error,
 	       errmsg);
-	expect(strlen(errmsg) > 10, "error %d without a sentence: \"%s\"",
+	expect(strlen(errmsg) > 10, "error %d without a message: \"%s\"",
 	       error,
 	       errmsg);
 	machine_expect_quiet();
@@ -222,7 +224,7 @@ static int compare_one(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 0;
 }
 
-/* Of two slots of one name, which no pool that we wrote has, the first counts. */
+/* If two slots have one name, which no pool written by daxpin has, the first counts. */
 static bool is_first(const struct reader_root *root, uint32_t slot)
 {
 	struct reader_root other;
@@ -249,7 +251,7 @@ static void compare_roots(struct daxpin_pool *pool)
 		expect(ret == (there ? 0 : -ESTALE), "root %s: %d", root.name,
 		       ret);
 		expect(ret || (named.addr == extent.addr &&
-			       named.gen == extent.gen), "another's root");
+			       named.gen == extent.gen), "the root of another extent");
 	}
 }
 
@@ -265,7 +267,7 @@ static void compare(struct daxpin_pool *pool, const struct reading *reading)
 	compare_roots(pool);
 }
 
-/* D15, D11: on media is the new epoch, and that it is ours; no lane is open. */
+/* The medium has the new epoch and this owner (D11, D15), and no lane is open. */
 static void check_ours(const struct daxpin_pool_info *info)
 {
 	struct reading now;
@@ -275,7 +277,7 @@ static void check_ours(const struct daxpin_pool_info *info)
 	expect(now.super.epoch == info->epoch && now.unclean && !now.lost,
 	       "epoch %llu, on media %llu", (unsigned long long)info->epoch,
 	       (unsigned long long)now.super.epoch);
-	expect(!now.entries, "a lane is open still");
+	expect(!now.entries, "a lane is still open");
 }
 
 static void check_info(struct daxpin_pool *pool, const struct reading *reading,
@@ -293,7 +295,7 @@ static void check_info(struct daxpin_pool *pool, const struct reading *reading,
 	       !memcmp(info.uuid, reading->super.uuid, 16), "another pool");
 	expect(!info.unclean == !reading->unclean, "unclean");
 	expect(info.free_bytes + info.hole_bytes <= info.usable_bytes &&
-	       !info.quarantined_bytes, "more free space than space");
+	       !info.quarantined_bytes, "more bytes free than usable, or some quarantined");
 	if (readonly)
 		return;
 	reader_expect_set(reading);
@@ -318,18 +320,20 @@ static struct daxpin_pool *try_open(const struct header *header, uint32_t flags)
 	fuzz_say("open%s%s: %d %s",
 		 flags & DAXPIN_POOL_READONLY ? " readonly" : "",
 		 flags & DAXPIN_POOL_DEGRADED ? " degraded" : "", ret, errmsg);
-	expect(!pool == !!ret, "a pool along with error %d", ret);
+	expect(!pool == !!ret, "error %d, pool %p", ret, (void *)pool);
 	if (ret)
 		expect_listed(ret);
 	if (ret || flags & DAXPIN_POOL_READONLY)
 		expect_untouched(&before);
-	/* dp_invariants() is dear, and reading opens nothing else. */
+	/*
+	 * dp_invariants() is slow, and an open for reading skips most of what it tests.
+	 */
 	if (!ret && flags != DAXPIN_POOL_READONLY)
 		dp_invariants(pool);
 	return pool;
 }
 
-/* NULL where it was rightly refused. */
+/* Returns NULL if the pool was refused and the reader refuses it too. */
 static struct daxpin_pool *open_it(const struct header *header, bool readonly)
 {
 	struct daxpin_pool *pool;
@@ -338,11 +342,11 @@ static struct daxpin_pool *open_it(const struct header *header, bool readonly)
 	reader_read(reader_how(header, readonly), &reading);
 	if (!granularity_fits(header))
 		reading.refuse = "granularity";
-	fuzz_say("the reader says: %s", reading.refuse ? reading.refuse : "opens");
+	fuzz_say("the reader: %s", reading.refuse ? reading.refuse : "opens");
 	pool = try_open(header, readonly ? DAXPIN_POOL_READONLY : 0);
 	expect(!pool == !!reading.refuse,
-	       "open says %s, the reader of format.md %s", pool ? "0" : errmsg,
-	       reading.refuse ? reading.refuse : "that it must open");
+	       "open: %s; the second reader: %s", pool ? "0" : errmsg,
+	       reading.refuse ? reading.refuse : "it must open");
 	if (!pool)
 		return NULL;
 	compare(pool, &reading);
@@ -350,7 +354,9 @@ static struct daxpin_pool *open_it(const struct header *header, bool readonly)
 	return pool;
 }
 
-/* What opens whole opens so as well, and is whole. */
+/*
+ * A pool without damage must open with DAXPIN_POOL_DEGRADED as well, with all contents.
+ */
 static struct daxpin_pool *open_around(const struct header *header,
 				       bool readonly)
 {
@@ -363,7 +369,7 @@ static struct daxpin_pool *open_around(const struct header *header,
 	if (!granularity_fits(header))
 		reading.refuse = "granularity";
 	pool = try_open(header, flags);
-	expect(pool || reading.refuse, "whole, and does not open: %s", errmsg);
+	expect(pool || reading.refuse, "a pool without damage does not open: %s", errmsg);
 	if (pool && !reading.refuse) {
 		compare(pool, &reading);
 		check_info(pool, &reading, readonly);
@@ -382,7 +388,7 @@ static int take_first(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 1;
 }
 
-/* Poison in a page of the table that was not in use is met by the first KEEP there. */
+/* The first KEEP in a page of the table that was not in use finds the poison there. */
 static int keep_new(const struct daxpin_op *op, uint64_t segment_size)
 {
 	uint64_t block = op->extent.addr % segment_size / 4096;
@@ -415,7 +421,10 @@ static void use_new(struct daxpin_pool *pool, uint8_t how)
 	expect(!daxpin_drop(pool, op.extent), "drop");
 }
 
-/* Of a pool that is open: a degraded open opens what the reader has not judged. */
+/*
+ * Reads the medium of the open pool, because a degraded open also opens a pool that the
+ * reader has refused.
+ */
 static bool has_root(struct daxpin_extent extent)
 {
 	struct reader_root root;
@@ -437,7 +446,7 @@ static void use_old(struct daxpin_pool *pool, bool retire_it, bool degraded)
 	expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_WRITE), "hold");
 	want = has_root(op.extent) ? -EBUSY : 0;
 	ret = retire_it ? daxpin_publish(pool, &op, 1, NULL, NULL) : want;
-	/* A degraded open may have gone around the root. */
+	/* A degraded open may have left out the root. */
 	expect(ret == want || (!ret && degraded), "RETIRE: %d", ret);
 	want = ret;
 	expect(!daxpin_drop(pool, op.extent), "drop");
@@ -454,7 +463,7 @@ static bool is_bad_at(uint64_t addr, uint64_t segment_size)
 	       machine_is_bad(addr / segment_size, addr % segment_size, 8);
 }
 
-/* Blocks that a read found bad in this use of the pool. */
+/* Blocks that a read found bad while the pool was open. */
 static uint64_t found[WORK_MAX];
 static uint32_t founds;
 
@@ -466,7 +475,7 @@ static bool is_found(uint64_t addr)
 	return false;
 }
 
-/* Known bad blocks are an error, and never touched. */
+/* Access to a known bad block returns an error and never touches the block. */
 static void use_word(struct daxpin_pool *pool, uint8_t how)
 {
 	struct daxpin_op op = { .type = DAXPIN_OP_SET, .value = how };
@@ -547,8 +556,10 @@ static void create(const struct header *header)
 	fuzz_say("create%s: %d %s", overwrite ? " over it" : "", ret, errmsg);
 	if (ret) {
 		expect_listed(ret);
-		/* Files may have been made and removed again; past a decision
-		 * to destroy what was there the medium may still fail. */
+		/*
+		 * Files may have been created and removed again. Once it is decided to
+		 * destroy the old contents, the medium may still fail.
+		 */
 		expect(machine.stores == before.stores ||
 		       ret == -EIO, "stores by a create that fails: %d", ret);
 		return;
@@ -565,7 +576,7 @@ static void create(const struct header *header)
 
 static int hear_finding(const struct daxpin_finding *finding, void *arg)
 {
-	expect(strlen(finding->what) > 10, "a finding without a sentence");
+	expect(strlen(finding->what) > 10, "a finding without a message");
 	*(uint32_t *)arg += finding->severity == DAXPIN_SEVERITY_DAMAGE;
 	return 0;
 }
@@ -580,7 +591,7 @@ static uint64_t count_extents(const struct reading *reading)
 	return count;
 }
 
-/* Looks, whatever is there, and changes nothing. */
+/* A check works on whatever is there and changes nothing. */
 static void check(const struct header *header)
 {
 	struct daxpin_pool_options options = options_for(header, 0);

@@ -19,7 +19,7 @@ void m_begin(uint32_t segments, uint64_t epoch, uint32_t gen)
 
 /* ---------------------------------------------------------------- handles */
 
-/* 0, or why no call can do anything with this handle. */
+/* Returns 0, or the error of every call with this handle. */
 static int bad_handle(struct daxpin_extent extent)
 {
 	uint64_t block = extent.addr / 4096;
@@ -42,7 +42,9 @@ struct m_generation *m_find(struct daxpin_extent extent)
 	return NULL;
 }
 
-/* A generation that nobody was given yet: its block is free and waits for it. */
+/*
+ * Has this generation not been handed out yet? Its block is free and will have it next.
+ */
 static bool is_to_come(struct daxpin_extent extent)
 {
 	return (extent.gen & GENERATION_MASK) ==
@@ -71,7 +73,7 @@ static struct m_generation *new_generation(struct daxpin_extent extent,
 {
 	uint32_t at = model.generations;
 
-	/* Forget one that is over. */
+	/* Reuse the place of one that has ended. */
 	for (uint32_t i = 0; at == M_LIVES && i < M_LIVES; i++)
 		if (model.generation[i].state == DAXPIN_STATE_FREE)
 			at = i;
@@ -126,7 +128,7 @@ void m_refused(void)
 	model.refused = true;
 }
 
-static void tell_refused(void)
+static void queue_retry(void)
 {
 	if (model.refused && !model.retry) {
 		model.retry = true;
@@ -146,7 +148,7 @@ static void end_generation(struct m_generation *generation)
 	model.block[block].generation = (model.block[block].generation + 1) &
 					GENERATION_MASK;
 	generation->state = DAXPIN_STATE_FREE;
-	tell_refused();
+	queue_retry();
 }
 
 static void end_or_retire(struct m_generation *generation)
@@ -223,7 +225,10 @@ void m_event(const struct daxpin_event *event)
 
 /* ------------------------------------------------------------------ pools */
 
-/* The owner's verbs are gone with its boot; else that cannot be told here. */
+/*
+ * An owner's verbs contexts end with its boot. Within a boot, an unnumbered one cannot
+ * be looked up.
+ */
 static bool owner_may_write(void)
 {
 	return model.unclean && model.unnumbered && machine.has_rdma &&
@@ -238,7 +243,7 @@ int m_open(bool readonly, bool waits)
 		return -EUCLEAN;
 	if (owner_may_write())
 		return -EBUSY;
-	/* The machine has no ring that could wait with a deadline. */
+	/* The machine has no ring, which a wait with a deadline needs. */
 	return machine.kind == DP_SOURCE_FSDAX && model.unclean && !waits ?
 	       -ENOSYS : 0;
 }
@@ -331,10 +336,10 @@ static bool anything_held(void)
 	return false;
 }
 
-/* Its gates open again. */
+/* The close opens its gates again. */
 static int refused_close(void)
 {
-	tell_refused();
+	queue_retry();
 	return -EBUSY;
 }
 
@@ -345,10 +350,10 @@ int m_close(void)
 			return refused_close();
 	if (anything_held())
 		return refused_close();
-	/* Nobody can tell what is on media: the next open looks. */
+	/* It is unknown what is on media: the next open finds out. */
 	if (model.failed && !model.readonly) {
 		model.readonly = true;
-		tell_refused();
+		queue_retry();
 		return -EIO;
 	}
 	model.pool = NULL;
@@ -371,7 +376,7 @@ void m_crash(bool boot)
 int m_drain(void)
 {
 	if (anything_held()) {
-		tell_refused();
+		queue_retry();
 		return -ETIMEDOUT;
 	}
 	model.gates++;
@@ -388,7 +393,7 @@ int m_register(uint32_t segment, bool rdma)
 		return 0;
 	if (model.readonly)
 		return -EROFS;
-	/* The machine has no netlink: no number is learnt where it has RDMA. */
+	/* Without netlink the library cannot learn the number of a verbs context. */
 	if (!machine.has_rdma)
 		return -EINVAL;
 	model.unnumbered++;
@@ -443,7 +448,7 @@ struct m_generation *m_reserved(uint64_t size, struct daxpin_extent extent)
 	return new_generation(extent, blocks, DAXPIN_STATE_RESERVED);
 }
 
-/* A generation that goes on and is not retired. */
+/* A generation that has not ended and is not retired. */
 static int usable(struct daxpin_extent extent,
 		  struct m_generation **ret_generation)
 {
@@ -517,7 +522,7 @@ static bool in_range(const struct m_generation *generation, uint64_t offset,
 	       length <= m_size(generation) - offset;
 }
 
-/* strcmp() is slow here: libFuzzer and the sanitizer look on. */
+/* Instead of strcmp(), which is slow under libFuzzer and the sanitizers. */
 static bool same_name(const char *a, const char *b)
 {
 	while (*a && *a == *b)
@@ -552,7 +557,7 @@ static bool moves(const struct daxpin_op *op)
 	return op->type == DAXPIN_OP_KEEP || op->type == DAXPIN_OP_RETIRE;
 }
 
-/* One word twice: an extent, a word that is set, a name. */
+/* Do both change the same word: of an extent, in an extent, of a name? */
 static bool same_word(const struct daxpin_op *a, const struct daxpin_op *b)
 {
 	if (moves(a) && moves(b))
@@ -564,7 +569,7 @@ static bool same_word(const struct daxpin_op *a, const struct daxpin_op *b)
 	return same_name(a->name, b->name);
 }
 
-/* Names are looked up in the order of the operations, then all words. */
+/* Names are looked up in the order of the operations, and after them all words. */
 static int check_words(const struct daxpin_op *ops, uint32_t count)
 {
 	uint32_t roots = count_roots();
@@ -607,7 +612,7 @@ static int claim(const struct daxpin_op *op)
 	return ret;
 }
 
-/* What this very batch does to an extent: 0 nothing, else the type. */
+/* Returns the type of this batch's operation on the extent, 0 if there is none. */
 static uint32_t done_here(const struct daxpin_op *ops, uint32_t count,
 			  struct daxpin_extent extent)
 {
@@ -617,7 +622,7 @@ static uint32_t done_here(const struct daxpin_op *ops, uint32_t count,
 	return 0;
 }
 
-/* Live, or kept here. */
+/* The extent must be live, or be kept by this batch. */
 static int check_target(const struct daxpin_op *ops, uint32_t count,
 			const struct daxpin_op *op)
 {
@@ -644,7 +649,7 @@ static bool is_changed(const struct daxpin_op *ops, uint32_t count,
 	return false;
 }
 
-/* No root that stays as it is may name what is retired. */
+/* No root that the batch leaves unchanged may name a retired extent. */
 static int check_roots(const struct daxpin_op *ops, uint32_t count,
 		       const struct daxpin_op *op)
 {
@@ -677,7 +682,7 @@ static int check_last(const struct daxpin_op *ops, uint32_t count,
 	return 0;
 }
 
-/* By stages; what comes of two mistakes in one stage is not promised. */
+/* Checks in stages. If one stage finds two mistakes, either may be reported. */
 static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
 {
 	struct m_errors errors = { .count = 0 };
@@ -770,8 +775,11 @@ void m_published(const struct daxpin_op *ops, uint32_t count)
 			end_or_retire(m_find(ops[i].extent));
 }
 
-/* Is the page of the table in use which has the word of that block of the pool? As the
- * page bitmap on the medium has it: all tables of these pools are in its first word. */
+/*
+ * Is the page of the table in use that has the word of that block of the pool? Reads
+ * the page bitmap on the medium, whose first word covers the whole table of these
+ * pools.
+ */
 static bool page_is_used(uint64_t block)
 {
 	uint64_t word;
@@ -780,7 +788,7 @@ static bool page_is_used(uint64_t block)
 	return word >> block % M_BLOCKS / 512 & 1;
 }
 
-/* Pages that these operations are the first to use. */
+/* The pages that these operations are the first to use. */
 static uint32_t count_pages(const struct daxpin_op *ops, uint32_t count)
 {
 	bool seen[M_SEGMENTS * M_BLOCKS / 512] = { false };
@@ -798,8 +806,10 @@ static uint32_t count_pages(const struct daxpin_op *ops, uint32_t count)
 	return pages;
 }
 
-/* Flushes before the words: of a page and of its bit, then of payloads and of names that
- * are new. */
+/*
+ * The flushes before those of the words: for each new page the page and its bit, then
+ * payloads and new names.
+ */
 static uint32_t count_first(const struct daxpin_op *ops, uint32_t count)
 {
 	uint32_t first = 2 * count_pages(ops, count);
@@ -813,8 +823,8 @@ static uint32_t count_first(const struct daxpin_op *ops, uint32_t count)
 }
 
 /*
- * The flush after the first ones fails: claims stay, and what was committed
- * (from the second flush of a lane on) is there after the next open.
+ * A flush after those of count_first() fails: the claims stay, and a batch that was
+ * committed (from the second flush of its lane on) is there after the next open.
  */
 static void fail_at_words(const struct daxpin_op *ops, uint32_t count,
 			  uint32_t at)
@@ -850,7 +860,7 @@ struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,
 			may(&errors, -EINVAL);
 	if (!fails_at || fails_at > first + flushes)
 		return errors;
-	expect(!errors.count, "a failing flush behind a bad range");
+	expect(!errors.count, "a flush is to fail, but a range is invalid");
 	if (fails_at > first)
 		fail_at_words(ops, count, fails_at - first);
 	model.failed = true;
@@ -950,7 +960,10 @@ int m_hold(struct daxpin_extent extent, uint32_t access)
 	return ret;
 }
 
-/* Of a generation to come there is no hold either, and nothing is over. */
+/*
+ * A generation that was not handed out yet has no hold, so this is -EINVAL and not
+ * -ESTALE.
+ */
 static int find_held(struct daxpin_extent extent,
 		     struct m_generation **ret_generation)
 {
@@ -1035,8 +1048,11 @@ int m_holds(struct daxpin_extent extent)
 		ret = find(extent, &generation);
 		return ret ? ret : (int)generation->count;
 	}
-	/* Those of this open that go on. After an open for reading alone, which has the
-	 * epoch of the one before, two entries may have one handle. */
+	/*
+	 * Counts the generations of this open that have not ended. After an open for
+	 * reading only, which has the same epoch as the open before, two entries may
+	 * have one handle.
+	 */
 	for (uint32_t i = 0; i < model.generations; i++)
 		if (!find(model.generation[i].extent, &generation) &&
 		    generation == &model.generation[i])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What daxpin(7) says a pool does, in the plainest way: an array of blocks, a
- * list of generations. Each m_ function is the call of that name: it returns what the
- * call must return, and does to the model what the call does to the pool.
+ * A model of what daxpin(7) says, written as simply as possible: an array of blocks and
+ * a list of generations. Each m_ function models the call of that name: it returns what
+ * the call must return, and changes the model as the call changes the pool.
  */
 #ifndef FUZZ_MODEL_H
 #define FUZZ_MODEL_H
@@ -20,20 +20,20 @@
 #define M_ROOTS		DAXPIN_ROOTS_MAX
 #define M_SETS		64u
 
-/* A generation that was handed out, also after its end. */
+/* A generation that was handed out. It stays in the list after its end. */
 struct m_generation {
 	struct daxpin_extent extent;
 	uint32_t blocks;
-	enum daxpin_state state;	/* FREE: over */
+	enum daxpin_state state;	/* FREE: it has ended */
 	uint32_t count;
-	bool written;			/* a write hold since it last was idle */
+	bool written;			/* a write hold since it was last idle */
 	bool alone;			/* its one hold is exclusive */
-	bool publishing;		/* for good: the medium failed */
-	uint64_t tag;			/* what stands at its end */
+	bool publishing;		/* stays so: the medium failed */
+	uint64_t tag;			/* the test's tag in its last 8 bytes */
 };
 
 struct m_block {
-	uint64_t generation;		/* of the block as a first block */
+	uint64_t generation;		/* the next one of an extent that begins here */
 	bool taken;
 	/* On media. */
 	bool data;
@@ -42,20 +42,20 @@ struct m_block {
 	uint64_t tag;
 };
 
-/* A root; name[0] is 0 where there is none. */
+/* A root; name[0] is 0 if there is none. */
 struct m_root {
 	char name[DAXPIN_ROOT_NAME_MAX];
 	uint64_t addr;
 	uint64_t generation;		/* low bits, on media */
 };
 
-/* An 8-byte word that was set, in an extent that lives. */
+/* An 8-byte word that a SET changed, in an extent that is live. */
 struct m_set {
-	uint64_t addr;			/* 0: none */
+	uint64_t addr;			/* 0: not used */
 	uint64_t value;
 };
 
-/* The outcomes that a call may have: one, but for batches with two mistakes. */
+/* The results that a call may have: one, except for batches with two mistakes. */
 struct m_errors {
 	int error[8];
 	uint32_t count;
@@ -65,7 +65,7 @@ struct m_watch {
 	struct daxpin_watch watch;
 	enum { M_UNUSED, M_WAITING, M_READY } state;
 	uint64_t addr;
-	uint64_t batch;			/* ready with those of the same number */
+	uint64_t batch;			/* events of one batch come in any order */
 };
 
 struct m_hold {
@@ -77,18 +77,18 @@ struct model {
 	struct daxpin_pool *pool;	/* NULL: closed */
 	uint32_t segments;
 	bool readonly;
-	bool page;			/* granularity: a flush may fail */
-	bool failed;			/* one did, in a publish */
+	bool page;			/* page granularity: a flush may fail */
+	bool failed;			/* a flush of a publish failed */
 	uint64_t epoch;
 	bool unclean;			/* on media */
 	uint8_t owner_boot;
 	uint32_t unnumbered;		/* registrations whose verbs context has no
 					   number, on media of that owner */
 	uint32_t gates;
-	bool refused;			/* with -EAGAIN, or for want of space */
-	bool retry;			/* the event is there */
+	bool refused;			/* a call was refused: a RETRY is due */
+	bool retry;			/* the RETRY event is queued */
 	bool armed;
-	uint64_t signals;		/* to the eventfd, not yet looked at */
+	uint64_t signals;		/* writes to the eventfd since the last check */
 	uint64_t batches;
 	struct m_block block[M_SEGMENTS * M_BLOCKS];
 	struct m_generation generation[M_LIVES];
@@ -106,32 +106,35 @@ struct model {
 
 extern struct model model;
 
-/* A closed pool of that many segments; gen is that of all its free words. */
+/*
+ * Start with a closed pool of that many segments. gen: the generation of all free
+ * words.
+ */
 void m_begin(uint32_t segments, uint64_t epoch, uint32_t gen);
 
-/* The generation that a handle names, NULL: none that goes on. */
+/* The generation that a handle names, or NULL if it has ended or never began. */
 struct m_generation *m_find(struct daxpin_extent extent);
 uint64_t m_size(const struct m_generation *generation);
 
-/* waits: with no deadline. */
+/* waits: there is no deadline. */
 int m_open(bool readonly, bool waits);
-/* After a successful open: what was live is found again. */
+/* After a successful open: finds the live extents again. */
 void m_opened(struct daxpin_pool *pool, bool readonly);
 int m_create(bool overwrite, bool waits);
 void m_created(struct daxpin_pool *pool);
 int m_close(void);
-/* The process dies, and with boot the machine as well. */
+/* The process dies. boot: the machine is rebooted as well. */
 void m_crash(bool boot);
 int m_drain(void);
 
 int m_reserve(uint64_t size, uint32_t flags);
-/* It gave this: check it, and the generation begins. */
+/* A reserve returned this extent: checks it and begins the generation. */
 struct m_generation *m_reserved(uint64_t size, struct daxpin_extent extent);
 int m_cancel(struct daxpin_extent extent);
-/* fails_at: which flush of this call fails, 0 none. What it may return. */
+/* What a publish may return. fails_at: which flush of this call fails, 0 for none. */
 struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,
 			  uint32_t fails_at);
-/* And what comes of it when it returned 0. */
+/* Changes the model after a publish that returned 0. */
 void m_published(const struct daxpin_op *ops, uint32_t count);
 int m_root(const char *name, struct daxpin_extent *ret_extent);
 int m_persist(struct daxpin_extent extent, uint64_t offset, uint64_t length,
@@ -149,9 +152,9 @@ int m_holds(struct daxpin_extent extent);
 int m_watch(struct m_watch *watch, struct daxpin_extent extent);
 int m_unwatch(struct m_watch *watch);
 int m_arm(void);
-/* A call was refused, and a RETRY is owed. */
+/* A call was refused, so a RETRY event is due. */
 void m_refused(void);
-/* The library says that this event is next, or NULL that there is none. */
+/* The library reported this event, or with NULL that there is none: checks that. */
 void m_event(const struct daxpin_event *event);
 
 int m_register(uint32_t segment, bool rdma);

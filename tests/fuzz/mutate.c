@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Both targets' inputs are records of 16 bytes, whose last 8 are a number.
- * libFuzzer's own mutations would shift them against each other, so most are
- * made record by record here.
+ * The inputs of both targets are records of 16 bytes, of which the last 8 are a number.
+ * Mutations by libFuzzer alone would move the fields of the records, so most mutations
+ * are made here, of one record at a time.
  */
 #include "fuzz.h"
 

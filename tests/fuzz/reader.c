@@ -24,7 +24,7 @@ static bool is_whole(const struct dp_super *super)
 		super->set_check == format_set_check(super));
 }
 
-/* The newest of two halves that is whole; false: neither is. */
+/* Returns the newer of the two halves if one is valid, otherwise false. */
 static bool newest(const char *halves, struct dp_super *ret_super)
 {
 	struct dp_super half;
@@ -41,7 +41,7 @@ static bool newest(const char *halves, struct dp_super *ret_super)
 	return found;
 }
 
-/* *ret_lost: it is, and its copy stands in for it. */
+/* *ret_lost: the superblock is lost, and its copy is used instead. */
 static const char *read_super(uint32_t file, struct dp_super *ret_super,
 			      bool *ret_lost)
 {
@@ -106,23 +106,25 @@ static bool owner_makes_sense(const struct dp_owner *owner)
 	return true;
 }
 
-/* RDMA of a dead owner: none is left, or that cannot be told from here. */
+/* RDMA of a dead owner: NULL if none is left, or if this cannot be determined. */
 static const char *judge_owner(const struct dp_owner *owner)
 {
 	if (!owner->contexts && !(owner->flags & 2))
 		return NULL;
 	if (!owner_makes_sense(owner))
 		return "owner record";
-	/* The machine's own boot id is genuine. */
+	/* Boot ids of the machine are genuine. */
 	if (owner->flags & 1 &&
 	    memcmp(owner->boot_id, machine.boot_id, sizeof(machine.boot_id)))
 		return NULL;
 	return machine.has_rdma ? "verbs of the owner" : NULL;
 }
 
-/* ----------------------------------------------------- whose files, and when */
+/* ----------------------------------------------------- files and their times */
 
-/* What the machine says of the file, as docs/format.md wants it recorded. */
+/*
+ * Are the file's attributes on the machine those that docs/format.md says are recorded?
+ */
 static bool is_its_file(uint32_t file, const struct dp_super *super)
 {
 	const struct dp_file_id *id = &super->file;
@@ -153,7 +155,7 @@ static const char *judge_files(const struct reading *reading, uint32_t how)
 	if (!reading->copies)
 		return NULL;
 	if (reading->originals)
-		return "a file that is a copy, among others";
+		return "some files are copies, others originals";
 	return reading->unclean && !(how & READER_ADOPT) ?
 	       "a copy of an unclean pool" : NULL;
 }
@@ -171,12 +173,12 @@ static const char *judge_time(const struct dp_super *first,
 				 super->epoch < first->epoch))
 			return NULL;
 		return of_before && super->epoch < first->epoch ? NULL :
-		       "a segment of another time, in an open";
+		       "a segment of another open than the last two";
 	}
 	if (!of_first)
-		return "a segment of another time";
+		return "a segment of another open";
 	return !(first->flags & 1) && super->flags & 1 ?
-	       "a segment without its closed stamp" : NULL;
+	       "a segment that was not closed" : NULL;
 }
 
 static const char *judge_super(const struct reading *reading, uint32_t how)
@@ -264,7 +266,10 @@ static const char *judge_pages(const struct reading *reading, uint32_t segment)
 	return NULL;
 }
 
-/* A page in use must be readable, and another one must not be known to be bad. */
+/*
+ * A page in use must be readable, and a page that is not in use must not be known to be
+ * bad.
+ */
 static const char *judge_poison(const struct reading *reading, uint32_t segment)
 {
 	uint64_t segment_size = reading->super.segment_size;
@@ -322,7 +327,7 @@ static uint64_t length_of(uint64_t word)
 	return (word & 0x3ffff) + 1;
 }
 
-/* Of the last kind, slabs, there is none yet: an open refuses it later. */
+/* The last kind, slabs, is accepted here: an open refuses it later. */
 static bool is_descriptor(const struct reading *reading, uint64_t block_in_pool,
 			  uint64_t word)
 {
@@ -333,7 +338,7 @@ static bool is_descriptor(const struct reading *reading, uint64_t block_in_pool,
 	       kind_of(word) == 2 || kind_of(word) == 3;
 }
 
-/* Whose word stands at that offset in a segment's table? By trying. */
+/* The block whose word is at that offset of the segment, found by trying all. */
 static uint64_t block_at(uint64_t segment_size, uint64_t offset)
 {
 	uint64_t first = (offset - format_table_offset(segment_size)) / 4096 * 512;
@@ -344,7 +349,7 @@ static uint64_t block_at(uint64_t segment_size, uint64_t offset)
 	return 0;
 }
 
-/* Is that offset one in the segment's table? */
+/* Is that offset within the segment's table? */
 static bool is_in_table(const struct reading *reading, uint32_t segment,
 			uint64_t at)
 {
@@ -393,10 +398,10 @@ static bool is_word(const struct reading *reading,
 	       is_root_word(reading, (at - 0x10000) / 64, entry->value);
 }
 
-/* What stands in tables and roots once the lanes are replayed. */
+/* Contents of tables and roots after the open lanes were replayed. */
 static char table_now[MACHINE_FILES][0x200000];
 static char roots_now[0x10000];
-/* And words elsewhere, in the order in which they are. */
+/* Words elsewhere that lanes set, in the order of the entries. */
 static struct dp_lane_entry set_now[64 * 248];
 static uint32_t sets_now;
 
@@ -447,7 +452,7 @@ static const char *judge_lanes(struct reading *reading, uint32_t how)
 			continue;
 		for (uint32_t j = 0; j < lane.count; j++) {
 			if (!is_word(reading, &lane.entry[j]))
-				return "a lane changes what is no word";
+				return "a lane changes something that is not a word";
 			replay(reading, &lane.entry[j]);
 		}
 		reading->entries += lane.count;
@@ -457,7 +462,7 @@ static const char *judge_lanes(struct reading *reading, uint32_t how)
 
 /* ----------------------------------------------------------------- tables */
 
-/* Of a page that is not in use nothing is believed: its words are FREE. */
+/* The contents of a page that is not in use are ignored: all its words are FREE. */
 static uint64_t word_at(const struct reading *reading, uint32_t segment,
 			uint64_t block, bool *ret_right)
 {
@@ -477,7 +482,7 @@ static uint64_t word_at(const struct reading *reading, uint32_t segment,
 static const char *judge_table(const struct reading *reading, uint32_t segment)
 {
 	uint64_t blocks = size_of(&reading->super, segment) / 4096;
-	uint64_t end = 0;		/* of the extent before */
+	uint64_t end = 0;		/* of the last extent */
 	uint64_t block = format_meta_size(reading->super.segment_size) / 4096;
 	bool right;
 

@@ -29,7 +29,10 @@ static int replay_file(int dir, const char *name)
 	close(fd);
 	printf("%s\n", name);
 	fflush(stdout);
-	/* Of its own size, so that reading past the end is noticed. */
+	/*
+	 * Allocated with exactly its size, so that a sanitizer finds a read past the
+	 * end.
+	 */
 	exact = malloc(size ? size : 1);
 	if (exact)
 		memcpy(exact, data, size);
