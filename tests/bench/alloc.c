@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_alloc [OPTIONS] TEST PEER: reserve and cancel, beside other allocators.
+ * bench_alloc [OPTIONS] TEST PEER: reserve and cancel, compared with other allocators.
  *
  *	TEST	lifo | pair | mixed | passed, see workload.h
- *	PEER	glibc | tcmalloc | mimalloc | jemalloc: malloc(), page aligned
- *		two-adds: for each operation two bare locked adds, the least that an
- *		allocator which other threads may meet can cost
- *		llfree: page frames by LLFree, for lifo and pair and sizes that are
- *		powers of two; $DAXPIN_BENCH_LLFREE is what llfree.c was compiled into
+ *	PEER	glibc | tcmalloc | mimalloc | jemalloc: page-aligned allocations
+ *		two-adds: two bare locked adds for each operation, the least cost of an
+ *		allocator that several threads use
+ *		llfree: page frames of LLFree, for lifo and pair and sizes that are
+ *		powers of two; $DAXPIN_BENCH_LLFREE is llfree.c as a shared library
  *		one-thread: daxpin itself, against --threads N of it
  */
 #include "workload.h"
@@ -62,13 +62,13 @@ static uint64_t two_adds(struct worker *worker)
 	return count;
 }
 
-/* LLFree gives numbers of frames: there is no memory to touch. */
+/* LLFree returns numbers of page frames: there is no memory to touch. */
 static int (*llfree_begin)(size_t frames, size_t threads);
 static uint64_t (*llfree_frame)(int order, size_t local);
 static int (*llfree_put)(uint64_t frame, int order, size_t local);
 static int llfree_order;
 
-/* A number a thread, from 0. */
+/* Returns a number for each thread, from 0. */
 static size_t llfree_local(void)
 {
 	static _Atomic size_t next = 1;
@@ -84,13 +84,13 @@ ALWAYS_INLINE void llfree_take(struct slot *slot, size_t size)
 	(void)size;
 	slot->word[0] = llfree_frame(llfree_order, llfree_local());
 	if (slot->word[0] == UINT64_MAX)
-		bench_die("llfree has no frame left");
+		bench_die("llfree has no free frame left");
 }
 
 ALWAYS_INLINE void llfree_give(struct slot *slot)
 {
 	if (llfree_put(slot->word[0], llfree_order, llfree_local()))
-		bench_die("llfree refused a frame of its own");
+		bench_die("llfree refused a frame that it allocated");
 }
 
 static void llfree_load(const struct bench *bench)
@@ -112,11 +112,11 @@ static void llfree_load(const struct bench *bench)
 	llfree_order = __builtin_ctzll(bench->size / DAXPIN_BLOCK_SIZE);
 	if (bench->size != (uint64_t)DAXPIN_BLOCK_SIZE << llfree_order ||
 	    strcmp(bench->test, "mixed") == 0)
-		bench_die("llfree has powers of two alone");
-	/* Twice of what is live, in whole GiB. */
+		bench_die("llfree allocates powers of two only");
+	/* Twice as many bytes as are live, rounded up to whole GiB. */
 	if (llfree_begin((2 * work_bytes() / DAXPIN_BLOCK_SIZE | 0x3ffff) + 1,
 			 bench->threads))
-		bench_die("llfree cannot begin");
+		bench_die("llfree cannot be initialized");
 }
 
 WORKLOADS(with_malloc, malloc_take, malloc_give);

@@ -58,7 +58,7 @@ static _Noreturn void bench_usage(void)
 	exit(2);
 }
 
-/* "4096", "64K", "2M": 0 is a mistake, as nothing here may be 0. */
+/* "4096", "64K", "2M". 0 is an error, because nothing here may be 0. */
 static uint64_t bench_number(const char *text)
 {
 	char *end;
@@ -116,7 +116,7 @@ void bench_parse(struct bench *bench, int argc, char **argv)
 static char bench_top[PATH_BYTES];
 static pid_t bench_maker;
 
-/* A child that ends leaves its parent's pools alone. */
+/* A child that exits must not remove its parent's pools. */
 static void bench_remove(void)
 {
 	if (getpid() == bench_maker)
@@ -229,7 +229,7 @@ bool bench_become(const struct bench *bench, char **argv)
 			bench_preload(&malloc_peers[i], argv);
 		return true;
 	}
-	/* libpmem reads this before main() begins. */
+	/* libpmem reads this variable before main() begins. */
 	if (!strcmp(bench->peer, "pmemobj") && !getenv(ALREADY))
 		bench_run_with(argv, "PMEM_IS_PMEM_FORCE", "1");
 	return false;

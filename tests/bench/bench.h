@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the benchmarks of the table share: their arguments, a pool that is removed
- * at exit, and the peers that have to be there before main() begins.
+ * at exit, and the peers that must be loaded before main() begins.
  *
  *	bench_NAME [OPTIONS] TEST PEER
  *
- *	--threads N		in a team, 1 by default
- *	--seconds S		to measure for, 2 by default
- *	--directory DIR		a tmpfs, or where pools are to be made: /dev/shm
- *	--once			tiny counts, one round: does it work at all
+ *	--threads N		number of threads, 1 by default
+ *	--seconds S		duration of the measurement, 2 by default
+ *	--directory DIR		where pools are created, /dev/shm by default
+ *	--once			tiny counts, one round: only tests that it works
  *	--size BYTES		of an allocation: 4096, 64K, 2M
  *	--live N		allocations that a thread has at a time
- *	--untouched		leave the memory alone
+ *	--untouched		do not write to the memory
  *
  * A program measures one test against one peer and prints one line of NAME=VALUE
- * words. It exits 77, with a sentence, where the peer is not there.
+ * words. It exits 77, with a message, if the peer is not installed.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 #define BENCH_SKIPPED	77
-#define BENCH_SMALL	8	/* of --once, where others have thousands */
+#define BENCH_SMALL	8	/* counts of --once; otherwise thousands */
 
 struct bench {
 	const char *test;
@@ -38,43 +38,48 @@ struct bench {
 	bool untouched;
 	bool durable;		/* set by programs whose peers are durable */
 	uint64_t size;
-	uint64_t live;		/* 0: as the test has it */
+	uint64_t live;		/* 0: the test's default */
 };
 
-/* Parse the arguments; a mistake ends the program with status 2. */
+/* Parses the arguments. An error ends the program with status 2. */
 void bench_parse(struct bench *bench, int argc, char **argv);
 
-/* Set up or measured wrong: the figures would mean nothing. */
+/* If something fails, the figures would be wrong: exit. */
 void must(int ret, const char *what);
 _Noreturn void bench_die(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 _Noreturn void bench_skip(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 
-/* A new name in the directory; what is made there is removed at exit. */
+/*
+ * Returns a path in the directory for a new file. What is created there is removed at
+ * exit.
+ */
 const char *bench_path(const struct bench *bench, const char *name);
 
 /*
- * Make a pool with that many bytes of space, in segments of the default size. If it is
- * durable it is so by cache lines, as on a DAX medium, also where this is tmpfs.
+ * Creates a pool with that many bytes of space, in segments of the default size. If
+ * bench->durable is set, its granularity is the cache line, even on tmpfs.
  */
 struct daxpin_pool *bench_pool(const struct bench *bench, uint64_t bytes);
 
 /*
- * Make malloc() that of the peer, by running the program once more with the library
- * preloaded, and for pmemobj with cache line write-back on tmpfs. A process that uses
- * an allocator has it from the first instruction on. One that is loaded later
- * (dlopen) lies in dynamic TLS, or finds no room there, as jemalloc does, and is
- * reached by a pointer: that would be a measurement of something else.
+ * Makes malloc() that of the peer, by executing the program again with the library
+ * preloaded; for pmemobj, with cache line write-back on tmpfs. A process that uses an
+ * allocator loads it at its start, so the benchmark must do so, too: a library that is
+ * loaded with dlopen() uses dynamic TLS, or has no room in static TLS (jemalloc), and
+ * is called through a pointer, which would measure something else.
  *
  * Returns whether the peer is a malloc.
  */
 bool bench_become(const struct bench *bench, char **argv);
 
-/* Built with a sanitizer, which suffers neither another malloc() nor valgrind. */
+/*
+ * Built with a sanitizer, which works neither with another malloc() nor under valgrind.
+ */
 bool bench_is_sanitized(void);
 
-/* A small generator, for thread-local use: never 0. */
+/* A small random number generator for thread-local use. The state is never 0. */
 static inline uint64_t bench_random(uint64_t *state)
 {
 	uint64_t x = *state;
@@ -85,7 +90,7 @@ static inline uint64_t bench_random(uint64_t *state)
 	return *state = x;
 }
 
-/* Below `bound`, without a division. */
+/* Returns a number below `bound`, without a division. */
 static inline uint64_t bench_below(uint64_t *state, uint32_t bound)
 {
 	return (bench_random(state) >> 32) * bound >> 32;

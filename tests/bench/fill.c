@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_fill [OPTIONS] TEST PEER: what a pool is like when it is not empty.
+ * bench_fill [OPTIONS] TEST PEER: latency and overhead of a pool that is not empty.
  *
  *	latency, latency-4k
- *			PEER -: what single reserves take, the clock's reading
- *			included, while extents of 4 KiB to 1 MiB, or of 4 KiB alone,
- *			come and go and the pool is 10 to 99 % full; the figure is the
- *			99.9th percentile at 90 %
- *	unservable	PEER -: what a refusal takes, when every second block is free
+ *			PEER -: the time of single reserves, the clock's reading
+ *			included, while extents of 4 KiB to 1 MiB, or of 4 KiB only,
+ *			are reserved and cancelled and the pool is 10 to 99 % full;
+ *			the figure is the 99.9th percentile at 90 %
+ *	unservable	PEER -: the time of a reserve that fails, when every second
+ *			block is free
  *	blocks		PEER -: bytes in blocks that are not free for each byte that is
  *			live, after 5 times as many replacements as there are extents
- *	chunks		PEER a malloc: the same for chunks of 2 MiB in which anything
- *			lies, which no reclaim can give back, beside the resident
- *			memory of the malloc
- *	tables		PEER -: the library's own memory, in per cent of the pool, when
+ *	chunks		PEER a malloc: the same for chunks of 2 MiB that are not
+ *			entirely free, which no reclaim can give back, compared with
+ *			the resident memory of the malloc
+ *	tables		PEER -: the library's own memory in percent of the pool, after
  *			each block was an extent once
  */
 #include "workload.h"
@@ -31,7 +32,7 @@ static struct daxpin_pool *pool;
 static struct bench *const bench = &work.bench;
 static struct hand hand = { .random = SEED };
 
-/* What is out, in no order. */
+/* The extents that are reserved, in no order. */
 static struct {
 	struct {
 		struct daxpin_extent extent;
@@ -49,7 +50,7 @@ static struct daxpin_pool_info info_of_pool(void)
 	return info;
 }
 
-/* 4 KiB to 1 MiB, or one block. */
+/* Returns 4 KiB to 1 MiB, or one block. */
 static uint64_t next_size(bool mixed)
 {
 	return mixed ? work_size(&hand) : BLOCK;
@@ -60,9 +61,12 @@ static uint64_t now_ns(void)
 	return turns_clock_ns(CLOCK_MONOTONIC);
 }
 
-/* ---------------------------------------------------------- come and go */
+/* --------------------------------------------------- reserve and cancel */
 
-/* As many extents as the pool has blocks: none of this is touched meanwhile. */
+/*
+ * Allocates an array for as many extents as the pool has blocks, and touches all of it,
+ * so that no page fault occurs later.
+ */
 static void make_room(void)
 {
 	out.room = info_of_pool().usable_bytes / BLOCK;
@@ -96,7 +100,10 @@ static void take_one_away(void)
 	take_away(bench_below(&hand.random, out.count));
 }
 
-/* Whatever fits of it: at the end of a fill little is left in one run. */
+/*
+ * Reserves as many of the bytes as fit: when the pool is nearly full, free runs are
+ * short.
+ */
 static void add_what_fits(uint64_t bytes)
 {
 	while (add(bytes)) {
@@ -111,7 +118,7 @@ static void add_what_fits(uint64_t bytes)
 static const int fills[] = { 10, 50, 90, 95, 99 };
 
 #define FILLS	(sizeof(fills) / sizeof(fills[0]))
-#define SHOWN	90	/* the figure is of that fill */
+#define SHOWN	90	/* the fill whose percentile is printed */
 
 static void fill_to(uint64_t goal, bool mixed)
 {
@@ -124,13 +131,13 @@ static void fill_to(uint64_t goal, bool mixed)
 
 static double values[SAMPLES_MAX];
 
-/* What reserves took, of those that count, and why others do not. */
+/* Samples of reserves, and how many were left out, and why. */
 struct samples {
 	size_t count, refused;
-	size_t preempted;	/* another process had the CPU meanwhile */
+	size_t preempted;	/* another process had the CPU during the reserve */
 };
 
-/* One more reserve, after as much went as it takes. */
+/* Cancels extents until there is room, then measures one reserve. */
 static void sample(struct samples *samples, uint64_t goal, bool mixed)
 {
 	uint64_t bytes = next_size(mixed), begin, end;
@@ -154,7 +161,10 @@ static void sample(struct samples *samples, uint64_t goal, bool mixed)
 	}
 }
 
-/* Of `count` sorted values; with `sigmas` where a percentile may be as well. */
+/*
+ * Returns the percentile of `count` sorted values, moved by that many standard
+ * deviations.
+ */
 static double percentile(size_t count, double part, double sigmas)
 {
 	double at = part * count + sigmas * sqrt(count * part * (1 - part));
@@ -189,7 +199,10 @@ static void latency_at(int fill, bool mixed)
 	struct samples samples = { 0 };
 
 	fill_to(goal, mixed);
-	/* What was filled in a row lies in a row: first it is mixed up. */
+	/*
+	 * Extents that were reserved in a row are neighbours: replace them at random
+	 * first.
+	 */
 	for (size_t i = 0; i < (bench->once ? 100 : 2 * out.count); i++) {
 		sample(&samples, goal, mixed);
 		samples.count = 0;
@@ -245,7 +258,7 @@ static void unservable(void)
 		uint64_t begin = now_ns();
 
 		if (daxpin_reserve(pool, 2 * BLOCK, 0, &extent) != -ENOSPC)
-			bench_die("two blocks in a row were found");
+			bench_die("a reserve of two blocks succeeded");
 		values[i] = now_ns() - begin;
 	}
 	middle = turns_middle(values, i);
@@ -255,9 +268,9 @@ static void unservable(void)
 
 /* --------------------------------------------------------------- used, live */
 
-static uint64_t resident_before;		/* the pool was made */
+static uint64_t resident_before;		/* after the pool was created */
 
-/* Anonymous memory of the process, which a pool on tmpfs is not. */
+/* Anonymous memory of the process. A pool on tmpfs is not part of it. */
 static uint64_t resident_bytes(void)
 {
 	FILE *file = fopen("/proc/self/status", "re");
@@ -303,7 +316,7 @@ static uint64_t chunks_bytes(void)
 	return count * chunk;
 }
 
-/* The same sizes by malloc, each page touched. */
+/* Allocates the same sizes by malloc() and touches each page. */
 struct piece {
 	char *memory;
 	size_t size;
@@ -396,7 +409,7 @@ static const struct test {
 	{ "latency-4k", latency_4k, 1 << 30 },
 	{ "unservable", unservable, 1 << 30 },
 	{ "tables", tables, 1 << 30 },
-	/* 10000 extents are 1.9 GiB, which must be able to move. */
+	/* 10000 extents take 1.9 GiB, and replacing them needs free space. */
 	{ "blocks", blocks, UINT64_C(3) << 30 },
 	{ "chunks", chunks, UINT64_C(3) << 30 },
 };

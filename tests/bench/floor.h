@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The floor: the cache lines and fences of what daxpin makes durable, without
- * anything else. No allocator can be faster with the same durability.
+ * The floor: the cache lines and fences of what daxpin makes durable, without any other
+ * work. No allocator can be faster and as durable.
  */
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
@@ -14,7 +14,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* The instruction that the library's persistence uses here, too. */
+/* lib/media/persist.c uses the same instruction on this CPU. */
 static inline bool floor_has_clwb(void)
 {
 	unsigned int a, b = 0, c, d;
@@ -48,7 +48,7 @@ static inline void floor_fence(void)
 #endif
 
 #define FLOOR_PAGE	4096
-#define FLOOR_WORDS	(1u << 15)	/* of a thread, one for each extent */
+#define FLOOR_WORDS	(1u << 15)	/* per thread, one for each extent */
 #define FLOOR_BYTES	(FLOOR_WORDS * 8 + 2 * FLOOR_PAGE)
 #define LANE_LINES	5		/* a batch of 16 in a redo lane */
 #define FLOOR_BATCH	16
@@ -72,7 +72,10 @@ static inline void floor_store(void *word, uint64_t value)
 	floor_write_back(word);
 }
 
-/* As extents' words lie in a page: two in a row are never in one line. */
+/*
+ * The same order as that of extents' words in a page: two in a row are never in one
+ * line.
+ */
 static inline void *floor_word(const struct worker *worker, uint64_t block)
 {
 	uint64_t page = block % FLOOR_WORDS / 512, in = block % 512;
@@ -81,7 +84,7 @@ static inline void *floor_word(const struct worker *worker, uint64_t block)
 	       page * FLOOR_PAGE + ((in & 63) * 8 + (in >> 6)) * 8;
 }
 
-/* For each extent: its word at KEEP, and again at RETIRE. */
+/* For each extent, one word at KEEP and again at RETIRE. */
 static uint64_t floor_lifo(struct worker *worker)
 {
 	static uint64_t next[WORKERS_MAX];
@@ -103,7 +106,7 @@ static uint64_t floor_lifo(struct worker *worker)
 	return count;
 }
 
-/* A lane, fence; the words, fence; the lane is done, fence. */
+/* Write the lane, fence; write the words, fence; mark the lane done, fence. */
 static inline void floor_one_batch(const struct worker *worker, uint64_t begin)
 {
 	char *lane = (char *)floor_word(worker, 0) + FLOOR_WORDS * 8;
@@ -131,7 +134,7 @@ static uint64_t floor_batch(struct worker *worker)
 	return count;
 }
 
-/* One word at a time, at random in a page. */
+/* Writes one word at a time, at random positions in a page. */
 static uint64_t floor_set(struct worker *worker)
 {
 	uint64_t count = 0, random = 99 + worker->index;

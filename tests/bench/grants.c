@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What very many grants cost, with a device that does nothing: a turn of an event
- * loop that has nothing to do (daxpin_rdma_info() and daxpin_rdma_service()), the
- * end of one that is due, a peer's answer, and daxpin_holds() of the pool, with 10^2
- * to 10^5 grants that were asked back, each with an extent and a deadline of its own.
+ * The costs of very many grants, with a fake device that does nothing: an iteration of
+ * an event loop in which no grant is due (daxpin_rdma_info() and
+ * daxpin_rdma_service()), the end of one that is due, a peer's answer, and
+ * daxpin_holds() of the pool. There are 10^2 to 10^5 grants whose revoke was started,
+ * each with an extent and a deadline of its own.
  *
- *	bench_grants [GRANTS]
+ * bench_grants [GRANTS]
  *
- * Linear or better: the last column is the cost for each grant of daxpin_holds().
+ * daxpin_holds() should be linear or better: the last column is its cost for each
+ * grant.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,7 +61,7 @@ static struct daxpin_grant *grant_one(void)
 	return grant;
 }
 
-/* What an event loop does when it wakes for something else. */
+/* The calls of an event loop that was woken by something else. */
 static double measure_turn(void)
 {
 	struct daxpin_rdma_info info = { .size = sizeof(info) };
@@ -72,7 +74,7 @@ static double measure_turn(void)
 	return (now_us() - begin) / TURNS;
 }
 
-/* The same, and one more grant is due each time. */
+/* The same, but one more grant is due in each iteration. */
 static double measure_due(void)
 {
 	double begin, sum = 0;
@@ -91,7 +93,9 @@ static void count_holder(const struct daxpin_holder *holder, void *arg)
 	*(uint32_t *)arg += holder->label != NULL && holder->extent.gen;
 }
 
-/* The shortest: other work on the machine empties the processor's caches. */
+/*
+ * Takes the minimum, because other work on the machine evicts the processor's caches.
+ */
 static double measure_holds(uint32_t count)
 {
 	const struct daxpin_extent all = { 0, 0 };
@@ -147,7 +151,7 @@ static void remove_pool(void)
 	remove_tree(path);
 }
 
-/* The fake device's pool is freed with the process. */
+/* Neither the pool nor the fake device is freed before the process ends. */
 int main(int argc, char **argv)
 {
 	uint32_t most = argc > 1 ? (uint32_t)atoi(argv[1]) : MOST;

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_hold [OPTIONS] TEST PEER: what a hold and its drop cost.
+ * bench_hold [OPTIONS] TEST PEER: the cost of a hold and its drop.
  *
- *	TEST	hold, of an extent that nobody else holds; held: it is held already
+ *	TEST	hold: of an extent that is not held; held: of one that is held already
  *		labelled: a hold that daxpin_holds() can show
  *		one-by-one | many | alike: 32 different extents by 64 calls; the same by
  *		two; one extent 32 times by two calls. An operation is one of the 32
- *		random: of 64 Ki extents, which caches do not have
- *		cas: no holds, but two bare CAS loops, as a count needs that must look
- *		before it counts
- *	PEER	two-adds: two bare locked adds on a line of the thread's own, the least
- *		that counting can cost; with `random` on as many words
+ *		random: of 64 Ki extents, which are not in the CPU's caches
+ *		cas: no holds, but two bare CAS loops, which a counter needs that tests
+ *		the word before it counts
+ *	PEER	two-adds: two bare locked adds on a cache line of the thread's own, the
+ *		least cost of counting; with `random` on as many words
  *		one-thread: daxpin itself, against --threads N of it
  *
- * Threads have extents in different segments. With "near-" before TEST these are
- * neighbours in one segment, and with "same-" all have one extent, and one line.
+ * Threads have extents in different segments. With "near-" before TEST the extents are
+ * neighbours in one segment, and with "same-" all threads use one extent, or one line.
  */
 #include "turns.h"
 
@@ -25,12 +25,12 @@
 #define MANY		32
 #define RANDOM		(1u << 16)	/* extents */
 #define SEGMENTS	2
-#define PAIRS		64		/* between two looks at the clock */
+#define PAIRS		64		/* between two reads of the clock */
 
 static struct bench bench;
 static struct daxpin_pool *pool;
 
-/* What a thread works on. */
+/* What a thread uses. */
 static struct place {
 	_Alignas(LINE) struct daxpin_extent extent;
 	struct daxpin_extent many[MANY];	/* different ones */
@@ -41,7 +41,7 @@ static struct place {
 
 static struct daxpin_extent *random_extents;
 static struct {
-	_Atomic long count, other;	/* 16 bytes, as a state word has */
+	_Atomic long count, other;	/* 16 bytes, like a state word */
 } *random_words;
 
 /* -------------------------------------------------------------- what is done */
@@ -102,7 +102,7 @@ static uint64_t hold(struct worker *worker)
 	return done;
 }
 
-/* With a hold out: never 0 to 1. */
+/* One hold stays, so that the count never changes from 0 to 1. */
 static uint64_t held(struct worker *worker)
 {
 	struct daxpin_extent extent = places[worker->index].extent;
@@ -160,7 +160,7 @@ static uint64_t alike(struct worker *worker)
 	return hold_array(worker, places[worker->index].alike);
 }
 
-/* The same number of holds as an array has, each by its own call. */
+/* As many holds as there are in an array, each by one call. */
 static uint64_t one_by_one(struct worker *worker)
 {
 	const struct daxpin_extent *array = places[worker->index].many;
@@ -231,7 +231,10 @@ static const struct test {
 
 static _Alignas(LINE) _Atomic long lines[WORKERS_MAX][LINE / sizeof(long)];
 
-/* An extent that is as far from the last one as another user's would be. */
+/*
+ * Reserves an extent that is as far from the previous one as that of another user would
+ * be.
+ */
 static struct daxpin_extent reserve_in(int segment)
 {
 	uint64_t begin = segment * (uint64_t)DAXPIN_SEGMENT_MIN;
@@ -251,7 +254,7 @@ static int by_address(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Extents of a block each, of which `count` are neighbours; the first of these. */
+/* Reserves extents of a block each and returns the first of `count` neighbours. */
 static const struct daxpin_extent *reserve_neighbours(int count)
 {
 	static struct daxpin_extent extents[1024];
@@ -268,7 +271,7 @@ static const struct daxpin_extent *reserve_neighbours(int count)
 			return &extents[i - count + 1];
 	}
 	if (count > 1)
-		bench_die("no %d of 1024 extents are neighbours", count);
+		bench_die("no %d of 1024 extents are adjacent", count);
 	return extents;
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_instr [OPTIONS] TEST -: instructions of one call, as callgrind counts them.
+ * bench_instr [OPTIONS] TEST -: the instructions of one call, counted by callgrind.
  *
  *	TEST	reserve | cancel: --size BYTES
- *		keep | retire | keep-16 | retire-16: the last two for each of 16
+ *		keep | retire | keep-16 | retire-16: the last two per operation of 16
  *		set | root | find | hold | hold-at | labelled: a hold with its drop
  *
- * Times vary with the machine and its load, instructions do not: two versions of the
- * library can be compared by them. What a line in a cache or a fence costs they do
- * not tell. The program runs itself under valgrind.
+ * Times vary with the machine and its load, numbers of instructions do not, so two
+ * versions of the library can be compared. They do not include the cost of cache misses
+ * and fences. The program runs itself under valgrind.
  */
 #include "bench.h"
 
@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define INSIDE		"DAXPIN_BENCH_INSIDE"	/* set under valgrind */
-#define COUNT_MAX	960			/* times 16 as well */
+#define COUNT_MAX	960			/* also for 16 operations each */
 #define BATCH		16
 
 static struct bench bench;
@@ -133,7 +133,9 @@ static void labelled_all(void)
 	}
 }
 
-/* What comes before, uncounted, and what is counted. */
+/*
+ * Functions that run before, which are not counted, and the function that is counted.
+ */
 static const struct test {
 	const char *name;
 	void (*before)(void), (*also_before)(void), (*counted)(void);
@@ -154,7 +156,7 @@ static const struct test {
 
 /* ------------------------------------------------------------ under valgrind */
 
-/* Callgrind counts while this runs. It must not end by a jump to fn. */
+/* Callgrind counts while this function runs. It must not end with a jump to fn. */
 __attribute__((noinline, used))
 static void instr_counted(void (*fn)(void))
 {
@@ -192,7 +194,7 @@ static void find_and_run(void)
 
 /* ----------------------------------------------------------- around valgrind */
 
-/* The program's own command line, under callgrind, whose log is read. */
+/* Runs the program's own command line under callgrind and reads its log. */
 static FILE *start_callgrind(char **argv)
 {
 	static char *tool[] = {
@@ -252,7 +254,7 @@ int main(int argc, char **argv)
 {
 	bench_parse(&bench, argc, argv);
 	bench.durable = true;
-	/* 2 MiB extents do not fit by the thousand. */
+	/* Thousands of extents of 2 MiB would not fit. */
 	count = bench.once || bench.size > 65536 ? 2 * BATCH : COUNT_MAX;
 	if (getenv(INSIDE))
 		find_and_run();

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * LLFree (luhsra/llfree-c), as a peer of bench_alloc: page frames without locks, for
- * an operating system. It has no package, so a checkout of it is compiled with this:
+ * LLFree (luhsra/llfree-c) as a peer of bench_alloc: a lock-free allocator of page
+ * frames for an operating system. It has no package, so this file is compiled with a
+ * checkout:
  *
  *	clang -O2 -march=native -std=c11 -shared -fPIC -DSTD -w -I$LLFREE/include
  *		-I$LLFREE/src -I$LLFREE/std llfree.c $LLFREE/src/.c-files -o llfree.so
  *
- * which ./dev bench does where $LLFREE is the checkout. It is not linked, because its
- * headers are for clang alone.
+ * ./dev bench does so if $LLFREE is the checkout. It is loaded and not linked, because
+ * its headers compile only with clang.
  */
 #include <llfree.h>
 #include <llfree_inner.h>
@@ -28,8 +29,10 @@ static uint8_t *peer_memory(size_t size)
 				       LL_ALIGN);
 }
 
-/* A local reservation for each thread, as it has for each core: with more of them than
- * it has trees of frames to reserve it takes ten times as long. */
+/*
+ * LLFree has a local reservation for each core, and here gets one for each thread. If
+ * it had more reservations than trees of frames, it would take ten times as long.
+ */
 int llfree_peer_begin(size_t frames, size_t threads)
 {
 	llfree_classing_t classing = llfree_classing_simple(threads);
@@ -46,7 +49,7 @@ int llfree_peer_begin(size_t frames, size_t threads)
 					memory, &classing)) ? 0 : -1;
 }
 
-/* A frame's number; UINT64_MAX if there is none. */
+/* Returns the frame's number, or UINT64_MAX if there is none. */
 uint64_t llfree_peer_take(int order, size_t local)
 {
 	llfree_result_t result =

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_open [OPTIONS] TEST PEER: until a pool can be used.
+ * bench_open [OPTIONS] TEST PEER: the time until a pool can be used.
  *
- *	crash	PEER pmemobj: --live N extents of 4 KiB are live and their owner was
- *		killed: open and the first KEEP. An open of pmemobj does not know what is
- *		there, so it also makes its first allocation and walks its objects, which
+ *	crash	PEER pmemobj: open and the first KEEP after the owner of --live N
+ *		extents of 4 KiB was killed. pmemobj does not read its heap at open, so
+ *		its time includes the first allocation and a walk over its objects, which
  *		have 256 bytes
- *	create	PEER pmemobj: make a pool of --size BYTES, whose blocks are allocated
- *	clean	PEER -: open a pool of --size BYTES that was closed and is empty, in ms
- *		for each TiB
+ *	create	PEER pmemobj: create a pool of --size BYTES with all blocks allocated
+ *	clean	PEER -: open an empty pool of --size BYTES that was closed, in ms for
+ *		each TiB
  *	clean-full	the same when it is full of extents of 1 MiB
  *	life	PEER -: create a pool of --size BYTES, reserve, publish and retire
  *		extents in it, close, open; the time of each, and the memory at the end
@@ -66,7 +66,7 @@ static struct daxpin_pool *open_pool(void)
 	return pool;
 }
 
-/* Live extents, until there are `count` or the pool is full. */
+/* Keeps extents until there are `count` or the pool is full. */
 static size_t keep_many(struct daxpin_pool *pool, size_t count, uint64_t bytes)
 {
 	static struct daxpin_op ops[DAXPIN_OPS_MAX];
@@ -91,7 +91,7 @@ static size_t keep_many(struct daxpin_pool *pool, size_t count, uint64_t bytes)
 	return kept;
 }
 
-/* Run `fn` in a child that is killed at its end. */
+/* Runs `fn` in a child, which then kills itself. */
 static void in_killed_child(void (*fn)(void))
 {
 	pid_t pid = fork();
@@ -275,7 +275,7 @@ static void generation_say(const char *what, struct stopwatch *watch)
 	*watch = stopwatch_start();
 }
 
-/* One extent of the largest size, and the rest of some other segments in pieces. */
+/* Publishes one extent of the largest size and 10000 of one block. */
 static void generation_publish(struct daxpin_pool *pool, uint64_t segment)
 {
 	struct daxpin_op op = {
@@ -290,7 +290,10 @@ static void generation_publish(struct daxpin_pool *pool, uint64_t segment)
 	must(daxpin_publish(pool, &op, 1, NULL, NULL), "retire");
 }
 
-/* KiB of this process that are in no file, of the pool's or others. */
+/*
+ * Returns the KiB of anonymous memory of this process, which do not include mapped
+ * files.
+ */
 static long anonymous_memory(void)
 {
 	FILE *status = fopen("/proc/self/status", "r");

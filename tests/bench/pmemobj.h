@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * PMDK's libpmemobj, as a peer: its pool, in a file that is removed at exit. Where its
- * header was not there at build time, object_require() ends the program and says so.
+ * PMDK's libpmemobj as a peer: its pool is a file that is removed at exit. If its
+ * header was not installed at build time, object_require() prints this and ends the
+ * program.
  */
 #ifndef BENCH_PMEMOBJ_H
 #define BENCH_PMEMOBJ_H
@@ -18,7 +19,7 @@ static inline void object_require(const struct bench *bench)
 	(void)bench;
 }
 
-/* Sparse, as a pool of that many bytes is made to be filled at once. */
+/* Creates a sparse file: a pool of that many bytes is about to be filled. */
 static inline PMEMobjpool *object_pool(const char *path, uint64_t bytes)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a daxpin program does, by libpmemobj's atomic API: the other side of publish.c. */
+/* The operations of publish.c, by libpmemobj's atomic API. */
 #ifndef BENCH_PMEMOBJ_TURNS_H
 #define BENCH_PMEMOBJ_TURNS_H
 
@@ -10,7 +10,7 @@
 
 #ifdef HAVE_PMEMOBJ
 static PMEMobjpool *objects;
-static uint64_t *object_words;		/* 512 a thread, in the root object */
+static uint64_t *object_words;		/* 512 for each thread, in the root object */
 
 static inline void object_begin(const struct bench *bench, uint64_t bytes)
 {

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_publish [OPTIONS] TEST PEER: what it takes to make things durable.
+ * bench_publish [OPTIONS] TEST PEER: the cost of durable operations.
  *
  *	TEST	lifo | mixed | passed: reserve, KEEP, RETIRE, see workload.h
  *		batch: 16 of them in a publish
- *		zeroed: reserved with zeroes, which the KEEP makes durable, and retired
+ *		zeroed: reserve with zeroes, which the KEEP makes durable, and retire
  *		set | set-batch: a word, or 16, in a publish
- *		root: a name gets another extent; the last of --live N names
+ *		root: the last of --live N names gets another extent
  *		find: daxpin_root() of that name
- *	PEER	pmemobj: the same by libpmemobj's atomic API. It leaves the payload to
- *		the caller, so KEEP is without it but in `zeroed`
- *		floor: the same lines and fences with nothing around them
+ *	PEER	pmemobj: the same by libpmemobj's atomic API. It does not flush the
+ *		payload, so KEEP does so in `zeroed` only
+ *		floor: the same cache lines and fences without any other work
  *		one-thread: daxpin itself, against --threads N of it
  */
 #include "floor.h"
@@ -19,14 +19,14 @@
 #include <stdio.h>
 
 #define BATCH	16
-#define WORDS	512		/* that SETs change, of a thread */
+#define WORDS	512		/* per thread, which SETs change */
 
 static struct daxpin_pool *pool;
 static struct bench *const bench = &work.bench;
 
 static struct {
 	_Alignas(LINE) struct daxpin_extent words;	/* for SETs */
-	struct daxpin_extent named[2];			/* by turns */
+	struct daxpin_extent named[2];			/* alternately */
 	char name[DAXPIN_ROOT_NAME_MAX];
 } workers[WORKERS_MAX];
 
@@ -200,7 +200,7 @@ static struct daxpin_extent make_live(uint64_t size)
 	return op.extent;
 }
 
-/* Names that were there before, for whose sake the last takes longer, or not. */
+/* Publishes names, so that a search for the last one passes the others. */
 static void make_names(size_t count)
 {
 	struct daxpin_op op = {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What grants and local keys cost, against the bare verbs on the same range, in
+ * The cost of grants and local keys compared with the bare verbs on the same range, in
  * the same round.
  *
- *	bench_rdma [ROUNDS]
+ * bench_rdma [ROUNDS]
  *
- * On DAXPIN_TEST_DAX, or else on shmem, with the device DAXPIN_TEST_RDMA: in the
- * lab. A round measures each case a few times, by turns with its peer; shown are
- * medians, and those of the rounds' ratios.
+ * It runs in the lab, on DAXPIN_TEST_DAX or else on shmem, with the device
+ * DAXPIN_TEST_RDMA. A round measures each case a few times, alternating with its peer.
+ * Printed are the medians of the times and of the rounds' ratios.
  */
 #include <daxpin-rdma.h>
 
@@ -47,7 +47,7 @@ static struct daxpin_rdma *rdma;
 static struct nic nic;
 static char path[64] = "/dev/shm/daxpin-bench-XXXXXX";
 
-/* Set up or measured wrong: the figures would mean nothing. */
+/* If something fails, the figures would be wrong: exit. */
 static void must(int ret, const char *what)
 {
 	if (!ret)
@@ -110,8 +110,10 @@ static double ours(struct daxpin_extent extent)
 	return now_us() - start;
 }
 
-/* By turns, and who begins changes too: what one leaves behind in the kernel
- * (memory to be freed, above all) the other meets. */
+/*
+ * Both alternate, and the one that begins alternates too, because what one leaves in
+ * the kernel (above all memory to be freed) slows the next one.
+ */
 static void take_turns(struct daxpin_extent extent, uint64_t bytes, int times,
 		       double *raw, double *own)
 {
@@ -176,7 +178,7 @@ static void *revoke_share(void *arg)
 	return NULL;
 }
 
-/* All of it by so many threads; us for each. */
+/* Distributes the work over the threads and returns us for each grant. */
 static double spread(void *(*fn)(void *), struct share all, int threads)
 {
 	struct share shares[2];
@@ -197,7 +199,7 @@ static double spread(void *(*fn)(void *), struct share all, int threads)
 	return (now_us() - start) / all.count;
 }
 
-/* What a batch could save at the most: one region over all of them. */
+/* The most that a batch of grants could save: one region over all of them. */
 static void batch(int rounds)
 {
 	struct daxpin_extent extents[MANY];

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_reclaim [OPTIONS] TEST fallocate: what it costs to give 100 extents of 2 MiB
- * back, by one daxpin_reclaim(), and by 100 raw fallocate() calls on other 100 chunks
- * of the same file, mapped and touched alike, in the same round and by turns the first.
+ * bench_reclaim [OPTIONS] TEST fallocate: the cost of giving back 100 extents of 2 MiB,
+ * by one daxpin_reclaim(), and by 100 raw fallocate() calls on 100 other chunks of the
+ * same file, which are mapped and touched in the same way, in the same round. Each side
+ * begins every second round.
  *
- *	TEST	reclaim | refill: side by side in the file
+ *	TEST	reclaim | refill: adjacent chunks of the file
  *		reclaim-apart | refill-apart: with one in use between any two
  *
- * --directory is a DAX filesystem if it is to show what it is about: there each call
- * unmaps the whole file. Times are from the call to the job's end, by the clock.
+ * The cost matters on a DAX filesystem, where each call unmaps the whole file: give one
+ * with --directory. Elapsed time is measured, from the call to the job's end.
  */
 #include "remove_tree.h"
 #include "turns.h"
@@ -23,7 +24,7 @@
 
 #define COUNT_MAX	100
 #define CHUNK		((uint64_t)DAXPIN_CHUNK_SIZE)
-#define CHUNKS_MAX	255		/* of a segment, behind the metadata */
+#define CHUNKS_MAX	255		/* of a segment, after its metadata */
 #define WAIT_MS		600000
 
 enum { RAW_PUNCH, RECLAIM, RAW_FILL, REFILL, FIGURES };
@@ -34,9 +35,9 @@ static struct daxpin_pool *pool;
 static const char *path;		/* of the pool */
 static int file = -1;
 static uint64_t segment = 512u << 20;
-static int chunks = CHUNKS_MAX, count = COUNT_MAX;	/* all, and timed at once */
+static int chunks = CHUNKS_MAX, count = COUNT_MAX;	/* all; timed at once */
 static char *mapped;
-static struct daxpin_extent all[CHUNKS_MAX];	/* in the order of addresses */
+static struct daxpin_extent all[CHUNKS_MAX];	/* sorted by address */
 
 static int compare_addr(const void *a, const void *b)
 {
@@ -52,8 +53,10 @@ static double now_ms(void)
 
 /* ------------------------------------------------------------ what is timed */
 
-/* Not by the pool's mapping: where the filesystem gave no huge pages the first
- * store to each page would wait for its log there (MAP_SYNC). */
+/*
+ * Uses a mapping of its own. In the pool's mapping (MAP_SYNC) the first store to each
+ * page would wait for the filesystem's log if there are no huge pages.
+ */
 static void touch(const struct daxpin_extent *extent)
 {
 	volatile char *byte = mapped + extent->addr;
@@ -115,7 +118,10 @@ static void by_daxpin(const struct daxpin_extent *extent, double *ms)
 	ms[REFILL] = run_job(daxpin_refill, count);
 }
 
-/* Two times 100 of the chunks, in turns; and the others go on being in use. */
+/*
+ * Times `count` of the chunks by fallocate() and `count` others by daxpin; `turn` is
+ * which of them is by hand. The other chunks stay reserved.
+ */
 static void round_of(int step, int turn, double *ms)
 {
 	struct daxpin_extent extent[2][COUNT_MAX];
@@ -148,7 +154,7 @@ static void map_file(void)
 	must(mapped == MAP_FAILED ? -errno : 0, "mmap");
 }
 
-/* The first job opens a ring: that is not what is to be timed. */
+/* The first job opens a ring, whose time is not to be included. */
 static void warm_up(void)
 {
 	must(daxpin_cancel(pool, all[chunks - 1]), "cancel");
@@ -157,8 +163,11 @@ static void warm_up(void)
 	must(daxpin_reserve(pool, CHUNK, 0, &all[chunks - 1]), "reserve");
 }
 
-/* A new one each time: what is refilled may be without huge pages. One segment,
- * and all of it reserved: nothing is free but what is to be timed. */
+/*
+ * Creates a new pool each time, because refilled chunks may have no huge pages. It has
+ * one segment, all of which is reserved, so that only the chunks to be timed become
+ * free.
+ */
 static void make_pool(void)
 {
 	static char errmsg[256];
@@ -172,7 +181,9 @@ static void make_pool(void)
 
 	int ret = -ENOSPC;
 
-	/* The last one's space comes back when its ring is gone: soon. */
+	/*
+	 * The last pool's space becomes free soon, when the kernel has freed its ring.
+	 */
 	for (int i = 0; i < 100 && ret == -ENOSPC; i++) {
 		ret = daxpin_pool_create(path, &options, &pool);
 		if (ret == -ENOSPC)
@@ -196,7 +207,7 @@ static void end_pool(void)
 
 static const struct test {
 	const char *name;
-	int step, raw, daxpin;		/* which of a round's figures */
+	int step, raw, daxpin;		/* indexes of the figures */
 } tests[] = {
 	{ "reclaim", 1, RAW_PUNCH, RECLAIM },
 	{ "refill", 1, RAW_FILL, REFILL },

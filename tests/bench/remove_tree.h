@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A benchmark's pool is a directory with files in it. */
+/* Removes a benchmark's pool, which is a directory with files in it. */
 #ifndef BENCH_REMOVE_TREE_H
 #define BENCH_REMOVE_TREE_H
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_rings [OPTIONS] TEST clones: --live N rings on one pool of --size BYTES, until
- * all of it is a fixed buffer of each. The peer registers it with the first ring by
- * hand, and copies that into the others (IORING_REGISTER_CLONE_BUFFERS).
+ * bench_rings [OPTIONS] TEST clones: --live N rings are attached to one pool of --size
+ * BYTES, until all segments are fixed buffers of each. The peer registers them with the
+ * first ring by hand and copies them to the others (IORING_REGISTER_CLONE_BUFFERS).
  *
- *	attach	rings are made and attached, eagerly
- *	prepare	they are there already, and every segment is prepared
- *	detach	the end of all that
+ *	attach	create the rings and attach them, eagerly
+ *	prepare	prepare every segment in rings that are attached
+ *	detach	detach them
  *
- * In microseconds for all rings together.
+ * Printed are microseconds for all rings together.
  */
 #include "turns.h"
 
@@ -24,7 +24,7 @@
 #define ENTRIES		64
 #define SEGMENTS_MAX	1024
 
-/* Newer than the oldest liburing. */
+/* Not defined by the oldest liburing that is supported. */
 #define CLONE_BUFFERS	30
 
 struct clone {
@@ -41,7 +41,7 @@ static struct io_uring ring[RINGS_MAX];
 static struct daxpin_uring *uring[RINGS_MAX];
 static int rings;
 
-/* What of a turn is measured; the rest is done all the same. */
+/* The times of one turn, of which one is printed. */
 struct times {
 	double attach, prepare, detach;
 };
@@ -87,7 +87,7 @@ static void register_by_hand(void)
 		clone.from_fd = ring[0].ring_fd;
 		if (syscall(__NR_io_uring_register, ring[i].ring_fd,
 			    CLONE_BUFFERS, &clone, 1))
-			bench_skip("this kernel does not copy buffers: %m");
+			bench_skip("this kernel cannot copy registered buffers: %m");
 	}
 }
 
@@ -124,7 +124,7 @@ static void attach_all(uint32_t flags)
 		     errmsg);
 }
 
-/* Are all segments of every ring fixed? Else it is no comparison. */
+/* If a segment is not fixed in some ring, the comparison is not valid. */
 static void require_fixed(void)
 {
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -173,7 +173,7 @@ static void compare(void)
 {
 	uint64_t begin_ns = turns_clock_ns(CLOCK_MONOTONIC);
 
-	/* The first one of each meets files without pages, and does not count. */
+	/* The first run of each allocates the files' pages, so it does not count. */
 	time_by_hand();
 	time_daxpin();
 	while (turns_go_on(bench, &rounds, 5, begin_ns)) {

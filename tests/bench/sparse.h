@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Files of a pool that stay sparse and do not say so, so that an open of terabytes
- * can be measured on a machine that has no such memory: these functions of the
- * program are called by the library instead of libc's. They do nothing until
- * sparse_files is set. For reading and a clean open alone: what is stored in an
- * extent is kept, but there may be no room for it.
+ * Keeps the files of a pool sparse without the library's knowledge, so that an open of
+ * terabytes can be measured on a machine that has less memory. The library calls these
+ * functions of the program instead of libc's. They do nothing unless sparse_files is
+ * set. This is only for reading and clean opens: what is stored in an extent is kept,
+ * but there may be no room for it.
  */
 #ifndef BENCH_SPARSE_H
 #define BENCH_SPARSE_H
@@ -43,7 +43,7 @@ SPARSE_EXPORT int madvise(void *begin, size_t length, int advice)
 	return syscall(SYS_madvise, begin, length, advice);
 }
 
-/* As of a tmpfs without a limit. */
+/* Reports a tmpfs without a size limit. */
 SPARSE_EXPORT int fstatfs(int fd, struct statfs *st)
 {
 	int ret = syscall(SYS_fstatfs, fd, st);
@@ -53,7 +53,7 @@ SPARSE_EXPORT int fstatfs(int fd, struct statfs *st)
 	return ret;
 }
 
-/* No holes: all is data, up to the end. */
+/* Reports no holes: everything up to the end is data. */
 SPARSE_EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
 	struct stat st;

@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 
 #define TURN_NS		UINT64_C(10000000)	/* one thread */
-#define TEAM_TURN_NS	UINT64_C(25000000)	/* more: they begin apart */
+#define TEAM_TURN_NS	UINT64_C(25000000)	/* they start one by one */
 #define ROUNDS_MIN	7
 
 struct member {
@@ -20,10 +20,10 @@ struct member {
 	uint64_t operations, ns;	/* of its last turn */
 };
 
-/* What all members see; it changes between two barriers alone. */
+/* Shared by all threads; it changes only between two barriers. */
 static struct {
 	int members, playing;
-	turn_fn *turn;			/* NULL: go home */
+	turn_fn *turn;			/* NULL: the thread ends */
 	uint64_t turn_ns;
 	pthread_barrier_t begin, over;
 	struct member member[WORKERS_MAX];
@@ -39,7 +39,7 @@ static struct rusage turns_usage(void)
 	return usage;
 }
 
-/* How often this thread went to sleep by itself. */
+/* How often this thread has blocked. */
 static long stopwatch_sleeps(void)
 {
 	return turns_usage().ru_nvcsw;
@@ -149,7 +149,7 @@ void turns_each(turn_fn *turn)
 
 /* -------------------------------------------------------------------- turns */
 
-/* ns for an operation of the whole team. */
+/* Returns the ns for one operation of the whole team. */
 static double turn_of(struct side side, uint64_t turn_ns)
 {
 	double rate = 0;
@@ -160,7 +160,7 @@ static double turn_of(struct side side, uint64_t turn_ns)
 	return 1 / rate;
 }
 
-/* Two turns of each; `flip` says who has the first and the last. */
+/* Two turns of each side, in the order ABBA. If `flip` is set, daxpin is A. */
 static void turns_round(struct side peer, struct side daxpin, uint64_t turn_ns,
 			bool flip, double *ret_peer, double *ret_daxpin)
 {
@@ -183,8 +183,10 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Half of the values are below the median: so many of `count` that the number
- * below is binomial, and 1.96 of its deviations is 0.98 of count's root. */
+/*
+ * The number of values below the median is binomial, with mean count / 2 and a standard
+ * deviation of half of count's root. 1.96 of those are 0.98 of count's root.
+ */
 struct middle turns_middle(double *values, int count)
 {
 	int reach = ceil(0.98 * sqrt(count));
@@ -233,7 +235,7 @@ void turns_compare(const struct bench *bench, struct side peer,
 			   bench->threads > 1 ? TEAM_TURN_NS : TURN_NS;
 	uint64_t begin_ns = turns_clock_ns(CLOCK_MONOTONIC);
 
-	/* The first turns meet cold caches and do not count. */
+	/* The first turns run with cold caches and do not count. */
 	turns_round(peer, daxpin, turn_ns, false, rounds.peer, rounds.daxpin);
 	while (turns_go_on(bench, &rounds, ROUNDS_MIN, begin_ns)) {
 		int i = rounds.count++;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Turns: a peer and daxpin, measured in short turns by the same threads.
+ * Turns: the same threads measure a peer and daxpin alternately, for a short time each.
  *
- * On a machine with other work no time means anything by itself. So both sides run
- * in one process and by turns, as short as can be, ABBA and then BAAB: what else goes
- * on, and how the clock of the CPU drifts, meets both. A round gives one ratio, and
- * what is printed is the median of the rounds' ratios, with the interval that the
- * median is in with 95 % by their order alone.
+ * On a machine with other work no time means anything by itself. So both sides run in
+ * one process and in alternate turns, as short as possible, in the orders ABBA and
+ * BAAB: other work, and drift of the CPU's clock, then affect both sides alike. A round
+ * gives one ratio. The median of the rounds' ratios is printed, with its 95 %
+ * confidence interval, which depends only on the order of the ratios.
  *
- * A stopwatch counts the thread's own processor time, so that what it lost to other
- * processes is not counted. If the thread went to sleep meanwhile, for a lock that
- * another has, it counts the clock's time instead: waiting is a cost of the side that
- * makes it wait.
+ * A stopwatch measures the thread's processor time, which does not include time that it
+ * lost to other processes. If the thread blocked, because another held a lock, the
+ * stopwatch uses elapsed time instead: such a wait is a cost of the side that causes
+ * it.
  */
 #ifndef BENCH_TURNS_H
 #define BENCH_TURNS_H
@@ -29,16 +29,16 @@ struct worker {
 	uint64_t end_ns;	/* of this turn, CLOCK_MONOTONIC */
 };
 
-/* Runs operations until turn_is_over(), at least one, and returns how many. */
+/* Runs operations until turn_is_over(), but at least one, and returns how many. */
 typedef uint64_t turn_fn(struct worker *worker);
 
-/* What is compared: operations, and how many threads make them. */
+/* One side of a comparison: its operations, and how many threads execute them. */
 struct side {
 	turn_fn *turn;
 	int threads;
 };
 
-/* See above. Started and read by one thread. */
+/* See above. One thread starts and reads it. */
 struct stopwatch {
 	long sleeps;
 	uint64_t clock_ns, processor_ns;
@@ -60,10 +60,10 @@ static inline bool turn_is_over(const struct worker *worker)
 	return turns_clock_ns(CLOCK_MONOTONIC) >= worker->end_ns;
 }
 
-/* How often another process had this thread's CPU instead. */
+/* Returns how often the kernel preempted this thread. */
 long turns_preemptions(void);
 
-/* In a loop that waits for another thread. */
+/* For a loop that waits for another thread. */
 static inline void turns_pause(void)
 {
 #if defined(__x86_64__)
@@ -73,14 +73,17 @@ static inline void turns_pause(void)
 #endif
 }
 
-/* Start so many threads, each on a CPU of its own as far as there are any. */
+/* Starts that many threads, each on its own CPU if there are enough. */
 void turns_begin(int threads);
 void turns_end(void);
 
-/* Each thread makes one call, without a time. */
+/* Runs `turn` once in each thread, without measuring. */
 void turns_each(turn_fn *turn);
 
-/* Compare, and print the line. A side has at most the team's number of threads. */
+/*
+ * Compares both sides and prints the line. A side has at most the team's number of
+ * threads.
+ */
 void turns_compare(const struct bench *bench, struct side peer,
 		   struct side daxpin);
 
@@ -88,19 +91,19 @@ void turns_compare(const struct bench *bench, struct side peer,
 
 #define ROUNDS_MAX	1000
 
-/* The costs of both sides in each round; the ratios are what is printed. */
+/* The costs of both sides in each round. Their ratios are printed. */
 struct rounds {
 	double peer[ROUNDS_MAX], daxpin[ROUNDS_MAX], ratio[ROUNDS_MAX];
 	int count;
 };
 
-/* Whether one more round is to be made: at least so many, one with --once. */
+/* Whether another round is to be run: at least `least` are, one with --once. */
 bool turns_go_on(const struct bench *bench, const struct rounds *rounds, int least,
 		 uint64_t begin_ns);
 void turns_print(const struct bench *bench, const char *unit,
 		 struct rounds *rounds);
 
-/* The median of `count` values, which are sorted, and where it is with 95 %. */
+/* Sorts the values and returns their median and its 95 % interval. */
 struct middle {
 	double low, median, high;
 };

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_uring [POOL [DIRECTORY [SECONDS]]]: what the io_uring adapter costs.
+ * bench_uring [POOL [DIRECTORY [SECONDS]]]: the cost of the io_uring adapter.
  *
- * READ_FIXED through the adapter against the same by liburing alone, from a file
- * in DIRECTORY (default /tmp), by O_DIRECT where it can: same process, file,
- * memory, depth and batches. Rounds are four batches by turns (ABBA, BAAB), as
- * short as can be, so that what else goes on meets both, and as many as fit
- * SECONDS (default 20) for each size: a disk's noise is ten times what is looked
- * for, so the median comes with the interval that it is in with 95 %. By the
- * clock, which is what the disk allows, and in processor time, the kernel's
- * workers included. Then against the same with a labelled hold for each request, which
- * leaves what the adapter itself costs; what is ours of a request; and what an attach
- * costs with and without eager registration, of segments of full size.
+ * It compares READ_FIXED through the adapter with READ_FIXED by liburing alone, from a
+ * file in DIRECTORY (default /tmp), by O_DIRECT if possible: in the same process, from
+ * the same file, into the same memory, with the same queue depth and batches. A round
+ * is four batches in alternate order (ABBA, BAAB), as short as possible, so that other
+ * work affects both sides alike. For each size there are as many rounds as fit SECONDS
+ * (default 20). A disk's noise is ten times the difference that is looked for, so the
+ * median is printed with its 95 % interval: of elapsed time, which includes the disk,
+ * and of processor time, which includes the kernel's workers.
+ *
+ * Then it compares with liburing and a labelled hold for each request, which leaves the
+ * cost of the adapter alone; prints the time of a prep and an end; and compares
+ * attaches with and without eager registration, of segments of full size.
  */
 #include <daxpin-uring.h>
 #include <errno.h>
@@ -112,7 +114,7 @@ static void batch_of_ours(struct bench *bench)
 				       NULL, bench));
 }
 
-/* By hand, without and with a hold for each request. */
+/* By liburing alone, without or with a hold for each request. */
 static inline __attribute__((always_inline))
 void batch_by_hand(struct bench *bench, bool with_holds)
 {
@@ -160,7 +162,7 @@ struct cost {
 	double clock, processor;	/* seconds */
 };
 
-/* Both ways read the same places of the file, in the same order. */
+/* Both sides read the same places of the file, in the same order. */
 static struct cost cost_of(struct bench *bench, uint32_t from,
 			   void (*batch)(struct bench *))
 {
@@ -180,7 +182,7 @@ static struct cost sum(struct cost a, struct cost b)
 	return (struct cost) { a.clock + b.clock, a.processor + b.processor };
 }
 
-/* What two batches of each cost; `flip` says who has the first and the last. */
+/* The cost of two batches of each side. If `flip` is set, ours run first and last. */
 static void run_round(struct bench *bench, void (*theirs)(struct bench *),
 		      uint32_t from, bool flip, struct cost *ret_ours,
 		      struct cost *ret_theirs)
@@ -195,7 +197,10 @@ static void run_round(struct bench *bench, void (*theirs)(struct bench *),
 	*ret_theirs = flip ? inner : outer;
 }
 
-/* The median of `count`, and where it is with 95 % by the order of them alone. */
+/*
+ * Prints the median of `count` ratios and its 95 % interval, which depends only on
+ * their order.
+ */
 static void print_ratio(const char *what, double *ratio, double *ours, int count,
 			uint32_t requests)
 {
@@ -236,7 +241,7 @@ static void compare(struct bench *bench, uint32_t block,
 	print_ratio("processor time", work, processor, i, 2 * bench->depth);
 }
 
-/* The part that is ours, without the kernel's. */
+/* The time in user space, without the kernel's. */
 static void time_prep(struct bench *bench)
 {
 	enum { TURNS = 100000 };
@@ -270,7 +275,7 @@ static void time_prep(struct bench *bench)
 	       hand / TURNS * 1e9);
 }
 
-/* Is it what it says: fixed, every one? */
+/* The comparison is valid only if every request was fixed. */
 static void require_fixed(struct bench *bench)
 {
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -356,7 +361,7 @@ static void open_rings(struct bench *bench)
 	must("ring", io_uring_queue_init(DEPTH, &bench->theirs, 0));
 	must("attach", daxpin_uring_attach(bench->pool, &bench->ours, &options,
 					   &bench->uring));
-	/* The same buffer, so that the kernel has the same work. */
+	/* The same buffer, so that the kernel does the same work. */
 	must("segment", daxpin_segment(bench->pool, bench->extent.addr /
 						    bench->segment_size,
 				       &segment));
@@ -384,7 +389,7 @@ static void run(struct bench *bench)
 	must("cancel", daxpin_cancel(bench->pool, bench->extent));
 }
 
-/* By O_DIRECT where the filesystem has it. */
+/* Uses O_DIRECT if the filesystem supports it. */
 static int make_file(const char *where)
 {
 	static char block[1 << 20] __attribute__((aligned(4096)));

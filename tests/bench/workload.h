@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Workloads of an allocator, written once for all of them: a program defines `take`
- * and `give` of each allocator and has WORKLOADS(name, take, give) make a turn of
- * each workload. They are inlined, so no allocator pays for the other's sake.
+ * Workloads that all allocators share: a program defines functions `take` and `give` for
+ * each allocator, and WORKLOADS(name, take, give) defines a turn of each workload with
+ * them. They are inlined, so that no allocator has the cost of an indirect call.
  *
  *	lifo	`live` allocations, freed from the last to the first
  *	pair	one at a time
- *	mixed	4 KiB to 1 MiB, evenly over the logarithm; `live` of them, of which
- *		one at random is replaced
+ *	mixed	4 KiB to 1 MiB, log-uniform; a random one of `live` allocations is
+ *		replaced
  *	passed	one thread allocates, another frees
  */
 #ifndef BENCH_WORKLOAD_H
@@ -30,7 +30,7 @@ struct slot {
 	};
 };
 
-/* What a thread of one side has. */
+/* What each thread of one side has. */
 struct hand {
 	_Alignas(LINE) struct slot *slots;
 	uint64_t random;
@@ -39,18 +39,18 @@ struct hand {
 #define RING		1024	/* allocations on their way to the other thread */
 #define NO_LAST		UINT64_MAX
 
-/* From worker 0 to worker 1. */
+/* Allocations that worker 0 passes to worker 1. */
 struct passage {
 	_Alignas(LINE) _Atomic uint64_t put;
 	_Alignas(LINE) _Atomic uint64_t got;
-	_Alignas(LINE) _Atomic uint64_t last;	/* the taker ends there */
+	_Alignas(LINE) _Atomic uint64_t last;	/* where the receiver ends its turn */
 	struct slot slot[RING];
 };
 
 struct workload {
 	struct bench bench;
-	size_t live;			/* of a thread */
-	uint32_t sizes[1024];		/* of mixed */
+	size_t live;			/* per thread */
+	uint32_t sizes[1024];		/* for `mixed` */
 	struct passage passage;
 };
 
@@ -77,7 +77,9 @@ static inline void work_make_hands(struct hand *hands)
 	}
 }
 
-/* Bytes that are live at a time, of all threads, with room for a mixture's gaps. */
+/*
+ * The bytes that are live at a time in all threads, with room for the gaps of `mixed`.
+ */
 static inline uint64_t work_bytes(void)
 {
 	uint64_t count = work.live * work.bench.threads;
@@ -147,7 +149,7 @@ ALWAYS_INLINE void work_replace(struct hand *hand, size_t count, take_fn *take,
 	}
 }
 
-/* Before the first turn: as many as are live, and each replaced twice. */
+/* Before the first turn: makes the live allocations and replaces each twice. */
 ALWAYS_INLINE uint64_t work_fill(struct hand *hand, take_fn *take, give_fn *give)
 {
 	for (size_t i = 0; i < work.live; i++)
@@ -183,7 +185,7 @@ ALWAYS_INLINE uint64_t work_pass(struct worker *worker, take_fn *take)
 
 	do {
 		for (int i = 0; i < 64; i++, put++) {
-			/* Full: wait for the other thread. */
+			/* If the ring is full, wait for the other thread. */
 			work_wait(&passage->got, put - RING);
 			take(&passage->slot[put % RING], work.bench.size);
 			atomic_store_explicit(&passage->put, put + 1,
@@ -195,7 +197,10 @@ ALWAYS_INLINE uint64_t work_pass(struct worker *worker, take_fn *take)
 	return put - begin;
 }
 
-/* Whether there is one more; at the last of a turn the other thread goes on. */
+/*
+ * Waits for the next allocation. Returns false after the last one of a turn, and lets
+ * the other thread continue.
+ */
 static inline bool work_is_coming(struct passage *passage, uint64_t got)
 {
 	while (atomic_load_explicit(&passage->put, memory_order_acquire) == got) {
@@ -208,7 +213,7 @@ static inline bool work_is_coming(struct passage *passage, uint64_t got)
 	return true;
 }
 
-/* Counts nothing: an operation counts once, where it begins. */
+/* Returns 0, because an operation is counted only where it begins. */
 ALWAYS_INLINE uint64_t work_receive(give_fn *give)
 {
 	struct passage *passage = &work.passage;
@@ -259,7 +264,7 @@ ALWAYS_INLINE uint64_t work_passed(struct worker *worker, take_fn *take,
 					       name##_pair,  name##_mixed,    \
 					       name##_fill,  name##_passed }
 
-/* The turns of one allocator. */
+/* The turn functions of one allocator. */
 struct allocator {
 	struct hand *hands;
 	turn_fn *lifo, *pair, *mixed, *fill, *passed;
