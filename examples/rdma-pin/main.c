@@ -69,7 +69,7 @@ static const char usage[] =
 "Demonstrates what daxpin promises: a block is never reused while DMA can still\n"
 "reach it, be it by RDMA, by io_uring, or from an owner that was killed.\n"
 "\n"
-"  --pool PATH	a device-dax node, or a directory on a DAX file system or\n"
+"  --pool PATH	a device-dax node, or a directory on a DAX filesystem or\n"
 "		tmpfs; if PATH is empty, a pool is created there\n"
 "  --create	create a new pool, and overwrite whatever is at PATH\n"
 "  --size BYTES	size of a new pool in a directory (K, M, G; default 64M)\n"
@@ -230,7 +230,7 @@ static void tell_place(struct stage *stage)
 {
 	static const char *const sources[] = {
 		[DAXPIN_SOURCE_DEVDAX] = "device-dax",
-		[DAXPIN_SOURCE_FSDAX] = "on a DAX file system",
+		[DAXPIN_SOURCE_FSDAX] = "on a DAX filesystem",
 		[DAXPIN_SOURCE_SHMEM] = "on tmpfs",
 		[DAXPIN_SOURCE_DISK] = "on an ordinary disk",
 	};
@@ -248,7 +248,7 @@ static void tell_place(struct stage *stage)
 	    sources[info.source], daxpin_version(), info.segments,
 	    info.usable_bytes, info.free_bytes);
 	if (info.source == DAXPIN_SOURCE_DISK)
-		give_up("%s is on an ordinary disk, which daxpin does not let hardware write to: use a device-dax node, or a directory on a DAX file system or tmpfs",
+		give_up("%s is on an ordinary disk, which daxpin does not let hardware write to: use a device-dax node, or a directory on a DAX filesystem or tmpfs",
 			stage->pool_path);
 }
 
@@ -324,7 +324,7 @@ int main(int argc, char **argv)
 		return peers_send(arguments.client, stage->device);
 	}
 	if (!stage->pool_path)
-		give_up("--pool PATH is missing: a device-dax node, or a directory on a DAX file system or tmpfs");
+		give_up("--pool PATH is missing: a device-dax node, or a directory on a DAX filesystem or tmpfs");
 	if (arguments.role && !strcmp(arguments.role, "owner"))
 		return owner_main(stage);
 	signal(SIGPIPE, SIG_IGN);
