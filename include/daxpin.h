@@ -300,7 +300,7 @@ int daxpin_pool_open(const char *path,
  * -EBUSY	there is a hold, a registration or a job: nothing was done
  * -EIO		the medium failed, now or in an earlier call
  * -ESTALE	another open has written to the pool since, for example because
- *		this machine was suspended
+ *		this machine was suspended; or a file of it was truncated
  *
  * After -EIO and -ESTALE the pool is not marked as closed: it can only be read,
  * the next daxpin_pool_close() closes it and returns 0, and the next open

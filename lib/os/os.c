@@ -183,7 +183,7 @@ int dp_os_read_text(int fd, char *buffer, size_t size)
 
 int dp_os_read_file(const char *path, char *buffer, size_t size)
 {
-	int ret, fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
 		return -errno;

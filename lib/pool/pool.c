@@ -714,8 +714,10 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 static int pool_mark_clean(struct dp_pool *pool)
 {
 	struct dp_super *super = &pool->super;
-	int ret = pool_check_ours(pool);
+	int ret = dp_segments_check_sizes(&pool->segments);
 
+	if (!ret)
+		ret = pool_check_ours(pool);
 	if (!ret)
 		ret = dp_epochs_write(&pool->epochs, super, true);
 	if (ret)

@@ -195,6 +195,21 @@ void dp_segments_undo(struct dp_segments *segments)
 		dp_file_undo(&segments->all[i].own, segments->source);
 }
 
+int dp_segments_check_sizes(const struct dp_segments *segments)
+{
+	struct stat st;
+	int ret = 0;
+
+	if (segments->source->kind == DP_SOURCE_DEVDAX)
+		return 0;
+	for (uint32_t i = 0; !ret && i < segments->opened; i++) {
+		ret = dp_os_fstat(dp_segment_fd(segments, i), &st);
+		if (!ret && (uint64_t)st.st_size < segments->all[i].size)
+			ret = -ESTALE;
+	}
+	return ret;
+}
+
 /* ---------------------------------------------------------------- mapping */
 
 static int segment_map_one(struct dp_segments *segments, uint64_t offset,

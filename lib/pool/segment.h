@@ -142,6 +142,9 @@ void dp_segments_close(struct dp_segments *segments);
 /* A create failed: dp_file_undo() of all files but the first. */
 void dp_segments_undo(struct dp_segments *segments);
 
+/* -ESTALE: a file is shorter than its mapping, so that a store may be a SIGBUS. */
+int dp_segments_check_sizes(const struct dp_segments *segments);
+
 /* Had any file something in it before this create? */
 bool dp_segments_have_old_files(const struct dp_segments *segments);
 

@@ -366,6 +366,10 @@ int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
 		return dp_fail(errmsg, error,
 			       "%s is on a filesystem that is mounted read-only: open the pool for reading, or mount it for writing",
 			       what);
+	case -EPERM:
+		return dp_fail(errmsg, error,
+			       "%s cannot be opened: %s; if it is immutable or append-only (lsattr) remove that mark with chattr -i -a, or open the pool for reading",
+			       what, strerror(-error));
 	case -EWOULDBLOCK:
 	case -EBUSY:
 		return dp_fail(errmsg, -EBUSY,

@@ -11,6 +11,7 @@ POOL = ['tests/unit/api_pool']
 BLOCKS = ['tests/unit/pool_blocks']
 DAMAGE = ['tests/unit/pool_damage']
 REMAINS = ['tests/unit/pool_remains']
+OTHERS = ['tests/unit/pool_others']
 REPAIR = ['tests/unit/check_repair']
 URING = ['tests/unit/uring_attach', 'shmem']
 SHARE = ['tests/unit/uring_share', 'shmem']
@@ -981,6 +982,23 @@ void dp_persist_wipe''',
 ''',
      '',
      'a_search_of_a_device_can_be_ended'),
+    ('fifo-is-waited-for', OTHERS, 'lib/os/os.c',
+     'a FIFO that is mounted over a file of /proc is waited for',
+     '''open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);''',
+     '''open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);''',
+     'what_a_container_hides_or_replaces_lets_pools_open'),
+    ('closed-without-a-look', OTHERS, 'lib/pool/pool.c',
+     'a close stores to a file that was truncated',
+     '''	int ret = dp_segments_check_sizes(&pool->segments);''',
+     '''	int ret = 0;''',
+     'a_file_that_was_cut_short_while_open_is_named'),
+    ('refused-without-a-cure', OTHERS, 'lib/pool/source.c',
+     'an immutable file is not named as one',
+     '''	case -EPERM:
+		return dp_fail(''',
+     '''	case -EMLINK:
+		return dp_fail(''',
+     'an_immutable_file_is_named'),
     ('unopened-is-blank', REMAINS, 'lib/pool/remains.c',
      'a file that cannot be opened has nothing in it',
      '''			return ret == -ENOENT ? 0 : ret;''',
