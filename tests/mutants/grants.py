@@ -143,6 +143,11 @@ MUTANTS = [
      '''		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
 	while (false && dp_retry(&retry, ret));''',
      'an_interrupted_registration_is_repeated'),
+    ('window-is-made-once', ['tests/unit/rdma_cancel_window'], 'lib/rdma/window.c',
+     'a window that is not allocated at once becomes a region',
+     '	} while (dp_retry(&retry, ret));',
+     '	} while (false && dp_retry(&retry, ret));',
+     'a_device_call_that_fails_temporarily_is_repeated'),
     ('window-is-tried-once', WINDOW, 'lib/rdma/access.c',
      'a window is lost for a signal',
      '	while (dp_retry(&retry, close_ret));',

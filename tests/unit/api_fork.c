@@ -107,6 +107,127 @@ static void a_child_releases_what_it_inherited_without_unlocking_the_parent(void
 	dp_invariants(f->pool);
 }
 
+/* ------------------------------------------- in a callback, and beside a wait */
+
+/* Gives back what it inherited, and has a pool of its own. */
+static int uses_another_pool(void *arg)
+{
+	struct fixture *f = arg;
+	struct daxpin_pool_options options = f->options;
+	struct daxpin_pool *pool;
+	char path[80];
+
+	if (daxpin_pool_close(f->pool))
+		return 1;
+	snprintf(path, sizeof(path), "%s/other", f->path);
+	options.flags = DAXPIN_POOL_CREATE;
+	options.pool_size = 32 * MIB;
+	if (daxpin_pool_open(path, &options, &pool))
+		return 2;
+	return daxpin_pool_close(pool) ? 3 : 0;
+}
+
+struct forking {
+	struct fixture *f;
+	unsigned int forks;
+	int status;
+};
+
+static void fork_here(struct forking *forking)
+{
+	forking->forks++;
+	forking->status |= run_child(uses_another_pool, forking->f);
+}
+
+static int fork_at_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			  uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)extent;
+	(void)size;
+	fork_here(arg);
+	return 0;
+}
+
+static int fork_at_name(struct daxpin_pool *pool, const char *name,
+			struct daxpin_extent extent, void *arg)
+{
+	(void)name;
+	return fork_at_extent(pool, extent, 0, arg);
+}
+
+/* The library has a mutex of the list here. */
+static void fork_at_holder(const struct daxpin_holder *holder, void *arg)
+{
+	(void)holder;
+	fork_here(arg);
+}
+
+static void a_child_forked_in_a_callback_opens_another_pool(void **state)
+{
+	struct fixture *f = *state;
+	struct forking forking = { .f = f };
+	struct daxpin_extent extent = live(f, 4096);
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_ROOT, .extent = extent, .name = "here"
+	};
+	struct daxpin_hold hold = { .access = 0 };
+	const struct daxpin_extent all = { 0, 0 };
+
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ, "this",
+					      &hold), 0);
+	assert_int_equal(daxpin_foreach(f->pool, fork_at_extent, &forking), 0);
+	assert_int_equal(daxpin_roots(f->pool, fork_at_name, &forking), 0);
+	assert_int_equal(daxpin_holds(f->pool, all, fork_at_holder, &forking), 1);
+	assert_int_equal(forking.forks, 3);
+	assert_int_equal(forking.status, 0);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &hold), 0);
+	dp_invariants(f->pool);
+}
+
+static struct daxpin_extent waited_for;
+
+static void *wait_until_idle(void *arg)
+{
+	struct fixture *f = arg;
+
+	return (void *)(intptr_t)daxpin_wait_idle(f->pool, waited_for,
+						  daxpin_deadline_ms(LONG_MS));
+}
+
+static void *drain(void *arg)
+{
+	struct fixture *f = arg;
+
+	return (void *)(intptr_t)daxpin_pool_drain(f->pool, daxpin_deadline_ms(LONG_MS));
+}
+
+/* Another thread waits in fn() for the extent; the child's close does not wake it. */
+static void fork_beside(struct fixture *f, void *(*fn)(void *arg))
+{
+	pthread_t thread;
+	void *ret;
+
+	assert_int_equal(daxpin_hold(f->pool, waited_for, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(pthread_create(&thread, NULL, fn, f), 0);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(run_child(uses_another_pool, f), 0);
+	assert_int_equal(daxpin_idle(f->pool, waited_for), 0);
+	assert_int_equal(daxpin_drop(f->pool, waited_for), 0);
+	assert_int_equal(pthread_join(thread, &ret), 0);
+	assert_null(ret);
+}
+
+static void a_child_forked_beside_a_wait_opens_another_pool(void **state)
+{
+	struct fixture *f = *state;
+
+	waited_for = live(f, 4096);
+	fork_beside(f, wait_until_idle);
+	fork_beside(f, drain);
+}
+
 /* ---------------------------------------------------------- after daemon(3) */
 
 /*
@@ -482,6 +603,8 @@ int main(void)
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_child_releases_what_it_inherited_without_unlocking_the_parent),
+		TEST(a_child_forked_in_a_callback_opens_another_pool),
+		TEST(a_child_forked_beside_a_wait_opens_another_pool),
 		TEST(a_process_opens_its_pool_again_after_daemon),
 		TEST(a_child_can_use_the_thread_slots_of_its_parents_threads),
 		TEST(a_child_of_a_raw_clone_opens_a_pool_while_a_parents_thread_ends),

@@ -311,6 +311,8 @@ static void a_thread_can_claim_what_it_gave_back(void **state)
 	begin(2, 12);
 	claim(4096);
 	claim(4096);
+	/* Afterwards it is known that no run is free. */
+	refuse(1);
 	spaces.space[1].lock.state = 1;
 	give(4096 + 100, 50);
 	give(4096 + 150, 50);

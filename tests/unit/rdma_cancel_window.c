@@ -2,7 +2,8 @@
 /*
  * As rdma_cancel, with a device that has memory windows: what binds them and hears of
  * it, the trial of a device, and the peer's flush. The device's connection with itself
- * and its requests are the test's; each may be a cancellation point.
+ * and its requests are the test's; each may be a cancellation point. Then each device
+ * call fails once in each temporary way.
  */
 #include "fixture.h"
 #include "cancelled.h"
@@ -119,9 +120,24 @@ int __wrap_dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 	return 0;
 }
 
+/* Device calls of one run; one of them fails once, with an errno that is temporary. */
+static struct {
+	unsigned int seen, at;
+	int error;
+} fault;
+
+static bool fails_here(void)
+{
+	return ++fault.seen == fault.at;
+}
+
 static struct ibv_mw *alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type)
 {
 	in_the_device();
+	if (fails_here()) {
+		errno = fault.error;
+		return NULL;
+	}
 	return fake_alloc_mw(pd, type);
 }
 
@@ -299,6 +315,90 @@ static void no_call_on_a_window_ends_with_its_thread(void **state)
 	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_window);
 }
 
+/* ------------------------------------------------------------ temporary failures */
+
+static void fail_reg(void)
+{
+	if (fails_here())
+		fake.reg_passing = fault.error;
+}
+
+static void fail_dereg(void)
+{
+	if (fails_here()) {
+		fake.dereg_error = fault.error;
+		fake.dereg_refusals = 1;
+	}
+}
+
+static void fail_qp(void)
+{
+	if (fails_here()) {
+		fake.qp_error = fault.error;
+		fake.qp_refusals = 1;
+	}
+}
+
+/* An atomic grant is never a window. */
+static void grant_a_region(void)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .flags = DAXPIN_GRANT_EXPOSE,
+		.access = IBV_ACCESS_REMOTE_ATOMIC,
+	};
+
+	must(daxpin_rdma_grant(rdma, extent, &options, &grant));
+	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MR);
+}
+
+/* Each kind of grant is made and ended, and the local key of its segment. */
+static void use_everything(void)
+{
+	uint32_t lkey;
+
+	grant_and_bind();
+	is_over(run_revoke());
+	grant_one();
+	is_over(run_revoke());
+	grant_for_all();
+	is_over(run_revoke());
+	grant_a_region();
+	must(daxpin_rdma_revoke_start(grant, 0));
+	is_over(daxpin_rdma_service(rdma));
+	grant_a_region();
+	is_over(daxpin_rdma_publish(rdma, &grant, 1, NULL, 0));
+	must(daxpin_rdma_lkey(rdma, extent.addr, &lkey));
+	/* That of the window whose bind was not reported, and no other. */
+	assert_int_equal(counts().queue_pairs_stopped, 1);
+	assert_int_equal(counts().quarantined, 0);
+	assert_int_equal(counts().windows_refused, 0);
+	must(run_detach());
+	must(run_attach());
+}
+
+static void a_device_call_that_fails_temporarily_is_repeated(void **state)
+{
+	static const int temporary[] = { EINTR, EAGAIN, EBUSY };
+
+	(void)state;
+	fake.in_reg = fail_reg;
+	fake.in_dereg = fail_dereg;
+	fake.in_qp = fail_qp;
+	for (unsigned int i = 0; i < 3; i++) {
+		fault.error = temporary[i];
+		fault.at = 0;
+		do {
+			fault.at++;
+			fault.seen = 0;
+			use_everything();
+		} while (fault.at < fault.seen);
+		print_message("# %s in each of %u device calls\n",
+			      strerror(temporary[i]), fault.at - 1);
+		assert_true(fault.at > 10);
+	}
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+}
+
 /* --------------------------------------------------------------------- set-up */
 
 static int setup_windows(void **state)
@@ -329,6 +429,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(no_call_on_a_window_ends_with_its_thread,
+						setup_windows, teardown_windows),
+		cmocka_unit_test_setup_teardown(a_device_call_that_fails_temporarily_is_repeated,
 						setup_windows, teardown_windows),
 	};
 
