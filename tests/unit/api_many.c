@@ -63,9 +63,9 @@ static void watches_of_extents_at_any_distance_are_spread(void **state)
 {
 	struct fixture *f = *state;
 
+	watches_at(f, 256 << 10, 200);
 	watches_at(f, 4096, WATCHES);
 	watches_at(f, 32 << 10, WATCHES);
-	watches_at(f, 256 << 10, 200);
 	/* The number of lists does not go down. */
 	watches_at(f, 4096, 10);
 }
@@ -89,27 +89,51 @@ static void watches_in_many_buckets_end_with_the_pool(void **state)
 
 /* -------------------------------------------------------------- registrations */
 
+static void count_registration(const struct daxpin_holder *holder, void *arg)
+{
+	uint32_t *seen = arg, i;
+
+	assert_int_equal(sscanf(holder->label, "%u", &i), 1);
+	seen[i]++;
+}
+
+/* Each that was not ended is listed once. */
+static void check_registrations(struct fixture *f, const bool *ended)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	uint32_t seen[MANY] = { 0 };
+
+	assert_int_equal(daxpin_holds(f->pool, all, count_registration, seen), 0);
+	for (uint32_t i = 0; i < MANY; i++)
+		assert_int_equal(seen[i], !ended[i]);
+}
+
 static void registrations_end_in_any_order(void **state)
 {
+	char label[12];
 	struct daxpin_registration_options options = {
-		.size = sizeof(options), .label = "one of many",
+		.size = sizeof(options), .label = label,
 		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
 	};
 	static struct daxpin_registration *registration[MANY];
-	const struct daxpin_extent all = { 0, 0 };
 	struct fixture *f = *state;
 	struct daxpin_pool_info info = { .size = sizeof(info) };
+	bool ended[MANY] = { false };
 
-	for (uint32_t i = 0; i < MANY; i++)
+	for (uint32_t i = 0; i < MANY; i++) {
+		snprintf(label, sizeof(label), "%u", i);
 		assert_int_equal(daxpin_register(f->pool, DAXPIN_ALL_SEGMENTS,
 						 &options, &registration[i]), 0);
+	}
 	/* 7 has no divisor in common with MANY. */
 	for (uint32_t i = 0; i < MANY; i++) {
 		assert_int_equal(daxpin_unregister(registration[i * 7 % MANY]), 0);
+		ended[i * 7 % MANY] = true;
 		assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
 		assert_int_equal(info.registrations, MANY - 1 - i);
+		if (i % 20 == 0)
+			check_registrations(f, ended);
 	}
-	assert_int_equal(daxpin_holds(f->pool, all, NULL, NULL), 0);
 }
 
 /* ----------------------------------------------------------------------- jobs */
