@@ -15,7 +15,10 @@ int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
 int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
 			    uint64_t size)
 {
-	return refuse_flush ? -EIO : __real_dp_persist_flush(persist, from, size);
+	if (!refuse_flush)
+		return __real_dp_persist_flush(persist, from, size);
+	persist->error = -EIO;
+	return -EIO;
 }
 
 /* A closed pool whose tables were never used, with garbage in them. */
@@ -108,6 +111,8 @@ static void a_page_that_cannot_be_formatted_stays_unused(void **state)
 	refuse_flush = false;
 	for (uint32_t i = 0; i < 3; i++)
 		assert_int_equal(bits_of(f, i), 0);
+	/* As if the pool had been opened again. */
+	f->pool->media.persist.error = 0;
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
 	assert_int_equal(fixture_reopen(f), 0);
 	dp_invariants(f->pool);
