@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * abandon.pml: a ring with two requests in flight is abandoned. Before that its
- * caller may empty its file table or replace the pipe in it; the caller closes its
- * descriptor of the ring before or after. The kernel ends requests and frees the ring
- * at any time that it may.
+ * abandon.pml: a ring with two requests in flight is abandoned. Before that, the
+ * caller may empty the ring's file table or replace the pipe in it. It closes its
+ * descriptor of the ring before or after. The kernel completes requests, and frees the
+ * ring when nothing refers to it, at any time.
  *
  * Stands for:
  *	lib/uring/end.c: daxpin_uring_abandon abandon_begin abandon_check_sign
  *	lib/uring/end.c: abandon_renew_pipe abandon_look_at_table
  *	lib/uring/end.c: abandon_without_sign abandon_end
  *
- * Left out: completions that are seen all the same, deadlines, tables of buffers. A
- * replaced file stays open for as long as an older request, as before Linux 6.13, or
- * not.
+ * Left out: completions that are reaped nevertheless, deadlines, tables of buffers. A
+ * file that was replaced stays open until the older requests have ended, as before
+ * Linux 6.13, or is closed at once.
  *
  * Scenarios:
  *	ANY: this thread may change the ring's tables
@@ -20,23 +20,25 @@
  *	INDEX: the adapter has no descriptor of the ring
  *
  * Mutants:
- *	HUNG_UP_IS_OVER (ISSUER): C3: a pipe that hung up before is the end
- *	INDEX_IS_OVER (INDEX): C3: the same, where there is no descriptor
- *	NOT_RENEWED (ANY): C3: a pipe that did not hang up is in the table
- *	NOT_LOOKED_AT (ISSUER): C3: the same, where it cannot be renewed
- *	AT_ONCE (ANY): C3: the holds go when the descriptor is closed
- *	FILES_FIRST (ANY): C3: a kernel that drops files before requests end
- *	CLOSED_FIRST (ISSUER): C3: the pipe is looked at when the ring may be gone
- *	DESCRIPTOR_KEPT (ANY): stuck: the adapter's descriptor keeps the ring
+ *	HUNG_UP_IS_OVER (ISSUER): C3: a pipe that had hung up before is taken for the
+ *		end
+ *	INDEX_IS_OVER (INDEX): C3: the same, if there is no descriptor
+ *	NOT_RENEWED (ANY): C3: the table is not given a new pipe
+ *	NOT_LOOKED_AT (ISSUER): C3: the file in the table is not read, if it cannot be
+ *		replaced
+ *	AT_ONCE (ANY): C3: the holds are dropped when the descriptor is closed
+ *	FILES_FIRST (ANY): C3: a kernel that closes files before requests end
+ *	CLOSED_FIRST (ISSUER): C3: the pipe is tested after the descriptor was closed
+ *	DESCRIPTOR_KEPT (ANY): stuck: the adapter's descriptor keeps the ring alive
  */
 #define NO_TABLE	0
 #define PIPE		1
 #define OTHER		2
 
 byte slot = PIPE;		/* what is in the ring's file table */
-byte ends = 1;			/* what keeps the pipe from hanging up */
-bool lingers;			/* one of them is of an older request */
-byte requests = 2;		/* that the kernel has */
+byte ends = 1;			/* what keeps the pipe open */
+bool lingers;			/* one of these is an older request's */
+byte requests = 2;		/* in flight */
 bool callers = true;		/* the caller's descriptor */
 #ifdef INDEX
 bool adapters = false;
@@ -44,7 +46,7 @@ bool adapters = false;
 bool adapters = true;
 #endif
 bool freed;
-bool changed;			/* the table, by the caller */
+bool changed;			/* the caller has changed the table */
 byte holds = 2;
 
 inline leave_table()
@@ -78,7 +80,7 @@ end:	do
 	od
 }
 
-/* The pipe that is in the table now is another one than before. */
+/* Put a new pipe into the table. */
 inline renew()
 {
 	atomic {
@@ -116,11 +118,11 @@ inline check_sign()
 
 active proctype caller()
 {
-	/* What the manual forbids. */
+	/* Calls that the manual forbids. */
 	if
 	:: atomic { !freed -> leave_table(); changed = true };
 		if
-		:: slot = OTHER		/* a table of its own */
+		:: slot = OTHER		/* another table */
 		:: skip
 		fi
 	:: atomic {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * cache.pml: blocks that threads keep, and a thread that steals them, on a machine with
- * store buffers. There are three blocks, of one segment. A thread claims one of them and
- * frees it again; if its cache is empty, it takes two. Another thread wants two blocks, or
- * all: it notes that it is refused, steals, and claims. Who frees looks for such a note.
+ * cache.pml: a thread's cache of free blocks, and a thread that steals from it, on a
+ * machine with store buffers. There are three blocks, of one segment. A thread claims
+ * one of them and frees it again; if its cache is empty, it fills it with two. Another
+ * thread, the thief, wants two blocks, or all: it notes that it is refused, steals, and
+ * claims. A thread that frees a block looks for such a note.
  *
  * Stands for:
  *	lib/extent/cache.h: dp_cache_set_busy dp_cache_pop dp_cache_push
@@ -19,44 +20,49 @@
  *
  * A thread's stores to its cache are plain: they go through a buffer, and reach memory
  * in their order some time later (TSO). A locked instruction waits until the buffer of
- * its thread is empty; membarrier() waits until each other buffer has been. A claim of
- * the segment and a free to it are one locked step, see returns.pml, and all that is free
- * there is joined. Content is a bitmap of blocks. A cache gives some back when it likes.
+ * its thread is empty; membarrier() waits until each other buffer has been. A claim
+ * from the segment and a free to it are one locked step, see returns.pml, and
+ * neighbouring free blocks are joined there. `content` is a bitmap of blocks. A cache
+ * may return blocks to the segment at any time.
  *
- * Left out: other caches, a thief's own among them; what a thread leaves to the next
- * with its slot.
+ * Left out: other caches, including the thief's own; what a thread leaves in its slot
+ * for the next one.
  *
- * Where the fence fails, the thread may also end with its block.
+ * If the fence fails, the thread may also end while it has a block.
  *
  * Scenarios:
- *	ASYMMETRIC: a thief makes the fence of the thread
- *	SYMMETRIC: the thread makes its own
- *	REFUSED: as the first; while the thread has a block, all is too much to want
- *	NEW: as the first; the thread has never had a cache before
- *	TWO_THIEVES: as the first, and a third thread steals
- *	LATE: as the first, but the fence fails: membarrier is forbidden since the open
+ *	ASYMMETRIC: the thief makes the fence for the thread
+ *	SYMMETRIC: the thread makes its own fence
+ *	REFUSED: as ASYMMETRIC; while the thread has a block, too few are left
+ *	NEW: as ASYMMETRIC; the thread has had no cache before
+ *	TWO_THIEVES: as ASYMMETRIC, and a third thread steals
+ *	LATE: as ASYMMETRIC, but membarrier is forbidden since the open, so that it
+ *		fails
  *
  * Mutants:
  *	NO_FENCE (ASYMMETRIC): I62: the thief makes no fence
- *	FENCE_FIRST (ASYMMETRIC): I62: it makes it, then sets `stealing`
- *	FENCE_LAST (ASYMMETRIC): I62: it looks who is busy, then makes it
+ *	FENCE_FIRST (ASYMMETRIC): I62: it makes the fence, then sets `stealing`
+ *	FENCE_LAST (ASYMMETRIC): I62: it reads `busy`, then makes the fence
  *	BUSY_PLAIN (SYMMETRIC): I62: a thread sets busy without a fence
- *	STEALING_FIRST (SYMMETRIC): I62: a thread looks at `stealing` before it is busy
- *	STEALING_IGNORED (SYMMETRIC): I62: it does not look
- *	BUSY_SKIPPED (ASYMMETRIC): I63: the thief leaves out who is busy
- *	BUSY_NOT_AWAITED (ASYMMETRIC): I62: it does not wait for who is busy
+ *	STEALING_FIRST (SYMMETRIC): I62: a thread reads `stealing` before it sets busy
+ *	STEALING_IGNORED (SYMMETRIC): I62: a thread does not read it
+ *	BUSY_SKIPPED (ASYMMETRIC): I63: the thief leaves out caches that are busy
+ *	BUSY_NOT_AWAITED (ASYMMETRIC): I62: it does not wait for busy caches
  *	LEFT_EARLY (ASYMMETRIC): I62: a thread clears busy, then takes its block
  *	USED_FIRST (NEW): I63: the thief reads `used`, then sets `stealing`
  *	USED_LATE (NEW): I63: a thread enters, then sets its bit of `used`
- *	NO_MUTEX (TWO_THIEVES): I62: the first who releases, releases for all
- *	RELEASED_EARLY (ASYMMETRIC): I28: caches are open again before the thief claims
- *	NOT_STOLEN (ASYMMETRIC): I28: a claim is refused by what the segment has
- *	NOTED_LATE (REFUSED): C4: who is refused notes it after its last claim
- *	LOOKS_EARLY (REFUSED): C4: who frees looks for a note, then frees
- *	FAILED_WILL_DO (LATE): I62: the thief goes on after its fence has failed
- *	LOOKED_PLAIN (LATE): I62: a thread shows without a fence that it makes its own
- *	LOOKED_SILENTLY (LATE): C4: it does not look for a note when it shows so
- *	ENDED_SILENTLY (LATE): C4: a thread that ends does not
+ *	NO_MUTEX (TWO_THIEVES): I62: the first of two thieves to release releases for
+ *		both
+ *	RELEASED_EARLY (ASYMMETRIC): I28: caches may be used again before the thief
+ *		claims
+ *	NOT_STOLEN (ASYMMETRIC): I28: a claim fails by the segment's blocks alone
+ *	NOTED_LATE (REFUSED): C4: a refusal is noted after the last claim
+ *	LOOKS_EARLY (REFUSED): C4: a thread looks for a note, then frees
+ *	FAILED_WILL_DO (LATE): I62: the thief continues after its fence has failed
+ *	LOOKED_PLAIN (LATE): I62: a thread publishes without a fence that it makes its
+ *		own
+ *	LOOKED_SILENTLY (LATE): C4: it then does not look for a note
+ *	ENDED_SILENTLY (LATE): C4: a thread that ends does not look for a note
  */
 #define BLOCKS	3
 #if defined(SYMMETRIC) || defined(REFUSED)
@@ -90,17 +96,17 @@ bool used = PLACE_0 == KEPT;
 bool stealing, thief;
 bool refused;
 bool each_fences;		/* FENCED of mode */
-bool fences;			/* this thread does: `fenced` of its cache */
+bool fences;			/* `fenced` of this cache */
 bool ended;			/* its slot is free */
 
-/* What is stored and not yet seen: which word, value. */
+/* Stores that are not yet visible: which word, value. */
 chan buffer = [4] of { bit, byte };
 
-/* What the code cannot see. */
+/* Only for assertions. */
 byte owned = PLACE_0 == OWNED;
-bool few = false;			/* once fewer were free than wanted */
+bool few = false;			/* fewer were free than wanted, once */
 bool denied, told;
-bool unreliable;		/* the thief had to leave the cache alone */
+bool unreliable;		/* the thief could not use the cache */
 byte over;
 
 active proctype memory()
@@ -130,7 +136,7 @@ inline move(block, from, to)
 
 #define locked	empty(buffer)
 
-/* The first that is free. */
+/* The first free block. */
 inline take(to)
 {
 	b = (place[0] == SEGMENT -> 0 : (place[1] == SEGMENT -> 1 : 2));
@@ -184,7 +190,7 @@ inline set_busy()
 #define set_busy()	fenced(1)
 #endif
 
-/* dp_cache_enter(), and what the cache has. */
+/* dp_cache_enter(), and the contents of the cache. */
 inline enter()
 {
 	own_fences();
@@ -216,7 +222,7 @@ inline enter()
 	fi
 }
 
-/* The ghost moves with the store of the content, which is in the thread's order. */
+/* `place` changes with the store of the content, in the thread's order. */
 inline change(block, from, to)
 {
 	atomic {
@@ -292,7 +298,7 @@ inline free()
 	fi
 }
 
-/* thread_slot_give_back(): what it had stored is visible. */
+/* thread_slot_give_back(): its stores are visible. */
 inline end_thread()
 {
 #ifdef LATE
@@ -402,7 +408,7 @@ inline steal()
 	seen = false
 }
 
-/* I63, as the thief may rely upon it until it releases. */
+/* I63, which the thief relies on until it releases. */
 inline look()
 {
 	d_step {
@@ -418,7 +424,7 @@ inline release()
 	thief = false
 }
 
-/* The first WANTED that are free. */
+/* The first WANTED free blocks. */
 inline take_wanted()
 {
 	d_step {
@@ -481,7 +487,7 @@ active proctype gatherer()
 }
 #endif
 
-/* When nobody moves. */
+/* After all threads have stopped. */
 active proctype end()
 {
 #ifdef TWO_THIEVES

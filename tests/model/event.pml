@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * event.pml: a watch is never forgotten and a consumer never sleeps over an
- * event. One thread watches two extents, two drop the last holds of them, and a
- * consumer takes both events: looks, clears the fd, arms, looks again, sleeps.
+ * event.pml: a watch always becomes an event, and a consumer never sleeps while an
+ * event is queued. One thread watches two extents, two threads drop the last holds of
+ * them, and a consumer takes both events: it looks, clears the fd, arms, looks again,
+ * and sleeps.
  *
  * Stands for:
  *	lib/extent/event.c: dp_events_watch dp_events_fire dp_events_next
@@ -16,14 +17,14 @@
  * The state is its count and its waiters bit, and one CAS changes both.
  *
  * Mutants:
- *	BIT_BEFORE_LINK: stuck: asks for the wake-up, then puts the watch there
- *	IDLE_NOT_SEEN: stuck: watches an extent that is idle, and waits for a drop
- *	READY_UNSIGNALLED: stuck: an event is queued, who armed is not told
- *	ARMED_BEFORE_QUEUE: stuck: fire looks at armed, then queues the event
- *	ARM_WITHOUT_LOOK: stuck: the consumer arms and sleeps
+ *	BIT_BEFORE_LINK: stuck: it sets the waiters bit, then links the watch
+ *	IDLE_NOT_SEEN: stuck: it watches an idle extent and waits for a drop
+ *	READY_UNSIGNALLED: stuck: an event is queued without a signal to an armed fd
+ *	ARMED_BEFORE_QUEUE: stuck: fire reads armed, then queues the event
+ *	ARM_WITHOUT_LOOK: stuck: the consumer arms and sleeps without a look
  *	CLEARED_AFTER_ARM: stuck: the consumer arms, then clears the fd
- *	ARM_BUFFERED: stuck: armed is a plain store, and no mutex orders the look
- *	WRITTEN_UNARMED: ARM: the fd is written though nobody armed
+ *	ARM_BUFFERED: stuck: armed is a plain store, without the mutex before the look
+ *	WRITTEN_UNARMED: ARM: the fd is written although it is not armed
  *	NOT_DISARMED: ARM: the fd is written more than once for one arming
  */
 #define NONE	0
@@ -34,9 +35,9 @@ bool busy[2] = true;
 bool bits[2];			/* waiters */
 byte state[2];			/* of the watches */
 bool mutex, armed, fd;
-bool arming;			/* a store of armed in a buffer */
+bool arming;			/* the store to armed is in a buffer */
 
-/* What the code cannot see: how often the fd was written, and might be. */
+/* Only for assertions: how often the fd was written, and may be. */
 byte arms, writes;
 
 #define anything_ready	(state[0] == READY || state[1] == READY)
@@ -73,7 +74,7 @@ inline signal_if_armed()
 #endif
 }
 
-/* The waiters bit, by a CAS; idle: there is nothing to wait for. */
+/* Set the waiters bit by a CAS. idle: the extent is idle already. */
 inline ask_wake(extent)
 {
 	d_step {
@@ -135,7 +136,7 @@ active proctype watcher()
 	watch(1)
 }
 
-/* The last drop: count and bit go in one CAS. */
+/* The last drop: one CAS clears count and bit. */
 active [2] proctype dropper()
 {
 	bool was, seen, asked;

@@ -2,8 +2,8 @@
 /*
  * gate.pml: the segment counter and the gate, on a machine with store buffers.
  * Threads hold and drop two extents of a segment while a closer closes the gate
- * and reads the counter. An old hold on extent 0 was taken before all this, by a
- * thread on the shared slot; another drops it.
+ * and reads the counter. An old hold on extent 0 was taken before by a thread on the
+ * shared slot; another thread drops it.
  *
  * Stands for:
  *	lib/extent/state.c: state_take_hold dp_state_hold dp_state_clone
@@ -17,40 +17,40 @@
  *	lib/api/pool.c: daxpin_pool_close pool_is_busy pool_close_gates
  *	lib/api/pool.c: pool_open_gates
  *
- * Stores to a slot of one's own are plain: they go through a buffer, and reach
- * memory in their order some time later (TSO). A locked instruction waits until
+ * A thread's stores to its own slot are plain: they go through a buffer and reach
+ * memory some time later, in order (TSO). A locked instruction waits until
  * the buffer of its thread is empty. Other architectures have the fences of
  * dp_fence_after_rmw() and the releases of go_up() instead, see litmus.c.
  *
  * Left out: generation and state of the extents (state.pml): the word is its count.
- * What a drop does to pool memory besides, the bitmap and the wake-up, is one
- * touch. A close that finds the segment idle unmaps it.
+ * The other accesses of a drop to pool memory, the bitmap and the wake-up, are one
+ * step. A close that finds the segment idle unmaps it.
  *
  * Scenarios:
  *	MIGRATE: two threads hold and drop, while the old hold is in use
- *	CLONE: the old hold is cloned under the gate and dropped by another
- *	HANDOVER: a thread ends and its slot goes to a new one
- *	TWO_GATERS: a reclaim opens its gate while a close keeps his
+ *	CLONE: another thread drops a clone of the old hold, with the gate closed
+ *	HANDOVER: a thread ends and its slot is given to a new one
+ *	TWO_GATERS: a reclaim opens its gate while a close keeps its own closed
  *
  * Mutants:
- *	COUNTER_AFTER_CAS (MIGRATE): D16: inc goes up after the CAS
- *	INC_BUFFERED (MIGRATE): D16: the CAS does not wait for inc to be seen
- *	GATE_BEFORE_CAS (MIGRATE): D16: a hold looks at the gate, then does its CAS
- *	ONE_TO_N_EXEMPT (MIGRATE): D16: only the hold from 0 looks at the gate
- *	COUNT_BEFORE_GATE (MIGRATE): D16: the counter is read, then the gate closed
- *	UNDO_BY_HAND (MIGRATE): I29: a gated hold takes back its count and its inc
- *	SIGNED (MIGRATE): D16: one signed word a slot
+ *	COUNTER_AFTER_CAS (MIGRATE): D16: inc is raised after the CAS
+ *	INC_BUFFERED (MIGRATE): D16: the CAS does not wait until inc is visible
+ *	GATE_BEFORE_CAS (MIGRATE): D16: a hold reads the gate, then makes its CAS
+ *	ONE_TO_N_EXEMPT (MIGRATE): D16: only a hold from count 0 reads the gate
+ *	COUNT_BEFORE_GATE (MIGRATE): D16: the counter is read, then the gate is closed
+ *	UNDO_BY_HAND (MIGRATE): I29: a refused hold undoes count and inc without a drop
+ *	SIGNED (MIGRATE): D16: one signed word for each slot
  *	INCS_FIRST (MIGRATE): D16: incs are read before decs
- *	DEC_BEFORE_CAS (MIGRATE): D16: dec goes up before the CAS of the drop
- *	LOST_RACE_KEEPS_INC (MIGRATE): I29: no dec when the CAS was no 0 to 1
- *	LOST_RACE_TAKES_INC (MIGRATE): D16: dec as well when it was
+ *	DEC_BEFORE_CAS (MIGRATE): D16: dec is raised before the CAS of the drop
+ *	LOST_RACE_KEEPS_INC (MIGRATE): I29: no dec if the CAS did not change 0 to 1
+ *	LOST_RACE_TAKES_INC (MIGRATE): D16: a dec even if it did
  *	WAKE_AFTER_DEC (MIGRATE): D16: bitmap and wake-up come after the dec
- *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, past gate and inc
- *	CLONE_RIDES (CLONE): D16: a clone by one who has no hold, on a gated one that
- *		backs out: the caller's mistake, which the library cannot see
+ *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, without the gate and inc
+ *	CLONE_RIDES (CLONE): D16: a clone by a thread without a hold, of a refused hold
+ *		that is being undone: the caller's mistake, which cannot be detected
  *	SLOT_KEPT (HANDOVER): D16: a slot is used after it was given back
- *	SLOT_ZEROED (HANDOVER): D16: whoever takes a slot begins at 0
- *	BOOLEAN_GATE (TWO_GATERS): D17: the first who opens, opens for all
+ *	SLOT_ZEROED (HANDOVER): D16: a thread that takes a slot resets it to 0
+ *	BOOLEAN_GATE (TWO_GATERS): D17: the first of two to open it opens it for both
  */
 #ifdef MUTANT_CLONE_RIDES
 #define OLD_HOLD	1
@@ -64,7 +64,7 @@
 #endif
 
 #define THREADS	3
-#define SHARED	2			/* the slot of those without one */
+#define SHARED	2			/* the slot of threads that have none */
 #define SLOTS	3
 #define INC	0
 #define DEC	1
@@ -75,16 +75,16 @@ byte gate;
 byte count[2] = { OLD_HOLD, 0 };	/* the states' */
 bool taken = true;			/* slot 0, for HANDOVER */
 
-/* What is stored and not yet seen: slot, which word, value. */
+/* Stores that are not yet visible: slot, which word, value. */
 chan buffer[THREADS] = [4] of { byte, bit, short };
 
-/* What the code cannot see. */
-byte using = OLD_HOLD;				/* holds in use: DMA goes on */
-byte idle;				/* closers who think that there is none */
+/* Only for assertions. */
+byte using = OLD_HOLD;				/* holds that are in use by DMA */
+byte idle;				/* closers that found the segment idle */
 bool unmapped;
 byte over, handed;
 
-/* Memory takes the stores of each thread in order, whenever it likes. */
+/* Stores of each thread reach memory in order, at any time. */
 active proctype memory()
 {
 	byte slot;
@@ -107,7 +107,7 @@ end:	do
 	byte w, e;						\
 	bool ok, raised, ret
 
-/* A word of one's own slot: from the buffer where it is, or from memory. */
+/* A word of the thread's own slot: from its buffer if it is there, or from memory. */
 inline own(which, latest)
 {
 	d_step {
@@ -150,7 +150,7 @@ inline go_up(which, latest, by)
 #define LOCKED		empty(buffer[me])
 #endif
 
-/* uses: what becomes of the DMA in the moment of the CAS. */
+/* uses: how many uses by DMA end with the CAS. */
 inline locked_cas(to, uses)
 {
 	atomic {
@@ -197,7 +197,7 @@ inline drop(real)
 	fi
 }
 
-/* The look at the gate, and with it the end of the hold or the start of use. */
+/* Read the gate: the hold is refused, or its use begins. */
 inline look_at_gate()
 {
 	atomic {
@@ -266,7 +266,7 @@ inline hold()
 }
 
 #ifdef CLONE
-/* By one who has a hold, the gate closed or not; by another, if there is one. */
+/* The caller should have a hold; if not, it succeeds while anybody has one. */
 inline clone()
 {
 	w = count[e];
@@ -383,7 +383,7 @@ active [2] proctype thread()
 {
 	THREAD(0, 0);
 
-	/* The first to come has slot 0. */
+	/* The first thread to run has slot 0. */
 	atomic { me = handed; slot = handed; handed++ };
 	choose();
 	hold();
@@ -417,7 +417,7 @@ active proctype dropper()
 	over++
 }
 
-/* Clones what he has not: it is granted as long as anybody has. */
+/* Clones without a hold, which succeeds as long as another thread has one. */
 active proctype rude()
 {
 	THREAD(1, 1);
@@ -455,7 +455,7 @@ active proctype thread()
 #endif
 
 #ifdef HANDOVER
-/* Gives its slot back with a hold, which a later destructor drops, and more. */
+/* Returns its slot while it has a hold, then drops it and holds again. */
 active proctype thread()
 {
 	THREAD(0, 0);
@@ -487,7 +487,7 @@ active proctype heir()
 }
 #endif
 
-/* When all is said and done. */
+/* After all threads have ended. */
 active proctype end()
 {
 	over == ENDS && empty(buffer[0]) && empty(buffer[1]);

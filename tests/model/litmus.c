@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The two-sided races of lib/extent/state.c and lib/extent/event.c on this very CPU: each side
- * stores and then looks at what the other stores, and not both may miss. The
- * models in this directory say so of a machine with store buffers; here the
- * library's functions meet on two CPUs, as often as the time allows.
+ * Runs the two-sided races of lib/extent/state.c and lib/extent/event.c on this CPU:
+ * each side stores and then reads what the other stores, and at least one must see the
+ * other's store. The models in this directory prove that for store buffers in general;
+ * here the library's functions race on two CPUs as often as the time allows.
  *
- * That the test can see it is shown by the same race with one side weakened, a
- * plain store instead of the locked instruction. A machine that does not show
- * it in the time says so and skips.
+ * A test of the same race with one side weakened to a plain store instead of the locked
+ * instruction shows that such a failure would be found. If it does not occur on this
+ * machine within the time, that test is skipped.
  *
- * DAXPIN_TEST_LITMUS_MS is the time for each race, 1000 unless told; a weakened
- * one may take ten times as long, and ends when it was shown.
+ * DAXPIN_TEST_LITMUS_MS is the time for each race, 1000 by default. A weakened race may
+ * take ten times as long, and ends at the first failure.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -24,7 +24,7 @@
 #include <cmocka.h>
 
 #define SHIFT		14u		/* a segment of 64 MiB */
-#define WEAK_FACTOR	10		/* a weak race ends when it was shown */
+#define WEAK_FACTOR	10		/* a weakened race ends at the first failure */
 
 static struct {
 	struct dp_spaces spaces;
@@ -32,14 +32,15 @@ static struct {
 	struct dp_states states;
 	uint64_t block, generation;	/* one live extent */
 	struct daxpin_watch watch;
-	_Atomic int queued;		/* of a weak queue of events */
+	_Atomic int queued;		/* of a queue of events without a mutex */
 	int cpu[2];
 	uint64_t ms;
 } world;
 
 /*
- * A round: reset; both sides at once; each says whether it missed the other;
- * undo. The left side runs in a thread of its own, all else in the test's.
+ * A round: reset; run both sides at once, each of which returns whether it missed the
+ * other; undo. The left side runs in a thread of its own, everything else in the
+ * test's.
  */
 struct race {
 	void (*reset)(void);
@@ -54,10 +55,10 @@ struct meeting {
 	const struct race *race;
 	_Atomic uint64_t arrived;
 	_Atomic bool over;
-	bool left;			/* what the left side said */
+	bool left;			/* the left side's result */
 };
 
-/* The n-th time that both are here. */
+/* Waits until both threads have called it for the n-th time. */
 static void meet(struct meeting *meeting, uint64_t n)
 {
 	unsigned int spins = 0;
@@ -74,13 +75,13 @@ static void pin(int cpu)
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	/* Not in earnest where it fails: then they meet less often. */
+	/* Pinning may fail: then the sides overlap less often. */
 	(void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
 /*
- * What will be looked at is at hand, so that the look is early and the store
- * late. Not both start at the same distance each time.
+ * Brings the words that are read into the cache, so that the read is early and the
+ * store late. Varies the delay, so that neither side always starts first.
  */
 static void warm_up(unsigned int *seed)
 {
@@ -112,7 +113,10 @@ static void *left_side(void *arg)
 	}
 }
 
-/* How often both missed; rounds until the time is over or `enough`. */
+/*
+ * Returns in how many rounds both sides missed. Ends after the time, or after `enough`
+ * of them.
+ */
 static uint64_t run(const struct race *race, uint64_t enough, uint64_t ms,
 		    uint64_t *ret_rounds)
 {
@@ -170,7 +174,7 @@ static void nothing(void)
 
 /* ------------------------------------------------ state and counter, gate */
 
-/* Missed the gate: the hold is granted. */
+/* Returns true if the hold was granted, so it did not see the closed gate. */
 static bool hold(void)
 {
 	int ret = dp_state_hold(&world.states, world.block, world.generation, 1,
@@ -180,7 +184,7 @@ static bool hold(void)
 	return !ret;
 }
 
-/* Missed the hold: nothing is held. */
+/* Returns true if no hold was found. */
 static bool close_and_count(void)
 {
 	dp_gate_close(dp_state_gates(&world.states), 0);
@@ -212,7 +216,7 @@ static void store_up(_Atomic uint64_t *word)
 	atomic_store_explicit(word, now + 1, memory_order_release);
 }
 
-/* The counter goes up, and no CAS comes between it and the look at the gate. */
+/* The counter is raised, and the gate read without a CAS between them. */
 static bool weak_hold(void)
 {
 	store_up(weak_word(0));
@@ -228,7 +232,7 @@ static void weak_drop_and_open(bool held, bool idle)
 	dp_gate_open(dp_state_gates(&world.states), 0);
 }
 
-/* Of that slot alone: the time to read all hides what is to be shown. */
+/* Reads only one slot: reading all would take so long that the race would not show. */
 static bool close_and_look(void)
 {
 	dp_gate_close(dp_state_gates(&world.states), 0);
@@ -287,7 +291,7 @@ static void fire(void)
 	dp_events_fire(&world.events, world.block << 12);
 }
 
-/* Missed arming: the fd is not written. */
+/* Returns true if the queue was not armed, so the fd was not written. */
 static bool fire_and_look(void)
 {
 	uint64_t value;
@@ -296,7 +300,7 @@ static bool fire_and_look(void)
 	return read(world.events.fd, &value, sizeof(value)) != sizeof(value);
 }
 
-/* Missed the event: there is none, so sleep. */
+/* Returns true if there was no event, so the consumer would sleep. */
 static bool arm(void)
 {
 	return !dp_events_arm(&world.events);
@@ -352,7 +356,7 @@ static void armed_by_a_plain_store_is_missed(void **state)
 
 /* --------------------------------------------------------- root and claim */
 
-/* Missed the claim: the root may name it. */
+/* Returns true if no claim was found, so the root may name the extent. */
 static bool count_root(void)
 {
 	dp_state_add_root(&world.states, world.block);
@@ -369,7 +373,7 @@ static bool weak_count_root(void)
 	return !dp_state_read(&world.states, world.block).publishing;
 }
 
-/* Missed the root: the extent may be retired. */
+/* Returns true if no root was found, so the extent may be retired. */
 static bool claim_and_count(void)
 {
 	int ret = dp_state_claim(&world.states, world.block, world.generation,
@@ -403,7 +407,7 @@ static void a_root_counted_by_a_plain_store_is_missed(void **state)
 
 /* ------------------------------------------------------------------- main */
 
-/* Two CPUs that we may use; 0: there are none. */
+/* Finds two CPUs that this process may use; returns 0 if there are none. */
 static int choose_cpus(void)
 {
 	cpu_set_t set;

@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * longest.pml: the bound of a group of segments. Of two segments each has an owner who
- * raises its bound, looks for what it has just made known, and lowers the bound again,
- * one of them twice. A searcher wants a run of any length, and lowers the group's bound
- * where no segment comes up to it, while the others raise it.
+ * longest.pml: the bound of a group of segments. Each of two segments has an owner,
+ * which raises its bound, searches for a run of that length, and lowers the bound
+ * again, one of them twice. A searcher wants a run of any length. If no segment has
+ * one, it lowers the group's bound, while the owners raise it.
  *
  * Stands for:
  *	lib/extent/longest.c: dp_longest_set longest_raise_group longest_lower_group
  *	lib/extent/longest.c: dp_longest_find longest_find_in dp_longest_get
  *
- * A word of the group is its count of raises and its bound. An owner is whoever has the
- * segment's lock (returns.pml), so its stores to the segment's bound do not race.
+ * A word of the group is its count of raises and its bound. An owner is a thread that
+ * has the segment's lock (returns.pml), so its stores to the segment's bound do not
+ * race.
  *
- * Left out: other groups, of which a search looks at each by itself. Order in memory:
- * what raises and lowers is seq_cst.
+ * Left out: other groups, because a search treats each separately; memory order,
+ * because all operations that raise and lower are seq_cst.
  *
  * Mutants:
- *	RAISES_NOT_COUNTED: I61: the searcher's swap sees the bound alone
+ *	RAISES_NOT_COUNTED: I61: the searcher's swap compares the bound only
  *	GROUP_FIRST: I61: an owner raises the group, then its segment
- *	RAISED_ONLY_IF_HIGHER: I61: the word is left as it is where it is high enough
+ *	RAISED_ONLY_IF_HIGHER: I61: the word is not changed if it is high enough
  *	SEGMENTS_FIRST: I61: a searcher reads the segments, then the word
- *	STORED: I61: a searcher stores what it found
- *	WANTED_LESS_ONE: I61: the group is lowered to what was not found
+ *	STORED: I61: a searcher stores the result without a CAS
+ *	WANTED_LESS_ONE: I61: the group is lowered to one less than the wanted length
  *	ONE_SEGMENT: I61: the group is lowered to the first segment's bound
  */
 #define SEGMENTS	2
@@ -31,7 +32,7 @@ byte segment[SEGMENTS];
 /* The word of the group. */
 byte raises, bound;
 
-/* What the code cannot see: what each owner has made known. */
+/* Only for assertions: the bound that each owner has published. */
 byte known[SEGMENTS];
 
 /* longest_raise_group() */
@@ -85,7 +86,7 @@ inline lower_group(wanted)
 	}
 }
 
-/* dp_longest_find(); found: one may have it. */
+/* dp_longest_find(); found: a segment may have such a run. */
 inline find(wanted)
 {
 	found = bound >= wanted;
@@ -121,10 +122,10 @@ active [SEGMENTS] proctype owner()
 		raise_group(to);
 #endif
 		known[_pid] = to;
-		/* Its own search finds it, whatever others do. */
+		/* Its own search must find it. */
 		find(to);
 		assert(found);					/* I61 */
-		/* And dp_longest_set(), lower: somebody has taken it. */
+		/* dp_longest_set(), lower: the run was taken. */
 		d_step { known[_pid] = 0; segment[_pid] = 0 };
 		turn++
 	:: turn == 2 - _pid -> break

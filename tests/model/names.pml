@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * names.pml: names of roots are found and claimed without a lock while others
- * come and go. X and Y are names whose hashes lead to the same place; Y stands
- * before X, and its slot becomes that of Z. One thread looks for X or Y, one
- * moves Y to another extent, one takes Y away, one makes Z. What a look-up says
- * was so at one moment, and who claims a slot claims the name that it looked for.
+ * names.pml: names of roots are found and claimed without a lock while other names are
+ * added and removed. X and Y are names whose hashes lead to the same place; Y is before
+ * X, and Z reuses its slot. One thread looks for X or Y, one moves Y to another extent,
+ * one removes Y, one adds Z. The result of a look-up was true at some moment, and a
+ * thread that claims a slot has claimed the name that it looked for.
  *
  * Stands for:
  *	lib/media/root.c: root_search root_list root_unlist
@@ -12,15 +12,15 @@
  *	lib/media/root.c: root_end_claim root_take root_make root_try_claim
  *	lib/media/root.c: root_give_back dp_root_find dp_root_claim dp_root_settle
  *
- * Left out: all but two slots and three places; that a name has several parts,
- * which change under the same version; media.
+ * Left out: more than two slots and three places; that a name has several words, which
+ * change under the same version; media.
  *
  * Mutants:
- *	LOOKED_ONCE: D14: a search does not look at the version again
- *	NEVER_ODD: D14: the version changes once, behind the names
- *	EVEN_EARLY: D14: the version says that names have changed before they have
- *	CLAIM_OF_ANY_NAME: D18: names may have changed when the claims are loaded
- *	NAMES_NOT_COUNTED: D18: a slot's claims are the same under its next name
+ *	LOOKED_ONCE: D14: a search does not read the version again
+ *	NEVER_ODD: D14: the version changes once, after the names
+ *	EVEN_EARLY: D14: the version is even again before the names have changed
+ *	CLAIM_OF_ANY_NAME: D18: names may have changed before the claims are loaded
+ *	NAMES_NOT_COUNTED: D18: a slot's claims word is the same for its next name
  */
 #define NONE	0
 #define X	1
@@ -29,17 +29,17 @@
 #define NOWHERE	2		/* no slot */
 
 #define CLAIMED	1
-#define ONE	2		/* name more, in claims */
+#define ONE	2		/* counts names, in claims */
 
 byte version;
 byte place[3] = { 1, 2, 0 };	/* a slot + 1; all names lead to the first */
 byte name[2] = { Y, X };
-byte word[2] = { Y, X };	/* whose it is */
+byte word[2] = { Y, X };	/* the name it belongs to */
 byte claims[2];
 bool locked;
 bool free0;			/* slot 0 */
 
-bit owned[2];			/* by whoever thinks that it is his */
+bit owned[2];			/* by a thread that has claimed it */
 
 inline lock()
 {
@@ -83,7 +83,7 @@ inline try_look(n)
 #endif
 }
 
-/* After any number of tries, under the mutex. */
+/* Without the mutex any number of times, then once with it. */
 inline look(n)
 {
 	do
@@ -131,7 +131,7 @@ inline own(s, n)
 	}
 }
 
-/* From here on it may be another's. */
+/* From here on another thread may claim it. */
 inline end_claim(s, renamed)
 {
 	d_step {
@@ -144,7 +144,7 @@ inline end_claim(s, renamed)
 	}
 }
 
-/* slot: what was claimed, or NOWHERE: there is no such name, or it is busy. */
+/* slot: the claimed one, or NOWHERE if there is no such name or it is claimed. */
 inline claim(n)
 {
 	do
@@ -178,7 +178,7 @@ inline claim(n)
 	ok = false; seen = 0; had = 0; found = 0
 }
 
-/* Of slot 0, which is where Y is. */
+/* Of slot 0, which has Y. */
 inline give_back()
 {
 	lock();
@@ -235,7 +235,7 @@ active proctype remover()
 	fi
 }
 
-/* Z; there is no free slot before Y is gone. */
+/* Adds Z, if Y was removed: there is no other free slot. */
 active proctype maker()
 {
 	lock();

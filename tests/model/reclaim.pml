@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * reclaim.pml: a chunk of two blocks becomes a hole and comes back. One thread
- * reclaims and refills it, with a deadline at any time; one reserves a block of
- * it, holds it and gives it back; one holds an extent in another chunk of the
- * same segment; a foreign pin, which the library does not know, comes and goes.
+ * reclaims and refills it, and its deadline may expire at any time; one reserves a
+ * block of it, holds it and cancels it; one holds an extent in another chunk of the
+ * same segment; pages are pinned and unpinned without the library's knowledge.
  *
  * Stands for:
  *	lib/extent/space.c: dp_space_claim dp_space_claim_at dp_space_free
@@ -14,54 +14,55 @@
  *	lib/reclaim/job.c: dp_jobs_pin
  *	lib/reclaim/hole.c: dp_holes_claim dp_holes_end
  *
- * Close the gate; count; ask for a registration's pin; claim the chunk's free
- * blocks, all or none; punch, asynchronously; when the kernel has answered, open
- * the gate. An interrupted request changed nothing (A7), one that failed may be
- * done in part, so its chunk is a hole. Refill does the same the other way round.
+ * Close the gate; read the counter; ask a registration to end its pin; claim the
+ * chunk's free blocks, all or none; punch, asynchronously; when the kernel has
+ * answered, open the gate. An interrupted request changed nothing (A7). One that failed
+ * may be done in part, so its chunk counts as a hole. Refill takes the same steps.
  *
  * Left out: how the counter is read (gate.pml): here it is exact. A claim and a free
- * are one atomic step each (returns.pml), and what threads keep is gathered before
+ * are one atomic step each (returns.pml), and threads' caches were emptied before
  * (cache.pml).
  *
  * Mutants:
- *	BUSY_SKIPPED_UNMAPPED: I8: nothing is pinned by a registration, so nobody
- *		counts holds
- *	BUSY_BEFORE_GATE: I31: counts, then closes the gate
- *	NO_GATE: I32: counts, and leaves the gate open
- *	NOT_CLAIMED: I7: looks whether the blocks are free, and punches
+ *	BUSY_SKIPPED_UNMAPPED: I8: if no registration has a pin, holds are not
+ *		counted
+ *	BUSY_BEFORE_GATE: I31: it counts holds, then closes the gate
+ *	NO_GATE: I32: it counts holds, and does not close the gate
+ *	NOT_CLAIMED: I7: it tests whether the blocks are free, and punches
  *	PARTLY_CLAIMED: I7: one free block is enough
- *	RELEASED_EARLY: I7: the blocks are released at the deadline, the punch goes on
- *	OPENED_EARLY: I32: the gate opens at the deadline, the punch goes on
+ *	RELEASED_EARLY: I7: the blocks are released at the deadline, but the punch
+ *		continues
+ *	OPENED_EARLY: I32: the gate is opened at the deadline, but the punch continues
  *	BACKED_AFTER_FAILURE: D9: a punch that failed leaves the chunk backed
- *	LISTED_BEFORE_REFILL: D9: the blocks are listed, then refilled
- *	CLAIM_KEPT: I29: an interrupted punch keeps what was claimed
- *	PIN_NOT_ASKED: A6: nobody asks for a registration's pin
- *	PIN_NOT_AWAITED: A6: it is asked for, and not waited for
- *	PINNED_MEANWHILE: A6: a pin is given while the segment is being reclaimed
- *	PINNED_HOLE: D9: a pin is given to a segment with a hole, which fills it
+ *	LISTED_BEFORE_REFILL: D9: the blocks are made free, then refilled
+ *	CLAIM_KEPT: I29: an interrupted punch keeps the claimed blocks
+ *	PIN_NOT_ASKED: A6: a registration is not asked to end its pin
+ *	PIN_NOT_AWAITED: A6: it is asked to, but its end is not awaited
+ *	PINNED_MEANWHILE: A6: a pin is allowed while the segment is being reclaimed
+ *	PINNED_HOLE: D9: a pin is allowed in a segment with a hole, which it fills
  */
 #define NOTHING		0
 #define PUNCH		1
 #define REFILL		2
 
-bool listed[2] = true;		/* free blocks, in memory */
-bool hole;			/* and what memory knows of the chunk */
+bool listed[2] = true;		/* free in memory */
+bool hole;			/* in memory, the chunk is a hole */
 byte gate, held;
-bool pinned, wanted;		/* by a registration; asked back */
-bool under_way;			/* a job is, in this segment */
+bool pinned, wanted;		/* by a registration; asked to end it */
+bool under_way;			/* a job in this segment */
 
-/* The kernel: what it was asked, and what it answers. */
+/* The kernel's request and its result. */
 byte asked;
 bool answered, failed, cancelled, interrupted;
-byte pins;			/* pages of the file that DMA has */
-bool backed = true;		/* the truth */
+byte pins;			/* pages of the file that are pinned */
+bool backed = true;		/* on the filesystem */
 
-/* What the code cannot see. */
+/* Only for assertions. */
 byte granted;			/* holds that may be used */
 bool owned[2];
 byte over;
 
-/* Waits for every pin in the file, and looks whether it was cancelled. */
+/* Waits for every pin in the file, or until it is cancelled. */
 active proctype kernel()
 {
 end:	do
@@ -72,7 +73,7 @@ end:	do
 	:: atomic { asked == REFILL && pins == 0 ->
 		backed = true; asked = NOTHING; answered = true
 	   }
-	/* No space, or half way. */
+	/* Out of space, or done in part. */
 	:: atomic { asked != NOTHING && pins == 0 ->
 		assert(asked != PUNCH || (!owned[0] && !owned[1])); /* I7 */
 		if :: asked == PUNCH -> backed = false :: true fi;
@@ -122,7 +123,7 @@ inline claim_chunk()
 	}
 }
 
-/* The gate is closed: does anybody hold anything in the segment? */
+/* The gate is closed: is anything in the segment held? */
 inline count()
 {
 	busy = held > 0;
@@ -152,7 +153,7 @@ inline ask(what)
 	}
 }
 
-/* At the deadline the request is cancelled; only its answer is the end. */
+/* At the deadline the request is cancelled; only its completion ends it. */
 inline await()
 {
 	if
@@ -171,7 +172,7 @@ inline await()
 	fi
 }
 
-/* Under the gate, until nothing is held or pinned; or not at all. */
+/* With the gate closed, once nothing is held or pinned; otherwise not at all. */
 inline make_idle()
 {
 	do
@@ -218,7 +219,7 @@ active proctype reclaim()
 	atomic { hole = true; under_way = false };
 	open_gate();
 
-	/* Refill, when it likes. */
+	/* Refill, at any time. */
 	under_way = true;
 	make_idle();
 #ifdef MUTANT_LISTED_BEFORE_REFILL
@@ -235,7 +236,7 @@ end:	under_way = false;
 	over++
 }
 
-/* A registration pins the segment, and gives it back when it is asked. */
+/* A registration pins the segment, and ends the pin when it is asked to. */
 active proctype registration()
 {
 end_out:
@@ -254,7 +255,7 @@ end_in:	wanted;
 	pinned = false
 }
 
-/* ok, or the gate was closed: an ordinary drop. */
+/* ok, or an ordinary drop because the gate was closed. */
 inline hold()
 {
 	held++;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * retry.pml: a call that is refused, and the RETRY that follows. A job has asked the
- * kernel for something, with a gate closed or a chunk claimed; the answer comes at any
- * time, and whoever polls the jobs takes it. A thread is refused for it, waits for
- * events as a loop does (it looks, arms, looks, sleeps), and tries again after a RETRY.
- * Another thread polls too, or does not.
+ * retry.pml: a call that is refused, and the RETRY that follows. A job has a request
+ * in the kernel, with a gate closed or a chunk claimed. It completes at any time, and a
+ * thread that polls the jobs reaps it. A thread's call is refused because of the job.
+ * It waits for events as a loop does (it looks, arms, looks, sleeps), and tries again
+ * after a RETRY. Another thread may poll too.
  *
  * Stands for:
  *	lib/reclaim/job.c: dp_jobs_hold dp_jobs_space dp_jobs_look
@@ -13,21 +13,23 @@
  *	lib/extent/event.c: dp_events_refused dp_events_tell_refused dp_events_post
  *	lib/extent/event.c: dp_events_next dp_events_arm
  *
- * Left out: what threads keep (cache.pml), watches (event.pml), several jobs; that a
- * processor delays stores (all of these are sequentially consistent).
+ * Left out: threads' caches (cache.pml), watches (event.pml), several jobs; store
+ * buffers (all operations here are sequentially consistent).
  *
  * Scenarios:
- *	GATE: a hold, refused by a closed gate
- *	CHUNK: a reserve of a chunk that a job has claimed, which comes back or is a hole
+ *	GATE: a hold that is refused by a closed gate
+ *	CHUNK: a reserve of a chunk that a job has claimed and then frees or punches
  *
  * Mutants:
  *	NOTED_LATE (GATE): stuck: the refusal is noted after the last attempt
- *	NOT_TRIED_AGAIN (GATE): stuck: there is no attempt after it was noted
- *	TOLD_FIRST (GATE): stuck: who opens the gate looks for a refusal, then opens it
- *	FREED_SILENTLY (CHUNK): C4: the job frees the chunk and does not look
- *	HOLE_SILENTLY (CHUNK): stuck: the end of a job that gives nothing is not told
- *	CLAIM_READ_FIRST (CHUNK): stuck: what is under way is read before it is noted
- *	NO_WAKE_UP (GATE): stuck: an answer of the kernel does not write the descriptor
+ *	NOT_TRIED_AGAIN (GATE): stuck: there is no attempt after the refusal was noted
+ *	TOLD_FIRST (GATE): stuck: the job looks for a refusal, then opens the gate
+ *	FREED_SILENTLY (CHUNK): C4: the job frees the chunk and does not look for a
+ *		refusal
+ *	HOLE_SILENTLY (CHUNK): stuck: a job that frees nothing ends without a RETRY
+ *	CLAIM_READ_FIRST (CHUNK): stuck: whether a job is in progress is read before the
+ *		refusal is noted
+ *	NO_WAKE_UP (GATE): stuck: a completion does not write the eventfd
  */
 bool answered, taken;
 bool closed = true;		/* the gate */
@@ -60,7 +62,7 @@ inline tell()
 	fi
 }
 
-/* What a thread does that has the mutex: the answer, if there is one. */
+/* With the mutex: reap the completion, if there is one. */
 inline poll()
 {
 	if
@@ -158,7 +160,7 @@ wait:	atomic { !mutex -> mutex = true };
 end:	over++
 }
 
-/* When nobody moves. */
+/* After all threads have stopped. */
 active proctype end()
 {
 	over == 2;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * returns.pml: what is given back to a segment while another thread has its lock. Two
- * threads free a run each, of two words and of one, and then claim a run of that length,
- * which no other thread does, or end. A third has the lock, perhaps until both have freed.
+ * returns.pml: blocks that are freed to a segment while another thread has its lock.
+ * Two threads free a run each, of two words and of one. Each then ends, or claims a run
+ * of that length, as no other thread does. A third has the lock, perhaps until both
+ * have freed.
  *
  * Stands for:
  *	lib/extent/space.c: dp_space_claim dp_space_free dp_space_settle space_return
@@ -17,16 +18,17 @@
  * the bound is found (longest.pml).
  *
  * Mutants:
- *	NO_LOOK_AFTER: I28: who releases the lock does not look at what was returned
- *	NO_LOOK_BEFORE: I28: who takes the lock does not
- *	NO_SECOND_TRY: I28: who returned its run does not try the lock again
+ *	NO_LOOK_AFTER: I28: a thread that releases the lock does not look for returned
+ *		blocks
+ *	NO_LOOK_BEFORE: I28: a thread that takes the lock does not look for them
+ *	NO_SECOND_TRY: I28: a thread that returned its run does not try the lock again
  *	GROUP_FIRST: I28: the bit of the group is set before those of the blocks
- *	COUNTED_LATE: I28: the segment is counted after its group is set
- *	COUNT_TAKEN_EARLY: I28: it is not counted any more when its words are read
- *	COUNT_KEPT: I28: who finds it counted counts it again
+ *	COUNTED_LATE: I28: the segment is counted after the bit of the group is set
+ *	COUNT_TAKEN_EARLY: I28: the count is lowered before the words are read
+ *	COUNT_KEPT: I28: a segment that is counted is counted again
  *	WORD_STORED: I28: a word is read, then zeroed
- *	COUNT_IGNORED: I28: a claim is refused by the bounds alone
- *	FREE_WAITS: stuck: who frees waits for the lock
+ *	COUNT_IGNORED: I28: a claim is refused by the bounds only
+ *	FREE_WAITS: stuck: a free waits for the lock
  */
 #define WORDS	3
 #define RUN_OF(word)	((word) / 2)
@@ -51,7 +53,7 @@ inline take_lock()
 	atomic { !lock -> lock = true }
 }
 
-/* space_add(): whoever is refused has looked at the bound. */
+/* space_add(): a thread that was refused has read the bound. */
 inline add(word)
 {
 	d_step {
@@ -233,7 +235,7 @@ active [2] proctype thread()
 end:	over++
 }
 
-/* Claims what is of no other length. */
+/* Claims a run of the length that only this thread claims. */
 active proctype other()
 {
 	bool ok, seen;
@@ -246,7 +248,7 @@ active proctype other()
 	over++
 }
 
-/* Nothing stays behind. */
+/* At the end nothing is left in the words of returned blocks. */
 active proctype end()
 {
 	over == 3;

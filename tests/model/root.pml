@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * root.pml: a root never names what is not there. Root b names an extent. One
- * thread makes root a name it too; one clears root b; one retires the extent,
- * alone or in a batch that clears root b; then its block begins a new generation,
- * which is kept. All at once, and each may be late with a stale handle.
+ * root.pml: a root never names an extent that is not live. Root b names an extent. One
+ * thread makes root a name it too; one clears root b; one retires the extent, alone or
+ * in a batch that clears root b; then its block gets a new generation, which is kept.
+ * All run concurrently, and each may come late, with a stale handle.
  *
  * Stands for:
  *	lib/extent/state.c: dp_state_add_root dp_state_remove_root
@@ -22,13 +22,14 @@
  *
  * Mutants:
  *	LOOK_THEN_COUNT: D14: ROOT looks for a claim before it counts, not after
- *	COUNT_THEN_CLAIM: D14: RETIRE looks at the count, then claims
- *	COUNT_BUFFERED: D14: ROOT looks while its count is still in a buffer
- *	NO_CLAIM_SEEN: D14: ROOT does not mind a claim
- *	GENERATION_IGNORED: D14: ROOT names whatever lives there
+ *	COUNT_THEN_CLAIM: D14: RETIRE reads the count, then claims
+ *	COUNT_BUFFERED: D14: ROOT looks while its count is still in a store buffer
+ *	NO_CLAIM_SEEN: D14: ROOT ignores a claim
+ *	GENERATION_IGNORED: D14: ROOT names any generation that is live
  *	RETIRED_FIRST: D14: a batch settles its RETIRE before its ROOT
- *	UNCOUNTED_FIRST: D14: a root leaves the count, then names another
- *	ANY_SLOT_COUNTS: D14: RETIRE forgives a root for each one in its batch
+ *	UNCOUNTED_FIRST: D14: a root is removed from the count, then names another
+ *		extent
+ *	ANY_SLOT_COUNTS: D14: RETIRE allows as many roots as its batch has ROOTs
  *	SLOT_NOT_CLAIMED: D18: two batches change one root
  *	COUNT_LEFT: D14: a ROOT that is refused stays counted
  */
@@ -43,7 +44,7 @@ short roots = 1;		/* in the state */
 byte names[2] = { NONE, 0 };	/* the generation that a slot names */
 bool claimed[2];
 
-byte buffered;			/* counts on their way to memory */
+byte buffered;			/* counts in the store buffer */
 byte over;
 
 inline add_root()
@@ -69,7 +70,7 @@ inline remove_root()
 	d_step { assert(roots > 0); roots-- }			/* D14 */
 }
 
-/* Whoever is named is there; what a root says is checked when either changes. */
+/* An extent that is named is live: checked when the root or the extent changes. */
 inline check()
 {
 	assert(names[A] == NONE ||
@@ -117,7 +118,7 @@ inline settle_root(slot, to)
 	fi
 }
 
-/* One look: why a root cannot name generation 0; ret. */
+/* ret: why a root cannot name generation 0. */
 inline refuse()
 {
 	w = word;
@@ -192,7 +193,7 @@ inline count_roots()
 	fi
 }
 
-/* The claim's CAS, and where it fails nothing has changed. */
+/* The claim's CAS; if it fails nothing has changed. */
 inline claim()
 {
 	w = word;
@@ -233,7 +234,7 @@ active proctype retire()
 	claim();
 #else
 	claim();
-	assert(!ret);		/* nobody else retires it */
+	assert(!ret);		/* only this thread retires it */
 	count_roots();
 #endif
 	if
@@ -252,7 +253,7 @@ active proctype retire()
 end:	over++
 }
 
-/* The block's next generation. */
+/* The next generation of the block. */
 active proctype heir()
 {
 	if

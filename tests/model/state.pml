@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * state.pml: the state of one extent. A block is reserved twice. Its owner and a
- * rival with the same handle publish, retire and cancel it as they like; one
- * thread takes a read, write or exclusive hold by any handle that was ever given
- * out, another clones, and both drop, the latter what it has one by one or at once.
+ * state.pml: the state of one extent. A block is reserved twice. Its owner and another
+ * thread with the same handle publish, retire and cancel it in any order; one thread
+ * takes a read, write or exclusive hold by any handle that was ever returned, another
+ * clones. Both drop their holds, the latter one by one or together.
  *
  * Stands for:
  *	lib/extent/state.c: dp_state_reserve dp_state_cancel dp_state_claim
@@ -13,29 +13,31 @@
  *	lib/extent/space.c: dp_space_claim dp_space_free
  *	lib/core/publish.c: step_claim_extent batch_settle
  *
- * Left out: holds taken several at once, which are one CAS as one is; a drop of
+ * Left out: several holds by one call, which are one CAS like one hold; a drop of
  * more than there are, which is a mistake. Counter and gate (gate.pml), waiting
  * (wait.pml), roots (root.pml), the medium between claim and settle, extents of
  * several blocks. A claim of the segment and a free to it are one atomic step each, see
- * returns.pml; what threads keep is in cache.pml.
+ * returns.pml; threads' caches are in cache.pml.
  *
  * Mutants:
  *	BASE_ONE: I13: a freed block has a count of 1, a new one of 0
  *	BIT_FIRST: I16: put on the free list before the count is final
- *	NOBODY_FREES: I21: nobody frees when the last drop comes before RETIRED
+ *	NOBODY_FREES: I21: no thread frees the block if the last drop comes before
+ *		RETIRED
  *	COUNT_THEN_STATE: I41: the count is read before the state is cleared
- *	ADD_THEN_LOOK: I16: a hold counts first and looks then
- *	GENERATION_IGNORED: I41: a handle is good for the next generation too
- *	GENERATION_LATER: D12: a second CAS moves the generation, after the one to FREE
- *	FREED_BY_SEER: I18: whoever finds the word free frees the block
- *	CANCEL_CLAIMED: D2: cancel does not mind a publish
- *	CLAIM_TWICE: D2: a claim does not mind another
- *	WRITERS_APART: D12: KEEP looks for writers once, not in its CAS
- *	ALONE_LOOKS_ONCE: C7: an exclusive hold looks for others once, not in its CAS
- *	ALONE_TO_HOLDS: C7: other holds do not mind an exclusive one
- *	ALONE_TO_CLONES: C7: clones do not mind an exclusive one
- *	ALONE_TO_KEEP: C7: KEEP does not mind an exclusive hold
- *	KEEP_TO_ALONE: C7: an exclusive hold does not mind a KEEP
+ *	ADD_THEN_LOOK: I16: a hold counts first, then tests the word
+ *	GENERATION_IGNORED: I41: a handle is accepted for the next generation too
+ *	GENERATION_LATER: D12: the generation advances by a second CAS, after the one to
+ *		FREE
+ *	FREED_BY_SEER: I18: any thread that finds the word free frees the block
+ *	CANCEL_CLAIMED: D2: cancel ignores a publish
+ *	CLAIM_TWICE: D2: a claim ignores another one
+ *	WRITERS_APART: D12: KEEP tests for writers once, not in its CAS
+ *	ALONE_LOOKS_ONCE: C7: an exclusive hold tests for others once, not in its CAS
+ *	ALONE_TO_HOLDS: C7: other holds ignore an exclusive one
+ *	ALONE_TO_CLONES: C7: clones ignore an exclusive one
+ *	ALONE_TO_KEEP: C7: KEEP ignores an exclusive hold
+ *	KEEP_TO_ALONE: C7: an exclusive hold ignores a KEEP
  */
 #include "word.h"
 
@@ -43,15 +45,15 @@
 
 short word;			/* a page of zeroes is a page of free states */
 bool listed = true;		/* the block is on the free list */
-byte known;			/* handles given out: generations below this */
+byte known;			/* generations below this have a handle */
 
-/* What the code cannot see: who uses the block, under which generation. */
+/* Only for assertions: the users of the block, by generation. */
 byte using[LIVES];
 byte writing[LIVES];
 byte claims;
-bool keeping;			/* the claim is of a KEEP, whose payload is read */
-bool alone_out;			/* somebody's hold excludes others */
-byte over;			/* threads that are done */
+bool keeping;			/* a KEEP has the claim and reads the payload */
+bool alone_out;			/* an exclusive hold exists */
+byte over;			/* threads that have ended */
 
 /*
  * The inlines use these of the thread that calls them: w and to, words; ok;
@@ -68,7 +70,7 @@ inline space_free()
 	}
 }
 
-/* After the CAS from w to `to`: what only its maker may do. */
+/* After the CAS from w to `to`, by the thread that made it only. */
 inline after()
 {
 	if
@@ -101,11 +103,11 @@ inline refuse(generation)
 #endif
 }
 
-/* What the word becomes when its generation ends here or at the last drop. */
+/* The word after a RETIRE, which ends the generation unless it is held. */
 inline retire()
 {
 #ifdef MUTANT_COUNT_THEN_STATE
-	/* Nobody had it some time ago: so nobody has it now. */
+	/* It was not held earlier, so it is assumed not to be now. */
 	before = count_of(w) != 0;
 	do
 	:: to = (before && count_of(w) != 0 -> with_state(w & ~PUBLISHING, RETIRED) :
@@ -145,7 +147,7 @@ inline reserve()
 		cas(word, w, with_state(w, RESERVED), ok);
 		assert(ok);				/* I16 */
 		d_step {
-			/* A generation is given out once, and nobody has the last. */
+			/* A generation is handed out once, and the last one has no users. */
 			assert(generation_of(w) == known);	/* D12 I19 */
 			assert(known == 0 || using[0] == 0);	/* I41 */
 			known++
@@ -175,7 +177,7 @@ inline cancel(generation)
 	settled()
 }
 
-/* dp_state_claim(); KEEP wants no writer, and gets none but later ones. */
+/* dp_state_claim(); KEEP requires that there was no writer. */
 inline claim(generation, from)
 {
 	w = word;
@@ -224,7 +226,7 @@ inline unclaim()
 	}
 }
 
-/* dp_state_settle(): media says so, now memory does. */
+/* dp_state_settle(): change memory, after the medium. */
 inline settle_live()
 {
 	d_step { claims--; keeping = false };
@@ -248,7 +250,7 @@ inline settle_retired()
 	settled()
 }
 
-/* A publish of one operation: the medium takes it, or refuses. */
+/* A publish of one operation: the medium accepts it or fails. */
 inline publish_keep(generation)
 {
 	claim(generation, RESERVED);
@@ -286,7 +288,7 @@ inline publish_retire(generation)
 #define in_the_way(w)	(count_of(w) > 0 || (w) & PUBLISHING)
 #endif
 
-/* The hold is real from its CAS on. */
+/* The hold exists from its CAS on. */
 inline hold_cas(generation, write, alone)
 {
 	d_step {
@@ -332,7 +334,7 @@ inline hold(generation, write, alone)
 	settled()
 }
 
-/* mine: the caller has a hold, so this generation goes on. */
+/* mine: the caller has a hold, so the generation cannot have ended. */
 inline clone(generation, write, mine)
 {
 	w = word;
@@ -351,7 +353,7 @@ inline clone(generation, write, mine)
 	settled()
 }
 
-/* n holds of the caller's at once. */
+/* Drop n of the caller's holds together. */
 inline drop(n, generation, write, alone)
 {
 	atomic {
@@ -403,7 +405,7 @@ active proctype owner()
 	over++
 }
 
-/* May have the handle too, and do anything with it. */
+/* May get the handle too, and make any call with it. */
 active proctype rival()
 {
 	LOCALS;
@@ -438,7 +440,7 @@ active proctype writer()
 	over++
 }
 
-/* Clones the hold that he has, or, rudely, one that he has not. */
+/* Clones its own hold, or without one, which is a mistake. */
 active proctype cloner()
 {
 	LOCALS;
@@ -466,7 +468,7 @@ active proctype cloner()
 	over++
 }
 
-/* When all is said and done. */
+/* After all threads have ended. */
 active proctype end()
 {
 	over == 4;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * wait.pml: two threads wait for an extent's generation while holds on it are dropped,
- * one by one, two at once, or because a hold met the gate. A futex sleeps only
- * while the word is what it was told; nobody may sleep for ever.
+ * one by one, two in one CAS, or because a hold was refused by the gate. A futex sleeps
+ * only if the word has the expected value; no thread may sleep for ever.
  *
  * Stands for:
  *	lib/extent/state.c: dp_state_wait state_ask_wake dp_state_drop
@@ -10,28 +10,30 @@
  *	lib/extent/state.c: dp_state_settle word_retired
  *	lib/os/os.c: dp_os_futex_wait dp_os_futex_wake
  *
- * Left out: deadlines: a waiter that would time out here waits for ever. The
- * counter, and the segment's gate but for one look at it. A drop of more than
- * there are, which takes those there are: nobody here makes that mistake. A futex
- * compares half of the word, flags, state, count and low bits of generation; here that
- * is all of it.
+ * Left out: deadlines, so a waiter that would time out waits for ever here; the
+ * counter; the segment's gate, except for one test of it; a drop of more holds than
+ * there are, a mistake that no thread here makes. A futex compares half of the word,
+ * flags, state, count and low bits of generation; here that is all of it.
  *
  * Scenarios:
  *	IDLE: the holds are dropped, then new ones are taken and dropped
- *	REUSE: the extent is retired, and its block begins a new generation, which is held
- *		until the waiters of the old one are done
- *	GATED: a hold meets the gate, and backs out while somebody waits
+ *	REUSE: the extent is retired, and its block gets a new generation, which is held
+ *		until the waiters of the old one have returned
+ *	GATED: a hold is refused by the gate and dropped while a thread waits
  *
  * Mutants:
- *	NOT_WHEN_BATCHED (IDLE): stuck: two dropped at once wake nobody
- *	WAKE_ONE (IDLE): stuck: one of the waiters is woken
- *	BIT_CLEARED_LATER (IDLE): stuck: the bit goes after the drop and the wake-up
- *	EXPECTS_RELOAD (IDLE): stuck: sleeps on the word as it is, not as was asked
- *	NO_GENERATION_IN_FUTEX (REUSE): stuck: the futex compares a half without generation
+ *	NOT_WHEN_BATCHED (IDLE): stuck: two drops in one CAS wake no thread
+ *	WAKE_ONE (IDLE): stuck: only one of the waiters is woken
+ *	BIT_CLEARED_LATER (IDLE): stuck: the bit is cleared after the drop and the
+ *		wake-up
+ *	EXPECTS_RELOAD (IDLE): stuck: it sleeps on a reloaded word, not on the one with
+ *		its bit
+ *	NO_GENERATION_IN_FUTEX (REUSE): stuck: the futex compares a half without
+ *		generation
  *	WAITS_FOR_BLOCK (REUSE): stuck: waits for the block, not for the generation
- *	RETIRE_CLEARS_BIT (REUSE): stuck: settle forgets who waits
- *	UNDONE_WITHOUT_WAKE (GATED): stuck: a gated hold backs out silently
- *	UNDONE_BY_HAND (GATED): stuck: a gated hold takes its count back by an add
+ *	RETIRE_CLEARS_BIT (REUSE): stuck: settle clears the waiters bit
+ *	UNDONE_WITHOUT_WAKE (GATED): stuck: a refused hold is dropped without a wake-up
+ *	UNDONE_BY_HAND (GATED): stuck: a refused hold subtracts its count without a drop
  */
 #include "word.h"
 
@@ -46,7 +48,7 @@
 /* Live, with holds. */
 short word = LIVE << STATE_SHIFT | HOLDS << COUNT_SHIFT;
 bool asleep[2];
-byte woken;			/* waiters that are done */
+byte woken;			/* waiters that have returned */
 
 #ifdef MUTANT_NO_GENERATION_IN_FUTEX
 #define half(w)		((w) & ((1 << GENERATION_SHIFT) - 1))
@@ -54,7 +56,7 @@ byte woken;			/* waiters that are done */
 #define half(w)		(w)
 #endif
 
-/* The kernel compares under the lock that a wake-up takes too. */
+/* The kernel compares under the lock that a wake-up also takes. */
 inline futex_wait(expected)
 {
 	atomic {
@@ -98,7 +100,7 @@ inline after(was, now)
 #define KEPT_BITS	(WRITERS | WAITERS)
 #endif
 
-/* n holds of the caller's go in one CAS. */
+/* Drop n of the caller's holds in one CAS. */
 inline drop(n)
 {
 	w = word;
@@ -134,7 +136,7 @@ inline hold(generation)
 	od
 }
 
-/* ask_wake() and the sleep, until the generation's holds are gone. */
+/* ask_wake() and sleep, until the generation has no holds. */
 active [2] proctype waiter()
 {
 	short w;
@@ -170,7 +172,7 @@ idle:	woken++
 
 
 #ifdef IDLE
-/* Two at once, or one after the other. */
+/* Both in one CAS, or one after the other. */
 active proctype holder()
 {
 	short w, to;
@@ -182,7 +184,7 @@ active proctype holder()
 	fi
 }
 
-/* Perhaps when it was idle already, and before the waiters have looked. */
+/* May run when the extent is idle already, before the waiters have tested it. */
 active proctype again()
 {
 	short w, to;
@@ -222,7 +224,7 @@ active proctype retire()
 	od
 }
 
-/* The next generation: held, and waited for, as long as anybody waits for the last. */
+/* The next generation: held while a thread still waits for the one before. */
 active proctype heir()
 {
 	short w, to;
@@ -239,7 +241,7 @@ active proctype heir()
 #endif
 
 #ifdef GATED
-/* It was refused: an ordinary, full drop. */
+/* It is refused by an ordinary drop. */
 active proctype holder()
 {
 	short w, to;

@@ -5,7 +5,7 @@
  *	generation 8 | count 2 | alone | writers | state 2 | publishing | waiters
  *
  * Every step between two loads, stores or CASes of the code is a step of the
- * model; what stands in d_step is one instruction, or touches nothing shared.
+ * model. A d_step is one instruction, or touches nothing that is shared.
  */
 #define FREE		0
 #define RESERVED	1
@@ -31,11 +31,11 @@
 #define retired(w) \
 	(count_of(w) == 0 -> next_generation(w) : with_state((w) & ~PUBLISHING, RETIRED))
 
-/* refuse() of state.c: this generation has ended, or is about to. */
+/* state_refuse() of state.c: this generation has ended or is about to end. */
 #define ESTALE(w, l)	(generation_of(w) != (l) || state_of(w) == FREE)
 #define EALREADY(w)	(state_of(w) == RETIRED)
 
-/* A strong CAS: a weak one that fails for no reason is another go of the loop. */
+/* A strong CAS. A weak one that fails spuriously would only repeat the loop. */
 inline cas(where, old, new, done)
 {
 	d_step {
