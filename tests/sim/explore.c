@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A level is a run on the medium as a crash left it. Its trace is rewound and
- * gone through again with a cut at every event; some of the states that come
- * out of that are the beginning of the next level, whose run starts with the
- * recovery, so that cuts inside a recovery are tried like any others.
+ * A level is one run, which begins on the medium that a crash has left. Its trace is
+ * rewound and replayed with a cut at every event. Some of the resulting states begin
+ * the next level, whose run starts with the recovery, so that cuts inside a recovery
+ * are tried like any others.
  *
- * How many states a level may try is shared out evenly: a cut with fewer than
- * its share is tried with all of its states, others with a sample.
+ * The number of states that a level may try is shared evenly: a cut with fewer than its
+ * share is tried with all its states, others with a sample.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -23,14 +23,14 @@
 #define SCHEDULE_STATES	64u	/* of one schedule */
 #define ALL_PERCENT	100u
 #define TURN_STATES	16u	/* of a cut at the first or last of many stores */
-#define SIMPLE_WEIGHT	4u	/* how much more often simple states go on */
+#define SIMPLE_WEIGHT	4u	/* how many more simple states begin a level */
 
 struct level {
 	struct world world;
 	struct power power;
 	struct model *candidate;
 	uint32_t candidates;
-	struct model live;		/* what the pool itself said at the end */
+	struct model live;		/* what the pool itself reported at the end */
 	bool has_live;
 };
 
@@ -47,7 +47,7 @@ struct explore {
 
 static struct explore *exploring;
 
-/* A number for the usual run, and less of it where fewer states are asked for. */
+/* Returns a number of the usual run, scaled if fewer states are requested. */
 static uint64_t scaled(const struct explore *explore, uint64_t usual)
 {
 	uint64_t states = explore->limits->states, less;
@@ -93,7 +93,7 @@ static void print_level(const struct level *level, uint32_t depth)
 static void print_schedule(const struct schedule *schedule)
 {
 	for (uint32_t i = 0; i < schedule->preemptions; i++)
-		printf("# at point %u actor %u goes on\n",
+		printf("# at point %u actor %u continues\n",
 		       schedule->at[i].point, schedule->at[i].actor);
 }
 
@@ -108,7 +108,7 @@ void explore_print_place(void)
 	print_schedule(&explore->level[0].world.schedule);
 	for (uint32_t i = 0; i < explore->depth; i++)
 		print_level(&explore->level[i], i);
-	printf("# again: sim --kind %s --seed %llu\n", explore->kind->name,
+	printf("# repeat: sim --kind %s --seed %llu\n", explore->kind->name,
 	       (unsigned long long)explore->seed);
 	fflush(stdout);
 }
@@ -123,7 +123,10 @@ static bool fail(struct explore *explore, const char *what, const char *errmsg)
 
 /* ------------------------------------------------------------------- a run */
 
-/* The state of the pool after all calls have returned must be explained, too. */
+/*
+ * The state of the pool after all calls have returned must also be one that they can
+ * produce.
+ */
 static bool check_live(struct explore *explore, struct level *level)
 {
 	struct world *world = &level->world;
@@ -143,7 +146,7 @@ static bool check_live(struct explore *explore, struct level *level)
 	oracle_difference(&level->candidate[0], &level->live,
 			  explore->oracle.wrong,
 			  sizeof(explore->oracle.wrong));
-	return fail(explore, "the living pool is in no state that its operations explain",
+	return fail(explore, "the open pool is in a state that its operations cannot produce",
 		    explore->oracle.wrong);
 }
 
@@ -162,7 +165,7 @@ static bool run(struct explore *explore, const struct model *base,
 	explore->kind->run(world);
 	fine = !world_is_wrong(world) && check_live(explore, level);
 	if (fine && !explore->depth && !media_is_recorded(&offset))
-		fine = fail(explore, "stored around the seam",
+		fine = fail(explore, "stored without persist",
 			    media_place(offset, place));
 	world_end(world);
 	media_rewind(&world->trace);
@@ -178,14 +181,17 @@ static bool run(struct explore *explore, const struct model *base,
 static bool try_level(struct explore *explore, const struct model *base,
 		      uint64_t states);
 
-/* At a boundary, and where cuts begin, all states are tried. */
+/* At the return of an operation, and where cuts begin, all states are tried. */
 static bool is_whole(const struct level *level)
 {
 	return level->power.at == level->world.from ||
 	       history_is_boundary(&level->world.history, level->power.at);
 }
 
-/* The height at which vessels of these sizes together hold `total`. */
+/*
+ * Returns the largest share with which the cuts' numbers, each limited to it, sum to at
+ * most `total`.
+ */
 static uint64_t fill(const uint64_t *size, uint32_t count, uint64_t total)
 {
 	uint64_t low = 0, high = UINT32_MAX;
@@ -203,7 +209,10 @@ static uint64_t fill(const uint64_t *size, uint32_t count, uint64_t total)
 	return low;
 }
 
-/* A first or last store of several: more often than others it matters. */
+/*
+ * The first and the last of several stores get more states, because errors are more
+ * likely there.
+ */
 static bool is_turn(const struct media_trace *trace, uint32_t cut)
 {
 	const struct media_event *event = &trace->event[cut - 1];
@@ -214,7 +223,7 @@ static bool is_turn(const struct media_trace *trace, uint32_t cut)
 	       cut == trace->events || event[1].what != MEDIA_STORE;
 }
 
-/* Share `states` out among the cuts of one epoch, between two fences. */
+/* Distributes `states` to the cuts of one epoch, between two fences. */
 static void share_epoch(struct explore *explore,
 			const struct media_trace *trace, uint32_t begin,
 			uint64_t *count, uint32_t cuts, uint64_t states)
@@ -239,7 +248,7 @@ static void share_epoch(struct explore *explore,
 	}
 }
 
-/* The number of states of each cut, of all epochs alike. */
+/* Returns the number of states of each cut, before any are left out. */
 static void share_out(struct explore *explore, const struct media_trace *trace,
 		      uint64_t *count, uint64_t states)
 {
@@ -264,7 +273,7 @@ static void share_out(struct explore *explore, const struct media_trace *trace,
 	free(epoch);
 }
 
-/* How many states each cut shall have: by the number of events before it. */
+/* Decides how many states of each cut are tried, by the number of events before it. */
 static uint64_t *plan(struct explore *explore, struct level *level,
 		      uint64_t states)
 {
@@ -304,7 +313,10 @@ static void find_candidates(struct explore *explore, struct level *level)
 	}
 	if (!level->has_live || level->power.at < world->trace.events)
 		return;
-	/* All have returned: what the pool said is what must be there. */
+	/*
+	 * After all calls have returned, only the state that the pool reported is
+	 * allowed.
+	 */
 	for (uint32_t i = 0; i < level->candidates; i++)
 		if (oracle_is_same_space(&level->candidate[i], &level->live))
 			level->candidate[kept++] = level->candidate[i];
@@ -312,7 +324,7 @@ static void find_candidates(struct explore *explore, struct level *level)
 	(void)explore;
 }
 
-/* What a run after one more crash may try. */
+/* The number of states for a run after one more crash. */
 static uint64_t states_below(const struct explore *explore)
 {
 	return scaled(explore, explore->depth + 2 == explore->kind->levels ?
@@ -322,7 +334,7 @@ static uint64_t states_below(const struct explore *explore)
 static bool try_state(struct explore *explore, struct level *level, bool deeper)
 {
 	uint64_t below = states_below(explore);
-	/* Each state of a cut meets the same boot, process and time. */
+	/* Each state of a cut starts with the same boot, process and time. */
 	const struct machine met = machine;
 	struct model next;
 	uint32_t match;
@@ -347,7 +359,7 @@ static bool try_state(struct explore *explore, struct level *level, bool deeper)
 	return true;
 }
 
-/* The states of one cut; some of them go on to the next level. */
+/* Tries the states of one cut. Some of them begin the next level. */
 static bool try_cut(struct explore *explore, struct level *level,
 		    uint64_t states, uint64_t deeper_permille)
 {
@@ -365,7 +377,10 @@ static bool try_cut(struct explore *explore, struct level *level,
 	return fine;
 }
 
-/* How many of a thousand states go on, so that all of them come to `states`. */
+/*
+ * How many of a thousand states begin a level, so that all those levels together try
+ * `states`.
+ */
 static uint64_t find_odds(const struct explore *explore,
 			  const struct media_trace *trace,
 			  const uint64_t *count, uint64_t states)
@@ -380,7 +395,7 @@ static uint64_t find_odds(const struct explore *explore,
 	return own ? more * 1000 / (own * states_below(explore)) + 1 : 0;
 }
 
-/* A run that was recorded: cut it everywhere. */
+/* Cuts a recorded run everywhere. */
 static bool try_cuts(struct explore *explore, uint64_t states)
 {
 	struct level *level = &explore->level[explore->depth];
@@ -388,7 +403,7 @@ static bool try_cuts(struct explore *explore, uint64_t states)
 	bool last = explore->depth + 1 == explore->kind->levels, fine = true;
 	uint64_t *count, odds;
 
-	/* Half of the states at least are for the levels below. */
+	/* At least half of the states are for the levels below. */
 	count = plan(explore, level, last ? states : states / 2);
 	odds = find_odds(explore, trace, count, states);
 	power_begin(&level->power, trace);
@@ -425,7 +440,7 @@ static bool try_runs(struct explore *explore, const struct model *base,
 
 /* --------------------------------------------------------------- schedules */
 
-/* All with one preemption, then random ones with more. */
+/* Tries all schedules with one preemption, then random ones with more. */
 static bool next_schedule(struct explore *explore, struct schedule *schedule,
 			  uint32_t number, uint32_t points)
 {
@@ -451,8 +466,9 @@ static bool next_schedule(struct explore *explore, struct schedule *schedule,
 }
 
 /*
- * In the usual run at least every single preemption, and as many random schedules;
- * of fewer states each stretch of these has one, anywhere in it.
+ * A usual run tries at least every single preemption, and as many random schedules. If
+ * there are fewer states, the preemptions are divided into ranges, and a random one of
+ * each range is tried.
  */
 static bool try_schedules(struct explore *explore, const struct model *base,
 			  uint64_t states)
@@ -500,7 +516,7 @@ static void setup(struct explore *explore, struct model *ret_base)
 	}
 	if (history_candidates(&world->history, world->trace.events,
 			       explore->level[0].candidate) != 1) {
-		printf("# setup: not one way to be\n");
+		printf("# setup: the state afterwards is not unique\n");
 		exit(1);
 	}
 	*ret_base = explore->level[0].candidate[0];

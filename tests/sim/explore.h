@@ -11,15 +11,14 @@
 #define EXPLORE_LEVELS	3u		/* crashes in a chain */
 #define EXPLORE_STATES	3000u		/* of a usual kind, in the usual run */
 
-/* A kind of operation. */
 struct kind {
 	const char *name;
 	const char *about;
 	uint32_t segments;
 	uint32_t levels;		/* crashes; the last one is only recovered */
-	uint32_t actors;		/* more than 1: try schedules */
-	uint32_t runs;			/* with other random numbers each */
-	uint32_t share;			/* of the states, in percent of a usual one */
+	uint32_t actors;		/* if more than 1, schedules are tried */
+	uint32_t runs;			/* runs, each with other random numbers */
+	uint32_t share;			/* number of states, in percent of the usual */
 	/* Make the medium on which it begins; all of it is durable. */
 	void (*setup)(struct world *world);
 	/*
@@ -27,21 +26,21 @@ struct kind {
 	 * and calls world_ready() where cuts are to begin.
 	 */
 	void (*run)(struct world *world);
-	/* For what is no run: everything is done here instead. */
+	/* For a kind that is not a run: does everything here. */
 	bool (*special)(const struct kind *kind, const struct model *base,
 			uint64_t seed, struct report *report);
 };
 
 struct explore_limits {
-	uint64_t states;		/* of a usual kind, about; sampled beyond */
-	uint64_t subsets;		/* of one cut; sampled beyond */
+	uint64_t states;		/* of a usual kind; more are sampled */
+	uint64_t subsets;		/* of one cut; more are sampled */
 };
 
-/* Try a kind; what was wrong goes to stdout. False: something was. */
+/* Tries a kind and prints errors to stdout. Returns false if there was one. */
 bool explore_kind(const struct kind *kind, const struct explore_limits *limits,
 		  uint64_t seed, struct report *report);
 
-/* Where the medium stands now, to stdout: for an assertion that failed. */
+/* Prints the position in the current run to stdout, for an assertion that failed. */
 void explore_print_place(void);
 
 #endif

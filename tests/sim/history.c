@@ -100,7 +100,7 @@ static bool touches(const struct effect *a, const struct effect *b)
 	return a->addr < end_b && b->addr < end_a;
 }
 
-/* Their order can make a difference. */
+/* Does their order make a difference? */
 static bool conflict(const struct search *search, const struct op *a,
 		     const struct op *b)
 {
@@ -123,7 +123,7 @@ static void emit(struct search *search, const struct model *model)
 		search->candidate[search->count++] = *model;
 }
 
-/* All that returned before this one began must be done. */
+/* All operations that returned before this one began must have been applied. */
 static bool may_be_next(const struct search *search, uint32_t index)
 {
 	const struct op *op = &search->history->op[index];
@@ -135,7 +135,7 @@ static bool may_be_next(const struct search *search, uint32_t index)
 	return true;
 }
 
-/* Apply an operation; of one with steps in flight, each step is a state. */
+/* Applies an operation. If it has steps and is in flight, each step is a state. */
 static bool apply(struct search *search, struct model *model,
 		  const struct op *op)
 {
@@ -152,8 +152,8 @@ static bool apply(struct search *search, struct model *model,
 }
 
 /*
- * Go on from a state. Of two neighbours whose order makes no difference only
- * the order of their numbers is tried.
+ * Searches the orders from a state. Of two neighbours whose order makes no difference
+ * only the order of their numbers is tried.
  */
 static void go_on(struct search *search, const struct model *model,
 		  uint32_t last)
@@ -185,7 +185,7 @@ static void go_on(struct search *search, const struct model *model,
 	}
 }
 
-/* The operations at the front that nothing overlaps have one order. */
+/* The operations at the beginning that no others overlap have one order. */
 static void apply_front(struct search *search, struct model *model)
 {
 	const struct history *history = search->history;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What was asked of the pool and when it returned, in events of the trace; and
- * what a pool may hold that was cut off anywhere in it.
+ * The calls that were made on the pool and when they returned, in events of the trace;
+ * and the contents that a pool may have if the power is cut anywhere in it.
  */
 #ifndef SIM_HISTORY_H
 #define SIM_HISTORY_H
@@ -33,11 +33,11 @@ enum op_kind {
 struct op {
 	enum op_kind kind;
 	uint32_t actor;
-	uint32_t begin;			/* events before it was called */
-	uint32_t end;			/* and when it had returned */
+	uint32_t begin;			/* events before the call */
+	uint32_t end;			/* events before its return */
 	uint32_t first;			/* effects */
 	uint32_t effects;
-	bool steps;			/* each effect for itself, in order */
+	bool steps;			/* effects happen separately, in order */
 	int result;
 };
 
@@ -52,23 +52,23 @@ struct history {
 const char *history_op_name(enum op_kind kind);
 
 void history_begin(struct history *history, const struct model *base);
-/* The call begins; effects are added before anything else can begin. */
+/* A call begins. Its effects are added before any other operation can begin. */
 uint32_t history_call(struct history *history, enum op_kind kind);
 void history_effect(struct history *history, struct effect effect);
-/* It returned; on an error it has no effect. */
+/* A call returned. If it failed, it has no effect. */
 void history_return(struct history *history, uint32_t op, int result);
 
 /*
- * Every state that is possible after that many events: operations that had
- * returned are done, those in flight may be. Operations that overlap in time
- * may have happened in either order. Returns how many; UINT32_MAX: more than
- * there is room for.
+ * Returns every state that is possible after that many events: operations that had
+ * returned are applied, those in flight may be. Operations that overlap in time may be
+ * applied in either order. Returns the number of states, or UINT32_MAX if there is no
+ * room for all.
  */
 uint32_t history_candidates(const struct history *history, uint32_t event,
 			    struct model *ret_candidate);
-/* An operation returned just there. */
+/* Did an operation return exactly there? */
 bool history_is_boundary(const struct history *history, uint32_t event);
-/* What was going on then, for people. */
+/* The name of an operation that was in flight then, for messages. */
 const char *history_op_at(const struct history *history, uint32_t event);
 
 #endif

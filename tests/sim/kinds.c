@@ -81,7 +81,7 @@ static void random_keep(struct world *world)
 	if (how & 1) {
 		world_keep(world, &extent, 0);
 	} else if (how == 2) {
-		extent.loose = true;	/* the application did not care */
+		extent.loose = true;	/* the application ignores errors */
 		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 	} else {
 		world_persist(world, &extent);
@@ -104,7 +104,7 @@ static void random_retire(struct world *world)
 		world_wrong(world, "retire: %d", ret);
 }
 
-/* One more operation for a batch; false: not this one. */
+/* Adds one more operation to a batch; false if it was not added. */
 static void add_random(struct world *world, struct world_batch *batch,
 		       struct world_extent *list, uint32_t *count)
 {
@@ -137,7 +137,7 @@ static void add_random(struct world *world, struct world_batch *batch,
 	}
 }
 
-/* It may be refused: a root names what is retired, or there is no such name. */
+/* May be refused: a root names the retired extent, or there is no such name. */
 void random_batch(struct world *world)
 {
 	struct world_extent list[LISTED];

@@ -24,22 +24,22 @@ extern const struct kind_list kinds_reclaim;
 
 /* ------------------------------------------------------- common to kinds */
 
-/* A pool with some extents, closed. */
+/* Creates a pool with some extents and closes it. */
 void setup_pool(struct world *world);
-/* Without an extent, closed: no page of its table is in use. */
+/* Creates a pool without extents, so no page of its table is in use, and closes it. */
 void setup_empty_pool(struct world *world);
-/* With some extents, and not closed by its owner. */
+/* Creates a pool with some extents, whose owner does not close it. */
 void setup_left_pool(struct world *world);
-/* Open, or complete the create that was cut short. */
+/* Opens the pool, or completes the create that was interrupted. */
 void recover(struct world *world);
 /*
- * Reserve and keep so much that only `blocks` stay free, in one run; the
- * medium is that of one segment, and its pool empty.
+ * Reserves and keeps extents so that only `blocks` are free, in one run. The pool must
+ * be empty and have one segment.
  */
 void fill_all_but(struct world *world, uint32_t blocks);
-/* A random operation on the pool, or closing and opening it. */
+/* A random operation on the pool, or a close and an open. */
 void random_step(struct world *world);
-/* Some random operations in one. */
+/* Some random operations in one batch. */
 void random_batch(struct world *world);
 
 #endif

@@ -6,7 +6,7 @@
 
 #define MARK	64u		/* an offset that has a pattern */
 
-/* Open, and the live extents; cuts begin here, or in the recovery. */
+/* Opens and finds the live extents. Cuts begin after the open, or in the recovery. */
 static uint32_t begin(struct world *world, struct world_extent *list,
 		      uint32_t max)
 {
@@ -32,7 +32,7 @@ static void run_set(struct world *world)
 	world_set(world, &list[1], 0, 3);
 }
 
-/* A new name, another extent for it, none; another name in its slot. */
+/* A new name, another extent for it, its removal, and another name in its slot. */
 static void run_root(struct world *world)
 {
 	struct world_extent list[4];
@@ -46,7 +46,7 @@ static void run_root(struct world *world)
 	world_root(world, 4, &list[0]);
 }
 
-/* Two of a kind, in one lane after another. */
+/* Two operations of the same type, in one lane after another. */
 static void run_pairs(struct world *world)
 {
 	struct world_batch batch = { .count = 0 };
@@ -72,7 +72,7 @@ static void run_pairs(struct world *world)
 	world_commit(world, &batch);
 }
 
-/* What an application does: exchange an extent, its index and its name. */
+/* A typical batch: replaces an extent, its entry in an index, and its name. */
 static void run_exchange(struct world *world)
 {
 	struct world_batch batch = { .count = 0 };
@@ -96,8 +96,8 @@ static void run_exchange(struct world *world)
 }
 
 /*
- * What a batch changed is changed again without a lane: a lane that is
- * replayed too late brings the old word back.
+ * Words that a batch changed are changed again without a lane: a lane that is replayed
+ * too late would restore the old word.
  */
 static void run_then_single(struct world *world)
 {
@@ -118,7 +118,7 @@ static void run_then_single(struct world *world)
 	world_retire(world, &b);
 }
 
-/* Two extents fill the pool but for two blocks. */
+/* Two extents fill the pool except for two blocks. */
 static void setup_full_pair(struct world *world)
 {
 	struct world_extent extent;
@@ -131,7 +131,7 @@ static void setup_full_pair(struct world *world)
 			world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 }
 
-/* The block of a SET belongs to another extent soon after. */
+/* The block of a SET belongs to another extent soon afterwards. */
 static void run_set_reuse(struct world *world)
 {
 	struct world_batch batch = { .count = 0 };
@@ -144,7 +144,7 @@ static void run_set_reuse(struct world *world)
 	world_commit(world, &batch);
 	world_retire(world, &list[1]);
 	if (world_reserve(world, 1, 0, &again)) {
-		world_wrong(world, "retired space cannot be had");
+		world_wrong(world, "retired space cannot be reserved");
 		return;
 	}
 	world_fill(world, &again);
@@ -152,8 +152,8 @@ static void run_set_reuse(struct world *world)
 }
 
 /*
- * The same batch but for one word, tried again after each crash: the words of
- * the second, in the same places, must not complete what was torn of the first.
+ * The same batch except for one word, again after each crash: the words of the second,
+ * in the same places, must not complete those of the first that were lost.
  */
 static void run_torn(struct world *world)
 {
@@ -232,7 +232,7 @@ static void run_many(struct world *world)
 	world_commit(world, &batch);
 }
 
-/* A batch, and then nothing but recoveries, cut and cut again. */
+/* A batch, then only recoveries, which are interrupted again and again. */
 static void run_recovery(struct world *world)
 {
 	struct world_batch batch = { .count = 0 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What no order of stores leaves must be noticed: a word that was lost (zero,
- * as a page that was wiped), and one with a bit turned over, of the table, of the page
- * bitmap and of the roots. In a page of the table that is not in use nothing is damage:
- * the pool opens. Whatever is wrong, a pool that opens holds what it held.
+ * Damage that no order of stores can cause must be found: a word that was lost (zero,
+ * as in a page that was wiped), and a word with an inverted bit, of the table, of the
+ * page bitmap and of the roots. In a page of the table that is not in use nothing is
+ * damage: the pool opens. A pool that opens always has its old contents.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -43,8 +43,10 @@ static bool holds_what_it_held(struct damage *damage, struct daxpin_pool *pool)
 	       oracle_is_same_space(damage->base, &damage->oracle.seen);
 }
 
-/* Refused as damage, or, as one in 65536 checks out by chance, let through. A zero
- * never checks out. */
+/*
+ * Expects that the open is refused, or accepted because one word in 65536 has the right
+ * check by chance. The check of a zero is never right.
+ */
 static bool damage_is_right(struct damage *damage, uint64_t value, int ret)
 {
 	if (ret == -EUCLEAN && !damage->oracle.trace.events)
@@ -52,7 +54,10 @@ static bool damage_is_right(struct damage *damage, uint64_t value, int ret)
 	return value && !ret && damage->missed++ < MISSED_MAX;
 }
 
-/* Store the value there, open, and go back to what was. ignored: no open reads it. */
+/*
+ * Stores the value, opens, and restores the old value. ignored: an open does not read
+ * it.
+ */
 static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 		     bool ignored, const char *what)
 {
@@ -87,7 +92,7 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	return right;
 }
 
-/* A word lost, with each of its bits inverted, and another block's. */
+/* Tries a lost word, the word with each bit inverted, and the word of another block. */
 static bool try_damage(struct damage *damage, uint64_t offset, uint64_t other,
 		       bool ignored)
 {
@@ -150,7 +155,7 @@ static bool try_table(struct damage *damage)
 
 static bool try_roots(struct damage *damage)
 {
-	/* Three that name something, and some that do not. */
+	/* Three slots that name something, and some that do not. */
 	for (uint32_t slot = 0; slot < 6; slot++)
 		if (!try_root(damage, slot))
 			return false;
@@ -183,7 +188,7 @@ static bool damage_words(const struct kind *kind, const struct model *base,
 	report->recoveries += damage->oracle.opens;
 	report->failed = !fine;
 	if (!fine)
-		printf("# again: sim --kind %s --seed %llu\n", kind->name,
+		printf("# repeat: sim --kind %s --seed %llu\n", kind->name,
 		       (unsigned long long)seed);
 	media_trace_free(&damage->oracle.trace);
 	free(damage);

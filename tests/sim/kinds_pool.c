@@ -2,7 +2,7 @@
 #include "kinds.h"
 #include "machine/machine.h"
 
-/* After a crash in it, a create completes it, which may be cut as well. */
+/* After a crash, another create completes it, which may also be interrupted. */
 static void run_create(struct world *world)
 {
 	recover(world);
@@ -37,7 +37,7 @@ static void run_close_and_open(struct world *world)
 		world_open(world);
 }
 
-/* All files of a pool that was closed are copies: their identities are new. */
+/* Makes all files of a closed pool copies: their identities change. */
 static void setup_copied_pool(struct world *world)
 {
 	setup_pool(world);

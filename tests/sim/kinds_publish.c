@@ -3,14 +3,14 @@
 #include "kinds.h"
 #include "random.h"
 
-/* Open; false: something was wrong, or cuts are in the recovery alone. */
+/* Opens. Returns false if it failed, or if cuts are only in the recovery. */
 static bool begin(struct world *world)
 {
 	recover(world);
 	return !world_is_wrong(world);
 }
 
-/* Payload durable already: one store, one flush, one fence. */
+/* If the payload is durable already, a publish is one store, one flush, one fence. */
 static void run_keep(struct world *world)
 {
 	struct world_extent a, b;
@@ -25,7 +25,7 @@ static void run_keep(struct world *world)
 	world_keep(world, &b, DAXPIN_OP_PERSISTED);
 }
 
-/* The payload is made durable by the publish, or is a part of it. */
+/* The publish makes the payload durable, or a part of it. */
 static void run_keep_persist(struct world *world)
 {
 	static const uint32_t blocks[] = { 1, 2, 3 };
@@ -43,7 +43,7 @@ static void run_keep_persist(struct world *world)
 	}
 }
 
-/* Data that was not made durable may be anything, but the extent exists. */
+/* Data that was not made durable may have any contents, but the extent exists. */
 static void run_keep_loose(struct world *world)
 {
 	struct world_extent extent;
@@ -73,7 +73,7 @@ static void run_retire(struct world *world)
 		world_retire(world, &list[i]);
 }
 
-/* No other space is left, so the blocks of what is retired are taken again. */
+/* No other space is free, so the blocks of retired extents are reused. */
 static void setup_full(struct world *world)
 {
 	struct world_extent extent;
@@ -100,7 +100,7 @@ static void run_reuse(struct world *world)
 			world_retire(world, &list[count - 1]);
 		if (world_reserve(world, 2 - i, i ? DAXPIN_RESERVE_ZERO : 0,
 				  &extent)) {
-			world_wrong(world, "retired space cannot be had");
+			world_wrong(world, "retired space cannot be reserved");
 			return;
 		}
 		world_fill(world, &extent);
@@ -109,7 +109,7 @@ static void run_reuse(struct world *world)
 	}
 }
 
-/* One operation in each generation, three power failures. */
+/* Three random operations in each run, with three power failures. */
 static void run_chain(struct world *world)
 {
 	if (!begin(world))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Space given back and taken again by io_uring, while others publish; and the
- * layout barrier. Holes are words of the medium: a punch may be durable at any
- * time after it, a refill is when it was synchronized. In each state after a cut
- * no live extent and no free block may lie in a hole (oracle.c).
+ * Space is given back and allocated again by io_uring, while others publish; and the
+ * layout barrier. Holes are words of the medium: a punch may be durable at any time
+ * after it, a refill is durable after a sync. In no state after a cut may a live extent
+ * or a free block be in a hole (oracle.c).
  *
- * In what order the kernel does and completes things a seed decides, other in each
- * run. Whatever is reserved meanwhile must be backed and stay so (world.c).
+ * The seed decides the order in which the kernel executes and completes requests.
+ * Extents that are reserved meanwhile must have their blocks and keep them (world.c).
  */
 #include <errno.h>
 #include "core/handle.h"
@@ -54,8 +54,10 @@ static struct daxpin_job *begin_job(struct world *world, bool refill,
 	return job;
 }
 
-/* A hole has no free block; others are holes to the library only if a request
- * failed half way. */
+/*
+ * A hole has no free block. Chunks that are not holes may be holes to the library only
+ * if a request failed half way.
+ */
 static void check_chunks(struct world *world)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -87,10 +89,10 @@ static int end_job(struct world *world, struct daxpin_job *job)
 	if (!job)
 		return -EINVAL;
 	if (daxpin_job_wait(job, machine.now_ns + STUCK_NS))
-		world_wrong(world, "a job that does not end");
+		world_wrong(world, "a job does not end");
 	daxpin_job_report(job, NULL, NULL, &summary);
 	if (daxpin_job_end(job))
-		world_wrong(world, "a job that is over and does not end");
+		world_wrong(world, "a job is over but its end fails");
 	return summary.result;
 }
 
@@ -101,9 +103,9 @@ static void check_result(struct world *world, int result, int may_be)
 		world_wrong(world, "a job's result is %d", result);
 }
 
-/* ----------------------------------------------------------- meanwhile */
+/* -------------------------------------------- other calls during a job */
 
-/* The gate of a segment that is punched refuses holds. */
+/* The gate of a segment that is being punched refuses holds. */
 static void try_publish(struct world *world, const struct world_batch *batch)
 {
 	int ret = world_publish(world, batch);
@@ -161,8 +163,10 @@ static void publish_some(struct world *world, uint32_t count)
 	}
 }
 
-/* Reserve all whole free chunks; publish the first two, and cancel the others. Each is
- * checked as it is reserved. */
+/*
+ * Reserves all chunks that are entirely free, publishes the first two and cancels the
+ * others. world_reserve() checks each.
+ */
 static void take_all(struct world *world)
 {
 	struct world_extent extent[32];
@@ -232,7 +236,7 @@ static void run_parts(struct world *world)
 	publish_some(world, 2);
 }
 
-/* What a kernel does that is short of memory or whose medium fails. */
+/* As a kernel that is short of memory, or whose medium fails. */
 static void run_failing(struct world *world)
 {
 	static const struct machine_ring_plan plan = {
@@ -254,7 +258,7 @@ static void run_failing(struct world *world)
 
 /* ------------------------------------------------------- cancelled and late */
 
-/* The file is pinned until then: the kernel cannot begin. */
+/* The file is pinned for a while, so the kernel cannot begin. */
 static void run_cancelled(struct world *world)
 {
 	struct machine_ring_plan plan = calm;
@@ -277,7 +281,7 @@ static void run_cancelled(struct world *world)
 	take_all(world);
 }
 
-/* Past the deadline and the second after it, and then no more. */
+/* The pin ends more than a second after the deadline. */
 static void run_late(struct world *world)
 {
 	struct machine_ring_plan plan = calm;
@@ -297,7 +301,7 @@ static void run_late(struct world *world)
 	take_all(world);
 }
 
-/* Like an application that makes a call only when its eventfd was written. */
+/* As an application that makes a call only after its eventfd was written. */
 static void sleep_on_events(struct world *world, struct daxpin_job *job)
 {
 	const struct machine_handle *fd =
@@ -314,12 +318,14 @@ static void sleep_on_events(struct world *world, struct daxpin_job *job)
 	}
 	if (dp_job_is_over(job))
 		return;
-	world_wrong(world, "a reclaim is stuck, though nothing is pinned");
+	world_wrong(world, "a reclaim is stuck although nothing is pinned");
 	daxpin_job_cancel(job);
 }
 
-/* The kernel does not wake what waits when the pin has gone: looking again does.
- * No deadline ends it. */
+/*
+ * The kernel does not wake the request when the pin has ended, so the library must
+ * submit it again. No deadline ends it.
+ */
 static void run_asleep(struct world *world)
 {
 	struct machine_ring_plan plan = calm;
@@ -340,8 +346,11 @@ static void run_asleep(struct world *world)
 	take_all(world);
 }
 
-/* A request that no worker has begun is submitted again, and the application makes its
- * call after the deadline: a cancellation by the library is not mistaken for it. */
+/*
+ * A request that no worker has begun is submitted again, and the application makes its
+ * call after the deadline. This is not to be confused with a cancellation by the
+ * library.
+ */
 static void run_busy(struct world *world)
 {
 	struct daxpin_job *job;
@@ -387,13 +396,13 @@ static void run_refill(struct world *world)
 	take_all(world);
 }
 
-/* The filesystem has room for some of it. */
+/* The filesystem has room for some of the chunks. */
 static void run_refill_full(struct world *world)
 {
 	struct machine_ring_plan plan = calm;
 	struct daxpin_job *job;
 
-	plan.full = 1;			/* an error, half way */
+	plan.full = 1;			/* it fails half way */
 	if (!begin(world, plan))
 		return;
 	machine.room = 2 + random_below(&world->random, 3);
@@ -418,8 +427,10 @@ static void land(void *arg)
 			    sizeof(zero));
 }
 
-/* Some kernels wake what waits, but it is interrupted, some do not; some truncate
- * by a ring, older ones do not, and may have no block left. */
+/*
+ * A kernel that wakes the request but interrupts it, or does not wake it; that
+ * truncates by a ring, or is too old to; that may be out of space.
+ */
 static struct machine_ring_plan any_kernel(struct world *world)
 {
 	struct machine_ring_plan plan = {
@@ -438,7 +449,7 @@ static void open_in_time(struct world *world)
 	uint64_t until_ns = machine.now_ns + STUCK_NS;
 
 	if (world_open_until(world, until_ns) || machine.now_ns >= until_ns)
-		world_wrong(world, "an open is stuck, though nothing is pinned");
+		world_wrong(world, "an open is stuck although nothing is pinned");
 }
 
 static void run_barrier(struct world *world)
@@ -466,8 +477,10 @@ static void run_barrier(struct world *world)
 	dp_os_sleep_ns(5000 * MS);
 }
 
-/* Nothing is pinned, and no worker of the ring begins for a while. That proves nothing
- * about pins, so the open continues until it knows. */
+/*
+ * Nothing is pinned, but no worker of the ring begins for a while. This is not evidence
+ * of pins, so the open waits until a worker has begun.
+ */
 static void run_barrier_busy(struct world *world)
 {
 	const struct machine_ring_plan plan = any_kernel(world);
@@ -480,7 +493,7 @@ static void run_barrier_busy(struct world *world)
 	machine.ring.begins_after_ns = random_below(&world->random, 5) * 1000 *
 				       MS;
 	if (world_open_until(world, machine.now_ns + 10 * MS))
-		world_wrong(world, "pinned, it says, and nobody has looked");
+		world_wrong(world, "the open reports a pin although no worker has begun");
 	publish_some(world, 2);
 }
 
@@ -491,7 +504,7 @@ static const struct kind list[] = {
 	  setup_fragments, run_parts, NULL },
 	{ "reclaim-failing", "requests interrupted, failed, done in part", 2, 2,
 	  1, 8, 100, setup_fragments, run_failing, NULL },
-	{ "reclaim-cancelled", "before, while and after the kernel begins", 2,
+	{ "reclaim-cancelled", "cancelled before, while and after the kernel begins", 2,
 	  2, 1, 8, 100, setup_fragments, run_cancelled, NULL },
 	{ "reclaim-late", "pinned past the deadline", 2, 2, 1, 6, 100,
 	  setup_fragments, run_late, NULL },
@@ -499,7 +512,7 @@ static const struct kind list[] = {
 	  2, 2, 1, 6, 100, setup_fragments, run_asleep, NULL },
 	{ "reclaim-busy", "no worker begins for a while", 2, 2, 1, 6, 100,
 	  setup_fragments, run_busy, NULL },
-	{ "refill", "and what comes back published at once", 2, 2, 1, 4, 100,
+	{ "refill", "and published at once", 2, 2, 1, 4, 100,
 	  setup_holes, run_refill, NULL },
 	{ "refill-full", "a filesystem with room for a part", 2, 2, 1, 6, 100,
 	  setup_holes, run_refill_full, NULL },

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two publishers and an onlooker, who tries at any point to get at what the
- * others are publishing: what it may have, it takes and writes into, and what
- * it may retire, it retires. These are operations like any others: if one got
- * at something too early, the state after a cut shows it.
+ * Two publishers and an observer, which at any point tries to use the extents that the
+ * others are publishing: it holds and writes those that it can, and retires those that
+ * it can. These operations are part of the history: if one of them succeeded too early,
+ * the state after a cut shows it.
  */
 #include <errno.h>
 #include "core/handle.h"
@@ -42,7 +42,7 @@ static void publish_one(struct world *world, const struct world_extent *extent,
 	may_be(world, world_publish(world, &batch), "publish");
 }
 
-/* Take what is free, all of it, one block at a time, and give it back. */
+/* Reserves all free blocks, one at a time, and cancels them. */
 static void take_and_scribble(struct world *world, uint32_t blocks)
 {
 	struct world_extent taken;
@@ -53,7 +53,7 @@ static void take_and_scribble(struct world *world, uint32_t blocks)
 	daxpin_cancel(world->pool, taken.extent);
 }
 
-/* Reserve and publish it, if possible. */
+/* Reserves an extent and publishes it, if possible. */
 static void take_and_keep(struct world *world, struct world_extent *taken)
 {
 	if (world_reserve(world, 2, 0, taken))
@@ -70,7 +70,7 @@ static void act_keep(uint32_t actor, void *arg)
 	struct world *world = arg;
 
 	if (actor == ONLOOKER) {
-		/* Retire the first one's as soon as it is there. */
+		/* Retires the extent of the first as soon as it is live. */
 		publish_one(world, &world->slot[0], true);
 		return;
 	}
@@ -291,11 +291,11 @@ static void act_root(uint32_t actor, void *arg)
 	struct world_batch batch = { .count = 0 };
 
 	switch (actor) {
-	case FIRST:	/* moves the name, and retires what had it */
+	case FIRST:	/* moves the name and retires its last extent */
 		batch_root(&batch, 1, &slot[1]);
 		batch_retire(&batch, &slot[0]);
 		break;
-	case SECOND:	/* moves it elsewhere */
+	case SECOND:	/* moves the name to another extent */
 		batch_root(&batch, 1, &slot[2]);
 		batch_root(&batch, 2, &slot[1]);
 		break;
@@ -330,18 +330,18 @@ static const struct kind list[] = {
 	  100, setup_pool, run_keep, NULL },
 	{ "together-page", "two keep the first extents in a page of the table", 1,
 	  1, 3, 1, 150, setup_empty_pool, run_keep, NULL },
-	{ "together-retire", "one retires, others want the space", 1, 1, 3, 1,
+	{ "together-retire", "one retires, others reserve the space", 1, 1, 3, 1,
 	  150, setup_retire, run_retire, NULL },
 	{ "together-rdma", "two verbs contexts on record, and a keep", 1, 1, 3, 1,
 	  100,
 	  setup_pool, run_rdma, NULL },
 	{ "together-batches", "two batches, a third retires what it can", 1, 1,
 	  3, 1, 100, setup_pool, run_batches, NULL },
-	{ "together-space", "a set, a retire, and who wants the space", 1, 1,
+	{ "together-space", "a set, a retire, and a reserve of the space", 1, 1,
 	  3, 1, 100, setup_space, run_space, NULL },
 	{ "together-set", "three set one word, two of them by a batch", 1, 1,
 	  3, 1, 100, setup_pool, run_set, NULL },
-	{ "together-root", "two move a name, a third takes it away", 1, 1,
+	{ "together-root", "two move a name, a third removes it", 1, 1,
 	  3, 1, 100, setup_root, run_root, NULL },
 };
 

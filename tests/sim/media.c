@@ -15,9 +15,9 @@ uint64_t media_sum;
 
 static char *base;
 static struct media_trace *current;
-/* Lines stored since they were last flushed; of watched traces. */
+/* Lines stored since they were last flushed, for watched traces. */
 static uint64_t dirty[(LINES + 63) / 64];
-static bool flushed[MEDIA_ACTORS];	/* since the actor's last fence */
+static bool flushed[MEDIA_ACTORS];	/* since this actor's last fence */
 /* The metadata according to a watched trace. */
 static char shadow[MEDIA_SEGMENTS][DP_CHUNK_SIZE];
 
@@ -122,7 +122,7 @@ static void change_word(struct media_event *event, uint32_t word, uint64_t is)
 	if (current->watched)
 		shadow_word(word, is);
 	media_count(word, *at, is);
-	/* As the library does it: other threads may read the word. */
+	/* Like the library: other threads may read the word. */
 	__atomic_store_n(at, is, __ATOMIC_RELEASE);
 }
 
@@ -161,7 +161,7 @@ void media_store(void *to, const void *from, uint64_t size)
 	struct media_event *event;
 
 	assert(size && end <= MEDIA_SIZE);
-	if (!current) {		/* before the machine is watched */
+	if (!current) {		/* before the machine is recorded */
 		from ? memcpy(to, from, size) : memset(to, 0, size);
 		return;
 	}

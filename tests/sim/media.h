@@ -17,7 +17,7 @@
 #include "random.h"
 
 #define MEDIA_SEGMENTS		2u
-#define MEDIA_SEGMENT_SIZE	(32ull << 20)	/* the smallest there is */
+#define MEDIA_SEGMENT_SIZE	(32ull << 20)	/* the minimum */
 #define MEDIA_INODES_OFFSET	(MEDIA_SEGMENTS * MEDIA_SEGMENT_SIZE)
 #define MEDIA_SIZE		(MEDIA_INODES_OFFSET + \
 				 MEDIA_SEGMENTS * sizeof(struct machine_inode))
@@ -41,9 +41,9 @@ struct media_change {
 struct media_event {
 	enum media_what what;
 	uint32_t actor;
-	bool useless;		/* flush: no line of it had anything new;
+	bool useless;		/* flush: no line had anything new;
 				   fence: no flush since the last one */
-	uint32_t lines;		/* flush: of these, lines that had */
+	uint32_t lines;		/* flush: how many of them had new contents */
 	uint64_t offset;
 	uint64_t size;
 	uint32_t first;		/* store: the words it changed */
@@ -61,7 +61,7 @@ struct media_trace {
 	struct media_trace *outer;
 };
 
-/* The actor that stores: 0, or the one of this thread. */
+/* The actor that stores: 0, or that of this thread. */
 extern _Thread_local uint32_t media_actor;
 
 /* Start the machine, with the medium as its disk and recorded. */
@@ -69,13 +69,13 @@ void media_init(void);
 char *media_base(void);
 
 /*
- * Record from here on; an outer trace pauses. The trace is emptied. watched:
- * useless flushes are reported, and stores to metadata that bypass the seam.
+ * Starts recording in an empty trace; an outer trace pauses. watched: redundant flushes
+ * are reported, and stores to metadata that were not made through persist.
  */
 void media_begin(struct media_trace *trace, bool watched);
-/* Stop recording; stores remain, the outer trace continues. */
+/* Stops recording. The stores remain, and the outer trace continues. */
 void media_end(struct media_trace *trace);
-/* Take everything back that an ended trace stored. */
+/* Undoes everything that an ended trace stored. */
 void media_rewind(const struct media_trace *trace);
 uint32_t media_events(void);
 void media_trace_free(struct media_trace *trace);
@@ -85,15 +85,12 @@ void media_store(void *to, const void *from, uint64_t size);
 void media_flush(const void *from, uint64_t size);
 void media_fence(void);
 /*
- * False: something was stored to metadata past the seam, since the watched
- * trace began, and where.
+ * Returns false if metadata was stored since the watched trace began without persist,
+ * and where.
  */
 bool media_is_recorded(uint64_t *ret_offset);
 
-/*
- * The same whenever the medium holds the same: a sum over its words, of which each
- * change takes one and adds another.
- */
+/* A hash of the medium's contents: a sum over its words, which each change updates. */
 extern uint64_t media_sum;
 
 static inline void media_count(uint32_t word, uint64_t was, uint64_t is)

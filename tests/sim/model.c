@@ -6,7 +6,7 @@
 #define BLOCK	4096ull
 #define MIB	(1ull << 20)
 
-/* Offsets of a block that have a pattern: where its lines begin and end. */
+/* Offsets of a block that are written and checked: where its lines begin and end. */
 static const uint16_t marked[] = { 0, 8, 64, 2048, 4088 };
 #define MARKS	(sizeof(marked) / sizeof(marked[0]))
 
@@ -19,7 +19,7 @@ uint64_t model_payload(uint64_t addr, uint32_t gen, uint64_t offset)
 	return z | 1;
 }
 
-/* Only the first and the last block of large extents. */
+/* Of large extents only the first and the last block are used. */
 uint64_t model_next_offset(uint64_t offset, uint64_t size)
 {
 	uint64_t block = offset / BLOCK, in = offset % BLOCK;
@@ -72,7 +72,7 @@ bool model_add_extent(struct model *model, uint64_t addr, uint32_t blocks,
 
 	if (model->extents == MODEL_EXTENTS)
 		return false;
-	/* No two of them overlap. */
+	/* Does any extent overlap another one? */
 	if (i && it[-1].addr + it[-1].blocks * BLOCK > addr)
 		return false;
 	if (i < model->extents && addr + blocks * BLOCK > it->addr)
@@ -105,7 +105,7 @@ static void remove_extent(struct model *model, uint64_t addr)
 	memset(&model->extent[model->extents], 0, sizeof(*it));
 }
 
-/* Put a word into a list by address, or change it there. */
+/* Adds a word to a list that is sorted by address, or changes it. */
 static bool put(struct model_word *word, uint32_t *count, uint32_t max,
 		uint64_t addr, uint64_t value)
 {

@@ -20,26 +20,26 @@ struct model_extent {
 	uint64_t addr;
 	uint32_t blocks;
 	uint32_t gen;
-	bool loose;			/* its payload was never made durable */
+	bool loose;			/* the payload was never made durable */
 };
 
-/* A pool address, and what is there or belongs there. */
+/* An address in the pool, and the value at it or for it. */
 struct model_word {
 	uint64_t addr;
 	uint64_t value;
 };
 
 struct model {
-	bool ready;			/* there is a pool that opens */
+	bool ready;			/* a pool exists and opens */
 	bool unclean;
-	uint32_t rdma;			/* devices on record */
-	uint32_t owners;		/* by create: which pool it is */
+	uint32_t rdma;			/* verbs contexts on record */
+	uint32_t owners;		/* set by create: which pool it is */
 	uint64_t epoch;			/* the highest that was returned */
 	uint32_t extents;
 	uint32_t ended;
 	uint32_t words;
-	struct model_extent extent[MODEL_EXTENTS];	/* live, by address */
-	struct model_word end[MODEL_ENDED];	/* free again: the least generation */
+	struct model_extent extent[MODEL_EXTENTS];	/* live, sorted by address */
+	struct model_word end[MODEL_ENDED];	/* free: the least generation allowed */
 	struct model_word word[MODEL_WORDS];	/* payload that a SET changed */
 	uint64_t root[MODEL_ROOTS];	/* address, 0 none */
 };
@@ -49,7 +49,7 @@ enum effect_what {
 	EFFECT_RETIRE,
 	EFFECT_SET,
 	EFFECT_ROOT,
-	EFFECT_READ,			/* it saw that value there */
+	EFFECT_READ,			/* a thread saw that value there */
 	EFFECT_OPEN,
 	EFFECT_CLOSE,
 	EFFECT_RDMA,
@@ -68,15 +68,15 @@ struct effect {
 	uint64_t value;
 };
 
-/* False: impossible in this state; an extent is one generation. */
+/* Returns false if this is impossible in this state. */
 bool model_apply(struct model *model, const struct effect *effect);
 /*
- * Every root names a live extent. An operation may get there in any order of
- * its effects, so this is asked when all are applied.
+ * Does every root name a live extent? The effects of an operation may be applied in any
+ * order, so this is asked after all of them.
  */
 bool model_is_sound(const struct model *model);
 const struct model_extent *model_find(const struct model *model, uint64_t addr);
-/* For an observed pool. */
+/* Fills a model from a pool that is open. */
 bool model_add_extent(struct model *model, uint64_t addr, uint32_t blocks,
 		      uint32_t gen, bool loose);
 bool model_add_word(struct model *model, uint64_t addr, uint64_t value);

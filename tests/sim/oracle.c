@@ -24,7 +24,7 @@
 #include "support/invariant.h"
 #include "oracle.h"
 
-/* Where recovery has nothing to repair, the last two only now and then. */
+/* If recovery has nothing to repair, the last two are checked only sometimes. */
 #define EVERY	4u
 
 __attribute__((format(printf, 2, 3)))
@@ -55,7 +55,7 @@ static void observe_payload(struct observing *observing, const char *base,
 		memcpy(&value, base + at, sizeof(value));
 		if (value != model_payload(it->addr, it->gen, at) &&
 		    !model_add_word(observing->seen, it->addr + at, value))
-			observing->fault = "payload that is another's all over";
+			observing->fault = "all payload is that of another extent";
 	}
 }
 
@@ -113,7 +113,7 @@ bool oracle_observe(struct oracle *oracle, struct daxpin_pool *pool,
 /* --------------------------------------------------------------- superblock */
 
 struct look {
-	const struct dp_super *main;	/* newest whole half, or NULL */
+	const struct dp_super *main;	/* the newest valid half, or NULL */
 	const struct dp_super *copy;
 };
 
@@ -129,7 +129,7 @@ static const struct dp_super *newest(uint64_t offset)
 	return found;
 }
 
-/* Before anything is recovered: what the last owner left. */
+/* Before any recovery: the state that the last owner left. */
 static bool look_at_super(struct oracle *oracle, struct model *seen)
 {
 	struct look look = { newest(DP_SUPER_OFFSET), newest(DP_COPY_OFFSET) };
@@ -148,7 +148,7 @@ static bool look_at_super(struct oracle *oracle, struct model *seen)
 	return true;
 }
 
-/* What is a hole is not free, or it would be handed out. */
+/* A hole must not be free, or it would be handed out. */
 static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
@@ -161,7 +161,7 @@ static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
 	return true;
 }
 
-/* When a call that writes it has returned, the copy is no change behind. */
+/* After the return of a call that writes it, the copy must be up to date. */
 static bool check_copies(struct oracle *oracle)
 {
 	for (uint32_t i = 0; i < oracle->segments; i++) {
@@ -285,7 +285,7 @@ void oracle_difference(const struct model *expected, const struct model *seen,
 		add_list(text + at, size - at, "may be", expected);
 }
 
-/* No generation of a block is used again. */
+/* No generation of a block may be used again. */
 static bool check_lives(struct oracle *oracle, struct daxpin_pool *pool,
 			const struct model *expected)
 {
@@ -295,7 +295,7 @@ static bool check_lives(struct oracle *oracle, struct daxpin_pool *pool,
 			dp_state_read(&pool->states, end->addr >> 12);
 
 		if (view.generation < end->value)
-			return wrong(oracle, "block %llx goes on with generation %llu, the last one was %llu",
+			return wrong(oracle, "block %llx has generation %llu, the last one was %llu",
 				     (unsigned long long)end->addr >> 12,
 				     (unsigned long long)view.generation,
 				     (unsigned long long)end->value - 1);
@@ -331,7 +331,7 @@ static bool any(const struct model *candidate, uint32_t count, bool ready)
 	return false;
 }
 
-/* Open it, or complete the create that was cut short. */
+/* Opens the pool, or completes the create that was interrupted. */
 static struct daxpin_pool *recover(struct oracle *oracle,
 				   const struct model *candidate,
 				   uint32_t count, bool *ret_created)
@@ -344,7 +344,7 @@ static struct daxpin_pool *recover(struct oracle *oracle,
 	if (!ret)
 		return pool;
 	if (!any(candidate, count, false)) {
-		wrong(oracle, "it does not open: %s (%d)", errmsg, ret);
+		wrong(oracle, "the pool does not open: %s (%d)", errmsg, ret);
 		return NULL;
 	}
 	if (ret != -EMEDIUMTYPE && ret != -EUCLEAN && ret != -ENOENT) {
@@ -369,14 +369,14 @@ static bool find_match(struct oracle *oracle, struct daxpin_pool *pool,
 		if (!oracle_is_same(&candidate[i], &oracle->seen))
 			continue;
 		*ret_match = i;
-		/* D15, whatever else holds */
+		/* D15, independent of everything else */
 		if (oracle->again.epoch <= candidate[i].epoch)
-			return wrong(oracle, "epoch %llu is given out a second time",
+			return wrong(oracle, "epoch %llu is used a second time",
 				     (unsigned long long)oracle->again.epoch);
 		return check_lives(oracle, pool, &candidate[i]);
 	}
 	snprintf(oracle->wrong, sizeof(oracle->wrong),
-		 "it is none of the %u states that it may be\n#     ", count);
+		 "the result is none of the %u allowed states\n#     ", count);
 	oracle_difference(&candidate[0], &oracle->seen,
 			  oracle->wrong + strlen(oracle->wrong),
 			  sizeof(oracle->wrong) - strlen(oracle->wrong));
@@ -392,7 +392,7 @@ static bool find_match(struct oracle *oracle, struct daxpin_pool *pool,
 	return false;
 }
 
-/* The same once more, after a cut right behind the first recovery. */
+/* Another recovery, after a cut right after the first one. */
 static bool recover_again(struct oracle *oracle)
 {
 	struct daxpin_pool *pool = NULL;
@@ -402,13 +402,13 @@ static bool recover_again(struct oracle *oracle)
 	int ret = start(oracle, false, errmsg, &pool);
 
 	if (ret)
-		return wrong(oracle, "recovered once it does not open again: %s (%d)",
+		return wrong(oracle, "after one recovery it does not open again: %s (%d)",
 			     errmsg, ret);
 	fine = oracle_observe(oracle, pool, &oracle->again);
 	oracle->again.unclean = oracle->seen.unclean;
 	oracle->again.rdma = oracle->seen.rdma;
 	if (fine && !oracle_is_same(&oracle->seen, &oracle->again)) {
-		fine = wrong(oracle, "recovered again it is something else\n#     ");
+		fine = wrong(oracle, "a second recovery has another result\n#     ");
 		oracle_difference(&oracle->seen, &oracle->again,
 				  oracle->wrong + strlen(oracle->wrong),
 				  sizeof(oracle->wrong) -
@@ -422,7 +422,7 @@ static bool recover_again(struct oracle *oracle)
 	return fine;
 }
 
-/* Recovery changed more than the record of the owner. */
+/* Recovery must have changed only the owner's record. */
 static bool has_repaired(const struct media_trace *trace)
 {
 	for (uint32_t i = 0; i < trace->changes; i++) {
@@ -454,7 +454,7 @@ static bool judge(struct oracle *oracle, const struct model *candidate,
 	fine = oracle_observe(oracle, pool, &oracle->again);
 	oracle->seen = oracle->again;
 	if (created && fine && oracle->again.extents)
-		fine = wrong(oracle, "a pool just created is not empty");
+		fine = wrong(oracle, "a new pool is not empty");
 	oracle->seen.ready = !created;
 	oracle->seen.unclean = before.unclean;
 	oracle->seen.rdma = before.rdma;

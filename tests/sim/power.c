@@ -120,7 +120,7 @@ static void step_store(struct power *power, const struct media_event *event)
 	}
 }
 
-/* Whole lines are flushed. */
+/* Flushes are of whole lines. */
 static void step_flush(struct power *power, const struct media_event *event)
 {
 	uint32_t word = event->offset / 64 * 8;
@@ -140,7 +140,7 @@ static void step_flush(struct power *power, const struct media_event *event)
 	}
 }
 
-/* What this actor flushed is durable, at least. */
+/* What this actor has flushed becomes durable. */
 static void step_fence(struct power *power, const struct media_event *event)
 {
 	for (uint32_t i = power->words; i--;) {
@@ -219,7 +219,7 @@ uint64_t power_count(const struct power *power, bool all, uint64_t limit)
 		return total;
 	if (!power->fresh_count)
 		return 0;
-	/* Without those in which every fresh word is at an older value. */
+	/* Excludes states in which every new word has an older value. */
 	for (uint32_t i = 0; i < power->words; i++)
 		old *= power->word[i].values + 1;
 	for (uint32_t i = 0; i < power->fresh_count; i++) {
@@ -275,7 +275,7 @@ static bool next_of_all(struct power *power)
 	return false;
 }
 
-/* Each word for itself, with odds of this sample's own. */
+/* Each word independently, with a probability that is chosen for the sample. */
 static void pick_random(struct power *power)
 {
 	uint64_t odds = 1 + random_below(&power->random, 7);
@@ -300,13 +300,13 @@ static bool next_sample(struct power *power)
 		pick_all(power, false);
 		return false;
 	}
-	/* Each word in turn, from anywhere on. */
+	/* Each word in turn, from a random one on. */
 	some = (power->turn + sample / 3) % power->words;
 	switch (sample < 2 ? sample : 2 + sample % 3) {
 	case 0:		/* everything */
 		pick_all(power, true);
 		break;
-	case 1:		/* nothing, or nothing but what is new */
+	case 1:		/* nothing, or only new words */
 		pick_all(power, false);
 		for (uint32_t i = 0; i < power->fresh_count && !power->all; i++)
 			pick(power, power->fresh[i],

@@ -33,8 +33,8 @@ struct power_word {
 	uint64_t value[POWER_VALUES];	/* later ones, oldest first */
 	uint32_t word;
 	uint32_t values;
-	uint32_t pick;			/* 0: durable, else value[pick - 1] */
-	uint32_t flushed[MEDIA_ACTORS];	/* values that a flush has caught */
+	uint32_t pick;			/* 0: the durable value, else value[pick - 1] */
+	uint32_t flushed[MEDIA_ACTORS];	/* how many of the values a flush has seen */
 };
 
 struct power {
@@ -48,8 +48,8 @@ struct power {
 	uint32_t *fresh;		/* slots that the last event changed */
 	uint32_t fresh_count;
 	uint32_t fresh_max;
-	/* The odometer, or the sampler. */
-	bool all;			/* not only what the last event added */
+	/* The counter over all choices, or the sampler. */
+	bool all;			/* not only those that the last event added */
 	bool started;
 	uint32_t sample;
 	uint32_t samples;		/* 0: every state */
@@ -60,28 +60,31 @@ struct power {
 void power_init(struct power *power);
 void power_fini(struct power *power);
 
-/* The medium is as it was before the trace. */
+/* Starts. The medium is as it was before the trace. */
 void power_begin(struct power *power, const struct media_trace *trace);
-/* The next event happens; the medium holds what is durable. */
+/* Applies the next event. The medium holds what is durable. */
 void power_step(struct power *power);
-/* As before the trace. */
+/* Restores the medium as it was before the trace. */
 void power_end(struct power *power);
 
-/* How many states the last event added (all: how many there are), limit at most. */
+/*
+ * Returns how many states the last event added (all: how many there are), `limit` at
+ * most.
+ */
 uint64_t power_count(const struct power *power, bool all, uint64_t limit);
 /*
- * Go through them: every one, or, where samples is not 0 and there are more,
- * that many. First come the simple ones: everything, nothing else, and each
- * word alone or missing.
+ * Begins with the states: with every one, or, if samples is not 0 and there are more,
+ * with that many. First are the simple ones: everything new, nothing new, and each word
+ * alone or missing.
  */
 void power_first(struct power *power, bool all, uint32_t samples,
 		 uint64_t seed);
-/* Put the next one on the medium; false: there are no more, all is durable. */
+/* Puts the next state on the medium. Returns false after the last one. */
 bool power_next(struct power *power);
 
-/* Of several words at most one is missing, or at most one has arrived. */
+/* Is at most one of several new words missing, or at most one present? */
 bool power_is_simple(const struct power *power);
-/* The choice that is on the medium now, for people. */
+/* Prints the choice that is on the medium, for messages. */
 void power_describe(const struct power *power, char *text, uint32_t size);
 
 #endif

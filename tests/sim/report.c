@@ -37,7 +37,7 @@ static void note_useless(struct report *report, enum op_kind op,
 	char place[80];
 
 	if (event->what == MEDIA_FLUSH) {
-		/* The structure, not the address. */
+		/* The name of the structure, without the place in it. */
 		media_place(event->offset, place);
 		*strrchr(place, ',') = '\0';
 		strcpy(useless.place, place);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What was tried, in numbers: states of each kind, and what each operation
- * stores, flushes and fences.
+ * Numbers for the report: the states of each kind, and how many stores, flushes and
+ * fences each operation takes.
  */
 #ifndef SIM_REPORT_H
 #define SIM_REPORT_H
@@ -16,7 +16,7 @@ struct report_range {
 	uint32_t high;
 };
 
-/* An operation's events, over all times that it was done. */
+/* An operation's events, of all its executions. */
 struct report_op {
 	uint64_t count;
 	struct report_range stores;
@@ -25,7 +25,7 @@ struct report_op {
 	struct report_range fences;
 };
 
-/* A flush or fence that did nothing. */
+/* A flush or fence that was redundant. */
 struct report_useless {
 	enum op_kind op;
 	enum media_what what;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One baton. The actor that has it runs; the others sleep on a condition variable.
- * The library's mutexes are wrapped by the linker (tests/sim/meson.build): an
- * actor that finds one locked passes the baton on and tries again when it gets it
- * back, so no actor sleeps with the baton.
+ * One actor has the turn and runs; the others sleep on a condition variable. The
+ * library's mutexes are wrapped by the linker (tests/sim/meson.build): an actor that
+ * finds one locked passes the turn on and tries again when it gets it back, so no actor
+ * sleeps while it has the turn.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@
 #include "media.h"
 #include "schedule.h"
 
-/* Rounds of passing on without a point: all wait for each other. */
+/* Rounds of passing on without a point after which all wait for each other. */
 #define IDLE_ROUNDS	1000u
 
 int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
@@ -39,7 +39,7 @@ struct player {
 
 static _Thread_local struct run *running;	/* of this actor, or NULL */
 
-/* Give the baton to `to` and wait until it is back. Under the mutex. */
+/* Gives the turn to `to` and waits until it is back. With the mutex. */
 static void pass(struct run *run, uint32_t to)
 {
 	run->baton = to;
@@ -48,7 +48,7 @@ static void pass(struct run *run, uint32_t to)
 		pthread_cond_wait(&run->passed, &run->mutex);
 }
 
-/* The next actor after `from` that has not ended; actors if all have. */
+/* Returns the next actor after `from` that has not ended, or `actors` if all have. */
 static uint32_t next_actor(const struct run *run, uint32_t from)
 {
 	for (uint32_t i = 1; i <= run->actors; i++)
@@ -118,7 +118,7 @@ static void *play(void *arg)
 	run->ended[player->index] = true;
 	run->baton = next_actor(run, player->index);
 	pthread_cond_broadcast(&run->passed);
-	/* What a thread's end releases is not available in this run. */
+	/* A slot that is released when a thread ends is not available in this run. */
 	while (run->baton < run->actors)
 		pthread_cond_wait(&run->passed, &run->mutex);
 	pthread_mutex_unlock(&run->mutex);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Actors that take turns: threads of which one at a time runs, from one call
- * of a seam to the next. A list of preemptions says which one continues there, so that
- * a schedule can be repeated.
+ * Actors run in turns: each is a thread, and one at a time runs, from one call of a
+ * seam to the next. A list of preemptions says which one continues there, so that a
+ * schedule can be repeated.
  */
 #ifndef SIM_SCHEDULE_H
 #define SIM_SCHEDULE_H
@@ -22,16 +22,15 @@ struct schedule {
 };
 
 /*
- * Run the actors, 0 first. An actor that ends, or must wait for a mutex, hands
- * over to the next. Returns how many points there were; 0 when all waited for
- * each other.
+ * Runs the actors, 0 first. When an actor ends, or must wait for a mutex, the next one
+ * continues. Returns the number of points, or 0 if all waited for each other.
  */
 uint32_t schedule_run(const struct schedule *schedule, uint32_t actors,
 		      void (*actor)(uint32_t index, void *arg), void *arg);
 
-/* Another actor may go on here. Nothing outside schedule_run(). */
+/* Another actor may continue here. Does nothing outside of schedule_run(). */
 void schedule_point(void);
-/* This actor can do nothing until another did something. */
+/* This actor can do nothing until another one has done something. */
 void schedule_wait(void);
 
 #endif

@@ -55,14 +55,14 @@ static struct option_values {
 static const char usage[] =
 	"sim [--kind NAME] [--except NAME]... [--seed N] [--states N | --long]\n    [--jobs N] [--stop] [--list]\n"
 	"\n"
-	"  --kind NAME   that kind alone; NAME* for all that begin so\n"
-	"  --except NAME all but that kind, or those; up to 16 times\n"
-	"  --seed N      of everything random (1); the same one gives the same run\n"
-	"  --states N    of a usual kind, about; what has more is sampled (3000)\n"
-	"  --long        50000 states of a usual kind\n"
-	"  --jobs N      kinds at a time (as many as there are processors)\n"
-	"  --stop        with the first kind that fails\n"
-	"  --list        say which kinds there are\n";
+	"  --kind NAME   only that kind; NAME* for all that begin so\n"
+	"  --except NAME not that kind, or those; up to 16 times\n"
+	"  --seed N      for all random numbers (1); the same seed repeats the run\n"
+	"  --states N    about so many for a usual kind; more are sampled (3000)\n"
+	"  --long        the same as --states 50000\n"
+	"  --jobs N      kinds at a time (the number of processors)\n"
+	"  --stop        at the first kind that fails\n"
+	"  --list        list the kinds\n";
 
 /* -------------------------------------------------------------- one kind */
 
@@ -155,7 +155,7 @@ static void print_run(struct run *run, uint32_t number)
 	const struct report *r = run->report;
 
 	if (run->stopped) {
-		printf("ok %u - %s # SKIP another one failed\n", number,
+		printf("ok %u - %s # SKIP another kind failed\n", number,
 		       run->kind->name);
 		return;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A machine on which an application uses a pool: the calls of the library that
- * are tried, each written into the history, and the payload's stores.
+ * A machine with an application that uses a pool: the calls of the library that are
+ * tried, each recorded in the history, and stores to payload.
  */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
@@ -32,15 +32,15 @@ struct world {
 	uint32_t segments;		/* of pools that it creates */
 	struct schedule schedule;
 	struct world_extent slot[WORLD_SLOTS];	/* for the kind to use */
-	char wrong[400];		/* what the library did, if it was wrong */
+	char wrong[400];		/* an error of the library */
 };
 
-/* The machine starts with the contents of the medium, as the model has them. */
+/* Starts the machine with the contents of the medium, described by the model. */
 void world_begin(struct world *world, const struct model *base, uint32_t level,
 		 uint64_t seed);
-/* It stops; the pool is discarded without a store. */
+/* Stops it. The pool is discarded without a store. */
 void world_end(struct world *world);
-/* From here on power failures are tried. */
+/* Power failures are tried from here on. */
 void world_ready(struct world *world);
 __attribute__((format(printf, 2, 3)))
 void world_wrong(struct world *world, const char *format, ...);
@@ -49,12 +49,12 @@ static inline bool world_is_wrong(const struct world *world)
 	return world->wrong[0];
 }
 
-/* Let go of a pool as a power cut does. */
+/* Discards the pool as a power cut does. */
 void world_abandon(struct daxpin_pool *pool);
 
 int world_create(struct world *world, bool overwrite);
 int world_open(struct world *world);
-/* -EBUSY, at the deadline, is not wrong. */
+/* -EBUSY at the deadline is not an error. */
 int world_open_until(struct world *world, uint64_t deadline_ns);
 /* The process dies and another begins; other processes continue. */
 void world_kill(struct world *world);
@@ -62,7 +62,7 @@ int world_close(struct world *world);
 int world_record_rdma(struct world *world, uint32_t device, uint32_t number);
 void world_forget_rdma(struct world *world, uint32_t device, uint32_t number);
 
-/* Space and payload. What is in a hole, or may be punched, is wrong. */
+/* Space and payload. It is an error if an extent is in a hole, or may be punched. */
 int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
 		  struct world_extent *ret_extent);
 void world_fill(struct world *world, const struct world_extent *extent);
@@ -74,7 +74,7 @@ int world_prepare(struct world *world, uint32_t blocks,
 uint32_t world_list(struct world *world, struct world_extent *list,
 		    uint32_t max);
 
-/* Publishing: operations are put together, then published in one call. */
+/* Operations are collected, then published in one call. */
 struct world_batch {
 	uint32_t count;
 	bool persists;
@@ -87,7 +87,7 @@ void batch_keep(struct world_batch *batch, const struct world_extent *extent,
 void batch_retire(struct world_batch *batch, const struct world_extent *extent);
 void batch_set(struct world_batch *batch, const struct world_extent *extent,
 	       uint64_t offset, uint64_t value);
-/* extent NULL: the name is taken away. */
+/* extent NULL: the name is removed. */
 void batch_root(struct world_batch *batch, uint32_t root,
 		const struct world_extent *extent);
 int world_publish(struct world *world, const struct world_batch *batch);
@@ -100,12 +100,13 @@ int world_set(struct world *world, const struct world_extent *extent,
 int world_root(struct world *world, uint32_t root,
 	       const struct world_extent *extent);
 /*
- * A thread that sees a value which a batch set has seen the batch done: the batch comes
- * before everything that the thread does afterwards. Report that this value was seen.
+ * A thread that sees a value which a batch set has seen the batch applied: the batch
+ * comes before everything that the thread does afterwards. Reports that this value was
+ * seen.
  */
 void world_saw(struct world *world, const struct world_extent *extent,
 	       uint64_t offset, uint64_t value);
-/* All or nothing; an error is wrong. */
+/* All or nothing. A failure is an error. */
 int world_commit(struct world *world, const struct world_batch *batch);
 
 #endif

@@ -96,10 +96,10 @@ static void lose_a_ring(struct loss *loss)
 	};
 	bool cancelled = !draw(&loss->seed, 4);
 
-	/* What this kernel has not, is an ordinary ring. */
+	/* A kind of ring that this kernel lacks becomes an ordinary one. */
 	if (io_uring_queue_init(READS_MAX, &loss->ring, flags[which]))
 		must("queue_init", io_uring_queue_init(READS_MAX, &loss->ring, 0), 0);
-	/* In its calls it is cancelled nowhere, see the tests of unit/. */
+	/* Cancellation is disabled in library calls, see the tests of unit/. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	must("attach", daxpin_uring_attach(f->pool, &loss->ring, &options,
 					   &loss->uring), 0);
@@ -153,10 +153,12 @@ static void abandon_loss(struct loss *loss)
 {
 	char before[READS_MAX];
 
-	/* Some of the reads end before the ring does; they are not reaped. */
+	/* Some of the reads end before the ring does, and are not reaped. */
 	if (draw(&loss->seed, 2))
 		fill_pipe(loss, 'x', draw(&loss->seed, loss->reads + 1));
-	/* The requests of a thread end with it; these are of another. */
+	/*
+	 * The requests of a thread end with it, so these are submitted by another one.
+	 */
 	if (!(loss->ring.flags & IORING_SETUP_SINGLE_ISSUER) && draw(&loss->seed, 2))
 		start_reads(loss, 2);
 	must("detach", daxpin_uring_detach(loss->uring), -EBUSY);
@@ -194,7 +196,7 @@ static void retire_all(struct loss *loss)
 
 /* --------------------------------------------------------------------- meanwhile */
 
-/* What was freed by an abandon is soon written again. */
+/* Space that an abandon freed is soon written again. */
 static void *use_the_pool(void *arg)
 {
 	while (!atomic_load(&over)) {

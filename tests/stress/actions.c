@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a thread of the stress may do next. Each handle may become stale at any time,
- * so most calls may be refused; but only for the right reasons, and not against the
- * shadow.
+ * The actions of the threads. Any handle may become stale at any time, so most calls
+ * may be refused, but only for a reason that the shadow confirms.
  *
- * Every block has four stamps: the first and last word have the generation, written
- * by its owner and by threads that hold it for writing; the second has the generation
- * and a number, for SETs; only the owner writes the third.
+ * Every block has four stamps: the first and last word have the generation, written by
+ * its owner and by threads that hold it for writing; the second has the generation and
+ * a number, for SETs; only the owner writes the third.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -43,7 +42,7 @@ static void expect(const char *call, int ret, const int *allowed, size_t count)
 	shadow_fail("%s: %d", call, ret);
 }
 
-/* Refused because it ended, so it ended; let through, so it had not. */
+/* If the call was refused, the generation must have ended; if not, it must not have. */
 static void expect_generation(const char *call, int ret, struct named named,
 			      bool was_over)
 {
@@ -65,7 +64,7 @@ static struct gates look_at_gates(void)
 				atomic_load(&world.gates_over) };
 }
 
-/* Refused by a gate, so there was one meanwhile. */
+/* A call that is refused by a gate requires that one was closed meanwhile. */
 static void expect_gate(const char *call, int ret, struct gates before)
 {
 	if (ret == -EAGAIN && before.begun == before.over &&
@@ -73,7 +72,7 @@ static void expect_gate(const char *call, int ret, struct gates before)
 		shadow_fail("%s: %d, and no gate was closed", call, ret);
 }
 
-/* The same of exclusive holds. */
+/* The same for exclusive holds. */
 static struct gates look_at_exclusions(void)
 {
 	return (struct gates) { atomic_load(&world.exclusions_begun),
@@ -114,7 +113,7 @@ static void check_stamp(struct named named, uint32_t block, uint32_t word)
 			    named.generation, word, found);
 }
 
-/* For extents with more blocks than most: only some. */
+/* For extents with many blocks: only some of them. */
 void check_stamps(struct named named, uint32_t from)
 {
 	for (uint32_t i = 0; i < EXTENT_BLOCKS && i < named.blocks; i++) {
@@ -154,7 +153,7 @@ static void check_zeroes(struct named named)
 				    named.generation, i % WORDS, base[i]);
 }
 
-/* What a device does with the license that a hold is. */
+/* Writes as a device may while there is a hold. */
 static void use(struct thread *thread, const struct held *held)
 {
 	struct named named = held->named;
@@ -199,7 +198,7 @@ static int take_label(struct daxpin_extent extent, struct held *held)
 	return ret;
 }
 
-/* With a handle from a slot or, with generation 0, from the library. */
+/* With a handle from a slot, or from the library, if generation is 0. */
 static bool take(struct thread *thread, struct named named,
 		 struct held *ret_held)
 {
@@ -264,7 +263,7 @@ bool drop_from_bag(struct thread *thread)
 	return true;
 }
 
-/* Another thread will drop it; this thread if the bag is full or not in use. */
+/* For another thread to drop. This thread drops it if the bag is full or not in use. */
 static void give_away(struct thread *thread, struct held held)
 {
 	bool given = false;
@@ -295,7 +294,7 @@ static bool hold(struct thread *thread)
 	return true;
 }
 
-/* A clone is good while its original is, however the extent fares. */
+/* A clone succeeds while the original hold exists, whatever the state of the extent. */
 static bool clone_hold(struct thread *thread)
 {
 	struct held held, more;
@@ -352,7 +351,7 @@ static bool hold_exclusively(struct thread *thread)
 	return !ret;
 }
 
-/* All or none, some of them more than once, and all dropped in a call too. */
+/* All or none of them, some more than once. All are dropped by one call too. */
 static bool hold_many(struct thread *thread)
 {
 	uint32_t count = 2 + chance(thread, MANY - 1), i;
@@ -384,7 +383,7 @@ static bool hold_many(struct thread *thread)
 	return true;
 }
 
-/* With handles from the library: of a name, or of whatever exists. */
+/* With handles from the library: of a name, or of any extent that exists. */
 static bool hold_found(struct thread *thread)
 {
 	struct named found = { .generation = 0 };
@@ -465,7 +464,10 @@ int make_extent(struct thread *thread, struct named *ret_named)
 	return make(thread, 1 + chance(thread, EXTENT_BLOCKS), ret_named);
 }
 
-/* Into a slot whose generation has ended. No slot is ever empty: see fill_slots(). */
+/*
+ * Stores the new extent in a slot whose generation has ended. No slot is ever empty:
+ * see fill_slots().
+ */
 static bool reserve(struct thread *thread)
 {
 	struct slot *slot = &world.slot[chance(thread, SLOTS)];
@@ -625,7 +627,7 @@ static bool publish_some(struct thread *thread)
 	return run_batch(&batch);
 }
 
-/* A name moves on to a new extent, and the old one is retired with it. */
+/* A name gets a new extent, and the old one is retired in the same batch. */
 static bool replace(struct thread *thread)
 {
 	struct batch batch = { .count = 0 };
@@ -646,7 +648,7 @@ static bool replace(struct thread *thread)
 			add(&batch, DAXPIN_OP_RETIRE, held.named);
 		done = run_batch(&batch);
 		if (!done && shadow_ending(next))
-			EXPECT("cancel of one's own",
+			EXPECT("cancel of its own extent",
 			       daxpin_cancel(world.pool, next.extent), 0);
 	}
 	if (has_old)
@@ -670,7 +672,7 @@ static int retire_seen(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return chance(thread, 4) ? 0 : 1;
 }
 
-/* What no slot has any more is found in this way. */
+/* Finds extents that are in no slot any more. */
 static bool walk(struct thread *thread)
 {
 	int ret = daxpin_foreach(world.pool, retire_seen, thread);
@@ -682,8 +684,8 @@ static bool walk(struct thread *thread)
 /* ---------------------------------------------------------- waits and events */
 
 /*
- * A waiting thread holds nothing, and all holds are in the bag or end soon: a long
- * wait that has not ended in a minute was not woken.
+ * A waiting thread has no hold, and all holds are in the bag or end soon: if a long
+ * wait has not ended in a minute, it was not woken.
  */
 static bool wait_idle(struct thread *thread)
 {
@@ -694,7 +696,7 @@ static bool wait_idle(struct thread *thread)
 	int ret = daxpin_wait_idle(world.pool, named.extent, deadline_ns);
 
 	EXPECT("wait_idle", ret, -ETIMEDOUT);
-	/* Even if it checked again when its time had passed. */
+	/* Even if it tests again at its deadline. */
 	if (policy == HANG_MS && daxpin_deadline_ms(0) >= deadline_ns)
 		shadow_fail("a wait for generation %" PRIu64 " was not woken",
 			    named.generation);
@@ -730,7 +732,7 @@ static bool unwatch(struct watch *watch)
 	int ret = daxpin_unwatch(world.pool, &watch->watch);
 
 	EXPECT("unwatch", ret, 1);
-	/* 0: another thread has its event, and is about to report it. */
+	/* 0: another thread has taken its event and will report it. */
 	while (!ret && atomic_load(&watch->state) != WATCH_FIRED)
 		sched_yield();
 	atomic_store(&watch->state, WATCH_UNUSED);
@@ -757,7 +759,7 @@ static bool watch(struct thread *thread)
 
 /* ---------------------------------------------------------- gates and threads */
 
-/* Mostly too short, and then holds are possible again. */
+/* The deadline is mostly too short, and then holds are possible again. */
 static bool drain(struct thread *thread)
 {
 	uint64_t policy_ms = !chance(thread, 32);
@@ -774,7 +776,7 @@ static bool drain(struct thread *thread)
 		return true;
 	}
 	if (shadow_any_held())
-		shadow_fail("a drain succeeded, and something is held");
+		shadow_fail("a drain succeeded although something is held");
 	atomic_store(&world.drained, true);
 	atomic_store(&world.stop, true);
 	return true;
@@ -818,7 +820,7 @@ static bool pad(struct thread *thread)
 	return make_pad(thread, &world.pad[chance(thread, PADS)]);
 }
 
-/* No other thread has its handle. */
+/* No other thread knows its handle. */
 static void free_pad(struct slot *pad)
 {
 	pthread_mutex_lock(&pad->mutex);
@@ -854,7 +856,7 @@ typedef int begin_job(struct daxpin_pool *pool,
 		      const struct daxpin_job_options *options,
 		      struct daxpin_job **ret_job);
 
-/* A job in progress is ended first, and perhaps cancelled for that. */
+/* A job in progress is ended first, sometimes by a cancel. */
 static bool run_job(struct thread *thread, begin_job *begin)
 {
 	struct job *job = &world.job[chance(thread, JOBS)];
@@ -881,7 +883,7 @@ static bool run_job(struct thread *thread, begin_job *begin)
 	return done;
 }
 
-/* A whole chunk becomes free just before, or nearly one. */
+/* Before that a whole chunk is freed, or nearly one. */
 static bool reclaim(struct thread *thread)
 {
 	free_pad(&world.pad[chance(thread, PADS)]);
@@ -895,7 +897,7 @@ static bool refill(struct thread *thread)
 
 /* ------------------------------------------------------------------- choice */
 
-/* One more action is one more line. */
+/* To add an action, add a line. */
 const struct action actions[] = {
 	{ "reserve", 1500, reserve },
 	{ "cancel", 150, cancel },

@@ -61,7 +61,7 @@ uint64_t shadow_lives(void)
 	return atomic_load_explicit(&shadow.generations, memory_order_relaxed);
 }
 
-/* _exit: the other threads go on, and nothing here waits for them. */
+/* _exit: other threads still run, and nothing here may wait for them. */
 void shadow_fail(const char *format, ...)
 {
 	char text[400];

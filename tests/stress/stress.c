@@ -35,10 +35,10 @@ static struct {
 	struct fixture *f;
 	struct thread thread[THREADS_MAX];
 	struct thread self;		/* of the main thread, for its numbers */
-	_Atomic unsigned int quiet;	/* threads that do nothing any more */
-	_Atomic bool go;		/* drop what is in the bag, and leave */
+	_Atomic unsigned int quiet;	/* threads that have paused */
+	_Atomic bool go;		/* threads drop the holds in the bag and end */
 	pthread_t consumer;
-	int leave;			/* eventfd: the consumer is to end */
+	int leave;			/* eventfd: ends the consumer */
 	_Atomic uint64_t done[ACTIONS_MAX];
 	uint64_t rounds, drained, holes;
 } run;
@@ -71,7 +71,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Sleeps until there is an event, for ever if it is not woken. */
+/* Sleeps until there is an event. If it is not woken, it sleeps for ever. */
 static void *consume(void *arg)
 {
 	struct pollfd fd[] = {
@@ -104,7 +104,7 @@ static void end_consumer(void)
 	uint64_t one = 1;
 
 	if (write(run.leave, &one, sizeof(one)) != sizeof(one))
-		shadow_fail("the consumer cannot be told to end");
+		shadow_fail("the consumer cannot be ended");
 	pthread_join(run.consumer, NULL);
 	close(run.leave);
 }
@@ -158,7 +158,7 @@ static int count_live(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 0;
 }
 
-/* What was kept is there with its bytes, and nothing else is. */
+/* Extents that were kept are there with their bytes, and no others. */
 static void compare_reopened(void)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -210,7 +210,7 @@ static int refill_all(void)
 	return summary.result;
 }
 
-/* Away with everything, so that chunks are free as a whole. */
+/* Removes everything, so that whole chunks are free. */
 static void clear_all(void)
 {
 	struct named named;
@@ -240,8 +240,8 @@ static void clear_all(void)
 }
 
 /*
- * Most of the space is pads, so that the rest is used again and again; a pad that
- * is given up is a chunk for a reclaim.
+ * Most of the space is in pads, so that the rest is reused again and again. A pad that
+ * is cancelled is a chunk for a reclaim.
  */
 static void make_pads(void)
 {
@@ -267,15 +267,15 @@ static void fill_slots(void)
 	while (filled < SLOTS && !make_extent(&run.self, &named))
 		world.slot[filled++].named = named;
 	if (!filled)
-		shadow_fail("nothing is live, and nothing is free");
+		shadow_fail("no extent is live and no space is free");
 	for (uint32_t i = filled; i < SLOTS; i++)
 		world.slot[i].named = world.slot[chance(&run.self,
 							filled)].named;
 }
 
 /*
- * A thread that still waits holds nothing, and what it waits for is in the bag. A
- * thread that has paused does nothing until it is resumed.
+ * A thread that still waits has no hold, and what it waits for is in the bag. A thread
+ * that has paused does nothing until it is resumed.
  */
 static void stop_all(void)
 {
@@ -302,7 +302,7 @@ static void end_jobs(void)
 		must("a job that was cancelled",
 		     daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 		if (!end_job(&world.job[i]))
-			shadow_fail("a job is over and does not end");
+			shadow_fail("a job is over but its end fails");
 	}
 }
 
@@ -322,7 +322,7 @@ static void try_close(void)
 		must("close, held", daxpin_pool_close(world.pool), -EBUSY);
 }
 
-/* All is idle, so each watch has its event, and the consumer was woken. */
+/* Everything is idle, so each watch has its event, and the consumer was woken. */
 static void wait_for_events(void)
 {
 	uint64_t deadline_ns = daxpin_deadline_ms(HANG_MS);
@@ -332,7 +332,7 @@ static void wait_for_events(void)
 			while (atomic_load(&run.thread[i].watch[j].state) ==
 			       WATCH_SET) {
 				if (daxpin_deadline_ms(0) > deadline_ns)
-					shadow_fail("a watch has no event, or nobody was woken for it");
+					shadow_fail("a watch has no event, or the consumer was not woken");
 				usleep(100);
 			}
 }
@@ -381,7 +381,7 @@ static void begin_round(void)
 	for (unsigned int i = 0; i < option.threads; i++) {
 		struct thread *thread = &run.thread[i];
 
-		/* Watches are forgotten with the pool. */
+		/* Watches are forgotten when the pool is closed. */
 		memset(thread, 0, sizeof(*thread));
 		thread->random = (option.seed * 4096ull + run.rounds) *
 				 THREADS_MAX + i + 1;
@@ -396,7 +396,7 @@ static void round_of_it(void)
 {
 	uint32_t ms = 20 + chance(&run.self, 200);
 
-	/* A round of a machine that hangs ends with a signal. */
+	/* On a machine that hangs, an alarm ends the round. */
 	alarm(300);
 	begin_round();
 	for (uint32_t i = 0; i < ms && !atomic_load(&world.stop); i++)
@@ -424,7 +424,10 @@ static void say(uint64_t seconds)
 	fflush(stdout);
 }
 
-/* Each action has done something, and a drain: less than that shows little. */
+/*
+ * Each action must have had an effect, and a drain must have succeeded: otherwise the
+ * run shows little.
+ */
 static bool is_enough(void)
 {
 	for (uint32_t i = 0; i < action_count(); i++)
@@ -438,7 +441,7 @@ static uint64_t seconds_now(void)
 	return daxpin_deadline_ms(0) / 1000000000;
 }
 
-/* In a child: the whole of it. */
+/* In a child: the whole program. */
 static int stress(void)
 {
 	uint64_t begin = seconds_now(), now, said = 0;

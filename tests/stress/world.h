@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the threads of the stress share, and the actions that they choose from. */
+/* What the threads of the stress test share, and their actions. */
 #ifndef WORLD_H
 #define WORLD_H
 
@@ -10,14 +10,14 @@
 #define SLOTS		48
 #define BAG		64
 #define WATCHES		4		/* a thread */
-#define EXTENT_BLOCKS	16		/* at most, but for pads */
+#define EXTENT_BLOCKS	16		/* at most, except for pads */
 #define PADS		29
 #define NAMES		8
 #define PAD_BLOCKS	512
 #define JOBS		2
-#define HANG_MS		60000		/* what takes longer never comes */
+#define HANG_MS		60000		/* a deadline that is never reached */
 
-/* Where handles are found. A thread that takes a copy may use it late. */
+/* Slots with handles. A thread may use its copy of a handle late. */
 struct slot {
 	pthread_mutex_t mutex;
 	struct named named;
@@ -53,21 +53,23 @@ struct world {
 		uint32_t count;
 		bool in_use;		/* in this round */
 	} bag;
-	/* A chunk each, so that some become entirely free. The thread that has the
-	 * mutex owns them. */
+	/*
+	 * Extents of a chunk each, so that some chunks become entirely free. The thread
+	 * that has the mutex owns them.
+	 */
 	struct slot pad[PADS];
 	struct job {
 		pthread_mutex_t mutex;
 		struct daxpin_job *job;	/* or NULL */
 	} job[JOBS];
-	/* In this round. Without, no timer of a job wakes a consumer by the way. */
+	/* of this round; without it no timer of a job wakes a consumer */
 	bool jobs_in_use;
-	/* Drains and jobs; a hold may be refused only during one. */
+	/* Drains and jobs. A hold may be refused only during one. */
 	_Atomic uint64_t gates_begun, gates_over;
 	_Atomic uint64_t exclusions_begun, exclusions_over;	/* tries to hold
 								   exclusively */
 	_Atomic bool stop;		/* no more actions */
-	_Atomic bool drained;		/* there is nothing more to do */
+	_Atomic bool drained;		/* nothing is left to do in this round */
 };
 
 extern struct world world;
@@ -83,7 +85,7 @@ uint32_t action_count(void);
 
 /* The next of a thread's random numbers, below n. */
 uint32_t chance(struct thread *thread, uint32_t n);
-/* One action; its number, or -1 when there was nothing to do. */
+/* Runs one action. Returns its number, or -1 if there was nothing to do. */
 int act(struct thread *thread);
 /* Take one of the holds in the bag and drop it; false: it is empty. */
 bool drop_from_bag(struct thread *thread);
