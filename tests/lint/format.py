@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """format.py SOURCE: docs/format.md has the offsets of lib/media/layout.h.
 
-Each struct of layout.h that stands on media has a section `### struct NAME`
+Each struct of layout.h that is on media has a section `### struct NAME`
 whose table gives offset, size and name of every field; the numbers are worked
 out here from the declarations.
 """

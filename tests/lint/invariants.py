@@ -96,7 +96,7 @@ def check_kept(report, tree, rule, where, cell):
                 report.fault(PAGE, where, f'{rule}: {file} has no {name}()')
     for file in quoted(later):
         if (tree.source / file).exists():
-            report.fault(PAGE, where, f'{rule}: {file} is there: who keeps it, '
+            report.fault(PAGE, where, f'{rule}: {file} is there: what keeps it, '
                          'and which test fails?')
     return True
 

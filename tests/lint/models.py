@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""models.py SOURCE: each model names what it stands for, and that is there.
+"""models.py SOURCE: each model names the functions that it represents, and they exist.
 
 The functions in a model's head must be defined in the files that it says; its
 mutants and scenarios must occur below the head; each rule that it cites is one.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """mutants.py SOURCE: each deliberate bug of tests/mutants still fits the code:
-the text that it changes stands there exactly once, and its name is its own."""
+the text that it changes occurs there exactly once, and its name is unique."""
 import pathlib
 import runpy
 import sys
@@ -16,7 +16,7 @@ for table in sorted((root / 'tests/mutants').glob('*.py')):
         where = table.relative_to(root)
         count = read(root / file).count(old)
         if count != 1:
-            report.fault(where, 0, f'{name}: its text stands {count} times '
+            report.fault(where, 0, f'{name}: its text occurs {count} times '
                          f'in {file}')
         if old == new or name in names:
             report.fault(where, 0, f'{name}: changes nothing, or twice there')

@@ -23,7 +23,7 @@ def functions(lines):
         if line == '{':
             start = number
         elif line == '}' and start:
-            # What fits the screen is what stands between the braces.
+            # Count the lines between the braces: these must fit the screen.
             yield start, number - start - 1
             start = None
 

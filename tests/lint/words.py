@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """words.py SOURCE: nothing in the tree belongs to one machine or one network.
 
-No addresses of hosts or package mirrors, no paths of somebody's machine, no
+No addresses of hosts or package mirrors, no paths of one developer's machine, no
 white space at the end of a line.
 """
 import pathlib

@@ -12,7 +12,7 @@
 A section ends with an empty line; a line that is indented further goes on. A
 scenario is compiled with -DNAME, a mutant with -DMUTANT_NAME. LABEL is in the
 comment on the line of the assertion that the mutant must violate, or is
-`stuck`: somebody waits for ever. A statement that the model does not reach has
+`stuck`: a process waits for ever. A statement that the model does not reach has
 a comment with the word unreached, and why, on its line."""
 
 import pathlib
@@ -74,7 +74,7 @@ def load(path):
         file, _, names = item.partition(': ')
         model.stands_for += [(file, name) for name in names.split()]
     if not model.stands_for:
-        model.errors.append('has no head that says what it stands for')
+        model.errors.append('has no head that lists what it stands for')
     for item in found.get('Scenarios', []):
         name, _, words = item.partition(': ')
         model.scenarios[name] = words
@@ -101,4 +101,4 @@ def check(model):
         if not any(re.search(rf'#.*\b{name}\b', line) for line in model.lines):
             model.errors.append(f'scenario {name} makes no difference')
     if not model.stands_for or not model.mutants:
-        model.errors.append('says not what it stands for, or has no mutants')
+        model.errors.append('does not list what it stands for, or has no mutants')

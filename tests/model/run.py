@@ -41,7 +41,7 @@ def call(command, cwd):
 
 
 class Search:
-    """One model with one set of flags, in a directory of its own."""
+    """One model with one set of flags, in its own directory."""
 
     def __init__(self, tools, model, flags, how):
         self.tools, self.model = tools, model
@@ -165,7 +165,7 @@ def check_proper(tools, model):
 
 
 def explain(search):
-    """A trail's short form: its length, its end, and who moved in it."""
+    """A trail's short form: its length, its end, and the processes in it."""
     failed, steps, _ = search.trail()
     switches = sum(a[0] != b[0] for a, b in zip(steps, steps[1:]))
     told = [f'{len(steps)} steps, {switches} switches between threads; '
@@ -176,7 +176,7 @@ def explain(search):
         if not shown or shown[-1] != entry:
             shown.append(entry)
     told += [f'  {process}: {text}' for process, text in shown[-LAST:]]
-    told.append('somebody waits for ever' if failed is None else
+    told.append('a process waits for ever' if failed is None else
                 f'violated: {search.model.lines[failed - 1].strip()}')
     return told
 
@@ -191,7 +191,7 @@ def is_rejected(search, mutant):
 
 
 def search_mutant(tools, model, mutant, ways):
-    """A search that is done: the first way that rejects it or comes to an end."""
+    """The result of a search: of the first method that rejects it or ends."""
     flags = [mutant.scenario, 'MUTANT_' + mutant.name]
     for how in ways:
         search = Search(tools, model, flags, how)

@@ -86,7 +86,7 @@ int dp_lane_run'''),
      '''	(void)control;
 	return lane_write_done(lanes, index);'''),
     ('sequence-used-twice', SIM, 'lib/media/lane.c',
-     'the second batch of a lane looks closed before it is applied',
+     'the second batch of a lane is marked done before it is applied',
      '''	lane.sequence = lanes->lane[index].done + 1;
 ''',
      '''	lane.sequence = lanes->lane[index].done | !lanes->lane[index].done;
@@ -101,7 +101,7 @@ int dp_lane_run'''),
      '''	ret = lane_apply(lanes, lanes->pending, lanes->pending_count);''',
      '''	ret = 0;'''),
     ('tables-read-without-lanes', SIM, 'lib/media/lane.c',
-     'memory is rebuilt from what is about to change',
+     'memory is rebuilt before the lanes are replayed',
      '''		if (entry->addr >= addr && entry->addr - addr < size)''',
      '''		if (!addr && entry->addr - addr < size)'''),
     ('half-a-batch', SIM, 'lib/core/publish.c',
@@ -249,7 +249,7 @@ int dp_lane_run'''),
      '''	}
 	return ret;'''),
     ('superblock-written-first', SIM, 'lib/pool/create.c',
-     'a create that was cut short looks complete',
+     'a create that was interrupted seems complete',
      '''	super.flags = DP_SUPER_CREATING;
 ''',
      '''	super.flags = 0;
@@ -260,7 +260,7 @@ int dp_lane_run'''),
 	dp_persist_fence(&pool->persist);''',
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));'''),
     ('unclean-not-written', SIM, 'lib/pool/pool.c',
-     'an owner that dies leaves a pool that looks clean',
+     'a pool whose owner died seems clean',
      '''	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
 ''',
      '''	super->flags &= ~DP_SUPER_UNCLEAN;
@@ -320,7 +320,7 @@ int dp_lane_run'''),
 		return false;
 	return dp_word_take_apart'''),
     ('slot-not-transposed', SIM, 'lib/media/table.c',
-     'one place computes where a word stands in another way',
+     'one function computes the place of a word differently',
      '''		.addr = dp_table_word_addr(table, block),''',
      '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
 			table->offset + block * 8,'''),
@@ -350,7 +350,7 @@ int dp_lane_run'''),
      '''	return dp_persist_flush(table->persist, to, sizeof(words));''',
      '''	return dp_persist_flush(table->persist, to, sizeof(words) / 2);'''),
     ('page-bit-in-memory-alone', PAGE, 'lib/media/pages.c',
-     'an open does not look at the page, and its extents are lost',
+     'an open ignores the page, and its extents are lost',
      '''	if (!ret)
 		ret = pages_mark(pages, page);
 ''',

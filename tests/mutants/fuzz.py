@@ -59,7 +59,7 @@ MUTANTS = [
      'if (bits && first + 63 - __builtin_clzll(bits) >= pages->count)',
      'if (bits && first + 63 - __builtin_clzll(bits) >= DP_PAGES_MAX)'),
     ('image-pages-read', IMAGE, 'lib/media/table.c',
-     'what stands in a page that is not in use is looked at',
+     'the contents of a page that is not in use are read',
      '''	while ((page = dp_pages_next(table->pages, page)) < dp_table_pages(table)) {
 		uint32_t block = page++''',
      '''	for (; page < dp_table_pages(table); page++) {
@@ -144,7 +144,7 @@ MUTANTS = [
      'if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||',
      'if (pool_is_busy(pool) ||'),
     ('calls-retired-gen', CALLS, 'lib/core/publish.c',
-     'RETIRE writes the generation that is over, so it comes again after an open',
+     'RETIRE writes the old generation, which is handed out again after an open',
      'uint64_t gen = step->handle.generation + 1;',
      'uint64_t gen = step->handle.generation;'),
     ('calls-cleared-root', CALLS, 'lib/media/root.c',

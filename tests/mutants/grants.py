@@ -84,7 +84,7 @@ MUTANTS = [
      '''	return flags''',
      'no_block_has_two_generations_at_once'),
     ('kept-while-exclusive', STATE, 'lib/extent/state.c',
-     'a KEEP of what is held exclusively',
+     'a KEEP succeeds on an extent that is held exclusively',
      'if (!ret && word & ALONE && from == DP_STATE_RESERVED)',
      'if (false)',
      'every_cell_of_the_table'),
@@ -106,7 +106,7 @@ MUTANTS = [
 
     # ------------------------------------------------- trials that are not made
     ('no-trial-is-a-verdict', BACKING, 'lib/rdma/backing.c',
-     'a link that is down at the attach means copies for good',
+     'a link that is down at the attach makes all grants copies from then on',
      '	if (backing->is_kept || backing_is_untried(odp))',
      '	if (backing->is_kept)',
      'a_trial_on_a_link_that_is_down_is_repeated'),

@@ -25,7 +25,7 @@ MUTANTS = [
 		return DP_CLAIM_DONE;''',
      'on_a_full_filesystem_no_store_is_a_sigbus'),
     ('lab-no-deadline', RECLAIM + ['the_kernel_keeps_the_deadline_of_a_job'],
-     'lib/reclaim/punch.c', 'the deadline is kept only by who comes by',
+     'lib/reclaim/punch.c', 'the deadline is kept only if a thread makes a call',
      '	if (punch_has_deadline(request))\n		punch_prepare_deadline(',
      '	if (0 && punch_has_deadline(request))\n		punch_prepare_deadline(',
      'the_kernel_keeps_the_deadline_of_a_job'),

@@ -54,13 +54,13 @@ MUTANTS = [
 					 run.begin >> DP_BLOCK_SHIFT, blocks);''',
      '''		ret = 0;'''),
     ('bad-freed-by-retire', TEST, 'lib/extent/bits.c',
-     'a bad block comes back with the extent that had it',
+     'a bad block is freed with the extent that had it',
      '''	if (!bits->quarantine)
 		return quarantined''',
      '''	if (bits->blocks)
 		return quarantined'''),
     ('bad-kept-by-a-thread', TEST, 'lib/extent/spaces.c',
-     'a bad block is handed out from the cache of who freed it',
+     'a bad block is handed out from a thread cache',
      '''	if (dp_bits_quarantined_count(bits))
 		spaces->quarantine = true;''',
      '''	(void)bits;'''),
@@ -77,7 +77,7 @@ MUTANTS = [
      'ret = create_check_medium(pool, request->errmsg);',
      '(void)check_medium;'),
     ('create-over-unreadable', TEST, 'lib/pool/create.c',
-     'what cannot be read is called something else',
+     'a read error is reported as another error',
      '''	if (ret && ret != -EMEDIUMTYPE && ret != -EUCLEAN &&
 	    ret != -EPROTONOSUPPORT)''',
      '''	if (false)'''),
@@ -150,12 +150,12 @@ MUTANTS = [
      'if (medium_read(pool, block, 0, copy, sizeof(copy)) == -EIO)',
      'if (medium_read(pool, block, 0, copy, sizeof(copy)) == 1)'),
     ('found-bad-goes-to-a-cache', FOUND, 'lib/extent/spaces.c',
-     'who frees a block that was found bad puts it into its cache',
+     'a thread that frees a bad block puts it into its cache',
      '''	spaces->quarantine = true;
 	return dp_space_quarantine(''',
      '''	return dp_space_quarantine('''),
     ('quarantine-owner-not-asked', FOUND, 'lib/extent/space.c',
-     'a block that went to a cache meanwhile is marked for good',
+     'a block that is in a cache by then stays marked',
      'if (ret || was_free || is_owned(arg))',
      'if (ret || was_free || is_owned(arg) || true)'),
     ('quarantine-not-undone', FOUND, 'lib/extent/space.c',

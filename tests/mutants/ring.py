@@ -60,7 +60,7 @@ MUTANTS = [
      '''	part->result[answer->run] = answer->result;
 	part->pending = 0;'''),
     ('punch-of-free', sim('reclaim'), 'lib/reclaim/hole.c',
-     'I7: what is punched can be reserved meanwhile',
+     'I7: a chunk can be reserved while it is punched',
      '''	atomic_fetch_add(&holes->claimed, 1);
 	return true;''',
      '''	atomic_fetch_add(&holes->claimed, 1);
@@ -100,7 +100,7 @@ MUTANTS = [
      '	if (!dp_ring_was_interrupted(cqe->res))\n'),
     ('barrier-missed-is-begun', sim('barrier-busy') + ['--states', '1000'],
      'lib/owner/barrier.c',
-     'a cancellation that missed makes the next one come too early',
+     'after a cancellation that came too late the next one comes too early',
      '	if (p->back)\n',
      '	if (p->back || p->barrier->files)\n'),
     ('barrier-by-what-does-not-wait', sim('barrier'), 'lib/owner/barrier.c',
@@ -121,7 +121,7 @@ MUTANTS = [
      '	if (part_is_fsdax(part) && part->again.at_ns < part->job->deadline_ns)',
      '	if (!part_is_fsdax(part))'),
     ('punch-looks-when-called', sim('reclaim-asleep'), 'lib/reclaim/part.c',
-     'W12: who sleeps on the eventfd is not woken to look again',
+     'W12: a thread that sleeps on the eventfd is not woken to submit again',
      '		dp_punch_tick(&part->job->jobs->punch, DP_TICK_LONG);',
      '		;'),
     ('blocks-wait-to-be-woken', ['tests/unit/pool_ask'], 'lib/pool/ask.c',
@@ -135,7 +135,7 @@ MUTANTS = [
      'unbegun ? DP_AGAIN_FIRST_NS :',
      'an_allocation_that_starts_late_is_retried_with_more_time'),
     ('blocks-deadline-ignored', ['tests/unit/pool_ask'], 'lib/pool/ask.c',
-     'nobody can end an allocation that waits for pins',
+     'an allocation that waits for pins cannot be ended',
      '			*failed = go_on(arg);',
      '			go_on(arg);',
      'the_caller_can_stop_a_waiting_allocation'),
@@ -144,7 +144,7 @@ MUTANTS = [
      'if (!early && !job->cancelled && now_ns < part->request.cancel_ns) {',
      'if (!part->again_ns) {'),
     ('look-is-the-deadline', sim('reclaim-busy'), 'lib/reclaim/part.c',
-     'W12: a request that was ended to look again timed out',
+     'W12: a request that is cancelled to be submitted again returns -ETIMEDOUT',
      '	part->looked |= early;',
      '	part->looked |= false;'),
 ]

@@ -41,7 +41,7 @@ MUTANTS = [
      '	while (0 && space_has_returned(space) && dp_short_lock_try(&space->lock)) {',
      'returned_blocks_are_added_after_the_lock_is_released'),
     ('no-look-before-a-search', SPACE, 'lib/extent/space.c',
-     'who takes the lock does not add what was returned',
+     'a thread that takes the lock does not add the returned blocks',
      '''	dp_short_lock_take(&space->lock);
 	if (space_has_returned(space))
 		space_drain(space);''',
@@ -83,7 +83,7 @@ MUTANTS = [
      '	bool raises = !dp_longest_get(longest, segment);',
      'raising_a_segment_raises_its_group'),
     ('group-never-lowered', LONGEST, 'lib/extent/longest.c',
-     'each search looks at all segments of a group',
+     'each search reads all segments of a group',
      '	if (most < (uint32_t)word)',
      '	if (most > (uint32_t)word)',
      'a_search_without_a_result_lowers_the_groups_bound'),
@@ -192,7 +192,7 @@ MUTANTS = [
      '	dp_jobs_look(jobs);\n	jobs_refused(jobs, jobs_poll_kernel);',
      'a_refused_hold_does_not_wait_for_a_cache'),
     ('gathered-under-the-mutex', RECLAIM, 'lib/reclaim/job.c',
-     'whoever meets a job sleeps until another thread has left its cache',
+     'a thread that finds a job sleeps until another has left its cache',
      '''	pthread_mutex_unlock(&jobs->mutex);
 	if (wanted)
 		dp_spaces_gather(jobs->holes.spaces);
