@@ -81,7 +81,7 @@ static int audit_derive_pages(struct dp_audit *audit, uint32_t index)
 	ret = dp_report_tell(audit->report, finding,
 			     "segment %u: word %u of the page bitmap %s",
 			     finding.segment, index, unreadable ?
-			     "cannot be read" : "does not check out");
+			     "cannot be read" : "fails its check");
 	return ret > 0 ? audit_patch_pages(audit, index) : ret;
 }
 

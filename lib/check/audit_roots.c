@@ -49,13 +49,13 @@ static int audit_root(struct dp_audit *audit, uint32_t slot)
 	struct dp_root_word word;
 
 	if (!dp_root_decode(audit->seed, slot, root->word, &word))
-		return clear_root(audit, slot, "its word does not check out");
+		return clear_root(audit, slot, "its word fails its check");
 	if (!word.block)
 		return 0;
 	if (root->name_check != dp_root_name_check(audit->seed, slot,
 						   root->name) ||
 	    !root->name[0] || root->name[DP_ROOT_NAME_MAX - 1])
-		return clear_root(audit, slot, "the name does not check out");
+		return clear_root(audit, slot, "the name fails its check");
 	audit->root[audit->roots++] = (struct dp_audit_root) {
 		.block = word.block, .gen = word.gen, .slot = slot,
 	};

@@ -192,7 +192,7 @@ static int audit_report_word(struct dp_audit *audit,
 	ret = dp_report_tell(audit->report, finding,
 			     "segment %u, block %u: the word %s: blocks %u to %u may have been an extent's, or free",
 			     finding.segment, damage->block, unreadable ?
-			     "cannot be read" : "does not check out",
+			     "cannot be read" : "fails its check",
 			     damage->begin, damage->end - 1);
 	return ret > 0 ? patch_bad_words(audit, damage->begin, damage->end) :
 			 ret;

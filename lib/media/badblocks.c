@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lists of bad sectors from sysfs, translated to what is mapped; and the read
- * that gives an error where a load would be a SIGBUS.
+ * Lists of bad sectors from sysfs, translated to offsets in the mapping; and a read
+ * that returns an error where a load would be SIGBUS.
  *
- *  - fsdax: the block device's list. The kernel looks at it too, by pages: a
- *    fault there is SIGBUS, pread() EIO. Poison that it does not know yet is
- *    found by pread() without a signal, because it copies by its own mapping.
- *  - device-dax: the NVDIMM region's list, relative to the region. A fault does
- *    not look at it, so here it must be looked at before anything is touched.
- *    Without read(), write() from the mapping is all there is; at poison that
- *    nobody knew it is EFAULT, but the kernel sends SIGBUS as well.
+ *  - fsdax: the block device's list. The kernel uses it too, in units of pages: in a
+ *    listed page a fault is SIGBUS and pread() is EIO. Poison that is not listed yet
+ *    makes pread() fail without a signal, because the kernel copies from its own
+ *    mapping.
+ *  - device-dax: the NVDIMM region's list, relative to the region. A page fault does
+ *    not test it, so this file must, before it reads the memory. There is no read();
+ *    the alternative is write() from the mapping, which fails with EFAULT at poison
+ *    that is not listed, but the kernel then sends SIGBUS as well.
  *
- * A sector spoils its block: the kernel tells no finer where it can map.
+ * A bad sector makes its whole block bad, because the kernel maps whole pages.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -48,7 +49,7 @@ static int badblocks_compare(const void *a, const void *b)
 	return (one->begin > two->begin) - (one->begin < two->begin);
 }
 
-/* Sorted, and joined where they touch. */
+/* Sort the runs, and join those that touch or overlap. */
 static void badblocks_tidy(struct dp_badblocks *badblocks)
 {
 	uint32_t last = 0;
@@ -79,7 +80,7 @@ bool dp_badblocks_find(const struct dp_badblocks *badblocks, uint64_t begin,
 {
 	uint32_t low = 0, high = badblocks->runs;
 
-	/* The first that ends after begin. */
+	/* Find the first run that ends after begin. */
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
@@ -98,7 +99,7 @@ bool dp_badblocks_find(const struct dp_badblocks *badblocks, uint64_t begin,
 	return true;
 }
 
-/* Hand over a list, or throw it away. */
+/* Return the list to the caller or, after an error, free it. */
 static int badblocks_finish(struct dp_badblocks *badblocks, int ret,
 			    struct dp_badblocks *ret_badblocks)
 {
@@ -114,8 +115,7 @@ static int badblocks_finish(struct dp_badblocks *badblocks, int ret,
 /* ------------------------------------------------------------------- sysfs */
 
 /*
- * Take the part of [begin, end) that lies at or after `from`, as counted from
- * there.
+ * Add the part of [begin, end) that lies at or after `from`, relative to `from`.
  */
 static int badblocks_add_from(struct dp_badblocks *badblocks, uint64_t begin,
 			      uint64_t end, uint64_t from)
@@ -127,9 +127,9 @@ static int badblocks_add_from(struct dp_badblocks *badblocks, uint64_t begin,
 }
 
 /*
- * Lines of "SECTOR COUNT". The kernel prints no more than a page: a last line
- * without its end says that there would be more. One empty line is how a disk
- * without any list answers.
+ * Parse lines of "SECTOR COUNT". The kernel prints at most a page, so a last line
+ * without a newline means that the list is cut. A disk without a list has one empty
+ * line.
  */
 static int badblocks_parse(struct dp_badblocks *badblocks, const char *text,
 			   uint64_t from)
@@ -154,7 +154,7 @@ static int badblocks_parse(struct dp_badblocks *badblocks, const char *text,
 	return ret;
 }
 
-/* from: where on the list's medium ours begins. */
+/* from: where the device or partition begins on the medium that has the list. */
 static int badblocks_read_list(const char *path, uint64_t from,
 			       struct dp_badblocks *ret_badblocks)
 {
@@ -184,9 +184,9 @@ static int badblocks_read_number(const char *path, uint64_t *ret_number)
 }
 
 /*
- * The device stands two levels below its region: region0/dax0.0/dax0.0. Both
- * begin at an address, which only root may read; without it nobody can tell
- * which sectors are the device's.
+ * The device is two levels below its region in sysfs: region0/dax0.0/dax0.0. Only root
+ * may read the addresses at which the two begin. Without them it is unknown which of
+ * the region's sectors belong to the device.
  */
 int dp_badblocks_of_device(const char *device,
 			   struct dp_badblocks *ret_badblocks)
@@ -209,7 +209,7 @@ int dp_badblocks_of_device(const char *device,
 	return badblocks_read_list(path, begin - region, ret_badblocks);
 }
 
-/* A partition has no list of its own, but a start on its disk. */
+/* A partition has no list; it has a start sector on its disk, which has one. */
 int dp_badblocks_of_disk(int fd, struct dp_badblocks *ret_badblocks)
 {
 	uint64_t start = 0;
@@ -232,7 +232,8 @@ int dp_badblocks_of_disk(int fd, struct dp_badblocks *ret_badblocks)
 
 /* -------------------------------------------------------------- translation */
 
-/* What a stretch of ours has, which begins at `physical` of the medium. */
+/* Add the bad blocks of [offset, offset + length) of the file or device, which is at
+ * `physical` of the medium. */
 static int badblocks_add_stretch(struct dp_badblocks *badblocks,
 				 const struct dp_badblocks *medium,
 				 uint64_t offset, uint64_t length,
@@ -289,7 +290,7 @@ int dp_badblocks_of_file(const struct dp_badblocks *medium, int fd,
 	int ret = 0;
 
 	assert(size % DP_BLOCK_SIZE == 0);
-	/* Such a file lies on a second device, which stat() does not name. */
+	/* A realtime file is on a second device, which stat() does not report. */
 	if (dp_os_is_realtime(fd))
 		to.badblocks.unknown = true;
 	else if (medium->runs)
@@ -335,13 +336,13 @@ int dp_badblocks_fail(const struct dp_badblocks_view *view, int error,
 			       structure,
 			       strerror(-error));
 	}
-	/* Poison may come and go: then the first block is named. */
+	/* If no block fails again, the sentence names the first one. */
 	while (at < offset + size &&
 	       dp_badblocks_read(view, at, block, DP_BLOCK_SIZE) != -EIO)
 		at += DP_BLOCK_SIZE;
 	free(block);
 	return dp_fail(errmsg, error,
-		       "%s cannot be read, the medium is bad at offset 0x%llx; the pool was left untouched: save what a degraded open for reading reaches, then clear the bad blocks (ndctl clear-errors) and create anew",
+		       "%s cannot be read, the medium is bad at offset 0x%llx; the pool was left untouched: save the extents that a degraded open for reading can read, then clear the bad blocks (ndctl clear-errors) and create the pool again",
 		       structure,
 		       (unsigned long long)(at < offset + size ? at : offset));
 }

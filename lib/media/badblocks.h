@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the kernel knows to be bad on a medium, and reading without dying of it.
- * Lists are kept in memory only and made anew at each open.
+ * The kernel's list of bad blocks of a medium, and reads that return -EIO where a load
+ * would be SIGBUS. Lists exist in memory only; each open reads them again.
  */
 #ifndef DP_BADBLOCKS_H
 #define DP_BADBLOCKS_H
@@ -14,22 +14,23 @@ struct dp_badblocks_run {
 	uint64_t end;
 };
 
-/* Sorted, apart from each other. */
+/* The runs are sorted, and no two of them touch. */
 struct dp_badblocks {
 	struct dp_badblocks_run *run;
 	uint32_t runs;
-	bool unknown;			/* no list was to be had, or not all */
+	bool unknown;			/* the list is unavailable or incomplete */
 };
 
-/* The whole medium: a device-dax device, by bytes of it. */
+/* The list of a whole device-dax device, in bytes from its beginning. */
 int dp_badblocks_of_device(const char *device,
 			   struct dp_badblocks *ret_badblocks);
-/* The block device under an open file, by bytes of it. */
+/* The list of the block device under an open file, in bytes from its beginning. */
 int dp_badblocks_of_disk(int fd, struct dp_badblocks *ret_badblocks);
 
 /*
- * Of those, what [begin, begin + size) of the device or the file's first
- * `size` bytes have, by bytes of these and rounded out to whole blocks.
+ * The part of such a list that lies in [begin, begin + size) of the device, or in the
+ * file's first `size` bytes; in bytes from begin, or from the beginning of the file,
+ * extended to whole blocks.
  */
 int dp_badblocks_of_slice(const struct dp_badblocks *medium, uint64_t begin,
 			  uint64_t size, struct dp_badblocks *ret_badblocks);
@@ -37,29 +38,30 @@ int dp_badblocks_of_file(const struct dp_badblocks *medium, int fd,
 			 uint64_t size, struct dp_badblocks *ret_badblocks);
 void dp_badblocks_fini(struct dp_badblocks *badblocks);
 
-/* The first bad bytes in [begin, end), cut to it; false: there are none. */
+/* The part of the first bad run that is in [begin, end); false: there is none. */
 bool dp_badblocks_find(const struct dp_badblocks *badblocks, uint64_t begin,
 		       uint64_t end, struct dp_badblocks_run *ret_run);
 
-/* How a segment can be read: mapped, and, but on device-dax, by its file. */
+/* How to read a segment: through its mapping and, except on device-dax, its file. */
 struct dp_badblocks_view {
 	const struct dp_badblocks *badblocks;
 	const char *base;
 	int fd;				/* -1: none */
-	const int *pipe;		/* to copy by, of this view's only user; NULL:
-					   one is made for each read */
+	const int *pipe;		/* for copies from the mapping; used by one
+					   thread at a time. NULL: each read makes one */
 };
 
 /*
- * Copy out of it. -EIO: bad, also where the kernel did not know; what `to`
- * holds is then undefined. Does not wait for the file's lock. Any thread.
+ * Copy from the segment. Does not wait for the file's lock. Any thread.
+ *
+ * -EIO	bad, perhaps in a place that is not in the list; `to` is undefined
  */
 int dp_badblocks_read(const struct dp_badblocks_view *view, uint64_t offset,
 		      void *to, uint64_t size);
 
 /*
- * After it failed so: the sentence, which names the structure that stands
- * there and the block that cannot be read. Returns error.
+ * Write the sentence for a dp_badblocks_read() that failed with `error`: it names the
+ * structure that is there and the block that cannot be read. Returns error.
  */
 int dp_badblocks_fail(const struct dp_badblocks_view *view, int error,
 		      uint64_t offset, uint64_t size, const char *structure,

@@ -6,27 +6,27 @@
  *	the words themselves				fence: it is applied
  *	done = s					fence: it is closed
  *
- * Without the last fence a later change of one of the words, which needs no
- * lane, would be undone by replaying this one (D4). What a cut can leave:
+ * Without the last fence a replay of this lane could undo a later change of one of the
+ * words, which may be made without a lane (D4). The states after a power cut:
  *
  *	CLOSED	check fits, sequence == done
  *	OPEN	check fits, sequence == done + 1: replayed at the next open
  *	TORN	check does not fit, sequence is done or done + 1 (one word, it
  *		does not tear): never committed, so nothing of it was applied
  *
- * Anything else is damage. A torn lane must not stay: the bytes of a later
- * batch could complete it. So recovery rewrites it as an empty one with the
- * sequence number that the torn batch had, which is used up first. Were it not,
- * the empty header's sequence, arriving alone, could complete the torn batch
- * where nothing but that was missing, and the next recovery would replay it:
+ * Anything else is damage. A torn lane must not remain, because the bytes of a later
+ * batch could complete it. So recovery rewrites it as an empty lane that has the
+ * sequence number of the torn batch. First it sets `done` to that number. Otherwise, if
+ * the torn batch lacked only its sequence number, a cut could leave exactly that word
+ * of the empty header and complete the batch, and the next recovery would replay it:
  *
  *	pending words; done + 1 of torn lanes	fence
  *	headers of torn lanes; done of open	fence
  *
- * A cut in there leaves OPEN and TORN lanes; among these some with sequence
- * done - 1, also with a check that fits, whose number is used up already; or a
- * torn batch that is complete after all, and CLOSED. Doing it again gives the
- * same (D11).
+ * A cut during recovery leaves OPEN and TORN lanes. A TORN lane whose `done` was set
+ * already has sequence done - 1, and its check may fit. A torn batch may also have
+ * become complete; then it is CLOSED, because `done` is its number. Recovery can be
+ * repeated with the same result (D11).
  *
  * No two lanes in use name the same word: publish claims each word first.
  */
@@ -239,7 +239,7 @@ static int lane_write_empty(struct dp_lanes *lanes, uint32_t index)
 		.epoch = lanes->batch_epoch,
 	};
 
-	/* The number of the torn batch, which is on media, is used up. */
+	/* `done` on media has the number of the torn batch already. */
 	assert(control->done - control->sequence <= 1);
 	empty.check = dp_lane_check(lanes->seed, index, &empty);
 	return lane_write_header(lanes, index, &empty);
@@ -254,7 +254,8 @@ static int lane_write_done(struct dp_lanes *lanes, uint32_t index)
 	return dp_persist_flush(lanes->persist, done, sizeof(*done));
 }
 
-/* The sequence number that a torn batch had, unless a cut came after this. */
+/* Set `done` to the sequence number of the torn batch, unless an earlier recovery, which
+ * was interrupted, has done so. */
 static int lane_use_up(struct dp_lanes *lanes, uint32_t index)
 {
 	const struct dp_lane_control *control = &lanes->lane[index];
@@ -324,7 +325,7 @@ void dp_lane_release(struct dp_lanes *lanes, uint32_t index)
 	pthread_mutex_unlock(&lanes->lane[index].mutex);
 }
 
-/* Entries and header; after the fence it is committed. */
+/* Write entries and header. After the fence the batch is committed. */
 static int lane_commit(struct dp_lanes *lanes, uint32_t index,
 		       const struct dp_lane_entry *entries, uint32_t count)
 {
@@ -333,7 +334,7 @@ static int lane_commit(struct dp_lanes *lanes, uint32_t index,
 	struct dp_lane lane;
 	int ret;
 
-	/* All of the header, and of the entries those that there are. */
+	/* Fill in the whole header, but only `count` entries. */
 	lane.sequence = lanes->lane[index].done + 1;
 	lane.epoch = lanes->batch_epoch;
 	lane.count = count;

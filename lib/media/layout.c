@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Encoding and checking of what stands on media. Pure functions.
- * Keeps D6: zero is never a valid word, nor are all ones.
+ * Encoding and checking of what is on media. Pure functions.
+ * Keeps D6: a word of all zeroes or all ones is never valid.
  */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -27,10 +27,11 @@ static uint64_t hash_pair(uint64_t seed, uint64_t a, uint64_t b)
 }
 
 /*
- * 16 bits that change with each bit of the word, of the block's number and of the
- * seed. An open computes it for each word of each page in use, so it is a third of
- * the work of a general hash: two rounds of a multiplication by an odd constant,
- * which carries each bit upwards, and a shift, which brings the high half down.
+ * A check of 16 bits that depends on each bit of the word, of the block's number and of
+ * the seed. An open computes it for each word of each used page, so it takes only a
+ * third of the time of a general hash: two rounds of a multiplication by an odd
+ * constant, which carries each bit upwards, and a shift, which brings the high half
+ * down.
  */
 static uint64_t word_check(uint64_t seed, uint64_t block, uint64_t body)
 {
@@ -83,7 +84,7 @@ bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 	return dp_word_take_apart(raw, ret_word);
 }
 
-/* In the order in which the words stand, see dp_word_offset(). */
+/* The loops follow the order of the words on media, see dp_word_offset(). */
 void dp_words_find(uint64_t seed, uint64_t first,
 		   const uint64_t page[DP_PAGE_WORDS],
 		   uint64_t ret_other[DP_PAGE_WORDS / 64])
@@ -127,8 +128,8 @@ void dp_super_seal(struct dp_super *super)
 	assert(dp_super_is_whole(super));
 }
 
-/* The check says so of the first 2048 bytes in every version, and of the set that
- * follows them the field in them. */
+/* `check` covers the first 2048 bytes in every version. The segment set behind them is
+ * covered by set_check, which is tested in this version only. */
 bool dp_super_is_whole(const struct dp_super *super)
 {
 	if (memcmp(super->magic, DP_MAGIC, sizeof(super->magic)) ||

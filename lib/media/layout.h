@@ -81,7 +81,7 @@ static inline uint64_t dp_layout_table_offset(uint64_t segment_size)
  */
 enum dp_kind {
 	DP_KIND_INVALID = 0,
-	DP_KIND_FREE = 1,	/* also every interior block of an extent (D5) */
+	DP_KIND_FREE = 1,	/* and each block of an extent but the first (D5) */
 	DP_KIND_DATA = 2,
 	DP_KIND_SLAB = 3,
 };
@@ -104,10 +104,10 @@ struct dp_word {
 /* The word for a block; seed is dp_layout_seed() of the pool's uuid. */
 uint64_t dp_word_encode(uint64_t seed, uint64_t block, struct dp_word word);
 
-/* Take a word apart. False: it is none of any pool. Its check is not looked at. */
+/* Decode a word without testing its check. False: no pool can have this word. */
 bool dp_word_take_apart(uint64_t raw, struct dp_word *ret_word);
 
-/* The same. False also: it does not check out for that block and pool. */
+/* Decode a word. False: as above, or its check fails for this block and pool. */
 bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 		    struct dp_word *ret_word);
 
@@ -115,18 +115,18 @@ bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 #define DP_PAGE_WORDS		(DP_BLOCK_SIZE / 8)
 
 /*
- * Of a page of the table with the words of the blocks from `first` on: bit b % 64 of
- * ret_other[b / 64] is set if the word of block first + b is another than FREE with
- * generation 0, or does not check out.
+ * Scan a page of the table that has the words of the blocks from `first` on. Bit b % 64
+ * of ret_other[b / 64] is set unless the word of block first + b is a valid FREE word
+ * with generation 0.
  */
 void dp_words_find(uint64_t seed, uint64_t first,
 		   const uint64_t page[DP_PAGE_WORDS],
 		   uint64_t ret_other[DP_PAGE_WORDS / 64]);
 
 /*
- * Where a block's word stands in the table, in bytes. Within each 4 KiB page
- * the words are transposed, so that neighbours never share a cache line:
- * writing one line back twice in a row costs 1.8 times as much.
+ * The byte offset of a block's word in the table. Within each 4 KiB page the words are
+ * transposed, so that the words of adjacent blocks never share a cache line: writing
+ * one line back twice in a row costs 1.8 times as much.
  */
 static inline uint64_t dp_word_offset(uint64_t block)
 {
@@ -135,7 +135,7 @@ static inline uint64_t dp_word_offset(uint64_t block)
 	return page * DP_BLOCK_SIZE + ((in_page & 63) * 8 + (in_page >> 6)) * 8;
 }
 
-/* And the way back: whose word stands at that (aligned) offset. */
+/* The inverse: the block whose word is at this (aligned) offset. */
 static inline uint64_t dp_word_block(uint64_t offset)
 {
 	uint64_t page = offset >> DP_BLOCK_SHIFT, slot = (offset >> 3) & 511;
@@ -154,20 +154,20 @@ static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 
 /* ------------------------------------------------------------- page bitmap */
 /*
- * Which pages of the table are used: one bit a page, 47 of them in each word, and bit
- * 47 always 1. Bits 48-63 are a check over the others, as that of the descriptor
- * word of block i of the segment, for word i of the bitmap. A page whose bit is not
- * set was never written since the pool was created: all its words are taken for
- * FREE and generation 0, and its bytes mean nothing (D19).
+ * Which pages of the table are used: one bit for each page, 47 of them in each word;
+ * bit 47 is always 1. Bits 48-63 of word i are a check over the others, computed like
+ * the check of the descriptor word of the segment's block i. A page whose bit is clear
+ * has not been written since the pool was created: its bytes are ignored, and all its
+ * words count as FREE with generation 0 (D19).
  */
 #define DP_PAGES_WORD_BITS	47u
 #define DP_PAGES_MAX		(DP_SEGMENT_SIZE_MAX / DP_CHUNK_SIZE)
 #define DP_PAGES_WORDS		((DP_PAGES_MAX + DP_PAGES_WORD_BITS - 1) / \
 				 DP_PAGES_WORD_BITS)
 
-/* block: index in the pool of the segment's block i. */
+/* block: the index in the pool of the segment's block i, for word i. */
 uint64_t dp_pages_encode(uint64_t seed, uint64_t block, uint64_t bits);
-/* False: the word does not check out. */
+/* False: the word's check fails. */
 bool dp_pages_decode(uint64_t seed, uint64_t block, uint64_t raw,
 		     uint64_t *ret_bits);
 
@@ -177,55 +177,55 @@ static_assert(DP_PAGES_WORDS * 8 <= DP_BLOCK_SIZE, "the bitmap is in one page");
 
 #define DP_MAGIC		"DAXPIN\r\n"
 #define DP_VERSION		3u
-#define DP_VERSION_DEVELOPMENT	2u	/* up to it, before the first release: refused */
+#define DP_VERSION_DEVELOPMENT	2u	/* the last version from before the first
+					   release; all up to it are refused */
 #define DP_RDMA_CONTEXTS_MAX	20
 
-/* Of segment 0; the others have UNCLEAN alone. */
-#define DP_SUPER_UNCLEAN	0x1u	/* an owner has it, or died with it. Of a
-					   later segment: its open did not close it */
+/* Flags of segment 0's superblock. The other segments have only UNCLEAN. */
+#define DP_SUPER_UNCLEAN	0x1u	/* open for writing, or the owner died. In a
+					   later segment: that open did not close it */
 #define DP_SUPER_CREATING	0x2u	/* create has not finished */
-#define DP_SUPER_OWNER_UNKNOWN	0x4u	/* restored: what owner records it had
-					   cannot be told */
+#define DP_SUPER_OWNER_UNKNOWN	0x4u	/* restored from the copy: the owner record of
+					   the lost page is unknown */
 #define DP_SUPER_OPENING	0x8u	/* the open of this epoch has not written
 					   the superblock of every segment */
 #define DP_SUPER_ADOPTING	0x10u	/* that open is the first one of a copy:
 					   segments that it has not written record
 					   the files they were copied from */
 
-#define DP_SUPER_FLAGS		0x1fu	/* all that this version knows */
+#define DP_SUPER_FLAGS		0x1fu	/* all flags of this version */
 #define DP_SUPER_COUNTS_MAX	(1ull << 63)	/* sequence and epoch stay below */
 
-/* The boot id was the kernel's own, not what a container mounts over it. */
+/* The boot id was read from the kernel, not from a file mounted over it. */
 #define DP_OWNER_BOOT_GENUINE	0x1u
-/* A verbs context is in use whose number could not be learnt. */
+/* A verbs context is in use, but its number is unknown. */
 #define DP_OWNER_RDMA_UNKNOWN	0x2u
 
-#define DP_OWNER_FLAGS		0x3u	/* all that this version knows */
+#define DP_OWNER_FLAGS		0x3u	/* all flags of this version */
 
-/* Its maker was a thread of the owner's when it was recorded. */
+/* A thread of the owner had created the verbs context when it was recorded. */
 #define DP_CONTEXT_OWN		0x1u
 
-#define DP_CONTEXT_FLAGS	0x1u	/* all that this version knows */
+#define DP_CONTEXT_FLAGS	0x1u	/* all flags of this version */
 
-/* A verbs context: the kernel numbers devices, and each device's contexts, ever
- * upwards from 0 (docs/rdma.md). */
+/* A verbs context. The kernel numbers the devices, and the contexts of each device,
+ * upwards from 0 and uses no number twice (docs/rdma.md). */
 struct dp_rdma_context {
-	uint32_t device;		/* its index, which a new name keeps */
+	uint32_t device;		/* its index, which a rename does not change */
 	uint32_t number;
 	uint32_t flags;
 };
 
-/* Who has the pool, for the successor's messages and its RDMA check. */
+/* The process that has the pool open, for the next owner's messages and RDMA check. */
 struct dp_owner {
 	uint8_t boot_id[16];		/* zero: it could not be read */
-	/* As the kernel itself says; zero: not known. */
-	uint64_t pid_namespace;		/* inode numbers */
-	uint64_t time_namespace;
-	uint64_t start_time;		/* clock ticks since boot, as this time
-					   namespace counts */
+	uint64_t pid_namespace;		/* inode number; 0: unknown */
+	uint64_t time_namespace;	/* the same */
+	uint64_t start_time;		/* clock ticks since boot, in that time
+					   namespace; 0: unknown */
 	uint32_t pid;			/* in its own namespace */
 	uint32_t flags;
-	uint32_t contexts;		/* 0, and no RDMA_UNKNOWN: no DMA that
+	uint32_t contexts;		/* if 0, and without RDMA_UNKNOWN, no DMA
 					   outlives the lock */
 	uint8_t zero[12];
 	struct dp_rdma_context context[DP_RDMA_CONTEXTS_MAX];
@@ -236,8 +236,8 @@ struct dp_owner {
 #define DP_FILE_BIRTH		0x4u
 
 /*
- * Which file a segment was written to. A copy of the file has another one; that
- * two are equal proves nothing. What the filesystem has not is zero.
+ * The file that a segment was written to. A copy of the file has a different identity;
+ * equal identities prove nothing. Values that the filesystem does not have are zero.
  */
 struct dp_file_id {
 	uint32_t known;			/* DP_FILE_...; 0: a slice of a device */
@@ -248,32 +248,34 @@ struct dp_file_id {
 	uint32_t zero;
 };
 
-/* One half of the superblock, a page. Segment 0's is the pool's; the others' say
- * which segment of which pool they are, and which open wrote to them last. */
+/* One half of a superblock, a page. Segment 0's describes the pool. The others have the
+ * pool's uuid, their index in it, and the open that wrote to them last. */
 struct dp_super {
 	char magic[8];
 	uint32_t version;
 	uint32_t flags;
 	uint8_t uuid[16];		/* of the pool */
-	uint64_t sequence;		/* the higher valid one counts */
+	uint64_t sequence;		/* of two valid halves the higher one counts */
 	uint64_t epoch;			/* one per open, never used twice (D15) */
-	uint64_t open_id;		/* random: copies count epochs alike */
+	uint64_t open_id;		/* random, because a copy of the pool has the
+					   same epochs */
 	struct dp_file_id file;		/* of this segment */
-	/* Segment 0 only: the last open that wrote to every segment. Says what
-	   the others may be while this is OPENING. */
+	/* Segment 0 only: the last open that wrote to every segment. While this
+	   is OPENING, the others have its epoch or a later one. */
 	uint64_t before_epoch;
 	uint64_t before_open_id;
 	uint64_t segment_size;
-	uint64_t size;			/* of this segment: less only for the last */
+	uint64_t size;			/* of this segment; only the last one may be
+					   smaller than segment_size */
 	uint64_t pool_size;		/* of the medium; segment 0 only */
 	uint32_t index;			/* of this segment */
 	uint32_t segments;		/* bits set in segment_set */
 	uint64_t set_check;		/* XXH3 of segment_set */
 	struct dp_owner owner;		/* segment 0 only */
-	/* Segment 0 only, as the last open found it that found the pool closed. */
-	uint64_t nvdimms;		/* under the pool, a digest of their ids; 0:
-					   not known */
-	uint64_t dirty_shutdowns[DP_NVDIMMS_MAX];	/* that each had counted */
+	/* Segment 0 only, from the last open at which the pool was closed. */
+	uint64_t nvdimms;		/* a digest of the ids of the pool's NVDIMMs;
+					   0: unknown */
+	uint64_t dirty_shutdowns[DP_NVDIMMS_MAX];	/* the count of each */
 	uint8_t zero[1072];
 	uint64_t check;			/* XXH3 of all the bytes before */
 	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
@@ -309,12 +311,12 @@ static_assert(2 * sizeof(struct dp_super) == DP_SUPER_SIZE &&
 /*
  * word: bits 0-31 block index in the pool, 32-47 generation (low 16 bits of
  * the descriptor's), 48-63 check over the rest, the slot and the uuid. Block 0
- * (the superblock, never an extent) means none, and then the name is nothing.
+ * (the superblock, never an extent) means that the slot is free and its name unused.
  */
 struct dp_root {
 	char name[DP_ROOT_NAME_MAX];	/* NUL-padded, at least one NUL */
 	uint64_t word;
-	uint64_t name_check;		/* like the name: durable before the word */
+	uint64_t name_check;		/* durable before the word, like the name */
 };
 
 #define DP_ROOT_GEN_MASK	0xffffull
@@ -342,11 +344,11 @@ struct dp_lane_entry {
 };
 
 /*
- * Committed when check fits, to be replayed while done is one less than
- * sequence. An empty lane has count 0, sequence == done and a valid check.
+ * A lane with a valid check is committed, and is replayed while done == sequence - 1.
+ * An empty lane has count 0, sequence == done and a valid check.
  */
 struct dp_lane {
-	uint64_t sequence;		/* no number is used twice in a lane */
+	uint64_t sequence;		/* never used twice in a lane */
 	uint64_t epoch;
 	uint32_t count;
 	uint32_t zero_0;
@@ -367,9 +369,9 @@ static_assert(DP_LANES_OFFSET + DP_LANES * sizeof(struct dp_lane) ==
 
 /* ------------------------------------------------------------------ slabs */
 /*
- * A slab is one extent of DP_SLAB_BLOCKS blocks. It begins with words of 48
- * object bits (0-47, 1: taken) and a check (48-63) over the bits, the word's
- * pool address and the uuid; objects follow from the next cache line on.
+ * A slab is one extent of DP_SLAB_BLOCKS blocks. It begins with words of 48 object
+ * bits (0-47, 1: allocated) and a check (48-63) over the bits, the word's pool address
+ * and the uuid. The objects begin at the next cache line.
  */
 #define DP_SLAB_BLOCKS		16u
 #define DP_SLAB_WORD_OBJECTS	48u
@@ -389,13 +391,13 @@ static inline uint32_t dp_slab_class_size(uint32_t size_class)
 
 /* ------------------------------------------------------------------ checks */
 
-/* How a refusal ends because of what does not check out. */
-#define DP_UNTOUCHED	"; the pool was left untouched: `daxpin check` says what can be mended"
+/* The end of each sentence about damaged metadata. */
+#define DP_UNTOUCHED	"; the pool was left untouched: `daxpin check` shows what can be repaired"
 
-/* Of any bytes that are not on media. */
+/* A digest of bytes in memory. */
 uint64_t dp_layout_digest(const void *bytes, size_t size);
 
-/* The checks' seed for a pool. */
+/* The seed of all checks of a pool. */
 uint64_t dp_layout_seed(const uint8_t uuid[16]);
 
 void dp_super_seal(struct dp_super *super);

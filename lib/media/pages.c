@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns the page bitmap of a segment. A page goes one way, in these steps:
+ * Owns the page bitmap of a segment. A page has one transition, in three steps:
  *
  *	UNUSED --> USED		[dp_pages_begin], under the mutex:
  *
@@ -72,7 +72,7 @@ bool dp_pages_take(struct dp_pages *pages, uint32_t index, uint64_t raw)
 	return true;
 }
 
-/* The bits in memory that word `index` of the bitmap has. */
+/* The bits that word `index` of the bitmap must have, from those in memory. */
 static uint64_t pages_bits(const struct dp_pages *pages, uint32_t index)
 {
 	uint32_t first = index * DP_PAGES_WORD_BITS;
@@ -111,7 +111,7 @@ int dp_pages_format(const struct dp_pages *pages)
 	return ret;
 }
 
-/* The bit in the bitmap, durable. */
+/* Set the page's bit in the bitmap on media, durably. */
 static int pages_mark(const struct dp_pages *pages, uint32_t page)
 {
 	uint32_t index = page / DP_PAGES_WORD_BITS;

@@ -31,25 +31,26 @@ void dp_pages_fini(struct dp_pages *pages);
 int dp_pages_format(const struct dp_pages *pages);
 
 /*
- * Take the bits of word `index` (below DP_PAGES_WORDS) of the bitmap from what stands
- * there. False: it does not check out, and nothing is taken.
+ * Set the bits in memory from `raw`, the word with that index (below DP_PAGES_WORDS) of
+ * the bitmap on media. False: its check fails, and no bit was set.
  */
 bool dp_pages_take(struct dp_pages *pages, uint32_t index, uint64_t raw);
 /* The value of a word of the bitmap for the bits in memory. */
 uint64_t dp_pages_word(const struct dp_pages *pages, uint32_t index);
 
-/* A page that is seen as used stays so, and its words on media were formatted. */
+/* A used page remains used, and its words on media are formatted. */
 bool dp_pages_is_used(const struct dp_pages *pages, uint32_t page);
-/* The first used page from there on; behind the last one: how many pages there are. */
+/* The first used page at or after `page`, or the number of pages if there is none. */
 uint32_t dp_pages_next(const struct dp_pages *pages, uint32_t page);
-/* In memory alone: what a damaged word of the bitmap said was found out otherwise. */
+/* Mark a page as used in memory only. For a damaged word of the bitmap, whose bits were
+ * derived from the pages. */
 void dp_pages_assume(struct dp_pages *pages, uint32_t page);
 
 /*
- * Begin to use a page: format() makes its words FREE, which is durable before its bit
- * is, and the bit is durable when this returns 0 (D19). Of several threads one formats,
- * and the others wait for it. -errno: format() or a flush failed, and the page is not
- * used.
+ * Begin to use a page: format() makes its words FREE. They are durable before the
+ * page's bit, and the bit is durable when this returns 0 (D19). If several threads call
+ * it, one formats the page and the others wait. On -errno format() or a flush failed,
+ * and the page is unused.
  */
 int dp_pages_begin(struct dp_pages *pages, uint32_t page,
 		   int (*format)(const void *arg, uint32_t page),

@@ -3,9 +3,9 @@
  * The real medium: libpmem2 writes cache lines back. Pages are written back
  * by msync() here, because libpmem2 aborts the process when msync() fails.
  *
- * libpmem2 keeps a list of all mappings under a lock of its own. A child that is forked
- * while another thread has it would wait for that thread for ever, so no thread is in
- * there while this process forks.
+ * libpmem2 has a list of all mappings and a lock for it. If a process forks while
+ * another thread holds that lock, the child would wait for it forever. So this file
+ * calls libpmem2 for the list under a mutex of its own, which fork() takes as well.
  */
 #include <errno.h>
 #include <libpmem2.h>
@@ -14,10 +14,11 @@
 #include "os/os.h"
 
 /*
- * So many bytes and more are zeroed by stores that go past the caches. They are faster
- * than stores and write-backs, the more so the slower the medium is, but whoever reads
- * or fills the memory then finds it cold, which costs more than they save. So much is
- * more likely to be filled by a device, or little by little, than at once by this CPU.
+ * From this size on, a range is zeroed by stores that bypass the caches. They are faster
+ * than ordinary stores and write-backs, above all on a slow medium, but the next access
+ * by the CPU misses the caches, which costs more than they save. A range of this size
+ * is more likely to be filled by a device, or in small parts, than by this CPU
+ * immediately.
  */
 #define ZERO_PAST_CACHES (256u << 10)
 
@@ -41,7 +42,7 @@ static enum pmem2_granularity to_pmem2(enum dp_granularity granularity)
 	return PMEM2_GRANULARITY_PAGE;
 }
 
-/* Whoever is in libpmem2's list of mappings, or forks. */
+/* Held by a thread that is in libpmem2's list of mappings, or that forks. */
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t list_once = PTHREAD_ONCE_INIT;
 
@@ -55,7 +56,7 @@ static void persist_unlock_list(void)
 	pthread_mutex_unlock(&list_mutex);
 }
 
-/* A child's one thread is the one that forked, so the mutex is its own. */
+/* The child's only thread is the one that forked and holds the mutex. */
 static void persist_guard_forks(void)
 {
 	pthread_atfork(persist_lock_list, persist_unlock_list,
@@ -93,7 +94,7 @@ int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 	persist->set = pmem2_get_memset_fn(persist->map);
 	return 0;
 fail:
-	/* Its own codes lie beyond every errno. */
+	/* libpmem2's own codes are beyond all errnos. */
 	return dp_fail(errmsg, ret > PMEM2_E_UNKNOWN ? ret : -EIO,
 		       "libpmem2 cannot use the mapping: %s",
 		       pmem2_errormsg());
@@ -129,8 +130,8 @@ void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
 	    size < ZERO_PAST_CACHES)
 		memset(to, 0, size);
 	else
-		/* With a fence: these stores are not ordered with those of others, whom
-		   the extent may be handed to next. */
+		/* With a fence, because these stores are not ordered with the stores
+		   of the thread that gets the extent next. */
 		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
@@ -140,7 +141,7 @@ void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
 	persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
-/* The first error stays. */
+/* Keep the first error. */
 static int remember_error(struct dp_persist *persist, int ret)
 {
 	int none = 0;

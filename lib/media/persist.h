@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What makes a store durable, by granularity. The second seam: the crash
- * simulator puts itself here and records stores, flushes and fences.
+ * Makes stores durable, as the granularity requires. This is the second seam: the crash
+ * simulator replaces it and records stores, flushes and fences.
  *
- * With PAGE granularity a flush is msync() and can fail; the first failure
- * stays (dp_persist_error()), since nobody can tell what reached the medium.
+ * With PAGE granularity a flush is msync() and can fail. The first error is kept
+ * (dp_persist_error()), because it is then unknown what is on the medium.
  */
 #ifndef DP_PERSIST_H
 #define DP_PERSIST_H
@@ -20,7 +20,7 @@ enum dp_granularity {		/* as enum daxpin_granularity */
 };
 
 struct dp_persist {
-	const int *pipe;		/* super.c reads by it, see pool.h; or NULL */
+	const int *pipe;		/* super.c reads through it, see pool.h; or NULL */
 	enum dp_granularity granularity;
 	_Atomic int error;
 	struct pmem2_map *map;
@@ -32,33 +32,34 @@ struct dp_persist {
 void dp_persist_init(struct dp_persist *persist,
 		     enum dp_granularity granularity);
 /*
- * Ask libpmem2 how to make stores durable, by one mapping of the pool: all are
- * of one kind and granularity, so its functions serve them all.
+ * Get libpmem2's functions for one mapping of the pool. They are used for all mappings,
+ * which have the same kind and granularity.
  */
 int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 		    uint64_t size, const struct dp_errmsg *errmsg);
 void dp_persist_fini(struct dp_persist *persist);
 
-/* One aligned 8-byte store to media, all there or not at all. */
+/* Store 8 aligned bytes to media. A power cut leaves all of them or none. */
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value);
 void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
 		     uint64_t size);
-/* Zero the range; durable after a flush of it and a fence, however it is stored. */
+/* Zero the range, which is durable after a flush and a fence. Large ranges are stored
+ * past the caches. */
 void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size);
-/* Zero much, past the caches; durable when it returns. Not with PAGE. */
+/* Zero a large range past the caches; durable when it returns. Not with PAGE. */
 void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
 
 /* Write the range back; durable after the next fence. */
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size);
 void dp_persist_fence(struct dp_persist *persist);
 /*
- * The same for ranges in many files: with PAGE they wait for one sync of their
- * filesystem, which fd is of, instead of an msync() for each.
+ * The same for ranges in many files. With PAGE, collect only notes the range, and
+ * settle syncs the filesystem of fd once instead of an msync() for each range.
  */
 int dp_persist_collect(struct dp_persist *persist, const void *from,
 		       uint64_t size);
 int dp_persist_settle(struct dp_persist *persist, int fd);
-/* 0, or the first error of a flush. */
+/* 0, or the error of the first flush that failed. */
 int dp_persist_error(struct dp_persist *persist);
 
 #endif

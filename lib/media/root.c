@@ -1,37 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A slot on media is a name and a word. While the word says none the name is
- * nothing, so a new name is made durable first, then the word. A slot is found
- * by its name, through a table of hashes in memory, and never moves.
+ * A slot on media has a name and a word. While the word names no block the name is
+ * ignored, so a new name is made durable before its word. A slot is found by its name
+ * through a hash table in memory, and never moves.
  *
  *	FREE --> NEW --> NAMED --> FREE
  *	          |
  *	          `---> FREE
  *
- *	FREE -> NEW	[root_take], claimed by the publish that makes the name:
+ *	FREE -> NEW	[root_take], claimed by the publish that adds the name:
  *			the slot has its name, and word 0
  *	NEW -> NAMED	[dp_root_settle]
  *	NEW -> FREE	[dp_root_unclaim]
  *	NAMED -> NAMED	[dp_root_settle] to another extent: one store of the word
- *	NAMED -> FREE	[dp_root_settle] to nothing
+ *	NAMED -> FREE	[dp_root_settle] to block 0
  *
- * Names come and go under the mutex; who looks for one takes no lock. `version`
- * is odd while names change. Whoever found it even, searched, and then finds it
- * unchanged saw names as they were at one moment: each store of a change is a
- * release behind the store that makes version odd, and each load of a search is
- * an acquire before the second load of version. So a search that saw any such
- * store sees version changed, and one that saw none saw what was there before.
- * A search that meets changes again and again takes the mutex, under which there
- * are none: a thread that was stopped in the middle of a change does not keep
- * others spinning.
+ * Names are added and removed under the mutex; a search takes no lock. `version` is odd
+ * while names change. A search is valid if version was even before it and unchanged
+ * after it: each store of a change is a release after the store that makes version
+ * odd, and each load of a search is an acquire before the second load of version. So a
+ * search that read any store of a change finds version changed, and a search that read
+ * none saw the names from before it. After LOOKS invalid searches the thread takes the
+ * mutex, under which names do not change: a thread that was preempted in the middle of
+ * a change does not make others spin.
  *
- * The word of a slot is not guarded by version: it is one store, and the name
- * that it belongs to was there when it was loaded.
+ * version does not protect the word of a slot: the word is changed by one store, and
+ * the slot had the name when the word was loaded.
  *
- * claims: bit 0 is set while a publish has the slot, which then alone changes it
- * (D18); above it is counted how often the slot's name has changed. A claim is
- * one CAS from what was loaded while the slot had that name. If the name has
- * gone meanwhile, the count is another one, and the CAS fails.
+ * claims: bit 0 is set while a publish has claimed the slot; then only that publish
+ * changes it (D18). The other bits count how often the slot's name has changed. A claim
+ * is a CAS from a value that was loaded while the slot had the wanted name. If the name
+ * was removed meanwhile, the count differs and the CAS fails.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,7 +44,7 @@
 #define CLAIMED		1ull
 #define NAMES_ONE	2ull
 
-/* So often names may change during a search before it waits for the mutex. */
+/* Searches that names may invalidate before the thread takes the mutex. */
 #define LOOKS		8u
 
 int dp_roots_init(struct dp_roots *roots, char *base,
@@ -76,11 +75,11 @@ void dp_roots_fini(struct dp_roots *roots)
 	roots->slot = NULL;
 }
 
-/* A name with its padding, in the parts in which it is loaded and stored. */
+/* A padded name, in the 8-byte parts in which it is loaded and stored. */
 struct name {
 	uint64_t part[DP_ROOT_NAME_PARTS];
-	uint32_t parts;			/* up to the one that has the first NUL */
-	uint32_t hash;			/* where to look for it */
+	uint32_t parts;			/* the last one has the first NUL */
+	uint32_t hash;
 };
 
 static uint64_t name_part(const char *text, size_t length)
@@ -140,7 +139,7 @@ static void root_set_word(struct dp_roots *roots, uint32_t slot,
 static bool root_is_called(const struct dp_root_slot *slot,
 			   const struct name *name)
 {
-	/* Behind a NUL there is nothing but padding. */
+	/* All parts after the first NUL are padding. */
 	for (uint32_t i = 0; i < name->parts; i++)
 		if (name->part[i] != atomic_load_explicit(&slot->name[i],
 							  memory_order_acquire))
@@ -162,7 +161,7 @@ static void root_set_name(struct dp_root_slot *slot, const struct name *name)
 				      memory_order_release);
 }
 
-/* What stands at a place, counted from where a hash leads: a slot + 1, or 0. */
+/* The entry at a place of the hash table, modulo its size: a slot + 1, or 0. */
 static uint32_t root_place(const struct dp_roots *roots, uint32_t at)
 {
 	return atomic_load_explicit(&roots->place[at % DP_ROOT_PLACES],
@@ -175,7 +174,7 @@ static void root_set_place(struct dp_roots *roots, uint32_t at, uint32_t what)
 			      memory_order_release);
 }
 
-/* The slot of a name. DP_ROOTS: there is none, or names change meanwhile. */
+/* The slot of a name. DP_ROOTS: there is none, or names are changing. */
 static uint32_t root_search(const struct dp_roots *roots,
 			    const struct name *name)
 {
@@ -191,7 +190,8 @@ static uint32_t root_search(const struct dp_roots *roots,
 	return DP_ROOTS;
 }
 
-/* Of two slots with one name, which damage can leave, the first is found. */
+/* Add a slot to the hash table. If two slots have the same name, which only damage can
+ * cause, a search finds the first. */
 static void root_list(struct dp_roots *roots, uint32_t slot)
 {
 	uint32_t at = roots->slot[slot].hash;
@@ -201,7 +201,8 @@ static void root_list(struct dp_roots *roots, uint32_t slot)
 	root_set_place(roots, at, slot + 1);
 }
 
-/* Those behind it move up, so that no search ends before it is there. */
+/* Remove a slot from the hash table. Later entries move into the gap, because a search
+ * ends at an empty place. */
 static void root_unlist(struct dp_roots *roots, uint32_t slot)
 {
 	uint32_t gap = roots->slot[slot].hash, at, what, home;
@@ -229,7 +230,7 @@ static int root_damaged(uint32_t slot, const char *what,
 		       what);
 }
 
-/* 1 to 47 bytes, and zeroes: no other could be asked for. */
+/* Is it 1 to 47 bytes and then only zeroes? No caller can search for another name. */
 static bool root_is_padded(const char name[DP_ROOT_NAME_MAX])
 {
 	size_t length = strnlen(name, DP_ROOT_NAME_MAX);
@@ -255,14 +256,14 @@ static int root_load(struct dp_roots *roots, uint32_t index,
 	struct name name;
 
 	if (!dp_root_decode(roots->seed, index, media->word, &word))
-		return root_damaged(index, "the word does not check out",
+		return root_damaged(index, "the word fails its check",
 				    errmsg);
 	if (!word.block)
 		return 0;
 	if (media->name_check !=
 		    dp_root_name_check(roots->seed, index, media->name) ||
 	    !root_is_padded(media->name))
-		return root_damaged(index, "the name does not check out",
+		return root_damaged(index, "the name fails its check",
 				    errmsg);
 	name_pad(&name, media->name);
 	root_set_name(slot, &name);
@@ -273,14 +274,14 @@ static int root_load(struct dp_roots *roots, uint32_t index,
 	return 0;
 }
 
-/* No name leads to it, and it is not free. */
+/* Skip a damaged slot: no name leads to it, and it is not free. */
 static void root_go_around(struct dp_roots *roots, uint32_t slot)
 {
 	roots->slot[slot].damaged = true;
 	root_occupy(roots, slot);
 }
 
-/* What cannot be read is shown as zeroes: no word of it checks out (D6). */
+/* If degraded, unreadable blocks are zeroes, so that the check of each word fails (D6). */
 static int root_read_slots(const struct dp_roots *roots, bool degraded,
 			   struct dp_root *copy)
 {
@@ -348,11 +349,11 @@ bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,
 
 /* ----------------------------------------------------------------- by name */
 
-/* Where a name was, or that it was nowhere, at one moment. */
+/* The result of a search for a name. */
 struct look {
 	uint64_t version;
 	uint32_t slot;			/* or DP_ROOTS */
-	struct dp_root_word word;	/* block 0: it names nothing */
+	struct dp_root_word word;	/* block 0: no such name */
 };
 
 static uint64_t roots_version(const struct dp_roots *roots)
@@ -360,7 +361,7 @@ static uint64_t roots_version(const struct dp_roots *roots)
 	return atomic_load_explicit(&roots->version, memory_order_acquire);
 }
 
-/* false: names change meanwhile. */
+/* False: names changed during the search. */
 static bool root_try_look(const struct dp_roots *roots, const struct name *name,
 			  struct look *ret_look)
 {
@@ -383,7 +384,7 @@ static void root_look(struct dp_roots *roots, const struct name *name,
 			return;
 	pthread_mutex_lock(&roots->mutex);
 	still = root_try_look(roots, name, ret_look);
-	/* Names change under the mutex alone. */
+	/* Names change only under the mutex. */
 	assert(still);
 	pthread_mutex_unlock(&roots->mutex);
 }
@@ -436,7 +437,7 @@ bool dp_root_at(struct dp_roots *roots, uint32_t slot,
 
 /* ------------------------------------------------------------------ change */
 
-/* Under the mutex, around every change of names. */
+/* Called under the mutex before each change of names; roots_changed() after it. */
 static void roots_change(struct dp_roots *roots)
 {
 	uint64_t version = atomic_load_explicit(&roots->version,
@@ -463,7 +464,7 @@ static uint64_t root_load_claim(const struct dp_roots *roots, uint32_t slot)
 				    memory_order_acquire);
 }
 
-/* The claim ends; renamed: and so does the slot's name. */
+/* End the claim. renamed: the slot has lost its name. */
 static void root_end_claim(struct dp_roots *roots, uint32_t slot, bool renamed)
 {
 	uint64_t claim = root_load_claim(roots, slot);
@@ -484,7 +485,7 @@ static uint32_t roots_find_free(const struct dp_roots *roots)
 	return DP_ROOTS;
 }
 
-/* Under the mutex: a free slot becomes that of a new name, and is claimed. */
+/* Under the mutex: take a free slot for a new name, and claim it. */
 static int root_take(struct dp_roots *roots, const struct name *name,
 		     uint32_t *ret_slot)
 {
@@ -493,10 +494,11 @@ static int root_take(struct dp_roots *roots, const struct name *name,
 
 	if (index == DP_ROOTS)
 		return -ENOSPC;
-	/* D1: so dp_root_is_new(), and its name is written first. */
+	/* D1: so dp_root_is_new() is true, and the name is written before the word. */
 	assert(!root_word(roots, index).block);
 	root_occupy(roots, index);
-	/* Nobody has it, and who comes too late for its last name fails. */
+	/* The slot is unclaimed. The CAS of a thread that found it by its last name
+	   fails, because the count changes. */
 	atomic_store_explicit(&slot->claims, root_load_claim(roots, index) +
 			      NAMES_ONE + CLAIMED, memory_order_release);
 	roots_change(roots);
@@ -508,7 +510,7 @@ static int root_take(struct dp_roots *roots, const struct name *name,
 	return 0;
 }
 
-/* -EAGAIN: another thread has just made it. */
+/* -EAGAIN: another thread has just added the name. */
 static int root_make(struct dp_roots *roots, const struct name *name,
 		     uint32_t *ret_slot)
 {
@@ -521,12 +523,12 @@ static int root_make(struct dp_roots *roots, const struct name *name,
 	return ret;
 }
 
-/* Of a slot that had the name at that look. -EAGAIN: names changed. */
+/* Claim the slot that a search found. -EAGAIN: names have changed since. */
 static int root_try_claim(struct dp_roots *roots, const struct look *look)
 {
 	uint64_t claim = root_load_claim(roots, look->slot);
 
-	/* The name was still there when claim was loaded. */
+	/* If version is unchanged, the slot had the name when claim was loaded. */
 	if (roots_version(roots) != look->version)
 		return -EAGAIN;
 	if (claim & CLAIMED)
@@ -557,7 +559,7 @@ int dp_root_claim(struct dp_roots *roots, const char *text, bool make,
 	return ret;
 }
 
-/* A claimed slot is free again. */
+/* Free a claimed slot. */
 static void root_give_back(struct dp_roots *roots, uint32_t index)
 {
 	static const struct name none;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way through sysfs: a medium is part of a region, which has a mapping to each of
- * its NVDIMMs; each of these has an id and counts for itself, and is compared by
- * itself: in a sum, one whose count was reset would hide that another's grew. If
- * anything on that way cannot be read, nothing is known (W11).
+ * In sysfs a medium is part of a region, which has a mapping for each of its NVDIMMs;
+ * each NVDIMM has an id and a count. The counts are compared one by one: in a sum, the
+ * reset of one count would hide that another has grown. If any of these cannot be read,
+ * the result is unknown (W11).
  */
 #include <errno.h>
 #include <linux/magic.h>
@@ -17,11 +17,11 @@
 #define NAME_SIZE	32u
 #define ID_SIZE		64u
 
-/* Of an NVDIMM, by the name of its provider's attributes. */
+/* The directories of an NVDIMM's attributes, named for its provider. */
 static const char *const providers[] = { "nfit", "cxl" };
 
-/* Without its newline; -errno: there is none, or an empty one, or something is
- * mounted over it (W10). */
+/* Read an attribute, without its newline. -errno: it does not exist, is empty, or
+ * something is mounted over it (W10). */
 static int shutdowns_read(const char *path, char *text, size_t size)
 {
 	int length = dp_os_read_file(path, text, size);
@@ -46,7 +46,7 @@ static int shutdowns_read_number(const char *path, uint64_t *ret_number)
 	return *end || text[0] == '-' || errno ? -EIO : 0;
 }
 
-/* Add one NVDIMM, by what one provider says of it. */
+/* Add one NVDIMM, from the attributes of one provider. */
 static int shutdowns_add_from(struct dp_shutdowns *all, const char *nvdimm,
 			      const char *provider)
 {
@@ -67,7 +67,7 @@ static int shutdowns_add_from(struct dp_shutdowns *all, const char *nvdimm,
 		ret = shutdowns_read_number(path, &count);
 	if (ret)
 		return ret;
-	/* Bytes behind the id would be of an earlier text. */
+	/* Clear the bytes behind the id, which are part of the digest. */
 	memset(chain.id + strlen(chain.id), 0,
 	       sizeof(chain.id) - strlen(chain.id));
 	all->nvdimms = dp_layout_digest(&chain, sizeof(chain)) | 1;
@@ -75,7 +75,7 @@ static int shutdowns_add_from(struct dp_shutdowns *all, const char *nvdimm,
 	return 0;
 }
 
-/* "nmem0,0,1073741824,0": its name, and which bytes of it. */
+/* A mapping is "nmem0,0,1073741824,0": the NVDIMM's name, then a range of its bytes. */
 static int shutdowns_add(struct dp_shutdowns *all, const char *region,
 			 uint64_t mapping)
 {
@@ -111,7 +111,7 @@ static struct dp_shutdowns shutdowns_of_region(const char *region)
 	return ret ? none : all;
 }
 
-/* The device stands two levels below its region: region0/dax0.0/dax0.0. */
+/* The device is two levels below its region: region0/dax0.0/dax0.0. */
 struct dp_shutdowns dp_shutdowns_of_device(const char *device)
 {
 	char region[PATH_SIZE];
@@ -120,14 +120,14 @@ struct dp_shutdowns dp_shutdowns_of_device(const char *device)
 	return shutdowns_of_region(region);
 }
 
-/* A disk's device is a namespace, or what has one, and stands one level below. */
+/* A disk's device is a namespace, or belongs to one, and is one level below its region. */
 struct dp_shutdowns dp_shutdowns_of_disk(int fd)
 {
 	char dir[PATH_SIZE / 3], path[PATH_SIZE / 2];
 	struct stat st;
 	uint64_t start;
 
-	/* Such a file lies on a second device, which stat() does not name. */
+	/* A realtime file is on a second device, which stat() does not report. */
 	if (dp_os_fstat(fd, &st) || dp_os_is_realtime(fd))
 		return (struct dp_shutdowns) { 0 };
 	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", major(st.st_dev),

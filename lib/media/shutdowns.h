@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dirty shutdowns: power that failed before everything on its way to an NVDIMM had
- * arrived there. Then bytes are missing that were fenced, which no order of stores
- * can make up for. The NVDIMMs count them; a pool records what they had counted.
+ * Dirty shutdowns: power failed before the platform had written all fenced stores to an
+ * NVDIMM. Bytes are then missing that were durable by the rules, and no order of stores
+ * prevents this. The NVDIMMs count dirty shutdowns; a pool records their count.
  */
 #ifndef DP_SHUTDOWNS_H
 #define DP_SHUTDOWNS_H
@@ -10,30 +10,32 @@
 #include "media/layout.h"
 #include "util/util.h"
 
-/* What sysfs says of the NVDIMMs under a medium. */
+/* The NVDIMMs of a medium, from sysfs. */
 struct dp_shutdowns {
-	uint64_t nvdimms;		/* which ones; 0: it is not known */
-	uint32_t mappings;		/* how many */
-	uint64_t count[DP_NVDIMMS_MAX];	/* of each; zeroes past these */
+	uint64_t nvdimms;		/* a digest of their ids; 0: unknown */
+	uint32_t mappings;		/* the number of NVDIMMs */
+	uint64_t count[DP_NVDIMMS_MAX];	/* of each; the rest is 0 */
 };
 
-/* A device-dax device; the block device under an open file. */
+/* The NVDIMMs of a device-dax device, or of the block device under an open file. */
 struct dp_shutdowns dp_shutdowns_of_device(const char *device);
 struct dp_shutdowns dp_shutdowns_of_disk(int fd);
 
 /*
- * Was there one while the pool was not closed, by its superblock and what is counted
- * now? Unknown where either is not known, or is of other NVDIMMs, or one counts less
- * than before and none more. *ret_mapping: of the one that decided, where they are the
- * same NVDIMMs and the answer is not DP_NO.
+ * Was there a dirty shutdown while the pool was not closed? Compares the counts in the
+ * superblock with the present ones. Unknown if either are unknown, if they are of
+ * different NVDIMMs, or if a count is lower than before and none is higher.
+ * *ret_mapping: if the NVDIMMs are the same and the result is not DP_NO, the one that
+ * decided.
  */
 enum dp_tristate dp_shutdowns_compare(const struct dp_super *super,
 				      const struct dp_shutdowns *now,
 				      uint32_t *ret_mapping);
 
 /*
- * For the superblock of an open: only one that found the pool closed records the
- * count. The others keep what is there, or a second crash would hide the first.
+ * Record the count in the superblock of an open, if it found the pool closed. Other
+ * opens leave the recorded count, because otherwise a second crash would hide the
+ * first.
  */
 void dp_shutdowns_record(struct dp_super *super,
 			 const struct dp_shutdowns *now);

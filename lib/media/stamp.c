@@ -1,27 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Keeps W4, W5: of the superblocks it is said whether they are of one open.
+ * Decides whether all superblocks of a pool are of the same open. Keeps W4, W5.
  *
  * An open for writing writes OPENING with its epoch e to segment 0, then e to all
- * others, then OPEN to segment 0, each durable before the next. A clean close
- * writes to the others that they are closed, then CLEAN to segment 0. So, at any
- * cut:
+ * others, then OPEN to segment 0, each durable before the next. A clean close marks the
+ * others as closed, then writes CLEAN to segment 0. So a power cut leaves:
  *
  *	segment 0	the others
  *	CLEAN e		e, closed
- *	OPEN e		e, some closed if the cut was in the close
- *	OPENING e	from `before` to e: e where this open came to; before that
- *			what was there when all were of one open last, or what an
- *			open between, which came no further, has written
+ *	OPEN e		e, some closed if the cut was during the close
+ *	OPENING e	e, if this open has written the segment; otherwise `before`,
+ *			the epoch of the last open that wrote all segments, or an
+ *			epoch between, of an open that was cut as well
  *
- * A file of another open is therefore seen unless segment 0 says OPENING, and then
- * if it is older than `before`. Copies of one pool that were opened equally often
- * have different numbers in open_id.
+ * A file of another open is therefore detected if segment 0 is not OPENING, and
+ * otherwise if it is older than `before`. Copies of one pool that were opened equally
+ * often have different numbers in open_id.
  *
- * A file has an identity that its copies have not. The superblock records it, with
- * the epoch: a copy that is opened records its own files then. If that open is
- * cut short some files are as recorded and some are not, which ADOPTING explains:
- * what this open has not reached is not asked.
+ * A file has an identity that its copies do not have. The superblock records it with
+ * the epoch, so the first open of a copy records the copy's own files. After a cut
+ * during that open, some segments have been recorded again and some have not. ADOPTING
+ * marks this state: files that the open has not reached are not compared.
  */
 #include <errno.h>
 #include "media/stamp.h"
@@ -39,7 +38,7 @@ struct dp_stamp dp_stamp_of(const struct dp_super *super,
 	};
 }
 
-/* While an open is under way. */
+/* The comparison if segment 0 is OPENING. */
 static enum dp_stamp_fit stamp_fit_opening(const struct dp_super *first,
 					   const struct dp_stamp *later)
 {
@@ -86,7 +85,7 @@ void dp_stamp_count(struct dp_stamp_tally *tally, const struct dp_super *first,
 	}
 }
 
-/* Of two files the older one is named: backups are what is brought back. */
+/* With two segments the older one is named, because a restored backup is older. */
 bool dp_stamp_first_is_odd(const struct dp_stamp_tally *tally,
 			   const struct dp_super *first)
 {
@@ -101,7 +100,7 @@ static int stamp_say_apart(uint32_t odd, bool older, uint64_t opens,
 			   const struct dp_errmsg *errmsg)
 {
 	return dp_fail(errmsg, -EUCLEAN,
-		       "segment %u of %s is %s by %llu open%s than the others: %s; bring back the file that belongs there, or all files of one backup%s",
+		       "segment %u of %s is %s by %llu open%s than the others: %s; restore the right file, or all files of one backup%s",
 		       odd, path, older ? "older" : "newer",
 		       (unsigned long long)opens, opens == 1 ? "" : "s",
 		       older ? "it comes from an older backup" :
@@ -133,10 +132,10 @@ int dp_stamp_refuse(const struct dp_stamp_tally *tally,
 				       path, end, errmsg);
 	if (fit == DP_STAMP_OTHER)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "segment %u of %s is of another copy of this pool, which was opened as often; bring back the file that belongs there%s",
+			       "segment %u of %s is of another copy of this pool, which was opened equally often; restore the right file%s",
 			       swap ? 0 : tally->misfit, path, end);
 	return dp_fail(errmsg, -EUCLEAN,
-		       "segment %u of %s was copied while the pool was open, segment 0 after it was closed; bring back the file that belongs there, or all files of one backup%s",
+		       "segment %u of %s was copied while the pool was open, segment 0 after it was closed; restore the right file, or all files of one backup%s",
 		       tally->misfit, path, end);
 }
 
@@ -177,7 +176,7 @@ int dp_stamp_refuse_mixture(const struct dp_stamp_files *files,
 	if (!files->others || !files->as_recorded)
 		return 0;
 	return dp_fail(errmsg, -EUCLEAN,
-		       "segment %u of %s is a copy, segment %u is the file that the pool was made of: bring back the original, or copy all files to another directory (cp -a --reflink=never) and open that%s",
+		       "segment %u of %s is a copy, but segment %u is the pool's original file: restore the original, or copy all files to another directory (cp -a --reflink=never) and open that%s",
 		       files->copy, path, files->original, end);
 }
 
@@ -185,6 +184,6 @@ int dp_stamp_refuse_copy(const char *path, const char *end,
 			 const struct dp_errmsg *errmsg)
 {
 	return dp_fail(errmsg, -EUCLEAN,
-		       "%s is a copy of a pool that was not closed, and may be of more than one moment: copy it again once the pool is closed, or, if nothing wrote to the pool meanwhile, open the copy with DAXPIN_POOL_ADOPT (daxpin adopt)%s",
+		       "%s is a copy of a pool that was not closed, and its files may be from different moments: copy it again once the pool is closed or, if nothing wrote to the pool during the copy, open the copy with DAXPIN_POOL_ADOPT (daxpin adopt)%s",
 		       path, end);
 }

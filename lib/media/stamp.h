@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which open wrote to a segment last, and to which file: what the superblocks of a
- * pool's segments say of it, compared. A file of another time, or of another copy
- * of the pool, is named (W4, W5).
+ * Compares the superblocks of a pool's segments: which open wrote to each last, and to
+ * which file. If a file is from another time, or from another copy of the pool, the
+ * open fails with a sentence that names it (W4, W5).
  */
 #ifndef DP_STAMP_H
 #define DP_STAMP_H
@@ -15,8 +15,8 @@ struct dp_stamp {
 	uint64_t open_id;
 	bool closed;			/* that open ended with a clean close */
 	bool seen;			/* the segment has a superblock */
-	struct dp_file_id recorded;	/* as the superblock says */
-	struct dp_file_id found;	/* as its file has it now */
+	struct dp_file_id recorded;	/* in the superblock */
+	struct dp_file_id found;	/* of the file now */
 };
 
 struct dp_stamp dp_stamp_of(const struct dp_super *super,
@@ -26,46 +26,46 @@ enum dp_stamp_fit {
 	DP_STAMP_FITS,
 	DP_STAMP_OLDER,
 	DP_STAMP_NEWER,
-	DP_STAMP_OTHER,			/* another copy, of as many opens */
+	DP_STAMP_OTHER,			/* of another copy, opened equally often */
 	DP_STAMP_LEFT_OPEN,		/* of the same open, but from before its close */
 };
 
-/* Is a later segment of the time that segment 0's superblock says? */
+/* Compare a later segment with segment 0's superblock. */
 enum dp_stamp_fit dp_stamp_fit(const struct dp_super *first,
 			       const struct dp_stamp *later);
 
-/* All later segments together: which one is the odd one out? Begin with zeroes. */
+/* Counts over all later segments, to find the one that does not fit. Begins as zeroes. */
 struct dp_stamp_tally {
 	uint32_t later;			/* how many were counted */
 	uint32_t misfits;
 	uint32_t misfit;		/* the first of them */
-	bool differ;			/* among each other */
+	bool differ;			/* later segments differ from each other */
 	struct dp_stamp of_last;
 	struct dp_stamp of_misfit;
 };
 
 void dp_stamp_count(struct dp_stamp_tally *tally, const struct dp_super *first,
 		    uint32_t index, const struct dp_stamp *later);
-/* If all others agree it is segment 0 that does not belong. */
+/* True if segment 0 is the one that does not fit, because all others agree. */
 bool dp_stamp_first_is_odd(const struct dp_stamp_tally *tally,
 			   const struct dp_super *first);
 /*
- * -EUCLEAN with a sentence that names the segment; 0 when all fit. `end` of the
- * sentence, after a semicolon, or "".
+ * 0 if all fit, otherwise -EUCLEAN with a sentence that names the segment. end: the end
+ * of the sentence, after a semicolon, or "".
  */
 int dp_stamp_refuse(const struct dp_stamp_tally *tally,
 		    const struct dp_super *first, const char *path,
 		    const char *end, const struct dp_errmsg *errmsg);
 
-/* Whose files they are. Begin with zeroes. */
+/* How many segments are in the files that they record. Begins as zeroes. */
 struct dp_stamp_files {
 	uint32_t as_recorded;
 	uint32_t others;
-	uint32_t original;		/* one of those */
-	uint32_t copy;			/* and of these */
+	uint32_t original;		/* a segment of the former kind */
+	uint32_t copy;			/* a segment of the latter kind */
 };
 
-/* Is it the file that is recorded? Of a slice of a device: yes. */
+/* Is it the recorded file? True for slices of a device. */
 bool dp_file_id_is(const struct dp_file_id *recorded,
 		   const struct dp_file_id *found);
 
@@ -76,11 +76,11 @@ static inline bool dp_stamp_is_copy(const struct dp_stamp_files *files)
 {
 	return files->others && !files->as_recorded;
 }
-/* -EUCLEAN: some are as recorded, and some are not. */
+/* -EUCLEAN if some segments are in their recorded files and some are not. */
 int dp_stamp_refuse_mixture(const struct dp_stamp_files *files,
 			    const char *path, const char *end,
 			    const struct dp_errmsg *errmsg);
-/* -EUCLEAN: a copy of a pool that was open. */
+/* -EUCLEAN, and the sentence for a copy of a pool that was open. */
 int dp_stamp_refuse_copy(const char *path, const char *end,
 			 const struct dp_errmsg *errmsg);
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A change writes the older half, fence, the copy's older half, fence. So at
- * any cut one half of the page is whole and as new as the copy, or one change
- * ahead of it. A page without a whole half, or whose newest is older than the
- * copy's, was damaged: the copy stands in for it. A torn or damaged older half
- * says nothing, and is unmade before it is written over.
+ * A change writes the older half, fence, the copy's older half, fence. So after any cut
+ * one half of the page is whole, and is as new as the copy or one change newer. If no
+ * half of the page is whole, or its newest is older than the copy's, the page is damaged
+ * and the copy replaces it. A torn or damaged older half is ignored, and is invalidated
+ * before the next change writes over it.
  */
 #include <errno.h>
 #include "media/super.h"
 
 /*
- * The newer whole half, or NULL. One that stands where its sequence number does
- * not belong is none: the next change would be written over the newest.
+ * The newer whole half, or NULL. A half in the wrong place for its sequence number does
+ * not count: the next change would be written over the newest.
  */
 static const struct dp_super *super_newest(const struct dp_super half[2])
 {
@@ -68,7 +68,7 @@ struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
 	return verdict;
 }
 
-/* One more of each must be possible: an epoch that wraps is used twice (D15). */
+/* Both counts must be able to grow: an epoch that wraps would be used twice (D15). */
 static bool super_can_go_on(const struct dp_super *super)
 {
 	return super->sequence < DP_SUPER_COUNTS_MAX &&
@@ -104,7 +104,7 @@ static int super_refuse(const struct dp_super_halves *halves,
 		return dp_super_check_version(verdict->newest, errmsg);
 	if (!super_can_go_on(verdict->newest))
 		return dp_fail(errmsg, -EUCLEAN,
-			       "the superblock counts %llu writes and %llu opens, which nobody can have made" DP_UNTOUCHED,
+			       "the superblock counts %llu writes and %llu opens, which is impossible" DP_UNTOUCHED,
 			       (unsigned long long)verdict->newest->sequence,
 			       (unsigned long long)verdict->newest->epoch);
 	return 0;
@@ -155,7 +155,7 @@ int dp_super_newest(const struct dp_badblocks_view *view,
 	return 0;
 }
 
-/* Sequence 1 goes into the second half. */
+/* Sequence 1 is written to the second half. */
 int dp_super_announce(char *base, struct dp_persist *persist)
 {
 	char *to = base + DP_SUPER_OFFSET + sizeof(struct dp_super);
@@ -169,11 +169,11 @@ int dp_super_announce(char *base, struct dp_persist *persist)
 	return ret;
 }
 
-/* dp_persist_flush(), or _collect() where many segments are written. */
+/* dp_persist_flush(), or dp_persist_collect() if many segments are written. */
 typedef int super_flush_fn(struct dp_persist *persist, const void *from,
 			   uint64_t size);
 
-/* Bytes of a half, made durable by the next fence. */
+/* Write a half; durable after the next fence. */
 static int super_write_half(char *base, struct dp_persist *persist, int page,
 			    const struct dp_super *super, super_flush_fn *flush)
 {
@@ -185,7 +185,8 @@ static int super_write_half(char *base, struct dp_persist *persist, int page,
 	return flush(persist, to, sizeof(*super));
 }
 
-/* A half that is neither whole nor blank will never be whole. */
+/* Clear the check of a half that is neither whole nor blank, so that it can never become
+ * whole. */
 static int super_unmake(char *base, struct dp_persist *persist, int page,
 			uint64_t sequence, super_flush_fn *flush)
 {
@@ -198,11 +199,11 @@ static int super_unmake(char *base, struct dp_persist *persist, int page,
 }
 
 /*
- * What a power cut left of the change before is put right before the next: two
- * cuts are not to add up. The copy gets what the page says, or both its halves
- * could be torn in the end. And a torn half, which has the sequence number that
- * is given out now, is unmade, or the words of the new change could complete
- * the old one.
+ * Repair what a power cut left of the last change, before the next one, so that the
+ * effects of two cuts do not add up. If the copy lacks the page's last change it is
+ * written there; otherwise both halves of the copy could be torn in the end. A torn
+ * half, which has the sequence number that the new change will have, is invalidated;
+ * otherwise the words of the new change could complete the old one.
  */
 static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence,
 		      super_flush_fn *flush, bool *ret_mended)

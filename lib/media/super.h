@@ -18,7 +18,7 @@ struct dp_super_halves {
 	int error[2];			/* -EIO: unreadable, and shown as zero */
 };
 
-/* What they say together. */
+/* The result of comparing the halves. */
 struct dp_super_verdict {
 	const struct dp_super *page;	/* its newest whole half, or NULL */
 	const struct dp_super *copy;
@@ -29,44 +29,47 @@ struct dp_super_verdict {
 
 struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves);
 
-/* An owner has it or died with it, as far as anybody can tell. */
+/* True if the pool may be open for writing, or its owner may have died. */
 static inline bool dp_super_is_unclean(const struct dp_super *super)
 {
 	return super->flags & (DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN);
 }
 
-/* Does this library know the version of a whole half? -EPROTONOSUPPORT. */
+/* -EPROTONOSUPPORT if this library does not know the version of a whole half. */
 int dp_super_check_version(const struct dp_super *super,
 			   const struct dp_errmsg *errmsg);
 
 /*
- * The newest whole half in a segment. When it is the copy's because the
- * page is lost, it says OWNER_UNKNOWN, whatever stands there: the page may have
- * known an owner that the copy does not. -EMEDIUMTYPE: no
- * superblock was ever here; -EPROTONOSUPPORT: another version's; -EUCLEAN: none
- * is whole; -EIO: unreadable, unless tolerant and the other page is whole.
+ * Read the newest whole half of a segment's superblock. If it is the copy's because the
+ * page is damaged, OWNER_UNKNOWN is set in it: the page may have had the record of an
+ * owner that the copy does not have.
+ *
+ * -EIO			unreadable, unless tolerant and the other page has a whole half
+ * -EMEDIUMTYPE		there never was a superblock
+ * -EPROTONOSUPPORT	it is of another version
+ * -EUCLEAN		no half is whole
  */
 int dp_super_read(const struct dp_badblocks_view *view, bool tolerant,
 		  struct dp_super *ret_super, const struct dp_errmsg *errmsg);
 
-/* The newest whole half, whatever it says, or -EUCLEAN: there is none. */
+/* The newest whole half, whatever its contents; -EUCLEAN: there is none. */
 int dp_super_newest(const struct dp_badblocks_view *view,
 		    struct dp_super *ret_super);
 
 /*
- * Before the very first write: the magic alone, durable, so that a first half
- * that was torn is known for what it is.
+ * Before the first write: make the magic alone durable, so that a first half that is
+ * torn is recognized as a superblock.
  */
 int dp_super_announce(char *base, struct dp_persist *persist);
 
-/* Write the next one, half and copy, durable when it returns. */
+/* Write the next half and its copy; durable when it returns. */
 int dp_super_write(char *base, struct dp_persist *persist,
 		   struct dp_super *super);
 
 /*
- * The same for many segments at a time, in three parts: mend, page, copy. After
- * each part, for all segments, comes dp_persist_settle(), unless none returned 1:
- * then nothing was stored. The superblock is sealed with its new sequence.
+ * The same for many segments together, in three parts: mend, page, copy. Do each part
+ * for all segments and then call dp_persist_settle(), unless no call returned 1, which
+ * means that nothing was stored. The superblock must be sealed with its new sequence.
  */
 enum dp_super_part {
 	DP_SUPER_PART_MEND,

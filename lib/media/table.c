@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reads descriptor words and says how they change; the only code that does.
- * Keeps D5 (the interior words of an extent are FREE) by never writing them:
- * they were FREE when the space was free, and a retire makes the head FREE
- * again.
+ * Reads descriptor words and computes their changes; no other code does. Keeps D5 (the
+ * words of an extent are FREE, except for the first): they are never written. They were
+ * FREE when the space was free, and a retire makes the first word FREE again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,8 +17,9 @@ int dp_table_format(const struct dp_table *table)
 }
 
 /*
- * dp_pages_begin() has it durable before the page counts as used. The open did not read
- * the page. It may be bad without being on the kernel's list: a store would be SIGBUS.
+ * Make all words of a page FREE. dp_pages_begin() makes this durable before the page's
+ * bit. The page is read first, because no open has read it: it may be bad without being
+ * in the kernel's list, and then a store would be SIGBUS.
  */
 static int table_format_page(const void *arg, uint32_t page)
 {
@@ -85,7 +85,7 @@ const char *dp_table_fault_text(enum dp_table_fault fault)
 	switch (fault) {
 	case DP_TABLE_WORD:
 	case DP_TABLE_INNER_WORD:
-		return "the word does not check out";
+		return "the word fails its check";
 	case DP_TABLE_OVERLAP:
 		return "two extents overlap";
 	case DP_TABLE_PAST_END:
@@ -94,7 +94,7 @@ const char *dp_table_fault_text(enum dp_table_fault fault)
 	return "an extent past the segment's end";
 }
 
-/* Something of the table's segment could not be read, which the sentence names. */
+/* Write the sentence for a part of the segment's metadata that cannot be read. */
 static int table_fail_read(const struct dp_table *table, int error,
 			   const char *what, uint64_t offset, uint64_t size,
 			   const struct dp_errmsg *errmsg)
@@ -110,8 +110,8 @@ struct scan {
 	const struct dp_table *table;
 	const char *copy;
 	const struct dp_table_visitor *visitor;
-	/* A bit for each block: its word is another than that of a block which was
-	   never an extent's first. None is in a page that is not in use. */
+	/* A bit for each block: set if its word is not a valid FREE word with
+	   generation 0. Clear for all blocks of unused pages. */
 	uint64_t *other;
 };
 
@@ -126,7 +126,7 @@ static bool table_decode(const struct scan *scan, uint32_t block,
 			      ret_word);
 }
 
-/* The first block from there on with another word; behind the last one: the end. */
+/* The first block at or after `block` whose bit in `other` is set, or the end. */
 static uint32_t table_next(const struct scan *scan, uint32_t block)
 {
 	uint32_t end = scan->table->blocks, at = block / 64;
@@ -140,7 +140,7 @@ static uint32_t table_next(const struct scan *scan, uint32_t block)
 	return bits ? at * 64 + __builtin_ctzll(bits) : end;
 }
 
-/* One pass over the pages in use, in the order in which they stand. */
+/* Compute `other`, in one pass over the used pages. */
 static int table_begin_scan(struct scan *scan)
 {
 	const struct dp_table *table = scan->table;
@@ -161,7 +161,7 @@ static int table_begin_scan(struct scan *scan)
 	return 0;
 }
 
-/* The first block from there on at which an extent begins. */
+/* The first block at or after `block` at which an extent begins. */
 static uint32_t table_next_head(const struct scan *scan, uint32_t block)
 {
 	struct dp_word word;
@@ -191,8 +191,8 @@ static int table_tell_damage(const struct scan *scan, enum dp_table_fault fault,
 }
 
 /*
- * An extent, and all words inside it. Its head is told last: another extent
- * that begins among them makes liars of both.
+ * Scan an extent and all words inside it. Its first word is reported last, because if
+ * another extent begins inside it both are in doubt.
  */
 static int table_scan_extent(const struct scan *scan, uint32_t block,
 			     struct dp_word head, uint32_t *ret_end)
@@ -225,7 +225,7 @@ static int table_scan_extent(const struct scan *scan, uint32_t block,
 	return table_report_word(scan, block, head);
 }
 
-/* One word that stands in no extent, or one extent. */
+/* Scan one word that is not in an extent, or one extent. */
 static int table_scan_one(const struct scan *scan, uint32_t block,
 			  uint32_t *ret_end)
 {
@@ -255,7 +255,7 @@ int dp_table_scan_copy(const struct dp_table *table, const char *copy,
 	block = table_next(&scan, table->begin);
 	while (!ret && block < table->blocks) {
 		ret = table_scan_one(&scan, block, &end);
-		/* Each block is in one step, whatever the medium says. */
+		/* Each step advances, whatever is on the medium. */
 		assert(end > block && end <= table->blocks);
 		block = table_next(&scan, end);
 	}
@@ -279,7 +279,7 @@ bool dp_table_is_page(const struct dp_table *table, uint32_t page,
 	return found >= DP_PAGE_WORDS / 8;
 }
 
-/* What word `index` of the bitmap does not say. */
+/* Derive the bits of word `index` of the bitmap, whose check fails, from the pages. */
 static int table_derive_pages(const struct dp_table *table, uint32_t index)
 {
 	uint32_t page = index * DP_PAGES_WORD_BITS;
@@ -299,7 +299,7 @@ static int table_derive_pages(const struct dp_table *table, uint32_t index)
 	return 0;
 }
 
-/* An unused page that is bad can neither be used nor be believed to be unused. */
+/* A page in a bad block cannot be used, and it is unknown whether it is unused. */
 static int table_find_bad_pages(const struct dp_table *table, bool tolerant,
 				const struct dp_errmsg *errmsg)
 {
@@ -320,7 +320,7 @@ static int table_find_bad_pages(const struct dp_table *table, bool tolerant,
 	return 0;
 }
 
-/* A bitmap that cannot be read is taken for zeroes: no word of it checks out. */
+/* An unreadable bitmap is taken for zeroes, so that the check of each word fails. */
 static int table_read_bitmap(const struct dp_table *table, bool tolerant,
 			     uint64_t raw[DP_PAGES_WORDS],
 			     const struct dp_errmsg *errmsg)
@@ -349,7 +349,7 @@ int dp_table_load_pages(const struct dp_table *table, bool tolerant,
 			continue;
 		if (!tolerant)
 			return dp_fail(errmsg, -EUCLEAN,
-				       "segment %u, page bitmap, offset 0x%llx: the word does not check out" DP_UNTOUCHED,
+				       "segment %u, page bitmap, offset 0x%llx: the word fails its check" DP_UNTOUCHED,
 				       table->segment,
 				       DP_PAGES_OFFSET + i * 8ull);
 		ret = table_derive_pages(table, i);
@@ -357,7 +357,7 @@ int dp_table_load_pages(const struct dp_table *table, bool tolerant,
 	return ret ? ret : table_find_bad_pages(table, tolerant, errmsg);
 }
 
-/* A page that cannot be read is shown as zeroes: no word of it checks out. */
+/* An unreadable page is copied as zeroes, so that the check of each word fails. */
 static int table_read_page(const struct dp_table *table, uint32_t page,
 			   char *copy)
 {
@@ -371,7 +371,8 @@ static int table_read_page(const struct dp_table *table, uint32_t page,
 	return 0;
 }
 
-/* Pages in use, side by side: of a run of them each is read once. */
+/* Read the used pages [page, end): with one read and, if that fails and tolerant is set,
+ * each by itself. */
 static int table_read_run(const struct dp_table *table, bool tolerant,
 			  uint32_t page, uint32_t end, char *copy)
 {
@@ -442,7 +443,7 @@ int dp_table_scan_damaged(const struct dp_table *table,
 	return scan_table(table, lanes, true, visitor, errmsg);
 }
 
-/* The visitor of a scan that ends with the first damage. */
+/* The visitor of a scan that ends at the first damage. */
 struct strict {
 	const struct dp_table *table;
 	int (*fn)(void *arg, uint32_t block, struct dp_word word);

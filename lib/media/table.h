@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The descriptor table of one segment: one word per block, and the word of an
- * extent's first block is the only record of the extent (docs/format.md). What stands
- * in pages that were never used (pages.h) is not read: their words are FREE.
+ * extent's first block is the only record of the extent (docs/format.md). Pages that were
+ * never used (pages.h) are not read: all their words are FREE.
  */
 #ifndef DP_TABLE_H
 #define DP_TABLE_H
@@ -16,7 +16,7 @@
 struct dp_table {
 	char *base;			/* of the segment */
 	const struct dp_badblocks_view *view;	/* of the segment, for reading it */
-	struct dp_pages *pages;		/* NULL: not known */
+	struct dp_pages *pages;		/* NULL: unknown */
 	uint64_t offset;		/* of the table in the segment, in bytes */
 	uint64_t first_block;		/* index in the pool of its block 0 */
 	uint32_t begin;			/* the first block that is not metadata */
@@ -26,23 +26,24 @@ struct dp_table {
 	struct dp_persist *persist;
 };
 
-/* Every word FREE, generation 0, with no page in use; durable after the next fence. */
+/* Make every word FREE with generation 0, by an empty page bitmap; durable after the
+ * next fence. */
 int dp_table_format(const struct dp_table *table);
 
-/* Pages of the table: those of the metadata's own blocks, too. */
+/* The number of pages of the table, including those for the metadata's own blocks. */
 static inline uint32_t dp_table_pages(const struct dp_table *table)
 {
 	return table->blocks / DP_PAGE_WORDS;
 }
 
-/* Where a block's word stands, by bytes of the segment. */
+/* The byte offset of a block's word in the segment. */
 static inline uint64_t dp_table_word_offset(const struct dp_table *table,
 					    uint32_t block)
 {
 	return table->offset + dp_word_offset(block);
 }
 
-/* And its pool address. */
+/* The pool address of a block's word. */
 static inline uint64_t dp_table_word_addr(const struct dp_table *table,
 					  uint32_t block)
 {
@@ -50,62 +51,67 @@ static inline uint64_t dp_table_word_addr(const struct dp_table *table,
 	       dp_table_word_offset(table, block);
 }
 
-/* Before a word of that block is stored: the page is used, durably. Any thread. */
+/* Mark the page of a block's word as used, durably. Must be called before the word is
+ * stored. Any thread. */
 int dp_table_use(const struct dp_table *table, uint32_t block);
 
-/* The change of a block's word that makes it `word`. block: in the segment. Its page
- * is used. */
+/* The entry that sets a block's word to `word`. block: in the segment; its page must be
+ * used. */
 struct dp_lane_entry dp_table_change(const struct dp_table *table,
 				     uint32_t block, struct dp_word word);
 
-/* Is that offset in the segment one in the table? */
+/* Is that offset in the segment inside the table? */
 static inline bool dp_table_has(const struct dp_table *table, uint64_t offset)
 {
 	return offset >= table->offset &&
 	       offset - table->offset < table->blocks * 8ull;
 }
 
-/* Would that value at that offset in the segment be a word of a page in use? */
+/* Is that value, at that offset in the segment, a valid word of a used page? */
 bool dp_table_accepts(const struct dp_table *table, uint64_t offset,
 		      uint64_t value);
 
 /*
- * Read the page bitmap. Comes before every use of the table but its formatting.
- * -EUCLEAN, -EIO: it does not check out, or poison, which is named. tolerant: what
- * it does not say follows from the pages: dp_table_is_page(), and a page that cannot
- * be read counts as used.
+ * Read the page bitmap. Must be called before the table is used, except for formatting
+ * it. If tolerant, the bits of a damaged word of the bitmap are derived from the pages
+ * with dp_table_is_page(), and an unreadable page counts as used.
+ *
+ * -EIO		the bitmap is unreadable
+ * -EUCLEAN	the check of a word of the bitmap fails
  */
 int dp_table_load_pages(const struct dp_table *table, bool tolerant,
 			const struct dp_errmsg *errmsg);
-/* Was a page with these 4096 bytes in use? Yes if one in eight of its words checks out:
- * by chance one in 65536 does. */
+/* Was a page with these 4096 bytes used? True if the check of one in eight of its words
+ * is right: in random bytes it is right for one in 65536. */
 bool dp_table_is_page(const struct dp_table *table, uint32_t page,
 		      const char *bytes);
 
 /*
- * Read all pages in use once, as the table will be when the pending lanes are applied,
- * and call fn for each extent's head, and for each
- * FREE word that was used before (generation not 0). -EUCLEAN names what does
- * not check out; -EIO: poison.
+ * Read each used page once, as the table will be when the pending lanes are applied, and
+ * call fn for the word of each extent's first block and for each FREE word that was used
+ * before (its generation is not 0).
+ *
+ * -EIO		a page is unreadable
+ * -EUCLEAN	the check of a word fails, or extents contradict each other
  */
 int dp_table_scan(const struct dp_table *table, const struct dp_lanes *lanes,
 		  int (*fn)(void *arg, uint32_t block, struct dp_word word),
 		  void *arg, const struct dp_errmsg *errmsg);
 
 enum dp_table_fault {
-	DP_TABLE_WORD,			/* does not check out, or unreadable */
-	DP_TABLE_INNER_WORD,		/* the same, inside a good extent */
+	DP_TABLE_WORD,			/* its check fails, or it is unreadable */
+	DP_TABLE_INNER_WORD,		/* the same, inside an undamaged extent */
 	DP_TABLE_OVERLAP,		/* an extent begins inside another */
 	DP_TABLE_PAST_END,		/* an extent past the segment's end */
 };
 
 struct dp_table_damage {
 	enum dp_table_fault fault;
-	uint32_t block;			/* whose word it is */
-	uint32_t begin, end;		/* blocks that it puts in doubt */
+	uint32_t block;			/* the one that has the word */
+	uint32_t begin, end;		/* the blocks that are in doubt */
 };
 
-/* In words, for a message. */
+/* The text for a message. */
 const char *dp_table_fault_text(enum dp_table_fault fault);
 
 struct dp_table_visitor {
@@ -115,19 +121,19 @@ struct dp_table_visitor {
 };
 
 /*
- * The same where damage is no end: each is told, and then all goes on. A bad
- * word in free space may have been the head of an extent of any length, so
- * everything up to the next good head is in doubt; extents that overlap are all
- * in doubt, as far again; inside an extent that checks out a bad word puts only
- * its own block in doubt. `word` is not called for what is.
+ * The same, but damage does not end it: the visitor's damage() is called, and the scan
+ * continues. A damaged word in free space may have been the first word of an extent of
+ * any length, so all blocks up to the next valid first word are in doubt. Extents that
+ * overlap are in doubt, and the blocks behind them up to the next valid first word.
+ * Inside a valid extent a damaged word puts only its own block in doubt. word() is not
+ * called for words in doubt.
  */
 int dp_table_scan_damaged(const struct dp_table *table,
 			  const struct dp_lanes *lanes,
 			  const struct dp_table_visitor *visitor,
 			  const struct dp_errmsg *errmsg);
 
-/* The same over a copy of the table, of blocks * 8 bytes; pages that are not in use are
- * not read. */
+/* The same for a copy of the table, of blocks * 8 bytes. Unused pages are not read. */
 int dp_table_scan_copy(const struct dp_table *table, const char *copy,
 		       const struct dp_table_visitor *visitor);
 

@@ -490,7 +490,7 @@ static const char *judge_table(const struct reading *reading, uint32_t segment)
 		uint64_t word = word_at(reading, segment, block, &right);
 
 		if (!right || kind_of(word) < 1 || kind_of(word) > 2)
-			return "a word does not check out";
+			return "a word fails its check";
 		if (kind_of(word) == 1 && length_of(word) != 1)
 			return "a long FREE";
 		if (kind_of(word) == 2 && block < end)

@@ -388,7 +388,7 @@ int dp_lane_run'''),
      '''		if (dp_epochs_is_foreign(&pool->media.epochs, i))
 			ret = dp_table_load_pages('''),
     ('free-word-not-checked', SIM, 'lib/media/layout.c',
-     'a word of free space that does not check out is skipped',
+     'a word of free space that fails its check is skipped',
      '''			ret_other[i] |= (uint64_t)(raw != (body |
 				word_check_field(seed, block, body))) << line;''',
      '''			ret_other[i] |= (uint64_t)((raw & WORD_BODY) != body) <<

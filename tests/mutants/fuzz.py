@@ -86,7 +86,7 @@ MUTANTS = [
      '''		ret = dp_lanes_recover(&pool->lanes, epoch);''',
      '''		ret = 0;'''),
     ('image-root-check', IMAGE, 'lib/media/root.c',
-     'a root may have a name that does not check out',
+     'a root may have a name that fails its check',
      'if (media->name_check !=', 'if (0 && media->name_check !='),
     ('image-early-store', IMAGE, 'lib/core/recover.c',
      'lanes are replayed before the rest was looked at',

@@ -552,11 +552,11 @@ static void damaged_roots_are_found(void **state)
 	spoil(f, 0, DP_ROOTS_OFFSET + word);
 	assert_damage(f, DAXPIN_STRUCTURE_ROOT, DAXPIN_CURE_LOSSY, 0,
 		      DP_ROOTS_OFFSET,
-		      "root slot 0, \"bell?\": its word does not check out");
+		      "root slot 0, \"bell?\": its word fails its check");
 	spoil(f, 0, DP_ROOTS_OFFSET + word);
 	spoil(f, 0, DP_ROOTS_OFFSET + 2);
 	assert_damage(f, DAXPIN_STRUCTURE_ROOT, DAXPIN_CURE_LOSSY, 0,
-		      DP_ROOTS_OFFSET, "the name does not check out");
+		      DP_ROOTS_OFFSET, "the name fails its check");
 	spoil(f, 0, DP_ROOTS_OFFSET + 2);
 	check_pool(f, &found);
 	assert_int_equal(found.summary.roots, 1);

@@ -490,10 +490,10 @@ static void open_refuses_a_damaged_word(void **state)
 	struct fixture *f = *state;
 
 	spoil(f, 1, word_at(1000) + 5);
-	check_table(f, 1, 1000, "does not check out");
+	check_table(f, 1, 1000, "fails its check");
 	spoil(f, 1, word_at(1000) + 5);
 	spoil(f, 2, word_at(8191));
-	check_table(f, 2, 8191, "does not check out");
+	check_table(f, 2, 8191, "fails its check");
 	spoil(f, 2, word_at(8191));
 	open_pool(f);
 	close_pool(f);
@@ -504,7 +504,7 @@ static void open_refuses_a_wiped_word(void **state)
 	struct fixture *f = *state;
 
 	write_raw(f, 0, 512, 0);
-	check_table(f, 0, 512, "does not check out");
+	check_table(f, 0, 512, "fails its check");
 }
 
 static void open_refuses_a_wiped_table_page(void **state)
@@ -513,7 +513,7 @@ static void open_refuses_a_wiped_table_page(void **state)
 	char zero[DP_BLOCK_SIZE] = "";
 
 	patch(f, 1, word_at(1024), zero, sizeof(zero));
-	check_table(f, 1, 1024, "does not check out");
+	check_table(f, 1, 1024, "fails its check");
 }
 
 static void open_refuses_a_word_of_another_block(void **state)
@@ -523,7 +523,7 @@ static void open_refuses_a_word_of_another_block(void **state)
 
 	look(f, 1, word_at(600), &raw, 8);
 	write_raw(f, 1, 601, raw);
-	check_table(f, 1, 601, "does not check out");
+	check_table(f, 1, 601, "fails its check");
 }
 
 static void open_refuses_overlapping_extents(void **state)
@@ -547,7 +547,7 @@ static void open_refuses_a_damaged_word_inside_an_extent(void **state)
 
 	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1 });
 	write_raw(f, 1, 603, 0);
-	check_table(f, 1, 603, "does not check out");
+	check_table(f, 1, 603, "fails its check");
 }
 
 static void open_refuses_an_extent_past_the_segments_end(void **state)
