@@ -40,7 +40,7 @@ static void pool_log_shutdown(const struct daxpin_pool *pool)
 			   counts);
 	else if (pool->media.flushed.dirty == DP_UNKNOWN &&
 		 pool->media.was_unclean && super->nvdimms)
-		dp_log_say(&pool->log, path, "whether power failed before all that was durable had reached its NVDIMMs cannot be told: %s",
+		dp_log_say(&pool->log, path, "it is unknown whether power failed before all durable stores had reached its NVDIMMs: %s",
 			   now->nvdimms == super->nvdimms ? counts :
 			   now->nvdimms ? "they are others than when it was opened" :
 			   "their count of dirty shutdowns is not seen in sysfs any more");

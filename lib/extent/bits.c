@@ -54,7 +54,7 @@ static void bits_store(struct dp_bits *bits, uint32_t word, uint64_t value)
 	atomic_store_explicit(&bits->free[word], value, memory_order_relaxed);
 }
 
-/* Of the bitmap of quarantined blocks, which a call made first if there was none. */
+/* A word of the bitmap of quarantined blocks, which exists. */
 static uint64_t bits_quarantined(const struct dp_bits *bits, uint32_t word)
 {
 	return atomic_load_explicit(&bits->quarantine[word], memory_order_relaxed);
@@ -71,7 +71,7 @@ static void bits_count(struct dp_bits *bits, uint32_t count)
 	atomic_store_explicit(&bits->free_count, count, memory_order_relaxed);
 }
 
-/* The part of [block, end) that lies in block's word, as a mask. */
+/* The part of [block, end) that is in the word of `block`, as a mask. */
 static uint64_t bits_mask(uint32_t block, uint32_t end, uint32_t *ret_next)
 {
 	uint32_t shift = block % WORD_BITS;
@@ -165,7 +165,7 @@ uint32_t dp_bits_free_count(const struct dp_bits *bits)
 
 /* ------------------------------------------------------------- quarantine */
 
-/* A thread that reads `quarantine` meanwhile sees no bitmap, or a zeroed one. */
+/* A thread that reads `quarantine` at the same time sees no bitmap, or a zeroed one. */
 static int bits_need_quarantine(struct dp_bits *bits)
 {
 	_Atomic uint64_t *bitmap;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which blocks of a segment are free and backed, and which are in quarantine: two
- * bitmaps in memory, made anew at each open, never on media.
+ * bitmaps in memory. Each open builds them; they are never on media.
  */
 #ifndef DP_BITS_H
 #define DP_BITS_H
@@ -14,7 +14,7 @@ struct dp_bits {
 	_Atomic uint32_t quarantine_count;
 	_Atomic uint32_t free_count;
 	_Atomic uint64_t *free;
-	/* Or NULL: no block is in it. */
+	/* NULL while no block is in quarantine. */
 	_Atomic uint64_t *_Atomic quarantine;
 };
 
@@ -27,11 +27,11 @@ void dp_bits_fini(struct dp_bits *bits);
  * them may run at the same time, and read each word as it was before or after a change.
  */
 
-/* These blocks become free. None of them is free or in quarantine before. */
+/* Free these blocks. None of them may be free or in quarantine before. */
 void dp_bits_set(struct dp_bits *bits, uint32_t block, uint32_t blocks);
-/* These blocks are taken. All of them are free before. */
+/* Take these blocks. All of them must be free before. */
 void dp_bits_clear(struct dp_bits *bits, uint32_t block, uint32_t blocks);
-/* As dp_bits_clear(). -EUCLEAN if one of them is not free: nothing is changed. */
+/* The same, but -EUCLEAN if one of them is not free, and then nothing changes. */
 int dp_bits_take(struct dp_bits *bits, uint32_t block, uint32_t blocks);
 
 /* First block in [block, end) that is free (or, with free false, is not free); `end` if

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Free runs that threads keep for themselves.
+ * Caches of free runs, one for each thread slot.
  *
- * A cache belongs to a thread slot. Its thread sets busy and reads mode; if no thread
- * is stealing, the cache is its own until it clears busy. When a thread ends, its
- * cache stays as it is for the next thread with that slot, and other threads can steal
- * from it. Threads without a slot of their own share one cache that is always empty.
+ * The thread of a slot sets busy and reads mode; if no thread is stealing, it has
+ * exclusive access to the cache until it clears busy. When a thread ends, its cache
+ * remains for the next thread with that slot, and other threads can steal from it.
+ * Threads without a slot of their own share one cache, which is always empty.
  *
  * A thread (the thief) steals when a claim found no space, or when free chunks are to
  * be returned to the filesystem:
@@ -18,18 +18,19 @@
  *						(7) clears STEALING
  *
  * (5) is membarrier(2): during the call each other thread of the process executes a
- * full fence. If (1) came before that fence, (6) sees busy and waits; (3) is a
- * release, so that the thief then sees the thread's changes. If (1) came after it,
- * (2) comes after (4) and the thread stays out. So the thread itself needs no fence,
- * which would cost as much as all the rest of a reserve. If membarrier is
- * forbidden, mode has FENCED: (1) and (3) are then atomic exchanges, which only
- * dp_cache_enter() and dp_cache_leave() make, and (5) is not needed.
+ * full fence. If (1) is before that fence, (6) reads busy and waits; (3) is a release,
+ * so that the thief then sees the thread's changes. If (1) is after it, (2) is after (4)
+ * and the thread does not enter. So the thread itself needs no fence, which would cost
+ * as much as the rest of a reserve. If membarrier is forbidden, mode has FENCED: (1) and
+ * (3) are then atomic exchanges, which only dp_cache_enter() and dp_cache_leave() make,
+ * and (5) is not needed.
  *
  * A seccomp filter may forbid it after the pool was opened. The thief whose (5) fails
- * sets FENCED. Of a thread that has not read FENCED since, busy may be on its way, so
- * its cache is left alone until (8) the thread has set `fenced` of its cache, which it
- * does outside of it, or has ended: its slot is then free, and who takes the slot next
- * reads FENCED. Both post RETRY if a thread was refused.
+ * sets FENCED. A thread that has not read FENCED since may have stored busy without the
+ * thief seeing it, so its cache is not emptied until (8): the thread has set `fenced` of
+ * its cache, which it does outside of the cache, or it has ended, so that its slot is
+ * free and the next thread with the slot reads FENCED. In both cases RETRY is posted if
+ * a thread was refused.
  *
  * A thread's first (1) comes after its bit in `used` was set by an atomic operation:
  * a thief that reads `used` after (4) and misses the bit has read it before that
@@ -47,8 +48,8 @@
  *	I62	a run in a cache is free: no extent has it, and it is in no segment's
  *		free runs
  *	I63	between dp_caches_steal() and dp_caches_release() all caches are empty,
- *		and no block is on its way to one; after a failed (5) this is true of
- *		the caches that (8) allows
+ *		and no thread is putting a block into one; after a failed (5) this is
+ *		true of the caches that (8) allows
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -61,7 +62,8 @@
 #define CACHES_STEALING	1u		/* nothing may enter a cache */
 #define CACHES_FENCED	2u		/* each thread makes its own fences */
 
-/* Words for the runs of one cache: each length has room for the limit. */
+/* The number of words for the runs of one cache, with space for the limit in each
+ * length. */
 static uint32_t cache_words(uint32_t limit)
 {
 	uint32_t words = 0;
@@ -79,7 +81,7 @@ static void cache_init(struct dp_cache *cache, uint32_t limit, uint32_t *run)
 	}
 }
 
-/* RETRY is owed to a thread that was refused what this one kept. */
+/* Post RETRY if a thread was refused: this thread's cache can be stolen from now. */
 static void caches_thread_ended(unsigned int slot, void *arg)
 {
 	struct dp_caches *caches = arg;
@@ -104,7 +106,7 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit,
 	int ret;
 
 	assert(limit <= DP_CACHE_BLOCKS);
-	/* Memory that is not used is not touched. */
+	/* Not zeroed, so pages that are never used take no memory. */
 	caches->run = malloc((size_t)CACHES * words * sizeof(*caches->run) + 1);
 	caches->cache = aligned_alloc(DP_CACHE_LINE, CACHES * sizeof(*caches->cache));
 	if (!caches->run || !caches->cache) {
@@ -162,7 +164,7 @@ bool dp_caches_are_mine(const struct dp_caches *caches)
 
 /* -------------------------------------------------------------- enter and leave */
 
-/* As dp_cache_set_busy(), with a fence where each thread makes its own. */
+/* As dp_cache_set_busy(), with a fence if mode has FENCED. */
 static void cache_set_busy(const struct dp_caches *caches, struct dp_cache *cache,
 			   uint32_t busy)
 {
@@ -214,8 +216,8 @@ void dp_caches_look(struct dp_caches *caches)
 }
 
 /*
- * The `count` runs of that length that were put first. Those that lie side by side are
- * given as one, which saves the segment's lock for each.
+ * Pass the `count` oldest runs of that length to fn. Adjacent runs are passed as one,
+ * which takes the segment's lock once.
  */
 static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t count,
 		       dp_cache_fn *fn, void *arg)
@@ -261,7 +263,7 @@ static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 	assert(!dp_cache_blocks(cache));
 }
 
-/* Those for which busy is reliable without a fence: see (8). */
+/* The caches for which busy is reliable without a fence: see (8). */
 static uint64_t caches_fenced(struct dp_caches *caches)
 {
 	uint64_t fenced = caches_mine() | dp_thread_slots_free();

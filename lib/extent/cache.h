@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Free runs of 1 to 16 blocks that a thread keeps for itself, so that it reserves what
- * it freed last, without a lock that other threads take too. See cache.c.
+ * Caches of free runs of 1 to 16 blocks, one for each thread. A thread reserves the runs
+ * that it freed last, without a lock that other threads take. See cache.c.
  */
 #ifndef DP_CACHE_H
 #define DP_CACHE_H
@@ -12,14 +12,14 @@
 #include "util/util.h"
 
 #define DP_CACHE_RUN	16u		/* blocks of the longest run */
-#define DP_CACHE_BLOCKS	1024u		/* that a thread keeps at most: 4 MiB */
+#define DP_CACHE_BLOCKS	1024u		/* the maximum for a thread: 4 MiB */
 
 /* private to cache.c */
 struct dp_cache {
 	DP_ALIGNED _Atomic uint32_t busy;
 	_Atomic uint32_t blocks;	/* in all runs */
 	_Atomic bool fenced;		/* its thread makes its own fences */
-	uint32_t limit;			/* of blocks; 0 before its thread begins */
+	uint32_t limit;			/* of blocks; 0 before its first use */
 	struct dp_cache_stack {
 		uint32_t count;
 		uint32_t *run;		/* their first blocks: limit / length */
@@ -38,10 +38,10 @@ struct dp_caches {
 	_Atomic uint64_t used;		/* a bit for each cache ever entered */
 };
 
-/* Called for each run that is stolen or shed. */
+/* Called for each run that is removed by a steal or a shed. */
 typedef void dp_cache_fn(uint32_t block, uint32_t blocks, void *arg);
 
-/* At most `limit` blocks a thread. -ENOMEM. */
+/* limit: of blocks, for each thread. -ENOMEM. */
 int dp_caches_init(struct dp_caches *caches, uint32_t limit,
 		   struct dp_events *events);
 void dp_caches_fini(struct dp_caches *caches);
@@ -51,26 +51,27 @@ uint64_t dp_caches_blocks(const struct dp_caches *caches);
 bool dp_caches_are_mine(const struct dp_caches *caches);
 
 /*
- * From here to dp_caches_release() all caches are empty. Their runs are passed to fn.
- * Sleeps until threads between enter and leave have left, and until another thread's
- * steal is over. After membarrier(2) has failed, caches of threads that did not yet
- * call dp_caches_look() stay as they are; RETRY follows when one has, or has ended.
+ * Empty all caches, pass their runs to fn, and keep them empty until
+ * dp_caches_release(). Sleeps until threads between enter and leave have left, and until
+ * another thread's steal has ended. If membarrier(2) has failed, the caches of threads
+ * that have not called dp_caches_look() since are not emptied; RETRY follows when such a
+ * thread has called it, or has ended.
  */
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);
-/* Must this thread make its own fences by now? Call it outside of its cache. */
+/* If this thread must make its own fences now, note it. Call it outside of the cache. */
 void dp_caches_look(struct dp_caches *caches);
 
 /*
- * Until dp_cache_leave() no other thread changes this thread's cache. NULL: it has
- * none, or another thread is stealing. Never waits.
+ * Enter this thread's cache: no other thread changes it until dp_cache_leave(). NULL:
+ * there is no cache, or another thread is stealing. Never waits.
  */
 struct dp_cache *dp_cache_enter(struct dp_caches *caches);
 void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache);
 
 /* ------------------------------------------------------ between enter and leave */
 
-/* Remove the older half of the runs of the length that takes most blocks: fn. */
+/* Of the length that has most blocks, remove the older half and pass it to fn. */
 void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
 
 static inline uint32_t dp_cache_blocks(const struct dp_cache *cache)
@@ -83,13 +84,13 @@ static inline void dp_cache_count(struct dp_cache *cache, uint32_t blocks)
 	atomic_store_explicit(&cache->blocks, blocks, memory_order_relaxed);
 }
 
-/* How many more blocks there is room for. */
+/* The number of blocks that can still be added. */
 static inline uint32_t dp_cache_room(const struct dp_cache *cache)
 {
 	return cache->limit - dp_cache_blocks(cache);
 }
 
-/* Take the last run that was put with exactly this length. false: there is none. */
+/* Take the newest run of exactly this length. False: there is none. */
 static inline bool dp_cache_take(struct dp_cache *cache, uint32_t blocks,
 				 uint32_t *ret_block)
 {
@@ -102,7 +103,7 @@ static inline bool dp_cache_take(struct dp_cache *cache, uint32_t blocks,
 	return true;
 }
 
-/* false: there is no room for it. */
+/* Add a run. False: the cache is full. */
 static inline bool dp_cache_put(struct dp_cache *cache, uint32_t block,
 				uint32_t blocks)
 {
@@ -115,7 +116,7 @@ static inline bool dp_cache_put(struct dp_cache *cache, uint32_t block,
 	return true;
 }
 
-/* ------------------------------------------------------------- the usual way */
+/* ------------------------------------------------------------- the fast path */
 
 static inline void dp_cache_set_busy(struct dp_cache *cache, uint32_t busy)
 {
@@ -141,7 +142,7 @@ static inline bool dp_cache_pop(struct dp_caches *caches, uint32_t blocks,
 	return found;
 }
 
-/* Enter, put, and leave. false: there is no room, or as dp_cache_pop(). */
+/* Enter, put, and leave. False: the cache is full, or as dp_cache_pop(). */
 static inline bool dp_cache_push(struct dp_caches *caches, uint32_t block,
 				 uint32_t blocks)
 {

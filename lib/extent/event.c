@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Watches, notices, and the queue of what happened.
+ * Watches, notices, and the queue of events.
  *
  *	watch:	NONE --> WAITING --> READY --> NONE
  *
@@ -29,8 +29,8 @@
  * then takes armed by an exchange. Both hold the mutex while they access the
  * queue, so one of the two sees the other's store.
  *
- * A watch may fire although a new hold was taken meanwhile: an event says that
- * the extent was idle, daxpin_idle() says whether it is.
+ * A watch may fire although a new hold was taken meanwhile: an event means that the
+ * extent was idle, and daxpin_idle() returns whether it is now.
  *
  * tests/model/event.pml searches the interleavings.
  */
@@ -97,7 +97,7 @@ static void event_forget_all(struct daxpin_watch **head,
 		event_unlink_watch(events, *head);
 }
 
-/* Whoever unwatches later, or watches again, finds a watch that is not used. */
+/* Reset all watches, so that a later unwatch or watch finds them unused. */
 void dp_events_fini(struct dp_events *events)
 {
 	for (uint32_t i = 0; i < events->buckets; i++)
@@ -118,7 +118,7 @@ void dp_events_give_back(struct dp_events *events)
 static void event_make_ready(struct dp_events *events,
 			     struct daxpin_watch *watch)
 {
-	/* Off its bucket's list, and the queue's end is where a link is NULL. */
+	/* It is in no list, and the queue's end is a NULL link. */
 	assert(watch->state == WATCH_NONE && !*events->ready_end);
 	watch->state = WATCH_READY;
 	watch->next = NULL;
@@ -127,7 +127,7 @@ static void event_make_ready(struct dp_events *events,
 	events->ready_end = &watch->next;
 }
 
-/* The one place that a drop reaches where its thread could be cancelled. */
+/* The only cancellation point that a drop can reach. */
 static void event_signal(struct dp_events *events)
 {
 	DP_UNCANCELLED();
@@ -193,8 +193,8 @@ int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 		    bool (*still_busy)(void *arg), void *arg)
 {
 	pthread_mutex_lock(&events->mutex);
-	/* Under the mutex, for two threads may use one watch by mistake: linked
-	 * twice it would be in two lists and end neither. */
+	/* Under the mutex, because two threads may use one watch by mistake. If it was
+	 * linked twice both lists would be corrupt. */
 	if (watch->state != WATCH_NONE) {
 		pthread_mutex_unlock(&events->mutex);
 		return -EINVAL;
@@ -258,9 +258,9 @@ void dp_events_post(struct dp_events *events, struct dp_notice *notice)
 }
 
 /*
- * seq_cst, two-sided: a thread that is refused sets `refused` and then looks once
- * more for what it wants; a thread that opens a gate or frees blocks does so and then
- * reads `refused`. One of the two sees the other.
+ * seq_cst, two-sided: a thread that will be refused sets `refused` and then tries once
+ * more; a thread that opens a gate or frees blocks does so and then reads `refused`. At
+ * least one of the two sees the other's store.
  */
 void dp_events_refused(struct dp_events *events)
 {
@@ -275,7 +275,7 @@ void dp_events_tell_refused(struct dp_events *events)
 		dp_events_post(events, &events->retry);
 }
 
-/* From wherever it is in the queue. */
+/* Remove a notice from its place in the queue. */
 static void event_take_notice(struct dp_events *events,
 			      struct dp_notice *notice)
 {
@@ -297,7 +297,7 @@ void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice)
 	pthread_mutex_unlock(&events->mutex);
 }
 
-/* A watch before a notice: it tells of memory that is waited for. */
+/* Watches come before notices, because a thread waits for the memory of a watch. */
 bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
 {
 	struct daxpin_watch *watch;

@@ -10,7 +10,7 @@
 #define DP_WATCH_BUCKETS 64u		/* at first */
 
 /*
- * An event that is reported once, however often it is posted until it is taken.
+ * An event that is reported once, even if it is posted several times before that.
  * Its owner sets `event`; the rest is private to event.c.
  */
 struct dp_notice {
@@ -32,20 +32,21 @@ struct dp_events {
 	struct daxpin_watch **ready_end;
 	struct dp_notice *notice;	/* posted, the oldest first */
 	struct dp_notice **notice_end;
-	_Atomic bool refused;		/* a call; RETRY is owed */
+	_Atomic bool refused;		/* a call was refused, so RETRY must follow */
 	struct dp_notice retry;
 };
 
 int dp_events_init(struct dp_events *events);
 void dp_events_fini(struct dp_events *events);
-/* In a forked child: close its descriptor. The watches are its parent's. */
+/* In a forked child: close the descriptor. The watches belong to the parent. */
 void dp_events_give_back(struct dp_events *events);
 int dp_events_fd(const struct dp_events *events);
 
 /*
- * Watch wanted->extent; the event has wanted->arg. still_busy(arg) runs with the
- * lock that dp_events_fire() takes: it asks the extent's state for a wake-up, or
- * returns false if none will come. -EINVAL, and *watch is as it was: it is in use.
+ * Watch wanted->extent; the event has wanted->arg. still_busy(arg) is called under the
+ * mutex that dp_events_fire() takes: it sets the waiters bit of the extent's state and
+ * returns true, or returns false if the extent is idle. -EINVAL: *watch is in use, and
+ * was not changed.
  */
 int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 		    const struct daxpin_watch *wanted,
@@ -53,20 +54,20 @@ int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 /* 1: it was in use, 0: it was not. -EINVAL: it is in use with other events. */
 int dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch);
 
-/* The extent at that pool address became idle: its watches are events now. */
+/* The extent at that pool address has become idle: queue the events of its watches. */
 void dp_events_fire(struct dp_events *events, uint64_t addr);
 
-/* The notice is the caller's, who withdraws it before it goes away. */
+/* The notice belongs to the caller, who must withdraw it before freeing it. */
 void dp_events_post(struct dp_events *events, struct dp_notice *notice);
 void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice);
 
 /*
- * C4: a call is about to be refused, for a closed gate or for want of space. The
- * caller tries once more after this, and then returns the refusal.
+ * C4: call it before a call is refused because of a closed gate or for lack of space.
+ * The caller then tries once more, and returns the refusal if that fails.
  */
 void dp_events_refused(struct dp_events *events);
-/* What a refusal was about has changed: a gate is open, blocks are free, a job is
- * over. Call it after the change. No mutex unless a call was refused. */
+/* Call it after a change that a refused call may wait for: a gate was opened, blocks
+ * were freed, a job has ended. Takes no mutex unless a call was refused. */
 void dp_events_tell_refused(struct dp_events *events);
 
 bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event);

@@ -9,27 +9,28 @@
  *					     CLOSED	backs out with -EAGAIN
  *	clones and drops:		     succeed in both
  *
- * Each thread slot has two words that only grow: inc goes up before a 0->1 CAS,
- * dec after a 1->0, also by a hold whose CAS turned out not to be a 0->1.
- * Whoever closed the gate reads all decs, then all incs. A dec that was counted
- * is preceded by its inc, which is counted too, so incs >= decs; equal means
- * that nothing was held when the reading of incs began. Any other order, or one
- * signed word a slot, can show 0 while a hold migrates between slots. And with
- * the gate closed it stays so, because
+ * Each thread slot has two words that only grow: inc is incremented before a CAS from 0
+ * to 1, dec after one from 1 to 0, and also by a hold that incremented inc but whose CAS
+ * was not from 0. The thread that closed the gate (the closer) reads all decs, then all
+ * incs. Each dec that it reads comes after the matching inc, which it reads as well, so
+ * incs >= decs; equal means that nothing was held when it began to read the incs. With
+ * any other order, or one signed word for each slot, the sum can be 0 while a hold is
+ * taken in one slot and dropped in another. While the gate is closed it stays so,
+ * because
  *
- *	hold:	inc up; CAS 0->1;  fence; read the gate
- *	closer:	gate up;           fence; read decs, incs
+ *	hold:	increment inc; CAS 0->1;  fence; read the gate
+ *	closer:	increment the gate;       fence; read decs, incs
  *
- * so either the hold sees the gate and backs out by an ordinary, full drop, or
- * the closer sees its inc (I31).
+ * so either the hold reads that the gate is closed and backs out by an ordinary drop, or
+ * the closer reads its inc (I31).
  *
  * Invariants:
  *	D13	a hold reads the gate after its CAS, whatever the count was
- *	D16	idle is all decs read before all incs, and equal; raising dec is
- *		a drop's last access to the pool's memory, because a closer may
- *		unmap it right after
- *	D17	the gate is a count: who opens it first does not open it for all
- *	I23	one counter a segment, so that a close does not visit every
+ *	D16	idle means that all decs, read before all incs, are equal to them. The
+ *		increment of dec is a drop's last access to the pool's memory, because
+ *		a closer may unmap the memory immediately afterwards
+ *	D17	the gate is a count: it opens when the last closer has opened it
+ *	I23	one counter for each segment, so that a close does not read every
  *		extent
  *	I32	with the gate closed, a segment that was idle stays idle
  * tests/model/gate.pml searches the interleavings.
@@ -50,7 +51,7 @@ int dp_gates_init(struct dp_gates *gates, uint32_t segments)
 	int ret;
 
 	gates->gate_count = segments;
-	/* Anonymous memory is zeroed, and only what is used becomes real. */
+	/* Anonymous memory is zeroed, and is allocated only where it is used. */
 	ret = dp_os_map(NULL, gate_table_size(gates), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
 	if (ret)

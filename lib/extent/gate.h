@@ -10,7 +10,7 @@
 #include "util/util.h"
 
 /* private to gate.c */
-struct dp_gate_slot {		/* one thread's, or shared by the others */
+struct dp_gate_slot {		/* of one thread, or shared by several */
 	_Atomic uint64_t inc;
 	_Atomic uint64_t dec;
 } DP_ALIGNED;
@@ -18,7 +18,7 @@ struct dp_gate_slot {		/* one thread's, or shared by the others */
 /* private to gate.c */
 struct dp_gate {
 	struct dp_gate_slot slot[DP_THREAD_SLOTS + 1];
-	_Atomic uint32_t closed DP_ALIGNED;	/* by so many */
+	_Atomic uint32_t closed DP_ALIGNED;	/* the number of closers */
 };
 
 /* private to gate.c */
@@ -27,11 +27,11 @@ struct dp_gates {
 	struct dp_gate *gate;
 };
 
-/* All open, and nothing held. -ENOMEM. */
+/* All gates are open, and nothing is held. -ENOMEM. */
 int dp_gates_init(struct dp_gates *gates, uint32_t segments);
 void dp_gates_fini(struct dp_gates *gates);
 
-/* Close and reclaim may overlap, so a gate counts who closed it (D17). */
+/* A close and a reclaim may overlap, so a gate counts its closers (D17). */
 void dp_gate_close(struct dp_gates *gates, uint32_t segment);
 void dp_gate_open(struct dp_gates *gates, uint32_t segment);
 /*
@@ -40,9 +40,9 @@ void dp_gate_open(struct dp_gates *gates, uint32_t segment);
  */
 uint64_t dp_gate_busy(struct dp_gates *gates, uint32_t segment);
 
-/* What a hold and a drop do is inline. */
+/* The steps of a hold and of a drop are inline. */
 
-/* A word with one writer goes up by a plain store; the shared one is locked. */
+/* A word with one writer is incremented by a plain store, the shared one atomically. */
 static inline void dp_gate_go_up(_Atomic uint64_t *word, unsigned int slot)
 {
 	uint64_t now;
@@ -55,7 +55,7 @@ static inline void dp_gate_go_up(_Atomic uint64_t *word, unsigned int slot)
 	atomic_store_explicit(word, now + 1, memory_order_release);
 }
 
-/* Before the CAS that takes an extent's count from 0. */
+/* Call it before the CAS that takes an extent's count from 0. */
 static inline void dp_gate_raise_inc(struct dp_gates *gates, uint32_t segment)
 {
 	unsigned int slot = dp_thread_slot();
@@ -63,7 +63,8 @@ static inline void dp_gate_raise_inc(struct dp_gates *gates, uint32_t segment)
 	dp_gate_go_up(&gates->gate[segment].slot[slot].inc, slot);
 }
 
-/* After the CAS that took it to 0, and after everything else in the pool. */
+/* Call it after the CAS that took the count to 0, and after the last other access to the
+ * pool. */
 static inline void dp_gate_raise_dec(struct dp_gates *gates, uint32_t segment)
 {
 	unsigned int slot = dp_thread_slot();
@@ -71,7 +72,7 @@ static inline void dp_gate_raise_dec(struct dp_gates *gates, uint32_t segment)
 	dp_gate_go_up(&gates->gate[segment].slot[slot].dec, slot);
 }
 
-/* After the CAS of a hold and dp_fence_after_rmw(). */
+/* Call it after the CAS of a hold and dp_fence_after_rmw(). */
 static inline bool dp_gate_is_closed(struct dp_gates *gates, uint32_t segment)
 {
 	return atomic_load(&gates->gate[segment].closed);

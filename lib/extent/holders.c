@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Labelled holds and registrations: who holds what, for people. The counts that
- * decide are in state.c and gate.c; only a close asks for the number of
- * registrations, and a reclaim for their pins.
+ * Labelled holds and registrations, for reports. Decisions use the counts in state.c and
+ * gate.c, except that a close reads the number of registrations, and a reclaim their
+ * pins.
  *
  * A registration BY_SEGMENT has a pin for each segment:
  *
@@ -15,8 +15,8 @@
  *				pin
  *
  * Invariants:
- *	A6	a pin is asked back before its segment is punched, and the punch
- *		waits until it is none
+ *	A6	a pin is wanted back before its segment is punched, and the punch waits
+ *		until the pin is none
  *	I10	each pin of a segment that the library knows is a registration
  *	I37	labelled holds are listed here in addition to being counted, so
  *		listed and unlisted holds make up the count
@@ -30,8 +30,8 @@
 #define PIN_THERE	0x1u
 #define PIN_WANTED	0x2u
 
-/* When a shard gets more lists, and how many times as many: most lists have one hold,
- * which is found without reading another. */
+/* A shard with more than LIST_HOLDS holds for each list gets LISTS_MORE times as many
+ * lists. So most lists have one hold, which is found without reading another. */
 #define LIST_HOLDS	1u
 #define LISTS_MORE	4u
 
@@ -60,7 +60,7 @@ void dp_holders_fini(struct dp_holders *holders)
 static struct daxpin_hold **shard_list(const struct dp_holder_shard *shard,
 				       uint64_t addr)
 {
-	/* By other bits of the hash than those that led to the shard. */
+	/* The shard was chosen by other bits of the hash. */
 	return &shard->list[dp_holder_hash(addr) >> 24 & (shard->lists - 1)];
 }
 
@@ -75,7 +75,7 @@ static void shard_link(struct dp_holder_shard *shard, struct daxpin_hold *hold)
 	*list = hold;
 }
 
-/* All holds, from the lists there were before. */
+/* Link the holds of the old lists into the new ones. */
 static void shard_link_again(struct dp_holder_shard *shard,
 			     struct daxpin_hold **list, uint32_t lists)
 {
@@ -89,9 +89,9 @@ static void shard_link_again(struct dp_holder_shard *shard,
 }
 
 /*
- * Under the mutex: keep the lists short, so that who holds one extent is found in the
- * same time whatever the number of holds. Without memory they stay as they are, and
- * are only slower.
+ * Under the mutex: keep the lists short, so that the holders of an extent are found in
+ * the same time however many holds there are. If there is no memory the lists remain,
+ * and are only slower.
  */
 static void shard_grow(struct dp_holder_shard *shard)
 {
@@ -116,7 +116,7 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 {
 	struct dp_holder_shard *shard;
 
-	/* The caller's struct names an access only while it is on a list. */
+	/* `access` of the caller's struct is not 0 while it is on a list. */
 	assert(hold->access && hold->label);
 	hold->owner = holders;
 	hold->since_ns = dp_os_now_coarse_ns();
@@ -130,10 +130,10 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 }
 
 /*
- * The callers' mistakes are looked for under the mutex: of two threads that drop
- * one struct the second finds prev NULL, and a copy is not what prev leads to. A
- * prev of a copy may also lead to memory that was freed: the header forbids it. A
- * hold of another pool is under another pool's mutex, and is not looked at.
+ * Mistakes of callers are detected under the mutex. If two threads drop one struct, the
+ * second finds prev NULL. If it is a copy, prev does not point to it. prev of a copy may
+ * also point to freed memory, so the header forbids copies. A hold of another pool is
+ * protected by that pool's mutex, so its list is not read.
  */
 int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {
@@ -229,7 +229,7 @@ void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration)
 {
 	registration->since_ns = dp_os_now_ns();
-	/* It may pin one segment or any of them, and none before it is listed. */
+	/* It may pin one segment or all, and none before it is listed. */
 	assert(registration->segment < registration->segments ||
 	       registration->segment == DAXPIN_ALL_SEGMENTS);
 	pthread_mutex_lock(&holders->mutex);
@@ -253,7 +253,7 @@ void dp_registration_remove(struct dp_holders *holders,
 		registration->next->prev = registration->prev;
 	holders->registrations--;
 	pthread_mutex_unlock(&holders->mutex);
-	/* Nobody can post it now: only listed registrations are asked for pins. */
+	/* No thread can post it now: only pins of listed registrations are wanted. */
 	dp_events_withdraw(events, &registration->wanted);
 }
 
@@ -281,7 +281,7 @@ static bool registration_may_pin(const struct daxpin_registration *registration,
 	       registration_covers(registration, segment);
 }
 
-/* A segment's flags change: under the mutex, before they do. */
+/* Call it under the mutex before a segment's flags change. */
 static void registration_count_wanted(struct daxpin_registration *at,
 				      uint8_t before, uint8_t after)
 {
@@ -317,8 +317,8 @@ int dp_registration_wanted(struct dp_holders *holders,
 {
 	uint32_t at = *segment;
 
-	/* Adapters ask often. Who is told by an event that there is one finds it:
-	   events are posted and taken under a mutex. */
+	/* The fast path, because adapters call this often. A thread that has taken the
+	   event finds the segment: events are posted and taken under a mutex. */
 	if (!registration->pin ||
 	    !atomic_load_explicit(&registration->wanted_segments,
 				  memory_order_relaxed))
@@ -350,7 +350,8 @@ int dp_registration_revoked(struct dp_holders *holders,
 	return was ? 0 : -EINVAL;
 }
 
-/* Asked for, where it can be; true: it is there. */
+/* Want the segment's pin back, if the registration can give back pins. True: there is a
+ * pin. */
 static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 			      struct dp_events *events)
 {
@@ -362,7 +363,7 @@ static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 		return false;
 	if (!(at->pin[segment] & PIN_WANTED))
 		dp_events_post(events, &at->wanted);
-	/* WANTED is never set alone: what is revoked becomes 0 (A6). */
+	/* WANTED is never set without THERE: a revoked pin becomes 0 (A6). */
 	assert(at->pin[segment] & PIN_THERE);
 	registration_count_wanted(at, at->pin[segment], PIN_WANTED);
 	at->pin[segment] |= PIN_WANTED;
@@ -418,9 +419,10 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 }
 
 /*
- * Of very many holds neither the head of a list nor a hold is in the processor's caches,
- * and to find the second, the first is needed. This asks for either of several extents
- * at once. The mutex keeps a list in its place.
+ * If there are very many holds, neither the head of a list nor its first hold is in the
+ * processor's caches, and the address of the second is in the first. This prefetches
+ * the heads, or the first holds, of several extents together. The mutex keeps the lists
+ * in place.
  */
 static void holders_fetch(struct dp_holders *holders, const struct dp_held *held,
 			  uint32_t count, bool heads)
@@ -489,7 +491,7 @@ void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
 	}
 }
 
-/* In one list: older than *oldest_ns? Then it is the one. */
+/* Find a hold in one list that is older than *oldest_ns. */
 static bool list_find_older(const struct daxpin_hold *hold, uint64_t begin,
 			    uint64_t end, uint64_t *oldest_ns,
 			    struct daxpin_hold *ret_hold,
@@ -504,7 +506,7 @@ static bool list_find_older(const struct daxpin_hold *hold, uint64_t begin,
 		any = true;
 		*oldest_ns = hold->since_ns;
 		*ret_hold = *hold;
-		/* The drop waits for the mutex, and its caller's label for it. */
+		/* The label is valid: a drop of this hold waits for the mutex. */
 		snprintf(label, DAXPIN_LABEL_MAX, "%s", hold->label);
 	}
 	return any;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who holds what, for people: labelled holds and registrations. The counts
- * that decide are in state.c; nothing here decides anything but close.
+ * Labelled holds and registrations, for reports. Decisions use the counts in state.c and
+ * gate.c, except that registrations prevent a close, and their pins a reclaim.
  */
 #ifndef DP_HOLDER_H
 #define DP_HOLDER_H
@@ -37,12 +37,12 @@ struct daxpin_registration {
 	uint64_t since_ns;
 	char label[DAXPIN_LABEL_MAX];
 	struct daxpin_registration *next, **prev;
-	/* BY_SEGMENT, else NULL: one flag each, DP_PIN_... */
+	/* BY_SEGMENT: the flags of each segment; otherwise NULL. */
 	uint8_t *pin;
 	uint32_t segments;
-	struct dp_notice wanted;	/* some are asked for, */
-	_Atomic uint32_t wanted_segments;	/* so many */
-	const void *maker;		/* as daxpin_registration_arg() says */
+	struct dp_notice wanted;	/* posted while pins are wanted back */
+	_Atomic uint32_t wanted_segments;	/* the number of such segments */
+	const void *maker;		/* see daxpin_registration_arg() */
 	void *maker_arg;
 	/* DMA that may outlive the owner lock. */
 	struct dp_registration_rdma rdma;
@@ -65,13 +65,13 @@ struct dp_held {
 
 typedef void dp_holder_fn(const struct daxpin_holder *holder, void *arg);
 
-/* Extents of any size begin at round addresses: all bits of them count. */
+/* A hash of all bits, because large extents begin at multiples of 2 MiB. */
 static inline uint64_t dp_holder_hash(uint64_t addr)
 {
 	return (addr >> 12) * 0x9e3779b97f4a7c15ull;
 }
 
-/* Which shard has the labelled holds of an extent. */
+/* The shard that has the labelled holds of an extent. */
 static inline uint32_t dp_holder_shard(uint64_t addr)
 {
 	static_assert(DP_HOLDER_SHARDS == 1u << (64 - 58), "the hash's top bits");
@@ -81,14 +81,14 @@ static inline uint32_t dp_holder_shard(uint64_t addr)
 void dp_holders_init(struct dp_holders *holders);
 void dp_holders_fini(struct dp_holders *holders);
 
-/* hold->extent, access and label are set; it is held already. */
+/* hold->extent, access and label are set, and the hold is already counted. */
 void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold);
-/* -EINVAL: it is no struct that was added, or was removed meanwhile. */
+/* -EINVAL: it was never added, or was removed already. */
 int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold);
 
 /*
- * A registration of a segment or of DAXPIN_ALL_SEGMENTS, in a pool of that many;
- * by_segment: with a pin for each. Not yet listed. NULL: no memory.
+ * Make a registration of a segment or of DAXPIN_ALL_SEGMENTS. segments: of the pool.
+ * by_segment: with a pin for each. It is not listed yet. NULL: no memory.
  */
 struct daxpin_registration *
 dp_registration_make(struct daxpin_pool *pool, uint32_t segments,
@@ -97,12 +97,12 @@ void dp_registration_free(struct daxpin_registration *registration);
 struct daxpin_pool *
 dp_registration_pool(const struct daxpin_registration *registration);
 const char *dp_registration_label(const struct daxpin_registration *registration);
-/* As daxpin_registration_arg(); set before it is added. */
+/* See daxpin_registration_arg(). Call it before the registration is added. */
 void dp_registration_set_maker(struct daxpin_registration *registration,
 			       const void *maker, void *arg);
 void *dp_registration_arg(const struct daxpin_registration *registration,
 			  const void *maker);
-/* What is on record for it; before it is added. */
+/* Set the verbs context that was recorded for it. Call it before it is added. */
 void dp_registration_set_rdma(struct daxpin_registration *registration,
 			      struct dp_registration_rdma rdma);
 struct dp_registration_rdma
@@ -110,12 +110,12 @@ dp_registration_rdma(const struct daxpin_registration *registration);
 
 void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration);
-/* Off the list, and its notice is withdrawn. */
+/* Remove it from the list, and withdraw its notice. */
 void dp_registration_remove(struct dp_holders *holders,
 			    struct daxpin_registration *registration,
 			    struct dp_events *events);
 
-/* As the public functions, which see daxpin.h. */
+/* These do the work of the public functions of the same names, see daxpin.h. */
 int dp_registration_pin(struct dp_holders *holders,
 			struct daxpin_registration *registration,
 			uint32_t segment);
@@ -125,29 +125,29 @@ int dp_registration_wanted(struct dp_holders *holders,
 int dp_registration_revoked(struct dp_holders *holders,
 			    struct daxpin_registration *registration,
 			    uint32_t segment);
-/* Ask all who have the segment pinned to give it back. true: somebody has, and
- * the first of them in *ret_holder, his label in `label`. */
+/* Want the segment's pins back from all registrations. True: the segment is pinned, and
+ * *ret_holder is the first registration, with its label in `label`. */
 bool dp_registrations_want(struct dp_holders *holders, uint32_t segment,
 			   struct dp_events *events,
 			   struct daxpin_holder *ret_holder,
 			   char label[DAXPIN_LABEL_MAX]);
-/* It is not asked any more. */
+/* The segment's pins are not wanted back any more. */
 void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment);
 
 uint32_t dp_registration_count(struct dp_holders *holders);
 
 /*
- * Who holds each of these extents: those with a label, and as one holder those without.
- * In less time than one call for each, if there are very many holds.
+ * Call fn for the holders of each of these extents: each labelled hold, and all unlabelled
+ * holds as one. If there are very many holds, this is faster than one call for each.
  */
 void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
 		   uint32_t count, dp_holder_fn *fn, void *arg);
-/* The oldest labelled hold in a range of pool addresses, if there is one; which
- * segment that is, the caller knows. */
+/* Find the oldest labelled hold in a range of pool addresses. False: there is none. The
+ * caller sets the segment. */
 bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 		       struct daxpin_holder *ret_holder,
 		       char label[DAXPIN_LABEL_MAX]);
-/* Registrations of a segment, or all of them: DAXPIN_ALL_SEGMENTS. */
+/* Call fn for the registrations of a segment, or with DAXPIN_ALL_SEGMENTS for all. */
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void (*fn)(const struct daxpin_holder *, void *),
 			 void *arg);

@@ -2,8 +2,8 @@
 /*
  * Bounds of the longest free run, for each segment and for each group of 64.
  *
- * A segment's bound is written only with the segment's lock held, by a plain store. It
- * may be too high, never too low: a thread that searches the segment in vain lowers it.
+ * A segment's bound is written only under the segment's lock, by a plain store. It may be
+ * too high but never too low; a thread whose search of the segment fails lowers it.
  *
  * The thread that raised a segment's bound raises the group's bound afterwards. A
  * searching thread that finds no segment of the group at the wanted length lowers it:
@@ -100,7 +100,7 @@ static void longest_lower_group(struct dp_longest *longest, uint32_t group)
 					       (word & ~(RAISE_ONE - 1)) + most);
 }
 
-/* First segment in [from, to), all of one group, that may have such a run. */
+/* The first segment in [from, to), all of one group, that may have such a run. */
 static uint32_t longest_find_in(const struct dp_longest *longest, uint32_t from,
 				uint32_t to, uint32_t blocks)
 {

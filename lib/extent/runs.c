@@ -8,18 +8,17 @@
  * A list is last in, first out: the run that was freed last is the most likely to be
  * in the processor's caches.
  *
- * A run that becomes free is joined with its neighbours at once. tag[] of the first
- * and of the last block of a free run is the number of the run's node; all other
- * tags are left over from earlier. So whether a neighbour is free is asked of the
- * bitmap, and its tag is read only then.
+ * A run that becomes free is joined with adjacent free runs immediately. tag[] of the
+ * first and of the last block of a free run is the number of the run's node; all other
+ * tags are stale. So a tag is read only if the bitmap shows that its block is free.
  *
  *	bits	1 1 1 0 0 1 1 1 1 1 0 1
  *	tag	a - a - - b - - - b - c
  *
  * Invariants, between any two calls:
- *	a block's bit is set exactly if it is in a run that has a node in a list
+ *	a block's bit is set if and only if it is in a run that has a node in a list
  *	no two runs touch each other
- *	I28	what is taken was free from end to end
+ *	I28	a run that is taken was free from end to end
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +27,7 @@
 #define EXACT_CLASSES	16u		/* lengths 1 to 15 */
 #define EXACT_SHIFT	4u		/* its log2 */
 #define STEP_SHIFT	3u		/* log2 of classes an octave */
-/* Runs of a wanted length's own class to look at before the next class is. */
+/* The number of runs of a length's own class to try before the next class. */
 #define NEAR_RUNS	8u
 
 #define LINE_TAGS	16u		/* in a cache line */
@@ -59,7 +58,7 @@ static uint32_t runs_class_last(uint32_t class)
 		<< (octave + EXACT_SHIFT - STEP_SHIFT)) - 1;
 }
 
-/* The first class from there on whose list is not empty, or DP_RUN_CLASSES. */
+/* The first class at or after `class` whose list is not empty, or DP_RUN_CLASSES. */
 static uint32_t runs_class_from(const struct dp_runs *runs, uint32_t class)
 {
 	uint32_t word = class / 64;
@@ -101,7 +100,7 @@ static void runs_drop_node(struct dp_runs *runs, uint32_t node)
 	runs->spare = node;
 }
 
-/* From now on the node describes this run. */
+/* Make the node describe this run, and add it to its list. */
 static void runs_link(struct dp_runs *runs, uint32_t node, uint32_t block,
 		      uint32_t blocks)
 {
@@ -164,7 +163,7 @@ void dp_runs_fini(struct dp_runs *runs)
 
 /* ------------------------------------------------------------------ to take */
 
-/* Of the first `most` nodes of a list, one whose run is long enough; 0: none is. */
+/* A node whose run is long enough, from the first `most` nodes of a list; 0: none. */
 static uint32_t runs_find_in(const struct dp_runs *runs, uint32_t class,
 			     uint32_t blocks, uint32_t most)
 {
@@ -193,7 +192,7 @@ static uint32_t runs_find(const struct dp_runs *runs, uint32_t blocks)
 	return runs_find_in(runs, class, blocks, UINT32_MAX);
 }
 
-/* Take [block, block + blocks) out of the node's run; the rest stays free. */
+/* Take [block, block + blocks) from the node's run; the rest remains free. */
 static void runs_cut(struct dp_runs *runs, uint32_t node, uint32_t block,
 		     uint32_t blocks)
 {

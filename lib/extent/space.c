@@ -15,7 +15,7 @@
  *	(3) tries the lock			(5) reads returned_groups
  *
  * All of (2) to (5) are seq_cst. If (3) found the lock taken, it comes before (4) in
- * the order that all threads agree upon, so (5) sees what (2) did, and that thread
+ * the total order of these operations, so (5) reads the result of (2), and that thread
  * tries the lock again. So returned blocks stay in `returned` only while a thread has
  * the lock. tests/model/returns.pml searches the interleavings.
  *
@@ -39,7 +39,7 @@
 
 /* ----------------------------------------------------------- under the lock */
 
-/* From now on a search finds the run. */
+/* Make a free run available to searches. */
 static void space_add(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
 	uint32_t length = dp_runs_add(&space->runs, block, blocks);
@@ -82,7 +82,7 @@ static void space_drain_word(struct dp_space *space, uint32_t word)
 	}
 }
 
-/* Add all that was returned. */
+/* Add all returned blocks. */
 static void space_drain(struct dp_space *space)
 {
 	uint32_t words = space->bits.blocks / WORD_BITS;
@@ -161,8 +161,9 @@ void dp_space_fini(struct dp_space *space)
 /* ------------------------------------------------------------- claim and free */
 
 /*
- * After a search in vain. A search that finds something leaves the bound alone, because
- * segments share cache lines there, and the next free would raise it again.
+ * Lower the bound after a search that failed. A successful search does not change the
+ * bound, because the bounds of several segments share a cache line, and the next free
+ * would raise it again.
  */
 static void space_lower_bound(struct dp_space *space, uint32_t blocks)
 {
@@ -217,7 +218,7 @@ static void space_return(struct dp_space *space, uint32_t block, uint32_t blocks
 		block += count;
 	}
 	atomic_fetch_add(space->returns, 1);
-	/* The thread that makes it nonzero leaves its count; others undo theirs. */
+	/* Only the thread that makes it nonzero counts; others undo their increment. */
 	if (atomic_fetch_or(&space->returned_groups, groups))
 		atomic_fetch_sub(space->returns, 1);
 }
@@ -228,7 +229,7 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 	if (!dp_short_lock_try(&space->lock)) {
 		space_return(space, block, blocks);
 		if (!dp_short_lock_try(&space->lock))
-			return;		/* (3): the thread with the lock reads it */
+			return;		/* (3): the thread with the lock adds them */
 		space_drain(space);
 	} else {
 		space_add_usable(space, block, blocks);
@@ -237,8 +238,8 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 }
 
 /*
- * Blocks that other threads return meanwhile wait for the lock, so only this thread has
- * seen the mark when it takes it back.
+ * Blocks that other threads return meanwhile are processed under the lock, so no other
+ * thread has used the mark if this thread removes it.
  */
 static int space_quarantine(struct dp_space *space, uint32_t block,
 			    dp_space_owned_fn *is_owned, void *arg)

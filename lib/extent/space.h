@@ -21,8 +21,8 @@ struct dp_space {
 	/* Written by threads that freed blocks and found the lock taken. */
 	DP_ALIGNED _Atomic uint64_t returned_groups;
 	_Atomic uint64_t *returned;	/* a bitmap of blocks */
-	uint32_t group_words;		/* of it, to a bit of returned_groups */
-	_Atomic uint32_t *returns;	/* segments that have any; not owned */
+	uint32_t group_words;		/* words of it for a bit of returned_groups */
+	_Atomic uint32_t *returns;	/* segments with returned blocks; not owned */
 };
 
 /*
@@ -34,7 +34,7 @@ int dp_space_open(struct dp_space *space, struct dp_longest *longest,
 		  uint32_t number, _Atomic uint32_t *returns);
 void dp_space_fini(struct dp_space *space);
 
-/* The caller may change it before dp_space_open(), and only read it afterwards. */
+/* The caller may change the bits before dp_space_open(), and only read them later. */
 static inline struct dp_bits *dp_space_bits(struct dp_space *space)
 {
 	return &space->bits;
@@ -45,8 +45,8 @@ int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 /* Claim exactly these blocks. false: one of them is not free, nothing was claimed. */
 bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks);
 
-/* Free a run. Never waits: a drop calls it. Blocks of it that are in quarantine stay
- * taken. */
+/* Free a run. Never waits, because a drop calls it. Blocks of the run that are in
+ * quarantine remain taken. */
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks);
 
 /*
@@ -61,7 +61,7 @@ typedef bool dp_space_owned_fn(void *arg);
 int dp_space_quarantine(struct dp_space *space, uint32_t block,
 			dp_space_owned_fn *is_owned, void *arg);
 
-/* After it, all blocks that were freed before the call can be claimed. May sleep. */
+/* Make all blocks that were freed before the call available to claims. May sleep. */
 void dp_space_settle(struct dp_space *space);
 
 #endif

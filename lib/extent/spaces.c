@@ -6,18 +6,19 @@
  *	        ^                                                        ^
  *	        '--------------------------------------------------------'
  *
- * A small run comes from the thread's cache and goes back there. A cache that is empty
- * is filled from one free run; from one that is full the older half of one length is
- * returned. All other runs are claimed from the first segment that has one, beginning
- * with the segment of the thread's slot number, so that later segments stay whole.
+ * A small run is taken from the thread's cache and returned to it. An empty cache is
+ * filled from one free run; from a full cache the older half of one length is returned
+ * to the segments. All other runs are claimed from the first segment that has one,
+ * beginning with the segment of the thread's slot number, so that long runs remain in
+ * later segments.
  *
- * Before a claim is refused it empties all caches, and adds what was freed to segments
- * that were locked: a refusal means that no run was long enough after everything that
- * was free had been joined. (But see (8) in cache.c.)
+ * Before a claim is refused, all caches are emptied, and blocks that were freed while
+ * their segment was locked are added: a refusal means that no run was long enough after
+ * all free runs had been joined. (But see (8) in cache.c.)
  *
  * Invariants:
  *	I28	a claim gets a run that is free from end to end, or nothing
- *	I33	freeing waits for nobody
+ *	I33	freeing waits for no other thread
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,8 +26,8 @@
 #include "extent/thread_slot.h"
 #include "util/cancel.h"
 
-#define REFILL_BLOCKS	256u		/* taken at a time for a cache */
-#define REFILL_RUNS	64u		/* and no more runs of them */
+#define REFILL_BLOCKS	256u		/* the maximum for one refill of a cache, */
+#define REFILL_RUNS	64u		/* in at most so many runs */
 #define CACHED_PART	64u		/* a cache has at most 1/64 of the pool */
 
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
@@ -35,7 +36,7 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
 	uint64_t blocks = (uint64_t)segments << shift;
 	int ret;
 
-	/* A block's index fits the caches' 32 bits: the root's word has no more. */
+	/* A block's index fits the 32 bits that caches and root words have for it. */
 	assert(segments && blocks <= UINT32_MAX + 1ull);
 	memset(spaces, 0, sizeof(*spaces));
 	spaces->segments = segments;
@@ -90,7 +91,7 @@ static struct dp_space *spaces_of(struct dp_spaces *spaces, uint64_t block,
 
 /* ------------------------------------------------------------- from the segments */
 
-/* From a segment in [from, to). */
+/* Claim from a segment in [from, to). */
 static bool spaces_claim_in(struct dp_spaces *spaces, uint32_t from, uint32_t to,
 			    uint32_t blocks, uint64_t *ret_block)
 {
@@ -131,8 +132,8 @@ static void spaces_settle(struct dp_spaces *spaces)
 }
 
 /*
- * Could a run be so long after a steal? `kept` blocks can join at most kept + 1 runs.
- * If other threads have caches, what is in them is unknown without a fence.
+ * Could there be such a run after a steal? `kept` blocks can join at most kept + 1 runs.
+ * If other threads have caches, their contents are unknown without a fence.
  */
 static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 {
@@ -142,8 +143,7 @@ static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 	       (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
 }
 
-/* Join all that is free, and search again. May sleep until threads have left their
- * caches. */
+/* Join all free runs, and search again. May sleep until threads have left their caches. */
 static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
 			      uint64_t *ret_block)
 {
@@ -164,7 +164,7 @@ static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
 
 /* ------------------------------------------------------------------- with a cache */
 
-/* One run of the segments becomes several of the cache, and one for the caller. */
+/* Split one run of the segments into several for the cache, and one for the caller. */
 static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 			  uint32_t blocks, uint64_t *ret_block)
 {
@@ -182,7 +182,7 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 	return true;
 }
 
-/* false: the caller claims from the segments, without the cache. */
+/* False: the caller must claim from the segments. */
 static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 				uint64_t *ret_block)
 {
@@ -201,7 +201,7 @@ static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 	return found;
 }
 
-/* false: the caller adds the run to its segment. */
+/* False: the caller must add the run to its segment. */
 static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 			       uint32_t blocks)
 {
@@ -242,7 +242,7 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 	struct dp_space *space = spaces_of(spaces, block, &in_segment);
 
 	dp_caches_look(&spaces->caches);
-	/* Blocks of it may be in quarantine, which only dp_space_free() leaves out. */
+	/* If blocks of it may be in quarantine, only dp_space_free() excludes them. */
 	if (blocks <= DP_CACHE_RUN &&
 	    !dp_bits_quarantined_count(dp_space_bits(space)) &&
 	    spaces_free_cached(spaces, block, blocks))

@@ -57,8 +57,8 @@ bool dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
 void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 				uint32_t blocks);
 
-/* Claim a run inside one segment; *ret_block is its first block. false: there is none
- * but what could be joined with the runs in the caches of threads. */
+/* Claim a run inside one segment; *ret_block is its first block. False: there is none,
+ * unless runs in the caches of threads can be joined to one. */
 static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 				 uint64_t *ret_block)
 {
@@ -70,11 +70,11 @@ static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 	return true;
 }
 
-/* After dp_spaces_try() has failed, and events->refused was set. May sleep before it
- * returns -ENOSPC: no segment has such a run, with all caches emptied too. */
+/* Call it after dp_spaces_try() has failed and events->refused was set. -ENOSPC: no
+ * segment has such a run, even after all caches were emptied; it may sleep before that. */
 int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block);
 
-/* Free a run. Never waits: a drop calls it. */
+/* Free a run. Never waits, because a drop calls it. */
 static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,
 				  uint32_t blocks)
 {

@@ -13,13 +13,13 @@
  *	  +---------not held----------+               |
  *	  +------------------last drop----------------+
  *
- *	FREE -> RESERVED	[dp_state_reserve], by who has the blocks
+ *	FREE -> RESERVED	[dp_state_reserve], by the thread that claimed the blocks
  *	RESERVED -> LIVE	[dp_state_settle], claimed by a publish
  *	RESERVED -> FREE	[dp_state_cancel], while not held
  *	RESERVED -> RETIRED	[dp_state_cancel], while held
  *	LIVE -> FREE		[dp_state_settle], claimed, while not held
  *	LIVE -> RETIRED		[dp_state_settle], claimed, while held
- *	RETIRED -> FREE		[dp_state_drop], the one that makes the count 0
+ *	RETIRED -> FREE		[dp_state_drop] that makes the count 0
  *	publishing on, off	[dp_state_claim], [dp_state_unclaim] or settle
  *	writers on		[dp_state_hold], [dp_state_clone] for writing
  *	alone on		[dp_state_hold] by an exclusive hold
@@ -30,38 +30,39 @@
  * What is true in each state:
  *	FREE		count 0 and no flag; the blocks' bits may be set
  *			(I13-I15)
- *	RESERVED	may be held; media does not know the extent
- *	LIVE		may be held; the word on media says so (D3)
+ *	RESERVED	may be held; there is no record of the extent on media
+ *	LIVE		may be held; the word on media records the extent (D3)
  *	RETIRED		held, takes no new holds, publishing is off
  *
  * Invariants:
  *	D12	each change is one CAS, and one CAS decides one fact
- *	I18	the CAS that reaches FREE also moves the generation, so no call
- *		with an old handle can match later, and whoever made it frees
- *		the blocks and wakes, exactly once (also I19, I21, I38)
+ *	I18	the CAS that reaches FREE also increments the generation, so no call
+ *		with an old handle can match later. The thread that made it frees the
+ *		blocks and wakes waiters, exactly once (also I19, I21, I38)
  *	I30	a hold succeeds only from RESERVED or LIVE with the handle's
- *		generation and leaves the word alone otherwise, so there is no
- *		speculative count to take back (also I36)
- *	D13	a hold raises the segment's counter before its CAS and reads the
- *		gate after it; the last drop raises the counter after everything
- *		else (also D16): see gate.c
+ *		generation and otherwise does not change the word, so there is no
+ *		speculative count to undo (also I36)
+ *	D13	a hold increments inc of the segment before its CAS and reads the gate
+ *		after it; the last drop increments dec after everything else (also
+ *		D16): see gate.c
  *
- *	C7	alone means that the one hold there is excludes others. It is set by
+ *	C7	alone means that there is one hold, which excludes others. It is set by
  *		the CAS that takes the count from 0 to 1, and only if no publish has a
- *		claim; while it is set no hold is taken (a SET needs one), no clone,
- *		and no claim for a KEEP. So an exclusive hold and what it excludes
- *		meet in this word, whichever comes first.
+ *		claim. While it is set, holds (a SET needs one), clones and claims for a
+ *		KEEP fail. So an exclusive hold and the operations that it excludes
+ *		detect each other in this word, in either order.
  *
- * A call takes or drops one hold or many in one loop: n to 0 in one step wakes
- * and frees as 1 to 0 does.
+ * A call takes or drops one or more holds with one CAS; a CAS from n to 0 wakes and
+ * frees like one from 1 to 0.
  *
- * writers means that a write hold was taken since the count last was 0, or was
- * tried while the gate was closed. A hold that backs out leaves the bit to the
- * last drop if there are other holds: although the word is again what its own
- * CAS made of it, a writer may have come and a reader gone meanwhile.
+ * writers means that a write hold was taken since the count was last 0, or was tried
+ * while the gate was closed. A hold that backs out does not clear the bit while there
+ * are other holds, although the word may be the one that its own CAS has made: another
+ * thread may have taken a write hold and a third dropped a read hold meanwhile. The last
+ * drop clears it.
  *
  *	I64	a block that was found bad is marked while its extent still owns it, so
- *		whoever frees it later leaves it out: see state_is_owner()
+ *		the thread that frees it later excludes it: see state_is_owner()
  *
  * tests/model/state.pml, wait.pml and root.pml search the interleavings.
  */
@@ -83,7 +84,8 @@
 #define GENERATION_SHIFT	24
 
 static_assert(GENERATION_SHIFT + DP_GENERATION_BITS == 64, "the word is full");
-/* Smaller tables, of pools below a GiB, would take more memory than they need. */
+/* The smallest table that gets huge pages. Smaller ones, of pools below a GiB, would take
+ * more memory than they need. */
 #define HUGE_TABLE	(4u << 20)
 
 static_assert(sizeof(struct dp_extent_state) * 4 == DP_CACHE_LINE,
@@ -109,7 +111,7 @@ static uint64_t word_with_state(uint64_t word, enum dp_state state)
 	return (word & ~STATE_MASK) | (uint64_t)state << STATE_SHIFT;
 }
 
-/* The canonical free word of the next generation. */
+/* The only valid FREE word of the next generation. */
 static uint64_t word_next_generation(uint64_t word)
 {
 	return ((word_generation(word) + 1) & DP_GENERATION_MASK)
@@ -149,7 +151,7 @@ static uint64_t state_table_size(const struct dp_states *states)
 
 /*
  * State words are accessed at random, and an open touches those of all extents:
- * huge pages cost fewer faults and TLB misses. Where the kernel has none, small ones do.
+ * huge pages cause fewer faults and TLB misses. If the kernel has none it uses small ones.
  */
 static void state_use_huge_pages(void *base, uint64_t size)
 {
@@ -165,7 +167,7 @@ int dp_states_init(struct dp_states *states, uint32_t segments,
 	int ret;
 
 	assert(segments && segment_shift < 32);
-	assert(segment_shift >= 9);	/* dp_state_at() stays inside 512 */
+	assert(segment_shift >= 9);	/* dp_state_at() permutes within 512 */
 	states->block_count = (uint64_t)segments << segment_shift;
 	states->block_shift = segment_shift;
 	states->spaces = spaces;
@@ -206,10 +208,10 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 {
 	assert(generation <= DP_GENERATION_MASK &&
 	       !blocks == (state == DP_STATE_FREE));
-	/* A store first: were the page of the states read first, it would fault twice. */
+	/* Store before the first read: a page that is read first faults twice. */
 	state_set_blocks(states, block, blocks);
 	assert(state_load(states, block) == 0);
-	/* No other thread has the pool yet. */
+	/* No other thread uses the pool yet. */
 	atomic_store_explicit(state_word(states, block),
 			      word_with_state(generation << GENERATION_SHIFT,
 					      state),
@@ -260,8 +262,8 @@ static void state_free_blocks(struct dp_states *states, uint64_t block)
 }
 
 /*
- * The extent ends at its last drop, which may be over by now: the sum may be below 0
- * for a moment, and blocks were read before the CAS.
+ * Count an extent that waits for its last drop. The last drop may have happened already,
+ * so the sum may be below 0 for a moment, and `blocks` was read before the CAS.
  */
 static void state_defer(struct dp_states *states, uint32_t blocks)
 {
@@ -282,16 +284,16 @@ struct dp_state_deferred dp_states_deferred(struct dp_states *states)
 	};
 }
 
-/* After the CAS from `was` to `now`: what only its maker may do. */
+/* The actions of the thread that made the CAS from `was` to `now`. */
 static inline void state_after_swap(struct dp_states *states, uint64_t block,
 				    uint64_t was, uint64_t now)
 {
 	/* I13, I15: a generation ends with its number, count and flags. */
 	assert(word_state(now) != DP_STATE_FREE ||
 	       now == word_next_generation(was));
-	/* C7: the one hold that excludes others is the only one. */
+	/* C7: an exclusive hold is the only one. */
 	assert(!(now & ALONE) || word_count(now) == 1);
-	/* D2: under a claim only holds come and go. */
+	/* D2: while a publish has a claim, the state does not change. */
 	assert(!(now & PUBLISHING) || word_state(now) == word_state(was));
 	if (word_state(now) == DP_STATE_FREE &&
 	    word_state(was) == DP_STATE_RETIRED)
@@ -308,7 +310,7 @@ static inline void state_after_swap(struct dp_states *states, uint64_t block,
 	}
 }
 
-/* What the word becomes when its generation ends here or at the last drop. */
+/* The word after a cancel or a retire: FREE, or RETIRED while there are holds. */
 static uint64_t word_retired(uint64_t word)
 {
 	if (!word_count(word))
@@ -316,7 +318,7 @@ static uint64_t word_retired(uint64_t word)
 	return word_with_state(word & ~PUBLISHING, DP_STATE_RETIRED);
 }
 
-/* Why a call that needs a generation not yet ended cannot have this one; 0: it can. */
+/* The error of a call whose generation has ended or is retired; otherwise 0. */
 static int state_refuse(uint64_t word, uint64_t generation)
 {
 	if (word_generation(word) != generation ||
@@ -345,7 +347,7 @@ uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
 	return word_generation(word);
 }
 
-/* The usual case, in few instructions: no hold, no publish and no waiter. */
+/* The fast path, with one CAS: no hold, no publish and no waiter. */
 static bool state_cancel_idle(struct dp_states *states, uint64_t block,
 			      uint64_t generation)
 {
@@ -397,8 +399,8 @@ struct state_owner {
 };
 
 /*
- * A CAS that changes nothing: the CAS that ends the generation comes before it, and is
- * seen here, or comes after it, and its thread sees the block's mark when it frees.
+ * A CAS that changes nothing. If the CAS that ends the generation is before it, this one
+ * fails. If it is after it, its thread sees the block's mark when it frees the blocks.
  */
 static bool state_is_owner(void *arg)
 {
@@ -437,7 +439,7 @@ int dp_state_claim(struct dp_states *states, uint64_t block,
 			ret = -EINVAL;
 		if (!ret && (word & PUBLISHING || (no_writers && word & WRITERS)))
 			ret = -EBUSY;
-		/* C7: a KEEP persists the payload. A RETIRE touches no byte. */
+		/* C7: a KEEP persists the payload. A RETIRE does not access it. */
 		if (!ret && word & ALONE && from == DP_STATE_RESERVED)
 			ret = -EBUSY;
 		if (ret)
@@ -509,7 +511,7 @@ static uint64_t word_with_holds(uint64_t word, uint32_t count,
 	       (flags & DP_HOLD_ALONE ? ALONE : 0);
 }
 
-/* C7: does an exclusive hold, this one or one that is out, keep this one away? */
+/* C7: is this hold refused, because it or an existing hold is exclusive? */
 static bool word_excludes(uint64_t word, uint32_t count, unsigned int flags)
 {
 	if (word & ALONE)
@@ -518,7 +520,8 @@ static bool word_excludes(uint64_t word, uint32_t count, unsigned int flags)
 	       (word_count(word) || count > 1 || word & PUBLISHING);
 }
 
-/* 0 and the word before in *ret_was. inc is up when the count was 0. */
+/* Returns 0, and in *ret_was the word before the CAS. If its count was 0, inc was
+ * incremented. */
 static int state_take_hold(struct dp_states *states, uint64_t block,
 			   uint64_t generation, uint32_t count,
 			   unsigned int flags, uint64_t *ret_was)
@@ -542,7 +545,7 @@ static int state_take_hold(struct dp_states *states, uint64_t block,
 		}
 	} while (!state_swap(states, block, &word,
 			     word_with_holds(word, count, flags)));
-	/* I25: whoever takes the count from 0 has raised inc before. */
+	/* I25: inc was incremented before the CAS that takes the count from 0. */
 	assert(ret || word_count(word) || raised);
 	*ret_was = word;
 	if (raised && (ret || word_count(word)))
@@ -575,7 +578,7 @@ int dp_state_clone(struct dp_states *states, uint64_t block,
 {
 	uint64_t word = state_load(states, block);
 
-	/* The caller's hold keeps the count above 0 and this generation going. */
+	/* The caller's hold keeps the count above 0, so the generation cannot end. */
 	do {
 		if (word_generation(word) != generation)
 			return -ESTALE;
@@ -612,7 +615,7 @@ int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 		if (!word_count(to) && word_state(to) == DP_STATE_RETIRED)
 			to = word_next_generation(to);
 	} while (!state_swap(states, block, &word, to));
-	/* Of the pool's memory nothing is read here: it may be gone. */
+	/* No memory of the pool is read here: it may be unmapped. */
 	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
 	state_after_swap(states, block, word, to);
 	return dropped;
@@ -621,8 +624,8 @@ int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 /* ------------------------------------------------------------------- wait */
 
 /*
- * Ask for a wake-up: true and the word to sleep on, or false when there is
- * nothing to wait for. The CAS that ends the wait clears the bit.
+ * Request a wake-up by setting the waiters bit. True, with the word to sleep on; false if
+ * the extent is idle. The CAS that makes it idle clears the bit.
  */
 static bool state_ask_wake(struct dp_states *states, uint64_t block,
 			   uint64_t generation, uint64_t *ret_word)
@@ -646,7 +649,7 @@ int dp_state_wait(struct dp_states *states, uint64_t block, uint64_t generation,
 	while (state_ask_wake(states, block, generation, &word)) {
 		if (dp_os_now_ns() >= deadline_ns)
 			return -ETIMEDOUT;
-		/* The low half: flags, state, count and low bits of generation. */
+		/* The low half has flags, state, count and low bits of the generation. */
 		dp_os_futex_wait(state_word(states, block), (uint32_t)word,
 				 deadline_ns);
 	}

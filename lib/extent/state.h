@@ -16,7 +16,7 @@
 #define DP_COUNT_MAX	((1u << 18) - 1)
 
 enum dp_state {			/* as enum daxpin_state */
-	DP_STATE_FREE,		/* a page of zeroes is a page of free states */
+	DP_STATE_FREE,		/* 0, so that a page of zeroes is valid */
 	DP_STATE_RESERVED,
 	DP_STATE_LIVE,
 	DP_STATE_RETIRED,
@@ -26,7 +26,7 @@ enum dp_state {			/* as enum daxpin_state */
 struct dp_extent_state {
 	_Atomic uint64_t word;
 	_Atomic uint32_t blocks;	/* set while not FREE */
-	_Atomic uint32_t roots;		/* that name it, or are about to */
+	_Atomic uint32_t roots;		/* that name it, or will */
 };
 
 /* private to state.c */
@@ -37,16 +37,16 @@ struct dp_states {
 	struct dp_gates gates;
 	struct dp_spaces *spaces;	/* not owned */
 	struct dp_events *events;	/* not owned */
-	/* Of extents that were retired or cancelled while held. */
+	/* Counts of extents that were retired or cancelled while held: */
 	DP_ALIGNED _Atomic int64_t deferred_blocks;	/* not free yet */
-	_Atomic uint64_t deferred;	/* how many there ever were */
+	_Atomic uint64_t deferred;	/* all since the open */
 };
 
 /*
- * Private to state.c. Neighbouring blocks may belong to different threads, so their
- * states are placed in different cache lines: those of 32 blocks go round eight lines.
- * Large extents begin 2 MiB apart; their states are placed in different sets of a
- * cache.
+ * Private to state.c. Adjacent blocks may belong to different threads, so their states
+ * are in different cache lines: the states of 32 blocks are distributed over eight
+ * lines. Large extents begin at multiples of 2 MiB; their states are in different sets
+ * of a cache.
  */
 static inline struct dp_extent_state *
 dp_state_at(const struct dp_states *states, uint64_t block)
@@ -64,14 +64,14 @@ struct dp_state_deferred {
 	uint64_t extents;		/* since the open */
 };
 
-/* A state taken apart. */
+/* A state, decoded. */
 struct dp_state_view {
 	enum dp_state state;
 	uint32_t count;
 	uint64_t generation;
 	bool publishing;
 	bool writers;
-	bool alone;			/* held by one who excludes others */
+	bool alone;			/* held exclusively */
 };
 
 int dp_states_init(struct dp_states *states, uint32_t segments,
@@ -79,8 +79,8 @@ int dp_states_init(struct dp_states *states, uint32_t segments,
 		   struct dp_events *events);
 void dp_states_fini(struct dp_states *states);
 
-/* Blocks in all segments, gaps included, and log2 of those of one. Inline, because
- * each hold and drop asks. */
+/* The number of blocks of all segments, gaps included, and log2 of a segment's. Inline,
+ * because each hold and drop calls them. */
 static inline uint64_t dp_states_blocks(const struct dp_states *states)
 {
 	return states->block_count;
@@ -91,18 +91,18 @@ static inline uint32_t dp_states_shift(const struct dp_states *states)
 	return states->block_shift;
 }
 
-/* At open, before anybody else. */
+/* For an open, before other threads use the pool. */
 void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 		      uint64_t generation, enum dp_state state);
 
-/* Is it an extent's, and has that generation not ended? */
+/* True if the block is the first of an extent of that generation, which has not ended. */
 bool dp_state_is_current(struct dp_states *states, uint64_t block,
 			 uint64_t generation);
 struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block);
 uint32_t dp_state_blocks(struct dp_states *states, uint64_t block);
 struct dp_state_deferred dp_states_deferred(struct dp_states *states);
 
-/* The caller claimed the blocks from space: FREE -> RESERVED. Its generation. */
+/* FREE -> RESERVED, for blocks that the caller has claimed. Returns the generation. */
 uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
 			  uint32_t blocks);
 /* RESERVED -> FREE or, while held, RETIRED. */
@@ -110,25 +110,26 @@ int dp_state_cancel(struct dp_states *states, uint64_t block,
 		    uint64_t generation);
 
 /*
- * A block is bad: it is never reserved again. -ESTALE: it is neither free nor a block of
- * this extent, whose generation has perhaps ended during the call; nothing was changed.
- * -ENOMEM. May sleep.
+ * Quarantine a bad block, so that it is never reserved again. -ESTALE: it is neither free
+ * nor a block of this extent, whose generation may have ended during the call; nothing
+ * was changed. -ENOMEM. May sleep.
  */
 int dp_state_quarantine(struct dp_states *states, uint64_t block,
 			uint64_t generation, uint64_t bad_block);
 
-/* Claim for a publish: state must be `from`; no write hold if no_writers. */
+/* Claim an extent for a publish: its state must be `from`, and if no_writers is set there
+ * must be no write hold. */
 int dp_state_claim(struct dp_states *states, uint64_t block,
 		   uint64_t generation, enum dp_state from, bool no_writers);
-/* The claim ends and nothing happened. */
+/* End the claim and change nothing. */
 void dp_state_unclaim(struct dp_states *states, uint64_t block);
-/* The claim ends and media says LIVE, or RETIRED (FREE when not held). */
+/* End the claim after media was changed: to LIVE, or RETIRED (FREE if not held). */
 void dp_state_settle(struct dp_states *states, uint64_t block,
 		     enum dp_state to);
 
 /*
- * Root names. Whoever adds one looks at the word afterwards, and whoever
- * claims for a retire looks at the count afterwards: not both miss (D14).
+ * Root names. A thread that adds one reads the word afterwards, and a thread that claims
+ * for a retire reads the count afterwards, so at least one sees the other (D14).
  */
 void dp_state_add_root(struct dp_states *states, uint64_t block);
 void dp_state_remove_root(struct dp_states *states, uint64_t block);
@@ -137,12 +138,12 @@ uint32_t dp_state_roots(struct dp_states *states, uint64_t block);
 #define DP_HOLD_WRITE	1u
 #define DP_HOLD_ALONE	2u	/* exclusive: -EBUSY if it is held or claimed */
 
-/* `count` holds at once, all or none; 0 or why not. Flags are DP_STATE_... */
+/* Take `count` holds, all or none. flags: DP_HOLD_... */
 int dp_state_hold(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint32_t count, unsigned int flags);
 int dp_state_clone(struct dp_states *states, uint64_t block,
 		   uint64_t generation, bool write);
-/* Drop `count` holds at once, or as many as there are: how many, or why none. */
+/* Drop `count` holds, or as many as there are. Returns their number or -errno. */
 int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint32_t count);
 

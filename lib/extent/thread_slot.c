@@ -5,9 +5,9 @@
  * of a slot is a release of `taken`, and taking one is an acquire.
  *
  * A forked child has one thread: it keeps its slot, and the others are free (C2). A
- * child that was made without handlers of pthread_atfork() has fewer slots. In either,
- * the list of those that watch ends is in memory that is zero again, its mutex too:
- * another thread of the parent may have had it.
+ * child that was made without handlers of pthread_atfork() has fewer slots. In both, the
+ * list of watched ends and its mutex are in memory that is zero again, because another
+ * thread of the parent may have held the mutex.
  */
 #include <pthread.h>
 #include "extent/thread_slot.h"
@@ -15,7 +15,7 @@
 #include "util/util.h"
 
 struct thread_ends {
-	pthread_mutex_t mutex;		/* zeroes are an initializer */
+	pthread_mutex_t mutex;		/* zeroes are a valid initializer */
 	struct dp_thread_end *first;
 };
 
@@ -50,7 +50,7 @@ static void thread_slot_give_back(void *value)
 	thread_slot_report_end(slot);
 }
 
-/* In a child. */
+/* Runs in a forked child. */
 static void thread_slot_after_fork(void)
 {
 	unsigned int mine = dp_thread_slot_mine;
@@ -94,7 +94,7 @@ unsigned int dp_thread_slot_take(void)
 
 uint64_t dp_thread_slots_free(void)
 {
-	/* It writes, so that a thread which takes a slot later sees what this one did. */
+	/* A write, so that a thread that takes a slot later sees this thread's stores. */
 	return ~atomic_fetch_or(&taken, 0);
 }
 

@@ -29,12 +29,12 @@ extern _Thread_local unsigned int dp_thread_slot_mine
 /* As dp_thread_slot(), in a thread that has none yet. */
 unsigned int dp_thread_slot_take(void);
 
-/* Slots that no thread has, as bits: what a thread did that had one is visible. */
+/* The free slots, as bits. All stores of the threads that had them are visible. */
 uint64_t dp_thread_slots_free(void);
 
 /*
- * fn is called in each thread that ends, after its slot was released and under a mutex
- * that the two calls take. -ENOMEM. In a forked child nothing is watched any more.
+ * Call fn in each thread that ends, after its slot was released, under a mutex that these
+ * two functions take. -ENOMEM. A forked child has no watches.
  */
 int dp_thread_ends_watch(struct dp_thread_end *end);
 void dp_thread_ends_unwatch(struct dp_thread_end *end);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One request at a time, in a ring, since the call itself cannot be ended at a
- * deadline. W12: what has not come back is cancelled and asked anew at growing
- * intervals (util/again.h). On XFS and ext4 that undoes nothing: before the file is
- * changed the call waits, and once it changes the file no cancel ends it. So it is
- * not for tmpfs, where one would (kernel.md K20).
+ * One request at a time, through a ring, because fallocate() itself cannot be ended at a
+ * deadline. W12: a request that has not completed is cancelled and submitted again, at
+ * growing intervals (util/again.h). On XFS and ext4 a cancel undoes nothing: it has an
+ * effect only while the call waits, before it changes the file. On tmpfs it would undo
+ * the allocation (kernel.md K20), so this file is not used there.
  */
 #include <errno.h>
 #include "os/os.h"
@@ -40,7 +40,7 @@ static int ask_submit(struct dp_ask *ask, const struct dp_ask_call *call)
 	return dp_ring_submit(&ask->ring);
 }
 
-/* 1: the request came back. */
+/* 1: the request has completed. */
 static int ask_next(struct dp_ask *ask, int *ret_result)
 {
 	struct io_uring_cqe cqe;
@@ -53,7 +53,8 @@ static int ask_next(struct dp_ask *ask, int *ret_result)
 	return ret;
 }
 
-/* Until it comes back. *failed: what go_on said, after which it is only ended. */
+/* Wait until the request has completed. *failed: what go_on() returned; after that the
+ * request is cancelled and not submitted again. */
 static int ask_await(struct dp_ask *ask, struct dp_again *again,
 		     int (*go_on)(void *arg), void *arg, int *failed)
 {

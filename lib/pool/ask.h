@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fallocate() on a DAX filesystem, which may wait for pins of the file: XFS breaks
- * the layout for any kind of it (kernel.md K13).
+ * fallocate() on a DAX filesystem, where it may wait for pins of the file: XFS breaks
+ * layouts for every mode of fallocate() (kernel.md K13).
  */
 #ifndef DP_ASK_H
 #define DP_ASK_H
@@ -21,14 +21,14 @@ struct dp_ask_call {
 	uint64_t size;
 };
 
-/* Where there can be no ring, calls are made in the calling thread. */
+/* If no ring can be created, the calls are made in the calling thread. */
 void dp_ask_open(struct dp_ask *ask);
 void dp_ask_close(struct dp_ask *ask);
 
 /*
- * fallocate(). While the kernel has not answered, go_on is asked every 10 ms: what
- * it returns other than 0 ends the call and is returned, unless the kernel is done
- * by then. Never -EINTR, but in the calling thread.
+ * Call fallocate(). While it is in progress, go_on() is called every 10 ms. A result of
+ * go_on() other than 0 cancels the request and is returned, unless the request has
+ * completed by then. -EINTR is returned only if there is no ring.
  */
 int dp_ask_fallocate(struct dp_ask *ask, struct dp_ask_call call,
 		     int (*go_on)(void *arg), void *arg);

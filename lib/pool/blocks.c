@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * W13: a call that a signal ends begins from nothing the next time, on some kernels:
- * fallocate() on tmpfs undoes what it had allocated (kernel.md K20), so that with
- * a timer's signal every few milliseconds a whole segment is never done. So a range
- * is done in steps, and a step that was done is kept. A step that a signal ended is
- * halved, down to one block, and one that was done is followed by a longer one.
+ * W13: on some kernels a call that a signal interrupts loses its progress: fallocate()
+ * on tmpfs undoes what it has allocated (kernel.md K20). With a timer signal every few
+ * milliseconds a whole segment would never be allocated. So a range is processed in
+ * steps, and completed steps are kept. After a signal the step is halved, down to one
+ * block; after success it grows. Between two steps the progress function is called,
+ * which may end the call.
  *
- * Between two steps whoever waits is told how far it is, and may end it.
+ * W7, W8: a copy may lack blocks that were zero (cp --sparse, rsync -S, any copy of a
+ * file with holes). They read as zeroes, so the data is complete. But a store there
+ * needs a block, and on a full filesystem it is SIGBUS (kernel.md K17), so the blocks
+ * are allocated before the first store. A block that a reflink shares with another
+ * file is complete as well, but on a DAX filesystem a store moves it while hardware
+ * writes to its old place (A10). On a disk the kernel copies the page, so nothing needs
+ * to be done.
  *
- * W7, W8: what a copy has left out of a file (cp --sparse, rsync -S, any copy of a
- * file with holes) are zeroes, and reads as zeroes: the data is whole. Only a store
- * there needs a block, which a full filesystem refuses by SIGBUS (kernel.md K17), so it
- * is allocated before the first store. A block that a reflink shares with another file
- * is whole, too, but on a DAX filesystem a store moves it while hardware writes on to
- * where it was (A10); on a disk the kernel copies, and nothing need be done.
- *
- * XFS waits in these calls while a page of the file is pinned. The layout barrier
- * comes first (pool.c), so that only somebody without the pool's locks can have pinned
- * one; they go through a ring all the same, which looks again (W12) and can be ended.
+ * XFS waits in these calls while a page of the file is pinned. They are made after the
+ * layout barrier (pool.c), so that only a process without the pool's locks can have
+ * pinned one. Nevertheless they go through a ring, which repeats them (W12) and can
+ * cancel them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@
 #define STEP_MAX	(16ull << 20)
 #define STEP_MIN	DP_BLOCK_SIZE
 
-static_assert(STEP_MAX % DP_CHUNK_SIZE == 0, "whole chunks, if nobody interrupts");
+static_assert(STEP_MAX % DP_CHUNK_SIZE == 0, "whole chunks, without signals");
 
 static int blocks_ask(void *arg)
 {
@@ -47,7 +48,7 @@ static int blocks_fallocate(struct dp_blocks *blocks, struct dp_ask_call call)
 	return dp_os_fallocate(call.fd, call.mode, call.offset, call.size);
 }
 
-/* One call each. On tmpfs a block is there when its page is: until then it counts
+/* Do one step. On tmpfs a block exists once its page was touched; until then it counts
  * as a hole (kernel.md K19). */
 static int blocks_step(struct dp_blocks *blocks,
 		       const struct dp_blocks_range *range, uint64_t done,
@@ -64,7 +65,7 @@ static int blocks_step(struct dp_blocks *blocks,
 	return ret;
 }
 
-/* After a signal: half of what was tried, whole blocks, one at least. */
+/* The step after a signal: half of the last one, in whole blocks, at least one. */
 static uint64_t blocks_half(uint64_t size)
 {
 	uint64_t half = size / 2 & ~(STEP_MIN - 1);
@@ -72,7 +73,7 @@ static uint64_t blocks_half(uint64_t size)
 	return half ? half : STEP_MIN;
 }
 
-/* blocks: NULL, or whom to tell. */
+/* blocks: for progress reports, or NULL. */
 static int blocks_do(struct dp_blocks *blocks, struct dp_blocks_range range,
 		     int mode)
 {
@@ -186,7 +187,8 @@ static struct dp_blocks_range blocks_range_of(const struct dp_segments *segments
 	};
 }
 
-/* Runs of chunks with the same work; what is there is durable before it is used. */
+/* Process runs of chunks that need the same work. Blocks are durable before they are
+ * used. */
 static int blocks_give_segment(struct dp_blocks *blocks,
 			       const struct dp_segments *segments,
 			       uint32_t index)
@@ -221,7 +223,7 @@ static int blocks_fail(const struct dp_blocks *blocks, int error,
 
 	if (error == -ENOSPC)
 		return dp_fail(errmsg, error,
-			       "%s: the filesystem is full, and %llu MiB %s are without blocks: make room for them",
+			       "%s: the filesystem is full, and %llu MiB %s have no blocks yet: free that much space",
 			       path, MIB(left), what);
 	if (error == -EOPNOTSUPP)
 		return dp_fail(errmsg, error,
@@ -258,13 +260,13 @@ static int blocks_give_all(struct dp_blocks *blocks,
 			ret = dp_segment_find_badblocks(segments, i, errmsg);
 		if (!ret && blocks_segment_lacks(segments, i))
 			return dp_fail(errmsg, -EOPNOTSUPP,
-				       "segment %u of %s was given blocks of its own, and its filesystem does not show them: copy the files with cp --reflink=never --sparse=never, and use the copy",
+				       "segment %u of %s got blocks of its own, but its filesystem does not list them: copy the files with cp --reflink=never --sparse=never, and use the copy",
 				       i, path);
 	}
 	return ret;
 }
 
-/* Waiting calls on a DAX filesystem go through a ring. */
+/* On a DAX filesystem the calls go through a ring, because they may wait. */
 static void blocks_begin(struct dp_blocks *blocks,
 			 const struct dp_segments *segments, struct dp_ask *ask)
 {
@@ -299,7 +301,7 @@ int dp_blocks_give(struct dp_segments *segments, struct dp_wait_policy *policy,
 
 /* -------------------------------------------------------------------- a create */
 
-/* Of the segments' files what is not allocated yet. */
+/* The bytes of the segments' files that are not allocated yet. */
 static int blocks_missing(const struct dp_segments *segments,
 			  uint64_t *ret_bytes)
 {
@@ -317,7 +319,7 @@ static int blocks_missing(const struct dp_segments *segments,
 	return ret;
 }
 
-/* Said before the filesystem is filled, as far as it says how full it is. */
+/* Fail before the filesystem is filled, if it reports its free space. */
 static int blocks_check_room(const struct dp_segments *segments,
 			     const struct dp_errmsg *errmsg)
 {
@@ -329,7 +331,7 @@ static int blocks_check_room(const struct dp_segments *segments,
 	if (ret || missing <= room)
 		return ret;
 	return dp_fail(errmsg, -ENOSPC,
-		       "%s: the pool needs %llu bytes, and its filesystem has %llu left: make room, or create a smaller pool",
+		       "%s: the pool needs %llu bytes, and its filesystem has %llu left: free some space, or create a smaller pool",
 		       segments->source->path, (unsigned long long)missing,
 		       (unsigned long long)room);
 }

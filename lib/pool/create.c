@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Making a pool. Over anything that was a pool the same waits come first as in
- * an open: the owner lock, then the verbs of an owner that died. Segment 0's
- * superblock says CREATING before anything else is written and whole last, so
- * that a create cut short is completed by the next one.
+ * Creating a pool. If there was a pool, the create waits first like an open: for the
+ * owner lock, then for the verbs contexts of a dead owner. Segment 0's superblock has
+ * the flag CREATING before anything else is written, and loses it last, so that the next
+ * create completes one that was interrupted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,12 +14,12 @@
 #include "pool/defrag.h"
 #include "pool/remains.h"
 
-#define ATTEMPTS	8u	/* to open what another has made, or to make it */
-#define FILESYSTEM_PART	64u	/* of its free space a filesystem keeps one part */
+#define ATTEMPTS	8u	/* to create the pool, or to open another's */
+#define FILESYSTEM_PART	64u	/* 1/64 of the free space is for the filesystem */
 
 /*
- * Whose was it? Where no half of the superblock is whole nobody can tell, and
- * the RDMA of that owner may go on.
+ * Wait for the RDMA of the last owner. If no half of the superblock is whole, the owner
+ * is unknown, and its RDMA may continue.
  */
 static int create_await_old_owner(struct dp_pool *pool,
 				  struct dp_pool_request *request, int damage)
@@ -32,8 +32,8 @@ static int create_await_old_owner(struct dp_pool *pool,
 }
 
 /*
- * There is no superblock: may a pool be made here? If not because of what is left,
- * that is named, and which of its cures destroys it. segments: those that are open.
+ * Without a superblock: may a pool be created here? If there are remains of a pool, the
+ * sentence names them, and the cure that destroys them. segments: those that are open.
  */
 static int create_check_remains(struct dp_pool *pool,
 				struct dp_pool_request *request,
@@ -54,25 +54,27 @@ static int create_check_remains(struct dp_pool *pool,
 			       request->errmsg);
 }
 
-/* Why there is something already. What may be whole is not offered to be given up. */
+/* The error for a path where something exists. If it may be intact, the sentence does
+ * not propose to destroy it. */
 static int create_would_overwrite(const struct dp_pool_request *request,
 				  int damage, const char *sentence)
 {
 	if (!damage)
 		return dp_fail(request->errmsg, -EEXIST,
-			       "%s holds a pool already: open it (where that fails `daxpin check` says why), or create with the overwrite flag to destroy it",
+			       "%s has a pool already: open it (if that fails `daxpin check` shows why), or create with the overwrite flag to destroy it",
 			       request->path);
 	if (damage == -EUCLEAN)
 		return dp_fail(request->errmsg, -EEXIST,
-			       "%s holds a damaged pool: `daxpin check` says what can be mended, and the overwrite flag would destroy it",
+			       "%s has a damaged pool: `daxpin check` shows what can be repaired, and the overwrite flag would destroy it",
 			       request->path);
 	assert(damage == -EPROTONOSUPPORT);
 	return dp_fail(request->errmsg, -EEXIST, "%s", sentence);
 }
 
 /*
- * May what is there be written over, by what segment 0 or the device says? On 0
- * pool->super continues its counts. *ret_blank: then all that is left decides.
+ * Does the superblock of segment 0, or of the device, allow a create? If it returns 0,
+ * pool->super continues the counts of the old one. If *ret_blank is set there is no
+ * superblock, and create_check_remains() decides.
  */
 static int create_check_first(struct dp_pool *pool,
 			      struct dp_pool_request *request, bool *ret_blank)
@@ -112,7 +114,7 @@ static int create_size_of_device(const struct dp_pool *pool,
 		       (unsigned long long)request->pool_size);
 }
 
-/* What segment files of a create that was cut short occupy already. */
+/* The bytes that segment files of an interrupted create occupy already. */
 static uint64_t create_size_of_files(const struct dp_source *source)
 {
 	uint64_t size = 0;
@@ -126,7 +128,7 @@ static uint64_t create_size_of_files(const struct dp_source *source)
 	return size;
 }
 
-/* All that the filesystem has, but for what it needs itself to keep files there. */
+/* The free space of the filesystem, less a part that it needs for its metadata. */
 static int create_size_of_filesystem(const struct dp_pool *pool,
 				     const struct dp_pool_request *request,
 				     uint64_t *ret_size)
@@ -139,7 +141,7 @@ static int create_size_of_filesystem(const struct dp_pool *pool,
 
 	if (ret)
 		return dp_fail(request->errmsg, ret,
-			       "how much room there is at %s cannot be found out (%s): give a pool_size",
+			       "the free space at %s is unknown (%s): give a pool_size",
 			       request->path, strerror(-ret));
 	room += create_size_of_files(&pool->source);
 	room = dp_min(room - room / FILESYSTEM_PART, most);
@@ -147,11 +149,11 @@ static int create_size_of_filesystem(const struct dp_pool *pool,
 	if (*ret_size >= DP_SEGMENT_SIZE_MIN)
 		return 0;
 	return dp_fail(request->errmsg, -ENOSPC,
-		       "the filesystem of %s has %llu bytes left for a pool, which needs 32 MiB: make room",
+		       "the filesystem of %s has %llu bytes left for a pool, which needs 32 MiB: free some space",
 		       request->path, (unsigned long long)*ret_size);
 }
 
-/* 0 takes all that there is, and anything else at least that. */
+/* pool_size 0 takes all free space; any other value is a minimum. */
 static int create_choose_size(const struct dp_pool *pool,
 			      const struct dp_pool_request *request,
 			      uint64_t *ret_size)
@@ -160,7 +162,7 @@ static int create_choose_size(const struct dp_pool *pool,
 		return create_size_of_device(pool, request, ret_size);
 	if (!request->pool_size)
 		return create_size_of_filesystem(pool, request, ret_size);
-	/* What is so large that it cannot be rounded up is refused as it is. */
+	/* A value too large to be rounded up is refused later. */
 	*ret_size = dp_round_up(dp_min(request->pool_size,
 				       UINT64_MAX - DP_CHUNK_SIZE),
 				DP_CHUNK_SIZE);
@@ -200,7 +202,7 @@ static int create_check_geometry(struct dp_pool *pool,
 	return 0;
 }
 
-/* Empty roots and lanes, for segment 0; durable after the next fence. */
+/* Write empty roots and lanes to segment 0; durable after the next fence. */
 static int create_format_directories(struct dp_pool *pool)
 {
 	char *base = pool->geometry.base;
@@ -224,7 +226,7 @@ static int create_format_directories(struct dp_pool *pool)
 				DP_LANES_END - DP_ROOTS_OFFSET);
 }
 
-/* Whose file is not looked at yet. */
+/* A superblock without the identity of the segment's file. */
 static struct dp_super create_new_super(const struct dp_pool *pool,
 					uint32_t index)
 {
@@ -250,9 +252,9 @@ static int create_wipe(struct dp_pool *pool, char *from, uint64_t size)
 }
 
 /*
- * What is looked at, before it is written: of segment 0 roots and lanes, but not its
- * superblock and the copy, which say CREATING; of the others just these. No page of
- * the table is in use.
+ * Zero the metadata that is read before it is written. In segment 0 these are roots and
+ * lanes, but not the superblock and its copy, which have the flag CREATING; in the other
+ * segments the superblock and its copy. No page of the table is used.
  */
 static int create_wipe_metadata(struct dp_pool *pool, uint32_t index)
 {
@@ -270,7 +272,7 @@ static int create_wipe_metadata(struct dp_pool *pool, uint32_t index)
 	return ret;
 }
 
-/* Everything of a segment but, for segment 0, its superblock. */
+/* Write all metadata of a segment; of segment 0 all but its superblock. */
 static int create_format_segment(struct dp_pool *pool, uint32_t index)
 {
 	struct dp_super super = create_new_super(pool, index);
@@ -292,7 +294,7 @@ static int create_format_segment(struct dp_pool *pool, uint32_t index)
 	return ret;
 }
 
-/* Segment 0's superblock first says CREATING, and last that all is there. */
+/* Segment 0's superblock is CREATING at first, and complete at last. */
 static int create_format_pool(struct dp_pool *pool, uint64_t size)
 {
 	struct dp_super super = create_new_super(pool, 0);
@@ -321,7 +323,7 @@ static int create_format_pool(struct dp_pool *pool, uint64_t size)
 	return ret;
 }
 
-/* The files' sizes and names must survive a power cut as the stores do. */
+/* The files' sizes and names must survive a power cut like the stores. */
 static int create_sync_files(struct dp_pool *pool)
 {
 	int ret = 0;
@@ -333,7 +335,7 @@ static int create_sync_files(struct dp_pool *pool)
 	return ret ? ret : dp_os_fsync(pool->source.dir);
 }
 
-/* Metadata cannot be moved elsewhere, and a store there may be a SIGBUS. */
+/* Metadata has a fixed place, and a store to a bad block may be SIGBUS. */
 static int create_check_medium(const struct dp_pool *pool,
 			       const struct dp_errmsg *errmsg)
 {
@@ -345,16 +347,16 @@ static int create_check_medium(const struct dp_pool *pool,
 			    dp_geometry_meta_size(&pool->geometry), &run))
 			continue;
 		return dp_fail(errmsg, -EIO,
-			       "segment %u of %s: the medium is bad at offset 0x%llx of it, where metadata goes: clear it (ndctl clear-errors)%s",
+			       "segment %u of %s: the medium is bad at its offset 0x%llx, the place of metadata: clear it (ndctl clear-errors)%s",
 			       i, pool->source.path,
 			       (unsigned long long)run.begin,
 			       pool->source.dir < 0 ? "" :
-			       ", or leave the bad blocks to a file of their own and create again");
+			       ", or put the bad blocks into a file of their own and create again");
 	}
 	return 0;
 }
 
-/* Everything that decides is learnt under the locks, and before any change. */
+/* All decisions are made under the locks and before any change. */
 static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	bool blank = false;
@@ -398,8 +400,8 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 }
 
 /*
- * Take back what this call made, and nothing that was there before. Segment 0 last:
- * while it is there, the next create goes on from it.
+ * Remove what this call made, and nothing that existed before. Segment 0 is the last:
+ * while it exists, the next create completes this one.
  */
 static void create_undo(struct dp_pool *pool)
 {
@@ -429,9 +431,10 @@ int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request)
 }
 
 /*
- * Creating comes first, since it alone looks and makes under one lock: of several
- * processes at once one makes the pool. -EEXIST says that it changed nothing. What
- * was there then may be gone when it is opened: the other's create has failed.
+ * Try to create first, because a create tests and writes under one lock, so that one of
+ * several processes makes the pool. If it returns -EEXIST it has changed nothing. The
+ * pool that it found may not exist any more when it is opened, if that pool's create
+ * failed; then both are tried again.
  */
 int dp_pool_open_or_create(struct dp_pool *pool,
 			   struct dp_pool_request *request)

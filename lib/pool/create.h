@@ -4,14 +4,14 @@
 
 #include "pool/pool.h"
 
-/* Make a pool on media, then as dp_pool_open(). */
+/* Create a pool on media, then continue as dp_pool_open(). */
 int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request);
-/* Open the pool that is there, or make it where there is none. */
+/* Open the existing pool, or create one. */
 int dp_pool_open_or_create(struct dp_pool *pool,
 			   struct dp_pool_request *request);
 /*
- * The call that opened or created it fails after all: tear it down, and take back
- * what a create made. Nobody has had a handle of it.
+ * The public call fails after the pool was opened or created: close it, and remove what
+ * a create made. The caller has not had a handle of it.
  */
 void dp_pool_give_up(struct dp_pool *pool);
 

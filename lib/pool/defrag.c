@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * xfs_fsr swaps the blocks of a file with those of a copy, and on a DAX file the
- * kernel does not wait for pins: a read that is under way ends with success, its
- * bytes are in the file that is removed next. So each file of a pool on XFS is marked
- * FS_XFLAG_NODEFRAG before it is used: at each open for writing, since a restore
- * loses the mark. The directory that a create makes is marked too, which files that
- * are restored into it inherit. Whether DAX or not: the next mount may make it so.
+ * xfs_fsr exchanges the blocks of a file with those of a copy, and on a DAX file the
+ * kernel does not wait for pins: a read in flight succeeds, but its bytes go to the file
+ * that is removed next. So each file of a pool on XFS gets FS_XFLAG_NODEFRAG before it
+ * is used, at each open for writing, because a restored file lacks the flag. A directory
+ * that a create makes gets it as well; files that are restored into it inherit it. Files
+ * that are not DAX are marked too, because the next mount may make them DAX.
  *
- * What counts is what the file says afterwards. Where the mark is refused (-EPERM to
- * whoever is not the file's owner, though its group may write to it) the open goes on,
- * daxpin_pool_info() says that blocks may be moved, and the log why and what cures it.
- * Of other filesystems nothing is claimed.
+ * The flag is read back. If it cannot be set (-EPERM for a process that may write to the
+ * file through its group but does not own it), the open continues, daxpin_pool_info()
+ * reports that blocks may be moved, and the log has the reason and the cure. Other
+ * filesystems are reported as unknown.
  */
 #include "os/os.h"
 #include "pool/defrag.h"
@@ -37,7 +37,7 @@ enum dp_tristate dp_defrag_prevent_one(const struct dp_source *source, int fd,
 
 	if (before != DP_YES)
 		return before;
-	/* Success would prove nothing. */
+	/* Success proves nothing: the flag is read back. */
 	ret = dp_os_set_nodefrag(fd);
 	if (ret)
 		*error = ret;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Defragmenters: programs that move a file's blocks while others use it. That of XFS
- * does not wait for pins, and leaves files alone that are marked (W6).
+ * Defragmenters move a file's blocks while other programs use it. The one of XFS does
+ * not wait for pins, but skips files that are marked (W6).
  */
 #ifndef DP_DEFRAG_H
 #define DP_DEFRAG_H
@@ -9,14 +9,14 @@
 #include "pool/segment.h"
 #include "pool/source.h"
 
-/* May the blocks of this file, or of files that are made in this directory, be moved
- * under a pin? Known of devices, where they never are, and of XFS. */
+/* Can a defragmenter move the blocks of this file, or of new files in this directory,
+ * while they are pinned? Known for devices (never) and XFS; otherwise unknown. */
 enum dp_tristate dp_defrag_may_move(const struct dp_source *source, int fd);
-/* The same after it was marked, if that was needed and possible. *error is set to
- * -errno if it was refused. */
+/* Mark it, if necessary, and return the same for the result. *error is set to -errno if
+ * the mark was refused. */
 enum dp_tristate dp_defrag_prevent_one(const struct dp_source *source, int fd,
 				       int *error);
-/* The same of any file of the pool; none is marked by who only reads. */
+/* The same for all files of the pool. An open for reading marks none. */
 enum dp_tristate dp_defrag_prevent(const struct dp_segments *segments,
 				   int *ret_error);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Keeps W4 and W5 for an open: media/stamp.c has the rules. A segment of another
- * time is foreign to a degraded open: it is not read, not written, and so still
- * refused by the next open that is not degraded.
+ * Keeps W4 and W5 for an open: media/stamp.c has the rules. A degraded open treats a
+ * segment from another time as foreign: it neither reads nor writes it, so the next open
+ * that is not degraded still refuses it.
  *
- * A step of an open or a close writes a superblock to every segment, as
- * dp_super_write() does it to one: first what a power cut left is mended in all,
- * then all pages are written, then all copies, each durable before the next. On a
- * disk that is one sync of the filesystem each.
+ * An open and a close write a superblock to every segment, in the order of
+ * dp_super_write(): first the remains of a power cut are repaired in all segments, then
+ * all pages are written, then all copies, each durable before the next. On a disk each
+ * of these is one sync of the filesystem.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
 		       index, source->path);
 }
 
-/* Which segment of which pool? */
+/* Is it the segment with this index of this pool? */
 static int epoch_check_place(const struct dp_epochs *epochs, uint32_t index,
 			     const struct dp_super *first,
 			     const struct dp_super *super,
@@ -47,11 +47,11 @@ static int epoch_check_place(const struct dp_epochs *epochs, uint32_t index,
 	    !memcmp(super->uuid, first->uuid, sizeof(super->uuid)))
 		return 0;
 	return dp_fail(errmsg, -EUCLEAN,
-		       "segment %u of %s is not the one that belongs there%s",
+		       "segment %u of %s is a segment of another pool, or another segment of this one%s",
 		       index, segments->source->path, NOTHING_CHANGED);
 }
 
-/* -EUCLEAN, or what reading failed with, with a sentence. */
+/* -EUCLEAN, or the error of the read, with a sentence. */
 static int epoch_read_super(const struct dp_epochs *epochs, uint32_t index,
 			    bool tolerant, struct dp_super *ret_super,
 			    const struct dp_errmsg *errmsg)

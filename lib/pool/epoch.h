@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The superblocks of all segments: which open wrote them, whether they are of one,
+ * The superblocks of all segments: which open wrote them, whether it is the same one,
  * and how the next open and a close write them.
  */
 #ifndef DP_EPOCH_H
@@ -20,17 +20,16 @@ struct dp_epochs {
 };
 
 struct dp_epochs_rules {
-	bool only_looks;		/* read what is there, whoever's it is */
-	bool degraded;			/* go around segments of another time */
-	bool adopt;			/* a copy of a pool that was not closed will do */
+	bool only_looks;		/* only read, and accept a superblock's copy */
+	bool degraded;			/* skip segments from another time */
+	bool adopt;			/* accept a copy of a pool that was not closed */
 };
 
 /*
- * Each segment must say itself which one it is, of the pool that segment 0's
- * superblock is of, how large, and that it is of the same open; all files must be
- * those that are recorded, or none. -EUCLEAN with a sentence. only_looks: a
- * superblock that is lost or unreadable is accepted if the other page is whole;
- * otherwise a read-only open refuses it.
+ * Test the superblock of each segment: it must have the right index, pool, size and
+ * open. Either all segments are in the files that they record, or none is. -EUCLEAN
+ * with a sentence. If only_looks is set, a superblock that is lost or unreadable is
+ * accepted if its copy is whole; other read-only opens refuse it.
  */
 int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 		    const struct dp_super *first,
@@ -38,23 +37,23 @@ int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 		    const struct dp_errmsg *errmsg);
 void dp_epochs_fini(struct dp_epochs *epochs);
 
-/* Above that of every segment (D15). */
+/* An epoch above that of every segment (D15). */
 uint64_t dp_epochs_next(const struct dp_epochs *epochs);
-/* Its file, as it is recorded from now on. */
+/* The identity of the segment's file, which is recorded from now on. */
 struct dp_file_id dp_epochs_first_file(const struct dp_epochs *epochs);
-/* No file is the one that is recorded: this open is the first of a copy. */
+/* True if no file is the recorded one: this is the first open of a copy. */
 bool dp_epochs_are_copied(const struct dp_epochs *epochs);
-/* Of another time: nothing in it is believed, and nothing written. */
+/* True for a segment from another time, which is neither read nor written. */
 bool dp_epochs_is_foreign(const struct dp_epochs *epochs, uint32_t index);
 
 /*
- * Write the epoch of segment 0's superblock to all others, and whether they are
- * closed. Durable when it returns. Superblocks that were lost are whole again.
+ * Write the epoch of segment 0's superblock, and whether the pool is closed, to all other
+ * segments. Durable when it returns. Lost superblocks are restored by this.
  */
 int dp_epochs_write(struct dp_epochs *epochs, const struct dp_super *first,
 		    bool closed);
 
-/* The refusal of an open for reading: segment `index` has its copy alone. */
+/* The error of an open for reading if only the copy of a segment's superblock is whole. */
 int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
 			  const struct dp_errmsg *errmsg);
 

@@ -4,14 +4,14 @@
  *
  *	CLOSED -> CLAIMED	[dp_file_open]: openat() that follows no link and
  *				never waits, fstat(), claim, judgement
- *	CLAIMED -> LOCKED	[dp_file_lock], where the name is looked at again
+ *	CLAIMED -> LOCKED	[dp_file_lock], which tests the name again
  *	any -> CLOSED		[dp_file_close]
  *
- * What decides anything is read from this descriptor, and what decides over bytes
- * or over the name only while LOCKED (W1): a file is removed by the call that
- * made it, and only if it was still empty when that call had locked it; else
- * another creator was first, and the file is that one's pool (W15). Names are
- * never followed, and nothing but a regular file is kept open (W14).
+ * All decisions use this descriptor, and decisions to change bytes or to remove the name
+ * are made only while LOCKED (W1). A file is removed only by the call that made it, and
+ * only if it was still empty when that call had locked it; otherwise another create was
+ * first, and the file belongs to its pool (W15). Links are never followed, and only a
+ * regular file is kept open (W14).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,12 +21,12 @@
 #include "pool/file.h"
 #include "pool/judge.h"
 
-#define ATTEMPTS	100u		/* to meet a file that others make and remove */
+#define ATTEMPTS	100u		/* while others create and remove the file */
 
 /* ------------------------------------------------------------------ opening */
 
-/* -EEXIST from the first of them means that the second finds it; or not, if it
- * was removed in between. */
+/* If the first open fails with -EEXIST, the second finds the file, unless it was removed
+ * in between. */
 static int file_make_or_open(struct dp_file *file,
 			     const struct dp_source *source)
 {
@@ -64,7 +64,7 @@ static int file_claimed(const struct dp_source *source, uint32_t index,
 		       index, source->path);
 }
 
-/* One that was just made, and of which fstat() tells nothing: once more. */
+/* Remove a file that was just made but cannot be examined, if fstat() now succeeds. */
 static void file_remove_unknown(const struct dp_file *file,
 				const struct dp_source *source, int fd)
 {
@@ -77,7 +77,7 @@ static void file_remove_unknown(const struct dp_file *file,
 	dp_os_flock(fd, LOCK_UN);
 }
 
-/* From here on the descriptor is the lock's, and closed as the lock sees fit. */
+/* From here on the descriptor belongs to the lock, which closes it when it is safe. */
 static int file_claim(struct dp_file *file, const struct dp_source *source,
 		      int fd, bool to_be_made, const struct dp_errmsg *errmsg)
 {
@@ -88,7 +88,7 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 		file_remove_unknown(file, source, fd);
 		dp_lock_give_away(&file->lock, fd);
 		return dp_fail(errmsg, ret,
-			       "segment %u of %s cannot be looked at: %s",
+			       "segment %u of %s cannot be examined: %s",
 			       file->index, source->path, strerror(-ret));
 	}
 	if (dp_lock_claim(&file->lock, fd, &stat))
@@ -101,7 +101,7 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 	return ret;
 }
 
-/* Known before it is opened, when the name can be looked at. */
+/* Has this process the file open? Tested before it is opened, by its name. */
 static bool file_is_claimed(const struct dp_file *file,
 			    const struct dp_source *source)
 {
@@ -147,7 +147,7 @@ int dp_file_open(struct dp_file *file, const struct dp_source *source,
 
 /* ------------------------------------------------------------------ locking */
 
-/* While one waits for the lock, the file may be removed or replaced. */
+/* During the wait for the lock the file may have been removed or replaced. */
 static bool file_is_still_there(const struct dp_file *file,
 				const struct dp_source *source)
 {
@@ -197,7 +197,8 @@ bool dp_file_was_empty(const struct dp_file *file)
 
 /* ------------------------------------------------------------------ closing */
 
-/* It was not locked yet when something failed; another creator may have it. */
+/* Lock a file that was not locked yet when the create failed. False: another process has
+ * the lock. */
 static bool file_lock_for_undo(struct dp_file *file)
 {
 	struct stat stat;

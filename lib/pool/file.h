@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One file of a pool, or its device: opened and judged once, claimed in this
- * process, locked; and taken back if the create that made it fails. See file.c.
+ * One file of a pool, or its device: opened and judged once, claimed in this process,
+ * locked; and removed if the create that made it fails. See file.c.
  */
 #ifndef DP_FILE_H
 #define DP_FILE_H
@@ -16,41 +16,42 @@ struct dp_file {
 	uint64_t names;			/* hard links */
 	bool made;			/* by this process, O_EXCL */
 	bool size_is_known;
-	uint64_t size_before;		/* as it was found, under the lock */
+	uint64_t size_before;		/* when the lock was taken */
 };
 
 enum dp_file_access {
 	DP_FILE_READ,
 	DP_FILE_WRITE,
-	DP_FILE_MAKE,			/* and make it if it is missing */
+	DP_FILE_MAKE,			/* create it if it is missing */
 };
 
 /*
- * Open, judge and claim the file of segment `index`; of a device the node, index
- * 0. Nothing is left behind on failure.
+ * Open, judge and claim the file of segment `index`; of a device the node, with index
+ * 0. A failure leaves nothing behind.
  *
- * -ENOENT      there is none, and it was not to be made; without a sentence
- * -EBUSY       this process has it open, under this name or another
- * -EMEDIUMTYPE, -EPERM, -EOPNOTSUPP  as dp_judge_file() and dp_judge_filesystem()
- * other        of the system call
+ * -EBUSY		this process has it open, under this name or another
+ * -ENOENT		it does not exist, and access is not DP_FILE_MAKE; without
+ *			a sentence
+ * -EMEDIUMTYPE, -EOPNOTSUPP, -EPERM  as dp_judge_file(), dp_judge_filesystem()
+ * others		of the system call
  */
 int dp_file_open(struct dp_file *file, const struct dp_source *source,
 		 uint32_t index, enum dp_file_access access,
 		 const struct dp_errmsg *errmsg);
 /*
- * Lock it: shared, or for this process alone. -ESTALE: it is not the file of that
- * name any more, without a sentence.
+ * Lock it, shared or exclusively. -ESTALE, without a sentence: the name belongs to
+ * another file now, or to none.
  */
 int dp_file_lock(struct dp_file *file, const struct dp_source *source,
 		 bool shared, struct dp_wait_policy *policy,
 		 const struct dp_errmsg *errmsg);
-/* Its descriptor, or -1 for one that is not open; zeroed memory is not. */
+/* Its descriptor, or -1 if it is not open, as zeroed memory is. */
 int dp_file_fd(const struct dp_file *file);
-/* Under the lock: had it no bytes when it was found? */
+/* Was it empty when the lock was taken? */
 bool dp_file_was_empty(const struct dp_file *file);
 /*
- * A create failed: remove the file if this process made it and had it first, or
- * give it its size back. Others may have it by now, then it is left to them.
+ * A create failed: remove the file if this process made it and locked it first, or
+ * restore its size. If another process uses the file now, it is left alone.
  */
 void dp_file_undo(struct dp_file *file, const struct dp_source *source);
 /* Unlock and close it. */

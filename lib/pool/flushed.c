@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A store is durable when it has reached the platform's power-fail domain: if the
- * power fails, the platform brings it to the NVDIMMs. Where that failed they count a
- * dirty shutdown. A filesystem's disk has no such thing: there the kernel has waited
- * for the disk, or an error was returned. Nor has shmem, which is gone.
+ * A store is durable when it has reached the platform's power-fail domain: if power
+ * fails, the platform writes it to the NVDIMMs. If that fails, the NVDIMMs count a dirty
+ * shutdown. There is no such count for a disk, where the kernel waits for the disk or
+ * returns an error, and for shmem, which does not survive.
  */
 #include "pool/flushed.h"
 
@@ -30,19 +30,19 @@ static int flushed_refuse(const struct dp_flushed *flushed,
 	dp_flushed_counts(flushed, super, counts);
 	if (!flushed->now.nvdimms)
 		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "%s: whether all that is durable reaches the NVDIMMs when power fails cannot be told here: the count of dirty shutdowns of every one is not seen in sysfs (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown); mount /sys, or open without DAXPIN_POOL_NEED_FLUSHED",
+			       "%s: it is unknown whether durable stores reach the NVDIMMs when power fails, because sysfs does not show the count of dirty shutdowns of each NVDIMM (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown): mount /sys, or open without DAXPIN_POOL_NEED_FLUSHED",
 			       source->path);
 	if (flushed->dirty == DP_UNKNOWN &&
 	    super->nvdimms == flushed->now.nvdimms)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "%s was not closed, and the count of dirty shutdowns of its NVDIMMs was reset since it was opened (%s): whether all that was durable arrived cannot be told; the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check what it has",
+			       "%s was not closed, and a count of dirty shutdowns of its NVDIMMs was reset since it was opened (%s), so it is unknown whether all durable stores reached them; the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check its contents",
 			       source->path, counts);
 	if (flushed->dirty == DP_UNKNOWN)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "%s was not closed, and does not record how many dirty shutdowns these NVDIMMs had counted before: whether all that was durable arrived cannot be told; the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check what it has",
+			       "%s was not closed, and has no record of the earlier count of dirty shutdowns of these NVDIMMs, so it is unknown whether all durable stores reached them; the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check its contents",
 			       source->path);
 	return dp_fail(errmsg, -EUCLEAN,
-		       "%s was not closed, and since then power has failed before all that was durable had arrived (%s); the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check what it has, or restore a backup",
+		       "%s was not closed, and power has failed since before all durable stores had reached the NVDIMMs (%s); the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check its contents, or restore a backup",
 		       source->path, counts);
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Did all that was made durable in a pool arrive on its NVDIMMs? */
+/* Did everything that was made durable in a pool reach its NVDIMMs? */
 #ifndef DP_FLUSHED_H
 #define DP_FLUSHED_H
 
 #include "media/shutdowns.h"
 #include "pool/source.h"
 
-/* What an open found out. */
+/* The result of an open. */
 struct dp_flushed {
 	struct dp_shutdowns now;
 	enum dp_tristate dirty;		/* some of it may not have arrived */
@@ -20,11 +20,11 @@ void dp_flushed_counts(const struct dp_flushed *flushed,
 		       char text[DP_FLUSHED_TEXT_SIZE]);
 
 /*
- * By the superblock as it was found, which is all zero for a new pool, and any file of
- * the pool, or its device. needed: only if it did.
+ * super: as it was on media; zeroes for a new pool. fd: any file of the pool, or its
+ * device. If needed is set it fails unless everything reached the NVDIMMs:
  *
- * -EUCLEAN     it may not have, or that is not recorded
- * -EOPNOTSUPP  this machine does not say
+ * -EOPNOTSUPP  this machine does not report it
+ * -EUCLEAN     something may be missing, or the pool has no record
  */
 int dp_flushed_look(struct dp_flushed *flushed, const struct dp_source *source,
 		    int fd, const struct dp_super *super, bool needed,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whoever can put another file into a pool's directory decides what is locked,
- * written and read there (W14), and a second way to an inode, by a hard link or
- * another filesystem on top, has a lock of its own (W2). What cannot be told is a
- * refusal with its own sentence (W11).
+ * A user who can put another file into a pool's directory controls what is locked,
+ * written and read there (W14). A second path to the same data, through a hard link or
+ * a stacked filesystem, can have a lock of its own (W2). If a fact is unknown the pool is
+ * refused, with a sentence that says so (W11).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "os/os.h"
 #include "pool/judge.h"
 
-/* Not in linux/magic.h, or not in that of every release. */
+/* Missing in linux/magic.h, at least of some releases. */
 #define ZFS_MAGIC		0x2fc12fc1
 #define BCACHEFS_MAGIC		0xca451a4e
 #define FUSE_MAGIC		0x65735546
@@ -25,7 +25,7 @@
 #define AUFS_MAGIC		0x61756673
 #define VBOXSF_MAGIC		0x786f4256
 
-#define OVERFLOW_UID		65534u	/* unless the sysctl says otherwise */
+#define OVERFLOW_UID		65534u	/* the default of the sysctl */
 #define EVERY_UID		4294967295u
 
 /* ------------------------------------------------------------------ owners */
@@ -43,9 +43,8 @@ static uint32_t judge_overflow_uid(void)
 }
 
 /*
- * In a user namespace every user that it does not know is shown as the overflow
- * uid, also to one who runs as that. 1: here each uid is one user; 0: not here;
- * or -errno, it cannot be told.
+ * In a user namespace all users that are not mapped have the overflow uid, and a process
+ * can run as that uid, too. 1: here each uid is one user. 0: not so. -errno: unknown.
  */
 static int judge_every_uid_is_one_user(void)
 {
@@ -67,7 +66,7 @@ static int judge_owner(const char *what, const struct stat *stat,
 
 	if (stat->st_uid && stat->st_uid != us)
 		return dp_fail(errmsg, -EPERM,
-			       "%s belongs to user %u, and this process runs as user %u: use files of your own, or insist with DAXPIN_POOL_ANY_OWNER",
+			       "%s belongs to user %u, and this process runs as user %u: use files of your own, or allow it with DAXPIN_POOL_ANY_OWNER",
 			       what, stat->st_uid, us);
 	if (!stat->st_uid || stat->st_uid != judge_overflow_uid())
 		return 0;
@@ -78,10 +77,10 @@ static int judge_owner(const char *what, const struct stat *stat,
 		return ret;		/* dp_options_end() has the sentence */
 	if (ret < 0)
 		return dp_fail(errmsg, -EPERM,
-			       "%s belongs to user %u, which may stand for any user of another namespace, and /proc/self/uid_map, which says whether it does, cannot be read: %s; run as another user, or insist with DAXPIN_POOL_ANY_OWNER",
+			       "%s belongs to user %u, which may be any user of another namespace, and /proc/self/uid_map, which shows whether it is, cannot be read: %s; run as another user, or allow it with DAXPIN_POOL_ANY_OWNER",
 			       what, stat->st_uid, strerror(-ret));
 	return dp_fail(errmsg, -EPERM,
-		       "%s belongs to user %u, which stands for every user that this user namespace does not know: run as a user that it maps, or insist with DAXPIN_POOL_ANY_OWNER",
+		       "%s belongs to user %u, which is any user that this user namespace does not map: run as a user that it maps, or allow it with DAXPIN_POOL_ANY_OWNER",
 		       what, stat->st_uid);
 }
 
@@ -95,7 +94,7 @@ int dp_judge_directory(const char *path, const struct stat *stat,
 	ret = judge_owner(path, stat, errmsg);
 	if (!ret && stat->st_mode & (S_IWGRP | S_IWOTH))
 		ret = dp_fail(errmsg, -EPERM,
-			      "other users can write to the directory %s (mode %04o), and so put other files in the place of the pool's: chmod go-w it, or insist with DAXPIN_POOL_ANY_OWNER",
+			      "other users can write to the directory %s (mode %04o), and so replace the pool's files: chmod go-w it, or allow it with DAXPIN_POOL_ANY_OWNER",
 			      path, stat->st_mode & 07777u);
 	return ret;
 }
@@ -123,13 +122,13 @@ static int judge_links(const char *what, const struct stat *stat,
 		       const struct dp_errmsg *errmsg)
 {
 	if (stat->st_nlink <= 1)
-		return 0;		/* 0: removed, which is told under the lock */
+		return 0;		/* 0: removed, which dp_file_lock() reports */
 	return dp_fail(errmsg, -EPERM,
 		       "%s has %llu names (hard links), so another pool may have the same file: remove the other names",
 		       what, (unsigned long long)stat->st_nlink);
 }
 
-/* Who can change what is in it? */
+/* Can other users change its contents? */
 static int judge_writers(const char *what, const struct stat *stat,
 			 uint32_t flags, const struct dp_errmsg *errmsg)
 {
@@ -140,7 +139,7 @@ static int judge_writers(const char *what, const struct stat *stat,
 	ret = judge_owner(what, stat, errmsg);
 	if (!ret && stat->st_mode & S_IWOTH)
 		ret = dp_fail(errmsg, -EPERM,
-			      "every user can write to %s (mode %04o): chmod o-w it, or insist with DAXPIN_POOL_ANY_OWNER",
+			      "every user can write to %s (mode %04o): chmod o-w it, or allow it with DAXPIN_POOL_ANY_OWNER",
 			      what, stat->st_mode & 07777u);
 	return ret;
 }
@@ -155,11 +154,11 @@ int dp_judge_file(const char *path, const char *name, const struct stat *stat,
 	snprintf(what, sizeof(what), "%s/%s", path, name);
 	if (!S_ISREG(stat->st_mode))
 		return dp_fail(errmsg, -EMEDIUMTYPE,
-			       "%s is %s and no regular file: remove it, or put the pool's file there",
+			       "%s is %s, not a regular file: remove it, or put the pool's file there",
 			       what, judge_kind(stat->st_mode));
 	if (stat->st_dev != directory->st_dev)
 		return dp_fail(errmsg, -EPERM,
-			       "%s is on another filesystem than its directory: all files of a pool are on one",
+			       "%s is on another filesystem than its directory: all files of a pool must be on the same one",
 			       what);
 	ret = flags & DP_JUDGE_ONE_NAME ? judge_links(what, stat, errmsg) : 0;
 	return ret ? ret : judge_writers(what, stat, flags, errmsg);
@@ -169,7 +168,7 @@ int dp_judge_other_file(const char *path, const struct stat *stat,
 			uint32_t flags, const struct dp_errmsg *errmsg)
 {
 	if (!S_ISREG(stat->st_mode))
-		return dp_fail(errmsg, -EINVAL, "%s is %s and no regular file",
+		return dp_fail(errmsg, -EINVAL, "%s is %s, not a regular file",
 			       path, judge_kind(stat->st_mode));
 	return judge_writers(path, stat, flags, errmsg);
 }
@@ -179,7 +178,7 @@ int dp_judge_other_file(const char *path, const struct stat *stat,
 static const struct {
 	uint32_t magic;
 	enum dp_filesystem is;
-	const char *name;		/* of a doubtful one, and why it is */
+	const char *name;		/* of a doubtful one, with the reason */
 } filesystems[] = {
 	{ XFS_SUPER_MAGIC, DP_FILESYSTEM_XFS, NULL },
 	{ EXT4_SUPER_MAGIC, DP_FILESYSTEM_KNOWN, NULL },
@@ -189,11 +188,11 @@ static const struct {
 	{ ZFS_MAGIC, DP_FILESYSTEM_KNOWN, NULL },
 	{ TMPFS_MAGIC, DP_FILESYSTEM_TMPFS, NULL },
 	{ OVERLAYFS_SUPER_MAGIC, DP_FILESYSTEM_DOUBTFUL,
-	  "overlayfs, whose upper directory is a second way to its files" },
+	  "overlayfs, whose files can be reached through its upper directory" },
 	{ AUFS_MAGIC, DP_FILESYSTEM_DOUBTFUL,
-	  "aufs, whose branches are a second way to its files" },
+	  "aufs, whose files can be reached through its branches" },
 	{ ECRYPTFS_SUPER_MAGIC, DP_FILESYSTEM_DOUBTFUL,
-	  "eCryptfs, whose lower directory is a second way to its files" },
+	  "eCryptfs, whose files can be reached through its lower directory" },
 	{ V9FS_MAGIC, DP_FILESYSTEM_DOUBTFUL, "9p, which other machines share" },
 	{ FUSE_MAGIC, DP_FILESYSTEM_DOUBTFUL,
 	  "FUSE or virtiofs, whose files others can reach behind it" },
@@ -222,10 +221,10 @@ static int judge_doubt(const char *path, const char *name, uint32_t magic,
 
 	if (described)
 		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "%s%s%s is on %s, past the owner lock: use XFS, ext4, btrfs or tmpfs, or insist with DAXPIN_POOL_ANY_FILESYSTEM, which allows no DMA",
+			       "%s%s%s is on %s, without the owner lock: use XFS, ext4, btrfs or tmpfs, or allow it with DAXPIN_POOL_ANY_FILESYSTEM, which excludes DMA",
 			       path, slash, name ? name : "", described);
 	return dp_fail(errmsg, -EOPNOTSUPP,
-		       "%s%s%s is on a filesystem of type 0x%x, of which daxpin does not know whether its locks keep everybody out: use XFS, ext4, btrfs or tmpfs, or insist with DAXPIN_POOL_ANY_FILESYSTEM, which allows no DMA",
+		       "%s%s%s is on a filesystem of type 0x%x, and it is unknown whether its locks exclude all other users: use XFS, ext4, btrfs or tmpfs, or allow it with DAXPIN_POOL_ANY_FILESYSTEM, which excludes DMA",
 		       path, slash, name ? name : "", magic);
 }
 
@@ -239,7 +238,7 @@ int dp_judge_filesystem(const char *path, const char *name, int fd,
 
 	if (ret)
 		return dp_fail(errmsg, ret,
-			       "what filesystem %s is on cannot be told: %s",
+			       "the filesystem of %s is unknown: %s",
 			       path, strerror(-ret));
 	*ret_filesystem = DP_FILESYSTEM_DOUBTFUL;
 	for (size_t i = 0; i < sizeof(filesystems) / sizeof(filesystems[0]); i++)

@@ -13,18 +13,18 @@ struct dp_map {
 	uint64_t size;
 };
 
-/* Reserve addresses; nothing is mapped yet. align is a power of two. */
+/* Reserve addresses and map nothing yet. align is a power of two. */
 int dp_map_reserve(struct dp_map *map, uint64_t size, uint64_t align);
 void dp_map_release(struct dp_map *map);
 
 #define DP_MAP_READONLY	0x1u
-#define DP_MAP_SYNC	0x2u	/* a store needs no fsync for its block (fsdax) */
+#define DP_MAP_SYNC	0x2u	/* MAP_SYNC: no fsync after a store (fsdax) */
 
 /* Map a file's first size bytes at offset of the range. */
 int dp_map_file(struct dp_map *map, uint64_t offset, uint64_t size, int fd,
 		uint32_t flags);
 
-/* A file's first size bytes, read-only, somewhere; dp_os_unmap() ends it. */
+/* Map a file's first size bytes read-only, at any address; dp_os_unmap() ends it. */
 int dp_map_peek(int fd, uint64_t size, void **ret_base);
 
 #endif

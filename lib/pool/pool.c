@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opening: open the first file, claim its inode in this process, take its lock,
- * wait for the verbs of an owner that died, do the same with the other files, map
- * everything, pass the layout barrier on a DAX filesystem, check everything; only
- * then may anything be written (D8). A failure on the way leaves the medium as it
- * was.
+ * Opening: open the first file, claim its inode in this process, take its lock, wait
+ * for the verbs contexts of a dead owner, open, claim and lock the other files, map
+ * everything, pass the layout barrier on a DAX filesystem, check everything; only then
+ * may anything be written (D8). A failure before that leaves the medium unchanged.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +50,7 @@ static int pool_cannot_list(const struct dp_pool *pool, int error,
 		       pool->source.path, strerror(-error));
 }
 
-/* Without segment 0 there is no pool, unless others of its files are there. */
+/* Without segment 0 there is no pool, unless other files of one exist. */
 static int pool_no_first_segment(const struct dp_pool *pool,
 				 enum dp_file_access access,
 				 const struct dp_errmsg *errmsg)
@@ -71,14 +70,14 @@ static int pool_no_first_segment(const struct dp_pool *pool,
 	dp_source_segment_name(0, name);
 	if (extra)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "%s/%s is missing: bring the file back, the pool needs all its segments",
+			       "%s/%s is missing: restore the file, the pool needs all its segments",
 			       pool->source.path, name);
 	return dp_fail(errmsg, -EMEDIUMTYPE,
-		       "%s holds no daxpin pool: create one",
+		       "%s has no daxpin pool: create one",
 		       pool->source.path);
 }
 
-/* Of the medium as a whole; which of it is whose is found out later. */
+/* List the bad blocks of the whole medium. They are assigned to segments later. */
 static int pool_list_bad(struct dp_pool *pool)
 {
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
@@ -87,7 +86,7 @@ static int pool_list_bad(struct dp_pool *pool)
 	return dp_badblocks_of_disk(dp_file_fd(&pool->first), &pool->badblocks);
 }
 
-/* What is there may be made, removed and replaced by others meanwhile. */
+/* Other processes may create, remove and replace the file meanwhile. */
 static int pool_lock_first(struct dp_pool *pool,
 			   struct dp_pool_request *request,
 			   enum dp_file_access access)
@@ -109,8 +108,9 @@ static int pool_lock_first(struct dp_pool *pool,
 }
 
 /*
- * A create whose first file was taken away by the create that made it begins anew:
- * it met no pool. Each turn needs another such one, so that this ends.
+ * If a create opened a file that another create has made and then removed, there is no
+ * pool, so it begins again. Each repetition needs another create that fails, so this
+ * ends.
  */
 int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 		 enum dp_file_access access)
@@ -145,7 +145,7 @@ static int pool_medium_size(const struct dp_pool *pool, uint64_t *ret_size)
 	return ret;
 }
 
-/* Segment 0 is too short for any superblock. */
+/* The error for a segment 0 that is too short for a superblock. */
 static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
 			   const struct dp_errmsg *errmsg)
 {
@@ -157,13 +157,13 @@ static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
 	return dp_fail(errmsg, was_longer ? -EUCLEAN : -EMEDIUMTYPE,
 		       "segment 0 of %s has %llu bytes: %s", pool->source.path,
 		       (unsigned long long)size, was_longer ?
-		       "truncated: bring the file back, the pool needs all its segments; the pool was left untouched" :
+		       "truncated: restore the file, the pool needs all its segments; the pool was left untouched" :
 		       "there is no daxpin pool: create one");
 }
 
 /*
- * Of the device or of segment 0's file, before the file's own list is there:
- * it does without, for its filesystem knows as well.
+ * A view of the device or of segment 0's file, before the file has its own list of bad
+ * blocks. It needs none, because reads of the file are checked by the filesystem.
  */
 static struct dp_badblocks_view pool_first_view(const struct dp_pool *pool,
 						int fd, const char *base)
@@ -176,7 +176,7 @@ static struct dp_badblocks_view pool_first_view(const struct dp_pool *pool,
 	return (struct dp_badblocks_view) { &none, base, fd, NULL };
 }
 
-/* Look at the superblock before the geometry is known. *ret_blank: zeroes. */
+/* Read the superblock before the geometry is known. *ret_blank: all bytes are zero. */
 int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_errmsg *errmsg)
 {
@@ -222,9 +222,9 @@ static int pool_barrier_fd(uint32_t index, void *arg)
 }
 
 /*
- * The owner lock and the verbs say nothing of a ring that was never attached,
- * or of a page in a pipe. On a DAX filesystem the kernel does. A create takes
- * whatever files it finds, so it does not ask how they were left.
+ * The owner lock and the verbs contexts do not cover DMA of a ring that was never
+ * attached, or a page in a pipe. On a DAX filesystem the kernel does, by the barrier. A
+ * create passes it for all old files, however they were closed.
  */
 static int pool_pass_barrier(struct dp_pool *pool,
 			     struct dp_wait_policy *policy,
@@ -248,8 +248,8 @@ static int pool_pass_barrier(struct dp_pool *pool,
 	return ret;
 }
 
-/* After a clean close the barrier keeps the calls from waiting, no more: where it
- * cannot be had they are made all the same. */
+/* After a clean close the barrier only prevents that the calls wait; if it is
+ * unavailable they are made without it. */
 int dp_pool_give_blocks(struct dp_pool *pool, struct dp_wait_policy *policy,
 			const struct dp_errmsg *errmsg)
 {
@@ -331,7 +331,7 @@ void dp_pool_tear_down(struct dp_pool *pool)
 
 /* ------------------------------------------------------------------- open */
 
-/* D10: here the set is always the first ones, up to their number. */
+/* D10: this version uses only sets of the first `segments` segments. */
 static bool pool_segment_set_is_valid(const struct dp_super *super)
 {
 	for (uint32_t i = 0; i < DP_SEGMENTS_MAX; i++)
@@ -341,7 +341,7 @@ static bool pool_segment_set_is_valid(const struct dp_super *super)
 	return true;
 }
 
-/* What a whole superblock says must also make sense. */
+/* Validate the fields of a whole superblock. */
 int dp_pool_check_super(const struct dp_pool *pool,
 			const struct dp_super *super,
 			const struct dp_errmsg *errmsg)
@@ -352,7 +352,7 @@ int dp_pool_check_super(const struct dp_pool *pool,
 			       pool->source.path, super->flags & ~DP_SUPER_FLAGS);
 	if (super->flags & DP_SUPER_CREATING)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "%s: its creation was cut short: create it again",
+			       "%s: its create was interrupted: create it again",
 			       pool->source.path);
 	if (!dp_geometry_segment_size_is_valid(super->segment_size) ||
 	    super->index || !super->segments ||
@@ -365,12 +365,12 @@ int dp_pool_check_super(const struct dp_pool *pool,
 	    !pool_segment_set_is_valid(super) ||
 	    super->owner.contexts > DP_RDMA_CONTEXTS_MAX)
 		return dp_fail(errmsg, -EUCLEAN,
-			       "the superblock of %s checks out but makes no sense" DP_UNTOUCHED,
+			       "the superblock of %s has a valid check but impossible values" DP_UNTOUCHED,
 			       pool->source.path);
 	return 0;
 }
 
-/* Whoever had it before is gone, or this says who is in the way. */
+/* Wait until the last owner's RDMA has ended, or fail with a sentence about it. */
 int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	bool unknown = pool->super.flags & DP_SUPER_OWNER_UNKNOWN;
@@ -401,13 +401,13 @@ int dp_pool_check_uuid(const struct dp_pool *pool,
 	    !memcmp(uuid, super->uuid, sizeof(any)))
 		return 0;
 	return dp_fail(errmsg, -ENXIO,
-		       "%s holds another pool than the one that was asked for by its uuid: give the path of that one, or leave the uuid out of the options",
+		       "%s has another pool than the one with the uuid of the options: give the path of that one, or leave out the uuid",
 		       pool->source.path);
 }
 
 /*
- * Whoever had the pool that this file was copied from never had this one: its
- * RDMA is not waited for. Whether the others are copies too is found out later.
+ * The owner of the pool that this file was copied from never used this copy, so there is
+ * no wait for its RDMA. Whether the other files are copies is tested later.
  */
 static int pool_await_if_original(struct dp_pool *pool,
 				  struct dp_pool_request *request)
@@ -431,7 +431,7 @@ int dp_pool_check_device(const struct dp_pool *pool,
 	    pool->source.device_size == pool->super.pool_size)
 		return 0;
 	return dp_fail(errmsg, -EUCLEAN,
-		       "%s has %llu bytes, its pool was made on %llu: the device was reconfigured; the pool was left untouched",
+		       "%s has %llu bytes, but its pool was created on %llu: the device was reconfigured; the pool was left untouched",
 		       pool->source.path,
 		       (unsigned long long)pool->source.device_size,
 		       (unsigned long long)pool->super.pool_size);
@@ -479,7 +479,7 @@ static int pool_map_and_check(struct dp_pool *pool,
 					   request->errmsg);
 }
 
-/* "No pool" would send the user to create one over what is left of this one. */
+/* The error for remains of a pool. After "no pool" the user would create one over them. */
 static int pool_refuse_remains(const struct dp_pool *pool,
 			       struct dp_pool_request *request)
 {
@@ -562,9 +562,9 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 /* -------------------------------------------------------- owning, closing */
 
 /*
- * Is what this open wrote last still there? After a hibernation or a restore of
- * the process another owner may have had the pool, whose superblock is not to be
- * written over. A read is cheap beside a write.
+ * Is the superblock still the one that this open wrote? After a hibernation, or a restore
+ * of the process, another owner may have used the pool; its superblock must not be
+ * overwritten. The read costs little compared with the write.
  */
 static int pool_check_ours(const struct dp_pool *pool)
 {
@@ -588,7 +588,7 @@ static int pool_write_super(struct dp_pool *pool)
 			      &pool->super);
 }
 
-/* Whom the others' superblocks are of, until this open has written to them. */
+/* Record which open the other superblocks are of, until this open has written them. */
 static void pool_remember_before(struct dp_super *super)
 {
 	if (super->flags & DP_SUPER_OPENING)
@@ -633,7 +633,7 @@ int dp_pool_own(struct dp_pool *pool)
 	return 0;
 }
 
-/* Counted, and on record; 1: the record is new. */
+/* Count a use, and add it to the record. 1: the record was changed. */
 static int pool_add_rdma(struct dp_pool *pool,
 			 const struct dp_rdma_context *context)
 {
@@ -655,7 +655,7 @@ static int pool_add_rdma(struct dp_pool *pool,
 	return ret;
 }
 
-/* 1: the record is gone. */
+/* Remove a use. 1: the record was changed. */
 static int pool_remove_rdma(struct dp_pool *pool,
 			    const struct dp_rdma_context *context)
 {
@@ -684,7 +684,7 @@ int dp_pool_record_rdma(struct dp_pool *pool,
 
 	assert(!pool->readonly);
 	pthread_mutex_lock(&pool->super_mutex);
-	/* A successor reads the record of an unclean pool alone. */
+	/* The next owner reads the record only if the pool is unclean. */
 	assert(pool->super.flags & DP_SUPER_UNCLEAN);
 	ret = pool_check_ours(pool);
 	if (!ret)
@@ -698,8 +698,8 @@ int dp_pool_record_rdma(struct dp_pool *pool,
 	return ret;
 }
 
-/* A write that fails leaves a record too many, which is safe; the close reports
- * the failure. */
+/* If the write fails, the record has a context too many, which is safe. The close
+ * reports the failure. */
 void dp_pool_forget_rdma(struct dp_pool *pool,
 			 const struct dp_rdma_context *context)
 {
@@ -710,7 +710,7 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 	pthread_mutex_unlock(&pool->super_mutex);
 }
 
-/* The others first: CLEAN says that they all are closed. */
+/* The others are marked first, because CLEAN means that all are closed. */
 static int pool_mark_clean(struct dp_pool *pool)
 {
 	struct dp_super *super = &pool->super;
@@ -734,10 +734,10 @@ int dp_pool_end(struct dp_pool *pool)
 	if (pool->readonly)
 		return 0;
 	ret = dp_persist_error(&pool->persist);
-	/* After an error it is unknown what is on media: the next open looks. */
+	/* After an error it is unknown what is on media; the next open checks it. */
 	if (!ret)
 		ret = pool_mark_clean(pool);
-	/* The mark may be there in part, so nothing may be stored after it. */
+	/* Part of the mark may be on media, so nothing may be stored afterwards. */
 	pool->readonly = true;
 	return ret;
 }

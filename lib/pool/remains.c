@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * W7 and W15: a pool whose beginning was wiped is not a place for a new one. What is
- * left of it is looked for in this order: superblocks of later segments, which say
- * that there was a pool; in the first chunk a descriptor table or redo lanes, which
- * nothing else looks like, though without a uuid their checks cannot be tested; and
- * any other byte that is not zero, of which nobody can tell whose it is.
+ * W7 and W15: no pool is created over one whose beginning was wiped. Its remains are
+ * searched for in this order: superblocks of later segments, which prove that there was
+ * a pool; a descriptor table or redo lanes in the first chunk, which have a unique
+ * pattern, although their checks cannot be tested without the uuid; and any other byte
+ * that is not zero, whose origin is unknown.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "pool/map.h"
 #include "pool/remains.h"
 
-#define EQUAL_MAX	16u	/* neighbours with the same check: one in 65536 */
+#define EQUAL_MAX	16u	/* adjacent equal checks; chance: one in 65536 */
 #define LANES_ENOUGH	8u
 
 static bool remains_are_zero(const char *from, uint64_t size)
@@ -23,9 +23,9 @@ static bool remains_are_zero(const char *from, uint64_t size)
 }
 
 /*
- * Chunk 0 is all zeroes: a page of them may be damage, or another's medium. Or
- * all zeroes but for the first superblock of a create that was cut short, which
- * announces itself by the magic (dp_super_announce).
+ * True if all of chunk 0 is zero; a single page of zeroes is not enough, because it may
+ * be damage, or another program's medium. Also true if all of it is zero except for the
+ * first superblock of an interrupted create, which has the magic (dp_super_announce()).
  */
 bool dp_remains_are_none(const struct dp_badblocks_view *view)
 {
@@ -47,8 +47,8 @@ bool dp_remains_are_none(const struct dp_badblocks_view *view)
 
 /* ------------------------------------------------- what it looks like without a uuid */
 
-/* Words of a page in the order of their blocks: extents that do not overlap, and
- * checks that differ. */
+/* Is it a page of a descriptor table: do its words describe extents that do not overlap,
+ * with checks that differ? */
 static bool remains_is_table_page(const char *page)
 {
 	uint64_t word, before = 0;
@@ -95,7 +95,7 @@ struct progress {
 	uint64_t done, total;
 };
 
-/* Before each read: who waits for it is told how far it is, and can end it. */
+/* Before each read: report progress, which can end the search. */
 static int remains_tell(struct look *look, uint64_t offset)
 {
 	struct progress *progress = look->progress;
@@ -115,7 +115,7 @@ static void remains_note(struct look *look, enum dp_remains_kind kind,
 			kind, look->segment, offset };
 }
 
-/* Into the buffer. Pages that cannot be read become zeroes, and the last is given. */
+/* Read into the buffer. Unreadable pages become zeroes; the last one is returned. */
 static int remains_read(struct look *look, uint64_t offset, uint64_t size,
 			uint64_t *ret_unreadable)
 {
@@ -136,7 +136,7 @@ static int remains_read(struct look *look, uint64_t offset, uint64_t size,
 	return ret == -EIO ? 0 : ret;
 }
 
-/* The first byte of the buffer that is not zero, as a place on the medium. */
+/* Record the place on the medium of the buffer's first byte that is not zero. */
 static void remains_note_bytes(struct look *look, uint64_t offset, uint64_t size)
 {
 	uint64_t at = 0;
@@ -148,7 +148,7 @@ static void remains_note_bytes(struct look *look, uint64_t offset, uint64_t size
 	remains_note(look, DP_REMAINS_BYTES, offset + at);
 }
 
-/* Only pages that were in use are there. */
+/* Search for pages of a table; only used pages were written. */
 static void remains_note_table(struct look *look, uint64_t offset,
 			       uint64_t begin, uint64_t end)
 {
@@ -157,7 +157,8 @@ static void remains_note_table(struct look *look, uint64_t offset,
 			remains_note(look, DP_REMAINS_TABLE, offset + at);
 }
 
-/* Where no superblock is whole. What a cut-short create announces is its own. */
+/* Search the first chunk, if no superblock is whole. The magic that an interrupted
+ * create has written is not a remain. */
 static int remains_in_first_chunk(struct look *look)
 {
 	uint64_t unreadable = UINT64_MAX;
@@ -181,13 +182,13 @@ static int remains_in_first_chunk(struct look *look)
 	return 0;
 }
 
-/* A large segment's table is behind the first chunk. */
+/* Search behind the first chunk, where the table of a large segment is. */
 static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
 {
 	uint64_t unreadable = 0, size;
 	int ret = 0;
 
-	/* One byte says as much as more of them. */
+	/* One byte that is not zero is enough. */
 	for (; !ret && begin < end; begin += size) {
 		size = dp_min(end - begin,
 			      DP_CHUNK_SIZE - begin % DP_CHUNK_SIZE);
@@ -232,10 +233,10 @@ static int remains_in_device(struct look *look, uint64_t size)
 
 struct extents {
 	struct look *look;
-	uint64_t size;			/* of the file, as far as it is looked at */
+	uint64_t size;			/* of the part of the file to be searched */
 };
 
-/* Where the filesystem has nothing written there are zeroes. */
+/* Search one extent of the file; unwritten parts are zeroes. */
 static int remains_in_extent(const struct dp_os_extent *extent, void *arg)
 {
 	const struct extents *extents = arg;
@@ -263,7 +264,7 @@ static int remains_in_mapped_file(struct look *look, uint64_t size)
 
 /* ----------------------------------------------------------------------- all of them */
 
-/* Of a device: the whole of it. `end`: of what is to be looked at. */
+/* Map a device completely, or a file up to `end`. */
 static int remains_map(struct look *look, int fd, uint64_t end)
 {
 	void *base;
@@ -307,7 +308,7 @@ static int remains_of_file(struct dp_remains *found, struct progress *progress,
 	return 0;
 }
 
-/* The device has no read(): what is copied from its mapping goes by a pipe. */
+/* A device has no read(), so bytes are copied from its mapping through a pipe. */
 static int remains_of_device(const struct dp_remains_place *place,
 			     struct dp_remains *found, struct progress *progress)
 {
@@ -337,14 +338,14 @@ static int remains_fail_look(const struct dp_source *source, uint32_t segment,
 			       (unsigned long long)progress->total >> 20);
 	if (source->kind == DP_SOURCE_DEVDAX)
 		return dp_fail(errmsg, error,
-			       "what is on %s cannot be looked at: %s",
+			       "%s cannot be searched for remains of a pool: %s",
 			       source->path, strerror(-error));
 	return dp_fail(errmsg, error,
-		       "what is in segment %u of %s cannot be looked at: %s",
+		       "segment %u of %s cannot be searched for remains of a pool: %s",
 		       segment, source->path, strerror(-error));
 }
 
-/* The file of a segment that is open already, or -1. */
+/* The descriptor of a segment that is open already, or -1. */
 static int remains_fd(const struct dp_remains_place *place, uint32_t index)
 {
 	if (!index)
@@ -354,7 +355,7 @@ static int remains_fd(const struct dp_remains_place *place, uint32_t index)
 	return dp_segment_fd(place->segments, index);
 }
 
-/* 1: there is such a file. */
+/* 1: the segment's file exists. */
 static int remains_of_segment(const struct dp_remains_place *place,
 			      uint32_t index, struct dp_remains *found,
 			      struct progress *progress,
@@ -425,11 +426,11 @@ static int remains_fail_super(const struct dp_source *source,
 {
 	if (source->kind == DP_SOURCE_DEVDAX)
 		return dp_fail(errmsg, error,
-			       "%s has no superblock of a pool at its beginning, but one of a later segment at offset 0x%llx: the beginning was wiped or written over, so bring that back from a backup of the device; nothing was changed%s",
+			       "%s has no superblock of a pool at its beginning, but one of a later segment at offset 0x%llx: the beginning was wiped or overwritten, so restore it from a backup of the device; nothing was changed%s",
 			       source->path,
 			       (unsigned long long)remains->offset, also);
 	return dp_fail(errmsg, error,
-		       "segment 0 of %s has no superblock of a pool, but segment %u has one: segment.0000 was wiped or replaced, so bring it back from the backup that the other files are of; nothing was changed%s",
+		       "segment 0 of %s has no superblock of a pool, but segment %u has one: segment.0000 was wiped or replaced, so restore it from the backup that the other files are of; nothing was changed%s",
 		       source->path, remains->segment, also);
 }
 
@@ -450,10 +451,10 @@ int dp_remains_fail(const struct dp_source *source,
 		return remains_fail_super(source, remains, error, also, errmsg);
 	if (remains->kind == DP_REMAINS_BYTES)
 		return dp_fail(errmsg, error,
-			       "there is no daxpin pool in %s, but something else, at offset 0x%llx of %s; whether a pool was wiped there cannot be told: give another path, or bring its beginning back from a backup; nothing was changed%s",
+			       "there is no daxpin pool in %s, but something else, at offset 0x%llx of %s; it may be the remains of a pool: give another path, or restore its beginning from a backup; nothing was changed%s",
 			       source->path, offset, where, also);
 	return dp_fail(errmsg, error,
-		       "%s has no superblock of a pool, but at offset 0x%llx of %s what only the %s of one looks like: the rest was wiped or written over, so bring %s back from a backup; nothing was changed%s",
+		       "%s has no superblock of a pool, but at offset 0x%llx of %s it has a pattern that only the %s of a pool has: the rest was wiped or overwritten, so restore %s from a backup; nothing was changed%s",
 		       source->path, offset, where,
 		       remains->kind == DP_REMAINS_TABLE ? "descriptor table" :
 							   "redo lanes",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is left where the first segment has no superblock any more. To be told apart
- * from a medium that is blank, and from what a create left that was cut short.
+ * What is left of a pool whose first segment has no superblock any more. It must be
+ * distinguished from a blank medium, and from the remains of an interrupted create.
  */
 #ifndef DP_REMAINS_H
 #define DP_REMAINS_H
@@ -11,12 +11,12 @@
 #include "pool/segment.h"
 #include "pool/source.h"
 
-/* Each says more than those before it. */
+/* Each is stronger evidence of a pool than those before it. */
 enum dp_remains_kind {
 	DP_REMAINS_NONE,
-	DP_REMAINS_BYTES,	/* not zero: whose they are cannot be told */
-	DP_REMAINS_LANES,	/* what only redo lanes look like */
-	DP_REMAINS_TABLE,	/* what only a descriptor table looks like */
+	DP_REMAINS_BYTES,	/* bytes that are not zero, of unknown origin */
+	DP_REMAINS_LANES,	/* a pattern that only redo lanes have */
+	DP_REMAINS_TABLE,	/* a pattern that only a descriptor table has */
 	DP_REMAINS_SUPER,	/* a whole superblock of a later segment */
 };
 
@@ -31,30 +31,30 @@ struct dp_remains_place {
 	const struct dp_source *source;
 	const struct dp_badblocks *badblocks;	/* of a device */
 	int first;			/* descriptor of segment 0, or of the device */
-	/* Those that the caller has open, or NULL; others are opened, and not locked. */
+	/* The segments that the caller has open, or NULL. Others are opened without
+	 * a lock. */
 	const struct dp_segments *segments;
-	/* NULL: nobody is told while it lasts. */
+	/* NULL: without progress reports and without a deadline. */
 	struct dp_wait_policy *policy;
 };
 
 /*
- * Is there nothing in the first chunk, or no more than a create that was cut short
- * leaves?
+ * True if the first chunk is blank, or has only what an interrupted create leaves.
  */
 bool dp_remains_are_none(const struct dp_badblocks_view *view);
 /*
- * What says most of all that is left. Each byte of every file is looked at, and of a
- * device each of the largest segment; past that its superblocks and the first block of
- * each chunk. Blocks that are bad say nothing, except in the first chunk. A failure,
- * with a sentence: there is something that cannot be looked at, or as
- * dp_wait_work().
+ * Find the strongest evidence. All bytes of all files are read; of a device all bytes of
+ * a segment of the largest size, then the places of superblocks and the first block of
+ * each chunk. Bad blocks are ignored, except in the first chunk. It fails as
+ * dp_wait_work() or, with a sentence, if a part cannot be examined.
  */
 int dp_remains_look(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,
 		    const struct dp_errmsg *errmsg);
-/* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there is none. */
+/* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there was none. */
 int dp_remains_errno(const struct dp_remains *remains);
-/* The sentence: what was found, and what loses nothing; `also` ends it. Returns error. */
+/* Write the sentence: what was found, and the cure that loses nothing; `also` is its end.
+ * Returns error. */
 int dp_remains_fail(const struct dp_source *source,
 		    const struct dp_remains *remains, int error,
 		    const char *also, const struct dp_errmsg *errmsg);

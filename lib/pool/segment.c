@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Owns the array of segments, their files, mappings, chunk flags and lists of bad
- * blocks. A set of segments goes through these states, in this order:
+ * blocks. The states of a set of segments:
  *
  *	NONE ---> OPEN ---> MAPPED ---> BACKED ---> NONE
  *
  *	NONE -> OPEN		[dp_segments_open]
  *	OPEN -> MAPPED		[dp_segments_map]
  *	MAPPED -> BACKED	[dp_segments_list, dp_segments_find_badblocks], and
- *				once more where blocks.c has changed it
- *	any, also half way -> NONE	[dp_segments_close]
+ *				again if blocks.c has changed blocks
+ *	any -> NONE		[dp_segments_close], after partial steps too
  *
  *	OPEN     all files are open, claimed in this process and locked, in the
- *	         order of their numbers (W2); what was found is known (W1)
- *	MAPPED   all files are mapped once, at their place in one range
- *	         of addresses; nothing in them was read or changed: the layout
- *	         barrier needs them mapped, and comes before the first change (D8)
- *	BACKED   what is backed (D9) and what is bad is known of each
+ *	         order of their numbers (W2), and their sizes are known (W1)
+ *	MAPPED   all files are mapped once, at their place in one range of
+ *	         addresses. They were neither read nor changed: the layout barrier
+ *	         needs them mapped, and is passed before the first change (D8)
+ *	BACKED   it is known which chunks are backed (D9) and which blocks are bad
  *
  * A segment stays mapped until all are closed (I24, A2).
  */
@@ -26,17 +26,17 @@
 #include "os/os.h"
 #include "pool/segment.h"
 
-#define DEFAULT_SEGMENTS	256u	/* at most, unless they would be over 1 GiB */
+#define DEFAULT_SEGMENTS	256u	/* the maximum, while segments are below 1 GiB */
 
 struct dp_segment {
 	char *base;
 	uint64_t size;
-	struct dp_file own;		/* of all but the first */
+	struct dp_file own;		/* not used by the first segment */
 	struct dp_file *file;		/* NULL: a slice of the device */
 	struct dp_table table;
 	struct dp_pages pages;		/* of the table */
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
-	struct dp_badblocks badblocks;	/* whole blocks, by bytes of it */
+	struct dp_badblocks badblocks;	/* whole blocks, in bytes of the segment */
 	struct dp_badblocks_view view;
 };
 
@@ -48,7 +48,7 @@ bool dp_geometry_segment_size_is_valid(uint64_t size)
 	       size <= DP_SEGMENT_SIZE_MAX;
 }
 
-/* A segment in a directory is an open file, of which a process may have 1024. */
+/* Each segment in a directory is an open file, and a process may have 1024 of them. */
 uint64_t dp_geometry_default_segment_size(uint64_t size)
 {
 	uint64_t segment_size = DP_SEGMENT_SIZE_DEFAULT;
@@ -77,7 +77,7 @@ struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
 
 /* ---------------------------------------------------------------- opening */
 
-/* All files of a pool are DAX, or none is: XFS and ext4 can tell each. */
+/* All files of a pool must be DAX, or none; XFS and ext4 decide for each file. */
 static int segment_check_kind(const struct dp_segments *segments,
 			      uint32_t index, const struct dp_errmsg *errmsg)
 {
@@ -92,7 +92,7 @@ static int segment_check_kind(const struct dp_segments *segments,
 	return dp_fail(errmsg, dax ? dax : -EOPNOTSUPP,
 		       "segment %u of %s is %s: mount with -o dax=always, or copy the file to one that is DAX",
 		       index, source->path, dax ? strerror(-dax) :
-		       "no DAX file, though the first is");
+		       "not a DAX file, but the first one is");
 }
 
 static int segment_is_not_there(const struct dp_segments *segments,
@@ -107,7 +107,7 @@ static int segment_is_not_there(const struct dp_segments *segments,
 			       "%s was removed while a pool was made in it: try again",
 			       segments->source->path);
 	return dp_fail(errmsg, -EUCLEAN,
-		       "%s/%s is missing: bring the file back, the pool needs all its segments",
+		       "%s/%s is missing: restore the file, the pool needs all its segments",
 		       segments->source->path, name);
 }
 
@@ -233,7 +233,7 @@ static int segment_map_one(struct dp_segments *segments, uint64_t offset,
 			       size, errmsg);
 }
 
-/* A new file gets its size with its space; an old one must have it. */
+/* A new file gets its size when its space is allocated; an old file must have it. */
 static int segment_check_size(const struct dp_segments *segments,
 			      uint32_t index, const struct dp_errmsg *errmsg)
 {
@@ -315,13 +315,14 @@ static int segment_map_all(struct dp_segments *segments, uint64_t size,
 	return ret;
 }
 
-/* -EAGAIN: what mmap() returns where it would have to lock the memory and must not. */
+/* The error of the mapping. mmap() returns -EAGAIN if the memory would be locked beyond
+ * the limit. */
 static int segment_no_addresses(int error, uint64_t range,
 				const struct dp_errmsg *errmsg)
 {
 	if (error != -EAGAIN)
 		return dp_fail(errmsg, error,
-			       "no %llu MiB of addresses for the pool",
+			       "there is no free range of %llu MiB of addresses for the pool",
 			       (unsigned long long)range >> 20);
 	return dp_fail(errmsg, -ENOMEM,
 		       "the %llu MiB of the pool cannot be mapped: mlockall(MCL_FUTURE) locks what is mapped, and RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l; systemd: LimitMEMLOCK=), or call munlockall() before",
@@ -363,7 +364,7 @@ void dp_segments_close(struct dp_segments *segments)
 
 /* ---------------------------------------------------------------- backing */
 
-/* Which of its blocks are bad, and how it is read. */
+/* List the segment's bad blocks, and set its view. */
 int dp_segment_find_badblocks(struct dp_segments *segments, uint32_t index,
 			      const struct dp_errmsg *errmsg)
 {
@@ -420,7 +421,7 @@ int dp_segments_list(struct dp_segments *segments,
 	return ret;
 }
 
-/* An empty file has no pages that anybody could have pinned. */
+/* An empty file has no pages that could be pinned. */
 bool dp_segments_have_old_files(const struct dp_segments *segments)
 {
 	for (uint32_t i = 0; i < segments->opened; i++)
@@ -485,7 +486,7 @@ uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
 void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,
 			  uint32_t chunk, uint8_t flags)
 {
-	/* The first ones are metadata: nobody takes their blocks away. */
+	/* The first chunks are metadata, which always keeps its blocks. */
 	assert(chunk >= dp_geometry_meta_chunks(&segments->divided) &&
 	       chunk < dp_geometry_chunks(&segments->divided, index));
 	segment_at(segments, index)->chunk[chunk] = flags;

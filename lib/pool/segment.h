@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The segments of a pool: how its medium is divided, and what is open, mapped
- * and known of each of them. See segment.c for the order of the calls.
+ * The segments of a pool: how its medium is divided, and the files, mappings and chunk
+ * flags of the segments. See segment.c for the order of the calls.
  */
 #ifndef DP_SEGMENT_H
 #define DP_SEGMENT_H
@@ -17,22 +17,23 @@
 
 /* --------------------------------------------------------------- geometry */
 
-/* How a medium is divided: a value, which may be copied. */
+/* How a medium is divided. May be copied. */
 struct dp_geometry {
-	char *base;			/* pool address 0, once it is mapped */
+	char *base;			/* pool address 0, when mapped */
 	uint64_t segment_size;		/* a power of two */
 	uint64_t last_size;		/* of the last segment, which may be less */
 	uint32_t segments;
 };
 
 bool dp_geometry_segment_size_is_valid(uint64_t size);
-/* For a medium of that size: 256 MiB, or as many times that as make the segments few. */
+/* The default for a medium of that size: 256 MiB, doubled while there would be more than
+ * 256 segments. */
 uint64_t dp_geometry_default_segment_size(uint64_t size);
 
 /*
- * Of a medium of `size` bytes: as many whole segments as there are, and the rest
- * as one more; a rest below 32 MiB is lost. segment_size is valid. No segment, or
- * more than DP_SEGMENTS_MAX, is for the caller to refuse.
+ * Divide a medium of `size` bytes into whole segments, and make the rest one more; a
+ * rest below 32 MiB is not used. segment_size is valid. The caller must refuse a result
+ * without segments, or with more than DP_SEGMENTS_MAX.
  */
 struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size);
 
@@ -57,7 +58,7 @@ static inline uint32_t dp_geometry_chunks(const struct dp_geometry *geometry,
 	return dp_geometry_size(geometry, segment) >> DP_CHUNK_SHIFT;
 }
 
-/* Of each segment: how many bytes, chunks, blocks are metadata, from its begin on. */
+/* The bytes, chunks and blocks of metadata at the beginning of each segment. */
 static inline uint64_t dp_geometry_meta_size(const struct dp_geometry *geometry)
 {
 	return dp_layout_meta_size(geometry->segment_size);
@@ -93,7 +94,7 @@ static inline char *dp_geometry_base(const struct dp_geometry *geometry,
 struct dp_segment;			/* segment.c has the fields */
 
 struct dp_segments {
-	/* Set by the user, and not changed while segments are open. */
+	/* Set by the caller, and constant while segments are open. */
 	struct dp_source *source;
 	struct dp_persist *persist;
 	const struct dp_badblocks *medium;	/* its bad blocks */
@@ -103,14 +104,13 @@ struct dp_segments {
 	struct dp_file *first;		/* the device, or segment 0 */
 	struct dp_geometry divided;
 	struct dp_map range;
-	uint32_t opened;		/* of them, those with files */
+	uint32_t opened;		/* segments whose files are open */
 	struct dp_segment *all;
 };
 
 /*
  * Open and lock the files of all segments after the first, which is `first` (or the
- * device); create: files that are missing are made. What is in them is neither read
- * nor changed.
+ * device). create: make missing files. Their contents are neither read nor changed.
  */
 int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     const struct dp_geometry *geometry, bool create,
@@ -121,51 +121,51 @@ int dp_segments_keep(const struct dp_segments *segments,
 		     struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
 /*
  * Reserve the addresses of all segments and map them; sets geometry->base. A device
- * has `size` bytes. What is in the files is neither read nor changed: the barrier
- * comes first. create: their sizes are not looked at.
+ * has `size` bytes. The contents are neither read nor changed, because the barrier has
+ * not been passed yet. create: do not test the files' sizes.
  */
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		    struct dp_geometry *geometry, bool create,
 		    const struct dp_errmsg *errmsg);
-/* When nothing else can reach the files any more: which chunks are backed. */
+/* List which chunks are backed, when nothing else can access the files any more. */
 int dp_segments_list(struct dp_segments *segments,
 		     const struct dp_errmsg *errmsg);
 int dp_segment_list(struct dp_segments *segments, uint32_t index,
 		    const struct dp_errmsg *errmsg);
-/* And which blocks are bad: anew where other blocks were given. */
+/* List which blocks are bad; again after blocks were allocated. */
 int dp_segments_find_badblocks(struct dp_segments *segments,
 			       const struct dp_errmsg *errmsg);
 int dp_segment_find_badblocks(struct dp_segments *segments, uint32_t index,
 			      const struct dp_errmsg *errmsg);
-/* Unmap all that is there, unlock and close the files; not the first. */
+/* Unmap everything, unlock and close the files, except for the first. */
 void dp_segments_close(struct dp_segments *segments);
-/* A create failed: dp_file_undo() of all files but the first. */
+/* After a create that failed: dp_file_undo() for all files except for the first. */
 void dp_segments_undo(struct dp_segments *segments);
 
-/* -ESTALE: a file is shorter than its mapping, so that a store may be a SIGBUS. */
+/* -ESTALE: a file is shorter than its mapping, so that a store may be SIGBUS. */
 int dp_segments_check_sizes(const struct dp_segments *segments);
 
-/* Had any file something in it before this create? */
+/* Was any file not empty before this create? */
 bool dp_segments_have_old_files(const struct dp_segments *segments);
 
-/* Of which the functions below tell. */
+/* The number of open segments, for the functions below. */
 uint32_t dp_segments_count(const struct dp_segments *segments);
 /* Its file, or -1: a slice of the device. */
 int dp_segment_fd(const struct dp_segments *segments, uint32_t index);
-/* Under its lock: had its file no bytes when it was found or made? */
+/* Was its file empty when its lock was taken? */
 bool dp_segment_was_empty(const struct dp_segments *segments, uint32_t index);
 
 const struct dp_table *dp_segment_table(const struct dp_segments *segments,
 					uint32_t index);
-/* Its bad blocks, whole ones, by bytes of the segment. */
+/* The segment's bad blocks, in whole blocks and bytes of the segment. */
 const struct dp_badblocks *
 dp_segment_badblocks(const struct dp_segments *segments, uint32_t index);
-/* How it can be read without dying of poison. */
+/* The view for reads that must not end with SIGBUS at poison. */
 const struct dp_badblocks_view *
 dp_segment_view(const struct dp_segments *segments, uint32_t index);
 
-/* DP_CHUNK_... of a chunk. An open changes them, and hole.c, under its caller's
- * mutex. */
+/* The flags DP_CHUNK_... of a chunk. They are changed by an open, and by hole.c under its
+ * caller's mutex. */
 uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
 			 uint32_t chunk);
 void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finding out what a path is. A directory is opened once, and its files relative
- * to it; what is opened is judged by its descriptor (judge.c). A device-dax node
- * counts only through devtmpfs: flock is per inode, and a mknod alias would be a
- * second lock on the same device (kernel.md K30). A10, no shared extents, and
- * D9 rest on dp_source_chunks().
+ * Finds out what a path is. A directory is opened once, and its files relative to it;
+ * each file is judged by its descriptor (judge.c). A device-dax node is accepted only on
+ * devtmpfs: flock() is per inode, so a second node made by mknod would have a second
+ * lock for the same device (kernel.md K30). A10 (no shared blocks) and D9 depend on
+ * dp_source_chunks().
  */
 #include <daxctl/libdaxctl.h>
 #include <errno.h>
@@ -31,7 +31,7 @@ static bool source_is_same(const struct stat *one, const struct stat *other)
 
 /* ------------------------------------------------------------- device-dax */
 
-/* Fill in size and alignment of the device with that number. */
+/* Fill in the size and the alignment of the device with that number. */
 static int source_describe_device(struct dp_source *source, dev_t rdev)
 {
 	struct daxctl_region *region;
@@ -91,7 +91,7 @@ out:
 	return ret;
 }
 
-/* The one node that counts is /dev/<device> on devtmpfs. */
+/* Accept only /dev/<device> on devtmpfs. */
 static int source_check_node(const struct dp_source *source,
 			     const struct stat *st,
 			     const struct dp_errmsg *errmsg)
@@ -102,7 +102,7 @@ static int source_check_node(const struct dp_source *source,
 
 	if (ret < 0)
 		return dp_fail(errmsg, -EPERM,
-			       "whether %s is the kernel's own node of %s cannot be told, since /proc/self/mountinfo cannot be read (%s), and the lock of a second node would not exclude users of the first: mount /proc, or insist with DAXPIN_POOL_ANY_NODE",
+			       "it is unknown whether %s is the kernel's own node of %s, because /proc/self/mountinfo cannot be read (%s), and the lock of a second node would not exclude users of the first: mount /proc, or allow it with DAXPIN_POOL_ANY_NODE",
 			       source->path, source->device, strerror(-ret));
 	snprintf(path, sizeof(path), "/dev/%s", source->device);
 	if (ret && !dp_os_stat(AT_FDCWD, path, &real) &&
@@ -113,7 +113,7 @@ static int source_check_node(const struct dp_source *source,
 		       source->path, source->device, path, path);
 }
 
-/* Nothing was found of it: does sysfs know no such device, or is none there? */
+/* The error for a node without a device in sysfs: is there no such device, or no sysfs? */
 static int source_no_device(const struct dp_source *source,
 			    const struct dp_errmsg *errmsg)
 {
@@ -122,7 +122,7 @@ static int source_no_device(const struct dp_source *source,
 
 	if (ret)
 		return dp_fail(errmsg, -ENODEV,
-			       "what device %s is cannot be told, since /sys/bus cannot be looked at: %s; mount /sys",
+			       "the device of %s is unknown, because /sys/bus cannot be read: %s; mount /sys",
 			       source->path, strerror(-ret));
 	return dp_fail(errmsg, -ENODEV,
 		       "%s is not a device-dax node: give a /dev/daxX.Y or a directory",
@@ -148,7 +148,7 @@ static int source_find_device(struct dp_source *source, const struct stat *st,
 	return 0;
 }
 
-/* It was found by name; what was opened must be the same. */
+/* The node that was opened must be the one that was found by its name. */
 static int source_judge_device(const struct dp_source *source,
 			       const struct stat *st,
 			       const struct dp_errmsg *errmsg)
@@ -161,7 +161,8 @@ static int source_judge_device(const struct dp_source *source,
 	       source_check_node(source, st, errmsg);
 }
 
-/* A path that is not there; a device in system-ram mode may lack its node. */
+/* The error for a path that does not exist. A device in system-ram mode may have no
+ * node. */
 static int source_not_there(const struct dp_source *source,
 			    const struct dp_errmsg *errmsg)
 {
@@ -174,10 +175,10 @@ static int source_not_there(const struct dp_source *source,
 			       name, name);
 	if (source->flags & DP_SOURCE_MAKE_DIR)
 		return dp_fail(errmsg, -ENOENT,
-			       "%s cannot be made: a directory on the way is not there, or it is a symbolic link to nothing",
+			       "%s cannot be created: a directory of its path does not exist, or it is a symbolic link to nothing",
 			       source->path);
 	return dp_fail(errmsg, -ENOENT,
-		       "%s is not there: create a pool, or check the path",
+		       "%s does not exist: create a pool, or check the path",
 		       source->path);
 }
 
@@ -190,7 +191,7 @@ static int source_judge_directory(struct dp_source *source,
 	int ret = dp_os_fstat(source->dir, &source->dir_stat);
 
 	if (ret)
-		return dp_fail(errmsg, ret, "%s cannot be looked at: %s",
+		return dp_fail(errmsg, ret, "%s cannot be examined: %s",
 			       source->path, strerror(-ret));
 	ret = dp_judge_directory(source->path, &source->dir_stat, source->flags,
 				 errmsg);
@@ -207,13 +208,13 @@ static int source_judge_directory(struct dp_source *source,
 	return 0;
 }
 
-/* With x where r is. */
+/* Add x for each r. */
 static unsigned int source_directory_mode(unsigned int mode)
 {
 	return mode | (mode & 0444) >> 2;
 }
 
-/* -EEXIST: somebody else made it meanwhile, and it is opened all the same. */
+/* If another process has made the directory meanwhile (-EEXIST), it is opened. */
 static int source_make_directory(struct dp_source *source)
 {
 	int ret = dp_os_mkdir(source->path, source_directory_mode(source->mode));
@@ -291,7 +292,7 @@ void dp_source_unmake(struct dp_source *source)
 {
 	struct stat made, now;
 
-	/* The path may be of another directory by now, which may be empty too. */
+	/* The path may name another directory by now, which may be empty as well. */
 	if (source->made_dir &&
 	    (source->dir < 0 ||
 	     (!dp_os_fstat(source->dir, &made) &&
@@ -355,12 +356,12 @@ int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
 	switch (error) {
 	case -ELOOP:
 		return dp_fail(errmsg, -EMEDIUMTYPE,
-			       "%s is a symbolic link, and links are not followed there: put the pool's file itself in its place",
+			       "%s is a symbolic link, and links are not followed there: replace it by the pool's file",
 			       what);
 	case -EISDIR:
 	case -ENXIO:
 		return dp_fail(errmsg, -EMEDIUMTYPE,
-			       "%s is a %s and no regular file: remove it, or put the pool's file there",
+			       "%s is a %s, not a regular file: remove it, or put the pool's file there",
 			       what, error == -EISDIR ? "directory" : "socket or a device");
 	case -EROFS:
 		return dp_fail(errmsg, error,
@@ -373,7 +374,7 @@ int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
 	case -EWOULDBLOCK:
 	case -EBUSY:
 		return dp_fail(errmsg, -EBUSY,
-			       "%s is being changed by another process, or under its state: try again",
+			       "%s is being changed by another process, or another process has a file lease on it: try again",
 			       what);
 	default:
 		return dp_fail(errmsg, error, "%s cannot be opened: %s", what,
@@ -474,7 +475,7 @@ struct chunk_map {
 	uint64_t size;
 };
 
-/* Extents never overlap, so a chunk is backed when its pieces sum up to it. */
+/* Extents do not overlap, so a chunk is backed if its pieces add up to its size. */
 static int source_mark_chunks(const struct dp_os_extent *extent, void *arg)
 {
 	struct chunk_map *map = arg;

@@ -477,7 +477,7 @@ static void create_on_a_device_cut_short_is_completed(void **state)
 	super = device_newest();
 	super.flags = DP_SUPER_CREATING;
 	device_super(super);
-	assert_device_open_fails(f, -EUCLEAN, "its creation was cut short");
+	assert_device_open_fails(f, -EUCLEAN, "its create was interrupted");
 	create_pool(f);
 	close_pool(f);
 	open_pool(f);

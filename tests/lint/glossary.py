@@ -33,7 +33,7 @@ IN_NAMES = {
     r'dp_bad_\w+|ret_bad': 'badblocks',
 }
 # What the words mean to others.
-ALLOWED = re.compile(r'stripe_width')
+ALLOWED = re.compile(r'stripe_width|file lease')
 # Not text, or the words themselves.
 SKIPPED = ('tests/fuzz/seeds/', 'tests/fuzz/regressions/',
            'tests/lint/glossary.py', 'tests/lint/self.py')

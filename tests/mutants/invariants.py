@@ -282,7 +282,7 @@ MUTANTS = [
      'blocks are handed out a little before their last generation is over',
      '''			to = word_next_generation(to);
 	} while (!state_swap(states, block, &word, to));
-	/* Of the pool's memory nothing is read here: it may be gone. */
+	/* No memory of the pool is read here: it may be unmapped. */
 	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
 	state_after_swap(states, block, word, to);''',
      '''{

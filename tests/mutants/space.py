@@ -146,8 +146,8 @@ MUTANTS = [
     ('free-does-not-look', RETRY, 'lib/extent/spaces.c',
      'C4: a thread that frees does not learn that it must make its own fences',
      '''	dp_caches_look(&spaces->caches);
-	/* Blocks''',
-     '	/* Blocks',
+	/* If blocks of''',
+     '	/* If blocks of',
      'without_membarrier_retry_is_sent_at_the_other_threads_next_free'),
     ('reserve-does-not-look', RETRY, 'lib/extent/spaces.c',
      'C4: a thread that reserves does not learn that it must make its own fences',

@@ -515,7 +515,7 @@ static void open_refuses_an_unfinished_create_and_create_completes_it(void **sta
 
 	super.flags = DP_SUPER_CREATING;
 	write_super(f, 0, super);
-	assert_open_fails(f, -EUCLEAN, "its creation was cut short");
+	assert_open_fails(f, -EUCLEAN, "its create was interrupted");
 	assert_says(f, f->path);
 	f->options.flags = DAXPIN_POOL_CREATE;
 	open_pool(f);

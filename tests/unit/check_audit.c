@@ -305,7 +305,7 @@ static void inconsistent_superblock_fields_are_found(void **state)
 	super.flags = DP_SUPER_CREATING;
 	write_super(f, 0, super);
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 0, 0,
-		      "creation was cut short");
+		      "create was interrupted");
 }
 
 /* ------------------------------------------------------------------- files */

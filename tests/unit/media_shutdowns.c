@@ -358,7 +358,7 @@ static void a_count_that_decreased_is_unknown(void **state)
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
 	log_lines(f);
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
-	assert_logged(f, "cannot be told: NVDIMM 2 of the 2 in their region counts 0 dirty shutdowns, 18446744073709551615 when");
+	assert_logged(f, "had reached its NVDIMMs: NVDIMM 2 of the 2 in their region counts 0 dirty shutdowns, 18446744073709551615 when");
 }
 
 /* The sum of the counts stays the same. */
@@ -395,14 +395,14 @@ static void a_count_that_appears_or_disappears_is_unknown(void **state)
 
 	leave_open(f);
 	sys.missing = "dirty_shutdown";
-	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	assert_not_flushed(f, -EOPNOTSUPP, "because sysfs does not show");
 	log_lines(f);
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_logged(f, "their count of dirty shutdowns is not seen in sysfs any more");
 	log_lines(f);
 	leave_open(f);			/* and is not recorded */
 	sys.missing = NULL;
-	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_not_flushed(f, -EUCLEAN, "has no record of the earlier count");
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_int_equal(count_logged("told"), 0);	/* it was never known */
 	assert_flushed(f);
@@ -451,7 +451,7 @@ static void a_missing_counter_makes_the_count_unknown(void **state)
 
 	for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
 		sys.missing = missing[i];
-		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+		assert_not_flushed(f, -EOPNOTSUPP, "because sysfs does not show");
 		assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
 		sys.denied = !sys.denied;
 	}
@@ -459,11 +459,11 @@ static void a_missing_counter_makes_the_count_unknown(void **state)
 	for (size_t i = 0; i < 2 * sizeof(text) / sizeof(text[0]); i++) {
 		sys.odd = odd[i % 2];
 		sys.odd_text = text[i / 2];
-		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+		assert_not_flushed(f, -EOPNOTSUPP, "because sysfs does not show");
 	}
 	sys.odd = NULL;
 	sys.nvdimms = 0;		/* the region is not one of NVDIMMs */
-	assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+	assert_not_flushed(f, -EOPNOTSUPP, "because sysfs does not show");
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_false(read_super(f, 0).nvdimms);
 }
@@ -478,7 +478,7 @@ static void a_filesystem_mounted_over_sysfs_is_not_trusted(void **state)
 
 	for (size_t i = 0; i < sizeof(faked) / sizeof(faked[0]); i++) {
 		sys.faked = faked[i];
-		assert_not_flushed(f, -EOPNOTSUPP, "cannot be told here");
+		assert_not_flushed(f, -EOPNOTSUPP, "because sysfs does not show");
 	}
 }
 
@@ -489,7 +489,7 @@ static void a_create_that_needs_a_shutdown_count_is_refused_without_one(void **s
 
 	sys.missing = "dirty_shutdown";
 	f->options.flags = DAXPIN_POOL_NEED_FLUSHED | DAXPIN_POOL_OVERWRITE;
-	assert_create_fails(f, -EOPNOTSUPP, "cannot be told here");
+	assert_create_fails(f, -EOPNOTSUPP, "because sysfs does not show");
 	assert_true(fingerprint(f->path) == before);
 	sys.missing = NULL;
 	create_pool(f);
@@ -502,7 +502,7 @@ static void counts_of_other_nvdimms_are_not_compared(void **state)
 
 	leave_open(f);
 	sys.nvdimm[1].id[0]++;
-	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_not_flushed(f, -EUCLEAN, "has no record of the earlier count");
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
 	leave_open(f);			/* does not make these NVDIMMs the pool's */
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
@@ -521,7 +521,7 @@ static void a_pool_without_a_recorded_count_is_unknown(void **state)
 	sys.missing = "dirty_shutdown";
 	leave_open(f);
 	sys.missing = NULL;
-	assert_not_flushed(f, -EUCLEAN, "does not record how many");
+	assert_not_flushed(f, -EUCLEAN, "has no record of the earlier count");
 	assert_int_equal(dirty_at_open(f), DAXPIN_UNKNOWN);
 	assert_flushed(f);
 }

@@ -338,7 +338,7 @@ static void open_refuses_a_later_segments_lost_superblock(void **state)
 
 static void assert_says_wiped(struct fixture *f)
 {
-	const char *cure = "bring it back from the backup that the other files are of";
+	const char *cure = "restore it from the backup that the other files are of";
 	struct findings found;
 
 	assert_open_fails(f, -EUCLEAN, cure);
@@ -382,7 +382,7 @@ static void a_wiped_first_segment_is_not_a_blank_medium(void **state)
 	f->options.pool_size = 128 * MIB;
 	assert_says_wiped(f);
 	truncate_segment(f, 0, 0);
-	assert_open_fails(f, -EUCLEAN, "bring the file back");
+	assert_open_fails(f, -EUCLEAN, "restore the file");
 	assert_null(strstr(f->errmsg, "create"));
 	free(zero);
 }

@@ -305,9 +305,9 @@ static void a_mixture_of_copies_and_originals_is_refused(void **state)
 		snprintf(words, sizeof(words), "segment %u of ", i);
 		assert_named(f, i, words);
 		f->options.flags = DAXPIN_POOL_ADOPT;
-		assert_open_fails(f, -EUCLEAN, "is a copy, segment ");
+		assert_open_fails(f, -EUCLEAN, "is a copy, but segment ");
 		f->options.flags = DAXPIN_POOL_ADOPT | DAXPIN_POOL_DEGRADED;
-		assert_open_fails(f, -EUCLEAN, "is a copy, segment ");
+		assert_open_fails(f, -EUCLEAN, "is a copy, but segment ");
 		f->options.flags = 0;
 		/* The cure that the message names. */
 		replace_all(f);

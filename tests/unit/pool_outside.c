@@ -433,7 +433,7 @@ static void create_names_the_path_that_it_cannot_create(void **state)
 	assert_create_fails(f, -ENOENT, "symbolic link to nothing");
 	f->path[strlen(f->path) - 5] = '\0';
 	strcat(f->path, "/none/pool");
-	assert_create_fails(f, -ENOENT, "a directory on the way is not there");
+	assert_create_fails(f, -ENOENT, "a directory of its path does not exist");
 	f->path[strlen(f->path) - 10] = '\0';
 	assert_int_equal(unlink(path), 0);
 }
@@ -701,7 +701,7 @@ static void without_proc_a_pool_of_the_same_user_works(void **state)
 static int nobody_meets_no_proc(void *arg)
 {
 	struct fixture *f = arg;
-	const char *words = "/proc/self/uid_map, which says whether it does, cannot be read";
+	const char *words = "/proc/self/uid_map, which shows whether it is, cannot be read";
 
 	if (!become_poor(NOBODY, 1 << 20))
 		return 2;

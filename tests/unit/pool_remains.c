@@ -128,7 +128,7 @@ static void a_wiped_superblock_is_restored_from_its_copy(void **state)
 	for (size_t i = 0; i < sizeof(place) / sizeof(place[0]); i++)
 		for (enum fill fill = ZEROES; fill <= FILES; fill++) {
 			wipe(f, 0, place[i].offset, place[i].size, fill);
-			assert_create_fails(f, -EEXIST, "holds a pool already");
+			assert_create_fails(f, -EEXIST, "has a pool already");
 			open_pool(f);
 			close_pool(f);
 			assert_payload(f);
@@ -197,7 +197,7 @@ static void create_refuses_a_file_with_data_and_no_metadata(void **state)
 
 	wipe(f, 0, 0, 2 * MIB, ZEROES);
 	assert_refused(f, -EMEDIUMTYPE,
-		       "something else, at offset 0x200000 of segment 0; whether a pool was wiped there cannot be told");
+		       "something else, at offset 0x200000 of segment 0; it may be the remains of a pool");
 	wipe(f, 0, 0, 2 * MIB, NOISE);
 	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
 	wipe(f, 0, 0, 2 * MIB, FILES);
