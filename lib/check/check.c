@@ -507,7 +507,7 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 	*ret_ours = false;
 	return dp_report_tell(
 		walk->report, check_found_page(walk, 0),
-		"segment %u is not the one that belongs there: put the right file in its place",
+		"segment %u is a segment of another pool, or another segment of this one: put the right file in its place",
 		walk->image->index);
 }
 

@@ -819,12 +819,12 @@ static void fsdax_create_without_room_leaves_nothing(void **state)
 	leave_room(f, 80 * MIB);
 	before = room();
 	assert_in_range(before, 40 * MIB, 95 * MIB);
-	assert_create_fails(f, -ENOSPC, "make room");
+	assert_create_fails(f, -ENOSPC, "free some space");
 	assert_says(f, f->path);
 	assert_int_equal(count_files(f->path), 1);
 	strcpy(path, f->path);
 	strcat(f->path, "/sub");
-	assert_create_fails(f, -ENOSPC, "make room");
+	assert_create_fails(f, -ENOSPC, "free some space");
 	assert_int_equal(access(f->path, F_OK), -1);
 	strcpy(f->path, path);
 	for (int i = 0; i < HANG_S && room() + 2 * MIB <= before; i++)

@@ -361,7 +361,7 @@ static void create_without_room_removes_what_it_made(void **state)
 	assert_int_equal(count_files(f->path), 1);
 	strcpy(path, f->path);
 	strcat(f->path, "/sub");
-	assert_create_fails(f, -ENOSPC, "make room");
+	assert_create_fails(f, -ENOSPC, "free some space");
 	assert_int_equal(access(f->path, F_OK), -1);
 	strcpy(f->path, path);
 	f->options.pool_size = 32 * MIB;

@@ -280,15 +280,15 @@ static void a_foreign_segment_is_found(void **state)
 	super.uuid[0] ^= 1;
 	write_super(f, 2, super);
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 2, 0,
-		      "not the one that belongs there");
+		      "another segment of this one");
 	super = good, super.index = 1, super.sequence += 2;
 	write_super(f, 2, super);
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 2, 0,
-		      "not the one that belongs there");
+		      "another segment of this one");
 	super = good, super.size -= 2 * MIB, super.sequence += 4;
 	write_super(f, 2, super);
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 2, 0,
-		      "not the one that belongs there");
+		      "another segment of this one");
 }
 
 static void inconsistent_superblock_fields_are_found(void **state)

@@ -292,7 +292,7 @@ static void the_copy_of_another_pool_is_not_restored(void **state)
 	super.uuid[3] ^= 1;
 	write_super(f, 1, super);
 	spoil_halves(f, 1, 3);
-	assert_open_fails(f, -EUCLEAN, "not the one that belongs there");
+	assert_open_fails(f, -EUCLEAN, "another segment of this one");
 }
 
 #define TEST(name) \

@@ -15,7 +15,7 @@ static void open_refuses_a_path_that_does_not_exist(void **state)
 
 	strcat(f->path, "/none");
 	assert_open_fails(f, -ENOENT, f->path);
-	assert_says(f, "not there");
+	assert_says(f, "does not exist");
 	f->path[strlen(f->path) - 5] = '\0';
 }
 
@@ -231,7 +231,7 @@ static void open_refuses_swapped_segments(void **state)
 
 	swap(f, 1, 2);
 	assert_open_fails(f, -EUCLEAN, "segment 1");
-	assert_says(f, "not the one that belongs there");
+	assert_says(f, "is a segment of another pool, or another segment of this one");
 	swap(f, 1, 2);
 	swap(f, 0, 2);
 	assert_open_fails(f, -EUCLEAN, f->path);
@@ -255,7 +255,7 @@ static void open_refuses_a_segment_of_another_pool(void **state)
 	assert_int_equal(fixture_teardown(&other_state), 0);
 	assert_open_fails(f, -EUCLEAN, "segment 1");
 	assert_says(f, f->path);
-	assert_says(f, "not the one that belongs there");
+	assert_says(f, "is a segment of another pool, or another segment of this one");
 }
 
 /* ------------------------------------------------------------ superblocks */

@@ -954,7 +954,7 @@ static void open_with_create_without_a_size_takes_the_free_space(void **state)
 	f->options.pool_size = 0;
 	free_space = 32 * MIB;
 	assert_int_equal(open_or_create(f), -ENOSPC);
-	assert_says(f, "make room");
+	assert_says(f, "free some space");
 	assert_int_equal(count_files(f->path), 0);
 	free_space = 100 * MIB;
 	assert_int_equal(open_or_create(f), 0);

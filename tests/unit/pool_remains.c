@@ -165,7 +165,7 @@ static void a_table_is_recognized_without_a_superblock(void **state)
 	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
 		wipe(f, 0, 0, DP_TABLE_OFFSET, fill);
 		wipe(f, 0, DP_COPY_OFFSET, DP_SUPER_SIZE, fill);
-		assert_refused(f, -EUCLEAN, "at offset 0xf1000 of segment 0 what only the descriptor table");
+		assert_refused(f, -EUCLEAN, "at offset 0xf1000 of segment 0 it has a pattern that only the descriptor table");
 		assert_check_finds(f, "descriptor table");
 	}
 	assert_payload(f);
@@ -180,7 +180,7 @@ static void lanes_are_recognized_without_a_superblock(void **state)
 	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
 		wipe(f, 0, 0, DP_LANES_OFFSET, fill);
 		wipe(f, 0, DP_LANES_END, 2 * MIB - DP_LANES_END, fill);
-		assert_refused(f, -EUCLEAN, "what only the redo lanes");
+		assert_refused(f, -EUCLEAN, "a pattern that only the redo lanes");
 		assert_check_finds(f, "redo lanes");
 	}
 	assert_payload(f);
