@@ -245,8 +245,8 @@ struct daxpin_pool_info {
  * created. One that is interrupted leaves a pool that open refuses with
  * -EUCLEAN and the next create completes. Any thread.
  *
- * -EEXIST	a pool or something else exists, and OVERWRITE was not given
- * -EFBIG	a segment's file would exceed RLIMIT_FSIZE
+ * -EEXIST	a pool or something else exists
+ * -EFBIG	a segment's file would be larger than RLIMIT_FSIZE
  * Others as daxpin_pool_open().
  */
 int daxpin_pool_create(const char *path,
@@ -260,27 +260,39 @@ int daxpin_pool_create(const char *path,
  * processes that do so at once one creates it, and each opens it in turn. Any
  * thread; a process can open a pool once.
  *
- * -E2BIG	options that this library does not know
- * -EBUSY	another process, or this one, has it open, or DMA of a dead owner
- *		can reach it, or this is unknown; errmsg has the reason
- * -ECANCELED	progress() returned non-zero
- * -EINVAL	contradictory options, or an invalid size
- * -EIO		the medium failed, or metadata is in bad blocks
- * -EMEDIUMTYPE	there is no pool; with CREATE: there is something else
- * -EMFILE	each segment needs a descriptor
- * -ENOENT	path does not exist; with CREATE: nor its parent directory
- * -ENOMEM	no memory or address space
- * -ENOSPC	less than pool_size bytes, or no space for a new pool
- * -ENOSYS	fsdax after a crash: io_uring, needed for the deadline, is
- *		unavailable
- * -ENXIO	not the pool with the uuid of the options
- * -EPERM	its owner, permissions or node are unsafe
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EBUSY	another process or this process has the pool open; or the I/O or
+ *		RDMA of a dead owner has not ended by the deadline, or its state
+ *		is unknown
+ * -ECANCELED	progress returned non-zero
+ * -EINVAL	an invalid flag, size or granularity; no path; a uuid for a new
+ *		pool; DAXPIN_POOL_CREATE with DAXPIN_POOL_READONLY
+ * -EIO		the medium cannot be read or written; metadata lies, or would
+ *		lie, on bad blocks
+ * -EMEDIUMTYPE	there is no pool (with DAXPIN_POOL_CREATE: there is something
+ *		else)
+ * -EMFILE	too few free descriptors: one for each segment, and a few more,
+ *		are needed
+ * -ENOENT	path does not exist
+ * -ENOMEM	out of memory or address space
+ * -ENOSPC	the filesystem has too little space; device or pool has less
+ *		than pool_size
+ * -ENOSYS	after a crash on a DAX filesystem, or create over old files
+ *		there: io_uring is unavailable, and the call has a deadline or a
+ *		progress function
+ * -ENXIO	the pool has another uuid than the options
+ * -EPERM	a device node outside devtmpfs; a directory or file that another
+ *		user owns or can write to; a file on another filesystem than its
+ *		directory
  * -EPROTONOSUPPORT  written by a newer daxpin
  * -EROFS	the filesystem is mounted read-only
  * -ETIMEDOUT	the deadline passed while blocks were allocated
- * -EUCLEAN	damaged; or not closed, and a copy or to be opened for reading.
- *		The medium was left untouched. DAXPIN_POOL_DEGRADED opens the
- *		intact parts
+ * -EUCLEAN	the medium was left untouched; a damaged superblock or table, or
+ *		a truncated, missing or foreign segment file; a segment file
+ *		from an older backup; an interrupted create; a pool that was not
+ *		closed, and is to be opened for reading or is a copy;
+ *		DAXPIN_POOL_DEGRADED opens the intact parts
  */
 int daxpin_pool_open(const char *path,
 		     const struct daxpin_pool_options *options,
@@ -297,10 +309,12 @@ int daxpin_pool_open(const char *path,
  * ring, and close the inherited rings. Not in a child of vfork(), or of clone()
  * with CLONE_VM or CLONE_FILES.
  *
- * -EBUSY	there is a hold, a registration or a job: nothing was done
- * -EIO		the medium failed, now or in an earlier call
- * -ESTALE	another open has written to the pool since, for example because
- *		this machine was suspended; or a file of it was truncated
+ * -EBUSY	there are holds, registrations or jobs
+ * -EIO		the medium cannot be read or written; the pool was not marked as
+ *		closed, and the handle remains valid
+ * -ESTALE	another open has written to the superblock since, for example
+ *		because this process or its machine was suspended and resumed;
+ *		or one of its files was truncated
  *
  * After -EIO and -ESTALE the pool is not marked as closed: it can only be read,
  * the next daxpin_pool_close() closes it and returns 0, and the next open
@@ -313,7 +327,7 @@ int daxpin_pool_close(struct daxpin_pool *pool);
  * no extent is held. After success only drops and the close are useful. Any
  * thread.
  *
- * -ETIMEDOUT	an extent is still held at the deadline: the gates are open again
+ * -ETIMEDOUT	an extent is still held at the deadline
  */
 int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
 
@@ -392,7 +406,8 @@ struct daxpin_check_summary {
  * nothing. options may be NULL; of the flags only ANY_NODE is used. Returns 0
  * even if the pool is damaged, or the negative result of fn. Any thread.
  *
- * -EBUSY	the pool is open for writing
+ * -EBUSY	the pool is open for writing in another process, or open in this
+ *		one
  * -EMEDIUMTYPE	there is no pool
  * -EPROTONOSUPPORT  written by a newer daxpin
  */
@@ -417,8 +432,7 @@ int daxpin_repair(const char *path, const struct daxpin_pool_options *options,
  * Restore the backup of a repair. Any thread.
  *
  * -EINVAL	the file is no backup, or incomplete
- * -EUCLEAN	it is of another pool, or the pool was written to since: nothing
- *		was changed
+ * -EUCLEAN	the backup is of another pool, or the pool was written to since
  */
 int daxpin_repair_undo(const char *path,
 		       const struct daxpin_pool_options *options,
@@ -452,13 +466,13 @@ enum daxpin_state {
  * Reserve a run of whole blocks for size bytes, inside one segment. A crash
  * frees it. Never calls the filesystem. Any thread.
  *
- * -EAGAIN	no free run has that length, but a job is reclaiming or refilling
- *		space: DAXPIN_EVENT_RETRY follows
+ * -EAGAIN	no free run has that length, but a job is reclaiming or
+ *		refilling space; a DAXPIN_EVENT_RETRY follows
  * -EFBIG	larger than the largest extent
- * -EINVAL	size 0, or an unknown flag
- * -ENOSPC	no free run has that length, and nothing in progress will provide
- *		one. DAXPIN_EVENT_RETRY follows when space becomes free.
- *		hole_bytes of struct daxpin_pool_info is what daxpin_refill()
+ * -EINVAL	a size of 0, an unknown flag
+ * -ENOSPC	no free run has that length, and nothing in progress will
+ *		provide one; a DAXPIN_EVENT_RETRY follows when space becomes
+ *		free; hole_bytes of daxpin_pool_info() is what daxpin_refill()
  *		could add
  * -EROFS	the pool is open for reading
  */
@@ -470,9 +484,9 @@ int daxpin_reserve(struct daxpin_pool *pool, uint64_t size, uint32_t flags,
  * drop. Any thread.
  *
  * -EALREADY	already cancelled, and still held
- * -EBUSY	a publish of it is in progress
- * -EINVAL	it is live
- * -ESTALE	its generation has ended
+ * -EBUSY	a publish of the extent is in progress
+ * -EINVAL	cancel of a live extent
+ * -ESTALE	the extent's generation has ended
  */
 int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent);
 
@@ -520,19 +534,24 @@ struct daxpin_publish_options {
  * One operation takes one aligned 8-byte store, one flush and one fence; more
  * take three fences; payloads and new names take one more.
  *
- * -E2BIG	more than DAXPIN_OPS_MAX operations
- * -EAGAIN	SET in a segment whose gate is closed: DAXPIN_EVENT_RETRY follows
+ * -E2BIG	count is more than DAXPIN_OPS_MAX
+ * -EAGAIN	SET: the gate of the extent's segment is closed; a
+ *		DAXPIN_EVENT_RETRY follows
  * -EALREADY	the extent is already retired
- * -EBUSY	another publish of the extent or name is in progress; RETIRE of an
- *		extent that a root names; KEEP while there may be a write hold
- * -EINVAL	wrong state, an unused field that is not 0, one extent, word or
- *		name twice
- * -EIO		the medium failed; SET in a block that is known to be bad; KEEP that
- *		would write back such a block, or whose descriptor cannot be read:
- *		cancel the extent and reserve another
- * -ENAMETOOLONG  a name of DAXPIN_ROOT_NAME_MAX bytes or more
- * -ENOENT	there is no such name to remove
- * -ENOSPC	all names are in use
+ * -EBUSY	another publish of the extent or the name is in progress; KEEP
+ *		while the extent may have a write hold; RETIRE of an extent that
+ *		a root names
+ * -EINVAL	a field that the type does not use is not 0; KEEP of an extent
+ *		that is not reserved; RETIRE, SET or ROOT of one that is not
+ *		live; one extent kept or retired, one word set, or one name
+ *		changed twice in a call
+ * -EIO		the medium failed, now or earlier in this open; SET in a block
+ *		that is known to be bad; KEEP that would write back such a
+ *		block, or whose descriptor cannot be read: cancel the extent and
+ *		reserve another
+ * -ENAMETOOLONG	the name has DAXPIN_ROOT_NAME_MAX bytes or more
+ * -ENOENT	there is no such name
+ * -ENOSPC	all DAXPIN_ROOTS_MAX names are in use
  * -EOVERFLOW	SET of an extent with DAXPIN_HOLDS_MAX holds
  * -EROFS	the pool is open for reading
  * -ESTALE	the extent's generation has ended
@@ -545,7 +564,7 @@ int daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
  * Store the handle of the extent with that name. Any thread.
  *
  * -ENOENT	there is no such name
- * -ESTALE	a repair has removed its extent
+ * -ESTALE	the name is of an extent that a repair removed
  */
 int daxpin_root(struct daxpin_pool *pool, const char *name,
 		struct daxpin_extent *ret_extent);
@@ -574,11 +593,12 @@ void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
  * undefined after a failure. Blocks that cannot be read are never reserved again
  * in this open. Any thread.
  *
- * -EINVAL	the range extends past the extent's end
- * -EIO		the medium is bad there; a load would be SIGBUS
- * -ENOMEM	it is bad, and no memory was left to record that: repeat the call
- *		before the extent ends
- * -ESTALE	the generation has ended, perhaps during the call
+ * -EINVAL	a range past the extent's end
+ * -EIO		the medium is bad somewhere in the range; a load there would be
+ *		SIGBUS
+ * -ENOMEM	the medium is bad there, and no memory was left to record it:
+ *		repeat the call before the extent ends
+ * -ESTALE	the extent's generation has ended
  */
 int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint64_t offset, uint64_t length, void *to);
@@ -630,13 +650,13 @@ int daxpin_foreach(struct daxpin_pool *pool,
  * it and its KEEP are -EBUSY. Use it to replace the contents as a whole. Stores
  * of the CPU are not detected, and RETIRE, which changes no byte, is allowed.
  *
- * -EAGAIN	the gate of its segment is closed: DAXPIN_EVENT_RETRY follows
- * -EALREADY	it is retired
- * -EBUSY	it is held exclusively; or EXCLUSIVE, and it is held or being
- *		published
- * -EOVERFLOW	it has DAXPIN_HOLDS_MAX holds
+ * -EAGAIN	the gate of the segment is closed; a DAXPIN_EVENT_RETRY follows
+ * -EALREADY	the extent is retired
+ * -EBUSY	the extent is held exclusively; or an exclusive hold was
+ *		requested, and the extent is held or being published
+ * -EOVERFLOW	the extent has DAXPIN_HOLDS_MAX holds
  * -EROFS	a write hold in a pool that is open for reading
- * -ESTALE	its generation has ended
+ * -ESTALE	the extent's generation has ended
  */
 int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint32_t access);
@@ -652,7 +672,8 @@ int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
  * the one that the index refers to, until the drop. Otherwise, and after
  * -ENOENT, which means that the extent is being published, it begins again.
  *
- * -ENOENT	no live extent begins there: it was retired, or is being published
+ * -ENOENT	no live extent begins at the address; it was retired or is being
+ *		published
  * Others as daxpin_hold().
  */
 int daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t access,
@@ -663,8 +684,8 @@ int daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t access,
  * and behind a closed gate. The library cannot check that the existing hold is
  * the caller's. Any thread.
  *
- * -EBUSY	the existing hold is exclusive
- * -EINVAL	there is no hold
+ * -EBUSY	the extent is held exclusively
+ * -EINVAL	a drop or clone of an extent without a hold
  */
 int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
 		      uint32_t access);
@@ -679,8 +700,8 @@ int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
  * same. This cannot be detected; the owner of the other hold gets -EINVAL or
  * -ESTALE from its own drop.
  *
- * -EINVAL	there is no hold
- * -ESTALE	the generation has ended
+ * -EINVAL	a drop or clone of an extent without a hold
+ * -ESTALE	the extent's generation has ended
  */
 int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent);
 
@@ -806,8 +827,8 @@ struct daxpin_event {
  * Request one event for the time when the extent is idle, immediately if it is.
  * Any thread.
  *
- * -EINVAL	*watch is in use, perhaps by a call in another thread, and is
- *		unchanged; or the address is no block of the pool
+ * -EINVAL	watch is NULL, or in use, perhaps by a call in another thread,
+ *		and then it is unchanged; the address is no block of the pool
  */
 int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 void *arg, struct daxpin_watch *watch);
@@ -855,7 +876,8 @@ int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
  * duplicate or unlock them, nor read from the anchor. A descriptor, or a
  * negative errno. Any thread.
  *
- * -EOPNOTSUPP	(anchor) the pool is on a disk, where no DMA is allowed
+ * -EOPNOTSUPP	daxpin_anchor_fd(): the pool is in a directory on a disk, whose
+ *		page-cache pages lose their dirty state under DMA
  */
 int daxpin_lock_fd(struct daxpin_pool *pool);
 int daxpin_anchor_fd(struct daxpin_pool *pool);
@@ -895,14 +917,14 @@ struct daxpin_registration_options {
  * cannot be closed while the registration exists. It protects no extent: DMA
  * needs holds. Any thread.
  *
- * -EAGAIN	without BY_SEGMENT: the kernel is punching or filling a part of
- *		the segments: DAXPIN_EVENT_RETRY follows
- * -EINVAL	no label; or the verbs context belongs to another process
+ * -EAGAIN	without DAXPIN_REGISTRATION_BY_SEGMENT: the kernel is punching
+ *		or filling a part of the segments; a DAXPIN_EVENT_RETRY follows
+ * -EINVAL	no label; the device's context belongs to another process
  * -ENOENT	there is no such segment
- * -ENOSPC	too many verbs contexts
- * -EOPNOTSUPP	the pool is on a disk, where page-cache pages under DMA lose
- *		their dirty state
- * -EROFS	a verbs device, and the pool is open for reading
+ * -ENOSPC	20 other verbs contexts are registered
+ * -EOPNOTSUPP	the pool is in a directory on a disk, whose page-cache pages
+ *		lose their dirty state under DMA
+ * -EROFS	a verbs device, in a pool that is open for reading
  */
 int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 		    const struct daxpin_registration_options *options,
@@ -924,11 +946,11 @@ int daxpin_unregister(struct daxpin_registration *registration);
  * allocates the segment's holes, and a punch of a pinned segment loses what is
  * written to it afterwards. Any thread.
  *
- * -EAGAIN	a job works on the segment or waits for it: DAXPIN_EVENT_RETRY
- *		follows
+ * -EAGAIN	the segment is being reclaimed or refilled, or a job waits for
+ *		it; a DAXPIN_EVENT_RETRY follows
  * -EALREADY	already pinned
  * -EINVAL	a segment that the registration does not cover
- * -ENOSPC	it has holes, which only daxpin_refill() fills:
+ * -ENOSPC	the segment has holes, which only daxpin_refill() fills; a
  *		DAXPIN_EVENT_RETRY follows when it has
  */
 int daxpin_registration_pin(struct daxpin_registration *registration,
@@ -988,8 +1010,10 @@ struct daxpin_job_options {
  * before this call returns.
  *
  * -ENOENT	there is no such segment
- * -ENOSYS	io_uring is unavailable, and BLOCKING is not set
- * -EOPNOTSUPP	device-dax without ZERO; or a DAX filesystem with page granularity
+ * -ENOSYS	io_uring is unavailable, or no thread can be created for it (a
+ *		limit of processes), and DAXPIN_JOB_BLOCKING is not set
+ * -EOPNOTSUPP	device-dax, without DAXPIN_JOB_ZERO; or the pool is on a DAX
+ *		filesystem and open with page granularity
  * -EROFS	the pool is open for reading
  */
 int daxpin_reclaim(struct daxpin_pool *pool,

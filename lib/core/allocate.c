@@ -23,7 +23,7 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 					  memory_order_relaxed);
 		return ret;
 	}
-	/* A segment's metadata is no space: recover.c took it. */
+	/* The blocks of a segment's metadata are never free: recover.c took them. */
 	assert((block & ((1ull << dp_states_shift(&pool->states)) - 1)) >=
 	       dp_geometry_meta_blocks(&pool->media.geometry));
 	if (zero)

@@ -14,11 +14,12 @@ static inline uint64_t dp_allocate_max(const struct daxpin_pool *pool)
 }
 
 /*
- * A new extent of 1 to dp_allocate_max() blocks, RESERVED; zero: its bytes are 0,
- * though not yet durable.
+ * Reserve an extent of 1 to dp_allocate_max() blocks. zero: its bytes are 0, but not
+ * durable yet.
  *
+ * -EAGAIN  no segment has a free run of that length, but a reclaim or refill is in
+ *          progress
  * -ENOSPC  no segment has a free run of that length
- * -EAGAIN  the same, but a job is giving space back or taking it
  */
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct dp_handle *ret_handle);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Handles of a pool in use: taken apart, made, and found to be of a live extent. */
+/* Decodes and makes handles of an open pool, and finds their extents. */
 #include <errno.h>
 #include "core/handle.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A pool in use: its parts, and handles taken apart. */
+/* An open pool: its parts, and the decoding of handles. */
 #ifndef DP_HANDLE_H
 #define DP_HANDLE_H
 
@@ -17,12 +17,13 @@
 #include "reclaim/job.h"
 
 /*
- * For the words of SETs, by address: so many that two batches of 16 SETs have none in
- * common in 15 of 16 cases, though each keeps its own for the fences of a publish.
+ * The number of locks for the words of SETs, hashed by address. Each batch holds its
+ * locks during the fences of a publish; with this number, two batches of 16 SETs have no
+ * lock in common in 15 of 16 cases.
  */
 #define DP_WORD_LOCKS	4096u
 
-/* Each on a line of its own: a thread changes that of its slot. */
+/* A counter for each thread slot, each in a cache line of its own. */
 struct dp_published {
 	DP_ALIGNED _Atomic uint64_t count;	/* publishes that succeeded */
 };
@@ -41,29 +42,29 @@ struct daxpin_pool {
 	uint64_t epoch;			/* as in gen: low 24 bits */
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
-	uint64_t data_blocks;		/* all but metadata */
-	uint64_t quarantined_blocks;	/* for damage; others are bad */
+	uint64_t data_blocks;		/* without metadata */
+	uint64_t quarantined_blocks;	/* because of damage; bad blocks are separate */
 	uint64_t unaligned_chunks;
 	uint64_t shared_chunks;
 	uint64_t sparse_chunks;		/* with metadata or extents */
-	/* For daxpin_pool_info(), since the open. */
+	/* Counts for daxpin_pool_info(), since the open. */
 	struct dp_published published[DP_THREAD_SLOT_SHARED + 1];
-	_Atomic uint64_t no_space;	/* reserves that found none */
+	_Atomic uint64_t no_space;	/* reserves that found no space */
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
 static_assert(offsetof(struct daxpin_pool, states) == 0, "one name for probes");
 
-/* Of the epoch, a handle has the low bits. */
+/* The low bits of the epoch, which a handle has. */
 #define DP_EPOCH_MASK ((1ull << (64 - DP_GENERATION_BITS)) - 1)
 
-/* A handle that fits this pool and epoch. */
+/* A decoded handle of this pool and epoch. */
 struct dp_handle {
 	uint64_t block;			/* in the pool */
 	uint64_t generation;
 };
 
-/* Where a block of the pool lies: its segment. */
+/* The segment of a block of the pool, and its index there. */
 static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
 				     uint64_t block, uint32_t *ret_in_segment)
 {
@@ -74,8 +75,10 @@ static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
 }
 
 /*
- * Take a handle apart: -EINVAL no block of this pool, -ESTALE another epoch.
- * Inline, as dp_enter() is, because each hold and drop calls both.
+ * Decode a handle. Inline like dp_enter(), because each hold and drop calls both.
+ *
+ * -EINVAL  its address is no block of this pool
+ * -ESTALE  it is of another epoch
  */
 static inline int dp_handle(const struct daxpin_pool *pool,
 			    struct daxpin_extent extent,
@@ -98,7 +101,7 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 	return 0;
 }
 
-/* The same of a handle that dp_handle() took before, or of {0, 0}. */
+/* The same for a handle that dp_handle() has accepted before, or {0, 0}. */
 static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 					    struct daxpin_extent extent)
 {
@@ -108,13 +111,13 @@ static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 	};
 }
 
-/* As dp_find(), with the state. */
+/* As dp_find(), and store the state. */
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 struct dp_handle *ret_handle, struct dp_state_view *ret_view);
-/* Is the extent that a root names there? Then its state. */
+/* True if the extent that a root names exists; then store its state. */
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 		 struct dp_state_view *ret_view);
-/* Why a root cannot come to name an extent as it is now; 0: it can. */
+/* The error of a ROOT for an extent in its present state, or 0. */
 int dp_refuse_name(struct dp_states *states, struct dp_handle handle);
 static inline struct daxpin_extent
 dp_extent(const struct daxpin_pool *pool, uint64_t block, uint64_t generation)
@@ -129,16 +132,16 @@ dp_extent(const struct daxpin_pool *pool, uint64_t block, uint64_t generation)
 }
 
 /*
- * -EINVAL: [offset, offset + *length) is not inside the extent. A length of 0
- * becomes what is left from offset to the end.
+ * -EINVAL if [offset, offset + *length) is not inside the extent. A length of 0 is
+ * replaced by the length from offset to the end.
  */
 int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	     uint64_t *length);
 
-/* How many publishes succeeded since the open. */
+/* The number of publishes that succeeded since the open. */
 uint64_t dp_publishes(const struct daxpin_pool *pool);
 
-/* 0, or what every call on this pool returns: -EINVAL, -EOWNERDEAD. */
+/* 0, or the error of every call on this pool: -EINVAL, -EOWNERDEAD. */
 static inline int dp_enter(const struct daxpin_pool *pool)
 {
 	if (!pool)
@@ -155,7 +158,7 @@ static inline int dp_enter_with(struct daxpin_pool *pool, struct daxpin_extent e
 	return ret ? ret : dp_handle(pool, extent, ret_handle);
 }
 
-/* A handle taken apart, of a generation that goes on: as dp_enter_with(), -ESTALE. */
+/* As dp_enter_with(), and -ESTALE if the handle's generation has ended. */
 static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  struct dp_handle *ret_handle)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bad blocks under an extent. Quarantine has those that the kernel listed at the open
- * (recover.c); here it gets those that a read finds. It lasts until the close: the next
- * open asks the kernel again.
+ * Bad blocks under an extent. Blocks that the kernel listed are quarantined at the open
+ * (recover.c), and blocks that a read finds are quarantined here. The quarantine lasts
+ * until the close; the next open reads the kernel's list again.
  *
  * Invariants:
  *	I64	a block that a read found bad is never given to another extent
@@ -25,7 +25,7 @@ bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 					end, true) < end;
 }
 
-/* Copy from a segment, where a load would be SIGBUS: -EIO. */
+/* Copy from a segment; -EIO where a load would be SIGBUS. */
 static int medium_read(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 		       void *to, uint64_t length)
 {
@@ -36,7 +36,7 @@ static int medium_read(struct daxpin_pool *pool, uint64_t block, uint64_t offset
 			   length);
 }
 
-/* Quarantine the blocks of a range that cannot be read: each is read alone. */
+/* Read each block of a range by itself, and quarantine those that cannot be read. */
 static int medium_quarantine(struct daxpin_pool *pool, struct dp_handle handle,
 			     uint64_t offset, uint64_t length)
 {
@@ -66,7 +66,8 @@ int dp_read(struct daxpin_pool *pool, struct dp_handle handle, uint64_t offset,
 	return ret ? ret : -EIO;
 }
 
-/* Without memory for the bitmap of quarantined blocks the next publish is refused too. */
+/* If there is no memory for the bitmap of quarantined blocks, nothing changes, and the
+ * next publish fails in the same way. */
 void dp_quarantine_page(struct daxpin_pool *pool, struct dp_handle handle)
 {
 	uint32_t meta = dp_geometry_meta_blocks(&pool->media.geometry);

@@ -1,48 +1,46 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Making a batch of operations durable, all or none. Each operation changes one
- * word on media; it is a step of the batch.
+ * Makes a batch of operations durable, all or none. Each operation changes one word on
+ * media, and is a step of the batch.
  *
  *	batch:	OPEN --> CLAIMED --> DURABLE --> SETTLED
  *		  |         |    \
  *		  |         |     `-> FAILED
- *		  +---------+-------> LET GO
+ *		  +---------+-------> RELEASED
  *
- *	OPEN -> CLAIMED		[batch_claim]: every word that is to change is
- *				ours: the publishing bit of extents that are
- *				kept or retired, the slot of roots (D2, D18);
- *				no word is there twice [batch_list]
- *	CLAIMED -> DURABLE	[batch_persist_first]: payloads that were asked
- *				for and the names of new roots, and their fence
- *				(D1); [publish_write_one]: one word: store,
- *				flush, fence; [batch_write]: more words: a redo
- *				lane, three fences
- *	DURABLE -> SETTLED	[batch_settle]: only now does memory follow, and
+ *	OPEN -> CLAIMED		[batch_claim]: the batch has every word that it
+ *				will change: the publishing bit of extents that
+ *				are kept or retired, the slot of roots (D2, D18);
+ *				no word occurs twice [batch_list]
+ *	CLAIMED -> DURABLE	[batch_persist_first]: the payloads of KEEPs and
+ *				the names of new roots, and their fence (D1);
+ *				[publish_write_one]: one word: store, flush,
+ *				fence; [batch_write]: more words: a redo lane,
+ *				three fences
+ *	DURABLE -> SETTLED	[batch_settle]: the states in memory change, and
  *				only then can blocks be reused (D3)
- *	OPEN -> LET GO		[step_let_go]: something was in the way
- *	CLAIMED -> LET GO	[step_let_go]: a payload could not be persisted;
+ *	OPEN -> RELEASED	[step_release]: a claim or a hold failed
+ *	CLAIMED -> RELEASED	[step_release]: a payload could not be persisted;
  *				no word was stored yet
- *	CLAIMED -> FAILED	[step_drop_hold]: the medium failed at a word,
- *				and what it holds is unknown: the claims are
- *				kept for good, and the pool takes no more
- *				publishes
+ *	CLAIMED -> FAILED	[step_drop_hold]: the medium failed at a word, and
+ *				it is unknown what is on it: the claims are kept
+ *				until the close, and later publishes fail
  *
- * Claims never wait: a batch that meets another's claim lets go of all that it
- * has and returns -EBUSY. A SET has no state that a claim could change, so that
- * many threads can set words of one index: it holds its extent, so that a
- * retire meanwhile does not free the blocks under an open lane, and waits for
- * the lock of its word. These locks are hashed by address and taken in
- * ascending order, after all claims and before the lane. Whoever has a lane
- * waits for nothing. SETs that follow each other and are of one extent share
- * the hold of the first of them: all holds of a batch are dropped together.
+ * Claims never wait: if another batch has claimed a word, this one releases all that it
+ * has and returns -EBUSY. A SET claims nothing, so that many threads can set words of
+ * one index. It holds its extent, so that a retire meanwhile does not free the blocks
+ * under an open lane, and waits for the lock of its word. These locks are hashed by
+ * address and taken in ascending order, after all claims and before the lane. A thread
+ * that has a lane waits for nothing. Consecutive SETs in one extent share the hold of
+ * the first of them: all holds of a batch are dropped together.
  *
- * Steps stay in the caller's order. Which of them changes a word is found by a
- * table of hashed addresses, so that a batch is neither sorted nor, up to
- * STEPS_ON_STACK operations, allocated.
+ * Steps remain in the caller's order. A hash table of addresses finds the step that
+ * changes a word, so a batch is not sorted, and up to STEPS_ON_STACK operations need no
+ * allocation.
  *
- * A root counts in the word of the extent that it names, from before its claim
- * is complete until it names another. RETIRE claims, then reads that count;
- * ROOT counts, then looks for a claim: they cannot both miss the other (D14).
+ * A root is counted in the state of the extent that it names, from before its claim is
+ * complete until it names another extent. RETIRE claims, then reads that count; ROOT
+ * counts, then tests for a claim: at least one of them detects the other (D14).
  * tests/model/root.pml searches the interleavings of roots and claims.
  */
 #include <errno.h>
@@ -53,33 +51,33 @@
 #include "util/probe.h"
 
 #define STEPS_ON_STACK	16u
-/* A place in the table is 0 or a step's index + 1; half of them stay 0. */
+/* A place in the table is 0 or a step's index + 1; at least half of them are 0. */
 #define TABLE_SIZE	512u
 
 static_assert(DP_LANE_ENTRIES <= UINT8_MAX, "an index + 1 fits a place");
 static_assert(DP_LANE_ENTRIES <= TABLE_SIZE / 2, "a search meets a 0");
 
-enum {				/* what a step has, to be let go of */
+enum {				/* what a step has and must release */
 	HAS_CLAIM = 1,		/* the publishing bit */
 	HAS_SLOT = 2,		/* a root slot */
 	HAS_ROOT = 4,		/* a count in the named extent's roots */
 	HAS_HOLD = 8,
-	HAS_SHARED = 16,	/* the hold or claim of another step is its too */
+	HAS_SHARED = 16,	/* it uses the hold or claim of another step */
 };
 
-/* In batch.types. */
+/* The bits of batch.types. */
 #define TYPE(type)	(1u << (type))
 #define TYPES_CLAIMED	(TYPE(DAXPIN_OP_KEEP) | TYPE(DAXPIN_OP_RETIRE))
 
 struct step {
 	const struct daxpin_op *op;
-	struct dp_handle handle;	/* block 0: a root that names nothing */
+	struct dp_handle handle;	/* block 0: a root that is removed */
 	struct dp_lane_entry change;
 	uint32_t slot;
 	uint32_t has;
 };
 
-/* The extent that the last SET was of, held or kept here. */
+/* The extent of the last SET, held or kept by this batch. */
 struct target {
 	struct dp_handle handle;	/* block 0: none */
 	uint64_t bytes;
@@ -89,15 +87,16 @@ struct batch {
 	struct daxpin_pool *pool;
 	struct step *step;
 	size_t count;
-	size_t begun;			/* steps that may have something */
-	const struct daxpin_op *failed;	/* NULL: none of them by itself */
-	uint8_t *table;			/* of more than one step */
+	size_t begun;			/* steps that may have something to release */
+	const struct daxpin_op *failed;	/* NULL: no single operation */
+	uint8_t *table;			/* if there is more than one step */
 	uint32_t table_shift;
 	uint32_t types;			/* TYPE() of each step */
-	bool first;			/* something goes before the words */
+	bool first;			/* payloads or names are written first */
 	struct target target;
-	uint64_t *locks;		/* a bitmap; what has no bit here is not set: */
-	uint64_t locks_used;		/* one bit for each word of it */
+	uint64_t *locks;		/* a bitmap of locks, */
+	uint64_t locks_used;		/* and a bit for each word of it that is
+					   initialized */
 };
 
 /* ------------------------------------------------------------ which words */
@@ -109,7 +108,7 @@ static const struct dp_table *publish_table(const struct daxpin_pool *pool,
 				dp_segment_of(pool, block, ret_block));
 }
 
-/* D19: a KEEP uses the page before its word is stored, or committed to be. */
+/* D19: a KEEP marks the page as used before its word is stored, or committed. */
 static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
@@ -124,10 +123,10 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 		word.kind = DP_KIND_DATA;
 		word.blocks = dp_state_blocks(&pool->states,
 					      step->handle.block);
-		/* RESERVED, so that its length is there and stays (I20). */
+		/* RESERVED, so its length is set and constant (I20). */
 		assert(word.blocks);
 		ret = dp_table_use(table, block);
-		/* The page cannot be read, unless it is a flush that failed. */
+		/* -EIO means that the page is unreadable, unless a flush failed. */
 		if (ret == -EIO && !dp_persist_error(&pool->media.persist))
 			dp_quarantine_page(pool, step->handle);
 	}
@@ -137,7 +136,7 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 	return ret;
 }
 
-/* Where a block's descriptor stands: what orders and finds KEEP and RETIRE. */
+/* The address of a block's descriptor word, by which KEEP and RETIRE are found. */
 static uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment;
@@ -153,7 +152,7 @@ static struct dp_root_word step_root_word(const struct step *step)
 	};
 }
 
-/* The place of a word in the table: where it is listed, or the 0 for it. */
+/* The place of a word in the table: its entry, or the empty place for it. */
 static uint8_t *batch_place(const struct batch *batch, uint64_t addr)
 {
 	uint32_t last = UINT32_MAX >> batch->table_shift;
@@ -170,14 +169,14 @@ static struct step *batch_step_of(struct batch *batch, uint64_t block)
 {
 	uint8_t index;
 
-	/* Nothing to look for, and of a single step no table. */
+	/* No step claims extents, or there is a single step and no table. */
 	if (!(batch->types & TYPES_CLAIMED) || batch->count == 1)
 		return NULL;
 	index = *batch_place(batch, step_descriptor_addr(batch->pool, block));
 	return index ? &batch->step[index - 1] : NULL;
 }
 
-/* No word twice: a lane has no order among its entries. */
+/* Refuse a word that occurs twice, because the entries of a lane have no order. */
 static int batch_list(struct batch *batch)
 {
 	uint32_t size = 2 * STEPS_ON_STACK;
@@ -201,9 +200,9 @@ static int batch_list(struct batch *batch)
 	return 0;
 }
 
-/* ------------------------------------------------------------- claim, let go */
+/* ------------------------------------------------------------ claim, release */
 
-/* Does this batch have that slot already? Two roots of one name are a mistake. */
+/* Has this batch claimed that slot? Two ROOTs with one name are an error. */
 static bool batch_has_slot(const struct batch *batch, uint32_t slot)
 {
 	for (size_t i = 0; i < batch->begun; i++)
@@ -243,7 +242,7 @@ static void batch_choose_lock(struct batch *batch, uint64_t addr)
 	batch->locks[lock / 64] |= 1ull << lock % 64;
 }
 
-/* The address of each step's word; a root's needs its slot first. */
+/* Find the address of the step's word; for a ROOT this claims its slot. */
 static int step_find_word(struct batch *batch, struct step *step)
 {
 	const struct daxpin_op *op = step->op;
@@ -266,7 +265,7 @@ static int step_find_word(struct batch *batch, struct step *step)
 	}
 }
 
-/* Every step, and the address of its word. */
+/* Initialize every step, with the address of its word. */
 static int batch_begin(struct batch *batch, const struct daxpin_op *ops)
 {
 	int ret = 0;
@@ -303,12 +302,12 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 		return ret;
 	step->has = HAS_CLAIM;
 	ret = step_change_descriptor(batch->pool, step);
-	/* The step is listed by this address already. */
+	/* The step is in the table with this address. */
 	assert(step->change.addr == addr);
 	return ret;
 }
 
-/* 1: kept by this batch. 0: not in it. -EINVAL: retired by it. */
+/* 1: this batch keeps the extent. 0: it does not claim it. -EINVAL: it retires it. */
 static int step_is_kept_here(struct batch *batch, const struct step *step)
 {
 	const struct step *other = batch_step_of(batch, step->handle.block);
@@ -318,7 +317,7 @@ static int step_is_kept_here(struct batch *batch, const struct step *step)
 	return other->op->type == DAXPIN_OP_KEEP ? 1 : -EINVAL;
 }
 
-/* A hold of its own, unless this batch keeps the extent. */
+/* Hold the extent of a SET, unless this batch keeps it. */
 static int step_take_target(struct batch *batch, struct step *step)
 {
 	struct dp_states *states = &batch->pool->states;
@@ -359,14 +358,15 @@ static int step_hold_target(struct batch *batch, struct step *step)
 		ret = step_take_target(batch, step);
 	if (ret)
 		return ret;
-	/* It begins at a block and the offset is aligned: so are its last bytes. */
+	/* Extent and offset are aligned, so the 8 bytes are inside if the first is. */
 	if (step->op->offset >= target->bytes)
 		return -EINVAL;
 	return dp_is_bad(batch->pool, step->handle.block, step->op->offset,
 			 sizeof(step->op->value)) ? -EIO : 0;
 }
 
-/* Look, so that nobody else's count moves; count; look, for a RETIRE's claim. */
+/* Test the handle, so that no other extent's count changes; count; then test again for
+ * the claim of a RETIRE. */
 static int step_count_target(struct batch *batch, struct step *step)
 {
 	struct dp_states *states = &batch->pool->states;
@@ -386,7 +386,7 @@ static int step_count_target(struct batch *batch, struct step *step)
 	return ret == 1 ? 0 : dp_refuse_name(states, step->handle);
 }
 
-/* Roots may name an extent that is retired only if this batch changes them. */
+/* An extent that roots name is retired only if this batch changes all of them. */
 static int step_check_roots(struct batch *batch, const struct step *step)
 {
 	uint32_t left = dp_state_roots(&batch->pool->states,
@@ -406,7 +406,7 @@ static int step_claim(struct batch *batch, struct step *step)
 	       step_claim_extent(batch, step) : 0;
 }
 
-/* What needs to know the batch's own claims. */
+/* Claim what depends on the other claims of the batch. */
 static int step_claim_target(struct batch *batch, struct step *step)
 {
 	switch (step->op->type) {
@@ -455,7 +455,7 @@ static int step_drop_hold(struct batch *batch, struct step *step)
 	return 0;
 }
 
-static int step_let_go(struct batch *batch, struct step *step)
+static int step_release(struct batch *batch, struct step *step)
 {
 	struct dp_states *states = &batch->pool->states;
 
@@ -472,7 +472,7 @@ static int step_let_go(struct batch *batch, struct step *step)
 
 /* ------------------------------------------------------------ locks of words */
 
-/* They are kept for some fences. */
+/* Call fn for each lock of the batch. */
 static void batch_for_each_lock(struct batch *batch,
 				void (*fn)(struct dp_short_lock *))
 {
@@ -516,7 +516,7 @@ static int step_persist_first(struct batch *batch, struct step *step)
 	return 0;
 }
 
-/* What must be durable before any word, and its fence. */
+/* Write what must be durable before any word, and fence. */
 static int batch_persist_first(struct batch *batch)
 {
 	int ret;
@@ -535,7 +535,7 @@ static int publish_write_one(struct daxpin_pool *pool,
 	char *to = pool->media.geometry.base + change.addr;
 	int ret;
 
-	/* Half of a word cannot become durable, so no lane is needed. */
+	/* A single word is durable completely or not at all, so it needs no lane. */
 	assert(change.addr % sizeof(change.value) == 0);
 	dp_persist_store(persist, to, change.value);
 	ret = dp_persist_flush(persist, to, sizeof(change.value));
@@ -555,7 +555,7 @@ static int batch_write(struct batch *batch)
 		assert(entry[i].addr % sizeof(entry[i].value) == 0);
 	}
 	lane = dp_lane_take(lanes, dp_thread_slot());
-	/* Its last user may have failed and left it open. */
+	/* The lane's last user may have failed and left it open. */
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
 		ret = dp_lane_run(lanes, lane, entry, batch->count);
@@ -594,7 +594,8 @@ static int step_settle_last(struct batch *batch, struct step *step)
 	return step_drop_hold(batch, step);
 }
 
-/* A root never names what is not LIVE: kept first, retired last. */
+/* KEEPs settle first and RETIREs last, so that a root never names an extent that is not
+ * LIVE. */
 static void batch_settle(struct batch *batch)
 {
 	if (batch->types & TYPE(DAXPIN_OP_KEEP))
@@ -608,8 +609,8 @@ static void batch_settle(struct batch *batch)
 /* ----------------------------------------------------------------- the whole */
 
 /*
- * D2, D18: what each step's word depends on is its batch's own. A SET needs no
- * hold of its own if the batch keeps its extent, or has held it for another SET.
+ * D2, D18: the batch has claimed what each step's word depends on. A SET has no hold of
+ * its own if the batch keeps its extent, or holds it for another SET.
  */
 static int step_assert_claimed(struct batch *batch, struct step *step)
 {
@@ -629,7 +630,8 @@ static int step_assert_claimed(struct batch *batch, struct step *step)
 	return 0;
 }
 
-/* Everything is claimed. On failure at a word the claims stay for good. */
+/* Write the words and settle; everything is claimed. If a write fails, the claims are
+ * kept until the close. */
 static int batch_write_and_settle(struct batch *batch)
 {
 	int ret;
@@ -637,7 +639,7 @@ static int batch_write_and_settle(struct batch *batch)
 	batch_for_each(batch, step_assert_claimed);
 	ret = batch_persist_first(batch);
 	if (ret) {
-		batch_for_each(batch, step_let_go);
+		batch_for_each(batch, step_release);
 		return ret;
 	}
 	batch_for_each_lock(batch, dp_short_lock_take);
@@ -646,7 +648,7 @@ static int batch_write_and_settle(struct batch *batch)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
 	batch_for_each_lock(batch, dp_short_lock_release);
-	/* No later publish writes to a medium that failed this one. */
+	/* After a failure, the kept error prevents that a later publish writes. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)
 		batch_for_each(batch, step_drop_hold);
@@ -663,13 +665,14 @@ static int batch_run(struct batch *batch, const struct daxpin_op *ops)
 		return ret;
 	ret = batch_claim(batch, ops);
 	if (ret) {
-		batch_for_each(batch, step_let_go);
+		batch_for_each(batch, step_release);
 		return ret;
 	}
 	return batch_write_and_settle(batch);
 }
 
-/* Field by field: compilers clear a struct of this size by a slow instruction. */
+/* Each field is set separately, because compilers clear a struct of this size with a slow
+ * instruction. */
 static void batch_init(struct batch *batch, struct daxpin_pool *pool,
 		       size_t count)
 {
@@ -688,7 +691,7 @@ static void publish_count(struct daxpin_pool *pool)
 	uint32_t slot = dp_thread_slot();
 	_Atomic uint64_t *count = &pool->published[slot].count;
 
-	/* Only one thread has the slot, except the last one. */
+	/* The last slot is shared; all others have one thread. */
 	if (slot == DP_THREAD_SLOT_SHARED)
 		atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
 	else

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A pool in memory: built from what is on media, and taken down.
+ * Builds a pool in memory from its media, and frees it.
  *
  *	NONE --> MEDIA --> BUILT --> OURS
  *
  *	NONE -> MEDIA		dp_pool_open() or dp_pool_create(): lock,
  *				superblock, map
- *	MEDIA -> BUILT		[recover_rebuild]: lanes are read, then space
- *				and extent states from the tables, then roots.
+ *	MEDIA -> BUILT		[recover_rebuild]: lanes are read, then the tables
+ *				for free space and extent states, then roots.
  *				Everything is read as it will be when the last
  *				owner's committed lanes are applied
- *	BUILT -> OURS		[recover_give_blocks, recover_take_over]: what is
- *				in holes gets blocks, for it is stored to; lanes are replayed
- *				and closed, and the next epoch begins
+ *	BUILT -> OURS		[recover_give_blocks, recover_take_over]: metadata
+ *				and extents in holes get blocks, lanes are
+ *				replayed and closed, and the next epoch begins
  *	any -> NONE		[dp_discard], after dp_pool_end() and
  *				dp_pool_tear_down()
  *
  * Invariants:
- *	D8	nothing is stored before OURS: everything must check out first
+ *	D8	nothing is stored before OURS: everything must pass its checks first
  *	D9	only blocks of backed chunks are free
- *	D11	no lane is left open, and no torn one in place
+ *	D11	no lane remains open or torn
  *	D15	an epoch is never used twice
  */
 #include <errno.h>
@@ -42,8 +42,8 @@ static int recover_mark_owner(struct daxpin_pool *pool)
 	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
 }
 
-/* The first chunks are metadata; those without backing store are no space (D9), unless
- * a lane has a word there. */
+/* Take the chunks of metadata, and those without backing store (D9), except for chunks
+ * that have a word of a lane. */
 static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_segments *segments = &pool->media.segments;
@@ -68,8 +68,8 @@ static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 }
 
 /*
- * W7: what is published in a hole is zeroes, and whole. The chunks are backed before
- * the first store (recover_give_blocks), and until then their blocks are as others'.
+ * W7: an extent in a hole is complete; its bytes are zeroes. Its chunks are backed before
+ * the first store (recover_give_blocks()), so their blocks are treated like others.
  */
 static void recover_want_chunks(struct daxpin_pool *pool, uint32_t index,
 				uint32_t block, uint32_t blocks)
@@ -97,7 +97,7 @@ struct rebuild {
 	const struct dp_errmsg *errmsg;
 };
 
-/* Of a segment of another time nothing is believed, nor written to it. */
+/* Quarantine a segment from another time: it is neither read nor written. */
 static int recover_quarantine_segment(struct daxpin_pool *pool, uint32_t index)
 {
 	uint32_t blocks = dp_geometry_blocks(&pool->media.geometry, index);
@@ -126,7 +126,7 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       rebuild->segment, block);
 	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
-	/* What overlaps it the table has refused, or hidden, already. */
+	/* Extents that overlap were refused or skipped by the scan already. */
 	if (dp_bits_take(bits, block, word.blocks))
 		return dp_bits_quarantine(bits, block, word.blocks);
 	dp_state_restore(&pool->states, in_pool, word.blocks, word.gen,
@@ -144,7 +144,7 @@ static int recover_quarantine_damage(void *arg,
 				  damage->begin, damage->end - damage->begin);
 }
 
-/* A degraded open goes around what does not check out. */
+/* A degraded open skips words that fail their check. */
 static int recover_scan_segment(struct rebuild *rebuild)
 {
 	struct daxpin_pool *pool = rebuild->pool;
@@ -161,7 +161,7 @@ static int recover_scan_segment(struct rebuild *rebuild)
 				     rebuild->errmsg);
 }
 
-/* Bad blocks are nobody's next; what a live extent has of them stays its own. */
+/* Bad blocks are never allocated again; a live extent keeps those that it has. */
 static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 				  uint64_t *ret_blocks)
 {
@@ -184,7 +184,7 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 	return ret;
 }
 
-/* What is both damaged and bad counts once, as bad. */
+/* A block that is both damaged and bad counts once, as bad. */
 static int recover_close_off(struct daxpin_pool *pool, uint32_t index)
 {
 	struct dp_bits *bits = dp_spaces_bits(&pool->spaces, index);
@@ -218,7 +218,7 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 	       recover_scan_segment(&rebuild);
 }
 
-/* May a batch have changed that word? Descriptors, roots, and data, by SET. */
+/* Is it a word that a batch can change: a descriptor, a root, or data (by SET)? */
 static bool recover_is_word(struct daxpin_pool *pool,
 			    const struct dp_lane_entry *entry)
 {
@@ -238,7 +238,7 @@ static bool recover_is_word(struct daxpin_pool *pool,
 	return offset < dp_geometry_size(&pool->media.geometry, index);
 }
 
-/* A word of data that a lane changes may lie in a hole, as the extent does. */
+/* A word of data that a lane changes may be in a hole, like its extent. */
 static void recover_want_word(struct daxpin_pool *pool,
 			      const struct dp_lane_entry *entry)
 {
@@ -258,13 +258,13 @@ static bool recover_keeps_word(void *arg, const struct dp_lane_entry *entry)
 	return recover_is_word(arg, entry);
 }
 
-/* Of batches that are only looked at, what can be applied to a copy. */
-static void recover_drop_nonsense(struct daxpin_pool *pool)
+/* For a degraded open for reading: drop the pending entries that cannot be applied. */
+static void recover_drop_impossible(struct daxpin_pool *pool)
 {
 	dp_lanes_keep(&pool->lanes, recover_keeps_word, pool);
 }
 
-/* May it be replayed? A store where the medium is bad may be a SIGBUS. */
+/* Can this entry be replayed? A store to a bad block may be SIGBUS. */
 static int recover_check_pending(struct daxpin_pool *pool,
 				 const struct dp_lane_entry *entry,
 				 const struct dp_errmsg *errmsg)
@@ -278,7 +278,7 @@ static int recover_check_pending(struct daxpin_pool *pool,
 
 	if (!recover_is_word(pool, entry))
 		return dp_fail(errmsg, -EUCLEAN,
-			       "a redo lane changes the word at 0x%llx, which is none" DP_UNTOUCHED,
+			       "a redo lane changes 8 bytes at 0x%llx, where no batch can change any" DP_UNTOUCHED,
 			       (unsigned long long)entry->addr);
 	view = dp_segment_view(&pool->media.segments, index);
 	ret = dp_badblocks_read(view, offset, &was, sizeof(was));
@@ -299,7 +299,7 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 	int ret = dp_lanes_load(lanes, only_looks, errmsg);
 
 	if (only_looks) {
-		recover_drop_nonsense(pool);
+		recover_drop_impossible(pool);
 		return ret;
 	}
 	for (size_t i = 0; !ret && i < dp_lanes_pending(lanes); i++)
@@ -313,8 +313,8 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 }
 
 /*
- * A root is counted where it names the extent that is there. One that does not
- * (of a pool that was repaired) stays, and is -ESTALE to whoever asks (D14).
+ * Count a root if the extent that it names exists. Otherwise (after a repair) the root
+ * remains, and daxpin_root() returns -ESTALE for it (D14).
  */
 static bool recover_count_root(void *arg, struct dp_root_word word)
 {
@@ -339,7 +339,7 @@ static int recover_init_directories(struct daxpin_pool *pool)
 			     &pool->media.persist);
 }
 
-/* Before the lanes: a word that one changes stands in a page in use. */
+/* Called before the lanes are checked: their words must be in used pages. */
 static int recover_load_pages(struct daxpin_pool *pool,
 			      const struct dp_errmsg *errmsg)
 {
@@ -353,7 +353,7 @@ static int recover_load_pages(struct daxpin_pool *pool,
 	return ret;
 }
 
-/* Everything above the media, from the media. Changes nothing on it. */
+/* Build everything in memory from the media, without changing them. */
 static int recover_rebuild(struct daxpin_pool *pool,
 			   const struct dp_errmsg *errmsg)
 {
@@ -383,8 +383,9 @@ static int recover_rebuild(struct daxpin_pool *pool,
 }
 
 /*
- * All has checked out, so what lacks blocks gets them, before the first store and the
- * first reserve. Which blocks are bad is known when they are where they stay.
+ * Everything has passed its checks, so missing blocks are allocated, before the first
+ * store and the first reserve. Bad blocks are listed afterwards, when all blocks are in
+ * their final place.
  */
 static int recover_give_blocks(struct daxpin_pool *pool,
 			       struct dp_pool_request *request)
@@ -403,7 +404,7 @@ static int recover_give_blocks(struct daxpin_pool *pool,
 	return ret;
 }
 
-/* The first stores: what the last owner committed, then that it is ours. */
+/* The first stores: the last owner's committed entries, then the next epoch. */
 static int recover_take_over(struct daxpin_pool *pool)
 {
 	uint64_t epoch = dp_epochs_next(&pool->media.epochs);
@@ -436,9 +437,9 @@ void dp_discard(struct daxpin_pool *pool)
 }
 
 /*
- * The parent's threads do not exist in the child. A mutex that one of them had stays
- * locked, and what it changed stays half changed: so no mutex is taken and no list is
- * followed. What those lead to is left allocated.
+ * The parent's threads do not exist in the child. A mutex that one of them held remains
+ * locked, and data that it was changing is inconsistent. So no mutex is taken and no list
+ * is followed, and the memory that they refer to is not freed.
  */
 void dp_give_back(struct daxpin_pool *pool)
 {

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Starting a pool from its media, and taking down what is in memory. */
+/* Builds a pool in memory from its media, and frees it. */
 #ifndef DP_RECOVER_H
 #define DP_RECOVER_H
 
 #include "core/handle.h"
 
 /*
- * Open or create the media (dp_pool_open, dp_pool_create), rebuild in memory what
- * is above them, and begin the next epoch.
+ * Open or create the media (dp_pool_open(), dp_pool_create()), build the pool in memory,
+ * and begin the next epoch.
  */
 int dp_recover(struct dp_pool_request *request,
 	       int (*media)(struct dp_pool *, struct dp_pool_request *),
 	       struct daxpin_pool **ret_pool);
 
-/* Free everything but the media, which must be closed already. */
+/* Free everything in memory. The media must be closed already. */
 void dp_discard(struct daxpin_pool *pool);
 
-/* In a forked child: unmap and close what it inherited. Its parent's pool stays open. */
+/* In a forked child: unmap and close what it inherited. The parent's pool remains open. */
 void dp_give_back(struct daxpin_pool *pool);
 
 #endif

@@ -21,9 +21,8 @@
  *    the bind is waited for.
  *  - A window is not freed while a bind of it may still arrive: its number may
  *    belong to another window by then, and the peer would reach that one's memory.
- *  - If no window is available, or not with the access that was asked for, the
- *    grant gets a region. Refusals are counted, and daxpin_grant_info() says which
- *    it is.
+ *  - If no window is available, or not with the requested access, the grant gets a
+ *    region. Refusals are counted, and daxpin_grant_info() reports which it is.
  *  - A segment's region does not end while windows are bound to it (rdma.md R7).
  */
 
@@ -41,7 +40,7 @@
 #include "util/memlock.h"
 
 #define BIND_MS		2000
-/* What the trial tried. */
+/* The kinds of access that the trial has tested. */
 #define WINDOW_ACCESS	(IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE)
 #define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
@@ -125,7 +124,7 @@ static int access_open_region(struct daxpin_grant *grant, int access,
 	int ret;
 
 	if (access & ACCESS_WRITES)
-		access |= IBV_ACCESS_LOCAL_WRITE;	/* as the verbs ask */
+		access |= IBV_ACCESS_LOCAL_WRITE;	/* the verbs require it */
 	ret = dp_mr_register(pd, (void *)(uintptr_t)key->addr, key->length,
 			       access, &grant->access.own_mr);
 	if (!ret) {
@@ -169,7 +168,7 @@ static bool access_reconnect(struct dp_accesses *accesses)
 	return !accesses->is_broken;
 }
 
-/* One at a time, so that the next completion is this bind's. After a failure the
+/* One bind at a time, so that the next completion belongs to it. After a failure the
  * bind may still arrive. */
 static int access_bind_on_loopback(struct daxpin_grant *grant,
 				   const struct ibv_mw_bind_info *info)
@@ -227,7 +226,7 @@ static int access_make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 	return ret;
 }
 
-/* May the window be freed? A reset of our own connection discards its binds. */
+/* May the window be freed? A reset of the loopback connection discards its binds. */
 static int access_check_bind(struct daxpin_grant *grant)
 {
 	struct dp_accesses *accesses = &grant->rdma->accesses;
@@ -299,7 +298,7 @@ int dp_access_open(struct daxpin_grant *grant, int access,
 		return 0;
 	if (*ret_kept)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "a memory window could not be bound (%s), and %s does not let go of it: the extent stays held, the pool cannot be closed",
+			       "a memory window could not be bound (%s), and %s does not free it: the extent remains held, and the pool cannot be closed",
 			       strerror(-ret), ibv_get_device_name(
 				       grant->rdma->pd->context->device));
 	atomic_fetch_add(&accesses->windows_refused_count, 1);

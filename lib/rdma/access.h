@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What gives a peer access: a memory region or a memory window. */
+/* The access of a peer: through a memory region or a memory window. */
 #ifndef DP_RDMA_ACCESS_H
 #define DP_RDMA_ACCESS_H
 
@@ -8,9 +8,9 @@
 void dp_accesses_init(struct daxpin_rdma *rdma);
 void dp_accesses_destroy(struct daxpin_rdma *rdma);
 /*
- * Before any grant: use windows if the options ask for them and the report's
- * findings about them are trusted. 0 or -errno; *ret_kept: the device did not
- * release the pool's protection domain.
+ * Called before any grant: use windows if the options request them and the report's
+ * findings about them are trusted. 0 or -errno; *ret_kept: the device did not release
+ * the pool's protection domain.
  */
 int dp_accesses_open(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_options *o,
@@ -28,11 +28,12 @@ void dp_accesses_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info);
 int dp_access_open(struct daxpin_grant *grant, int flags,
 		   const struct daxpin_grant_options *o, bool *ret_kept);
 /*
- * 0: the device reports that the peer reaches nothing by this grant any more.
+ * End the access, with one call of the device. 0: the device reports that the peer has
+ * no access through this grant any more.
  *
- * -EINPROGRESS  the device was not asked, since a bind may still arrive
- * -errno        the device refused; it was asked once, and a passing failure
- *               (retry.h) is the caller's to try again
+ * -EINPROGRESS  the device was not called, because a bind may still arrive
+ * others        the device refused; the caller must repeat the call after a temporary
+ *               failure (retry.h)
  */
 int dp_access_close(struct daxpin_grant *grant);
 bool dp_access_is_open(const struct daxpin_grant *grant);

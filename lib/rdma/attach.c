@@ -56,7 +56,7 @@ static void attach_destroy(struct daxpin_rdma *rdma)
 	munmap(rdma, attach_bytes(rdma->segments));
 }
 
-/* The handles of its grants are remembered for as long. */
+/* Handles of grants are remembered until the attachment's memory is freed. */
 static void attach_tombstone(struct daxpin_rdma *rdma)
 {
 	static struct dp_detached_list detached;
@@ -134,7 +134,7 @@ static int attach_domain(int make, void *arg)
 	return ret;
 }
 
-/* Tell the pool, which records the context on media before it returns. */
+/* Register with the pool, which records the context on media before it returns. */
 static int attach_register(struct daxpin_rdma *rdma,
 			   const struct daxpin_rdma_options *o)
 {
@@ -157,7 +157,7 @@ static int attach_register(struct daxpin_rdma *rdma,
 /*
  * C12: code that has the protection domain can register memory of the pool in it,
  * without the library's knowledge. So such regions are counted as if they were over
- * all segments, unless the program says that it makes none.
+ * all segments, unless the program declares that it makes none.
  */
 static int attach_register_regions(struct daxpin_rdma *rdma,
 				   const struct daxpin_rdma_options *o)
@@ -195,7 +195,7 @@ static int attach_announce(struct daxpin_rdma *rdma,
 	return ret;
 }
 
-/* The one that excludes a reclaim first. */
+/* End the registration that excludes a reclaim first. */
 static int attach_withdraw(struct daxpin_rdma *rdma)
 {
 	int ret = rdma->regions ? daxpin_unregister(rdma->regions) : 0;
@@ -206,7 +206,7 @@ static int attach_withdraw(struct daxpin_rdma *rdma)
 	return daxpin_unregister(rdma->registration);
 }
 
-/* *ret_kept: it failed, and the device did not release what it was tried on. */
+/* *ret_kept: it failed, and the device did not release the memory of a trial. */
 static int attach_open_parts(struct daxpin_rdma *rdma,
 			     const struct daxpin_pool_info *info,
 			     const struct daxpin_rdma_options *o,
@@ -225,7 +225,7 @@ static int attach_open_parts(struct daxpin_rdma *rdma,
 	return ret;
 }
 
-/* What was announced stays so while the device keeps memory of the pool. */
+/* The registrations remain if the device did not release memory of the pool. */
 static int attach_start(struct daxpin_rdma *rdma,
 			const struct daxpin_pool_info *info,
 			const struct daxpin_rdma_options *o)

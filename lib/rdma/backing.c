@@ -48,7 +48,7 @@ static void backing_report_untried(struct daxpin_rdma_finding *finding, int ret,
 		 "could not be tried: %s: %s", reason, strerror(-ret));
 }
 
-/* A trial that could not be made, or not to its end, is no verdict. */
+/* True if the trial could not be made, or not completed, so that there is no result. */
 static bool backing_is_untried(const struct daxpin_rdma_finding *finding)
 {
 	return finding->verdict == DAXPIN_RDMA_UNTRIED ||
@@ -63,7 +63,7 @@ static void backing_try_windows(struct daxpin_rdma *rdma)
 	int ret = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
 				report, &kept);
 
-	assert(!kept);			/* none of the pool's was lent */
+	assert(!kept);			/* the trial used no memory of the pool */
 	if (ret && report->window2.verdict == DAXPIN_RDMA_UNTRIED)
 		backing_report_untried(&report->window2, ret, "no connection");
 	if (ret && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
@@ -107,7 +107,8 @@ static int backing_try_memory(struct daxpin_rdma *rdma, void *memory)
 	return ret;
 }
 
-/* *ret_tried: there was space to try it on. What the device keeps stays held. */
+/* *ret_tried: there was free space for the trial. Memory that the device does not release
+ * remains held. */
 static void backing_try_reserved(struct daxpin_rdma *rdma, bool *ret_tried)
 {
 	struct daxpin_extent extent;
@@ -128,7 +129,7 @@ static void backing_try_reserved(struct daxpin_rdma *rdma, bool *ret_tried)
 	daxpin_cancel(rdma->pool, extent);
 }
 
-/* For a pool that is full, or whose free space is being reclaimed. */
+/* For a pool that is full, or while its free space is being reclaimed. */
 static void backing_try_scratch(struct daxpin_rdma *rdma)
 {
 	struct dp_backing *backing = &rdma->backing;
@@ -178,7 +179,7 @@ static int backing_refuse(struct daxpin_rdma *rdma, int ret,
 			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
 			       name, rdma->backing.findings.odp.what);
 	return dp_fail(errmsg, ret,
-		       "whether on-demand regions of %s can be relied on is not known yet: %s; allow copies with DAXPIN_RDMA_BOUNCE, or try again when that is mended",
+		       "it is unknown yet whether on-demand regions of %s are reliable: %s; allow copies with DAXPIN_RDMA_BOUNCE, or try again when the cause is removed",
 		       name, rdma->backing.findings.odp.what);
 }
 
@@ -192,7 +193,7 @@ static int backing_choose_for_files(struct daxpin_rdma *rdma,
 	*ret_kept = backing->is_kept;
 	if (backing->is_kept)
 		return dp_fail(DP_ERRMSG_OF(o), backing->trial_error,
-			       "%s does not let go of memory that it was tried on (%s): the pool cannot be closed",
+			       "%s does not release memory that was used in a trial (%s): the pool cannot be closed",
 			       ibv_get_device_name(rdma->pd->context->device),
 			       strerror(-backing->trial_error));
 	if (backing->mode == DAXPIN_RDMA_BOUNCED && !backing->may_bounce)
@@ -309,8 +310,8 @@ void dp_backing_count(struct daxpin_rdma *rdma,
 
 /* ------------------------------------------------------------ bounce buffers */
 
-/* C7: what others write meanwhile would be lost, and what they read would change
- * under them. */
+/* C7: writes by others meanwhile would be lost, and the write-back would change what
+ * they read. */
 uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
 				const struct daxpin_grant_options *o)
 {
@@ -397,7 +398,7 @@ static int backing_prefetch(struct daxpin_grant *grant)
 }
 #endif
 
-/* Without it the peer's first access to each page waits for a fault. */
+/* Prefetch, because otherwise the peer's first access to each page waits for a fault. */
 void dp_backing_ready(struct daxpin_grant *grant)
 {
 	struct dp_backing *backing = &grant->rdma->backing;
@@ -415,7 +416,7 @@ void dp_backing_close(struct daxpin_grant *grant, bool copy)
 
 	if (!grant->bounce.bounce_memory)
 		return;
-	assert(!dp_access_is_open(grant));	/* nothing lands there any more */
+	assert(!dp_access_is_open(grant));	/* no write arrives there any more */
 	if (copy && grant->key.access & WRITES)
 		backing_copy_back(grant);
 	munmap(grant->bounce.bounce_memory, grant->key.length);

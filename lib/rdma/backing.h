@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What memory a peer reaches: the extent's own, or a bounce buffer. */
+/* The memory that a peer accesses: the extent's own, or a bounce buffer. */
 #ifndef DP_RDMA_BACKING_H
 #define DP_RDMA_BACKING_H
 
@@ -8,22 +8,22 @@
 void dp_backing_init(struct daxpin_rdma *rdma);
 void dp_backing_destroy(struct daxpin_rdma *rdma);
 /*
- * After the registration, before any grant: find out what the device can do for
- * this pool. If the trial could not be made, that is tried again by
- * dp_backing_settle(). *ret_kept: it failed, and the device did not release the pool's
- * memory, so that the registration must stay.
+ * Called after the registration and before any grant: find out what the device can do
+ * for this pool. If the trial could not be made, dp_backing_settle() tries again.
+ * *ret_kept: it failed, and the device did not release the pool's memory, so the
+ * registration must remain.
  */
 int dp_backing_choose(struct daxpin_rdma *rdma,
 		      const struct daxpin_pool_info *info,
 		      const struct daxpin_rdma_options *o, bool *ret_kept);
-/* Their trial is still to be made. */
+/* True if windows were requested and their trial could not be made yet. */
 bool dp_backing_wants_windows(const struct daxpin_rdma *rdma);
 bool dp_backing_is_pinned(const struct daxpin_rdma *rdma);
 const struct daxpin_rdma_report *
 dp_backing_report(const struct daxpin_rdma *rdma);
 void dp_backing_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info);
 
-/* Before the grant's hold: how it reaches the memory. 0, or why it cannot. */
+/* Called before the grant's hold: decide how the peer will access the memory. */
 int dp_backing_settle(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o);
 /* DAXPIN_HOLD_EXCLUSIVE if the grant's hold must be, or 0. */
@@ -36,10 +36,10 @@ uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
  */
 int dp_backing_open(struct daxpin_grant *grant,
 		    const struct daxpin_grant_options *o, int *ret_flags);
-/* The access is open. */
+/* Called when the access is open. */
 void dp_backing_ready(struct daxpin_grant *grant);
-/* The access is closed, or was never opened. Still under the hold. copy: write
- * back to the extent what the peer wrote. */
+/* Called under the hold, when the access was closed or was never opened. copy: write the
+ * peer's changes back to the extent. */
 void dp_backing_close(struct daxpin_grant *grant, bool copy);
 
 #endif

@@ -4,8 +4,8 @@
  *
  *  - Each field is put and taken by shifts, so that neither the byte order of
  *    the machine nor a compiler's padding is in it.
- *  - Whatever comes from outside is checked before any of it is believed: what
- *    is given out is all of one descriptor or nothing.
+ *  - Bytes from a peer are checked completely before they are used: the result is a
+ *    whole descriptor or nothing.
  */
 
 #include <assert.h>
@@ -38,7 +38,7 @@ enum {
 #define VERSION		1
 
 static_assert(END == DAXPIN_GRANT_DESCRIPTOR_SIZE, "what the header says");
-/* The verbs' own numbers, which the kernel's ABI keeps. */
+/* The verbs' own numbers, which are part of the kernel's ABI. */
 static_assert(IBV_ACCESS_REMOTE_WRITE == 2 && IBV_ACCESS_REMOTE_READ == 4 &&
 	      IBV_ACCESS_REMOTE_ATOMIC == 8, "docs/format.md says so");
 

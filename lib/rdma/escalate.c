@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns how far the device had to be pressed to release the memory of a grant:
+ * Owns the escalation of a grant, the steps to make the device release its memory:
  *
  *	NONE -> DEREGISTER	[escalate_refused] the device refused
  *	DEREGISTER -> QUEUE_PAIR
  *				[escalate_stop_queue_pair] the peer's queue pair was
- *				put to error, and the device is asked for half a
- *				second more
+ *				moved to the error state, and the call is repeated
+ *				for half a second
  *	DEREGISTER, QUEUE_PAIR -> QUARANTINE
- *				[dp_escalate] it refused all the same
+ *				[dp_escalate] the device still refused
  *	any -> closed		[escalate_close_access] it released the memory
  *
  *  - ibv_dereg_mr(), for a window ibv_dealloc_mw(), is the one DMA barrier on every
  *    device. Only its success ends a grant.
- *  - C8: a passing failure is tried again before anything here is escalated
- *    (retry.c).
+ *  - C8: after a temporary failure the call is repeated before any escalation (retry.c).
  *  - No window is invalidated and no queue pair destroyed: on soft-RoCE either can
  *    crash in the kernel. Changing a queue pair to error is safe.
  *  - The device is called without the lock, the queue pair with it: daxpin_grant_qp()
@@ -84,7 +83,7 @@ static int escalate_close_once(struct daxpin_grant *grant)
 
 static int escalate_count_refusal(struct daxpin_grant *grant, int ret)
 {
-	if (!ret || ret == -EINPROGRESS)	/* it was not asked */
+	if (!ret || ret == -EINPROGRESS)	/* the device was not called */
 		return ret;
 	escalate_lock(grant->rdma);
 	grant->escalation.refusal_count++;
@@ -137,7 +136,7 @@ static int escalate_stop_queue_pair(struct daxpin_grant *grant)
 	return ret;
 }
 
-/* The device refused with that; returns what it said last. */
+/* The device refused with `ret`. Returns its last result. */
 static int escalate_refused(struct daxpin_grant *grant, int ret)
 {
 	const struct timespec pause = { .tv_nsec = DRAIN_NS };

@@ -12,11 +12,11 @@ void dp_escalations_count(struct daxpin_rdma *rdma,
 
 /* Before the grant is out: the peer's queue pair, or NULL. */
 void dp_escalation_set_peer(struct daxpin_grant *grant, struct ibv_qp *qp);
-/* Blocks, one thread at a time for a grant. 0: the peer reaches nothing any more.
- * -errno: it is quarantined. */
+/* End the access, with all steps that are necessary. Blocks; one thread at a time for a
+ * grant. 0: the peer has no access any more. -errno: the grant is quarantined. */
 int dp_escalate(struct daxpin_grant *grant);
 bool dp_escalation_is_quarantined(const struct daxpin_grant *grant);
-/* step, refusals, device_error and qp_error of the public struct. */
+/* Fill in escalation, refusals, device_error and qp_error. */
 void dp_escalation_report(struct daxpin_grant *grant,
 			  struct daxpin_grant_info *info);
 

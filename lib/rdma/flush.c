@@ -85,10 +85,10 @@ static int flush_check_read(const struct flush *flush)
 			       "this queue pair and grant have no FLUSH, and the options do not state that a read makes writes durable at the target: set platform if it does, or let the target publish with daxpin_rdma_publish()");
 	if (!(flush->key->access & IBV_ACCESS_REMOTE_READ))
 		return dp_fail(DP_ERRMSG_OF(o), -EOPNOTSUPP,
-			       "this queue pair and grant have no FLUSH, and the grant allows no read: ask for one with IBV_ACCESS_REMOTE_READ");
+			       "this queue pair and grant have no FLUSH, and the grant allows no read: request a grant with IBV_ACCESS_REMOTE_READ");
 	if (!o->sink.addr || !o->sink.length)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-			       "a read needs a byte to go to: set sink");
+			       "a read needs a byte of memory for its result: set sink");
 	return 0;
 }
 
@@ -151,7 +151,7 @@ DP_EXPORT int daxpin_rdma_flush(struct ibv_qp *qp,
 
 	if (ret)
 		return ret;
-	/* Only of a reliable connection is the order known. */
+	/* Only a reliable connection guarantees the order. */
 	if (!qp || qp->qp_type != IBV_QPT_RC || !key)
 		ret = -EINVAL;
 	if (!ret && (o.flags || o.platform > DAXPIN_PLATFORM_EADR))

@@ -3,8 +3,8 @@
  * Granting a peer remote access to exactly one extent, or a part of it.
  *
  *	range [grant_fill_range] -> zeroes [grant_zero] -> hold [grant_hold] -> key
- *	[grant_fill_key] -> backing, access [grant_open] -> out [dp_revoke_add], or
- *	undone in the opposite order
+ *	[grant_fill_key] -> backing, access [grant_open] -> out [dp_revoke_add]; a
+ *	failure undoes the steps in the opposite order
  *
  *  - A grant's hold is taken before its access is opened (access.c); revoke.c drops
  *    it.
@@ -41,7 +41,7 @@ static int grant_check_options(const struct daxpin_rdma *rdma,
 			       "flags 0x%x: unknown", o->flags);
 	if (!(o->access & (ACCESS_READS | ACCESS_WRITES)))
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-			       "access 0x%x gives the peer nothing: name IBV_ACCESS_REMOTE_READ, _WRITE or _ATOMIC",
+			       "access 0x%x gives the peer no access: set IBV_ACCESS_REMOTE_READ, _WRITE or _ATOMIC",
 			       (unsigned int)o->access);
 	if (o->access & ACCESS_REFUSED)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
@@ -53,7 +53,7 @@ static int grant_check_options(const struct daxpin_rdma *rdma,
 	return 0;
 }
 
-/* The range of the extent that is granted: its offset and length. 0: all the rest. */
+/* Fill in the range of the extent that is granted. Length 0: to the extent's end. */
 static int grant_fill_range(struct daxpin_grant *grant,
 			    const struct daxpin_grant_options *o)
 {
@@ -91,7 +91,7 @@ static int grant_zero(struct daxpin_grant *grant,
 
 	if (ret == -EBUSY)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "DAXPIN_GRANT_ZERO would wipe an extent that others hold or publish: leave it out, or wait for them");
+			       "DAXPIN_GRANT_ZERO would wipe an extent that is held or being published: leave out the flag, or wait until the extent is idle");
 	if (ret)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "the extent cannot be held: %s", strerror(-ret));
@@ -146,7 +146,7 @@ static int grant_fill_key(struct daxpin_grant *grant,
 	return 0;
 }
 
-/* The last step: what the peer reaches, and its access. */
+/* The last step: choose the memory that the peer will access, and open the access. */
 static int grant_open(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o, bool *ret_kept)
 {
@@ -163,7 +163,7 @@ static int grant_open(struct daxpin_grant *grant,
 	return ret;
 }
 
-/* The grant's own hold. */
+/* Take the grant's own hold. */
 static int grant_hold(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o)
 {
@@ -181,7 +181,7 @@ static int grant_hold(struct daxpin_grant *grant,
 	if (ret == -EBUSY)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       access & DAXPIN_HOLD_EXCLUSIVE ?
-			       "others hold or publish the extent, and what they write would be lost when this grant's bounce buffer is copied home: wait for them, or use a device-dax pool" :
+			       "the extent is held or being published, and writes to it would be lost when this grant's bounce buffer is copied back: wait until the extent is idle, or use a device-dax pool" :
 			       "the extent is held exclusively, as by a bounced grant that can write: wait for its end");
 	if (ret)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
@@ -189,7 +189,7 @@ static int grant_hold(struct daxpin_grant *grant,
 	return 0;
 }
 
-/* *ret_kept: the hold stays, since the device did not release the window. */
+/* *ret_kept: the hold remains, because the device did not release the window. */
 static int grant_give(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o, bool *ret_kept)
 {
@@ -216,8 +216,8 @@ static int grant_give(struct daxpin_grant *grant,
 }
 
 /*
- * C10: no two grants of a process have one number, whatever attachment they are of.
- * The grants of two opens of a pool differ in their extents' generations.
+ * C10: no two grants of a process have the same number, even if they are of different
+ * attachments. The grants of two opens of a pool differ in their extents' generations.
  */
 static uint64_t grant_next_id(void)
 {

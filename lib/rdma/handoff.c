@@ -15,10 +15,10 @@
  *
  *  - One CAS clears CLAIMED, so an executor and a revoke never both end a grant,
  *    and an executor that lost its job loses no grant: a revoke takes it over.
- *  - An executor may run a job that was taken from it at any later time, when the grant
- *    has ended and its attachment is detached. So each job counts as a reference, and
- *    the last one frees the memory of a forgotten grant. That is why this word
- *    is not under grants_lock, which is memory of the attachment.
+ *  - An executor may run a job that was taken from it at any later time, even after the
+ *    grant has ended and its attachment was detached. So each job counts as a reference,
+ *    and the last one frees the memory of a forgotten grant. That is why this word is
+ *    not protected by grants_lock, which is memory of the attachment.
  *  - A job that is never run keeps the memory of its grant, a few hundred bytes.
  */
 #include "rdma/handoff.h"
@@ -30,7 +30,7 @@
 #define FORGOTTEN	2u
 #define REFERENCE	4u
 
-/* acq_rel: who frees the memory sees all that was done to it before. */
+/* acq_rel: the thread that frees the memory sees all earlier accesses. */
 static uint32_t handoff_change(struct daxpin_grant *grant, uint32_t more,
 			   uint32_t less, uint32_t clear, uint32_t set)
 {

@@ -5,14 +5,14 @@
 
 #include "rdma/types.h"
 
-/* The executor is about to get the grant. */
+/* Called before the grant is passed to the executor. */
 void dp_handoff_give(struct daxpin_grant *grant);
-/* The executor runs it. true: the caller ends the grant. false: it was taken from
- * the executor meanwhile, and may be freed now: access it no more. */
+/* Called by the executor's job. True: the caller must end the grant. False: it was taken
+ * from the executor meanwhile, and may be freed, so it must not be accessed. */
 bool dp_handoff_begin(struct daxpin_grant *grant);
-/* The executor refused it. Returns as dp_handoff_begin() does. */
+/* Called after the executor refused the grant. Returns like dp_handoff_begin(). */
 bool dp_handoff_refused(struct daxpin_grant *grant);
-/* Take it from the executor, which may run it all the same. false: too late. */
+/* Take it from the executor, which may still run its job. False: too late. */
 bool dp_handoff_take(struct daxpin_grant *grant);
 
 /* Keep the grant's memory until dp_handoff_unref(), which may free it. */

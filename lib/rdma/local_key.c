@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns the local keys: one memory region for each segment that was asked for, with
+ * Owns the local keys: one memory region for each segment whose key was requested, with
  * no access for any peer.
  *
  *	none -> made		[local_key_make]
@@ -12,9 +12,9 @@
  *  - C8: a temporary failure of the device is retried, and no thread waits for
  *    make_lock meanwhile.
  *  - A key is published after its region exists, so that a lookup is one load.
- *  - A region that is lent to memory windows is not deregistered. A reclaim asks
- *    for segments in which nothing is held, so none of them is lent; but it may
- *    withdraw, and then a region can be lent that was wanted a moment before.
+ *  - A region that is lent to memory windows is not deregistered. A reclaim wants the
+ *    pins of segments in which nothing is held, so none of these is lent; but it may
+ *    end, and then a region that it wanted can be lent again.
  */
 
 #include "rdma/local_key.h"
@@ -116,7 +116,7 @@ DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 
 	if (!rdma || !ret_lkey)
 		return -EINVAL;
-	if (addr >= rdma->end) {	/* which is 0 where there is no pool */
+	if (addr >= rdma->end) {	/* which is 0 if there is no pool */
 		ret = dp_rdma_enter(rdma);
 		return ret ? ret : -ENOENT;
 	}
@@ -138,7 +138,7 @@ int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 	uint64_t key;
 	int ret = local_key_find(rdma, index, true, &key);
 
-	/* What is lent stays as it is until it was returned. */
+	/* A region that is lent is not deregistered until it was returned. */
 	if (!ret)
 		*ret_mr = rdma->slots[index].segment_mr;
 	return ret;
@@ -155,8 +155,8 @@ void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr)
 }
 
 /*
- * Under the lock: the key is ended, or everything stays as it was. -EINVAL: the pin
- * was made by a call of the program on the adapter's registration.
+ * Under the lock: end the key, or change nothing. -EINVAL: the program has changed the
+ * pin by a call with the adapter's registration.
  */
 static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 {
@@ -181,8 +181,8 @@ static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 }
 
 /*
- * Each segment that is wanted, whatever becomes of the others. The first error; a
- * passing one, if there was any, in *ret_passing.
+ * End the key of each segment that is wanted, even after an error. Returns the first
+ * error; a temporary one, if there was any, is in *ret_passing.
  */
 static int local_keys_end_wanted(struct daxpin_rdma *rdma, int *ret_passing)
 {
@@ -236,9 +236,9 @@ DP_EXPORT int daxpin_rdma_sge(struct daxpin_rdma *rdma,
 	    length > size - offset)
 		return -EINVAL;
 	ret = daxpin_idle(rdma->pool, extent);
-	if (ret)			/* it is not held, or it has ended */
+	if (ret)			/* the extent is not held, or has ended */
 		return ret < 0 ? ret : -EINVAL;
-	/* It is one segment's, as every extent is. */
+	/* The whole range is in one segment, like every extent. */
 	ret = daxpin_rdma_lkey(rdma, extent.addr, &lkey);
 	if (ret)
 		return ret;

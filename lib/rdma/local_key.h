@@ -7,7 +7,7 @@
 
 void dp_local_keys_init(struct daxpin_rdma *rdma);
 void dp_local_keys_destroy(struct daxpin_rdma *rdma);
-/* Until this call there are none: -EOPNOTSUPP. */
+/* Allow local keys. Before this call they are -EOPNOTSUPP. */
 void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows);
 
 /* The region of the segment of a pool address, to bind a window to. It is not
@@ -16,9 +16,9 @@ int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 		      struct ibv_mr **ret_mr);
 void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr);
 
-/* Deregister those of segments that a reclaim wants. The first error of them. */
+/* Deregister the keys of segments that a reclaim wants. Returns the first error. */
 int dp_local_keys_service(struct daxpin_rdma *rdma);
-/* Deregister all. The first error of them, and it can be called again. */
+/* Deregister all keys. Returns the first error; it can be called again. */
 int dp_local_keys_close(struct daxpin_rdma *rdma);
 uint32_t dp_local_keys_count(struct daxpin_rdma *rdma);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns two queue pairs of one device that are connected with each other. It avoids
- * what makes some drivers hang: the retry count is a limited one (rdma.md R16), and
- * every wait has a deadline.
+ * Owns two queue pairs of one device that are connected with each other. The retry count
+ * is limited, because some drivers hang without a limit (rdma.md R16), and every wait
+ * has a deadline.
  */
 #include "rdma/loopback.h"
 
@@ -17,9 +17,9 @@
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define HALF		(8 * PAGE)	/* of the near end's buffer */
-#define SKEW		77		/* nothing is aligned with anything */
+#define SKEW		77		/* so that source and target are not aligned */
 #define FIRST_PSN	7
-#define RETRIES		6		/* soft-RoCE takes 7 for "for ever" */
+#define RETRIES		6		/* for soft-RoCE 7 means without limit */
 #define CONNECT_TRIES	5
 #define PAUSE_NS	20000000
 
@@ -27,7 +27,7 @@ static_assert(DP_LOOPBACK_BYTES + 3 * SKEW <= HALF, "each half has room for it")
 
 /* --------------------------------------------------------------- the device */
 
-/* The last GID there is: RoCE lists its routable ones behind the others. */
+/* Choose the last GID, because RoCE lists the routable ones last. */
 static void loopback_choose_gid(struct dp_loopback *loopback, int length)
 {
 	struct ibv_gid_entry entry;
@@ -172,7 +172,7 @@ static int loopback_to_send(struct ibv_qp *qp)
 			      IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
-/* What the last connection left. */
+/* Remove the completions of the last connection. */
 static void loopback_empty_queue(struct ibv_cq *cq)
 {
 	struct ibv_wc wc;
@@ -265,7 +265,7 @@ static int loopback_end_queue_pair(struct ibv_qp **qp, struct ibv_cq **cq)
 	return ret;
 }
 
-/* The region first: its end is what the buffer may be freed after. */
+/* The region is deregistered first: only then may the buffer be freed. */
 int dp_loopback_close(struct dp_loopback *loopback)
 {
 	int ret = loopback->mr ? dp_mr_deregister(loopback->mr) : 0, near, far;

@@ -6,7 +6,7 @@
 #include <infiniband/verbs.h>
 #include <stdint.h>
 
-/* ibv_reg_mr(). Asks again after a passing failure, so hold no lock. 0 or -errno. */
+/* ibv_reg_mr(). Repeated after a temporary failure, so hold no lock. 0 or -errno. */
 int dp_mr_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
 		   struct ibv_mr **ret_mr);
 /*
@@ -16,7 +16,7 @@ int dp_mr_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
  */
 int dp_mr_deregister(struct ibv_mr *mr);
 
-/* The same, and the device is asked once: for callers that hold a lock. */
+/* The same with one call of the device, for callers that hold a lock. */
 int dp_mr_register_once(struct ibv_pd *pd, void *base, uint64_t length,
 			int access, struct ibv_mr **ret_mr);
 int dp_mr_deregister_once(struct ibv_mr *mr);

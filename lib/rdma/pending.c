@@ -3,8 +3,8 @@
  * Owns the two orders in which grants wait: a heap by deadline, of those that were
  * asked back, and a queue of those that are to be ended when no executor has them.
  *
- *  - What a service call costs that has nothing to do does not depend on how many
- *    grants wait: it looks at the heap's first entry and at the queue's.
+ *  - The cost of a service call that has nothing to do does not depend on the number of
+ *    grants that wait: it reads the first entry of the heap and of the queue.
  *  - Room in the heap is reserved before a grant is out, so asking it back cannot
  *    fail.
  *
@@ -65,7 +65,7 @@ static bool pending_is_before(const struct daxpin_grant *a,
 	return a->pending.due_ns < b->pending.due_ns;
 }
 
-/* To where no parent is after it. */
+/* Move it up until its parent is not after it. */
 static void pending_move_up(struct dp_pending *pending,
 			    struct daxpin_grant *grant)
 {
@@ -81,7 +81,7 @@ static void pending_move_up(struct dp_pending *pending,
 	pending_put(pending, index, grant);
 }
 
-/* To where no child is before it. */
+/* Move it down until no child is before it. */
 static void pending_move_down(struct dp_pending *pending,
 			      struct daxpin_grant *grant)
 {

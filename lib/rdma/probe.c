@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a device really does with regions and windows: soft-RoCE's on-demand regions
- * corrupt data that is written through them, and report success (rdma.md R14). Owns
- * the loopback on which that is tried.
+ * Tests what a device does with regions and windows: soft-RoCE's on-demand regions
+ * corrupt data that is written through them, and report success (rdma.md R14). Owns the
+ * loopback connection for the tests.
  */
 
 #include "rdma/probe.h"
@@ -22,7 +22,7 @@
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define OFFSET		1234u		/* not the start of a page */
-#define WAIT_LIMIT_MS	30000		/* with the device, in all */
+#define WAIT_LIMIT_MS	30000		/* for the device, in all */
 #define ACCESS		(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
 			 IBV_ACCESS_REMOTE_READ)
 #define TRIES		(DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP | \
@@ -46,7 +46,7 @@ static void probe_report(struct daxpin_rdma_finding *finding, uint32_t verdict,
 /* ------------------------------------------------ does it arrive as it was? */
 
 struct transfer {
-	int status;			/* of what failed first, or -errno */
+	int status;			/* of the first failure, or -errno */
 	uint64_t wrong_written, wrong_read;
 };
 
@@ -85,7 +85,7 @@ static struct transfer probe_try_transfer(struct dp_loopback *loopback,
 		return t;
 	t.wrong_written =
 		probe_differences(memory, expected, DAXPIN_RDMA_TRY_BYTES);
-	/* A read is good if it shows what is there, right or wrong. */
+	/* A read is right if it returns what is in memory, even if that is wrong. */
 	probe_pattern(dp_loopback_sink(loopback), DP_LOOPBACK_BYTES, 3);
 	t.status = dp_loopback_read(loopback, memory + OFFSET, mr->rkey,
 				    DP_LOOPBACK_BYTES);

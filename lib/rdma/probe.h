@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a device really does with regions and windows. */
+/* Tests what a device does with regions and windows. */
 #ifndef DP_RDMA_PROBE_H
 #define DP_RDMA_PROBE_H
 
@@ -9,7 +9,7 @@
 /* As daxpin_rdma_probe(); *ret_kept: the device did not release `memory`. */
 int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 		  struct daxpin_rdma_report *report, bool *ret_kept);
-/* Nothing was tried yet. */
+/* A report in which nothing was tried yet. */
 void dp_rdma_report_init(struct daxpin_rdma_report *report);
 
 #endif

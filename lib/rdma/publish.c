@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a target does when a peer has written everything: revoke the grants, make the
+ * The steps of a target when a peer has written everything: revoke the grants, make the
  * data durable, publish. In another order a power failure could leave a published
  * extent that is incomplete, or a peer could change a published one.
  */
@@ -23,10 +23,10 @@ static bool publish_is_kept(struct daxpin_extent extent,
 }
 
 /*
- * What is kept here is made durable by the publish.
+ * End one grant, and make its extent durable unless an operation of this call keeps it.
  *
- * A grant that was ended elsewhere is as good (C9). It stays in the array until its
- * extent is durable, or the next call would publish what is not.
+ * A grant that another call has ended is accepted (C9). It stays in the array until its
+ * extent is durable, because otherwise the next call would publish data that is not.
  */
 static int publish_end_grant(struct daxpin_rdma *rdma,
 			     struct daxpin_grant **grant,
@@ -43,7 +43,7 @@ static int publish_end_grant(struct daxpin_rdma *rdma,
 	return ret;
 }
 
-/* C5: each of them, whatever becomes of the others. The first error. */
+/* C5: end each grant, even after an error. Returns the first error. */
 static int publish_end_grants(struct daxpin_rdma *rdma,
 			      struct daxpin_grant **grants, size_t grant_count,
 			      const struct daxpin_op *ops, size_t op_count)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which failures of a device pass by themselves, and how often it is asked again.
+ * Which failures of a device are temporary, and how often the call is repeated.
  *
- *  - C8: a signal (EINTR) or a moment's want of something (EAGAIN, EBUSY) is asked
- *    again before anything is escalated: before a queue pair is put to error, or
- *    memory quarantined.
+ *  - C8: after a signal (EINTR) or a temporary lack of a resource (EAGAIN, EBUSY) the
+ *    call is repeated before any escalation: before a queue pair is moved to the error
+ *    state, or memory is quarantined.
  *  - The number of tries has a bound, because some devices return EBUSY for as long
  *    as their reason lasts.
  */

@@ -14,7 +14,7 @@
  *	ASKED -> ASKED			[daxpin_rdma_revoke_start] another deadline
  *	OUT, ASKED, QUARANTINED -> QUEUED
  *					[daxpin_grant_returned, daxpin_rdma_returned],
- *					or the deadline is over
+ *					or the deadline has passed
  *					[daxpin_rdma_revoke_start, dp_revokes_service]
  *	QUEUED -> QUEUED		[dp_revokes_service] offers what the executor
  *					refused to the executor again
@@ -26,11 +26,11 @@
  *	ENDING -> over			[revoke_end] the device released the memory
  *	ENDING -> QUARANTINED		[revoke_end] it refused
  *
- * While a grant is ENDING its escalation goes on (escalate.c).
+ * While a grant is ENDING its escalation proceeds (escalate.c).
  *
  *  - The hold is dropped only after the access was closed (I9, A6). If the device
  *    refuses, the hold stays, and so does the memory.
- *  - Only the thread that moved a grant to ENDING asks the device about it.
+ *  - Only the thread that moved a grant to ENDING calls the device for it.
  *  - C9: a handle that is over is remembered for a while, so that a second revoke
  *    returns 0 and does not reach memory that has been reused.
  *  - Callbacks and the device are called without the lock.
@@ -67,7 +67,7 @@
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
 #define AGAIN_MS	1000		/* for grants that only this thread can revoke */
-#define REFUSED_MS	10		/* until an executor is asked again */
+#define REFUSED_MS	10		/* until a grant is offered to it again */
 
 static void revoke_lock(struct daxpin_rdma *rdma)
 {
@@ -176,8 +176,8 @@ static bool revoke_await_callback(struct daxpin_grant *grant)
 static void revoke_hand_over_and_unlock(struct daxpin_grant *grant);
 
 /*
- * Over already: the callback itself has ended it, and may have detached, so nothing
- * but the grant is accessed. No other thread ends it while the callback runs.
+ * If the grant is over, the callback itself has ended it and may have detached, so only
+ * the grant's own memory is accessed. No other thread ends it while the callback runs.
  */
 static void revoke_end_callback(struct daxpin_grant *grant)
 {
@@ -201,9 +201,9 @@ static void revoke_end_callback(struct daxpin_grant *grant)
 /* ------------------------------------------------------------------ the end */
 
 /*
- * In the thread that moved it to ENDING. 0: the grant is over. -EINVAL also: it is,
- * but its hold was gone. *ret_over is false if it is quarantined; then a callback
- * begins, if there is one.
+ * Called by the thread that moved it to ENDING. 0: the grant is over. -EINVAL: it is
+ * over, but an excess drop had ended its hold. *ret_over is false if it is quarantined;
+ * then a callback begins, if there is one.
  */
 static int revoke_end(struct daxpin_grant *grant, bool has_callback,
 		      bool *ret_over)
@@ -214,7 +214,7 @@ static int revoke_end(struct daxpin_grant *grant, bool has_callback,
 	int ret = dp_escalate(grant), drop_ret = 0;
 
 	if (!ret) {
-		/* Nothing that the peer sends can reach the extent any more. */
+		/* No request of the peer can access the extent any more. */
 		dp_backing_close(grant, true);
 		drop_ret = revoke_drop_hold(grant);
 	}
@@ -266,7 +266,7 @@ static int revoke_end_queued_and_unlock(struct daxpin_grant *grant)
 
 /* -------------------------------------------------------- in which thread */
 
-/* In the executor. A thread that is cancelled in here would take the grant with it. */
+/* The executor's job. If its thread was cancelled in here, the grant would be lost. */
 static void revoke_execute(void *arg)
 {
 	struct daxpin_grant *grant = arg;
@@ -433,7 +433,7 @@ DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
 	return revoke_ignore_over(ret);
 }
 
-/* Called with the lock, which it releases: the peer is done with it. */
+/* Called with the lock, which it releases: the peer has returned the grant. */
 static int revoke_return_and_unlock(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
@@ -486,8 +486,8 @@ DP_EXPORT int daxpin_rdma_returned(struct daxpin_rdma *rdma,
 
 /* ------------------------------------------------------------- the service */
 
-/* Called with the lock, as the next two, and returns with it: once for each grant
- * that the executor had refused when this began. */
+/* Offer each grant that the executor has refused once more. This function and the next
+ * two are called with the lock and return with it. */
 static void revoke_offer_again(struct daxpin_rdma *rdma)
 {
 	struct dp_pending *pending = &rdma->revokes.pending;
@@ -642,7 +642,7 @@ void dp_revoke_add(struct daxpin_grant *grant,
 	revoke_add(grant);
 }
 
-/* Ended as any other, without callbacks, and until the device releases it. */
+/* Revoke it like any other grant, without callbacks, until the device releases it. */
 void dp_revoke_add_lost(struct daxpin_grant *grant)
 {
 	int ret;

@@ -7,7 +7,7 @@
 
 void dp_revokes_init(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_options *o);
-/* No grant is out, and none will be. Can be called again. */
+/* Called when no grant is out and none will be. Can be called again. */
 void dp_revokes_close(struct daxpin_rdma *rdma);
 void dp_revokes_destroy(struct daxpin_rdma *rdma);
 /* -EBUSY: grants are out. */
@@ -17,11 +17,11 @@ struct daxpin_grant *dp_revokes_over(struct daxpin_rdma *rdma);
 void dp_revokes_free(struct daxpin_grant *first);
 void dp_revokes_count(struct daxpin_rdma *rdma,
 		      struct daxpin_rdma_info *ret_info);
-/* End the grants that are due. The first error of them. */
+/* End the grants that are due. Returns the first error. */
 int dp_revokes_service(struct daxpin_rdma *rdma);
 
-/* Room for one more grant, so that nothing fails once it is out. 0 or -ENOMEM. A
- * grant that is added has it until it is over; else give it back. */
+/* Reserve memory for one more grant, so that nothing fails once it is out. 0 or -ENOMEM.
+ * A grant that is added has it until it is over; otherwise call dp_revokes_unreserve(). */
 int dp_revokes_reserve(struct daxpin_rdma *rdma);
 void dp_revokes_unreserve(struct daxpin_rdma *rdma);
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A trial of on-demand regions needs 64 KiB of the DAX filesystem that it may write
- * over. A pool that is full has none, but what the device can do does not depend on
- * that. So the trial can be made on a file without a name in the pool's directory:
- * the same filesystem and the same kind of pages.
+ * A trial of on-demand regions overwrites 64 KiB of the DAX filesystem. A full pool has
+ * no space for it, so the trial can be made on a file without a name in the pool's
+ * directory, which has the same filesystem and the same kind of pages.
  */
 #include "rdma/scratch.h"
 
@@ -22,7 +21,7 @@
 #define STATX_ATTR_DAX	0x00200000
 #endif
 
-/* The directory of the pool's first file, by the name that the kernel gives it. */
+/* The directory of the pool's first file, from the file's name in /proc. */
 static int scratch_find_directory(int fd, char path[PATH_MAX])
 {
 	char link[64], *slash;

@@ -9,8 +9,8 @@ struct daxpin_pool;
 
 /*
  * Map so many bytes of a new file without a name, beside the pool's first file. 0 and
- * *ret_memory, which the caller unmaps; the file is gone with the mapping. -EOPNOTSUPP:
- * the file is not on DAX as the pool's are; else what the filesystem says.
+ * *ret_memory, which the caller unmaps; that removes the file. -EOPNOTSUPP: the file is
+ * not DAX, unlike the pool's. Other errors are the filesystem's.
  */
 int dp_scratch_map(struct daxpin_pool *pool, uint64_t bytes, void **ret_memory);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory windows make a grant cheaper than a region of its own, if the device
- * keeps a peer inside the window and lets nothing land once it is gone. Soft-RoCE
- * does not keep a peer inside (rdma.md R4), so this is found out by trying, with the
- * same steps that a grant takes (access.c).
+ * A grant by a memory window costs less than one by a region of its own, but it is safe
+ * only if the device keeps a peer inside the window, and no write arrives after the
+ * window was freed. Soft-RoCE does not keep a peer inside (rdma.md R4), so this is tested
+ * on the device, with the same steps that a grant takes (access.c).
  *
  * Owns the windows that it tries. A window is allocated after its queue pairs and
  * freed before them (rdma.md R6), and before its region, which cannot end while a
@@ -22,8 +22,8 @@
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define PAGES		16u		/* of the region */
-#define FROM		PAGE		/* where a window begins in it */
-#define SPAN		(6 * PAGE)	/* and how much it covers */
+#define FROM		PAGE		/* the beginning of a window in it */
+#define SPAN		(6 * PAGE)	/* the length of a window */
 #define ROUNDS		12u		/* ends under fire */
 #define SALVO		24u		/* writes to each */
 
@@ -95,9 +95,8 @@ static int window_probe_close(struct window *w)
 /* --------------------------------------------------------------- the trials */
 
 /*
- * A trial gives 0 and a fact, a status (positive) or an error where it could
- * not be made. What lies at `at` is 0 before; does a write of `length` change
- * anything there?
+ * A trial returns 0 and a fact; or a completion status (positive) or an error if it could
+ * not be made. The bytes at `at` are 0 before: does a write of `length` change any?
  */
 static int window_probe_write_and_look(struct window *w, uint64_t at,
 				       uint32_t length, enum fence *ret_fence)

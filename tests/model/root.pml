@@ -11,7 +11,7 @@
  *	lib/extent/state.c: dp_state_settle dp_state_read
  *	lib/core/publish.c: batch_claim step_claim_slot step_claim_extent
  *	lib/core/publish.c: step_count_target step_check_roots
- *	lib/core/publish.c: step_let_go batch_settle
+ *	lib/core/publish.c: step_release batch_settle
  *	lib/core/handle.c: dp_refuse_name
  *	lib/core/publish.c: step_settle_root step_settle_last
  *	lib/media/root.c: dp_root_claim dp_root_unclaim dp_root_settle

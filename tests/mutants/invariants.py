@@ -116,7 +116,7 @@ MUTANTS = [
      '''	int ret = dp_escalate(grant), drop_ret = 0;
 
 	if (!ret) {
-		/* Nothing that the peer sends can reach the extent any more. */
+		/* No request of the peer can access the extent any more. */
 		dp_backing_close(grant, true);
 		drop_ret = revoke_drop_hold(grant);
 	}

@@ -426,7 +426,7 @@ static void a_lost_window_keeps_the_hold(void **state)
 	fake.dereg_refusals = 1;
 	assert_int_equal(try_grant(WRITE, &fake_qp, &grant), -EIO);
 	assert_null(grant);
-	assert_non_null(strstr(f->errmsg, "stays held"));
+	assert_non_null(strstr(f->errmsg, "remains held"));
 	assert_int_equal(fake.windows, 1);
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	assert_int_equal(counts().grants, 1);
