@@ -121,7 +121,7 @@ int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 			       "this process has no verbs context: the kernel has no RDMA");
 	if (ret)
 		return dp_fail(errmsg, ret,
-			       "the verbs context cannot be told from others, which takes a protection domain of its own for a moment: %s",
+			       "the verbs context cannot be identified, which needs a protection domain for a moment: %s",
 			       strerror(-ret));
 	if (maker && dp_os_is_own_thread((int)maker)) {
 		context.flags = DP_CONTEXT_OWN;
