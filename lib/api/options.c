@@ -26,7 +26,7 @@ static const char *options_waits_for(enum dp_owner_state owner)
 	case DP_OWNER_NOBODY:
 		return "allocates blocks, or reads memory that may be blank";
 	default:
-		return "waits for the pool's lock, and cannot tell who has it";
+		return "waits for the pool's lock, whose holder is unknown";
 	}
 }
 

@@ -588,7 +588,7 @@ static int check_note_defrag(struct walk *walk)
 	finding.cure = DAXPIN_CURE_OPEN;
 	finding.remedy = "the next open for writing by its owner marks the file, and so does xfs_io -c 'chattr +f'";
 	return dp_report_tell(walk->report, finding,
-			      "segment %u: xfs_fsr may move the blocks of its file, also while hardware writes there, and such writes are lost",
+			      "segment %u: xfs_fsr may move the blocks of its file while hardware writes there, and such writes are lost",
 			      finding.segment);
 }
 

@@ -219,7 +219,7 @@ static int owner_still_there(const struct dp_owner *owner,
 			       owner->pid, rest->context->number, name,
 			       rest->seen.maker);
 	return dp_fail(errmsg, -EBUSY,
-		       "process %u, which had the pool, used verbs context %u of %s, and %u of its verbs context(s) are still there (`rdma resource show ctx`), without a living maker in this pid namespace: end its forked children, or whoever else `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
+		       "process %u, which had the pool, used verbs context %u of %s, and %u of its verbs context(s) are still there (`rdma resource show ctx`), without a living maker in this pid namespace: end its forked children, or the other processes that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
 		       owner->pid, rest->context->number, name, rest->count);
 }
 
