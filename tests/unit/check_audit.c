@@ -299,7 +299,7 @@ static void inconsistent_superblock_fields_are_found(void **state)
 	super.segments = 2;
 	write_super(f, 0, super);
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 0, 0,
-		      "makes no sense");
+		      "impossible values");
 	super.segments = 3;
 	super.sequence += 2;
 	super.flags = DP_SUPER_CREATING;
