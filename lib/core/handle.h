@@ -29,8 +29,9 @@ struct dp_published {
 };
 
 struct daxpin_pool {
-	struct dp_states states;	/* first: probes name a pool by its
-					   address, and state.c knows this one */
+	struct dp_states states;	/* first, so that its address is the pool's:
+					   probes name a pool by it, and state.c
+					   knows only the states */
 	struct dp_pool media;
 	struct dp_spaces spaces;
 	struct dp_events events;
@@ -39,14 +40,14 @@ struct daxpin_pool {
 	struct dp_lanes lanes;
 	struct dp_roots roots;
 	struct dp_short_lock word_lock[DP_WORD_LOCKS];
-	uint64_t epoch;			/* as in gen: low 24 bits */
+	uint64_t epoch;			/* all of it; gen has the low 24 bits */
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	uint64_t data_blocks;		/* without metadata */
-	uint64_t quarantined_blocks;	/* because of damage; bad blocks are separate */
+	uint64_t quarantined_blocks;	/* damaged or foreign; without bad blocks */
 	uint64_t unaligned_chunks;
 	uint64_t shared_chunks;
-	uint64_t sparse_chunks;		/* with metadata or extents */
+	uint64_t sparse_chunks;		/* with metadata or extents, not all backed */
 	/* Counts for daxpin_pool_info(), since the open. */
 	struct dp_published published[DP_THREAD_SLOT_SHARED + 1];
 	_Atomic uint64_t no_space;	/* reserves that found no space */
@@ -77,7 +78,7 @@ static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
 /*
  * Decode a handle. Inline like dp_enter(), because each hold and drop calls both.
  *
- * -EINVAL  its address is no block of this pool
+ * -EINVAL  its address is not that of a data block of this pool
  * -ESTALE  it is of another epoch
  */
 static inline int dp_handle(const struct daxpin_pool *pool,
@@ -114,10 +115,12 @@ static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 /* As dp_find(), and store the state. */
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 struct dp_handle *ret_handle, struct dp_state_view *ret_view);
-/* True if the extent that a root names exists; then store its state. */
+/* True if the extent that a root names is LIVE and has the root's generation. *ret_view
+ * is then its state. */
 bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 		 struct dp_state_view *ret_view);
-/* The error of a ROOT for an extent in its present state, or 0. */
+/* 0 if a ROOT can name this extent in its present state, otherwise the errno of the
+ * call. */
 int dp_refuse_name(struct dp_states *states, struct dp_handle handle);
 static inline struct daxpin_extent
 dp_extent(const struct daxpin_pool *pool, uint64_t block, uint64_t generation)
@@ -141,7 +144,12 @@ int dp_range(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 /* The number of publishes that succeeded since the open. */
 uint64_t dp_publishes(const struct daxpin_pool *pool);
 
-/* 0, or the error of every call on this pool: -EINVAL, -EOWNERDEAD. */
+/*
+ * What every call on a pool tests first.
+ *
+ * -EINVAL      pool is NULL
+ * -EOWNERDEAD  this is a forked child of the process that opened the pool
+ */
 static inline int dp_enter(const struct daxpin_pool *pool)
 {
 	if (!pool)

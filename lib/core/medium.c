@@ -66,8 +66,9 @@ int dp_read(struct daxpin_pool *pool, struct dp_handle handle, uint64_t offset,
 	return ret ? ret : -EIO;
 }
 
-/* If there is no memory for the bitmap of quarantined blocks, nothing changes, and the
- * next publish fails in the same way. */
+/* Errors are ignored: if there is no memory for the bitmap of quarantined blocks,
+ * nothing changes, and the next KEEP with a word in this page fails with -EIO and tries
+ * again. */
 void dp_quarantine_page(struct daxpin_pool *pool, struct dp_handle handle)
 {
 	uint32_t meta = dp_geometry_meta_blocks(&pool->media.geometry);

@@ -9,8 +9,10 @@
 #include "core/handle.h"
 
 /*
- * True if a block of this range of an extent is known to be bad. A load, a store or the
- * write-back of a cache line there may be SIGBUS. Any thread.
+ * True if a block of this range of an extent is in quarantine. If it is there because
+ * it is bad, a load, a store or the write-back of a cache line may be SIGBUS; a
+ * degraded open also quarantines a block inside an extent if that block's descriptor
+ * word is damaged. Any thread.
  */
 bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	       uint64_t length);
@@ -18,7 +20,8 @@ bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 /*
  * Copy a range, which must be inside the extent. Any thread.
  *
- * -EIO     unreadable; the bad blocks are in quarantine, so no other extent gets them
+ * -EIO     a block is in quarantine or unreadable; those that are unreadable are in
+ *          quarantine now, so no other extent gets them
  * -ENOMEM  unreadable, and there was no memory for the quarantine
  * -ESTALE  the extent's generation has ended meanwhile
  */
@@ -27,9 +30,10 @@ int dp_read(struct daxpin_pool *pool, struct dp_handle handle, uint64_t offset,
 
 /*
  * Call it if the page of the table that has the extent's descriptor word is unreadable
- * (-EIO). No block whose word is in that page can be kept, so those that are free or
- * belong to this extent are quarantined. Blocks of other extents are quarantined when
- * these are published.
+ * (-EIO). No extent whose first word is in that page can be kept, so this quarantines
+ * the page's blocks that are in free runs or belong to this extent. Blocks in the
+ * caches of threads, or of other extents, are quarantined when a KEEP of their extent
+ * calls this.
  */
 void dp_quarantine_page(struct daxpin_pool *pool, struct dp_handle handle);
 

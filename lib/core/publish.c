@@ -22,9 +22,10 @@
  *	OPEN -> RELEASED	[step_release]: a claim or a hold failed
  *	CLAIMED -> RELEASED	[step_release]: a payload could not be persisted;
  *				no word was stored yet
- *	CLAIMED -> FAILED	[step_drop_hold]: the medium failed at a word, and
- *				it is unknown what is on it: the claims are kept
- *				until the close, and later publishes fail
+ *	CLAIMED -> FAILED	[step_drop_hold]: a flush failed, of this batch's
+ *				words or before, so that it is unknown what is on
+ *				media: the claims are kept until the close, and
+ *				later publishes fail
  *
  * Claims never wait: if another batch has claimed a word, this one releases all that it
  * has and returns -EBUSY. A SET claims nothing, so that many threads can set words of
@@ -38,9 +39,10 @@
  * changes a word, so a batch is not sorted, and up to STEPS_ON_STACK operations need no
  * allocation.
  *
- * A root is counted in the state of the extent that it names, from before its claim is
- * complete until it names another extent. RETIRE claims, then reads that count; ROOT
- * counts, then tests for a claim: at least one of them detects the other (D14).
+ * The state of an extent counts the roots that name it. A ROOT adds to the count of its
+ * extent before any word is written. batch_settle() removes the root from the count of
+ * the extent that it named before. RETIRE claims, then reads that count; ROOT counts,
+ * then tests for a claim: at least one of them detects the other (D14).
  * tests/model/root.pml searches the interleavings of roots and claims.
  */
 #include <errno.h>
@@ -108,7 +110,8 @@ static const struct dp_table *publish_table(const struct daxpin_pool *pool,
 				dp_segment_of(pool, block, ret_block));
 }
 
-/* D19: a KEEP marks the page as used before its word is stored, or committed. */
+/* D19: a KEEP marks the page of its word as used before the word is stored, or
+ * committed in a lane. */
 static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0 };
@@ -126,7 +129,7 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 		/* RESERVED, so its length is set and constant (I20). */
 		assert(word.blocks);
 		ret = dp_table_use(table, block);
-		/* -EIO means that the page is unreadable, unless a flush failed. */
+		/* If no flush has failed, -EIO means that the page is unreadable. */
 		if (ret == -EIO && !dp_persist_error(&pool->media.persist))
 			dp_quarantine_page(pool, step->handle);
 	}
@@ -307,7 +310,8 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 	return ret;
 }
 
-/* 1: this batch keeps the extent. 0: it does not claim it. -EINVAL: it retires it. */
+/* Returns 1 if this batch keeps the step's extent, 0 if the batch does not claim it,
+ * and -EINVAL if the batch retires it. */
 static int step_is_kept_here(struct batch *batch, const struct step *step)
 {
 	const struct step *other = batch_step_of(batch, step->handle.block);
@@ -365,8 +369,8 @@ static int step_hold_target(struct batch *batch, struct step *step)
 			 sizeof(step->op->value)) ? -EIO : 0;
 }
 
-/* Test the handle, so that no other extent's count changes; count; then test again for
- * the claim of a RETIRE. */
+/* Test the handle before the root is counted, so that no other extent's count changes.
+ * Test again afterwards, because a RETIRE may have claimed the extent meanwhile. */
 static int step_count_target(struct batch *batch, struct step *step)
 {
 	struct dp_states *states = &batch->pool->states;
@@ -555,7 +559,7 @@ static int batch_write(struct batch *batch)
 		assert(entry[i].addr % sizeof(entry[i].value) == 0);
 	}
 	lane = dp_lane_take(lanes, dp_thread_slot());
-	/* The lane's last user may have failed and left it open. */
+	/* If the last batch in this lane failed, the lane is open and must stay as it is. */
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
 		ret = dp_lane_run(lanes, lane, entry, batch->count);
@@ -630,8 +634,8 @@ static int step_assert_claimed(struct batch *batch, struct step *step)
 	return 0;
 }
 
-/* Write the words and settle; everything is claimed. If a write fails, the claims are
- * kept until the close. */
+/* Write the words and settle; everything is claimed. If a word cannot be written, the
+ * claims are kept until the close. If a payload or a name cannot, they are released. */
 static int batch_write_and_settle(struct batch *batch)
 {
 	int ret;
@@ -648,7 +652,7 @@ static int batch_write_and_settle(struct batch *batch)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
 	batch_for_each_lock(batch, dp_short_lock_release);
-	/* After a failure, the kept error prevents that a later publish writes. */
+	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)
 		batch_for_each(batch, step_drop_hold);

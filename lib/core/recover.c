@@ -13,11 +13,13 @@
  *	BUILT -> OURS		[recover_give_blocks, recover_take_over]: metadata
  *				and extents in holes get blocks, lanes are
  *				replayed and closed, and the next epoch begins
- *	any -> NONE		[dp_discard], after dp_pool_end() and
- *				dp_pool_tear_down()
+ *	any -> NONE		[dp_discard]. The media were closed before: by
+ *				dp_pool_end() and dp_pool_tear_down() or, if the
+ *				open failed, by dp_pool_give_up()
  *
  * Invariants:
- *	D8	nothing is stored before OURS: everything must pass its checks first
+ *	D8	an open stores nothing before BUILT, when everything has passed its
+ *		checks
  *	D9	only blocks of backed chunks are free
  *	D11	no lane remains open or torn
  *	D15	an epoch is never used twice
@@ -42,8 +44,9 @@ static int recover_mark_owner(struct daxpin_pool *pool)
 	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
 }
 
-/* Take the chunks of metadata, and those without backing store (D9), except for chunks
- * that have a word of a lane. */
+/* Take the blocks of metadata, and those of chunks that are not backed (D9). A chunk
+ * with a word that a lane will change is WANTED, and is backed before the first store,
+ * so its blocks are not taken here. */
 static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_segments *segments = &pool->media.segments;
@@ -126,7 +129,8 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       rebuild->segment, block);
 	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
-	/* Extents that overlap were refused or skipped by the scan already. */
+	/* The scan has refused or skipped extents that overlap, so the blocks are free.
+	 * If they are not, none of them is used. */
 	if (dp_bits_take(bits, block, word.blocks))
 		return dp_bits_quarantine(bits, block, word.blocks);
 	dp_state_restore(&pool->states, in_pool, word.blocks, word.gen,
@@ -238,7 +242,8 @@ static bool recover_is_word(struct daxpin_pool *pool,
 	return offset < dp_geometry_size(&pool->media.geometry, index);
 }
 
-/* A word of data that a lane changes may be in a hole, like its extent. */
+/* A word that a SET changes may be in a hole, because its extent may be (W7). Mark the
+ * chunk, so that it is backed before the lane is replayed. */
 static void recover_want_word(struct daxpin_pool *pool,
 			      const struct dp_lane_entry *entry)
 {
@@ -278,7 +283,7 @@ static int recover_check_pending(struct daxpin_pool *pool,
 
 	if (!recover_is_word(pool, entry))
 		return dp_fail(errmsg, -EUCLEAN,
-			       "a redo lane changes 8 bytes at 0x%llx, where no batch can change any" DP_UNTOUCHED,
+			       "a redo lane has a store to the 8 bytes at 0x%llx, which are not a word that a batch can change" DP_UNTOUCHED,
 			       (unsigned long long)entry->addr);
 	view = dp_segment_view(&pool->media.segments, index);
 	ret = dp_badblocks_read(view, offset, &was, sizeof(was));
@@ -307,7 +312,7 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 					    errmsg);
 	if (!ret && pool->media.readonly && dp_lanes_pending(lanes))
 		ret = dp_fail(errmsg, -EUCLEAN,
-			      "%s has a batch to be completed: open it for writing once",
+			      "%s has a batch that its last owner committed but did not complete: open it for writing once",
 			      pool->media.source.path);
 	return ret;
 }
@@ -384,8 +389,8 @@ static int recover_rebuild(struct daxpin_pool *pool,
 
 /*
  * Everything has passed its checks, so missing blocks are allocated, before the first
- * store and the first reserve. Bad blocks are listed afterwards, when all blocks are in
- * their final place.
+ * store and the first reserve. Bad blocks are quarantined afterwards, because only then
+ * all blocks are in their final place.
  */
 static int recover_give_blocks(struct daxpin_pool *pool,
 			       struct dp_pool_request *request)

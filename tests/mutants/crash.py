@@ -147,7 +147,7 @@ int dp_lane_run'''),
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
 	batch_for_each_lock(batch, dp_short_lock_release);
-	/* After a failure, the kept error prevents that a later publish writes. */
+	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)
 		batch_for_each(batch, step_drop_hold);
