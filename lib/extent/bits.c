@@ -9,6 +9,7 @@
  *	either -> QUARANTINED	[dp_bits_close_off], at open; never FREE again
  *	TAKEN -> QUARANTINED	[dp_bits_quarantine_taken]; when the extent that has
  *				the block ends, the block stays taken
+ *	QUARANTINED -> TAKEN	[dp_bits_release_taken], which undoes the last one
  *
  * Only one thread at a time changes words, so a change is a load and a store. The
  * words are atomic because other threads read them at the same time.
@@ -115,7 +116,8 @@ void dp_bits_clear(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 
 int dp_bits_take(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 {
-	/* After dp_bits_close_off() a block in quarantine would be -EUCLEAN. */
+	/* After dp_bits_close_off() blocks in quarantine are not free, so an extent
+	 * that has such blocks would be refused here. */
 	assert(!bits->quarantine_count);
 	if (!dp_bits_are_free(bits, block, blocks))
 		return -EUCLEAN;

@@ -50,14 +50,14 @@ static inline bool dp_bits_is_free(const struct dp_bits *bits, uint32_t block)
 uint32_t dp_bits_free_count(const struct dp_bits *bits);
 
 /*
- * From dp_bits_close_off() on these blocks are not free and not counted as free, and
- * dp_bits_is_quarantined() is true of them. An extent may own some of them. -ENOMEM.
+ * Quarantine these blocks, before dp_bits_close_off(). From dp_bits_close_off() on they
+ * are not free and not counted as free. An extent may own some of them. -ENOMEM.
  */
 int dp_bits_quarantine(struct dp_bits *bits, uint32_t block, uint32_t blocks);
 void dp_bits_close_off(struct dp_bits *bits);
 /*
- * Later: quarantine a block that is taken, and release it again, still taken.
- * -EALREADY: it was in quarantine. -ENOMEM.
+ * After dp_bits_close_off(): quarantine a block that is taken. -EALREADY: it was in
+ * quarantine. -ENOMEM. dp_bits_release_taken() undoes this; the block stays taken.
  */
 int dp_bits_quarantine_taken(struct dp_bits *bits, uint32_t block);
 void dp_bits_release_taken(struct dp_bits *bits, uint32_t block);

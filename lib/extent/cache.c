@@ -27,14 +27,16 @@
  *
  * A seccomp filter may forbid it after the pool was opened. The thief whose (5) fails
  * sets FENCED. A thread that has not read FENCED since may have stored busy without the
- * thief seeing it, so its cache is not emptied until (8): the thread has set `fenced` of
- * its cache, which it does outside of the cache, or it has ended, so that its slot is
- * free and the next thread with the slot reads FENCED. In both cases RETRY is posted if
- * a thread was refused.
+ * thief seeing it. So the thief does not empty that thread's cache until (8): either
+ * the thread has set `fenced` of its cache (dp_caches_look(), outside of the cache), or
+ * it has ended, so that its slot is free and the next thread with the slot reads
+ * FENCED. In both cases RETRY is posted if a thread was refused.
  *
- * A thread's first (1) comes after its bit in `used` was set by an atomic operation:
- * a thief that reads `used` after (4) and misses the bit has read it before that
- * operation, so that (2) sees STEALING. If no other thread has a bit, (5) is skipped.
+ * A cache has room for blocks only after its bit in `used` was set by an atomic
+ * operation (cache_begin()); before that, dp_cache_pop() and dp_cache_push() set busy
+ * but find an empty cache without room. A thief that reads `used` after (4) and misses
+ * the bit has read it before that operation, so that the thread's next (2) sees
+ * STEALING. If no other thread has a bit, (5) is skipped.
  *
  * The same fence decides about refusals. A thread that is refused sets
  * events->refused before it steals; a thread that frees reads it after (3). Either the
@@ -81,7 +83,8 @@ static void cache_init(struct dp_cache *cache, uint32_t limit, uint32_t *run)
 	}
 }
 
-/* Post RETRY if a thread was refused: this thread's cache can be stolen from now. */
+/* This thread's slot is free, so its cache can be emptied from now on (8): post RETRY
+ * if a thread was refused. */
 static void caches_thread_ended(unsigned int slot, void *arg)
 {
 	struct dp_caches *caches = arg;
@@ -263,7 +266,8 @@ static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 	assert(!dp_cache_blocks(cache));
 }
 
-/* The caches for which busy is reliable without a fence: see (8). */
+/* The caches whose threads make their own fences, so that the thief's read of busy is
+ * reliable without (5): see (8). */
 static uint64_t caches_fenced(struct dp_caches *caches)
 {
 	uint64_t fenced = caches_mine() | dp_thread_slots_free();

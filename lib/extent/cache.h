@@ -38,7 +38,8 @@ struct dp_caches {
 	_Atomic uint64_t used;		/* a bit for each cache ever entered */
 };
 
-/* Called for each run that is removed by a steal or a shed. */
+/* Called for the runs that a steal or a shed removes; adjacent runs may be passed as
+ * one. */
 typedef void dp_cache_fn(uint32_t block, uint32_t blocks, void *arg);
 
 /* limit: of blocks, for each thread. -ENOMEM. */
@@ -52,14 +53,15 @@ bool dp_caches_are_mine(const struct dp_caches *caches);
 
 /*
  * Empty all caches, pass their runs to fn, and keep them empty until
- * dp_caches_release(). Sleeps until threads between enter and leave have left, and until
- * another thread's steal has ended. If membarrier(2) has failed, the caches of threads
- * that have not called dp_caches_look() since are not emptied; RETRY follows when such a
- * thread has called it, or has ended.
+ * dp_caches_release(). Sleeps until threads between enter and leave have left, and
+ * until another thread's steal has ended. If membarrier(2) fails, the caches of threads
+ * that have not called dp_caches_look() since then are not emptied. If a call was
+ * refused, the event RETRY follows when such a thread calls dp_caches_look() or ends.
  */
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);
-/* If this thread must make its own fences now, note it. Call it outside of the cache. */
+/* If membarrier(2) has failed, note in this thread's cache that the thread makes its
+ * own fences from now on. Call it outside of the cache. */
 void dp_caches_look(struct dp_caches *caches);
 
 /*

@@ -13,12 +13,13 @@
  *	notice:	not posted --[dp_events_post]--> posted
  *		           <--[dp_events_next], [dp_events_withdraw]--
  *
- * A WAITING watch is in the list of its bucket, a READY one in the queue; one
- * in state NONE is in neither and belongs to the caller. Everything here is
- * under events->mutex except for `armed`, which is an atomic. There are as many
- * buckets as watches, so that a drop does not look at those of other extents.
+ * A WAITING watch is in the list of its bucket, a READY one in the queue; one in state
+ * NONE is in neither and belongs to the caller. Everything here is under events->mutex
+ * except for `armed` and `refused`, which are atomic. While there is memory for it,
+ * there are at least as many buckets as WAITING watches, so that a drop reads few
+ * watches of other extents.
  *
- * No event is lost (I21, I38, I44), although two races are open:
+ * No event is lost (I21, I38, I44). Two races are possible:
  *
  * Watch against drop: the watcher puts the watch into its bucket and only then
  * sets the extent's waiters bit, both under the mutex. A drop that clears the
@@ -40,7 +41,7 @@
 #include "os/os.h"
 #include "util/cancel.h"
 
-#define BUCKETS_MORE	4u		/* times as many, where there are too few */
+#define BUCKETS_MORE	4u		/* the factor by which their number grows */
 
 enum watch_state {
 	WATCH_NONE,
@@ -71,7 +72,8 @@ int dp_events_fd(const struct dp_events *events)
 static struct daxpin_watch **event_bucket(struct dp_events *events,
 					  uint64_t addr)
 {
-	/* Extents of any size begin at round addresses: all bits of them count. */
+	/* Large extents begin at multiples of their size, so all bits of the address
+	 * must influence the bucket. */
 	uint64_t hash = (addr >> 12) * 0x9e3779b97f4a7c15ull;
 
 	return &events->waiting[hash >> 32 & (events->buckets - 1)];
@@ -153,7 +155,8 @@ static void event_link_waiting(struct dp_events *events,
 	*head = watch;
 }
 
-/* More buckets; without memory they stay as they are, and are only slower. */
+/* Make more buckets. If there is no memory, keep the present ones: a drop then reads
+ * more watches. */
 static void event_grow(struct dp_events *events)
 {
 	struct daxpin_watch **before = events->waiting, *watch, *next;
@@ -193,8 +196,8 @@ int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 		    bool (*still_busy)(void *arg), void *arg)
 {
 	pthread_mutex_lock(&events->mutex);
-	/* Under the mutex, because two threads may use one watch by mistake. If it was
-	 * linked twice both lists would be corrupt. */
+	/* Tested under the mutex, because two threads may use one watch by mistake. A
+	 * watch that is linked twice corrupts both lists. */
 	if (watch->state != WATCH_NONE) {
 		pthread_mutex_unlock(&events->mutex);
 		return -EINVAL;
@@ -297,7 +300,8 @@ void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice)
 	pthread_mutex_unlock(&events->mutex);
 }
 
-/* Watches come before notices, because a thread waits for the memory of a watch. */
+/* Watches come before notices, because the caller cannot reuse the memory of a watch
+ * before its event was taken. */
 bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event)
 {
 	struct daxpin_watch *watch;

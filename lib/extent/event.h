@@ -51,7 +51,7 @@ int dp_events_fd(const struct dp_events *events);
 int dp_events_watch(struct dp_events *events, struct daxpin_watch *watch,
 		    const struct daxpin_watch *wanted,
 		    bool (*still_busy)(void *arg), void *arg);
-/* 1: it was in use, 0: it was not. -EINVAL: it is in use with other events. */
+/* Returns 1 if the watch was in use, 0 if it was not. -EINVAL: another pool uses it. */
 int dp_events_unwatch(struct dp_events *events, struct daxpin_watch *watch);
 
 /* The extent at that pool address has become idle: queue the events of its watches. */
@@ -62,8 +62,9 @@ void dp_events_post(struct dp_events *events, struct dp_notice *notice);
 void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice);
 
 /*
- * C4: call it before a call is refused because of a closed gate or for lack of space.
- * The caller then tries once more, and returns the refusal if that fails.
+ * C4: note that a call is about to be refused, because of a closed gate or for lack of
+ * space. The caller then tries once more, and returns the refusal only if that fails,
+ * too.
  */
 void dp_events_refused(struct dp_events *events);
 /* Call it after a change that a refused call may wait for: a gate was opened, blocks

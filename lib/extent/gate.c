@@ -10,13 +10,13 @@
  *	clones and drops:		     succeed in both
  *
  * Each thread slot has two words that only grow: inc is incremented before a CAS from 0
- * to 1, dec after one from 1 to 0, and also by a hold that incremented inc but whose CAS
- * was not from 0. The thread that closed the gate (the closer) reads all decs, then all
- * incs. Each dec that it reads comes after the matching inc, which it reads as well, so
- * incs >= decs; equal means that nothing was held when it began to read the incs. With
- * any other order, or one signed word for each slot, the sum can be 0 while a hold is
- * taken in one slot and dropped in another. While the gate is closed it stays so,
- * because
+ * to 1, dec after one from 1 to 0, and also by a hold that incremented inc but whose
+ * CAS was not from 0. The thread that closed the gate (the closer) reads all decs, then
+ * all incs. Each dec that it reads comes after the matching inc, which it reads as
+ * well, so incs >= decs; equal means that nothing was held when it began to read the
+ * incs. With any other order, or one signed word for each slot, the sum can be 0 while
+ * an extent is held, if holds are taken in one slot and dropped in another during the
+ * call. While the gate is closed, a segment that was idle stays idle, because
  *
  *	hold:	increment inc; CAS 0->1;  fence; read the gate
  *	closer:	increment the gate;       fence; read decs, incs

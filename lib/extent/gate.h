@@ -35,8 +35,10 @@ void dp_gates_fini(struct dp_gates *gates);
 void dp_gate_close(struct dp_gates *gates, uint32_t segment);
 void dp_gate_open(struct dp_gates *gates, uint32_t segment);
 /*
- * Held extents of a segment. Exact only while the gate is closed, and then 0
- * stays 0 until it opens (D16).
+ * The number of held extents of a segment. While the gate is closed it is never too
+ * low, but it can be too high, if a hold is backing out or an extent was dropped during
+ * the call. So 0 means idle, and the segment then stays idle until the gate opens
+ * (D16).
  */
 uint64_t dp_gate_busy(struct dp_gates *gates, uint32_t segment);
 

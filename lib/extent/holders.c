@@ -15,8 +15,8 @@
  *				pin
  *
  * Invariants:
- *	A6	a pin is wanted back before its segment is punched, and the punch waits
- *		until the pin is none
+ *	A6	a reclaim wants a pin back before it punches the segment, and does not
+ *		punch it before the pin is `none`
  *	I10	each pin of a segment that the library knows is a registration
  *	I37	labelled holds are listed here in addition to being counted, so
  *		listed and unlisted holds make up the count
@@ -30,8 +30,8 @@
 #define PIN_THERE	0x1u
 #define PIN_WANTED	0x2u
 
-/* A shard with more than LIST_HOLDS holds for each list gets LISTS_MORE times as many
- * lists. So most lists have one hold, which is found without reading another. */
+/* A shard that has LIST_HOLDS holds for each list gets LISTS_MORE times as many lists.
+ * So most lists have one hold, which is found without reading another. */
 #define LIST_HOLDS	1u
 #define LISTS_MORE	4u
 
@@ -60,7 +60,8 @@ void dp_holders_fini(struct dp_holders *holders)
 static struct daxpin_hold **shard_list(const struct dp_holder_shard *shard,
 				       uint64_t addr)
 {
-	/* The shard was chosen by other bits of the hash. */
+	/* These are not the bits of the hash that chose the shard, which are the same
+	 * for all its holds. */
 	return &shard->list[dp_holder_hash(addr) >> 24 & (shard->lists - 1)];
 }
 
@@ -116,7 +117,7 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 {
 	struct dp_holder_shard *shard;
 
-	/* `access` of the caller's struct is not 0 while it is on a list. */
+	/* The caller sees from `access`, which is not 0, that the struct is in use. */
 	assert(hold->access && hold->label);
 	hold->owner = holders;
 	hold->since_ns = dp_os_now_coarse_ns();
@@ -350,8 +351,8 @@ int dp_registration_revoked(struct dp_holders *holders,
 	return was ? 0 : -EINVAL;
 }
 
-/* Want the segment's pin back, if the registration can give back pins. True: there is a
- * pin. */
+/* Want the segment's pin back. True: the registration pins the segment. One without
+ * pins of single segments does so always, and cannot be asked. */
 static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 			      struct dp_events *events)
 {

@@ -25,7 +25,7 @@ struct dp_holder_shard {
 /* A verbs context, by the kernel's numbers. */
 struct dp_registration_rdma {
 	bool is_used;
-	bool is_known;			/* by number */
+	bool is_known;			/* its number is known */
 	uint32_t device;
 	uint32_t number;
 };
@@ -40,7 +40,7 @@ struct daxpin_registration {
 	/* BY_SEGMENT: the flags of each segment; otherwise NULL. */
 	uint8_t *pin;
 	uint32_t segments;
-	struct dp_notice wanted;	/* posted while pins are wanted back */
+	struct dp_notice wanted;	/* posted when a reclaim wants a pin back */
 	_Atomic uint32_t wanted_segments;	/* the number of such segments */
 	const void *maker;		/* see daxpin_registration_arg() */
 	void *maker_arg;
@@ -87,8 +87,9 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold);
 int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold);
 
 /*
- * Make a registration of a segment or of DAXPIN_ALL_SEGMENTS. segments: of the pool.
- * by_segment: with a pin for each. It is not listed yet. NULL: no memory.
+ * Make a registration of a segment or of DAXPIN_ALL_SEGMENTS. segments: the number that
+ * the pool has. by_segment: the registration has a pin for each segment. It is not in
+ * the list before dp_registration_add(). NULL: no memory.
  */
 struct daxpin_registration *
 dp_registration_make(struct daxpin_pool *pool, uint32_t segments,

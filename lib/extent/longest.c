@@ -5,19 +5,19 @@
  * A segment's bound is written only under the segment's lock, by a plain store. It may be
  * too high but never too low; a thread whose search of the segment fails lowers it.
  *
- * The thread that raised a segment's bound raises the group's bound afterwards. A
- * searching thread that finds no segment of the group at the wanted length lowers it:
- * it reads the word, then the segments, then swaps the word for their maximum. The
- * upper half of the word counts the raises, so that the swap fails if the bound was
- * raised meanwhile. Without that count a raise to a value that the word had already
- * would be lost:
+ * A thread that raises a segment's bound raises the bound of its group afterwards. A
+ * searching thread that finds no segment of the group with the wanted length lowers the
+ * group's bound: it reads the group's word, then the bounds of the segments, and
+ * replaces the word by their maximum with a CAS. The upper half of the word counts the
+ * raises, so that the CAS fails if the bound was raised meanwhile. Without that count a
+ * raise to a value that the word had already would be lost:
  *
  *	searching thread		freeing thread
  *	reads the group: 9
  *	reads the segment: 2
  *					raises the segment to 9
  *					the group is 9: nothing to do
- *	swaps 9 for 2			a free run of 9 is not found
+ *	replaces 9 by 2			a free run of 9 is not found
  *
  * Invariants:
  *	I61	after dp_longest_set() neither the segment's bound nor its group's is

@@ -53,7 +53,7 @@ static uint32_t runs_class_last(uint32_t class)
 
 	if (class < EXACT_CLASSES)
 		return class;
-	/* 64 bits: the last class there is ends at 2^32 - 1. */
+	/* Computed in 64 bits, because the last class ends at 2^32 - 1. */
 	return (((uint64_t)(1u << STEP_SHIFT) + step + 1)
 		<< (octave + EXACT_SHIFT - STEP_SHIFT)) - 1;
 }
@@ -138,8 +138,9 @@ int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits)
 	uint32_t begin, end = 0, blocks = bits->blocks;
 
 	*runs = (struct dp_runs) { .bits = bits };
-	/* Two runs have at least one block between them. Neither array is zeroed, so
-	 * pages that are never used take no memory. */
+	/* Two runs have at least one block between them, so there are at most half as
+	 * many runs as blocks. Neither array is zeroed, so pages that are never used
+	 * take no memory. */
 	runs->node = malloc((blocks / 2 + 2) * sizeof(*runs->node));
 	runs->tag = malloc(dp_round_up(blocks, PAGE_TAGS) * sizeof(*runs->tag));
 	if (!runs->node || !runs->tag) {
@@ -175,9 +176,9 @@ static uint32_t runs_find_in(const struct dp_runs *runs, uint32_t class,
 }
 
 /*
- * Nearly the best fit: one of the first runs in the length's own class, otherwise a run
- * of the next class that is not empty, in which each is long enough, otherwise any run
- * of its own class.
+ * Nearly the best fit. Try the first NEAR_RUNS runs in the length's own class. If none
+ * is long enough, take a run of the next class that is not empty, in which each is long
+ * enough. If there is no such class, try all runs of the length's own class.
  */
 static uint32_t runs_find(const struct dp_runs *runs, uint32_t blocks)
 {

@@ -21,7 +21,9 @@
  *
  * A thread must not be refused while a run that it freed itself is still in `returned`.
  * Therefore `returns`, one counter for the pool, counts the segments with returned
- * blocks: it is raised before (2), and lowered when the blocks are in free runs.
+ * blocks: a thread raises it before (2), and the thread that adds the blocks to the
+ * free runs lowers it. A claim that found no space reads it, and if it is not 0 adds
+ * the blocks of all segments (dp_space_settle()) before it is refused.
  *
  * Invariants:
  *	I14	an extent's state is final before its blocks can be found: the release
@@ -238,8 +240,9 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks)
 }
 
 /*
- * Blocks that other threads return meanwhile are processed under the lock, so no other
- * thread has used the mark if this thread removes it.
+ * Called under the lock. A thread that frees the extent meanwhile marks the blocks in
+ * `returned`, and whether they are in quarantine is read only under the lock. So if
+ * this thread removes the mark of quarantine, no other thread has read it.
  */
 static int space_quarantine(struct dp_space *space, uint32_t block,
 			    dp_space_owned_fn *is_owned, void *arg)

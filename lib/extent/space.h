@@ -50,12 +50,16 @@ bool dp_space_claim_at(struct dp_space *space, uint32_t block, uint32_t blocks);
 void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks);
 
 /*
- * Quarantine a block that is free, or that an extent owns: when the extent ends the
- * block stays taken. For a block that is taken is_owned() is called after the block was
- * marked. False: the extent has ended, or the block is in a thread's cache; the block is
- * then as it was before, and -ESTALE is returned. Everything that is done before
- * is_owned() must be visible to the thread that ends the extent later. -EALREADY: the
- * block is in quarantine. -ENOMEM. May sleep.
+ * Quarantine a block that is free, or that an extent owns; in the latter case the block
+ * stays taken when the extent ends. If the block is taken, it is marked and then
+ * is_owned() is called, which must return whether the extent still owns it. If it
+ * returns true, all that was done before must be visible to the thread that ends the
+ * extent later. If it returns false the mark is removed. May sleep.
+ *
+ * -EALREADY  the block is in quarantine
+ * -ENOMEM
+ * -ESTALE    is_owned() returned false: the extent has ended, or the block is in the
+ *            cache of a thread; the block is as it was before
  */
 typedef bool dp_space_owned_fn(void *arg);
 int dp_space_quarantine(struct dp_space *space, uint32_t block,

@@ -27,7 +27,7 @@
 #include "util/cancel.h"
 
 #define REFILL_BLOCKS	256u		/* the maximum for one refill of a cache, */
-#define REFILL_RUNS	64u		/* in at most so many runs */
+#define REFILL_RUNS	64u		/* and for the number of its runs */
 #define CACHED_PART	64u		/* a cache has at most 1/64 of the pool */
 
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
@@ -132,8 +132,9 @@ static void spaces_settle(struct dp_spaces *spaces)
 }
 
 /*
- * Could there be such a run after a steal? `kept` blocks can join at most kept + 1 runs.
- * If other threads have caches, their contents are unknown without a fence.
+ * Could there be a run of that length after a steal? `kept` blocks, which are in
+ * caches, can join at most kept + 1 runs of segments. If other threads have caches,
+ * their contents are unknown without a fence, so the answer is yes.
  */
 static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 {
@@ -242,7 +243,8 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 	struct dp_space *space = spaces_of(spaces, block, &in_segment);
 
 	dp_caches_look(&spaces->caches);
-	/* If blocks of it may be in quarantine, only dp_space_free() excludes them. */
+	/* If blocks of the segment are in quarantine, this run may have some of them,
+	 * and only dp_space_free() keeps those taken. */
 	if (blocks <= DP_CACHE_RUN &&
 	    !dp_bits_quarantined_count(dp_space_bits(space)) &&
 	    spaces_free_cached(spaces, block, blocks))

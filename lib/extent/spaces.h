@@ -15,7 +15,7 @@ struct dp_spaces {
 	struct dp_space *space;		/* one per segment */
 	uint32_t segments;
 	uint32_t shift;			/* log2 of blocks per segment */
-	_Atomic bool quarantine;	/* some segment has blocks in it */
+	_Atomic bool quarantine;	/* a block was quarantined, or was to be */
 	struct dp_longest longest;
 	struct dp_caches caches;
 	DP_ALIGNED _Atomic uint32_t returns;	/* see space.c */
@@ -51,14 +51,16 @@ uint64_t dp_spaces_quarantined_count(struct dp_spaces *spaces);
 /* Free blocks, with those in caches: exact if no other thread reserves or frees. */
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
 
-/* Called by the two below if the thread's cache has no such run, or no room. */
+/* What dp_spaces_try() and dp_spaces_free() do without the fast path of the thread's
+ * cache. */
 bool dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
 				   uint64_t *ret_block);
 void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 				uint32_t blocks);
 
-/* Claim a run inside one segment; *ret_block is its first block. False: there is none,
- * unless runs in the caches of threads can be joined to one. */
+/* Claim a run inside one segment; *ret_block is its first block. False: there is none
+ * among the free runs of segments and in this thread's cache. There may be one after
+ * runs in caches, and blocks that were returned, have been joined: dp_spaces_claim(). */
 static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 				 uint64_t *ret_block)
 {

@@ -32,7 +32,8 @@
  *			(I13-I15)
  *	RESERVED	may be held; there is no record of the extent on media
  *	LIVE		may be held; the word on media records the extent (D3)
- *	RETIRED		held, takes no new holds, publishing is off
+ *	RETIRED		held; new holds are refused, clones of a hold are not;
+ *			publishing is off
  *
  * Invariants:
  *	D12	each change is one CAS, and one CAS decides one fact
@@ -49,17 +50,17 @@
  *	C7	alone means that there is one hold, which excludes others. It is set by
  *		the CAS that takes the count from 0 to 1, and only if no publish has a
  *		claim. While it is set, holds (a SET needs one), clones and claims for a
- *		KEEP fail. So an exclusive hold and the operations that it excludes
- *		detect each other in this word, in either order.
+ *		KEEP fail. So of an exclusive hold and an operation that it excludes, the
+ *		second fails, because its CAS finds the first in this word.
  *
  * A call takes or drops one or more holds with one CAS; a CAS from n to 0 wakes and
  * frees like one from 1 to 0.
  *
- * writers means that a write hold was taken since the count was last 0, or was tried
- * while the gate was closed. A hold that backs out does not clear the bit while there
- * are other holds, although the word may be the one that its own CAS has made: another
- * thread may have taken a write hold and a third dropped a read hold meanwhile. The last
- * drop clears it.
+ * writers means that since the count was last 0 a write hold was taken, or was tried
+ * while the gate was closed. A write hold that backs out cannot clear the bit while
+ * there are other holds. Not even if the word is as its own CAS made it: meanwhile
+ * another thread may have taken a write hold, and a third dropped a read hold, so that
+ * the count is the same. The last drop clears the bit.
  *
  *	I64	a block that was found bad is marked while its extent still owns it, so
  *		the thread that frees it later excludes it: see state_is_owner()
@@ -129,7 +130,8 @@ static uint64_t state_load(struct dp_states *states, uint64_t block)
 				    memory_order_acquire);
 }
 
-/* seq_cst: one side of the two-sided races with gate and armed. */
+/* seq_cst: one side of the two-sided races with the gate (gate.c), and of a claim with
+ * the number of roots (dp_state_add_root()). */
 static bool state_swap(struct dp_states *states, uint64_t block, uint64_t *word,
 		       uint64_t to)
 {
@@ -262,8 +264,9 @@ static void state_free_blocks(struct dp_states *states, uint64_t block)
 }
 
 /*
- * Count an extent that waits for its last drop. The last drop may have happened already,
- * so the sum may be below 0 for a moment, and `blocks` was read before the CAS.
+ * Count an extent that waits for its last drop. Another thread may have made the last
+ * drop already. So the sum may be below 0 for a moment, and `blocks` was read before
+ * the CAS that retired the extent, because they may belong to the next one now.
  */
 static void state_defer(struct dp_states *states, uint32_t blocks)
 {
@@ -288,7 +291,8 @@ struct dp_state_deferred dp_states_deferred(struct dp_states *states)
 static inline void state_after_swap(struct dp_states *states, uint64_t block,
 				    uint64_t was, uint64_t now)
 {
-	/* I13, I15: a generation ends with its number, count and flags. */
+	/* I13, I15: the end of a generation leaves the next number, count 0 and no
+	 * flags. */
 	assert(word_state(now) != DP_STATE_FREE ||
 	       now == word_next_generation(was));
 	/* C7: an exclusive hold is the only one. */
@@ -399,8 +403,9 @@ struct state_owner {
 };
 
 /*
- * A CAS that changes nothing. If the CAS that ends the generation is before it, this one
- * fails. If it is after it, its thread sees the block's mark when it frees the blocks.
+ * Ends with a CAS that changes nothing. If another thread's CAS has ended the
+ * generation before, this function returns false. If that CAS comes later, the thread
+ * that made it sees the mark of the block when it frees the blocks.
  */
 static bool state_is_owner(void *arg)
 {
@@ -615,7 +620,9 @@ int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 		if (!word_count(to) && word_state(to) == DP_STATE_RETIRED)
 			to = word_next_generation(to);
 	} while (!state_swap(states, block, &word, to));
-	/* No memory of the pool is read here: it may be unmapped. */
+	/* If holds are left, another thread may drop the last one and close the pool
+	 * now, so no memory of the pool is read. If none is left, a close waits for
+	 * dec. */
 	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
 	state_after_swap(states, block, word, to);
 	return dropped;
@@ -649,7 +656,8 @@ int dp_state_wait(struct dp_states *states, uint64_t block, uint64_t generation,
 	while (state_ask_wake(states, block, generation, &word)) {
 		if (dp_os_now_ns() >= deadline_ns)
 			return -ETIMEDOUT;
-		/* The low half has flags, state, count and low bits of the generation. */
+		/* The futex compares the low half: flags, state, count and 8 bits of
+		 * the generation. */
 		dp_os_futex_wait(state_word(states, block), (uint32_t)word,
 				 deadline_ns);
 	}

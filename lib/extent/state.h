@@ -25,8 +25,8 @@ enum dp_state {			/* as enum daxpin_state */
 /* private to state.c */
 struct dp_extent_state {
 	_Atomic uint64_t word;
-	_Atomic uint32_t blocks;	/* set while not FREE */
-	_Atomic uint32_t roots;		/* that name it, or will */
+	_Atomic uint32_t blocks;	/* valid while not FREE */
+	_Atomic uint32_t roots;		/* that name it, or will after a publish */
 };
 
 /* private to state.c */
@@ -128,8 +128,9 @@ void dp_state_settle(struct dp_states *states, uint64_t block,
 		     enum dp_state to);
 
 /*
- * Root names. A thread that adds one reads the word afterwards, and a thread that claims
- * for a retire reads the count afterwards, so at least one sees the other (D14).
+ * The number of roots that name an extent. A thread that adds one reads the state word
+ * afterwards, and a thread that has claimed the extent for a retire reads the number
+ * afterwards, so at least one of them sees the other (D14).
  */
 void dp_state_add_root(struct dp_states *states, uint64_t block);
 void dp_state_remove_root(struct dp_states *states, uint64_t block);

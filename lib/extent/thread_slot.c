@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A thread takes a free slot on first use and releases it in a key destructor. The next
- * thread with that slot continues with its counters and caches as they are: the release
- * of a slot is a release of `taken`, and taking one is an acquire.
+ * A thread takes a free slot on first use and gives it back in a key destructor. The
+ * next thread with that slot continues with its counters and caches as they are: giving
+ * a slot back clears its bit in `taken` with release, and taking it sets the bit with
+ * acquire.
  *
  * A forked child has one thread: it keeps its slot, and the others are free (C2). A
- * child that was made without handlers of pthread_atfork() has fewer slots. In both, the
- * list of watched ends and its mutex are in memory that is zero again, because another
- * thread of the parent may have held the mutex.
+ * child that was made without handlers of pthread_atfork() has fewer slots, because
+ * those of the parent's threads stay taken. In both, the list of watched ends and its
+ * mutex are in memory that the kernel zeroes at the fork, because another thread of the
+ * parent may have held the mutex.
  */
 #include <pthread.h>
 #include "extent/thread_slot.h"
@@ -108,7 +110,7 @@ static int thread_slot_make_ends(void)
 		return 0;
 	ret = dp_os_map_for_process(sizeof(*ends), &made);
 	if (!ret && !atomic_compare_exchange_strong(&ends_there, &ends, made))
-		dp_os_unmap(made, sizeof(*ends));	/* another was first */
+		dp_os_unmap(made, sizeof(*ends));	/* another thread was first */
 	return ret;
 }
 

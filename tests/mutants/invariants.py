@@ -282,7 +282,9 @@ MUTANTS = [
      'blocks are handed out a little before their last generation is over',
      '''			to = word_next_generation(to);
 	} while (!state_swap(states, block, &word, to));
-	/* No memory of the pool is read here: it may be unmapped. */
+	/* If holds are left, another thread may drop the last one and close the pool
+	 * now, so no memory of the pool is read. If none is left, a close waits for
+	 * dec. */
 	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
 	state_after_swap(states, block, word, to);''',
      '''{
