@@ -24,7 +24,7 @@
 
 #define SECTOR_SIZE	512ull
 #define SECTORS_MAX	(UINT64_MAX / SECTOR_SIZE)
-#define LIST_SIZE	(64u << 10)	/* a page of sysfs, of any size */
+#define LIST_SIZE	(64u << 10)	/* sysfs gives a page; the largest is 64 KiB */
 
 /* ------------------------------------------------------------------- lists */
 

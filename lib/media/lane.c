@@ -15,10 +15,11 @@
  *		does not tear): never committed, so nothing of it was applied
  *
  * Anything else is damage. A torn lane must not remain, because the bytes of a later
- * batch could complete it. So recovery rewrites it as an empty lane that has the
- * sequence number of the torn batch. First it sets `done` to that number. Otherwise, if
- * the torn batch lacked only its sequence number, a cut could leave exactly that word
- * of the empty header and complete the batch, and the next recovery would replay it:
+ * batch could complete it. So recovery writes an empty header over it, with the
+ * sequence number of the torn batch. Before that it makes `done` durable with the same
+ * number. If it did not, and the torn batch lacked only its sequence number, a power
+ * cut could leave exactly that word of the empty header on media. The torn batch would
+ * be complete then, and the next recovery would replay it. The order is:
  *
  *	pending words; done + 1 of torn lanes	fence
  *	headers of torn lanes; done of open	fence
@@ -28,7 +29,8 @@
  * become complete; then it is CLOSED, because `done` is its number. Recovery can be
  * repeated with the same result (D11).
  *
- * No two lanes in use name the same word: publish claims each word first.
+ * No two lanes in use name the same word: publish first claims the word or, for a SET,
+ * takes the lock of the word.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -77,7 +77,7 @@ static inline uint64_t dp_layout_table_offset(uint64_t segment_size)
  *
  * length is in blocks. In a SLAB word bits 0-11 are length - 1 and bits 12-16
  * the size class. check is over the other bits, the block's index in the pool
- * and the pool's uuid; a word of zeroes never checks out (D6).
+ * and the pool's uuid; a word of zeroes is never valid (D6).
  */
 enum dp_kind {
 	DP_KIND_INVALID = 0,
@@ -260,8 +260,8 @@ struct dp_super {
 	uint64_t open_id;		/* random, because a copy of the pool has the
 					   same epochs */
 	struct dp_file_id file;		/* of this segment */
-	/* Segment 0 only: the last open that wrote to every segment. While this
-	   is OPENING, the others have its epoch or a later one. */
+	/* Segment 0 only: the last open that wrote to every segment. While segment 0
+	   is OPENING, the other segments have the epoch of that open or a later one. */
 	uint64_t before_epoch;
 	uint64_t before_open_id;
 	uint64_t segment_size;
@@ -272,7 +272,7 @@ struct dp_super {
 	uint32_t segments;		/* bits set in segment_set */
 	uint64_t set_check;		/* XXH3 of segment_set */
 	struct dp_owner owner;		/* segment 0 only */
-	/* Segment 0 only, from the last open at which the pool was closed. */
+	/* Segment 0 only, recorded by the last open that found the pool closed. */
 	uint64_t nvdimms;		/* a digest of the ids of the pool's NVDIMMs;
 					   0: unknown */
 	uint64_t dirty_shutdowns[DP_NVDIMMS_MAX];	/* the count of each */

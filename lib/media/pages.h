@@ -50,7 +50,7 @@ void dp_pages_assume(struct dp_pages *pages, uint32_t page);
  * Begin to use a page: format() makes its words FREE. They are durable before the
  * page's bit, and the bit is durable when this returns 0 (D19). If several threads call
  * it, one formats the page and the others wait. On -errno format() or a flush failed,
- * and the page is unused.
+ * and the page is unused in memory; its bit on media may be set.
  */
 int dp_pages_begin(struct dp_pages *pages, uint32_t page,
 		   int (*format)(const void *arg, uint32_t page),

@@ -14,11 +14,11 @@
 #include "os/os.h"
 
 /*
- * From this size on, a range is zeroed by stores that bypass the caches. They are faster
- * than ordinary stores and write-backs, above all on a slow medium, but the next access
- * by the CPU misses the caches, which costs more than they save. A range of this size
- * is more likely to be filled by a device, or in small parts, than by this CPU
- * immediately.
+ * From this size on, a range is zeroed by stores that bypass the caches. They are
+ * faster than ordinary stores and write-backs, above all on a slow medium, but the
+ * CPU's next access to the range misses the caches. If the CPU reads or writes all of
+ * the range soon, these misses cost more than the stores have saved. But a range of
+ * this size is more likely to be filled by a device, or by the CPU in small parts.
  */
 #define ZERO_PAST_CACHES (256u << 10)
 

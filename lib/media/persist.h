@@ -32,8 +32,8 @@ struct dp_persist {
 void dp_persist_init(struct dp_persist *persist,
 		     enum dp_granularity granularity);
 /*
- * Get libpmem2's functions for one mapping of the pool. They are used for all mappings,
- * which have the same kind and granularity.
+ * Ask libpmem2 for the functions that fit one mapping of the pool. They are used for
+ * all of the pool's mappings, which have the same kind and granularity.
  */
 int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 		    uint64_t size, const struct dp_errmsg *errmsg);
@@ -43,8 +43,8 @@ void dp_persist_fini(struct dp_persist *persist);
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value);
 void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
 		     uint64_t size);
-/* Zero the range, which is durable after a flush and a fence. Large ranges are stored
- * past the caches. */
+/* Zero the range, which is durable after a flush and a fence. With CACHE_LINE, stores
+ * to large ranges bypass the caches. */
 void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size);
 /* Zero a large range past the caches; durable when it returns. Not with PAGE. */
 void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
@@ -53,8 +53,9 @@ void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size);
 void dp_persist_fence(struct dp_persist *persist);
 /*
- * The same for ranges in many files. With PAGE, collect only notes the range, and
- * settle syncs the filesystem of fd once instead of an msync() for each range.
+ * The same for ranges in many files: collect each range, then settle once. With PAGE,
+ * collect does nothing, and settle syncs the whole filesystem of fd, instead of an
+ * msync() for each range.
  */
 int dp_persist_collect(struct dp_persist *persist, const void *from,
 		       uint64_t size);

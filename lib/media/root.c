@@ -230,7 +230,7 @@ static int root_damaged(uint32_t slot, const char *what,
 		       what);
 }
 
-/* Is it 1 to 47 bytes and then only zeroes? No caller can search for another name. */
+/* Is it 1 to 47 bytes and then only zeroes? Callers can search for such names only. */
 static bool root_is_padded(const char name[DP_ROOT_NAME_MAX])
 {
 	size_t length = strnlen(name, DP_ROOT_NAME_MAX);
@@ -494,7 +494,8 @@ static int root_take(struct dp_roots *roots, const struct name *name,
 
 	if (index == DP_ROOTS)
 		return -ENOSPC;
-	/* D1: so dp_root_is_new() is true, and the name is written before the word. */
+	/* D1: the word is 0, so dp_root_is_new() is true until dp_root_settle(), and
+	 * the publish writes the name before the word. */
 	assert(!root_word(roots, index).block);
 	root_occupy(roots, index);
 	/* The slot is unclaimed. The CAS of a thread that found it by its last name

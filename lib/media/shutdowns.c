@@ -138,7 +138,8 @@ struct dp_shutdowns dp_shutdowns_of_disk(int fd)
 	return shutdowns_of_region(path);
 }
 
-/* Nothing counts backwards: it was reset, and what it has counted since is unknown. */
+/* A count never falls by itself. A lower one was reset, and it is unknown what the NVDIMM
+ * has counted since the record. */
 static enum dp_tristate shutdowns_compare_one(uint64_t before, uint64_t now)
 {
 	if (now > before)
@@ -146,7 +147,7 @@ static enum dp_tristate shutdowns_compare_one(uint64_t before, uint64_t now)
 	return now == before ? DP_NO : DP_UNKNOWN;
 }
 
-/* One that grew says more than one that fell. */
+/* DP_YES if any count has grown; otherwise DP_UNKNOWN if any has fallen. */
 static enum dp_tristate shutdowns_compare_all(const uint64_t *before,
 					      const uint64_t *now,
 					      uint32_t *ret_mapping)

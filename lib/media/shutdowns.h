@@ -23,10 +23,11 @@ struct dp_shutdowns dp_shutdowns_of_disk(int fd);
 
 /*
  * Was there a dirty shutdown while the pool was not closed? Compares the counts in the
- * superblock with the present ones. Unknown if either are unknown, if they are of
- * different NVDIMMs, or if a count is lower than before and none is higher.
- * *ret_mapping: if the NVDIMMs are the same and the result is not DP_NO, the one that
- * decided.
+ * superblock with the present ones. Unknown if the present ones are unknown. Otherwise
+ * DP_NO if the pool was closed. If it was not: unknown if the recorded ones are unknown
+ * or of other NVDIMMs, or if a count is lower than before and none is higher.
+ * *ret_mapping: if the NVDIMMs are the same and the result is not DP_NO, the index of
+ * the count that differs.
  */
 enum dp_tristate dp_shutdowns_compare(const struct dp_super *super,
 				      const struct dp_shutdowns *now,

@@ -11,7 +11,7 @@
 
 /*
  * The newer whole half, or NULL. A half in the wrong place for its sequence number does
- * not count: the next change would be written over the newest.
+ * not count. If it did and was the newest, the next change would be written over it.
  */
 static const struct dp_super *super_newest(const struct dp_super half[2])
 {
@@ -98,7 +98,7 @@ static int super_refuse(const struct dp_super_halves *halves,
 			       "there is no daxpin pool: create one");
 	if (!verdict->newest)
 		return dp_fail(errmsg, halves->error[0] ? -EIO : -EUCLEAN,
-			       "the superblock at offset 0x0 is damaged, its copy at 0x%llx too" DP_UNTOUCHED,
+			       "the superblock at offset 0x0 and its copy at 0x%llx are both damaged" DP_UNTOUCHED,
 			       (unsigned long long)DP_COPY_OFFSET);
 	if (verdict->newest->version != DP_VERSION)
 		return dp_super_check_version(verdict->newest, errmsg);

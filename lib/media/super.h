@@ -44,7 +44,8 @@ int dp_super_check_version(const struct dp_super *super,
  * page is damaged, OWNER_UNKNOWN is set in it: the page may have had the record of an
  * owner that the copy does not have.
  *
- * -EIO			unreadable, unless tolerant and the other page has a whole half
+ * -EIO			page or copy is unreadable, unless tolerant and the other of
+ *			them has a whole half
  * -EMEDIUMTYPE		there never was a superblock
  * -EPROTONOSUPPORT	it is of another version
  * -EUCLEAN		no half is whole
@@ -68,8 +69,9 @@ int dp_super_write(char *base, struct dp_persist *persist,
 
 /*
  * The same for many segments together, in three parts: mend, page, copy. Do each part
- * for all segments and then call dp_persist_settle(), unless no call returned 1, which
- * means that nothing was stored. The superblock must be sealed with its new sequence.
+ * for all segments. A call returns 1 if it has stored something. If any of a part's
+ * calls did, call dp_persist_settle() before the next part. The superblock must be
+ * sealed with its new sequence.
  */
 enum dp_super_part {
 	DP_SUPER_PART_MEND,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reads descriptor words and computes their changes; no other code does. Keeps D5 (the
- * words of an extent are FREE, except for the first): they are never written. They were
- * FREE when the space was free, and a retire makes the first word FREE again.
+ * Reads descriptor words and computes their changes; no other code does. Keeps D5: all
+ * words of an extent except for the first are FREE. They were FREE when the space was
+ * free, and an extent never writes them. A retire makes the first word FREE again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -299,7 +299,8 @@ static int table_derive_pages(const struct dp_table *table, uint32_t index)
 	return 0;
 }
 
-/* A page in a bad block cannot be used, and it is unknown whether it is unused. */
+/* A page in a bad block may have the words of extents. If tolerant, it counts as used,
+ * so that its words are reported as damaged. */
 static int table_find_bad_pages(const struct dp_table *table, bool tolerant,
 				const struct dp_errmsg *errmsg)
 {

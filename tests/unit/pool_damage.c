@@ -321,7 +321,7 @@ static void check_all_halves(struct fixture *f, uint32_t segment)
 	assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
 	assert_says(f, words);
 	assert_says(f, f->path);
-	assert_says(f, "its copy at 0x1f0000 too");
+	assert_says(f, "its copy at 0x1f0000 are both damaged");
 	assert_says(f, "untouched");
 }
 
