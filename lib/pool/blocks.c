@@ -227,12 +227,12 @@ static int blocks_fail(const struct dp_blocks *blocks, int error,
 			       path, MIB(left), what);
 	if (error == -EOPNOTSUPP)
 		return dp_fail(errmsg, error,
-			       "%s shares blocks with another file (a reflink), which hardware would write around, and this kernel does not unshare them: copy the files with cp --reflink=never, and use the copy",
+			       "%s shares blocks with another file (a reflink), so that hardware could write into that file, and this kernel does not unshare them: copy the files with cp --reflink=never, and use the copy",
 			       path);
 	if (error == -ECANCELED || error == -ETIMEDOUT)
 		return dp_fail(errmsg, error,
 			       "%s: %s when %llu of %llu MiB %s had their blocks",
-			       path, error == -ECANCELED ? "gave up" :
+			       path, error == -ECANCELED ? "the call gave up" :
 			       "the deadline passed", MIB(blocks->done_bytes),
 			       MIB(blocks->total_bytes), what);
 	return dp_fail(errmsg, error, "%s: blocks cannot be allocated: %s",

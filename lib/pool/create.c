@@ -14,7 +14,7 @@
 #include "pool/defrag.h"
 #include "pool/remains.h"
 
-#define ATTEMPTS	8u	/* to create the pool, or to open another's */
+#define ATTEMPTS	8u	/* to create the pool, or to open another process's */
 #define FILESYSTEM_PART	64u	/* 1/64 of the free space is for the filesystem */
 
 /*
@@ -194,7 +194,7 @@ static int create_check_geometry(struct dp_pool *pool,
 	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
 	    pool->geometry.segments > DP_SEGMENTS_MAX)
 		return dp_fail(request->errmsg, -EINVAL,
-			       "%llu bytes cannot be a pool of segments of %llu bytes: a pool has 32 MiB to %u segments, in multiples of 2 MiB",
+			       "a pool of %llu bytes is impossible with segments of %llu bytes: the size must be a multiple of 2 MiB, from 32 MiB to %u segments",
 			       (unsigned long long)size,
 			       (unsigned long long)request->segment_size,
 			       DP_SEGMENTS_MAX);
@@ -252,9 +252,10 @@ static int create_wipe(struct dp_pool *pool, char *from, uint64_t size)
 }
 
 /*
- * Zero the metadata that is read before it is written. In segment 0 these are roots and
- * lanes, but not the superblock and its copy, which have the flag CREATING; in the other
- * segments the superblock and its copy. No page of the table is used.
+ * Zero the metadata that is read before it is written: in segment 0 the page bitmap,
+ * roots and lanes, but not the superblock and its copy, which have the flag CREATING;
+ * in the other segments the superblock, its copy and the page bitmap. The table itself
+ * is not zeroed, because an empty page bitmap means that no page of it is used.
  */
 static int create_wipe_metadata(struct dp_pool *pool, uint32_t index)
 {
@@ -356,7 +357,8 @@ static int create_check_medium(const struct dp_pool *pool,
 	return 0;
 }
 
-/* All decisions are made under the locks and before any change. */
+/* All decisions are made under the locks. Before the last of them, files are made, grow
+ * and get blocks (create_undo() removes that), but no byte of an old file is changed. */
 static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	bool blank = false;

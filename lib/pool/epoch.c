@@ -29,7 +29,7 @@ int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
 			  const struct dp_errmsg *errmsg)
 {
 	return dp_fail(errmsg, -EUCLEAN,
-		       "the superblock at offset 0x0 of segment %u of %s is damaged, its copy is whole: open it for writing once, which restores it",
+		       "the superblock at offset 0x0 of segment %u of %s is damaged, but its copy is whole: open the pool for writing once, which restores the superblock",
 		       index, source->path);
 }
 

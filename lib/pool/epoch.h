@@ -39,7 +39,7 @@ void dp_epochs_fini(struct dp_epochs *epochs);
 
 /* An epoch above that of every segment (D15). */
 uint64_t dp_epochs_next(const struct dp_epochs *epochs);
-/* The identity of the segment's file, which is recorded from now on. */
+/* The identity of segment 0's file as it is now, for the superblock. */
 struct dp_file_id dp_epochs_first_file(const struct dp_epochs *epochs);
 /* True if no file is the recorded one: this is the first open of a copy. */
 bool dp_epochs_are_copied(const struct dp_epochs *epochs);

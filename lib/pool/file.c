@@ -60,7 +60,7 @@ static int file_claimed(const struct dp_source *source, uint32_t index,
 		return dp_fail(errmsg, -EBUSY,
 			       "the pool is open in this process already: use that handle");
 	return dp_fail(errmsg, -EBUSY,
-		       "segment %u of %s is a file that this process has open already, in another pool or in another place of this one: give each its own",
+		       "segment %u of %s is a file that this process has open already, in another pool or as another segment of this one: each segment needs a file of its own",
 		       index, source->path);
 }
 

@@ -42,7 +42,7 @@ static int flushed_refuse(const struct dp_flushed *flushed,
 			       "%s was not closed, and has no record of the earlier count of dirty shutdowns of these NVDIMMs, so it is unknown whether all durable stores reached them; the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check its contents",
 			       source->path);
 	return dp_fail(errmsg, -EUCLEAN,
-		       "%s was not closed, and power has failed since before all durable stores had reached the NVDIMMs (%s); the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check its contents, or restore a backup",
+		       "%s was not closed, and after that power has failed before all durable stores had reached the NVDIMMs (%s); the pool was left untouched: open it without DAXPIN_POOL_NEED_FLUSHED and check its contents, or restore a backup",
 		       source->path, counts);
 }
 

@@ -10,11 +10,12 @@
 struct dp_flushed {
 	struct dp_shutdowns now;
 	enum dp_tristate dirty;		/* some of it may not have arrived */
-	uint32_t mapping;		/* of the NVDIMM that says so, in its region */
+	uint32_t mapping;		/* the NVDIMM whose count differs, in its region */
 };
 
 #define DP_FLUSHED_TEXT_SIZE	160u
-/* What the NVDIMM that decided counts, and what it had; of the same NVDIMMs only. */
+/* Write the present count of the NVDIMM `mapping`, and the recorded one. The record
+ * must be of the same NVDIMMs. */
 void dp_flushed_counts(const struct dp_flushed *flushed,
 		       const struct dp_super *super,
 		       char text[DP_FLUSHED_TEXT_SIZE]);

@@ -176,7 +176,8 @@ static struct dp_badblocks_view pool_first_view(const struct dp_pool *pool,
 	return (struct dp_badblocks_view) { &none, base, fd, NULL };
 }
 
-/* Read the superblock before the geometry is known. *ret_blank: all bytes are zero. */
+/* Read the superblock before the geometry is known. *ret_blank: the file is empty, or
+ * its first chunk is blank (dp_remains_are_none()). */
 int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_errmsg *errmsg)
 {
@@ -222,9 +223,10 @@ static int pool_barrier_fd(uint32_t index, void *arg)
 }
 
 /*
- * The owner lock and the verbs contexts do not cover DMA of a ring that was never
- * attached, or a page in a pipe. On a DAX filesystem the kernel does, by the barrier. A
- * create passes it for all old files, however they were closed.
+ * The owner lock and the wait for verbs contexts do not cover DMA of a ring that was
+ * never attached, or a page in a pipe. On a DAX filesystem the kernel waits for these
+ * pins, too, in the layout barrier. A create passes the barrier for all old files, even
+ * if their pool was closed.
  */
 static int pool_pass_barrier(struct dp_pool *pool,
 			     struct dp_wait_policy *policy,
@@ -248,8 +250,8 @@ static int pool_pass_barrier(struct dp_pool *pool,
 	return ret;
 }
 
-/* After a clean close the barrier only prevents that the calls wait; if it is
- * unavailable they are made without it. */
+/* After a clean close the barrier is needed only so that the calls that allocate blocks
+ * do not wait for pins. If it is unavailable then, they are made without it. */
 int dp_pool_give_blocks(struct dp_pool *pool, struct dp_wait_policy *policy,
 			const struct dp_errmsg *errmsg)
 {
@@ -479,7 +481,8 @@ static int pool_map_and_check(struct dp_pool *pool,
 					   request->errmsg);
 }
 
-/* The error for remains of a pool. After "no pool" the user would create one over them. */
+/* The error for remains of a pool. If it said that there is no pool, the user would
+ * create one over them. */
 static int pool_refuse_remains(const struct dp_pool *pool,
 			       struct dp_pool_request *request)
 {
@@ -588,7 +591,8 @@ static int pool_write_super(struct dp_pool *pool)
 			      &pool->super);
 }
 
-/* Record which open the other superblocks are of, until this open has written them. */
+/* Record which open has written the superblocks of all segments, for the time until
+ * this open has written them. If the last open was interrupted, its record stays. */
 static void pool_remember_before(struct dp_super *super)
 {
 	if (super->flags & DP_SUPER_OPENING)

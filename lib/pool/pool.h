@@ -41,8 +41,9 @@ struct dp_pool {
 	struct dp_epochs epochs;
 	pthread_mutex_t super_mutex;
 	bool has_pipe;
-	int pipe[2];			/* under super_mutex: a close must read the
-					   superblocks when no descriptor is left */
+	int pipe[2];			/* under super_mutex; made at the open, because
+					   a close reads the superblocks even if the
+					   process has no descriptor left */
 	struct dp_super super;		/* segment 0's, as on media */
 	/* Under super_mutex, as is the record in super. */
 	struct dp_rdma_use rdma_use[DP_RDMA_CONTEXTS_MAX];
@@ -115,7 +116,8 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 			  bool create);
 /*
  * Read segment 0's superblock before the geometry is known, as dp_super_read().
- * *ret_blank, which is set after errors too: no pool was ever completed here.
+ * *ret_blank, which is set after errors too: the file is empty, or its first chunk is
+ * blank (dp_remains_are_none()); other places may have remains of a pool.
  */
 int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_errmsg *errmsg);

@@ -88,7 +88,7 @@ struct look {
 	struct progress *progress;
 };
 
-/* Over all files; the total grows by each that is come to. */
+/* Over all files. The size of a file is added to the total when its search begins. */
 struct progress {
 	struct dp_wait_policy *policy;
 	uint64_t before;		/* bytes of the files before this one */
@@ -331,7 +331,7 @@ static int remains_fail_look(const struct dp_source *source, uint32_t segment,
 {
 	if (error == -ECANCELED || error == -ETIMEDOUT)
 		return dp_fail(errmsg, error,
-			       "%s has no superblock of a pool, and %s when %llu of %llu MiB had been looked at for what is left of one; nothing was changed",
+			       "%s has no superblock of a pool, and %s when %llu of %llu MiB had been searched for the remains of one; nothing was changed",
 			       source->path, error == -ECANCELED ? "the call gave up" :
 			       "the deadline passed",
 			       (unsigned long long)progress->done >> 20,

@@ -43,15 +43,17 @@ struct dp_remains_place {
  */
 bool dp_remains_are_none(const struct dp_badblocks_view *view);
 /*
- * Find the strongest evidence. All bytes of all files are read; of a device all bytes of
- * a segment of the largest size, then the places of superblocks and the first block of
- * each chunk. Bad blocks are ignored, except in the first chunk. It fails as
- * dp_wait_work() or, with a sentence, if a part cannot be examined.
+ * Find the strongest evidence. Of each file the first chunk and then all allocated
+ * bytes are read, up to the size of the largest segment; of a device all bytes of a
+ * segment of the largest size, then the places of superblocks and the first block of
+ * each chunk. Behind the largest metadata a file is read only until something was
+ * found. Bad blocks are ignored, except in the first chunk. It fails as dp_wait_work()
+ * or, with a sentence, if a part cannot be examined.
  */
 int dp_remains_look(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,
 		    const struct dp_errmsg *errmsg);
-/* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there was none. */
+/* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there was none, or it cannot be told. */
 int dp_remains_errno(const struct dp_remains *remains);
 /* Write the sentence: what was found, and the cure that loses nothing; `also` is its end.
  * Returns error. */

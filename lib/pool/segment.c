@@ -89,10 +89,13 @@ static int segment_check_kind(const struct dp_segments *segments,
 	dax = dp_os_is_dax(dp_file_fd(segments->all[index].file));
 	if (dax > 0)
 		return 0;
-	return dp_fail(errmsg, dax ? dax : -EOPNOTSUPP,
-		       "segment %u of %s is %s: mount with -o dax=always, or copy the file to one that is DAX",
-		       index, source->path, dax ? strerror(-dax) :
-		       "not a DAX file, but the first one is");
+	if (dax)
+		return dp_fail(errmsg, dax,
+			       "segment %u of %s: it is unknown whether the file is DAX: %s",
+			       index, source->path, strerror(-dax));
+	return dp_fail(errmsg, -EOPNOTSUPP,
+		       "segment %u of %s is not a DAX file, but the first one is: mount with -o dax=always, or copy the file to one that is DAX",
+		       index, source->path);
 }
 
 static int segment_is_not_there(const struct dp_segments *segments,

@@ -80,8 +80,8 @@ int dp_source_extra_files(const struct dp_source *source, uint32_t segments);
 
 #define DP_CHUNK_BACKED		0x1u
 #define DP_CHUNK_ALIGNED	0x2u	/* physically, to 2 MiB */
-#define DP_CHUNK_DOUBT		0x4u	/* not BACKED, perhaps not all of it a hole */
-#define DP_CHUNK_WANTED		0x20u	/* not BACKED, but an extent is there */
+#define DP_CHUNK_DOUBT		0x4u	/* not BACKED, but a part of it is listed */
+#define DP_CHUNK_WANTED		0x20u	/* not BACKED; has an extent or a lane's word */
 #define DP_CHUNK_SHARED		0x10u	/* another file has some of its blocks */
 
 /* Get the flags of each chunk of a segment. */

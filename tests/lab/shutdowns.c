@@ -26,8 +26,8 @@ static const struct verdict {
 } verdicts[] = {
 	{ "new", DAXPIN_NO, 0, NULL },
 	{ "no", DAXPIN_NO, 0, NULL },
-	{ "yes", DAXPIN_YES, -EUCLEAN, "power has failed since before all" },
-	{ "closed", DAXPIN_YES, -EUCLEAN, "power has failed since before all" },
+	{ "yes", DAXPIN_YES, -EUCLEAN, "power has failed before all" },
+	{ "closed", DAXPIN_YES, -EUCLEAN, "power has failed before all" },
 	{ "reset", DAXPIN_UNKNOWN, -EUCLEAN, "was reset since it was opened" },
 	{ "unseen", DAXPIN_UNKNOWN, -EOPNOTSUPP, "because sysfs does not show" },
 };
