@@ -155,7 +155,7 @@ static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **stat
 	create_pool(f);
 	close_pool(f);
 	f->options.flags = 0;
-	assert_true(doctor_says(f, "there is no ublk device"));
+	assert_true(doctor_says(f, "the machine has no ublk device"));
 	before = pinned_pages();
 	child = start_child(f, serve, NULL);
 	kill_child(&child);
@@ -165,10 +165,10 @@ static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **stat
 	assert_true(info_of(f).unclean);
 	close_pool(f);
 	assert_true(pinned_pages() > before);
-	assert_true(doctor_says(f, "1 ublk device(s): what memory they have pinned is not seen"));
+	assert_true(doctor_says(f, "1 ublk device(s): the kernel does not show which memory they have pinned"));
 	assert_int_equal(control(CMD_DEL_DEV, child.told, NULL, 0), 0);
 	assert_true(pins_are_back(before));
-	assert_true(doctor_says(f, "there is no ublk device"));
+	assert_true(doctor_says(f, "the machine has no ublk device"));
 }
 
 static int device_teardown(void **state)

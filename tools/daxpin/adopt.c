@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* daxpin adopt: a copy of a pool that was not closed becomes a pool of its own. */
+/* daxpin adopt: turn a copy of a pool that was not closed into a pool of its own. */
 #include <stdio.h>
 #include <string.h>
 #include <daxpin.h>
@@ -25,13 +25,13 @@ static int adopt(const char *path, unsigned int flags)
 	if (!ret)
 		ret = daxpin_pool_close(pool);
 	if (ret) {
-		fprintf(stderr, "daxpin: %s: it could not be closed: %s\n",
+		fprintf(stderr, "daxpin: %s: the pool was opened, but could not be closed: %s\n",
 			path, strerror(-ret));
 		return EXIT_CANNOT_TELL;
 	}
-	printf("%s: %s, and is closed now\n", path, info.unclean ?
+	printf("%s: %s, and the pool is closed now\n", path, info.unclean ?
 	       "what its last owner had committed is in place" :
-	       "it had been closed already");
+	       "the pool had been closed already");
 	return EXIT_CLEAN;
 }
 
@@ -56,13 +56,13 @@ const struct command adopt_command = {
 	.summary = "use a copy of a pool that was not closed",
 	.help =
 	"usage: daxpin adopt [--despite-rdma] PATH\n\n"
-	"Opens a copy of a pool that was not closed, and closes it. It may be of\n"
-	"several moments if something wrote to the pool while it was copied: then\n"
-	"copy it again instead. See BACKUP AND RESTORE in daxpin(7).\n"
-	"  --despite-rdma  don't wait for the RDMA of an owner that died, nor refuse\n"
-	"                  the pool where nothing can be told of it. If one of its\n"
-	"                  peers still writes, it overwrites what the pool has there\n"
-	"                  by then. See CONTAINERS in daxpin(7)\n"
-	"Exits with 0 if that was done, 2 if not.\n",
+	"Opens a copy of a pool that was not closed, and closes it. If a program wrote\n"
+	"to the pool while it was copied, parts of the copy are from different moments:\n"
+	"copy the pool again instead. See BACKUP AND RESTORE in daxpin(7).\n"
+	"  --despite-rdma  don't wait for the RDMA of an owner that died, and don't refuse\n"
+	"                  the pool if it is unknown whether that RDMA has ended. A peer\n"
+	"                  that still writes overwrites the pool's present data. See\n"
+	"                  CONTAINERS in daxpin(7)\n"
+	"Exits with 0 if the pool was opened and closed, and with 2 otherwise.\n",
 	.run = run,
 };

@@ -177,10 +177,10 @@ static void print_summary(const struct daxpin_check_summary *s)
 	       s->unclean ? "not closed" : "closed");
 	printf("%" PRIu64 " extent(s) of %s, %s free\n", s->extents,
 	       size_text(s->extent_bytes, a), size_text(s->free_bytes, b));
-	printf("%s in holes, %s in doubt, %s bad\n",
+	printf("%s in holes, %s quarantined, %s bad\n",
 	       size_text(s->hole_bytes, a), size_text(s->quarantined_bytes, b),
 	       size_text(s->bad_bytes, c));
-	printf("%u root(s), %u of them stale; lanes: %u to be completed, %u torn\n",
+	printf("%u root(s), %u of them stale; redo lanes: %u to complete, %u torn\n",
 	       s->roots, s->roots_stale, s->lanes_open, s->lanes_torn);
 }
 
@@ -225,7 +225,7 @@ static int agrees(const struct check *check)
 		return 1;
 	if (!isatty(STDIN_FILENO))
 		return 0;
-	fprintf(stderr, "Do it? Type yes: ");
+	fprintf(stderr, "Make this repair? Type yes: ");
 	return fgets(answer, sizeof(answer), stdin) && !strcmp(answer, "yes\n");
 }
 
@@ -249,7 +249,7 @@ static int on_finding(const struct daxpin_finding *finding, void *arg)
 	return 0;
 }
 
-/* In the working directory, unless said otherwise. */
+/* The default is a new file in the working directory. */
 static void name_backup(struct check *check)
 {
 	const char *base = strrchr(check->options.path, '/');
@@ -283,7 +283,7 @@ static int look(struct check *check)
 			    on_finding, check, &check->summary);
 	if (ret || !check->summary.repaired)
 		return ret;
-	/* What is left is what counts. */
+	/* The verdict is about what a second check still finds after the repair. */
 	after.summary.size = sizeof(after.summary);
 	ret = daxpin_check(check->options.path, &check->pool, NULL, NULL,
 			   &after.summary);
@@ -292,7 +292,8 @@ static int look(struct check *check)
 	return ret;
 }
 
-/* A missing first segment is damage; all else that ends a check is not. */
+/* A check that ends with -EUCLEAN found damage; any other error leaves the pool
+ * unjudged. */
 static enum exit_status verdict(const struct check *check, int ret)
 {
 	if (ret)
@@ -336,14 +337,14 @@ static void end_text(struct check *check, int ret, enum exit_status status)
 	}
 	print_summary(&check->summary);
 	if (check->summary.repaired)
-		printf("%u finding(s) repaired; the way back: daxpin check --restore %s %s\n",
+		printf("%u finding(s) repaired; to undo this: daxpin check --restore %s %s\n",
 		       check->summary.repaired, check->backup, options->path);
 	if (check->declined)
-		printf("%u repair(s) that lose something were left: --yes does them\n",
+		printf("%u repair(s) that would lose data were not made: --yes makes them\n",
 		       check->declined);
 	printf("%s: %s\n", options->path, verdict_name[status]);
 	if (status == EXIT_DAMAGED && !options->repair)
-		printf("%u damage(s): `daxpin check --repair` cures %u, and %u more with a loss\n",
+		printf("%u damage(s): `daxpin check --repair` repairs %u, and %u with a loss of data\n",
 		       check->summary.damages, check->derived, check->lossy);
 }
 
@@ -356,7 +357,7 @@ static int restore(struct check *check)
 		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
 		return EXIT_CANNOT_TELL;
 	}
-	printf("%s: as it was before the repair\n", check->options.path);
+	printf("%s: the metadata is as it was before the repair\n", check->options.path);
 	return EXIT_CLEAN;
 }
 
@@ -400,7 +401,7 @@ static int run(int argc, char **argv)
 
 const struct command check_command = {
 	.name = "check",
-	.summary = "look at everything on a pool's media, and mend it",
+	.summary = "check everything on a pool's media, and repair it",
 	.help =
 	"usage: daxpin check [--json] [--wait SECONDS] PATH\n"
 	"       daxpin check --repair [--yes] [--backup FILE] [--json] PATH\n"
@@ -408,14 +409,16 @@ const struct command check_command = {
 	"\n"
 	"PATH is a directory or a device-dax node. Without --repair nothing is changed.\n"
 	"\n"
-	"  --repair         write what follows from the rest; ask before a loss\n"
-	"  --yes            yes to every loss\n"
-	"  --backup FILE    where the old bytes go first; default: a new file here\n"
-	"  --restore FILE   put them back\n"
-	"  --json           the report for programs\n"
-	"  --wait SECONDS   for whoever has the pool open\n"
-	"  --any-node       a device node outside devtmpfs is fine\n"
+	"  --repair         restore what can be derived from the rest of the media, and\n"
+	"                   ask before each repair that loses data\n"
+	"  --yes            agree to every repair that loses data\n"
+	"  --backup FILE    save the bytes that a repair changes to this new file; the\n"
+	"                   default is a new file in the working directory\n"
+	"  --restore FILE   write the bytes of this backup back to the pool\n"
+	"  --json           print the report as one JSON object\n"
+	"  --wait SECONDS   if a process has the pool open, wait so long for it to close it\n"
+	"  --any-node       accept a device node outside devtmpfs\n"
 	"\n"
-	"exits 0: clean, 1: damaged, 2: cannot tell\n",
+	"Exits with 0 if the pool is clean, 1 if it is damaged, 2 if neither is known.\n",
 	.run = run,
 };

@@ -7,7 +7,7 @@
 enum exit_status {
 	EXIT_CLEAN = 0,
 	EXIT_DAMAGED = 1,		/* doctor: something does not work */
-	EXIT_CANNOT_TELL = 2,		/* and what cannot be understood */
+	EXIT_CANNOT_TELL = 2,		/* also for invalid arguments */
 };
 
 struct command {

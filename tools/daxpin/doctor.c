@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* daxpin doctor: what works on this machine for a path, seen by trying it. */
+/* daxpin doctor: tries what works on this machine for a path, and reports it. */
 #include <getopt.h>
 #include <stdarg.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static const struct {
 	[SUBJECT_SLOTS] = { "buffer_slots", "buffer slots" },
 	[SUBJECT_BARRIER] = { "open_barrier", "barrier at open" },
 	[SUBJECT_PUNCH_WAITS] = { "punch_waits", "punch waits" },
-	[SUBJECT_PUNCH_CANCEL] = { "punch_cancel", "punch taken back" },
+	[SUBJECT_PUNCH_CANCEL] = { "punch_cancel", "punch cancelled" },
 	[SUBJECT_IDLE_AT_ZERO] = { "idle_at_zero", "idle at zero" },
 	[SUBJECT_BOOT_ID] = { "boot_id", "boot id" },
 	[SUBJECT_PROC] = { "proc", "/proc" },
@@ -115,12 +115,12 @@ void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
 		.subject = subject, .verdict = VERDICT_UNKNOWN,
 		.needed = needed,
 		.remedy = doctor->place.in_use ?
-			"run this again while it is not open" :
-			"run this as a user who may write there",
+			"run this again when no process has the pool open" :
+			"run this as a user who has permission to write to the path",
 	}, "%s", doctor->ground.errmsg);
 }
 
-/* A "no" outweighs what could not be seen. */
+/* One "no" decides, even if other answers are unknown. */
 static enum exit_status verdict_of(const struct doctor *doctor)
 {
 	if (doctor->wrong)
@@ -246,18 +246,18 @@ static int run(int argc, char **argv)
 
 const struct command doctor_command = {
 	.name = "doctor",
-	.summary = "say what works on this machine for a path, and why not",
+	.summary = "report what works on this machine for a path, and how to remedy what does not",
 	.help =
 	"usage: daxpin doctor [--rdma DEVICE] [--json] PATH\n"
 	"\n"
-	"PATH is a directory or a device-dax node, with a pool or before there is one.\n"
-	"Things are tried on a scratch file beside the pool, never on the pool's own\n"
-	"files; nothing is stored to a device.\n"
+	"PATH is a directory or a device-dax node, with or without a pool.\n"
+	"The command tries features on scratch files beside the pool, never on the\n"
+	"pool's own files, and it stores nothing to a device.\n"
 	"\n"
-	"  --rdma DEVICE    try this RDMA device too, such as mlx5_0\n"
-	"  --json           the report for programs\n"
+	"  --rdma DEVICE    try this RDMA device, too, for example mlx5_0\n"
+	"  --json           print the report as one JSON object\n"
 	"\n"
-	"exits 0: all that such memory can do works, 1: something does not,\n"
-	"2: something cannot be told\n",
+	"Exits with 0 if everything that this kind of memory can do works, 1 if something\n"
+	"does not work, 2 if something could not be tried and everything else works.\n",
 	.run = run,
 };

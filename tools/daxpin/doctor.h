@@ -15,7 +15,7 @@
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define CHUNK		DAXPIN_CHUNK_SIZE
 #define SCRATCH_SIZE	(UINT64_C(4) * CHUNK)
-/* So begin the names of files beside the pool, while they have one. */
+/* The names of scratch files beside the pool begin with this. */
 #define SCRATCH_PREFIX	".daxpin-doctor-"
 
 enum subject {
@@ -56,14 +56,15 @@ struct answer {
 	enum subject subject;
 	enum verdict verdict;
 	bool needed;			/* daxpin uses it on this memory */
-	const char *remedy;		/* NULL: there is none, or no need */
+	const char *remedy;		/* NULL: there is none, or none is needed */
 };
 
-/* What a path is; found once, then read by all. */
+/* What kind of memory a path is; found once by place_find(), then only read. */
 struct place {
 	enum daxpin_source source;
 	const char *path;
-	int fd;				/* the directory; the node, -1 in use */
+	int fd;				/* of the directory or the node; -1: none, or
+					   the device is in use */
 	uint64_t media_bytes;		/* of pool or device; 0: not known */
 	uint32_t segments;		/* files of a pool; 0: there are none */
 	char filesystem[32];		/* directories */
@@ -81,12 +82,12 @@ struct place {
  * unit of the device, into which nothing may be stored.
  */
 struct ground {
-	int fd;				/* -1: there is none */
+	int fd;				/* -1: there is no such memory */
 	char *base;			/* NULL: it cannot be mapped */
 	uint64_t size;
 	bool scratch;			/* ours to store into */
 	int sync_error;			/* 0, or what MAP_SYNC failed with */
-	char errmsg[256];			/* there is none, because */
+	char errmsg[256];		/* why there is none, or no mapping */
 };
 
 struct doctor {
@@ -98,16 +99,16 @@ struct doctor {
 	unsigned int wrong, unknown;	/* of what is needed */
 };
 
-/* Say one thing; what was observed is a sentence without its dot. */
+/* Report one answer; `observed` is a sentence without a full stop. */
 void doctor_say(struct doctor *doctor, struct answer answer,
 		const char *observed, ...)
 	__attribute__((format(printf, 3, 4)));
-/* It needs memory to try it on, and there is none. */
+/* Report that a subject was not tried because there is no memory to try it on. */
 void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
 			  bool needed);
 const char *doctor_source_name(enum daxpin_source source);
 
-/* doctor_place.c. -errno and a sentence: nothing can be tried. */
+/* doctor_place.c. Returns -errno and writes errmsg if nothing can be tried. */
 int place_find(struct place *place, const char *path, char *errmsg,
 	       size_t errmsg_size);
 void place_close(struct place *place);
@@ -119,13 +120,15 @@ void ground_close(struct ground *ground);
 /* Map a file's first bytes at a multiple of 2 MiB; NULL and errno. */
 void *ground_map(int fd, uint64_t size, int flags);
 /*
- * Make pages present, for writing only where that is ours: by the kernel, since
- * where the medium is bad that is an error, and a load or a store a signal.
+ * Have the kernel make the pages present (MADV_POPULATE_*), for writing only in a
+ * scratch file. On a bad medium this returns an error, where a load or a store by
+ * this process would be a SIGBUS.
  */
 int ground_touch(void *at, uint64_t size, bool write);
 /*
- * A scratch file that has a name, with backing store, or -errno. It is removed
- * by its name; one that was left behind, by the next run.
+ * Create a scratch file that has a name, with backing store. Returns its descriptor or
+ * -errno. The caller removes it by its name; ground_sweep() removes those that a killed
+ * run left behind.
  */
 #define SCRATCH_NAME_SIZE	64
 int ground_named_file(const struct place *place, uint64_t size,

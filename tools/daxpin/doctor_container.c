@@ -19,7 +19,8 @@
 
 #define BOOT_ID	"/proc/sys/kernel/random/boot_id"
 
-/* 0: the kernel's own. -ENOENT and others, or -EXDEV: something is mounted over it. */
+/* 0: the file is the kernel's own. -EXDEV: something is mounted over it. Other errors
+ * are those of open(), fstatfs() and statx(). */
 static int look_at(const char *path, long magic)
 {
 	struct statx attributes = { .stx_mask = 0 };
@@ -38,7 +39,8 @@ static int look_at(const char *path, long magic)
 	return ret;
 }
 
-/* How many ids the process has in /proc's pid namespace and below; 0: unseen. */
+/* How many ids this process has in the pid namespace of /proc and those below it; 0:
+ * /proc does not show this process. */
 static int count_ids(void)
 {
 	FILE *status = fopen("/proc/self/status", "re");
@@ -62,7 +64,7 @@ static void say_boot_id(struct doctor *doctor)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_BOOT_ID, .verdict = VERDICT_YES,
 			.needed = false,
-		}, "it is the kernel's own, so a reboot is proven by it");
+		}, "it is the kernel's own, so a changed boot id proves a reboot");
 		return;
 	}
 	doctor_say(doctor, (struct answer) {
@@ -70,7 +72,7 @@ static void say_boot_id(struct doctor *doctor)
 		.verdict = ret == -EXDEV ? VERDICT_NO : VERDICT_UNKNOWN,
 		.needed = false,
 		.remedy = "after a power cut open the pool before the RDMA device, or give the container the host's /proc/sys/kernel/random/boot_id",
-	}, "%s %s", BOOT_ID, ret == -EXDEV ? "is not the kernel's own: a container has its own" :
+	}, "%s %s", BOOT_ID, ret == -EXDEV ? "is not the kernel's own: a file is mounted over it, as in containers" :
 	   strerror(-ret));
 }
 
@@ -83,8 +85,8 @@ static void say_proc(struct doctor *doctor)
 		.verdict = count == 1 ? VERDICT_YES :
 			   count ? VERDICT_NO : VERDICT_UNKNOWN,
 		.needed = false,
-		.remedy = count == 1 ? NULL : "mount /proc of the process's own pid namespace, with other users' processes",
-	}, count == 1 ? "/proc is of this pid namespace, so other processes' contexts are told apart" :
+		.remedy = count == 1 ? NULL : "mount /proc of the process's own pid namespace, without hiding other users' processes (hidepid)",
+	}, count == 1 ? "/proc is of this pid namespace, so an open can distinguish other processes' verbs contexts from the last owner's" :
 	   count ? "/proc is of another pid namespace than this process" :
 		   "/proc does not show this process");
 }
@@ -107,9 +109,9 @@ static void say_netlink(struct doctor *doctor)
 		.remedy = !error ? NULL :
 			  none ? "load the device's driver" :
 				 "allow socket(AF_NETLINK, SOCK_RAW, NETLINK_RDMA) to this process",
-	}, !error ? "verbs contexts can be asked for by number" :
+	}, !error ? "the kernel reports whether a verbs context exists, by its number" :
 	   none ? "the kernel has no RDMA now" :
-		  "no socket (%s), so after a crash a verbs context is not known to be gone while any is open on the machine",
+		  "a socket cannot be created (%s), so after a crash an open cannot find out whether the owner's verbs context is gone while any is open on the machine",
 	   strerror(error));
 }
 
@@ -138,11 +140,11 @@ static void say_network(struct doctor *doctor)
 						    VERDICT_UNKNOWN,
 		.needed = false,
 		.remedy = mode == 'Y' && initial ? NULL :
-			"only for a device that is gone after a crash: open the pool once on the host, or end every program that has an RDMA device",
-	}, mode == 'N' ? "network namespaces have RDMA devices for themselves, so one that is not seen is not known to be gone" :
-	   mode != 'Y' ? "whether network namespaces share RDMA devices is not seen in /sys" :
-	   initial ? "RDMA devices are shared, and one that is being removed is seen" :
-		     "RDMA devices are shared, but one that is being removed is seen from the initial network namespace alone");
+			"this matters only if a device was removed after a crash: open the pool once on the host, or end every program that has an RDMA device open",
+	}, mode == 'N' ? "network namespaces have RDMA devices of their own, so a device that is not listed here may still exist" :
+	   mode != 'Y' ? "/sys does not show whether network namespaces share RDMA devices" :
+	   initial ? "network namespaces share RDMA devices, and /sys shows a device that is being removed" :
+		     "network namespaces share RDMA devices, but only /sys of the initial network namespace shows a device that is being removed");
 }
 
 void doctor_container(struct doctor *doctor)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A pool's files on their filesystem: who may move their blocks, share them, or has
- * left holes in them. What needs a trial is tried on scratch files.
+ * A pool's files on their filesystem: whether xfs_fsr may move their blocks, whether
+ * other files can share these, and whether they have holes. Trials use scratch files.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -22,7 +22,7 @@ static int marked(int fd)
 	return !!(attributes.fsx_xflags & FS_XFLAG_NODEFRAG);
 }
 
-/* 1: a new file takes the mark and keeps it. */
+/* 1: the file can be marked, and the mark is there afterwards. */
 static int takes_mark(int fd)
 {
 	struct fsxattr attributes;
@@ -53,7 +53,7 @@ static void say_pool_defrag(struct doctor *doctor, struct answer answer)
 		answer.verdict = VERDICT_UNKNOWN;
 		answer.remedy = "do not run xfs_fsr on this filesystem while the pool is open";
 		doctor_say(doctor, answer,
-			   "whether xfs_fsr leaves the pool's files alone cannot be read");
+			   "whether the pool's files are marked so that xfs_fsr leaves them alone could not be read");
 	}
 }
 
@@ -64,8 +64,8 @@ static void try_mark(struct doctor *doctor, struct answer answer)
 	answer.verdict = ret > 0 ? VERDICT_YES : VERDICT_NO;
 	if (ret > 0) {
 		doctor_say(doctor, answer,
-			   "a new file can be marked so that xfs_fsr leaves it alone, as each open for writing marks the pool's%s",
-			   doctor->place.in_use ? "; those in use are not looked at" : "");
+			   "a new file can be marked so that xfs_fsr leaves it alone; each open for writing marks the pool's files%s",
+			   doctor->place.in_use ? "; those of this pool were not examined, because it is in use" : "");
 		return;
 	}
 	answer.remedy = "do not run xfs_fsr on this filesystem while a pool is open";
@@ -86,7 +86,7 @@ static void say_defrag(struct doctor *doctor)
 		answer.needed = false;
 		answer.verdict = VERDICT_UNKNOWN;
 		doctor_say(doctor, answer,
-			   "of tools that move blocks on %s nothing is known: run none on the files of an open pool",
+			   "daxpin cannot check whether a tool moves blocks on %s: run no such tool on the files of an open pool",
 			   place->filesystem);
 	} else if (place->opened) {
 		say_pool_defrag(doctor, answer);
@@ -141,26 +141,26 @@ static void say_reflinks(struct doctor *doctor)
 	};
 
 	if (can <= 0) {
-		answer.remedy = can ? "run this as a user who may write there" :
+		answer.remedy = can ? "run this as a user who has permission to write to the path" :
 				      NULL;
 		doctor_say(doctor, answer, can ?
-			   "whether files can share blocks cannot be tried: %s" :
-			   "no file can share a pool's blocks, so no copy makes its stores need space",
+			   "whether files can share blocks could not be tried: %s" :
+			   "no file can share a pool's blocks, so a copy of the pool never causes stores to the pool to need new space",
 			   strerror(-can));
 		return;
 	}
 	if (room(place) < place->media_bytes)
 		answer.verdict = VERDICT_NO;
-	answer.remedy = "mkfs.xfs -m reflink=0; or files of mode 0600, copied with cp --reflink=never, and as much room as the pool has";
+	answer.remedy = "create the filesystem with mkfs.xfs -m reflink=0; or keep the files at mode 0600, copy them with cp --reflink=never, and keep as much space free as the pool has";
 	doctor_say(doctor, answer,
-		   "cp shares blocks by itself, and then stores of a mapped pool need space, or are SIGBUS: %" PRIu64 " MiB are free, %s %" PRIu64 " MiB",
+		   "cp shares blocks by default, and then a store to a mapped pool needs new space and is a SIGBUS if there is none: %" PRIu64 " MiB are free, %s %" PRIu64 " MiB",
 		   room(place) / MIB, place->media_bytes ? "the pool has" :
 		   "and there is no pool yet:", place->media_bytes / MIB);
 }
 
 /* ------------------------------------------------------------------- blocks */
 
-/* What the next open for writing allocates, from an open for reading. */
+/* How much the next open for writing will allocate, as an open for reading reports. */
 static void say_blocks(struct doctor *doctor)
 {
 	const struct daxpin_pool_info *info = &doctor->place.info;
@@ -170,17 +170,17 @@ static void say_blocks(struct doctor *doctor)
 	struct answer answer = {
 		.subject = SUBJECT_BLOCKS, .needed = true,
 		.verdict = fits ? VERDICT_YES : VERDICT_NO,
-		.remedy = fits ? NULL : "make room before the pool is opened",
+		.remedy = fits ? NULL : "free some space before the pool is opened for writing",
 	};
 
 	if (!doctor->place.opened)
 		return;
 	if (!info->sparse_bytes && !info->shared_bytes)
 		doctor_say(doctor, answer,
-			   "none of the pool's is shared or missing");
+			   "none of the pool's blocks is shared with another file, or missing");
 	else
 		doctor_say(doctor, answer,
-			   "%" PRIu64 " MiB of the pool share blocks with other files, %" PRIu64 " MiB in use are holes: nothing is lost, and the next open for writing needs %" PRIu64 " MiB, of which %" PRIu64 " are free",
+			   "%" PRIu64 " MiB of the pool share blocks with other files, %" PRIu64 " MiB in use are holes: no data is lost; the next open for writing allocates %" PRIu64 " MiB, and %" PRIu64 " MiB are free",
 			   info->shared_bytes / MIB, info->sparse_bytes / MIB,
 			   need / MIB, room(&doctor->place) / MIB);
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory to try things on. In a directory it is a new file: without a name
- * (O_TMPFILE), so that not even a kill leaves anything, or, for the one trial
- * that pins a DAX file's page, with one. For from Linux 6.15 on the last close
- * of a nameless file waits for its pins, and a killed process whose own pipe
- * has the pin might wait for itself; the page of a file with a name stays with
- * the inode. Such a file is locked as long as its maker lives, and who finds
- * one that is not removes it.
+ * Memory to try things on. In a directory it is a new file without a name (O_TMPFILE),
+ * so that even a killed run leaves nothing behind. Only the trial that pins a page of
+ * a DAX file uses a file with a name: from Linux 6.15 on the last close of a nameless
+ * file waits for its pins, and a killed process whose own pipe has the pin might wait
+ * for itself. A page of a file with a name stays with the inode. The run that creates
+ * such a file keeps it locked; each run removes those that no process has locked.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -50,7 +49,8 @@ static int create_named(int dir, char name[SCRATCH_NAME_SIZE])
 	return fd < 0 ? -EEXIST : fd;
 }
 
-/* All space is there before it is touched: a full disk is no signal then. */
+/* Allocate all space before it is touched, so that a full disk is an error here and not
+ * a SIGBUS later. */
 static int allocate(int fd, uint64_t size)
 {
 	return fallocate(fd, 0, 0, size) ? -errno : 0;
@@ -107,7 +107,7 @@ static int create_nameless(int dir)
 
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
 		return fd < 0 ? -errno : fd;
-	/* A filesystem that cannot: the name goes at once. */
+	/* The filesystem has no O_TMPFILE: remove the name immediately. */
 	fd = create_named(dir, name);
 	if (fd >= 0)
 		unlinkat(dir, name, 0);
@@ -140,7 +140,7 @@ void *ground_map(int fd, uint64_t size, int flags)
 	return base;
 }
 
-/* A device is mapped where the kernel likes it, for its alignment. */
+/* The kernel chooses the address of a device's mapping, to suit its alignment. */
 static char *map_with(const struct ground *ground, int flags)
 {
 	void *base;
@@ -161,7 +161,7 @@ static void map(struct ground *ground)
 	ground->base = map_with(ground, MAP_SHARED);
 	if (!ground->base)
 		snprintf(ground->errmsg, sizeof(ground->errmsg),
-			 "it cannot be mapped: %s", strerror(errno));
+			 "the memory cannot be mapped: %s", strerror(errno));
 }
 
 int ground_touch(void *at, uint64_t size, bool write)
@@ -183,7 +183,7 @@ static void open_scratch(struct ground *ground, const struct place *place)
 		ret = allocate(ground->fd, ground->size);
 	if (ret) {
 		snprintf(ground->errmsg, sizeof(ground->errmsg),
-			 "no scratch file of %" PRIu64 " MiB can be made there: %s",
+			 "no scratch file of %" PRIu64 " MiB can be created in the directory: %s",
 			 SCRATCH_SIZE / MIB, strerror(-ret));
 		return;
 	}

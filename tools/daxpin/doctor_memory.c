@@ -35,12 +35,12 @@ static void say_map_sync(struct doctor *doctor)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_MAP_SYNC, .verdict = VERDICT_YES,
 			.needed = needed,
-		}, "mapped so");
+		}, "a file was mapped with it");
 	else
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_MAP_SYNC, .verdict = VERDICT_NO,
 			.needed = needed,
-			.remedy = needed ? "put the filesystem on persistent memory that is written by the CPU alone: virtio-pmem is not" : NULL,
+			.remedy = needed ? "put the filesystem on persistent memory where a CPU flush makes a store durable; on virtio-pmem it does not" : NULL,
 		}, "refused: %s", strerror(ground->sync_error));
 }
 
@@ -55,8 +55,8 @@ static long page_faults(void)
 }
 
 /*
- * How many page faults each 2 MiB takes. smaps does not say: it shows nothing
- * of a device's or a DAX file's huge pages on some kernels.
+ * Count the page faults that each 2 MiB takes. smaps cannot be used: on some kernels it
+ * shows no huge pages of a device or a DAX file.
  */
 static int count_huge(const struct ground *ground, unsigned int *ret_huge,
 		      long *ret_most)
@@ -81,7 +81,7 @@ static int count_huge(const struct ground *ground, unsigned int *ret_huge,
 static const char *huge_remedy(const struct place *place)
 {
 	if (place->source == DAXPIN_SOURCE_DEVDAX)
-		return "make the namespace with ndctl create-namespace -m devdax -a 2M";
+		return "create the namespace with ndctl create-namespace -m devdax -a 2M";
 	if (place->source == DAXPIN_SOURCE_SHMEM)
 		return "mount the tmpfs with -o huge=within_size";
 	if (place->source == DAXPIN_SOURCE_DISK)
@@ -96,7 +96,7 @@ static const char *pool_alignment(const struct place *place, char text[96])
 {
 	text[0] = '\0';
 	if (place->opened && is_dax(place))
-		snprintf(text, 96, "; in the pool %" PRIu64 " of %" PRIu64 " lie unaligned",
+		snprintf(text, 96, "; in the pool %" PRIu64 " of %" PRIu64 " chunks are unaligned",
 			 place->info.unaligned_chunks,
 			 place->media_bytes / CHUNK);
 	return text;
@@ -122,8 +122,8 @@ static void say_huge_pages(struct doctor *doctor)
 	ret = count_huge(ground, &huge, &most);
 	if (ret) {
 		answer.remedy = ret == -EINVAL ? "Linux 5.14 or later" :
-			"see the kernel's log: is the medium bad?";
-		doctor_say(doctor, answer, "it cannot be touched: %s",
+			"check in the kernel's log whether the medium is bad";
+		doctor_say(doctor, answer, "the kernel cannot make the memory present: %s",
 			   strerror(-ret));
 		return;
 	}
@@ -133,7 +133,7 @@ static void say_huge_pages(struct doctor *doctor)
 	if (answer.verdict == VERDICT_NO)
 		answer.remedy = huge_remedy(place);
 	doctor_say(doctor, answer,
-		   "%u of %u chunks of 2 MiB tried took one page fault, any at most %ld%s",
+		   "%u of the %u chunks of 2 MiB that were tried took one page fault, and none took more than %ld%s",
 		   huge, chunks, most, pool_alignment(place, text));
 }
 
@@ -207,24 +207,24 @@ static void say_bad_blocks(struct doctor *doctor)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_NO,
 			.needed = true,
-			.remedy = "run the owner as root; device mapper, and memory that is no NVDIMM, have no list: there bad blocks are used like others",
-		}, "it cannot be read, or not all of it");
+			.remedy = "run the owner as root; a device-mapper device, and memory that is not an NVDIMM, has no list, and daxpin uses bad blocks there like others",
+		}, "the list cannot be read completely");
 	else if (place->opened)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_YES,
 			.needed = true,
-		}, "read; %" PRIu64 " KiB of the pool are bad, and not handed out",
+		}, "the list was read: %" PRIu64 " KiB of the pool are bad, and are never allocated",
 			   place->info.bad_bytes >> 10);
 	else
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_YES,
 			.needed = true,
-		}, "read; %s", text[0] ? "it names some" : "it is empty");
+		}, "the list was read, and %s", text[0] ? "has bad blocks" : "is empty");
 }
 
 /* ------------------------------------------------------------------ MEMLOCK */
 
-/* The capability counts in the first user namespace alone. */
+/* The capability is effective only in the initial user namespace. */
 static bool may_lock_all(void)
 {
 	struct __user_cap_header_struct header = {
@@ -250,9 +250,9 @@ static void say_limit(struct doctor *doctor, struct answer answer,
 
 	answer.verdict = limit >= need ? VERDICT_YES : VERDICT_NO;
 	if (answer.verdict == VERDICT_NO)
-		answer.remedy = "raise it (ulimit -l, LimitMEMLOCK= of a unit), or give CAP_IPC_LOCK; rings can be attached with DAXPIN_URING_PLAIN";
+		answer.remedy = "raise RLIMIT_MEMLOCK (ulimit -l; systemd: LimitMEMLOCK=), or give CAP_IPC_LOCK; without that, attach rings with DAXPIN_URING_PLAIN";
 	doctor_say(doctor, answer,
-		   "%" PRIu64 " KiB for each process's fixed buffers, and its memory regions; %s %" PRIu64 " KiB",
+		   "the limit is %" PRIu64 " KiB, for a process's fixed buffers and memory regions; %s %" PRIu64 " KiB",
 		   limit >> 10,
 		   !bytes ? "the smallest segment has" :
 		   doctor->place.device[0] ? "the device has" : "the pool has",
@@ -271,7 +271,7 @@ static void say_memlock(struct doctor *doctor)
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (may_lock_all())
-		doctor_say(doctor, answer, "CAP_IPC_LOCK: there is no limit");
+		doctor_say(doctor, answer, "there is no limit, because this process has CAP_IPC_LOCK");
 	else if (limit.rlim_cur == RLIM_INFINITY)
 		doctor_say(doctor, answer, "there is no limit");
 	else

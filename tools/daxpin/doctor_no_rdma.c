@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* In the place of doctor_rdma.c where libibverbs is not there to build with. */
+/* Replaces doctor_rdma.c in a build without libibverbs. */
 #include "doctor.h"
 
 void doctor_rdma(struct doctor *doctor)

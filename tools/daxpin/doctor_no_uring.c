@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* In the place of doctor_uring.c where liburing was not there at build time. */
+/* Replaces doctor_uring.c in a build without liburing. */
 #include "doctor.h"
 
 void doctor_uring(struct doctor *doctor)

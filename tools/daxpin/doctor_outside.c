@@ -24,18 +24,18 @@ static void say_descriptors(struct doctor *doctor)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < segments + SPARE) {
 		answer.verdict = VERDICT_NO;
-		answer.remedy = "raise it (ulimit -n, LimitNOFILE= of a unit), or create with a larger segment_size";
+		answer.remedy = "raise RLIMIT_NOFILE (ulimit -n; systemd: LimitNOFILE=), or create the pool with a larger segment_size";
 	}
 	doctor_say(doctor, answer,
-		   "%" PRIu64 " for each process; %s of %" PRIu64 " segment(s) needs %" PRIu64 ", and of all pools of a user as many segments as that can be open at once (else ETOOMANYREFS)",
+		   "%" PRIu64 " for each process; %s of %" PRIu64 " segment(s) needs %" PRIu64 ", and all open pools of a user together can have as many segments as the limit (more is ETOOMANYREFS)",
 		   (uint64_t)limit.rlim_cur, doctor->place.segments ?
 		   "the pool" : "a pool", segments, segments + SPARE);
 }
 
 /* ---------------------------------------------------------- memory for tables */
 
-/* What the library needs (daxpin(7), LIMITS): for a pool, and for each block of it
- * that was ever in use. */
+/* The memory that the library needs (daxpin(7), LIMITS): for each TiB of a pool, and
+ * for each block of it that was ever in use. */
 #define TABLES_PER_TIB		(UINT64_C(50) << 20)
 #define TABLES_PER_BLOCK	UINT64_C(20)
 
@@ -61,7 +61,7 @@ static void say_tables(struct doctor *doctor)
 		answer.remedy = "use larger extents, or smaller pools: the tables grow with the blocks that were in use";
 	}
 	doctor_say(doctor, answer,
-		   "an open of %" PRIu64 " MiB needs %" PRIu64 " KiB of memory for its tables, and at most %" PRIu64 " KiB once all blocks were in use; the machine has %" PRIu64 " MiB; a pool has at most %u TiB",
+		   "an open of %" PRIu64 " MiB needs %" PRIu64 " KiB of memory for its tables, and at most %" PRIu64 " KiB when all blocks have been in use; the machine has %" PRIu64 " MiB; a pool has at most %u TiB",
 		   size / MIB, empty >> 10, full >> 10, memory / MIB,
 		   (unsigned int)(DAXPIN_SEGMENTS_MAX *
 				  (uint64_t)DAXPIN_SEGMENT_MAX >> 40));
@@ -69,7 +69,7 @@ static void say_tables(struct doctor *doctor)
 
 /* --------------------------------------------------------------------- ublk */
 
-/* How many there are; -1: sysfs is not seen. */
+/* How many ublk devices there are; -1: sysfs is not mounted here. */
 static int count_ublk(void)
 {
 	DIR *dir = opendir("/sys/class/ublk-char");
@@ -84,7 +84,7 @@ static int count_ublk(void)
 	return count;
 }
 
-/* Only what can be pinned for long; on a DAX filesystem nothing can. */
+/* Only for memory that can be pinned for long, which excludes DAX filesystems. */
 static void say_ublk(struct doctor *doctor)
 {
 	int count = count_ublk();
@@ -98,16 +98,16 @@ static void say_ublk(struct doctor *doctor)
 		return;
 	if (!count) {
 		doctor_say(doctor, answer,
-			   "there is no ublk device that could have this memory pinned");
+			   "the machine has no ublk device, so none has this memory pinned");
 		return;
 	}
-	answer.remedy = "give no memory of a pool to a ublk server; delete a device whose server ended before its memory is opened again";
+	answer.remedy = "give no memory of a pool to a ublk server; if a server has ended, delete its device before the pool is opened again";
 	if (count < 0)
 		doctor_say(doctor, answer,
-			   "whether there are ublk devices is not seen: /sys is not there");
+			   "/sys is not mounted, so whether there are ublk devices is unknown");
 	else
 		doctor_say(doctor, answer,
-			   "%d ublk device(s): what memory they have pinned is not seen, and from Linux 7.1 on a device with UBLK_F_SHMEM_ZC keeps it when its server ends",
+			   "there are %d ublk device(s): the kernel does not show which memory they have pinned, and from Linux 7.1 on a device with UBLK_F_SHMEM_ZC keeps its pins when its server ends",
 			   count);
 }
 
@@ -125,7 +125,7 @@ static void say_shutdowns(struct doctor *doctor)
 		answer.verdict = VERDICT_YES;
 		answer.needed = true;
 		doctor_say(doctor, answer,
-			   "they are counted, and while the pool was open there was none");
+			   "the NVDIMMs count them, and none happened while the pool was open");
 	} else if (place->opened && place->info.dirty_shutdown == DAXPIN_YES) {
 		answer.verdict = VERDICT_NO;
 		answer.needed = true;
@@ -134,10 +134,10 @@ static void say_shutdowns(struct doctor *doctor)
 			   "power failed while the pool was open, before all that was durable had reached the NVDIMMs");
 	} else {
 		answer.verdict = VERDICT_UNKNOWN;
-		answer.remedy = "open with DAXPIN_POOL_NEED_FLUSHED where a pool that may lack something must not be opened";
+		answer.remedy = "open with DAXPIN_POOL_NEED_FLUSHED if a pool that may lack durable data must not be opened";
 		doctor_say(doctor, answer, place->opened ?
-			   "the NVDIMMs under the pool are not seen to count them (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown), or not since it was opened" :
-			   "a pool records their count, and there is none that was looked at");
+			   "sysfs shows no count for the pool's NVDIMMs (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown), or showed none when the pool was opened" :
+			   "an open records their count in the pool, and no pool could be opened here");
 	}
 }
 

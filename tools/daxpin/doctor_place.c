@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kind of the path, and whether it is in use. A pool is opened for reading, for a
- * moment, because the library knows its kind best. A pool in use is left alone: the
- * lock shows that, and nothing else of it is opened.
+ * The kind of the path, and whether it is in use. The command opens a pool for
+ * reading, for a moment, because the library determines the kind. If the lock shows
+ * that a pool is in use, the command opens nothing else of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,8 @@
 
 /* ------------------------------------------------------------- a pool there */
 
-/* Around damage, too: what the medium can do is another question. */
+/* Opened even if it is damaged (DEGRADED): what the medium supports does not depend on
+ * the contents. */
 static void try_pool(struct place *place)
 {
 	struct daxpin_pool_options options = {
@@ -112,7 +113,7 @@ static int find_device(struct place *place, dev_t number, char *errmsg,
 	try_pool(place);
 	if (!name_device(place, number)) {
 		snprintf(errmsg, errmsg_size, "%s", place->pool_errmsg[0] ?
-			 place->pool_errmsg : "this is no device-dax node");
+			 place->pool_errmsg : "the path is not a device-dax node");
 		return -ENODEV;
 	}
 	place->source = DAXPIN_SOURCE_DEVDAX;
@@ -146,7 +147,7 @@ static int is_dax(int fd, const char *name)
 	return !!(stx.stx_attributes & STATX_ATTR_DAX);
 }
 
-/* With the pool's own file, or otherwise with a new one, like that of a pool. */
+/* Ask for the pool's first file if it exists, and otherwise for a new scratch file. */
 static int tell_dax(const struct place *place)
 {
 	int ret = is_dax(place->fd, FIRST_SEGMENT);
@@ -160,7 +161,7 @@ static int tell_dax(const struct place *place)
 	return ret;
 }
 
-/* By their names: a pool in use is not opened. */
+/* Count the files by name, because a pool in use is not opened. */
 static void find_segments(struct place *place)
 {
 	struct stat st;
@@ -202,7 +203,7 @@ static int find_directory(struct place *place, char *errmsg, size_t errmsg_size)
 	ret = tell_dax(place);
 	if (ret < 0) {
 		snprintf(errmsg, errmsg_size,
-			 "%s: no file can be made there to see what it is made of: look as a user who may",
+			 "%s: no scratch file can be created in this directory to determine its kind: run this as a user who has permission to write to it",
 			 place->path);
 		return ret;
 	}
@@ -251,7 +252,7 @@ static void say_opened(struct doctor *doctor)
 	doctor_say(doctor, (struct answer) {
 		.subject = SUBJECT_POOL, .needed = true,
 		.verdict = damaged ? VERDICT_NO : VERDICT_YES,
-		.remedy = damaged ? "`daxpin check` says what it is" : NULL,
+		.remedy = damaged ? "run `daxpin check`, which reports the damage" : NULL,
 	}, "%u segment(s) of %" PRIu64 " MiB, %s%s", info->segments,
 		   info->segment_size / MIB,
 		   info->unclean ? "not closed by its last owner" : "closed",
@@ -268,16 +269,16 @@ static void say_pool(struct doctor *doctor)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_YES,
 			.needed = true,
-		}, "in use, and so left alone: %s", place->pool_errmsg);
+		}, "it is in use, so it was not examined: %s", place->pool_errmsg);
 	else if (place->pool_error == -EMEDIUMTYPE)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
-		}, "there is none yet");
+		}, "there is no pool yet");
 	else
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
 			.needed = true,
-			.remedy = "`daxpin check` says more",
+			.remedy = "run `daxpin check`, which reports more",
 		}, "%s", place->pool_errmsg[0] ? place->pool_errmsg :
 			   strerror(-place->pool_error));
 }
@@ -303,13 +304,13 @@ static void say_source(struct doctor *doctor)
 		break;
 	case DAXPIN_SOURCE_SHMEM:
 		doctor_say(doctor, answer,
-			   "shmem, %s: stands in for persistent memory",
+			   "shmem, %s: ordinary memory, for tests and caches in place of persistent memory",
 			   place->filesystem);
 		break;
 	case DAXPIN_SOURCE_DISK:
-		answer.remedy = "for DMA take a device-dax node, or a directory on ext4 or XFS that is mounted with -o dax on persistent memory";
+		answer.remedy = "for DMA use a device-dax node, or a directory on ext4 or XFS that is mounted with -o dax on persistent memory";
 		doctor_say(doctor, answer,
-			   "an ordinary directory, %s: for the CPU alone, hardware may not write here",
+			   "an ordinary directory, %s: only the CPU can use a pool here, and hardware must not write to it",
 			   place->filesystem);
 		break;
 	}
@@ -331,7 +332,7 @@ static void say_durable(struct doctor *doctor)
 	if (place->source == DAXPIN_SOURCE_SHMEM)
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_DURABLE, .verdict = VERDICT_NO,
-		}, "nothing is: this memory is gone with the power");
+		}, "no store is durable: this memory loses its contents with the power");
 	else
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_DURABLE, .verdict = VERDICT_YES,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What "idle" means to this kernel, observed and not guessed from its version. A page
- * of a scratch file is pinned by a pipe; then the ring punches another 2 MiB of that
- * file. On a DAX filesystem the punch must wait, be cancellable, and complete when
- * the page is released.
+ * Whether a punch on this kernel waits for pinned pages, observed and not guessed from
+ * the version. A pipe pins a page of a scratch file; then a ring punches another 2 MiB
+ * of that file. On a DAX filesystem the punch must wait, be cancellable, and complete
+ * when the page is released.
  *
- * The pinned page itself is never punched: kernels before 6.15 warn about that if
- * they do not wait. And the pipe is emptied before the file is closed, and the file
- * has a name meanwhile: doctor_ground.c has the reason.
+ * The pinned page itself is never punched: kernels before 6.15 warn about that if they
+ * do not wait. The pipe is emptied before the file is closed, and the file has a name
+ * until then, for the reason in doctor_ground.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 #define ENTRIES		8
 #define CANCEL		UINT64_MAX	/* user_data; punches count from 1 */
 #define MARK		0x6d
-/* A punch that does not wait takes so many times less than one that does. */
+/* A punch counts as waiting if it takes this much longer than one without a pin. */
 #define WAITED_MS	300u
 #define WAITED_TIMES	20u
 
@@ -31,17 +31,17 @@ struct trial {
 	struct io_uring ring;
 	int fd;
 	int pipe[2];
-	char *base;			/* of 2 chunks: of the first a page is
-					   pinned, the second is punched */
+	char *base;			/* 2 chunks: a page of the first is pinned,
+					   and the second is punched */
 	char name[SCRATCH_NAME_SIZE];
-	unsigned int waited_ms;		/* without completion: it waits */
+	unsigned int waited_ms;		/* a punch that takes longer is waiting */
 	uint64_t punches;
 	bool in_flight;
 };
 
 /* ---------------------------------------------------------------- its parts */
 
-/* The second chunk, with bytes to know it by. */
+/* Allocate the second chunk, and write MARK to its first page. */
 static int fill(struct trial *t)
 {
 	int ret = fallocate(t->fd, 0, CHUNK, CHUNK) ? -errno : 0;
@@ -53,7 +53,7 @@ static int fill(struct trial *t)
 	return ret;
 }
 
-/* Are all bytes of the page like that? */
+/* Does every byte of the second chunk's first page have this value? */
 static bool is_filled(const struct trial *t, char byte)
 {
 	const char *page = t->base + CHUNK;
@@ -104,7 +104,7 @@ static bool ended(struct trial *t, unsigned int ms, int *ret_result)
 /* What became of a waiting punch that was cancelled. */
 struct taken_back {
 	bool over;
-	bool intact;			/* and what it would have punched */
+	bool intact;			/* what it would have punched was not */
 	int result;
 };
 
@@ -128,7 +128,7 @@ static void say_unknown(struct trial *t, const char *what, int error)
 	doctor_say(t->doctor, (struct answer) {
 		.subject = SUBJECT_PUNCH_WAITS, .verdict = VERDICT_UNKNOWN,
 		.needed = t->doctor->place.source == DAXPIN_SOURCE_FSDAX,
-		.remedy = "make room there, and run this as a user who may write there",
+		.remedy = "free some space in the directory, and run this as a user who has permission to write to it",
 	}, "%s: %s", what, strerror(-error));
 }
 
@@ -152,10 +152,10 @@ static void say_cancel(struct trial *t, const struct taken_back *back)
 	doctor_say(t->doctor, (struct answer) {
 		.subject = SUBJECT_PUNCH_CANCEL, .needed = true,
 		.verdict = good ? VERDICT_YES : VERDICT_NO,
-		.remedy = good ? NULL : "a newer kernel; without it a punch has no deadline",
+		.remedy = good ? NULL : "use a newer kernel: on this one a punch cannot have a deadline",
 	}, good ? "the waiting punch was cancelled (result %d), and nothing was punched" :
-	   back->over ? "the cancelled punch ended with result %d all the same" :
-	   "the punch went on waiting (%d)", back->result);
+	   back->over ? "the punch was cancelled, but ended with result %d, or had punched already" :
+	   "the punch continued to wait although it was cancelled (%d)", back->result);
 }
 
 static void say_waits(struct trial *t, bool over, int result)
@@ -165,9 +165,9 @@ static void say_waits(struct trial *t, bool over, int result)
 	doctor_say(t->doctor, (struct answer) {
 		.subject = SUBJECT_PUNCH_WAITS, .needed = true,
 		.verdict = good ? VERDICT_YES : VERDICT_NO,
-		.remedy = good ? NULL : "another kernel: this one does not end a wait for pinned memory",
-	}, good ? "a punch waited while a page of its file was pinned (%u ms watched), and was done when the page was let go" :
-	   "a punch waited %u ms for a pinned page, and was not done when that was let go",
+		.remedy = good ? NULL : "use another kernel: on this one a wait for pinned memory does not end when the memory is released",
+	}, good ? "a punch waited while a page of its file was pinned (watched for %u ms), and completed when the page was released" :
+	   "a punch waited %u ms for a pinned page, and did not complete when the page was released",
 		   t->waited_ms);
 }
 
@@ -177,12 +177,12 @@ static void say_idle(struct trial *t, bool waits)
 		.subject = SUBJECT_IDLE_AT_ZERO,
 		.verdict = waits ? VERDICT_YES : VERDICT_NO,
 	}, waits ? "a punch waits for a pinned page even in a file that is not mapped, as from Linux 6.15 on" :
-	   "a punch does not wait for a pinned page in a file that is not mapped, as up to Linux 6.14: pools keep theirs mapped");
+	   "a punch does not wait for a pinned page in a file that is not mapped, as up to Linux 6.14: open pools keep their files mapped");
 }
 
 /* ---------------------------------------------------------------- the trial */
 
-/* How long it takes without a pin; a longer time counts as waiting. */
+/* Measure a punch without a pin, to set the time that counts as waiting. */
 static int measure(struct trial *t)
 {
 	uint64_t before = ring_now_ms();
@@ -265,7 +265,7 @@ static void run_trial(struct trial *t)
 		doctor_say(t->doctor, (struct answer) {
 			.subject = SUBJECT_IDLE_AT_ZERO,
 			.verdict = VERDICT_UNKNOWN,
-		}, "the file without a mapping: %s", strerror(-ret));
+		}, "the trial with a file that is not mapped failed: %s", strerror(-ret));
 }
 
 /* --------------------------------------------------------- before and after */
@@ -310,7 +310,7 @@ static void tear_down(struct trial *t)
 	}
 }
 
-/* Signals wait until the file is gone: a second or two. */
+/* Signals are blocked until the file is removed, which takes a second or two. */
 void doctor_punch(struct doctor *doctor)
 {
 	struct trial t = {
@@ -325,7 +325,7 @@ void doctor_punch(struct doctor *doctor)
 	sigprocmask(SIG_BLOCK, &all, &before);
 	ret = set_up(&t);
 	if (ret)
-		say_unknown(&t, "no scratch file can be made there", ret);
+		say_unknown(&t, "no scratch file can be created in the directory", ret);
 	else
 		run_trial(&t);
 	tear_down(&t);

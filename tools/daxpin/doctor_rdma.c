@@ -31,7 +31,8 @@ static enum verdict verdict_of(const struct daxpin_rdma_finding *finding)
 
 /* --------------------------------------------------------------- the device */
 
-/* Say its name into text, or open it where it has that one. */
+/* Append the name of each device to text; or, without text, open the one that is
+ * wanted. */
 static struct ibv_context *visit(const char *wanted, char *text, size_t size)
 {
 	struct ibv_context *context = NULL;
@@ -83,7 +84,7 @@ static const char *pinned_remedy(const struct place *place, int error)
 	return "see the kernel's log";
 }
 
-/* A node's memory is not ours to write: it is registered, and that is all. */
+/* The command must not write to a device's memory, so it only registers it. */
 static void try_untouched(struct bench *bench, const struct ground *ground)
 {
 	struct daxpin_rdma_finding *finding = &bench->report.pinned;
@@ -101,7 +102,7 @@ static void try_untouched(struct bench *bench, const struct ground *ground)
 	finding->error = mr ? 0 : -errno;
 	finding->verdict = mr ? DAXPIN_RDMA_WORKS : DAXPIN_RDMA_NONE;
 	snprintf(finding->what, sizeof(finding->what), "2 MiB were %s%s",
-		 mr ? "registered, and not touched" : "refused: ",
+		 mr ? "registered, and nothing was stored to them" : "refused: ",
 		 mr ? "" : strerror(errno));
 	if (mr)
 		ibv_dereg_mr(mr);
@@ -116,8 +117,8 @@ static void say_no_memory(struct doctor *doctor, const struct bench *bench,
 		return;
 	}
 	answer.verdict = VERDICT_UNKNOWN;
-	answer.remedy = "see the kernel's log: is the medium bad?";
-	doctor_say(doctor, answer, "it cannot be touched: %s",
+	answer.remedy = "check in the kernel's log whether the medium is bad";
+	doctor_say(doctor, answer, "the kernel cannot make the memory present: %s",
 		   strerror(-bench->touch_error));
 }
 
@@ -158,8 +159,8 @@ static void say_odp(struct doctor *doctor, struct bench *bench)
 	}
 	if (answer.verdict != VERDICT_YES)
 		answer.remedy = answer.needed ?
-			"grants there need DAXPIN_RDMA_BOUNCE, which copies; or use a device-dax pool for RDMA" :
-			"none is needed: pinned regions are used here";
+			"attach with DAXPIN_RDMA_BOUNCE, so that grants use a copy of the extent, or use a device-dax pool for RDMA" :
+			"nothing needs to be done: daxpin uses pinned regions on this memory";
 	doctor_say(doctor, answer, "%s", finding->what);
 }
 
@@ -171,7 +172,7 @@ static void say_windows(struct doctor *doctor, struct bench *bench)
 	struct answer answer = {
 		.subject = SUBJECT_WINDOWS,
 		.verdict = verdict_of(&report->window2),
-		.remedy = "none is needed: each grant is a region of its own",
+		.remedy = "nothing needs to be done: without windows each grant has a region of its own",
 	};
 
 	doctor_say(doctor, answer, "type 2: %s; type 1: %s",
@@ -188,12 +189,12 @@ static void say_unasked(struct doctor *doctor)
 	if (names[0])
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_RDMA, .verdict = VERDICT_UNKNOWN,
-			.remedy = "name one: --rdma DEVICE",
-		}, "not tried; there are: %s", names);
+			.remedy = "name a device with --rdma DEVICE",
+		}, "no device was tried; this machine has: %s", names);
 	else
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_RDMA, .verdict = VERDICT_NO,
-		}, "this machine has no device");
+		}, "this machine has no RDMA device");
 }
 
 static void say_unusable(struct doctor *doctor, int error)
@@ -204,13 +205,13 @@ static void say_unusable(struct doctor *doctor, int error)
 	doctor_say(doctor, (struct answer) {
 		.subject = SUBJECT_RDMA, .verdict = VERDICT_NO,
 		.needed = true,
-		.remedy = "name one that is there, with a port that is up (rdma link)",
-	}, "%s cannot be connected with itself: %s; there are: %s",
+		.remedy = "name a device of this machine that has a port that is up (rdma link)",
+	}, "%s cannot be connected with itself: %s; this machine has: %s",
 		   doctor->rdma, strerror(-error), names[0] ? names : "none");
 }
 
-/* Where the memory is not ours, on-demand regions are tried on ordinary memory:
- * what counts is the driver. */
+/* On a device, to which nothing may be stored, on-demand regions are tried on ordinary
+ * memory instead: the result depends on the driver, not on the memory. */
 static int try_device(struct doctor *doctor, struct bench *bench)
 {
 	uint32_t tries = 0;
@@ -238,7 +239,7 @@ static void say_all(struct doctor *doctor, struct bench *bench)
 	if (doctor->place.source == DAXPIN_SOURCE_DISK) {
 		doctor_say(doctor, (struct answer) {
 			.subject = SUBJECT_PINNED_MR, .verdict = VERDICT_NO,
-		}, "not tried: page-cache pages lose what a device writes");
+		}, "it was not tried: the page cache loses what a device writes to its pages");
 		return;
 	}
 	say_pinned(doctor, bench);

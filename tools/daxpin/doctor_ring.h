@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For those files of the doctor that use a ring. */
+/* Shared by the files of `daxpin doctor` that use a ring. */
 #ifndef DOCTOR_RING_H
 #define DOCTOR_RING_H
 
@@ -7,14 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What ends at all has ended long before. */
+/* A request that completes at all completes long before this. */
 #define WAIT_LIMIT_MS	30000u
 
 uint64_t ring_now_ms(void);
 
 /*
- * The completion of the request with that user_data, within so many ms; others
- * are passed over. False: it did not come.
+ * Wait up to `ms` milliseconds for the completion of the request with that user_data,
+ * and discard others. False: it did not come.
  */
 bool ring_await(struct io_uring *ring, uint64_t user_data, unsigned int ms,
 		int *ret_result);

@@ -60,10 +60,10 @@ static const char *ring_remedy(int error)
 		return "sysctl kernel.io_uring_disabled=0, or let the container's seccomp profile pass io_uring";
 	if (error == -ENOMEM)
 		return "raise RLIMIT_MEMLOCK: this kernel charges rings to it";
-	return "a kernel with CONFIG_IO_URING";
+	return "use a kernel with CONFIG_IO_URING";
 }
 
-/* Linux 6.6 and later have one; others need no words about it. */
+/* Linux 6.6 and later have this switch. On other kernels nothing is printed. */
 static const char *disabled_switch(char text[64])
 {
 	FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
@@ -93,7 +93,7 @@ static void say_ring(struct doctor *doctor, bool needed)
 	doctor_say(doctor, (struct answer) {
 		.subject = SUBJECT_URING, .verdict = VERDICT_YES,
 		.needed = needed,
-	}, "a ring was made");
+	}, "a ring was created");
 }
 
 /* ------------------------------------------------------------ fixed buffers */
@@ -145,9 +145,9 @@ static const char *fixed_remedy(const struct place *place, int error)
 	if (error == -ENOMEM)
 		return "raise RLIMIT_MEMLOCK, or give CAP_IPC_LOCK";
 	if (place->source == DAXPIN_SOURCE_FSDAX)
-		return "rings are attached for plain requests here; fixed buffers want device-dax";
+		return "rings are attached without fixed buffers on a DAX filesystem; use device-dax for those";
 	if (place->source == DAXPIN_SOURCE_DEVDAX)
-		return "Linux 6.5 or later; until then rings are attached for plain requests";
+		return "use Linux 6.5 or later; before, rings are attached without fixed buffers";
 	return NULL;
 }
 
@@ -174,7 +174,7 @@ static void say_fixed(struct doctor *doctor, struct io_uring *ring, bool needed)
 	answer.verdict = VERDICT_YES;
 	doctor_say(doctor, answer, ground->scratch ?
 		   "2 MiB were registered, and a read into them arrived" :
-		   "2 MiB were registered, and not touched");
+		   "2 MiB were registered, and nothing was stored to them");
 }
 
 static void say_slots(struct doctor *doctor, struct io_uring *ring)
@@ -188,15 +188,15 @@ static void say_slots(struct doctor *doctor, struct io_uring *ring)
 	if (!ret) {
 		io_uring_unregister_buffers(ring);
 		doctor_say(doctor, answer,
-			   "a table of %u was made; a pool needs one for each segment, %u at most",
+			   "a table of %u slots was created; a pool needs one slot for each segment, %u at most",
 			   SLOTS, DAXPIN_SEGMENTS_MAX);
 		return;
 	}
-	/* Before 5.19 an empty table cannot be asked for. */
+	/* Kernels before 5.19 cannot create an empty table. */
 	answer.verdict = ret == -EINVAL ? VERDICT_UNKNOWN : VERDICT_NO;
-	answer.remedy = ret == -EINVAL ? "Linux 5.19 or later tells" :
+	answer.remedy = ret == -EINVAL ? "use Linux 5.19 or later, where this can be tried" :
 		"raise RLIMIT_MEMLOCK, or the memory of the cgroup";
-	doctor_say(doctor, answer, "a table of %u was refused: %s", SLOTS,
+	doctor_say(doctor, answer, "a table of %u slots was refused: %s", SLOTS,
 		   strerror(-ret));
 }
 
@@ -219,7 +219,8 @@ static int try_ftruncate(struct io_uring *ring, int fd)
 	return ring_await(ring, 1, WAIT_LIMIT_MS, &ret) ? ret : -ETIMEDOUT;
 }
 
-/* What an open asks instead before Linux 6.9: lib/owner/barrier.c. */
+/* Before Linux 6.9 an open uses another operation on these filesystems:
+ * lib/owner/barrier.c. */
 static bool has_other_barrier(int fd)
 {
 	struct statfs fs;
@@ -252,7 +253,7 @@ static void say_barrier(struct doctor *doctor, struct io_uring *ring)
 		return;
 	}
 	answer.verdict = VERDICT_NO;
-	answer.remedy = "Linux 6.9 or later; until then an open after a crash needs DAXPIN_NO_DEADLINE, and waits without end";
+	answer.remedy = "use Linux 6.9 or later; before, an open after a crash needs DAXPIN_NO_DEADLINE and no progress function, and its wait has no limit";
 	doctor_say(doctor, answer, "ftruncate by the ring was refused: %s",
 		   strerror(-ret));
 }

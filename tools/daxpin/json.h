@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * JSON on a stream, as it comes. A key is NULL inside an array. Written here
- * because what is needed of a JSON library is the escaping of strings: no tree
- * is built, nothing is parsed, and the command has no dependency for it.
+ * Writes JSON to a stream, value by value. A key is NULL inside an array. The command
+ * only writes, and needs nothing of a JSON library but the escaping of strings, so it
+ * has no dependency on one.
  */
 #ifndef JSON_H
 #define JSON_H
@@ -13,7 +13,7 @@
 struct json {
 	FILE *out;
 	unsigned int depth;
-	int first;			/* nothing stands in it yet */
+	int first;			/* the open object or array is empty so far */
 };
 
 void json_object(struct json *json, const char *key);

@@ -27,7 +27,7 @@ static void help(FILE *out)
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-8s  %s\n", commands[i]->name,
 			commands[i]->summary);
-	fprintf(out, "\n`daxpin COMMAND --help` says more, daxpin(1) all.\n");
+	fprintf(out, "\n`daxpin COMMAND --help` lists the options of a command; daxpin(1) is the manual.\n");
 }
 
 static int wants_help(const char *word)
