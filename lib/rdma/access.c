@@ -8,17 +8,17 @@
  *	closed -> binding -> window	[access_open_window]
  *	region, window -> closed	[dp_access_close]
  *
- * binding is over when its completion was reported [dp_access_bound], its queue
- * pair is in error [dp_access_flushed], or the loopback connection was reset
- * [access_check_bind].
+ * A bind is over when the caller has reported its completion [dp_access_bound], when
+ * its queue pair is in error [dp_access_flushed], or when the loopback connection was
+ * reset [access_check_bind].
  *
- *  - ibv_dealloc_mw() is the only end of a window, and in the probe it was the same
- *    barrier as the end of a region (window_probe.c).
+ *  - Only ibv_dealloc_mw() ends a window. A device's windows are used only if the probe
+ *    saw that no write arrives after it has returned (window_probe.c).
  *  - A window of type 2 is bound on the peer's queue pair: requests behind it, such
  *    as the message with the key, begin when it is done, and are flushed if it
  *    fails. The caller sees its completion and reports it.
- *  - A window of type 1 is bound on a loopback connection of the attachment, and
- *    the bind is waited for.
+ *  - A window of type 1 is bound on a loopback connection of the attachment, and this
+ *    file waits for the bind.
  *  - A window is not freed while a bind of it may still arrive: its number may
  *    belong to another window by then, and the peer would reach that one's memory.
  *  - If no window is available, or not with the requested access, the grant gets a
@@ -81,7 +81,7 @@ int dp_accesses_open(struct daxpin_rdma *rdma,
 	if (!*ret_kept)
 		free(loopback);
 	return dp_fail(DP_ERRMSG_OF(o), ret,
-		       "no connection to bind memory windows on: %s",
+		       "the device cannot be connected with itself, which memory windows need: %s",
 		       strerror(-ret));
 }
 
@@ -134,7 +134,7 @@ static int access_open_region(struct daxpin_grant *grant, int access,
 	}
 	if (ret == -ENOMEM) {
 		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "%" PRIu64 " bytes cannot be pinned; %s: raise it (ulimit -l; systemd: LimitMEMLOCK=) or give CAP_IPC_LOCK",
+			       "%" PRIu64 " bytes cannot be pinned; %s: raise the limit (ulimit -l; systemd: LimitMEMLOCK=) or give CAP_IPC_LOCK",
 			       key->length, dp_memlock_text(text));
 	}
 	return dp_fail(DP_ERRMSG_OF(o), ret,
@@ -298,7 +298,7 @@ int dp_access_open(struct daxpin_grant *grant, int access,
 		return 0;
 	if (*ret_kept)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "a memory window could not be bound (%s), and %s does not free it: the extent remains held, and the pool cannot be closed",
+			       "a memory window could not be bound (%s), and %s does not free it: until it does, the extent remains held and the pool cannot be closed",
 			       strerror(-ret), ibv_get_device_name(
 				       grant->rdma->pd->context->device));
 	atomic_fetch_add(&accesses->windows_refused_count, 1);

@@ -9,8 +9,8 @@ void dp_accesses_init(struct daxpin_rdma *rdma);
 void dp_accesses_destroy(struct daxpin_rdma *rdma);
 /*
  * Called before any grant: use windows if the options request them and the report's
- * findings about them are trusted. 0 or -errno; *ret_kept: the device did not release
- * the pool's protection domain.
+ * findings about them are trusted. 0 or -errno; *ret_kept: the loopback connection
+ * could not be closed, so the device still has objects in the protection domain.
  */
 int dp_accesses_open(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_options *o,

@@ -117,7 +117,8 @@ static int attach_make_domain(struct daxpin_rdma *rdma)
 	return rdma->domain ? 0 : errno ? -errno : -EIO;
 }
 
-/* The pool uses it to find out which verbs context is attached. */
+/* A callback: the pool compares the kernel's lists with and without this domain, and so
+ * finds out which verbs context is attached. */
 static int attach_domain(int make, void *arg)
 {
 	struct daxpin_rdma *rdma = arg;
@@ -195,7 +196,7 @@ static int attach_announce(struct daxpin_rdma *rdma,
 	return ret;
 }
 
-/* End the registration that excludes a reclaim first. */
+/* First end the one that pins all segments and so excludes a reclaim. */
 static int attach_withdraw(struct daxpin_rdma *rdma)
 {
 	int ret = rdma->regions ? daxpin_unregister(rdma->regions) : 0;
@@ -206,7 +207,7 @@ static int attach_withdraw(struct daxpin_rdma *rdma)
 	return daxpin_unregister(rdma->registration);
 }
 
-/* *ret_kept: it failed, and the device did not release the memory of a trial. */
+/* *ret_kept: it failed, and the device did not release memory or objects of a trial. */
 static int attach_open_parts(struct daxpin_rdma *rdma,
 			     const struct daxpin_pool_info *info,
 			     const struct daxpin_rdma_options *o,

@@ -9,15 +9,16 @@
  *  - An on-demand region names addresses, not pages: a punch below it succeeds,
  *    and the next write allocates blocks again (rdma.md R15). The grant's hold
  *    prevents that: no segment is punched while anything in it is held, and the
- *    hold is dropped after the region's end. The registration's pin would add
- *    nothing, and would demand what a peer cannot return immediately.
+ *    hold is dropped after the region's end. A grant does not pin its segment in the
+ *    registration as well: that would add nothing, and a reclaim would then ask for a
+ *    pin that a peer cannot return immediately.
  *  - A bounce buffer begins as a copy of the extent, even for a peer that may
  *    not read: bytes that it does not write must be written back unchanged.
  *  - Other writes to the extent meanwhile would be lost. So a bounced grant that can
  *    write has an exclusive hold (C7), which excludes every other hold, SETs and
- *    the KEEP, until its end. Readers as well: the write-back would change what
- *    their requests read. One that only reads has an ordinary hold, and its peer
- *    sees the extent as it was.
+ *    the KEEP, until its end. It excludes readers because the write-back would change
+ *    what their requests read. A bounced grant that only reads has an ordinary hold,
+ *    and its peer sees the extent as it was when the grant was made.
  *  - The copy is written back between the region's end and the drop: no byte of the
  *    peer can arrive any more, and the blocks have no other user.
  */
@@ -36,6 +37,7 @@
 #include "rdma/trust.h"
 
 #define WRITES		(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+#define NO_CONNECTION	"the device could not be connected with itself"
 
 /* ------------------------------------------------------- what the device can */
 
@@ -65,9 +67,9 @@ static void backing_try_windows(struct daxpin_rdma *rdma)
 
 	assert(!kept);			/* the trial used no memory of the pool */
 	if (ret && report->window2.verdict == DAXPIN_RDMA_UNTRIED)
-		backing_report_untried(&report->window2, ret, "no connection");
+		backing_report_untried(&report->window2, ret, NO_CONNECTION);
 	if (ret && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
-		backing_report_untried(&report->window1, ret, "no connection");
+		backing_report_untried(&report->window1, ret, NO_CONNECTION);
 	end = daxpin_deadline_ms(0);
 	rdma->backing.next_trial_ns = end + 10 * (end - begin);
 	if (!backing_is_untried(&report->window2) &&
@@ -93,8 +95,8 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 		atomic_store(&backing->windows_wanted, false);
 }
 
-/* On memory of the pool's filesystem: other memory proves nothing. 0, or
- * -errno: there is no connection. */
+/* Memory of the pool's filesystem, because a trial on other memory proves nothing. 0,
+ * or -errno: the trial was not completed. */
 static int backing_try_memory(struct daxpin_rdma *rdma, void *memory)
 {
 	struct dp_backing *backing = &rdma->backing;
@@ -103,7 +105,7 @@ static int backing_try_memory(struct daxpin_rdma *rdma, void *memory)
 
 	if (ret && !backing->is_kept)
 		backing_report_untried(&backing->findings.odp, ret,
-				       "no connection");
+				       NO_CONNECTION);
 	return ret;
 }
 
@@ -138,7 +140,7 @@ static void backing_try_scratch(struct daxpin_rdma *rdma)
 
 	if (ret) {
 		backing_report_untried(&backing->findings.odp, ret,
-				       "no free space in the pool, and no file beside it");
+				       "the pool has no free space for a trial, and no scratch file could be created beside it");
 		return;
 	}
 	backing_try_memory(rdma, memory);
@@ -147,8 +149,9 @@ static void backing_try_scratch(struct daxpin_rdma *rdma)
 }
 
 /*
- * Under the lock, for a DAX filesystem. Sets the mode if there is a result; otherwise
- * the next grant tries again, so that trials take a tenth of the time at most.
+ * Under the lock, for a DAX filesystem. Sets the mode if there is a result. Otherwise a
+ * later grant tries again, when ten times the duration of this trial has passed, so
+ * that trials take at most a tenth of the time.
  */
 static void backing_try_on_demand(struct daxpin_rdma *rdma)
 {
@@ -179,7 +182,7 @@ static int backing_refuse(struct daxpin_rdma *rdma, int ret,
 			       "no kernel lets memory of a DAX filesystem be pinned for long: allow copies with DAXPIN_RDMA_BOUNCE, or use a device-dax pool; on-demand regions of %s: %s",
 			       name, rdma->backing.findings.odp.what);
 	return dp_fail(errmsg, ret,
-		       "it is unknown yet whether on-demand regions of %s are reliable: %s; allow copies with DAXPIN_RDMA_BOUNCE, or try again when the cause is removed",
+		       "it is not known yet whether on-demand regions of %s are reliable (%s): allow copies with DAXPIN_RDMA_BOUNCE, or remove the cause and try again",
 		       name, rdma->backing.findings.odp.what);
 }
 
@@ -230,7 +233,8 @@ int dp_backing_choose(struct daxpin_rdma *rdma,
 	return 0;
 }
 
-/* Under the lock: according to the mode, or by a copy while there is none. */
+/* Under the lock: use the mode of the attachment, or a bounce buffer while there is no
+ * mode. */
 static int backing_settle(struct daxpin_grant *grant,
 			  const struct daxpin_grant_options *o)
 {
@@ -333,7 +337,7 @@ static int backing_open_bounce(struct daxpin_grant *grant,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer == MAP_FAILED)
 		return dp_fail(DP_ERRMSG_OF(o), -errno,
-			       "no %" PRIu64 " bytes of memory for a bounce buffer: %s",
+			       "%" PRIu64 " bytes of memory for a bounce buffer cannot be allocated: %s",
 			       key->length, strerror(errno));
 	ret = daxpin_read(rdma->pool, key->extent, key->offset, key->length,
 			  buffer);

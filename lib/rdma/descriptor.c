@@ -62,8 +62,7 @@ static uint64_t descriptor_get(const unsigned char *at, unsigned int bytes)
 	return value;
 }
 
-/* CRC-32C, which every storage stack has. */
-/* Of all bytes before the checksum. */
+/* The CRC-32C of all bytes before the checksum. */
 static uint32_t descriptor_checksum(const unsigned char *bytes)
 {
 	uint32_t crc = UINT32_MAX;
@@ -106,7 +105,7 @@ DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 	return END;
 }
 
-/* Values that no grant can have, in spite of a valid checksum. */
+/* Reject values that no grant can have: a valid checksum does not exclude them. */
 static int descriptor_check(const struct daxpin_grant_key *key)
 {
 	if (!key->access || key->access & ~(uint32_t)ACCESS_ALL)

@@ -3,21 +3,21 @@
  * Owns the escalation of a grant, the steps to make the device release its memory:
  *
  *	NONE -> DEREGISTER	[escalate_refused] the device refused
- *	DEREGISTER -> QUEUE_PAIR
+ *	DEREGISTER, QUARANTINE -> QUEUE_PAIR
  *				[escalate_stop_queue_pair] the peer's queue pair was
  *				moved to the error state, and the call is repeated
  *				for half a second
  *	DEREGISTER, QUEUE_PAIR -> QUARANTINE
  *				[dp_escalate] the device still refused
- *	any -> closed		[escalate_close_access] it released the memory
+ *	any -> closed		[escalate_close_once] it released the memory
  *
  *  - ibv_dereg_mr(), for a window ibv_dealloc_mw(), is the one DMA barrier on every
  *    device. Only its success ends a grant.
  *  - C8: after a temporary failure the call is repeated before any escalation (retry.c).
  *  - No window is invalidated and no queue pair destroyed: on soft-RoCE either can
  *    crash in the kernel. Changing a queue pair to error is safe.
- *  - The device is called without the lock, the queue pair with it: daxpin_grant_qp()
- *    promises that it is not used after the call returned.
+ *  - The device is called without the lock. The queue pair is changed under it, because
+ *    daxpin_grant_qp() promises that the old queue pair is not used after it returned.
  */
 #include "rdma/escalate.h"
 

@@ -40,7 +40,7 @@ static int flush_check_range(const struct flush *flush)
 	    flush->length <= key->length - flush->offset)
 		return 0;
 	return dp_fail(DP_ERRMSG_OF(flush->o), -EINVAL,
-		       "%" PRIu64 " bytes at %" PRIu64 " are not in the grant, which has %" PRIu64,
+		       "%" PRIu64 " bytes at offset %" PRIu64 " are not inside the grant, which has %" PRIu64 " bytes",
 		       flush->length, flush->offset, key->length);
 }
 

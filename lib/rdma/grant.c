@@ -24,7 +24,7 @@
 #include "util/cancel.h"
 
 #define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
-/* A fetch-and-add of nothing shows eight bytes. */
+/* A fetch-and-add of 0 returns eight bytes to the peer. */
 #define ACCESS_READS	(IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
 /* Each would let a peer reach beyond the grant: through a window of the program, or
  * to whatever is mapped at the same address later. */
@@ -45,11 +45,11 @@ static int grant_check_options(const struct daxpin_rdma *rdma,
 			       (unsigned int)o->access);
 	if (o->access & ACCESS_REFUSED)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-			       "access 0x%x: memory windows, on-demand and zero-based regions reach past the grant",
+			       "access 0x%x must not have IBV_ACCESS_MW_BIND, IBV_ACCESS_ON_DEMAND or IBV_ACCESS_ZERO_BASED, which would let the peer reach past the grant",
 			       (unsigned int)o->access);
 	if (o->qp && o->qp->pd != rdma->pd)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-			       "the queue pair is of another protection domain than the one that is attached, so its peer could not use the grant: create it in that domain, or grant by the attachment of its own");
+			       "the queue pair belongs to another protection domain than this attachment, so its peer could not use the grant: create the queue pair in the attached domain, or attach its own domain and grant there");
 	return 0;
 }
 
@@ -69,15 +69,15 @@ static int grant_fill_range(struct daxpin_grant *grant,
 	if (key->offset < size && key->length <= size - key->offset)
 		return 0;
 	return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-		       "%" PRIu64 " bytes at %" PRIu64 " are not in the extent, which has %" PRIu64,
+		       "%" PRIu64 " bytes at offset %" PRIu64 " are not inside the extent, which has %" PRIu64 " bytes",
 		       o->length, o->offset, size);
 }
 
 /*
  * Zero the range, under an exclusive hold of its own (C7): no other peer, request or
  * SET can have written to the extent by then or do so meanwhile, and no publish makes
- * it live. Then that hold may be dropped before the grant's own is taken: later writes
- * by others belong to this generation of the extent.
+ * it live. This hold may be dropped before the grant's own is taken, because whatever
+ * others write in between belongs to this generation of the extent.
  */
 static int grant_zero(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o)

@@ -12,9 +12,10 @@
  *  - C8: a temporary failure of the device is retried, and no thread waits for
  *    make_lock meanwhile.
  *  - A key is published after its region exists, so that a lookup is one load.
- *  - A region that is lent to memory windows is not deregistered. A reclaim wants the
- *    pins of segments in which nothing is held, so none of these is lent; but it may
- *    end, and then a region that it wanted can be lent again.
+ *  - A region that is lent to memory windows is not deregistered. A reclaim asks for
+ *    the pin of a segment only while nothing in it is held, so no window has its region
+ *    then. But the reclaim may end before the pin is given back, and a new grant can
+ *    borrow the region meanwhile, so `lent` is checked.
  */
 
 #include "rdma/local_key.h"
@@ -87,7 +88,7 @@ static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
 	return 0;
 }
 
-/* The key of a segment, and lend its region to one window more if lend. */
+/* Find or make the key of a segment. lend: lend its region to one more window. */
 static int local_key_find(struct daxpin_rdma *rdma, uint32_t index, bool lend,
 			  uint64_t *ret_key)
 {

@@ -16,7 +16,7 @@
 #include "rdma/retry.h"
 
 #define PAGE		DAXPIN_BLOCK_SIZE
-#define HALF		(8 * PAGE)	/* of the near end's buffer */
+#define HALF		(8 * PAGE)	/* half of the near end's buffer */
 #define SKEW		77		/* so that source and target are not aligned */
 #define FIRST_PSN	7
 #define RETRIES		6		/* for soft-RoCE 7 means without limit */
@@ -100,7 +100,7 @@ static struct ibv_cq *loopback_make_completion_queue(struct ibv_context *context
 	return cq;
 }
 
-/* A port that comes up, or a signal, is a temporary failure. */
+/* Retry if a signal interrupts the call, or while a port is coming up. */
 static int loopback_modify(struct ibv_qp *qp, struct ibv_qp_attr *attr,
 			   int mask)
 {

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What is sent at once to try something: several packets at every MTU. */
+/* The bytes of one trial's transfer: several packets at every MTU. */
 #define DP_LOOPBACK_BYTES	20011u
 #define DP_LOOPBACK_DEPTH	32u
 
@@ -19,11 +19,11 @@ struct dp_loopback {
 	struct ibv_pd *pd;
 	struct ibv_cq *near_cq, *far_cq;
 	struct ibv_qp *near, *far;
-	uint64_t deadline_ns;		/* of everything */
+	uint64_t deadline_ns;		/* of all waits */
 	enum ibv_mtu mtu;
 	uint16_t lid;
 	uint8_t port;
-	int gid_index;			/* -1: by LID */
+	int gid_index;			/* -1: addressed by LID */
 	union ibv_gid gid;
 	/* The near end's own memory: two halves, to send and to receive. */
 	unsigned char *buffer;
@@ -33,8 +33,8 @@ struct dp_loopback {
 /* 0 or -errno; call dp_loopback_close() even if it fails. */
 int dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 		     uint64_t deadline_ns);
-/* -errno: the device keeps something, and memory that it keeps is not freed. The
- * next call continues from there. */
+/* -errno: the device did not release an object, and memory that it still has is not
+ * freed. Call again to continue with what is left. */
 int dp_loopback_close(struct dp_loopback *loopback);
 /* Connect again, from reset: after an error the old connection is unusable. */
 int dp_loopback_connect(struct dp_loopback *loopback);
@@ -52,7 +52,7 @@ dp_loopback_far(const struct dp_loopback *loopback)
 	return loopback->far;
 }
 
-/* Until when its calls wait. */
+/* The deadline of its waits. */
 static inline uint64_t
 dp_loopback_deadline(const struct dp_loopback *loopback)
 {
@@ -69,18 +69,18 @@ static inline void dp_loopback_set_deadline(struct dp_loopback *loopback,
 unsigned char *dp_loopback_source(struct dp_loopback *loopback);
 unsigned char *dp_loopback_sink(struct dp_loopback *loopback);
 
-/* Post and wait: an ibv_wc_status, or -errno where no completion came. */
+/* Post a request and wait: an ibv_wc_status, or -errno if there was no completion. */
 int dp_loopback_write(struct dp_loopback *loopback, const void *to,
 		      uint32_t rkey, uint32_t length);
 int dp_loopback_read(struct dp_loopback *loopback, const void *from,
 		     uint32_t rkey, uint32_t length);
 
-/* A write of all of the source that is not waited for; no completion but that of the
- * last, or of the first that fails. At most DP_LOOPBACK_DEPTH. */
+/* Post a write of the whole source without waiting for it, at most DP_LOOPBACK_DEPTH at
+ * a time. Only the write that is posted with `last`, and one that fails, completes. */
 int dp_loopback_post(struct dp_loopback *loopback, const void *to, uint32_t rkey,
 		     bool last);
 int dp_loopback_near_wait(struct dp_loopback *loopback);
-/* The far end has posted a request of its own. */
+/* Wait for a request that the far end has posted itself, such as a bind. */
 int dp_loopback_far_wait(struct dp_loopback *loopback);
 
 #endif

@@ -10,9 +10,9 @@
 int dp_mr_register(struct ibv_pd *pd, void *base, uint64_t length, int access,
 		   struct ibv_mr **ret_mr);
 /*
- * ibv_dereg_mr(). Asks again after a passing failure, so hold no lock. 0: the device
- * reports that nothing reaches the memory by this region any more. -errno: it may
- * still.
+ * ibv_dereg_mr(). Repeated after a temporary failure, so hold no lock. 0: the device
+ * reports that no DMA reaches the memory through this region any more. -errno: DMA may
+ * still reach it.
  */
 int dp_mr_deregister(struct ibv_mr *mr);
 

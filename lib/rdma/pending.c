@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns the two orders in which grants wait: a heap by deadline, of those that were
- * asked back, and a queue of those that are to be ended when no executor has them.
+ * Owns the two structures in which grants wait: a heap by deadline, of grants whose
+ * peer was asked to return them, and a queue of grants that must be ended and that no
+ * executor has.
  *
  *  - The cost of a service call that has nothing to do does not depend on the number of
  *    grants that wait: it reads the first entry of the heap and of the queue.

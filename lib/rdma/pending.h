@@ -10,17 +10,17 @@ void dp_pending_destroy(struct dp_pending *pending);
 /* Allocate space for so many grants, so that nothing below can fail. 0 or -ENOMEM. */
 int dp_pending_reserve(struct dp_pending *pending, uint32_t grants);
 
-/* The grant waits for its peer until the deadline. It may wait already, with another
- * deadline. */
+/* Let the grant wait for its peer until the deadline. If it waits already, this
+ * replaces its deadline. */
 void dp_pending_ask(struct dp_pending *pending, struct daxpin_grant *grant,
 		    uint64_t deadline_ns);
 /* Add the grant to the end of the queue of those that wait for a thread to end them. */
 void dp_pending_queue(struct dp_pending *pending, struct daxpin_grant *grant);
-/* The grant waits for neither any more. It need not have waited. */
+/* Take the grant out of the heap or the queue, if it is in one. */
 void dp_pending_remove(struct dp_pending *pending, struct daxpin_grant *grant);
 bool dp_pending_is_queued(const struct daxpin_grant *grant);
 
-/* The end of the grant's grace; 0: it does not wait for its peer. */
+/* The grant's deadline; 0: it does not wait for its peer. */
 uint64_t dp_pending_deadline(const struct daxpin_grant *grant);
 /* The earliest deadline; 0: there is none. */
 uint64_t dp_pending_next_deadline(const struct dp_pending *pending);

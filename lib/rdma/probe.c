@@ -66,7 +66,8 @@ static uint64_t probe_differences(const unsigned char *a,
 	return count;
 }
 
-/* Write several packets into the middle of it, compare all of it, read back. */
+/* Write several packets into the middle of the region, compare the whole region, and
+ * read the bytes back. */
 static struct transfer probe_try_transfer(struct dp_loopback *loopback,
 					  const struct ibv_mr *mr,
 					  unsigned char *expected)
@@ -106,9 +107,9 @@ static void probe_report_transfer(const struct transfer *t,
 	else if (t->wrong_written || t->wrong_read)
 		probe_report(
 			finding, DAXPIN_RDMA_WRONG,
-			"corrupts: writing %u bytes to an odd address left %" PRIu64
-			" bytes wrong, reading them back got %" PRIu64
-			" wrong, both with a status of success",
+			"it corrupts data: writing %u bytes to an odd address left %" PRIu64
+			" wrong bytes in memory, and reading them back returned %" PRIu64
+			" wrong bytes; both requests reported success",
 			DP_LOOPBACK_BYTES, t->wrong_written, t->wrong_read);
 	else
 		probe_report(finding, DAXPIN_RDMA_WORKS,
@@ -116,7 +117,7 @@ static void probe_report_transfer(const struct transfer *t,
 			     DP_LOOPBACK_BYTES);
 }
 
-/* 0 and what was found, or -errno; *ret_kept: the device keeps the region. */
+/* 0 and a finding, or -errno; *ret_kept: the device did not deregister the region. */
 static int probe_try_region(struct dp_loopback *loopback, void *memory,
 			    int access, struct daxpin_rdma_finding *finding,
 			    bool *ret_kept)

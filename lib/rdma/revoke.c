@@ -67,7 +67,7 @@
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
 #define AGAIN_MS	1000		/* for grants that only this thread can revoke */
-#define REFUSED_MS	10		/* until a grant is offered to it again */
+#define REFUSED_MS	10		/* until the executor is offered it again */
 
 static void revoke_lock(struct daxpin_rdma *rdma)
 {
@@ -105,8 +105,9 @@ static void revoke_become(struct daxpin_grant *grant, uint32_t state)
 			      memory_order_relaxed);
 }
 
-/* Its handle is remembered, the oldest one forgotten. A thread that waits for a
- * callback of it finds that it has ended. */
+/* The grant is over: remember its handle, and forget the oldest one if there are
+ * OVER_MAX. A thread that waits for a callback of this grant is woken and finds it
+ * over. */
 static void revoke_remember(struct daxpin_grant *grant)
 {
 	struct dp_revokes *revokes = &grant->rdma->revokes;
@@ -129,8 +130,8 @@ static void revoke_remember(struct daxpin_grant *grant)
 }
 
 /*
- * An excess drop of the program may have ended the grant's hold: -EINVAL. No caller
- * waits for the result of a lost grant, and an error would begin it again.
+ * -EINVAL if an excess drop of the program has ended the grant's hold. Not for a lost
+ * grant: its caller never got it, so daxpin_rdma_service() has no error to report.
  */
 static int revoke_drop_hold(struct daxpin_grant *grant)
 {
@@ -519,7 +520,7 @@ static void revoke_launch_expired(struct daxpin_rdma *rdma)
 	}
 }
 
-/* C5: each of them, whatever becomes of the others. The first error. */
+/* C5: end each of them, even after an error. Returns the first error. */
 static int revoke_end_all_queued(struct daxpin_rdma *rdma)
 {
 	struct dp_pending *pending = &rdma->revokes.pending;
@@ -554,7 +555,8 @@ int dp_revokes_service(struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------ reports, queue pairs */
 
-/* Without an executor the service call ends the queued grants now. */
+/* Without an executor a service call would end queued grants immediately, so the
+ * deadline has passed (1). */
 static uint64_t revoke_next_deadline(const struct dp_revokes *revokes)
 {
 	uint64_t next = dp_pending_next_deadline(&revokes->pending);

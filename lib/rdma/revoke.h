@@ -7,7 +7,8 @@
 
 void dp_revokes_init(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_options *o);
-/* Called when no grant is out and none will be. Can be called again. */
+/* Free the memory that waiting grants need. Called when no grant is out and none will
+ * be; a second call does nothing. */
 void dp_revokes_close(struct daxpin_rdma *rdma);
 void dp_revokes_destroy(struct daxpin_rdma *rdma);
 /* -EBUSY: grants are out. */
@@ -25,7 +26,7 @@ int dp_revokes_service(struct daxpin_rdma *rdma);
 int dp_revokes_reserve(struct daxpin_rdma *rdma);
 void dp_revokes_unreserve(struct daxpin_rdma *rdma);
 
-/* The grant is out from now on; its callbacks and queue pair are in o. */
+/* The grant is out from now on. Its callbacks are taken from o. */
 void dp_revoke_add(struct daxpin_grant *grant,
 		   const struct daxpin_grant_options *o);
 /* A grant that the caller never gets, because opening it failed and the device

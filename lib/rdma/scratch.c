@@ -53,7 +53,7 @@ static int scratch_is_like(int fd, int pool_fd)
 	return 0;
 }
 
-/* Without the signal of RLIMIT_FSIZE. */
+/* With SIGXFSZ blocked, which RLIMIT_FSIZE would send (size_signal.h). */
 static int scratch_allocate(int fd, uint64_t bytes)
 {
 	sigset_t before;

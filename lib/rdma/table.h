@@ -6,7 +6,7 @@
 #include "rdma/types.h"
 
 void dp_table_destroy(struct dp_table *table);
-/* Make room for so many grants, so that adding one cannot fail. 0 or -ENOMEM. */
+/* Allocate memory for so many grants, so that adding one cannot fail. 0 or -ENOMEM. */
 int dp_table_reserve(struct dp_table *table, uint32_t grants);
 void dp_table_add(struct dp_table *table, struct daxpin_grant *grant);
 void dp_table_remove(struct dp_table *table, struct daxpin_grant *grant);

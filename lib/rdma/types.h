@@ -49,9 +49,9 @@ struct dp_backing {
 	_Atomic bool windows_wanted;	/* and their trial could not be made yet */
 	pthread_mutex_t trial_lock;	/* of what follows, until the next comment */
 	struct daxpin_rdma_report findings;
-	int trial_error;		/* of the last trial that was not made */
+	int trial_error;		/* of the last trial without a result */
 	uint64_t next_trial_ns;		/* not before then */
-	bool is_kept;			/* the device keeps what it was tried on */
+	bool is_kept;			/* a trial's memory was not released */
 	/* Counts: */
 	_Atomic uint32_t bounced_out;
 	_Atomic uint64_t bounced_out_bytes;
@@ -90,7 +90,7 @@ struct dp_revokes {
 	struct dp_pending pending;	/* ASKED; and QUEUED, unless an executor
 					   has it */
 	struct dp_table table;		/* all that are not over */
-	uint32_t promised;		/* grants that there is room for above */
+	uint32_t promised;		/* grants with memory in pending and table */
 	uint64_t refused_again_ns;	/* when to offer the queue to the executor */
 	struct daxpin_grant *over_first, **over_end;	/* the oldest first */
 	uint32_t over_count;
@@ -103,7 +103,8 @@ struct daxpin_rdma {
 					   fork() */
 	bool detached;
 	struct ibv_pd *pd;
-	struct ibv_pd *domain;		/* one of its context, while that is found */
+	struct ibv_pd *domain;		/* another one of its context, only while the
+					   pool finds out which context that is */
 	struct daxpin_registration *registration;	/* of local keys */
 	struct daxpin_registration *regions;	/* of the caller's own, or NULL */
 	uint64_t segment_size;
@@ -143,7 +144,7 @@ struct dp_access {
 /* private to backing.c */
 struct dp_bounce {
 	enum daxpin_rdma_mode mode;	/* of this grant */
-	void *bounce_memory;		/* what the region is over, or NULL */
+	void *bounce_memory;		/* the bounce buffer, or NULL */
 };
 
 /* private to escalate.c */

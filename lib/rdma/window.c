@@ -2,9 +2,9 @@
 /*
  * Memory windows by the verbs: allocate, bind, deallocate.
  *
- * ibv_dealloc_mw() is the only end of a binding. An invalidate is none: it does
- * not wait for what is landing (rdma.md R3), it would be one more request whose
- * completion goes to the owner of the queue pair, and the second one ends in the
+ * Only ibv_dealloc_mw() ends a binding here. An invalidate would not: it does not wait
+ * for writes that are still arriving (rdma.md R3), its completion would go to the owner
+ * of the queue pair, and on soft-RoCE the second invalidate of a window panics the
  * kernel (rdma.md R5).
  */
 #include "rdma/window.h"

@@ -24,7 +24,7 @@
 #define PAGES		16u		/* of the region */
 #define FROM		PAGE		/* the beginning of a window in it */
 #define SPAN		(6 * PAGE)	/* the length of a window */
-#define ROUNDS		12u		/* ends under fire */
+#define ROUNDS		12u		/* windows freed while writes arrive */
 #define SALVO		24u		/* writes to each */
 
 static_assert(DP_LOOPBACK_BYTES <= SPAN, "a write fits the window");
@@ -65,7 +65,7 @@ static int window_probe_bind(struct window *w, unsigned int access)
 	return ret ? ret : dp_loopback_far_wait(w->loopback);
 }
 
-/* A new window, and the connection as after no error. */
+/* Connect again from reset, and make and bind a new window. */
 static int window_probe_open(struct window *w)
 {
 	int ret;
@@ -95,8 +95,9 @@ static int window_probe_close(struct window *w)
 /* --------------------------------------------------------------- the trials */
 
 /*
- * A trial returns 0 and a fact; or a completion status (positive) or an error if it could
- * not be made. The bytes at `at` are 0 before: does a write of `length` change any?
+ * A trial returns 0 and a fact, or, if it could not be made, a completion status
+ * (positive) or -errno. This one writes `length` bytes at `at`, which are 0 before, and
+ * finds out whether any has changed.
  */
 static int window_probe_write_and_look(struct window *w, uint64_t at,
 				       uint32_t length, enum fence *ret_fence)
@@ -117,7 +118,7 @@ static int window_probe_write_and_look(struct window *w, uint64_t at,
 	return 0;
 }
 
-/* Without this success a refusal proves nothing. */
+/* A refusal proves something only if a permitted write succeeds. */
 static int window_probe_write_inside(struct window *w)
 {
 	int status =
@@ -129,7 +130,7 @@ static int window_probe_write_inside(struct window *w)
 	return status;
 }
 
-/* Beyond it, and across its end. */
+/* Write one byte past the end of the window. */
 static int window_probe_try_range(struct window *w, struct facts *facts)
 {
 	int ret = window_probe_write_inside(w);
@@ -139,6 +140,7 @@ static int window_probe_try_range(struct window *w, struct facts *facts)
 						 &facts->range);
 }
 
+/* Write two bytes across the end of the window. */
 static int window_probe_try_edge(struct window *w, struct facts *facts)
 {
 	enum fence edge = FENCE_UNTRIED;
@@ -283,7 +285,7 @@ static void window_probe_report_facts(const struct facts *facts,
 			   window_probe_is_whole(facts) ? DAXPIN_RDMA_WORKS :
 			   DAXPIN_RDMA_UNKNOWN;
 	snprintf(finding->what, sizeof(finding->what),
-		 "a write past the window, inside its region, %s; a read that it does not allow %s; a write after its end %s; in %u of %u ends under fire bytes landed later",
+		 "a write past the window, but inside its region, %s; a read that the window does not allow %s; a write after the window was freed %s; bytes arrived late in %u of %u trials that freed a window while writes arrived",
 		 window_probe_words_for(facts->range, "was refused", "arrived"),
 		 window_probe_words_for(facts->rights, "was refused", "was answered"),
 		 window_probe_words_for(facts->end, "was refused", "arrived"),
@@ -295,7 +297,7 @@ static void window_probe_report_untried(int ret,
 {
 	finding->verdict = DAXPIN_RDMA_UNKNOWN;
 	snprintf(finding->what, sizeof(finding->what),
-		 "not all could be tried: %s", ret < 0 ? strerror(-ret) :
+		 "not every trial could be made: %s", ret < 0 ? strerror(-ret) :
 		 ibv_wc_status_str((enum ibv_wc_status)ret));
 }
 
@@ -319,14 +321,15 @@ int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 	if (!window_probe_is_offered(dp_loopback_pd(loopback), type)) {
 		ret_finding->verdict = DAXPIN_RDMA_NONE;
 		snprintf(ret_finding->what, sizeof(ret_finding->what),
-			 "the device has none of this type");
+			 "the device has no windows of this type");
 		return 0;
 	}
 	w.memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (w.memory == MAP_FAILED)
 		return -errno;
-	/* Without remote rights of its own: only a window gives them. */
+	/* The region has no remote access of its own, so that only a window gives
+	 * it. */
 	ret = dp_mr_register(dp_loopback_pd(loopback), w.memory, PAGES * PAGE,
 			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND,
 			     &w.mr);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What memory windows of a device enforce, found out by trying. */
+/* Tries what the memory windows of a device enforce. */
 #ifndef DP_RDMA_WINDOW_PROBE_H
 #define DP_RDMA_WINDOW_PROBE_H
 
