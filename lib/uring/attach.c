@@ -39,7 +39,7 @@ static int attach_refuse_files(const struct daxpin_uring *uring,
 			       "a ring's file table counts against RLIMIT_NOFILE, and %u files for it do not fit: raise the limit (ulimit -n; systemd: LimitNOFILE=)",
 			       DAXPIN_URING_FILES);
 	return dp_fail(DP_ERRMSG_OF(options), error,
-		       "what keeps the pool locked cannot go into slot %u of the ring's file table, and the %u after it: %s",
+		       "the files that keep the pool locked cannot be put into slot %u of the ring's file table and the %u after it: %s",
 		       uring->file_slot, DAXPIN_URING_FILES - 1,
 		       strerror(-error));
 }
@@ -121,7 +121,7 @@ static int attach_check_flags(const struct daxpin_uring_options *options,
 	if (flags & ~(plain | fixed | DAXPIN_URING_FILE_SLOT) ||
 	    (flags & plain && flags & fixed))
 		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
-			       "flags 0x%x make no sense", flags);
+			       "flags 0x%x are unknown, or combine DAXPIN_URING_PLAIN with flags of fixed buffers", flags);
 	if (guard && flags & fixed)
 		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
 			       "flags 0x%x are about fixed buffers, and a guard registers none: use daxpin_uring_attach()",
@@ -131,7 +131,7 @@ static int attach_check_flags(const struct daxpin_uring_options *options,
 			       "DAXPIN_URING_NO_BUFFERS is for daxpin_uring_guard(): DAXPIN_URING_PLAIN attaches a ring without fixed buffers");
 	if (!(flags & DAXPIN_URING_FILE_SLOT) && options->file_slot)
 		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
-			       "file_slot %u without DAXPIN_URING_FILE_SLOT makes no sense",
+			       "file_slot %u is only used with DAXPIN_URING_FILE_SLOT: set the flag, or leave file_slot 0",
 			       options->file_slot);
 	return 0;
 }
@@ -150,7 +150,7 @@ attach_check_buffer_options(const struct daxpin_uring_options *options)
 			       options->buffer_slots, options->buffer_slot);
 	if (!is_range && options->buffer_slot)
 		return dp_fail(DP_ERRMSG_OF(options), -EINVAL,
-			       "a buffer_slot without DAXPIN_URING_BUFFER_RANGE makes no sense");
+			       "buffer_slot is only used with DAXPIN_URING_BUFFER_RANGE: set the flag, or leave buffer_slot 0");
 	return 0;
 }
 

@@ -40,10 +40,10 @@
 #include "uring/share.h"
 #include "util/memlock.h"
 
-/* Requests that a segment has to do without before it is registered unasked: to pin
- * a segment costs as much as many requests gain. */
+/* So many requests of a segment are plain before it is registered on demand: pinning it
+ * costs as much as many requests gain. */
 #define THRESHOLD_FOR_A_SLOT		64
-/* And when it has been refused for lack of memory. */
+/* The same after a registration has failed for lack of memory. */
 #define THRESHOLD_AFTER_FAILURE	4096
 #define PROBE_BYTES			4096
 
@@ -100,7 +100,8 @@ static int slots_announce(struct daxpin_uring *uring, uint32_t index)
 {
 	int ret = daxpin_registration_pin(uring->registration, index);
 
-	/* -ENOSPC: it has holes. Like a job, they go; then it is tried again. */
+	/* -ENOSPC: the segment has holes. A refill ends them, as a job ends, so both
+	 * are a reason to try again later. */
 	return ret == -ENOSPC ? -EAGAIN : ret;
 }
 
@@ -177,7 +178,7 @@ static int slots_forget(struct daxpin_uring *uring, uint32_t slot)
 	return daxpin_registration_revoked(uring->registration, index);
 }
 
-/* A table that its owner took out in the meantime has no slots to empty. */
+/* -ENXIO: the program has unregistered the table meanwhile, so no slot is left. */
 static int slots_empty(struct daxpin_uring *uring, uint32_t slot)
 {
 	int ret = dp_uring_put_buffer(
@@ -189,8 +190,9 @@ static int slots_empty(struct daxpin_uring *uring, uint32_t slot)
 }
 
 /*
- * When its last request has ended: no request can name the segment any more. -EINVAL:
- * the pin was made by a call of the program on the adapter's registration.
+ * Let no new request name the segment's slot, and empty the slot when its last request
+ * has ended. -EINVAL: the segment has no slot, so the program made the pin by a call on
+ * the adapter's registration.
  */
 static int slots_leave(struct daxpin_uring *uring, uint32_t index)
 {
@@ -214,7 +216,7 @@ static int slots_find_empty(const struct dp_uring_table *table)
 	return -1;
 }
 
-/* The one whose last request was prepared the longest ago, with none going on. */
+/* Of the slots without a request in flight, the one that was used the longest ago. */
 static int slots_find_idle(const struct dp_uring_table *table)
 {
 	int oldest = -1;
@@ -256,9 +258,9 @@ static int slots_try_fill(struct daxpin_uring *uring, uint32_t index)
 }
 
 /*
- * A slot for the segment. Where memory ran out for the first time, another
- * segment makes room at once: from now on it is one for one. -EBUSY: all slots are
- * in use; -EAGAIN: the segment has holes, or a reclaim wants it.
+ * Register the segment. When memory runs out for the first time, another segment's slot
+ * is emptied for it, and the number of filled slots is a limit from then on. -EBUSY:
+ * all slots are in use; -EAGAIN: the segment has holes, or a reclaim wants it.
  */
 static int slots_fill_anyhow(struct daxpin_uring *uring, uint32_t index)
 {
@@ -302,14 +304,14 @@ int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t index)
 	       slots_fill_anyhow(uring, index) : slots_stay(uring, index);
 }
 
-/* Another segment is fixed only where one makes room for it. */
+/* From now on a segment gets a slot only if another one loses its own. */
 static void slots_note_no_memory(struct daxpin_uring *uring)
 {
 	slots_note_failure(uring, -ENOMEM);
 	uring->table.fill_limit = uring->table.filled;
 }
 
-/* No other segment makes room for it. */
+/* Register the segment if a slot is free, but take no other segment's. */
 static int slots_fill_if_free(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -356,7 +358,8 @@ void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t index)
 		table->asking = index;
 }
 
-/* What another ring has is pinned already. It takes no other segment's slot. */
+/* Copy the registration of another ring, which costs no pin. Takes no other segment's
+ * slot. */
 static void slots_fill_by_copy(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -418,7 +421,7 @@ int dp_uring_table_service(struct daxpin_uring *uring)
 	for (uint32_t i = 0; !ret && daxpin_registration_wanted(
 				uring->registration, &i) > 0; i++)
 		ret = slots_leave(uring, i);
-	/* An eager table takes what is refilled. */
+	/* An eager table also registers segments whose holes were refilled. */
 	if (!ret && uring->table.is_eager)
 		ret = dp_uring_table_prepare_all(uring);
 	return ret == -EAGAIN || ret == -EBUSY ? 0 : ret;
@@ -524,7 +527,7 @@ static int slots_needs_more(struct daxpin_uring *uring,
 		       uring->segments, uring->table.slot_count);
 }
 
-/* What is pinned is given back, of a ring that has no table. */
+/* Give all pins back. The ring has no table any more, or none yet. */
 static void slots_forget_all(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -589,7 +592,7 @@ static int slots_take_all(struct daxpin_uring *uring)
 	return ret;
 }
 
-/* What other rings have and this one has not. */
+/* Empty the slots whose segment this ring did not take: they were copied, too. */
 static int slots_empty_others(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;

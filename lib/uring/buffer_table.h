@@ -8,7 +8,7 @@
 /* A table of empty slots: 0, or -errno and a sentence. */
 int dp_uring_make_table(const struct dp_uring_link *link, uint32_t slots,
 			const struct daxpin_uring_options *options);
-/* A range of the table that the ring has, all of it free: 0, or the same. */
+/* Check that a range of the ring's own table is free. Returns the same. */
 int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count,
 			const struct daxpin_uring_options *options);

@@ -4,11 +4,11 @@
  * of the ring, or by daxpin_uring_abandon(), which waits until the kernel has freed
  * the ring.
  *
- *	attached -> gone		[daxpin_uring_detach] no request in flight
+ *	attached, quarantined -> gone	[daxpin_uring_detach] no request in flight
  *	attached -> abandoned		[abandon_begin] closes the adapter's
  *					descriptor of the ring
- *	attached -> quarantined		[abandon_begin] the pipe hung up already
- *	quarantined -> attached		[abandon_begin] every request is done
+ *	attached -> quarantined		[abandon_begin] the pipe is not in the table
+ *	quarantined -> abandoned	[abandon_begin] every request is done
  *	abandoned -> gone		[abandon_end] the pipe has hung up
  *
  * Why the pipe proves that DMA has ended (C3). Its write end is in the ring's file

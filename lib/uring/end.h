@@ -10,7 +10,8 @@
 int dp_uring_take_lock_out(struct daxpin_uring *uring);
 void dp_uring_end_info(const struct daxpin_uring *uring,
 		       struct daxpin_uring_info *info);
-/* What attach made, except for the struct; nothing of it is in the ring. */
+/* Free what attach made, except for the struct. Nothing of the adapter is in the
+ * ring. */
 void dp_uring_take_down(struct daxpin_uring *uring);
 
 #endif

@@ -54,7 +54,7 @@ static uint32_t prep_segment_of(const struct daxpin_uring *uring,
 	return extent.addr >> uring->segment_shift;
 }
 
-/* Where an offset lies that is in the extent, as prep_take() has found. */
+/* The address of an offset that prep_take() has found to be inside the extent. */
 static void *prep_memory_of(const struct daxpin_uring *uring,
 			    struct daxpin_extent extent, uint64_t offset)
 {
@@ -65,7 +65,7 @@ static void *prep_memory_of(const struct daxpin_uring *uring,
 	return base + (extent.addr & mask) + offset;
 }
 
-/* A slot where there is a request that can name it; or -1. */
+/* The segment's slot if the request can name one (`can`); or -1. */
 static int prep_use_slot(struct daxpin_uring *uring, uint32_t segment, bool can)
 {
 	if (can)
@@ -353,7 +353,7 @@ DP_EXPORT int daxpin_uring_is_fixed(const struct daxpin_uring_io *io)
 
 /* ------------------------------------------------------------- completions */
 
-/* Not so of a copy of the struct: the ring knows the original alone. */
+/* False for a copy of the struct: the list of the ring points to the original. */
 static bool prep_is_in_use(const struct daxpin_uring_io *io)
 {
 	return io && io->uring && io->prev && *io->prev == io;
@@ -371,7 +371,7 @@ static int prep_end(struct daxpin_uring_io *io)
 		ret = daxpin_drop_labelled(uring->pool, &io->hold);
 	if (ret == -EOWNERDEAD)
 		return ret;
-	/* Any other error: the hold was gone, by a drop too many. */
+	/* Any other error means that an excess drop had ended the hold. */
 	assert(uring->requests.unfinished && *io->prev == io);
 	uring->requests.unfinished--;
 	*io->prev = io->next;
@@ -418,10 +418,10 @@ DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
 
 /* ------------------------------------------------------ a completion queue */
 
-/* On kernels newer than the oldest liburing: this CQE has 32 bytes. */
+/* A flag of kernels newer than the oldest liburing: this CQE has 32 bytes. */
 #define CQE_IS_BIG		(1u << 15)
 
-/* Outlives its place in the queue. */
+/* A copy of a CQE, which is valid after the CQE has left the queue. */
 union reap_cqe {
 	struct io_uring_cqe cqe;
 	unsigned char bytes[2 * sizeof(struct io_uring_cqe)];
@@ -485,7 +485,7 @@ static int reap_one(struct reap *reap, struct io_uring_cqe *cqe)
 	bool was_in_use = io && io->uring;
 	int ret = 0;
 
-	/* Of fixed sizes: one copy of a variable size would be a call. */
+	/* Two copies of constant size, because one of variable size would be a call. */
 	memcpy(copy.bytes, cqe, sizeof(*cqe));
 	if (is_big)
 		memcpy(copy.bytes + sizeof(*cqe), cqe + 1, sizeof(*cqe));
@@ -505,7 +505,8 @@ static int reap_serve(struct daxpin_uring *uring)
 
 	int ret = 0;
 
-	/* Even if ended() has detached it, or has begun to abandon it. */
+	/* ended() may have detached the ring, or begun to abandon it: then do
+	 * nothing. */
 	if (dp_uring_enter_ring(uring))
 		return 0;
 	if (daxpin_registration_wanted(uring->registration, &segment) > 0)

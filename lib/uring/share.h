@@ -6,9 +6,9 @@
 #include "uring/types.h"
 
 /*
- * true: the slot with this number of the ring's table is a copy of what is registered
- * for all rings; it is registered first if need be. false: not so, and the ring may
- * register for itself. The ring's thread, as all of these.
+ * Copy the registration that all rings share into the slot with this number, and
+ * register it first if no ring has it. false: this was impossible, and the ring may
+ * register the segment for itself. Called in the ring's thread, like all of these.
  */
 bool dp_uring_share_fill(struct daxpin_uring *uring, uint32_t segment,
 			 uint32_t number);

@@ -52,7 +52,7 @@ struct dp_uring_requests {
 /* private to end.c */
 struct dp_uring_end {
 	bool is_begun;			/* by daxpin_uring_abandon() */
-	bool is_quarantined;		/* it cannot tell when requests end */
+	bool is_quarantined;		/* the pipe cannot show that requests ended */
 };
 
 /* attach.c writes the first part, and every module may read it. */
