@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which chunks are holes, and which are on their way to or from that. A chunk
- * that is not BACKED has no free blocks, so that reserve cannot find it (D9).
- * The caller has one mutex for all of it.
+ * Which chunks are holes, and which a job has claimed to make or fill holes. A chunk
+ * that is not BACKED has no free blocks, so that reserve cannot find it (D9). The
+ * caller protects all of it with one mutex.
  */
 #ifndef DP_HOLE_H
 #define DP_HOLE_H
@@ -10,7 +10,7 @@
 #include "extent/spaces.h"
 #include "pool/pool.h"
 
-/* A flag of a chunk beside those of source.h: on its way. */
+/* A flag of a chunk besides those of source.h: a job has claimed it. */
 #define DP_CHUNK_CLAIMED	0x8u
 
 enum dp_job_kind {

@@ -66,7 +66,8 @@ static void jobs_poll_kernel(struct dp_jobs *jobs)
 	jobs_each_part(jobs, dp_part_poll_kernel);
 }
 
-/* For a reserve, which empties the caches itself later: reclaims that wait stay. */
+/* For a reserve, which empties the caches itself later: reclaims that wait are not
+ * advanced. */
 static void jobs_poll_part(struct dp_part *part)
 {
 	if (dp_part_wants_free(part))
@@ -178,7 +179,8 @@ static int job_make_parts(struct daxpin_job *job, uint32_t segment)
 	return 0;
 }
 
-/* Under the mutex. Nobody asks a job that is over for anything but its report. */
+/* Under the mutex. A job that is over is only used for its report, and needs no
+ * list. */
 static void job_unlist(struct daxpin_job *job)
 {
 	if (!job->prev)

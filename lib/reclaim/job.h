@@ -24,10 +24,11 @@ void dp_job_cancel(struct daxpin_job *job);
 void dp_job_report(struct daxpin_job *job,
 		   void (*fn)(const struct daxpin_job_part *part, void *arg),
 		   void *arg, struct daxpin_job_summary *ret_summary);
-/* It has ended. */
+/* Free a job that is over. */
 void dp_job_end(struct daxpin_job *job);
 
-/* Take what the kernel has answered, and do what comes next. Any time. */
+/* Process the kernel's completions, and advance the parts that wait. Can be called at
+ * any time, without the mutex. */
 void dp_jobs_look(struct dp_jobs *jobs);
 
 /*

@@ -235,7 +235,8 @@ static bool part_is_in_use(struct dp_part *part)
 	return true;
 }
 
-/* false: it waits for nothing but its turn, so its deadline does not count. */
+/* false: it waits only for a slot, or lost the free chunks to a reserve, so its
+ * deadline does not end it. */
 static bool part_try(struct dp_part *part)
 {
 	struct daxpin_job *job = part->job;
@@ -347,7 +348,7 @@ static void part_end_runs(struct dp_part *part)
 	dp_events_tell_refused(job->jobs->events);
 }
 
-/* To the next round, or over. */
+/* End the request: the part waits for its next round, or is over. */
 static void part_end_round(struct dp_part *part)
 {
 	struct daxpin_job *job = part->job;
@@ -451,8 +452,9 @@ void dp_parts_take_answer(struct dp_jobs *jobs,
 		part_take_settled(part, answer);
 }
 
-/* To submit again, or because its time has passed or the job was cancelled. A call
- * after the deadline does not submit again: the request has its second. */
+/* Cancel the request: to submit it again, because its time has passed, or because the
+ * job was cancelled. After the deadline it is not cancelled to be submitted again: each
+ * request has at least GRACE_NS. */
 static void part_end_request(struct dp_part *part, uint64_t now_ns)
 {
 	const struct daxpin_job *job = part->job;

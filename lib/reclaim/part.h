@@ -79,7 +79,7 @@ void dp_parts_take_answer(struct dp_jobs *jobs,
 /* Is it a reclaim whose next step looks for free chunks? It finds more of them if the
  * caller has emptied the caches of all threads before: dp_spaces_gather(). */
 bool dp_part_wants_free(const struct dp_part *part);
-/* What no completion causes: try to begin, or request the end of a request again. */
+/* Do what no completion causes: try to begin, or cancel a request that is due. */
 void dp_part_poll(struct dp_part *part);
 /* The same, only for a request that the kernel has. */
 void dp_part_poll_kernel(struct dp_part *part);

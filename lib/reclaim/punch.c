@@ -54,13 +54,15 @@ static int punch_open_ring(struct dp_ring *ring, int lock_fd, int anchor_fd,
 		dp_ring_close(ring);
 		return ret;
 	}
-	/* One that waits for a pin keeps a worker. Refused: fewer at once. */
+	/* A run that waits for a pin occupies a worker. If this call fails, fewer runs
+	 * proceed at the same time, so its result is ignored. */
 	dp_os_ring_register(ring->fd, IORING_REGISTER_IOWQ_MAX_WORKERS,
 			    workers, 2);
 	return 0;
 }
 
-/* A ring with a thread would keep that awake from tick to tick. */
+/* Ticks have a ring of their own without a kernel thread, which they would keep
+ * awake. */
 static int punch_open_clock(struct dp_ring *clock, int event_fd)
 {
 	int ret = dp_ring_open(clock, DP_TICKS, DP_RING_PLAIN);
@@ -250,8 +252,8 @@ void dp_punch_ask(struct dp_punch *punch, struct dp_request *request)
 	punch_submit(punch);
 }
 
-/* Whichever of its timeouts is running: the next cancellation would be of what is
- * asked of the file then. */
+/* Cancel whichever of the request's timeouts is running: the cancellation behind it
+ * would hit a later request on the same file. */
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request)
 {
 	struct io_uring_sqe *sqe;

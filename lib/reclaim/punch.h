@@ -12,7 +12,7 @@
 #define DP_PUNCH_ANSWERS	1024u	/* that may be on their way */
 #define DP_PUNCH_RUNS		64u	/* in one request, at most */
 
-/* Have the eventfd written, to look what can be done: */
+/* Timers that write the eventfd, so that the program polls: */
 enum dp_tick {
 	DP_TICK_SHORT,			/* in 10 ms, for what we wait for */
 	DP_TICK_LONG,			/* in 100 ms, for what the kernel does */
@@ -63,21 +63,22 @@ void dp_punch_close(struct dp_punch *punch);
  * was a punch (A7). The deadline ends what has not been answered.
  */
 void dp_punch_ask(struct dp_punch *punch, struct dp_request *request);
-/* All runs are answered: it has no deadline any more. */
+/* All runs have completed: stop the request's deadline. */
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
-/* End it, and what else is asked of the same file; the answers still come. */
+/* Cancel it and all other requests on the same file. Each still completes. */
 void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request);
 /* After a refill, before the runs with result 0, of which there are some, are used.
  * Returns how many completions will come. */
 uint32_t dp_punch_settle(struct dp_punch *punch,
 			 const struct dp_request *request, const int *result,
 			 bool shmem);
-/* The same two in this thread, for as long as it takes. */
+/* The work of dp_punch_ask() and dp_punch_settle() for one run, in this thread, without
+ * a limit of time. */
 int dp_punch_here(const struct dp_request *request, uint32_t run);
 int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 			 bool shmem);
 
-/* Unless one of this kind is on its way. */
+/* Start a timer, unless one of this kind is running. */
 void dp_punch_tick(struct dp_punch *punch, enum dp_tick tick);
 
 bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer);
