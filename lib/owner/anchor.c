@@ -29,7 +29,7 @@ int dp_anchor_open(struct dp_anchor *anchor, const struct dp_errmsg *errmsg)
 	assert(!anchor->open);
 	if (ret == -EAFNOSUPPORT)
 		return dp_fail(errmsg, -EAFNOSUPPORT,
-			       "this process may have no AF_UNIX socket, which keeps the pool's files locked until all DMA is over: allow it (systemd: RestrictAddressFamilies=AF_UNIX)");
+			       "this process cannot create an AF_UNIX socket, which keeps the pool's files locked until all DMA has ended: allow it (systemd: RestrictAddressFamilies=AF_UNIX)");
 	if (ret)
 		return dp_fail(errmsg, ret,
 			       "the socket that keeps the pool's files locked cannot be made: %s",
@@ -44,7 +44,7 @@ static int anchor_refused(int error, uint32_t count,
 	switch (error) {
 	case -ETOOMANYREFS:
 		return dp_fail(errmsg, error,
-			       "the pool's %u descriptors are kept in a socket, and all processes of a user may have RLIMIT_NOFILE of them there, %llu: raise the limit (ulimit -n; systemd: LimitNOFILE=), or close other pools",
+			       "the pool's %u descriptors are queued in a socket, and all processes of a user together may queue RLIMIT_NOFILE, which is %llu: raise the limit (ulimit -n; systemd: LimitNOFILE=), or close other pools",
 			       count,
 			       (unsigned long long)dp_os_descriptor_limit());
 	case -EWOULDBLOCK:

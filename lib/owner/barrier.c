@@ -58,12 +58,12 @@ struct passage {
 	struct dp_ring ring;
 	uint32_t begun;
 	uint32_t passed;
-	uint32_t in_flight;		/* truncations without completion */
+	uint32_t in_flight;		/* requests without completion */
 	struct dp_again again;		/* when to submit again */
 	bool back;			/* some request, since it was last done */
 	bool unbegun;			/* one of those that no worker had begun */
-	bool waited;			/* the kernel did, for the pins of */
-	uint32_t stuck;			/* this file */
+	bool waited;			/* the kernel waited for the pins of a file */
+	uint32_t stuck;			/* the index of that file */
 	uint64_t moved_ns;		/* when a file last passed */
 	uint64_t grace_ns;		/* for the next one after that */
 };
@@ -119,7 +119,7 @@ static bool barrier_is_passed(const struct passage *p, int result)
 	return !result || (p->by == BY_ZERO_PAST_END && result == -ENOSPC);
 }
 
-/* Something interrupted a worker, perhaps we: once more. */
+/* A request whose worker was interrupted, perhaps by this file, is submitted again. */
 static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 {
 	/* The cancelled requests carry the result, not the cancel. */
@@ -280,7 +280,7 @@ static int barrier_still_pinned(const struct passage *p,
 {
 	if (!p->waited)
 		return dp_fail(errmsg, -EBUSY,
-			       "whether memory of %s is pinned could not be found out, since this machine's kernel did not begin to look within half a minute: open again when it is less busy",
+			       "whether memory of %s is pinned is unknown, because this machine is so busy that its kernel did not begin to check within half a minute: open again when it is less busy",
 			       p->barrier->path);
 	return dp_fail(errmsg, -EBUSY,
 		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or another process began has not ended: wait with a longer deadline, or end it",

@@ -21,8 +21,8 @@ struct dp_barrier {
 /*
  * Every file must be mapped: kernels before 6.15 look for pins only in files
  * that are. Changes nothing in them but their times. -EBUSY: pinned at the
- * deadline; -ECANCELED: progress said stop; -ENOSYS: it cannot be waited for
- * with a deadline here.
+ * deadline; -ECANCELED: progress() returned non-zero; -ENOSYS: this
+ * kernel allows no wait with a deadline.
  */
 int dp_barrier_pass(const struct dp_barrier *barrier,
 		    struct dp_wait_policy *policy,

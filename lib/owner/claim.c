@@ -37,7 +37,7 @@
 #include "os/os.h"
 #include "owner/claim.h"
 
-#define BUCKETS		256u		/* a pool has up to 4096 files */
+#define BUCKETS		256u		/* a pool has up to 16384 files */
 
 struct dp_claim {
 	dev_t dev;

@@ -20,7 +20,7 @@ enum dp_owner_state {		/* as enum daxpin_owner */
 	DP_OWNER_NOBODY,
 };
 
-/* Why a call is not back yet. */
+/* What a call is waiting for; the argument of the progress function. */
 struct dp_wait {
 	enum dp_owner_state owner;
 	int pid;
@@ -29,7 +29,7 @@ struct dp_wait {
 	uint64_t total_bytes;
 };
 
-/* How long to wait, and whom to tell. */
+/* How long to wait, and the function that reports progress. */
 struct dp_wait_policy {
 	uint64_t deadline_ns;
 	int (*progress)(const struct dp_wait *wait, void *arg);
@@ -39,7 +39,8 @@ struct dp_wait_policy {
 };
 
 void dp_wait_begin(struct dp_wait_policy *policy);
-/* Tell of the wait when it is time to. Returns as dp_wait_sleep(). */
+/* Report the wait to progress(), if the interval has passed. Returns like
+ * dp_wait_sleep(). */
 int dp_wait_report(struct dp_wait_policy *policy, enum dp_owner_state owner,
 		   int pid);
 /*
@@ -48,7 +49,8 @@ int dp_wait_report(struct dp_wait_policy *policy, enum dp_owner_state owner,
  */
 int dp_wait_work(struct dp_wait_policy *policy, uint64_t done_bytes,
 		 uint64_t total_bytes);
-/* Sleep a little. -ETIMEDOUT at the deadline, -ECANCELED when told to stop. */
+/* Report, then sleep up to 10 ms. -ETIMEDOUT at the deadline, -ECANCELED if progress()
+ * returned non-zero. */
 int dp_wait_sleep(struct dp_wait_policy *policy, enum dp_owner_state owner,
 		  int pid);
 

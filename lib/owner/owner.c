@@ -51,7 +51,8 @@ owner_find(struct dp_owner *owner, const struct dp_rdma_context *context)
 	return NULL;
 }
 
-/* Its maker may have died since it was recorded; then it was the owner's. */
+/* A context that is on record keeps its flags: if its opener has died since, it would
+ * not be recognised as the owner's now. */
 int dp_owner_add_context(struct dp_owner *owner,
 			 const struct dp_rdma_context *context)
 {
@@ -239,7 +240,7 @@ int dp_owner_await(const struct dp_owner *owner, struct dp_wait_policy *policy,
 		return 0;
 	if (!dp_owner_is_record(owner))
 		return dp_fail(errmsg, -EUCLEAN,
-			       "the record of the pool's last owner makes no sense; the pool was left untouched");
+			       "the record of the pool's last owner has impossible values; the pool was left untouched");
 	if (dp_place_is_another_boot(owner))
 		return 0;
 	if (owner->flags & DP_OWNER_RDMA_UNKNOWN)

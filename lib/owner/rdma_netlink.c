@@ -41,7 +41,7 @@ static int verbs_cannot_tell(int error, const struct dp_errmsg *errmsg)
 		return dp_fail(errmsg, -EBUSY,
 			       "a dead owner may still write into the pool by RDMA: a device that is being removed is shown by /sys of the initial network namespace alone, with /proc: open the pool once on the host, end what `grep -l uverbs /proc/[0-9]*/maps` lists there, or reboot");
 	return dp_fail(errmsg, -EBUSY,
-		       "a dead owner may still write into the pool by RDMA, and RDMA netlink does not tell (%s): allow socket(AF_NETLINK, SOCK_RAW, NETLINK_RDMA) to this process, or reboot, then open",
+		       "a dead owner may still write into the pool by RDMA, and RDMA netlink does not answer whether it has ended (%s): allow socket(AF_NETLINK, SOCK_RAW, NETLINK_RDMA) to this process, or reboot, then open",
 		       strerror(-error));
 }
 
