@@ -16,7 +16,7 @@ static int check_begin_report(const struct dp_options *options,
 {
 	if (!summary || summary->size < sizeof(size_t))
 		return dp_fail(&options->errmsg, -EINVAL,
-			       "nowhere to put the summary, or no size in it");
+			       "ret_summary is NULL, or its size field is not set");
 	*report = (struct dp_report) {
 		.fn = fn, .arg = arg, .summary.size = summary->size,
 	};

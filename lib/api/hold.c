@@ -70,7 +70,8 @@ DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return ret ? ret : hold_take(pool, extent, 1, access);
 }
 
-/* One that ended between the two steps was not there; another may be by now. */
+/* If the extent ends between the two steps, look again: another may have begun
+ * there. */
 DP_EXPORT int daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr,
 			     uint32_t access, struct daxpin_extent *ret_extent)
 {
@@ -146,7 +147,7 @@ static int hold_drop_all(struct daxpin_pool *pool,
 			first_error = ret;
 			*ret_failed = i;
 		}
-		/* Where there were fewer the rest is tried by itself. */
+		/* If the extent had fewer holds, the rest of the run is tried again. */
 		i += ret < 0 ? run : (uint32_t)ret;
 	}
 	return first_error;

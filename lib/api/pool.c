@@ -42,11 +42,11 @@ static void pool_log_shutdown(const struct daxpin_pool *pool)
 		 pool->media.was_unclean && super->nvdimms)
 		dp_log_say(&pool->log, path, "it is unknown whether power failed before all durable stores had reached its NVDIMMs: %s",
 			   now->nvdimms == super->nvdimms ? counts :
-			   now->nvdimms ? "they are others than when it was opened" :
+			   now->nvdimms ? "the NVDIMMs are not those of the last open" :
 			   "their count of dirty shutdowns is not seen in sysfs any more");
 }
 
-/* What is done about it at each open for writing has failed, or this is none. */
+/* Each open for writing marks the files. That failed, or this open is for reading. */
 static void pool_log_movable(const struct daxpin_pool *pool)
 {
 	int error = pool->media.mark_error;
@@ -96,7 +96,7 @@ static int pool_start(const char *path, const struct daxpin_pool_options *user,
 		return ret;
 	if (!ret_pool)
 		return dp_fail(&options.errmsg, -EINVAL,
-			       "nowhere to put the pool");
+			       "ret_pool is NULL");
 	ret = dp_recover(&options.request, media, ret_pool);
 	if (!ret) {
 		(*ret_pool)->log = options.log;
@@ -212,7 +212,8 @@ DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 	return 0;
 }
 
-/* Only on DAX: elsewhere is no poison, the kernel has an error for it. */
+/* Only on DAX: elsewhere a load never meets poison, since the kernel reports bad media
+ * as an error of the read into the page cache. */
 static bool pool_is_bad_unknown(const struct dp_pool *media)
 {
 	bool unknown = false;

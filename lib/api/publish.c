@@ -138,7 +138,7 @@ static const char *publish_errmsg(const struct daxpin_op *op, int error)
 	case -ENOENT:
 		return "no root has that name";
 	case -ENOSPC:
-		return "all of the pool's names for roots are in use: take one away";
+		return "all names for roots are in use: clear a root with an extent of {0, 0}";
 	default:
 		return daxpin_strerror(error);
 	}
@@ -233,7 +233,8 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 	return -ESTALE;
 }
 
-/* false: no name is there. The extent is {0, 0} where the name's is gone. */
+/* false: the slot has no name. The extent is {0, 0} if the one that it named has
+ * ended. */
 static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			    char ret_name[DP_ROOT_NAME_MAX],
 			    struct daxpin_extent *ret_extent)

@@ -32,7 +32,7 @@ static int reclaim_check_pool(const struct daxpin_pool *pool,
 
 	if (options->flags & ~(DAXPIN_JOB_BLOCKING | DAXPIN_JOB_ZERO) ||
 	    (zero && kind == DP_JOB_REFILL))
-		return dp_fail(errmsg, -EINVAL, "flags 0x%x make no sense",
+		return dp_fail(errmsg, -EINVAL, "flags 0x%x are unknown, or DAXPIN_JOB_ZERO with a refill",
 			       options->flags);
 	if (options->segment >= media->geometry.segments &&
 	    options->segment != DAXPIN_ALL_SEGMENTS)
@@ -74,7 +74,7 @@ reclaim_make_job(struct daxpin_pool *pool, enum dp_job_kind kind,
 	return job;
 }
 
-/* -EAGAIN: no more threads, and the ring wants one. */
+/* -EAGAIN: the kernel could not create the ring's thread. */
 static bool reclaim_is_refusal(int error)
 {
 	return error == -EPERM || error == -EACCES || error == -ENOSYS ||

@@ -52,7 +52,7 @@ static int register_check(struct daxpin_pool *pool, uint32_t segment,
 	    segment != DAXPIN_ALL_SEGMENTS)
 		return -ENOENT;
 	if (options->flags & ~DAXPIN_REGISTRATION_BY_SEGMENT)
-		return dp_fail(errmsg, -EINVAL, "flags 0x%x make no sense",
+		return dp_fail(errmsg, -EINVAL, "flags 0x%x: only DAXPIN_REGISTRATION_BY_SEGMENT is known",
 			       options->flags);
 	if (pool->media.source.kind == DP_SOURCE_DISK)
 		return dp_fail(errmsg, -EOPNOTSUPP,
@@ -62,7 +62,7 @@ static int register_check(struct daxpin_pool *pool, uint32_t segment,
 		return -EROFS;
 	if (!options->rdma_device != !options->rdma_domain)
 		return dp_fail(errmsg, -EINVAL,
-			       "rdma_device and rdma_domain need each other: the one names the device in messages, by the other its verbs context is found");
+			       "rdma_device and rdma_domain must be set together: rdma_device names the device in messages, and rdma_domain is called to find its verbs context");
 	return 0;
 }
 

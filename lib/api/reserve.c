@@ -64,7 +64,8 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (ret || !length)
 		return ret;
 	ret = dp_read(pool, handle, offset, to, length);
-	/* What was copied is the extent's only if it was that to the end. */
+	/* The copied bytes are the extent's only if its generation has not ended
+	 * meanwhile. */
 	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
 	return ret;
