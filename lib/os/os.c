@@ -31,7 +31,8 @@
 
 /* The byte that means "owner alive": any place, as long as all processes agree. */
 #define ALIVE_BYTE	0
-/* What a pipe holds by default; a poor one takes less at a time. */
+/* What a pipe holds by default; one of a user who has many pipes takes less at a
+ * time. */
 #define PIPE_BYTES	(64u << 10)
 
 static int os_result(long ret)
@@ -297,7 +298,7 @@ int dp_os_set_nodefrag(int fd)
 
 #define FIEMAP_BATCH 128
 
-/* One batch from *offset on; *ret_more tells whether another must follow. */
+/* One batch from *offset on; *ret_more: another must follow. */
 static int fiemap_batch(int fd, struct fiemap *map, uint64_t *offset,
 			int (*fn)(const struct dp_os_extent *, void *),
 			void *arg, bool *ret_more)
@@ -603,7 +604,7 @@ int dp_os_msync(void *base, uint64_t size)
 	return os_result(msync(base, size, MS_SYNC));
 }
 
-/* Through a pipe, of which one side is always empty or the other never full. */
+/* Copy through a pipe that is empty before each write, so that no write waits. */
 static int copy_by_pipe(const int fd[2], char *to, const char *from,
 			uint64_t size)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The seam to the operating system: every system call and the clock, so that
- * a simulation can stand in its place. All return -errno on failure.
+ * Every system call and the clock, behind functions that a simulation can replace. All
+ * return -errno on failure.
  */
 #ifndef DP_OS_H
 #define DP_OS_H
@@ -88,7 +88,7 @@ int dp_os_flock(int fd, int operation);
 int dp_os_byte_lock(int fd, bool write);
 /* The process that has locked the byte: a pid, 0: none, -1: one without a pid here. */
 int dp_os_byte_owner(int fd);
-/* Closing an inode's last descriptor does it too; this is the orderly way. */
+/* Closing any descriptor of the inode in this process does it, too (claim.c). */
 void dp_os_byte_unlock(int fd);
 /* Two connected AF_UNIX sockets, which never wait. */
 int dp_os_socketpair(int ret_fd[2]);

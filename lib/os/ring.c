@@ -14,8 +14,9 @@
 #include "os/os.h"
 #include "os/ring.h"
 
-/* Before its thread sleeps: it looks for work without end, so as short as can be.
- * Waking it costs a system call, as each submit does without it. */
+/* How long the ring's thread polls before it sleeps. It uses a CPU meanwhile, so this
+ * is the shortest time. Waking it costs one system call, like each submit without
+ * it. */
 #define POLL_MS		1
 
 static _Atomic uint32_t *ring_word(const struct dp_ring *ring, uint32_t offset)

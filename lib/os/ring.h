@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A private io_uring: for the calls that may wait for pins, so that they can
- * be begun, watched and taken back by a thread that does not wait itself.
+ * A private io_uring for calls that may wait for pins: a thread can submit, watch and
+ * cancel them without waiting itself.
  */
 #ifndef DP_RING_H
 #define DP_RING_H
@@ -51,7 +51,7 @@ void dp_ring_close(struct dp_ring *ring);
 int dp_ring_make_room(struct dp_ring *ring, uint32_t requests);
 /* A zeroed request to fill in, or NULL: make room first. */
 struct io_uring_sqe *dp_ring_prepare(struct dp_ring *ring);
-/* Hand over all that was prepared, links and all. */
+/* Submit everything that was prepared. */
 int dp_ring_submit(struct dp_ring *ring);
 /* One completion: 1, or 0 when none came within wait_ns. */
 int dp_ring_next(struct dp_ring *ring, uint64_t wait_ns,

@@ -35,7 +35,7 @@ static inline bool dp_short_lock_try(struct dp_short_lock *lock)
 	return atomic_compare_exchange_strong(&lock->state, &was, DP_SHORT_LOCK_TAKEN);
 }
 
-/* A thread that has it soon opens it, unless that thread does not run. */
+/* Spin first, because the holder releases it soon unless it was preempted. */
 static inline void dp_short_lock_take(struct dp_short_lock *lock)
 {
 	for (unsigned int i = 0; i < DP_SHORT_LOCK_SPINS; i++) {
