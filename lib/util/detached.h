@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Detached handles, remembered for a while: a late call on one finds memory that
- * says so and returns an error, instead of accessing memory that has been reused.
+ * Detached handles, kept for a while: a late call on one finds memory that is marked as
+ * detached and returns an error, instead of accessing memory that has been reused.
  *
  * No lock: a thread of the parent could hold it while another thread forks, and
  * the child would wait forever for that thread, which it does not have.

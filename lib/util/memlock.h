@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* RLIMIT_MEMLOCK, and what of it is used, for the adapters' sentences. */
+/* RLIMIT_MEMLOCK, and how much of it is used, for the adapters' error messages. */
 #ifndef DP_MEMLOCK_H
 #define DP_MEMLOCK_H
 

@@ -45,8 +45,8 @@
 	DP_PROBE3(publish, pool, count, result)
 
 /*
- * An open or create waits, for enum daxpin_owner, since waited_ns. There is no pool
- * yet. About every 10 ms.
+ * An open or create waits for `owner` (enum daxpin_owner) and has waited waited_ns.
+ * There is no pool yet. Fires about every 10 ms.
  */
 #define DP_PROBE_WAIT(owner, pid, waited_ns) \
 	DP_PROBE3(wait, owner, pid, waited_ns)
@@ -78,13 +78,13 @@
 #define DP_PROBE_REFILL(pool, addr, bytes, result) \
 	DP_PROBE4(refill, pool, addr, bytes, result)
 
-/* A punch or refill was cancelled; result: that of the cancellation. */
+/* A punch or refill was interrupted or cancelled; result: its own, as -EINTR. */
 #define DP_PROBE_CANCEL(pool, addr, bytes, result) \
 	DP_PROBE4(cancel, pool, addr, bytes, result)
 
 /*
- * A registration or grant over the range was to end; result: 0, it has, or why
- * not. label is a string.
+ * The device or kernel was asked to end a registration or grant over the range; result:
+ * 0 if it has ended, or -errno. label is a string.
  */
 #define DP_PROBE_REVOKE(pool, addr, bytes, label, result) \
 	DP_PROBE5(revoke, pool, addr, bytes, label, result)

@@ -69,7 +69,7 @@ static inline int dp_fail(const struct dp_errmsg *errmsg, int error,
 	return error;
 }
 
-/* Where sentences go that are no errors. fn may be absent. */
+/* The program's log function, for messages that are not errors. fn may be NULL. */
 struct dp_log {
 	void (*fn)(const char *message, void *arg);
 	void *arg;
@@ -104,7 +104,7 @@ enum dp_tristate {		/* as enum daxpin_tristate */
 	DP_YES,
 };
 
-/* Is it so of either? */
+/* YES if either is, NO if both are; otherwise UNKNOWN. */
 static inline enum dp_tristate dp_either(enum dp_tristate a, enum dp_tristate b)
 {
 	if (a == DP_YES || b == DP_YES)
