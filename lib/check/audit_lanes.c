@@ -103,7 +103,7 @@ static int tell_lane(struct dp_audit *audit, uint32_t index,
 	finding.remedy = "empty it: if it holds a batch, that is given up";
 	if (nonsense)
 		return dp_report_tell(report, finding,
-				      "redo lane %u holds a batch that changes the word at 0x%llx, which is none",
+				      "redo lane %u holds a batch that changes 0x%llx, where no batch can change a word",
 				      index, (unsigned long long)nonsense->addr);
 	return dp_report_tell(report, finding,
 			      "redo lane %u is damaged (sequence %llu, done %llu)",

@@ -121,7 +121,7 @@ static int patch_bad_words(struct dp_audit *audit, uint32_t begin, uint32_t end)
 	return ret;
 }
 
-/* Heads in (begin, end) are given up as a RETIRE would. */
+/* Make the heads in [begin, end) FREE, as a RETIRE would. */
 static int patch_heads(struct dp_audit *audit, uint32_t begin, uint32_t end)
 {
 	struct dp_word word;

@@ -638,7 +638,7 @@ static int check_files(struct walk *walk)
 				      extra) : 0;
 }
 
-/* All segments, and what they say together. */
+/* Check each segment, and then whether their superblocks are of one open. */
 static int check_segments(struct walk *walk)
 {
 	int ret = check_files(walk);

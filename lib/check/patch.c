@@ -186,6 +186,6 @@ int dp_patches_parse(struct dp_patches *patches, const char *text,
 		dp_patches_fini(patches);
 	if (ret == -EINVAL)
 		return dp_fail(errmsg, ret,
-			       "that is no whole backup of a daxpin repair");
+			       "the backup file is damaged or incomplete, or was not made by a daxpin repair");
 	return ret;
 }

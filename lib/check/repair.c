@@ -20,7 +20,7 @@
 
 /* ------------------------------------------------------------------ the media */
 
-/* The last owner still prevents it, or the pool has none. */
+/* Wait for the last owner's DMA, as an open would. 0 also if no superblock is valid. */
 static int repair_await_owner(struct dp_image *image,
 			      struct dp_pool_request *request)
 {

@@ -31,7 +31,7 @@ int dp_report_tell(struct dp_report *report, struct daxpin_finding finding,
 	return 1;
 }
 
-/* What stands there is asked of the medium: the image's copy may differ. */
+/* The old bytes are read from the medium, because the image's copy may differ. */
 int dp_report_patch(struct dp_report *report, uint64_t offset, const void *new,
 		    uint32_t length)
 {

@@ -19,7 +19,7 @@ struct dp_report {
 };
 
 /*
- * Tell a finding; its `what` is made from the format. 1: cure it, by
+ * Report a finding; its `what` is made from the format. 1: cure it, by
  * dp_report_patch(); 0: go on; negative: stop.
  */
 __attribute__((format(printf, 3, 4)))

@@ -535,7 +535,7 @@ static void damaged_lanes_are_found(void **state)
 	assert_clean(f);
 	put_open_lane(f, 7, &entry, 1);
 	assert_damage(f, DAXPIN_STRUCTURE_LANE, DAXPIN_CURE_LOSSY, 0, at,
-		      "changes the word at 0x8, which is none");
+		      "changes 0x8, where no batch can change a word");
 }
 
 /* ------------------------------------------------------------------- roots */

@@ -694,7 +694,7 @@ static void a_damaged_backup_is_refused(void **state)
 				 -EINVAL);
 	}
 	assert_int_equal(truncate(path, length - 1), 0);
-	undo_fails(f, -EINVAL, "no whole backup");
+	undo_fails(f, -EINVAL, "the backup file is damaged");
 	forget_backup(f);
 	undo_fails(f, -ENOENT, path);
 }
