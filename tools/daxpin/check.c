@@ -344,7 +344,7 @@ static void end_text(struct check *check, int ret, enum exit_status status)
 		       check->declined);
 	printf("%s: %s\n", options->path, verdict_name[status]);
 	if (status == EXIT_DAMAGED && !options->repair)
-		printf("%u damage(s): `daxpin check --repair` repairs %u, and %u with a loss of data\n",
+		printf("%u damage(s): `daxpin check --repair` repairs %u, and %u with a loss\n",
 		       check->summary.damages, check->derived, check->lossy);
 }
 
