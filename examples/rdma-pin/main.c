@@ -21,6 +21,8 @@
 
 #define SIZE_DEFAULT	(UINT64_C(64) << 20)
 #define WAIT_MS		5000
+/* Of a device that may be blank up to 1 GiB is read. */
+#define CREATE_MS	60000
 
 enum option_code {
 	OPTION_POOL = 256,
@@ -167,7 +169,7 @@ static int create(const struct arguments *arguments, uint32_t flags,
 	struct daxpin_pool_options pool_options = {
 		.size = sizeof(pool_options),
 		.flags = flags,
-		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
+		.deadline_ns = daxpin_deadline_ms(CREATE_MS),
 		.errmsg = errmsg,
 		.errmsg_size = errmsg_size,
 	};
@@ -198,7 +200,7 @@ static void prepare_pool(const struct arguments *arguments)
 	char errmsg[256] = "", why_create[256] = "";
 	struct daxpin_pool_options pool_options = {
 		.size = sizeof(pool_options),
-		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
+		.deadline_ns = daxpin_deadline_ms(CREATE_MS),
 		.errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};

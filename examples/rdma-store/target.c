@@ -26,7 +26,8 @@
 #include "conn.h"
 
 #define CLIENTS		64
-#define WAIT_MS		10000
+/* For a dead owner's I/O; a device that may be blank is also read, up to 1 GiB of it. */
+#define WAIT_MS		60000
 #define SILENT_MS	1000	/* silence before a client makes room */
 #define FULL_MS		100
 
@@ -291,20 +292,22 @@ static int open_pool(struct target *target)
 		.deadline_ns = daxpin_deadline_ms(WAIT_MS),
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
-	int ret = -ENOENT;
+	int ret;
 
-	if (!target->overwrite)
-		ret = daxpin_pool_open(target->path, &options,
-				       &target->store.pool);
-	if (ret && target->pool_size != UINT64_MAX) {
-		options.flags = target->overwrite ? DAXPIN_POOL_OVERWRITE : 0;
+	if (target->pool_size != UINT64_MAX) {
+		options.flags = target->overwrite ? DAXPIN_POOL_OVERWRITE :
+						    DAXPIN_POOL_CREATE;
 		options.pool_size = target->pool_size;
 		if (options.pool_size && options.pool_size <
 		    2 * DAXPIN_SEGMENT_DEFAULT)
 			options.segment_size = DAXPIN_SEGMENT_MIN;
+	}
+	if (target->overwrite)
 		ret = daxpin_pool_create(target->path, &options,
 					 &target->store.pool);
-	}
+	else
+		ret = daxpin_pool_open(target->path, &options,
+				       &target->store.pool);
 	return ret ? fail(target->path, errmsg, ret) : 0;
 }
 

@@ -184,7 +184,7 @@ static void a_lane_entry_for_an_unused_page_is_refused(void **state)
 	};
 
 	put_open_lane(f, 2, &entry, 1);
-	assert_open_fails(f, -EUCLEAN, "which is none");
+	assert_open_fails(f, -EUCLEAN, "where no batch can change any");
 	use_page(f, 1, 700);
 	open_pool(f);
 	dp_invariants(f->pool);
