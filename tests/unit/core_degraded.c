@@ -296,9 +296,9 @@ static void a_degraded_read_only_open_skips_invalid_lane_entries(void **state)
 
 	put(f, 1, 900, 1);
 	put_open_lane(f, 0, entries, 4);
-	assert_open_fails(f, -EUCLEAN, "which is none");
+	assert_open_fails(f, -EUCLEAN, "where no batch can change any");
 	f->options.flags = DAXPIN_POOL_DEGRADED;
-	assert_open_fails(f, -EUCLEAN, "which is none");
+	assert_open_fails(f, -EUCLEAN, "where no batch can change any");
 	open_degraded(f, DAXPIN_POOL_READONLY);
 	assert_true(exists(f, 1, 900));
 	assert_int_equal(info_of(f).quarantined_bytes, 0);
