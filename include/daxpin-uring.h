@@ -194,7 +194,8 @@ int daxpin_uring_prepare(struct daxpin_uring *uring,
  * `offset`, or to write them to fd. Takes a hold. Set user_data and flags of the
  * sqe afterwards, but never IOSQE_CQE_SKIP_SUCCESS: a successful request would
  * have no CQE, and its hold would remain until the ring is abandoned. On an
- * error the sqe is a no-op, which the caller submits.
+ * error the sqe is a no-op with user data 0, which the next submit sends: its CQE
+ * belongs to no request.
  *
  * -EINVAL	the range is not inside the extent; sqe is NULL because the
  *		submission queue is full; io is in use
@@ -322,8 +323,12 @@ int daxpin_uring_service(struct daxpin_uring *uring);
  */
 struct daxpin_uring *daxpin_uring_of(const struct daxpin_event *event);
 
-/* End a request whose sqe was never submitted. Errors as daxpin_uring_done(). */
-int daxpin_uring_abort(struct daxpin_uring_io *io);
+/*
+ * End a request that was not submitted. sqe is its entry, which becomes a no-op with
+ * user data 0, because the next submit sends it; or NULL if it is in no queue. Errors
+ * as daxpin_uring_done().
+ */
+int daxpin_uring_abort(struct daxpin_uring_io *io, struct io_uring_sqe *sqe);
 
 /*
  * Take the buffers and the lock out of the ring and free uring. NULL is allowed.

@@ -10,19 +10,33 @@
 #include <errno.h>
 #include "core/medium.h"
 
+/* Does the kernel's list of the open have one of these bytes? */
+static bool medium_is_listed(const struct daxpin_pool *pool, uint32_t segment,
+			     uint64_t begin, uint64_t end)
+{
+	struct dp_badblocks_run run;
+
+	return dp_badblocks_find(dp_segment_badblocks(&pool->media.segments, segment),
+				 begin, end, &run);
+}
+
+/* After a degraded open quarantine also has blocks whose words are damaged: of those the
+ * data can be read. */
 bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	       uint64_t length)
 {
-	uint32_t segment, first, end;
+	uint32_t in_segment, segment = dp_segment_of(pool, block, &in_segment);
+	uint64_t begin = ((uint64_t)in_segment << DP_BLOCK_SHIFT) + offset;
+	uint64_t end = begin + length;
+	uint32_t last = dp_round_up(end, DP_BLOCK_SIZE) >> DP_BLOCK_SHIFT;
 
+	assert(last <= dp_geometry_blocks(&pool->media.geometry, segment));
 	if (!length)
 		return false;
-	segment = dp_segment_of(pool, block, &first);
-	end = first + ((offset + length - 1) >> DP_BLOCK_SHIFT) + 1;
-	first += offset >> DP_BLOCK_SHIFT;
-	assert(end <= dp_geometry_blocks(&pool->media.geometry, segment));
-	return dp_bits_find_quarantined(dp_spaces_bits(&pool->spaces, segment), first,
-					end, true) < end;
+	if (pool->quarantined_blocks)
+		return medium_is_listed(pool, segment, begin, end);
+	return dp_bits_find_quarantined(dp_spaces_bits(&pool->spaces, segment),
+					begin >> DP_BLOCK_SHIFT, last, true) < last;
 }
 
 /* Copy from a segment; -EIO where a load would be SIGBUS. */

@@ -9,10 +9,9 @@
 #include "core/handle.h"
 
 /*
- * True if a block of this range of an extent is in quarantine. If it is there because
- * it is bad, a load, a store or the write-back of a cache line may be SIGBUS; a
- * degraded open also quarantines a block inside an extent if that block's descriptor
- * word is damaged. Any thread.
+ * True if a block of this range of an extent is known to be bad: a load, a store or the
+ * write-back of a cache line may be SIGBUS. If a degraded open quarantined damage, the
+ * blocks that reads found bad are not known. Any thread.
  */
 bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	       uint64_t length);

@@ -31,8 +31,7 @@
 
 /* The byte that means "owner alive": any place, as long as all processes agree. */
 #define ALIVE_BYTE	0
-/* What a pipe holds by default; one of a user who has many pipes takes less at a
- * time. */
+/* What a pipe holds by default; if its user has many, it takes less at a time. */
 #define PIPE_BYTES	(64u << 10)
 
 static int os_result(long ret)

@@ -102,13 +102,23 @@ static int prep_check_usable(const struct daxpin_uring *uring,
 	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter_ring(uring);
 }
 
-/* The sqe is in the queue all the same, so it is made to do nothing. */
+/*
+ * The sqe is in the queue, and the next submit sends it: it is made to do nothing. The
+ * user data of an earlier request in that place would make its CQE look like that
+ * request's, whose hold would be dropped while it is in flight.
+ */
+static void prep_make_nop(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_nop(sqe);
+	sqe->user_data = 0;
+}
+
 static __attribute__((cold))
 int prep_refuse(struct io_uring_sqe *sqe, int error)
 {
 	assert(error < 0);
 	if (sqe)
-		io_uring_prep_nop(sqe);
+		prep_make_nop(sqe);
 	return error;
 }
 
@@ -411,9 +421,14 @@ DP_EXPORT int daxpin_uring_done(struct daxpin_uring_io *io,
 	return ret ? ret : 1;
 }
 
-DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io)
+DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io,
+				 struct io_uring_sqe *sqe)
 {
-	return prep_is_in_use(io) ? prep_end(io) : -EINVAL;
+	if (!prep_is_in_use(io))
+		return -EINVAL;
+	if (sqe)
+		prep_make_nop(sqe);
+	return prep_end(io);
 }
 
 /* ------------------------------------------------------ a completion queue */

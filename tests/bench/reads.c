@@ -138,7 +138,7 @@ static void prep_by_daxpin(uint32_t from)
 	for (uint32_t i = 0; i < depth; i++) {
 		must(daxpin_uring_prep_read(uring, io, &sqe, file, extent,
 					    offset_of(from), bench->size, 0), "prep");
-		must(daxpin_uring_abort(io), "abort");
+		must(daxpin_uring_abort(io, NULL), "abort");
 	}
 }
 

@@ -163,6 +163,7 @@ static void a_bad_word_inside_an_extent_quarantines_one_block(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
+	char bytes[8 * DP_BLOCK_SIZE];
 	uint64_t before, raw;
 
 	put(f, 1, 600, 8);
@@ -172,6 +173,9 @@ static void a_bad_word_inside_an_extent_quarantines_one_block(void **state)
 	before = info_of(f).free_bytes;
 	assert_int_equal(daxpin_extent_at(f->pool, addr_of(1, 600), &extent),
 			 0);
+	/* The data is intact. */
+	assert_int_equal(daxpin_read(f->pool, extent, 0, sizeof(bytes), bytes), 0);
+	assert_int_equal(daxpin_persist(f->pool, extent, 0, 0), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	assert_int_equal(info_of(f).free_bytes, before + 7 * DP_BLOCK_SIZE);
 	dp_invariants(f->pool);
@@ -271,7 +275,7 @@ static void a_degraded_read_only_open_reads_through_open_lanes(void **state)
 	entries[1].value = dp_word_encode(seed, 16384 + 700, head);
 	put_open_lane(f, 9, entries, 2);
 	f->options.flags = DAXPIN_POOL_READONLY;
-	assert_open_fails(f, -EUCLEAN, "batch to be completed");
+	assert_open_fails(f, -EUCLEAN, "committed but did not complete");
 	before = fingerprint(f->path);
 	open_degraded(f, DAXPIN_POOL_READONLY);
 	assert_false(exists(f, 1, 600));
@@ -296,9 +300,9 @@ static void a_degraded_read_only_open_skips_invalid_lane_entries(void **state)
 
 	put(f, 1, 900, 1);
 	put_open_lane(f, 0, entries, 4);
-	assert_open_fails(f, -EUCLEAN, "where no batch can change any");
+	assert_open_fails(f, -EUCLEAN, "are not a word that a batch can change");
 	f->options.flags = DAXPIN_POOL_DEGRADED;
-	assert_open_fails(f, -EUCLEAN, "where no batch can change any");
+	assert_open_fails(f, -EUCLEAN, "are not a word that a batch can change");
 	open_degraded(f, DAXPIN_POOL_READONLY);
 	assert_true(exists(f, 1, 900));
 	assert_int_equal(info_of(f).quarantined_bytes, 0);

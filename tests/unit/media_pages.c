@@ -184,7 +184,7 @@ static void a_lane_entry_for_an_unused_page_is_refused(void **state)
 	};
 
 	put_open_lane(f, 2, &entry, 1);
-	assert_open_fails(f, -EUCLEAN, "where no batch can change any");
+	assert_open_fails(f, -EUCLEAN, "are not a word that a batch can change");
 	use_page(f, 1, 700);
 	open_pool(f);
 	dp_invariants(f->pool);

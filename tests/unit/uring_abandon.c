@@ -366,7 +366,7 @@ static void an_emptied_file_table_does_not_prove_that_the_ring_ended(void **stat
 	assert_int_equal(memory[0], 'x');
 	assert_int_equal(daxpin_uring_abandon(w->uring, SHORTLY), -ENXIO);
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
-	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	assert_int_equal(info_of(w->uring).quarantined, 0);
 	abandon(w);
 	closes_and_opens_again(w);
@@ -413,7 +413,7 @@ static void a_replaced_file_does_not_prove_that_the_ring_ended(void **state)
 	free_ring(w);
 	assert_int_equal(daxpin_uring_abandon(w->uring, SHORTLY), -ENXIO);
 	assert_int_equal(daxpin_idle(w->f.pool, worker.extent), 0);
-	assert_int_equal(daxpin_uring_abort(&worker.io), 0);
+	assert_int_equal(daxpin_uring_abort(&worker.io, NULL), 0);
 	abandon(w);
 	closes_and_opens_again(w);
 }
@@ -551,7 +551,7 @@ static void a_freed_ring_known_by_index_is_quarantined(void **state)
 		usleep(10000);
 	assert_int_equal(daxpin_uring_abandon(w->uring, SHORTLY), -ENXIO);
 	assert_int_equal(info_of(w->uring).quarantined, 1);
-	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	abandon(w);
 	closes_and_opens_again(w);
 }
@@ -712,7 +712,7 @@ static void a_replaced_file_does_not_prove_that_dma_ended(void **state)
 	assert_int_equal(held_disk_land(&disk), 0);
 	pthread_join(thread, NULL);
 	for (uint32_t i = 0; reader.done && i < READS; i++)
-		assert_int_equal(daxpin_uring_abort(&reader.io[i]), 0);
+		assert_int_equal(daxpin_uring_abort(&reader.io[i], NULL), 0);
 	close(reader.fd);
 	sem_destroy(&reader.ended);
 	if (!reader.done)

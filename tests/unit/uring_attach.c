@@ -161,8 +161,8 @@ static void an_aborted_request_leaves_no_hold(void **state)
 						io_uring_get_sqe(&w->ring),
 						w->pipe[0], extent, 0, 1, 0), 0);
 	assert_int_equal(daxpin_holds(w->f.pool, extent, NULL, NULL), 1);
-	assert_int_equal(daxpin_uring_abort(&io), 0);
-	assert_int_equal(daxpin_uring_abort(&io), -EINVAL);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), -EINVAL);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 	assert_int_equal(daxpin_uring_info(w->uring, &info), 0);
 	assert_int_equal(info.in_flight, 0);
@@ -213,8 +213,8 @@ static void holders_of_requests_have_label_and_start_time(void **state)
 	assert_int_equal(seen.read, 1);
 	assert_int_equal(seen.write, 1);
 	assert_int_equal(seen.ring, 1);
-	assert_int_equal(daxpin_uring_abort(&io[0]), 0);
-	assert_int_equal(daxpin_uring_abort(&io[1]), 0);
+	assert_int_equal(daxpin_uring_abort(&io[0], NULL), 0);
+	assert_int_equal(daxpin_uring_abort(&io[1], NULL), 0);
 }
 
 static int try_read(struct world *w, struct daxpin_extent extent,
@@ -228,7 +228,7 @@ static int try_read(struct world *w, struct daxpin_extent extent,
 	if (ret)
 		assert_int_equal(sqe.opcode, IORING_OP_NOP);
 	else
-		assert_int_equal(daxpin_uring_abort(&io), 0);
+		assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	return ret;
 }
 
@@ -552,8 +552,8 @@ static void bad_options_are_refused_with_an_errmsg(void **state)
 		{ false, 0x80000000u, 0, "0x80000000" },
 		{ false, DAXPIN_URING_PLAIN | DAXPIN_URING_EAGER, 0, "flags" },
 		{ false, DAXPIN_URING_NO_BUFFERS, 0, "daxpin_uring_guard" },
-		{ false, 0, 3, "file_slot 3 without DAXPIN_URING_FILE_SLOT" },
-		{ true, 0, 1, "file_slot 1 without DAXPIN_URING_FILE_SLOT" },
+		{ false, 0, 3, "file_slot 3 is only used with DAXPIN_URING_FILE_SLOT" },
+		{ true, 0, 1, "file_slot 1 is only used with DAXPIN_URING_FILE_SLOT" },
 		{ true, DAXPIN_URING_EAGER, 0, "daxpin_uring_attach" },
 		{ true, DAXPIN_URING_NEED_FIXED, 0, "daxpin_uring_attach" },
 	};

@@ -149,7 +149,7 @@ static void is_aborted(int ret)
 
 static int run_abort(void)
 {
-	return daxpin_uring_abort(&io);
+	return daxpin_uring_abort(&io, NULL);
 }
 
 static void prep_one(void)
@@ -161,7 +161,7 @@ static void prep_one(void)
 static void abort_one(int ret)
 {
 	must(ret);
-	is_aborted(daxpin_uring_abort(&io));
+	is_aborted(daxpin_uring_abort(&io, NULL));
 }
 
 static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)

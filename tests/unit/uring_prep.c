@@ -221,7 +221,7 @@ static void an_aborted_vector_leaves_no_hold(void **state)
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), 0);
 	assert_int_equal(daxpin_holds(w->f.pool, extent[0], NULL, NULL),
 			 PIECES);
-	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	assert_int_equal(daxpin_idle(w->f.pool, extent[0]), 1);
 }
 
@@ -237,7 +237,7 @@ static void an_excess_drop_is_reported_at_the_end_of_the_request(void **state)
 	pieces = live_pieces(w, extent);
 	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), 0);
 	assert_int_equal(daxpin_drop(w->f.pool, extent[1]), 0);
-	assert_int_equal(daxpin_uring_abort(&io), -EINVAL);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), -EINVAL);
 	for (uint32_t i = 0; i < PIECES; i++)
 		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
 	assert_int_equal(info_of(w->uring).in_flight, 0);
@@ -355,13 +355,16 @@ static int try_send(struct world *w, struct daxpin_extent extent,
 		    uint32_t length, int msg_flags, uint32_t flags)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
-	struct io_uring_sqe sqe;
+	struct io_uring_sqe sqe = { .user_data = 7 };	/* of a request before */
 	int ret = daxpin_uring_prep_send(w->uring, &io, &sqe, 0, extent, 0,
 					 length, msg_flags, flags);
 
 	assert_int_equal(sqe.opcode == IORING_OP_NOP, ret != 0);
 	if (!ret)
-		assert_int_equal(daxpin_uring_abort(&io), 0);
+		assert_int_equal(daxpin_uring_abort(&io, &sqe), 0);
+	/* The next submit would send it: it does nothing, and is no request's. */
+	assert_int_equal(sqe.opcode, IORING_OP_NOP);
+	assert_int_equal(sqe.user_data, 0);
 	return ret;
 }
 
@@ -402,7 +405,7 @@ static void a_command_gets_the_address_of_its_buffer(void **state)
 	assert_int_equal(sqe.uring_cmd_flags & IORING_URING_CMD_FIXED,
 			 target == FSDAX ? 0 : IORING_URING_CMD_FIXED);
 	assert_int_equal(daxpin_uring_is_fixed(&io), target != FSDAX);
-	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	memory = NULL;
 	assert_int_equal(daxpin_uring_prep_cmd(w->uring, &io, &sqe, 5, 77,
 					       extent, 8, BYTES,
@@ -569,7 +572,7 @@ static void done_and_abort_refuse_a_copy_of_a_request(void **state)
 		start_read(w, &io[i], extent);
 	copy = io[1];
 	assert_int_equal(daxpin_uring_done(&copy, &cqe), -EINVAL);
-	assert_int_equal(daxpin_uring_abort(&copy), -EINVAL);
+	assert_int_equal(daxpin_uring_abort(&copy, NULL), -EINVAL);
 	assert_int_equal(info_of(w->uring).in_flight, 3);
 	assert_int_equal(daxpin_holds(w->f.pool, extent, NULL, NULL), 3);
 	for (int i = 0; i < 3; i++) {
@@ -824,7 +827,7 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 						 w->pipe[1], extent, 0, 5, 0),
 			 0);
 	assert_int_equal(daxpin_uring_is_fixed(&io[1]), 0);
-	assert_int_equal(daxpin_uring_abort(&io[1]), 0);
+	assert_int_equal(daxpin_uring_abort(&io[1], NULL), 0);
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
 	/*
 	 * The completion of the last request gives the segment back, and then it is
@@ -851,7 +854,7 @@ static void done_and_abort_after_the_detach_are_einval(void **state)
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
 	assert_int_equal(daxpin_uring_done(&io, &cqe), -EINVAL);
-	assert_int_equal(daxpin_uring_abort(&io), -EINVAL);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), -EINVAL);
 	assert_int_equal(daxpin_uring_is_fixed(&io), -EINVAL);
 	assert_int_equal(daxpin_uring_service(NULL), -EINVAL);
 	assert_int_equal(daxpin_uring_info(NULL, NULL), -EINVAL);
@@ -951,7 +954,7 @@ static void a_ring_freed_during_a_read_keeps_its_hold(void **state)
 	for (int i = 0; i < 60000 && memory[0] != 'x'; i++)
 		usleep(10000);
 	assert_int_equal(memory[0], 'x');
-	assert_int_equal(daxpin_uring_abort(&io), 0);
+	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 }
 
