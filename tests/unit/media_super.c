@@ -123,10 +123,10 @@ static void try_one(struct fixture *f, const struct pool_halves *whole,
 	}
 	f->options.flags = DAXPIN_POOL_READONLY;
 	if (from_copy) {
-		assert_open_fails(f, -EUCLEAN, "open the pool for writing once");
+		assert_open_fails(f, -EUCLEAN, "for writing once");
 		assert_says(f, "its copy is whole");
 	} else if (from->flags & DP_SUPER_UNCLEAN) {
-		assert_open_fails(f, -EUCLEAN, "open the pool for writing once");
+		assert_open_fails(f, -EUCLEAN, "for writing once");
 	} else {
 		open_pool(f);
 		close_pool(f);
@@ -213,7 +213,7 @@ static void an_unknown_owner_is_cleared_after_the_wait(void **state)
 	super.flags = DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN;
 	write_super(f, 0, super);
 	f->options.flags = DAXPIN_POOL_READONLY;
-	assert_open_fails(f, -EUCLEAN, "open the pool for writing once");
+	assert_open_fails(f, -EUCLEAN, "for writing once");
 	f->options.flags = 0;
 	/* The flag is kept as long as an open fails for another reason. */
 	spoil(f, 1, word_at(1000));
@@ -250,7 +250,7 @@ static void later_segments_are_restored_too(void **state)
 	spoil_halves(f, 1, 3);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_open_fails(f, -EUCLEAN, "segment 1");
-	assert_says(f, "open the pool for writing once");
+	assert_says(f, "for writing once");
 	f->options.flags = 0;
 	open_pool(f);
 	/* It records no owner, so the pool counts as clean, as before. */
