@@ -103,6 +103,19 @@ MUTANTS = [
 	daxpin_drop(uring->pool, extent);
 ''',
      'a_retired_extent_waits_for_its_read'),
+    ('refused-keeps-user-data', ['tests/unit/uring_prep', 'shmem'], 'lib/uring/prep.c',
+     'the no-op of a request that was refused looks like an earlier request',
+     '	sqe->user_data = 0;',
+     '	;',
+     'a_bad_send_is_refused'),
+    ('abort-leaves-the-request', ['tests/unit/uring_prep', 'shmem'], 'lib/uring/prep.c',
+     'the next submit sends a request whose hold has ended',
+     '''	if (sqe)
+		prep_make_nop(sqe);
+	return prep_end(io);''',
+     '''	(void)sqe;
+	return prep_end(io);''',
+     'a_bad_send_is_refused'),
     ('cancelled-keeps-its-hold', URING, 'lib/uring/prep.c',
      'the hold of a request that was cancelled never ends',
      '''	ret = prep_end(io);
