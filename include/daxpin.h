@@ -274,7 +274,8 @@ int daxpin_pool_create(const char *path,
  *		else)
  * -EMFILE	too few free descriptors: one for each segment, and a few more,
  *		are needed
- * -ENOENT	path does not exist
+ * -ENOENT	path does not exist (with DAXPIN_POOL_CREATE: nor its parent
+ *		directory)
  * -ENOMEM	out of memory or address space
  * -ENOSPC	the filesystem has too little space; device or pool has less
  *		than pool_size
