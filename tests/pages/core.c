@@ -373,6 +373,42 @@ static void what_cannot_be_filled_is_cancelled(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
+static struct daxpin_extent held_by_a_reader;
+
+/* The last reader of a retired extent drops it, once. */
+static bool more_space_can_come(struct daxpin_pool *pool)
+{
+	return !daxpin_drop(pool, held_by_a_reader);
+}
+
+static void other_event(const struct daxpin_event *event)
+{
+	fail_msg("event %u", event->type);
+}
+
+static int reserve_and_wait(struct daxpin_pool *pool, uint64_t size,
+			    struct daxpin_extent *ret_extent)
+{
+#include "daxpin_reserve-2.inc"
+	*ret_extent = extent;
+	return 0;
+}
+
+static void a_reserve_waits_for_space_that_can_come(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent held = live(f, 4096), extent;
+
+	while (!daxpin_reserve(f->pool, 4096, 0, &extent))
+		;
+	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, held), 0);
+	held_by_a_reader = held;
+	assert_int_equal(reserve_and_wait(f->pool, 4096, &extent), 0);
+	assert_int_equal(extent.addr, held.addr);
+	assert_int_equal(reserve_and_wait(f->pool, 4096, &extent), -ENOSPC);
+}
+
 /* ---------------------------------------------------------- daxpin_strerror(3) */
 
 static void strerror_example(struct daxpin_pool *pool,
@@ -452,6 +488,7 @@ int main(void)
 		TEST(free_space_is_given_back),
 		TEST(each_segment_is_pinned_once),
 		TEST(what_cannot_be_filled_is_cancelled),
+		TEST(a_reserve_waits_for_space_that_can_come),
 		TEST(a_hold_is_dropped_or_the_program_ends),
 		TEST(each_event_is_taken_for_what_it_is),
 	};
