@@ -235,14 +235,21 @@ static void open_rings(void)
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_segment segment;
 	struct iovec iov;
+	int ret;
 
 	must(daxpin_pool_info(pool, &info), "info");
 	must(io_uring_queue_init(DEPTH, &ours, 0), "ring");
 	must(io_uring_queue_init(DEPTH, &theirs, 0), "ring");
-	must(daxpin_uring_attach(pool, &ours, &options, &uring), errmsg);
 	must(daxpin_segment(pool, extent.addr / info.segment_size, &segment), "segment");
 	iov = (struct iovec) { segment.base, segment.size };
-	must(io_uring_register_buffers(&theirs, &iov, 1), "buffers");
+	ret = io_uring_register_buffers(&theirs, &iov, 1);
+	if (ret == -ENOMEM)
+		bench_skip("RLIMIT_MEMLOCK is too little for a segment");
+	must(ret, "buffers");
+	ret = daxpin_uring_attach(pool, &ours, &options, &uring);
+	if (ret == -ENOMEM)
+		bench_skip("RLIMIT_MEMLOCK is too little for a segment of two rings");
+	must(ret, errmsg);
 }
 
 static void begin(void)
