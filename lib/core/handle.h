@@ -175,9 +175,7 @@ static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (ret)
 		return ret;
 	return dp_state_is_current(&pool->states, ret_handle->block,
-				   ret_handle->generation) ?
-		       0 :
-		       -ESTALE;
+				   ret_handle->generation) ? 0 : -ESTALE;
 }
 
 #endif

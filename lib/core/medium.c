@@ -46,8 +46,8 @@ static int medium_read(struct daxpin_pool *pool, uint64_t block, uint64_t offset
 	uint32_t in_segment, segment = dp_segment_of(pool, block, &in_segment);
 
 	return dp_badblocks_read(dp_segment_view(&pool->media.segments, segment),
-			   ((uint64_t)in_segment << DP_BLOCK_SHIFT) + offset, to,
-			   length);
+				 ((uint64_t)in_segment << DP_BLOCK_SHIFT) + offset,
+				 to, length);
 }
 
 /* Read each block of a range by itself, and quarantine those that cannot be read. */

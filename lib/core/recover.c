@@ -170,7 +170,7 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 				  uint64_t *ret_blocks)
 {
 	const struct dp_badblocks *list =
- dp_segment_badblocks(&pool->media.segments, index);
+		dp_segment_badblocks(&pool->media.segments, index);
 	uint64_t size = dp_geometry_size(&pool->media.geometry, index);
 	uint64_t at = dp_geometry_meta_size(&pool->media.geometry), bad = 0;
 	struct dp_badblocks_run run;
@@ -335,7 +335,7 @@ static bool recover_count_root(void *arg, struct dp_root_word word)
 static int recover_init_directories(struct daxpin_pool *pool)
 {
 	const struct dp_badblocks_view *view =
- dp_segment_view(&pool->media.segments, 0);
+		dp_segment_view(&pool->media.segments, 0);
 	char *base = pool->media.geometry.base;
 
 	dp_lanes_init(&pool->lanes, base, view, pool->media.seed,

@@ -23,7 +23,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef HAVE_URING
 #include <daxpin-uring.h>
 
 #define DEPTH		64
@@ -295,12 +294,3 @@ int main(int argc, char **argv)
 	end();
 	return 0;
 }
-#else
-int main(int argc, char **argv)
-{
-	static struct bench bench;
-
-	bench_parse(&bench, argc, argv);
-	bench_skip("built without liburing");
-}
-#endif

@@ -14,7 +14,6 @@
 
 #include <string.h>
 
-#ifdef HAVE_URING
 #include <daxpin-uring.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -204,12 +203,3 @@ int main(int argc, char **argv)
 	must(daxpin_pool_close(pool), "close");
 	return 0;
 }
-#else
-int main(int argc, char **argv)
-{
-	static struct bench bench;
-
-	bench_parse(&bench, argc, argv);
-	bench_skip("built without liburing");
-}
-#endif

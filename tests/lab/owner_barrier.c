@@ -288,7 +288,7 @@ static void create_waits_for_a_read_of_an_unattached_ring(void **state)
 	wait_for_pins(f, HANG_MS, &told);
 	create_pool(f);
 	assert_true(told.times >= REPORTS);
-	assert_int_equal(info_of(f).segments, 5);
+	assert_int_equal(pool_info(f).segments, 5);
 	reserve(f, 30 * MIB);
 	extent = reserve(f, 30 * MIB);
 	assert_int_equal(extent.addr / (32 * MIB), target / (32 * MIB));
@@ -359,7 +359,7 @@ static void check_pinned(struct fixture *f, struct told *told, int error, const 
 	assert_says(f, words);
 	wait_for_pins(f, HANG_MS, NULL);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 }
 
 static void pinned_memory_is_busy_at_the_deadline(void **state)
@@ -401,7 +401,7 @@ static void without_pins_no_deadline_is_needed(void **state)
 	kill_an_idle_owner(f);
 	f->options.deadline_ns = 0;
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 }
 
 /*

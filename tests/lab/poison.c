@@ -309,7 +309,7 @@ static void check_known(struct fixture *f, uint64_t addr, const uint64_t bad[3])
 	uint64_t before;
 
 	open_pool(f);
-	info = info_of(f);
+	info = pool_info(f);
 	assert_int_equal(info.bad_unknown, 0);
 	assert_int_equal(info.bad_bytes, 3 * BLOCK);
 	assert_int_equal(info.free_bytes + EXTENT - BLOCK, info.usable_bytes);
@@ -344,7 +344,7 @@ static void known_bad_blocks_are_never_reserved(void **state)
 	/* Blocks that were cleared are free again. */
 	assert_int_equal(heal(), 0);
 	open_pool(f);
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	assert_int_equal(free_bytes(f), 90 * MIB);
 	close_pool(f);
 }
@@ -359,12 +359,12 @@ static void block_that_goes_bad_under_an_open_pool_is_eio(void **state)
 	addr = make_live(f);
 	check_read(f, at(f, addr), 0, EXTENT, 0);
 	list_bad(on_disk(f, addr / (32 * MIB), addr % (32 * MIB) + 9 * BLOCK));
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	check_neighbours(f, at(f, addr), 9);
 	/* The extent's other blocks are free again; a store to the bad one is SIGBUS. */
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, at(f, addr)), 0);
 	addr += 9 * BLOCK;
-	assert_int_equal(take_all(f, &addr, 1), info_of(f).usable_bytes);
+	assert_int_equal(take_all(f, &addr, 1), pool_info(f).usable_bytes);
 	close_pool(f);
 }
 
@@ -407,7 +407,7 @@ static void a_load_from_poison_is_sigbus_and_daxpin_read_is_eio(void **state)
 	let_go(&child);
 	assert_int_equal(end_child(&child), -SIGBUS);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 	close_pool(f);
 }
 
@@ -456,7 +456,7 @@ static void check_metadata(struct fixture *f, uint32_t segment, uint64_t offset,
 	f->options.flags = 0;
 	assert_int_equal(heal(), 0);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 	close_pool(f);
 }
 
@@ -498,8 +498,8 @@ static void degraded_open_survives_bad_metadata(void **state)
 	open_pool(f);
 	f->options.flags = 0;
 	/* The page counts as in use. It covers the blocks from chunk 8 to the end. */
-	assert_int_equal(info_of(f).quarantined_bytes, 32 * MIB - 18 * MIB);
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).quarantined_bytes, 32 * MIB - 18 * MIB);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	extent = at(f, addr);
 	check_read(f, extent, 0, EXTENT, 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
@@ -552,7 +552,7 @@ static void an_unavailable_list_is_reported_as_unknown(void **state)
 		skip_because("dmsetup makes no linear target here");
 	mounted = mount_it("/dev/mapper/daxpin-poison");
 	if (!mounted && !daxpin_pool_open(f->path, &f->options, &f->pool)) {
-		unknown = info_of(f).bad_unknown;
+		unknown = pool_info(f).bad_unknown;
 		/* The disk below still has its list. */
 		check_neighbours(f, at(f, addr), 10);
 		close_pool(f);
@@ -633,7 +633,7 @@ static void a_device_gets_the_badblocks_of_its_region(void **state)
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	create_pool(f);
 	f->options.flags = 0;
-	info = info_of(f);
+	info = pool_info(f);
 	if (info.bad_unknown || info.bad_bytes)
 		skip_because("%s has no list of bad blocks, or one already",
 			     device);

@@ -37,14 +37,6 @@ static bool make_bad(struct fixture *f, struct daxpin_extent extent, uint64_t of
 	return !ret;
 }
 
-static uint64_t bad_bytes(struct fixture *f)
-{
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	return info.bad_bytes;
-}
-
 /* A store to a bad page would end the test by SIGBUS. */
 static void reserve_and_fill_all(struct fixture *f)
 {
@@ -69,7 +61,7 @@ static void a_bad_page_is_an_error_and_is_never_reserved_again(void **state)
 	assert_int_equal(daxpin_read(f->pool, large, 0, sizeof(bytes), bytes), -EIO);
 	assert_int_equal(daxpin_read(f->pool, large, 0, 17 * PAGE, bytes), 0);
 	assert_int_equal(daxpin_read(f->pool, large, 18 * PAGE, 46 * PAGE, bytes), 0);
-	assert_int_equal(bad_bytes(f), 2 * PAGE);
+	assert_int_equal(pool_info(f).bad_bytes, 2 * PAGE);
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, small), -EIO);
 	assert_int_equal(daxpin_cancel(f->pool, small), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, large), 0);

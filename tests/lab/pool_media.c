@@ -208,8 +208,8 @@ static void assert_device_create_fails(struct fixture *f, int error,
 /* Publishes one extent in each segment, with different contents. */
 static void fill(struct fixture *f, struct daxpin_extent *extent, uint32_t max)
 {
-	uint32_t segments = info_of(f).segments;
-	uint64_t size = info_of(f).segment_size / 2 + MIB;
+	uint32_t segments = pool_info(f).segments;
+	uint64_t size = pool_info(f).segment_size / 2 + MIB;
 
 	assert_true(segments <= max);
 	for (uint32_t i = 0; i < segments; i++) {
@@ -232,7 +232,7 @@ static void check_filled(struct fixture *f, struct daxpin_extent *extent)
 	struct daxpin_extent again;
 	char words[64];
 
-	for (uint32_t i = 0; i < info_of(f).segments; i++) {
+	for (uint32_t i = 0; i < pool_info(f).segments; i++) {
 		assert_int_equal(daxpin_extent_at(f->pool, extent[i].addr,
 						  &again), 0);
 		snprintf(words, sizeof(words), "extent %u", i);
@@ -243,7 +243,7 @@ static void check_filled(struct fixture *f, struct daxpin_extent *extent)
 /* Reserves all free space and writes to it. Returns its size. */
 static uint64_t use_all(struct fixture *f)
 {
-	uint64_t size = info_of(f).largest_extent, sum = 0;
+	uint64_t size = pool_info(f).largest_extent, sum = 0;
 	struct daxpin_extent extent;
 
 	while (size) {
@@ -272,7 +272,7 @@ static void device_pool_loses_at_most_2_percent(void **state)
 		f->options.segment_size = segment_size[i];
 		f->options.flags = i ? DAXPIN_POOL_OVERWRITE : 0;
 		create_pool(f);
-		info = info_of(f);
+		info = pool_info(f);
 		print_message("# %s: %.1f MiB, %u segments of %.0f MiB, usable %.1f MiB, lost %.2f %%\n",
 			      device, device_size() / (double)MIB,
 			      info.segments, info.segment_size / (double)MIB,
@@ -291,10 +291,10 @@ static void device_pool_keeps_its_data_over_a_reopen(void **state)
 	struct daxpin_extent extent[4096];
 
 	create_pool(f);
-	assert_int_equal(info_of(f).source, DAXPIN_SOURCE_DEVDAX);
-	assert_int_equal(info_of(f).granularity, DAXPIN_GRANULARITY_CACHE_LINE);
-	assert_int_equal(info_of(f).unaligned_chunks, 0);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).source, DAXPIN_SOURCE_DEVDAX);
+	assert_int_equal(pool_info(f).granularity, DAXPIN_GRANULARITY_CACHE_LINE);
+	assert_int_equal(pool_info(f).unaligned_chunks, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	fill(f, extent, 4096);
 	for (int i = 0; i < 2; i++) {
 		close_pool(f);
@@ -308,8 +308,8 @@ static void a_device_pool_can_be_used_to_the_last_block(void **state)
 	struct fixture *f = on_device(state);
 
 	create_pool(f);
-	assert_int_equal(use_all(f), info_of(f).usable_bytes);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(use_all(f), pool_info(f).usable_bytes);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 }
 
 static void open_with_create_takes_a_whole_device(void **state)
@@ -318,14 +318,14 @@ static void open_with_create_takes_a_whole_device(void **state)
 	uint64_t whole;
 
 	create_pool(f);
-	whole = info_of(f).media_bytes;
+	whole = pool_info(f).media_bytes;
 	close_pool(f);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.pool_size = whole + 1;
 	assert_device_create_fails(f, -ENOSPC, "ask for at least");
 	f->options.pool_size = 64 * MIB;
 	create_pool(f);
-	assert_int_equal(info_of(f).media_bytes, whole);
+	assert_int_equal(pool_info(f).media_bytes, whole);
 }
 
 static void device_has_no_page_granularity(void **state)
@@ -386,8 +386,8 @@ static void device_whose_beginning_was_wiped_is_not_blank(void **state)
 
 	need_no_verbs();
 	create_pool(f);
-	later = info_of(f).segment_size;
-	assert_true(info_of(f).segments > 1);
+	later = pool_info(f).segment_size;
+	assert_true(pool_info(f).segments > 1);
 	extent = live(f, 64 * 1024);
 	strcpy(daxpin_ptr(f->pool, extent, 0), "published");
 	close_pool(f);
@@ -447,7 +447,7 @@ static void device_with_damage_is_refused(void **state)
 	uint64_t zero = 0, bitmap, size, in_segment, word;
 
 	create_pool(f);
-	size = info_of(f).segment_size;
+	size = pool_info(f).segment_size;
 	keep.extent = reserve(f, 4096);
 	assert_int_equal(daxpin_publish(f->pool, &keep, 1, NULL, NULL), 0);
 	close_pool(f);
@@ -504,7 +504,7 @@ static void device_open_elsewhere_names_the_owner(void **state)
 	f->options.flags = 0;
 	kill_child(&child);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 }
 
 static int nobody_opens(struct fixture *f)
@@ -550,7 +550,7 @@ static void check_alias(struct fixture *f, const char *alias)
 	assert_device_create_fails(f, -EPERM, alias);
 	f->options.flags = DAXPIN_POOL_ANY_NODE;
 	open_pool(f);
-	assert_int_equal(info_of(f).source, DAXPIN_SOURCE_DEVDAX);
+	assert_int_equal(pool_info(f).source, DAXPIN_SOURCE_DEVDAX);
 	close_pool(f);
 	f->options.flags = 0;
 	assert_int_equal(unlink(alias), 0);
@@ -607,7 +607,7 @@ static void assert_sync(struct fixture *f)
 {
 	struct daxpin_segment segment;
 
-	for (uint32_t i = 0; i < info_of(f).segments; i++) {
+	for (uint32_t i = 0; i < pool_info(f).segments; i++) {
 		assert_int_equal(daxpin_segment(f->pool, i, &segment), 0);
 		assert_int_equal((uintptr_t)segment.base % (2 * MIB), 0);
 		assert_true(mapping_has(segment.base, " sf"));
@@ -619,8 +619,8 @@ static void fsdax_pool_is_mapped_sync(void **state)
 	struct fixture *f = on_directory(state);
 
 	create_pool(f);
-	assert_int_equal(info_of(f).source, DAXPIN_SOURCE_FSDAX);
-	assert_int_equal(info_of(f).granularity, DAXPIN_GRANULARITY_CACHE_LINE);
+	assert_int_equal(pool_info(f).source, DAXPIN_SOURCE_FSDAX);
+	assert_int_equal(pool_info(f).granularity, DAXPIN_GRANULARITY_CACHE_LINE);
 	assert_sync(f);
 	close_pool(f);
 	open_pool(f);
@@ -645,7 +645,7 @@ static void fsdax_pool_is_preallocated(void **state)
 		assert_int_equal(st.st_size, 32 * MIB);
 		assert_true((uint64_t)st.st_blocks * 512 >= 32 * MIB);
 	}
-	info = info_of(f);
+	info = pool_info(f);
 	assert_int_equal(info.hole_bytes, 0);
 	assert_int_equal(info.free_bytes, 90 * MIB);
 	print_message("# %s: %u of %u chunks cannot be huge pages\n", directory,
@@ -657,10 +657,10 @@ static void fsdax_pool_is_preallocated(void **state)
 	 */
 	close_pool(f);
 	open_pool(f);
-	assert_int_equal(info_of(f).hole_bytes, 0);
-	assert_int_equal(info_of(f).free_bytes, 90 * MIB);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 90 * MIB);
 	print_message("# after a reopen: %u\n",
-		      (unsigned int)info_of(f).unaligned_chunks);
+		      (unsigned int)pool_info(f).unaligned_chunks);
 }
 
 static void fsdax_pool_keeps_its_data_over_a_reopen(void **state)
@@ -689,7 +689,7 @@ static void fsdax_pool_of_a_killed_owner_opens_unclean(void **state)
 	assert_open_fails(f, -EBUSY, words);
 	kill_child(&child);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 }
 
 static void punch_segment(struct fixture *f, uint32_t segment, uint64_t offset,
@@ -717,8 +717,8 @@ static void fsdax_holes_are_reported_and_never_reserved(void **state)
 	segment_path(f, 0, path);
 	assert_int_equal(stat(path, &before), 0);
 	open_pool(f);
-	assert_int_equal(info_of(f).hole_bytes, 6 * MIB);
-	assert_int_equal(info_of(f).free_bytes, 84 * MIB);
+	assert_int_equal(pool_info(f).hole_bytes, 6 * MIB);
+	assert_int_equal(pool_info(f).free_bytes, 84 * MIB);
 	assert_int_equal(use_all(f), 84 * MIB);
 	close_pool(f);
 	assert_int_equal(stat(path, &after), 0);
@@ -739,19 +739,19 @@ static void fsdax_extent_in_a_hole_is_allocated(void **state)
 		      extent.addr % (32 * MIB) + 2 * MIB, 4096);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	open_pool(f);
-	assert_int_equal(info_of(f).sparse_bytes, 2 * MIB);
+	assert_int_equal(pool_info(f).sparse_bytes, 2 * MIB);
 	close_pool(f);
 	f->options.flags = 0;
 	open_pool(f);
-	assert_int_equal(info_of(f).sparse_bytes, 0);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).sparse_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &found), 0);
 	assert_int_equal(daxpin_read(f->pool, found, 2 * MIB, 8, bytes), 0);
 	assert_memory_equal(bytes, "\0\0\0\0\0\0\0", 8);
 	close_pool(f);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	open_pool(f);
-	assert_int_equal(info_of(f).sparse_bytes, 0);
+	assert_int_equal(pool_info(f).sparse_bytes, 0);
 	close_pool(f);
 	f->options.flags = 0;
 }
@@ -844,7 +844,7 @@ static void fsdax_pool_works_on_a_full_filesystem(void **state)
 	/* ext4 reserves up to 16 MiB for itself. */
 	assert_true(room() < 24 * MIB);
 	fill(f, extent, 3);
-	assert_int_equal(use_all(f), info_of(f).usable_bytes -
+	assert_int_equal(use_all(f), pool_info(f).usable_bytes -
 			 3 * (17 * MIB));
 	close_pool(f);
 	open_pool(f);
@@ -878,13 +878,13 @@ static void check_reflink(struct fixture *f, bool dax)
 
 	f->options.flags = DAXPIN_POOL_READONLY;
 	open_pool(f);
-	info = info_of(f);
+	info = pool_info(f);
 	assert_true(info.shared_bytes >= 2 * MIB);
 	close_pool(f);
 	f->options.flags = 0;
 	open_pool(f);
-	assert_int_equal(info_of(f).shared_bytes, dax ? 0 : info.shared_bytes);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).shared_bytes, dax ? 0 : info.shared_bytes);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	close_pool(f);
 }
 
@@ -972,11 +972,11 @@ static void check_marks(struct fixture *f)
 	}
 	f->options.flags = DAXPIN_POOL_READONLY;
 	open_pool(f);
-	assert_int_equal(info_of(f).movable, DAXPIN_YES);
+	assert_int_equal(pool_info(f).movable, DAXPIN_YES);
 	close_pool(f);
 	f->options.flags = 0;
 	open_pool(f);
-	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	assert_int_equal(pool_info(f).movable, DAXPIN_NO);
 	close_pool(f);
 	for (int i = 0; i < 3; i++) {
 		segment_path(f, i, path);
@@ -995,7 +995,7 @@ static int nobody_cannot_mark(struct fixture *f)
 	log_lines(f);
 	if (child_opens(f))
 		return 0;
-	so = info_of(f).movable == DAXPIN_YES &&
+	so = pool_info(f).movable == DAXPIN_YES &&
 	     count_logged("defragmenting (Operation not permitted): xfs_fsr") == 1 &&
 	     count_logged("open it for writing once as their owner or root") == 1;
 	return so && !daxpin_pool_close(f->pool);
@@ -1021,7 +1021,7 @@ static void files_of_another_owner_stay_unmarked_and_are_reported(void **state)
 	assert_int_equal(child.told, 1);
 	assert_int_equal(count_notes(f, "xfs_fsr may move"), 3);
 	open_pool(f);			/* as root, as the message recommends */
-	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	assert_int_equal(pool_info(f).movable, DAXPIN_NO);
 	close_pool(f);
 	assert_int_equal(count_notes(f, "xfs_fsr may move"), 0);
 }
@@ -1035,10 +1035,10 @@ static void files_on_xfs_are_marked_against_defragmenters(void **state)
 	create_pool(f);
 	if (!is_on_xfs(f->path)) {
 		print_message("# %s is not XFS\n", directory);
-		assert_int_equal(info_of(f).movable, DAXPIN_UNKNOWN);
+		assert_int_equal(pool_info(f).movable, DAXPIN_UNKNOWN);
 		return;
 	}
-	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	assert_int_equal(pool_info(f).movable, DAXPIN_NO);
 	close_pool(f);
 	assert_true(attributes_of(f->path) & FS_XFLAG_NODEFRAG);
 	write_file(f, "restored", "x", 0);
@@ -1052,7 +1052,7 @@ static void a_device_is_not_defragmented(void **state)
 	struct fixture *f = on_device(state);
 
 	create_pool(f);
-	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	assert_int_equal(pool_info(f).movable, DAXPIN_NO);
 }
 
 /* -------------------------------------------------------- system-ram, last */

@@ -103,7 +103,7 @@ static void assert_refill_finds_no_space(struct fixture *f)
 
 	assert_int_equal(s.result, -ENOSPC);
 	assert_int_equal(s.done_bytes + s.left_bytes, 3 * FREE - CHUNK);
-	assert_int_equal(info_of(f).hole_bytes, s.left_bytes);
+	assert_int_equal(pool_info(f).hole_bytes, s.left_bytes);
 	while (!daxpin_reserve(f->pool, CHUNK, 0, &extent))
 		scribble(f, extent, CHUNK);
 	assert_int_equal(daxpin_reserve(f->pool, 4096, 0, &extent), -ENOSPC);
@@ -144,7 +144,7 @@ static void on_a_full_filesystem_no_store_is_a_sigbus(void **state)
 	assert_int_equal(unlink(filler), 0);
 	sync();
 	assert_int_equal(run(f, daxpin_refill, DAXPIN_ALL_SEGMENTS).result, 0);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	scribble(f, reserve(f, FREE), FREE);
 	assert_live_is_intact(f);
 }
@@ -172,7 +172,7 @@ static void a_refill_waits_for_pins_on_xfs_only(void **state)
 		assert_int_equal(s.result, -ETIMEDOUT);
 		assert_int_equal(s.done_bytes, 0);
 		assert_same_shape(f, A, &before);
-		assert_int_equal(info_of(f).hole_bytes, FREE);
+		assert_int_equal(pool_info(f).hole_bytes, FREE);
 		assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent),
 				 -ENOSPC);
 		unpin();
@@ -193,16 +193,16 @@ static void open_finds_the_holes(void **state)
 	must_do(f, daxpin_reclaim, A, FREE);
 	close_pool(f);
 	reopen(f);
-	assert_int_equal(info_of(f).hole_bytes, FREE);
+	assert_int_equal(pool_info(f).hole_bytes, FREE);
 	assert_live_is_intact(f);
 	must_do(f, daxpin_refill, DAXPIN_ALL_SEGMENTS, FREE);
 	close_pool(f);
 	/* Refilled, and not written since. */
 	reopen(f);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	print_message("# of %llu chunks that were refilled %llu cannot be huge pages\n",
 		      FREE / CHUNK,
-		      (unsigned long long)info_of(f).unaligned_chunks);
+		      (unsigned long long)pool_info(f).unaligned_chunks);
 	for (int i = 0; i < SEGMENTS; i++)
 		scribble(f, reserve(f, FREE), FREE);
 	assert_live_is_intact(f);
@@ -276,8 +276,8 @@ static void a_pool_opens_after_its_owner_was_killed_during_a_punch(void **state)
 	assert_says(f, "segment 1");
 	assert_same_shape(f, A, &before);
 	reopen(f);
-	assert_int_equal(info_of(f).unclean, 1);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).unclean, 1);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	assert_live_is_intact(f);
 	must_do(f, daxpin_reclaim, A, FREE);
 	assert_reclaimed(f, &before);

@@ -115,7 +115,7 @@ static void assert_nothing_happened(struct fixture *f,
 	assert_int_equal(s.result, result);
 	assert_int_equal(s.done_bytes, 0);
 	assert_same_shape(f, A, before);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	extent = reserve(f, FREE);
 	assert_int_equal(extent.addr / SEGMENT, A);
 	assert_int_equal(wrong_in_extent(f, extent, FREE), 0);
@@ -245,7 +245,7 @@ static void a_job_ends_when_a_read_has_landed(void **state)
 	s = finish(f, job);
 	assert_int_equal(s.result, 0);
 	assert_int_equal(s.done_bytes, FREE);
-	assert_int_equal(info_of(f).hole_bytes, FREE);
+	assert_int_equal(pool_info(f).hole_bytes, FREE);
 	assert_int_equal(shape_of(f, A).mapped, before.mapped - FREE);
 	assert_true(reads_as_zeroes(f, A, free_at(A), FREE));
 }
@@ -274,7 +274,7 @@ static void a_job_times_out_while_others_read_into_the_file(void **state)
 	assert_int_equal(finish(f, job).result, -ETIMEDOUT);
 	end_readers();
 	assert_same_shape(f, A, &before);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	must_do(f, daxpin_reclaim, A, FREE);
 	assert_true(reads_as_zeroes(f, A, free_at(A), FREE));
 }
@@ -444,12 +444,12 @@ static void a_pin_delays_only_its_own_segment(void **state)
 
 	/* The same with one job for all segments. */
 	job = begin(f, daxpin_reclaim, DAXPIN_ALL_SEGMENTS, HOUR_MS);
-	for (int ms = 0; ms < WAIT_LIMIT_MS && info_of(f).hole_bytes < 2 * FREE;
+	for (int ms = 0; ms < WAIT_LIMIT_MS && pool_info(f).hole_bytes < 2 * FREE;
 	     ms++) {
 		assert_waits(job);
 		usleep(1000);
 	}
-	assert_int_equal(info_of(f).hole_bytes, 2 * FREE);
+	assert_int_equal(pool_info(f).hole_bytes, 2 * FREE);
 	unpin();
 	assert_int_equal(finish(f, job).done_bytes, 3 * FREE);
 }

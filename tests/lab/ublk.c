@@ -162,7 +162,7 @@ static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **stat
 	if (child.told < 0)
 		fail_msg("ublk: %s", strerror(-child.told));
 	open_pool(f);
-	assert_true(info_of(f).unclean);
+	assert_true(pool_info(f).unclean);
 	close_pool(f);
 	assert_true(pinned_pages() > before);
 	assert_true(doctor_says(f, "1 ublk device(s): the kernel does not show which memory they have pinned"));

@@ -95,10 +95,15 @@ struct daxpin_extent live(struct fixture *f, uint64_t size)
 	return extent;
 }
 
-uint64_t free_bytes(struct fixture *f)
+struct daxpin_pool_info pool_info(struct fixture *f)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 
 	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	return info.free_bytes;
+	return info;
+}
+
+uint64_t free_bytes(struct fixture *f)
+{
+	return pool_info(f).free_bytes;
 }

@@ -44,6 +44,8 @@ int publish(struct fixture *f, uint32_t type, struct daxpin_extent extent);
 
 struct daxpin_extent live(struct fixture *f, uint64_t size);
 
+struct daxpin_pool_info pool_info(struct fixture *f);
+
 uint64_t free_bytes(struct fixture *f);
 
 #endif

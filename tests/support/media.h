@@ -54,14 +54,6 @@ static inline void create_pool(struct fixture *f)
 		fail_msg("create: %d, %s", ret, f->errmsg);
 }
 
-static inline struct daxpin_pool_info info_of(struct fixture *f)
-{
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	return info;
-}
-
 /* ------------------------------------------------------------------ files */
 
 static inline void file_name(struct fixture *f, const char *name,

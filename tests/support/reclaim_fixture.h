@@ -417,7 +417,7 @@ static inline void assert_reclaimed(struct fixture *f, const struct shape *befor
 {
 	struct shape now = shape_of(f, A);
 
-	assert_int_equal(info_of(f).hole_bytes, FREE);
+	assert_int_equal(pool_info(f).hole_bytes, FREE);
 	assert_int_equal(now.mapped, before->mapped - FREE);
 	assert_true(now.blocks <= before->blocks - (FREE - MIB) / 512);
 	assert_true(reads_as_zeroes(f, A, free_at(A), FREE));

@@ -42,11 +42,6 @@ static struct daxpin_op op_of(uint32_t type, struct daxpin_extent extent)
 	return (struct daxpin_op) { .type = type, .extent = extent };
 }
 
-static void must(int ret)
-{
-	assert_int_equal(ret, 0);
-}
-
 static void must_work(struct scene *s, int ret)
 {
 	(void)s;

@@ -52,7 +52,7 @@ static uint64_t segment_bytes(struct fixture *f, uint32_t index)
 /* Reserves until nothing is left. Returns the sum. */
 static uint64_t reserve_all(struct fixture *f)
 {
-	uint64_t size = info_of(f).largest_extent, sum = 0;
+	uint64_t size = pool_info(f).largest_extent, sum = 0;
 	struct daxpin_extent extent;
 
 	while (size) {
@@ -109,7 +109,7 @@ static void info_describes_the_pool(void **state)
 
 	f->options.pool_size = 96 * MIB;
 	create_pool(f);
-	info = info_of(f);
+	info = pool_info(f);
 	assert_int_equal(info.source, DAXPIN_SOURCE_SHMEM);
 	assert_int_equal(info.granularity, DAXPIN_GRANULARITY_CACHE_LINE);
 	assert_int_equal(info.segments, 3);
@@ -127,7 +127,7 @@ static void info_describes_the_pool(void **state)
 	assert_int_equal(info.unclean, 0);
 	assert_memory_not_equal(info.uuid, none, 16);
 	assert_int_equal(reserve_all(f), 90 * MIB);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 }
 
 static void info_writes_no_more_than_the_caller_has(void **state)
@@ -164,7 +164,7 @@ static void granularity_is_page_on_shmem_unless_asked_for(void **state)
 		close_pool(f);
 		f->options.granularity = wanted[i];
 		open_pool(f);
-		assert_int_equal(info_of(f).granularity, got[i]);
+		assert_int_equal(pool_info(f).granularity, got[i]);
 		live(f, 4096);
 	}
 	close_pool(f);
@@ -184,13 +184,13 @@ static void segment_sizes_from_32_to_512_mib_work(void **state)
 		f->options.pool_size = size;
 		f->options.flags = DAXPIN_POOL_OVERWRITE;
 		create_pool(f);
-		assert_int_equal(info_of(f).segments, 1);
-		assert_int_equal(info_of(f).largest_extent, size - 2 * MIB);
+		assert_int_equal(pool_info(f).segments, 1);
+		assert_int_equal(pool_info(f).largest_extent, size - 2 * MIB);
 		live(f, size - 2 * MIB);
 		close_pool(f);
 		f->options.flags = 0;
 		open_pool(f);
-		assert_int_equal(info_of(f).free_bytes, 0);
+		assert_int_equal(pool_info(f).free_bytes, 0);
 		close_pool(f);
 	}
 }
@@ -202,13 +202,13 @@ static void last_segment_may_be_short(void **state)
 	f->options.segment_size = 64 * MIB;
 	f->options.pool_size = 98 * MIB;
 	create_pool(f);
-	assert_int_equal(info_of(f).segments, 2);
+	assert_int_equal(pool_info(f).segments, 2);
 	assert_int_equal(segment_bytes(f, 0), 64 * MIB);
 	assert_int_equal(segment_bytes(f, 1), 34 * MIB);
-	assert_int_equal(info_of(f).usable_bytes, 94 * MIB);
+	assert_int_equal(pool_info(f).usable_bytes, 94 * MIB);
 	close_pool(f);
 	open_pool(f);
-	assert_int_equal(info_of(f).usable_bytes, 94 * MIB);
+	assert_int_equal(pool_info(f).usable_bytes, 94 * MIB);
 	assert_int_equal(reserve_all(f), 94 * MIB);
 }
 
@@ -220,9 +220,9 @@ static void a_remainder_below_32_mib_becomes_no_segment(void **state)
 	f->options.segment_size = 64 * MIB;
 	f->options.pool_size = 94 * MIB;
 	create_pool(f);
-	assert_int_equal(info_of(f).segments, 1);
+	assert_int_equal(pool_info(f).segments, 1);
 	assert_int_equal(daxpin_segment(f->pool, 1, &segment), -ENOENT);
-	assert_int_equal(info_of(f).usable_bytes, 62 * MIB);
+	assert_int_equal(pool_info(f).usable_bytes, 62 * MIB);
 	close_pool(f);
 	open_pool(f);
 	close_pool(f);
@@ -236,10 +236,10 @@ static void a_pool_can_be_smaller_than_segment_size(void **state)
 	f->options.segment_size = 0;	/* 256 MiB */
 	f->options.pool_size = 34 * MIB;
 	create_pool(f);
-	assert_int_equal(info_of(f).segment_size, DAXPIN_SEGMENT_DEFAULT);
-	assert_int_equal(info_of(f).segments, 1);
+	assert_int_equal(pool_info(f).segment_size, DAXPIN_SEGMENT_DEFAULT);
+	assert_int_equal(pool_info(f).segments, 1);
 	assert_int_equal(segment_bytes(f, 0), 34 * MIB);
-	assert_int_equal(info_of(f).largest_extent, 32 * MIB);
+	assert_int_equal(pool_info(f).largest_extent, 32 * MIB);
 	close_pool(f);
 	open_pool(f);
 	assert_int_equal(reserve_all(f), 32 * MIB);
@@ -256,11 +256,11 @@ static void pool_may_have_64_segments(void **state)
 	create_pool(f);
 	for (int i = 0; i < 64; i++)
 		live(f, 30 * MIB);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	close_pool(f);
 	open_pool(f);
-	assert_int_equal(info_of(f).segments, 64);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).segments, 64);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	for (uint64_t i = 0; i < 64; i++)
 		assert_int_equal(daxpin_extent_at(f->pool, i * 32 * MIB +
 						  2 * MIB, &extent), 0);
@@ -322,12 +322,12 @@ static void overwrite_makes_a_new_pool(void **state)
 	struct daxpin_extent extent, found;
 
 	extent = live(f, 4096);
-	before = info_of(f);
+	before = pool_info(f);
 	close_pool(f);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.pool_size = 32 * MIB;
 	create_pool(f);
-	after = info_of(f);
+	after = pool_info(f);
 	assert_memory_not_equal(before.uuid, after.uuid, 16);
 	assert_true(after.epoch > before.epoch);
 	assert_int_equal(after.segments, 1);
@@ -501,7 +501,7 @@ static void create_without_room_leaves_the_old_pool(void **state)
 	f->options.flags = 0;
 	f->options.pool_size = 0;
 	open_pool(f);
-	assert_int_equal(info_of(f).free_bytes, 60 * MIB - 4096);
+	assert_int_equal(pool_info(f).free_bytes, 60 * MIB - 4096);
 	close_pool(f);
 	umount2(f->path, MNT_DETACH);
 }
@@ -520,10 +520,10 @@ static void open_refuses_an_unfinished_create_and_create_completes_it(void **sta
 	f->options.flags = DAXPIN_POOL_CREATE;
 	open_pool(f);
 	f->options.flags = 0;
-	assert_int_equal(info_of(f).segments, 3);
+	assert_int_equal(pool_info(f).segments, 3);
 	close_pool(f);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 }
 
 /* Files as a create leaves them that ended before it wrote the superblock. */
@@ -577,14 +577,14 @@ static void create_killed_at_any_time_can_be_completed(void **state)
 		ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 		if (!ret) {
 			done++;
-			assert_int_equal(info_of(f).free_bytes, 60 * MIB);
+			assert_int_equal(pool_info(f).free_bytes, 60 * MIB);
 			close_pool(f);
 		} else {
 			cut++;
 			assert_true(ret == -EUCLEAN || ret == -EMEDIUMTYPE);
 			assert_says(f, f->path);
 			create_pool(f);
-			assert_int_equal(info_of(f).free_bytes, 60 * MIB);
+			assert_int_equal(pool_info(f).free_bytes, 60 * MIB);
 			close_pool(f);
 		}
 		for (int s = 0; s < 2; s++) {
@@ -602,11 +602,11 @@ static void create_killed_at_any_time_can_be_completed(void **state)
 static void epoch_grows_with_each_open(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t epoch = info_of(f).epoch;
+	uint64_t epoch = pool_info(f).epoch;
 
 	for (int i = 1; i < 5; i++) {
 		assert_int_equal(fixture_reopen(f), 0);
-		assert_int_equal(info_of(f).epoch, epoch + i);
+		assert_int_equal(pool_info(f).epoch, epoch + i);
 	}
 }
 
@@ -637,14 +637,14 @@ static void a_killed_owners_pool_opens_without_waiting_as_unclean(void **state)
 	assert_says(f, f->path);
 	f->options.flags = 0;
 	open_pool(f);
-	info = info_of(f);
+	info = pool_info(f);
 	assert_int_equal(info.unclean, 1);
 	assert_int_equal(info.epoch, 3);
 	/* Extents that were retired or only reserved are free again. */
 	assert_int_equal(info.free_bytes, 90 * MIB - 8192);
 	close_pool(f);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 }
 
 /* ----------------------------------------------------------- bad arguments */
@@ -695,7 +695,7 @@ static void options_of_an_earlier_version_are_accepted(void **state)
 	f->options.flags = DAXPIN_POOL_READONLY;
 	f->options.size = offsetof(struct daxpin_pool_options, pool_size);
 	open_pool(f);
-	assert_int_equal(info_of(f).flags, DAXPIN_POOL_READONLY);
+	assert_int_equal(pool_info(f).flags, DAXPIN_POOL_READONLY);
 	close_pool(f);
 	f->options.size = 0;
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
@@ -796,7 +796,7 @@ static void open_in_another_process_names_the_owner(void **state)
 	let_go(&child);
 	assert_int_equal(end_child(&child), 0);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 }
 
 struct told {
@@ -838,7 +838,7 @@ static void open_waits_for_the_owner_to_close(void **state)
 	assert_int_equal(told.pid, child.pid);
 	assert_true(told.waited_ns >= 50000000);
 	assert_int_equal(end_child(&child), 0);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 }
 
 static void open_fails_at_the_deadline(void **state)
@@ -860,7 +860,7 @@ static void open_fails_at_the_deadline(void **state)
 	f->options.deadline_ns = 0;
 	kill_child(&child);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 }
 
 static void open_fails_when_progress_returns_nonzero(void **state)
@@ -1009,8 +1009,8 @@ static void readers_share_and_exclude_writers(void **state)
 	child = start_child(f, child_opens, child_closes);
 	assert_int_equal(child.told, 0);
 	open_pool(f);
-	assert_int_equal(info_of(f).flags, DAXPIN_POOL_READONLY);
-	assert_int_equal(info_of(f).epoch, 1);	/* unchanged */
+	assert_int_equal(pool_info(f).flags, DAXPIN_POOL_READONLY);
+	assert_int_equal(pool_info(f).epoch, 1);	/* unchanged */
 	close_pool(f);
 	f->options.flags = 0;
 	assert_open_fails(f, -EBUSY, "is open in");
@@ -1097,9 +1097,9 @@ static void disk_pool_is_durable_through_msync(void **state)
 
 	go_to_disk(f);
 	create_pool(f);
-	assert_int_equal(info_of(f).source, DAXPIN_SOURCE_DISK);
-	assert_int_equal(info_of(f).granularity, DAXPIN_GRANULARITY_PAGE);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).source, DAXPIN_SOURCE_DISK);
+	assert_int_equal(pool_info(f).granularity, DAXPIN_GRANULARITY_PAGE);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	extent = reserve(f, 8192);
 	strcpy(daxpin_ptr(f->pool, extent, 4096), "on disk");
 	op = (struct daxpin_op) {
@@ -1112,7 +1112,7 @@ static void disk_pool_is_durable_through_msync(void **state)
 	open_pool(f);
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
 	assert_string_equal(daxpin_ptr(f->pool, extent, 4096), "on disk");
-	assert_int_equal(info_of(f).free_bytes, 60 * MIB - 8192);
+	assert_int_equal(pool_info(f).free_bytes, 60 * MIB - 8192);
 }
 
 static void disk_pool_refuses_hardware(void **state)

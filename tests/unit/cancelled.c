@@ -33,6 +33,11 @@ struct attempt {
 
 static _Thread_local struct attempt *mine;
 
+void must(int ret)
+{
+	assert_int_equal(ret, 0);
+}
+
 void system_call(bool is_point)
 {
 	if (!mine)

@@ -38,5 +38,13 @@ unsigned int cancel_each(const struct uncancelled_call *calls, unsigned int coun
  * cancellation point, or one that is none.
  */
 void system_call(bool is_point);
+/* What a fake device calls: it may make a system call that is a cancellation point. */
+static inline void in_the_device(void)
+{
+	system_call(true);
+}
+
+/* A call that has to succeed. */
+void must(int ret);
 
 #endif

@@ -20,7 +20,7 @@ static void an_intact_pool_is_clean_and_its_extents_are_counted(void **state)
 	make_root(f, "index");
 	/* The retire comes last, since another extent would start at its block. */
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, gone), 0);
-	info = info_of(f);
+	info = pool_info(f);
 	close_pool(f);
 	assert_clean(f);
 	check_pool(f, &found);
@@ -441,7 +441,7 @@ static void check_counts_match_a_degraded_open(void **state)
 	f->options.flags = DAXPIN_POOL_DEGRADED | DAXPIN_POOL_READONLY;
 	open_pool(f);
 	f->options.flags = 0;
-	info = info_of(f);
+	info = pool_info(f);
 	assert_int_equal(info.free_bytes, found.summary.free_bytes);
 	assert_int_equal(info.quarantined_bytes,
 			 found.summary.quarantined_bytes);
@@ -649,7 +649,7 @@ static void known_bad_blocks_are_found(void **state)
 		      "what stood there is lost");
 	check_pool(f, &found);
 	open_pool(f);
-	info = info_of(f);
+	info = pool_info(f);
 	close_pool(f);
 	known_bad = (struct dp_badblocks_run) { 0, 0 };
 	assert_int_equal(info.bad_bytes, found.summary.bad_bytes);
@@ -667,7 +667,7 @@ static void a_degraded_open_quarantines_behind_poison(void **state)
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	open_pool(f);
 	f->options.flags = 0;
-	assert_int_equal(info_of(f).quarantined_bytes,
+	assert_int_equal(pool_info(f).quarantined_bytes,
 			 (2000 - 1024) * DP_BLOCK_SIZE);
 	close_pool(f);
 }

@@ -243,8 +243,8 @@ static void an_interrupted_repair_uses_no_epoch_twice(void **state)
 			      page[i / 2][i % 2], DP_SUPER_SIZE);
 		apply(f, &patches, cut);
 		open_pool(f);
-		assert_int_equal(info_of(f).epoch, epoch + 1 + (cut > 0));
-		assert_int_equal(info_of(f).unclean, 1);
+		assert_int_equal(pool_info(f).epoch, epoch + 1 + (cut > 0));
+		assert_int_equal(pool_info(f).unclean, 1);
 		close_pool(f);
 	}
 	dp_patches_fini(&patches);
@@ -360,7 +360,7 @@ static void damaged_words_in_free_space_are_freed_with_consent(void **state)
 	write_raw(f, 1, 1500, 0);
 	repair_and_open(f, true);
 	open_pool(f);
-	assert_int_equal(info_of(f).free_bytes, 90 * MIB - 9 * DP_BLOCK_SIZE);
+	assert_int_equal(pool_info(f).free_bytes, 90 * MIB - 9 * DP_BLOCK_SIZE);
 	close_pool(f);
 }
 

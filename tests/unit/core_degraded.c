@@ -36,7 +36,7 @@ static void open_degraded(struct fixture *f, uint32_t flags)
 {
 	f->options.flags = DAXPIN_POOL_DEGRADED | flags;
 	open_pool(f);
-	assert_int_equal(info_of(f).flags, f->options.flags);
+	assert_int_equal(pool_info(f).flags, f->options.flags);
 	f->options.flags = 0;
 	dp_invariants(f->pool);
 }
@@ -54,20 +54,20 @@ static void check_quarantine(struct fixture *f, uint32_t segment,
 
 	assert_open_fails(f, -EUCLEAN, "untouched");
 	open_degraded(f, DAXPIN_POOL_READONLY);
-	assert_int_equal(info_of(f).quarantined_bytes, bytes);
+	assert_int_equal(pool_info(f).quarantined_bytes, bytes);
 	close_pool(f);
 	assert_int_equal(fingerprint(f->path), before);
 	open_degraded(f, 0);
-	assert_int_equal(info_of(f).quarantined_bytes, bytes);
-	assert_int_equal(info_of(f).usable_bytes, 90 * MIB - bytes);
-	free_bytes = info_of(f).free_bytes;
+	assert_int_equal(pool_info(f).quarantined_bytes, bytes);
+	assert_int_equal(pool_info(f).usable_bytes, 90 * MIB - bytes);
+	free_bytes = pool_info(f).free_bytes;
 	while (!daxpin_reserve(f->pool, 1, 0, &extent)) {
 		assert_false(extent.addr >= addr_of(segment, begin) &&
 			     extent.addr < addr_of(segment, end));
 		free_bytes -= DP_BLOCK_SIZE;
 	}
 	assert_int_equal(free_bytes, 0);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	dp_invariants(f->pool);
 	close_pool(f);
 	/* The damage is still there for the next open. */
@@ -169,15 +169,15 @@ static void a_bad_word_inside_an_extent_quarantines_one_block(void **state)
 	put(f, 1, 600, 8);
 	write_raw(f, 1, 603, 0x1234);
 	open_degraded(f, 0);
-	assert_int_equal(info_of(f).quarantined_bytes, DP_BLOCK_SIZE);
-	before = info_of(f).free_bytes;
+	assert_int_equal(pool_info(f).quarantined_bytes, DP_BLOCK_SIZE);
+	before = pool_info(f).free_bytes;
 	assert_int_equal(daxpin_extent_at(f->pool, addr_of(1, 600), &extent),
 			 0);
 	/* The data is intact. */
 	assert_int_equal(daxpin_read(f->pool, extent, 0, sizeof(bytes), bytes), 0);
 	assert_int_equal(daxpin_persist(f->pool, extent, 0, 0), 0);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
-	assert_int_equal(info_of(f).free_bytes, before + 7 * DP_BLOCK_SIZE);
+	assert_int_equal(pool_info(f).free_bytes, before + 7 * DP_BLOCK_SIZE);
 	dp_invariants(f->pool);
 	while (!daxpin_reserve(f->pool, DP_BLOCK_SIZE, 0, &extent)) {
 		assert_int_not_equal(extent.addr, addr_of(1, 603));
@@ -191,7 +191,7 @@ static void a_bad_word_inside_an_extent_quarantines_one_block(void **state)
 	/*
 	 * The next extent's end is known, so no more blocks are in doubt than before.
 	 */
-	assert_int_equal(info_of(f).quarantined_bytes, DP_BLOCK_SIZE);
+	assert_int_equal(pool_info(f).quarantined_bytes, DP_BLOCK_SIZE);
 	close_pool(f);
 }
 
@@ -204,13 +204,13 @@ static void an_extent_in_a_hole_can_be_used(void **state)
 	punch(f, 1, 6 * MIB);
 	open_degraded(f, DAXPIN_POOL_READONLY);
 	assert_true(exists(f, 1, 1500));
-	assert_int_equal(info_of(f).hole_bytes, 0);
-	assert_int_equal(info_of(f).sparse_bytes, 2 * MIB);
-	assert_int_equal(info_of(f).quarantined_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).sparse_bytes, 2 * MIB);
+	assert_int_equal(pool_info(f).quarantined_bytes, 0);
 	close_pool(f);
 	open_degraded(f, 0);
 	assert_true(exists(f, 1, 1500));
-	assert_int_equal(info_of(f).sparse_bytes, 0);
+	assert_int_equal(pool_info(f).sparse_bytes, 0);
 	close_pool(f);
 	assert_true(is_backed(f, 1, 6 * MIB, 2 * MIB));
 }
@@ -221,8 +221,8 @@ static void an_intact_pool_opens_without_quarantine(void **state)
 
 	put(f, 1, 600, 8);
 	open_degraded(f, 0);
-	assert_int_equal(info_of(f).quarantined_bytes, 0);
-	assert_int_equal(info_of(f).usable_bytes, 90 * MIB);
+	assert_int_equal(pool_info(f).quarantined_bytes, 0);
+	assert_int_equal(pool_info(f).usable_bytes, 90 * MIB);
 	close_pool(f);
 	assert_int_equal(daxpin_pool_create(f->path, &(struct
 			 daxpin_pool_options) {
@@ -242,7 +242,7 @@ static void a_degraded_read_only_open_accepts_an_unclean_pool(void **state)
 	write_super(f, 0, super);
 	before = fingerprint(f->path);
 	open_degraded(f, DAXPIN_POOL_READONLY);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 	close_pool(f);
 	assert_int_equal(fingerprint(f->path), before);
 }
@@ -305,7 +305,7 @@ static void a_degraded_read_only_open_skips_invalid_lane_entries(void **state)
 	assert_open_fails(f, -EUCLEAN, "are not a word that a batch can change");
 	open_degraded(f, DAXPIN_POOL_READONLY);
 	assert_true(exists(f, 1, 900));
-	assert_int_equal(info_of(f).quarantined_bytes, 0);
+	assert_int_equal(pool_info(f).quarantined_bytes, 0);
 	close_pool(f);
 }
 

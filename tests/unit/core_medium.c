@@ -84,14 +84,6 @@ static int set_up(void **state)
 	return ret;
 }
 
-static struct daxpin_pool_info info_of(struct fixture *f)
-{
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	return info;
-}
-
 /* Blocks [first, first + count) of the extent go bad. */
 static void go_bad(struct daxpin_extent extent, uint64_t first, uint64_t count)
 {
@@ -126,13 +118,13 @@ static void assert_never_reserved(struct fixture *f)
 static void a_bad_block_of_a_cancelled_extent_is_not_reserved_again(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t all = info_of(f).usable_bytes;
+	uint64_t all = pool_info(f).usable_bytes;
 	struct daxpin_extent extent = reserve(f, BLOCK);
 
 	go_bad(extent, 0, 1);
 	assert_int_equal(read_all(f, extent), -EIO);
-	assert_int_equal(info_of(f).bad_bytes, BLOCK);
-	assert_int_equal(info_of(f).usable_bytes, all - BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, BLOCK);
+	assert_int_equal(pool_info(f).usable_bytes, all - BLOCK);
 	dp_invariants(f->pool);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 	assert_int_equal(free_bytes(f), all - BLOCK);
@@ -153,7 +145,7 @@ static void bad_blocks_stay_behind_when_their_extent_ends(void **state)
 		go_bad(extent, i % 2, count);
 		assert_int_equal(read_all(f, extent), -EIO);
 		bad += count;
-		assert_int_equal(info_of(f).bad_bytes, bad * BLOCK);
+		assert_int_equal(pool_info(f).bad_bytes, bad * BLOCK);
 		assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
 		assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 		/* A retired extent can be read while it is held. */
@@ -161,7 +153,7 @@ static void bad_blocks_stay_behind_when_their_extent_ends(void **state)
 		assert_int_equal(free_bytes(f), before);
 		assert_int_equal(daxpin_drop(f->pool, extent), 0);
 		assert_int_equal(free_bytes(f), before + (sizes[i] - count) * BLOCK);
-		assert_int_equal(free_bytes(f), info_of(f).usable_bytes);
+		assert_int_equal(free_bytes(f), pool_info(f).usable_bytes);
 		dp_invariants(f->pool);
 	}
 	assert_never_reserved(f);
@@ -178,7 +170,7 @@ static void a_retired_extent_that_is_still_held_is_quarantined_too(void **state)
 	go_bad(extent, 1, 1);
 	assert_int_equal(read_all(f, extent), -EIO);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
-	assert_int_equal(info_of(f).bad_bytes, BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, BLOCK);
 	assert_never_reserved(f);
 }
 
@@ -190,9 +182,9 @@ static void the_next_open_knows_nothing_of_it(void **state)
 
 	go_bad(extent, 0, 4);
 	assert_int_equal(read_all(f, extent), -EIO);
-	assert_int_equal(info_of(f).bad_bytes, 4 * BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, 4 * BLOCK);
 	assert_int_equal(fixture_reopen(f), 0);
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	dp_invariants(f->pool);
 }
 
@@ -251,7 +243,7 @@ static void without_memory_a_read_says_so_and_can_be_repeated(void **state)
 	go_bad(extent, 0, 1);
 	seam.no_memory = true;
 	assert_int_equal(read_all(f, extent), -ENOMEM);
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	seam.no_memory = false;
 	assert_int_equal(read_all(f, extent), -EIO);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
@@ -278,7 +270,7 @@ static void an_extent_that_ends_meanwhile_is_not_quarantined(void **state)
 		assert_int_equal(read_all(f, extent_of_test), -ESTALE);
 		assert_null(seam.before);
 		assert_null(seam.after);
-		assert_int_equal(info_of(f).bad_bytes, 0);
+		assert_int_equal(pool_info(f).bad_bytes, 0);
 		assert_int_equal(free_bytes(f), all);
 		dp_invariants(f->pool);
 	}
@@ -307,7 +299,7 @@ static void a_page_of_the_table_that_cannot_be_read_is_not_used(void **state)
 		assert_true(++refused <= DP_PAGE_WORDS);
 	}
 	assert_true(refused);
-	assert_int_equal(info_of(f).bad_bytes, DP_PAGE_WORDS * BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, DP_PAGE_WORDS * BLOCK);
 	dp_invariants(f->pool);
 	assert_int_equal(fixture_reopen(f), 0);
 	dp_invariants(f->pool);
@@ -322,7 +314,7 @@ static void a_flush_of_a_page_that_fails_quarantines_nothing(void **state)
 	seam.no_flush = true;
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), -EIO);
 	seam.no_flush = false;
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	f->pool->media.persist.error = 0;
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
@@ -369,7 +361,7 @@ static void reads_and_cancels_of_two_threads_lose_no_block(void **state)
 		assert_true(ret == -EIO || ret == -ESTALE);
 	}
 	assert_int_equal(pthread_join(thread, NULL), 0);
-	bad = info_of(f).bad_bytes;
+	bad = pool_info(f).bad_bytes;
 	dp_invariants(f->pool);
 	assert_int_equal(free_bytes(f), all - bad);
 	seam.end = 0;

@@ -526,8 +526,8 @@ static void reserve_never_returns_a_bad_block(void **state)
 	scatter();
 	open_pool(f);
 	dp_invariants(f->pool);
-	assert_int_equal(info_of(f).bad_bytes, SCATTERED * BLOCK);
-	assert_int_equal(info_of(f).usable_bytes, all);
+	assert_int_equal(pool_info(f).bad_bytes, SCATTERED * BLOCK);
+	assert_int_equal(pool_info(f).usable_bytes, all);
 	assert_int_equal(free_bytes(f), all);
 	assert_int_equal(take_all(f, BLOCK, 0, scattered, SCATTERED), all);
 	assert_int_equal(free_bytes(f), 0);
@@ -553,7 +553,7 @@ static void run_between_bad_blocks_is_found(void **state)
 		for (uint32_t s = 0; s < 3; s++)
 			add_bad(s, at, BLOCK);
 	open_pool(f);
-	assert_int_equal(info_of(f).bad_bytes, 45 * BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, 45 * BLOCK);
 	assert_int_equal(daxpin_reserve(f->pool, 2 * MIB, 0, &extent), -ENOSPC);
 	assert_int_equal(take_all(f, 2 * MIB - BLOCK, 0, NULL, 0),
 			 45 * (2 * MIB - BLOCK));
@@ -566,11 +566,11 @@ static void a_block_that_is_no_longer_bad_is_allocated_again(void **state)
 
 	scatter();
 	open_pool(f);
-	assert_int_equal(info_of(f).bad_bytes, SCATTERED * BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, SCATTERED * BLOCK);
 	close_pool(f);
 	sysfs(0, "/badblocks", "");
 	open_pool(f);
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	assert_int_equal(free_bytes(f), 90 * MIB);
 	assert_int_equal(take_all(f, BLOCK, 0, NULL, 0), 90 * MIB);
 	close_pool(f);
@@ -582,8 +582,8 @@ static void bad_blocks_of_shmem_are_never_unknown(void **state)
 	struct fixture *f = *state;
 
 	open_pool(f);
-	assert_int_equal(info_of(f).bad_unknown, 0);
-	assert_int_equal(info_of(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).bad_unknown, 0);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
 	close_pool(f);
 }
 
@@ -671,7 +671,7 @@ static void a_live_extent_on_a_known_bad_block_is_kept(void **state)
 		       2 * BLOCK);
 		open_pool(f);
 		dp_invariants(f->pool);
-		assert_int_equal(info_of(f).bad_bytes, 2 * BLOCK);
+		assert_int_equal(pool_info(f).bad_bytes, 2 * BLOCK);
 		check_neighbours(f, at(f, addr));
 		/* The list named the block, so the library never read it. */
 		assert_int_equal(seam.read_poison, 0);
@@ -689,7 +689,7 @@ static void unlisted_poison_is_a_read_error(void **state)
 		poison(addr / (32 * MIB), addr % (32 * MIB) + 10 * BLOCK,
 		       2 * BLOCK);
 		open_pool(f);
-		assert_int_equal(info_of(f).bad_bytes, 0);
+		assert_int_equal(pool_info(f).bad_bytes, 0);
 		check_neighbours(f, at(f, addr));
 		assert_true(seam.read_poison > 0);
 		close_pool(f);
@@ -709,7 +709,7 @@ static void check_retired(struct fixture *f, uint64_t first, uint64_t count,
 	open_pool(f);
 	before = free_bytes(f);
 	assert_int_equal(before, 90 * MIB - EXTENT);
-	assert_int_equal(info_of(f).bad_bytes, count * BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, count * BLOCK);
 	extent = at(f, addr);
 	if (held)
 		assert_int_equal(daxpin_hold(f->pool, extent,
@@ -720,7 +720,7 @@ static void check_retired(struct fixture *f, uint64_t first, uint64_t count,
 		assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	}
 	assert_int_equal(free_bytes(f), before + (64 - count) * BLOCK);
-	assert_int_equal(free_bytes(f), info_of(f).usable_bytes);
+	assert_int_equal(free_bytes(f), pool_info(f).usable_bytes);
 	dp_invariants(f->pool);
 	assert_int_equal(take_all(f, BLOCK, 0, badblocks, count),
 			 90 * MIB - count * BLOCK);
@@ -920,7 +920,7 @@ static void check_degraded(struct fixture *f, uint32_t flags)
 	open_pool(f);
 	f->options.flags = 0;
 	dp_invariants(f->pool);
-	info = info_of(f);
+	info = pool_info(f);
 	assert_int_equal(info.bad_bytes, 2 * BLOCK);
 	assert_int_equal(info.quarantined_bytes, quarantine * BLOCK);
 	assert_int_equal(info.usable_bytes, 90 * MIB - (quarantine + 2) * BLOCK);
@@ -994,8 +994,8 @@ static void bad_blocks_in_unused_metadata_are_ignored(void **state)
 	poison(0, DP_LANES_END, BLOCK);
 	open_pool(f);
 	/* It is not allocated either. */
-	assert_int_equal(info_of(f).bad_bytes, 0);
-	assert_int_equal(info_of(f).usable_bytes, 90 * MIB);
+	assert_int_equal(pool_info(f).bad_bytes, 0);
+	assert_int_equal(pool_info(f).usable_bytes, 90 * MIB);
 	assert_int_equal(seam.read_poison, 0);
 	close_pool(f);
 }
@@ -1025,11 +1025,11 @@ static void create_refuses_bad_metadata(void **state)
 	sysfs(0, "/badblocks", NULL);
 	add_bad(1, DP_CHUNK_SIZE, SECTOR);
 	create_pool(f);
-	assert_int_equal(info_of(f).bad_bytes, BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, BLOCK);
 	dp_invariants(f->pool);
 	close_pool(f);
 	open_pool(f);
-	assert_int_equal(info_of(f).bad_bytes, BLOCK);
+	assert_int_equal(pool_info(f).bad_bytes, BLOCK);
 }
 
 static void create_refuses_a_file_that_it_cannot_read(void **state)

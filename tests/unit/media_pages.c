@@ -56,7 +56,7 @@ static void open_does_not_read_unused_pages(void **state)
 	f->options.flags = DAXPIN_POOL_READONLY;
 	open_pool(f);
 	dp_invariants(f->pool);
-	assert_int_equal(info_of(f).free_bytes, 90 * MIB);
+	assert_int_equal(pool_info(f).free_bytes, 90 * MIB);
 	close_pool(f);
 	f->options.flags = 0;
 	assert_int_equal(count_notes(f, "table"), 0);
@@ -82,7 +82,7 @@ static void the_first_keep_in_a_page_formats_it(void **state)
 	assert_int_equal(word, 0xa5a5a5a5a5a5a5a5);
 	assert_int_equal(fixture_reopen(f), 0);
 	dp_invariants(f->pool);
-	assert_int_equal(info_of(f).free_bytes, 86 * MIB);
+	assert_int_equal(pool_info(f).free_bytes, 86 * MIB);
 }
 
 static void a_cancel_formats_no_page(void **state)
@@ -129,7 +129,7 @@ static void a_page_is_formatted_as_a_whole(void **state)
 		assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
 	assert_int_equal(fixture_reopen(f), 0);
 	dp_invariants(f->pool);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	for (uint32_t i = 0; i < 3; i++)
 		assert_int_equal(bits_of(f, i), 0xfffe);
 }
@@ -167,8 +167,8 @@ static void a_degraded_read_only_open_works_without_the_bitmap(void **state)
 	open_pool(f);
 	f->options.flags = 0;
 	dp_invariants(f->pool);
-	assert_int_equal(info_of(f).quarantined_bytes, 0);
-	assert_int_equal(info_of(f).free_bytes, 87 * MIB);
+	assert_int_equal(pool_info(f).quarantined_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 87 * MIB);
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
 }
 
@@ -224,8 +224,8 @@ static void a_segment_of_1_gib_works(void **state)
 	struct daxpin_extent whole, rest, extent;
 
 	need_room(f);
-	assert_int_equal(info_of(f).segments, 2);
-	assert_int_equal(info_of(f).free_bytes, (1020 + 28) * MIB);
+	assert_int_equal(pool_info(f).segments, 2);
+	assert_int_equal(pool_info(f).free_bytes, (1020 + 28) * MIB);
 	assert_int_equal(daxpin_reserve(f->pool, 1021 * MIB, 0, &whole), -EFBIG);
 	assert_int_equal(daxpin_reserve(f->pool, 1020 * MIB, 0, &whole), 0);
 	assert_int_equal(whole.addr, 4 * MIB);
@@ -235,12 +235,12 @@ static void a_segment_of_1_gib_works(void **state)
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, rest), 0);
 	assert_int_equal(fixture_reopen(f), 0);
 	dp_invariants(f->pool);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	assert_int_equal(daxpin_extent_at(f->pool, whole.addr, &extent), 0);
 	assert_int_equal(daxpin_extent_at(f->pool, rest.addr, &rest), 0);
 	assert_int_equal(daxpin_extent_at(f->pool, 2 * MIB, &whole), -EINVAL);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
-	assert_int_equal(info_of(f).free_bytes, 1020 * MIB);
+	assert_int_equal(pool_info(f).free_bytes, 1020 * MIB);
 	close_pool(f);
 	assert_int_equal(count_notes(f, "table"), 0);
 }

@@ -229,7 +229,7 @@ static uint32_t dirty_at_open(struct fixture *f)
 	uint32_t dirty;
 
 	open_pool(f);
-	dirty = info_of(f).dirty_shutdown;
+	dirty = pool_info(f).dirty_shutdown;
 	close_pool(f);
 	return dirty;
 }
@@ -493,7 +493,7 @@ static void a_create_that_needs_a_shutdown_count_is_refused_without_one(void **s
 	assert_true(fingerprint(f->path) == before);
 	sys.missing = NULL;
 	create_pool(f);
-	assert_int_equal(info_of(f).dirty_shutdown, DAXPIN_NO);
+	assert_int_equal(pool_info(f).dirty_shutdown, DAXPIN_NO);
 }
 
 static void counts_of_other_nvdimms_are_not_compared(void **state)

@@ -96,13 +96,13 @@ static void open_restored(struct fixture *f, const struct dp_super *from,
 {
 	open_pool(f);
 	/* D15: greater than that of every segment. */
-	assert_int_equal(info_of(f).epoch, from->epoch + 1);
-	assert_int_equal(info_of(f).unclean,
+	assert_int_equal(pool_info(f).epoch, from->epoch + 1);
+	assert_int_equal(pool_info(f).unclean,
 			 from_copy || from->flags & DP_SUPER_UNCLEAN);
 	assert_int_equal(read_super(f, 0).flags, DP_SUPER_UNCLEAN);
 	close_pool(f);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 	close_pool(f);
 	assert_settled(f, from->epoch + 2);
 }
@@ -195,8 +195,8 @@ static void torn_changes_are_no_damage(void **state)
 			open_pool(f);
 			/* The segments are those of the undamaged pool. */
 			whole_half = at >= offsetof(struct dp_super, segment_set);
-			assert_int_equal(info_of(f).unclean, copy || whole_half);
-			assert_int_equal(info_of(f).epoch, last.epoch + 1 +
+			assert_int_equal(pool_info(f).unclean, copy || whole_half);
+			assert_int_equal(pool_info(f).epoch, last.epoch + 1 +
 					 (copy || whole_half));
 			close_pool(f);
 		}
@@ -222,7 +222,7 @@ static void an_unknown_owner_is_cleared_after_the_wait(void **state)
 	spoil(f, 1, word_at(1000));
 	open_pool(f);
 	assert_int_equal(read_super(f, 0).flags, DP_SUPER_UNCLEAN);
-	assert_int_equal(info_of(f).epoch, epoch + 1);
+	assert_int_equal(pool_info(f).epoch, epoch + 1);
 	close_pool(f);
 }
 
@@ -254,7 +254,7 @@ static void later_segments_are_restored_too(void **state)
 	f->options.flags = 0;
 	open_pool(f);
 	/* It records no owner, so the pool counts as clean, as before. */
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 	close_pool(f);
 	after = read_super(f, 2);
 	assert_int_equal(after.sequence, before.sequence + 2);

@@ -181,7 +181,7 @@ static void assert_kept_as(struct death *death, enum daxpin_owner owner)
 		assert_names(f, death->holder);
 	}
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 }
 
 static void assert_kept(struct death *death)

@@ -207,8 +207,8 @@ static void open_counts_and_ignores_extra_segments(void **state)
 	write_file(f, "segment.0003~", "", 0);
 	write_file(f, "letter", "", 0);
 	open_pool(f);
-	assert_int_equal(info_of(f).ignored_files, 2);
-	assert_int_equal(info_of(f).segments, 3);
+	assert_int_equal(pool_info(f).ignored_files, 2);
+	assert_int_equal(pool_info(f).segments, 3);
 	close_pool(f);
 	assert_int_equal(count_files(f->path), 10);
 }
@@ -271,7 +271,7 @@ static void open_works_with_the_older_half_damaged(void **state)
 	older = half[0].sequence > half[1].sequence;
 	spoil(f, 0, DP_SUPER_OFFSET + older * sizeof(half[0]) + 100);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 	close_pool(f);
 }
 
@@ -287,7 +287,7 @@ static void open_takes_the_older_half_when_the_newer_is_torn(void **state)
 	spoil(f, 0, DP_SUPER_OFFSET + newer * sizeof(half[0]) + 100);
 	spoil(f, 0, DP_COPY_OFFSET + newer * sizeof(half[0]) + 100);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);	/* as in the older half */
+	assert_int_equal(pool_info(f).unclean, 1);	/* as in the older half */
 	close_pool(f);
 }
 
@@ -604,8 +604,8 @@ static void an_extent_in_a_hole_is_allocated_and_reads_as_zeroes(void **state)
 	punch_at(f, 1, 8 * MIB, 8192);	/* of a chunk that is free */
 	f->options.flags = DAXPIN_POOL_READONLY;
 	open_pool(f);
-	assert_int_equal(info_of(f).sparse_bytes, 2 * MIB);
-	assert_int_equal(info_of(f).hole_bytes, 2 * MIB);
+	assert_int_equal(pool_info(f).sparse_bytes, 2 * MIB);
+	assert_int_equal(pool_info(f).hole_bytes, 2 * MIB);
 	close_pool(f);
 	assert_false(is_backed(f, 1, 6 * MIB, 2 * MIB));
 	f->options.flags = 0;
@@ -615,9 +615,9 @@ static void an_extent_in_a_hole_is_allocated_and_reads_as_zeroes(void **state)
 	assert_int_equal(daxpin_read(f->pool, extent, 64 * 4096, sizeof(bytes),
 				     bytes), 0);
 	assert_true(!bytes[0] && !bytes[1]);
-	assert_int_equal(info_of(f).hole_bytes, 2 * MIB);
-	assert_int_equal(info_of(f).sparse_bytes, 0);
-	assert_int_equal(info_of(f).free_bytes, 88 * MIB - 100 * 4096);
+	assert_int_equal(pool_info(f).hole_bytes, 2 * MIB);
+	assert_int_equal(pool_info(f).sparse_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 88 * MIB - 100 * 4096);
 	dp_invariants(f->pool);
 	close_pool(f);
 	assert_true(is_backed(f, 1, 6 * MIB, 2 * MIB));
@@ -684,8 +684,8 @@ static void reserve_never_returns_a_hole(void **state)
 	punch(f, 0, 4 * MIB);
 	punch(f, 2, 30 * MIB);
 	open_pool(f);
-	assert_int_equal(info_of(f).hole_bytes, 4 * MIB);
-	assert_int_equal(info_of(f).free_bytes, 86 * MIB);
+	assert_int_equal(pool_info(f).hole_bytes, 4 * MIB);
+	assert_int_equal(pool_info(f).free_bytes, 86 * MIB);
 	while (!daxpin_reserve(f->pool, MIB, 0, &extent)) {
 		uint64_t at = extent.addr / (2 * MIB);
 
@@ -767,12 +767,12 @@ static void create_anew(struct fixture *f)
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.pool_size = 64 * MIB;
 	create_pool(f);
-	assert_int_equal(info_of(f).segments, 2);
+	assert_int_equal(pool_info(f).segments, 2);
 	close_pool(f);
 	f->options.flags = 0;
 	open_pool(f);
-	assert_int_equal(info_of(f).free_bytes, 60 * MIB);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).free_bytes, 60 * MIB);
+	assert_int_equal(pool_info(f).unclean, 0);
 	close_pool(f);
 }
 

@@ -128,7 +128,7 @@ static uint32_t movable_at_open(struct fixture *f)
 	uint32_t movable;
 
 	open_pool(f);
-	movable = info_of(f).movable;
+	movable = pool_info(f).movable;
 	close_pool(f);
 	return movable;
 }
@@ -158,7 +158,7 @@ static void an_existing_directory_is_not_marked(void **state)
 	lose_the_marks();
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	create_pool(f);
-	assert_int_equal(info_of(f).movable, DAXPIN_NO);
+	assert_int_equal(pool_info(f).movable, DAXPIN_NO);
 	assert_int_equal(marked_segments(f), 3);
 	assert_false(is_marked(f->path));
 }

@@ -217,7 +217,7 @@ static void a_degraded_open_does_not_change_an_older_segment(void **state)
 	bring_back(f, &backup, 1);
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	open_pool(f);
-	assert_int_equal(info_of(f).quarantined_bytes, 30 * MIB);
+	assert_int_equal(pool_info(f).quarantined_bytes, 30 * MIB);
 	close_pool(f);
 	f->options.flags = 0;
 	look(f, 1, 0, now, DP_CHUNK_SIZE);
@@ -286,7 +286,7 @@ static void a_copy_of_an_open_pool_must_be_adopted(void **state)
 		      "is a copy of a pool that was not closed");
 	f->options.flags = DAXPIN_POOL_ADOPT;
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 1);
+	assert_int_equal(pool_info(f).unclean, 1);
 	close_pool(f);
 	f->options.flags = 0;
 	open_and_close(f);

@@ -22,7 +22,7 @@ static bool own_mounts(void)
 
 static uint64_t used_bytes(struct fixture *f)
 {
-	struct daxpin_pool_info info = info_of(f);
+	struct daxpin_pool_info info = pool_info(f);
 
 	return info.usable_bytes - info.free_bytes;
 }
@@ -228,15 +228,15 @@ static void a_directory_that_is_renamed_while_open_stays_one_pool(void **state)
 	unsigned char uuid[16];
 	char path[140];
 
-	memcpy(uuid, info_of(f).uuid, sizeof(uuid));
+	memcpy(uuid, pool_info(f).uuid, sizeof(uuid));
 	live(f, 64 * 1024);
 	snprintf(path, sizeof(path), "%s.moved", f->path);
 	assert_int_equal(rename(f->path, path), 0);
 	create_pool(f);
-	assert_memory_not_equal(info_of(f).uuid, uuid, sizeof(uuid));
+	assert_memory_not_equal(pool_info(f).uuid, uuid, sizeof(uuid));
 	close_pool(f);
 	f->pool = moved;
-	assert_memory_equal(info_of(f).uuid, uuid, sizeof(uuid));
+	assert_memory_equal(pool_info(f).uuid, uuid, sizeof(uuid));
 	live(f, 64 * 1024);
 	close_pool(f);
 	open_pool(f);
@@ -245,7 +245,7 @@ static void a_directory_that_is_renamed_while_open_stays_one_pool(void **state)
 	assert_int_equal(rename(path, f->path), 0);
 	memcpy(f->options.uuid, uuid, sizeof(uuid));
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 	assert_int_equal(used_bytes(f), 2 * 64 * 1024);
 	close_pool(f);
 }
@@ -276,7 +276,7 @@ static void a_mount_over_the_directory_of_an_open_pool_loses_nothing(void **stat
 	}
 	assert_int_equal(ret, 0);
 	open_pool(f);
-	assert_int_equal(info_of(f).unclean, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
 	assert_int_equal(used_bytes(f), 64 * 1024);
 	close_pool(f);
 }

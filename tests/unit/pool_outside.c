@@ -839,12 +839,12 @@ static void open_with_create_makes_a_pool_once(void **state)
 
 	assert_int_equal(open_or_create(f), 0);
 	assert_string_equal(f->errmsg, "");
-	made = info_of(f);
+	made = pool_info(f);
 	extent = live(f, 4096);
 	close_pool(f);
 	assert_int_equal(open_or_create(f), 0);
 	assert_string_equal(f->errmsg, "");
-	found = info_of(f);
+	found = pool_info(f);
 	assert_memory_equal(found.uuid, made.uuid, 16);
 	assert_int_equal(found.epoch, made.epoch + 1);
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
@@ -876,7 +876,7 @@ static void concurrent_opens_with_create_all_succeed(void **state)
 	}
 	f->options.flags = 0;
 	open_pool(f);
-	assert_int_equal(info_of(f).epoch, 1 + PROCESSES);
+	assert_int_equal(pool_info(f).epoch, 1 + PROCESSES);
 }
 
 static void open_with_create_opens_a_pool_that_another_made_meanwhile(void **state)
@@ -932,7 +932,7 @@ static void open_with_a_size_needs_a_pool_of_that_size(void **state)
 
 	f->options.pool_size = 64 * MIB + 1;
 	assert_int_equal(open_or_create(f), 0);
-	assert_int_equal(info_of(f).media_bytes, 66 * MIB);
+	assert_int_equal(pool_info(f).media_bytes, 66 * MIB);
 	close_pool(f);
 	f->options.pool_size = 66 * MIB;
 	assert_int_equal(open_or_create(f), 0);
@@ -960,7 +960,7 @@ static void open_with_create_without_a_size_takes_the_free_space(void **state)
 	assert_int_equal(open_or_create(f), 0);
 	free_space = 0;
 	/* A 64th of the space is left to the filesystem, so 98.4 MiB remain. */
-	assert_int_equal(info_of(f).media_bytes, 98 * MIB);
+	assert_int_equal(pool_info(f).media_bytes, 98 * MIB);
 }
 
 #define TEST(name, setup) \

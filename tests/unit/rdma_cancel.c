@@ -16,16 +16,6 @@ static struct daxpin_grant *grant;
 static struct daxpin_grant_key key;
 static struct daxpin_job *job;
 
-static void must(int ret)
-{
-	assert_int_equal(ret, 0);
-}
-
-static void in_the_device(void)
-{
-	system_call(true);
-}
-
 static int run_attach(void)
 {
 	return attach_with(keep_job);

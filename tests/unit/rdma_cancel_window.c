@@ -19,16 +19,6 @@
 static struct ibv_qp far_qp = { .context = &fake_context, .pd = &fake_pd };
 static struct daxpin_grant *grant;
 
-static void must(int ret)
-{
-	assert_int_equal(ret, 0);
-}
-
-static void in_the_device(void)
-{
-	system_call(true);
-}
-
 /* ------------------------------------------------- the device, and its requests */
 
 int __wrap_dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,

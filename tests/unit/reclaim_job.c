@@ -65,14 +65,6 @@ static struct daxpin_job_summary run(struct fixture *f,
 	return finish(f, job);
 }
 
-static struct daxpin_pool_info info_of(struct fixture *f)
-{
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	return info;
-}
-
 /* The space that the files take on the filesystem. */
 static uint64_t file_bytes(struct fixture *f)
 {
@@ -114,15 +106,15 @@ static void all_free_space_is_reclaimed_and_refilled(void **state)
 	assert_int_equal(s.segments, 2);
 	assert_int_equal(s.done_bytes, ALL);
 	assert_int_equal(file_bytes(f), before - ALL);
-	assert_int_equal(info_of(f).hole_bytes, ALL);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, ALL);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
 
 	s = run(f, daxpin_refill, NULL);
 	assert_int_equal(s.done_bytes, ALL);
 	assert_int_equal(file_bytes(f), before);
-	assert_int_equal(info_of(f).hole_bytes, 0);
-	assert_int_equal(info_of(f).free_bytes, ALL);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, ALL);
 	extent = reserve(f, 15 * CHUNK);
 	memset(daxpin_ptr(f->pool, extent, 0), 1, 15 * CHUNK);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
@@ -142,7 +134,7 @@ static void reclaim_leaves_chunks_in_use(void **state)
 	assert_int_equal(s.done_bytes, ALL - 4 * CHUNK);
 	for (uint64_t i = 0; i < 3 * CHUNK + 4096; i++)
 		assert_int_equal(at[i], 0x5a);
-	assert_int_equal(info_of(f).free_bytes, CHUNK - 4096);
+	assert_int_equal(pool_info(f).free_bytes, CHUNK - 4096);
 	s = run(f, daxpin_refill, NULL);
 	assert_int_equal(s.done_bytes, ALL - 4 * CHUNK);
 }
@@ -156,10 +148,10 @@ static void reclaim_empties_the_threads_cache(void **state)
 	struct daxpin_job_summary s;
 
 	assert_int_equal(daxpin_cancel(f->pool, reserve(f, 4096)), 0);
-	assert_int_equal(info_of(f).free_bytes, ALL);
+	assert_int_equal(pool_info(f).free_bytes, ALL);
 	s = run(f, daxpin_reclaim, NULL);
 	assert_int_equal(s.done_bytes, ALL);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	s = run(f, daxpin_refill, NULL);
 	assert_int_equal(s.done_bytes, ALL);
 }
@@ -174,16 +166,16 @@ static void bytes_keep_bytes_and_segment_limit_a_job(void **state)
 	options.bytes = 0;
 	options.keep_bytes = 20 * CHUNK - 1;
 	assert_int_equal(run(f, daxpin_reclaim, &options).done_bytes, 7 * CHUNK);
-	assert_int_equal(info_of(f).free_bytes, 20 * CHUNK);
+	assert_int_equal(pool_info(f).free_bytes, 20 * CHUNK);
 	options.segment = 1;
 	options.keep_bytes = 0;
 	run(f, daxpin_reclaim, &options);
 	options.segment = 0;
 	run(f, daxpin_reclaim, &options);
-	assert_int_equal(info_of(f).hole_bytes, ALL);
+	assert_int_equal(pool_info(f).hole_bytes, ALL);
 	options.bytes = 5 * CHUNK;
 	assert_int_equal(run(f, daxpin_refill, &options).done_bytes, 5 * CHUNK);
-	assert_int_equal(info_of(f).free_bytes, 5 * CHUNK);
+	assert_int_equal(pool_info(f).free_bytes, 5 * CHUNK);
 }
 
 /* Many runs need several rounds, with one closing of the gate each. */
@@ -215,12 +207,12 @@ static void open_finds_the_holes(void **state)
 	run(f, daxpin_reclaim, NULL);
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	assert_int_equal(info_of(f).hole_bytes, ALL - CHUNK);
+	assert_int_equal(pool_info(f).hole_bytes, ALL - CHUNK);
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0, &extent), -ENOSPC);
 	assert_int_equal(run(f, daxpin_refill, NULL).done_bytes, ALL - CHUNK);
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	extent = reserve(f, 14 * CHUNK);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
@@ -261,7 +253,7 @@ static struct seen parts_of(struct daxpin_job *job)
 /* One segment is in use. The deadline passes after the other was punched. */
 static void pass_deadline(struct fixture *f, struct daxpin_job *job)
 {
-	while (info_of(f).hole_bytes < 15 * CHUNK)
+	while (pool_info(f).hole_bytes < 15 * CHUNK)
 		assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(10)),
 				 -ETIMEDOUT);
 	put_clock_forward(2 * HANG_MS);
@@ -476,7 +468,7 @@ static void a_registration_of_all_segments_prevents_reclaim(void **state)
 		assert_string_equal(seen.label[i], "an adapter");
 	}
 	assert_int_equal(daxpin_job_end(job), 0);
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 	assert_int_equal(daxpin_unregister(registration), 0);
 	assert_int_equal(run(f, daxpin_reclaim, NULL).done_bytes, ALL);
 }
@@ -508,7 +500,7 @@ static void a_registration_during_a_punch_is_eagain_until_its_end(void **state)
 	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
 	assert_int_equal(event.type, DAXPIN_EVENT_RETRY);
 	assert_int_equal(daxpin_job_end(job), 0);
-	assert_int_equal(info_of(f).registrations, 0);
+	assert_int_equal(pool_info(f).registrations, 0);
 	r = register_all(f, 0);
 	assert_int_equal(daxpin_unregister(r), 0);
 }
@@ -530,7 +522,7 @@ static void reclaim_asks_for_a_pinned_segment(void **state)
 	assert_int_equal(daxpin_registration_pin(r, 1), -EALREADY);
 	assert_int_equal(daxpin_registration_wanted(r, &segment), 0);
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
-	while (info_of(f).hole_bytes < 15 * CHUNK)
+	while (pool_info(f).hole_bytes < 15 * CHUNK)
 		assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(10)),
 				 -ETIMEDOUT);
 	assert_int_equal(daxpin_next_event(f->pool, &event), 1);
@@ -703,7 +695,7 @@ static int reclaim_blocking(struct fixture *f)
 	options.errmsg_size = sizeof(f->errmsg);
 	CHILD(daxpin_reclaim(f->pool, &options, &job) == -ENOSYS);
 	CHILD(strstr(f->errmsg, "DAXPIN_JOB_BLOCKING"));
-	CHILD(info_of(f).hole_bytes == 0);
+	CHILD(pool_info(f).hole_bytes == 0);
 	options.flags = DAXPIN_JOB_BLOCKING;
 	CHILD(!daxpin_reserve(f->pool, 4096, 0, &extent));
 	CHILD(!daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ));
@@ -716,11 +708,11 @@ static int reclaim_blocking(struct fixture *f)
 	CHILD(!daxpin_reclaim(f->pool, &options, &job));
 	CHILD(summary_of(job).done_bytes == 15 * CHUNK);
 	CHILD(!daxpin_job_end(job));
-	CHILD(info_of(f).hole_bytes == ALL);
+	CHILD(pool_info(f).hole_bytes == ALL);
 	CHILD(!daxpin_refill(f->pool, &options, &job));
 	CHILD(summary_of(job).done_bytes == ALL);
 	CHILD(!daxpin_job_end(job));
-	CHILD(info_of(f).free_bytes == ALL);
+	CHILD(pool_info(f).free_bytes == ALL);
 	dp_invariants(f->pool);
 	CHILD(!daxpin_pool_close(f->pool));
 	return 0;
@@ -732,7 +724,7 @@ static void jobs_work_without_io_uring(void **state)
 
 	refusal = EPERM;
 	in_child(f, reclaim_blocking, "no seccomp here");
-	assert_int_equal(info_of(f).hole_bytes, 0);
+	assert_int_equal(pool_info(f).hole_bytes, 0);
 }
 
 /* As under a limit of the number of processes, which does not apply to root. */
@@ -814,7 +806,7 @@ static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 	CHILD(ended_with(f, job, -ENOSPC));
 	*ret_done = summary_of(job).done_bytes;
 	CHILD(*ret_done + summary_of(job).left_bytes == all);
-	holes = info_of(f).hole_bytes;
+	holes = pool_info(f).hole_bytes;
 	CHILD(holes == summary_of(job).left_bytes);
 	CHILD(!daxpin_job_end(job));
 	while (!daxpin_reserve(f->pool, CHUNK, 0, &extent))
@@ -826,12 +818,12 @@ static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 	 */
 	CHILD(!daxpin_pool_close(f->pool));
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
-	CHILD(info_of(f).hole_bytes == holes);
+	CHILD(pool_info(f).hole_bytes == holes);
 	while (!daxpin_reserve(f->pool, CHUNK, 0, &extent))
 		memset(daxpin_ptr(f->pool, extent, 0), 0x5a, CHUNK);
 	CHILD(!daxpin_pool_close(f->pool));
 	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
-	CHILD(info_of(f).hole_bytes == holes);
+	CHILD(pool_info(f).hole_bytes == holes);
 	dp_invariants(f->pool);
 	CHILD(!daxpin_pool_close(f->pool));
 	return 0;
@@ -880,7 +872,7 @@ static void half_backed_chunks_are_reclaimed(void **state)
 	close(fd);
 	assert_int_equal(file_bytes(f), least + CHUNK);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	assert_int_equal(info_of(f).free_bytes, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
 	/* There is no free chunk. The two half-backed chunks do not count as free. */
 	s = run(f, daxpin_reclaim, NULL);
 	assert_int_equal(s.result, 0);
@@ -888,7 +880,7 @@ static void half_backed_chunks_are_reclaimed(void **state)
 	assert_int_equal(file_bytes(f), least);
 	s = run(f, daxpin_refill, NULL);
 	assert_int_equal(s.done_bytes, ALL);
-	assert_int_equal(info_of(f).free_bytes, ALL);
+	assert_int_equal(pool_info(f).free_bytes, ALL);
 }
 
 static void a_refill_that_runs_out_of_space_keeps_what_it_did(void **state)

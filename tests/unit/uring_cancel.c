@@ -17,11 +17,6 @@ static struct daxpin_extent extent;
 static struct daxpin_uring_io io;
 static struct daxpin_job *job;
 
-static void must(int ret)
-{
-	assert_int_equal(ret, 0);
-}
-
 /* -------------------------------------------------------- attach and detach */
 
 static int run_attach(void)
