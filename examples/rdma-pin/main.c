@@ -22,7 +22,7 @@
 #define SIZE_DEFAULT	(UINT64_C(64) << 20)
 #define WAIT_MS		5000
 /* Of a device that may be blank up to 1 GiB is read. */
-#define CREATE_MS	60000
+#define CREATE_MS	600000
 
 enum option_code {
 	OPTION_POOL = 256,

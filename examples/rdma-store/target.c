@@ -27,7 +27,7 @@
 
 #define CLIENTS		64
 /* For a dead owner's I/O; a device that may be blank is also read, up to 1 GiB of it. */
-#define WAIT_MS		60000
+#define WAIT_MS		600000
 #define SILENT_MS	1000	/* silence before a client makes room */
 #define FULL_MS		100
 

@@ -370,7 +370,7 @@ static void open_pool(struct churn *churn)
 	char errmsg[400] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
-		.deadline_ns = daxpin_deadline_ms(10000),
+		.deadline_ns = daxpin_deadline_ms(600000),
 		.errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};
