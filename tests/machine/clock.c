@@ -23,7 +23,7 @@ void dp_os_sleep_ns(uint64_t ns)
 		machine.observer->wait();
 }
 
-/* There are no other threads. */
+/* There are no other threads, so a fence of all threads has nothing to do. */
 bool dp_os_can_fence_all(void)
 {
 	return true;

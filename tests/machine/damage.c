@@ -15,8 +15,9 @@ bool machine_is_poisoned(uint32_t file, uint64_t offset, uint64_t size)
 }
 
 /*
- * The files follow each other on the device, with a gap of 4 KiB after every second
- * chunk.
+ * Each file has a range of 2 * MACHINE_FILE_MAX bytes of the device. Odd chunks are 4
+ * KiB further on, so that no two chunks of a file are contiguous. The last block of an
+ * odd chunk therefore has the same address as the first block of the next chunk.
  */
 uint64_t machine_physical(uint32_t file, uint64_t offset)
 {
@@ -24,7 +25,7 @@ uint64_t machine_physical(uint32_t file, uint64_t offset)
 	       (offset & DP_CHUNK_SIZE ? 4096 : 0);
 }
 
-/* Is one of the eight sectors that begin with `first` listed? */
+/* Does the list have one of the eight sectors that begin with `first`? */
 static bool is_listed(uint64_t first)
 {
 	const uint64_t sectors_max = UINT64_MAX / 512;

@@ -63,7 +63,10 @@ struct machine_disk *machine_disk_new(void)
 	return disk;
 }
 
-/* With space for alignment, and for the end that dp_map_reserve() unmaps. */
+/*
+ * Maps more than the disk needs, for alignment, and because dp_map_reserve() unmaps a
+ * part at the end.
+ */
 struct machine_disk *machine_disk_new_in_place(uint32_t files,
 					       uint64_t file_max)
 {
@@ -132,7 +135,7 @@ static void mark_dirty(uint32_t file, uint64_t offset, uint64_t size)
 		machine.disk->saved->dirty[file][page] = true;
 }
 
-/* Frees most of the memory, so that a disk does not fill up with zeroes. */
+/* Punches large ranges, so that zeroed pages take no memory. */
 static void zero(uint32_t file, uint64_t offset, uint64_t size)
 {
 	const struct machine_disk *disk = machine.disk;

@@ -4,9 +4,9 @@
  * inode for each.
  *
  * A plain disk is shared memory, which the library maps as it maps a file. Its metadata
- * are mapped read-only, so that a store that does not go through persist.h crashes. On
- * a disk that is in place every mapping is the disk's own memory: opening a pool then
- * costs no page fault, and the disk is private to the process.
+ * are mapped read-only, so that a store that does not go through persist.h crashes. An
+ * in-place disk is private memory of the process, and every mapping returns that
+ * memory: opening a pool then costs no page fault.
  */
 #ifndef MACHINE_DISK_H
 #define MACHINE_DISK_H
@@ -25,7 +25,8 @@
 /*
  * What a filesystem stores about a file besides its bytes. Each member is a word of its
  * own, since a power failure keeps or loses whole words. Name and size are in different
- * cache lines, since fsync() writes them back separately.
+ * cache lines, since an fsync() of the directory writes back the names, and one of the
+ * file its size.
  */
 struct machine_inode {
 	uint64_t there;			/* the name is in the directory */
@@ -44,7 +45,7 @@ struct machine_saved;
 struct machine_disk {
 	uint32_t files;
 	uint64_t file_max;		/* bytes from one file to the next */
-	int memfd;			/* -1: in place */
+	int memfd;			/* -1: an in-place disk */
 	char *memory;
 	struct machine_inode *inode;
 	struct machine_saved *saved;
@@ -54,7 +55,7 @@ struct machine_disk {
 struct machine_disk *machine_disk_new(void);
 struct machine_disk *machine_disk_new_in_place(uint32_t files,
 					       uint64_t file_max);
-/* Saves the present metadata and inodes. machine_disk_restore() brings them back. */
+/* Saves the present metadata and inodes. machine_disk_restore() restores them. */
 void machine_disk_save(struct machine_disk *disk);
 void machine_disk_restore(struct machine_disk *disk);
 

@@ -75,7 +75,7 @@ int dp_os_open(int dir, const char *name, int flags, unsigned int mode)
 	return -ENOENT;
 }
 
-/* As on tmpfs: what its pages take. */
+/* Returns st_blocks in bytes. On tmpfs that is the size of the file's pages. */
 static uint64_t backed_bytes(uint32_t file)
 {
 	const struct machine_inode *inode = machine_inode(file);
@@ -121,7 +121,7 @@ int dp_os_fstat(int fd, struct stat *ret_stat)
 	return stat_file(machine_handle(fd)->file, ret_stat);
 }
 
-/* A copy may have got the same inode number, but not the same time of birth. */
+/* A copy can have the inode number of the original, but has another time of birth. */
 int dp_os_file_id(int fd, struct dp_os_file_id *ret_id)
 {
 	uint32_t file = machine_handle_file(fd);
@@ -205,7 +205,7 @@ bool dp_os_is_realtime(int fd)
 	return false;
 }
 
-/* The machine has no XFS, so the library does not set marks on it. */
+/* Only XFS has this flag, and the machine has no XFS. */
 int dp_os_nodefrag(int fd)
 {
 	machine_handle(fd);
@@ -227,7 +227,7 @@ static void sync_names(const struct machine_observer *observer)
 	observer->fence();
 }
 
-/* Stores become durable by flushes: persist.c. */
+/* Does nothing: flushes make stores durable (persist.c). */
 int dp_os_syncfs(int fd)
 {
 	machine_handle(fd);
@@ -369,7 +369,10 @@ int dp_os_read_text(int fd, char *buffer, size_t size)
 	return -EOPNOTSUPP;
 }
 
-/* The kernel reads. Of ranges at odd blocks it has only a part at the moment. */
+/*
+ * Reads as the kernel does. If the range begins in an odd block, only its first third
+ * can be read without waiting.
+ */
 int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 		   uint64_t *ret_done)
 {

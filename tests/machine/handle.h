@@ -26,11 +26,14 @@ struct machine_handle {
 
 /* Returns a new descriptor, or -EMFILE. */
 int machine_handle_new(enum machine_handle_kind kind, uint32_t file);
-/* Returns an open descriptor. Any other one is a fault of the library. */
+/*
+ * Returns the struct of an open descriptor. Aborts for any other number, since only a
+ * fault of the library passes one.
+ */
 struct machine_handle *machine_handle(int fd);
 /* Returns the file of a segment's descriptor. */
 uint32_t machine_handle_file(int fd);
-/* Does this process have the file of a segment locked? */
+/* Has this process locked the file of a segment? */
 bool machine_handle_locks(uint32_t file);
 void machine_handles_forget(void);
 

@@ -6,7 +6,7 @@
 
 struct machine machine;
 
-/* Ends all requests and pins. */
+/* Ends all requests and pins, and all delays and failures of io_uring. */
 static void turn_off(void)
 {
 	machine.ring = (struct machine_ring_plan) {

@@ -33,7 +33,7 @@
 #include "space.h"
 
 #define MACHINE_POOL		"/pool"
-#define MACHINE_USER		1000u		/* who owns the files and the process */
+#define MACHINE_USER		1000u		/* owner of files and process */
 #define MACHINE_START_TIME	4711u		/* start time of the process */
 #define MACHINE_PID_NAMESPACE	4026531836u
 #define MACHINE_TIME_NAMESPACE	4026531834u
@@ -67,11 +67,12 @@ struct machine {
 
 extern struct machine machine;
 
-/* Boots the machine with this disk, as it was saved. */
+/* Boots the machine with this disk, restored to what machine_disk_save() saved. */
 void machine_reset(struct machine_disk *disk);
 /*
- * The power failed: a new boot and a new process, with a calm io_uring. The library
- * must have released everything, since its memory is still that of this process.
+ * Simulates a power failure: a new boot, a new process, and an io_uring without delays
+ * or failures. The library must have released everything, since its memory is still
+ * that of this process.
  */
 void machine_reboot(void);
 /* Asserts that nothing is mapped, open or locked. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The os calls on memory. On a disk in place, reserved addresses are the disk's own,
- * and small anonymous mappings are reused: mapping them and faulting them in would take
- * most of the time of an open.
+ * The os calls on memory. On an in-place disk, reserved addresses are the disk's own,
+ * and anonymous mappings are reused: mapping them and faulting them in would take most
+ * of the time of an open.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -70,7 +70,7 @@ void machine_mappings_forget(void)
 void machine_mappings_expect_none(void)
 {
 	for (uint32_t i = 0; i < MAPPINGS; i++)
-		expect(!mappings[i].size, "a mapping of a file left");
+		expect(!mappings[i].size, "a file is still mapped");
 }
 
 /* --------------------------------------------------------------------- map */
@@ -86,7 +86,10 @@ static void *map_or_die(void *at, uint64_t size, int protection, int flags,
 	return base;
 }
 
-/* Metadata are mapped read-only in any case: stores go through persist.h. */
+/*
+ * The library must store to metadata through persist.h, so they are always mapped
+ * read-only.
+ */
 static void *map_shared(void *at, uint64_t size, int protection, int flags,
 			uint32_t file)
 {
@@ -192,7 +195,7 @@ void dp_os_unmap(void *base, uint64_t size)
 
 /* ------------------------------------------------------------------ others */
 
-/* Not counted, since it is never unmapped. */
+/* The mapping is not counted in machine.mapped, since it is never unmapped. */
 int dp_os_map_for_process(uint64_t size, void **ret_base)
 {
 	*ret_base = map_anonymous(NULL, size, PROT_READ | PROT_WRITE,
@@ -215,7 +218,7 @@ int dp_os_msync(void *base, uint64_t size)
 	return -ENOSYS;
 }
 
-/* From a mapping of a file, or from a copy in memory, as a check makes them. */
+/* `from` is in the mapping of a file, or in a private copy that a check has made. */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
 	const struct machine_mapping *mapping = machine_mapping_at(from, size);

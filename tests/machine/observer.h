@@ -22,7 +22,10 @@ struct machine_observer {
 	void (*store)(void *to, const void *from, uint64_t size);
 	void (*flush)(const void *from, uint64_t size);
 	void (*fence)(void);
-	/* From true to false, stores are made by the kernel or a device. */
+	/*
+	 * Stores between kernel(true) and kernel(false) are made by the kernel or a
+	 * device.
+	 */
 	void (*kernel)(bool begins);
 };
 

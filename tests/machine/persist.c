@@ -70,7 +70,7 @@ static void put(void *to, const void *from, uint64_t size)
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value)
 {
 	(void)persist;
-	expect(!((uintptr_t)to & 7), "a store that tears");
+	expect(!((uintptr_t)to & 7), "a word at an address that is not aligned");
 	put(to, &value, sizeof(value));
 }
 
@@ -126,7 +126,10 @@ void dp_persist_fence(struct dp_persist *persist)
 		machine.observer->fence();
 }
 
-/* With page granularity the sync can fail. Flushes are observed when they are made. */
+/*
+ * A collected flush never fails. With page granularity dp_persist_settle() can fail.
+ * The observer sees each flush when it is collected.
+ */
 int dp_persist_collect(struct dp_persist *persist, const void *from,
 		       uint64_t size)
 {

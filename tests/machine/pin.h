@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pages of a file that a device has pinned. While there is one, every operation that
- * breaks the file's layout waits: a punch, and the layout barrier.
+ * Pages of a file that a device has pinned. While a page is pinned, punches and layout
+ * barriers of its file wait.
  */
 #ifndef MACHINE_PIN_H
 #define MACHINE_PIN_H
@@ -10,13 +10,13 @@
 #include <stdint.h>
 
 /*
- * Pins until that time. land(arg), if not NULL, is called right before the pin ends: it
- * makes the device's last store.
+ * Pins a page until that time. Right before the pin ends, land(arg) is called, if not
+ * NULL, to make the device's last store.
  */
 void machine_pin(uint32_t file, uint64_t until_ns, void (*land)(void *arg),
 		 void *arg);
 bool machine_is_pinned(uint32_t file);
-/* Ends the pins whose time has come. */
+/* Ends the pins whose until_ns has passed. */
 void machine_pins_look(void);
 void machine_pins_forget(void);
 

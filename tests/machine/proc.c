@@ -23,7 +23,7 @@ int machine_proc_stat(const char *path, struct stat *ret_stat)
 	return 0;
 }
 
-/* Nothing is mounted over anything. */
+/* No other filesystem is mounted over a file of /proc or /sys. */
 int dp_os_is_genuine(const char *path, uint64_t magic)
 {
 	struct stat stat;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Locks, processes, and netlink, which is unavailable. Other processes have a lock only
- * if the test says so. This process locks a file through one descriptor at most, since
- * it never opens a file twice (lib/owner/claim.c).
+ * if the test sets `locked_elsewhere`. This process locks a file through one descriptor
+ * at most, since it never opens a file twice (lib/owner/claim.c).
  */
 #include <errno.h>
 #include <sys/file.h>
@@ -17,7 +17,7 @@ int dp_os_flock(int fd, int operation)
 	struct machine_handle *handle = machine_handle(fd);
 
 	if (operation & LOCK_UN) {
-		expect(handle->locked, "an unlock of what is not locked");
+		expect(handle->locked, "a file is unlocked that is not locked");
 		handle->locked = false;
 		return 0;
 	}
@@ -69,7 +69,7 @@ int dp_os_socketpair(int ret_fd[2])
 int dp_os_send_descriptors(int socket, const int *fd, uint32_t count)
 {
 	expect(machine_handle(socket)->kind == MACHINE_HANDLE_SOCKET &&
-	       count && count <= 253, "descriptors are sent elsewhere");
+	       count && count <= 253, "no socket, or too many descriptors");
 	for (uint32_t i = 0; i < count; i++)
 		expect(machine_handle(fd[i])->locked,
 		       "a file is put into the anchor without its lock");

@@ -9,7 +9,7 @@
 #include "request.h"
 
 #define REQUESTS	1024u
-#define RESTART		512		/* ERESTARTSYS, which some kernels leak */
+#define RESTART		512		/* ERESTARTSYS, which some kernels return */
 #define STEPS_MAX	4u		/* steps in one turn: fewer than this */
 
 enum state { FREE, LINKED, RUNNING, DONE };
@@ -23,7 +23,7 @@ struct request {
 	uint64_t added_ns;
 	bool begun;			/* a worker has started it */
 	bool asleep;			/* the end of a pin does not wake it */
-	bool decided;			/* its end is known: */
+	bool decided;			/* the next two are set */
 	int error;			/* 0, or the error */
 	uint32_t error_at;		/* after this number of chunks */
 	uint32_t chunks;		/* chunks changed so far */
@@ -220,7 +220,7 @@ static void change_chunk(struct request *request)
 		finish(request, ret);
 }
 
-/* Sets the file's size, and what is not whole chunks. */
+/* Grows the file, and ends the sharing of its blocks if the mode asks for that. */
 static int allocate(const struct request *request)
 {
 	return dp_os_fallocate(request->sqe.fd, request->sqe.len,

@@ -6,14 +6,16 @@
 #include "machine.h"
 #include "os/os.h"
 
-/* Without other threads a wait can end only at its deadline. */
+/*
+ * No other thread exists that could wake this one, so a wait ends only at its deadline.
+ */
 int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns)
 {
 	if (machine.observer) {
 		machine.observer->wait();
 		return 0;
 	}
-	expect(deadline_ns != UINT64_MAX, "waits for ever");
+	expect(deadline_ns != UINT64_MAX, "a wait that never ends");
 	if (*(const volatile uint32_t *)word != value)
 		return -EAGAIN;
 	if (machine.now_ns < deadline_ns)

@@ -44,7 +44,7 @@ struct child fork_child(int (*fn)(void *arg, int fd), void *arg)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
 				    ends), 0);
-	/* Without this the child would print what is buffered again. */
+	/* Otherwise the child would print what is buffered a second time. */
 	fflush(stdout);
 	child.pid = fork();
 	assert_true(child.pid >= 0);
@@ -54,7 +54,7 @@ struct child fork_child(int (*fn)(void *arg, int fd), void *arg)
 		setenv("CMOCKA_TEST_ABORT", "1", 1);
 		close(ends[0]);
 		ret = fn(arg, ends[1]);
-		/* An exit status has eight bits. None of these may become 0. */
+		/* An exit status has eight bits. A larger result must not become 0. */
 		_exit(ret < 0 || ret > 255 ? 255 : ret);
 	}
 	close(ends[1]);
@@ -127,7 +127,10 @@ int end_child(struct child *child)
 {
 	int status;
 
-	/* Closed first: a child that waits for a message would never end. */
+	/*
+	 * Close the socket first: otherwise a child that waits for a message would
+	 * never end.
+	 */
 	close(child->fd);
 	assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
 	return exit_of(status);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Child processes of a test. A child is killed when its parent dies, exits with
- * what its function returns, and aborts when a cmocka assertion fails in it. Child
- * and parent exchange messages over a socket; each end reads the end of the file
- * when the other process is gone.
+ * Child processes of a test. A child is killed when its parent dies, exits with what
+ * its function returns, and aborts when a cmocka assertion fails in it. Child and
+ * parent exchange messages over a socket. When one process has ended, the other
+ * receives the end of the file.
  */
 #ifndef CHILD_H
 #define CHILD_H
@@ -40,16 +40,17 @@ void let_go(struct child *child);
 int run_child(int (*fn)(void *arg), void *arg);
 
 /*
- * Messages of a fixed size, for both processes. They return false if the other is gone.
+ * Messages of a fixed size, for both processes. They return false if the other process
+ * has ended.
  */
 bool send_message(int fd, const void *message, size_t size);
 bool receive_message(int fd, void *message, size_t size);
 
-/* Reports a step with a message of one byte, and waits for one. */
+/* send_step() sends a message of one byte, and await_step() waits for one. */
 bool send_step(int fd);
 bool await_step(int fd);
 
-/* Waits for its end and reaps it. Returns the exit status, or -signal. */
+/* Waits for the child's end and reaps it. Returns the exit status, or -signal. */
 int end_child(struct child *child);
 
 /*
@@ -58,11 +59,11 @@ int end_child(struct child *child);
  */
 bool child_ends_within(struct child *child, int ms, int *ret_status);
 
-/* Kills and reaps it. kill_child() asserts that the signal ended it. */
+/* Both kill the child and reap it. kill_child() asserts that the signal ended it. */
 int stop_child(struct child *child);
 void kill_child(struct child *child);
 
-/* Kills it and waits until it is dead, without reaping it. */
+/* Kills the child and waits until it is dead, without reaping it. */
 void kill_child_unreaped(const struct child *child);
 
 #endif

@@ -23,7 +23,7 @@ static inline void put_clock_forward(uint64_t ms)
 	atomic_fetch_add(&clock_ahead_ns, ms * 1000000);
 }
 
-/* Call it before a test whose deadline the kernel checks, by its own clock. */
+/* For the start of a test whose deadline the kernel checks, by its own clock. */
 static inline void put_clock_right(void)
 {
 	atomic_store(&clock_ahead_ns, 0);

@@ -332,7 +332,10 @@ static inline void fake_list_devices(const struct fake_question *q)
 	}
 }
 
-/* One message of a reply. The first of several if a list is incomplete. */
+/*
+ * Makes the message of a reply. For a dump it lists the objects of the device.
+ * Otherwise it describes the object with the query's number: -ENOENT if there is none.
+ */
 static inline int fake_list_objects(const struct fake_question *q,
 				    struct fake_object *object, uint32_t count,
 				    unsigned int table,

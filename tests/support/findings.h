@@ -31,9 +31,8 @@ static inline int collect(const struct daxpin_finding *finding, void *arg)
 }
 
 /*
- * Runs a check and asserts that it changes no byte of the metadata.
- * a_check_changes_nothing in check_audit compares all bytes, and check_repair does
- * around each repair.
+ * Runs a check and asserts that it changes no byte of the metadata. check_audit
+ * (a_check_changes_nothing) and check_repair compare all bytes.
  */
 static inline int try_check(struct fixture *f, struct findings *found)
 {
@@ -68,7 +67,9 @@ static inline void assert_clean(struct fixture *f)
 	assert_int_equal(found.summary.damages, 0);
 }
 
-/* Returns the only damage, or the only note about that structure. */
+/*
+ * Returns the only damage, which must be in this structure, or the only note about it.
+ */
 static inline const struct daxpin_finding *
 only(struct findings *found, enum daxpin_severity severity,
      enum daxpin_structure structure)
@@ -172,7 +173,10 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
 	uintptr_t begin = (uintptr_t)from & ~(uintptr_t)(DP_BLOCK_SIZE - 1);
 
-	/* A private copy is not a medium. It is never aligned to a page. */
+	/*
+	 * A private copy has no poison. It has at least one block and is never aligned
+	 * to one.
+	 */
 	if (begin == (uintptr_t)from || size < DP_BLOCK_SIZE)
 		for (uintptr_t at = begin; at < (uintptr_t)from + size;
 		     at += DP_BLOCK_SIZE)
@@ -181,7 +185,7 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 	return __real_dp_os_copy_checked(to, from, size);
 }
 
-/* read() of the file is not used: it does not know of this poison. */
+/* Reads no byte, so that the library reads the mapping: read() ignores this poison. */
 int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 			  uint64_t *ret_done);
 

@@ -33,7 +33,7 @@ int fixture_setup_sized(void **state, uint64_t size);
 
 int fixture_setup(void **state);
 
-/* A test must leave nothing held: the pool must close. */
+/* Fails if the test left anything held, since the pool cannot be closed then. */
 int fixture_teardown(void **state);
 
 int fixture_reopen(struct fixture *f);

@@ -5,7 +5,7 @@
 
 #include <sys/syscall.h>
 
-/* For the rest of this process. Returns -errno if seccomp is unavailable. */
+/* Lasts until this process ends. Returns -errno if seccomp is unavailable. */
 int forbid(unsigned int call, int error);
 
 #endif

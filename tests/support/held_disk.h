@@ -10,7 +10,7 @@
  * worker has started can be cancelled.
  *
  * If a test is killed, its disk is left with the delayed reads; guest-suite completes
- * them and removes the disk. By hand: dmsetup suspend NAME && dmsetup remove NAME.
+ * them and removes the disk. dmsetup suspend NAME && dmsetup remove NAME does the same.
  */
 #ifndef HELD_DISK_H
 #define HELD_DISK_H
@@ -45,7 +45,7 @@ struct held_disk_request {
 	char text[256];
 };
 
-/* 0 or -errno. */
+/* Returns 0 or -errno. */
 static inline int held_disk_ioctl(const struct held_disk *disk,
 				  unsigned long command,
 				  struct held_disk_request *request)
@@ -132,7 +132,7 @@ static inline int held_disk_remove(struct held_disk *disk)
 	return ret;
 }
 
-/* 0 or -errno. */
+/* Returns 0 or -errno. */
 static inline int held_disk_make(struct held_disk *disk)
 {
 	struct held_disk_request request = { .head = { .flags = 0 } };

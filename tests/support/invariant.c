@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include "support/invariant.h"
 
-/* A segment and its counts. What every block needs is looked up once. */
+/* A segment, its counts, and pointers to what the check of each block needs. */
 struct segment {
 	struct daxpin_pool *pool;
 	uint32_t index;
@@ -13,7 +13,7 @@ struct segment {
 	const struct dp_badblocks *badblocks;
 	bool has_quarantine;
 	bool has_pending;
-	const uint8_t *kept;		/* by block of the pool: a thread caches it */
+	const uint8_t *kept;		/* by block of the pool: is it cached? */
 	uint64_t held;
 	uint32_t free;
 };
@@ -29,7 +29,9 @@ static bool is_quarantined(const struct segment *segment, uint32_t block)
 	       dp_bits_is_quarantined(segment->bits, block);
 }
 
-/* Chunks in which no block is free: metadata, holes, and chunks about to be holes. */
+/*
+ * Is the block in a chunk without free blocks: metadata, claimed by a job, or a hole?
+ */
 static bool is_hole(const struct segment *segment, uint32_t block)
 {
 	uint32_t chunk = block / DP_CHUNK_BLOCKS;
@@ -40,7 +42,7 @@ static bool is_hole(const struct segment *segment, uint32_t block)
 	       !(flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED));
 }
 
-/* The run is free and touches no other free run. */
+/* Asserts that the run is free and touches no other free run. */
 static void check_run(const struct dp_runs *runs, uint32_t node)
 {
 	uint32_t begin = runs->node[node].block;
@@ -68,8 +70,8 @@ void dp_invariants_runs(const struct dp_runs *runs, uint32_t longest)
 }
 
 /*
- * The runs in one thread's cache: they are in no segment's lists and no other cache
- * (I62).
+ * Asserts that the runs in a thread's cache are in no segment's lists and in no other
+ * cache (I62).
  */
 static void check_cache(struct dp_spaces *spaces, const struct dp_cache *cache,
 			uint8_t *kept)
@@ -108,7 +110,7 @@ uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
 	return kept;
 }
 
-/* One extent: its blocks are taken, and no other extent begins among them. */
+/* Asserts that no block of the extent is free, and no other extent begins in it. */
 static void check_extent(const struct segment *segment, uint32_t block,
 			 uint32_t blocks)
 {
@@ -156,7 +158,7 @@ static bool read_word(const struct segment *segment, uint32_t block,
 			      ret_word);
 }
 
-/* The word on media says LIVE exactly when the state does (D3, D5). */
+/* Asserts that the word on media is LIVE exactly when the state is (D3, D5). */
 static void check_word(const struct segment *segment, uint32_t block,
 		       const struct dp_state_view *view, uint32_t blocks)
 {
@@ -167,7 +169,11 @@ static void check_word(const struct segment *segment, uint32_t block,
 		assert(!is_free(segment, block));
 		if (view->state == DP_STATE_FREE)
 			return;
-		/* Damage is no extent's; without any, a read may have found it bad. */
+		/*
+		 * No extent has a block that is quarantined for damage. An open that
+		 * found no damage quarantines only bad blocks, and a read may have
+		 * found more of them.
+		 */
 		assert(!segment->pool->quarantined_blocks || is_bad(segment, block));
 	}
 	assert(whole);
@@ -181,8 +187,9 @@ static void check_word(const struct segment *segment, uint32_t block,
 }
 
 /*
- * I13-I15: a free block has one canonical value. Each block is in one place, so none is
- * lost.
+ * Asserts that a free block's state word has its only value, and that the block is in
+ * exactly one place, so that none is lost (I13-I15): free, cached, quarantined or in a
+ * hole.
  */
 static void check_free_block(struct segment *segment, uint32_t block,
 			     const struct dp_state_view *view)
@@ -245,7 +252,7 @@ static void check_segment(struct daxpin_pool *pool, uint32_t index,
 	assert(segment.free == dp_bits_free_count(bits));
 }
 
-/* A state counts the roots that name it, and those live (D14). */
+/* Asserts that a root which an extent counts names a LIVE extent (D14). */
 static void check_root(struct daxpin_pool *pool, uint32_t index)
 {
 	struct dp_root_view slot = dp_root_view(&pool->roots, index);
@@ -257,7 +264,7 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	if (slot.damaged)
 		return;
 	memcpy(&raw, &pool->roots.media[index].word, sizeof(raw));
-	/* As in check_word(). */
+	/* As read_word() does: with the change that an open lane contains. */
 	dp_lanes_patch(&pool->lanes, DP_ROOTS_OFFSET +
 		       index * sizeof(struct dp_root) +
 		       offsetof(struct dp_root, word), sizeof(raw),
@@ -287,7 +294,9 @@ static void check_roots(struct daxpin_pool *pool)
 	assert(counted == states);
 }
 
-/* Between publishes every lane of a pool open for writing is closed (D4). */
+/*
+ * Asserts that every lane of a pool open for writing is closed between publishes (D4).
+ */
 static void check_lane(struct daxpin_pool *pool, uint32_t index)
 {
 	const struct dp_lane *lane = (const struct dp_lane *)
@@ -304,7 +313,10 @@ void dp_invariants(struct daxpin_pool *pool)
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		check_segment(pool, i, kept);
 	free(kept);
-	/* After a failed write the claims are kept, so this cannot be checked. */
+	/*
+	 * After a failed write, publishes keep their claims, and roots and lanes cannot
+	 * be checked.
+	 */
 	if (dp_persist_error(&pool->media.persist))
 		return;
 	check_roots(pool);

@@ -57,7 +57,7 @@ static inline bool kernel_stack_has(pid_t pid, const char *function)
 	return found;
 }
 
-/* Waits until a thread is there. Returns false if that takes too long. */
+/* Waits until kernel_stack_has() is true. Returns false if that takes too long. */
 static inline bool kernel_stack_wait(pid_t pid, const char *function)
 {
 	for (int ms = 0; ms < KERNEL_STACK_HANG_S * 1000; ms++) {

@@ -77,7 +77,7 @@ static inline void segment_path(struct fixture *f, uint32_t index,
 #define HASHED_MAX	UINT64_MAX
 #endif
 
-/* read() instead of loads, which would fill a hole of a tmpfs file. */
+/* Uses read(): a load would allocate a page in a hole of a tmpfs file. */
 static inline uint64_t hash_file(int dir, const char *name, uint64_t left)
 {
 	size_t size = 1 << 20;
@@ -124,8 +124,8 @@ static inline uint64_t fingerprint(const char *path)
 }
 
 /*
- * A hash of the names and the metadata, for use in loops. All bytes are compared before
- * and after the loop.
+ * A hash of the names and the metadata, for use in loops. A test compares all bytes,
+ * with fingerprint(), before and after its loop.
  */
 static inline uint64_t metadata_fingerprint(const char *path)
 {
@@ -203,7 +203,7 @@ static inline struct dp_super read_super(struct fixture *f, uint32_t segment)
 	return half[newer];
 }
 
-/* Writes it as the newest half, in page and copy, with a valid checksum. */
+/* Writes it as the newest half, in the page and in its copy, with a valid checksum. */
 static inline void write_super(struct fixture *f, uint32_t segment,
 			       struct dp_super super)
 {
@@ -336,7 +336,7 @@ static inline void need_no_verbs(void)
 	skip();
 }
 
-/* A lane as a power failure leaves it between its first and its second fence. */
+/* Writes a lane as a power failure leaves it between its first and its second fence. */
 static inline void put_open_lane(struct fixture *f, uint32_t index,
 				 const struct dp_lane_entry *entries,
 				 uint32_t count)
@@ -356,7 +356,7 @@ static inline void put_open_lane(struct fixture *f, uint32_t index,
 
 /* --------------------------------------------------------------- refusals */
 
-/* A check finds only notes. Returns how many of them contain these words. */
+/* Runs a check that must find only notes, and returns how many contain these words. */
 struct note_count {
 	const char *words;
 	unsigned int count;
@@ -441,7 +441,10 @@ struct attempt {
 	int (*fn)(struct fixture *f);
 };
 
-/* Sends fn's result, or -ENOSYS if seccomp is unavailable. */
+/*
+ * Sends fn's result: -ENOSYS if seccomp is unavailable, -EIO for an -EBUSY whose reason
+ * is another one.
+ */
 static inline int try_without_sockets(void *arg, int fd)
 {
 	const struct attempt *attempt = arg;
@@ -454,8 +457,8 @@ static inline int try_without_sockets(void *arg, int fd)
 }
 
 /*
- * If the kernel cannot be queried for RDMA contexts, fn, in a child, must return -EBUSY
- * with the reason, and change nothing.
+ * Runs fn in a child that cannot query the kernel for RDMA contexts. It must return
+ * -EBUSY with that reason, and change nothing.
  */
 static inline void assert_busy_without_sockets(struct fixture *f,
 					       int (*fn)(struct fixture *f))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Buffers that are registered with a ring count against RLIMIT_MEMLOCK, unless the
- * process has CAP_IPC_LOCK. Debian's limit is 8 MiB, and a segment has at least 32.
+ * process has CAP_IPC_LOCK. Debian's limit is 8 MiB, and a segment has at least 32 MiB.
  */
 #ifndef MEMLOCK_H
 #define MEMLOCK_H
@@ -13,7 +13,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Tried with address space only. Under sanitizers mlock() does nothing. */
+/*
+ * Tries it with address space that has no pages. Sanitizers replace mlock() by a
+ * function that does nothing, so this makes the system call.
+ */
 static inline bool can_lock(uint64_t bytes)
 {
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,

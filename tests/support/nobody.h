@@ -10,13 +10,14 @@
 #define NOBODY		65534
 
 /*
- * For the child: drops all groups, and sets this uid and gid and this RLIMIT_MEMLOCK.
+ * The child calls this. It drops all groups, and sets this uid, gid and RLIMIT_MEMLOCK.
  */
 bool become_poor(uid_t uid, rlim_t memlock_bytes);
 
 /*
- * For the parent, before the fork: become_poor(NOBODY) may then read and write
- * everything below the path, and read the path itself, to which others must not write.
+ * The parent calls this before the fork. A child that called become_poor(NOBODY) may
+ * then list the path and the directories below it, and read and write all files in
+ * them. It may not add files, since only the owner may write to a directory.
  */
 int let_nobody_in(const char *path);
 

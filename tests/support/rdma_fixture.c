@@ -38,7 +38,10 @@ int make_pool(const struct place *place, char path[64],
 			 place->directory ? place->directory : shm_directory());
 		if (!mkdtemp(path))
 			return -errno;
-		/* An emulated CPU takes long to zero all of it on shmem. */
+		/*
+		 * A pool on shmem is smaller, since an emulated CPU takes long to zero
+		 * it.
+		 */
 		options.pool_size = UINT64_C(1) <<
 				    (place->directory ? 27 : 26);
 		options.segment_size = DAXPIN_SEGMENT_MIN;

@@ -35,7 +35,7 @@
 #define ZERO		DAXPIN_GRANT_ZERO
 #define EXPOSE		DAXPIN_GRANT_EXPOSE
 
-/* Where the pool is. */
+/* The place of a test's pool. */
 struct place {
 	const char *name;
 	const char *device;		/* NULL: a directory on shmem ... */
@@ -76,7 +76,7 @@ int make_peer(struct fixture *f);
 
 int setup(void **state);
 
-/* Nothing may be left held: detach and close must succeed. */
+/* Fails if the test left anything held: detach and close must succeed. */
 int teardown(void **state);
 
 /* ------------------------------------------------------------ short forms */
@@ -106,10 +106,10 @@ int peer_write(struct fixture *f, const struct daxpin_grant_key *key,
 int peer_read(struct fixture *f, const struct daxpin_grant_key *key,
 	      uint64_t length);
 
-/* The peer gets a grant and fills the extent. */
+/* Grants the extent to the peer, which fills it. */
 void let_write(struct fixture *f, unsigned int i, struct daxpin_extent extent);
 
-/* Detaches, closes the pool, and opens and attaches again. */
+/* Detaches, closes the pool and opens it again, without attaching. */
 void reopen(struct fixture *f);
 
 struct daxpin_rdma_info rdma_info(struct fixture *f);

@@ -4,7 +4,7 @@
 
 struct peer_order {
 	struct wire_address address;	/* address of the target's end */
-	uint32_t writes;		/* writes at most; 0: until it is refused */
+	uint32_t writes;		/* writes at most; 0: until one fails */
 	unsigned char grant[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 };
 
@@ -20,7 +20,7 @@ static void peer_obey(struct wire *wire, struct ibv_mr *mr, int fd)
 	if (daxpin_grant_import(order.grant, sizeof(order.grant), &key) ||
 	    wire_connect(wire, &order.address))
 		_exit(2);
-	/* Returns when the other end connects too. */
+	/* await_step() returns when the other end has connected, too. */
 	if (!send_message(fd, &report, sizeof(report)) || !await_step(fd))
 		_exit(0);
 	transfer.remote = key.addr;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A peer in a process of its own, which can be killed and stopped. It receives a
- * grant's descriptor in a message, connects, and writes until it is refused or told to
- * stop.
+ * grant's descriptor in a message, connects, and writes until a write fails or it has
+ * made the number of writes that the test requested.
  */
 #ifndef RDMA_PEER_H
 #define RDMA_PEER_H
@@ -18,7 +18,10 @@ struct peer_report {
 
 struct child peer_begin(void);
 
-/* The peer writes to the memory of the grant until it reports. */
+/*
+ * peer_go() makes the peer write to the grant's memory, `writes` times or, if that is
+ * 0, until a write fails. peer_result() waits for its report.
+ */
 void peer_go(struct fixture *f, struct child *peer, const unsigned char *grant,
 	     uint32_t writes);
 struct peer_report peer_result(struct child *peer);

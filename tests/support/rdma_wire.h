@@ -42,20 +42,22 @@ struct transfer {
 	uint32_t length;
 };
 
-/* 0 or -errno. */
+/* Returns 0 or -errno. */
 int nic_open(struct nic *nic, const char *name);
 int nic_close(struct nic *nic);
 
 int wire_open(struct wire *wire, struct nic *nic);
 void wire_close(struct wire *wire);
 
-/* For each connection both ends exchange it, then both connect. */
+/*
+ * Returns a new address of this end. Before each connection both ends exchange theirs.
+ */
 struct wire_address wire_address(struct wire *wire);
 
 /* Connects, or reconnects after an error: from RESET to RTS. */
 int wire_connect(struct wire *wire, const struct wire_address *to);
 
-/* Posts it and waits. Returns an ibv_wc_status, or -errno without a completion. */
+/* Posts it and waits. Returns an ibv_wc_status, or -errno if there is no completion. */
 int wire_transfer(struct wire *wire, const struct transfer *transfer);
 
 #endif

@@ -60,7 +60,7 @@ static inline char *map_segment(struct fixture *f, uint32_t segment)
 	return base;
 }
 
-/* Through a mapping of the test, which the library does not know. */
+/* Stores through a mapping that the library does not know. */
 static inline void fill_segment(struct fixture *f, uint32_t segment)
 {
 	char *base = map_segment(f, segment);
@@ -72,7 +72,7 @@ static inline void fill_segment(struct fixture *f, uint32_t segment)
 	munmap(base, SEGMENT);
 }
 
-/* Counts the words of [from, to) that differ from what fill_segment() stored. */
+/* Counts the words of [from, to) that are not those of fill_segment(). */
 static inline uint64_t wrong_words(const void *memory, uint32_t segment,
 				   uint64_t from, uint64_t to)
 {
@@ -152,7 +152,7 @@ static inline uint64_t blocks_of(struct fixture *f, uint32_t segment)
 	return st.st_blocks;
 }
 
-/* With pread(), which would sleep if a punch still waited. */
+/* Uses pread(), which would sleep if a punch still waited. */
 static inline struct shape shape_of(struct fixture *f, uint32_t segment)
 {
 	int fd = open_file(f, segment);
@@ -195,7 +195,7 @@ static inline bool reads_as_zeroes(struct fixture *f, uint32_t segment,
 
 /* -------------------------------------------------------------------- pools */
 
-/* Live extents and free space at known places. */
+/* Puts live extents and free space at known places. */
 static inline void furnish(struct fixture *f)
 {
 	struct daxpin_extent all[SEGMENTS], rest[SEGMENTS];
@@ -234,7 +234,7 @@ static inline int reclaim_setup(void **state, const char *directory)
 	return 0;
 }
 
-/* Gets the handles again: those of an earlier open are stale. */
+/* Opens the pool and gets new handles, since those of an earlier open are stale. */
 static inline void reopen(struct fixture *f)
 {
 	f->options.deadline_ns = daxpin_deadline_ms(WAIT_LIMIT_MS);
@@ -268,7 +268,7 @@ static inline struct daxpin_job *begin(struct fixture *f, begin_fn *what,
 	return open_jobs[slot];
 }
 
-/* Asserts that the job has not ended after the library has polled it. */
+/* Asserts that the job has not ended after one more step of it. */
 static inline void assert_waits(struct daxpin_job *job)
 {
 	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
@@ -399,7 +399,7 @@ static inline void unpin(void)
 
 /* ---------------------------------------------------------------- segment A */
 
-/* Reserves all space outside of segment A, so that only A could serve a reserve. */
+/* Reserves all space outside of segment A, so that a reserve finds space only in A. */
 static inline void hoard_others(struct fixture *f)
 {
 	struct daxpin_extent extent, of_a = { 0, 0 };

@@ -44,23 +44,25 @@ int attach(struct world *w, uint32_t flags);
  */
 void submit_one(struct world *w);
 
-/* Submits a read from the empty pipe into the extent. */
+/* Submits a read from the empty pipe into the extent, which waits for data. */
 void start_read(struct world *w, struct daxpin_uring_io *io,
 		struct daxpin_extent extent);
 
-/* Skips a test of fixed buffers if RLIMIT_MEMLOCK is too small for two pools. */
+/*
+ * Skips the test if RLIMIT_MEMLOCK is too small to register the pool and 64 MiB more.
+ */
 void need_fixed_buffers(struct world *w);
 
-/* For tests in which a reclaim wants a fixed buffer back: skips on other backings. */
+/* Skips a test in which a reclaim unregisters a fixed buffer, except on shmem. */
 void need_reclaimable_buffers(struct world *w);
 
-/* Makes requests into the extent's segment fixed, except on fsdax. */
+/* Registers the extent's segment as a fixed buffer. On fsdax that must fail. */
 void fix(struct world *w, struct daxpin_extent extent);
 
-/* Begins a reclaim of that segment, and waits for its end. */
+/* begin_reclaim() begins a reclaim of that segment, end_reclaim() waits for its end. */
 struct daxpin_job *begin_reclaim(struct world *w, uint32_t segment);
 void end_reclaim(struct daxpin_job *job);
-/* Refills what was reclaimed. */
+/* Refills the segment that was reclaimed. */
 void refill(struct world *w, uint32_t segment);
 
 int finish(struct world *w, struct daxpin_uring_io *io);
@@ -80,8 +82,8 @@ int scratch_file(void);
 int skip_all(const char *reason);
 
 /*
- * Chooses the backing by its name. Returns false, after printing a skip, if it is not
- * here.
+ * Chooses the backing by its name. Returns false, after printing a skip, if the
+ * environment does not name such a backing.
  */
 bool choose_target(const char *which);
 

@@ -19,7 +19,7 @@ static struct {
 	/* What the device does. */
 	int dereg_error;		/* error of dereg, dereg_refusals times */
 	uint32_t dereg_refusals;
-	bool dereg_after_qp;		/* or until the queue pair is in error */
+	bool dereg_after_qp;		/* instead: until the queue pair is in error */
 	int reg_passing;		/* error of the next registration only */
 	int reg_error;			/* error after reg_allowed registrations */
 	uint32_t reg_allowed;
@@ -203,7 +203,7 @@ static inline int fake_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr,
 	return fake.bind_error;
 }
 
-/* A bind by call, recorded as the work request that it stands for. */
+/* Records a bind by ibv_bind_mw() as the equivalent work request. */
 static inline int fake_bind_mw(struct ibv_qp *qp, struct ibv_mw *mw,
 			       struct ibv_mw_bind *bind)
 {
@@ -228,7 +228,7 @@ static inline void fake_have_windows(void)
 	fake_context.ops.bind_mw = fake_bind_mw;
 }
 
-/* Replaces RDMA netlink. */
+/* Replaces the queries through RDMA netlink. */
 int __wrap_dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 				 struct dp_rdma_context *ret_context,
 				 const struct dp_errmsg *errmsg);

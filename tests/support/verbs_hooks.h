@@ -11,11 +11,11 @@
 
 struct verbs_hooks {
 	int refuse_dereg;		/* the error of ibv_dereg_mr() */
-	unsigned int allow_dereg;	/* the first calls that succeed */
+	unsigned int allow_dereg;	/* this number of calls succeeds first */
 	unsigned int interrupt_reg;	/* registrations that get EINTR */
 	unsigned int passing_one_in;	/* one call in so many fails with EINTR, EAGAIN
 					   or EBUSY; 0: none */
-	_Atomic unsigned int passing;	/* calls that did */
+	_Atomic unsigned int passing;	/* calls that failed so */
 	int more_access;		/* added to a registration's access flags */
 	unsigned int registrations;	/* calls */
 	struct ibv_mr *last_mr;		/* of the last registration */
