@@ -106,7 +106,10 @@ static void unpublish(struct scene *s, int ret)
 	must(daxpin_publish(s->f.pool, ops, 2, NULL, NULL));
 }
 
-/* With a watch and an armed event descriptor, so that the drop writes to it. */
+/*
+ * The extent has a watch and the event descriptor is armed, so that the drop writes to
+ * it.
+ */
 static void hold_and_watch(struct scene *s)
 {
 	reserve_one(s);
@@ -335,7 +338,7 @@ static void refill_after_the_end(struct scene *s, int ret)
 	refill_all(s);
 }
 
-/* It looks at all jobs. All of them have ended. */
+/* The call polls all jobs, and all of them have ended. */
 static int run_next_event(struct scene *s)
 {
 	struct daxpin_event event;
@@ -401,7 +404,7 @@ static void open_other(struct scene *s)
 	must(run_open(s));
 }
 
-/* This process keeps no lock, so the next open succeeds without waiting. */
+/* No lock is left in this process, so the next open succeeds without waiting. */
 static void open_once_more(struct scene *s, int ret)
 {
 	must(ret);

@@ -15,7 +15,9 @@
 #define STALE		"what an earlier call left"
 #define UNTOUCHED	((void *)0x5a5a)
 
-/* How each call is made: `how` says whether it can succeed. */
+/*
+ * Which arguments a call gets: valid ones, invalid ones, or options of a newer version.
+ */
 enum how { GOOD, BAD, TOO_NEW };
 
 struct scene {
@@ -27,7 +29,7 @@ struct scene {
 	unsigned char summary[sizeof(struct daxpin_check_summary)];
 };
 
-/* Options of a newer version: a non-zero tail. */
+/* Options of a newer version have a non-zero tail. */
 #define OPTIONS(type, ...)						\
 	struct {							\
 		type o;							\
@@ -207,7 +209,7 @@ static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 
 /* ---------------------------------------------------------------- the close */
 
-/* In a child that may open no more descriptors. */
+/* Runs in a child that may open no more descriptors. */
 static int close_with_none(void *arg)
 {
 	const struct rlimit none = { 0, 0 };
@@ -234,7 +236,7 @@ static void a_close_works_without_free_descriptors(void **state)
 	assert_int_equal(info.unclean, 0);
 }
 
-/* In a child with a file size limit of 1 MiB. A SIGXFSZ would end it. */
+/* Runs in a child with a file size limit of 1 MiB. SIGXFSZ would kill it. */
 static int create_with_small_files(void *arg)
 {
 	const struct rlimit small = { MIB, MIB };

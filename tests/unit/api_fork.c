@@ -109,7 +109,7 @@ static void a_child_releases_what_it_inherited_without_unlocking_the_parent(void
 
 /* ------------------------------------------- in a callback, and beside a wait */
 
-/* Gives back what it inherited, and has a pool of its own. */
+/* Closes the inherited pool, and creates and closes another. */
 static int uses_another_pool(void *arg)
 {
 	struct fixture *f = arg;
@@ -156,7 +156,7 @@ static int fork_at_name(struct daxpin_pool *pool, const char *name,
 	return fork_at_extent(pool, extent, 0, arg);
 }
 
-/* The library has a mutex of the list here. */
+/* The library holds a mutex of the list of holders during this callback. */
 static void fork_at_holder(const struct daxpin_holder *holder, void *arg)
 {
 	(void)holder;
@@ -203,7 +203,7 @@ static void *drain(void *arg)
 	return (void *)(intptr_t)daxpin_pool_drain(f->pool, daxpin_deadline_ms(LONG_MS));
 }
 
-/* Another thread waits in fn() for the extent; the child's close does not wake it. */
+/* Another thread waits in fn() for the extent. A child's close must not wake it. */
 static void fork_beside(struct fixture *f, void *(*fn)(void *arg))
 {
 	pthread_t thread;
@@ -358,7 +358,7 @@ static pid_t fork_raw(void)
 	return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-/* A child has one thread: if it waits for a mutex, it waits for good. */
+/* A child has one thread, so a mutex that it waits for is never unlocked. */
 static bool waits_for_a_mutex(pid_t pid)
 {
 	char path[40], text[16] = "";
@@ -463,7 +463,7 @@ static struct daxpin_pool *busy_open(struct busy *busy)
 	return pool;
 }
 
-/* Opens and closes a pool of its own. */
+/* Opens and closes a pool that no other thread uses. */
 static void open_and_close(struct busy *busy)
 {
 	busy_must(daxpin_pool_close(busy_open(busy)));
@@ -542,7 +542,7 @@ static int opens_another_pool(void *arg)
 	return ret ? -ret : -daxpin_pool_close(pool);
 }
 
-/* Each test run makes CHILDREN children; DAXPIN_TEST_FORKS asks for more. */
+/* Returns the number of children: CHILDREN, or DAXPIN_TEST_FORKS if it is set. */
 static int count_children(void)
 {
 	const char *count = getenv("DAXPIN_TEST_FORKS");

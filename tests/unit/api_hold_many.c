@@ -97,7 +97,7 @@ static void hold_many_and_drop_many_count_each_entry(void **state)
 	size_t failed = 77;
 
 	make(f, e, N);
-	/* One extent twice in a row, and again later in the list. */
+	/* The list names one extent twice in a row, and again later. */
 	e[N] = e[N - 1];
 	e[N + 1] = e[0];
 	e[N + 2] = e[N - 1];
@@ -221,7 +221,7 @@ static void a_closed_gate_refuses_a_whole_hold_many(void **state)
 					  DAXPIN_HOLD_WRITE, &failed), -EAGAIN);
 	assert_int_equal(failed, 0);
 	assert_int_equal(count_of(f, e[1]), 0);
-	/* The pool is idle under the closed gate, and stays so (D16). */
+	/* The segment is idle under the closed gate, and stays so (D16). */
 	assert_int_equal(dp_gate_busy(dp_state_gates(&f->pool->states),
 					 segment_of(f, e[1])), 0);
 	dp_gate_open(dp_state_gates(&f->pool->states), segment_of(f, e[1]));
@@ -265,7 +265,7 @@ static void hold_many_of_one_extent_is_refused_at_the_hold_limit(void **state)
 
 /*
  * I38: the count falls from n to 0 in one step, with one wake-up and one event, and the
- * blocks are free.
+ * blocks become free.
  */
 static void drop_many_drops_the_last_holds_in_one_step(void **state)
 {
@@ -289,7 +289,7 @@ static void drop_many_drops_the_last_holds_in_one_step(void **state)
 	atomic_store(&wakes, 0);
 	assert_int_equal(daxpin_drop_many(f->pool, e, N, NULL), 0);
 	woken = atomic_load(&wakes);
-	/* Drops the rest, so that the test ends even if the waiter was not woken. */
+	/* Wakes both waiters, so that the test ends even if the drop did not. */
 	__real_dp_os_futex_wake(&dp_state_at(&f->pool->states, e[0].addr >> 12)->word);
 	for (int i = 0; i < 2; i++)
 		end_wait(&waiter[i]);
@@ -406,7 +406,7 @@ static struct daxpin_registration *enlist(struct fixture *f, uint32_t segment,
 	return registration;
 }
 
-/* One extent in each segment; of the second segment, the second extent. */
+/* Makes one extent in each segment: e[0] in the first, e[1] in the second. */
 static void make_apart(struct fixture *f, struct daxpin_extent e[2])
 {
 	e[0] = live(f, 30 << 20);
@@ -421,7 +421,7 @@ static void make_apart(struct fixture *f, struct daxpin_extent e[2])
 	assert_int_equal(segment_of(f, e[1]), 1);
 }
 
-/* In address order, retired extents included. Labelled holds come first. */
+/* Holds are listed in address order, retired extents included, labelled holds first. */
 static void check_holds(const struct seen *seen, const struct daxpin_extent e[2])
 {
 	assert_int_equal(seen->holder[0].extent.addr, e[0].addr);
@@ -512,7 +512,7 @@ static void count_labels(const struct daxpin_holder *holder, void *arg)
 /*
  * Whatever the distance between the extents that threads use, their labels seldom share
  * a mutex: 64 extents use at least half as many mutexes as a random distribution would,
- * which is 40.
+ * which uses about 40.
  */
 static void labels_are_spread_over_mutexes_at_any_extent_distance(void **state)
 {
@@ -526,7 +526,7 @@ static void labels_are_spread_over_mutexes_at_any_extent_distance(void **state)
 	}
 }
 
-/* This includes round addresses, and labels that replace many dropped ones. */
+/* The list includes round addresses, and labels that replace many dropped ones. */
 static void thousands_of_labelled_holds_are_all_listed(void **state)
 {
 	static struct daxpin_hold holds[THOUSANDS];

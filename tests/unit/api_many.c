@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Very many watches, registrations and jobs: what is done with one of them does not
- * walk over the others, and each is found again whatever the order. And two pools of
- * one process, whose handles can be equal: a hold or a watch of one is none of the other.
+ * Very many watches, registrations and jobs: an operation on one of them does not
+ * search all others, and they can end in any order. The last tests use two pools of one
+ * process, whose handles can be equal: neither pool accepts a hold or a watch of the
+ * other.
  */
 #include <time.h>
 #include "core/handle.h"
@@ -11,7 +12,7 @@
 
 #define WATCHES		1000u
 #define MANY		500u
-#define LONGEST		12u		/* a bucket; by chance 6 or 7 */
+#define LONGEST		12u		/* watches in a bucket; 6 or 7 by chance */
 
 static uint32_t longest_bucket(const struct dp_events *events)
 {
@@ -46,7 +47,7 @@ static void watches_at(struct fixture *f, uint64_t size, uint32_t count)
 	print_message("# %u watched extents of %u KiB: %u in a list\n", count,
 		      (unsigned int)(size >> 10), longest);
 	assert_true(longest <= LONGEST);
-	/* One in three is taken back, the others come. */
+	/* Every third watch is cancelled. The others send their event. */
 	for (uint32_t i = 0; i < count; i += 3)
 		assert_int_equal(daxpin_unwatch(f->pool, &watch[i]), 1);
 	for (uint32_t i = 0; i < count; i++) {
@@ -66,11 +67,11 @@ static void watches_of_extents_at_any_distance_are_spread(void **state)
 	watches_at(f, 256 << 10, 200);
 	watches_at(f, 4096, WATCHES);
 	watches_at(f, 32 << 10, WATCHES);
-	/* The number of lists does not go down. */
+	/* The number of buckets does not decrease. */
 	watches_at(f, 4096, 10);
 }
 
-/* After the close a watch whose event was not taken is not in use. */
+/* A watch whose event was not taken is not in use after the close. */
 static void watches_in_many_buckets_end_with_the_pool(void **state)
 {
 	static struct daxpin_watch watch[WATCHES];
@@ -97,7 +98,7 @@ static void count_registration(const struct daxpin_holder *holder, void *arg)
 	seen[i]++;
 }
 
-/* Each that was not ended is listed once. */
+/* Each registration that has not ended is listed once. */
 static void check_registrations(struct fixture *f, const bool *ended)
 {
 	const struct daxpin_extent all = { 0, 0 };
@@ -159,7 +160,7 @@ static void jobs_that_are_over_leave_the_list(void **state)
 		assert_true(listed_jobs(f->pool) <= 1);
 	}
 	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
-	/* Some events are taken before their jobs are ended, others withdrawn. */
+	/* Some jobs are ended after their event was taken, and the others before. */
 	for (uint32_t i = 0; i < MANY / 5; i++) {
 		assert_int_equal(daxpin_next_event(f->pool, &event), 1);
 		assert_ptr_equal(event.job, job[i]);
@@ -232,7 +233,9 @@ static void a_watch_is_taken_back_only_in_its_own_pool(void **state)
 	assert_int_equal(daxpin_watch(f->pool, extent, NULL, &watch), 0);
 	assert_int_equal(daxpin_unwatch(other->pool, &watch), -EINVAL);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
-	/* Neither while it waits nor when its event is queued. */
+	/*
+	 * Another pool refuses the watch while it waits, and while its event is queued.
+	 */
 	assert_int_equal(daxpin_unwatch(other->pool, &watch), -EINVAL);
 	assert_int_equal(daxpin_next_event(other->pool, &event), 0);
 	assert_int_equal(daxpin_next_event(f->pool, &event), 1);

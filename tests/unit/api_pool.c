@@ -24,7 +24,7 @@
 	skip();								\
 } while (0)
 
-/* The bytes that a pool on shmem may take here: half of what is free. */
+/* Returns how many bytes a test may use on shmem: half of what is free. */
 static uint64_t spare_bytes(void)
 {
 	FILE *file = fopen("/proc/meminfo", "r");
@@ -398,7 +398,9 @@ static void create_reports_its_progress(void **state)
 
 	f->options.progress = note_work;
 	f->options.progress_arg = &work;
-	/* The deadline that has passed was one for waiting. */
+	/*
+	 * The deadline limits only waits for other owners, so create succeeds after it.
+	 */
 	f->options.deadline_ns = 0;
 	create_pool(f);
 	assert_int_equal(work.total, 64 * MIB);
@@ -437,7 +439,9 @@ static int note_reading(const struct daxpin_wait *wait, void *arg)
 	return ++reading->reports == reading->stop_at;
 }
 
-/* Files of written zeroes: whether they are blank takes a look at every byte. */
+/*
+ * create and open must read every byte of these files to find that they are all zeroes.
+ */
 static void what_may_be_blank_is_read_with_reports(void **state)
 {
 	struct reading reading = { .stop_at = 20 };
@@ -716,7 +720,7 @@ static void null_arguments_are_refused_or_harmless(void **state)
 			 -EINVAL);
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, NULL),
 			 -EINVAL);
-	/* It needs no options, and opens the fixture's pool. */
+	/* create accepts NULL options, and finds the pool of the fixture. */
 	assert_int_equal(daxpin_pool_create(f->path, NULL, &f->pool), -EEXIST);
 	assert_int_equal(daxpin_pool_close(NULL), 0);
 	assert_int_equal(daxpin_pool_drain(NULL, 0), -EINVAL);

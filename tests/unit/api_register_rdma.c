@@ -7,7 +7,7 @@
 #include "core/handle.h"
 #include "owner/owner.h"
 
-/* Returned in place of a context of this process. */
+/* What the query for a context of this process returns. */
 static struct {
 	int ret;
 	struct dp_rdma_context context;

@@ -108,7 +108,10 @@ static void retry_is_sent_after_a_refill_that_adds_nothing(void **state)
 	assert_true(take_retry(f));
 }
 
-/* In each way in which blocks can become free. */
+/*
+ * Blocks become free by a retire, by the last drop of a retired extent, and by a
+ * cancel.
+ */
 static void retry_is_sent_at_the_first_free_after_a_refusal(void **state)
 {
 	struct fixture *f = *state;
@@ -157,7 +160,7 @@ bool __wrap_dp_os_fence_all(void)
 }
 
 /*
- * What the thread that caches small runs does, after another thread was refused them.
+ * What the thread that caches small runs does after a reserve of another thread failed.
  */
 enum next { ENDS, FREES, RESERVES };
 
@@ -205,7 +208,7 @@ static void start_holder(struct holder *holder, struct daxpin_pool *pool,
 	pthread_barrier_wait(&holder->turn);
 }
 
-/* The thread does its next step. */
+/* Lets the holder's thread make its next step, and waits for it. */
 static void let_holder_go_on(struct holder *holder)
 {
 	pthread_barrier_wait(&holder->turn);
@@ -223,7 +226,7 @@ static void end_holder(struct holder *holder)
 	must(pthread_join(holder->thread, NULL));
 }
 
-/* A reserve that cannot be served empties each thread's cache once. */
+/* A reserve that finds no space empties the cache of each thread once. */
 static void a_refused_reserve_empties_other_caches_once(void **state)
 {
 	struct fixture *f = *state;

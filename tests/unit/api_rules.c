@@ -41,7 +41,7 @@ static void drop(struct fixture *f, struct daxpin_extent extent)
 
 /* ------------------------------------------------------------ what is idle */
 
-/* I3, I5: a reserved, live or registered extent is not held by that. */
+/* I3, I5: reserving, publishing or registering an extent does not hold it. */
 static void a_registration_does_not_count_as_a_hold(void **state)
 {
 	struct fixture *f = *state;
@@ -57,9 +57,7 @@ static void a_registration_does_not_count_as_a_hold(void **state)
 	dp_invariants(f->pool);
 }
 
-/*
- * I40, I42: memory stays mapped while it is registered. An unregister wakes no waiter.
- */
+/* I40, I42: memory stays mapped while it is registered. */
 static void a_pool_with_a_registration_does_not_close(void **state)
 {
 	struct fixture *f = *state;
@@ -72,7 +70,7 @@ static void a_pool_with_a_registration_does_not_close(void **state)
 	assert_int_equal(daxpin_unregister(registration), 0);
 }
 
-/* I11: one count for all kinds of hold. */
+/* I11: all kinds of hold use the same count. */
 static void every_kind_of_hold_keeps_an_extent_busy(void **state)
 {
 	struct fixture *f = *state;
@@ -97,7 +95,7 @@ static void every_kind_of_hold_keeps_an_extent_busy(void **state)
 
 #define ALL_OF_A_SEGMENT	(DAXPIN_SEGMENT_MIN - DAXPIN_CHUNK_SIZE)
 
-/* I20: a short extent begins at the block of the longest one, which has ended. */
+/* I20: a short extent begins at the block where the longest one began and ended. */
 static void the_next_generation_has_its_own_length(void **state)
 {
 	struct fixture *f = *state;
@@ -116,7 +114,7 @@ static void the_next_generation_has_its_own_length(void **state)
 	dp_invariants(f->pool);
 }
 
-/* With DAXPIN_RESERVE_ZERO, at any size. */
+/* DAXPIN_RESERVE_ZERO zeroes extents of any size. */
 static void the_next_generation_is_zeroed_on_request(void **state)
 {
 	static const uint64_t sizes[] = { 4096, 65536, 252 << 10, 256 << 10,
@@ -139,7 +137,7 @@ static void the_next_generation_is_zeroed_on_request(void **state)
 	}
 }
 
-/* I28: two free blocks that do not touch are no run of two. */
+/* I28: two free blocks that do not touch are not a run of two blocks. */
 static void a_reserve_does_not_join_separate_free_blocks(void **state)
 {
 	struct fixture *f = *state;
@@ -201,8 +199,8 @@ static void a_gate_that_was_closed_twice_opens_at_the_second_open(void **state)
 /* ------------------------------------------------------------ what it costs */
 
 /*
- * Takes every lock that a hold or drop could take; of the holders' shards, those of
- * these two extents.
+ * Takes every lock that a hold or drop could take. Of the holders' shards it takes
+ * those of these two extents.
  */
 static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 		     struct daxpin_extent other)
@@ -330,7 +328,7 @@ static void holds_leave_no_mark_on_media(void **state)
 	free(after);
 }
 
-/* What FIEMAP returns for the file. The test is linked with --wrap. */
+/* What FIEMAP returns for the file: --wrap replaces dp_os_fiemap(). */
 static struct {
 	struct dp_os_extent extent[2];
 	int count;
@@ -385,7 +383,7 @@ static void blocks_shared_with_another_file_are_detected(void **state)
 	assert_false(chunk[2] & DP_CHUNK_SHARED);
 }
 
-/* A9, D9: a chunk counts as backed only if all of it is. */
+/* A9, D9: a chunk counts as backed only if every block of it is backed. */
 static void a_chunk_with_a_gap_is_a_hole(void **state)
 {
 	struct fixture *f = *state;
@@ -466,7 +464,7 @@ static void dropping_a_copy_of_a_labelled_hold_is_einval(void **state)
 	dp_invariants(f->pool);
 }
 
-/* The second of two threads that both read the hold as taken. */
+/* This is what the second of two threads does, if both read that the hold is taken. */
 static void dropping_a_labelled_hold_twice_is_einval(void **state)
 {
 	struct fixture *f = *state;
@@ -483,7 +481,7 @@ static void dropping_a_labelled_hold_twice_is_einval(void **state)
 	dp_invariants(f->pool);
 }
 
-/* A struct that was not zeroed. */
+/* The caller did not zero the struct. */
 static void dropping_a_hold_that_was_never_taken_is_einval(void **state)
 {
 	struct fixture *f = *state;
@@ -494,8 +492,8 @@ static void dropping_a_hold_that_was_never_taken_is_einval(void **state)
 }
 
 /*
- * The count does not record whose hold was dropped: the later labelled drop finds no
- * hold left.
+ * An extent's count does not record which hold was dropped, so the later drop of the
+ * labelled hold finds a count of 0.
  */
 static void an_excess_drop_makes_the_last_labelled_drop_fail(void **state)
 {
@@ -588,7 +586,7 @@ static void *replace_again_and_again(void *arg)
 	return NULL;
 }
 
-/* The code of daxpin_hold(3). */
+/* This is the example of daxpin_hold(3). */
 static struct daxpin_extent hold_what_the_index_names(void)
 {
 	struct daxpin_extent extent;

@@ -159,8 +159,8 @@ WRAP(ssize_t, readlink, (const char *path, char *to, size_t size), (path, to, si
 WRAP(int, posix_fallocate64, (int fd, off_t offset, off_t size), (fd, offset, size))
 
 /*
- * Callers pass fewer arguments. Reading more would look to AddressSanitizer like an
- * access to the caller's frame.
+ * Callers pass fewer arguments than this file reads. AddressSanitizer would report the
+ * rest as an access to the frame of the function that called.
  */
 __attribute__((no_sanitize_address))
 static long argument(va_list list)

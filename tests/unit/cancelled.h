@@ -27,24 +27,25 @@ struct uncancelled_call {
 };
 
 /*
- * Cancels each call in each of its system calls. It must return. use() runs after each.
- * Returns the number of system calls that they made.
+ * Makes each call once for each of its system calls, with a cancellation in that one,
+ * and asserts that the call returns. Calls use() after each. Returns the number of
+ * system calls that they made.
  */
 unsigned int cancel_each(const struct uncancelled_call *calls, unsigned int count,
 			 void (*use)(void));
 
 /*
- * Every wrapper calls this: the call has reached a system call that may be a
- * cancellation point, or one that is none.
+ * Every wrapper of a system call calls this. With is_point the system call is a
+ * cancellation point.
  */
 void system_call(bool is_point);
-/* What a fake device calls: it may make a system call that is a cancellation point. */
+/* A fake device calls this, since a real one may make a system call here. */
 static inline void in_the_device(void)
 {
 	system_call(true);
 }
 
-/* A call that has to succeed. */
+/* Asserts that a call returned 0. */
 void must(int ret);
 
 #endif

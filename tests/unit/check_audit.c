@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What daxpin_check() finds, and that it changes nothing: findings.h compares the
- * pool's bytes before and after every check.
+ * pool's metadata before and after every check.
  */
 #include "findings.h"
 
@@ -18,7 +18,10 @@ static void an_intact_pool_is_clean_and_its_extents_are_counted(void **state)
 	live(f, 3 * DP_BLOCK_SIZE);
 	gone = live(f, MIB);
 	make_root(f, "index");
-	/* The retire comes last, since another extent would start at its block. */
+	/*
+	 * The pool retires the extent last: otherwise the next extent would begin at
+	 * its block.
+	 */
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, gone), 0);
 	info = pool_info(f);
 	close_pool(f);
@@ -345,7 +348,7 @@ static void extra_files_are_noted(void **state)
 		    "2 segment file(s)");
 }
 
-/* A hole over what was not all zeroes is damage. A hole over zeroes is only a note. */
+/* A hole over zeroes is only a note. A hole over other metadata is damage. */
 static void metadata_in_a_hole_read_as_zeroes(void **state)
 {
 	struct fixture *f = *state;
@@ -423,7 +426,7 @@ static void an_extent_in_a_hole_is_a_note(void **state)
 			 88 * MIB - 100 * DP_BLOCK_SIZE);
 }
 
-/* Table, quarantine and counts match those of a degraded open. */
+/* The check counts what a degraded open counts: free and quarantined bytes. */
 static void check_counts_match_a_degraded_open(void **state)
 {
 	struct fixture *f = *state;

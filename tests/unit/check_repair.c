@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A repair leaves a clean pool that opens, and a backup that restores every byte that
- * was there. Without the caller's consent it loses nothing.
+ * was there. It loses data only if the callback agrees.
  */
 #include "findings.h"
 #include "forbid.h"
@@ -56,7 +56,7 @@ static void repair_pool(struct fixture *f, int answer, uint32_t repaired)
 	assert_int_equal(has_backup(f), repaired > 0);
 }
 
-/* The repair fails and leaves the pool as it is. */
+/* Asserts that the repair fails and leaves the pool as it is. */
 static void repair_fails(struct fixture *f, int error, const char *words)
 {
 	uint64_t before = fingerprint(f->path);
@@ -164,7 +164,7 @@ static void check_every_cut(struct fixture *f, uint64_t all_before,
 	dp_patches_fini(&patches);
 }
 
-/* Refuse the loss, repair, undo, repair again, open. */
+/* Refuses the loss, repairs, undoes, repairs again, and opens the pool. */
 static void repair_and_open(struct fixture *f, bool lossy)
 {
 	uint64_t before = fingerprint(f->path), after;
@@ -319,7 +319,7 @@ static void damaged_words_inside_an_extent_are_rebuilt(void **state)
 	look(f, 1, word_at(603), &raw, sizeof(raw));
 	assert_true(dp_word_decode(seed, 8192 + 603, raw, &word));
 	assert_int_equal(word.kind, DP_KIND_FREE);
-	/* A generation that no other extent has had. */
+	/* No other extent has had this generation. */
 	assert_int_equal(word.gen, 70001);
 }
 
@@ -667,7 +667,7 @@ static void another_pools_backup_is_refused(void **state)
 	undo_fails(f, -EUCLEAN, "of another pool");
 }
 
-/* Each byte is changed, and the file is cut at each length. */
+/* A backup is refused with any byte changed, and cut at any length. */
 static void a_damaged_backup_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -711,7 +711,7 @@ static void undo_from_fails(struct fixture *f, const char *backup, int error,
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-/* The backup's contents would be stored to the pool. */
+/* An undo would store the content of the backup to the pool. */
 static void a_backup_that_others_can_write_is_refused(void **state)
 {
 	struct fixture *f = *state;

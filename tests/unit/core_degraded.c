@@ -8,7 +8,7 @@
 #include "support/invariant.h"
 
 #define SEGMENT_BLOCKS	(32 * MIB / DP_BLOCK_SIZE)
-#define CHUNK_BLOCKS	(SEGMENT_BLOCKS - 512)	/* for extents */
+#define CHUNK_BLOCKS	(SEGMENT_BLOCKS - 512)	/* blocks for extents */
 
 /* Puts an extent on media, in a closed pool. */
 static void put(struct fixture *f, uint32_t segment, uint32_t block,
@@ -120,8 +120,8 @@ static void a_wiped_page_is_one_quarantine(void **state)
 	put(f, 1, 1600, 3);
 	patch(f, 1, word_at(1024), zero, sizeof(zero));
 	/*
-	 * Of extent 1000..1099 only the damaged words; after it everything up to the
-	 * next extent.
+	 * Of extent 1000 to 1099 only the blocks of damaged words are quarantined.
+	 * After it everything up to the next extent is.
 	 */
 	check_quarantine(f, 1, 1100, 1600, 76 * DP_BLOCK_SIZE);
 }
@@ -188,9 +188,7 @@ static void a_bad_word_inside_an_extent_quarantines_one_block(void **state)
 	look(f, 1, word_at(603), &raw, sizeof(raw));
 	assert_int_equal(raw, 0x1234);
 	open_degraded(f, DAXPIN_POOL_READONLY);
-	/*
-	 * The next extent's end is known, so no more blocks are in doubt than before.
-	 */
+	/* The ends of the later extents are known, so no other block is quarantined. */
 	assert_int_equal(pool_info(f).quarantined_bytes, DP_BLOCK_SIZE);
 	close_pool(f);
 }
@@ -288,7 +286,10 @@ static void a_degraded_read_only_open_reads_through_open_lanes(void **state)
 	close_pool(f);
 }
 
-/* Invalid entries in an intact lane, at the copy's last byte and elsewhere. */
+/*
+ * The lane is intact, but its entries are invalid. One begins at the last byte of a
+ * table, so a change there would end after the table's copy in memory.
+ */
 static void a_degraded_read_only_open_skips_invalid_lane_entries(void **state)
 {
 	struct fixture *f = *state;

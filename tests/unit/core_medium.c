@@ -3,7 +3,7 @@
  * Memory that goes bad while the pool is open. The linker puts the functions called
  * __wrap_... between the library and the kernel, so that reading a block that a test
  * has called bad fails with EIO. The pool has one segment: a pool address is an offset
- * of its file. tests/lab/poison.c has the same with pages that are bad.
+ * of its file. tests/lab/poison.c does the same with pages that are really bad.
  */
 #include <pthread.h>
 #include "support/fixture.h"
@@ -62,7 +62,7 @@ void *__wrap_calloc(size_t count, size_t size)
 	return seam.no_memory ? NULL : __real_calloc(count, size);
 }
 
-/* As an msync() that fails. */
+/* Fails as an msync() that fails. */
 int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
 			    uint64_t size)
 {
@@ -101,7 +101,10 @@ static int read_all(struct fixture *f, struct daxpin_extent extent)
 	return daxpin_read(f->pool, extent, 0, size, bytes);
 }
 
-/* Reserve all that is free, by single blocks: nothing that is bad is among them. */
+/*
+ * Reserves all free space, in single blocks, and asserts that no bad block is among
+ * them.
+ */
 static void assert_never_reserved(struct fixture *f)
 {
 	uint64_t taken = 0, free = free_bytes(f);
@@ -131,7 +134,10 @@ static void a_bad_block_of_a_cancelled_extent_is_not_reserved_again(void **state
 	assert_never_reserved(f);
 }
 
-/* Of extents of all sizes, also those that a thread's cache takes; retired while held. */
+/*
+ * The extents have all sizes, those that a thread caches included, and are retired
+ * while held.
+ */
 static void bad_blocks_stay_behind_when_their_extent_ends(void **state)
 {
 	static const uint32_t sizes[] = { 2, 3, 16, 17, 64, 256 };
@@ -174,7 +180,7 @@ static void a_retired_extent_that_is_still_held_is_quarantined_too(void **state)
 	assert_never_reserved(f);
 }
 
-/* The kernel is asked again by the next open. */
+/* The next open queries the kernel again. */
 static void the_next_open_knows_nothing_of_it(void **state)
 {
 	struct fixture *f = *state;
@@ -228,7 +234,9 @@ static void a_reserved_extent_that_went_bad_is_not_kept(void **state)
 	assert_int_equal(daxpin_publish(f->pool, ops, 2, NULL, &failed), -EIO);
 	assert_int_equal(failed, 1);
 	dp_invariants(f->pool);
-	/* Nothing is left claimed, and what can be written back can be kept. */
+	/*
+	 * The failed publish left no claim, and a KEEP of the intact blocks succeeds.
+	 */
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, ops[0].extent), 0);
 	ops[1].length = 3 * BLOCK;
 	assert_int_equal(daxpin_publish(f->pool, &ops[1], 1, NULL, NULL), 0);
@@ -256,7 +264,7 @@ static void cancel_it(void)
 	assert_int_equal(daxpin_cancel(pool_of_test->pool, extent_of_test), 0);
 }
 
-/* Its thread frees it into its cache, or, after the mark, to its segment. */
+/* The extent's thread frees it into its cache or, after the mark, to its segment. */
 static void an_extent_that_ends_meanwhile_is_not_quarantined(void **state)
 {
 	struct fixture *f = *state;
@@ -279,8 +287,8 @@ static void an_extent_that_ends_meanwhile_is_not_quarantined(void **state)
 /* ------------------------------------------------------- pages of the table */
 
 /*
- * A page that no extent uses yet, which the open did not read. Blocks of it that are in
- * the cache of this thread are met by the next publishes.
+ * No extent uses the page yet, so the open did not read it. The next publishes use
+ * blocks of the page that this thread caches.
  */
 static void a_page_of_the_table_that_cannot_be_read_is_not_used(void **state)
 {
@@ -305,7 +313,7 @@ static void a_page_of_the_table_that_cannot_be_read_is_not_used(void **state)
 	dp_invariants(f->pool);
 }
 
-/* The pool publishes nothing more then; no block is bad. */
+/* After a failed flush the pool publishes nothing more, but no block is bad. */
 static void a_flush_of_a_page_that_fails_quarantines_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -326,7 +334,7 @@ static void a_flush_of_a_page_that_fails_quarantines_nothing(void **state)
 static struct daxpin_extent shared[ROUNDS];
 static _Atomic uint32_t turn;
 
-/* It ends each extent at about the time when it is read. */
+/* Cancels each extent at about the time when the other thread reads it. */
 static void *canceller(void *arg)
 {
 	struct fixture *f = arg;
@@ -339,7 +347,10 @@ static void *canceller(void *arg)
 	return NULL;
 }
 
-/* Each read is told that the block is bad and marks it, or that the extent has ended. */
+/*
+ * Each read either fails with EIO and marks the block, or finds that the extent has
+ * ended.
+ */
 static void reads_and_cancels_of_two_threads_lose_no_block(void **state)
 {
 	struct fixture *f = *state;

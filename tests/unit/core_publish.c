@@ -236,7 +236,7 @@ static void a_retired_extent_of_a_batch_waits_for_its_holder(void **state)
 
 /* ------------------------------------------------------- all, or none at all */
 
-/* The batch is refused, changes nothing and leaves nothing claimed. */
+/* Asserts that the batch is refused, changes nothing and leaves nothing claimed. */
 static void assert_refused(struct fixture *f, struct daxpin_op bad, int error)
 {
 	struct daxpin_extent live_one = live(f, 4096), new = reserve(f, 4096);
@@ -363,7 +363,7 @@ static void setting_one_word_twice_in_a_batch_is_einval(void **state)
 	assert_int_equal(state_of(f, new), DAXPIN_STATE_RESERVED);
 }
 
-/* For every position of the two, among any number of others. */
+/* The two SETs have every position, among any number of others. */
 static void a_word_set_twice_is_found_in_a_batch_of_any_size(void **state)
 {
 	static const size_t counts[] = { 2, 3, 15, 16, 17, 31, 32, 33, 64, 65,
@@ -531,8 +531,8 @@ static void assert_many(struct fixture *f, char letter,
 }
 
 /*
- * So many names that their hashes collide. The removed ones were inserted before the
- * others.
+ * There are so many names that their hashes collide. The names that are removed were
+ * inserted before the others.
  */
 static void names_stay_when_others_are_removed(void **state)
 {
@@ -767,7 +767,7 @@ static void a_damaged_root_is_refused(void **state)
 	close_pool(f);
 }
 
-/* As after a repair: the name is left, and does not lead to another extent. */
+/* This is the state after a repair: the name is left, but leads to no extent. */
 static void a_root_whose_extent_is_gone_is_stale(void **state)
 {
 	struct fixture *f = *state;
@@ -877,7 +877,7 @@ static void *name_and_forget(void *arg)
 	return NULL;
 }
 
-/* Names that are kept are found at any time. Others are found or not. */
+/* A name that is kept must be found at any time. Another may be found or not. */
 static void look_up(struct daxpin_extent old, int i)
 {
 	struct daxpin_extent found;

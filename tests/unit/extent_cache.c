@@ -88,7 +88,7 @@ static void push(uint32_t block, uint32_t blocks)
 	dp_cache_leave(&caches, cache);
 }
 
-/* The run's first block, or UINT32_MAX. */
+/* Returns the run's first block, or UINT32_MAX. */
 static uint32_t pop(uint32_t blocks)
 {
 	struct dp_cache *cache = enter();
@@ -295,7 +295,7 @@ static void a_full_cache_has_room_after_shed(void **state)
 
 /* -------------------------------------------------------------------- steal */
 
-/* Pushes to another thread's cache. */
+/* Pushes to the cache of the thread with this slot. */
 static void push_as(uint32_t slot, uint32_t block, uint32_t blocks)
 {
 	unsigned int mine = dp_thread_slot();
@@ -380,7 +380,9 @@ static void give_and_enter(uint32_t block, uint32_t blocks, void *arg)
 	unsigned int mine = dp_thread_slot();
 
 	give(block, blocks, arg);
-	/* One cache that the thief has not come to yet, and one that it has emptied. */
+	/*
+	 * The thief has not reached one of these caches yet, and has emptied the other.
+	 */
 	dp_thread_slot_mine = DP_THREAD_SLOTS;
 	assert_null(dp_cache_enter(&caches));
 	dp_thread_slot_mine = 1;
@@ -577,7 +579,7 @@ static void a_thread_adopts_the_cache_of_an_ended_thread(void **state)
 	assert_int_equal(pthread_join(thread, &next), 0);
 	assert_ptr_equal(first, next);
 	assert_int_equal(block, 50);
-	/* This thread's own cache is unchanged. */
+	/* The cache of this thread is unchanged. */
 	assert_int_equal(pop(5), 1);
 }
 
@@ -606,7 +608,7 @@ static void *push_and_wait(void *arg)
 	return NULL;
 }
 
-/* C4: the other thread never learns that it must make its own fences. */
+/* C4: the other thread never reads that it must make its own fences. */
 static void after_a_failed_fence_a_threads_end_sends_retry(void **state)
 {
 	pthread_t thread;

@@ -45,7 +45,7 @@ static void a_search_finds_the_first_segment_that_may_have_the_run(void **state)
 	assert_int_equal(dp_longest_of_all(&longest), 9);
 }
 
-/* As a thread searches that begins in segment 100. */
+/* A thread whose search begins in segment 100 makes these two searches. */
 static void a_search_in_two_parts_covers_all_segments(void **state)
 {
 	(void)state;

@@ -261,7 +261,7 @@ static void a_run_is_found_behind_many_shorter_ones_of_its_class(void **state)
 
 /* ------------------------------------------------------------------ classes */
 
-/* The only class that has a run. */
+/* Returns the only class that has a run. */
 static uint32_t class_in_use(const struct dp_runs *runs)
 {
 	uint32_t class = DP_RUN_CLASSES;

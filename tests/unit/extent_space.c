@@ -356,7 +356,7 @@ static void a_failed_claim_lowers_the_bound_to_the_longest_free_run(void **state
 	check();
 }
 
-/* The count is of segments with returned blocks. */
+/* Counts the segments with returned blocks, not the blocks. */
 static void segments_with_returned_blocks_are_counted(void **state)
 {
 	struct dp_space other;

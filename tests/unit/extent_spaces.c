@@ -134,7 +134,7 @@ static void cached_blocks_are_counted_as_free(void **state)
 	end();
 }
 
-/* So one thread cannot cache much of a small pool. */
+/* A cache is limited, so that one thread cannot cache much of a small pool. */
 static void a_full_cache_gives_runs_back(void **state)
 {
 	uint64_t block[512];
@@ -169,7 +169,7 @@ static void a_pool_of_64_blocks_caches_one(void **state)
 		assert_in_range(kept(), 0, 1);
 	}
 	is_free(64);
-	/* A run of 2 blocks fits into no cache, not even an empty one. */
+	/* No cache is large enough for a run of 2 blocks, not even an empty one. */
 	assert_int_equal(claim(64), 0);
 	give(0, 64);
 	give(claim(2), 2);
@@ -187,7 +187,10 @@ static void a_thread_begins_in_its_own_segment(void **state)
 	begin(4, 10);
 	was = be(2);
 	assert_int_equal(claim(1024) >> 10, 2);
-	/* If that segment is full, in the next, and then in the leftmost. */
+	/*
+	 * A claim that does not fit into that segment uses the next, and then the
+	 * leftmost.
+	 */
 	assert_int_equal(claim(1000) >> 10, 3);
 	assert_int_equal(claim(1000) >> 10, 0);
 	assert_int_equal(claim(20) >> 10, 3);
@@ -268,7 +271,7 @@ static void a_longer_run_in_another_cache_serves_a_claim(void **state)
 	end();
 }
 
-/* Cached runs of 2, 1 and 1 blocks that touch. */
+/* Three threads cache runs of 2, 1 and 1 blocks that touch each other. */
 static void cached_pieces_of_several_threads_are_joined_for_a_claim(void **state)
 {
 	unsigned int was;
@@ -290,7 +293,7 @@ static void cached_pieces_of_several_threads_are_joined_for_a_claim(void **state
 	end();
 }
 
-/* Even with all cached runs the claim would not fit. */
+/* The claim would not fit even if all cached runs were free. */
 static void a_claim_that_cannot_fit_leaves_the_caches_alone(void **state)
 {
 	(void)state;
@@ -304,14 +307,14 @@ static void a_claim_that_cannot_fit_leaves_the_caches_alone(void **state)
 	end();
 }
 
-/* The same with frees that found the lock taken. */
+/* The thread's frees found the lock taken. */
 static void a_thread_can_claim_what_it_gave_back(void **state)
 {
 	(void)state;
 	begin(2, 12);
 	claim(4096);
 	claim(4096);
-	/* Afterwards it is known that no run is free. */
+	/* After this refusal the library knows that no run is free. */
 	refuse(1);
 	spaces.space[1].lock.state = 1;
 	give(4096 + 100, 50);
@@ -374,7 +377,7 @@ static void a_claim_is_refused_only_if_no_run_is_long_enough(void **state)
 	end();
 }
 
-/* C1: until the thief is done it has a mutex, and every cache is closed. */
+/* C1: the thief holds a mutex until it is done, and every cache is closed. */
 static void a_thief_that_waits_for_a_cache_is_not_cancelled(void **state)
 {
 	unsigned int was;
@@ -495,8 +498,8 @@ static void worker_step(struct worker *worker)
 		return;
 	}
 	/*
-	 * With several segments a block may become free in one that was searched
-	 * already.
+	 * If there are several segments, a block may become free in one that was
+	 * searched already.
 	 */
 	assert(blocks > 1 || spaces.segments > 1);
 	worker->refused++;

@@ -136,7 +136,10 @@ static int call_drop(struct fixture *f, struct daxpin_extent extent)
 	return daxpin_drop(f->pool, extent);
 }
 
-/* The extent twice, after another one: all three are held, or none. */
+/*
+ * The call names the extent twice, after another one. It takes all three holds, or
+ * none.
+ */
 static int call_hold_many(struct fixture *f, struct daxpin_extent extent)
 {
 	struct daxpin_extent other = live(f, 4096);
@@ -154,7 +157,7 @@ static int call_hold_many(struct fixture *f, struct daxpin_extent extent)
 	return ret;
 }
 
-/* Between entries of another extent, which are dropped whatever happens to this one. */
+/* The extent stands between two entries of another one, which the call always drops. */
 static int call_drop_many(struct fixture *f, struct daxpin_extent extent)
 {
 	struct daxpin_extent other = live_held(f);
@@ -510,7 +513,8 @@ static void keep_with_a_writer_needs_the_flag(void **state)
 }
 
 /*
- * With the flag for writers, with several entries in a call, and with a clone as well.
+ * This includes holds with the flag for writers, calls with several entries, and
+ * clones.
  */
 static void an_exclusive_hold_excludes_all_others(void **state)
 {

@@ -195,7 +195,7 @@ static void healthy(void)
 	memset(&seam, 0, sizeof(seam));
 }
 
-/* No list at all, as on tmpfs, until a test sets one. */
+/* sysfs has no list, as for tmpfs, until a test adds one. */
 static int bad_setup(void **state)
 {
 	healthy();
@@ -359,7 +359,7 @@ static void a_partition_gets_its_part_of_the_disks_list(void **state)
 #define DEVICE	"/dax9.9/resource"
 #define LIST	"/dax9.9/../../badblocks"
 
-/* As on the lab's device: namespace metadata comes before it in the region. */
+/* As on the lab's device, namespace metadata comes before the device in the region. */
 static void a_device_gets_its_part_of_the_regions_list(void **state)
 {
 	struct dp_badblocks badblocks, slice;
@@ -813,7 +813,7 @@ static void replay_does_not_store_to_bad_blocks(void **state)
 	close_pool(f);
 }
 
-/* Its word in the table is intact. */
+/* The word of the extent in the table is intact. */
 static void a_live_extent_on_bad_blocks_only_is_kept(void **state)
 {
 	struct fixture *f = *state;
@@ -993,7 +993,7 @@ static void bad_blocks_in_unused_metadata_are_ignored(void **state)
 	add_bad(1, DP_ROOTS_OFFSET, BLOCK);
 	poison(0, DP_LANES_END, BLOCK);
 	open_pool(f);
-	/* It is not allocated either. */
+	/* The library does not allocate such a block either. */
 	assert_int_equal(pool_info(f).bad_bytes, 0);
 	assert_int_equal(pool_info(f).usable_bytes, 90 * MIB);
 	assert_int_equal(seam.read_poison, 0);

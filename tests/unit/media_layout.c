@@ -21,7 +21,7 @@ static uint64_t seed(void)
 	return dp_layout_seed(uuid_a);
 }
 
-/* A fixed seed, so that a failure repeats. */
+/* The seed is fixed, so that a failure repeats. */
 static uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;

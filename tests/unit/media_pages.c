@@ -111,7 +111,7 @@ static void a_page_that_cannot_be_formatted_stays_unused(void **state)
 	refuse_flush = false;
 	for (uint32_t i = 0; i < 3; i++)
 		assert_int_equal(bits_of(f, i), 0);
-	/* As if the pool had been opened again. */
+	/* Clears the error, as another open of the pool would. */
 	f->pool->media.persist.error = 0;
 	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
 	assert_int_equal(fixture_reopen(f), 0);
@@ -146,7 +146,7 @@ static void a_damaged_bitmap_is_refused(void **state)
 	spoil(f, 2, DP_PAGES_OFFSET + 80);
 	assert_open_fails(f, -EUCLEAN, "segment 2, page bitmap, offset 0x2050");
 	spoil(f, 2, DP_PAGES_OFFSET + 80);
-	/* A page that this table does not have. */
+	/* The bitmap has a bit for a page that the table does not have. */
 	raw = dp_pages_encode(seed, 0, bits);
 	patch(f, 0, DP_PAGES_OFFSET, &raw, sizeof(raw));
 	assert_open_fails(f, -EUCLEAN, "segment 0, page bitmap");
@@ -172,7 +172,7 @@ static void a_degraded_read_only_open_works_without_the_bitmap(void **state)
 	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
 }
 
-/* A committed batch changes a word of a page that the bitmap lost. */
+/* A committed batch changes a word of a page whose bit in the bitmap was lost. */
 static void a_lane_entry_for_an_unused_page_is_refused(void **state)
 {
 	struct fixture *f = *state;

@@ -234,7 +234,7 @@ static uint32_t dirty_at_open(struct fixture *f)
 	return dirty;
 }
 
-/* The same for an open that changes nothing. */
+/* Returns what a read-only open reports, which changes nothing, and closes the pool. */
 static uint32_t dirty_at_look(struct fixture *f)
 {
 	uint32_t dirty;
@@ -504,7 +504,7 @@ static void counts_of_other_nvdimms_are_not_compared(void **state)
 	sys.nvdimm[1].id[0]++;
 	assert_not_flushed(f, -EUCLEAN, "has no record of the earlier count");
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
-	leave_open(f);			/* does not make these NVDIMMs the pool's */
+	leave_open(f);			/* must not record these NVDIMMs */
 	assert_int_equal(dirty_at_look(f), DAXPIN_UNKNOWN);
 	sys.nvdimm[1].id[0]--;
 	assert_int_equal(dirty_at_look(f), DAXPIN_NO);
@@ -549,7 +549,7 @@ static void the_region_of_a_partition_or_device_is_found(void **state)
 	assert_recorded(f, 3, 4);
 }
 
-/* Without DAX, what the disk has reported as written is not lost. */
+/* Without DAX, a power failure does not lose what the disk reported as written. */
 static void without_dax_no_dirty_shutdown_is_reported(void **state)
 {
 	struct fixture *f = *state;

@@ -6,11 +6,11 @@
  * disk that delays it until all successors wait. On fsdax the layout barrier would
  * protect the pool as well, so the progress reports must show that the lock did.
  *
- * A test that used timing instead once saw pins reported for "the second of two", not
- * the lock. Its successor had come after the read had landed, when the lock was rightly
- * free. Pins are reported whenever the layout barrier takes longer than its first poll,
- * 10 ms: so it was in 2 of 20 opens after such a lock had become free, when the kernel
- * counted no pinned page.
+ * A test that used a delay instead got a report of pins, not of the lock, for "the
+ * second of two". Its successor had opened the pool after the read had landed, when the
+ * lock was free. An open reports pins whenever the layout barrier takes longer than its
+ * first poll, 10 ms. That happened in 2 of 20 opens after such a lock had become free,
+ * when the kernel counted no pinned page.
  */
 #include "media.h"
 #include <daxpin-uring.h>
@@ -125,7 +125,7 @@ static int own(void *arg, int tell_to)
 	return 1;
 }
 
-/* The owner of an open pool is dead and reaped. Its child is alive. */
+/* Lets the owner of an open pool die, and reaps it. Its child stays alive. */
 static struct death leave_a_child(struct fixture *f,
 				  void (*keep)(struct fixture *f))
 {
@@ -240,7 +240,10 @@ static void a_child_that_executes_does_not_keep_the_lock(void **state)
 	assert_not_kept(&death);
 }
 
-/* A misuse of the descriptor. The error still names the process that keeps the lock. */
+/*
+ * The child misuses the descriptor, and the error still names the process with the
+ * lock.
+ */
 static void exec_with_a_dup(struct fixture *f)
 {
 	char path[128];
@@ -412,7 +415,7 @@ static int keep_gift(void *arg, int parent)
 	return 1;
 }
 
-/* A process that has nothing of the pool but what it was sent. */
+/* The holder is a process that has nothing of the pool except what it was sent. */
 static struct death leave_a_gift(struct fixture *f, enum gift gift)
 {
 	struct giving giving = { .f = f, .gift = gift };
@@ -867,7 +870,9 @@ static int crash_setup(void **state)
 static int crash_teardown(void **state)
 {
 	struct crash *crash = *state;
-	/* Before the files are removed, which would wait for reads in flight. */
+	/*
+	 * The reads must land first: removing the files would wait for reads in flight.
+	 */
 	int ret = held_disk_land(&disk);
 
 	for (size_t i = 0; i < KINDS; i++) {

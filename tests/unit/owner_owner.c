@@ -61,7 +61,9 @@ static int await(void)
 	return await_despite(false);
 }
 
-/* The wait lasts until the deadline, for a context that may be the owner's. */
+/*
+ * Asserts that the wait for a context that may be the owner's lasts until the deadline.
+ */
 static void expect_wait(const char *words)
 {
 	told.at_third = time_is_up;
@@ -205,7 +207,7 @@ static void a_context_of_this_process_is_marked_as_its_own(void **state)
 	assert_int_equal(find(&context), 0);
 	assert_int_equal(context.number, 8);
 	assert_int_equal(context.flags, DP_CONTEXT_OWN);
-	/* By another thread of this process. */
+	/* Another thread of this process made the context. */
 	fake.context[0].pid = 302;
 	fake.own_thread[0] = 302;
 	assert_int_equal(find(&context), 0);
@@ -283,7 +285,7 @@ static void a_context_that_is_gone_is_not_waited_for(void **state)
 	expect_at_once(0);
 }
 
-/* Other contexts, with a pid and without, have other numbers. */
+/* There are other contexts, with a pid and without, but they have other numbers. */
 static void a_containers_owner_has_ended_when_its_context_is_gone(void **state)
 {
 	(void)state;

@@ -184,7 +184,7 @@ static void proc_of_another_pid_namespace_proves_nothing(void **state)
 	assert_false(dp_place_is_outside(&owner, 77));
 }
 
-/* Process 100 after the container was restarted: this process. */
+/* A restarted container gives this process the owner's pid, 100. */
 static void this_process_began_later_than_the_owner(void **state)
 {
 	(void)state;

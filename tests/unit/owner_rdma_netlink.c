@@ -109,7 +109,7 @@ static void sysfs_of_another_network_proves_nothing(void **state)
 	expect_unknown("initial network namespace");
 }
 
-/* The proof without netlink. */
+/* Without netlink the library proves it by the use counts of the RDMA modules. */
 static void no_uverbs_file_is_open_anywhere(void **state)
 {
 	(void)state;
@@ -135,7 +135,10 @@ static void without_the_ib_uverbs_module_no_context_exists(void **state)
 	fake.socket_error = -EACCES;
 	fake_remove("/sys/module/ib_uverbs");
 	expect_state(DP_VERBS_GONE);
-	/* Or RDMA is built into the kernel, which /sys/module does not show. */
+	/*
+	 * The same if RDMA is built into the kernel, so that /sys/module does not show
+	 * it.
+	 */
 	fake_remove("/sys/module/ib_core/refcnt");
 	expect_unknown("NETLINK_RDMA");
 }

@@ -28,7 +28,7 @@ static int go_on(void *arg)
 	return machine.now_ns < until_ns ? 0 : -ETIMEDOUT;
 }
 
-/* A file with a hole, on a kernel that behaves as planned. */
+/* Makes a file with a hole, on a kernel that behaves as the plan says. */
 static int begin(struct machine_ring_plan plan)
 {
 	static struct machine_disk *disk;
@@ -98,7 +98,8 @@ static void the_caller_can_stop_a_waiting_allocation(void **state)
 }
 
 /*
- * Each attempt that is cancelled before it started is followed by one with more time.
+ * After each attempt that is cancelled before the kernel starts it, the library makes
+ * another one with more time.
  */
 static void an_allocation_that_starts_late_is_retried_with_more_time(void **state)
 {

@@ -14,7 +14,9 @@
 
 #define FILE_SIZE	(24 * MIB)
 
-/* The bytes that a call can allocate before a signal interrupts it; 0: no signals. */
+/*
+ * The bytes that a call can allocate before a signal interrupts it. 0: no signal comes.
+ */
 static uint64_t undisturbed;
 static uint32_t calls, interrupted;
 static uint64_t left = UINT64_MAX;

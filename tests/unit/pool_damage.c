@@ -363,8 +363,8 @@ static void a_wiped_superblock_is_not_a_blank_medium(void **state)
 }
 
 /*
- * A wiped first segment is not blank if the others are not. No cure that the message
- * names destroys them.
+ * A wiped first segment is not blank if the others are not. No remedy that the message
+ * names destroys the others.
  */
 static void a_wiped_first_segment_is_not_a_blank_medium(void **state)
 {
@@ -578,7 +578,7 @@ static void open_refuses_slabs_of_a_later_version(void **state)
 	assert_says(f, "segment 0, block 600");
 }
 
-/* The filesystem is full. The test is linked with --wrap. */
+/* Simulates a full filesystem: --wrap replaces dp_os_fallocate(). */
 static bool no_room;
 
 int __real_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
@@ -697,7 +697,7 @@ static void reserve_never_returns_a_hole(void **state)
 	close_pool(f);
 }
 
-/* At the offset where the next change would overwrite the newest half. */
+/* The half is at the offset where the next change would overwrite the newest half. */
 static void open_refuses_superblock_halves_in_the_wrong_place(void **state)
 {
 	struct fixture *f = *state;
@@ -715,7 +715,7 @@ static void open_refuses_superblock_halves_in_the_wrong_place(void **state)
 
 /* ------------------------------------------------------------------- lanes */
 
-/* A byte changed in a way that no order of stores explains: refused. */
+/* Asserts that a lane is refused if a byte changed as no order of stores explains. */
 static void check_damaged_lane(struct fixture *f, uint32_t index, size_t offset)
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);

@@ -210,7 +210,7 @@ static void a_mark_that_the_filesystem_drops_is_reported(void **state)
 	assert_int_equal(notes(f), 3);
 }
 
-/* One of three files has its mark. The pool as a whole is not protected. */
+/* A pool is protected only if all of its files have the mark. */
 static void one_file_without_a_mark_is_reported(void **state)
 {
 	struct fixture *f = *state;

@@ -69,8 +69,8 @@ static void open_and_close(struct fixture *f)
 }
 
 /*
- * An owner that dies. Its state on media is later written back over that of a clean
- * close.
+ * Leaves the pool as an owner does that dies: writes the state on media of an open pool
+ * over that of a clean close.
  */
 static void leave_open(struct fixture *f)
 {
@@ -205,7 +205,10 @@ static void after_an_interrupted_open_segments_may_be_older_by_one(void **state)
 	forget(&before);
 }
 
-/* It is quarantined, not written, and refused again afterwards. */
+/*
+ * A degraded open quarantines the segment and does not write to it, and the next open
+ * refuses it again.
+ */
 static void a_degraded_open_does_not_change_an_older_segment(void **state)
 {
 	struct fixture *f = *state;
@@ -309,7 +312,7 @@ static void a_mixture_of_copies_and_originals_is_refused(void **state)
 		f->options.flags = DAXPIN_POOL_ADOPT | DAXPIN_POOL_DEGRADED;
 		assert_open_fails(f, -EUCLEAN, "is a copy, but segment ");
 		f->options.flags = 0;
-		/* The cure that the message names. */
+		/* Follows the advice of the message. */
 		replace_all(f);
 		open_and_close(f);
 		forget(&backup);

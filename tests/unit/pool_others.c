@@ -37,7 +37,7 @@ static void remove_files(struct fixture *f)
 	}
 }
 
-/* An owner dies with the pool open, so that the next open looks at its record. */
+/* Lets an owner die with the pool open, so that the next open reads its record. */
 static void leave_open(struct fixture *f)
 {
 	struct child child = start_child(f, child_opens, NULL);
@@ -72,7 +72,7 @@ static const struct place {
 
 static struct fixture *in_place;
 
-/* 77: the kernel refuses to. */
+/* Returns 77 if the kernel refuses the mount. */
 static int opens_in_place(void *arg)
 {
 	const struct place *place = arg;
@@ -357,7 +357,7 @@ static void of_creators_by_several_names_one_makes_the_pool(void **state)
 
 /* ------------------------------------------------------------------ sizes */
 
-/* Its pages are gone, and a store to them is a SIGBUS. */
+/* The pages of the segment are gone, and a store to them is a SIGBUS. */
 static int closes_without_a_segment(void *arg)
 {
 	struct fixture *f = arg;

@@ -476,7 +476,7 @@ static void one_of_several_concurrent_creates_succeeds(void **state)
 
 /* ------------------------------------------------- each call fails in turn */
 
-/* Each call of these functions that the library makes fails in turn. */
+/* In each run another call of these functions fails. */
 static struct {
 	bool armed;
 	unsigned int left;		/* calls that still succeed */
@@ -734,7 +734,7 @@ static void without_proc_files_of_the_overflow_user_are_refused(void **state)
 
 /* --------------------------------------------------------------- descriptors */
 
-/* Neither a create nor an open leaves anything behind. */
+/* Asserts that create and open fail and leave nothing behind. */
 static void anchor_is_refused(struct fixture *f, int error, const char *words)
 {
 	uint64_t before = metadata_fingerprint(f->path);
@@ -860,7 +860,7 @@ static int open_in_turn(void *arg)
 	return ret ? -ret : -daxpin_pool_close(f->pool);
 }
 
-/* One process creates the pool, and each of them opens it in turn. */
+/* One process creates the pool, and every process opens it, one after the other. */
 static void concurrent_opens_with_create_all_succeed(void **state)
 {
 	enum { PROCESSES = 6 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A pool whose beginning was wiped or overwritten (W15): what open, create and check
- * report about the rest. None of them recommends another one that would refuse in turn,
- * and none destroys a byte without the caller's consent.
+ * report about the rest. None of them recommends a call that would be refused too, and
+ * none destroys a byte unless the caller passes the overwrite flag.
  */
 #include "findings.h"
 #include "media.h"
@@ -66,7 +66,10 @@ static void wipe(struct fixture *f, uint32_t segment, uint64_t offset,
 	free(bytes);
 }
 
-/* A user who follows the messages loses nothing, and is not sent in a circle. */
+/*
+ * A user who follows the messages loses nothing, and no message recommends a call that
+ * fails.
+ */
 static void assert_refused(struct fixture *f, int error, const char *words)
 {
 	char sentence[512];
@@ -95,7 +98,7 @@ static void assert_check_finds(struct fixture *f, const char *words)
 	assert_non_null(strstr(found.what[0], "backup"));
 }
 
-/* With the overwrite flag there is a new pool. */
+/* With the overwrite flag, create makes a new pool. */
 static void assert_overwrites(struct fixture *f)
 {
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
@@ -387,7 +390,7 @@ static void a_device_is_searched_at_the_offsets_of_each_segment_size(void **stat
 	put(fd, DP_LANES_OFFSET, chunk + DP_LANES_OFFSET,
 	    DP_LANES_END - DP_LANES_OFFSET);
 	assert_found(fd, DP_REMAINS_LANES, DP_LANES_OFFSET);
-	/* As in a segment of 1 GiB, whose table has a chunk of its own. */
+	/* In a segment of 1 GiB the table has a chunk of its own, at this offset. */
 	put(fd, 3 * MIB, chunk + 0xf1000, 4096);
 	assert_found(fd, DP_REMAINS_TABLE, 3 * MIB);
 	put(fd, 0xf1000, chunk + 0xf1000, 4096);
@@ -420,7 +423,7 @@ static int note_told(const struct dp_wait *wait, void *arg)
 	return told->stop;
 }
 
-/* A terabyte takes seconds: who waits is told, and can end it. */
+/* A search of a terabyte takes seconds, so it reports progress and can be ended. */
 static void a_search_of_a_device_can_be_ended(void **state)
 {
 	static const struct dp_badblocks none;
@@ -452,7 +455,10 @@ static void a_search_of_a_device_can_be_ended(void **state)
 	dp_wait_begin(&policy);
 	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), 0);
 	assert_int_equal(remains.offset, 40 * MIB);
-	/* The clock decides how often, but the deadline is looked at each time. */
+	/*
+	 * The clock decides how often progress is reported. The deadline is checked
+	 * each time.
+	 */
 	policy.deadline_ns = policy.begin_ns + 1;
 	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), -ETIMEDOUT);
 	assert_non_null(strstr(sentence, "the deadline passed when 2 of"));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which chunks of a file on tmpfs are backed: found by its size in blocks where it has no
- * hole, else by a search. The files are memfds, which are tmpfs's.
+ * Which chunks of a file on tmpfs are backed: if st_blocks shows that the file has no
+ * hole, all of them, otherwise those that a search finds. The files are memfds, which
+ * are files of tmpfs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +56,7 @@ static void fill(uint64_t begin, uint64_t end)
 				 sizeof(page));
 }
 
-/* A bit for each chunk that is backed. */
+/* Returns a bit for each chunk that is backed. */
 static uint32_t backed(enum dp_source_kind kind)
 {
 	const struct dp_source source = { .kind = kind, .path = "here",
@@ -98,7 +99,7 @@ static void a_longer_file_is_searched(void **state)
 	assert_int_equal(searches, 1);
 }
 
-/* On other filesystems st_blocks counts more than the file's bytes. */
+/* Only on tmpfs does st_blocks count nothing but the file's bytes. */
 static void only_tmpfs_is_believed(void **state)
 {
 	(void)state;

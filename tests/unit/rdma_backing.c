@@ -380,7 +380,7 @@ static void grants_stop_being_copies_after_a_successful_trial(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* The verdict that the device fails is final too. */
+/* A trial that finds that the device fails is not repeated either. */
 static void a_trial_with_a_verdict_is_not_repeated(void **state)
 {
 	(void)state;

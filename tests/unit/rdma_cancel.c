@@ -110,7 +110,7 @@ static void attach_with_executor(int ret)
 	must(run_attach());
 }
 
-/* daxpin_rdma_service() ends the grant. */
+/* Without an executor, daxpin_rdma_service() ends the grant. */
 static void start_without_executor(void)
 {
 	must(run_detach());

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * As rdma_cancel, with a device that has memory windows: what binds them and hears of
- * it, the trial of a device, and the peer's flush. The device's connection with itself
- * and its requests are the test's; each may be a cancellation point. Then each device
- * call fails once in each temporary way.
+ * The same as rdma_cancel, with a device that has memory windows: the calls that bind
+ * them and receive the completions, the trial of a device, and the peer's flush. The
+ * device's connection with itself and its requests are the test's; each may be a
+ * cancellation point. Then each device call fails once in each temporary way.
  */
 #include "fixture.h"
 #include "cancelled.h"
@@ -358,7 +358,7 @@ static void use_everything(void)
 	grant_a_region();
 	is_over(daxpin_rdma_publish(rdma, &grant, 1, NULL, 0));
 	must(daxpin_rdma_lkey(rdma, extent.addr, &lkey));
-	/* That of the window whose bind was not reported, and no other. */
+	/* It is the queue pair of the window whose bind was not reported. */
 	assert_int_equal(counts().queue_pairs_stopped, 1);
 	assert_int_equal(counts().quarantined, 0);
 	assert_int_equal(counts().windows_refused, 0);
@@ -405,7 +405,7 @@ static int setup_windows(void **state)
 	return run_attach() || daxpin_reserve(f->pool, BYTES, 0, &extent);
 }
 
-/* Nothing is left: no region, no window, no hold, no pin. */
+/* Fails if anything is left: a region, a window, a hold or a pin. */
 static int teardown_windows(void **state)
 {
 	int err = daxpin_cancel(f->pool, extent) || run_detach() || fake.live ||

@@ -90,7 +90,7 @@ static uint32_t crc32c(const unsigned char *bytes, size_t length)
 	return ~crc;
 }
 
-/* A valid checksum does not make the fields valid. */
+/* Imports a descriptor with one field changed and a valid checksum. */
 static int import_with(size_t at, uint64_t value, size_t size)
 {
 	unsigned char bytes[sizeof(fixed)];

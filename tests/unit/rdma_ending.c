@@ -50,7 +50,7 @@ static int setup_large(void **state)
 	return attach_with(NULL);
 }
 
-/* In the third segment, so that nothing in the first two is held. */
+/* Reserves an extent in the third segment, so that nothing in the first two is held. */
 static void reserve_far_extent(void)
 {
 	struct daxpin_extent near[64];
@@ -214,7 +214,7 @@ static void *(*meanwhile)(void *grant);
 static pthread_t other;
 static bool is_joined;
 
-/* Sends the question, and the peer's reaction comes before ask_back() returns. */
+/* The peer answers before ask_back() returns. */
 static void on_ask_and_more(void *arg, const struct daxpin_grant_key *key)
 {
 	on_ask(arg, key);
@@ -450,7 +450,10 @@ static void a_late_answer_ends_no_other_grant(void **state)
 	assert_int_equal(key.extent.gen, old.extent.gen);
 	assert_int_not_equal(key.id, old.id);
 	assert_int_equal(daxpin_rdma_returned(rdma, &old), -ESTALE);
-	/* From an earlier open of the pool, in which a grant had the same id. */
+	/*
+	 * The key is from an earlier open of the pool, in which a grant had the same
+	 * id.
+	 */
 	key.extent.gen -= UINT64_C(1) << 40;
 	assert_int_equal(daxpin_rdma_returned(rdma, &key), -ESTALE);
 	key = key_of(grant);
@@ -590,7 +593,7 @@ static void *run_cancelled(void *unused)
 	return NULL;
 }
 
-/* A cancellation point, such as a driver may contain. */
+/* Makes a cancellation point, such as a driver may contain. */
 static void sleep_a_little(void)
 {
 	usleep(1);
@@ -627,8 +630,8 @@ static int compare_deadlines(const void *a, const void *b)
 }
 
 /*
- * In the order of their deadlines, whatever the order of the revokes, even if some
- * deadlines change and some grants end meanwhile.
+ * Grants expire in the order of their deadlines, whatever the order of the revokes,
+ * even if some deadlines change and some grants end meanwhile.
  */
 static void grants_expire_in_the_order_of_their_deadlines(void **state)
 {

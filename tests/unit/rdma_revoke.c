@@ -313,7 +313,10 @@ static void a_second_revoke_start_can_shorten_the_deadline(void **state)
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(news.done, 1);
-	/* In the caller's thread: the result is returned, and done() is not called. */
+	/*
+	 * This revoke runs in the caller's thread: it returns the result, and done() is
+	 * not called.
+	 */
 	assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, &another), 0);
 	other = grant_of(another, NULL);
 	assert_int_equal(daxpin_rdma_revoke_start(other, NEVER), 0);
@@ -532,7 +535,7 @@ static void calls_on_a_detached_domain_are_estale(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	assert_int_equal(daxpin_rdma_detach(rdma), 0);
 	assert_detached(first, grant);
-	/* Even after many other attachments. */
+	/* That is so even after many other attachments. */
 	for (unsigned int i = 1; i < 64; i++) {
 		assert_int_equal(attach_with(NULL), 0);
 		assert_ptr_not_equal(rdma, first);

@@ -258,7 +258,7 @@ static void a_grant_without_a_queue_pair_is_a_type_1_window(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* By window or by region, the peer could not use the grant. */
+/* The peer could use such a grant neither by a window nor by a region. */
 static void a_queue_pair_of_another_domain_is_refused(void **state)
 {
 	const int accesses[] = { WRITE, READ | WRITE, IBV_ACCESS_REMOTE_ATOMIC };
@@ -338,8 +338,8 @@ static void a_failed_bind_is_counted_and_replaced_by_a_region(void **state)
 	assert_int_equal(counts().windows_refused, 2);
 	assert_int_equal(fake.windows, 0);
 	/*
-	 * The state of the connection is unknown after a failed bind, so it is made
-	 * anew.
+	 * The state of the connection is unknown after a failed bind, so the library
+	 * makes a new one.
 	 */
 	assert_int_equal(device.connects, 1);
 	fake.bind_error = 0;
@@ -473,7 +473,7 @@ static void a_bind_that_failed_is_reported(void **state)
 	assert_int_equal(daxpin_grant_bound(NULL, NULL), -EINVAL);
 }
 
-/* The flush of another queue pair does not end the wait either. */
+/* The flush of another queue pair does not end the wait. */
 static void a_pending_bind_without_its_queue_pair_keeps_the_hold(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
@@ -518,7 +518,7 @@ static void flushing_another_queue_pair_does_not_end_a_pending_bind(void **state
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* Until the connection is reset nothing reports what happened to the bind. */
+/* Until the connection is reset, nothing shows whether the bind happened. */
 static void a_connection_lost_during_a_bind_keeps_the_hold(void **state)
 {
 	struct daxpin_grant *grant = NULL;

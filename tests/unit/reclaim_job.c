@@ -56,7 +56,7 @@ static struct daxpin_job_summary run(struct fixture *f,
 		    struct daxpin_job **),
 	const struct daxpin_job_options *options)
 {
-	/* Without a deadline a punch may take one second. */
+	/* A job without a deadline lets a punch take one second. */
 	const struct daxpin_job_options with_deadline = all_for(HANG_MS);
 	struct daxpin_job *job;
 
@@ -296,7 +296,7 @@ static void a_held_segment_is_not_reclaimed_and_its_holder_is_reported(void **st
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* With a deadline the job waits, and holds are not refused meanwhile. */
+/* With a deadline the job waits for the drop, and does not refuse holds meanwhile. */
 static void a_job_waits_for_the_drop(void **state)
 {
 	struct fixture *f = *state;
@@ -354,7 +354,8 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 	}
 	sleeps++;
 	/*
-	 * A thread that wants the job's mutex meanwhile gets it without sleeping (I33).
+	 * Another thread can lock the job's mutex meanwhile, so it need not sleep
+	 * (I33).
 	 */
 	assert_int_equal(pthread_mutex_trylock(&jobs->mutex), 0);
 	pthread_mutex_unlock(&jobs->mutex);
@@ -540,7 +541,7 @@ static void reclaim_asks_for_a_pinned_segment(void **state)
 	assert_int_equal(daxpin_unregister(r), 0);
 }
 
-/* The pin is not given back. After the deadline it is not wanted any more. */
+/* The pin is not given back. After the deadline the job does not want it any more. */
 static void a_pin_that_is_not_given_back_ends_the_job_busy(void **state)
 {
 	struct fixture *f = *state;
@@ -626,7 +627,7 @@ static void a_thread_that_waits_only_on_the_event_fd_completes_a_job(void **stat
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* A refused reserve is followed by an event when it may succeed. */
+/* After a reserve was refused, an event shows when it may succeed. */
 static void a_refused_reserve_gets_a_retry_event(void **state)
 {
 	struct fixture *f = *state;
@@ -727,7 +728,7 @@ static void jobs_work_without_io_uring(void **state)
 	assert_int_equal(pool_info(f).hole_bytes, 0);
 }
 
-/* As under a limit of the number of processes, which does not apply to root. */
+/* A limit of the number of processes has this effect, but does not apply to root. */
 static void jobs_work_without_a_kernel_thread_for_the_ring(void **state)
 {
 	refusal = EAGAIN;
@@ -793,7 +794,7 @@ static bool ended_with(struct fixture *f, struct daxpin_job *job, int result)
 	return s.result == result;
 }
 
-/* What was refilled before space ran out is complete, and stays so. */
+/* What was refilled before the space ran out is complete, and stays so. */
 static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
 {
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -850,7 +851,7 @@ static int refill_five_of_many(struct fixture *f)
 	return 0;
 }
 
-/* As a refill leaves it that was killed in the middle. */
+/* A refill that was killed midway leaves chunks in this state. */
 static void half_backed_chunks_are_reclaimed(void **state)
 {
 	struct fixture *f = *state;

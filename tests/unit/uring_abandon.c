@@ -219,7 +219,7 @@ static void a_guarded_ring_can_be_abandoned(void **state)
 
 /* ----------------------------------------- when the ring continues to exist */
 
-/* A child that keeps copies of all descriptors until it is killed. */
+/* Runs in a child that keeps copies of all descriptors until it is killed. */
 static int keep_descriptors(void *arg, int parent)
 {
 	(void)arg;
@@ -373,7 +373,8 @@ static void an_emptied_file_table_does_not_prove_that_the_ring_ended(void **stat
 }
 
 /*
- * With a file that has a name, since older kernels do not show pipes in a file table.
+ * Replaces it by a file that has a name, since older kernels do not show pipes in a
+ * file table.
  */
 static int replace_the_pipe(struct world *w)
 {
@@ -493,7 +494,7 @@ static bool attach_by_index(struct world *w)
 	return false;
 }
 
-/* In another thread, whose ring has the same index. */
+/* Runs in another thread, whose ring has the same index. */
 static void *detach_another(void *arg)
 {
 	struct world *w = arg, own = { .f = w->f };
@@ -755,7 +756,9 @@ static int disk_setup(void **state)
 
 static int disk_teardown(void **state)
 {
-	/* Before the files are removed, which would wait for reads in flight. */
+	/*
+	 * The reads must land first: removing the files would wait for reads in flight.
+	 */
 	int ret = held_disk_land(&disk);
 
 	return teardown(state) | held_disk_remove(&disk) | ret;

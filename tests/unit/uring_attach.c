@@ -54,7 +54,7 @@ static void an_attach_can_require_fixed_buffers(void **state)
 	assert_int_equal(attach(w, 0), 0);
 }
 
-/* The library's promise, on one ring. */
+/* Tests on one ring that an extent is not reused while a read into it is in flight. */
 static void no_reuse_while_a_read_is_in_flight(struct world *w, uint32_t flags)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -599,8 +599,8 @@ static int register_with(struct world *w, unsigned int what, const void *argumen
 }
 
 /*
- * Of register calls only the enabling of the ring is allowed, so no table can be
- * changed.
+ * The restrictions allow only one register call, which enables the ring, so that no
+ * table can be changed.
  */
 static void restrict_ring(struct world *w)
 {
@@ -860,7 +860,7 @@ static int saw_draining(const struct daxpin_wait *wait, void *arg)
 	return ++draining->reports == REPORTS ? held_disk_land(&disk) : 0;
 }
 
-/* The pool's owner is dead and reaped, while a read of its ring continues. */
+/* Kills the pool's owner and reaps it, while a read of its ring continues. */
 static pid_t kill_the_reader(struct world *w, uint64_t addr)
 {
 	struct reader reader = { w->f.path, addr };
@@ -901,7 +901,9 @@ static void succeed(struct world *w, bool create)
 	assert_int_equal(ours.addr, extent.addr);
 	memory = daxpin_ptr(w->f.pool, ours, 0);
 	memset(memory, 0x3c, LENGTH);
-	/* If the open had returned too early, the read would land now. */
+	/*
+	 * If the open had returned too early, the read would write to our extent now.
+	 */
 	assert_int_equal(held_disk_land(&disk), 0);
 	assert_true(has_colour(w, ours, LENGTH, 0x3c));
 }
@@ -961,7 +963,9 @@ static int crash_setup(void **state)
 
 static int crash_teardown(void **state)
 {
-	/* Before the files are removed, which would wait for reads in flight. */
+	/*
+	 * The reads must land first: removing the files would wait for reads in flight.
+	 */
 	int ret = held_disk_land(&disk);
 
 	return teardown(state) | held_disk_remove(&disk) | ret;

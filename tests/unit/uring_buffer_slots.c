@@ -125,7 +125,9 @@ static void a_prepared_segment_is_fixed(void **state)
 	close(fd);
 }
 
-/* After any number of requests: only the service call and reap pin memory. */
+/*
+ * This is so after any number of requests: only the service call and reap pin memory.
+ */
 static void a_prep_registers_nothing(void **state)
 {
 	struct world *w = *state;
@@ -281,7 +283,7 @@ static void a_segment_stays_fixed_if_its_reclaim_is_cancelled(void **state)
 
 /* ------------------------------------------------------------ on demand */
 
-/* Each segment is plain for PRICE requests, then replaces the oldest in a slot. */
+/* A segment is plain for THRESHOLD requests, and then replaces the oldest in a slot. */
 static void segments_share_fewer_slots(void **state)
 {
 	struct world *w = *state;
@@ -571,7 +573,7 @@ static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
 	return fixed;
 }
 
-/* A segment that could not be pinned does not prevent a reclaim. */
+/* A segment that could not be pinned must not prevent a reclaim. */
 static void must_reclaim(struct world *wp)
 {
 	struct world w = *wp;
@@ -639,7 +641,7 @@ static bool wait_until_fixed(struct world *w, int fd,
 	return ms;
 }
 
-/* Two segments fit. They are replaced by others in turn. */
+/* Two segments fit. The others replace them, one after the other. */
 static void live_on_80_mib(struct world *wp)
 {
 	struct world w = *wp;
@@ -681,8 +683,8 @@ static void fail_midway(struct world *wp)
 		MUST(strstr(w.f.errmsg, "131072 KiB"));
 	}
 	/*
-	 * Nothing is charged any more, at the latest after a while: two segments fit
-	 * again.
+	 * Possibly after a while, the kernel charges nothing any more, so that two
+	 * segments fit again.
 	 */
 	for (int ms = 0; ms < HANG_MS; ms++) {
 		MUST(!attach(&w, DAXPIN_URING_EAGER));
@@ -751,7 +753,7 @@ static void with_8_mib_of_memlock_all_segments_are_plain(void **state)
 	as_poor(8 << 20, live_on_8_mib);
 }
 
-/* Not even root may raise it without CAP_SYS_RESOURCE. */
+/* Without CAP_SYS_RESOURCE not even root may raise the limit. */
 static void need_memlock(rlim_t bytes)
 {
 	struct rlimit limit, raised = { bytes, bytes };

@@ -266,7 +266,7 @@ static const struct uncancelled_call buffer_calls[] = {
 	{ "service", want_one, run_service, end_job_and_detach },
 };
 
-/* These make no system call, so that there is nothing in them to be cancelled at. */
+/* These calls make no system call in which a cancellation could arrive. */
 static const struct uncancelled_call free_calls[] = {
 	{ "prep_read", reserve_one, run_prep, abort_one },
 	{ "prep_write", reserve_one, run_prep_write, abort_one },

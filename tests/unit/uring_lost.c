@@ -64,7 +64,7 @@ struct loss {
 	struct iovec iov[READS];
 };
 
-/* An assertion of cmocka's works in the first thread alone. */
+/* cmocka's assertions work only in the first thread. */
 #define lost_must(condition)						\
 	do {								\
 		if (!(condition)) {					\
@@ -92,7 +92,7 @@ static void prepare_read(struct loss *loss, unsigned int i)
 	sqe->flags |= loss->kind->request;
 }
 
-/* A ring with reads in flight, whose thread ends. */
+/* Makes a ring with reads in flight, and ends its thread. */
 static void *lose(void *arg)
 {
 	struct loss *loss = arg;

@@ -17,7 +17,7 @@
 #define BYTES	4096u
 #define PIECES	3u
 
-/* Of kernels newer than the oldest liburing. */
+/* Constants of kernels that are newer than the oldest supported liburing. */
 #define READV_FIXED		60
 #define SOCKET_COMMAND_INQ	0	/* bytes that have arrived and were not read */
 
@@ -362,7 +362,9 @@ static int try_send(struct world *w, struct daxpin_extent extent,
 	assert_int_equal(sqe.opcode == IORING_OP_NOP, ret != 0);
 	if (!ret)
 		assert_int_equal(daxpin_uring_abort(&io, &sqe), 0);
-	/* The next submit would send it: it does nothing, and is no request's. */
+	/*
+	 * The next submit would send this sqe: it is a no-op and belongs to no request.
+	 */
 	assert_int_equal(sqe.opcode, IORING_OP_NOP);
 	assert_int_equal(sqe.user_data, 0);
 	return ret;
@@ -525,7 +527,9 @@ static void reap_handles_a_whole_completion_queue(void **state)
 	close(fd);
 }
 
-/* A completion that belongs to no request comes first. The others are accounted for. */
+/*
+ * The first completion belongs to no request. Reap must still account for the others.
+ */
 static void reap_continues_after_a_completion_of_no_request(void **state)
 {
 	struct world *w = *state;
@@ -625,7 +629,7 @@ static int enable(struct io_uring *ring)
 		       IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
-/* Two reads, by a slot that is filled before the first. */
+/* Makes two reads through a slot that is filled before the first. */
 static void read_by_ring(struct world *w, struct daxpin_extent extent,
 			 int result)
 {

@@ -45,7 +45,7 @@ static void count_end(struct daxpin_uring_io *io,
 	reaping->ended++;
 }
 
-/* One byte from the pipe. */
+/* Prepares a read of one byte from the pipe. */
 static void prepare(struct reaping *reaping, uint32_t i)
 {
 	struct world *w = reaping->w;

@@ -346,7 +346,7 @@ static void a_segment_copied_at_attach_is_punched_after_all_rings_gave_it_back(v
 	a_reclaim_waits_for_every_ring(DAXPIN_URING_EAGER, s);
 }
 
-/* A ring that is attached while another is asked for the segment does not get it. */
+/* A ring that is attached after a reclaim wants the segment does not get it. */
 static void a_segment_that_a_reclaim_wants_is_not_copied(void **state)
 {
 	struct several *s = *state;
