@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A repair leaves a clean pool that opens, and a backup that restores every byte that
- * was there. It loses data only if the callback agrees.
+ * was there. The repair loses data only if the callback agrees.
  */
 #include "findings.h"
 #include "forbid.h"

@@ -121,7 +121,7 @@ static void a_wiped_page_is_one_quarantine(void **state)
 	patch(f, 1, word_at(1024), zero, sizeof(zero));
 	/*
 	 * Of extent 1000 to 1099 only the blocks of damaged words are quarantined.
-	 * After it everything up to the next extent is.
+	 * After that extent, all blocks up to the next extent are.
 	 */
 	check_quarantine(f, 1, 1100, 1600, 76 * DP_BLOCK_SIZE);
 }

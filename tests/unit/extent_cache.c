@@ -608,7 +608,7 @@ static void *push_and_wait(void *arg)
 	return NULL;
 }
 
-/* C4: the other thread never reads that it must make its own fences. */
+/* C4: the other thread never notices that it must make its own fences. */
 static void after_a_failed_fence_a_threads_end_sends_retry(void **state)
 {
 	pthread_t thread;

@@ -136,8 +136,7 @@ static void without_the_ib_uverbs_module_no_context_exists(void **state)
 	fake_remove("/sys/module/ib_uverbs");
 	expect_state(DP_VERBS_GONE);
 	/*
-	 * The same if RDMA is built into the kernel, so that /sys/module does not show
-	 * it.
+	 * Without this file, RDMA may be built into the kernel, so contexts may exist.
 	 */
 	fake_remove("/sys/module/ib_core/refcnt");
 	expect_unknown("NETLINK_RDMA");

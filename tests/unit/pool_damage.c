@@ -715,7 +715,7 @@ static void open_refuses_superblock_halves_in_the_wrong_place(void **state)
 
 /* ------------------------------------------------------------------- lanes */
 
-/* Asserts that a lane is refused if a byte changed as no order of stores explains. */
+/* Asserts that a lane is refused if no order of stores can explain a changed byte. */
 static void check_damaged_lane(struct fixture *f, uint32_t index, size_t offset)
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);

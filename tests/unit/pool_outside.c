@@ -476,7 +476,9 @@ static void one_of_several_concurrent_creates_succeeds(void **state)
 
 /* ------------------------------------------------- each call fails in turn */
 
-/* In each run another call of these functions fails. */
+/*
+ * The first run makes the first call of these functions fail, the next run the second.
+ */
 static struct {
 	bool armed;
 	unsigned int left;		/* calls that still succeed */

@@ -99,7 +99,7 @@ static void a_longer_file_is_searched(void **state)
 	assert_int_equal(searches, 1);
 }
 
-/* Only on tmpfs does st_blocks count nothing but the file's bytes. */
+/* On filesystems other than tmpfs, st_blocks counts more than the bytes of the file. */
 static void only_tmpfs_is_believed(void **state)
 {
 	(void)state;

@@ -358,7 +358,7 @@ static void use_everything(void)
 	grant_a_region();
 	is_over(daxpin_rdma_publish(rdma, &grant, 1, NULL, 0));
 	must(daxpin_rdma_lkey(rdma, extent.addr, &lkey));
-	/* It is the queue pair of the window whose bind was not reported. */
+	/* The stopped queue pair is that of the window whose bind was not reported. */
 	assert_int_equal(counts().queue_pairs_stopped, 1);
 	assert_int_equal(counts().quarantined, 0);
 	assert_int_equal(counts().windows_refused, 0);
