@@ -64,9 +64,11 @@ struct daxpin_rdma_report {
  * and must not belong to a pool. Set ret_report->size first. Returns 0 even if
  * something does not work, which the report says.
  *
- * -EINVAL	an unknown bit, or unsuitable memory
- * -ENOMEM	no memory, or RLIMIT_MEMLOCK
- * Others are the device's: no port is up, no queue pair can be created.
+ * -EINVAL	an unknown bit in tries; memory is too small or does not begin
+ *		at a page; an argument is NULL
+ * -ENOMEM	out of memory, or more than RLIMIT_MEMLOCK allows
+ * Others are the device's: ENETDOWN if none of its ports is up, and those of the
+ * verbs that create and destroy queue pairs and regions.
  */
 int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 		      uint32_t tries, struct daxpin_rdma_report *ret_report);
@@ -152,20 +154,39 @@ struct daxpin_rdma_info {
  * again; until then grants are copies, or fail with the errno of the trial.
  * daxpin_rdma_report() has the findings.
  *
- * -EAGAIN	a segment is being reclaimed, and NO_REGIONS is not set
- * -EINVAL	the context belongs to another process
+ * rdma belongs to the library until the detach; pd and its context must exist
+ * until then, and the pool cannot be closed before. options may be NULL, and is
+ * copied.
+ *
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EAGAIN	the kernel is punching or filling a part of the pool, and
+ *		DAXPIN_RDMA_NO_REGIONS is not set
+ * -EINVAL	an argument is NULL; an unknown flag; the device's context
+ *		belongs to another process
+ * -EIO		the record cannot be written
  * -ENOSPC	20 other verbs contexts are attached
- * -EOPNOTSUPP	a disk directory; or a DAX filesystem, on-demand regions do not
- *		work, and BOUNCE is not set
+ * -EOPNOTSUPP	the pool is on a disk; it is on a DAX filesystem, the device's
+ *		on-demand regions do not work, and DAXPIN_RDMA_BOUNCE is not set
+ * -EROFS	the pool is open for reading
  */
 int daxpin_rdma_attach(struct daxpin_pool *pool, struct ibv_pd *pd,
 		       const struct daxpin_rdma_options *options,
 		       struct daxpin_rdma **ret_rdma);
 
+/*
+ * Describe the attachment. Set ret_info->size first. The figures are snapshots.
+ *
+ * -EINVAL	an argument is NULL
+ * -ESTALE	rdma was detached
+ */
 int daxpin_rdma_info(struct daxpin_rdma *rdma,
 		     struct daxpin_rdma_info *ret_info);
 
-/* The findings of the attach about the device. Set ret_report->size first. */
+/*
+ * Store the findings of the attach about the device. Set ret_report->size first.
+ * Errors as daxpin_rdma_info().
+ */
 int daxpin_rdma_report(struct daxpin_rdma *rdma,
 		       struct daxpin_rdma_report *ret_report);
 
@@ -175,11 +196,14 @@ int daxpin_rdma_report(struct daxpin_rdma *rdma,
  * gives no remote access. Take a hold before getting the key, because
  * daxpin_rdma_service() may end it, and keep the hold until the completion.
  *
- * -EAGAIN	the segment is being reclaimed or refilled
- * -ENOENT	past the pool's end
- * -ENOMEM	RLIMIT_MEMLOCK
- * -ENOSPC	the segment has holes: refill it first
+ * -EAGAIN	the segment is being reclaimed or refilled, or a job waits for it
+ * -EINVAL	an argument is NULL
+ * -ENOENT	addr is past the pool's end
+ * -ENOMEM	out of memory, or more than RLIMIT_MEMLOCK allows
+ * -ENOSPC	the segment has holes, which daxpin_refill() fills
  * -EOPNOTSUPP	the pool is on a DAX filesystem
+ * -ESTALE	rdma was detached
+ * Others as ibv_reg_mr().
  */
 int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 		     uint32_t *ret_lkey);
@@ -193,14 +217,21 @@ int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
  *
  * One failure does not prevent the rest; the first -errno is returned. Not
  * concurrently with daxpin_rdma_detach().
+ *
+ * -EINVAL	rdma is NULL; the program changed a pin of the adapter's
+ *		registration; an excess daxpin_drop() had ended the hold of a
+ *		grant, which has ended
+ * -ESTALE	rdma was detached
+ * Others as ibv_dereg_mr().
  */
 int daxpin_rdma_service(struct daxpin_rdma *rdma);
 
 /*
- * Fill in an entry for a work request from a range of an extent: address,
+ * Fill in an entry for a work request from a range of an extent, in bytes: address,
  * length and local key. The caller must hold the extent until the completion.
  *
- * -EINVAL	there is no hold; length 0 or above 4 GiB; past the extent's end
+ * -EINVAL	the extent is not held; length is 0, is 4 GiB or more, or is past
+ *		the extent's end
  * -ESTALE	the extent's generation has ended
  * Others as daxpin_rdma_lkey().
  */
@@ -253,7 +284,7 @@ struct daxpin_grant_options {
 
 /*
  * Give a peer remote access to exactly this extent, or to the part of it that
- * offset and length name. Takes a hold until the grant has ended, and blocks
+ * offset and length name, in bytes. options must not be NULL, and is copied. Takes a hold until the grant has ended, and blocks
  * while the region is registered.
  *
  *  - A grant of reads or atomics on a reserved extent would reveal the previous
@@ -271,10 +302,15 @@ struct daxpin_grant_options {
  *    daxpin_grant_bound(). Without qp it has type 1. If neither is available
  *    the grant is a region, as daxpin_grant_info() reports.
  *
- * -EBUSY	the extent is held exclusively; or ZERO, or a bounced grant that
- *		can write, and it is held or being published
- * -EINVAL	an unknown flag or access; a range that is not in the extent; ZERO
- *		of a published extent; qp of another protection domain
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EBUSY	the extent is held exclusively; with DAXPIN_GRANT_ZERO, or if the
+ *		grant is bounced and can write, the extent is held or being
+ *		published
+ * -EINVAL	an argument is NULL; an unknown flag; access that is none, or that
+ *		is not allowed; a range that is not in the extent;
+ *		DAXPIN_GRANT_ZERO of a published extent; qp is of another
+ *		protection domain; an excess daxpin_drop() ended the grant's hold
  * -EPERM	the peer could read the previous owner's bytes
  * Others as daxpin_hold() and ibv_reg_mr().
  */
@@ -282,6 +318,10 @@ int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      const struct daxpin_grant_options *options,
 		      struct daxpin_grant **ret_grant);
 
+/*
+ * Store what the peer needs. Always succeeds, while the library remembers the
+ * grant (see daxpin_grant_info()); neither pointer may be NULL.
+ */
 void daxpin_grant_key(const struct daxpin_grant *grant,
 		      struct daxpin_grant_key *ret_key);
 
@@ -289,10 +329,9 @@ void daxpin_grant_key(const struct daxpin_grant *grant,
 
 /*
  * Write the key as DAXPIN_GRANT_DESCRIPTOR_SIZE bytes that any machine can read,
- * with a checksum (docs/format.md), and return that number. While the grant
- * exists.
+ * with a checksum (docs/format.md), and return that number.
  *
- * -EINVAL	size is less
+ * -EINVAL	an argument is NULL; size is too small
  * -ESTALE	the grant has ended
  */
 int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
@@ -302,9 +341,10 @@ int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
  * Decode such bytes, at the peer. Needs neither a pool nor a device. More bytes
  * may follow them.
  *
- * -EBADMSG	damaged
- * -EINVAL	too short, something else, or an impossible grant
- * -EPROTONOSUPPORT  of a newer daxpin
+ * -EBADMSG	the bytes are damaged
+ * -EINVAL	an argument is NULL; the bytes are too few, are no descriptor, or
+ *		describe a grant that cannot exist
+ * -EPROTONOSUPPORT  written by a newer daxpin
  */
 int daxpin_grant_import(const void *buf, size_t size,
 			struct daxpin_grant_key *ret_key);
@@ -323,11 +363,14 @@ int daxpin_grant_import(const void *buf, size_t size,
  * A grant that waits for the executor is taken over, and done() is not called.
  * If another thread is in ask_back() of this grant, the call waits for it.
  *
- * -EALREADY	another thread is ending it
- * -EINPROGRESS	see daxpin_grant_bound()
- * -EINVAL	if daxpin_grant_info() then returns -ESTALE: the grant has ended,
- *		but an excess daxpin_drop() had ended its hold, and the peer may
- *		have written to the blocks after their reuse
+ * -EALREADY	the grant is already being ended
+ * -EINPROGRESS	the bind of the grant's window may still execute, and there is no
+ *		queue pair to move to the error state, or that failed; see
+ *		daxpin_grant_bound()
+ * -EINVAL	the grant has ended, but an excess daxpin_drop() had ended its
+ *		hold, and the peer may have written to the blocks after their
+ *		reuse
+ * Others as ibv_dereg_mr().
  */
 int daxpin_rdma_revoke(struct daxpin_grant *grant);
 
@@ -343,9 +386,10 @@ int daxpin_rdma_revoke(struct daxpin_grant *grant);
  *
  * Callbacks are called without a lock, in any thread, and those of one grant
  * never overlap: ask_back() at most once, and before done(); none after done()
- * with result 0.
+ * with result 0. deadline_ns is in nanoseconds of CLOCK_MONOTONIC.
  *
- * -EALREADY	it is being ended
+ * -EALREADY	the grant is already being ended
+ * -EINVAL	grant is NULL
  */
 int daxpin_rdma_revoke_start(struct daxpin_grant *grant, uint64_t deadline_ns);
 
@@ -354,13 +398,21 @@ int daxpin_rdma_revoke_start(struct daxpin_grant *grant, uint64_t deadline_ns);
  * is the one with the id, extent and uuid of key, which is what the peer sent
  * back (see daxpin_grant_import()), so a late reply ends no other grant.
  *
- * -EALREADY	it is being ended
- * -ESTALE	there is no such grant: it has ended, or is of another open
+ * -EALREADY	the grant is already being ended
+ * -EINVAL	an argument is NULL
+ * -ESTALE	there is no such grant, because it has ended or is of another
+ *		open of the pool; rdma was detached
  */
 int daxpin_rdma_returned(struct daxpin_rdma *rdma,
 			 const struct daxpin_grant_key *key);
 
-/* The same for programs that know by other means which grant is returned. */
+/*
+ * The same for programs that know by other means which grant is returned.
+ *
+ * -EALREADY	the grant is already being ended
+ * -EINVAL	grant is NULL
+ * -ESTALE	the grant has ended
+ */
 int daxpin_grant_returned(struct daxpin_grant *grant);
 
 /*
@@ -368,7 +420,7 @@ int daxpin_grant_returned(struct daxpin_grant *grant);
  * to end the grant, by another or by NULL. Call it before destroying the queue
  * pair; after the return it is not used any more.
  *
- * -EINVAL	qp is of another protection domain
+ * -EINVAL	grant is NULL; qp is of another protection domain
  * -ESTALE	the grant has ended, and qp is not NULL
  */
 int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
@@ -380,8 +432,9 @@ int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
  * immediately. But a window is not freed while its bind may still execute, so a
  * revoke before this call moves qp to the error state.
  *
- * -EINVAL	the grant has no window of type 2
- * -EIO		the bind failed, and qp is in the error state: revoke the grant
+ * -EINVAL	an argument is NULL; the grant has no window of type 2
+ * -EIO		the bind failed, and qp is in the error state, so revoke the
+ *		grant
  * -ESTALE	the grant has ended
  */
 int daxpin_grant_bound(struct daxpin_grant *grant, const struct ibv_wc *wc);
@@ -421,10 +474,11 @@ struct daxpin_grant_info {
 };
 
 /*
- * Describe one grant. Set ret_info->size first.
+ * Describe one grant. Set ret_info->size first. The library remembers the last 1024
+ * grants of an attachment that have ended; an older handle is like a freed pointer.
  *
- * -ESTALE	it has ended. The library remembers the last 1024 of an
- *		attachment; an older handle is like a freed pointer
+ * -EINVAL	an argument is NULL
+ * -ESTALE	the grant has ended
  */
 int daxpin_grant_info(struct daxpin_grant *grant,
 		      struct daxpin_grant_info *ret_info);
@@ -439,7 +493,10 @@ int daxpin_grant_info(struct daxpin_grant *grant,
  * end prevents no other from ending, but then nothing is published; call it
  * again to do the rest.
  *
- * -EINVAL	a grant of another attachment
+ * -E2BIG	more than DAXPIN_OPS_MAX operations
+ * -EINVAL	a grant of another attachment; an array is NULL, and its count is
+ *		not 0
+ * -ESTALE	rdma was detached
  * Others as daxpin_rdma_revoke(), daxpin_persist() and daxpin_publish().
  */
 int daxpin_rdma_publish(struct daxpin_rdma *rdma, struct daxpin_grant **grants,
@@ -477,8 +534,13 @@ struct daxpin_flush_options {
  * created for it and the grant allows it; otherwise, if platform makes that
  * sufficient, a READ. ret_method may be NULL. Threads as ibv_post_send().
  *
- * -EINVAL	past the grant's end, or length 0; qp is not reliable
- * -EOPNOTSUPP	neither is possible, or the grant is bounced
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EINVAL	length is 0, or the range is not inside the grant; qp is NULL, or
+ *		not reliable; key or options is NULL; an unknown flag or platform;
+ *		a READ is necessary, and sink is empty
+ * -EOPNOTSUPP	no FLUSH is available, and platform or the grant does not allow a
+ *		READ; the grant is bounced
  * Others as ibv_post_send().
  */
 int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
@@ -493,7 +555,8 @@ int daxpin_rdma_flush(struct ibv_qp *qp, const struct daxpin_grant_key *key,
  * like a freed pointer.
  *
  * -EBUSY	there are grants
- * or the device's -errno, if it refuses; rdma remains valid.
+ * -ESTALE	rdma was detached
+ * Others as ibv_dereg_mr(), if the device refuses; rdma remains valid.
  */
 int daxpin_rdma_detach(struct daxpin_rdma *rdma);
 

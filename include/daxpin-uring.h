@@ -131,13 +131,26 @@ struct daxpin_uring_vec {
  * known by the index of a registered descriptor belongs to the thread that
  * attached it, because in another thread the index means another ring.
  *
- * -EACCES	restrictions of the ring (IORING_REGISTER_RESTRICTIONS) forbid it
- * -EBUSY	the ring has a file or buffer table, or a slot is in use
+ * Call it in the ring's thread. uring belongs to the library until a detach or an
+ * abandon has returned 0; the pool cannot be closed before. options may be NULL,
+ * and is copied.
+ *
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EACCES	the ring's restrictions (IORING_REGISTER_RESTRICTIONS) forbid it
+ * -EBUSY	a slot is in use; the ring has a file table, and
+ *		DAXPIN_URING_FILE_SLOT is not set; it has a buffer table, and
+ *		neither DAXPIN_URING_BUFFER_RANGE nor DAXPIN_URING_PLAIN is set
  * -EEXIST	the ring belongs to another thread
- * -EINVAL	an invalid option, or a file table that is too short
- * -ENOMEM	NEED_FIXED and RLIMIT_MEMLOCK; errmsg has the sum
- * -ENXIO	FILE_SLOT, and the ring has no file table
- * -EOPNOTSUPP	the pool is on a disk, or NEED_FIXED is impossible
+ * -EINVAL	pool, ring or ret_uring is NULL; an invalid option; a file or
+ *		buffer table that is too short
+ * -EMFILE	RLIMIT_NOFILE is too low for three descriptors, or for the
+ *		three files of the ring's table
+ * -ENOMEM	out of memory; with DAXPIN_URING_NEED_FIXED, more than
+ *		RLIMIT_MEMLOCK allows, and errmsg has the sum
+ * -ENXIO	with DAXPIN_URING_FILE_SLOT, the ring has no file table
+ * -EOPNOTSUPP	the pool is on a disk; with DAXPIN_URING_NEED_FIXED, fixed
+ *		buffers are unavailable, or there are fewer slots than segments
  */
 int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
 			const struct daxpin_uring_options *options,
@@ -150,16 +163,23 @@ int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
  * counts as a pin of every segment, and nothing is reclaimed until the detach,
  * before which the program unregisters those buffers. With
  * DAXPIN_URING_NO_BUFFERS it promises to register none, and nothing counts as
- * pinned. Of the flags only FILE_SLOT, NO_BUFFERS and PLAIN are allowed.
+ * pinned. Of the flags only FILE_SLOT, NO_BUFFERS and PLAIN are allowed. Threads
+ * and lifetime as daxpin_uring_attach().
  *
- * -EAGAIN	without NO_BUFFERS: the kernel is working on a reclaim or refill of
- *		the pool; DAXPIN_EVENT_RETRY follows
+ * -EAGAIN	without DAXPIN_URING_NO_BUFFERS, the kernel is punching or filling
+ *		a part of the pool; DAXPIN_EVENT_RETRY follows
  * Others as daxpin_uring_attach().
  */
 int daxpin_uring_guard(struct daxpin_pool *pool, struct io_uring *ring,
 		       const struct daxpin_uring_options *options,
 		       struct daxpin_uring **ret_uring);
 
+/*
+ * Describe the attachment; set ret_info->size first. In the ring's thread.
+ *
+ * -EINVAL	an argument is NULL
+ * -ESTALE	uring was detached
+ */
 int daxpin_uring_info(const struct daxpin_uring *uring,
 		      struct daxpin_uring_info *ret_info);
 
@@ -175,30 +195,38 @@ int daxpin_uring_info(const struct daxpin_uring *uring,
  * (one, if another ring has it), one segment in each call, unless the ring was
  * attached with DAXPIN_URING_PREPARED.
  *
- * -EACCES	restrictions of the ring forbid it
- * -EAGAIN	a job works on the segment, or it has holes, which daxpin_refill()
- *		fills; DAXPIN_EVENT_RETRY follows. {0, 0}: this is so for some
- *		segment; the others were registered
- * -EBUSY	requests in flight use all slots; {0, 0}: or there are too few
+ * -EACCES	the ring's restrictions (IORING_REGISTER_RESTRICTIONS) forbid it
+ * -EAGAIN	the segment is being reclaimed or refilled, or a job waits for
+ *		it, or it has holes, which daxpin_refill() fills;
+ *		DAXPIN_EVENT_RETRY follows; of {0, 0}, this is so for some
+ *		segment, and the others are registered
+ * -EBUSY	requests in flight use all slots; of {0, 0}, there are fewer
+ *		slots than segments, and all are filled
  * -EEXIST	the ring belongs to another thread
- * -EINVAL	uring is NULL, or the extent is not in the pool
- * -ENOMEM	RLIMIT_MEMLOCK, or the kernel's memory
- * -EOPNOTSUPP	DAXPIN_URING_PLAIN, a guard, or no fixed buffers on this memory
- * -ESTALE	the extent's generation has ended, or uring was detached
+ * -EINVAL	uring is NULL; the extent is not in the pool
+ * -ENOMEM	out of memory, or more than RLIMIT_MEMLOCK allows
+ * -EOPNOTSUPP	fixed buffers are unavailable; the ring is guarded, or attached
+ *		with DAXPIN_URING_PLAIN
+ * -ESTALE	the extent's generation has ended; uring was detached, or is
+ *		being abandoned
  */
 int daxpin_uring_prepare(struct daxpin_uring *uring,
 			 struct daxpin_extent extent);
 
 /*
  * Prepare sqe to read length bytes at file_offset of fd into the extent at
- * `offset`, or to write them to fd. Takes a hold. Set user_data and flags of the
+ * `offset`, or to write them to fd. Takes a hold, which ends with the request's
+ * last CQE, or with daxpin_uring_abort(). Set user_data and flags of the
  * sqe afterwards, but never IOSQE_CQE_SKIP_SUCCESS: a successful request would
  * have no CQE, and its hold would remain until the ring is abandoned. On an
  * error the sqe is a no-op with user data 0, which the next submit sends: its CQE
  * belongs to no request.
  *
- * -EINVAL	the range is not inside the extent; sqe is NULL because the
- *		submission queue is full; io is in use
+ * -EINVAL	length is 0, or the range is not inside the extent; sqe is NULL,
+ *		which io_uring_get_sqe() returns when the queue is full; io is in
+ *		use; an argument is NULL
+ * -ESTALE	the extent's generation has ended; uring was detached, or is
+ *		being abandoned
  * Others as daxpin_hold().
  */
 int daxpin_uring_prep_read(struct daxpin_uring *uring,
@@ -216,7 +244,11 @@ int daxpin_uring_prep_write(struct daxpin_uring *uring,
  * The same for up to 1024 pieces of any extents, each of which is held. iov has
  * room for count entries; iov and vec must not be moved until the request is
  * done. It is fixed if all pieces are in one segment and the kernel supports it
- * (Linux 6.15).
+ * (Linux 6.15). On an error no piece is held.
+ *
+ * -EINVAL	count is 0 or above 1024; flags or reserved fields of a piece
+ *		are not 0
+ * Others as daxpin_uring_prep_read().
  */
 int daxpin_uring_prep_readv(struct daxpin_uring *uring,
 			    struct daxpin_uring_io *io,
@@ -237,7 +269,8 @@ int daxpin_uring_prep_writev(struct daxpin_uring *uring,
  * then the hold ends with the second CQE, the notification; otherwise by an
  * ordinary send.
  *
- * -EINVAL	MSG_ZEROCOPY, which keeps plain pages pinned without limit
+ * -EINVAL	an unknown flag; MSG_ZEROCOPY, which keeps plain pages pinned as
+ *		long as the peer likes
  * Others as daxpin_uring_prep_write().
  */
 int daxpin_uring_prep_send(struct daxpin_uring *uring,
@@ -266,9 +299,10 @@ int daxpin_uring_is_fixed(const struct daxpin_uring_io *io);
  * Process one CQE of the request, whatever its result. 1: it was the last, and
  * the hold is dropped. 0: more will come.
  *
- * -EINVAL	io is not in use; or it was the last, but an excess daxpin_drop() had
- *		ended the hold
- * -ESTALE	the same, after the extent was freed
+ * -EINVAL	io is not in use; the request is done, but an excess
+ *		daxpin_drop() had ended its hold
+ * -ESTALE	the request is done, but an excess daxpin_drop() had ended its
+ *		hold, and the extent was freed
  */
 int daxpin_uring_done(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe);
 
@@ -289,11 +323,14 @@ int daxpin_uring_done(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe
  *
  * Returns the number of CQEs, or the first error; all CQEs are processed.
  *
- * -EBADR	the kernel had no memory for a completion and dropped it: the
+ * -EACCES	the ring's restrictions (IORING_REGISTER_RESTRICTIONS) forbid it
+ * -EBADR	the kernel had no memory for a completion and dropped it; the
  *		request keeps its hold until the ring is abandoned
  * -EEXIST	the ring belongs to another thread
- * -EINVAL	an argument is NULL; or as daxpin_uring_done()
- * -ESTALE	uring was detached; or as daxpin_uring_done()
+ * -EINVAL	an argument is NULL; the program changed a pin of the adapter's
+ *		registration
+ * -ESTALE	uring was detached
+ * Others as daxpin_uring_done().
  */
 int daxpin_uring_reap(struct daxpin_uring *uring, struct io_uring *ring,
 		      struct daxpin_uring_io *(*find)(
@@ -310,9 +347,11 @@ int daxpin_uring_reap(struct daxpin_uring *uring, struct io_uring *ring,
  * daxpin_uring_reap() is called. Otherwise no segment that is a fixed buffer here
  * can be reclaimed. After an error the next call does the rest.
  *
- * -EACCES	restrictions of the ring forbid it
+ * -EACCES	the ring's restrictions (IORING_REGISTER_RESTRICTIONS) forbid it
  * -EEXIST	the ring belongs to another thread
- * -EINVAL	the program changed a pin of the adapter's registration
+ * -EINVAL	uring is NULL; the program changed a pin of the adapter's
+ *		registration
+ * -ESTALE	uring was detached, or is being abandoned
  */
 int daxpin_uring_service(struct daxpin_uring *uring);
 
@@ -342,10 +381,13 @@ int daxpin_uring_abort(struct daxpin_uring_io *io, struct io_uring_sqe *sqe);
  * In a child of fork(), before daxpin_pool_close(): close the adapter's
  * descriptors of the ring, and return 0. The parent's ring remains attached.
  *
- * -EACCES	restrictions of the ring forbid it: free the ring and abandon it
- * -EBUSY	a request is in flight: nothing was done
- * -EEXIST	the ring belongs to another thread: nothing was done
- * -ETIMEDOUT	the ring is being abandoned, which has not ended
+ * -EACCES	the ring's restrictions (IORING_REGISTER_RESTRICTIONS) forbid
+ *		it; free the ring and abandon it
+ * -EBUSY	a request is in flight, and nothing was done
+ * -EEXIST	the ring belongs to another thread
+ * -EINVAL	the program changed a pin of the adapter's registration
+ * -ESTALE	uring was detached
+ * -ETIMEDOUT	the ring is being abandoned, and the kernel has not freed it yet
  */
 int daxpin_uring_detach(struct daxpin_uring *uring);
 
@@ -368,15 +410,16 @@ int daxpin_uring_detach(struct daxpin_uring *uring);
  * Any thread, but not while another call with this uring or its requests is in
  * progress.
  *
- * -EBUSY	nothing was done: the file table of a single-issuer ring of another
- *		thread cannot be read in /proc; or another thread attached the ring
- *		by its index
- * -EMFILE	nothing was done: two descriptors are needed
- * -ENXIO	the ring's file table was emptied while it was attached, so its end
- *		cannot be detected: the holds remain, and are counted in
- *		`quarantined`. Each ends with daxpin_uring_done(); then a detach
- *		succeeds. Also for a ring by its index that was freed first
- * -ESTALE	the ring was detached or abandoned
+ * -EBUSY	nothing was done, because the calling thread is not that of the
+ *		single-issuer ring, and the ring's file table cannot be read in
+ *		/proc; another thread attached the ring by its index
+ * -EMFILE	nothing was done, because two descriptors are needed
+ * -ENXIO	the ring's file table was emptied while it was attached, or the
+ *		ring was attached by its index and has been freed, so the end of
+ *		its requests cannot be detected; the holds of requests in flight
+ *		remain, and are counted in `quarantined`; each ends with
+ *		daxpin_uring_done(), and when all have ended a detach succeeds
+ * -ESTALE	uring was detached, or abandoned to the end
  * -ETIMEDOUT	the kernel has not freed the ring yet
  */
 int daxpin_uring_abandon(struct daxpin_uring *uring, uint64_t deadline_ns);
