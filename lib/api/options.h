@@ -9,7 +9,7 @@
 #include <daxpin.h>
 #include "pool/pool.h"
 
-/* What is called while a call waits: the caller's function, its log, or both. */
+/* Called while a call waits: the program's progress function, its log, or both. */
 struct dp_options_progress {
 	int (*fn)(const struct daxpin_wait *wait, void *arg);
 	void *arg;

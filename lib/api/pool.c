@@ -26,7 +26,7 @@ static_assert((int)DAXPIN_YES == DP_YES, "same order");
 static_assert((int)DAXPIN_OWNER_KEPT == DP_OWNER_KEPT, "same order");
 static_assert((int)DAXPIN_STATE_RETIRED == DP_STATE_RETIRED, "same order");
 
-/* Of a pool that its owner did not close. */
+/* Log that power failed while the pool was open, or that this is unknown. */
 static void pool_log_shutdown(const struct daxpin_pool *pool)
 {
 	const struct dp_shutdowns *now = &pool->media.flushed.now;
@@ -156,7 +156,7 @@ static void pool_open_gates(struct daxpin_pool *pool)
 	dp_events_tell_refused(&pool->events);
 }
 
-/* With the gates closed: is anything held? */
+/* Is anything held? Reliable only while the gates are closed. */
 static bool pool_is_busy(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)

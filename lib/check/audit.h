@@ -29,7 +29,7 @@ struct dp_audit {
 	struct dp_lanes lanes;
 	struct dp_audit_root root[DP_ROOTS];	/* by block */
 	uint32_t roots;
-	/* Of the segment that the image has loaded. */
+	/* The rest belongs to the segment that the image has loaded. */
 	struct dp_table table;
 	struct dp_pages pages;		/* of the table */
 	struct dp_bits bits;

@@ -141,7 +141,7 @@ bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size)
 	dp_audit_begin_table(audit, size);
 	for (uint32_t i = 0; i < DP_PAGES_WORDS; i++)
 		found += audit_take_pages(audit, i);
-	/* By chance it is one word in 65536. */
+	/* Random bytes match in one word of 65536. */
 	if (found > DP_PAGES_WORDS / 2)
 		return true;
 	for (uint32_t i = 0; i < dp_table_pages(&audit->table); i++)

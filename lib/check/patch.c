@@ -10,7 +10,7 @@
 
 #define TITLE		"daxpin backup 1\n"
 #define LENGTH_MAX	DP_BLOCK_SIZE
-/* Of a change's three lines, besides the digits. */
+/* The length of a change's three lines without the digits. */
 #define LINES_SIZE	128
 
 int dp_patches_add(struct dp_patches *patches, uint32_t segment,

@@ -28,7 +28,7 @@ int dp_patches_add(struct dp_patches *patches, uint32_t segment,
 		   uint32_t length);
 void dp_patches_fini(struct dp_patches *patches);
 
-/* docs/format.md has the form. *ret_text is the caller's to free. */
+/* docs/format.md has the form. The caller frees *ret_text. */
 int dp_patches_format(const struct dp_patches *patches, char **ret_text,
 		      size_t *ret_size);
 /* -EINVAL: it is no such text, or was cut or changed. */

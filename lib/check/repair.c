@@ -20,7 +20,8 @@
 
 /* ------------------------------------------------------------------ the media */
 
-/* Wait for the last owner's DMA, as an open would. 0 also if no superblock is valid. */
+/* Wait for the last owner's DMA, as an open would. Returns 0 even if no superblock
+ * is valid. */
 static int repair_await_owner(struct dp_image *image,
 			      struct dp_pool_request *request)
 {
@@ -56,7 +57,7 @@ static int repair_go_to(struct dp_image *image, uint32_t segment,
 						 segment), errmsg);
 }
 
-/* Of the metadata's chunks: BACKED if all are, SHARED if any is. */
+/* BACKED if all chunks of the metadata are, and SHARED if any of them is. */
 static uint8_t repair_meta_flags(const struct dp_image *image)
 {
 	uint8_t all = DP_CHUNK_BACKED, any = 0;

@@ -112,7 +112,7 @@ static inline struct dp_handle dp_handle_of(const struct daxpin_pool *pool,
 	};
 }
 
-/* As dp_find(), and store the state. */
+/* Do what dp_find() does, and store the state. */
 int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 struct dp_handle *ret_handle, struct dp_state_view *ret_view);
 /* True if the extent that a root names is LIVE and has the root's generation. *ret_view
@@ -157,7 +157,7 @@ static inline int dp_enter(const struct daxpin_pool *pool)
 	return *(volatile uint32_t *)pool->owner_page ? 0 : -EOWNERDEAD;
 }
 
-/* As dp_enter(), then dp_handle(). */
+/* Call dp_enter(), then dp_handle(). */
 static inline int dp_enter_with(struct daxpin_pool *pool, struct daxpin_extent extent,
 				struct dp_handle *ret_handle)
 {
@@ -166,7 +166,7 @@ static inline int dp_enter_with(struct daxpin_pool *pool, struct daxpin_extent e
 	return ret ? ret : dp_handle(pool, extent, ret_handle);
 }
 
-/* As dp_enter_with(), and -ESTALE if the handle's generation has ended. */
+/* Do what dp_enter_with() does; -ESTALE if the handle's generation has ended. */
 static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  struct dp_handle *ret_handle)
 {

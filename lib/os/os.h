@@ -13,7 +13,7 @@
 int dp_os_open(int dir, const char *name, int flags, unsigned int mode);
 void dp_os_close(int fd);
 int dp_os_stat(int dir, const char *name, struct stat *ret_stat);
-/* Of the name itself: a symbolic link is not followed. */
+/* Does not follow a symbolic link. */
 int dp_os_lstat(int dir, const char *name, struct stat *ret_stat);
 int dp_os_fstat(int fd, struct stat *ret_stat);
 

@@ -34,7 +34,7 @@ struct dp_blocks_range {
 int dp_blocks_allocate(struct dp_blocks *blocks, struct dp_blocks_range range);
 /* Unshare every block of the range from other files, and allocate its holes. */
 int dp_blocks_unshare(struct dp_blocks *blocks, struct dp_blocks_range range);
-/* As dp_blocks_allocate(), without progress reports and without a deadline. */
+/* The same as dp_blocks_allocate() without progress reports or a deadline. */
 int dp_blocks_allocate_here(struct dp_blocks_range range);
 
 /* ------------------------------------------------------------- of a whole pool */

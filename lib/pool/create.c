@@ -32,8 +32,9 @@ static int create_await_old_owner(struct dp_pool *pool,
 }
 
 /*
- * Without a superblock: may a pool be created here? If there are remains of a pool, the
- * sentence names them, and the cure that destroys them. segments: those that are open.
+ * No superblock was found: may a pool be created here? If there are remains of a
+ * pool, the sentence names them, and the cure that destroys them. segments: those that
+ * are open.
  */
 static int create_check_remains(struct dp_pool *pool,
 				struct dp_pool_request *request,

@@ -77,7 +77,7 @@ static void file_remove_unknown(const struct dp_file *file,
 	dp_os_flock(fd, LOCK_UN);
 }
 
-/* From here on the descriptor belongs to the lock, which closes it when it is safe. */
+/* The lock takes ownership of the descriptor, and closes it when it is safe. */
 static int file_claim(struct dp_file *file, const struct dp_source *source,
 		      int fd, bool to_be_made, const struct dp_errmsg *errmsg)
 {

@@ -50,7 +50,7 @@ static int pool_cannot_list(const struct dp_pool *pool, int error,
 		       pool->source.path, strerror(-error));
 }
 
-/* Without segment 0 there is no pool, unless other files of one exist. */
+/* If segment 0 is missing there is no pool, unless other files of one exist. */
 static int pool_no_first_segment(const struct dp_pool *pool,
 				 enum dp_file_access access,
 				 const struct dp_errmsg *errmsg)

@@ -45,7 +45,7 @@ struct dp_pool {
 					   a close reads the superblocks even if the
 					   process has no descriptor left */
 	struct dp_super super;		/* segment 0's, as on media */
-	/* Under super_mutex, as is the record in super. */
+	/* Protected by super_mutex, like the record in super. */
 	struct dp_rdma_use rdma_use[DP_RDMA_CONTEXTS_MAX];
 	uint32_t rdma_unknown;		/* registrations of unknown contexts */
 };
@@ -96,7 +96,7 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 
 /*
  * Mark the pool as closed, when no DMA of this process can reach it any more. Afterwards
- * the pool can only be read, also after an error; a second call returns 0.
+ * the pool can only be read, even after an error; a second call returns 0.
  *
  * -EIO     the medium failed, now or before
  * -ESTALE  another open has written to the pool since, and it was left alone

@@ -53,7 +53,7 @@ bool dp_remains_are_none(const struct dp_badblocks_view *view);
 int dp_remains_look(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,
 		    const struct dp_errmsg *errmsg);
-/* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there was none, or it cannot be told. */
+/* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there was none, or that is unknown. */
 int dp_remains_errno(const struct dp_remains *remains);
 /* Write the sentence: what was found, and the cure that loses nothing; `also` is its end.
  * Returns error. */

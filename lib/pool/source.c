@@ -501,9 +501,9 @@ static int source_mark_chunks(const struct dp_os_extent *extent, void *arg)
 }
 
 /*
- * Does the file have all its pages? On tmpfs st_blocks counts pages alone, also those
- * in swap, and daxpin never allocates any past the end. A search for holes takes 9 ms a
- * GiB.
+ * Does the file have all its pages? On tmpfs st_blocks counts only pages, including
+ * those in swap, and daxpin never allocates any past the end. A search for holes takes
+ * 9 ms a GiB.
  */
 static bool source_is_whole(const struct dp_source *source, int fd, uint64_t size)
 {

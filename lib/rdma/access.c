@@ -159,7 +159,7 @@ static uint32_t access_choose_window(const struct daxpin_grant *grant,
 	return accesses->loopback ? DAXPIN_GRANT_VIA_MW1 : 0;
 }
 
-/* Under bind_lock. The reset discards requests that were still in flight. */
+/* Called with bind_lock held. The reset discards requests that were still in flight. */
 static bool access_reconnect(struct dp_accesses *accesses)
 {
 	if (accesses->is_broken)

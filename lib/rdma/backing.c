@@ -77,7 +77,7 @@ static void backing_try_windows(struct daxpin_rdma *rdma)
 		atomic_store(&rdma->backing.windows_wanted, false);
 }
 
-/* Under the lock: try windows again. Until then grants are regions. */
+/* Called with the lock held: try windows again. Until one works, grants are regions. */
 static void backing_try_windows_again(struct daxpin_rdma *rdma)
 {
 	const struct daxpin_rdma_options o = { .flags = DAXPIN_RDMA_WINDOWS };
@@ -90,7 +90,7 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 	backing->findings.window2.verdict = DAXPIN_RDMA_UNTRIED;
 	backing->findings.window1.verdict = DAXPIN_RDMA_UNTRIED;
 	backing_try_windows(rdma);
-	/* Without the connection windows of type 1 are not used. */
+	/* If there is no connection, windows of type 1 are not used. */
 	if (dp_accesses_open(rdma, &o, &backing->findings, &kept))
 		atomic_store(&backing->windows_wanted, false);
 }
@@ -149,9 +149,9 @@ static void backing_try_scratch(struct daxpin_rdma *rdma)
 }
 
 /*
- * Under the lock, for a DAX filesystem. Sets the mode if there is a result. Otherwise a
- * later grant tries again, when ten times the duration of this trial has passed, so
- * that trials take at most a tenth of the time.
+ * Called with the lock held, on a DAX filesystem. Sets the mode if there is a result.
+ * Otherwise a later grant tries again, when ten times the duration of this trial has
+ * passed, so that trials take at most a tenth of the time.
  */
 static void backing_try_on_demand(struct daxpin_rdma *rdma)
 {
@@ -233,8 +233,8 @@ int dp_backing_choose(struct daxpin_rdma *rdma,
 	return 0;
 }
 
-/* Under the lock: use the mode of the attachment, or a bounce buffer while there is no
- * mode. */
+/* Called with the lock held: use the attachment's mode, or a bounce buffer while there
+ * is no mode. */
 static int backing_settle(struct daxpin_grant *grant,
 			  const struct daxpin_grant_options *o)
 {

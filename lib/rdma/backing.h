@@ -30,9 +30,9 @@ int dp_backing_settle(struct daxpin_grant *grant,
 uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
 				const struct daxpin_grant_options *o);
 /*
- * Under the grant's hold, before its access is opened. Changes key.addr, which
- * was the extent's own address, if a bounce buffer is used; *ret_flags are verbs
- * access flags to add.
+ * Called when the grant has its hold, and before its access is opened. Changes
+ * key.addr, which was the extent's own address, if a bounce buffer is used; *ret_flags
+ * are verbs access flags to add.
  */
 int dp_backing_open(struct daxpin_grant *grant,
 		    const struct daxpin_grant_options *o, int *ret_flags);

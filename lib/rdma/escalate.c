@@ -103,8 +103,8 @@ static int escalate_close_access(struct daxpin_grant *grant)
 	return escalate_count_refusal(grant, ret);
 }
 
-/* Under the lock. In the error state the peer gets no more replies, and posted
- * requests are flushed. */
+/* Called with the lock held. In the error state the peer gets no more replies, and
+ * posted requests are flushed. */
 static int escalate_stop_once(struct daxpin_grant *grant)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };

@@ -51,7 +51,7 @@ void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows)
 	rdma->keys.mr_access = access;
 }
 
-/* Under the lock: the key of a segment, made if there is none yet. *ret_device: the
+/* Called with the lock held: find the key of a segment, or make it. *ret_device: the
  * device failed. */
 static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
 			  uint64_t *ret_key, bool *ret_device)
@@ -156,8 +156,8 @@ void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr)
 }
 
 /*
- * Under the lock: end the key, or change nothing. -EINVAL: the program has changed the
- * pin by a call with the adapter's registration.
+ * Called with the lock held: end the key, or change nothing. -EINVAL: the program has
+ * changed the pin by a call with the adapter's registration.
  */
 static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 {

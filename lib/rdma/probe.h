@@ -6,7 +6,7 @@
 #include <daxpin-rdma.h>
 #include <stdbool.h>
 
-/* As daxpin_rdma_probe(); *ret_kept: the device did not release `memory`. */
+/* What daxpin_rdma_probe() does. *ret_kept: the device did not release `memory`. */
 int dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 		  struct daxpin_rdma_report *report, bool *ret_kept);
 /* A report in which nothing was tried yet. */

@@ -142,7 +142,7 @@ static int revoke_drop_hold(struct daxpin_grant *grant)
 
 /* -------------------------------------------------------------- callbacks */
 
-/* Under the lock. The grant's memory stays until revoke_end_callback(). */
+/* Called with the lock held. The grant's memory stays until revoke_end_callback(). */
 static void revoke_begin_callback(struct daxpin_grant *grant)
 {
 	assert(!grant->revoke.in_callback && !grant->revoke.launch_later);
@@ -158,8 +158,8 @@ static bool revoke_is_called_elsewhere(const struct daxpin_grant *grant)
 	       !pthread_equal(grant->revoke.callback_thread, pthread_self());
 }
 
-/* Under the lock: wait until no other thread is in a callback of the grant. true:
- * the grant is over, and its memory may be gone. */
+/* Called with the lock held: wait until no other thread is in a callback of the grant.
+ * True if the grant is over; then its memory may be gone. */
 static bool revoke_await_callback(struct daxpin_grant *grant)
 {
 	struct dp_revokes *revokes = &grant->rdma->revokes;
@@ -328,7 +328,7 @@ static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 	revoke_hand_over_and_unlock(grant);
 }
 
-/* Under the lock: take over a grant that is QUEUED. */
+/* Called with the lock held: take over a grant that is QUEUED. */
 static bool revoke_take_queued(struct daxpin_grant *grant)
 {
 	if (grant->revoke.launch_later) {
@@ -338,7 +338,7 @@ static bool revoke_take_queued(struct daxpin_grant *grant)
 	return dp_pending_is_queued(grant) || dp_handoff_take(grant);
 }
 
-/* Under the lock: may a revoke begin? Then count the grant as pending. */
+/* Called with the lock held: count the grant as pending if a revoke can begin. */
 static int revoke_begin(struct daxpin_grant *grant)
 {
 	switch (revoke_state(grant)) {
@@ -355,7 +355,7 @@ static int revoke_begin(struct daxpin_grant *grant)
 	}
 }
 
-/* Under the lock; moves a grant that this thread can end to ENDING. */
+/* Called with the lock held: move the grant to ENDING if this thread can end it. */
 static int revoke_begin_here(struct daxpin_grant *grant)
 {
 	int ret = revoke_begin(grant);
@@ -555,7 +555,7 @@ int dp_revokes_service(struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------ reports, queue pairs */
 
-/* Without an executor a service call would end queued grants immediately, so the
+/* If there is no executor, a service call ends queued grants immediately, so the
  * deadline has passed (1). */
 static uint64_t revoke_next_deadline(const struct dp_revokes *revokes)
 {

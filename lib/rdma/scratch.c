@@ -53,7 +53,7 @@ static int scratch_is_like(int fd, int pool_fd)
 	return 0;
 }
 
-/* With SIGXFSZ blocked, which RLIMIT_FSIZE would send (size_signal.h). */
+/* Blocks SIGXFSZ, which RLIMIT_FSIZE would cause (size_signal.h). */
 static int scratch_allocate(int fd, uint64_t bytes)
 {
 	sigset_t before;

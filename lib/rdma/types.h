@@ -106,7 +106,7 @@ struct daxpin_rdma {
 	struct ibv_pd *domain;		/* another one of its context, only while the
 					   pool finds out which context that is */
 	struct daxpin_registration *registration;	/* of local keys */
-	struct daxpin_registration *regions;	/* of the caller's own, or NULL */
+	struct daxpin_registration *regions;	/* made by the program, or NULL */
 	uint64_t segment_size;
 	uint64_t end;			/* pool address past the last segment */
 	uint32_t segments;

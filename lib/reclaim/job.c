@@ -95,7 +95,7 @@ void dp_jobs_look(struct dp_jobs *jobs)
 /*
  * A job may have ended without any call having processed the kernel's completion, so
  * this polls first. `refused` is set after the poll, which opens gates and would
- * clear it, and before the caller's last attempt.
+ * clear it, and before the caller tries for the last time.
  */
 static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs))
 {
@@ -179,8 +179,8 @@ static int job_make_parts(struct daxpin_job *job, uint32_t segment)
 	return 0;
 }
 
-/* Under the mutex. A job that is over is only used for its report, and needs no
- * list. */
+/* Called with the mutex held. A job that is over is only used for its report, and need
+ * not be in the list. */
 static void job_unlist(struct daxpin_job *job)
 {
 	if (!job->prev)
@@ -191,8 +191,8 @@ static void job_unlist(struct daxpin_job *job)
 	job->prev = NULL;
 }
 
-/* Under the mutex. Jobs that are over and were not ended yet leave the list, so that it
- * does not grow with them. */
+/* Called with the mutex held. Jobs that are over leave the list even if the program has
+ * not ended them, so that it does not grow. */
 static void job_list(struct dp_jobs *jobs, struct daxpin_job *job)
 {
 	struct daxpin_job *at, *next;
@@ -331,8 +331,9 @@ static bool jobs_are_in_kernel(const struct dp_jobs *jobs, uint32_t segment)
 }
 
 /*
- * Under the mutex, so that a part either sees the registration before it submits to
- * the kernel, or is seen here (A6). Its end posts the RETRY.
+ * Called with the mutex held, so that either a part sees the registration before it
+ * submits to the kernel, or this function sees the part (A6), whose end then posts the
+ * RETRY.
  */
 int dp_jobs_register(struct dp_jobs *jobs,
 		     struct daxpin_registration *registration, uint32_t segment)

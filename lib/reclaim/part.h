@@ -63,7 +63,7 @@ struct daxpin_job {
 	uint64_t deadline_ns;
 	bool cancelled;
 	bool zero;			/* device-dax: zero what is free */
-	bool blocking;			/* in the caller's thread, no ring */
+	bool blocking;			/* in the calling thread, no ring */
 	uint32_t open_parts;
 	uint32_t parts;
 	struct dp_part *part;

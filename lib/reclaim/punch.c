@@ -3,8 +3,8 @@
  * The runs of a request are not linked: since Linux 6.0 a failing fallocate() does not
  * end a chain, so that the next one would run nevertheless, and in a chain the kernel
  * cancels only the run that has begun. Separate requests are all known to it. From
- * 6.12 on one worker executes those of one file in turn; before, each waits for the
- * file in a worker of its own.
+ * 6.12 on one worker executes those of a file one after the other; before, each waits
+ * for the file in a separate worker.
  *
  * The deadline is a timeout linked to a cancellation of the requests on the file,
  * submitted together with the runs, so it works while no thread of the program runs.

@@ -52,7 +52,7 @@ struct dp_answer {
 	int result;
 };
 
-/* As dp_ring_open(). The caller keeps both descriptors. */
+/* Open the ring by dp_ring_open(). The caller keeps both descriptors. */
 int dp_punch_open(struct dp_punch *punch, int lock_fd, int anchor_fd,
 		  int event_fd);
 void dp_punch_close(struct dp_punch *punch);

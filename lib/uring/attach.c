@@ -44,7 +44,7 @@ static int attach_refuse_files(const struct daxpin_uring *uring,
 		       strerror(-error));
 }
 
-/* An update would silently take the caller's file out of its slot. */
+/* Refuse slots in use: an update would silently remove the file of the program. */
 static int attach_put_into_slots(struct daxpin_uring *uring, const int *fd,
 				 const struct daxpin_uring_options *options)
 {

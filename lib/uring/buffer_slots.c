@@ -93,7 +93,7 @@ static struct daxpin_segment slots_segment_at(const struct daxpin_uring *uring,
 }
 
 /*
- * The pin is announced before it is taken, for a segment with holes must not
+ * The pin is announced before it is taken, because a segment with holes must not
  * have one: the kernel would fill them in again (kernel.md K4).
  */
 static int slots_announce(struct daxpin_uring *uring, uint32_t index)
@@ -105,7 +105,7 @@ static int slots_announce(struct daxpin_uring *uring, uint32_t index)
 	return ret == -ENOSPC ? -EAGAIN : ret;
 }
 
-/* With or without (-1) a slot: its requests are counted from here on. */
+/* Assign the slot, or none (-1), and restart the count of the segment's requests. */
 static void slots_set_state(struct dp_uring_table *table, uint32_t index,
 			    int slot)
 {
@@ -216,7 +216,7 @@ static int slots_find_empty(const struct dp_uring_table *table)
 	return -1;
 }
 
-/* Of the slots without a request in flight, the one that was used the longest ago. */
+/* The least recently used slot that has no request in flight; -1: there is none. */
 static int slots_find_idle(const struct dp_uring_table *table)
 {
 	int oldest = -1;
@@ -304,7 +304,7 @@ int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t index)
 	       slots_fill_anyhow(uring, index) : slots_stay(uring, index);
 }
 
-/* From now on a segment gets a slot only if another one loses its own. */
+/* Limit the table to the filled slots: another segment needs one that was emptied. */
 static void slots_note_no_memory(struct daxpin_uring *uring)
 {
 	slots_note_failure(uring, -ENOMEM);
@@ -324,8 +324,8 @@ static int slots_fill_if_free(struct daxpin_uring *uring, uint32_t index)
 }
 
 /*
- * As many as there are slots and memory for. -EAGAIN: some have holes, or a reclaim
- * needs them; -EBUSY: there are fewer slots. What is registered stays.
+ * Register as many as there are slots and memory for. -EAGAIN: some have holes, or a
+ * reclaim needs them; -EBUSY: there are fewer slots. What is registered stays.
  */
 int dp_uring_table_prepare_all(struct daxpin_uring *uring)
 {

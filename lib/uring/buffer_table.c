@@ -5,7 +5,7 @@
  */
 #include "uring/buffer_table.h"
 
-/* An update would silently take the caller's buffer out of its slot. */
+/* Refuse slots in use: an update would silently remove a buffer of the program. */
 int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count,
 			const struct daxpin_uring_options *options)

@@ -295,7 +295,7 @@ DP_EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
 /* ------------------------------------------------------ sockets, commands */
 
 /*
- * Without a slot it is an ordinary send, which copies: a zero-copy send of plain
+ * If there is no slot it is an ordinary send, which copies: a zero-copy send of plain
  * memory would keep its pages as long as the peer likes, and delay every punch on
  * fsdax (kernel.md K6). MSG_ZEROCOPY does the same.
  */
@@ -401,7 +401,7 @@ void dp_uring_requests_end(struct daxpin_uring *uring)
 
 	while ((io = uring->requests.first)) {
 		io->fixed = -1;
-		/* That there was a drop too many cannot be reported any more. */
+		/* An excess drop cannot be reported any more. */
 		ret = prep_end(io);
 		assert(ret != -EOWNERDEAD && uring->requests.first != io);
 	}
@@ -454,8 +454,8 @@ struct reap {
 
 /*
  * The kernel has completions, or may have, that appear in the queue only when
- * the ring is entered. Those of task work it announces by a flag where the ring
- * was made with IORING_SETUP_TASKRUN_FLAG, and else not at all.
+ * the ring is entered. It sets a flag for those of task work only if the ring was
+ * made with IORING_SETUP_TASKRUN_FLAG.
  */
 static bool reap_is_kept_back(const struct io_uring *ring)
 {

@@ -156,7 +156,7 @@ int dp_uring_pipe(int ret_fd[2])
 	return pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK) ? -errno : 0;
 }
 
-/* By a plain system call, which is no cancellation point. */
+/* syscall() is no cancellation point, unlike ppoll(). */
 static bool register_poll(int read_fd, struct timespec *timeout)
 {
 	struct pollfd one = { .fd = read_fd };
@@ -338,8 +338,8 @@ int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,
 }
 
 /*
- * As pipe:[INODE], or without a name: before Linux 6.13 no pipe has one, and then
- * another pipe of the program in this slot is mistaken for the adapter's.
+ * The kernel shows pipe:[INODE], or no name: before Linux 6.13 no pipe has one, and
+ * then another pipe of the program in this slot is mistaken for the adapter's.
  */
 static enum dp_tristate register_is_pipe(const char *line, int read_fd)
 {

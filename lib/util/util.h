@@ -142,7 +142,8 @@ static inline int dp_hex_digit(char c)
  */
 
 /*
- * Copy the caller's struct over ours, which has `size` bytes and is initialised.
+ * Copy the program's struct over the library's, which has `size` bytes and is
+ * initialised.
  *
  * -EINVAL  its size is less than a size_t
  * -E2BIG   a byte that this library does not know is not zero
@@ -150,15 +151,15 @@ static inline int dp_hex_digit(char c)
 int dp_copy_versioned(void *to, size_t size, const void *from);
 
 /*
- * Fill the caller's struct from ours, which has `size` bytes, except for the
+ * Fill the program's struct from the library's, which has `size` bytes, except for the
  * size field. -EINVAL: it is NULL or its size is less than a size_t.
  */
 int dp_return_versioned(void *ret_to, const void *from, size_t size);
 
 /*
  * The options of a call, which have the public fields `errmsg` and `errmsg_size`, one
- * after the other, at errmsg_at. As dp_copy_versioned(). C11: the caller's sentence is
- * emptied, and written for -E2BIG.
+ * after the other, at errmsg_at. Copies as dp_copy_versioned() does. C11:
+ * errmsg is emptied, and written for -E2BIG.
  */
 int dp_take_options(void *to, size_t size, const void *from, size_t errmsg_at);
 
