@@ -363,6 +363,10 @@ int daxpin_grant_import(const void *buf, size_t size,
  * A grant that waits for the executor is taken over, and done() is not called.
  * If another thread is in ask_back() of this grant, the call waits for it.
  *
+ * After -EINVAL call daxpin_grant_info(). If that fails with -ESTALE the grant has
+ * ended, as below. Otherwise the device refused with this errno, and the grant
+ * remains.
+ *
  * -EALREADY	the grant is already being ended
  * -EINPROGRESS	the bind of the grant's window may still execute, and there is no
  *		queue pair to move to the error state, or that failed; see
