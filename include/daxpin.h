@@ -673,6 +673,11 @@ int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
  * the one that the index refers to, until the drop. Otherwise, and after
  * -ENOENT, which means that the extent is being published, it begins again.
  *
+ * The extent that contains the word must remain live. The words of a retired
+ * extent no longer change, and a reader that still holds it can find an address
+ * there that has been reused. A word of an extent that a repair has removed is
+ * -ENOENT at each attempt.
+ *
  * -ENOENT	no live extent begins at the address; it was retired or is being
  *		published
  * Others as daxpin_hold().
