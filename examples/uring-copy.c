@@ -34,7 +34,7 @@ struct copy {
 	struct daxpin_extent *part;
 	uint32_t parts, kept;
 	uint64_t size;
-	/* One direction of the copy. */
+	/* The direction that is being copied now. */
 	const char *what;
 	int fd;
 	bool in;
@@ -131,7 +131,7 @@ static int submit(struct copy *copy)
 	return ret < 0 ? ret : 0;
 }
 
-/* daxpin_uring_reap() asks which request a completion belongs to, */
+/* For daxpin_uring_reap(): finds the request that a completion belongs to. */
 static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 {
 	struct request *request = io_uring_cqe_get_data(cqe);
@@ -140,7 +140,7 @@ static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 	return request ? &request->io : NULL;
 }
 
-/* and reports that the request has ended, so that it can be used again. */
+/* For daxpin_uring_reap(): a request has ended and can be used again. */
 static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
 		  void *arg)
 {
@@ -155,7 +155,7 @@ static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
 		copy->moved += cqe->res;
 		put_ready(copy, request);
 	} else if (!copy->error) {
-		/* A file that ends too early was truncated meanwhile. */
+		/* The file is shorter than at the start: it was truncated meanwhile. */
 		copy->error = cqe->res ? cqe->res : -EIO;
 	}
 }

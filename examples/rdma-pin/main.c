@@ -21,7 +21,7 @@
 
 #define SIZE_DEFAULT	(UINT64_C(64) << 20)
 #define WAIT_MS		5000
-/* Of a device that may be blank up to 1 GiB is read. */
+/* A create reads up to 1 GiB of a device that may be blank. */
 #define CREATE_MS	600000
 
 enum option_code {
@@ -50,7 +50,7 @@ static const struct option options[] = {
 	{ "server", required_argument, NULL, OPTION_SERVER },
 	{ "client", required_argument, NULL, OPTION_CLIENT },
 	{ "help", no_argument, NULL, OPTION_HELP },
-	/* How the program starts itself in another role. */
+	/* The program starts itself with these, in another role. */
 	{ "role", required_argument, NULL, OPTION_ROLE },
 	{ "safe", no_argument, NULL, OPTION_SAFE },
 	{ NULL, 0, NULL, 0 },
@@ -72,14 +72,14 @@ static const char usage[] =
 "reach it, be it by RDMA, by io_uring, or from an owner that was killed.\n"
 "\n"
 "  --pool PATH	a device-dax node, or a directory on a DAX filesystem or\n"
-"		tmpfs; if PATH is empty, a pool is created there\n"
+"		tmpfs; if it has no content, a pool is created there\n"
 "  --create	create a new pool, and overwrite whatever is at PATH\n"
 "  --size BYTES	size of a new pool in a directory (K, M, G; default 64M)\n"
 "  --device NAME	the RDMA device (default: the first)\n"
 "  --slow DISK	read from a disk or file whose reads take 300 ms or more, such\n"
 "		as a dm-delay target (default: read from a pipe)\n"
 "  --unsafe	the same without daxpin's protection: shows the corruption\n"
-"  --server ADDRESS	only the RDMA part, with the peers of an\n"
+"  --server ADDRESS	only the RDMA part; its peers are started by\n"
 "		`rdma-pin --client ADDRESS` on another machine\n"
 "  --json	print one JSON object a line\n"
 "\n"

@@ -23,7 +23,10 @@ static int listening = -1;		/* set: peers are on another machine */
 
 /* ------------------------------------------------------ the main process */
 
-/* In the child: moves the descriptors to their numbers, and executes this program. */
+/*
+ * Runs in the child: gives the descriptors the numbers ROLE_FD and ALSO_FD, and
+ * executes this program again.
+ */
 static _Noreturn void become(const char *const *arguments, int fd, int also)
 {
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, 10);
@@ -54,7 +57,7 @@ pid_t start_role(const char *const *arguments, int also, int *ret_fd)
 	return pid;
 }
 
-/* Accepts a peer of another machine, see peers_send(). */
+/* Accepts a peer that peers_send() started on another machine. */
 static void welcome(struct peer *peer)
 {
 	int32_t pid;
@@ -216,7 +219,9 @@ static int transfer(struct self *self, const struct order *order,
 	return wire_transfer(&self->wire, &transfer);
 }
 
-/* The first word counts the writes, so that the target can see them land. */
+/*
+ * The first word of each write counts the writes, so that the target sees them arrive.
+ */
 static void hammer(struct self *self, const struct order *order,
 		   struct report *report)
 {
@@ -288,7 +293,9 @@ int peer_main(const char *device)
 	       (ssize_t)sizeof(order)) {
 		if (!self.buffer)
 			prepare(&self, device);
-		/* One that came too late: its hammer had ended already. */
+		/*
+		 * A stop that arrives after the hammer has ended by itself is ignored.
+		 */
 		if (order.type == ORDER_STOP)
 			continue;
 		if (order.length > BUFFER_BYTES)

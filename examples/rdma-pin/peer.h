@@ -41,19 +41,24 @@ struct peer {
 };
 
 /*
- * Starts this program in another role. Its end of *ret_fd is its descriptor 3, and the
- * descriptor `also`, unless -1, its descriptor 4.
+ * Starts this program in another role. The child has the other end of *ret_fd as
+ * descriptor 3 and, unless `also` is -1, that descriptor as descriptor 4.
  */
 pid_t start_role(const char *const *arguments, int also, int *ret_fd);
 
 void peer_start(struct peer *peer, const char *name, const char *device);
 void peer_end(struct peer *peer);
 
-/* From now on peer_start() uses peers of another machine, with the same byte order,
- * which peers_send() there connects to this address. */
+/*
+ * From now on, peer_start() does not start a process but accepts a peer that
+ * peers_send() connects to this address from another machine. Both machines must have
+ * the same byte order.
+ */
 void peers_expect(const char *address);
-/* Starts a writer and a reader for that host, and waits for their end. Returns an exit
- * status. */
+/*
+ * Starts a writer and a reader for the machine `host`, and waits until both have ended.
+ * Returns an exit status.
+ */
 int peers_send(const char *host, const char *device);
 
 void peer_order(struct peer *peer, const struct order *order);

@@ -12,45 +12,45 @@
 #define DISK_BYTES	(256u << 10)
 #define LAND_SECONDS	60
 
-void well_open(struct well *well, const struct stage *stage)
+void source_open(struct source *source, const struct stage *stage)
 {
 	int fds[2];
 
 	if (stage->slow) {
-		well->fd = open(stage->slow, O_RDONLY | O_DIRECT | O_CLOEXEC);
-		if (well->fd < 0)
+		source->fd = open(stage->slow, O_RDONLY | O_DIRECT | O_CLOEXEC);
+		if (source->fd < 0)
 			give_up("%s: %s", stage->slow, strerror(errno));
-		well->spring = -1;
-		well->bytes = DISK_BYTES;
+		source->write_fd = -1;
+		source->bytes = DISK_BYTES;
 		return;
 	}
 	if (pipe2(fds, O_CLOEXEC))
 		give_up("pipe: %s", strerror(errno));
-	well->fd = fds[0];
-	well->spring = fds[1];
-	well->bytes = PIPE_BYTES;
+	source->fd = fds[0];
+	source->write_fd = fds[1];
+	source->bytes = PIPE_BYTES;
 }
 
-void well_let_go(const struct well *well)
+void source_release(const struct source *source)
 {
 	char *bytes;
 
-	if (well->spring < 0)
+	if (source->write_fd < 0)
 		return;
-	bytes = malloc(well->bytes);
+	bytes = malloc(source->bytes);
 	if (!bytes)
 		give_up("no memory");
-	memset(bytes, 0xa5, well->bytes);
-	if (write(well->spring, bytes, well->bytes) < 0)
+	memset(bytes, 0xa5, source->bytes);
+	if (write(source->write_fd, bytes, source->bytes) < 0)
 		give_up("cannot write to the pipe: %s", strerror(errno));
 	free(bytes);
 }
 
-void well_close(struct well *well)
+void source_close(struct source *source)
 {
-	close(well->fd);
-	if (well->spring >= 0)
-		close(well->spring);
+	close(source->fd);
+	if (source->write_fd >= 0)
+		close(source->write_fd);
 }
 
 static int attach(struct reading *reading, char *errmsg, size_t errmsg_size)
@@ -73,23 +73,26 @@ static int attach(struct reading *reading, char *errmsg, size_t errmsg_size)
 				   &reading->uring);
 }
 
-/* With --unsafe: what a program does that uses liburing only. */
-static int prepare(struct reading *reading, const struct well *well)
+/*
+ * Prepares the read: through the adapter, or with --unsafe as a program does that uses
+ * only liburing.
+ */
+static int prepare(struct reading *reading, const struct source *source)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&reading->ring);
 	void *memory;
 
 	if (reading->uring)
 		return daxpin_uring_prep_read(reading->uring, &reading->io, sqe,
-					      well->fd, reading->extent, 0,
-					      well->bytes, 0);
+					      source->fd, reading->extent, 0,
+					      source->bytes, 0);
 	memory = daxpin_ptr(reading->pool, reading->extent, 0);
-	io_uring_prep_read(sqe, well->fd, memory, well->bytes, 0);
+	io_uring_prep_read(sqe, source->fd, memory, source->bytes, 0);
 	return 0;
 }
 
 int reading_begin(struct reading *reading, struct daxpin_pool *pool,
-		  struct daxpin_extent extent, const struct well *well,
+		  struct daxpin_extent extent, const struct source *source,
 		  bool unsafe, char *errmsg, size_t errmsg_size)
 {
 	int err;
@@ -107,7 +110,7 @@ int reading_begin(struct reading *reading, struct daxpin_pool *pool,
 	if (!unsafe)
 		err = attach(reading, errmsg, errmsg_size);
 	if (!err) {
-		err = prepare(reading, well);
+		err = prepare(reading, source);
 		if (err)
 			snprintf(errmsg, errmsg_size,
 				 "the read cannot be prepared: %s",

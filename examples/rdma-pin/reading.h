@@ -7,16 +7,16 @@
 #include "rdma-pin.h"
 
 /* The source of a read, and the read's size. */
-struct well {
+struct source {
 	int fd;			/* the disk, or the pipe's read end */
-	int spring;		/* the pipe's write end; -1: a disk */
+	int write_fd;		/* the pipe's write end; -1: a disk */
 	uint32_t bytes;
 };
 
-void well_open(struct well *well, const struct stage *stage);
+void source_open(struct source *source, const struct stage *stage);
 /* Lets a read from the pipe land. One from a disk lands by itself. */
-void well_let_go(const struct well *well);
-void well_close(struct well *well);
+void source_release(const struct source *source);
+void source_close(struct source *source);
 
 /* One read into an extent, with a ring of its own. */
 struct reading {
@@ -33,7 +33,7 @@ struct reading {
  * Returns 0, or -errno with errmsg.
  */
 int reading_begin(struct reading *reading, struct daxpin_pool *pool,
-		  struct daxpin_extent extent, const struct well *well,
+		  struct daxpin_extent extent, const struct source *source,
 		  bool unsafe, char *errmsg, size_t errmsg_size);
 bool reading_in_flight(struct reading *reading);
 /* Waits for the read. Returns its result. */

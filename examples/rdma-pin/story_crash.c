@@ -27,10 +27,10 @@
 #define OPEN_MS		60000
 #define START_MS	30000
 #define WATCH_MS	500
-#define TRIES_UNSAFE	3	/* bytes were late in 19 of 20 (kernel.md K24) */
+#define TRIES_UNSAFE	3	/* 19 of 20 tries had late writes (kernel.md K24) */
 
 /* What the owner reports before it is killed. */
-struct will {
+struct handover {
 	int err;
 	uint64_t addr, bytes, begin_ns;
 	char errmsg[256];
@@ -38,8 +38,8 @@ struct will {
 
 struct tale {
 	struct stage *stage;
-	struct well well;
-	struct will will;
+	struct source source;
+	struct handover handover;
 	uint64_t killed_ns;
 	uint64_t landed;		/* bytes changed before the open */
 	double corrupted_ms;		/* ms after the kill */
@@ -49,35 +49,35 @@ struct tale {
 
 /* ------------------------------------------------------------- the owner */
 
-static int leave_a_read(const struct stage *stage, struct will *will)
+static int leave_a_read(const struct stage *stage, struct handover *handover)
 {
 	static struct reading reading;	/* as long as the process */
-	struct well well = { .fd = PIPE_FD, .spring = -1, .bytes = 64u << 10 };
+	struct source source = { .fd = PIPE_FD, .write_fd = -1, .bytes = 64u << 10 };
 	struct daxpin_extent extent;
 	struct daxpin_pool *pool;
 	int err;
 
 	if (stage->slow)
-		well_open(&well, stage);
+		source_open(&source, stage);
 	pool = open_pool(stage, 5000);
-	err = daxpin_reserve(pool, well.bytes, 0, &extent);
+	err = daxpin_reserve(pool, source.bytes, 0, &extent);
 	if (err)
 		return err;
-	pattern_fill(daxpin_ptr(pool, extent, 0), well.bytes, PATTERN_OWNER);
-	err = reading_begin(&reading, pool, extent, &well, stage->unsafe,
-			    will->errmsg, sizeof(will->errmsg));
-	will->addr = extent.addr;
-	will->bytes = well.bytes;
-	will->begin_ns = reading.begin_ns;
+	pattern_fill(daxpin_ptr(pool, extent, 0), source.bytes, PATTERN_OWNER);
+	err = reading_begin(&reading, pool, extent, &source, stage->unsafe,
+			    handover->errmsg, sizeof(handover->errmsg));
+	handover->addr = extent.addr;
+	handover->bytes = source.bytes;
+	handover->begin_ns = reading.begin_ns;
 	return err;
 }
 
 int owner_main(const struct stage *stage)
 {
-	struct will will = { .err = 0 };
+	struct handover handover = { .err = 0 };
 
-	will.err = leave_a_read(stage, &will);
-	if (send(ROLE_FD, &will, sizeof(will), MSG_NOSIGNAL) < 0)
+	handover.err = leave_a_read(stage, &handover);
+	if (send(ROLE_FD, &handover, sizeof(handover), MSG_NOSIGNAL) < 0)
 		return 2;
 	for (;;)
 		pause();
@@ -85,18 +85,18 @@ int owner_main(const struct stage *stage)
 
 /* --------------------------------------------------------- the successor */
 
-static void receive_will(struct tale *tale, int fd, pid_t pid)
+static void receive_handover(struct tale *tale, int fd, pid_t pid)
 {
 	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
 
 	if (poll(&pollfd, 1, START_MS) <= 0 ||
-	    recv(fd, &tale->will, sizeof(tale->will), 0) !=
-	    (ssize_t)sizeof(tale->will))
+	    recv(fd, &tale->handover, sizeof(tale->handover), 0) !=
+	    (ssize_t)sizeof(tale->handover))
 		give_up("the owner (process %d) did not start its read within 30 s",
 			(int)pid);
-	if (tale->will.err)
+	if (tale->handover.err)
 		give_up("the owner (process %d): %s (%s)", (int)pid,
-			tale->will.errmsg, strerror(-tale->will.err));
+			tale->handover.errmsg, strerror(-tale->handover.err));
 }
 
 static void kill_an_owner(struct tale *tale)
@@ -110,18 +110,18 @@ static void kill_an_owner(struct tale *tale)
 	pid_t pid;
 	int fd;
 
-	pid = start_role(arguments, stage->slow ? -1 : tale->well.fd, &fd);
-	receive_will(tale, fd, pid);
+	pid = start_role(arguments, stage->slow ? -1 : tale->source.fd, &fd);
+	receive_handover(tale, fd, pid);
 	tale->killed_ns = now_ns();
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	close(fd);
 	fact("pid", (uint64_t)pid);
-	fact("in_flight_us", (tale->killed_ns - tale->will.begin_ns) / 1000);
+	fact("in_flight_us", (tale->killed_ns - tale->handover.begin_ns) / 1000);
 	fact("reaped_us", (now_ns() - tale->killed_ns) / 1000);
 	say("kill", "process %d opens the pool, starts a read into 0x%" PRIx64 ", and is killed %.1f ms later; it has exited %.1f ms after that",
-	    (int)pid, tale->will.addr,
-	    (double)(tale->killed_ns - tale->will.begin_ns) / 1e6,
+	    (int)pid, tale->handover.addr,
+	    (double)(tale->killed_ns - tale->handover.begin_ns) / 1e6,
 	    ms_since(tale->killed_ns));
 }
 
@@ -132,24 +132,24 @@ static void succeed(struct tale *tale)
 	tale->pool = open_pool(tale->stage, OPEN_MS);
 	must(daxpin_pool_info(tale->pool, &info), "daxpin_pool_info");
 	fact("after_kill_us", (now_ns() - tale->killed_ns) / 1000);
-	fact("after_submit_us", (now_ns() - tale->will.begin_ns) / 1000);
+	fact("after_submit_us", (now_ns() - tale->handover.begin_ns) / 1000);
 	claim(info.unclean, "open", "the next owner's open returns %.1f ms after the kill, %.1f ms after the read began, and reports that the pool was not closed",
-	      ms_since(tale->killed_ns), ms_since(tale->will.begin_ns));
+	      ms_since(tale->killed_ns), ms_since(tale->handover.begin_ns));
 }
 
 /* All space is free, since the dead owner had published nothing. */
 static void take_the_block(struct tale *tale)
 {
-	const struct will *will = &tale->will;
+	const struct handover *handover = &tale->handover;
 	uint64_t overlap;
 
 	hoard_take(&tale->hoard, tale->pool);
-	overlap = hoard_overlap(&tale->hoard, will->addr, will->bytes);
-	tale->landed = hoard_wrong(&tale->hoard, will->addr, will->bytes,
+	overlap = hoard_overlap(&tale->hoard, handover->addr, handover->bytes);
+	tale->landed = hoard_wrong(&tale->hoard, handover->addr, handover->bytes,
 				   PATTERN_OWNER);
-	hoard_fill(&tale->hoard, will->addr, will->bytes, PATTERN_NEW);
+	hoard_fill(&tale->hoard, handover->addr, handover->bytes, PATTERN_NEW);
 	fact("landed_bytes", tale->landed);
-	claim(overlap == will->bytes, "reuse",
+	claim(overlap == handover->bytes, "reuse",
 	      "it reserves the same %" PRIu64 " bytes, of which the dead owner's read has changed %" PRIu64 ", and fills them",
 	      overlap, tale->landed);
 	if (tale->stage->slow && !tale->stage->unsafe)
@@ -165,28 +165,28 @@ static void watch(struct tale *tale)
 	if (tale->stage->slow)
 		ms += (unsigned int)(2 * tale->stage->read_ns / 1000000);
 	else
-		well_let_go(&tale->well);
+		source_release(&tale->source);
 	begin = now_ns();
 	while (!wrong && ms_since(begin) < ms) {
 		sleep_ms(20);
-		wrong = hoard_wrong(&tale->hoard, tale->will.addr,
-				    tale->will.bytes, PATTERN_NEW);
+		wrong = hoard_wrong(&tale->hoard, tale->handover.addr,
+				    tale->handover.bytes, PATTERN_NEW);
 	}
 	tale->corrupted_ms = ms_since(tale->killed_ns);
 	fact("watched_us", (now_ns() - begin) / 1000);
 	if (!tale->stage->unsafe)
 		claim(!wrong, "intact",
 		      "after another %.0f ms its bytes are intact: %" PRIu64 " of %" PRIu64,
-		      ms_since(begin), tale->will.bytes - wrong,
-		      tale->will.bytes);
+		      ms_since(begin), tale->handover.bytes - wrong,
+		      tale->handover.bytes);
 	else if (wrong)
-		sleep_ms(WATCH_MS);	/* all of it has landed then */
+		sleep_ms(WATCH_MS);	/* by then the whole read has landed */
 }
 
 static void tell_corruption(struct tale *tale)
 {
-	uint64_t wrong = hoard_wrong(&tale->hoard, tale->will.addr,
-				     tale->will.bytes, PATTERN_NEW);
+	uint64_t wrong = hoard_wrong(&tale->hoard, tale->handover.addr,
+				     tale->handover.bytes, PATTERN_NEW);
 
 	tale->stage->corrupted = wrong;
 	fact("corrupted_bytes", wrong);
@@ -220,11 +220,11 @@ void story_crash(struct stage *stage)
 	story("crash", "the owner of %s is killed with a read in flight%s",
 	      stage->pool_path,
 	      stage->unsafe ? ", without daxpin's protection" : "");
-	well_open(&tale.well, stage);
+	source_open(&tale.source, stage);
 	if (!stage->slow)
 		say("pipe", "a read from a pipe is cancelled when its process dies, so this shows only when the next owner gets the pool; --slow DISK shows DMA that outlives its process");
 	do
 		tell_once(&tale);
 	while (!stage->corrupted && --tries > 0);
-	well_close(&tale.well);
+	source_close(&tale.source);
 }

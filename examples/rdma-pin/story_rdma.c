@@ -32,14 +32,14 @@ struct tale {
 	struct peer writer, reader;
 	struct daxpin_extent extent;
 	struct daxpin_grant *grant;	/* the writer's */
-	struct ibv_mr *mr;		/* --unsafe: instead of it */
+	struct ibv_mr *mr;		/* --unsafe: used instead of the grant */
 	struct daxpin_grant_key key;
 	struct hoard hoard;
 };
 
 /* ------------------------------------------------- granting and writing */
 
-/* What a program does that uses verbs only. */
+/* Registers the memory region as a program does that uses only verbs. */
 static void grant_unsafe(struct tale *tale)
 {
 	void *base = daxpin_ptr(tale->pool, tale->extent, 0);
@@ -208,7 +208,7 @@ static void start_hammer(struct tale *tale)
 		.seed = PATTERN_STALE,
 	};
 
-	/* Otherwise the old pattern would be read as a number. */
+	/* landed() reads this word as a number; the old pattern must not be in it. */
 	memset((void *)(uintptr_t)tale->key.addr, 0, sizeof(uint64_t));
 	peer_order(&tale->writer, &order);
 	if (!wait_landed(tale, 2))

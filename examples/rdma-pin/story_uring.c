@@ -17,7 +17,7 @@ struct tale {
 	struct stage *stage;
 	struct daxpin_pool *pool;
 	struct daxpin_extent extent;
-	struct well well;
+	struct source source;
 	struct reading reading;
 	struct hoard hoard;
 };
@@ -41,12 +41,12 @@ static void begin(struct tale *tale)
 	char errmsg[256] = "";
 	int err;
 
-	must(daxpin_reserve(tale->pool, tale->well.bytes, 0, &tale->extent),
+	must(daxpin_reserve(tale->pool, tale->source.bytes, 0, &tale->extent),
 	     "daxpin_reserve");
 	must(publish(tale->pool, tale->extent, DAXPIN_OP_KEEP, 0),
 	     "daxpin_publish");
 	err = reading_begin(&tale->reading, tale->pool, tale->extent,
-			    &tale->well, tale->stage->unsafe, errmsg,
+			    &tale->source, tale->stage->unsafe, errmsg,
 			    sizeof(errmsg));
 	if (err) {
 		/* The pool belongs to the user, so nothing may be left in it. */
@@ -56,10 +56,10 @@ static void begin(struct tale *tale)
 	}
 	tell_ways(tale);
 	fact("addr", tale->extent.addr);
-	fact("bytes", tale->well.bytes);
+	fact("bytes", tale->source.bytes);
 	claim(reading_in_flight(&tale->reading), "submit",
 	      "a read of %u bytes into the extent at 0x%" PRIx64 " is in flight, from %s",
-	      tale->well.bytes, tale->extent.addr,
+	      tale->source.bytes, tale->extent.addr,
 	      tale->stage->slow ? tale->stage->slow : "an empty pipe");
 	claim(!publish(tale->pool, tale->extent, DAXPIN_OP_RETIRE, 0),
 	      "retire", "the extent is retired during the read");
@@ -70,11 +70,11 @@ static void land(struct tale *tale)
 {
 	int result;
 
-	well_let_go(&tale->well);
+	source_release(&tale->source);
 	result = reading_end(&tale->reading);
 	tale->stage->read_ns = now_ns() - tale->reading.begin_ns;
 	fact("us", tale->stage->read_ns / 1000);
-	claim(result == (int)tale->well.bytes, "land",
+	claim(result == (int)tale->source.bytes, "land",
 	      "the read completes after %.1f ms: %d bytes",
 	      (double)tale->stage->read_ns / 1e6, result);
 }
@@ -96,7 +96,7 @@ static void tell_safe(struct tale *tale)
 
 	holds = tell_holders(tale->pool, tale->extent);
 	hoard_take(&tale->hoard, tale->pool);
-	overlap = hoard_overlap(&tale->hoard, addr, tale->well.bytes);
+	overlap = hoard_overlap(&tale->hoard, addr, tale->source.bytes);
 	err = daxpin_reserve(tale->pool, DAXPIN_BLOCK_SIZE, 0, &extent);
 	fact("bytes", tale->hoard.bytes);
 	claim(still_in_flight(tale) && holds == 1 && !overlap &&
@@ -105,26 +105,26 @@ static void tell_safe(struct tale *tale)
 	      tale->hoard.bytes);
 	land(tale);
 	must(daxpin_wait_idle(tale->pool, tale->extent, 0), "daxpin_wait_idle");
-	must(daxpin_reserve(tale->pool, tale->well.bytes, 0, &extent),
+	must(daxpin_reserve(tale->pool, tale->source.bytes, 0, &extent),
 	     "daxpin_reserve");
 	claim(extent.addr == addr, "reuse",
 	      "after the completion it is idle, and a reserve gets its blocks, at 0x%" PRIx64,
 	      extent.addr);
-	pattern_fill(daxpin_ptr(tale->pool, extent, 0), tale->well.bytes,
+	pattern_fill(daxpin_ptr(tale->pool, extent, 0), tale->source.bytes,
 		     PATTERN_NEW);
 	sleep_ms(WATCH_MS);
 	wrong = pattern_wrong(daxpin_ptr(tale->pool, extent, 0),
-			      tale->well.bytes, PATTERN_NEW);
+			      tale->source.bytes, PATTERN_NEW);
 	claim(!wrong, "intact",
 	      "%d ms later the new extent's bytes are intact: %" PRIu64 " of %u",
-	      WATCH_MS, tale->well.bytes - wrong, tale->well.bytes);
+	      WATCH_MS, tale->source.bytes - wrong, tale->source.bytes);
 	must(daxpin_cancel(tale->pool, extent), "daxpin_cancel");
 }
 
 static void tell_unsafe(struct tale *tale)
 {
 	const uint64_t addr = tale->extent.addr;
-	const uint32_t bytes = tale->well.bytes;
+	const uint32_t bytes = tale->source.bytes;
 	uint64_t wrong, overlap;
 	bool before;
 
@@ -152,7 +152,7 @@ void story_uring(struct stage *stage)
 	      stage->pool_path,
 	      stage->unsafe ? ", without daxpin's protection" : "");
 	tale.pool = open_pool(stage, 5000);
-	well_open(&tale.well, stage);
+	source_open(&tale.source, stage);
 	begin(&tale);
 	if (stage->unsafe)
 		tell_unsafe(&tale);
@@ -160,6 +160,6 @@ void story_uring(struct stage *stage)
 		tell_safe(&tale);
 	hoard_release(&tale.hoard);
 	reading_close(&tale.reading);
-	well_close(&tale.well);
+	source_close(&tale.source);
 	close_pool(tale.pool);
 }

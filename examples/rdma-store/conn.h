@@ -45,8 +45,8 @@ void conn_peer(const struct conn *conn, char *buffer, size_t size);
 int conn_expect(struct conn *conn);
 int conn_send(struct conn *conn, const struct message *message);
 /*
- * Returns -ETIMEDOUT; -ECONNRESET if the peer is gone; -ECANCELED if stop_fd is
- * readable. timeout_ms -1 waits without limit.
+ * Errors: -ETIMEDOUT after timeout_ms (-1 waits without limit), -ECONNRESET if the peer
+ * is gone, -ECANCELED if stop_fd is readable.
  */
 int conn_receive(struct conn *conn, int timeout_ms, struct message *ret_message);
 

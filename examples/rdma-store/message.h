@@ -3,9 +3,9 @@
  * The protocol: the client sends one request at a time and the target one answer, both
  * little-endian. The data are moved by RDMA.
  *
- *	PUT name size		-> grant to write; COMMIT hash, or nothing, follows
+ *	PUT name size		-> grant to write; a COMMIT may follow
  *	COMMIT hash		-> the block has that name, and is durable
- *	GET name		-> grant to read, size, hash; DONE follows
+ *	GET name		-> grant to read, size, hash; a DONE must follow
  *	DONE			-> the grant is revoked
  *	RETIRE name		-> the block and its name are removed
  */

@@ -26,7 +26,10 @@
 #include "conn.h"
 
 #define CLIENTS		64
-/* For a dead owner's I/O; a device that may be blank is also read, up to 1 GiB of it. */
+/*
+ * An open waits this long for a dead owner's I/O, and a create on a device that may be
+ * blank reads up to 1 GiB of it in this time.
+ */
 #define WAIT_MS		600000
 #define SILENT_MS	1000	/* silence before a client makes room */
 #define FULL_MS		100
@@ -66,7 +69,7 @@ static const char usage[] =
 "  --overwrite	with --create: overwrite whatever is there\n"
 "  --grace MS	how long a client may keep a grant (default 10000)\n"
 "  --idle MS	how long a client without a grant may be silent (default\n"
-"		300000); a second, if all 64 places are in use and another\n"
+"		300000); one second if all 64 places are in use and another\n"
 "		client waits\n";
 
 /* ---------------------------------------------------------------- sessions */
@@ -134,8 +137,8 @@ static int receive(struct session *session, struct message *ret_request)
 }
 
 /*
- * Handles one request. A client that keeps a grant too long is not asked to return it
- * again.
+ * Handles one request. If the client keeps a grant longer than --grace, the grant is
+ * revoked.
  */
 static int serve_one(struct session *session)
 {
@@ -178,7 +181,10 @@ static int open_domain(struct session *session)
 	return ret;
 }
 
-/* The queue pair is gone. If the device did not end a grant, it stays attached. */
+/*
+ * The queue pair is gone already. If the device did not end a grant, the detach fails
+ * and the protection domain stays allocated.
+ */
 static void close_domain(struct session *session)
 {
 	if (!daxpin_rdma_detach(session->access.rdma) && session->pd)
@@ -232,7 +238,7 @@ static struct session *free_session(struct target *target)
 	return NULL;
 }
 
-/* Returns false if there is no place. The request then waits. */
+/* Returns false if all places are in use. The connection request then waits. */
 static bool welcome(struct target *target)
 {
 	struct session *session = free_session(target);
@@ -347,7 +353,10 @@ static int start_listening(struct target *target)
 	return try_domain(target);
 }
 
-/* In an order in which nothing is used after it was freed. */
+/*
+ * The listening id is destroyed first: it uses the device, and clients could still
+ * connect.
+ */
 static int end(struct target *target)
 {
 	int ret;
