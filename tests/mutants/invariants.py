@@ -1295,7 +1295,7 @@ void dp_persist_wipe''',
 		ret = dp_uring_pipe_await(uring->pipe, deadline_ns);
 ''',
      '',
-     'what_is_abandoned_is_over'),
+     'no_read_lands_after_its_ring_was_abandoned'),
     ('abandoned-ring-is-kept', ABANDON, 'lib/uring/end.c',
      'C3: a pool is never closed after a ring was abandoned',
      '''	int ret = daxpin_unregister(uring->registration);

@@ -128,7 +128,11 @@ static void start_loss(struct loss *loss, unsigned int seed)
 
 /* ------------------------------------------------------------------- the abandon */
 
-/* 'm': unchanged; 'x': a read has arrived; otherwise another owner's byte. */
+/*
+ * Returns the byte that the extent is filled with: 'm' as at the start, 'x' after a
+ * read has landed, another one if another extent's owner has written; '?' if its bytes
+ * differ.
+ */
 static char colour_of(const struct loss *loss, uint32_t i)
 {
 	const volatile char *memory = daxpin_ptr(f->pool, loss->extent[i], 0);
@@ -153,11 +157,15 @@ static void abandon_loss(struct loss *loss)
 {
 	char before[READS_MAX];
 
-	/* Some of the reads end before the ring does, and are not reaped. */
+	/*
+	 * Some of the reads complete before the thread's ring is freed, and are not
+	 * reaped.
+	 */
 	if (draw(&loss->seed, 2))
 		fill_pipe(loss, 'x', draw(&loss->seed, loss->reads + 1));
 	/*
-	 * The requests of a thread end with it, so these are submitted by another one.
+	 * A thread's requests end with it, so this thread, which does not end, submits
+	 * some.
 	 */
 	if (!(loss->ring.flags & IORING_SETUP_SINGLE_ISSUER) && draw(&loss->seed, 2))
 		start_reads(loss, 2);
@@ -175,7 +183,7 @@ static void abandon_loss(struct loss *loss)
 	}
 	fill_pipe(loss, 'L', loss->reads);
 	for (uint32_t i = 0; i < loss->reads; i++)
-		must("what landed too late", colour_of(loss, i), before[i]);
+		must("a byte of an extent after its ring was abandoned", colour_of(loss, i), before[i]);
 }
 
 static void retire_all(struct loss *loss)
@@ -240,7 +248,7 @@ static void play_round(unsigned int *seed)
 	seen.rounds++;
 }
 
-static void what_is_abandoned_is_over(void **state)
+static void no_read_lands_after_its_ring_was_abandoned(void **state)
 {
 	uint64_t end = daxpin_deadline_ms(option.seconds * 1000);
 	unsigned int seed = option.seed ? option.seed : (unsigned int)time(NULL);

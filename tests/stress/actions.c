@@ -42,15 +42,18 @@ static void expect(const char *call, int ret, const int *allowed, size_t count)
 	shadow_fail("%s: %d", call, ret);
 }
 
-/* If the call was refused, the generation must have ended; if not, it must not have. */
+/*
+ * -ESTALE and -EALREADY are allowed only if the end of the generation was noted. If it
+ * had certainly ended before the call, the call must return -ESTALE.
+ */
 static void expect_generation(const char *call, int ret, struct named named,
 			      bool was_over)
 {
 	if ((ret == -ESTALE || ret == -EALREADY) && !shadow_may_be_over(named))
-		shadow_fail("%s: %d, and generation %" PRIu64 " goes on", call, ret,
+		shadow_fail("%s: %d, although generation %" PRIu64 " has not ended", call, ret,
 			    named.generation);
 	if (was_over && ret != -ESTALE)
-		shadow_fail("%s: %d, and generation %" PRIu64 " was over", call, ret,
+		shadow_fail("%s: %d, although generation %" PRIu64 " had ended", call, ret,
 			    named.generation);
 }
 
@@ -64,15 +67,15 @@ static struct gates look_at_gates(void)
 				atomic_load(&world.gates_over) };
 }
 
-/* A call that is refused by a gate requires that one was closed meanwhile. */
+/* -EAGAIN, from a closed gate, is allowed only if a gate was closed during the call. */
 static void expect_gate(const char *call, int ret, struct gates before)
 {
 	if (ret == -EAGAIN && before.begun == before.over &&
 	    atomic_load(&world.gates_begun) == before.begun)
-		shadow_fail("%s: %d, and no gate was closed", call, ret);
+		shadow_fail("%s: %d, although no gate was closed", call, ret);
 }
 
-/* The same for exclusive holds. */
+/* The same for -EBUSY, from an exclusive hold. */
 static struct gates look_at_exclusions(void)
 {
 	return (struct gates) { atomic_load(&world.exclusions_begun),
@@ -83,7 +86,7 @@ static void expect_exclusion(const char *call, int ret, struct gates before)
 {
 	if (ret == -EBUSY && before.begun == before.over &&
 	    atomic_load(&world.exclusions_begun) == before.begun)
-		shadow_fail("%s: %d, and no hold was exclusive", call, ret);
+		shadow_fail("%s: %d, although no hold was exclusive", call, ret);
 }
 
 /* ------------------------------------------------------------------- stamps */
@@ -113,7 +116,7 @@ static void check_stamp(struct named named, uint32_t block, uint32_t word)
 			    named.generation, word, found);
 }
 
-/* For extents with many blocks: only some of them. */
+/* Checks at most EXTENT_BLOCKS blocks, so only some of a large extent. */
 void check_stamps(struct named named, uint32_t from)
 {
 	for (uint32_t i = 0; i < EXTENT_BLOCKS && i < named.blocks; i++) {
@@ -127,8 +130,8 @@ void check_stamps(struct named named, uint32_t from)
 }
 
 /*
- * By plain stores: the library orders the previous owner of the blocks before this,
- * or a sanitizer reports it.
+ * The stores are plain: if the library does not order the previous owner's accesses
+ * before them, ThreadSanitizer reports a race.
  */
 void write_stamps(struct named named)
 {
@@ -153,7 +156,7 @@ static void check_zeroes(struct named named)
 				    named.generation, i % WORDS, base[i]);
 }
 
-/* Writes as a device may while there is a hold. */
+/* Writes to the extent, as a device may as long as it has a hold. */
 static void use(struct thread *thread, const struct held *held)
 {
 	struct named named = held->named;
@@ -198,7 +201,9 @@ static int take_label(struct daxpin_extent extent, struct held *held)
 	return ret;
 }
 
-/* With a handle from a slot, or from the library, if generation is 0. */
+/*
+ * Takes a hold of an extent from a slot; if generation is 0, the library returned it.
+ */
 static bool take(struct thread *thread, struct named named,
 		 struct held *ret_held)
 {
@@ -234,7 +239,7 @@ static void let_go(struct thread *thread, struct held held)
 
 	use(thread, &held);
 	if (daxpin_idle(world.pool, extent))
-		shadow_fail("generation %" PRIu64 " is held, and said to be idle",
+		shadow_fail("generation %" PRIu64 " is held, but reported as idle",
 			    held.named.generation);
 	shadow_drop(held.named);
 	ret = held.label ? daxpin_drop_labelled(world.pool, held.label) :
@@ -263,7 +268,7 @@ bool drop_from_bag(struct thread *thread)
 	return true;
 }
 
-/* For another thread to drop. This thread drops it if the bag is full or not in use. */
+/* Puts the hold into the bag; if that is full or not in use, drops it. */
 static void give_away(struct thread *thread, struct held held)
 {
 	bool given = false;
@@ -315,7 +320,7 @@ static bool clone_hold(struct thread *thread)
 static void check_is_alone(struct named named, uint64_t word)
 {
 	if (shadow_holds(named) != 1)
-		shadow_fail("generation %" PRIu64 " is held exclusively, and by %u",
+		shadow_fail("generation %" PRIu64 " is held exclusively, but its count is %u",
 			    named.generation, shadow_holds(named));
 	if (atomic_load_explicit(stamp_at(named, 0, 1),
 				 memory_order_relaxed) != word)
@@ -323,7 +328,7 @@ static void check_is_alone(struct named named, uint64_t word)
 			    named.generation);
 }
 
-/* There is no other hold, new hold or SET until the drop. */
+/* Until the drop there is no other hold, no new hold succeeds, and no SET. */
 static bool hold_exclusively(struct thread *thread)
 {
 	struct held held = { .access = 1 + chance(thread, 3) };
@@ -351,7 +356,7 @@ static bool hold_exclusively(struct thread *thread)
 	return !ret;
 }
 
-/* All or none of them, some more than once. All are dropped by one call too. */
+/* Holds all of several extents or none, some twice, and drops all by one call. */
 static bool hold_many(struct thread *thread)
 {
 	uint32_t count = 2 + chance(thread, MANY - 1), i;
@@ -383,7 +388,7 @@ static bool hold_many(struct thread *thread)
 	return true;
 }
 
-/* With handles from the library: of a name, or of any extent that exists. */
+/* Holds an extent whose handle the library returned for a name or an address. */
 static bool hold_found(struct thread *thread)
 {
 	struct named found = { .generation = 0 };
@@ -406,8 +411,8 @@ static bool hold_found(struct thread *thread)
 }
 
 /*
- * Without a hold the blocks may have another owner before the read has ended; then it
- * must fail. A sanitizer sees conflicting accesses.
+ * Without a hold the blocks may have another owner before the read has ended; the read
+ * must then fail. ThreadSanitizer would report that race, so with it all reads hold.
  */
 #if defined(__SANITIZE_THREAD__)
 #define READS_UNHELD 0
@@ -522,7 +527,7 @@ static int retire_one(struct named named)
 
 	EXPECT("RETIRE", ret, -ESTALE, -EALREADY, -EINVAL, -EBUSY);
 	if (over && ret != -ESTALE)
-		shadow_fail("RETIRE: %d, and generation %" PRIu64 " was over", ret,
+		shadow_fail("RETIRE: %d, although generation %" PRIu64 " had ended", ret,
 			    named.generation);
 	if (ret && !over)
 		shadow_not_ended(named);
@@ -696,7 +701,7 @@ static bool wait_idle(struct thread *thread)
 	int ret = daxpin_wait_idle(world.pool, named.extent, deadline_ns);
 
 	EXPECT("wait_idle", ret, -ETIMEDOUT);
-	/* Even if it tests again at its deadline. */
+	/* A wait that lasted until its deadline was not woken, whatever it returns. */
 	if (policy == HANG_MS && daxpin_deadline_ms(0) >= deadline_ns)
 		shadow_fail("a wait for generation %" PRIu64 " was not woken",
 			    named.generation);
@@ -732,7 +737,7 @@ static bool unwatch(struct watch *watch)
 	int ret = daxpin_unwatch(world.pool, &watch->watch);
 
 	EXPECT("unwatch", ret, 1);
-	/* 0: another thread has taken its event and will report it. */
+	/* 0: another thread has taken the event and will set WATCH_FIRED. */
 	while (!ret && atomic_load(&watch->state) != WATCH_FIRED)
 		sched_yield();
 	atomic_store(&watch->state, WATCH_UNUSED);
@@ -759,7 +764,7 @@ static bool watch(struct thread *thread)
 
 /* ---------------------------------------------------------- gates and threads */
 
-/* The deadline is mostly too short, and then holds are possible again. */
+/* Most deadlines are too short; a drain that fails opens the gates again. */
 static bool drain(struct thread *thread)
 {
 	uint64_t policy_ms = !chance(thread, 32);
@@ -791,7 +796,7 @@ static void *a_few_actions(void *arg)
 	return NULL;
 }
 
-/* The next thread reuses its thread slot. */
+/* A thread that ends soon, so that the next one reuses its thread slot. */
 static bool short_thread(struct thread *thread)
 {
 	struct thread other = { .random = thread->random + 1 };
@@ -856,7 +861,7 @@ typedef int begin_job(struct daxpin_pool *pool,
 		      const struct daxpin_job_options *options,
 		      struct daxpin_job **ret_job);
 
-/* A job in progress is ended first, sometimes by a cancel. */
+/* Ends the job that is in progress, sometimes after a cancel, and begins another. */
 static bool run_job(struct thread *thread, begin_job *begin)
 {
 	struct job *job = &world.job[chance(thread, JOBS)];
@@ -883,7 +888,7 @@ static bool run_job(struct thread *thread, begin_job *begin)
 	return done;
 }
 
-/* Before that a whole chunk is freed, or nearly one. */
+/* Frees a pad first, so that there is a chunk to give back. */
 static bool reclaim(struct thread *thread)
 {
 	free_pad(&world.pad[chance(thread, PADS)]);

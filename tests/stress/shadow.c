@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A word for each block has its generation, and where the extent begins; the block
- * there has a second word:
+ * Each block has an owner's word: its generation, and the number of the extent's first
+ * block (its head). The head has a second word, for the generation:
  *
  *	 63             24   23   22     16 15      0
  *	+-----------------+------+---------+---------+
  *	|   generation    | kept | endings |  holds  |
  *	+-----------------+------+---------+---------+
  *
- * A thread that takes over a block sets that word of the old generation to 0, which
+ * A thread that takes over a block sets the old generation's second word to 0, which
  * is allowed only without holds, and only while a thread is ending the generation.
  * Other threads that take blocks of the same old generation find that it has ended.
  */
@@ -56,12 +56,12 @@ void shadow_fini(void)
 	free(shadow.generation);
 }
 
-uint64_t shadow_lives(void)
+uint64_t shadow_generations(void)
 {
 	return atomic_load_explicit(&shadow.generations, memory_order_relaxed);
 }
 
-/* _exit: other threads still run, and nothing here may wait for them. */
+/* Ends by _exit(), since exit() could wait for a lock that another thread has. */
 void shadow_fail(const char *format, ...)
 {
 	char text[400];
@@ -117,7 +117,7 @@ static void take_over(uint64_t owner, uint64_t block, uint64_t generation)
 		if (word & HOLDS || !(word & ENDINGS))
 			shadow_fail("overlap: block %" PRIu64 " of generation %" PRIu64
 				    ", which has %" PRIu64 " holds and %" PRIu64
-				    " who end it, was given to generation %" PRIu64,
+				    " threads ending it, was given to generation %" PRIu64,
 				    block, generation_of(owner), word & HOLDS,
 				    (word & ENDINGS) / ENDING, generation);
 	} while (!swap(at, &word, 0));
@@ -193,7 +193,7 @@ bool shadow_any_held(void)
 	return false;
 }
 
-/* false: the word belongs to another generation now. */
+/* Returns false if the word belongs to another generation now. */
 static bool change(struct named named, uint64_t add, uint64_t set)
 {
 	_Atomic uint64_t *at = &generation_at(named.extent)->word;

@@ -37,29 +37,29 @@ enum shadow_state {		/* enum daxpin_state, unless it has ended */
 int shadow_init(uint64_t blocks, unsigned int seed);
 void shadow_fini(void);
 
-/* Report an error, with the seed, and end the process. */
+/* Prints an error with the seed, and ends the process. */
 _Noreturn void shadow_fail(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 
 /*
- * A reserve returned: the blocks belong to the new generation, or it reports an
- * overlap.
+ * Call it when a reserve has returned: the blocks now belong to a new generation. If
+ * their previous owner may not have ended, this reports an overlap.
  */
 struct named shadow_begin(struct daxpin_extent extent, uint32_t blocks);
 
-/* A hold was taken; a hold is about to be dropped. */
+/* Call these after a hold was taken, and before one is dropped. */
 void shadow_hold(struct named named);
 void shadow_drop(struct named named);
 uint32_t shadow_holds(struct named named);
 bool shadow_any_held(void);
 
 /*
- * A call that may end the generation is about to be made; false: it has ended already.
- * A call that did not end it is taken back.
+ * Call shadow_ending() before a call that may end the generation; it returns false if
+ * the generation has ended already. If the call then failed, call shadow_not_ended().
  */
 bool shadow_ending(struct named named);
 void shadow_not_ended(struct named named);
-/* KEEP returned 0. */
+/* Call it when a KEEP has returned 0. */
 void shadow_kept(struct named named);
 
 /* Has it certainly ended, because another generation has the blocks? */
@@ -67,14 +67,18 @@ bool shadow_is_over(struct named named);
 /* Was its end noted, or has it ended? */
 bool shadow_may_be_over(struct named named);
 
-/* The generation of a handle from the library, while it is held. */
+/* Returns the generation of a handle that the library returned. Hold it meanwhile. */
 struct named shadow_find(struct daxpin_extent extent);
 
-/* While no calls are made: the expected state of each generation. */
+/* Returns the expected state of the generation at a block. All threads must pause. */
 enum shadow_state shadow_look(uint64_t block, struct named *ret_named);
-/* The pool was closed: a generation that was not kept has ended, others continue. */
+/*
+ * For an open after a close: a generation that was not kept has ended, and one that was
+ * kept continues with a new handle.
+ */
 void shadow_forget(struct named named);
 void shadow_reopened(struct named *named, struct daxpin_extent extent);
-uint64_t shadow_lives(void);
+/* Returns how many generations have begun. */
+uint64_t shadow_generations(void);
 
 #endif

@@ -109,7 +109,7 @@ static void end_consumer(void)
 	close(run.leave);
 }
 
-/* ------------------------------------------------- what should be, in quiet */
+/* ------------------------------------------------ comparing with the shadow */
 
 /*
  * While all threads pause, the library's state of each extent and its holds must be
@@ -225,7 +225,7 @@ static void clear_all(void)
 		snprintf(name, sizeof(name), "r%d", i);
 		ret = daxpin_publish(world.pool, &op, 1, NULL, NULL);
 		if (ret != -ENOENT)
-			must("taking a name away", ret, 0);
+			must("removing a name", ret, 0);
 	}
 	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
 		struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
@@ -302,7 +302,7 @@ static void end_jobs(void)
 		must("a job that was cancelled",
 		     daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 		if (!end_job(&world.job[i]))
-			shadow_fail("a job is over but its end fails");
+			shadow_fail("a job has ended but daxpin_job_end fails");
 	}
 }
 
@@ -344,8 +344,8 @@ static void join_all(void)
 }
 
 /*
- * Drop the rest, drain and close. An abrupt end closes as soon as the drain succeeds,
- * when the thread that made the last drop may still be in it.
+ * Lets the threads drop the remaining holds, drains and closes. If abrupt, it closes as
+ * soon as the drain has succeeded; the last drop may not have returned by then.
  */
 static void drain_and_close(bool abrupt)
 {
@@ -381,7 +381,7 @@ static void begin_round(void)
 	for (unsigned int i = 0; i < option.threads; i++) {
 		struct thread *thread = &run.thread[i];
 
-		/* Watches are forgotten when the pool is closed. */
+		/* Closing the pool has ended all watches. */
 		memset(thread, 0, sizeof(*thread));
 		thread->random = (option.seed * 4096ull + run.rounds) *
 				 THREADS_MAX + i + 1;
@@ -415,8 +415,8 @@ static void round_of_it(void)
 static void say(uint64_t seconds)
 {
 	printf("# %" PRIu64 " s: %" PRIu64 " rounds, %" PRIu64 " ended by a drain, %"
-	       PRIu64 " generations, %" PRIu64 " holes at their ends;", seconds,
-	       run.rounds, run.drained, shadow_lives(), run.holes);
+	       PRIu64 " generations, %" PRIu64 " holes when rounds ended;", seconds,
+	       run.rounds, run.drained, shadow_generations(), run.holes);
 	for (uint32_t i = 0; i < action_count(); i++)
 		printf(" %s %" PRIu64 "%s", actions[i].name,
 		       atomic_load(&run.done[i]),
@@ -441,7 +441,7 @@ static uint64_t seconds_now(void)
 	return daxpin_deadline_ms(0) / 1000000000;
 }
 
-/* In a child: the whole program. */
+/* Runs in a child: the rounds until the time is over. */
 static int stress(void)
 {
 	uint64_t begin = seconds_now(), now, said = 0;
@@ -512,7 +512,10 @@ static void *hold_and_leave(void *arg)
 	return leaver;
 }
 
-/* More threads than thread slots, short-lived: reuse of slots, and the shared one. */
+/*
+ * Starts more short-lived threads than there are thread slots: slots are reused, and
+ * some threads share one.
+ */
 static void counts_survive_their_threads(void **state)
 {
 	struct fixture *f = *state;

@@ -62,7 +62,7 @@ struct world {
 		pthread_mutex_t mutex;
 		struct daxpin_job *job;	/* or NULL */
 	} job[JOBS];
-	/* of this round; without it no timer of a job wakes a consumer */
+	/* In this round. If false, no timer of a job can wake the consumer. */
 	bool jobs_in_use;
 	/* Drains and jobs. A hold may be refused only during one. */
 	_Atomic uint64_t gates_begun, gates_over;
@@ -83,22 +83,22 @@ struct action {
 extern const struct action actions[];
 uint32_t action_count(void);
 
-/* The next of a thread's random numbers, below n. */
+/* Returns the thread's next random number, below n. */
 uint32_t chance(struct thread *thread, uint32_t n);
 /* Runs one action. Returns its number, or -1 if there was nothing to do. */
 int act(struct thread *thread);
-/* Take one of the holds in the bag and drop it; false: it is empty. */
+/* Drops one of the holds in the bag. Returns false if it is empty. */
 bool drop_from_bag(struct thread *thread);
-/* Into an empty pad, if there is room. */
+/* Reserves an extent for an empty pad. Returns false if there is no space. */
 bool make_pad(struct thread *thread, struct slot *pad);
-/* End the request there; false: it is still in progress. */
+/* Ends the job. Returns false if it is still in progress. */
 bool end_job(struct job *job);
-/* Take one event; false: there is none. */
+/* Takes one event. Returns false if there is none. */
 bool take_event(void);
 
-/* A new extent, RESERVED and stamped: 0 or -ENOSPC. */
+/* Reserves an extent and writes its stamps. Returns 0 or -ENOSPC. */
 int make_extent(struct thread *thread, struct named *ret_named);
-/* Write the stamps of a new extent; check those of an existing one. */
+/* Writes the stamps of a new extent; checks those of an existing one. */
 void write_stamps(struct named named);
 void check_stamps(struct named named, uint32_t from);
 
