@@ -21,7 +21,7 @@ static void meanwhile(struct daxpin_pool *pool)
 	meanwhile_fn = NULL;
 }
 
-/* What an example prints is no line of TAP: it goes to the other stream. */
+/* Examples print to stderr, because stdout has the lines of TAP. */
 static int print_to_stderr(void)
 {
 	int saved = dup(STDOUT_FILENO);

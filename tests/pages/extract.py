@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""extract.py PAGE OUT...: the examples of a manual page, each as a file.
+"""extract.py PAGE OUT...: writes each example of a manual page to a file.
 
 The literal blocks of the section EXAMPLE or EXAMPLES, in order, become the files
 OUT.  A line `...` in one of them is where the program does something else: it
@@ -25,7 +25,7 @@ def main():
     found = examples(pathlib.Path(page).read_text(encoding='utf-8'))
     if len(found) != len(names):
         sys.exit(f'{page} has {len(found)} examples, and tests/pages includes '
-                 f'{len(names)}: say how many in its meson.build, and run them')
+                 f'{len(names)}: change their number in its meson.build')
     for name, text in zip(names, found):
         pathlib.Path(name).write_text(text, encoding='utf-8')
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The examples of daxpin(7) and of libdaxpin-uring's pages, as core.c has others. */
+/* The examples of daxpin(7) and of libdaxpin-uring's pages; see core.c. */
 #include "uring_fixture.h"
 
 #define BLOCK	65536

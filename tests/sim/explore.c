@@ -18,12 +18,12 @@
 #include "oracle.h"
 #include "power.h"
 
-#define LAST_STATES	64u	/* of a run after the last crash but one */
-#define NESTED_STATES	256u	/* of one after an earlier crash, all below it */
+#define LAST_STATES	64u	/* of a run that only one more crash ends */
+#define NESTED_STATES	256u	/* of an earlier run, with all runs below it */
 #define SCHEDULE_STATES	64u	/* of one schedule */
 #define ALL_PERCENT	100u
 #define TURN_STATES	16u	/* of a cut at the first or last of many stores */
-#define SIMPLE_WEIGHT	4u	/* how many more simple states begin a level */
+#define SIMPLE_WEIGHT	4u	/* simple states begin a level more often */
 
 struct level {
 	struct world world;
@@ -150,7 +150,7 @@ static bool check_live(struct explore *explore, struct level *level)
 		    explore->oracle.wrong);
 }
 
-/* Run the kind on the medium as it is, then take it back. */
+/* Runs the kind on the medium as it is, then undoes all that it stored. */
 static bool run(struct explore *explore, const struct model *base,
 		uint64_t seed)
 {
@@ -181,7 +181,9 @@ static bool run(struct explore *explore, const struct model *base,
 static bool try_level(struct explore *explore, const struct model *base,
 		      uint64_t states);
 
-/* At the return of an operation, and where cuts begin, all states are tried. */
+/*
+ * Cuts of which all states are tried: where cuts begin, and where an operation returns.
+ */
 static bool is_whole(const struct level *level)
 {
 	return level->power.at == level->world.from ||

@@ -15,25 +15,25 @@ struct kind {
 	const char *name;
 	const char *about;
 	uint32_t segments;
-	uint32_t levels;		/* crashes; the last one is only recovered */
+	uint32_t levels;		/* crashes; only a recovery follows the last */
 	uint32_t actors;		/* if more than 1, schedules are tried */
 	uint32_t runs;			/* runs, each with other random numbers */
 	uint32_t share;			/* number of states, in percent of the usual */
-	/* Make the medium on which it begins; all of it is durable. */
+	/* Makes the medium on which runs begin; all of it is durable. */
 	void (*setup)(struct world *world);
 	/*
-	 * What is done; world->level crashes came before. It opens the pool,
-	 * and calls world_ready() where cuts are to begin.
+	 * Makes the calls; world->level crashes came before. It opens the pool, and
+	 * calls world_ready() where cuts begin.
 	 */
 	void (*run)(struct world *world);
-	/* For a kind that is not a run: does everything here. */
+	/* If set, it is called instead of all runs and cuts. */
 	bool (*special)(const struct kind *kind, const struct model *base,
 			uint64_t seed, struct report *report);
 };
 
 struct explore_limits {
-	uint64_t states;		/* of a usual kind; more are sampled */
-	uint64_t subsets;		/* of one cut; more are sampled */
+	uint64_t states;		/* of a usual kind; else a sample */
+	uint64_t subsets;		/* of one cut; else a sample */
 };
 
 /* Tries a kind and prints errors to stdout. Returns false if there was one. */

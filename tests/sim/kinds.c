@@ -24,7 +24,7 @@ static void keep_some(struct world *world)
 		if (world_prepare(world, blocks[i], &extent))
 			return;
 		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
-		if (i == 1)		/* a block that was in use */
+		if (i == 1)		/* so that a free block has been in use */
 			world_retire(world, &extent);
 	}
 }
@@ -81,7 +81,7 @@ static void random_keep(struct world *world)
 	if (how & 1) {
 		world_keep(world, &extent, 0);
 	} else if (how == 2) {
-		extent.loose = true;	/* the application ignores errors */
+		extent.loose = true;	/* PERSISTED is wrong: it was not persisted */
 		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
 	} else {
 		world_persist(world, &extent);

@@ -13,13 +13,13 @@ struct kind_list {
 extern const struct kind_list kinds_pool;
 /* kinds_publish.c: one publisher. */
 extern const struct kind_list kinds_publish;
-/* kinds_batch.c: sets, roots, many operations at once. */
+/* kinds_batch.c: SETs, roots, and batches of many operations. */
 extern const struct kind_list kinds_batch;
 /* kinds_together.c: publishers that interleave. */
 extern const struct kind_list kinds_together;
-/* kinds_damage.c: words that no order of stores leaves. */
+/* kinds_damage.c: words that no order of stores can leave. */
 extern const struct kind_list kinds_damage;
-/* kinds_reclaim.c: holes, by a ring, and the layout barrier. */
+/* kinds_reclaim.c: reclaims and refills by a ring, and the layout barrier. */
 extern const struct kind_list kinds_reclaim;
 
 /* ------------------------------------------------------- common to kinds */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* SET, ROOT, and many operations at once by one publisher. */
+/* SET, ROOT, and batches of many operations, by one publisher. */
 #include "core/handle.h"
 #include "kinds.h"
 #include "random.h"
 
-#define MARK	64u		/* an offset that has a pattern */
+#define MARK	64u		/* an offset that payload is written at */
 
-/* Opens and finds the live extents. Cuts begin after the open, or in the recovery. */
+/*
+ * Opens and lists the live extents. Cuts begin after the open; in a run after a crash,
+ * with the open.
+ */
 static uint32_t begin(struct world *world, struct world_extent *list,
 		      uint32_t max)
 {
@@ -46,7 +49,7 @@ static void run_root(struct world *world)
 	world_root(world, 4, &list[0]);
 }
 
-/* Two operations of the same type, in one lane after another. */
+/* Four batches of two operations of the same type. */
 static void run_pairs(struct world *world)
 {
 	struct world_batch batch = { .count = 0 };
@@ -152,8 +155,9 @@ static void run_set_reuse(struct world *world)
 }
 
 /*
- * The same batch except for one word, again after each crash: the words of the second,
- * in the same places, must not complete those of the first that were lost.
+ * Repeats the batch after each crash, with another value in one word. Words of the
+ * later batch, in the same places of the lane, must not complete an earlier one that
+ * was torn.
  */
 static void run_torn(struct world *world)
 {
@@ -168,7 +172,7 @@ static void run_torn(struct world *world)
 	world_commit(world, &batch);
 }
 
-/* Extents of both segments in one batch. */
+/* Makes extents in both segments. */
 static void setup_segments(struct world *world)
 {
 	static const uint32_t blocks[] = { 6000, 2000, 1, 1 };
@@ -198,7 +202,7 @@ static void run_segments(struct world *world)
 	world_retire(world, &list[count - 1]);
 }
 
-/* The largest possible number. */
+/* Makes extents for a batch of the largest possible number of operations. */
 static void setup_many(struct world *world)
 {
 	struct world_batch batch = { .count = 0 };
@@ -259,15 +263,15 @@ static void run_chain(struct world *world)
 static const struct kind list[] = {
 	{ "set", "eight bytes of a live extent", 1, 2, 1, 1, 30,
 	  setup_pool, run_set, NULL },
-	{ "root", "names made, moved and taken away", 1, 3, 1, 1, 150,
+	{ "root", "names made, moved and removed", 1, 3, 1, 1, 150,
 	  setup_pool, run_root, NULL },
 	{ "batch-pairs", "two of each operation", 1, 2, 1, 1, 150,
 	  setup_pool, run_pairs, NULL },
-	{ "batch-exchange", "keep, set, root and retire in one", 1, 3, 1, 1, 200,
+	{ "batch-exchange", "keep, set, root and retire in a batch", 1, 3, 1, 1, 200,
 	  setup_pool, run_exchange, NULL },
-	{ "batch-then-single", "words of a batch changed again", 1, 2, 1, 1, 100,
+	{ "batch-then-single", "words of a batch changed again, without one", 1, 2, 1, 1, 100,
 	  setup_pool, run_then_single, NULL },
-	{ "batch-set-reuse", "the target of a set in another extent", 1, 2, 1, 1,
+	{ "batch-set-reuse", "the block of a set is reused", 1, 2, 1, 1,
 	  100, setup_full_pair, run_set_reuse, NULL },
 	{ "batch-torn", "the same batch after each of three crashes", 1, 3, 1, 1,
 	  300, setup_pool, run_torn, NULL },
@@ -275,7 +279,7 @@ static const struct kind list[] = {
 	  1, 1, 200, setup_pool, run_recovery, NULL },
 	{ "batch-segments", "a batch in two segments", 2, 2, 1, 1, 100,
 	  setup_segments, run_segments, NULL },
-	{ "batch-many", "248 operations in one", 1, 2, 1, 1, 50,
+	{ "batch-many", "a batch of 248 operations", 1, 2, 1, 1, 50,
 	  setup_many, run_many, NULL },
 	{ "batch-chain", "three crashes, random batches", 1, 3, 1, 40, 300,
 	  setup_pool, run_chain, NULL },

@@ -37,15 +37,15 @@ static bool page_is_used(uint64_t block)
 	return word >> page % 47 & 1;
 }
 
-static bool holds_what_it_held(struct damage *damage, struct daxpin_pool *pool)
+static bool has_its_old_contents(struct damage *damage, struct daxpin_pool *pool)
 {
 	return oracle_observe(&damage->oracle, pool, &damage->oracle.seen) &&
 	       oracle_is_same_space(damage->base, &damage->oracle.seen);
 }
 
 /*
- * Expects that the open is refused, or accepted because one word in 65536 has the right
- * check by chance. The check of a zero is never right.
+ * The open must be refused. A few may be accepted, because a wrong word has the right
+ * 16-bit check by chance, once in 65536; a zero never has.
  */
 static bool damage_is_right(struct damage *damage, uint64_t value, int ret)
 {
@@ -55,8 +55,8 @@ static bool damage_is_right(struct damage *damage, uint64_t value, int ret)
 }
 
 /*
- * Stores the value, opens, and restores the old value. ignored: an open does not read
- * it.
+ * Stores the value, opens, and restores the old value. If `ignored`, an open does not
+ * read this word.
  */
 static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 		     bool ignored, const char *what)
@@ -78,7 +78,7 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	damage->report->states++;
 	damage->oracle.opens++;
 	if (ignored)
-		right = !ret && holds_what_it_held(damage, pool);
+		right = !ret && has_its_old_contents(damage, pool);
 	else
 		right = damage_is_right(damage, value, ret);
 	if (!ret)
@@ -87,7 +87,7 @@ static bool try_word(struct damage *damage, uint64_t offset, uint64_t value,
 	media_rewind(&damage->oracle.trace);
 	media_poke(offset / 8, was);
 	if (!right)
-		printf("# %s, %s: open says %d: %s\n",
+		printf("# %s, %s: open returned %d: %s\n",
 		       media_place(offset, place), what, ret, errmsg);
 	return right;
 }
@@ -102,7 +102,7 @@ static bool try_damage(struct damage *damage, uint64_t offset, uint64_t other,
 	if (!try_word(damage, offset, 0, ignored, "zero instead of a word"))
 		return false;
 	for (uint32_t bit = 0; bit < 64; bit++) {
-		snprintf(what, sizeof(what), "bit %u turned over", bit);
+		snprintf(what, sizeof(what), "bit %u inverted", bit);
 		if (!try_word(damage, offset, value ^ 1ull << bit, ignored,
 			      what))
 			return false;

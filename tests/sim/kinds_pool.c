@@ -77,7 +77,7 @@ static const struct kind list[] = {
 	  2, 3, 1, 1, 50, setup_left_pool, run_close_and_open, NULL },
 	{ "close", "a clean close, and an open after it", 1, 3, 1, 1, 50,
 	  setup_left_pool, run_close_and_open, NULL },
-	{ "rdma", "verbs contexts on record, and off it", 1, 3, 1, 1, 100,
+	{ "rdma", "verbs contexts recorded and removed", 1, 3, 1, 1, 100,
 	  setup_pool, run_rdma, NULL },
 };
 

@@ -6,7 +6,7 @@
  * or a free block be in a hole (oracle.c).
  *
  * The seed decides the order in which the kernel executes and completes requests.
- * Extents that are reserved meanwhile must have their blocks and keep them (world.c).
+ * Extents that are reserved meanwhile must have blocks, and keep them (world.c).
  */
 #include <errno.h>
 #include "core/handle.h"
@@ -55,8 +55,8 @@ static struct daxpin_job *begin_job(struct world *world, bool refill,
 }
 
 /*
- * A hole has no free block. Chunks that are not holes may be holes to the library only
- * if a request failed half way.
+ * No block of a hole may be free. Unless a request failed half way, the library must
+ * count as many holes as the files have.
  */
 static void check_chunks(struct world *world)
 {
@@ -71,13 +71,13 @@ static void check_chunks(struct world *world)
 			holes++;
 			if (dp_bits_is_free(dp_spaces_bits(&world->pool->spaces, i),
 					    c * DP_CHUNK_BLOCKS))
-				world_wrong(world, "segment %u, chunk %u is free and a hole",
+				world_wrong(world, "segment %u, chunk %u is free although it is a hole",
 					    i, c);
 		}
 	daxpin_pool_info(world->pool, &info);
 	if (!machine.ring.failed && !machine.ring.full &&
 	    info.hole_bytes != CHUNKS(holes))
-		world_wrong(world, "%llu bytes of holes, %llu chunks",
+		world_wrong(world, "the library counts %llu bytes of holes, the file has %llu chunks",
 			    (unsigned long long)info.hole_bytes,
 			    (unsigned long long)holes);
 }
@@ -92,7 +92,7 @@ static int end_job(struct world *world, struct daxpin_job *job)
 		world_wrong(world, "a job does not end");
 	daxpin_job_report(job, NULL, NULL, &summary);
 	if (daxpin_job_end(job))
-		world_wrong(world, "a job is over but its end fails");
+		world_wrong(world, "a job has ended but daxpin_job_end fails");
 	return summary.result;
 }
 
@@ -236,7 +236,7 @@ static void run_parts(struct world *world)
 	publish_some(world, 2);
 }
 
-/* As a kernel that is short of memory, or whose medium fails. */
+/* Requests fail, as in a kernel that is short of memory or whose medium fails. */
 static void run_failing(struct world *world)
 {
 	static const struct machine_ring_plan plan = {
@@ -258,7 +258,7 @@ static void run_failing(struct world *world)
 
 /* ------------------------------------------------------- cancelled and late */
 
-/* The file is pinned for a while, so the kernel cannot begin. */
+/* A pin in the file keeps the kernel from beginning for a while. */
 static void run_cancelled(struct world *world)
 {
 	struct machine_ring_plan plan = calm;
@@ -301,7 +301,7 @@ static void run_late(struct world *world)
 	take_all(world);
 }
 
-/* As an application that makes a call only after its eventfd was written. */
+/* Makes a call only after the eventfd was written, as an application may. */
 static void sleep_on_events(struct world *world, struct daxpin_job *job)
 {
 	const struct machine_handle *fd =
@@ -347,9 +347,9 @@ static void run_asleep(struct world *world)
 }
 
 /*
- * A request that no worker has begun is submitted again, and the application makes its
- * call after the deadline. This is not to be confused with a cancellation by the
- * library.
+ * No worker begins the request for a while, so the library submits it again; the
+ * application makes its next call after the deadline. The library must not report its
+ * own cancellation of the first request as the job's result.
  */
 static void run_busy(struct world *world)
 {
@@ -428,8 +428,9 @@ static void land(void *arg)
 }
 
 /*
- * A kernel that wakes the request but interrupts it, or does not wake it; that
- * truncates by a ring, or is too old to; that may be out of space.
+ * Returns a random kernel: it wakes a request that waits for a pin but may interrupt
+ * it, or does not wake it; it can truncate by a ring or not; and it may be out of
+ * space.
  */
 static struct machine_ring_plan any_kernel(struct world *world)
 {
@@ -502,17 +503,17 @@ static const struct kind list[] = {
 	  setup_pool, run_reclaim, NULL },
 	{ "reclaim-parts", "all segments, two jobs at once", 2, 2, 1, 4, 100,
 	  setup_fragments, run_parts, NULL },
-	{ "reclaim-failing", "requests interrupted, failed, done in part", 2, 2,
+	{ "reclaim-failing", "requests interrupted, failed, or done in part", 2, 2,
 	  1, 8, 100, setup_fragments, run_failing, NULL },
 	{ "reclaim-cancelled", "cancelled before, while and after the kernel begins", 2,
 	  2, 1, 8, 100, setup_fragments, run_cancelled, NULL },
 	{ "reclaim-late", "pinned past the deadline", 2, 2, 1, 6, 100,
 	  setup_fragments, run_late, NULL },
-	{ "reclaim-asleep", "a kernel that does not wake what waits for a pin",
+	{ "reclaim-asleep", "a kernel that does not wake a request at unpin",
 	  2, 2, 1, 6, 100, setup_fragments, run_asleep, NULL },
 	{ "reclaim-busy", "no worker begins for a while", 2, 2, 1, 6, 100,
 	  setup_fragments, run_busy, NULL },
-	{ "refill", "and published at once", 2, 2, 1, 4, 100,
+	{ "refill", "holes allocated again and published", 2, 2, 1, 4, 100,
 	  setup_holes, run_refill, NULL },
 	{ "refill-full", "a filesystem with room for a part", 2, 2, 1, 6, 100,
 	  setup_holes, run_refill_full, NULL },

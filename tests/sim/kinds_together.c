@@ -11,7 +11,7 @@
 
 enum { FIRST, SECOND, ONLOOKER };
 
-/* Overwrite the extent with other bytes, as a device would. */
+/* Overwrites the extent with other bytes, as a device could. */
 static void scribble(struct world *world, const struct world_extent *extent)
 {
 	char *base = daxpin_ptr(world->pool, extent->extent, 0);
@@ -63,7 +63,7 @@ static void take_and_keep(struct world *world, struct world_extent *taken)
 	publish_one(world, taken, false);
 }
 
-/* ------------------------------------------------------ neighbours' words */
+/* -------------------------------------------- two keeps of words side by side */
 
 static void act_keep(uint32_t actor, void *arg)
 {
@@ -94,7 +94,7 @@ static void run_keep(struct world *world)
 		run_together(world, act_keep);
 }
 
-/* -------------------------------------- one retires, all want the space */
+/* -------------------------- one retires, the others reserve its space */
 
 static void act_retire(uint32_t actor, void *arg)
 {
@@ -332,7 +332,7 @@ static const struct kind list[] = {
 	  1, 3, 1, 150, setup_empty_pool, run_keep, NULL },
 	{ "together-retire", "one retires, others reserve the space", 1, 1, 3, 1,
 	  150, setup_retire, run_retire, NULL },
-	{ "together-rdma", "two verbs contexts on record, and a keep", 1, 1, 3, 1,
+	{ "together-rdma", "two verbs contexts recorded, and a keep", 1, 1, 3, 1,
 	  100,
 	  setup_pool, run_rdma, NULL },
 	{ "together-batches", "two batches, a third retires what it can", 1, 1,

@@ -212,7 +212,7 @@ void media_fence(void)
 	flushed[media_actor] = false;
 }
 
-/* --------------------------------------------------------- around the seam */
+/* --------------------------------------------- stores that bypass persist */
 
 bool media_is_recorded(uint64_t *ret_offset)
 {
@@ -260,7 +260,7 @@ const char *media_place(uint64_t offset, char text[80])
 
 /* ------------------------------------------------------------- the machine */
 
-/* A separate actor: its fences order no other actor. */
+/* The kernel is an actor of its own: its fences order no other actor's stores. */
 static void media_kernel(bool begins)
 {
 	static _Thread_local uint32_t before;
@@ -281,7 +281,7 @@ void media_init(void)
 	machine_reset(machine_disk_new_in_place(MEDIA_SEGMENTS,
 						MEDIA_SEGMENT_SIZE));
 	machine.kind = DP_SOURCE_FSDAX;
-	machine_set_boot(0);		/* counted up from there */
+	machine_set_boot(0);		/* each restart counts it up */
 	machine.observer = &observer;
 	base = machine.disk->memory;
 }

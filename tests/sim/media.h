@@ -61,10 +61,10 @@ struct media_trace {
 	struct media_trace *outer;
 };
 
-/* The actor that stores: 0, or that of this thread. */
+/* The number of this thread's actor; 0 outside of schedule_run(). */
 extern _Thread_local uint32_t media_actor;
 
-/* Start the machine, with the medium as its disk and recorded. */
+/* Starts the machine, with the recorded medium as its disk. */
 void media_init(void);
 char *media_base(void);
 
@@ -80,13 +80,13 @@ void media_rewind(const struct media_trace *trace);
 uint32_t media_events(void);
 void media_trace_free(struct media_trace *trace);
 
-/* from NULL: zeroes. */
+/* These are the medium's side of persist. from NULL: zeroes. */
 void media_store(void *to, const void *from, uint64_t size);
 void media_flush(const void *from, uint64_t size);
 void media_fence(void);
 /*
- * Returns false if metadata was stored since the watched trace began without persist,
- * and where.
+ * Returns false if metadata was stored without persist since the watched trace began,
+ * and the place of the first such word.
  */
 bool media_is_recorded(uint64_t *ret_offset);
 
@@ -100,7 +100,7 @@ static inline void media_count(uint32_t word, uint64_t was, uint64_t is)
 	media_sum += random_mix(is ^ place) - random_mix(was ^ place);
 }
 
-/* A word set without a trace, for states. */
+/* Sets a word without recording it, to make a state. */
 static inline void media_poke(uint32_t word, uint64_t value)
 {
 	uint64_t *at = (uint64_t *)media_base() + word;

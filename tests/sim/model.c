@@ -72,7 +72,7 @@ bool model_add_extent(struct model *model, uint64_t addr, uint32_t blocks,
 
 	if (model->extents == MODEL_EXTENTS)
 		return false;
-	/* Does any extent overlap another one? */
+	/* Does the new extent overlap one of its neighbours? */
 	if (i && it[-1].addr + it[-1].blocks * BLOCK > addr)
 		return false;
 	if (i < model->extents && addr + blocks * BLOCK > it->addr)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The naive model: what a pool holds, as plain lists, and what each operation
- * does to them. It knows nothing of words, lanes or fences. A recovered pool
+ * does to them, without words, lanes or fences. A recovered pool
  * must be equal to what the operations that had returned make of it, with any
  * of those in flight done or not done.
  */
@@ -23,7 +23,7 @@ struct model_extent {
 	bool loose;			/* the payload was never made durable */
 };
 
-/* An address in the pool, and the value at it or for it. */
+/* An address in the pool, and a value that belongs to it. */
 struct model_word {
 	uint64_t addr;
 	uint64_t value;
@@ -39,7 +39,7 @@ struct model {
 	uint32_t ended;
 	uint32_t words;
 	struct model_extent extent[MODEL_EXTENTS];	/* live, sorted by address */
-	struct model_word end[MODEL_ENDED];	/* free: the least generation allowed */
+	struct model_word end[MODEL_ENDED];	/* free: least allowed generation */
 	struct model_word word[MODEL_WORDS];	/* payload that a SET changed */
 	uint64_t root[MODEL_ROOTS];	/* address, 0 none */
 };
@@ -49,7 +49,7 @@ enum effect_what {
 	EFFECT_RETIRE,
 	EFFECT_SET,
 	EFFECT_ROOT,
-	EFFECT_READ,			/* a thread saw that value there */
+	EFFECT_READ,			/* a thread read that value there */
 	EFFECT_OPEN,
 	EFFECT_CLOSE,
 	EFFECT_RDMA,
@@ -68,7 +68,7 @@ struct effect {
 	uint64_t value;
 };
 
-/* Returns false if this is impossible in this state. */
+/* Applies an effect. Returns false if it is impossible in this state. */
 bool model_apply(struct model *model, const struct effect *effect);
 /*
  * Does every root name a live extent? The effects of an operation may be applied in any

@@ -55,7 +55,7 @@ static void observe_payload(struct observing *observing, const char *base,
 		memcpy(&value, base + at, sizeof(value));
 		if (value != model_payload(it->addr, it->gen, at) &&
 		    !model_add_word(observing->seen, it->addr + at, value))
-			observing->fault = "all payload is that of another extent";
+			observing->fault = "too many words of payload that were never written there";
 	}
 }
 
@@ -70,10 +70,10 @@ static int observe_extent(struct daxpin_pool *pool,
 
 	if (machine_is_hole(it.addr / MEDIA_SEGMENT_SIZE,
 			    it.addr % MEDIA_SEGMENT_SIZE, size))
-		observing->fault = "an extent in a hole";
+		observing->fault = "an extent is in a hole";
 	else if (!model_add_extent(observing->seen, it.addr, it.blocks, it.gen,
 			      false))
-		observing->fault = "extents that overlap, or too many";
+		observing->fault = "extents overlap, or are too many";
 	else
 		observe_payload(observing, daxpin_ptr(pool, extent, 0), &it,
 				size);
@@ -89,7 +89,7 @@ static void observe_roots(struct observing *observing, struct daxpin_pool *pool)
 		if (!ret)
 			observing->seen->root[i] = extent.addr;
 		else if (ret != -ENOENT)
-			observing->fault = "a root that names another generation";
+			observing->fault = "a root names another generation";
 	}
 }
 
@@ -172,7 +172,7 @@ static bool check_copies(struct oracle *oracle)
 		if (!main)	/* not of this pool */
 			continue;
 		if (!copy || memcmp(main, copy, sizeof(*main)))
-			return wrong(oracle, "segment %u: the copy of the superblock is not what the superblock is",
+			return wrong(oracle, "segment %u: the copy of the superblock differs from the superblock",
 				     i);
 	}
 	return true;
@@ -286,7 +286,7 @@ void oracle_difference(const struct model *expected, const struct model *seen,
 }
 
 /* No generation of a block may be used again. */
-static bool check_lives(struct oracle *oracle, struct daxpin_pool *pool,
+static bool check_generations(struct oracle *oracle, struct daxpin_pool *pool,
 			const struct model *expected)
 {
 	for (uint32_t i = 0; i < expected->ended; i++) {
@@ -348,7 +348,7 @@ static struct daxpin_pool *recover(struct oracle *oracle,
 		return NULL;
 	}
 	if (ret != -EMEDIUMTYPE && ret != -EUCLEAN && ret != -ENOENT) {
-		wrong(oracle, "an unfinished create: open says: %s (%d)",
+		wrong(oracle, "an unfinished create: open returned: %s (%d)",
 		      errmsg,
 		      ret);
 		return NULL;
@@ -373,7 +373,7 @@ static bool find_match(struct oracle *oracle, struct daxpin_pool *pool,
 		if (oracle->again.epoch <= candidate[i].epoch)
 			return wrong(oracle, "epoch %llu is used a second time",
 				     (unsigned long long)oracle->again.epoch);
-		return check_lives(oracle, pool, &candidate[i]);
+		return check_generations(oracle, pool, &candidate[i]);
 	}
 	snprintf(oracle->wrong, sizeof(oracle->wrong),
 		 "the result is none of the %u allowed states\n#     ", count);
@@ -392,7 +392,7 @@ static bool find_match(struct oracle *oracle, struct daxpin_pool *pool,
 	return false;
 }
 
-/* Another recovery, after a cut right after the first one. */
+/* Recovers again, as if the power had been cut right after the first recovery. */
 static bool recover_again(struct oracle *oracle)
 {
 	struct daxpin_pool *pool = NULL;
@@ -402,7 +402,7 @@ static bool recover_again(struct oracle *oracle)
 	int ret = start(oracle, false, errmsg, &pool);
 
 	if (ret)
-		return wrong(oracle, "after one recovery it does not open again: %s (%d)",
+		return wrong(oracle, "after one recovery the pool does not open again: %s (%d)",
 			     errmsg, ret);
 	fine = oracle_observe(oracle, pool, &oracle->again);
 	oracle->again.unclean = oracle->seen.unclean;
@@ -422,7 +422,7 @@ static bool recover_again(struct oracle *oracle)
 	return fine;
 }
 
-/* Recovery must have changed only the owner's record. */
+/* Did recovery change anything besides segment 0's superblock, the owner's record? */
 static bool has_repaired(const struct media_trace *trace)
 {
 	for (uint32_t i = 0; i < trace->changes; i++) {

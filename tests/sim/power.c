@@ -203,7 +203,7 @@ static bool is_fresh(const struct power *power)
 	return false;
 }
 
-/* Saturating at limit. */
+/* Multiplies, but returns at most about `limit`. */
 static uint64_t times(uint64_t a, uint64_t b, uint64_t limit)
 {
 	return a > limit / b ? limit : a * b;

@@ -4,8 +4,8 @@
  * if the power is cut there. The memory model:
  *
  *  - A store is in the cache. Its words reach the medium at any time from then
- *    on, each aligned 8 bytes for itself and in any order: lines are evicted
- *    when they like, and tear.
+ *    on, each aligned 8 bytes separately and in any order, because a cache line may be
+ *    evicted at any time, and need not reach the medium as a whole.
  *  - So a word that was stored several times may be at any of the values that
  *    it went through since it was last durable.
  *  - A flush and then a fence by the same actor make what the flush found
@@ -13,13 +13,12 @@
  *    nothing.
  *
  * This allows more than x86 does, where a line holds a prefix of what was
- * stored to it: what survives here survives there.
+ * stored to it. So code that is correct here is correct on x86.
  *
- * A state is one choice of a value for each word that is not durable. Those
- * possible at two neighbouring cuts are the same but for what the event between
- * them adds, so at a store only the states in which one of its own words has
- * arrived are new, and flushes and fences add none. Going through all stores
- * like this makes every state of every cut exactly once.
+ * A state is one choice of a value for each word that is not durable. A store adds
+ * only the states in which one of its own words has reached the medium; flushes and
+ * fences add none. So it is enough to try, at each store, the states that it adds:
+ * that makes every state of every cut exactly once.
  */
 #ifndef SIM_POWER_H
 #define SIM_POWER_H
@@ -30,26 +29,26 @@
 
 struct power_word {
 	uint64_t durable;
-	uint64_t value[POWER_VALUES];	/* later ones, oldest first */
+	uint64_t value[POWER_VALUES];	/* stored since then, oldest first */
 	uint32_t word;
 	uint32_t values;
 	uint32_t pick;			/* 0: the durable value, else value[pick - 1] */
-	uint32_t flushed[MEDIA_ACTORS];	/* how many of the values a flush has seen */
+	uint32_t flushed[MEDIA_ACTORS];	/* how many values the last flush wrote back */
 };
 
 struct power {
 	const struct media_trace *trace;
 	uint32_t at;			/* events done */
-	uint32_t words;			/* that are not durable */
+	uint32_t words;			/* words that are not durable */
 	uint32_t words_max;
 	struct power_word *word;
-	uint32_t *slot;			/* of each word of the medium, + 1 */
-	uint32_t *page;			/* words of each page not durable */
+	uint32_t *slot;			/* for each word of the medium: index + 1 */
+	uint32_t *page;			/* for each page: words not durable */
 	uint32_t *fresh;		/* slots that the last event changed */
 	uint32_t fresh_count;
 	uint32_t fresh_max;
-	/* The counter over all choices, or the sampler. */
-	bool all;			/* not only those that the last event added */
+	/* The position in the states that are tried: all of them, or a sample. */
+	bool all;			/* even states that existed before */
 	bool started;
 	uint32_t sample;
 	uint32_t samples;		/* 0: every state */
@@ -68,14 +67,14 @@ void power_step(struct power *power);
 void power_end(struct power *power);
 
 /*
- * Returns how many states the last event added (all: how many there are), `limit` at
- * most.
+ * Returns how many states the last event added, or if `all`, how many there are; at
+ * most `limit`.
  */
 uint64_t power_count(const struct power *power, bool all, uint64_t limit);
 /*
- * Begins with the states: with every one, or, if samples is not 0 and there are more,
- * with that many. First are the simple ones: everything new, nothing new, and each word
- * alone or missing.
+ * Prepares power_next() to try all states, or, if samples is not 0 and there are more,
+ * that many of them: first the simple ones, with every word new, none new, and one word
+ * alone or missing, then random ones.
  */
 void power_first(struct power *power, bool all, uint32_t samples,
 		 uint64_t seed);

@@ -12,7 +12,7 @@
 #include "media.h"
 #include "schedule.h"
 
-/* Rounds of passing on without a point after which all wait for each other. */
+/* If so many turns pass without a schedule_point(), all actors wait for each other. */
 #define IDLE_ROUNDS	1000u
 
 int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
@@ -39,7 +39,7 @@ struct player {
 
 static _Thread_local struct run *running;	/* of this actor, or NULL */
 
-/* Gives the turn to `to` and waits until it is back. With the mutex. */
+/* Gives the turn to `to` and waits until it is back. The caller has the mutex. */
 static void pass(struct run *run, uint32_t to)
 {
 	run->baton = to;
@@ -118,7 +118,7 @@ static void *play(void *arg)
 	run->ended[player->index] = true;
 	run->baton = next_actor(run, player->index);
 	pthread_cond_broadcast(&run->passed);
-	/* A slot that is released when a thread ends is not available in this run. */
+	/* Ends only after all others, so that no actor reuses this thread's slot. */
 	while (run->baton < run->actors)
 		pthread_cond_wait(&run->passed, &run->mutex);
 	pthread_mutex_unlock(&run->mutex);

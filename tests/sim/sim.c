@@ -9,7 +9,7 @@
  *	schedule	  actors that take turns
  *	world, history	  an application: its calls, and when they returned
  *	model, oracle	  what must be there after a recovery, and whether it is
- *	explore		  runs, cuts, states, recoveries, and all of it again
+ *	explore		  runs a kind, cuts it everywhere, recovers, and cuts that
  *	kinds*		  the kinds of operation that are tried
  *
  * Each kind runs in a process of its own, so that an assertion that fails in
@@ -38,7 +38,7 @@ struct run {
 	pid_t pid;
 	bool ended;
 	bool fine;
-	bool stopped;			/* another one had failed */
+	bool stopped;			/* killed, because another kind failed */
 };
 
 static struct option_values {
@@ -55,13 +55,13 @@ static struct option_values {
 static const char usage[] =
 	"sim [--kind NAME] [--except NAME]... [--seed N] [--states N | --long]\n    [--jobs N] [--stop] [--list]\n"
 	"\n"
-	"  --kind NAME   only that kind; NAME* for all that begin so\n"
-	"  --except NAME not that kind, or those; up to 16 times\n"
-	"  --seed N      for all random numbers (1); the same seed repeats the run\n"
-	"  --states N    about so many for a usual kind; more are sampled (3000)\n"
+	"  --kind NAME   only this kind; NAME* means all kinds that begin with NAME\n"
+	"  --except NAME not this kind, or these kinds; up to 16 times\n"
+	"  --seed N      start of the random numbers (1); the same N repeats the run\n"
+	"  --states N    try about N states of a usual kind, a sample if it has more (3000)\n"
 	"  --long        the same as --states 50000\n"
-	"  --jobs N      kinds at a time (the number of processors)\n"
-	"  --stop        at the first kind that fails\n"
+	"  --jobs N      run N kinds at a time (the number of processors)\n"
+	"  --stop        stop at the first kind that fails\n"
 	"  --list        list the kinds\n";
 
 /* -------------------------------------------------------------- one kind */
@@ -108,7 +108,7 @@ static void start(struct run *run)
 	}
 }
 
-/* One of them has ended. True: it failed. */
+/* Waits until one of the children has ended. Returns whether it failed. */
 static bool reap(struct run *run, uint32_t count)
 {
 	bool failed = false;
@@ -128,7 +128,7 @@ static bool reap(struct run *run, uint32_t count)
 	return failed;
 }
 
-/* Something failed: end what runs, and start nothing more. */
+/* Kills the kinds that are running, after one has failed. */
 static void stop(struct run *run, uint32_t started)
 {
 	for (uint32_t i = 0; i < started; i++)

@@ -191,7 +191,7 @@ static struct world_extent name_extent(struct daxpin_extent extent,
 	};
 }
 
-/* No extent is handed out that is a hole, or may still become one. */
+/* A reserved extent must not be in a hole, nor in a chunk that may still be punched. */
 static void check_backed(struct world *world, const struct world_extent *extent)
 {
 	uint32_t file = extent->extent.addr / MEDIA_SEGMENT_SIZE;
@@ -199,10 +199,10 @@ static void check_backed(struct world *world, const struct world_extent *extent)
 	uint64_t size = extent->blocks * DP_BLOCK_SIZE;
 
 	if (machine_is_hole(file, offset, size))
-		world_wrong(world, "block %llx is handed out, but is a hole",
+		world_wrong(world, "block %llx was reserved although it is in a hole",
 			    (unsigned long long)extent->extent.addr >> 12);
 	if (machine_may_be_punched(file, offset, size))
-		world_wrong(world, "block %llx is handed out, but the kernel may still punch it",
+		world_wrong(world, "block %llx was reserved although the kernel may still punch it",
 			    (unsigned long long)extent->extent.addr >> 12);
 }
 
@@ -226,7 +226,7 @@ int world_reserve(struct world *world, uint32_t blocks, uint32_t flags,
 	return 0;
 }
 
-/* As a device or the CPU does it: word by word, in any order, without the library. */
+/* Writes word by word without the library, as a device or the CPU does. */
 void world_fill(struct world *world, const struct world_extent *extent)
 {
 	uint64_t size = extent->blocks * DP_BLOCK_SIZE;

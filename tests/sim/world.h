@@ -26,7 +26,7 @@ struct world {
 	struct history history;
 	struct media_trace trace;
 	uint32_t from;			/* cuts before this event are not tried */
-	uint32_t level;			/* crashes before this one */
+	uint32_t level;			/* crashes before this run */
 	uint32_t points;		/* of the schedule that was run */
 	uint64_t random;
 	uint32_t segments;		/* of pools that it creates */
@@ -40,7 +40,7 @@ void world_begin(struct world *world, const struct model *base, uint32_t level,
 		 uint64_t seed);
 /* Stops it. The pool is discarded without a store. */
 void world_end(struct world *world);
-/* Power failures are tried from here on. */
+/* Cuts begin here: the power is cut only at later events. */
 void world_ready(struct world *world);
 __attribute__((format(printf, 2, 3)))
 void world_wrong(struct world *world, const char *format, ...);
