@@ -348,8 +348,8 @@ static void run_asleep(struct world *world)
 
 /*
  * No worker begins the request for a while, so the library submits it again; the
- * application makes its next call after the deadline. The library must not report its
- * own cancellation of the first request as the job's result.
+ * application makes its next call after the deadline. The job must succeed all the
+ * same: it was not cancelled.
  */
 static void run_busy(struct world *world)
 {
