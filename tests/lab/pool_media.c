@@ -106,7 +106,7 @@ static void blank_device(void)
 	blank_from(0, device_size());
 }
 
-static int blank_at_first(void **state)
+static int leave_it_blank(void **state)
 {
 	(void)state;
 	if (device)
@@ -135,6 +135,13 @@ static int device_setup(void **state)
 	return 0;
 }
 
+static int blank_device_setup(void **state)
+{
+	if (device)
+		blank_device();
+	return device_setup(state);
+}
+
 static int device_teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -143,7 +150,6 @@ static int device_teardown(void **state)
 	if (!f)
 		return 0;
 	ret = daxpin_pool_close(f->pool);
-	blank_device();
 	free(f);
 	return ret;
 }
@@ -183,6 +189,14 @@ static struct fixture *on_device(void **state)
 	if (!*state)
 		skip_because("DAXPIN_TEST_DAX names no device-dax node");
 	return *state;
+}
+
+/* On top of what the test before left. A create of a blank device reads all of it. */
+static void overwrite(struct fixture *f)
+{
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	create_pool(f);
+	f->options.flags = 0;
 }
 
 static struct fixture *on_directory(void **state)
@@ -290,7 +304,7 @@ static void device_pool_keeps_its_data_over_a_reopen(void **state)
 	struct fixture *f = on_device(state);
 	struct daxpin_extent extent[4096];
 
-	create_pool(f);
+	overwrite(f);
 	assert_int_equal(pool_info(f).source, DAXPIN_SOURCE_DEVDAX);
 	assert_int_equal(pool_info(f).granularity, DAXPIN_GRANULARITY_CACHE_LINE);
 	assert_int_equal(pool_info(f).unaligned_chunks, 0);
@@ -307,7 +321,7 @@ static void a_device_pool_can_be_used_to_the_last_block(void **state)
 {
 	struct fixture *f = on_device(state);
 
-	create_pool(f);
+	overwrite(f);
 	assert_int_equal(use_all(f), pool_info(f).usable_bytes);
 	assert_int_equal(pool_info(f).free_bytes, 0);
 }
@@ -317,7 +331,7 @@ static void open_with_create_takes_a_whole_device(void **state)
 	struct fixture *f = on_device(state);
 	uint64_t whole;
 
-	create_pool(f);
+	overwrite(f);
 	whole = pool_info(f).media_bytes;
 	close_pool(f);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
@@ -332,6 +346,7 @@ static void device_has_no_page_granularity(void **state)
 {
 	struct fixture *f = on_device(state);
 
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.granularity = DAXPIN_GRANULARITY_PAGE;
 	assert_device_create_fails(f, -EINVAL, "no msync");
 	assert_says(f, device);
@@ -359,10 +374,8 @@ static void device_that_is_not_blank_needs_overwrite(void **state)
 		blank_from(0, 2 * MIB);
 	}
 	device_write(place[0], "other", 5);
-	f->options.flags = DAXPIN_POOL_OVERWRITE;
-	create_pool(f);
+	overwrite(f);
 	close_pool(f);
-	f->options.flags = 0;
 	assert_device_create_fails(f, -EEXIST, "overwrite");
 	open_pool(f);
 }
@@ -431,7 +444,7 @@ static void device_that_was_reconfigured_is_refused(void **state)
 	struct fixture *f = on_device(state);
 	struct dp_super super;
 
-	create_pool(f);
+	overwrite(f);
 	close_pool(f);
 	super = device_newest();
 	super.pool_size -= 2 * MIB;
@@ -446,7 +459,7 @@ static void device_with_damage_is_refused(void **state)
 	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP };
 	uint64_t zero = 0, bitmap, size, in_segment, word;
 
-	create_pool(f);
+	overwrite(f);
 	size = pool_info(f).segment_size;
 	keep.extent = reserve(f, 4096);
 	assert_int_equal(daxpin_publish(f->pool, &keep, 1, NULL, NULL), 0);
@@ -472,7 +485,7 @@ static void create_on_a_device_cut_short_is_completed(void **state)
 	struct fixture *f = on_device(state);
 	struct dp_super super;
 
-	create_pool(f);
+	overwrite(f);
 	close_pool(f);
 	super = device_newest();
 	super.flags = DP_SUPER_CREATING;
@@ -489,7 +502,7 @@ static void device_open_elsewhere_names_the_owner(void **state)
 	struct child child;
 	char words[32];
 
-	create_pool(f);
+	overwrite(f);
 	close_pool(f);
 	child = start_child(f, child_opens, NULL);
 	assert_int_equal(child.told, 0);
@@ -523,7 +536,7 @@ static void device_without_permission_is_eacces(void **state)
 
 	if (geteuid())
 		skip_because("becoming another user needs root");
-	create_pool(f);
+	overwrite(f);
 	close_pool(f);
 	child = start_child(f, nobody_opens, NULL);
 	kill_child(&child);
@@ -560,7 +573,7 @@ static void another_node_of_a_device_is_refused_unless_allowed(void **state)
 {
 	struct fixture *f = on_device(state);
 
-	create_pool(f);
+	overwrite(f);
 	close_pool(f);
 	check_alias(f, "/tmp/daxpin-test-alias");
 	/* Even on devtmpfs: it is another inode, so another lock. */
@@ -575,7 +588,7 @@ static void device_may_be_named_by_a_symlink(void **state)
 	unlink(link);
 	assert_int_equal(symlink(device, link), 0);
 	snprintf(f->path, sizeof(f->path), "%s", link);
-	create_pool(f);
+	overwrite(f);
 	close_pool(f);
 	snprintf(f->path, sizeof(f->path), "%s", device);
 	open_pool(f);
@@ -1051,7 +1064,7 @@ static void a_device_is_not_defragmented(void **state)
 {
 	struct fixture *f = on_device(state);
 
-	create_pool(f);
+	overwrite(f);
 	assert_int_equal(pool_info(f).movable, DAXPIN_NO);
 }
 
@@ -1134,6 +1147,9 @@ static void device_in_system_ram_mode_is_enodev(void **state)
 
 #define ON_DEVICE(name)							\
 	cmocka_unit_test_setup_teardown(name, device_setup, device_teardown)
+#define ON_BLANK_DEVICE(name)						\
+	cmocka_unit_test_setup_teardown(name, blank_device_setup,	\
+					device_teardown)
 #define ON_DIRECTORY(name)						\
 	cmocka_unit_test_setup_teardown(name, directory_setup,		\
 					directory_teardown)
@@ -1141,14 +1157,14 @@ static void device_in_system_ram_mode_is_enodev(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_DEVICE(device_pool_loses_at_most_2_percent),
+		ON_BLANK_DEVICE(device_pool_loses_at_most_2_percent),
 		ON_DEVICE(device_pool_keeps_its_data_over_a_reopen),
 		ON_DEVICE(a_device_pool_can_be_used_to_the_last_block),
 		ON_DEVICE(open_with_create_takes_a_whole_device),
 		ON_DEVICE(device_has_no_page_granularity),
-		ON_DEVICE(open_of_a_blank_device_finds_no_pool),
-		ON_DEVICE(device_that_is_not_blank_needs_overwrite),
-		ON_DEVICE(device_whose_beginning_was_wiped_is_not_blank),
+		ON_BLANK_DEVICE(open_of_a_blank_device_finds_no_pool),
+		ON_BLANK_DEVICE(device_that_is_not_blank_needs_overwrite),
+		ON_BLANK_DEVICE(device_whose_beginning_was_wiped_is_not_blank),
 		ON_DEVICE(device_that_was_reconfigured_is_refused),
 		ON_DEVICE(device_with_damage_is_refused),
 		ON_DEVICE(create_on_a_device_cut_short_is_completed),
@@ -1177,5 +1193,5 @@ int main(void)
 		printf("neither DAXPIN_TEST_DAX nor DAXPIN_TEST_FSDAX is set\n");
 		return 77;
 	}
-	return cmocka_run_group_tests(tests, blank_at_first, NULL);
+	return cmocka_run_group_tests(tests, NULL, leave_it_blank);
 }
