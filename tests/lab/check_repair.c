@@ -38,7 +38,7 @@ static void check_call(int ret, const char *what)
 }
 
 #define TABLE		0xf0000		/* its offset in a segment (format.md) */
-/* In the last chunk of segment 0? */
+/* Is the extent in the last chunk of segment 0? */
 static int is_last(struct daxpin_extent extent)
 {
 	return extent.addr >= 30 * MIB && extent.addr < 32 * MIB;
@@ -129,8 +129,8 @@ static char *map_metadata(void)
 }
 
 /*
- * The words of block 8191, the last of its segment, and of the block after an extent's
- * first.
+ * Damages two words: that of block 8191, the last of its segment, and that of the block
+ * after the extent's first.
  */
 static void damage(char *base, uint64_t extent)
 {

@@ -6,7 +6,7 @@
  *	churn [SECONDS] NAME=PATH:ACK,ACK...
  *
  * For each pool: open it (create it, if there is none), check everything in
- * it, then let THREADS threads change it, for that long or without end. ACK is the
+ * it, then let THREADS threads change it, for SECONDS or without end. ACK is the
  * last step of each thread that was reported as done before the cut: the pool
  * must have it. Lines on stdout:
  *

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * half_open ADDRESS PORT: a client that sends its request to connect and never
- * completes the handshake, as one does that was stopped at that moment. Says `ready`
- * when the request is on its way, and stays until it is killed.
+ * completes the handshake, as if it were stopped at that moment. Prints `ready` when it
+ * has sent the request, and stays until it is killed.
  *
- * half_open ADDRESS PORT COUNT: so many that complete it, and then are silent.
+ * half_open ADDRESS PORT COUNT: COUNT clients that complete it and send nothing more.
  */
 #include <errno.h>
 #include <rdma/rdma_cma.h>
@@ -51,7 +51,10 @@ int main(int argc, char **argv)
 		return fail("address");
 	do {
 		id = make_endpoint(info);
-		/* The reply to the request would be read from the channel. */
+		/*
+		 * This channel is never read, so the reply to the request is not
+		 * handled.
+		 */
 		if (!id || (argc == 3 && rdma_migrate_id(id, channel)))
 			return fail("an endpoint");
 		if (rdma_connect(id, &parameters))

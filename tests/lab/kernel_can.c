@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * kernel_can ABILITY...: exits 0 if the kernel has each, otherwise 77 with a
- * sentence on what it lacks. For lab tests that need it as a whole:
+ * kernel_can ABILITY...: exits 0 if the kernel has every ABILITY, otherwise 77 with a
+ * sentence on what it lacks. For lab tests that cannot run at all without one:
  *
- *   device-buffers	memory of device-dax is registered with a ring (6.5)
- *   shmem-allocate	fallocate() on tmpfs continues at a signal
+ *   device-buffers   memory of device-dax can be registered with a ring (6.5)
+ *   shmem-allocate   fallocate() on tmpfs continues at a signal
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,7 +94,7 @@ static bool has(const char *name)
 		       abilities[i].lack);
 		return false;
 	}
-	fprintf(stderr, "kernel_can: nothing is called %s\n", name);
+	fprintf(stderr, "kernel_can: unknown ability %s\n", name);
 	exit(2);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * kill [ROUNDS [POOLS]]: kill owners with DMA in flight, reopen immediately.
- * kill unlocked: what happens to the files of a removed pool without the lock.
+ * kill unlocked: the same for the files of a removed pool, without the lock.
  *
  * A round has one pool on the device that DAXPIN_TEST_DAX names and POOLS in
  * DAXPIN_TEST_FSDAX. Each has an owner, which reads into it from a disk (0xA5
@@ -12,9 +12,9 @@
  * have arrived. The parent completes them when the successor has to wait, or has
  * filled: no clock decides.
  *
- * The journal is memory that the parent shares with both. A change is in it
- * as being published, then as acknowledged; in between either is right, but
- * all of it or nothing.
+ * The journal is memory that the parent shares with both. It records a change before
+ * the publish, and marks it as acknowledged after it. A change without that mark must
+ * be in the pool completely, or not at all.
  */
 #include "media.h"
 #include <daxpin-uring.h>
@@ -23,7 +23,7 @@
 #include "../support/held_disk.h"
 
 #define INDEXED		64		/* objects that the index extent names */
-#define SLOTS		128		/* these, and as many that it does not name */
+#define SLOTS		128		/* the indexed objects, and as many others */
 #define CHANGES_MAX	4		/* slots that change in one publish */
 #define READS		8		/* reads in flight, per owner */
 #define BLOCK		4096u
@@ -95,7 +95,7 @@ static int rounds = 2, fs_pools = 3;
 
 /* ----------------------------------------------------------------- helpers */
 
-/* In a child, where a failed condition is a SIGABRT that the parent sees. */
+/* For children: if the condition is false, aborts, which the parent reports. */
 #define must(condition) do {						\
 	if (!(condition)) {						\
 		fprintf(stderr, "# %s:%d: %s\n", __func__, __LINE__,	\
@@ -390,7 +390,7 @@ static bool payload_is_whole(struct successor *s, const struct object *object,
 	return true;
 }
 
-/* Does the pool have that object, and does the index agree? */
+/* Does the pool have this object, and does the index name it? */
 static bool slot_is(struct successor *s, uint32_t slot,
 		    const struct object *object)
 {
@@ -406,7 +406,7 @@ static bool slot_is(struct successor *s, uint32_t slot,
 	       size == object->size && payload_is_whole(s, object, extent);
 }
 
-/* The publish that was interrupted: all of it, or nothing. */
+/* Finds out whether the interrupted publish happened: all of it, or nothing. */
 static void settle(struct successor *s)
 {
 	struct journal *j = s->journal;
@@ -550,7 +550,7 @@ static int note_wait(const struct daxpin_wait *wait, void *arg)
 	return 0;
 }
 
-/* Every second successor does not close the pool, so that opens find that state too. */
+/* If !close, leaves the pool unclosed, so that the next open finds that state. */
 static void succeed(struct arena *arena, enum mode mode, bool close)
 {
 	struct successor s = { .f = &arena->f, .journal = arena->journal };
@@ -777,8 +777,8 @@ static void end_successor(struct arena *arena, struct child *child,
 }
 
 /*
- * The owner that dies first has published the least, so another one is first in each
- * round.
+ * The owner that is killed first has published the least, so each round begins with
+ * another one.
  */
 static int in_order(uint64_t seed, int i)
 {
@@ -1016,7 +1016,7 @@ int main(int argc, char **argv)
 	}
 	if (!getenv("DAXPIN_TEST_DISK") ||
 	    (!getenv("DAXPIN_TEST_DAX") && !getenv("DAXPIN_TEST_FSDAX"))) {
-		printf("DAXPIN_TEST_DISK and one of DAXPIN_TEST_DAX and _FSDAX are not both set\n");
+		printf("DAXPIN_TEST_DISK, and DAXPIN_TEST_DAX or DAXPIN_TEST_FSDAX, must be set\n");
 		return 77;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,10 @@ static int reads_by_a_foreign_ring(struct fixture *f)
 	return io_uring_submit(&ring) == 1 ? 0 : -EIO;
 }
 
-/* The kernel frees the dead owner's own ring, which has the lock, some time later. */
+/*
+ * Waits for the lock too: the kernel frees the dead owner's private ring some time
+ * later.
+ */
 static void kill_and_wait_for_the_lock(struct fixture *f, struct child *child)
 {
 	int fd;
@@ -157,7 +160,10 @@ static void pass_barrier(int fd)
 		fail_msg("%d: %s", ret, errmsg);
 }
 
-/* A successor without daxpin: takes the lock, and maps the memory in that order. */
+/*
+ * A successor without daxpin: takes the lock, then maps and passes the barrier in
+ * `order`.
+ */
 static uint32_t succeed(struct fixture *f, enum order order)
 {
 	int lock = open_file(f, 0), fd = open_file(f, target / (32 * MIB));
@@ -263,7 +269,7 @@ static void open_waits_for_a_read_of_an_unattached_ring(void **state)
 	assert_int_equal(late_bytes(memory), 0);
 }
 
-/* Over the old pool and larger than it, so that some files are old and some new. */
+/* The new pool is larger than the old one, so that some files are old and some new. */
 static void create_waits_for_a_read_of_an_unattached_ring(void **state)
 {
 	struct fixture *f = *state;
@@ -490,7 +496,10 @@ static int teardown(void **state)
 	int ret;
 
 	f->options.progress = NULL;
-	/* Before the files are removed, which would wait for reads in flight. */
+	/*
+	 * The reads must land first, because the removal of the files would wait for
+	 * them.
+	 */
 	ret = held_disk_land(&disk);
 	ret |= fixture_teardown(state);
 	return ret | held_disk_remove(&disk);

@@ -188,7 +188,7 @@ static void holder_end(void)
 	holder = 0;
 }
 
-/* A test that failed midway must leave nothing for the next one. */
+/* Ends the processes of a test that failed midway. */
 static int clean_up(void **state)
 {
 	(void)state;
@@ -205,7 +205,7 @@ static int tell(const struct dp_wait *wait, void *arg)
 	return 0;
 }
 
-/* NULL: an owner whose record was lost. */
+/* Waits for the owner's RDMA. owner NULL: its record was lost. */
 static int await(const struct dp_owner *owner, uint64_t wait_ns,
 		 int *reported_pid)
 {
@@ -354,7 +354,7 @@ static void a_context_of_this_process_is_not_waited_for(void **state)
 
 /* ------------------------------------------------ devices that come and go */
 
-/* Its network device is removed with it. */
+/* Removes the RDMA device and its network device. */
 static int own_device_remove(void **state)
 {
 	clean_up(state);
@@ -702,7 +702,7 @@ static struct death owner_begin_contained(enum keep keep)
 	return death;
 }
 
-/* The end of the first process of a pid namespace ends the others. */
+/* Kills the first process of the pid namespace, which ends all its others. */
 static void end_container(const struct death *death)
 {
 	char command[64];

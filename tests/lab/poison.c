@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pools on media of which the kernel lists bad blocks.
+ * Pools on media for which the kernel lists bad blocks.
  *
  *	poison fsdax	unmounts DAXPIN_TEST_FSDAX several times, to write to
  *				the badblocks of its block device, and mounts it
@@ -349,7 +349,7 @@ static void known_bad_blocks_are_never_reserved(void **state)
 	close_pool(f);
 }
 
-/* The list that was read at the open does not have this block; the kernel's has. */
+/* The block becomes bad after the open has read the list. */
 static void block_that_goes_bad_under_an_open_pool_is_eio(void **state)
 {
 	struct fixture *f = *state;
@@ -659,7 +659,7 @@ static void check_injected(struct fixture *f, uint64_t offset, const char *words
 	assert_says(f, words);
 }
 
-/* From the end to the beginning, since injected errors remain. */
+/* Goes from the end of the pool to its beginning, since injected errors remain. */
 static void device_with_bad_metadata_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -734,7 +734,7 @@ static int run_devdax(void)
 int main(int argc, char **argv)
 {
 	if (!getenv("DAXPIN_TEST_POISON")) {
-		printf("DAXPIN_TEST_POISON does not allow to spoil media here\n");
+		printf("DAXPIN_TEST_POISON is not set, so this must not mark blocks as bad\n");
 		return 77;
 	}
 	if (argc == 2 && !strcmp(argv[1], "devdax"))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A page of tmpfs that goes bad while the pool is open, by MADV_HWPOISON, which takes
- * the page out of use until the kernel is booted again: only where DAXPIN_TEST_POISON
- * says that this may be done.
+ * A page of tmpfs becomes bad while the pool is open, by MADV_HWPOISON. The kernel does
+ * not use that page again before the next boot, so the test runs only if
+ * DAXPIN_TEST_POISON is set.
  */
 #include <signal.h>
 #include <stdbool.h>
@@ -77,7 +77,7 @@ int main(void)
 	};
 
 	if (!getenv("DAXPIN_TEST_POISON")) {
-		printf("DAXPIN_TEST_POISON does not allow to spoil media here\n");
+		printf("DAXPIN_TEST_POISON is not set, so this must not mark pages as bad\n");
 		return 77;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -389,7 +389,7 @@ static void assert_left_alone(struct fixture *f, int error, const char *words)
 	assert_null(strstr(f->errmsg, "open"));
 }
 
-/* More and more of the beginning is wiped. */
+/* Wipes more and more of the device's beginning. */
 static void device_whose_beginning_was_wiped_is_not_blank(void **state)
 {
 	struct fixture *f = on_device(state);
@@ -769,7 +769,7 @@ static void fsdax_extent_in_a_hole_is_allocated(void **state)
 	f->options.flags = 0;
 }
 
-/* What fallocate() may take. Root may use ext4's reserve as well. */
+/* Returns how much fallocate() may allocate: for root also ext4's reserve. */
 static uint64_t room(void)
 {
 	struct statvfs fs;
@@ -1080,10 +1080,10 @@ static int reconfigure(const char *mode)
 	return system(command);
 }
 
-static void show_what_was_said(void)
+static void show_output(void)
 {
 	if (system("sed 's/^/# /' /dev/shm/daxpin-said"))
-		print_message("# daxctl said nothing\n");
+		print_message("# daxctl printed nothing\n");
 }
 
 static bool write_text(const char *path, const char *text)
@@ -1122,17 +1122,17 @@ static void device_in_system_ram_mode_is_enodev(void **state)
 	char errmsg[sizeof(f->errmsg)];
 
 	if (!become_system_ram()) {
-		show_what_was_said();
+		show_output();
 		assert_true(become_devdax());
 		skip_because("%s does not become system-ram", device);
 	}
-	/* Restores everything first, then judges. */
+	/* The device is restored first, and the results are tested after that. */
 	opened = daxpin_pool_open(f->path, &f->options, &f->pool);
 	strcpy(errmsg, f->errmsg);
 	created = daxpin_pool_create(f->path, &f->options, &f->pool);
 	if (!become_devdax()) {
-		show_what_was_said();
-		fail_msg("%s did not come back from system-ram", device);
+		show_output();
+		fail_msg("%s could not be reconfigured from system-ram to devdax", device);
 	}
 	unlink("/dev/shm/daxpin-said");
 	print_message("# %s\n", errmsg);

@@ -270,7 +270,7 @@ static void a_grant_for_reading_reserved_space_needs_a_flag(void **state)
 	assert_int_equal(peer_read(f, &key, EXTENT_BYTES), 0);
 	assert_int_equal(pattern_wrong(f->buffer, EXTENT_BYTES, OLD_PATTERN),
 			 0);
-	/* Not while the first peer has a grant. */
+	/* It is refused as long as the first peer has a grant. */
 	assert_int_equal(grant(f, 1, extent, READ, ZERO), -EBUSY);
 	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(grant(f, 1, extent, READ, ZERO), 0);
@@ -545,7 +545,7 @@ static struct place places[] = {
 	{ "device-dax", NULL, NULL },		/* if there is one */
 };
 
-/* Each test in each place, and one that needs neither. */
+/* Lists each test for each place, and once the one that needs no place. */
 static size_t list_tests(struct CMUnitTest tests[2 * CASES + 1],
 			 char names[2 * CASES][96], size_t place_count)
 {

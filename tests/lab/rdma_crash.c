@@ -124,7 +124,7 @@ static int own(void *arg, int fd)
 		pause();
 }
 
-/* Kills without reaping, which could take as long as the process's end. */
+/* Kills without reaping: waitpid() would block until the process has ended. */
 static struct child kill_an_owner(struct fixture *f, enum order order,
 				  bool hang)
 {
@@ -220,9 +220,9 @@ static void an_inherited_context_is_refused(void **state)
 }
 
 /*
- * Opens while the kernel still frees the verbs context of the child. The open waits for
- * the child's locks as long as the kernel keeps them, and then for its RDMA. Returns
- * false if that ended before it was seen, on a slow machine.
+ * Opens while the kernel frees the child's verbs context. The open first waits for the
+ * child's locks and then for its RDMA. Returns false if the second wait was not seen,
+ * because the context was freed before it.
  */
 static bool open_meets_the_hang(struct fixture *f, const struct child *child,
 				long long before)

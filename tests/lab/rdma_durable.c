@@ -82,7 +82,7 @@ static void a_read_after_the_writes_flushes_them(void **state)
 			       DAXPIN_PLATFORM_ADR_NO_DDIO, &method), 0);
 	assert_int_equal(method, DAXPIN_FLUSH_READ);
 	assert_int_equal(completion(f).status, 0);
-	/* It did read, namely the last byte of the range. */
+	/* The flush has read the last byte of the range. */
 	assert_int_equal(f->buffer[0], bytes(f, extent)[EXTENT_BYTES - 1]);
 	assert_int_not_equal(f->buffer[0], 0);
 	assert_int_equal(flush(f, &key, EXTENT_BYTES - 1, 1,
@@ -107,7 +107,7 @@ static void a_flush_on_an_unknown_platform_is_refused(void **state)
 	assert_nothing_posted(f);
 }
 
-static void what_cannot_be_flushed_is_refused(void **state)
+static void an_invalid_flush_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
@@ -199,7 +199,7 @@ static struct ibv_qp *qp_with_flush(struct fixture *f)
 	return ibv_create_qp_ex(f->peer_nic.context, &init);
 }
 
-/* Both ends allow it. */
+/* Allows flushes on both ends of the connection. */
 static void allow_flush(struct ibv_qp *qp)
 {
 	struct ibv_qp_attr attr = {
@@ -336,7 +336,10 @@ static void rdma_publish_with_invalid_arguments_is_refused(void **state)
 
 /* ------------------------------------------------------------------- windows */
 
-/* Soft-RoCE's windows do not, so a grant is a region even if windows are requested. */
+/*
+ * Soft-RoCE's windows do not enforce it: a grant is a region, even if windows are
+ * requested.
+ */
 static void windows_that_do_not_enforce_their_range_are_not_used(void **state)
 {
 	struct daxpin_rdma_report report = { .size = sizeof(report) };
@@ -374,7 +377,7 @@ static void windows_that_do_not_enforce_their_range_are_not_used(void **state)
 static const struct CMUnitTest cases[] = {
 	CASE(a_read_after_the_writes_flushes_them),
 	CASE(a_flush_on_an_unknown_platform_is_refused),
-	CASE(what_cannot_be_flushed_is_refused),
+	CASE(an_invalid_flush_is_refused),
 	CASE(a_flush_after_the_revoke_fails),
 	CASE(a_grant_can_carry_the_right_to_flush),
 	CASE(ibv_wr_flush_is_used_if_it_exists),
@@ -389,7 +392,7 @@ int main(void)
 	rdma_device = getenv("DAXPIN_TEST_RDMA");
 	place.device = getenv("DAXPIN_TEST_DAX");
 	if (!rdma_device || !place.device) {
-		printf("# skipped: DAXPIN_TEST_RDMA or DAXPIN_TEST_DAX names nothing: run it in the lab (./dev lab)\n");
+		printf("# skipped: DAXPIN_TEST_RDMA and DAXPIN_TEST_DAX are not both set: run it in the lab (./dev lab)\n");
 		return 77;
 	}
 	return cmocka_run_group_tests_name("rdma durable", cases, NULL, NULL);

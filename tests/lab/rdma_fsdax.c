@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants on the DAX filesystem that DAXPIN_TEST_FSDAX names. The file is built twice.
- * As it is, the trial finds that soft-RoCE's on-demand regions corrupt data, and grants
- * are copies. With TRUSTING, and without rdma/trust.c, the on-demand regions are used,
- * within what works: single packets at the start of a page.
+ * Grants on the DAX filesystem that DAXPIN_TEST_FSDAX names. This file is built twice.
+ * In the ordinary build the trial finds that soft-RoCE's on-demand regions corrupt
+ * data, so grants are copies. With TRUSTING, and without rdma/trust.c, the on-demand
+ * regions are used; the tests then write only what works, single packets at the start
+ * of a page.
  */
 #include <sys/stat.h>
 #include "rdma_fixture.h"
@@ -373,7 +374,7 @@ int main(void)
 	rdma_device = getenv("DAXPIN_TEST_RDMA");
 	place.directory = getenv("DAXPIN_TEST_FSDAX");
 	if (!rdma_device || !place.directory) {
-		printf("# skipped: DAXPIN_TEST_RDMA or DAXPIN_TEST_FSDAX names nothing: run it in the lab (./dev lab)\n");
+		printf("# skipped: DAXPIN_TEST_RDMA and DAXPIN_TEST_FSDAX are not both set: run it in the lab (./dev lab)\n");
 		return 77;
 	}
 	if (!has_on_demand()) {

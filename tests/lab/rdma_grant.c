@@ -112,7 +112,7 @@ static void the_grant_of_a_killed_peer_can_be_revoked_and_its_blocks_reused(void
 	struct daxpin_extent extent = let_hammer(f, key), next;
 
 	peer_end(&peer);
-	/* No call has noticed its death: the grant is out as before. */
+	/* No call reports the peer's death: its grant is unchanged. */
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
 	assert_int_equal(about(f->grants[0]).state, DAXPIN_GRANT_STATE_OUT);
 	assert_int_equal(take_back(f, 0), 0);
@@ -137,8 +137,8 @@ static void note_asking(void *arg, const struct daxpin_grant_key *key)
 }
 
 /*
- * The peer was asked to return the grant, does not answer, wakes up later and continues
- * to write.
+ * The peer is asked to return the grant. It is stopped and does not answer; later it is
+ * resumed and continues to write.
  */
 static void a_stopped_peer_is_revoked_at_the_deadline(void **state)
 {
@@ -595,7 +595,10 @@ static void a_grant_that_exceeds_memlock_leaves_nothing_pinned(void **state)
 	assert_int_equal(pinned_pages(), before);
 }
 
-/* Each as one region: as much as soft-RoCE can register (rdma.md R11). */
+/*
+ * Registers the largest segment as one region, the most that soft-RoCE can (rdma.md
+ * R11).
+ */
 static void the_largest_segment_is_one_region(void **state)
 {
 	const struct place *place = *state;

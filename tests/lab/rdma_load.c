@@ -95,7 +95,10 @@ static void violation(const char *what, uint32_t serial, uint64_t addr)
 
 /* -------------------------------------------------------------- the executor */
 
-/* Runs in the main thread. It refuses one job in ten, and keeps the others. */
+/*
+ * Runs in the main thread. Refuses one job in ten, and queues the others for
+ * run_jobs().
+ */
 static int run_later(void (*fn)(void *arg), void *arg, void *to)
 {
 	uint32_t at;
@@ -185,7 +188,7 @@ static void judge(const struct known *at, const struct known *copy, bool read,
 		atomic_fetch_add(read ? &seen.stale_reads : &seen.stale_writes,
 				 1);
 		if (!status)
-			violation("an old key was good", copy->serial,
+			violation("an old key was accepted", copy->serial,
 				  copy->key.extent.addr);
 	} else if (!status) {
 		atomic_fetch_add(&seen.written, 1);
@@ -382,11 +385,11 @@ static void give(struct slot *slot)
 	seen.grants++;
 }
 
-static void take_back_by(struct slot *slot, unsigned int way)
+static void take_back_by(struct slot *slot, unsigned int how)
 {
 	mark(slot->known, ENDING);
 	seen.revokes++;
-	switch (way) {
+	switch (how) {
 	case 0:		/* the peer was asked, and returns it */
 		assert_int_equal(daxpin_rdma_revoke_start(slot->grant,
 						daxpin_deadline_ms(HANG_MS)), 0);
@@ -507,7 +510,7 @@ static void tell(void)
 			      seen.late_answers, verbs_hooks.passing);
 }
 
-/* The run did something of each kind. */
+/* Has everything that the run must show happened at least once? */
 static bool has_seen_all(void)
 {
 	if (with_faults && !(seen.taken_over && seen.late_answers &&

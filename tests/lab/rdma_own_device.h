@@ -26,7 +26,7 @@ static inline bool own_device_add(void)
 		       OWN_DEVICE " type rxe netdev " OWN_NETDEV);
 }
 
-/* Removes its network device, and so everything that is left of it. */
+/* Removes the network device, and with it the RDMA device if that still exists. */
 static inline void own_device_drop(void)
 {
 	if (system("ip link del " OWN_NETDEV " 2>/dev/null"))
@@ -46,7 +46,7 @@ static inline struct ibv_context *own_device_open(const char *name)
 	return context;
 }
 
-/* The process ends when the device is gone. */
+/* Starts a process that removes the device, and ends when that is done. */
 static inline pid_t own_device_begin_removal(const char *name)
 {
 	pid_t pid = fork();
@@ -58,7 +58,7 @@ static inline pid_t own_device_begin_removal(const char *name)
 	return pid;
 }
 
-/* A removal has begun when the device is no longer listed. */
+/* Waits until the device is no longer listed: its removal has begun. */
 static inline bool own_device_is_unlisted(const char *name)
 {
 	const struct timespec step = { 0, 50 * 1000000l };

@@ -144,7 +144,7 @@ static pid_t begin_holder(enum keep keep, int uverbs)
 	return pid;
 }
 
-/* The queue pair first and the peer's region before all others. */
+/* Makes the queue pair first, and the peer's region before the other regions. */
 static int own(int socket, enum keep keep)
 {
 	const int access = IBV_ACCESS_LOCAL_WRITE | WRITE;
@@ -225,7 +225,7 @@ static int write_on(int socket)
 
 /* ------------------------------------------------------------- containers */
 
-/* The mounts that LXC and systemd-nspawn make, with another boot id. */
+/* Makes the mounts of LXC and systemd-nspawn, with another boot id. */
 static bool enter_mounts(void)
 {
 	return !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
@@ -282,7 +282,10 @@ static void sleep_ms(unsigned int ms)
 		  NULL);
 }
 
-/* The owner's file is opened before the peer's, so it is taken away first. */
+/*
+ * The owner opens the device before the peer does, so the kernel ends its context
+ * first.
+ */
 static void begin_round(enum keep keep, bool contained)
 {
 	struct wire_address theirs;
@@ -325,7 +328,7 @@ static void end_owner(void)
 {
 	assert_int_equal(kill(owner, SIGKILL), 0);
 	if (holder)
-		end_process(&owner);	/* its context has no pid then */
+		end_process(&owner);	/* its context then has no pid */
 }
 
 static void do_in_order(enum order order, unsigned int round)
@@ -634,7 +637,7 @@ int main(int argc, char **argv)
 	pool_path = path;
 	if (system("echo 01234567-89ab-4cde-8f01-23456789abcd >" BOOT_ID_FILE))
 		return 1;
-	/* Orphaned holders are ours to reap. */
+	/* Orphaned holders become children of this process, which reaps them. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (size_t i = 0; i < SCENARIOS; i++)
 		tests[i + 2] = (struct CMUnitTest) {

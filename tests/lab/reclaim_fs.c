@@ -58,7 +58,7 @@ static void reclaim_returns_space_to_the_filesystem(void **state)
 	assert_about(fs_free(), before);
 }
 
-/* To the last block, as far as that is possible. */
+/* Allocates as much as possible, if it can be to the last block. */
 static void fill_filesystem(int fd)
 {
 	struct stat st;
@@ -129,7 +129,10 @@ static void on_a_full_filesystem_no_store_is_a_sigbus(void **state)
 		scribble(f, live_extent[i], LIVE);
 	assert_live_is_intact(f);
 
-	/* Not enough space for one chunk. What a refill allocated of it is not lost. */
+	/*
+	 * The space is too little for one chunk. A refill that fails may have allocated
+	 * some of it, which a reclaim must return.
+	 */
 	sync();
 	rest = fs_free();
 	assert_int_equal(fstat(fd, &st), 0);
@@ -197,7 +200,7 @@ static void open_finds_the_holes(void **state)
 	assert_live_is_intact(f);
 	must_do(f, daxpin_refill, DAXPIN_ALL_SEGMENTS, FREE);
 	close_pool(f);
-	/* Refilled, and not written since. */
+	/* The chunks were refilled, and have not been written since. */
 	reopen(f);
 	assert_int_equal(pool_info(f).hole_bytes, 0);
 	print_message("# of %llu chunks that were refilled %llu cannot be huge pages\n",

@@ -157,7 +157,7 @@ static void a_pin_of_another_page_of_the_file_times_out(void **state)
 	time_out_then_retry(f, live_extent[A].addr % SEGMENT);
 }
 
-/* Four runs to punch, with chunks in use between them. */
+/* Makes four runs of free chunks, with chunks in use between them. */
 static void scatter(struct fixture *f, struct daxpin_extent *chunk)
 {
 	hoard_others(f);
@@ -234,7 +234,7 @@ static void a_job_ends_when_a_read_has_landed(void **state)
 	struct daxpin_job *job;
 	struct shape before;
 
-	/* What is read is there already, so that it changes nothing. */
+	/* The memory has these bytes already, so that the read changes nothing. */
 	memset(daxpin_ptr(f->pool, live_extent[A], 0), HELD_DISK_BYTE, 4096);
 	before = shape_of(f, A);
 	start_reader(f, 0);
@@ -257,7 +257,7 @@ static void a_job_times_out_while_others_read_into_the_file(void **state)
 	struct daxpin_job *job;
 	struct shape before;
 
-	/* What they read is there already, so that it changes nothing. */
+	/* The memory has these bytes already, so that the reads change nothing. */
 	memset(daxpin_ptr(f->pool, live_extent[A], 0), HELD_DISK_BYTE,
 	       READERS * 4096);
 	hoard_others(f);
@@ -329,7 +329,10 @@ static bool is_seen_to_wait(const struct fixture *f)
 	return false;
 }
 
-/* The thread that submits a request must not exit before a worker has it. */
+/*
+ * Begins the job, and returns when the kernel waits for pins: a thread must not exit
+ * before a worker has its request.
+ */
 static void *begins(void *arg)
 {
 	struct beginning *beginning = arg;
@@ -365,7 +368,10 @@ static void *begins_in_a_thread(void *arg)
 	return NULL;
 }
 
-/* No call into the library between the begin of the job and the kernel's completion. */
+/*
+ * Between the begin of the job and the kernel's completion this does not call the
+ * library.
+ */
 static void deadline_passes(struct fixture *f, void *(*how)(void *beginning),
 			    uint32_t runs)
 {
@@ -528,7 +534,7 @@ static void nothing_is_punched_in_a_segment_with_a_hold(void **state)
 }
 
 /* Waits for an event of that type. */
-static bool is_told(struct fixture *f, uint32_t type)
+static bool gets_event(struct fixture *f, uint32_t type)
 {
 	struct daxpin_event event;
 
@@ -556,14 +562,17 @@ static void holds_are_refused_while_the_kernel_waits_for_pins(void **state)
 				     DAXPIN_HOLD_READ), 0);
 	assert_int_equal(daxpin_drop(f->pool, live_extent[B]), 0);
 	unpin();
-	assert_true(is_told(f, DAXPIN_EVENT_RETRY));
+	assert_true(gets_event(f, DAXPIN_EVENT_RETRY));
 	assert_int_equal(daxpin_hold(f->pool, live_extent[A],
 				     DAXPIN_HOLD_READ), 0);
 	assert_int_equal(daxpin_drop(f->pool, live_extent[A]), 0);
 	assert_int_equal(finish(f, job).done_bytes, FREE);
 }
 
-/* The only caller is the one that wants the hold, and its call reads the completion. */
+/*
+ * The thread that wants the hold makes the only calls; they read the kernel's
+ * completion.
+ */
 static void a_refused_hold_succeeds_after_the_punch_without_other_calls(void **state)
 {
 	struct fixture *f = *state;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Reclaim on tmpfs, where the kernel does not wait for pins: a page that a ring or a
- * memory region has pinned is punched all the same, and what is written to it
+ * memory region has pinned is punched nevertheless, and what is written to it
  * afterwards is lost (kernel.md K5). So everything that pinned the segment must first
- * give it back: two rings, and a protection domain if DAXPIN_TEST_RDMA names a device.
+ * unpin it: two rings, and a protection domain if DAXPIN_TEST_RDMA names a device.
  *
- * unsafe_...: without daxpin's protection the data is lost. Otherwise these tests would
- * show nothing.
+ * The tests unsafe_... show that without daxpin's protection data is lost; otherwise
+ * the other tests would show nothing.
  */
 #include "reclaim_fixture.h"
 #include "../support/memlock.h"
@@ -270,7 +270,7 @@ static int service(int who)
 	       service_rdma();
 }
 
-/* Until the last one has given the segment back, nothing is punched. */
+/* Nothing is punched until the last of them has unpinned the segment. */
 static void reclaim_in_turn(struct fixture *f, int first)
 {
 	uint64_t before = blocks_of(f, A);
@@ -349,7 +349,7 @@ static void a_refilled_segment_is_fixed_again(void **state)
 	}
 }
 
-/* The same punch, without asking the rings. */
+/* Punches although the rings have the segment registered. */
 static void unsafe_punch_loses_data(void **state)
 {
 	struct fixture *f = *state;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * shutdowns NAME=PATH:VERDICT...: what pools say of dirty shutdowns on NVDIMMs that
- * count them, of which the kernel makes nfit/dirty_shutdown. For tests/lab/shutdowns.
+ * shutdowns NAME=PATH:VERDICT...: what pools report of dirty shutdowns on NVDIMMs that
+ * count them, which the kernel shows as nfit/dirty_shutdown. For tests/lab/shutdowns.
  *
- * VERDICT: `new` creates the pool. The others open it: `no`, also where it must be
- * flushed; `yes`, `reset` and `unseen` are refused there, with a sentence that is
- * looked at, and opened otherwise. `closed` is a `yes` that ends with a close, and
- * after it nothing was lost. Says `ready` at the end and holds what is open, until
- * the power is cut.
+ * VERDICT: `new` creates the pool, the others open it. `no`: an open with
+ * DAXPIN_POOL_NEED_FLUSHED succeeds. `yes`, `reset` and `unseen`: such an open is
+ * refused with the sentence for that verdict, and an ordinary open succeeds. `closed`
+ * is a `yes` that ends with a close, after which an open reports `no`. At the end the
+ * program prints `ready` and keeps the pools open until the power is cut.
  */
 #include <daxpin.h>
 #include <errno.h>
@@ -79,7 +79,7 @@ static const struct verdict *verdict_of(const char *name)
 	die("no verdict is called %s", name);
 }
 
-/* Refused as it must be, where everything must have arrived. */
+/* An open that requires that all data were flushed must be refused. */
 static void check_refused(const char *path, const struct verdict *verdict)
 {
 	char sentence[800] = "";
@@ -87,10 +87,10 @@ static void check_refused(const char *path, const struct verdict *verdict)
 
 	if (open_pool(path, DAXPIN_POOL_NEED_FLUSHED, false, &ret, sentence,
 		      sizeof(sentence)))
-		die("%s was opened, and must be %s", path, verdict->name);
+		die("%s was opened, but its verdict must be %s", path, verdict->name);
 	fprintf(stderr, "# %s\n", sentence);
 	if (ret != verdict->refused || !strstr(sentence, verdict->words))
-		die("%s must be %s, and is refused with %d: %s", path,
+		die("the verdict on %s must be %s, but the open failed with %d: %s", path,
 		    verdict->name, ret, sentence);
 }
 
@@ -109,12 +109,12 @@ static struct daxpin_pool *check(const char *path, const struct verdict *verdict
 	if (ret)
 		die("%s: %d: %s", path, ret, sentence);
 	if (daxpin_pool_info(pool, &info) || info.dirty_shutdown != verdict->dirty)
-		die("%s must be %s, and is %u", path, verdict->name,
+		die("the verdict on %s must be %s, but dirty_shutdown is %u", path, verdict->name,
 		    info.dirty_shutdown);
 	return pool;
 }
 
-/* An orderly close records what is counted now. */
+/* A clean close records the present count, so that the next open reports no loss. */
 static struct daxpin_pool *check_closed(const char *path, struct daxpin_pool *pool)
 {
 	if (daxpin_pool_close(pool))

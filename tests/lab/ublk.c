@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pins of a ublk device in a pool's memory (daxpin(7), "Pins of other kernel objects"):
- * they continue after the server was killed, while the owner lock does not; what the
- * doctor prints about it; and that deleting the ublk device ends them.
+ * Pins of a ublk device in a pool's memory (daxpin(7), "Pins of other kernel objects").
+ * They continue after the server was killed, although the owner lock does not; deleting
+ * the ublk device ends them; and `daxpin doctor` reports the device.
  */
 #include <liburing.h>
 #include <sys/ioctl.h>

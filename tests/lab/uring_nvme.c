@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An NVMe drive that reads and writes the pool's memory: commands that are
- * passed through to it, and requests whose end is polled for.
+ * An NVMe drive that reads and writes the pool's memory: by commands that are passed
+ * through to it, and by requests whose completions are polled for.
  *
  *	uring_nvme shmem|devdax|fsdax
  *
@@ -72,7 +72,7 @@ static int see_through(struct world *w, struct daxpin_uring_io *io,
 
 /* ---------------------------------------------------------------- commands */
 
-/* From block `lba` on, BYTES bytes. */
+/* Makes a command for the BYTES bytes from block `lba` on. */
 static struct nvme_uring_cmd command_of(int fd, unsigned char opcode,
 					uint64_t lba, const void *memory)
 {
