@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs that the crash simulator must catch: in what order things reach the
-medium, in what a recovery believes, and in when memory follows."""
+"""Bugs that the crash simulator must catch: in the order in which stores reach the
+medium, in what a recovery accepts, and in when memory is changed."""
 
-# Of each kind a sample, which catches all but one; that takes what the usual run
-# tries of one kind.
+# A sample of each kind, which catches all but one; that one needs as many states of one
+# kind as the usual run.
 SIM = ['tests/sim/sim', '--stop', '--states', '400']
 RDMA = ['tests/sim/sim', '--stop', '--kind', 'rdma']
 PAGE = ['tests/sim/sim', '--stop', '--kind', 'keep-page']
-# All that it has: few orders of three actors show it.
+# The whole kind: only a few orders of three actors show the bug.
 PAGE_TOGETHER = ['tests/sim/sim', '--stop', '--kind', 'together-page']
 
 MUTANTS = [
@@ -80,7 +80,7 @@ int dp_lane_run'''),
 		ret = lane_for_each_found(lanes, DP_LANE_TORN, lane_use_up);
 	if (!ret)'''),
     ('torn-number-used-up-twice', SIM, 'lib/media/lane.c',
-     'a few cuts in recoveries make damage of a torn lane',
+     'a few cuts in recoveries turn a torn lane into damage',
      '''	return control->sequence + 1 == control->done ? 0 :
 	       lane_write_done(lanes, index);''',
      '''	(void)control;
@@ -105,7 +105,7 @@ int dp_lane_run'''),
      '''		if (entry->addr >= addr && entry->addr - addr < size)''',
      '''		if (!addr && entry->addr - addr < size)'''),
     ('half-a-batch', SIM, 'lib/core/publish.c',
-     'each operation of a batch is durable by itself',
+     'each operation of a batch becomes durable separately',
      '''		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);''',
      '''		for (size_t i = 0; !ret && i < batch->count; i++)
@@ -121,7 +121,7 @@ int dp_lane_run'''),
      '''	ret = batch_for_each(batch, step_persist_first);
 	return ret;'''),
     ('payload-not-flushed', SIM, 'lib/core/publish.c',
-     'KEEP with PERSIST flushes the first line alone',
+     'KEEP with PERSIST flushes only the first cache line',
      '''				step->op->extent.addr + step->op->offset,
 				length);''',
      '''				step->op->extent.addr + step->op->offset,
@@ -203,13 +203,13 @@ int dp_lane_run'''),
 ''',
      ''''''),
     ('root-name-not-durable', SIM, 'lib/core/publish.c',
-     'a root whose name is torn',
+     'a root is durable before its name is',
      '''	batch->first |= dp_root_is_new(roots, slot);
 ''',
      '''	batch->first |= false;
 '''),
     ('rooted-extent-retired', SIM, 'lib/core/publish.c',
-     'a root names an extent that is gone',
+     'a root names an extent that has been retired',
      '''	return left ? -EBUSY : 0;''',
      '''	return left > 1000 ? -EBUSY : 0;'''),
     ('generation-stands-still', SIM, 'lib/core/publish.c',
@@ -219,17 +219,17 @@ int dp_lane_run'''),
 
     # ------------------------------------------------------ superblock, create
     ('copy-not-written', SIM, 'lib/media/super.c',
-     'nothing to restore a superblock from',
+     'the superblock has no copy to restore it from',
      '''	for (int i = 0; !ret && i < 2; i++) {
 		ret = super_write_half(''',
      '''	for (int i = 0; !ret && i < 1; i++) {
 		ret = super_write_half('''),
     ('copy-not-brought-up', SIM, 'lib/media/super.c',
-     'two cuts leave no half of the copy whole',
+     'two cuts destroy both halves of the copy',
      '''	if (!ret && dp_super_is_whole(last) && last->''',
      '''	if (ret && dp_super_is_whole(last) && last->'''),
     ('torn-half-not-unmade', RDMA, 'lib/media/super.c',
-     'the next change completes a half that was torn',
+     'the next change turns a torn half into a valid one',
      '''		if (!half->check || dp_super_is_whole(half))''',
      '''		if (half->check || dp_super_is_whole(half))'''),
     ('newer-half-overwritten', SIM, 'lib/media/super.c',
@@ -255,7 +255,7 @@ int dp_lane_run'''),
      '''	super.flags = 0;
 '''),
     ('table-not-durable-at-create', SIM, 'lib/pool/create.c',
-     'a pool without a table',
+     'a pool is complete before its table is durable',
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));
 	dp_persist_fence(&pool->persist);''',
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));'''),
@@ -267,25 +267,25 @@ int dp_lane_run'''),
 	super->flags |= DP_SUPER_OPENING;
 '''),
     ('epoch-stands-still', SIM, 'lib/pool/pool.c',
-     'a handle of the last open is good in this one',
+     'a handle of the last open is valid in this one',
      '''	super->epoch = dp_epochs_next(&pool->epochs);
 ''',
      ''''''),
 
     ('opening-not-said', SIM, 'lib/pool/pool.c',
-     'an open that was cut short leaves segments of two times',
+     'an open that was interrupted leaves segments of two opens',
      """	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
 """,
      """	super->flags |= DP_SUPER_UNCLEAN;
 """),
     ('adopting-not-said', SIM, 'lib/pool/pool.c',
-     'an open of a copy that was cut short leaves a mixture',
+     'an open of a copy that was interrupted leaves a mixture',
      """		super->flags |= DP_SUPER_ADOPTING;
 """,
      """		super->flags |= DP_SUPER_OPENING;
 """),
     ('stamps-after-clean', SIM, 'lib/pool/pool.c',
-     'a close that was cut short says CLEAN without the stamps',
+     'a close that was interrupted marks the pool CLEAN before the stamps are written',
      """		ret = dp_epochs_write(&pool->epochs, super, true);
 	if (ret)
 		return ret;
@@ -308,7 +308,7 @@ int dp_lane_run'''),
      '''	return word_check(seed, block, raw & WORD_BODY & ~0x3ffffull) <<
 	       DP_WORD_CHECK_SHIFT;'''),
     ('zero-is-free', SIM, 'lib/media/layout.c',
-     'a page of zeroes passes for free space',
+     'a page of zeroes is accepted as free space',
      '''	if (check != word_check_field(seed, block, raw))
 		return false;
 	return dp_word_take_apart''',
@@ -350,7 +350,8 @@ int dp_lane_run'''),
      '''	return dp_persist_flush(table->persist, to, sizeof(words));''',
      '''	return dp_persist_flush(table->persist, to, sizeof(words) / 2);'''),
     ('page-bit-in-memory-alone', PAGE, 'lib/media/pages.c',
-     'an open ignores the page, and its extents are lost',
+     'the bit is set only in memory: an open ignores the page, and its extents'
+     ' are lost',
      '''	if (!ret)
 		ret = pages_mark(pages, page);
 ''',
@@ -382,7 +383,7 @@ int dp_lane_run'''),
      '''	if (!ret)
 		ret = pages_begin_locked'''),
     ('page-bitmap-not-read', PAGE, 'lib/core/recover.c',
-     'an open takes every page for one that is not in use',
+     'an open treats every page as not in use',
      '''		if (!dp_epochs_is_foreign(&pool->media.epochs, i))
 			ret = dp_table_load_pages(''',
      '''		if (dp_epochs_is_foreign(&pool->media.epochs, i))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs that the fuzzers' kept inputs must catch, once through: in what an open
-takes for a pool, and in what the calls return."""
+"""Bugs that the fuzzers' saved inputs must catch when each runs once: in what an open
+accepts as a pool, and in what the calls return."""
 
 KEPT = '../source/tests/fuzz/'
 IMAGE = ['tests/fuzz/replay_image', KEPT + 'seeds/image',
@@ -19,11 +19,11 @@ MUTANTS = [
      'else if (word.blocks <= scan->table->blocks - block)',
      'else if (word.blocks <= scan->table->blocks - block + 1)'),
     ('image-last-word', IMAGE, 'lib/media/table.c',
-     'the last word of a segment is not looked at',
+     'the last word of a segment is not checked',
      'while (!ret && block < table->blocks)',
      'while (!ret && block < table->blocks - 1)'),
     ('image-index', IMAGE, 'lib/pool/epoch.c',
-     'a later segment may be any of the pool',
+     'a later segment may be any segment of the pool',
      'if (super->index == index && super->size', 'if (super->size'),
     ('image-no-segments', IMAGE, 'lib/pool/pool.c',
      'a pool may have no segments',
@@ -35,11 +35,11 @@ MUTANTS = [
      '(i < super->segments))\n			return false;',
      '(i < super->segments))\n			return true;'),
     ('image-flags', IMAGE, 'lib/pool/pool.c',
-     'flags of a newer version are taken for nothing',
+     'flags of a newer version are ignored',
      'if (super->flags & ~DP_SUPER_FLAGS)',
      'if (super->flags & ~DP_SUPER_FLAGS & 0)'),
     ('image-word-check', IMAGE, 'lib/media/layout.c',
-     "a word's check is not of its block",
+     'a word with the check of another block is accepted',
      'return word_check(seed, block, raw & WORD_BODY) << DP_WORD_CHECK_SHIFT;',
      'return word_check(seed, 0 * block, raw & WORD_BODY) << DP_WORD_CHECK_SHIFT;'),
     ('image-lane-target', IMAGE, 'lib/core/recover.c',
@@ -51,7 +51,7 @@ MUTANTS = [
      'if (table->pages && !dp_pages_is_used(',
      'if (!table->pages && !dp_pages_is_used('),
     ('image-pages-check', IMAGE, 'lib/media/layout.c',
-     'a word of the page bitmap need not check out',
+     'a word of the page bitmap that fails its check is accepted',
      'return raw == dp_pages_encode(seed, block, *ret_bits);',
      'return raw || !dp_pages_encode(seed, block, *ret_bits);'),
     ('image-pages-end', IMAGE, 'lib/media/pages.c',
@@ -65,7 +65,7 @@ MUTANTS = [
      '''	for (; page < dp_table_pages(table); page++) {
 		uint32_t block = page'''),
     ('image-pages-bad', IMAGE, 'lib/media/table.c',
-     'a bad page that is not in use opens',
+     'a pool opens although a page that is not in use is known to be bad',
      'return ret ? ret : table_find_bad_pages(table, tolerant, errmsg);',
      'return ret ? ret : 0 * (int)sizeof(table_find_bad_pages(table, 0, errmsg));'),
     ('image-large-table', IMAGE, 'lib/media/layout.h',
@@ -75,21 +75,21 @@ MUTANTS = [
      '''	return segment_size > DP_SMALL_SEGMENT_MAX ? DP_TABLE_OFFSET :
 						     DP_TABLE_OFFSET;'''),
     ('image-set-check', IMAGE, 'lib/media/layout.c',
-     'the segment set need not check out',
+     'a segment set that fails its check is accepted',
      'return super->version != DP_VERSION ||',
      'return super->version == DP_VERSION ||'),
     ('image-lane-unaligned', IMAGE, 'lib/core/recover.c',
      'a lane may write to an odd address',
      'if (entry->addr % 8 || index', 'if (index'),
     ('image-lane-not-replayed', IMAGE, 'lib/core/recover.c',
-     'what a lane committed is shown and never written',
+     'what a lane committed is visible, but never written',
      '''		ret = dp_lanes_recover(&pool->lanes, epoch);''',
      '''		ret = 0;'''),
     ('image-root-check', IMAGE, 'lib/media/root.c',
      'a root may have a name that fails its check',
      'if (media->name_check !=', 'if (0 && media->name_check !='),
     ('image-early-store', IMAGE, 'lib/core/recover.c',
-     'lanes are replayed before the rest was looked at',
+     'lanes are replayed before the rest has been checked',
      '''	if (!ret)
 		ret = recover_load_lanes(pool, errmsg);
 ''',
@@ -100,7 +100,7 @@ MUTANTS = [
 				       dp_epochs_next(&pool->media.epochs));
 '''),
     ('image-hole', IMAGE, 'lib/core/recover.c',
-     'chunks without backing store are handed out',
+     'chunks without backing store are allocated',
      '''		if (space && flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED))
 			continue;''',
      '''		if (space)
@@ -112,7 +112,7 @@ MUTANTS = [
      '''	dp_badblocks_fini(&pool->badblocks);'''),
     # ------------------------------------------------------ what calls return
     ('calls-stale-hold', CALLS, 'lib/extent/state.c',
-     'a hold by the handle of an earlier generation',
+     'a hold by the handle of an earlier generation succeeds',
      '''	if (word_generation(word) != generation ||
 	    word_state(word) == DP_STATE_FREE)
 		return -ESTALE;
@@ -124,31 +124,31 @@ MUTANTS = [
 		return -EALREADY;
 	(void)generation;'''),
     ('calls-epoch', CALLS, 'lib/core/handle.h',
-     'handles of an earlier open are good',
+     'handles of an earlier open are valid',
      'if (extent.gen >> DP_GENERATION_BITS != (pool->epoch & DP_EPOCH_MASK))',
      'if (extent.gen >> DP_GENERATION_BITS > (pool->epoch & DP_EPOCH_MASK))'),
     ('calls-writers', CALLS, 'lib/extent/state.c',
-     'KEEP while a write hold is out',
+     'KEEP succeeds while a write hold exists',
      '(no_writers && word & WRITERS)', '(no_writers && 0)'),
     ('calls-rooted-retire', CALLS, 'lib/core/publish.c',
-     'RETIRE of what a root names',
+     'RETIRE of an extent that a root names succeeds',
      'return left ? -EBUSY : 0;', 'return 0 * left;'),
     ('calls-word-twice', CALLS, 'lib/core/publish.c',
-     'one word twice in a batch',
+     'a batch may change one word twice',
      '		if (*place) {', '		if (0) {'),
     ('calls-event-lost', CALLS, 'lib/extent/state.c',
-     'the last drop tells nobody',
+     'the last drop queues no event',
      'if (was & WAITERS && !(now & WAITERS))', 'if (0)'),
     ('calls-close-held', CALLS, 'lib/api/pool.c',
      'a pool closes although it is registered',
      'if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||',
      'if (pool_is_busy(pool) ||'),
     ('calls-retired-gen', CALLS, 'lib/core/publish.c',
-     'RETIRE writes the old generation, which is handed out again after an open',
+     'RETIRE writes the old generation, which is used again after an open',
      'uint64_t gen = step->handle.generation + 1;',
      'uint64_t gen = step->handle.generation;'),
     ('calls-cleared-root', CALLS, 'lib/media/root.c',
-     'a name that was taken away keeps its slot',
+     'a name that was removed keeps its slot',
      '''	} else {
 		root_give_back(roots, slot);
 	}''',

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs in how grants end: what one failure does to others, callbacks, answers that
-come late, executors. The rule that each breaks is in docs/invariants.md, which names
+"""Bugs in how grants end: a failure of one grant that affects others, callbacks, late
+answers, executors. The rule that each breaks is in docs/invariants.md, which names
 these mutants. The last item is the test that must fail."""
 
 ENDING = ['tests/unit/rdma_ending']
@@ -14,7 +14,7 @@ STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 MUTANTS = [
     # ---------------------------------------------- one failure and others (C5)
     ('key-error-ends-the-service', ENDING, 'lib/rdma/attach.c',
-     'a local key that stays keeps grants from being ended',
+     'if a local key cannot be ended, no grant is ended',
      '''	ret = dp_revokes_service(rdma);
 	keys_ret = dp_local_keys_service(rdma);
 	return ret ? ret : keys_ret;''',
@@ -23,7 +23,7 @@ MUTANTS = [
 	return ret ? ret : keys_ret;''',
      'a_stuck_local_key_does_not_delay_a_revoke'),
     ('first-key-error-ends-all', ENDING, 'lib/rdma/local_key.c',
-     'behind a local key that stays others stay too',
+     'if one local key cannot be ended, the later ones are not tried',
      '''		if (dp_retry_is_passing(ret))
 			*ret_passing = ret;
 ''',
@@ -34,12 +34,12 @@ MUTANTS = [
 ''',
      'a_stuck_local_key_does_not_delay_a_revoke'),
     ('publish-stops-at-the-first', ENDING, 'lib/rdma/publish.c',
-     'a grant that stays keeps the others of the call',
+     'if one grant of the call cannot be ended, the others are not tried',
      '	for (size_t i = 0; i < grant_count; i++) {',
      '	for (size_t i = 0; !first && i < grant_count; i++) {',
      'a_publish_ends_the_other_grants_if_one_fails'),
     ('detach-stops-at-the-first', ENDING, 'lib/rdma/local_key.c',
-     'a local key that stays keeps the others at the detach',
+     'if one local key cannot be ended, the detach does not try the others',
      '''		ret = local_key_close(rdma, slot);
 ''',
      '''		ret = first ? 0 : local_key_close(rdma, slot);
@@ -53,31 +53,31 @@ MUTANTS = [
      '	if (false) {',
      'done_is_called_after_ask_back_returned'),
     ('revoked-in-a-callback', ENDING, 'lib/rdma/revoke.c',
-     'a revoke returns while ask_back() runs elsewhere',
+     'a revoke returns while ask_back() runs in another thread',
      '	while (!dp_revoke_is_over(grant) && revoke_is_called_elsewhere(grant))',
      '''	while (false && revoke_is_called_elsewhere(grant))''',
      'a_revoke_waits_for_ask_back'),
     ('asked-after-done', ENDING, 'lib/rdma/revoke.c',
-     'a peer is asked when done() was called already',
+     'a peer is asked after done() was called',
      '		grant->revoke.was_asked ? NULL : grant->revoke.ask_back;',
      '		grant->revoke.ask_back;',
      'a_peer_is_not_asked_after_done'),
 
     # ---------------------------------------------------------- exclusion (C7)
     ('exclusive-beside-others', STATE, 'lib/extent/state.c',
-     'an exclusive hold is taken though others are out',
+     'an exclusive hold is granted while other holds exist',
      '	       (word_count(word) || count > 1 || word & PUBLISHING);',
      '	       (count > 1 || word & PUBLISHING);',
      'an_exclusive_hold_excludes_all_others'),
     ('others-beside-exclusive', STATE, 'lib/extent/state.c',
-     'a hold is taken though an exclusive one is out',
+     'a hold is granted while an exclusive one exists',
      '''	if (word & ALONE)
 		return true;
 	return flags''',
      '''	return flags''',
      'every_cell_of_the_table'),
     ('others-beside-exclusive-raced', STRESS, 'lib/extent/state.c',
-     'the same, met by threads',
+     'the same, found by threads',
      '''	if (word & ALONE)
 		return true;
 	return flags''',
@@ -89,29 +89,29 @@ MUTANTS = [
      'if (false)',
      'every_cell_of_the_table'),
     ('bounced-beside-others', BACKING, 'lib/rdma/backing.c',
-     'a copy is brought home over what others wrote meanwhile',
+     'the copy back overwrites what others wrote meanwhile',
      'o->access & WRITES ? DAXPIN_HOLD_EXCLUSIVE : 0;',
      'o->access & WRITES ? 0 : 0;',
      'a_bounced_write_grant_excludes_all_others'),
     ('zeroed-beside-others', BACKING, 'lib/rdma/grant.c',
-     'a second grant wipes what the first peer wrote',
+     'a second grant zeroes what the first peer wrote',
      'const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;',
      'const uint32_t access = DAXPIN_HOLD_WRITE;',
      'a_zeroing_grant_is_refused_while_others_hold'),
     ('all-comes-home', BACKING, 'lib/rdma/backing.c',
-     'a part of an extent is copied home to its beginning',
+     "a part of an extent is copied back to the extent's beginning",
      'void *home = daxpin_ptr(pool, key->extent, key->offset);',
      'void *home = daxpin_ptr(pool, key->extent, 0);',
      'a_bounced_grant_writes_back_only_its_part'),
 
     # ------------------------------------------------- trials that are not made
     ('no-trial-is-a-verdict', BACKING, 'lib/rdma/backing.c',
-     'a link that is down at the attach makes all grants copies from then on',
+     'if the link is down at the attach, all later grants are copies',
      '	if (backing->is_kept || backing_is_untried(odp))',
      '	if (backing->is_kept)',
      'a_trial_on_a_link_that_is_down_is_repeated'),
     ('full-is-untried', BACKING, 'lib/rdma/backing.c',
-     'what the device can do depends on how full the pool is',
+     'the trial of the device depends on how full the pool is',
      '''	if (!tried)
 		backing_try_scratch(rdma);''',
      '''	if (!tried)
@@ -120,36 +120,36 @@ MUTANTS = [
 
     # ----------------------------------------------------- passing failures (C8)
     ('interruption-is-a-refusal', ENDING, 'lib/rdma/retry.c',
-     'a signal quarantines',
+     'a call that a signal interrupted leads to a quarantine',
      '	return ret == -EINTR || ret == -EAGAIN || ret == -EBUSY;',
      '	return ret == -EAGAIN || ret == -EBUSY;',
      'a_temporary_failure_does_not_escalate'),
     ('busy-is-a-refusal', ENDING, 'lib/rdma/retry.c',
-     'a device that is busy for a moment quarantines',
+     'a device that is busy for a moment leads to a quarantine',
      '	if (retry->refusals == REFUSALS_MAX)',
      '	if (ret)',
      'a_temporary_failure_does_not_escalate'),
     ('queue-pair-is-tried-once', ENDING, 'lib/rdma/escalate.c',
-     'a signal keeps the queue pair from being stopped',
+     'after a signal the queue pair is not stopped',
      '''		escalate_unlock(grant->rdma);
 	} while (dp_retry(&retry, ret));''',
      '''		escalate_unlock(grant->rdma);
 	} while (false && dp_retry(&retry, ret));''',
      'an_interrupted_queue_pair_stop_is_repeated'),
     ('registration-is-tried-once', ENDING, 'lib/rdma/mr.c',
-     'a grant fails for a signal',
+     'a grant fails after a signal',
      '''		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
 	while (dp_retry(&retry, ret));''',
      '''		ret = dp_mr_register_once(pd, base, length, access, ret_mr);
 	while (false && dp_retry(&retry, ret));''',
      'an_interrupted_registration_is_repeated'),
     ('window-is-made-once', ['tests/unit/rdma_cancel_window'], 'lib/rdma/window.c',
-     'a window that is not allocated at once becomes a region',
+     'if a window is not allocated at the first try, a region is used',
      '	} while (dp_retry(&retry, ret));',
      '	} while (false && dp_retry(&retry, ret));',
      'a_device_call_that_fails_temporarily_is_repeated'),
     ('window-is-tried-once', WINDOW, 'lib/rdma/access.c',
-     'a window is lost for a signal',
+     'a window is lost after a signal',
      '	while (dp_retry(&retry, close_ret));',
      '	while (false && dp_retry(&retry, close_ret));',
      'freeing_a_window_is_repeated_after_an_interruption'),
@@ -175,24 +175,24 @@ MUTANTS = [
      '	grant->key.id = ((void)grant_next_id, extent.addr / 4096);',
      'a_late_answer_ends_no_other_grant'),
     ('answer-of-yesterday', ENDING, 'lib/rdma/revoke.c',
-     'the number alone names a grant',
+     "an answer names a grant by its number, whatever the extent's generation",
      '	       grant->key.extent.gen == key->extent.gen &&\n',
      '',
      'a_late_answer_ends_no_other_grant'),
 
     # --------------------------------------------------------------- executors
     ('refused-is-lost', ENDING, 'lib/rdma/revoke.c',
-     'what an executor refused is not offered again',
+     'a job that the executor refused is not offered again',
      '''		revoke_offer_again(rdma);''',
      '''		(void)revoke_offer_again;''',
      'a_job_that_the_executor_refuses_is_offered_again'),
     ('lost-job-loses-the-grant', ENDING, 'lib/rdma/revoke.c',
-     'a revoke does not take over what an executor has',
+     'a revoke does not take over a job that the executor has',
      '	return dp_pending_is_queued(grant) || dp_handoff_take(grant);',
      '	return dp_pending_is_queued(grant);',
      'a_revoke_ends_a_grant_whose_job_the_executor_lost'),
     ('taken-job-runs', ENDING, 'lib/rdma/handoff.c',
-     'an executor ends what was taken from it',
+     'the executor ends a grant whose job was taken over',
      '''bool dp_handoff_take(struct daxpin_grant *grant)
 {
 	return handoff_change(grant, 0, 0, CLAIMED, 0) & CLAIMED;''',
@@ -201,7 +201,7 @@ MUTANTS = [
 	return handoff_change(grant, 0, 0, 0, 0) & CLAIMED;''',
      'a_revoke_ends_a_grant_whose_job_the_executor_lost'),
     ('cancelled-in-the-executor', ENDING, 'lib/rdma/revoke.c',
-     'a thread that is cancelled takes its grant with it',
+     'a thread that is cancelled leaves its grant ended in part',
      '''	struct daxpin_grant *grant = arg;
 	DP_UNCANCELLED();
 ''',
@@ -221,37 +221,37 @@ MUTANTS = [
      '	return (addr >> 12) % DP_HOLDER_SHARDS;',
      'labels_are_spread_over_mutexes_at_any_extent_distance'),
     ('last-extents-not-shown', HOLDS, 'lib/api/hold.c',
-     'the last extents of a segment are not shown, if they are few',
+     'the last few extents of a segment are not reported',
      '	if (fn && count)',
      '	if (fn && count > HELD_AT_ONCE)',
      'thousands_of_labelled_holds_are_all_listed'),
     ('watch-lists-by-low-bits', MANY, 'lib/extent/event.c',
-     'watches of large extents are all in one list, which each drop walks',
+     'watches of large extents are all in one list, which each drop searches',
      'uint64_t hash = (addr >> 12) * 0x9e3779b97f4a7c15ull;',
      'uint64_t hash = addr >> 12 << 32;',
      'watches_of_extents_at_any_distance_are_spread'),
     ('watch-lists-stay-few', MANY, 'lib/extent/event.c',
-     'the lists of watches do not become more',
+     'the number of lists of watches does not grow',
      '	if (events->waiting_count >= events->buckets)',
      '	if (!events->buckets)',
      'watches_of_extents_at_any_distance_are_spread'),
     ('watch-lists-lose-watches', MANY, 'lib/extent/event.c',
-     'watches are lost when there are more lists',
+     'watches are lost when the number of lists grows',
      '	for (uint32_t i = 0; i < buckets; i++)\n		for (watch = before[i];',
      '	for (uint32_t i = 1; i < buckets; i++)\n		for (watch = before[i];',
      'watches_of_extents_at_any_distance_are_spread'),
     ('registrations-lose-their-neighbour', MANY, 'lib/extent/holders.c',
-     'the registration behind one that ended cannot be ended',
+     'the registration after one that ended cannot be ended',
      '		registration->next->prev = registration->prev;',
      '		registration->next->prev = &registration->next;',
      'registrations_end_in_any_order'),
     ('jobs-that-are-over-stay-listed', MANY, 'lib/reclaim/job.c',
-     'each job walks over all that are over and were not ended',
+     'each job searches all jobs that are over but not ended',
      '		if (!at->open_parts)\n			job_unlist(at);',
      '		if (!at->jobs)\n			job_unlist(at);',
      'jobs_that_are_over_leave_the_list'),
     ('notices-lose-their-neighbour', MANY, 'lib/extent/event.c',
-     'the event behind one that was withdrawn cannot be withdrawn',
+     'the event after one that was withdrawn cannot be withdrawn',
      '		notice->next->prev = notice->prev;',
      '		notice->next->prev = &notice->next;',
      'jobs_that_are_over_leave_the_list'),
@@ -263,7 +263,7 @@ MUTANTS = [
      'hold->shard',
      'a_labelled_hold_is_dropped_only_in_its_own_pool'),
     ('watch-of-any-pool', MANY, 'lib/extent/event.c',
-     'a watch is taken back in another pool, without its mutex',
+     'a watch is removed in another pool, without its mutex',
      'watch->owner == events ? 1 : -EINVAL',
      'watch->owner ? 1 : -EINVAL',
      'a_watch_is_taken_back_only_in_its_own_pool'),
@@ -272,7 +272,7 @@ MUTANTS = [
      '	bool was = size_signal_block(&before);',
      '	bool was = (sigprocmask(SIG_BLOCK, NULL, &before), false);'),
     ('heap-does-not-go-down', ENDING, 'lib/rdma/pending.c',
-     'the heap forgets its order when its first is taken',
+     'the heap is not in order after its first entry was removed',
      '''	pending_move_up(pending, last);
 	pending_move_down(pending, last);''',
      '''	pending_move_up(pending, last);''',

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs about giving space back that only the lab's tests meet, on a real DAX
-filesystem. Each boots a guest, so the runner's copies must be where a guest sees
-them: TMPDIR anywhere but in /tmp."""
+"""Bugs in reclaim and refill that only the lab's tests find, on a real DAX filesystem.
+Each boots a guest, which must see the runner's copies of the source: set TMPDIR to a
+directory outside /tmp."""
 
 LAB = ['../source/tests/lab/lab', '--build', '.', '--']
 RECLAIM = LAB + ['tests/lab/reclaim_pins']
@@ -19,7 +19,7 @@ MUTANTS = [
      'holds_are_refused_while_the_kernel_waits_for_pins'),
     ('lab-backed-after-failure', RECLAIM_FS +
      ['on_a_full_filesystem_no_store_is_a_sigbus'], 'lib/reclaim/part.c',
-     'D9: what could not be refilled is handed out',
+     'D9: a chunk whose refill failed is reserved',
      '	if (!part->result[run])\n		return DP_CLAIM_DONE;',
      '''	if (!part->result[run] || part->job->kind == DP_JOB_REFILL)
 		return DP_CLAIM_DONE;''',
@@ -31,7 +31,7 @@ MUTANTS = [
      'the_kernel_keeps_the_deadline_of_a_job'),
     ('lab-cancel-does-nothing', RECLAIM +
      ['a_job_is_cancelled_while_the_kernel_waits'], 'lib/reclaim/punch.c',
-     'a job that the kernel has is not ended',
+     'a cancel does not end a job whose request the kernel has',
      '''	punch_make_room(punch, 1);
 	punch_prepare_cancel(punch, request);''',
      '''	if (punch && request)
@@ -39,18 +39,18 @@ MUTANTS = [
 	punch_prepare_cancel(punch, request);''',
      'a_job_is_cancelled_while_the_kernel_waits'),
     ('lab-one-part-at-a-time', RECLAIM + ['a_pin_delays_only_its_own_segment'],
-     'lib/reclaim/part.h', 'a pin in one segment stops all',
+     'lib/reclaim/part.h', 'a pin in one segment delays all segments',
      '#define DP_PARTS_MAX	16u',
      '#define DP_PARTS_MAX	1u',
      'a_pin_delays_only_its_own_segment'),
     ('lab-of-the-thread', RECLAIM +
      ['a_job_continues_after_the_end_of_the_thread_that_began_it'], 'lib/reclaim/punch.c',
-     'a punch ends with the thread that asked for it',
+     'a punch ends with the thread that began it',
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_OWN_THREAD);',
      'int ret = dp_ring_open(ring, ENTRIES, DP_RING_PLAIN);',
      'a_job_continues_after_the_end_of_the_thread_that_began_it'),
     ('lab-doubt-forgotten', RECLAIM_EXT4 + ['on_a_full_filesystem_no_store_is_a_sigbus'],
-     'lib/reclaim/hole.c', 'what a refill that failed got of the filesystem is lost to it',
+     'lib/reclaim/hole.c', 'what a failed refill has allocated is never given back',
      '		flags |= DP_CHUNK_DOUBT;',
      '		flags |= 0;',
      'on_a_full_filesystem_no_store_is_a_sigbus'),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs about bad media: in which blocks are known to be bad, in keeping them
-from everybody, and in reading where there may be poison."""
+"""Bugs about bad media: in finding out which blocks are bad, in never reserving them,
+and in reading where there may be poison."""
 
 TEST = ['tests/unit/media_badblocks']
 FOUND = ['tests/unit/core_medium']
@@ -13,15 +13,15 @@ MUTANTS = [
      'dp_round_up(last, DP_BLOCK_SIZE));',
      'last & ~(DP_BLOCK_SIZE - 1) ? : 1);'),
     ('bad-list-not-sorted', TEST, 'lib/media/badblocks.c',
-     'a search by halves misses runs',
+     'the binary search misses runs',
      'qsort(badblocks->run, badblocks->runs, sizeof(*badblocks->run),\n	      badblocks_compare);',
      '(void)badblocks_compare;'),
     ('bad-list-not-joined', TEST, 'lib/media/badblocks.c',
-     'of runs that touch only the first is bad',
+     'of adjacent runs only the first is bad',
      '''			badblocks->run[last].end = run.end;''',
      '''			continue;'''),
     ('bad-list-cut', TEST, 'lib/media/badblocks.c',
-     'a list longer than sysfs shows is taken for all of it',
+     'a list that sysfs shows only in part is taken for the whole list',
      '''	if (*line)
 		badblocks->unknown = true;''',
      ''),
@@ -49,7 +49,7 @@ MUTANTS = [
      'return (void)pool_list_bad, ret;'),
     # -------------------------------------------------------------- the space
     ('bad-not-quarantined', TEST, 'lib/core/recover.c',
-     'known bad blocks are handed out',
+     'known bad blocks are reserved',
      '''		ret = dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index),
 					 run.begin >> DP_BLOCK_SHIFT, blocks);''',
      '''		ret = 0;'''),
@@ -60,7 +60,7 @@ MUTANTS = [
      '''	if (bits->blocks)
 		return quarantined'''),
     ('bad-kept-by-a-thread', TEST, 'lib/extent/spaces.c',
-     'a bad block is handed out from a thread cache',
+     "a bad block is reserved from a thread's cache",
      '''	if (dp_bits_quarantined_count(bits))
 		spaces->quarantine = true;''',
      '''	(void)bits;'''),
@@ -69,7 +69,7 @@ MUTANTS = [
      'pool->quarantined_blocks += all - bad;',
      'pool->quarantined_blocks += all;'),
     ('bad-metadata-counted', TEST, 'lib/core/recover.c',
-     'bad metadata counts as space',
+     'bad metadata counts as bad space',
      'uint64_t at = dp_geometry_meta_size(&pool->media.geometry), bad = 0;',
      'uint64_t at = 0, bad = 0;'),
     ('create-over-bad', TEST, 'lib/pool/create.c',
@@ -102,11 +102,11 @@ MUTANTS = [
 	if (done == size)''',
      '''	if (done == size)'''),
     ('read-short', TEST, 'lib/media/badblocks.c',
-     'what read() left over is copied from the beginning',
+     'the bytes after a short read() are copied from the beginning',
      'dp_os_copy_checked((char *)to + done, view->base + offset + done,',
      'dp_os_copy_checked((char *)to + done, view->base + offset,'),
     ('read-nothing', TEST, 'lib/api/reserve.c',
-     'a length of 0 reads all',
+     'a length of 0 reads everything',
      '''	if (ret || !length)
 		return ret;
 	ret = dp_read''',
@@ -115,7 +115,7 @@ MUTANTS = [
 	length = range;
 	ret = dp_read'''),
     ('read-of-another-generation', TEST, 'lib/api/reserve.c',
-     'bytes of the next generation are passed for this one',
+     'bytes of the next generation are returned for this one',
      '''	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
 	return ret;''',
@@ -128,7 +128,7 @@ MUTANTS = [
      '''	close(fd[0]);
 	return ret;'''),
     ('copy-blames-the-medium', TEST, 'lib/os/os.c',
-     'a lack of descriptors is called a bad medium',
+     'a lack of descriptors is reported as a bad medium',
      '''	return os_result(pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK));''',
      '''	return pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK) ? -EIO : 0;'''),
     ('table-not-tolerant', TEST, 'lib/media/table.c',
@@ -140,7 +140,7 @@ MUTANTS = [
 		return ret;
 	for (ret = 0;'''),
     ('bad-offset-not-named', TEST, 'lib/media/badblocks.c',
-     'the sentence names the beginning of the structure',
+     'the message has the beginning of the structure, not the bad offset',
      '''	while (at < offset + size &&
 	       dp_badblocks_read(view, at, block, DP_BLOCK_SIZE) != -EIO)''',
      '''	while (0)'''),
@@ -155,7 +155,7 @@ MUTANTS = [
 	return dp_space_quarantine(''',
      '''	return dp_space_quarantine('''),
     ('quarantine-owner-not-asked', FOUND, 'lib/extent/space.c',
-     'a block that is in a cache by then stays marked',
+     'a block that has moved into a cache stays marked',
      'if (ret || was_free || is_owned(arg))',
      'if (ret || was_free || is_owned(arg) || true)'),
     ('quarantine-not-undone', FOUND, 'lib/extent/space.c',
@@ -164,7 +164,7 @@ MUTANTS = [
 	return -ESTALE;''',
      '''	return -ESTALE;'''),
     ('quarantine-of-foreign-blocks', FOUND, 'lib/extent/state.c',
-     'blocks that other extents own are marked for this one',
+     'blocks of other extents are marked for this one',
      'return owner->bad_block - owner->block < blocks;',
      'return blocks;'),
     ('quarantine-without-memory', FOUND, 'lib/core/medium.c',
@@ -182,11 +182,11 @@ MUTANTS = [
 		ret = -EIO;''',
      ''),
     ('page-stored-unread', FOUND, 'lib/media/table.c',
-     'a page of the table is stored to that cannot be read',
+     'a page of the table is stored to although it cannot be read',
      'int ret = dp_badblocks_read(table->view, at, words, sizeof(words));',
      'int ret = 0;'),
     ('page-blocks-not-quarantined', FOUND, 'lib/core/publish.c',
-     'extents under a page that cannot be read are reserved again and again',
+     'extents under a page that cannot be read are reserved repeatedly',
      'dp_quarantine_page(pool, step->handle);',
      ';'),
     ('failed-flush-quarantines', FOUND, 'lib/core/publish.c',
@@ -199,7 +199,7 @@ MUTANTS = [
      'return source->kind == DP_SOURCE_SHMEM && !dp_os_fstat(fd, &st) &&',
      'return !dp_os_fstat(fd, &st) &&'),
     ('whole-with-what-is-past-the-end', SOURCE, 'lib/pool/source.c',
-     'pages past the end of the segment count as its own',
+     "pages past the end of the segment count as the segment's",
      '(uint64_t)st.st_size == size &&',
      ''),
     ('whole-with-a-hole', SOURCE, 'lib/pool/source.c',

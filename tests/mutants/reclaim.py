@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs about giving space back: in who must be out of the way, in what becomes
-of chunks, and in who is told. Those that break a rule are in invariants.py."""
+"""Bugs in reclaim and refill: in what prevents a punch, in the state of chunks after it,
+and in events. Those that break a rule are in invariants.py."""
 
 TEST = ['tests/unit/reclaim_job']
 
 MUTANTS = [
-    # ------------------------------------------------- who is out of the way
+    # ------------------------------------------------- what prevents a punch
     ('reclaim-plain-registration', TEST, 'lib/extent/holders.c',
-     'A6: one that is not by segment counts as nothing',
+     'A6: a registration without a pin for each segment is ignored',
      '''	if (!at->pin)
 		return true;''',
      '''	if (!at->pin)
@@ -24,7 +24,7 @@ MUTANTS = [
      '''				chunk * DP_CHUNK_BLOCKS, 1);
 }'''),
     ('refill-not-free', TEST, 'lib/reclaim/hole.c',
-     'refilled space is not handed out',
+     'refilled space is never reserved',
      '''	dp_spaces_free(holes->spaces, hole_block(holes, segment, chunk),
 		       DP_CHUNK_BLOCKS);
 }''',
@@ -34,7 +34,7 @@ MUTANTS = [
      'sqe->fadvise_advice = MADV_POPULATE_WRITE;',
      'sqe->fadvise_advice = MADV_NORMAL;'),
     ('refill-half-settled', TEST, 'lib/reclaim/part.c',
-     'what was refilled before the filesystem was full has no pages',
+     'chunks that were refilled before the filesystem was full stay holes',
      'if (part->job->kind == DP_JOB_RECLAIM || !part_runs_done(part)) {',
      'if (part->job->kind == DP_JOB_RECLAIM || part_error(part)) {'),
     ('refill-one-answer-for-all', TEST, 'lib/reclaim/part.c',
@@ -52,17 +52,17 @@ MUTANTS = [
      'space that was to stay free is reclaimed too',
      '(free - job->keep_blocks) / DP_CHUNK_BLOCKS',
      'free / DP_CHUNK_BLOCKS'),
-    # ------------------------------------------------------------ who is told
+    # ------------------------------------------------------------ ---- events
     ('reclaim-refused-not-told', TEST, 'lib/extent/event.c',
      'a refused call never gets a RETRY',
      '		dp_events_post(events, &events->retry);',
      '		;'),
     ('reclaim-job-not-told', TEST, 'lib/reclaim/part.c',
-     'the end of a job is not reported',
+     'the end of a job queues no event',
      '	dp_events_post(jobs->events, &job->over);\n',
      ''),
     ('reclaim-event-stays', TEST, 'lib/reclaim/job.c',
-     'a job that was freed is still an event',
+     'the event of a freed job stays queued',
      '	dp_events_withdraw(jobs->events, &job->over);\n',
      ''),
     ('reclaim-fd-silent', TEST, 'lib/reclaim/part.c',

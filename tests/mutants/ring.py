@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs in what is asked of io_uring and made of its answers, which the simulator
-must catch on a machine whose kernel completes requests in any order."""
+"""Bugs in requests to io_uring and in the handling of its completions, which the
+simulator must catch on a machine whose kernel completes requests in any order."""
 
 
 def sim(kind):
@@ -69,7 +69,7 @@ MUTANTS = [
 			      chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
 	return true;'''),
     ('refill-free-when-asked', sim('refill'), 'lib/reclaim/part.c',
-     'D9: a chunk is handed out before its refill is answered',
+     'D9: a chunk is free before the kernel has answered its refill',
      '		dp_punch_ask(&job->jobs->punch, &part->request);',
      '''		dp_punch_ask(&job->jobs->punch, &part->request);
 	if (job->kind == DP_JOB_REFILL)
@@ -95,7 +95,7 @@ MUTANTS = [
 	    dp_ring_was_interrupted(cqe->res)) {
 		p->passed++;'''),
     ('barrier-unbegun-is-pinned', sim('barrier-busy'), 'lib/owner/barrier.c',
-     'a file that no worker has begun with is called pinned',
+     'a file is reported as pinned although no worker has begun',
      '	if (!dp_ring_was_interrupted(cqe->res) || cqe->res == -ECANCELED)\n',
      '	if (!dp_ring_was_interrupted(cqe->res))\n'),
     ('barrier-missed-is-begun', sim('barrier-busy') + ['--states', '1000'],
@@ -104,11 +104,11 @@ MUTANTS = [
      '	if (p->back)\n',
      '	if (p->back || p->barrier->files)\n'),
     ('barrier-by-what-does-not-wait', sim('barrier'), 'lib/owner/barrier.c',
-     'D8: before Linux 6.9 ext4 is asked for what does not wait for pins',
+     'D8: before Linux 6.9 the barrier on ext4 uses a call that does not wait for pins',
      '		p->by = BY_ZERO_PAST_END;',
      '		p->by = BY_PUNCH_PAST_END;'),
     ('barrier-full-is-a-failure', sim('barrier'), 'lib/owner/barrier.c',
-     'a full ext4 has no block to zero after the wait, and the open fails',
+     'on a full ext4 the barrier has no block to zero, and the open fails',
      'return !result || (p->by == BY_ZERO_PAST_END && result == -ENOSPC);',
      'return !result;'),
     # ------------------------------------------- a wake-up is a hint (W12)
@@ -140,7 +140,7 @@ MUTANTS = [
      '			go_on(arg);',
      'the_caller_can_stop_a_waiting_allocation'),
     ('look-after-the-deadline', sim('reclaim-busy'), 'lib/reclaim/part.c',
-     'W12: after the deadline a request is ended before its second is over',
+     'W12: after the deadline a request is ended before its second has passed',
      'if (!early && !job->cancelled && now_ns < part->request.cancel_ns) {',
      'if (!part->again_ns) {'),
     ('look-is-the-deadline', sim('reclaim-busy'), 'lib/reclaim/part.c',

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""run.py SOURCE TABLE...: is each deliberate bug caught?
+"""run.py SOURCE TABLE...: tests that each deliberate bug is caught.
 
 A table is a Python file with MUTANTS: (name, [command...], file, what is wrong,
 text as it is, text with the bug), and perhaps the one test of that program that
 must be among those that fail. For each, a copy of the source is changed,
 built, and the command run: it must fail. Before that it must pass on the source
-as it is, or its failures would say nothing. Speaks TAP; what caught a mutant is
-told. A text that does not occur exactly once is a fault: the table is stale."""
+as it is, otherwise a failure would show nothing. The output is TAP, with the failures
+that caught each mutant. A text that does not occur exactly once is an error: the table
+does not fit the source."""
 
 import concurrent.futures
 import os
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 
-SECONDS = 1800	# for one run of a command: ends what hangs
+SECONDS = 1800	# limit of one run, to end one that hangs
 
 
 def not_source(directory, names):
@@ -49,7 +50,7 @@ class Tree:
         return None if done.returncode == 0 else done.stdout
 
     def run(self, command):
-        """None: it passed. Else what it said."""
+        """Runs it. Returns None if it passed, otherwise its output."""
         child = subprocess.Popen(
             [os.path.join(self.build, command[0])] + command[1:],
             cwd=self.build, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -57,13 +58,13 @@ class Tree:
         try:
             said = child.communicate(timeout=SECONDS)[0]
         except subprocess.TimeoutExpired:
-            # With its children.
+            # Kills its children too.
             os.killpg(child.pid, signal.SIGKILL)
             return f'{child.communicate()[0]}\n# not done in {SECONDS} s'
         return None if child.returncode == 0 else said
 
     def try_mutant(self, mutant):
-        """(caught, lines that tell)."""
+        """Returns (caught, the lines that show it)."""
         _, command, name, _, old, new, *test = mutant
         path = os.path.join(self.source, name)
         with open(path) as file:
@@ -91,7 +92,7 @@ class Tree:
 
 
 def failed_tests(said):
-    """Of a cmocka program: what failed, and what it was in when it died."""
+    """Returns the tests of a cmocka program that failed, and the one in which it died."""
     failed = re.findall(r'^\[ {2}(?:FAILED|ERROR ) {2}\] (\w+)$', said, re.M)
     begun = re.findall(r'^\[ RUN      \] (\w+)$', said, re.M)
     if begun and f'OK ] {begun[-1]}\n' not in said:
@@ -100,7 +101,7 @@ def failed_tests(said):
 
 
 def evidence(said):
-    """The first failure and what was said of it."""
+    """Returns the first failure and its messages."""
     lines = said.split('\n')
     told = [l for l in lines if re.match(r'# stress|\[  ERROR|\[   LINE', l) or
             'Assertion' in l]
@@ -115,7 +116,7 @@ def evidence(said):
 
 
 def target(command):
-    """What is built for it: what runs in the lab stands after the lab's own."""
+    """Returns the program to build. For a lab test that is the word after `--`."""
     return command[command.index('--') + 1 if '--' in command else 0]
 
 

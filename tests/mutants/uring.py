@@ -6,7 +6,7 @@ SLOTS = ['tests/unit/uring_buffer_slots', 'shmem']
 
 MUTANTS = [
     ('prep-registers', SLOTS, 'lib/uring/buffer_slots.c',
-     'a prep pins a segment, and takes as long as that does',
+     'a prep pins a segment, and waits for that',
      '''		table->asking = index;
 }''',
      '''		table->asking = index;
@@ -14,7 +14,7 @@ MUTANTS = [
 }''',
      'a_prep_registers_nothing'),
     ('never-shared', SHARE, 'lib/uring/share.c',
-     'each ring pins a segment for itself',
+     'each ring pins a segment separately',
      '''	return share && !share_take(share, index) &&''',
      '''	return share && !share->segments && !share_take(share, index) &&''',
      'rings_of_a_process_pin_a_segment_once'),
@@ -24,19 +24,19 @@ MUTANTS = [
      '''	if (!state->misses) {''',
      'reap_registers_segments_after_many_plain_requests'),
     ('registered-though-not-prepared', SLOTS, 'lib/uring/buffer_slots.c',
-     'DAXPIN_URING_PREPARED means nothing',
+     'DAXPIN_URING_PREPARED has no effect',
      '''	if (!table->is_on_demand || state->is_leaving)''',
      '''	if (!table->is_open || state->is_leaving)''',
      'with_prepared_segments_are_registered_only_by_prepare'),
     ('failure-is-not-noticed', SHARE, 'lib/uring/share.c',
-     'a ring that may not copy has no fixed buffers, and says that it has',
+     'a ring that may not copy reports fixed buffers, but has none',
      '''	if (!share_note(uring, ret))
 		return true;''',
      '''	if (!share_note(uring, ret) || ret == -EACCES)
 		return true;''',
      'a_ring_whose_restrictions_forbid_copies_pins_for_itself'),
     ('wanted-for-good', SLOTS, 'lib/uring/buffer_slots.c',
-     'a segment that a reclaim wanted in vain is never a fixed buffer again',
+     'after a reclaim that failed its segment is never a fixed buffer again',
      '''	if (ret && ret != -EALREADY)
 		return ret;
 	state->is_leaving = false;''',
