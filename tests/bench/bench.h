@@ -75,7 +75,8 @@ struct daxpin_pool *bench_pool(const struct bench *bench, uint64_t bytes);
 bool bench_become(const struct bench *bench, char **argv);
 
 /*
- * Built with a sanitizer, which works neither with another malloc() nor under valgrind.
+ * Is this built with a sanitizer? That works neither with another malloc() nor under
+ * valgrind.
  */
 bool bench_is_sanitized(void);
 

@@ -61,7 +61,7 @@ class Axis:
 
 
 def bars(results):
-    """The ratio of each row that has one, and where its goal is."""
+    """Draws the ratio of each row that has one, with its goal."""
     shown = [result for result in results
              if result.figure and 'ratio' in result.figure]
     if not shown:
@@ -75,7 +75,7 @@ def bars(results):
     axis = Axis(ratios + ends + goals + [1], 260, 860)
     bottom = 40 + 20 * len(shown)
     picture.text(10, 20, 'time of daxpin / time of its peer, less is better; the '
-                 'black mark is the goal, the thin line the interval')
+                 'black mark is the goal, the thin line the confidence interval')
     for decade in axis.decades():
         picture.line(axis.at(decade), 30, axis.at(decade), bottom, '#dddddd')
         picture.text(axis.at(decade), bottom + 14, f'{decade:g}', 'middle')
@@ -102,7 +102,7 @@ def time_text(ns):
 
 
 def latency(results):
-    """The first row with points of a fill: what a reserve takes, by percentile."""
+    """Draws the first row with latencies: percentiles of a reserve's time, by fill."""
     found = [result for result in results
              if any('fill' in point for point in result.points)]
     if not found:
@@ -112,7 +112,7 @@ def latency(results):
     values = [float(point[name]) for point in points for name in LINES]
     picture = Picture(700, 420)
     axis = Axis(values + ([row.goal] if row.goal else []), 370, 60)
-    picture.text(10, 20, f'{row.name}: what a reserve takes, by per cent of the '
+    picture.text(10, 20, f'{row.name}: the time of a reserve, by per cent of the '
                  'pool that is full; the black line is the goal')
     for decade in axis.decades():
         picture.line(70, axis.at(decade), 640, axis.at(decade), '#dddddd')

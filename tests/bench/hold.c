@@ -44,7 +44,7 @@ static struct {
 	_Atomic long count, other;	/* 16 bytes, like a state word */
 } *random_words;
 
-/* -------------------------------------------------------------- what is done */
+/* ---------------------------------------------------------- the operations */
 
 static uint64_t two_adds(struct worker *worker)
 {
@@ -232,8 +232,8 @@ static const struct test {
 static _Alignas(LINE) _Atomic long lines[WORKERS_MAX][LINE / sizeof(long)];
 
 /*
- * Reserves an extent that is as far from the previous one as that of another user would
- * be.
+ * Reserves an extent that is far from the previous one, as extents of different users
+ * are.
  */
 static struct daxpin_extent reserve_in(int segment)
 {

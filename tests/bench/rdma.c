@@ -77,7 +77,7 @@ static double median(double *values, int count)
 	return values[count / 2];
 }
 
-/* ------------------------------------------------------------- what is done */
+/* ---------------------------------------------------------- the operations */
 
 static double bare(void *base, uint64_t bytes)
 {
@@ -111,7 +111,7 @@ static double ours(struct daxpin_extent extent)
 }
 
 /*
- * Both alternate, and the one that begins alternates too, because what one leaves in
+ * Both sides alternate, and each begins every second time, because what one leaves in
  * the kernel (above all memory to be freed) slows the next one.
  */
 static void take_turns(struct daxpin_extent extent, uint64_t bytes, int times,

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""table.py [OPTIONS] [ROW...]: daxpin beside its peers, a line for each row.
+"""table.py [OPTIONS] [ROW...]: compares daxpin with its peers, a line for each row.
 
 Rows and goals are in `rows`, beside this script; ROW may have * in it. Each row is
 a run of bench_PROGRAM, which prints NAME=VALUE words. A row falls short if the whole
-interval of its figure is past the goal, and is undecided if the goal is inside. A
-row whose peer is missing is not measured, with the reason; it has no figure.
+interval of its figure is above the goal, and is undecided if the goal is in the
+interval. A row whose peer is missing is not measured, and the reason is printed.
 """
 import argparse
 import collections
@@ -25,12 +25,12 @@ HEAD = ('row', 'peer', 'daxpin', 'ratio', 'goal', '')
 LINE = '{:<18} {:>22} {:>12} {:>24} {:>10}  {}'
 
 Row = collections.namedtuple('Row', 'name command peer goal unit')
-# `points` are what a program printed besides its figure, for the plots.
+# `points` is what a program printed besides its figure, for the pictures.
 Result = collections.namedtuple('Result', 'row mark why figure points')
 
 
 def parse_rows(text):
-    """The rows of the file, in its order."""
+    """Returns the rows of the file, in its order."""
     rows = []
     for line in text.splitlines():
         if not line.strip() or line.startswith('#'):
@@ -69,7 +69,7 @@ def command_of(row, options):
 
 
 def judge(row, figure):
-    """By the interval of what the goal is about: the figure itself, or the ratio."""
+    """Compares the goal with the interval: of the figure, or without a unit, the ratio."""
     if row.goal is None:
         return NO_GOAL
     if row.unit:
@@ -101,10 +101,10 @@ def run_once(row, options):
 
 
 def middle_of(row, results):
-    """The run in the middle, with the interval of all runs' own figures.
+    """Returns the run with the median figure, with the interval of all runs' figures.
 
-    Where the kernel put a process's pages is the same for all of its rounds, so what
-    one process can tell of itself is less than what differs from run to run.
+    The kernel places a process's pages once, for all of its rounds, so the figures of
+    several runs differ more than the interval of one run shows.
     """
     key = 'ratio' if 'ratio' in results[0].figure else 'daxpin_is'
     ends = ('low', 'high') if key == 'ratio' else ('daxpin_low', 'daxpin_high')
@@ -171,18 +171,19 @@ def write_pictures(results, directory):
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--seconds', type=float, default=2,
-                        help='to measure each row for (2)')
+                        help='how long to measure each row (2)')
     parser.add_argument('--runs', type=int, default=1,
-                        help='processes for each row, whose median is shown (1)')
+                        help='how often to run each row; the median is shown (1)')
     parser.add_argument('--directory', default='/dev/shm',
-                        help='a tmpfs, or where pools are to be made')
-    parser.add_argument('--programs', required=True, help='where bench_* are')
+                        help='where to create pools, such as a tmpfs')
+    parser.add_argument('--programs', required=True,
+                        help='the directory of the programs bench_*')
     parser.add_argument('--rows', type=pathlib.Path, default=HERE / 'rows',
                         help='another table')
     parser.add_argument('--pictures', type=pathlib.Path,
-                        help='a directory: draw there')
+                        help='write pictures to this directory')
     parser.add_argument('--once', action='store_true',
-                        help='tiny counts: whether it works, no figures')
+                        help='tiny counts, which test only that it works')
     parser.add_argument('--list', action='store_true',
                         help='show the rows and measure nothing')
     parser.add_argument('row', nargs='*')

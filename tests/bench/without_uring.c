@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* In the place of a benchmark of the adapter: says that liburing is not there. */
+/* Built instead of a benchmark of the adapter if liburing is missing; prints that. */
 #include "bench.h"
 
 int main(int argc, char **argv)

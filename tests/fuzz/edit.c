@@ -196,7 +196,7 @@ static void use_page(uint32_t file, uint32_t page)
 						   word | bit));
 }
 
-/* Fields: the word, bits to be set, bits to be taken away. */
+/* Fields: the word; bits to set; bits to clear. */
 static void edit_pages(const struct edit *edit, uint32_t file)
 {
 	uint32_t index = edit->index % DP_PAGES_WORDS;
@@ -322,7 +322,7 @@ static void edit_lane(const struct edit *edit, uint32_t file)
 	put_lane(edit, file, index, &lane);
 }
 
-/* Add the entry, and make the lane one to be replayed. */
+/* Adds the entry, and marks the lane as committed, so that an open replays it. */
 static void add_entry(const struct edit *edit, uint64_t addr, uint64_t value)
 {
 	uint32_t index = edit->index % DP_LANES;
@@ -410,7 +410,7 @@ static void edit_bytes(const struct edit *edit, uint32_t file)
 	machine_write(file, offset, zero ? NULL : &edit->value, size);
 }
 
-/* Replace the attributes and the metadata of file `to` by those of file `from`. */
+/* Replaces the attributes and the metadata of file `to` by those of file `from`. */
 static void copy_file(uint32_t to, uint32_t from)
 {
 	*machine_inode(to) = *machine_inode(from);

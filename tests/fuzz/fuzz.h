@@ -10,9 +10,9 @@
 #include "machine/handle.h"
 #include "machine/machine.h"
 
-/* Compare all bytes of the media instead of the number of changes: slow. */
+/* Compares all bytes of the media, which is slow, instead of counting changes. */
 extern bool fuzz_thorough;
-/* Print each step and its result. */
+/* Prints each step and its result. */
 extern bool fuzz_verbose;
 __attribute__((format(printf, 1, 2)))
 void fuzz_say(const char *format, ...);

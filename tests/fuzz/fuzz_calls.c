@@ -195,7 +195,7 @@ static void check_roots(void)
 {
 	struct daxpin_extent want, got;
 
-	/* Of a full directory only a few, because each is searched for. */
+	/* Tests only a few names of a full directory, because each is searched for. */
 	for (uint32_t i = 0; i < M_ROOTS; i++) {
 		if (!model.root[i].name[0] || (i > 32 && i % 101))
 			continue;
@@ -206,7 +206,7 @@ static void check_roots(void)
 	}
 }
 
-/* Everything but dp_invariants(), which takes as long as ten calls. */
+/* Checks everything except dp_invariants(), which takes as long as ten calls. */
 static void check_most(void)
 {
 	struct walk walk = { 0, 0, 0 };
@@ -378,7 +378,7 @@ static void lose_registrations(struct daxpin_pool *pool)
 	}
 }
 
-/* Lose what is in memory and keep what is on media. */
+/* Ends the process without a close: what is on media remains. */
 static void call_crash(const struct call *call)
 {
 	struct daxpin_pool *pool = model.pool;
@@ -504,7 +504,7 @@ static const char *keep_name(const char *name)
 #define OP_TYPE(flags)	((flags) & 3)
 #define OP_FLAGS(flags)	((flags) >> 2 & 3)
 #define OP_ODD		0x10u		/* Combinations of fields that are invalid */
-#define OP_NOTHING	0x20u		/* ROOT: remove the name */
+#define OP_NOTHING	0x20u		/* ROOT: removes the name */
 #define OP_MORE		0x40u		/* collect a batch: do not publish yet */
 
 static struct daxpin_op op_for(const struct call *call)
@@ -642,7 +642,7 @@ static void call_root(const struct call *call)
 	agree("root: nowhere", daxpin_root(model.pool, name, NULL), -EINVAL);
 }
 
-/* Makes all roots but two, in batches of the largest size. */
+/* Makes all roots except two, in batches of the largest size. */
 static void fill_roots(void)
 {
 	struct call reserve = { .flags = 2, .b = 4096 }, keep = { 0 };
@@ -1058,7 +1058,7 @@ static void drop_all(void)
 			      m_drop(model.generation[i].extent));
 }
 
-/* Close, open again as after a reboot, and compare with what was published. */
+/* Closes, opens as after a reboot, and compares with what was published. */
 static void finish(void)
 {
 	struct call reopen = { 0 };
@@ -1079,7 +1079,7 @@ static void finish(void)
 	call_close();
 }
 
-/* Gives each free block of an empty pool the last generation that there is. */
+/* Gives each free block of an empty pool the highest generation. */
 static void age(struct machine_disk *disk, uint32_t segments)
 {
 	const struct dp_super *super = (const void *)disk->memory;

@@ -158,7 +158,7 @@ struct before {
 	uint64_t fingerprint;
 };
 
-/* Comparing all bytes is slow, so it is done only for a replay. */
+/* Comparing all bytes is slow, so only a replay does it (fuzz_thorough). */
 static struct before look(void)
 {
 	return (struct before) {
@@ -295,7 +295,7 @@ static void check_info(struct daxpin_pool *pool, const struct reading *reading,
 	       !memcmp(info.uuid, reading->super.uuid, 16), "another pool");
 	expect(!info.unclean == !reading->unclean, "unclean");
 	expect(info.free_bytes + info.hole_bytes <= info.usable_bytes &&
-	       !info.quarantined_bytes, "more bytes free than usable, or some quarantined");
+	       !info.quarantined_bytes, "more bytes are free than usable, or some are quarantined");
 	if (readonly)
 		return;
 	reader_expect_set(reading);

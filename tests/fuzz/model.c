@@ -350,7 +350,7 @@ int m_close(void)
 			return refused_close();
 	if (anything_held())
 		return refused_close();
-	/* It is unknown what is on media: the next open finds out. */
+	/* The close may have written some of its stores; the next open reads them. */
 	if (model.failed && !model.readonly) {
 		model.readonly = true;
 		queue_retry();
@@ -860,7 +860,7 @@ struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,
 			may(&errors, -EINVAL);
 	if (!fails_at || fails_at > first + flushes)
 		return errors;
-	expect(!errors.count, "a flush is to fail, but a range is invalid");
+	expect(!errors.count, "a flush must fail, but a range is invalid");
 	if (fails_at > first)
 		fail_at_words(ops, count, fails_at - first);
 	model.failed = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A model of what daxpin(7) says, written as simply as possible: an array of blocks and
- * a list of generations. Each m_ function models the call of that name: it returns what
- * the call must return, and changes the model as the call changes the pool.
+ * A model of what daxpin(7) promises, written as simply as possible: an array of blocks
+ * and a list of generations. Each m_ function models the call of that name: it returns
+ * what the call must return, and changes the model as the call changes the pool.
  */
 #ifndef FUZZ_MODEL_H
 #define FUZZ_MODEL_H
@@ -28,7 +28,7 @@ struct m_generation {
 	uint32_t count;
 	bool written;			/* a write hold since it was last idle */
 	bool alone;			/* its one hold is exclusive */
-	bool publishing;		/* stays so: the medium failed */
+	bool publishing;		/* for ever, because the medium failed */
 	uint64_t tag;			/* the test's tag in its last 8 bytes */
 };
 
@@ -154,7 +154,7 @@ int m_unwatch(struct m_watch *watch);
 int m_arm(void);
 /* A call was refused, so a RETRY event is due. */
 void m_refused(void);
-/* The library reported this event, or with NULL that there is none: checks that. */
+/* Checks an event that the library reported; NULL: it reported that there is none. */
 void m_event(const struct daxpin_event *event);
 
 int m_register(uint32_t segment, bool rdma);

@@ -122,9 +122,7 @@ static const char *judge_owner(const struct dp_owner *owner)
 
 /* ----------------------------------------------------- files and their times */
 
-/*
- * Are the file's attributes on the machine those that docs/format.md says are recorded?
- */
+/* Are the file's attributes those that the superblock has recorded (docs/format.md)? */
 static bool is_its_file(uint32_t file, const struct dp_super *super)
 {
 	const struct dp_file_id *id = &super->file;

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""cancel.py SOURCE: no public function is a cancellation point but at its beginning.
+"""cancel.py SOURCE: a public function is a cancellation point at most at its beginning.
 
 Each begins with DP_UNCANCELLED() or, if daxpin(7) lists it as a cancellation point,
-with DP_CANCEL_POINT(), lib/util/cancel.h; or it is one of these that
-reach no cancellation point without a guard of its own: no system call but the futex
-and io_uring's, which syscall() makes, and no callback.
+with DP_CANCEL_POINT() (lib/util/cancel.h). The functions listed below have no guard,
+because they reach no cancellation point: they call back nothing, and their only system
+calls are those of the futex and of io_uring, by syscall().
 """
 import pathlib
 import re
@@ -24,7 +24,7 @@ FREE = set('''
     '''.split())
 PAGE = 'docs/man7/daxpin.7'
 BEGIN = re.compile(r'^DP_EXPORT [^;{]*?\bdaxpin_(\w+)\([^;{]*?\)\n\{\n', re.M)
-# What none of the functions without a guard may do in its own body.
+# Calls that a function without a guard must not have in its body.
 BLOCKS = re.compile(r'\b(?:fn|progress|done|close|poll|read|write|dp_os_(?!now_ns)\w+)'
                     r'\(')
 

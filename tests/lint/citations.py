@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""citations.py SOURCE: a comment cites only what a reader of this tree can open.
+"""citations.py SOURCE: a comment cites only documents of this tree.
 
 Facts about the kernel are numbered headings, K1 to Kn, of docs/kernel.md, those
 about RDMA R1 to Rn of docs/rdma.md, and rules are rows of docs/invariants.md: I, A,
-C, D and W.  Each number that the code names must be there, public headers name none,
-and nothing cites a paper that is not in the tree.  A fact says which test shows
-it, or that there is none; a test that it names must exist.
+C, D and W.  Each number that the code names must exist, public headers name none,
+and nothing cites a paper that is not in the tree.  A fact names the test that shows
+it, which must exist, or states that there is none.
 """
 import pathlib
 import re
@@ -27,7 +27,7 @@ COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*', re.S)
 
 
 def programs(source):
-    """{name: text} of each test program that a fact may name."""
+    """Returns {name: text} of each test program that a fact may name."""
     return {path.stem: read(path) for folder in ('lab', 'unit')
             for path in sorted((source / 'tests' / folder).glob('*.c'))}
 
@@ -36,7 +36,7 @@ def check_shown(report, path, line, fact, tests):
     count = 0
     shown = fact.partition('\nShown ')[2]
     if not shown and 'There is no test' not in ' '.join(fact.split()):
-        report.fault(path, line, 'says neither which test shows it nor that '
+        report.fault(path, line, 'neither names the test that shows it nor states that '
                      'there is none')
     for m in SHOWN.finditer(shown):
         program = m[1].split()[0]
@@ -51,7 +51,7 @@ def check_shown(report, path, line, fact, tests):
 
 
 def facts(report, source, letter):
-    """The numbers that a document has, and how many tests it names."""
+    """Returns the numbers of a document's facts, and how many tests it names."""
     path = FACTS[letter]
     text = read(source / path)
     tests = programs(source)
@@ -68,14 +68,14 @@ def facts(report, source, letter):
 
 
 def comments(path, text):
-    """(offset, text) of what a file says to its readers."""
+    """Returns (offset, text) of each comment, or of the whole file if it is no C."""
     if path.suffix in ('.c', '.h'):
         return [(m.start(), m[0]) for m in COMMENT.finditer(text)]
     return [(0, text)]
 
 
 def check_file(report, path, text, known):
-    """How many numbers it cites."""
+    """Checks a file. Returns how many numbers it cites."""
     count = 0
     for offset, words in comments(path, text):
         for m in OUTSIDE.finditer(words):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""errnos.py SOURCE: each errno means one thing, said once, in daxpin(7).
+"""errnos.py SOURCE: each errno has one meaning, in the table of daxpin(7).
 
-Whatever errno a public header, a page of section 3 or a file of lib/ names
-stands in the table of daxpin(7) exactly once, and the table has no other.
+Each errno that a public header, a page of section 3 or a file of lib/ names is in
+that table exactly once, and the table has no other.
 daxpin_strerror() knows the errnos of that table, and no other.
 """
 import pathlib
@@ -13,7 +13,7 @@ from lint import Report, line_of, read, without_comments
 
 PAGE = 'docs/man7/daxpin.7'
 STRINGS = 'lib/api/errors.c'     # daxpin_strerror()
-# Between modules only: no caller of the library gets one of these.
+# These are used only between modules; no caller of the library gets one.
 INTERNAL = {
     'EISDIR',           # pool/source.c: no regular file, in the end -EMEDIUMTYPE
     'ELOOP',            # as EISDIR
@@ -34,7 +34,7 @@ def table(text):
 
 
 def mentioned(source):
-    """(file, line, errno) wherever one can reach a caller."""
+    """Yields (file, line, errno) for each errno that can reach a caller."""
     for path in sorted((source / 'include').glob('*.h')):
         text = read(path)
         for m in re.finditer(r'-(E[A-Z0-9]{2,})\b', text):

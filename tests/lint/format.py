@@ -12,11 +12,11 @@ import sys
 from lint import Report, read, without_comments
 
 SIZES = {'char': 1, 'uint8_t': 1, 'uint16_t': 2, 'uint32_t': 4, 'uint64_t': 8}
-NOT_ON_MEDIA = {'dp_word', 'dp_root_word'}      # taken apart
+NOT_ON_MEDIA = {'dp_word', 'dp_root_word'}      # words in memory, unpacked
 
 
 def constants(text):
-    """#defines that are plain numbers or expressions of such."""
+    """Returns the #defines that are numbers, or expressions of numbers."""
     known = {}
     for m in re.finditer(r'^#define (DP_\w+)\s+(.+)$', text, re.M):
         body = re.sub(r'(?<=[0-9a-fA-F])u?ll\b|(?<=\d)u\b', '', m[2])

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """glossary.py SOURCE: a term that was replaced does not come back.
 
-Each table has what must not be written, and the field's term for it.  Every text
+Each table has the replaced terms, and the term to use instead.  Every text
 file is read whole: comments, messages, names of functions, tests and mutants, pages
 and documents.  A name is a row of words: `door` is found in door_of() and DOOR_MAX,
 and not in `indoors`.  Words that are ordinary English as well are refused in names
@@ -32,9 +32,9 @@ IN_NAMES = {
     r'\w+->why|char \*why': 'errmsg',
     r'dp_bad_\w+|ret_bad': 'badblocks',
 }
-# What the words mean to others.
+# Uses of these words with another meaning.
 ALLOWED = re.compile(r'stripe_width|file lease')
-# Not text, or the words themselves.
+# Files that are not text, or that list the replaced words.
 SKIPPED = ('tests/fuzz/seeds/', 'tests/fuzz/regressions/',
            'tests/lint/glossary.py', 'tests/lint/self.py')
 

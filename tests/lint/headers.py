@@ -2,7 +2,7 @@
 """headers.py SOURCE HEADER:DIR... -- CC... -- [CXX...]: a public header
 compiles alone, and twice over, as C99 -pedantic and as C++.
 
-DIR is where the header of the library that it builds on lies.  liburing's own
+DIR has the header of the library that it builds on.  liburing's own
 header needs _GNU_SOURCE.
 """
 import pathlib
@@ -17,7 +17,7 @@ WARN = ['-Wall', '-Wextra', '-pedantic', '-Werror', '-fsyntax-only']
 
 def compile_alone(report, command, source, header, flags, suffix):
     with tempfile.NamedTemporaryFile('w', suffix=suffix) as file:
-        # Twice: the guard; the declaration: ISO C wants one in a unit.
+        # Included twice to test its guard. ISO C requires a declaration in each file.
         file.write(f'#include <{header}>\n#include <{header}>\n'
                    'extern int something;\n')
         file.flush()
@@ -41,7 +41,7 @@ def main():
         header, _, directory = entry.partition(':')
         if not prototypes(source / 'include' / header):
             report.fault(f'include/{header}', 0, 'declares no function')
-        # What is not ours is not ours to correct.
+        # Warnings about another library's header are not reported.
         flags = []
         if directory not in ('', '/usr/include'):
             flags = ['-isystem', directory]

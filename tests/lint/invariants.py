@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""invariants.py SOURCE: docs/invariants.md has every rule, and what it names.
+"""invariants.py SOURCE: docs/invariants.md has every rule, and what it names exists.
 
-Each rule has one row of four cells: its number, what it says, `FILE`: `FUNCTION`,
-... that keep it, and what else fails: `PROGRAM`: `TEST` under `MUTANT`, ... A
-mutant is one of a table of tests/mutants whose command is that program, or of
-the head of the model that stands for PROGRAM. What is `Not yet:` there must not
-be, so that its row is completed when it comes.
+Each rule has one row of four cells: its number, the rule, `FILE`: `FUNCTION`, ...
+that keep it, and the tests that fail without it: `PROGRAM`: `TEST` under `MUTANT`,
+... A mutant is in a table of tests/mutants with that program as its command, or in
+the head of the model that PROGRAM names. A file after `Not yet:` must not exist, so
+that the row is completed when the file is added.
 """
 import pathlib
 import re
@@ -17,7 +17,7 @@ from lint import Report, line_of, read, without_comments
 PAGE = 'docs/invariants.md'
 RULES = [f'I{i}' for i in (*range(1, 45), *range(61, 65))] + [f'A{i}' for i in range(1, 11)] + \
         [f'D{i}' for i in range(1, 20)] + [f'W{i}' for i in range(1, 16)]
-# Of these the ones that are kept so far have rows.
+# Rules that need no row before the library keeps them.
 LATER = [f'C{i}' for i in range(1, 13)]
 KEPT = re.compile(r'`(lib/[\w/]+\.[ch])`: (`\w+`(?:, `\w+`)*)')
 SHOWN = re.compile(r'`([\w .]+)`(?:: `(\w[\w-]*)`)?'
@@ -34,7 +34,7 @@ def defines(text, name):
 
 
 class Tree:
-    """What the rows may name."""
+    """The functions, tests and mutants that rows may name."""
 
     def __init__(self, source):
         self.source = source
@@ -43,7 +43,7 @@ class Tree:
         self.models = {p.name: {m.name for m in head.load(p).mutants}
                        for p in sorted((source / 'tests/model').glob('*.pml'))}
         self.mutants = {}       # name -> (program, the test that must fail)
-        self.own = set()        # that only these tables are for
+        self.own = set()        # mutants that a row must name
         for table in sorted((source / 'tests/mutants').glob('*.py')):
             for m in runpy.run_path(str(table)).get('MUTANTS', []):
                 program = pathlib.Path(m[1][0]).name
@@ -117,7 +117,7 @@ def check_mutant(report, tree, rule, where, program, test, mutant):
 
 
 def check_shown(report, tree, rule, where, cell):
-    """The mutants that the cell names."""
+    """Checks the cell. Returns the mutants that it names."""
     used, shown = set(), False
     for item in cell.split('; '):
         m = SHOWN.fullmatch(item.strip())

@@ -3,9 +3,9 @@
 
 The order is the list `modules` in lib/meson.build, in which each folder's
 modules stand together; so no folder includes one that comes after it.  Adapters
-see the public headers and util/ alone; within each the same holds by the lists
-`rdma_modules` and `uring_modules`, of includes and of calls.  Only one module knows what a checksum is, one
-what libpmem2 is.
+include only the public headers and util/; within each, the lists `rdma_modules` and
+`uring_modules` give the order of includes and of calls.  Only one module uses xxhash,
+and one libpmem2.
 """
 import itertools
 import pathlib
@@ -19,14 +19,14 @@ ADAPTERS = {                    # what they may include between < >
     'rdma': {'daxpin-rdma.h'},
 }
 COMMON = 'util'                 # the folder that adapters include, too
-ONLY_IN = {                     # a foreign header -> the one file that has it
+ONLY_IN = {                     # a foreign header -> the one file that may include it
     'xxhash.h': 'media/layout.c',
     'libpmem2.h': 'media/persist.c',
     'daxctl/libdaxctl.h': 'pool/source.c',
     'rdma/rdma_netlink.h': 'owner/netlink.h',
     'sys/sdt.h': 'util/probe.h',
 }
-# Calls that go through the seam, lib/os/os.c.
+# Calls that only lib/os/os.c may make; others use its functions.
 SEAM = re.compile(r'(?<![\w>.])(open|openat|close|read|write|pread|pwrite|mmap|'
                   r'munmap|madvise|msync|fsync|fallocate|ftruncate|flock|fcntl|'
                   r'ioctl|syscall|clock_gettime|nanosleep|usleep|sleep|getpid|'
@@ -38,8 +38,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 DEFINED = re.compile(r'^(?!static\b)[\w *]*?\b((?:dp|daxpin)_\w+)\([^;{}]*\)\n\{',
                      re.M)
 CALLED = re.compile(r'\b((?:dp|daxpin)_\w+)\s*\(')
-# Which may make system calls: the seam, and what only the adapters call, that do
-# without os/.
+# These may make system calls: os.c, and a file for the adapters, which do not use os/.
 CALLS_ITSELF = {'os/os.c', 'util/memlock.c'}
 
 
@@ -52,12 +51,12 @@ def modules_of(source, which='modules'):
 
 
 def folder_of(name):
-    """util/probe.h is of the folder util."""
+    """Returns a file's folder: util for util/probe.h."""
     return str(name).split('/', 1)[0]
 
 
 def check_folders(report, modules):
-    """No folder is returned to once the list has left it."""
+    """The modules of each folder must be together in the list."""
     runs = [folder for folder, _ in itertools.groupby(modules, folder_of)]
     for folder in {f for f in runs if runs.count(f) > 1}:
         report.fault('lib/meson.build', 0,
@@ -90,7 +89,7 @@ def check_module(report, lib, path, modules):
 
 
 def definitions(lib, modules):
-    """Function that is not static -> the module of an adapter that has it."""
+    """Returns {function that is not static: the adapter's module that defines it}."""
     found = {}
     for module in modules:
         path = lib / (module + '.c')
@@ -126,7 +125,7 @@ TOOL_HEADERS = {'command.h', 'json.h', 'doctor.h', 'doctor_ring.h'}
 
 
 def check_tool(report, path):
-    """The command is a user of the library as any other."""
+    """The command may include only the public header, like any program."""
     text = without_comments(read(path))
     for m in INCLUDE.finditer(text):
         if m[1] == '"' and m[2] not in TOOL_HEADERS:

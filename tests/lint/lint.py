@@ -1,9 +1,9 @@
 """What the lint tests share: the tree, C declarations, and how to report.
 
-Each test is a script that takes the source directory and, where it needs it,
-more arguments.  It prints a line `FILE:LINE: what is wrong` for each fault and
-exits 1, or exits 0 with one line that says what was checked; 77 is a skip.
-A lint that found nothing to look at fails: self.py runs each on an empty tree.
+Each test is a script that takes the source directory and, if it needs them, more
+arguments.  It prints a line `FILE:LINE: what is wrong` for each fault and exits 1,
+or prints one line about what it has checked and exits 0; 77 is a skip.  A lint that
+finds nothing to check fails: self.py runs each on an empty tree.
 """
 import os
 import pathlib
@@ -27,7 +27,7 @@ class Report:
         self.faults += 1
 
     def end(self, summary, **looked_at):
-        """Each of looked_at, `files=12`, must be more than nothing."""
+        """Fails if one of looked_at, such as `files=12`, is 0."""
         assert looked_at
         for what, count in looked_at.items():
             if not count:
@@ -55,7 +55,7 @@ def read(path):
 
 
 def must_match(path, pattern, text, flags=0):
-    """The first match of the pattern, without which there is nothing to check."""
+    """Returns the first match of the pattern. Fails if there is none."""
     found = re.search(pattern, text, flags)
     if not found:
         print(f'{path}: nothing in it matches {pattern}')
@@ -68,14 +68,14 @@ def line_of(text, offset):
 
 
 def without_comments(text):
-    """C without comments; the lines stay where they were."""
+    """Returns C without comments; line numbers do not change."""
     def blank(found):
         return ' ' + '\n' * found.group(0).count('\n')
     return re.sub(r'/\*.*?\*/', blank, text, flags=re.S)
 
 
 def normal(text):
-    """A declaration with all its white space made alike."""
+    """Returns a declaration with its white space normalized."""
     text = re.sub(r'\s+', ' ', text).strip()
     return re.sub(r' ?([(),*;]) ?', r'\1', text)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""mandoc.py SOURCE [MANDOC]: the manual pages have no fault that mandoc sees."""
+"""mandoc.py SOURCE [MANDOC]: mandoc reports nothing about the manual pages."""
 import pathlib
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """names.py SOURCE: no static function's name occurs in two files of lib/.
 
-A backtrace or a profile then tells which it is: a name carries its file's noun.
+So a name in a backtrace or a profile identifies its file.
 """
 import collections
 import pathlib

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pages.py SOURCE: the manual pages say what the headers say.
+"""pages.py SOURCE: the manual pages and the headers have the same declarations.
 
 Every public function is in the SYNOPSIS of one page of section 3, with the
 header's prototype, in that page's NAME and, unless the page has its name, in
@@ -133,7 +133,7 @@ def check_names(report, source, text):
 
 
 def check_constants(report, source, pages):
-    """What a page marks as a constant: a name that was changed in the header."""
+    """Each constant on a page must be in a header: a rename must reach the pages."""
     declared = set()
     for header in PUBLIC:
         declared |= set(re.findall(r'DAXPIN_\w+',

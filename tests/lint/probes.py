@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
-"""probes.py SOURCE yes|no READELF LIBRARY...: the probes are what they are
-said to be.
+"""probes.py SOURCE yes|no READELF LIBRARY...: the probes are as documented.
 
-lib/util/probe.h defines each; daxpin(7) has it with the same arguments; somebody in
-lib/ puts it in; and the built libraries have it with that many arguments, or,
-where the build has no sys/sdt.h, have none.  docs/daxpin.bt names only what is
-there.
+lib/util/probe.h defines each; daxpin(7) lists it with the same arguments; a file of
+lib/ uses it; and the built libraries have it with that number of arguments, or have
+no probes if the build has no sys/sdt.h.  docs/daxpin.bt names only probes that exist.
 """
 import pathlib
 import re
@@ -42,7 +40,7 @@ def documented(text):
 
 
 def used(source, without=()):
-    """The probes that lib/ has, but for some adapters."""
+    """Returns the probes that lib/ uses, without those of some adapters."""
     names = set()
     for path in sorted((source / 'lib').glob('*/*.c')):
         if path.stem not in without:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""readme.py SOURCE: what README.md shows is what the tree holds.
+"""readme.py SOURCE: examples, commands and links of README.md are right.
 
 Its first C block is literally in examples/hello.c, each ./dev command exists,
 and each file that it or another document links to is there.

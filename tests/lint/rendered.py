@@ -12,7 +12,7 @@ import sys
 from lint import Report, line_of, must_match, read, skip
 
 COLUMNS = 80
-# What man(1) passes to groff where MANWIDTH is 80: it leaves a margin.
+# The options that man(1) passes to groff if MANWIDTH is 80; it leaves a margin.
 LAYOUT = ['-mandoc', '-Tutf8', '-wmac', '-rLL=78n', '-rLT=78n', '-P-cbou']
 
 

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""self.py SOURCE PYTHON LINT ARGUMENTS...: each lint fails when it has nothing to
-look at.
+"""self.py SOURCE PYTHON LINT ARGUMENTS...: each lint fails if it finds nothing to check.
 
 Each is run on a tree without files, and on a copy of this tree in which every
 file is empty.  It must exit 1 and say why, in a sentence rather than a traceback.
@@ -57,7 +56,7 @@ def check(report, python, lint, tree, what):
     name = pathlib.Path(script).name
     said = (done.stdout + done.stderr).strip()
     if done.returncode == 0:
-        report.fault(name, 0, f'is content with {what}: {said}')
+        report.fault(name, 0, f'does not fail on {what}: {said}')
     elif done.returncode != 1 or 'Traceback' in said or not said:
         report.fault(name, 0, f'exits {done.returncode} on {what}: '
                      f'{said[-400:]}')

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""sizes.py SOURCE: a file and a function can be taken in by a reader.
+"""sizes.py SOURCE: files and functions are short enough to read.
 
 CONTRIBUTING.md: about 500 lines a file, 70 lines a function.  A file fails above 750.
 include/daxpin.h may have 1200: it is the manual of the whole library, and a program

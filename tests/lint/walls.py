@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""walls.py SOURCE: private fields are touched by their own module alone.
+"""walls.py SOURCE: private fields are accessed only by their own module.
 
 A struct whose definition in a header of lib/ follows a line `/* private to
 NAME.c */` belongs to NAME.c.  Those of its fields whose names no other struct of

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""words.py SOURCE: nothing in the tree belongs to one machine or one network.
+"""words.py SOURCE: the tree names no machine and no network.
 
 No addresses of hosts or package mirrors, no paths of one developer's machine, no
 white space at the end of a line.
@@ -27,11 +27,11 @@ INPUTS = ('tests/fuzz/seeds/', 'tests/fuzz/regressions/')
 def main():
     source = pathlib.Path(sys.argv[1]).resolve()
     report = Report()
-    # Where this very tree lies is known only here.
+    # The path of the source directory, which is known only at run time.
     here = (re.compile(re.escape(str(source)) + r'\b'), 'a path of one machine')
     count = lines = 0
     for path in files_of_the_tree(source):
-        # Inputs of the fuzzers are bytes, even where they look like text.
+        # Inputs of the fuzzers are bytes, even if some look like text.
         if path.as_posix().startswith(INPUTS):
             continue
         try:

@@ -22,7 +22,7 @@
  * Mutants:
  *	HUNG_UP_IS_OVER (ISSUER): C3: a pipe that had hung up before is taken for the
  *		end
- *	INDEX_IS_OVER (INDEX): C3: the same, if there is no descriptor
+ *	INDEX_IS_OVER (INDEX): C3: the same, without a descriptor of the ring
  *	NOT_RENEWED (ANY): C3: the table is not given a new pipe
  *	NOT_LOOKED_AT (ISSUER): C3: the file in the table is not read, if it cannot be
  *		replaced

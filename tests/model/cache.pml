@@ -45,7 +45,7 @@
  *	FENCE_LAST (ASYMMETRIC): I62: it reads `busy`, then makes the fence
  *	BUSY_PLAIN (SYMMETRIC): I62: a thread sets busy without a fence
  *	STEALING_FIRST (SYMMETRIC): I62: a thread reads `stealing` before it sets busy
- *	STEALING_IGNORED (SYMMETRIC): I62: a thread does not read it
+ *	STEALING_IGNORED (SYMMETRIC): I62: a thread does not read `stealing`
  *	BUSY_SKIPPED (ASYMMETRIC): I63: the thief leaves out caches that are busy
  *	BUSY_NOT_AWAITED (ASYMMETRIC): I62: it does not wait for busy caches
  *	LEFT_EARLY (ASYMMETRIC): I62: a thread clears busy, then takes its block
@@ -61,7 +61,7 @@
  *	FAILED_WILL_DO (LATE): I62: the thief continues after its fence has failed
  *	LOOKED_PLAIN (LATE): I62: a thread publishes without a fence that it makes its
  *		own
- *	LOOKED_SILENTLY (LATE): C4: it then does not look for a note
+ *	LOOKED_SILENTLY (LATE): C4: that thread then does not look for a note
  *	ENDED_SILENTLY (LATE): C4: a thread that ends does not look for a note
  */
 #define BLOCKS	3

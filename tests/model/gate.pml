@@ -43,7 +43,7 @@
  *	INCS_FIRST (MIGRATE): D16: incs are read before decs
  *	DEC_BEFORE_CAS (MIGRATE): D16: dec is raised before the CAS of the drop
  *	LOST_RACE_KEEPS_INC (MIGRATE): I29: no dec if the CAS did not change 0 to 1
- *	LOST_RACE_TAKES_INC (MIGRATE): D16: a dec even if it did
+ *	LOST_RACE_TAKES_INC (MIGRATE): D16: a dec even if the CAS changed 0 to 1
  *	WAKE_AFTER_DEC (MIGRATE): D16: bitmap and wake-up come after the dec
  *	CLONE_REVIVES (CLONE): D16: a clone counts up from 0, without the gate and inc
  *	CLONE_RIDES (CLONE): D16: a clone by a thread without a hold, of a refused hold
@@ -266,7 +266,9 @@ inline hold()
 }
 
 #ifdef CLONE
-/* The caller should have a hold; if not, it succeeds while anybody has one. */
+/*
+ * The caller should have a hold; without one it succeeds while another thread has one.
+ */
 inline clone()
 {
 	w = count[e];

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The head comment of a model: what it stands for, and what must break it.
+"""The head comment of a model: the functions that it represents, and its mutants.
 
 	Stands for:
 		lib/extent/state.c: name name ...
@@ -9,7 +9,7 @@
 		NAME: LABEL: in words
 		NAME (SCENARIO): LABEL: in words
 
-A section ends with an empty line; a line that is indented further goes on. A
+A section ends with an empty line; a line that is indented further continues one. A
 scenario is compiled with -DNAME, a mutant with -DMUTANT_NAME. LABEL is in the
 comment on the line of the assertion that the mutant must violate, or is
 `stuck`: a process waits for ever. A statement that the model does not reach has
@@ -39,7 +39,7 @@ class Model:
     errors: list = field(default_factory=list)
 
     def labels(self, line):
-        """What the comments on a line say."""
+        """Returns the text of the comments on a line."""
         return ' '.join(re.findall(r'/\*(.*?)\*/', self.lines[line - 1]))
 
     def used(self):
@@ -89,7 +89,7 @@ def load(path):
 
 
 def check(model):
-    """What the head says must be what the model has."""
+    """The head and the model must name the same mutants and scenarios."""
     names = [m.name for m in model.mutants]
     for name in sorted(set(names) ^ model.used()):
         model.errors.append(f'mutant {name} is not both in the head and below')

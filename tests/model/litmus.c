@@ -38,9 +38,9 @@ static struct {
 } world;
 
 /*
- * A round: reset; run both sides at once, each of which returns whether it missed the
- * other; undo. The left side runs in a thread of its own, everything else in the
- * test's.
+ * A round: reset(); both sides run at the same time, and each returns whether it missed
+ * the other's store; undo(). The left side runs in a thread of its own, the rest in the
+ * test's thread.
  */
 struct race {
 	void (*reset)(void);
@@ -163,7 +163,7 @@ static void sometimes_both(const struct race *race)
 			      (unsigned long long)rounds);
 		return;
 	}
-	print_message("# skipped: this machine did not show it in %llu rounds: the test above says less here\n",
+	print_message("# skipped: this did not happen in %llu rounds: the test before shows less on this machine\n",
 		      (unsigned long long)rounds);
 	skip();
 }
@@ -465,7 +465,7 @@ int main(void)
 	};
 
 	if (!choose_cpus()) {
-		printf("1..0 # SKIP one CPU alone shows no race\n");
+		printf("1..0 # SKIP a race needs two CPUs\n");
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -17,8 +17,8 @@
  * buffers (all operations here are sequentially consistent).
  *
  * Scenarios:
- *	GATE: a hold that is refused by a closed gate
- *	CHUNK: a reserve of a chunk that a job has claimed and then frees or punches
+ *	GATE: the call is a hold that a closed gate refuses
+ *	CHUNK: it is a reserve of a chunk that a job has claimed and frees or punches
  *
  * Mutants:
  *	NOTED_LATE (GATE): stuck: the refusal is noted after the last attempt

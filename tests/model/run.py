@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """run.py SPIN CC MODEL...: every model holds, and every mutant is rejected.
-run.py --trail SPIN CC MODEL MUTANT: the whole way to a mutant's failure.
+run.py --trail SPIN CC MODEL MUTANT: prints the trail to a mutant's failure.
 
-A model that holds must also reach each of its statements in some process, but
-those that say that they are not: a model that cannot get there proves nothing. A mutant must be
-rejected for the reason that the model's head names, see head.py. Speaks TAP."""
+A model that holds must also reach each of its statements in some process, except those
+with the comment `unreached`: a model proves nothing about a statement that it does not
+reach. A mutant must be rejected by the assertion that the model's head names, see
+head.py. The output is TAP."""
 
 import concurrent.futures
 import os
@@ -18,20 +19,20 @@ import time
 
 import head
 
-SECONDS = 2400	# for one search: only ends what hangs
+SECONDS = 2400	# limit of one search, to end one that hangs
 LAST = 8	# steps of a trail that are shown
 
-# The proper model: statement merging would hide what is not reached.
+# The unchanged model: without statement merging, which would hide unreached statements.
 PROPER = ['-o3'], ['-O2', '-DCOLLAPSE'], ['-m100000', '-w22']
-# A mutant: depth first soon meets a state that is wrong, if there are many; breadth
-# first meets the nearest, with a short trail; else what is found first.
+# A mutant: depth first soon finds a wrong state if there are many; breadth first finds
+# the nearest one, with a short trail; the last method has no limit of memory.
 SOON = [], ['-O0', '-DCOLLAPSE', '-DMEMLIM=50'], ['-m10000', '-w20']
 SHORT = [], ['-O0', '-DBFS', '-DCOLLAPSE', '-DMEMLIM=200'], ['-w20']
 LONG = [], ['-O0', '-DCOLLAPSE'], ['-m100000', '-w20']
 
 
 class Fault(Exception):
-    """What went wrong, in lines."""
+    """A failure; the text has a line for each fact."""
 
 
 def call(command, cwd):
@@ -99,7 +100,7 @@ class Search:
             self.number(r'(\S+)\s+total actual memory'), self.seconds)
 
     def trail(self):
-        """(line of the failure or None, [(process, line)...], the whole)."""
+        """Returns (line of the failure or None, [(process, line)...], the whole output)."""
         if not os.path.exists(os.path.join(self.dir,
                                            self.model.path.name + '.trail')):
             raise Fault('no trail:\n' + self.said)
@@ -116,7 +117,7 @@ class Search:
 
 
 def statements(search):
-    """(statements, those of them that some process reached)."""
+    """Returns (all statements, those that some process reached)."""
     missed, process = set(), ''
     for line in search.said.split('\n'):
         begin = re.match(r'unreached in (?:proctype )?(\S+)', line)
@@ -141,7 +142,7 @@ def statements(search):
 
 
 def check_proper(tools, model):
-    """The model in all its scenarios. Lines that tell of it."""
+    """Searches the model in all its scenarios. Returns lines about the searches."""
     if model.errors:
         raise Fault('\n'.join(model.errors))
     told, every, reached = [], set(), set()
@@ -165,7 +166,7 @@ def check_proper(tools, model):
 
 
 def explain(search):
-    """A trail's short form: its length, its end, and the processes in it."""
+    """Returns a short form of a trail: its length, its end, and its processes."""
     failed, steps, _ = search.trail()
     switches = sum(a[0] != b[0] for a, b in zip(steps, steps[1:]))
     told = [f'{len(steps)} steps, {switches} switches between threads; '
@@ -176,13 +177,13 @@ def explain(search):
         if not shown or shown[-1] != entry:
             shown.append(entry)
     told += [f'  {process}: {text}' for process, text in shown[-LAST:]]
-    told.append('a process waits for ever' if failed is None else
+    told.append('a process waits forever' if failed is None else
                 f'violated: {search.model.lines[failed - 1].strip()}')
     return told
 
 
 def is_rejected(search, mutant):
-    """By the assertion that must reject it."""
+    """Is the mutant rejected by the assertion that must reject it?"""
     if not search.errors():
         return False
     failed, _, _ = search.trail()

@@ -21,7 +21,7 @@
  *
  * Mutants:
  *	BASE_ONE: I13: a freed block has a count of 1, a new one of 0
- *	BIT_FIRST: I16: put on the free list before the count is final
+ *	BIT_FIRST: I16: a block is on the free list before its count is final
  *	NOBODY_FREES: I21: no thread frees the block if the last drop comes before
  *		RETIRED
  *	COUNT_THEN_STATE: I41: the count is read before the state is cleared
@@ -29,7 +29,7 @@
  *	GENERATION_IGNORED: I41: a handle is accepted for the next generation too
  *	GENERATION_LATER: D12: the generation advances by a second CAS, after the one to
  *		FREE
- *	FREED_BY_SEER: I18: any thread that finds the word free frees the block
+ *	FREED_BY_SEER: I18: every thread that finds the word FREE frees the block
  *	CANCEL_CLAIMED: D2: cancel ignores a publish
  *	CLAIM_TWICE: D2: a claim ignores another one
  *	WRITERS_APART: D12: KEEP tests for writers once, not in its CAS
@@ -147,7 +147,10 @@ inline reserve()
 		cas(word, w, with_state(w, RESERVED), ok);
 		assert(ok);				/* I16 */
 		d_step {
-			/* A generation is handed out once, and the last one has no users. */
+			/*
+			 * A reserve returns each generation once; the last one has no
+			 * users.
+			 */
 			assert(generation_of(w) == known);	/* D12 I19 */
 			assert(known == 0 || using[0] == 0);	/* I41 */
 			known++

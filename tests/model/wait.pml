@@ -30,7 +30,7 @@
  *		its bit
  *	NO_GENERATION_IN_FUTEX (REUSE): stuck: the futex compares a half without
  *		generation
- *	WAITS_FOR_BLOCK (REUSE): stuck: waits for the block, not for the generation
+ *	WAITS_FOR_BLOCK (REUSE): stuck: it waits for the block, not the generation
  *	RETIRE_CLEARS_BIT (REUSE): stuck: settle clears the waiters bit
  *	UNDONE_WITHOUT_WAKE (GATED): stuck: a refused hold is dropped without a wake-up
  *	UNDONE_BY_HAND (GATED): stuck: a refused hold subtracts its count without a drop
