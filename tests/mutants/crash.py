@@ -2,12 +2,12 @@
 """Bugs that the crash simulator must catch: in the order in which stores reach the
 medium, in what a recovery accepts, and in when memory is changed."""
 
-# A sample of each kind, which catches all but one; that one needs as many states of one
-# kind as the usual run.
+# A sample of the states of each kind catches most bugs; the others need as many states
+# of one kind as the usual run tries.
 SIM = ['tests/sim/sim', '--stop', '--states', '400']
 RDMA = ['tests/sim/sim', '--stop', '--kind', 'rdma']
 PAGE = ['tests/sim/sim', '--stop', '--kind', 'keep-page']
-# The whole kind: only a few orders of three actors show the bug.
+# Only a few orders of three actors show these bugs.
 PAGE_TOGETHER = ['tests/sim/sim', '--stop', '--kind', 'together-page']
 
 MUTANTS = [

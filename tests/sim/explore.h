@@ -32,8 +32,8 @@ struct kind {
 };
 
 struct explore_limits {
-	uint64_t states;		/* of a usual kind; else a sample */
-	uint64_t subsets;		/* of one cut; else a sample */
+	uint64_t states;		/* of a usual kind; if more: a sample */
+	uint64_t subsets;		/* of one cut; if more: a sample */
 };
 
 /* Tries a kind and prints errors to stdout. Returns false if there was one. */

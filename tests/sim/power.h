@@ -7,7 +7,7 @@
  *    on, each aligned 8 bytes separately and in any order, because a cache line may be
  *    evicted at any time, and need not reach the medium as a whole.
  *  - So a word that was stored several times may be at any of the values that
- *    it went through since it was last durable.
+ *    were stored to it since it was last durable.
  *  - A flush and then a fence by the same actor make what the flush found
  *    durable: older values are impossible from then on. A flush alone promises
  *    nothing.
