@@ -284,8 +284,9 @@ struct daxpin_grant_options {
 
 /*
  * Give a peer remote access to exactly this extent, or to the part of it that
- * offset and length name, in bytes. options must not be NULL, and is copied. Takes a hold until the grant has ended, and blocks
- * while the region is registered.
+ * offset and length name, in bytes. options must not be NULL, and is copied.
+ * Takes a hold until the grant has ended, and blocks while the region is
+ * registered.
  *
  *  - A grant of reads or atomics on a reserved extent would reveal the previous
  *    owner's bytes: it needs ZERO or EXPOSE.

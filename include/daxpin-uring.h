@@ -45,7 +45,7 @@ struct daxpin_uring_options {
 					   DAXPIN_URING_FILES consecutive free
 					   slots of the ring's file table
 					   (-EBUSY: one is in use; -EINVAL: the
-					   table is too short). Else 0: the
+					   table is too short). Otherwise 0: the
 					   adapter registers a table */
 	const char *label;		/* reported by daxpin_holds(), for holds of
 					   requests after "read, " or "write, ";

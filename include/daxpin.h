@@ -130,11 +130,11 @@ struct daxpin_wait {
 #define DAXPIN_POOL_DEGRADED	0x8u
 /*
  * open, and create with DAXPIN_POOL_OVERWRITE: do not wait past the deadline for
- * the RDMA of a dead owner, and do not refuse the pool if its state is unknown. If a peer of that owner still
- * writes, it overwrites the pool's present data. For an administrator who has
- * checked, never for a program that starts automatically. A context that a
- * living process opened is -EBUSY nevertheless. The flag is independent of
- * DAXPIN_POOL_ADOPT: RDMA of an earlier owner reaches no copy.
+ * the RDMA of a dead owner, and do not refuse the pool if its state is unknown.
+ * If a peer of that owner still writes, it overwrites the pool's present data. For
+ * an administrator who has checked, never for a program that starts automatically.
+ * A context that a living process opened is -EBUSY nevertheless. The flag is independent
+ * of DAXPIN_POOL_ADOPT: RDMA of an earlier owner reaches no copy.
  */
 #define DAXPIN_POOL_DESPITE_RDMA	0x100u
 /* Accept directories and files that other users own or can write to. They can
@@ -461,7 +461,7 @@ enum daxpin_state {
 	DAXPIN_STATE_RETIRED,		/* free on media, still held */
 };
 
-#define DAXPIN_RESERVE_ZERO	0x1u	/* zeroed; else with the old bytes */
+#define DAXPIN_RESERVE_ZERO	0x1u	/* zeroed; otherwise with the old bytes */
 
 /*
  * Reserve a run of whole blocks for size bytes, inside one segment. A crash
@@ -604,8 +604,12 @@ void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
 int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint64_t offset, uint64_t length, void *to);
 
-/* Store the handle of the live extent that begins at a pool address. -ENOENT:
- * none begins there. Any thread. */
+/*
+ * Store the handle of the live extent that begins at a pool address. Any thread.
+ *
+ * -EINVAL	an address that is no block of the pool
+ * -ENOENT	no live extent begins at addr
+ */
 int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 		     struct daxpin_extent *ret_extent);
 
@@ -766,7 +770,7 @@ struct daxpin_holder {
 	struct daxpin_extent extent;
 	uint64_t age_ns;		/* 0: unlabelled */
 	uint32_t access;		/* 0: unlabelled */
-	uint32_t count;			/* unlabelled holds; else 1 */
+	uint32_t count;			/* unlabelled holds; otherwise 1 */
 	const char *label;		/* NULL: unlabelled */
 	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS */
 };
@@ -822,7 +826,7 @@ enum daxpin_event_type {
 
 struct daxpin_event {
 	uint32_t type;			/* enum daxpin_event_type */
-	struct daxpin_watch *watch;	/* IDLE, else NULL */
+	struct daxpin_watch *watch;	/* IDLE, otherwise NULL */
 	struct daxpin_job *job;		/* JOB */
 	struct daxpin_registration *registration;	/* REVOKE; may be an
 							   adapter's */
@@ -839,8 +843,8 @@ struct daxpin_event {
 int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 void *arg, struct daxpin_watch *watch);
 
-/* Take a watch back: 1 if its event had not been taken, else 0. -EINVAL: it is a watch
- * of another pool, and is unchanged. Any thread. */
+/* Take a watch back: 1 if its event had not been taken, otherwise 0. -EINVAL: it is a
+ * watch of another pool, and is unchanged. Any thread. */
 int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch);
 
 /* An eventfd, readable after an armed event, and from time to time while a job
@@ -906,7 +910,7 @@ struct daxpin_registration_options {
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
 	/*
-	 * Required with rdma_device, else NULL. Allocates (make is 1) or
+	 * Required with rdma_device, otherwise NULL. Allocates (make is 1) or
 	 * deallocates (0) one protection domain in that verbs context, in the
 	 * calling thread, and returns 0 or a negative errno. It reveals the
 	 * context's number, which is on media before the call returns. Called a
@@ -971,7 +975,7 @@ int daxpin_registration_wanted(struct daxpin_registration *registration,
 			       uint32_t *segment);
 
 /*
- * The maker_arg of a registration that was made with this maker, else NULL. An
+ * The maker_arg of a registration that was made with this maker, otherwise NULL. An
  * adapter passes the address of an object of its own as maker, to recognize its
  * registrations in events. Any thread.
  */

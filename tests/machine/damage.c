@@ -15,14 +15,13 @@ bool machine_is_poisoned(uint32_t file, uint64_t offset, uint64_t size)
 }
 
 /*
- * Each file has a range of 2 * MACHINE_FILE_MAX bytes of the device. Odd chunks are 4
- * KiB further on, so that no two chunks of a file are contiguous. The last block of an
- * odd chunk therefore has the same address as the first block of the next chunk.
+ * Each file has a range of 2 * MACHINE_FILE_MAX bytes of the device. There are 4 KiB
+ * between its chunks, so that no two are contiguous.
  */
 uint64_t machine_physical(uint32_t file, uint64_t offset)
 {
 	return file * 2 * MACHINE_FILE_MAX + offset +
-	       (offset & DP_CHUNK_SIZE ? 4096 : 0);
+	       (offset >> DP_CHUNK_SHIFT) * 4096;
 }
 
 /* Does the list have one of the eight sectors that begin with `first`? */
