@@ -249,6 +249,21 @@ static inline void write_word(struct fixture *f, uint32_t segment, uint32_t bloc
 	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
 }
 
+/* Makes all words FREE in the table page that begins with this block's word. */
+static inline void free_words(struct fixture *f, uint32_t segment, uint32_t begin,
+			      uint64_t seed)
+{
+	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE), raw;
+	int fd = open_file(f, segment);
+
+	for (uint32_t block = begin; block < begin + DP_PAGE_WORDS; block++) {
+		raw = dp_word_encode(seed, first + block,
+				     (struct dp_word) { DP_KIND_FREE, 1, 0 });
+		assert_int_equal(pwrite(fd, &raw, 8, word_at(block)), 8);
+	}
+	close(fd);
+}
+
 /*
  * Marks the table page with the block's word as in use, in a closed pool, with all
  * words FREE.
@@ -264,9 +279,7 @@ static inline void use_page(struct fixture *f, uint32_t segment, uint32_t block)
 	assert_true(dp_pages_decode(seed, first + index, raw, &bits));
 	if (bits >> page % DP_PAGES_WORD_BITS & 1)
 		return;
-	for (uint32_t i = 0; i < DP_PAGE_WORDS; i++)
-		write_word(f, segment, page * DP_PAGE_WORDS + i,
-			   (struct dp_word) { DP_KIND_FREE, 1, 0 });
+	free_words(f, segment, page * DP_PAGE_WORDS, seed);
 	bits |= 1ull << page % DP_PAGES_WORD_BITS;
 	raw = dp_pages_encode(seed, first + index, bits);
 	patch(f, segment, at, &raw, sizeof(raw));
