@@ -137,8 +137,7 @@ static int device_setup(void **state)
 
 static int blank_device_setup(void **state)
 {
-	if (device)
-		blank_device();
+	leave_it_blank(state);
 	return device_setup(state);
 }
 

@@ -249,6 +249,8 @@ static inline void write_word(struct fixture *f, uint32_t segment, uint32_t bloc
 	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
 }
 
+static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };
+
 /* Makes all words FREE in the table page that begins with this block's word. */
 static inline void free_words(struct fixture *f, uint32_t segment, uint32_t begin,
 			      uint64_t seed)
@@ -257,8 +259,7 @@ static inline void free_words(struct fixture *f, uint32_t segment, uint32_t begi
 	int fd = open_file(f, segment);
 
 	for (uint32_t block = begin; block < begin + DP_PAGE_WORDS; block++) {
-		raw = dp_word_encode(seed, first + block,
-				     (struct dp_word) { DP_KIND_FREE, 1, 0 });
+		raw = dp_word_encode(seed, first + block, free_word);
 		assert_int_equal(pwrite(fd, &raw, 8, word_at(block)), 8);
 	}
 	close(fd);
@@ -333,8 +334,6 @@ static inline bool is_backed(struct fixture *f, uint32_t segment, uint64_t offse
 	close(fd);
 	return backed;
 }
-
-static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };
 
 /* Skips the test if other processes have verbs contexts, or if that is unknown. */
 static inline void need_no_verbs(void)
