@@ -164,6 +164,22 @@ void machine_write(uint32_t file, uint64_t offset, const void *from,
 		zero(file, offset, size);
 }
 
+/*
+ * Large ranges are read by pread(): a load from a page that was never written would
+ * allocate it in the shared memory, and a pool's files can have gibibytes of them.
+ */
+void machine_read(uint32_t file, uint64_t offset, void *to, uint64_t size)
+{
+	const struct machine_disk *disk = machine.disk;
+
+	if (disk->memfd >= 0 && size > 1 << 16)
+		expect(pread(disk->memfd, to, size,
+			     file * disk->file_max + offset) == (ssize_t)size,
+		       "pread");
+	else
+		memcpy(to, machine_memory(file) + offset, size);
+}
+
 void machine_set(uint64_t *word, uint64_t value)
 {
 	if (*word == value)

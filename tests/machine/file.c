@@ -383,6 +383,6 @@ int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 	if (machine_is_poisoned(file, offset, size))
 		return -EIO;
 	*ret_done = offset & 4096 ? size / 3 : size;
-	memcpy(to, machine_memory(file) + offset, *ret_done);
+	machine_read(file, offset, to, *ret_done);
 	return 0;
 }

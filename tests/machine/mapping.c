@@ -222,12 +222,16 @@ int dp_os_msync(void *base, uint64_t size)
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
 	const struct machine_mapping *mapping = machine_mapping_at(from, size);
+	uint64_t offset;
 
-	if (mapping &&
-	    machine_is_poisoned(mapping->file, (const char *)from - mapping->at,
-				size))
+	if (!mapping) {
+		memcpy(to, from, size);
+		return 0;
+	}
+	offset = (const char *)from - mapping->at;
+	if (machine_is_poisoned(mapping->file, offset, size))
 		return -EIO;
-	memcpy(to, from, size);
+	machine_read(mapping->file, offset, to, size);
 	return 0;
 }
 
