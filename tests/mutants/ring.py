@@ -138,7 +138,7 @@ MUTANTS = [
      'an allocation that waits for pins cannot be ended',
      '			*failed = go_on(arg);',
      '			go_on(arg);',
-     'the_caller_can_stop_a_waiting_allocation'),
+     'a_waiting_allocation_ends_when_its_caller_stops_waiting'),
     ('look-after-the-deadline', sim('reclaim-busy'), 'lib/reclaim/part.c',
      'W12: after the deadline a request is ended before its second has passed',
      'if (!early && !job->cancelled && now_ns < part->request.cancel_ns) {',

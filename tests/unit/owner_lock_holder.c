@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What keeps the lock of an owner that died, and how an open distinguishes the cases.
- * The main tests run on shmem. `owner_lock_holder crash` needs DAXPIN_TEST_DISK and
- * DAXPIN_TEST_FSDAX: an owner dies for each kind of ring, with a read in flight from a
- * disk that delays it until all successors wait. On fsdax the layout barrier would
- * protect the pool as well, so the progress reports must show that the lock did.
+ * After the owner of a pool has died, a process or a ring may still keep the pool's
+ * lock. These tests show which do, and that the next open waits and reports which it
+ * is.
  *
- * A test that used a delay instead got a report of pins, not of the lock, for "the
- * second of two". Its successor had opened the pool after the read had landed, when the
- * lock was free. An open reports pins whenever the layout barrier takes longer than its
- * first poll, 10 ms. That happened in 2 of 20 opens after such a lock had become free,
- * when the kernel counted no pinned page.
+ * The main tests run on shmem. `owner_lock_holder crash` needs DAXPIN_TEST_DISK and
+ * DAXPIN_TEST_FSDAX. It kills one owner for each row of kinds[], while a read of that
+ * owner's ring is in flight. The disk delays all reads until every successor waits. On
+ * fsdax the layout barrier would also make a successor wait, so the test requires
+ * progress reports that name the lock.
+ *
+ * The reads do not land after a fixed delay: with one, some successors opened the pool
+ * after the read had landed, when the lock was free, and reported pins. An open reports
+ * pins whenever the layout barrier takes longer than its first poll, 10 ms. That
+ * happened in 2 of 20 opens, although the kernel counted no pinned page.
  */
 #include "media.h"
 #include <daxpin-uring.h>
@@ -31,48 +34,50 @@
 static const char *directory;
 static struct held_disk disk;		/* the disk that all owners read from */
 
-/* ------------------------------- an owner, and the process that keeps its lock */
+/* ------------------------------- a dead owner, and the process that keeps its lock */
 
 /*
- * The holder is a process beside the owner that inherits or receives something of it.
+ * The holder is another process, which inherited or received a descriptor or a mapping
+ * from the owner, and outlives it.
  */
-struct death {
+struct dead_owner {
 	struct fixture *f;
 	pid_t owner;
 	pid_t holder;
 };
 
-struct told {
+/* What the progress function of an open was called with. */
+struct reports {
 	enum daxpin_owner owner;	/* the last one reported */
 	int pid;
 	_Atomic uint32_t all;		/* a bit for each one reported */
-	int answer;
+	int answer;			/* the result of the progress function */
 };
 
-static int tell(const struct daxpin_wait *wait, void *arg)
+static int note_report(const struct daxpin_wait *wait, void *arg)
 {
-	struct told *told = arg;
+	struct reports *reports = arg;
 
-	told->owner = wait->owner;
+	reports->owner = wait->owner;
 	if (wait->pid)
-		told->pid = wait->pid;
-	atomic_fetch_or(&told->all, 1u << wait->owner);
-	return told->answer;
+		reports->pid = wait->pid;
+	atomic_fetch_or(&reports->all, 1u << wait->owner);
+	return reports->answer;
 }
 
-static void live_on(void)
+static void pause_forever(void)
 {
 	for (;;)
 		pause();
 }
 
-static void say(int fd, int value)
+static void send_value(int fd, int value)
 {
 	if (write(fd, &value, sizeof(value)) != sizeof(value))
 		_exit(1);
 }
 
-static int hear(int fd)
+static int receive_value(int fd)
 {
 	int value = -1;
 
@@ -94,13 +99,16 @@ static pid_t fork_holder(struct fixture *f, void (*keep)(struct fixture *f))
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, 0);
 		close(ends[0]);
-		/* An exec closes this descriptor too, which counts as ready. */
+		/*
+		 * The parent waits until this descriptor is closed: here, after keep(),
+		 * or by an exec in keep().
+		 */
 		if (fcntl(ends[1], F_DUPFD_CLOEXEC, 200) < 0)
 			_exit(1);
 		close(ends[1]);
 		keep(f);
 		close(200);
-		live_on();
+		pause_forever();
 	}
 	close(ends[1]);
 	if (read(ends[0], &ready, 1))
@@ -108,55 +116,56 @@ static pid_t fork_holder(struct fixture *f, void (*keep)(struct fixture *f))
 	return pid;
 }
 
-struct owning {
+/* An owner, and what its child does with the descriptors and mappings it inherits. */
+struct owner {
 	struct fixture *f;
 	void (*keep)(struct fixture *f);
 };
 
-static int own(void *arg, int tell_to)
+static int open_and_fork_holder(void *arg, int parent)
 {
-	const struct owning *owning = arg;
-	struct fixture *f = owning->f;
+	const struct owner *owner = arg;
+	struct fixture *f = owner->f;
 
 	if (daxpin_pool_open(f->path, &f->options, &f->pool))
 		return 1;
-	say(tell_to, fork_holder(f, owning->keep));
-	live_on();
+	send_value(parent, fork_holder(f, owner->keep));
+	pause_forever();
 	return 1;
 }
 
-/* Lets the owner of an open pool die, and reaps it. Its child stays alive. */
-static struct death leave_a_child(struct fixture *f,
-				  void (*keep)(struct fixture *f))
+/* Opens the pool in a child that forks a holder, kills and reaps the child. */
+static struct dead_owner leave_holder_child(struct fixture *f,
+					    void (*keep)(struct fixture *f))
 {
-	struct death death = { .f = f };
-	struct owning owning = { f, keep };
+	struct dead_owner dead = { .f = f };
+	struct owner owner = { f, keep };
 	struct child child;
 
 	assert_int_equal(fixture_reopen(f), 0);
 	close_pool(f);
-	child = fork_child(own, &owning);
-	death.owner = child.pid;
-	death.holder = hear(child.fd);
+	child = fork_child(open_and_fork_holder, &owner);
+	dead.owner = child.pid;
+	dead.holder = receive_value(child.fd);
 	kill_child(&child);
-	return death;
+	return dead;
 }
 
-static void end_holder(struct death *death)
+static void end_holder(struct dead_owner *dead)
 {
-	kill(death->holder, SIGKILL);
-	assert_int_equal(waitpid(death->holder, NULL, 0), death->holder);
+	kill(dead->holder, SIGKILL);
+	assert_int_equal(waitpid(dead->holder, NULL, 0), dead->holder);
 }
 
-static int try_open(struct fixture *f, uint64_t ms, struct told *told)
+static int try_open(struct fixture *f, uint64_t ms, struct reports *reports)
 {
 	f->options.deadline_ns = daxpin_deadline_ms(ms);
-	f->options.progress = told ? tell : NULL;
-	f->options.progress_arg = told;
+	f->options.progress = reports ? note_report : NULL;
+	f->options.progress_arg = reports;
 	return daxpin_pool_open(f->path, &f->options, &f->pool);
 }
 
-static void assert_names(struct fixture *f, pid_t pid)
+static void assert_says_keeps(struct fixture *f, pid_t pid)
 {
 	char words[32];
 
@@ -164,36 +173,39 @@ static void assert_names(struct fixture *f, pid_t pid)
 	assert_says(f, words);
 }
 
-/* The holder has the lock until it ends. Open names the holder if it can. */
-static void assert_kept_as(struct death *death, enum daxpin_owner owner)
+/*
+ * Asserts that an open fails until the holder ends, reports `owner`, and, if that is
+ * DAXPIN_OWNER_KEPT, names the holder in its errmsg.
+ */
+static void assert_kept_as(struct dead_owner *dead, enum daxpin_owner owner)
 {
-	struct fixture *f = death->f;
-	struct told told = { .answer = 1 };
-	int reported_ret = try_open(f, LONG_MS, &told);
+	struct fixture *f = dead->f;
+	struct reports reports = { .answer = 1 };
+	int reported_ret = try_open(f, LONG_MS, &reports);
 	int ret = reported_ret ? try_open(f, 0, NULL) : 0;
 
-	end_holder(death);
+	end_holder(dead);
 	assert_int_equal(reported_ret, -ECANCELED);
-	assert_int_equal(told.owner, owner);
+	assert_int_equal(reports.owner, owner);
 	assert_int_equal(ret, -EBUSY);
 	if (owner == DAXPIN_OWNER_KEPT) {
-		assert_int_equal(told.pid, death->holder);
-		assert_names(f, death->holder);
+		assert_int_equal(reports.pid, dead->holder);
+		assert_says_keeps(f, dead->holder);
 	}
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
 	assert_int_equal(pool_info(f).unclean, 1);
 }
 
-static void assert_kept(struct death *death)
+static void assert_kept(struct dead_owner *dead)
 {
-	assert_kept_as(death, DAXPIN_OWNER_KEPT);
+	assert_kept_as(dead, DAXPIN_OWNER_KEPT);
 }
 
-static void assert_not_kept(struct death *death)
+static void assert_not_kept(struct dead_owner *dead)
 {
-	int ret = try_open(death->f, LONG_MS, NULL);
+	int ret = try_open(dead->f, LONG_MS, NULL);
 
-	end_holder(death);
+	end_holder(dead);
 	assert_int_equal(ret, 0);
 }
 
@@ -206,12 +218,14 @@ static void keep_all(struct fixture *f)
 
 static void descriptors_in_a_child_keep_a_dead_owners_lock(void **state)
 {
-	struct death death = leave_a_child(*state, keep_all);
+	struct dead_owner dead = leave_holder_child(*state, keep_all);
 
-	assert_kept(&death);
+	assert_kept(&dead);
 }
 
-/* The lock's file is mapped (kernel.md K27). */
+/*
+ * Closes the descriptors; a mapping of the locked file keeps the lock (kernel.md K27).
+ */
 static void keep_mappings(struct fixture *f)
 {
 	(void)f;
@@ -221,9 +235,9 @@ static void keep_mappings(struct fixture *f)
 
 static void mappings_in_a_child_keep_a_dead_owners_lock(void **state)
 {
-	struct death death = leave_a_child(*state, keep_mappings);
+	struct dead_owner dead = leave_holder_child(*state, keep_mappings);
 
-	assert_kept(&death);
+	assert_kept(&dead);
 }
 
 static void exec_sleep(struct fixture *f)
@@ -235,15 +249,12 @@ static void exec_sleep(struct fixture *f)
 
 static void a_child_that_executes_does_not_keep_the_lock(void **state)
 {
-	struct death death = leave_a_child(*state, exec_sleep);
+	struct dead_owner dead = leave_holder_child(*state, exec_sleep);
 
-	assert_not_kept(&death);
+	assert_not_kept(&dead);
 }
 
-/*
- * The child misuses the descriptor, and the error still names the process with the
- * lock.
- */
+/* dup() makes a descriptor without FD_CLOEXEC, which the executed program inherits. */
 static void exec_with_a_dup(struct fixture *f)
 {
 	char path[128];
@@ -261,14 +272,17 @@ static void exec_with_a_dup(struct fixture *f)
 	exec_sleep(f);
 }
 
-static void a_dup_for_another_program_keeps_the_lock(void **state)
+static void a_dup_that_an_executed_program_inherits_keeps_the_lock(void **state)
 {
-	struct death death = leave_a_child(*state, exec_with_a_dup);
+	struct dead_owner dead = leave_holder_child(*state, exec_with_a_dup);
 
-	assert_kept(&death);
+	assert_kept(&dead);
 }
 
-/* A child can unlock with one call, and a living owner is still not replaced. */
+/*
+ * A child shares the owner's lock and can remove it with this call. An open must still
+ * notice that the owner is alive.
+ */
 static int unlock(void *arg)
 {
 	return flock(*(int *)arg, LOCK_UN);
@@ -288,22 +302,23 @@ static void a_living_owner_is_not_replaced_after_its_child_unlocked(void **state
 {
 	struct fixture *f = *state;
 	struct child child;
-	struct told told = { .answer = 1 };
+	struct reports reports = { .answer = 1 };
 	int ret;
 
 	close_pool(f);
 	child = start_child(f, unlock_in_a_child, NULL);
 	assert_int_equal(child.told, 0);
-	ret = try_open(f, LONG_MS, &told);
+	ret = try_open(f, LONG_MS, &reports);
 	kill_child(&child);
 	assert_int_equal(ret, -ECANCELED);
-	assert_int_equal(told.owner, DAXPIN_OWNER_ALIVE);
-	assert_int_equal(told.pid, child.pid);
+	assert_int_equal(reports.owner, DAXPIN_OWNER_ALIVE);
+	assert_int_equal(reports.pid, child.pid);
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
 }
 
 /*
- * After a clean close nothing can reach the pool, whatever process has the file open.
+ * After a clean close no I/O can reach the pool, so a descriptor of its file in any
+ * process does not delay the next open.
  */
 static void a_dup_does_not_keep_the_lock_of_a_closed_pool(void **state)
 {
@@ -341,7 +356,7 @@ static void send_fd(int socket, int fd)
 		_exit(1);
 }
 
-/* The descriptor in the message is installed in this process. */
+/* Receives a descriptor, which stays open in this process. */
 static void receive_fd(int socket)
 {
 	char byte, control[CMSG_SPACE(sizeof(int))];
@@ -372,18 +387,19 @@ static void take_ring(int socket)
 		_exit(1);
 }
 
-enum gift { LOCK_GIFT, RING_GIFT };
+/* What the owner passes to the holder. */
+enum passed { LOCK_FD, RING_FD };
 
-struct giving {
+struct passing {
 	struct fixture *f;
-	enum gift gift;
-	int socket[2];			/* the giver's end, the holder's end */
+	enum passed what;
+	int socket[2];			/* the owner's end, the holder's end */
 };
 
-static int own_and_give(void *arg, int parent)
+static int open_and_pass(void *arg, int parent)
 {
-	const struct giving *giving = arg;
-	struct fixture *f = giving->f;
+	const struct passing *passing = arg;
+	struct fixture *f = passing->f;
 	struct daxpin_uring *uring;
 	struct io_uring ring;
 
@@ -391,56 +407,59 @@ static int own_and_give(void *arg, int parent)
 	if (child_opens(f) || io_uring_queue_init(8, &ring, 0) ||
 	    daxpin_uring_guard(f->pool, &ring, NULL, &uring))
 		return 1;
-	if (giving->gift == RING_GIFT) {
-		say(giving->socket[0], getpid());
-		say(giving->socket[0], ring.ring_fd);
+	if (passing->what == RING_FD) {
+		send_value(passing->socket[0], getpid());
+		send_value(passing->socket[0], ring.ring_fd);
 	} else {
-		send_fd(giving->socket[0], daxpin_lock_fd(f->pool));
+		send_fd(passing->socket[0], daxpin_lock_fd(f->pool));
 	}
-	live_on();
+	pause_forever();
 	return 1;
 }
 
-static int keep_gift(void *arg, int parent)
+static int keep_passed(void *arg, int parent)
 {
-	const struct giving *giving = arg;
+	const struct passing *passing = arg;
 
-	close(giving->socket[0]);
-	if (giving->gift == RING_GIFT)
-		take_ring(giving->socket[1]);
+	close(passing->socket[0]);
+	if (passing->what == RING_FD)
+		take_ring(passing->socket[1]);
 	else
-		receive_fd(giving->socket[1]);
-	say(parent, 0);
-	live_on();
+		receive_fd(passing->socket[1]);
+	send_value(parent, 0);
+	pause_forever();
 	return 1;
 }
 
-/* The holder is a process that has nothing of the pool except what it was sent. */
-static struct death leave_a_gift(struct fixture *f, enum gift gift)
+/*
+ * The holder has no other descriptor of the pool and did not inherit anything from the
+ * owner.
+ */
+static struct dead_owner leave_holder_with(struct fixture *f, enum passed what)
 {
-	struct giving giving = { .f = f, .gift = gift };
+	struct passing passing = { .f = f, .what = what };
 	struct child holder, owner;
 
 	close_pool(f);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-				    giving.socket), 0);
-	holder = fork_child(keep_gift, &giving);
-	owner = fork_child(own_and_give, &giving);
-	close(giving.socket[0]);
-	close(giving.socket[1]);
-	assert_int_equal(hear(holder.fd), 0);
+				    passing.socket), 0);
+	holder = fork_child(keep_passed, &passing);
+	owner = fork_child(open_and_pass, &passing);
+	close(passing.socket[0]);
+	close(passing.socket[1]);
+	assert_int_equal(receive_value(holder.fd), 0);
 	close(holder.fd);
 	kill_child(&owner);
-	return (struct death) {
+	return (struct dead_owner) {
 		.f = f, .owner = owner.pid, .holder = holder.pid,
 	};
 }
 
 static void a_process_that_was_sent_the_file_keeps_the_lock(void **state)
 {
-	struct death death = leave_a_gift(*state, LOCK_GIFT);
+	struct dead_owner dead = leave_holder_with(*state, LOCK_FD);
 
-	assert_kept(&death);
+	assert_kept(&dead);
 }
 
 /* Older kernels show file names in a ring's file table without their directories. */
@@ -463,41 +482,39 @@ static bool rings_show_paths(void)
 	return strstr(text, ": /dev/null");
 }
 
-static void a_ring_that_was_taken_keeps_the_lock(void **state)
+static void a_ring_obtained_by_pidfd_getfd_keeps_the_lock(void **state)
 {
-	struct death death = leave_a_gift(*state, RING_GIFT);
+	struct dead_owner dead = leave_holder_with(*state, RING_FD);
 
-	assert_kept_as(&death, rings_show_paths() ? DAXPIN_OWNER_KEPT :
+	assert_kept_as(&dead, rings_show_paths() ? DAXPIN_OWNER_KEPT :
 						    DAXPIN_OWNER_DRAINING);
 }
 
 /*
- * A ring's table has the socket that holds every file of the pool, not only the first.
+ * The adapter puts a socket into the ring's file table. All files of the pool were sent
+ * over that socket and not received, so the ring keeps all their locks (kernel.md K25).
  */
-static void a_ring_keeps_the_locks_of_later_segments(void **state)
+static void a_ring_keeps_the_locks_of_all_segments(void **state)
 {
-	struct death death = leave_a_gift(*state, RING_GIFT);
+	struct dead_owner dead = leave_holder_with(*state, RING_FD);
 	char path[128];
 	int fd, ret;
 
-	segment_path(death.f, 1, path);
+	segment_path(dead.f, 1, path);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
 	ret = flock(fd, LOCK_EX | LOCK_NB) ? errno : 0;
-	end_holder(&death);
+	end_holder(&dead);
 	assert_int_equal(ret, EWOULDBLOCK);
 	/* The kernel frees a ring some time after its process ends. */
 	assert_int_equal(flock(fd, LOCK_EX), 0);
 	close(fd);
-	assert_int_equal(try_open(death.f, LONG_MS, NULL), 0);
+	assert_int_equal(try_open(dead.f, LONG_MS, NULL), 0);
 }
 
 /* --------------------------------------------------------------- namespaces */
 
-/*
- * Runs in new namespaces, as in another container. Returns 0, the step that failed, or
- * 77 if namespaces are unavailable.
- */
+/* Returns 0 if the open fails and names the owner's pid namespace as the reason. */
 static int fails_to_open(void *arg)
 {
 	struct fixture *f = arg;
@@ -509,15 +526,16 @@ static int fails_to_open(void *arg)
 	return !strstr(f->errmsg, "another pid namespace");
 }
 
-static int fails_from_another_namespace(struct fixture *f)
+/* Runs the same in a new pid namespace. Returns 77 if none can be made. */
+static int fails_to_open_in_a_namespace(struct fixture *f)
 {
 	return unshare(CLONE_NEWPID) ? 77 : run_child(fails_to_open, f);
 }
 
-static void an_owner_in_another_namespace_is_alive(void **state)
+static void an_owner_in_another_pid_namespace_is_not_replaced(void **state)
 {
 	struct fixture *f = *state;
-	struct child child = start_child(f, fails_from_another_namespace, NULL);
+	struct child child = start_child(f, fails_to_open_in_a_namespace, NULL);
 
 	kill_child(&child);
 	if (child.told == 77) {
@@ -529,8 +547,8 @@ static void an_owner_in_another_namespace_is_alive(void **state)
 
 static int own_in_another_namespace(void *arg, int parent)
 {
-	say(parent, child_opens(arg));
-	live_on();
+	send_value(parent, child_opens(arg));
+	pause_forever();
 	return 1;
 }
 
@@ -545,10 +563,10 @@ static int opens_in_another_namespace(struct fixture *f)
 	return receive_message(child.fd, &ret, sizeof(ret)) ? ret : -1;
 }
 
-static void an_owner_in_a_child_namespace_is_named_and_can_be_replaced(void **state)
+static void an_owner_in_a_child_pid_namespace_is_named_until_it_dies(void **state)
 {
 	struct fixture *f = *state;
-	struct told told = { .answer = 1 };
+	struct reports reports = { .answer = 1 };
 	struct child child;
 	int ret;
 
@@ -561,29 +579,31 @@ static void an_owner_in_a_child_namespace_is_named_and_can_be_replaced(void **st
 		skip();
 	}
 	assert_int_equal(child.told, 0);
-	ret = try_open(f, LONG_MS, &told);
-	/* The death of the namespace's first process kills the owner too. */
+	ret = try_open(f, LONG_MS, &reports);
+	/* The owner is a child of this child and is killed when its parent dies. */
 	kill_child(&child);
 	assert_int_equal(ret, -ECANCELED);
-	assert_int_equal(told.owner, DAXPIN_OWNER_ALIVE);
-	assert_true(told.pid > 0 && told.pid != child.pid);
+	assert_int_equal(reports.owner, DAXPIN_OWNER_ALIVE);
+	assert_true(reports.pid > 0 && reports.pid != child.pid);
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
 }
 
 /* ------------------------------------------------- rings of owners that die */
 
-/* How a ring is made and attached. */
+/*
+ * How an owner makes and attaches its ring, how it ends, and what its successor does.
+ */
 struct kind {
 	const char *name;
 	unsigned int setup;		/* io_uring_setup() flags */
-	unsigned char sqe;		/* flags of the request */
-	bool guard;			/* the owner prepares requests itself */
-	bool alone;			/* not even guarded: outside the contract */
-	int slot;			/* of a sparse table, or -1 */
-	int second;			/* an idle ring: 1 made after, -1 before */
+	unsigned char sqe;		/* IOSQE_ flags of the read */
+	bool guard;			/* guarded: the owner prepares the SQE itself */
+	bool unattached;		/* neither attached nor guarded */
+	int slot;			/* the file slot in a sparse table, or -1 */
+	int idle_ring;			/* another ring, made 1: later, -1: before */
 	bool exec;			/* the owner executes another program */
 	bool create;			/* the successor overwrites the pool */
-	enum daxpin_owner told;		/* the expected report; 0: DRAINING */
+	enum daxpin_owner report;	/* what an open must report; 0: DRAINING */
 };
 
 static const struct kind kinds[] = {
@@ -591,19 +611,21 @@ static const struct kind kinds[] = {
 	{ "guarded", .slot = -1, .guard = true },
 	{ "in a slot", .slot = 5 },
 	{ "guarded in a slot", .slot = 5, .guard = true },
-	/* The end of the owner waits for its reads, and so does an exec. */
-	{ "polling", .slot = -1, .setup = IORING_SETUP_SQPOLL,
-	  .told = DAXPIN_OWNER_ALIVE },
-	{ "deferring", .slot = -1, .setup = IORING_SETUP_DEFER_TASKRUN |
-					    IORING_SETUP_SINGLE_ISSUER },
+	/*
+	 * With SQPOLL the owner's exit, and with an exec the exec, waits for the read.
+	 */
+	{ "SQPOLL", .slot = -1, .setup = IORING_SETUP_SQPOLL,
+	  .report = DAXPIN_OWNER_ALIVE },
+	{ "DEFER_TASKRUN", .slot = -1, .setup = IORING_SETUP_DEFER_TASKRUN |
+						IORING_SETUP_SINGLE_ISSUER },
 	{ "in a worker", .slot = -1, .sqe = IOSQE_ASYNC },
-	{ "the first of two", .slot = -1, .second = 1 },
-	{ "the second of two", .slot = -1, .second = -1 },
+	{ "the first of two rings", .slot = -1, .idle_ring = 1 },
+	{ "the second of two rings", .slot = -1, .idle_ring = -1 },
 	{ "exec instead of kill", .slot = -1, .exec = true,
-	  .told = DAXPIN_OWNER_ALIVE },
+	  .report = DAXPIN_OWNER_ALIVE },
 	{ "overwritten by a create", .slot = -1, .create = true },
-	{ "not attached", .slot = -1, .alone = true,
-	  .told = DAXPIN_OWNER_PINNED },
+	{ "not attached", .slot = -1, .unattached = true,
+	  .report = DAXPIN_OWNER_PINNED },
 };
 
 #define KINDS		(sizeof(kinds) / sizeof(kinds[0]))
@@ -613,9 +635,9 @@ struct crash {
 	struct fixture f;
 	struct daxpin_extent extent;
 	struct child child;
-	pthread_t thread;		/* the successor's */
-	struct told told;
-	_Atomic bool followed;		/* the successor has the pool */
+	pthread_t thread;		/* runs the successor */
+	struct reports reports;
+	_Atomic bool succeeded;		/* the successor has the pool */
 	unsigned char *memory;
 };
 
@@ -634,7 +656,7 @@ static void add_ring(struct fixture *f, const struct kind *kind,
 						     DAXPIN_URING_FILES);
 	if (!ret && kind->guard)
 		ret = daxpin_uring_guard(f->pool, ring, &options, ret_uring);
-	else if (!ret && !kind->alone)
+	else if (!ret && !kind->unattached)
 		ret = daxpin_uring_attach(f->pool, ring, &options, ret_uring);
 	if (ret) {
 		fprintf(stderr, "# %s: %d\n", kind->name, ret);
@@ -652,7 +674,7 @@ static void start_slow_read(struct crash *crash, struct io_uring *ring,
 
 	if (daxpin_extent_at(f->pool, crash->extent.addr, &extent))
 		_exit(1);
-	if (crash->kind->guard || crash->kind->alone)
+	if (crash->kind->guard || crash->kind->unattached)
 		io_uring_prep_read(sqe, fd, daxpin_ptr(f->pool, extent, 0),
 				   LENGTH, 0);
 	else if (daxpin_uring_prep_read(uring, &io, sqe, fd, extent, 0, LENGTH,
@@ -673,19 +695,19 @@ static int own_with_ring(void *arg, int socket)
 
 	if (fd < 0 || child_opens(&crash->f))
 		return 1;
-	if (kind->second < 0)
+	if (kind->idle_ring < 0)
 		add_ring(&crash->f, kind, &idle, &other);
 	add_ring(&crash->f, kind, &ring, &uring);
-	if (kind->second > 0)
+	if (kind->idle_ring > 0)
 		add_ring(&crash->f, kind, &idle, &other);
 	start_slow_read(crash, &ring, uring, fd);
-	say(socket, 0);
+	send_value(socket, 0);
 	if (kind->exec) {
-		/* Signals that the read is in flight. */
-		hear(socket);
+		/* kill_owner() sends this value when the read is in flight. */
+		receive_value(socket);
 		exec_sleep(&crash->f);
 	}
-	live_on();
+	pause_forever();
 	return 1;
 }
 
@@ -712,22 +734,23 @@ static int make_crash(struct crash *crash, const struct kind *kind)
 static void begin_crash(struct crash *crash)
 {
 	crash->child = fork_child(own_with_ring, crash);
-	assert_int_equal(hear(crash->child.fd), 0);
+	assert_int_equal(receive_value(crash->child.fd), 0);
 }
 
 /*
- * The owner is not reaped before the end of the test. It is dead, or its exit waits for
- * its reads: then its successor reports it as alive.
+ * Returns when the owner is dead or, if the successor must report it as alive, when its
+ * exit or exec waits for the read. Does not reap the owner, so that its pid is not
+ * reused before the end of the test.
  */
 static void kill_owner(struct crash *crash)
 {
 	siginfo_t info;
 
 	if (crash->kind->exec)
-		say(crash->child.fd, 0);
+		send_value(crash->child.fd, 0);
 	else
 		kill(crash->child.pid, SIGKILL);
-	if (crash->kind->told == DAXPIN_OWNER_ALIVE)
+	if (crash->kind->report == DAXPIN_OWNER_ALIVE)
 		assert_true(kernel_stack_wait(crash->child.pid, "io_uring_cancel"));
 	else
 		assert_int_equal(waitid(P_PID, crash->child.pid, &info,
@@ -740,7 +763,8 @@ static void reap_owner(struct crash *crash)
 		assert_int_equal(end_child(&crash->child), -SIGKILL);
 }
 
-static void *follow(void *arg)
+/* The successor: opens or overwrites the pool and fills the extent's memory. */
+static void *succeed_owner(void *arg)
 {
 	struct crash *crash = arg;
 	struct fixture *f = &crash->f;
@@ -749,51 +773,52 @@ static void *follow(void *arg)
 	if (crash->kind->create) {
 		f->options.flags = DAXPIN_POOL_OVERWRITE;
 		f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
-		f->options.progress = tell;
-		f->options.progress_arg = &crash->told;
+		f->options.progress = note_report;
+		f->options.progress_arg = &crash->reports;
 		create_pool(f);
 		f->options.flags = 0;
 		extent = reserve(f, LENGTH);
 		assert_int_equal(extent.addr, crash->extent.addr);
 	} else {
-		if (try_open(f, LONG_MS, &crash->told))
+		if (try_open(f, LONG_MS, &crash->reports))
 			fail_msg("%s: %s", crash->kind->name, f->errmsg);
 		assert_int_equal(daxpin_extent_at(f->pool, extent.addr,
 						  &extent), 0);
 	}
 	crash->memory = daxpin_ptr(f->pool, extent, 0);
 	memset(crash->memory, OURS, LENGTH);
-	atomic_store(&crash->followed, true);
+	atomic_store(&crash->succeeded, true);
 	return NULL;
 }
 
-static void start_following(struct crash *crash)
+static void start_successor(struct crash *crash)
 {
-	assert_int_equal(pthread_create(&crash->thread, NULL, follow, crash),
-			 0);
+	assert_int_equal(pthread_create(&crash->thread, NULL, succeed_owner,
+					crash), 0);
 }
 
-static uint32_t expected(const struct crash *crash)
+static uint32_t expected_report(const struct crash *crash)
 {
-	return 1u << (crash->kind->told ? crash->kind->told :
+	return 1u << (crash->kind->report ? crash->kind->report :
 					  DAXPIN_OWNER_DRAINING);
 }
 
 /*
- * The reads are held until each successor has reported what it waits for. A successor
- * that has the pool already, or waits for pins, has the lock and will not report it.
+ * Waits until the successor has made the expected report, so that the reads can land.
+ * It will not come after a report of pins or when the successor has the pool, because
+ * the successor then has the lock. check_crash() fails in this case.
  */
-static void await_told(struct crash *crash)
+static void await_report(struct crash *crash)
 {
-	const uint32_t enough = expected(crash) | 1u << DAXPIN_OWNER_PINNED;
+	const uint32_t enough = expected_report(crash) | 1u << DAXPIN_OWNER_PINNED;
 	int ms = 0;
 
-	while (!(atomic_load(&crash->told.all) & enough) &&
-	       !atomic_load(&crash->followed) && ms++ < HANG_S * 1000)
+	while (!(atomic_load(&crash->reports.all) & enough) &&
+	       !atomic_load(&crash->succeeded) && ms++ < HANG_S * 1000)
 		usleep(1000);
 }
 
-static void end_following(struct crash *crash)
+static void join_successor(struct crash *crash)
 {
 	assert_int_equal(pthread_join(crash->thread, NULL), 0);
 }
@@ -818,24 +843,26 @@ static void check_crash(struct crash *crash)
 	};
 	const uint32_t alive = 1u << DAXPIN_OWNER_ALIVE;
 	const uint32_t draining = 1u << DAXPIN_OWNER_DRAINING;
-	uint32_t told = atomic_load(&crash->told.all);
+	uint32_t reports = atomic_load(&crash->reports.all);
 
 	for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (told & 1u << i && names[i])
+		if (reports & 1u << i && names[i])
 			print_message("# %s: waited for %s\n",
 				      crash->kind->name, names[i]);
-	if (crash->kind->alone)
-		assert_int_equal(told & (alive | draining), 0);
-	assert_true(told & expected(crash));
-	assert_int_equal(crash->told.pid, crash->child.pid);
+	if (crash->kind->unattached)
+		assert_int_equal(reports & (alive | draining), 0);
+	assert_true(reports & expected_report(crash));
+	assert_int_equal(crash->reports.pid, crash->child.pid);
 	assert_true(is_ours(crash->memory));
 }
 
-/* The disk accepts the reads one after the other, and then all owners die. */
+/*
+ * Starts all reads, kills all owners, starts all successors, and lets the reads land.
+ */
 static void crash_all(struct crash *crash)
 {
 	void (*const step[])(struct crash *) = {
-		kill_owner, start_following, await_told,
+		kill_owner, start_successor, await_report,
 	};
 
 	for (size_t i = 0; i < KINDS; i++) {
@@ -845,10 +872,10 @@ static void crash_all(struct crash *crash)
 	for (size_t n = 0; n < sizeof(step) / sizeof(step[0]); n++)
 		for (size_t i = 0; i < KINDS; i++)
 			step[n](&crash[i]);
-	/* All reads have landed, and no more can come. */
+	/* Lets all reads land. No owner is left to start another. */
 	assert_int_equal(held_disk_land(&disk), 0);
 	for (size_t i = 0; i < KINDS; i++)
-		end_following(&crash[i]);
+		join_successor(&crash[i]);
 	for (size_t i = 0; i < KINDS; i++)
 		reap_owner(&crash[i]);
 	assert_int_equal(held_disk_reads(&disk), 0);
@@ -885,7 +912,7 @@ static int crash_teardown(void **state)
 	return held_disk_remove(&disk) | ret;
 }
 
-static void no_read_of_a_dead_ring_reaches_its_successor(void **state)
+static void reads_of_dead_owners_end_before_successors_open(void **state)
 {
 	struct crash *crash = *state;
 
@@ -905,7 +932,7 @@ static int run_crash(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
-			no_read_of_a_dead_ring_reaches_its_successor,
+			reads_of_dead_owners_end_before_successors_open,
 			crash_setup, crash_teardown),
 	};
 
@@ -914,7 +941,8 @@ static int run_crash(void)
 		printf("1..0 # SKIP needs DAXPIN_TEST_FSDAX and DAXPIN_TEST_DISK, a disk that reads 0xA5 (./dev lab has both)\n");
 		return 0;
 	}
-	return cmocka_run_group_tests_name("owner_lock_holder crash", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("owner_lock_holder crash", tests, NULL,
+					   NULL);
 }
 
 int main(int argc, char **argv)
@@ -925,14 +953,14 @@ int main(int argc, char **argv)
 		TEST(descriptors_in_a_child_keep_a_dead_owners_lock),
 		TEST(mappings_in_a_child_keep_a_dead_owners_lock),
 		TEST(a_child_that_executes_does_not_keep_the_lock),
-		TEST(a_dup_for_another_program_keeps_the_lock),
+		TEST(a_dup_that_an_executed_program_inherits_keeps_the_lock),
 		TEST(a_living_owner_is_not_replaced_after_its_child_unlocked),
 		TEST(a_dup_does_not_keep_the_lock_of_a_closed_pool),
 		TEST(a_process_that_was_sent_the_file_keeps_the_lock),
-		TEST(a_ring_that_was_taken_keeps_the_lock),
-		TEST(a_ring_keeps_the_locks_of_later_segments),
-		TEST(an_owner_in_another_namespace_is_alive),
-		TEST(an_owner_in_a_child_namespace_is_named_and_can_be_replaced),
+		TEST(a_ring_obtained_by_pidfd_getfd_keeps_the_lock),
+		TEST(a_ring_keeps_the_locks_of_all_segments),
+		TEST(an_owner_in_another_pid_namespace_is_not_replaced),
+		TEST(an_owner_in_a_child_pid_namespace_is_named_until_it_dies),
 	};
 
 	/* Orphaned holders become children of this process, which reaps them. */

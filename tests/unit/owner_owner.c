@@ -18,24 +18,24 @@ static char sentence[700];
 static const struct dp_errmsg errmsg = { sentence, sizeof(sentence) };
 static struct dp_owner owner;	/* process 100, which had context 5 of rxe0 */
 
-/* What a wait reported, and what happens at its third report. */
+/* The calls of the progress function of a wait, and what happens at the third. */
 static struct {
 	int times;
-	int pid;
+	int pid;			/* of the last call, as is the state */
 	enum dp_owner_state state;
-	int answer;
+	int answer;			/* what the progress function returns */
 	void (*at_third)(void);
-} told;
+} report;
 
-static int tell(const struct dp_wait *wait, void *arg)
+static int note_report(const struct dp_wait *wait, void *arg)
 {
 	(void)arg;
-	told.times++;
-	told.pid = wait->pid;
-	told.state = wait->owner;
-	if (told.times == 3 && told.at_third)
-		told.at_third();
-	return told.answer;
+	report.times++;
+	report.pid = wait->pid;
+	report.state = wait->owner;
+	if (report.times == 3 && report.at_third)
+		report.at_third();
+	return report.answer;
 }
 
 static void time_is_up(void)
@@ -43,34 +43,35 @@ static void time_is_up(void)
 	put_clock_forward(2 * LONG_MS);
 }
 
-static int await_despite(bool despite)
+static int await_with(bool despite)
 {
 	struct dp_wait_policy policy = {
 		.deadline_ns = dp_os_now_ns() + LONG_MS * MS,
-		.progress = tell,
+		.progress = note_report,
 	};
 
 	sentence[0] = '\0';
-	told.times = 0;
+	report.times = 0;
 	dp_wait_begin(&policy);
 	return dp_owner_await(&owner, &policy, despite, &errmsg);
 }
 
 static int await(void)
 {
-	return await_despite(false);
+	return await_with(false);
 }
 
 /*
- * Asserts that the wait for a context that may be the owner's lasts until the deadline.
+ * Asserts that the wait lasts until the deadline, that it reports the dead owner's
+ * RDMA, and that its error contains these words and the owner's pid.
  */
 static void expect_wait(const char *words)
 {
-	told.at_third = time_is_up;
+	report.at_third = time_is_up;
 	assert_int_equal(await(), -EBUSY);
-	assert_int_equal(told.times, 3);
-	assert_int_equal(told.state, DP_OWNER_RDMA);
-	assert_int_equal(told.pid, 100);
+	assert_int_equal(report.times, 3);
+	assert_int_equal(report.state, DP_OWNER_RDMA);
+	assert_int_equal(report.pid, 100);
 	assert_non_null(strstr(sentence, words));
 	assert_non_null(strstr(sentence, "100"));
 }
@@ -78,7 +79,7 @@ static void expect_wait(const char *words)
 static void expect_at_once(int ret)
 {
 	assert_int_equal(await(), ret);
-	assert_int_equal(told.times, 0);
+	assert_int_equal(report.times, 0);
 }
 
 /* Process 300 opens the pool, after process 100 has died. */
@@ -87,7 +88,7 @@ static int setup(void **state)
 	const struct dp_rdma_context own = { 0, 5, DP_CONTEXT_OWN };
 
 	(void)state;
-	memset(&told, 0, sizeof(told));
+	memset(&report, 0, sizeof(report));
 	fake_reset();
 	dp_owner_self(&owner);
 	assert_int_equal(dp_owner_add_context(&owner, &own), 1);
@@ -138,7 +139,7 @@ static void a_removed_context_leaves_no_bytes_in_the_record(void **state)
 	assert_memory_equal(&owner.context[0], &none, sizeof(none));
 }
 
-static void a_context_beyond_the_limit_does_not_fit(void **state)
+static void a_context_beyond_the_limit_is_enospc(void **state)
 {
 	struct dp_rdma_context context = { 0, 5, 0 };
 
@@ -226,7 +227,7 @@ static void a_context_of_another_living_process_is_refused(void **state)
 	assert_non_null(strstr(sentence, "context 8"));
 }
 
-/* A context whose maker is unknown is accepted: it is waited for by its number. */
+/* The record contains only its number, and the next owner waits for that. */
 static void a_context_without_a_known_maker_is_accepted(void **state)
 {
 	struct dp_rdma_context context;
@@ -285,8 +286,8 @@ static void a_context_that_is_gone_is_not_waited_for(void **state)
 	expect_at_once(0);
 }
 
-/* There are other contexts, with a pid and without, but they have other numbers. */
-static void a_containers_owner_has_ended_when_its_context_is_gone(void **state)
+/* Other contexts exist, one with a pid and one without, but with other numbers. */
+static void a_container_owners_rdma_has_ended_when_its_context_is_gone(void **state)
 {
 	(void)state;
 	owner.flags = 0;
@@ -298,7 +299,7 @@ static void a_containers_owner_has_ended_when_its_context_is_gone(void **state)
 
 /* --------------------------------------------------------- what is waited for */
 
-static void its_last_context_goes(void)
+static void drop_context_5(void)
 {
 	fake_drop_context(0, 5);
 }
@@ -307,11 +308,11 @@ static void a_context_that_still_exists_is_waited_for(void **state)
 {
 	(void)state;
 	fake_have_context(0, 5, 0);
-	told.at_third = its_last_context_goes;
+	report.at_third = drop_context_5;
 	assert_int_equal(await(), 0);
-	assert_int_equal(told.times, 3);
-	assert_int_equal(told.state, DP_OWNER_RDMA);
-	assert_int_equal(told.pid, 100);
+	assert_int_equal(report.times, 3);
+	assert_int_equal(report.state, DP_OWNER_RDMA);
+	assert_int_equal(report.pid, 100);
 }
 
 static void the_wait_names_the_context(void **state)
@@ -321,8 +322,8 @@ static void the_wait_names_the_context(void **state)
 	expect_wait("context 5 of rxe0");
 	fake.device[0].name = "renamed";
 	expect_wait("context 5 of renamed");
-	told.at_third = NULL;
-	told.answer = 1;
+	report.at_third = NULL;
+	report.answer = 1;
 	assert_int_equal(await(), -ECANCELED);
 }
 
@@ -348,7 +349,9 @@ static void an_owner_that_hangs_in_exit_is_waited_for(void **state)
 	/* In another time namespace its start time would look different. */
 	owner.start_time += 100000;
 	expect_wait("thread 100");
-	/* The same, seen from the host while the owner is in a container. */
+	/*
+	 * The owner is in a container, and the next owner, on the host, sees pid 4000.
+	 */
 	fake.context[0].pid = 4000;
 	fake_put("/proc/4000/status", PROC_SUPER_MAGIC,
 		 "Name:\ta\nNStgid:\t4000\t100\n");
@@ -356,7 +359,10 @@ static void an_owner_that_hangs_in_exit_is_waited_for(void **state)
 	expect_wait("thread 4000");
 }
 
-/* The number was reused since a reboot that could not be proven. */
+/*
+ * The machine was rebooted, which the library cannot prove here, and then another
+ * process got a context with the recorded number.
+ */
 static void a_context_that_another_living_process_made_is_not_waited_for(void **state)
 {
 	(void)state;
@@ -368,8 +374,8 @@ static void a_context_that_another_living_process_made_is_not_waited_for(void **
 }
 
 /*
- * The context's maker was unknown when it was recorded, so a living process that has it
- * now may have got it from the owner.
+ * The record does not say that the owner made the context, so a living process that has
+ * it now may be the one from which the owner got it.
  */
 static void a_context_of_unknown_maker_is_waited_for_in_any_process(void **state)
 {
@@ -383,7 +389,7 @@ static void a_context_of_unknown_maker_is_waited_for_in_any_process(void **state
 
 static unsigned int lookups;
 
-/* The maker dies between two queries, and its pid is reused. */
+/* Every second query shows the context without a pid: its maker has died meanwhile. */
 static void the_maker_dies(unsigned int command)
 {
 	if (command == RDMA_NLDEV_CMD_RES_CTX_GET && lookups++ % 2)
@@ -403,15 +409,15 @@ static void a_reused_pid_does_not_end_the_wait(void **state)
 	expect_wait("context 5");
 }
 
-static void a_context_of_this_process_is_busy_without_a_wait(void **state)
+static void a_recorded_context_of_this_process_is_ebusy_at_once(void **state)
 {
 	(void)state;
 	fake.pid = fake.thread = 100;
 	fake_have_context(0, 5, 100);
 	assert_int_equal(await(), -EBUSY);
-	assert_true(told.times <= 1);
+	assert_true(report.times <= 1);
 	assert_non_null(strstr(sentence, "this process's"));
-	assert_int_equal(await_despite(true), -EBUSY);
+	assert_int_equal(await_with(true), -EBUSY);
 }
 
 static void a_device_that_is_being_removed_is_waited_for(void **state)
@@ -424,7 +430,7 @@ static void a_device_that_is_being_removed_is_waited_for(void **state)
 
 /* -------------------------------------------------------- what is not known */
 
-static void if_contexts_cannot_be_queried_the_open_is_busy(void **state)
+static void contexts_that_cannot_be_queried_make_the_open_ebusy(void **state)
 {
 	(void)state;
 	fake.exclusive = true;
@@ -436,50 +442,50 @@ static void if_contexts_cannot_be_queried_the_open_is_busy(void **state)
 	assert_non_null(strstr(sentence, "NETLINK_RDMA"));
 }
 
-static void an_open_that_ignores_rdma_proceeds_despite_unknown_contexts(void **state)
+static void with_despite_rdma_an_open_ignores_contexts_after_the_deadline(void **state)
 {
 	(void)state;
 	fake.socket_error = -EACCES;
-	assert_int_equal(await_despite(true), 0);
+	assert_int_equal(await_with(true), 0);
 	fake.socket_error = 0;
 	fake_have_context(0, 5, 0);
-	told.at_third = time_is_up;
-	assert_int_equal(await_despite(true), 0);
-	assert_int_equal(told.times, 3);
-	/* It is refused while the context's maker is known to live. */
+	report.at_third = time_is_up;
+	assert_int_equal(await_with(true), 0);
+	assert_int_equal(report.times, 3);
+	/* The override does not work while the context's maker is alive. */
 	fake.context[0].pid = 4000;
-	assert_int_equal(await_despite(true), -EBUSY);
+	assert_int_equal(await_with(true), -EBUSY);
 	assert_non_null(strstr(sentence, "thread 4000"));
-	told.at_third = NULL;
-	told.answer = 1;
-	assert_int_equal(await_despite(true), -ECANCELED);
+	report.at_third = NULL;
+	report.answer = 1;
+	assert_int_equal(await_with(true), -ECANCELED);
 	owner.context[0].flags = 2;
-	assert_int_equal(await_despite(true), -EUCLEAN);
+	assert_int_equal(await_with(true), -EUCLEAN);
 }
 
-static void the_last_goes(void)
+static void drop_all_contexts(void)
 {
 	fake.contexts = 0;
 }
 
-static void without_a_number_all_contexts_of_the_machine_are_waited_for(void **state)
+static void after_a_context_of_unknown_number_all_contexts_are_waited_for(void **state)
 {
 	(void)state;
 	owner.contexts = 0;
 	owner.flags |= DP_OWNER_RDMA_UNKNOWN;
 	expect_at_once(0);
 	fake_have_context(0, 77, 4711);
-	told.at_third = the_last_goes;
+	report.at_third = drop_all_contexts;
 	assert_int_equal(await(), 0);
-	assert_int_equal(told.times, 3);
+	assert_int_equal(report.times, 3);
 	fake_have_context(0, 78, 0);
-	told.at_third = time_is_up;
+	report.at_third = time_is_up;
 	assert_int_equal(await(), -EBUSY);
 	assert_non_null(strstr(sentence, "any of the 1 on this machine"));
-	assert_int_equal(await_despite(true), 0);
+	assert_int_equal(await_with(true), 0);
 	fake.exclusive = true;
 	expect_at_once(-EBUSY);
-	assert_int_equal(await_despite(true), 0);
+	assert_int_equal(await_with(true), 0);
 }
 
 int main(void)
@@ -488,7 +494,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_context_is_added_once),
 		TEST(a_removed_context_leaves_no_bytes_in_the_record),
-		TEST(a_context_beyond_the_limit_does_not_fit),
+		TEST(a_context_beyond_the_limit_is_enospc),
 		TEST(a_damaged_record_is_refused),
 		TEST(a_context_of_this_process_is_marked_as_its_own),
 		TEST(a_context_of_another_living_process_is_refused),
@@ -497,7 +503,7 @@ int main(void)
 		TEST(without_recorded_contexts_nothing_is_queried),
 		TEST(after_a_proven_reboot_nothing_is_queried),
 		TEST(a_context_that_is_gone_is_not_waited_for),
-		TEST(a_containers_owner_has_ended_when_its_context_is_gone),
+		TEST(a_container_owners_rdma_has_ended_when_its_context_is_gone),
 		TEST(a_context_that_still_exists_is_waited_for),
 		TEST(the_wait_names_the_context),
 		TEST(a_boot_id_from_a_container_proves_no_reboot),
@@ -505,11 +511,11 @@ int main(void)
 		TEST(a_context_that_another_living_process_made_is_not_waited_for),
 		TEST(a_context_of_unknown_maker_is_waited_for_in_any_process),
 		TEST(a_reused_pid_does_not_end_the_wait),
-		TEST(a_context_of_this_process_is_busy_without_a_wait),
+		TEST(a_recorded_context_of_this_process_is_ebusy_at_once),
 		TEST(a_device_that_is_being_removed_is_waited_for),
-		TEST(if_contexts_cannot_be_queried_the_open_is_busy),
-		TEST(an_open_that_ignores_rdma_proceeds_despite_unknown_contexts),
-		TEST(without_a_number_all_contexts_of_the_machine_are_waited_for),
+		TEST(contexts_that_cannot_be_queried_make_the_open_ebusy),
+		TEST(with_despite_rdma_an_open_ignores_contexts_after_the_deadline),
+		TEST(after_a_context_of_unknown_number_all_contexts_are_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

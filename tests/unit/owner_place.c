@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a process can prove about its boot, namespaces and threads, and what it must not
- * conclude.
+ * What the library concludes from /proc and /sys about its boot, its namespaces and the
+ * process of a thread, and what it must not conclude, as when a container hides or
+ * replaces these files.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include "fake_rdma.h"
 #include "owner/place.h"
 
-static struct dp_owner owner;	/* the record of process 100, with a context */
+static struct dp_owner owner;	/* the record of process 100 */
 
 static int setup(void **state)
 {
@@ -121,17 +122,17 @@ static void a_boot_id_that_is_mounted_over_proves_no_reboot(void **state)
 
 /* -------------------------------------------------------------- the threads */
 
-static void another_pid_is_another_process(void **state)
+static void a_thread_with_another_pid_is_not_the_owners(void **state)
 {
 	(void)state;
 	have_thread("Name:\ty\nNStgid:\t70\n");
 	assert_true(dp_place_is_outside(&owner, 77));
-	/* Seen from outside its namespace, its own pid is the last of the list. */
+	/* The list ends with the pid in the thread's own namespace, here 7. */
 	have_thread("Name:\ty\nNStgid:\t100\t7\n");
 	assert_true(dp_place_is_outside(&owner, 77));
 }
 
-static void the_owners_pid_may_be_the_owner(void **state)
+static void a_thread_with_the_owners_pid_may_be_the_owners(void **state)
 {
 	(void)state;
 	have_thread("Name:\ty\nNStgid:\t100\n");
@@ -142,7 +143,7 @@ static void the_owners_pid_may_be_the_owner(void **state)
 	assert_false(dp_place_is_outside(&owner, 77));
 }
 
-static void another_pid_namespace_is_another_process(void **state)
+static void a_thread_in_another_pid_namespace_is_not_the_owners(void **state)
 {
 	(void)state;
 	have_thread("Name:\ty\nNStgid:\t4000\t100\n");
@@ -184,8 +185,8 @@ static void proc_of_another_pid_namespace_proves_nothing(void **state)
 	assert_false(dp_place_is_outside(&owner, 77));
 }
 
-/* A restarted container gives this process the owner's pid, 100. */
-static void this_process_began_later_than_the_owner(void **state)
+/* This process got the dead owner's pid, 100, in a container that was restarted. */
+static void a_thread_of_a_process_that_began_later_is_not_the_owners(void **state)
 {
 	(void)state;
 	fake.pid = 100;
@@ -201,7 +202,7 @@ static void this_process_began_later_than_the_owner(void **state)
 	fake_put("/proc/self/stat", PROC_SUPER_MAGIC,
 		 "100 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5000 0");
 	assert_false(dp_place_is_outside(&owner, 77));
-	/* Nor can they for another process. */
+	/* Only this process's start time is known; thread 77 is of another process now. */
 	fake_put("/proc/self/stat", PROC_SUPER_MAGIC,
 		 "100 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9000 0");
 	fake.thread = 100;
@@ -210,7 +211,7 @@ static void this_process_began_later_than_the_owner(void **state)
 
 /* -------------------------------------------------------------- the network */
 
-static void the_initial_network_is_seen(void **state)
+static void the_initial_network_namespace_is_recognized(void **state)
 {
 	(void)state;
 	assert_true(dp_place_sees_initial_network());
@@ -218,7 +219,7 @@ static void the_initial_network_is_seen(void **state)
 	assert_true(dp_place_sees_initial_network());
 }
 
-static void another_network_namespace_proves_nothing(void **state)
+static void another_network_namespace_is_not_taken_for_the_initial_one(void **state)
 {
 	(void)state;
 	fake_remove("/proc/sys/net/core/netdev_budget");
@@ -234,7 +235,7 @@ static void another_network_namespace_proves_nothing(void **state)
 	assert_false(dp_place_sees_initial_network());
 }
 
-static void sysfs_of_another_network_namespace_proves_nothing(void **state)
+static void sysfs_of_another_network_namespace_is_recognized(void **state)
 {
 	(void)state;
 	fake_put("/sys/class/net", SYSFS_MAGIC, "lo");
@@ -257,15 +258,15 @@ int main(void)
 		TEST(a_truncated_boot_id_is_ignored),
 		TEST(two_kernel_boot_ids_that_differ_prove_a_reboot),
 		TEST(a_boot_id_that_is_mounted_over_proves_no_reboot),
-		TEST(another_pid_is_another_process),
-		TEST(the_owners_pid_may_be_the_owner),
-		TEST(another_pid_namespace_is_another_process),
+		TEST(a_thread_with_another_pid_is_not_the_owners),
+		TEST(a_thread_with_the_owners_pid_may_be_the_owners),
+		TEST(a_thread_in_another_pid_namespace_is_not_the_owners),
 		TEST(an_unreadable_status_proves_nothing),
 		TEST(proc_of_another_pid_namespace_proves_nothing),
-		TEST(this_process_began_later_than_the_owner),
-		TEST(the_initial_network_is_seen),
-		TEST(another_network_namespace_proves_nothing),
-		TEST(sysfs_of_another_network_namespace_proves_nothing),
+		TEST(a_thread_of_a_process_that_began_later_is_not_the_owners),
+		TEST(the_initial_network_namespace_is_recognized),
+		TEST(another_network_namespace_is_not_taken_for_the_initial_one),
+		TEST(sysfs_of_another_network_namespace_is_recognized),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Replies of RDMA netlink, and which of them prove that a context is gone. */
+/*
+ * Which replies of RDMA netlink prove that a verbs context is gone, and how an attach
+ * finds the number of its own context.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,8 +112,8 @@ static void sysfs_of_another_network_proves_nothing(void **state)
 	expect_unknown("initial network namespace");
 }
 
-/* Without netlink the library proves it by the use counts of the RDMA modules. */
-static void no_uverbs_file_is_open_anywhere(void **state)
+/* In exclusive mode netlink proves nothing, but use counts of the modules may. */
+static void an_idle_ib_uverbs_module_proves_that_no_context_exists(void **state)
 {
 	(void)state;
 	fake.device[0].index = 1;
@@ -195,7 +198,7 @@ static void a_device_that_is_being_removed_is_counted(void **state)
 	assert_int_equal(dp_verbs_count_all(&errmsg), 2);
 }
 
-static void contexts_that_cannot_be_seen_are_not_counted_as_none(void **state)
+static void contexts_that_cannot_be_listed_are_not_counted_as_none(void **state)
 {
 	(void)state;
 	fake.exclusive = true;
@@ -220,7 +223,7 @@ static struct {
 	uint32_t device, context, number;
 	int error;
 	uint32_t made, ended;
-	uint32_t lost;			/* listed from the list after its creation on */
+	uint32_t lost;			/* lists that omit the first domain */
 	void (*when_made)(void);
 	void (*when_ended)(void);
 } own;
@@ -249,11 +252,11 @@ static int make_domain(int make, void *arg)
 	return 0;
 }
 
-static void have_domain(uint32_t device, uint32_t number, uint32_t of,
+static void have_domain(uint32_t device, uint32_t number, uint32_t in_context,
 			uint32_t pid)
 {
 	fake.domain[fake.domains++] = (struct fake_object) {
-		.device = device, .number = number, .context = of, .pid = pid,
+		.device = device, .number = number, .context = in_context, .pid = pid,
 	};
 }
 
@@ -294,7 +297,7 @@ static void a_new_protection_domain_identifies_the_context(void **state)
 	(void)state;
 	have_domain(0, 3, 1, 100);	/* older domains of this thread */
 	have_domain(0, 4, 7, 100);
-	have_domain(0, 5, 2, 901);	/* domains of others */
+	have_domain(0, 5, 2, 901);	/* domains of other processes */
 	have_domain(0, 6, 2, 0);
 	expect_own(0, 7);
 	assert_int_equal(own.made, 1);
@@ -310,6 +313,7 @@ static void the_device_is_found_without_its_name(void **state)
 	expect_own(9, 7);
 }
 
+/* Another thread creates a domain meanwhile, which is listed before this one. */
 static void make_others(void)
 {
 	have_domain(0, 200, 2, 901);
@@ -326,7 +330,7 @@ static void domains_that_other_threads_create_are_not_used(void **state)
 }
 
 /* The first list misses an old domain of this thread, so that it seems to be new. */
-static void an_old_domain_missing_from_one_list_is_not_taken_for_the_new_one(void **state)
+static void an_old_domain_missing_in_one_list_is_not_taken_for_a_new_one(void **state)
 {
 	(void)state;
 	have_domain(0, 3, 1, 100);
@@ -340,7 +344,7 @@ static void an_old_domain_missing_from_one_list_is_not_taken_for_the_new_one(voi
 	assert_int_equal(own.made, 2);
 }
 
-static void a_domain_that_no_list_shows_leaves_the_number_unknown(void **state)
+static void if_no_list_shows_the_domain_the_number_is_unknown(void **state)
 {
 	(void)state;
 	fake.pid = 100;
@@ -391,19 +395,19 @@ int main(void)
 		TEST(after_the_last_device_is_removed_its_context_is_gone),
 		TEST(absence_in_exclusive_mode_proves_nothing),
 		TEST(sysfs_of_another_network_proves_nothing),
-		TEST(no_uverbs_file_is_open_anywhere),
+		TEST(an_idle_ib_uverbs_module_proves_that_no_context_exists),
 		TEST(without_the_ib_uverbs_module_no_context_exists),
 		TEST(a_kernel_without_rdma_has_no_contexts),
 		TEST(a_kernel_that_cannot_list_contexts_proves_nothing),
 		TEST(a_netlink_error_proves_nothing),
 		TEST(all_contexts_of_the_machine_are_counted),
 		TEST(a_device_that_is_being_removed_is_counted),
-		TEST(contexts_that_cannot_be_seen_are_not_counted_as_none),
+		TEST(contexts_that_cannot_be_listed_are_not_counted_as_none),
 		CASE(a_new_protection_domain_identifies_the_context),
 		CASE(the_device_is_found_without_its_name),
 		CASE(domains_that_other_threads_create_are_not_used),
-		CASE(an_old_domain_missing_from_one_list_is_not_taken_for_the_new_one),
-		CASE(a_domain_that_no_list_shows_leaves_the_number_unknown),
+		CASE(an_old_domain_missing_in_one_list_is_not_taken_for_a_new_one),
+		CASE(if_no_list_shows_the_domain_the_number_is_unknown),
 		CASE(without_netlink_no_domain_is_made),
 		CASE(a_domain_that_cannot_be_made_is_an_error),
 		CASE(a_kernel_without_context_numbers_leaves_the_number_unknown),

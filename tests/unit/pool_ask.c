@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An allocation that waits for pins, as on XFS, made through a ring of the machine in
- * memory: with a kernel that does not wake it, with one that does not start it, and
- * with a caller that stops waiting.
+ * dp_ask_fallocate() allocates blocks through io_uring, so that its caller can stop
+ * waiting for the pins on which the kernel waits, as XFS does. The ring is that of the
+ * machine in memory, whose kernel may fail to wake the allocation or to start it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +19,9 @@
 #define STUCK_NS	(600000 * MS)
 
 static uint64_t until_ns;		/* when the caller stops waiting */
-static uint32_t times;			/* calls of go_on() */
+static uint32_t times;			/* calls of may_wait() */
 
-static int go_on(void *arg)
+static int may_wait(void *arg)
 {
 	(void)arg;
 	times++;
@@ -58,7 +58,7 @@ static int allocate(int fd, uint64_t ns)
 	until_ns = machine.now_ns + ns;
 	dp_ask_open(&ask);
 	ret = dp_ask_fallocate(&ask, (struct dp_ask_call) {
-			       .fd = fd, .size = FILE_SIZE }, go_on, NULL);
+			       .fd = fd, .size = FILE_SIZE }, may_wait, NULL);
 	dp_ask_close(&ask);
 	dp_os_close(fd);
 	return ret;
@@ -81,7 +81,7 @@ static void an_allocation_does_not_hang_after_a_lost_wakeup(void **state)
 	}
 }
 
-static void the_caller_can_stop_a_waiting_allocation(void **state)
+static void a_waiting_allocation_ends_when_its_caller_stops_waiting(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed < 200; seed++) {
@@ -98,8 +98,8 @@ static void the_caller_can_stop_a_waiting_allocation(void **state)
 }
 
 /*
- * After each attempt that is cancelled before the kernel starts it, the library makes
- * another one with more time.
+ * The library cancels an attempt that the kernel has not started in time, and gives the
+ * next attempt more time.
  */
 static void an_allocation_that_starts_late_is_retried_with_more_time(void **state)
 {
@@ -131,8 +131,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_allocation_does_not_hang_after_a_lost_wakeup),
-		cmocka_unit_test(the_caller_can_stop_a_waiting_allocation),
-		cmocka_unit_test(an_allocation_that_starts_late_is_retried_with_more_time),
+		cmocka_unit_test(
+			a_waiting_allocation_ends_when_its_caller_stops_waiting),
+		cmocka_unit_test(
+			an_allocation_that_starts_late_is_retried_with_more_time),
 		cmocka_unit_test(without_a_ring_fallocate_is_called_directly),
 	};
 

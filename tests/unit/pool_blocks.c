@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Allocation in steps: a call that is interrupted by a signal and starts over each time
- * still makes progress (W13), and a create that cannot fit allocates nothing.
- * fallocate() is wrapped to undo its work when it is interrupted, as on tmpfs with
- * Linux 6.1.
+ * The library allocates the blocks of a pool in steps, so that it makes progress even
+ * if signals interrupt fallocate() again and again (W13). A create for which the
+ * filesystem has too little space allocates nothing. The wrapped fallocate() loses its
+ * work when it is interrupted, as on tmpfs with Linux 6.1.
  */
 #include <sys/mman.h>
 #include "fake_clock.h"
@@ -14,12 +14,10 @@
 
 #define FILE_SIZE	(24 * MIB)
 
-/*
- * The bytes that a call can allocate before a signal interrupts it. 0: no signal comes.
- */
-static uint64_t undisturbed;
+/* The bytes that a call can allocate before a signal interrupts it. 0: no signals. */
+static uint64_t uninterrupted;
 static uint32_t calls, interrupted;
-static uint64_t left = UINT64_MAX;
+static uint64_t free_space = UINT64_MAX;	/* UINT64_MAX: that of the filesystem */
 
 int __real_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
@@ -29,7 +27,7 @@ int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes);
 int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 {
 	calls++;
-	if (undisturbed && length > undisturbed) {
+	if (uninterrupted && length > uninterrupted) {
 		interrupted++;
 		return -EINTR;
 	}
@@ -38,13 +36,13 @@ int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 
 int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes)
 {
-	if (left == UINT64_MAX)
+	if (free_space == UINT64_MAX)
 		return __real_dp_os_free_space(fd, ret_bytes);
-	*ret_bytes = left;
+	*ret_bytes = free_space;
 	return 0;
 }
 
-static int file(void)
+static int empty_file(void)
 {
 	int fd = memfd_create("pool_blocks", MFD_CLOEXEC);
 
@@ -75,7 +73,7 @@ static int allocate(int fd, struct dp_wait_policy *policy, uint64_t *ret_done)
 	return ret;
 }
 
-static void interrupted_steps_get_shorter_and_finished_ones_are_kept(void **state)
+static void interrupted_steps_get_shorter_and_finished_steps_are_kept(void **state)
 {
 	static const uint64_t between_signals[] = { 3 * MIB, 65536, 5000, 4096 };
 	uint64_t done;
@@ -83,87 +81,89 @@ static void interrupted_steps_get_shorter_and_finished_ones_are_kept(void **stat
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
 		struct dp_wait_policy policy = { .deadline_ns = 0 };
-		int fd = file();
+		int fd = empty_file();
 
-		undisturbed = between_signals[i];
+		uninterrupted = between_signals[i];
 		assert_int_equal(allocate(fd, &policy, &done), 0);
 		assert_int_equal(done, FILE_SIZE);
 		assert_int_equal(allocated(fd), FILE_SIZE);
-		/* At least every second call allocates something. */
+		/* After the first 13, at most every second call is interrupted. */
 		assert_in_range(interrupted, 1, 13 + calls / 2);
 		close(fd);
 	}
-	undisturbed = 0;
+	uninterrupted = 0;
 }
 
-static void a_refill_without_a_ring_makes_progress(void **state)
+static void an_interrupted_refill_without_a_ring_makes_progress(void **state)
 {
-	int fd = file();
+	int fd = empty_file();
 
 	(void)state;
-	undisturbed = MIB;
+	uninterrupted = MIB;
 	assert_int_equal(dp_blocks_allocate_here((struct dp_blocks_range) {
 			 .fd = fd, .size = FILE_SIZE }), 0);
 	assert_int_equal(allocated(fd), FILE_SIZE);
-	undisturbed = 0;
+	uninterrupted = 0;
 	close(fd);
 }
 
-static int end_time(const struct dp_wait *wait, void *arg)
+/* Passes the deadline at the first progress report. */
+static int pass_deadline(const struct dp_wait *wait, void *arg)
 {
 	*(uint64_t *)arg = wait->done_bytes;
 	put_clock_forward(100000);
 	return 0;
 }
 
-/* The deadline passes between two steps. What was allocated by then is kept. */
+/* What was allocated before the deadline passed is kept. */
 static void a_deadline_ends_an_allocation_between_two_steps(void **state)
 {
-	uint64_t told = 1, done;
+	uint64_t reported = 1, done;
 	struct dp_wait_policy policy = {
 		.deadline_ns = daxpin_deadline_ms(90000),
-		.progress = end_time, .arg = &told,
+		.progress = pass_deadline, .arg = &reported,
 	};
-	int fd = file();
+	int fd = empty_file();
 
 	(void)state;
 	assert_int_equal(allocate(fd, &policy, &done), -ETIMEDOUT);
 	assert_int_equal(calls, 1);
-	assert_int_equal(told, 0);
+	assert_int_equal(reported, 0);
 	assert_int_equal(done, 16 * MIB);
 	assert_int_equal(allocated(fd), 16 * MIB);
 	close(fd);
 }
 
-static void a_create_that_cannot_fit_allocates_nothing(void **state)
+static void a_create_that_exceeds_the_free_space_allocates_nothing(void **state)
 {
 	struct fixture *f = *state;
 
-	left = 64 * MIB - 1;
+	free_space = 64 * MIB - 1;
 	calls = 0;
 	assert_create_fails(f, -ENOSPC, "67108863 left");
 	assert_int_equal(calls, 0);
 	assert_int_equal(count_files(f->path), 0);
-	left = 64 * MIB;
+	free_space = 64 * MIB;
 	create_pool(f);
 	close_pool(f);
 	/* Blocks that the files have already are not counted again. */
-	left = 0;
+	free_space = 0;
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	create_pool(f);
 	close_pool(f);
-	left = UINT64_MAX;
+	free_space = UINT64_MAX;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(interrupted_steps_get_shorter_and_finished_ones_are_kept),
-		cmocka_unit_test(a_refill_without_a_ring_makes_progress),
+		cmocka_unit_test(
+			interrupted_steps_get_shorter_and_finished_steps_are_kept),
+		cmocka_unit_test(an_interrupted_refill_without_a_ring_makes_progress),
 		cmocka_unit_test(a_deadline_ends_an_allocation_between_two_steps),
 		cmocka_unit_test_setup_teardown(
-			a_create_that_cannot_fit_allocates_nothing, empty_setup,
-			fixture_teardown),
+			a_create_that_exceeds_the_free_space_allocates_nothing,
+			empty_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

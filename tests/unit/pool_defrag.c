@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A pool's blocks must not be moved while they are pinned (W6): which files are marked
- * against defragmentation, when, and what is reported if they are not. The files are on
- * shmem, with wrapped calls that make it look like XFS.
+ * Defragmentation must not move a pool's blocks while they are pinned (W6). These tests
+ * show which files the library marks against it, when, and what it reports if a file
+ * has no mark. The files are on shmem, and wrapped calls make it look like XFS.
  */
 #include <linux/magic.h>
 #include "logged.h"
@@ -18,7 +18,7 @@ static struct {
 	uint32_t count;
 	uint32_t calls;
 	int get_error, set_error;
-	bool forgets;			/* succeeds without a mark, as ext4 does */
+	bool drops_marks;		/* succeeds without a mark, as ext4 does */
 } disk;
 
 int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
@@ -69,7 +69,7 @@ int __wrap_dp_os_set_nodefrag(int fd)
 
 	disk.calls++;
 	assert_int_equal(fstat(fd, &st), 0);
-	if (disk.set_error || disk.forgets)
+	if (disk.set_error || disk.drops_marks)
 		return disk.set_error;
 	i = mark_of(&st);
 	assert_true(i < MARKS_MAX);
@@ -133,8 +133,8 @@ static uint32_t movable_at_open(struct fixture *f)
 	return movable;
 }
 
-/* Runs a check and returns what it reports. */
-static unsigned int notes(struct fixture *f)
+/* Returns the number of files about which a check warns. */
+static unsigned int warnings(struct fixture *f)
 {
 	return count_notes(f, "xfs_fsr may move");
 }
@@ -147,7 +147,7 @@ static void a_create_marks_every_file_and_its_directory(void **state)
 
 	assert_int_equal(marked_segments(f), 3);
 	assert_true(is_marked(f->path));
-	assert_int_equal(notes(f), 0);
+	assert_int_equal(warnings(f), 0);
 	assert_int_equal(movable_at_open(f), DAXPIN_NO);
 }
 
@@ -168,14 +168,14 @@ static void an_open_for_writing_restores_a_lost_mark(void **state)
 	struct fixture *f = *state;
 
 	lose_the_marks();
-	assert_int_equal(notes(f), 3);
+	assert_int_equal(warnings(f), 3);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_int_equal(movable_at_open(f), DAXPIN_YES);
 	assert_int_equal(marked_segments(f), 0);
 	f->options.flags = 0;
 	assert_int_equal(movable_at_open(f), DAXPIN_NO);
 	assert_int_equal(marked_segments(f), 3);
-	assert_int_equal(notes(f), 0);
+	assert_int_equal(warnings(f), 0);
 }
 
 static void a_mark_that_the_filesystem_refuses_is_reported(void **state)
@@ -190,7 +190,7 @@ static void a_mark_that_the_filesystem_refuses_is_reported(void **state)
 		assert_int_equal(movable_at_open(f), DAXPIN_YES);
 		assert_logged(f, strerror(-error[i]));
 		assert_logged(f, "open it for writing once as their owner or root");
-		assert_int_equal(notes(f), 3);
+		assert_int_equal(warnings(f), 3);
 	}
 	disk.set_error = 0;
 	log_lines(f);
@@ -203,14 +203,14 @@ static void a_mark_that_the_filesystem_drops_is_reported(void **state)
 	struct fixture *f = *state;
 
 	lose_the_marks();
-	disk.forgets = true;
+	disk.drops_marks = true;
 	log_lines(f);
 	assert_int_equal(movable_at_open(f), DAXPIN_YES);
 	assert_logged(f, "not marked against defragmenting: xfs_fsr");
-	assert_int_equal(notes(f), 3);
+	assert_int_equal(warnings(f), 3);
 }
 
-/* A pool is protected only if all of its files have the mark. */
+/* daxpin_pool_info() reports the pool as movable if one of its files has no mark. */
 static void one_file_without_a_mark_is_reported(void **state)
 {
 	struct fixture *f = *state;
@@ -222,7 +222,7 @@ static void one_file_without_a_mark_is_reported(void **state)
 	disk.inode[mark_of(&st)] = 0;
 	disk.set_error = -EPERM;
 	assert_int_equal(movable_at_open(f), DAXPIN_YES);
-	assert_int_equal(notes(f), 1);
+	assert_int_equal(warnings(f), 1);
 }
 
 static void a_mark_that_cannot_be_read_is_unknown(void **state)
@@ -231,7 +231,7 @@ static void a_mark_that_cannot_be_read_is_unknown(void **state)
 
 	disk.get_error = -EIO;
 	assert_int_equal(movable_at_open(f), DAXPIN_UNKNOWN);
-	assert_int_equal(notes(f), 0);
+	assert_int_equal(warnings(f), 0);
 }
 
 static void other_filesystems_are_not_marked_or_reported(void **state)
@@ -244,7 +244,7 @@ static void other_filesystems_are_not_marked_or_reported(void **state)
 	for (size_t i = 0; i < sizeof(magic) / sizeof(magic[0]); i++) {
 		disk.magic = magic[i];
 		assert_int_equal(movable_at_open(f), DAXPIN_UNKNOWN);
-		assert_int_equal(notes(f), 0);
+		assert_int_equal(warnings(f), 0);
 	}
 	assert_int_equal(disk.calls, 0);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * All segments of a pool must be from one open, and its files must be the ones that it
- * was created with, or all of them copies: W4, W5.
+ * An open refuses a pool whose segments are not all as the same open left them, because
+ * some were restored from a backup (W4). It also refuses a pool in which some files,
+ * but not all, are copies of those that it was created with (W5).
  */
 #include "findings.h"
 
@@ -25,13 +26,13 @@ static struct backup back_up(struct fixture *f)
 }
 
 /* Writes back into the same file, so that the inode stays the same. */
-static void bring_back(struct fixture *f, const struct backup *backup,
+static void restore(struct fixture *f, const struct backup *backup,
 		       uint32_t segment)
 {
 	patch(f, segment, 0, backup->chunk[segment], DP_CHUNK_SIZE);
 }
 
-static void forget(struct backup *backup)
+static void free_backup(struct backup *backup)
 {
 	for (uint32_t i = 0; i < SEGMENTS; i++)
 		free(backup->chunk[i]);
@@ -69,8 +70,8 @@ static void open_and_close(struct fixture *f)
 }
 
 /*
- * Leaves the pool as an owner does that dies: writes the state on media of an open pool
- * over that of a clean close.
+ * Leaves the pool as if its owner had died: saves the metadata while the pool is open,
+ * closes the pool, and restores the metadata.
  */
 static void leave_open(struct fixture *f)
 {
@@ -80,12 +81,15 @@ static void leave_open(struct fixture *f)
 	backup = back_up(f);
 	close_pool(f);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
-		bring_back(f, &backup, i);
-	forget(&backup);
+		restore(f, &backup, i);
+	free_backup(&backup);
 }
 
-/* Open and check refuse the pool with the same words, and check names the segment. */
-static void assert_named(struct fixture *f, uint32_t segment, const char *words)
+/*
+ * Asserts that the errors of open contain these words, and that a check reports the
+ * damage with the same words and with the segment's number.
+ */
+static void assert_refused(struct fixture *f, uint32_t segment, const char *words)
 {
 	assert_open_fails(f, -EUCLEAN, words);
 	f->options.flags = DAXPIN_POOL_READONLY;
@@ -95,39 +99,39 @@ static void assert_named(struct fixture *f, uint32_t segment, const char *words)
 		      words);
 }
 
-/* -------------------------------------------------------------------- time */
+/* ------------------------------------- segments as different opens left them */
 
-static void a_segment_of_an_older_backup_is_named(void **state)
+static void open_refuses_a_segment_of_an_older_backup(void **state)
 {
 	struct fixture *f = *state;
 	struct backup backup = back_up(f), now;
 
 	open_and_close(f);
 	now = back_up(f);
-	bring_back(f, &backup, 1);
-	assert_named(f, 1, "segment 1 of ");
-	assert_named(f, 1, "is older by 1 open than the others");
-	bring_back(f, &now, 1);
+	restore(f, &backup, 1);
+	assert_refused(f, 1, "segment 1 of ");
+	assert_refused(f, 1, "is older by 1 open than the others");
+	restore(f, &now, 1);
 	open_and_close(f);
-	bring_back(f, &backup, 2);
-	assert_named(f, 2, "is older by 2 opens than the others");
-	forget(&backup);
-	forget(&now);
+	restore(f, &backup, 2);
+	assert_refused(f, 2, "is older by 2 opens than the others");
+	free_backup(&backup);
+	free_backup(&now);
 }
 
-static void segment_0_of_an_older_backup_is_named(void **state)
+static void open_refuses_segment_0_of_an_older_backup(void **state)
 {
 	struct fixture *f = *state;
 	struct backup backup = back_up(f);
 
 	open_and_close(f);
-	bring_back(f, &backup, 0);
-	assert_named(f, 0, "segment 0 of ");
-	assert_named(f, 0, "is older by 1 open than the others");
-	forget(&backup);
+	restore(f, &backup, 0);
+	assert_refused(f, 0, "segment 0 of ");
+	assert_refused(f, 0, "is older by 1 open than the others");
+	free_backup(&backup);
 }
 
-static void a_newer_segment_is_named(void **state)
+static void open_refuses_a_segment_that_is_newer_than_the_others(void **state)
 {
 	struct fixture *f = *state;
 	struct backup older = back_up(f), newer;
@@ -135,16 +139,16 @@ static void a_newer_segment_is_named(void **state)
 	open_and_close(f);
 	newer = back_up(f);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
-		bring_back(f, &older, i);
-	bring_back(f, &newer, 2);
-	assert_named(f, 2, "segment 2 of ");
-	assert_named(f, 2, "is newer by 1 open than the others");
-	forget(&older);
-	forget(&newer);
+		restore(f, &older, i);
+	restore(f, &newer, 2);
+	assert_refused(f, 2, "segment 2 of ");
+	assert_refused(f, 2, "is newer by 1 open than the others");
+	free_backup(&older);
+	free_backup(&newer);
 }
 
 /* Both copies were opened once, so the epochs are equal. */
-static void a_segment_of_another_copy_is_named(void **state)
+static void open_refuses_a_segment_of_another_copy_of_the_pool(void **state)
 {
 	struct fixture *f = *state;
 	struct backup before = back_up(f), one;
@@ -152,15 +156,15 @@ static void a_segment_of_another_copy_is_named(void **state)
 	open_and_close(f);
 	one = back_up(f);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
-		bring_back(f, &before, i);
+		restore(f, &before, i);
 	open_and_close(f);
-	bring_back(f, &one, 1);
-	assert_named(f, 1, "another copy of this pool");
-	forget(&before);
-	forget(&one);
+	restore(f, &one, 1);
+	assert_refused(f, 1, "another copy of this pool");
+	free_backup(&before);
+	free_backup(&one);
 }
 
-static void a_segment_copied_while_the_pool_was_open_is_named(void **state)
+static void open_refuses_a_segment_that_was_copied_from_an_open_pool(void **state)
 {
 	struct fixture *f = *state;
 	struct backup early;
@@ -168,15 +172,16 @@ static void a_segment_copied_while_the_pool_was_open_is_named(void **state)
 	open_pool(f);
 	early = back_up(f);
 	close_pool(f);
-	bring_back(f, &early, 2);
-	assert_named(f, 2, "was copied while the pool was open");
-	forget(&early);
+	restore(f, &early, 2);
+	assert_refused(f, 2, "was copied while the pool was open");
+	free_backup(&early);
 }
 
 /*
- * While segment 0 is marked OPENING, other segments may be older, but only by one open.
+ * An open that is interrupted leaves segment 0 with the mark OPENING. The other
+ * segments may then be older, but only by that one open.
  */
-static void after_an_interrupted_open_segments_may_be_older_by_one(void **state)
+static void after_an_interrupted_open_segments_may_be_one_open_older(void **state)
 {
 	struct fixture *f = *state;
 	struct backup oldest = back_up(f), before;
@@ -188,7 +193,7 @@ static void after_an_interrupted_open_segments_may_be_older_by_one(void **state)
 	super = read_super(f, 0);
 	super.flags = DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
 	write_super(f, 0, super);
-	bring_back(f, &before, 1);
+	restore(f, &before, 1);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_open_fails(f, -EUCLEAN, "open it for writing once");
 	f->options.flags = 0;
@@ -197,17 +202,16 @@ static void after_an_interrupted_open_segments_may_be_older_by_one(void **state)
 	super.sequence += 10;
 	write_super(f, 0, super);
 	for (uint32_t i = 1; i < SEGMENTS; i++)
-		bring_back(f, &before, i);
-	bring_back(f, &oldest, 2);
+		restore(f, &before, i);
+	restore(f, &oldest, 2);
 	assert_open_fails(f, -EUCLEAN, "segment 2 of ");
 	assert_says(f, "is older by 1 open");
-	forget(&oldest);
-	forget(&before);
+	free_backup(&oldest);
+	free_backup(&before);
 }
 
 /*
- * A degraded open quarantines the segment and does not write to it, and the next open
- * refuses it again.
+ * A degraded open quarantines the segment, and the next normal open refuses it again.
  */
 static void a_degraded_open_does_not_change_an_older_segment(void **state)
 {
@@ -217,7 +221,7 @@ static void a_degraded_open_does_not_change_an_older_segment(void **state)
 
 	assert_non_null(now);
 	open_and_close(f);
-	bring_back(f, &backup, 1);
+	restore(f, &backup, 1);
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	open_pool(f);
 	assert_int_equal(pool_info(f).quarantined_bytes, 30 * MIB);
@@ -225,13 +229,13 @@ static void a_degraded_open_does_not_change_an_older_segment(void **state)
 	f->options.flags = 0;
 	look(f, 1, 0, now, DP_CHUNK_SIZE);
 	assert_memory_equal(now, backup.chunk[1], DP_CHUNK_SIZE);
-	assert_named(f, 1, "is older by 2 opens than the others");
+	assert_refused(f, 1, "is older by 2 opens than the others");
 	free(now);
-	forget(&backup);
+	free_backup(&backup);
 }
 
-/* The machine was hibernated, and another system used the pool meanwhile. */
-static void a_close_does_not_change_the_mark_of_another_open(void **state)
+/* As when the machine was hibernated and another system opened the pool meanwhile. */
+static void close_is_estale_after_another_system_opened_the_pool(void **state)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct fixture *f = *state;
@@ -256,7 +260,7 @@ static void a_close_does_not_change_the_mark_of_another_open(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-/* ------------------------------------------------------------------- files */
+/* -------------------------------------------------------------- copied files */
 
 static void a_copy_of_a_closed_pool_is_accepted(void **state)
 {
@@ -274,7 +278,8 @@ static void a_copy_of_a_closed_pool_is_accepted(void **state)
 	assert_int_not_equal(memcmp(&before.file, &after.file,
 				    sizeof(before.file)), 0);
 	assert_clean(f);
-	leave_open(f);		/* its own files: it is no longer a copy */
+	/* The open recorded the new files as the pool's own, so it is no copy now. */
+	leave_open(f);
 	open_and_close(f);
 }
 
@@ -296,7 +301,7 @@ static void a_copy_of_an_open_pool_must_be_adopted(void **state)
 	assert_clean(f);
 }
 
-static void a_mixture_of_copies_and_originals_is_refused(void **state)
+static void open_refuses_a_mixture_of_copies_and_original_files(void **state)
 {
 	struct fixture *f = *state;
 
@@ -306,16 +311,16 @@ static void a_mixture_of_copies_and_originals_is_refused(void **state)
 
 		replace_file(f, i);
 		snprintf(words, sizeof(words), "segment %u of ", i);
-		assert_named(f, i, words);
+		assert_refused(f, i, words);
 		f->options.flags = DAXPIN_POOL_ADOPT;
 		assert_open_fails(f, -EUCLEAN, "is a copy, but segment ");
 		f->options.flags = DAXPIN_POOL_ADOPT | DAXPIN_POOL_DEGRADED;
 		assert_open_fails(f, -EUCLEAN, "is a copy, but segment ");
 		f->options.flags = 0;
-		/* Follows the advice of the message. */
+		/* The errmsg advises to copy all files. */
 		replace_all(f);
 		open_and_close(f);
-		forget(&backup);
+		free_backup(&backup);
 	}
 }
 
@@ -342,17 +347,17 @@ static void open_with_a_uuid_opens_only_that_pool(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_segment_of_an_older_backup_is_named),
-		TEST(segment_0_of_an_older_backup_is_named),
-		TEST(a_newer_segment_is_named),
-		TEST(a_segment_of_another_copy_is_named),
-		TEST(a_segment_copied_while_the_pool_was_open_is_named),
-		TEST(after_an_interrupted_open_segments_may_be_older_by_one),
+		TEST(open_refuses_a_segment_of_an_older_backup),
+		TEST(open_refuses_segment_0_of_an_older_backup),
+		TEST(open_refuses_a_segment_that_is_newer_than_the_others),
+		TEST(open_refuses_a_segment_of_another_copy_of_the_pool),
+		TEST(open_refuses_a_segment_that_was_copied_from_an_open_pool),
+		TEST(after_an_interrupted_open_segments_may_be_one_open_older),
 		TEST(a_degraded_open_does_not_change_an_older_segment),
-		TEST(a_close_does_not_change_the_mark_of_another_open),
+		TEST(close_is_estale_after_another_system_opened_the_pool),
 		TEST(a_copy_of_a_closed_pool_is_accepted),
 		TEST(a_copy_of_an_open_pool_must_be_adopted),
-		TEST(a_mixture_of_copies_and_originals_is_refused),
+		TEST(open_refuses_a_mixture_of_copies_and_original_files),
 		TEST(open_with_a_uuid_opens_only_that_pool),
 	};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which chunks of a file on tmpfs are backed: if st_blocks shows that the file has no
- * hole, all of them, otherwise those that a search finds. The files are memfds, which
- * are files of tmpfs.
+ * dp_source_chunks() reports which chunks of a file have blocks. On tmpfs it does not
+ * search the file for holes if st_blocks shows that there are none. The files of these
+ * tests are memfds, which are files of tmpfs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,7 @@ static void fill(uint64_t begin, uint64_t end)
 }
 
 /* Returns a bit for each chunk that is backed. */
-static uint32_t backed(enum dp_source_kind kind)
+static uint32_t backed_chunks(enum dp_source_kind kind)
 {
 	const struct dp_source source = { .kind = kind, .path = "here",
 					  .no_dma = kind == DP_SOURCE_DISK };
@@ -74,7 +74,7 @@ static void a_file_without_holes_is_not_searched(void **state)
 {
 	(void)state;
 	fill(0, SIZE);
-	assert_int_equal(backed(DP_SOURCE_SHMEM), 0xf);
+	assert_int_equal(backed_chunks(DP_SOURCE_SHMEM), 0xf);
 	assert_int_equal(searches, 0);
 }
 
@@ -82,29 +82,29 @@ static void a_file_with_a_hole_is_searched(void **state)
 {
 	(void)state;
 	fill(0, SIZE - 4096);
-	assert_int_equal(backed(DP_SOURCE_SHMEM), 0x7);
+	assert_int_equal(backed_chunks(DP_SOURCE_SHMEM), 0x7);
 	assert_int_equal(searches, 1);
 	assert_int_equal(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				   DP_CHUNK_SIZE, DP_CHUNK_SIZE), 0);
-	assert_int_equal(backed(DP_SOURCE_SHMEM), 0x5);
+	assert_int_equal(backed_chunks(DP_SOURCE_SHMEM), 0x5);
 }
 
-/* What was written past the end of a pool's file takes blocks, too. */
-static void a_longer_file_is_searched(void **state)
+/* Blocks past the end of the segment count in st_blocks too, so it proves nothing. */
+static void a_file_longer_than_its_segment_is_searched(void **state)
 {
 	(void)state;
 	fill(0, DP_CHUNK_SIZE);
 	fill(SIZE, 2 * SIZE - DP_CHUNK_SIZE);
-	assert_int_equal(backed(DP_SOURCE_SHMEM), 0x1);
+	assert_int_equal(backed_chunks(DP_SOURCE_SHMEM), 0x1);
 	assert_int_equal(searches, 1);
 }
 
-/* On filesystems other than tmpfs, st_blocks counts more than the bytes of the file. */
-static void only_tmpfs_is_believed(void **state)
+/* Other filesystems count more than the bytes of the file in st_blocks. */
+static void st_blocks_proves_nothing_on_other_filesystems(void **state)
 {
 	(void)state;
 	fill(0, SIZE);
-	assert_int_equal(backed(DP_SOURCE_DISK), 0xf);
+	assert_int_equal(backed_chunks(DP_SOURCE_DISK), 0xf);
 	assert_int_equal(searches, 1);
 }
 
@@ -115,8 +115,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_file_without_holes_is_not_searched),
 		TEST(a_file_with_a_hole_is_searched),
-		TEST(a_longer_file_is_searched),
-		TEST(only_tmpfs_is_believed),
+		TEST(a_file_longer_than_its_segment_is_searched),
+		TEST(st_blocks_proves_nothing_on_other_filesystems),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Called before each call of the os seam: seam_wraps.py makes the wrappers. */
+/* The wrappers that seam_wraps.py makes call this before each function of os.h. */
 #ifndef SEAM_CALLED_H
 #define SEAM_CALLED_H
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""seam_wraps.py OS_H [NAMES]: a C file that puts seam_called() before each call of
-the os seam, for ld's --wrap; with NAMES only the names of these calls."""
+"""seam_wraps.py OS_H [NAMES]: prints a C file with a wrapper for each function of os.h,
+for ld's --wrap. A wrapper calls seam_called() first. With NAMES, prints only the names
+of the functions."""
 
 import re
 import sys
@@ -33,7 +34,7 @@ def main():
     with open(sys.argv[1]) as file:
         text = re.sub(r'/\*.*?\*/', '', file.read(), flags=re.S)
     calls = CALL.findall(text)
-    assert len(calls) > 50, 'os.h is not understood'
+    assert len(calls) > 50, f'found only {len(calls)} functions in os.h'
     if len(sys.argv) > 2:
         print('\n'.join(name for _, name, _ in calls))
         return
