@@ -349,7 +349,7 @@ static void extra_files_are_noted(void **state)
 }
 
 /* A hole over zeroes is only a note. A hole over other metadata is damage. */
-static void metadata_in_a_hole_read_as_zeroes(void **state)
+static void a_hole_in_metadata_is_damage_only_if_it_is_in_use(void **state)
 {
 	struct fixture *f = *state;
 	struct findings found;
@@ -702,7 +702,7 @@ int main(void)
 		TEST(inconsistent_superblock_fields_are_found),
 		TEST(missing_and_short_files_are_found),
 		TEST(extra_files_are_noted),
-		TEST(metadata_in_a_hole_read_as_zeroes),
+		TEST(a_hole_in_metadata_is_damage_only_if_it_is_in_use),
 		TEST(bad_words_are_found),
 		TEST(overlaps_and_ends_are_found),
 		TEST(an_extent_in_a_hole_is_a_note),

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Paths without a pool, and damaged pools: each refusal has its errno and its message,
- * and changes no byte.
+ * Opens and creates of paths that have no pool, and of pools that are damaged. Those
+ * that fail return the documented errno, explain it in errmsg, and change no byte.
  */
 #include "findings.h"
 #include "invariant.h"
 #include "media.h"
 
-/* ------------------------------------------------------------- not a pool */
+/* -------------------------------------------------- paths that have no pool */
 
 static void open_refuses_a_path_that_does_not_exist(void **state)
 {
@@ -76,7 +76,7 @@ static void open_refuses_a_device_that_is_not_dax(void **state)
 	assert_says(f, "/dev/null is not a device-dax node");
 }
 
-static void open_refuses_a_segment_0_of_text(void **state)
+static void open_refuses_a_first_segment_that_is_a_text_file(void **state)
 {
 	struct fixture *f = *state;
 
@@ -88,8 +88,8 @@ static void open_refuses_a_segment_0_of_text(void **state)
 	assert_create_fails(f, -EEXIST, "overwrite");
 }
 
-/* The text is not in the first page, but the file is not blank. */
-static void create_refuses_a_file_that_begins_with_zeroes(void **state)
+/* A create overwrites only blank files, and this one has text behind zeroes. */
+static void create_refuses_a_file_with_other_data_behind_zeroes(void **state)
 {
 	struct fixture *f = *state;
 
@@ -99,7 +99,7 @@ static void create_refuses_a_file_that_begins_with_zeroes(void **state)
 	assert_create_fails(f, -EEXIST, "overwrite");
 }
 
-static void open_refuses_other_formats(void **state)
+static void open_refuses_newer_and_older_formats(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -128,7 +128,7 @@ static void truncate_segment(struct fixture *f, uint32_t segment, uint64_t size)
 	assert_int_equal(truncate(path, size), 0);
 }
 
-static void check_truncated(struct fixture *f, uint32_t segment)
+static void assert_truncated_refused(struct fixture *f, uint32_t segment)
 {
 	char words[32];
 
@@ -150,20 +150,20 @@ static void check_truncated(struct fixture *f, uint32_t segment)
 
 static void open_refuses_a_truncated_first_segment(void **state)
 {
-	check_truncated(*state, 0);
+	assert_truncated_refused(*state, 0);
 }
 
 static void open_refuses_a_truncated_middle_segment(void **state)
 {
-	check_truncated(*state, 1);
+	assert_truncated_refused(*state, 1);
 }
 
 static void open_refuses_a_truncated_last_segment(void **state)
 {
-	check_truncated(*state, 2);
+	assert_truncated_refused(*state, 2);
 }
 
-static void check_missing(struct fixture *f, uint32_t segment)
+static void assert_missing_refused(struct fixture *f, uint32_t segment)
 {
 	char path[128], aside[128], *name;
 
@@ -181,17 +181,17 @@ static void check_missing(struct fixture *f, uint32_t segment)
 
 static void open_refuses_a_missing_first_segment(void **state)
 {
-	check_missing(*state, 0);
+	assert_missing_refused(*state, 0);
 }
 
 static void open_refuses_a_missing_middle_segment(void **state)
 {
-	check_missing(*state, 1);
+	assert_missing_refused(*state, 1);
 }
 
 static void open_refuses_a_missing_last_segment(void **state)
 {
-	check_missing(*state, 2);
+	assert_missing_refused(*state, 2);
 }
 
 static void open_counts_and_ignores_extra_segments(void **state)
@@ -260,8 +260,8 @@ static void open_refuses_a_segment_of_another_pool(void **state)
 
 /* ------------------------------------------------------------ superblocks */
 
-/* The older half is where a torn write of the next change would have been. */
-static void open_works_with_the_older_half_damaged(void **state)
+/* A torn write damages only the older half: the next change is written there. */
+static void open_succeeds_if_the_older_superblock_half_is_damaged(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super half[2];
@@ -275,8 +275,8 @@ static void open_works_with_the_older_half_damaged(void **state)
 	close_pool(f);
 }
 
-/* The newest half was torn before its copy was written, so the older one is used. */
-static void open_takes_the_older_half_when_the_newer_is_torn(void **state)
+/* Neither the newer half nor its copy is intact, as if the power had failed earlier. */
+static void open_uses_the_older_superblock_half_if_the_newer_is_torn(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super half[2];
@@ -291,7 +291,7 @@ static void open_takes_the_older_half_when_the_newer_is_torn(void **state)
 	close_pool(f);
 }
 
-static void open_works_without_the_copy(void **state)
+static void open_succeeds_without_the_copy_of_the_superblock(void **state)
 {
 	struct fixture *f = *state;
 	char zero[DP_SUPER_SIZE] = "";
@@ -312,7 +312,7 @@ static void spoil_all_halves(struct fixture *f, uint32_t segment)
 	}
 }
 
-static void check_all_halves(struct fixture *f, uint32_t segment)
+static void assert_lost_superblock_refused(struct fixture *f, uint32_t segment)
 {
 	char words[32];
 
@@ -327,15 +327,16 @@ static void check_all_halves(struct fixture *f, uint32_t segment)
 
 static void open_refuses_a_superblock_without_an_intact_half(void **state)
 {
-	check_all_halves(*state, 0);
+	assert_lost_superblock_refused(*state, 0);
 	assert_create_fails(*state, -EEXIST, "overwrite");
 }
 
 static void open_refuses_a_later_segments_lost_superblock(void **state)
 {
-	check_all_halves(*state, 2);
+	assert_lost_superblock_refused(*state, 2);
 }
 
+/* Asserts that open, create and check advise to restore the wiped first segment. */
 static void assert_says_wiped(struct fixture *f)
 {
 	const char *cure = "restore it from the backup that the other files are of";
@@ -350,8 +351,8 @@ static void assert_says_wiped(struct fixture *f)
 	assert_non_null(strstr(found.what[0], cure));
 }
 
-/* A wiped page is damage, not a blank medium: the copy shows it. */
-static void a_wiped_superblock_is_not_a_blank_medium(void **state)
+/* The superblock's copy, or else the other segments, show that there was a pool. */
+static void open_and_create_do_not_take_a_wiped_superblock_for_blank(void **state)
 {
 	struct fixture *f = *state;
 	char zero[DP_SUPER_SIZE] = "";
@@ -363,10 +364,10 @@ static void a_wiped_superblock_is_not_a_blank_medium(void **state)
 }
 
 /*
- * A wiped first segment is not blank if the others are not. No remedy that the message
- * names destroys the others.
+ * The other segments show that there was a pool. The errmsg does not recommend a
+ * create, which would destroy them.
  */
-static void a_wiped_first_segment_is_not_a_blank_medium(void **state)
+static void open_and_create_do_not_take_a_wiped_segment_0_for_blank(void **state)
 {
 	struct fixture *f = *state;
 	char *zero = calloc(1, DP_CHUNK_SIZE), path[128];
@@ -387,8 +388,8 @@ static void a_wiped_first_segment_is_not_a_blank_medium(void **state)
 	free(zero);
 }
 
-/* A file that is not a segment is not called one. */
-static void foreign_later_segments_are_not_called_a_pool(void **state)
+/* The file named segment.0002 has no superblock, so errmsg must not claim a pool. */
+static void open_finds_no_pool_if_no_segment_has_a_superblock(void **state)
 {
 	struct fixture *f = *state;
 
@@ -400,7 +401,7 @@ static void foreign_later_segments_are_not_called_a_pool(void **state)
 	assert_create_fails(f, -EEXIST, "give another path");
 }
 
-static void later_segment_without_superblock_is_damage(void **state)
+static void open_refuses_a_later_segment_without_a_superblock(void **state)
 {
 	struct fixture *f = *state;
 	char zero[DP_SUPER_SIZE] = "";
@@ -412,7 +413,7 @@ static void later_segment_without_superblock_is_damage(void **state)
 	assert_null(strstr(f->errmsg, "create"));
 }
 
-static void check_nonsense(struct fixture *f, struct dp_super super)
+static void assert_inconsistent(struct fixture *f, struct dp_super super)
 {
 	struct dp_super good = read_super(f, 0);
 
@@ -428,33 +429,33 @@ static void open_refuses_inconsistent_superblock_fields(void **state)
 	struct dp_super good = read_super(f, 0), super;
 
 	super = good, super.segment_size = 48 * MIB;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.segment_size = 1;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.segment_size = 0;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.segments = 2;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.segments = 0;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.pool_size = 64 * MIB;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.pool_size = UINT64_MAX;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.pool_size = 0;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.size = 30 * MIB;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.size = 0;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.index = 1;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.owner.contexts = DP_RDMA_CONTEXTS_MAX + 1;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.segment_set[0] = 0x3;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	super = good, super.segment_set[DP_SEGMENTS_MAX / 8 - 1] = 0x80;
-	check_nonsense(f, super);
+	assert_inconsistent(f, super);
 	open_pool(f);
 	close_pool(f);
 }
@@ -471,7 +472,7 @@ static void open_refuses_a_segment_of_another_size(void **state)
 
 /* ------------------------------------------------------------------ tables */
 
-static void check_table(struct fixture *f, uint32_t segment, uint32_t block,
+static void assert_table_refused(struct fixture *f, uint32_t segment, uint32_t block,
 			const char *words)
 {
 	char place[64];
@@ -490,10 +491,10 @@ static void open_refuses_a_damaged_word(void **state)
 	struct fixture *f = *state;
 
 	spoil(f, 1, word_at(1000) + 5);
-	check_table(f, 1, 1000, "fails its check");
+	assert_table_refused(f, 1, 1000, "fails its check");
 	spoil(f, 1, word_at(1000) + 5);
 	spoil(f, 2, word_at(8191));
-	check_table(f, 2, 8191, "fails its check");
+	assert_table_refused(f, 2, 8191, "fails its check");
 	spoil(f, 2, word_at(8191));
 	open_pool(f);
 	close_pool(f);
@@ -504,7 +505,7 @@ static void open_refuses_a_wiped_word(void **state)
 	struct fixture *f = *state;
 
 	write_raw(f, 0, 512, 0);
-	check_table(f, 0, 512, "fails its check");
+	assert_table_refused(f, 0, 512, "fails its check");
 }
 
 static void open_refuses_a_wiped_table_page(void **state)
@@ -513,7 +514,7 @@ static void open_refuses_a_wiped_table_page(void **state)
 	char zero[DP_BLOCK_SIZE] = "";
 
 	patch(f, 1, word_at(1024), zero, sizeof(zero));
-	check_table(f, 1, 1024, "fails its check");
+	assert_table_refused(f, 1, 1024, "fails its check");
 }
 
 static void open_refuses_a_word_of_another_block(void **state)
@@ -523,7 +524,7 @@ static void open_refuses_a_word_of_another_block(void **state)
 
 	look(f, 1, word_at(600), &raw, 8);
 	write_raw(f, 1, 601, raw);
-	check_table(f, 1, 601, "fails its check");
+	assert_table_refused(f, 1, 601, "fails its check");
 }
 
 static void open_refuses_overlapping_extents(void **state)
@@ -534,7 +535,7 @@ static void open_refuses_overlapping_extents(void **state)
 	open_pool(f);
 	close_pool(f);
 	write_word(f, 1, 607, (struct dp_word) { DP_KIND_DATA, 1, 1 });
-	check_table(f, 1, 607, "overlap");
+	assert_table_refused(f, 1, 607, "overlap");
 	write_word(f, 1, 607, free_word);
 	write_word(f, 1, 608, (struct dp_word) { DP_KIND_DATA, 1, 1 });
 	open_pool(f);
@@ -547,7 +548,7 @@ static void open_refuses_a_damaged_word_inside_an_extent(void **state)
 
 	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1 });
 	write_raw(f, 1, 603, 0);
-	check_table(f, 1, 603, "fails its check");
+	assert_table_refused(f, 1, 603, "fails its check");
 }
 
 static void open_refuses_an_extent_past_the_segments_end(void **state)
@@ -558,9 +559,9 @@ static void open_refuses_an_extent_past_the_segments_end(void **state)
 	open_pool(f);
 	close_pool(f);
 	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 3, 1 });
-	check_table(f, 0, 8190, "past the segment's end");
+	assert_table_refused(f, 0, 8190, "past the segment's end");
 	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 1 << 17, 1 });
-	check_table(f, 0, 8190, "past the segment's end");
+	assert_table_refused(f, 0, 8190, "past the segment's end");
 }
 
 static void open_refuses_slabs_of_a_later_version(void **state)
@@ -578,20 +579,21 @@ static void open_refuses_slabs_of_a_later_version(void **state)
 	assert_says(f, "segment 0, block 600");
 }
 
-/* Simulates a full filesystem: --wrap replaces dp_os_fallocate(). */
-static bool no_room;
+/* With is_full an allocation fails as on a full filesystem. */
+static bool is_full;
 
 int __real_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 
 int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 {
-	return no_room ? -ENOSPC :
+	return is_full ? -ENOSPC :
 			 __real_dp_os_fallocate(fd, mode, offset, length);
 }
 
 /*
- * W7: a chunk with a published extent gets its blocks again. Other chunks stay holes.
+ * W7: an open allocates the blocks of a chunk that has a published extent. Chunks that
+ * are free stay holes.
  */
 static void an_extent_in_a_hole_is_allocated_and_reads_as_zeroes(void **state)
 {
@@ -625,10 +627,10 @@ static void an_extent_in_a_hole_is_allocated_and_reads_as_zeroes(void **state)
 }
 
 /*
- * Zero is not a valid word, so a hole over used metadata is damage, and one over unused
- * metadata is not.
+ * A hole reads as zeroes. That is damage in a table page in use, because zero is not a
+ * valid word, but not in metadata that is not in use.
  */
-static void metadata_in_a_hole_read_as_zeroes(void **state)
+static void a_hole_in_metadata_is_damage_only_if_it_is_in_use(void **state)
 {
 	struct fixture *f = *state;
 
@@ -640,8 +642,8 @@ static void metadata_in_a_hole_read_as_zeroes(void **state)
 	assert_open_fails(f, -EUCLEAN, "(block 1024)");
 }
 
-/* The lane with the batch was committed: it is replayed even into a hole. */
-static void a_batch_is_completed_in_a_hole(void **state)
+/* The batch sets a word of an extent whose chunk is a hole. */
+static void a_committed_batch_is_replayed_into_a_hole(void **state)
 {
 	struct fixture *f = *state;
 	const struct dp_lane_entry entry = {
@@ -659,17 +661,17 @@ static void a_batch_is_completed_in_a_hole(void **state)
 	assert_int_equal(now, 77);
 }
 
-/* Nothing was stored, so the next open with enough space finds the same pool. */
-static void without_space_for_its_holes_a_pool_is_left_unchanged(void **state)
+/* A later open, when there is enough space, finds the same pool. */
+static void an_open_without_space_to_fill_holes_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 
 	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1 });
 	punch(f, 1, 6 * MIB);
-	no_room = true;
+	is_full = true;
 	assert_open_fails(f, -ENOSPC, "2 MiB");
 	assert_says(f, "holes");
-	no_room = false;
+	is_full = false;
 	open_pool(f);
 	close_pool(f);
 }
@@ -697,8 +699,11 @@ static void reserve_never_returns_a_hole(void **state)
 	close_pool(f);
 }
 
-/* The half is at the offset where the next change would overwrite the newest half. */
-static void open_refuses_superblock_halves_in_the_wrong_place(void **state)
+/*
+ * The two halves are swapped. If the open used them, the next change would overwrite
+ * the newer half.
+ */
+static void open_refuses_swapped_superblock_halves(void **state)
 {
 	struct fixture *f = *state;
 	const uint64_t page[] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
@@ -715,8 +720,11 @@ static void open_refuses_superblock_halves_in_the_wrong_place(void **state)
 
 /* ------------------------------------------------------------------- lanes */
 
-/* Asserts that a lane is refused if no order of stores can explain a changed byte. */
-static void check_damaged_lane(struct fixture *f, uint32_t index, size_t offset)
+/*
+ * Asserts that open refuses a lane in which a byte was changed that no power failure
+ * can change.
+ */
+static void assert_lane_refused(struct fixture *f, uint32_t index, size_t offset)
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
 	char words[64];
@@ -729,8 +737,8 @@ static void check_damaged_lane(struct fixture *f, uint32_t index, size_t offset)
 	spoil(f, 0, at + offset);
 }
 
-/* A torn lane is what a power failure leaves of a batch that was never committed. */
-static void check_torn_lane(struct fixture *f, uint32_t index, size_t offset)
+/* A power failure leaves a torn lane if it interrupts a batch before its commit. */
+static void assert_lane_discarded(struct fixture *f, uint32_t index, size_t offset)
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
 
@@ -743,9 +751,9 @@ static void open_refuses_a_damaged_lane(void **state)
 {
 	struct fixture *f = *state;
 
-	check_damaged_lane(f, 5, offsetof(struct dp_lane, sequence));
-	check_damaged_lane(f, 5, offsetof(struct dp_lane, sequence) + 7);
-	check_damaged_lane(f, 63, offsetof(struct dp_lane, done) + 1);
+	assert_lane_refused(f, 5, offsetof(struct dp_lane, sequence));
+	assert_lane_refused(f, 5, offsetof(struct dp_lane, sequence) + 7);
+	assert_lane_refused(f, 63, offsetof(struct dp_lane, done) + 1);
 	open_pool(f);
 	close_pool(f);
 }
@@ -754,15 +762,15 @@ static void open_discards_a_torn_lane(void **state)
 {
 	struct fixture *f = *state;
 
-	check_torn_lane(f, 0, offsetof(struct dp_lane, count));
-	check_torn_lane(f, 0, offsetof(struct dp_lane, count) + 3);
-	check_torn_lane(f, 63, offsetof(struct dp_lane, epoch));
-	check_torn_lane(f, 63, offsetof(struct dp_lane, check));
+	assert_lane_discarded(f, 0, offsetof(struct dp_lane, count));
+	assert_lane_discarded(f, 0, offsetof(struct dp_lane, count) + 3);
+	assert_lane_discarded(f, 63, offsetof(struct dp_lane, epoch));
+	assert_lane_discarded(f, 63, offsetof(struct dp_lane, check));
 }
 
 /* ----------------------------------------------- overwriting a damaged pool */
 
-static void create_anew(struct fixture *f)
+static void overwrite_and_reopen(struct fixture *f)
 {
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.pool_size = 64 * MIB;
@@ -783,11 +791,11 @@ static void overwrite_replaces_a_damaged_superblock(void **state)
 	need_no_verbs();
 	for (int half = 0; half < 2; half++) {
 		spoil(f, 0, DP_SUPER_OFFSET + half * sizeof(struct dp_super));
-		create_anew(f);
+		overwrite_and_reopen(f);
 	}
 	spoil(f, 0, DP_SUPER_OFFSET);
 	spoil(f, 0, DP_SUPER_OFFSET + sizeof(struct dp_super));
-	create_anew(f);
+	overwrite_and_reopen(f);
 }
 
 static int overwrite(struct fixture *f)
@@ -805,15 +813,13 @@ static void overwrite_replaces_damaged_segments(void **state)
 	struct fixture *f = *state;
 
 	spoil(f, 1, word_at(1000));
-	create_anew(f);
+	overwrite_and_reopen(f);
 }
 
-/*
- * The number of verbs contexts on this machine, or the error of counting them; 1000:
- * the real count.
- */
+/* The machine's verbs contexts are counted, not simulated. */
 #define REAL_CONTEXTS	1000
 
+/* The simulated number of verbs contexts, or the error of counting them. */
 static int contexts = REAL_CONTEXTS;
 
 int __real_dp_verbs_count_all(const struct dp_errmsg *errmsg);
@@ -838,9 +844,9 @@ static void overwrite_is_busy(struct fixture *f, int count, const char *words)
 }
 
 /*
- * The record of the owner's verbs contexts was in the first segment, which is lost. The
- * owner's rings keep the other files locked; its RDMA has certainly ended only if the
- * machine has no verbs context at all.
+ * The first segment, with the record of the owner's verbs contexts, is missing. The
+ * locks of the other files show that the owner's rings have ended. Its RDMA has
+ * certainly ended only if the machine has no verbs context at all.
  */
 static void overwrite_without_the_first_segment_waits_for_all_rdma(void **state)
 {
@@ -852,11 +858,11 @@ static void overwrite_without_the_first_segment_waits_for_all_rdma(void **state)
 	overwrite_is_busy(f, 3, "any of the 3 on this machine may be its own");
 	overwrite_is_busy(f, -EBUSY, "the test cannot count them");
 	contexts = 0;
-	create_anew(f);
+	overwrite_and_reopen(f);
 	contexts = REAL_CONTEXTS;
 }
 
-/* The record was in the superblock, which has no intact half or is missing. */
+/* The owner's record was in the superblock, which is damaged or truncated here. */
 static void overwrite_of_a_lost_superblock_waits_for_all_rdma(void **state)
 {
 	struct fixture *f = *state;
@@ -873,21 +879,21 @@ static void overwrite_of_a_lost_superblock_waits_for_all_rdma(void **state)
 	open_pool(f);
 }
 
-static void lose_first_page(struct fixture *f)
+static void wipe_first_page(struct fixture *f)
 {
 	static const char zero[DP_SUPER_SIZE];
 
 	patch(f, 0, DP_SUPER_OFFSET, zero, sizeof(zero));
 }
 
-/* The wiped page had the last owner's record. A copy of a pool is a different case. */
-static void a_lost_record_is_waited_for_unless_the_caller_overrides(void **state)
+/* The wiped page contained the record of the last owner's verbs contexts. */
+static void open_waits_for_all_rdma_if_the_owners_record_is_lost(void **state)
 {
 	struct fixture *f = *state;
 
 	f->options.flags = DAXPIN_POOL_ADOPT;
 	contexts = 3;
-	lose_first_page(f);
+	wipe_first_page(f);
 	assert_open_fails(f, -EBUSY, "any of the 3 on this machine may be its own");
 	contexts = -EBUSY;
 	assert_open_fails(f, -EBUSY, "the test cannot count them");
@@ -912,9 +918,10 @@ static void overwrite_refuses_a_newer_format(void **state)
 }
 
 /*
- * A power failure in the very first superblock write: the magic and a part of the rest.
+ * A power failure during the first write of a create's superblock leaves the magic and
+ * a part of the rest. Create can be called again.
  */
-static void a_torn_first_superblock_is_an_unfinished_create(void **state)
+static void create_can_be_repeated_after_a_torn_first_superblock(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super torn = { .magic = DP_MAGIC, .version = DP_VERSION };
@@ -938,7 +945,7 @@ static void a_torn_first_superblock_is_an_unfinished_create(void **state)
 	close_pool(f);
 }
 
-static void open_refuses_flags_it_does_not_know(void **state)
+static void open_refuses_unknown_superblock_flags(void **state)
 {
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
@@ -960,12 +967,12 @@ int main(void)
 		TEST(open_refuses_a_directory_of_other_files, empty_setup),
 		TEST(open_refuses_another_programs_file, empty_setup),
 		TEST(open_refuses_a_device_that_is_not_dax, empty_setup),
-		TEST(open_refuses_a_segment_0_of_text, empty_setup),
-		TEST(create_refuses_a_file_that_begins_with_zeroes,
+		TEST(open_refuses_a_first_segment_that_is_a_text_file, empty_setup),
+		TEST(create_refuses_a_file_with_other_data_behind_zeroes,
 		     empty_setup),
-		TEST(open_refuses_other_formats, closed_setup),
-		TEST(a_torn_first_superblock_is_an_unfinished_create, empty_setup),
-		TEST(open_refuses_flags_it_does_not_know, closed_setup),
+		TEST(open_refuses_newer_and_older_formats, closed_setup),
+		TEST(create_can_be_repeated_after_a_torn_first_superblock, empty_setup),
+		TEST(open_refuses_unknown_superblock_flags, closed_setup),
 		TEST(open_refuses_a_truncated_first_segment, closed_setup),
 		TEST(open_refuses_a_truncated_middle_segment, closed_setup),
 		TEST(open_refuses_a_truncated_last_segment, closed_setup),
@@ -975,17 +982,18 @@ int main(void)
 		TEST(open_counts_and_ignores_extra_segments, closed_setup),
 		TEST(open_refuses_swapped_segments, closed_setup),
 		TEST(open_refuses_a_segment_of_another_pool, closed_setup),
-		TEST(open_works_with_the_older_half_damaged,
+		TEST(open_succeeds_if_the_older_superblock_half_is_damaged,
 		     closed_setup),
-		TEST(open_takes_the_older_half_when_the_newer_is_torn,
+		TEST(open_uses_the_older_superblock_half_if_the_newer_is_torn,
 		     closed_setup),
-		TEST(open_works_without_the_copy, closed_setup),
+		TEST(open_succeeds_without_the_copy_of_the_superblock, closed_setup),
 		TEST(open_refuses_a_superblock_without_an_intact_half,
 		     closed_setup),
 		TEST(open_refuses_a_later_segments_lost_superblock,
 		     closed_setup),
-		TEST(a_wiped_superblock_is_not_a_blank_medium, closed_setup),
-		TEST(later_segment_without_superblock_is_damage, closed_setup),
+		TEST(open_and_create_do_not_take_a_wiped_superblock_for_blank,
+		     closed_setup),
+		TEST(open_refuses_a_later_segment_without_a_superblock, closed_setup),
 		TEST(open_refuses_inconsistent_superblock_fields,
 		     closed_setup),
 		TEST(open_refuses_a_segment_of_another_size, closed_setup),
@@ -1001,21 +1009,23 @@ int main(void)
 		TEST(open_refuses_slabs_of_a_later_version, closed_setup),
 		TEST(an_extent_in_a_hole_is_allocated_and_reads_as_zeroes,
 		     closed_setup),
-		TEST(metadata_in_a_hole_read_as_zeroes, closed_setup),
-		TEST(a_batch_is_completed_in_a_hole, closed_setup),
-		TEST(without_space_for_its_holes_a_pool_is_left_unchanged,
+		TEST(a_hole_in_metadata_is_damage_only_if_it_is_in_use, closed_setup),
+		TEST(a_committed_batch_is_replayed_into_a_hole, closed_setup),
+		TEST(an_open_without_space_to_fill_holes_changes_nothing,
 		     closed_setup),
 		TEST(reserve_never_returns_a_hole, closed_setup),
-		TEST(open_refuses_superblock_halves_in_the_wrong_place, closed_setup),
+		TEST(open_refuses_swapped_superblock_halves, closed_setup),
 		TEST(open_refuses_a_damaged_lane, closed_setup),
 		TEST(open_discards_a_torn_lane, closed_setup),
-		TEST(a_wiped_first_segment_is_not_a_blank_medium, closed_setup),
-		TEST(foreign_later_segments_are_not_called_a_pool, empty_setup),
+		TEST(open_and_create_do_not_take_a_wiped_segment_0_for_blank,
+		     closed_setup),
+		TEST(open_finds_no_pool_if_no_segment_has_a_superblock, empty_setup),
 		TEST(overwrite_replaces_a_damaged_superblock, closed_setup),
 		TEST(overwrite_replaces_damaged_segments, closed_setup),
 		TEST(overwrite_without_the_first_segment_waits_for_all_rdma,
 		     closed_setup),
-		TEST(a_lost_record_is_waited_for_unless_the_caller_overrides, closed_setup),
+		TEST(open_waits_for_all_rdma_if_the_owners_record_is_lost,
+		     closed_setup),
 		TEST(overwrite_of_a_lost_superblock_waits_for_all_rdma,
 		     closed_setup),
 		TEST(overwrite_refuses_a_newer_format, closed_setup),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What other processes do to the files and the directory of a pool, by names that are
- * not the one it was opened by, and what a container hides or replaces: W1, W2, W10,
- * W11 and W14. No call hangs, and no pool is lost.
+ * Other processes rename, mount over, truncate or protect the files and the directory
+ * of a pool, or use them by another path. A container hides or replaces files of /proc
+ * and /sys. No call hangs, and no pool is lost (W1, W2, W10, W11, W14).
  */
 #include "media.h"
 #include <linux/fs.h>
@@ -12,9 +12,10 @@
 #include <sys/xattr.h>
 #include "../support/nobody.h"
 
-#define HANGS_S		120u		/* no call takes so long */
+#define HANG_S		120u		/* limit of a call that must end */
 
-static bool own_mounts(void)
+/* Moves this process into a mount namespace of its own. */
+static bool enter_own_mounts(void)
 {
 	return !unshare(CLONE_NEWNS) &&
 	       !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
@@ -48,17 +49,20 @@ static void leave_open(struct fixture *f)
 
 /* ---------------------------------------------------------------- containers */
 
-/* A mount over a path; `source` with a leading '+' is in the pool's directory. */
-static const struct place {
+/* What is mounted on target. A source with a leading '+' is in the pool's directory. */
+static const struct hiding_mount {
 	const char *name, *source, *target, *type;
 	const char *data;
-} places[] = {
+} hiding_mounts[] = {
 	{ "another boot id", "+id", "/proc/sys/kernel/random/boot_id", NULL, NULL },
 	{ "no boot id", "+text", "/proc/sys/kernel/random/boot_id", NULL, NULL },
 	{ "a FIFO as boot id", "+fifo", "/proc/sys/kernel/random/boot_id", NULL, NULL },
-	{ "zeroes as boot id", "/dev/zero", "/proc/sys/kernel/random/boot_id", NULL, NULL },
-	{ "an empty boot id", "/dev/null", "/proc/sys/kernel/random/boot_id", NULL, NULL },
-	{ "no random", "none", "/proc/sys/kernel/random", "tmpfs", NULL },
+	{ "zeroes as boot id", "/dev/zero", "/proc/sys/kernel/random/boot_id", NULL,
+	  NULL },
+	{ "an empty boot id", "/dev/null", "/proc/sys/kernel/random/boot_id", NULL,
+	  NULL },
+	{ "no /proc/sys/kernel/random", "none", "/proc/sys/kernel/random", "tmpfs",
+	  NULL },
 	{ "no /proc/sys", "none", "/proc/sys", "tmpfs", NULL },
 	{ "no /sys", "none", "/sys", "tmpfs", NULL },
 	{ "an empty /proc", "none", "/proc", "tmpfs", NULL },
@@ -70,23 +74,23 @@ static const struct place {
 	{ "subset=pid", "proc", "/proc", "proc", "subset=pid" },
 };
 
-static struct fixture *in_place;
+static struct fixture *fixture_under_mount;
 
-/* Returns 77 if the kernel refuses the mount. */
-static int opens_in_place(void *arg)
+/* Opens the pool and creates another. Returns 77 if the kernel refuses the mount. */
+static int open_and_create_under_mount(void *arg)
 {
-	const struct place *place = arg;
-	struct fixture *f = in_place;
+	const struct hiding_mount *hiding = arg;
+	struct fixture *f = fixture_under_mount;
 	char source[140];
 
 	snprintf(source, sizeof(source), "%s%s%s",
-		 *place->source == '+' ? f->path : "",
-		 *place->source == '+' ? "/" : "",
-		 place->source + (*place->source == '+'));
-	if (!own_mounts() || mount(source, place->target, place->type,
-				   place->type ? 0 : MS_BIND, place->data))
+		 *hiding->source == '+' ? f->path : "",
+		 *hiding->source == '+' ? "/" : "",
+		 hiding->source + (*hiding->source == '+'));
+	if (!enter_own_mounts() || mount(source, hiding->target, hiding->type,
+				   hiding->type ? 0 : MS_BIND, hiding->data))
 		return 77;
-	alarm(HANGS_S);
+	alarm(HANG_S);
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) ||
 	    daxpin_pool_close(f->pool))
 		return 2;
@@ -95,7 +99,7 @@ static int opens_in_place(void *arg)
 	       daxpin_pool_close(f->pool) ? 3 : 0;
 }
 
-static void what_a_container_hides_or_replaces_lets_pools_open(void **state)
+static void pools_can_be_opened_whatever_a_container_hides_or_replaces(void **state)
 {
 	struct fixture *f = *state;
 	unsigned int mounted = 0;
@@ -107,15 +111,15 @@ static void what_a_container_hides_or_replaces_lets_pools_open(void **state)
 	write_file(f, "text", "container\n", 10);
 	file_name(f, "fifo", path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	in_place = f;
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+	fixture_under_mount = f;
+	for (size_t i = 0; i < sizeof(hiding_mounts) / sizeof(hiding_mounts[0]); i++) {
 		leave_open(f);
-		ret = run_child(opens_in_place, (void *)&places[i]);
+		ret = run_child(open_and_create_under_mount, (void *)&hiding_mounts[i]);
 		if (ret == 77)
-			print_message("# left out: %s: %s\n", places[i].name,
+			print_message("# skipped: %s: %s\n", hiding_mounts[i].name,
 				      "it cannot be mounted here");
 		else if (ret)
-			fail_msg("%s: %d", places[i].name, ret);
+			fail_msg("%s: %d", hiding_mounts[i].name, ret);
 		else
 			mounted++;
 		file_name(f, "sub/segment.0000", path);
@@ -176,8 +180,8 @@ static void a_directory_that_an_acl_lets_others_write_is_refused(void **state)
 	close_pool(f);
 }
 
-/* The rights of a default ACL are masked by the mode that the file is made with. */
-static void a_default_acl_gives_nobody_a_right_to_new_files(void **state)
+/* The mode with which create makes a file masks the rights of a default ACL. */
+static void a_default_acl_gives_other_users_no_right_to_new_files(void **state)
 {
 	struct fixture *f = *state;
 	char path[128];
@@ -191,11 +195,12 @@ static void a_default_acl_gives_nobody_a_right_to_new_files(void **state)
 	create_pool(f);
 	segment_path(f, 1, path);
 	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0600);	/* with the mask as group */
+	/* With an ACL, the bits of the group are its mask. */
+	assert_int_equal(st.st_mode & 0777, 0600);
 	close_pool(f);
 }
 
-static void an_immutable_file_is_named(void **state)
+static void open_refuses_an_immutable_file_except_for_reading(void **state)
 {
 	struct fixture *f = *state;
 	int flags = FS_IMMUTABLE_FL, none = 0, fd;
@@ -206,7 +211,8 @@ static void an_immutable_file_is_named(void **state)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (ioctl(fd, FS_IOC_SETFLAGS, &flags)) {
 		close(fd);
-		print_message("# skipped: no such mark: %s\n", strerror(errno));
+		print_message("# skipped: no immutable files here: %s\n",
+			      strerror(errno));
 		skip();
 	}
 	assert_open_fails(f, -EPERM, "if it is immutable or append-only");
@@ -220,8 +226,8 @@ static void an_immutable_file_is_named(void **state)
 	close_pool(f);
 }
 
-/* Another pool takes the path of one that is open, which its owner then closes. */
-static void a_directory_that_is_renamed_while_open_stays_one_pool(void **state)
+/* Then another pool is created at the old path. Each pool keeps its own files. */
+static void a_pool_survives_a_rename_of_its_directory_while_it_is_open(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool *moved = f->pool;
@@ -250,11 +256,11 @@ static void a_directory_that_is_renamed_while_open_stays_one_pool(void **state)
 	close_pool(f);
 }
 
-static int closes_under_a_mount(void *arg)
+static int close_under_a_mount(void *arg)
 {
 	struct fixture *f = arg;
 
-	if (!own_mounts() ||
+	if (!enter_own_mounts() ||
 	    daxpin_pool_open(f->path, &f->options, &f->pool))
 		return 77;
 	if (mount("none", f->path, "tmpfs", 0, NULL))
@@ -263,13 +269,13 @@ static int closes_under_a_mount(void *arg)
 	return daxpin_pool_close(f->pool) ? 2 : 0;
 }
 
-static void a_mount_over_the_directory_of_an_open_pool_loses_nothing(void **state)
+static void a_pool_survives_a_mount_over_its_directory_while_it_is_open(void **state)
 {
 	struct fixture *f = *state;
 	int ret;
 
 	close_pool(f);
-	ret = run_child(closes_under_a_mount, f);
+	ret = run_child(close_under_a_mount, f);
 	if (ret == 77) {
 		print_message("# skipped: no mount namespace for this user\n");
 		skip();
@@ -281,7 +287,7 @@ static void a_mount_over_the_directory_of_an_open_pool_loses_nothing(void **stat
 	close_pool(f);
 }
 
-/* ------------------------------------------------------- one pool, several names */
+/* ------------------------------------------------------- one pool, several paths */
 
 #define NAMES	4u
 
@@ -290,7 +296,7 @@ struct creator {
 	unsigned int number;
 };
 
-static int creates_by_name(void *arg, int fd)
+static int create_by_path(void *arg, int fd)
 {
 	static const char *const end[NAMES] = { "", "/.", "/../%s", ".link" };
 	struct creator *creator = arg;
@@ -312,7 +318,7 @@ static int creates_by_name(void *arg, int fd)
 	return ret == -EEXIST || ret == -EBUSY ? 1 : ret ? 2 : 0;
 }
 
-static unsigned int winners(struct fixture *f)
+static unsigned int run_creators(struct fixture *f)
 {
 	struct creator creator[NAMES];
 	struct child child[NAMES];
@@ -322,7 +328,7 @@ static unsigned int winners(struct fixture *f)
 
 	for (unsigned int i = 0; i < NAMES; i++) {
 		creator[i] = (struct creator) { f, i };
-		child[i] = fork_child(creates_by_name, &creator[i]);
+		child[i] = fork_child(create_by_path, &creator[i]);
 		assert_true(receive_message(child[i].fd, &step, 1));
 	}
 	for (unsigned int i = 0; i < NAMES; i++)
@@ -335,7 +341,7 @@ static unsigned int winners(struct fixture *f)
 	return won;
 }
 
-static void of_creators_by_several_names_one_makes_the_pool(void **state)
+static void one_of_several_creates_by_different_paths_succeeds(void **state)
 {
 	int rounds = getenv("DAXPIN_TEST_ROUNDS") ?
 		     atoi(getenv("DAXPIN_TEST_ROUNDS")) : 10;
@@ -345,9 +351,9 @@ static void of_creators_by_several_names_one_makes_the_pool(void **state)
 	mkdir(f->path, 0700);
 	snprintf(link, sizeof(link), "%s.link", f->path);
 	assert_int_equal(symlink(f->path, link), 0);
-	f->options.deadline_ns = daxpin_deadline_ms(1000 * HANGS_S);
+	f->options.deadline_ns = daxpin_deadline_ms(1000 * HANG_S);
 	for (int i = 0; i < rounds; i++) {
-		assert_int_equal(winners(f), 1);
+		assert_int_equal(run_creators(f), 1);
 		open_pool(f);
 		close_pool(f);
 		remove_files(f);
@@ -357,8 +363,8 @@ static void of_creators_by_several_names_one_makes_the_pool(void **state)
 
 /* ------------------------------------------------------------------ sizes */
 
-/* The pages of the segment are gone, and a store to them is a SIGBUS. */
-static int closes_without_a_segment(void *arg)
+/* Truncates a segment of an open pool, after which a store to it is a SIGBUS. */
+static int close_after_truncate(void *arg)
 {
 	struct fixture *f = arg;
 	char path[128];
@@ -372,12 +378,12 @@ static int closes_without_a_segment(void *arg)
 	       daxpin_pool_close(f->pool) ? 4 : 0;
 }
 
-static void a_file_that_was_cut_short_while_open_is_named(void **state)
+static void close_and_open_report_a_file_that_was_truncated_while_open(void **state)
 {
 	struct fixture *f = *state;
 
 	close_pool(f);
-	assert_int_equal(run_child(closes_without_a_segment, f), 0);
+	assert_int_equal(run_child(close_after_truncate, f), 0);
 	assert_open_fails(f, -EUCLEAN, "segment 1 of");
 }
 
@@ -387,18 +393,21 @@ static void a_file_that_was_cut_short_while_open_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(what_a_container_hides_or_replaces_lets_pools_open, fixture_setup),
+		TEST(pools_can_be_opened_whatever_a_container_hides_or_replaces,
+		     fixture_setup),
 		TEST(a_sticky_directory_that_all_can_write_is_refused, fixture_setup),
 		TEST(a_directory_that_an_acl_lets_others_write_is_refused,
 		     fixture_setup),
-		TEST(a_default_acl_gives_nobody_a_right_to_new_files, empty_setup),
-		TEST(an_immutable_file_is_named, fixture_setup),
-		TEST(a_directory_that_is_renamed_while_open_stays_one_pool,
+		TEST(a_default_acl_gives_other_users_no_right_to_new_files,
+		     empty_setup),
+		TEST(open_refuses_an_immutable_file_except_for_reading, fixture_setup),
+		TEST(a_pool_survives_a_rename_of_its_directory_while_it_is_open,
 		     fixture_setup),
-		TEST(a_mount_over_the_directory_of_an_open_pool_loses_nothing,
+		TEST(a_pool_survives_a_mount_over_its_directory_while_it_is_open,
 		     fixture_setup),
-		TEST(of_creators_by_several_names_one_makes_the_pool, empty_setup),
-		TEST(a_file_that_was_cut_short_while_open_is_named, fixture_setup),
+		TEST(one_of_several_creates_by_different_paths_succeeds, empty_setup),
+		TEST(close_and_open_report_a_file_that_was_truncated_while_open,
+		     fixture_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Files that other users may have prepared in a pool's directory, and processes that
- * create at the same time: W1, W2, W14 and W15. No call hangs, and none writes to a
- * file that is not this pool's.
+ * Other users may have prepared files in a pool's directory, other processes may create
+ * the pool at the same time, and system calls may fail. No call hangs, and none writes
+ * to a file that is not this pool's (W1, W2, W14, W15).
  */
 #include "media.h"
 #include <sys/file.h>
@@ -15,6 +15,7 @@
 #include <sys/sysmacros.h>
 #include "../support/nobody.h"
 
+/* In place of fingerprint(), which would hang on a FIFO. */
 static uint64_t hash_nothing(const char *path)
 {
 	(void)path;
@@ -26,7 +27,8 @@ static void open_refuses(struct fixture *f, int error, const char *words)
 	assert_fails(f, daxpin_pool_open, error, words, hash_nothing);
 }
 
-static void second_path(struct fixture *f, char path[128])
+/* Removes the second segment and returns its path. */
+static void remove_second(struct fixture *f, char path[128])
 {
 	segment_path(f, 1, path);
 	assert_int_equal(unlink(path), 0);
@@ -40,7 +42,7 @@ static void a_fifo_is_refused(void **state)
 	char path[128];
 
 	close_pool(f);
-	second_path(f, path);
+	remove_second(f, path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	open_refuses(f, -EMEDIUMTYPE, "is a FIFO");
 	segment_path(f, 0, path);
@@ -51,14 +53,14 @@ static void a_fifo_is_refused(void **state)
 		     hash_nothing);
 }
 
-static void a_symbolic_link_is_not_followed(void **state)
+static void open_and_create_do_not_follow_a_symbolic_link(void **state)
 {
 	struct fixture *f = *state;
 	char path[128], target[140];
 	struct stat st;
 
 	close_pool(f);
-	second_path(f, path);
+	remove_second(f, path);
 	snprintf(target, sizeof(target), "%s/other", f->path);
 	write_file(f, "other", "", 0);
 	assert_int_equal(symlink(target, path), 0);
@@ -76,7 +78,7 @@ static void a_directory_is_refused(void **state)
 	char path[128];
 
 	close_pool(f);
-	second_path(f, path);
+	remove_second(f, path);
 	assert_int_equal(mkdir(path, 0700), 0);
 	open_refuses(f, -EMEDIUMTYPE, "is a directory");
 }
@@ -89,7 +91,7 @@ static void a_socket_is_refused(void **state)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	close_pool(f);
-	second_path(f, path);
+	remove_second(f, path);
 	assert_true(strlen(path) < sizeof(address.sun_path));
 	memcpy(address.sun_path, path, strlen(path));
 	assert_true(fd >= 0);
@@ -105,7 +107,7 @@ static void a_device_is_refused(void **state)
 	char path[128];
 
 	close_pool(f);
-	second_path(f, path);
+	remove_second(f, path);
 	if (mknod(path, S_IFCHR | 0600, makedev(1, 3))) {
 		print_message("# skipped: no device can be made: %s\n",
 			      strerror(errno));
@@ -120,7 +122,7 @@ static void a_device_is_refused(void **state)
 
 /* ------------------------------------------------------------- filesystems */
 
-/* Runs in a mount namespace of its own. Returns 77 if none is available. */
+/* Runs fn in a child. It returns 77 if no mount namespace is available. */
 static void run_in_mounts(struct fixture *f, int (*fn)(void *arg))
 {
 	int ret = run_child(fn, f);
@@ -132,13 +134,13 @@ static void run_in_mounts(struct fixture *f, int (*fn)(void *arg))
 	assert_int_equal(ret, 0);
 }
 
-static bool own_mounts(void)
+static bool enter_own_mounts(void)
 {
 	return !unshare(CLONE_NEWNS) &&
 	       !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
 }
 
-static int opens_with_anothers_file(void *arg)
+static int open_with_file_of_another_filesystem(void *arg)
 {
 	struct fixture *f = arg;
 	char dir[128], command[600], path[128];
@@ -146,7 +148,7 @@ static int opens_with_anothers_file(void *arg)
 	snprintf(dir, sizeof(dir), "%s/other", f->path);
 	segment_path(f, 1, path);
 	snprintf(command, sizeof(command), "cp %s %s/", path, dir);
-	if (!own_mounts() || mount("tmpfs", dir, "tmpfs", 0, NULL))
+	if (!enter_own_mounts() || mount("tmpfs", dir, "tmpfs", 0, NULL))
 		return 77;
 	if (system(command))
 		return 2;
@@ -165,16 +167,16 @@ static void a_file_of_another_filesystem_is_refused(void **state)
 	close_pool(f);
 	snprintf(dir, sizeof(dir), "%s/other", f->path);
 	assert_int_equal(mkdir(dir, 0700), 0);
-	run_in_mounts(f, opens_with_anothers_file);
+	run_in_mounts(f, open_with_file_of_another_filesystem);
 }
 
-/* Nothing can be written, but an open for reading works. */
-static int uses_what_is_read_only(void *arg)
+/* An open for reading works. Other calls fail with EROFS and explain it. */
+static int open_and_create_read_only(void *arg)
 {
 	struct fixture *f = arg;
 	const char *words = "is on a filesystem that is mounted read-only";
 
-	if (!own_mounts() || mount(f->path, f->path, NULL, MS_BIND, NULL) ||
+	if (!enter_own_mounts() || mount(f->path, f->path, NULL, MS_BIND, NULL) ||
 	    mount(NULL, f->path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL))
 		return 77;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EROFS ||
@@ -194,12 +196,12 @@ static int uses_what_is_read_only(void *arg)
 	       !strstr(f->errmsg, words) ? 5 : 0;
 }
 
-static void a_read_only_filesystem_is_named(void **state)
+static void open_and_create_on_a_read_only_filesystem_are_erofs(void **state)
 {
 	struct fixture *f = *state;
 
 	close_pool(f);
-	run_in_mounts(f, uses_what_is_read_only);
+	run_in_mounts(f, open_and_create_read_only);
 	open_pool(f);
 }
 
@@ -264,56 +266,59 @@ static void new_files_are_accessible_to_the_owner_only(void **state)
 
 /* ------------------------------------------------------- one file, two pools */
 
-/* Only the second segment is the same file: the first of pool B is a copy. */
-static void make_twin(struct fixture *f, char twin[128])
+/* Makes a second pool, whose second segment is the same file, by a hard link. */
+static void make_second_pool(struct fixture *f, char second[128])
 {
 	char command[600];
 
-	snprintf(twin, 128, "%s/twin", f->path);
+	snprintf(second, 128, "%s/twin", f->path);
 	snprintf(command, sizeof(command),
-		 "mkdir -m 700 %s && cp -p %s/segment.0000 %s/ && ln %s/segment.0001 %s/",
-		 twin, f->path, twin, f->path, twin);
+		 "mkdir -m 700 %s && cp -p %s/segment.0000 %s/ && "
+		 "ln %s/segment.0001 %s/",
+		 second, f->path, second, f->path, second);
 	assert_int_equal(system(command), 0);
 }
 
-static void a_segment_shared_by_two_pools_has_one_owner(void **state)
+static void a_file_that_is_a_segment_of_two_pools_has_one_owner(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool *other = NULL;
 	struct child child;
-	char twin[128];
+	char second[128];
 	int ret;
 
 	close_pool(f);
-	make_twin(f, twin);
+	make_second_pool(f, second);
 	child = start_child(f, child_opens, NULL);
 	assert_int_equal(child.told, 0);
-	ret = daxpin_pool_open(twin, &f->options, &other);
+	ret = daxpin_pool_open(second, &f->options, &other);
 	kill_child(&child);
 	assert_int_equal(ret, -EBUSY);
 	assert_says(f, "segment 1 of");
 }
 
-static const char *unseen;	/* stat() of this name fails, only open() works */
+static const char *unseen;	/* dp_os_lstat() of this name fails */
 
 /*
- * The second open is refused by the claim, and the first pool keeps its alive byte,
- * even if the second has opened the file: stat() fails here, as if another thread
- * claimed the file between stat() and open().
+ * A process claims the files of its pools, so that it does not open one twice: closing
+ * the second descriptor would remove the record lock that shows that the owner is
+ * alive. Here lstat() fails, so that the claim is found only after the file was opened,
+ * as if another thread had claimed the file between the two calls. The lock must
+ * survive that.
  */
-static void a_process_cannot_open_a_segment_in_two_pools(void **state)
+static void a_process_cannot_open_a_file_as_a_segment_of_two_pools(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool *other = NULL;
-	char twin[128], path[128];
+	char second[128], path[128];
 	struct flock byte = { .l_type = F_WRLCK, .l_len = 1 };
 	int fd;
 
 	close_pool(f);
-	make_twin(f, twin);
+	make_second_pool(f, second);
 	open_pool(f);
 	unseen = "segment.0001";
-	assert_int_equal(daxpin_pool_open(twin, &f->options, &other), -EBUSY);
+	assert_int_equal(daxpin_pool_open(second, &f->options, &other), -EBUSY);
 	unseen = NULL;
 	assert_says(f, "this process has open already");
 	segment_path(f, 1, path);
@@ -333,11 +338,11 @@ static void failed_opens_leave_no_descriptor(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool *other = NULL;
-	char twin[128];
+	char second[128];
 	int descriptors;
 
 	close_pool(f);
-	make_twin(f, twin);
+	make_second_pool(f, second);
 	open_pool(f);
 	descriptors = count_files("/proc/self/fd");
 	for (unsigned int i = 0; i < 3; i++) {
@@ -345,7 +350,7 @@ static void failed_opens_leave_no_descriptor(void **state)
 				 -EBUSY);
 		assert_int_equal(daxpin_pool_create(f->path, &f->options,
 						    &other), -EBUSY);
-		assert_int_equal(daxpin_pool_open(twin, &f->options, &other),
+		assert_int_equal(daxpin_pool_open(second, &f->options, &other),
 				 -EBUSY);
 	}
 	assert_int_equal(count_files("/proc/self/fd"), descriptors);
@@ -377,7 +382,7 @@ static int create_and_keep(void *arg)
 
 #define CREATORS	4
 
-static void one_round_of_creators(struct fixture *f)
+static void run_creators(struct fixture *f)
 {
 	int go[2], status, winners = 0;
 	char c;
@@ -416,12 +421,12 @@ int __wrap_dp_os_flock(int fd, int operation)
 	return __real_dp_os_flock(fd, operation);
 }
 
-static void another_creates(struct fixture *f)
+static void create_in_a_child(struct fixture *f)
 {
 	assert_int_equal(run_child(create_and_keep, f), 0);
 }
 
-/* The message of create does not recommend create. */
+/* The errmsg names what is wrong with the path. */
 static void create_names_the_path_that_it_cannot_create(void **state)
 {
 	struct fixture *f = *state;
@@ -439,14 +444,15 @@ static void create_names_the_path_that_it_cannot_create(void **state)
 }
 
 /*
- * This process made the file, and another one made a pool in it before it was locked.
+ * Another process makes the pool after this one has made the file and before it locks
+ * the file.
  */
-static void create_keeps_a_pool_that_another_process_made_meanwhile(void **state)
+static void create_is_eexist_if_another_process_made_a_pool_meanwhile(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
 
-	before_lock = another_creates;
+	before_lock = create_in_a_child;
 	before_lock_fixture = f;
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
 			 -EEXIST);
@@ -463,7 +469,7 @@ static void one_of_several_concurrent_creates_succeeds(void **state)
 		     atoi(getenv("DAXPIN_TEST_ROUNDS")) : 25;
 
 	for (int i = 0; i < rounds; i++) {
-		one_round_of_creators(f);
+		run_creators(f);
 		open_pool(f);
 		assert_int_equal(daxpin_root(f->pool, "precious", &extent), 0);
 		close_pool(f);
@@ -477,7 +483,7 @@ static void one_of_several_concurrent_creates_succeeds(void **state)
 /* ------------------------------------------------- each call fails in turn */
 
 /*
- * The first run makes the first call of these functions fail, the next run the second.
+ * In the first run the first call of a wrapped function fails, in the next the second.
  */
 static struct {
 	bool armed;
@@ -636,7 +642,7 @@ static void a_create_whose_system_call_fails_leaves_nothing(void **state)
 
 /* ---------------------------------------------------- filesystems, by number */
 
-static void filesystems_are_classified_by_their_locks(struct fixture *f, uint64_t magic,
+static void assert_refuses_filesystem(struct fixture *f, uint64_t magic,
 				    const char *words)
 {
 	uint64_t before = metadata_fingerprint(f->path);
@@ -659,13 +665,13 @@ static void filesystems_with_unreliable_locks_are_refused(void **state)
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 
 	close_pool(f);
-	filesystems_are_classified_by_their_locks(f, NFS_SUPER_MAGIC, "is on NFS");
-	filesystems_are_classified_by_their_locks(f, SMB_SUPER_MAGIC, "is on SMB");
-	filesystems_are_classified_by_their_locks(f, 0xff534d42, "is on SMB");
-	filesystems_are_classified_by_their_locks(f, 0x65735546, "is on FUSE or virtiofs");
-	filesystems_are_classified_by_their_locks(f, V9FS_MAGIC, "is on 9p");
-	filesystems_are_classified_by_their_locks(f, OVERLAYFS_SUPER_MAGIC, "is on overlayfs");
-	filesystems_are_classified_by_their_locks(f, 0x12345678, "type 0x12345678");
+	assert_refuses_filesystem(f, NFS_SUPER_MAGIC, "is on NFS");
+	assert_refuses_filesystem(f, SMB_SUPER_MAGIC, "is on SMB");
+	assert_refuses_filesystem(f, 0xff534d42, "is on SMB");
+	assert_refuses_filesystem(f, 0x65735546, "is on FUSE or virtiofs");
+	assert_refuses_filesystem(f, V9FS_MAGIC, "is on 9p");
+	assert_refuses_filesystem(f, OVERLAYFS_SUPER_MAGIC, "is on overlayfs");
+	assert_refuses_filesystem(f, 0x12345678, "type 0x12345678");
 	other_filesystem = OVERLAYFS_SUPER_MAGIC;
 	f->options.flags = DAXPIN_POOL_ANY_FILESYSTEM;
 	f->options.granularity = DAXPIN_GRANULARITY_AUTO;
@@ -680,12 +686,12 @@ static void filesystems_with_unreliable_locks_are_refused(void **state)
 
 /* ------------------------------------------------------- /proc and /sys (W11) */
 
-static void without_proc_a_pool_of_the_same_user_works(void **state)
+static void a_pool_of_the_same_user_can_be_opened_without_proc(void **state)
 {
 	struct fixture *f = *state;
 
 	if (geteuid() == NOBODY) {
-		print_message("# skipped: this user may stand for others\n");
+		print_message("# skipped: this user is the overflow user\n");
 		skip();
 	}
 	no_proc = true;
@@ -697,10 +703,10 @@ static void without_proc_a_pool_of_the_same_user_works(void **state)
 }
 
 /*
- * The files belong to the overflow uid, which stands for every user of another
- * namespace.
+ * The overflow uid, 65534, also stands for every user that this user namespace does not
+ * have. Without /proc/self/uid_map the library cannot tell the two apart.
  */
-static int nobody_meets_no_proc(void *arg)
+static int open_without_proc_as_overflow_user(void *arg)
 {
 	struct fixture *f = arg;
 	const char *words = "/proc/self/uid_map, which shows whether it is, cannot be read";
@@ -731,13 +737,13 @@ static void without_proc_files_of_the_overflow_user_are_refused(void **state)
 		print_message("# skipped: becoming another user needs root\n");
 		skip();
 	}
-	assert_int_equal(run_child(nobody_meets_no_proc, f), 0);
+	assert_int_equal(run_child(open_without_proc_as_overflow_user, f), 0);
 }
 
 /* --------------------------------------------------------------- descriptors */
 
-/* Asserts that create and open fail and leave nothing behind. */
-static void anchor_is_refused(struct fixture *f, int error, const char *words)
+/* Asserts that create and open fail without the socket and leave nothing behind. */
+static void assert_no_lock_socket(struct fixture *f, int error, const char *words)
 {
 	uint64_t before = metadata_fingerprint(f->path);
 	int descriptors = count_files("/proc/self/fd");
@@ -759,17 +765,18 @@ static void a_failed_socketpair_is_explained_in_errmsg(void **state)
 	close_pool(f);
 	no_socketpair = true;
 	socketpair_failure = -EAFNOSUPPORT;
-	anchor_is_refused(f, -EAFNOSUPPORT, "RestrictAddressFamilies=AF_UNIX");
+	assert_no_lock_socket(f, -EAFNOSUPPORT, "RestrictAddressFamilies=AF_UNIX");
 	socketpair_failure = -EACCES;
-	anchor_is_refused(f, -EACCES, "the socket that keeps the pool's files locked");
+	assert_no_lock_socket(f, -EACCES,
+			      "the socket that keeps the pool's files locked");
 	socketpair_failure = -EMFILE;
-	anchor_is_refused(f, -EMFILE, "RLIMIT_NOFILE is");
+	assert_no_lock_socket(f, -EMFILE, "RLIMIT_NOFILE is");
 	no_socketpair = false;
 	no_send = true;
 	send_failure = -ETOOMANYREFS;
-	anchor_is_refused(f, -ETOOMANYREFS, "raise the limit (ulimit -n");
+	assert_no_lock_socket(f, -ETOOMANYREFS, "raise the limit (ulimit -n");
 	send_failure = -EWOULDBLOCK;
-	anchor_is_refused(f, -ENOMEM, "net.core.wmem_default");
+	assert_no_lock_socket(f, -ENOMEM, "net.core.wmem_default");
 	send_failure = -ETOOMANYREFS;
 	no_send = false;
 	open_pool(f);
@@ -833,7 +840,7 @@ static int open_or_create(struct fixture *f)
 	return daxpin_pool_open(f->path, &f->options, &f->pool);
 }
 
-static void open_with_create_makes_a_pool_once(void **state)
+static void open_with_create_creates_a_pool_only_if_there_is_none(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_pool_info made, found;
@@ -881,12 +888,12 @@ static void concurrent_opens_with_create_all_succeed(void **state)
 	assert_int_equal(pool_info(f).epoch, 1 + PROCESSES);
 }
 
-static void open_with_create_opens_a_pool_that_another_made_meanwhile(void **state)
+static void open_with_create_opens_a_pool_that_was_made_meanwhile(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
 
-	before_lock = another_creates;
+	before_lock = create_in_a_child;
 	before_lock_fixture = f;
 	assert_int_equal(open_or_create(f), 0);
 	assert_string_equal(f->errmsg, "");
@@ -901,14 +908,14 @@ static void open_with_create_refuses_a_foreign_file(void **state)
 
 	segment_path(f, 0, path);
 	file = fopen(path, "w");
-	assert_true(fputs("somebody's text", file) >= 0 && !fclose(file));
+	assert_true(fputs("text of another program", file) >= 0 && !fclose(file));
 	assert_int_equal(truncate(path, 4 * MIB), 0);
 	assert_int_equal(open_or_create(f), -EMEDIUMTYPE);
 	assert_string_not_equal(f->errmsg, "");
 	file = fopen(path, "r");
 	assert_non_null(fgets(text, sizeof(text), file));
 	fclose(file);
-	assert_string_equal(text, "somebody's text");
+	assert_string_equal(text, "text of another program");
 }
 
 static void open_with_create_and_readonly_or_uuid_is_refused(void **state)
@@ -928,7 +935,7 @@ static void open_with_create_and_readonly_or_uuid_is_refused(void **state)
 	assert_says(f, "0x40");
 }
 
-static void open_with_a_size_needs_a_pool_of_that_size(void **state)
+static void open_with_a_size_refuses_a_smaller_pool(void **state)
 {
 	struct fixture *f = *state;
 
@@ -949,7 +956,7 @@ static void open_with_a_size_needs_a_pool_of_that_size(void **state)
 	open_pool(f);
 }
 
-static void open_with_create_without_a_size_takes_the_free_space(void **state)
+static void open_with_create_and_no_size_uses_the_free_space(void **state)
 {
 	struct fixture *f = *state;
 
@@ -972,16 +979,20 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_fifo_is_refused, fixture_setup),
-		TEST(a_symbolic_link_is_not_followed, fixture_setup),
+		TEST(open_and_create_do_not_follow_a_symbolic_link, fixture_setup),
 		TEST(a_directory_is_refused, fixture_setup),
-		TEST(a_directory_or_file_that_others_can_write_is_refused, fixture_setup),
+		TEST(a_directory_or_file_that_others_can_write_is_refused,
+		     fixture_setup),
 		TEST(a_directory_or_file_of_another_user_is_refused, fixture_setup),
 		TEST(new_files_are_accessible_to_the_owner_only, fixture_setup),
-		TEST(a_segment_shared_by_two_pools_has_one_owner, fixture_setup),
-		TEST(a_process_cannot_open_a_segment_in_two_pools, fixture_setup),
+		TEST(a_file_that_is_a_segment_of_two_pools_has_one_owner,
+		     fixture_setup),
+		TEST(a_process_cannot_open_a_file_as_a_segment_of_two_pools,
+		     fixture_setup),
 		TEST(failed_opens_leave_no_descriptor, fixture_setup),
 		TEST(create_names_the_path_that_it_cannot_create, empty_setup),
-		TEST(create_keeps_a_pool_that_another_process_made_meanwhile, empty_setup),
+		TEST(create_is_eexist_if_another_process_made_a_pool_meanwhile,
+		     empty_setup),
 		TEST(one_of_several_concurrent_creates_succeeds, empty_setup),
 		TEST(a_create_whose_system_call_fails_leaves_nothing, empty_setup),
 		TEST(a_create_without_enough_descriptors_leaves_nothing, empty_setup),
@@ -989,19 +1000,22 @@ int main(void)
 		TEST(a_failed_socketpair_is_explained_in_errmsg, fixture_setup),
 		TEST(filesystems_with_unreliable_locks_are_refused,
 		     fixture_setup),
-		TEST(without_proc_a_pool_of_the_same_user_works, empty_setup),
+		TEST(a_pool_of_the_same_user_can_be_opened_without_proc, empty_setup),
 		TEST(without_proc_files_of_the_overflow_user_are_refused, empty_setup),
-		TEST(open_with_create_makes_a_pool_once, empty_setup),
+		TEST(open_with_create_creates_a_pool_only_if_there_is_none,
+		     empty_setup),
 		TEST(concurrent_opens_with_create_all_succeed, empty_setup),
-		TEST(open_with_create_opens_a_pool_that_another_made_meanwhile, empty_setup),
+		TEST(open_with_create_opens_a_pool_that_was_made_meanwhile,
+		     empty_setup),
 		TEST(open_with_create_refuses_a_foreign_file, empty_setup),
 		TEST(open_with_create_and_readonly_or_uuid_is_refused, empty_setup),
-		TEST(open_with_a_size_needs_a_pool_of_that_size, empty_setup),
-		TEST(open_with_create_without_a_size_takes_the_free_space, empty_setup),
+		TEST(open_with_a_size_refuses_a_smaller_pool, empty_setup),
+		TEST(open_with_create_and_no_size_uses_the_free_space, empty_setup),
 		TEST(a_socket_is_refused, fixture_setup),
 		TEST(a_device_is_refused, fixture_setup),
 		TEST(a_file_of_another_filesystem_is_refused, fixture_setup),
-		TEST(a_read_only_filesystem_is_named, fixture_setup),
+		TEST(open_and_create_on_a_read_only_filesystem_are_erofs,
+		     fixture_setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

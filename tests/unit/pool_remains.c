@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A pool whose beginning was wiped or overwritten (W15): what open, create and check
- * report about the rest. None of them recommends a call that would be refused too, and
- * none destroys a byte unless the caller passes the overwrite flag.
+ * The beginning of a pool was wiped or overwritten (W15). Open, create and check report
+ * what is left of it. Their messages do not recommend a call that would also fail, and
+ * none of them destroys a byte unless the caller passes the overwrite flag.
  */
 #include "findings.h"
 #include "media.h"
@@ -12,7 +12,7 @@
 
 #define PAYLOAD		"what was published"
 
-enum fill { ZEROES, NOISE, FILES };
+enum fill { ZEROES, NOISE, TEXT };
 
 /* The simulated number of verbs contexts on this machine. */
 static int contexts;
@@ -25,7 +25,7 @@ int __wrap_dp_verbs_count_all(const struct dp_errmsg *errmsg)
 }
 
 /* Makes a pool of one segment with an extent whose bytes are checked. */
-static int one_setup(void **state)
+static int setup_one_segment(void **state)
 {
 	struct daxpin_extent extent;
 	struct fixture *f;
@@ -67,8 +67,9 @@ static void wipe(struct fixture *f, uint32_t segment, uint64_t offset,
 }
 
 /*
- * A user who follows the messages loses nothing, and no message recommends a call that
- * fails.
+ * Asserts that open, create, and open with DAXPIN_POOL_CREATE fail with these words.
+ * The message of open must not recommend a create and that of create must not recommend
+ * an open, because both fail; both recommend a backup.
  */
 static void assert_refused(struct fixture *f, int error, const char *words)
 {
@@ -118,7 +119,7 @@ static void assert_payload(struct fixture *f)
 
 /* ------------------------------------------------------------- one segment */
 
-/* The superblock's copy has what the page lost, so nothing is lost. */
+/* Nothing is lost, because the superblock and its copy are not both wiped. */
 static void a_wiped_superblock_is_restored_from_its_copy(void **state)
 {
 	static const struct { uint64_t offset, size; } place[] = {
@@ -129,7 +130,7 @@ static void a_wiped_superblock_is_restored_from_its_copy(void **state)
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(place) / sizeof(place[0]); i++)
-		for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+		for (enum fill fill = ZEROES; fill <= TEXT; fill++) {
 			wipe(f, 0, place[i].offset, place[i].size, fill);
 			assert_create_fails(f, -EEXIST, "has a pool already");
 			open_pool(f);
@@ -141,7 +142,7 @@ static void a_wiped_superblock_is_restored_from_its_copy(void **state)
 /*
  * More and more of the metadata after the superblock is wiped too. The copy is intact.
  */
-static void wiped_metadata_below_an_intact_copy_is_damage(void **state)
+static void wiped_metadata_before_an_intact_superblock_copy_is_damage(void **state)
 {
 	static const uint64_t size[] = {
 		DP_PAGES_OFFSET + 4096, DP_ROOTS_OFFSET + 4096, DP_LANES_END,
@@ -150,7 +151,7 @@ static void wiped_metadata_below_an_intact_copy_is_damage(void **state)
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < sizeof(size) / sizeof(size[0]); i++)
-		for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+		for (enum fill fill = ZEROES; fill <= TEXT; fill++) {
 			wipe(f, 0, 0, size[i], fill);
 			assert_open_fails(f, -EUCLEAN, "daxpin check");
 			assert_null(strstr(f->errmsg, "create"));
@@ -160,12 +161,12 @@ static void wiped_metadata_below_an_intact_copy_is_damage(void **state)
 	assert_overwrites(f);
 }
 
-/* One page of the table is in use. */
-static void a_table_is_recognized_without_a_superblock(void **state)
+/* What remains of the metadata is a page of the descriptor table. */
+static void open_create_and_check_recognize_a_descriptor_table(void **state)
 {
 	struct fixture *f = *state;
 
-	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+	for (enum fill fill = ZEROES; fill <= TEXT; fill++) {
 		wipe(f, 0, 0, DP_TABLE_OFFSET, fill);
 		wipe(f, 0, DP_COPY_OFFSET, DP_SUPER_SIZE, fill);
 		assert_refused(f, -EUCLEAN, "at offset 0xf1000 of segment 0 it has a pattern that only the descriptor table");
@@ -175,12 +176,12 @@ static void a_table_is_recognized_without_a_superblock(void **state)
 	assert_overwrites(f);
 }
 
-/* Neither a superblock nor a page of the table is left. */
-static void lanes_are_recognized_without_a_superblock(void **state)
+/* What remains of the metadata is the redo lanes. */
+static void open_create_and_check_recognize_redo_lanes(void **state)
 {
 	struct fixture *f = *state;
 
-	for (enum fill fill = ZEROES; fill <= FILES; fill++) {
+	for (enum fill fill = ZEROES; fill <= TEXT; fill++) {
 		wipe(f, 0, 0, DP_LANES_OFFSET, fill);
 		wipe(f, 0, DP_LANES_END, 2 * MIB - DP_LANES_END, fill);
 		assert_refused(f, -EUCLEAN, "a pattern that only the redo lanes");
@@ -203,7 +204,7 @@ static void create_refuses_a_file_with_data_and_no_metadata(void **state)
 		       "something else, at offset 0x200000 of segment 0; it may be the remains of a pool");
 	wipe(f, 0, 0, 2 * MIB, NOISE);
 	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
-	wipe(f, 0, 0, 2 * MIB, FILES);
+	wipe(f, 0, 0, 2 * MIB, TEXT);
 	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
 	assert_payload(f);
 	assert_overwrites(f);
@@ -239,8 +240,8 @@ static void overwriting_remains_waits_for_all_rdma(void **state)
 }
 
 /*
- * Arrays of 64-bit numbers, as other programs store them, of which each could be a
- * descriptor word.
+ * Fills a MiB with 64-bit numbers, as other programs store them. Each of them could be
+ * a descriptor word if only one was looked at.
  */
 static void fill_words(struct fixture *f, uint64_t first, uint64_t step)
 {
@@ -252,7 +253,7 @@ static void fill_words(struct fixture *f, uint64_t first, uint64_t step)
 	free(word);
 }
 
-static void an_array_that_resembles_a_table_is_not_called_one(void **state)
+static void an_array_of_numbers_is_not_taken_for_a_descriptor_table(void **state)
 {
 	static const struct { uint64_t first, step; } words[] = {
 		{ 0x40000, 0 }, { 0x80000, 0 }, { 0xc0000, 0 }, { 0x80000, 1 },
@@ -271,7 +272,7 @@ static void an_array_that_resembles_a_table_is_not_called_one(void **state)
 /* ----------------------------------------------------------- many segments */
 
 /* Three segments, with an extent that contains zeroes. */
-static int three_setup(void **state)
+static int setup_three_segments(void **state)
 {
 	contexts = 0;
 	if (fixture_setup_sized(state, 96 * MIB))
@@ -296,8 +297,8 @@ static void create_reads_every_segment(void **state)
 	create_pool(f);
 }
 
-/* Random bytes are not a superblock either. */
-static void a_superblock_in_a_later_segment_shows_that_there_was_a_pool(void **state)
+/* The first segment has random bytes. */
+static void a_superblock_in_a_later_segment_shows_that_a_pool_existed(void **state)
 {
 	struct fixture *f = *state;
 
@@ -307,7 +308,7 @@ static void a_superblock_in_a_later_segment_shows_that_there_was_a_pool(void **s
 	assert_refused(f, -EUCLEAN, "segment 1 has one");	/* the copy */
 	wipe(f, 1, DP_COPY_OFFSET, DP_SUPER_SIZE, ZEROES);
 	assert_refused(f, -EUCLEAN, "segment 2 has one");
-	wipe(f, 2, 0, 2 * MIB, FILES);
+	wipe(f, 2, 0, 2 * MIB, TEXT);
 	assert_refused(f, -EMEDIUMTYPE, "something else, at offset 0x0 of");
 }
 
@@ -357,7 +358,7 @@ static void put(int fd, uint64_t offset, const void *bytes, size_t size)
 	assert_int_equal(pwrite(fd, bytes, size, offset), size);
 }
 
-static void take_away(int fd, uint64_t offset, uint64_t size)
+static void punch_bytes(int fd, uint64_t offset, uint64_t size)
 {
 	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
 				   FALLOC_FL_KEEP_SIZE, offset, size), 0);
@@ -372,7 +373,10 @@ static void assert_found(int fd, enum dp_remains_kind kind, uint64_t offset)
 		assert_int_equal(remains.offset, offset);
 }
 
-/* Each of these is stronger evidence than the one before, and is named instead. */
+/*
+ * The test adds remains one after the other. The search must always report those which
+ * are the strongest evidence of a pool: a superblock, a table, lanes, other bytes.
+ */
 static void a_device_is_searched_at_the_offsets_of_each_segment_size(void **state)
 {
 	const uint64_t far = DP_SEGMENT_SIZE_MAX + 64 * MIB;
@@ -400,40 +404,41 @@ static void a_device_is_searched_at_the_offsets_of_each_segment_size(void **stat
 	assert_found(fd, DP_REMAINS_SUPER, far);
 	put(fd, 32 * MIB, chunk, DP_SUPER_SIZE);
 	assert_found(fd, DP_REMAINS_SUPER, 32 * MIB);
-	take_away(fd, 0, DEVICE_SIZE);
-	put(fd, 34 * MIB, chunk, 2 * MIB);	/* a copy in an extent */
+	punch_bytes(fd, 0, DEVICE_SIZE);
+	/* Metadata at an offset where no segment begins, as in an extent. */
+	put(fd, 34 * MIB, chunk, 2 * MIB);
 	assert_found(fd, DP_REMAINS_BYTES, 34 * MIB);
 	close(fd);
 	free(chunk);
 }
 
-struct told {
+struct reports {
 	unsigned int times;
 	struct dp_wait last;
 	bool stop;
 };
 
-static int note_told(const struct dp_wait *wait, void *arg)
+static int note_report(const struct dp_wait *wait, void *arg)
 {
-	struct told *told = arg;
+	struct reports *reports = arg;
 
-	assert_true(wait->done_bytes >= told->last.done_bytes);
-	told->last = *wait;
-	told->times++;
-	return told->stop;
+	assert_true(wait->done_bytes >= reports->last.done_bytes);
+	reports->last = *wait;
+	reports->times++;
+	return reports->stop;
 }
 
 /* A search of a terabyte takes seconds, so it reports progress and can be ended. */
-static void a_search_of_a_device_can_be_ended(void **state)
+static void a_search_of_a_device_reports_progress_and_can_be_ended(void **state)
 {
 	static const struct dp_badblocks none;
 	struct dp_source source = {
 		.kind = DP_SOURCE_DEVDAX, .dir = -1, .path = (char *)"/dev/dax9.9",
 		.device_size = DEVICE_SIZE,
 	};
-	struct told told = { .stop = true };
+	struct reports reports = { .stop = true };
 	struct dp_wait_policy policy = {
-		.progress = note_told, .arg = &told, .deadline_ns = UINT64_MAX };
+		.progress = note_report, .arg = &reports, .deadline_ns = UINT64_MAX };
 	const struct dp_remains_place place = {
 		.source = &source, .badblocks = &none, .policy = &policy,
 		.first = memfd_create("device", MFD_CLOEXEC) };
@@ -448,10 +453,10 @@ static void a_search_of_a_device_can_be_ended(void **state)
 	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), -ECANCELED);
 	assert_non_null(strstr(sentence, "gave up when 2 of 1120 MiB"));
 	assert_int_equal(remains.kind, DP_REMAINS_NONE);
-	assert_int_equal(told.times, 1);
-	assert_int_equal(told.last.owner, DP_OWNER_NOBODY);
-	assert_int_equal(told.last.total_bytes, DEVICE_SIZE);
-	told.stop = false;
+	assert_int_equal(reports.times, 1);
+	assert_int_equal(reports.last.owner, DP_OWNER_NOBODY);
+	assert_int_equal(reports.last.total_bytes, DEVICE_SIZE);
+	reports.stop = false;
 	dp_wait_begin(&policy);
 	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), 0);
 	assert_int_equal(remains.offset, 40 * MIB);
@@ -465,8 +470,11 @@ static void a_search_of_a_device_can_be_ended(void **state)
 	close(place.first);
 }
 
-/* A bad block contains nothing that is known, so a blank device stays blank. */
-static void bad_blocks_of_a_blank_device_are_ignored(void **state)
+/*
+ * A bad block cannot be read. It does not make a device count as in use, except where
+ * create would put metadata.
+ */
+static void bad_blocks_of_a_blank_device_count_only_in_the_metadata(void **state)
 {
 	struct dp_badblocks_run run[] = { { 0x5000, 0x6000 },
 				    { 40 * MIB, 40 * MIB + 4096 } };
@@ -487,7 +495,7 @@ static void bad_blocks_of_a_blank_device_are_ignored(void **state)
 	put(place.first, 40 * MIB + 4096, "x", 1);
 	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 40 * MIB + 4096);
-	bad = (struct dp_badblocks) { run, 2, false };	/* where metadata will be */
+	bad = (struct dp_badblocks) { run, 2, false };	/* adds one in the metadata */
 	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 0x5000);
 	close(place.first);
@@ -499,20 +507,29 @@ static void bad_blocks_of_a_blank_device_are_ignored(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_wiped_superblock_is_restored_from_its_copy, one_setup),
-		TEST(wiped_metadata_below_an_intact_copy_is_damage, one_setup),
-		TEST(a_table_is_recognized_without_a_superblock, one_setup),
-		TEST(lanes_are_recognized_without_a_superblock, one_setup),
-		TEST(create_refuses_a_file_with_data_and_no_metadata, one_setup),
-		TEST(create_reads_up_to_the_last_byte, one_setup),
-		TEST(overwriting_remains_waits_for_all_rdma, one_setup),
-		TEST(an_array_that_resembles_a_table_is_not_called_one, one_setup),
-		TEST(create_reads_every_segment, three_setup),
-		TEST(a_superblock_in_a_later_segment_shows_that_there_was_a_pool, three_setup),
-		TEST(a_segment_that_cannot_be_opened_is_not_blank, three_setup),
-		TEST(a_device_is_searched_at_the_offsets_of_each_segment_size, three_setup),
-		TEST(bad_blocks_of_a_blank_device_are_ignored, three_setup),
-		TEST(a_search_of_a_device_can_be_ended, three_setup),
+		TEST(a_wiped_superblock_is_restored_from_its_copy, setup_one_segment),
+		TEST(wiped_metadata_before_an_intact_superblock_copy_is_damage,
+		     setup_one_segment),
+		TEST(open_create_and_check_recognize_a_descriptor_table,
+		     setup_one_segment),
+		TEST(open_create_and_check_recognize_redo_lanes, setup_one_segment),
+		TEST(create_refuses_a_file_with_data_and_no_metadata,
+		     setup_one_segment),
+		TEST(create_reads_up_to_the_last_byte, setup_one_segment),
+		TEST(overwriting_remains_waits_for_all_rdma, setup_one_segment),
+		TEST(an_array_of_numbers_is_not_taken_for_a_descriptor_table,
+		     setup_one_segment),
+		TEST(create_reads_every_segment, setup_three_segments),
+		TEST(a_superblock_in_a_later_segment_shows_that_a_pool_existed,
+		     setup_three_segments),
+		TEST(a_segment_that_cannot_be_opened_is_not_blank,
+		     setup_three_segments),
+		TEST(a_device_is_searched_at_the_offsets_of_each_segment_size,
+		     setup_three_segments),
+		TEST(bad_blocks_of_a_blank_device_count_only_in_the_metadata,
+		     setup_three_segments),
+		TEST(a_search_of_a_device_reports_progress_and_can_be_ended,
+		     setup_three_segments),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
