@@ -10,7 +10,7 @@ static int check(const char *what, int ret)
 {
 	if (ret < 0)
 		fprintf(stderr, "%s: %s\n", what,
-			errmsg[0] ? errmsg : strerror(-ret));
+			errmsg[0] ? errmsg : daxpin_strerror(ret));
 	return ret < 0;
 }
 

@@ -220,7 +220,9 @@ int daxpin_uring_prepare(struct daxpin_uring *uring,
  * sqe afterwards, but never IOSQE_CQE_SKIP_SUCCESS: a successful request would
  * have no CQE, and its hold would remain until the ring is abandoned. On an
  * error the sqe is a no-op with user data 0, which the next submit sends: its CQE
- * belongs to no request.
+ * belongs to no request. The result can be less than length. If fd is open with
+ * O_DIRECT, offset, length and file_offset must be multiples of what the file
+ * requires.
  *
  * -EINVAL	length is 0, or the range is not inside the extent; sqe is NULL,
  *		which io_uring_get_sqe() returns when the queue is full; io is in

@@ -146,7 +146,9 @@ struct daxpin_wait {
 /* open: use a copy of a pool that was not closed; see "Backup and restore" in
  * daxpin(7). Other pools open as without the flag. */
 #define DAXPIN_POOL_ADOPT	0x10u
-/* open: create a pool if there is none, and complete an interrupted create. */
+/* open: create a pool if path does not exist, is a directory without segment files,
+ * or is blank, and complete an interrupted create. A pool that exists keeps its size
+ * and its segment size. */
 #define DAXPIN_POOL_CREATE	0x40u
 /* Succeed only if dirty_shutdown of struct daxpin_pool_info is DAXPIN_NO. */
 #define DAXPIN_POOL_NEED_FLUSHED 0x20u
@@ -165,9 +167,11 @@ struct daxpin_pool_options {
 	uint64_t segment_size;		/* of a new pool: a power of two;
 					   0: default */
 	/*
-	 * How long to wait for the owner lock and for the DMA of a dead owner.
-	 * If it has not passed when the call begins it also limits the
-	 * allocation of blocks, and the reading of memory that may be blank.
+	 * Until when to wait for the owner lock and for the DMA of a dead owner:
+	 * what daxpin_deadline_ms() returns, not a duration. 0, and any other
+	 * time that has passed, does not wait. If it has not passed when the
+	 * call begins it also limits the allocation of blocks, and the reading
+	 * of memory that may be blank, which can take minutes.
 	 */
 	uint64_t deadline_ns;
 	/* Called about every 100 ms while the call waits, allocates blocks or
@@ -178,19 +182,21 @@ struct daxpin_pool_options {
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
 	/*
-	 * create, in a directory: permission bits of new files, less the umask;
-	 * 0: 0600. They must not be writable by others. A directory that is
+	 * Of a new pool in a directory: permission bits of its files, less the
+	 * umask; 0: 0600. They must not be writable by others. A directory that is
 	 * created has x for each r.
 	 */
 	uint32_t mode;
 	unsigned char uuid[16];		/* open: another pool is -ENXIO;
-					   zeroes: any pool */
+					   zeroes: any pool; zeroes
+					   with DAXPIN_POOL_CREATE */
 	/*
 	 * Called with a sentence for a log about events that are no errors: the
-	 * call begins to wait, the last owner did not close the pool, a
-	 * superblock was restored from its copy, a ring falls back to plain
-	 * requests. By any thread that makes a call with this pool, until it is
-	 * closed. It must not call daxpin. May be NULL.
+	 * call begins to wait, to allocate blocks or to read memory that may be
+	 * blank, the last owner did not close the pool, a superblock was
+	 * restored from its copy, a ring falls back to plain requests. By any
+	 * thread that makes a call with this pool, until it is closed. It must
+	 * not call daxpin. May be NULL.
 	 */
 	void (*log)(const char *message, void *arg);
 	void *log_arg;
@@ -613,8 +619,8 @@ int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 		     struct daxpin_extent *ret_extent);
 
-/* Store the extent's size: the requested size, rounded up to blocks. -ESTALE.
- * Any thread. */
+/* Store the extent's size: the requested size, rounded up to blocks; the requested
+ * size itself is not recorded. -ESTALE. Any thread. */
 int daxpin_size(struct daxpin_pool *pool, struct daxpin_extent extent,
 		uint64_t *ret_size);
 
@@ -997,7 +1003,8 @@ int daxpin_registration_revoked(struct daxpin_registration *registration,
 struct daxpin_job_options {
 	size_t size;			/* sizeof(struct daxpin_job_options) */
 	uint32_t flags;			/* DAXPIN_JOB_... */
-	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS */
+	uint32_t segment;		/* or DAXPIN_ALL_SEGMENTS; 0 is the first
+					   segment alone */
 	uint64_t bytes;			/* at most, in chunks of 2 MiB; 0: all */
 	uint64_t keep_bytes;		/* reclaim: remain free and backed */
 	uint64_t deadline_ns;		/* for holds, revokes and other pins */
@@ -1007,8 +1014,9 @@ struct daxpin_job_options {
 
 /*
  * Give free space back to the filesystem: whole free chunks become holes, which
- * are not reserved. Starts a job and returns. options may be NULL: all segments,
- * without waiting for holds. Any thread; the calling thread may end.
+ * are not reserved, and remain holes over a close and the next open. Starts a job
+ * and returns. options may be NULL: all segments, without waiting for holds. Any
+ * thread; the calling thread may end.
  *
  * The segments are processed concurrently. None is punched while anything in it
  * is held, while a registration has it pinned, or (fsdax) while any process has
@@ -1030,7 +1038,7 @@ int daxpin_reclaim(struct daxpin_pool *pool,
 		   const struct daxpin_job_options *options,
 		   struct daxpin_job **ret_job);
 
-/* The reverse: holes get memory and become free space. The same rules.
+/* The reverse: holes get memory and become free space. The same rules. Any thread.
  * -EOPNOTSUPP: device-dax. */
 int daxpin_refill(struct daxpin_pool *pool,
 		  const struct daxpin_job_options *options,

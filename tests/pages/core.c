@@ -6,8 +6,10 @@
 #include <assert.h>
 #include <err.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/wait.h>
 #include "fixture.h"
 
 #define MEANWHILE	meanwhile(pool);
@@ -198,9 +200,62 @@ static void a_retired_extent_is_waited_for(void **state)
 
 /* ------------------------------------------------------- daxpin_pool_create(3) */
 
+#include "daxpin_pool_create-1.inc"
+
+static void a_service_creates_its_pool_and_finds_it(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t size = f->options.pool_size;
+	struct daxpin_pool *pool;
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/service", f->path);
+	assert_int_equal(open_or_create(path, size, &pool), 0);
+	assert_int_equal(daxpin_pool_close(pool), 0);
+	assert_int_equal(open_or_create(path, size, &pool), 0);
+	assert_int_equal(daxpin_pool_close(pool), 0);
+	assert_int_equal(open_or_create(path, 2 * size, &pool), -ENOSPC);
+}
+
+/* A process that has the pool open and writes a byte to fd when it has. */
+static pid_t owner_to_be_killed(const struct fixture *f, int fd)
+{
+	struct daxpin_pool *pool;
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	if (open_or_create(f->path, f->options.pool_size, &pool) ||
+	    write(fd, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+static void a_service_starts_again_after_a_kill(void **state)
+{
+	struct fixture *f = *state;
+	int ends[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	assert_int_equal(pipe(ends), 0);
+	pid = owner_to_be_killed(f, ends[1]);
+	assert_true(pid > 0);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(open_or_create(f->path, f->options.pool_size, &f->pool),
+			 0);
+	assert_int_equal(pool_info(f).unclean, 1);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(ends[0]);
+}
+
 static struct daxpin_pool *open_example(const char *path)
 {
-#include "daxpin_pool_create-1.inc"
+#include "daxpin_pool_create-2.inc"
 	return pool;
 }
 
@@ -482,6 +537,8 @@ int main(void)
 		TEST(many_are_held_or_none),
 		TEST(what_keeps_a_pool_open_is_printed),
 		TEST(a_retired_extent_is_waited_for),
+		TEST(a_service_creates_its_pool_and_finds_it),
+		TEST(a_service_starts_again_after_a_kill),
 		TEST(a_pool_is_opened_with_a_deadline),
 		TEST(an_extent_is_kept_and_retired),
 		TEST(what_a_root_names_is_replaced),
