@@ -189,7 +189,7 @@ static void a_refill_waits_for_pins_on_xfs_only(void **state)
 
 /* ---------------------------------------------------------------- open, crash */
 
-static void open_finds_the_holes(void **state)
+static void open_finds_the_holes_of_a_reclaim(void **state)
 {
 	struct fixture *f = *state;
 
@@ -296,7 +296,7 @@ int main(int argc, char **argv)
 		TEST(reclaim_returns_space_to_the_filesystem),
 		TEST(on_a_full_filesystem_no_store_is_a_sigbus),
 		TEST(a_refill_waits_for_pins_on_xfs_only),
-		TEST(open_finds_the_holes),
+		TEST(open_finds_the_holes_of_a_reclaim),
 		TEST(a_pool_opens_after_its_owner_was_killed_during_a_punch),
 	};
 

@@ -61,7 +61,7 @@ MUTANTS = [
      'a peer is asked after done() was called',
      '		grant->revoke.was_asked ? NULL : grant->revoke.ask_back;',
      '		grant->revoke.ask_back;',
-     'a_peer_is_not_asked_after_done'),
+     'a_peer_is_not_asked_back_after_done_reported_a_failure'),
 
     # ---------------------------------------------------------- exclusion (C7)
     ('exclusive-beside-others', STATE, 'lib/extent/state.c',
@@ -92,7 +92,7 @@ MUTANTS = [
      'the copy back overwrites what others wrote meanwhile',
      'o->access & WRITES ? DAXPIN_HOLD_EXCLUSIVE : 0;',
      'o->access & WRITES ? 0 : 0;',
-     'a_bounced_write_grant_excludes_all_others'),
+     'a_bounced_write_grant_excludes_holds_grants_and_publishes'),
     ('zeroed-beside-others', BACKING, 'lib/rdma/grant.c',
      'a second grant zeroes what the first peer wrote',
      'const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;',
@@ -116,7 +116,7 @@ MUTANTS = [
 		backing_try_scratch(rdma);''',
      '''	if (!tried)
 		(void)backing_try_scratch;''',
-     'a_full_pool_is_tried_on_a_file_beside_it'),
+     'attach_to_a_full_pool_makes_the_trial_on_a_file_beside_it'),
 
     # ----------------------------------------------------- passing failures (C8)
     ('interruption-is-a-refusal', ENDING, 'lib/rdma/retry.c',
@@ -166,19 +166,19 @@ MUTANTS = [
      'a reclaim punches below a region that the caller made',
      'if (o->flags & DAXPIN_RDMA_NO_REGIONS)',
      'if (o)',
-     'a_domain_pins_all_segments_without_no_regions'),
+     'a_domain_attached_without_no_regions_pins_all_segments'),
 
     # -------------------------------------------------------- late answers (C10)
     ('answer-by-extent', ENDING, 'lib/rdma/grant.c',
      'the grants of an extent have one number',
      '	grant->key.id = grant_next_id();',
      '	grant->key.id = ((void)grant_next_id, extent.addr / 4096);',
-     'a_late_answer_ends_no_other_grant'),
+     'returned_with_an_old_key_ends_no_other_grant'),
     ('answer-of-yesterday', ENDING, 'lib/rdma/revoke.c',
      "an answer names a grant by its number, whatever the extent's generation",
      '	       grant->key.extent.gen == key->extent.gen &&\n',
      '',
-     'a_late_answer_ends_no_other_grant'),
+     'returned_with_an_old_key_ends_no_other_grant'),
 
     # --------------------------------------------------------------- executors
     ('refused-is-lost', ENDING, 'lib/rdma/revoke.c',

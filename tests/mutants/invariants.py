@@ -102,7 +102,7 @@ MUTANTS = [
      '''	io->vec_count = 0;
 	daxpin_drop(uring->pool, extent);
 ''',
-     'a_retired_extent_waits_for_its_read'),
+     'a_retired_extent_is_not_reused_during_a_read'),
     ('refused-keeps-user-data', ['tests/unit/uring_prep', 'shmem'], 'lib/uring/prep.c',
      'the no-op of a request that was refused looks like an earlier request',
      '	sqe->user_data = 0;',
@@ -149,7 +149,7 @@ MUTANTS = [
 	grant->access.own_mr = NULL;
 	return 0;
 }''',
-     'a_grant_that_the_device_does_not_end_is_quarantined'),
+     'a_grant_whose_region_the_device_keeps_is_quarantined'),
 
     # ------------------------------------------------------ memory windows (A6)
     ('window-of-the-untrusted', WINDOW, 'lib/rdma/access.c',
@@ -191,7 +191,7 @@ MUTANTS = [
      'the hold is dropped although the device keeps a window',
      '	if (!ret || *ret_kept)\n		return ret;',
      '	if (!ret)\n		return ret;',
-     'a_lost_window_keeps_the_hold'),
+     'a_window_that_is_neither_bound_nor_freed_keeps_the_hold'),
     ('lent-region-ends', WINDOW, 'lib/rdma/local_key.c',
      'a region is deregistered under its windows',
      '	if (slot->lent)\n		return 0;',
@@ -530,14 +530,14 @@ void dp_persist_wipe''',
      'a pin allocates the blocks of holes again',
      '''	else if (dp_holes_any(&jobs->holes, segment))''',
      '''	else if (0 && dp_holes_any(&jobs->holes, segment))''',
-     'reclaim_asks_for_a_pinned_segment'),
+     'reclaim_requests_a_pinned_segment_with_an_event'),
     ('pin-while-wanted', RECLAIM, 'lib/reclaim/job.c',
      'a segment that is about to be punched is pinned again',
      '''	if (jobs_want(jobs, segment))
 		ret = -EAGAIN;''',
      '''	if (0 && jobs_want(jobs, segment))
 		ret = -EAGAIN;''',
-     'reclaim_asks_for_a_pinned_segment'),
+     'reclaim_requests_a_pinned_segment_with_an_event'),
     ('holes-handed-out', RECLAIM, 'lib/reclaim/hole.c',
      'punched blocks are free space',
      '''	if (!backed)
@@ -1123,7 +1123,7 @@ void dp_persist_wipe''',
 {
 	int ret;
 ''',
-     'no_call_on_a_ring_ends_with_its_thread'),
+     'a_cancelled_thread_completes_its_call_on_a_ring'),
     ('prep-asks-the-kernel', ['tests/unit/uring_cancel'], 'lib/uring/prep.c',
      'a prep function makes a system call, and can be cancelled there',
      '''	return !io || io->uring || !sqe ? -EINVAL : dp_uring_enter_ring(uring);''',
@@ -1136,13 +1136,13 @@ void dp_persist_wipe''',
      '''	DP_UNCANCELLED();
 	struct daxpin_rdma_report report =''',
      '''	struct daxpin_rdma_report report =''',
-     'no_call_on_a_window_ends_with_its_thread'),
+     'a_cancelled_thread_completes_its_call_on_a_window'),
     ('flush-is-cancelled', ['tests/unit/rdma_cancel_window'], 'lib/rdma/flush.c',
      'a thread that is cancelled in a flush does not report whether it was posted',
      '''	DP_UNCANCELLED();
 	struct daxpin_flush_options o =''',
      '''	struct daxpin_flush_options o =''',
-     'no_call_on_a_window_ends_with_its_thread'),
+     'a_cancelled_thread_completes_its_call_on_a_window'),
     ('lkey-is-cancelled', ['tests/unit/rdma_cancel'], 'lib/rdma/local_key.c',
      'a thread that is cancelled in a registration keeps the mutex',
      '''DP_EXPORT int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
@@ -1154,7 +1154,7 @@ void dp_persist_wipe''',
 			       uint32_t *ret_lkey)
 {
 ''',
-     'no_call_on_a_domain_ends_with_its_thread'),
+     'a_cancelled_thread_completes_its_call_on_a_domain'),
     ('holes-may-give-space', RETRY, 'lib/reclaim/job.c',
      'a hole counts as a job in progress',
      '''	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?''',
@@ -1368,5 +1368,5 @@ void dp_persist_wipe''',
 	dp_uring_close(uring->pipe);
 	uring->pipe = -1;''',
      '''	uring->pipe = -1;''',
-     'a_ring_can_be_detached_after_daemon'),
+     'a_ring_can_be_detached_in_the_process_that_daemon_leaves'),
 ]

@@ -43,7 +43,7 @@ MUTANTS = [
      """	part->result[answer->run] = answer->run && part->result[0] ?
 				    part->result[0] : answer->result;
 """,
-     'a_run_is_refilled_after_one_that_failed'),
+     'refill_continues_after_a_run_that_does_not_fit'),
     ('reclaim-budget', TEST, 'lib/reclaim/part.c',
      'more is punched than requested',
      '		part->job->budget -= part->run[i].chunks;\n',

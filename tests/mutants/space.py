@@ -190,7 +190,7 @@ MUTANTS = [
      'a hold waits until another thread has left its cache',
      '	jobs_refused(jobs, jobs_poll_kernel);',
      '	dp_jobs_look(jobs);\n	jobs_refused(jobs, jobs_poll_kernel);',
-     'a_refused_hold_does_not_wait_for_a_cache'),
+     'a_hold_at_a_closed_gate_does_not_wait_for_a_cache'),
     ('gathered-under-the-mutex', RECLAIM, 'lib/reclaim/job.c',
      'a thread that looks for a job waits until another has left its cache',
      '''	pthread_mutex_unlock(&jobs->mutex);
@@ -201,7 +201,7 @@ MUTANTS = [
 		dp_spaces_gather(jobs->holes.spaces);
 	pthread_mutex_unlock(&jobs->mutex);
 ''',
-     'a_job_that_waits_for_a_cache_has_no_mutex'),
+     'a_job_that_waits_for_a_cache_has_no_mutex_locked'),
     ('reserve-steals-twice', RETRY, 'lib/core/allocate.c',
      'a reserve that is refused empties all caches twice',
      '	if (!dp_spaces_try(&pool->spaces, blocks, &block))',

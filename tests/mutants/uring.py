@@ -27,7 +27,7 @@ MUTANTS = [
      'DAXPIN_URING_PREPARED has no effect',
      '''	if (!table->is_on_demand || state->is_leaving)''',
      '''	if (!table->is_open || state->is_leaving)''',
-     'with_prepared_segments_are_registered_only_by_prepare'),
+     'with_the_prepared_flag_only_prepare_registers_segments'),
     ('failure-is-not-noticed', SHARE, 'lib/uring/share.c',
      'a ring that may not copy reports fixed buffers, but has none',
      '''	if (!share_note(uring, ret))

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants on memory that looks like a DAX filesystem: copies that are written back at
- * the revoke, and which holds exclude them; trials that cannot be made; and, on any
- * pool, grants of a part of an extent.
+ * Grants on memory that looks like a DAX filesystem. Such a grant is either an
+ * on-demand region, if a trial of the device succeeded, or bounced: a copy of the
+ * extent that the revoke writes back. These tests show which holds exclude bounced
+ * grants, and what happens if the trial cannot be made. They also grant parts of an
+ * extent, on any pool.
  */
 #include <sys/mman.h>
 #include "fixture.h"
@@ -13,13 +15,13 @@
 #include "executor_fixture.h"
 
 #define READ		IBV_ACCESS_REMOTE_READ
-#define ALONE		(DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE)
+#define EXCLUSIVE		(DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE)
 
 static struct {
 	bool is_fsdax;
 	enum daxpin_rdma_verdict verdict;
-	int probe_error;		/* the probe cannot run */
-	int scratch_error;		/* the file beside the pool cannot be made */
+	int probe_error;		/* why the trial cannot be made */
+	int scratch_error;		/* why no file can be made beside the pool */
 	unsigned int probes, scratches;
 } device;
 
@@ -107,7 +109,7 @@ static int try_grant(const struct daxpin_grant_options *wanted,
 	return daxpin_rdma_grant(rdma, extent, &options, ret_grant);
 }
 
-static struct daxpin_grant *grant_by(struct daxpin_grant_options options)
+static struct daxpin_grant *grant_with(struct daxpin_grant_options options)
 {
 	struct daxpin_grant *grant;
 
@@ -125,7 +127,7 @@ static int grant_fails(struct daxpin_grant_options options)
 	return ret;
 }
 
-static unsigned char *bytes_of(struct daxpin_extent of)
+static unsigned char *memory_of(struct daxpin_extent of)
 {
 	return daxpin_ptr(f->pool, of, 0);
 }
@@ -149,7 +151,7 @@ static void retire(void)
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 }
 
-/* Writes as the peer would, to the address of its key. */
+/* Writes to the address in the peer's key, as the peer would. */
 static void write_as_peer(struct daxpin_grant *grant, int byte)
 {
 	struct daxpin_grant_key key;
@@ -162,7 +164,7 @@ static void write_as_peer(struct daxpin_grant *grant, int byte)
 
 #define WRITING		{ .access = WRITE }
 
-static void a_bounced_write_grant_excludes_all_others(void **state)
+static void a_bounced_write_grant_excludes_holds_grants_and_publishes(void **state)
 {
 	struct daxpin_op ends[] = {
 		{ .type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_WRITERS,
@@ -171,12 +173,12 @@ static void a_bounced_write_grant_excludes_all_others(void **state)
 	struct daxpin_grant *grant;
 
 	(void)state;
-	grant = grant_by((struct daxpin_grant_options)WRITING);
+	grant = grant_with((struct daxpin_grant_options)WRITING);
 	assert_int_equal(daxpin_publish(f->pool, ends, 1, NULL, NULL), -EBUSY);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	keep();
 	assert_int_equal(set(7), 0);
-	grant = grant_by((struct daxpin_grant_options)WRITING);
+	grant = grant_with((struct daxpin_grant_options)WRITING);
 	assert_int_equal(set(8), -EBUSY);
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE),
 			 -EBUSY);
@@ -188,7 +190,7 @@ static void a_bounced_write_grant_excludes_all_others(void **state)
 	assert_int_equal(grant_fails((struct daxpin_grant_options) {
 			 .access = READ }), -EBUSY);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
-	assert_int_equal(*(uint64_t *)bytes_of(extent), 7);
+	assert_int_equal(*(uint64_t *)memory_of(extent), 7);
 	assert_int_equal(set(9), 0);
 	retire();
 }
@@ -211,11 +213,11 @@ static void a_bounced_write_grant_is_refused_while_others_hold(void **state)
 	 * extent.
 	 */
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE), 0);
-	grant = grant_by((struct daxpin_grant_options) { .access = READ });
+	grant = grant_with((struct daxpin_grant_options) { .access = READ });
 	assert_int_equal(set(5), 0);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
-	assert_int_equal(*(uint64_t *)bytes_of(extent), 5);
+	assert_int_equal(*(uint64_t *)memory_of(extent), 5);
 	retire();
 }
 
@@ -227,24 +229,24 @@ static void a_zeroing_grant_is_refused_while_others_hold(void **state)
 	struct daxpin_grant *first, *second;
 
 	(void)state;
-	memset(bytes_of(extent), 0xee, BYTES);
-	first = grant_by(zeroing);
-	assert_int_equal(bytes_of(extent)[BYTES - 1], 0);
+	memset(memory_of(extent), 0xee, BYTES);
+	first = grant_with(zeroing);
+	assert_int_equal(memory_of(extent)[BYTES - 1], 0);
 	write_as_peer(first, 0x77);
 	assert_int_equal(grant_fails(zeroing), -EBUSY);
-	assert_int_equal(bytes_of(extent)[0], 0x77);
-	/* Another peer may get a grant too, if it does not ask for zeroes. */
-	second = grant_by((struct daxpin_grant_options) { .access = WRITE });
+	assert_int_equal(memory_of(extent)[0], 0x77);
+	/* A second grant is possible if it does not zero the extent. */
+	second = grant_with((struct daxpin_grant_options) { .access = WRITE });
 	assert_int_equal(daxpin_rdma_revoke(first), 0);
 	assert_int_equal(grant_fails(zeroing), -EBUSY);
 	assert_int_equal(daxpin_rdma_revoke(second), 0);
-	assert_int_equal(bytes_of(extent)[0], 0x77);
-	assert_int_equal(daxpin_hold(f->pool, extent, ALONE), 0);
+	assert_int_equal(memory_of(extent)[0], 0x77);
+	assert_int_equal(daxpin_hold(f->pool, extent, EXCLUSIVE), 0);
 	assert_int_equal(grant_fails(zeroing), -EBUSY);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	keep();
 	assert_int_equal(grant_fails(zeroing), -EINVAL);
-	assert_int_equal(bytes_of(extent)[0], 0x77);
+	assert_int_equal(memory_of(extent)[0], 0x77);
 	retire();
 }
 
@@ -256,21 +258,21 @@ static void a_grant_of_a_part_covers_exactly_that_part(void **state)
 	struct daxpin_grant_key key;
 
 	(void)state;
-	memset(bytes_of(extent), 0xee, BYTES);
-	grant = grant_by((struct daxpin_grant_options) {
+	memset(memory_of(extent), 0xee, BYTES);
+	grant = grant_with((struct daxpin_grant_options) {
 		.flags = DAXPIN_GRANT_ZERO, .access = WRITE | READ,
 		.offset = 100, .length = 1000 });
 	daxpin_grant_key(grant, &key);
 	assert_int_equal(key.offset, 100);
 	assert_int_equal(key.length, 1000);
-	assert_int_equal(key.addr, (uintptr_t)bytes_of(extent) + 100);
+	assert_int_equal(key.addr, (uintptr_t)memory_of(extent) + 100);
 	assert_int_equal(fake.longest, 1000);
-	assert_int_equal(bytes_of(extent)[99], 0xee);
-	assert_int_equal(bytes_of(extent)[100], 0);
-	assert_int_equal(bytes_of(extent)[1099], 0);
-	assert_int_equal(bytes_of(extent)[1100], 0xee);
+	assert_int_equal(memory_of(extent)[99], 0xee);
+	assert_int_equal(memory_of(extent)[100], 0);
+	assert_int_equal(memory_of(extent)[1099], 0);
+	assert_int_equal(memory_of(extent)[1100], 0xee);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
-	grant = grant_by((struct daxpin_grant_options) { .access = WRITE,
+	grant = grant_with((struct daxpin_grant_options) { .access = WRITE,
 			 .offset = 4097 });
 	daxpin_grant_key(grant, &key);
 	assert_int_equal(key.length, BYTES - 4097);
@@ -293,24 +295,24 @@ static void a_grant_beyond_the_extent_is_refused(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 }
 
-/* Bytes beside the part keep changes that were made during the grant. */
+/* The revoke does not overwrite changes of the bytes before and after the part. */
 static void a_bounced_grant_writes_back_only_its_part(void **state)
 {
 	struct daxpin_grant *grant;
 
 	(void)state;
-	memset(bytes_of(extent), 0xee, BYTES);
-	grant = grant_by((struct daxpin_grant_options) { .access = WRITE,
+	memset(memory_of(extent), 0xee, BYTES);
+	grant = grant_with((struct daxpin_grant_options) { .access = WRITE,
 			 .offset = 100, .length = 1000 });
 	assert_int_equal(counts().bounced_bytes, 1000);
 	write_as_peer(grant, 0x77);
-	bytes_of(extent)[99] = bytes_of(extent)[1100] = 0x11;
-	assert_int_equal(bytes_of(extent)[100], 0xee);
+	memory_of(extent)[99] = memory_of(extent)[1100] = 0x11;
+	assert_int_equal(memory_of(extent)[100], 0xee);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
-	assert_int_equal(bytes_of(extent)[99], 0x11);
-	assert_int_equal(bytes_of(extent)[100], 0x77);
-	assert_int_equal(bytes_of(extent)[1099], 0x77);
-	assert_int_equal(bytes_of(extent)[1100], 0x11);
+	assert_int_equal(memory_of(extent)[99], 0x11);
+	assert_int_equal(memory_of(extent)[100], 0x77);
+	assert_int_equal(memory_of(extent)[1099], 0x77);
+	assert_int_equal(memory_of(extent)[1100], 0x11);
 }
 
 /* --------------------------------------------- a trial that could not be made */
@@ -339,7 +341,10 @@ static void a_trial_on_a_link_that_is_down_is_repeated(void **state)
 	assert_int_equal(grant_fails((struct daxpin_grant_options)WRITING),
 			 -ENETDOWN);
 	device.probe_error = 0;
-	/* Trials are repeated so that they take at most a tenth of the time. */
+	/*
+	 * The library spends at most a tenth of the time on trials, so this is
+	 * repeated.
+	 */
 	for (;;) {
 		const struct daxpin_grant_options options = WRITING;
 
@@ -352,12 +357,12 @@ static void a_trial_on_a_link_that_is_down_is_repeated(void **state)
 	assert_true(fake.access & IBV_ACCESS_ON_DEMAND);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	device.probes = 0;
-	assert_int_equal(daxpin_rdma_revoke(grant_by((struct daxpin_grant_options)
+	assert_int_equal(daxpin_rdma_revoke(grant_with((struct daxpin_grant_options)
 						     WRITING)), 0);
 	assert_int_equal(device.probes, 0);
 }
 
-static void grants_stop_being_copies_after_a_successful_trial(void **state)
+static void grants_are_no_longer_bounced_after_a_successful_trial(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -366,35 +371,35 @@ static void grants_stop_being_copies_after_a_successful_trial(void **state)
 	device.verdict = DAXPIN_RDMA_WORKS;
 	device.probe_error = -ENETDOWN;
 	assert_int_equal(attach_again(DAXPIN_RDMA_BOUNCE), 0);
-	grant = grant_by((struct daxpin_grant_options)WRITING);
+	grant = grant_with((struct daxpin_grant_options)WRITING);
 	assert_int_equal(counts().bounced, 1);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	device.probe_error = 0;
 	do {
-		grant = grant_by((struct daxpin_grant_options)WRITING);
+		grant = grant_with((struct daxpin_grant_options)WRITING);
 		assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	} while (counts().mode == DAXPIN_RDMA_UNDECIDED);
 	assert_int_equal(counts().mode, DAXPIN_RDMA_ON_DEMAND);
-	grant = grant_by((struct daxpin_grant_options)WRITING);
+	grant = grant_with((struct daxpin_grant_options)WRITING);
 	assert_int_equal(counts().bounced, 0);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* A trial that finds that the device fails is not repeated either. */
+/* The verdict of this trial is that the device fails. */
 static void a_trial_with_a_verdict_is_not_repeated(void **state)
 {
 	(void)state;
 	assert_int_equal(device.probes, 1);
 	assert_int_equal(device.scratches, 0);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(daxpin_rdma_revoke(grant_by((
+		assert_int_equal(daxpin_rdma_revoke(grant_with((
 			struct daxpin_grant_options)WRITING)), 0);
 	assert_int_equal(device.probes, 1);
 	assert_int_equal(attach_again(0), -EOPNOTSUPP);
 	assert_int_equal(attach_again(DAXPIN_RDMA_BOUNCE), 0);
 }
 
-static void a_full_pool_is_tried_on_a_file_beside_it(void **state)
+static void attach_to_a_full_pool_makes_the_trial_on_a_file_beside_it(void **state)
 {
 	struct daxpin_extent all[64];
 	unsigned int count = 0;
@@ -422,16 +427,19 @@ int main(void)
 #define TEST(name, how) \
 	cmocka_unit_test_setup_teardown(name, how, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_bounced_write_grant_excludes_all_others, setup_bounced),
+		TEST(a_bounced_write_grant_excludes_holds_grants_and_publishes,
+		     setup_bounced),
 		TEST(a_bounced_write_grant_is_refused_while_others_hold, setup_bounced),
 		TEST(a_zeroing_grant_is_refused_while_others_hold, setup_pinned),
 		TEST(a_grant_of_a_part_covers_exactly_that_part, setup_pinned),
 		TEST(a_grant_beyond_the_extent_is_refused, setup_pinned),
 		TEST(a_bounced_grant_writes_back_only_its_part, setup_bounced),
 		TEST(a_trial_on_a_link_that_is_down_is_repeated, setup_pinned),
-		TEST(grants_stop_being_copies_after_a_successful_trial, setup_pinned),
+		TEST(grants_are_no_longer_bounced_after_a_successful_trial,
+		     setup_pinned),
 		TEST(a_trial_with_a_verdict_is_not_repeated, setup_bounced),
-		TEST(a_full_pool_is_tried_on_a_file_beside_it, setup_bounced),
+		TEST(attach_to_a_full_pool_makes_the_trial_on_a_file_beside_it,
+		     setup_bounced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

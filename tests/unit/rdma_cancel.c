@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * No call on a domain is a cancellation point. Each is made by a thread whose
- * cancellation is pending, and once for each system call inside it, those of the device
- * included, with a cancellation that arrives there. The call returns, the thread ends
- * after it, and domain and pool are used and closed.
+ * No call on a domain is a cancellation point. A thread makes each call with a
+ * cancellation that is pending, and then once for each system call of the library and
+ * the device inside it, with a cancellation that arrives during that system call. The
+ * call must return, and the thread end only after it. Then the test uses the domain,
+ * and at last closes the pool.
  */
 #include "fixture.h"
 #include "cancelled.h"
@@ -26,12 +27,12 @@ static int run_detach(void)
 	return daxpin_rdma_detach(rdma);
 }
 
-static void detach_one(void)
+static void detach(void)
 {
 	must(run_detach());
 }
 
-static void detached(int ret)
+static void attach_after(int ret)
 {
 	must(ret);
 	must(run_attach());
@@ -49,7 +50,7 @@ static int run_grant(void)
 	return daxpin_rdma_grant(rdma, extent, &options, &grant);
 }
 
-static void grant_one(void)
+static void make_grant(void)
 {
 	must(run_grant());
 	daxpin_grant_key(grant, &key);
@@ -60,13 +61,13 @@ static int run_revoke(void)
 	return daxpin_rdma_revoke(grant);
 }
 
-static void revoke_one(int ret)
+static void revoke_after(int ret)
 {
 	must(ret);
 	must(run_revoke());
 }
 
-static void is_over(int ret)
+static void assert_ended(int ret)
 {
 	must(ret);
 	assert_int_equal(counts().grants, 0);
@@ -77,20 +78,20 @@ static int run_start(void)
 	return daxpin_rdma_revoke_start(grant, 0);
 }
 
-static void start_one(void)
+static void grant_and_start_revoke(void)
 {
-	grant_one();
+	make_grant();
 	must(run_start());
 }
 
-static void run_jobs_to_the_end(int ret)
+static void run_all_jobs(int ret)
 {
 	must(ret);
 	while (run_job())
 		;
 	must(daxpin_rdma_service(rdma));
 	assert_true(executor.count < JOBS_MAX);
-	is_over(0);
+	assert_ended(0);
 }
 
 static int run_the_job(void)
@@ -105,7 +106,7 @@ static int run_service(void)
 
 static void attach_with_executor(int ret)
 {
-	is_over(ret);
+	assert_ended(ret);
 	must(run_detach());
 	must(run_attach());
 }
@@ -115,12 +116,12 @@ static void start_without_executor(void)
 {
 	must(run_detach());
 	must(attach_with(NULL));
-	start_one();
+	grant_and_start_revoke();
 }
 
-static void ask_one(void)
+static void grant_and_ask_back(void)
 {
-	grant_one();
+	make_grant();
 	must(daxpin_rdma_revoke_start(grant, NEVER));
 	while (run_job())
 		;
@@ -142,20 +143,20 @@ static int run_qp(void)
 }
 
 /* The device ends the region only after the queue pair is in the error state. */
-static void stick_one(void)
+static void grant_with_refusing_device(void)
 {
-	grant_one();
+	make_grant();
 	must(run_qp());
 	fake.dereg_error = EIO;
 	fake.dereg_after_qp = true;
 }
 
-static void unstick_one(int ret)
+static void repair_device(int ret)
 {
 	fake.dereg_after_qp = false;
 	fake.dereg_error = 0;
 	fake.qp_state = IBV_QPS_RTS;
-	is_over(ret);
+	assert_ended(ret);
 }
 
 static int run_publish(void)
@@ -165,11 +166,11 @@ static int run_publish(void)
 	return daxpin_rdma_publish(rdma, &grant, 1, &op, 1);
 }
 
-static void reserve_once_more(int ret)
+static void retire_and_reserve(int ret)
 {
 	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE, .extent = extent };
 
-	is_over(ret);
+	assert_ended(ret);
 	assert_null(grant);
 	must(daxpin_publish(f->pool, &op, 1, NULL, NULL));
 	must(daxpin_reserve(f->pool, BYTES, 0, &extent));
@@ -199,7 +200,7 @@ static void attach_again(int ret)
 	must(run_attach());
 }
 
-static void hold_one(void)
+static void hold_extent(void)
 {
 	must(daxpin_hold(f->pool, extent, DAXPIN_HOLD_WRITE));
 }
@@ -211,7 +212,7 @@ static void drop_and_attach_again(int ret)
 	attach_again(0);
 }
 
-static void want_one(void)
+static void reclaim_segment_with_local_key(void)
 {
 	const struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
@@ -237,34 +238,36 @@ static void end_job(int ret)
 /* ----------------------------------------------------------------- the test */
 
 static const struct uncancelled_call calls[] = {
-	{ "attach", detach_one, run_attach, must },
-	{ "detach", NULL, run_detach, detached },
-	{ "grant", NULL, run_grant, revoke_one },
-	{ "grant_qp", grant_one, run_qp, revoke_one },
-	{ "revoke", grant_one, run_revoke, is_over },
-	{ "revoke that stops a queue pair", stick_one, run_revoke, unstick_one },
-	{ "revoke_start", grant_one, run_start, run_jobs_to_the_end },
-	{ "the executor's job", start_one, run_the_job, run_jobs_to_the_end },
+	{ "attach", detach, run_attach, must },
+	{ "detach", NULL, run_detach, attach_after },
+	{ "grant", NULL, run_grant, revoke_after },
+	{ "grant_qp", make_grant, run_qp, revoke_after },
+	{ "revoke", make_grant, run_revoke, assert_ended },
+	{ "revoke that stops a queue pair", grant_with_refusing_device, run_revoke,
+	  repair_device },
+	{ "revoke_start", make_grant, run_start, run_all_jobs },
+	{ "the executor's job", grant_and_start_revoke, run_the_job, run_all_jobs },
 	{ "service of expired grants", start_without_executor, run_service,
 	  attach_with_executor },
-	{ "returned", ask_one, run_returned, run_jobs_to_the_end },
-	{ "grant_returned", ask_one, run_grant_returned, run_jobs_to_the_end },
-	{ "publish", grant_one, run_publish, reserve_once_more },
+	{ "returned", grant_and_ask_back, run_returned, run_all_jobs },
+	{ "grant_returned", grant_and_ask_back, run_grant_returned, run_all_jobs },
+	{ "publish", make_grant, run_publish, retire_and_reserve },
 	{ "lkey", NULL, run_lkey, attach_again },
-	{ "sge", hold_one, run_sge, drop_and_attach_again },
-	{ "service of wanted segments", want_one, run_service, end_job },
+	{ "sge", hold_extent, run_sge, drop_and_attach_again },
+	{ "service of a segment that a reclaim wants", reclaim_segment_with_local_key,
+	  run_service, end_job },
 };
 
 static void use_a_domain(void)
 {
-	grant_one();
+	make_grant();
 	must(run_revoke());
-	start_one();
-	run_jobs_to_the_end(0);
+	grant_and_start_revoke();
+	run_all_jobs(0);
 	dp_invariants(f->pool);
 }
 
-static void no_call_on_a_domain_ends_with_its_thread(void **state)
+static void a_cancelled_thread_completes_its_call_on_a_domain(void **state)
 {
 	(void)state;
 	fake.in_reg = fake.in_dereg = fake.in_qp = in_the_device;
@@ -280,7 +283,8 @@ static void no_call_on_a_domain_ends_with_its_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(no_call_on_a_domain_ends_with_its_thread,
+		cmocka_unit_test_setup_teardown(
+			a_cancelled_thread_completes_its_call_on_a_domain,
 						setup_executor, teardown),
 	};
 

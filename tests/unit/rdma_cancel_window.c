@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The same as rdma_cancel, with a device that has memory windows: the calls that bind
- * them and receive the completions, the trial of a device, and the peer's flush. The
- * device's connection with itself and its requests are the test's; each may be a
- * cancellation point. Then each device call fails once in each temporary way.
+ * The first test is that of rdma_cancel.c for a device that has memory windows: it
+ * makes the calls that bind windows and receive the completions, the trial of a device,
+ * and the peer's flush. The test replaces the device's requests and its loopback
+ * connection; each may be a cancellation point. In the second test each device call
+ * fails once with each temporary errno.
  */
 #include "fixture.h"
 #include "cancelled.h"
@@ -110,10 +111,10 @@ int __wrap_dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 	return 0;
 }
 
-/* Device calls of one run; one of them fails once, with an errno that is temporary. */
+/* In one run of use_everything(), the device call with this number fails once. */
 static struct {
 	unsigned int seen, at;
-	int error;
+	int error;			/* a temporary errno */
 } fault;
 
 static bool fails_here(void)
@@ -161,12 +162,12 @@ static int run_detach(void)
 	return daxpin_rdma_detach(rdma);
 }
 
-static void detach_one(void)
+static void detach(void)
 {
 	must(run_detach());
 }
 
-static void detached(int ret)
+static void attach_after(int ret)
 {
 	must(ret);
 	must(run_attach());
@@ -181,12 +182,12 @@ static int run_grant_with(struct ibv_qp *qp)
 	return daxpin_rdma_grant(rdma, extent, &options, &grant);
 }
 
-static int run_grant(void)
+static int run_grant_type_2(void)
 {
 	return run_grant_with(&fake_qp);
 }
 
-static int run_grant_for_all(void)
+static int run_grant_type_1(void)
 {
 	return run_grant_with(NULL);
 }
@@ -209,25 +210,25 @@ static int run_revoke(void)
 	return daxpin_rdma_revoke(grant);
 }
 
-static void grant_one(void)
+static void grant_type_2(void)
 {
-	must(run_grant());
+	must(run_grant_type_2());
 	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MW2);
 }
 
 static void grant_and_bind(void)
 {
-	grant_one();
+	grant_type_2();
 	must(run_bound());
 }
 
-static void grant_for_all(void)
+static void grant_type_1(void)
 {
-	must(run_grant_for_all());
+	must(run_grant_type_1());
 	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MW1);
 }
 
-static void is_over(int ret)
+static void assert_ended(int ret)
 {
 	must(ret);
 	assert_int_equal(counts().grants, 0);
@@ -235,17 +236,17 @@ static void is_over(int ret)
 	fake.qp_state = IBV_QPS_RTS;
 }
 
-static void revoke_one(int ret)
+static void revoke_after(int ret)
 {
 	must(ret);
-	is_over(run_revoke());
+	assert_ended(run_revoke());
 }
 
 static void bind_and_revoke(int ret)
 {
 	must(ret);
 	must(run_bound());
-	revoke_one(0);
+	revoke_after(0);
 }
 
 static int run_probe(void)
@@ -277,15 +278,15 @@ static int run_flush(void)
 }
 
 static const struct uncancelled_call calls[] = {
-	{ "attach that tries windows", detach_one, run_attach, must },
-	{ "detach", NULL, run_detach, detached },
-	{ "grant by a window of type 2", NULL, run_grant, bind_and_revoke },
-	{ "grant by a window of type 1", NULL, run_grant_for_all, revoke_one },
-	{ "grant_bound", grant_one, run_bound, revoke_one },
-	{ "grant_bound that failed", grant_one, run_not_bound, revoke_one },
-	{ "revoke of a window of type 2", grant_and_bind, run_revoke, is_over },
-	{ "revoke before grant_bound", grant_one, run_revoke, is_over },
-	{ "revoke of a window of type 1", grant_for_all, run_revoke, is_over },
+	{ "attach that tries windows", detach, run_attach, must },
+	{ "detach", NULL, run_detach, attach_after },
+	{ "grant by a window of type 2", NULL, run_grant_type_2, bind_and_revoke },
+	{ "grant by a window of type 1", NULL, run_grant_type_1, revoke_after },
+	{ "grant_bound", grant_type_2, run_bound, revoke_after },
+	{ "grant_bound that failed", grant_type_2, run_not_bound, revoke_after },
+	{ "revoke of a window of type 2", grant_and_bind, run_revoke, assert_ended },
+	{ "revoke before grant_bound", grant_type_2, run_revoke, assert_ended },
+	{ "revoke of a window of type 1", grant_type_1, run_revoke, assert_ended },
 	{ "probe", NULL, run_probe, must },
 	{ "flush", NULL, run_flush, must },
 };
@@ -293,12 +294,12 @@ static const struct uncancelled_call calls[] = {
 static void use_a_window(void)
 {
 	grant_and_bind();
-	is_over(run_revoke());
+	assert_ended(run_revoke());
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	dp_invariants(f->pool);
 }
 
-static void no_call_on_a_window_ends_with_its_thread(void **state)
+static void a_cancelled_thread_completes_its_call_on_a_window(void **state)
 {
 	(void)state;
 	fake.in_reg = fake.in_dereg = fake.in_qp = in_the_device;
@@ -329,7 +330,7 @@ static void fail_qp(void)
 	}
 }
 
-/* An atomic grant is never a window. */
+/* A grant with atomic access is never a window, but a region. */
 static void grant_a_region(void)
 {
 	struct daxpin_grant_options options = {
@@ -341,24 +342,24 @@ static void grant_a_region(void)
 	assert_int_equal(about(grant).via, DAXPIN_GRANT_VIA_MR);
 }
 
-/* Each kind of grant is made and ended, and the local key of its segment. */
+/* Makes and ends a grant of each kind, and registers a segment for a local key. */
 static void use_everything(void)
 {
 	uint32_t lkey;
 
 	grant_and_bind();
-	is_over(run_revoke());
-	grant_one();
-	is_over(run_revoke());
-	grant_for_all();
-	is_over(run_revoke());
+	assert_ended(run_revoke());
+	grant_type_2();
+	assert_ended(run_revoke());
+	grant_type_1();
+	assert_ended(run_revoke());
 	grant_a_region();
 	must(daxpin_rdma_revoke_start(grant, 0));
-	is_over(daxpin_rdma_service(rdma));
+	assert_ended(daxpin_rdma_service(rdma));
 	grant_a_region();
-	is_over(daxpin_rdma_publish(rdma, &grant, 1, NULL, 0));
+	assert_ended(daxpin_rdma_publish(rdma, &grant, 1, NULL, 0));
 	must(daxpin_rdma_lkey(rdma, extent.addr, &lkey));
-	/* The stopped queue pair is that of the window whose bind was not reported. */
+	/* Only the revoke before daxpin_grant_bound() had to stop the queue pair. */
 	assert_int_equal(counts().queue_pairs_stopped, 1);
 	assert_int_equal(counts().quarantined, 0);
 	assert_int_equal(counts().windows_refused, 0);
@@ -418,9 +419,11 @@ static int teardown_windows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(no_call_on_a_window_ends_with_its_thread,
+		cmocka_unit_test_setup_teardown(
+			a_cancelled_thread_completes_its_call_on_a_window,
 						setup_windows, teardown_windows),
-		cmocka_unit_test_setup_teardown(a_device_call_that_fails_temporarily_is_repeated,
+		cmocka_unit_test_setup_teardown(
+			a_device_call_that_fails_temporarily_is_repeated,
 						setup_windows, teardown_windows),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A grant as bytes: the encoding is the same on every machine, and no other bytes are
- * accepted.
+ * The descriptor of a grant: daxpin_grant_export() writes the same bytes on every
+ * machine, and daxpin_grant_import() accepts no other bytes.
  */
 #include "fixture.h"
 #include "verbs_fake.h"
@@ -22,7 +22,7 @@ static const unsigned char fixed[DAXPIN_GRANT_DESCRIPTOR_SIZE] = {
 	0x00, 0x00, 0x00, 0x00, 0x9a, 0x30, 0xdb, 0x88,
 };
 
-static void the_golden_bytes_decode_as_the_format_says(void **state)
+static void a_descriptor_written_by_hand_decodes_as_documented(void **state)
 {
 	struct daxpin_grant_key key;
 
@@ -41,7 +41,7 @@ static void the_golden_bytes_decode_as_the_format_says(void **state)
 }
 
 /* Each byte is changed to all 255 other values, and the output is never written. */
-static void every_damaged_byte_is_detected(void **state)
+static void import_refuses_a_descriptor_in_which_any_byte_was_changed(void **state)
 {
 	unsigned char bytes[sizeof(fixed)];
 	struct daxpin_grant_key key, before;
@@ -61,7 +61,7 @@ static void every_damaged_byte_is_detected(void **state)
 	assert_memory_equal(&key, &before, sizeof(key));
 }
 
-static void truncated_bytes_are_refused(void **state)
+static void import_refuses_a_truncated_descriptor(void **state)
 {
 	unsigned char longer[sizeof(fixed) + 8] = { 0 };
 	struct daxpin_grant_key key;
@@ -106,7 +106,7 @@ static int import_with(size_t at, uint64_t value, size_t size)
 	return daxpin_grant_import(bytes, sizeof(bytes), &key);
 }
 
-static void impossible_fields_are_refused(void **state)
+static void import_refuses_fields_with_impossible_values(void **state)
 {
 	(void)state;
 	assert_int_equal(import_with(12, 6, 4), 0);
@@ -120,7 +120,9 @@ static void impossible_fields_are_refused(void **state)
 	assert_int_equal(import_with(72, 0, 8), -EINVAL);
 	assert_int_equal(import_with(80, UINT64_MAX - (256 << 10) + 1, 8),
 			 -EINVAL);
-	/* Reserved for later versions, which set other version numbers. */
+	/*
+	 * These fields are reserved: a later version that uses them has another number.
+	 */
 	assert_int_equal(import_with(68, 1, 4), -EINVAL);
 	assert_int_equal(import_with(88, 1, 4), -EINVAL);
 	assert_int_equal(import_with(16, UINT64_MAX - (256 << 10), 8), 0);
@@ -169,10 +171,11 @@ static void an_exported_grant_imports_to_the_same_key(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_golden_bytes_decode_as_the_format_says),
-		cmocka_unit_test(every_damaged_byte_is_detected),
-		cmocka_unit_test(truncated_bytes_are_refused),
-		cmocka_unit_test(impossible_fields_are_refused),
+		cmocka_unit_test(a_descriptor_written_by_hand_decodes_as_documented),
+		cmocka_unit_test(
+			import_refuses_a_descriptor_in_which_any_byte_was_changed),
+		cmocka_unit_test(import_refuses_a_truncated_descriptor),
+		cmocka_unit_test(import_refuses_fields_with_impossible_values),
 		cmocka_unit_test_setup_teardown(
 			an_exported_grant_imports_to_the_same_key, setup,
 			fixture_teardown),

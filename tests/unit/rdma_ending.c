@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants whose end is not simple: a device that fails temporarily or for one of them,
- * peers that answer late, executors that refuse or lose jobs, callbacks that run at the
- * same time, and very many grants.
+ * How grants end in less simple cases: the device fails temporarily or for one grant
+ * only, peers answer late, executors refuse or lose jobs, callbacks run at the same
+ * time, and there are thousands of grants.
  */
 #include "fixture.h"
 #include <sys/mman.h>
@@ -170,8 +170,8 @@ static struct part reclaim_all(void)
 	return part;
 }
 
-/* Segments that the caller may have registered are not punched. */
-static void a_domain_pins_all_segments_without_no_regions(void **state)
+/* Without that flag the caller may register segments, so none is punched. */
+static void a_domain_attached_without_no_regions_pins_all_segments(void **state)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .label = "a server",
@@ -209,16 +209,16 @@ static void *revoke_it(void *grant)
 	return NULL;
 }
 
-static struct daxpin_grant *in_question;
+static struct daxpin_grant *current;
 static void *(*meanwhile)(void *grant);
 static pthread_t other;
 static bool is_joined;
 
-/* The peer answers before ask_back() returns. */
-static void on_ask_and_more(void *arg, const struct daxpin_grant_key *key)
+/* In ask_back(), another thread ends the grant, as if the peer had answered already. */
+static void on_ask_run_meanwhile(void *arg, const struct daxpin_grant_key *key)
 {
 	on_ask(arg, key);
-	assert_int_equal(pthread_create(&other, NULL, meanwhile, in_question),
+	assert_int_equal(pthread_create(&other, NULL, meanwhile, current),
 			 0);
 	if (is_joined)
 		pthread_join(other, NULL);
@@ -238,14 +238,14 @@ static struct daxpin_grant *grant_with(void (*ask_back)(void *arg,
 	};
 
 	news.result = 0;
-	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &in_question),
+	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &current),
 			 0);
-	return in_question;
+	return current;
 }
 
 static void done_is_called_after_ask_back_returned(void **state)
 {
-	struct daxpin_grant *grant = grant_with(on_ask_and_more, on_done);
+	struct daxpin_grant *grant = grant_with(on_ask_run_meanwhile, on_done);
 
 	(void)state;
 	meanwhile = return_it;
@@ -259,15 +259,15 @@ static void done_is_called_after_ask_back_returned(void **state)
 static void on_ask_return(void *arg, const struct daxpin_grant_key *key)
 {
 	on_ask(arg, key);
-	assert_int_equal(daxpin_grant_returned(in_question), 0);
+	assert_int_equal(daxpin_grant_returned(current), 0);
 	/*
 	 * done() is not called from here, although the executor runs jobs immediately.
 	 */
 	assert_int_equal(news.done, 0);
-	assert_int_equal(about(in_question).state, DAXPIN_GRANT_STATE_QUEUED);
+	assert_int_equal(about(current).state, DAXPIN_GRANT_STATE_QUEUED);
 }
 
-static void a_return_inside_ask_back_is_handled_after_it(void **state)
+static void a_return_inside_ask_back_is_handled_after_ask_back(void **state)
 {
 	struct daxpin_grant *grant = grant_with(on_ask_return, on_done);
 
@@ -279,7 +279,7 @@ static void a_return_inside_ask_back_is_handled_after_it(void **state)
 
 static void a_revoke_waits_for_ask_back(void **state)
 {
-	struct daxpin_grant *grant = grant_with(on_ask_and_more, on_done);
+	struct daxpin_grant *grant = grant_with(on_ask_run_meanwhile, on_done);
 
 	(void)state;
 	meanwhile = revoke_it;
@@ -294,7 +294,7 @@ static void a_revoke_waits_for_ask_back(void **state)
 static void on_ask_revoke(void *arg, const struct daxpin_grant_key *key)
 {
 	on_ask(arg, key);
-	assert_int_equal(daxpin_rdma_revoke(in_question), 0);
+	assert_int_equal(daxpin_rdma_revoke(current), 0);
 }
 
 static void ask_back_can_revoke_its_grant(void **state)
@@ -308,7 +308,7 @@ static void ask_back_can_revoke_its_grant(void **state)
 	assert_int_equal(counts().pending, 0);
 }
 
-/* On the first report, a failure, it starts the revoke again. */
+/* If done() reports a failure, it starts the revoke again. */
 static void on_done_again(void *arg, int result)
 {
 	uint32_t before = news.done;
@@ -316,7 +316,7 @@ static void on_done_again(void *arg, int result)
 	on_done(arg, result);
 	if (!result)
 		return;
-	assert_int_equal(daxpin_rdma_revoke_start(in_question, 0), 0);
+	assert_int_equal(daxpin_rdma_revoke_start(current, 0), 0);
 	assert_int_equal(news.done, before + 1);
 }
 
@@ -333,7 +333,7 @@ static void a_revoke_started_in_done_reports_the_end(void **state)
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
-static void a_peer_is_not_asked_after_done(void **state)
+static void a_peer_is_not_asked_back_after_done_reported_a_failure(void **state)
 {
 	struct daxpin_grant *grant = grant_with(on_ask, on_done);
 
@@ -349,18 +349,18 @@ static void a_peer_is_not_asked_after_done(void **state)
 
 /* -------------------------------------------------- temporary failures (C8) */
 
-static const int passing[] = { EINTR, EAGAIN, EBUSY };
+static const int temporary[] = { EINTR, EAGAIN, EBUSY };
 
-#define PASSING		(sizeof(passing) / sizeof(passing[0]))
+#define TEMPORARY		(sizeof(temporary) / sizeof(temporary[0]))
 
 static void a_temporary_failure_does_not_escalate(void **state)
 {
 	struct daxpin_grant *grant;
 
 	(void)state;
-	for (size_t i = 0; i < 2 * PASSING; i++) {
-		grant = grant_of(extent, i < PASSING ? NULL : &fake_qp);
-		fake.dereg_error = passing[i % PASSING];
+	for (size_t i = 0; i < 2 * TEMPORARY; i++) {
+		grant = grant_of(extent, i < TEMPORARY ? NULL : &fake_qp);
+		fake.dereg_error = temporary[i % TEMPORARY];
 		fake.dereg_refusals = 3;
 		assert_int_equal(daxpin_rdma_revoke(grant), 0);
 		assert_int_equal(fake.qp_stops, 0);
@@ -374,11 +374,11 @@ static void a_lasting_failure_escalates(void **state)
 	struct daxpin_grant *grant;
 
 	(void)state;
-	for (size_t i = 0; i < PASSING; i++) {
+	for (size_t i = 0; i < TEMPORARY; i++) {
 		grant = grant_of(extent, NULL);
-		fake.dereg_error = passing[i];
+		fake.dereg_error = temporary[i];
 		fake.dereg_refusals = ALWAYS;
-		assert_int_equal(daxpin_rdma_revoke(grant), -passing[i]);
+		assert_int_equal(daxpin_rdma_revoke(grant), -temporary[i]);
 		assert_int_equal(counts().quarantined, 1);
 		fake.dereg_refusals = 0;
 		assert_int_equal(daxpin_rdma_revoke(grant), 0);
@@ -403,8 +403,8 @@ static void an_interrupted_registration_is_repeated(void **state)
 	uint32_t key;
 
 	(void)state;
-	for (size_t i = 0; i < PASSING; i++) {
-		fake.reg_passing = passing[i];
+	for (size_t i = 0; i < TEMPORARY; i++) {
+		fake.reg_passing = temporary[i];
 		assert_int_equal(daxpin_rdma_revoke(grant_of(extent, NULL)), 0);
 	}
 	fake.reg_passing = EAGAIN;
@@ -437,7 +437,7 @@ static void a_publish_after_the_grant_expired_succeeds(void **state)
 
 /* --------------------------------------------------- answers of peers (C10) */
 
-static void a_late_answer_ends_no_other_grant(void **state)
+static void returned_with_an_old_key_ends_no_other_grant(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	const struct daxpin_grant_key old = key_of(grant);
@@ -542,7 +542,7 @@ static void grants_of_an_executor_that_always_refuses_can_be_revoked(void **stat
 	assert_int_equal(news.done, 0);
 }
 
-/* The executor runs the job much later, when the attachment's slot is in use again. */
+/* The executor runs the job after other attachments have used the same slot. */
 static void a_revoke_ends_a_grant_whose_job_the_executor_lost(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
@@ -564,10 +564,10 @@ static void a_revoke_ends_a_grant_whose_job_the_executor_lost(void **state)
 }
 
 /*
- * A revoke takes the job over and the device refuses, so the executor gets a second
- * job.
+ * A revoke does the work of the first job, but the device refuses. revoke_start() then
+ * gives a second job to the executor, which runs both.
  */
-static void two_jobs_of_one_grant_end_it_once(void **state)
+static void a_grant_with_two_jobs_ends_once(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -593,7 +593,7 @@ static void *run_cancelled(void *unused)
 	return NULL;
 }
 
-/* Makes a cancellation point, such as a driver may contain. */
+/* A cancellation point, as a driver may contain. */
 static void sleep_a_little(void)
 {
 	usleep(1);
@@ -615,7 +615,7 @@ static void a_cancelled_executor_ends_its_grant(void **state)
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
-/* ------------------------------------------------------------------ very many */
+/* --------------------------------------------------------- thousands of grants */
 
 static uint64_t random_of(unsigned int i)
 {
@@ -689,7 +689,7 @@ int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
 	return ret;
 }
 
-/* The trial uses a file beside the full pool. */
+/* In a full pool, the trial of a device writes to a file beside the pool. */
 static void a_trial_above_the_file_size_limit_raises_no_signal(void **state)
 {
 	struct rlimit before, limit;
@@ -716,25 +716,26 @@ int main(void)
 		TEST(a_stuck_local_key_does_not_delay_a_revoke, setup_large),
 		TEST(a_publish_ends_the_other_grants_if_one_fails, setup),
 		TEST(a_detach_ends_the_other_local_keys_if_one_fails, setup),
-		TEST(a_domain_pins_all_segments_without_no_regions, setup),
+		TEST(a_domain_attached_without_no_regions_pins_all_segments, setup),
 		TEST(done_is_called_after_ask_back_returned, setup_inline),
-		TEST(a_return_inside_ask_back_is_handled_after_it, setup_inline),
+		TEST(a_return_inside_ask_back_is_handled_after_ask_back, setup_inline),
 		TEST(a_revoke_waits_for_ask_back, setup),
 		TEST(ask_back_can_revoke_its_grant, setup),
 		TEST(a_revoke_started_in_done_reports_the_end, setup_inline),
-		TEST(a_peer_is_not_asked_after_done, setup_inline),
+		TEST(a_peer_is_not_asked_back_after_done_reported_a_failure,
+		     setup_inline),
 		TEST(a_temporary_failure_does_not_escalate, setup),
 		TEST(a_lasting_failure_escalates, setup),
 		TEST(an_interrupted_queue_pair_stop_is_repeated, setup),
 		TEST(an_interrupted_registration_is_repeated, setup),
 		TEST(a_publish_after_the_grant_expired_succeeds, setup),
-		TEST(a_late_answer_ends_no_other_grant, setup),
+		TEST(returned_with_an_old_key_ends_no_other_grant, setup),
 		TEST(an_imported_descriptor_returns_its_own_grant, setup),
 		TEST(a_job_that_the_executor_refuses_is_offered_again, setup_executor),
 		TEST(grants_of_an_executor_that_always_refuses_can_be_revoked,
 		     setup_executor),
 		TEST(a_revoke_ends_a_grant_whose_job_the_executor_lost, setup_executor),
-		TEST(two_jobs_of_one_grant_end_it_once, setup_executor),
+		TEST(a_grant_with_two_jobs_ends_once, setup_executor),
 		TEST(a_cancelled_executor_ends_its_grant, setup_executor),
 		TEST(grants_expire_in_the_order_of_their_deadlines, setup),
 		TEST(a_trial_above_the_file_size_limit_raises_no_signal, setup),

@@ -25,7 +25,7 @@ static void the_hold_is_dropped_after_the_device_ended_the_region(void **state)
 	assert_int_equal(counts().refusals, 0);
 }
 
-static void a_refusing_device_ends_the_region_after_its_queue_pair_is_stopped(void **state)
+static void a_refused_deregistration_succeeds_after_the_queue_pair_stops(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 
@@ -42,7 +42,7 @@ static void a_refusing_device_ends_the_region_after_its_queue_pair_is_stopped(vo
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 }
 
-static void a_device_that_still_drains_is_asked_several_times(void **state)
+static void deregistration_is_repeated_while_the_device_drains(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 
@@ -54,8 +54,8 @@ static void a_device_that_still_drains_is_asked_several_times(void **state)
 	assert_int_equal(fake.qp_stops, 1);
 }
 
-/* The blocks stay held as well, for as long as the device refuses. */
-static void a_grant_that_the_device_does_not_end_is_quarantined(void **state)
+/* The extent stays held, so its blocks are not reused, until the device agrees. */
+static void a_grant_whose_region_the_device_keeps_is_quarantined(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, &fake_qp);
 	const struct daxpin_op keep = {
@@ -143,14 +143,14 @@ static void a_queue_pair_that_cannot_be_stopped_is_reported(void **state)
 
 /* ------------------------------------------------------------- the executor */
 
-static struct daxpin_grant *in_question;
+static struct daxpin_grant *current;
 
-static void see_it_is_being_ended(void)
+static void assert_being_ended(void)
 {
-	assert_int_equal(about(in_question).state, DAXPIN_GRANT_STATE_ENDING);
-	assert_int_equal(daxpin_rdma_revoke(in_question), -EALREADY);
-	assert_int_equal(daxpin_rdma_revoke_start(in_question, 0), -EALREADY);
-	assert_int_equal(daxpin_grant_returned(in_question), -EALREADY);
+	assert_int_equal(about(current).state, DAXPIN_GRANT_STATE_ENDING);
+	assert_int_equal(daxpin_rdma_revoke(current), -EALREADY);
+	assert_int_equal(daxpin_rdma_revoke_start(current, 0), -EALREADY);
+	assert_int_equal(daxpin_grant_returned(current), -EALREADY);
 	assert_int_equal(news.done, 0);
 	see_the_hold();
 }
@@ -160,8 +160,8 @@ static void revoke_start_leaves_the_device_call_to_the_executor(void **state)
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
 	(void)state;
-	in_question = grant;
-	fake.in_dereg = see_it_is_being_ended;
+	current = grant;
+	fake.in_dereg = assert_being_ended;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_int_equal(fake.deregs, 0);
 	assert_int_equal(news.asked, 0);
@@ -211,7 +211,7 @@ static void without_an_executor_the_service_call_ends_grants(void **state)
 	assert_true(counts().next_deadline_ns <= daxpin_deadline_ms(0));
 	assert_int_equal(daxpin_rdma_service(rdma), -EIO);
 	assert_int_equal(news.result, -EIO);
-	/* It is not tried again until the caller asks for it. */
+	/* The service call does not try again before the next revoke. */
 	assert_int_equal(counts().next_deadline_ns, 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(fake.deregs, 1);
@@ -246,7 +246,7 @@ static void done_can_detach(void **state)
 
 /* ----------------------------------------------- grants that are asked back */
 
-static void a_peer_that_returns_the_grant_ends_the_wait(void **state)
+static void a_revoke_ends_when_the_peer_returns_the_grant(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	const uint64_t deadline = NEVER;
@@ -271,7 +271,7 @@ static void a_peer_that_returns_the_grant_ends_the_wait(void **state)
 	assert_int_equal(counts().expired, 0);
 }
 
-static void a_peer_that_does_not_answer_is_revoked_at_the_deadline(void **state)
+static void a_grant_whose_peer_does_not_answer_ends_at_the_deadline(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 	const uint64_t deadline = daxpin_deadline_ms(300);
@@ -345,7 +345,9 @@ static void calls_on_an_ended_grant_are_estale(void **state)
 	assert_int_equal(daxpin_grant_info(grant, &info), -ESTALE);
 	assert_int_equal(daxpin_grant_export(grant, bytes, sizeof(bytes)),
 			 -ESTALE);
-	/* After one more grant the old one is forgotten, so memory stays bounded. */
+	/*
+	 * The library remembers a limited number of ended grants, so memory is bounded.
+	 */
 	assert_int_equal(daxpin_rdma_revoke(grant_of(extent, NULL)), 0);
 	assert_int_equal(fake.deregs, 1025);
 }
@@ -365,7 +367,7 @@ static void invalid_arguments_are_refused(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* The peer's access and the grant have ended. The call reports the missing hold. */
+/* The excess drop took the grant's hold. The revoke ends the grant all the same. */
 static void an_excess_drop_is_reported_by_the_revoke(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
@@ -487,7 +489,7 @@ static int call_all(void *arg)
 	       daxpin_rdma_sge(rdma, extent, 0, 1, &sge) != -EOWNERDEAD;
 }
 
-static void a_forked_child_ends_no_grant(void **state)
+static void calls_on_a_grant_in_a_forked_child_are_eownerdead(void **state)
 {
 	struct daxpin_grant *grant = grant_of(extent, NULL);
 
@@ -496,7 +498,7 @@ static void a_forked_child_ends_no_grant(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
-/* This is true for every grant of the attachment. */
+/* `over` is a grant of the attachment that ended before the detach. */
 static void assert_detached(struct daxpin_rdma *of, struct daxpin_grant *over)
 {
 	struct daxpin_grant_options options = {
@@ -535,7 +537,7 @@ static void calls_on_a_detached_domain_are_estale(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	assert_int_equal(daxpin_rdma_detach(rdma), 0);
 	assert_detached(first, grant);
-	/* That is so even after many other attachments. */
+	/* The results are the same after many other attachments. */
 	for (unsigned int i = 1; i < 64; i++) {
 		assert_int_equal(attach_with(NULL), 0);
 		assert_ptr_not_equal(rdma, first);
@@ -573,7 +575,7 @@ static void *work(void *arg)
 					 0);
 			assert_int_equal(daxpin_grant_returned(grant), 0);
 			break;
-		default:	/* by a thread or the service call */
+		default:	/* this thread or another one ends it */
 			assert_int_equal(daxpin_rdma_revoke_start(grant, 1), 0);
 			err = daxpin_rdma_revoke(grant);
 			assert_true(err == -EALREADY || !err);
@@ -585,7 +587,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void threads_that_revoke_together_end_each_grant_once(void **state)
+static void concurrent_revokes_end_each_grant_once(void **state)
 {
 	pthread_t threads[THREADS];
 	struct daxpin_rdma_info info;
@@ -624,8 +626,8 @@ static void grant_and_revoke_once(bool *ret_done)
 }
 
 /*
- * Ends in a frame without variables, since AddressSanitizer does not see the other
- * frames end.
+ * The thread ends in this function, which has no variables: AddressSanitizer does not
+ * notice that frames end by a cancellation.
  */
 static void *grant_and_revoke(void *arg)
 {
@@ -659,18 +661,22 @@ int main(void)
 	cmocka_unit_test_setup_teardown(name, how, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(the_hold_is_dropped_after_the_device_ended_the_region, setup),
-		TEST(a_refusing_device_ends_the_region_after_its_queue_pair_is_stopped, setup),
-		TEST(a_device_that_still_drains_is_asked_several_times, setup),
-		TEST(a_grant_that_the_device_does_not_end_is_quarantined, setup),
+		TEST(a_refused_deregistration_succeeds_after_the_queue_pair_stops,
+		     setup),
+		TEST(deregistration_is_repeated_while_the_device_drains, setup),
+		TEST(a_grant_whose_region_the_device_keeps_is_quarantined, setup),
 		TEST(without_a_queue_pair_one_refusal_quarantines_the_grant, setup),
 		TEST(a_queue_pair_that_was_withdrawn_is_not_stopped, setup),
 		TEST(a_queue_pair_that_cannot_be_stopped_is_reported, setup),
-		TEST(revoke_start_leaves_the_device_call_to_the_executor, setup_executor),
-		TEST(a_device_refusal_in_the_executor_is_reported_to_done, setup_executor),
+		TEST(revoke_start_leaves_the_device_call_to_the_executor,
+		     setup_executor),
+		TEST(a_device_refusal_in_the_executor_is_reported_to_done,
+		     setup_executor),
 		TEST(without_an_executor_the_service_call_ends_grants, setup),
 		TEST(done_can_detach, setup_inline),
-		TEST(a_peer_that_returns_the_grant_ends_the_wait, setup_executor),
-		TEST(a_peer_that_does_not_answer_is_revoked_at_the_deadline, setup_executor),
+		TEST(a_revoke_ends_when_the_peer_returns_the_grant, setup_executor),
+		TEST(a_grant_whose_peer_does_not_answer_ends_at_the_deadline,
+		     setup_executor),
 		TEST(a_peer_can_return_a_grant_unasked, setup),
 		TEST(a_second_revoke_start_can_shorten_the_deadline, setup),
 		TEST(calls_on_an_ended_grant_are_estale, setup),
@@ -679,9 +685,9 @@ int main(void)
 		TEST(an_excess_drop_is_reported_by_the_grant, setup),
 		TEST(a_grant_that_the_device_refuses_leaves_no_hold, setup),
 		TEST(an_sge_stays_within_its_extent, setup),
-		TEST(a_forked_child_ends_no_grant, setup),
+		TEST(calls_on_a_grant_in_a_forked_child_are_eownerdead, setup),
 		TEST(calls_on_a_detached_domain_are_estale, setup),
-		TEST(threads_that_revoke_together_end_each_grant_once, setup_executor),
+		TEST(concurrent_revokes_end_each_grant_once, setup_executor),
 		TEST(no_call_on_a_domain_is_a_cancellation_point,
 		     setup_executor),
 	};

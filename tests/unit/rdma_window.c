@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grants by memory windows on a fake device that behaves as the test says: which verbs
- * are called, in which order, and what follows if they fail. What real devices do with
- * windows is tested in the lab.
+ * Grants by memory windows, on a fake device whose results each test chooses: which
+ * verbs the library calls, in which order, and what it does if they fail. tests/lab
+ * tests what real devices do with windows.
  */
 #include "fixture.h"
 #include "verbs_fake.h"
@@ -20,7 +20,7 @@ static struct daxpin_extent before;
 static struct ibv_qp far_qp = { .context = &fake_context, .pd = &fake_pd };
 static struct ibv_pd other_pd = { .context = &fake_context };
 
-/* ---------------------------------- what the trial reports about the device */
+/* ------------------------ the trial, the loopback connection, and a reclaim */
 
 static struct {
 	enum daxpin_rdma_verdict window2, window1;
@@ -105,7 +105,7 @@ static int attach_with(uint32_t flags)
 	return daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma);
 }
 
-/* The extent is not the first of its segment. */
+/* Reserves another extent first, so that the granted one does not begin the segment. */
 static int setup_with(void **state, enum daxpin_rdma_verdict window2,
 		      enum daxpin_rdma_verdict window1)
 {
@@ -129,12 +129,12 @@ static int setup(void **state)
 	return setup_with(state, DAXPIN_RDMA_WORKS, DAXPIN_RDMA_WORKS);
 }
 
-static int setup_only2(void **state)
+static int setup_type_2_only(void **state)
 {
 	return setup_with(state, DAXPIN_RDMA_WORKS, DAXPIN_RDMA_WRONG);
 }
 
-static int setup_none(void **state)
+static int setup_no_type(void **state)
 {
 	return setup_with(state, DAXPIN_RDMA_WRONG, DAXPIN_RDMA_UNKNOWN);
 }
@@ -283,14 +283,14 @@ static void a_queue_pair_of_another_domain_is_refused(void **state)
 
 static void access_that_the_trial_did_not_cover_gets_a_region(void **state)
 {
-	const int odd[] = {
+	const int untried[] = {
 		IBV_ACCESS_REMOTE_ATOMIC, WRITE | (int)DAXPIN_ACCESS_FLUSH,
 		WRITE | IBV_ACCESS_RELAXED_ORDERING,
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
-		assert_int_equal(via_of(odd[i], &fake_qp),
+	for (size_t i = 0; i < sizeof(untried) / sizeof(untried[0]); i++)
+		assert_int_equal(via_of(untried[i], &fake_qp),
 				 DAXPIN_GRANT_VIA_MR);
 	assert_int_equal(counts().windows_refused, 0);
 	assert_int_equal(counts().local_mrs, 0);
@@ -352,8 +352,8 @@ static void a_failed_bind_is_counted_and_replaced_by_a_region(void **state)
 	assert_int_equal(counts().windows_refused, 3);
 }
 
-/* A region of one grant fits into the limit, one of the whole segment does not. */
-static void a_segment_that_cannot_be_pinned_has_no_windows(void **state)
+/* A window needs a region of its whole segment, which the device refuses here. */
+static void a_window_is_refused_if_its_segment_cannot_be_registered(void **state)
 {
 	struct daxpin_grant *grant;
 
@@ -391,17 +391,17 @@ static void a_window_that_the_device_does_not_free_is_quarantined(void **state)
 	assert_int_equal(counts().windows, 0);
 }
 
-/* C8: for windows as for regions, after a successful bind and after a failed one. */
+/* C8, after a bind that succeeded and after one that failed. */
 static void freeing_a_window_is_repeated_after_an_interruption(void **state)
 {
-	const int passing[] = { EINTR, EAGAIN, EBUSY };
+	const int temporary[] = { EINTR, EAGAIN, EBUSY };
 	struct daxpin_grant *grant;
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		grant = grant_of(WRITE, &fake_qp);
 		assert_int_equal(bound(grant, 0), 0);
-		fake.dereg_error = passing[i];
+		fake.dereg_error = temporary[i];
 		fake.dereg_refusals = 3;
 		assert_int_equal(daxpin_rdma_revoke(grant), 0);
 		fake.bind_error = EIO;
@@ -415,8 +415,8 @@ static void freeing_a_window_is_repeated_after_an_interruption(void **state)
 	assert_int_equal(fake.windows, 0);
 }
 
-/* No peer has the window, and the device refuses to free it. */
-static void a_lost_window_keeps_the_hold(void **state)
+/* The device refuses to bind the window, and then to free it. No peer has its key. */
+static void a_window_that_is_neither_bound_nor_freed_keeps_the_hold(void **state)
 {
 	struct daxpin_grant *grant = NULL;
 
@@ -442,7 +442,7 @@ static void a_lost_window_keeps_the_hold(void **state)
 
 /* ------------------------------------------- a bind that may still complete */
 
-static void see_it_stopped(void)
+static void assert_qp_stopped(void)
 {
 	assert_int_equal(fake.qp_state, IBV_QPS_ERR);
 	see_the_hold();
@@ -453,7 +453,7 @@ static void a_pending_bind_is_flushed_before_its_window_is_freed(void **state)
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
 
 	(void)state;
-	fake.in_dereg = see_it_stopped;
+	fake.in_dereg = assert_qp_stopped;
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	fake.in_dereg = NULL;
 	assert_int_equal(fake.qp_stops, 1);
@@ -473,7 +473,7 @@ static void a_bind_that_failed_is_reported(void **state)
 	assert_int_equal(daxpin_grant_bound(NULL, NULL), -EINVAL);
 }
 
-/* The flush of another queue pair does not end the wait. */
+/* Without the queue pair, the bind cannot be flushed and may still complete. */
 static void a_pending_bind_without_its_queue_pair_keeps_the_hold(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, &fake_qp);
@@ -549,7 +549,7 @@ static void a_connection_lost_during_a_bind_keeps_the_hold(void **state)
 
 /* ----------------------------------------------- other users of the segment */
 
-/* A reclaim had asked for the segment, and was cancelled. */
+/* As after a reclaim that requested the segment and was cancelled. */
 static void a_segments_region_is_kept_while_it_has_windows(void **state)
 {
 	struct daxpin_grant *grant = grant_of(WRITE, NULL);
@@ -566,7 +566,10 @@ static void a_segments_region_is_kept_while_it_has_windows(void **state)
 	device.wanted = -1;
 }
 
-/* A caller used the adapter's registration, which an event had named. */
+/*
+ * A caller pinned the segment with the adapter's registration, which it can get from an
+ * event.
+ */
 static void a_pin_that_the_caller_took_is_reported(void **state)
 {
 	(void)state;
@@ -577,7 +580,7 @@ static void a_pin_that_the_caller_took_is_reported(void **state)
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 }
 
-static void an_attach_without_a_loopback_connection_fails(void **state)
+static void an_attach_fails_if_the_loopback_connection_cannot_be_made(void **state)
 {
 	(void)state;
 	assert_int_equal(daxpin_rdma_detach(rdma), 0);
@@ -590,7 +593,7 @@ static void an_attach_without_a_loopback_connection_fails(void **state)
 	assert_non_null(strstr(f->errmsg, "memory windows"));
 }
 
-static void a_connection_that_cannot_be_closed_keeps_the_attachment(void **state)
+static void detach_fails_if_the_loopback_connection_cannot_be_closed(void **state)
 {
 	(void)state;
 	device.close_error = -EBUSY;
@@ -607,16 +610,16 @@ int main(void)
 		TEST(a_grant_with_a_queue_pair_is_a_type_2_window, setup),
 		TEST(a_grant_without_a_queue_pair_is_a_type_1_window, setup),
 		TEST(access_that_the_trial_did_not_cover_gets_a_region, setup),
-		TEST(windows_that_failed_the_trial_are_not_used, setup_none),
+		TEST(windows_that_failed_the_trial_are_not_used, setup_no_type),
 		TEST(a_queue_pair_of_another_domain_is_refused, setup),
-		TEST(a_queue_pair_of_another_domain_is_refused, setup_none),
-		TEST(each_window_type_has_its_own_verdict, setup_only2),
+		TEST(a_queue_pair_of_another_domain_is_refused, setup_no_type),
+		TEST(each_window_type_has_its_own_verdict, setup_type_2_only),
 		TEST(windows_are_used_only_if_requested, setup),
 		TEST(a_failed_bind_is_counted_and_replaced_by_a_region, setup),
-		TEST(a_segment_that_cannot_be_pinned_has_no_windows, setup),
+		TEST(a_window_is_refused_if_its_segment_cannot_be_registered, setup),
 		TEST(a_window_that_the_device_does_not_free_is_quarantined, setup),
 		TEST(freeing_a_window_is_repeated_after_an_interruption, setup),
-		TEST(a_lost_window_keeps_the_hold, setup),
+		TEST(a_window_that_is_neither_bound_nor_freed_keeps_the_hold, setup),
 		TEST(a_pending_bind_is_flushed_before_its_window_is_freed, setup),
 		TEST(a_bind_that_failed_is_reported, setup),
 		TEST(a_pending_bind_without_its_queue_pair_keeps_the_hold, setup),
@@ -624,8 +627,8 @@ int main(void)
 		TEST(a_connection_lost_during_a_bind_keeps_the_hold, setup),
 		TEST(a_segments_region_is_kept_while_it_has_windows, setup),
 		TEST(a_pin_that_the_caller_took_is_reported, setup),
-		TEST(an_attach_without_a_loopback_connection_fails, setup),
-		TEST(a_connection_that_cannot_be_closed_keeps_the_attachment, setup),
+		TEST(an_attach_fails_if_the_loopback_connection_cannot_be_made, setup),
+		TEST(detach_fails_if_the_loopback_connection_cannot_be_closed, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

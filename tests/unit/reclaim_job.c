@@ -121,7 +121,7 @@ static void all_free_space_is_reclaimed_and_refilled(void **state)
 }
 
 /* Chunks in use are not touched, even if only a part of them is in use. */
-static void reclaim_leaves_chunks_in_use(void **state)
+static void reclaim_does_not_touch_chunks_in_use(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent live = reserve(f, 3 * CHUNK + 4096);
@@ -156,7 +156,7 @@ static void reclaim_empties_the_threads_cache(void **state)
 	assert_int_equal(s.done_bytes, ALL);
 }
 
-static void bytes_keep_bytes_and_segment_limit_a_job(void **state)
+static void options_bytes_keep_bytes_and_segment_limit_a_job(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -178,7 +178,9 @@ static void bytes_keep_bytes_and_segment_limit_a_job(void **state)
 	assert_int_equal(pool_info(f).free_bytes, 5 * CHUNK);
 }
 
-/* Many runs need several rounds, with one closing of the gate each. */
+/*
+ * A job handles a limited number of runs of chunks each time that it closes the gate.
+ */
 static void scattered_chunks_are_reclaimed_and_refilled(void **state)
 {
 	struct fixture *f = *state;
@@ -197,8 +199,8 @@ static void scattered_chunks_are_reclaimed_and_refilled(void **state)
 	assert_int_equal(s.done_bytes, 15 * CHUNK);
 }
 
-/* The pool is closed with holes, and again without. */
-static void open_finds_the_holes(void **state)
+/* Reopens the pool once with holes, and once after a refill. */
+static void open_finds_the_holes_of_a_reclaim(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent live = reserve(f, CHUNK), extent;
@@ -226,7 +228,7 @@ struct seen {
 	int count;
 };
 
-static void see(const struct daxpin_job_part *part, void *arg)
+static void note_part(const struct daxpin_job_part *part, void *arg)
 {
 	struct seen *seen = arg;
 
@@ -245,12 +247,12 @@ static struct seen parts_of(struct daxpin_job *job)
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 	struct seen seen = { .count = 0 };
 
-	assert_int_equal(daxpin_job_report(job, see, &seen, &summary), 0);
+	assert_int_equal(daxpin_job_report(job, note_part, &seen, &summary), 0);
 	assert_int_equal(seen.count, summary.segments);
 	return seen;
 }
 
-/* One segment is in use. The deadline passes after the other was punched. */
+/* Waits until the segment that is not in use was punched, and passes the deadline. */
 static void pass_deadline(struct fixture *f, struct daxpin_job *job)
 {
 	while (pool_info(f).hole_bytes < 15 * CHUNK)
@@ -289,7 +291,7 @@ static void a_held_segment_is_not_reclaimed_and_its_holder_is_reported(void **st
 	assert_int_equal(seen.part[!held].result, 0);
 	assert_int_equal(seen.part[!held].done_bytes, 15 * CHUNK);
 	assert_int_equal(daxpin_job_end(job), 0);
-	/* The reclaim leaves no trace: the held segment works as before. */
+	/* The held segment can be used as before. */
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	assert_int_equal(daxpin_drop_labelled(f->pool, &hold), 0);
@@ -339,49 +341,49 @@ static void a_waiting_job_can_be_cancelled(void **state)
 
 static struct dp_caches *caches;
 static struct dp_jobs *jobs;
-static struct dp_cache *inside;		/* a cache that its thread is in */
+static struct dp_cache *entered;		/* a cache that its thread is in */
 static unsigned int sleeps;
 
 void __real_dp_os_sleep_ns(uint64_t ns);
 void __wrap_dp_os_sleep_ns(uint64_t ns);
 
-/* The other thread leaves its cache when a thread waits for it. */
+/* When a thread sleeps to wait for the other thread's cache, that thread leaves it. */
 void __wrap_dp_os_sleep_ns(uint64_t ns)
 {
-	if (!inside) {
+	if (!entered) {
 		__real_dp_os_sleep_ns(ns);
 		return;
 	}
 	sleeps++;
 	/*
-	 * Another thread can lock the job's mutex meanwhile, so it need not sleep
-	 * (I33).
+	 * The sleeping thread does not have the mutex of the jobs, which other threads
+	 * need (I33).
 	 */
 	assert_int_equal(pthread_mutex_trylock(&jobs->mutex), 0);
 	pthread_mutex_unlock(&jobs->mutex);
-	dp_cache_leave(caches, inside);
-	inside = NULL;
+	dp_cache_leave(caches, entered);
+	entered = NULL;
 }
 
-static void enter_as_another_thread(struct fixture *f)
+static void let_another_thread_enter_cache(struct fixture *f)
 {
 	unsigned int mine = dp_thread_slot();
 
 	caches = &f->pool->spaces.caches;
 	jobs = &f->pool->jobs;
 	dp_thread_slot_mine = 20 + 1;
-	inside = dp_cache_enter(caches);
+	entered = dp_cache_enter(caches);
 	dp_thread_slot_mine = mine + 1;
-	assert_non_null(inside);
+	assert_non_null(entered);
 	sleeps = 0;
 }
 
 /*
- * A hold that found its gate closed reads the kernel's completions. It must not
- * continue with the segment that waits for a drop, which would empty the caches of all
- * threads.
+ * A hold that finds the gate closed reads the completions of the job's ring. It must
+ * not continue the job with another segment: that would empty the caches of all
+ * threads, which means waiting for threads that are in their cache.
  */
-static void a_refused_hold_does_not_wait_for_a_cache(void **state)
+static void a_hold_at_a_closed_gate_does_not_wait_for_a_cache(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -393,13 +395,13 @@ static void a_refused_hold_does_not_wait_for_a_cache(void **state)
 	assert_int_not_equal(held.addr / (32 * MIB), wanted.addr / (32 * MIB));
 	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
-	enter_as_another_thread(f);
+	let_another_thread_enter_cache(f);
 	do {
 		ret = daxpin_hold(f->pool, wanted, DAXPIN_HOLD_READ);
 	} while (ret == -EAGAIN);
 	assert_int_equal(ret, 0);
 	assert_int_equal(sleeps, 0);
-	/* The next call that may sleep continues with it. */
+	/* The next call that may sleep continues the job, and waits for the cache. */
 	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
 	assert_int_equal(sleeps, 1);
 	assert_int_equal(daxpin_drop(f->pool, wanted), 0);
@@ -409,8 +411,8 @@ static void a_refused_hold_does_not_wait_for_a_cache(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, held), 0);
 }
 
-/* C1, C4: no call that works on a job sleeps with a mutex that others need. */
-static void a_job_that_waits_for_a_cache_has_no_mutex(void **state)
+/* No call that continues a job sleeps with a mutex that other threads need (C1, C4). */
+static void a_job_that_waits_for_a_cache_has_no_mutex_locked(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_job_options options = all_for(HANG_MS);
@@ -418,17 +420,17 @@ static void a_job_that_waits_for_a_cache_has_no_mutex(void **state)
 	struct daxpin_job *job;
 
 	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);
-	enter_as_another_thread(f);
+	let_another_thread_enter_cache(f);
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
 	assert_int_equal(sleeps, 1);
-	enter_as_another_thread(f);
+	let_another_thread_enter_cache(f);
 	assert_int_equal(daxpin_job_wait(job, 0), -ETIMEDOUT);
 	assert_int_equal(sleeps, 1);
-	enter_as_another_thread(f);
+	let_another_thread_enter_cache(f);
 	while (!daxpin_reserve(f->pool, CHUNK, 0, &rest))
 		;
 	assert_int_equal(sleeps, 1);
-	enter_as_another_thread(f);
+	let_another_thread_enter_cache(f);
 	assert_int_equal(daxpin_job_cancel(job), 0);
 	assert_int_equal(sleeps, 1);
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
@@ -506,8 +508,8 @@ static void a_registration_during_a_punch_is_eagain_until_its_end(void **state)
 	assert_int_equal(daxpin_unregister(r), 0);
 }
 
-/* A job asks for a pinned segment and waits. No new pin is allowed meanwhile. */
-static void reclaim_asks_for_a_pinned_segment(void **state)
+/* The job waits until the pin is given back, and no new pin is allowed meanwhile. */
+static void reclaim_requests_a_pinned_segment_with_an_event(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_registration *r =
@@ -541,7 +543,7 @@ static void reclaim_asks_for_a_pinned_segment(void **state)
 	assert_int_equal(daxpin_unregister(r), 0);
 }
 
-/* The pin is not given back. After the deadline the job does not want it any more. */
+/* After the deadline the job no longer requests the pin. */
 static void a_pin_that_is_not_given_back_ends_the_job_busy(void **state)
 {
 	struct fixture *f = *state;
@@ -598,10 +600,10 @@ static void *drop_late(void *arg)
 }
 
 /*
- * A thread that only sleeps on the eventfd gets the job done and its event. The job
- * waits for a hold, and the drop sends no event to it.
+ * The job waits for a hold, and the drop does not signal the eventfd. A thread that
+ * only polls the eventfd and reads events must nevertheless complete the job.
  */
-static void a_thread_that_waits_only_on_the_event_fd_completes_a_job(void **state)
+static void a_thread_that_only_polls_the_event_fd_completes_a_job(void **state)
 {
 	struct fixture *f = *state;
 	struct late_drop late = { .pool = f->pool };
@@ -627,7 +629,7 @@ static void a_thread_that_waits_only_on_the_event_fd_completes_a_job(void **stat
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
-/* After a reserve was refused, an event shows when it may succeed. */
+/* The event comes when the reserve may succeed. */
 static void a_refused_reserve_gets_a_retry_event(void **state)
 {
 	struct fixture *f = *state;
@@ -649,30 +651,33 @@ static void a_refused_reserve_gets_a_retry_event(void **state)
 #define CANNOT	255			/* unavailable on this machine */
 #define CHILD(condition) do { if (!(condition)) return __LINE__; } while (0)
 
-struct story {
+struct child_test {
 	struct fixture *f;
 	int (*fn)(struct fixture *f);
 };
 
-static int run_story(void *arg)
+static int run_child_test(void *arg)
 {
-	const struct story *story = arg;
-	int line = story->fn(story->f);
+	const struct child_test *test = arg;
+	int line = test->fn(test->f);
 
 	if (line && line != CANNOT)
-		fprintf(stderr, "# line %d: %s\n", line, story->f->errmsg);
+		fprintf(stderr, "# line %d: %s\n", line, test->f->errmsg);
 	return line == CANNOT ? CANNOT : !!line;
 }
 
-/* The pool is closed meanwhile. fn returns 0, CANNOT, or the line that failed. */
+/*
+ * Closes the pool, runs fn in a child, and opens the pool. fn returns 0, CANNOT, or the
+ * line of the check that failed.
+ */
 static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
 		     const char *why_not)
 {
-	struct story story = { f, fn };
+	struct child_test test = { f, fn };
 	int status;
 
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	status = run_child(run_story, &story);
+	status = run_child(run_child_test, &test);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
 	if (status == CANNOT) {
 		print_message("# skipped: %s\n", why_not);
@@ -681,7 +686,7 @@ static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
 	assert_int_equal(status, 0);
 }
 
-static int refusal;			/* the result of io_uring_setup() */
+static int refusal;			/* the errno of io_uring_setup() */
 
 static int reclaim_blocking(struct fixture *f)
 {
@@ -728,7 +733,7 @@ static void jobs_work_without_io_uring(void **state)
 	assert_int_equal(pool_info(f).hole_bytes, 0);
 }
 
-/* A limit of the number of processes has this effect, but does not apply to root. */
+/* EAGAIN is what a user gets at the limit of processes, which root does not have. */
 static void jobs_work_without_a_kernel_thread_for_the_ring(void **state)
 {
 	refusal = EAGAIN;
@@ -794,8 +799,10 @@ static bool ended_with(struct fixture *f, struct daxpin_job *job, int result)
 	return s.result == result;
 }
 
-/* What was refilled before the space ran out is complete, and stays so. */
-static int refill_some(struct fixture *f, uint64_t all, uint64_t *ret_done)
+/*
+ * Refills until the filesystem is full, and reopens: the chunks done must stay usable.
+ */
+static int refill_until_full(struct fixture *f, uint64_t all, uint64_t *ret_done)
 {
 	struct daxpin_job_options options = all_for(HANG_MS);
 	struct daxpin_extent extent;
@@ -836,7 +843,7 @@ static bool is_even(uint64_t segment, uint64_t chunk)
 	return chunk > 1 && !(chunk % 2);
 }
 
-static int refill_five_of_many(struct fixture *f)
+static int refill_with_space_for_five(struct fixture *f)
 {
 	uint64_t done;
 	int line = mount_small(f);
@@ -844,14 +851,14 @@ static int refill_five_of_many(struct fixture *f)
 	if (!line)
 		line = make_room(f, is_even, 14, 5);
 	if (!line)
-		line = refill_some(f, 14 * CHUNK, &done);
+		line = refill_until_full(f, 14 * CHUNK, &done);
 	if (line)
 		return line;
 	CHILD(done >= CHUNK);
 	return 0;
 }
 
-/* A refill that was killed midway leaves chunks in this state. */
+/* A refill in a process that was killed leaves chunks half backed. */
 static void half_backed_chunks_are_reclaimed(void **state)
 {
 	struct fixture *f = *state;
@@ -884,35 +891,36 @@ static void half_backed_chunks_are_reclaimed(void **state)
 	assert_int_equal(pool_info(f).free_bytes, ALL);
 }
 
-static void a_refill_that_runs_out_of_space_keeps_what_it_did(void **state)
+static void a_refill_that_runs_out_of_space_keeps_the_chunks_done(void **state)
 {
-	in_child(*state, refill_five_of_many, "no mount namespace is available");
+	in_child(*state, refill_with_space_for_five, "no mount namespace is available");
 }
 
-static bool is_big_or_small(uint64_t segment, uint64_t chunk)
+static bool is_in_large_or_small_run(uint64_t segment, uint64_t chunk)
 {
 	return !segment && (chunk >= 8 || chunk == 4);
 }
 
-static int refill_big_and_small(struct fixture *f)
+static int refill_with_space_for_small_run(struct fixture *f)
 {
 	uint64_t done;
 	int line = mount_small(f);
 
 	if (!line)
-		line = make_room(f, is_big_or_small, 9, 3);
+		line = make_room(f, is_in_large_or_small_run, 9, 3);
 	if (!line)
-		line = refill_some(f, 9 * CHUNK, &done);
+		line = refill_until_full(f, 9 * CHUNK, &done);
 	if (line)
 		return line;
 	CHILD(done == CHUNK);
 	return 0;
 }
 
-/* A later run of a segment may fit where an earlier one did not. */
-static void a_run_is_refilled_after_one_that_failed(void **state)
+/* In this segment one run of chunks exceeds the free space and one does not. */
+static void refill_continues_after_a_run_that_does_not_fit(void **state)
 {
-	in_child(*state, refill_big_and_small, "no mount namespace is available");
+	in_child(*state, refill_with_space_for_small_run,
+		 "no mount namespace is available");
 }
 
 /* -------------------------------------------------------------- bad input */
@@ -957,27 +965,27 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(all_free_space_is_reclaimed_and_refilled),
-		TEST(reclaim_leaves_chunks_in_use),
+		TEST(reclaim_does_not_touch_chunks_in_use),
 		TEST(reclaim_empties_the_threads_cache),
-		TEST(bytes_keep_bytes_and_segment_limit_a_job),
+		TEST(options_bytes_keep_bytes_and_segment_limit_a_job),
 		TEST(scattered_chunks_are_reclaimed_and_refilled),
-		TEST(open_finds_the_holes),
+		TEST(open_finds_the_holes_of_a_reclaim),
 		TEST(a_held_segment_is_not_reclaimed_and_its_holder_is_reported),
 		TEST(a_job_waits_for_the_drop),
 		TEST(a_waiting_job_can_be_cancelled),
-		TEST(a_refused_hold_does_not_wait_for_a_cache),
-		TEST(a_job_that_waits_for_a_cache_has_no_mutex),
+		TEST(a_hold_at_a_closed_gate_does_not_wait_for_a_cache),
+		TEST(a_job_that_waits_for_a_cache_has_no_mutex_locked),
 		TEST(a_registration_of_all_segments_prevents_reclaim),
 		TEST(a_registration_during_a_punch_is_eagain_until_its_end),
-		TEST(reclaim_asks_for_a_pinned_segment),
+		TEST(reclaim_requests_a_pinned_segment_with_an_event),
 		TEST(a_pin_that_is_not_given_back_ends_the_job_busy),
-		TEST(a_thread_that_waits_only_on_the_event_fd_completes_a_job),
+		TEST(a_thread_that_only_polls_the_event_fd_completes_a_job),
 		TEST(a_refused_reserve_gets_a_retry_event),
 		TEST(jobs_work_without_io_uring),
 		TEST(jobs_work_without_a_kernel_thread_for_the_ring),
 		TEST(half_backed_chunks_are_reclaimed),
-		TEST(a_refill_that_runs_out_of_space_keeps_what_it_did),
-		TEST(a_run_is_refilled_after_one_that_failed),
+		TEST(a_refill_that_runs_out_of_space_keeps_the_chunks_done),
+		TEST(refill_continues_after_a_run_that_does_not_fit),
 		TEST(invalid_job_arguments_are_refused),
 	};
 

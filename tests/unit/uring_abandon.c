@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin_uring_abandon(): giving up a ring whose completions cannot be read any more.
- * Runs on shmem and on each real backing that the environment names (DAXPIN_TEST_DAX,
- * DAXPIN_TEST_FSDAX). The end of a ring cancels a read from an empty pipe. A read from
- * a disk that delays it (DAXPIN_TEST_DISK) lands when the test decides.
+ * daxpin_uring_abandon() ends the attachment of a ring whose completions the
+ * application can no longer read. The tests run on shmem and on each real backing that
+ * the environment names (DAXPIN_TEST_DAX, DAXPIN_TEST_FSDAX). When a ring ends, the
+ * kernel cancels its read from an empty pipe. It cannot cancel a read from a disk that
+ * delays it (DAXPIN_TEST_DISK), which lands when the test decides.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -37,7 +38,7 @@ static bool use_ring(struct world *w, unsigned int flags)
 	if (!ret)
 		return true;
 	assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
-	print_message("# not here: ring flags 0x%x: %s\n", flags,
+	print_message("# skipped: ring flags 0x%x: %s\n", flags,
 		      strerror(-ret));
 	return false;
 }
@@ -48,7 +49,7 @@ static void abandon(struct world *w)
 	w->uring = NULL;
 }
 
-static void closes_and_opens_again(struct world *w)
+static void assert_reopens(struct world *w)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 
@@ -83,7 +84,7 @@ static void a_ring_freed_during_a_read_can_be_abandoned(void **state)
 	/* The read was cancelled, so this byte does not arrive. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	assert_int_equal(memory[0], 'm');
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 struct worker {
@@ -109,7 +110,7 @@ static void *work_and_end(void *arg)
 	return NULL;
 }
 
-static void abandon_after_its_thread(struct world *w, unsigned int flags,
+static void abandon_after_thread_end(struct world *w, unsigned int flags,
 				     bool reads)
 {
 	struct worker worker = { .w = w, .flags = flags, .reads = reads };
@@ -127,7 +128,7 @@ static void abandon_after_its_thread(struct world *w, unsigned int flags,
 	free_ring(w);
 	abandon(w);
 	assert_int_equal(daxpin_idle(w->f.pool, worker.extent), 1);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 static void a_ring_whose_single_issuer_ended_can_be_abandoned(void **state)
@@ -138,12 +139,12 @@ static void a_ring_whose_single_issuer_ended_can_be_abandoned(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-		abandon_after_its_thread(*state, flags[i], false);
-		abandon_after_its_thread(*state, flags[i], true);
+		abandon_after_thread_end(*state, flags[i], false);
+		abandon_after_thread_end(*state, flags[i], true);
 	}
 }
 
-static void a_request_without_a_completion_can_be_abandoned(void **state)
+static void a_ring_with_a_skipped_completion_can_be_abandoned(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -165,7 +166,7 @@ static void a_request_without_a_completion_can_be_abandoned(void **state)
 	assert_int_equal(daxpin_uring_detach(w->uring), -EBUSY);
 	free_ring(w);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 static void abandon_drops_every_piece_of_a_vector(void **state)
@@ -189,10 +190,10 @@ static void abandon_drops_every_piece_of_a_vector(void **state)
 	abandon(w);
 	for (uint32_t i = 0; i < READS; i++)
 		assert_int_equal(daxpin_idle(w->f.pool, vec[i].extent), 1);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
-/* The pins of its buffers end with the ring. */
+/* The kernel unpins the buffers when the ring ends. */
 static void a_ring_with_fixed_buffers_can_be_abandoned(void **state)
 {
 	struct world *w = *state;
@@ -203,7 +204,7 @@ static void a_ring_with_fixed_buffers_can_be_abandoned(void **state)
 	start_read(w, &io, live(&w->f, BYTES));
 	free_ring(w);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 static void a_guarded_ring_can_be_abandoned(void **state)
@@ -214,7 +215,7 @@ static void a_guarded_ring_can_be_abandoned(void **state)
 					    &w->uring), 0);
 	free_ring(w);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 /* ----------------------------------------- when the ring continues to exist */
@@ -269,7 +270,7 @@ static void a_hold_is_kept_as_long_as_the_ring_exists(void **state)
 	w->uring = NULL;
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 	assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 static void an_abandoned_ring_refuses_requests(void **state)
@@ -296,7 +297,7 @@ static void an_abandoned_ring_refuses_requests(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 	free_ring(w);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 static int abandon_in_the_child(void *arg)
@@ -306,7 +307,7 @@ static int abandon_in_the_child(void *arg)
 	return daxpin_uring_abandon(w->uring, 0) == -EOWNERDEAD ? 0 : 1;
 }
 
-/* Called twice, with NULL, with ended rings, and by a child. */
+/* The calls are made twice, with NULL, with ended rings, and in a child. */
 static void calls_on_an_abandoned_ring_are_estale(void **state)
 {
 	struct world *w = *state;
@@ -327,7 +328,7 @@ static void calls_on_an_abandoned_ring_are_estale(void **state)
 	assert_int_equal(daxpin_uring_detach(gone), 0);
 	w->uring = NULL;
 	assert_int_equal(daxpin_uring_abandon(gone, IN_TIME), -ESTALE);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 /* ------------------------------------------------ the file table was emptied */
@@ -359,7 +360,7 @@ static void an_emptied_file_table_does_not_prove_that_the_ring_ended(void **stat
 		assert_int_equal(info_of(w->uring).quarantined, 1);
 		assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
 	}
-	/* Keeping the hold is right: the read still lands. */
+	/* The hold was needed: the read lands. */
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	for (int i = 0; i < 60000 && memory[0] != 'x'; i++)
 		usleep(10000);
@@ -369,12 +370,12 @@ static void an_emptied_file_table_does_not_prove_that_the_ring_ended(void **stat
 	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	assert_int_equal(info_of(w->uring).quarantined, 0);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 /*
- * Replaces it by a file that has a name, since older kernels do not show pipes in a
- * file table.
+ * Replaces the pipe in the ring's file table by a file that has a name, since older
+ * kernels do not show pipes in a file table.
  */
 static int replace_the_pipe(struct world *w)
 {
@@ -396,7 +397,7 @@ static void *read_and_replace(void *arg)
 	return NULL;
 }
 
-/* The calling thread may not change this ring's tables, but it can read them. */
+/* The ring has another single issuer, so this thread can only read its tables. */
 static void a_replaced_file_does_not_prove_that_the_ring_ended(void **state)
 {
 	struct world *w = *state;
@@ -416,7 +417,7 @@ static void a_replaced_file_does_not_prove_that_the_ring_ended(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, worker.extent), 0);
 	assert_int_equal(daxpin_uring_abort(&worker.io, NULL), 0);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 /*
@@ -445,14 +446,15 @@ static void a_ring_with_an_emptied_table_can_be_detached_when_idle(void **state)
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
 	assert_int_equal(io_uring_unregister_files(&w->ring), 0);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 /*
- * The adapter cannot know the buffers that the ring's owner registered, so abandon
- * fails and only a detach by the owner ends the guard.
+ * The adapter does not know which buffers the application registered with a guarded
+ * ring, so abandon fails and only a detach ends the guard. With NO_BUFFERS abandon
+ * succeeds.
  */
-static void a_guard_with_an_emptied_table_must_be_detached(void **state)
+static void a_guard_with_an_emptied_file_table_must_be_detached(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -473,7 +475,7 @@ static void a_guard_with_an_emptied_table_must_be_detached(void **state)
 		assert_int_equal(daxpin_uring_detach(w->uring), 0);
 		w->uring = NULL;
 	}
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 /* ------------------------------------------------------ known by its index */
@@ -490,7 +492,7 @@ static bool attach_by_index(struct world *w)
 	if (!ret)
 		return true;
 	assert_int_equal(ret, -EINVAL);
-	print_message("# skipped: this kernel registers nothing by a registered ring\n");
+	print_message("# skipped: io_uring_register() takes no ring index here\n");
 	return false;
 }
 
@@ -521,7 +523,7 @@ static void a_ring_index_is_valid_only_in_its_own_thread(void **state)
 	assert_int_equal(info_of(w->uring).lock_lost, 0);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 static void a_ring_known_by_index_can_be_abandoned_before_it_is_freed(void **state)
@@ -535,10 +537,10 @@ static void a_ring_known_by_index_can_be_abandoned_before_it_is_freed(void **sta
 	assert_int_equal(daxpin_uring_abandon(w->uring, 0), -ETIMEDOUT);
 	free_ring(w);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
-/* An emptied table and a freed ring look the same. */
+/* To the adapter, a freed ring looks the same as an emptied file table. */
 static void a_freed_ring_known_by_index_is_quarantined(void **state)
 {
 	struct world *w = *state;
@@ -554,7 +556,7 @@ static void a_freed_ring_known_by_index_is_quarantined(void **state)
 	assert_int_equal(info_of(w->uring).quarantined, 1);
 	assert_int_equal(daxpin_uring_abort(&io, NULL), 0);
 	abandon(w);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 }
 
 /* ------------------------------------------- reads that cannot be cancelled */
@@ -566,7 +568,7 @@ struct reader {
 	unsigned int flags;
 	bool fixed;
 	bool in_thread;
-	bool replaces;			/* the pipe in the file table */
+	bool replaces;			/* replaces the pipe in the file table */
 	sem_t ended;
 	int fd;
 	struct daxpin_uring_io io[READS];
@@ -600,7 +602,7 @@ static void *read_and_end(void *arg)
 	return NULL;
 }
 
-static void all_are(struct reader *reader, int idle, unsigned char byte)
+static void assert_all(struct reader *reader, int idle, unsigned char byte)
 {
 	struct world *w = reader->w;
 
@@ -630,7 +632,7 @@ static void begin_reads(struct reader *reader, pthread_t *thread)
 	assert_int_equal(sem_wait(&reader->ended), 0);
 }
 
-static void the_hold_ends_with_the_dma(struct world *w, unsigned int flags,
+static void assert_hold_ends_with_dma(struct world *w, unsigned int flags,
 				       bool in_thread, bool fixed)
 {
 	struct reader reader = {
@@ -651,21 +653,21 @@ static void the_hold_ends_with_the_dma(struct world *w, unsigned int flags,
 	assert_int_equal(daxpin_uring_abandon(w->uring, SHORTLY), -ETIMEDOUT);
 	assert_int_equal(held_disk_reads(&disk), READS);
 	/* Nothing has landed, so nothing may be reused. */
-	all_are(&reader, 0, 0x3c);
+	assert_all(&reader, 0, 0x3c);
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
 	assert_int_equal(held_disk_land(&disk), 0);
 	abandon(w);
-	all_are(&reader, 1, HELD_DISK_BYTE);
+	assert_all(&reader, 1, HELD_DISK_BYTE);
 	for (uint32_t i = 0; i < READS; i++)
 		colour(w, reader.extent[i], LENGTH, 0x5a);
-	closes_and_opens_again(w);
+	assert_reopens(w);
 	assert_int_equal(held_disk_land(&disk), 0);
 	/* The handles are from the previous open. */
 	for (uint32_t i = 0; i < READS; i++)
 		assert_int_equal(daxpin_extent_at(w->f.pool,
 						  reader.extent[i].addr,
 						  &reader.extent[i]), 0);
-	all_are(&reader, 1, 0x5a);
+	assert_all(&reader, 1, 0x5a);
 out:
 	if (in_thread)
 		pthread_join(thread, NULL);
@@ -673,26 +675,27 @@ out:
 	sem_destroy(&reader.ended);
 }
 
-static void the_hold_ends_with_the_dma_of_a_freed_ring(void **state)
+static void abandon_of_a_freed_ring_waits_for_its_dma(void **state)
 {
-	the_hold_ends_with_the_dma(*state, 0, false, false);
-	the_hold_ends_with_the_dma(*state, 0, false, true);
-	the_hold_ends_with_the_dma(*state, IORING_SETUP_SQPOLL, false, true);
-	the_hold_ends_with_the_dma(*state, IORING_SETUP_SINGLE_ISSUER |
+	assert_hold_ends_with_dma(*state, 0, false, false);
+	assert_hold_ends_with_dma(*state, 0, false, true);
+	assert_hold_ends_with_dma(*state, IORING_SETUP_SQPOLL, false, true);
+	assert_hold_ends_with_dma(*state, IORING_SETUP_SINGLE_ISSUER |
 				   IORING_SETUP_DEFER_TASKRUN, false, true);
 }
 
-static void the_hold_ends_with_the_dma_of_a_dead_thread(void **state)
+static void abandon_of_a_ring_whose_thread_ended_waits_for_its_dma(void **state)
 {
-	the_hold_ends_with_the_dma(*state, 0, true, false);
-	the_hold_ends_with_the_dma(*state, IORING_SETUP_SINGLE_ISSUER, true,
+	assert_hold_ends_with_dma(*state, 0, true, false);
+	assert_hold_ends_with_dma(*state, IORING_SETUP_SINGLE_ISSUER, true,
 				   true);
-	the_hold_ends_with_the_dma(*state, IORING_SETUP_SINGLE_ISSUER |
+	assert_hold_ends_with_dma(*state, IORING_SETUP_SINGLE_ISSUER |
 				   IORING_SETUP_DEFER_TASKRUN, true, true);
 }
 
 /*
- * Before Linux 6.13 the pipe stays open until the reads, which use fixed buffers, end.
+ * Before Linux 6.13 the kernel keeps the replaced pipe open until the reads, which use
+ * fixed buffers, have ended.
  */
 static void a_replaced_file_does_not_prove_that_dma_ended(void **state)
 {
@@ -708,7 +711,7 @@ static void a_replaced_file_does_not_prove_that_dma_ended(void **state)
 		free_ring(w);
 		assert_int_equal(daxpin_uring_abandon(w->uring, IN_TIME),
 				 -ENXIO);
-		all_are(&reader, 0, 0x3c);
+		assert_all(&reader, 0, 0x3c);
 	}
 	assert_int_equal(held_disk_land(&disk), 0);
 	pthread_join(thread, NULL);
@@ -730,7 +733,7 @@ static int run_all(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_ring_freed_during_a_read_can_be_abandoned),
 		TEST(a_ring_whose_single_issuer_ended_can_be_abandoned),
-		TEST(a_request_without_a_completion_can_be_abandoned),
+		TEST(a_ring_with_a_skipped_completion_can_be_abandoned),
 		TEST(abandon_drops_every_piece_of_a_vector),
 		TEST(a_ring_with_fixed_buffers_can_be_abandoned),
 		TEST(a_guarded_ring_can_be_abandoned),
@@ -740,7 +743,7 @@ static int run_all(void)
 		TEST(an_emptied_file_table_does_not_prove_that_the_ring_ended),
 		TEST(a_replaced_file_does_not_prove_that_the_ring_ended),
 		TEST(a_ring_with_an_emptied_table_can_be_detached_when_idle),
-		TEST(a_guard_with_an_emptied_table_must_be_detached),
+		TEST(a_guard_with_an_emptied_file_table_must_be_detached),
 		TEST(a_ring_index_is_valid_only_in_its_own_thread),
 		TEST(a_ring_known_by_index_can_be_abandoned_before_it_is_freed),
 		TEST(a_freed_ring_known_by_index_is_quarantined),
@@ -769,8 +772,8 @@ static int run_disk(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, disk_setup, \
 						    disk_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(the_hold_ends_with_the_dma_of_a_freed_ring),
-		CASE(the_hold_ends_with_the_dma_of_a_dead_thread),
+		CASE(abandon_of_a_freed_ring_waits_for_its_dma),
+		CASE(abandon_of_a_ring_whose_thread_ended_waits_for_its_dma),
 		CASE(a_replaced_file_does_not_prove_that_dma_ended),
 	};
 

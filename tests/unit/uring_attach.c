@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The io_uring adapter, on shmem and on each real backing that the environment names
- * (DAXPIN_TEST_DAX, DAXPIN_TEST_FSDAX). A read from an empty pipe lands when the test
- * decides. A read from a disk that delays it also outlives a killed process.
+ * Attaching rings, and their requests, on shmem and on each real backing that the
+ * environment names (DAXPIN_TEST_DAX, DAXPIN_TEST_FSDAX). A read from an empty pipe
+ * lands when the test writes to the pipe. A read from a disk that delays it lands when
+ * the test decides, even after its process was killed.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -55,7 +56,7 @@ static void an_attach_can_require_fixed_buffers(void **state)
 }
 
 /* Tests on one ring that an extent is not reused while a read into it is in flight. */
-static void no_reuse_while_a_read_is_in_flight(struct world *w, uint32_t flags)
+static void assert_no_reuse_during_read(struct world *w, uint32_t flags)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
 	struct daxpin_extent extent;
@@ -80,14 +81,14 @@ static void no_reuse_while_a_read_is_in_flight(struct world *w, uint32_t flags)
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 }
 
-static void a_retired_extent_waits_for_its_read(void **state)
+static void a_retired_extent_is_not_reused_during_a_read(void **state)
 {
-	no_reuse_while_a_read_is_in_flight(*state, 0);
+	assert_no_reuse_during_read(*state, 0);
 }
 
-static void a_retired_extent_waits_for_its_plain_read(void **state)
+static void a_retired_extent_is_not_reused_during_a_plain_read(void **state)
 {
-	no_reuse_while_a_read_is_in_flight(*state, DAXPIN_URING_PLAIN);
+	assert_no_reuse_during_read(*state, DAXPIN_URING_PLAIN);
 }
 
 static void a_cancelled_read_ends_its_hold_at_the_cqe(void **state)
@@ -172,7 +173,7 @@ struct seen {
 	int read, write, ring;
 };
 
-static void see(const struct daxpin_holder *holder, void *arg)
+static void note_holder(const struct daxpin_holder *holder, void *arg)
 {
 	struct seen *seen = arg;
 
@@ -188,11 +189,11 @@ static void see(const struct daxpin_holder *holder, void *arg)
 		assert_int_equal(holder->access, DAXPIN_HOLD_READ);
 		seen->write++;
 	}
-	/* Older than the sleep, except for the resolution of the clock. */
+	/* The test has slept 20 ms since. The clock may be coarse, so allow 15 ms. */
 	assert_true(holder->age_ns >= 15000000);
 }
 
-static void holders_of_requests_have_label_and_start_time(void **state)
+static void holders_of_requests_have_a_label_and_an_age(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io[2] = { { .uring = NULL } };
@@ -209,7 +210,7 @@ static void holders_of_requests_have_label_and_start_time(void **state)
 						 w->pipe[1], extent, 0, 1, 0), 0);
 	usleep(20000);
 	assert_int_equal(daxpin_holds(w->f.pool, (struct daxpin_extent) { 0, 0 },
-				      see, &seen), 2);
+				      note_holder, &seen), 2);
 	assert_int_equal(seen.read, 1);
 	assert_int_equal(seen.write, 1);
 	assert_int_equal(seen.ring, 1);
@@ -250,7 +251,7 @@ static void a_bad_request_is_refused_and_its_sqe_does_nothing(void **state)
 	assert_int_equal(try_read(w, extent, 0, 1), -ESTALE);
 }
 
-static void a_ring_with_a_file_table_names_a_slot(void **state)
+static void attach_to_a_ring_with_a_file_table_needs_a_file_slot(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -274,7 +275,7 @@ static void a_ring_with_a_file_table_names_a_slot(void **state)
 	assert_int_equal(info.file_slot, 2);
 }
 
-/* An update would replace the file in its slot without an error. */
+/* The kernel does not refuse to replace a file in its slot, so the attach must. */
 static void an_attach_refuses_a_file_slot_in_use(void **state)
 {
 	struct world *w = *state;
@@ -326,7 +327,9 @@ static void file_slot_needs_a_file_table(void **state)
 					     &w->uring), 0);
 }
 
-/* Rings with other setup flags read and are detached like any other. */
+/*
+ * Attaches a ring with these setup flags and reads with it. The teardown detaches it.
+ */
 static void read_with_ring(struct world *w, unsigned int flags)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -349,12 +352,12 @@ static void read_with_ring(struct world *w, unsigned int flags)
 	assert_string_equal(daxpin_ptr(w->f.pool, extent, 0), "late");
 }
 
-static void a_polling_ring_can_be_attached(void **state)
+static void a_ring_with_sqpoll_can_be_attached(void **state)
 {
 	read_with_ring(*state, IORING_SETUP_SQPOLL);
 }
 
-static void a_deferring_ring_can_be_attached(void **state)
+static void a_ring_with_defer_taskrun_can_be_attached(void **state)
 {
 	read_with_ring(*state, IORING_SETUP_DEFER_TASKRUN |
 			       IORING_SETUP_SINGLE_ISSUER);
@@ -390,14 +393,14 @@ static void two_rings_share_a_pool(void **state)
 	close(second.pipe[1]);
 }
 
-static void a_ring_with_a_buffer_table_is_attached_plain(void **state)
+static void a_ring_with_a_buffer_table_can_only_be_attached_plain(void **state)
 {
 	struct world *w = *state;
 	char buffer[4096];
 	struct iovec iov = { buffer, sizeof(buffer) };
 
 	if (target == FSDAX)
-		return;			/* plain without the flag */
+		return;			/* there an attach is always plain */
 	assert_int_equal(io_uring_register_buffers(&w->ring, &iov, 1), 0);
 	assert_int_equal(attach(w, 0), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "PLAIN"));
@@ -416,7 +419,7 @@ static void a_detached_ring_can_be_attached_again(void **state)
 	assert_int_equal(fixture_reopen(&w->f), 0);
 }
 
-static void the_pool_stays_open_while_a_ring_is_guarded(void **state)
+static void close_is_ebusy_while_a_ring_is_guarded(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -436,7 +439,7 @@ struct seen_part {
 	bool is_held;			/* by a registration of all segments */
 };
 
-static void see_part(const struct daxpin_job_part *part, void *arg)
+static void note_part(const struct daxpin_job_part *part, void *arg)
 {
 	struct seen_part *seen = arg;
 
@@ -445,7 +448,7 @@ static void see_part(const struct daxpin_job_part *part, void *arg)
 			part->holder->segment == DAXPIN_ALL_SEGMENTS;
 }
 
-/* Runs one job, which may do nothing until its deadline. */
+/* Runs one job. A reclaim that waits for a pin ends at its deadline of 50 ms. */
 static struct daxpin_job_summary do_job(struct world *w, bool refill,
 					struct seen_part *ret_part)
 {
@@ -459,7 +462,7 @@ static struct daxpin_job_summary do_job(struct world *w, bool refill,
 	assert_int_equal((refill ? daxpin_refill : daxpin_reclaim)(
 		w->f.pool, &options, &job), 0);
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(600000)), 0);
-	assert_int_equal(daxpin_job_report(job, see_part, ret_part, &summary),
+	assert_int_equal(daxpin_job_report(job, note_part, ret_part, &summary),
 			 0);
 	assert_int_equal(daxpin_job_end(job), 0);
 	return summary;
@@ -671,7 +674,7 @@ static void a_ring_restricted_after_attach_can_be_abandoned(void **state)
  * In a child: makes a pool of its own as an unprivileged user with a small
  * RLIMIT_MEMLOCK.
  */
-static int attach_poor(void *arg)
+static int attach_with_little_memlock(void *arg)
 {
 	struct world w = { .uring = NULL };
 
@@ -699,10 +702,10 @@ static int attach_poor(void *arg)
 static void too_little_memlock_is_reported_with_the_amount_needed(void **state)
 {
 	(void)state;
-	assert_int_equal(run_child(attach_poor, NULL), 0);
+	assert_int_equal(run_child(attach_with_little_memlock, NULL), 0);
 }
 
-/* --------------------------------------------------------------- the cancel */
+/* ---------------------------------------------------------- thread cancellation */
 
 /* A cancellation is pending from the first call to the last. */
 static void *use_a_ring(void *arg)
@@ -743,12 +746,13 @@ static void no_call_on_a_ring_is_a_cancellation_point(void **state)
 	assert_int_equal(free_bytes(&w->f), before);
 }
 
-/* --------------------------------------------------------------- the fork */
+/* -------------------------------------------------------------------- fork */
 
 #define LONG_MS		600000
 
 /*
- * Ends the wait if this process itself keeps the lock: it would wait for its own end.
+ * Ends the wait if the open reports that this process itself keeps the lock: it would
+ * wait for its own end.
  */
 static int sees_itself(const struct daxpin_wait *wait, void *arg)
 {
@@ -757,9 +761,10 @@ static int sees_itself(const struct daxpin_wait *wait, void *arg)
 }
 
 /*
- * Runs in the process that survives. Returns 0, or the number of the step that failed.
+ * Runs in the process that daemon(3) leaves. Returns 0, or the number of the step that
+ * failed.
  */
-static int open_anew(struct world *w, pid_t parent)
+static int detach_and_reopen(struct world *w, pid_t parent)
 {
 	w->f.options.flags = 0;
 	w->f.options.deadline_ns = daxpin_deadline_ms(LONG_MS);
@@ -789,13 +794,13 @@ static int become_a_daemon(void *arg, int fd)
 	    io_uring_queue_init(8, &w->ring, 0) || attach(w, 0))
 		return 1;
 	if (!fork()) {
-		step = open_anew(w, parent);
+		step = detach_and_reopen(w, parent);
 		send_message(fd, &step, sizeof(step));
 	}
 	_exit(0);
 }
 
-static void a_ring_can_be_detached_after_daemon(void **state)
+static void a_ring_can_be_detached_in_the_process_that_daemon_leaves(void **state)
 {
 	struct world *w = *state;
 	unsigned char step = 255;
@@ -813,7 +818,7 @@ static void a_ring_can_be_detached_after_daemon(void **state)
 			 0);
 }
 
-/* -------------------------------------------------------------- the crash */
+/* ------------------------------------------------- the death of the owner */
 
 #define REPORTS		3		/* reports of the wait, before the read lands */
 
@@ -824,8 +829,8 @@ struct reader {
 	uint64_t addr;
 };
 
-/* In a child: starts a read, then waits to be killed. */
-static int own_and_read(void *arg, int parent)
+/* In a child: starts a read and waits until it is killed. */
+static int open_and_read(void *arg, int parent)
 {
 	const struct reader *reader = arg;
 	struct world w = { .uring = NULL };
@@ -849,7 +854,7 @@ struct draining {
 	int reports;
 };
 
-/* The read lands after several reports, so the open does not end at the first. */
+/* Lets the read land at the third report, so the open must wait until then. */
 static int saw_draining(const struct daxpin_wait *wait, void *arg)
 {
 	struct draining *draining = arg;
@@ -861,10 +866,10 @@ static int saw_draining(const struct daxpin_wait *wait, void *arg)
 }
 
 /* Kills the pool's owner and reaps it, while a read of its ring continues. */
-static pid_t kill_the_reader(struct world *w, uint64_t addr)
+static pid_t kill_owner_during_read(struct world *w, uint64_t addr)
 {
 	struct reader reader = { w->f.path, addr };
-	struct child child = fork_child(own_and_read, &reader);
+	struct child child = fork_child(open_and_read, &reader);
 
 	assert_true(await_step(child.fd));
 	assert_true(held_disk_wait(&disk, 1));
@@ -872,8 +877,11 @@ static pid_t kill_the_reader(struct world *w, uint64_t addr)
 	return child.pid;
 }
 
-/* The successor opens the pool, or creates another in its place. */
-static void succeed(struct world *w, bool create)
+/*
+ * Kills the owner during a read, and opens the pool or creates another in its place.
+ * The call must return only after the read has landed.
+ */
+static void take_over(struct world *w, bool create)
 {
 	struct daxpin_extent extent = live(&w->f, LENGTH), ours;
 	unsigned char *memory;
@@ -883,7 +891,7 @@ static void succeed(struct world *w, bool create)
 
 	assert_int_equal(daxpin_pool_close(w->f.pool), 0);
 	w->f.pool = NULL;
-	pid = kill_the_reader(w, extent.addr);
+	pid = kill_owner_during_read(w, extent.addr);
 	w->f.options.deadline_ns = daxpin_deadline_ms(600000);
 	w->f.options.flags = create ? DAXPIN_POOL_OVERWRITE : 0;
 	w->f.options.progress = saw_draining;
@@ -901,23 +909,21 @@ static void succeed(struct world *w, bool create)
 	assert_int_equal(ours.addr, extent.addr);
 	memory = daxpin_ptr(w->f.pool, ours, 0);
 	memset(memory, 0x3c, LENGTH);
-	/*
-	 * If the open had returned too early, the read would write to our extent now.
-	 */
+	/* If the call had returned too early, the read would land now. */
 	assert_int_equal(held_disk_land(&disk), 0);
 	assert_true(has_colour(w, ours, LENGTH, 0x3c));
 }
 
-static void a_killed_owners_read_does_not_reach_the_successor(void **state)
+static void open_waits_for_the_read_of_a_killed_owner(void **state)
 {
-	succeed(*state, false);
+	take_over(*state, false);
 }
 
 /* On fsdax `owner_lock_holder crash` tests this, with every kind of ring. */
-static void a_killed_owners_read_does_not_reach_a_new_pool_in_its_place(void **state)
+static void create_waits_for_the_read_of_a_killed_owner(void **state)
 {
 	if (target == DEVDAX)
-		succeed(*state, true);
+		take_over(*state, true);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -927,24 +933,24 @@ static int run_all(void)
 	const struct CMUnitTest tests[] = {
 		TEST(info_reports_fixed_or_plain_segments),
 		TEST(an_attach_can_require_fixed_buffers),
-		TEST(a_retired_extent_waits_for_its_read),
-		TEST(a_retired_extent_waits_for_its_plain_read),
+		TEST(a_retired_extent_is_not_reused_during_a_read),
+		TEST(a_retired_extent_is_not_reused_during_a_plain_read),
 		TEST(a_cancelled_read_ends_its_hold_at_the_cqe),
 		TEST(bytes_written_by_a_ring_are_read_back),
 		TEST(an_aborted_request_leaves_no_hold),
-		TEST(holders_of_requests_have_label_and_start_time),
+		TEST(holders_of_requests_have_a_label_and_an_age),
 		TEST(a_bad_request_is_refused_and_its_sqe_does_nothing),
-		TEST(a_ring_with_a_file_table_names_a_slot),
+		TEST(attach_to_a_ring_with_a_file_table_needs_a_file_slot),
 		TEST(an_attach_refuses_a_file_slot_in_use),
 		TEST(file_slot_needs_a_file_table),
-		TEST(a_polling_ring_can_be_attached),
-		TEST(a_deferring_ring_can_be_attached),
+		TEST(a_ring_with_sqpoll_can_be_attached),
+		TEST(a_ring_with_defer_taskrun_can_be_attached),
 		TEST(two_rings_share_a_pool),
-		TEST(a_ring_with_a_buffer_table_is_attached_plain),
+		TEST(a_ring_with_a_buffer_table_can_only_be_attached_plain),
 		TEST(a_detached_ring_can_be_attached_again),
-		TEST(the_pool_stays_open_while_a_ring_is_guarded),
+		TEST(close_is_ebusy_while_a_ring_is_guarded),
 		TEST(no_call_on_a_ring_is_a_cancellation_point),
-		TEST(a_ring_can_be_detached_after_daemon),
+		TEST(a_ring_can_be_detached_in_the_process_that_daemon_leaves),
 		TEST(a_guard_pins_all_segments_for_the_applications_buffers),
 		TEST(a_guard_without_buffers_does_not_prevent_reclaim),
 		TEST(bad_options_are_refused_with_an_errmsg),
@@ -976,8 +982,8 @@ static int run_crash(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, crash_setup, \
 						    crash_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(a_killed_owners_read_does_not_reach_the_successor),
-		CASE(a_killed_owners_read_does_not_reach_a_new_pool_in_its_place),
+		CASE(open_waits_for_the_read_of_a_killed_owner),
+		CASE(create_waits_for_the_read_of_a_killed_owner),
 	};
 
 	return cmocka_run_group_tests_name("uring_attach crash", tests, NULL, NULL);

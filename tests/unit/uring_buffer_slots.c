@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which segments are fixed buffers if there are more segments than slots, or than
- * memory that may be locked; buffer tables that the application has made; and several
- * pools on one ring.
+ * Which segments are fixed buffers if a ring has fewer buffer slots than the pool has
+ * segments, or if RLIMIT_MEMLOCK does not suffice for all of them. Other tests use
+ * buffer tables that the application has made, and several pools on one ring.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,7 +15,7 @@
 
 #define SEGMENT		(32u << 20)
 #define SEGMENTS	8u		/* at least */
-#define THRESHOLD		64u		/* plain requests before a slot */
+#define THRESHOLD	64u		/* plain requests before a segment is fixed */
 #define BYTES		4096u
 #define HANG_MS		600000		/* limit of a wait that must end */
 
@@ -78,10 +78,10 @@ static bool transfer(struct world *w, int fd, struct daxpin_extent extent,
 }
 
 /*
- * Reads from the file and compares. Then the service call may register a segment that
- * is due.
+ * Reads from the file, asserts that the bytes arrived, and calls service, which may
+ * register a segment. Returns whether the read was by a fixed buffer.
  */
-static bool is_right(struct world *w, int fd, struct daxpin_extent extent,
+static bool reads_right_by_fixed(struct world *w, int fd, struct daxpin_extent extent,
 		     unsigned char byte)
 {
 	unsigned char expected[BYTES], *memory;
@@ -115,7 +115,7 @@ static void a_prepared_segment_is_fixed(void **state)
 	assert_true(info.needed_bytes >= SEGMENTS * (uint64_t)SEGMENT);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
-	assert_true(is_right(w, fd, extent, 1));
+	assert_true(reads_right_by_fixed(w, fd, extent, 1));
 	info = info_of(w->uring);
 	assert_int_equal(info.fixed_segments, 1);
 	assert_int_equal(info.registrations, 1);
@@ -126,7 +126,8 @@ static void a_prepared_segment_is_fixed(void **state)
 }
 
 /*
- * This is so after any number of requests: only the service call and reap pin memory.
+ * A prep function does not register a segment after any number of requests. Only
+ * service and reap do, because that pins memory.
  */
 static void a_prep_registers_nothing(void **state)
 {
@@ -184,7 +185,7 @@ static void reap_registers_segments_after_many_plain_requests(void **state)
 	close(fd);
 }
 
-static void with_prepared_segments_are_registered_only_by_prepare(void **state)
+static void with_the_prepared_flag_only_prepare_registers_segments(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent = live(&w->f, BYTES);
@@ -193,15 +194,15 @@ static void with_prepared_segments_are_registered_only_by_prepare(void **state)
 	need_fixed_buffers(w);
 	assert_int_equal(attach(w, DAXPIN_URING_PREPARED), 0);
 	for (uint32_t i = 0; i < 2 * THRESHOLD; i++)
-		assert_false(is_right(w, fd, extent, i));
+		assert_false(reads_right_by_fixed(w, fd, extent, i));
 	reap(w);
 	assert_int_equal(info_of(w->uring).registrations, 0);
 	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
-	assert_true(is_right(w, fd, extent, 1));
+	assert_true(reads_right_by_fixed(w, fd, extent, 1));
 	close(fd);
 }
 
-static void prepare_of_no_extent_registers_all_segments(void **state)
+static void prepare_of_a_zeroed_extent_registers_all_segments(void **state)
 {
 	const struct daxpin_extent all = { 0, 0 };
 	struct world *w = *state;
@@ -239,7 +240,7 @@ static void prepare_reports_why_it_fails(void **state)
 	assert_int_equal(info_of(w->uring).registrations, 0);
 }
 
-static void holes_are_not_prepared(void **state)
+static void prepare_of_a_segment_with_holes_is_eagain(void **state)
 {
 	const struct daxpin_extent all = { 0, 0 };
 	struct world *w = *state;
@@ -255,7 +256,7 @@ static void holes_are_not_prepared(void **state)
 	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
 }
 
-/* A request in flight keeps the slot until the reclaim is cancelled. */
+/* A request in flight prevents that the adapter gives the segment back before. */
 static void a_segment_stays_fixed_if_its_reclaim_is_cancelled(void **state)
 {
 	struct world *w = *state;
@@ -277,14 +278,17 @@ static void a_segment_stays_fixed_if_its_reclaim_is_cancelled(void **state)
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
 	assert_int_equal(finish(w, &io), 5);
 	assert_int_equal(info_of(w->uring).registrations, 1);
-	assert_true(is_right(w, fd, extent, 1));
+	assert_true(reads_right_by_fixed(w, fd, extent, 1));
 	close(fd);
 }
 
 /* ------------------------------------------------------------ on demand */
 
-/* A segment is plain for THRESHOLD requests, and then replaces the oldest in a slot. */
-static void segments_share_fewer_slots(void **state)
+/*
+ * Requests of a segment are plain until it had THRESHOLD of them. Then it gets the slot
+ * of the segment that was not used for the longest time.
+ */
+static void more_segments_than_slots_are_registered_in_turn(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent[SEGMENTS];
@@ -298,7 +302,7 @@ static void segments_share_fewer_slots(void **state)
 	assert_int_equal(info_of(w->uring).buffer_slots, 2);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
 		for (uint32_t turn = 0; turn < THRESHOLD + 6; turn++)
-			assert_int_equal(is_right(w, fd, extent[i],
+			assert_int_equal(reads_right_by_fixed(w, fd, extent[i],
 						  i * 31 + turn),
 					 turn >= THRESHOLD);
 	info = info_of(w->uring);
@@ -321,13 +325,13 @@ static void the_least_recently_used_segment_is_evicted(void **state)
 	assert_int_equal(attach_slots(w, 0, 2), 0);
 	fix(w, a);
 	fix(w, b);
-	assert_true(is_right(w, fd, b, 2));
-	assert_true(is_right(w, fd, a, 3));
+	assert_true(reads_right_by_fixed(w, fd, b, 2));
+	assert_true(reads_right_by_fixed(w, fd, a, 3));
 	for (uint32_t i = 0; i < THRESHOLD; i++)
-		assert_false(is_right(w, fd, c, i));
-	assert_true(is_right(w, fd, c, 4));
-	assert_true(is_right(w, fd, a, 5));
-	assert_false(is_right(w, fd, b, 6));
+		assert_false(reads_right_by_fixed(w, fd, c, i));
+	assert_true(reads_right_by_fixed(w, fd, c, 4));
+	assert_true(reads_right_by_fixed(w, fd, a, 5));
+	assert_false(reads_right_by_fixed(w, fd, b, 6));
 	assert_int_equal(info_of(w->uring).registrations, 3);
 	close(fd);
 }
@@ -345,19 +349,19 @@ static void a_slot_with_a_request_in_flight_is_not_evicted(void **state)
 	start_read(w, &io, a);
 	assert_int_equal(daxpin_uring_is_fixed(&io), 1);
 	for (uint32_t i = 0; i < 4 * THRESHOLD; i++)
-		assert_false(is_right(w, fd, b, i));
+		assert_false(reads_right_by_fixed(w, fd, b, i));
 	assert_int_equal(daxpin_uring_prepare(w->uring, b), -EBUSY);
 	assert_int_equal(info_of(w->uring).evictions, 0);
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
 	assert_int_equal(finish(w, &io), 5);
 	assert_string_equal(daxpin_ptr(w->f.pool, a, 0), "late");
 	fix(w, b);
-	assert_true(is_right(w, fd, b, 7));
-	assert_false(is_right(w, fd, a, 8));
+	assert_true(reads_right_by_fixed(w, fd, b, 7));
+	assert_false(reads_right_by_fixed(w, fd, a, 8));
 	close(fd);
 }
 
-static void eager_fills_the_slots_that_exist(void **state)
+static void an_eager_attach_fills_all_buffer_slots(void **state)
 {
 	struct world *w = *state;
 
@@ -392,13 +396,13 @@ static int read_by_slot(struct world *w, void *at, int slot)
 	return result;
 }
 
-static char theirs[4096];
+static char app_buffer[4096];
 
 /* Eight slots, with a buffer of the application in slots 1 and 7. */
-static void make_their_table(struct world *w)
+static void make_app_table(struct world *w)
 {
 	static const int slots[] = { 1, 7 };
-	struct iovec iov = { theirs, sizeof(theirs) };
+	struct iovec iov = { app_buffer, sizeof(app_buffer) };
 	__u64 tag = 0;
 
 	assert_int_equal(io_uring_register_buffers_sparse(&w->ring, 8), 0);
@@ -407,16 +411,16 @@ static void make_their_table(struct world *w)
 					 &w->ring, slots[i], &iov, &tag, 1), 1);
 }
 
-static void assert_theirs_works(struct world *w)
+static void assert_app_buffers_work(struct world *w)
 {
 	for (int slot = 1; slot < 8; slot += 6) {
-		theirs[0] = 1;
-		assert_int_equal(read_by_slot(w, theirs, slot), 1);
-		assert_int_equal(theirs[0], 0);
+		app_buffer[0] = 1;
+		assert_int_equal(read_by_slot(w, app_buffer, slot), 1);
+		assert_int_equal(app_buffer[0], 0);
 	}
 }
 
-static void a_range_of_the_applications_table_can_be_used(void **state)
+static void a_range_of_the_applications_buffer_table_can_be_used(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent = live(&w->f, BYTES), other;
@@ -424,16 +428,16 @@ static void a_range_of_the_applications_table_can_be_used(void **state)
 	int fd = scratch_file();
 
 	need_fixed_buffers(w);
-	make_their_table(w);
+	make_app_table(w);
 	assert_int_equal(attach_range(w, 5, 2), 0);
 	assert_int_equal(info_of(w->uring).buffer_slot, 5);
 	fix(w, extent);
-	assert_true(is_right(w, fd, extent, 1));
+	assert_true(reads_right_by_fixed(w, fd, extent, 1));
 	other = live_in(w, 1);
 	fix(w, other);
-	assert_true(is_right(w, fd, other, 2));
+	assert_true(reads_right_by_fixed(w, fd, other, 2));
 	assert_int_equal(info_of(w->uring).fixed_segments, 2);
-	assert_theirs_works(w);
+	assert_app_buffers_work(w);
 	assert_int_equal(read_by_slot(w, memory, 5), 1);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
@@ -442,21 +446,21 @@ static void a_range_of_the_applications_table_can_be_used(void **state)
 	 * touched.
 	 */
 	assert_int_equal(read_by_slot(w, memory, 5), -EFAULT);
-	assert_theirs_works(w);
+	assert_app_buffers_work(w);
 	assert_int_equal(attach_range(w, 2, 5), 0);
 	close(fd);
 }
 
-static void a_range_in_use_is_refused(void **state)
+static void a_range_of_buffer_slots_in_use_is_refused(void **state)
 {
 	struct world *w = *state;
 
-	make_their_table(w);
+	make_app_table(w);
 	assert_int_equal(attach_range(w, 0, 2), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "slot 1 "));
 	assert_int_equal(attach(w, 0), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "BUFFER_RANGE"));
-	assert_theirs_works(w);
+	assert_app_buffers_work(w);
 	assert_int_equal(attach_range(w, 6, 2), -EBUSY);
 	assert_non_null(strstr(w->f.errmsg, "slot 7 "));
 	assert_int_equal(attach_range(w, 8, 2), -EINVAL);
@@ -464,7 +468,7 @@ static void a_range_in_use_is_refused(void **state)
 	assert_int_equal(attach_range(w, 0, 1), 0);
 }
 
-static void a_range_needs_a_table(void **state)
+static void a_range_of_buffer_slots_needs_a_buffer_table(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -483,17 +487,17 @@ static void a_range_needs_a_table(void **state)
 	assert_int_equal(attach(w, 0), 0);
 }
 
-static void detach_succeeds_after_the_application_removed_its_table(void **state)
+static void detach_succeeds_after_the_buffer_table_was_unregistered(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent = live(&w->f, BYTES);
 	int fd = scratch_file();
 
 	need_fixed_buffers(w);
-	make_their_table(w);
+	make_app_table(w);
 	assert_int_equal(attach_range(w, 5, 2), 0);
 	fix(w, extent);
-	assert_true(is_right(w, fd, extent, 1));
+	assert_true(reads_right_by_fixed(w, fd, extent, 1));
 	assert_int_equal(io_uring_unregister_buffers(&w->ring), 0);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
@@ -525,16 +529,16 @@ static void a_ring_serves_several_pools(void **state)
 					     &second.uring), 0);
 	fix(w, a);
 	fix(&second, b);
-	assert_true(is_right(w, fd, a, 1));
+	assert_true(reads_right_by_fixed(w, fd, a, 1));
 	second.ring = w->ring;
-	assert_true(is_right(&second, fd, b, 2));
+	assert_true(reads_right_by_fixed(&second, fd, b, 2));
 	w->ring = second.ring;
-	assert_true(is_right(w, fd, a, 3));
-	/* The end of one pool's attachment does not affect the other's. */
+	assert_true(reads_right_by_fixed(w, fd, a, 3));
+	/* The detach of one pool does not affect the other. */
 	assert_int_equal(daxpin_uring_detach(second.uring), 0);
 	assert_int_equal(daxpin_pool_close(second.f.pool), 0);
 	nftw(second.f.path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	assert_true(is_right(w, fd, a, 4));
+	assert_true(reads_right_by_fixed(w, fd, a, 4));
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
 	close(fd);
 }
@@ -549,8 +553,9 @@ static void a_ring_serves_several_pools(void **state)
 	} \
 } while (0)
 
-static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
-			   unsigned char byte)
+static bool child_reads_right_by_fixed(struct world *w, int fd,
+				       struct daxpin_extent extent,
+				       unsigned char byte)
 {
 	unsigned char bytes[BYTES], *memory = daxpin_ptr(w->f.pool, extent, 0);
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -573,7 +578,7 @@ static bool child_is_right(struct world *w, int fd, struct daxpin_extent extent,
 	return fixed;
 }
 
-/* A segment that could not be pinned must not prevent a reclaim. */
+/* In the child: a segment that could not be pinned must not prevent a reclaim. */
 static void must_reclaim(struct world *wp)
 {
 	struct world w = *wp;
@@ -592,10 +597,10 @@ static void must_reclaim(struct world *wp)
 }
 
 /*
- * The default limit of 8 MiB is less than a segment: all are plain, and info reports
- * why.
+ * In the child, with the default limit of 8 MiB: a segment is larger, so all are plain,
+ * and daxpin_uring_info() reports why.
  */
-static void live_on_8_mib(struct world *wp)
+static void use_8_mib(struct world *wp)
 {
 	struct world w = *wp;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -604,9 +609,9 @@ static void live_on_8_mib(struct world *wp)
 
 	MUST(!daxpin_reserve(w.f.pool, BYTES, 0, &extent));
 	MUST(!attach(&w, 0));
-	MUST(!child_is_right(&w, fd, extent, 1));
+	MUST(!child_reads_right_by_fixed(&w, fd, extent, 1));
 	MUST(daxpin_uring_prepare(w.uring, extent) == -ENOMEM);
-	MUST(!child_is_right(&w, fd, extent, 1));
+	MUST(!child_reads_right_by_fixed(&w, fd, extent, 1));
 	MUST(!daxpin_uring_info(w.uring, &info));
 	MUST(info.fallback == -ENOMEM && info.fallbacks == 2);
 	MUST(info.needed_bytes == 4 * (uint64_t)SEGMENT);
@@ -621,7 +626,7 @@ static void live_on_8_mib(struct world *wp)
 	MUST(strstr(w.f.errmsg, "131072 KiB") &&
 	     strstr(w.f.errmsg, "8192 KiB"));
 	MUST(!attach(&w, 0));
-	MUST(!child_is_right(&w, fd, extent, 1));
+	MUST(!child_reads_right_by_fixed(&w, fd, extent, 1));
 	must_reclaim(&w);
 	MUST(!daxpin_uring_detach(w.uring));
 	MUST(!daxpin_cancel(w.f.pool, extent));
@@ -636,13 +641,13 @@ static bool wait_until_fixed(struct world *w, int fd,
 {
 	int ms = 0;
 
-	while (!child_is_right(w, fd, extent, ms) && ms++ < HANG_MS)
+	while (!child_reads_right_by_fixed(w, fd, extent, ms) && ms++ < HANG_MS)
 		usleep(1000);
 	return ms;
 }
 
-/* Two segments fit. The others replace them, one after the other. */
-static void live_on_80_mib(struct world *wp)
+/* In the child, with 80 MiB: two segments fit. The others replace them one by one. */
+static void use_80_mib(struct world *wp)
 {
 	struct world w = *wp;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -656,13 +661,13 @@ static void live_on_80_mib(struct world *wp)
 	MUST(!attach(&w, 0));
 	for (int i = 0; i < 4; i++) {
 		for (uint32_t turn = 0; turn < 2 * THRESHOLD; turn++)
-			child_is_right(&w, fd, extent[i], turn + i);
+			child_reads_right_by_fixed(&w, fd, extent[i], turn + i);
 		late |= wait_until_fixed(&w, fd, extent[i]);
 	}
-	MUST(child_is_right(&w, fd, extent[3], 1));
+	MUST(child_reads_right_by_fixed(&w, fd, extent[3], 1));
 	MUST(!daxpin_uring_info(w.uring, &info));
 	MUST(info.registrations == 4);
-	/* An eviction after which the segment still did not fit counts as well. */
+	/* An eviction counts even if the segment did not fit after it. */
 	MUST(info.fixed_segments == 4 - info.evictions);
 	MUST(info.evictions == 2 || (late && info.evictions == 3));
 	MUST(!daxpin_uring_detach(w.uring));
@@ -671,9 +676,10 @@ static void live_on_80_mib(struct world *wp)
 }
 
 /*
- * The third of four segments does not fit, so the attach fails and unpins the others.
+ * In the child, with 80 MiB: the third of four segments does not fit, so an attach that
+ * needs all of them fails and unpins the others.
  */
-static void fail_midway(struct world *wp)
+static void fail_attach_at_third(struct world *wp)
 {
 	struct world w = *wp;
 	struct daxpin_uring_info info = { .size = sizeof(info) };
@@ -682,10 +688,7 @@ static void fail_midway(struct world *wp)
 		MUST(attach(&w, DAXPIN_URING_NEED_FIXED) == -ENOMEM);
 		MUST(strstr(w.f.errmsg, "131072 KiB"));
 	}
-	/*
-	 * Possibly after a while, the kernel charges nothing any more, so that two
-	 * segments fit again.
-	 */
+	/* The kernel may uncharge the memory later. Then two segments fit again. */
 	for (int ms = 0; ms < HANG_MS; ms++) {
 		MUST(!attach(&w, DAXPIN_URING_EAGER));
 		MUST(!daxpin_uring_info(w.uring, &info));
@@ -697,16 +700,16 @@ static void fail_midway(struct world *wp)
 	MUST(info.fixed_segments == 2 && info.fallback == -ENOMEM);
 }
 
-static char *poor_path;		/* the path of the child's pool, for the parent */
+static char *child_pool_path;		/* in memory that parent and child share */
 
-struct poor {
+struct limited {
 	rlim_t bytes;
-	void (*story)(struct world *w);
+	void (*use)(struct world *w);
 };
 
-static int run_poor(void *arg)
+static int run_limited(void *arg)
 {
-	const struct poor *poor = arg;
+	const struct limited *limited = arg;
 	struct world w = { .pool_size = 4 * (uint64_t)SEGMENT,
 			   .segment_size = SEGMENT };
 	int ret;
@@ -714,31 +717,31 @@ static int run_poor(void *arg)
 	/*
 	 * A user id of its own, so that rings of other processes are not charged to it.
 	 */
-	MUST(become_poor(100000 + getpid(), poor->bytes));
+	MUST(become_poor(100000 + getpid(), limited->bytes));
 	ret = create_pool(&w);
-	strcpy(poor_path, w.f.path);
+	strcpy(child_pool_path, w.f.path);
 	MUST(!ret);
 	MUST(!io_uring_queue_init(8, &w.ring, 0));
-	poor->story(&w);
+	limited->use(&w);
 	MUST(!daxpin_pool_close(w.f.pool));
 	return 0;
 }
 
 /* The child creates the pool's directory, and the parent removes it. */
-static void as_poor(rlim_t bytes, void (*story)(struct world *))
+static void run_with_memlock(rlim_t bytes, void (*use)(struct world *))
 {
 	/* In a guest no other process pins memory. */
 	bool alone = getenv("DAXPIN_TEST_DAX");
-	struct poor poor = { bytes, story };
+	struct limited limited = { bytes, use };
 	int status;
 
-	poor_path = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	child_pool_path = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_true(poor_path != MAP_FAILED);
-	status = run_child(run_poor, &poor);
-	if (poor_path[0])
-		nftw(poor_path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	munmap(poor_path, 4096);
+	assert_true(child_pool_path != MAP_FAILED);
+	status = run_child(run_limited, &limited);
+	if (child_pool_path[0])
+		nftw(child_pool_path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	munmap(child_pool_path, 4096);
 	assert_int_equal(status, 0);
 	/* The kernel frees a ring some time after its last close. */
 	for (int ms = 0; alone && pinned_pages() && ms < HANG_MS; ms += 50)
@@ -750,11 +753,11 @@ static void as_poor(rlim_t bytes, void (*story)(struct world *))
 static void with_8_mib_of_memlock_all_segments_are_plain(void **state)
 {
 	(void)state;
-	as_poor(8 << 20, live_on_8_mib);
+	run_with_memlock(8 << 20, use_8_mib);
 }
 
 /* Without CAP_SYS_RESOURCE not even root may raise the limit. */
-static void need_memlock(rlim_t bytes)
+static void require_memlock(rlim_t bytes)
 {
 	struct rlimit limit, raised = { bytes, bytes };
 
@@ -769,21 +772,21 @@ static void need_memlock(rlim_t bytes)
 static void with_80_mib_of_memlock_some_segments_are_fixed(void **state)
 {
 	(void)state;
-	need_memlock(80 << 20);
-	as_poor(80 << 20, live_on_80_mib);
+	require_memlock(80 << 20);
+	run_with_memlock(80 << 20, use_80_mib);
 }
 
-static void an_attach_that_fails_midway_leaves_nothing_pinned(void **state)
+static void an_attach_that_fails_at_a_segment_unpins_the_others(void **state)
 {
 	(void)state;
-	need_memlock(80 << 20);
-	as_poor(80 << 20, fail_midway);
+	require_memlock(80 << 20);
+	run_with_memlock(80 << 20, fail_attach_at_third);
 }
 
-/* ---------------------------------- mistakes with the adapter's registration */
+/* ---------------- callers that use the adapter's registration by mistake */
 
-/* Waits until a reclaim wants a pin back. The event names its registration. */
-static struct daxpin_registration *whose_pin_is_wanted(struct world *w)
+/* Waits until a reclaim requests a pin, and returns the registration of that pin. */
+static struct daxpin_registration *await_requested_pin(struct world *w)
 {
 	struct daxpin_event event = { .type = 0 };
 
@@ -797,8 +800,8 @@ static struct daxpin_registration *whose_pin_is_wanted(struct world *w)
 	return event.registration;
 }
 
-/* Segment 0 is fixed, and a reclaim wants the adapter's pin back. */
-static struct daxpin_registration *want_back(struct world *w,
+/* Makes segment 0 a fixed buffer and starts a reclaim, which requests its pin. */
+static struct daxpin_registration *begin_reclaim_of_fixed(struct world *w,
 					     struct daxpin_job **ret_job)
 {
 	struct daxpin_extent extent = live_in(w, 0);
@@ -807,10 +810,10 @@ static struct daxpin_registration *want_back(struct world *w,
 	need_reclaimable_buffers(w);
 	assert_int_equal(attach_slots(w, 0, 0), 0);
 	fix(w, extent);
-	assert_true(is_right(w, fd, extent, 1));
+	assert_true(reads_right_by_fixed(w, fd, extent, 1));
 	close(fd);
 	*ret_job = begin_reclaim(w, 0);
-	return whose_pin_is_wanted(w);
+	return await_requested_pin(w);
 }
 
 /* The error is reported once and the slot is freed, so the next detach succeeds. */
@@ -818,7 +821,7 @@ static void a_pin_that_the_caller_gave_back_is_reported(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_job *job;
-	struct daxpin_registration *adapters = want_back(w, &job);
+	struct daxpin_registration *adapters = begin_reclaim_of_fixed(w, &job);
 
 	assert_int_equal(daxpin_registration_revoked(adapters, 0), 0);
 	end_reclaim(job);
@@ -831,13 +834,13 @@ static void a_pin_that_the_caller_took_is_reported(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_job *job;
-	struct daxpin_registration *adapters = want_back(w, &job);
+	struct daxpin_registration *adapters = begin_reclaim_of_fixed(w, &job);
 
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
 	end_reclaim(job);
 	assert_int_equal(daxpin_registration_pin(adapters, 1), 0);
 	job = begin_reclaim(w, 1);
-	assert_ptr_equal(whose_pin_is_wanted(w), adapters);
+	assert_ptr_equal(await_requested_pin(w), adapters);
 	assert_int_equal(daxpin_uring_service(w->uring), -EINVAL);
 	assert_int_equal(daxpin_registration_revoked(adapters, 1), 0);
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
@@ -855,7 +858,7 @@ static int run_limits(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(with_8_mib_of_memlock_all_segments_are_plain),
 		cmocka_unit_test(with_80_mib_of_memlock_some_segments_are_fixed),
-		cmocka_unit_test(an_attach_that_fails_midway_leaves_nothing_pinned),
+		cmocka_unit_test(an_attach_that_fails_at_a_segment_unpins_the_others),
 	};
 
 	return cmocka_run_group_tests_name("uring_buffer_slots, limits", tests, NULL,
@@ -869,19 +872,19 @@ int main(int argc, char **argv)
 		TEST(a_prepared_segment_is_fixed),
 		TEST(a_prep_registers_nothing),
 		TEST(reap_registers_segments_after_many_plain_requests),
-		TEST(with_prepared_segments_are_registered_only_by_prepare),
-		TEST(prepare_of_no_extent_registers_all_segments),
+		TEST(with_the_prepared_flag_only_prepare_registers_segments),
+		TEST(prepare_of_a_zeroed_extent_registers_all_segments),
 		TEST(prepare_reports_why_it_fails),
-		TEST(holes_are_not_prepared),
+		TEST(prepare_of_a_segment_with_holes_is_eagain),
 		TEST(a_segment_stays_fixed_if_its_reclaim_is_cancelled),
-		TEST(segments_share_fewer_slots),
+		TEST(more_segments_than_slots_are_registered_in_turn),
 		TEST(the_least_recently_used_segment_is_evicted),
 		TEST(a_slot_with_a_request_in_flight_is_not_evicted),
-		TEST(eager_fills_the_slots_that_exist),
-		TEST(a_range_of_the_applications_table_can_be_used),
-		TEST(a_range_in_use_is_refused),
-		TEST(a_range_needs_a_table),
-		TEST(detach_succeeds_after_the_application_removed_its_table),
+		TEST(an_eager_attach_fills_all_buffer_slots),
+		TEST(a_range_of_the_applications_buffer_table_can_be_used),
+		TEST(a_range_of_buffer_slots_in_use_is_refused),
+		TEST(a_range_of_buffer_slots_needs_a_buffer_table),
+		TEST(detach_succeeds_after_the_buffer_table_was_unregistered),
 		TEST(a_ring_serves_several_pools),
 		TEST(a_pin_that_the_caller_gave_back_is_reported),
 		TEST(a_pin_that_the_caller_took_is_reported),

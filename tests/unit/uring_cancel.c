@@ -305,14 +305,14 @@ static void drain_and_reopen(void)
 	must(fixture_reopen(&w->f));
 }
 
-static void no_call_on_a_ring_ends_with_its_thread(void **state)
+static void a_cancelled_thread_completes_its_call_on_a_ring(void **state)
 {
 	w = *state;
 	CANCEL_EACH(calls);
 	drain_and_reopen();
 }
 
-static void no_call_on_fixed_buffers_ends_with_its_thread(void **state)
+static void a_cancelled_thread_completes_its_call_on_fixed_buffers(void **state)
 {
 	w = *state;
 	need_fixed_buffers(w);
@@ -331,11 +331,11 @@ static void no_prep_function_makes_a_system_call(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(no_call_on_a_ring_ends_with_its_thread,
+		cmocka_unit_test_setup_teardown(a_cancelled_thread_completes_its_call_on_a_ring,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(no_prep_function_makes_a_system_call,
 						setup, teardown),
-		cmocka_unit_test_setup_teardown(no_call_on_fixed_buffers_ends_with_its_thread,
+		cmocka_unit_test_setup_teardown(a_cancelled_thread_completes_its_call_on_fixed_buffers,
 						setup, teardown),
 	};
 
