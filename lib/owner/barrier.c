@@ -283,7 +283,7 @@ static int barrier_still_pinned(const struct passage *p,
 			       "whether memory of %s is pinned is unknown, because this machine is so busy that its kernel did not begin to check within half a minute: open again when it is less busy",
 			       p->barrier->path);
 	return dp_fail(errmsg, -EBUSY,
-		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or another process began has not ended: wait with a longer deadline, or end it",
+		       "memory of segment %u of %s is pinned: I/O from outside daxpin's rings that process %d, its last owner (0: unknown), or another process began has not ended: wait with a later deadline, or end it",
 		       p->stuck, p->barrier->path, p->barrier->pid);
 }
 

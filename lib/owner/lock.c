@@ -184,20 +184,20 @@ static int lock_still_held(enum dp_owner_state owner, int pid,
 	case DP_OWNER_ALIVE:
 		if (!pid)
 			return dp_fail(errmsg, -EBUSY,
-				       "the pool is open in a process of another pid namespace: close it there, or wait with a deadline");
+				       "the pool is open in a process of another pid namespace: close it there, or wait with a later deadline");
 		return dp_fail(errmsg, -EBUSY,
-			       "the pool is open in process %d: close it there, or wait with a deadline",
+			       "the pool is open in process %d: close it there, or wait with a later deadline",
 			       pid);
 	case DP_OWNER_DRAINING:
 		return dp_fail(errmsg, -EBUSY,
-			       "process %d died with I/O into the pool that has not ended: wait with a longer deadline",
+			       "process %d died with I/O into the pool that has not ended: wait with a later deadline",
 			       pid);
 	case DP_OWNER_KEPT:
 		if (pid == dp_os_pid())
 			return dp_fail(errmsg, -EBUSY,
 				       "the pool's owner is gone, and this process, its child, has inherited the lock: give it back first with daxpin_pool_close() of the handle that was open before the fork, and close the rings of that time");
 		return dp_fail(errmsg, -EBUSY,
-			       "the pool's owner is gone, but process %d keeps its lock, as its child or by a descriptor or a ring that it was given: end it, or wait with a deadline",
+			       "the pool's owner is gone, but process %d keeps its lock, as its child or by a descriptor or a ring that it was given: end it, or wait with a later deadline",
 			       pid);
 	default:
 		return dp_fail(errmsg, -EBUSY,

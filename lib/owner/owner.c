@@ -206,7 +206,7 @@ static int owner_still_there(const struct dp_owner *owner,
 
 	if (rest->seen.state == DP_VERBS_LEAVING)
 		return dp_fail(errmsg, -EBUSY,
-			       "process %u, which had the pool, used verbs context %u of RDMA device %u, which is being removed: end the programs that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
+			       "process %u, which had the pool, used verbs context %u of RDMA device %u, which is being removed: end the programs that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a later deadline, or reboot",
 			       owner->pid, rest->context->number,
 			       rest->context->device);
 	dp_device_name(rest->context->device, name);
@@ -216,11 +216,11 @@ static int owner_still_there(const struct dp_owner *owner,
 			       rest->context->number, name, owner->pid);
 	if (rest->seen.maker)
 		return dp_fail(errmsg, -EBUSY,
-			       "process %u, which had the pool, used verbs context %u of %s, which thread %u has: end that, or wait with a longer deadline",
+			       "process %u, which had the pool, used verbs context %u of %s, which thread %u has: end that, or wait with a later deadline",
 			       owner->pid, rest->context->number, name,
 			       rest->seen.maker);
 	return dp_fail(errmsg, -EBUSY,
-		       "process %u, which had the pool, used verbs context %u of %s, and %u of its verbs context(s) are still there (`rdma resource show ctx`), without a living maker in this pid namespace: end its forked children, or the other processes that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a longer deadline, or reboot",
+		       "process %u, which had the pool, used verbs context %u of %s, and %u of its verbs context(s) are still there (`rdma resource show ctx`), without a living maker in this pid namespace: end its forked children, or the other processes that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a later deadline, or reboot",
 		       owner->pid, rest->context->number, name, rest->count);
 }
 
@@ -271,7 +271,7 @@ int dp_owner_await_unknown(struct dp_wait_policy *policy, bool despite,
 			return 0;
 		if (ret == -ETIMEDOUT)
 			return dp_fail(errmsg, -EBUSY,
-				       "which verbs context the pool's last owner had is not on record, and any of the %d on this machine may be its own: end the programs that `rdma resource show ctx` lists (for a device that is being removed `grep -l uverbs /proc/[0-9]*/maps`), wait with a longer deadline, or reboot",
+				       "which verbs context the pool's last owner had is not on record, and any of the %d on this machine may be its own: end the programs that `rdma resource show ctx` lists (for a device that is being removed `grep -l uverbs /proc/[0-9]*/maps`), wait with a later deadline, or reboot",
 				       left);
 		if (ret)
 			return dp_fail(errmsg, ret,

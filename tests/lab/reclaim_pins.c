@@ -377,7 +377,7 @@ static void deadline_passes(struct fixture *f, void *(*how)(void *beginning),
 {
 	struct beginning b = { .f = f, .ms = FIRST_DEADLINE_MS };
 
-	/* On a slow machine the wait is seen only with a longer deadline. */
+	/* On a slow machine the wait is seen only with a later deadline. */
 	for (how(&b); !b.waits; how(&b)) {
 		assert_int_equal(finish(f, open_jobs[0]).result, -ETIMEDOUT);
 		b.ms *= 2;

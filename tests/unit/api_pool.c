@@ -572,10 +572,10 @@ static void create_killed_at_any_time_can_be_completed(void **state)
 	struct fixture *f = *state;
 	int cut = 0, done = 0, ret;
 
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 30; i++) {
 		struct child child = fork_child(creates, f);
 
-		usleep(i * 1000);
+		usleep(i * 2000);
 		stop_child(&child);
 		f->errmsg[0] = '\0';
 		ret = daxpin_pool_open(f->path, &f->options, &f->pool);
