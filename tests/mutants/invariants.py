@@ -1334,7 +1334,7 @@ void dp_persist_wipe''',
 	    reap_is_kept_back(reap->ring)) {''',
      '''	if (ret == -EAGAIN && !reap->was_entered &&
 	    !reap->ring) {''',
-     'reap_finds_all_completions'),
+     'reap_handles_all_completions'),
     ('guard-pins-nothing', URING, 'lib/uring/attach.c',
      'C12: a reclaim punches what a guarded ring\'s owner has registered',
      '''		.flags = uring->has_own_buffers ? 0 :
@@ -1351,12 +1351,12 @@ void dp_persist_wipe''',
      '''	if (!--share->users[index])
 		dp_uring_put_buffer(&share->source, index, NULL, 0);''',
      '''	--share->users[index];''',
-     'a_shared_segment_is_punched_after_all_rings_gave_it_back'),
+     'a_shared_segment_is_punched_after_every_ring_gave_it_back'),
     ('others-pins-are-copied', SHARE, 'lib/uring/buffer_slots.c',
      'A6: a ring copies a registration that the pool does not know',
      '''			ret = dp_uring_put_buffer(&uring->link, i, NULL, 0);''',
      '''			ret = 0;''',
-     'a_segment_that_a_reclaim_wants_is_not_copied'),
+     'a_segment_that_a_reclaim_requests_is_not_copied'),
     ('source-is-kept-by-the-child', SHARE, 'lib/uring/end.c',
      'C2: a child that lives on keeps the ring with the registrations',
      '''	dp_uring_table_close_inherited(uring);

@@ -34,7 +34,7 @@ MUTANTS = [
 		return true;''',
      '''	if (!share_note(uring, ret) || ret == -EACCES)
 		return true;''',
-     'a_ring_whose_restrictions_forbid_copies_pins_for_itself'),
+     'a_ring_that_may_not_copy_a_segment_registers_it_itself'),
     ('wanted-for-good', SLOTS, 'lib/uring/buffer_slots.c',
      'after a reclaim that failed its segment is never a fixed buffer again',
      '''	if (ret && ret != -EALREADY)

@@ -202,7 +202,7 @@ static void a_thread_of_a_process_that_began_later_is_not_the_owners(void **stat
 	fake_put("/proc/self/stat", PROC_SUPER_MAGIC,
 		 "100 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5000 0");
 	assert_false(dp_place_is_outside(&owner, 77));
-	/* Only this process's start time is known; thread 77 is of another process now. */
+	/* Thread 77 is another process's now, whose start time is unknown. */
 	fake_put("/proc/self/stat", PROC_SUPER_MAGIC,
 		 "100 (x) R 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9000 0");
 	fake.thread = 100;

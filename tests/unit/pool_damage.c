@@ -473,7 +473,7 @@ static void open_refuses_a_segment_of_another_size(void **state)
 /* ------------------------------------------------------------------ tables */
 
 static void assert_table_refused(struct fixture *f, uint32_t segment, uint32_t block,
-			const char *words)
+				 const char *words)
 {
 	char place[64];
 

@@ -27,7 +27,7 @@ static struct backup back_up(struct fixture *f)
 
 /* Writes back into the same file, so that the inode stays the same. */
 static void restore(struct fixture *f, const struct backup *backup,
-		       uint32_t segment)
+		    uint32_t segment)
 {
 	patch(f, segment, 0, backup->chunk[segment], DP_CHUNK_SIZE);
 }

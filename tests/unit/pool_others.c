@@ -88,7 +88,7 @@ static int open_and_create_under_mount(void *arg)
 		 *hiding->source == '+' ? "/" : "",
 		 hiding->source + (*hiding->source == '+'));
 	if (!enter_own_mounts() || mount(source, hiding->target, hiding->type,
-				   hiding->type ? 0 : MS_BIND, hiding->data))
+					 hiding->type ? 0 : MS_BIND, hiding->data))
 		return 77;
 	alarm(HANG_S);
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) ||

@@ -273,7 +273,7 @@ static void a_grant_of_a_part_covers_exactly_that_part(void **state)
 	assert_int_equal(memory_of(extent)[1100], 0xee);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	grant = grant_with((struct daxpin_grant_options) { .access = WRITE,
-			 .offset = 4097 });
+			   .offset = 4097 });
 	daxpin_grant_key(grant, &key);
 	assert_int_equal(key.length, BYTES - 4097);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
@@ -303,7 +303,7 @@ static void a_bounced_grant_writes_back_only_its_part(void **state)
 	(void)state;
 	memset(memory_of(extent), 0xee, BYTES);
 	grant = grant_with((struct daxpin_grant_options) { .access = WRITE,
-			 .offset = 100, .length = 1000 });
+			   .offset = 100, .length = 1000 });
 	assert_int_equal(counts().bounced_bytes, 1000);
 	write_as_peer(grant, 0x77);
 	memory_of(extent)[99] = memory_of(extent)[1100] = 0x11;
@@ -358,7 +358,7 @@ static void a_trial_on_a_link_that_is_down_is_repeated(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	device.probes = 0;
 	assert_int_equal(daxpin_rdma_revoke(grant_with((struct daxpin_grant_options)
-						     WRITING)), 0);
+						       WRITING)), 0);
 	assert_int_equal(device.probes, 0);
 }
 

@@ -492,7 +492,7 @@ static bool attach_by_index(struct world *w)
 	if (!ret)
 		return true;
 	assert_int_equal(ret, -EINVAL);
-	print_message("# skipped: io_uring_register() takes no ring index here\n");
+	print_message("# skipped: io_uring_register() takes no ring index\n");
 	return false;
 }
 
@@ -633,7 +633,7 @@ static void begin_reads(struct reader *reader, pthread_t *thread)
 }
 
 static void assert_hold_ends_with_dma(struct world *w, unsigned int flags,
-				       bool in_thread, bool fixed)
+				      bool in_thread, bool fixed)
 {
 	struct reader reader = {
 		.w = w, .flags = flags, .in_thread = in_thread, .fixed = fixed
@@ -681,16 +681,16 @@ static void abandon_of_a_freed_ring_waits_for_its_dma(void **state)
 	assert_hold_ends_with_dma(*state, 0, false, true);
 	assert_hold_ends_with_dma(*state, IORING_SETUP_SQPOLL, false, true);
 	assert_hold_ends_with_dma(*state, IORING_SETUP_SINGLE_ISSUER |
-				   IORING_SETUP_DEFER_TASKRUN, false, true);
+				  IORING_SETUP_DEFER_TASKRUN, false, true);
 }
 
 static void abandon_of_a_ring_whose_thread_ended_waits_for_its_dma(void **state)
 {
 	assert_hold_ends_with_dma(*state, 0, true, false);
 	assert_hold_ends_with_dma(*state, IORING_SETUP_SINGLE_ISSUER, true,
-				   true);
+				  true);
 	assert_hold_ends_with_dma(*state, IORING_SETUP_SINGLE_ISSUER |
-				   IORING_SETUP_DEFER_TASKRUN, true, true);
+				  IORING_SETUP_DEFER_TASKRUN, true, true);
 }
 
 /*

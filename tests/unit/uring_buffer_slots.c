@@ -82,7 +82,7 @@ static bool transfer(struct world *w, int fd, struct daxpin_extent extent,
  * register a segment. Returns whether the read was by a fixed buffer.
  */
 static bool reads_right_by_fixed(struct world *w, int fd, struct daxpin_extent extent,
-		     unsigned char byte)
+				 unsigned char byte)
 {
 	unsigned char expected[BYTES], *memory;
 	bool fixed;
@@ -303,7 +303,7 @@ static void more_segments_than_slots_are_registered_in_turn(void **state)
 	for (uint32_t i = 0; i < SEGMENTS; i++)
 		for (uint32_t turn = 0; turn < THRESHOLD + 6; turn++)
 			assert_int_equal(reads_right_by_fixed(w, fd, extent[i],
-						  i * 31 + turn),
+							      i * 31 + turn),
 					 turn >= THRESHOLD);
 	info = info_of(w->uring);
 	assert_int_equal(info.fixed_segments, 2);
@@ -736,7 +736,7 @@ static void run_with_memlock(rlim_t bytes, void (*use)(struct world *))
 	int status;
 
 	child_pool_path = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_true(child_pool_path != MAP_FAILED);
 	status = run_child(run_limited, &limited);
 	if (child_pool_path[0])
@@ -802,7 +802,7 @@ static struct daxpin_registration *await_requested_pin(struct world *w)
 
 /* Makes segment 0 a fixed buffer and starts a reclaim, which requests its pin. */
 static struct daxpin_registration *begin_reclaim_of_fixed(struct world *w,
-					     struct daxpin_job **ret_job)
+							  struct daxpin_job **ret_job)
 {
 	struct daxpin_extent extent = live_in(w, 0);
 	int fd = scratch_file();

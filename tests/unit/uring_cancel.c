@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * No call on a ring is a cancellation point. Each is made by a thread whose
- * cancellation is pending, and once for each system call inside it, with a cancellation
- * that arrives there. The call returns, the thread ends after it, and ring and pool are
- * used and closed.
+ * No call on a ring is a cancellation point. A thread makes each call with a
+ * cancellation that is pending, and then once for each system call inside it, with a
+ * cancellation that arrives during that system call. The call must return, and the
+ * thread end only after it. Then the test uses another ring, and at last closes the
+ * pool.
  */
 #include "cancelled.h"
 #include "invariant.h"
@@ -36,33 +37,33 @@ static int run_detach(void)
 	return daxpin_uring_detach(w->uring);
 }
 
-static void forget(int ret)
+static void clear_ring(int ret)
 {
 	must(ret);
 	w->uring = NULL;
 }
 
-static void attach_one(void)
+static void attach_ring(void)
 {
 	must(run_attach());
 }
 
-static void guard_one(void)
+static void guard_ring(void)
 {
 	must(run_guard());
 }
 
-static void detach_one(int ret)
+static void detach_after(int ret)
 {
 	must(ret);
-	forget(run_detach());
+	clear_ring(run_detach());
 }
 
 /* ------------------------------------------------------------------- requests */
 
-static void reserve_one(void)
+static void attach_and_reserve(void)
 {
-	attach_one();
+	attach_ring();
 	extent = reserve(&w->f, BYTES);
 	io = (struct daxpin_uring_io) { .uring = NULL };
 }
@@ -71,7 +72,7 @@ static void cancel_and_detach(int ret)
 {
 	must(ret);
 	must(daxpin_cancel(w->f.pool, extent));
-	detach_one(0);
+	detach_after(0);
 }
 
 static int run_prepare(void)
@@ -131,8 +132,8 @@ static int run_prep_cmd(void)
 				     DAXPIN_HOLD_WRITE, &at);
 }
 
-/* The SQE is not submitted, so its ring is not used again. */
-static void is_aborted(int ret)
+/* The ring has an SQE of the aborted request, so it is freed without a submit. */
+static void free_after_abort(int ret)
 {
 	must(ret);
 	io_uring_queue_exit(&w->ring);
@@ -147,16 +148,16 @@ static int run_abort(void)
 	return daxpin_uring_abort(&io, NULL);
 }
 
-static void prep_one(void)
+static void prep_read(void)
 {
-	reserve_one();
+	attach_and_reserve();
 	must(run_prep());
 }
 
-static void abort_one(int ret)
+static void abort_after(int ret)
 {
 	must(ret);
-	is_aborted(daxpin_uring_abort(&io, NULL));
+	free_after_abort(daxpin_uring_abort(&io, NULL));
 }
 
 static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
@@ -165,12 +166,12 @@ static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
 	return arg;
 }
 
-/* A read of bytes that are already in the pipe. */
-static void complete_one(void)
+/* Completes a read, but does not call daxpin_uring_done(). */
+static void complete_read(void)
 {
 	struct io_uring_cqe *cqe;
 
-	reserve_one();
+	attach_and_reserve();
 	start_read(w, &io, extent);
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
 	must(io_uring_wait_cqe(&w->ring, &cqe));
@@ -192,29 +193,29 @@ static int run_done(void)
 	return ret;
 }
 
-/* -------------------------------------------------- buffers that are wanted */
+/* --------------------------------------------- fixed buffers and reclaims */
 
 static int run_service(void)
 {
 	return daxpin_uring_service(w->uring);
 }
 
-/* Makes a fixed buffer in a segment that a reclaim wants. */
-static void want_one(void)
+/* Makes a segment a fixed buffer and starts a reclaim, which requests its pin. */
+static void reclaim_fixed_segment(void)
 {
 	const struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
 		.deadline_ns = IN_TIME, .bytes = DAXPIN_CHUNK_SIZE,
 	};
 
-	reserve_one();
+	attach_and_reserve();
 	must(run_prepare());
 	must(daxpin_reclaim(w->f.pool, &options, &job));
 }
 
-static void prepare_one(void)
+static void prepare_segment(void)
 {
-	reserve_one();
+	attach_and_reserve();
 	must(run_prepare());
 }
 
@@ -229,9 +230,9 @@ static void end_job_and_detach(int ret)
 
 /* ------------------------------------------------------------------- abandon */
 
-static void lose_a_ring(void)
+static void read_and_free_ring(void)
 {
-	reserve_one();
+	attach_and_reserve();
 	start_read(w, &io, extent);
 	io_uring_queue_exit(&w->ring);
 }
@@ -241,9 +242,9 @@ static int run_abandon(void)
 	return daxpin_uring_abandon(w->uring, IN_TIME);
 }
 
-static void ring_is_over(int ret)
+static void replace_freed_ring(int ret)
 {
-	forget(ret);
+	clear_ring(ret);
 	must(io_uring_queue_init(8, &w->ring, 0));
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 	must(daxpin_cancel(w->f.pool, extent));
@@ -252,36 +253,36 @@ static void ring_is_over(int ret)
 /* ----------------------------------------------------------------- the test */
 
 static const struct uncancelled_call calls[] = {
-	{ "attach", NULL, run_attach, detach_one },
-	{ "guard", NULL, run_guard, detach_one },
-	{ "detach", attach_one, run_detach, forget },
-	{ "detach a guarded ring", guard_one, run_detach, forget },
-	{ "reap", complete_one, run_reap, cancel_and_detach },
-	{ "abandon", lose_a_ring, run_abandon, ring_is_over },
+	{ "attach", NULL, run_attach, detach_after },
+	{ "guard", NULL, run_guard, detach_after },
+	{ "detach", attach_ring, run_detach, clear_ring },
+	{ "detach a guarded ring", guard_ring, run_detach, clear_ring },
+	{ "reap", complete_read, run_reap, cancel_and_detach },
+	{ "abandon", read_and_free_ring, run_abandon, replace_freed_ring },
 };
 
-/* These register a segment. */
+/* These calls register a segment or end its registration. */
 static const struct uncancelled_call buffer_calls[] = {
-	{ "prepare", reserve_one, run_prepare, cancel_and_detach },
-	{ "service", want_one, run_service, end_job_and_detach },
+	{ "prepare", attach_and_reserve, run_prepare, cancel_and_detach },
+	{ "service", reclaim_fixed_segment, run_service, end_job_and_detach },
 };
 
 /* These calls make no system call in which a cancellation could arrive. */
-static const struct uncancelled_call free_calls[] = {
-	{ "prep_read", reserve_one, run_prep, abort_one },
-	{ "prep_write", reserve_one, run_prep_write, abort_one },
-	{ "prep_readv", reserve_one, run_prep_readv, abort_one },
-	{ "prep_writev", reserve_one, run_prep_writev, abort_one },
-	{ "prep_send", reserve_one, run_prep_send, abort_one },
-	{ "prep_cmd", reserve_one, run_prep_cmd, abort_one },
-	{ "abort", prep_one, run_abort, is_aborted },
-	{ "done", complete_one, run_done, cancel_and_detach },
+static const struct uncancelled_call calls_without_system_calls[] = {
+	{ "prep_read", attach_and_reserve, run_prep, abort_after },
+	{ "prep_write", attach_and_reserve, run_prep_write, abort_after },
+	{ "prep_readv", attach_and_reserve, run_prep_readv, abort_after },
+	{ "prep_writev", attach_and_reserve, run_prep_writev, abort_after },
+	{ "prep_send", attach_and_reserve, run_prep_send, abort_after },
+	{ "prep_cmd", attach_and_reserve, run_prep_cmd, abort_after },
+	{ "abort", prep_read, run_abort, free_after_abort },
+	{ "done", complete_read, run_done, cancel_and_detach },
 };
 
-static const struct uncancelled_call free_buffer_calls[] = {
-	{ "prep_read, fixed", prepare_one, run_prep, abort_one },
-	{ "prep_readv, fixed", prepare_one, run_prep_readv, abort_one },
-	{ "prep_send, fixed", prepare_one, run_prep_send, abort_one },
+static const struct uncancelled_call buffer_calls_without_system_calls[] = {
+	{ "prep_read, fixed", prepare_segment, run_prep, abort_after },
+	{ "prep_readv, fixed", prepare_segment, run_prep_readv, abort_after },
+	{ "prep_send, fixed", prepare_segment, run_prep_send, abort_after },
 };
 
 #define CANCEL_EACH(calls) \
@@ -292,7 +293,7 @@ static void use_a_ring(void)
 {
 	struct io_uring_cqe *cqe;
 
-	complete_one();
+	complete_read();
 	must(io_uring_peek_cqe(&w->ring, &cqe));
 	must(run_done());
 	cancel_and_detach(0);
@@ -317,25 +318,27 @@ static void a_cancelled_thread_completes_its_call_on_fixed_buffers(void **state)
 	w = *state;
 	need_fixed_buffers(w);
 	CANCEL_EACH(buffer_calls);
-	assert_int_equal(CANCEL_EACH(free_buffer_calls), 0);
+	assert_int_equal(CANCEL_EACH(buffer_calls_without_system_calls), 0);
 	drain_and_reopen();
 }
 
 static void no_prep_function_makes_a_system_call(void **state)
 {
 	w = *state;
-	assert_int_equal(CANCEL_EACH(free_calls), 0);
+	assert_int_equal(CANCEL_EACH(calls_without_system_calls), 0);
 	drain_and_reopen();
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_cancelled_thread_completes_its_call_on_a_ring,
+		cmocka_unit_test_setup_teardown(
+			a_cancelled_thread_completes_its_call_on_a_ring,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(no_prep_function_makes_a_system_call,
 						setup, teardown),
-		cmocka_unit_test_setup_teardown(a_cancelled_thread_completes_its_call_on_fixed_buffers,
+		cmocka_unit_test_setup_teardown(
+			a_cancelled_thread_completes_its_call_on_fixed_buffers,
 						setup, teardown),
 	};
 

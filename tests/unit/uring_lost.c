@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rings of every kind that are lost with requests of every kind in flight: the thread that
- * made the ring ends, the ring is freed, and it is abandoned. The holds end, nothing that
- * arrives later is stored, and the pool is closed.
+ * Abandoning rings of every kind with requests of every kind in flight. The thread that
+ * made the ring ends, another thread frees the ring and calls daxpin_uring_abandon().
+ * The holds must end, no request may store later, and the pool can be closed.
  */
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -16,7 +16,7 @@ struct kind {
 	const char *name;
 	unsigned int setup;		/* IORING_SETUP_... */
 	unsigned int request;		/* IOSQE_... */
-	/* What is special. */
+	/* What else is special about the ring or its requests. */
 	enum { NOTHING, BY_INDEX, SHARED_WORKERS, NOT_SUBMITTED, ENABLED_LATE,
 	       FIXED, VECTORS } with;
 };
@@ -31,14 +31,17 @@ static const struct kind kinds[] = {
 	  NOTHING },
 	{ "SQPOLL, linked", IORING_SETUP_SQPOLL, IOSQE_IO_LINK, NOTHING },
 	{ "SQPOLL, by workers", IORING_SETUP_SQPOLL, IOSQE_ASYNC, NOTHING },
-	{ "SQPOLL, one issuer", IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER, 0,
+	{ "SQPOLL, SINGLE_ISSUER", IORING_SETUP_SQPOLL | IORING_SETUP_SINGLE_ISSUER, 0,
 	  NOTHING },
-	{ "deferring, linked", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-	  IOSQE_IO_LINK, NOTHING },
-	{ "deferring, drained", IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-	  IOSQE_IO_DRAIN, NOTHING },
-	{ "deferring, by workers",
-	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IOSQE_ASYNC, NOTHING },
+	{ "DEFER_TASKRUN, linked",
+	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IOSQE_IO_LINK,
+	  NOTHING },
+	{ "DEFER_TASKRUN, drained",
+	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IOSQE_IO_DRAIN,
+	  NOTHING },
+	{ "DEFER_TASKRUN, by workers",
+	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IOSQE_ASYNC,
+	  NOTHING },
 	{ "with a registered descriptor", 0, IOSQE_ASYNC, BY_INDEX },
 	{ "with the workers of another ring", 0, IOSQE_ASYNC, SHARED_WORKERS },
 	{ "never submitted", 0, 0, NOT_SUBMITTED },
@@ -48,16 +51,16 @@ static const struct kind kinds[] = {
 	{ "enabled late", IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER, 0,
 	  ENABLED_LATE },
 	{ "fixed buffers", 0, IOSQE_ASYNC, FIXED },
-	{ "fixed buffers, deferring",
+	{ "fixed buffers, DEFER_TASKRUN",
 	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0, FIXED },
 	{ "vectors", 0, IOSQE_ASYNC, VECTORS },
 };
 
-struct loss {
+struct lost_ring {
 	struct world *w;
 	const struct kind *kind;
-	struct io_uring other;		/* whose workers are used */
-	bool is_here;			/* this kernel has such rings */
+	struct io_uring other;		/* with SHARED_WORKERS, its workers are used */
+	bool is_supported;			/* this kernel has such rings */
 	struct daxpin_extent extent[READS];
 	struct daxpin_uring_io io[READS];
 	struct daxpin_uring_vec vec[READS];
@@ -65,63 +68,63 @@ struct loss {
 };
 
 /* cmocka's assertions work only in the first thread. */
-#define lost_must(condition)						\
+#define thread_must(condition)						\
 	do {								\
 		if (!(condition)) {					\
-			fprintf(stderr, "%s: %s\n", loss->kind->name,	\
+			fprintf(stderr, "%s: %s\n", lost->kind->name,	\
 				#condition);				\
 			abort();					\
 		}							\
 	} while (0)
 
-static void prepare_read(struct loss *loss, unsigned int i)
+static void prepare_read(struct lost_ring *lost, unsigned int i)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&loss->w->ring);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&lost->w->ring);
 	int ret;
 
-	loss->vec[i] = (struct daxpin_uring_vec) {
-		.extent = loss->extent[i], .length = BYTES
+	lost->vec[i] = (struct daxpin_uring_vec) {
+		.extent = lost->extent[i], .length = BYTES
 	};
-	ret = loss->kind->with == VECTORS ?
-	      daxpin_uring_prep_readv(loss->w->uring, &loss->io[i], sqe,
-				      loss->w->pipe[0], &loss->vec[i], &loss->iov[i], 1,
+	ret = lost->kind->with == VECTORS ?
+	      daxpin_uring_prep_readv(lost->w->uring, &lost->io[i], sqe,
+				      lost->w->pipe[0], &lost->vec[i], &lost->iov[i], 1,
 				      0) :
-	      daxpin_uring_prep_read(loss->w->uring, &loss->io[i], sqe,
-				     loss->w->pipe[0], loss->extent[i], 0, BYTES, 0);
-	lost_must(!ret);
-	sqe->flags |= loss->kind->request;
+	      daxpin_uring_prep_read(lost->w->uring, &lost->io[i], sqe,
+				     lost->w->pipe[0], lost->extent[i], 0, BYTES, 0);
+	thread_must(!ret);
+	sqe->flags |= lost->kind->request;
 }
 
-/* Makes a ring with reads in flight, and ends its thread. */
-static void *lose(void *arg)
+/* The thread: makes a ring, starts reads, and ends. */
+static void *start_reads(void *arg)
 {
-	struct loss *loss = arg;
-	struct world *w = loss->w;
-	struct io_uring_params params = { .flags = loss->kind->setup };
+	struct lost_ring *lost = arg;
+	struct world *w = lost->w;
+	struct io_uring_params params = { .flags = lost->kind->setup };
 
-	if (loss->kind->with == SHARED_WORKERS) {
+	if (lost->kind->with == SHARED_WORKERS) {
 		params.flags |= IORING_SETUP_ATTACH_WQ;
-		params.wq_fd = loss->other.ring_fd;
+		params.wq_fd = lost->other.ring_fd;
 	}
-	loss->is_here = !io_uring_queue_init_params(8, &w->ring, &params);
-	if (!loss->is_here)
+	lost->is_supported = !io_uring_queue_init_params(8, &w->ring, &params);
+	if (!lost->is_supported)
 		return NULL;
-	if (loss->kind->with == BY_INDEX)
-		lost_must(io_uring_register_ring_fd(&w->ring) == 1);
-	lost_must(!attach(w, loss->kind->with == FIXED ? DAXPIN_URING_EAGER : 0));
-	if (loss->kind->with == ENABLED_LATE)
-		lost_must(!syscall(__NR_io_uring_register, w->ring.ring_fd,
-				   IORING_REGISTER_ENABLE_RINGS, NULL, 0));
+	if (lost->kind->with == BY_INDEX)
+		thread_must(io_uring_register_ring_fd(&w->ring) == 1);
+	thread_must(!attach(w, lost->kind->with == FIXED ? DAXPIN_URING_EAGER : 0));
+	if (lost->kind->with == ENABLED_LATE)
+		thread_must(!syscall(__NR_io_uring_register, w->ring.ring_fd,
+				     IORING_REGISTER_ENABLE_RINGS, NULL, 0));
 	for (unsigned int i = 0; i < READS; i++)
-		prepare_read(loss, i);
-	if (loss->kind->with != NOT_SUBMITTED)
-		lost_must(io_uring_submit(&w->ring) >= 0);
+		prepare_read(lost, i);
+	if (lost->kind->with != NOT_SUBMITTED)
+		thread_must(io_uring_submit(&w->ring) >= 0);
 	return NULL;
 }
 
-static void abandon_it(struct loss *loss)
+static void free_and_abandon(struct lost_ring *lost)
 {
-	struct world *w = loss->w;
+	struct world *w = lost->w;
 	char late[BYTES];
 
 	io_uring_queue_exit(&w->ring);
@@ -130,44 +133,44 @@ static void abandon_it(struct loss *loss)
 	memset(late, 'x', sizeof(late));
 	assert_int_equal(write(w->pipe[1], late, sizeof(late)), sizeof(late));
 	for (unsigned int i = 0; i < READS; i++) {
-		assert_int_equal(daxpin_idle(w->f.pool, loss->extent[i]), 1);
-		assert_true(has_colour(w, loss->extent[i], BYTES, 0));
+		assert_int_equal(daxpin_idle(w->f.pool, lost->extent[i]), 1);
+		assert_true(has_colour(w, lost->extent[i], BYTES, 0));
 	}
 	assert_int_equal(read(w->pipe[0], late, sizeof(late)), sizeof(late));
-	print_message("# %s\n", loss->kind->name);
+	print_message("# %s\n", lost->kind->name);
 }
 
-/* The ring whose workers were used is as it was. */
-static void use_the_other(struct loss *loss)
+/* Asserts that the other ring, whose workers may have been used, still works. */
+static void assert_other_works(struct lost_ring *lost)
 {
 	struct io_uring_cqe *cqe;
 
-	io_uring_prep_nop(io_uring_get_sqe(&loss->other));
-	assert_int_equal(io_uring_submit(&loss->other), 1);
-	assert_int_equal(io_uring_wait_cqe(&loss->other, &cqe), 0);
-	io_uring_cqe_seen(&loss->other, cqe);
-	io_uring_queue_exit(&loss->other);
+	io_uring_prep_nop(io_uring_get_sqe(&lost->other));
+	assert_int_equal(io_uring_submit(&lost->other), 1);
+	assert_int_equal(io_uring_wait_cqe(&lost->other, &cqe), 0);
+	io_uring_cqe_seen(&lost->other, cqe);
+	io_uring_queue_exit(&lost->other);
 }
 
-static void lose_one(struct world *w, const struct kind *kind)
+static void test_kind(struct world *w, const struct kind *kind)
 {
-	struct loss loss = { .w = w, .kind = kind };
+	struct lost_ring lost = { .w = w, .kind = kind };
 	pthread_t thread;
 
 	for (unsigned int i = 0; i < READS; i++)
 		assert_int_equal(daxpin_reserve(w->f.pool, BYTES, DAXPIN_RESERVE_ZERO,
-						&loss.extent[i]), 0);
-	assert_int_equal(io_uring_queue_init(4, &loss.other, 0), 0);
-	assert_int_equal(pthread_create(&thread, NULL, lose, &loss), 0);
+						&lost.extent[i]), 0);
+	assert_int_equal(io_uring_queue_init(4, &lost.other, 0), 0);
+	assert_int_equal(pthread_create(&thread, NULL, start_reads, &lost), 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
-	if (loss.is_here)
-		abandon_it(&loss);
+	if (lost.is_supported)
+		free_and_abandon(&lost);
 	else
 		print_message("# skipped: this kernel has no such ring: %s\n",
 			      kind->name);
-	use_the_other(&loss);
+	assert_other_works(&lost);
 	for (unsigned int i = 0; i < READS; i++)
-		assert_int_equal(daxpin_cancel(w->f.pool, loss.extent[i]), 0);
+		assert_int_equal(daxpin_cancel(w->f.pool, lost.extent[i]), 0);
 }
 
 static void rings_of_every_kind_can_be_abandoned(void **state)
@@ -176,7 +179,7 @@ static void rings_of_every_kind_can_be_abandoned(void **state)
 
 	io_uring_queue_exit(&w->ring);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		lose_one(w, &kinds[i]);
+		test_kind(w, &kinds[i]);
 	assert_int_equal(daxpin_pool_drain(w->f.pool, IN_TIME), 0);
 	assert_int_equal(fixture_reopen(&w->f), 0);
 	assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests of every kind (vectored, send, commands), a full completion queue, every
- * kind of ring, and calls after the end of a ring.
+ * Requests of every kind (vectors, sends, commands), on every kind of ring. Other tests
+ * handle a whole completion queue with one reap, and make calls after a ring has ended.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #define READV_FIXED		60
 #define SOCKET_COMMAND_INQ	0	/* bytes that have arrived and were not read */
 
-static bool knows(struct world *w, int opcode)
+static bool is_supported(struct world *w, int opcode)
 {
 	struct io_uring_probe *probe = io_uring_get_probe_ring(&w->ring);
 	bool known;
@@ -66,8 +66,8 @@ static int prep_pieces(struct world *w, struct daxpin_uring_io *io, int fd,
 }
 
 /*
- * Writes the pieces to a file and reads them back. Returns whether that was by fixed
- * buffers.
+ * Writes the pieces to a file, reads them back and compares. Returns whether both
+ * requests used fixed buffers.
  */
 static bool round_trip(struct world *w, const struct daxpin_extent *extent)
 {
@@ -97,7 +97,7 @@ static bool round_trip(struct world *w, const struct daxpin_extent *extent)
 	return fixed;
 }
 
-static void pieces_in_one_segment_are_fixed_if_the_kernel_supports_it(void **state)
+static void a_vector_in_one_segment_is_fixed_if_the_kernel_supports_it(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent[PIECES];
@@ -109,11 +109,11 @@ static void pieces_in_one_segment_are_fixed_if_the_kernel_supports_it(void **sta
 		extent[i] = live(&w->f, BYTES);
 	fix(w, extent[0]);
 	fixed = round_trip(w, extent);
-	assert_int_equal(fixed, target != FSDAX && knows(w, READV_FIXED));
+	assert_int_equal(fixed, target != FSDAX && is_supported(w, READV_FIXED));
 	assert_int_equal(info_of(w->uring).fallbacks, fixed ? 0 : 2);
 }
 
-static void pieces_of_two_segments_are_plain(void **state)
+static void a_vector_in_two_segments_is_plain(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_extent extent[PIECES];
@@ -285,7 +285,7 @@ static void next_cqe(struct world *w, struct io_uring_cqe *ret_cqe)
 	io_uring_cqe_seen(&w->ring, cqe);
 }
 
-static void a_sends_hold_ends_with_its_notification(void **state)
+static void the_hold_of_a_send_ends_with_its_notification(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -305,7 +305,7 @@ static void a_sends_hold_ends_with_its_notification(void **state)
 						from, extent, 0, BYTES, 0, 0),
 			 0);
 	fixed = daxpin_uring_is_fixed(&io);
-	assert_int_equal(fixed, target != FSDAX && knows(w, IORING_OP_SEND_ZC));
+	assert_int_equal(fixed, target != FSDAX && is_supported(w, IORING_OP_SEND_ZC));
 	assert_int_equal(io_uring_submit(&w->ring), 1);
 	next_cqe(w, &cqe);
 	assert_int_equal(cqe.res, BYTES);
@@ -355,16 +355,14 @@ static int try_send(struct world *w, struct daxpin_extent extent,
 		    uint32_t length, int msg_flags, uint32_t flags)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
-	struct io_uring_sqe sqe = { .user_data = 7 };	/* of a request before */
+	struct io_uring_sqe sqe = { .user_data = 7 };	/* of an earlier request */
 	int ret = daxpin_uring_prep_send(w->uring, &io, &sqe, 0, extent, 0,
 					 length, msg_flags, flags);
 
 	assert_int_equal(sqe.opcode == IORING_OP_NOP, ret != 0);
 	if (!ret)
 		assert_int_equal(daxpin_uring_abort(&io, &sqe), 0);
-	/*
-	 * The next submit would send this sqe: it is a no-op and belongs to no request.
-	 */
+	/* The SQE cannot be taken back, so it must be a no-op that names no request. */
 	assert_int_equal(sqe.opcode, IORING_OP_NOP);
 	assert_int_equal(sqe.user_data, 0);
 	return ret;
@@ -420,7 +418,7 @@ static void a_command_gets_the_address_of_its_buffer(void **state)
 	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
 }
 
-/* Waits until that many bytes have arrived. Without them it times out. */
+/* Waits until this many bytes have arrived at the socket. */
 static void await_bytes(int socket, int bytes)
 {
 	int arrived = 0;
@@ -432,7 +430,7 @@ static void await_bytes(int socket, int bytes)
 	assert_int_equal(arrived, bytes);
 }
 
-/* A socket command that does not access the memory. Older kernels have none. */
+/* The command reads the number of bytes in a socket. It does not access the extent. */
 static void a_command_keeps_its_hold_until_its_cqe(void **state)
 {
 	struct world *w = *state;
@@ -461,13 +459,13 @@ static void a_command_keeps_its_hold_until_its_cqe(void **state)
 	close(from);
 	close(to);
 	if (cqe.res == -EOPNOTSUPP || cqe.res == -EINVAL) {
-		print_message("# skipped: this kernel has no commands of sockets\n");
+		print_message("# skipped: this kernel has no socket commands\n");
 		skip();
 	}
 	assert_int_equal(cqe.res, 5);
 }
 
-/* -------------------------------------------------------------- a whole queue */
+/* ---------------------------------------------------- a whole completion queue */
 
 struct reaping {
 	struct daxpin_uring_io io[4];
@@ -522,15 +520,18 @@ static void reap_handles_a_whole_completion_queue(void **state)
 				 -EINVAL);
 	}
 	assert_int_equal(io_uring_cq_ready(&w->ring), 0);
-	assert_int_equal(daxpin_uring_reap(w->uring, NULL, find_io, NULL, NULL), -EINVAL);
-	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, NULL, NULL, NULL), -EINVAL);
+	assert_int_equal(daxpin_uring_reap(w->uring, NULL, find_io, NULL, NULL),
+			 -EINVAL);
+	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, NULL, NULL, NULL),
+			 -EINVAL);
 	close(fd);
 }
 
 /*
- * The first completion belongs to no request. Reap must still account for the others.
+ * find() returns a daxpin_uring_io that is not in use for the first completion. Reap
+ * must still handle the others.
  */
-static void reap_continues_after_a_completion_of_no_request(void **state)
+static void reap_continues_after_a_completion_of_an_unused_io(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -562,7 +563,7 @@ static void reap_continues_after_a_completion_of_no_request(void **state)
 	close(fd);
 }
 
-/* A request is known by its address, so a copy of the struct ends nothing. */
+/* The adapter identifies a request by the address of its struct. */
 static void done_and_abort_refuse_a_copy_of_a_request(void **state)
 {
 	struct world *w = *state;
@@ -593,7 +594,7 @@ static void done_and_abort_refuse_a_copy_of_a_request(void **state)
 static const struct {
 	const char *name;
 	unsigned int flags;
-	int result;			/* of a read from a pipe */
+	int result;			/* what a read from a pipe returns */
 } kinds[] = {
 	{ "plain", 0, 5 },
 	{ "SQPOLL", IORING_SETUP_SQPOLL, 5 },
@@ -629,7 +630,7 @@ static int enable(struct io_uring *ring)
 		       IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
-/* Makes two reads through a slot that is filled before the first. */
+/* Registers the extent's segment and makes two reads by that fixed buffer. */
 static void read_by_ring(struct world *w, struct daxpin_extent extent,
 			 int result)
 {
@@ -664,7 +665,7 @@ static void rings_of_every_kind_can_be_attached(void **state)
 		if (ret) {
 			assert_int_equal(io_uring_queue_init(8, &w->ring, 0),
 					 0);
-			print_message("# not here: %s: %s\n", kinds[i].name,
+			print_message("# skipped: %s: %s\n", kinds[i].name,
 				      strerror(-ret));
 			continue;
 		}
@@ -679,8 +680,8 @@ static void rings_of_every_kind_can_be_attached(void **state)
 	}
 }
 
-/* A ring that is known only by its registered index. */
-static void a_ring_without_a_descriptor_can_be_attached(void **state)
+/* The application gives only the index of the registered ring descriptor. */
+static void a_ring_given_by_its_registered_index_can_be_attached(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_options options = uring_options(w, 0);
@@ -693,7 +694,7 @@ static void a_ring_without_a_descriptor_can_be_attached(void **state)
 	view.ring_fd = -1;
 	ret = daxpin_uring_attach(w->f.pool, &view, &options, &w->uring);
 	if (ret == -EINVAL) {
-		print_message("# skipped: this kernel registers nothing by a registered ring\n");
+		print_message("# skipped: io_uring_register() takes no ring index\n");
 		skip();
 	}
 	assert_int_equal(ret, 0);
@@ -715,69 +716,68 @@ static void a_descriptor_that_is_not_a_ring_is_refused(void **state)
 	assert_true(strlen(w->f.errmsg) > 0);
 }
 
-struct elsewhere {
+struct other_thread {
 	struct world *w;
 	int attached, served, detached;
 };
 
-static void *try_elsewhere(void *arg)
+static void *attach_or_detach_there(void *arg)
 {
-	struct elsewhere *elsewhere = arg;
-	struct daxpin_uring_options options = uring_options(elsewhere->w, 0);
+	struct other_thread *other_thread = arg;
+	struct daxpin_uring_options options = uring_options(other_thread->w, 0);
 	struct daxpin_uring *uring;
 
-	if (elsewhere->w->uring) {
-		elsewhere->detached = daxpin_uring_detach(elsewhere->w->uring);
+	if (other_thread->w->uring) {
+		other_thread->detached = daxpin_uring_detach(other_thread->w->uring);
 		return NULL;
 	}
-	elsewhere->attached = daxpin_uring_attach(elsewhere->w->f.pool,
-						  &elsewhere->w->ring, &options,
-						  &uring);
+	other_thread->attached = daxpin_uring_attach(other_thread->w->f.pool,
+						     &other_thread->w->ring, &options,
+						     &uring);
 	return NULL;
 }
 
 static void a_single_issuer_ring_is_refused_in_other_threads(void **state)
 {
 	struct world *w = *state;
-	struct elsewhere elsewhere = { .w = w };
+	struct other_thread other_thread = { .w = w };
 	pthread_t thread;
 
 	need_fixed_buffers(w);
 	io_uring_queue_exit(&w->ring);
 	assert_int_equal(io_uring_queue_init(8, &w->ring,
 					     IORING_SETUP_SINGLE_ISSUER), 0);
-	assert_int_equal(pthread_create(&thread, NULL, try_elsewhere,
-					&elsewhere), 0);
+	assert_int_equal(pthread_create(&thread, NULL, attach_or_detach_there,
+					&other_thread), 0);
 	pthread_join(thread, NULL);
-	assert_int_equal(elsewhere.attached, -EEXIST);
+	assert_int_equal(other_thread.attached, -EEXIST);
 	assert_non_null(strstr(w->f.errmsg, "another thread"));
 	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
-	assert_int_equal(pthread_create(&thread, NULL, try_elsewhere,
-					&elsewhere), 0);
+	assert_int_equal(pthread_create(&thread, NULL, attach_or_detach_there,
+					&other_thread), 0);
 	pthread_join(thread, NULL);
-	assert_int_equal(elsewhere.detached, -EEXIST);
+	assert_int_equal(other_thread.detached, -EEXIST);
 	/*
 	 * The failed calls of the other thread changed nothing, so the ring works here.
 	 */
 	read_by_ring(w, live(&w->f, BYTES), 5);
 }
 
-static void *serve_elsewhere(void *arg)
+static void *call_service_there(void *arg)
 {
-	struct elsewhere *elsewhere = arg;
+	struct other_thread *other_thread = arg;
 
-	elsewhere->served = daxpin_uring_service(elsewhere->w->uring);
+	other_thread->served = daxpin_uring_service(other_thread->w->uring);
 	return NULL;
 }
 
 /*
- * A segment that a reclaim wants is given back by a call in the ring's thread, and only
- * there.
+ * A reclaim requests a segment. Only a call in the thread of the ring can give it back.
  */
 static void a_defer_taskrun_ring_gives_segments_back_in_its_thread(void **state)
 {
 	struct world *w = *state;
-	struct elsewhere elsewhere = { .w = w };
+	struct other_thread other_thread = { .w = w };
 	struct daxpin_job *job;
 	pthread_t thread;
 
@@ -791,10 +791,10 @@ static void a_defer_taskrun_ring_gives_segments_back_in_its_thread(void **state)
 	job = begin_reclaim(w, 0);
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(50)),
 			 -ETIMEDOUT);
-	assert_int_equal(pthread_create(&thread, NULL, serve_elsewhere,
-					&elsewhere), 0);
+	assert_int_equal(pthread_create(&thread, NULL, call_service_there,
+					&other_thread), 0);
 	pthread_join(thread, NULL);
-	assert_int_equal(elsewhere.served, -EEXIST);
+	assert_int_equal(other_thread.served, -EEXIST);
 	assert_int_equal(info_of(w->uring).fixed_segments, 2);
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(50)),
 			 -ETIMEDOUT);
@@ -803,8 +803,8 @@ static void a_defer_taskrun_ring_gives_segments_back_in_its_thread(void **state)
 	assert_int_equal(info_of(w->uring).fixed_segments, 1);
 }
 
-/* After a segment is wanted, no new request uses its fixed buffer. */
-static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
+/* After a reclaim requested a segment, no new request uses its fixed buffer. */
+static void a_segment_that_a_reclaim_requests_gets_no_fixed_requests(void **state)
 {
 	struct world *w = *state;
 	struct daxpin_uring_io io[2] = { { .uring = NULL } };
@@ -818,8 +818,8 @@ static void a_wanted_segment_gets_no_new_fixed_requests(void **state)
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
 	assert_int_equal(finish(w, &io[0]), 1);
 	/*
-	 * The segment is not held, so it is wanted immediately. Holds are allowed
-	 * meanwhile.
+	 * No extent of the segment is held, so the reclaim requests it immediately. New
+	 * holds are still allowed.
 	 */
 	job = begin_reclaim(w, 0);
 	start_read(w, &io[0], extent);
@@ -875,7 +875,7 @@ static struct daxpin_uring *attach_and_detach(struct world *w)
 	return gone;
 }
 
-/* At least 64 detached rings are remembered. */
+/* The library remembers at least 64 detached rings. */
 static void calls_on_a_detached_ring_are_estale(void **state)
 {
 	struct world *w = *state;
@@ -909,7 +909,7 @@ static void calls_on_a_detached_ring_are_estale(void **state)
 	assert_int_equal(daxpin_uring_is_fixed(&io), -EINVAL);
 }
 
-/* Another ring gets the same descriptor number, and is not changed. */
+/* Another ring gets the same descriptor number. The detach must not change it. */
 static void a_ring_that_was_freed_first_can_be_detached(void **state)
 {
 	struct world *w = *state;
@@ -933,7 +933,8 @@ static void a_ring_that_was_freed_first_can_be_detached(void **state)
 }
 
 /*
- * The read continues without a reader of its completion, so the extent is not reused.
+ * The read is still in flight although its completion can no longer be read, so the
+ * extent is not reused.
  */
 static void a_ring_freed_during_a_read_keeps_its_hold(void **state)
 {
@@ -970,26 +971,26 @@ static void a_ring_freed_during_a_read_keeps_its_hold(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(pieces_in_one_segment_are_fixed_if_the_kernel_supports_it),
-		TEST(pieces_of_two_segments_are_plain),
+		TEST(a_vector_in_one_segment_is_fixed_if_the_kernel_supports_it),
+		TEST(a_vector_in_two_segments_is_plain),
 		TEST(a_vector_with_a_bad_piece_takes_no_hold),
 		TEST(a_cancelled_vector_ends_its_holds_at_the_cqe),
 		TEST(an_aborted_vector_leaves_no_hold),
 		TEST(an_excess_drop_is_reported_at_the_end_of_the_request),
-		TEST(a_sends_hold_ends_with_its_notification),
+		TEST(the_hold_of_a_send_ends_with_its_notification),
 		TEST(a_send_without_zerocopy_works_on_any_socket),
 		TEST(a_bad_send_is_refused),
 		TEST(a_command_gets_the_address_of_its_buffer),
 		TEST(a_command_keeps_its_hold_until_its_cqe),
 		TEST(reap_handles_a_whole_completion_queue),
-		TEST(reap_continues_after_a_completion_of_no_request),
+		TEST(reap_continues_after_a_completion_of_an_unused_io),
 		TEST(done_and_abort_refuse_a_copy_of_a_request),
 		TEST(rings_of_every_kind_can_be_attached),
-		TEST(a_ring_without_a_descriptor_can_be_attached),
+		TEST(a_ring_given_by_its_registered_index_can_be_attached),
 		TEST(a_descriptor_that_is_not_a_ring_is_refused),
 		TEST(a_single_issuer_ring_is_refused_in_other_threads),
 		TEST(a_defer_taskrun_ring_gives_segments_back_in_its_thread),
-		TEST(a_wanted_segment_gets_no_new_fixed_requests),
+		TEST(a_segment_that_a_reclaim_requests_gets_no_fixed_requests),
 		TEST(done_and_abort_after_the_detach_are_einval),
 		TEST(calls_on_a_detached_ring_are_estale),
 		TEST(a_ring_that_was_freed_first_can_be_detached),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin_uring_reap(): it finds all completions of a ring, including those that the
- * kernel still keeps; what a caller may do when a hold is dropped; and segments that a
- * reclaim wants.
+ * daxpin_uring_reap() handles all completions of a ring, including those that do not
+ * fit into its queue and are still in the kernel. These tests also show what the
+ * callback of a completion may do, and that reap gives back segments that a reclaim
+ * requests.
  */
 #include <pthread.h>
 #include "uring_fixture.h"
@@ -76,8 +77,8 @@ static int reap(struct reaping *reaping,
 }
 
 /*
- * Only reap enters the kernel with this ring. Linux 6.1 reads a pipe in a worker
- * thread, so completions may come after the write.
+ * Repeats reap, which makes the kernel run the ring's task work, until so many requests
+ * have ended. Linux 6.1 reads a pipe in a worker thread, so completions may come late.
  */
 static void reap_until(struct reaping *reaping, uint32_t ended)
 {
@@ -88,7 +89,7 @@ static void reap_until(struct reaping *reaping, uint32_t ended)
 	assert_int_equal(reaping->ended, ended);
 }
 
-/* ---------------------------------------- completions that the kernel keeps */
+/* ------------------------------------ completions that are still in the kernel */
 
 static const struct {
 	const char *name;
@@ -118,12 +119,12 @@ static bool use_ring(struct world *w, const char *name, unsigned int flags)
 	if (!ret)
 		return true;
 	assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
-	print_message("# not here: %s: %s\n", name, strerror(-ret));
+	print_message("# skipped: %s: %s\n", name, strerror(-ret));
 	return false;
 }
 
-/* The completion queue has room for 8 of them. The kernel keeps the others. */
-static void reap_finds_all_completions(void **state)
+/* The completion queue has space for 8 of 32. The kernel keeps the others. */
+static void reap_handles_all_completions(void **state)
 {
 	struct world *w = *state;
 	const char bytes[REQUESTS] = { 0 };
@@ -147,7 +148,7 @@ static void reap_finds_all_completions(void **state)
 	}
 }
 
-/* A ring that was not enabled has no completions. That is not an error. */
+/* Reap returns 0, not an error, for a ring that was not enabled yet. */
 static void reap_of_a_disabled_ring_finds_nothing(void **state)
 {
 	struct world *w = *state;
@@ -160,7 +161,7 @@ static void reap_of_a_disabled_ring_finds_nothing(void **state)
 	assert_int_equal(reap(&reaping, count_end), 0);
 }
 
-static void *reap_elsewhere(void *arg)
+static void *reap_in_thread(void *arg)
 {
 	struct reaping *reaping = arg;
 	int ret = reap(reaping, count_end);
@@ -181,15 +182,15 @@ static void reap_in_another_thread_is_eexist(void **state)
 	assert_int_equal(attach(w, 0), 0);
 	prepare_all(&reaping, 1);
 	assert_int_equal(write(w->pipe[1], "x", 1), 1);
-	assert_int_equal(pthread_create(&thread, NULL, reap_elsewhere,
+	assert_int_equal(pthread_create(&thread, NULL, reap_in_thread,
 					&reaping), 0);
 	pthread_join(thread, NULL);
 	reap_until(&reaping, 1);
 }
 
-/* -------------------------------------------------------- after the drop */
+/* ------------------------------------------------- callbacks, after the drop */
 
-/* Nothing can be published while a device may write. */
+/* The read still holds the extent here, so it cannot be published. */
 static struct daxpin_uring_io *find_unpublished(const struct io_uring_cqe *cqe,
 						void *arg)
 {
@@ -200,8 +201,8 @@ static struct daxpin_uring_io *find_unpublished(const struct io_uring_cqe *cqe,
 	return find(cqe, arg);
 }
 
-static void publish_it(struct daxpin_uring_io *io,
-		       const struct io_uring_cqe *cqe, void *arg)
+static void publish_extent(struct daxpin_uring_io *io,
+			   const struct io_uring_cqe *cqe, void *arg)
 {
 	struct reaping *reaping = arg;
 
@@ -210,7 +211,7 @@ static void publish_it(struct daxpin_uring_io *io,
 				 reaping->extent[cqe->user_data]), 0);
 }
 
-static void an_extent_can_be_published_when_its_read_is_reported(void **state)
+static void the_callback_can_publish_the_extent_of_a_read(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -221,7 +222,7 @@ static void an_extent_can_be_published_when_its_read_is_reported(void **state)
 	assert_int_equal(write(w->pipe[1], "ab", 2), 2);
 	for (int i = 0; i < 60000 && reaping.ended < 2; i++) {
 		assert_true(daxpin_uring_reap(w->uring, &w->ring,
-					      find_unpublished, publish_it,
+					      find_unpublished, publish_extent,
 					      &reaping) >= 0);
 		usleep(1000);
 	}
@@ -233,7 +234,7 @@ static void an_extent_can_be_published_when_its_read_is_reported(void **state)
 	}
 }
 
-/* The io, the ring and reap can be used inside the callback. */
+/* In the callback: prepares the same io again, submits, and may call reap. */
 static void read_again(struct daxpin_uring_io *io,
 		       const struct io_uring_cqe *cqe, void *arg)
 {
@@ -250,7 +251,7 @@ static void read_again(struct daxpin_uring_io *io,
 		assert_true(reap(reaping, read_again) >= 0);
 }
 
-static void a_request_can_be_prepared_again_inside_the_callback(void **state)
+static void the_callback_can_prepare_the_request_again(void **state)
 {
 	struct world *w = *state;
 
@@ -291,7 +292,7 @@ static struct daxpin_uring_io *find_none(const struct io_uring_cqe *cqe,
 	return cqe->user_data ? &unused : NULL;
 }
 
-static void only_ended_requests_are_reported(void **state)
+static void reap_reports_only_requests_that_it_ended(void **state)
 {
 	struct world *w = *state;
 	struct io_uring_sqe *sqe;
@@ -305,8 +306,8 @@ static void only_ended_requests_are_reported(void **state)
 	}
 	assert_int_equal(io_uring_submit_and_wait(&w->ring, 2), 2);
 	/*
-	 * One completion of another user of the ring, and one of a request that is not
-	 * in use.
+	 * find_none() returns NULL for the first completion, and for the second a
+	 * daxpin_uring_io that is not in use.
 	 */
 	assert_int_equal(daxpin_uring_reap(w->uring, &w->ring, find_none,
 					   count_only, &ended), -EINVAL);
@@ -330,7 +331,7 @@ static struct daxpin_event next_event(struct world *w, uint32_t type)
 	return (struct daxpin_event) { .type = 0 };
 }
 
-static void reap_gives_back_what_a_reclaim_wants(void **state)
+static void reap_gives_back_a_segment_that_a_reclaim_requests(void **state)
 {
 	struct world *w = *state;
 	struct reaping reaping = { .w = w };
@@ -350,7 +351,7 @@ static void reap_gives_back_what_a_reclaim_wants(void **state)
 	end_reclaim(job);
 }
 
-static void an_event_of_another_registration_names_no_ring(void **state)
+static void daxpin_uring_of_other_events_is_null(void **state)
 {
 	struct world *w = *state;
 	const struct daxpin_registration_options options = {
@@ -383,14 +384,14 @@ static void an_event_of_another_registration_names_no_ring(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(reap_finds_all_completions),
+		TEST(reap_handles_all_completions),
 		TEST(reap_of_a_disabled_ring_finds_nothing),
 		TEST(reap_in_another_thread_is_eexist),
-		TEST(an_extent_can_be_published_when_its_read_is_reported),
-		TEST(a_request_can_be_prepared_again_inside_the_callback),
-		TEST(only_ended_requests_are_reported),
-		TEST(reap_gives_back_what_a_reclaim_wants),
-		TEST(an_event_of_another_registration_names_no_ring),
+		TEST(the_callback_can_publish_the_extent_of_a_read),
+		TEST(the_callback_can_prepare_the_request_again),
+		TEST(reap_reports_only_requests_that_it_ended),
+		TEST(reap_gives_back_a_segment_that_a_reclaim_requests),
+		TEST(daxpin_uring_of_other_events_is_null),
 	};
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))

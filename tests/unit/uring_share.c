@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Several rings of one process on one pool: a segment is registered once for all of
- * them if the kernel can copy registrations, and otherwise once for each ring.
+ * Several rings of one process on one pool. If the kernel can copy registrations
+ * between rings, a segment is registered, and pinned, once for all of them; otherwise
+ * once for each ring.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -55,18 +56,18 @@ static int teardown_several(void **state)
 	return teardown(&first) | ret;
 }
 
-static void leave(struct world *w)
+static void detach(struct world *w)
 {
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
 }
 
 /*
- * Returns the amount of pinned memory, in a unit that depends on the source. Some
- * kernels do not count what a privileged process pins; the count of all processes is
+ * From where pinned() gets the amount of pinned memory. Its unit depends on that. Some
+ * kernels do not count what a privileged process pins. The count of all processes is
  * useful only in a guest, in which no other process pins memory.
  */
-static enum { OF_PROCESS, OF_ALL, NOT_KNOWN } account;
+static enum { OF_PROCESS, OF_ALL, NOT_KNOWN } source;
 
 static long long pinned_by_process(void)
 {
@@ -85,11 +86,11 @@ static long long pinned_by_process(void)
 
 static long long pinned(void)
 {
-	return account == OF_PROCESS ? pinned_by_process() :
-	       account == OF_ALL ? pinned_pages() : 0;
+	return source == OF_PROCESS ? pinned_by_process() :
+	       source == OF_ALL ? pinned_pages() : 0;
 }
 
-static void choose_account(void)
+static void choose_source(void)
 {
 	static char memory[BYTES];
 	struct iovec iov = { memory, BYTES };
@@ -100,14 +101,14 @@ static void choose_account(void)
 		return;
 	if (io_uring_register_buffers(&ring, &iov, 1) ||
 	    pinned_by_process() == before)
-		account = getenv("DAXPIN_TEST_DAX") ? OF_ALL : NOT_KNOWN;
+		source = getenv("DAXPIN_TEST_DAX") ? OF_ALL : NOT_KNOWN;
 	io_uring_unregister_buffers(&ring);
 	io_uring_queue_exit(&ring);
-	if (account == NOT_KNOWN)
-		print_message("# this kernel does not say what a process has pinned\n");
+	if (source == NOT_KNOWN)
+		print_message("# this kernel does not report pinned memory\n");
 }
 
-/* Linux before 6.13 may release the memory later. */
+/* Waits for this amount: before 6.13 Linux may release memory later. */
 static void assert_pinned(long long expected)
 {
 	for (int ms = 0; pinned() != expected && ms < HANG_MS; ms++)
@@ -115,18 +116,18 @@ static void assert_pinned(long long expected)
 	assert_int_equal(pinned(), expected);
 }
 
-/* The amount that the first ring has pinned since. */
+/* Returns the amount that was pinned since: that of the first ring. */
 static long long one_segment(long long before)
 {
 	long long one = pinned() - before;
 
-	assert_true(account == NOT_KNOWN ? !one : one > 0);
+	assert_true(source == NOT_KNOWN ? !one : one > 0);
 	return one;
 }
 
-/* Bytes that are read from the pipe by a fixed buffer arrive in the extent. */
-static bool is_right(struct world *w, struct daxpin_extent extent,
-		     unsigned char byte)
+/* Returns whether bytes arrive in the extent by a read with a fixed buffer. */
+static bool reads_right(struct world *w, struct daxpin_extent extent,
+			unsigned char byte)
 {
 	struct daxpin_uring_io io = { .uring = NULL };
 	unsigned char bytes[BYTES];
@@ -167,7 +168,7 @@ static int read_by_slot(struct io_uring *ring, void *at, int slot)
 }
 
 /* Makes a table of two buffers. */
-static void open_table(struct io_uring *ring, char *memory)
+static void make_table(struct io_uring *ring, char *memory)
 {
 	struct iovec iov[2] = { { memory, BYTES }, { memory + BYTES, BYTES } };
 
@@ -175,7 +176,10 @@ static void open_table(struct io_uring *ring, char *memory)
 	assert_int_equal(io_uring_register_buffers(ring, iov, 2), 0);
 }
 
-/* Does the kernel copy a whole table, and one entry without changing the next? */
+/*
+ * Returns whether the kernel can copy a whole buffer table or, with `one`, one entry of
+ * a table without changing the next entry.
+ */
 static bool kernel_copies(bool one)
 {
 	static char memory[4 * BYTES];
@@ -183,15 +187,15 @@ static bool kernel_copies(bool one)
 	uint32_t clone[8] = { 0, one ? CLONE_REPLACES : 0, 0, 0, one };
 	bool can;
 
-	open_table(&from, memory);
-	open_table(&to, memory + 2 * BYTES);
+	make_table(&from, memory);
+	make_table(&to, memory + 2 * BYTES);
 	if (!one)
 		assert_int_equal(io_uring_unregister_buffers(&to), 0);
 	clone[0] = from.ring_fd;
 	can = !register_with(&to, CLONE_BUFFERS, clone, 1) &&
 	      read_by_slot(&to, memory, 0) == 1 &&
 	      read_by_slot(&to, memory + (one ? 3 : 1) * BYTES, 1) == 1;
-	/* A freed ring stays charged for a while. */
+	/* Unregister first: memory of a freed ring stays charged for a while. */
 	io_uring_unregister_buffers(&from);
 	io_uring_unregister_buffers(&to);
 	io_uring_queue_exit(&from);
@@ -228,15 +232,12 @@ static void rings_of_a_process_pin_a_segment_once(void **state)
 				 SEGMENT);
 		assert_int_equal(pinned(), before + one);
 	}
-	/*
-	 * Whatever ring ends first, the others keep the segment until the last one
-	 * ends.
-	 */
+	/* The segment stays registered until the last ring is detached. */
 	for (int i = 0; i < RINGS; i++) {
 		for (int k = i; k < RINGS; k++)
-			assert_true(is_right(&s->ring[k], extent, 8 * i + k));
+			assert_true(reads_right(&s->ring[k], extent, 8 * i + k));
 		assert_int_equal(pinned(), before + one);
-		leave(&s->ring[i]);
+		detach(&s->ring[i]);
 	}
 	assert_pinned(before);
 }
@@ -257,18 +258,18 @@ static void an_eager_ring_copies_all_segments_at_attach(void **state)
 		assert_int_equal(info.shared_segments, info.fixed_segments);
 		all = i ? all : one_segment(before);
 		assert_int_equal(pinned(), before + all);
-		assert_true(is_right(&s->ring[i], extent, i));
+		assert_true(reads_right(&s->ring[i], extent, i));
 	}
 	for (int i = 0; i < RINGS; i++)
-		leave(&s->ring[i]);
+		detach(&s->ring[i]);
 	assert_pinned(before);
 }
 
 /*
- * A segment that another ring has is copied at the first plain request, and pins
- * nothing more.
+ * After a plain request, service copies the registration of the segment from another
+ * ring, without waiting for more requests, since that pins no memory.
  */
-static void a_segment_that_another_ring_has_is_copied_by_service(void **state)
+static void service_copies_a_segment_from_another_ring(void **state)
 {
 	struct several *s = *state;
 	struct daxpin_extent extent = live(&s->first->f, BYTES);
@@ -277,26 +278,26 @@ static void a_segment_that_another_ring_has_is_copied_by_service(void **state)
 	need_sharing(s, true);
 	assert_int_equal(attach(&s->ring[0], 0), 0);
 	assert_int_equal(attach(w, 0), 0);
-	assert_false(is_right(w, extent, 1));
+	assert_false(reads_right(w, extent, 1));
 	assert_int_equal(daxpin_uring_service(w->uring), 0);
-	assert_false(is_right(w, extent, 2));
+	assert_false(reads_right(w, extent, 2));
 	fix(&s->ring[0], extent);
 	for (int i = 0; i < 64 && !info_of(w->uring).shared_segments; i++) {
-		is_right(w, extent, i);
+		reads_right(w, extent, i);
 		assert_int_equal(daxpin_uring_service(w->uring), 0);
 	}
 	assert_int_equal(info_of(w->uring).shared_segments, 1);
-	assert_true(is_right(w, extent, 3));
+	assert_true(reads_right(w, extent, 3));
 	assert_int_equal(info_of(w->uring).evictions, 0);
 }
 
 /* ----------------------------------------------- reclaiming shared segments */
 
 /*
- * A segment is punched after every ring has given it back. Later reads arrive in the
- * pages that the file has then.
+ * Asserts that a segment is punched only after every ring has given it back, and that
+ * reads after a refill arrive in its new pages.
  */
-static void a_reclaim_waits_for_every_ring(uint32_t flags, struct several *s)
+static void assert_reclaim_waits_for_every_ring(uint32_t flags, struct several *s)
 {
 	struct daxpin_extent extent = live(&s->first->f, BYTES), late;
 	long long before = pinned();
@@ -322,32 +323,32 @@ static void a_reclaim_waits_for_every_ring(uint32_t flags, struct several *s)
 	for (int i = 0; i < RINGS; i++) {
 		assert_int_equal(daxpin_uring_service(s->ring[i].uring), 0);
 		fix(&s->ring[i], late);
-		assert_true(is_right(&s->ring[i], late, i));
-		assert_true(is_right(&s->ring[i], extent, i));
+		assert_true(reads_right(&s->ring[i], late, i));
+		assert_true(reads_right(&s->ring[i], extent, i));
 	}
 	for (int i = 0; i < RINGS; i++)
-		leave(&s->ring[i]);
+		detach(&s->ring[i]);
 	assert_pinned(before);
 }
 
-static void a_shared_segment_is_punched_after_all_rings_gave_it_back(void **state)
+static void a_shared_segment_is_punched_after_every_ring_gave_it_back(void **state)
 {
 	struct several *s = *state;
 
 	need_reclaimable_buffers(s->first);
-	a_reclaim_waits_for_every_ring(0, s);
+	assert_reclaim_waits_for_every_ring(0, s);
 }
 
-static void a_segment_copied_at_attach_is_punched_after_all_rings_gave_it_back(void **state)
+static void an_eager_copy_is_punched_after_every_ring_gave_it_back(void **state)
 {
 	struct several *s = *state;
 
 	need_reclaimable_buffers(s->first);
-	a_reclaim_waits_for_every_ring(DAXPIN_URING_EAGER, s);
+	assert_reclaim_waits_for_every_ring(DAXPIN_URING_EAGER, s);
 }
 
-/* A ring that is attached after a reclaim wants the segment does not get it. */
-static void a_segment_that_a_reclaim_wants_is_not_copied(void **state)
+/* The ring is attached after a reclaim has requested the segment. */
+static void a_segment_that_a_reclaim_requests_is_not_copied(void **state)
 {
 	struct several *s = *state;
 	struct world *w = &s->ring[1];
@@ -384,8 +385,8 @@ static void allow(struct world *w, const int *calls, uint32_t count)
 				       rules, count + 1), 0);
 }
 
-/* The ring's restrictions forbid copies, so it pins the segment once more. */
-static void a_ring_whose_restrictions_forbid_copies_pins_for_itself(void **state)
+/* The second ring registers the segment itself, which pins it once more. */
+static void a_ring_that_may_not_copy_a_segment_registers_it_itself(void **state)
 {
 	static const int calls[] = {
 		IORING_REGISTER_ENABLE_RINGS, IORING_REGISTER_PROBE,
@@ -415,8 +416,8 @@ static void a_ring_whose_restrictions_forbid_copies_pins_for_itself(void **state
 	assert_int_equal(info_of(w->uring).shared_segments, 0);
 	assert_int_equal(info_of(w->uring).share_error, -EACCES);
 	assert_int_equal(pinned(), before + 2 * one);
-	assert_true(is_right(w, extent, 1));
-	assert_true(is_right(&s->ring[0], extent, 2));
+	assert_true(reads_right(w, extent, 1));
+	assert_true(reads_right(&s->ring[0], extent, 2));
 }
 
 /* ----------------------------------------------------- fork, and descriptors */
@@ -440,15 +441,15 @@ static int ring_descriptors(void)
 	return count;
 }
 
-static struct several *of_the_parent;
+static struct several *parents;
 
-static int give_back(void *arg)
+static int detach_in_child(void *arg)
 {
 	const int *before = arg;
 	int ret = 0;
 
 	for (int i = 0; i < RINGS; i++)
-		ret |= daxpin_uring_detach(of_the_parent->ring[i].uring);
+		ret |= daxpin_uring_detach(parents->ring[i].uring);
 	return ret ? 1 : ring_descriptors() == *before ? 0 : 2;
 }
 
@@ -462,17 +463,17 @@ static void a_forked_child_can_detach_shared_rings(void **state)
 	for (int i = 0; i < RINGS; i++) {
 		assert_int_equal(attach(&s->ring[i], DAXPIN_URING_EAGER), 0);
 		fix(&s->ring[i], extent);
-		/* If nothing prevents it, the segment is shared. */
+		/* The segment is shared if the kernel can copy a table. */
 		assert_int_equal(info_of(s->ring[i].uring).share_error,
 				 kernel_copies(false) ? 0 : -EOPNOTSUPP);
 	}
 	assert_true(ring_descriptors() > before);
-	of_the_parent = s;
-	assert_int_equal(run_child(give_back, &before), 0);
+	parents = s;
+	assert_int_equal(run_child(detach_in_child, &before), 0);
 	for (int i = 0; i < RINGS; i++)
-		assert_true(is_right(&s->ring[i], extent, i));
+		assert_true(reads_right(&s->ring[i], extent, i));
 	for (int i = 0; i < RINGS; i++)
-		leave(&s->ring[i]);
+		detach(&s->ring[i]);
 	assert_int_equal(ring_descriptors(), before);
 }
 
@@ -480,7 +481,7 @@ static void a_forked_child_can_detach_shared_rings(void **state)
 
 #define TURNS	40
 
-static void *come_and_go(void *arg)
+static void *attach_and_detach(void *arg)
 {
 	struct world *w = arg;
 	struct daxpin_extent extent = live(&w->f, BYTES);
@@ -490,9 +491,9 @@ static void *come_and_go(void *arg)
 		if (attach(w, i % 3 ? 0 : DAXPIN_URING_EAGER) ||
 		    daxpin_uring_prepare(w->uring, extent))
 			return (void *)-1L;
-		wrong += !is_right(w, extent, i);
+		wrong += !reads_right(w, extent, i);
 		wrong += daxpin_uring_service(w->uring) != 0;
-		leave(w);
+		detach(w);
 	}
 	return (void *)wrong;
 }
@@ -509,7 +510,7 @@ static void rings_can_be_attached_and_detached_in_several_threads(void **state)
 	for (int i = 0; i < RINGS; i++)
 		assert_int_equal(pipe(s->ring[i].pipe), 0);
 	for (int i = 0; i < RINGS; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, come_and_go,
+		assert_int_equal(pthread_create(&thread[i], NULL, attach_and_detach,
 						&s->ring[i]), 0);
 	for (int i = 0; i < RINGS; i++) {
 		pthread_join(thread[i], &result);
@@ -533,17 +534,17 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(rings_of_a_process_pin_a_segment_once),
 		TEST(an_eager_ring_copies_all_segments_at_attach),
-		TEST(a_segment_that_another_ring_has_is_copied_by_service),
-		TEST(a_shared_segment_is_punched_after_all_rings_gave_it_back),
-		TEST(a_segment_copied_at_attach_is_punched_after_all_rings_gave_it_back),
-		TEST(a_segment_that_a_reclaim_wants_is_not_copied),
-		TEST(a_ring_whose_restrictions_forbid_copies_pins_for_itself),
+		TEST(service_copies_a_segment_from_another_ring),
+		TEST(a_shared_segment_is_punched_after_every_ring_gave_it_back),
+		TEST(an_eager_copy_is_punched_after_every_ring_gave_it_back),
+		TEST(a_segment_that_a_reclaim_requests_is_not_copied),
+		TEST(a_ring_that_may_not_copy_a_segment_registers_it_itself),
 		TEST(a_forked_child_can_detach_shared_rings),
 		TEST(rings_can_be_attached_and_detached_in_several_threads),
 	};
 
 	if (!choose_target(argc > 1 ? argv[1] : "shmem"))
 		return 0;
-	choose_account();
+	choose_source();
 	return cmocka_run_group_tests_name("uring_share", tests, NULL, NULL);
 }
