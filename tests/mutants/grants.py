@@ -166,7 +166,7 @@ MUTANTS = [
      'a reclaim punches below a region that the caller made',
      'if (o->flags & DAXPIN_RDMA_NO_REGIONS)',
      'if (o)',
-     'a_domain_attached_without_no_regions_pins_all_segments'),
+     'unless_attached_with_no_regions_a_domain_pins_all_segments'),
 
     # -------------------------------------------------------- late answers (C10)
     ('answer-by-extent', ENDING, 'lib/rdma/grant.c',

@@ -10,8 +10,8 @@
  * fsdax the layout barrier would also make a successor wait, so the test requires
  * progress reports that name the lock.
  *
- * The reads do not land after a fixed delay: with one, some successors opened the pool
- * after the read had landed, when the lock was free, and reported pins. An open reports
+ * A fixed delay of the reads would not do. With one, some successors opened the pool
+ * after the read had landed, when the lock was free, and reported pins: an open reports
  * pins whenever the layout barrier takes longer than its first poll, 10 ms. That
  * happened in 2 of 20 opens, although the kernel counted no pinned page.
  */
@@ -912,7 +912,7 @@ static int crash_teardown(void **state)
 	return held_disk_remove(&disk) | ret;
 }
 
-static void reads_of_dead_owners_end_before_successors_open(void **state)
+static void successors_open_only_after_the_reads_of_dead_owners_landed(void **state)
 {
 	struct crash *crash = *state;
 
@@ -932,7 +932,7 @@ static int run_crash(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
-			reads_of_dead_owners_end_before_successors_open,
+			successors_open_only_after_the_reads_of_dead_owners_landed,
 			crash_setup, crash_teardown),
 	};
 

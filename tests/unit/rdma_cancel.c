@@ -4,7 +4,7 @@
  * cancellation that is pending, and then once for each system call of the library and
  * the device inside it, with a cancellation that arrives during that system call. The
  * call must return, and the thread end only after it. Then the test uses the domain,
- * and at last closes the pool.
+ * and finally closes the pool.
  */
 #include "fixture.h"
 #include "cancelled.h"

@@ -171,7 +171,7 @@ static struct part reclaim_all(void)
 }
 
 /* Without that flag the caller may register segments, so none is punched. */
-static void a_domain_attached_without_no_regions_pins_all_segments(void **state)
+static void unless_attached_with_no_regions_a_domain_pins_all_segments(void **state)
 {
 	struct daxpin_rdma_options options = {
 		.size = sizeof(options), .label = "a server",
@@ -716,7 +716,7 @@ int main(void)
 		TEST(a_stuck_local_key_does_not_delay_a_revoke, setup_large),
 		TEST(a_publish_ends_the_other_grants_if_one_fails, setup),
 		TEST(a_detach_ends_the_other_local_keys_if_one_fails, setup),
-		TEST(a_domain_attached_without_no_regions_pins_all_segments, setup),
+		TEST(unless_attached_with_no_regions_a_domain_pins_all_segments, setup),
 		TEST(done_is_called_after_ask_back_returned, setup_inline),
 		TEST(a_return_inside_ask_back_is_handled_after_ask_back, setup_inline),
 		TEST(a_revoke_waits_for_ask_back, setup),

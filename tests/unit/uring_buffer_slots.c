@@ -81,8 +81,8 @@ static bool transfer(struct world *w, int fd, struct daxpin_extent extent,
  * Reads from the file, asserts that the bytes arrived, and calls service, which may
  * register a segment. Returns whether the read was by a fixed buffer.
  */
-static bool reads_right_by_fixed(struct world *w, int fd, struct daxpin_extent extent,
-				 unsigned char byte)
+static bool checked_read_is_fixed(struct world *w, int fd, struct daxpin_extent extent,
+				  unsigned char byte)
 {
 	unsigned char expected[BYTES], *memory;
 	bool fixed;
@@ -115,7 +115,7 @@ static void a_prepared_segment_is_fixed(void **state)
 	assert_true(info.needed_bytes >= SEGMENTS * (uint64_t)SEGMENT);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
-	assert_true(reads_right_by_fixed(w, fd, extent, 1));
+	assert_true(checked_read_is_fixed(w, fd, extent, 1));
 	info = info_of(w->uring);
 	assert_int_equal(info.fixed_segments, 1);
 	assert_int_equal(info.registrations, 1);
@@ -194,11 +194,11 @@ static void with_the_prepared_flag_only_prepare_registers_segments(void **state)
 	need_fixed_buffers(w);
 	assert_int_equal(attach(w, DAXPIN_URING_PREPARED), 0);
 	for (uint32_t i = 0; i < 2 * THRESHOLD; i++)
-		assert_false(reads_right_by_fixed(w, fd, extent, i));
+		assert_false(checked_read_is_fixed(w, fd, extent, i));
 	reap(w);
 	assert_int_equal(info_of(w->uring).registrations, 0);
 	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
-	assert_true(reads_right_by_fixed(w, fd, extent, 1));
+	assert_true(checked_read_is_fixed(w, fd, extent, 1));
 	close(fd);
 }
 
@@ -256,7 +256,9 @@ static void prepare_of_a_segment_with_holes_is_eagain(void **state)
 	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
 }
 
-/* A request in flight prevents that the adapter gives the segment back before. */
+/*
+ * Until the cancel, a request in flight keeps the adapter from giving the segment back.
+ */
 static void a_segment_stays_fixed_if_its_reclaim_is_cancelled(void **state)
 {
 	struct world *w = *state;
@@ -278,7 +280,7 @@ static void a_segment_stays_fixed_if_its_reclaim_is_cancelled(void **state)
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
 	assert_int_equal(finish(w, &io), 5);
 	assert_int_equal(info_of(w->uring).registrations, 1);
-	assert_true(reads_right_by_fixed(w, fd, extent, 1));
+	assert_true(checked_read_is_fixed(w, fd, extent, 1));
 	close(fd);
 }
 
@@ -302,7 +304,7 @@ static void more_segments_than_slots_are_registered_in_turn(void **state)
 	assert_int_equal(info_of(w->uring).buffer_slots, 2);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
 		for (uint32_t turn = 0; turn < THRESHOLD + 6; turn++)
-			assert_int_equal(reads_right_by_fixed(w, fd, extent[i],
+			assert_int_equal(checked_read_is_fixed(w, fd, extent[i],
 							      i * 31 + turn),
 					 turn >= THRESHOLD);
 	info = info_of(w->uring);
@@ -325,13 +327,13 @@ static void the_least_recently_used_segment_is_evicted(void **state)
 	assert_int_equal(attach_slots(w, 0, 2), 0);
 	fix(w, a);
 	fix(w, b);
-	assert_true(reads_right_by_fixed(w, fd, b, 2));
-	assert_true(reads_right_by_fixed(w, fd, a, 3));
+	assert_true(checked_read_is_fixed(w, fd, b, 2));
+	assert_true(checked_read_is_fixed(w, fd, a, 3));
 	for (uint32_t i = 0; i < THRESHOLD; i++)
-		assert_false(reads_right_by_fixed(w, fd, c, i));
-	assert_true(reads_right_by_fixed(w, fd, c, 4));
-	assert_true(reads_right_by_fixed(w, fd, a, 5));
-	assert_false(reads_right_by_fixed(w, fd, b, 6));
+		assert_false(checked_read_is_fixed(w, fd, c, i));
+	assert_true(checked_read_is_fixed(w, fd, c, 4));
+	assert_true(checked_read_is_fixed(w, fd, a, 5));
+	assert_false(checked_read_is_fixed(w, fd, b, 6));
 	assert_int_equal(info_of(w->uring).registrations, 3);
 	close(fd);
 }
@@ -349,15 +351,15 @@ static void a_slot_with_a_request_in_flight_is_not_evicted(void **state)
 	start_read(w, &io, a);
 	assert_int_equal(daxpin_uring_is_fixed(&io), 1);
 	for (uint32_t i = 0; i < 4 * THRESHOLD; i++)
-		assert_false(reads_right_by_fixed(w, fd, b, i));
+		assert_false(checked_read_is_fixed(w, fd, b, i));
 	assert_int_equal(daxpin_uring_prepare(w->uring, b), -EBUSY);
 	assert_int_equal(info_of(w->uring).evictions, 0);
 	assert_int_equal(write(w->pipe[1], "late", 5), 5);
 	assert_int_equal(finish(w, &io), 5);
 	assert_string_equal(daxpin_ptr(w->f.pool, a, 0), "late");
 	fix(w, b);
-	assert_true(reads_right_by_fixed(w, fd, b, 7));
-	assert_false(reads_right_by_fixed(w, fd, a, 8));
+	assert_true(checked_read_is_fixed(w, fd, b, 7));
+	assert_false(checked_read_is_fixed(w, fd, a, 8));
 	close(fd);
 }
 
@@ -432,10 +434,10 @@ static void a_range_of_the_applications_buffer_table_can_be_used(void **state)
 	assert_int_equal(attach_range(w, 5, 2), 0);
 	assert_int_equal(info_of(w->uring).buffer_slot, 5);
 	fix(w, extent);
-	assert_true(reads_right_by_fixed(w, fd, extent, 1));
+	assert_true(checked_read_is_fixed(w, fd, extent, 1));
 	other = live_in(w, 1);
 	fix(w, other);
-	assert_true(reads_right_by_fixed(w, fd, other, 2));
+	assert_true(checked_read_is_fixed(w, fd, other, 2));
 	assert_int_equal(info_of(w->uring).fixed_segments, 2);
 	assert_app_buffers_work(w);
 	assert_int_equal(read_by_slot(w, memory, 5), 1);
@@ -497,7 +499,7 @@ static void detach_succeeds_after_the_buffer_table_was_unregistered(void **state
 	make_app_table(w);
 	assert_int_equal(attach_range(w, 5, 2), 0);
 	fix(w, extent);
-	assert_true(reads_right_by_fixed(w, fd, extent, 1));
+	assert_true(checked_read_is_fixed(w, fd, extent, 1));
 	assert_int_equal(io_uring_unregister_buffers(&w->ring), 0);
 	assert_int_equal(daxpin_uring_detach(w->uring), 0);
 	w->uring = NULL;
@@ -529,16 +531,16 @@ static void a_ring_serves_several_pools(void **state)
 					     &second.uring), 0);
 	fix(w, a);
 	fix(&second, b);
-	assert_true(reads_right_by_fixed(w, fd, a, 1));
+	assert_true(checked_read_is_fixed(w, fd, a, 1));
 	second.ring = w->ring;
-	assert_true(reads_right_by_fixed(&second, fd, b, 2));
+	assert_true(checked_read_is_fixed(&second, fd, b, 2));
 	w->ring = second.ring;
-	assert_true(reads_right_by_fixed(w, fd, a, 3));
+	assert_true(checked_read_is_fixed(w, fd, a, 3));
 	/* The detach of one pool does not affect the other. */
 	assert_int_equal(daxpin_uring_detach(second.uring), 0);
 	assert_int_equal(daxpin_pool_close(second.f.pool), 0);
 	nftw(second.f.path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	assert_true(reads_right_by_fixed(w, fd, a, 4));
+	assert_true(checked_read_is_fixed(w, fd, a, 4));
 	assert_int_equal(daxpin_pool_close(w->f.pool), -EBUSY);
 	close(fd);
 }
@@ -553,9 +555,8 @@ static void a_ring_serves_several_pools(void **state)
 	} \
 } while (0)
 
-static bool child_reads_right_by_fixed(struct world *w, int fd,
-				       struct daxpin_extent extent,
-				       unsigned char byte)
+static bool child_read_is_fixed(struct world *w, int fd, struct daxpin_extent extent,
+				unsigned char byte)
 {
 	unsigned char bytes[BYTES], *memory = daxpin_ptr(w->f.pool, extent, 0);
 	struct daxpin_uring_io io = { .uring = NULL };
@@ -609,9 +610,9 @@ static void use_8_mib(struct world *wp)
 
 	MUST(!daxpin_reserve(w.f.pool, BYTES, 0, &extent));
 	MUST(!attach(&w, 0));
-	MUST(!child_reads_right_by_fixed(&w, fd, extent, 1));
+	MUST(!child_read_is_fixed(&w, fd, extent, 1));
 	MUST(daxpin_uring_prepare(w.uring, extent) == -ENOMEM);
-	MUST(!child_reads_right_by_fixed(&w, fd, extent, 1));
+	MUST(!child_read_is_fixed(&w, fd, extent, 1));
 	MUST(!daxpin_uring_info(w.uring, &info));
 	MUST(info.fallback == -ENOMEM && info.fallbacks == 2);
 	MUST(info.needed_bytes == 4 * (uint64_t)SEGMENT);
@@ -626,7 +627,7 @@ static void use_8_mib(struct world *wp)
 	MUST(strstr(w.f.errmsg, "131072 KiB") &&
 	     strstr(w.f.errmsg, "8192 KiB"));
 	MUST(!attach(&w, 0));
-	MUST(!child_reads_right_by_fixed(&w, fd, extent, 1));
+	MUST(!child_read_is_fixed(&w, fd, extent, 1));
 	must_reclaim(&w);
 	MUST(!daxpin_uring_detach(w.uring));
 	MUST(!daxpin_cancel(w.f.pool, extent));
@@ -641,7 +642,7 @@ static bool wait_until_fixed(struct world *w, int fd,
 {
 	int ms = 0;
 
-	while (!child_reads_right_by_fixed(w, fd, extent, ms) && ms++ < HANG_MS)
+	while (!child_read_is_fixed(w, fd, extent, ms) && ms++ < HANG_MS)
 		usleep(1000);
 	return ms;
 }
@@ -661,10 +662,10 @@ static void use_80_mib(struct world *wp)
 	MUST(!attach(&w, 0));
 	for (int i = 0; i < 4; i++) {
 		for (uint32_t turn = 0; turn < 2 * THRESHOLD; turn++)
-			child_reads_right_by_fixed(&w, fd, extent[i], turn + i);
+			child_read_is_fixed(&w, fd, extent[i], turn + i);
 		late |= wait_until_fixed(&w, fd, extent[i]);
 	}
-	MUST(child_reads_right_by_fixed(&w, fd, extent[3], 1));
+	MUST(child_read_is_fixed(&w, fd, extent[3], 1));
 	MUST(!daxpin_uring_info(w.uring, &info));
 	MUST(info.registrations == 4);
 	/* An eviction counts even if the segment did not fit after it. */
@@ -810,7 +811,7 @@ static struct daxpin_registration *begin_reclaim_of_fixed(struct world *w,
 	need_reclaimable_buffers(w);
 	assert_int_equal(attach_slots(w, 0, 0), 0);
 	fix(w, extent);
-	assert_true(reads_right_by_fixed(w, fd, extent, 1));
+	assert_true(checked_read_is_fixed(w, fd, extent, 1));
 	close(fd);
 	*ret_job = begin_reclaim(w, 0);
 	return await_requested_pin(w);

@@ -3,7 +3,7 @@
  * No call on a ring is a cancellation point. A thread makes each call with a
  * cancellation that is pending, and then once for each system call inside it, with a
  * cancellation that arrives during that system call. The call must return, and the
- * thread end only after it. Then the test uses another ring, and at last closes the
+ * thread end only after it. Then the test uses another ring, and finally closes the
  * pool.
  */
 #include "cancelled.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Abandoning rings of every kind with requests of every kind in flight. The thread that
- * made the ring ends, another thread frees the ring and calls daxpin_uring_abandon().
+ * made the ring ends. Another thread frees the ring and calls daxpin_uring_abandon().
  * The holds must end, no request may store later, and the pool can be closed.
  */
 #include <pthread.h>
@@ -60,7 +60,7 @@ struct lost_ring {
 	struct world *w;
 	const struct kind *kind;
 	struct io_uring other;		/* with SHARED_WORKERS, its workers are used */
-	bool is_supported;			/* this kernel has such rings */
+	bool is_supported;		/* this kernel has such rings */
 	struct daxpin_extent extent[READS];
 	struct daxpin_uring_io io[READS];
 	struct daxpin_uring_vec vec[READS];
