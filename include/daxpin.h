@@ -822,7 +822,9 @@ enum daxpin_event_type {
 	 * A call that failed with -EAGAIN, or for lack of space with -ENOSPC,
 	 * may succeed now. One event for all earlier failures. Another thread
 	 * may take it before the failed call returns, so record what is to be
-	 * tried again before making the call.
+	 * tried again before making the call. The event may also arrive although
+	 * no call has failed: a daxpin_reserve() that first finds no space and
+	 * then succeeds can cause it.
 	 */
 	DAXPIN_EVENT_RETRY,
 	DAXPIN_EVENT_JOB,		/* a reclaim or refill has ended */

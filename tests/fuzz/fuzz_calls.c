@@ -432,6 +432,16 @@ static uint32_t count_going_on(void)
 	return count;
 }
 
+/*
+ * A reserve may fail at its first attempt and find the blocks in a thread's cache at the
+ * second. It has noted a refusal then, which a RETRY follows.
+ */
+static void note_first_attempt(void)
+{
+	if (atomic_load(&model.pool->events.refused))
+		m_refused();
+}
+
 static void call_reserve(const struct call *call)
 {
 	uint32_t flags = call->flags & 0x80 ? call->flags : call->flags & 1;
@@ -445,6 +455,7 @@ static void call_reserve(const struct call *call)
 	agree("reserve", daxpin_reserve(model.pool, size, flags, &extent), want);
 	if (want)
 		return;
+	note_first_attempt();
 	generation = m_reserved(size, extent);
 	if (flags & DAXPIN_RESERVE_ZERO)
 		expect_zero(generation);
